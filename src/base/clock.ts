@@ -1,0 +1,58 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Time as a dependency: tests and simulations inject a manual one (`testing/manual-clock.ts`). */
+export interface Clock {
+  /** Milliseconds of a clock that never jumps. */
+  monotonicMs(): number;
+  wall(): Date;
+  /** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
+  sleep(ms: number, options: { readonly signal: AbortSignal }): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  wall: () => new Date(),
+  sleep: async (ms, { signal }) => {
+    try {
+      await delay(ms, undefined, { signal });
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error;
+    }
+  },
+};
+
+/** Every function that can wait takes one of these, last. */
+export interface Signal {
+  readonly signal: AbortSignal;
+}
+
+/** A signal that never aborts, for work that must end by itself (undo, release). */
+export const never: AbortSignal = new AbortController().signal;
+
+/** A signal that aborts when `parent` does or after `ms`, whichever is first, with the given reason for the latter. */
+export function withTimeout(parent: AbortSignal, ms: number, reason: () => Error): AbortSignal & Disposable {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(reason()), ms);
+  const forward = () => controller.abort(parent.reason);
+  if (parent.aborted) forward();
+  else parent.addEventListener("abort", forward, { once: true });
+  return Object.assign(controller.signal, {
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      parent.removeEventListener("abort", forward);
+    },
+  });
+}
+
+/** Rejects with the signal's reason as soon as it aborts; the promise itself is left to settle on its own. */
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

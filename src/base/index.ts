@@ -1,0 +1,11 @@
+/**
+ * What every module stands on: errors, clock, backoff, locks, Steps, supervised tasks, log. A closed list of small files;
+ * anything with knowledge of networks or Kubernetes belongs elsewhere. Imports nothing of ours. Anyone may import it.
+ */
+export { type BackoffOptions, backoffMs } from "./backoff.ts";
+export { abortable, type Clock, never, type Signal, systemClock, withTimeout } from "./clock.ts";
+export { assertNever, codeOf, type ErrorOptionsWithDetails, formatError, hasCode, SpiderError } from "./errors.ts";
+export { KeyedLock } from "./lock.ts";
+export { createLogger, type Logger, type LogLevel, logLevels, silentLogger } from "./log.ts";
+export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
+export { Tasks } from "./tasks.ts";

@@ -1,0 +1,153 @@
+import { abortable, type Clock, never, type Signal } from "./clock.ts";
+import { SpiderError } from "./errors.ts";
+
+/**
+ * The stages of an ADD and of a DEL, in the order in which they are reported. Flight records, fail points and crash
+ * tests all iterate this table.
+ */
+export const stages = [
+  "queue",
+  "pod",
+  "networks",
+  "select",
+  "claim",
+  "link",
+  "port",
+  "ofport",
+  "addresses",
+  "coordinator",
+  "record",
+  "reply",
+] as const;
+export type Stage = (typeof stages)[number];
+
+/** One stage as it ran. Times are milliseconds since the call arrived. */
+export interface Span {
+  readonly stage: Stage;
+  /** What the stage worked on, where one call runs it more than once: a NIC or a family. */
+  readonly of: string;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly failed: boolean;
+}
+
+/** Called at `<stage>:before` and `<stage>:after`; crash tests end the process or throw here. */
+export type FailPoint = (point: `${Stage}:${"before" | "after"}`) => void;
+
+export interface StepsOptions {
+  readonly clock: Clock;
+  /** The call's own deadline and cancellation. */
+  readonly signal: AbortSignal;
+  readonly failPoint?: FailPoint;
+  /** Told of each undo that failed; the cause of the abort is never replaced by it. */
+  readonly onUndoError?: (stage: Stage, error: unknown) => void;
+}
+
+interface UndoEntry {
+  readonly stage: Stage;
+  readonly undo: () => Promise<void>;
+}
+
+/**
+ * One call's life. `run` is at once a span of the flight record, the two fail points of its stage, and an undo entry
+ * that is registered before the act starts, because the outcome of an act that was cut off is unknown.
+ */
+export class Steps {
+  readonly signal: AbortSignal;
+  readonly #clock: Clock;
+  readonly #startMs: number;
+  readonly #failPoint: FailPoint;
+  readonly #onUndoError: (stage: Stage, error: unknown) => void;
+  readonly #spans: Span[] = [];
+  readonly #running = new Set<Promise<unknown>>();
+  #undo: UndoEntry[] = [];
+  #ended = false;
+
+  constructor({ clock, signal, failPoint, onUndoError }: StepsOptions) {
+    this.#clock = clock;
+    this.#startMs = clock.monotonicMs();
+    this.signal = signal;
+    this.#failPoint = failPoint ?? (() => {});
+    this.#onUndoError = onUndoError ?? (() => {});
+  }
+
+  /**
+   * Runs one stage. `undo` is called by `abort`, newest first, with what `act` returned, or with undefined when the
+   * outcome is unknown: it must cope with both.
+   */
+  run<T>(
+    stage: Stage,
+    act: (options: Signal) => Promise<T> | T,
+    options: { readonly of?: string; readonly undo?: (done: T | undefined) => Promise<void> | void } = {},
+  ): Promise<T> {
+    const running = this.#run(stage, act, options);
+    this.#running.add(running);
+    const forget = () => this.#running.delete(running);
+    running.then(forget, forget);
+    return running;
+  }
+
+  async #run<T>(
+    stage: Stage,
+    act: (options: Signal) => Promise<T> | T,
+    { of = "", undo }: { readonly of?: string; readonly undo?: (done: T | undefined) => Promise<void> | void },
+  ): Promise<T> {
+    if (this.#ended) throw new SpiderError("STEPS_ENDED", `stage ${stage} was started after its call had ended`);
+    this.signal.throwIfAborted();
+    let done: T | undefined;
+    if (undo !== undefined) this.#undo.push({ stage, undo: async () => undo(done) });
+    const startMs = this.#now();
+    let failed = true;
+    try {
+      this.#failPoint(`${stage}:before`);
+      done = await act({ signal: this.signal });
+      this.#failPoint(`${stage}:after`);
+      failed = false;
+      return done;
+    } finally {
+      this.#spans.push({ stage, of, startMs, endMs: this.#now(), failed });
+    }
+  }
+
+  /** Waits for ALL to settle, then throws the first failure (in argument order) or returns every value. */
+  async all<T extends readonly Promise<unknown>[]>(
+    ...running: T
+  ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+    const settled = await Promise.allSettled(running);
+    for (const one of settled) if (one.status === "rejected") throw one.reason;
+    return settled.map((one) => (one as PromiseFulfilledResult<unknown>).value) as {
+      -readonly [K in keyof T]: Awaited<T[K]>;
+    };
+  }
+
+  /** The call succeeded: its side effects stay. */
+  commit(): void {
+    this.#ended = true;
+    this.#undo = [];
+  }
+
+  /** The call failed: settles what still runs, then undoes newest first. Never throws; failures of undo are reported aside. */
+  async abort(): Promise<void> {
+    if (this.#ended) return;
+    while (this.#running.size > 0) await Promise.allSettled([...this.#running]);
+    this.#ended = true;
+    const entries = this.#undo.reverse();
+    this.#undo = [];
+    for (const { stage, undo } of entries) {
+      try {
+        await abortable(undo(), never);
+      } catch (error) {
+        this.#onUndoError(stage, error);
+      }
+    }
+  }
+
+  /** The spans so far, by their start. */
+  get spans(): readonly Span[] {
+    return this.#spans.toSorted((a, b) => a.startMs - b.startMs);
+  }
+
+  #now(): number {
+    return this.#clock.monotonicMs() - this.#startMs;
+  }
+}

@@ -1,0 +1,41 @@
+import type { Logger } from "./log.ts";
+
+/**
+ * Owns every promise that nobody awaits: background work is spawned here, so that a failure is logged and counted and
+ * the process knows what still runs when it stops.
+ */
+export class Tasks {
+  readonly #running = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  readonly #log: Logger;
+  #failures = 0;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** Aborts when the process stops. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  get failures(): number {
+    return this.#failures;
+  }
+
+  spawn(name: string, act: (signal: AbortSignal) => Promise<void>): void {
+    const running = act(this.signal).catch((err: unknown) => {
+      if (this.signal.aborted) return;
+      this.#failures += 1;
+      this.#log.error({ task: name, err }, "background task failed");
+    });
+    this.#running.add(running);
+    void running.finally(() => this.#running.delete(running));
+  }
+
+  /** Tells all tasks to end and waits until they have. */
+  async stop(reason: Error = new Error("stopping")): Promise<void> {
+    this.#stop.abort(reason);
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+}

@@ -1,0 +1,70 @@
+import type { Clock } from "../clock.ts";
+
+interface Sleeper {
+  readonly atMs: number;
+  readonly wake: () => void;
+}
+
+/** A clock that moves only when told to. `advance` wakes sleepers in the order of their times. */
+export class ManualClock implements Clock {
+  #nowMs = 0;
+  readonly #wallStartMs: number;
+  #sleepers: Sleeper[] = [];
+
+  constructor(options: { readonly wall?: Date } = {}) {
+    this.#wallStartMs = (options.wall ?? new Date("2026-01-01T00:00:00Z")).getTime();
+  }
+
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  wall(): Date {
+    return new Date(this.#wallStartMs + this.#nowMs);
+  }
+
+  sleep(ms: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    if (signal.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+        reject(signal.reason);
+      };
+      const sleeper: Sleeper = {
+        atMs: this.#nowMs + ms,
+        wake: () => {
+          signal.removeEventListener("abort", onAbort);
+          resolve();
+        },
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#sleepers.push(sleeper);
+    });
+  }
+
+  /** How many sleeps are under way: what a test waits for before it advances. */
+  get sleeping(): number {
+    return this.#sleepers.length;
+  }
+
+  /** Moves time forward, waking each sleeper at its own time and letting it run before the next. */
+  async advance(ms: number): Promise<void> {
+    const endMs = this.#nowMs + ms;
+    await turn();
+    for (;;) {
+      const next = this.#sleepers.filter((s) => s.atMs <= endMs).sort((a, b) => a.atMs - b.atMs)[0];
+      if (next === undefined) break;
+      this.#sleepers = this.#sleepers.filter((other) => other !== next);
+      this.#nowMs = Math.max(this.#nowMs, next.atMs);
+      next.wake();
+      await turn();
+    }
+    this.#nowMs = endMs;
+    await turn();
+  }
+}
+
+/** Lets everything that is ready run. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
