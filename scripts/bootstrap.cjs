@@ -1,0 +1,210 @@
+// Prepares the machine, then hands over to scripts/<command>.ts on the pinned Node. Runs on any distribution's Node
+// (12 and up): plain ES2019, no dependencies. What it needs is tried, not guessed, and all findings come at once.
+"use strict";
+
+const { spawn, spawnSync } = require("child_process");
+const crypto = require("crypto");
+const fs = require("fs");
+const os = require("os");
+const path = require("path");
+
+const root = path.join(__dirname, "..");
+const args = process.argv.slice(2);
+const command = args.shift();
+
+/** What each command needs from the machine beyond the npm packages. */
+const needs = {
+  start: { kernel: true, tools: true },
+  lab: { kernel: true, tools: true },
+  bench: { kernel: true, tools: true },
+  test: { kernel: true, tools: true },
+  shell: { kernel: false, tools: false },
+  check: { kernel: false, tools: false },
+  generate: { kernel: false, tools: false },
+};
+
+/** Program → Debian or Ubuntu package. */
+const packageOf = {
+  "ovs-vswitchd": "openvswitch-switch",
+  "ovsdb-server": "openvswitch-switch",
+  ip: "iproute2",
+  ping: "iputils-ping",
+  busybox: "busybox-static",
+  unshare: "util-linux",
+  nsenter: "util-linux",
+  setpriv: "util-linux",
+  script: "bsdutils",
+  gcc: "gcc",
+};
+const minMemoryMiB = 1200;
+
+main().catch((error) => {
+  console.error(`bootstrap: ${error.message}`);
+  process.exit(1);
+});
+
+async function main() {
+  const need = needs[command];
+  if (need === undefined) {
+    console.error(`usage: npm run ${Object.keys(needs).join(" | ")}`);
+    process.exit(2);
+  }
+  const findings = [];
+  if (need.kernel) tryKernel(findings);
+  const missing = need.tools ? missingPackages() : [];
+  if (missing.length > 0 && !have("apt-get")) {
+    findings.push({
+      found: `missing programs of the packages ${missing.join(", ")}, and no apt-get to install them`,
+      mend: "install them with this system's package manager (Debian 12/13 and Ubuntu 22.04/24.04 are supported)",
+    });
+  }
+  if (findings.length > 0) return refuse(findings);
+  if (missing.length > 0) await installPackages(missing);
+  installNodeModules();
+  handOver();
+}
+
+function tryKernel(findings) {
+  if (process.platform !== "linux" || !["x64", "arm64"].includes(process.arch)) {
+    findings.push({ found: `${process.platform} on ${process.arch}`, mend: "use Linux on x86-64 or arm64" });
+    return;
+  }
+  if (process.getuid() !== 0) {
+    findings.push({
+      found: "not root",
+      mend: `run it as root: sudo npm ${command === "start" ? "start" : `run ${command}`}`,
+    });
+  } else {
+    const tried = run("unshare", ["--mount", "--net", "--pid", "--fork", "ip", "link", "set", "lo", "up"]);
+    const bare = tried.status === 0 ? tried : run("unshare", ["--mount", "--net", "--pid", "--fork", "true"]);
+    if (bare.status !== 0) {
+      findings.push({
+        found: `cannot make namespaces: ${bare.stderr.trim() || bare.error}`,
+        mend: "give the container CAP_SYS_ADMIN and CAP_NET_ADMIN (docker run --privileged), or use a virtual machine",
+      });
+    } else if (tried.status !== 0 && have("ip")) {
+      findings.push({
+        found: `cannot configure a network namespace: ${tried.stderr.trim()}`,
+        mend: "give the container CAP_NET_ADMIN (docker run --privileged)",
+      });
+    }
+  }
+  try {
+    fs.closeSync(fs.openSync("/dev/net/tun", "r+"));
+  } catch (error) {
+    findings.push({
+      found: `cannot open /dev/net/tun (${error.code}), which Open vSwitch's userspace datapath needs`,
+      mend:
+        error.code === "ENOENT"
+          ? "mkdir -p /dev/net && mknod /dev/net/tun c 10 200 && modprobe tun"
+          : "run as root on a kernel with the tun driver (docker run --device /dev/net/tun)",
+    });
+  }
+  const memory = /MemAvailable:\s+(\d+)/.exec(fs.readFileSync("/proc/meminfo", "utf8"));
+  const freeMiB = memory === null ? os.freemem() / 2 ** 20 : Number(memory[1]) / 1024;
+  if (freeMiB < minMemoryMiB) {
+    findings.push({
+      found: `${Math.floor(freeMiB)} MiB of memory available`,
+      mend: `free some: ${minMemoryMiB} MiB are needed`,
+    });
+  }
+}
+
+function refuse(findings) {
+  console.error(`This machine can't run "${command}" yet:`);
+  for (const { found, mend } of findings) console.error(`  ✗ ${found}\n    → ${mend}`);
+  process.exit(1);
+}
+
+function missingPackages() {
+  const missing = Object.keys(packageOf).filter((program) => !have(program));
+  const packages = new Set(missing.map((program) => packageOf[program]));
+  if (packages.has("gcc") || !fs.existsSync("/usr/include/stdlib.h")) packages.add("gcc").add("libc6-dev");
+  return [...packages].sort();
+}
+
+async function installPackages(packages) {
+  const line = `apt-get install ${packages.join(" ")}`;
+  if (process.stdin.isTTY && process.stdout.isTTY && !args.includes("--yes") && process.env.CI === undefined) {
+    const answer = await ask(`Needed and not installed: ${packages.join(", ")}.\nRun "${line}" now? [Y/n] `);
+    if (!/^(y|yes|)$/i.test(answer.trim())) {
+      console.error(`Nothing was installed. Run "${line}" yourself, then start again.`);
+      process.exit(1);
+    }
+  }
+  console.error(`• ${line}`);
+  const quiet = packages.includes("openvswitch-switch") ? keepServiceOff() : () => {};
+  try {
+    const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+    const apt = (...more) => run("apt-get", ["-qq", "-o", "Dpkg::Use-Pty=0", ...more], environment);
+    const install = ["install", "-y", "--no-install-recommends", ...packages];
+    let done = apt(...install);
+    if (done.status !== 0) {
+      const updated = apt("update");
+      if (updated.status !== 0) throw new Error(`apt-get update failed: ${updated.stderr.trim()}`);
+      done = apt(...install);
+    }
+    if (done.status !== 0) throw new Error(`${line} failed: ${done.stderr.trim()}`);
+  } finally {
+    quiet();
+  }
+}
+
+/** Installing Open vSwitch would start a switch of the host: its units are masked meanwhile, where it was absent. */
+function keepServiceOff() {
+  const units = ["openvswitch-switch", "ovsdb-server", "ovs-vswitchd"].map((u) => `/etc/systemd/system/${u}.service`);
+  const masked = fs.existsSync("/etc/systemd/system") ? units.filter((unit) => !fs.existsSync(unit)) : [];
+  for (const unit of masked) fs.symlinkSync("/dev/null", unit);
+  return () => {
+    for (const unit of masked) fs.unlinkSync(unit);
+    if (have("systemctl")) run("systemctl", ["disable", "openvswitch-switch"]);
+  };
+}
+
+function installNodeModules() {
+  const lock = fs.readFileSync(path.join(root, "package-lock.json"));
+  const wanted = crypto.createHash("sha256").update(lock).digest("hex");
+  const stamp = path.join(root, "node_modules", ".installed");
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === wanted) return;
+  console.error("• npm ci");
+  const done = run("npm", ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"]);
+  if (done.status !== 0) throw new Error(`npm ci failed: ${(done.stderr || String(done.error)).trim()}`);
+  fs.writeFileSync(stamp, wanted);
+}
+
+function handOver() {
+  const node = path.join(root, "node_modules", ".bin", "node");
+  const script = path.join(root, "scripts", `${command}.ts`);
+  const environment = { ...process.env, PATH: `${path.dirname(node)}:${process.env.PATH}` };
+  // The child dies with us, whatever ends us: pdeathsig is the only thing that survives a SIGKILL.
+  const child = spawn("setpriv", ["--pdeathsig", "TERM", node, script, ...args], {
+    stdio: "inherit",
+    env: environment,
+  });
+  // A terminal's Ctrl-C reaches the child by itself; a signal sent to us alone does not.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("error", (error) => {
+    console.error(`bootstrap: cannot run ${node}: ${error.message}`);
+    process.exit(1);
+  });
+  child.on("exit", (code, signal) => process.exit(code === null ? 128 + (os.constants.signals[signal] || 1) : code));
+}
+
+function have(program) {
+  const folders = `${process.env.PATH || ""}:/usr/sbin:/sbin`.split(":").filter(Boolean);
+  return folders.some((folder) => fs.existsSync(path.join(folder, program)));
+}
+
+function run(program, argv, env) {
+  return spawnSync(program, argv, { cwd: root, encoding: "utf8", env: env || process.env, maxBuffer: 2 ** 26 });
+}
+
+function ask(question) {
+  const reader = require("readline").createInterface({ input: process.stdin, output: process.stderr });
+  return new Promise((resolve) =>
+    reader.question(question, (answer) => {
+      reader.close();
+      resolve(answer);
+    }),
+  );
+}

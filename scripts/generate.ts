@@ -1,0 +1,2 @@
+// `npm run generate`: everything that is generated and committed.
+import "./generate-crds.ts";

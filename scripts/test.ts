@@ -1,0 +1,21 @@
+// `npm test [-- PATTERN …]`: types, lint, then every test in one runner call, so that its closing lines count everything.
+import { spawn } from "node:child_process";
+import { globSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { runChecks } from "./checks.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const patterns = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
+const files = globSync("{src,lab,shim,test,bench,scripts}/**/*.test.ts", { cwd: root })
+  .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
+  .sort();
+const clean = runChecks();
+const runner = spawn(process.execPath, ["--test", "--test-concurrency=2", "--test-timeout=300000", ...files], {
+  cwd: root,
+  stdio: ["ignore", "inherit", "inherit"],
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => runner.kill(signal));
+runner.on("exit", (code) => {
+  if (!clean) console.log("types or lint failed: see the top of this output");
+  process.exitCode = code === 0 && clean ? 0 : 1;
+});

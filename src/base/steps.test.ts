@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { never } from "./clock.ts";
+import { Steps, stages } from "./steps.ts";
+import { ManualClock } from "./testing/manual-clock.ts";
+
+function steps(
+  options: { failPoint?: (point: string) => void; onUndoError?: (stage: string, error: unknown) => void } = {},
+) {
+  return new Steps({ clock: new ManualClock(), signal: never, ...options });
+}
+
+describe("Steps", () => {
+  it("undoes newest first, with what each act returned", async () => {
+    const undone: unknown[] = [];
+    const call = steps();
+    await call.run("claim", async () => "address", { undo: (done) => void undone.push(done) });
+    await call.run("link", async () => "veth", { undo: (done) => void undone.push(done) });
+    await call.abort();
+    assert.deepEqual(undone, ["veth", "address"]);
+  });
+
+  it("gives undefined to the undo of an act that failed, because its outcome is unknown", async () => {
+    const undone: unknown[] = [];
+    const call = steps();
+    const failing = call.run("claim", () => Promise.reject(new Error("lost")), {
+      undo: (done) => void undone.push(done),
+    });
+    await assert.rejects(failing, /lost/);
+    await call.abort();
+    assert.deepEqual(undone, [undefined]);
+  });
+
+  it("waits for what still runs before it undoes", async () => {
+    const order: string[] = [];
+    const call = steps();
+    const gate = Promise.withResolvers<void>();
+    const slow = call.run(
+      "port",
+      async () => {
+        await gate.promise;
+        order.push("port done");
+      },
+      { undo: () => void order.push("port undone") },
+    );
+    const aborting = call.abort();
+    gate.resolve();
+    await slow;
+    await aborting;
+    assert.deepEqual(order, ["port done", "port undone"]);
+  });
+
+  it("throws the first failure of all() only when every other has settled", async () => {
+    const call = steps();
+    let settled = false;
+    const gate = Promise.withResolvers<void>();
+    const bad = call.run("claim", () => Promise.reject(new Error("no address")));
+    const slow = call.run("link", async () => {
+      await gate.promise;
+      settled = true;
+    });
+    const both = call.all(bad, slow);
+    gate.resolve();
+    await assert.rejects(both, /no address/);
+    assert.equal(settled, true);
+  });
+
+  it("forgets the undo entries at commit and refuses later stages", async () => {
+    let undone = false;
+    const call = steps();
+    await call.run("link", async () => {}, { undo: () => void (undone = true) });
+    call.commit();
+    await call.abort();
+    assert.equal(undone, false);
+    await assert.rejects(
+      call.run("reply", async () => {}),
+      /after its call had ended/,
+    );
+  });
+
+  it("reports a failing undo aside and goes on with the others", async () => {
+    const errors: string[] = [];
+    let undone = false;
+    const call = steps({ onUndoError: (stage) => void errors.push(stage) });
+    await call.run("claim", async () => {}, { undo: () => void (undone = true) });
+    await call.run("link", async () => {}, { undo: () => Promise.reject(new Error("busy")) });
+    await call.abort();
+    assert.deepEqual([errors, undone], [["link"], true]);
+  });
+
+  it("passes every stage's two fail points and undoes a stage that failed after its act", async () => {
+    for (const stage of stages) {
+      for (const side of ["before", "after"] as const) {
+        let undone = false;
+        const call = steps({
+          failPoint: (point) => {
+            if (point === `${stage}:${side}`) throw new Error(point);
+          },
+        });
+        await assert.rejects(
+          call.run(stage, async () => {}, { undo: () => void (undone = true) }),
+          new RegExp(side),
+        );
+        await call.abort();
+        assert.equal(undone, true, `${stage}:${side}`);
+      }
+    }
+  });
+
+  it("records a span for each stage, also for the one that failed", async () => {
+    const call = steps();
+    await call.run("claim", async () => {}, { of: "eth0/4" });
+    await assert.rejects(call.run("link", () => Promise.reject(new Error("no"))));
+    assert.deepEqual(
+      call.spans.map(({ stage, of, failed }) => ({ stage, of, failed })),
+      [
+        { stage: "claim", of: "eth0/4", failed: false },
+        { stage: "link", of: "", failed: true },
+      ],
+    );
+  });
+});
