@@ -126,6 +126,7 @@ describe("Tasks", () => {
       await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
       ended = true;
     });
+    await new Promise((resolve) => setImmediate(resolve));
     await tasks.stop();
     assert.deepEqual([tasks.failures, ended], [1, true]);
   });

@@ -66,12 +66,12 @@ describe("Steps", () => {
   });
 
   it("forgets the undo entries at commit and refuses later stages", async () => {
-    let undone = false;
+    const undone: true[] = [];
     const call = steps();
-    await call.run("link", async () => {}, { undo: () => void (undone = true) });
+    await call.run("link", async () => {}, { undo: () => void undone.push(true) });
     call.commit();
     await call.abort();
-    assert.equal(undone, false);
+    assert.deepEqual(undone, []);
     await assert.rejects(
       call.run("reply", async () => {}),
       /after its call had ended/,
@@ -80,29 +80,29 @@ describe("Steps", () => {
 
   it("reports a failing undo aside and goes on with the others", async () => {
     const errors: string[] = [];
-    let undone = false;
+    const undone: true[] = [];
     const call = steps({ onUndoError: (stage) => void errors.push(stage) });
-    await call.run("claim", async () => {}, { undo: () => void (undone = true) });
+    await call.run("claim", async () => {}, { undo: () => void undone.push(true) });
     await call.run("link", async () => {}, { undo: () => Promise.reject(new Error("busy")) });
     await call.abort();
-    assert.deepEqual([errors, undone], [["link"], true]);
+    assert.deepEqual([errors, undone], [["link"], [true]]);
   });
 
   it("passes every stage's two fail points and undoes a stage that failed after its act", async () => {
     for (const stage of stages) {
       for (const side of ["before", "after"] as const) {
-        let undone = false;
+        const undone: true[] = [];
         const call = steps({
           failPoint: (point) => {
             if (point === `${stage}:${side}`) throw new Error(point);
           },
         });
         await assert.rejects(
-          call.run(stage, async () => {}, { undo: () => void (undone = true) }),
+          call.run(stage, async () => {}, { undo: () => void undone.push(true) }),
           new RegExp(side),
         );
         await call.abort();
-        assert.equal(undone, true, `${stage}:${side}`);
+        assert.deepEqual(undone, [true], `${stage}:${side}`);
       }
     }
   });
