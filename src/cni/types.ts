@@ -1,0 +1,106 @@
+import type { Signal, Steps } from "#base";
+import type { Ip, Prefix } from "#ip";
+
+/** What a JSON document's object is before anything is known about it. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** The verbs that carry a network configuration. VERSION does not, and never leaves the shim. */
+export const verbs = ["ADD", "DEL", "CHECK", "GC", "STATUS"] as const;
+export type Verb = (typeof verbs)[number];
+
+/** The Pod that a runtime named in CNI_ARGS. `uid` is "" where the runtime did not give one. */
+export interface PodRef {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/** One interface of one container: what a plugin works on. */
+export interface Attachment {
+  readonly containerId: string;
+  readonly ifName: string;
+  /** Path of the network namespace; "" where the runtime no longer has one (DEL). */
+  readonly netns: string;
+  readonly pod: PodRef | undefined;
+  /** CNI_ARGS; of a key given more than once the last value. */
+  readonly args: ReadonlyMap<string, string>;
+}
+
+/** A plugin's configuration, as it arrives on stdin. */
+export interface PluginConfig {
+  readonly cniVersion: string;
+  readonly name: string;
+  readonly type: string;
+  readonly prevResult?: CniResult;
+  /** The whole object, for the plugin's own keys. */
+  readonly raw: JsonObject;
+}
+
+/** One call of a plugin. GC and STATUS have no container: their Attachment fields are empty. */
+export interface CniRequest extends Attachment {
+  readonly verb: Verb;
+  /** The file name under which the plugin was executed; an IPAM plugin differs here from `config.type`. */
+  readonly executable: string;
+  /** The directories of CNI_PATH. */
+  readonly path: readonly string[];
+  /** The runtime permits that `netns` is the caller's own namespace (CNI_NETNS_OVERRIDE). */
+  readonly netnsOverride: boolean;
+  readonly config: PluginConfig;
+}
+
+/** A plugin's result, independent of the version in which it travels. Order and indices are kept by every conversion. */
+export interface CniResult {
+  readonly interfaces: readonly CniInterface[];
+  readonly ips: readonly CniIp[];
+  readonly routes: readonly CniRoute[];
+  readonly dns?: CniDns;
+}
+
+export interface CniInterface {
+  readonly name: string;
+  readonly mac?: string;
+  readonly mtuBytes?: number;
+  /** Path of the namespace; absent for the host's end. */
+  readonly sandbox?: string;
+  readonly socketPath?: string;
+  readonly pciId?: string;
+}
+
+export interface CniIp {
+  /** Address with its host bits and the length of its network. */
+  readonly address: Prefix;
+  readonly gateway?: Ip;
+  /** Index into `interfaces`; absent in the result of an IPAM plugin. */
+  readonly interface?: number;
+}
+
+export interface CniRoute {
+  readonly dst: Prefix;
+  /** Absent: the gateway of the address of the same family. */
+  readonly gw?: Ip;
+  readonly mtuBytes?: number;
+  readonly advmss?: number;
+  readonly priority?: number;
+  readonly table?: number;
+  readonly scope?: number;
+}
+
+export interface CniDns {
+  readonly nameservers?: readonly string[];
+  readonly domain?: string;
+  readonly search?: readonly string[];
+  readonly options?: readonly string[];
+}
+
+/**
+ * Address management as a plugin sees it. The ledger, static addresses, host-local and foreign executables implement it;
+ * one is made for each call, from that call's configuration.
+ */
+export interface Ipam {
+  /** Addresses for the attachment; its undo entries are registered on `steps`. */
+  allocate(attachment: Attachment, steps: Steps): Promise<CniResult>;
+  /** Idempotent: releasing what is not held is success. */
+  release(attachment: Attachment, options: Signal): Promise<void>;
+  /** Throws where an address of `got` is no longer held by the attachment. */
+  check(attachment: Attachment, got: CniResult, options: Signal): Promise<void>;
+}

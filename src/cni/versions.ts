@@ -1,0 +1,33 @@
+import { CniError, cniCodes } from "./errors.ts";
+
+/** The versions that our plugins speak, oldest first. */
+export const supportedVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
+export const latestVersion = "1.1.0";
+
+/** The versions in which a result can be read and written: foreign plugins may be older than ours. */
+export const resultVersions = ["0.1.0", "0.2.0", ...supportedVersions] as const;
+export type ResultVersion = (typeof resultVersions)[number];
+
+/** A configuration that names no version is of the first one (specification 0.1.0, "cniVersion"). */
+export const impliedVersion = "0.1.0";
+
+const numbers = /^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$/;
+
+/** Negative, zero or positive as `a` is older than, equal to or newer than `b`. Throws CniError 7 for what is no x.y.z. */
+export function compareVersions(a: string, b: string): number {
+  const [x, y] = [split(a), split(b)];
+  return x[0] - y[0] || x[1] - y[1] || x[2] - y[2];
+}
+
+function split(version: string): readonly [number, number, number] {
+  const match = numbers.exec(version);
+  if (match === null) {
+    throw new CniError(cniCodes.invalidConfig, "invalid cniVersion", { details: { found: version, allowed: "x.y.z" } });
+  }
+  return [Number(match[1]), Number(match[2]), Number(match[3])];
+}
+
+/** The answer to VERSION. */
+export function versionDocument(): { readonly cniVersion: string; readonly supportedVersions: readonly string[] } {
+  return { cniVersion: latestVersion, supportedVersions };
+}
