@@ -1,0 +1,96 @@
+import type { Signal } from "#base";
+
+/** The value of external_ids:owner by which ports are known to be ours, also to ovs-cni itself on the same node. */
+export const portOwnerTag = "ovs-cni.network.kubevirt.io";
+
+/** Which VLANs pass a port. A trunk without ids passes all; access with tag 0 is not the same as a trunk. */
+export type Vlan =
+  | { readonly mode: "access"; readonly tag: number }
+  | { readonly mode: "trunk"; readonly ids: readonly number[] };
+
+/** Whose port it is: kept in the port's external_ids. `contPodUid` is "" when it is not known. */
+export interface PortOwner {
+  readonly contPodUid: string;
+  readonly contNetns: string;
+  readonly contIface: string;
+}
+
+/** A port as it is asked for. */
+export interface PortSpec {
+  readonly bridge: string;
+  /** Name of the port and of its one interface: the host's network device. */
+  readonly name: string;
+  readonly vlan: Vlan;
+  readonly owner: PortOwner;
+  /** Interface.type. @default absent: `system`, the type of an ordinary network device */
+  readonly interfaceType?: string;
+  /** The OpenFlow port number wanted; Open vSwitch may give another. */
+  readonly ofportRequest?: number;
+  /** The logical port of OVN, kept as the interface's external_ids:iface-id. */
+  readonly ifaceId?: string;
+}
+
+/** A port as it is in the database, ours or not. */
+export interface OvsPort {
+  readonly uuid: string;
+  readonly name: string;
+  readonly bridge: string;
+  readonly vlan: Vlan;
+  /** Absent where the port is not ours. */
+  readonly owner: PortOwner | undefined;
+  /** The OpenFlow port number: greater than 0 when the port works, undefined while vswitchd has not looked at it. */
+  readonly ofport: number | undefined;
+  /** What vswitchd says is wrong. Transient while the device does not exist yet. */
+  readonly error: string | undefined;
+  readonly interfaceType: string;
+  readonly ifaceId: string | undefined;
+}
+
+export interface BridgeInfo {
+  readonly name: string;
+  /** `system` is the kernel's datapath, `netdev` runs in user space. */
+  readonly datapathType: string;
+  /** Names of its ports, sorted. */
+  readonly ports: readonly string[];
+}
+
+export type OvsState =
+  | { readonly kind: "connected" }
+  | { readonly kind: "disconnected"; readonly error: string; readonly attempts: number };
+
+/**
+ * Every method that waits fails with OVSDB_UNREACHABLE when the database stays away for longer than the client's
+ * patience or the given signal, whichever is shorter.
+ */
+export interface Ovs {
+  /**
+   * Adds a port to a bridge; resolves when that is committed. The transaction is written to the socket before this
+   * function returns (unless another one is under way), so that a caller's blocking work overlaps with it. A port of ours
+   * that already has this name is replaced.
+   *
+   * @throws SpiderError OVS_BRIDGE_UNKNOWN, OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE, OVSDB_OUTCOME_UNKNOWN
+   */
+  attach(spec: PortSpec, options: Signal): Promise<void>;
+  /**
+   * Waits until vswitchd has given an attached port its OpenFlow number: from then on it forwards packets.
+   *
+   * @throws SpiderError OVS_PORT_NOT_READY with vswitchd's own words when the signal aborts first
+   */
+  ready(name: string, options: Signal): Promise<OvsPort>;
+  /**
+   * Takes ports off whatever bridge holds them: the one of this name, or all of this network namespace and interface.
+   * Returns their names; none is success.
+   *
+   * @throws SpiderError OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE, OVSDB_OUTCOME_UNKNOWN
+   */
+  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]>;
+  /** Waits until the picture is that of the live database. */
+  synced(options: Signal): Promise<void>;
+  /** Every port by name; the last known picture while disconnected. */
+  ports(): ReadonlyMap<string, OvsPort>;
+  /** Every bridge by name; the last known picture while disconnected. */
+  bridges(): ReadonlyMap<string, BridgeInfo>;
+  /** Calls `listener` after every change of ports, bridges or state, until the returned function is called. */
+  changed(listener: () => void): () => void;
+  readonly state: OvsState;
+}
