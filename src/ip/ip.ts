@@ -1,0 +1,207 @@
+import { IpParseError } from "./errors.ts";
+
+export type Family = 4 | 6;
+
+/** An address as a value: 32 bits fit a number, 128 need a bigint. Comparable with `sameIp` and `compareIp`, not with `===`. */
+export type Ip = { readonly family: 4; readonly value: number } | { readonly family: 6; readonly value: bigint };
+
+/** How many bits an address of the family has: 32 or 128. */
+export function addressBits(family: Family): 32 | 128 {
+  return family === 4 ? 32 : 128;
+}
+
+/**
+ * The address written in `text`. IPv4 is four decimal octets without leading zeros; IPv6 is any text form of RFC 4291 §2.2
+ * without a zone. IPv4-mapped IPv6 (`::ffff:0:0/96`) is refused: it would be two spellings of one address in two families.
+ * With `family`, an address of the other family is refused too. Throws IpParseError.
+ */
+export function parseIp(text: string, family?: Family): Ip {
+  const found = scan(text);
+  if (typeof found === "string") throw new IpParseError(`invalid IP format${inFamily(family)}`, text, found);
+  if (family !== undefined && found.family !== family) {
+    throw new IpParseError(`invalid IP format${inFamily(family)}`, text, `it is an IPv${found.family} address`);
+  }
+  return found;
+}
+
+/** As `parseIp`, with undefined in place of the error. */
+export function tryParseIp(text: string, family?: Family): Ip | undefined {
+  const found = scan(text);
+  return typeof found === "string" || (family !== undefined && found.family !== family) ? undefined : found;
+}
+
+/** Canonical text: dotted IPv4, or IPv6 as RFC 5952 §4 has it (lower case, the first longest run of zero groups cut). */
+export function formatIp(ip: Ip): string {
+  if (ip.family === 4) return formatIpv4(ip.value);
+  const groups = ipv6Groups(ip.value);
+  const { start, length } = longestZeroRun(groups);
+  const hex = groups.map((group) => group.toString(16));
+  if (length < 2) return hex.join(":");
+  return `${hex.slice(0, start).join(":")}::${hex.slice(start + length).join(":")}`;
+}
+
+/** Below zero, zero or above zero, as for `Array.prototype.sort`; IPv4 comes before IPv6. */
+export function compareIp(a: Ip, b: Ip): number {
+  if (a.family !== b.family) return a.family - b.family;
+  return a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
+}
+
+export function sameIp(a: Ip, b: Ip): boolean {
+  return a.family === b.family && a.value === b.value;
+}
+
+/** The address as an unsigned integer, for arithmetic that does not care about the family. */
+export function ipValue(ip: Ip): bigint {
+  return BigInt(ip.value);
+}
+
+/** The address with this integer. Throws RangeError where the family has no such address. */
+export function ipFromValue(family: Family, value: bigint): Ip {
+  if (value < 0n || value >> BigInt(addressBits(family)) !== 0n) {
+    throw new RangeError(`Cannot make an IPv${family} address as 'value' is out of range: current value is ${value}`);
+  }
+  return family === 4 ? { family: 4, value: Number(value) } : { family: 6, value };
+}
+
+/** 4 or 16 bytes in network order. */
+export function ipToBytes(ip: Ip): Uint8Array {
+  const bytes = new Uint8Array(addressBits(ip.family) / 8);
+  const view = new DataView(bytes.buffer);
+  if (ip.family === 4) view.setUint32(0, ip.value);
+  else {
+    view.setBigUint64(0, ip.value >> 64n);
+    view.setBigUint64(8, BigInt.asUintN(64, ip.value));
+  }
+  return bytes;
+}
+
+/** The address in 4 or 16 bytes in network order; throws RangeError at any other length. Mapped addresses pass: packets carry them. */
+export function ipFromBytes(bytes: Uint8Array): Ip {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length === 4) return { family: 4, value: view.getUint32(0) };
+  if (bytes.length === 16) return { family: 6, value: (view.getBigUint64(0) << 64n) | view.getBigUint64(8) };
+  throw new RangeError(`Cannot read an address as 'bytes' must be 4 or 16 long: current length is ${bytes.length}`);
+}
+
+/** " in IPv4", as the messages about text of a known family have it. */
+export function inFamily(family: Family | undefined): string {
+  return family === undefined ? "" : ` in IPv${family}`;
+}
+
+/** The eight 16-bit groups, most significant first. */
+export function ipv6Groups(value: bigint): number[] {
+  const hex = value.toString(16).padStart(32, "0");
+  return Array.from({ length: 8 }, (_, at) => Number.parseInt(hex.slice(at * 4, at * 4 + 4), 16));
+}
+
+function formatIpv4(value: number): string {
+  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
+}
+
+function longestZeroRun(groups: readonly number[]): { readonly start: number; readonly length: number } {
+  let best = { start: 0, length: 0 };
+  let length = 0;
+  for (const [at, group] of groups.entries()) {
+    length = group === 0 ? length + 1 : 0;
+    if (length > best.length) best = { start: at - length + 1, length };
+  }
+  return best;
+}
+
+/** The longest text forms: `255.255.255.255`, and IPv6 with a dotted tail. A bound on what is scanned at all. */
+const longestText = 45;
+
+const dot = 0x2e;
+const colon = 0x3a;
+
+/** The address, or why it is none. */
+function scan(text: string): Ip | string {
+  if (text.length === 0) return "it is empty";
+  if (text.length > longestText) return "it is too long for an address";
+  if (!text.includes(":")) {
+    const value = scanIpv4(text, 0);
+    return value === undefined ? "want four decimal octets without leading zeros" : { family: 4, value };
+  }
+  const value = scanIpv6(text);
+  if (value === undefined) return "want groups of hexadecimal digits, with '::' at most once";
+  if (value >> 32n === 0xffffn) return "IPv4-mapped IPv6 is not accepted, write the IPv4 address";
+  return { family: 6, value };
+}
+
+function scanIpv4(text: string, from: number): number | undefined {
+  let value = 0;
+  let octet = 0;
+  let digits = 0;
+  let octets = 0;
+  for (let at = from; at <= text.length; at++) {
+    const code = at === text.length ? dot : text.charCodeAt(at);
+    if (code === dot) {
+      if (digits === 0 || octets === 4) return undefined;
+      value = value * 256 + octet;
+      octets++;
+      octet = 0;
+      digits = 0;
+    } else {
+      const digit = code - 0x30;
+      if (digit < 0 || digit > 9 || (digits > 0 && octet === 0)) return undefined;
+      octet = octet * 10 + digit;
+      digits++;
+      if (octet > 255) return undefined;
+    }
+  }
+  return octets === 4 ? value : undefined;
+}
+
+/** One pass over the characters; `gap` is the number of groups before the "::". */
+function scanIpv6(text: string): bigint | undefined {
+  const groups: number[] = [];
+  let gap = -1;
+  let at = 0;
+  if (text.startsWith("::")) {
+    gap = 0;
+    at = 2;
+  }
+  while (at < text.length) {
+    const start = at;
+    let group = 0;
+    for (; at < text.length; at++) {
+      const digit = hexDigit(text.charCodeAt(at));
+      if (digit < 0) break;
+      group = group * 16 + digit;
+    }
+    if (text.charCodeAt(at) === dot) return joinDottedTail(text, start, groups, gap);
+    if (at === start || at - start > 4) return undefined;
+    groups.push(group);
+    if (at === text.length) break;
+    if (text.charCodeAt(at) !== colon || groups.length > 8) return undefined;
+    at++;
+    if (text.charCodeAt(at) === colon) {
+      if (gap >= 0) return undefined;
+      gap = groups.length;
+      at++;
+    } else if (at === text.length) return undefined;
+  }
+  return joinGroups(groups, gap);
+}
+
+/** RFC 4291 §2.2 form 3: the last 32 bits may be written as an IPv4 address. */
+function joinDottedTail(text: string, start: number, groups: number[], gap: number): bigint | undefined {
+  const tail = scanIpv4(text, start);
+  if (tail === undefined || (groups.length === 0 && gap < 0)) return undefined;
+  groups.push(tail >>> 16, tail & 0xffff);
+  return joinGroups(groups, gap);
+}
+
+function joinGroups(groups: readonly number[], gap: number): bigint | undefined {
+  const missing = 8 - groups.length;
+  if (gap < 0 ? missing !== 0 : missing < 1) return undefined;
+  const zeros = gap < 0 ? [] : Array.from({ length: missing }, () => 0);
+  const full = gap < 0 ? groups : [...groups.slice(0, gap), ...zeros, ...groups.slice(gap)];
+  return full.reduce((value, group) => (value << 16n) | BigInt(group), 0n);
+}
+
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
