@@ -1,0 +1,79 @@
+import type {
+  DaemonSet as DaemonSetT,
+  Deployment as DeploymentT,
+  ReplicaSet as ReplicaSetT,
+  StatefulSet as StatefulSetT,
+} from "kubernetes-types/apps/v1";
+import type { CronJob as CronJobT, Job as JobT } from "kubernetes-types/batch/v1";
+import type { Lease as LeaseT } from "kubernetes-types/coordination/v1";
+import type {
+  ConfigMap as ConfigMapT,
+  Event as EventT,
+  Namespace as NamespaceT,
+  Node as NodeT,
+  Pod as PodT,
+  Secret as SecretT,
+  Service as ServiceT,
+} from "kubernetes-types/core/v1";
+import type { KubeObject, ObjectMeta, Resource } from "./resource.ts";
+
+/** All the way down: objects of the API are shared by everyone who reads a store. */
+export type DeepReadonly<T> = T extends (infer U)[]
+  ? readonly DeepReadonly<U>[]
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T;
+
+/** A generated type as the server stores it: its metadata is there. */
+export type Stored<T> = DeepReadonly<Omit<T, "metadata" | "apiVersion" | "kind">> &
+  KubeObject & { readonly metadata: ObjectMeta };
+
+export type Pod = Stored<PodT>;
+export type Node = Stored<NodeT>;
+export type Namespace = Stored<NamespaceT>;
+export type CoreEvent = Stored<EventT>;
+export type ConfigMap = Stored<ConfigMapT>;
+export type Secret = Stored<SecretT>;
+export type Service = Stored<ServiceT>;
+export type Lease = Stored<LeaseT>;
+export type Deployment = Stored<DeploymentT>;
+export type ReplicaSet = Stored<ReplicaSetT>;
+export type StatefulSet = Stored<StatefulSetT>;
+export type DaemonSet = Stored<DaemonSetT>;
+export type Job = Stored<JobT>;
+export type CronJob = Stored<CronJobT>;
+
+export const pods: Resource<Pod> = core("pods", "Pod", true);
+export const nodes: Resource<Node> = core("nodes", "Node", false);
+export const namespaces: Resource<Namespace> = core("namespaces", "Namespace", false);
+export const events: Resource<CoreEvent> = core("events", "Event", true);
+export const configMaps: Resource<ConfigMap> = core("configmaps", "ConfigMap", true);
+export const secrets: Resource<Secret> = core("secrets", "Secret", true);
+export const services: Resource<Service> = core("services", "Service", true);
+export const leases: Resource<Lease> = {
+  group: "coordination.k8s.io",
+  version: "v1",
+  plural: "leases",
+  kind: "Lease",
+  namespaced: true,
+};
+export const deployments: Resource<Deployment> = apps("deployments", "Deployment");
+export const replicaSets: Resource<ReplicaSet> = apps("replicasets", "ReplicaSet");
+export const statefulSets: Resource<StatefulSet> = apps("statefulsets", "StatefulSet");
+export const daemonSets: Resource<DaemonSet> = apps("daemonsets", "DaemonSet");
+export const jobs: Resource<Job> = { group: "batch", version: "v1", plural: "jobs", kind: "Job", namespaced: true };
+export const cronJobs: Resource<CronJob> = {
+  group: "batch",
+  version: "v1",
+  plural: "cronjobs",
+  kind: "CronJob",
+  namespaced: true,
+};
+
+function core<T extends KubeObject>(plural: string, kind: string, namespaced: boolean): Resource<T> {
+  return { group: "", version: "v1", plural, kind, namespaced };
+}
+
+function apps<T extends KubeObject>(plural: string, kind: string): Resource<T> {
+  return { group: "apps", version: "v1", plural, kind, namespaced: true };
+}

@@ -1,0 +1,57 @@
+/**
+ * The client of the Kubernetes API for agent and controller: transport, typed calls, watched stores, work queue and
+ * controllers, leader election, Events. Small on purpose: no discovery, no codecs but JSON, no generated clients, no
+ * knowledge of our own kinds (`#api`) or of networks. Imports `#base` only; every module after it may import it.
+ * Unit tests use `testing/fake-api.ts`, a Transport with an API server's behaviour in memory and faults on demand.
+ */
+export {
+  type DeleteOptions,
+  type JsonPatchOperation,
+  KubeClient,
+  type ListOptions,
+  type Page,
+  type Patch,
+  type Selection,
+  type WatchEvent,
+  type WatchOptions,
+} from "./client.ts";
+export { type KubeConfig, loadKubeConfig, type Source as CredentialSource } from "./config.ts";
+export {
+  type ControllerMetrics,
+  type ControllerOptions,
+  fromStore,
+  type Reconcile,
+  type ReconcileResult,
+  reconcileResults,
+  runController,
+  type Source,
+} from "./controller.ts";
+export * from "./core.ts";
+export { type ElectorOptions, LeaderElector, type Term } from "./election.ts";
+export {
+  ApiStatusError,
+  ApiUnreachableError,
+  type Attempt,
+  hasReason,
+  type Outcome,
+  surelyUnchanged,
+} from "./errors.ts";
+export { EventRecorder, type EventRecorderOptions, type EventSubject, type EventText } from "./events.ts";
+export {
+  apiVersionOf,
+  collectionPath,
+  type Draft,
+  type DraftMeta,
+  type KubeObject,
+  keyOf,
+  metadataOf,
+  type ObjectMeta,
+  type ObjectRef,
+  type OwnerReference,
+  objectPath,
+  parseKey,
+  type Resource,
+} from "./resource.ts";
+export { isRetryable, type RetryOptions, retry } from "./retry.ts";
+export { type Store, type StoreListener, type StoreOptions, WatchedStore } from "./store.ts";
+export { type ApiRequest, type ApiResponse, createTransport, type Transport } from "./transport.ts";

@@ -1,0 +1,31 @@
+/** Every bound of this module, in one place. */
+export const limits = {
+  /** One answer of the API server that is not a watch: a page of 500 large Pods is about 10 MB. */
+  bodyBytesMax: 64 * 2 ** 20,
+  /** One line of a watch, which is one object; etcd refuses objects above 1.5 MiB. */
+  watchLineBytesMax: 8 * 2 ** 20,
+  /** The body of an error answer; the rest is dropped. */
+  errorBodyBytesMax: 64 * 2 ** 10,
+  /** Objects asked for in one page of a list. */
+  listPageItems: 500,
+  /** How long one call may take from the client's side. */
+  callTimeoutMs: 10_000,
+  /** A page of a list of large objects may take longer than a call for one. */
+  listTimeoutMs: 60_000,
+  /** What a mutating call asks of the server as `?timeout=`: afterwards its outcome is settled there. */
+  mutationTimeoutS: 4,
+  /** Connections for ordinary calls, and those that stay open for the next. */
+  callSockets: 32,
+  freeSockets: 8,
+  /** Connections for watches: one each. */
+  watchSockets: 64,
+  /** An unused connection is closed before the server (90 s) would do it under a request. */
+  freeSocketTimeoutMs: 30_000,
+  /** No event and no bookmark (sent about once a minute) for this long: the watch is taken for dead. */
+  watchSilenceMs: 150_000,
+  /** Files with tokens and certificates are looked at this often at most. */
+  credentialCheckMs: 1_000,
+  /** Events waiting to be written, and causes remembered to drop repetitions. */
+  eventQueue: 256,
+  eventCauses: 4_096,
+} as const;
