@@ -91,7 +91,7 @@ export class IpSet {
     this.#assertFamily(ip.family);
     const value = ipValue(ip);
     const interval = this.#intervals[this.#indexAtOrAfter(value)];
-    return interval && this.#ip(interval.first > value ? interval.first : value);
+    return interval && this.#ip(higher(interval.first, value));
   }
 
   /** The interval that holds `ip`. */
@@ -134,7 +134,7 @@ export class IpSet {
       return new IpSet(this.family, this.#intervals.toSpliced(from, 0, { first: value, last: value }));
     }
     if (low.first <= value && value <= low.last) return this;
-    const joined = { first: low.first < value ? low.first : value, last: high.last > value ? high.last : value };
+    const joined = { first: lower(low.first, value), last: higher(high.last, value) };
     return new IpSet(this.family, this.#intervals.toSpliced(from, to - from, joined));
   }
 
@@ -182,8 +182,8 @@ export class IpSet {
     for (;;) {
       const [a, b] = [this.#intervals[i], other.#intervals[j]];
       if (a === undefined || b === undefined) return new IpSet(this.family, both);
-      const first = a.first > b.first ? a.first : b.first;
-      const last = a.last < b.last ? a.last : b.last;
+      const first = higher(a.first, b.first);
+      const last = lower(a.last, b.last);
       if (first <= last) both.push({ first, last });
       if (a.last < b.last) i++;
       else j++;
@@ -268,6 +268,17 @@ function lowestWhere(count: number, holds: (index: number) => boolean): number {
     else low = middle + 1;
   }
   return low;
+}
+
+// Math.min and Math.max take no bigint.
+function lower(a: bigint, b: bigint): bigint {
+  if (a < b) return a;
+  return b;
+}
+
+function higher(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
 }
 
 function otherFamily(want: Family, found: Family): TypeError {
