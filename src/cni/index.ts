@@ -3,8 +3,44 @@
  * frames between shim and agent, and the port behind which address management stands. Pure: it touches no file, socket
  * or process, and knows no plugin. May be imported by every module after it and by the lab.
  */
-export { type CniErrorOptions, CniError, cniCodes } from "./errors.ts";
-export * as limits from "./limits.ts";
+export { formatArgs, parseArgs, podOf } from "./args.ts";
+export {
+  type Call,
+  type CniEnv,
+  type DecodeCallOptions,
+  decodeCall,
+  encodeEnv,
+  failureOutput,
+  type PluginOutput,
+  type RawCall,
+  successOutput,
+} from "./call.ts";
+export { CniError, type CniErrorOptions, cniCodes } from "./errors.ts";
+export { decodeOutput, type ForeignCall } from "./foreign.ts";
+export {
+  type CallFrame,
+  decodeFrame,
+  type ExecFrame,
+  encodeFrame,
+  type Frame,
+  FrameReader,
+  frameVersion,
+  type OutputFrame,
+  type ResultFrame,
+} from "./frames.ts";
+export { formatJson, parseJsonObject } from "./json.ts";
+export { frameBytesMax, stdinBytesMax } from "./limits.ts";
+export {
+  appendPlugins,
+  decodeNetwork,
+  type Network,
+  type NetworkPlugin,
+  type PluginCall,
+  pluginInput,
+  type ValidAttachment,
+  validAttachments,
+} from "./network.ts";
+export { decodeResult, emptyResult, encodeResult } from "./result.ts";
 export {
   type Attachment,
   type CniDns,
@@ -20,6 +56,7 @@ export {
   type Verb,
   verbs,
 } from "./types.ts";
+export { checkContainerId, checkIfName, checkNetworkName, ifNameFault } from "./validate.ts";
 export {
   compareVersions,
   latestVersion,

@@ -1,0 +1,189 @@
+import { formatArgs, parseArgs, podOf } from "./args.ts";
+import { CniError, cniCodes } from "./errors.ts";
+import { formatJson, kindOf, parseJsonObject } from "./json.ts";
+import { stdinBytesMax } from "./limits.ts";
+import { decodeResult } from "./result.ts";
+import { type CniRequest, type CniResult, type JsonObject, type PluginConfig, type Verb, verbs } from "./types.ts";
+import { checkContainerId, checkIfName, checkNetworkName } from "./validate.ts";
+import { compareVersions, impliedVersion, supportedVersions } from "./versions.ts";
+
+/** The CNI_* variables of one process. */
+export type CniEnv = Readonly<Record<string, string | undefined>>;
+
+/** A call as the operating system delivers it. */
+export interface RawCall {
+  /** The last part of argv[0]. */
+  readonly executable: string;
+  readonly env: CniEnv;
+  readonly stdin: Uint8Array;
+}
+
+/** A call understood. VERSION and a call without a verb need no configuration and no container. */
+export type Call =
+  | { readonly kind: "about" }
+  | { readonly kind: "version" }
+  | { readonly kind: "request"; readonly request: CniRequest };
+
+export interface DecodeCallOptions {
+  /** Refuse a call without CNI_PATH: for plugins that execute others. Those that do not are served without. */
+  readonly pathRequired?: boolean;
+}
+
+interface Variable {
+  readonly name: string;
+  readonly requiredBy: readonly string[];
+  readonly check?: (value: string) => void;
+}
+
+const ofContainer: readonly string[] = ["ADD", "CHECK", "DEL"];
+
+// In the order in which missing ones are listed. An empty value counts as missing.
+const variables: readonly Variable[] = [
+  { name: "CNI_COMMAND", requiredBy: [] },
+  { name: "CNI_CONTAINERID", requiredBy: ofContainer, check: checkContainerId },
+  { name: "CNI_NETNS", requiredBy: ["ADD", "CHECK"] },
+  { name: "CNI_IFNAME", requiredBy: ofContainer, check: checkIfName },
+  { name: "CNI_ARGS", requiredBy: [] },
+  { name: "CNI_PATH", requiredBy: verbs },
+];
+
+/**
+ * Reads a call in the order in which plugins are expected to check it: environment (CniError 4), size of stdin (5), JSON
+ * (6), name (7), version (1), whether the version has the verb (1), and last whether there is such a verb (4).
+ */
+export function decodeCall(raw: RawCall, options: DecodeCallOptions = {}): Call {
+  const command = raw.env["CNI_COMMAND"] ?? "";
+  checkEnvironment(raw.env, command, options.pathRequired ?? false);
+  if (command === "") return { kind: "about" };
+  if (command === "VERSION") return { kind: "version" };
+  const config = decodeConfig(raw, command);
+  checkVerbAllowed(command, config.cniVersion);
+  const args = parseArgs(raw.env["CNI_ARGS"] ?? "");
+  return {
+    kind: "request",
+    request: {
+      verb: verbOf(command),
+      executable: raw.executable,
+      containerId: raw.env["CNI_CONTAINERID"] ?? "",
+      ifName: raw.env["CNI_IFNAME"] ?? "",
+      netns: raw.env["CNI_NETNS"] ?? "",
+      netnsOverride: /^(1|true)$/i.test(raw.env["CNI_NETNS_OVERRIDE"] ?? ""),
+      path: (raw.env["CNI_PATH"] ?? "").split(":").filter((directory) => directory !== ""),
+      args,
+      pod: podOf(args),
+      config,
+    },
+  };
+}
+
+function checkEnvironment(env: CniEnv, command: string, pathRequired: boolean): void {
+  const missing: string[] = [];
+  for (const { name, requiredBy, check } of variables) {
+    const value = env[name] ?? "";
+    if (value !== "") check?.(value);
+    else if (requiredBy.includes(command) && (name !== "CNI_PATH" || pathRequired)) missing.push(name);
+  }
+  if (missing.length > 0) {
+    throw new CniError(cniCodes.invalidEnvironment, `required env variables [${missing.join(",")}] missing`);
+  }
+}
+
+/** The configuration alone, with its previous result. Throws CniError 5, 6, 7 or 1, in this order. */
+function decodeConfig({ executable, stdin }: Pick<RawCall, "executable" | "stdin">, command: string): PluginConfig {
+  if (stdin.byteLength > stdinBytesMax) {
+    throw new CniError(cniCodes.io, "network configuration on stdin is too large", {
+      details: { bytes: stdin.byteLength, allowed: stdinBytesMax },
+    });
+  }
+  const raw = parseJsonObject(stdin, "network configuration");
+  const name = checkNetworkName(raw["name"]);
+  const cniVersion = raw["cniVersion"] || impliedVersion;
+  if (typeof cniVersion !== "string") {
+    throw new CniError(cniCodes.decode, "failed to decode network configuration", {
+      text: `cniVersion: expected a string, found ${kindOf(cniVersion)}`,
+    });
+  }
+  if (!supportedVersions.some((version) => version === cniVersion)) {
+    throw new CniError(cniCodes.incompatibleVersion, "incompatible CNI versions", {
+      text: `config is ${JSON.stringify(cniVersion)}, plugin supports ${JSON.stringify(supportedVersions)}`,
+    });
+  }
+  const type = typeof raw["type"] === "string" && raw["type"] !== "" ? raw["type"] : executable;
+  const prevResult = decodePrevResult(raw, cniVersion, command);
+  return { cniVersion, name, type, raw, ...(prevResult === undefined ? {} : { prevResult }) };
+}
+
+/** A DEL goes on without a previous result that nobody can read: it comes from a cache, and must not keep a Pod from ending. */
+function decodePrevResult(raw: JsonObject, cniVersion: string, command: string): CniResult | undefined {
+  const found = raw["prevResult"];
+  if (found === undefined || found === null) return undefined;
+  try {
+    return decodeResult(found, cniVersion);
+  } catch (cause) {
+    if (command === "DEL") return undefined;
+    throw new CniError(cniCodes.decode, "failed to decode prevResult", { cause });
+  }
+}
+
+/** The first version that has the verb; the others are as old as the protocol. */
+const sinceVersion: ReadonlyMap<string, string> = new Map([
+  ["CHECK", "0.4.0"],
+  ["GC", "1.1.0"],
+  ["STATUS", "1.1.0"],
+]);
+
+function checkVerbAllowed(command: string, cniVersion: string): void {
+  const since = sinceVersion.get(command);
+  if (since !== undefined && compareVersions(cniVersion, since) < 0) {
+    throw new CniError(cniCodes.incompatibleVersion, `config version does not allow ${command}`, {
+      details: { found: cniVersion, since },
+    });
+  }
+}
+
+function verbOf(command: string): Verb {
+  const verb = verbs.find((one) => one === command);
+  if (verb === undefined) throw new CniError(cniCodes.invalidEnvironment, `unknown CNI_COMMAND: ${command}`);
+  return verb;
+}
+
+/** The CNI_* variables of a call, for executing another plugin; empty ones are left out. */
+export function encodeEnv(
+  request: Pick<CniRequest, "verb" | "containerId" | "netns" | "ifName" | "path" | "netnsOverride">,
+  args: Iterable<readonly [string, string]>,
+): Readonly<Record<string, string>> {
+  const env = {
+    CNI_COMMAND: request.verb,
+    CNI_CONTAINERID: request.containerId,
+    CNI_NETNS: request.netns,
+    CNI_IFNAME: request.ifName,
+    CNI_ARGS: formatArgs(args),
+    CNI_PATH: request.path.join(":"),
+    CNI_NETNS_OVERRIDE: request.netnsOverride ? "1" : "",
+  };
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+}
+
+/** What a plugin process leaves behind. */
+export interface PluginOutput {
+  /** Absent where a signal ended it. */
+  readonly exitCode?: number;
+  readonly signal?: number;
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
+/** What a plugin answers on success: exit status 0, and a document on stdout where the verb has one. */
+export function successOutput(document?: JsonObject): PluginOutput {
+  return output(0, document);
+}
+
+/** What a plugin answers on failure: exit status 1 and the error on stdout. */
+export function failureOutput(error: unknown, cniVersion: string): PluginOutput {
+  return output(1, CniError.from(error).toJson(cniVersion));
+}
+
+function output(exitCode: number, document: JsonObject | undefined): PluginOutput {
+  const stdout = document === undefined ? "" : formatJson(document);
+  return { exitCode, stdout: Buffer.from(stdout), stderr: new Uint8Array() };
+}

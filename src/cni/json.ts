@@ -1,0 +1,61 @@
+import { CniError, cniCodes } from "./errors.ts";
+import { jsonDepthMax } from "./limits.ts";
+import type { JsonObject } from "./types.ts";
+
+/**
+ * Parses one JSON object from text or UTF-8 bytes. `what` names the document in errors. Throws CniError 6 for anything
+ * but an object, and for nesting deeper than `jsonDepthMax`, so that whoever walks the value may do so recursively.
+ */
+export function parseJsonObject(text: string | Uint8Array, what: string): JsonObject {
+  let value: unknown;
+  try {
+    const decoded = typeof text === "string" ? text : new TextDecoder("utf-8", { fatal: true }).decode(text);
+    const depth = jsonDepth(decoded);
+    if (depth > jsonDepthMax) throw new RangeError(`nested ${depth} levels deep, allowed are ${jsonDepthMax}`);
+    value = JSON.parse(decoded);
+  } catch (cause) {
+    throw new CniError(cniCodes.decode, `failed to decode ${what}`, { cause });
+  }
+  return objectOf(value, what);
+}
+
+/** `value` as an object; throws CniError 6 naming `what` where it is anything else. */
+export function objectOf(value: unknown, what: string): JsonObject {
+  if (isObject(value)) return value;
+  throw new CniError(cniCodes.decode, `failed to decode ${what}`, {
+    text: `expected an object, found ${kindOf(value)}`,
+  });
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** What a JSON value is, in the words of an error. */
+export function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (value === undefined) return "nothing";
+  return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+/** A document as CNI plugins print it: four spaces, no newline at the end. */
+export function formatJson(value: JsonObject): string {
+  return JSON.stringify(value, undefined, 4);
+}
+
+/** The deepest nesting of brackets outside strings; counts without building anything, and so before JSON.parse does. */
+function jsonDepth(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let inString = false;
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at);
+    if (inString) {
+      if (char === 0x5c) at++;
+      else if (char === 0x22) inString = false;
+    } else if (char === 0x22) inString = true;
+    else if (char === 0x7b || char === 0x5b) deepest = Math.max(deepest, ++depth);
+    else if (char === 0x7d || char === 0x5d) depth--;
+  }
+  return deepest;
+}

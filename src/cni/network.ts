@@ -1,0 +1,155 @@
+import { CniError, cniCodes } from "./errors.ts";
+import { isObject, kindOf, objectOf, parseJsonObject } from "./json.ts";
+import { pluginsMax } from "./limits.ts";
+import { encodeResult } from "./result.ts";
+import type { CniResult, JsonObject } from "./types.ts";
+import { checkNetworkName } from "./validate.ts";
+import { impliedVersion, resultVersions } from "./versions.ts";
+
+/** One entry of a network's `plugins`: `type` and the plugin's own keys. */
+export interface NetworkPlugin {
+  readonly type: string;
+  readonly raw: JsonObject;
+}
+
+/** A network configuration: a list, or a single plugin that was made into a list of one. */
+export interface Network {
+  readonly name: string;
+  readonly cniVersion: string;
+  readonly plugins: readonly NetworkPlugin[];
+  readonly disableCheck: boolean;
+  readonly disableGc: boolean;
+  /** False: plugin files beside the list belong to it, too, and `plugins` may be empty until they are added. */
+  readonly loadOnlyInlinedPlugins: boolean;
+}
+
+/**
+ * Reads a network configuration from text or JSON; an object with a top-level `type` is a single plugin. `defaultName`
+ * stands in for a missing name. Throws CniError 6 for what is not JSON, CniError 7 with the field for all else.
+ */
+export function decodeNetwork(source: string | JsonObject, options: { readonly defaultName?: string } = {}): Network {
+  const object = typeof source === "string" ? parseJsonObject(source, "network configuration") : source;
+  const name = checkNetworkName(object["name"] || options.defaultName);
+  const single = object["type"] !== undefined;
+  const network = {
+    name,
+    cniVersion: versionOf(object),
+    plugins: single ? [decodePlugin(object, name, "")] : decodePlugins(object, name),
+    disableCheck: flag(object, "disableCheck", name, false),
+    disableGc: flag(object, "disableGC", name, false),
+    loadOnlyInlinedPlugins: single || flag(object, "loadOnlyInlinedPlugins", name, true),
+  };
+  if (network.plugins.length === 0 && network.loadOnlyInlinedPlugins) {
+    invalid(name, "plugins", "at least one plugin", "none");
+  }
+  return network;
+}
+
+/** The network with plugins of further files behind its own (`loadOnlyInlinedPlugins: false`). */
+export function appendPlugins(network: Network, texts: readonly string[]): Network {
+  const more = texts.map((text) => decodePlugin(parseJsonObject(text, "plugin configuration"), network.name, ""));
+  const plugins = [...network.plugins, ...more];
+  if (plugins.length === 0) invalid(network.name, "plugins", "at least one plugin, inlined or in a file", "none");
+  if (plugins.length > pluginsMax) invalid(network.name, "plugins", `at most ${pluginsMax}`, plugins.length);
+  return { ...network, plugins };
+}
+
+/** What a runtime adds to a plugin's own keys for one call. */
+export interface PluginCall {
+  /** The previous plugin's result at ADD; the final result at CHECK and DEL. */
+  readonly prevResult?: CniResult | undefined;
+  /** Values by capability; a plugin receives those that it declares. */
+  readonly capabilityArgs?: JsonObject;
+  /** `cni.dev/valid-attachments` at GC. */
+  readonly validAttachments?: readonly ValidAttachment[];
+}
+
+/**
+ * The object that a plugin of `network` receives on stdin: its own keys with the network's name and version, and of
+ * `call` what applies. `capabilities` stays in, as libcni leaves it; `runtimeConfig` is absent when it would be empty.
+ */
+export function pluginInput(network: Network, plugin: NetworkPlugin, call: PluginCall = {}): JsonObject {
+  const { prevResult: _previous, runtimeConfig: _former, ...own } = plugin.raw;
+  const runtimeConfig = wanted(plugin.raw["capabilities"], call.capabilityArgs ?? {});
+  const valid = call.validAttachments?.map(({ containerId, ifName }) => ({ containerID: containerId, ifname: ifName }));
+  return {
+    ...own,
+    name: network.name,
+    cniVersion: network.cniVersion,
+    ...(Object.keys(runtimeConfig).length === 0 ? {} : { runtimeConfig }),
+    ...(call.prevResult === undefined ? {} : { prevResult: encodeResult(call.prevResult, network.cniVersion) }),
+    ...(valid === undefined ? {} : { "cni.dev/valid-attachments": valid, "cni.dev/attachments": valid }),
+  };
+}
+
+function wanted(capabilities: unknown, args: JsonObject): JsonObject {
+  if (!isObject(capabilities)) return {};
+  return Object.fromEntries(
+    Object.entries(args).filter(([key, value]) => value !== undefined && capabilities[key] === true),
+  );
+}
+
+/** An attachment that a runtime still knows. */
+export interface ValidAttachment {
+  readonly containerId: string;
+  readonly ifName: string;
+}
+
+/**
+ * The attachments that a GC must spare. An absent list is an empty one: everything of this network is stale. Throws
+ * CniError 7 for a malformed list, because guessing here would destroy what lives.
+ */
+export function validAttachments(config: JsonObject): readonly ValidAttachment[] {
+  const key = config["cni.dev/valid-attachments"] === undefined ? "cni.dev/attachments" : "cni.dev/valid-attachments";
+  const found = config[key] ?? [];
+  if (!Array.isArray(found)) invalid(config["name"], key, "an array", kindOf(found));
+  return found.map((one: unknown, at) => {
+    const { containerID, ifname } = objectOf(one, `${key}[${at}]`);
+    if (typeof containerID !== "string" || typeof ifname !== "string") {
+      invalid(config["name"], `${key}[${at}]`, "containerID and ifname", JSON.stringify(one));
+    }
+    return { containerId: containerID, ifName: ifname };
+  });
+}
+
+/** Of `cniVersion` and `cniVersions` the highest that we know; where we know none, `cniVersion`, for the plugin to refuse. */
+function versionOf(object: JsonObject): string {
+  const stated = object["cniVersion"] || impliedVersion;
+  if (typeof stated !== "string") invalid(object["name"], "cniVersion", "a string", kindOf(stated));
+  const offered = object["cniVersions"] ?? [];
+  if (!Array.isArray(offered)) invalid(object["name"], "cniVersions", "an array of strings", kindOf(offered));
+  return resultVersions.findLast((known) => known === stated || offered.includes(known)) ?? stated;
+}
+
+function decodePlugins(object: JsonObject, name: string): readonly NetworkPlugin[] {
+  const plugins = object["plugins"] ?? [];
+  if (!Array.isArray(plugins)) invalid(name, "plugins", "an array", kindOf(plugins));
+  if (plugins.length > pluginsMax) invalid(name, "plugins", `at most ${pluginsMax}`, plugins.length);
+  return plugins.map((one: unknown, at) => {
+    if (!isObject(one)) invalid(name, `plugins[${at}]`, "an object", kindOf(one));
+    return decodePlugin(one, name, `plugins[${at}].`);
+  });
+}
+
+function decodePlugin(raw: JsonObject, name: string, at: string): NetworkPlugin {
+  const type = raw["type"];
+  if (typeof type !== "string" || type === "") invalid(name, `${at}type`, "the file name of a plugin", kindOf(type));
+  if (type.includes("/") || type === "." || type === "..") {
+    invalid(name, `${at}type`, "a file name without path separators", type);
+  }
+  return { type, raw };
+}
+
+/** libcni also takes the words "true" and "false" for a flag. */
+function flag(object: JsonObject, key: string, name: string, otherwise: boolean): boolean {
+  const value = object[key] ?? otherwise;
+  if (value === true || value === "true") return true;
+  if (value === false || value === "false") return false;
+  return invalid(name, key, "true or false", JSON.stringify(value));
+}
+
+function invalid(network: unknown, field: string, allowed: string, found: unknown): never {
+  throw new CniError(cniCodes.invalidConfig, "invalid network configuration", {
+    details: { network, field, found, allowed },
+  });
+}

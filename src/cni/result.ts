@@ -1,0 +1,251 @@
+import { formatIp, formatPrefix, type Ip, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
+import { CniError, cniCodes } from "./errors.ts";
+import { isObject, kindOf, objectOf } from "./json.ts";
+import { resultItemsMax } from "./limits.ts";
+import type { CniDns, CniInterface, CniIp, CniResult, CniRoute, JsonObject } from "./types.ts";
+import { type ResultVersion, resultVersions } from "./versions.ts";
+
+export const emptyResult: CniResult = { interfaces: [], ips: [], routes: [] };
+
+/**
+ * A result as a JSON object in `version`, keys in the order that plugins of that version print: sorted from 1.0.0 on and
+ * before it with `dns` always last, even when empty. What a version cannot say is left out; up from 0.3.0 that is only
+ * mtu, socketPath and pciID of interfaces. Throws CniError 1 for a version that is not in `resultVersions` and, for 0.2.0
+ * and older, CniError 7 where the result has no address.
+ */
+export function encodeResult(result: CniResult, version: string): JsonObject {
+  const known = knownVersion(version);
+  if (known === "0.1.0" || known === "0.2.0") return encodeLegacy(result, known);
+  const old = known.startsWith("0.");
+  const lists = {
+    ...list("interfaces", result.interfaces, (one) => encodeInterface(one, old)),
+    ...list("ips", result.ips, (one) => encodeIp(one, old)),
+    ...list("routes", result.routes, encodeRoute),
+  };
+  const dns = encodeDns(result.dns);
+  if (old) return { cniVersion: known, ...lists, dns };
+  return { cniVersion: known, ...(Object.keys(dns).length === 0 ? {} : { dns }), ...lists };
+}
+
+function list<T>(key: string, items: readonly T[], encode: (item: T) => JsonObject): JsonObject {
+  return items.length === 0 ? {} : { [key]: items.map(encode) };
+}
+
+function encodeInterface(one: CniInterface, old: boolean): JsonObject {
+  return {
+    name: one.name,
+    ...optional("mac", one.mac),
+    ...(old ? {} : optional("mtu", one.mtuBytes)),
+    ...optional("sandbox", one.sandbox),
+    ...(old ? {} : { ...optional("socketPath", one.socketPath), ...optional("pciID", one.pciId) }),
+  };
+}
+
+function encodeIp(one: CniIp, old: boolean): JsonObject {
+  return {
+    ...(old ? { version: String(one.address.ip.family) } : {}),
+    ...(one.interface === undefined ? {} : { interface: one.interface }),
+    address: formatPrefix(one.address),
+    ...optional("gateway", one.gateway && formatIp(one.gateway)),
+  };
+}
+
+function encodeRoute(one: CniRoute): JsonObject {
+  return {
+    dst: formatPrefix(one.dst),
+    ...optional("gw", one.gw && formatIp(one.gw)),
+    ...optional("mtu", one.mtuBytes),
+    ...optional("advmss", one.advmss),
+    ...optional("priority", one.priority),
+    ...(one.table === undefined ? {} : { table: one.table }),
+    ...(one.scope === undefined ? {} : { scope: one.scope }),
+  };
+}
+
+function encodeDns(dns: CniDns | undefined): JsonObject {
+  return {
+    ...filled("nameservers", dns?.nameservers),
+    ...optional("domain", dns?.domain),
+    ...filled("search", dns?.search),
+    ...filled("options", dns?.options),
+  };
+}
+
+/** 0.1.0 and 0.2.0 know one address of each family and no interface; what is more is lost. */
+function encodeLegacy(result: CniResult, version: ResultVersion): JsonObject {
+  const half = (family: 4 | 6): JsonObject => {
+    const ip = result.ips.find(({ address }) => address.ip.family === family);
+    if (ip === undefined) return {};
+    const routes = result.routes.filter(({ dst }) => dst.ip.family === family);
+    return {
+      [`ip${family}`]: {
+        ip: formatPrefix(ip.address),
+        ...optional("gateway", ip.gateway && formatIp(ip.gateway)),
+        ...list("routes", routes, ({ dst, gw }) => ({
+          dst: formatPrefix(dst),
+          ...optional("gw", gw && formatIp(gw)),
+        })),
+      },
+    };
+  };
+  const halves = { ...half(4), ...half(6) };
+  if (Object.keys(halves).length === 0) {
+    throw new CniError(cniCodes.invalidConfig, "cannot convert: no valid IP addresses", {
+      details: { cniVersion: version },
+    });
+  }
+  return { cniVersion: version, ...halves, dns: encodeDns(result.dns) };
+}
+
+function optional(key: string, value: string | number | undefined): JsonObject {
+  return value === undefined || value === "" || value === 0 ? {} : { [key]: value };
+}
+
+function filled(key: string, value: readonly string[] | undefined): JsonObject {
+  return value === undefined || value.length === 0 ? {} : { [key]: value };
+}
+
+/**
+ * Reads a result of any version. One that names no version is of `impliedVersion`, the configuration's. `null` counts as
+ * absent. Throws CniError 1 for an unknown version and CniError 6, with the path of the field, for a malformed result.
+ */
+export function decodeResult(json: unknown, impliedVersion?: string): CniResult {
+  const object = objectOf(json, "result");
+  const version = knownVersion(text(object, "cniVersion", "") ?? impliedVersion ?? "0.1.0");
+  const dns = decodeDns(object["dns"]);
+  const found = version === "0.1.0" || version === "0.2.0" ? decodeLegacy(object) : decodeCurrent(object);
+  return dns === undefined ? found : { ...found, dns };
+}
+
+function knownVersion(version: string): ResultVersion {
+  const known = resultVersions.find((one) => one === version);
+  if (known === undefined) {
+    throw new CniError(cniCodes.incompatibleVersion, "unsupported CNI result version", {
+      details: { found: version, allowed: resultVersions },
+    });
+  }
+  return known;
+}
+
+function decodeCurrent(object: JsonObject): CniResult {
+  return {
+    interfaces: items(object, "interfaces", "", (one, at) => ({
+      name: text(one, "name", at) ?? fail(`${at}name`, "a name", one["name"]),
+      ...present("mac", text(one, "mac", at)),
+      ...present("mtuBytes", integer(one, "mtu", at)),
+      ...present("sandbox", text(one, "sandbox", at)),
+      ...present("socketPath", text(one, "socketPath", at)),
+      ...present("pciId", text(one, "pciID", at)),
+    })),
+    ips: items(object, "ips", "", (one, at) => ({
+      address: prefix(one, "address", at),
+      ...present("gateway", ip(one, "gateway", at)),
+      ...present("interface", index(one, "interface", at)),
+    })),
+    routes: items(object, "routes", "", decodeRoute),
+  };
+}
+
+function decodeRoute(one: JsonObject, at: string): CniRoute {
+  return {
+    dst: prefix(one, "dst", at),
+    ...present("gw", ip(one, "gw", at)),
+    ...present("mtuBytes", integer(one, "mtu", at)),
+    ...present("advmss", integer(one, "advmss", at)),
+    ...present("priority", integer(one, "priority", at)),
+    ...present("table", index(one, "table", at)),
+    ...present("scope", index(one, "scope", at)),
+  };
+}
+
+function decodeLegacy(object: JsonObject): CniResult {
+  const ips: CniIp[] = [];
+  const routes: CniRoute[] = [];
+  for (const key of ["ip4", "ip6"]) {
+    if (object[key] === undefined || object[key] === null) continue;
+    const half = objectOf(object[key], `result field ${key}`);
+    const at = `${key}.`;
+    ips.push({ address: prefix(half, "ip", at), ...present("gateway", ip(half, "gateway", at)) });
+    routes.push(...items(half, "routes", at, decodeRoute));
+  }
+  return { interfaces: [], ips, routes };
+}
+
+function decodeDns(value: unknown): CniDns | undefined {
+  if (value === undefined || value === null) return undefined;
+  const object = objectOf(value, "result field dns");
+  const dns: CniDns = {
+    ...present("nameservers", texts(object, "nameservers")),
+    ...present("domain", text(object, "domain", "dns.")),
+    ...present("search", texts(object, "search")),
+    ...present("options", texts(object, "options")),
+  };
+  return Object.keys(dns).length === 0 ? undefined : dns;
+}
+
+// Readers of one field each. `at` is the path in front of the key; null and "" count as absent, as Go's encoder leaves them.
+
+function present<K extends string, T>(key: K, value: T | undefined): { readonly [k in K]?: T } {
+  return (value === undefined ? {} : { [key]: value }) as { readonly [k in K]?: T };
+}
+
+function items<T>(
+  object: JsonObject,
+  key: string,
+  at: string,
+  decode: (one: JsonObject, at: string) => T,
+): readonly T[] {
+  const value = object[key] ?? [];
+  if (!Array.isArray(value)) fail(at + key, "an array", value);
+  if (value.length > resultItemsMax) fail(at + key, `at most ${resultItemsMax} items`, value.length);
+  return value.map((one: unknown, position) => {
+    const path = `${at}${key}[${position}]`;
+    return isObject(one) ? decode(one, `${path}.`) : fail(path, "an object", one);
+  });
+}
+
+function text(object: JsonObject, key: string, at: string): string | undefined {
+  const value = object[key] ?? "";
+  if (typeof value !== "string") fail(at + key, "a string", value);
+  return value === "" ? undefined : value;
+}
+
+function texts(object: JsonObject, key: string): readonly string[] | undefined {
+  const value = object[key] ?? [];
+  if (!Array.isArray(value) || value.length > resultItemsMax || !value.every((one) => typeof one === "string")) {
+    fail(`dns.${key}`, "an array of strings", value);
+  }
+  return value.length === 0 ? undefined : value;
+}
+
+/** A whole number ≥ 0; 0 means unset wherever it is used. */
+function integer(object: JsonObject, key: string, at: string): number | undefined {
+  return index(object, key, at) || undefined;
+}
+
+/** A whole number ≥ 0 of which 0 is a value like any other. */
+function index(object: JsonObject, key: string, at: string): number | undefined {
+  const value = object[key];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0)
+    fail(at + key, "a whole number ≥ 0", value);
+  return value;
+}
+
+function prefix(object: JsonObject, key: string, at: string): Prefix {
+  const found = text(object, key, at) ?? "";
+  const value = found.includes("/") ? tryParsePrefix(found) : undefined;
+  return value ?? fail(at + key, "an address with prefix length", object[key]);
+}
+
+function ip(object: JsonObject, key: string, at: string): Ip | undefined {
+  const found = text(object, key, at);
+  return found === undefined ? undefined : (tryParseIp(found) ?? fail(at + key, "an address", found));
+}
+
+function fail(field: string, expected: string, found: unknown): never {
+  const shown = typeof found === "string" || typeof found === "number" ? JSON.stringify(found) : kindOf(found);
+  throw new CniError(cniCodes.decode, "invalid CNI result", {
+    text: `${field}: expected ${expected}, found ${shown.slice(0, 200)}`,
+  });
+}
