@@ -1,0 +1,39 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** The programs, as they run everywhere but in unit tests: one bundle each (50 ms to start, against 250 ms from source). */
+const programs = {
+  agent: "src/agent/main.ts",
+  controller: "src/controller/main.ts",
+  lab: "lab/main.ts",
+  node: "lab/node/main.ts",
+} as const;
+
+export type Bundles = Readonly<Record<keyof typeof programs, string>>;
+
+/** Bundles every program into `build/` and returns the paths. Takes about 100 ms, so it is simply done each time. */
+export async function buildBundles(): Promise<Bundles> {
+  const outdir = join(root, "build");
+  mkdirSync(outdir, { recursive: true });
+  await build({
+    absWorkingDir: root,
+    entryPoints: programs,
+    outdir,
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    target: "node24",
+    format: "esm",
+    // The native part of koffi is found beside its package; CommonJS dependencies ask for `require`.
+    external: ["koffi"],
+    banner: { js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);' },
+    sourcemap: "linked",
+    logLevel: "error",
+  });
+  const path = (name: keyof typeof programs) => join(outdir, `${name}.mjs`);
+  return { agent: path("agent"), controller: path("controller"), lab: path("lab"), node: path("node") };
+}

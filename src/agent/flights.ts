@@ -1,0 +1,33 @@
+import type { Span } from "#base";
+
+/** What one CNI call did and how long each stage took: kept in memory, shown by `/v1/flights`, the lab and the bench. */
+export interface Flight {
+  readonly verb: string;
+  readonly containerId: string;
+  readonly ifName: string;
+  readonly pod: string;
+  readonly startedAt: string;
+  readonly totalMs: number;
+  readonly error?: string;
+  readonly spans: readonly Span[];
+}
+
+/** The last flights, oldest first. */
+export class Flights {
+  readonly #max: number;
+  #flights: Flight[] = [];
+
+  constructor(options: { readonly max: number }) {
+    this.#max = options.max;
+  }
+
+  add(flight: Flight): void {
+    this.#flights.push(flight);
+    // Trimmed in halves, so that keeping the bound costs nothing per call.
+    if (this.#flights.length > this.#max * 2) this.#flights = this.#flights.slice(-this.#max);
+  }
+
+  list(): readonly Flight[] {
+    return this.#flights.slice(-this.#max);
+  }
+}

@@ -1,0 +1,92 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf, SpiderError } from "#base";
+
+/** One delegate of a sandbox as ADD resolved it. CNI demands that DEL uses the configuration of ADD. */
+export interface RecordedNetwork {
+  /** `namespace/name` of the NetworkAttachmentDefinition, or the name of the configuration. */
+  readonly name: string;
+  readonly ifName: string;
+  /** The plugin objects in ADD's order, each complete with name and cniVersion. */
+  readonly plugins: readonly Readonly<Record<string, unknown>>[];
+  readonly cniVersion: string;
+  readonly networkName: string;
+  readonly cniArgs: string;
+  /** The last plugin's result in `cniVersion`, once ADD had it. */
+  readonly result?: Readonly<Record<string, unknown>>;
+}
+
+/** What survives the agent: written before the first side effect of an ADD, completed before its answer. */
+export interface SandboxRecord {
+  readonly format: 1;
+  readonly containerId: string;
+  /** CNI_IFNAME of the call: one sandbox may be given to several of our executables by another meta-plugin. */
+  readonly ifName: string;
+  readonly netns: { readonly path: string; readonly device: string; readonly inode: string };
+  readonly bootId: string;
+  readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string } | null;
+  readonly networks: readonly RecordedNetwork[];
+  /** True once ADD has answered. */
+  readonly complete: boolean;
+}
+
+const fileLimitBytes = 1 << 20;
+
+/** Sandbox records, one small file each, replaced by rename. A torn or foreign file counts as absent. */
+export class Records {
+  readonly #folder: string;
+
+  /** @param folder made if absent, readable by root only */
+  constructor(folder: string) {
+    this.#folder = folder;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+
+  /** Synchronous: 50 µs, and nothing may happen between "will do" and the side effect. */
+  write(record: SandboxRecord): void {
+    const path = this.#path(record.containerId, record.ifName);
+    const text = JSON.stringify(record);
+    if (text.length > fileLimitBytes) {
+      throw new SpiderError(
+        "RECORD_TOO_LARGE",
+        `the networks of this Pod need a record of ${text.length} bytes, ${fileLimitBytes} are allowed`,
+      );
+    }
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
+  read(containerId: string, ifName: string): SandboxRecord | undefined {
+    return readRecord(this.#path(containerId, ifName));
+  }
+
+  remove(containerId: string, ifName: string): void {
+    rmSync(this.#path(containerId, ifName), { force: true });
+  }
+
+  list(): readonly SandboxRecord[] {
+    return readdirSync(this.#folder)
+      .filter((name) => name.endsWith(".json"))
+      .map((name) => readRecord(join(this.#folder, name)))
+      .filter((record) => record !== undefined);
+  }
+
+  /** Container IDs and interface names are validated CNI values: neither can hold a path separator. */
+  #path(containerId: string, ifName: string): string {
+    return join(this.#folder, `${containerId}@${ifName}.json`);
+  }
+}
+
+function readRecord(path: string): SandboxRecord | undefined {
+  try {
+    const record: unknown = JSON.parse(readFileSync(path, "utf8"));
+    return isRecord(record) ? record : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError || codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function isRecord(value: unknown): value is SandboxRecord {
+  return typeof value === "object" && value !== null && "format" in value && value.format === 1 && "networks" in value;
+}

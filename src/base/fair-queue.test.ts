@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { never } from "./clock.ts";
+import { FairQueue } from "./fair-queue.ts";
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+describe("FairQueue", () => {
+  it("lets the one call of a quiet namespace pass the two hundred of a busy one", async () => {
+    const queue = new FairQueue({ slots: 1, maxWaiting: 300 });
+    const order: string[] = [];
+    const first = await queue.enter("busy", { signal: never });
+    const call = async (tenant: string) => {
+      using _slot = await queue.enter(tenant, { signal: never });
+      order.push(tenant);
+    };
+    const calls = [...Array.from({ length: 200 }, () => call("busy")), call("quiet")];
+    first[Symbol.dispose]();
+    await Promise.all(calls);
+    assert.ok(order.indexOf("quiet") <= 1, `served as number ${order.indexOf("quiet") + 1}`);
+    assert.deepEqual(queue.depth, { inside: 0, waiting: 0 });
+  });
+
+  it("refuses one more than may wait", async () => {
+    const queue = new FairQueue({ slots: 1, maxWaiting: 1 });
+    await queue.enter("a", { signal: never });
+    void queue.enter("a", { signal: never });
+    await assert.rejects(queue.enter("a", { signal: never }), /try again later/);
+  });
+
+  it("never has more inside than slots, serves everyone, and forgets those that give up", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 4 }),
+        fc.array(fc.record({ tenant: fc.constantFrom("a", "b", "c"), givesUp: fc.boolean() }), { maxLength: 30 }),
+        async (slots, calls) => {
+          const queue = new FairQueue({ slots, maxWaiting: 100 });
+          let served = 0;
+          const running = calls.map(async ({ tenant, givesUp }) => {
+            const patience = new AbortController();
+            const entering = queue.enter(tenant, { signal: patience.signal });
+            if (givesUp) patience.abort(new Error("gave up"));
+            try {
+              using _slot = await entering;
+              assert.ok(queue.depth.inside <= slots);
+              await settle();
+              served += 1;
+            } catch (error) {
+              if (!givesUp) throw error;
+            }
+          });
+          await Promise.all(running);
+          assert.ok(served >= calls.filter((call) => !call.givesUp).length);
+          assert.deepEqual(queue.depth, { inside: 0, waiting: 0 });
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+});

@@ -1,0 +1,96 @@
+import { SpiderError } from "./errors.ts";
+
+export interface FairQueueOptions {
+  /** How many calls may be inside at once. */
+  readonly slots: number;
+  /** How many may wait; one more is refused at once. */
+  readonly maxWaiting: number;
+}
+
+interface Waiter {
+  readonly enter: () => void;
+}
+
+/**
+ * Admits calls up to a bound and is fair between tenants: a freed slot goes to the tenant (the Pod's namespace) that
+ * waited longest for its turn, not to whoever queued most calls.
+ */
+export class FairQueue {
+  readonly #options: FairQueueOptions;
+  /** Tenants in turn order; each with its own waiters, first in first out. */
+  readonly #waiting = new Map<string, Waiter[]>();
+  #inside = 0;
+  #waiters = 0;
+
+  constructor(options: FairQueueOptions) {
+    this.#options = options;
+  }
+
+  /** Calls inside and calls waiting, for metrics. */
+  get depth(): { readonly inside: number; readonly waiting: number } {
+    return { inside: this.#inside, waiting: this.#waiters };
+  }
+
+  /** Resolves with a slot when it is this call's turn; dispose the slot when the call ends. */
+  async enter(tenant: string, { signal }: { readonly signal: AbortSignal }): Promise<Disposable> {
+    signal.throwIfAborted();
+    if (this.#inside < this.#options.slots) this.#inside += 1;
+    else await this.#wait(tenant, signal);
+    let left = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (left) return;
+        left = true;
+        this.#leave();
+      },
+    };
+  }
+
+  #wait(tenant: string, signal: AbortSignal): Promise<void> {
+    if (this.#waiters >= this.#options.maxWaiting) {
+      const { slots, maxWaiting } = this.#options;
+      throw new SpiderError(
+        "QUEUE_FULL",
+        `${slots} calls are under way and ${maxWaiting} wait already: try again later`,
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const forget = () => {
+        this.#waiters -= 1;
+        signal.removeEventListener("abort", onAbort);
+      };
+      const waiter: Waiter = {
+        enter: () => {
+          forget();
+          resolve();
+        },
+      };
+      const onAbort = () => {
+        forget();
+        const rest = (this.#waiting.get(tenant) ?? []).filter((other) => other !== waiter);
+        if (rest.length > 0) this.#waiting.set(tenant, rest);
+        else this.#waiting.delete(tenant);
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#waiters += 1;
+      const queue = this.#waiting.get(tenant);
+      if (queue === undefined) this.#waiting.set(tenant, [waiter]);
+      else queue.push(waiter);
+    });
+  }
+
+  #leave(): void {
+    const turn = this.#waiting.entries().next();
+    if (turn.done) {
+      this.#inside -= 1;
+      return;
+    }
+    const [tenant, queue] = turn.value;
+    const next = queue.shift();
+    // To the end of the round, so that every other tenant comes first.
+    this.#waiting.delete(tenant);
+    if (queue.length > 0) this.#waiting.set(tenant, queue);
+    next?.enter();
+  }
+}

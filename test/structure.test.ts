@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** A module imports only modules before it: the order in which the system can be understood. */
+const modules = ["ip", "base", "linux", "ovsdb", "kube", "api", "cni", "ipam", "ledger", "multus", "plugins"];
+const programs = ["agent", "controller"];
+const labMayImport = ["ip", "base", "linux", "cni"];
+
+interface Import {
+  readonly file: string;
+  readonly from: string;
+}
+
+function importsOf(file: string): readonly Import[] {
+  const text = readFileSync(join(root, file), "utf8");
+  const pattern = /^(?:import|export)\b[^;"]*?(?:from\s+)?"([^"]+)";?$/gm;
+  return [...text.matchAll(pattern)].flatMap(([, from]) => (from === undefined ? [] : [{ file, from }]));
+}
+
+const sources = globSync("{src,lab}/**/*.ts", { cwd: root }).map(normalize);
+const imports = sources.flatMap(importsOf);
+/** Tests and testing folders build worlds out of anything. */
+const exempt = (file: string) => /(^|\/)testing\/|\.test\.ts$/.test(file);
+const home = (file: string) => (file.startsWith("src/") ? (file.split("/")[1] ?? "") : "lab");
+
+describe("the structure", () => {
+  it("has source files to look at, each in a known module", () => {
+    assert.ok(imports.length > 100, `only ${imports.length} imports found`);
+    const known = [...modules, ...programs, "lab"];
+    assert.deepEqual(
+      sources.filter((file) => !known.includes(home(file))),
+      [],
+    );
+  });
+
+  it("lets a module import only modules before it, and the lab only those that know no product", () => {
+    const wrong = imports
+      .filter(({ file, from }) => from.startsWith("#") && !exempt(file))
+      .filter(({ file, from }) => {
+        const target = from.slice(1);
+        if (home(file) === "lab") return !labMayImport.includes(target);
+        if (programs.includes(home(file))) return !modules.includes(target);
+        return modules.indexOf(target) === -1 || modules.indexOf(target) >= modules.indexOf(home(file));
+      });
+    assert.deepEqual(wrong, []);
+  });
+
+  it("keeps relative imports inside their module", () => {
+    const wrong = imports
+      .filter(({ file, from }) => from.startsWith(".") && !exempt(file))
+      .filter(({ file, from }) => home(normalize(join(dirname(file), from))) !== home(file));
+    assert.deepEqual(wrong, []);
+  });
+
+  it("gives each module one door that says what it is for", () => {
+    for (const module of modules) {
+      const door = join(root, "src", module, "index.ts");
+      assert.ok(existsSync(door), `src/${module}/index.ts is missing`);
+      assert.match(
+        readFileSync(door, "utf8"),
+        /^\/\*\*\n \* \S/,
+        `src/${module}/index.ts must open with what it is for`,
+      );
+    }
+  });
+
+  it("has no source file that nobody could read in one sitting", () => {
+    const long = sources
+      .filter((file) => !file.endsWith(".test.ts"))
+      .filter((file) => readFileSync(join(root, file), "utf8").split("\n").length > 450);
+    assert.deepEqual(long, []);
+  });
+});
