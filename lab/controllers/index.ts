@@ -1,0 +1,8 @@
+/**
+ * The lab's control plane besides the API server: scheduler, Deployments, ReplicaSets, and the watch over nodes' leases. They
+ * are what the walk-through and kubectl can tell apart from Kubernetes' own, and no more.
+ *
+ * Speaks only to the API. May be imported by anything under `lab/` and by tests.
+ */
+export { type Controllers, type ControllersOptions, startControllers } from "./controllers.ts";
+export { type EventSubject, recordEvent } from "./events.ts";
