@@ -5,4 +5,15 @@
  * Speaks only to the API. May be imported by anything under `lab/` and by tests.
  */
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers.ts";
-export { type EventSubject, recordEvent } from "./events.ts";
+export { type EventSubject, type Happening, recordEvent } from "./events.ts";
+export {
+  conditionOf,
+  type Deployment,
+  isActive,
+  keyOf,
+  type Lease,
+  type Node,
+  type Pod,
+  type ReplicaSet,
+} from "./kinds.ts";
+export { Worker, type WorkerOptions } from "./worker.ts";

@@ -1,0 +1,63 @@
+import type { Event } from "kubernetes-types/core/v1.d.ts";
+import { systemClock } from "#base";
+import { isStatus, type LabClient, type ObjectMeta } from "../api/index.ts";
+
+/** What an Event is about. */
+export interface EventSubject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: ObjectMeta;
+}
+
+/** What happened, in the fields of a core Event. */
+export interface Happening {
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
+  /** The part that reports it, for example `kubelet`. */
+  readonly component: string;
+  readonly host?: string;
+}
+
+/**
+ * Writes an Event. One with the same subject, reason and message is counted up instead, as Kubernetes' recorders do. An Event
+ * that cannot be written is dropped: it must never stop the work that it tells about.
+ */
+export async function recordEvent(client: LabClient, subject: EventSubject, happening: Happening): Promise<void> {
+  const { metadata, apiVersion, kind } = subject;
+  const namespace = metadata.namespace ?? "default";
+  const name = `${metadata.name}.${hashText(`${metadata.uid} ${happening.reason} ${happening.message}`)}`;
+  const now = systemClock
+    .wall()
+    .toISOString()
+    .replace(/\.\d+Z$/, "Z");
+  const event: Event = {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name, namespace },
+    involvedObject: { apiVersion, kind, name: metadata.name, namespace, uid: metadata.uid },
+    type: happening.type,
+    reason: happening.reason,
+    message: happening.message.slice(0, 1_024), // the API's limit
+    source: { component: happening.component, ...(happening.host !== undefined && { host: happening.host }) },
+    reportingComponent: happening.component,
+    firstTimestamp: now,
+    lastTimestamp: now,
+    count: 1,
+  };
+  try {
+    await client.create("v1/events", event);
+  } catch (error) {
+    if (!isStatus(error, 409)) return;
+    const known = await client.get<Event>("v1/events", { namespace, name }).catch(() => undefined);
+    const patch = { count: (known?.count ?? 1) + 1, lastTimestamp: now };
+    await client.patch("v1/events", { namespace, name }, patch).catch(() => undefined);
+  }
+}
+
+/** A short name-safe digest (FNV-1a, 64 bits). */
+export function hashText(text: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of Buffer.from(text)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  return hash.toString(36);
+}

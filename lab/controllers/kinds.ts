@@ -1,0 +1,53 @@
+import type { DeploymentSpec, DeploymentStatus, ReplicaSetSpec, ReplicaSetStatus } from "kubernetes-types/apps/v1.d.ts";
+import type { LeaseSpec } from "kubernetes-types/coordination/v1.d.ts";
+import type { NodeSpec, NodeStatus, PodSpec, PodStatus } from "kubernetes-types/core/v1.d.ts";
+import type { ObjectMeta } from "../api/index.ts";
+
+/** What the lab's parts see of the kinds that they work on: as the server stores them, with metadata always complete. */
+export interface Pod {
+  readonly metadata: ObjectMeta;
+  readonly spec: PodSpec;
+  readonly status?: PodStatus;
+}
+export interface Node {
+  readonly metadata: ObjectMeta;
+  readonly spec?: NodeSpec;
+  readonly status?: NodeStatus;
+}
+export interface ReplicaSet {
+  readonly metadata: ObjectMeta;
+  readonly spec: ReplicaSetSpec;
+  readonly status?: ReplicaSetStatus;
+}
+export interface Deployment {
+  readonly metadata: ObjectMeta;
+  readonly spec: DeploymentSpec;
+  readonly status?: DeploymentStatus;
+}
+export interface Lease {
+  readonly metadata: ObjectMeta;
+  readonly spec: LeaseSpec;
+}
+
+/** The word of a condition ("True", "False", "Unknown"), undefined where the object has none of this type. */
+export function conditionOf(
+  object: { readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] } },
+  type: string,
+): string | undefined {
+  return object.status?.conditions?.find((condition) => condition.type === type)?.status;
+}
+
+/** True until the Pod has ended for good. */
+export function isActive(pod: Pod): boolean {
+  return pod.status?.phase !== "Succeeded" && pod.status?.phase !== "Failed";
+}
+
+/** The UID of the object that controls this one. */
+export function controllerOf(object: { readonly metadata: ObjectMeta }): string | undefined {
+  return object.metadata.ownerReferences?.find((owner) => owner.controller === true)?.uid;
+}
+
+/** `namespace/name`, the key that work queues use. */
+export function keyOf({ metadata }: { readonly metadata: ObjectMeta }): string {
+  return `${metadata.namespace ?? ""}/${metadata.name}`;
+}

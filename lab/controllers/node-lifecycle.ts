@@ -1,0 +1,40 @@
+import type { LabClient } from "../api/index.ts";
+import { conditionOf, type Lease, type Node, type Pod } from "./kinds.ts";
+
+/** A node whose lease is older is taken for lost: Kubernetes' 40 s, made short for a lab. */
+export const leaseAgeMaxMs = 6_000;
+
+/** Marks nodes that renew their lease no more as not ready, and their Pods with them. Node and kubelet undo it themselves. */
+export async function judgeNodes(client: LabClient, now: Date): Promise<void> {
+  const [nodes, leases] = await Promise.all([
+    client.list<Node>("v1/nodes"),
+    client.list<Lease>("coordination.k8s.io/v1/leases", { namespace: "kube-node-lease" }),
+  ]);
+  for (const node of nodes.items) {
+    if (conditionOf(node, "Ready") !== "True") continue;
+    const lease = leases.items.find(({ metadata }) => metadata.name === node.metadata.name);
+    const renewed = Date.parse(lease?.spec.renewTime ?? node.metadata.creationTimestamp);
+    if (now.getTime() - renewed > leaseAgeMaxMs) await markLost(client, node.metadata.name, now);
+  }
+}
+
+async function markLost(client: LabClient, name: string, now: Date): Promise<void> {
+  const at = now.toISOString().replace(/\.\d+Z$/, "Z");
+  const ready = {
+    type: "Ready",
+    status: "Unknown",
+    reason: "NodeStatusUnknown",
+    message: "Kubelet stopped posting node status.",
+    lastTransitionTime: at,
+  };
+  await client.patch("v1/nodes", { name }, { status: { conditions: [ready] } }, { subresource: "status" });
+  const pods = await client.list<Pod>("v1/pods", { fieldSelector: `spec.nodeName=${name}` });
+  for (const pod of pods.items) {
+    if (conditionOf(pod, "Ready") !== "True") continue;
+    const conditions = pod.status?.conditions?.map((one) =>
+      one.type === "Ready" ? { ...one, status: "False", reason: "NodeNotReady", lastTransitionTime: at } : one,
+    );
+    const { namespace = "default", name: podName } = pod.metadata;
+    await client.patch("v1/pods", { namespace, name: podName }, { status: { conditions } }, { subresource: "status" });
+  }
+}
