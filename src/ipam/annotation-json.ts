@@ -1,0 +1,104 @@
+import { SpiderError } from "#base";
+
+export type Annotations = Readonly<Record<string, string>>;
+
+/** An annotation longer than this is refused before it is parsed. */
+export const annotationLengthMax = 64 * 1024;
+
+/** The deepest JSON that any annotation needs is a list in an object in a list. */
+const nestingMax = 8;
+
+/** Where a value comes from and what it may look like: every error about it says both. */
+export interface AnnotationSource {
+  readonly object: "Pod" | "Namespace";
+  readonly key: string;
+  /** An example of what is allowed. */
+  readonly allowed: string;
+}
+
+/** The JSON value in an annotation's text. Throws SpiderError WRONG_INPUT: too long, not JSON, nested too deep. */
+export function decodeAnnotation(source: AnnotationSource, text: string): unknown {
+  if (text.length > annotationLengthMax) {
+    throw wrongAnnotation(
+      source,
+      text,
+      `it is ${text.length} characters long, at most ${annotationLengthMax} are accepted`,
+    );
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw wrongAnnotation(source, text, "it is not JSON", error);
+  }
+  if (deeperThan(nestingMax, value)) throw wrongAnnotation(source, text, `it is nested more than ${nestingMax} deep`);
+  return value;
+}
+
+/** Reads the members of one decoded annotation; each error names the path and what was found there. */
+export class AnnotationReader {
+  readonly #source: AnnotationSource;
+  readonly #text: string;
+
+  constructor(source: AnnotationSource, text: string) {
+    this.#source = source;
+    this.#text = text;
+  }
+
+  /** `null` counts as an empty list. */
+  list(value: unknown, path: string): readonly unknown[] {
+    if (value === null || value === undefined) return [];
+    if (Array.isArray(value)) return value;
+    throw this.error(`${path} must be a list, found ${describe(value)}`);
+  }
+
+  strings(value: unknown, path: string): readonly string[] {
+    return this.list(value, path).map((item, at) => {
+      if (typeof item === "string") return item;
+      throw this.error(`${path}[${at}] must be a string, found ${describe(item)}`);
+    });
+  }
+
+  string(value: unknown, path: string): string {
+    if (value === null || value === undefined) return "";
+    if (typeof value === "string") return value;
+    throw this.error(`${path} must be a string, found ${describe(value)}`);
+  }
+
+  boolean(value: unknown, path: string): boolean {
+    if (value === null || value === undefined) return false;
+    if (typeof value === "boolean") return value;
+    throw this.error(`${path} must be true or false, found ${describe(value)}`);
+  }
+
+  /** The members under lower-case keys: keys are matched without regard to case, and unknown ones are nobody's concern. */
+  members(value: unknown, path: string): ReadonlyMap<string, unknown> {
+    if (value === null) return new Map();
+    if (typeof value === "object" && !Array.isArray(value)) {
+      return new Map(Object.entries(value ?? {}).map(([key, member]) => [key.toLowerCase(), member]));
+    }
+    throw this.error(`${path} must be an object, found ${describe(value)}`);
+  }
+
+  error(reason: string, cause?: unknown): SpiderError {
+    return wrongAnnotation(this.#source, this.#text, reason, cause);
+  }
+}
+
+/** SpiderError WRONG_INPUT about one annotation; its details hold the key, the value (cut) and what is allowed. */
+export function wrongAnnotation(source: AnnotationSource, text: string, reason: string, cause?: unknown): SpiderError {
+  const { object, key, allowed } = source;
+  const value = text.length > 120 ? `${text.slice(0, 120)}…` : text;
+  const message = `wrong input, invalid format of ${object} annotation '${key}': ${reason}; its value is '${value}'`;
+  return new SpiderError("WRONG_INPUT", message, { details: { object, key, value, allowed }, cause });
+}
+
+function deeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((member) => deeperThan(levels - 1, member));
+}
+
+function describe(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}

@@ -1,0 +1,109 @@
+import { type Family, type IpParseError, parseIp, parsePrefix } from "#ip";
+import { AnnotationReader, type AnnotationSource, type Annotations, decodeAnnotation } from "./annotation-json.ts";
+import type { Route } from "./routes.ts";
+
+/** The annotations that selection reads; those about subnets are in `subnetAnnotationKeys`. */
+export const annotationKeys = {
+  ippool: "ipam.spidernet.io/ippool",
+  ippools: "ipam.spidernet.io/ippools",
+  routes: "ipam.spidernet.io/routes",
+  defaultIpv4: "ipam.spidernet.io/default-ipv4-ippool",
+  defaultIpv6: "ipam.spidernet.io/default-ipv6-ippool",
+} as const;
+
+/** Pool names or patterns in the order given; empty where the family is not mentioned. */
+export interface PoolsByFamily {
+  readonly 4: readonly string[];
+  readonly 6: readonly string[];
+}
+
+/** One element of `ippools`. */
+export interface NicPools {
+  /** Undefined in the un-named form, where the position says which NIC is meant. */
+  readonly nic: string | undefined;
+  readonly pools: PoolsByFamily;
+  readonly cleanGateway: boolean;
+}
+
+/** `ipam.spidernet.io/ippool` of a Pod; undefined where the key is absent. Throws SpiderError WRONG_INPUT. */
+export function parseIppoolAnnotation(annotations: Annotations): PoolsByFamily | undefined {
+  const text = annotations[annotationKeys.ippool];
+  if (text === undefined) return undefined;
+  const source: AnnotationSource = {
+    object: "Pod",
+    key: annotationKeys.ippool,
+    allowed: '{"ipv4":["pool-a"],"ipv6":["pool-b"]}',
+  };
+  const reader = new AnnotationReader(source, text);
+  return familyLists(reader, reader.members(decodeAnnotation(source, text), "value"), "value");
+}
+
+/**
+ * `ipam.spidernet.io/ippools` of a Pod; undefined where the key is absent. Either all elements name an interface or none does,
+ * and none is named twice. Throws SpiderError WRONG_INPUT.
+ */
+export function parseIppoolsAnnotation(annotations: Annotations): readonly NicPools[] | undefined {
+  const text = annotations[annotationKeys.ippools];
+  if (text === undefined) return undefined;
+  const source: AnnotationSource = {
+    object: "Pod",
+    key: annotationKeys.ippools,
+    allowed: '[{"interface":"eth0","ipv4":["pool-a"],"ipv6":["pool-b"],"cleangateway":false}]',
+  };
+  const reader = new AnnotationReader(source, text);
+  const items = reader.list(decodeAnnotation(source, text), "value").map((item, at): NicPools => {
+    const members = reader.members(item, `[${at}]`);
+    return {
+      nic: reader.string(members.get("interface"), `[${at}].interface`) || undefined,
+      pools: familyLists(reader, members, `[${at}]`),
+      cleanGateway: reader.boolean(members.get("cleangateway"), `[${at}].cleangateway`),
+    };
+  });
+  const named = items.flatMap(({ nic }) => nic ?? []);
+  if (items.length === 0) throw reader.error("value requires at least one item");
+  if (named.length !== 0 && named.length !== items.length) {
+    throw reader.error("NIC should be either all specified or all unspecified");
+  }
+  const repeated = named.find((nic, at) => named.indexOf(nic) !== at);
+  if (repeated !== undefined) throw reader.error(`duplicate interface ${repeated}`);
+  return items;
+}
+
+/** The default pools that a Namespace gives its Pods; empty lists where it gives none. Throws SpiderError WRONG_INPUT. */
+export function parseNamespaceDefaults(annotations: Annotations): PoolsByFamily {
+  const read = (key: string): readonly string[] => {
+    const text = annotations[key];
+    if (text === undefined) return [];
+    const source: AnnotationSource = { object: "Namespace", key, allowed: '["pool-a","pool-b"]' };
+    return new AnnotationReader(source, text).strings(decodeAnnotation(source, text), "value");
+  };
+  return { 4: read(annotationKeys.defaultIpv4), 6: read(annotationKeys.defaultIpv6) };
+}
+
+/** `ipam.spidernet.io/routes` of a Pod, empty where absent. Throws SpiderError WRONG_INPUT. */
+export function parseRoutesAnnotation(annotations: Annotations): readonly Route[] {
+  const text = annotations[annotationKeys.routes];
+  if (text === undefined) return [];
+  const source: AnnotationSource = {
+    object: "Pod",
+    key: annotationKeys.routes,
+    allowed: '[{"dst":"10.0.0.0/16","gw":"192.168.1.1"}]',
+  };
+  const reader = new AnnotationReader(source, text);
+  return reader.list(decodeAnnotation(source, text), "value").map((item, at) => {
+    const members = reader.members(item, `[${at}]`);
+    const dst = reader.string(members.get("dst"), `[${at}].dst`);
+    const gw = reader.string(members.get("gw"), `[${at}].gw`);
+    try {
+      const prefix = parsePrefix(dst);
+      return { dst: prefix, gw: parseIp(gw, prefix.ip.family) };
+    } catch (error) {
+      throw reader.error(`invalid route format in [${at}], ${(error as IpParseError).message}`);
+    }
+  });
+}
+
+function familyLists(reader: AnnotationReader, members: ReadonlyMap<string, unknown>, path: string): PoolsByFamily {
+  const list = (family: Family) => reader.strings(members.get(`ipv${family}`), `${path}.ipv${family}`);
+  return { 4: list(4), 6: list(6) };
+}

@@ -1,0 +1,29 @@
+import { checks, type Rejection, type Verdict } from "./checks.ts";
+import type { Decision } from "./select.ts";
+
+/** How many names or reasons a sentence lists before it says how many more there are: kubelet and Events cut long texts. */
+const listedMax = 10;
+
+/** The one sentence about one candidate pool. */
+export function formatVerdict(verdict: Verdict): string {
+  if (verdict.accepted) return `accepted IPPool ${verdict.pool}`;
+  return checks.find(({ id }) => id === verdict.check)?.reason(verdict) ?? verdict.check;
+}
+
+/** The one sentence about a refused selection: what is wrong, then what to do. Undefined for a decision with candidates. */
+export function formatRefusal({ outcome }: Decision): string | undefined {
+  return outcome.kind === "refused" ? `${outcome.message}. What to do: ${outcome.fix}` : undefined;
+}
+
+/** All of them up to a bound, then how many more. */
+export function listed(items: readonly string[], separator: string): string {
+  if (items.length <= listedMax) return items.join(separator);
+  return `${items.slice(0, listedMax).join(separator)}${separator}and ${items.length - listedMax} more`;
+}
+
+/** What to do about pools that were all filtered out: one piece of advice for each check that failed, commonest first. */
+export function fixesOf(rejections: readonly Rejection[]): string {
+  const counts = Map.groupBy(rejections, ({ check }) => check);
+  const ids = [...counts.keys()].sort((a, b) => (counts.get(b)?.length ?? 0) - (counts.get(a)?.length ?? 0));
+  return ids.flatMap((failed) => checks.find(({ id }) => id === failed)?.fix ?? []).join("; or ");
+}

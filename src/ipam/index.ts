@@ -1,0 +1,42 @@
+/**
+ * The decisions of address management: which pools a NIC may draw from and why the others not (`decide`), which address to
+ * try next (`Chooser`), what the annotations say. Pure: plain data in, plain data out, time as an argument; the sentences
+ * that users read about a decision are made here and nowhere else (`formatVerdict`, `formatRefusal`).
+ *
+ * It will not read or write objects, wait, log or keep anything of a Pod. Imports #ip, #base, #api and #cni at most; imported
+ * by the ledger, the agent, the controller and the command-line tool.
+ */
+
+export { type Annotations, annotationLengthMax } from "./annotation-json.ts";
+export {
+  annotationKeys,
+  type NicPools,
+  type PoolsByFamily,
+  parseIppoolAnnotation,
+  parseIppoolsAnnotation,
+  parseNamespaceDefaults,
+  parseRoutesAnnotation,
+} from "./annotations.ts";
+export type { CheckId, OwnerFacts, PodFacts, Rejection, Verdict } from "./checks.ts";
+export {
+  type Choice,
+  Chooser,
+  type ChooserOptions,
+  type Evidence,
+  metMax,
+  metMsMax,
+  type UsageSnapshot,
+} from "./choice.ts";
+export { formatRefusal, formatVerdict } from "./format.ts";
+export { compileGlob, isGlob } from "./glob.ts";
+export { type PoolObject, type PoolView, poolView } from "./pool.ts";
+export { type Addressed, attachRoutes, type Route, routesOf } from "./routes.ts";
+export { type Decision, decide, type Outcome, type SelectionInput, type SelectionRule } from "./select.ts";
+export { formatSelector, type LabelSelector, type Labels, matchSelector } from "./selector.ts";
+export {
+  type IpNumber,
+  parseSubnetAnnotations,
+  type SubnetAnnotations,
+  type SubnetsOfNic,
+  subnetAnnotationKeys,
+} from "./subnet-annotations.ts";

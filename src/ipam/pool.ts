@@ -1,0 +1,156 @@
+import { SpiderError } from "#base";
+import {
+  type Family,
+  formatRange,
+  type Ip,
+  IpParseError,
+  IpSet,
+  networkOf,
+  type Prefix,
+  parseIp,
+  parsePrefix,
+  parseRange,
+  prefixContains,
+} from "#ip";
+import type { Route } from "./routes.ts";
+import type { LabelSelector, Labels } from "./selector.ts";
+
+/** What is read of a SpiderIPPool; the object of the API is one. */
+export interface PoolObject {
+  readonly metadata: {
+    readonly name?: string | undefined;
+    readonly uid?: string | undefined;
+    readonly generation?: number | undefined;
+    readonly deletionTimestamp?: string | undefined;
+    readonly labels?: Labels | undefined;
+  };
+  readonly spec: {
+    readonly ipVersion?: number | undefined;
+    readonly subnet: string;
+    readonly ips?: readonly string[] | undefined;
+    readonly excludeIPs?: readonly string[] | undefined;
+    readonly gateway?: string | undefined;
+    readonly routes?: readonly { readonly dst: string; readonly gw: string }[] | undefined;
+    readonly podAffinity?: LabelSelector | undefined;
+    readonly namespaceAffinity?: LabelSelector | undefined;
+    readonly namespaceName?: readonly string[] | undefined;
+    readonly nodeAffinity?: LabelSelector | undefined;
+    readonly nodeName?: readonly string[] | undefined;
+    readonly multusName?: readonly string[] | undefined;
+    readonly default?: boolean | undefined;
+    readonly disable?: boolean | undefined;
+  };
+}
+
+/** A pool as selection and choice see it: decoded once for each generation. */
+export interface PoolView {
+  readonly name: string;
+  readonly uid: string;
+  readonly generation: number;
+  readonly family: Family;
+  readonly subnet: Prefix;
+  /** What the pool may hand out: `ips − excludeIPs`. Reserved addresses are taken off by whoever chooses. */
+  readonly set: IpSet;
+  readonly gateway: Ip | undefined;
+  readonly routes: readonly Route[];
+  readonly nodeName: readonly string[];
+  readonly nodeAffinity: LabelSelector | undefined;
+  readonly namespaceName: readonly string[];
+  readonly namespaceAffinity: LabelSelector | undefined;
+  readonly podAffinity: LabelSelector | undefined;
+  readonly multusName: readonly string[];
+  readonly default: boolean;
+  readonly disable: boolean;
+  readonly terminating: boolean;
+  /** Made for one application: its `podAffinity` is compared with the Pod's top controller, not with its labels. */
+  readonly auto: boolean;
+}
+
+/** The label whose presence makes a pool an automatic one. */
+const ownerApplicationName = "ipam.spidernet.io/owner-application-name";
+
+/**
+ * Decodes and checks a pool. Throws SpiderError BROKEN_POOL, naming the pool, the field and the value, for one that must not
+ * be drawn from: text that does not parse, a reversed range, addresses outside the subnet, two families, the gateway among
+ * the addresses to hand out.
+ */
+export function poolView(pool: PoolObject): PoolView {
+  const { metadata, spec } = pool;
+  const name = metadata.name ?? "";
+  const subnet = field(name, "spec.subnet", spec.subnet, () => networkOf(parsePrefix(spec.subnet)));
+  const { family } = subnet.ip;
+  if (spec.ipVersion !== undefined && spec.ipVersion !== family) {
+    throw brokenPool(name, "spec.ipVersion", String(spec.ipVersion), `spec.subnet ${spec.subnet} is IPv${family}`);
+  }
+  const set = rangesOf(name, "spec.ips", spec.ips, subnet).subtract(
+    rangesOf(name, "spec.excludeIPs", spec.excludeIPs, subnet),
+  );
+  return {
+    name,
+    uid: metadata.uid ?? "",
+    generation: metadata.generation ?? 0,
+    family,
+    subnet,
+    set,
+    gateway: gatewayOf(name, spec.gateway, subnet, set),
+    routes: (spec.routes ?? []).map((route, at) => routeOf(name, `spec.routes[${at}]`, route, subnet)),
+    nodeName: spec.nodeName ?? [],
+    nodeAffinity: spec.nodeAffinity,
+    namespaceName: spec.namespaceName ?? [],
+    namespaceAffinity: spec.namespaceAffinity,
+    podAffinity: spec.podAffinity,
+    multusName: spec.multusName ?? [],
+    default: spec.default ?? false,
+    disable: spec.disable ?? false,
+    terminating: metadata.deletionTimestamp !== undefined,
+    auto: metadata.labels?.[ownerApplicationName] !== undefined,
+  };
+}
+
+function rangesOf(pool: string, path: string, texts: readonly string[] = [], subnet: Prefix): IpSet {
+  const ranges = texts.map((text, at) => {
+    const range = field(pool, `${path}[${at}]`, text, () => parseRange(text, subnet.ip.family));
+    if (prefixContains(subnet, range.first) && prefixContains(subnet, range.last)) return range;
+    throw brokenPool(pool, `${path}[${at}]`, formatRange(range), "it is not inside spec.subnet");
+  });
+  return IpSet.of(subnet.ip.family, ranges);
+}
+
+function gatewayOf(pool: string, text: string | undefined, subnet: Prefix, set: IpSet): Ip | undefined {
+  if (text === undefined || text === "") return undefined;
+  const gateway = field(pool, "spec.gateway", text, () => parseIp(text, subnet.ip.family));
+  if (!prefixContains(subnet, gateway)) throw brokenPool(pool, "spec.gateway", text, "it is not inside spec.subnet");
+  if (set.contains(gateway)) {
+    throw brokenPool(
+      pool,
+      "spec.gateway",
+      text,
+      "it is among spec.ips; add it to spec.excludeIPs or remove it from spec.ips",
+    );
+  }
+  return gateway;
+}
+
+function routeOf(pool: string, path: string, { dst, gw }: { dst: string; gw: string }, subnet: Prefix): Route {
+  const { family } = subnet.ip;
+  const route = {
+    dst: field(pool, `${path}.dst`, dst, () => parsePrefix(dst, family)),
+    gw: field(pool, `${path}.gw`, gw, () => parseIp(gw, family)),
+  };
+  if (!prefixContains(subnet, route.gw)) throw brokenPool(pool, `${path}.gw`, gw, "it is not inside spec.subnet");
+  return route;
+}
+
+function field<T>(pool: string, path: string, value: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof IpParseError) throw brokenPool(pool, path, value, error.message);
+    throw error;
+  }
+}
+
+function brokenPool(pool: string, path: string, value: string, why: string): SpiderError {
+  const message = `SpiderIPPool ${pool} cannot be used, ${path} '${value.slice(0, 80)}' is wrong: ${why}`;
+  return new SpiderError("BROKEN_POOL", message, { details: { pool, field: path, value } });
+}

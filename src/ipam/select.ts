@@ -1,0 +1,309 @@
+import { SpiderError } from "#base";
+import type { Family, Ip } from "#ip";
+import type { Annotations } from "./annotation-json.ts";
+import {
+  annotationKeys,
+  type PoolsByFamily,
+  parseIppoolAnnotation,
+  parseIppoolsAnnotation,
+  parseNamespaceDefaults,
+} from "./annotations.ts";
+import { type FilterFacts, judge, type OwnerFacts, type PodFacts, type Verdict } from "./checks.ts";
+import { fixesOf, formatVerdict, listed } from "./format.ts";
+import { compileGlob, isGlob } from "./glob.ts";
+import type { PoolView } from "./pool.ts";
+import type { Labels } from "./selector.ts";
+import { parseSubnetAnnotations, subnetAnnotationKeys } from "./subnet-annotations.ts";
+
+/** Everything that a selection depends on. */
+export interface SelectionInput {
+  /** The NIC being added. */
+  readonly nic: string;
+  /**
+   * Its position among the Pod's NICs: 0 for the default network, k for the k-th selected one. Used by the un-named form of
+   * `ippools`; undefined where only the name is known (then `eth0` is 0 and `net<k>` is k).
+   */
+  readonly slot: number | undefined;
+  /** The families that are switched on. Candidates of others are dropped without a word. */
+  readonly families: readonly Family[];
+  readonly pod: PodFacts;
+  readonly namespace: { readonly name: string; readonly labels: Labels; readonly annotations: Annotations };
+  readonly node: { readonly name: string; readonly labels: Labels };
+  /** The Pod's top controller; undefined for a bare Pod. */
+  readonly owner: OwnerFacts | undefined;
+  readonly pools: ReadonlyMap<string, PoolView>;
+  /** Pools that could not be decoded, with the sentence that says why: naming one fails with it. */
+  readonly brokenPools: ReadonlyMap<string, string>;
+  /** From the `ipam` block of the CNI configuration. */
+  readonly network: { readonly pools: PoolsByFamily; readonly cleanGateway: boolean };
+  /** The NIC's net-attach-def as `namespace/name`, where it has one. */
+  readonly netAttachDef: string | undefined;
+  readonly agentNamespace: string;
+  /** With `match_master_subnet`: the addresses of the host interface under the NIC. */
+  readonly masterAddresses: readonly Ip[] | undefined;
+  readonly settings: { readonly enableSpiderSubnet: boolean; readonly enableAutoPoolForApplication: boolean };
+  /** The application's automatic pools for this NIC, as far as they exist; undefined where none does. */
+  readonly autoPools: PoolsByFamily | undefined;
+}
+
+/** The levels of precedence, highest first. The first that applies decides both families. */
+export type SelectionRule = "subnet" | "ippools" | "ippool" | "namespace" | "network" | "default";
+
+export type Outcome =
+  | { readonly kind: "candidates" /** In the order to try them; never empty. */; readonly pools: readonly string[] }
+  | {
+      readonly kind: "refused";
+      readonly code: string;
+      readonly message: string /** What the user can do. */;
+      readonly fix: string;
+    };
+
+/** What was decided for one NIC and family, and why. Plain JSON. */
+export interface Decision {
+  readonly nic: string;
+  /** Undefined where a refusal concerns the NIC as a whole. */
+  readonly family: Family | undefined;
+  readonly rule: SelectionRule;
+  /** True: no default route through the pool's gateway. */
+  readonly cleanGateway: boolean;
+  /** The pools named by the rule, patterns expanded, before the filter: what a fixed address must still be among. */
+  readonly named: readonly string[];
+  /** One for each named pool, in the order named. */
+  readonly steps: readonly Verdict[];
+  readonly outcome: Outcome;
+}
+
+/** What a level of the precedence found. */
+interface Named {
+  readonly pools: PoolsByFamily;
+  readonly cleanGateway: boolean;
+}
+
+/**
+ * Which pools the NIC may draw from: one decision for each family that is to get an address, or a single refused one. The
+ * call as a whole fails if any decision is refused; a family that nothing names is no error as long as the other has pools.
+ */
+export function decide(input: SelectionInput): readonly Decision[] {
+  for (const [rule, level] of levels) {
+    const whole = { nic: input.nic, family: undefined, rule, cleanGateway: false, named: [], steps: [] };
+    try {
+      const found = level(input);
+      if (found === undefined) continue;
+      const families = input.families.filter((family) => found.pools[family].length > 0);
+      if (families.length > 0) return families.map((family) => decideFamily(input, rule, found, family));
+      throw nothingNamed(input, rule);
+    } catch (error) {
+      return [{ ...whole, outcome: refusedBy(error) }];
+    }
+  }
+  return [];
+}
+
+const levels: readonly (readonly [SelectionRule, (input: SelectionInput) => Named | undefined])[] = [
+  ["subnet", bySubnet],
+  ["ippools", byIppools],
+  ["ippool", byIppool],
+  ["namespace", ({ namespace, network }) => unlessEmpty(parseNamespaceDefaults(namespace.annotations), network)],
+  ["network", ({ network }) => unlessEmpty(network.pools, network)],
+  ["default", byDefault],
+];
+
+function bySubnet({ nic, pod, owner, settings, network, autoPools }: SelectionInput): Named | undefined {
+  const { subnet, subnets } = subnetAnnotationKeys;
+  const key = [subnets, subnet].find((name) => pod.annotations[name] !== undefined);
+  if (key === undefined || !settings.enableSpiderSubnet) return undefined;
+  if (!settings.enableAutoPoolForApplication) {
+    throw refusal(
+      "WRONG_INPUT",
+      `it's invalid to use '${subnets}' or '${subnet}' annotation when Auto-Pool feature is disabled`,
+      `remove the annotation '${key}', or set enableAutoPoolForApplication to true`,
+    );
+  }
+  if (owner === undefined) {
+    throw refusal(
+      "WRONG_INPUT",
+      `wrong input, annotation '${key}': SpiderSubnet feature doesn't support no-controller pod`,
+      "create the Pod by a controller such as a Deployment, or name an IPPool",
+    );
+  }
+  const found = parseSubnetAnnotations(pod.annotations)?.nics.find((item) => item.nic === nic);
+  if (found === undefined) {
+    throw refusal(
+      "NO_POOL",
+      `no IPPool available, annotation '${key}' has no subnet for NIC ${nic}`,
+      `list ${nic} in it`,
+    );
+  }
+  const names = [found[4], found[6]].filter((name) => name !== undefined).join(" and ");
+  if (autoPools === undefined) {
+    throw refusal(
+      "AUTO_POOL_PENDING",
+      `no IPPool available, the auto-created IPPool of ${owner.kind} ${owner.namespace}/${owner.name} for NIC ${nic} is not there yet`,
+      `the controller makes it; if it stays away, see the Events of SpiderSubnet ${names}`,
+    );
+  }
+  return { pools: autoPools, cleanGateway: network.cleanGateway };
+}
+
+function byIppools({ nic, slot, pod }: SelectionInput): Named | undefined {
+  const items = parseIppoolsAnnotation(pod.annotations);
+  if (items === undefined) return undefined;
+  const named = items[0]?.nic !== undefined;
+  const item = named ? items.find((candidate) => candidate.nic === nic) : items[slot ?? slotOfName(nic)];
+  if (item !== undefined) return item;
+  throw refusal(
+    "WRONG_INPUT",
+    `wrong input, Pod annotation '${annotationKeys.ippools}': interface ${nic} must be specified`,
+    `add an item for ${nic} to it, which has ${items.length} for ${
+      named
+        ? listed(
+            items.flatMap((i) => i.nic ?? []),
+            ", ",
+          )
+        : "the first NICs"
+    }`,
+  );
+}
+
+function byIppool({ pod, network }: SelectionInput): Named | undefined {
+  const pools = parseIppoolAnnotation(pod.annotations);
+  return pools && { pools, cleanGateway: network.cleanGateway };
+}
+
+function byDefault({ pools, network, families }: SelectionInput): Named {
+  const defaults = [...pools.values()].filter((pool) => pool.default).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const names = (family: Family) => defaults.filter((pool) => pool.family === family).map(({ name }) => name);
+  const found = { 4: names(4), 6: names(6) };
+  if (families.some((family) => found[family].length > 0)) return { pools: found, cleanGateway: network.cleanGateway };
+  throw refusal(
+    "NO_POOL",
+    "no IPPool available, no pool selection rules of any type are specified",
+    `name an IPPool in the Pod annotation '${annotationKeys.ippool}', or set spec.default of an IPPool to true`,
+  );
+}
+
+function unlessEmpty(pools: PoolsByFamily, { cleanGateway }: SelectionInput["network"]): Named | undefined {
+  return pools[4].length + pools[6].length > 0 ? { pools, cleanGateway } : undefined;
+}
+
+/** `eth0` → 0, `net2` → 2, as the NICs are named unless the Pod asks for other names; −1 for those. */
+function slotOfName(nic: string): number {
+  if (nic === "eth0") return 0;
+  const [, digits] = /^net([1-9][0-9]{0,3})$/.exec(nic) ?? [];
+  return digits === undefined ? -1 : Number(digits);
+}
+
+function decideFamily(input: SelectionInput, rule: SelectionRule, found: Named, family: Family): Decision {
+  const decision = { nic: input.nic, family, rule, cleanGateway: found.cleanGateway };
+  let named: readonly string[] = found.pools[family];
+  let pools: readonly PoolView[];
+  try {
+    named = expand(named, family, input.pools);
+    pools = lookUp(named, input);
+  } catch (error) {
+    return { ...decision, named, steps: [], outcome: refusedBy(error) };
+  }
+  const facts: FilterFacts = { ...input, family };
+  const steps = pools.map((pool) => judge(pool, facts));
+  const accepted = pools.filter((_, at) => steps[at]?.accepted);
+  if (accepted.length > 0) {
+    return {
+      ...decision,
+      named,
+      steps,
+      outcome: { kind: "candidates", pools: inOrder(accepted).map(({ name }) => name) },
+    };
+  }
+  const rejections = steps.filter((step) => !step.accepted);
+  const which = `all IPv${family} IPPools [${listed(named, " ")}] of ${input.nic} filtered out`;
+  const message = `no IPPool available, ${which}: ${listed(rejections.map(formatVerdict), "; ")}`;
+  return {
+    ...decision,
+    named,
+    steps,
+    outcome: { kind: "refused", code: "NO_POOL", message, fix: fixesOf(rejections) },
+  };
+}
+
+/** Patterns become the names that they match, in order of name. One that matches nothing is refused: it asked for something. */
+function expand(names: readonly string[], family: Family, pools: ReadonlyMap<string, PoolView>): readonly string[] {
+  return names.flatMap((name) => {
+    if (!isGlob(name)) return [name];
+    const matches = compileGlob(name);
+    if (matches === undefined) {
+      throw refusal("WRONG_INPUT", `wrong input, malformed IPPool pattern '${name}'`, "use *, ?, [abc], [a-c] or [^a]");
+    }
+    const found = [...pools.values()].filter((pool) => pool.family === family && matches(pool.name));
+    if (found.length > 0) return found.map((pool) => pool.name).sort();
+    const message = `no IPPool available, pattern '${name}' matches no IPv${family} IPPool`;
+    throw refusal("NO_POOL", message, "correct the pattern, or create an IPPool with such a name");
+  });
+}
+
+function lookUp(names: readonly string[], { nic, pools, brokenPools }: SelectionInput): readonly PoolView[] {
+  const seen = new Set<string>();
+  return names.map((name) => {
+    if (seen.has(name)) {
+      const message = `wrong input, duplicate IPPool ${name} specified for NIC ${nic}`;
+      throw refusal("WRONG_INPUT", message, "list it once, by its name or by one pattern");
+    }
+    seen.add(name);
+    const pool = pools.get(name);
+    if (pool !== undefined) return pool;
+    const broken = brokenPools.get(name);
+    if (broken !== undefined) throw refusal("BROKEN_POOL", broken, "correct the IPPool");
+    const message = `failed to get original IPPool ${name}: IPPool "${name}" not found`;
+    throw refusal("POOL_NOT_FOUND", message, "correct the name, or create the IPPool");
+  });
+}
+
+/** Pools made for something come before pools for all; what is equal in that stays in the order named. */
+function inOrder(pools: readonly PoolView[]): readonly PoolView[] {
+  return pools.toSorted((a, b) => {
+    const [left, right] = [specialities(a), specialities(b)];
+    const at = left.findIndex((has, index) => has !== right[index]);
+    return at < 0 ? 0 : left[at] ? -1 : 1;
+  });
+}
+
+function specialities(pool: PoolView): readonly boolean[] {
+  return [
+    pool.podAffinity !== undefined,
+    pool.nodeName.length > 0,
+    pool.nodeAffinity !== undefined,
+    pool.namespaceName.length > 0,
+    pool.namespaceAffinity !== undefined,
+    pool.multusName.length > 0,
+  ];
+}
+
+function nothingNamed({ nic, families }: SelectionInput, rule: SelectionRule): SpiderError {
+  const enabled = families.map((family) => `IPv${family}`).join(" and ");
+  return refusal(
+    "NO_POOL",
+    `no IPPool available, ${ruleWords[rule]} names no IPPool for NIC ${nic} in an enabled family`,
+    `name an IPPool there for ${enabled || "a family, and enable one"}`,
+  );
+}
+
+/** Where each rule reads its pools, for sentences. */
+const ruleWords: Readonly<Record<SelectionRule, string>> = {
+  subnet: `Pod annotation '${subnetAnnotationKeys.subnets}' or '${subnetAnnotationKeys.subnet}'`,
+  ippools: `Pod annotation '${annotationKeys.ippools}'`,
+  ippool: `Pod annotation '${annotationKeys.ippool}'`,
+  namespace: `Namespace annotation '${annotationKeys.defaultIpv4}' or '${annotationKeys.defaultIpv6}'`,
+  network: "the CNI configuration's ipam.default_ipv4_ippool or default_ipv6_ippool",
+  default: "the set of default IPPools",
+};
+
+function refusal(code: string, message: string, fix: string): SpiderError {
+  return new SpiderError(code, message, { details: { fix } });
+}
+
+/** A refusal of this module or of the annotation decoder as an outcome; anything else is a defect and goes on. */
+function refusedBy(error: unknown): Outcome {
+  if (!(error instanceof SpiderError)) throw error;
+  const { fix, allowed } = error.details;
+  const advice = typeof fix === "string" ? fix : `write it like ${String(allowed)}`;
+  return { kind: "refused", code: error.code, message: error.message, fix: advice };
+}

@@ -1,0 +1,65 @@
+export type Labels = Readonly<Record<string, string>>;
+
+/** Kubernetes' LabelSelector. The operator is any text: nobody validates it before it reaches us. */
+export interface LabelSelector {
+  readonly matchLabels?: Labels | undefined;
+  readonly matchExpressions?: readonly LabelRequirement[] | undefined;
+}
+
+export interface LabelRequirement {
+  readonly key: string;
+  readonly operator: string;
+  readonly values?: readonly string[] | undefined;
+}
+
+/** True where the labels satisfy every requirement; the empty selector matches everything, an unknown operator nothing. */
+export function matchSelector(selector: LabelSelector, labels: Labels): boolean {
+  return requirements(selector).every((requirement) => satisfies(requirement, labels));
+}
+
+/** As kubectl writes selectors: `app=web,zone in (a,b),!gpu`; an unknown operator is shown as it is. */
+export function formatSelector(selector: LabelSelector): string {
+  return requirements(selector).map(formatRequirement).join(",");
+}
+
+/** The labels that the selector asks about, as found: `app=db,zone absent`. */
+export function formatLabelsFor(selector: LabelSelector, labels: Labels): string {
+  const keys = new Set(requirements(selector).map(({ key }) => key));
+  return [...keys].map((key) => (labels[key] === undefined ? `${key} absent` : `${key}=${labels[key]}`)).join(",");
+}
+
+function requirements({ matchLabels = {}, matchExpressions = [] }: LabelSelector): readonly LabelRequirement[] {
+  const equalities = Object.entries(matchLabels).map(([key, value]) => ({ key, operator: "In", values: [value] }));
+  return [...equalities, ...matchExpressions];
+}
+
+function satisfies({ key, operator, values = [] }: LabelRequirement, labels: Labels): boolean {
+  const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+  switch (operator) {
+    case "In":
+      return value !== undefined && values.includes(value);
+    case "NotIn":
+      return value === undefined || !values.includes(value);
+    case "Exists":
+      return value !== undefined;
+    case "DoesNotExist":
+      return value === undefined;
+    default:
+      return false;
+  }
+}
+
+function formatRequirement({ key, operator, values = [] }: LabelRequirement): string {
+  switch (operator) {
+    case "In":
+      return values.length === 1 ? `${key}=${values[0]}` : `${key} in (${values.join(",")})`;
+    case "NotIn":
+      return values.length === 1 ? `${key}!=${values[0]}` : `${key} notin (${values.join(",")})`;
+    case "Exists":
+      return key;
+    case "DoesNotExist":
+      return `!${key}`;
+    default:
+      return `${key} '${operator}' (not an operator; use In, NotIn, Exists or DoesNotExist)`;
+  }
+}
