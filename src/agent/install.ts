@@ -1,0 +1,110 @@
+import { randomBytes } from "node:crypto";
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { codeOf } from "#base";
+
+/** The names under which container runtimes and other meta-plugins find us. One file, linked under each. */
+export const executableNames = ["multus", "ovs", "spiderpool", "coordinator"] as const;
+/** Beside the executables: the socket's path, for the shim. */
+const socketFile = ".spiderpool-socket";
+const shimFile = ".spiderpool-shim";
+export const networkFile = "00-multus.conf";
+
+/**
+ * Puts the shim into the runtime's plugin directory under every name of ours. Each file appears complete or not at all, and
+ * files that are right already are left alone, so that a call that executes one meanwhile is never disturbed.
+ */
+export function installExecutables(options: {
+  readonly binDir: string;
+  readonly shim: string;
+  readonly socket: string;
+}): void {
+  const { binDir, shim, socket } = options;
+  mkdirSync(binDir, { recursive: true, mode: 0o755 });
+  replaceFile(join(binDir, socketFile), Buffer.from(`${socket}\n`), 0o644);
+  const changed = replaceFile(join(binDir, shimFile), readFileSync(shim), 0o755);
+  for (const name of executableNames) {
+    const path = join(binDir, name);
+    if (!changed && sameFile(path, join(binDir, shimFile))) continue;
+    const fresh = temporaryName(path);
+    linkSync(join(binDir, shimFile), fresh);
+    renameSync(fresh, path);
+  }
+}
+
+/** What the runtime is told to call; multus.md's keys that we honour. */
+export interface NetworkFileOptions {
+  readonly confDir: string;
+  readonly clusterNetwork: string;
+  /** Where cluster-wide networks are looked up. */
+  readonly multusNamespace: string;
+}
+
+/** Tells the runtime of us; done last, when the agent answers. A file with the same content is left alone. */
+export function writeNetworkFile({ confDir, clusterNetwork, multusNamespace }: NetworkFileOptions): void {
+  mkdirSync(confDir, { recursive: true, mode: 0o755 });
+  const conf = {
+    cniVersion: "1.0.0",
+    name: "multus-cni-network",
+    type: "multus",
+    confDir,
+    clusterNetwork,
+    multusNamespace,
+    capabilities: { portMappings: true, bandwidth: true },
+  };
+  replaceFile(join(confDir, networkFile), Buffer.from(`${JSON.stringify(conf, undefined, 2)}\n`), 0o600);
+}
+
+/** Written aside, flushed, renamed: a reader and a power cut see the old or the new. False where it had this content already. */
+function replaceFile(path: string, content: Buffer, mode: number): boolean {
+  if (readIfThere(path)?.equals(content) === true) return false;
+  const fresh = temporaryName(path);
+  try {
+    const file = openSync(fresh, "wx", mode);
+    try {
+      writeSync(file, content);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(fresh, path);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw error;
+  }
+  const folder = openSync(dirname(path), "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+  return true;
+}
+
+function temporaryName(path: string): string {
+  return `${path}.${randomBytes(6).toString("hex")}.new`;
+}
+
+function readIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function sameFile(path: string, shim: string): boolean {
+  const content = readIfThere(path);
+  return content?.equals(readFileSync(shim)) ?? false;
+}

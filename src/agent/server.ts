@@ -1,0 +1,125 @@
+import { chmodSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import { type Logger, SpiderError } from "#base";
+import { type ExecFrame, encodeFrame, type Frame, FrameReader, type PluginOutput, type RawCall } from "#cni";
+
+/** Runs a foreign plugin as the shim's child, in the runtime's own namespaces. */
+export type RunForeign = (command: Omit<ExecFrame, "kind">) => Promise<PluginOutput>;
+
+export interface CallContext {
+  readonly exec: RunForeign;
+  /** Aborts when the shim goes away: the runtime gave the call up. */
+  readonly signal: AbortSignal;
+}
+
+/** Answers one call; it must turn its own errors into output and never throw. */
+export type CallHandler = (call: RawCall, context: CallContext) => Promise<PluginOutput>;
+
+/** A connection that sends nothing for this long is closed. */
+const idleMsMax = 10_000;
+/** Connections at once: the kernel's queue holds those that come beyond. */
+const connectionsMax = 1_200;
+
+/** The unix socket on which shims call: one call a connection. */
+export class CniServer implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #path: string;
+
+  private constructor(server: Server, path: string) {
+    this.#server = server;
+    this.#path = path;
+  }
+
+  /**
+   * Listens on `path`, readable by root only. The socket appears under its name when it already accepts, and takes the
+   * place of one that an earlier agent left.
+   */
+  static async listen(path: string, handler: CallHandler, log: Logger): Promise<CniServer> {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    const fresh = `${path}.${process.pid}`;
+    rmSync(fresh, { force: true });
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      serve(socket, handler, log).catch((err: unknown) => {
+        log.warn({ err }, "a call was dropped");
+        socket.destroy();
+      });
+    });
+    server.maxConnections = connectionsMax;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ path: fresh, backlog: 1024 }, resolve);
+    });
+    chmodSync(fresh, 0o600);
+    renameSync(fresh, path);
+    return new CniServer(server, path);
+  }
+
+  /** Stops accepting, waits until every call under way has been answered, and removes the socket. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    rmSync(this.#path, { force: true });
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+}
+
+async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise<void> {
+  const frames = new Frames(socket);
+  const first = await frames.next();
+  if (first === undefined) return void socket.destroy();
+  if (first.kind !== "call")
+    throw new SpiderError("FRAME_INVALID", "a connection must open with a call", { details: { kind: first.kind } });
+  socket.setTimeout(0);
+  const gone = new AbortController();
+  socket.on("close", () => gone.abort(new SpiderError("CALLER_GONE", "the runtime gave the call up")));
+  const exec: RunForeign = async (command) => {
+    socket.write(encodeFrame({ kind: "exec", ...command }));
+    const answer = await frames.next();
+    if (answer?.kind === "output") return answer;
+    throw new SpiderError("SHIM_GONE", "the shim ended while it ran a plugin", { details: { path: command.path } });
+  };
+  const output = await handler(first, { exec, signal: gone.signal });
+  if (socket.destroyed) return void log.debug({}, "the caller was gone before its answer");
+  const { exitCode = 1, stdout, stderr } = output;
+  socket.end(encodeFrame({ kind: "result", exitCode, stdout, stderr }));
+}
+
+/** The frames of one connection, in order. */
+class Frames {
+  readonly #reader = new FrameReader();
+  readonly #ready: Frame[] = [];
+  #waiting: PromiseWithResolvers<void> | undefined;
+  #ended = false;
+  #error: unknown;
+
+  constructor(socket: Socket) {
+    socket.setTimeout(idleMsMax, () => socket.destroy());
+    socket.on("data", (chunk: Buffer) => {
+      try {
+        this.#ready.push(...this.#reader.push(chunk));
+      } catch (error) {
+        this.#error = error;
+      }
+      this.#waiting?.resolve();
+    });
+    const end = () => {
+      this.#ended = true;
+      this.#waiting?.resolve();
+    };
+    socket.on("end", end);
+    socket.on("close", end);
+    // The reason is of no use: the connection is closed after it, and that is handled.
+    socket.on("error", end);
+  }
+
+  /** The next frame, or undefined when the other side has closed. Throws FRAME_INVALID. */
+  async next(): Promise<Frame | undefined> {
+    for (;;) {
+      const frame = this.#ready.shift();
+      if (frame !== undefined) return frame;
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#ended) return undefined;
+      this.#waiting = Promise.withResolvers<void>();
+      await this.#waiting.promise;
+    }
+  }
+}
