@@ -1,5 +1,19 @@
-import { type Clock, type Logger, SpiderError } from "#base";
-import type { Ovs } from "./types.ts";
+import {
+  abortable,
+  backoffMs,
+  type Clock,
+  formatError,
+  type Logger,
+  type Signal,
+  SpiderError,
+  withTimeout,
+} from "#base";
+import { Cache, monitoredColumns } from "./cache.ts";
+import { Connection, parseEndpoint } from "./connection.ts";
+import { limits } from "./limits.ts";
+import { attachOperations, detachOperation } from "./operations.ts";
+import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";
+import type { BridgeInfo, Ovs, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
 
 export interface OvsOptions {
   /** `unix:/var/run/openvswitch/db.sock`, a bare absolute path, or `tcp:host:port`. */
@@ -10,7 +24,270 @@ export interface OvsOptions {
   readonly patienceMs?: number;
 }
 
-/** Connects in the background and stays connected until disposed of. */
+/**
+ * Connects in the background and stays connected until disposed of.
+ *
+ * @throws SpiderError OVSDB_ENDPOINT when the endpoint is not understood
+ */
 export function createOvs(options: OvsOptions): Ovs & AsyncDisposable {
-  throw new SpiderError("NOT_YET", "createOvs is not written yet", { details: { endpoint: options.endpoint } });
+  return new Client(options);
+}
+
+const database = "Open_vSwitch";
+
+class Client implements Ovs, AsyncDisposable {
+  readonly #options: OvsOptions;
+  readonly #to: ReturnType<typeof parseEndpoint>;
+  readonly #patienceMs: number;
+  readonly #queue: TransactionQueue;
+  readonly #listeners = new Set<() => void>();
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #cache = new Cache();
+  #connection: Connection | undefined;
+  #state: OvsState = { kind: "disconnected", error: "not connected yet", attempts: 0 };
+
+  constructor(options: OvsOptions) {
+    this.#options = options;
+    this.#to = parseEndpoint(options.endpoint);
+    this.#patienceMs = options.patienceMs ?? limits.patienceMs;
+    this.#queue = new TransactionQueue({ patienceMs: this.#patienceMs, late: (reason) => this.#lateError(reason) });
+    this.#running = this.#run();
+  }
+
+  get state(): OvsState {
+    return this.#state;
+  }
+
+  ports(): ReadonlyMap<string, OvsPort> {
+    return this.#cache.ports();
+  }
+
+  bridges(): ReadonlyMap<string, BridgeInfo> {
+    return this.#cache.bridges();
+  }
+
+  changed(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async synced({ signal }: Signal): Promise<void> {
+    using limit = withTimeout(signal, this.#patienceMs, () => new Error(`waited ${this.#patienceMs} ms`));
+    await this.#until(() => this.#state.kind === "connected" || undefined, limit);
+  }
+
+  attach(spec: PortSpec, options: Signal): Promise<void> {
+    return this.#queue.run(
+      {
+        plan: (id) => this.#planAttach(spec, id),
+        explain: (refusal) => this.#explainAttach(spec, refusal),
+      },
+      options,
+    );
+  }
+
+  async ready(name: string, { signal }: Signal): Promise<OvsPort> {
+    const working = () => {
+      const port = this.#cache.port(name);
+      return port?.ofport !== undefined && port.ofport > 0 ? port : undefined;
+    };
+    try {
+      return await this.#until(working, signal);
+    } catch (cause) {
+      const port = this.#cache.port(name);
+      if (this.#state.kind === "disconnected") throw cause;
+      throw new SpiderError("OVS_PORT_NOT_READY", "Open vSwitch has not brought the port into service in time", {
+        details: {
+          port: name,
+          bridge: port?.bridge ?? "none",
+          vswitchd: port?.error ?? "has not answered",
+          fix: "see whether ovs-vswitchd runs and its log: systemctl status ovs-vswitchd",
+        },
+        cause,
+      });
+    }
+  }
+
+  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]> {
+    const explain = (refusal: Refusal) =>
+      new SpiderError("OVSDB_REFUSED", "Open vSwitch's database refused to remove the port", {
+        details: { port: which, ...refusal },
+      });
+    return this.#queue.run({ plan: () => this.#planDetach(which), explain }, options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const stopped = new SpiderError("OVSDB_STOPPED", "the connection to Open vSwitch's database was closed");
+    this.#stop.abort(stopped);
+    this.#connection?.close(stopped);
+    this.#queue.close(stopped);
+    await this.#running;
+  }
+
+  #planAttach(spec: PortSpec, id: number): Plan<void> {
+    const present = this.#cache.port(spec.name);
+    const touches = [spec.name, ownerKey(spec.owner)];
+    if (present === undefined) {
+      const risky = !this.#cache.hasBridge(spec.bridge);
+      return { operations: attachOperations(spec, id), touches, risky, value: undefined };
+    }
+    if (present.owner === undefined || ownerKey(present.owner) !== ownerKey(spec.owner)) throw foreign(present);
+    if (matches(present, spec)) return { operations: [], touches, value: undefined };
+    return { operations: [detachOperation(present), ...attachOperations(spec, id)], touches, value: undefined };
+  }
+
+  #planDetach(which: string | Pick<PortOwner, "contNetns" | "contIface">): Plan<readonly string[]> {
+    const found =
+      typeof which === "string"
+        ? [this.#cache.port(which)].filter((port) => port !== undefined)
+        : [...this.#cache.ports().values()].filter(
+            ({ owner }) => owner !== undefined && ownerKey(owner) === ownerKey(which),
+          );
+    for (const port of found) if (port.owner === undefined) throw foreign(port);
+    const names = found.map((port) => port.name);
+    const touches = [...names, typeof which === "string" ? which : ownerKey(which)];
+    return { operations: found.map(detachOperation), touches, value: names };
+  }
+
+  #explainAttach(spec: PortSpec, refusal: Refusal): SpiderError {
+    // RFC 7047 §5.2.6: this is how `wait` says that the condition, here that the bridge exists, did not hold.
+    if (refusal.error === "timed out") {
+      return new SpiderError("OVS_BRIDGE_UNKNOWN", "there is no such Open vSwitch bridge on this node", {
+        details: {
+          bridge: spec.bridge,
+          existing: [...this.bridges().keys()].sort(),
+          fix: `create it (ovs-vsctl add-br ${spec.bridge}) or name one that exists`,
+        },
+      });
+    }
+    return new SpiderError("OVSDB_REFUSED", "Open vSwitch's database refused the port", {
+      details: { port: spec.name, bridge: spec.bridge, ...refusal },
+    });
+  }
+
+  /** Connects, follows the monitor until the connection ends, and starts over, until disposed of. */
+  async #run(): Promise<void> {
+    const { endpoint, clock, log } = this.#options;
+    const { signal } = this.#stop;
+    for (let attempts = 1; ; attempts++) {
+      try {
+        const connection = await this.#connect();
+        attempts = 1;
+        log.info({ endpoint }, "connected to Open vSwitch's database");
+        throw await connection.closed;
+      } catch (err) {
+        if (attempts === 1 && !signal.aborted) log.warn({ endpoint, err }, "no connection to Open vSwitch's database");
+        this.#queue.use(undefined);
+        this.#setState({ kind: "disconnected", error: formatError(err), attempts });
+      }
+      try {
+        const waitMs = backoffMs(attempts, { firstMs: limits.reconnectFirstMs, maxMs: limits.reconnectMaxMs });
+        await clock.sleep(waitMs, { signal });
+      } catch {
+        return; // Disposed of.
+      }
+    }
+  }
+
+  async #connect(): Promise<Connection> {
+    const early: unknown[] = [];
+    let cache: Cache | undefined;
+    const onNotification = (method: string, [, updates]: readonly unknown[]) => {
+      if (method !== "update") return;
+      if (cache === undefined) early.push(updates);
+      else {
+        cache.apply(updates);
+        this.#notify();
+      }
+    };
+    using limit = withTimeout(this.#stop.signal, limits.answerMs, () => new Error("connecting took too long"));
+    const connection = await Connection.open(this.#to, { onNotification }, { signal: limit });
+    try {
+      const snapshot = await abortable(connection.call("monitor", [database, "ports", monitoredColumns]), limit);
+      cache = new Cache();
+      for (const updates of [snapshot, ...early]) cache.apply(updates);
+    } catch (error) {
+      connection.close(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
+    this.#cache = cache;
+    this.#connection = connection;
+    this.#queue.use((operations) => connection.call("transact", [database, ...operations]));
+    this.#setState({ kind: "connected" });
+    return connection;
+  }
+
+  #setState(state: OvsState): void {
+    this.#state = state;
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener();
+      } catch (err) {
+        this.#options.log.error({ err }, "a listener for changes of Open vSwitch failed");
+      }
+    }
+  }
+
+  /** Waits for `look` to find something, looking again after every change. */
+  async #until<T>(look: () => T | undefined, signal: AbortSignal): Promise<T> {
+    const found = Promise.withResolvers<T>();
+    const check = () => {
+      const value = look();
+      if (value !== undefined) found.resolve(value);
+    };
+    const unsubscribe = this.changed(check);
+    check();
+    try {
+      return await abortable(found.promise, signal);
+    } catch (reason) {
+      throw this.#lateError(reason);
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  #lateError(reason: unknown): unknown {
+    if (this.#stop.signal.aborted) return this.#stop.signal.reason;
+    if (this.#state.kind === "connected") return reason;
+    const { endpoint } = this.#options;
+    const { attempts, error } = this.#state;
+    return new SpiderError("OVSDB_UNREACHABLE", "cannot reach Open vSwitch's database on this node", {
+      details: {
+        endpoint,
+        tried: `${attempts} times to connect, last: ${error}`,
+        fix: "see whether Open vSwitch runs (systemctl status openvswitch-switch) and whether this is its socket (socket_file)",
+      },
+      cause: reason,
+    });
+  }
+}
+
+function ownerKey({ contNetns, contIface }: Pick<PortOwner, "contNetns" | "contIface">): string {
+  return `${contNetns}\0${contIface}`;
+}
+
+/** The port is already as it is asked for, as after a transaction whose reply was lost. */
+function matches(port: OvsPort, spec: PortSpec): boolean {
+  return (
+    port.bridge === spec.bridge &&
+    port.owner?.contPodUid === spec.owner.contPodUid &&
+    port.ifaceId === spec.ifaceId &&
+    port.interfaceType === (spec.interfaceType ?? "system") &&
+    JSON.stringify(sortedVlan(port.vlan)) === JSON.stringify(sortedVlan(spec.vlan))
+  );
+}
+
+function sortedVlan(vlan: PortSpec["vlan"]): readonly unknown[] {
+  return vlan.mode === "access" ? [vlan.tag] : ["trunk", ...[...vlan.ids].sort((a, b) => a - b)];
+}
+
+function foreign(port: OvsPort): SpiderError {
+  return new SpiderError("OVS_PORT_FOREIGN", "a port of this name belongs to something else and is left alone", {
+    details: { port: port.name, bridge: port.bridge, owner: port.owner ?? "not created by this product" },
+  });
 }

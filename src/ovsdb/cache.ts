@@ -1,0 +1,149 @@
+import { type BridgeInfo, type OvsPort, type PortOwner, portOwnerTag, type Vlan } from "./types.ts";
+import { decodeInteger, decodeMap, decodeOptional, decodeSet, decodeText, decodeUuids } from "./values.ts";
+
+/** The columns that the picture is made of, in the form of a `monitor` request (RFC 7047 §4.1.5). */
+export const monitoredColumns = {
+  Bridge: { columns: ["name", "ports", "datapath_type"] },
+  Port: { columns: ["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"] },
+  Interface: { columns: ["name", "type", "ofport", "error", "external_ids"] },
+} as const;
+
+type Column = (typeof monitoredColumns)[keyof typeof monitoredColumns]["columns"][number];
+type Row = { readonly [C in Column]?: unknown };
+interface Bridge {
+  readonly name: string;
+  readonly datapathType: string;
+  readonly ports: readonly string[];
+}
+
+/**
+ * The picture of bridges and ports that a monitor keeps true. An update costs what it touches; the two maps are built
+ * when they are asked for and kept until the next update.
+ */
+export class Cache {
+  readonly #bridges = new Map<string, Bridge>();
+  readonly #ports = new Map<string, Row>();
+  readonly #interfaces = new Map<string, Row>();
+  readonly #bridgeOfPort = new Map<string, string>();
+  readonly #portByName = new Map<string, string>();
+  #portsView: ReadonlyMap<string, OvsPort> | undefined;
+  #bridgesView: ReadonlyMap<string, BridgeInfo> | undefined;
+
+  /** Takes the `table-updates` of RFC 7047 §4.1.6: `new` is the whole row, absent where it was deleted. */
+  apply(updates: unknown): void {
+    const tables = asObject<{ readonly [T in keyof typeof monitoredColumns]?: unknown }>(updates);
+    for (const [uuid, row] of rowsOf(tables.Bridge)) this.#setBridge(uuid, row);
+    for (const [uuid, row] of rowsOf(tables.Port)) this.#setPort(uuid, row);
+    for (const [uuid, row] of rowsOf(tables.Interface)) {
+      if (row === undefined) this.#interfaces.delete(uuid);
+      else this.#interfaces.set(uuid, row);
+    }
+    this.#portsView = undefined;
+    this.#bridgesView = undefined;
+  }
+
+  /** The port of this name, if a bridge holds it. */
+  port(name: string): OvsPort | undefined {
+    const uuid = this.#portByName.get(name);
+    return uuid === undefined ? undefined : this.#portAt(uuid);
+  }
+
+  hasBridge(name: string): boolean {
+    return this.#bridges.values().some((bridge) => bridge.name === name);
+  }
+
+  ports(): ReadonlyMap<string, OvsPort> {
+    this.#portsView ??= new Map(
+      [...this.#portByName].flatMap(([name, uuid]) => {
+        const port = this.#portAt(uuid);
+        return port === undefined ? [] : [[name, port]];
+      }),
+    );
+    return this.#portsView;
+  }
+
+  bridges(): ReadonlyMap<string, BridgeInfo> {
+    this.#bridgesView ??= new Map(
+      [...this.#bridges.values()].map(({ name, datapathType, ports }) => {
+        const names = ports.flatMap((uuid) => decodeText(this.#ports.get(uuid)?.name) ?? []);
+        return [name, { name, datapathType, ports: names.sort() }];
+      }),
+    );
+    return this.#bridgesView;
+  }
+
+  #setBridge(uuid: string, row: Row | undefined): void {
+    const before = this.#bridges.get(uuid);
+    for (const port of before?.ports ?? []) {
+      // A port may have moved to a bridge that this same update has already told of.
+      if (this.#bridgeOfPort.get(port) === before?.name) this.#bridgeOfPort.delete(port);
+    }
+    if (row === undefined) {
+      this.#bridges.delete(uuid);
+      return;
+    }
+    const name = decodeText(row.name) ?? "";
+    const ports = decodeUuids(row.ports);
+    // An empty datapath_type means the default, which is the kernel's.
+    this.#bridges.set(uuid, { name, datapathType: decodeText(row.datapath_type) || "system", ports });
+    for (const port of ports) this.#bridgeOfPort.set(port, name);
+  }
+
+  #setPort(uuid: string, row: Row | undefined): void {
+    const before = decodeText(this.#ports.get(uuid)?.name);
+    if (before !== undefined && this.#portByName.get(before) === uuid) this.#portByName.delete(before);
+    if (row === undefined) {
+      this.#ports.delete(uuid);
+      return;
+    }
+    this.#ports.set(uuid, row);
+    this.#portByName.set(decodeText(row.name) ?? "", uuid);
+  }
+
+  #portAt(uuid: string): OvsPort | undefined {
+    const row = this.#ports.get(uuid);
+    const bridge = this.#bridgeOfPort.get(uuid);
+    if (row === undefined || bridge === undefined) return undefined;
+    const device = this.#interfaces.get(decodeUuids(row.interfaces)[0] ?? "") ?? {};
+    return {
+      uuid,
+      name: decodeText(row.name) ?? "",
+      bridge,
+      vlan: vlanOf(row),
+      owner: ownerOf(decodeMap(row.external_ids)),
+      ofport: decodeOptional(device.ofport, decodeInteger),
+      error: decodeOptional(device.error, decodeText),
+      interfaceType: decodeText(device.type) || "system",
+      ifaceId: decodeMap(device.external_ids).get("iface-id"),
+    };
+  }
+}
+
+/** Without a vlan_mode a port with a tag is an access port, and any other a trunk (ovs-vswitchd.conf.db(5)). */
+function vlanOf(row: Row): Vlan {
+  const tag = decodeOptional(row.tag, decodeInteger);
+  const mode = decodeOptional(row.vlan_mode, decodeText) ?? (tag === undefined ? "trunk" : "access");
+  if (mode === "access") return { mode, tag: tag ?? 0 };
+  return { mode: "trunk", ids: decodeSet(row.trunks).flatMap((id) => decodeInteger(id) ?? []) };
+}
+
+function ownerOf(ids: ReadonlyMap<string, string>): PortOwner | undefined {
+  if (ids.get("owner") !== portOwnerTag) return undefined;
+  return {
+    contPodUid: ids.get("contPodUid") ?? "",
+    contNetns: ids.get("contNetns") ?? "",
+    contIface: ids.get("contIface") ?? "",
+  };
+}
+
+function rowsOf(table: unknown): readonly (readonly [string, Row | undefined])[] {
+  return Object.entries(asObject<Record<string, unknown>>(table)).map(([uuid, update]) => {
+    const row = asObject<{ readonly new?: unknown }>(update).new;
+    return [uuid, row === undefined || row === null ? undefined : asObject<Row>(row)];
+  });
+}
+
+/** Reads anything but an object as an empty one: whatever the server leaves out is absent. */
+function asObject<T extends object>(value: unknown): Partial<T> {
+  return typeof value === "object" && value !== null ? value : {};
+}

@@ -1,0 +1,74 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const schema = "/usr/share/openvswitch/vswitch.ovsschema";
+
+/** A real ovsdb-server and a real ovs-vswitchd with database, sockets and logs of their own. */
+export interface OpenVswitch extends AsyncDisposable {
+  /** The database's endpoint, for `createOvs`. */
+  readonly endpoint: string;
+  /** Runs ovs-vsctl and returns what it prints, without the last line's end. By default it waits for vswitchd. */
+  vsctl(...args: readonly string[]): string;
+  /** Adds a bridge with a datapath in user space, which needs no kernel module but /dev/net/tun. */
+  addBridge(name: string): void;
+  stopDatabase(): Promise<void>;
+  startDatabase(): void;
+  stopSwitch(): Promise<void>;
+  startSwitch(): void;
+}
+
+/**
+ * Starts both in the network namespace of the calling process: call it from an isolated test file only, because bridges
+ * become devices of that namespace.
+ */
+export function startOpenVswitch(): OpenVswitch {
+  const folder = mkdtempSync(join(tmpdir(), "ovs-"));
+  const file = (name: string) => join(folder, name);
+  const endpoint = `unix:${file("db.sock")}`;
+  const env = { ...process.env, OVS_RUNDIR: folder, OVS_LOGDIR: folder, OVS_DBDIR: folder, OVS_SYSCONFDIR: folder };
+  execFileSync("ovsdb-tool", ["create", file("conf.db"), schema], { env });
+
+  const vsctl = (...args: readonly string[]) =>
+    execFileSync("ovs-vsctl", [`--db=${endpoint}`, "--timeout=20", "--retry", ...args], {
+      env,
+      encoding: "utf8",
+    }).trimEnd();
+  const start = (name: string, ...args: readonly string[]) =>
+    spawn("setpriv", ["--pdeathsig", "KILL", name, `--unixctl=${file(`${name}.ctl`)}`, "-vconsole:off", ...args], {
+      env,
+      stdio: "ignore",
+    });
+  const startServer = () => start("ovsdb-server", `--remote=p${endpoint}`, file("conf.db"));
+  const startDaemon = () => start("ovs-vswitchd", endpoint);
+
+  let server = startServer();
+  vsctl("--no-wait", "init");
+  let daemon = startDaemon();
+  return {
+    endpoint,
+    vsctl,
+    addBridge: (name) => void vsctl("add-br", name, "--", "set", "bridge", name, "datapath_type=netdev"),
+    stopDatabase: () => stop(server),
+    startDatabase: () => {
+      server = startServer();
+    },
+    stopSwitch: () => stop(daemon),
+    startSwitch: () => {
+      daemon = startDaemon();
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([stop(daemon), stop(server)]);
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  await exited;
+}
