@@ -129,7 +129,7 @@ export class Chooser {
     const { used, cooling, share } = this.#usage;
     const free = this.#allowed.subtract(used);
     const start = (tier: IpSet) =>
-      share === undefined ? tier.first : tier.nth((tier.size * BigInt(share.rank)) / BigInt(share.ranks));
+      (share && tier.nth((tier.size * BigInt(share.rank)) / BigInt(share.ranks))) ?? tier.first;
     this.#tiers = [
       { free: free.subtract(cooling), cooling: false },
       { free: free.intersect(cooling), cooling: true },

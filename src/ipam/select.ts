@@ -108,7 +108,7 @@ const levels: readonly (readonly [SelectionRule, (input: SelectionInput) => Name
   ["default", byDefault],
 ];
 
-function bySubnet({ nic, pod, owner, settings, network, autoPools }: SelectionInput): Named | undefined {
+function bySubnet({ nic, families, pod, owner, settings, network, autoPools }: SelectionInput): Named | undefined {
   const { subnet, subnets } = subnetAnnotationKeys;
   const key = [subnets, subnet].find((name) => pod.annotations[name] !== undefined);
   if (key === undefined || !settings.enableSpiderSubnet) return undefined;
@@ -134,12 +134,13 @@ function bySubnet({ nic, pod, owner, settings, network, autoPools }: SelectionIn
       `list ${nic} in it`,
     );
   }
-  const names = [found[4], found[6]].filter((name) => name !== undefined).join(" and ");
-  if (autoPools === undefined) {
+  const missing = families.filter((family) => found[family] !== undefined && (autoPools?.[family] ?? []).length === 0);
+  if (autoPools === undefined || missing.length > 0) {
+    const subnetNames = missing.map((family) => found[family]).join(" and ");
     throw refusal(
       "AUTO_POOL_PENDING",
-      `no IPPool available, the auto-created IPPool of ${owner.kind} ${owner.namespace}/${owner.name} for NIC ${nic} is not there yet`,
-      `the controller makes it; if it stays away, see the Events of SpiderSubnet ${names}`,
+      `no IPPool available, the auto-created IPPool of ${owner.kind} ${owner.namespace}/${owner.name} for NIC ${nic} from SpiderSubnet ${subnetNames} is not there yet`,
+      `the controller makes it; if it stays away, see the Events of SpiderSubnet ${subnetNames}`,
     );
   }
   return { pools: autoPools, cleanGateway: network.cleanGateway };
