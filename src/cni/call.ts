@@ -147,12 +147,12 @@ function verbOf(command: string): Verb {
   return verb;
 }
 
-/** The CNI_* variables of a call, for executing another plugin; empty ones are left out. */
+/** The CNI_* variables of a call, for executing another plugin. All are there, so that none of an outer call shows through. */
 export function encodeEnv(
   request: Pick<CniRequest, "verb" | "containerId" | "netns" | "ifName" | "path" | "netnsOverride">,
   args: Iterable<readonly [string, string]>,
 ): Readonly<Record<string, string>> {
-  const env = {
+  return {
     CNI_COMMAND: request.verb,
     CNI_CONTAINERID: request.containerId,
     CNI_NETNS: request.netns,
@@ -161,7 +161,6 @@ export function encodeEnv(
     CNI_PATH: request.path.join(":"),
     CNI_NETNS_OVERRIDE: request.netnsOverride ? "1" : "",
   };
-  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
 }
 
 /** What a plugin process leaves behind. */

@@ -21,7 +21,10 @@ export interface CallFrame extends RawCall {
   readonly kind: "call";
 }
 
-/** From the shim: the plugin that it ran ended so. An `exitCode` of 127 with text on stderr: it could not be executed. */
+/**
+ * From the shim: the plugin that it ran ended so. Where it could not be executed, `exitCode` is 127 and stderr says why
+ * ("Text file busy" while it is being installed: worth another try).
+ */
 export interface OutputFrame extends PluginOutput {
   readonly kind: "output";
 }
@@ -35,8 +38,8 @@ export interface ResultFrame {
 }
 
 /**
- * To the shim: run this plugin. Its environment is the shim's own without the CNI_* variables, and with `env` over it.
- * After `timeoutMs` its process group is killed.
+ * To the shim: run this plugin. Its environment is the shim's own with `env` over it, where an empty value hides one of the
+ * shim's. After `timeoutMs` its process group is killed (signal 9). Of its stdout 4 MiB are kept, of its stderr 64 KiB.
  */
 export interface ExecFrame {
   readonly kind: "exec";

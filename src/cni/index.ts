@@ -41,6 +41,7 @@ export {
   validAttachments,
 } from "./network.ts";
 export { decodeResult, emptyResult, encodeResult } from "./result.ts";
+export { formatShimSettings, type ShimSettings, shimSettingsFile } from "./shim-settings.ts";
 export {
   type Attachment,
   type CniDns,

@@ -1,0 +1,21 @@
+/** The file beside the shim from which it learns where the agent is. */
+export const shimSettingsFile = ".spiderpool-socket";
+
+export interface ShimSettings {
+  /** At most 107 bytes, as for every unix socket. */
+  readonly socketPath: string;
+  /** How long the shim waits until the agent can be reached. */
+  readonly waitMs?: { readonly add: number; readonly del: number; readonly status: number };
+  /** How long it waits for the agent's answer. Runtimes give up after 2 to 4 minutes. */
+  readonly replyMs?: number;
+}
+
+const defaultWaitMs = { add: 10_000, del: 5_000, status: 1_000 };
+
+/** The text of the settings file. Throws RangeError for a path that no socket can have. */
+export function formatShimSettings({ socketPath, waitMs = defaultWaitMs, replyMs = 110_000 }: ShimSettings): string {
+  if (!/^\/[^\n]*$/.test(socketPath) || Buffer.byteLength(socketPath) > 107) {
+    throw new RangeError(`'socketPath' must be an absolute path of at most 107 bytes: current value is ${socketPath}`);
+  }
+  return `${socketPath}\n${waitMs.add} ${waitMs.del} ${waitMs.status} ${replyMs}\n`;
+}
