@@ -1,6 +1,7 @@
-import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
-import { isDeepStrictEqual } from "node:util";
-import { type Clock, SpiderError, systemClock } from "#base";
+import { Agent, request as httpRequest } from "node:http";
+import { Readable } from "node:stream";
+import { text as textOf } from "node:stream/consumers";
+import { type Clock, never, SpiderError, systemClock } from "#base";
 import type { LabApi } from "./server.ts";
 import {
   type ApiRequest,
@@ -88,10 +89,201 @@ export function isStatus(error: unknown, status: number): boolean {
   return error instanceof SpiderError && error.code === "LAB_API" && error.details["status"] === status;
 }
 
+type Send = (request: ApiRequest, signal: AbortSignal) => Promise<ApiResponse>;
+
+const retryMs = 500;
+
 /** A client over HTTP, or straight into a server of this process. */
 export function createLabClient(
-  _target: { readonly baseUrl: string } | { readonly api: LabApi },
-  _options: { readonly clock?: Clock } = {},
+  target: { readonly baseUrl: string } | { readonly api: LabApi },
+  options: { readonly clock?: Clock } = {},
 ): LabClient {
-  throw new SpiderError("NOT_YET", "not written yet");
+  const send: Send =
+    "api" in target ? (request, signal) => target.api.handle(request, { signal }) : overHttp(target.baseUrl);
+  const clock = options.clock ?? systemClock;
+
+  async function call<T>(method: string, path: string, body?: object, type = "application/json"): Promise<T> {
+    const content = body === undefined ? {} : { body: new TextEncoder().encode(JSON.stringify(body)) };
+    const response = await send({ method, path, headers: { "content-type": type }, ...content }, never);
+    return JSON.parse(await checked(response, method, path)) as T;
+  }
+  const put = <T>(resource: string, object: object, subresource?: string): Promise<T> =>
+    call("PUT", pathOf(resource, refOf(object), subresource), object);
+  const list = async <T extends object>(resource: string, where: ListOptions = {}): Promise<ObjectList<T>> => {
+    const found = await call<{ metadata: { resourceVersion: string }; items: T[] }>("GET", listPath(resource, where));
+    return { resourceVersion: found.metadata.resourceVersion, items: found.items };
+  };
+
+  return {
+    get: (resource, ref) => orMissing(call("GET", pathOf(resource, ref)), undefined),
+    list,
+    create: (resource, object) => call("POST", listPath(resource, refOf(object)), object),
+    update: (resource, object) => put(resource, object),
+    updateStatus: (resource, object) => put(resource, object, "status"),
+    patch: (resource, ref, patch, { subresource } = {}) => {
+      const type = Array.isArray(patch) ? "application/json-patch+json" : "application/merge-patch+json";
+      return call("PATCH", pathOf(resource, ref, subresource), patch, type);
+    },
+    delete: (resource, ref, { gracePeriodSeconds, ...preconditions } = {}) => {
+      const grace = gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds };
+      const body = { kind: "DeleteOptions", apiVersion: "v1", preconditions, ...grace };
+      const deleted = call("DELETE", pathOf(resource, ref), body).then(() => true);
+      return orMissing(deleted, false);
+    },
+    act: (resource, ref, subresource, body) => call("POST", pathOf(resource, ref, subresource), body),
+    watch: <T extends object>(resource: string, where: WatchOptions, onEvent: OnEvent<T>) => {
+      const synced = Promise.withResolvers<void>();
+      const follower = new Follower<T>({ send, clock, list: () => list<T>(resource, where), resource, where, onEvent });
+      const done = follower.run(synced.resolve).finally(() => synced.resolve());
+      return { synced: synced.promise, done };
+    },
+  };
+}
+
+type OnEvent<T> = (event: { readonly type: WatchEventType; readonly object: T }) => void | Promise<void>;
+
+interface FollowerParts<T> {
+  readonly send: Send;
+  readonly clock: Clock;
+  readonly list: () => Promise<ObjectList<T>>;
+  readonly resource: string;
+  readonly where: WatchOptions;
+  readonly onEvent: OnEvent<T>;
+}
+
+/** One watch's life: list, report what differs from what was known, follow, and again when the server says "gone". */
+class Follower<T extends object> {
+  readonly #parts: FollowerParts<T>;
+  #known = new Map<string, T>();
+
+  constructor(parts: FollowerParts<T>) {
+    this.#parts = parts;
+  }
+
+  async run(onSynced: () => void): Promise<void> {
+    const { clock, where } = this.#parts;
+    let from: string | undefined;
+    while (!where.signal.aborted) {
+      try {
+        if (from === undefined) {
+          from = await this.#relist();
+          onSynced();
+        }
+        from = await this.#follow(from);
+      } catch (error) {
+        if (where.signal.aborted) return;
+        if (error instanceof HandlerError) throw error.cause;
+        from = undefined;
+        await clock.sleep(retryMs, { signal: where.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  async #relist(): Promise<string> {
+    const { resourceVersion, items } = await this.#parts.list();
+    const found = new Map(items.map((object) => [uidOf(object), object]));
+    for (const [uid, object] of [...this.#known]) if (!found.has(uid)) await this.#report("DELETED", object);
+    for (const [uid, object] of found) {
+      const known = this.#known.get(uid);
+      if (known === undefined) await this.#report("ADDED", object);
+      else if (versionOf(known) !== versionOf(object)) await this.#report("MODIFIED", object);
+    }
+    return resourceVersion;
+  }
+
+  /** Reports events until the stream ends; returns where to go on, undefined where only a relist helps. */
+  async #follow(resourceVersion: string): Promise<string | undefined> {
+    const { send, resource, where } = this.#parts;
+    const path = listPath(resource, where, { watch: "true", allowWatchBookmarks: "true", resourceVersion });
+    const response = await send({ method: "GET", path, headers: {} }, where.signal);
+    if (response.status !== 200) throw new Error(await checked(response, "GET", path));
+    let last = resourceVersion;
+    for await (const line of linesOf(response.body)) {
+      if (where.signal.aborted) break;
+      const event = JSON.parse(line) as { type: WatchEventType | "BOOKMARK" | "ERROR"; object: T };
+      if (event.type === "ERROR") return undefined;
+      last = versionOf(event.object);
+      if (event.type !== "BOOKMARK") await this.#report(event.type, event.object);
+    }
+    return last;
+  }
+
+  async #report(type: WatchEventType, object: T): Promise<void> {
+    if (type === "DELETED") this.#known.delete(uidOf(object));
+    else this.#known.set(uidOf(object), object);
+    try {
+      await this.#parts.onEvent({ type, object });
+    } catch (cause) {
+      throw new HandlerError("the watch's listener failed", { cause });
+    }
+  }
+}
+
+/** Tells a failure of the caller's listener from one of the connection. */
+class HandlerError extends Error {}
+
+const uidOf = (object: object) => textAt(object, "metadata", "uid");
+const versionOf = (object: object) => textAt(object, "metadata", "resourceVersion");
+
+function refOf(object: object): ObjectRef {
+  const namespace = textAt(object, "metadata", "namespace");
+  return { name: textAt(object, "metadata", "name"), ...(namespace === "" ? {} : { namespace }) };
+}
+
+function listPath(resource: string, where: ListOptions, query: Readonly<Record<string, string>> = {}): string {
+  const [, apiVersion = "", plural = ""] = /^(.+)\/([^/]+)$/.exec(resource) ?? [];
+  const root = apiVersion.includes("/") ? "apis" : "api";
+  const scope = where.namespace === undefined ? "" : `namespaces/${where.namespace}/`;
+  const { labelSelector, fieldSelector } = where;
+  const all = { ...query, ...(labelSelector && { labelSelector }), ...(fieldSelector && { fieldSelector }) };
+  const search = Object.keys(all).length === 0 ? "" : `?${new URLSearchParams(all)}`;
+  return `/${root}/${apiVersion}/${scope}${plural}${search}`;
+}
+
+function pathOf(resource: string, { name, namespace }: ObjectRef, subresource?: string): string {
+  const base = listPath(resource, namespace === undefined ? {} : { namespace });
+  return `${base}/${name}${subresource === undefined ? "" : `/${subresource}`}`;
+}
+
+/** The body of a successful answer; else throws LAB_API with the Status's message. */
+async function checked(response: ApiResponse, method: string, path: string): Promise<string> {
+  const text = await textOf(Readable.from(response.body));
+  if (response.status < 400) return text;
+  const status: Fields = text.startsWith("{") ? JSON.parse(text) : { message: text };
+  const details = { status: response.status, reason: status["reason"], method, path };
+  throw new SpiderError("LAB_API", String(status["message"]), { details });
+}
+
+async function orMissing<T>(promise: Promise<T>, otherwise: T): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (isStatus(error, 404)) return otherwise;
+    throw error;
+  }
+}
+
+async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of body) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = parts.pop() ?? "";
+    yield* parts;
+  }
+  if (rest !== "") yield rest;
+}
+
+function overHttp(baseUrl: string): Send {
+  const agent = new Agent({ keepAlive: true });
+  return ({ method, path, headers, body }, signal) =>
+    new Promise((resolve, reject) => {
+      const length = body === undefined ? {} : { "content-length": body.length };
+      const url = new URL(path, baseUrl);
+      const request = httpRequest(url, { method, headers: { ...headers, ...length }, agent, signal }, (response) =>
+        resolve({ status: response.statusCode ?? 0, headers: {}, body: response }),
+      );
+      request.on("error", reject);
+      request.end(body);
+    });
 }

@@ -16,8 +16,9 @@ export {
   type Watch,
   type WatchOptions,
 } from "./client.ts";
+export type { KubeletAddress } from "./kubelet.ts";
 export type { Listener, ListenOptions } from "./listen.ts";
-export { createApiServer, type KubeletAddress, type LabApi, type LabApiOptions } from "./server.ts";
+export { createApiServer, type LabApi, type LabApiOptions } from "./server.ts";
 export {
   type ApiRequest,
   type ApiResponse,

@@ -1,9 +1,16 @@
-import { type Clock, type Logger, SpiderError } from "#base";
-import type { Listener, ListenOptions } from "./listen.ts";
-import type { ApiRequest, ApiResponse } from "./types.ts";
-
-/** How the API server reaches a node's kubelet for logs and exec. */
-export type KubeletAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string };
+import { parseAllDocuments } from "yaml";
+import { type Clock, formatError, type Logger, SpiderError, silentLogger, systemClock } from "#base";
+import { json, plain } from "./answer.ts";
+import { Cascade } from "./cascade.ts";
+import * as discovery from "./discovery.ts";
+import { ApiFailure, badRequest, noSuchPath, unsupportedMediaType } from "./failure.ts";
+import type { KubeletAddress, KubeletCall } from "./kubelet.ts";
+import { bodyBytesMax, type Listener, type ListenOptions, listenOn } from "./listen.ts";
+import { Registry } from "./registry.ts";
+import { type Call, Routes } from "./routes.ts";
+import { Store } from "./store.ts";
+import { type ApiRequest, type ApiResponse, isFields } from "./types.ts";
+import { Writer } from "./writer.ts";
 
 export interface LabApiOptions {
   /** Texts of CustomResourceDefinitions (each may hold several documents) that exist from the start. */
@@ -24,7 +31,146 @@ export interface LabApi {
   close(): Promise<void>;
 }
 
+const firstNamespaces = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
 /** Builds a server with the namespaces `default`, `kube-node-lease`, `kube-public`, `kube-system`. Throws SpiderError LAB_BAD_CRD. */
-export function createApiServer(_options: LabApiOptions = {}): LabApi {
-  throw new SpiderError("NOT_YET", "not written yet");
+export function createApiServer(options: LabApiOptions = {}): LabApi {
+  const { clock = systemClock, log = silentLogger, kubelet } = options;
+  const store = new Store();
+  const registry = new Registry(store);
+  const writer = new Writer(store, clock);
+  const cascade = new Cascade(store, registry, writer);
+  const routes = new Routes({ store, writer, cascade, clock, kubelet });
+  const closing = new AbortController();
+  const listeners: Listener[] = [];
+  seed(registry, writer, options.crds ?? []);
+
+  const handle: LabApi["handle"] = async (request, { signal } = {}) => {
+    try {
+      const ends = signal === undefined ? closing.signal : AbortSignal.any([signal, closing.signal]);
+      return await route(request, registry, routes, ends);
+    } catch (error) {
+      if (error instanceof ApiFailure) return json(error.status, error.toStatus());
+      log.error({ method: request.method, path: request.path, err: error }, "request failed");
+      return json(500, new ApiFailure(500, "InternalError", formatError(error)).toStatus());
+    }
+  };
+  const upgrade = (path: string): KubeletCall => {
+    const call = callOf({ method: "GET", path, headers: {} }, registry, closing.signal);
+    if (call?.resource.plural !== "pods" || call.subresource !== "exec") throw noSuchPath();
+    return routes.kubeletCall(call, "exec");
+  };
+  return {
+    handle,
+    listen: async (where) => {
+      const listener = await listenOn({ handle, upgrade }, where);
+      listeners.push(listener);
+      return listener;
+    },
+    close: async () => {
+      closing.abort();
+      await Promise.all(listeners.splice(0).map((listener) => listener.close()));
+    },
+  };
+}
+
+function seed(registry: Registry, writer: Writer, crds: readonly string[]): void {
+  const create = (apiVersion: string, plural: string, body: unknown) => {
+    const resource = registry.find(apiVersion, plural);
+    if (resource !== undefined && isFields(body)) writer.create(resource, undefined, body);
+  };
+  for (const name of firstNamespaces) {
+    create("v1", "namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  }
+  for (const document of crds.flatMap((text) => parseAllDocuments(text))) {
+    try {
+      const body: unknown = document.toJS();
+      if (body !== null) create("apiextensions.k8s.io/v1", "customresourcedefinitions", body);
+    } catch (cause) {
+      throw new SpiderError("LAB_BAD_CRD", "a CRD given at the start is not valid", { cause });
+    }
+  }
+}
+
+async function route(
+  request: ApiRequest,
+  registry: Registry,
+  routes: Routes,
+  signal: AbortSignal,
+): Promise<ApiResponse> {
+  const { body } = request;
+  if (body !== undefined && body.length > bodyBytesMax) {
+    throw new ApiFailure(413, "RequestEntityTooLarge", `Request entity too large: limit is ${bodyBytesMax}`, {});
+  }
+  const call = callOf(request, registry, signal);
+  if (call !== undefined) return routes.handle(call);
+  if (request.method === "GET") {
+    const path = request.path.split("?")[0] ?? "";
+    if (["/healthz", "/livez", "/readyz"].includes(path)) return plain(200, "ok");
+    const found = describe(path, request.headers["accept"] ?? "", registry);
+    if (found !== undefined) return found;
+  }
+  throw noSuchPath();
+}
+
+/** What the server says of itself; undefined for other paths. */
+function describe(path: string, accept: string, registry: Registry): ApiResponse | undefined {
+  const resources = registry.all();
+  const aggregated = accept.includes("g=apidiscovery.k8s.io;v=v2;");
+  const trimmed = path.replace(/\/$/, "");
+  if (trimmed === "/version") return json(200, discovery.serverVersion);
+  if (aggregated && (trimmed === "/api" || trimmed === "/apis")) {
+    const body = discovery.aggregated(resources, trimmed === "/api");
+    return json(200, body, { "content-type": discovery.aggregatedType });
+  }
+  if (trimmed === "/api") return json(200, { kind: "APIVersions", apiVersion: "v1", versions: ["v1"] });
+  if (trimmed === "/apis") return json(200, discovery.groupList(resources));
+  if (trimmed === "/openapi/v3") return json(200, discovery.openApiRoot(resources, String(registry.revision)));
+  const [, openApi, , apiVersion] = /^\/(?:openapi\/v3\/(.+)|(api|apis)\/(.+))$/.exec(trimmed) ?? [];
+  const body =
+    openApi === undefined
+      ? discovery.resourceList(resources, apiVersion ?? "")
+      : discovery.openApiDocument(resources, openApi);
+  return body && json(200, body);
+}
+
+/** The resource, namespace, name and subresource that a request is about; undefined where it is about none. */
+function callOf(request: ApiRequest, registry: Registry, signal: AbortSignal): Call | undefined {
+  const [path = "", search = ""] = request.path.split(/\?(.*)/s);
+  const [, core, grouped, rest = ""] = /^\/(?:api\/(v1)|apis\/([^/]+\/[^/]+))\/([^?]+)$/.exec(path) ?? [];
+  const apiVersion = core ?? grouped;
+  if (apiVersion === undefined) return undefined;
+  const segments = rest.split("/").map(decoded);
+  const inNamespace = segments[0] === "namespaces" && segments.length > 2 && segments[2] !== "status";
+  const namespace = inNamespace ? segments[1] : undefined;
+  const [plural = "", name, subresource, ...more] = inNamespace ? segments.slice(2) : segments;
+  const resource = registry.find(apiVersion, plural);
+  if (resource === undefined || more.length > 0) return undefined;
+  const wantsNamespace = resource.namespaced && (name !== undefined || request.method === "POST");
+  if (inNamespace ? !resource.namespaced : wantsNamespace) return undefined;
+  const query = new URLSearchParams(search);
+  const { method, headers } = request;
+  const body = () => jsonBody(request);
+  return { method, resource, namespace, name, subresource, query, headers, body, signal };
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw badRequest(`malformed path segment: ${segment}`);
+  }
+}
+
+function jsonBody({ headers, body }: ApiRequest): unknown {
+  if (body === undefined || body.length === 0) return undefined;
+  const type = headers["content-type"] ?? "application/json";
+  if (!type.includes("json")) {
+    throw unsupportedMediaType(`this lab's API server reads JSON bodies, not ${type}; use -f with a manifest instead`);
+  }
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch (error) {
+    throw badRequest(`the object provided is unrecognized (must be valid JSON): ${formatError(error)}`);
+  }
 }

@@ -1,0 +1,29 @@
+import type { ApiResponse } from "./types.ts";
+
+const encoder = new TextEncoder();
+
+/** A JSON answer. */
+export function json(status: number, body: object, headers: Readonly<Record<string, string>> = {}): ApiResponse {
+  return bytes(status, JSON.stringify(body), { "content-type": "application/json", ...headers });
+}
+
+/** A short plain text, as the health checks give. */
+export function plain(status: number, text: string): ApiResponse {
+  return bytes(status, text, { "content-type": "text/plain; charset=utf-8" });
+}
+
+/** One JSON document a line, as they come. */
+export function jsonLines(lines: AsyncIterable<object>): ApiResponse {
+  async function* body(): AsyncGenerator<Uint8Array> {
+    for await (const line of lines) yield encoder.encode(`${JSON.stringify(line)}\n`);
+  }
+  return { status: 200, headers: { "content-type": "application/json" }, body: body() };
+}
+
+function bytes(status: number, text: string, headers: Readonly<Record<string, string>>): ApiResponse {
+  const encoded = encoder.encode(text);
+  async function* body(): AsyncGenerator<Uint8Array> {
+    yield encoded;
+  }
+  return { status, headers: { ...headers, "content-length": String(encoded.length) }, body: body() };
+}

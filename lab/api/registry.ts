@@ -1,0 +1,54 @@
+import { builtinResources } from "./builtins.ts";
+import { customResources } from "./crds.ts";
+import { groupVersion, type Resource } from "./resource.ts";
+import type { Store } from "./store.ts";
+import type { KubeObject } from "./types.ts";
+
+export const crdTable = "apiextensions.k8s.io/customresourcedefinitions";
+
+/** What the server serves at the moment: the built-in resources and those of the definitions in the store. */
+export class Registry {
+  readonly #byCrd = new Map<string, readonly Resource[]>();
+  #all: readonly Resource[] = builtinResources;
+  #byPath = new Map<string, Resource>();
+  #revision = 0;
+
+  constructor(store: Store) {
+    this.#index();
+    store.listen(crdTable, (change) => this.#define(change.object, change.type === "DELETED"));
+  }
+
+  /** Changes with the set of resources: what discovery documents are cached by. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  all(): readonly Resource[] {
+    return this.#all;
+  }
+
+  find(apiVersion: string, plural: string): Resource | undefined {
+    return this.#byPath.get(`${apiVersion}/${plural}`);
+  }
+
+  byKind(apiVersion: string, kind: string): Resource | undefined {
+    return this.#all.find((resource) => resource.kind === kind && groupVersion(resource) === apiVersion);
+  }
+
+  /** Any served version of the resource whose objects are in this table. */
+  byTable(table: string): Resource | undefined {
+    return this.#all.find((resource) => resource.table === table);
+  }
+
+  #define(crd: KubeObject, gone: boolean): void {
+    if (gone) this.#byCrd.delete(crd.metadata.name);
+    else this.#byCrd.set(crd.metadata.name, customResources(crd));
+    this.#index();
+  }
+
+  #index(): void {
+    this.#revision += 1;
+    this.#all = [...builtinResources, ...[...this.#byCrd.values()].flat()];
+    this.#byPath = new Map(this.#all.map((resource) => [`${groupVersion(resource)}/${resource.plural}`, resource]));
+  }
+}

@@ -1,0 +1,138 @@
+import type { KubeObject, WatchEventType } from "./types.ts";
+
+/** One write, as watches see it. */
+export interface Change {
+  readonly table: string;
+  readonly type: WatchEventType;
+  readonly resourceVersion: number;
+  /** The new state; for a removal the last one, with the removal's resourceVersion. */
+  readonly object: KubeObject;
+  readonly previous: KubeObject | undefined;
+}
+
+interface Table {
+  readonly objects: Map<string, KubeObject>;
+  /** The keys in order; undefined after a key came or went. */
+  sorted: readonly string[] | undefined;
+  history: Change[];
+  /** The resourceVersion of the newest change that history no longer has. */
+  forgotten: number;
+  readonly listeners: Set<(change: Change) => void>;
+}
+
+/** Changes that a table remembers for watches that start in the past. */
+const historyMax = 4096;
+
+/**
+ * Objects by table and key, under one counter of resource versions. Stored objects are never changed in place: whoever
+ * writes puts a new one. The store knows nothing of kinds or rules.
+ */
+export class Store {
+  readonly #tables = new Map<string, Table>();
+  readonly #listeners = new Set<(change: Change) => void>();
+  #resourceVersion = 1;
+
+  /** Of the latest write. */
+  get resourceVersion(): number {
+    return this.#resourceVersion;
+  }
+
+  get(table: string, key: string): KubeObject | undefined {
+    return this.#tables.get(table)?.objects.get(key);
+  }
+
+  /** All objects of a table or of one namespace of it, in the order of their keys, from the first key after `after`. */
+  list(table: string, options: { readonly namespace?: string; readonly after?: string } = {}): KubeObject[] {
+    const { objects, ...held } = this.#table(table);
+    const sorted = held.sorted ?? [...objects.keys()].sort();
+    this.#table(table).sorted = sorted;
+    const prefix = options.namespace === undefined ? "" : `${options.namespace}/`;
+    const { after } = options;
+    return sorted
+      .filter((key) => key.startsWith(prefix) && (after === undefined || key > after))
+      .flatMap((key) => objects.get(key) ?? []);
+  }
+
+  /** Stores an object under a new resourceVersion and returns it as stored. */
+  put(table: string, object: KubeObject): KubeObject {
+    const { objects } = this.#table(table);
+    const key = keyOf(object.metadata);
+    const previous = objects.get(key);
+    const stored = this.#stamp(object);
+    objects.set(key, stored);
+    if (previous === undefined) this.#table(table).sorted = undefined;
+    this.#announce(table, previous === undefined ? "ADDED" : "MODIFIED", stored, previous);
+    return stored;
+  }
+
+  /** Removes `last`'s key; watches see `last` as the object's final state. */
+  remove(table: string, last: KubeObject): KubeObject {
+    const held = this.#table(table);
+    const key = keyOf(last.metadata);
+    const previous = held.objects.get(key);
+    const stamped = this.#stamp(last);
+    held.objects.delete(key);
+    held.sorted = undefined;
+    this.#announce(table, "DELETED", stamped, previous);
+    return stamped;
+  }
+
+  /** Changes after `resourceVersion`, oldest first; undefined where some of them are forgotten. */
+  since(table: string, resourceVersion: number): readonly Change[] | undefined {
+    const held = this.#table(table);
+    if (resourceVersion < held.forgotten) return undefined;
+    return held.history.filter((change) => change.resourceVersion > resourceVersion);
+  }
+
+  /** The oldest resourceVersion that a watch of this table can start from. */
+  oldest(table: string): number {
+    return this.#table(table).forgotten;
+  }
+
+  /** Calls `listener` for each change of one table, synchronously, until the returned function is called. */
+  listen(table: string, listener: (change: Change) => void): () => void {
+    const { listeners } = this.#table(table);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  /** {@link listen} for all tables. */
+  listenAll(listener: (change: Change) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  tables(): readonly string[] {
+    return [...this.#tables.keys()];
+  }
+
+  #table(name: string): Table {
+    let table = this.#tables.get(name);
+    if (table === undefined) {
+      table = { objects: new Map(), sorted: undefined, history: [], forgotten: 0, listeners: new Set() };
+      this.#tables.set(name, table);
+    }
+    return table;
+  }
+
+  #stamp(object: KubeObject): KubeObject {
+    this.#resourceVersion += 1;
+    return { ...object, metadata: { ...object.metadata, resourceVersion: String(this.#resourceVersion) } };
+  }
+
+  #announce(name: string, type: WatchEventType, object: KubeObject, previous: KubeObject | undefined): void {
+    const table = this.#table(name);
+    const change: Change = { table: name, type, resourceVersion: this.#resourceVersion, object, previous };
+    table.history.push(change);
+    if (table.history.length > historyMax * 2) {
+      const dropped = table.history.splice(0, historyMax);
+      table.forgotten = dropped.at(-1)?.resourceVersion ?? table.forgotten;
+    }
+    for (const listener of table.listeners) listener(change);
+    for (const listener of this.#listeners) listener(change);
+  }
+}
+
+/** `namespace/name`; `/name` for what has no namespace. */
+export function keyOf(ref: { readonly namespace?: string | undefined; readonly name: string }): string {
+  return `${ref.namespace ?? ""}/${ref.name}`;
+}

@@ -1,0 +1,308 @@
+import { randomInt, randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { Clock } from "#base";
+import { alreadyExists, badRequest, conflict, forbidden, invalid, modified, notFound } from "./failure.ts";
+import { copyOf, groupVersion, type Resource } from "./resource.ts";
+import { keyOf, type Store } from "./store.ts";
+import {
+  type Fields,
+  fieldsAt,
+  isFields,
+  type KubeObject,
+  listAt,
+  numberAt,
+  type ObjectMeta,
+  textAt,
+} from "./types.ts";
+
+export interface WriteOptions {
+  /** Do everything but store. */
+  readonly dryRun: boolean;
+  readonly fieldValidation: "Strict" | "Warn" | "Ignore";
+}
+
+export interface Written {
+  readonly object: KubeObject;
+  /** For the Warning header. */
+  readonly warnings: readonly string[];
+}
+
+export interface DeleteOptions {
+  readonly dryRun: boolean;
+  readonly uid?: string | undefined;
+  readonly resourceVersion?: string | undefined;
+  /** Of Pods; undefined: the Pod's own. */
+  readonly gracePeriodSeconds?: number | undefined;
+}
+
+const stored: WriteOptions = { dryRun: false, fieldValidation: "Ignore" };
+const nameTriesMax = 8;
+
+/** The rules of writing: names, versions, generations, defaults and schemas, finalizers, graceful deletion. */
+export class Writer {
+  readonly #store: Store;
+  readonly #clock: Clock;
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** The time as metadata carries it: whole seconds, UTC, or `inSeconds` later. */
+  now(inSeconds = 0): string {
+    return new Date(this.#clock.wall().getTime() + inSeconds * 1000).toISOString().replace(/\.\d+Z$/, "Z");
+  }
+
+  /** Throws the refusals that a POST can meet. */
+  create(resource: Resource, namespace: string | undefined, body: Readonly<Fields>, options = stored): Written {
+    checkEnvelope(resource, body);
+    const given = fieldsAt(body, "metadata") as unknown as Readonly<ObjectMeta>;
+    const where = resource.namespaced ? { namespace: namespace ?? given.namespace ?? "default" } : {};
+    if (given.namespace !== undefined && given.namespace !== "" && given.namespace !== where.namespace) {
+      throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+    }
+    if (textAt(given, "resourceVersion") !== "") {
+      throw badRequest("resourceVersion should not be set on objects to be created");
+    }
+    const name = this.#nameFor(resource, where.namespace, given);
+    this.#checkNamespace(resource, where.namespace, name);
+    const { apiVersion, kind, metadata: _, ...rest } = copyOf(body);
+    const object: KubeObject = {
+      apiVersion: String(apiVersion),
+      kind: String(kind),
+      metadata: {
+        ...copyOf(given),
+        name,
+        ...where,
+        uid: randomUUID(),
+        resourceVersion: "",
+        creationTimestamp: this.now(),
+        ...(resource.generation ? { generation: 1 } : {}),
+      },
+      ...rest,
+    };
+    delete object.metadata.deletionTimestamp;
+    delete object.metadata.deletionGracePeriodSeconds;
+    if (resource.status && !resource.statusAtCreate) delete object["status"];
+    const warnings = admit(resource, object, undefined, options);
+    if (this.#store.get(resource.table, keyOf(object.metadata)) !== undefined) throw alreadyExists(resource, name);
+    return { object: options.dryRun ? object : this.#store.put(resource.table, object), warnings };
+  }
+
+  /**
+   * Replaces `old` by `body`, or only its status. What the client may not change stays as it was; nothing is written when
+   * nothing differs. The object is removed when it was being deleted and its last finalizer went.
+   */
+  update(
+    resource: Resource,
+    old: KubeObject,
+    body: Readonly<Fields>,
+    options: WriteOptions & { readonly status?: boolean } = stored,
+  ): Written {
+    checkEnvelope(resource, body);
+    const given = fieldsAt(body, "metadata") as unknown as Readonly<ObjectMeta>;
+    checkIdentity(resource, old, given);
+    const onlyStatus = options.status === true;
+    const next = copyOf({
+      ...(onlyStatus ? old : body),
+      apiVersion: groupVersion(resource),
+      kind: resource.kind,
+      metadata: mergedMeta(resource, old.metadata, given, onlyStatus),
+    }) as unknown as KubeObject;
+    if (resource.status) {
+      const status = onlyStatus ? body["status"] : old["status"];
+      if (status === undefined) delete next["status"];
+      else next["status"] = copyOf(status);
+    }
+    checkFinalizers(resource, old, next);
+    const warnings = admit(resource, next, old, options);
+    if (isDeepStrictEqual(next, { ...old, apiVersion: next.apiVersion })) return { object: old, warnings };
+    if (resource.generation && changesGeneration(resource, old, next)) {
+      next.metadata.generation = (old.metadata.generation ?? 0) + 1;
+    }
+    if (options.dryRun) return { object: next, warnings };
+    return { object: this.#settle(resource, next), warnings };
+  }
+
+  /**
+   * Removes an object, or marks it as being deleted where finalizers or a Pod's grace period hold it. Returns it when it
+   * is still there, undefined when it is gone.
+   */
+  delete(resource: Resource, old: KubeObject, options: DeleteOptions = { dryRun: false }): KubeObject | undefined {
+    checkPreconditions(resource, old, options);
+    const graceSeconds = resource.table === "/pods" ? podGraceSeconds(old, options.gracePeriodSeconds) : 0;
+    const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
+    if (!isHeld(old) && graceSeconds === 0) {
+      if (!options.dryRun) this.#store.remove(resource.table, { ...old, metadata: { ...old.metadata } });
+      return undefined;
+    }
+    if (deletionTimestamp !== undefined && graceSeconds >= deletionGracePeriodSeconds) return old;
+    const metadata: ObjectMeta = {
+      ...old.metadata,
+      deletionTimestamp: this.now(graceSeconds),
+      deletionGracePeriodSeconds: graceSeconds,
+      ...(old.metadata.generation === undefined ? {} : { generation: old.metadata.generation + 1 }),
+    };
+    const marked = { ...old, metadata };
+    return options.dryRun ? marked : this.#store.put(resource.table, marked);
+  }
+
+  #settle(resource: Resource, next: KubeObject): KubeObject {
+    const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = next.metadata;
+    const ended = deletionTimestamp !== undefined && deletionGracePeriodSeconds === 0 && !isHeld(next);
+    return ended ? this.#store.remove(resource.table, next) : this.#store.put(resource.table, next);
+  }
+
+  #nameFor(resource: Resource, namespace: string | undefined, given: Readonly<ObjectMeta>): string {
+    const { name = "", generateName = "" } = given;
+    if (name !== "") {
+      if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name) || name.length > 253) {
+        const message = `Invalid value: ${JSON.stringify(name)}: ${nameRule}`;
+        throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueInvalid", message }]);
+      }
+      return name;
+    }
+    if (generateName === "") {
+      const message = "Required value: name or generateName is required";
+      throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueRequired", message }]);
+    }
+    for (let tries = 0; tries < nameTriesMax; tries++) {
+      const generated = generateName + randomSuffix();
+      if (this.#store.get(resource.table, keyOf({ namespace, name: generated })) === undefined) return generated;
+    }
+    throw alreadyExists(resource, generateName);
+  }
+
+  #checkNamespace(resource: Resource, namespace: string | undefined, name: string): void {
+    if (namespace === undefined) return;
+    const found = this.#store.get("/namespaces", keyOf({ name: namespace }));
+    if (found === undefined) throw notFound({ group: "", plural: "namespaces", kind: "Namespace" }, namespace);
+    if (found.metadata.deletionTimestamp !== undefined) {
+      const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
+      throw forbidden(resource, name, why);
+    }
+  }
+}
+
+const nameRule =
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end " +
+  "with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
+  "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+function randomSuffix(): string {
+  const letters = "bcdfghjklmnpqrstvwxz2456789";
+  return Array.from({ length: 5 }, () => letters[randomInt(letters.length)]).join("");
+}
+
+function isHeld(object: KubeObject): boolean {
+  return [...(object.metadata.finalizers ?? []), ...listAt(object, "spec", "finalizers")].length > 0;
+}
+
+function checkEnvelope(resource: Resource, body: Readonly<Fields>): void {
+  const expected = groupVersion(resource);
+  if (body["apiVersion"] !== expected) {
+    const found = String(body["apiVersion"] ?? "");
+    throw badRequest(`the API version in the data (${found}) does not match the expected API version (${expected})`);
+  }
+  if (body["kind"] !== resource.kind) {
+    throw badRequest(
+      `${String(body["kind"] ?? "")} in version "${resource.version}" cannot be handled as a ${resource.kind}`,
+    );
+  }
+}
+
+/** Runs the resource's own rules; returns the warnings. */
+function admit(resource: Resource, object: KubeObject, old: KubeObject | undefined, options: WriteOptions): string[] {
+  const { errors, unknown } = resource.admit(object, old);
+  const texts = options.fieldValidation === "Ignore" ? [] : unknown.map((field) => `unknown field "${field}"`);
+  if (texts.length > 0 && options.fieldValidation === "Strict") {
+    throw badRequest(
+      `${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: ` +
+        `strict decoding error: ${texts.join(", ")}`,
+    );
+  }
+  if (errors.length > 0) throw invalid(resource, object.metadata.name, errors);
+  return texts;
+}
+
+function checkIdentity(resource: Resource, old: KubeObject, given: Readonly<ObjectMeta>): void {
+  const { name, uid, resourceVersion } = old.metadata;
+  if (given.name !== name) {
+    const found = given.name ?? "";
+    throw badRequest(`the name of the object (${found}) does not match the name on the URL (${name})`);
+  }
+  if ((given.uid ?? "") !== "" && given.uid !== uid) {
+    const why = `Precondition failed: UID in precondition: ${given.uid}, UID in object meta: ${uid}`;
+    throw conflict(resource, name, why);
+  }
+  if ((given.resourceVersion ?? "") === "") {
+    if (!resource.custom && resource.plural !== "leases") return;
+    const message = "Invalid value: 0x0: must be specified for an update";
+    throw invalid(resource, name, [{ field: "metadata.resourceVersion", reason: "FieldValueInvalid", message }]);
+  }
+  if (given.resourceVersion !== resourceVersion) throw conflict(resource, name, modified);
+}
+
+/** The server's own fields from `old`; the client's from `given`, which a status update of a custom resource cannot change. */
+function mergedMeta(
+  resource: Resource,
+  old: ObjectMeta,
+  given: Readonly<ObjectMeta>,
+  onlyStatus: boolean,
+): Readonly<Fields> {
+  if (onlyStatus && resource.custom) return { ...old };
+  const { labels, annotations, finalizers, ownerReferences } = given;
+  const kept = { ...old } as Partial<ObjectMeta>;
+  for (const field of ["labels", "annotations", "finalizers", "ownerReferences"] as const) delete kept[field];
+  return {
+    ...kept,
+    ...(Object.keys(labels ?? {}).length === 0 ? {} : { labels }),
+    ...(Object.keys(annotations ?? {}).length === 0 ? {} : { annotations }),
+    ...((finalizers ?? []).length === 0 ? {} : { finalizers }),
+    ...((ownerReferences ?? []).length === 0 ? {} : { ownerReferences }),
+  };
+}
+
+function checkFinalizers(resource: Resource, old: KubeObject, next: KubeObject): void {
+  if (old.metadata.deletionTimestamp === undefined) return;
+  const added = (next.metadata.finalizers ?? []).filter((name) => !old.metadata.finalizers?.includes(name));
+  if (added.length === 0) return;
+  const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`;
+  throw invalid(resource, next.metadata.name, [
+    { field: "metadata.finalizers", reason: "FieldValueForbidden", message },
+  ]);
+}
+
+/** Anything but metadata and, where it is a subresource, status. */
+function changesGeneration(resource: Resource, old: KubeObject, next: KubeObject): boolean {
+  const content = (object: KubeObject) => {
+    const { apiVersion: _apiVersion, metadata: _metadata, status, ...rest } = object;
+    return resource.status ? rest : { ...rest, status };
+  };
+  return !isDeepStrictEqual(content(old), content(next));
+}
+
+function checkPreconditions(resource: Resource, old: KubeObject, options: DeleteOptions): void {
+  const { name, uid, resourceVersion } = old.metadata;
+  if (options.uid !== undefined && options.uid !== uid) {
+    const why = `the UID in the precondition (${options.uid}) does not match the UID in record (${uid}). The object might have been deleted and then recreated`;
+    throw conflict(resource, name, why);
+  }
+  if (options.resourceVersion !== undefined && options.resourceVersion !== resourceVersion) {
+    const why = `the ResourceVersion in the precondition (${options.resourceVersion}) does not match the ResourceVersion in record (${resourceVersion}). The object might have been modified`;
+    throw conflict(resource, name, why);
+  }
+}
+
+/** A Pod that no node has, or that has ended, needs no grace. */
+function podGraceSeconds(pod: KubeObject, asked: number | undefined): number {
+  const ended = ["Succeeded", "Failed"].includes(textAt(pod, "status", "phase"));
+  if (textAt(pod, "spec", "nodeName") === "" || ended) return 0;
+  return Math.max(0, asked ?? numberAt(pod, "spec", "terminationGracePeriodSeconds"));
+}
+
+/** A body as an object, or a 400. */
+export function asFields(body: unknown): Readonly<Fields> {
+  if (!isFields(body)) throw badRequest("the object provided is unrecognized: a JSON object is expected");
+  return body;
+}
