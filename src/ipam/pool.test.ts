@@ -44,7 +44,8 @@ describe("poolView()", () => {
         () => poolView(pool(spec)),
         (error) => {
           assert.ok(hasCode(error, "BROKEN_POOL"));
-          assert.deepEqual([error.details["pool"], error.details["field"]], ["p", field]);
+          const { pool: object, field: path } = error.details;
+          assert.deepEqual([object, path], ["p", field]);
           assert.match(error.message, /^SpiderIPPool p cannot be used, spec\./);
           assert.match(error.message, message);
           return true;
