@@ -1,0 +1,120 @@
+import koffi from "koffi";
+
+/**
+ * The few functions of the C library that Node has no call for. Each returns what the C function returns, or the negated
+ * errno where that is -1 (as the kernel itself does): `must` in errors.ts turns that into a LinuxError. Little-endian,
+ * 64-bit machines only, as the packages that we ship.
+ */
+export interface Libc {
+  /** Read-only, without waiting for a FIFO's other end. */
+  open(path: string): number;
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array): number;
+  /** Fills `address` with the socket's own. */
+  getsockname(fd: number, address: Uint8Array): number;
+  setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
+  /** To `address`, or to where a netlink socket sends by default: the kernel. */
+  sendto(fd: number, bytes: Uint8Array, flags: number, address: Uint8Array | null): number;
+  /** The same on a pool thread, for requests which the kernel works on for long. The errno is lost there: -1 is -EIO. */
+  sendLater(fd: number, bytes: Uint8Array): Promise<number>;
+  /** Fills `bytes`, and `sender` where given. */
+  recvfrom(fd: number, bytes: Uint8Array, flags: number, sender: Uint8Array | null): number;
+  close(fd: number): number;
+  /** The same on a pool thread: closing a packet socket waits for an RCU grace period, 6.5 ms. */
+  closeLater(fd: number): Promise<void>;
+  /** Waits on a pool thread for any of the `struct pollfd`s, without a time limit. The errno is lost: -1 is -EIO. */
+  pollLater(pollfds: Uint8Array): Promise<number>;
+  eventfd(): number;
+  setns(fd: number, kind: number): number;
+  unshare(kinds: number): number;
+  mount(source: string, target: string, type: string | null, flags: number): number;
+  umount(target: string, flags: number): number;
+  ioctl(fd: number, request: number, argument: Uint8Array | null): number;
+  /** SIOCETHTOOL: `data` starts with the command and gets the answer. */
+  ethtool(fd: number, ifname: string, data: Uint8Array): number;
+  prctl(option: number, argument: number): number;
+  ifNameToIndex(name: string): number;
+  strerror(errno: number): string;
+}
+
+const library = koffi.load(null);
+const declare = {
+  open: library.func("int open(const char *, int)"),
+  socket: library.func("int socket(int, int, int)"),
+  bind: library.func("int bind(int, void *, uint32_t)"),
+  getsockname: library.func("int getsockname(int, void *, void *)"),
+  setsockopt: library.func("int setsockopt(int, int, int, void *, uint32_t)"),
+  sendto: library.func("intptr_t sendto(int, void *, uintptr_t, int, void *, uint32_t)"),
+  recvfrom: library.func("intptr_t recvfrom(int, void *, uintptr_t, int, void *, void *)"),
+  close: library.func("int close(int)"),
+  poll: library.func("int poll(void *, ulong, int)"),
+  eventfd: library.func("int eventfd(uint, int)"),
+  setns: library.func("int setns(int, int)"),
+  unshare: library.func("int unshare(int)"),
+  mount: library.func("int mount(const char *, const char *, const char *, ulong, void *)"),
+  umount2: library.func("int umount2(const char *, int)"),
+  ioctl: library.func("int ioctl(int, ulong, void *)"),
+  prctl: library.func("int prctl(int, ulong, ulong, ulong, ulong)"),
+  ifNameToIndex: library.func("uint if_nametoindex(const char *)"),
+  strerror: library.func("const char *strerror(int)"),
+};
+
+const siocEthtool = 0x8946;
+const oCloexecNonblock = 0o2004000;
+const efdCloexecNonblock = 0o2004000;
+
+function result(returned: number): number {
+  return returned === -1 ? -koffi.errno() : returned;
+}
+
+function later(call: { async: (...args: unknown[]) => void }, ...args: readonly unknown[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    call.async(...args, (error: unknown, returned: number) => {
+      if (error) reject(error);
+      else resolve(returned === -1 ? -5 : returned);
+    });
+  });
+}
+
+export const libc: Libc = {
+  open: (path) => result(declare.open(path, oCloexecNonblock)),
+  socket: (domain, type, protocol) => result(declare.socket(domain, type, protocol)),
+  bind: (fd, address) => result(declare.bind(fd, address, address.length)),
+  getsockname: (fd, address) => result(declare.getsockname(fd, address, lengthOf(address))),
+  setsockopt: (fd, level, option, value) => result(declare.setsockopt(fd, level, option, value, value.length)),
+  sendto: (fd, bytes, flags, address) =>
+    result(declare.sendto(fd, bytes, bytes.length, flags, address, address?.length ?? 0)),
+  sendLater: (fd, bytes) => later(declare.sendto, fd, bytes, bytes.length, 0, null, 0),
+  recvfrom: (fd, bytes, flags, sender) =>
+    result(declare.recvfrom(fd, bytes, bytes.length, flags, sender, sender === null ? null : lengthOf(sender))),
+  close: (fd) => result(declare.close(fd)),
+  closeLater: async (fd) => void (await later(declare.close, fd)),
+  pollLater: (pollfds) => later(declare.poll, pollfds, pollfds.length / 8, -1),
+  eventfd: () => result(declare.eventfd(0, efdCloexecNonblock)),
+  setns: (fd, kind) => result(declare.setns(fd, kind)),
+  unshare: (kinds) => result(declare.unshare(kinds)),
+  mount: (source, target, type, flags) => result(declare.mount(source, target, type, flags, null)),
+  umount: (target, flags) => result(declare.umount2(target, flags)),
+  ioctl: (fd, request, argument) => result(declare.ioctl(fd, request, argument)),
+  ethtool: (fd, ifname, data) => {
+    // The address of `data` goes into struct ifreq, so its bytes must not be inside V8's moving heap.
+    const pinned = Buffer.from(new ArrayBuffer(data.length));
+    pinned.set(data);
+    const ifreq = Buffer.alloc(40);
+    ifreq.write(ifname, 0, 15, "latin1");
+    ifreq.writeBigUInt64LE(koffi.address(pinned), 16);
+    const returned = result(declare.ioctl(fd, siocEthtool, ifreq));
+    data.set(pinned);
+    return returned;
+  },
+  prctl: (option, argument) => result(declare.prctl(option, argument, 0, 0, 0)),
+  ifNameToIndex: (name) => {
+    const index: number = declare.ifNameToIndex(name);
+    return index === 0 ? -koffi.errno() : index;
+  },
+  strerror: (errno) => declare.strerror(errno),
+};
+
+function lengthOf(address: Uint8Array): Uint8Array {
+  return new Uint8Array(Uint32Array.of(address.length).buffer);
+}

@@ -1,0 +1,232 @@
+import { SpiderError } from "#base";
+import { errnoName, LinuxError, must } from "../errors.ts";
+import { libc } from "../libc.ts";
+import { controlTypes, decodeMessages, decodeOutcome, encodeMessages, flags, type Message } from "./message.ts";
+
+export const protocols = { route: 0, netfilter: 12 } as const;
+
+/** One request, and what the caller was doing, for its error. */
+export interface Request {
+  readonly type: number;
+  readonly flags: number;
+  readonly body: Uint8Array;
+  readonly attempted: () => string;
+}
+
+/** What came back for one request of an exchange. */
+export interface Reply {
+  readonly error: LinuxError | undefined;
+  readonly bodies: readonly Uint8Array[];
+}
+
+/** Where bytes go and come from: a socket, or a script in tests. */
+export interface Transport extends Disposable {
+  readonly port: number;
+  send(bytes: Uint8Array): void;
+  /** The same off the calling thread. The kernel has worked off the request when it resolves. */
+  sendLater(bytes: Uint8Array): Promise<void>;
+  /** The next datagram, valid until the next call. Throws LinuxError EAGAIN where none comes in time. */
+  receive(): { readonly bytes: Uint8Array; readonly senderPort: number };
+}
+
+/** Requests of one send: the errors of all must fit the receive buffer (212,992 bytes by default, under 1 KB each). */
+const requestsMax = 128;
+/** A dump is cut off when what it lists changes meanwhile; on a busy node that can happen a few times in a row. */
+const dumpAttemptsMax = 16;
+
+/**
+ * Request and answer over one netlink socket, synchronously. Answers count only where sender (the kernel), port and
+ * sequence are right, so that what is left of an earlier, timed-out request is passed over.
+ */
+export class Channel implements Disposable {
+  readonly #transport: Transport;
+  #sequence = 0;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /**
+   * Sends all requests at once. The kernel works them off in order and goes on after one that fails. Only the last asks
+   * for an acknowledgement, since errors come anyway. Throws where the exchange itself fails.
+   */
+  exchange(requests: readonly Request[]): readonly Reply[] {
+    const replies: Reply[] = [];
+    for (let at = 0; at < requests.length; at += requestsMax) {
+      replies.push(...this.#exchange(requests.slice(at, at + requestsMax)));
+    }
+    return replies;
+  }
+
+  #exchange(requests: readonly Request[]): readonly Reply[] {
+    const { first, bytes } = this.#encode(requests, acknowledgeLast(requests));
+    this.#transport.send(bytes);
+    return this.#collect(requests, first);
+  }
+
+  /**
+   * Like exchange, but the thread does not wait while the kernel works. For a channel that does nothing else meanwhile,
+   * and at most 128 requests.
+   */
+  async exchangeLater(requests: readonly Request[]): Promise<readonly Reply[]> {
+    if (requests.length > requestsMax) throw new RangeError(`at most ${requestsMax} requests: ${requests.length}`);
+    const { first, bytes } = this.#encode(requests, acknowledgeLast(requests));
+    await this.#transport.sendLater(bytes);
+    return this.#collect(requests, first);
+  }
+
+  /** Receives until the last request is answered. */
+  #collect(requests: readonly Request[], first: number): readonly Reply[] {
+    const last = requests.length - 1;
+    const replies = requests.map(() => ({ error: undefined as LinuxError | undefined, bodies: [] as Uint8Array[] }));
+    for (;;) {
+      for (const message of this.#receive(requests)) {
+        const index = (message.sequence - first) >>> 0;
+        const request = requests[index];
+        const reply = replies[index];
+        if (request === undefined || reply === undefined) continue;
+        if (message.type !== controlTypes.error) {
+          reply.bodies.push(message.body.slice());
+          continue;
+        }
+        reply.error = toError(message, request);
+        if (index === last) return replies;
+      }
+    }
+  }
+
+  /** One request with one answer; throws what the kernel refused. */
+  request(request: Request): readonly Uint8Array[] {
+    const [reply] = this.exchange([request]);
+    if (reply?.error !== undefined) throw reply.error;
+    return reply?.bodies ?? [];
+  }
+
+  /** The bodies of all entries. Starts again where the kernel says that the list changed meanwhile. */
+  dump(request: Request): readonly Uint8Array[] {
+    for (let attempt = 1; attempt <= dumpAttemptsMax; attempt++) {
+      const bodies = this.#dump(request);
+      if (bodies !== undefined) return bodies;
+    }
+    throw new SpiderError("NETLINK_DUMP_INTERRUPTED", "the kernel's list kept changing while it was read", {
+      details: { attempted: request.attempted(), attempts: dumpAttemptsMax },
+    });
+  }
+
+  #dump(request: Request): readonly Uint8Array[] | undefined {
+    const { first: sequence, bytes } = this.#encode([request], () => flags.dump);
+    this.#transport.send(bytes);
+    const bodies: Uint8Array[] = [];
+    let interrupted = false;
+    for (;;) {
+      for (const message of this.#receive([request])) {
+        if (message.sequence !== sequence) continue;
+        interrupted ||= (message.flags & flags.dumpInterrupted) !== 0;
+        if (message.type === controlTypes.error || message.type === controlTypes.done) {
+          const error = toError(message, request);
+          if (error !== undefined) throw error;
+          return interrupted ? undefined : bodies;
+        }
+        bodies.push(message.body.slice());
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#transport[Symbol.dispose]();
+  }
+
+  #encode(requests: readonly Request[], extraFlags: (index: number) => number) {
+    const first = this.#sequence;
+    this.#sequence = (first + requests.length) >>> 0;
+    const { port } = this.#transport;
+    const messages = requests.map(({ type, flags: own, body }, index) => {
+      return { type, flags: flags.request | own | extraFlags(index), sequence: (first + index) >>> 0, port, body };
+    });
+    return { first, bytes: encodeMessages(messages) };
+  }
+
+  /** The messages of the next datagram, if it is the kernel's answer to us; else none. */
+  #receive(requests: readonly Request[]): readonly Message[] {
+    try {
+      const { bytes, senderPort } = this.#transport.receive();
+      if (senderPort !== 0) return [];
+      return decodeMessages(bytes).filter(({ port }) => port === this.#transport.port);
+    } catch (error) {
+      if (!(error instanceof LinuxError)) throw error;
+      const attempted = requests[0]?.attempted() ?? "netlink request";
+      throw new LinuxError(error.errno, `wait for the kernel's answer to: ${attempted}`);
+    }
+  }
+}
+
+function acknowledgeLast(requests: readonly Request[]): (index: number) => number {
+  return (index) => (index === requests.length - 1 ? flags.ack : 0);
+}
+
+function toError(message: Message, request: Request): LinuxError | undefined {
+  const { errno, extendedText } = decodeOutcome(message);
+  return errno === 0 ? undefined : new LinuxError(errno, request.attempted(), extendedText);
+}
+
+const familyNetlink = 16;
+const typeRaw = 3;
+const cloexec = 0o2000000;
+const solSocket = 1;
+const receiveTimeout = 20;
+const solNetlink = 270;
+const options = { capAck: 10, extAck: 11, strictCheck: 12 } as const;
+const timeoutSeconds = 5;
+/** Far more than the kernel ever puts into one datagram of a dump (32 KB). */
+const receiveBytes = 65_536;
+const truncated = 0x20;
+
+/** A netlink socket of the namespace in which the calling thread is now, subscribed to the multicast groups in `groups`. */
+export function openNetlinkSocket(protocol: number, groups = 0): { readonly fd: number; readonly port: number } {
+  const fd = must(libc.socket(familyNetlink, typeRaw | cloexec, protocol), "make a netlink socket");
+  try {
+    const address = Buffer.alloc(12);
+    address.writeUInt16LE(familyNetlink, 0);
+    address.writeUInt32LE(groups, 8);
+    must(libc.bind(fd, address), "bind a netlink socket");
+    must(libc.getsockname(fd, address), "read a netlink socket's port");
+    return { fd, port: address.readUInt32LE(4) };
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
+}
+
+/** The real transport. Make it inside the namespace that it is for: a socket keeps the namespace in which it was made. */
+export function openTransport(protocol: number): Transport {
+  const { fd, port } = openNetlinkSocket(protocol);
+  const one = Buffer.from([1, 0, 0, 0]);
+  const timeout = Buffer.alloc(16);
+  timeout.writeBigInt64LE(BigInt(timeoutSeconds), 0);
+  libc.setsockopt(fd, solSocket, receiveTimeout, timeout);
+  // These are missing in old kernels only, where replies are longer, errors terser and filters ours to apply.
+  for (const option of Object.values(options)) libc.setsockopt(fd, solNetlink, option, one);
+  const buffer = new Uint8Array(new ArrayBuffer(receiveBytes));
+  return {
+    port,
+    send: (bytes) => void must(libc.sendto(fd, bytes, 0, null), "send a netlink request"),
+    sendLater: async (bytes) => void must(await libc.sendLater(fd, bytes), "send a netlink request"),
+    receive: () => receiveFrom(fd, buffer),
+    [Symbol.dispose]: () => void libc.close(fd),
+  };
+}
+
+/** One datagram. Throws LinuxError: EAGAIN where none came, ENOBUFS where the kernel dropped some. */
+export function receiveFrom(
+  fd: number,
+  buffer: Uint8Array,
+  dontWait = false,
+): { bytes: Uint8Array; senderPort: number } {
+  const sender = Buffer.alloc(12);
+  const messageFlags = truncated | (dontWait ? 0x40 : 0);
+  let length = libc.recvfrom(fd, buffer, messageFlags, sender);
+  while (length < 0 && errnoName(-length) === "EINTR") length = libc.recvfrom(fd, buffer, messageFlags, sender);
+  must(length, "receive from a netlink socket");
+  if (length > buffer.length) throw new RangeError(`a netlink datagram of ${length} bytes exceeds ${buffer.length}`);
+  return { bytes: buffer.subarray(0, length), senderPort: sender.readUInt32LE(4) };
+}

@@ -1,0 +1,282 @@
+import { assertNever } from "#base";
+import { ipToBytes } from "#ip";
+import { formatMac, parseMac } from "../mac.ts";
+import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
+import { flags } from "../netlink/message.ts";
+import type { Encoding, LinkRef, Operation, Tolerance } from "./request.ts";
+import { linkText, types } from "./request.ts";
+import type { Link, LinkChange, LinkKind, LinkSpec, VethSpec } from "./types.ts";
+
+/** Attributes of <linux/if_link.h>. */
+const ifla = {
+  address: 1,
+  name: 3,
+  mtu: 4,
+  link: 5,
+  master: 10,
+  txQueueLen: 13,
+  linkInfo: 18,
+  afSpec: 26,
+  group: 27,
+  netnsFd: 28,
+  extMask: 29,
+  numTxQueues: 31,
+  numRxQueues: 32,
+  carrier: 33,
+  linkNetnsId: 37,
+} as const;
+const infoKind = 1;
+const infoData = 2;
+const vethPeer = 1;
+const vlanId = 1;
+const iffUp = 1;
+const afInet6 = 10;
+const inet6AddrGenMode = 8;
+const addrGenModeNone = 1;
+/** Leaves the statistics out of replies: they are most of their length. */
+const skipStatistics = 8;
+/** Names of interfaces are at most 15 bytes; the kernel's own answer to a longer one is a bare ERANGE. */
+const nameBytesMax = 15;
+
+/** Numbers of the modes in the kernel's headers. */
+const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
+const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
+/** Attributes of a bond (IFLA_BOND_*) by the names that its options have in sysfs, and their width in bytes. */
+const bondOptions: Readonly<Record<string, readonly [type: number, bytes: 1 | 2 | 4]>> = {
+  mode: [1, 1],
+  active_slave: [2, 4],
+  miimon: [3, 4],
+  updelay: [4, 4],
+  downdelay: [5, 4],
+  use_carrier: [6, 1],
+  arp_interval: [7, 4],
+  arp_validate: [9, 4],
+  arp_all_targets: [10, 4],
+  primary: [11, 4],
+  primary_reselect: [12, 1],
+  fail_over_mac: [13, 1],
+  xmit_hash_policy: [14, 1],
+  resend_igmp: [15, 4],
+  num_grat_arp: [16, 1],
+  all_slaves_active: [17, 1],
+  min_links: [18, 4],
+  lp_interval: [19, 4],
+  packets_per_slave: [20, 4],
+  lacp_rate: [21, 1],
+  ad_select: [22, 1],
+  ad_actor_sys_prio: [24, 2],
+  ad_user_port_key: [25, 2],
+  tlb_dynamic_lb: [27, 1],
+  peer_notif_delay: [28, 4],
+  lacp_active: [29, 1],
+};
+/** The options of a bond that `LinkKind` takes, by their names in sysfs; values are the kernel's numbers. */
+export const bondOptionNames: readonly string[] = Object.keys(bondOptions).filter((name) => name !== "mode");
+
+/** `struct ifinfomsg` for one link; a name goes into an attribute, so that nothing has to be looked up. */
+function header(link: LinkRef, up?: boolean): MessageWriter {
+  const index = typeof link === "number" ? link : 0;
+  const writer = new MessageWriter()
+    .u32(0)
+    .u32(index)
+    .u32(up === true ? iffUp : 0)
+    .u32(up === undefined ? 0 : iffUp);
+  return typeof link === "string" ? writer.putText(ifla.name, checkName(link)) : writer;
+}
+
+function checkName(name: string): string {
+  if (name === "" || Buffer.byteLength(name) > nameBytesMax || /[\s/:\0]/.test(name)) {
+    throw new RangeError(`an interface name has 1 to ${nameBytesMax} bytes and no space, slash or colon: "${name}"`);
+  }
+  return name;
+}
+
+export function encodeGetLink(link: LinkRef): Uint8Array {
+  return header(link).putU32(ifla.extMask, skipStatistics).finish();
+}
+
+export function encodeDumpLinks(): Uint8Array {
+  return header(0).putU32(ifla.extMask, skipStatistics).finish();
+}
+
+/** One NEWLINK for both ends. Names, MTU, MAC and namespace of the peer work inside the peer's own part. */
+export function encodeVeth(spec: VethSpec & { readonly mac: string; readonly peerMac: string }): Uint8Array {
+  const { peer } = spec;
+  const upNow = spec.up === true && spec.addrGenModeNone !== true;
+  const writer = header(spec.name, upNow).putBytes(ifla.address, parseMac(spec.mac));
+  if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
+  oneQueue(writer);
+  writer.nest(ifla.linkInfo, (info) =>
+    info.putText(infoKind, "veth").nest(infoData, (data) =>
+      data.nest(vethPeer, (end) => {
+        end.u32(0).u32(0).u32(0).u32(0); // struct ifinfomsg; IFF_UP here would be refused with ENOTCONN
+        end.putText(ifla.name, checkName(peer.name)).putBytes(ifla.address, parseMac(spec.peerMac));
+        const mtuBytes = peer.mtuBytes ?? spec.mtuBytes;
+        if (mtuBytes !== undefined) end.putU32(ifla.mtu, mtuBytes);
+        if (peer.netns !== undefined) end.putU32(ifla.netnsFd, peer.netns.fd);
+        oneQueue(end);
+      }),
+    ),
+  );
+  return writer.finish();
+}
+
+/** The kernel would make one queue per CPU: slower to create and of no use to a veth. */
+function oneQueue(writer: MessageWriter): void {
+  writer.putU32(ifla.numTxQueues, 1).putU32(ifla.numRxQueues, 1);
+}
+
+export function encodeCreateLink(spec: LinkSpec, encoding: Encoding): Uint8Array {
+  const writer = header(spec.name, spec.up === true && spec.addrGenModeNone !== true);
+  if (spec.mac !== undefined) writer.putBytes(ifla.address, parseMac(spec.mac));
+  if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
+  if (spec.master !== undefined) writer.putU32(ifla.master, encoding.indexOf(spec.master));
+  if (spec.netns !== undefined) writer.putU32(ifla.netnsFd, spec.netns.fd);
+  if ("parent" in spec.kind && spec.kind.parent !== undefined && spec.kind.kind !== "vxlan") {
+    writer.putU32(ifla.link, encoding.indexOf(spec.kind.parent));
+  }
+  writer.nest(ifla.linkInfo, (info) =>
+    info.putText(infoKind, spec.kind.kind).nest(infoData, (data) => putKind(data, spec.kind, encoding)),
+  );
+  return writer.finish();
+}
+
+function putKind(data: MessageWriter, kind: LinkKind, encoding: Encoding): void {
+  switch (kind.kind) {
+    case "bridge":
+    case "dummy":
+    case "ifb":
+      return;
+    case "macvlan":
+      data.putU32(1, macvlanModes[kind.mode]);
+      return;
+    case "ipvlan":
+      data.putU16(1, ipvlanModes[kind.mode]);
+      return;
+    case "vlan":
+      data.putU16(vlanId, kind.id);
+      return;
+    case "vxlan":
+      putVxlan(data, kind, encoding);
+      return;
+    case "bond":
+      for (const [name, value] of Object.entries({ mode: kind.mode, ...kind.options }))
+        putBondOption(data, name, value);
+      return;
+    default:
+      assertNever(kind);
+  }
+}
+
+function putVxlan(data: MessageWriter, kind: LinkKind & { kind: "vxlan" }, encoding: Encoding): void {
+  data.putU32(1, kind.id);
+  if (kind.remote !== undefined) data.putBytes(kind.remote.family === 4 ? 2 : 16, ipToBytes(kind.remote));
+  if (kind.parent !== undefined) data.putU32(3, encoding.indexOf(kind.parent));
+  const port = kind.port ?? 4789;
+  data.putBytes(15, Uint8Array.of(port >> 8, port & 0xff)); // big-endian
+}
+
+function putBondOption(data: MessageWriter, name: string, value: number): void {
+  const option = bondOptions[name];
+  if (option === undefined) throw new RangeError(`unknown bond option: ${name}`);
+  const [type, bytes] = option;
+  if (bytes === 1) data.putU8(type, value);
+  else if (bytes === 2) data.putU16(type, value);
+  else data.putU32(type, value);
+}
+
+/**
+ * The messages for a change: one, or two where the address generation mode has to be in place before the link goes up.
+ */
+export function setLinkOperations(
+  link: LinkRef,
+  change: LinkChange,
+  encoding: Encoding,
+  options: Tolerance,
+): readonly Operation[] {
+  const { addrGenModeNone: noAddresses, ...rest } = change;
+  const operations: Operation[] = [];
+  const add = (body: Uint8Array, what: object, tolerate = options.tolerate ?? []) => {
+    const attempted = () => `set ${changeText(what)} of link ${linkText(link)}`;
+    operations.push({ type: types.setLink, flags: 0, body, attempted, tolerate });
+  };
+  if (noAddresses === true) {
+    // EAFNOSUPPORT: a kernel without IPv6, which generates no addresses anyway.
+    const tolerate = [...(options.tolerate ?? []), "EAFNOSUPPORT"];
+    add(encodeAddrGenModeNone(link), { addrGenModeNone: true }, tolerate);
+  }
+  if (Object.values(rest).some((value) => value !== undefined)) add(encodeSetLink(link, rest, encoding), rest);
+  return operations;
+}
+
+function encodeAddrGenModeNone(link: LinkRef): Uint8Array {
+  const writer = header(link);
+  writer.nest(ifla.afSpec, (families) =>
+    families.nest(afInet6, (inet6) => inet6.putU8(inet6AddrGenMode, addrGenModeNone)),
+  );
+  return writer.finish();
+}
+
+function encodeSetLink(link: LinkRef, change: LinkChange, encoding: Encoding): Uint8Array {
+  // The kernel takes IFLA_IFNAME as the new name where the header has an index.
+  const subject = change.newName === undefined ? link : encoding.indexOf(link);
+  const writer = header(subject, change.up);
+  if (change.newName !== undefined) writer.putText(ifla.name, checkName(change.newName));
+  if (change.mtuBytes !== undefined) writer.putU32(ifla.mtu, change.mtuBytes);
+  if (change.mac !== undefined) writer.putBytes(ifla.address, parseMac(change.mac));
+  if (change.txQueueLen !== undefined) writer.putU32(ifla.txQueueLen, change.txQueueLen);
+  if (change.group !== undefined) writer.putU32(ifla.group, change.group);
+  if (change.master !== undefined)
+    writer.putU32(ifla.master, change.master === null ? 0 : encoding.indexOf(change.master));
+  if (change.netns !== undefined) writer.putU32(ifla.netnsFd, change.netns.fd);
+  return writer.finish();
+}
+
+function changeText(change: object): string {
+  const parts = Object.entries(change)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name} ${typeof value === "object" && value !== null ? value.path : value}`);
+  return parts.join(", ");
+}
+
+export function deleteLinkOperation(link: LinkRef, { tolerate = [] }: Tolerance): Operation {
+  const attempted = () => `delete link ${linkText(link)}`;
+  return { type: types.deleteLink, flags: 0, body: header(link).finish(), attempted, tolerate };
+}
+
+/** Deletes every link of a group with one wait for RCU. */
+export function deleteGroupOperation(group: number): Operation {
+  const body = header(0).putU32(ifla.group, group).finish();
+  return { type: types.deleteLink, flags: 0, body, attempted: () => `delete links of group ${group}` };
+}
+
+/** The flags with which links are made: an existing name is EEXIST. */
+export const createFlags = flags.create | flags.exclusive;
+
+/** Reads the body of a NEWLINK or DELLINK message. */
+export function decodeLink(body: Uint8Array): Link {
+  const view = headerView(body, 16);
+  const attributes = new Attributes(body, 16);
+  const linkFlags = view.getUint32(8, true);
+  const address = attributes.bytes(ifla.address);
+  const info = attributes.nested(ifla.linkInfo);
+  const kind = info?.text(infoKind);
+  const peerIndex = attributes.u32(ifla.link);
+  const master = attributes.u32(ifla.master);
+  return {
+    index: view.getInt32(4, true),
+    name: attributes.text(ifla.name) ?? "",
+    mac: address?.length === 6 ? formatMac(address) : undefined,
+    mtuBytes: attributes.u32(ifla.mtu) ?? 0,
+    up: (linkFlags & iffUp) !== 0,
+    carrier: attributes.u8(ifla.carrier) === 1,
+    kind,
+    peerIndex: peerIndex === 0 ? undefined : peerIndex,
+    peerNetnsId: attributes.i32(ifla.linkNetnsId),
+    master: master === 0 ? undefined : master,
+    group: attributes.u32(ifla.group) ?? 0,
+    txQueueLen: attributes.u32(ifla.txQueueLen) ?? 0,
+    flags: linkFlags,
+    vlanId: kind === "vlan" ? info?.nested(infoData)?.u16(vlanId) : undefined,
+  };
+}

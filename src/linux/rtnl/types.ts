@@ -1,0 +1,103 @@
+import type { Ip } from "#ip";
+import type { Netns } from "../netns.ts";
+import type { LinkRef } from "./request.ts";
+
+/** An interface as the kernel describes it. */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** Lower-case, colons; undefined where the link has no Ethernet address. */
+  readonly mac: string | undefined;
+  readonly mtuBytes: number;
+  /** Administratively up (IFF_UP). */
+  readonly up: boolean;
+  readonly carrier: boolean;
+  /** `veth`, `bridge`, `macvlan`, …; undefined for hardware and loopback. */
+  readonly kind: string | undefined;
+  /** The other end of a veth or the parent of a macvlan, as an index of *its* namespace. */
+  readonly peerIndex: number | undefined;
+  /** Set where that other one is in another namespace. */
+  readonly peerNetnsId: number | undefined;
+  /** Index of the bridge or bond that it belongs to. */
+  readonly master: number | undefined;
+  readonly group: number;
+  readonly txQueueLen: number;
+  /** IFF_* bits. */
+  readonly flags: number;
+  /** 802.1Q tag of a link of kind `vlan`. */
+  readonly vlanId: number | undefined;
+}
+
+/** A veth pair to be made. Both ends get one transmit and one receive queue. */
+export interface VethSpec {
+  readonly name: string;
+  readonly mtuBytes?: number;
+  /** Random and locally administered where absent; always set explicitly, so that udev leaves it alone. */
+  readonly mac?: string;
+  readonly up?: boolean;
+  /** Keeps the kernel from giving this end an IPv6 link-local address and from its multicast. */
+  readonly addrGenModeNone?: boolean;
+  readonly peer: {
+    readonly name: string;
+    /** The peer is made there directly; absent: beside the first end. */
+    readonly netns?: Netns;
+    readonly mac?: string;
+    /** As the first end's where absent. */
+    readonly mtuBytes?: number;
+    readonly up?: boolean;
+  };
+}
+
+export interface VethEnd {
+  readonly name: string;
+  readonly index: number;
+  readonly mac: string;
+}
+
+export interface VethPair extends VethEnd {
+  readonly peer: VethEnd;
+}
+
+/** A link of any other kind to be made. */
+export interface LinkSpec {
+  readonly name: string;
+  readonly kind: LinkKind;
+  readonly mtuBytes?: number;
+  readonly mac?: string;
+  readonly up?: boolean;
+  readonly addrGenModeNone?: boolean;
+  readonly master?: LinkRef;
+  /** Where the new link is put; its parent stays here. */
+  readonly netns?: Netns;
+}
+
+export type LinkKind =
+  | { readonly kind: "bridge" | "dummy" | "ifb" }
+  | { readonly kind: "macvlan"; readonly parent: LinkRef; readonly mode: "private" | "vepa" | "bridge" | "passthru" }
+  | { readonly kind: "ipvlan"; readonly parent: LinkRef; readonly mode: "l2" | "l3" | "l3s" }
+  | { readonly kind: "vlan"; readonly parent: LinkRef; readonly id: number }
+  | {
+      readonly kind: "vxlan";
+      readonly id: number;
+      readonly parent?: LinkRef;
+      readonly remote?: Ip;
+      /** UDP; default 4789. */
+      readonly port?: number;
+    }
+  /** Options by their names in sysfs (`bondOptionNames`), values as the kernel's numbers. */
+  | { readonly kind: "bond"; readonly mode: number; readonly options?: Readonly<Record<string, number>> };
+
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly mtuBytes?: number;
+  readonly mac?: string;
+  readonly newName?: string;
+  readonly txQueueLen?: number;
+  readonly group?: number;
+  /** Takes effect before the link goes up in the same change. */
+  readonly addrGenModeNone?: boolean;
+  /** `null` takes it out of its bridge or bond. */
+  readonly master?: LinkRef | null;
+  /** Moves it there. */
+  readonly netns?: Netns;
+}
