@@ -102,7 +102,7 @@ if (isolated(import.meta.url)) {
     it("names the bridges that exist when the one asked for does not, and leaves no row", () =>
       withOvs(async ({ real, ovs }) => {
         const details = await failure(ovs.attach(spec("vx", { bridge: "nope" }), soon()), "OVS_BRIDGE_UNKNOWN");
-        assert.deepEqual([details["bridge"], details["existing"]], ["nope", ["br1"]]);
+        assert.partialDeepStrictEqual(details, { bridge: "nope", existing: ["br1"] });
         assert.equal(real.vsctl("--bare", "--columns=name", "list", "port"), "br1");
       }));
 
@@ -176,9 +176,8 @@ if (isolated(import.meta.url)) {
       });
       for (const call of [ovs.attach(spec("va"), { signal: never }), ovs.detach("va", { signal: never })]) {
         const details = await failure(call, "OVSDB_UNREACHABLE");
-        assert.equal(details["endpoint"], "unix:/run/absent/db.sock");
-        assert.match(String(details["tried"]), /connect.*ENOENT/);
-        assert.match(String(details["fix"]), /systemctl status openvswitch-switch/);
+        assert.deepEqual(Object.keys(details), ["endpoint", "tried", "fix"]);
+        assert.match(JSON.stringify(details), /absent.*connect.*ENOENT.*systemctl status openvswitch-switch/);
       }
     });
   });

@@ -32,20 +32,24 @@ export function startOpenVswitch(): OpenVswitch {
   execFileSync("ovsdb-tool", ["create", file("conf.db"), schema], { env });
 
   const vsctl = (...args: readonly string[]) =>
-    execFileSync("ovs-vsctl", [`--db=${endpoint}`, "--timeout=20", "--retry", ...args], {
+    execFileSync("ovs-vsctl", [`--db=${endpoint}`, "--timeout=20", ...args], {
       env,
       encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
     }).trimEnd();
   const start = (name: string, ...args: readonly string[]) =>
     spawn("setpriv", ["--pdeathsig", "KILL", name, `--unixctl=${file(`${name}.ctl`)}`, "-vconsole:off", ...args], {
       env,
       stdio: "ignore",
     });
-  const startServer = () => start("ovsdb-server", `--remote=p${endpoint}`, file("conf.db"));
+  const startServer = () => {
+    const child = start("ovsdb-server", `--remote=p${endpoint}`, file("conf.db"));
+    untilItWorks(() => vsctl("--no-wait", "init"));
+    return child;
+  };
   const startDaemon = () => start("ovs-vswitchd", endpoint);
 
   let server = startServer();
-  vsctl("--no-wait", "init");
   let daemon = startDaemon();
   return {
     endpoint,
@@ -64,6 +68,18 @@ export function startOpenVswitch(): OpenVswitch {
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** ovs-vsctl fails at once while the socket is not there, and its own --retry waits for a whole second. */
+function untilItWorks(act: () => void): void {
+  for (let left = 300; ; left--) {
+    try {
+      act();
+      return;
+    } catch (error) {
+      if (left === 0) throw error;
+    }
+  }
 }
 
 async function stop(child: ChildProcess): Promise<void> {
