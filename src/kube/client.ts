@@ -1,7 +1,14 @@
-import { type Clock, type Signal, SpiderError } from "#base";
-import type { Draft, KubeObject, ObjectRef, Resource } from "./resource.ts";
-import type { Transport } from "./transport.ts";
+import type { Clock, Signal } from "#base";
+import { decodeJson, decodeObject, decodePage, decodeWatchLine, isStatus, readText, statusError } from "./codec.ts";
+import { deadline } from "./deadline.ts";
+import { ApiUnreachableError, type Attempt, hasReason } from "./errors.ts";
+import { limits } from "./limits.ts";
+import { splitLines } from "./lines.ts";
+import type { ObjectRef, Resource } from "./resource.ts";
+import { apiVersionOf, collectionPath, type Draft, type KubeObject, keyOf, objectPath } from "./resource.ts";
+import type { ApiRequest, ApiResponse, Transport } from "./transport.ts";
 
+/** Which objects of a collection. */
 export interface Selection {
   /** Absent: all namespaces. */
   readonly namespace?: string | undefined;
@@ -10,15 +17,16 @@ export interface Selection {
 }
 
 export interface ListOptions extends Selection {
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   readonly continue?: string | undefined;
   /** "0" allows any cached, possibly stale state; absent demands the newest. */
-  readonly resourceVersion?: string;
+  readonly resourceVersion?: string | undefined;
 }
 
 export interface Page<T> {
   readonly items: readonly T[];
   readonly resourceVersion: string;
+  /** Given back in the next call; undefined on the last page. */
   readonly continue: string | undefined;
 }
 
@@ -43,86 +51,243 @@ export type WatchEvent<T> =
 
 export interface WatchOptions extends Selection {
   readonly resourceVersion: string;
+  /** The server ends the watch then. */
   readonly timeoutSeconds: number;
 }
 
 /**
- * Typed calls. All throw {@link ApiStatusError}, {@link ApiUnreachableError} or the signal's reason; mutating ones ask
- * for `fieldValidation=Strict` and `timeout=4s`. Nothing is retried here: see `retry()`.
+ * Typed calls. All throw {@link ApiStatusError} (the server refused), {@link ApiUnreachableError} (no answer, or none in
+ * time: see its `outcome`), `API_ANSWER_INVALID`, or the signal's reason. An aborted mutating call may have taken effect.
+ * Mutating calls carry `fieldValidation=Strict` (a field that the server does not know is an error, not lost) and
+ * `timeout=4s`. Nothing is retried here: see `retry()`.
  */
 export class KubeClient {
-  constructor(_options: { readonly transport: Transport; readonly clock: Clock; readonly userAgent?: string }) {}
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #userAgent: string;
 
-  /** undefined: there is none (404). */
-  get<T extends KubeObject>(
-    _resource: Resource<T>,
-    _ref: ObjectRef,
-    _o: Signal & { readonly resourceVersion?: string },
+  constructor(options: { readonly transport: Transport; readonly clock: Clock; readonly userAgent?: string }) {
+    this.#transport = options.transport;
+    this.#clock = options.clock;
+    this.#userAgent = options.userAgent ?? "spiderpool";
+  }
+
+  /** undefined: there is none. A kind that the server does not serve is an error. */
+  async get<T extends KubeObject>(
+    resource: Resource<T>,
+    ref: ObjectRef,
+    { signal, resourceVersion }: Signal & { readonly resourceVersion?: string },
   ): Promise<T | undefined> {
-    throw notYet();
+    const attempt = { verb: "get", resource: resource.plural, object: keyOf(ref) };
+    const path = withQuery(objectPath(resource, ref), { resourceVersion });
+    try {
+      return decodeObject<T>(
+        await this.#call(attempt, { method: "GET", path, accept: accept(resource) }, signal),
+        attempt,
+      );
+    } catch (error) {
+      if (hasReason(error, "NotFound")) return undefined;
+      throw error;
+    }
   }
 
-  /** One page. */
-  list<T extends KubeObject>(_resource: Resource<T>, _o: Signal & ListOptions): Promise<Page<T>> {
-    throw notYet();
+  /** One page; all objects where no limit is given. */
+  async list<T extends KubeObject>(resource: Resource<T>, o: Signal & ListOptions): Promise<Page<T>> {
+    const attempt = { verb: "list", resource: resource.plural, object: "" };
+    const { labelSelector, fieldSelector, limit, continue: token, resourceVersion } = o;
+    const query = { labelSelector, fieldSelector, limit, continue: token, resourceVersion };
+    const path = withQuery(collectionPath(resource, o.namespace), query);
+    const request = { method: "GET", path, accept: accept(resource, "List"), timeoutMs: limits.listTimeoutMs };
+    return decodePage<T>(await this.#call(attempt, request, o.signal), attempt);
   }
 
-  /** Every object, page by page. */
-  listAll<T extends KubeObject>(_resource: Resource<T>, _o: Signal & Selection): AsyncGenerator<T, void, undefined> {
-    throw notYet();
+  /** Every object, page by page, of one moment. */
+  async *listAll<T extends KubeObject>(
+    resource: Resource<T>,
+    o: Signal & Selection,
+  ): AsyncGenerator<T, void, undefined> {
+    let token: string | undefined;
+    do {
+      const page: Page<T> = await this.list(resource, { ...o, limit: limits.listPageItems, continue: token });
+      yield* page.items;
+      token = page.continue;
+    } while (token !== undefined);
   }
 
-  create<T extends KubeObject>(_resource: Resource<T>, _draft: Draft<T>, _o: Signal): Promise<T> {
-    throw notYet();
+  /** 409 `AlreadyExists` where the name is taken. */
+  async create<T extends KubeObject>(resource: Resource<T>, draft: Draft<T>, { signal }: Signal): Promise<T> {
+    const { metadata } = draft;
+    const name = "name" in metadata ? metadata.name : `${metadata.generateName}*`;
+    const attempt = {
+      verb: "create",
+      resource: resource.plural,
+      object: keyOf({ namespace: metadata.namespace, name }),
+    };
+    const path = withQuery(collectionPath(resource, metadata.namespace), strict);
+    const body = { apiVersion: apiVersionOf(resource), kind: resource.kind, ...draft };
+    return decodeObject<T>(
+      await this.#call(attempt, { method: "POST", path, body, accept: accept(resource) }, signal),
+      attempt,
+    );
   }
 
-  /** PUT with the object's own resourceVersion: 409 `Conflict` where it moved on. */
-  update<T extends KubeObject>(
-    _resource: Resource<T>,
-    _object: T,
-    _o: Signal & { readonly subresource?: "status" },
+  /** Replaces the object, if it is still of the given resourceVersion: else 409 `Conflict`. */
+  async update<T extends KubeObject>(
+    resource: Resource<T>,
+    object: T,
+    { signal, subresource }: Signal & { readonly subresource?: "status" },
   ): Promise<T> {
-    throw notYet();
+    const attempt = { verb: "update", resource: resource.plural, object: keyOf(object.metadata) };
+    const path = withQuery(objectPath(resource, object.metadata, subresource), strict);
+    const body = { ...object, apiVersion: apiVersionOf(resource), kind: resource.kind };
+    return decodeObject<T>(
+      await this.#call(attempt, { method: "PUT", path, body, accept: accept(resource) }, signal),
+      attempt,
+    );
   }
 
-  patch<T extends KubeObject>(
-    _resource: Resource<T>,
-    _ref: ObjectRef,
-    _patch: Patch,
-    _o: Signal & { readonly subresource?: "status" },
+  async patch<T extends KubeObject>(
+    resource: Resource<T>,
+    ref: ObjectRef,
+    patch: Patch,
+    { signal, subresource }: Signal & { readonly subresource?: "status" },
   ): Promise<T> {
-    throw notYet();
+    const attempt = { verb: "patch", resource: resource.plural, object: keyOf(ref) };
+    const path = withQuery(objectPath(resource, ref, subresource), strict);
+    const body = patch.kind === "json" ? patch.operations : patch.body;
+    const request = { method: "PATCH", path, body, contentType: patchTypes[patch.kind], accept: accept(resource) };
+    return decodeObject<T>(await this.#call(attempt, request, signal), attempt);
   }
 
   /** `deleting`: finalizers or a grace period hold it; `absent`: there was none. */
-  delete(
-    _resource: Resource<KubeObject>,
-    _ref: ObjectRef,
-    _o: Signal & DeleteOptions,
+  async delete(
+    resource: Resource<KubeObject>,
+    ref: ObjectRef,
+    { signal, ...options }: Signal & DeleteOptions,
   ): Promise<"deleted" | "deleting" | "absent"> {
-    throw notYet();
+    const attempt = { verb: "delete", resource: resource.plural, object: keyOf(ref) };
+    const path = withQuery(objectPath(resource, ref), { timeout: strict.timeout });
+    const body = { apiVersion: "v1", kind: "DeleteOptions", ...options };
+    try {
+      const answer = await this.#call(attempt, { method: "DELETE", path, body, accept: json }, signal);
+      if (isStatus(answer)) return "deleted";
+      return decodeObject(answer, attempt).metadata.deletionTimestamp === undefined ? "deleted" : "deleting";
+    } catch (error) {
+      if (hasReason(error, "NotFound")) return "absent";
+      throw error;
+    }
   }
 
-  /** POST to a subresource (`binding`, `eviction`, `token`). */
-  post(
-    _resource: Resource<KubeObject>,
-    _ref: ObjectRef,
-    _subresource: string,
-    _body: object,
-    _o: Signal,
+  /** POST to a subresource (`binding`, `eviction`, `token`). Returns the server's answer as it is. */
+  async post(
+    resource: Resource<KubeObject>,
+    ref: ObjectRef,
+    subresource: string,
+    body: object,
+    { signal }: Signal,
   ): Promise<unknown> {
-    throw notYet();
+    const attempt = { verb: `create ${subresource} of`, resource: resource.plural, object: keyOf(ref) };
+    const path = withQuery(objectPath(resource, ref, subresource), strict);
+    return this.#call(attempt, { method: "POST", path, body, accept: json }, signal);
   }
 
-  /** The events of one watch until it ends; a broken line throws `API_WATCH_LINE`, an ERROR event ApiStatusError. */
-  watch<T extends KubeObject>(
-    _resource: Resource<T>,
-    _o: Signal & WatchOptions,
+  /**
+   * The events of one watch, bookmarks included, until the server ends it. Throws `API_WATCH_LINE` for a broken line and
+   * ApiStatusError for an ERROR event (410 `Expired`: list again). Bounded by the signal only: the reader knows when
+   * silence is too long.
+   */
+  async *watch<T extends KubeObject>(
+    resource: Resource<T>,
+    o: Signal & WatchOptions,
   ): AsyncGenerator<WatchEvent<T>, void, undefined> {
-    throw notYet();
+    const attempt = { verb: "watch", resource: resource.plural, object: "" };
+    const { labelSelector, fieldSelector, resourceVersion, timeoutSeconds } = o;
+    const query = {
+      watch: true,
+      allowWatchBookmarks: true,
+      labelSelector,
+      fieldSelector,
+      resourceVersion,
+      timeoutSeconds,
+    };
+    const path = withQuery(collectionPath(resource, o.namespace), query);
+    const response = await this.#send(attempt, { method: "GET", path, accept: accept(resource) }, o.signal);
+    for await (const line of splitLines(response.body, limits.watchLineBytesMax)) {
+      yield decodeWatchLine<T>(line, attempt);
+    }
+  }
+
+  /** One call to its decoded end, bounded by the signal and by its own time. */
+  async #call(attempt: Attempt, call: Call, parent: AbortSignal): Promise<unknown> {
+    parent.throwIfAborted();
+    const ms = call.timeoutMs ?? limits.callTimeoutMs;
+    const late = new Error(`no answer within ${ms} ms`);
+    using signal = deadline(this.#clock, parent, ms, () => late);
+    try {
+      const response = await this.#send(attempt, call, signal);
+      return decodeJson(await readText(response.body, limits.bodyBytesMax), attempt);
+    } catch (error) {
+      if (error !== late) throw error;
+      throw new ApiUnreachableError({ server: this.#transport.server, ...call }, { sent: true, cause: late });
+    }
+  }
+
+  /** The answer's head. Anything but 2xx is thrown. */
+  async #send(attempt: Attempt, call: Call, signal: AbortSignal): Promise<ApiResponse> {
+    const response = await this.#transport.send(this.#encode(call), { signal });
+    if (response.status >= 200 && response.status < 300) return response;
+    const text = await readText(response.body, limits.errorBodyBytesMax).catch(() => "");
+    const seconds = Number(response.headers["retry-after"]);
+    throw statusError(parseOrText(text), {
+      attempt,
+      status: response.status,
+      retryAfterMs: seconds > 0 ? seconds * 1000 : undefined,
+    });
+  }
+
+  #encode({ method, path, body, accept, contentType }: Call): ApiRequest {
+    const headers = { accept, "user-agent": this.#userAgent };
+    if (body === undefined) return { method, path, headers };
+    return {
+      method,
+      path,
+      headers: { ...headers, "content-type": contentType ?? json },
+      body: Buffer.from(JSON.stringify(body)),
+    };
   }
 }
 
-function notYet(): SpiderError {
-  return new SpiderError("NOT_YET", "not yet");
+interface Call {
+  readonly method: string;
+  readonly path: string;
+  readonly accept: string;
+  readonly body?: object;
+  readonly contentType?: string;
+  readonly timeoutMs?: number;
+}
+
+const json = "application/json";
+const strict = { fieldValidation: "Strict", timeout: `${limits.mutationTimeoutS}s` };
+const patchTypes = {
+  merge: "application/merge-patch+json",
+  strategic: "application/strategic-merge-patch+json",
+  json: "application/json-patch+json",
+};
+
+function accept(resource: Resource<KubeObject>, list: "List" | "" = ""): string {
+  return resource.metadataOnly === true ? `${json};as=PartialObjectMetadata${list};g=meta.k8s.io;v=v1` : json;
+}
+
+function withQuery(path: string, query: Readonly<Record<string, string | number | boolean | undefined>>): string {
+  const params = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) params.set(key, String(value));
+  return params.size === 0 ? path : `${path}?${params}`;
+}
+
+function parseOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }

@@ -1,10 +1,24 @@
 import { type Clock, type Logger, type Signal, SpiderError } from "#base";
+import { hasReason } from "./errors.ts";
+import { WorkQueue } from "./queue.ts";
+import { type KubeObject, keyOf } from "./resource.ts";
 import type { Store } from "./store.ts";
 
 /** Brings the world to what the API says about `key`, from whatever state. `afterMs`: look again then, changed or not. */
 export type Reconcile = (key: string, o: Signal) => Promise<{ readonly afterMs?: number }>;
 
-/** Where keys come from. `subscribe` reports what exists already, then every change; it returns the function that ends it. */
+/** Thrown by a reconcile that no repetition can help: the key waits for its next change. */
+export class TerminalError extends SpiderError {
+  constructor(
+    message: string,
+    options: { readonly cause: unknown; readonly details?: Readonly<Record<string, unknown>> },
+  ) {
+    super("RECONCILE_TERMINAL", message, options);
+    this.name = "TerminalError";
+  }
+}
+
+/** Where keys come from. `subscribe` adds what exists already, then every change; it returns the function that ends it. */
 export interface Source {
   synced(o: Signal): Promise<void>;
   subscribe(add: (key: string) => void): () => void;
@@ -13,10 +27,12 @@ export interface Source {
 /** Counters to be wired to metrics. */
 export interface ControllerMetrics {
   reconciled(controller: string, result: ReconcileResult, durationMs: number): void;
+  /** Told whenever a key is taken. */
   queued(controller: string, length: number): void;
 }
 
-export const reconcileResults = ["success", "requeue_after", "error", "terminal_error"] as const;
+/** The label values of controller-runtime's metric `reconcile_total`, so that dashboards made for it work. */
+export const reconcileResults = ["success", "requeue_after", "conflict", "error", "terminal_error"] as const;
 export type ReconcileResult = (typeof reconcileResults)[number];
 
 export interface ControllerOptions {
@@ -28,19 +44,91 @@ export interface ControllerOptions {
   /** How many keys at once; one key never twice. @default 1 */
   readonly workers?: number;
   readonly metrics?: ControllerMetrics;
-  /** The delay after the first failure of a key, doubling. @default 500 */
+  /** The ceiling of the delay after the first failure of a key, doubling. @default 500 */
   readonly firstMs?: number;
   /** @default 60000 */
   readonly maxMs?: number;
+  /** @default Math.random */
   readonly random?: () => number;
 }
 
-/** Keys of a store's objects, or what `keysOf` makes of each old and new object. */
-export function fromStore<T>(_store: Store<T>, _keysOf?: (object: T, key: string) => readonly string[]): Source {
-  throw new SpiderError("NOT_YET", "not yet");
+/** The keys of a store's objects, or what `keysOf` makes of each old and each new object (an owner's, a pool's). */
+export function fromStore<T extends KubeObject>(
+  store: Store<T>,
+  keysOf: (object: T) => readonly string[] = (object) => [keyOf(object.metadata)],
+): Source {
+  return {
+    synced: (o) => store.synced(o),
+    subscribe: (add) => {
+      const report = (object: T | undefined) => {
+        for (const key of object === undefined ? [] : keysOf(object)) add(key);
+      };
+      for (const object of store.list()) report(object);
+      return store.changed((_key, now, before) => {
+        report(before);
+        report(now);
+      });
+    },
+  };
 }
 
 /** Waits for all sources, then reconciles until the signal aborts; resolves when the last reconcile has ended. */
-export async function runController(_options: ControllerOptions, _o: Signal): Promise<void> {
-  throw new SpiderError("NOT_YET", "not yet");
+export async function runController(options: ControllerOptions, { signal }: Signal): Promise<void> {
+  const queue = new WorkQueue(options);
+  const ends = options.sources.map((source) => source.subscribe((key) => queue.add(key)));
+  try {
+    await Promise.all(options.sources.map((source) => source.synced({ signal })));
+    await Promise.all(Array.from({ length: options.workers ?? 1 }, () => work(options, queue, signal)));
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    for (const end of ends) end();
+  }
+}
+
+async function work(options: ControllerOptions, queue: WorkQueue, signal: AbortSignal): Promise<void> {
+  const { name, clock, metrics } = options;
+  for (;;) {
+    const key = await queue.take({ signal }).catch((error: unknown) => {
+      if (signal.aborted) return undefined;
+      throw error;
+    });
+    if (key === undefined) return;
+    metrics?.queued(name, queue.length);
+    const startMs = clock.monotonicMs();
+    const result = await reconcileOne(options, queue, key, signal);
+    queue.done(key);
+    if (result !== undefined) metrics?.reconciled(name, result, clock.monotonicMs() - startMs);
+  }
+}
+
+/** Never throws; undefined where the signal cut it off. */
+async function reconcileOne(
+  { name, log, reconcile }: ControllerOptions,
+  queue: WorkQueue,
+  key: string,
+  signal: AbortSignal,
+): Promise<ReconcileResult | undefined> {
+  try {
+    const { afterMs } = await reconcile(key, { signal });
+    queue.forget(key);
+    if (afterMs === undefined) return "success";
+    queue.addAfter(key, afterMs);
+    return "requeue_after";
+  } catch (err) {
+    if (signal.aborted) return undefined;
+    if (err instanceof TerminalError) {
+      queue.forget(key);
+      log.error({ controller: name, key, err }, "reconcile failed and will not be repeated");
+      return "terminal_error";
+    }
+    queue.retry(key);
+    // Someone else wrote in between; reading again is the ordinary course.
+    if (hasReason(err, "Conflict", "AlreadyExists")) {
+      log.debug({ controller: name, key, err }, "reconcile met a conflict");
+      return "conflict";
+    }
+    log.warn({ controller: name, key, err }, "reconcile failed and will be repeated");
+    return "error";
+  }
 }

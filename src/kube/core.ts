@@ -3,9 +3,9 @@ import type {
   Deployment as DeploymentT,
   ReplicaSet as ReplicaSetT,
   StatefulSet as StatefulSetT,
-} from "kubernetes-types/apps/v1";
-import type { CronJob as CronJobT, Job as JobT } from "kubernetes-types/batch/v1";
-import type { Lease as LeaseT } from "kubernetes-types/coordination/v1";
+} from "kubernetes-types/apps/v1.js";
+import type { CronJob as CronJobT, Job as JobT } from "kubernetes-types/batch/v1.js";
+import type { Lease as LeaseT } from "kubernetes-types/coordination/v1.js";
 import type {
   ConfigMap as ConfigMapT,
   Event as EventT,
@@ -14,7 +14,7 @@ import type {
   Pod as PodT,
   Secret as SecretT,
   Service as ServiceT,
-} from "kubernetes-types/core/v1";
+} from "kubernetes-types/core/v1.js";
 import type { KubeObject, ObjectMeta, Resource } from "./resource.ts";
 
 /** All the way down: objects of the API are shared by everyone who reads a store. */

@@ -88,7 +88,8 @@ const reasons: Readonly<Record<number, string>> = {
   400: "BadRequest",
   401: "Unauthorized",
   403: "Forbidden",
-  404: "NotFound",
+  // Not "NotFound": without the server's Status it is the kind that is not served, not the object that is absent.
+  404: "NotServed",
   405: "MethodNotAllowed",
   406: "NotAcceptable",
   409: "Conflict",

@@ -25,6 +25,7 @@ export {
   reconcileResults,
   runController,
   type Source,
+  TerminalError,
 } from "./controller.ts";
 export * from "./core.ts";
 export { type ElectorOptions, LeaderElector, type Term } from "./election.ts";
@@ -37,6 +38,7 @@ export {
   surelyUnchanged,
 } from "./errors.ts";
 export { EventRecorder, type EventRecorderOptions, type EventSubject, type EventText } from "./events.ts";
+export { WorkQueue, type WorkQueueOptions } from "./queue.ts";
 export {
   apiVersionOf,
   collectionPath,

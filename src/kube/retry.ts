@@ -1,25 +1,50 @@
-import { type Clock, type Signal, SpiderError } from "#base";
+import { backoffMs, type Clock, type Signal } from "#base";
+import { ApiStatusError, ApiUnreachableError } from "./errors.ts";
 
 export interface RetryOptions extends Signal {
   readonly clock: Clock;
   /** @default {@link isRetryable} */
   readonly retryable?: (error: unknown) => boolean;
-  /** @default 200 */
+  /** The ceiling of the first delay. @default 200 */
   readonly firstMs?: number;
   /** @default 5000 */
   readonly maxMs?: number;
+  /** @default Math.random */
   readonly random?: () => number;
 }
 
-/** True where doing the same again is safe and may help: 429, 503 and their like, and requests that changed nothing. */
-export function isRetryable(_error: unknown): boolean {
-  throw new SpiderError("NOT_YET", "not yet");
+/**
+ * True where doing the same again is safe and may help: the server asked for it (429, 503 with Retry-After), nothing
+ * was sent, or it was a read that met a 5xx or a broken connection. A change whose outcome is unknown is not: its
+ * caller must know what a repetition means.
+ */
+export function isRetryable(error: unknown): boolean {
+  if (error instanceof ApiUnreachableError) return error.outcome !== "unknown";
+  if (!(error instanceof ApiStatusError)) return false;
+  if (error.status === 429 || (error.status === 503 && error.retryAfterMs !== undefined)) return true;
+  return error.status >= 500 && (error.details["verb"] === "get" || error.details["verb"] === "list");
 }
 
 /**
- * Repeats `act` with jittered backoff, and not before the server's Retry-After, until it succeeds, fails otherwise, or
- * the signal aborts. In the last case the error of the last attempt is thrown, if there was one.
+ * Repeats `act` with jittered backoff, and never before the server's Retry-After, until it succeeds, fails in another
+ * way, or the signal aborts; then the last error of `act` is thrown, which says more than the signal's reason.
  */
-export async function retry<T>(_act: (o: Signal) => Promise<T>, _options: RetryOptions): Promise<T> {
-  throw new SpiderError("NOT_YET", "not yet");
+export async function retry<T>(act: (o: Signal) => Promise<T>, options: RetryOptions): Promise<T> {
+  const { signal, clock, retryable = isRetryable, firstMs = 200, maxMs = 5_000, random = Math.random } = options;
+  for (let attempt = 0; ; attempt++) {
+    signal.throwIfAborted();
+    try {
+      return await act({ signal });
+    } catch (error) {
+      if (signal.aborted || !retryable(error)) throw error;
+      const askedMs = error instanceof ApiStatusError ? (error.retryAfterMs ?? 0) : 0;
+      // Jitter comes on top of what was asked: all who were told "1 s" must not come back in the same millisecond.
+      const delayMs = askedMs + backoffMs(attempt, { firstMs, maxMs, random });
+      const woken = await clock.sleep(delayMs, { signal }).then(
+        () => true,
+        () => false,
+      );
+      if (!woken) throw error;
+    }
+  }
 }

@@ -1,12 +1,13 @@
-import { type Clock, type Logger, type Signal, SpiderError } from "#base";
+import { abortable, type Clock, type Logger, type Signal } from "#base";
 import type { KubeClient, Selection } from "./client.ts";
-import type { KubeObject, Resource } from "./resource.ts";
+import { type KubeObject, keyOf, type Resource } from "./resource.ts";
+import { runWatcher, type WatchChange } from "./watcher.ts";
 
 /** Told after the store changed; `now` is undefined where the object is gone, `before` where it is new. */
 export type StoreListener<T> = (key: string, now: T | undefined, before: T | undefined) => void;
 
 /** A local view of a collection, kept by a watch. It lags; it never shows an object that never existed. */
-export interface Store<T> {
+export interface Store<T extends KubeObject> {
   get(key: string): T | undefined;
   /** The objects of which the named index gives `value`; throws TypeError for an index that was not declared. */
   by(index: string, value: string): readonly T[];
@@ -16,7 +17,10 @@ export interface Store<T> {
   readonly isSynced: boolean;
   /** Monotonic time of the last word of the server (list, event, bookmark); undefined before the first. */
   readonly heardAtMs: number | undefined;
-  /** Returns the function that ends it. A deletion may be seen as an absence after a relist; several changes may come as one. */
+  /**
+   * Returns the function that ends it. Changes may be merged, and a deletion may be told late, after an interrupted
+   * watch; but a name that comes back with another UID is always told as gone first.
+   */
   changed(listener: StoreListener<T>): () => void;
   /** Resolves with the object (or its absence) as soon as the predicate holds for it. */
   waitFor(key: string, predicate: (now: T | undefined) => boolean, o: Signal): Promise<T | undefined>;
@@ -29,42 +33,188 @@ export interface StoreOptions<T extends KubeObject> extends Selection {
   readonly log: Logger;
   /** Index name → the values under which an object is found. */
   readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
-  /** Drops what nobody reads before it is kept. `metadata.managedFields` is always dropped. */
+  /** Drops what nobody reads before it is kept; must keep `metadata`. */
   readonly trim?: (object: T) => T;
   /** Deep-freezes what is stored: for tests. */
   readonly freeze?: boolean;
+  /** @default Math.random */
   readonly random?: () => number;
 }
 
 /** The store that a watch fills. Give `run` to a supervisor; until then it stays empty. */
 export class WatchedStore<T extends KubeObject> implements Store<T> {
-  readonly isSynced = false;
-  readonly heardAtMs: number | undefined;
-  constructor(_options: StoreOptions<T>) {}
-  get(_key: string): T | undefined {
-    throw notYet();
+  readonly #options: StoreOptions<T>;
+  readonly #objects = new Map<string, T>();
+  readonly #indexes: ReadonlyMap<string, Index<T>>;
+  readonly #listeners = new Set<StoreListener<T>>();
+  readonly #synced = Promise.withResolvers<void>();
+  #isSynced = false;
+  #heardAtMs: number | undefined;
+
+  constructor(options: StoreOptions<T>) {
+    this.#options = options;
+    const indexes = Object.entries(options.indexes ?? {});
+    this.#indexes = new Map(indexes.map(([name, valuesOf]) => [name, new Index(valuesOf)]));
   }
-  by(_index: string, _value: string): readonly T[] {
-    throw notYet();
+
+  get isSynced(): boolean {
+    return this.#isSynced;
   }
+
+  get heardAtMs(): number | undefined {
+    return this.#heardAtMs;
+  }
+
+  get(key: string): T | undefined {
+    return this.#objects.get(key);
+  }
+
+  by(index: string, value: string): readonly T[] {
+    const found = this.#indexes.get(index);
+    if (found === undefined) throw new TypeError(`'index' must be one of those declared: current value is ${index}`);
+    return found.get(value);
+  }
+
   list(): readonly T[] {
-    throw notYet();
+    return [...this.#objects.values()];
   }
-  synced(_o: Signal): Promise<void> {
-    throw notYet();
+
+  synced({ signal }: Signal): Promise<void> {
+    return abortable(this.#synced.promise, signal);
   }
-  changed(_listener: StoreListener<T>): () => void {
-    throw notYet();
+
+  changed(listener: StoreListener<T>): () => void {
+    const own: StoreListener<T> = (...change) => listener(...change);
+    this.#listeners.add(own);
+    return () => this.#listeners.delete(own);
   }
-  waitFor(_key: string, _predicate: (now: T | undefined) => boolean, _o: Signal): Promise<T | undefined> {
-    throw notYet();
+
+  async waitFor(key: string, predicate: (now: T | undefined) => boolean, { signal }: Signal): Promise<T | undefined> {
+    signal.throwIfAborted();
+    const now = this.get(key);
+    if (predicate(now)) return now;
+    const met = Promise.withResolvers<T | undefined>();
+    const end = this.changed((changed) => {
+      if (changed !== key) return;
+      const object = this.get(key);
+      if (predicate(object)) met.resolve(object);
+    });
+    try {
+      return await abortable(met.promise, signal);
+    } finally {
+      end();
+    }
   }
-  /** Lists and watches until the signal aborts. */
-  run(_o: Signal): Promise<void> {
-    throw notYet();
+
+  /** Lists and watches until the signal aborts, then resolves. Call it once. */
+  run({ signal }: Signal): Promise<void> {
+    const { clock, random = Math.random } = this.#options;
+    const onChange = (change: WatchChange<T>) => this.#apply(change);
+    const onHeard = () => {
+      this.#heardAtMs = clock.monotonicMs();
+    };
+    return runWatcher({ ...this.#options, random, onChange, onHeard }, { signal });
+  }
+
+  #apply(change: WatchChange<T>): void {
+    switch (change.kind) {
+      case "put":
+        this.#tell([this.#put(change.object)]);
+        break;
+      case "removed":
+        this.#tell([this.#remove(keyOf(change.object.metadata))]);
+        break;
+      case "replaced": {
+        // All is in place before anyone is told, so that no listener sees half of a list.
+        const keys = new Set(change.objects.map((object) => keyOf(object.metadata)));
+        const gone = [...this.#objects.keys()].filter((key) => !keys.has(key)).map((key) => this.#remove(key));
+        const put = change.objects.map((object) => this.#put(object));
+        this.#isSynced = true;
+        this.#tell([...gone, ...put]);
+        this.#synced.resolve();
+      }
+    }
+  }
+
+  #put(raw: T): Change<T> | undefined {
+    const key = keyOf(raw.metadata);
+    const before = this.#objects.get(key);
+    if (before?.metadata.resourceVersion === raw.metadata.resourceVersion) return undefined;
+    const { trim, freeze } = this.#options;
+    const now = trim === undefined ? raw : trim(raw);
+    if (freeze === true) deepFreeze(now);
+    this.#objects.set(key, now);
+    for (const index of this.#indexes.values()) index.move(key, before, now);
+    return { key, now, before };
+  }
+
+  #remove(key: string): Change<T> | undefined {
+    const before = this.#objects.get(key);
+    if (before === undefined) return undefined;
+    this.#objects.delete(key);
+    for (const index of this.#indexes.values()) index.move(key, before, undefined);
+    return { key, now: undefined, before };
+  }
+
+  #tell(changes: readonly (Change<T> | undefined)[]): void {
+    for (const change of changes) {
+      if (change === undefined) continue;
+      const { key, now, before } = change;
+      const another = now !== undefined && before !== undefined && now.metadata.uid !== before.metadata.uid;
+      if (another) this.#tellOne(key, undefined, before);
+      this.#tellOne(key, now, another ? undefined : before);
+    }
+  }
+
+  #tellOne(...change: Parameters<StoreListener<T>>): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(...change);
+      } catch (err) {
+        // One listener's mistake must not stop the watch that feeds all the others.
+        this.#options.log.error(
+          { err, resource: this.#options.resource.plural, key: change[0] },
+          "a store listener failed",
+        );
+      }
+    }
   }
 }
 
-function notYet(): SpiderError {
-  return new SpiderError("NOT_YET", "not yet");
+interface Change<T> {
+  readonly key: string;
+  readonly now: T | undefined;
+  readonly before: T | undefined;
+}
+
+/** Objects by a value computed from them; the values of an object are computed once per version. */
+class Index<T> {
+  readonly #valuesOf: (object: T) => readonly string[];
+  readonly #found = new Map<string, Map<string, T>>();
+
+  constructor(valuesOf: (object: T) => readonly string[]) {
+    this.#valuesOf = valuesOf;
+  }
+
+  get(value: string): readonly T[] {
+    return [...(this.#found.get(value)?.values() ?? [])];
+  }
+
+  move(key: string, before: T | undefined, now: T | undefined): void {
+    for (const value of before === undefined ? [] : this.#valuesOf(before)) {
+      const objects = this.#found.get(value);
+      objects?.delete(key);
+      if (objects?.size === 0) this.#found.delete(value);
+    }
+    for (const value of now === undefined ? [] : this.#valuesOf(now)) {
+      const objects = this.#found.get(value) ?? new Map<string, T>();
+      this.#found.set(value, objects.set(key, now as T));
+    }
+  }
+}
+
+function deepFreeze(value: unknown): void {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const inner of Object.values(value)) deepFreeze(inner);
 }

@@ -27,6 +27,8 @@ export interface ApiResponse {
  * `send` (netlink) must yield one `setImmediate` first, or nothing is on its way meanwhile.
  */
 export interface Transport {
+  /** For errors and logs: `https://10.96.0.1:443`. */
+  readonly server: string;
   send(request: ApiRequest, o: Signal): Promise<ApiResponse>;
 }
 

@@ -1,0 +1,117 @@
+import { SpiderError } from "#base";
+import type { Page, WatchEvent } from "./client.ts";
+import { ApiStatusError, type Attempt } from "./errors.ts";
+import { lineError } from "./lines.ts";
+import type { KubeObject, ObjectMeta } from "./resource.ts";
+
+/** The whole body as text. Throws `API_ANSWER_TOO_LARGE` beyond `maxBytes`. */
+export async function readText(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) {
+      throw new SpiderError("API_ANSWER_TOO_LARGE", "the API server's answer is too large", { details: { maxBytes } });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes).toString("utf8");
+}
+
+/** Throws `API_ANSWER_INVALID` where the text is not JSON. */
+export function decodeJson(text: string, attempt: Attempt): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw invalidAnswer(attempt, "JSON", text, cause);
+  }
+}
+
+/** One object. Checks only what this module relies on; a kind's own shape is its module's business. */
+export function decodeObject<T extends KubeObject>(value: unknown, attempt: Attempt): T {
+  if (!isKubeObject(value)) throw invalidAnswer(attempt, "an object with metadata", value);
+  return withoutManagedFields(value) as T;
+}
+
+/** One page of a list. */
+export function decodePage<T extends KubeObject>(value: unknown, attempt: Attempt): Page<T> {
+  if (!isRecord(value) || !isRecord(value["metadata"])) throw invalidAnswer(attempt, "a list", value);
+  const { resourceVersion, continue: token } = value["metadata"];
+  const items = value["items"] ?? [];
+  if (typeof resourceVersion !== "string" || !Array.isArray(items)) throw invalidAnswer(attempt, "a list", value);
+  return {
+    items: items.map((item) => decodeObject<T>(item, attempt)),
+    resourceVersion,
+    continue: typeof token === "string" && token !== "" ? token : undefined,
+  };
+}
+
+/** One line of a watch. Throws `API_WATCH_LINE` for what is no event, ApiStatusError for an ERROR event. */
+export function decodeWatchLine<T extends KubeObject>(line: string, attempt: Attempt): WatchEvent<T> {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw lineError("a line of the watch is not JSON", { ...attempt, line: line.slice(0, 200) }, cause);
+  }
+  const type = isRecord(value) ? value["type"] : undefined;
+  const object = isRecord(value) ? value["object"] : undefined;
+  if (type === "ERROR") throw statusError(object, { attempt, status: 500 });
+  if (type === "BOOKMARK" && isRecord(object) && isRecord(object["metadata"])) {
+    const { resourceVersion } = object["metadata"];
+    if (typeof resourceVersion === "string" && resourceVersion !== "") return { type, resourceVersion };
+  } else if ((type === "ADDED" || type === "MODIFIED" || type === "DELETED") && isKubeObject(object)) {
+    return { type, object: withoutManagedFields(object) as T };
+  }
+  throw lineError("a line of the watch is not an event", { ...attempt, line: line.slice(0, 200) });
+}
+
+/** The error of a Status object, or of an answer without one: `status` and `retryAfterMs` are those of the HTTP answer. */
+export function statusError(
+  value: unknown,
+  answer: { readonly attempt: Attempt; readonly status: number; readonly retryAfterMs?: number | undefined },
+): ApiStatusError {
+  const body: Readonly<Record<string, unknown>> = isStatus(value) ? value : {};
+  const details = isRecord(body["details"]) ? body["details"] : {};
+  const seconds = details["retryAfterSeconds"];
+  return new ApiStatusError(answer.attempt, {
+    status: typeof body["code"] === "number" ? body["code"] : answer.status,
+    reason: stringOf(body["reason"]),
+    message: stringOf(body["message"]) ?? (typeof value === "string" ? value.slice(0, 500) : undefined),
+    retryAfterMs: answer.retryAfterMs ?? (typeof seconds === "number" && seconds > 0 ? seconds * 1000 : undefined),
+  });
+}
+
+/** True for the server's own Status: a 404 without one comes from an address that it does not serve. */
+export function isStatus(value: unknown): value is Readonly<Record<string, unknown>> {
+  return isRecord(value) && value["kind"] === "Status";
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isKubeObject(value: unknown): value is KubeObject {
+  if (!isRecord(value) || !isRecord(value["metadata"])) return false;
+  const { name, resourceVersion } = value["metadata"];
+  return typeof name === "string" && typeof resourceVersion === "string" && resourceVersion !== "";
+}
+
+/** Half of many objects, and nobody here reads them. An update without them leaves them as they are on the server. */
+function withoutManagedFields(object: KubeObject): KubeObject {
+  const metadata: ObjectMeta & { managedFields?: unknown } = object.metadata;
+  delete metadata.managedFields;
+  return object;
+}
+
+function stringOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function invalidAnswer(attempt: Attempt, expected: string, found: unknown, cause?: unknown): SpiderError {
+  const text = typeof found === "string" ? found : JSON.stringify(found);
+  return new SpiderError("API_ANSWER_INVALID", "the API server's answer is not what it should be", {
+    details: { ...attempt, expected, found: text?.slice(0, 200) },
+    cause,
+  });
+}

@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { KubeObject } from "./resource.ts";
+import { type ActiveState, initialState, step, type WatchInput, type WatchState } from "./watcher.ts";
+
+const context = { nowMs: 1_000, random: () => 0.5 };
+
+function object(name: string, resourceVersion: string): KubeObject {
+  return { metadata: { name, uid: name, resourceVersion } };
+}
+
+function run(...inputs: readonly WatchInput<KubeObject>[]): WatchState<KubeObject> {
+  let state = initialState as WatchState<KubeObject>;
+  for (const input of inputs) state = step(state, input, context).state;
+  return state;
+}
+
+const lastPage = {
+  kind: "page",
+  page: { items: [object("a", "1")], resourceVersion: "7", continue: undefined },
+} as const;
+const firstPage = {
+  kind: "page",
+  page: { items: [object("a", "1")], resourceVersion: "7", continue: "token" },
+} as const;
+const event = { kind: "event", event: { type: "MODIFIED", object: object("a", "9") } } as const;
+const failed = { kind: "failed", retryAfterMs: 0 } as const;
+
+describe("step()", () => {
+  it("gathers pages and tells the store once, with all of them", () => {
+    const listing = run(firstPage);
+    const { state, change } = step(listing, lastPage, context);
+    assert.deepEqual(change, { kind: "replaced", objects: [object("a", "1"), object("a", "1")] });
+    assert.deepEqual(state, { kind: "watching", failures: 0, resourceVersion: "7", heard: false });
+  });
+
+  it("goes on from the version of the last event or bookmark", () => {
+    const after = run(lastPage, event, { kind: "event", event: { type: "BOOKMARK", resourceVersion: "12" } });
+    assert.deepEqual(after, { kind: "watching", failures: 0, resourceVersion: "12", heard: true });
+    assert.deepEqual(step(after, { kind: "ended" }, context).state, { ...after, heard: false });
+  });
+
+  it("backs off where a watch ends before it told anything", () => {
+    const after = run(lastPage, { kind: "ended" });
+    assert.equal(after.kind, "backoff");
+    assert.deepEqual(run(lastPage, { kind: "ended" }, { kind: "due" }), {
+      kind: "watching",
+      failures: 1,
+      resourceVersion: "7",
+      heard: false,
+    });
+  });
+
+  it("lists anew after 410, at once where the watch had worked", () => {
+    assert.deepEqual(run(lastPage, event, { kind: "gone" }), initialState);
+    const early = run(lastPage, { kind: "gone" });
+    assert.equal(early.kind === "backoff" && early.next.kind, "empty");
+  });
+
+  it("asks for all in one where the pages of a list expired", () => {
+    assert.deepEqual(run(firstPage, { kind: "gone" }, { kind: "due" }), { kind: "empty", failures: 1, whole: true });
+  });
+
+  it("asks for the same page again after a failure, not before Retry-After", () => {
+    const state = run(firstPage, { kind: "failed", retryAfterMs: 5_000 });
+    assert.ok(state.kind === "backoff" && state.untilMs >= 6_000);
+    assert.equal(state.next.kind === "listing" && state.next.continueToken, "token");
+  });
+
+  it("opens the watch again after one broken line, and lists anew after two in a row", () => {
+    const once = run(lastPage, { kind: "broken" }, { kind: "due" });
+    assert.equal(once.kind, "watching");
+    assert.equal(run(lastPage, { kind: "broken" }, { kind: "due" }, { kind: "broken" }, { kind: "due" }).kind, "empty");
+  });
+
+  it("waits longer with each failure, up to 30 seconds", () => {
+    let state = initialState as WatchState<KubeObject>;
+    const delays: number[] = [];
+    for (let n = 0; n < 12; n++) {
+      state = step(state, failed, context).state;
+      if (state.kind === "backoff") delays.push(state.untilMs - context.nowMs);
+      state = step(state, { kind: "due" }, context).state;
+    }
+    assert.deepEqual(delays.slice(0, 4), [250, 500, 1000, 2000]);
+    assert.equal(delays.at(-1), 15_000);
+  });
+
+  it("refuses an input that the state cannot meet", () => {
+    assert.throws(() => run({ kind: "ended" }), TypeError);
+    assert.throws(() => run(lastPage, lastPage), TypeError);
+    assert.throws(() => run(failed, failed), TypeError);
+  });
+
+  it("never loops without either news or a backoff", () => {
+    const listInputs: readonly WatchInput<KubeObject>[] = [{ kind: "gone" }, { kind: "broken" }, failed];
+    const watchInputs: readonly WatchInput<KubeObject>[] = [...listInputs, { kind: "ended" }];
+    const states: readonly ActiveState<KubeObject>[] = [
+      initialState,
+      { kind: "listing", failures: 0, pages: [], continueToken: "t" },
+      { kind: "watching", failures: 0, resourceVersion: "1", heard: false },
+    ];
+    fc.assert(
+      fc.property(fc.constantFrom(...states), fc.nat(20), fc.constantFrom(...watchInputs), (state, failures, input) => {
+        if (state.kind !== "watching" && !listInputs.includes(input)) return;
+        const after = step({ ...state, failures }, input, context).state;
+        assert.equal(after.kind, "backoff");
+        assert.equal(after.failures, failures + 1);
+      }),
+    );
+  });
+});
