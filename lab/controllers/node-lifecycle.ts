@@ -14,11 +14,12 @@ export async function judgeNodes(client: LabClient, now: Date): Promise<void> {
     if (conditionOf(node, "Ready") !== "True") continue;
     const lease = leases.items.find(({ metadata }) => metadata.name === node.metadata.name);
     const renewed = Date.parse(lease?.spec.renewTime ?? node.metadata.creationTimestamp);
-    if (now.getTime() - renewed > leaseAgeMaxMs) await markLost(client, node.metadata.name, now);
+    if (now.getTime() - renewed > leaseAgeMaxMs) await markLost(client, node, now);
   }
 }
 
-async function markLost(client: LabClient, name: string, now: Date): Promise<void> {
+async function markLost(client: LabClient, node: Node, now: Date): Promise<void> {
+  const { name } = node.metadata;
   const at = now.toISOString().replace(/\.\d+Z$/, "Z");
   const ready = {
     type: "Ready",
@@ -27,7 +28,8 @@ async function markLost(client: LabClient, name: string, now: Date): Promise<voi
     message: "Kubelet stopped posting node status.",
     lastTransitionTime: at,
   };
-  await client.patch("v1/nodes", { name }, { status: { conditions: [ready] } }, { subresource: "status" });
+  const others = node.status?.conditions?.filter(({ type }) => type !== "Ready") ?? [];
+  await client.patch("v1/nodes", { name }, { status: { conditions: [...others, ready] } }, { subresource: "status" });
   const pods = await client.list<Pod>("v1/pods", { fieldSelector: `spec.nodeName=${name}` });
   for (const pod of pods.items) {
     if (conditionOf(pod, "Ready") !== "True") continue;

@@ -131,12 +131,15 @@ async function ready(unshared: ChildProcessWithoutNullStreams, name: string): Pr
   throw new SpiderError("LAB_NODE_FAILED", `${name} could not be started: ${complaint.trim() || String(what)}`);
 }
 
-function spawnInside(command: LabNode["command"], { argv, env, logFile }: NodeProgram): NodeProcess {
-  const log = logFile === undefined ? "ignore" : openSync(logFile, "a");
-  // nsenter stays as the parent, because a process namespace is entered by forking; the program must not outlive it.
-  const [program = "", ...args] = command(["setpriv", "--pdeathsig", "KILL", ...argv]);
-  const child = spawn(program, args, { stdio: ["ignore", log, log], ...(env && { env }) });
-  if (typeof log === "number") closeSync(log);
+/** Starts a program beside the nodes, in the present namespaces; it dies with this process. */
+export function spawnProgram(program: NodeProgram): NodeProcess {
+  const child = spawnBound([], program);
+  return { exited: ended(child), kill: (signal) => void child.kill(signal) };
+}
+
+function spawnInside(command: LabNode["command"], program: NodeProgram): NodeProcess {
+  // nsenter stays as the parent, because a process namespace is entered by forking; its child is the program.
+  const child = spawnBound(command([]), program);
   return {
     exited: ended(child),
     kill: (signal) => {
@@ -144,6 +147,14 @@ function spawnInside(command: LabNode["command"], { argv, env, logFile }: NodePr
       if (inner !== undefined) process.kill(inner, signal);
     },
   };
+}
+
+function spawnBound(prefix: readonly string[], { argv, env, logFile }: NodeProgram): ChildProcess {
+  const log = logFile === undefined ? "ignore" : openSync(logFile, "a");
+  const [program = "", ...args] = [...prefix, "setpriv", "--pdeathsig", "KILL", ...argv];
+  const child = spawn(program, args, { stdio: ["ignore", log, log], ...(env && { env }) });
+  if (typeof log === "number") closeSync(log);
+  return child;
 }
 
 function ended(child: ChildProcess): Promise<number | NodeJS.Signals | null> {

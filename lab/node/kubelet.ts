@@ -1,0 +1,109 @@
+import { type Clock, type Logger, systemClock, Tasks } from "#base";
+import type { LabClient } from "../api/index.ts";
+import { type Node, type Pod, Worker } from "../controllers/index.ts";
+import { prepareContainers } from "./containers.ts";
+import { allocatablePatch, registerNode, renewLease, reportReady } from "./node-object.ts";
+import { type PodHost, PodRunner } from "./pod-runner.ts";
+import { CniRuntime } from "./runtime.ts";
+import { Sandboxes } from "./sandboxes.ts";
+import { serveContainers } from "./server.ts";
+
+export interface KubeletOptions {
+  readonly client: LabClient;
+  readonly nodeName: string;
+  /** Where logs and exec are served, port 10250. */
+  readonly managementIp: string;
+  readonly log: Logger;
+  /** @default the system's clock */
+  readonly clock?: Clock;
+}
+
+export interface Kubelet extends AsyncDisposable {
+  /** Ends its work. Containers die with the process, their networks stay on record. */
+  stop(): Promise<void>;
+}
+
+export const kubeletPort = 10_250;
+const heartbeatMs = 1_000;
+
+/** Starts the node's stand-in for kubelet and containerd, inside the node's namespaces. Resolves when the Node is registered. */
+export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
+  const { client, nodeName, managementIp, log, clock = systemClock } = options;
+  const tasks = new Tasks(log);
+  const runtime = new CniRuntime();
+  const sandboxes = new Sandboxes(runtime);
+  const runners = new Map<string, PodRunner>();
+  const reporter = new Worker({
+    name: "pod status",
+    tasks,
+    clock,
+    reconcile: async (uid) => await runners.get(uid)?.writeStatus(),
+  });
+  const host: PodHost = {
+    ...{ client, clock, log, sandboxes, nodeName, nodeIp: managementIp },
+    reportLater: (uid) => reporter.add(uid),
+  };
+  await prepareContainers();
+  await registerNode(client, { name: nodeName, managementIp, port: kubeletPort });
+  const server = await serveContainers(managementIp, kubeletPort, (namespace, name) =>
+    [...runners.values()].find(({ pod: { metadata } }) => metadata.namespace === namespace && metadata.name === name),
+  );
+
+  let node: Node | undefined;
+  const nodes = client.watch<Node>(
+    "v1/nodes",
+    { signal: tasks.signal, fieldSelector: `metadata.name=${nodeName}` },
+    async ({ type, object }) => {
+      node = type === "DELETED" ? undefined : object;
+      const allocatable = node && allocatablePatch(node);
+      if (allocatable === undefined) return;
+      await client.patch("v1/nodes", { name: nodeName }, { status: { allocatable } }, { subresource: "status" });
+    },
+  );
+  tasks.spawn("watch node", () => nodes.done);
+
+  tasks.spawn("heartbeat", async (signal) => {
+    for (;;) {
+      const problem = await runtime.notReady();
+      try {
+        await renewLease(client, nodeName, clock);
+        if (node !== undefined) await reportReady(client, node, problem, clock);
+      } catch (err) {
+        log.warn({ err }, "the node's state could not be reported");
+      }
+      await clock.sleep(heartbeatMs, { signal });
+    }
+  });
+
+  const start = (pod: Pod): PodRunner => {
+    const runner = new PodRunner(host, pod);
+    runners.set(pod.metadata.uid, runner);
+    tasks.spawn(`pod ${pod.metadata.name}`, async (signal) => {
+      await runner.run(signal);
+      runners.delete(pod.metadata.uid);
+    });
+    return runner;
+  };
+  const pods = client.watch<Pod>(
+    "v1/pods",
+    { signal: tasks.signal, fieldSelector: `spec.nodeName=${nodeName}` },
+    ({ type, object }) => {
+      const known = runners.get(object.metadata.uid);
+      if (type === "DELETED") known?.stop();
+      else (known ?? start(object)).update(object);
+    },
+  );
+  tasks.spawn("watch pods", () => pods.done);
+  tasks.spawn("lost sandboxes", async () => {
+    await pods.synced;
+    for (const sandbox of await sandboxes.recorded())
+      if (!runners.has(sandbox.pod.uid)) await sandboxes.remove(sandbox); // its Pod went while the node was off
+  });
+  await nodes.synced;
+
+  const stop = async () => {
+    await server.close();
+    await tasks.stop();
+  };
+  return { stop, [Symbol.asyncDispose]: stop };
+}

@@ -1,0 +1,69 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { Pod } from "../controllers/index.ts";
+import { run } from "../topology/index.ts";
+import type { CniRuntime, Sandbox, SandboxResult } from "./runtime.ts";
+
+export interface Network extends SandboxResult {
+  readonly sandbox: Sandbox;
+}
+
+/**
+ * The sandboxes of one node, each with a record on the node's disk from before its ADD until after its DEL: a node that lost
+ * its power calls DEL for what it had, as containerd does.
+ */
+export class Sandboxes {
+  readonly #runtime: CniRuntime;
+  readonly #recordDir: string;
+
+  constructor(runtime: CniRuntime, recordDir = "/var/lib/kubelet/sandboxes") {
+    this.#runtime = runtime;
+    this.#recordDir = recordDir;
+  }
+
+  /** A fresh container ID and namespace at every try. What failed is taken down again before this throws. */
+  async create({ metadata, spec }: Pod): Promise<Network> {
+    const sandbox: Sandbox = {
+      containerId: randomBytes(32).toString("hex"),
+      netns: `/var/run/netns/cni-${randomUUID()}`,
+      pod: { namespace: metadata.namespace ?? "default", name: metadata.name, uid: metadata.uid },
+      capabilityArgs: {
+        portMappings: spec.containers
+          .flatMap(({ ports = [] }) => ports)
+          .filter(({ hostPort }) => hostPort !== undefined),
+        "io.kubernetes.cri.pod-annotations": metadata.annotations ?? {},
+      },
+    };
+    await mkdir(this.#recordDir, { recursive: true });
+    await writeFile(this.#record(sandbox), JSON.stringify(sandbox));
+    const name = basename(sandbox.netns);
+    try {
+      await run(["ip", "netns", "add", name]);
+      await run(["ip", "-netns", name, "link", "set", "lo", "up"]);
+      return { sandbox, ...(await this.#runtime.add(sandbox)) };
+    } catch (error) {
+      await this.remove(sandbox).catch(() => {}); // tried again with the Pod's end; the ADD's own failure is the news
+      throw error;
+    }
+  }
+
+  /** DEL, then the namespace, then the record. Throws LAB_CNI when DEL failed: everything is still there to try again. */
+  async remove(sandbox: Sandbox): Promise<void> {
+    await this.#runtime.del(sandbox);
+    await run(["ip", "netns", "delete", basename(sandbox.netns)]).catch(() => {}); // gone already, or never made
+    await rm(this.#record(sandbox), { force: true });
+  }
+
+  /** What is on record for a Pod; without a UID: for all. */
+  async recorded(podUid?: string): Promise<readonly Sandbox[]> {
+    const files = await readdir(this.#recordDir).catch(() => []);
+    const texts = await Promise.all(files.map((file) => readFile(join(this.#recordDir, file), "utf8")));
+    const sandboxes = texts.filter((text) => text !== "").map((text) => JSON.parse(text) as Sandbox);
+    return sandboxes.filter(({ pod }) => podUid === undefined || pod.uid === podUid);
+  }
+
+  #record({ containerId }: Sandbox): string {
+    return join(this.#recordDir, `${containerId}.json`);
+  }
+}
