@@ -66,7 +66,7 @@ export class CniError extends SpiderError {
   get text(): string {
     if (this.#text !== undefined) return this.#text;
     const pairs = Object.entries(this.details).map(
-      ([key, value]) => `${key} ${typeof value === "string" ? value : JSON.stringify(value)}`,
+      ([key, value]) => `${key} ${shorten(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"))}`,
     );
     const cause = this.cause === undefined ? "" : formatError(this.cause);
     return [...pairs, ...(cause === "" || this.message.includes(cause) ? [] : [cause])].join(", ");
@@ -77,4 +77,9 @@ export class CniError extends SpiderError {
     const text = this.text;
     return { cniVersion, code: this.cniCode, msg: this.message, ...(text === "" ? {} : { details: text }) };
   }
+}
+
+/** What was found may be as long as its sender liked. */
+function shorten(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }

@@ -16,7 +16,7 @@ export {
   successOutput,
 } from "./call.ts";
 export { CniError, type CniErrorOptions, cniCodes } from "./errors.ts";
-export { decodeOutput, type ForeignCall } from "./foreign.ts";
+export { decodeOutput, type ForeignCall, findPlugin } from "./foreign.ts";
 export {
   type CallFrame,
   decodeFrame,
@@ -28,12 +28,13 @@ export {
   type OutputFrame,
   type ResultFrame,
 } from "./frames.ts";
-export { formatJson, parseJsonObject } from "./json.ts";
+export { formatJson, isJsonObject, parseJson, parseJsonObject } from "./json.ts";
 export { frameBytesMax, stdinBytesMax } from "./limits.ts";
 export {
   appendPlugins,
   decodeNetwork,
   type Network,
+  type NetworkDefaults,
   type NetworkPlugin,
   type PluginCall,
   pluginInput,

@@ -3,31 +3,35 @@ import { jsonDepthMax } from "./limits.ts";
 import type { JsonObject } from "./types.ts";
 
 /**
- * Parses one JSON object from text or UTF-8 bytes. `what` names the document in errors. Throws CniError 6 for anything
- * but an object, and for nesting deeper than `jsonDepthMax`, so that whoever walks the value may do so recursively.
+ * Parses JSON from text or UTF-8 bytes. `what` names the document in errors. Throws CniError 6, also for nesting deeper than
+ * `jsonDepthMax`, so that whoever walks the value may do so recursively.
  */
-export function parseJsonObject(text: string | Uint8Array, what: string): JsonObject {
-  let value: unknown;
+export function parseJson(text: string | Uint8Array, what: string): unknown {
   try {
     const decoded = typeof text === "string" ? text : new TextDecoder("utf-8", { fatal: true }).decode(text);
     const depth = jsonDepth(decoded);
     if (depth > jsonDepthMax) throw new RangeError(`nested ${depth} levels deep, allowed are ${jsonDepthMax}`);
-    value = JSON.parse(decoded);
+    return JSON.parse(decoded);
   } catch (cause) {
     throw new CniError(cniCodes.decode, `failed to decode ${what}`, { cause });
   }
-  return objectOf(value, what);
+}
+
+/** As `parseJson`, and throws CniError 6 for anything but an object. */
+export function parseJsonObject(text: string | Uint8Array, what: string): JsonObject {
+  return objectOf(parseJson(text, what), what);
 }
 
 /** `value` as an object; throws CniError 6 naming `what` where it is anything else. */
 export function objectOf(value: unknown, what: string): JsonObject {
-  if (isObject(value)) return value;
+  if (isJsonObject(value)) return value;
   throw new CniError(cniCodes.decode, `failed to decode ${what}`, {
     text: `expected an object, found ${kindOf(value)}`,
   });
 }
 
-export function isObject(value: unknown): value is JsonObject {
+/** True for what JSON writes in braces. */
+export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

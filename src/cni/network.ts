@@ -1,5 +1,5 @@
 import { CniError, cniCodes } from "./errors.ts";
-import { isObject, kindOf, objectOf, parseJsonObject } from "./json.ts";
+import { isJsonObject, kindOf, objectOf, parseJsonObject } from "./json.ts";
 import { pluginsMax } from "./limits.ts";
 import { encodeResult } from "./result.ts";
 import type { CniResult, JsonObject } from "./types.ts";
@@ -23,17 +23,24 @@ export interface Network {
   readonly loadOnlyInlinedPlugins: boolean;
 }
 
+/** What stands in for missing keys. */
+export interface NetworkDefaults {
+  readonly name?: string;
+  /** @default "0.1.0", as the specification has it */
+  readonly version?: string;
+}
+
 /**
- * Reads a network configuration from text or JSON; an object with a top-level `type` is a single plugin. `defaultName`
- * stands in for a missing name. Throws CniError 6 for what is not JSON, CniError 7 with the field for all else.
+ * Reads a network configuration from text or JSON; an object with a top-level `type` is a single plugin. Throws CniError 6
+ * for what is not JSON, CniError 7 with the field for all else.
  */
-export function decodeNetwork(source: string | JsonObject, options: { readonly defaultName?: string } = {}): Network {
+export function decodeNetwork(source: string | JsonObject, options: NetworkDefaults = {}): Network {
   const object = typeof source === "string" ? parseJsonObject(source, "network configuration") : source;
-  const name = checkNetworkName(object["name"] || options.defaultName);
+  const name = checkNetworkName(object["name"] || options.name);
   const single = object["type"] !== undefined;
   const network = {
     name,
-    cniVersion: versionOf(object),
+    cniVersion: versionOf(object, options.version ?? impliedVersion),
     plugins: single ? [decodePlugin(object, name, "")] : decodePlugins(object, name),
     disableCheck: flag(object, "disableCheck", name, false),
     disableGc: flag(object, "disableGC", name, false),
@@ -83,7 +90,7 @@ export function pluginInput(network: Network, plugin: NetworkPlugin, call: Plugi
 }
 
 function wanted(capabilities: unknown, args: JsonObject): JsonObject {
-  if (!isObject(capabilities)) return {};
+  if (!isJsonObject(capabilities)) return {};
   return Object.fromEntries(
     Object.entries(args).filter(([key, value]) => value !== undefined && capabilities[key] === true),
   );
@@ -113,8 +120,8 @@ export function validAttachments(config: JsonObject): readonly ValidAttachment[]
 }
 
 /** Of `cniVersion` and `cniVersions` the highest that we know; where we know none, `cniVersion`, for the plugin to refuse. */
-function versionOf(object: JsonObject): string {
-  const stated = object["cniVersion"] || impliedVersion;
+function versionOf(object: JsonObject, otherwise: string): string {
+  const stated = object["cniVersion"] || otherwise;
   if (typeof stated !== "string") invalid(object["name"], "cniVersion", "a string", kindOf(stated));
   const offered = object["cniVersions"] ?? [];
   if (!Array.isArray(offered)) invalid(object["name"], "cniVersions", "an array of strings", kindOf(offered));
@@ -126,7 +133,7 @@ function decodePlugins(object: JsonObject, name: string): readonly NetworkPlugin
   if (!Array.isArray(plugins)) invalid(name, "plugins", "an array", kindOf(plugins));
   if (plugins.length > pluginsMax) invalid(name, "plugins", `at most ${pluginsMax}`, plugins.length);
   return plugins.map((one: unknown, at) => {
-    if (!isObject(one)) invalid(name, `plugins[${at}]`, "an object", kindOf(one));
+    if (!isJsonObject(one)) invalid(name, `plugins[${at}]`, "an object", kindOf(one));
     return decodePlugin(one, name, `plugins[${at}].`);
   });
 }

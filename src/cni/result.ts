@@ -1,6 +1,6 @@
 import { formatIp, formatPrefix, type Ip, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { CniError, cniCodes } from "./errors.ts";
-import { isObject, kindOf, objectOf } from "./json.ts";
+import { isJsonObject, kindOf, objectOf } from "./json.ts";
 import { resultItemsMax } from "./limits.ts";
 import type { CniDns, CniInterface, CniIp, CniResult, CniRoute, JsonObject } from "./types.ts";
 import { type ResultVersion, resultVersions } from "./versions.ts";
@@ -200,7 +200,7 @@ function items<T>(
   if (value.length > resultItemsMax) fail(at + key, `at most ${resultItemsMax} items`, value.length);
   return value.map((one: unknown, position) => {
     const path = `${at}${key}[${position}]`;
-    return isObject(one) ? decode(one, `${path}.`) : fail(path, "an object", one);
+    return isJsonObject(one) ? decode(one, `${path}.`) : fail(path, "an object", one);
   });
 }
 

@@ -1,0 +1,59 @@
+import { CniError, type CniResult, type JsonObject, type PodRef } from "#cni";
+import { formatPrefix } from "#ip";
+import type { Delegate } from "./types.ts";
+
+/**
+ * CNI_ARGS for a delegate, in the order in which they are written: Kubernetes' own, what the runtime sent, then `MAC` and
+ * `IP` where the annotation asks for them. A key occurs once, with its last value, as every plugin would read it.
+ */
+export function delegateArgs(
+  { selection }: Delegate,
+  call: { readonly containerId: string; readonly pod: PodRef | undefined; readonly args: ReadonlyMap<string, string> },
+): ReadonlyMap<string, string> {
+  const { pod, containerId, args } = call;
+  return new Map([
+    ["IgnoreUnknown", "true"],
+    ...(pod === undefined
+      ? []
+      : ([
+          ["K8S_POD_NAMESPACE", pod.namespace],
+          ["K8S_POD_NAME", pod.name],
+          ["K8S_POD_INFRA_CONTAINER_ID", containerId],
+          ["K8S_POD_UID", pod.uid],
+        ] as const)),
+    ...args,
+    ...(selection?.mac === undefined ? [] : [["MAC", selection.mac] as const]),
+    ...(selection?.ips === undefined ? [] : [["IP", selection.ips.join(",")] as const]),
+  ]);
+}
+
+/**
+ * The values by capability that are offered to a delegate's plugins: what the runtime offered us and, except for the master,
+ * what the annotation asks for. A plugin receives those that it declares (`pluginInput` of #cni).
+ */
+export function capabilityArgs({ master, selection, deviceId }: Delegate, received: JsonObject): JsonObject {
+  if (master) return received;
+  const asked = {
+    portMappings: selection?.portMappings,
+    bandwidth: selection?.bandwidth,
+    ips: selection?.ips,
+    mac: selection?.mac,
+    infinibandGUID: selection?.infinibandGuid,
+    deviceID: deviceId ?? selection?.deviceId,
+  };
+  return { ...received, ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)) };
+}
+
+/** The error that the runtime gets when a delegate's ADD failed; the number of the plugin's own error is kept. */
+export function addFailure(pod: PodRef | undefined, { displayName }: Delegate, error: unknown): CniError {
+  const { cniCode, message, text } = CniError.from(error);
+  const where = `[${pod?.namespace ?? ""}/${pod?.name ?? ""}/${pod?.uid ?? ""}:${displayName}]`;
+  const what = `error adding container to network ${JSON.stringify(displayName)}`;
+  return new CniError(cniCode, `${where}: ${what}: ${message}`, { text, cause: error });
+}
+
+/** The message of the Event `AddedInterface`, or undefined where the delegate's result has nothing to say. */
+export function addedInterfaceMessage({ ifName, displayName }: Delegate, result: CniResult): string | undefined {
+  if (result.interfaces.length === 0 && result.ips.length === 0) return undefined;
+  return `Add ${ifName} [${result.ips.map(({ address }) => formatPrefix(address)).join(" ")}] from ${displayName}`;
+}

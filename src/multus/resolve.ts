@@ -1,0 +1,157 @@
+import { appendPlugins, CniError, cniCodes, decodeNetwork, type Network, parseJsonObject } from "#cni";
+import type { MultusSettings } from "./settings.ts";
+import type { ConfigSource, Nad } from "./types.ts";
+
+/** A device plugin resource of which the delegate wants a device. */
+const resourceAnnotation = "k8s.v1.cni.cncf.io/resourceName";
+
+/** A reference resolved. */
+export interface Resolved {
+  readonly displayName: string;
+  readonly network: Network;
+  readonly resourceName?: string;
+}
+
+/**
+ * Resolves `clusterNetwork` or an entry of `defaultNetworks`. Without a `/` it names a NAD of `multusNamespace`, or where
+ * that is absent or broken a configuration in `confDir`. With a `/` it is a path, never `namespace/name`. Throws CniError 7.
+ */
+export function resolveReference(reference: string, settings: MultusSettings, source: ConfigSource): Resolved {
+  if (reference.includes("/")) return fromPath(reference, settings, source);
+  const { multusNamespace } = settings;
+  const nad = source.nad(multusNamespace, reference);
+  let cause: unknown;
+  try {
+    if (nad !== undefined) return resolveNad(nad, settings, source);
+  } catch (error) {
+    cause = error;
+  }
+  const network = searchByName(reference, settings, source);
+  if (network !== undefined) return { displayName: network.name, network };
+  if (nad !== undefined && isEmpty(nad) && settings.fallbackNetwork !== "") {
+    return fromPath(settings.fallbackNetwork, settings, source);
+  }
+  throw new CniError(
+    cniCodes.invalidConfig,
+    `failed to get clusterNetwork ${reference} in namespace ${multusNamespace}`,
+    cause === undefined ? { details: { searched: settings.confDir } } : { cause },
+  );
+}
+
+/** Resolves what a Pod's annotation names. Throws CniError 7, in the words that users know for a missing NAD. */
+export function resolveSelection(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  settings: MultusSettings,
+  source: ConfigSource,
+): Resolved {
+  const nad = source.nad(namespace, name);
+  if (nad !== undefined) return resolveNad(nad, settings, source);
+  throw new MissingNadError(namespace, name);
+}
+
+/** A Pod names a NAD that does not exist; it gets the Event `NoNetworkFound`. */
+export class MissingNadError extends CniError {
+  constructor(namespace: string, name: string) {
+    super(
+      cniCodes.invalidConfig,
+      `cannot find a network-attachment-definition (${name}) in namespace (${namespace}): not found`,
+      { details: { namespace, name }, text: "create it, or correct the annotation of the Pod" },
+    );
+    this.name = "MissingNadError";
+  }
+}
+
+/** True for a NAD that leaves its configuration to a file. */
+function isEmpty({ spec }: Nad): boolean {
+  return (spec?.config ?? "").trim() === "";
+}
+
+/** The configuration of a NAD: its own, or where it has none that of the file which has the NAD's name. */
+export function resolveNad(nad: Nad, settings: MultusSettings, source: ConfigSource): Resolved {
+  const displayName = `${nad.metadata.namespace}/${nad.metadata.name}`;
+  const resourceName = nad.metadata.annotations?.[resourceAnnotation];
+  return {
+    displayName,
+    network: nadNetwork(nad, displayName, settings, source),
+    ...(resourceName ? { resourceName } : {}),
+  };
+}
+
+function nadNetwork(nad: Nad, displayName: string, settings: MultusSettings, source: ConfigSource): Network {
+  const { name } = nad.metadata;
+  const config = nad.spec?.config ?? "";
+  if (!isEmpty(nad)) {
+    return attempt(`NetworkAttachmentDefinition ${displayName}`, () =>
+      decodeNetwork(config, { name, version: settings.cniVersion }),
+    );
+  }
+  const found = searchByName(name, settings, source);
+  if (found !== undefined) return found;
+  throw new CniError(cniCodes.invalidConfig, `NetworkAttachmentDefinition ${displayName} is empty`, {
+    text: `no configuration in ${settings.confDir} has the name ${name}`,
+  });
+}
+
+/** The first file, by name, whose configuration is called `name`. A file before it that can't be read ends the search. */
+function searchByName(name: string, settings: MultusSettings, source: ConfigSource): Network | undefined {
+  const files = (source.directory(settings.confDir) ?? [])
+    .filter((file) => /\.(conf|json|conflist)$/.test(file))
+    .sort();
+  for (const file of files) {
+    const path = `${settings.confDir}/${file}`;
+    const text = source.file(path);
+    if (text === undefined) continue; // removed since the directory was read
+    const found = attempt(path, () => parseJsonObject(text, "network configuration")["name"] === name);
+    if (found) return loadFile(path, text, settings, source);
+  }
+  return undefined;
+}
+
+function fromPath(path: string, settings: MultusSettings, source: ConfigSource): Resolved {
+  const names = source.directory(path);
+  const [first] = (names ?? []).filter((file) => /\.(conf|conflist)$/.test(file)).sort();
+  const file = names === undefined ? path : first && `${path.replace(/\/+$/, "")}/${first}`;
+  const text = file && source.file(file);
+  if (file === undefined || text === undefined) {
+    throw new CniError(
+      cniCodes.invalidConfig,
+      `failed to get clusterNetwork ${path} in namespace ${settings.multusNamespace}`,
+      { text: names === undefined ? "no such file or directory" : "the directory has no .conf and no .conflist file" },
+    );
+  }
+  const network = loadFile(file, text, settings, source);
+  return { displayName: network.name, network };
+}
+
+/** A configuration file: a `.conflist`, to which plugin files of a directory of its name may belong, or a single plugin. */
+function loadFile(path: string, text: string, settings: MultusSettings, source: ConfigSource): Network {
+  return attempt(path, () => {
+    const config = parseJsonObject(text, "network configuration");
+    if (!path.endsWith(".conflist") && config["type"] === undefined) {
+      throw new CniError(
+        cniCodes.invalidConfig,
+        "a single plugin must have a type; a list belongs into a .conflist file",
+      );
+    }
+    const network = decodeNetwork(config, { version: settings.cniVersion });
+    return network.loadOnlyInlinedPlugins ? network : appendPlugins(network, chainedFiles(path, network.name, source));
+  });
+}
+
+function chainedFiles(listPath: string, name: string, source: ConfigSource): readonly string[] {
+  const directory = `${listPath.slice(0, listPath.lastIndexOf("/"))}/${name}`;
+  return (source.directory(directory) ?? [])
+    .filter((file) => file.endsWith(".conf"))
+    .sort()
+    .flatMap((file) => source.file(`${directory}/${file}`) ?? []);
+}
+
+/** Says of which object or file an error speaks. */
+function attempt<T>(what: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    const { cniCode, message, text } = CniError.from(error);
+    throw new CniError(cniCode, `${what}: ${message}`, { text, cause: error });
+  }
+}

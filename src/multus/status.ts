@@ -1,0 +1,76 @@
+import type { CniInterface, CniResult, JsonObject } from "#cni";
+import { formatIp } from "#ip";
+import { isDefault } from "./routes.ts";
+
+/** Where a Pod's networks are reported (NPWG multi-network specification §5). */
+export const networkStatusAnnotation = "k8s.v1.cni.cncf.io/network-status";
+
+/** What came of one delegate. */
+export interface Attached {
+  readonly displayName: string;
+  readonly master: boolean;
+  readonly result: CniResult;
+  /** The device-info file that its plugin left, as JSON. */
+  readonly deviceInfo?: JsonObject;
+}
+
+/**
+ * The text of the network-status annotation: each entry indented by four spaces, entries joined by `,` within `[` and `]`.
+ * A delegate with one interface has one entry; with more, one for each interface inside the Pod; with none, no entry.
+ */
+export function formatNetworkStatus(attached: readonly Attached[]): string {
+  const entries = attached.flatMap(entriesOf).map((entry) => JSON.stringify(entry, undefined, 4));
+  return `[${entries.join(",")}]`;
+}
+
+function entriesOf(one: Attached): readonly JsonObject[] {
+  const { interfaces, ips } = one.result;
+  const [only, ...more] = interfaces;
+  if (only === undefined) return [];
+  if (more.length === 0) {
+    const shown = only.sandbox === undefined ? undefined : only;
+    return [
+      entry(
+        one,
+        shown,
+        ips.map(({ address }) => formatIp(address.ip)),
+        one.master,
+      ),
+    ];
+  }
+  const inPod = interfaces.flatMap((each, position) => (each.sandbox === undefined ? [] : [{ each, position }]));
+  const last = inPod.at(-1)?.position;
+  const routed = ips.find((ip) => ip.gateway !== undefined && interfaces[ip.interface ?? -1]?.sandbox !== undefined);
+  const defaultAt = routed?.interface ?? inPod[0]?.position;
+  return inPod.map(({ each, position }) => {
+    const own = ips.filter((ip) => (ip.interface ?? last) === position);
+    return entry(
+      one,
+      each,
+      own.map(({ address }) => formatIp(address.ip)),
+      one.master && position === defaultAt,
+    );
+  });
+}
+
+/** Keys in the order in which readers know them; empty ones are left out, but for `dns`. */
+function entry(
+  one: Attached,
+  shown: CniInterface | undefined,
+  ips: readonly string[],
+  isDefaultNet: boolean,
+): JsonObject {
+  // A default route that names no gateway has always been printed like this.
+  const gateways = one.result.routes.filter(isDefault).map(({ gw }) => (gw === undefined ? "<nil>" : formatIp(gw)));
+  return {
+    name: one.displayName,
+    ...(shown === undefined ? {} : { interface: shown.name }),
+    ...(ips.length === 0 ? {} : { ips }),
+    ...(shown?.mac === undefined ? {} : { mac: shown.mac }),
+    ...(shown?.mtuBytes === undefined ? {} : { mtu: shown.mtuBytes }),
+    ...(isDefaultNet ? { default: true } : {}),
+    dns: one.result.dns ?? {},
+    ...(one.deviceInfo === undefined ? {} : { "device-info": one.deviceInfo }),
+    ...(gateways.length === 0 ? {} : { gateway: gateways }),
+  };
+}
