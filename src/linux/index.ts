@@ -6,16 +6,23 @@
  * It will not do policy: which addresses, names and tables are used is the caller's decision. Imports `#ip` and `#base`.
  * `#ovsdb`, the plugins, the agent and the lab may import it.
  */
-import type { Ip } from "#ip";
-import type { Netns } from "./netns.ts";
-import type { Address } from "./rtnl/address.ts";
-import type { Neighbour } from "./rtnl/neighbour.ts";
-import type { Route } from "./rtnl/route.ts";
-import type { Rule } from "./rtnl/rule.ts";
-import type { Link } from "./rtnl/types.ts";
 
+export { announce } from "./announce.ts";
+export { type ArpPacket, broadcastMac, decodeArp, encodeArp, etherTypeArp, gratuitousArp } from "./arp.ts";
 export { LinuxError } from "./errors.ts";
+export { readTxChecksum, setTxChecksum } from "./ethtool.ts";
 export { formatMac, parseMac, randomMac } from "./mac.ts";
+export { monitor, type NetworkEvent, type NetworkTopic } from "./monitor.ts";
+export {
+  allNodes,
+  decodeNdp,
+  encodeNdp,
+  etherTypeIpv6,
+  multicastMac,
+  type NdpPacket,
+  solicitedNode,
+  unsolicitedAdvertisement,
+} from "./ndp.ts";
 export {
   createNetns,
   deleteNetns,
@@ -26,6 +33,10 @@ export {
   readNetnsId,
   sameNetns,
 } from "./netns.ts";
+export { ensureReplyMarks, hasReplyMarks } from "./nft/reply-marks.ts";
+export { type Frame, PacketSocket } from "./packet-socket.ts";
+export { type ProbeOptions, probe } from "./probe.ts";
+export { bootId, setParentDeathSignal } from "./process.ts";
 export type { AddAddressOptions, Address } from "./rtnl/address.ts";
 export type { Batch } from "./rtnl/batch.ts";
 export { bondOptionNames } from "./rtnl/link.ts";
@@ -37,39 +48,4 @@ export { mainTable } from "./rtnl/route.ts";
 export { Rtnl } from "./rtnl/rtnl.ts";
 export type { Rule, RuleSpec } from "./rtnl/rule.ts";
 export type { Link, LinkChange, LinkKind, LinkSpec, VethEnd, VethPair, VethSpec } from "./rtnl/types.ts";
-
-export type NetworkTopic = "links" | "addresses" | "routes" | "rules" | "neighbours";
-export type NetworkEvent =
-  | { readonly kind: "link"; readonly action: "new" | "delete"; readonly link: Link }
-  | { readonly kind: "address"; readonly action: "new" | "delete"; readonly address: Address }
-  | { readonly kind: "route"; readonly action: "new" | "delete"; readonly route: Route }
-  | { readonly kind: "rule"; readonly action: "new" | "delete"; readonly rule: Rule }
-  | { readonly kind: "neighbour"; readonly action: "new" | "delete"; readonly neighbour: Neighbour }
-  /** The kernel dropped events: list again. */
-  | { readonly kind: "overrun" };
-/** Subscribed when it returns (list after that), ends when the signal aborts. The kernel's socket buffer is the only queue. */
-export declare function monitor(
-  netns: Netns,
-  options: { readonly topics: readonly NetworkTopic[]; readonly signal: AbortSignal },
-): AsyncIterable<NetworkEvent>;
-
-/** TX checksum offload of an interface (ETHTOOL_STXCSUM). */
-export declare function setTxChecksum(netns: Netns, ifname: string, on: boolean): void;
-export declare function readTxChecksum(netns: Netns, ifname: string): boolean;
-
-/** `key` with slashes, below /proc/sys: `net/ipv4/conf/eth0.100/rp_filter`. undefined where the kernel has no such key. */
-export declare function readSysctl(netns: Netns, key: string): string | undefined;
-/** Returns false where the kernel has no such key. */
-export declare function writeSysctl(netns: Netns, key: string, value: string | number): boolean;
-
-/** Gratuitous ARP (request form) and unsolicited neighbour advertisements for the interface's own addresses. */
-export declare function announce(netns: Netns, ifname: string, addresses: readonly Ip[]): void;
-
-/** nf_tables marks that make replies leave through the interface by which the connection came. Idempotent. */
-export declare function ensureReplyMarks(netns: Netns, ifname: string, mark: number): void;
-export declare function hasReplyMarks(netns: Netns, ifname: string, mark: number): boolean;
-
-/** The signal which this process gets when its parent ends; 0 clears it. */
-export declare function setParentDeathSignal(signal: NodeJS.Signals | 0): void;
-/** Differs after each boot of the machine. */
-export declare function bootId(): string;
+export { readSysctl, writeSysctl } from "./sysctl.ts";

@@ -17,6 +17,8 @@ export interface Libc {
   sendto(fd: number, bytes: Uint8Array, flags: number, address: Uint8Array | null): number;
   /** The same on a pool thread, for requests which the kernel works on for long. The errno is lost there: -1 is -EIO. */
   sendLater(fd: number, bytes: Uint8Array): Promise<number>;
+  read(fd: number, bytes: Uint8Array): number;
+  write(fd: number, bytes: Uint8Array): number;
   /** Fills `bytes`, and `sender` where given. */
   recvfrom(fd: number, bytes: Uint8Array, flags: number, sender: Uint8Array | null): number;
   close(fd: number): number;
@@ -46,6 +48,8 @@ const declare = {
   setsockopt: library.func("int setsockopt(int, int, int, void *, uint32_t)"),
   sendto: library.func("intptr_t sendto(int, void *, uintptr_t, int, void *, uint32_t)"),
   recvfrom: library.func("intptr_t recvfrom(int, void *, uintptr_t, int, void *, void *)"),
+  read: library.func("intptr_t read(int, void *, uintptr_t)"),
+  write: library.func("intptr_t write(int, void *, uintptr_t)"),
   close: library.func("int close(int)"),
   poll: library.func("int poll(void *, ulong, int)"),
   eventfd: library.func("int eventfd(uint, int)"),
@@ -87,6 +91,8 @@ export const libc: Libc = {
   sendLater: (fd, bytes) => later(declare.sendto, fd, bytes, bytes.length, 0, null, 0),
   recvfrom: (fd, bytes, flags, sender) =>
     result(declare.recvfrom(fd, bytes, bytes.length, flags, sender, sender === null ? null : lengthOf(sender))),
+  read: (fd, bytes) => result(declare.read(fd, bytes, bytes.length)),
+  write: (fd, bytes) => result(declare.write(fd, bytes, bytes.length)),
   close: (fd) => result(declare.close(fd)),
   closeLater: async (fd) => void (await later(declare.close, fd)),
   pollLater: (pollfds) => later(declare.poll, pollfds, pollfds.length / 8, -1),

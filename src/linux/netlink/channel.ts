@@ -65,6 +65,17 @@ export class Channel implements Disposable {
   }
 
   /**
+   * One transaction of nfnetlink: all or nothing, between the messages that open and close it. The kernel answers only
+   * what lies between; a transaction that it refuses as a whole is an error of the opening message.
+   */
+  transact(open: Request, requests: readonly Request[], close: Request): readonly Reply[] {
+    const all = [open, ...requests, close];
+    const { first, bytes } = this.#encode(all, (index) => (index === requests.length ? flags.ack : 0));
+    this.#transport.send(bytes);
+    return this.#collect(all, first, requests.length);
+  }
+
+  /**
    * Like exchange, but the thread does not wait while the kernel works. For a channel that does nothing else meanwhile,
    * and at most 128 requests.
    */
@@ -75,10 +86,10 @@ export class Channel implements Disposable {
     return this.#collect(requests, first);
   }
 
-  /** Receives until the last request is answered. */
-  #collect(requests: readonly Request[], first: number): readonly Reply[] {
-    const last = requests.length - 1;
+  /** Receives until the request that asked for it is acknowledged, or the first failed where others depend on it. */
+  #collect(requests: readonly Request[], first: number, last = requests.length - 1): readonly Reply[] {
     const replies = requests.map(() => ({ error: undefined as LinuxError | undefined, bodies: [] as Uint8Array[] }));
+    const opensTransaction = last < requests.length - 1;
     for (;;) {
       for (const message of this.#receive(requests)) {
         const index = (message.sequence - first) >>> 0;
@@ -90,7 +101,7 @@ export class Channel implements Disposable {
           continue;
         }
         reply.error = toError(message, request);
-        if (index === last) return replies;
+        if (index === last || (index === 0 && opensTransaction)) return replies;
       }
     }
   }

@@ -1,0 +1,127 @@
+import { LinuxError } from "./errors.ts";
+import { libc } from "./libc.ts";
+import { openNetlinkSocket, protocols, receiveFrom } from "./netlink/channel.ts";
+import { decodeMessages, type Message } from "./netlink/message.ts";
+import type { Netns } from "./netns.ts";
+import { poller } from "./poller.ts";
+import { type Address, decodeAddress } from "./rtnl/address.ts";
+import { decodeLink } from "./rtnl/link.ts";
+import { decodeNeighbour, type Neighbour } from "./rtnl/neighbour.ts";
+import { types } from "./rtnl/request.ts";
+import { decodeRoute, type Route } from "./rtnl/route.ts";
+import { decodeRule, type Rule } from "./rtnl/rule.ts";
+import type { Link } from "./rtnl/types.ts";
+
+export type NetworkTopic = keyof typeof groups;
+
+/** What changed in a namespace. A change of something that exists is `new` too. */
+export type NetworkEvent =
+  | { readonly kind: "link"; readonly action: Action; readonly link: Link }
+  | { readonly kind: "address"; readonly action: Action; readonly address: Address }
+  | { readonly kind: "route"; readonly action: Action; readonly route: Route }
+  | { readonly kind: "rule"; readonly action: Action; readonly rule: Rule }
+  | { readonly kind: "neighbour"; readonly action: Action; readonly neighbour: Neighbour }
+  /** The kernel dropped events because they were read too slowly: list again. */
+  | { readonly kind: "overrun" };
+type Action = "new" | "delete";
+
+/** Multicast groups of <linux/rtnetlink.h> by topic, IPv4's and IPv6's. */
+const groups = { links: [1], addresses: [5, 9], routes: [7, 11], rules: [8, 19], neighbours: [3] } as const;
+
+/** The largest notification (a link with all its attributes) is a few KB. */
+const receiveBytes = 65_536;
+
+/**
+ * Changes in a namespace as they happen. Subscribed when this returns, so that a list made afterwards misses nothing.
+ * Ends, and closes its socket, when the signal aborts or the reader stops. The kernel's socket buffer is the only queue;
+ * one reader.
+ */
+export function monitor(
+  netns: Netns,
+  { topics, signal }: { readonly topics: readonly NetworkTopic[]; readonly signal: AbortSignal },
+): AsyncIterable<NetworkEvent> {
+  signal.throwIfAborted();
+  const mask = topics.flatMap((topic) => groups[topic]).reduce((bits, group) => bits | (1 << (group - 1)), 0);
+  const { fd } = netns.enter(() => openNetlinkSocket(protocols.route, mask >>> 0));
+  const close = () => {
+    signal.removeEventListener("abort", close);
+    libc.close(fd);
+  };
+  signal.addEventListener("abort", close, { once: true });
+  return { [Symbol.asyncIterator]: () => read(fd, signal, close) };
+}
+
+async function* read(
+  fd: number,
+  signal: AbortSignal,
+  close: () => void,
+): AsyncGenerator<NetworkEvent, void, undefined> {
+  const buffer = new Uint8Array(new ArrayBuffer(receiveBytes));
+  try {
+    while (!signal.aborted) {
+      const events = receive(fd, buffer);
+      for (const event of events) {
+        yield event;
+        if (signal.aborted) return;
+      }
+      if (events.length === 0) await poller.readable(fd, { signal });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    if (!signal.aborted) close();
+  }
+}
+
+/** The events of the next datagrams that have any; none where nothing waits. */
+function receive(fd: number, buffer: Uint8Array): readonly NetworkEvent[] {
+  for (;;) {
+    try {
+      const { bytes, senderPort } = receiveFrom(fd, buffer, true);
+      if (senderPort !== 0) continue;
+      const events = decodeMessages(bytes.slice()).map(decodeEvent);
+      const known = events.filter((event) => event !== undefined);
+      if (known.length > 0) return known;
+    } catch (error) {
+      if (error instanceof LinuxError && error.code === "EAGAIN") return [];
+      if (error instanceof LinuxError && error.code === "ENOBUFS") return [{ kind: "overrun" }];
+      throw error;
+    }
+  }
+}
+
+function decodeEvent({ type, body }: Message): NetworkEvent | undefined {
+  switch (type) {
+    case types.newLink:
+    case types.deleteLink:
+      return linkEvent(type, body);
+    case types.newAddress:
+    case types.deleteAddress: {
+      const address = decodeAddress(body);
+      return address && { kind: "address", action: type === types.newAddress ? "new" : "delete", address };
+    }
+    case types.newRoute:
+    case types.deleteRoute: {
+      const route = decodeRoute(body);
+      return route && { kind: "route", action: type === types.newRoute ? "new" : "delete", route };
+    }
+    case types.newRule:
+    case types.deleteRule: {
+      const rule = decodeRule(body);
+      return rule && { kind: "rule", action: type === types.newRule ? "new" : "delete", rule };
+    }
+    case types.newNeighbour:
+    case types.deleteNeighbour: {
+      const neighbour = decodeNeighbour(body);
+      return neighbour && { kind: "neighbour", action: type === types.newNeighbour ? "new" : "delete", neighbour };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** A bridge reports its ports as links of family AF_BRIDGE, without most attributes: not the link itself. */
+function linkEvent(type: number, body: Uint8Array): NetworkEvent | undefined {
+  if (body[0] !== 0) return undefined;
+  return { kind: "link", action: type === types.newLink ? "new" : "delete", link: decodeLink(body) };
+}

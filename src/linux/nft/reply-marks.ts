@@ -1,0 +1,164 @@
+import { codeOf, SpiderError } from "#base";
+import { LinuxError } from "../errors.ts";
+import { Attributes, MessageWriter } from "../netlink/attributes.ts";
+import { Channel, openTransport, protocols, type Request } from "../netlink/channel.ts";
+import { flags } from "../netlink/message.ts";
+import type { Netns } from "../netns.ts";
+import { addMark, connectionIsNew, type Expression, fromInterface, hasMark } from "./expressions.ts";
+
+const table = "spiderpool";
+const familyInet = 1;
+const subsystem = 10;
+const batchBegin = 0x10;
+const batchEnd = 0x11;
+const types = { newTable: 0, deleteTable: 2, newChain: 3, newRule: 6, getRule: 7 } as const;
+const ruleAttributes = { table: 1, chain: 2, expressions: 4, userData: 7 } as const;
+const chainAttributes = { table: 1, name: 3, hook: 4, type: 7 } as const;
+/** In a rule's user data, nft(8) shows this type as the comment. */
+const commentType = 0;
+
+/** Where packets are seen; the priority is that of iptables' mangle table. "route" looks the route up again after a change. */
+const chains = [
+  { name: "prerouting", type: "filter", hook: 0 },
+  { name: "output", type: "route", hook: 3 },
+] as const;
+const manglePriority = -150;
+
+interface MarkRule {
+  readonly chain: (typeof chains)[number]["name"];
+  readonly expressions: readonly Expression[];
+}
+
+/**
+ * Connections that come in by an interface get a bit of their mark set, and the replies carry it, so that a rule
+ * `fwmark MARK/MARK lookup TABLE` can send them back by that interface. Other bits are left alone.
+ */
+function markRules(ifname: string, mark: number): readonly MarkRule[] {
+  return [
+    {
+      chain: "prerouting",
+      expressions: [...fromInterface(ifname), ...connectionIsNew, ...addMark("meta", mark)],
+    },
+    { chain: "prerouting", expressions: [...hasMark("meta", mark), ...addMark("ct", mark)] },
+    { chain: "output", expressions: [...hasMark("ct", mark), ...addMark("meta", mark)] },
+  ];
+}
+
+/**
+ * Sees to it that the namespace has the rules for `ifname`, and no others, in table `inet spiderpool`. One transaction, and
+ * none where they are there. Throws NF_TABLES_MISSING where the kernel lacks nf_tables or connection tracking.
+ */
+export function ensureReplyMarks(netns: Netns, ifname: string, mark: number): void {
+  withChannel(netns, (channel) => {
+    if (isInPlace(channel, netns, ifname, mark)) return;
+    const replies = channel.transact(
+      message(batchBegin, 0, (body) => body, 0, "open a transaction", netns),
+      replaceTable(netns, ifname, mark),
+      message(batchEnd, 0, (body) => body, 0, "close a transaction", netns),
+    );
+    const failure = replies.find(({ error }) => error !== undefined)?.error;
+    if (failure !== undefined) throw failure;
+  });
+}
+
+/** Whether they are there. */
+export function hasReplyMarks(netns: Netns, ifname: string, mark: number): boolean {
+  return withChannel(netns, (channel) => isInPlace(channel, netns, ifname, mark));
+}
+
+/** Adding the table first lets the delete succeed where there was none. */
+function replaceTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
+  const named = (body: MessageWriter) => body.putText(1, table);
+  return [
+    nft(types.newTable, flags.create, named, `add table ${table}`, netns),
+    nft(types.deleteTable, 0, named, `delete table ${table}`, netns),
+    nft(types.newTable, flags.create, named, `add table ${table}`, netns),
+    ...chains.map((chain) => {
+      const build = (body: MessageWriter) =>
+        body
+          .putText(chainAttributes.table, table)
+          .putText(chainAttributes.name, chain.name)
+          .nest(chainAttributes.hook, (hook) => hook.putU32be(1, chain.hook).putU32be(2, manglePriority))
+          .putText(chainAttributes.type, chain.type);
+      return nft(types.newChain, flags.create, build, `add chain ${chain.name}`, netns);
+    }),
+    ...markRules(ifname, mark).map(({ chain, expressions }) => {
+      const build = (body: MessageWriter) =>
+        body
+          .putText(ruleAttributes.table, table)
+          .putText(ruleAttributes.chain, chain)
+          .nest(ruleAttributes.expressions, (list) => {
+            for (const write of expressions) write(list);
+          })
+          .putBytes(ruleAttributes.userData, encodeComment(comment(ifname, mark)));
+      return nft(types.newRule, flags.create | flags.append, build, `add a rule to chain ${chain}`, netns);
+    }),
+  ];
+}
+
+/** The comment tells whose rules they are: the kernel does not give expressions back as they were sent. */
+function isInPlace(channel: Channel, netns: Netns, ifname: string, mark: number): boolean {
+  const build = (body: MessageWriter) => body.putText(ruleAttributes.table, table);
+  const bodies = dumpOrNone(channel, nft(types.getRule, 0, build, "list rules", netns));
+  const expected = encodeComment(comment(ifname, mark));
+  const found = bodies.filter((body) => {
+    const attributes = new Attributes(body, 4);
+    const userData = attributes.bytes(ruleAttributes.userData);
+    return attributes.text(ruleAttributes.table) === table && userData !== undefined && expected.equals(userData);
+  });
+  return found.length === markRules(ifname, mark).length && found.length === bodies.length;
+}
+
+function dumpOrNone(channel: Channel, request: Request): readonly Uint8Array[] {
+  try {
+    return channel.dump(request);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return [];
+    throw error;
+  }
+}
+
+function comment(ifname: string, mark: number): string {
+  return `replies to ${ifname}, mark 0x${mark.toString(16)}`;
+}
+
+/** Type, length, text and NUL. */
+function encodeComment(text: string): Buffer {
+  return Buffer.concat([Buffer.from([commentType, Buffer.byteLength(text) + 1]), Buffer.from(`${text}\0`)]);
+}
+
+type Build = (body: MessageWriter) => MessageWriter;
+
+function nft(type: number, extraFlags: number, build: Build, what: string, netns: Netns): Request {
+  return message((subsystem << 8) | type, extraFlags, build, familyInet, what, netns);
+}
+
+/** `struct nfgenmsg`: family, version, and the subsystem in network order where a transaction opens or closes. */
+function message(type: number, extraFlags: number, build: Build, family: number, what: string, netns: Netns): Request {
+  const body = new MessageWriter()
+    .u8(family)
+    .u8(0)
+    .u16(family === 0 ? subsystem << 8 : 0);
+  return {
+    type,
+    flags: extraFlags,
+    body: build(body).finish(),
+    attempted: () => `${what} of nf_tables in ${netns.path}`,
+  };
+}
+
+/** What the kernel answers where a part is not there: the protocol, the subsystem, an expression or a chain type. */
+const missing: readonly string[] = ["EPROTONOSUPPORT", "EOPNOTSUPP", "ENOENT", "EAFNOSUPPORT"];
+
+function withChannel<T>(netns: Netns, act: (channel: Channel) => T): T {
+  try {
+    using channel = new Channel(netns.enter(() => openTransport(protocols.netfilter)));
+    return act(channel);
+  } catch (cause) {
+    if (!(cause instanceof LinuxError) || !missing.includes(cause.code)) throw cause;
+    throw new SpiderError("NF_TABLES_MISSING", "the kernel lacks nf_tables or its connection tracking", {
+      details: { netns: netns.path },
+      cause,
+    });
+  }
+}

@@ -1,0 +1,90 @@
+import type { Signal } from "#base";
+import { LinuxError, must } from "./errors.ts";
+import { libc } from "./libc.ts";
+import { parseMac } from "./mac.ts";
+import type { Netns } from "./netns.ts";
+import { poller } from "./poller.ts";
+
+const afPacket = 17;
+const rawCloexecNonblock = 3 | 0o2004000;
+const ethernetBytes = 14;
+const frameBytesMax = 65_536;
+const eagain = 11;
+
+/** One Ethernet frame without its checksum. */
+export interface Frame {
+  readonly destination: string;
+  readonly source: string;
+  readonly etherType: number;
+  readonly payload: Uint8Array;
+}
+
+/** Ethernet frames of one EtherType on one interface; close it with `close`, which does not wait. */
+export class PacketSocket {
+  readonly mac: string;
+  readonly #fd: number;
+  readonly #index: number;
+  readonly #attempted: string;
+  readonly #buffer = Buffer.from(new ArrayBuffer(frameBytesMax));
+
+  private constructor(fd: number, index: number, mac: string, attempted: string) {
+    this.#fd = fd;
+    this.#index = index;
+    this.mac = mac;
+    this.#attempted = attempted;
+  }
+
+  /** Throws LinuxError ENODEV where there is no such interface, RangeError where it has no Ethernet address. */
+  static open(netns: Netns, ifname: string, etherType: number): PacketSocket {
+    const attempted = `packets on ${ifname} in ${netns.path}`;
+    const link = netns.rtnl.link(ifname);
+    if (link === undefined) throw new LinuxError(19, attempted);
+    if (link.mac === undefined) throw new RangeError(`not an Ethernet interface: ${ifname} in ${netns.path}`);
+    const fd = netns.enter(() => must(libc.socket(afPacket, rawCloexecNonblock, 0), attempted));
+    // Bound to type and interface in one step: a socket made with a protocol would see every interface until bound.
+    const returned = libc.bind(fd, socketAddress(link.index, etherType));
+    if (returned < 0) void libc.closeLater(fd);
+    must(returned, attempted);
+    return new PacketSocket(fd, link.index, link.mac, attempted);
+  }
+
+  /** From the interface's own address, of any EtherType. Throws LinuxError (`ENETDOWN`). */
+  send({ destination, etherType, payload }: Omit<Frame, "source">): void {
+    const frame = Buffer.alloc(ethernetBytes + payload.length);
+    frame.set(parseMac(destination), 0);
+    frame.set(parseMac(this.mac), 6);
+    frame.writeUInt16BE(etherType, 12);
+    frame.set(payload, ethernetBytes);
+    must(libc.sendto(this.#fd, frame, 0, socketAddress(this.#index, etherType)), `send ${this.#attempted}`);
+  }
+
+  /** The payload of the next frame, own ones left out. */
+  async receive({ signal }: Signal): Promise<Uint8Array> {
+    const own = Buffer.from(parseMac(this.mac));
+    for (;;) {
+      signal.throwIfAborted();
+      const length = libc.recvfrom(this.#fd, this.#buffer, 0, null);
+      if (length === -eagain) {
+        await poller.readable(this.#fd, { signal });
+        continue;
+      }
+      must(length, `receive ${this.#attempted}`);
+      if (length < ethernetBytes || own.equals(this.#buffer.subarray(6, 12))) continue;
+      return Uint8Array.from(this.#buffer.subarray(ethernetBytes, length));
+    }
+  }
+
+  /** Resolves when the kernel has let go of it: an RCU grace period, spent on a pool thread. */
+  close(): Promise<void> {
+    return libc.closeLater(this.#fd);
+  }
+}
+
+/** `struct sockaddr_ll` without a hardware address. */
+function socketAddress(index: number, etherType: number): Uint8Array {
+  const address = Buffer.alloc(20);
+  address.writeUInt16LE(afPacket, 0);
+  address.writeUInt16BE(etherType, 2);
+  address.writeInt32LE(index, 4);
+  return address;
+}
