@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { formatDuration } from "./age.ts";
+import { builtinColumns } from "./columns.ts";
+import { parseJsonPath } from "./jsonpath.ts";
+import { parseLabelSelector } from "./selectors.ts";
+import type { KubeObject } from "./types.ts";
+
+void describe("formatDuration", () => {
+  const [minute, hour, day] = [60, 3600, 86400];
+  const rows: [number, string][] = [
+    [0, "0s"],
+    [119, "119s"],
+    [2 * minute, "2m"],
+    [5 * minute + 3, "5m3s"],
+    [179 * minute + 59, "179m"],
+    [3 * hour + 5 * minute, "3h5m"],
+    [47 * hour, "47h"],
+    [2 * day + 4 * hour, "2d4h"],
+    [9 * day + hour, "9d"],
+    [2 * 365 * day + 5 * day, "2y5d"],
+    [-5, "<invalid>"],
+  ];
+  for (const [seconds, text] of rows) {
+    void it(`writes ${seconds} s as ${text}`, () => assert.equal(formatDuration(seconds * 1000), text));
+  }
+});
+
+void describe("parseJsonPath", () => {
+  const value = {
+    a: { "b.c": [1, 2, { d: "x" }] },
+    list: [
+      { type: "A", v: 1 },
+      { type: "B", v: 2 },
+    ],
+  };
+  const rows: [string, unknown[]][] = [
+    [".a['b\\.c'][0]", [1]],
+    [".a['b.c'][-1].d", ["x"]],
+    [".a.b\\.c[0]", [1]],
+    [".list[*].v", [1, 2]],
+    ['.list[?(@.type=="B")].v', [2]],
+    [".none.deep[3]", []],
+  ];
+  for (const [path, found] of rows) {
+    void it(`finds ${JSON.stringify(found)} at ${path}`, () => assert.deepEqual(parseJsonPath(path)(value), found));
+  }
+  void it("refuses what it does not know", () => assert.throws(() => parseJsonPath("..a"), { code: "LAB_BAD_CRD" }));
+});
+
+void describe("parseLabelSelector", () => {
+  const labels = { app: "web", "a.b/c": "1", n: "5" };
+  for (const text of [
+    "",
+    "app=web",
+    "app==web,n",
+    "app!=db",
+    "x!=1",
+    "app in (db, web)",
+    "x notin (1,2)",
+    "!x",
+    "n>4,n<6",
+    "a.b/c=1",
+  ]) {
+    void it(`matches with "${text}"`, () => assert.equal(parseLabelSelector(text)(labels), true));
+  }
+  for (const text of ["app=db", "app!=web", "app in (a,b),n", "app notin (web)", "!app", "x", "n>5", "app=web,x"]) {
+    void it(`does not match with "${text}"`, () => assert.equal(parseLabelSelector(text)(labels), false));
+  }
+  void it("refuses what it cannot read", () => assert.throws(() => parseLabelSelector("a in b"), { status: 400 }));
+});
+
+void describe("the Pod's STATUS column", () => {
+  const status = (fields: object, metadata: object = {}) => {
+    const pod = {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata,
+      spec: { initContainers: [{}, {}], containers: [{}] },
+      status: fields,
+    };
+    const column = builtinColumns["pods"]?.find(({ name }) => name === "Status");
+    return column?.cell(pod as unknown as KubeObject, 0);
+  };
+  const waiting = (reason: string) => ({ state: { waiting: { reason } } });
+  const ended = { state: { terminated: { exitCode: 0, reason: "Completed" } } };
+  const rows: [string, object, object?][] = [
+    ["Pending", { phase: "Pending" }],
+    ["ContainerCreating", { phase: "Pending", containerStatuses: [waiting("ContainerCreating")] }],
+    ["Running", { phase: "Running", containerStatuses: [{ ready: true, state: { running: {} } }] }],
+    ["CrashLoopBackOff", { phase: "Running", containerStatuses: [waiting("CrashLoopBackOff")] }],
+    ["Completed", { phase: "Succeeded", containerStatuses: [ended] }],
+    ["Error", { phase: "Failed", containerStatuses: [{ state: { terminated: { exitCode: 1, reason: "Error" } } }] }],
+    ["Init:1/2", { phase: "Pending", initContainerStatuses: [ended, { state: { running: {} } }] }],
+    ["Init:ErrImagePull", { phase: "Pending", initContainerStatuses: [waiting("ErrImagePull")] }],
+    ["Evicted", { phase: "Failed", reason: "Evicted" }],
+    ["Terminating", { phase: "Running" }, { deletionTimestamp: "2026-01-01T00:00:00Z" }],
+  ];
+  for (const [text, fields, metadata] of rows) {
+    void it(`says ${text}`, () => assert.equal(status(fields, metadata), text));
+  }
+});

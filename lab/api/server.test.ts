@@ -1,0 +1,360 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ManualClock } from "../../src/base/testing/manual-clock.ts";
+import { at, createApiServer, createLabClient, type KubeObject, listAt, textAt } from "./index.ts";
+import { call, getAs } from "./testing/call.ts";
+import { widgetCrd } from "./testing/widgets.ts";
+
+const clock = new ManualClock();
+const setUp = () => {
+  const api = createApiServer({ crds: [widgetCrd], clock });
+  return { api, client: createLabClient({ api }, { clock }) };
+};
+const configMap = (name: string, extra: object = {}) => ({
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name, namespace: "default", ...extra },
+});
+const pod = (name: string, spec: object = {}, extra: object = {}) => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name, namespace: "default", ...extra },
+  spec: { containers: [{ name: "c", image: "i:1" }], ...spec },
+});
+const widget = (name: string, spec: object = { mode: "slow" }) => ({
+  apiVersion: "lab.example.com/v1",
+  kind: "Widget",
+  metadata: { name, namespace: "default" },
+  spec,
+});
+const maps = "/api/v1/namespaces/default/configmaps";
+const pods = "/api/v1/namespaces/default/pods";
+const widgets = "/apis/lab.example.com/v1/namespaces/default/widgets";
+
+void describe("writing objects", () => {
+  void it("refuses a second object of the same name and an update that missed a change", async () => {
+    const { api } = setUp();
+    const first = await call(api, "POST", maps, configMap("a"));
+    assert.equal(first.status, 201);
+    const again = await call(api, "POST", maps, configMap("a"));
+    assert.deepEqual([again.status, again.body["reason"]], [409, "AlreadyExists"]);
+    assert.equal(again.body["message"], 'configmaps "a" already exists');
+    await call(api, "PUT", `${maps}/a`, { ...first.body, data: { x: "1" } });
+    const late = await call(api, "PUT", `${maps}/a`, { ...first.body, data: { x: "2" } });
+    assert.deepEqual([late.status, late.body["reason"]], [409, "Conflict"]);
+    assert.equal(
+      late.body["message"],
+      'Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again',
+    );
+  });
+
+  void it("writes nothing when nothing differs, and nothing on a dry run", async () => {
+    const { api } = setUp();
+    const { body } = await call(api, "POST", maps, configMap("a"));
+    const same = await call(api, "PUT", `${maps}/a`, body);
+    assert.equal(textAt(same.body, "metadata", "resourceVersion"), textAt(body, "metadata", "resourceVersion"));
+    const dry = await call(api, "PATCH", `${maps}/a?dryRun=All`, { data: { x: "1" } }, "application/merge-patch+json");
+    assert.equal(at(dry.body, "data", "x"), "1");
+    assert.equal(at((await call(api, "GET", `${maps}/a`)).body, "data"), undefined);
+    assert.equal((await call(api, "POST", `${maps}?dryRun=All`, configMap("b"))).status, 201);
+    assert.equal((await call(api, "GET", `${maps}/b`)).status, 404);
+    assert.equal((await call(api, "DELETE", `${maps}/a?dryRun=All`)).status, 200);
+    assert.equal((await call(api, "GET", `${maps}/a`)).status, 200);
+  });
+
+  void it("makes names from generateName and refuses bad names, unknown namespaces and foreign kinds", async () => {
+    const { api } = setUp();
+    const made = await call(api, "POST", maps, configMap("", { generateName: "x-" }));
+    assert.match(textAt(made.body, "metadata", "name"), /^x-[bcdfghjklmnpqrstvwxz2456789]{5}$/);
+    const bad = await call(api, "POST", maps, configMap("A_b"));
+    assert.equal(bad.status, 422);
+    assert.match(
+      String(bad.body["message"]),
+      /^ConfigMap "A_b" is invalid: metadata\.name: Invalid value: "A_b": a lowercase RFC 1123/,
+    );
+    const elsewhere = await call(
+      api,
+      "POST",
+      "/api/v1/namespaces/none/configmaps",
+      configMap("a", { namespace: "none" }),
+    );
+    assert.deepEqual([elsewhere.status, elsewhere.body["message"]], [404, 'namespaces "none" not found']);
+    assert.equal((await call(api, "POST", maps, pod("a"))).status, 400);
+  });
+
+  void it("counts generations by spec where status is a subresource, and keeps the two apart", async () => {
+    const { api } = setUp();
+    const { body: made } = await call(api, "POST", widgets, { ...widget("a"), status: { count: 9 } });
+    assert.deepEqual([at(made, "metadata", "generation"), made["status"]], [1, undefined]);
+    const { body: stated } = await call(api, "PUT", `${widgets}/a/status`, { ...made, spec: {}, status: { count: 1 } });
+    assert.deepEqual([at(stated, "metadata", "generation"), stated["status"]], [1, { count: 1 }]);
+    assert.equal(at(stated, "spec", "mode"), "slow");
+    const { body: labelled } = await call(api, "PUT", `${widgets}/a`, {
+      ...stated,
+      status: {},
+      metadata: { ...(stated["metadata"] as object), labels: { a: "b" } },
+    });
+    assert.deepEqual([at(labelled, "metadata", "generation"), labelled["status"]], [1, { count: 1 }]);
+    const patch = await call(api, "PATCH", `${widgets}/a`, { spec: { mode: "fast" } }, "application/merge-patch+json");
+    assert.equal(at(patch.body, "metadata", "generation"), 2);
+  });
+
+  void it("asks for a resourceVersion in updates of custom resources only", async () => {
+    const { api } = setUp();
+    await call(api, "POST", widgets, widget("a"));
+    const refused = await call(api, "PUT", `${widgets}/a`, widget("a", { mode: "fast" }));
+    assert.equal(
+      refused.body["message"],
+      'Widget.lab.example.com "a" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update',
+    );
+    await call(api, "POST", maps, configMap("a"));
+    assert.equal((await call(api, "PUT", `${maps}/a`, { ...configMap("a"), data: { a: "b" } })).status, 200);
+  });
+
+  void it("serves a custom resource in each version, warns of unknown fields and drops them", async () => {
+    const { api } = setUp();
+    const made = await call(api, "POST", widgets, widget("a", { mode: "slow", x: 1 }));
+    assert.equal(made.headers["warning"], '299 - "unknown field \\"spec.x\\""');
+    assert.equal(at(made.body, "spec", "x"), undefined);
+    const beta = await call(api, "GET", "/apis/lab.example.com/v1beta1/namespaces/default/widgets/a");
+    assert.equal(beta.body["apiVersion"], "lab.example.com/v1beta1");
+  });
+
+  void it("refuses bodies that it cannot read", async () => {
+    const { api } = setUp();
+    const raw = (body: Uint8Array, type = "application/json", method = "POST", path = maps) =>
+      api.handle({ method, path, headers: { "content-type": type }, body });
+    assert.equal((await raw(Buffer.from("{"))).status, 400);
+    assert.equal((await raw(Buffer.from("[]"))).status, 400);
+    assert.equal((await raw(Buffer.from("k8s"), "application/vnd.kubernetes.protobuf")).status, 415);
+    assert.equal((await raw(Buffer.alloc(3 * 1024 * 1024 + 1))).status, 413);
+    await call(api, "POST", maps, configMap("a"));
+    assert.equal((await raw(Buffer.from("{}"), "application/apply-patch+yaml", "PATCH", `${maps}/a`)).status, 415);
+    await call(api, "POST", widgets, widget("a"));
+    assert.equal((await call(api, "PATCH", `${widgets}/a`, {}, "application/strategic-merge-patch+json")).status, 415);
+    const failed = [{ op: "test", path: "/kind", value: "Pod" }];
+    assert.equal((await call(api, "PATCH", `${maps}/a`, failed, "application/json-patch+json")).status, 422);
+    assert.equal((await call(api, "GET", "/apis/none/v1/things")).status, 404);
+    assert.equal((await call(api, "POST", `${maps}/a`, {})).status, 405);
+  });
+});
+
+void describe("deleting objects", () => {
+  void it("checks the preconditions", async () => {
+    const { client } = setUp();
+    const { metadata } = await client.create<KubeObject>("v1/configmaps", configMap("a"));
+    const ref = { name: "a", namespace: "default" };
+    await assert.rejects(client.delete("v1/configmaps", ref, { uid: "other" }), {
+      message: `Operation cannot be fulfilled on configmaps "a": the UID in the precondition (other) does not match the UID in record (${metadata.uid}). The object might have been deleted and then recreated`,
+    });
+    await assert.rejects(
+      client.delete("v1/configmaps", ref, { resourceVersion: "1" }),
+      /ResourceVersion in the precondition/,
+    );
+    const { uid, resourceVersion } = metadata;
+    assert.equal(await client.delete("v1/configmaps", ref, { uid, resourceVersion }), true);
+    assert.equal(await client.delete("v1/configmaps", ref), false);
+  });
+
+  void it("keeps what finalizers hold until the last one goes, and takes no new ones meanwhile", async () => {
+    const { api } = setUp();
+    await call(api, "POST", maps, configMap("a", { finalizers: ["lab/x", "lab/y"] }));
+    const marked = await call(api, "DELETE", `${maps}/a`);
+    assert.notEqual(at(marked.body, "metadata", "deletionTimestamp"), undefined);
+    const finalizers = (names: readonly string[] | null) =>
+      call(api, "PATCH", `${maps}/a`, { metadata: { finalizers: names } }, "application/merge-patch+json");
+    assert.equal((await finalizers(["lab/x", "lab/z"])).status, 422);
+    assert.equal((await finalizers(["lab/x"])).status, 200);
+    assert.equal((await call(api, "GET", `${maps}/a`)).status, 200);
+    assert.equal((await finalizers(null)).status, 200);
+    assert.equal((await call(api, "GET", `${maps}/a`)).status, 404);
+  });
+
+  void it("gives a Pod on a node its grace until the kubelet's word, and none to a Pod without node", async () => {
+    const { api, client } = setUp();
+    await call(api, "POST", pods, pod("a", { nodeName: "n1" }));
+    const graceful = await call(api, "DELETE", `${pods}/a`);
+    assert.equal(at(graceful.body, "metadata", "deletionGracePeriodSeconds"), 30);
+    assert.equal(Date.parse(textAt(graceful.body, "metadata", "deletionTimestamp")) - clock.wall().getTime(), 30_000);
+    const shorter = await call(api, "DELETE", `${pods}/a`, { gracePeriodSeconds: 5 });
+    assert.equal(at(shorter.body, "metadata", "deletionGracePeriodSeconds"), 5);
+    const ref = { name: "a", namespace: "default" };
+    assert.equal(await client.delete("v1/pods", ref, { gracePeriodSeconds: 0 }), true);
+    assert.equal(await client.get("v1/pods", ref), undefined);
+    await call(api, "POST", pods, pod("b"));
+    assert.equal((await call(api, "DELETE", `${pods}/b`)).body["status"], "Success");
+  });
+
+  void it("deletes dependents with their last owner, unless they are orphaned", async () => {
+    const { api } = setUp();
+    const owner = async (name: string) => {
+      const { body } = await call(api, "POST", maps, configMap(name));
+      return { apiVersion: "v1", kind: "ConfigMap", name, uid: textAt(body, "metadata", "uid") };
+    };
+    const [a, b, c] = [await owner("a"), await owner("b"), await owner("c")];
+    await call(api, "POST", maps, configMap("child", { ownerReferences: [a, b] }));
+    const child = await call(api, "GET", `${maps}/child`);
+    const uid = textAt(child.body, "metadata", "uid");
+    await call(api, "POST", maps, configMap("grandchild", { ownerReferences: [{ ...a, name: "child", uid }] }));
+    await call(api, "POST", maps, configMap("kept", { ownerReferences: [c] }));
+    await call(api, "DELETE", `${maps}/a`);
+    assert.equal((await call(api, "GET", `${maps}/grandchild`)).status, 200);
+    await call(api, "DELETE", `${maps}/b`);
+    assert.equal((await call(api, "GET", `${maps}/child`)).status, 404);
+    assert.equal((await call(api, "GET", `${maps}/grandchild`)).status, 404);
+    await call(api, "DELETE", `${maps}/c`, { propagationPolicy: "Orphan" });
+    assert.equal((await call(api, "GET", `${maps}/kept`)).status, 200);
+    await call(api, "POST", maps, configMap("late", { ownerReferences: [a] }));
+    assert.equal((await call(api, "GET", `${maps}/late`)).status, 404, "its owner was gone before it came");
+  });
+
+  void it("empties a namespace before it goes, waiting for what finalizers hold", async () => {
+    const { api } = setUp();
+    await call(api, "POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "team" } });
+    const path = "/api/v1/namespaces/team/configmaps";
+    for (const name of ["a", "b"]) await call(api, "POST", path, configMap(name, { namespace: "team" }));
+    await call(api, "POST", path, configMap("held", { namespace: "team", finalizers: ["lab/x"] }));
+    await call(api, "DELETE", "/api/v1/namespaces/team");
+    const waiting = await call(api, "GET", "/api/v1/namespaces/team");
+    assert.equal(at(waiting.body, "status", "phase"), "Terminating");
+    assert.equal(listAt((await call(api, "GET", path)).body, "items").length, 1);
+    const refused = await call(api, "POST", path, configMap("new", { namespace: "team" }));
+    assert.match(String(refused.body["message"]), /because it is being terminated$/);
+    await call(api, "PATCH", `${path}/held`, { metadata: { finalizers: null } }, "application/merge-patch+json");
+    assert.equal((await call(api, "GET", "/api/v1/namespaces/team")).status, 404);
+  });
+
+  void it("deletes a collection by selector", async () => {
+    const { api } = setUp();
+    for (const name of ["a", "b"]) await call(api, "POST", maps, configMap(name, { labels: { name } }));
+    await call(api, "DELETE", `${maps}?labelSelector=name%3Da`);
+    const left = listAt((await call(api, "GET", maps)).body, "items");
+    assert.deepEqual(
+      left.map((item) => textAt(item, "metadata", "name")),
+      ["b"],
+    );
+  });
+});
+
+void describe("subresources", () => {
+  void it("binds a Pod to a node once", async () => {
+    const { api } = setUp();
+    await call(api, "POST", pods, pod("a"));
+    const binding = {
+      apiVersion: "v1",
+      kind: "Binding",
+      metadata: { name: "a" },
+      target: { kind: "Node", name: "n1" },
+    };
+    assert.equal((await call(api, "POST", `${pods}/a/binding`, binding)).status, 201);
+    const { body } = await call(api, "GET", `${pods}/a`);
+    assert.equal(at(body, "spec", "nodeName"), "n1");
+    assert.equal(at(body, "status", "conditions", 0, "type"), "PodScheduled");
+    assert.equal((await call(api, "POST", `${pods}/a/binding`, binding)).status, 409);
+    const onNode = await call(api, "GET", `/api/v1/pods?fieldSelector=spec.nodeName%3Dn1,status.phase!%3DRunning`);
+    assert.equal(listAt(onNode.body, "items").length, 1);
+  });
+
+  void it("evicts, and scales through the paths that a definition names", async () => {
+    const { api } = setUp();
+    await call(api, "POST", pods, pod("a"));
+    const eviction = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: "a" } };
+    assert.equal((await call(api, "POST", `${pods}/a/eviction`, eviction)).status, 201);
+    assert.equal((await call(api, "GET", `${pods}/a`)).status, 404);
+    await call(api, "POST", widgets, widget("a"));
+    const scale = await call(
+      api,
+      "PATCH",
+      `${widgets}/a/scale`,
+      { spec: { replicas: 7 } },
+      "application/merge-patch+json",
+    );
+    assert.deepEqual([scale.body["kind"], scale.body["spec"]], ["Scale", { replicas: 7 }]);
+    assert.equal(at((await call(api, "GET", `${widgets}/a`)).body, "spec", "count"), 7);
+  });
+
+  void it("merges a Pod's status and annotations in one status update", async () => {
+    const { api } = setUp();
+    const { body } = await call(api, "POST", pods, pod("a"));
+    const annotations = { "k8s.v1.cni.cncf.io/network-status": "[]" };
+    const metadata = { ...(body["metadata"] as object), annotations };
+    const put = await call(api, "PUT", `${pods}/a/status`, { ...body, metadata, status: { phase: "Running" } });
+    assert.deepEqual(
+      [at(put.body, "metadata", "annotations"), put.body["status"]],
+      [annotations, { phase: "Running" }],
+    );
+  });
+});
+
+void describe("reading objects", () => {
+  void it("gives pages that end in the same version", async () => {
+    const { api } = setUp();
+    for (const name of ["a", "b", "c"]) await call(api, "POST", maps, configMap(name));
+    const first = await call(api, "GET", `${maps}?limit=2`);
+    assert.equal(at(first.body, "metadata", "remainingItemCount"), 1);
+    await call(api, "POST", maps, configMap("d"));
+    const second = await call(api, "GET", `${maps}?limit=2&continue=${textAt(first.body, "metadata", "continue")}`);
+    const names = [first, second]
+      .flatMap((page) => listAt(page.body, "items"))
+      .map((item) => textAt(item, "metadata", "name"));
+    assert.deepEqual(names, ["a", "b", "c", "d"]);
+    const versions = [first, second].map((page) => textAt(page.body, "metadata", "resourceVersion"));
+    assert.equal(versions[0], versions[1]);
+    assert.equal((await call(api, "GET", `${maps}?continue=x`)).status, 400);
+  });
+
+  void it("answers with metadata alone, or a table whose rows carry what was asked for", async () => {
+    const { api } = setUp();
+    await call(api, "POST", widgets, widget("a", { mode: "slow", ips: ["10.0.0.1"] }));
+    const partial = await getAs(api, widgets, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    assert.equal(partial.body["kind"], "PartialObjectMetadataList");
+    assert.deepEqual(Object.keys(at(partial.body, "items", 0) as object), ["kind", "apiVersion", "metadata"]);
+    const table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    const rows = await getAs(api, widgets, table);
+    assert.deepEqual(at(rows.body, "rows", 0, "cells"), ["a", "slow", 2, "10.0.0.1", null, null, "0s"]);
+    assert.equal(at(rows.body, "rows", 0, "object", "kind"), "PartialObjectMetadata");
+    const whole = await getAs(api, `${widgets}?includeObject=Object`, table);
+    assert.equal(at(whole.body, "rows", 0, "object", "kind"), "Widget");
+    const none = await getAs(api, `${widgets}?includeObject=None`, table);
+    assert.equal(at(none.body, "rows", 0, "object"), undefined);
+    assert.equal((await getAs(api, widgets, "application/vnd.kubernetes.protobuf")).status, 406);
+    assert.equal((await getAs(api, `${widgets}?fieldSelector=spec.count%3D2`, "*/*")).status, 400);
+  });
+
+  void it("describes itself to old and new clients", async () => {
+    const { api } = setUp();
+    const groups = await call(api, "GET", "/apis");
+    assert.deepEqual(
+      listAt(groups.body, "groups").map((group) => textAt(group, "name")),
+      ["apps", "coordination.k8s.io", "apiextensions.k8s.io", "lab.example.com"],
+    );
+    const list = await call(api, "GET", "/api/v1");
+    assert.ok(listAt(list.body, "resources").some((resource) => textAt(resource, "name") === "pods/exec"));
+    const aggregated = await getAs(
+      api,
+      "/apis",
+      "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    );
+    assert.equal(
+      aggregated.headers["content-type"],
+      "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    );
+    for (const path of [
+      "/healthz",
+      "/livez",
+      "/readyz",
+      "/version",
+      "/openapi/v3",
+      "/openapi/v3/apis/lab.example.com/v1",
+    ]) {
+      assert.equal((await call(api, "GET", path)).status, 200, path);
+    }
+    assert.equal((await call(api, "GET", "/openapi/v2")).status, 404);
+  });
+
+  void it("refuses a definition that it cannot serve", () => {
+    assert.throws(() => createApiServer({ crds: [widgetCrd.replace("widgets.lab", "others.lab")] }), {
+      code: "LAB_BAD_CRD",
+    });
+  });
+});
