@@ -11,7 +11,10 @@ export interface RecordedNetwork {
   readonly plugins: readonly Readonly<Record<string, unknown>>[];
   readonly cniVersion: string;
   readonly networkName: string;
-  readonly cniArgs: string;
+  /** CNI_ARGS as pairs. */
+  readonly cniArgs: readonly (readonly [string, string])[];
+  /** Values by capability, as they were offered to the plugins. */
+  readonly capabilityArgs: Readonly<Record<string, unknown>>;
   /** The last plugin's result in `cniVersion`, once ADD had it. */
   readonly result?: Readonly<Record<string, unknown>>;
 }

@@ -27,6 +27,7 @@ export {
   metMsMax,
   type UsageSnapshot,
 } from "./choice.ts";
+export { formatExhausted } from "./exhausted.ts";
 export { formatRefusal, formatVerdict } from "./format.ts";
 export { compileGlob, isGlob } from "./glob.ts";
 export { type PoolObject, type PoolView, poolView } from "./pool.ts";

@@ -1,0 +1,72 @@
+import type { Signal } from "#base";
+import type { OwnerFacts } from "#ipam";
+import {
+  jobs,
+  type KubeClient,
+  type KubeObject,
+  metadataOf,
+  type OwnerReference,
+  type Pod,
+  type Resource,
+  replicaSets,
+} from "#kube";
+
+/** The outermost owner that users know: the Deployment, not its ReplicaSet; the CronJob, not its Job. */
+export interface TopController extends OwnerFacts {
+  readonly uid: string;
+}
+
+const cacheMax = 1_000;
+
+/** Finds top controllers; the owners of ReplicaSets and Jobs never change and are remembered. */
+export class TopControllers {
+  readonly #client: KubeClient;
+  readonly #ownerOf = new Map<string, OwnerReference | undefined>();
+
+  constructor(client: KubeClient) {
+    this.#client = client;
+  }
+
+  /** Undefined for a bare Pod. Only one further level is climbed, and only for ReplicaSets and Jobs. */
+  async of(pod: Pod, o: Signal): Promise<TopController | undefined> {
+    const { namespace = "" } = pod.metadata;
+    const owner = controllerOf(pod);
+    if (owner === undefined) return undefined;
+    const above = await this.#above(owner, namespace, o);
+    return facts(above ?? owner, namespace);
+  }
+
+  async #above(owner: OwnerReference, namespace: string, o: Signal): Promise<OwnerReference | undefined> {
+    const resource = climbable(owner);
+    if (resource === undefined) return undefined;
+    if (this.#ownerOf.has(owner.uid)) return this.#ownerOf.get(owner.uid);
+    const object = await this.#client.get(metadataOf(resource), { namespace, name: owner.name }, o);
+    const above = object?.metadata.uid === owner.uid ? controllerOf(object) : undefined;
+    const [oldest] = this.#ownerOf.keys();
+    if (this.#ownerOf.size >= cacheMax && oldest !== undefined) this.#ownerOf.delete(oldest);
+    this.#ownerOf.set(owner.uid, above);
+    return above;
+  }
+}
+
+function climbable({ apiVersion, kind }: OwnerReference): Resource<KubeObject> | undefined {
+  if (apiVersion === "apps/v1" && kind === "ReplicaSet") return replicaSets;
+  if (apiVersion === "batch/v1" && kind === "Job") return jobs;
+  return undefined;
+}
+
+function controllerOf({ metadata }: KubeObject): OwnerReference | undefined {
+  return metadata.ownerReferences?.find(({ controller }) => controller === true);
+}
+
+function facts({ apiVersion, kind, name, uid }: OwnerReference, namespace: string): TopController {
+  const slash = apiVersion.indexOf("/");
+  return {
+    apiGroup: slash < 0 ? "" : apiVersion.slice(0, slash),
+    apiVersion: apiVersion.slice(slash + 1),
+    kind,
+    namespace,
+    name,
+    uid,
+  };
+}

@@ -1,0 +1,13 @@
+/**
+ * The ledger: one SpiderIPAddress for each address in use. Creating that object is allocating, deleting it is releasing;
+ * the API server's uniqueness of names is the only lock. Here are the writes of a node's agent (`Ledger`) and the views
+ * that the controller makes of claims (`poolStatus`, `poolUsage`).
+ *
+ * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the agent and the
+ * controller.
+ */
+export { type Claim, claimKey, claimOf, type Holder, isMine, labelValue } from "./claim.ts";
+export { Intents } from "./intents.ts";
+export { type ClaimRequest, Ledger, type LedgerOptions } from "./ledger.ts";
+export type { ReleaseReason } from "./releases.ts";
+export { type PoolUse, poolStatus, poolUsage, poolUse } from "./views.ts";
