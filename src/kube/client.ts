@@ -222,9 +222,9 @@ export class KubeClient {
     parent.throwIfAborted();
     const ms = call.timeoutMs ?? limits.callTimeoutMs;
     const late = new Error(`no answer within ${ms} ms`);
-    using signal = deadline(this.#clock, parent, ms, () => late);
+    using limit = deadline(this.#clock, parent, ms, () => late);
     try {
-      const response = await this.#send(attempt, call, signal);
+      const response = await this.#send(attempt, call, limit.signal);
       return decodeJson(await readText(response.body, limits.bodyBytesMax), attempt);
     } catch (error) {
       if (error !== late) throw error;

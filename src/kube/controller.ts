@@ -31,8 +31,8 @@ export interface ControllerMetrics {
   queued(controller: string, length: number): void;
 }
 
-/** The label values of controller-runtime's metric `reconcile_total`, so that dashboards made for it work. */
-export const reconcileResults = ["success", "requeue_after", "conflict", "error", "terminal_error"] as const;
+/** How a reconcile can end: the label values of its metric, those of controller-runtime first. */
+export const reconcileResults = ["success", "error", "requeue_after", "conflict", "terminal_error"] as const;
 export type ReconcileResult = (typeof reconcileResults)[number];
 
 export interface ControllerOptions {

@@ -1,23 +1,38 @@
-import type { Clock } from "#base";
+import type { Clock, Signal } from "#base";
 
-/**
- * A signal that aborts when `parent` does, or with `reason()` after `ms` of the injected clock; dispose it when the work
- * is done. (`withTimeout` of `#base` is the same on real time.)
- */
-export function deadline(clock: Clock, parent: AbortSignal, ms: number, reason: () => Error): AbortSignal & Disposable {
+/** A time limit that can be moved. Dispose it when the work is done: it holds a timer and a listener. */
+export interface Deadline extends Signal, Disposable {
+  /** Moves the end to `ms` from now. */
+  postpone(ms: number): void;
+}
+
+/** `signal` aborts when `parent` does, or with `reason()` after `ms` of the injected clock, whichever is first. */
+export function deadline(clock: Clock, parent: AbortSignal, ms: number, reason: () => Error): Deadline {
   const controller = new AbortController();
   const done = new AbortController();
-  const forward = () => controller.abort(parent.reason);
-  if (parent.aborted) forward();
-  else parent.addEventListener("abort", forward, { once: true });
-  clock.sleep(ms, { signal: done.signal }).then(
-    () => controller.abort(reason()),
-    () => {},
-  );
-  return Object.assign(controller.signal, {
-    [Symbol.dispose]: () => {
-      done.abort();
-      parent.removeEventListener("abort", forward);
+  let untilMs = clock.monotonicMs() + ms;
+  const wait = async () => {
+    // A postponed end is met when the former one passes: most deadlines are moved often and never reached.
+    for (let leftMs = ms; leftMs > 0; leftMs = untilMs - clock.monotonicMs()) {
+      await clock.sleep(leftMs, { signal: done.signal });
+    }
+    controller.abort(reason());
+  };
+  const onParent = () => {
+    done.abort();
+    controller.abort(parent.reason);
+  };
+  if (parent.aborted) onParent();
+  else parent.addEventListener("abort", onParent, { once: true });
+  wait().catch(() => {});
+  return {
+    signal: controller.signal,
+    postpone: (toMs) => {
+      untilMs = clock.monotonicMs() + toMs;
     },
-  });
+    [Symbol.dispose]: () => {
+      parent.removeEventListener("abort", onParent);
+      done.abort();
+    },
+  };
 }

@@ -1,9 +1,12 @@
-import { type Clock, type Logger, type Signal, SpiderError } from "#base";
+import { backoffMs, type Clock, type Logger, never, type Signal } from "#base";
 import type { KubeClient } from "./client.ts";
+import { type Lease, leases } from "./core.ts";
+import { type Deadline, deadline } from "./deadline.ts";
+import { hasReason } from "./errors.ts";
 
 /** One uninterrupted time of leading. */
 export interface Term {
-  /** The Lease's `leaseTransitions`: grows with every change of leader. */
+  /** The Lease's `leaseTransitions`: grows with every term, also of the same process. */
   readonly epoch: number;
   /** Aborts by our own monotonic clock before anyone else may lead. */
   readonly signal: AbortSignal;
@@ -14,29 +17,189 @@ export interface ElectorOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly namespace: string;
+  /** Of the Lease. */
   readonly name: string;
-  /** Unique for each process. */
+  /** Unique for each process, not only for each Pod. */
   readonly identity: string;
-  /** @default 15000 */
+  /** How long others wait after the last renewal that they saw. @default 15000 */
   readonly leaseDurationMs?: number;
-  /** @default 10000 */
+  /** How long we lead after the last renewal that succeeded; the difference is the time to stop in. @default 10000 */
   readonly renewDeadlineMs?: number;
-  /** @default 2000 */
+  /** Between renewals, and between attempts to acquire. @default 2000 */
   readonly retryPeriodMs?: number;
+  /** @default Math.random */
   readonly random?: () => number;
 }
 
-/** Leader election on a Lease. */
+/** A Lease that we hold, and until when we may act on it (monotonic). */
+interface Held {
+  readonly lease: Lease;
+  readonly untilMs: number;
+}
+
+/**
+ * Leader election on a Lease. No clock is compared with another machine's: a foreign Lease has expired when it has not
+ * changed for its duration since *we* first saw this version, and our own term ends `renewDeadlineMs` after we *sent*
+ * the last renewal that succeeded.
+ */
 export class LeaderElector {
-  constructor(_options: ElectorOptions) {}
+  readonly #options: Required<ElectorOptions>;
+  #term: Term | undefined;
+  #epochSeen = -1;
+
+  constructor(options: ElectorOptions) {
+    const defaults = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000, random: Math.random };
+    this.#options = { ...defaults, ...options };
+    const { leaseDurationMs, renewDeadlineMs } = this.#options;
+    if (renewDeadlineMs >= leaseDurationMs) {
+      throw new RangeError(
+        `'renewDeadlineMs' must be less than ${leaseDurationMs}: current value is ${renewDeadlineMs}`,
+      );
+    }
+  }
 
   /** The term that runs, if we lead. */
   get term(): Term | undefined {
+    return this.#term;
+  }
+
+  /**
+   * Calls `lead` for each term until the signal aborts; then gives the Lease back and resolves. `lead` must end soon
+   * after its term's signal aborts; if it returns or throws earlier, the Lease is given back, and the error is thrown.
+   */
+  async run(lead: (term: Term) => Promise<void>, { signal }: Signal): Promise<void> {
+    while (!signal.aborted) {
+      const held = await this.#acquire(signal);
+      if (held !== undefined) await this.#lead(held, lead, signal);
+    }
+  }
+
+  async #lead(held: Held, lead: (term: Term) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, log, identity, name } = this.#options;
+    const end = new AbortController();
+    const onStop = () => end.abort(signal.reason);
+    signal.addEventListener("abort", onStop, { once: true });
+    if (signal.aborted) onStop();
+    using limit = deadline(clock, end.signal, held.untilMs - clock.monotonicMs(), () => late);
+    const term = { epoch: held.lease.spec?.leaseTransitions ?? 0, signal: limit.signal };
+    this.#term = term;
+    log.info({ lease: name, identity, epoch: term.epoch }, "leading");
+    const renewing = this.#renew(held.lease, end, limit);
+    try {
+      await lead(term);
+    } catch (error) {
+      if (!term.signal.aborted) throw error;
+    } finally {
+      end.abort(new Error("the term is over"));
+      signal.removeEventListener("abort", onStop);
+      const last = await renewing;
+      this.#term = undefined;
+      log.info({ lease: name, identity, epoch: term.epoch }, "no longer leading");
+      if (last !== undefined) await this.#giveBack(last);
+    }
+  }
+
+  /** Renews until the term ends, or ends it. Resolves with the Lease where it is still ours. */
+  async #renew(lease: Lease, end: AbortController, limit: Deadline): Promise<Lease | undefined> {
+    const { client, clock, log, retryPeriodMs, renewDeadlineMs, name } = this.#options;
+    const { signal } = limit;
+    let held = lease;
+    for (;;) {
+      try {
+        await clock.sleep(retryPeriodMs, { signal });
+        const sentMs = clock.monotonicMs();
+        held = await client.update(leases, { ...held, spec: { ...held.spec, ...this.#mine() } }, { signal });
+        limit.postpone(sentMs + renewDeadlineMs - clock.monotonicMs());
+      } catch (err) {
+        if (signal.aborted) return signal.reason === late ? undefined : held;
+        log.warn({ lease: name, err }, "the Lease was not renewed");
+        if (!hasReason(err, "Conflict", "NotFound")) continue;
+        // Either our own update whose answer was lost, or somebody else's.
+        const found = await this.#read(signal);
+        if (found === "unknown") continue;
+        if (found?.spec?.holderIdentity !== this.#options.identity) {
+          end.abort(new Error("the Lease was taken"));
+          return undefined;
+        }
+        held = found;
+      }
+    }
+  }
+
+  async #read(signal: AbortSignal): Promise<Lease | undefined | "unknown"> {
+    const { client, namespace, name } = this.#options;
+    return client.get(leases, { namespace, name }, { signal }).catch(() => "unknown" as const);
+  }
+
+  /** Waits until the Lease is ours; undefined where the signal aborted first. */
+  async #acquire(signal: AbortSignal): Promise<Held | undefined> {
+    const { client, clock, log, namespace, name, retryPeriodMs, renewDeadlineMs, random } = this.#options;
+    let seen: { readonly version: string; readonly atMs: number } | undefined;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        const lease = await client.get(leases, { namespace, name }, { signal });
+        const nowMs = clock.monotonicMs();
+        this.#epochSeen = Math.max(this.#epochSeen, lease?.spec?.leaseTransitions ?? -1);
+        const version = lease?.metadata.resourceVersion ?? "";
+        if (seen?.version !== version) seen = { version, atMs: nowMs };
+        if (this.#isFree(lease, nowMs - seen.atMs)) {
+          return { lease: await this.#take(lease, signal), untilMs: nowMs + renewDeadlineMs };
+        }
+        failures = 0;
+      } catch (err) {
+        if (signal.aborted) return undefined;
+        // A conflict: another candidate was faster.
+        if (!hasReason(err, "Conflict", "AlreadyExists") && failures++ === 0) {
+          log.warn({ lease: name, err }, "the Lease cannot be acquired");
+        }
+      }
+      const jitterMs = backoffMs(0, { firstMs: retryPeriodMs / 4, maxMs: retryPeriodMs, random });
+      await clock.sleep(retryPeriodMs + jitterMs, { signal }).catch(() => {});
+    }
     return undefined;
   }
 
-  /** Calls `lead` for each term until the signal aborts; gives the Lease back at the end. `lead` must end when its signal aborts. */
-  run(_lead: (term: Term) => Promise<void>, _o: Signal): Promise<void> {
-    throw new SpiderError("NOT_YET", "not yet");
+  /** `unchangedMs`: for how long we have seen this same version. */
+  #isFree(lease: Lease | undefined, unchangedMs: number): boolean {
+    const { holderIdentity: holder, leaseDurationSeconds } = lease?.spec ?? {};
+    // Our own identity, when we do not lead: an acquisition or return whose answer was lost.
+    if (holder === undefined || holder === "" || holder === this.#options.identity) return true;
+    return unchangedMs >= (leaseDurationSeconds ?? this.#options.leaseDurationMs / 1000) * 1000;
+  }
+
+  #take(lease: Lease | undefined, signal: AbortSignal): Promise<Lease> {
+    const { client, namespace, name } = this.#options;
+    // Where the Lease was deleted and starts over, whoever saw the former one goes on counting.
+    const leaseTransitions = this.#epochSeen + 1;
+    const spec = { ...this.#mine(), acquireTime: this.#microTime(), leaseTransitions };
+    if (lease === undefined) return client.create(leases, { metadata: { namespace, name }, spec }, { signal });
+    return client.update(leases, { ...lease, spec: { ...lease.spec, ...spec } }, { signal });
+  }
+
+  /** Lets the next leader start at once. Best effort: otherwise it waits for the Lease to expire. */
+  async #giveBack(lease: Lease): Promise<void> {
+    const { client, clock, log, name, retryPeriodMs } = this.#options;
+    using limit = deadline(clock, never, retryPeriodMs, () => new Error("giving the Lease back took too long"));
+    const spec = { ...lease.spec, holderIdentity: "", leaseDurationSeconds: 1, renewTime: this.#microTime() };
+    await client.update(leases, { ...lease, spec }, limit).catch((err: unknown) => {
+      log.debug({ lease: name, err }, "the Lease was not given back");
+    });
+  }
+
+  #mine() {
+    const { identity, leaseDurationMs } = this.#options;
+    return {
+      holderIdentity: identity,
+      leaseDurationSeconds: Math.ceil(leaseDurationMs / 1000),
+      renewTime: this.#microTime(),
+    };
+  }
+
+  /** Kubernetes' MicroTime has six digits after the point. */
+  #microTime(): string {
+    return this.#options.clock.wall().toISOString().replace("Z", "000Z");
   }
 }
+
+const late = new Error("the Lease could not be renewed in time");

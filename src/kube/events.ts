@@ -1,6 +1,10 @@
-import { type Clock, type Logger, type Signal, SpiderError } from "#base";
+import type { Clock, Logger, Signal } from "#base";
 import type { KubeClient } from "./client.ts";
-import type { ObjectRef } from "./resource.ts";
+import { type CoreEvent, events } from "./core.ts";
+import { deadline } from "./deadline.ts";
+import { limits } from "./limits.ts";
+import type { Draft, ObjectRef } from "./resource.ts";
+import { retry } from "./retry.ts";
 
 /** The object that an Event is about. */
 export interface EventSubject extends ObjectRef {
@@ -13,6 +17,7 @@ export interface EventText {
   readonly type: "Normal" | "Warning";
   /** CamelCase, of a small set. */
   readonly reason: string;
+  /** Cut to the 1024 characters that the API allows. */
   readonly message: string;
 }
 
@@ -26,17 +31,128 @@ export interface EventRecorderOptions {
   readonly host?: string;
 }
 
-/** Writes core/v1 Events without ever making its caller wait. */
+/** Repetitions of one cause on one object: counted for `windowMs`, then told with the next one. */
+interface Seen {
+  readonly writtenAtMs: number;
+  readonly firstAt: Date;
+  readonly unwritten: number;
+}
+
+const windowMs = 5 * 60_000;
+const attemptMs = 30_000;
+
+/** Writes core/v1 Events without ever making its caller wait: a queue of bounded length, and what can't be written is dropped. */
 export class EventRecorder {
-  constructor(_options: EventRecorderOptions) {}
+  readonly #options: EventRecorderOptions;
+  readonly #queue: Draft<CoreEvent>[] = [];
+  readonly #seen = new Map<string, Seen>();
+  #wake = () => {};
+  #failing = false;
+  #dropped = 0;
 
-  /** Queues one Event; the same text about the same object is written once in 5 minutes. Dropped where the queue is full. */
-  record(_subject: EventSubject, _text: EventText): void {
-    throw new SpiderError("NOT_YET", "not yet");
+  constructor(options: EventRecorderOptions) {
+    this.#options = options;
   }
 
-  /** Writes what is queued until the signal aborts. */
-  run(_o: Signal): Promise<void> {
-    throw new SpiderError("NOT_YET", "not yet");
+  /** Events that were not written: queue full, or refused. For metrics. */
+  get dropped(): number {
+    return this.#dropped;
   }
+
+  /**
+   * Queues one Event. The same text about the same object is written once in 5 minutes; repetitions in between are
+   * counted, and the next Event after the 5 minutes carries their number.
+   */
+  record(subject: EventSubject, text: EventText): void {
+    const { clock } = this.#options;
+    const cause = JSON.stringify([
+      subject.kind,
+      subject.namespace,
+      subject.name,
+      subject.uid,
+      text.reason,
+      text.message,
+    ]);
+    const nowMs = clock.monotonicMs();
+    const seen = this.#seen.get(cause);
+    this.#seen.delete(cause); // to be the youngest entry again
+    if (seen !== undefined && nowMs - seen.writtenAtMs < windowMs) {
+      const firstAt = seen.unwritten === 0 ? clock.wall() : seen.firstAt;
+      this.#seen.set(cause, { ...seen, firstAt, unwritten: seen.unwritten + 1 });
+      return;
+    }
+    if (this.#queue.length >= limits.eventQueue) {
+      this.#dropped += 1;
+      return;
+    }
+    const firstAt = seen === undefined || seen.unwritten === 0 ? clock.wall() : seen.firstAt;
+    this.#queue.push(this.#draft(subject, text, { firstAt, count: 1 + (seen?.unwritten ?? 0) }));
+    this.#seen.set(cause, { writtenAtMs: nowMs, firstAt, unwritten: 0 });
+    const [oldest] = this.#seen.keys();
+    if (this.#seen.size > limits.eventCauses && oldest !== undefined) this.#seen.delete(oldest);
+    this.#wake();
+  }
+
+  /** Writes what is queued until the signal aborts, then resolves. */
+  async run({ signal }: Signal): Promise<void> {
+    const onAbort = () => this.#wake();
+    signal.addEventListener("abort", onAbort, { once: true });
+    while (!signal.aborted) {
+      const draft = this.#queue.shift();
+      if (draft !== undefined) {
+        await this.#write(draft, signal);
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+
+  async #write(draft: Draft<CoreEvent>, parent: AbortSignal): Promise<void> {
+    const { client, clock, log } = this.#options;
+    using limit = deadline(clock, parent, attemptMs, () => new Error("writing an Event took too long"));
+    try {
+      await retry((o) => client.create(events, draft, o), { signal: limit.signal, clock });
+      this.#failing = false;
+    } catch (err) {
+      if (parent.aborted) return;
+      this.#dropped += 1;
+      if (!this.#failing) log.warn({ err, reason: draft.reason }, "Events cannot be written");
+      this.#failing = true;
+    }
+  }
+
+  #draft(
+    { apiVersion, kind, namespace, name, uid }: EventSubject,
+    { type, reason, message }: EventText,
+    { firstAt, count }: { readonly firstAt: Date; readonly count: number },
+  ): Draft<CoreEvent> {
+    const { clock, component, host } = this.#options;
+    return {
+      // Events about cluster-scoped objects live in the namespace "default".
+      metadata: { namespace: namespace ?? "default", generateName: `${name.slice(0, 200)}.` },
+      involvedObject: {
+        apiVersion,
+        kind,
+        name,
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(uid === undefined ? {} : { uid }),
+      },
+      type,
+      reason,
+      message: message.length > 1024 ? `${message.slice(0, 1023)}…` : message,
+      count,
+      firstTimestamp: timestamp(firstAt),
+      lastTimestamp: timestamp(clock.wall()),
+      source: { component, ...(host === undefined ? {} : { host }) },
+      reportingComponent: component,
+      reportingInstance: host ?? component,
+    };
+  }
+}
+
+/** Kubernetes' Time has whole seconds. */
+function timestamp(at: Date): string {
+  return at.toISOString().replace(/\.\d+Z$/, "Z");
 }

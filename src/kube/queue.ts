@@ -101,7 +101,8 @@ export class WorkQueue {
     const next = this.#order.peek();
     if (next === undefined) return abortable(moved, signal);
     const sleep = new AbortController();
-    const due = this.#clock.sleep(next.dueMs - this.#clock.monotonicMs(), { signal: sleep.signal }).catch(() => {});
+    const leftMs = Math.max(0, next.dueMs - this.#clock.monotonicMs());
+    const due = this.#clock.sleep(leftMs, { signal: sleep.signal }).catch(() => {});
     try {
       await abortable(Promise.race([moved, due]), signal);
     } finally {

@@ -1,7 +1,15 @@
-import { type Clock, type Signal, SpiderError } from "#base";
+import http from "node:http";
+import https from "node:https";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import type { Clock, Signal } from "#base";
+import { readText } from "./codec.ts";
 import type { KubeConfig } from "./config.ts";
+import { Credentials, type TlsMaterial } from "./credentials.ts";
+import { ApiUnreachableError } from "./errors.ts";
+import { limits } from "./limits.ts";
 
-/** One HTTP request; the lab and the tests implement the same messages in process. */
+/** One HTTP request; tests and other servers in process implement the same messages. */
 export interface ApiRequest {
   readonly method: string;
   /** With the query. */
@@ -32,7 +40,153 @@ export interface Transport {
   send(request: ApiRequest, o: Signal): Promise<ApiResponse>;
 }
 
-/** A transport over node:http(s) with kept-alive connections and credentials that are re-read when their files change. */
-export function createTransport(_config: KubeConfig, _options: { readonly clock: Clock }): Transport & Disposable {
-  throw new SpiderError("NOT_YET", "not yet");
+/**
+ * A transport over node:http(s). Connections are kept and bounded; watches have their own, so that they can't starve
+ * calls. Credentials are re-read when their files change, and a 401 is tried once more where the token did. Dispose it
+ * to close all connections.
+ */
+export function createTransport(config: KubeConfig, options: { readonly clock: Clock }): Transport & Disposable {
+  return new HttpTransport(config, new Credentials(config, options.clock));
+}
+
+class HttpTransport implements Transport, Disposable {
+  readonly server: string;
+  readonly #config: KubeConfig;
+  readonly #url: URL;
+  readonly #credentials: Credentials;
+  #agents: Agents | undefined;
+
+  constructor(config: KubeConfig, credentials: Credentials) {
+    this.server = config.server;
+    this.#url = new URL(config.server);
+    this.#config = config;
+    this.#credentials = credentials;
+  }
+
+  async send(request: ApiRequest, { signal }: Signal): Promise<ApiResponse> {
+    const response = await this.#sendOnce(request, signal);
+    if (response.status !== 401 || !this.#credentials.renewToken()) return response;
+    // The server refused before it acted, so that sending the same again is safe for every method.
+    await readText(response.body, limits.errorBodyBytesMax).catch(() => "");
+    return this.#sendOnce(request, signal);
+  }
+
+  [Symbol.dispose](): void {
+    this.#agents?.calls.destroy();
+    this.#agents?.watches.destroy();
+  }
+
+  async #sendOnce(request: ApiRequest, signal: AbortSignal): Promise<ApiResponse> {
+    signal.throwIfAborted();
+    const token = this.#credentials.token;
+    const headers = {
+      ...request.headers,
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(request.body === undefined ? {} : { "content-length": request.body.length }),
+    };
+    const path = this.#url.pathname === "/" ? request.path : this.#url.pathname + request.path;
+    const agent = this.#agentFor(request);
+    const secure = this.#url.protocol === "https:";
+    const sent = (secure ? https : http).request(this.#url, { method: request.method, path, headers, agent });
+    return exchange(sent, request, { server: this.server, signal });
+  }
+
+  /** New certificates need new connections; those under way end on the old ones, which then close by their idle time. */
+  #agentFor(request: ApiRequest): http.Agent {
+    const tls = this.#credentials.tls;
+    if (this.#agents?.tls !== tls) this.#agents = createAgents(this.#config, tls);
+    return isWatch(request) ? this.#agents.watches : this.#agents.calls;
+  }
+}
+
+interface Agents {
+  readonly tls: TlsMaterial;
+  readonly calls: http.Agent;
+  readonly watches: http.Agent;
+}
+
+function createAgents(config: KubeConfig, tls: TlsMaterial): Agents {
+  const calls = {
+    keepAlive: true,
+    maxSockets: limits.callSockets,
+    maxFreeSockets: limits.freeSockets,
+    timeout: limits.freeSocketTimeoutMs,
+  };
+  const watches = { maxSockets: limits.watchSockets };
+  if (!config.server.startsWith("https:"))
+    return { tls, calls: new http.Agent(calls), watches: new http.Agent(watches) };
+  const secure: https.AgentOptions = {
+    rejectUnauthorized: !config.insecureSkipTlsVerify,
+    ...(config.tlsServerName === undefined ? {} : { servername: config.tlsServerName }),
+    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+    ...(tls.cert === undefined ? {} : { cert: tls.cert }),
+    ...(tls.key === undefined ? {} : { key: tls.key }),
+  };
+  return {
+    tls,
+    calls: new https.Agent({ ...calls, ...secure }),
+    watches: new https.Agent({ ...watches, ...secure }),
+  };
+}
+
+/** The query makes a GET a watch. */
+function isWatch({ path }: ApiRequest): boolean {
+  return /[?&]watch=(true|1)(&|$)/.test(path);
+}
+
+/** Sends the request and resolves with the head of the answer. */
+function exchange(
+  sent: http.ClientRequest,
+  request: ApiRequest,
+  { server, signal }: Signal & { readonly server: string },
+): Promise<ApiResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>();
+  let connected = false;
+  const failure = (cause: unknown) =>
+    signal.aborted ? signal.reason : new ApiUnreachableError({ server, ...request }, { sent: connected, cause });
+  const onAbort = () => sent.destroy();
+  signal.addEventListener("abort", onAbort, { once: true });
+  // "close" comes last whatever happened, also after the answer's body.
+  sent.once("close", () => {
+    signal.removeEventListener("abort", onAbort);
+    reject(failure(new Error("the connection was closed without an answer")));
+  });
+  sent.on("error", (error) => reject(failure(error)));
+  sent.once("socket", (socket) => {
+    whenConnected(socket, () => {
+      connected = true;
+    });
+  });
+  sent.once("response", (message) => {
+    resolve({ status: message.statusCode ?? 0, headers: headersOf(message), body: bodyOf(message, failure) });
+  });
+  sent.end(request.body);
+  return promise;
+}
+
+/** Before the connection (and its TLS handshake) stands, no byte of a request has left. */
+function whenConnected(socket: Socket, act: () => void): void {
+  const secure = socket instanceof TLSSocket;
+  if (!socket.connecting && !(secure && socket.getProtocol() === null)) act();
+  else socket.once(secure ? "secureConnect" : "connect", act);
+}
+
+/** Leaving the loop closes the connection, unless the body was at its end. */
+async function* bodyOf(
+  message: http.IncomingMessage,
+  failure: (cause: unknown) => unknown,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    for await (const chunk of message) yield chunk;
+  } catch (error) {
+    throw failure(error);
+  }
+}
+
+function headersOf({ headers }: http.IncomingMessage): Readonly<Record<string, string>> {
+  const entries = Object.entries(headers).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.join(", ") : value,
+  ]);
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }

@@ -1,5 +1,6 @@
 import { assertNever, backoffMs, type Clock, formatError, type Logger, type Signal } from "#base";
 import type { KubeClient, Page, Selection, WatchEvent } from "./client.ts";
+import { deadline } from "./deadline.ts";
 import { ApiStatusError, hasReason } from "./errors.ts";
 import { limits } from "./limits.ts";
 import type { KubeObject, Resource } from "./resource.ts";
@@ -190,7 +191,7 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
   while (!signal.aborted) {
     try {
       if (state.kind === "backoff") {
-        await clock.sleep(state.untilMs - clock.monotonicMs(), { signal });
+        await clock.sleep(Math.max(0, state.untilMs - clock.monotonicMs()), { signal });
         feed({ kind: "due" });
       } else if (state.kind === "watching") {
         for await (const event of watch(options, state.resourceVersion, signal)) feed({ kind: "event", event });
@@ -223,34 +224,18 @@ async function* watch<T extends KubeObject>(
   parent: AbortSignal,
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
   const silence = new Error("the watch was silent");
-  const open = new AbortController();
-  const forward = () => open.abort(parent.reason);
-  parent.addEventListener("abort", forward, { once: true });
-  let heardAtMs = clock.monotonicMs();
-  const guard = async () => {
-    for (;;) {
-      const leftMs = heardAtMs + limits.watchSilenceMs - clock.monotonicMs();
-      if (leftMs <= 0) return open.abort(silence);
-      await clock.sleep(leftMs, { signal: open.signal });
-    }
-  };
-  const guarding = guard().catch(() => {});
+  using limit = deadline(clock, parent, limits.watchSilenceMs, () => silence);
+  // 5 to 10 minutes, so that the watches of many agents do not end together.
+  const timeoutSeconds = 300 + Math.floor(random() * 300);
+  const selection = { namespace, labelSelector, fieldSelector };
   try {
-    parent.throwIfAborted();
-    // 5 to 10 minutes, so that the watches of many agents do not end together.
-    const timeoutSeconds = 300 + Math.floor(random() * 300);
-    const selection = { namespace, labelSelector, fieldSelector };
-    const events = client.watch(resource, { ...selection, resourceVersion, timeoutSeconds, signal: open.signal });
-    for await (const event of events) {
-      heardAtMs = clock.monotonicMs();
+    const { signal } = limit;
+    for await (const event of client.watch(resource, { ...selection, resourceVersion, timeoutSeconds, signal })) {
+      limit.postpone(limits.watchSilenceMs);
       yield event;
     }
   } catch (error) {
     if (error !== silence) throw error;
-  } finally {
-    parent.removeEventListener("abort", forward);
-    open.abort();
-    await guarding;
   }
 }
 

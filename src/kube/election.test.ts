@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { silentLogger } from "#base";
+import { ManualClock } from "../base/testing/manual-clock.ts";
+import { KubeClient } from "./client.ts";
+import { leases } from "./core.ts";
+import { LeaderElector, type Term } from "./election.ts";
+import { FakeApi, type Fault } from "./testing/fake-api.ts";
+import type { ApiRequest, Transport } from "./transport.ts";
+
+const ref = { namespace: "kube-system", name: "controller" };
+
+/** A candidate with a connection of its own that can be made to fail. */
+class Candidate {
+  readonly terms: Term[] = [];
+  readonly elector: LeaderElector;
+  fault: Fault | undefined;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(
+    identity: string,
+    {
+      clock,
+      api,
+      onTerm = () => {},
+    }: { readonly clock: ManualClock; readonly api: FakeApi; readonly onTerm?: (term: Term) => void },
+  ) {
+    const transport: Transport = {
+      server: api.server,
+      send: (request: ApiRequest, o) => {
+        if (this.fault !== undefined) api.fail((other) => other === request, this.fault);
+        return api.send(request, o);
+      },
+    };
+    const client = new KubeClient({ transport, clock });
+    this.elector = new LeaderElector({ client, clock, log: silentLogger, identity, ...ref, random: () => 0 });
+    this.#running = this.elector.run(async (term) => {
+      this.terms.push(term);
+      onTerm(term);
+      await new Promise<void>((resolve) => term.signal.addEventListener("abort", () => resolve(), { once: true }));
+    }, this.#stop);
+  }
+
+  get leads(): boolean {
+    return this.elector.term?.signal.aborted === false;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error("stop"));
+    await this.#running;
+  }
+}
+
+describe("LeaderElector", () => {
+  it("lets one of two lead, and the other as soon as the first gives the Lease back", async () => {
+    const clock = new ManualClock();
+    const api = new FakeApi({ clock });
+    const [a, b] = [new Candidate("a", { clock, api }), new Candidate("b", { clock, api })];
+    await clock.advance(30_000);
+    assert.deepEqual([a.leads, b.leads, a.terms.map((term) => term.epoch)], [true, false, [0]]);
+    const stopping = a.stop();
+    await clock.advance(4_000);
+    await stopping;
+    assert.deepEqual([a.leads, b.leads, b.terms.map((term) => term.epoch)], [false, true, [1]]);
+    const last = b.stop();
+    await clock.advance(0);
+    await last;
+    assert.deepEqual([api.read(leases, ref)?.spec?.holderIdentity, clock.sleeping], ["", 0]);
+  });
+
+  it("stops by its own clock when renewals hang, before another may lead", async () => {
+    const clock = new ManualClock();
+    const api = new FakeApi({ clock });
+    const a = new Candidate("a", { clock, api });
+    await clock.advance(1_000);
+    const b = new Candidate("b", { clock, api });
+    await clock.advance(2_000);
+    a.fault = { kind: "hang" };
+    // The last renewal was sent at 2000 ms.
+    await clock.advance(8_999);
+    assert.deepEqual([clock.monotonicMs(), a.leads], [11_999, true]);
+    await clock.advance(1);
+    assert.deepEqual([a.leads, b.leads], [false, false]);
+    await clock.advance(8_000);
+    assert.deepEqual([b.leads, b.terms[0]?.epoch], [true, 1]);
+    for (const one of [a, b]) {
+      const stopping = one.stop();
+      await clock.advance(3_000);
+      await stopping;
+    }
+  });
+
+  it("goes on leading where only the answer of a renewal was lost", async () => {
+    const clock = new ManualClock();
+    const api = new FakeApi({ clock });
+    const a = new Candidate("a", { clock, api });
+    await clock.advance(1_000);
+    a.fault = { kind: "lost-after" };
+    await clock.advance(2_000);
+    a.fault = undefined;
+    await clock.advance(60_000);
+    assert.deepEqual([a.leads, a.terms.length], [true, 1]);
+    await a.stop();
+  });
+
+  it("ends the term when somebody else holds the Lease, or it was deleted", async () => {
+    const clock = new ManualClock();
+    const api = new FakeApi({ clock });
+    const a = new Candidate("a", { clock, api });
+    await clock.advance(1_000);
+    const lease = api.read(leases, ref);
+    api.apply(leases, { metadata: ref, spec: { ...lease?.spec, holderIdentity: "z", leaseTransitions: 5 } });
+    await clock.advance(2_000);
+    assert.equal(a.leads, false);
+    await clock.advance(20_000);
+    assert.deepEqual([a.leads, a.terms.at(-1)?.epoch], [true, 6]);
+    api.remove(leases, ref);
+    await clock.advance(6_000);
+    assert.deepEqual([a.terms[1]?.signal.aborted, a.terms.map((term) => term.epoch)], [true, [0, 6, 7]]);
+    await a.stop();
+  });
+
+  it("gives the Lease back and throws where leading failed", async () => {
+    const clock = new ManualClock();
+    const api = new FakeApi({ clock });
+    const client = new KubeClient({ transport: api, clock });
+    const elector = new LeaderElector({ client, clock, log: silentLogger, identity: "a", ...ref });
+    await assert.rejects(
+      elector.run(() => Promise.reject(new Error("broken")), { signal: new AbortController().signal }),
+      /broken/,
+    );
+    assert.equal(api.read(leases, ref)?.spec?.holderIdentity, "");
+  });
+
+  it("refuses durations that would let two lead", () => {
+    const clock = new ManualClock();
+    const client = new KubeClient({ transport: new FakeApi({ clock }), clock });
+    const options = { client, clock, log: silentLogger, identity: "a", ...ref };
+    assert.throws(() => new LeaderElector({ ...options, renewDeadlineMs: 15_000 }), RangeError);
+  });
+
+  it("never lets two lead at once, and gives every term a greater epoch, under any faults", async () => {
+    const fault = fc.constantFrom<Fault | undefined>(
+      undefined,
+      undefined,
+      { kind: "hang" },
+      { kind: "lost-before" },
+      { kind: "lost-after" },
+      { kind: "not-sent" },
+      { kind: "late-answer", ms: 6_000 },
+      { kind: "late-commit", ms: 7_000 },
+      { kind: "status", status: 500, reason: "InternalError" },
+    );
+    const action = fc.record({ who: fc.nat(2), fault, passMs: fc.nat(12_000) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { maxLength: 25 }), async (actions) => {
+        const clock = new ManualClock();
+        const api = new FakeApi({ clock });
+        const candidates: Candidate[] = [];
+        let epoch = -1;
+        const onTerm = (term: Term) => {
+          const leaders = candidates.filter((one) => one.leads);
+          assert.ok(leaders.length <= 1, "two lead");
+          assert.ok(term.epoch > epoch, `epoch ${term.epoch} after ${epoch}`);
+          epoch = term.epoch;
+        };
+        for (const identity of ["a", "b", "c"]) candidates.push(new Candidate(identity, { clock, api, onTerm }));
+        for (const { who, fault, passMs } of actions) {
+          const candidate = candidates[who];
+          if (candidate !== undefined) candidate.fault = fault;
+          await clock.advance(passMs);
+        }
+        for (const candidate of candidates) candidate.fault = undefined;
+        await clock.advance(60_000);
+        assert.equal(candidates.filter((one) => one.leads).length, 1);
+        for (const candidate of candidates) {
+          const stopping = candidate.stop();
+          await clock.advance(10_000);
+          await stopping;
+        }
+        await clock.advance(10_000);
+        assert.equal(clock.sleeping, 0);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
