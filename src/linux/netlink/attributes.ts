@@ -14,23 +14,27 @@ export class MessageWriter {
   #length = 0;
 
   u8(value: number): this {
-    this.#bytes.writeUInt8(value, this.#grow(1));
+    const at = this.#grow(1);
+    this.#bytes.writeUInt8(value, at);
     return this;
   }
 
   u16(value: number): this {
-    this.#bytes.writeUInt16LE(value, this.#grow(2));
+    const at = this.#grow(2);
+    this.#bytes.writeUInt16LE(value, at);
     return this;
   }
 
   /** Also takes negative numbers, as the same 32 bits. */
   u32(value: number): this {
-    this.#bytes.writeUInt32LE(value >>> 0, this.#grow(4));
+    const at = this.#grow(4);
+    this.#bytes.writeUInt32LE(value >>> 0, at);
     return this;
   }
 
   raw(value: Uint8Array): this {
-    this.#bytes.set(value, this.#grow(value.length));
+    const at = this.#grow(value.length);
+    this.#bytes.set(value, at);
     return this;
   }
 
@@ -56,8 +60,8 @@ export class MessageWriter {
   }
 
   putU32be(type: number, value: number): this {
-    this.#header(type, 4);
-    this.#bytes.writeInt32BE(value | 0, this.#grow(4));
+    const at = this.#header(type, 4).#grow(4);
+    this.#bytes.writeUInt32BE(value >>> 0, at);
     return this;
   }
 
@@ -93,7 +97,7 @@ export class MessageWriter {
     return this.u16(4 + valueLength).u16(type);
   }
 
-  /** Makes room and returns where it is. */
+  /** Makes room and returns where it is. Call it first: the buffer may be another one afterwards. */
   #grow(by: number): number {
     const at = this.#length;
     this.#length += by;

@@ -83,7 +83,7 @@ export function decodeOutcome({ type, flags, body }: Message): Outcome {
     throw malformed("outcome", 0, body.length);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
-  const errno = -view.getInt32(0, true);
+  const errno = 0 - view.getInt32(0, true);
   if ((flags & extendedFlag) === 0) return { errno, extendedText: undefined };
   return { errno, extendedText: new Attributes(body, extendedOffset(type, flags, view)).text(extendedText) };
 }

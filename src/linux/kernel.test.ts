@@ -1,0 +1,256 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { never } from "#base";
+import { parseIp, parsePrefix } from "#ip";
+import { announce } from "./announce.ts";
+import { decodeArp, etherTypeArp } from "./arp.ts";
+import { LinuxError } from "./errors.ts";
+import { readTxChecksum, setTxChecksum } from "./ethtool.ts";
+import { monitor, type NetworkEvent, type NetworkTopic } from "./monitor.ts";
+import { decodeNdp, etherTypeIpv6 } from "./ndp.ts";
+import { createNetns, hostNetns } from "./netns.ts";
+import { ensureReplyMarks, hasReplyMarks } from "./nft/reply-marks.ts";
+import { PacketSocket } from "./packet-socket.ts";
+import { probe } from "./probe.ts";
+import { bootId } from "./process.ts";
+import { mainTable } from "./rtnl/route.ts";
+import { readSysctl, writeSysctl } from "./sysctl.ts";
+import { isolated } from "./testing/isolated.ts";
+
+function ip(...argv: string[]): string {
+  return execFileSync("ip", argv, { encoding: "utf8" });
+}
+
+/** The first event that `wanted` accepts; the monitor ends with it. */
+async function seen(events: AsyncIterable<NetworkEvent>, wanted: (event: NetworkEvent) => boolean) {
+  for await (const event of events) if (wanted(event)) return event;
+  return undefined;
+}
+
+if (isolated(import.meta.url)) {
+  const host = hostNetns();
+  const { rtnl } = host;
+
+  describe("a monitor", () => {
+    const start = (...topics: readonly NetworkTopic[]) =>
+      monitor(host, { topics, signal: AbortSignal.timeout(10_000) });
+
+    test("sees that somebody flushed the rules", async () => {
+      rtnl.addRule({ family: 4, table: 500, pref: 1000 });
+      const events = start("rules");
+      ip("rule", "flush");
+      const event = await seen(events, (event) => event.kind === "rule" && event.rule.table === 500);
+      assert.deepEqual(event?.kind === "rule" && [event.action, event.rule.pref], ["delete", 1000]);
+      rtnl.addRule({ family: 4, table: mainTable, pref: 32766 }); // the flush took this one too
+    });
+
+    test("sees links, addresses, routes and neighbours come and go", async () => {
+      const events = start("links", "addresses", "routes", "neighbours");
+      rtnl.createVeth({ name: "mon0", up: true, peer: { name: "mon1", up: true } });
+      rtnl.addAddress("mon0", parsePrefix("10.1.0.1/24"));
+      rtnl.setNeighbour("mon0", parseIp("10.1.0.2"), "02:00:00:00:00:02");
+      await rtnl.deleteLinksLater(["mon0"]);
+      const kinds = new Set<string>();
+      await seen(events, (event) => {
+        if (event.kind !== "overrun") kinds.add(`${event.kind} ${event.action}`);
+        return event.kind === "link" && event.action === "delete" && event.link.name === "mon0";
+      });
+      for (const kind of ["link new", "address new", "route new", "neighbour new", "link delete"]) {
+        assert.ok(kinds.has(kind), `${kind} of ${[...kinds]}`);
+      }
+    });
+
+    test("waits without blocking, several at once, and ends with its signal", { timeout: 10_000 }, async () => {
+      const stop = new AbortController();
+      const count = () => readdirSync("/proc/self/fd").length;
+      const before = count();
+      const waiting = [1, 2, 3].map(() => seen(monitor(host, { topics: ["rules"], signal: stop.signal }), () => true));
+      await setImmediate();
+      stop.abort(new Error("enough"));
+      assert.deepEqual(await Promise.all(waiting), [undefined, undefined, undefined]);
+      while (count() > before) await setImmediate();
+    });
+
+    test("says that it missed events when they were read too slowly", async () => {
+      const events = start("addresses");
+      rtnl.batch((batch) => {
+        for (let at = 0; at < 2000; at++) {
+          const address = parsePrefix(`10.200.${at >> 8}.${at & 255}/32`);
+          batch.addAddress("lo", address);
+          batch.deleteAddress("lo", address);
+        }
+      });
+      const event = await seen(events, ({ kind }) => kind === "overrun");
+      assert.equal(event?.kind, "overrun");
+    });
+
+    test("does not keep a process from exiting while it waits", () => {
+      const script = `
+        import { hostNetns, monitor } from "#linux";
+        const events = monitor(hostNetns(), { topics: ["links"], signal: new AbortController().signal });
+        setTimeout(() => process.exit(7), 50);
+        for await (const event of events);`;
+      const { status } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+        cwd: `${import.meta.dirname}/../..`,
+        timeout: 20_000,
+      });
+      assert.equal(status, 7);
+    });
+  });
+
+  test("TX checksum offload is read and turned off and on", () => {
+    using pod = createNetns("/run/netns/ethtool");
+    rtnl.createVeth({ name: "eth-h", peer: { name: "eth0", netns: pod } });
+    assert.equal(readTxChecksum(pod, "eth0"), true);
+    setTxChecksum(pod, "eth0", false);
+    assert.equal(readTxChecksum(pod, "eth0"), false);
+    setTxChecksum(pod, "eth0", true);
+    assert.equal(readTxChecksum(pod, "eth0"), true);
+    assert.throws(() => setTxChecksum(pod, "nope", true), {
+      code: "ENODEV",
+      message: "turn TX checksum offload of nope on in /run/netns/ethtool: No such device",
+    });
+  });
+
+  test("settings belong to the namespace, and a missing one is undefined", () => {
+    using pod = createNetns("/run/netns/sysctl");
+    const key = "net/ipv4/conf/all/rp_filter";
+    assert.equal(writeSysctl(pod, key, 2), true);
+    assert.deepEqual([readSysctl(pod, key), pod.rtnl.netconf("all", 4)?.rpFilter], ["2", 2]);
+    assert.equal(readSysctl(host, key), readFileSync(`/proc/sys/${key}`, "utf8").trim());
+    assert.equal(readSysctl(pod, "net/ipv4/conf/nope/rp_filter"), undefined);
+    assert.equal(writeSysctl(pod, "net/ipv4/conf/nope/rp_filter", 1), false);
+    assert.throws(
+      () => writeSysctl(pod, key, "many"),
+      (error) => {
+        return (
+          error instanceof LinuxError &&
+          /write setting net\/ipv4\/conf\/all\/rp_filter in .*Invalid/.test(error.message)
+        );
+      },
+    );
+    for (const bad of ["kernel/hostname", "net/../kernel/hostname", "net.ipv4.ip_forward"]) {
+      assert.throws(() => readSysctl(pod, bad), RangeError);
+    }
+  });
+
+  describe("packets", () => {
+    test("an announcement reaches the segment for both families", async () => {
+      using pod = createNetns("/run/netns/announce");
+      const mac = "02:00:00:00:00:77";
+      rtnl.createVeth({ name: "ann-h", up: true, peer: { name: "eth0", netns: pod, mac, up: true } });
+      const arp = PacketSocket.open(host, "ann-h", etherTypeArp);
+      const ndp = PacketSocket.open(host, "ann-h", etherTypeIpv6);
+      const signal = AbortSignal.timeout(10_000);
+      const [v4, v6] = [parseIp("10.6.0.10"), parseIp("fd00:6::10")];
+      await announce(pod, "eth0", [v4, v6]);
+      assert.deepEqual(decodeArp(await arp.receive({ signal })), {
+        operation: "request",
+        senderMac: mac,
+        senderIp: v4,
+        targetMac: "ff:ff:ff:ff:ff:ff",
+        targetIp: v4,
+      });
+      for (;;) {
+        const packet = decodeNdp(await ndp.receive({ signal })); // the kernel's own solicitations come too
+        if (packet?.kind !== "advertisement") continue;
+        assert.deepEqual([packet.target, packet.mac, packet.override], [v6, mac, true]);
+        break;
+      }
+      await Promise.all([arp.close(), ndp.close()]);
+      await assert.rejects(announce(pod, "nope", [v4]), { code: "ENODEV" });
+    });
+
+    test("a probe finds who has an address, and nobody where all are silent", async () => {
+      using pod = createNetns("/run/netns/probe");
+      const pair = rtnl.createVeth({ name: "probe-h", up: true, peer: { name: "eth0", netns: pod, up: true } });
+      pod.rtnl.addAddress("eth0", parsePrefix("10.6.0.10/24"));
+      pod.rtnl.addAddress("eth0", parsePrefix("fd00:6::10/64"), { nodad: true });
+      const source = parseIp("fd00:6::1");
+      rtnl.addAddress("probe-h", parsePrefix("fd00:6::1/64"), { nodad: true });
+      const ask = (address: string, options = {}) =>
+        probe(host, "probe-h", parseIp(address), { timeoutMs: 2000, signal: never, ...options });
+      assert.equal(await ask("10.6.0.10"), pair.peer.mac);
+      assert.equal(await ask("fd00:6::10", { source }), pair.peer.mac);
+      assert.equal(await ask("10.6.0.11", { timeoutMs: 20 }), undefined);
+      assert.equal(await ask("fd00:6::11", { source, timeoutMs: 20 }), undefined);
+      const aborted = new Error("stop");
+      await assert.rejects(ask("10.6.0.11", { signal: AbortSignal.abort(aborted) }), aborted);
+    });
+  });
+
+  describe("reply marks", () => {
+    test("are put in once, found, and replaced for another interface", () => {
+      using pod = createNetns("/run/netns/marks");
+      assert.equal(hasReplyMarks(pod, "veth0", 1), false);
+      ensureReplyMarks(pod, "veth0", 1);
+      ensureReplyMarks(pod, "veth0", 1);
+      assert.deepEqual([hasReplyMarks(pod, "veth0", 1), hasReplyMarks(pod, "veth0", 2)], [true, false]);
+      ensureReplyMarks(pod, "veth1", 2);
+      assert.deepEqual([hasReplyMarks(pod, "veth0", 1), hasReplyMarks(pod, "veth1", 2)], [false, true]);
+      assert.equal(hasReplyMarks(host, "veth1", 2), false);
+    });
+
+    const nft = spawnSync("nft", ["--version"]).error === undefined;
+    test("read in nft(8) as they are meant", { skip: nft ? false : "needs nft" }, () => {
+      using pod = createNetns("/run/netns/nft");
+      ensureReplyMarks(pod, "veth0", 1);
+      const text = pod.enter(() => execFileSync("nft", ["list", "ruleset"], { encoding: "utf8" }));
+      assert.deepEqual(text.replaceAll(/0x0+/g, "0x").split(/\s*\n\s*/), [
+        "table inet spiderpool {",
+        "chain prerouting {",
+        "type filter hook prerouting priority mangle; policy accept;",
+        'iifname "veth0" ct state new meta mark set meta mark | 0x1 comment "replies to veth0, mark 0x1"',
+        'meta mark & 0x1 == 0x1 ct mark set ct mark | 0x1 comment "replies to veth0, mark 0x1"',
+        "}",
+        "chain output {",
+        "type route hook output priority mangle; policy accept;",
+        'ct mark & 0x1 == 0x1 meta mark set meta mark | 0x1 comment "replies to veth0, mark 0x1"',
+        "}",
+        "}",
+        "",
+      ]);
+    });
+
+    test("send a reply back by the interface of its request, where the default route leads elsewhere", () => {
+      using pod = createNetns("/run/netns/reply");
+      const { peer, mac } = rtnl.createVeth({ name: "rep-h", up: true, peer: { name: "veth0", netns: pod, up: true } });
+      rtnl.createVeth({ name: "rep-lan", up: true, peer: { name: "eth0", netns: pod, up: true } });
+      rtnl.addAddress("lo", parsePrefix("10.9.9.9/32"));
+      rtnl.addRoute({ dst: parsePrefix("10.6.0.10/32"), dev: "rep-h", src: parseIp("10.9.9.9") });
+      rtnl.setNeighbour("rep-h", parseIp("10.6.0.10"), peer.mac);
+      pod.rtnl.batch((batch) => {
+        batch.addAddress("eth0", parsePrefix("10.6.0.10/24"));
+        batch.addRoute({ dst: parsePrefix("0.0.0.0/0"), gw: parseIp("10.6.0.1"), dev: "eth0" });
+        batch.addRule({ family: 4, fwmark: 1, fwmask: 1, table: 100, pref: 1000 });
+        const gw = parseIp("10.9.9.9");
+        batch.addRoute({ dst: parsePrefix("0.0.0.0/0"), gw, dev: "veth0", table: 100, onlink: true });
+        batch.setNeighbour("veth0", gw, mac);
+      });
+      const ping = () => spawnSync("ping", ["-c", "1", "-W", "0.3", "10.6.0.10"]).status;
+      assert.equal(ping(), 1);
+      ensureReplyMarks(pod, "veth0", 1);
+      assert.equal(ping(), 0);
+    });
+  });
+
+  test("the boot has an identifier", () => assert.match(bootId(), /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/));
+
+  test("a process that asked for it ends with its parent", { timeout: 20_000 }, async () => {
+    const script = `
+      import { setParentDeathSignal } from "#linux";
+      setParentDeathSignal("SIGKILL");
+      console.log("ready");
+      setInterval(() => {}, 1000);`;
+    const cwd = `${import.meta.dirname}/../..`;
+    const shell = '"$0" --input-type=module -e "$1" & wait';
+    const parent = spawn("sh", ["-c", shell, process.execPath, script], { cwd, stdio: ["ignore", "pipe", "inherit"] });
+    await once(parent.stdout, "data");
+    parent.kill("SIGKILL");
+    await once(parent.stdout, "end"); // the child held the other end
+  });
+}
