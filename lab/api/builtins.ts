@@ -189,7 +189,7 @@ function qosClass(object: KubeObject): string {
   return resources.every((found) => equal(found, "cpu") && equal(found, "memory")) ? "Guaranteed" : "Burstable";
 }
 
-function deployment(object: KubeObject): undefined {
+function deployment(object: KubeObject): readonly FieldError[] {
   const spec = ensure(object, "spec");
   setDefaults(spec, { replicas: 1, revisionHistoryLimit: 10, progressDeadlineSeconds: 600, strategy: {} });
   const strategy = ensure(spec, "strategy");
@@ -198,12 +198,23 @@ function deployment(object: KubeObject): undefined {
     setDefaults(ensure(strategy, "rollingUpdate"), { maxSurge: "25%", maxUnavailable: "25%" });
   }
   if (isFields(spec["template"])) podDefaults(ensure(ensure(spec, "template"), "spec"));
+  return selectorErrors(object);
 }
 
-function replicaSet(object: KubeObject): undefined {
+function replicaSet(object: KubeObject): readonly FieldError[] {
   const spec = ensure(object, "spec");
   setDefaults(spec, { replicas: 1 });
   if (isFields(spec["template"])) podDefaults(ensure(ensure(spec, "template"), "spec"));
+  return selectorErrors(object);
+}
+
+/** A workload whose selector misses its own Pods would make new ones for ever. */
+function selectorErrors(object: KubeObject): readonly FieldError[] {
+  const labels = fieldsAt(object, "spec", "template", "metadata", "labels");
+  const wanted = Object.entries(fieldsAt(object, "spec", "selector", "matchLabels"));
+  if (wanted.every(([key, value]) => labels[key] === value)) return [];
+  const message = `Invalid value: ${JSON.stringify(labels)}: \`selector\` does not match template \`labels\``;
+  return [{ field: "spec.template.metadata.labels", reason: "FieldValueInvalid", message }];
 }
 
 /** No cluster IP is given out: nothing in the lab routes one. */

@@ -74,7 +74,8 @@ export class Cascade {
   #collect(table: string, { namespace, name, uid }: ObjectMeta): void {
     const resource = this.#registry.byTable(table);
     const object = this.#store.get(table, keyOf({ namespace, name }));
-    if (resource === undefined || object?.metadata.uid !== uid) return;
+    if (resource === undefined || object?.metadata.uid !== uid || object.metadata.deletionTimestamp !== undefined)
+      return;
     const owners = object.metadata.ownerReferences ?? [];
     const gone = owners.every(
       (owner) => !this.#uids.has(owner.uid) && this.#registry.byKind(owner.apiVersion, owner.kind) !== undefined,

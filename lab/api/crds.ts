@@ -32,6 +32,16 @@ export function establishedStatus(crd: KubeObject, now: string): object {
   };
 }
 
+/** How many validation rules (CEL) a definition has. This server evaluates none of them. */
+export function countRules(crd: KubeObject): number {
+  let rules = 0;
+  JSON.stringify(crd, (field, value: unknown) => {
+    if (field === "x-kubernetes-validations" && Array.isArray(value)) rules += value.length;
+    return value;
+  });
+  return rules;
+}
+
 function customResource(crd: KubeObject, version: unknown): Resource {
   const names = fieldsAt(crd, "spec", "names");
   const group = textAt(crd, "spec", "group");

@@ -123,7 +123,11 @@ export function openApiDocument(resources: readonly Resource[], path: string): o
     responses: {},
   });
   const paths = served.map((resource) => [`/${path}/${resource.plural}/{name}`, { patch: operation(resource) }]);
-  return { openapi: "3.0.0", info: { title: "Kubernetes", version: serverVersion.gitVersion }, paths: Object.fromEntries(paths) }; // biome-ignore format: one line
+  return {
+    openapi: "3.0.0",
+    info: { title: "Kubernetes", version: serverVersion.gitVersion },
+    paths: Object.fromEntries(paths),
+  };
 }
 
 function pathOf(resource: Resource): string {

@@ -1,10 +1,19 @@
 import { SpiderError } from "#base";
 
+export type FieldReason =
+  | "FieldValueDuplicate"
+  | "FieldValueForbidden"
+  | "FieldValueInvalid"
+  | "FieldValueNotSupported"
+  | "FieldValueRequired"
+  | "FieldValueTooLong"
+  | "FieldValueTooMany";
+
 /** One field that is wrong, as Kubernetes reports it. */
 export interface FieldError {
   /** `spec.ips[0]` */
   readonly field: string;
-  readonly reason: "FieldValueInvalid" | "FieldValueRequired" | "FieldValueNotSupported" | "FieldValueDuplicate" | "FieldValueForbidden" | "FieldValueTooLong" | "FieldValueTooMany"; // biome-ignore format: one list
+  readonly reason: FieldReason;
   /** Without the field: `Invalid value: "x": must be …`. */
   readonly message: string;
 }

@@ -4,6 +4,12 @@
  * conflicts, watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. It runs no scheduler, no
  * controller and no kubelet: those are clients of it. Everything is in memory and gone with the process.
  *
+ * Limits, where a real server differs: `x-kubernetes-validations` (CEL) are counted in the log and not evaluated; built-in
+ * kinds have defaults and required fields but no schema (unknown fields stay, immutable fields can be changed); defaults of
+ * a definition reach stored objects with their next write; versions of a kind differ in name only; deletion in the
+ * foreground happens in the background, and at once; Events do not expire; no server-side apply and no protobuf (415), no
+ * SPDY, port-forward, attach, explain or disruption budgets; Services get no cluster IP.
+ *
  * Imports #base and npm packages only; anything under `lab/` may import it, nothing under `src/` does.
  */
 export {

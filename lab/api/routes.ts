@@ -10,7 +10,7 @@ import { matcherOf } from "./selectors.ts";
 import { keyOf, type Store } from "./store.ts";
 import { bound, scaled, scaleOf, success } from "./subresources.ts";
 import { type ApiResponse, at, type Fields, fieldsAt, type KubeObject, listAt, textAt } from "./types.ts";
-import { watch } from "./watch.ts";
+import { type WatchRequest, watch } from "./watch.ts";
 import { asFields, type DeleteOptions, type WriteOptions, type Writer, type Written } from "./writer.ts";
 
 /** One call on a resource. */
@@ -65,9 +65,9 @@ export class Routes {
     switch (call.method) {
       case "GET": {
         const form = formOf(call.headers["accept"], query.get("includeObject"));
-        const matches = matcherOf(resource, query, namespace);
-        if (!["true", "1"].includes(query.get("watch") ?? "")) return this.#list(call);
-        return jsonLines(watch(store, clock, { resource, query, matches, form }, call.signal));
+        const request = { resource, query, form, matches: matcherOf(resource, query, namespace) };
+        const watches = ["true", "1"].includes(query.get("watch") ?? "");
+        return watches ? jsonLines(watch(store, clock, request, call.signal)) : this.#list(request, namespace);
       }
       case "POST":
         return this.#written(call, 201, writer.create(resource, namespace, asFields(call.body()), optionsOf(query)));
@@ -82,16 +82,14 @@ export class Routes {
     }
   }
 
-  #list(call: Call): ApiResponse {
-    const { resource, query, namespace } = call;
+  #list({ resource, query, form, matches }: WatchRequest, namespace: string | undefined): ApiResponse {
     const { store, clock } = this.#parts;
-    const form = formOf(call.headers["accept"], query.get("includeObject"));
     const from = decodeContinue(query.get("continue"));
     if (from !== undefined && from.resourceVersion < store.oldest(resource.table)) {
       throw expired("The provided continue parameter is too old to display a consistent list result.");
     }
     const within = { ...(namespace && { namespace }), ...(from && { after: from.key }) };
-    const found = store.list(resource.table, within).filter(matcherOf(resource, query, namespace));
+    const found = store.list(resource.table, within).filter(matches);
     const limit = Number(query.get("limit")) || found.length;
     const page = found.slice(0, limit);
     const last = page.at(-1);
@@ -189,7 +187,6 @@ export class Routes {
     const { writer, cascade } = this.#parts;
     const dryRun = isDry(call.query) || listAt(given, "dryRun").includes("All");
     const policy = textAt(given, "propagationPolicy") || call.query.get("propagationPolicy");
-    if (policy === "Orphan" && !dryRun) cascade.orphan(object);
     const grace = at(given, "gracePeriodSeconds") ?? call.query.get("gracePeriodSeconds") ?? undefined;
     const options: DeleteOptions = {
       dryRun,
@@ -197,6 +194,10 @@ export class Routes {
       resourceVersion: textAt(given, "preconditions", "resourceVersion") || undefined,
       gracePeriodSeconds: grace === undefined ? undefined : Number(grace),
     };
+    if (policy === "Orphan" && !dryRun) {
+      writer.delete(call.resource, object, { ...options, dryRun: true }); // refuses before a dependent is touched
+      cascade.orphan(object);
+    }
     return writer.delete(call.resource, object, options);
   }
 

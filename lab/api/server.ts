@@ -2,11 +2,12 @@ import { parseAllDocuments } from "yaml";
 import { type Clock, formatError, type Logger, SpiderError, silentLogger, systemClock } from "#base";
 import { json, plain } from "./answer.ts";
 import { Cascade } from "./cascade.ts";
+import { countRules } from "./crds.ts";
 import * as discovery from "./discovery.ts";
 import { ApiFailure, badRequest, noSuchPath, unsupportedMediaType } from "./failure.ts";
 import type { KubeletAddress, KubeletCall } from "./kubelet.ts";
 import { bodyBytesMax, type Listener, type ListenOptions, listenOn } from "./listen.ts";
-import { Registry } from "./registry.ts";
+import { crdTable, Registry } from "./registry.ts";
 import { type Call, Routes } from "./routes.ts";
 import { Store } from "./store.ts";
 import { type ApiRequest, type ApiResponse, isFields } from "./types.ts";
@@ -41,6 +42,10 @@ export function createApiServer(options: LabApiOptions = {}): LabApi {
   const writer = new Writer(store, clock);
   const cascade = new Cascade(store, registry, writer);
   const routes = new Routes({ store, writer, cascade, clock, kubelet });
+  store.listen(crdTable, ({ type, object }) => {
+    const rules = type === "ADDED" ? countRules(object) : 0;
+    if (rules > 0) log.info({ crd: object.metadata.name, rules }, "validation rules in CEL are not evaluated");
+  });
   const closing = new AbortController();
   const listeners: Listener[] = [];
   seed(registry, writer, options.crds ?? []);
@@ -84,6 +89,7 @@ function seed(registry: Registry, writer: Writer, crds: readonly string[]): void
   }
   for (const document of crds.flatMap((text) => parseAllDocuments(text))) {
     try {
+      for (const error of document.errors) throw error;
       const body: unknown = document.toJS();
       if (body !== null) create("apiextensions.k8s.io/v1", "customresourcedefinitions", body);
     } catch (cause) {

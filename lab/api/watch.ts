@@ -11,6 +11,7 @@ const pendingMax = 10_000;
 const bookmarkEveryMs = 60_000;
 const timeoutMsDefault = 30 * 60_000;
 
+/** What a client wants to see of a resource. */
 export interface WatchRequest {
   readonly resource: Resource;
   readonly query: URLSearchParams;

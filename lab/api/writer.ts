@@ -53,19 +53,18 @@ export class Writer {
     return new Date(this.#clock.wall().getTime() + inSeconds * 1000).toISOString().replace(/\.\d+Z$/, "Z");
   }
 
-  /** Throws the refusals that a POST can meet. */
+  /** `namespace` is undefined for cluster-scoped resources. Throws the refusals that a POST can meet. */
   create(resource: Resource, namespace: string | undefined, body: Readonly<Fields>, options = stored): Written {
     checkEnvelope(resource, body);
     const given = fieldsAt(body, "metadata") as unknown as Readonly<ObjectMeta>;
-    const where = resource.namespaced ? { namespace: namespace ?? given.namespace ?? "default" } : {};
-    if (given.namespace !== undefined && given.namespace !== "" && given.namespace !== where.namespace) {
+    if ((given.namespace ?? "") !== "" && given.namespace !== namespace) {
       throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
     }
     if (textAt(given, "resourceVersion") !== "") {
       throw badRequest("resourceVersion should not be set on objects to be created");
     }
-    const name = this.#nameFor(resource, where.namespace, given);
-    this.#checkNamespace(resource, where.namespace, name);
+    const name = this.#nameFor(resource, namespace, given);
+    this.#checkNamespace(resource, namespace, name);
     const { apiVersion, kind, metadata: _, ...rest } = copyOf(body);
     const object: KubeObject = {
       apiVersion: String(apiVersion),
@@ -73,7 +72,7 @@ export class Writer {
       metadata: {
         ...copyOf(given),
         name,
-        ...where,
+        ...(namespace === undefined ? {} : { namespace }),
         uid: randomUUID(),
         resourceVersion: "",
         creationTimestamp: this.now(),
@@ -133,7 +132,7 @@ export class Writer {
     const graceSeconds = resource.table === "/pods" ? podGraceSeconds(old, options.gracePeriodSeconds) : 0;
     const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
     if (!isHeld(old) && graceSeconds === 0) {
-      if (!options.dryRun) this.#store.remove(resource.table, { ...old, metadata: { ...old.metadata } });
+      if (!options.dryRun) this.#store.remove(resource.table, old);
       return undefined;
     }
     if (deletionTimestamp !== undefined && graceSeconds >= deletionGracePeriodSeconds) return old;
