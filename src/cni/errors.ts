@@ -68,7 +68,7 @@ export class CniError extends SpiderError {
     const pairs = Object.entries(this.details).map(
       ([key, value]) => `${key} ${shorten(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"))}`,
     );
-    const cause = this.cause === undefined ? "" : formatError(this.cause);
+    const cause = describe(this.cause);
     return [...pairs, ...(cause === "" || this.message.includes(cause) ? [] : [cause])].join(", ");
   }
 
@@ -77,6 +77,11 @@ export class CniError extends SpiderError {
     const text = this.text;
     return { cniVersion, code: this.cniCode, msg: this.message, ...(text === "" ? {} : { details: text }) };
   }
+}
+
+function describe(cause: unknown): string {
+  if (cause instanceof CniError) return [cause.message, cause.text].filter((part) => part !== "").join("; ");
+  return cause === undefined ? "" : formatError(cause);
 }
 
 /** What was found may be as long as its sender liked. */
