@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { never, silentLogger, systemClock } from "#base";
 import { createOvs } from "./client.ts";
-import { parseEndpoint } from "./connection.ts";
+import { parseEndpoint } from "./endpoint.ts";
 import { type FakeServer, type Received, startFakeServer } from "./testing/fake-server.ts";
 import type { Ovs, PortSpec } from "./types.ts";
 

@@ -9,7 +9,8 @@ import {
   withTimeout,
 } from "#base";
 import { Cache, monitoredColumns } from "./cache.ts";
-import { Connection, parseEndpoint } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import { parseEndpoint } from "./endpoint.ts";
 import { limits } from "./limits.ts";
 import { attachOperations, detachOperation } from "./operations.ts";
 import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";

@@ -117,21 +117,3 @@ export class Connection {
 function refused(error: unknown): SpiderError {
   return new SpiderError("OVSDB_REFUSED", "the database server refused the request", { details: { error } });
 }
-
-/**
- * The address of `unix:/path`, of a bare absolute path, or of `tcp:host:port` (an IPv6 host in brackets).
- *
- * @throws SpiderError OVSDB_ENDPOINT for anything else, `ssl:` included
- */
-export function parseEndpoint(endpoint: string): NetConnectOpts {
-  const path = /^(?:unix:)?(\/.+)$/.exec(endpoint)?.[1];
-  if (path !== undefined) return { path };
-  const tcp = /^tcp:(\[[^\]]+\]|[^:[\]]+):(\d{1,5})$/.exec(endpoint);
-  const [, host, port] = tcp ?? [];
-  if (host !== undefined && port !== undefined && Number(port) >= 1 && Number(port) <= 65_535) {
-    return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
-  }
-  throw new SpiderError("OVSDB_ENDPOINT", "the address of Open vSwitch's database is not understood", {
-    details: { found: endpoint, allowed: "unix:/path, an absolute path, or tcp:host:port" },
-  });
-}

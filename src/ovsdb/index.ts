@@ -6,6 +6,7 @@
  * (external_ids:owner), and knows neither links nor Pods. Imports only base. The agent and the plugins may import it.
  */
 export { createOvs, type OvsOptions } from "./client.ts";
+export { isEndpoint } from "./endpoint.ts";
 export {
   type BridgeInfo,
   type Ovs,

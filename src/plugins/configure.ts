@@ -1,0 +1,66 @@
+import type { CniResult } from "#cni";
+import type { Netns } from "#linux";
+import { readSysctl, writeSysctl } from "#linux";
+
+export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
+  /** Set before the link comes up, so that its IPv6 link-local address follows from it. */
+  readonly mac?: string | undefined;
+}
+
+/**
+ * Gives a Pod's interface its MAC address, addresses and routes and brings it up, in one netlink batch. A route without a
+ * gateway of its own goes by the gateway of the address of its family.
+ *
+ * Addresses come into use at once, without duplicate address detection: that no other Pod holds them is what IPAM is for,
+ * and other hosts are looked for by the coordinator. Without any IPv6 address among several, the kernel makes no
+ * link-local one either: each port would get its multicast.
+ */
+export function configureInterface(
+  netns: Netns,
+  link: { readonly name: string; readonly index: number },
+  { ips, routes, mac }: Configuration,
+): void {
+  const hasIpv6 = ips.some(({ address }) => address.ip.family === 6);
+  if (hasIpv6) permitIpv6(netns, link.name);
+  const gateways = new Map(
+    ips
+      .flatMap(({ address, gateway }) => (gateway === undefined ? [] : [[address.ip.family, gateway] as const]))
+      .reverse(),
+  );
+  netns.rtnl.batch((batch) => {
+    if (ips.length > 0 && !hasIpv6) batch.setLink(link.index, { addrGenModeNone: true });
+    batch.setLink(link.index, { up: true, ...(mac === undefined ? {} : { mac }) });
+    for (const { address } of ips) batch.addAddress(link.index, address, { nodad: true });
+    for (const { dst, gw = gateways.get(dst.ip.family), table, priority, scope } of routes) {
+      const scopeName = scopes.get(scope);
+      batch.addRoute(
+        {
+          dst,
+          dev: link.index,
+          ...(gw === undefined ? {} : { gw }),
+          ...(table === undefined ? {} : { table }),
+          ...(priority === undefined ? {} : { metric: priority }),
+          ...(scopeName === undefined ? {} : { scope: scopeName }),
+        },
+        { tolerate: ["EEXIST"] },
+      );
+    }
+  });
+}
+
+/** The numbers of a result's routes, by the kernel's names (rtnetlink(7)). */
+const scopes = new Map<number | undefined, "global" | "site" | "link" | "host">([
+  [0, "global"],
+  [200, "site"],
+  [253, "link"],
+  [254, "host"],
+]);
+
+/** Runtimes may have switched IPv6 off in the namespace; addresses shall also outlive a link that goes down for a while. */
+function permitIpv6(netns: Netns, link: string): void {
+  for (const name of ["lo", link]) {
+    const key = `net/ipv6/conf/${name}/disable_ipv6`;
+    if (readSysctl(netns, key) === "1") writeSysctl(netns, key, 0);
+  }
+  writeSysctl(netns, `net/ipv6/conf/${link}/keep_addr_on_down`, 1);
+}

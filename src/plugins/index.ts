@@ -1,0 +1,10 @@
+/**
+ * The CNI plugins that run within the agent, one folder each behind one interface. A plugin wires a Pod's interface; which
+ * addresses it gets is the business of the Ipam that it is given, and which plugins run, in what order and under which
+ * deadline is the agent's. Imports ip, base, linux, ovsdb, api and cni. Only the agent may import it.
+ */
+
+export { derivedMac, hostLinkName } from "./names.ts";
+export type { OvsConfig } from "./ovs/config.ts";
+export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";
+export type { Plugin } from "./plugin.ts";

@@ -1,0 +1,189 @@
+import { readFileSync } from "node:fs";
+import { codeOf } from "#base";
+import { type Attachment, CniError, cniCodes, type JsonObject, type PluginConfig, parseJsonObject } from "#cni";
+import { isEndpoint, type Vlan } from "#ovsdb";
+import { integerAt, invalid, objectAt, objectsAt, textAt } from "../decode.ts";
+
+/** The keys that both the network configuration and the flat file may set. Absent: not given. */
+export interface OvsFields {
+  readonly bridge: string | undefined;
+  readonly vlan: number | undefined;
+  /** Sorted, each once. */
+  readonly trunk: readonly number[] | undefined;
+  readonly mtuBytes: number | undefined;
+  readonly deviceId: string | undefined;
+  readonly ofportRequest: number | undefined;
+  readonly interfaceType: string | undefined;
+  readonly socketFile: string | undefined;
+  readonly linkStateRetries: number | undefined;
+  readonly linkStateIntervalMs: number | undefined;
+}
+
+/** The `ovs` plugin's configuration, decoded. */
+export interface OvsConfig {
+  readonly config: PluginConfig;
+  readonly fields: OvsFields;
+  /** Read before the usual places of the flat file. */
+  readonly configurationPath: string | undefined;
+  /** From args.cni, else from runtimeConfig. CNI_ARGS wins over it. */
+  readonly mac: string | undefined;
+  readonly ovnPort: string | undefined;
+}
+
+/** What one call works with, when configuration, flat file and CNI_ARGS have been put together. */
+export interface OvsSettings {
+  readonly bridge: string;
+  readonly vlan: Vlan;
+  readonly mtuBytes: number | undefined;
+  readonly mac: string | undefined;
+  readonly ofportRequest: number | undefined;
+  readonly interfaceType: string | undefined;
+  readonly ifaceId: string | undefined;
+  /** The OVSDB endpoint; undefined: the agent's own. */
+  readonly socketFile: string | undefined;
+  /** How long the port may take to come into service; undefined: as long as the call. */
+  readonly readyMs: number | undefined;
+}
+
+/** Where the flat file is looked for after configuration_path. */
+export const flatFilePaths = ["/etc/kubernetes/cni/net.d/ovs.d/ovs.conf", "/etc/cni/net.d/ovs.d/ovs.conf"] as const;
+
+const defaultRetries = 5;
+const defaultIntervalMs = 600;
+
+/** Throws CniError 7 with field, value and what is allowed. */
+export function decodeOvsConfig(config: PluginConfig): OvsConfig {
+  const cniArgs = lowerCaseTexts(objectAt(objectAt(config.raw, "args"), "cni", "args.cni"));
+  const runtimeMac = textAt(objectAt(config.raw, "runtimeConfig"), "mac", "runtimeConfig.mac");
+  return {
+    config,
+    fields: decodeFields(config.raw),
+    configurationPath: textAt(config.raw, "configuration_path"),
+    mac: checkMac("args.cni.mac", cniArgs.get("mac")) ?? checkMac("runtimeConfig.mac", runtimeMac),
+    ovnPort: cniArgs.get("ovnport"),
+  };
+}
+
+/**
+ * Puts configuration, flat file and CNI_ARGS together. A key of the flat file counts where the configuration does not
+ * give it.
+ *
+ * @throws CniError 7 where no bridge can be told or a value of CNI_ARGS cannot be used, CniError 2 for a deviceID
+ */
+export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: Pick<Attachment, "args">): OvsSettings {
+  const pick = <K extends keyof OvsFields>(key: K): OvsFields[K] | undefined => c.fields[key] ?? flat?.[key];
+  const deviceId = pick("deviceId");
+  if (deviceId !== undefined) {
+    throw new CniError(
+      cniCodes.unsupportedField,
+      "the ovs plugin attaches veth pairs only, no SR-IOV or vDPA devices",
+      {
+        details: {
+          field: "deviceID",
+          value: deviceId,
+          allowed: "none: representors of virtual functions are not handled",
+        },
+      },
+    );
+  }
+  const ovnPort = args.get("OvnPort") || c.ovnPort;
+  const bridge = pick("bridge") ?? (ovnPort === undefined ? undefined : "br-int");
+  if (bridge === undefined) {
+    throw invalid("bridge", "", "the name of an existing Open vSwitch bridge; it may be left out only with OvnPort");
+  }
+  const retries = pick("linkStateRetries");
+  const intervalMs = pick("linkStateIntervalMs");
+  const unlimited = retries === undefined && intervalMs === undefined;
+  return {
+    bridge,
+    vlan: vlanOf(pick("vlan"), pick("trunk")),
+    mtuBytes: pick("mtuBytes"),
+    mac: checkMac("CNI_ARGS MAC", args.get("MAC") || undefined) ?? c.mac,
+    ofportRequest: pick("ofportRequest"),
+    interfaceType: pick("interfaceType"),
+    ifaceId: ovnPort,
+    socketFile: pick("socketFile"),
+    readyMs: unlimited ? undefined : (retries ?? defaultRetries) * (intervalMs ?? defaultIntervalMs),
+  };
+}
+
+/**
+ * The first flat file that exists; undefined where none does.
+ *
+ * @throws CniError 7 where it cannot be read or holds a value that cannot be used
+ */
+export function readFlatFile(paths: readonly string[]): OvsFields | undefined {
+  for (const path of paths) {
+    try {
+      return decodeFields(parseJsonObject(readFileSync(path), path));
+    } catch (cause) {
+      if (codeOf(cause) === "ENOENT") continue;
+      throw new CniError(cniCodes.invalidConfig, "the flat configuration file of the ovs plugin cannot be used", {
+        details: { path, ...(cause instanceof CniError ? cause.details : {}) },
+        cause,
+      });
+    }
+  }
+  return undefined;
+}
+
+function decodeFields(raw: JsonObject): OvsFields {
+  const socketFile = textAt(raw, "socket_file");
+  if (socketFile !== undefined && !isEndpoint(socketFile)) {
+    throw invalid("socket_file", socketFile, "unix:/path, an absolute path, or tcp:host:port");
+  }
+  return {
+    bridge: textAt(raw, "bridge"),
+    vlan: integerAt(raw, "vlan", { min: 0, max: 4095 }),
+    trunk: decodeTrunk(raw),
+    // Zero means "not given" for all of these.
+    mtuBytes: integerAt(raw, "mtu", { min: 0, max: 65_535 }) || undefined,
+    deviceId: textAt(raw, "deviceID"),
+    ofportRequest: integerAt(raw, "ofport_request", { min: 0, max: 65_279 }) || undefined,
+    interfaceType: textAt(raw, "interface_type"),
+    socketFile,
+    linkStateRetries: integerAt(raw, "link_state_check_retries", { min: 0, max: 1_000 }) || undefined,
+    linkStateIntervalMs: integerAt(raw, "link_state_check_interval", { min: 0, max: 60_000 }) || undefined,
+  };
+}
+
+/** An item is one id, or a range of which both ends are greater than 0; an item with neither contributes nothing. */
+function decodeTrunk(raw: JsonObject): readonly number[] | undefined {
+  const items = objectsAt(raw, "trunk");
+  if (items.length === 0) return undefined;
+  const ids = new Set<number>();
+  for (const [at, item] of items.entries()) {
+    const idAt = (key: string) => integerAt(item, key, { min: 0, max: 4095, path: `trunk[${at}].${key}` });
+    const [id, minId = 0, maxId = 0] = [idAt("id"), idAt("minID"), idAt("maxID")];
+    if (id !== undefined) ids.add(id);
+    if (minId === 0 || maxId === 0) continue;
+    if (maxId < minId) throw invalid(`trunk[${at}]`, item, "a minID that is not greater than maxID");
+    for (let each = minId; each <= maxId; each++) ids.add(each);
+  }
+  if (ids.size === 0)
+    throw invalid("trunk", raw["trunk"], "at least one id, or one range with minID and maxID above 0");
+  return [...ids].sort((a, b) => a - b);
+}
+
+/** A trunk wins over a tag. Access with tag 0 differs from no VLAN at all, which lets every VLAN pass. */
+function vlanOf(vlan: number | undefined, trunk: readonly number[] | undefined): Vlan {
+  if (trunk !== undefined) return { mode: "trunk", ids: trunk };
+  return vlan === undefined ? { mode: "trunk", ids: [] } : { mode: "access", tag: vlan };
+}
+
+/** args.cni is matched without regard to case, and what is no text there is left alone. */
+function lowerCaseTexts(object: JsonObject): ReadonlyMap<string, string> {
+  return new Map(
+    Object.entries(object).flatMap(([key, value]) =>
+      typeof value === "string" && value !== "" ? [[key.toLowerCase(), value]] : [],
+    ),
+  );
+}
+
+function checkMac(field: string, value: string | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  const mac = value.toLowerCase();
+  const unicast = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && mac !== "00:00:00:00:00:00";
+  if (!unicast) throw invalid(field, value, "a unicast MAC address as in 02:00:00:00:00:01");
+  return mac;
+}

@@ -1,0 +1,347 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, rmSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { hasCode, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { type Attachment, CniError, type CniResult, type Ipam, type JsonObject } from "#cni";
+import { parseIp, parsePrefix } from "#ip";
+import { createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
+import { createOvs, type Ovs } from "#ovsdb";
+import { isolated } from "../../linux/testing/isolated.ts";
+import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
+import { hostLinkName } from "../names.ts";
+import { createOvsPlugin } from "./plugin.ts";
+
+/** Several segments, so that segmentation offload takes part. */
+const tcpBytes = 100_000;
+const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
+
+/** Gives out one address per container, or fails; counts what is held. */
+class StubIpam implements Ipam {
+  readonly held = new Set<string>();
+  readonly addresses: readonly string[];
+  readonly failure: Error | undefined;
+
+  constructor(addresses: readonly string[], failure?: Error) {
+    this.addresses = addresses;
+    this.failure = failure;
+  }
+
+  allocate({ containerId }: Attachment, steps: Steps): Promise<CniResult> {
+    return steps.run(
+      "claim",
+      async () => {
+        await Promise.resolve();
+        if (this.failure !== undefined) throw this.failure;
+        this.held.add(containerId);
+        const ips = this.addresses.map((text) => {
+          const address = parsePrefix(text);
+          return { address, gateway: parseIp(address.ip.family === 4 ? "10.10.0.1" : "fd00::1") };
+        });
+        const routes = ips.map(({ address }) => ({ dst: parsePrefix(address.ip.family === 4 ? "0.0.0.0/0" : "::/0") }));
+        return { interfaces: [], ips, routes };
+      },
+      { undo: () => void this.held.delete(containerId) },
+    );
+  }
+
+  async release({ containerId }: Attachment): Promise<void> {
+    this.held.delete(containerId);
+    await Promise.resolve();
+  }
+
+  async check(): Promise<void> {}
+}
+
+if (isolated(import.meta.url)) {
+  let real: OpenVswitch;
+  let ovs: Ovs & AsyncDisposable;
+  const tasks = new Tasks(silentLogger);
+  const host = hostNetns();
+  let pods = 0;
+
+  before(() => {
+    mkdirSync("/run/netns");
+    real = startOpenVswitch();
+    real.addBridge("br1");
+    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
+  });
+  after(async () => {
+    await tasks.stop();
+    await ovs[Symbol.asyncDispose]();
+    await real[Symbol.asyncDispose]();
+  });
+
+  /** A Pod with a namespace of its own and the plugin that serves it. */
+  function pod(raw: JsonObject, ipam?: StubIpam, client: Ovs = ovs) {
+    const containerId = `c${++pods}`;
+    const netns = `/run/netns/${containerId}`;
+    createNetns(netns)[Symbol.dispose]();
+    const plugin = createOvsPlugin({
+      host,
+      ovsFor: () => client,
+      ipamFor: () => ipam,
+      tasks,
+      log: silentLogger,
+      flatFiles: [],
+    });
+    const args = new Map([["K8S_POD_UID", `uid-${containerId}`]]);
+    const attachment: Attachment = { containerId, ifName: "net1", netns, pod: undefined, args };
+    const decode = (more: object = {}) =>
+      plugin.decode({ cniVersion: "1.0.0", name: "n", type: "ovs", raw: { bridge: "br1", ...raw }, ...more });
+    return {
+      attachment,
+      hostName: hostLinkName("veth", containerId, "net1"),
+      /** As the agent does it: commits, or undoes everything and throws. */
+      add: async () => {
+        const steps = new Steps({ clock: systemClock, ...deadline() });
+        try {
+          const result = await plugin.add(decode(), attachment, steps);
+          steps.commit();
+          return result;
+        } catch (error) {
+          await steps.abort();
+          throw error;
+        }
+      },
+      check: (prevResult: CniResult) => plugin.check(decode({ prevResult }), attachment, deadline()),
+      del: (more: Partial<Attachment> = {}) => plugin.del(decode(), { ...attachment, ...more }, deadline()),
+      status: () => plugin.status?.(decode(), deadline()),
+      inside: (...argv: readonly [string, ...string[]]) =>
+        execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }),
+    };
+  }
+  type Pod = ReturnType<typeof pod>;
+
+  /** Neither port nor link of the Pod is left, on the host or inside. */
+  async function assertNothingLeft({ hostName, attachment: { netns } }: Pod): Promise<void> {
+    await host.rtnl.deleteLinksLater([hostName]); // Waits for deletions that were queued before.
+    assert.equal(host.rtnl.link(hostName), undefined);
+    assert.equal(real.vsctl("--bare", "--columns=name", "find", "interface", `name=${hostName}`), "");
+    using inside = openNetns(netns);
+    assert.equal(inside.rtnl.link("net1"), undefined);
+  }
+
+  /** How many of the bytes that a server in one Pod sends reach a client in the other. */
+  async function bytesOverTcp(server: Pod, client: Pod, address: string): Promise<number> {
+    const listen = `require("net").createServer((s) => s.end(Buffer.alloc(${tcpBytes})))
+      .listen(80, () => console.log("listening"))`;
+    const connect = `let n = 0; require("net").connect(80, "${address}").setTimeout(5000, () => process.exit(1))
+      .on("data", (d) => { n += d.length; }).on("end", () => console.log(n))`;
+    const argv = ["--pdeathsig", "KILL", "nsenter", `--net=${server.attachment.netns}`, process.execPath, "-e", listen];
+    const listening = spawn("setpriv", argv, { stdio: ["ignore", "pipe", "inherit"] });
+    const exited = once(listening, "exit");
+    try {
+      await once(listening.stdout, "data");
+      return Number(client.inside(process.execPath, "-e", connect));
+    } finally {
+      listening.kill();
+      await exited;
+    }
+  }
+
+  describe("the ovs plugin", { timeout: 120_000 }, () => {
+    it("gives a Pod an access port, addresses, routes and the derived MAC address", async () => {
+      const ipam = new StubIpam(["10.10.0.5/24", "fd00::5/64"]);
+      const one = pod({ vlan: 10, mtu: 1400 }, ipam);
+      const result = await one.add();
+      const { hostName } = one;
+      const hostLink = host.rtnl.link(hostName);
+      assert.deepEqual(result.interfaces, [
+        { name: hostName, mac: hostLink?.mac },
+        { name: "net1", mac: "0a:58:0a:0a:00:05", sandbox: one.attachment.netns },
+      ]);
+      assert.deepEqual(
+        result.ips.map((ip) => ip.interface),
+        [1, 1],
+      );
+      assert.equal(real.vsctl("get", "port", hostName, "tag", "vlan_mode"), "10\naccess");
+      assert.match(real.vsctl("get", "port", hostName, "external_ids"), /contIface=net1.*contPodUid=uid-c/);
+      assert.deepEqual([hostLink?.mtuBytes, hostLink?.up, hostLink?.carrier], [1400, true, true]);
+      assert.doesNotMatch(execFileSync("ip", ["addr", "show", hostName], { encoding: "utf8" }), /inet6/);
+      const shown = one.inside("ip", "addr", "show", "net1");
+      assert.match(shown, /mtu 1400.*state UP/);
+      assert.match(shown, /0a:58:0a:0a:00:05/);
+      assert.match(shown, /inet 10\.10\.0\.5\/24/);
+      assert.match(shown, /inet6 fd00::5\/64/);
+      assert.match(one.inside("ip", "route"), /default via 10\.10\.0\.1 dev net1/);
+      assert.match(one.inside("ip", "-6", "route"), /default via fd00::1 dev net1/);
+      using inside = openNetns(one.attachment.netns);
+      assert.equal(readTxChecksum(inside, "net1"), false);
+
+      await one.check(result);
+      await one.del();
+      assert.equal(ipam.held.size, 0);
+      await assertNothingLeft(one);
+    });
+
+    it("carries ping and TCP between two Pods of a VLAN, and not to another VLAN", async () => {
+      const [a, b, other] = ["10.10.0.5/24", "10.10.0.6/24", "10.10.0.7/24"].map((address, at) =>
+        pod({ vlan: at < 2 ? 10 : 11 }, new StubIpam([address])),
+      ) as [Pod, Pod, Pod];
+      await Promise.all([a.add(), b.add(), other.add()]);
+      a.inside("ping", "-c", "1", "-W", "2", "10.10.0.6");
+      assert.equal(await bytesOverTcp(b, a, "10.10.0.6"), tcpBytes);
+      assert.throws(() => a.inside("ping", "-c", "1", "-W", "1", "10.10.0.7"));
+      for (const each of [a, b, other]) await each.del();
+    });
+
+    it("makes no IPv6 link-local address where only IPv4 is given, and one from the MAC address without IPAM", async () => {
+      const four = pod({}, new StubIpam(["10.10.0.5/24"]));
+      await four.add();
+      assert.doesNotMatch(four.inside("ip", "addr", "show", "net1"), /inet6/);
+      const none = pod({ args: { cni: { mac: "02:00:00:00:00:09" } } });
+      const result = await none.add();
+      assert.equal(result.interfaces[1]?.mac, "02:00:00:00:00:09");
+      assert.match(none.inside("ip", "addr", "show", "net1"), /inet6 fe80::ff:fe00:9\/64/);
+      await Promise.all([four.del(), none.del()]);
+    });
+
+    it("makes trunks of all, one and several VLANs, which CHECK accepts, also beside a vlan", async () => {
+      for (const [raw, trunks] of [
+        [{}, "[]"],
+        [{ trunk: [{ id: 7 }] }, "[7]"],
+        [{ vlan: 0, trunk: [{ minID: 3, maxID: 5 }, { id: 4 }] }, "[3, 4, 5]"],
+      ] as const) {
+        const one = pod(raw);
+        const result = await one.add();
+        assert.equal(real.vsctl("get", "port", one.hostName, "trunks", "vlan_mode", "tag"), `${trunks}\ntrunk\n[]`);
+        await one.check(result);
+        await one.del();
+      }
+    });
+
+    it("asks for the OpenFlow port, the logical port and the MAC address of CNI_ARGS", async () => {
+      const one = pod({ ofport_request: 77, args: { cni: { ovnPort: "lsp-1" } } }, new StubIpam(["10.10.0.5/24"]));
+      (one.attachment.args as Map<string, string>).set("MAC", "02:00:00:00:00:0B");
+      const result = await one.add();
+      assert.equal(result.interfaces[1]?.mac, "02:00:00:00:00:0b");
+      assert.match(one.inside("ip", "link", "show", "net1"), /02:00:00:00:00:0b/);
+      const columns = real.vsctl("get", "interface", one.hostName, "ofport", "external_ids");
+      assert.equal(columns, "77\n{iface-id=lsp-1}");
+      await one.del();
+    });
+
+    it("leaves neither port nor link when IPAM fails or gives nothing", async () => {
+      const full = pod({}, new StubIpam([], new CniError(999, "no address is free")));
+      await assert.rejects(full.add(), /no address is free/);
+      await assertNothingLeft(full);
+      const empty = pod({}, new StubIpam([]));
+      await assert.rejects(empty.add(), /IPAM plugin returned missing IP config/);
+      await assertNothingLeft(empty);
+    });
+
+    it("names the bridges that exist when the one asked for does not, and leaves nothing", async () => {
+      const ipam = new StubIpam(["10.10.0.5/24"]);
+      const one = pod({ bridge: "nope" }, ipam);
+      await assert.rejects(one.add(), (error) => {
+        assert.ok(hasCode(error, "OVS_BRIDGE_UNKNOWN"));
+        assert.match(CniError.from(error).text, /bridge nope, existing \["br1"\]/);
+        return true;
+      });
+      assert.equal(ipam.held.size, 0);
+      await assertNothingLeft(one);
+      await assert.rejects(async () => one.status(), { cniCode: 50 });
+    });
+
+    it("refuses an interface name that the Pod already has, and does not touch what is there", async () => {
+      const one = pod({}, new StubIpam(["10.10.0.5/24"]));
+      const result = await one.add();
+      await assert.rejects(one.add(), /already has an interface/);
+      await one.check(result);
+      await one.del();
+    });
+
+    it("replaces the port and the link that an ended agent left behind", async () => {
+      const one = pod({ vlan: 5 });
+      execFileSync("ip", ["link", "add", one.hostName, "type", "veth", "peer", "name", "left-behind"]);
+      const { netns: contNetns, ifName: contIface } = one.attachment;
+      const owner = { contPodUid: "earlier", contNetns, contIface };
+      await ovs.attach({ bridge: "br1", name: one.hostName, vlan: { mode: "access", tag: 4 }, owner }, deadline());
+      const result = await one.add();
+      assert.equal(real.vsctl("get", "port", one.hostName, "tag"), "5");
+      await one.check(result);
+      await one.del();
+      await assertNothingLeft(one);
+    });
+
+    it("reports what CHECK finds changed", async () => {
+      const one = pod({ vlan: 5 }, new StubIpam(["10.10.0.5/24"]));
+      const result = await one.add();
+      const found = (what: string) => (error: unknown) => error instanceof CniError && error.details["what"] === what;
+      real.vsctl("set", "port", one.hostName, "tag=6");
+      await changed(() => JSON.stringify(ovs.ports().get(one.hostName)?.vlan).includes("6"));
+      await assert.rejects(one.check(result), found("VLAN of the port"));
+      one.inside("ip", "route", "del", "default");
+      await assert.rejects(one.check(result), found("route"));
+      one.inside("ip", "addr", "del", "10.10.0.5/24", "dev", "net1");
+      await assert.rejects(one.check(result), found("address"));
+      one.inside("ip", "link", "set", "net1", "address", "02:00:00:00:00:01");
+      await assert.rejects(one.check(result), found("MAC address of net1"));
+      await one.del();
+      await assert.rejects(one.check(result), found("interface"));
+    });
+
+    it("deletes twice, without a namespace, and after the namespace is gone", async () => {
+      const twice = pod({});
+      await twice.add();
+      await twice.del();
+      await twice.del();
+      const empty = pod({});
+      await empty.add();
+      await empty.del({ netns: "" });
+      await assertNothingLeft(empty);
+      const vanished = pod({});
+      await vanished.add();
+      deleteNetns(vanished.attachment.netns);
+      rmSync(vanished.attachment.netns, { force: true });
+      await vanished.del();
+      assert.equal(real.vsctl("list-ports", "br1"), "");
+      await pod({ bridge: "gone" }).del();
+    });
+
+    it("deletes what ovs-cni made, whose link has a random name", async () => {
+      const one = pod({});
+      const { netns: contNetns, ifName: contIface } = one.attachment;
+      execFileSync("ip", ["link", "add", "vethrandom", "type", "veth", "peer", contIface, "netns", contNetns]);
+      await ovs.attach(
+        {
+          bridge: "br1",
+          name: "vethrandom",
+          vlan: { mode: "trunk", ids: [] },
+          owner: { contPodUid: "", contNetns, contIface },
+        },
+        deadline(),
+      );
+      await one.del();
+      await host.rtnl.deleteLinksLater(["vethrandom"]);
+      await assertNothingLeft(one);
+      assert.equal(real.vsctl("list-ports", "br1"), "");
+    });
+
+    it("answers that the runtime shall try again while there is no database", async () => {
+      await using away = createOvs({
+        endpoint: "unix:/run/absent.sock",
+        clock: systemClock,
+        log: silentLogger,
+        patienceMs: 20,
+      });
+      const ipam = new StubIpam(["10.10.0.5/24"]);
+      const one = pod({}, ipam, away);
+      await assert.rejects(one.add(), { cniCode: 11 });
+      assert.equal(ipam.held.size, 0);
+      await assertNothingLeft(one);
+      await assert.rejects(one.del(), { cniCode: 11 });
+      await assert.rejects(async () => one.status(), { cniCode: 50 });
+    });
+  });
+
+  async function changed(look: () => boolean): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const check = () => void (look() && resolve());
+    const unsubscribe = ovs.changed(check);
+    check();
+    await promise.finally(unsubscribe);
+  }
+}

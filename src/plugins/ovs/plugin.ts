@@ -1,0 +1,283 @@
+import { setImmediate } from "node:timers/promises";
+import { codeOf, hasCode, type Logger, never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
+import {
+  type Attachment,
+  CniError,
+  type CniIp,
+  type CniResult,
+  cniCodes,
+  type Ipam,
+  type PluginConfig,
+  supportedVersions,
+} from "#cni";
+import { announce, type Netns, openNetns, readNetnsId, setTxChecksum, type VethPair, writeSysctl } from "#linux";
+import type { Ovs, OvsPort, PortSpec } from "#ovsdb";
+import { configureInterface } from "../configure.ts";
+import { derivedMac, hostLinkName } from "../names.ts";
+import type { Plugin } from "../plugin.ts";
+import { checkLinks, checkPort } from "./check.ts";
+import {
+  decodeOvsConfig,
+  flatFilePaths,
+  type OvsConfig,
+  type OvsSettings,
+  readFlatFile,
+  settingsOf,
+} from "./config.ts";
+
+export interface OvsPluginOptions {
+  /** The namespace of the bridges. */
+  readonly host: Netns;
+  /** The client for a configuration's socket_file; undefined: the node's usual database. */
+  readonly ovsFor: (endpoint: string | undefined) => Ovs;
+  /** The configuration's `ipam`; undefined where it has none. */
+  readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
+  /** Owns the deletion of links, which goes on after DEL has answered. */
+  readonly tasks: Tasks;
+  readonly log: Logger;
+  /** @default the usual places of ovs.conf */
+  readonly flatFiles?: readonly string[];
+}
+
+/** The plugin `ovs`: a veth pair between the Pod and an existing Open vSwitch bridge. */
+export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
+  return new OvsPlugin(options);
+}
+
+class OvsPlugin implements Plugin<OvsConfig> {
+  readonly type = "ovs";
+  readonly versions = supportedVersions;
+  readonly decode = decodeOvsConfig;
+  readonly #options: OvsPluginOptions;
+
+  constructor(options: OvsPluginOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Claim, port and link are under way at the same time. The transaction is written just before the blocking netlink
+   * calls, so that vswitchd is busy with it meanwhile; every link event makes it look at all its ports, which is why the
+   * host's end comes up last and in one message.
+   */
+  async add(c: OvsConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
+    const { host, ovsFor, ipamFor } = this.#options;
+    const settings = settingsOf(c, this.#flat(c), attachment);
+    const spec = portSpec(settings, attachment);
+    const ovs = ovsFor(settings.socketFile);
+    using pod = openFreePod(attachment);
+
+    const claim = ipamFor(c.config)?.allocate(attachment, steps).then(refuseEmpty);
+    claim?.catch(() => {}); // It may fail before it is waited for below.
+    // The claim's request leaves with the next turn of the event loop: nothing may block before that.
+    await setImmediate();
+
+    const of = attachment.ifName;
+    const port = steps.run("port", (o) => retriable(ovs.attach(spec, o)), {
+      of,
+      undo: () => ovs.detach(spec.owner, { signal: never }).then(() => {}),
+    });
+    const link = steps.run("link", () => createPair(host, pod, spec.name, of, settings), {
+      of,
+      undo: () => host.rtnl.deleteLinksLater([spec.name]),
+    });
+    const ofport = steps.run("ofport", (o) => port.then(() => bringIntoService(ovs, pod, spec, settings, of, o)), {
+      of,
+    });
+
+    const [pair, { ips, routes, dns }] = await steps.all(link, claim ?? Promise.resolve<CniResult>(nothing));
+    const mac = settings.mac ?? (ips[0] === undefined ? undefined : derivedMac(ips[0].address.ip));
+    await steps.run(
+      "addresses",
+      () => {
+        configureInterface(pod, pair.peer, { ips, routes, mac });
+        host.rtnl.setLink(pair.index, { up: true });
+      },
+      { of },
+    );
+    await steps.all(port, ofport);
+    await this.#announce(pod, attachment, ips);
+    return {
+      interfaces: [
+        { name: pair.name, mac: pair.mac },
+        { name: of, mac: mac ?? pair.peer.mac, sandbox: attachment.netns },
+      ],
+      ips: ips.map((ip) => ({ ...ip, interface: 1 })),
+      routes,
+      ...(dns === undefined ? {} : { dns }),
+    };
+  }
+
+  async check(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
+    const { host, ovsFor, ipamFor } = this.#options;
+    const previous = c.config.prevResult;
+    if (previous === undefined) throw new CniError(cniCodes.invalidConfig, "Required prevResult missing");
+    await ipamFor(c.config)?.check(attachment, previous, options);
+    const settings = settingsOf(c, this.#flat(c), attachment);
+    using pod = openPod(attachment.netns);
+    const hostName = checkLinks(host, pod, attachment, previous);
+    const ovs = ovsFor(settings.socketFile);
+    await retriable(ovs.synced(options));
+    checkPort(ovs, { ...portSpec(settings, attachment), name: hostName });
+  }
+
+  /**
+   * Goes by names that follow from the container, and by the owner that is noted in the port, so that it also finds what
+   * ovs-cni made. The answer does not wait until the kernel has deleted the link: it is down by then.
+   */
+  async del(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
+    const ovs = this.#options.ovsFor(c.fields.socketFile ?? this.#flat(c)?.socketFile);
+    const name = hostLinkName("veth", attachment.containerId, attachment.ifName);
+    const detaching = detach(ovs, name, attachment, options);
+    const removed = this.#removeLink(name);
+    const release = this.#options.ipamFor(c.config)?.release(attachment, options);
+    const [detached, released] = await Promise.allSettled([detaching, release]);
+    const others = detached.status === "fulfilled" ? detached.value.filter((other) => other !== name) : [];
+    const removedOthers = others.filter((other) => this.#removeLink(other));
+    if (!removed && removedOthers.length === 0) removePodLink(attachment);
+    for (const outcome of [detached, released]) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  /** Throws CniError 50 where the database or the configured bridge is missing. */
+  async status(c: OvsConfig, options: Signal): Promise<void> {
+    const settings = settingsOf(c, this.#flat(c), { args: new Map() });
+    const ovs = this.#options.ovsFor(settings.socketFile);
+    try {
+      await ovs.synced(options);
+    } catch (error) {
+      throw CniError.from(error, cniCodes.notAvailable);
+    }
+    if (ovs.bridges().has(settings.bridge)) return;
+    throw new CniError(cniCodes.notAvailable, "there is no such Open vSwitch bridge on this node", {
+      details: { bridge: settings.bridge, existing: [...ovs.bridges().keys()].sort() },
+    });
+  }
+
+  #flat(c: OvsConfig) {
+    const usual = this.#options.flatFiles ?? flatFilePaths;
+    return readFlatFile(c.configurationPath === undefined ? usual : [c.configurationPath, ...usual]);
+  }
+
+  async #announce(pod: Netns, { ifName, containerId }: Attachment, ips: readonly CniIp[]): Promise<void> {
+    if (ips.length === 0) return;
+    try {
+      const addresses = ips.map(({ address }) => address.ip);
+      await announce(pod, ifName, addresses);
+    } catch (err) {
+      this.#options.log.warn({ containerId, ifName, err }, "addresses could not be announced");
+    }
+  }
+
+  /** False where there is no such link. */
+  #removeLink(name: string): boolean {
+    const { host, tasks } = this.#options;
+    if (host.rtnl.link(name) === undefined) return false;
+    host.rtnl.setLink(name, { up: false }, { tolerate: ["ENODEV"] });
+    tasks.spawn("delete link", () => host.rtnl.deleteLinksLater([name]));
+    return true;
+  }
+}
+
+const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
+
+function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args }: Attachment): PortSpec {
+  const { bridge, vlan, interfaceType, ofportRequest, ifaceId } = settings;
+  return {
+    bridge,
+    name: hostLinkName("veth", containerId, ifName),
+    vlan,
+    owner: { contPodUid: args.get("K8S_POD_UID") ?? pod?.uid ?? "", contNetns: netns, contIface: ifName },
+    ...(interfaceType === undefined ? {} : { interfaceType }),
+    ...(ofportRequest === undefined ? {} : { ofportRequest }),
+    ...(ifaceId === undefined ? {} : { ifaceId }),
+  };
+}
+
+/** Refused before anything is done: what is there belongs to an earlier ADD, which an undo of this one would destroy. */
+function openFreePod({ netns, ifName }: Attachment): Netns {
+  const pod = openPod(netns);
+  if (pod.rtnl.link(ifName) === undefined) return pod;
+  pod[Symbol.dispose]();
+  throw new CniError(cniCodes.failed, "the container already has an interface of this name", {
+    details: { interface: ifName, netns },
+  });
+}
+
+function openPod(netns: string): Netns {
+  try {
+    return openNetns(netns);
+  } catch (cause) {
+    throw new CniError(cniCodes.invalidNetns, "the container's network namespace cannot be opened", {
+      details: { netns },
+      cause,
+    });
+  }
+}
+
+/** Both ends are down, so that they come up with their addresses, and the host's end takes no part in IPv6. */
+async function createPair(
+  host: Netns,
+  pod: Netns,
+  name: string,
+  ifName: string,
+  { mtuBytes }: OvsSettings,
+): Promise<VethPair> {
+  const mtu = mtuBytes === undefined ? {} : { mtuBytes };
+  const create = () =>
+    host.rtnl.createVeth({ name, ...mtu, addrGenModeNone: true, peer: { name: ifName, netns: pod, ...mtu } });
+  let pair: VethPair;
+  try {
+    pair = create();
+  } catch (error) {
+    // The Pod has no such interface: this is the host's end of an attachment that an ended agent left behind.
+    if (codeOf(error) !== "EEXIST") throw error;
+    await host.rtnl.deleteLinksLater([name]);
+    pair = create();
+  }
+  // The Pod shall not be able to give the host a default route.
+  writeSysctl(host, `net/ipv6/conf/${name}/accept_ra`, 0);
+  return pair;
+}
+
+async function bringIntoService(
+  ovs: Ovs,
+  pod: Netns,
+  spec: PortSpec,
+  { readyMs }: OvsSettings,
+  ifName: string,
+  { signal }: Signal,
+): Promise<OvsPort> {
+  // A datapath in user space passes on what the Pod leaves to a network card: packets without a checksum.
+  if (ovs.bridges().get(spec.bridge)?.datapathType === "netdev") setTxChecksum(pod, ifName, false);
+  if (readyMs === undefined) return retriable(ovs.ready(spec.name, { signal }));
+  using limit = withTimeout(signal, readyMs, () => new Error(`the port was not ready within ${readyMs} ms`));
+  return await retriable(ovs.ready(spec.name, { signal: limit }));
+}
+
+function refuseEmpty(result: CniResult): CniResult {
+  if (result.ips.length > 0) return result;
+  throw new CniError(cniCodes.failed, "IPAM plugin returned missing IP config");
+}
+
+/** By name; else by owner, because ovs-cni gives its ports random names. */
+async function detach(ovs: Ovs, name: string, attachment: Attachment, options: Signal): Promise<readonly string[]> {
+  const detached = await retriable(ovs.detach(name, options));
+  const { netns: contNetns, ifName: contIface } = attachment;
+  if (detached.length > 0 || contNetns === "") return detached;
+  return retriable(ovs.detach({ contNetns, contIface }, options));
+}
+
+/** For a host's end that no name led to: deleting the Pod's end takes it along. The one slow deletion, and rare. */
+function removePodLink({ netns, ifName }: Attachment): void {
+  if (netns === "" || readNetnsId(netns) === undefined) return;
+  using pod = openNetns(netns);
+  if (pod.rtnl.link(ifName)?.kind === "veth") pod.rtnl.deleteLink(ifName, { tolerate: ["ENODEV"] });
+}
+
+/** An absent database is worth another try by the runtime. */
+async function retriable<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    throw hasCode(error, "OVSDB_UNREACHABLE") ? CniError.from(error, cniCodes.tryAgain) : error;
+  }
+}

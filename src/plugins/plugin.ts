@@ -1,0 +1,33 @@
+import type { Signal, Steps } from "#base";
+import type { Attachment, CniResult, PluginConfig, ValidAttachment } from "#cni";
+
+/**
+ * One CNI plugin. It is built once with what it needs (`createOvsPlugin({ … })`); a call brings only what belongs to that
+ * call. `C` is its configuration, decoded.
+ */
+export interface Plugin<C> {
+  /** The `type` of the configurations that it serves. */
+  readonly type: string;
+  /** The CNI versions whose configurations it takes. */
+  readonly versions: readonly string[];
+  /**
+   * Reads and checks the configuration. Pure.
+   *
+   * @throws CniError 7 with field, value and what is allowed
+   */
+  decode(config: PluginConfig): C;
+  /**
+   * Registers the undo of each side effect on `steps`; whoever made `steps` aborts or commits them.
+   *
+   * @returns the whole result: what the plugin was given as prevResult, with its own additions
+   */
+  add(config: C, attachment: Attachment, steps: Steps): Promise<CniResult>;
+  /** Throws where what ADD made is no longer as it was. */
+  check(config: C, attachment: Attachment, options: Signal): Promise<void>;
+  /** Idempotent: what is already gone is success, and neither namespace nor prevResult need exist. */
+  del(config: C, attachment: Attachment, options: Signal): Promise<void>;
+  /** Removes what the network's attachments left behind, other than the valid ones. */
+  gc?(config: C, valid: readonly ValidAttachment[], options: Signal): Promise<void>;
+  /** Throws CniError 50 where an ADD could not work now. */
+  status?(config: C, options: Signal): Promise<void>;
+}
