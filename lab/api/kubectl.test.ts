@@ -65,7 +65,7 @@ function rows(version: KubectlVersion): void {
     return out;
   };
   /** Runs until `until` is printed, then ends it. */
-  const follow = async (args: string, until: string, meanwhile: () => Promise<unknown>): Promise<string> => {
+  const follow = async (args: string, until: RegExp, meanwhile: () => Promise<unknown>): Promise<string> => {
     const child = start(args.split(" "));
     let out = "";
     try {
@@ -73,7 +73,7 @@ function rows(version: KubectlVersion): void {
         const first = out === "";
         out += String(chunk);
         if (first) await meanwhile();
-        if (out.includes(until)) break;
+        if (until.test(out)) break;
       }
     } finally {
       child.kill();
@@ -156,7 +156,7 @@ function rows(version: KubectlVersion): void {
     await client.updateStatus("lab.example.com/v1/widgets", { ...old, status });
     assert.match(await waited, /condition met/);
     await client.patch("lab.example.com/v1/widgets", ref, { metadata: { finalizers: ["lab.example.com/hold"] } });
-    const deleted = follow("delete wd e", "gone", async () => {
+    const deleted = follow("delete wd e", /never printed/, async () => {
       assert.match(await kubectl("get wd e -o jsonpath={.metadata.deletionTimestamp}"), /T/);
       await client.patch("lab.example.com/v1/widgets", ref, { metadata: { finalizers: null } });
     });
@@ -167,7 +167,7 @@ function rows(version: KubectlVersion): void {
 
   void it("follows changes as they come", async () => {
     await client.create("v1/configmaps", configMap("first"));
-    const out = await follow("get cm -w", "second", () => client.create("v1/configmaps", configMap("second")));
+    const out = await follow("get cm -w", /second .*\n/, () => client.create("v1/configmaps", configMap("second")));
     assert.match(out, /NAME +DATA +AGE\nfirst +1/);
     assert.match(out, /\nsecond +1/);
   });
