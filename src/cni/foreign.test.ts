@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PluginOutput } from "./call.ts";
 import { CniError } from "./errors.ts";
-import { decodeOutput, findPlugin } from "./foreign.ts";
+import { decodeOutput } from "./foreign.ts";
 import { emptyResult } from "./result.ts";
 
 const call = { verb: "ADD", type: "bridge", network: "net", cniVersion: "1.0.0" } as const;
@@ -51,18 +51,5 @@ describe("decodeOutput()", () => {
       /^6 plugin type="bridge" .*: invalid CNI result; ips\[0\]\.address/,
     );
     assert.match(failure(output(0, "")), /^6 plugin type="bridge" .*: failed to decode result/);
-  });
-});
-
-describe("findPlugin()", () => {
-  it("takes the first directory that has the file, and names them all when none has", () => {
-    assert.equal(
-      findPlugin("x", ["/a", "/b"], (path) => path === "/b/x"),
-      "/b/x",
-    );
-    const none = () => false;
-    assert.throws(() => findPlugin("x", ["/a", "/b"], none), { message: 'failed to find plugin "x" in path [/a /b]' });
-    assert.throws(() => findPlugin("", ["/a"], none), { message: "no plugin name provided" });
-    assert.throws(() => findPlugin("a/x", ["/a"], () => true), { message: "invalid plugin name: a/x" });
   });
 });

@@ -4,21 +4,6 @@ import { isJsonObject, parseJsonObject } from "./json.ts";
 import { decodeResult, emptyResult } from "./result.ts";
 import type { CniResult, Verb } from "./types.ts";
 
-/**
- * The path of a plugin's executable: the first file of its name in the directories of CNI_PATH. `isFile` says whether a path
- * leads to a regular file. Throws CniError 7 for a name that can't be a plugin's and where there is no such file.
- */
-export function findPlugin(type: string, path: readonly string[], isFile: (path: string) => boolean): string {
-  if (type === "") throw new CniError(cniCodes.invalidConfig, "no plugin name provided");
-  if (type.includes("/") || type === "." || type === "..") {
-    throw new CniError(cniCodes.invalidConfig, `invalid plugin name: ${type}`);
-  }
-  const found = path.map((directory) => `${directory}/${type}`).find(isFile);
-  if (found !== undefined) return found;
-  const message = `failed to find plugin ${JSON.stringify(type)} in path [${path.join(" ")}]`;
-  throw new CniError(cniCodes.invalidConfig, message, { details: { type, path }, text: "" });
-}
-
 const shownBytesMax = 2048;
 
 /** Which plugin ran, for its errors. */

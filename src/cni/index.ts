@@ -16,7 +16,7 @@ export {
   successOutput,
 } from "./call.ts";
 export { CniError, type CniErrorOptions, cniCodes } from "./errors.ts";
-export { decodeOutput, type ForeignCall, findPlugin } from "./foreign.ts";
+export { decodeOutput, type ForeignCall } from "./foreign.ts";
 export {
   type CallFrame,
   decodeFrame,

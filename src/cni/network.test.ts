@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import fc from "fast-check";
 import { CniError } from "./errors.ts";
 import { pluginsMax } from "./limits.ts";
 import { appendPlugins, decodeNetwork, pluginInput, validAttachments } from "./network.ts";
@@ -58,6 +59,23 @@ describe("decodeNetwork()", () => {
     assert.match(refusal({ ...list, plugins: Array(pluginsMax + 1).fill({ type: "x" }) }), /allowed at most 64/);
     assert.equal(refusal({ type: "x" }), "7 missing network name");
     assert.throws(() => decodeNetwork("no"), { cniCode: 6 });
+  });
+
+  it("never throws anything but a CniError, whatever the configuration", () => {
+    const key = fc.constantFrom("name", "type", "plugins", "cniVersion", "cniVersions", "disableGC", "x");
+    const value = fc.oneof(
+      fc.constantFrom<unknown>("n", "1.0.0", true, null, [{ type: "p" }]),
+      fc.jsonValue({ maxDepth: 2 }),
+    );
+    fc.assert(
+      fc.property(fc.dictionary(key, value), (config) => {
+        try {
+          decodeNetwork(config);
+        } catch (error) {
+          assert.ok(error instanceof CniError, String(error));
+        }
+      }),
+    );
   });
 
   it("may be empty where plugin files follow, which are then appended", () => {

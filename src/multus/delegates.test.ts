@@ -237,7 +237,7 @@ describe("resolving clusterNetwork", () => {
     assert.equal(types("/net.d/"), "l: one two three");
     assert.match(
       refusal({ settings: { clusterNetwork: "kube-system/default" } }),
-      /^failed to get clusterNetwork kube-system\/default in namespace kube-system; no such file or directory$/,
+      /^failed to get clusterNetwork kube-system\/default in namespace kube-system; there is no such path on the node$/,
     );
     assert.match(
       refusal({ settings: { clusterNetwork: "/json" }, files }),

@@ -54,7 +54,7 @@ export class MissingNadError extends CniError {
   constructor(namespace: string, name: string) {
     super(
       cniCodes.invalidConfig,
-      `cannot find a network-attachment-definition (${name}) in namespace (${namespace}): not found`,
+      `cannot find a network-attachment-definition (${name}) in namespace (${namespace}): it does not exist`,
       { details: { namespace, name }, text: "create it, or correct the annotation of the Pod" },
     );
     this.name = "MissingNadError";
@@ -116,7 +116,12 @@ function fromPath(path: string, settings: MultusSettings, source: ConfigSource):
     throw new CniError(
       cniCodes.invalidConfig,
       `failed to get clusterNetwork ${path} in namespace ${settings.multusNamespace}`,
-      { text: names === undefined ? "no such file or directory" : "the directory has no .conf and no .conflist file" },
+      {
+        text:
+          names === undefined
+            ? "there is no such path on the node"
+            : "the directory has no .conf and no .conflist file",
+      },
     );
   }
   const network = loadFile(file, text, settings, source);

@@ -76,44 +76,41 @@ function fromShort(item: string, defaultNamespace: string, problem: Problem): Ne
 
 function fromJson(item: unknown, defaultNamespace: string, problem: Problem): NetworkSelection {
   if (!isJsonObject(item)) return problem("network", item, "an object");
-  const text = (key: string) => {
-    const value = item[key] ?? "";
-    return typeof value === "string" ? value : problem(key, value, "a string");
-  };
-  const texts = (key: string): readonly string[] | undefined => {
-    const value = item[key] ?? undefined;
-    if (value === undefined || (Array.isArray(value) && value.every((one) => typeof one === "string"))) return value;
-    return problem(key, value, "an array of strings");
-  };
-  const object = (key: string): JsonObject | undefined => {
-    const value = item[key] ?? undefined;
-    return value === undefined || isJsonObject(value) ? value : problem(key, value, "an object");
-  };
-  const name = text("name");
-  if (name === "") problem("name", name, "the name of a NetworkAttachmentDefinition");
-  const ifName = text("interface") || text("interfaceRequest");
-  const [mac, guid, deviceId, claim] = [
-    text("mac"),
-    text("infiniband-guid"),
-    text("deviceID"),
-    text("ipam-claim-reference"),
-  ];
-  if (mac !== "" && ![6, 8, 20].includes(hardwareBytes(mac))) problem("mac", mac, "a hardware address");
-  if (guid !== "" && hardwareBytes(guid) !== 8) problem("infiniband-guid", guid, "a hardware address of 8 bytes");
+  const { text, texts, object } = readers(item, problem);
+  const ifName = text("interface") ?? text("interfaceRequest");
   return defined({
-    namespace: text("namespace") || defaultNamespace,
-    name,
-    interface: ifName === "" ? undefined : checkedIfName(ifName, problem),
+    namespace: text("namespace") ?? defaultNamespace,
+    name: text("name") ?? problem("name", "", "the name of a NetworkAttachmentDefinition"),
+    interface: ifName && checkedIfName(ifName, problem),
     ips: texts("ips")?.map((one) => checkedIp(one, problem)),
-    mac: mac || undefined,
-    infinibandGuid: guid || undefined,
+    mac: checkedHardware(text("mac"), [6, 8, 20], "mac", problem),
+    infinibandGuid: checkedHardware(text("infiniband-guid"), [8], "infiniband-guid", problem),
     portMappings: portMappings(item["portMappings"] ?? undefined, problem),
     bandwidth: bandwidth(object("bandwidth"), problem),
-    deviceId: deviceId || undefined,
+    deviceId: text("deviceID"),
     cniArgs: object("cni-args"),
     defaultRoute: texts("default-route")?.map((one) => gateway(one, problem)),
-    ipamClaimReference: claim || undefined,
+    ipamClaimReference: text("ipam-claim-reference"),
   });
+}
+
+/** Readers of one key each, by type; null, and an empty text, count as absent. */
+function readers(item: JsonObject, problem: Problem) {
+  return {
+    text: (key: string): string | undefined => {
+      const value = item[key] ?? "";
+      return typeof value === "string" ? value || undefined : problem(key, value, "a string");
+    },
+    texts: (key: string): readonly string[] | undefined => {
+      const value = item[key] ?? undefined;
+      if (value === undefined || (Array.isArray(value) && value.every((one) => typeof one === "string"))) return value;
+      return problem(key, value, "an array of strings");
+    },
+    object: (key: string): JsonObject | undefined => {
+      const value = item[key] ?? undefined;
+      return value === undefined || isJsonObject(value) ? value : problem(key, value, "an object");
+    },
+  };
 }
 
 type Defined<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> };
@@ -134,6 +131,16 @@ function checkedIp(ip: string, problem: Problem): string {
 
 function gateway(ip: string, problem: Problem): Ip {
   return tryParseIp(ip) ?? problem("default-route", ip, "an address");
+}
+
+function checkedHardware(
+  text: string | undefined,
+  bytes: readonly number[],
+  field: string,
+  problem: Problem,
+): string | undefined {
+  if (text === undefined || bytes.includes(hardwareBytes(text))) return text;
+  return problem(field, text, `a hardware address of ${bytes.join(", ")} bytes`);
 }
 
 /** How many bytes a hardware address has in one of its usual spellings, else 0. */
