@@ -40,7 +40,10 @@ export interface OvsPort {
   readonly owner: PortOwner | undefined;
   /** The OpenFlow port number: greater than 0 when the port works, undefined while vswitchd has not looked at it. */
   readonly ofport: number | undefined;
-  /** What vswitchd says is wrong. Transient while the device does not exist yet. */
+  /**
+   * What vswitchd says is wrong. It means nothing while `ofport` is greater than 0: an error of the time before the device
+   * appeared is taken back a moment after the number was given.
+   */
   readonly error: string | undefined;
   readonly interfaceType: string;
   readonly ifaceId: string | undefined;

@@ -83,7 +83,6 @@ if (isolated(import.meta.url)) {
       ovsFor: () => client,
       ipamFor: () => ipam,
       tasks,
-      log: silentLogger,
       flatFiles: [],
     });
     const args = new Map([["K8S_POD_UID", `uid-${containerId}`]]);
@@ -280,6 +279,7 @@ if (isolated(import.meta.url)) {
       one.inside("ip", "link", "set", "net1", "address", "02:00:00:00:00:01");
       await assert.rejects(one.check(result), found("MAC address of net1"));
       await one.del();
+      await assertNothingLeft(one);
       await assert.rejects(one.check(result), found("interface"));
     });
 

@@ -1,9 +1,8 @@
 import { setImmediate } from "node:timers/promises";
-import { codeOf, hasCode, type Logger, never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
+import { codeOf, hasCode, never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
 import {
   type Attachment,
   CniError,
-  type CniIp,
   type CniResult,
   cniCodes,
   type Ipam,
@@ -32,9 +31,8 @@ export interface OvsPluginOptions {
   readonly ovsFor: (endpoint: string | undefined) => Ovs;
   /** The configuration's `ipam`; undefined where it has none. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
-  /** Owns the deletion of links, which goes on after DEL has answered. */
+  /** Owns what goes on after an answer: the deletion of links, the closing of sockets. */
   readonly tasks: Tasks;
-  readonly log: Logger;
   /** @default the usual places of ovs.conf */
   readonly flatFiles?: readonly string[];
 }
@@ -60,7 +58,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
    * host's end comes up last and in one message.
    */
   async add(c: OvsConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
-    const { host, ovsFor, ipamFor } = this.#options;
+    const { host, ovsFor, ipamFor, tasks } = this.#options;
     const settings = settingsOf(c, this.#flat(c), attachment);
     const spec = portSpec(settings, attachment);
     const ovs = ovsFor(settings.socketFile);
@@ -80,22 +78,22 @@ class OvsPlugin implements Plugin<OvsConfig> {
       of,
       undo: () => host.rtnl.deleteLinksLater([spec.name]),
     });
-    const ofport = steps.run("ofport", (o) => port.then(() => bringIntoService(ovs, pod, spec, settings, of, o)), {
-      of,
-    });
+    const ofport = steps.run("ofport", (o) => port.then(() => inService(ovs, spec.name, settings, o)), { of });
 
-    const [pair, { ips, routes, dns }] = await steps.all(link, claim ?? Promise.resolve<CniResult>(nothing));
+    const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
+    const [, pair, { ips, routes, dns }] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
     const mac = settings.mac ?? (ips[0] === undefined ? undefined : derivedMac(ips[0].address.ip));
-    await steps.run(
-      "addresses",
-      () => {
-        configureInterface(pod, pair.peer, { ips, routes, mac });
-        host.rtnl.setLink(pair.index, { up: true });
-      },
-      { of },
-    );
-    await steps.all(port, ofport);
-    await this.#announce(pod, attachment, ips);
+    const configure = () => {
+      // A datapath in user space forwards what the Pod leaves to a network card: packets without a checksum.
+      if (ovs.bridges().get(spec.bridge)?.datapathType === "netdev") setTxChecksum(pod, of, false);
+      configureInterface(pod, pair.peer, { ips, routes, mac });
+      host.rtnl.setLink(pair.index, { up: true });
+    };
+    await steps.run("addresses", configure, { of });
+    await ofport;
+    const addresses = ips.map(({ address }) => address.ip);
+    // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+    tasks.spawn("announce addresses", () => announce(pod, of, addresses));
     return {
       interfaces: [
         { name: pair.name, mac: pair.mac },
@@ -157,16 +155,6 @@ class OvsPlugin implements Plugin<OvsConfig> {
     return readFlatFile(c.configurationPath === undefined ? usual : [c.configurationPath, ...usual]);
   }
 
-  async #announce(pod: Netns, { ifName, containerId }: Attachment, ips: readonly CniIp[]): Promise<void> {
-    if (ips.length === 0) return;
-    try {
-      const addresses = ips.map(({ address }) => address.ip);
-      await announce(pod, ifName, addresses);
-    } catch (err) {
-      this.#options.log.warn({ containerId, ifName, err }, "addresses could not be announced");
-    }
-  }
-
   /** False where there is no such link. */
   #removeLink(name: string): boolean {
     const { host, tasks } = this.#options;
@@ -176,8 +164,6 @@ class OvsPlugin implements Plugin<OvsConfig> {
     return true;
   }
 }
-
-const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
 
 function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args }: Attachment): PortSpec {
   const { bridge, vlan, interfaceType, ofportRequest, ifaceId } = settings;
@@ -238,19 +224,10 @@ async function createPair(
   return pair;
 }
 
-async function bringIntoService(
-  ovs: Ovs,
-  pod: Netns,
-  spec: PortSpec,
-  { readyMs }: OvsSettings,
-  ifName: string,
-  { signal }: Signal,
-): Promise<OvsPort> {
-  // A datapath in user space passes on what the Pod leaves to a network card: packets without a checksum.
-  if (ovs.bridges().get(spec.bridge)?.datapathType === "netdev") setTxChecksum(pod, ifName, false);
-  if (readyMs === undefined) return retriable(ovs.ready(spec.name, { signal }));
-  using limit = withTimeout(signal, readyMs, () => new Error(`the port was not ready within ${readyMs} ms`));
-  return await retriable(ovs.ready(spec.name, { signal: limit }));
+function inService(ovs: Ovs, name: string, { readyMs }: OvsSettings, { signal }: Signal): Promise<OvsPort> {
+  if (readyMs === undefined) return retriable(ovs.ready(name, { signal }));
+  const limit = withTimeout(signal, readyMs, () => new Error(`waited ${readyMs} ms`));
+  return retriable(ovs.ready(name, { signal: limit })).finally(() => limit[Symbol.dispose]());
 }
 
 function refuseEmpty(result: CniResult): CniResult {
