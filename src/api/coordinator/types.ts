@@ -1,30 +1,17 @@
-import type { KubeObject, Resource } from "#kube";
-import { ours, type RouteJson } from "../group.ts";
+import type { Static } from "typebox";
+import type { DeepReadonly, KubeObject, Resource } from "#kube";
+import { ours } from "../group.ts";
+import type { coordinatorBlock, coordinatorSpec, coordinatorStatus } from "./schema.ts";
 
-/** Cluster-wide settings of the coordinator, and the cluster's CIDRs as the controller found them. */
+export type SpiderCoordinatorSpec = DeepReadonly<Static<typeof coordinatorSpec>>;
+export type SpiderCoordinatorStatus = DeepReadonly<Static<typeof coordinatorStatus>>;
+/** The same fields inside a SpiderMultusConfig: what is absent there is inherited from the SpiderCoordinator. */
+export type CoordinatorOverrides = DeepReadonly<Static<typeof coordinatorBlock>>;
+
+/** How Pods on underlay networks reach their node and the cluster's services. */
 export interface SpiderCoordinator extends KubeObject {
-  readonly spec: CoordinatorSpec;
-  readonly status?: {
-    readonly phase: "Synced" | "NotReady";
-    readonly reason?: string;
-    readonly overlayPodCIDR?: readonly string[];
-    readonly serviceCIDR?: readonly string[];
-  };
+  readonly spec: SpiderCoordinatorSpec;
+  readonly status?: SpiderCoordinatorStatus;
 }
 
-export interface CoordinatorSpec {
-  readonly mode?: "auto" | "underlay" | "overlay" | "disabled";
-  readonly podCIDRType?: "auto" | "cluster" | "calico" | "cilium" | "none";
-  readonly hijackCIDR?: readonly string[];
-  readonly policyRoutes?: readonly RouteJson[];
-  readonly podMACPrefix?: string;
-  readonly tunePodRoutes?: boolean;
-  readonly podDefaultRouteNIC?: string;
-  readonly hostRuleTable?: number;
-  readonly podRPFilter?: number;
-  readonly txQueueLen?: number;
-  readonly vethLinkAddress?: string;
-  readonly vethMTU?: number;
-}
-
-export const spiderCoordinators: Resource<SpiderCoordinator> = ours("spidercoordinators", "SpiderCoordinator");
+export const spiderCoordinators: Resource<SpiderCoordinator> = ours("spidercoordinators", "SpiderCoordinator", false);

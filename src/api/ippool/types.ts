@@ -1,39 +1,18 @@
-import type { KubeObject, Resource } from "#kube";
-import { type LabelSelectorJson, ours, type RouteJson } from "../group.ts";
+import type { Static } from "typebox";
+import type { DeepReadonly, KubeObject, Resource } from "#kube";
+import { ours } from "../group.ts";
+import type { poolSpec, poolStatus } from "./schema.ts";
 
-/** A set of addresses of one subnet, and who may draw from it. */
+export type SpiderIPPoolSpec = DeepReadonly<Static<typeof poolSpec>>;
+export type SpiderIPPoolStatus = DeepReadonly<Static<typeof poolStatus>>;
+
+/** Addresses of one CIDR and who may have them. `ipVersion` is always there once the object was admitted. */
 export interface SpiderIPPool extends KubeObject {
   readonly spec: SpiderIPPoolSpec;
   readonly status?: SpiderIPPoolStatus;
 }
 
-export interface SpiderIPPoolSpec {
-  /** Filled in from `subnet` when absent; immutable. */
-  readonly ipVersion?: 4 | 6;
-  /** Canonical CIDR; immutable. */
-  readonly subnet: string;
-  /** `A` or `A-B`. */
-  readonly ips?: readonly string[];
-  readonly excludeIPs?: readonly string[];
-  readonly gateway?: string;
-  readonly routes?: readonly RouteJson[];
-  readonly podAffinity?: LabelSelectorJson;
-  readonly namespaceAffinity?: LabelSelectorJson;
-  readonly namespaceName?: readonly string[];
-  readonly nodeAffinity?: LabelSelectorJson;
-  readonly nodeName?: readonly string[];
-  /** `namespace/name` of net-attach-defs, or `name` in the install namespace. */
-  readonly multusName?: readonly string[];
-  readonly default?: boolean;
-  readonly disable?: boolean;
-}
+/** `status.allocatedIPs` decoded: by address. */
+export type AllocatedIPs = Readonly<Record<string, { readonly pod: string; readonly podUid: string }>>;
 
-/** A view: made of claims by the controller, read by people. */
-export interface SpiderIPPoolStatus {
-  /** JSON text: address → `{pod, podUid}`; absent when nothing is allocated. */
-  readonly allocatedIPs?: string;
-  readonly totalIPCount?: number;
-  readonly allocatedIPCount?: number;
-}
-
-export const spiderIPPools: Resource<SpiderIPPool> = ours("spiderippools", "SpiderIPPool");
+export const spiderIPPools: Resource<SpiderIPPool> = ours("spiderippools", "SpiderIPPool", false);

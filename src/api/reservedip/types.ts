@@ -1,9 +1,13 @@
-import type { KubeObject, Resource } from "#kube";
+import type { Static } from "typebox";
+import type { DeepReadonly, KubeObject, Resource } from "#kube";
 import { ours } from "../group.ts";
+import type { reservedIpSpec } from "./schema.ts";
 
-/** Addresses that no pool may hand out. */
+export type SpiderReservedIPSpec = DeepReadonly<Static<typeof reservedIpSpec>>;
+
+/** Addresses that no pool of the cluster hands out. */
 export interface SpiderReservedIP extends KubeObject {
-  readonly spec: { readonly ipVersion?: 4 | 6; readonly ips?: readonly string[] };
+  readonly spec: SpiderReservedIPSpec;
 }
 
-export const spiderReservedIPs: Resource<SpiderReservedIP> = ours("spiderreservedips", "SpiderReservedIP");
+export const spiderReservedIPs: Resource<SpiderReservedIP> = ours("spiderreservedips", "SpiderReservedIP", false);

@@ -1,23 +1,20 @@
-import type { KubeObject, Resource } from "#kube";
-import { ours, type RouteJson } from "../group.ts";
+import type { Static } from "typebox";
+import type { DeepReadonly, KubeObject, Resource } from "#kube";
+import { ours } from "../group.ts";
+import type { subnetSpec, subnetStatus } from "./schema.ts";
 
-/** A range of addresses out of which pools are made. */
+export type SpiderSubnetSpec = DeepReadonly<Static<typeof subnetSpec>>;
+export type SpiderSubnetStatus = DeepReadonly<Static<typeof subnetStatus>>;
+
+/** Addresses from which pools are cut, by hand or for an application. */
 export interface SpiderSubnet extends KubeObject {
-  readonly spec: {
-    readonly ipVersion?: 4 | 6;
-    readonly subnet: string;
-    readonly ips?: readonly string[];
-    readonly excludeIPs?: readonly string[];
-    readonly gateway?: string;
-    readonly routes?: readonly RouteJson[];
-  };
-  readonly status?: {
-    /** JSON text: pool → `{ips, application?}`. */
-    readonly controlledIPPools?: string;
-    readonly totalIPCount?: number;
-    /** Addresses handed to pools, not to Pods. */
-    readonly allocatedIPCount?: number;
-  };
+  readonly spec: SpiderSubnetSpec;
+  readonly status?: SpiderSubnetStatus;
 }
 
-export const spiderSubnets: Resource<SpiderSubnet> = ours("spidersubnets", "SpiderSubnet");
+/** `status.controlledIPPools` decoded: by pool name. `application` is there for pools made for an application. */
+export type ControlledIPPools = Readonly<
+  Record<string, { readonly ips: readonly string[]; readonly application?: string }>
+>;
+
+export const spiderSubnets: Resource<SpiderSubnet> = ours("spidersubnets", "SpiderSubnet", false);

@@ -1,0 +1,43 @@
+/** Every annotation key that the system writes or reads, in one table. Values are text; JSON where it says so. */
+export const annotations = {
+  /** Pod, JSON `{"ipv4":[…],"ipv6":[…]}`: pools of whichever NIC is being made. */
+  ippool: "ipam.spidernet.io/ippool",
+  /** Pod, JSON `[{"interface":"eth0","ipv4":[…],"ipv6":[…],"cleangateway":false}]`: pools for each NIC; wins over `ippool`. */
+  ippools: "ipam.spidernet.io/ippools",
+  /** Pod, JSON `[{"dst":"10.0.0.0/16","gw":"192.168.1.1"}]`: further routes. */
+  routes: "ipam.spidernet.io/routes",
+  /** Pod template, JSON `{"ipv4":["s4"],"ipv6":["s6"]}`: subnets from which the application's pools are cut. */
+  subnet: "ipam.spidernet.io/subnet",
+  /** Pod template, JSON array of the same with `interface`; wins over `subnet`. */
+  subnets: "ipam.spidernet.io/subnets",
+  /** Pod template and pools made for an application: `N` addresses, or `+N` more than replicas. */
+  poolIpNumber: "ipam.spidernet.io/ippool-ip-number",
+  /** Pod template: whether the application's pools go with it. */
+  poolReclaim: "ipam.spidernet.io/ippool-reclaim",
+  /** Pod: the NIC that has the default route. */
+  defaultRouteNic: "ipam.spidernet.io/default-route-nic",
+  /** Namespace, JSON array: IPv4 pools of its Pods. */
+  defaultIpv4Pools: "ipam.spidernet.io/default-ipv4-ippool",
+  /** Namespace, JSON array: IPv6 pools of its Pods. */
+  defaultIpv6Pools: "ipam.spidernet.io/default-ipv6-ippool",
+  /** SpiderMultusConfig: the name of its NetworkAttachmentDefinition. */
+  networkName: "multus.spidernet.io/cr-name",
+  /** SpiderMultusConfig: `cniVersion` of the configuration. */
+  cniVersion: "multus.spidernet.io/cni-version",
+  /** SpiderMultusConfig: `name` of the configuration. */
+  cniConfigName: "cni.spidernet.io/cniconfig-name",
+  /** SpiderMultusConfig, Pod, Namespace: Pods get all networks of this value, and their RDMA resources. */
+  rdmaResourceInject: "cni.spidernet.io/rdma-resource-inject",
+  /** The same, with whatever resources the networks have. */
+  networkResourceInject: "cni.spidernet.io/network-resource-inject",
+  /** NetworkAttachmentDefinition: the resource that a Pod on the network asks for. */
+  resourceName: "k8s.v1.cni.cncf.io/resourceName",
+  /** Pod: its further networks, `[ns/]name[@nic]` joined by commas, or JSON. */
+  networks: "k8s.v1.cni.cncf.io/networks",
+  /** Pod, written by us: what each NIC got, JSON. */
+  networkStatus: "k8s.v1.cni.cncf.io/network-status",
+  /** Pod: the network of `eth0` in place of the cluster's. */
+  defaultNetwork: "v1.multus-cni.io/default-network",
+  /** Claim: an administrator's word that the object with this UID is to go. */
+  forceRelease: "ipam.spidernet.io/force-release",
+} as const;

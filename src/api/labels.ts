@@ -1,0 +1,43 @@
+/**
+ * Every label key that the system writes or reads, in one table. Keys of `podAffinity` of pools made for an application
+ * are compared with the application, never with labels of Pods.
+ */
+export const labels = {
+  /** On pools: their CIDR, `/`, `.` and `:` as `-`. Pools of one CIDR and their subnet find each other by it. */
+  poolCidr: "ipam.spidernet.io/ippool-cidr",
+  /** On subnets: their CIDR, in the same form. */
+  subnetCidr: "ipam.spidernet.io/subnet-cidr",
+  /** On pools: the subnet that owns them. */
+  ownerSubnet: "ipam.spidernet.io/owner-spider-subnet",
+  /** On pools made for an application: its apiVersion, `/` as `_`. */
+  ownerApplicationGv: "ipam.spidernet.io/owner-application-gv",
+  ownerApplicationKind: "ipam.spidernet.io/owner-application-kind",
+  ownerApplicationNamespace: "ipam.spidernet.io/owner-application-namespace",
+  /** On pools made for an application, and on no other: its name. */
+  ownerApplicationName: "ipam.spidernet.io/owner-application-name",
+  ownerApplicationUid: "ipam.spidernet.io/owner-application-uid",
+  /** On pools made for an application: the NIC that they are for. */
+  interface: "ipam.spidernet.io/interface",
+  /** On pools made for an application: `IPv4` or `IPv6`. */
+  ipVersion: "ipam.spidernet.io/ip-version",
+  /** On pools made for an application: whether they go with it, `true` or `false`. */
+  poolReclaim: "ipam.spidernet.io/ippool-reclaim",
+  /** In `podAffinity` of pools made for an application; empty for the core group. */
+  appApiGroup: "ipam.spidernet.io/app-api-group",
+  appApiVersion: "ipam.spidernet.io/app-api-version",
+  appKind: "ipam.spidernet.io/app-kind",
+  appNamespace: "ipam.spidernet.io/app-namespace",
+  appName: "ipam.spidernet.io/app-name",
+  /** On claims: their pool and node, hashed where the name is longer than a label's value may be. */
+  claimPool: "pool",
+  claimNode: "node",
+} as const;
+
+/** The five keys that identify an application in `podAffinity` of the pools made for it. */
+export const applicationKeys: readonly string[] = [
+  labels.appApiGroup,
+  labels.appApiVersion,
+  labels.appKind,
+  labels.appNamespace,
+  labels.appName,
+];

@@ -1,0 +1,28 @@
+/** Build time only: TypeBox is not part of the programs. */
+import { Type } from "typebox";
+import { count, text, time } from "../schema/fields.ts";
+
+/** Ranges in one list: 8,192 of IPv4 are at most 256 KB. What does not fit is left out; `free` stays exact. */
+export const usageRangesMax = 8192;
+/** Nodes that draw from one pool at a time. */
+export const usageNodesMax = 5000;
+
+const ranges = (description: string) =>
+  Type.Optional(Type.Array(Type.String({ maxLength: 79 }), { description, maxItems: usageRangesMax }));
+
+export const poolUsageSpec = Type.Object({
+  pool: text("The IPPool; the object has its name.", { maxLength: 253 }),
+  poolUID: text("UID of the pool.", { maxLength: 36 }),
+  poolGeneration: Type.Integer({ format: "int64", description: "The pool's spec that the figures are of." }),
+  used: ranges("Claimed addresses as ascending ranges."),
+  cooling: ranges("Free addresses that were released a moment ago: handed out last."),
+  free: count("Addresses that can be claimed; exact even where `used` is cut short."),
+  nodes: Type.Optional(
+    Type.Array(Type.String({ maxLength: 253 }), {
+      description: "Nodes that draw from the pool now; the position is the node's rank.",
+      maxItems: usageNodesMax,
+    }),
+  ),
+  epoch: Type.Integer({ format: "int64", description: "The leader's term: a former leader's figures are older." }),
+  publishedAt: time("When the figures were right."),
+});

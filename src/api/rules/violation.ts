@@ -1,0 +1,64 @@
+/** Why an object is refused, as the API server's own validation says it. */
+export type Violation =
+  | { readonly type: "Invalid"; readonly field: string; readonly value: unknown; readonly detail: string }
+  | { readonly type: "Duplicate"; readonly field: string; readonly value: unknown; readonly detail: string }
+  | { readonly type: "Required"; readonly field: string; readonly detail: string }
+  | { readonly type: "Forbidden"; readonly field: string; readonly detail: string }
+  | {
+      readonly type: "NotSupported";
+      readonly field: string;
+      readonly value: unknown;
+      readonly supported: readonly string[];
+    };
+
+export function invalid(field: string, value: unknown, detail: string): Violation {
+  return { type: "Invalid", field, value, detail };
+}
+
+export function duplicate(field: string, value: unknown, detail: string): Violation {
+  return { type: "Duplicate", field, value, detail };
+}
+
+export function required(field: string, detail: string): Violation {
+  return { type: "Required", field, detail };
+}
+
+export function forbidden(field: string, detail: string): Violation {
+  return { type: "Forbidden", field, detail };
+}
+
+export function notSupported(field: string, value: unknown, supported: readonly string[]): Violation {
+  return { type: "NotSupported", field, value, supported };
+}
+
+/** `spec.subnet: Invalid value: "10.6.0.1/16": …` */
+export function formatViolation(violation: Violation): string {
+  return `${violation.field}: ${formatReason(violation)}`;
+}
+
+/** Without the field, as `status.details.causes[].message` has it: `Invalid value: "10.6.0.1/16": …` */
+export function formatReason(violation: Violation): string {
+  switch (violation.type) {
+    case "Invalid":
+      return `Invalid value: ${JSON.stringify(violation.value)}: ${violation.detail}`;
+    case "Duplicate":
+      return `Duplicate value: ${JSON.stringify(violation.value)}: ${violation.detail}`;
+    case "Required":
+      return `Required value: ${violation.detail}`;
+    case "Forbidden":
+      return `Forbidden: ${violation.detail}`;
+    case "NotSupported":
+      return `Unsupported value: ${JSON.stringify(violation.value)}: supported values: ${violation.supported
+        .map((word) => JSON.stringify(word))
+        .join(", ")}`;
+  }
+}
+
+/** `status.details.causes[].reason` of each type, as the API server has them. */
+export const causeReasons: Readonly<Record<Violation["type"], string>> = {
+  Invalid: "FieldValueInvalid",
+  Duplicate: "FieldValueDuplicate",
+  Required: "FieldValueRequired",
+  Forbidden: "FieldValueForbidden",
+  NotSupported: "FieldValueNotSupported",
+};

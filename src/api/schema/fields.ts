@@ -1,0 +1,97 @@
+import { Type } from "typebox";
+import type { DeepReadonly } from "#kube";
+
+/**
+ * The longest text of an address or CIDR that reaches a rule. Longer than any valid one, so that a wrong value is refused
+ * by a rule that says why; short, so that the API server's cost estimate for CEL over it stays small.
+ */
+export const addressLengthMax = 64;
+/** As many routes as a Pod can sensibly have; it bounds what CEL rules over them may cost. */
+export const routesMax = 256;
+
+export const ipVersion = Type.Unsafe<4 | 6>({
+  type: "integer",
+  format: "int64",
+  enum: [4, 6],
+  description: "Address family, 4 or 6; inferred when absent. Immutable.",
+});
+
+export function text(description: string, options: { readonly maxLength?: number; readonly default?: string } = {}) {
+  return Type.String({ description, ...options });
+}
+
+export function texts(description: string) {
+  return Type.Array(Type.String(), { description });
+}
+
+export function flag(description: string, byDefault?: boolean) {
+  return Type.Boolean({ description, ...(byDefault !== undefined && { default: byDefault }) });
+}
+
+export function integer(
+  description: string,
+  options: { readonly minimum?: number; readonly maximum?: number; readonly default?: number } = {},
+) {
+  return Type.Integer({ description, ...options });
+}
+
+/** A count of addresses: int64, never negative. */
+export function count(description: string) {
+  return Type.Integer({ description, format: "int64", minimum: 0 });
+}
+
+export function time(description: string) {
+  return Type.String({ description, format: "date-time" });
+}
+
+/** One of the words; the type is their union. */
+export function word<const W extends readonly string[]>(
+  description: string,
+  words: W,
+  options: { readonly default?: W[number] } = {},
+) {
+  return Type.Unsafe<W[number]>({ type: "string", enum: words, description, ...options });
+}
+
+export function routes(description: string) {
+  return Type.Array(
+    Type.Object({
+      dst: text("Destination CIDR.", { maxLength: addressLengthMax }),
+      gw: text("Next hop, an address.", { maxLength: addressLengthMax }),
+    }),
+    { description, maxItems: routesMax },
+  );
+}
+
+interface Selector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: string; values?: string[] }[];
+}
+
+/** Kubernetes' LabelSelector, as every built-in kind has it. */
+export function labelSelector(description: string) {
+  return Type.Unsafe<Selector>({
+    description,
+    type: "object",
+    "x-kubernetes-map-type": "atomic",
+    properties: {
+      matchLabels: { type: "object", additionalProperties: { type: "string" } },
+      matchExpressions: {
+        type: "array",
+        "x-kubernetes-list-type": "atomic",
+        items: {
+          type: "object",
+          required: ["key", "operator"],
+          properties: {
+            key: { type: "string" },
+            operator: { type: "string", description: "In, NotIn, Exists or DoesNotExist." },
+            values: { type: "array", items: { type: "string" }, "x-kubernetes-list-type": "atomic" },
+          },
+        },
+      },
+    },
+  });
+}
+
+/** Kubernetes' LabelSelector. The operator is any text: it is validated by rules, not by the schema. */
+export type LabelSelector = DeepReadonly<Selector>;
