@@ -8,7 +8,7 @@ const pollfdBytes = 8;
 
 interface Waiter {
   readonly fd: number;
-  readonly ready: () => void;
+  readonly settle: (error?: unknown) => void;
 }
 
 /**
@@ -19,16 +19,20 @@ interface Waiter {
 class Poller {
   readonly #waiters = new Set<Waiter>();
   #wakeFd: number | undefined;
-  #polling = false;
 
   /** Resolves when `fd` is readable or in error; rejects with the signal's reason. Abort before closing `fd`. */
   async readable(fd: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const waiter: Waiter = { fd, ready: resolve };
-    this.#waiters.add(waiter);
-    if (this.#polling) this.#wake();
-    else void this.#run();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { fd, settle: (error) => (error === undefined ? resolve() : reject(error)) };
+    if (this.#wakeFd === undefined) {
+      this.#wakeFd = must(libc.eventfd(), "make an eventfd");
+      this.#waiters.add(waiter);
+      void this.#run(this.#wakeFd);
+    } else {
+      this.#waiters.add(waiter);
+      this.#wake();
+    }
     try {
       await abortable(promise, signal);
     } finally {
@@ -36,34 +40,38 @@ class Poller {
     }
   }
 
-  async #run(): Promise<void> {
-    this.#polling = true;
-    const wakeFd = must(libc.eventfd(), "make an eventfd");
-    this.#wakeFd = wakeFd;
+  /** Polls until nobody waits. Never rejects: what goes wrong is every waiter's. */
+  async #run(wakeFd: number): Promise<void> {
     const wakeAtExit = () => this.#wake(); // the process would wait for the pool thread for ever
     process.once("exit", wakeAtExit);
-    while (this.#waiters.size > 0) {
-      const waiters = [...this.#waiters];
-      const pollfds = Buffer.alloc(pollfdBytes * (waiters.length + 1));
-      for (const [at, fd] of [...waiters.map(({ fd }) => fd), wakeFd].entries()) {
-        pollfds.writeInt32LE(fd, pollfdBytes * at);
-        pollfds.writeInt16LE(pollIn, pollfdBytes * at + 4);
-      }
-      // -1 is a signal that came meanwhile: nothing is ready then, and the loop polls again.
-      if ((await libc.pollLater(pollfds)) < 0) continue;
-      libc.read(wakeFd, Buffer.alloc(8));
-      for (const [at, waiter] of waiters.entries()) {
-        if (pollfds.readInt16LE(pollfdBytes * at + 6) === 0) continue;
-        if (this.#waiters.delete(waiter)) waiter.ready();
-      }
+    try {
+      while (this.#waiters.size > 0) await this.#pollOnce(wakeFd);
+    } catch (error) {
+      for (const { settle } of this.#waiters) settle(error);
+      this.#waiters.clear();
     }
     process.off("exit", wakeAtExit);
-    this.#polling = false;
+    this.#wakeFd = undefined;
     libc.close(wakeFd);
   }
 
+  async #pollOnce(wakeFd: number): Promise<void> {
+    const waiters = [...this.#waiters];
+    const pollfds = Buffer.alloc(pollfdBytes * (waiters.length + 1));
+    for (const [at, fd] of [...waiters.map(({ fd }) => fd), wakeFd].entries()) {
+      pollfds.writeInt32LE(fd, pollfdBytes * at);
+      pollfds.writeInt16LE(pollIn, pollfdBytes * at + 4);
+    }
+    if ((await libc.pollLater(pollfds)) < 0) return; // a signal came meanwhile: nothing is ready, poll again
+    libc.read(wakeFd, Buffer.alloc(8));
+    for (const [at, waiter] of waiters.entries()) {
+      const ready = pollfds.readInt16LE(pollfdBytes * at + 6) !== 0;
+      if (ready && this.#waiters.delete(waiter)) waiter.settle();
+    }
+  }
+
   #wake(): void {
-    if (this.#polling && this.#wakeFd !== undefined) libc.write(this.#wakeFd, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
+    if (this.#wakeFd !== undefined) libc.write(this.#wakeFd, Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0));
   }
 }
 

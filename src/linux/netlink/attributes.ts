@@ -1,4 +1,5 @@
 import { SpiderError } from "#base";
+import { type Ip, ipFromBytes } from "#ip";
 
 /** Flags in an attribute's type field (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`). */
 const nestedFlag = 0x8000;
@@ -172,6 +173,14 @@ export class Attributes {
     if (value === undefined) return undefined;
     const end = value.indexOf(0);
     return Buffer.from(end < 0 ? value : value.subarray(0, end)).toString("utf8");
+  }
+
+  /** An address of either family, by its length. */
+  ip(type: number): Ip | undefined {
+    const value = this.#values.get(type);
+    if (value === undefined) return undefined;
+    if (value.length !== 4 && value.length !== 16) throw malformed(`address in attribute ${type}`, 0, value.length);
+    return ipFromBytes(value);
   }
 
   nested(type: number): Attributes | undefined {

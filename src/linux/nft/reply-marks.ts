@@ -11,7 +11,9 @@ const familyInet = 1;
 const subsystem = 10;
 const batchBegin = 0x10;
 const batchEnd = 0x11;
-const types = { newTable: 0, deleteTable: 2, newChain: 3, newRule: 6, getRule: 7 } as const;
+const types = { newTable: 0, getTable: 1, deleteTable: 2, newChain: 3, newRule: 6, getRule: 7 } as const;
+/** The same number in requests about tables and about rules. */
+const tableName = 1;
 const ruleAttributes = { table: 1, chain: 2, expressions: 4, userData: 7 } as const;
 const chainAttributes = { table: 1, name: 3, hook: 4, type: 7 } as const;
 /** In a rule's user data, nft(8) shows this type as the comment. */
@@ -49,11 +51,12 @@ function markRules(ifname: string, mark: number): readonly MarkRule[] {
  * none where they are there. Throws NF_TABLES_MISSING where the kernel lacks nf_tables or connection tracking.
  */
 export function ensureReplyMarks(netns: Netns, ifname: string, mark: number): void {
+  if (!Number.isInteger(mark) || mark < 1 || mark > 0xffff_ffff) throw new RangeError(`a mark has 32 bits: ${mark}`);
   withChannel(netns, (channel) => {
     if (isInPlace(channel, netns, ifname, mark)) return;
     const replies = channel.transact(
       message(batchBegin, 0, (body) => body, 0, "open a transaction", netns),
-      replaceTable(netns, ifname, mark),
+      [...(hasTable(channel, netns) ? [deleteTable(netns)] : []), ...createTable(netns, ifname, mark)],
       message(batchEnd, 0, (body) => body, 0, "close a transaction", netns),
     );
     const failure = replies.find(({ error }) => error !== undefined)?.error;
@@ -66,12 +69,23 @@ export function hasReplyMarks(netns: Netns, ifname: string, mark: number): boole
   return withChannel(netns, (channel) => isInPlace(channel, netns, ifname, mark));
 }
 
-/** Adding the table first lets the delete succeed where there was none. */
-function replaceTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
-  const named = (body: MessageWriter) => body.putText(1, table);
+/** A delete costs 12 ms, since the kernel waits for RCU before the socket closes: done only where there is something. */
+function hasTable(channel: Channel, netns: Netns): boolean {
+  const [reply] = channel.exchange([nft(types.getTable, 0, named, `find table ${table}`, netns)]);
+  if (reply?.error !== undefined && reply.error.code !== "ENOENT") throw reply.error;
+  return reply?.error === undefined;
+}
+
+function deleteTable(netns: Netns): Request {
+  return nft(types.deleteTable, 0, named, `delete table ${table}`, netns);
+}
+
+function named(body: MessageWriter): MessageWriter {
+  return body.putText(tableName, table);
+}
+
+function createTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
   return [
-    nft(types.newTable, flags.create, named, `add table ${table}`, netns),
-    nft(types.deleteTable, 0, named, `delete table ${table}`, netns),
     nft(types.newTable, flags.create, named, `add table ${table}`, netns),
     ...chains.map((chain) => {
       const build = (body: MessageWriter) =>
@@ -98,15 +112,13 @@ function replaceTable(netns: Netns, ifname: string, mark: number): readonly Requ
 
 /** The comment tells whose rules they are: the kernel does not give expressions back as they were sent. */
 function isInPlace(channel: Channel, netns: Netns, ifname: string, mark: number): boolean {
-  const build = (body: MessageWriter) => body.putText(ruleAttributes.table, table);
-  const bodies = dumpOrNone(channel, nft(types.getRule, 0, build, "list rules", netns));
+  const bodies = dumpOrNone(channel, nft(types.getRule, 0, named, "list rules", netns));
+  const found = bodies
+    .map((body) => new Attributes(body, 4))
+    .filter((rule) => rule.text(ruleAttributes.table) === table)
+    .map((rule) => Buffer.from(rule.bytes(ruleAttributes.userData) ?? []));
   const expected = encodeComment(comment(ifname, mark));
-  const found = bodies.filter((body) => {
-    const attributes = new Attributes(body, 4);
-    const userData = attributes.bytes(ruleAttributes.userData);
-    return attributes.text(ruleAttributes.table) === table && userData !== undefined && expected.equals(userData);
-  });
-  return found.length === markRules(ifname, mark).length && found.length === bodies.length;
+  return found.length === markRules(ifname, mark).length && found.every((userData) => userData.equals(expected));
 }
 
 function dumpOrNone(channel: Channel, request: Request): readonly Uint8Array[] {

@@ -1,4 +1,4 @@
-import { type Family, formatPrefix, ipFromBytes, ipToBytes, type Prefix } from "#ip";
+import { type Family, formatPrefix, ipToBytes, type Prefix } from "#ip";
 import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
 import { flags } from "../netlink/message.ts";
 import {
@@ -85,12 +85,13 @@ export function decodeAddress(body: Uint8Array): Address | undefined {
   const view = headerView(body, 8);
   const attributes = new Attributes(body, 8);
   // On a point-to-point link IFA_ADDRESS is the other side; the local one is what we mean.
-  const bytes = attributes.bytes(ifa.local) ?? attributes.bytes(ifa.address);
-  if (familyOf(view.getUint8(0)) === undefined || bytes === undefined) return undefined;
+  if (familyOf(view.getUint8(0)) === undefined) return undefined;
+  const ip = attributes.ip(ifa.local) ?? attributes.ip(ifa.address);
+  if (ip === undefined) return undefined;
   const addressFlags = attributes.u32(ifa.flags) ?? view.getUint8(2);
   return {
     link: view.getUint32(4, true),
-    address: { ip: ipFromBytes(bytes), bits: view.getUint8(1) },
+    address: { ip, bits: view.getUint8(1) },
     scope: view.getUint8(3),
     flags: addressFlags,
     tentative: (addressFlags & (tentative | dadFailed)) !== 0,

@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { LinuxError } from "../errors.ts";
 import { Channel, type Reply, type Request, type Transport } from "../netlink/channel.ts";
-import { deleteGroupOperation, deleteLinkOperation, setLinkOperations } from "./link.ts";
+import { checkName, deleteGroupOperation, deleteLinkOperation, setLinkOperations } from "./link.ts";
 import { located } from "./request.ts";
 
 /** Names of one send: each costs a request, and one more deletes the group. */
@@ -35,6 +35,7 @@ export class LinkDeleter implements Disposable {
 
   /** Resolves when all are gone; a name that is gone already is success. Rejects with the first LinuxError. */
   async delete(names: readonly string[]): Promise<void> {
+    names.forEach(checkName);
     await Promise.all(names.map((name) => this.#enqueue(name)));
   }
 

@@ -84,7 +84,8 @@ function header(link: LinkRef, up?: boolean): MessageWriter {
   return typeof link === "string" ? writer.putText(ifla.name, checkName(link)) : writer;
 }
 
-function checkName(name: string): string {
+/** The name, if the kernel would take it; else RangeError. */
+export function checkName(name: string): string {
   if (name === "" || Buffer.byteLength(name) > nameBytesMax || /[\s/:\0]/.test(name)) {
     throw new RangeError(`an interface name has 1 to ${nameBytesMax} bytes and no space, slash or colon: "${name}"`);
   }
@@ -102,8 +103,7 @@ export function encodeDumpLinks(): Uint8Array {
 /** One NEWLINK for both ends. Names, MTU, MAC and namespace of the peer work inside the peer's own part. */
 export function encodeVeth(spec: VethSpec & { readonly mac: string; readonly peerMac: string }): Uint8Array {
   const { peer } = spec;
-  const upNow = spec.up === true && spec.addrGenModeNone !== true;
-  const writer = header(spec.name, upNow).putBytes(ifla.address, parseMac(spec.mac));
+  const writer = header(spec.name, upAtOnce(spec)).putBytes(ifla.address, parseMac(spec.mac));
   if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
   oneQueue(writer);
   writer.nest(ifla.linkInfo, (info) =>
@@ -121,13 +121,18 @@ export function encodeVeth(spec: VethSpec & { readonly mac: string; readonly pee
   return writer.finish();
 }
 
+/** Address generation cannot be turned off in the request that makes a link, so going up has to wait for that. */
+function upAtOnce({ up, addrGenModeNone }: Pick<LinkSpec, "up" | "addrGenModeNone">): true | undefined {
+  return up === true && addrGenModeNone !== true ? true : undefined;
+}
+
 /** The kernel would make one queue per CPU: slower to create and of no use to a veth. */
 function oneQueue(writer: MessageWriter): void {
   writer.putU32(ifla.numTxQueues, 1).putU32(ifla.numRxQueues, 1);
 }
 
 export function encodeCreateLink(spec: LinkSpec, encoding: Encoding): Uint8Array {
-  const writer = header(spec.name, spec.up === true && spec.addrGenModeNone !== true);
+  const writer = header(spec.name, upAtOnce(spec));
   if (spec.mac !== undefined) writer.putBytes(ifla.address, parseMac(spec.mac));
   if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
   if (spec.master !== undefined) writer.putU32(ifla.master, encoding.indexOf(spec.master));

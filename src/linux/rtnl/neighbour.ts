@@ -1,4 +1,4 @@
-import { type Family, formatIp, type Ip, ipFromBytes, ipToBytes } from "#ip";
+import { type Family, formatIp, type Ip, ipToBytes } from "#ip";
 import { formatMac, parseMac } from "../mac.ts";
 import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
 import { flags } from "../netlink/message.ts";
@@ -68,12 +68,13 @@ export function encodeDumpNeighbours(family: Family, index: number | undefined):
 export function decodeNeighbour(body: Uint8Array): Neighbour | undefined {
   const view = headerView(body, headerLength);
   const attributes = new Attributes(body, headerLength);
-  const ip = attributes.bytes(nda.dst);
-  if (familyOf(view.getUint8(0)) === undefined || ip === undefined) return undefined;
+  if (familyOf(view.getUint8(0)) === undefined) return undefined;
+  const ip = attributes.ip(nda.dst);
+  if (ip === undefined) return undefined;
   const mac = attributes.bytes(nda.mac);
   const state = view.getUint16(8, true);
   return {
-    ip: ipFromBytes(ip),
+    ip,
     mac: mac?.length === 6 ? formatMac(mac) : undefined,
     dev: view.getInt32(4, true),
     state,

@@ -205,14 +205,12 @@ export function decodeRouteAnswer(body: Uint8Array): Route | undefined {
 }
 
 function readRoute(family: Family, view: DataView, attributes: Attributes): Route {
-  const dst = attributes.bytes(rta.dst);
-  const src = attributes.bytes(rta.prefSrc);
   const multipath = attributes.bytes(rta.multipath);
   return {
-    dst: { ip: dst === undefined ? ipFromValue(family, 0n) : ipFromBytes(dst), bits: view.getUint8(1) },
+    dst: { ip: attributes.ip(rta.dst) ?? ipFromValue(family, 0n), bits: view.getUint8(1) },
     gw: readGateway(attributes),
     dev: attributes.u32(rta.oif),
-    src: src === undefined ? undefined : ipFromBytes(src),
+    src: attributes.ip(rta.prefSrc),
     scope: view.getUint8(6),
     table: attributes.u32(rta.table) ?? view.getUint8(4),
     metric: attributes.u32(rta.priority),
@@ -225,8 +223,8 @@ function readRoute(family: Family, view: DataView, attributes: Attributes): Rout
 
 /** RTA_VIA is an IPv4 route's gateway of the other family: the family as u16, then the address. */
 function readGateway(attributes: Attributes): Ip | undefined {
-  const bytes = attributes.bytes(rta.gateway) ?? attributes.bytes(rta.via)?.subarray(2);
-  return bytes === undefined ? undefined : ipFromBytes(bytes);
+  const via = attributes.bytes(rta.via);
+  return via?.length === 18 ? ipFromBytes(via.subarray(2)) : attributes.ip(rta.gateway);
 }
 
 /** `struct rtnexthop`s: length as u16, flags, hops, index, then attributes of their own. */

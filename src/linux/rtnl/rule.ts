@@ -1,4 +1,4 @@
-import { type Family, formatPrefix, ipFromBytes, ipToBytes, type Prefix } from "#ip";
+import { type Family, formatPrefix, ipToBytes, type Prefix } from "#ip";
 import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
 import { flags } from "../netlink/message.ts";
 import { afOf, familyOf, type Operation, type Tolerance, types } from "./request.ts";
@@ -105,8 +105,8 @@ export function decodeRule(body: Uint8Array): Rule | undefined {
   if (family === undefined) return undefined;
   const attributes = new Attributes(body, headerLength);
   const prefix = (type: number, bits: number): Prefix | undefined => {
-    const bytes = attributes.bytes(type);
-    return bytes === undefined ? undefined : { ip: ipFromBytes(bytes), bits };
+    const ip = attributes.ip(type);
+    return ip === undefined ? undefined : { ip, bits };
   };
   return {
     family,
