@@ -1,7 +1,8 @@
+import type { LabelSelectorJson } from "#api";
 import { type Family, formatIp, formatPrefix, type Ip, prefixContains } from "#ip";
 import type { Annotations } from "./annotation-json.ts";
 import type { PoolView } from "./pool.ts";
-import { formatLabelsFor, formatSelector, type LabelSelector, type Labels, matchSelector } from "./selector.ts";
+import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
 
 export interface PodFacts {
   readonly namespace: string;
@@ -169,7 +170,7 @@ function rejectsNetwork(pool: PoolView, facts: FilterFacts): ReturnType<Check["r
   if (pool.multusName.length === 0 || isOwnPool(pool)) return undefined;
   const names = pool.multusName.map((name) => (name.includes("/") ? name : `${facts.agentNamespace}/${name}`));
   if (facts.netAttachDef !== undefined && names.includes(facts.netAttachDef)) return undefined;
-  const found = facts.netAttachDef === undefined ? "that isn't set" : facts.netAttachDef;
+  const found = facts.netAttachDef ?? "(none)";
   return { expected: names.join(" "), found: `${found} of NIC ${facts.nic}` };
 }
 
@@ -179,7 +180,7 @@ function notAmong(allowed: readonly string[], name: string): { expected: string;
 
 /** The empty selector selects everything, an absent one asks nothing. */
 function unselected(
-  selector: LabelSelector | undefined,
+  selector: LabelSelectorJson | undefined,
   labels: Labels,
 ): { expected: string; found: string } | undefined {
   if (selector === undefined || matchSelector(selector, labels)) return undefined;

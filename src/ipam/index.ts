@@ -33,7 +33,7 @@ export { compileGlob, isGlob } from "./glob.ts";
 export { type PoolObject, type PoolView, poolView } from "./pool.ts";
 export { type Addressed, attachRoutes, type Route, routesOf } from "./routes.ts";
 export { type Decision, decide, type Outcome, type SelectionInput, type SelectionRule } from "./select.ts";
-export { formatSelector, type LabelSelector, type Labels, matchSelector } from "./selector.ts";
+export { formatSelector, type Labels, matchSelector } from "./selector.ts";
 export {
   type IpNumber,
   parseSubnetAnnotations,

@@ -1,3 +1,4 @@
+import type { LabelSelectorJson, SpiderIPPool } from "#api";
 import { SpiderError } from "#base";
 import {
   type Family,
@@ -13,34 +14,13 @@ import {
   prefixContains,
 } from "#ip";
 import type { Route } from "./routes.ts";
-import type { LabelSelector, Labels } from "./selector.ts";
 
-/** What is read of a SpiderIPPool; the object of the API is one. */
-export interface PoolObject {
-  readonly metadata: {
-    readonly name?: string | undefined;
-    readonly uid?: string | undefined;
-    readonly generation?: number | undefined;
-    readonly deletionTimestamp?: string | undefined;
-    readonly labels?: Labels | undefined;
-  };
-  readonly spec: {
-    readonly ipVersion?: number | undefined;
-    readonly subnet: string;
-    readonly ips?: readonly string[] | undefined;
-    readonly excludeIPs?: readonly string[] | undefined;
-    readonly gateway?: string | undefined;
-    readonly routes?: readonly { readonly dst: string; readonly gw: string }[] | undefined;
-    readonly podAffinity?: LabelSelector | undefined;
-    readonly namespaceAffinity?: LabelSelector | undefined;
-    readonly namespaceName?: readonly string[] | undefined;
-    readonly nodeAffinity?: LabelSelector | undefined;
-    readonly nodeName?: readonly string[] | undefined;
-    readonly multusName?: readonly string[] | undefined;
-    readonly default?: boolean | undefined;
-    readonly disable?: boolean | undefined;
-  };
-}
+/** What is read of a SpiderIPPool. */
+export type PoolObject = Pick<SpiderIPPool, "spec"> & {
+  readonly metadata: Partial<
+    Pick<SpiderIPPool["metadata"], "name" | "uid" | "generation" | "deletionTimestamp" | "labels">
+  >;
+};
 
 /** A pool as selection and choice see it: decoded once for each generation. */
 export interface PoolView {
@@ -54,10 +34,10 @@ export interface PoolView {
   readonly gateway: Ip | undefined;
   readonly routes: readonly Route[];
   readonly nodeName: readonly string[];
-  readonly nodeAffinity: LabelSelector | undefined;
+  readonly nodeAffinity: LabelSelectorJson | undefined;
   readonly namespaceName: readonly string[];
-  readonly namespaceAffinity: LabelSelector | undefined;
-  readonly podAffinity: LabelSelector | undefined;
+  readonly namespaceAffinity: LabelSelectorJson | undefined;
+  readonly podAffinity: LabelSelectorJson | undefined;
   readonly multusName: readonly string[];
   readonly default: boolean;
   readonly disable: boolean;

@@ -445,7 +445,7 @@ describe("decide(): filter", () => {
       pool4("p", { multusName: ["ns/a"] }),
       {},
       "multusName",
-      /multusCR that isn't set of NIC eth0/,
+      /multusCR \(none\) of NIC eth0/,
     ],
     ["master in subnet", pool4("p"), { masterAddresses: [parseIp("fd00::1"), parseIp("10.6.9.9")] }, undefined],
     [

@@ -1,39 +1,31 @@
+import type { LabelSelectorJson } from "#api";
+
 export type Labels = Readonly<Record<string, string>>;
 
-/** Kubernetes' LabelSelector. The operator is any text: nobody validates it before it reaches us. */
-export interface LabelSelector {
-  readonly matchLabels?: Labels | undefined;
-  readonly matchExpressions?: readonly LabelRequirement[] | undefined;
-}
-
-export interface LabelRequirement {
-  readonly key: string;
-  readonly operator: string;
-  readonly values?: readonly string[] | undefined;
-}
+type Requirement = NonNullable<LabelSelectorJson["matchExpressions"]>[number];
 
 /** True where the labels satisfy every requirement; the empty selector matches everything, an unknown operator nothing. */
-export function matchSelector(selector: LabelSelector, labels: Labels): boolean {
+export function matchSelector(selector: LabelSelectorJson, labels: Labels): boolean {
   return requirements(selector).every((requirement) => satisfies(requirement, labels));
 }
 
 /** As kubectl writes selectors: `app=web,zone in (a,b),!gpu`; an unknown operator is shown as it is. */
-export function formatSelector(selector: LabelSelector): string {
+export function formatSelector(selector: LabelSelectorJson): string {
   return requirements(selector).map(formatRequirement).join(",");
 }
 
 /** The labels that the selector asks about, as found: `app=db,zone absent`. */
-export function formatLabelsFor(selector: LabelSelector, labels: Labels): string {
+export function formatLabelsFor(selector: LabelSelectorJson, labels: Labels): string {
   const keys = new Set(requirements(selector).map(({ key }) => key));
   return [...keys].map((key) => (labels[key] === undefined ? `${key} absent` : `${key}=${labels[key]}`)).join(",");
 }
 
-function requirements({ matchLabels = {}, matchExpressions = [] }: LabelSelector): readonly LabelRequirement[] {
+function requirements({ matchLabels = {}, matchExpressions = [] }: LabelSelectorJson): readonly Requirement[] {
   const equalities = Object.entries(matchLabels).map(([key, value]) => ({ key, operator: "In", values: [value] }));
   return [...equalities, ...matchExpressions];
 }
 
-function satisfies({ key, operator, values = [] }: LabelRequirement, labels: Labels): boolean {
+function satisfies({ key, operator, values = [] }: Requirement, labels: Labels): boolean {
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
   switch (operator) {
     case "In":
@@ -49,7 +41,7 @@ function satisfies({ key, operator, values = [] }: LabelRequirement, labels: Lab
   }
 }
 
-function formatRequirement({ key, operator, values = [] }: LabelRequirement): string {
+function formatRequirement({ key, operator, values = [] }: Requirement): string {
   switch (operator) {
     case "In":
       return values.length === 1 ? `${key}=${values[0]}` : `${key} in (${values.join(",")})`;
