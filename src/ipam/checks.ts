@@ -1,4 +1,4 @@
-import type { LabelSelectorJson } from "#api";
+import type { LabelSelector } from "#api";
 import { type Family, formatIp, formatPrefix, type Ip, prefixContains } from "#ip";
 import type { Annotations } from "./annotation-json.ts";
 import type { PoolView } from "./pool.ts";
@@ -180,7 +180,7 @@ function notAmong(allowed: readonly string[], name: string): { expected: string;
 
 /** The empty selector selects everything, an absent one asks nothing. */
 function unselected(
-  selector: LabelSelectorJson | undefined,
+  selector: LabelSelector | undefined,
   labels: Labels,
 ): { expected: string; found: string } | undefined {
   if (selector === undefined || matchSelector(selector, labels)) return undefined;

@@ -1,4 +1,4 @@
-import type { LabelSelectorJson, SpiderIPPool } from "#api";
+import type { LabelSelector, SpiderIPPool } from "#api";
 import { SpiderError } from "#base";
 import {
   type Family,
@@ -34,10 +34,10 @@ export interface PoolView {
   readonly gateway: Ip | undefined;
   readonly routes: readonly Route[];
   readonly nodeName: readonly string[];
-  readonly nodeAffinity: LabelSelectorJson | undefined;
+  readonly nodeAffinity: LabelSelector | undefined;
   readonly namespaceName: readonly string[];
-  readonly namespaceAffinity: LabelSelectorJson | undefined;
-  readonly podAffinity: LabelSelectorJson | undefined;
+  readonly namespaceAffinity: LabelSelector | undefined;
+  readonly podAffinity: LabelSelector | undefined;
   readonly multusName: readonly string[];
   readonly default: boolean;
   readonly disable: boolean;

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { LabelSelectorJson } from "#api";
+import type { LabelSelector } from "#api";
 import { formatLabelsFor, formatSelector, matchSelector } from "./selector.ts";
 
-function expression(operator: string, values?: readonly string[]): LabelSelectorJson {
+function expression(operator: string, values?: readonly string[]): LabelSelector {
   return { matchExpressions: [{ key: "zone", operator, ...(values && { values }) }] };
 }
 
 describe("matchSelector()", () => {
   it("knows each operator, with the label there, other and absent", () => {
     const [there, other, absent] = [{ zone: "a" }, { zone: "b" }, {}];
-    const table: readonly [LabelSelectorJson, boolean, boolean, boolean][] = [
+    const table: readonly [LabelSelector, boolean, boolean, boolean][] = [
       [{}, true, true, true],
       [{ matchLabels: { zone: "a" } }, true, false, false],
       [expression("In", ["a", "c"]), true, false, false],
@@ -36,7 +36,7 @@ describe("matchSelector()", () => {
 
 describe("formatSelector()", () => {
   it("writes selectors as kubectl does, and what was found beside them", () => {
-    const selector: LabelSelectorJson = {
+    const selector: LabelSelector = {
       matchLabels: { app: "web" },
       matchExpressions: [
         { key: "zone", operator: "In", values: ["a", "b"] },

@@ -1,26 +1,26 @@
-import type { LabelSelectorJson } from "#api";
+import type { LabelSelector } from "#api";
 
 export type Labels = Readonly<Record<string, string>>;
 
-type Requirement = NonNullable<LabelSelectorJson["matchExpressions"]>[number];
+type Requirement = NonNullable<LabelSelector["matchExpressions"]>[number];
 
 /** True where the labels satisfy every requirement; the empty selector matches everything, an unknown operator nothing. */
-export function matchSelector(selector: LabelSelectorJson, labels: Labels): boolean {
+export function matchSelector(selector: LabelSelector, labels: Labels): boolean {
   return requirements(selector).every((requirement) => satisfies(requirement, labels));
 }
 
 /** As kubectl writes selectors: `app=web,zone in (a,b),!gpu`; an unknown operator is shown as it is. */
-export function formatSelector(selector: LabelSelectorJson): string {
+export function formatSelector(selector: LabelSelector): string {
   return requirements(selector).map(formatRequirement).join(",");
 }
 
 /** The labels that the selector asks about, as found: `app=db,zone absent`. */
-export function formatLabelsFor(selector: LabelSelectorJson, labels: Labels): string {
+export function formatLabelsFor(selector: LabelSelector, labels: Labels): string {
   const keys = new Set(requirements(selector).map(({ key }) => key));
   return [...keys].map((key) => (labels[key] === undefined ? `${key} absent` : `${key}=${labels[key]}`)).join(",");
 }
 
-function requirements({ matchLabels = {}, matchExpressions = [] }: LabelSelectorJson): readonly Requirement[] {
+function requirements({ matchLabels = {}, matchExpressions = [] }: LabelSelector): readonly Requirement[] {
   const equalities = Object.entries(matchLabels).map(([key, value]) => ({ key, operator: "In", values: [value] }));
   return [...equalities, ...matchExpressions];
 }
