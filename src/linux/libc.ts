@@ -35,12 +35,11 @@ export interface Libc {
   /** SIOCETHTOOL: `data` starts with the command and gets the answer. */
   ethtool(fd: number, ifname: string, data: Uint8Array): number;
   prctl(option: number, argument: number): number;
-  ifNameToIndex(name: string): number;
   strerror(errno: number): string;
 }
 
 const library = koffi.load(null);
-const declare = {
+const functions = {
   open: library.func("int open(const char *, int)"),
   socket: library.func("int socket(int, int, int)"),
   bind: library.func("int bind(int, void *, uint32_t)"),
@@ -59,13 +58,13 @@ const declare = {
   umount2: library.func("int umount2(const char *, int)"),
   ioctl: library.func("int ioctl(int, ulong, void *)"),
   prctl: library.func("int prctl(int, ulong, ulong, ulong, ulong)"),
-  ifNameToIndex: library.func("uint if_nametoindex(const char *)"),
   strerror: library.func("const char *strerror(int)"),
 };
 
 const siocEthtool = 0x8946;
-const oCloexecNonblock = 0o2004000;
-const efdCloexecNonblock = 0o2004000;
+/** O_CLOEXEC and O_NONBLOCK; eventfd has the same numbers. */
+const cloexecNonblock = 0o2004000;
+const eio = 5;
 
 function result(returned: number): number {
   return returned === -1 ? -koffi.errno() : returned;
@@ -75,33 +74,33 @@ function later(call: { async: (...args: unknown[]) => void }, ...args: readonly 
   return new Promise((resolve, reject) => {
     call.async(...args, (error: unknown, returned: number) => {
       if (error) reject(error);
-      else resolve(returned === -1 ? -5 : returned);
+      else resolve(returned === -1 ? -eio : returned);
     });
   });
 }
 
 export const libc: Libc = {
-  open: (path) => result(declare.open(path, oCloexecNonblock)),
-  socket: (domain, type, protocol) => result(declare.socket(domain, type, protocol)),
-  bind: (fd, address) => result(declare.bind(fd, address, address.length)),
-  getsockname: (fd, address) => result(declare.getsockname(fd, address, lengthOf(address))),
-  setsockopt: (fd, level, option, value) => result(declare.setsockopt(fd, level, option, value, value.length)),
+  open: (path) => result(functions.open(path, cloexecNonblock)),
+  socket: (domain, type, protocol) => result(functions.socket(domain, type, protocol)),
+  bind: (fd, address) => result(functions.bind(fd, address, address.length)),
+  getsockname: (fd, address) => result(functions.getsockname(fd, address, lengthOf(address))),
+  setsockopt: (fd, level, option, value) => result(functions.setsockopt(fd, level, option, value, value.length)),
   sendto: (fd, bytes, flags, address) =>
-    result(declare.sendto(fd, bytes, bytes.length, flags, address, address?.length ?? 0)),
-  sendLater: (fd, bytes) => later(declare.sendto, fd, bytes, bytes.length, 0, null, 0),
+    result(functions.sendto(fd, bytes, bytes.length, flags, address, address?.length ?? 0)),
+  sendLater: (fd, bytes) => later(functions.sendto, fd, bytes, bytes.length, 0, null, 0),
   recvfrom: (fd, bytes, flags, sender) =>
-    result(declare.recvfrom(fd, bytes, bytes.length, flags, sender, sender === null ? null : lengthOf(sender))),
-  read: (fd, bytes) => result(declare.read(fd, bytes, bytes.length)),
-  write: (fd, bytes) => result(declare.write(fd, bytes, bytes.length)),
-  close: (fd) => result(declare.close(fd)),
-  closeLater: async (fd) => void (await later(declare.close, fd)),
-  pollLater: (pollfds) => later(declare.poll, pollfds, pollfds.length / 8, -1),
-  eventfd: () => result(declare.eventfd(0, efdCloexecNonblock)),
-  setns: (fd, kind) => result(declare.setns(fd, kind)),
-  unshare: (kinds) => result(declare.unshare(kinds)),
-  mount: (source, target, type, flags) => result(declare.mount(source, target, type, flags, null)),
-  umount: (target, flags) => result(declare.umount2(target, flags)),
-  ioctl: (fd, request, argument) => result(declare.ioctl(fd, request, argument)),
+    result(functions.recvfrom(fd, bytes, bytes.length, flags, sender, sender === null ? null : lengthOf(sender))),
+  read: (fd, bytes) => result(functions.read(fd, bytes, bytes.length)),
+  write: (fd, bytes) => result(functions.write(fd, bytes, bytes.length)),
+  close: (fd) => result(functions.close(fd)),
+  closeLater: async (fd) => void (await later(functions.close, fd)),
+  pollLater: (pollfds) => later(functions.poll, pollfds, pollfds.length / 8, -1),
+  eventfd: () => result(functions.eventfd(0, cloexecNonblock)),
+  setns: (fd, kind) => result(functions.setns(fd, kind)),
+  unshare: (kinds) => result(functions.unshare(kinds)),
+  mount: (source, target, type, flags) => result(functions.mount(source, target, type, flags, null)),
+  umount: (target, flags) => result(functions.umount2(target, flags)),
+  ioctl: (fd, request, argument) => result(functions.ioctl(fd, request, argument)),
   ethtool: (fd, ifname, data) => {
     // The address of `data` goes into struct ifreq, so its bytes must not be inside V8's moving heap.
     const pinned = Buffer.from(new ArrayBuffer(data.length));
@@ -109,16 +108,12 @@ export const libc: Libc = {
     const ifreq = Buffer.alloc(40);
     ifreq.write(ifname, 0, 15, "latin1");
     ifreq.writeBigUInt64LE(koffi.address(pinned), 16);
-    const returned = result(declare.ioctl(fd, siocEthtool, ifreq));
+    const returned = result(functions.ioctl(fd, siocEthtool, ifreq));
     data.set(pinned);
     return returned;
   },
-  prctl: (option, argument) => result(declare.prctl(option, argument, 0, 0, 0)),
-  ifNameToIndex: (name) => {
-    const index: number = declare.ifNameToIndex(name);
-    return index === 0 ? -koffi.errno() : index;
-  },
-  strerror: (errno) => declare.strerror(errno),
+  prctl: (option, argument) => result(functions.prctl(option, argument, 0, 0, 0)),
+  strerror: (errno) => functions.strerror(errno),
 };
 
 function lengthOf(address: Uint8Array): Uint8Array {
