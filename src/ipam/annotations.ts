@@ -1,4 +1,4 @@
-import { type Family, type IpParseError, parseIp, parsePrefix } from "#ip";
+import { type Family, IpParseError, parseIp, parsePrefix } from "#ip";
 import { AnnotationReader, type AnnotationSource, type Annotations, decodeAnnotation } from "./annotation-json.ts";
 import type { Route } from "./routes.ts";
 
@@ -98,7 +98,8 @@ export function parseRoutesAnnotation(annotations: Annotations): readonly Route[
       const prefix = parsePrefix(dst);
       return { dst: prefix, gw: parseIp(gw, prefix.ip.family) };
     } catch (error) {
-      throw reader.error(`invalid route format in [${at}], ${(error as IpParseError).message}`);
+      if (!(error instanceof IpParseError)) throw error;
+      throw reader.error(`invalid route format in [${at}], ${error.message}`);
     }
   });
 }
