@@ -1,4 +1,5 @@
 import { groupVersion, type Resource } from "./resource.ts";
+import type { ApiResponse } from "./types.ts";
 
 /** The type that tells a client it got the aggregated form; it asks for the same. */
 export const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -128,6 +129,16 @@ export function openApiDocument(resources: readonly Resource[], path: string): o
     info: { title: "Kubernetes", version: serverVersion.gitVersion },
     paths: Object.fromEntries(paths),
   };
+}
+
+/**
+ * `/openapi/v2`: a protobuf document without content, which is no bytes. kubectl asks for it where it finds a `kind: List`
+ * in a manifest, and refuses the manifest when there is none.
+ */
+export function emptyOpenApiV2(): ApiResponse {
+  async function* body(): AsyncGenerator<Uint8Array> {}
+  const type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+  return { status: 200, headers: { "content-type": type, "content-length": "0" }, body: body() };
 }
 
 function pathOf(resource: Resource): string {

@@ -199,9 +199,13 @@ function rows(version: KubectlVersion): void {
     assert.equal(await kubectl("exec -i web -- cat", "through\n"), "through\n");
     const failed = await attempt(["exec", "web", "--", "false"]);
     assert.deepEqual([failed.code, failed.err], [1, "command terminated with exit code 1\n"]);
-    assert.match(await kubectl("cordon n1"), /cordoned/);
-    const removal = await kubectl("delete pod web --grace-period=0 --force");
-    assert.match(removal, /force deleted/);
+    const other = { ...pod, metadata: { ...pod.metadata, name: "other" } };
+    assert.match(
+      await kubectl("apply -f -", JSON.stringify({ apiVersion: "v1", kind: "List", items: [other] })),
+      /created/,
+    );
+    assert.match(await kubectl("delete pod other --grace-period=0 --force"), /force deleted/);
+    assert.match(await kubectl("drain n1 --force --grace-period=0 --timeout=10s"), /node\/n1 drained/);
   });
 
   void it("rolls out, scales and undoes a Deployment", async () => {
@@ -231,6 +235,13 @@ function rows(version: KubectlVersion): void {
     assert.match(await kubectl("get all"), /deployment\.apps\/app/);
     assert.match(await kubectl("describe deploy app"), /Replicas: +2 desired \| 2 updated \| 2 total/);
     assert.match(await kubectl("delete deploy app"), /deleted/);
+  });
+
+  void it("serves every kind of the chart", async (t) => {
+    const { items } = await client.list<KubeObject>("apiextensions.k8s.io/v1/customresourcedefinitions");
+    const names = items.map(({ metadata }) => metadata.name).filter((name) => !name.endsWith(".lab.example.com"));
+    if (names.length === 0) return t.skip("the chart has no CRDs yet");
+    assert.equal(await kubectl(`get ${names.join(",")} -A`), "");
   });
 
   void it("takes a definition while it runs and removes it with its objects", async () => {

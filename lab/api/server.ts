@@ -124,6 +124,7 @@ function describe(path: string, accept: string, registry: Registry): ApiResponse
   const resources = registry.all();
   const aggregated = accept.includes("g=apidiscovery.k8s.io;v=v2;");
   const trimmed = path.replace(/\/$/, "");
+  if (trimmed === "/openapi/v2") return discovery.emptyOpenApiV2();
   if (trimmed === "/version") return json(200, discovery.serverVersion);
   if (aggregated && (trimmed === "/api" || trimmed === "/apis")) {
     const body = discovery.aggregated(resources, trimmed === "/api");
