@@ -160,6 +160,7 @@ export class IpSet {
 
   subtract(other: IpSet): IpSet {
     this.#assertFamily(other.family);
+    if (other.isEmpty) return this;
     const left: Interval[] = [];
     let at = 0;
     for (const { first, last } of this.#intervals) {

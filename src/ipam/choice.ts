@@ -37,18 +37,27 @@ export type Choice =
   | { readonly kind: "address"; readonly ip: Ip; readonly cooling: boolean }
   | { readonly kind: "exhausted"; readonly evidence: Evidence };
 
+interface Tier {
+  readonly free: IpSet;
+  readonly cooling: boolean;
+  /** Where this node begins. */
+  readonly start: Ip;
+  /** Where the next search begins: all from `start` up to it, coming round, is known to be blocked. */
+  cursor: Ip;
+}
+
 /**
  * Which address of one pool to try next. A guess: creating the claim decides. It never offers an address that it knows to be
  * used, ours or met as taken; it offers every other one before it gives up, those that cool down last.
  *
- * Cost: a new snapshot O(intervals); a choice O(log intervals) for each run of own or met addresses crossed. Neither depends
- * on how many addresses the pool has or how many are used.
+ * Cost: a new snapshot O(intervals); a choice O(log intervals) for each run of own or met addresses crossed, and each is
+ * crossed once. Neither depends on how many addresses the pool has or how many are used.
  */
 export class Chooser {
   #allowed: IpSet;
   #usage: UsageSnapshot;
-  /** Free by the snapshot, first those that are not cooling, each with the address where this node begins. */
-  #tiers: readonly { readonly free: IpSet; readonly start: Ip | undefined; readonly cooling: boolean }[] = [];
+  /** Free by the snapshot, first those that are not cooling. */
+  #tiers: readonly Tier[] = [];
   /** Ours, in use or being created. Never forgotten, whatever a snapshot says: it may be older than the create. */
   #own: IpSet;
   #met: IpSet;
@@ -86,9 +95,12 @@ export class Chooser {
   next(nowMs: number): Choice {
     this.#forgetOldMet(nowMs);
     const blocked = [this.#own, this.#met, this.#released];
-    for (const { free, start, cooling } of this.#tiers) {
-      const ip = start && (firstOutside(free, blocked, start) ?? firstOutside(free, blocked, free.first ?? start));
-      if (ip !== undefined) return this.#choose(ip, cooling);
+    for (const tier of this.#tiers) {
+      const { free, start, cursor, cooling } = tier;
+      const ip = firstOutside(free, blocked, cursor) ?? firstOutside(free, blocked, free.first ?? start);
+      if (ip === undefined) continue;
+      tier.cursor = ip;
+      return this.#choose(ip, cooling);
     }
     const left = this.#released.intersect(this.#allowed).subtract(this.#usage.used).first;
     if (left !== undefined) return this.#choose(left, true);
@@ -128,12 +140,15 @@ export class Chooser {
   #rebuild(): void {
     const { used, cooling, share } = this.#usage;
     const free = this.#allowed.subtract(used);
-    const start = (tier: IpSet) =>
-      (share && tier.nth((tier.size * BigInt(share.rank)) / BigInt(share.ranks))) ?? tier.first;
-    this.#tiers = [
+    const tiers = [
       { free: free.subtract(cooling), cooling: false },
       { free: free.intersect(cooling), cooling: true },
-    ].map((tier) => ({ ...tier, start: start(tier.free) }));
+    ];
+    this.#tiers = tiers.flatMap((tier) => {
+      const { size, first } = tier.free;
+      const start = (share && tier.free.nth((size * BigInt(share.rank)) / BigInt(share.ranks))) ?? first;
+      return start === undefined ? [] : [{ ...tier, start, cursor: start }];
+    });
   }
 
   #evidence(): Evidence {
@@ -154,7 +169,9 @@ export class Chooser {
   }
 
   #forgetMet(value: bigint): void {
-    if (this.#metAtMs.delete(value)) this.#met = this.#met.remove(ipFromValue(this.#allowed.family, value));
+    if (!this.#metAtMs.delete(value)) return;
+    this.#met = this.#met.remove(ipFromValue(this.#allowed.family, value));
+    for (const tier of this.#tiers) tier.cursor = tier.start;
   }
 }
 
