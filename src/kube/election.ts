@@ -83,6 +83,7 @@ export class LeaderElector {
     using limit = deadline(clock, end.signal, held.untilMs - clock.monotonicMs(), () => late);
     const term = { epoch: held.lease.spec?.leaseTransitions ?? 0, signal: limit.signal };
     this.#term = term;
+    this.#epochSeen = term.epoch;
     log.info({ lease: name, identity, epoch: term.epoch }, "leading");
     const renewing = this.#renew(held.lease, end, limit);
     try {

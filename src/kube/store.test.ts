@@ -133,8 +133,10 @@ describe("WatchedStore", () => {
     api.bookmark();
     await clock.advance(140_000);
     assert.deepEqual([watches(), store.heardAtMs], [1, 140_000]);
-    await clock.advance(20_000);
-    assert.equal(watches(), 2);
+    await clock.advance(9_999);
+    assert.equal(watches(), 1);
+    await clock.advance(1);
+    assert.equal(watches(), 2, "at once, because the former watch had worked");
     await end();
   });
 
