@@ -3,7 +3,8 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, rmSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { hasCode, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { setImmediate } from "node:timers/promises";
+import { hasCode, type Signal, Steps, silentLogger, systemClock, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, type Ipam, type JsonObject } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
@@ -283,6 +284,26 @@ if (isolated(import.meta.url)) {
       await assert.rejects(one.check(result), found("interface"));
     });
 
+    it("brings the host's end up again when vswitchd has taken it down while it made the port promiscuous", async () => {
+      const racing: Ovs = Object.create(ovs, {
+        attach: { value: ovs.attach.bind(ovs) },
+        bridges: { value: ovs.bridges.bind(ovs) },
+        ready: {
+          value: async (name: string, options: Signal) => {
+            const port = await ovs.ready(name, options);
+            while (host.rtnl.link(name)?.up !== true) await setImmediate();
+            host.rtnl.setLink(name, { up: false });
+            return port;
+          },
+        },
+      });
+      const one = pod({}, new StubIpam(["10.10.0.5/24"]), racing);
+      await one.add();
+      assert.equal(host.rtnl.link(one.hostName)?.up, true);
+      await pod({}).del(one.attachment);
+      await assertNothingLeft(one);
+    });
+
     it("deletes twice, without a namespace, and after the namespace is gone", async () => {
       const twice = pod({});
       await twice.add();
@@ -318,6 +339,10 @@ if (isolated(import.meta.url)) {
       await host.rtnl.deleteLinksLater(["vethrandom"]);
       await assertNothingLeft(one);
       assert.equal(real.vsctl("list-ports", "br1"), "");
+
+      execFileSync("ip", ["link", "add", "vethrandom", "type", "veth", "peer", contIface, "netns", contNetns]);
+      await one.del();
+      await assertNothingLeft(one);
     });
 
     it("answers that the runtime shall try again while there is no database", async () => {

@@ -91,6 +91,9 @@ class OvsPlugin implements Plugin<OvsConfig> {
     };
     await steps.run("addresses", configure, { of });
     await ofport;
+    // vswitchd makes a new port promiscuous by reading the link's flags and writing them back: an "up" that came between
+    // is lost. It does so before it gives the number, so that what is seen now stays.
+    if (host.rtnl.link(pair.index)?.up !== true) host.rtnl.setLink(pair.index, { up: true });
     const addresses = ips.map(({ address }) => address.ip);
     // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
     tasks.spawn("announce addresses", () => announce(pod, of, addresses));
