@@ -61,7 +61,7 @@ export interface CallsOptions {
   /** The Pod of a call, alive. */
   readonly findPod: (attachment: Attachment, o: Signal) => Promise<Pod>;
   /** What follows after the answer: SpiderEndpoint, network-status, Events. */
-  readonly added: (record: SandboxRecord, attached: readonly AttachedDelegate[], pod: Pod) => void;
+  readonly added: (attached: readonly AttachedDelegate[], pod: Pod) => void;
   readonly failed: (attachment: Attachment, error: unknown) => void;
   /** Releases what the Pod's sandbox held, where the Pod is gone. */
   readonly removed: (attachment: Attachment) => void;
@@ -202,7 +202,7 @@ export class Calls {
     const complete = completed(record, attached);
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? { interfaces: [], ips: [], routes: [] };
-    this.#options.added(complete, attached, pod);
+    this.#options.added(attached, pod);
     return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
   }
 

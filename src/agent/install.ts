@@ -12,11 +12,10 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { codeOf } from "#base";
+import { formatShimSettings, shimSettingsFile } from "#cni";
 
 /** The names under which container runtimes and other meta-plugins find us. One file, linked under each. */
 export const executableNames = ["multus", "ovs", "spiderpool", "coordinator"] as const;
-/** Beside the executables: the socket's path, for the shim. */
-const socketFile = ".spiderpool-socket";
 const shimFile = ".spiderpool-shim";
 export const networkFile = "00-multus.conf";
 
@@ -31,7 +30,7 @@ export function installExecutables(options: {
 }): void {
   const { binDir, shim, socket } = options;
   mkdirSync(binDir, { recursive: true, mode: 0o755 });
-  replaceFile(join(binDir, socketFile), Buffer.from(`${socket}\n`), 0o644);
+  replaceFile(join(binDir, shimSettingsFile), Buffer.from(formatShimSettings({ socketPath: socket })), 0o644);
   const changed = replaceFile(join(binDir, shimFile), readFileSync(shim), 0o755);
   for (const name of executableNames) {
     const path = join(binDir, name);

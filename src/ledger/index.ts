@@ -8,6 +8,6 @@
  */
 export { type Claim, claimKey, claimOf, type Holder, isMine, labelValue } from "./claim.ts";
 export { Intents } from "./intents.ts";
-export { type ClaimRequest, Ledger, type LedgerOptions } from "./ledger.ts";
+export { type Claimed, type ClaimRequest, Ledger, type LedgerOptions } from "./ledger.ts";
 export type { ReleaseReason } from "./releases.ts";
 export { type PoolUse, poolStatus, poolUsage, poolUse } from "./views.ts";

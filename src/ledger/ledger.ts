@@ -38,6 +38,12 @@ export interface ClaimRequest {
   readonly answer: (pool: PoolView, ip: Ip) => string;
 }
 
+export interface Claimed {
+  readonly claim: Claim;
+  /** False: the holder had it before this call, and an undo must leave it alone. */
+  readonly fresh: boolean;
+}
+
 /**
  * The ledger as one node writes it: to allocate is to create the object that is named after the address, to release is to
  * delete exactly that object. All that is kept in memory can be lost: it makes guesses better and answers quicker.
@@ -66,9 +72,9 @@ export class Ledger {
     return [...this.#own.values()].filter((claim) => claim.spec.podUID === podUid);
   }
 
-  /** Every Pod UID that holds a claim here. */
-  podUids(): ReadonlySet<string> {
-    return new Set([...this.#own.values()].flatMap((claim) => claim.spec.podUID ?? []));
+  /** Every claim of this node that is known here. */
+  claims(): readonly Claim[] {
+    return [...this.#own.values()];
   }
 
   /** How many releases are decided and not done. */
@@ -86,13 +92,13 @@ export class Ledger {
    * One address of the family for the holder, from the first candidate that has one. A claim that the holder already has
    * is taken again. Throws POOL_EXHAUSTED where every candidate is used up, else what the API server answered.
    */
-  async claim(request: ClaimRequest, o: Signal): Promise<Claim> {
+  async claim(request: ClaimRequest, o: Signal): Promise<Claimed> {
     const found = await this.#existing(request, o);
-    if (found !== undefined) return found;
+    if (found !== undefined) return { claim: found, fresh: false };
     const exhausted: { readonly pool: PoolView; readonly evidence: Evidence }[] = [];
     for (const pool of request.pools) {
       const claim = await this.#claimIn(pool, request, o);
-      if ("uid" in claim) return claim;
+      if ("uid" in claim) return { claim, fresh: true };
       exhausted.push({ pool, evidence: claim });
     }
     const { message, fix } = formatExhausted(request.holder.nic, request.family, exhausted);
@@ -118,6 +124,14 @@ export class Ledger {
   /** Resolves when every decided release is done. */
   drained(): Promise<void> {
     return this.#releases.drained();
+  }
+
+  /** After a restart: reads the claims that sandbox records name, and takes those of this node as ours. */
+  async recall(names: Iterable<string>, o: Signal): Promise<void> {
+    for (const name of names) {
+      const claim = await this.#byName(name, o);
+      if (claim?.spec.purpose === "Pod" && claim.spec.node === this.#options.node) this.remember(claim);
+    }
   }
 
   /**

@@ -1,0 +1,181 @@
+import { join } from "node:path";
+import { networkAttachmentDefinitions, spiderCoordinators, spiderIPPools, spiderReservedIPs } from "#api";
+import { type Logger, type Signal, SpiderError, systemClock, Tasks } from "#base";
+import {
+  createTransport,
+  EventRecorder,
+  KubeClient,
+  type KubeObject,
+  keyOf,
+  loadKubeConfig,
+  metadataOf,
+  namespaces,
+  nodes,
+  pods,
+  type Resource,
+  type Selection,
+  type Transport,
+  WatchedStore,
+} from "#kube";
+import { Intents, Ledger } from "#ledger";
+import { bootId, hostNetns } from "#linux";
+import { createOvs, type Ovs } from "#ovsdb";
+import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
+import { After } from "./after.ts";
+import { serveApi } from "./api.ts";
+import { runBridgeResources } from "./bridges.ts";
+import { Calls } from "./calls.ts";
+import { Chain } from "./chain.ts";
+import { ClaimsReconciler } from "./claims.ts";
+import { clusterConfigOf } from "./cluster-config.ts";
+import { Flights } from "./flights.ts";
+import { installExecutables, writeNetworkFile } from "./install.ts";
+import { createIpam } from "./ipam.ts";
+import { createConfigSource } from "./nads.ts";
+import type { AgentOptions } from "./options.ts";
+import { findPod } from "./pods.ts";
+import { PoolCache, reservedSets } from "./pool-cache.ts";
+import { Records } from "./records.ts";
+import { CniServer } from "./server.ts";
+import { TopControllers } from "./top-controller.ts";
+
+const flightsMax = 1_000;
+const clock = systemClock;
+
+/** Builds the agent, serves until `signal` aborts, then answers what is under way and ends. */
+export async function runAgent(options: AgentOptions, log: Logger, { signal }: Signal): Promise<void> {
+  const tasks = new Tasks(log);
+  using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
+  await using ovsClients = new OvsClients(options.ovsdb, log);
+  const { calls, ready, flights } = build(options, log, tasks, transport, ovsClients);
+  await using _api = await serveApi(options.apiSocket, {
+    "/v1/ipam/healthy": () => undefined,
+    "/v1/flights": () => flights.list(),
+  });
+  await using _server = await CniServer.listen(options.cniSocket, (call, context) => calls.handle(call, context), log);
+  try {
+    await ready({ signal });
+    install(options);
+    log.info({ node: options.node }, "serving");
+    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  } finally {
+    log.info({ node: options.node }, "stopping");
+    await tasks.stop();
+  }
+}
+
+/** The runtime is told of us last: when it calls, there is somebody to answer. */
+function install({ cniBinDir, cniConfDir, shim, cniSocket, clusterNetwork, namespace }: AgentOptions): void {
+  if (cniBinDir !== undefined && shim !== undefined) installExecutables({ binDir: cniBinDir, shim, socket: cniSocket });
+  if (cniConfDir !== undefined) writeNetworkFile({ confDir: cniConfDir, clusterNetwork, multusNamespace: namespace });
+}
+
+function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Transport, ovsClients: OvsClients) {
+  const { node, namespace, clusterNetwork } = options;
+  const client = new KubeClient({ transport, clock, userAgent: "spiderpool-agent" });
+  const watch = <T extends KubeObject>(resource: Resource<T>, selection: Selection = {}): WatchedStore<T> => {
+    const store = new WatchedStore<T>({ client, clock, log, resource, ...selection });
+    tasks.spawn(`watch ${resource.plural}`, (signal) => store.run({ signal }));
+    return store;
+  };
+  const podStore = watch(pods, { fieldSelector: `spec.nodeName=${node}` });
+  const nodeStore = watch(nodes, { fieldSelector: `metadata.name=${node}` });
+  const namespaceStore = watch(metadataOf(namespaces));
+  const nadStore = watch(networkAttachmentDefinitions);
+  const coordinatorStore = watch(spiderCoordinators);
+  const reservedStore = watch(spiderReservedIPs);
+  const poolMetadata = watch(metadataOf(spiderIPPools));
+  const stores = [podStore, nodeStore, namespaceStore, nadStore, reservedStore, poolMetadata, coordinatorStore];
+
+  const pools = new PoolCache({ client, clock, log, metadata: poolMetadata });
+  pools.start({ signal: tasks.signal });
+  const records = new Records(join(options.stateDir, "sandboxes"));
+  const flights = new Flights({ max: flightsMax });
+  const events = new EventRecorder({ client, clock, log, component: "spiderpool-agent", host: node });
+  const owners = new TopControllers(client);
+  const ledger = new Ledger({
+    client,
+    clock,
+    log,
+    node,
+    bootId: bootId(),
+    intents: new Intents(join(options.runDir, "intent")),
+    reserved: reservedSets(reservedStore, log),
+    signal: tasks.signal,
+  });
+  const claims = new ClaimsReconciler({ ledger, records, pods: podStore, clock, log });
+  const ipamFor = createIpam({
+    ledger,
+    pools,
+    pods: podStore,
+    namespaces: namespaceStore,
+    nodes: nodeStore,
+    owners,
+    node,
+    namespace,
+    clusterNetwork,
+    families: [4, 6],
+    settings: { enableSpiderSubnet: true, enableAutoPoolForApplication: true },
+  });
+  const host = hostNetns();
+  const plugins = [
+    createOvsPlugin({ host, ovsFor: (endpoint) => ovsClients.get(endpoint), ipamFor, tasks }),
+    createCoordinatorPlugin({
+      host,
+      tasks,
+      clusterConfig: (attachment) => clusterConfigOf(coordinatorStore, podStore, attachment),
+    }),
+  ];
+  const after = new After({ client, clock, log, tasks, events, ledger, owners, pods: podStore, node });
+  const calls = new Calls({
+    chain: new Chain(plugins as readonly Plugin<unknown>[]),
+    records,
+    flights,
+    source: createConfigSource(nadStore),
+    clock,
+    log,
+    findPod: ({ pod }, o) => {
+      if (pod === undefined)
+        throw new SpiderError("POD_UNKNOWN", "CNI_ARGS name no Pod (K8S_POD_NAMESPACE, K8S_POD_NAME)");
+      return findPod({ store: podStore, client }, pod, o);
+    },
+    added: (attached, pod) => after.added(attached, pod),
+    failed: (attachment, error) => after.failed(attachment, error),
+    removed: ({ pod }) => {
+      if (pod !== undefined) claims.poke(keyOf(pod));
+    },
+  });
+  tasks.spawn("events", (signal) => events.run({ signal }));
+  tasks.spawn("claims", (signal) => claims.run({ signal }));
+  tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
+  tasks.spawn("bridges", (signal) =>
+    runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
+  );
+  const ready = async (o: Signal) => {
+    await Promise.all(stores.map((store) => store.synced(o)));
+    await pools.now(o);
+  };
+  return { calls, flights, ready };
+}
+
+/** One connection for each database that a configuration names; in practice there is one. */
+class OvsClients implements AsyncDisposable {
+  readonly #usual: string;
+  readonly #log: Logger;
+  readonly #clients = new Map<string, Ovs & AsyncDisposable>();
+
+  constructor(usual: string, log: Logger) {
+    this.#usual = usual;
+    this.#log = log;
+  }
+
+  get(endpoint: string = this.#usual): Ovs {
+    const found = this.#clients.get(endpoint) ?? createOvs({ endpoint, clock, log: this.#log });
+    this.#clients.set(endpoint, found);
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const ovs of this.#clients.values()) await ovs[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,38 @@
+import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { dirname } from "node:path";
+
+/** What each path answers with, as JSON; undefined is an empty answer. Throwing is a 500 with the sentence. */
+export type Routes = Readonly<Record<string, () => unknown>>;
+
+/** The agent's HTTP API on a unix socket that only root can open: `GET` only, JSON only. */
+export async function serveApi(path: string, routes: Routes): Promise<AsyncDisposable> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  rmSync(path, { force: true });
+  const server: Server = createServer((request, response) => {
+    const answer = (status: number, body: unknown) => {
+      response.writeHead(status, { "content-type": "application/json" });
+      response.end(body === undefined ? "" : JSON.stringify(body));
+    };
+    const route = routes[(request.url ?? "").split("?", 1)[0] ?? ""];
+    if (route === undefined) return answer(404, `unknown path; there are ${Object.keys(routes).join(", ")}`);
+    if (request.method !== "GET") return answer(405, "only GET is served");
+    try {
+      answer(200, route());
+    } catch (error) {
+      answer(500, error instanceof Error ? error.message : String(error));
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, resolve);
+  });
+  chmodSync(path, 0o600);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      rmSync(path, { force: true });
+    },
+  };
+}

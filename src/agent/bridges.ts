@@ -1,0 +1,83 @@
+import { type Clock, formatError, type Logger, type Signal } from "#base";
+import { type KubeClient, type Node, nodes, runController, type Store } from "#kube";
+import type { Ovs } from "#ovsdb";
+
+/** A Pod that asks for one of these lands on a node that has the bridge. */
+export const bridgeResourcePrefix = "ovs-cni.network.kubevirt.io/";
+/** How many Pods may ask for a bridge whose number of free ports is unknown. */
+const unknownCapacity = "1000";
+/** The name part of an extended resource; a bridge named otherwise cannot be offered. */
+const resourceName = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+
+type Quantities = Readonly<Record<string, unknown>>;
+
+/** The merge patch that makes the node's resources agree with its bridges; undefined where they do. */
+export function planBridgeResources(
+  bridges: Iterable<string>,
+  status: { readonly capacity?: Quantities; readonly allocatable?: Quantities } | undefined,
+): { readonly capacity: Quantities; readonly allocatable: Quantities } | undefined {
+  const wanted = new Set(
+    [...bridges].filter((name) => resourceName.test(name)).map((name) => `${bridgeResourcePrefix}${name}`),
+  );
+  const change = (found: Quantities = {}): Quantities => {
+    const added = [...wanted].filter((key) => found[key] === undefined).map((key) => [key, unknownCapacity]);
+    const gone = Object.keys(found).filter((key) => key.startsWith(bridgeResourcePrefix) && !wanted.has(key));
+    return Object.fromEntries([...added, ...gone.map((key) => [key, null])]);
+  };
+  const capacity = change(status?.capacity);
+  const allocatable = change(status?.allocatable);
+  return Object.keys(capacity).length + Object.keys(allocatable).length === 0 ? undefined : { capacity, allocatable };
+}
+
+/** Keeps this node's bridges among its resources, by the database's own word, until the signal aborts. */
+export function runBridgeResources(
+  options: {
+    readonly client: KubeClient;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly ovs: Ovs;
+    readonly nodes: Store<Node>;
+    readonly node: string;
+  },
+  { signal }: Signal,
+): Promise<void> {
+  const { client, clock, log, ovs, node } = options;
+  return runController(
+    {
+      name: "bridge-resources",
+      clock,
+      log,
+      sources: [
+        {
+          synced: (o) => options.nodes.synced(o),
+          subscribe: (add) => options.nodes.changed((key) => key === node && add(key)),
+        },
+        {
+          synced: () => Promise.resolve(),
+          subscribe: (add) => {
+            add(node);
+            return ovs.changed(() => add(node));
+          },
+        },
+      ],
+      reconcile: async (_key, o) => {
+        const found = options.nodes.get(node);
+        // An unreachable database says nothing about bridges; one that never answered has none to offer.
+        if (found === undefined || (ovs.state.kind === "disconnected" && ovs.bridges().size > 0)) return {};
+        const patch = planBridgeResources(ovs.bridges().keys(), found.status);
+        if (patch === undefined) return {};
+        await client.patch(
+          nodes,
+          { name: node },
+          { kind: "merge", body: { status: patch } },
+          { ...o, subresource: "status" },
+        );
+        log.info({ node, bridges: [...ovs.bridges().keys()] }, "bridges published as node resources");
+        return {};
+      },
+    },
+    { signal },
+  ).catch((err: unknown) => {
+    if (!signal.aborted) log.error({ err: formatError(err) }, "bridges are no longer published");
+  });
+}

@@ -1,0 +1,102 @@
+import { parseArgs } from "node:util";
+import { type LogLevel, logLevels, SpiderError } from "#base";
+
+export interface AgentOptions {
+  readonly node: string;
+  /** The install namespace. */
+  readonly namespace: string;
+  /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
+  readonly clusterNetwork: string;
+  readonly kubeconfig: string | undefined;
+  readonly logLevel: LogLevel;
+  /** Socket of the shims. */
+  readonly cniSocket: string;
+  /** Socket of the HTTP API. */
+  readonly apiSocket: string;
+  /** Kept over restarts and boots: sandbox records. */
+  readonly stateDir: string;
+  /** Gone with a boot: hints of claims on their way. */
+  readonly runDir: string;
+  /** Where the runtime looks for plugins and configurations; undefined: nothing is installed. */
+  readonly cniBinDir: string | undefined;
+  readonly cniConfDir: string | undefined;
+  readonly shim: string | undefined;
+  readonly ovsdb: string;
+}
+
+const help = `spiderpool-agent: serves the CNI calls of one node.
+
+Usage: spiderpool-agent daemon [flags]
+
+  --kubeconfig FILE    instead of the Pod's service account
+  --cni-socket PATH    socket of the plugin executables   (/var/run/spidernet/cni.sock)
+  --api-socket PATH    socket of the HTTP API             (/var/run/spidernet/spiderpool.sock)
+  --state-dir DIR      sandbox records                    (/var/lib/spiderpool)
+  --run-dir DIR        hints of the running boot          (/run/spiderpool)
+  --cni-bin-dir DIR    install the plugin executables here, made of --shim
+  --cni-conf-dir DIR   install the network configuration here
+  --shim FILE          the plugin executable
+  --ovsdb ENDPOINT     Open vSwitch database              (unix:/var/run/openvswitch/db.sock)
+  --help
+
+Environment: SPIDERPOOL_NODE_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
+MULTUS_CLUSTER_NETWORK (the default network of Pods that name none).
+`;
+
+/** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
+export function readOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): AgentOptions | { readonly print: string } {
+  const flag = (fallback?: string) => ({
+    type: "string" as const,
+    ...(fallback === undefined ? {} : { default: fallback }),
+  });
+  const { values } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      kubeconfig: flag(),
+      "cni-socket": flag("/var/run/spidernet/cni.sock"),
+      "api-socket": flag("/var/run/spidernet/spiderpool.sock"),
+      "state-dir": flag("/var/lib/spiderpool"),
+      "run-dir": flag("/run/spiderpool"),
+      "cni-bin-dir": flag(),
+      "cni-conf-dir": flag(),
+      shim: flag(),
+      ovsdb: flag("unix:/var/run/openvswitch/db.sock"),
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return { print: help };
+  const variable = (name: string) => (env[name] ?? "").trim();
+  const node = variable("SPIDERPOOL_NODE_NAME");
+  const namespace = variable("SPIDERPOOL_POD_NAMESPACE");
+  const level = variable("SPIDERPOOL_LOG_LEVEL") || "info";
+  const logLevel = logLevels.find((one) => one === level);
+  const wrong = [
+    ...(node === "" ? ["SPIDERPOOL_NODE_NAME is not set"] : []),
+    ...(namespace === "" ? ["SPIDERPOOL_POD_NAMESPACE is not set"] : []),
+    ...(logLevel === undefined
+      ? [`SPIDERPOOL_LOG_LEVEL is ${JSON.stringify(level)}, allowed are ${logLevels.join(", ")}`]
+      : []),
+    ...(values["cni-bin-dir"] !== undefined && values.shim === undefined ? ["--cni-bin-dir needs --shim"] : []),
+  ];
+  if (wrong.length > 0 || logLevel === undefined)
+    throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
+  return {
+    node,
+    namespace,
+    logLevel,
+    clusterNetwork: variable("MULTUS_CLUSTER_NETWORK"),
+    kubeconfig: values.kubeconfig,
+    cniSocket: values["cni-socket"],
+    apiSocket: values["api-socket"],
+    stateDir: values["state-dir"],
+    runDir: values["run-dir"],
+    cniBinDir: values["cni-bin-dir"],
+    cniConfDir: values["cni-conf-dir"],
+    shim: values.shim,
+    ovsdb: values.ovsdb,
+  };
+}

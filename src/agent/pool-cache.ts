@@ -1,0 +1,125 @@
+import { type SpiderIPPool, type SpiderReservedIP, spiderIPPools } from "#api";
+import type { Clock } from "#base";
+import { formatError, type Logger, type Signal } from "#base";
+import { type Family, IpSet, parseIpSet } from "#ip";
+import { type PoolView, poolView } from "#ipam";
+import { type KubeClient, type KubeObject, retry, type Store } from "#kube";
+
+export interface PoolsNow {
+  readonly pools: ReadonlyMap<string, PoolView>;
+  /** Pools that cannot be drawn from, with the sentence that says why. */
+  readonly broken: ReadonlyMap<string, string>;
+}
+
+export interface PoolCacheOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Metadata only: a pool's status may have hundreds of kilobytes, and changes with every allocation. */
+  readonly metadata: Store<KubeObject>;
+}
+
+/** Every pool, decoded; a pool is fetched when its metadata says that its spec moved. */
+export class PoolCache {
+  readonly #options: PoolCacheOptions;
+  readonly #pools = new Map<string, PoolView>();
+  readonly #broken = new Map<string, string>();
+  /** By name: the version of the pool that is kept or on its way. */
+  readonly #versions = new Map<string, string>();
+  readonly #fetching = new Map<string, Promise<void>>();
+
+  constructor(options: PoolCacheOptions) {
+    this.#options = options;
+  }
+
+  /** Follows the metadata from now on. */
+  start(o: Signal): void {
+    const { metadata } = this.#options;
+    metadata.changed((name, now) => this.#follow(name, now, o));
+    for (const pool of metadata.list()) this.#follow(pool.metadata.name, pool, o);
+  }
+
+  /** The pools as of the last word of the watch; waits for those that are just being fetched. */
+  async now(o: Signal): Promise<PoolsNow> {
+    await this.#options.metadata.synced(o);
+    while (this.#fetching.size > 0) {
+      o.signal.throwIfAborted();
+      await Promise.all(this.#fetching.values());
+    }
+    return { pools: this.#pools, broken: this.#broken };
+  }
+
+  #follow(name: string, now: KubeObject | undefined, o: Signal): void {
+    if (now === undefined) {
+      this.#forget(name);
+      return;
+    }
+    const { uid, generation, deletionTimestamp } = now.metadata;
+    const version = `${uid}/${generation}/${deletionTimestamp ?? ""}`;
+    if (this.#versions.get(name) === version) return;
+    this.#versions.set(name, version);
+    const fetching = this.#fetch(name, version, o).finally(() => {
+      if (this.#fetching.get(name) === fetching) this.#fetching.delete(name);
+    });
+    this.#fetching.set(name, fetching);
+  }
+
+  async #fetch(name: string, version: string, { signal }: Signal): Promise<void> {
+    const { client, clock, log } = this.#options;
+    try {
+      const pool = await retry((o) => client.get(spiderIPPools, { name }, o), { signal, clock });
+      // A newer version that was seen meanwhile has its own fetch.
+      if (this.#versions.get(name) !== version) return;
+      if (pool === undefined) this.#forget(name);
+      else this.#keep(name, pool);
+    } catch (err) {
+      if (this.#versions.get(name) === version) this.#versions.delete(name);
+      log.warn({ pool: name, err: formatError(err) }, "a pool cannot be read; its former version is used");
+    }
+  }
+
+  #keep(name: string, pool: SpiderIPPool): void {
+    try {
+      this.#pools.set(name, poolView(pool));
+      this.#broken.delete(name);
+    } catch (error) {
+      this.#pools.delete(name);
+      this.#broken.set(name, formatError(error));
+    }
+  }
+
+  #forget(name: string): void {
+    this.#versions.delete(name);
+    this.#pools.delete(name);
+    this.#broken.delete(name);
+  }
+}
+
+/** The addresses that no pool may hand out, by family; computed anew only when a SpiderReservedIP changed. */
+export function reservedSets(store: Store<SpiderReservedIP>, log: Logger): (family: Family) => IpSet {
+  let cached = new Map<Family, IpSet>();
+  store.changed(() => {
+    cached = new Map();
+  });
+  const compute = (family: Family) =>
+    store
+      .list()
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+      .map(({ metadata, spec }) => {
+        try {
+          return parseIpSet(
+            (spec.ips ?? []).filter((text) => text.includes(":") === (family === 6)),
+            family,
+          );
+        } catch (err) {
+          log.warn({ reservedIP: metadata.name, err: formatError(err) }, "a SpiderReservedIP is ignored");
+          return IpSet.empty(family);
+        }
+      })
+      .reduce((all, one) => all.union(one), IpSet.empty(family));
+  return (family) => {
+    const set = cached.get(family) ?? compute(family);
+    cached.set(family, set);
+    return set;
+  };
+}
