@@ -245,6 +245,16 @@ if (isolated(import.meta.url)) {
       await assert.rejects(async () => one.status(), { cniCode: 50 });
     });
 
+    it("says in vswitchd's words why the port did not come into service, and leaves nothing", async () => {
+      const one = pod({ interface_type: "nonsense", link_state_check_retries: 1, link_state_check_interval: 300 });
+      await assert.rejects(one.add(), (error) => {
+        assert.ok(hasCode(error, "OVS_PORT_NOT_READY"));
+        assert.match(CniError.from(error).text, /vswitchd could not open network device .*nonsense|not supported/);
+        return true;
+      });
+      await assertNothingLeft(one);
+    });
+
     it("refuses an interface name that the Pod already has, and does not touch what is there", async () => {
       const one = pod({}, new StubIpam(["10.10.0.5/24"]));
       const result = await one.add();

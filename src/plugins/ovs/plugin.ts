@@ -78,7 +78,6 @@ class OvsPlugin implements Plugin<OvsConfig> {
       of,
       undo: () => host.rtnl.deleteLinksLater([spec.name]),
     });
-    const ofport = steps.run("ofport", (o) => port.then(() => inService(ovs, spec.name, settings, o)), { of });
 
     const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
     const [, pair, { ips, routes, dns }] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
@@ -90,7 +89,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
       host.rtnl.setLink(pair.index, { up: true });
     };
     await steps.run("addresses", configure, { of });
-    await ofport;
+    await steps.run("ofport", (o) => inService(ovs, spec.name, settings, o), { of });
     // vswitchd makes a new port promiscuous by reading the link's flags and writing them back: an "up" that came between
     // is lost. It does so before it gives the number, so that what is seen now stays.
     if (host.rtnl.link(pair.index)?.up !== true) host.rtnl.setLink(pair.index, { up: true });
@@ -128,22 +127,25 @@ class OvsPlugin implements Plugin<OvsConfig> {
   async del(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
     const ovs = this.#options.ovsFor(c.fields.socketFile ?? this.#flat(c)?.socketFile);
     const name = hostLinkName("veth", attachment.containerId, attachment.ifName);
-    const detaching = detach(ovs, name, attachment, options);
-    const removed = this.#removeLink(name);
-    const release = this.#options.ipamFor(c.config)?.release(attachment, options);
-    const [detached, released] = await Promise.allSettled([detaching, release]);
+    const [detached, removed, released] = await Promise.allSettled([
+      detach(ovs, name, attachment, options),
+      this.#removeLink(name),
+      this.#options.ipamFor(c.config)?.release(attachment, options),
+    ]);
     const others = detached.status === "fulfilled" ? detached.value.filter((other) => other !== name) : [];
-    const removedOthers = others.filter((other) => this.#removeLink(other));
-    if (!removed && removedOthers.length === 0) removePodLink(attachment);
-    for (const outcome of [detached, released]) if (outcome.status === "rejected") throw outcome.reason;
+    for (const other of others) await this.#removeLink(other);
+    if (removed.status === "fulfilled" && !removed.value && others.length === 0) removePodLink(attachment);
+    for (const each of [detached, removed, released]) if (each.status === "rejected") throw each.reason;
   }
 
   /** Throws CniError 50 where the database or the configured bridge is missing. */
   async status(c: OvsConfig, options: Signal): Promise<void> {
     const settings = settingsOf(c, this.#flat(c), { args: new Map() });
     const ovs = this.#options.ovsFor(settings.socketFile);
+    // Runtimes ask every few seconds.
+    using limit = withTimeout(options.signal, 1_000, () => new Error("waited 1000 ms"));
     try {
-      await ovs.synced(options);
+      await ovs.synced({ signal: limit });
     } catch (error) {
       throw CniError.from(error, cniCodes.notAvailable);
     }
@@ -158,8 +160,8 @@ class OvsPlugin implements Plugin<OvsConfig> {
     return readFlatFile(c.configurationPath === undefined ? usual : [c.configurationPath, ...usual]);
   }
 
-  /** False where there is no such link. */
-  #removeLink(name: string): boolean {
+  /** Takes it down before this returns, and deletes it later; false where there is no such link. */
+  async #removeLink(name: string): Promise<boolean> {
     const { host, tasks } = this.#options;
     if (host.rtnl.link(name) === undefined) return false;
     host.rtnl.setLink(name, { up: false }, { tolerate: ["ENODEV"] });
@@ -227,10 +229,10 @@ async function createPair(
   return pair;
 }
 
-function inService(ovs: Ovs, name: string, { readyMs }: OvsSettings, { signal }: Signal): Promise<OvsPort> {
-  if (readyMs === undefined) return retriable(ovs.ready(name, { signal }));
-  const limit = withTimeout(signal, readyMs, () => new Error(`waited ${readyMs} ms`));
-  return retriable(ovs.ready(name, { signal: limit })).finally(() => limit[Symbol.dispose]());
+async function inService(ovs: Ovs, name: string, { readyMs }: OvsSettings, { signal }: Signal): Promise<OvsPort> {
+  if (readyMs === undefined) return await retriable(ovs.ready(name, { signal }));
+  using limit = withTimeout(signal, readyMs, () => new Error(`waited ${readyMs} ms`));
+  return await retriable(ovs.ready(name, { signal: limit }));
 }
 
 function refuseEmpty(result: CniResult): CniResult {
