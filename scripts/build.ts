@@ -10,7 +10,6 @@ const programs = {
   agent: "src/agent/main.ts",
   controller: "src/controller/main.ts",
   lab: "lab/main.ts",
-  node: "lab/node/main.ts",
 } as const;
 
 export type Bundles = Readonly<Record<keyof typeof programs, string>>;
@@ -35,5 +34,5 @@ export async function buildBundles(): Promise<Bundles> {
     logLevel: "error",
   });
   const path = (name: keyof typeof programs) => join(outdir, `${name}.mjs`);
-  return { agent: path("agent"), controller: path("controller"), lab: path("lab"), node: path("node") };
+  return { agent: path("agent"), controller: path("controller"), lab: path("lab") };
 }

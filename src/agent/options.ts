@@ -28,7 +28,7 @@ const help = `spiderpool-agent: serves the CNI calls of one node.
 
 Usage: spiderpool-agent daemon [flags]
 
-  --kubeconfig FILE    instead of the Pod's service account
+  --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
   --cni-socket PATH    socket of the plugin executables   (/var/run/spidernet/cni.sock)
   --api-socket PATH    socket of the HTTP API             (/var/run/spidernet/spiderpool.sock)
   --state-dir DIR      sandbox records                    (/var/lib/spiderpool)
@@ -56,14 +56,14 @@ export function readOptions(
     args: [...argv],
     allowPositionals: true,
     options: {
-      kubeconfig: flag(),
+      kubeconfig: optional,
       "cni-socket": flag("/var/run/spidernet/cni.sock"),
       "api-socket": flag("/var/run/spidernet/spiderpool.sock"),
       "state-dir": flag("/var/lib/spiderpool"),
       "run-dir": flag("/run/spiderpool"),
-      "cni-bin-dir": flag(),
-      "cni-conf-dir": flag(),
-      shim: flag(),
+      "cni-bin-dir": optional,
+      "cni-conf-dir": optional,
+      shim: optional,
       ovsdb: flag("unix:/var/run/openvswitch/db.sock"),
       help: { type: "boolean", default: false },
     },
@@ -89,7 +89,7 @@ export function readOptions(
     namespace,
     logLevel,
     clusterNetwork: variable("MULTUS_CLUSTER_NETWORK"),
-    kubeconfig: values.kubeconfig,
+    kubeconfig: values.kubeconfig ?? env["KUBECONFIG"],
     cniSocket: values["cni-socket"],
     apiSocket: values["api-socket"],
     stateDir: values["state-dir"],

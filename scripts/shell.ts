@@ -1,0 +1,36 @@
+// `npm run shell [-- --node NAME]`: a shell inside the running lab, with kubectl ready to type.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { kubeconfigFor } from "../lab/kubeconfig.ts";
+import { findKubectl } from "../lab/kubectl.ts";
+import { findLabs, shellCommand } from "../lab/shell.ts";
+import { readFlags } from "./options.ts";
+
+const flags = readFlags("npm run shell -- [flags]: a shell in the running lab.", {
+  node: { type: "string", help: "on this node instead of beside the API server" },
+});
+const [lab, ...others] = findLabs();
+if (lab === undefined) {
+  console.error("No lab is running. Start one with `npm start` or `npm run lab`.");
+  process.exit(1);
+}
+if (others.length > 0) console.error(`There are ${others.length + 1} labs; this is the first, process ${lab}.`);
+const folder = mkdtempSync(join(tmpdir(), "spiderpool-shell-"));
+symlinkSync(await findKubectl(), join(folder, "kubectl"));
+writeFileSync(join(folder, "kubeconfig"), kubeconfigFor("http://10.222.0.1:6443"));
+const env = {
+  ...process.env,
+  KUBECONFIG: join(folder, "kubeconfig"),
+  KUBECACHEDIR: join(folder, "cache"),
+  PATH: `${folder}:${process.env["PATH"]}`,
+  PS1: `(${flags.node ?? "lab"}) \\w # `,
+};
+const [command = "", ...argv] = shellCommand(lab, flags.node, ["bash", "--norc", "-i"]);
+const shell = spawn(command, argv, { stdio: "inherit", env });
+process.on("SIGINT", () => {});
+shell.on("exit", (code) => {
+  rmSync(folder, { recursive: true, force: true });
+  process.exitCode = code ?? 1;
+});
