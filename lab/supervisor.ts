@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { type Logger, SpiderError } from "#base";
 import { createApiServer, createLabClient, type LabClient } from "./api/index.ts";
 import { startControllers } from "./controllers/index.ts";
@@ -134,6 +134,7 @@ class Lab implements LabCommands {
   async powerOff({ node: name }: { readonly node: string }): Promise<void> {
     const { node, programs } = this.#machine(name);
     this.#machines.delete(name);
+    rmSync(`${nodePidDirectory}/${name}`, { force: true });
     for (const program of programs.values()) program.abandon();
     await node.powerOff();
   }

@@ -68,9 +68,9 @@ export function startContainer(options: ContainerOptions): RunningContainer {
       ...["--pdeathsig", "KILL"],
       ...(netns === undefined ? [] : ["nsenter", `--net=${netns}`]),
       ...["unshare", ...namespaces, "--", "sh", initFile, pod.spec.hostname ?? pod.metadata.name],
-      ...commandOf(container),
+      ...withEnvironment(options, commandOf(container)),
     ],
-    { stdio: ["ignore", log, log], env: environmentOf(options), cwd: container.workingDir ?? "/" },
+    { stdio: ["ignore", log, log], cwd: container.workingDir ?? "/" },
   );
   closeSync(log);
   const exited = new Promise<Exit>((resolve) => {
@@ -83,9 +83,8 @@ export function startContainer(options: ContainerOptions): RunningContainer {
     command: (argv) => {
       const pid = init();
       const enter = ["nsenter", `--target=${pid}`, "--mount", "--net", "--uts", "--pid", "--"];
-      const env = Object.entries(environmentOf(options)).map(([name, value]) => `${name}=${value}`);
       const bound = ["setpriv", "--pdeathsig", "KILL"]; // nsenter forks: what it runs must not outlive it
-      return pid === undefined ? undefined : [...enter, ...bound, "env", "-i", ...env, ...argv];
+      return pid === undefined ? undefined : [...enter, ...bound, ...withEnvironment(options, argv)];
     },
     stop: async (graceMs) => {
       const pid = init();
@@ -102,6 +101,12 @@ function commandOf({ command, args = [], ports = [] }: Container): readonly stri
   if (command !== undefined && command.length > 0) return [...command, ...args];
   const script = 'mkdir -p /tmp/www && hostname >/tmp/www/index.html && exec httpd -f -p "$0" -h /tmp/www';
   return ["sh", "-c", script, String(ports[0]?.containerPort ?? 80)];
+}
+
+/** By env, not by the parent: the tools that set a container up must not be looked for among busybox's. */
+function withEnvironment(options: ContainerOptions, argv: readonly string[]): readonly string[] {
+  const variables = Object.entries(environmentOf(options)).map(([name, value]) => `${name}=${value}`);
+  return ["env", "-i", ...variables, ...argv];
 }
 
 function environmentOf({ pod, container, podIps, nodeIp }: ContainerOptions): Record<string, string> {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { PodRunner } from "./pod-runner.ts";
@@ -30,7 +31,7 @@ export async function serveContainers(hostName: string, port: number, findPod: F
   server.on("upgrade", (request, socket, head) => {
     const { pod, container, query } = target(request, "exec", findPod);
     const argv = pod?.container(container)?.command(commandOf(query));
-    if (argv === undefined) socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    if (argv === undefined) refuse(socket, `container not found ("${container}")`);
     else sockets.handleUpgrade(request, socket, head, (ws) => attach(ws, argv, query));
   });
   server.listen(port, hostName);
@@ -43,6 +44,12 @@ export async function serveContainers(hostName: string, port: number, findPod: F
       await once(server, "close");
     },
   };
+}
+
+/** Answers a call that asked for a WebSocket. */
+function refuse(socket: Duplex, why: string): void {
+  const headers = `connection: close\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(why)}`;
+  socket.end(`HTTP/1.1 404 Not Found\r\n${headers}\r\n\r\n${why}`);
 }
 
 function target(request: IncomingMessage, verb: string, findPod: FindPod) {

@@ -8,12 +8,12 @@ export interface BridgeOptions {
 
 /**
  * What an administrator does on a host: a bridge, the network card as its port, and the host's address moved from the card to
- * the bridge. Returns the commands as they ran. The bridges are of the userspace datapath, which needs no kernel module.
+ * the bridge. May be run again after a loss of power, as a start-up script is. Returns the commands as they ran. The bridges are of the userspace datapath, which needs no kernel module.
  */
 export async function createBridges(node: LabNode, { bridge = "br1" }: BridgeOptions = {}): Promise<readonly string[]> {
   const commands = [
-    `ovs-vsctl add-br ${bridge} -- set bridge ${bridge} datapath_type=netdev`,
-    `ovs-vsctl add-port ${bridge} eth0`,
+    `ovs-vsctl --may-exist add-br ${bridge} -- set bridge ${bridge} datapath_type=netdev`,
+    `ovs-vsctl --may-exist add-port ${bridge} eth0`,
     "ip addr flush dev eth0",
     "ip -6 route flush dev eth0", // removing an IPv6 address keeps the static routes, unlike IPv4
     `ip addr add ${node.ip}/16 dev ${bridge}`,

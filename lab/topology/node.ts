@@ -103,7 +103,8 @@ export async function startNode(plan: NodePlan, networks: Networks): Promise<Lab
     run: (argv, options) => run(command(argv), options),
     spawn: (program) => spawnInside(command, program),
     powerOff: async () => {
-      unshared.kill("SIGKILL");
+      // Its first process, not unshare: that one ends, and is reaped, when all of the node's processes are gone.
+      if (forkedChild(unshared.pid ?? 0) === pid) process.kill(pid, "SIGKILL");
       await exited;
       await networks.disconnect(plan);
     },

@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { silentLogger } from "#base";
+import { createApiServer, createLabClient, type LabApi, type LabClient } from "../api/index.ts";
+import {
+  type Controllers,
+  conditionOf,
+  type Deployment,
+  type Node,
+  type Pod,
+  type ReplicaSet,
+  startControllers,
+} from "./index.ts";
+
+let api: LabApi;
+let client: LabClient;
+let controllers: Controllers;
+let stop: AbortController;
+
+beforeEach(async () => {
+  api = createApiServer();
+  client = createLabClient({ api });
+  controllers = await startControllers({ client, log: silentLogger });
+  stop = new AbortController();
+});
+afterEach(async () => {
+  stop.abort(new Error("the test is over"));
+  await controllers.stop();
+  await api.close();
+});
+
+/** Adds a node whose Pods become ready as soon as they are bound to it, and are gone as soon as they are deleted. */
+async function addNode(name: string): Promise<void> {
+  await client.create("v1/nodes", {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name, labels: { "kubernetes.io/hostname": name } },
+    spec: {},
+    status: {
+      allocatable: { cpu: "4", memory: "8Gi", pods: "110" },
+      conditions: [{ type: "Ready", status: "True" }],
+    },
+  });
+  await client.patch(
+    "v1/nodes",
+    { name },
+    {
+      status: {
+        allocatable: { cpu: "4", memory: "8Gi", pods: "110" },
+        conditions: [{ type: "Ready", status: "True" }],
+      },
+    },
+    { subresource: "status" },
+  );
+  const status = { phase: "Running", conditions: [{ type: "Ready", status: "True" }] };
+  const bound = { fieldSelector: `spec.nodeName=${name}`, signal: stop.signal };
+  client
+    .watch<Pod>("v1/pods", bound, async ({ type, object: { metadata, status: before } }) => {
+      const ref = { namespace: metadata.namespace ?? "", name: metadata.name };
+      if (type === "DELETED") return;
+      if (metadata.deletionTimestamp !== undefined) await client.delete("v1/pods", ref, { gracePeriodSeconds: 0 });
+      else if (before?.phase !== "Running") await client.patch("v1/pods", ref, { status }, { subresource: "status" });
+    })
+    .done.catch(() => {});
+}
+
+/** Resolves with the first state of an object that satisfies `holds`. */
+async function until<T extends object>(resource: string, name: string, holds: (object: T) => boolean): Promise<T> {
+  const found = Promise.withResolvers<T>();
+  const signal = AbortSignal.any([AbortSignal.timeout(20_000), stop.signal]);
+  signal.addEventListener("abort", () => found.reject(new Error(`${resource} ${name} did not become so`)));
+  const options = { namespace: "default", fieldSelector: `metadata.name=${name}`, signal };
+  client
+    .watch<T>(resource, options, ({ object }) => (holds(object) ? found.resolve(object) : undefined))
+    .done.catch(() => {});
+  return await found.promise;
+}
+
+const deploymentObject = {
+  apiVersion: "apps/v1",
+  kind: "Deployment",
+  metadata: { name: "web", namespace: "default" },
+  spec: {
+    replicas: 3,
+    selector: { matchLabels: { app: "web" } },
+    template: { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "http", image: "one" }] } },
+  },
+};
+
+const rolledOut = (generation: number) => (one: Deployment) =>
+  one.status?.observedGeneration === generation &&
+  one.status.availableReplicas === 3 &&
+  one.status.replicas === 3 &&
+  one.status.updatedReplicas === 3 &&
+  one.status.conditions?.find(({ type }) => type === "Progressing")?.reason === "NewReplicaSetAvailable";
+
+const web = { namespace: "default", name: "web" };
+
+test("a Deployment gets its Pods, spread over the nodes, and says that it is available", async () => {
+  await Promise.all([addNode("node1"), addNode("node2")]);
+  await client.create("apps/v1/deployments", deploymentObject);
+  const deployment = await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
+  assert.equal(conditionOf(deployment, "Available"), "True");
+  const pods = await client.list<Pod>("v1/pods", { namespace: "default", labelSelector: "app=web" });
+  assert.deepEqual(new Set(pods.items.map(({ spec }) => spec.nodeName)), new Set(["node1", "node2"]));
+  assert.ok(pods.items.every(({ metadata }) => metadata.labels?.["pod-template-hash"] !== undefined));
+});
+
+test("a changed template replaces all Pods under a new revision, and going back takes the old ReplicaSet again", async () => {
+  await addNode("node1");
+  await client.create("apps/v1/deployments", deploymentObject);
+  await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
+  const imagePatch = (image: string) => ({ spec: { template: { spec: { containers: [{ name: "http", image }] } } } });
+  await client.patch("apps/v1/deployments", web, imagePatch("two"));
+  await until<Deployment>("apps/v1/deployments", "web", rolledOut(2));
+  const pods = await client.list<Pod>("v1/pods", { namespace: "default", labelSelector: "app=web" });
+  assert.deepEqual(new Set(pods.items.map(({ spec }) => spec.containers[0]?.image)), new Set(["two"]));
+  await client.patch("apps/v1/deployments", web, imagePatch("one"));
+  const back = await until<Deployment>("apps/v1/deployments", "web", rolledOut(3));
+  assert.equal(back.metadata.annotations?.["deployment.kubernetes.io/revision"], "3");
+  const sets = await client.list<ReplicaSet>("apps/v1/replicasets", { namespace: "default" });
+  assert.deepEqual(sets.items.map(({ spec }) => spec.replicas ?? 0).sort(), [0, 3]);
+});
+
+test("a deleted Pod is replaced, and scaling down removes the surplus", async () => {
+  await addNode("node1");
+  await client.create("apps/v1/deployments", deploymentObject);
+  await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
+  const [victim] = (await client.list<Pod>("v1/pods", { namespace: "default" })).items;
+  await client.delete("v1/pods", { namespace: "default", name: victim?.metadata.name ?? "" });
+  await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
+  await client.patch("apps/v1/deployments", web, { spec: { replicas: 1 } });
+  await until<Deployment>(
+    "apps/v1/deployments",
+    "web",
+    ({ status }) => status?.observedGeneration === 2 && status.replicas === 1,
+  );
+});
+
+test("a Pod without a place says why, with an Event, and is bound when a node comes", async () => {
+  await client.create("v1/pods", {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "lonely", namespace: "default" },
+    spec: { containers: [{ name: "c", image: "x" }] },
+  });
+  const waiting = await until<Pod>("v1/pods", "lonely", (pod) => conditionOf(pod, "PodScheduled") === "False");
+  assert.equal(waiting.status?.conditions?.[0]?.message, "no nodes available to schedule pods");
+  await addNode("node1");
+  const bound = await until<Pod>("v1/pods", "lonely", ({ status }) => status?.phase === "Running");
+  assert.equal(bound.spec.nodeName, "node1");
+  const events = await client.list<{ reason: string }>("v1/events", { namespace: "default" });
+  assert.deepEqual(new Set(events.items.map(({ reason }) => reason)), new Set(["FailedScheduling", "Scheduled"]));
+});
+
+test("a node whose lease is old is marked, and so are its Pods", async () => {
+  await addNode("node1");
+  await client.create("apps/v1/deployments", deploymentObject);
+  await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
+  const { judgeNodes } = await import("./node-lifecycle.ts");
+  await judgeNodes(client, new Date(Date.now() + 60_000));
+  const node = await client.get<Node>("v1/nodes", { name: "node1" });
+  assert.equal(node && conditionOf(node, "Ready"), "Unknown");
+  await until<Deployment>("apps/v1/deployments", "web", (one) => conditionOf(one, "Available") === "False");
+});
