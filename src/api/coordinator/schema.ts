@@ -1,9 +1,13 @@
 /** Build time only: TypeBox is not part of the programs. */
 import { Type } from "typebox";
-import { flag, integer, routes, text, texts, word } from "../schema/fields.ts";
+import { celOf } from "../rules/rule.ts";
+import { addressText, flag, integer, routes, text, texts, validations, word } from "../schema/fields.ts";
+import { definitionOf } from "../schema/ours.ts";
+import { coordinatorRules } from "./rules.ts";
+import { spiderCoordinators } from "./types.ts";
 
-export const coordinatorModes = ["auto", "underlay", "overlay", "disabled"] as const;
-export const podCidrTypes = ["auto", "cluster", "calico", "cilium", "none"] as const;
+const modes = ["auto", "underlay", "overlay", "disabled"] as const;
+const podCidrTypes = ["auto", "cluster", "calico", "cilium", "none"] as const;
 
 /**
  * The fields that a SpiderCoordinator and the block inside a SpiderMultusConfig share. Only the former has defaults: a
@@ -13,16 +17,12 @@ function fields(defaults: boolean) {
   const byDefault = <T>(value: T) => (defaults ? { default: value } : {});
   return {
     mode: Type.Optional(
-      word(
-        "How Pods and their node reach each other; auto looks at the first NIC.",
-        coordinatorModes,
-        byDefault("auto"),
-      ),
+      word("How Pods and their node reach each other; auto looks at the first NIC.", modes, byDefault("auto")),
     ),
     podCIDRType: Type.Optional(word("Where the Pod CIDRs of the cluster are read from.", podCidrTypes)),
     hijackCIDR: Type.Optional(texts("Further CIDRs that Pods reach through their node.")),
     policyRoutes: Type.Optional(routes("Further routes of Pods through their node.")),
-    podMACPrefix: Type.Optional(text("First two octets of the Pods' MAC addresses, `hh:hh`.")),
+    podMACPrefix: Type.Optional(text("First two octets of the Pods' MAC addresses, `hh:hh`.", { maxLength: 64 })),
     tunePodRoutes: Type.Optional(
       flag("Gives every NIC of a Pod a routing table of its own.", defaults ? true : undefined),
     ),
@@ -30,14 +30,15 @@ function fields(defaults: boolean) {
     hostRuleTable: Type.Optional(integer("Routing table of the node for routes to Pods.", byDefault(500))),
     podRPFilter: Type.Optional(integer("rp_filter in Pods: 0, 1, 2, or negative to leave it.", byDefault(0))),
     txQueueLen: Type.Optional(integer("Transmit queue length of Pod NICs; 0 leaves it.", byDefault(0))),
-    vethLinkAddress: Type.Optional(text("Address that the node's end of the veth pairs has.")),
+    vethLinkAddress: Type.Optional(addressText("Address that the node's end of the veth pairs has.")),
     vethMTU: Type.Optional(integer("MTU of the veth pairs.", { minimum: 1 })),
   };
 }
 
-export const coordinatorSpec = Type.Object(fields(true));
+export const coordinatorSpec = Type.Object(fields(true), validations(celOf(coordinatorRules)));
 export const coordinatorBlock = Type.Object(fields(false), {
   description: "Overrides, for this network, of what the SpiderCoordinator says.",
+  ...validations(celOf(coordinatorRules)),
 });
 
 export const coordinatorStatus = Type.Object({
@@ -45,4 +46,13 @@ export const coordinatorStatus = Type.Object({
   reason: Type.Optional(text("Why not.")),
   overlayPodCIDR: Type.Optional(texts("Pod CIDRs of the cluster.")),
   serviceCIDR: Type.Optional(texts("Service CIDRs of the cluster.")),
+});
+
+export const coordinatorDefinition = definitionOf(spiderCoordinators, "scc", {
+  description: "How Pods on underlay networks reach their node and the cluster's services.",
+  spec: coordinatorSpec,
+  status: coordinatorStatus,
+  required: ["spec"],
+  statusSubresource: true,
+  columns: [],
 });

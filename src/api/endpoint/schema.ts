@@ -1,6 +1,8 @@
 /** Build time only: TypeBox is not part of the programs. */
 import { Type } from "typebox";
 import { flag, routes, text } from "../schema/fields.ts";
+import { definitionOf } from "../schema/ours.ts";
+import { spiderEndpoints } from "./types.ts";
 
 const endpointIp = Type.Object({
   interface: text("NIC in the Pod; empty while it is not known."),
@@ -32,4 +34,21 @@ export const endpointStatus = Type.Object({
   }),
   ownerControllerType: text("Kind of the outermost owner; Pod for a Pod without one."),
   ownerControllerName: text("Name of the outermost owner."),
+});
+
+const first = ".status.current.ips[0]";
+
+export const endpointDefinition = definitionOf(spiderEndpoints, "se", {
+  description: "The addresses of one Pod.",
+  status: endpointStatus,
+  required: ["status"],
+  statusSubresource: false,
+  columns: [
+    { name: "INTERFACE", type: "string", jsonPath: `${first}.interface`, description: "interface" },
+    { name: "IPV4POOL", type: "string", jsonPath: `${first}.ipv4Pool`, description: "ipv4Pool" },
+    { name: "IPV4", type: "string", jsonPath: `${first}.ipv4`, description: "ipv4" },
+    { name: "IPV6POOL", type: "string", jsonPath: `${first}.ipv6Pool`, description: "ipv6Pool" },
+    { name: "IPV6", type: "string", jsonPath: `${first}.ipv6`, description: "ipv6" },
+    { name: "NODE", type: "string", jsonPath: ".status.current.node", description: "node" },
+  ],
 });

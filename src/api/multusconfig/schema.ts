@@ -1,7 +1,11 @@
 /** Build time only: TypeBox is not part of the programs. */
 import { Type } from "typebox";
 import { coordinatorBlock } from "../coordinator/schema.ts";
-import { flag, integer, text, texts, word } from "../schema/fields.ts";
+import { celOf } from "../rules/rule.ts";
+import { flag, integer, text, texts, validations, word } from "../schema/fields.ts";
+import { definitionOf } from "../schema/ours.ts";
+import { multusConfigRules } from "./rules.ts";
+import { spiderMultusConfigs } from "./types.ts";
 
 const cniTypes = ["macvlan", "ipvlan", "vlan", "sriov", "ovs", "ib-sriov", "ipoib", "custom"] as const;
 const vlanId = { minimum: 0, maximum: 4094 };
@@ -38,7 +42,7 @@ const masterFields = {
 };
 
 const sriov = Type.Object({
-  resourceName: text("Resource of the SR-IOV device plugin."),
+  resourceName: Type.Optional(text("Resource of the SR-IOV device plugin; required.")),
   vlanID: Type.Optional(integer("VLAN of the VF; 0 is untagged.", vlanId)),
   mtu: Type.Optional(integer("MTU of the Pod's NIC; 0 leaves it.", { minimum: 0, default: 0 })),
   minTxRateMbps: Type.Optional(integer("Lowest transmit rate, Mbit/s.", { minimum: 0 })),
@@ -48,7 +52,7 @@ const sriov = Type.Object({
 });
 
 const ibsriov = Type.Object({
-  resourceName: text("Resource of the SR-IOV device plugin."),
+  resourceName: Type.Optional(text("Resource of the SR-IOV device plugin; required.")),
   pkey: Type.Optional(text("Partition key.")),
   linkState: Type.Optional(word("State of the VF's link.", ["auto", "enable", "disable"], { default: "enable" })),
   rdmaIsolation: Type.Optional(flag("Moves the RDMA device into the Pod.", true)),
@@ -73,27 +77,40 @@ const ovs = Type.Object({
   ippools: pools,
 });
 
-export const multusConfigSpec = Type.Object({
-  cniType: Type.Optional(word("The plugin that makes the Pod's NIC.", cniTypes, { default: "custom" })),
-  macvlan: Type.Optional(Type.Object(masterFields)),
-  ipvlan: Type.Optional(Type.Object(masterFields)),
-  vlan: Type.Optional(
-    Type.Object({
-      ...masterFields,
-      vlanMode: Type.Optional(
-        word("manual: vlanID is the VLAN; auto: the IaaS provider says it.", ["manual", "auto"], { default: "manual" }),
-      ),
-    }),
-  ),
-  sriov: Type.Optional(sriov),
-  ovs: Type.Optional(ovs),
-  ibsriov: Type.Optional(ibsriov),
-  ipoib: Type.Optional(Type.Object({ master: text("Interface of the node."), ippools: pools })),
-  customCNI: Type.Optional(
-    text("CNI configuration as JSON text, for cniType custom; empty leaves it to the node's files."),
-  ),
-  enableCoordinator: Type.Optional(flag("Chains the coordinator.", true)),
-  disableIPAM: Type.Optional(flag("The NIC gets no address.", false)),
-  coordinator: Type.Optional(coordinatorBlock),
-  chainCNIJsonData: Type.Optional(texts("Further plugins, each as JSON text, in order.")),
+export const multusConfigSpec = Type.Object(
+  {
+    cniType: Type.Optional(word("The plugin that makes the Pod's NIC.", cniTypes, { default: "custom" })),
+    macvlan: Type.Optional(Type.Object(masterFields)),
+    ipvlan: Type.Optional(Type.Object(masterFields)),
+    vlan: Type.Optional(
+      Type.Object({
+        ...masterFields,
+        vlanMode: Type.Optional(
+          word("manual: vlanID is the VLAN; auto: the IaaS provider says it.", ["manual", "auto"], {
+            default: "manual",
+          }),
+        ),
+      }),
+    ),
+    sriov: Type.Optional(sriov),
+    ovs: Type.Optional(ovs),
+    ibsriov: Type.Optional(ibsriov),
+    ipoib: Type.Optional(Type.Object({ master: text("Interface of the node."), ippools: pools })),
+    customCNI: Type.Optional(
+      text("CNI configuration as JSON text, for cniType custom; empty leaves it to the node's files."),
+    ),
+    enableCoordinator: Type.Optional(flag("Chains the coordinator.", true)),
+    disableIPAM: Type.Optional(flag("The NIC gets no address.", false)),
+    coordinator: Type.Optional(coordinatorBlock),
+    chainCNIJsonData: Type.Optional(texts("Further plugins, each as JSON text, in order.")),
+  },
+  validations(celOf(multusConfigRules)),
+);
+
+export const multusConfigDefinition = definitionOf(spiderMultusConfigs, "smc", {
+  description: "A network in typed form, rendered into a NetworkAttachmentDefinition.",
+  spec: multusConfigSpec,
+  required: ["spec"],
+  statusSubresource: false,
+  columns: [],
 });

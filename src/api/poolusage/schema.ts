@@ -1,6 +1,8 @@
 /** Build time only: TypeBox is not part of the programs. */
 import { Type } from "typebox";
 import { count, text, time } from "../schema/fields.ts";
+import { definitionOf } from "../schema/ours.ts";
+import { spiderPoolUsages } from "./types.ts";
 
 /** Ranges in one list: 8,192 of IPv4 are at most 256 KB. What does not fit is left out; `free` stays exact. */
 export const usageRangesMax = 8192;
@@ -25,4 +27,15 @@ export const poolUsageSpec = Type.Object({
   ),
   epoch: Type.Integer({ format: "int64", description: "The leader's term: a former leader's figures are older." }),
   publishedAt: time("When the figures were right."),
+});
+
+export const poolUsageDefinition = definitionOf(spiderPoolUsages, "spu", {
+  description: "Which addresses of a pool are taken: a hint that the leader publishes; the claims decide.",
+  spec: poolUsageSpec,
+  required: ["spec"],
+  statusSubresource: false,
+  columns: [
+    { name: "FREE", type: "integer", jsonPath: ".spec.free", description: "free" },
+    { name: "PUBLISHED", type: "date", jsonPath: ".spec.publishedAt", description: "publishedAt" },
+  ],
 });

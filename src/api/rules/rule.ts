@@ -11,7 +11,7 @@ export interface Rule<C> {
   readonly message: string;
   /** Every way in which the case breaks the rule. Silent about what another row reports, so that each mistake is said once. */
   check(subject: C): readonly Violation[];
-  /** The same rule, or a part of it, for the API server; it belongs to `spec`. */
+  /** The same rule, or a part of it, for the API server. */
   readonly cel?: CelRule;
 }
 
@@ -20,7 +20,14 @@ export function checkRules<C>(rules: readonly Rule<C>[], subject: C): readonly V
   return rules.flatMap((rule) => rule.check(subject));
 }
 
-/** The table's rules for the CRD, each with the row's message unless CEL makes a better one. */
-export function celOf<C>(rules: readonly Rule<C>[]): readonly CelRule[] {
-  return rules.flatMap(({ cel, message }) => (cel === undefined ? [] : [{ message, ...cel }]));
+/**
+ * The CEL of a table that belongs to one property of `spec`, or to `spec` itself, as `x-kubernetes-validations`. Each has the
+ * row's message unless it makes a better one.
+ */
+export function celOf<C>(rules: readonly Rule<C>[], property?: string): readonly Omit<CelRule, "at">[] {
+  return rules.flatMap(({ cel, message }) => {
+    if (cel === undefined || cel.at !== property) return [];
+    const { at: _, ...rest } = cel;
+    return [{ message, ...rest }];
+  });
 }

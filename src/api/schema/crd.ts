@@ -3,6 +3,8 @@ import type { TSchema } from "typebox";
 
 /** A rule that the API server itself enforces; see https://kubernetes.io/docs/reference/using-api/cel/. */
 export interface CelRule {
+  /** The property of `spec` that carries it; absent: `spec` itself. A rule is not run for a property that did not change. */
+  readonly at?: string;
   readonly rule: string;
   readonly message?: string;
   /** CEL that yields the message, where it must name a value. */
@@ -26,6 +28,7 @@ export interface KindDefinition {
   readonly version: string;
   readonly kind: string;
   readonly plural: string;
+  readonly singular: string;
   readonly shortNames: readonly string[];
   readonly categories: readonly string[];
   readonly namespaced: boolean;
@@ -41,9 +44,11 @@ export interface KindDefinition {
   readonly rules?: readonly CelRule[];
 }
 
+export type Crd = ReturnType<typeof crdOf>;
+
 /** The CustomResourceDefinition as plain JSON, keys in the order in which people read them. */
-export function crdOf(definition: KindDefinition): Record<string, unknown> {
-  const { group, version, kind, plural } = definition;
+export function crdOf(definition: KindDefinition) {
+  const { group, version, kind, plural, singular } = definition;
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
@@ -54,7 +59,7 @@ export function crdOf(definition: KindDefinition): Record<string, unknown> {
         kind,
         listKind: `${kind}List`,
         plural,
-        singular: kind.toLowerCase(),
+        singular,
         ...(definition.shortNames.length > 0 && { shortNames: definition.shortNames }),
         ...(definition.categories.length > 0 && { categories: definition.categories }),
       },

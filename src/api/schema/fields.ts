@@ -1,23 +1,32 @@
 import { Type } from "typebox";
 import type { DeepReadonly } from "#kube";
+import type { CelRule } from "./crd.ts";
 
 /**
  * The longest text of an address or CIDR that reaches a rule. Longer than any valid one, so that a wrong value is refused
  * by a rule that says why; short, so that the API server's cost estimate for CEL over it stays small.
  */
-export const addressLengthMax = 64;
+const addressLengthMax = 64;
 /** As many routes as a Pod can sensibly have; it bounds what CEL rules over them may cost. */
-export const routesMax = 256;
+const routesMax = 256;
 
-export const ipVersion = Type.Unsafe<4 | 6>({
-  type: "integer",
-  format: "int64",
-  enum: [4, 6],
-  description: "Address family, 4 or 6; inferred when absent. Immutable.",
-});
+export function ipVersion(rules: readonly CelRule[]) {
+  const description = "Address family, 4 or 6; inferred when absent. Immutable.";
+  return Type.Unsafe<4 | 6>({ type: "integer", format: "int64", enum: [4, 6], description, ...validations(rules) });
+}
 
-export function text(description: string, options: { readonly maxLength?: number; readonly default?: string } = {}) {
+export function text(description: string, options: { readonly maxLength?: number } = {}) {
   return Type.String({ description, ...options });
+}
+
+/** An address or CIDR that rules look at. */
+export function addressText(description: string, rules: readonly CelRule[] = []) {
+  return Type.String({ description, maxLength: addressLengthMax, ...validations(rules) });
+}
+
+/** CEL rules as an option of the schema that carries them. */
+export function validations(rules: readonly CelRule[]) {
+  return rules.length === 0 ? {} : { "x-kubernetes-validations": rules };
 }
 
 export function texts(description: string) {
@@ -56,8 +65,8 @@ export function word<const W extends readonly string[]>(
 export function routes(description: string) {
   return Type.Array(
     Type.Object({
-      dst: text("Destination CIDR.", { maxLength: addressLengthMax }),
-      gw: text("Next hop, an address.", { maxLength: addressLengthMax }),
+      dst: addressText("Destination CIDR."),
+      gw: addressText("Next hop, an address."),
     }),
     { description, maxItems: routesMax },
   );

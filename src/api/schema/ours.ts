@@ -1,11 +1,15 @@
 import type { KubeObject, Resource } from "#kube";
 import type { KindDefinition } from "./crd.ts";
 
-/** The definition of a kind of our group: names from its Resource, all in the category `spiderpool`. */
+/** The definition of a kind of our group: its names come from its Resource, and all are in the category `spiderpool`. */
 export function definitionOf(
   { group, version, kind, plural, namespaced }: Resource<KubeObject>,
   shortName: string,
-  rest: Omit<KindDefinition, "group" | "version" | "kind" | "plural" | "namespaced" | "shortNames" | "categories">,
+  rest: Omit<
+    KindDefinition,
+    "group" | "version" | "kind" | "plural" | "singular" | "namespaced" | "shortNames" | "categories"
+  >,
 ): KindDefinition {
-  return { group, version, kind, plural, namespaced, shortNames: [shortName], categories: ["spiderpool"], ...rest };
+  const names = { plural, singular: kind.toLowerCase(), shortNames: [shortName], categories: ["spiderpool"] };
+  return { group, version, kind, namespaced, ...names, ...rest };
 }

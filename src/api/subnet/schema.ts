@@ -1,20 +1,44 @@
 /** Build time only: TypeBox is not part of the programs. */
 import { Type } from "typebox";
-import { addressLengthMax, count, ipVersion, routes, text, texts } from "../schema/fields.ts";
+import { celOf } from "../rules/rule.ts";
+import { addressText, count, ipVersion, routes, text, texts, validations } from "../schema/fields.ts";
+import { definitionOf } from "../schema/ours.ts";
+import { subnetRules } from "./rules.ts";
+import { spiderSubnets } from "./types.ts";
 
-export const subnetSpec = Type.Object({
-  ipVersion: Type.Optional(ipVersion),
-  subnet: text("CIDR, host bits zero; no two subnets overlap. Immutable.", { maxLength: addressLengthMax }),
-  ips: Type.Optional(texts("Addresses that may be given to pools: single addresses `A` and ranges `A-B`.")),
-  excludeIPs: Type.Optional(texts("Taken off `ips`, in the same form.")),
-  gateway: Type.Optional(
-    text("Inherited by pools that have none when they are linked.", { maxLength: addressLengthMax }),
-  ),
-  routes: Type.Optional(routes("Inherited by pools that have none when they are linked.")),
-});
+export const subnetSpec = Type.Object(
+  {
+    ipVersion: Type.Optional(ipVersion(celOf(subnetRules, "ipVersion"))),
+    subnet: addressText("CIDR, host bits zero; no two subnets overlap. Immutable.", celOf(subnetRules, "subnet")),
+    ips: Type.Optional(texts("Addresses that may be given to pools: single addresses `A` and ranges `A-B`.")),
+    excludeIPs: Type.Optional(texts("Taken off `ips`, in the same form.")),
+    gateway: Type.Optional(addressText("Inherited by pools that have none when they are linked.")),
+    routes: Type.Optional(routes("Inherited by pools that have none when they are linked.")),
+  },
+  validations(celOf(subnetRules)),
+);
 
 export const subnetStatus = Type.Object({
   controlledIPPools: Type.Optional(text("JSON: pool → {ips, application}. Absent when there is none.")),
   totalIPCount: Type.Optional(count("Addresses in `ips` less `excludeIPs`.")),
   allocatedIPCount: Type.Optional(count("Addresses handed to pools.")),
+});
+
+export const subnetDefinition = definitionOf(spiderSubnets, "ss", {
+  description: "Addresses from which pools are cut, by hand or for an application.",
+  spec: subnetSpec,
+  status: subnetStatus,
+  required: ["spec"],
+  statusSubresource: true,
+  columns: [
+    { name: "VERSION", type: "string", jsonPath: ".spec.ipVersion", description: "ipVersion" },
+    { name: "SUBNET", type: "string", jsonPath: ".spec.subnet", description: "subnet" },
+    {
+      name: "ALLOCATED-IP-COUNT",
+      type: "integer",
+      jsonPath: ".status.allocatedIPCount",
+      description: "allocatedIPCount",
+    },
+    { name: "TOTAL-IP-COUNT", type: "integer", jsonPath: ".status.totalIPCount", description: "totalIPCount" },
+  ],
 });

@@ -1,0 +1,53 @@
+import type { CelRule } from "../schema/crd.ts";
+
+/**
+ * The transitions of a claim that the API server itself refuses, whoever asks: the last fence of "one address, one Pod".
+ * They are CEL only: nothing of ours writes a claim that they refuse, so nobody needs to be told before.
+ */
+export const claimRules: readonly CelRule[] = [
+  {
+    rule: "self.purpose in ['Pod','Sticky'] ? (has(self.nic) && has(self.podNamespace) && has(self.podName)) : true",
+    message: "Pod and Sticky need podNamespace, podName and nic",
+  },
+  {
+    rule: "self.purpose == 'Pod' ? (has(self.podUID) && has(self.node)) : true",
+    message: "Pod needs podUID and node",
+  },
+  { rule: "self.purpose == 'Lease' ? has(self.node) : true", message: "Lease needs node" },
+  {
+    rule: "self.purpose in ['Hold','Quarantine'] ? (has(self.until) && has(self.reason)) : true",
+    message: "Hold and Quarantine need until and reason",
+  },
+  {
+    rule: "has(self.containerID) ? (has(self.node) && has(self.podUID)) : true",
+    message: "an attached claim names its node and Pod",
+  },
+  {
+    rule: "has(self.nextContainerID) ? (self.purpose == 'Sticky' && has(self.nextNode) && has(self.nextPodUID) && has(self.containerID)) : true",
+    message: "a second holder only while a Sticky claim is attached",
+  },
+  {
+    rule: "self.address == oldSelf.address && self.pool == oldSelf.pool && self.poolUID == oldSelf.poolUID",
+    message: "address and pool are immutable",
+  },
+  {
+    rule: "oldSelf.purpose == 'Pod' ? (self.purpose in ['Pod','Lease','Quarantine'] && (self.purpose != 'Pod' || (self.podUID == oldSelf.podUID && self.node == oldSelf.node))) : true",
+    message: "a Pod claim never changes Pod or node",
+  },
+  {
+    rule: "oldSelf.purpose == 'Sticky' ? self.purpose in ['Sticky','Quarantine'] : true",
+    message: "Sticky stays Sticky",
+  },
+  {
+    rule: "oldSelf.purpose == 'Sticky' && has(oldSelf.containerID) && has(self.containerID) && self.containerID != oldSelf.containerID ? (self.podUID == oldSelf.podUID || (has(oldSelf.nextContainerID) && self.containerID == oldSelf.nextContainerID)) : true",
+    message: "a Sticky claim passes to another Pod only through detached or through next",
+  },
+];
+
+/** The name is the address. A pattern on metadata.name would exceed the API server's cost budget: it is on spec.address. */
+export const claimObjectRules: readonly CelRule[] = [
+  {
+    rule: "self.metadata.name == self.spec.address.replace(':','-')",
+    message: "metadata.name must be spec.address (IPv6: ':' written '-')",
+  },
+];

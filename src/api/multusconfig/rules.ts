@@ -1,0 +1,347 @@
+import { isDeepStrictEqual } from "node:util";
+import { annotations } from "../annotations.ts";
+import { checkCoordinatorBlock } from "../coordinator/rules.ts";
+import type { NetworkAttachmentDefinition } from "../network/types.ts";
+import { checkRules, type Rule } from "../rules/rule.ts";
+import { isSubdomain } from "../rules/selector.ts";
+import { forbidden, invalid, notSupported, required, type Violation } from "../rules/violation.ts";
+import type { Submitted } from "../submitted.ts";
+import { masterNetwork, resourceOf, typedNetwork, typedProperties } from "./typed.ts";
+import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
+
+/** What the object is judged against; what is left out is not checked. */
+export interface MultusConfigContext {
+  /** The stored object, for an update. */
+  readonly old?: SpiderMultusConfig | undefined;
+  /** The NetworkAttachmentDefinition of the name that this one would be rendered into, if there is one. */
+  readonly network?: NetworkAttachmentDefinition | undefined;
+}
+
+interface MultusConfigCase {
+  readonly config: Submitted<SpiderMultusConfig>;
+  readonly spec: SpiderMultusConfigSpec;
+  readonly notes: Readonly<Record<string, string>>;
+  readonly old: SpiderMultusConfig | undefined;
+  readonly network: NetworkAttachmentDefinition | undefined;
+}
+
+const cniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0"];
+const vlanMax = 4094;
+
+/** CEL: the object of each type is there exactly when `cniType` says so. */
+const typedCel = Object.entries(typedProperties)
+  .map(([cniType, property]) => `(self.cniType == '${cniType}') == has(self.${property})`)
+  .join(" && ");
+
+/** Every rule about a SpiderMultusConfig; those of its coordinator are `coordinatorRules`. */
+export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
+  {
+    id: "network-name-immutable",
+    field: "metadata.annotations",
+    message: `${annotations.networkName} may be removed, but neither changed nor added`,
+    check: ({ notes, old }) => {
+      const name = notes[annotations.networkName];
+      if (old === undefined || name === undefined || old.metadata.annotations?.[annotations.networkName] === name) {
+        return [];
+      }
+      return [forbidden(annotation(annotations.networkName), "is not changeable")];
+    },
+  },
+  {
+    id: "network-name-valid",
+    field: "metadata.annotations",
+    message: `${annotations.networkName} is the name of an object`,
+    check: ({ notes }) => {
+      const name = notes[annotations.networkName];
+      return name === undefined || isSubdomain(name)
+        ? []
+        : [invalid(annotation(annotations.networkName), name, "must be a lowercase RFC 1123 subdomain")];
+    },
+  },
+  {
+    id: "network-not-taken",
+    field: "metadata.name",
+    message: "no other SpiderMultusConfig makes a NetworkAttachmentDefinition of this name",
+    check: ({ config, network }) =>
+      (network?.metadata.ownerReferences ?? [])
+        .filter(({ kind, name }) => kind === "SpiderMultusConfig" && name !== config.metadata.name)
+        .map(({ name }) =>
+          invalid(
+            "metadata.name",
+            config.metadata.name,
+            `NetworkAttachmentDefinition ${network?.metadata.namespace}/${network?.metadata.name} already exists and is managed by SpiderMultusConfig ${name}`,
+          ),
+        ),
+  },
+  {
+    id: "cni-version",
+    field: "metadata.annotations",
+    message: `${annotations.cniVersion} is a version of CNI that we write`,
+    check: ({ notes }) => {
+      const version = notes[annotations.cniVersion];
+      return version === undefined || cniVersions.includes(version)
+        ? []
+        : [notSupported(annotation(annotations.cniVersion), version, cniVersions)];
+    },
+  },
+  {
+    id: "type-described",
+    field: "spec.cniType",
+    message: "the object that cniType names is there, and no other",
+    check: ({ spec }) => {
+      const { cniType = "custom" } = spec;
+      const own = cniType === "custom" ? "customCNI" : typedProperties[cniType];
+      const missing =
+        own === "customCNI" || spec[own] !== undefined ? [] : [required(`spec.${own}`, `cniType is ${cniType}`)];
+      const foreign = Object.values(typedProperties).filter((name) => name !== own && spec[name] !== undefined);
+      return [
+        ...missing,
+        ...foreign.map((name) => forbidden("spec.cniType", `spec.${name} is set, but cniType is ${cniType}`)),
+      ];
+    },
+    cel: {
+      rule: typedCel,
+      messageExpression: "'cniType is ' + self.cniType + ': that object must be set, and no other'",
+    },
+  },
+  {
+    id: "vlan-range",
+    field: "spec.*.vlanID",
+    message: `a VLAN ID is 0 to ${vlanMax}`,
+    check: ({ spec }) => {
+      const vlans = { ...pathOf(spec, "vlanID"), ...(spec.ovs && { "spec.ovs.vlan": spec.ovs.vlan }) };
+      return Object.entries(vlans).flatMap(([field, vlan]) => checkVlan(field, vlan));
+    },
+  },
+  {
+    id: "mtu-range",
+    field: "spec.*.mtu",
+    message: "mtu is not negative",
+    check: ({ spec }) =>
+      Object.entries(pathOf(spec, "mtu")).flatMap(([field, mtu = 0]) =>
+        mtu >= 0 ? [] : [invalid(field, mtu, "must be greater than or equal to 0")],
+      ),
+  },
+  {
+    id: "masters",
+    field: "spec.*.master",
+    message: "master names at least one interface; two or more need a bond with a name",
+    check: ({ spec }) => {
+      const [at, network] = masterNetwork(spec) ?? [];
+      if (network === undefined) {
+        return spec.cniType === "ipoib" && spec.ipoib?.master === ""
+          ? [required("spec.ipoib.master", "name an interface")]
+          : [];
+      }
+      const { master, bond } = network;
+      if (master.length === 0) return [required(`${at}.master`, "at least one interface")];
+      const empty = master.flatMap((name, index) =>
+        name === "" ? [required(`${at}.master[${index}]`, "name an interface")] : [],
+      );
+      const unnamed = bond === undefined ? master.length > 1 : bond.name === "";
+      return unnamed ? [...empty, required(`${at}.bond.name`, "two or more masters are joined in a bond")] : empty;
+    },
+    cel: {
+      rule: "[has(self.macvlan) && size(self.macvlan.master) > 1 && !has(self.macvlan.bond), has(self.ipvlan) && size(self.ipvlan.master) > 1 && !has(self.ipvlan.bond), has(self.vlan) && size(self.vlan.master) > 1 && !has(self.vlan.bond)].all(missing, !missing)",
+      message: "two or more masters need a bond",
+    },
+  },
+  {
+    id: "vlan-mode",
+    field: "spec.vlan.vlanID",
+    message: "vlanMode manual needs vlanID, auto forbids it",
+    check: ({ spec: { vlan } }) => {
+      if (vlan === undefined) return [];
+      const { vlanMode = "manual", vlanID } = vlan;
+      if (vlanMode === "auto" && vlanID !== undefined) return [forbidden("spec.vlan.vlanID", "vlanMode is auto")];
+      return vlanMode === "manual" && vlanID === undefined ? [required("spec.vlan.vlanID", "vlanMode is manual")] : [];
+    },
+    cel: {
+      rule: "!has(self.vlan) || (self.vlan.vlanMode == 'manual') == has(self.vlan.vlanID)",
+      message: "vlanMode manual needs vlanID, auto forbids it",
+      fieldPath: ".vlan",
+    },
+  },
+  {
+    id: "sriov-rates",
+    field: "spec.sriov.minTxRateMbps",
+    message: "minTxRateMbps is not above maxTxRateMbps",
+    check: ({ spec: { sriov } }) => {
+      const { minTxRateMbps = 0, maxTxRateMbps = 0 } = sriov ?? {};
+      return minTxRateMbps <= maxTxRateMbps
+        ? []
+        : [invalid("spec.sriov.minTxRateMbps", minTxRateMbps, `must not be above maxTxRateMbps ${maxTxRateMbps}`)];
+    },
+  },
+  {
+    id: "resource-name",
+    field: "spec.*.resourceName",
+    message: "sriov and ib-sriov name the resource of their device plugin",
+    check: ({ spec: { cniType, sriov, ibsriov } }) => {
+      const wrong: Violation[] = [];
+      if (cniType === "sriov" && sriov && !sriov.resourceName)
+        wrong.push(required("spec.sriov.resourceName", "name a resource"));
+      if (cniType === "ib-sriov" && ibsriov && !ibsriov.resourceName) {
+        wrong.push(required("spec.ibsriov.resourceName", "name a resource"));
+      }
+      return wrong;
+    },
+  },
+  {
+    id: "ovs-bridge",
+    field: "spec.ovs.bridge",
+    message: "ovs names a bridge",
+    check: ({ spec: { ovs } }) => (ovs?.bridge === "" ? [required("spec.ovs.bridge", "name a bridge")] : []),
+  },
+  {
+    id: "ovs-trunk",
+    field: "spec.ovs.trunk[*]",
+    message: "an element of trunk is a VLAN id, a range minID to maxID, or both",
+    check: ({ spec: { ovs } }) =>
+      (ovs?.trunk ?? []).flatMap(({ id, minID, maxID }, index) => {
+        const field = `spec.ovs.trunk[${index}]`;
+        const wrong = [
+          ...checkVlan(`${field}.id`, id),
+          ...checkVlan(`${field}.minID`, minID),
+          ...checkVlan(`${field}.maxID`, maxID),
+        ];
+        if (maxID !== undefined && minID === undefined) wrong.push(required(`${field}.minID`, "maxID is set"));
+        if (minID !== undefined && maxID === undefined) wrong.push(required(`${field}.maxID`, "minID is set"));
+        if (minID !== undefined && maxID !== undefined && maxID < minID) {
+          wrong.push(invalid(`${field}.maxID`, maxID, `must not be below minID ${minID}`));
+        }
+        return wrong;
+      }),
+    cel: {
+      rule: "!has(self.ovs) || !has(self.ovs.trunk) || self.ovs.trunk.all(t, has(t.minID) == has(t.maxID) && (!has(t.minID) || t.minID <= t.maxID))",
+      message: "a range of trunk has minID and maxID, maxID not below minID",
+      fieldPath: ".ovs",
+    },
+  },
+  {
+    id: "match-master-subnet",
+    field: "spec.*.ippools.matchMasterSubnet",
+    message: "matchMasterSubnet is for sriov only",
+    check: ({ spec }) => {
+      const [at, network] = masterNetwork(spec) ?? [];
+      return network?.ippools?.matchMasterSubnet === true
+        ? [forbidden(`${at}.ippools.matchMasterSubnet`, "only sriov networks can match the subnet of their master")]
+        : [];
+    },
+  },
+  {
+    id: "resource-injection",
+    field: "metadata.annotations",
+    message: "networks that are injected into Pods name pools and, for RDMA, a resource",
+    check: ({ notes, spec }) =>
+      [annotations.rdmaResourceInject, annotations.networkResourceInject]
+        .filter((key) => notes[key] !== undefined)
+        .flatMap((key) => checkInjection(key, spec)),
+  },
+  {
+    id: "custom-json",
+    field: "spec.customCNI",
+    message: "customCNI is empty or JSON",
+    check: ({ spec: { cniType = "custom", customCNI = "" } }) =>
+      cniType !== "custom" || customCNI === "" || parseJson(customCNI) !== undefined
+        ? []
+        : [invalid("spec.customCNI", customCNI, "must be valid JSON")],
+  },
+  {
+    id: "chain-json",
+    field: "spec.chainCNIJsonData[*]",
+    message: "each element is the JSON object of a plugin, with its type",
+    check: ({ spec: { chainCNIJsonData = [] } }) =>
+      chainCNIJsonData.flatMap((text, index) =>
+        isPlugin(parseJson(text))
+          ? []
+          : [invalid(`spec.chainCNIJsonData[${index}]`, text, "must be a JSON object with a non-empty 'type'")],
+      ),
+  },
+];
+
+/** Why the object may not be created, or not replace `old`. An update of neither spec nor annotations is never refused. */
+export function validateMultusConfig(
+  config: Submitted<SpiderMultusConfig>,
+  { old, network }: MultusConfigContext = {},
+): readonly Violation[] {
+  const { metadata, spec } = config;
+  if (metadata.deletionTimestamp !== undefined) return [];
+  if (old !== undefined && isDeepStrictEqual([spec, metadata.annotations], [old.spec, old.metadata.annotations])) {
+    return [];
+  }
+  return [
+    ...checkRules(multusConfigRules, { config, spec, notes: metadata.annotations ?? {}, old, network }),
+    ...(spec.coordinator === undefined ? [] : checkCoordinatorBlock("spec.coordinator", spec.coordinator)),
+  ];
+}
+
+/** What works, but hardly as meant; shown as warnings of the admission. */
+export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): readonly string[] {
+  if (spec.disableIPAM !== true) return [];
+  const warnings: string[] = [];
+  if (spec.cniType === "ipvlan") warnings.push("spec.disableIPAM: ipvlan interfaces cannot be made without an address");
+  if (spec.enableCoordinator !== false) {
+    warnings.push(
+      "spec.disableIPAM: the coordinator fails on a NIC without an address; set enableCoordinator to false",
+    );
+  }
+  return warnings;
+}
+
+function checkInjection(key: string, spec: SpiderMultusConfigSpec): readonly Violation[] {
+  const network = typedNetwork(spec);
+  if (network === undefined || spec.cniType === "ovs") {
+    return [forbidden(annotation(key), `networks of cniType ${spec.cniType ?? "custom"} have no resource`)];
+  }
+  const resource = resourceOf(spec);
+  const wrong: Violation[] = [];
+  if (key === annotations.rdmaResourceInject && resource === "") {
+    wrong.push(required(annotation(key), "the network must name a resource"));
+  }
+  const { ipv4 = [], ipv6 = [] } = network.ippools ?? {};
+  const needsPools = key === annotations.rdmaResourceInject || resource !== "";
+  if (needsPools && ipv4.length + ipv6.length === 0) {
+    wrong.push(required(annotation(key), "the network must name at least one IPv4 or IPv6 pool in ippools"));
+  }
+  return wrong;
+}
+
+/** The field in every typed object that has it, by path. */
+function pathOf(spec: SpiderMultusConfigSpec, field: "vlanID" | "mtu"): Readonly<Record<string, number | undefined>> {
+  const { macvlan, ipvlan, vlan, sriov } = spec;
+  return Object.fromEntries(
+    Object.entries({ macvlan, ipvlan, vlan, sriov }).map(([type, network]) => [
+      `spec.${type}.${field}`,
+      network?.[field],
+    ]),
+  );
+}
+
+function checkVlan(field: string, vlan: number | undefined): readonly Violation[] {
+  return vlan === undefined || (Number.isInteger(vlan) && vlan >= 0 && vlan <= vlanMax)
+    ? []
+    : [invalid(field, vlan, `must be between 0 and ${vlanMax}, inclusive`)];
+}
+
+function annotation(key: string): string {
+  return `metadata.annotations[${key}]`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function isPlugin(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "type" in value &&
+    typeof value.type === "string" &&
+    value.type !== ""
+  );
+}

@@ -1,0 +1,14 @@
+import { tryParseRange } from "#ip";
+import { isTerminating, normalLists } from "../rules/defaults.ts";
+import type { Submitted } from "../submitted.ts";
+import type { SpiderReservedIP } from "./types.ts";
+
+/** The object with what is filled in at every create and update: the family of its first element, the list in normal form. */
+export function defaultReservedIp<R extends Submitted<SpiderReservedIP>>(reserved: R): R {
+  if (isTerminating(reserved)) return reserved;
+  const { spec } = reserved;
+  const family = spec.ipVersion ?? tryParseRange(spec.ips?.[0] ?? "")?.first.family;
+  return family === undefined
+    ? reserved
+    : { ...reserved, spec: { ...spec, ipVersion: family, ...normalLists(spec, family) } };
+}

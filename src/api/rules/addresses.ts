@@ -1,0 +1,291 @@
+import {
+  type Family,
+  formatPrefix,
+  type Ip,
+  IpParseError,
+  IpSet,
+  networkOf,
+  type Prefix,
+  parseIp,
+  parsePrefix,
+  prefixContains,
+  samePrefix,
+  tryParseIp,
+  tryParsePrefix,
+} from "#ip";
+import type { Families } from "../families.ts";
+import type { SpiderSubnetSpec } from "../subnet/types.ts";
+import { checkElements, readElement, trySetOf } from "./elements.ts";
+import type { Rule } from "./rule.ts";
+import { forbidden, invalid, notSupported, type Violation } from "./violation.ts";
+
+/** What pools and subnets have in common. */
+export type AddressSpec = Pick<SpiderSubnetSpec, "ipVersion" | "subnet" | "ips" | "excludeIPs" | "gateway" | "routes">;
+
+/** The spec, and what of it could be decoded: rules that need what could not leave the word to the rule about that. */
+export interface AddressCase {
+  readonly kind: "IPPool" | "Subnet";
+  readonly spec: AddressSpec;
+  readonly old: AddressSpec | undefined;
+  readonly families: Families;
+  readonly family: Family | undefined;
+  readonly subnet: Prefix | undefined;
+  /** `ips − excludeIPs`. */
+  readonly set: IpSet | undefined;
+}
+
+export function addressCase(
+  kind: AddressCase["kind"],
+  spec: AddressSpec,
+  old: AddressSpec | undefined,
+  families: Families,
+): AddressCase {
+  const family = spec.ipVersion === 4 || spec.ipVersion === 6 ? spec.ipVersion : undefined;
+  const subnet = family && tryParsePrefix(spec.subnet, family);
+  return { kind, spec, old, families, family, subnet, set: family && effectiveSet(spec, family) };
+}
+
+/** `ips − excludeIPs`; undefined where an element of either is wrong. */
+export function effectiveSet(spec: Pick<AddressSpec, "ips" | "excludeIPs">, family: Family): IpSet | undefined {
+  const excluded = trySetOf(spec.excludeIPs, family);
+  return excluded && trySetOf(spec.ips, family)?.subtract(excluded);
+}
+
+/** The family that the text of a CIDR shows. */
+export function familyOf(cidr: string): Family | undefined {
+  return tryParsePrefix(cidr)?.ip.family;
+}
+
+const defaultRoutes: readonly string[] = ["0.0.0.0/0", "::/0"];
+
+/** The rules of one object that pools and subnets share. */
+export const addressRules: readonly Rule<AddressCase>[] = [
+  {
+    id: "version-known",
+    field: "spec.ipVersion",
+    message: "ipVersion is 4 or 6; it is inferred from subnet",
+    check: ({ spec: { ipVersion } }) => {
+      if (ipVersion === undefined) {
+        return [invalid("spec.ipVersion", null, "is not generated correctly, 'spec.subnet' may be invalid")];
+      }
+      return [4, 6].includes(ipVersion) ? [] : [notSupported("spec.ipVersion", ipVersion, ["4", "6"])];
+    },
+  },
+  {
+    id: "version-enabled",
+    field: "spec.ipVersion",
+    message: "the address family is enabled in the cluster's configuration",
+    check: ({ family, families }) => checkEnabled(family, families),
+  },
+  {
+    id: "version-immutable",
+    field: "spec.ipVersion",
+    message: "is not changeable",
+    check: ({ spec, old }) => checkUnchanged("spec.ipVersion", spec.ipVersion, old?.ipVersion),
+    cel: { at: "ipVersion", rule: "self == oldSelf" },
+  },
+  {
+    id: "subnet-immutable",
+    field: "spec.subnet",
+    message: "is not changeable",
+    check: ({ spec, old }) => checkUnchanged("spec.subnet", spec.subnet, old?.subnet),
+    cel: { at: "subnet", rule: "self == oldSelf" },
+  },
+  {
+    id: "subnet-cidr",
+    field: "spec.subnet",
+    message: "subnet is a CIDR of the family of ipVersion",
+    check: ({ spec, family }) => checkText("spec.subnet", spec.subnet, () => parsePrefix(spec.subnet, family)),
+    cel: { at: "subnet", rule: "isCIDR(self)", message: "subnet must be a CIDR" },
+  },
+  {
+    id: "subnet-canonical",
+    field: "spec.subnet",
+    message: "the host bits of subnet are zero and its text is canonical",
+    check: ({ spec, old, subnet }) => {
+      if (old !== undefined || subnet === undefined) return [];
+      const canonical = formatPrefix(networkOf(subnet));
+      if (canonical === spec.subnet) return [];
+      return [
+        invalid("spec.subnet", spec.subnet, `unformatted subnet ${spec.subnet}, please change it to ${canonical}`),
+      ];
+    },
+    cel: {
+      at: "subnet",
+      rule: "!isCIDR(self) || string(cidr(self).masked()) == self",
+      messageExpression: "'unformatted subnet ' + self + ', please change it to ' + string(cidr(self).masked())",
+    },
+  },
+  {
+    id: "ips-valid",
+    field: "spec.ips[*]",
+    message: "each element is an address or a range first-last of the family, inside subnet",
+    check: ({ spec, family, subnet }) => checkInside("spec.ips", spec.ips, family, subnet),
+  },
+  {
+    id: "exclude-ips-valid",
+    field: "spec.excludeIPs[*]",
+    message: "each element is an address or a range first-last of the family, inside subnet",
+    check: ({ spec, family, subnet }) => checkInside("spec.excludeIPs", spec.excludeIPs, family, subnet),
+  },
+  {
+    id: "gateway-inside",
+    field: "spec.gateway",
+    message: "gateway is an address inside subnet",
+    check: ({ kind, spec, family, subnet }) => {
+      const { gateway = "" } = spec;
+      if (gateway === "" || family === undefined) return [];
+      const wrong = checkText("spec.gateway", gateway, () => parseIp(gateway, family));
+      const ip = tryParseIp(gateway, family);
+      if (ip === undefined || subnet === undefined || prefixContains(subnet, ip)) return wrong;
+      return [invalid("spec.gateway", gateway, `not pertains to the 'spec.subnet' ${formatPrefix(subnet)} of ${kind}`)];
+    },
+    cel: {
+      rule: "!has(self.gateway) || self.gateway == '' || !isCIDR(self.subnet) || (isIP(self.gateway) && cidr(self.subnet).containsIP(self.gateway))",
+      messageExpression: "'gateway ' + self.gateway + ' is not an address inside subnet ' + self.subnet",
+      fieldPath: ".gateway",
+    },
+  },
+  {
+    id: "gateway-not-handed-out",
+    field: "spec.ips[*]",
+    message: "the gateway is not among the addresses that are handed out",
+    check: ({ spec, family, set }) => {
+      const gateway = spec.gateway === undefined ? undefined : tryParseIp(spec.gateway, family);
+      if (gateway === undefined || family === undefined || set?.contains(gateway) !== true) return [];
+      return (spec.ips ?? []).flatMap((text, index) =>
+        holds(text, gateway)
+          ? [
+              invalid(
+                `spec.ips[${index}]`,
+                text,
+                `conflicts with 'spec.gateway' ${spec.gateway}, add the gateway IP address to 'spec.excludeIPs' or remove it from 'spec.ips'`,
+              ),
+            ]
+          : [],
+      );
+    },
+  },
+  {
+    id: "routes-not-default",
+    field: "spec.routes[*].dst",
+    message: "the default route is given by gateway, not among routes",
+    check: ({ spec: { routes = [] } }) =>
+      routes.flatMap(({ dst }, index) =>
+        isDefaultRoute(dst)
+          ? [invalid(`spec.routes[${index}].dst`, dst, "please specify 'spec.gateway' to configure the default route")]
+          : [],
+      ),
+    cel: {
+      rule: "!has(self.routes) || !self.routes.exists(r, r.dst in ['0.0.0.0/0', '::/0'])",
+      message: "please specify 'spec.gateway' to configure the default route",
+      fieldPath: ".routes",
+    },
+  },
+  {
+    id: "routes-distinct",
+    field: "spec.routes[*].dst",
+    message: "no two routes have the same dst",
+    check: ({ spec: { routes = [] } }) => {
+      const dsts = routes.map(({ dst }) => canonicalText(dst));
+      return routes.flatMap(({ dst }, index) =>
+        dsts.indexOf(canonicalText(dst)) < index
+          ? [invalid(`spec.routes[${index}].dst`, dst, "duplicate route with the same dst")]
+          : [],
+      );
+    },
+  },
+  {
+    id: "routes-dst",
+    field: "spec.routes[*].dst",
+    message: "dst is a CIDR of the family",
+    check: ({ spec: { routes = [] }, family }) =>
+      family === undefined
+        ? []
+        : routes.flatMap(({ dst }, index) =>
+            checkText(`spec.routes[${index}].dst`, dst, () => parsePrefix(dst, family)),
+          ),
+    cel: {
+      rule: "!has(self.routes) || self.routes.all(r, isCIDR(r.dst))",
+      message: "dst of each route must be a CIDR",
+      fieldPath: ".routes",
+    },
+  },
+  {
+    id: "routes-gw",
+    field: "spec.routes[*].gw",
+    message: "gw is an address inside subnet",
+    check: ({ kind, spec: { routes = [] }, family, subnet }) =>
+      family === undefined || subnet === undefined
+        ? []
+        : routes.flatMap(({ gw }, index) => {
+            const field = `spec.routes[${index}].gw`;
+            const ip = tryParseIp(gw, family);
+            if (ip === undefined) return checkText(field, gw, () => parseIp(gw, family));
+            return prefixContains(subnet, ip)
+              ? []
+              : [invalid(field, gw, `not pertains to the 'spec.subnet' ${formatPrefix(subnet)} of ${kind}`)];
+          }),
+    cel: {
+      rule: "!has(self.routes) || !isCIDR(self.subnet) || self.routes.all(r, isIP(r.gw) && cidr(self.subnet).containsIP(r.gw))",
+      message: "gw of each route must be an address inside subnet",
+      fieldPath: ".routes",
+    },
+  },
+];
+
+/** Refused where the configuration switches the family off. */
+export function checkEnabled(family: Family | undefined, families: Families): readonly Violation[] {
+  if (family === undefined || families[`enableIPv${family}`]) return [];
+  return [forbidden("spec.ipVersion", `IPv${family} is disabled`)];
+}
+
+/** Refused where an update changes a value that was there. */
+export function checkUnchanged(field: string, value: unknown, old: unknown): readonly Violation[] {
+  return old === undefined || old === value ? [] : [forbidden(field, "is not changeable")];
+}
+
+/** Refused with the parser's own words. */
+export function checkText(field: string, value: string, parse: () => unknown): readonly Violation[] {
+  try {
+    parse();
+    return [];
+  } catch (error) {
+    if (error instanceof IpParseError) return [invalid(field, value, error.message)];
+    throw error;
+  }
+}
+
+function checkInside(
+  field: string,
+  texts: readonly string[] | undefined,
+  family: Family | undefined,
+  subnet: Prefix | undefined,
+): readonly Violation[] {
+  if (family === undefined) return [];
+  return checkElements(field, texts, family, ({ first, last }) =>
+    subnet === undefined || (prefixContains(subnet, first) && prefixContains(subnet, last))
+      ? undefined
+      : `not match base subnet: ${formatPrefix(subnet)}`,
+  );
+}
+
+function holds(element: string, ip: Ip): boolean {
+  const range = readElement(element, ip.family);
+  return !("problem" in range) && IpSet.of(ip.family, [range]).contains(ip);
+}
+
+function isDefaultRoute(dst: string): boolean {
+  const prefix = tryParsePrefix(dst);
+  return prefix === undefined ? false : defaultRoutes.includes(formatPrefix(networkOf(prefix)));
+}
+
+function canonicalText(cidr: string): string {
+  const prefix = tryParsePrefix(cidr);
+  return prefix === undefined ? cidr : formatPrefix(networkOf(prefix));
+}
+
+/** True for two CIDRs that are one network, whatever their text. */
+export function sameNetwork(a: Prefix, b: Prefix): boolean {
+  return samePrefix(networkOf(a), networkOf(b));
+}

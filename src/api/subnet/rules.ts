@@ -1,0 +1,127 @@
+import { isDeepStrictEqual } from "node:util";
+import { IpSet, prefixesOverlap, tryParsePrefix } from "#ip";
+import { bothFamilies, type Families } from "../families.ts";
+import { finalizer } from "../group.ts";
+import type { SpiderIPPool } from "../ippool/types.ts";
+import { type AddressCase, addressCase, addressRules, effectiveSet, sameNetwork } from "../rules/addresses.ts";
+import { showSet, trySetOf } from "../rules/elements.ts";
+import { checkRules, type Rule } from "../rules/rule.ts";
+import { forbidden, invalid, type Violation } from "../rules/violation.ts";
+import type { Submitted } from "../submitted.ts";
+import { parseControlledIPPools } from "./controlled.ts";
+import type { SpiderSubnet } from "./types.ts";
+
+/** What a subnet is judged against; what is left out is not checked. */
+export interface SubnetContext {
+  /** The stored subnet, for an update. */
+  readonly old?: SpiderSubnet | undefined;
+  /** All subnets; the subnet itself may be among them. */
+  readonly others?: readonly SpiderSubnet[];
+  readonly pools?: readonly SpiderIPPool[];
+  readonly families?: Families;
+}
+
+interface SubnetCase extends AddressCase {
+  readonly name: string | undefined;
+  readonly others: readonly SpiderSubnet[];
+  readonly pools: readonly SpiderIPPool[];
+  readonly stored: SpiderSubnet | undefined;
+}
+
+/** Every rule about a subnet. */
+export const subnetRules: readonly Rule<SubnetCase>[] = [
+  ...addressRules,
+  {
+    id: "subnets-apart",
+    field: "spec.subnet",
+    message: "no two subnets overlap",
+    check: ({ spec, old, subnet, others }) => {
+      if (old !== undefined || subnet === undefined) return [];
+      return others.flatMap(({ metadata, spec: { subnet: cidr } }) => {
+        const theirs = tryParsePrefix(cidr);
+        return theirs !== undefined && prefixesOverlap(subnet, theirs)
+          ? [invalid("spec.subnet", spec.subnet, `overlap with Subnet ${metadata.name} which 'spec.subnet' is ${cidr}`)]
+          : [];
+      });
+    },
+  },
+  {
+    id: "subnet-pools-apart",
+    field: "spec.subnet",
+    message: "a subnet overlaps pools of the same CIDR only",
+    check: ({ spec, old, subnet, pools }) => {
+      if (old !== undefined || subnet === undefined) return [];
+      return pools.flatMap(({ metadata, spec: { subnet: cidr } }) => {
+        const theirs = tryParsePrefix(cidr);
+        if (theirs === undefined || !prefixesOverlap(subnet, theirs) || sameNetwork(subnet, theirs)) return [];
+        return [
+          invalid(
+            "spec.subnet",
+            spec.subnet,
+            `overlap with SpiderIPPool '${metadata.name}' resource 'spec.subnet' ${cidr}`,
+          ),
+        ];
+      });
+    },
+  },
+  {
+    id: "subnet-holds-pools",
+    field: "spec.ips",
+    message: "a new subnet has all addresses of the pools of its CIDR",
+    check: ({ spec, old, name, family, subnet, set, pools }) => {
+      if (old !== undefined || family === undefined || subnet === undefined || set === undefined) return [];
+      return pools.flatMap(({ metadata, spec: pool }) => {
+        const theirs = tryParsePrefix(pool.subnet, family);
+        if (theirs === undefined || !sameNetwork(subnet, theirs)) return [];
+        const outside = effectiveSet(pool, family)?.subtract(set);
+        if (outside === undefined || outside.isEmpty) return [];
+        return [
+          invalid(
+            "spec.ips",
+            spec.ips ?? [],
+            `SpiderIPPool '${metadata.name}' owns some IP addresses that SpiderSubnet '${name}' can't control: ${showSet(outside)}`,
+          ),
+        ];
+      });
+    },
+  },
+  {
+    id: "subnet-in-use",
+    field: "spec.ips",
+    message: "an update takes no address away that a pool has",
+    check: ({ family, set, stored }) => {
+      if (family === undefined || set === undefined || stored === undefined) return [];
+      const controlled = parseControlledIPPools(stored.status?.controlledIPPools) ?? {};
+      return Object.entries(controlled).flatMap(([pool, { ips }]) => {
+        const lost = (trySetOf(ips, family) ?? IpSet.empty(family)).subtract(set);
+        return lost.isEmpty
+          ? []
+          : [
+              forbidden(
+                "spec.ips",
+                `remove some IP ranges ${showSet(lost)} that is being used by IPPool ${pool}, total IP addresses of a Subnet are jointly determined by 'spec.ips' and 'spec.excludeIPs'`,
+              ),
+            ];
+      });
+    },
+  },
+];
+
+/** Why the subnet may not be created, or not replace `old`. An update that leaves the spec alone is never refused. */
+export function validateSubnet(subnet: Submitted<SpiderSubnet>, context: SubnetContext = {}): readonly Violation[] {
+  const { old, others = [], pools = [], families = bothFamilies } = context;
+  if (old !== undefined) {
+    if (isDeepStrictEqual(subnet.spec, old.spec)) return [];
+    if (old.metadata.deletionTimestamp !== undefined && subnet.metadata.finalizers?.includes(finalizer)) {
+      return [forbidden("spec", "cannot update a terminating Subnet")];
+    }
+  }
+  const { name } = subnet.metadata;
+  return checkRules(subnetRules, {
+    ...addressCase("Subnet", subnet.spec, old?.spec, families),
+    name,
+    others: others.filter(({ metadata }) => metadata.name !== name),
+    pools,
+    stored: old,
+  });
+}
