@@ -12,10 +12,11 @@ export function readFlags<
   ].join("\n");
   const known = Object.fromEntries(Object.entries(flags).map(([name, { type }]) => [name, { type }]));
   try {
-    const { values } = parseArgs({
+    const parsed = parseArgs({
       options: { ...known, yes: { type: "boolean" }, help: { type: "boolean" } },
       allowPositionals: true,
     });
+    const values: Readonly<Record<string, unknown>> = parsed.values;
     if (values["help"] === true) {
       console.log(help);
       process.exit(0);
@@ -24,7 +25,7 @@ export function readFlags<
       name,
       type === "boolean" ? values[name] === true : values[name],
     ]);
-    return Object.fromEntries(read);
+    return Object.fromEntries(read) as ReturnType<typeof readFlags<T>>;
   } catch (error) {
     console.error(`${error instanceof Error ? error.message : error}\n\n${help}`);
     process.exit(2);

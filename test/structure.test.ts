@@ -18,7 +18,7 @@ interface Import {
 
 function importsOf(file: string): readonly Import[] {
   const text = readFileSync(join(root, file), "utf8");
-  const pattern = /^(?:import|export)\b[^;"]*?(?:from\s+)?"([^"]+)";?$/gm;
+  const pattern = /^(?:import|export)\b(?:[^;"=]*?\bfrom\s+|\s+)"([^"]+)";$/gm;
   return [...text.matchAll(pattern)].flatMap(([, from]) => (from === undefined ? [] : [{ file, from }]));
 }
 

@@ -132,9 +132,9 @@ async function talk(stage: Stage, pods: readonly PodRow[], { onFirstPing }: Walk
   const ping = await stage.kubectl("exec", "-i", one.name, "--", "ping", two.ip, "-c", "2", "-i", "0.2");
   onFirstPing?.();
   stage.check("two answers, no loss", /2 packets transmitted, 2 (packets )?received, 0% packet loss/.test(ping.stdout));
-  const http = await stage.kubectl("exec", "-i", one.name, "--", "wget", "-qO-", "-T", "5", `http://${two.ip}/`);
+  const http = await stage.kubectl("exec", "-i", one.name, "--", "timeout", "5", "wget", "-qO-", `http://${two.ip}/`);
   stage.check("HTTP from Pod to Pod across the nodes", http.stdout.trim() === two.name, http.stdout.trim());
-  const near = await stage.onNode(one.node, "busybox", "wget", "-qO-", "-T", "5", `http://${one.ip}/`);
+  const near = await stage.onNode(one.node, "timeout", "5", "busybox", "wget", "-qO-", `http://${one.ip}/`);
   stage.check("a node reaches its own Pod, as probes do", near.stdout.trim() === one.name, near.stderr);
   const gateway = await stage.kubectl("exec", "-i", one.name, "--", "ping", "-c", "1", "-W", "2", "172.18.0.1");
   stage.check("the network's gateway answers", gateway.ok);

@@ -1,0 +1,2 @@
+// `npm run bench`: see bench/add.ts.
+import "../bench/add.ts";
