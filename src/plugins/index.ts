@@ -4,6 +4,8 @@
  * deadline is the agent's. Imports ip, base, linux, ovsdb, api and cni. Only the agent may import it.
  */
 
+export type { ClusterConfig, CoordinatorConfig } from "./coordinator/config.ts";
+export { type CoordinatorPluginOptions, createCoordinatorPlugin } from "./coordinator/plugin.ts";
 export { derivedMac, hostLinkName } from "./names.ts";
 export type { OvsConfig } from "./ovs/config.ts";
 export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";

@@ -1,0 +1,199 @@
+import type { JsonObject, PluginConfig } from "#cni";
+import { type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
+import { integerAt, invalid, objectsAt, textAt } from "../decode.ts";
+
+export type CoordinatorMode = "auto" | "underlay" | "overlay" | "disabled";
+
+/** What the cluster says of coordination: a SpiderCoordinator's spec and status in one, with the Pod's annotation applied. */
+export interface ClusterConfig {
+  readonly mode?: string;
+  readonly overlayPodCIDR?: readonly string[];
+  readonly serviceCIDR?: readonly string[];
+  readonly hijackCIDR?: readonly string[];
+  readonly policyRoutes?: readonly { readonly dst: string; readonly gw: string }[];
+  readonly tunePodRoutes?: boolean;
+  readonly podMACPrefix?: string;
+  readonly podDefaultRouteNIC?: string;
+  readonly hostRuleTable?: number;
+  readonly podRPFilter?: number;
+  readonly txQueueLen?: number;
+  readonly vethLinkAddress?: string;
+  readonly vethMTU?: number;
+}
+
+export interface PolicyRoute {
+  readonly dst: Prefix;
+  readonly gw: Ip;
+}
+
+/** The fields that both the plugin's configuration and the cluster's may set. undefined: not given. */
+export interface CoordinatorFields {
+  readonly mode: CoordinatorMode | undefined;
+  readonly overlayPodCidrs: readonly Prefix[] | undefined;
+  readonly serviceCidrs: readonly Prefix[] | undefined;
+  readonly hijackCidrs: readonly Prefix[] | undefined;
+  readonly policyRoutes: readonly PolicyRoute[] | undefined;
+  readonly tunePodRoutes: boolean | undefined;
+  /** Two octets, `0a:1b`. */
+  readonly podMacPrefix: string | undefined;
+  readonly podDefaultRouteNic: string | undefined;
+  readonly hostRuleTable: number | undefined;
+  /** Negative: left as it is. */
+  readonly podRpFilter: number | undefined;
+  /** 0: left as it is. */
+  readonly txQueueLen: number | undefined;
+  readonly vethLinkAddress: Ip | undefined;
+  readonly vethMtuBytes: number | undefined;
+}
+
+/** The `coordinator` plugin's configuration, decoded. */
+export interface CoordinatorConfig {
+  readonly config: PluginConfig;
+  readonly fields: CoordinatorFields;
+  /** The name that a Pod's first interface has. */
+  readonly firstNic: string;
+}
+
+/** What one call works with. */
+export interface Settings {
+  readonly mode: CoordinatorMode;
+  readonly firstNic: string;
+  /** Destinations that the Pod reaches through its node, in this order: Pods, services, what else was configured. */
+  readonly hijackCidrs: readonly Prefix[];
+  readonly policyRoutes: readonly PolicyRoute[];
+  readonly tunePodRoutes: boolean;
+  readonly podMacPrefix: string | undefined;
+  readonly podDefaultRouteNic: string | undefined;
+  readonly hostRuleTable: number;
+  readonly podRpFilter: number;
+  readonly txQueueLen: number;
+  readonly vethLinkAddress: Ip | undefined;
+  readonly vethMtuBytes: number;
+}
+
+/** The names of the modes in configurations; the plugin's and the API's word for the last differ. */
+const modes: ReadonlyMap<string, CoordinatorMode> = new Map([
+  ["auto", "auto"],
+  ["underlay", "underlay"],
+  ["overlay", "overlay"],
+  ["disable", "disabled"],
+  ["disabled", "disabled"],
+]);
+
+/** Throws CniError 7 with field, value and what is allowed. */
+export function decodeCoordinatorConfig(config: PluginConfig): CoordinatorConfig {
+  return {
+    config,
+    fields: decodeFields(config.raw, "podDefaultRouteNic"),
+    firstNic: textAt(config.raw, "podDefaultCniNic") ?? "eth0",
+  };
+}
+
+/**
+ * Each field as the plugin's configuration gives it, else as the cluster does, else its default. A list is taken whole.
+ *
+ * @throws CniError 7 where a value of the cluster's cannot be used
+ */
+export function settingsOf({ fields, firstNic }: CoordinatorConfig, cluster: ClusterConfig): Settings {
+  const inherited = decodeFields({ ...cluster }, "podDefaultRouteNIC");
+  const pick = <K extends keyof CoordinatorFields>(key: K): CoordinatorFields[K] => fields[key] ?? inherited[key];
+  return {
+    mode: pick("mode") ?? "auto",
+    firstNic,
+    hijackCidrs: [...(pick("overlayPodCidrs") ?? []), ...(pick("serviceCidrs") ?? []), ...(pick("hijackCidrs") ?? [])],
+    policyRoutes: pick("policyRoutes") ?? [],
+    tunePodRoutes: pick("tunePodRoutes") ?? true,
+    podMacPrefix: pick("podMacPrefix"),
+    podDefaultRouteNic: pick("podDefaultRouteNic"),
+    hostRuleTable: pick("hostRuleTable") ?? 500,
+    podRpFilter: pick("podRpFilter") ?? 0,
+    txQueueLen: pick("txQueueLen") ?? 0,
+    vethLinkAddress: pick("vethLinkAddress"),
+    vethMtuBytes: pick("vethMtuBytes") ?? 1500,
+  };
+}
+
+/** Empty texts and lists, and a table of 0, mean "not given". */
+function decodeFields(raw: JsonObject, routeNicKey: string): CoordinatorFields {
+  return {
+    mode: decodeMode(raw),
+    overlayPodCidrs: cidrsAt(raw, "overlayPodCIDR"),
+    serviceCidrs: cidrsAt(raw, "serviceCIDR"),
+    hijackCidrs: cidrsAt(raw, "hijackCIDR"),
+    policyRoutes: decodePolicyRoutes(raw),
+    tunePodRoutes: flagAt(raw, "tunePodRoutes"),
+    podMacPrefix: decodeMacPrefix(raw),
+    podDefaultRouteNic: textAt(raw, routeNicKey),
+    hostRuleTable: integerAt(raw, "hostRuleTable", { min: 0, max: 0xffff_ffff }) || undefined,
+    podRpFilter: integerAt(raw, "podRPFilter", { min: -0x8000_0000, max: 2 }),
+    txQueueLen: integerAt(raw, "txQueueLen", { min: 0, max: 0x7fff_ffff }),
+    vethLinkAddress: decodeLinkAddress(raw),
+    vethMtuBytes: integerAt(raw, "vethMTU", { min: 1, max: 65_535 }),
+  };
+}
+
+function decodeMode(raw: JsonObject): CoordinatorMode | undefined {
+  const text = textAt(raw, "mode");
+  if (text === undefined) return undefined;
+  const mode = modes.get(text);
+  if (mode === undefined) throw invalid("mode", text, "auto, underlay, overlay or disabled");
+  return mode;
+}
+
+/** The kernel takes no route whose destination has host bits. */
+function cidrsAt(raw: JsonObject, key: string): readonly Prefix[] | undefined {
+  const items = raw[key] ?? [];
+  if (!Array.isArray(items)) throw invalid(key, items, "a list of CIDRs");
+  const cidrs = items.map((item: unknown, at) => {
+    const cidr = typeof item === "string" ? parseNetwork(item.trim()) : undefined;
+    if (cidr === undefined) throw invalid(`${key}[${at}]`, item, "an IPv4 or IPv6 CIDR");
+    return cidr;
+  });
+  return cidrs.length === 0 ? undefined : cidrs;
+}
+
+function decodePolicyRoutes(raw: JsonObject): readonly PolicyRoute[] | undefined {
+  const routes = objectsAt(raw, "policyRoutes").map((item, at) => {
+    const [dstText, gwText] = [item["dst"], item["gw"]];
+    const dst = typeof dstText === "string" ? parseNetwork(dstText) : undefined;
+    if (dst === undefined) throw invalid(`policyRoutes[${at}].dst`, dstText, "an IP address or a CIDR");
+    const gw = typeof gwText === "string" ? tryParseIp(gwText) : undefined;
+    if (gw === undefined) throw invalid(`policyRoutes[${at}].gw`, gwText, "an IP address");
+    if (gw.family === dst.ip.family) return { dst, gw };
+    throw invalid(`policyRoutes[${at}]`, item, `route dst "${dstText}" and gw "${gwText}" must use the same IP family`);
+  });
+  return routes.length === 0 ? undefined : routes;
+}
+
+function decodeMacPrefix(raw: JsonObject): string | undefined {
+  const text = textAt(raw, "podMACPrefix")?.toLowerCase();
+  if (text === undefined || /^[0-9a-f][02468ace]:[0-9a-f]{2}$/.test(text)) return text;
+  throw invalid("podMACPrefix", text, "two octets of a unicast MAC address as in 0a:1b");
+}
+
+function decodeLinkAddress(raw: JsonObject): Ip | undefined {
+  const text = textAt(raw, "vethLinkAddress");
+  if (text === undefined) return undefined;
+  const ip = tryParseIp(text, 4);
+  if (ip === undefined) throw invalid("vethLinkAddress", text, "an IPv4 address");
+  return ip;
+}
+
+function flagAt(raw: JsonObject, key: string): boolean | undefined {
+  const value = raw[key] ?? undefined;
+  if (value === undefined || typeof value === "boolean") return value;
+  throw invalid(key, value, "true or false");
+}
+
+/** A CIDR with its host bits cleared, or an address alone as the CIDR of just it. */
+function parseNetwork(text: string): Prefix | undefined {
+  const prefix = tryParsePrefix(text);
+  if (prefix !== undefined) return networkOf(prefix);
+  const ip = tryParseIp(text);
+  return ip === undefined ? undefined : hostPrefix(ip);
+}
+
+/** The CIDR that holds this address only. */
+export function hostPrefix(ip: Ip): Prefix {
+  return { ip, bits: ip.family === 4 ? 32 : 128 };
+}

@@ -1,0 +1,69 @@
+import { assertNever } from "#base";
+import { type Batch, ensureReplyMarks, type Netns, writeSysctl } from "#linux";
+import type { Change, Operations } from "./operations.ts";
+import { replyMark } from "./plan.ts";
+import { vethName } from "./role.ts";
+
+/**
+ * Does what was planned: the pair, then one batch in the Pod, then one on the node. Every event of the node's links makes
+ * vswitchd look at all its ports, which is why the pair is made with both ends down and the node's end comes up last, in
+ * one message.
+ */
+export function execute(operations: Operations, { host, pod }: { readonly host: Netns; readonly pod: Netns }): void {
+  const { veth, podSettings, hostSettings, replyMarks } = operations;
+  if (veth !== undefined) {
+    const { hostName, hostMac, podName, podMac, mtuBytes } = veth;
+    host.rtnl.createVeth({
+      name: hostName,
+      mac: hostMac,
+      mtuBytes,
+      peer: { name: podName, mac: podMac, netns: pod },
+    });
+  }
+  for (const { key, value } of podSettings) writeSysctl(pod, key, value);
+  apply(pod, operations.pod);
+  if (replyMarks) ensureReplyMarks(pod, vethName, replyMark);
+  for (const { key, value } of hostSettings) writeSysctl(host, key, value);
+  apply(host, operations.host);
+}
+
+/** In one batch. What is there already counts as made, and what is gone as removed. */
+export function apply(netns: Netns, changes: readonly Change[]): void {
+  netns.rtnl.batch((batch) => {
+    for (const change of changes) collect(batch, change);
+  });
+}
+
+const exists = { tolerate: ["EEXIST"] };
+const gone = { tolerate: ["ENOENT", "ESRCH", "ENODEV"] };
+
+function collect(batch: Batch, change: Change): void {
+  switch (change.kind) {
+    case "link":
+      batch.setLink(change.name, change.change);
+      break;
+    case "address":
+      batch.addAddress(change.dev, change.address, exists);
+      break;
+    case "neighbour":
+      batch.setNeighbour(change.dev, change.ip, change.mac);
+      break;
+    case "dropNeighbour":
+      batch.deleteNeighbour(change.dev, change.ip, gone);
+      break;
+    case "route":
+      batch.addRoute(change.route, change.replace === true ? { replace: true } : exists);
+      break;
+    case "dropRoute":
+      batch.deleteRoute(change.route, gone);
+      break;
+    case "rule":
+      batch.addRule(change.rule, exists);
+      break;
+    case "dropRule":
+      batch.deleteRule(change.rule, gone);
+      break;
+    default:
+      assertNever(change);
+  }
+}

@@ -1,0 +1,135 @@
+import type { Attachment } from "#cni";
+import type { Family, Ip } from "#ip";
+import { hasReplyMarks, type Link, type Netns, type Route, readSysctl } from "#linux";
+import type { Settings } from "./config.ts";
+import { hostVethName, replyMark } from "./plan.ts";
+import { type Role, resolveRole, vethName } from "./role.ts";
+import { type LinkState, type Lookup, type Observed, type RouteState, type Side, usableAddresses } from "./state.ts";
+
+export interface ObserveOptions {
+  readonly host: Netns;
+  readonly pod: Netns;
+  readonly settings: Settings;
+  readonly nodeAddresses: readonly Ip[];
+}
+
+/**
+ * Reads what the plan needs. The Pod's tables are short; of the node's only what goes by the link to the Pod is asked
+ * for, and nothing while there is no such link.
+ *
+ * @throws CniError 999 where the mode does not fit the interfaces that are there
+ */
+export function observe(
+  { containerId, ifName }: Pick<Attachment, "containerId" | "ifName">,
+  { host, pod, settings, nodeAddresses }: ObserveOptions,
+): Observed {
+  const links = pod.rtnl.links();
+  const hasVeth = links.some(({ name }) => name === vethName);
+  const namesOf = new Map(links.map(({ index, name }) => [index, name]));
+  const addresses = pod.rtnl
+    .addresses()
+    .map(({ link, address }) => ({ dev: namesOf.get(link) ?? `#${link}`, address }));
+  const own = usableAddresses({ links, addresses, routes: [], rules: [], neighbours: [] }, ifName);
+  const families = ([4, 6] as const).filter((family) => own.some((ip) => ip.family === family));
+  const inside: Side = {
+    links,
+    addresses,
+    ...readTables(pod, families, namesOf),
+    neighbours: families.flatMap((family) =>
+      hasVeth || ifName !== settings.firstNic ? readNeighbours(pod, family, namesOf) : [],
+    ),
+  };
+  const role = resolveRole(inside, ifName, settings);
+  return {
+    containerId,
+    ifName,
+    pod: {
+      ...inside,
+      rpFilters: families.includes(4) ? readRpFilters(pod, [role.podLink, ifName], links) : new Map(),
+      ipv6Off: families.includes(6) && readSysctl(pod, "net/ipv6/conf/default/disable_ipv6") === "1",
+      replyMarks: hasVeth && role.first && hasReplyMarks(pod, vethName, replyMark),
+    },
+    host: observeHost(host, hostLink(host, containerId, role, links), families, settings),
+    nodeAddresses,
+    lookups: own.flatMap((ip) => lookUp(host, ip) ?? []),
+  };
+}
+
+/** The node's interface that leads to the Pod. */
+export function hostLink(
+  host: Netns,
+  containerId: string,
+  { mode, podLink }: Pick<Role, "mode" | "podLink">,
+  links: readonly LinkState[],
+): Link | undefined {
+  if (mode === "underlay") return host.rtnl.link(hostVethName(containerId));
+  const { peerIndex } = links.find(({ name }) => name === podLink) ?? {};
+  return peerIndex === undefined ? undefined : host.rtnl.link(peerIndex);
+}
+
+function observeHost(
+  host: Netns,
+  link: Link | undefined,
+  families: readonly Family[],
+  { hostRuleTable: table }: Settings,
+): Side {
+  if (link === undefined) return { links: [], addresses: [], routes: [], rules: [], neighbours: [] };
+  const namesOf = new Map([[link.index, link.name]]);
+  return {
+    links: [link],
+    addresses: [],
+    routes: families.flatMap((family) => {
+      return host.rtnl.routes({ family, table, link: link.index }).flatMap((route) => routeStates(route, namesOf));
+    }),
+    rules: families.flatMap((family) => host.rtnl.rules(family)),
+    neighbours: families.flatMap((family) => readNeighbours(host, family, namesOf, link.index)),
+  };
+}
+
+function readTables({ rtnl }: Netns, families: readonly Family[], namesOf: ReadonlyMap<number, string>) {
+  return {
+    routes: families.flatMap((family) => {
+      return rtnl.routes({ family, table: 0 }).flatMap((route) => routeStates(route, namesOf));
+    }),
+    rules: families.flatMap((family) => rtnl.rules(family)),
+  };
+}
+
+function readNeighbours({ rtnl }: Netns, family: Family, namesOf: ReadonlyMap<number, string>, link?: number) {
+  return rtnl
+    .neighbours({ family, ...(link === undefined ? {} : { link }) })
+    .filter(({ permanent }) => permanent)
+    .map(({ dev, ip, mac }) => ({ dev: namesOf.get(dev) ?? `#${dev}`, ip, mac }));
+}
+
+/** A multipath route counts as one for each next hop. Local and broadcast routes are not for us. */
+function routeStates({ dst, gw, dev, src, table, type, nextHops }: Route, namesOf: ReadonlyMap<number, string>) {
+  if (type !== unicast) return [];
+  const hops = nextHops.length > 0 ? nextHops : dev === undefined ? [] : [{ gw, dev }];
+  return hops.map((hop): RouteState => {
+    return { dst, dev: namesOf.get(hop.dev) ?? `#${hop.dev}`, gw: hop.gw, src, table };
+  });
+}
+
+/** RTN_UNICAST */
+const unicast = 1;
+
+function readRpFilters({ rtnl }: Netns, names: readonly string[], links: readonly LinkState[]) {
+  const refs = [
+    ["all", "all"],
+    ["default", "default"],
+    ...links.filter(({ name }) => names.includes(name)).map(({ name, index }) => [name, index] as const),
+  ] as const;
+  return new Map(
+    refs.flatMap(([name, ref]) => {
+      const value = rtnl.netconf(ref, 4)?.rpFilter;
+      return value === undefined ? [] : [[name, value] as const];
+    }),
+  );
+}
+
+function lookUp(host: Netns, ip: Ip): Lookup | undefined {
+  const answer = host.rtnl.routeGet(ip);
+  if (answer === undefined) return undefined;
+  return { ip, src: answer.src, dev: answer.dev, onLink: answer.gw === undefined };
+}

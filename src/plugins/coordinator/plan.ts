@@ -1,0 +1,287 @@
+import { createHash } from "node:crypto";
+import { CniError, cniCodes } from "#cni";
+import { type Family, type Ip, ipFromValue, ipToBytes, type Prefix, sameIp, samePrefix } from "#ip";
+import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
+import { hostPrefix, type Settings } from "./config.ts";
+import type { Change, Operations, Setting, VethPlan } from "./operations.ts";
+import { planPodRoutes } from "./pod-routes.ts";
+import { type Role, resolveRole, vethName } from "./role.ts";
+import { type Observed, type Side, usableAddresses } from "./state.ts";
+
+/** The bit of the mark that connections from the node carry, and the table by which their replies leave. */
+export const replyMark = 0x1;
+const replyTable = 100;
+const rulePreference = 1000;
+
+/** The host's end of an underlay Pod's pair: it follows from the container, so that DEL finds it without any record. */
+export function hostVethName(containerId: string): string {
+  return `veth${containerId.slice(0, 11)}`;
+}
+
+/**
+ * What is missing for the Pod's interface to be coordinated as the settings say: wanted less observed, so that it is
+ * empty where all is in place. Pure.
+ *
+ * @throws CniError 999 where the interfaces that are there do not fit
+ */
+export function planCoordinator(observed: Observed, settings: Settings): Operations {
+  const { pod, host, ifName } = observed;
+  const role = resolveRole(pod, ifName, settings);
+  const own = usableAddresses(pod, ifName);
+  if (own.length === 0) throw new CniError(cniCodes.failed, `no usable IP addresses on "${ifName}"`);
+  const families = ([4, 6] as const).filter((family) => own.some((ip) => ip.family === family));
+  const { veth, ends } = planVeth(observed, role, settings);
+  const nodes = nodeAddressesOf(observed, ends.hostIndex).filter(({ family }) => families.includes(family));
+  const wanted: Wanted = { observed, settings, role, own, families, ends, nodes };
+  return {
+    veth,
+    podSettings: podSettings(wanted),
+    pod: [...podLinks(wanted), ...missing(pod, podConnectivity(wanted)), ...podRoutes(wanted)],
+    replyMarks: role.mode === "underlay" && role.first && !pod.replyMarks,
+    // The Pod shall not be able to give the node a default route.
+    hostSettings: veth === undefined ? [] : [{ key: `net/ipv6/conf/${veth.hostName}/accept_ra`, value: 0 }],
+    host: [...linkUp(host, ends.hostName), ...staleNeighbours(wanted), ...missing(host, hostConnectivity(wanted))],
+    announce: newMac(wanted) === undefined ? [] : own,
+  };
+}
+
+interface Wanted {
+  readonly observed: Observed;
+  readonly settings: Settings;
+  readonly role: Role;
+  /** Addresses of the interface. */
+  readonly own: readonly Ip[];
+  readonly families: readonly Family[];
+  readonly ends: Ends;
+  /** Addresses of the node, the gateways first. */
+  readonly nodes: readonly Ip[];
+}
+
+/** The two ends by which Pod and node reach each other. */
+interface Ends {
+  readonly hostName: string;
+  /** undefined while there is none. */
+  readonly hostIndex: number | undefined;
+  readonly hostMac: string;
+  readonly podMac: string;
+}
+
+function planVeth(
+  { pod, host, containerId }: Observed,
+  { mode, first, podLink }: Role,
+  { vethMtuBytes }: Settings,
+): { readonly veth: VethPlan | undefined; readonly ends: Ends } {
+  const inside = pod.links.find(({ name }) => name === podLink);
+  if (inside === undefined && mode === "underlay" && first) {
+    const veth: VethPlan = {
+      hostName: hostVethName(containerId),
+      hostMac: vethMac(containerId, "host"),
+      podName: vethName,
+      podMac: vethMac(containerId, "pod"),
+      mtuBytes: vethMtuBytes,
+    };
+    return { veth, ends: { ...veth, hostIndex: undefined } };
+  }
+  const outside = host.links.find(({ index }) => index === inside?.peerIndex);
+  if (inside?.mac !== undefined && outside?.mac !== undefined) {
+    const ends = { hostName: outside.name, hostIndex: outside.index, hostMac: outside.mac, podMac: inside.mac };
+    return { veth: undefined, ends };
+  }
+  throw new CniError(cniCodes.failed, "the container's interface to the node has no other end on the node", {
+    details: { interface: podLink, exists: inside !== undefined },
+  });
+}
+
+/** As good as random, but the same for every plan about one container: unicast and locally administered. */
+function vethMac(containerId: string, end: "host" | "pod"): string {
+  const bytes = createHash("sha256").update(`${containerId}\0${end}`).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+/**
+ * The node's addresses; the first of a family is the gateway of what goes through the node. One by which the node itself
+ * would reach the Pod comes first, but no address of an interface for other purposes, if any other will do.
+ */
+function nodeAddressesOf({ nodeAddresses, lookups }: Observed, hostIndex: number | undefined): readonly Ip[] {
+  // Where the node's route to the Pod leads through the pair, the address says nothing.
+  const sources = lookups.filter(({ dev }) => dev !== hostIndex).flatMap(({ src }) => (src === undefined ? [] : [src]));
+  const isListed = (ip: Ip) => nodeAddresses.some((one) => sameIp(one, ip));
+  const ordered = [...sources.filter(isListed), ...nodeAddresses, ...sources];
+  return ordered.filter((ip, at) => ordered.findIndex((one) => sameIp(one, ip)) === at);
+}
+
+/** A gateway that is in use is kept: later interfaces, and CHECK, see other routes to the Pod than the first one did. */
+function gatewayOf({ observed: { pod }, role, nodes }: Wanted, family: Family): Ip | undefined {
+  const inUse = pod.routes.flatMap(({ dev, gw }) => (dev === role.podLink && gw !== undefined ? [gw] : []));
+  const ofFamily = nodes.filter((ip) => ip.family === family);
+  return ofFamily.find((ip) => inUse.some((gw) => sameIp(gw, ip))) ?? ofFamily[0];
+}
+
+function podSettings({ observed: { pod, ifName }, settings, role, families }: Wanted): readonly Setting[] {
+  const { podRpFilter: wanted } = settings;
+  const { rpFilters } = pod;
+  const settingsOfFamily: Setting[] = [];
+  if (families.includes(6) && pod.ipv6Off) settingsOfFamily.push({ key: "net/ipv6/conf/all/disable_ipv6", value: 0 });
+  if (wanted < 0 || !families.includes(4)) return settingsOfFamily;
+  if (rpFilters.get("all") !== wanted) settingsOfFamily.push({ key: "net/ipv4/conf/all/rp_filter", value: wanted });
+  // The kernel takes the greater of an interface's own and that of all.
+  for (const link of [role.podLink, ifName]) {
+    const own = rpFilters.get(link) ?? rpFilters.get("default") ?? 0;
+    if (own > wanted) settingsOfFamily.push({ key: `net/ipv4/conf/${link}/rp_filter`, value: wanted });
+  }
+  return settingsOfFamily;
+}
+
+function podLinks(wanted: Wanted): readonly Change[] {
+  const { observed, settings, role, families } = wanted;
+  const { pod, ifName } = observed;
+  const link = pod.links.find(({ name }) => name === ifName);
+  const mac = newMac(wanted);
+  const change = {
+    ...(link?.up === true ? {} : { up: true }),
+    ...(mac === undefined ? {} : { mac }),
+    ...(settings.txQueueLen > 0 && link?.txQueueLen !== settings.txQueueLen ? { txQueueLen: settings.txQueueLen } : {}),
+  };
+  const changes: Change[] = Object.keys(change).length === 0 ? [] : [{ kind: "link", name: ifName, change }];
+  changes.push(...linkUp(pod, role.podLink));
+  const { vethLinkAddress } = settings;
+  if (vethLinkAddress === undefined || role.mode === "overlay" || !role.first || !families.includes(4)) return changes;
+  const address = hostPrefix(vethLinkAddress);
+  const present = pod.addresses.some((one) => one.dev === vethName && samePrefix(one.address, address));
+  if (!present) changes.push({ kind: "address", dev: vethName, address });
+  return changes;
+}
+
+/** A new end makes no IPv6 link-local address: both sides know each other's MAC address, and multicast goes nowhere. */
+function linkUp({ links }: Side, name: string): readonly Change[] {
+  const link = links.find((one) => one.name === name);
+  if (link === undefined) return [{ kind: "link", name, change: { addrGenModeNone: true, up: true } }];
+  return link.up ? [] : [{ kind: "link", name, change: { up: true } }];
+}
+
+/** The prefix and the four bytes of an IPv4 address, or the last four of an IPv6 address; undefined where it has it already. */
+function newMac({ observed: { pod, ifName }, settings: { podMacPrefix }, own }: Wanted): string | undefined {
+  const [first] = own;
+  if (podMacPrefix === undefined || first === undefined) return undefined;
+  const tail = Array.from(ipToBytes(first).subarray(-4), (byte) => byte.toString(16).padStart(2, "0"));
+  const mac = [podMacPrefix, ...tail].join(":");
+  return pod.links.find(({ name }) => name === ifName)?.mac === mac ? undefined : mac;
+}
+
+/** What a side should hold; `missing` takes from it what it does. */
+interface Connectivity {
+  readonly neighbours: readonly { readonly dev: string; readonly ip: Ip; readonly mac: string }[];
+  readonly routes: readonly (RouteSpec & { readonly dev: string; readonly table: number })[];
+  readonly rules: readonly RuleSpec[];
+  readonly replaceRoutes: boolean;
+}
+
+/** The Pod's ways to its node, and through it to what is hijacked. */
+function podConnectivity(wanted: Wanted): Connectivity {
+  const { observed, role, ends, families, nodes, settings } = wanted;
+  const { podLink: dev, first, mode } = role;
+  const table = first ? mainTable : role.table;
+  const isUnderlayFirst = mode === "underlay" && first;
+  const firstNicIps = usableAddresses(observed.pod, settings.firstNic);
+  // IPv6 finds a source by itself; older kernels refuse one of another interface.
+  const source = firstNicIps.find(({ family }) => family === 4);
+  const srcFor = (family: Family) => (family === 4 && source !== undefined ? { src: source } : {});
+  const gateways = families.flatMap((family) => gatewayOf(wanted, family) ?? []);
+  const toNode = nodes.flatMap((ip) =>
+    (first ? [mainTable, role.table] : [role.table]).map((of) => ({
+      dst: hostPrefix(ip),
+      dev,
+      ...srcFor(ip.family),
+      table: of,
+    })),
+  );
+  const through = (gw: Ip, dst: Prefix, of: number) => ({ dst, gw, dev, ...srcFor(gw.family), table: of });
+  const hijacked = settings.hijackCidrs.flatMap((dst) =>
+    gateways.filter(({ family }) => family === dst.ip.family).map((gw) => through(gw, dst, table)),
+  );
+  const policy = settings.policyRoutes
+    .filter(({ dst }) => families.includes(dst.ip.family))
+    .map(({ dst, gw }) => ({ dst, gw, dev: observed.ifName, table: isUnderlayFirst ? mainTable : role.table }));
+  const replies = isUnderlayFirst ? gateways : [];
+  return {
+    neighbours: first ? nodes.map((ip) => ({ dev, ip, mac: ends.hostMac })) : [],
+    routes: [...toNode, ...hijacked, ...replies.map((gw) => through(gw, everything(gw.family), replyTable)), ...policy],
+    rules: replies.map(({ family }) => ({
+      family,
+      fwmark: replyMark,
+      fwmask: replyMark,
+      table: replyTable,
+      pref: rulePreference,
+    })),
+    replaceRoutes: false,
+  };
+}
+
+/** The node's ways to the Pod's addresses. */
+function hostConnectivity({ own, ends, families, settings: { hostRuleTable: table } }: Wanted): Connectivity {
+  return {
+    neighbours: own.map((ip) => ({ dev: ends.hostName, ip, mac: ends.podMac })),
+    routes: own.map((ip) => ({ dst: hostPrefix(ip), dev: ends.hostName, table })),
+    rules: families.map((family) => ({ family, table, pref: rulePreference })),
+    replaceRoutes: true,
+  };
+}
+
+/** What the node has learnt of the addresses' earlier holders: it would be used again when the Pod is gone. */
+function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted): readonly Change[] {
+  return lookups.flatMap(({ ip, dev, onLink }): readonly Change[] =>
+    dev === undefined || dev === hostIndex || !onLink ? [] : [{ kind: "dropNeighbour", dev, ip }],
+  );
+}
+
+/** Every interface but the first of an underlay Pod gets its own routes into its own table. */
+function podRoutes({ observed: { pod, ifName }, role, settings, families }: Wanted): readonly Change[] {
+  if (!settings.tunePodRoutes || (role.mode === "underlay" && role.first)) return [];
+  return families.flatMap((family) =>
+    planPodRoutes(pod, { ifName, role, family, wantedNic: settings.podDefaultRouteNic }),
+  );
+}
+
+function missing(side: Side, { neighbours, routes, rules, replaceRoutes }: Connectivity): readonly Change[] {
+  const isNew = (route: (typeof routes)[number], at: number) =>
+    !side.routes.some((one) => sameRoute(one, route)) &&
+    routes.findIndex((one) => one.table === route.table && samePrefix(one.dst, route.dst)) === at;
+  return [
+    ...neighbours
+      .filter(({ dev, ip, mac }) => !side.neighbours.some((n) => n.dev === dev && n.mac === mac && sameIp(n.ip, ip)))
+      .map((neighbour): Change => ({ kind: "neighbour", ...neighbour })),
+    ...routes.filter(isNew).map((route): Change => ({ kind: "route", route, replace: replaceRoutes })),
+    ...rules
+      .filter((rule) => !side.rules.some((one) => sameRule(one, rule)))
+      .map((rule): Change => ({ kind: "rule", rule })),
+  ];
+}
+
+function sameRoute(have: Side["routes"][number], want: Connectivity["routes"][number]): boolean {
+  return (
+    have.dev === want.dev &&
+    have.table === want.table &&
+    samePrefix(have.dst, want.dst) &&
+    sameOptional(have.gw, want.gw) &&
+    (want.src === undefined || sameOptional(have.src, want.src))
+  );
+}
+
+function sameOptional(a: Ip | undefined, b: Ip | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : sameIp(a, b);
+}
+
+function sameRule(have: Side["rules"][number], want: RuleSpec): boolean {
+  return (
+    have.family === want.family &&
+    have.table === want.table &&
+    have.pref === want.pref &&
+    have.fwmark === want.fwmark &&
+    have.from === undefined
+  );
+}
+
+function everything(family: Family): Prefix {
+  return { ip: ipFromValue(family, 0n), bits: 0 };
+}

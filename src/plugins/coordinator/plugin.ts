@@ -1,0 +1,148 @@
+import type { Signal, Steps, Tasks } from "#base";
+import { type Attachment, CniError, type CniResult, cniCodes, supportedVersions } from "#cni";
+import { samePrefix } from "#ip";
+import { announce, type Netns, openNetns, readNetnsId } from "#linux";
+import { openPod } from "../open-pod.ts";
+import type { Plugin } from "../plugin.ts";
+import {
+  type ClusterConfig,
+  type CoordinatorConfig,
+  decodeCoordinatorConfig,
+  hostPrefix,
+  type Settings,
+  settingsOf,
+} from "./config.ts";
+import { apply, execute } from "./execute.ts";
+import { NodeAddresses } from "./node-addresses.ts";
+import { hostLink, observe } from "./observe.ts";
+import { type Change, formatOperations } from "./operations.ts";
+import { hostVethName, planCoordinator } from "./plan.ts";
+import { vethName } from "./role.ts";
+import { usableAddresses } from "./state.ts";
+
+export interface CoordinatorPluginOptions {
+  /** The namespace of the node's own interfaces. */
+  readonly host: Netns;
+  /** The cluster's part of the configuration, for this Pod. Its failure fails ADD and CHECK, never DEL. */
+  readonly clusterConfig: (attachment: Attachment, options: Signal) => Promise<ClusterConfig>;
+  /** Owns what goes on after an answer, and the watch of the node's addresses. */
+  readonly tasks: Tasks;
+}
+
+/**
+ * The chained plugin `coordinator`: makes a Pod whose interfaces bypass the node reachable from its node, leads its
+ * cluster traffic through the node, and gives each of its interfaces a routing table of its own.
+ */
+export function createCoordinatorPlugin(options: CoordinatorPluginOptions): Plugin<CoordinatorConfig> {
+  return new CoordinatorPlugin(options);
+}
+
+class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
+  readonly type = "coordinator";
+  readonly versions = supportedVersions;
+  readonly decode = decodeCoordinatorConfig;
+  readonly #options: CoordinatorPluginOptions;
+  readonly #nodeAddresses: NodeAddresses;
+
+  constructor(options: CoordinatorPluginOptions) {
+    this.#options = options;
+    this.#nodeAddresses = new NodeAddresses(options.host, options.tasks);
+  }
+
+  /** Repeated, it makes what is missing. A failure takes back what this call made and nothing of an earlier one. */
+  async add(c: CoordinatorConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
+    const previous = previousOf(c);
+    const { host, tasks } = this.#options;
+    const { ifName: of, netns } = attachment;
+    let madeVeth = false;
+    const act = async (options: Signal) => {
+      const settings = await this.#settings(c, attachment, options);
+      if (settings.mode === "disabled") return;
+      using pod = openPod(netns);
+      const operations = this.#plan(attachment, pod, settings);
+      madeVeth = operations.veth !== undefined;
+      execute(operations, { host, pod });
+      // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+      tasks.spawn("announce addresses", () => announce(pod, of, operations.announce));
+    };
+    const undo = async () => {
+      if (madeVeth) await host.rtnl.deleteLinksLater([hostVethName(attachment.containerId)]);
+    };
+    await steps.run("coordinator", act, { of, undo });
+    return previous;
+  }
+
+  /** Everything is in place where nothing is left to be planned. */
+  async check(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
+    previousOf(c);
+    const settings = await this.#settings(c, attachment, options);
+    if (settings.mode === "disabled") return;
+    using pod = openPod(attachment.netns);
+    const missing = formatOperations(this.#plan(attachment, pod, settings));
+    if (missing.length === 0) return;
+    throw new CniError(cniCodes.failed, "the attachment is not as it was made", { details: { missing } });
+  }
+
+  /**
+   * With the first interface the pair goes, and with it all neighbours and routes on both sides; what hangs on nothing
+   * in the Pod goes with its namespace. With a later one its own go. The node's rule serves all Pods and stays.
+   */
+  async del(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
+    const { containerId, ifName, netns } = attachment;
+    if (ifName === c.firstNic) return this.#removePair(hostVethName(containerId));
+    if (netns === "" || readNetnsId(netns) === undefined) return;
+    const settings = await this.#settings(c, attachment, options).catch(() => settingsOf(c, {}));
+    using pod = openNetns(netns);
+    this.#removeLater(c, attachment, pod, settings);
+  }
+
+  #plan({ containerId, ifName }: Attachment, pod: Netns, settings: Settings) {
+    const { host } = this.#options;
+    const nodeAddresses = this.#nodeAddresses.list();
+    return planCoordinator(observe({ containerId, ifName }, { host, pod, settings, nodeAddresses }), settings);
+  }
+
+  async #settings(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<Settings> {
+    return settingsOf(c, await this.#options.clusterConfig(attachment, options));
+  }
+
+  /** The answer does not wait until the kernel has deleted the link: it is down by then, and its routes are gone. */
+  #removePair(name: string): void {
+    const { host, tasks } = this.#options;
+    if (host.rtnl.link(name) === undefined) return;
+    host.rtnl.setLink(name, { up: false }, { tolerate: ["ENODEV"] });
+    tasks.spawn("delete link", () => host.rtnl.deleteLinksLater([name]));
+  }
+
+  #removeLater(c: CoordinatorConfig, { containerId, ifName }: Attachment, pod: Netns, settings: Settings): void {
+    const { host } = this.#options;
+    const links = pod.rtnl.links();
+    const index = links.find(({ name }) => name === ifName)?.index;
+    if (index === undefined) return;
+    const addresses = pod.rtnl.addresses({ link: index }).map(({ address }) => ({ dev: ifName, address }));
+    const own = usableAddresses({ links, addresses, routes: [], rules: [], neighbours: [] }, ifName);
+    const rules = own.flatMap((ip): readonly Change[] => {
+      const from = hostPrefix(ip);
+      return pod.rtnl
+        .rules(ip.family)
+        .filter((rule) => rule.from !== undefined && samePrefix(rule.from, from))
+        .map(({ family, table }) => ({ kind: "dropRule", rule: { family, from, table } }));
+    });
+    apply(pod, rules);
+    const mode = links.some(({ name }) => name === vethName) ? "underlay" : "overlay";
+    const link = hostLink(host, containerId, { mode, podLink: c.firstNic }, links);
+    if (link === undefined) return;
+    apply(
+      host,
+      own.flatMap((ip): readonly Change[] => [
+        { kind: "dropRoute", route: { dst: hostPrefix(ip), dev: link.name, table: settings.hostRuleTable } },
+        { kind: "dropNeighbour", dev: link.index, ip },
+      ]),
+    );
+  }
+}
+
+function previousOf({ config: { prevResult } }: CoordinatorConfig): CniResult {
+  if (prevResult !== undefined) return prevResult;
+  throw new CniError(cniCodes.invalidConfig, "Required prevResult missing");
+}

@@ -1,0 +1,94 @@
+import { type Family, ipFromValue, type Prefix, sameIp, samePrefix } from "#ip";
+import { mainTable } from "#linux";
+import { hostPrefix } from "./config.ts";
+import type { Change } from "./operations.ts";
+import type { Role } from "./role.ts";
+import { type RouteState, type Side, usableAddresses } from "./state.ts";
+
+const replyTable = 100;
+
+export interface PodRoutesOptions {
+  readonly ifName: string;
+  readonly role: Role;
+  readonly family: Family;
+  /** The interface that shall have the default route; undefined, or not there yet: the one that has it. */
+  readonly wantedNic: string | undefined;
+}
+
+/**
+ * Gives each interface of a Pod with several a table of its own, so that answers leave by the interface whose address
+ * they bear. One interface keeps its default route in the main table: the wanted one. Of the other (the current one, or
+ * the holder if the current one is to have it) the default moves to the current one's table and what else it has is
+ * copied there; a rule by source address leads to it. Nothing where no other interface has a default route. Pure.
+ */
+export function planPodRoutes(pod: Side, { ifName, role, family, wantedNic }: PodRoutesOptions): readonly Change[] {
+  const main = pod.routes.filter((route) => route.table === mainTable && route.dst.ip.family === family);
+  const others = pod.links.filter(({ name }) => name !== "lo" && name !== ifName);
+  const found = others
+    .toSorted((a, b) => a.index - b.index)
+    .find(({ name }) => main.some((route) => route.dev === name && isDefault(route)))?.name;
+  if (found === undefined) return [];
+  const want = pod.links.some(({ name }) => name === wantedNic) ? wantedNic : found;
+  const moved = want === found ? ifName : found;
+  const ruled = want === ifName ? found : ifName;
+  const isOverlayFirst = role.mode === "overlay" && role.first && want !== ifName;
+  return [
+    ...moveRoutes(pod, main, moved, role.table),
+    ...(isOverlayFirst
+      ? missingRoutes(
+          pod,
+          main.filter((route) => route.dev === found && isDefault(route)),
+          replyTable,
+        )
+      : []),
+    ...missingRules(pod, ruled, family, role.table),
+    ...(isOverlayFirst ? missingRules(pod, found, family, replyTable) : []),
+  ];
+}
+
+/** Of a multipath route only the next hop by that interface moves. */
+function moveRoutes(pod: Side, main: readonly RouteState[], dev: string, table: number): readonly Change[] {
+  const own = main.filter((route) => route.dev === dev && !samePrefix(route.dst, linkLocalNet));
+  return [
+    ...missingRoutes(pod, own, table),
+    ...own.filter(isDefault).map(({ dst, gw }): Change => {
+      return { kind: "dropRoute", route: { dst, dev, table: mainTable, ...(gw === undefined ? {} : { gw }) } };
+    }),
+  ];
+}
+
+/** Routes without a gateway first: the others' gateways are found by them. */
+function missingRoutes(pod: Side, routes: readonly RouteState[], table: number): readonly Change[] {
+  return routes
+    .filter((route) => !pod.routes.some((one) => one.table === table && sameWay(one, route)))
+    .toSorted((a, b) => Number(a.gw !== undefined) - Number(b.gw !== undefined))
+    .map(({ dst, dev, gw, src }): Change => {
+      return {
+        kind: "route",
+        route: { dst, dev, table, ...(gw === undefined ? {} : { gw }), ...(src === undefined ? {} : { src }) },
+      };
+    });
+}
+
+/** Without a preference: the kernel puts each before the lowest that is there. */
+function missingRules(pod: Side, dev: string, family: Family, table: number): readonly Change[] {
+  return usableAddresses(pod, dev)
+    .filter((ip) => ip.family === family)
+    .map(hostPrefix)
+    .filter((from) => {
+      return !pod.rules.some((rule) => rule.table === table && rule.from !== undefined && samePrefix(rule.from, from));
+    })
+    .map((from): Change => ({ kind: "rule", rule: { family, from, table } }));
+}
+
+function sameWay(a: RouteState, b: RouteState): boolean {
+  const sameGw = a.gw === undefined || b.gw === undefined ? a.gw === b.gw : sameIp(a.gw, b.gw);
+  return a.dev === b.dev && samePrefix(a.dst, b.dst) && sameGw;
+}
+
+function isDefault({ dst }: RouteState): boolean {
+  return dst.bits === 0;
+}
+
+/** fe80::/64, which every interface with IPv6 has. */
+const linkLocalNet: Prefix = { ip: ipFromValue(6, 0xfe80n << 112n), bits: 64 };

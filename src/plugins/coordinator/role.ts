@@ -1,0 +1,78 @@
+import { CniError, cniCodes } from "#cni";
+import { sameIp } from "#ip";
+import type { Settings } from "./config.ts";
+import { type Side, usableAddresses } from "./state.ts";
+
+/** The Pod's end of the pair that the coordinator makes for underlay Pods. */
+export const vethName = "veth0";
+/** The table of the first NIC; later ones follow. */
+const firstTable = 101;
+
+/** What an interface is to its Pod. */
+export interface Role {
+  readonly mode: "underlay" | "overlay";
+  /** It is the first one that is coordinated: what serves the whole Pod is made with it. */
+  readonly first: boolean;
+  /** Its own routing table in the Pod. */
+  readonly table: number;
+  /** The Pod's interface that leads to the node. */
+  readonly podLink: string;
+}
+
+const iffUp = 0x1;
+const iffBroadcast = 0x2;
+const iffMulticast = 0x1000;
+
+/**
+ * Tells the role of `ifName`. Tables are numbered by how many interfaces the Pod has when one is added: in underlay Pods
+ * with `veth0`, so that the first NIC and the second share 101. An interface whose addresses already have a rule keeps
+ * the table of that rule, since later interfaces change the count.
+ *
+ * @throws CniError 999 where the mode does not fit the interfaces that are there
+ */
+export function resolveRole(pod: Side, ifName: string, { mode, firstNic }: Settings): Role {
+  const hasVeth = pod.links.some(({ name }) => name === vethName);
+  const isFirstNic = ifName === firstNic;
+  const underlay = mode === "underlay" || (mode === "auto" && (isFirstNic || hasVeth));
+  const count = countLinks(pod, ifName);
+  const kept = keptTable(pod, ifName);
+  if (underlay) {
+    if (!isFirstNic && !hasVeth) {
+      throw unfit(
+        "auxiliary interface was not created by previous interface, enable coordinator on that",
+        ifName,
+        mode,
+      );
+    }
+    return {
+      mode: "underlay",
+      first: isFirstNic,
+      table: isFirstNic ? firstTable : (kept ?? count + 98),
+      podLink: vethName,
+    };
+  }
+  if (isFirstNic) throw unfit("coordinator must not run on the first interface in overlay mode", ifName, mode);
+  if (hasVeth) throw unfit("previous interface works in underlay mode", ifName, mode);
+  // The first has two interfaces, and with them table 101.
+  const table = kept ?? count + 99;
+  return { mode: "overlay", first: table === firstTable, table, podLink: firstNic };
+}
+
+/** Neither loopback nor tunnels, which carry no broadcasts; the current one is about to be up. */
+function countLinks({ links }: Side, ifName: string): number {
+  const needed = iffBroadcast | iffMulticast;
+  return links.filter(({ name, flags }) => (flags & needed) === needed && (name === ifName || (flags & iffUp) !== 0))
+    .length;
+}
+
+function keptTable(pod: Side, ifName: string): number | undefined {
+  const own = usableAddresses(pod, ifName);
+  return pod.rules.find(
+    ({ from, table }) =>
+      table >= firstTable && table < 254 && from !== undefined && own.some((ip) => sameIp(ip, from.ip)),
+  )?.table;
+}
+
+function unfit(message: string, ifName: string, mode: string): CniError {
+  return new CniError(cniCodes.failed, message, { details: { interface: ifName, mode } });
+}
