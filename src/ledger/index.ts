@@ -10,4 +10,4 @@ export { type Claim, claimKey, claimOf, type Holder, isMine, labelValue } from "
 export { Intents } from "./intents.ts";
 export { type Claimed, type ClaimRequest, Ledger, type LedgerOptions } from "./ledger.ts";
 export type { ReleaseReason } from "./releases.ts";
-export { type PoolUse, poolStatus, poolUsage, poolUse } from "./views.ts";
+export { type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";

@@ -1,0 +1,123 @@
+import { isDeepStrictEqual } from "node:util";
+import {
+  apiGroup,
+  type NetworkAttachmentDefinition,
+  networkAttachmentDefinitions,
+  networkNameOf,
+  renderNetwork,
+  type SpiderMultusConfig,
+  spiderMultusConfigs,
+} from "#api";
+import { formatError, type Signal, SpiderError } from "#base";
+import {
+  apiVersionOf,
+  type ControllerOptions,
+  type Draft,
+  fromStore,
+  keyOf,
+  type OwnerReference,
+  type Store,
+} from "#kube";
+import type { Deps } from "../deps.ts";
+
+/** An object that is on its way out is looked at again then, should its end not be told. */
+const terminatingMs = 5_000;
+
+export interface MultusConfigStores {
+  readonly configs: Store<SpiderMultusConfig>;
+  readonly networks: Store<NetworkAttachmentDefinition>;
+}
+
+/** The key of the NetworkAttachmentDefinition that an object is rendered into. */
+export function networkKeyOf(config: SpiderMultusConfig): string {
+  const { namespace, name } = config.metadata;
+  return keyOf({ namespace, name: networkNameOf(config) ?? name });
+}
+
+/**
+ * Renders each SpiderMultusConfig into its NetworkAttachmentDefinition and repairs that when somebody edits or deletes it.
+ * One without an owner is taken over (the empty default network, for instance), one of another SpiderMultusConfig is not.
+ * There is nothing to do at deletion: the network has an owner reference.
+ */
+export function multusConfigController(deps: Deps, { configs, networks }: MultusConfigStores): ControllerOptions {
+  const { clock, log } = deps;
+  const concerned = ({ metadata }: NetworkAttachmentDefinition) => {
+    const key = keyOf(metadata);
+    return configs.by("network", key).map((config) => keyOf(config.metadata));
+  };
+  return {
+    name: "multus-config",
+    clock,
+    log,
+    sources: [fromStore(configs), fromStore(networks, concerned)],
+    reconcile: async (key, o) => {
+      const config = configs.get(key);
+      if (config === undefined || config.metadata.deletionTimestamp !== undefined) return {};
+      const wanted = tryRender(deps, config);
+      if (wanted === undefined) return {};
+      return apply(deps, config, wanted, networks.get(networkKeyOf(config)), o);
+    },
+  };
+}
+
+async function apply(
+  { client, events, log }: Deps,
+  config: SpiderMultusConfig,
+  wanted: Draft<NetworkAttachmentDefinition>,
+  found: NetworkAttachmentDefinition | undefined,
+  o: Signal,
+): Promise<{ readonly afterMs?: number }> {
+  const { namespace } = config.metadata;
+  const network = networkKeyOf(config);
+  if (found === undefined) {
+    await client.create(networkAttachmentDefinitions, wanted, o);
+    log.info({ namespace, network }, "network created");
+    return {};
+  }
+  const other = foreignOwner(found, config);
+  if (other !== undefined) {
+    const message = `NetworkAttachmentDefinition ${network} already exists and is managed by SpiderMultusConfig ${other}: name another with the annotation multus.spidernet.io/cr-name, or delete that one`;
+    events.record(subjectOf(config), { type: "Warning", reason: "NetworkTaken", message });
+    return {};
+  }
+  if (found.metadata.deletionTimestamp !== undefined) return { afterMs: terminatingMs };
+  const { annotations = {}, ownerReferences = [] } = wanted.metadata;
+  const same =
+    isDeepStrictEqual(found.metadata.annotations ?? {}, annotations) &&
+    isDeepStrictEqual(found.spec ?? {}, wanted.spec ?? {}) &&
+    found.metadata.ownerReferences?.some((owner) => isDeepStrictEqual(owner, ownerReferences[0])) === true;
+  if (same) return {};
+  // Labels and everything else that others put there stay.
+  const object = { ...found, metadata: { ...found.metadata, annotations, ownerReferences }, spec: wanted.spec ?? {} };
+  await client.update(networkAttachmentDefinitions, object, o);
+  log.info({ namespace, network }, "network brought in line with its SpiderMultusConfig");
+  return {};
+}
+
+/** The name of another SpiderMultusConfig that has the network. One of our name with another UID is a former self. */
+function foreignOwner({ metadata }: NetworkAttachmentDefinition, config: SpiderMultusConfig): string | undefined {
+  const isForeign = ({ kind, apiVersion, name }: OwnerReference) =>
+    kind === spiderMultusConfigs.kind && apiVersion.startsWith(`${apiGroup}/`) && name !== config.metadata.name;
+  return metadata.ownerReferences?.find(isForeign)?.name;
+}
+
+function tryRender({ events }: Deps, config: SpiderMultusConfig): Draft<NetworkAttachmentDefinition> | undefined {
+  try {
+    return renderNetwork(config);
+  } catch (error) {
+    if (!(error instanceof SpiderError)) throw error;
+    const message = formatError(error);
+    events.record(subjectOf(config), { type: "Warning", reason: "InvalidMultusConfig", message });
+    return undefined;
+  }
+}
+
+function subjectOf({ metadata: { namespace, name, uid } }: SpiderMultusConfig) {
+  return {
+    apiVersion: apiVersionOf(spiderMultusConfigs),
+    kind: spiderMultusConfigs.kind,
+    ...(namespace !== undefined && { namespace }),
+    name,
+    uid,
+  };
+}

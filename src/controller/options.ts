@@ -1,0 +1,92 @@
+import { parseArgs } from "node:util";
+import { type LogLevel, logLevels, SpiderError } from "#base";
+
+export interface ControllerProgramOptions {
+  readonly podName: string;
+  /** The install namespace: the Lease and the default network live in it. */
+  readonly namespace: string;
+  readonly logLevel: LogLevel;
+  readonly kubeconfig: string | undefined;
+  /** 0: any free one. */
+  readonly healthPort: number;
+  readonly webhookPort: number;
+  /** Undefined: admission is served over plain HTTP. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
+  readonly clusterNetwork: string;
+  /** The SpiderCoordinator that is created where it is absent. */
+  readonly coordinatorName: string;
+}
+
+const help = `spiderpool-controller: keeps the cluster's views, networks and settings; one replica leads.
+
+Usage: spiderpool-controller daemon [flags]
+
+  --kubeconfig FILE         instead of the Pod's service account; also $KUBECONFIG
+  --health-port PORT        /runtime/startup, /runtime/readiness, /runtime/liveness   (5720; also $SPIDERPOOL_HEALTH_PORT)
+  --webhook-port PORT       admission and /webhook-health-check                       (5722; also $SPIDERPOOL_WEBHOOK_PORT)
+  --tls-server-cert FILE    certificate of the webhook port, PEM; read again when it changes
+  --tls-server-key FILE     its key; without the two the port speaks plain HTTP
+  --help
+
+Environment: SPIDERPOOL_POD_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
+MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; created empty where it is absent),
+SPIDERPOOL_COORDINATOR_DEAFULT_NAME (default; spelled so by the chart).
+`;
+
+/** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
+export function readOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): ControllerProgramOptions | { readonly print: string } {
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      kubeconfig: text,
+      "health-port": text,
+      "webhook-port": text,
+      "tls-server-cert": text,
+      "tls-server-key": text,
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return { print: help };
+  const variable = (name: string) => (env[name] ?? "").trim();
+  const wrong: string[] = [];
+  const needed = (name: string) => {
+    const value = variable(name);
+    if (value === "") wrong.push(`${name} is not set`);
+    return value;
+  };
+  const port = (flag: string | undefined, name: string, otherwise: number) => {
+    const value = flag ?? variable(name);
+    const number = value === "" ? otherwise : Number(value);
+    if (Number.isInteger(number) && number >= 0 && number < 65_536) return number;
+    wrong.push(`${name} or its flag is ${JSON.stringify(value)}, a port is needed`);
+    return otherwise;
+  };
+  const level = variable("SPIDERPOOL_LOG_LEVEL") || "info";
+  const logLevel = logLevels.find((one) => one === level);
+  if (logLevel === undefined) {
+    wrong.push(`SPIDERPOOL_LOG_LEVEL is ${JSON.stringify(level)}, allowed are ${logLevels.join(", ")}`);
+  }
+  const { "tls-server-cert": certFile, "tls-server-key": keyFile } = values;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    wrong.push("--tls-server-cert and --tls-server-key need each other");
+  }
+  const options = {
+    podName: needed("SPIDERPOOL_POD_NAME"),
+    namespace: needed("SPIDERPOOL_POD_NAMESPACE"),
+    logLevel: logLevel ?? "info",
+    kubeconfig: values.kubeconfig ?? env["KUBECONFIG"],
+    healthPort: port(values["health-port"], "SPIDERPOOL_HEALTH_PORT", 5720),
+    webhookPort: port(values["webhook-port"], "SPIDERPOOL_WEBHOOK_PORT", 5722),
+    tls: certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : undefined,
+    clusterNetwork: variable("MULTUS_CLUSTER_NETWORK"),
+    coordinatorName: variable("SPIDERPOOL_COORDINATOR_DEAFULT_NAME") || "default",
+  };
+  if (wrong.length > 0) throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
+  return options;
+}

@@ -1,0 +1,110 @@
+import { isDeepStrictEqual } from "node:util";
+import { type SpiderPoolUsage, type SpiderPoolUsageSpec, spiderPoolUsages } from "#api";
+import type { Signal } from "#base";
+import { type ControllerOptions, fromStore, hasReason, type Store } from "#kube";
+import { poolUsage } from "#ledger";
+import type { Deps } from "../deps.ts";
+import type { PoolMembers, PoolUses } from "./uses.ts";
+
+/** Publications of one pool are so far apart while many of its free addresses go, … */
+const hurriedMs = 25;
+/** … and so far otherwise, while anything changes. */
+const calmMs = 1_000;
+
+interface Published {
+  readonly object: SpiderPoolUsage;
+  readonly atMs: number;
+  /** Of the pool's members at that time. */
+  readonly allocations: number;
+}
+
+export interface UsageOptions {
+  readonly uses: PoolUses;
+  readonly usages: Store<SpiderPoolUsage>;
+  /** The leader's term. */
+  readonly epoch: number;
+}
+
+/**
+ * Publishes which addresses of each pool are taken, for the agents' guesses: the sooner, the larger the part of the free
+ * addresses that went since. The object has the pool's name and goes with it.
+ */
+export function poolUsageController(deps: Deps, options: UsageOptions): ControllerOptions {
+  const publisher = new Publisher(deps, options);
+  options.usages.changed((name, now) => now === undefined && publisher.forget(name));
+  return {
+    name: "pool-usage",
+    clock: deps.clock,
+    log: deps.log,
+    workers: 4,
+    sources: [options.uses.source(), fromStore(options.usages)],
+    reconcile: async (name, o) => {
+      const members = options.uses.get(name);
+      if (members !== undefined) return publisher.publish(name, members, o);
+      await publisher.remove(name, o);
+      return {};
+    },
+  };
+}
+
+class Publisher {
+  readonly #deps: Deps;
+  readonly #options: UsageOptions;
+  /** What we wrote: the store may not have seen it yet. */
+  readonly #published = new Map<string, Published>();
+
+  constructor(deps: Deps, options: UsageOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  forget(name: string): void {
+    this.#published.delete(name);
+  }
+
+  async publish(name: string, members: PoolMembers, o: Signal): Promise<{ readonly afterMs?: number }> {
+    const { clock } = this.#deps;
+    const { epoch, usages } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const last = this.#published.get(name);
+    const waitMs = last === undefined ? 0 : last.atMs + gapMs(last, members) - nowMs;
+    if (waitMs > 0) return { afterMs: waitMs };
+    const { allocations } = members;
+    const cooling = members.cooling(nowMs);
+    const spec = poolUsage(members.view, members, { cooling: cooling.set, epoch, now: clock.wall() });
+    if (last === undefined || !isSame(last.object.spec, spec)) {
+      const object = await this.#write(name, last?.object ?? usages.get(name), spec, o);
+      this.#published.set(name, { object, atMs: nowMs, allocations });
+    }
+    return cooling.nextMs === undefined ? {} : { afterMs: cooling.nextMs - nowMs };
+  }
+
+  async remove(name: string, o: Signal): Promise<void> {
+    this.forget(name);
+    const usage = this.#options.usages.get(name);
+    if (usage === undefined) return;
+    await this.#deps.client.delete(spiderPoolUsages, { name }, { ...o, preconditions: { uid: usage.metadata.uid } });
+  }
+
+  async #write(name: string, before: SpiderPoolUsage | undefined, spec: SpiderPoolUsageSpec, o: Signal) {
+    const { client } = this.#deps;
+    try {
+      return before === undefined
+        ? await client.create(spiderPoolUsages, { metadata: { name }, spec }, o)
+        : await client.update(spiderPoolUsages, { ...before, spec }, o);
+    } catch (error) {
+      // Somebody else wrote: the next attempt starts from what the store has by then.
+      if (hasReason(error, "Conflict", "NotFound")) this.forget(name);
+      throw error;
+    }
+  }
+}
+
+function gapMs({ object, allocations }: Published, members: PoolMembers): number {
+  const since = members.allocations - allocations;
+  return since >= Math.max(1, object.spec.free / 10) ? hurriedMs : calmMs;
+}
+
+function isSame(a: SpiderPoolUsageSpec, b: SpiderPoolUsageSpec): boolean {
+  return isDeepStrictEqual({ ...a, publishedAt: "" }, { ...b, publishedAt: "" });
+}
