@@ -1,3 +1,5 @@
+import type { Webhooks } from "./api/index.ts";
+
 /** What the launcher and the supervisor say to each other, over the channel that Node opens between parent and child. */
 
 /** A program of the product, as the lab starts it; KUBECONFIG and, on a node, NODE_NAME are added to its environment. */
@@ -20,6 +22,8 @@ export interface LabSpec {
   readonly agent?: ProductProgram;
   /** Runs beside the API server. */
   readonly controller?: ProductProgram;
+  /** Admission webhooks of the product's kinds. */
+  readonly webhooks?: Webhooks;
   /** Gets a file per program. @default a folder inside the lab that vanishes with it */
   readonly logDirectory?: string;
 }

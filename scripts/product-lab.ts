@@ -33,6 +33,11 @@ export async function launchProductLab({ logLevel = "info", ...options }: Produc
     crds: globSync("charts/spiderpool/crds/*.yaml", { cwd: root }).map((file) =>
       readFileSync(join(root, file), "utf8"),
     ),
+    webhooks: {
+      url: "http://127.0.0.1:5722",
+      group: "spiderpool.spidernet.io",
+      kinds: ["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig", "SpiderCoordinator"],
+    },
     objects: [{ resource: "v1/configmaps", object: kubeadmConfig }],
     agent: {
       argv: [

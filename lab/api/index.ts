@@ -1,5 +1,5 @@
 /**
- * The lab's stand-in for the Kubernetes API server: in process, plain HTTP, without TLS, RBAC or admission. It keeps what
+ * The lab's stand-in for the Kubernetes API server: in process, plain HTTP, without TLS and RBAC; admission webhooks are called over plain HTTP. It keeps what
  * the product, the lab's own controllers and kubectl (1.31 and later) can tell apart from a real one: resource versions,
  * conflicts, watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. It runs no scheduler, no
  * controller and no kubelet: those are clients of it. Everything is in memory and gone with the process.
@@ -12,6 +12,7 @@
  *
  * Imports #base and npm packages only; anything under `lab/` may import it, nothing under `src/` does.
  */
+export type { Webhooks } from "./admission.ts";
 export {
   createLabClient,
   isStatus,

@@ -1,4 +1,5 @@
 import type { Clock } from "#base";
+import { type Admitted, admitted, type Webhooks } from "./admission.ts";
 import { json, jsonLines } from "./answer.ts";
 import type { Cascade } from "./cascade.ts";
 import { badRequest, conflict, expired, methodNotAllowed, noSuchPath, notFound } from "./failure.ts";
@@ -33,6 +34,7 @@ export interface RoutesParts {
   readonly cascade: Cascade;
   readonly clock: Clock;
   readonly kubelet?: ((nodeName: string) => KubeletAddress | undefined) | undefined;
+  readonly webhooks?: Webhooks | undefined;
 }
 
 /** What each method does on collections, objects and subresources. Throws ApiFailure. */
@@ -59,7 +61,7 @@ export class Routes {
     return { address, path };
   }
 
-  #onCollection(call: Call): ApiResponse {
+  async #onCollection(call: Call): Promise<ApiResponse> {
     const { resource, query, namespace } = call;
     const { store, clock, writer } = this.#parts;
     switch (call.method) {
@@ -70,11 +72,23 @@ export class Routes {
         return watches ? jsonLines(watch(store, clock, request, call.signal)) : this.#list(request, namespace);
       }
       case "POST":
-        return this.#written(call, 201, writer.create(resource, namespace, asFields(call.body()), optionsOf(query)));
+        return this.#written(
+          call,
+          201,
+          writer.create(
+            resource,
+            namespace,
+            await this.#admit(call, "CREATE", asFields(call.body())),
+            optionsOf(query),
+          ),
+        );
       case "DELETE": {
         const matches = matcherOf(resource, query, namespace);
         const objects = store.list(resource.table).filter(matches);
-        for (const object of objects) this.#delete(call, object);
+        for (const object of objects) {
+          await this.#admit(call, "DELETE", null, object);
+          this.#delete(call, object);
+        }
         return json(200, success(resource));
       }
       default:
@@ -106,7 +120,7 @@ export class Routes {
     return json(200, presentList(resource, page, metadata, form, clock.wall().getTime()));
   }
 
-  #onObject(call: Call): ApiResponse {
+  async #onObject(call: Call): Promise<ApiResponse> {
     const { resource } = call;
     const old = this.#find(call);
     switch (call.method) {
@@ -116,6 +130,7 @@ export class Routes {
       case "PATCH":
         return this.#update(call, old, false);
       case "DELETE": {
+        await this.#admit(call, "DELETE", null, old);
         const left = this.#delete(call, old);
         return left === undefined ? json(200, success(resource, old)) : this.#object(call, 200, left);
       }
@@ -141,10 +156,31 @@ export class Routes {
     throw methodNotAllowed();
   }
 
-  #update(call: Call, old: KubeObject, status: boolean): ApiResponse {
-    const next = this.#changed(call, { ...old, apiVersion: groupVersion(call.resource) });
+  async #update(call: Call, before: KubeObject, status: boolean): Promise<ApiResponse> {
+    const changed = this.#changed(call, { ...before, apiVersion: groupVersion(call.resource) });
+    const next = status ? changed : await this.#admit(call, "UPDATE", changed, before);
+    const old = this.#find(call); // A webhook takes time, and somebody may have written meanwhile.
     const written = this.#parts.writer.update(call.resource, old, next, { ...optionsOf(call.query), status });
     return this.#written(call, 200, written);
+  }
+
+  /** The object as admission leaves it. */
+  #admit(
+    call: Call,
+    operation: Admitted["operation"],
+    object: Readonly<Fields> | null,
+    oldObject: KubeObject | null = null,
+  ) {
+    const { namespace, name, resource, query } = call;
+    const asked = {
+      operation,
+      namespace,
+      name: name ?? textAt(object, "metadata", "name"),
+      object,
+      oldObject,
+      dryRun: isDry(query),
+    };
+    return admitted(this.#parts.webhooks, resource, asked);
   }
 
   /** What a PUT brings, or what a PATCH makes of `current`. */

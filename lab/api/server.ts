@@ -1,5 +1,6 @@
 import { parseAllDocuments } from "yaml";
 import { type Clock, formatError, type Logger, SpiderError, silentLogger, systemClock } from "#base";
+import type { Webhooks } from "./admission.ts";
 import { json, plain } from "./answer.ts";
 import { Cascade } from "./cascade.ts";
 import { countRules } from "./crds.ts";
@@ -21,6 +22,7 @@ export interface LabApiOptions {
   readonly log?: Logger;
   /** Where a node's kubelet listens. @default port 10250 of the Node's InternalIP */
   readonly kubelet?: (nodeName: string) => KubeletAddress | undefined;
+  readonly webhooks?: Webhooks | undefined;
 }
 
 export interface LabApi {
@@ -36,12 +38,12 @@ const firstNamespaces = ["default", "kube-node-lease", "kube-public", "kube-syst
 
 /** Builds a server with the namespaces `default`, `kube-node-lease`, `kube-public`, `kube-system`. Throws SpiderError LAB_BAD_CRD. */
 export function createApiServer(options: LabApiOptions = {}): LabApi {
-  const { clock = systemClock, log = silentLogger, kubelet } = options;
+  const { clock = systemClock, log = silentLogger, kubelet, webhooks } = options;
   const store = new Store();
   const registry = new Registry(store);
   const writer = new Writer(store, clock);
   const cascade = new Cascade(store, registry, writer);
-  const routes = new Routes({ store, writer, cascade, clock, kubelet });
+  const routes = new Routes({ store, writer, cascade, clock, kubelet, webhooks });
   store.listen(crdTable, ({ type, object }) => {
     const rules = type === "ADDED" ? countRules(object) : 0;
     if (rules > 0) log.info({ crd: object.metadata.name, rules }, "validation rules in CEL are not evaluated");

@@ -1,0 +1,116 @@
+import { randomUUID } from "node:crypto";
+import { request as httpRequest } from "node:http";
+import { text } from "node:stream/consumers";
+import { applyPatch, type Operation } from "rfc6902";
+import { formatError } from "#base";
+import { ApiFailure } from "./failure.ts";
+import { copyOf, type Resource } from "./resource.ts";
+import { at, type Fields, fieldsAt, listAt, numberAt, textAt } from "./types.ts";
+
+/** The admission webhooks of one group, at plain HTTP paths like `/mutate-example-io-v1-widget`. */
+export interface Webhooks {
+  /** Where they are served. */
+  readonly url: string;
+  readonly group: string;
+  /** The kinds that have them. */
+  readonly kinds: readonly string[];
+}
+
+export interface Admitted {
+  readonly operation: "CREATE" | "UPDATE" | "DELETE";
+  readonly namespace: string | undefined;
+  readonly name: string | undefined;
+  readonly object: Readonly<Fields> | null;
+  readonly oldObject: Readonly<Fields> | null;
+  readonly dryRun: boolean;
+}
+
+const timeoutMs = 10_000;
+
+/** What the webhooks make of an object. Throws the refusal of the one that refuses, or 500 where one cannot be called. */
+export async function admitted(
+  webhooks: Webhooks | undefined,
+  resource: Resource,
+  asked: Admitted,
+): Promise<Readonly<Fields>> {
+  const object = asked.object ?? {};
+  if (webhooks === undefined || webhooks.group !== resource.group || !webhooks.kinds.includes(resource.kind))
+    return object;
+  const name = `${resource.kind.toLowerCase()}.${resource.group}`;
+  const path = [resource.group.replaceAll(".", "-"), resource.version, resource.kind.toLowerCase()].join("-");
+  const changed =
+    asked.operation === "DELETE"
+      ? object
+      : mutated(object, await review(webhooks, `mutate-${path}`, name, resource, asked));
+  await review(
+    webhooks,
+    `validate-${path}`,
+    name,
+    resource,
+    asked.object === null ? asked : { ...asked, object: changed },
+  );
+  return changed;
+}
+
+async function review(
+  webhooks: Webhooks,
+  path: string,
+  webhook: string,
+  resource: Resource,
+  asked: Admitted,
+): Promise<Readonly<Fields>> {
+  const { group, version, kind, plural } = resource;
+  const request = {
+    uid: randomUUID(),
+    kind: { group, version, kind },
+    resource: { group, version, resource: plural },
+    ...asked,
+  };
+  const body = JSON.stringify({ apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request });
+  let answer: unknown;
+  try {
+    answer = JSON.parse(await post(`${webhooks.url}/${path}`, body));
+  } catch (error) {
+    const why = `failed calling webhook "${webhook}": failed to call webhook: Post "${webhooks.url}/${path}": ${formatError(error)}`;
+    throw new ApiFailure(500, "InternalError", `Internal error occurred: ${why}`);
+  }
+  const response = fieldsAt(answer, "response");
+  if (response["allowed"] === true) return response;
+  const status = fieldsAt(response, "status");
+  const message = `admission webhook "${webhook}" denied the request: ${textAt(status, "message") || "no reason given"}`;
+  const details = at(status, "details");
+  throw new ApiFailure(
+    numberAt(status, "code") || 403,
+    textAt(status, "reason") || "Forbidden",
+    message,
+    typeof details === "object" && details !== null ? details : undefined,
+  );
+}
+
+function mutated(object: Readonly<Fields>, response: Readonly<Fields>): Readonly<Fields> {
+  const patch = textAt(response, "patch");
+  if (patch === "") return object;
+  const operations: unknown = JSON.parse(Buffer.from(patch, "base64").toString());
+  const changed = copyOf(object);
+  applyPatch(changed, listAt({ operations }, "operations") as Operation[]);
+  return changed;
+}
+
+function post(url: string, body: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const call = httpRequest(url, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      timeout: timeoutMs,
+    });
+    call.on("error", reject);
+    call.on("timeout", () => call.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
+    call.on("response", (response) => {
+      text(response).then((answer) => {
+        if (response.statusCode === 200) resolve(answer);
+        else reject(new Error(`status ${response.statusCode}: ${answer.slice(0, 200)}`));
+      }, reject);
+    });
+    call.end(body);
+  });
+}
