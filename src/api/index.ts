@@ -5,6 +5,10 @@
  * It will not read or write objects, and holds no schema at run time: TypeBox schemas (`<kind>/schema.ts`) become the CRDs of
  * the chart and, in the compiler only, the types here. Imports #ip, #base and types of #kube; every module after it may import it.
  */
+export { annotations } from "./annotations.ts";
+export { type DecodedSettings, decodeSettings, type Settings } from "./config.ts";
+export { coordinatorDefaults, defaultCoordinator } from "./coordinator/defaults.ts";
+export { coordinatorRules, validateCoordinator } from "./coordinator/rules.ts";
 export {
   type CoordinatorOverrides,
   type SpiderCoordinator,
@@ -18,6 +22,7 @@ export {
   type SpiderEndpointStatus,
   spiderEndpoints,
 } from "./endpoint/types.ts";
+export { bothFamilies, type Families } from "./families.ts";
 export { apiGroup, apiVersion, finalizer } from "./group.ts";
 export {
   type ClaimPurpose,
@@ -25,6 +30,8 @@ export {
   type SpiderIPAddressSpec,
   spiderIPAddresses,
 } from "./ipaddress/types.ts";
+export { defaultPool, linkToSubnet } from "./ippool/defaults.ts";
+export { isAutoPool, type PoolContext, poolRules, removedAddresses, validatePool } from "./ippool/rules.ts";
 export {
   type AllocatedIPs,
   type SpiderIPPool,
@@ -32,6 +39,16 @@ export {
   type SpiderIPPoolStatus,
   spiderIPPools,
 } from "./ippool/types.ts";
+export { applicationKeys, labels } from "./labels.ts";
+export { defaultMultusConfig } from "./multusconfig/defaults.ts";
+export { renderNetwork } from "./multusconfig/render.ts";
+export {
+  type MultusConfigContext,
+  multusConfigRules,
+  validateMultusConfig,
+  warnOfMultusConfig,
+} from "./multusconfig/rules.ts";
+export { networkNameOf } from "./multusconfig/typed.ts";
 export {
   type CniType,
   type SpiderMultusConfig,
@@ -40,8 +57,18 @@ export {
 } from "./multusconfig/types.ts";
 export { type NetworkAttachmentDefinition, networkAttachmentDefinitions } from "./network/types.ts";
 export { type SpiderPoolUsage, type SpiderPoolUsageSpec, spiderPoolUsages } from "./poolusage/types.ts";
+export { defaultReservedIp } from "./reservedip/defaults.ts";
+export { reservedIpRules, validateReservedIp } from "./reservedip/rules.ts";
 export { type SpiderReservedIP, type SpiderReservedIPSpec, spiderReservedIPs } from "./reservedip/types.ts";
+export { effectiveSet, familyOf } from "./rules/addresses.ts";
+export { trySetOf } from "./rules/elements.ts";
+export type { Rule } from "./rules/rule.ts";
+export { causeReasons, formatReason, formatViolation, type Violation } from "./rules/violation.ts";
 export type { LabelSelector } from "./schema/fields.ts";
+export type { Submitted } from "./submitted.ts";
+export { parseControlledIPPools } from "./subnet/controlled.ts";
+export { defaultSubnet } from "./subnet/defaults.ts";
+export { type SubnetContext, subnetRules, validateSubnet } from "./subnet/rules.ts";
 export {
   type ControlledIPPools,
   type SpiderSubnet,

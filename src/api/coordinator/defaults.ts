@@ -15,7 +15,7 @@ export const coordinatorDefaults = {
 } as const;
 
 /** The coordinator with what is filled in at every create and update: finalizer, defaults, single addresses as CIDRs. */
-export function defaultCoordinator<C extends Submitted<SpiderCoordinator>>(coordinator: C): C {
+export function defaultCoordinator(coordinator: Submitted<SpiderCoordinator>): Submitted<SpiderCoordinator> {
   if (isTerminating(coordinator)) return coordinator;
   const { hijackCIDR, policyRoutes } = coordinator.spec;
   return {

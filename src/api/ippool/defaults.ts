@@ -12,7 +12,10 @@ import type { SpiderIPPool } from "./types.ts";
  * The pool with what is filled in at every create and update: finalizer, family, CIDR label, lists in normal form and, where
  * `subnets` are given and one has its CIDR, the link to that. What is wrong stays, for validation to say so.
  */
-export function defaultPool<P extends Submitted<SpiderIPPool>>(pool: P, subnets: readonly SpiderSubnet[] = []): P {
+export function defaultPool(
+  pool: Submitted<SpiderIPPool>,
+  subnets: readonly SpiderSubnet[] = [],
+): Submitted<SpiderIPPool> {
   if (isTerminating(pool)) return pool;
   const family = pool.spec.ipVersion ?? familyOf(pool.spec.subnet);
   const metadata = withFinalizer(pool.metadata);

@@ -4,7 +4,7 @@ import type { Submitted } from "../submitted.ts";
 import type { SpiderReservedIP } from "./types.ts";
 
 /** The object with what is filled in at every create and update: the family of its first element, the list in normal form. */
-export function defaultReservedIp<R extends Submitted<SpiderReservedIP>>(reserved: R): R {
+export function defaultReservedIp(reserved: Submitted<SpiderReservedIP>): Submitted<SpiderReservedIP> {
   if (isTerminating(reserved)) return reserved;
   const { spec } = reserved;
   const family = spec.ipVersion ?? tryParseRange(spec.ips?.[0] ?? "")?.first.family;

@@ -113,7 +113,8 @@ export const addressRules: readonly Rule<AddressCase>[] = [
     cel: {
       at: "subnet",
       rule: "!isCIDR(self) || string(cidr(self).masked()) == self",
-      messageExpression: "'unformatted subnet ' + self + ', please change it to ' + string(cidr(self).masked())",
+      // The text of a CIDR has no bound that the API server's cost estimate knows: the message cannot name the right one.
+      messageExpression: "'unformatted subnet ' + self + ', its host bits must be zero and its text canonical'",
     },
   },
   {

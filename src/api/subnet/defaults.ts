@@ -6,7 +6,7 @@ import type { Submitted } from "../submitted.ts";
 import type { SpiderSubnet } from "./types.ts";
 
 /** The subnet with what is filled in at every create and update: finalizer, family, CIDR label, lists in normal form. */
-export function defaultSubnet<S extends Submitted<SpiderSubnet>>(subnet: S): S {
+export function defaultSubnet(subnet: Submitted<SpiderSubnet>): Submitted<SpiderSubnet> {
   if (isTerminating(subnet)) return subnet;
   const { spec } = subnet;
   const family = spec.ipVersion ?? familyOf(spec.subnet);
