@@ -107,14 +107,21 @@ export function decodeSettings(yaml: string): DecodedSettings {
 }
 
 function readYaml(yaml: string): unknown {
+  const value = parseYaml(yaml) ?? {};
+  // valibot takes an array for an object without entries.
+  if (Array.isArray(value)) throw invalid("it is a list, not keys with values");
+  return value;
+}
+
+function parseYaml(yaml: string): unknown {
   try {
-    return parse(yaml) ?? {};
+    return parse(yaml);
   } catch (cause) {
     throw invalid(cause instanceof Error ? cause.message : String(cause), {}, cause);
   }
 }
 
-function invalid(reason: string, details: Readonly<Record<string, unknown>>, cause?: unknown): SpiderError {
+function invalid(reason: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown): SpiderError {
   return new SpiderError("CONFIG_INVALID", "conf.yml cannot be used", { details: { reason, ...details }, cause });
 }
 

@@ -41,7 +41,7 @@ export {
 } from "./ippool/types.ts";
 export { applicationKeys, labels } from "./labels.ts";
 export { defaultMultusConfig } from "./multusconfig/defaults.ts";
-export { renderNetwork } from "./multusconfig/render.ts";
+export { type RenderedNetwork, renderNetwork } from "./multusconfig/render.ts";
 export {
   type MultusConfigContext,
   multusConfigRules,

@@ -7,6 +7,9 @@ import type { NetworkAttachmentDefinition } from "../network/types.ts";
 import { type MasterNetwork, masterNetwork, networkNameOf } from "./typed.ts";
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
+/** Ready to be created; the name is known. */
+export type RenderedNetwork = Draft<NetworkAttachmentDefinition> & { readonly metadata: { readonly name: string } };
+
 type Plugin = Readonly<Record<string, unknown>>;
 
 /** kubectl's own note on the SpiderMultusConfig: copied, it would make `kubectl apply` misjudge the network. */
@@ -18,7 +21,7 @@ const defaultCniVersion = "0.3.1";
  * that a difference means that somebody changed one of the two. Throws SpiderError `MULTUS_CONFIG_INVALID` where the object
  * that `cniType` names is missing, or text that must be JSON is not.
  */
-export function renderNetwork(config: SpiderMultusConfig): Draft<NetworkAttachmentDefinition> {
+export function renderNetwork(config: SpiderMultusConfig): RenderedNetwork {
   const { name, namespace, uid } = config.metadata;
   const text = renderConfig(config);
   const owner = { apiVersion: `${apiGroup}/${apiVersion}`, kind: "SpiderMultusConfig", name, uid };

@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { annotations } from "../annotations.ts";
+import { formatViolation } from "../rules/violation.ts";
+import { meta, multusConfig } from "../testing/objects.ts";
+import { defaultMultusConfig } from "./defaults.ts";
+import { type MultusConfigContext, multusConfigRules, validateMultusConfig, warnOfMultusConfig } from "./rules.ts";
+import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
+
+const ovs = { cniType: "ovs", ovs: { bridge: "br1" } } as const satisfies SpiderMultusConfigSpec;
+const noted = (key: string, value: string, spec: SpiderMultusConfigSpec = ovs) =>
+  multusConfig(spec, { annotations: { [key]: value } });
+
+/** For each rule an object that breaks it, and everything that is then said. */
+const broken: Readonly<Record<string, readonly [SpiderMultusConfig, MultusConfigContext, ...string[]]>> = {
+  "network-name-immutable": [
+    noted(annotations.networkName, "b"),
+    { old: multusConfig(ovs) },
+    "metadata.annotations[multus.spidernet.io/cr-name]: Forbidden: is not changeable",
+  ],
+  "network-name-valid": [
+    noted(annotations.networkName, "A"),
+    {},
+    'metadata.annotations[multus.spidernet.io/cr-name]: Invalid value: "A": must be a lowercase RFC 1123 subdomain',
+  ],
+  "network-not-taken": [
+    multusConfig(ovs),
+    {
+      network: {
+        metadata: meta("ovs-conf", {
+          namespace: "kube-system",
+          ownerReferences: [{ apiVersion: "v", kind: "SpiderMultusConfig", name: "other", uid: "u" }],
+        }),
+      },
+    },
+    'metadata.name: Invalid value: "ovs-conf": NetworkAttachmentDefinition kube-system/ovs-conf already exists and is managed by SpiderMultusConfig other',
+  ],
+  "cni-version": [
+    noted(annotations.cniVersion, "2.0.0"),
+    {},
+    'metadata.annotations[multus.spidernet.io/cni-version]: Unsupported value: "2.0.0": supported values: "0.3.0", "0.3.1", "0.4.0", "1.0.0"',
+  ],
+  "type-described": [
+    multusConfig({ cniType: "macvlan", ovs: { bridge: "br1" } }),
+    {},
+    "spec.macvlan: Required value: cniType is macvlan",
+    "spec.cniType: Forbidden: spec.ovs is set, but cniType is macvlan",
+  ],
+  "vlan-range": [
+    multusConfig({ cniType: "ovs", ovs: { bridge: "br1", vlan: 4095 } }),
+    {},
+    "spec.ovs.vlan: Invalid value: 4095: must be between 0 and 4094, inclusive",
+  ],
+  "mtu-range": [
+    multusConfig({ cniType: "macvlan", macvlan: { master: ["a"], mtu: -1 } }),
+    {},
+    "spec.macvlan.mtu: Invalid value: -1: must be greater than or equal to 0",
+  ],
+  masters: [
+    multusConfig({ cniType: "macvlan", macvlan: { master: ["a", "b"] } }),
+    {},
+    "spec.macvlan.bond.name: Required value: two or more masters are joined in a bond",
+  ],
+  "vlan-mode": [
+    multusConfig({ cniType: "vlan", vlan: { master: ["a"], vlanMode: "auto", vlanID: 1 } }),
+    {},
+    "spec.vlan.vlanID: Forbidden: vlanMode is auto",
+  ],
+  "sriov-rates": [
+    multusConfig({ cniType: "sriov", sriov: { resourceName: "a/b", minTxRateMbps: 5 } }),
+    {},
+    "spec.sriov.minTxRateMbps: Invalid value: 5: must not be above maxTxRateMbps 0",
+  ],
+  "resource-name": [
+    multusConfig({ cniType: "ib-sriov", ibsriov: {} }),
+    {},
+    "spec.ibsriov.resourceName: Required value: name a resource",
+  ],
+  "ovs-bridge": [
+    multusConfig({ cniType: "ovs", ovs: { bridge: "" } }),
+    {},
+    "spec.ovs.bridge: Required value: name a bridge",
+  ],
+  "ovs-trunk": [
+    multusConfig({
+      cniType: "ovs",
+      ovs: { bridge: "br1", trunk: [{ maxID: 5 }, { minID: 5, maxID: 4 }, { id: 4095 }] },
+    }),
+    {},
+    "spec.ovs.trunk[0].minID: Required value: maxID is set",
+    "spec.ovs.trunk[1].maxID: Invalid value: 4: must not be below minID 5",
+    "spec.ovs.trunk[2].id: Invalid value: 4095: must be between 0 and 4094, inclusive",
+  ],
+  "match-master-subnet": [
+    multusConfig({ cniType: "ipvlan", ipvlan: { master: ["a"], ippools: { matchMasterSubnet: true } } }),
+    {},
+    "spec.ipvlan.ippools.matchMasterSubnet: Forbidden: only sriov networks can match the subnet of their master",
+  ],
+  "resource-injection": [
+    noted(annotations.rdmaResourceInject, "x", { cniType: "macvlan", macvlan: { master: ["a"] } }),
+    {},
+    "metadata.annotations[cni.spidernet.io/rdma-resource-inject]: Required value: the network must name a resource",
+    "metadata.annotations[cni.spidernet.io/rdma-resource-inject]: Required value: the network must name at least one IPv4 or IPv6 pool in ippools",
+  ],
+  "custom-json": [
+    multusConfig({ cniType: "custom", customCNI: "{" }),
+    {},
+    'spec.customCNI: Invalid value: "{": must be valid JSON',
+  ],
+  "chain-json": [
+    multusConfig({ ...ovs, chainCNIJsonData: ['{"type":"a"}', '{"type":""}'] }),
+    {},
+    'spec.chainCNIJsonData[1]: Invalid value: "{\\"type\\":\\"\\"}": must be a JSON object with a non-empty \'type\'',
+  ],
+};
+
+describe("the rules of SpiderMultusConfigs", () => {
+  for (const { id } of multusConfigRules) {
+    test(`${id} refuses the object that breaks it, and nothing else is said`, () => {
+      const [wrong, context, ...said] = broken[id] ?? assert.fail(`no case for ${id}`);
+      assert.deepEqual(validateMultusConfig(wrong, context).map(formatViolation), said);
+    });
+  }
+
+  test("objects of every type as they should be are admitted", () => {
+    const pools = { ippools: { ipv4: ["a"] } };
+    const good: readonly SpiderMultusConfigSpec[] = [
+      ovs,
+      { ...ovs, ovs: { bridge: "br1", trunk: [{ id: 4094 }, { minID: 5, maxID: 5 }] } },
+      { cniType: "macvlan", macvlan: { master: ["a"], bond: { name: "b", mode: 1 } } },
+      { cniType: "ipvlan", ipvlan: { master: ["a", "b"], bond: { name: "b", mode: 1 } } },
+      { cniType: "vlan", vlan: { master: ["a"] } },
+      { cniType: "vlan", vlan: { master: ["a"], vlanMode: "auto" } },
+      { cniType: "sriov", sriov: { resourceName: "a/b", minTxRateMbps: 5, maxTxRateMbps: 5 } },
+      { cniType: "ib-sriov", ibsriov: { resourceName: "a/b" } },
+      { cniType: "ipoib", ipoib: { master: "ib0" } },
+      { cniType: "custom", customCNI: "[]" },
+      {},
+    ];
+    const taken = { metadata: meta("ovs-conf", { namespace: "kube-system" }) };
+    for (const spec of good) {
+      const admitted = defaultMultusConfig(multusConfig(spec));
+      assert.deepEqual(validateMultusConfig(admitted, { network: taken }), [], JSON.stringify(spec));
+      assert.deepEqual(defaultMultusConfig(admitted), admitted);
+    }
+    const rdma = { cniType: "macvlan", macvlan: { master: ["a"], rdmaResourceName: "a/b", ...pools } } as const;
+    assert.deepEqual(validateMultusConfig(noted(annotations.rdmaResourceInject, "x", rdma)), []);
+    const plain = { cniType: "macvlan", macvlan: { master: ["a"] } } as const;
+    assert.deepEqual(validateMultusConfig(noted(annotations.networkResourceInject, "x", plain)), []);
+  });
+
+  test("the name of the network may be taken back", () => {
+    const old = noted(annotations.networkName, "b");
+    assert.deepEqual(validateMultusConfig(multusConfig(ovs), { old }), []);
+    assert.deepEqual(
+      validateMultusConfig(noted(annotations.networkName, "b", { ...ovs, disableIPAM: true }), { old }),
+      [],
+    );
+  });
+
+  test("networks of ovs cannot be injected, their coordinator is judged at its own path", () => {
+    assert.deepEqual(validateMultusConfig(noted(annotations.networkResourceInject, "x")).map(formatViolation), [
+      "metadata.annotations[cni.spidernet.io/network-resource-inject]: Forbidden: networks of cniType ovs have no resource",
+    ]);
+    assert.deepEqual(
+      validateMultusConfig(multusConfig({ ...ovs, coordinator: { txQueueLen: -1 } })).map(formatViolation),
+      ["spec.coordinator.txQueueLen: Invalid value: -1: must be greater than or equal to 0"],
+    );
+  });
+
+  test("a network without addresses is warned of", () => {
+    assert.equal(warnOfMultusConfig(multusConfig(ovs)).length, 0);
+    assert.equal(warnOfMultusConfig(multusConfig({ ...ovs, disableIPAM: true })).length, 1);
+    const both = { cniType: "ipvlan", ipvlan: { master: ["a"] }, disableIPAM: true } as const;
+    assert.equal(warnOfMultusConfig(multusConfig(both)).length, 2);
+  });
+});
+
+describe("defaultMultusConfig", () => {
+  test("leaves alone what absence says: the VLAN of ovs and the coordinator's values", () => {
+    assert.deepEqual(defaultMultusConfig(multusConfig(ovs)).spec, {
+      cniType: "ovs",
+      ovs: { bridge: "br1", ippools: { ipv4: [], ipv6: [] } },
+      chainCNIJsonData: [],
+    });
+  });
+
+  test("a custom network has no coordinator", () => {
+    assert.deepEqual(defaultMultusConfig(multusConfig({ coordinator: { mode: "auto" } })).spec, {
+      cniType: "custom",
+      customCNI: "",
+      enableCoordinator: false,
+      chainCNIJsonData: [],
+    });
+  });
+
+  test("labels follow the annotations by which networks are found, also when these go", () => {
+    const { networkResourceInject: inject } = annotations;
+    const labelled = defaultMultusConfig(noted(inject, "x"));
+    assert.deepEqual(labelled.metadata.labels, { [inject]: "x" });
+    const gone = {
+      ...labelled,
+      metadata: { ...labelled.metadata, annotations: {}, labels: { a: "b", [inject]: "x" } },
+    };
+    assert.deepEqual(defaultMultusConfig(gone).metadata.labels, { a: "b" });
+  });
+});
