@@ -15,6 +15,8 @@ export const coordinatorDefaults = {
 } as const;
 
 /** The coordinator with what is filled in at every create and update: finalizer, defaults, single addresses as CIDRs. */
+export function defaultCoordinator(coordinator: SpiderCoordinator): SpiderCoordinator;
+export function defaultCoordinator(coordinator: Submitted<SpiderCoordinator>): Submitted<SpiderCoordinator>;
 export function defaultCoordinator(coordinator: Submitted<SpiderCoordinator>): Submitted<SpiderCoordinator> {
   if (isTerminating(coordinator)) return coordinator;
   const { hijackCIDR, policyRoutes } = coordinator.spec;

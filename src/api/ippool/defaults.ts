@@ -12,6 +12,8 @@ import type { SpiderIPPool } from "./types.ts";
  * The pool with what is filled in at every create and update: finalizer, family, CIDR label, lists in normal form and, where
  * `subnets` are given and one has its CIDR, the link to that. What is wrong stays, for validation to say so.
  */
+export function defaultPool(pool: SpiderIPPool, subnets?: readonly SpiderSubnet[]): SpiderIPPool;
+export function defaultPool(pool: Submitted<SpiderIPPool>, subnets?: readonly SpiderSubnet[]): Submitted<SpiderIPPool>;
 export function defaultPool(
   pool: Submitted<SpiderIPPool>,
   subnets: readonly SpiderSubnet[] = [],

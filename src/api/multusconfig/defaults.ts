@@ -15,6 +15,8 @@ const pools = (ippools: Ippools) => ({ ipv4: [], ipv6: [], ...ippools });
  * in: `ovs.vlan` (0 is the access VLAN 0, absent is a trunk) and the coordinator's fields (absent inherits from the
  * SpiderCoordinator) stay as the user left them.
  */
+export function defaultMultusConfig(config: SpiderMultusConfig): SpiderMultusConfig;
+export function defaultMultusConfig(config: Submitted<SpiderMultusConfig>): Submitted<SpiderMultusConfig>;
 export function defaultMultusConfig(config: Submitted<SpiderMultusConfig>): Submitted<SpiderMultusConfig> {
   if (isTerminating(config)) return config;
   const { coordinator, ...spec } = config.spec;

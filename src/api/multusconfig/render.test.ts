@@ -9,7 +9,7 @@ import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
 /** What the controller sees: the object after admission. */
 function admitted(spec: SpiderMultusConfigSpec, notes: Readonly<Record<string, string>> = {}): SpiderMultusConfig {
-  return defaultMultusConfig(multusConfig(spec, { name: "net", annotations: notes })) as SpiderMultusConfig;
+  return defaultMultusConfig(multusConfig(spec, { name: "net", annotations: notes }));
 }
 
 const render = (spec: SpiderMultusConfigSpec, notes?: Readonly<Record<string, string>>) =>

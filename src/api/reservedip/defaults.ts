@@ -4,6 +4,8 @@ import type { Submitted } from "../submitted.ts";
 import type { SpiderReservedIP } from "./types.ts";
 
 /** The object with what is filled in at every create and update: the family of its first element, the list in normal form. */
+export function defaultReservedIp(reserved: SpiderReservedIP): SpiderReservedIP;
+export function defaultReservedIp(reserved: Submitted<SpiderReservedIP>): Submitted<SpiderReservedIP>;
 export function defaultReservedIp(reserved: Submitted<SpiderReservedIP>): Submitted<SpiderReservedIP> {
   if (isTerminating(reserved)) return reserved;
   const { spec } = reserved;

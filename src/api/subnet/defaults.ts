@@ -6,6 +6,8 @@ import type { Submitted } from "../submitted.ts";
 import type { SpiderSubnet } from "./types.ts";
 
 /** The subnet with what is filled in at every create and update: finalizer, family, CIDR label, lists in normal form. */
+export function defaultSubnet(subnet: SpiderSubnet): SpiderSubnet;
+export function defaultSubnet(subnet: Submitted<SpiderSubnet>): Submitted<SpiderSubnet>;
 export function defaultSubnet(subnet: Submitted<SpiderSubnet>): Submitted<SpiderSubnet> {
   if (isTerminating(subnet)) return subnet;
   const { spec } = subnet;
