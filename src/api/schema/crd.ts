@@ -9,7 +9,6 @@ export interface CelRule {
   readonly message?: string;
   /** CEL that yields the message, where it must name a value. */
   readonly messageExpression?: string;
-  readonly reason?: "FieldValueForbidden" | "FieldValueInvalid" | "FieldValueRequired" | "FieldValueDuplicate";
   /** Relative to the schema that carries the rule: `.gateway`. */
   readonly fieldPath?: string;
 }
