@@ -1,5 +1,13 @@
+import type { Settings } from "#api";
 import type { Clock, Logger } from "#base";
-import type { EventRecorder, KubeClient } from "#kube";
+import {
+  apiVersionOf,
+  type EventRecorder,
+  type EventSubject,
+  type KubeClient,
+  type KubeObject,
+  type Resource,
+} from "#kube";
 
 /** What every controller here is built with. */
 export interface Deps {
@@ -7,4 +15,17 @@ export interface Deps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly events: Pick<EventRecorder, "record">;
+  readonly settings: Pick<Settings, "enableIPv4" | "enableIPv6" | "enableSpiderSubnet">;
+}
+
+/** An object as what an Event is about. */
+export function subjectOf(resource: Resource<KubeObject>, { metadata }: KubeObject): EventSubject {
+  const { namespace, name, uid } = metadata;
+  return {
+    apiVersion: apiVersionOf(resource),
+    kind: resource.kind,
+    ...(namespace !== undefined && { namespace }),
+    name,
+    uid,
+  };
 }

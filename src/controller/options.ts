@@ -7,6 +7,8 @@ export interface ControllerProgramOptions {
   readonly namespace: string;
   readonly logLevel: LogLevel;
   readonly kubeconfig: string | undefined;
+  /** `conf.yml`; undefined: every setting has its default. */
+  readonly configPath: string | undefined;
   /** 0: any free one. */
   readonly healthPort: number;
   readonly webhookPort: number;
@@ -23,6 +25,7 @@ const help = `spiderpool-controller: keeps the cluster's views, networks and set
 Usage: spiderpool-controller daemon [flags]
 
   --kubeconfig FILE         instead of the Pod's service account; also $KUBECONFIG
+  --config-path FILE        the settings of agent and controller, conf.yml
   --health-port PORT        /runtime/startup, /runtime/readiness, /runtime/liveness   (5720; also $SPIDERPOOL_HEALTH_PORT)
   --webhook-port PORT       admission and /webhook-health-check                       (5722; also $SPIDERPOOL_WEBHOOK_PORT)
   --tls-server-cert FILE    certificate of the webhook port, PEM; read again when it changes
@@ -45,6 +48,7 @@ export function readOptions(
     allowPositionals: true,
     options: {
       kubeconfig: text,
+      "config-path": text,
       "health-port": text,
       "webhook-port": text,
       "tls-server-cert": text,
@@ -81,6 +85,7 @@ export function readOptions(
     namespace: needed("SPIDERPOOL_POD_NAMESPACE"),
     logLevel: logLevel ?? "info",
     kubeconfig: values.kubeconfig ?? env["KUBECONFIG"],
+    configPath: values["config-path"],
     healthPort: port(values["health-port"], "SPIDERPOOL_HEALTH_PORT", 5720),
     webhookPort: port(values["webhook-port"], "SPIDERPOOL_WEBHOOK_PORT", 5722),
     tls: certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : undefined,

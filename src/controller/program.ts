@@ -1,10 +1,14 @@
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import {
+  decodeSettings,
   networkAttachmentDefinitions,
+  spiderCoordinators,
   spiderIPAddresses,
   spiderIPPools,
   spiderMultusConfigs,
   spiderPoolUsages,
+  spiderSubnets,
 } from "#api";
 import { type Clock, type Logger, type Signal, systemClock, Tasks } from "#base";
 import {
@@ -21,10 +25,17 @@ import {
   type Transport,
   WatchedStore,
 } from "#kube";
+import { admissionKinds } from "./admission/kinds.ts";
+import { admissionRoutes } from "./admission/routes.ts";
+import { coordinatorController } from "./coordinator/sync.ts";
 import type { Deps } from "./deps.ts";
+import { healthRoutes } from "./health.ts";
+import { serveHttp } from "./http.ts";
 import { defaultNetworkController } from "./networks/default-network.ts";
 import { multusConfigController, networkKeyOf } from "./networks/multus-configs.ts";
 import type { ControllerProgramOptions } from "./options.ts";
+import { poolDefaultsController } from "./pools/defaults.ts";
+import { poolDrainController } from "./pools/drain.ts";
 import { poolStatusController } from "./pools/status.ts";
 import { poolUsageController } from "./pools/usage.ts";
 import { PoolUses, trimClaim } from "./pools/uses.ts";
@@ -34,32 +45,38 @@ const leaseName = "spiderpool-controller-leases";
 
 /** Connects to the cluster and runs until `signal` aborts. */
 export async function runProgram(options: ControllerProgramOptions, log: Logger, o: Signal): Promise<void> {
+  const { configPath, kubeconfig } = options;
   const clock = systemClock;
-  using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
-  await runReplica(options, { transport, clock, log }, o);
+  const { settings, warnings } = decodeSettings(configPath === undefined ? "" : readFileSync(configPath, "utf8"));
+  for (const warning of warnings) log.warn({ configPath, warning }, "a setting is not known");
+  using transport = createTransport(loadKubeConfig({ kubeconfig }), { clock });
+  await runReplica(options, { transport, clock, log, settings }, o);
 }
 
-/** One replica: its stores are always filled; its controllers run while it leads. */
+export interface ReplicaDeps extends Pick<Deps, "log" | "settings"> {
+  readonly transport: Transport;
+  readonly clock: Clock;
+}
+
+/** One replica: its stores are always filled and its admission always served; its controllers run while it leads. */
 export async function runReplica(
   options: ControllerProgramOptions,
-  { transport, clock, log }: { readonly transport: Transport; readonly clock: Clock; readonly log: Logger },
+  { transport, clock, log, settings }: ReplicaDeps,
   { signal }: Signal,
 ): Promise<void> {
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-controller" });
   const events = new EventRecorder({ client, clock, log, component: "spiderpool-controller" });
-  const deps: Deps = { client, clock, log, events };
+  const deps: Deps = { client, clock, log, events, settings };
   const tasks = new Tasks(log);
   const stores = watchStores(deps);
   const uses = new PoolUses(stores.pools, stores.claims, clock);
-  for (const [name, store] of Object.entries(stores))
+  await using _servers = await serve(options, deps, stores);
+  for (const [name, store] of Object.entries(stores)) {
     tasks.spawn(`watch ${name}`, (stop) => store.run({ signal: stop }));
+  }
   tasks.spawn("events", (stop) => events.run({ signal: stop }));
-  const elector = new LeaderElector({
-    ...deps,
-    namespace: options.namespace,
-    name: leaseName,
-    identity: `${options.podName}_${randomUUID()}`,
-  });
+  const { podName, namespace } = options;
+  const elector = new LeaderElector({ ...deps, namespace, name: leaseName, identity: `${podName}_${randomUUID()}` });
   try {
     await elector.run((term) => lead(controllersOf(deps, options, stores, uses, term), term), { signal });
   } finally {
@@ -74,30 +91,51 @@ function watchStores({ client, clock, log }: Deps) {
     new WatchedStore<T>({ client, clock, log, ...options });
   return {
     pools: watch({ resource: spiderIPPools }),
+    subnets: watch({ resource: spiderSubnets }),
     claims: watch({ resource: spiderIPAddresses, trim: trimClaim }),
     usages: watch({ resource: spiderPoolUsages }),
-    configs: watch({
-      resource: spiderMultusConfigs,
-      indexes: { network: (config) => [networkKeyOf(config)] },
-    }),
+    configs: watch({ resource: spiderMultusConfigs, indexes: { network: (config) => [networkKeyOf(config)] } }),
     networks: watch({ resource: networkAttachmentDefinitions }),
+    coordinators: watch({ resource: spiderCoordinators }),
   };
+}
+
+async function serve(options: ControllerProgramOptions, deps: Deps, stores: Stores): Promise<AsyncDisposable> {
+  const { healthPort, webhookPort, tls } = options;
+  const { log } = deps;
+  const { pools, subnets, networks } = stores;
+  const admission = admissionRoutes({
+    kinds: admissionKinds(deps, stores),
+    synced: (o) => Promise.all([pools.synced(o), subnets.synced(o), networks.synced(o)]),
+    log,
+  });
+  await using servers = new AsyncDisposableStack();
+  const isSynced = () => Object.values(stores).every((store) => store.isSynced);
+  const webhook = servers.use(await serveHttp({ port: webhookPort, tls, routes: admission, log }));
+  const probes = { port: healthPort, tls: undefined, routes: healthRoutes({ isSynced }), log };
+  const health = servers.use(await serveHttp(probes));
+  log.info({ webhookPort: webhook.port, healthPort: health.port, tls: tls !== undefined }, "serving");
+  return servers.move();
 }
 
 function controllersOf(
   deps: Deps,
-  { namespace, clusterNetwork }: ControllerProgramOptions,
+  { namespace, clusterNetwork, coordinatorName }: ControllerProgramOptions,
   stores: Stores,
   uses: PoolUses,
   { epoch }: Term,
 ): readonly ControllerOptions[] {
+  const { pools, subnets, usages, networks, coordinators } = stores;
   return [
-    poolStatusController(deps, { pools: stores.pools, uses }),
-    poolUsageController(deps, { uses, usages: stores.usages, epoch }),
+    poolDefaultsController(deps, { pools, subnets, uses }),
+    poolDrainController(deps, { pools, uses }),
+    poolStatusController(deps, { pools, uses }),
+    poolUsageController(deps, { uses, usages, epoch }),
     multusConfigController(deps, stores),
+    coordinatorController(deps, { coordinators, name: coordinatorName }),
     ...(clusterNetwork === ""
       ? []
-      : [defaultNetworkController(deps, { network: clusterNetwork, namespace, networks: stores.networks })]),
+      : [defaultNetworkController(deps, { network: clusterNetwork, namespace, networks })]),
   ];
 }
 

@@ -9,16 +9,8 @@ import {
   spiderMultusConfigs,
 } from "#api";
 import { formatError, type Signal, SpiderError } from "#base";
-import {
-  apiVersionOf,
-  type ControllerOptions,
-  type Draft,
-  fromStore,
-  keyOf,
-  type OwnerReference,
-  type Store,
-} from "#kube";
-import type { Deps } from "../deps.ts";
+import { type ControllerOptions, type Draft, fromStore, keyOf, type OwnerReference, type Store } from "#kube";
+import { type Deps, subjectOf } from "../deps.ts";
 
 /** An object that is on its way out is looked at again then, should its end not be told. */
 const terminatingMs = 5_000;
@@ -77,7 +69,7 @@ async function apply(
   const other = foreignOwner(found, config);
   if (other !== undefined) {
     const message = `NetworkAttachmentDefinition ${network} already exists and is managed by SpiderMultusConfig ${other}: name another with the annotation multus.spidernet.io/cr-name, or delete that one`;
-    events.record(subjectOf(config), { type: "Warning", reason: "NetworkTaken", message });
+    events.record(subjectOf(spiderMultusConfigs, config), { type: "Warning", reason: "NetworkTaken", message });
     return {};
   }
   if (found.metadata.deletionTimestamp !== undefined) return { afterMs: terminatingMs };
@@ -107,17 +99,7 @@ function tryRender({ events }: Deps, config: SpiderMultusConfig): Draft<NetworkA
   } catch (error) {
     if (!(error instanceof SpiderError)) throw error;
     const message = formatError(error);
-    events.record(subjectOf(config), { type: "Warning", reason: "InvalidMultusConfig", message });
+    events.record(subjectOf(spiderMultusConfigs, config), { type: "Warning", reason: "InvalidMultusConfig", message });
     return undefined;
   }
-}
-
-function subjectOf({ metadata: { namespace, name, uid } }: SpiderMultusConfig) {
-  return {
-    apiVersion: apiVersionOf(spiderMultusConfigs),
-    kind: spiderMultusConfigs.kind,
-    ...(namespace !== undefined && { namespace }),
-    name,
-    uid,
-  };
 }

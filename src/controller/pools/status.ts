@@ -34,8 +34,8 @@ export function poolStatusController(
       if (isSame(status, pool.status)) return {};
       const { resourceVersion } = pool.metadata;
       const body = { metadata: { resourceVersion }, status: toWire(status) };
-      notBeforeMs.set(name, clock.monotonicMs() + Math.max(gapMs, (sizeOf(status) / bytesPerSecond) * 1000));
       await client.patch(spiderIPPools, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
+      notBeforeMs.set(name, clock.monotonicMs() + Math.max(gapMs, (sizeOf(status) / bytesPerSecond) * 1000));
       return {};
     },
   };

@@ -8,6 +8,7 @@ describe("a pool's status", () => {
     await using cluster = new TestCluster();
     const pool = cluster.pool("p");
     await cluster.start();
+    await cluster.pass(1_000);
     const status = () => cluster.api.read(spiderIPPools, { name: "p" })?.status;
     assert.deepEqual(status(), { allocatedIPCount: 0, totalIPCount: 10 });
     await cluster.pass(1_000);

@@ -1,4 +1,11 @@
-import { type SpiderIPAddress, type SpiderIPPool, type SpiderIPPoolSpec, spiderIPAddresses, spiderIPPools } from "#api";
+import {
+  decodeSettings,
+  type SpiderIPAddress,
+  type SpiderIPPool,
+  type SpiderIPPoolSpec,
+  spiderIPAddresses,
+  spiderIPPools,
+} from "#api";
 import { type Signal, silentLogger } from "#base";
 import { KubeClient } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
@@ -11,12 +18,16 @@ export const options: ControllerProgramOptions = {
   namespace: "kube-system",
   logLevel: "info",
   kubeconfig: undefined,
+  configPath: undefined,
   healthPort: 0,
   webhookPort: 0,
   tls: undefined,
   clusterNetwork: "",
   coordinatorName: "default",
 };
+
+/** Watches of one replica. */
+const storesMax = 7;
 
 /** Replicas of the controller on an API in memory; time stands still until `clock.advance`. */
 export class TestCluster implements AsyncDisposable {
@@ -30,8 +41,11 @@ export class TestCluster implements AsyncDisposable {
   async start(changes: Partial<ControllerProgramOptions> = {}): Promise<() => Promise<void>> {
     const stop = new AbortController();
     this.#stop.signal.addEventListener("abort", () => stop.abort());
+    const before = this.api.watches;
     const running = this.#run({ ...options, ...changes }, stop);
     this.#running.push(running);
+    // Sockets open in real time.
+    for (let turn = 0; turn < 1_000 && this.api.watches < before + storesMax; turn++) await this.clock.advance(0);
     await this.settle();
     return async () => {
       stop.abort();
@@ -40,7 +54,8 @@ export class TestCluster implements AsyncDisposable {
   }
 
   #run(changed: ControllerProgramOptions, o: Signal): Promise<void> {
-    return runReplica(changed, { transport: this.api, clock: this.clock, log: silentLogger }, o);
+    const { settings } = decodeSettings("");
+    return runReplica(changed, { transport: this.api, clock: this.clock, log: silentLogger, settings }, o);
   }
 
   /** Lets everything run that needs no time. */

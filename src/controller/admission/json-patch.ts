@@ -1,0 +1,20 @@
+import { isDeepStrictEqual } from "node:util";
+import type { JsonPatchOperation } from "#kube";
+
+/** RFC 6902 operations that turn `before` into `after`, both plain JSON. Lists are replaced as a whole. */
+export function jsonPatch(before: unknown, after: unknown, path = ""): readonly JsonPatchOperation[] {
+  if (isDeepStrictEqual(before, after)) return [];
+  if (!isRecord(before) || !isRecord(after)) return [{ op: "replace", path, value: after }];
+  const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...keys].flatMap((key): readonly JsonPatchOperation[] => {
+    const at = `${path}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    if (after[key] === undefined) return before[key] === undefined ? [] : [{ op: "remove", path: at }];
+    return before[key] === undefined
+      ? [{ op: "add", path: at, value: after[key] }]
+      : jsonPatch(before[key], after[key], at);
+  });
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

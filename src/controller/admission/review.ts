@@ -1,0 +1,74 @@
+import * as v from "valibot";
+import { causeReasons, formatReason, formatViolation, type Violation } from "#api";
+import type { JsonPatchOperation, KubeObject, Resource } from "#kube";
+
+const object = v.looseObject({ metadata: v.looseObject({}), spec: v.optional(v.looseObject({})) });
+
+const review = v.object({
+  apiVersion: v.literal("admission.k8s.io/v1"),
+  kind: v.literal("AdmissionReview"),
+  request: v.object({
+    uid: v.string(),
+    operation: v.picklist(["CREATE", "UPDATE", "DELETE", "CONNECT"]),
+    name: v.optional(v.string(), ""),
+    object: v.nullish(object),
+    oldObject: v.nullish(object),
+    dryRun: v.optional(v.boolean(), false),
+  }),
+});
+
+/** `admission.k8s.io/v1`, as far as it is read here. */
+export type AdmissionRequest = v.InferOutput<typeof review>["request"];
+export type SentObject = v.InferOutput<typeof object>;
+
+/** undefined: the text is no AdmissionReview. */
+export function decodeReview(text: string): AdmissionRequest | undefined {
+  try {
+    const result = v.safeParse(review, JSON.parse(text));
+    return result.success ? result.output.request : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function allow(
+  { uid }: AdmissionRequest,
+  answer: { readonly patch?: readonly JsonPatchOperation[]; readonly warnings?: readonly string[] } = {},
+): object {
+  const { patch = [], warnings = [] } = answer;
+  return encode({
+    uid,
+    allowed: true,
+    ...(patch.length > 0 && {
+      patchType: "JSONPatch",
+      patch: Buffer.from(JSON.stringify(patch)).toString("base64"),
+    }),
+    ...(warnings.length > 0 && { warnings }),
+  });
+}
+
+/** Refuses in the words of the API server: 422 with every violation as a cause. */
+export function refuse(
+  { uid, name }: AdmissionRequest,
+  { group, kind }: Resource<KubeObject>,
+  violations: readonly Violation[],
+): object {
+  const sentences = violations.map(formatViolation).join(", ");
+  const causes = violations.map((violation) => ({
+    reason: causeReasons[violation.type],
+    message: formatReason(violation),
+    field: violation.field,
+  }));
+  const status = {
+    status: "Failure",
+    message: `${kind}.${group} "${name}" is invalid: ${violations.length > 1 ? `[${sentences}]` : sentences}`,
+    reason: "Invalid",
+    code: 422,
+    details: { name, group, kind, causes },
+  };
+  return encode({ uid, allowed: false, status });
+}
+
+function encode(response: object): object {
+  return { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response };
+}

@@ -1,0 +1,62 @@
+import { formatError, type Logger, type Signal } from "#base";
+import type { KubeObject, Resource } from "#kube";
+import type { HttpAnswer, HttpRoutes } from "../http.ts";
+import { jsonPatch } from "./json-patch.ts";
+import type { AdmissionKind } from "./kinds.ts";
+import { type AdmissionRequest, allow, decodeReview, refuse } from "./review.ts";
+
+export interface AdmissionRouteOptions {
+  readonly kinds: readonly AdmissionKind[];
+  /** Resolves when the objects that rules compare with are known. */
+  readonly synced: (o: Signal) => Promise<unknown>;
+  readonly log: Logger;
+}
+
+/** `/mutate-…` and `/validate-…` of every kind, and `/webhook-health-check`. */
+export function admissionRoutes({ kinds, synced, log }: AdmissionRouteOptions): HttpRoutes {
+  const routes: Record<string, HttpRoutes[string]> = {
+    "/webhook-health-check": { method: "GET", answer: async () => ({ status: 200 }) },
+  };
+  const serve = (path: string, act: (request: AdmissionRequest, o: Signal) => Promise<object>) => {
+    routes[path] = {
+      method: "POST",
+      answer: async (text, o): Promise<HttpAnswer> => {
+        const request = decodeReview(text);
+        if (request === undefined) return { status: 400, body: "an AdmissionReview of admission.k8s.io/v1 is needed" };
+        await synced(o);
+        return { status: 200, body: await act(request, o) };
+      },
+    };
+  };
+  for (const kind of kinds) {
+    serve(`/mutate-${suffixOf(kind.resource)}`, async (request) => mutate(kind, request, log));
+    serve(`/validate-${suffixOf(kind.resource)}`, (request, o) => validate(kind, request, o));
+  }
+  return routes;
+}
+
+/** `spiderpool-spidernet-io-v2beta1-spiderippool`: how webhook builders name paths. */
+function suffixOf({ group, version, kind }: Resource<KubeObject>): string {
+  return `${group.replaceAll(".", "-")}-${version}-${kind.toLowerCase()}`;
+}
+
+/** Mutation comes before the schema's check: an object that cannot be filled in goes on as it is, for that to refuse. */
+function mutate(kind: AdmissionKind, request: AdmissionRequest, log: Logger): object {
+  const { object, operation } = request;
+  if (object === undefined || object === null || operation === "DELETE") return allow(request);
+  try {
+    return allow(request, { patch: jsonPatch(object, kind.mutate(object)) });
+  } catch (err) {
+    log.warn({ resource: kind.resource.plural, name: request.name, err: formatError(err) }, "defaults not filled in");
+    return allow(request);
+  }
+}
+
+async function validate(kind: AdmissionKind, request: AdmissionRequest, o: Signal): Promise<object> {
+  const { object, oldObject, operation, dryRun } = request;
+  // A deletion is never refused: finalizers hold what is in use.
+  if (object === undefined || object === null || operation === "DELETE") return allow(request);
+  const violations = await kind.validate(object, oldObject ?? undefined, { ...o, dryRun });
+  if (violations.length > 0) return refuse(request, kind.resource, violations);
+  return allow(request, { warnings: kind.warn(object) });
+}

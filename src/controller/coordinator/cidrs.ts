@@ -1,0 +1,116 @@
+import { parse } from "yaml";
+import type { SpiderCoordinatorSpec, SpiderCoordinatorStatus } from "#api";
+import { tryParsePrefix } from "#ip";
+
+export type PodCidrType = NonNullable<SpiderCoordinatorSpec["podCIDRType"]>;
+
+/** What the API tells of the cluster's ranges. Absent: the cluster has no such object. */
+export interface ClusterFacts {
+  /** `ClusterConfiguration` of the ConfigMap kubeadm-config. */
+  readonly kubeadm?: string | undefined;
+  /** Command and arguments of a kube-controller-manager. */
+  readonly controllerManager?: readonly string[] | undefined;
+  /** Of the ServiceCIDR objects, the oldest first. */
+  readonly serviceCidrs: readonly string[];
+  /** Of Calico's enabled IPPools, the oldest first. */
+  readonly calicoPools: readonly string[];
+  /** The data of the ConfigMap cilium-config. */
+  readonly cilium?: Readonly<Record<string, string>> | undefined;
+  /** Of all CiliumPodIPPools. */
+  readonly ciliumPools: readonly string[];
+  /** Whether Flannel's configuration is there. */
+  readonly flannel: boolean;
+}
+
+/** The status of a coordinator: the ranges, or why they are not known. */
+export function resolveCidrs(type: PodCidrType, facts: ClusterFacts): SpiderCoordinatorStatus {
+  const kubernetes = kubernetesCidrs(facts);
+  const serviceCIDR = facts.serviceCidrs.length > 0 ? facts.serviceCidrs : kubernetes.services;
+  if (serviceCIDR.length === 0) {
+    return {
+      phase: "NotReady",
+      reason:
+        "No kube-controller-manager pod found, unable to get the service CIDR; there is neither a ServiceCIDR nor kubeadm-config",
+      overlayPodCIDR: [],
+      serviceCIDR: [],
+    };
+  }
+  const found = podCidrs(type === "auto" ? detectType(facts) : type, facts, kubernetes.pods);
+  if ("missing" in found) return { phase: "NotReady", reason: found.missing, overlayPodCIDR: [], serviceCIDR };
+  return { phase: "Synced", reason: "", overlayPodCIDR: found.cidrs, serviceCIDR };
+}
+
+/** Whose Pods the cluster's first network has, by the traces of each in the API. */
+export function detectType({ calicoPools, cilium, flannel }: ClusterFacts): Exclude<PodCidrType, "auto"> {
+  if (calicoPools.length > 0) return "calico";
+  if (cilium !== undefined) return "cilium";
+  return flannel ? "cluster" : "none";
+}
+
+type Found = { readonly cidrs: readonly string[] } | { readonly missing: string };
+
+function podCidrs(type: Exclude<PodCidrType, "auto">, facts: ClusterFacts, kubernetes: readonly string[]): Found {
+  switch (type) {
+    case "none":
+      return { cidrs: [] };
+    case "cluster":
+      return some(kubernetes, "No kube-controller-manager pod found, unable to get clusterCIDR");
+    case "calico":
+      return some(facts.calicoPools, "no enabled Calico IPPool found");
+    case "cilium":
+      return ciliumCidrs(facts, kubernetes);
+  }
+}
+
+function ciliumCidrs({ cilium, ciliumPools }: ClusterFacts, kubernetes: readonly string[]): Found {
+  if (cilium === undefined) return { missing: "no ConfigMap kube-system/cilium-config found" };
+  const { ipam = "" } = cilium;
+  switch (ipam) {
+    case "cluster-pool":
+    case "cluster-pool-v2beta": {
+      const { "cluster-pool-ipv4-cidr": v4, "cluster-pool-ipv6-cidr": v6 } = cilium;
+      return some([...listOf(v4), ...listOf(v6)], `cilium-config has ipam ${ipam} and no cluster-pool CIDR`);
+    }
+    case "multi-pool":
+      return some(ciliumPools, "no CiliumPodIPPool found");
+    case "kubernetes":
+      return some(kubernetes, "No kube-controller-manager pod found, unable to get clusterCIDR");
+    default:
+      return { missing: `unsupported CNI cilium ipam mode: ${ipam.slice(0, 80)}` };
+  }
+}
+
+function some(cidrs: readonly string[], missing: string): Found {
+  return cidrs.length > 0 ? { cidrs } : { missing };
+}
+
+/** What Kubernetes itself was told: by kubeadm, else by the flags of its controller manager, each range for itself. */
+function kubernetesCidrs({ kubeadm, controllerManager = [] }: ClusterFacts) {
+  const networking = kubeadmNetworking(kubeadm);
+  const flag = (name: string) => controllerManager.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
+  const first = (...texts: readonly (string | undefined)[]) =>
+    texts.map(listOf).find((cidrs) => cidrs.length > 0) ?? [];
+  return {
+    pods: first(networking.podSubnet, flag("--cluster-cidr")),
+    services: first(networking.serviceSubnet, flag("--service-cluster-ip-range")),
+  };
+}
+
+function kubeadmNetworking(text: string | undefined): { readonly podSubnet?: string; readonly serviceSubnet?: string } {
+  if (text === undefined) return {};
+  try {
+    const networking: Readonly<Record<string, unknown>> = parse(text)?.networking ?? {};
+    const { podSubnet, serviceSubnet } = networking;
+    return {
+      ...(typeof podSubnet === "string" && { podSubnet }),
+      ...(typeof serviceSubnet === "string" && { serviceSubnet }),
+    };
+  } catch {
+    return {}; // Not YAML: as good as absent.
+  }
+}
+
+/** The CIDRs of a list joined by commas or spaces; what is none is left out. */
+function listOf(text = ""): readonly string[] {
+  return text.split(/[,\s]+/).filter((one) => tryParsePrefix(one) !== undefined);
+}

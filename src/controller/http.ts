@@ -1,0 +1,110 @@
+import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { formatError, type Logger, type Signal } from "#base";
+
+/** A request of the API server carries two objects of at most 1.5 MiB each. */
+const bodyBytesMax = 4 * 2 ** 20;
+/** A whole request, from its first byte. The API server waits 10 s for a webhook unless it is told otherwise. */
+const requestMsMax = 10_000;
+const connectionsMax = 256;
+/** How often a certificate's file is looked at. */
+const certificateCheckMs = 10_000;
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** Sent as JSON; absent: nothing. */
+  readonly body?: unknown;
+}
+
+/** What is served, by path. A GET has no text. */
+export type HttpRoutes = Readonly<
+  Record<string, { readonly method: "GET" | "POST"; readonly answer: (text: string, o: Signal) => Promise<HttpAnswer> }>
+>;
+
+export interface HttpOptions {
+  /** 0: any free one. */
+  readonly port: number;
+  /** Files in PEM. Absent: plain HTTP. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly routes: HttpRoutes;
+  readonly log: Logger;
+}
+
+/** Serves on all addresses until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. */
+export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable & { readonly port: number }> {
+  const { server, close } = listener(options);
+  server.requestTimeout = requestMsMax;
+  server.headersTimeout = requestMsMax;
+  server.maxConnections = connectionsMax;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: async () => {
+      close();
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+function listener({ tls, routes, log }: HttpOptions) {
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+    const gone = new AbortController();
+    response.once("close", () => gone.abort(new Error("the client is gone")));
+    answer(routes, request, gone)
+      .catch((err: unknown): HttpAnswer => {
+        log.error({ path: request.url, err }, "a request failed");
+        return { status: 500, body: formatError(err) };
+      })
+      .then(({ status, body }) => {
+        const text = body === undefined ? "" : JSON.stringify(body);
+        response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
+        response.end(text);
+      })
+      .catch((err: unknown) => log.debug({ path: request.url, err }, "an answer was not sent"));
+  };
+  if (tls === undefined) return { server: createServer(onRequest), close: () => {} };
+  const { certFile, keyFile } = tls;
+  const pem = () => ({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
+  const server = createTlsServer(pem(), onRequest);
+  // Certificates are renewed under a running server; a moment with a new certificate and an old key is met at the next look.
+  const renew = () => {
+    try {
+      server.setSecureContext(pem());
+      log.info({ certFile }, "certificate read again");
+    } catch (err) {
+      log.error({ certFile, err }, "a renewed certificate cannot be used; the former one is");
+    }
+  };
+  for (const file of [certFile, keyFile]) watchFile(file, { interval: certificateCheckMs, persistent: false }, renew);
+  return {
+    server,
+    close: () => {
+      for (const file of [certFile, keyFile]) unwatchFile(file, renew);
+    },
+  };
+}
+
+async function answer(routes: HttpRoutes, request: IncomingMessage, o: Signal): Promise<HttpAnswer> {
+  const route = routes[(request.url ?? "").split("?", 1)[0] ?? ""];
+  if (route === undefined) return { status: 404, body: "unknown path" };
+  if (request.method !== route.method) return { status: 405, body: `only ${route.method} is served` };
+  const text = route.method === "GET" ? "" : await readBody(request);
+  return text === undefined ? { status: 413, body: `more than ${bodyBytesMax} bytes` } : route.answer(text, o);
+}
+
+async function readBody(request: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += chunk.length;
+    if (bytes > bodyBytesMax) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes).toString("utf8");
+}

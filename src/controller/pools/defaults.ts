@@ -1,0 +1,88 @@
+import { isDeepStrictEqual } from "node:util";
+import { defaultPool, formatViolation, type SpiderIPPool, type SpiderSubnet, spiderIPPools, validatePool } from "#api";
+import { prefixesOverlap, tryParsePrefix } from "#ip";
+import { type ControllerOptions, fromStore, hasReason, keyOf, type Store, TerminalError } from "#kube";
+import { type Deps, subjectOf } from "../deps.ts";
+import type { PoolUses } from "./uses.ts";
+
+export interface PoolStores {
+  readonly pools: Store<SpiderIPPool>;
+  readonly subnets: Store<SpiderSubnet>;
+  readonly uses: PoolUses;
+}
+
+/**
+ * Fills in what admission fills in, for pools that were stored without it, and reports pools that break a rule. Admission
+ * may have been away, or another pool may have come in between.
+ */
+export function poolDefaultsController(deps: Deps, { pools, subnets, uses }: PoolStores): ControllerOptions {
+  const { client, clock, log, events, settings } = deps;
+  /** The version of each pool that was judged. */
+  const judged = new Map<string, string>();
+  const ofSameCidr = ({ spec }: SpiderSubnet) =>
+    pools
+      .list()
+      .filter((pool) => pool.spec.subnet === spec.subnet)
+      .map(({ metadata }) => keyOf(metadata));
+  return {
+    name: "pool-defaults",
+    clock,
+    log,
+    sources: [fromStore(pools), fromStore(subnets, ofSameCidr)],
+    reconcile: async (name, o) => {
+      const pool = pools.get(name);
+      if (pool === undefined || pool.metadata.deletionTimestamp !== undefined) {
+        judged.delete(name);
+        return {};
+      }
+      const repaired = defaultPool(pool, settings.enableSpiderSubnet ? subnets.list() : []);
+      if (!isDeepStrictEqual(repaired, pool)) {
+        await client.update(spiderIPPools, repaired, o).catch((cause: unknown) => {
+          if (!hasReason(cause, "Invalid", "Forbidden")) throw cause;
+          throw new TerminalError("a pool's defaults are refused", { cause, details: { pool: name } });
+        });
+        return {};
+      }
+      const version = `${pool.metadata.uid}/${pool.metadata.generation}`;
+      if (judged.get(name) === version) return {};
+      judged.set(name, version);
+      const context = {
+        others: olderOverlapping(pool, pools, uses),
+        subnet: subnetOf(pool, subnets),
+        families: settings,
+      };
+      const [first] = validatePool(pool, context);
+      if (first === undefined) return {};
+      events.record(subjectOf(spiderIPPools, pool), {
+        type: "Warning",
+        reason: "InvalidIPPool",
+        message: formatViolation(first),
+      });
+      return {};
+    },
+  };
+}
+
+/** The SpiderSubnet that controls the pool. */
+export function subnetOf(
+  { metadata: { ownerReferences = [] } }: { readonly metadata: Partial<SpiderIPPool["metadata"]> },
+  subnets: Store<SpiderSubnet>,
+): SpiderSubnet | undefined {
+  const owner = ownerReferences.find(({ kind, controller }) => controller === true && kind === "SpiderSubnet");
+  return owner && subnets.get(owner.name);
+}
+
+/** Of two pools that collide, the younger one is at fault. */
+function olderOverlapping(pool: SpiderIPPool, pools: Store<SpiderIPPool>, uses: PoolUses): readonly SpiderIPPool[] {
+  const subnet = tryParsePrefix(pool.spec.subnet);
+  if (subnet === undefined) return [];
+  return uses
+    .list()
+    .filter(({ view }) => view.family === subnet.ip.family && prefixesOverlap(view.subnet, subnet))
+    .flatMap(({ view }) => pools.get(view.name) ?? [])
+    .filter((other) => ageKey(other) < ageKey(pool));
+}
+
+function ageKey({ metadata: { creationTimestamp = "", name } }: SpiderIPPool): string {
+  return `${creationTimestamp} ${name}`;
+}

@@ -1,0 +1,43 @@
+import { type SpiderIPPool, spiderIPAddresses } from "#api";
+import type { Signal } from "#base";
+import { claimName, type Ip, type IpSet, tryParseClaimName } from "#ip";
+import { type KubeClient, metadataOf } from "#kube";
+import { type Claim, claimOf, labelValue } from "#ledger";
+
+/** So many addresses are asked for one by one; for more, all claims of the cluster are listed. */
+const singleReadsMax = 256n;
+
+/** The claims on addresses of `set`, from the API server itself: no view, no cache, whatever pool they name. */
+export async function* readClaims(client: KubeClient, set: IpSet, o: Signal): AsyncGenerator<Claim, void, undefined> {
+  for await (const name of set.size > singleReadsMax ? listedNames(client, set, o) : namesOf(set)) {
+    const object = await client.get(spiderIPAddresses, { name }, o);
+    const claim = object && claimOf(object);
+    if (claim !== undefined) yield claim;
+  }
+}
+
+/** Whether anybody holds an address of the pool, by address and by the pool's UID. `set`: undefined where it is unreadable. */
+export async function isPoolInUse(
+  client: KubeClient,
+  { metadata }: SpiderIPPool,
+  set: IpSet | undefined,
+  o: Signal,
+): Promise<boolean> {
+  const labelSelector = `pool=${labelValue(metadata.name)}`;
+  for await (const { spec } of client.listAll(spiderIPAddresses, { ...o, labelSelector })) {
+    if (spec.poolUID === metadata.uid) return true;
+  }
+  if (set !== undefined) for await (const _claim of readClaims(client, set, o)) return true;
+  return false;
+}
+
+function* namesOf(set: IpSet): Generator<string> {
+  for (let index = 0n; index < set.size; index++) yield claimName(set.nth(index) as Ip);
+}
+
+async function* listedNames(client: KubeClient, set: IpSet, o: Signal): AsyncGenerator<string, void, undefined> {
+  for await (const { metadata } of client.listAll(metadataOf(spiderIPAddresses), o)) {
+    const ip = tryParseClaimName(metadata.name);
+    if (ip !== undefined && set.contains(ip)) yield metadata.name;
+  }
+}
