@@ -23,33 +23,20 @@ export function observe(
   { containerId, ifName }: Pick<Attachment, "containerId" | "ifName">,
   { host, pod, settings, nodeAddresses }: ObserveOptions,
 ): Observed {
-  const links = pod.rtnl.links();
-  const hasVeth = links.some(({ name }) => name === vethName);
-  const namesOf = new Map(links.map(({ index, name }) => [index, name]));
-  const addresses = pod.rtnl
-    .addresses()
-    .map(({ link, address }) => ({ dev: namesOf.get(link) ?? `#${link}`, address }));
-  const own = usableAddresses({ links, addresses, routes: [], rules: [], neighbours: [] }, ifName);
-  const families = ([4, 6] as const).filter((family) => own.some((ip) => ip.family === family));
-  const inside: Side = {
-    links,
-    addresses,
-    ...readTables(pod, families, namesOf),
-    neighbours: families.flatMap((family) =>
-      hasVeth || ifName !== settings.firstNic ? readNeighbours(pod, family, namesOf) : [],
-    ),
-  };
+  const inside = observePod(pod, ifName, settings);
+  const own = usableAddresses(inside, ifName);
+  const families = familiesOf(own);
   const role = resolveRole(inside, ifName, settings);
   return {
     containerId,
     ifName,
     pod: {
       ...inside,
-      rpFilters: families.includes(4) ? readRpFilters(pod, [role.podLink, ifName], links) : new Map(),
+      rpFilters: families.includes(4) ? readRpFilters(pod, [role.podLink, ifName], inside.links) : new Map(),
       ipv6Off: families.includes(6) && readSysctl(pod, "net/ipv6/conf/default/disable_ipv6") === "1",
-      replyMarks: hasVeth && role.first && hasReplyMarks(pod, vethName, replyMark),
+      replyMarks: hasVeth(inside) && role.first && hasReplyMarks(pod, vethName, replyMark),
     },
-    host: observeHost(host, hostLink(host, containerId, role, links), families, settings),
+    host: observeHost(host, hostLink(host, containerId, role, inside.links), families, settings),
     nodeAddresses,
     lookups: own.flatMap((ip) => lookUp(host, ip) ?? []),
   };
@@ -67,13 +54,42 @@ export function hostLink(
   return peerIndex === undefined ? undefined : host.rtnl.link(peerIndex);
 }
 
+/** A first interface without a pair has nothing of ours yet, so that its links and addresses suffice. */
+function observePod(pod: Netns, ifName: string, { firstNic }: Settings): Side {
+  const links = pod.rtnl.links();
+  const namesOf = new Map(links.map(({ index, name }) => [index, name]));
+  const addresses = pod.rtnl.addresses().map(({ link, address }) => ({ dev: nameOf(namesOf, link), address }));
+  const bare = { ...nothing, links, addresses };
+  if (ifName === firstNic && !hasVeth(bare)) return bare;
+  const families = familiesOf(usableAddresses(bare, ifName));
+  return {
+    links,
+    addresses,
+    routes: families.flatMap((family) => {
+      return pod.rtnl.routes({ family, table: 0 }).flatMap((route) => routeStates(route, namesOf));
+    }),
+    rules: families.flatMap((family) => pod.rtnl.rules(family)),
+    neighbours: families.flatMap((family) => readNeighbours(pod, family, namesOf)),
+  };
+}
+
+const nothing: Side = { links: [], addresses: [], routes: [], rules: [], neighbours: [] };
+
+function hasVeth({ links }: Side): boolean {
+  return links.some(({ name }) => name === vethName);
+}
+
+function familiesOf(ips: readonly Ip[]): readonly Family[] {
+  return ([4, 6] as const).filter((family) => ips.some((ip) => ip.family === family));
+}
+
 function observeHost(
   host: Netns,
   link: Link | undefined,
   families: readonly Family[],
   { hostRuleTable: table }: Settings,
 ): Side {
-  if (link === undefined) return { links: [], addresses: [], routes: [], rules: [], neighbours: [] };
+  if (link === undefined) return nothing;
   const namesOf = new Map([[link.index, link.name]]);
   return {
     links: [link],
@@ -86,20 +102,11 @@ function observeHost(
   };
 }
 
-function readTables({ rtnl }: Netns, families: readonly Family[], namesOf: ReadonlyMap<number, string>) {
-  return {
-    routes: families.flatMap((family) => {
-      return rtnl.routes({ family, table: 0 }).flatMap((route) => routeStates(route, namesOf));
-    }),
-    rules: families.flatMap((family) => rtnl.rules(family)),
-  };
-}
-
 function readNeighbours({ rtnl }: Netns, family: Family, namesOf: ReadonlyMap<number, string>, link?: number) {
   return rtnl
     .neighbours({ family, ...(link === undefined ? {} : { link }) })
     .filter(({ permanent }) => permanent)
-    .map(({ dev, ip, mac }) => ({ dev: namesOf.get(dev) ?? `#${dev}`, ip, mac }));
+    .map(({ dev, ip, mac }) => ({ dev: nameOf(namesOf, dev), ip, mac }));
 }
 
 /** A multipath route counts as one for each next hop. Local and broadcast routes are not for us. */
@@ -107,8 +114,13 @@ function routeStates({ dst, gw, dev, src, table, type, nextHops }: Route, namesO
   if (type !== unicast) return [];
   const hops = nextHops.length > 0 ? nextHops : dev === undefined ? [] : [{ gw, dev }];
   return hops.map((hop): RouteState => {
-    return { dst, dev: namesOf.get(hop.dev) ?? `#${hop.dev}`, gw: hop.gw, src, table };
+    return { dst, dev: nameOf(namesOf, hop.dev), gw: hop.gw, src, table };
   });
+}
+
+/** One that came between two answers has no name yet. */
+function nameOf(namesOf: ReadonlyMap<number, string>, index: number): string {
+  return namesOf.get(index) ?? `#${index}`;
 }
 
 /** RTN_UNICAST */

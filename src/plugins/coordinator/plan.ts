@@ -5,12 +5,11 @@ import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
 import { hostPrefix, type Settings } from "./config.ts";
 import type { Change, Operations, Setting, VethPlan } from "./operations.ts";
 import { planPodRoutes } from "./pod-routes.ts";
-import { type Role, resolveRole, vethName } from "./role.ts";
+import { type Role, replyTable, resolveRole, vethName } from "./role.ts";
 import { type Observed, type Side, usableAddresses } from "./state.ts";
 
-/** The bit of the mark that connections from the node carry, and the table by which their replies leave. */
+/** The bit of the mark that connections from the node carry. */
 export const replyMark = 0x1;
-const replyTable = 100;
 const rulePreference = 1000;
 
 /** The host's end of an underlay Pod's pair: it follows from the container, so that DEL finds it without any record. */
@@ -121,16 +120,16 @@ function gatewayOf({ observed: { pod }, role, nodes }: Wanted, family: Family): 
 function podSettings({ observed: { pod, ifName }, settings, role, families }: Wanted): readonly Setting[] {
   const { podRpFilter: wanted } = settings;
   const { rpFilters } = pod;
-  const settingsOfFamily: Setting[] = [];
-  if (families.includes(6) && pod.ipv6Off) settingsOfFamily.push({ key: "net/ipv6/conf/all/disable_ipv6", value: 0 });
-  if (wanted < 0 || !families.includes(4)) return settingsOfFamily;
-  if (rpFilters.get("all") !== wanted) settingsOfFamily.push({ key: "net/ipv4/conf/all/rp_filter", value: wanted });
+  const needed: Setting[] = [];
+  if (families.includes(6) && pod.ipv6Off) needed.push({ key: "net/ipv6/conf/all/disable_ipv6", value: 0 });
+  if (wanted < 0 || !families.includes(4)) return needed;
+  if (rpFilters.get("all") !== wanted) needed.push({ key: "net/ipv4/conf/all/rp_filter", value: wanted });
   // The kernel takes the greater of an interface's own and that of all.
   for (const link of [role.podLink, ifName]) {
     const own = rpFilters.get(link) ?? rpFilters.get("default") ?? 0;
-    if (own > wanted) settingsOfFamily.push({ key: `net/ipv4/conf/${link}/rp_filter`, value: wanted });
+    if (own > wanted) needed.push({ key: `net/ipv4/conf/${link}/rp_filter`, value: wanted });
   }
-  return settingsOfFamily;
+  return needed;
 }
 
 function podLinks(wanted: Wanted): readonly Change[] {
@@ -235,7 +234,10 @@ function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted)
   );
 }
 
-/** Every interface but the first of an underlay Pod gets its own routes into its own table. */
+/**
+ * Every interface but the first of an underlay Pod gets its own routes into its own table. What has been moved there is no longer
+ * in the main table, so that a plan made later does not miss a default route in that table.
+ */
 function podRoutes({ observed: { pod, ifName }, role, settings, families }: Wanted): readonly Change[] {
   if (!settings.tunePodRoutes || (role.mode === "underlay" && role.first)) return [];
   return families.flatMap((family) =>

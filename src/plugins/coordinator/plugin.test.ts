@@ -268,6 +268,7 @@ if (isolated(import.meta.url)) {
       await one.check();
       await one.del("net1");
       await one.del("net1");
+      assert.doesNotMatch(onNode("ip", "route", "show", "table", "500"), /10\.7\.0\.16/);
       assert.doesNotMatch(one.inside("ip", "rule"), /10\.7\.0\.16/);
       onNode(...ping("10.6.0.16"));
       await one.del();
@@ -312,6 +313,13 @@ if (isolated(import.meta.url)) {
       await assert.rejects(two.add(), /no usable IP addresses/);
       assert.ok(host.rtnl.link(two.hostName)?.up);
       await two.del();
+      const three = pod(["10.6.0.27/16"], { policyRoutes: [{ dst: "192.168.8.0/24", gw: "10.6.0.2" }] });
+      await three.add();
+      three.addNic("net1", ["10.7.0.27/16"], ["10.7.0.1"]);
+      await assert.rejects(three.add("net1"), /add route 192\.168\.8\.0\/24/);
+      onNode(...ping("10.6.0.27"));
+      assert.doesNotMatch(onNode("ip", "route", "show", "table", "500"), /10\.7\.0\.27/);
+      await three.del();
     });
 
     it("refuses a veth0 that is not its own, and a second NIC without the first", async () => {

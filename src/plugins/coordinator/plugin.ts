@@ -1,7 +1,7 @@
 import type { Signal, Steps, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, supportedVersions } from "#cni";
 import { samePrefix } from "#ip";
-import { announce, type Netns, openNetns, readNetnsId } from "#linux";
+import { announce, type Netns, readNetnsId } from "#linux";
 import { openPod } from "../open-pod.ts";
 import type { Plugin } from "../plugin.ts";
 import {
@@ -15,10 +15,9 @@ import {
 import { apply, execute } from "./execute.ts";
 import { NodeAddresses } from "./node-addresses.ts";
 import { hostLink, observe } from "./observe.ts";
-import { type Change, formatOperations } from "./operations.ts";
+import { type Change, formatOperations, type Operations } from "./operations.ts";
 import { hostVethName, planCoordinator } from "./plan.ts";
 import { vethName } from "./role.ts";
-import { usableAddresses } from "./state.ts";
 
 export interface CoordinatorPluginOptions {
   /** The namespace of the node's own interfaces. */
@@ -54,19 +53,22 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const previous = previousOf(c);
     const { host, tasks } = this.#options;
     const { ifName: of, netns } = attachment;
-    let madeVeth = false;
+    let made: { readonly operations: Operations; readonly settings: Settings } | undefined;
     const act = async (options: Signal) => {
       const settings = await this.#settings(c, attachment, options);
       if (settings.mode === "disabled") return;
       using pod = openPod(netns);
       const operations = this.#plan(attachment, pod, settings);
-      madeVeth = operations.veth !== undefined;
+      made = { operations, settings };
       execute(operations, { host, pod });
       // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
       tasks.spawn("announce addresses", () => announce(pod, of, operations.announce));
     };
     const undo = async () => {
-      if (madeVeth) await host.rtnl.deleteLinksLater([hostVethName(attachment.containerId)]);
+      if (made?.operations.veth !== undefined) await host.rtnl.deleteLinksLater([made.operations.veth.hostName]);
+      else if (of !== c.firstNic && made !== undefined && made.operations.host.length > 0) {
+        this.#removeLater(c, attachment, made.settings);
+      }
     };
     await steps.run("coordinator", act, { of, undo });
     return previous;
@@ -91,9 +93,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const { containerId, ifName, netns } = attachment;
     if (ifName === c.firstNic) return this.#removePair(hostVethName(containerId));
     if (netns === "" || readNetnsId(netns) === undefined) return;
-    const settings = await this.#settings(c, attachment, options).catch(() => settingsOf(c, {}));
-    using pod = openNetns(netns);
-    this.#removeLater(c, attachment, pod, settings);
+    this.#removeLater(c, attachment, await this.#settings(c, attachment, options).catch(() => settingsOf(c, {})));
   }
 
   #plan({ containerId, ifName }: Attachment, pod: Netns, settings: Settings) {
@@ -114,28 +114,30 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     tasks.spawn("delete link", () => host.rtnl.deleteLinksLater([name]));
   }
 
-  #removeLater(c: CoordinatorConfig, { containerId, ifName }: Attachment, pod: Netns, settings: Settings): void {
+  /** What an interface other than the first has on both sides. */
+  #removeLater(c: CoordinatorConfig, attachment: Attachment, { hostRuleTable: table }: Settings): void {
+    const { containerId, ifName, netns } = attachment;
     const { host } = this.#options;
+    using pod = openPod(netns);
     const links = pod.rtnl.links();
     const index = links.find(({ name }) => name === ifName)?.index;
     if (index === undefined) return;
-    const addresses = pod.rtnl.addresses({ link: index }).map(({ address }) => ({ dev: ifName, address }));
-    const own = usableAddresses({ links, addresses, routes: [], rules: [], neighbours: [] }, ifName);
-    const rules = own.flatMap((ip): readonly Change[] => {
-      const from = hostPrefix(ip);
-      return pod.rtnl
-        .rules(ip.family)
-        .filter((rule) => rule.from !== undefined && samePrefix(rule.from, from))
-        .map(({ family, table }) => ({ kind: "dropRule", rule: { family, from, table } }));
-    });
-    apply(pod, rules);
+    const own = pod.rtnl.addresses({ link: index }).map(({ address }) => address.ip);
+    const rules = ([4, 6] as const).flatMap((family) => pod.rtnl.rules(family));
+    apply(
+      pod,
+      rules.flatMap(({ family, from, table: of }): readonly Change[] => {
+        const isOwn = from !== undefined && own.some((ip) => samePrefix(from, hostPrefix(ip)));
+        return isOwn ? [{ kind: "dropRule", rule: { family, from, table: of } }] : [];
+      }),
+    );
     const mode = links.some(({ name }) => name === vethName) ? "underlay" : "overlay";
     const link = hostLink(host, containerId, { mode, podLink: c.firstNic }, links);
     if (link === undefined) return;
     apply(
       host,
       own.flatMap((ip): readonly Change[] => [
-        { kind: "dropRoute", route: { dst: hostPrefix(ip), dev: link.name, table: settings.hostRuleTable } },
+        { kind: "dropRoute", route: { dst: hostPrefix(ip), dev: link.name, table } },
         { kind: "dropNeighbour", dev: link.index, ip },
       ]),
     );

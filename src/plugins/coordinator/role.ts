@@ -5,6 +5,8 @@ import { type Side, usableAddresses } from "./state.ts";
 
 /** The Pod's end of the pair that the coordinator makes for underlay Pods. */
 export const vethName = "veth0";
+/** The table by which replies leave that are not to follow the default route. */
+export const replyTable = 100;
 /** The table of the first NIC; later ones follow. */
 const firstTable = 101;
 
