@@ -1,11 +1,15 @@
 import { globSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createLabClient, listAt, textAt } from "../lab/api/index.ts";
 import { type LabHandle, type LaunchOptions, launchLab } from "../lab/launch.ts";
 import { buildShim } from "../shim/build.ts";
 import { buildBundles } from "./build.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+
+const apiVersion = "spiderpool.spidernet.io/v2beta1";
+const readyMsMax = 20_000;
 
 /** The install namespace and the default network, as the walk-through's `helm install` sets them. */
 export const installNamespace = "kube-system";
@@ -18,6 +22,7 @@ export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPha
 
 /** A lab that runs the product: the same bundles and the same shim as everywhere, started as the chart starts them. */
 export async function launchProductLab({ logLevel = "info", ...options }: ProductLabOptions): Promise<LabHandle> {
+  const startMs = performance.now();
   const [bundles, shim] = await Promise.all([buildBundles(), buildShim(join(root, "build"))]);
   const env = {
     SPIDERPOOL_POD_NAMESPACE: installNamespace,
@@ -27,7 +32,7 @@ export async function launchProductLab({ logLevel = "info", ...options }: Produc
   if (options.logDirectory !== undefined) mkdirSync(options.logDirectory, { recursive: true });
   // Only the lab knows a node's name when it starts the agent there.
   const named = 'export SPIDERPOOL_NODE_NAME="$NODE_NAME"; exec "$0" "$@"';
-  return await launchLab({
+  const lab = await launchLab({
     ...options,
     program: bundles.lab,
     crds: globSync("charts/spiderpool/crds/*.yaml", { cwd: root }).map((file) =>
@@ -51,6 +56,37 @@ export async function launchProductLab({ logLevel = "info", ...options }: Produc
       env: { ...env, SPIDERPOOL_POD_NAME: "spiderpool-controller-lab" },
     },
   });
+  try {
+    await ready(lab);
+  } catch (error) {
+    await lab.stop();
+    throw error;
+  }
+  options.onPhase?.("product", performance.now() - startMs);
+  return lab;
+}
+
+/** Resolves when the nodes are Ready, which needs their agents, and the controller has its settings in place. */
+async function ready({ url, nodes }: LabHandle): Promise<void> {
+  const client = createLabClient({ baseUrl: url });
+  const controller = "the controller has not created its SpiderCoordinator";
+  const waiting = new Set([controller, ...nodes.map(({ name }) => name)]);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([AbortSignal.timeout(readyMsMax), stop.signal]);
+  const met = (what: string) => {
+    waiting.delete(what);
+    if (waiting.size === 0) stop.abort();
+  };
+  const watches = [
+    client.watch("v1/nodes", { signal }, ({ object }) => {
+      const conditions = listAt(object, "status", "conditions");
+      const isReady = conditions.some((one) => textAt(one, "type") === "Ready" && textAt(one, "status") === "True");
+      if (isReady) met(object.metadata.name);
+    }),
+    client.watch(`${apiVersion}/spidercoordinators`, { signal }, () => met(controller)),
+  ];
+  await Promise.allSettled(watches.map(({ done }) => done));
+  if (waiting.size > 0) throw new Error(`not ready within ${readyMsMax / 1000} s: ${[...waiting].join("; ")}`);
 }
 
 /** Where the controller reads the cluster's own ranges. */
