@@ -235,8 +235,8 @@ function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted)
 }
 
 /**
- * Every interface but the first of an underlay Pod gets its own routes into its own table. What has been moved there is no longer
- * in the main table, so that a plan made later does not miss a default route in that table.
+ * Every interface but the first of an underlay Pod gets its own routes into its own table. What has been moved there is
+ * no longer in the main table, so that a plan made later does not miss a default route in that table.
  */
 function podRoutes({ observed: { pod, ifName }, role, settings, families }: Wanted): readonly Change[] {
   if (!settings.tunePodRoutes || (role.mode === "underlay" && role.first)) return [];
