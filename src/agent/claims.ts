@@ -67,7 +67,8 @@ export class ClaimsReconciler {
   /** After a start: takes up the claims that the records name; later, and then hourly, looks for claims that nobody knows. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
     const { ledger, records, clock } = this.#options;
-    await retry((o) => ledger.recall(claimNames(records.list()), o), { signal, clock });
+    // Until it has succeeded no ADD gets an address.
+    await retry((o) => ledger.recall(claimNames(records.list()), o), { signal, clock, retryable: () => true });
     for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
     for (let waitMs = Math.random() * firstAuditMsMax; ; waitMs = auditEveryMs) {
       await clock.sleep(waitMs, { signal });

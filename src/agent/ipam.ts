@@ -9,7 +9,7 @@ import {
   type PluginConfig,
   type PodRef,
 } from "#cni";
-import { type Family, formatIp, formatPrefix, type Ip } from "#ip";
+import { type Family, formatIp, formatPrefix, parseIp, parsePrefix } from "#ip";
 import {
   type Addressed,
   attachRoutes,
@@ -21,7 +21,7 @@ import {
   type SelectionInput,
 } from "#ipam";
 import { type KubeObject, keyOf, type Node, type Pod, type Store } from "#kube";
-import type { Claimed, Ledger } from "#ledger";
+import type { Claim, Claimed, Ledger } from "#ledger";
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "#multus";
 import { isPodAlive, isPodUid } from "./pods.ts";
 import type { PoolCache, PoolsNow } from "./pool-cache.ts";
@@ -105,7 +105,8 @@ class LedgerIpam implements Ipam {
     if (ref === undefined) return;
     const { ledger, pods } = this.#options;
     const pod = pods.get(keyOf(ref));
-    if (pod !== undefined && isPodUid(pod, ref.uid) && isPodAlive(pod)) return;
+    // Before the first list nothing is known of the Pod: the reconciler looks again when there is.
+    if (!pods.isSynced || (pod !== undefined && isPodUid(pod, ref.uid) && isPodAlive(pod))) return;
     for (const claim of ledger.claimsOf(uidOf(ref, pod))) {
       if (claim.spec.nic !== ifName || claim.spec.containerID !== containerId) continue;
       ledger.release(claim, { why: "the sandbox of a dead Pod is gone", evidence: [`container ${containerId}`] });
@@ -227,12 +228,11 @@ class LedgerIpam implements Ipam {
       {
         of: `${nic}/${family}`,
         undo: (done) => {
-          if (done === undefined) ledger.abandon(ref.uid, nic, family);
-          else if (done.fresh) ledger.release(done.claim, { why: "the ADD failed", evidence: [] });
+          if (done?.fresh) ledger.release(done.claim, { why: "the ADD failed", evidence: [] });
         },
       },
     );
-    return addressed(claim, pools.get(claim.spec.pool), cleanGateway);
+    return addressed(claim);
   }
 }
 
@@ -258,9 +258,15 @@ function answerOf(pool: PoolView, cleanGateway: boolean): Answer {
   };
 }
 
-function addressed({ ip }: { readonly ip: Ip }, pool: PoolView | undefined, cleanGateway: boolean): Addressed {
-  if (pool === undefined) throw new TypeError("'pool' must be one of the candidates");
-  return { address: { ip, bits: pool.subnet.bits }, gateway: pool.gateway, cleanGateway, routes: pool.routes };
+/** As the claim tells it: whoever has an address keeps what it was given with, whatever became of the pool. */
+function addressed({ ip, spec }: Claim): Addressed {
+  const { prefix, gw, clean, routes = [] }: Answer = JSON.parse(spec.answer ?? "{}");
+  return {
+    address: { ip, bits: prefix },
+    gateway: gw === undefined ? undefined : parseIp(gw),
+    cleanGateway: clean === true,
+    routes: routes.map((route) => ({ dst: parsePrefix(route.dst), gw: parseIp(route.gw) })),
+  };
 }
 
 function namesAt(block: Readonly<Record<string, unknown>>, key: string): readonly string[] {

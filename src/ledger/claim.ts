@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { SpiderIPAddress, SpiderIPAddressSpec } from "#api";
 import type { PodRef } from "#cni";
-import { claimAddress, claimName, type Family, type Ip, parseClaimName } from "#ip";
+import { claimAddress, claimName, type Family, type Ip, tryParseClaimName } from "#ip";
 import type { PoolView } from "#ipam";
 
 /** Who holds an address: identity is (Pod UID, NIC) and, within it, the sandbox. Names are for people. */
@@ -31,17 +31,27 @@ export function claimKey(podUid: string, nic: string, family: Family): string {
 
 /** Decodes the object; undefined for one whose name is no address. */
 export function claimOf(object: SpiderIPAddress): Claim | undefined {
-  const ip = parseClaimName(object.metadata.name);
+  const ip = tryParseClaimName(object.metadata.name);
   if (ip === undefined) return undefined;
   const { name, uid, resourceVersion } = object.metadata;
   return { name, ip, uid, resourceVersion, spec: object.spec };
 }
 
-/** Purpose, Pod UID, NIC and pool all agree: two NICs in one pool are two claims. */
-export function isMine(spec: SpiderIPAddressSpec, holder: Holder, pool: Pick<PoolView, "uid">): boolean {
-  const ours = spec.purpose === "Pod" || spec.purpose === "Sticky";
-  return ours && spec.podUID === holder.pod.uid && spec.nic === holder.nic && spec.poolUID === pool.uid;
+/** The key of the Pod, NIC and family for which the claim was made. */
+export function keyOfClaim({ spec, ip }: Pick<Claim, "spec" | "ip">): string {
+  return claimKey(spec.podUID ?? "", spec.nic ?? "", ip.family);
 }
+
+/** Held by this Pod for this NIC, whichever sandbox it was made for: two NICs in one pool are two claims. */
+export function isMine(spec: SpiderIPAddressSpec, holder: Holder): boolean {
+  const ours = spec.purpose === "Pod" || spec.purpose === "Sticky";
+  return ours && spec.podUID === holder.pod.uid && spec.nic === holder.nic;
+}
+
+/** What is sent to create a claim. */
+export type ClaimDraft = Pick<SpiderIPAddress, "spec"> & {
+  readonly metadata: { readonly name: string; readonly labels: Record<string, string> };
+};
 
 /** The claim's metadata and spec as they are created. */
 export function claimDraft(
@@ -49,9 +59,7 @@ export function claimDraft(
   pool: Pick<PoolView, "name" | "uid" | "generation">,
   holder: Holder,
   here: { readonly node: string; readonly bootId: string; readonly since: Date; readonly answer: string },
-): Pick<SpiderIPAddress, "spec"> & {
-  readonly metadata: { readonly name: string; readonly labels: Record<string, string> };
-} {
+): ClaimDraft {
   return {
     metadata: { name: claimName(ip), labels: { pool: labelValue(pool.name), node: labelValue(here.node) } },
     spec: {

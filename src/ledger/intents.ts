@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { codeOf } from "#base";
 
 /**
- * Hints of creates whose outcome may be unknown: one file for each (Pod UID, NIC, family), holding the name of the claim.
- * Written before the request and removed when the outcome is certain and kept elsewhere, so that an agent that was killed
- * in between finds its own claim. On tmpfs: after a reboot there is no sandbox to whom it could matter.
+ * What this node claims or may have claimed: one file for each (Pod UID, NIC, family), holding the name of the claim.
+ * Written before the create is sent and removed when the claim is known to be gone, so that an agent that was killed at
+ * any moment in between finds its own claims. On tmpfs: after a reboot sandbox records tell of claims that remained.
  */
 export class Intents {
   readonly #folder: string;
@@ -21,7 +21,8 @@ export class Intents {
 
   read(key: string): string | undefined {
     try {
-      return readFileSync(this.#path(key), "utf8");
+      // Empty: the agent was killed before it wrote the name, and so before it sent anything.
+      return readFileSync(this.#path(key), "utf8") || undefined;
     } catch (error) {
       if (codeOf(error) === "ENOENT") return undefined;
       throw error;
@@ -32,9 +33,15 @@ export class Intents {
     rmSync(this.#path(key), { force: true });
   }
 
-  /** The names of all claims that may be on their way. */
-  names(): ReadonlySet<string> {
-    return new Set(readdirSync(this.#folder).flatMap((key) => this.read(key) ?? []));
+  /** All of them: the claim's name by its key. */
+  all(): ReadonlyMap<string, string> {
+    const keys = readdirSync(this.#folder).map(decodeURIComponent);
+    return new Map(
+      keys.flatMap((key) => {
+        const name = this.read(key);
+        return name === undefined ? [] : [[key, name]];
+      }),
+    );
   }
 
   /** Pod UIDs come from the runtime: nothing in one may name another folder. */

@@ -1,21 +1,22 @@
 import { type SpiderIPAddress, spiderIPAddresses } from "#api";
-import { backoffMs, type Clock, FairQueue, formatError, type Logger, type Signal, SpiderError } from "#base";
-import { claimName, type Family, formatIp, type Ip, IpSet, parseClaimName } from "#ip";
-import { type Chooser, type Evidence, formatExhausted, type PoolView } from "#ipam";
-import { hasReason, isRetryable, type KubeClient, metadataOf, surelyUnchanged } from "#kube";
-import { type Claim, claimDraft, claimKey, claimOf, type Holder, isMine, labelValue } from "./claim.ts";
+import { abortable, type Clock, FairQueue, KeyedLock, type Logger, type Signal, SpiderError } from "#base";
+import { claimName, type Family, type Ip, type IpSet, tryParseClaimName } from "#ip";
+import { type Evidence, formatExhausted, type PoolView } from "#ipam";
+import type { KubeClient } from "#kube";
+import { type Claim, claimDraft, claimKey, claimOf, type Holder, isMine, keyOfClaim, labelValue } from "./claim.ts";
 import type { Intents } from "./intents.ts";
-import { PoolBook } from "./pool-book.ts";
+import { Limbo, type LimboLook } from "./limbo.ts";
+import { persist } from "./persist.ts";
+import { type Page, PoolBook } from "./pool-book.ts";
 import { type ReleaseReason, Releases } from "./releases.ts";
+import { attachClaim, type Created, createClaim, readClaim } from "./writes.ts";
 
 /** Creates in flight at once, for the whole node. */
 const createsMax = 4;
-/** An authoritative list of one pool's claims is made at most this often; its answer holds as long. */
-const listEveryMs = 5_000;
+/** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
+const missesMax = 8;
 /** A claim that nobody here knows is a leak when it is older than this; younger ones may be on their way. */
 const leakAgeMs = 60_000;
-/** What became of a create that was cut off is looked up after these times. */
-const limboLooksMs = [2_000, 10_000, 60_000];
 
 export interface LedgerOptions {
   readonly client: KubeClient;
@@ -53,18 +54,19 @@ export class Ledger {
   readonly #book: PoolBook;
   readonly #releases: Releases;
   readonly #creates = new FairQueue({ slots: createsMax, maxWaiting: 10_000 });
+  /** One at a time for each key: two sandboxes of one Pod may be added at the same time. */
+  readonly #keys = new KeyedLock();
+  readonly #recalled = Promise.withResolvers<void>();
   /** Claims of this node by claimKey. */
   readonly #own = new Map<string, Claim>();
-  /** When each pool was last listed, by its UID. */
-  readonly #listedAtMs = new Map<string, number>();
+  readonly #limbo: Limbo;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
     this.#book = new PoolBook(options);
-    this.#releases = new Releases(
-      { ...options, released: (claim) => this.#book.release(claim.spec.poolUID, claim.ip) },
-      options,
-    );
+    this.#releases = new Releases({ ...options, released: (claim) => this.#gone(claim) }, options);
+    const look = (key: string, how: LimboLook) => this.#keys.run(key, () => this.#lookAtLimbo(key, how), how);
+    this.#limbo = new Limbo({ ...options, look });
   }
 
   /** The claims of one Pod on this node. */
@@ -82,43 +84,33 @@ export class Ledger {
     return this.#releases.pending;
   }
 
-  /** A claim that is known from elsewhere: a sandbox record after a restart. */
-  remember(claim: Claim): void {
-    this.#own.set(keyOfClaim(claim), claim);
-    this.#book.adopt(claim.spec.poolUID, claim.ip);
-  }
-
   /**
-   * One address of the family for the holder, from the first candidate that has one. A claim that the holder already has
-   * is taken again. Throws POOL_EXHAUSTED where every candidate is used up, else what the API server answered.
+   * One address of the family for the holder: the one that it has, whatever became of its pool, else one from the first
+   * candidate that has any. Waits for `recall`. Throws POOL_EXHAUSTED where every candidate is used up, else what the API
+   * server answered. A claim that throws needs no undo: what it may have made is looked up and released here.
    */
   async claim(request: ClaimRequest, o: Signal): Promise<Claimed> {
-    const found = await this.#existing(request, o);
-    if (found !== undefined) return { claim: found, fresh: false };
-    const exhausted: { readonly pool: PoolView; readonly evidence: Evidence }[] = [];
-    for (const pool of request.pools) {
-      const claim = await this.#claimIn(pool, request, o);
-      if ("uid" in claim) return { claim, fresh: true };
-      exhausted.push({ pool, evidence: claim });
-    }
-    const { message, fix } = formatExhausted(request.holder.nic, request.family, exhausted);
-    throw new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
+    const { holder, family } = request;
+    const key = claimKey(holder.pod.uid, holder.nic, family);
+    await abortable(this.#recalled.promise, o.signal);
+    return this.#keys.run(
+      key,
+      async () => {
+        const own = await this.#reattach(key, holder, o);
+        if (own !== undefined) return { claim: own, fresh: false };
+        await this.#releases.settled(key, o);
+        const claim = (await this.#resume(key, request, o)) ?? (await this.#choose(request, o));
+        return { claim, fresh: true };
+      },
+      o,
+    );
   }
 
   /** Decides the release; it is finished in the background, whatever the API server's state. */
   release(claim: Claim, reason: ReleaseReason): void {
     const key = keyOfClaim(claim);
     if (this.#own.get(key)?.uid === claim.uid) this.#own.delete(key);
-    this.#options.intents.remove(key);
     this.#releases.add(claim, reason);
-  }
-
-  /** For the undo of a claim that may or may not have been made: finds out and releases. */
-  abandon(podUid: string, nic: string, family: Family): void {
-    const key = claimKey(podUid, nic, family);
-    const own = this.#own.get(key);
-    if (own !== undefined) this.release(own, { why: "the ADD failed", evidence: [] });
-    else if (this.#options.intents.read(key) !== undefined) void this.#resolveLimbo(key, podUid, nic);
   }
 
   /** Resolves when every decided release is done. */
@@ -126,12 +118,20 @@ export class Ledger {
     return this.#releases.drained();
   }
 
-  /** After a restart: reads the claims that sandbox records name, and takes those of this node as ours. */
+  /**
+   * After a start, before any claim is answered: takes up the claims of this node among those that sandbox records name
+   * and those that an earlier process may have made.
+   */
   async recall(names: Iterable<string>, o: Signal): Promise<void> {
-    for (const name of names) {
-      const claim = await this.#byName(name, o);
-      if (claim?.spec.purpose === "Pod" && claim.spec.node === this.#options.node) this.remember(claim);
+    const { client, node, intents } = this.#options;
+    const hints = intents.all();
+    for (const name of new Set([...names, ...hints.values()])) {
+      const claim = await readClaim(client, name, o);
+      if (claim?.spec.purpose !== "Pod" || claim.spec.node !== node) continue;
+      if (!this.#own.has(keyOfClaim(claim))) this.#keep(claim);
     }
+    for (const key of hints.keys()) if (!this.#own.has(key)) this.#limbo.watch(key);
+    this.#recalled.resolve();
   }
 
   /**
@@ -140,14 +140,15 @@ export class Ledger {
    */
   async audit(known: ReadonlySet<string>, o: Signal): Promise<void> {
     const { client, clock, node, intents } = this.#options;
-    const onTheirWay = intents.names();
     const objects = client.listAll(spiderIPAddresses, { ...o, labelSelector: `node=${labelValue(node)}` });
     for await (const object of objects) {
       const claim = claimOf(object);
       if (claim === undefined || claim.spec.node !== node || claim.spec.purpose !== "Pod") continue;
-      if (this.#own.get(keyOfClaim(claim))?.uid === claim.uid || onTheirWay.has(claim.name)) continue;
-      if (known.has(claim.name)) this.remember(claim);
-      else if (ageMs(object, clock) > leakAgeMs) {
+      const key = keyOfClaim(claim);
+      if (this.#own.get(key)?.uid === claim.uid || intents.read(key) === claim.name) continue;
+      if (known.has(claim.name)) {
+        if (!this.#own.has(key)) this.#keep(claim);
+      } else if (ageMs(object, clock) > leakAgeMs) {
         this.release(claim, {
           why: "no sandbox of this node uses it",
           evidence: [`container ${claim.spec.containerID ?? "none"}`],
@@ -160,164 +161,143 @@ export class Ledger {
     this.#book.stop();
   }
 
-  /** What the holder already has: in memory, or by a hint that an earlier create left. */
-  async #existing({ holder, family, pools }: ClaimRequest, o: Signal): Promise<Claim | undefined> {
-    const key = claimKey(holder.pod.uid, holder.nic, family);
-    const hint = this.#options.intents.read(key);
-    const own = this.#own.get(key) ?? (hint === undefined ? undefined : await this.#byName(hint, o));
-    const pool = own && pools.find((candidate) => isMine(own.spec, holder, candidate));
-    if (own !== undefined && pool !== undefined) return this.#attach(own, holder, o);
-    if (own !== undefined && own.spec.podUID === holder.pod.uid && own.spec.nic === holder.nic) {
-      this.release(own, { why: "its pool is no longer a candidate", evidence: [`pool ${own.spec.pool}`] });
+  /** What the holder already has, for this sandbox. */
+  async #reattach(key: string, holder: Holder, o: Signal): Promise<Claim | undefined> {
+    const own = this.#own.get(key);
+    if (own === undefined) return undefined;
+    const claim = await attachClaim(own, holder, { ...this.#options, ...o });
+    if (claim !== undefined) this.#keep(claim);
+    else {
+      if (this.#own.get(key)?.uid === own.uid) this.#own.delete(key);
+      this.#gone(own);
     }
+    return claim;
+  }
+
+  /** The address that an earlier call may have got: only when its fate is certain may another one be chosen. */
+  async #resume(key: string, request: ClaimRequest, o: Signal): Promise<Claim | undefined> {
+    const { client, clock, intents } = this.#options;
+    const name = intents.read(key);
+    const ip = name === undefined ? undefined : tryParseClaimName(name);
+    if (name === undefined || ip === undefined) return undefined;
+    const found = await persist((signal) => readClaim(client, name, signal), { ...o, clock });
+    const mine = found !== undefined && isMine(found.spec, request.holder);
+    const claim = mine ? await attachClaim(found, request.holder, { ...this.#options, ...o }) : undefined;
+    if (claim !== undefined) return this.#keep(claim);
+    const pool = request.pools.find(({ set }) => set.contains(ip));
+    if (found === undefined && pool === undefined) {
+      throw new SpiderError("CLAIM_PENDING", `an earlier create of address ${name} may still take effect: try again`, {
+        details: { key },
+      });
+    }
+    if (found === undefined && pool !== undefined) return this.#create(ip, pool, request, { ...o, open: true });
+    intents.remove(key);
     return undefined;
   }
 
-  async #claimIn(pool: PoolView, request: ClaimRequest, o: Signal): Promise<Claim | Evidence> {
+  async #choose(request: ClaimRequest, o: Signal): Promise<Claim> {
+    const exhausted: { readonly pool: PoolView; readonly evidence: Evidence }[] = [];
+    for (const pool of request.pools) {
+      const page = await this.#book.open(pool, () => this.#heldIn(pool), o);
+      const claim = await this.#chooseIn(page, pool, request, o);
+      if ("uid" in claim) return claim;
+      exhausted.push({ pool, evidence: claim });
+    }
+    const { message, fix } = formatExhausted(request.holder.nic, request.family, exhausted);
+    throw new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
+  }
+
+  async #chooseIn(page: Page, pool: PoolView, request: ClaimRequest, o: Signal): Promise<Claim | Evidence> {
     const { clock } = this.#options;
-    const chooser = await this.#book.chooser(pool, () => this.#heldIn(pool), o);
-    for (;;) {
-      const choice = chooser.next(clock.monotonicMs());
+    const look = () => persist((signal) => page.look(signal), { ...o, clock });
+    for (let misses = 0; ; ) {
+      const choice = page.chooser.next(clock.monotonicMs());
       if (choice.kind === "exhausted") {
-        if (!(await this.#refresh(pool, o))) return choice.evidence;
+        if (!(await look())) return choice.evidence;
         continue;
       }
-      const claim = await this.#tryCreate(choice.ip, pool, request, chooser, o);
+      const claim = await this.#create(choice.ip, pool, request, { ...o, open: false });
       if (claim !== undefined) return claim;
+      page.chooser.meet(choice.ip, clock.monotonicMs());
+      misses += 1;
+      if (misses % missesMax === 0) await look();
     }
   }
 
-  /** Undefined: the address is taken. Every other failure gives the address back to the chooser. */
-  async #tryCreate(
+  /** Undefined: the address is somebody else's. A failure that leaves the outcome open is watched until it is certain. */
+  async #create(
     ip: Ip,
     pool: PoolView,
     request: ClaimRequest,
-    chooser: Chooser,
-    o: Signal,
+    o: Signal & { readonly open: boolean },
   ): Promise<Claim | undefined> {
-    const { clock, intents } = this.#options;
     const { holder, family } = request;
     const key = claimKey(holder.pod.uid, holder.nic, family);
+    const created = await this.#send(key, ip, pool, request, o);
+    switch (created.kind) {
+      case "ours":
+        return this.#keep(created.claim);
+      case "foreign":
+        this.#options.intents.remove(key);
+        return undefined;
+      case "failed":
+        if (created.open) this.#limbo.watch(key);
+        else this.#neverMade(key, ip);
+        throw created.error;
+    }
+  }
+
+  async #send(
+    key: string,
+    ip: Ip,
+    pool: PoolView,
+    { holder, answer }: ClaimRequest,
+    { signal, open }: Signal & { readonly open: boolean },
+  ): Promise<Created> {
+    const { client, clock, node, bootId, intents } = this.#options;
     try {
-      using _slot = await this.#creates.enter(holder.pod.namespace, o);
+      using _slot = await this.#creates.enter(holder.pod.namespace, { signal });
+      const draft = claimDraft(ip, pool, holder, { node, bootId, since: clock.wall(), answer: answer(pool, ip) });
       intents.write(key, claimName(ip));
-      const claim = await this.#create(ip, pool, request, o);
-      if (claim === undefined) chooser.meet(ip, clock.monotonicMs());
-      else this.#own.set(key, claim);
-      intents.remove(key);
-      return claim;
+      return await createClaim(draft, holder, { client, clock, signal, open });
     } catch (error) {
-      if (surelyUnchanged(error)) {
-        intents.remove(key);
-        chooser.release(ip);
-      }
-      throw error;
+      return { kind: "failed", open, error };
     }
   }
 
-  /** Creates, repeating the same name until the outcome is certain: ours, or (undefined) somebody else's. */
-  async #create(ip: Ip, pool: PoolView, { holder, answer }: ClaimRequest, o: Signal): Promise<Claim | undefined> {
-    const { client, clock, node, bootId, log } = this.#options;
-    const draft = claimDraft(ip, pool, holder, { node, bootId, since: clock.wall(), answer: answer(pool, ip) });
-    for (let attempt = 0, uncertain = false; ; attempt++) {
-      let failure: unknown;
-      try {
-        return claimOf(await client.create(spiderIPAddresses, draft, o));
-      } catch (error) {
-        failure = error;
-      }
-      if (hasReason(failure, "AlreadyExists")) {
-        if (!uncertain) return undefined;
-        const found = await this.#byName(draft.metadata.name, o);
-        if (found !== undefined)
-          return isMine(found.spec, holder, pool) ? await this.#attach(found, holder, o) : undefined;
-      } else if (!surelyUnchanged(failure)) uncertain = true;
-      else if (!isRetryable(failure)) throw failure;
-      log.debug({ ip: formatIp(ip), err: formatError(failure) }, "the create of a claim is repeated");
-      // Past the deadline the last failure says more than the deadline does.
-      await clock.sleep(backoffMs(attempt, { firstMs: 50, maxMs: 2_000 }), o).catch(() => {
-        throw failure;
-      });
-    }
+  #keep(claim: Claim): Claim {
+    this.#own.set(keyOfClaim(claim), claim);
+    this.#book.adopt(claim.spec.poolUID, claim.ip);
+    return claim;
   }
 
-  /** The claim with this sandbox as its holder. Always writes when the sandbox is another one, so that a late delete of an older view fails. */
-  async #attach(claim: Claim, holder: Holder, o: Signal): Promise<Claim> {
-    const { client, bootId } = this.#options;
-    if (claim.spec.containerID === holder.containerId && this.#own.get(keyOfClaim(claim))?.uid === claim.uid)
-      return claim;
-    const object = {
-      metadata: {
-        name: claim.name,
-        uid: claim.uid,
-        resourceVersion: claim.resourceVersion,
-        labels: { pool: labelValue(claim.spec.pool), node: labelValue(this.#options.node) },
-      },
-      spec: { ...claim.spec, containerID: holder.containerId, bootID: bootId },
-    };
-    const updated = claimOf(await client.update(spiderIPAddresses, object, o));
-    if (updated === undefined) throw new TypeError(`'${claim.name}' must be the name of an address`);
-    this.remember(updated);
-    this.#options.intents.remove(keyOfClaim(updated));
-    return updated;
+  #gone(claim: Claim): void {
+    const key = keyOfClaim(claim);
+    if (this.#options.intents.read(key) === claim.name) this.#options.intents.remove(key);
+    this.#book.release(claim.ip);
   }
 
-  async #byName(name: string, o: Signal): Promise<Claim | undefined> {
-    const object = await this.#options.client.get(spiderIPAddresses, { name }, o);
-    return object && claimOf(object);
-  }
-
-  /** Looks authoritatively who holds what in the pool, unless that was done a moment ago. False: nothing new was learnt. */
-  async #refresh(pool: PoolView, o: Signal): Promise<boolean> {
-    const { client, clock } = this.#options;
-    const nowMs = clock.monotonicMs();
-    if (nowMs - (this.#listedAtMs.get(pool.uid) ?? Number.NEGATIVE_INFINITY) < listEveryMs) return false;
-    this.#listedAtMs.set(pool.uid, nowMs);
-    const used: Ip[] = [];
-    const labelSelector = `pool=${labelValue(pool.name)}`;
-    for await (const { metadata } of client.listAll(metadataOf(spiderIPAddresses), { ...o, labelSelector })) {
-      const ip = parseClaimName(metadata.name);
-      if (ip !== undefined && ip.family === pool.family) used.push(ip);
-    }
-    this.#book.setUsed(
-      pool.uid,
-      IpSet.of(
-        pool.family,
-        used.map((ip) => ({ first: ip, last: ip })),
-      ),
-    );
-    return true;
+  #neverMade(key: string, ip: Ip | undefined): void {
+    this.#options.intents.remove(key);
+    if (ip !== undefined) this.#book.release(ip);
   }
 
   *#heldIn(pool: PoolView): Generator<Ip> {
     for (const { spec, ip } of this.#own.values()) if (spec.poolUID === pool.uid) yield ip;
   }
 
-  /** A create was cut off: whether it took effect is looked up until that is certain, and what it made is released. */
-  async #resolveLimbo(key: string, podUid: string, nic: string): Promise<void> {
-    const { clock, intents, log, signal } = this.#options;
-    for (const afterMs of limboLooksMs) {
-      try {
-        await clock.sleep(afterMs, { signal });
-        const hint = intents.read(key);
-        if (hint === undefined || this.#own.has(key)) return;
-        const found = await this.#byName(hint, { signal });
-        if (found === undefined) continue; // The server may still be at it: a request lives 4 s there.
-        if (found.spec.podUID === podUid && found.spec.nic === nic) {
-          this.release(found, { why: "the ADD was cut off while it was claimed", evidence: [] });
-        } else intents.remove(key);
-        return;
-      } catch (err) {
-        if (signal.aborted) return;
-        log.warn({ err: formatError(err) }, "the outcome of a claim is still unknown");
-      }
-    }
-    intents.remove(key);
+  /** Whether a create that was cut off took effect. What it made is released: its ADD has failed. */
+  async #lookAtLimbo(key: string, { signal, last, isCurrent }: LimboLook): Promise<boolean> {
+    const { client, node, intents } = this.#options;
+    const name = intents.read(key);
+    if (name === undefined || this.#own.has(key) || !isCurrent()) return true;
+    const found = await readClaim(client, name, { signal });
+    if (found === undefined && !last) return false;
+    if (found !== undefined && found.spec.node === node && keyOfClaim(found) === key) {
+      this.release(found, { why: "the ADD was cut off while it was claimed", evidence: [] });
+    } else this.#neverMade(key, tryParseClaimName(name));
+    return true;
   }
-}
-
-function keyOfClaim({ spec, ip }: Claim): string {
-  return claimKey(spec.podUID ?? "", spec.nic ?? "", ip.family);
 }
 
 function ageMs({ metadata }: SpiderIPAddress, clock: Clock): number {

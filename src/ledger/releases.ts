@@ -1,7 +1,8 @@
 import { spiderIPAddresses } from "#api";
-import { backoffMs, type Clock, FairQueue, formatError, type Logger, type Signal } from "#base";
-import { hasReason, type KubeClient } from "#kube";
-import { type Claim, claimOf } from "./claim.ts";
+import { abortable, type Clock, FairQueue, formatError, type Logger, type Signal } from "#base";
+import { hasReason, type KubeClient, retry } from "#kube";
+import { type Claim, keyOfClaim } from "./claim.ts";
+import { readClaim } from "./writes.ts";
 
 /** Why an address becomes free, for the log and the Events. */
 export interface ReleaseReason {
@@ -10,8 +11,12 @@ export interface ReleaseReason {
 }
 
 interface Pending {
-  readonly claim: Claim;
+  /** The version to delete. */
+  claim: Claim;
   readonly reason: ReleaseReason;
+  readonly done: Promise<void>;
+  /** What the last try met. */
+  failure?: unknown;
 }
 
 /** Deletes in flight at once: releases yield to claims. */
@@ -21,19 +26,19 @@ export interface ReleasesOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Told when a claim is gone for certain, or is no longer the one we meant. */
+  /** Told when a claim is gone for certain. */
   readonly released: (claim: Claim) => void;
 }
 
 /**
  * Releases that are decided and not yet done. A DEL never waits for the API server: its releases are finished here,
- * however long that takes. What is lost with the process is found again by the audit.
+ * however long that takes. What is lost with the process is found again by recall and audit.
  */
 export class Releases {
   readonly #options: ReleasesOptions;
   readonly #slots = new FairQueue({ slots: deletesMax, maxWaiting: Number.MAX_SAFE_INTEGER });
+  /** By the UID of the claim. */
   readonly #pending = new Map<string, Pending>();
-  readonly #running = new Set<Promise<void>>();
   readonly #stop: AbortSignal;
 
   constructor(options: ReleasesOptions, { signal }: Signal) {
@@ -48,57 +53,65 @@ export class Releases {
 
   /** Decides the release of exactly this version of this object; it is done in the background, once. */
   add(claim: Claim, reason: ReleaseReason): void {
-    if (this.#pending.has(claim.uid)) return;
-    this.#pending.set(claim.uid, { claim, reason });
-    const running = this.#release({ claim, reason }).finally(() => {
-      this.#pending.delete(claim.uid);
-      this.#running.delete(running);
+    const { uid } = claim;
+    if (this.#pending.has(uid)) return;
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    const pending: Pending = { claim, reason, done };
+    this.#pending.set(uid, pending);
+    void this.#release(pending).finally(() => {
+      this.#pending.delete(uid);
+      resolve();
     });
-    this.#running.add(running);
+  }
+
+  /** Resolves when no release of this key is pending. Past the deadline it throws what stands in the way. */
+  async settled(key: string, { signal }: Signal): Promise<void> {
+    for (const pending of [...this.#pending.values()].filter(({ claim }) => keyOfClaim(claim) === key)) {
+      await abortable(pending.done, signal).catch((error: unknown) => {
+        throw pending.failure ?? error;
+      });
+    }
   }
 
   /** Resolves when nothing is pending, or when the process stops. */
   async drained(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    while (this.#pending.size > 0) await Promise.all([...this.#pending.values()].map(({ done }) => done));
   }
 
-  async #release({ claim: first, reason }: Pending): Promise<void> {
-    const { clock, log } = this.#options;
-    const signal = this.#stop;
-    let claim = first;
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      try {
-        using _slot = await this.#slots.enter("", { signal });
-        const again = await this.#delete(claim, { signal });
-        if (again === undefined) {
-          log.info({ ip: claim.spec.address, pool: claim.spec.pool, ...reason }, "address released");
-          this.#options.released(claim);
-          return;
-        }
-        claim = again;
-      } catch (err) {
-        if (signal.aborted) return;
-        log.warn({ ip: claim.spec.address, err: formatError(err) }, "the release of an address is tried again");
-        await clock.sleep(backoffMs(attempt, { firstMs: 500, maxMs: 30_000 }), { signal }).catch(() => {});
-      }
+  async #release(pending: Pending): Promise<void> {
+    const { clock, log, released } = this.#options;
+    const { address, pool } = pending.claim.spec;
+    const retryable = (err: unknown) => {
+      pending.failure = err;
+      log.warn({ ip: address, err: formatError(err) }, "the release of an address is tried again");
+      return true;
+    };
+    try {
+      const o = { signal: this.#stop, clock, retryable, firstMs: 500 };
+      if (await retry((signal) => this.#delete(pending, signal), o)) {
+        log.info({ ip: address, pool, ...pending.reason }, "address released");
+        released(pending.claim);
+      } else log.info({ ip: address, pool }, "address kept: another sandbox of its Pod took it");
+    } catch (err) {
+      if (!this.#stop.aborted) log.error({ ip: address, err }, "the release of an address was given up");
     }
   }
 
-  /** Undefined when it is done; the newer version of the same claim where that must be deleted instead. */
-  async #delete(claim: Claim, o: Signal): Promise<Claim | undefined> {
+  /** True when the object is gone; false when another sandbox has it by now. Throws where it must be tried again. */
+  async #delete(pending: Pending, o: Signal): Promise<boolean> {
     const { client } = this.#options;
-    const { name, uid, resourceVersion } = claim;
+    using _slot = await this.#slots.enter("", o);
+    const { name, uid, resourceVersion, spec } = pending.claim;
     try {
       await client.delete(spiderIPAddresses, { name }, { ...o, preconditions: { uid, resourceVersion } });
-      return undefined;
+      return true;
     } catch (error) {
-      if (!hasReason(error, "Conflict", "Invalid")) throw error;
+      if (!hasReason(error, "Conflict")) throw error;
+      const now = await readClaim(client, name, o);
+      if (now?.uid !== uid) return true;
+      if (now.spec.podUID !== spec.podUID || now.spec.containerID !== spec.containerID) return false;
+      pending.claim = now;
+      throw error;
     }
-    const object = await client.get(spiderIPAddresses, { name }, o);
-    const now = object && claimOf(object);
-    if (now === undefined || now.uid !== uid) return undefined;
-    const same = now.spec.podUID === claim.spec.podUID && now.spec.containerID === claim.spec.containerID;
-    // Somebody wrote to it since: only a claim that is still of the same sandbox may go.
-    return same ? now : undefined;
   }
 }

@@ -1,0 +1,20 @@
+import type { Clock, Signal } from "#base";
+import { isRetryable, retry } from "#kube";
+
+/** Repeats `act` while that may help. Past the deadline it throws the last failure, which says more than the deadline does. */
+export async function persist<T>(
+  act: (o: Signal) => Promise<T>,
+  options: Signal & { readonly clock: Clock; readonly retryable?: (error: unknown) => boolean },
+): Promise<T> {
+  const { signal, clock, retryable = isRetryable } = options;
+  let last: unknown;
+  const worthIt = (error: unknown) => {
+    last = error;
+    return retryable(error);
+  };
+  try {
+    return await retry(act, { signal, clock, retryable: worthIt, firstMs: 50, maxMs: 2_000 });
+  } catch (error) {
+    throw signal.aborted && last !== undefined ? last : error;
+  }
+}
