@@ -49,9 +49,9 @@ async function makeBridges(stage: Stage): Promise<void> {
   if (first !== undefined) await stage.onNode(first.name, "ovs-vsctl", "show");
   for (const { name } of stage.lab.nodes) {
     const path = `{.status.allocatable.${bridgeResource.replaceAll(".", "\\.")}}`;
-    const { ok } = await stage.quiet("wait", `node/${name}`, `--for=jsonpath=${path}=1k`, "--timeout=5s");
+    const { ok } = await stage.quiet("wait", `node/${name}`, `--for=jsonpath=${path}=1000`, "--timeout=5s");
     const { stdout } = await stage.quiet("get", "node", name, "-o", `jsonpath=${path}`);
-    stage.check(`${name} offers ${bridgeResource}`, ok || stdout === "1000" || stdout === "1k", stdout || "nothing");
+    stage.check(`${name} offers ${bridgeResource}`, ok && stdout === "1000", stdout || "nothing");
   }
 }
 

@@ -171,10 +171,14 @@ const reasons: Readonly<Record<string, string>> = {
   WRONG_INPUT: "InvalidAnnotation",
 };
 
+/** The code of the first error below that is more than a CNI number. */
+function ownCode(error: SpiderError): string {
+  return error instanceof CniError && error.cause instanceof SpiderError ? ownCode(error.cause) : error.code;
+}
+
 function sentenceOf(error: unknown): { readonly code: string; readonly message: string } {
   if (error instanceof CniError) {
-    const cause = error.cause instanceof SpiderError ? error.cause : error;
-    return { code: cause.code, message: error.text === "" ? error.message : `${error.message}: ${error.text}` };
+    return { code: ownCode(error), message: error.text === "" ? error.message : `${error.message}. ${error.text}` };
   }
   if (error instanceof SpiderError) {
     const { fix } = error.details;

@@ -196,7 +196,7 @@ export class Calls {
           result: await this.#options.chain.add(delegate.network, call, steps, request.config.prevResult),
         });
       } catch (error) {
-        throw request.executable === "multus" ? addFailure(request.pod, delegate, error) : error;
+        throw request.executable === "multus" ? addFailure(request.pod, delegate, namedError(error)) : error;
       }
     }
     const complete = completed(record, attached);
@@ -371,5 +371,5 @@ function namedError(error: unknown): unknown {
   if (error instanceof CniError || !(error instanceof SpiderError)) return error;
   const { fix, ...details } = error.details;
   if (typeof fix !== "string") return error;
-  return new CniError(cniCodes.failed, error.message, { text: `What to do: ${fix}`, details, cause: error.cause });
+  return new CniError(cniCodes.failed, error.message, { text: `What to do: ${fix}`, details, cause: error });
 }
