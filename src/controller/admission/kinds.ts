@@ -74,10 +74,8 @@ const namedUsersMax = 10;
 /** Every kind that is admitted here. */
 export function admissionKinds(deps: Deps, { pools, subnets, networks }: AdmissionStores): readonly AdmissionKind[] {
   const { client, clock, settings: families } = deps;
-  const newPools = new Recent<SpiderIPPool>(clock);
-  const newSubnets = new Recent<SpiderSubnet>(clock);
-  const allPools = () => [...pools.list(), ...newPools.list()];
-  const allSubnets = () => [...subnets.list(), ...newSubnets.list()];
+  const allPools = new Recent(pools, clock);
+  const allSubnets = new Recent(subnets, clock);
 
   const usersOf = async (pool: Submitted<SpiderIPPool>, old: SpiderIPPool | undefined, o: Signal) => {
     const users: { readonly ip: Ip; readonly pod: string }[] = [];
@@ -94,16 +92,16 @@ export function admissionKinds(deps: Deps, { pools, subnets, networks }: Admissi
       mutate: (pool) => defaultPool(pool, families.enableSpiderSubnet ? subnets.list() : []),
       validate: async (pool, old, o) => {
         const inUse = await usersOf(pool, old, o);
-        const context = { old, others: allPools(), subnet: subnetOf(pool, subnets), inUse, families };
-        return newPools.admit(pool, validatePool(pool, context), o);
+        const context = { old, others: allPools.list(), subnet: subnetOf(pool, subnets), inUse, families };
+        return allPools.admit(pool, validatePool(pool, context), o);
       },
     }),
     kind({
       resource: spiderSubnets,
       mutate: defaultSubnet,
       validate: (subnet, old, o) => {
-        const context = { old, others: allSubnets(), pools: allPools(), families };
-        return newSubnets.admit(subnet, validateSubnet(subnet, context), o);
+        const context = { old, others: allSubnets.list(), pools: allPools.list(), families };
+        return allSubnets.admit(subnet, validateSubnet(subnet, context), o);
       },
     }),
     kind({

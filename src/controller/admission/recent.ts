@@ -1,21 +1,27 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Submitted, Violation } from "#api";
 import type { Clock } from "#base";
-import type { KubeObject } from "#kube";
+import type { KubeObject, Store } from "#kube";
 
 /** How long an admitted object counts before the watch shows it: admission by others, storage and the watch's way. */
 const recentMs = 5_000;
 const recentMax = 1_000;
 
+type WithSpec = KubeObject & { readonly spec: unknown };
+
 /**
- * Objects that were just admitted and which the store may not show yet. With them, of a hundred identical pools created at
- * once exactly one is admitted by a replica.
+ * The objects of a store and those that were just admitted and which it may not show yet: of a hundred identical pools
+ * created at once, exactly one is admitted by a replica.
  */
-export class Recent<T extends KubeObject> {
+export class Recent<T extends WithSpec> {
+  readonly #store: Store<T>;
   readonly #clock: Clock;
   readonly #admitted = new Map<string, { readonly object: T; readonly untilMs: number }>();
 
-  constructor(clock: Clock) {
+  constructor(store: Store<T>, clock: Clock) {
+    this.#store = store;
     this.#clock = clock;
+    store.changed((name, now) => now === undefined && this.#admitted.delete(name));
   }
 
   /** Remembers an object that nothing speaks against. Call it in the turn of the judgement; returns the violations. */
@@ -29,10 +35,13 @@ export class Recent<T extends KubeObject> {
     return violations;
   }
 
+  /** An object that is being changed is in it twice: either may come to be. */
   list(): readonly T[] {
     const nowMs = this.#clock.monotonicMs();
-    for (const [name, { untilMs }] of this.#admitted) if (untilMs <= nowMs) this.#admitted.delete(name);
-    return [...this.#admitted.values()].map(({ object }) => object);
+    for (const [name, { object, untilMs }] of this.#admitted) {
+      if (untilMs <= nowMs || isDeepStrictEqual(this.#store.get(name)?.spec, object.spec)) this.#admitted.delete(name);
+    }
+    return [...this.#store.list(), ...[...this.#admitted.values()].map(({ object }) => object)];
   }
 
   #add(name: string, object: Submitted<T>): void {

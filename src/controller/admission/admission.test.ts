@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { applyPatch } from "rfc6902";
+import { decodeSettings, networkAttachmentDefinitions, type SpiderIPPool, spiderIPPools, spiderSubnets } from "#api";
+import { never, silentLogger } from "#base";
+import { type KubeObject, type Resource, WatchedStore } from "#kube";
+import { TestCluster } from "../testing/cluster.ts";
+import { jsonPatch } from "./json-patch.ts";
+import { admissionKinds } from "./kinds.ts";
+import { admissionRoutes } from "./routes.ts";
+
+interface Answer {
+  readonly allowed: boolean;
+  readonly patch?: string;
+  readonly warnings?: readonly string[];
+  readonly status?: {
+    readonly code: number;
+    readonly message: string;
+    readonly details: { readonly causes: readonly { readonly reason: string; readonly field: string }[] };
+  };
+}
+
+/** The routes of a replica whose stores follow the cluster. */
+class Admission extends TestCluster {
+  readonly #stop = new AbortController();
+  readonly #options = { client: this.client, clock: this.clock, log: silentLogger };
+  readonly #stores = {
+    pools: this.#watch(spiderIPPools),
+    subnets: this.#watch(spiderSubnets),
+    networks: this.#watch(networkAttachmentDefinitions),
+  };
+  readonly routes = admissionRoutes({
+    kinds: admissionKinds(
+      { ...this.#options, events: { record: () => {} }, settings: decodeSettings("").settings },
+      this.#stores,
+    ),
+    synced: (o) => Promise.all(Object.values(this.#stores).map((store) => store.synced(o))),
+    log: silentLogger,
+  });
+
+  #watch<T extends KubeObject>(resource: Resource<T>): WatchedStore<T> {
+    const store = new WatchedStore<T>({ ...this.#options, resource });
+    store.run(this.#stop).catch(assert.fail);
+    return store;
+  }
+
+  async ask(verb: "mutate" | "validate", kind: string, request: object): Promise<Answer> {
+    await this.settle();
+    const body = {
+      apiVersion: "admission.k8s.io/v1",
+      kind: "AdmissionReview",
+      request: { uid: "u", operation: "CREATE", name: "x", ...request },
+    };
+    const route = this.routes[`/${verb}-spiderpool-spidernet-io-v2beta1-${kind}`] ?? assert.fail("no such path");
+    const { status, body: answer } = await route.answer(JSON.stringify(body), { signal: never });
+    assert.equal(status, 200);
+    const { response } = answer as { readonly response: Answer & { readonly uid: string } };
+    assert.equal(response.uid, "u");
+    return response;
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await super[Symbol.asyncDispose]();
+  }
+}
+
+const spec = { ipVersion: 4, subnet: "172.18.0.0/16", ips: ["172.18.30.131-172.18.30.140"] };
+const pool = (more: object = {}, name = "x") => ({ metadata: { name }, spec: { ...spec, ...more } });
+const fields = ({ status }: Answer) => status?.details.causes.map(({ reason, field }) => `${reason} ${field}`);
+
+describe("/mutate-…", () => {
+  it("answers with a patch that fills in the defaults", async () => {
+    await using admission = new Admission();
+    const object = { metadata: { name: "x" }, spec: { subnet: "172.18.0.0/16", ips: ["172.18.0.3", "172.18.0.2"] } };
+    const { allowed, patch = "" } = await admission.ask("mutate", "spiderippool", { object });
+    assert.equal(allowed, true);
+    assert.deepEqual(applyPatch(object, JSON.parse(Buffer.from(patch, "base64").toString())), [null, null, null, null]);
+    assert.deepEqual(object, {
+      metadata: {
+        name: "x",
+        finalizers: ["spiderpool.spidernet.io"],
+        labels: { "ipam.spidernet.io/ippool-cidr": "172-18-0-0-16" },
+      },
+      spec: { subnet: "172.18.0.0/16", ips: ["172.18.0.2-172.18.0.3"], ipVersion: 4 },
+    });
+  });
+
+  it("lets an object pass that it cannot read: the schema refuses it", async () => {
+    await using admission = new Admission();
+    const answer = await admission.ask("mutate", "spiderippool", { object: { metadata: {}, spec: { subnet: 7 } } });
+    assert.deepEqual([answer.allowed, answer.patch], [true, undefined]);
+  });
+});
+
+describe("/validate-…", () => {
+  it("refuses in the API server's words, every violation as a cause", async () => {
+    await using admission = new Admission();
+    const answer = await admission.ask("validate", "spiderippool", { object: pool({ gateway: "10.0.0.1" }) });
+    assert.deepEqual([answer.allowed, answer.status?.code], [false, 422]);
+    assert.deepEqual(fields(answer), ["FieldValueInvalid spec.gateway"]);
+    assert.match(
+      answer.status?.message ?? "",
+      /^SpiderIPPool.spiderpool.spidernet.io "x" is invalid: spec.gateway: Invalid value: "10.0.0.1": /,
+    );
+  });
+
+  it("compares a pool with the others", async () => {
+    await using admission = new Admission();
+    admission.pool("p");
+    const answer = await admission.ask("validate", "spiderippool", { object: pool() });
+    assert.deepEqual(fields(answer), ["FieldValueForbidden spec.ips"]);
+  });
+
+  it("admits exactly one of a hundred identical pools that come at once, and a dry run counts for nothing", async () => {
+    await using admission = new Admission();
+    await admission.ask("validate", "spiderippool", { object: pool({}, "dry"), dryRun: true });
+    const names = Array.from({ length: 100 }, (_, at) => `p${at}`);
+    const ask = (name: string) => admission.ask("validate", "spiderippool", { name, object: pool({}, name) });
+    const answers = await Promise.all(names.map(ask));
+    assert.equal(answers.filter(({ allowed }) => allowed).length, 1);
+  });
+
+  it("asks the ledger who has an address that an update takes away", async () => {
+    await using admission = new Admission();
+    const old = admission.api.apply<SpiderIPPool>(spiderIPPools, pool());
+    admission.claim("172.18.30.140", old);
+    const ask = (ips: readonly string[]) =>
+      admission.ask("validate", "spiderippool", {
+        operation: "UPDATE",
+        oldObject: old,
+        object: { ...old, spec: { ...spec, ips } },
+      });
+    const refused = await ask(["172.18.30.131-172.18.30.139"]);
+    assert.match(refused.status?.message ?? "", /172.18.30.140 that is being used by Pod default\/pod-172.18.30.140/);
+    assert.equal((await ask(["172.18.30.132-172.18.30.140"])).allowed, true);
+  });
+
+  it("serves every kind", async () => {
+    await using admission = new Admission();
+    const refused = async (kind: string, spec: object) => {
+      const object = { metadata: { name: "x", namespace: "n" }, spec };
+      return fields(await admission.ask("validate", kind, { object }));
+    };
+    assert.deepEqual(await refused("spidersubnet", { ipVersion: 4, subnet: "172.18.0.1/16" }), [
+      "FieldValueInvalid spec.subnet",
+    ]);
+    assert.deepEqual(await refused("spiderreservedip", { ipVersion: 4, ips: ["10.0.0.9-10.0.0.1"] }), [
+      "FieldValueInvalid spec.ips[0]",
+    ]);
+    assert.deepEqual(await refused("spidercoordinator", {}), ["FieldValueRequired spec.podCIDRType"]);
+    assert.deepEqual(await refused("spidermultusconfig", { cniType: "ovs" }), ["FieldValueRequired spec.ovs"]);
+  });
+
+  it("never refuses a deletion, and warns of what is allowed but unwise", async () => {
+    await using admission = new Admission();
+    const request = { operation: "DELETE", oldObject: pool({ gateway: "10.0.0.1" }) };
+    assert.equal((await admission.ask("validate", "spiderippool", request)).allowed, true);
+    const object = {
+      metadata: { name: "x", namespace: "n" },
+      spec: { cniType: "ovs", ovs: { bridge: "br1" }, disableIPAM: true },
+    };
+    assert.match(
+      (await admission.ask("validate", "spidermultusconfig", { object })).warnings?.join() ?? "",
+      /coordinator/,
+    );
+  });
+
+  it("answers 400 to what is no AdmissionReview", async () => {
+    await using admission = new Admission();
+    const route = admission.routes["/validate-spiderpool-spidernet-io-v2beta1-spiderippool"] ?? assert.fail();
+    for (const text of ["", "{", "[]", '{"apiVersion":"admission.k8s.io/v1beta1"}']) {
+      assert.equal((await route.answer(text, { signal: never })).status, 400);
+    }
+  });
+});
+
+describe("jsonPatch()", () => {
+  it("turns any JSON object into any other", () => {
+    const object = fc.dictionary(fc.string(), fc.jsonValue());
+    fc.assert(
+      fc.property(object, object, (a, b) => {
+        // As JSON has them: no -0, no __proto__ of their own kind.
+        const [before, after] = [JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b))];
+        const patched = { object: before };
+        applyPatch(patched, [...jsonPatch(patched, { object: after })] as Parameters<typeof applyPatch>[1]);
+        assert.deepEqual(patched, { object: after });
+      }),
+    );
+  });
+});

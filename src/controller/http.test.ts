@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { request as httpRequest } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { silentLogger } from "#base";
+import { healthRoutes } from "./health.ts";
+import { type HttpRoutes, serveHttp } from "./http.ts";
+import { certificate, privateKey } from "./testing/certificate.ts";
+
+const routes: HttpRoutes = {
+  "/echo": { method: "POST", answer: async (text) => ({ status: 200, body: text.length }) },
+  "/fails": { method: "GET", answer: () => Promise.reject(new Error("out of luck")) },
+};
+
+interface Call {
+  readonly port: number;
+  readonly path: string;
+  readonly body?: string;
+  readonly tls?: boolean;
+}
+
+function call({ port, path, body, tls = false }: Call): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const method = body === undefined ? "GET" : "POST";
+    const options = { host: "127.0.0.1", port, path, method, rejectUnauthorized: false, agent: false as const };
+    const request = (tls ? httpsRequest : httpRequest)(options, (response) => {
+      response
+        .toArray()
+        .then(
+          (chunks) => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
+          reject,
+        );
+    });
+    request.on("error", reject);
+    request.end(body);
+  });
+}
+
+describe("serveHttp()", () => {
+  it("answers by path and method, and 500 with the sentence where a route fails", async () => {
+    await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
+    const { port } = server;
+    assert.deepEqual(await call({ port, path: "/echo?timeout=10s", body: "four" }), { status: 200, text: "4" });
+    assert.equal((await call({ port, path: "/echo" })).status, 405);
+    assert.equal((await call({ port, path: "/other" })).status, 404);
+    assert.deepEqual(await call({ port, path: "/fails" }), { status: 500, text: '"out of luck"' });
+  });
+
+  it("refuses a body that is too large", async () => {
+    await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
+    const answer = await call({ port: server.port, path: "/echo", body: "x".repeat(4 * 2 ** 20 + 1) });
+    assert.equal(answer.status, 413);
+  });
+
+  it("speaks TLS with the certificate of two files", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "spiderpool-tls-"));
+    try {
+      const tls = { certFile: join(folder, "tls.crt"), keyFile: join(folder, "tls.key") };
+      writeFileSync(tls.certFile, certificate);
+      writeFileSync(tls.keyFile, privateKey);
+      await using server = await serveHttp({ port: 0, tls, routes, log: silentLogger });
+      assert.equal((await call({ port: server.port, path: "/echo", body: "1", tls: true })).status, 200);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe("the probes", () => {
+  it("hold start-up and readiness back until the cluster is read, never liveness", async () => {
+    let isSynced = false;
+    const probes = healthRoutes({ isSynced: () => isSynced });
+    const of = async () => {
+      const answers = Object.values(probes).map((route) => route.answer("", { signal: AbortSignal.abort() }));
+      return (await Promise.all(answers)).map(({ status }) => status);
+    };
+    assert.deepEqual(Object.keys(probes), ["/runtime/startup", "/runtime/readiness", "/runtime/liveness"]);
+    assert.deepEqual(await of(), [500, 500, 200]);
+    isSynced = true;
+    assert.deepEqual(await of(), [200, 200, 200]);
+  });
+});

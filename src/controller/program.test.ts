@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { spiderIPPools, spiderPoolUsages } from "#api";
+import { leases } from "#kube";
+import { readOptions } from "./options.ts";
+import { TestCluster } from "./testing/cluster.ts";
+
+const leaseRef = { namespace: "kube-system", name: "spiderpool-controller-leases" };
+const holder = ({ api }: TestCluster) => api.read(leases, leaseRef)?.spec?.holderIdentity?.split("_")[0];
+const epoch = ({ api }: TestCluster) => api.read(spiderPoolUsages, { name: "p" })?.spec.epoch;
+
+describe("two replicas", () => {
+  it("have one leader, and the other takes over when it stops", async () => {
+    await using cluster = new TestCluster();
+    const pool = cluster.pool("p");
+    const stop = await cluster.start({ podName: "a" });
+    await cluster.start({ podName: "b" });
+    assert.deepEqual([holder(cluster), epoch(cluster)], ["a", 0]);
+    await stop();
+    await cluster.pass(5_000);
+    assert.deepEqual([holder(cluster), epoch(cluster)], ["b", 1]);
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(2_000);
+    assert.equal(cluster.api.read(spiderIPPools, { name: "p" })?.status?.allocatedIPCount, 1);
+  });
+
+  it("never write both: a leader that cannot renew its Lease stops before the other one may start", async () => {
+    await using cluster = new TestCluster();
+    const pool = cluster.pool("p");
+    await cluster.start({ podName: "a" });
+    await cluster.pass(2_000);
+    // From here on the leader's renewals are lost; all else reaches the server.
+    cluster.api.fail(({ method, path }) => method === "PUT" && path.includes("/leases/"), { kind: "not-sent" }, 100);
+    await cluster.pass(12_000);
+    const before = cluster.api.requests.length;
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(2_000);
+    const writes = cluster.api.requests
+      .slice(before)
+      .filter(({ method, path }) => method !== "GET" && path.includes("spiderpool"));
+    assert.deepEqual(
+      writes.filter(({ path }) => !path.includes("/leases/")),
+      [],
+    );
+  });
+
+  it("go on where a Lease was taken by force", async () => {
+    await using cluster = new TestCluster();
+    const pool = cluster.pool("p");
+    await cluster.start({ podName: "a" });
+    const lease = cluster.api.read(leases, leaseRef) ?? assert.fail();
+    cluster.api.apply(leases, { ...lease, spec: { ...lease.spec, holderIdentity: "thief", leaseTransitions: 7 } });
+    await cluster.pass(40_000);
+    assert.equal(holder(cluster), "a");
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(2_000);
+    assert.equal(epoch(cluster), 8);
+  });
+});
+
+describe("readOptions()", () => {
+  const env = { SPIDERPOOL_POD_NAME: "a", SPIDERPOOL_POD_NAMESPACE: "kube-system" };
+
+  it("takes ports from flags, then from the environment, then the usual ones", () => {
+    const read = (argv: readonly string[], more: Readonly<Record<string, string>> = {}) => {
+      const options = readOptions(argv, { ...env, ...more });
+      return "print" in options ? assert.fail() : [options.healthPort, options.webhookPort];
+    };
+    assert.deepEqual(read(["daemon"]), [5720, 5722]);
+    assert.deepEqual(read(["daemon"], { SPIDERPOOL_HEALTH_PORT: "1" }), [1, 5722]);
+    assert.deepEqual(read(["daemon", "--health-port", "2"], { SPIDERPOOL_HEALTH_PORT: "1" }), [2, 5722]);
+  });
+
+  it("names everything that is wrong at once", () => {
+    const argv = ["daemon", "--tls-server-cert", "c", "--webhook-port", "x"];
+    assert.throws(
+      () => readOptions(argv, { SPIDERPOOL_LOG_LEVEL: "loud" }),
+      (error: Error) => {
+        for (const part of ["POD_NAME is not", "POD_NAMESPACE is not", '"loud"', "need each other", '"x"']) {
+          assert.ok(error.message.includes(part), `${part} in ${error.message}`);
+        }
+        return true;
+      },
+    );
+  });
+
+  it("prints its help", () => {
+    const options = readOptions(["--help"], {});
+    assert.match("print" in options ? options.print : "", /Usage: spiderpool-controller daemon/);
+  });
+});
