@@ -1,3 +1,9 @@
+/**
+ * The controller: it keeps the views that users read of pools, fills in and judges objects (admission, and repair of what
+ * came in without it), renders networks, and keeps the cluster's ranges. Allocation goes on without it.
+ *
+ * It will not allocate or release addresses. Nothing imports it.
+ */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import {

@@ -122,6 +122,16 @@ describe("/validate-…", () => {
     assert.equal(answers.filter(({ allowed }) => allowed).length, 1);
   });
 
+  it("names a pool that was just admitted once, whatever the API server filled in", async () => {
+    await using admission = new Admission();
+    await admission.ask("validate", "spiderippool", { object: pool({}, "first") });
+    admission.api.apply<SpiderIPPool>(spiderIPPools, pool({ default: false }, "first"));
+    const answer = await admission.ask("validate", "spiderippool", { object: pool() });
+    assert.deepEqual(fields(answer), ["FieldValueForbidden spec.ips"]);
+    admission.api.remove(spiderIPPools, { name: "first" });
+    assert.equal((await admission.ask("validate", "spiderippool", { object: pool() })).allowed, true);
+  });
+
   it("asks the ledger who has an address that an update takes away", async () => {
     await using admission = new Admission();
     const old = admission.api.apply<SpiderIPPool>(spiderIPPools, pool());

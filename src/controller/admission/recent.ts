@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Submitted, Violation } from "#api";
 import type { Clock } from "#base";
 import type { KubeObject, Store } from "#kube";
@@ -7,16 +6,21 @@ import type { KubeObject, Store } from "#kube";
 const recentMs = 5_000;
 const recentMax = 1_000;
 
-type WithSpec = KubeObject & { readonly spec: unknown };
+interface Admitted<T> {
+  readonly object: T;
+  /** What the store showed then; once it shows another, that is the object itself or a later one. */
+  readonly generation: number | undefined;
+  readonly untilMs: number;
+}
 
 /**
  * The objects of a store and those that were just admitted and which it may not show yet: of a hundred identical pools
  * created at once, exactly one is admitted by a replica.
  */
-export class Recent<T extends WithSpec> {
+export class Recent<T extends KubeObject> {
   readonly #store: Store<T>;
   readonly #clock: Clock;
-  readonly #admitted = new Map<string, { readonly object: T; readonly untilMs: number }>();
+  readonly #admitted = new Map<string, Admitted<T>>();
 
   constructor(store: Store<T>, clock: Clock) {
     this.#store = store;
@@ -38,16 +42,21 @@ export class Recent<T extends WithSpec> {
   /** An object that is being changed is in it twice: either may come to be. */
   list(): readonly T[] {
     const nowMs = this.#clock.monotonicMs();
-    for (const [name, { object, untilMs }] of this.#admitted) {
-      if (untilMs <= nowMs || isDeepStrictEqual(this.#store.get(name)?.spec, object.spec)) this.#admitted.delete(name);
+    for (const [name, { generation, untilMs }] of this.#admitted) {
+      if (untilMs <= nowMs || this.#generationOf(name) !== generation) this.#admitted.delete(name);
     }
     return [...this.#store.list(), ...[...this.#admitted.values()].map(({ object }) => object)];
   }
 
   #add(name: string, object: Submitted<T>): void {
     this.#admitted.delete(name);
-    this.#admitted.set(name, { object: object as unknown as T, untilMs: this.#clock.monotonicMs() + recentMs });
+    const untilMs = this.#clock.monotonicMs() + recentMs;
+    this.#admitted.set(name, { object: object as unknown as T, generation: this.#generationOf(name), untilMs });
     const [oldest] = this.#admitted.keys();
     if (this.#admitted.size > recentMax && oldest !== undefined) this.#admitted.delete(oldest);
+  }
+
+  #generationOf(name: string): number | undefined {
+    return this.#store.get(name)?.metadata.generation;
   }
 }
