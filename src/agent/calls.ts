@@ -181,6 +181,7 @@ export class Calls {
       "networks",
       () => {
         const planned = this.#plan(request, pod);
+        for (const delegate of planned) this.#verify(request, delegate, context);
         const fresh = newRecord(request, netns, pod, planned);
         records.write(fresh);
         return { delegates: planned, record: fresh };
@@ -196,14 +197,25 @@ export class Calls {
           result: await this.#options.chain.add(delegate.network, call, steps, request.config.prevResult),
         });
       } catch (error) {
-        throw request.executable === "multus" ? addFailure(request.pod, delegate, namedError(error)) : error;
+        throw delegateError(request, delegate, error);
       }
     }
+    await steps.settled();
     const complete = completed(record, attached);
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? { interfaces: [], ips: [], routes: [] };
-    this.#options.added(attached, pod);
+    // The answer is on its way before the first of the writes that follow it.
+    setImmediate(() => this.#options.added(attached, pod));
     return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
+  }
+
+  /** Every plugin's configuration is checked before the first one acts. */
+  #verify(request: CniRequest, delegate: Delegate, context: CallContext): void {
+    try {
+      this.#options.chain.verify(delegate.network, chainCall(request, delegate, context));
+    } catch (error) {
+      throw delegateError(request, delegate, error);
+    }
   }
 
   /** The networks of the call: all of the Pod's for the meta-plugin, else the one plugin that was executed. */
@@ -364,6 +376,11 @@ function runtimeConfigOf({ config }: CniRequest): Readonly<Record<string, unknow
 
 function podName({ pod }: Attachment): string {
   return pod === undefined ? "" : `${pod.namespace}/${pod.name}`;
+}
+
+/** Of the meta-plugin an error names the network in which it happened. */
+function delegateError({ executable, pod }: CniRequest, delegate: Delegate, error: unknown): unknown {
+  return executable === "multus" ? addFailure(pod, delegate, namedError(error)) : error;
 }
 
 /** An error as the runtime gets it; what a user can do about it goes into `details`. */

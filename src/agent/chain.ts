@@ -46,9 +46,17 @@ export class Chain {
     return this.#plugins.get(type);
   }
 
-  /** Every plugin's configuration is checked before the first one acts. Returns the last one's result. */
+  /** Throws for the first plugin that does not exist or cannot work with its configuration. Acts on nothing. */
+  verify(network: Network, call: ChainCall): void {
+    for (const plugin of network.plugins) {
+      const own = this.#plugins.get(plugin.type);
+      if (own === undefined) findPlugin(plugin.type, call.path);
+      else own.decode(configOf(network, plugin, call, undefined));
+    }
+  }
+
+  /** Returns the last plugin's result. */
   async add(network: Network, call: ChainCall, steps: Steps, before: CniResult | undefined): Promise<CniResult> {
-    for (const plugin of network.plugins) this.#verify(network, plugin, call);
     let prevResult = before;
     for (const plugin of network.plugins) prevResult = await this.#add(network, plugin, call, steps, prevResult);
     return prevResult ?? emptyResult;
@@ -77,12 +85,6 @@ export class Chain {
       if (own !== undefined) await own.check(own.decode(config), call.attachment, o);
       else await this.#foreign("CHECK", network, plugin, call, config);
     }
-  }
-
-  #verify(network: Network, plugin: NetworkPlugin, call: ChainCall): void {
-    const own = this.#plugins.get(plugin.type);
-    if (own === undefined) findPlugin(plugin.type, call.path);
-    else own.decode(configOf(network, plugin, call, undefined));
   }
 
   async #add(

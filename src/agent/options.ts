@@ -48,10 +48,8 @@ export function readOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): AgentOptions | { readonly print: string } {
-  const flag = (fallback?: string) => ({
-    type: "string" as const,
-    ...(fallback === undefined ? {} : { default: fallback }),
-  });
+  const optional = { type: "string" } as const;
+  const flag = <const T extends string>(fallback: T) => ({ type: "string", default: fallback }) as const;
   const { values } = parseArgs({
     args: [...argv],
     allowPositionals: true,

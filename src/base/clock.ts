@@ -1,5 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
-
 /** Time as a dependency: tests and simulations inject a manual one (`testing/manual-clock.ts`). */
 export interface Clock {
   /** Milliseconds of a clock that never jumps. */
@@ -12,13 +10,23 @@ export interface Clock {
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wall: () => new Date(),
-  sleep: async (ms, { signal }) => {
-    try {
-      await delay(ms, undefined, { signal });
-    } catch (error) {
-      throw signal.aborted ? signal.reason : error;
-    }
-  },
+  // Without an error of its own when it is aborted, which most sleeps are: a stack trace costs 100 µs.
+  sleep: (ms, { signal }) =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      };
+      const timer = setTimeout(() => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      }, ms);
+      signal.addEventListener("abort", onAbort, { once: true });
+    }),
 };
 
 /** Every function that can wait takes one of these, last. */

@@ -65,6 +65,16 @@ describe("Steps", () => {
     assert.equal(settled, true);
   });
 
+  it("throws the failure of a stage beside only when it is asked whether all have settled", async () => {
+    const call = steps();
+    const undone: true[] = [];
+    call.beside("ofport", () => Promise.reject(new Error("no port")), { undo: () => void undone.push(true) });
+    await call.run("coordinator", async () => {});
+    await assert.rejects(call.settled(), /no port/);
+    await call.abort();
+    assert.deepEqual(undone, [true]);
+  });
+
   it("forgets the undo entries at commit and refuses later stages", async () => {
     const undone: true[] = [];
     const call = steps();

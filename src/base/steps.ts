@@ -43,10 +43,18 @@ export interface StepsOptions {
   readonly onUndoError?: (stage: Stage, error: unknown) => void;
 }
 
+export interface RunOptions<T> {
+  /** What the stage works on, where one call runs it more than once: a NIC or a family. */
+  readonly of?: string;
+  readonly undo?: (done: T | undefined) => Promise<void> | void;
+}
+
 interface UndoEntry {
   readonly stage: Stage;
   readonly undo: () => Promise<void>;
 }
+
+const givenUp = new SpiderError("GIVEN_UP", "another part of the call has failed");
 
 /**
  * One call's life. `run` is at once a span of the flight record, the two fail points of its stage, and an undo entry
@@ -59,14 +67,17 @@ export class Steps {
   readonly #failPoint: FailPoint;
   readonly #onUndoError: (stage: Stage, error: unknown) => void;
   readonly #spans: Span[] = [];
+  /** Aborts what still runs when the call is given up. */
+  readonly #given = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
+  readonly #beside: Promise<unknown>[] = [];
   #undo: UndoEntry[] = [];
   #ended = false;
 
   constructor({ clock, signal, failPoint, onUndoError }: StepsOptions) {
     this.#clock = clock;
     this.#startMs = clock.monotonicMs();
-    this.signal = signal;
+    this.signal = AbortSignal.any([signal, this.#given.signal]);
     this.#failPoint = failPoint ?? (() => {});
     this.#onUndoError = onUndoError ?? (() => {});
   }
@@ -75,11 +86,7 @@ export class Steps {
    * Runs one stage. `undo` is called by `abort`, newest first, with what `act` returned, or with undefined when the
    * outcome is unknown: it must cope with both.
    */
-  run<T>(
-    stage: Stage,
-    act: (options: Signal) => Promise<T> | T,
-    options: { readonly of?: string; readonly undo?: (done: T | undefined) => Promise<void> | void } = {},
-  ): Promise<T> {
+  run<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): Promise<T> {
     const running = this.#run(stage, act, options);
     this.#running.add(running);
     const forget = () => this.#running.delete(running);
@@ -87,11 +94,7 @@ export class Steps {
     return running;
   }
 
-  async #run<T>(
-    stage: Stage,
-    act: (options: Signal) => Promise<T> | T,
-    { of = "", undo }: { readonly of?: string; readonly undo?: (done: T | undefined) => Promise<void> | void },
-  ): Promise<T> {
+  async #run<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, { of = "", undo }: RunOptions<T>): Promise<T> {
     if (this.#ended) throw new SpiderError("STEPS_ENDED", `stage ${stage} was started after its call had ended`);
     this.signal.throwIfAborted();
     let done: T | undefined;
@@ -107,6 +110,18 @@ export class Steps {
     } finally {
       this.#spans.push({ stage, of, startMs, endMs: this.#now(), failed });
     }
+  }
+
+  /** Starts a stage on which nothing that follows depends: it only has to be done before the answer (`settled`). */
+  beside<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): void {
+    const running = this.run(stage, act, options);
+    running.catch(() => {}); // Thrown by `settled`, or of no interest to a call that failed otherwise.
+    this.#beside.push(running);
+  }
+
+  /** Waits for all stages that were started beside; throws the first failure. */
+  async settled(): Promise<void> {
+    await this.all(...this.#beside);
   }
 
   /** Waits for ALL to settle, then throws the first failure (in argument order) or returns every value. */
@@ -126,9 +141,10 @@ export class Steps {
     this.#undo = [];
   }
 
-  /** The call failed: settles what still runs, then undoes newest first. Never throws; failures of undo are reported aside. */
+  /** The call failed: cuts short what still runs, waits for it, then undoes newest first. Never throws; failures of undo are reported aside. */
   async abort(): Promise<void> {
     if (this.#ended) return;
+    this.#given.abort(givenUp);
     while (this.#running.size > 0) await Promise.allSettled([...this.#running]);
     this.#ended = true;
     const entries = this.#undo.reverse();

@@ -6,6 +6,9 @@ export interface Deadline extends Signal, Disposable {
   postpone(ms: number): void;
 }
 
+/** One for all: nobody sees it, and making an error costs more than the rest of a deadline. */
+const ended = new Error("the work is done");
+
 /** `signal` aborts when `parent` does, or with `reason()` after `ms` of the injected clock, whichever is first. */
 export function deadline(clock: Clock, parent: AbortSignal, ms: number, reason: () => Error): Deadline {
   const controller = new AbortController();
@@ -19,7 +22,7 @@ export function deadline(clock: Clock, parent: AbortSignal, ms: number, reason: 
     controller.abort(reason());
   };
   const onParent = () => {
-    done.abort();
+    done.abort(ended);
     controller.abort(parent.reason);
   };
   if (parent.aborted) onParent();
@@ -32,7 +35,7 @@ export function deadline(clock: Clock, parent: AbortSignal, ms: number, reason: 
     },
     [Symbol.dispose]: () => {
       parent.removeEventListener("abort", onParent);
-      done.abort();
+      done.abort(ended);
     },
   };
 }

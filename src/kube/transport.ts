@@ -142,6 +142,7 @@ function exchange(
 ): Promise<ApiResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>();
   let connected = false;
+  let answered = false;
   const failure = (cause: unknown) =>
     signal.aborted ? signal.reason : new ApiUnreachableError({ server, ...request }, { sent: connected, cause });
   const onAbort = () => sent.destroy();
@@ -149,7 +150,7 @@ function exchange(
   // "close" comes last whatever happened, also after the answer's body.
   sent.once("close", () => {
     signal.removeEventListener("abort", onAbort);
-    reject(failure(new Error("the connection was closed without an answer")));
+    if (!answered) reject(failure(new Error("the connection was closed without an answer")));
   });
   sent.on("error", (error) => reject(failure(error)));
   sent.once("socket", (socket) => {
@@ -158,6 +159,7 @@ function exchange(
     });
   });
   sent.once("response", (message) => {
+    answered = true;
     resolve({ status: message.statusCode ?? 0, headers: headersOf(message), body: bodyOf(message, failure) });
   });
   sent.end(request.body);

@@ -98,6 +98,7 @@ if (isolated(import.meta.url)) {
         const steps = new Steps({ clock: systemClock, ...deadline() });
         try {
           const result = await plugin.add(decode(), attachment, steps);
+          await steps.settled();
           steps.commit();
           return result;
         } catch (error) {

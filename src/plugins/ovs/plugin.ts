@@ -9,6 +9,7 @@ import {
   type PluginConfig,
   supportedVersions,
 } from "#cni";
+import type { Ip } from "#ip";
 import { announce, type Netns, openNetns, readNetnsId, setTxChecksum, type VethPair, writeSysctl } from "#linux";
 import type { Ovs, OvsPort, PortSpec } from "#ovsdb";
 import { configureInterface } from "../configure.ts";
@@ -58,18 +59,19 @@ class OvsPlugin implements Plugin<OvsConfig> {
    * host's end comes up last and in one message.
    */
   async add(c: OvsConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
-    const { host, ovsFor, ipamFor, tasks } = this.#options;
+    const { host, ovsFor, ipamFor } = this.#options;
     const settings = settingsOf(c, this.#flat(c), attachment);
     const spec = portSpec(settings, attachment);
     const ovs = ovsFor(settings.socketFile);
-    using pod = openFreePod(attachment);
+    using stack = new DisposableStack();
+    const of = attachment.ifName;
+    const pod = await steps.run("link", () => stack.use(openFreePod(attachment)), { of });
 
     const claim = ipamFor(c.config)?.allocate(attachment, steps).then(refuseEmpty);
     claim?.catch(() => {}); // It may fail before it is waited for below.
     // The claim's request leaves with the next turn of the event loop: nothing may block before that.
     await setImmediate();
 
-    const of = attachment.ifName;
     const port = steps.run("port", (o) => retriable(ovs.attach(spec, o)), {
       of,
       undo: () => ovs.detach(spec.owner, { signal: never }).then(() => {}),
@@ -89,13 +91,13 @@ class OvsPlugin implements Plugin<OvsConfig> {
       host.rtnl.setLink(pair.index, { up: true });
     };
     await steps.run("addresses", configure, { of });
-    await steps.run("ofport", (o) => inService(ovs, spec.name, settings, o), { of });
-    // vswitchd makes a new port promiscuous by reading the link's flags and writing them back: an "up" that came between
-    // is lost. It does so before it gives the number, so that what is seen now stays.
-    if (host.rtnl.link(pair.index)?.up !== true) host.rtnl.setLink(pair.index, { up: true });
     const addresses = ips.map(({ address }) => address.ip);
-    // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
-    tasks.spawn("announce addresses", () => announce(pod, of, addresses));
+    const held = stack.move();
+    steps.beside(
+      "ofport",
+      (o) => this.#inService(spec.name, pair, { ovs, settings, pod, addresses }, o).finally(() => held.dispose()),
+      { of },
+    );
     return {
       interfaces: [
         { name: pair.name, mac: pair.mac },
@@ -105,6 +107,22 @@ class OvsPlugin implements Plugin<OvsConfig> {
       routes,
       ...(dns === undefined ? {} : { dns }),
     };
+  }
+
+  /** Waits until packets are forwarded, then tells the network where the addresses are. */
+  async #inService(
+    name: string,
+    pair: VethPair,
+    { ovs, settings, pod, addresses }: { ovs: Ovs; settings: OvsSettings; pod: Netns; addresses: readonly Ip[] },
+    o: Signal,
+  ): Promise<void> {
+    const { host, tasks } = this.#options;
+    await inService(ovs, name, settings, o);
+    // vswitchd makes a new port promiscuous by reading the link's flags and writing them back: an "up" that came between
+    // is lost. It does so before it gives the number, so that what is seen now stays.
+    if (host.rtnl.link(pair.index)?.up !== true) host.rtnl.setLink(pair.index, { up: true });
+    // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+    tasks.spawn("announce addresses", () => announce(pod, pair.peer.name, addresses));
   }
 
   async check(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
