@@ -15,6 +15,8 @@ import { attachClaim, type Created, createClaim, readClaim } from "./writes.ts";
 const createsMax = 4;
 /** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
 const missesMax = 8;
+/** A create whose answer was lost may take effect as long as this: the server gives up on it after 4 s. */
+const echoMsMax = 5_000;
 /** A claim that nobody here knows is a leak when it is older than this; younger ones may be on their way. */
 const leakAgeMs = 60_000;
 
@@ -60,6 +62,8 @@ export class Ledger {
   /** Claims of this node by claimKey. */
   readonly #own = new Map<string, Claim>();
   readonly #limbo: Limbo;
+  /** Until when a lost create of the same name may come after the one that made the claim; by the claim's UID. */
+  readonly #echoUntilMs = new Map<string, number>();
 
   constructor(options: LedgerOptions) {
     this.#options = options;
@@ -110,7 +114,8 @@ export class Ledger {
   release(claim: Claim, reason: ReleaseReason): void {
     const key = keyOfClaim(claim);
     if (this.#own.get(key)?.uid === claim.uid) this.#own.delete(key);
-    this.#releases.add(claim, reason);
+    const afterMs = (this.#echoUntilMs.get(claim.uid) ?? 0) - this.#options.clock.monotonicMs();
+    this.#releases.add(claim, reason, { afterMs });
   }
 
   /** Resolves when every decided release is done. */
@@ -236,6 +241,7 @@ export class Ledger {
     const created = await this.#send(key, ip, pool, request, o);
     switch (created.kind) {
       case "ours":
+        if (created.open) this.#echoUntilMs.set(created.claim.uid, this.#options.clock.monotonicMs() + echoMsMax);
         return this.#keep(created.claim);
       case "foreign":
         this.#options.intents.remove(key);
@@ -274,6 +280,7 @@ export class Ledger {
   #gone(claim: Claim): void {
     const key = keyOfClaim(claim);
     if (this.#options.intents.read(key) === claim.name) this.#options.intents.remove(key);
+    this.#echoUntilMs.delete(claim.uid);
     this.#book.release(claim.ip);
   }
 

@@ -51,14 +51,14 @@ export class Releases {
     return this.#pending.size;
   }
 
-  /** Decides the release of exactly this version of this object; it is done in the background, once. */
-  add(claim: Claim, reason: ReleaseReason): void {
+  /** Decides the release of exactly this version of this object; it is done in the background, once, after `afterMs`. */
+  add(claim: Claim, reason: ReleaseReason, { afterMs = 0 }: { readonly afterMs?: number } = {}): void {
     const { uid } = claim;
     if (this.#pending.has(uid)) return;
     const { promise: done, resolve } = Promise.withResolvers<void>();
     const pending: Pending = { claim, reason, done };
     this.#pending.set(uid, pending);
-    void this.#release(pending).finally(() => {
+    void this.#release(pending, afterMs).finally(() => {
       this.#pending.delete(uid);
       resolve();
     });
@@ -78,7 +78,7 @@ export class Releases {
     while (this.#pending.size > 0) await Promise.all([...this.#pending.values()].map(({ done }) => done));
   }
 
-  async #release(pending: Pending): Promise<void> {
+  async #release(pending: Pending, afterMs: number): Promise<void> {
     const { clock, log, released } = this.#options;
     const { address, pool } = pending.claim.spec;
     const retryable = (err: unknown) => {
@@ -87,6 +87,7 @@ export class Releases {
       return true;
     };
     try {
+      if (afterMs > 0) await clock.sleep(afterMs, { signal: this.#stop });
       const o = { signal: this.#stop, clock, retryable, firstMs: 500 };
       if (await retry((signal) => this.#delete(pending, signal), o)) {
         log.info({ ip: address, pool, ...pending.reason }, "address released");

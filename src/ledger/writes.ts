@@ -9,9 +9,12 @@ export interface WriteOptions extends Signal {
   readonly clock: Clock;
 }
 
-/** How a create ended. `open`: it may still take effect, so no other address may be created in its place. */
+/**
+ * How a create ended. `open`: a request whose answer was lost may still take effect. After a failure, no other address may
+ * be created in its place; after success, it must not find the name free again.
+ */
 export type Created =
-  | { readonly kind: "ours"; readonly claim: Claim }
+  | { readonly kind: "ours"; readonly open: boolean; readonly claim: Claim }
   | { readonly kind: "foreign" }
   | { readonly kind: "failed"; readonly open: boolean; readonly error: unknown };
 
@@ -34,7 +37,7 @@ export async function createClaim(
   const create = async (o: Signal): Promise<Created> => {
     try {
       const claim = claimOf(await client.create(spiderIPAddresses, draft, o));
-      return claim === undefined ? { kind: "foreign" } : { kind: "ours", claim };
+      return claim === undefined ? { kind: "foreign" } : { kind: "ours", open, claim };
     } catch (error) {
       if (!hasReason(error, "AlreadyExists")) {
         open ||= !surelyUnchanged(error);
@@ -43,7 +46,7 @@ export async function createClaim(
       if (!open) return { kind: "foreign" };
       const found = await readClaim(client, draft.metadata.name, o);
       if (found === undefined) throw error; // Deleted since: the name is free again.
-      return isMine(found.spec, holder) ? { kind: "ours", claim: found } : { kind: "foreign" };
+      return isMine(found.spec, holder) ? { kind: "ours", open, claim: found } : { kind: "foreign" };
     }
   };
   const retryable = (error: unknown) => hasReason(error, "AlreadyExists") || mayRepeat(error);

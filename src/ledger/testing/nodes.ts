@@ -5,7 +5,7 @@ import { spiderIPAddresses } from "#api";
 import { silentLogger } from "#base";
 import { IpSet, tryParseIp } from "#ip";
 import { type PoolView, poolView } from "#ipam";
-import { type ApiRequest, KubeClient } from "#kube";
+import { type ApiRequest, KubeClient, type Transport } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import type { Claim } from "../claim.ts";
@@ -23,13 +23,18 @@ export class Cluster implements Disposable {
   async node(name = "n1", records: readonly string[] = []): Promise<TestNode> {
     const stop = new AbortController();
     const { clock, api } = this;
+    // A killed process sends nothing more; what it sent goes its way.
+    const transport: Transport = {
+      server: api.server,
+      send: (request, { signal }) => api.send(request, { signal: AbortSignal.any([signal, stop.signal]) }),
+    };
     const ledger = new Ledger({
-      client: new KubeClient({ transport: api, clock }),
+      client: new KubeClient({ transport, clock }),
       clock,
       log: silentLogger,
       node: name,
       bootId: "boot-1",
-      intents: new Intents(join(this.#folder, name)),
+      intents: new MortalIntents(join(this.#folder, name), stop.signal),
       reserved: (family) => IpSet.empty(family),
       signal: stop.signal,
     });
@@ -80,6 +85,24 @@ export class Cluster implements Disposable {
   [Symbol.dispose](): void {
     for (const stop of this.#stops) stop();
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Intents that a killed process cannot touch any more. */
+class MortalIntents extends Intents {
+  readonly #end: AbortSignal;
+
+  constructor(folder: string, end: AbortSignal) {
+    super(folder);
+    this.#end = end;
+  }
+
+  override write(key: string, claimName: string): void {
+    if (!this.#end.aborted) super.write(key, claimName);
+  }
+
+  override remove(key: string): void {
+    if (!this.#end.aborted) super.remove(key);
   }
 }
 
