@@ -11,6 +11,8 @@ export interface CniRuntimeOptions {
   readonly binDir?: string;
   /** Where results are kept for DEL. @default "/var/lib/cni" */
   readonly cacheDir?: string;
+  /** How a plugin is executed. @default `run` of the topology */
+  readonly execute?: typeof run;
 }
 
 /** One Pod's network, as a runtime names it. */
@@ -63,15 +65,18 @@ export class CniRuntime {
   readonly #confDir: string;
   readonly #binDir: string;
   readonly #cacheDir: string;
+  readonly #execute: typeof run;
 
   constructor({
     confDir = "/etc/cni/net.d",
     binDir = "/opt/cni/bin",
     cacheDir = "/var/lib/cni",
+    execute = run,
   }: CniRuntimeOptions = {}) {
     this.#confDir = confDir;
     this.#binDir = binDir;
     this.#cacheDir = cacheDir;
+    this.#execute = execute;
   }
 
   /** Why no Pod can have a network now, or undefined: no configuration, or a plugin whose STATUS (from 1.1.0) says so. */
@@ -155,7 +160,10 @@ export class CniRuntime {
     const variables = { ...env, CNI_COMMAND: verb, CNI_PATH: this.#binDir };
     const startMs = performance.now();
     try {
-      const stdout = await run([path], { input: JSON.stringify(request), env: { ...process.env, ...variables } });
+      const stdout = await this.#execute([path], {
+        input: JSON.stringify(request),
+        env: { ...process.env, ...variables },
+      });
       return { stdout, call: { verb, type, durationMs: performance.now() - startMs } };
     } catch (error) {
       throw failed(error instanceof SpiderError ? diagnosis(error) : String(error));
