@@ -1,5 +1,14 @@
 import { type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
-import { type Clock, formatError, KeyedLock, type Logger, type Signal, SpiderError, type Tasks } from "#base";
+import {
+  type Clock,
+  FairQueue,
+  formatError,
+  KeyedLock,
+  type Logger,
+  type Signal,
+  SpiderError,
+  type Tasks,
+} from "#base";
 import { type Attachment, CniError } from "#cni";
 import { formatIp } from "#ip";
 import {
@@ -20,6 +29,10 @@ import type { AttachedDelegate } from "./calls.ts";
 import type { Answer } from "./ipam.ts";
 import type { TopControllers } from "./top-controller.ts";
 
+/** Views wait for a pause between calls, but no longer than this: a node that never pauses shows its Pods, too. */
+const pauseMsMax = 1_000;
+/** Pods whose views are written at once. */
+const writersMax = 4;
 /** A view that cannot be written for so long is given up; the next ADD or restart of the Pod writes it anew. */
 const publishMsMax = 120_000;
 
@@ -33,6 +46,8 @@ export interface AfterOptions {
   readonly owners: TopControllers;
   readonly pods: Store<Pod>;
   readonly node: string;
+  /** Resolves when no CNI call is at work. */
+  readonly idle: () => Promise<void>;
 }
 
 /** What users read about an ADD: written after its answer, and tried again until it is written. Nothing decides by it. */
@@ -40,21 +55,21 @@ export class After {
   readonly #options: AfterOptions;
   /** One writer for each Pod: two NICs may be added one right after the other. */
   readonly #writers = new KeyedLock();
+  readonly #slots = new FairQueue({ slots: writersMax, maxWaiting: Number.MAX_SAFE_INTEGER });
 
   constructor(options: AfterOptions) {
     this.#options = options;
   }
 
   added(attached: readonly AttachedDelegate[], pod: Pod): void {
-    const { events, tasks, clock, log } = this.#options;
-    for (const { delegate, result } of attached) {
-      const message = addedInterfaceMessage(delegate, result);
-      if (message !== undefined) events.record(subjectOf(pod), { type: "Normal", reason: "AddedInterface", message });
-    }
+    const { tasks, clock, log } = this.#options;
     tasks.spawn("publish", async (stopping) => {
       const signal = AbortSignal.any([stopping, AbortSignal.timeout(publishMsMax)]);
       const write = (act: (o: Signal) => Promise<void>) => retry(act, { signal, clock, retryable: worthRetrying });
       try {
+        await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);
+        using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });
+        this.#record(attached, pod);
         await this.#writers.run(
           pod.metadata.uid,
           async () => {
@@ -64,10 +79,18 @@ export class After {
           { signal },
         );
       } catch (err) {
-        if (!stopping.aborted)
-          log.warn({ pod: keyOf(pod.metadata), err: formatError(err) }, "a Pod's views were not written");
+        if (stopping.aborted) return;
+        log.warn({ pod: keyOf(pod.metadata), err: formatError(err) }, "a Pod's views were not written");
       }
     });
+  }
+
+  #record(attached: readonly AttachedDelegate[], pod: Pod): void {
+    for (const { delegate, result } of attached) {
+      const message = addedInterfaceMessage(delegate, result);
+      if (message === undefined) continue;
+      this.#options.events.record(subjectOf(pod), { type: "Normal", reason: "AddedInterface", message });
+    }
   }
 
   /** The sentence that the runtime got, as an Event on the Pod. */

@@ -126,8 +126,9 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
       clusterConfig: (attachment) => clusterConfigOf(coordinatorStore, podStore, attachment),
     }),
   ];
-  const after = new After({ client, clock, log, tasks, events, ledger, owners, pods: podStore, node });
-  const calls = new Calls({
+  const idle = () => calls.idle();
+  const after = new After({ client, clock, log, tasks, events, ledger, owners, pods: podStore, node, idle });
+  const calls: Calls = new Calls({
     chain: new Chain(plugins as readonly Plugin<unknown>[]),
     records,
     flights,

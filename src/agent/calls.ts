@@ -83,6 +83,11 @@ export class Calls {
     this.#options = options;
   }
 
+  /** Resolves at the next moment in which no call is at work. */
+  idle(): Promise<void> {
+    return this.#queue.idle();
+  }
+
   /** Answers one call. Never throws. */
   async handle(raw: RawCall, context: CallContext): Promise<PluginOutput> {
     let cniVersion: string = latestVersion;

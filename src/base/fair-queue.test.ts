@@ -22,6 +22,20 @@ describe("FairQueue", () => {
     assert.deepEqual(queue.depth, { inside: 0, waiting: 0 });
   });
 
+  it("tells when nobody is inside any more", async () => {
+    const queue = new FairQueue({ slots: 2, maxWaiting: 1 });
+    await queue.idle();
+    const slot = await queue.enter("a", { signal: never });
+    let idle = false;
+    const told = queue.idle().then(() => {
+      idle = true;
+    });
+    await settle();
+    assert.equal(idle, false);
+    slot[Symbol.dispose]();
+    await told;
+  });
+
   it("refuses one more than may wait", async () => {
     const queue = new FairQueue({ slots: 1, maxWaiting: 1 });
     await queue.enter("a", { signal: never });

@@ -20,6 +20,7 @@ export class FairQueue {
   /** Tenants in turn order; each with its own waiters, first in first out. */
   readonly #waiting = new Map<string, Waiter[]>();
   #inside = 0;
+  #idle: PromiseWithResolvers<void> | undefined;
   #waiters = 0;
 
   constructor(options: FairQueueOptions) {
@@ -29,6 +30,13 @@ export class FairQueue {
   /** Calls inside and calls waiting, for metrics. */
   get depth(): { readonly inside: number; readonly waiting: number } {
     return { inside: this.#inside, waiting: this.#waiters };
+  }
+
+  /** Resolves when no call is inside: now, or at the next such moment. */
+  idle(): Promise<void> {
+    if (this.#inside === 0) return Promise.resolve();
+    this.#idle ??= Promise.withResolvers<void>();
+    return this.#idle.promise;
   }
 
   /** Resolves with a slot when it is this call's turn; dispose the slot when the call ends. */
@@ -84,6 +92,10 @@ export class FairQueue {
     const turn = this.#waiting.entries().next();
     if (turn.done) {
       this.#inside -= 1;
+      if (this.#inside === 0) {
+        this.#idle?.resolve();
+        this.#idle = undefined;
+      }
       return;
     }
     const [tenant, queue] = turn.value;
