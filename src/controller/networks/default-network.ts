@@ -18,7 +18,8 @@ export function defaultNetworkController(
     readonly networks: Store<NetworkAttachmentDefinition>;
   },
 ): ControllerOptions {
-  const ref = { namespace, ...parseKey(network) };
+  const { namespace: named = namespace, name } = parseKey(network);
+  const ref = { namespace: named, name };
   const key = keyOf(ref);
   return {
     name: "default-network",
