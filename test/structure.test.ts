@@ -57,6 +57,13 @@ describe("the structure", () => {
     assert.deepEqual(wrong, []);
   });
 
+  it("starts no process from the product: netlink and OVSDB are spoken to directly", () => {
+    const starters = imports.filter(
+      ({ file, from }) => file.startsWith("src/") && !exempt(file) && /^(node:)?child_process$/.test(from),
+    );
+    assert.deepEqual(starters, []);
+  });
+
   it("gives each module one door that says what it is for", () => {
     for (const module of modules) {
       const door = join(root, "src", module, "index.ts");
