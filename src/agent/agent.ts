@@ -1,5 +1,13 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { networkAttachmentDefinitions, spiderCoordinators, spiderIPPools, spiderReservedIPs } from "#api";
+import {
+  decodeSettings,
+  networkAttachmentDefinitions,
+  type Settings,
+  spiderCoordinators,
+  spiderIPPools,
+  spiderReservedIPs,
+} from "#api";
 import { type Logger, type Signal, SpiderError, systemClock, Tasks } from "#base";
 import {
   createTransport,
@@ -70,7 +78,14 @@ function install({ cniBinDir, cniConfDir, shim, cniSocket, clusterNetwork, names
   if (cniConfDir !== undefined) writeNetworkFile({ confDir: cniConfDir, clusterNetwork, multusNamespace: namespace });
 }
 
+function readSettings(configPath: string | undefined, log: Logger): Settings {
+  const { settings, warnings } = decodeSettings(configPath === undefined ? "" : readFileSync(configPath, "utf8"));
+  for (const warning of warnings) log.warn({ configPath, warning }, "a setting is not known");
+  return settings;
+}
+
 function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Transport, ovsClients: OvsClients) {
+  const settings = readSettings(options.configPath, log);
   const { node, namespace, clusterNetwork } = options;
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-agent" });
   const watch = <T extends KubeObject>(resource: Resource<T>, selection: Selection = {}): WatchedStore<T> => {
@@ -114,8 +129,8 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
     node,
     namespace,
     clusterNetwork,
-    families: [4, 6],
-    settings: { enableSpiderSubnet: true, enableAutoPoolForApplication: true },
+    families: [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])],
+    settings,
   });
   const host = hostNetns();
   const plugins = [

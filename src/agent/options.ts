@@ -8,6 +8,8 @@ export interface AgentOptions {
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
   readonly clusterNetwork: string;
   readonly kubeconfig: string | undefined;
+  /** conf.yml; undefined: every setting has its default. */
+  readonly configPath: string | undefined;
   readonly logLevel: LogLevel;
   /** Socket of the shims. */
   readonly cniSocket: string;
@@ -28,6 +30,7 @@ const help = `spiderpool-agent: serves the CNI calls of one node.
 
 Usage: spiderpool-agent daemon [flags]
 
+  --config-path FILE   settings (conf.yml of the chart); without it all have their defaults
   --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
   --cni-socket PATH    socket of the plugin executables   (/var/run/spidernet/cni.sock)
   --api-socket PATH    socket of the HTTP API             (/var/run/spidernet/spiderpool.sock)
@@ -55,6 +58,7 @@ export function readOptions(
     allowPositionals: true,
     options: {
       kubeconfig: optional,
+      "config-path": optional,
       "cni-socket": flag("/var/run/spidernet/cni.sock"),
       "api-socket": flag("/var/run/spidernet/spiderpool.sock"),
       "state-dir": flag("/var/lib/spiderpool"),
@@ -88,6 +92,7 @@ export function readOptions(
     logLevel,
     clusterNetwork: variable("MULTUS_CLUSTER_NETWORK"),
     kubeconfig: values.kubeconfig ?? env["KUBECONFIG"],
+    configPath: values["config-path"],
     cniSocket: values["cni-socket"],
     apiSocket: values["api-socket"],
     stateDir: values["state-dir"],

@@ -45,6 +45,7 @@ import { poolDrainController } from "./pools/drain.ts";
 import { poolStatusController } from "./pools/status.ts";
 import { poolUsageController } from "./pools/usage.ts";
 import { PoolUses, trimClaim } from "./pools/uses.ts";
+import { subnetDrainController } from "./subnets/drain.ts";
 
 /** Fixed: replicas of different versions must meet on it. */
 const leaseName = "spiderpool-controller-leases";
@@ -135,6 +136,7 @@ function controllersOf(
   return [
     poolDefaultsController(deps, { pools, subnets, uses }),
     poolDrainController(deps, { pools, uses }),
+    subnetDrainController(deps, subnets),
     poolStatusController(deps, { pools, uses }),
     poolUsageController(deps, { uses, usages, epoch }),
     multusConfigController(deps, stores),
