@@ -1,14 +1,15 @@
+import { annotations } from "#api";
 import { type Family, IpParseError, parseIp, parsePrefix } from "#ip";
 import { AnnotationReader, type AnnotationSource, type Annotations, decodeAnnotation } from "./annotation-json.ts";
 import type { Route } from "./routes.ts";
 
 /** The annotations that selection reads; those about subnets are in `subnetAnnotationKeys`. */
 export const annotationKeys = {
-  ippool: "ipam.spidernet.io/ippool",
-  ippools: "ipam.spidernet.io/ippools",
-  routes: "ipam.spidernet.io/routes",
-  defaultIpv4: "ipam.spidernet.io/default-ipv4-ippool",
-  defaultIpv6: "ipam.spidernet.io/default-ipv6-ippool",
+  ippool: annotations.ippool,
+  ippools: annotations.ippools,
+  routes: annotations.routes,
+  defaultIpv4: annotations.defaultIpv4Pools,
+  defaultIpv6: annotations.defaultIpv6Pools,
 } as const;
 
 /** Pool names or patterns in the order given; empty where the family is not mentioned. */

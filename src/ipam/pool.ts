@@ -1,4 +1,4 @@
-import type { LabelSelector, SpiderIPPool } from "#api";
+import { type LabelSelector, labels, type SpiderIPPool } from "#api";
 import { SpiderError } from "#base";
 import {
   type Family,
@@ -46,9 +46,6 @@ export interface PoolView {
   readonly auto: boolean;
 }
 
-/** The label whose presence makes a pool an automatic one. */
-const ownerApplicationName = "ipam.spidernet.io/owner-application-name";
-
 /**
  * Decodes and checks a pool. Throws SpiderError BROKEN_POOL, naming the pool, the field and the value, for one that must not
  * be drawn from: text that does not parse, a reversed range, addresses outside the subnet, two families, the gateway among
@@ -83,7 +80,7 @@ export function poolView(pool: PoolObject): PoolView {
     default: spec.default ?? false,
     disable: spec.disable ?? false,
     terminating: metadata.deletionTimestamp !== undefined,
-    auto: metadata.labels?.[ownerApplicationName] !== undefined,
+    auto: metadata.labels?.[labels.ownerApplicationName] !== undefined,
   };
 }
 

@@ -1,3 +1,4 @@
+import { annotations } from "#api";
 import {
   AnnotationReader,
   type AnnotationSource,
@@ -7,10 +8,10 @@ import {
 } from "./annotation-json.ts";
 
 export const subnetAnnotationKeys = {
-  subnet: "ipam.spidernet.io/subnet",
-  subnets: "ipam.spidernet.io/subnets",
-  ipNumber: "ipam.spidernet.io/ippool-ip-number",
-  reclaim: "ipam.spidernet.io/ippool-reclaim",
+  subnet: annotations.subnet,
+  subnets: annotations.subnets,
+  ipNumber: annotations.poolIpNumber,
+  reclaim: annotations.poolReclaim,
 } as const;
 
 /** The subnets from which one NIC's automatic pools are made. At least one family is there. */

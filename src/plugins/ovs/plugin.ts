@@ -14,6 +14,7 @@ import { announce, type Netns, openNetns, readNetnsId, setTxChecksum, type VethP
 import type { Ovs, OvsPort, PortSpec } from "#ovsdb";
 import { configureInterface } from "../configure.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
+import { openPod } from "../open-pod.ts";
 import type { Plugin } from "../plugin.ts";
 import { checkLinks, checkPort } from "./check.ts";
 import {
@@ -209,17 +210,6 @@ function openFreePod({ netns, ifName }: Attachment): Netns {
   throw new CniError(cniCodes.failed, "the container already has an interface of this name", {
     details: { interface: ifName, netns },
   });
-}
-
-function openPod(netns: string): Netns {
-  try {
-    return openNetns(netns);
-  } catch (cause) {
-    throw new CniError(cniCodes.invalidNetns, "the container's network namespace cannot be opened", {
-      details: { netns },
-      cause,
-    });
-  }
 }
 
 /** Both ends are down, so that they come up with their addresses, and the host's end takes no part in IPv6. */
