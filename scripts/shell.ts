@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { findKubectl } from "../lab/kubectl.ts";
 import { findLabs, shellCommand } from "../lab/shell.ts";
@@ -27,7 +28,9 @@ const env = {
   PATH: `${folder}:${process.env["PATH"]}`,
   PS1: `(${flags.node ?? "lab"}) \\w # `,
 };
-const [command = "", ...argv] = shellCommand(lab, flags.node, ["bash", "--norc", "-i"]);
+// Entering another mount namespace leaves the folder: back to where the examples are.
+const login = ["sh", "-c", 'cd "$0" && exec bash --norc -i', fileURLToPath(new URL("..", import.meta.url))];
+const [command = "", ...argv] = shellCommand(lab, flags.node, login);
 const shell = spawn(command, argv, { stdio: "inherit", env });
 process.on("SIGINT", () => {});
 shell.on("exit", (code) => {
