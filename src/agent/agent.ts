@@ -37,6 +37,7 @@ import { Chain } from "./chain.ts";
 import { ClaimsReconciler } from "./claims.ts";
 import { clusterConfigOf } from "./cluster-config.ts";
 import { Flights } from "./flights.ts";
+import { HostState } from "./host-state.ts";
 import { installExecutables, writeNetworkFile } from "./install.ts";
 import { createIpam } from "./ipam.ts";
 import { createConfigSource } from "./nads.ts";
@@ -141,10 +142,11 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
       clusterConfig: (attachment) => clusterConfigOf(coordinatorStore, podStore, attachment),
     }),
   ];
+  const chain = new Chain(plugins as readonly Plugin<unknown>[]);
   const idle = () => calls.idle();
   const after = new After({ client, clock, log, tasks, events, ledger, owners, pods: podStore, node, idle });
   const calls: Calls = new Calls({
-    chain: new Chain(plugins as readonly Plugin<unknown>[]),
+    chain,
     records,
     flights,
     source: createConfigSource(nadStore),
@@ -163,6 +165,8 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
   });
   tasks.spawn("events", (signal) => events.run({ signal }));
   tasks.spawn("claims", (signal) => claims.run({ signal }));
+  const hostState = new HostState({ records, chain, host, clock, log });
+  tasks.spawn("host state", (signal) => hostState.run({ signal }));
   tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
   tasks.spawn("bridges", (signal) =>
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),

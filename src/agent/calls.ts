@@ -343,7 +343,8 @@ function recordNetwork(delegate: Delegate, request: CniRequest): RecordedNetwork
   };
 }
 
-function recordedNetwork({ networkName, cniVersion, plugins }: RecordedNetwork): Network {
+/** The network of a record, as its plugins are called. */
+export function recordedNetwork({ networkName, cniVersion, plugins }: RecordedNetwork): Network {
   return {
     name: networkName,
     cniVersion,

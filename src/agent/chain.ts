@@ -78,6 +78,14 @@ export class Chain {
     if (failures.length > 0) throw failures[0];
   }
 
+  /** What somebody else took from the node is made again, by the plugins that can. */
+  async restore(network: Network, call: ChainCall, result: CniResult, o: Signal): Promise<void> {
+    for (const plugin of network.plugins) {
+      const own = this.#plugins.get(plugin.type);
+      await own?.restore?.(own.decode(configOf(network, plugin, call, result)), call.attachment, o);
+    }
+  }
+
   async check(network: Network, call: ChainCall, result: CniResult, o: Signal): Promise<void> {
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);

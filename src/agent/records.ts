@@ -35,19 +35,28 @@ export interface SandboxRecord {
 
 const fileLimitBytes = 1 << 20;
 
-/** Sandbox records, one small file each, replaced by rename. A torn or foreign file counts as absent. */
+/**
+ * Sandbox records: all in memory, and each in a small file of its own that is replaced by rename. A file that is torn or not
+ * ours counts as absent.
+ */
 export class Records {
   readonly #folder: string;
+  readonly #records = new Map<string, SandboxRecord>();
 
-  /** @param folder made if absent, readable by root only */
+  /** @param folder made if absent, readable by root only; what an earlier agent left in it is read now */
   constructor(folder: string) {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(folder)) {
+      const record = name.endsWith(".json") ? readRecord(join(folder, name)) : undefined;
+      if (record !== undefined) this.#records.set(keyOf(record.containerId, record.ifName), record);
+    }
   }
 
   /** Synchronous: 50 µs, and nothing may happen between "will do" and the side effect. */
   write(record: SandboxRecord): void {
-    const path = this.#path(record.containerId, record.ifName);
+    const key = keyOf(record.containerId, record.ifName);
+    const path = this.#path(key);
     const text = JSON.stringify(record);
     if (text.length > fileLimitBytes) {
       throw new SpiderError(
@@ -57,27 +66,31 @@ export class Records {
     }
     writeFileSync(`${path}.new`, text, { mode: 0o600 });
     renameSync(`${path}.new`, path);
+    this.#records.set(key, record);
   }
 
   read(containerId: string, ifName: string): SandboxRecord | undefined {
-    return readRecord(this.#path(containerId, ifName));
+    return this.#records.get(keyOf(containerId, ifName));
   }
 
   remove(containerId: string, ifName: string): void {
-    rmSync(this.#path(containerId, ifName), { force: true });
+    const key = keyOf(containerId, ifName);
+    rmSync(this.#path(key), { force: true });
+    this.#records.delete(key);
   }
 
   list(): readonly SandboxRecord[] {
-    return readdirSync(this.#folder)
-      .filter((name) => name.endsWith(".json"))
-      .map((name) => readRecord(join(this.#folder, name)))
-      .filter((record) => record !== undefined);
+    return [...this.#records.values()];
   }
 
-  /** Container IDs and interface names are validated CNI values: neither can hold a path separator. */
-  #path(containerId: string, ifName: string): string {
-    return join(this.#folder, `${containerId}@${ifName}.json`);
+  #path(key: string): string {
+    return join(this.#folder, `${key}.json`);
   }
+}
+
+/** Container IDs and interface names are validated CNI values: neither can hold a path separator. */
+function keyOf(containerId: string, ifName: string): string {
+  return `${containerId}@${ifName}`;
 }
 
 function readRecord(path: string): SandboxRecord | undefined {

@@ -26,6 +26,11 @@ export interface Plugin<C> {
   check(config: C, attachment: Attachment, options: Signal): Promise<void>;
   /** Idempotent: what is already gone is success, and neither namespace nor prevResult need exist. */
   del(config: C, attachment: Attachment, options: Signal): Promise<void>;
+  /**
+   * Makes again what somebody took from the node of an attachment that lives. The configuration has the result of ADD as
+   * its prevResult. What is there stays untouched.
+   */
+  restore?(config: C, attachment: Attachment, options: Signal): Promise<void>;
   /** Removes what the network's attachments left behind, other than the valid ones. */
   gc?(config: C, valid: readonly ValidAttachment[], options: Signal): Promise<void>;
   /** Throws CniError 50 where an ADD could not work now. */

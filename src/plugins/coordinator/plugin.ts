@@ -74,6 +74,13 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return previous;
   }
 
+  async restore(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
+    const settings = await this.#settings(c, attachment, options);
+    if (settings.mode === "disabled") return;
+    using pod = openPod(attachment.netns);
+    execute(this.#plan(attachment, pod, settings), { host: this.#options.host, pod });
+  }
+
   /** Everything is in place where nothing is left to be planned. */
   async check(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
     previousOf(c);
