@@ -40,6 +40,7 @@ import { Flights } from "./flights.ts";
 import { HostState } from "./host-state.ts";
 import { installExecutables, writeNetworkFile } from "./install.ts";
 import { createIpam } from "./ipam.ts";
+import { runLeftovers } from "./leftovers.ts";
 import { createConfigSource } from "./nads.ts";
 import type { AgentOptions } from "./options.ts";
 import { findPod } from "./pods.ts";
@@ -165,6 +166,8 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
   });
   tasks.spawn("events", (signal) => events.run({ signal }));
   tasks.spawn("claims", (signal) => claims.run({ signal }));
+  const hasLink = (name: string) => host.rtnl.link(name) !== undefined;
+  tasks.spawn("left-over ports", (signal) => runLeftovers({ ovs: ovsClients.get(), hasLink, clock, log }, { signal }));
   const hostState = new HostState({ records, chain, host, clock, log });
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
   tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
