@@ -13,6 +13,8 @@ function port(name: string, changes: Partial<OvsPort> = {}): OvsPort {
   };
 }
 
+const noDevice = { ofport: -1, error: "could not open network device (No such device)" };
+
 /** A database in memory that tells of its changes. */
 function fakeOvs(...ports: readonly OvsPort[]) {
   const byName = new Map(ports.map((one) => [one.name, one]));
@@ -49,18 +51,23 @@ async function withLeftovers(
 
 describe("left-over ports", () => {
   it("are removed after two looks 30 s apart, those of living Pods and of others never", async () => {
-    const ports = [port("gone"), port("alive"), port("foreign", { owner: undefined })];
-    await withLeftovers(ports, new Set(["alive"]), async ({ clock, byName }) => {
+    const ports = [
+      port("gone", noDevice),
+      port("alive"),
+      port("busy", noDevice),
+      port("foreign", { ...noDevice, owner: undefined }),
+    ];
+    await withLeftovers(ports, new Set(["alive", "busy"]), async ({ clock, byName }) => {
       await clock.advance(29_000);
-      assert.deepEqual([...byName.keys()], ["gone", "alive", "foreign"]);
+      assert.deepEqual([...byName.keys()], ["gone", "alive", "busy", "foreign"]);
       await clock.advance(2_000);
-      assert.deepEqual([...byName.keys()], ["alive", "foreign"]);
+      assert.deepEqual([...byName.keys()], ["alive", "busy", "foreign"]);
     });
   });
 
   it("do not include a port whose device appears between the looks", async () => {
     const links = new Set<string>();
-    await withLeftovers([port("late")], links, async ({ clock, byName, change }) => {
+    await withLeftovers([port("late", noDevice)], links, async ({ clock, byName, change }) => {
       await clock.advance(10_000);
       links.add("late");
       change();
@@ -75,6 +82,7 @@ describe("left-over ports", () => {
       links.clear();
       await clock.advance(100_000);
       assert.equal(byName.size, 1);
+      byName.set("veth1", port("veth1", noDevice));
       change();
       await clock.advance(31_000);
       assert.equal(byName.size, 0);

@@ -14,10 +14,13 @@ export interface LeftoversOptions {
   readonly log: Logger;
 }
 
-/** Ports of ours whose network device is gone: of Pods that ended while nobody looked, or before a reboot. */
+/**
+ * Ports of ours whose network device is gone: of Pods that ended while nobody looked, or before a reboot. Open vSwitch marks
+ * them with an error; only for those is the kernel asked.
+ */
 export function portsWithoutLink(ports: Iterable<OvsPort>, hasLink: (name: string) => boolean): readonly string[] {
   return [...ports]
-    .filter(({ owner, interfaceType }) => owner !== undefined && (interfaceType === "" || interfaceType === "system"))
+    .filter(({ owner, error }) => owner !== undefined && error !== undefined && error !== "")
     .map(({ name }) => name)
     .filter((name) => !hasLink(name));
 }
