@@ -37,11 +37,12 @@ export class TopControllers {
   }
 
   async #above(owner: OwnerReference, namespace: string, o: Signal): Promise<OwnerReference | undefined> {
-    const resource = climbable(owner);
-    if (resource === undefined) return undefined;
+    const climb = climbs.find(({ from }) => isKind(owner, from));
+    if (climb === undefined) return undefined;
     if (this.#ownerOf.has(owner.uid)) return this.#ownerOf.get(owner.uid);
-    const object = await this.#client.get(metadataOf(resource), { namespace, name: owner.name }, o);
-    const above = object?.metadata.uid === owner.uid ? controllerOf(object) : undefined;
+    const object = await this.#client.get(metadataOf(climb.resource), { namespace, name: owner.name }, o);
+    const found = object?.metadata.uid === owner.uid ? controllerOf(object) : undefined;
+    const above = found !== undefined && isKind(found, climb.to) ? found : undefined;
     const [oldest] = this.#ownerOf.keys();
     if (this.#ownerOf.size >= cacheMax && oldest !== undefined) this.#ownerOf.delete(oldest);
     this.#ownerOf.set(owner.uid, above);
@@ -49,10 +50,14 @@ export class TopControllers {
   }
 }
 
-function climbable({ apiVersion, kind }: OwnerReference): Resource<KubeObject> | undefined {
-  if (apiVersion === "apps/v1" && kind === "ReplicaSet") return replicaSets;
-  if (apiVersion === "batch/v1" && kind === "Job") return jobs;
-  return undefined;
+/** A ReplicaSet or Job that anything else owns is itself the top. */
+const climbs: readonly { readonly from: string; readonly to: string; readonly resource: Resource<KubeObject> }[] = [
+  { from: "apps/v1 ReplicaSet", to: "apps/v1 Deployment", resource: replicaSets },
+  { from: "batch/v1 Job", to: "batch/v1 CronJob", resource: jobs },
+];
+
+function isKind({ apiVersion, kind }: OwnerReference, wanted: string): boolean {
+  return `${apiVersion} ${kind}` === wanted;
 }
 
 function controllerOf({ metadata }: KubeObject): OwnerReference | undefined {
