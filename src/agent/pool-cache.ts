@@ -1,6 +1,5 @@
 import { type SpiderIPPool, type SpiderReservedIP, spiderIPPools } from "#api";
-import type { Clock } from "#base";
-import { formatError, type Logger, type Signal } from "#base";
+import { abortable, type Clock, formatError, type Logger, type Signal } from "#base";
 import { type Family, IpSet, parseIpSet } from "#ip";
 import { type PoolView, poolView } from "#ipam";
 import { type KubeClient, type KubeObject, retry, type Store } from "#kube";
@@ -43,8 +42,7 @@ export class PoolCache {
   async now(o: Signal): Promise<PoolsNow> {
     await this.#options.metadata.synced(o);
     while (this.#fetching.size > 0) {
-      o.signal.throwIfAborted();
-      await Promise.all(this.#fetching.values());
+      await abortable(Promise.all(this.#fetching.values()), o.signal);
     }
     return { pools: this.#pools, broken: this.#broken };
   }
@@ -54,8 +52,9 @@ export class PoolCache {
       this.#forget(name);
       return;
     }
-    const { uid, generation, deletionTimestamp } = now.metadata;
-    const version = `${uid}/${generation}/${deletionTimestamp ?? ""}`;
+    // Labels have no part in the generation, and one of them makes a pool an automatic one.
+    const { uid, generation, deletionTimestamp, labels } = now.metadata;
+    const version = JSON.stringify([uid, generation, deletionTimestamp, labels]);
     if (this.#versions.get(name) === version) return;
     this.#versions.set(name, version);
     const fetching = this.#fetch(name, version, o).finally(() => {
@@ -67,14 +66,16 @@ export class PoolCache {
   async #fetch(name: string, version: string, { signal }: Signal): Promise<void> {
     const { client, clock, log } = this.#options;
     try {
-      const pool = await retry((o) => client.get(spiderIPPools, { name }, o), { signal, clock });
+      // A refusal is tried again too: nobody would ask for this version once more.
+      const retryable = () => this.#versions.get(name) === version;
+      const pool = await retry((o) => client.get(spiderIPPools, { name }, o), { signal, clock, retryable });
       // A newer version that was seen meanwhile has its own fetch.
       if (this.#versions.get(name) !== version) return;
       if (pool === undefined) this.#forget(name);
       else this.#keep(name, pool);
     } catch (err) {
-      if (this.#versions.get(name) === version) this.#versions.delete(name);
-      log.warn({ pool: name, err: formatError(err) }, "a pool cannot be read; its former version is used");
+      if (!signal.aborted)
+        log.warn({ pool: name, err: formatError(err) }, "a superseded version of a pool was not read");
     }
   }
 
