@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { type Logger, SpiderError } from "#base";
@@ -25,10 +25,12 @@ const connectionsMax = 1_200;
 export class CniServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #path: string;
+  readonly #inode: number;
 
-  private constructor(server: Server, path: string) {
+  private constructor(server: Server, path: string, inode: number) {
     this.#server = server;
     this.#path = path;
+    this.#inode = inode;
   }
 
   /**
@@ -51,13 +53,14 @@ export class CniServer implements AsyncDisposable {
       server.listen({ path: fresh, backlog: 1024 }, resolve);
     });
     chmodSync(fresh, 0o600);
+    const { ino } = statSync(fresh);
     renameSync(fresh, path);
-    return new CniServer(server, path);
+    return new CniServer(server, path, ino);
   }
 
-  /** Stops accepting, waits until every call under way has been answered, and removes the socket. */
+  /** Stops accepting, waits until every call under way has been answered, and removes the socket if it is still ours. */
   async [Symbol.asyncDispose](): Promise<void> {
-    rmSync(this.#path, { force: true });
+    if (statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(this.#path, { force: true });
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 }
@@ -70,7 +73,10 @@ async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise
     throw new SpiderError("FRAME_INVALID", "a connection must open with a call", { details: { kind: first.kind } });
   socket.setTimeout(0);
   const gone = new AbortController();
-  socket.on("close", () => gone.abort(new SpiderError("CALLER_GONE", "the runtime gave the call up")));
+  // A shim never closes one half only: the end of what it sends is its own.
+  for (const event of ["end", "close"] as const) {
+    socket.on(event, () => gone.abort(new SpiderError("CALLER_GONE", "the runtime gave the call up")));
+  }
   const exec: RunForeign = async (command) => {
     socket.write(encodeFrame({ kind: "exec", ...command }));
     const answer = await frames.next();
@@ -78,7 +84,10 @@ async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise
     throw new SpiderError("SHIM_GONE", "the shim ended while it ran a plugin", { details: { path: command.path } });
   };
   const output = await handler(first, { exec, signal: gone.signal });
-  if (socket.destroyed) return void log.debug({}, "the caller was gone before its answer");
+  if (gone.signal.aborted) {
+    log.debug({}, "the caller was gone before its answer");
+    return void socket.destroy();
+  }
   const { exitCode = 1, stdout, stderr } = output;
   socket.end(encodeFrame({ kind: "result", exitCode, stdout, stderr }));
 }
