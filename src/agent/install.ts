@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import {
   closeSync,
+  fchmodSync,
   fsyncSync,
   linkSync,
   mkdirSync,
@@ -8,10 +9,10 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  statSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { codeOf } from "#base";
 import { formatShimSettings, shimSettingsFile } from "#cni";
 
 /** The names under which container runtimes and other meta-plugins find us. One file, linked under each. */
@@ -34,7 +35,7 @@ export function installExecutables(options: {
   const changed = replaceFile(join(binDir, shimFile), readFileSync(shim), 0o755);
   for (const name of executableNames) {
     const path = join(binDir, name);
-    if (!changed && sameFile(path, join(binDir, shimFile))) continue;
+    if (!changed && isLinked(path, join(binDir, shimFile))) continue;
     const fresh = temporaryName(path);
     linkSync(join(binDir, shimFile), fresh);
     renameSync(fresh, path);
@@ -66,12 +67,13 @@ export function writeNetworkFile({ confDir, clusterNetwork, multusNamespace }: N
 
 /** Written aside, flushed, renamed: a reader and a power cut see the old or the new. False where it had this content already. */
 function replaceFile(path: string, content: Buffer, mode: number): boolean {
-  if (readIfThere(path)?.equals(content) === true) return false;
+  if (hasMode(path, mode) && readFileSync(path).equals(content)) return false;
   const fresh = temporaryName(path);
   try {
     const file = openSync(fresh, "wx", mode);
     try {
-      writeSync(file, content);
+      writeFileSync(file, content);
+      fchmodSync(file, mode); // Whatever our umask takes away from `openSync`.
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -94,16 +96,12 @@ function temporaryName(path: string): string {
   return `${path}.${randomBytes(6).toString("hex")}.new`;
 }
 
-function readIfThere(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
+function hasMode(path: string, mode: number): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true && (found.mode & 0o777) === mode;
 }
 
-function sameFile(path: string, shim: string): boolean {
-  const content = readIfThere(path);
-  return content?.equals(readFileSync(shim)) ?? false;
+function isLinked(path: string, shim: string): boolean {
+  const [found, wanted] = [statSync(path, { throwIfNoEntry: false }), statSync(shim)];
+  return found?.ino === wanted.ino && found.dev === wanted.dev;
 }
