@@ -104,5 +104,6 @@ function readRecord(path: string): SandboxRecord | undefined {
 }
 
 function isRecord(value: unknown): value is SandboxRecord {
-  return typeof value === "object" && value !== null && "format" in value && value.format === 1 && "networks" in value;
+  if (typeof value !== "object" || value === null || !("format" in value && "networks" in value)) return false;
+  return value.format === 1 && Array.isArray(value.networks);
 }
