@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { hasCode } from "#base";
+import { readOptions } from "./options.ts";
+
+const env = { SPIDERPOOL_NODE_NAME: "n1", SPIDERPOOL_POD_NAMESPACE: "kube-system" };
+
+describe("readOptions()", () => {
+  it("has a default for everything but node and namespace, and installs nothing by default", () => {
+    const options = readOptions(["daemon"], env);
+    assert.ok(!("print" in options));
+    assert.deepEqual(
+      [options.node, options.namespace, options.logLevel, options.cniSocket, options.clusterNetwork, options.cniBinDir],
+      ["n1", "kube-system", "info", "/var/run/spidernet/cni.sock", "", undefined],
+    );
+  });
+
+  it("takes flags and environment", () => {
+    const argv = ["daemon", "--cni-bin-dir", "/opt/cni/bin", "--shim=/shim", "--state-dir", "/s", "--kubeconfig", "/k"];
+    const options = readOptions(argv, { ...env, KUBECONFIG: "/other", MULTUS_CLUSTER_NETWORK: " kube-system/net " });
+    assert.ok(!("print" in options));
+    assert.deepEqual(
+      [options.cniBinDir, options.shim, options.stateDir, options.kubeconfig, options.clusterNetwork],
+      ["/opt/cni/bin", "/shim", "/s", "/k", "kube-system/net"],
+    );
+  });
+
+  it("names everything that is wrong in one sentence", () => {
+    const argv = ["daemon", "--cni-bin-dir", "/opt/cni/bin"];
+    assert.throws(
+      () => readOptions(argv, { SPIDERPOOL_LOG_LEVEL: "loud" }),
+      (error) =>
+        hasCode(error, "OPTIONS_INVALID") &&
+        [/SPIDERPOOL_NODE_NAME/, /SPIDERPOOL_POD_NAMESPACE/, /"loud", allowed are debug/, /needs --shim/].every(
+          (part) => part.test(error.message),
+        ),
+    );
+  });
+
+  it("prints help without any environment, and refuses unknown flags by name", () => {
+    const help = readOptions(["--help"], {});
+    assert.ok("print" in help && help.print.startsWith("spiderpool-agent:"));
+    assert.throws(() => readOptions(["daemon", "--no-such"], env), /--no-such/);
+  });
+});

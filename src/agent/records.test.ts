@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { hasCode } from "#base";
+import { Records, type SandboxRecord } from "./records.ts";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "records-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function record(containerId: string, complete = false): SandboxRecord {
+  return {
+    format: 1,
+    containerId,
+    ifName: "eth0",
+    netns: { path: "/var/run/netns/x", device: "4", inode: "4026532000" },
+    bootId: "boot-1",
+    pod: { namespace: "default", name: "a", uid: "uid-a" },
+    networks: [],
+    complete,
+  };
+}
+
+describe("Records", () => {
+  it("reads what was written, in this process and in the next", () => {
+    const records = new Records(folder);
+    records.write(record("c1"));
+    records.write(record("c1", true));
+    records.write(record("c2"));
+    for (const each of [records, new Records(folder)]) {
+      assert.deepEqual(each.read("c1", "eth0"), record("c1", true));
+      assert.deepEqual(each.read("c1", "net1"), undefined);
+      assert.deepEqual(
+        each
+          .list()
+          .map(({ containerId }) => containerId)
+          .sort(),
+        ["c1", "c2"],
+      );
+    }
+  });
+
+  it("replaces by rename, readable by root only", () => {
+    const records = new Records(folder);
+    records.write(record("c1"));
+    const path = join(folder, "c1@eth0.json");
+    const { ino, mode } = statSync(path);
+    records.write(record("c1", true));
+    assert.notEqual(statSync(path).ino, ino);
+    assert.equal(mode & 0o777, 0o600);
+    assert.deepEqual(readdirSync(folder), ["c1@eth0.json"]);
+  });
+
+  it("takes torn, empty and foreign files for none", () => {
+    const whole = JSON.stringify(record("c1"));
+    const files = [whole.slice(0, 60), "", "null", "[]", '{"format":2,"networks":[]}', '{"format":1,"networks":5}'];
+    for (const [at, text] of files.entries()) writeFileSync(join(folder, `f${at}@eth0.json`), text);
+    writeFileSync(join(folder, "c1@eth0.json.new"), whole);
+    assert.deepEqual(new Records(folder).list(), []);
+  });
+
+  it("removes a record, once or twice", () => {
+    const records = new Records(folder);
+    records.write(record("c1"));
+    records.remove("c1", "eth0");
+    records.remove("c1", "eth0");
+    assert.deepEqual([records.list(), readdirSync(folder)], [[], []]);
+  });
+
+  it("refuses a record that is too large, and keeps the former", () => {
+    const records = new Records(folder);
+    records.write(record("c1"));
+    const pod = { namespace: "default", name: "a".repeat(2 ** 20), uid: "" };
+    assert.throws(
+      () => records.write({ ...record("c1"), pod }),
+      (error) => hasCode(error, "RECORD_TOO_LARGE"),
+    );
+    assert.deepEqual(records.read("c1", "eth0"), record("c1"));
+  });
+});
