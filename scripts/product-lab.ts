@@ -18,10 +18,16 @@ export const defaultNetwork = "ovs-conf";
 export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPhase" | "logDirectory" | "stderr"> & {
   /** @default "info" */
   readonly logLevel?: string;
+  /** Further variables of the agents. */
+  readonly agentEnv?: Readonly<Record<string, string>>;
 };
 
 /** A lab that runs the product: the same bundles and the same shim as everywhere, started as the chart starts them. */
-export async function launchProductLab({ logLevel = "info", ...options }: ProductLabOptions): Promise<LabHandle> {
+export async function launchProductLab({
+  logLevel = "info",
+  agentEnv = {},
+  ...options
+}: ProductLabOptions): Promise<LabHandle> {
   const startMs = performance.now();
   const [bundles, shim] = await Promise.all([buildBundles(), buildShim(join(root, "build"))]);
   const env = {
@@ -49,7 +55,7 @@ export async function launchProductLab({ logLevel = "info", ...options }: Produc
         ...["sh", "-c", named, process.execPath, bundles.agent, "daemon"],
         ...["--cni-bin-dir", "/opt/cni/bin", "--cni-conf-dir", "/etc/cni/net.d", "--shim", shim],
       ],
-      env,
+      env: { ...env, ...agentEnv },
     },
     controller: {
       argv: [process.execPath, bundles.controller, "daemon"],

@@ -36,6 +36,7 @@ import { Calls } from "./calls.ts";
 import { Chain } from "./chain.ts";
 import { ClaimsReconciler } from "./claims.ts";
 import { clusterConfigOf } from "./cluster-config.ts";
+import { crashPoints } from "./crash-points.ts";
 import { Flights } from "./flights.ts";
 import { HostState } from "./host-state.ts";
 import { installExecutables, writeNetworkFile } from "./install.ts";
@@ -160,6 +161,7 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
     },
     added: (attached, pod) => after.added(attached, pod),
     failed: (attachment, error) => after.failed(attachment, error),
+    failPoint: options.crashPoints ? crashPoints(options.runDir) : undefined,
     removed: ({ pod }) => {
       if (pod !== undefined) claims.poke(keyOf(pod));
     },

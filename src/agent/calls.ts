@@ -65,7 +65,8 @@ export interface CallsOptions {
   readonly failed: (attachment: Attachment, error: unknown) => void;
   /** Releases what the Pod's sandbox held, where the Pod is gone. */
   readonly removed: (attachment: Attachment) => void;
-  readonly failPoint?: FailPoint;
+  /** Told of each point before and after a stage, with the call's verb. */
+  readonly failPoint?: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
 }
 
 export interface AttachedDelegate {
@@ -135,7 +136,7 @@ export class Calls {
     const steps = new Steps({
       clock,
       signal,
-      ...(failPoint === undefined ? {} : { failPoint }),
+      ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
       onUndoError: (stage, err) =>
         log.error({ containerId, stage, err }, "a step of a failed call could not be undone"),
     });

@@ -24,6 +24,8 @@ export interface AgentOptions {
   readonly cniConfDir: string | undefined;
   readonly shim: string | undefined;
   readonly ovsdb: string;
+  /** For tests of crashes: see crash-points.ts. */
+  readonly crashPoints: boolean;
 }
 
 const help = `spiderpool-agent: serves the CNI calls of one node.
@@ -101,5 +103,6 @@ export function readOptions(
     cniConfDir: values["cni-conf-dir"],
     shim: values.shim,
     ovsdb: values.ovsdb,
+    crashPoints: variable("SPIDERPOOL_CRASH_POINTS") === "true",
   };
 }
