@@ -25,22 +25,16 @@ import {
   type PluginOutput,
   type RawCall,
   successOutput,
+  validAttachments,
   versionDocument,
 } from "#cni";
 import type { Pod } from "#kube";
-import { bootId, openNetns, readNetnsId } from "#linux";
-import {
-  addFailure,
-  type ConfigSource,
-  capabilityArgs,
-  type Delegate,
-  decodeSettings,
-  delegateArgs,
-  planDelegates,
-} from "#multus";
-import { type Chain, type ChainCall, recordedResult } from "./chain.ts";
+import { openNetns, readNetnsId } from "#linux";
+import { addFailure, type ConfigSource, type Delegate, decodeSettings, planDelegates } from "#multus";
+import { type Chain, recordedResult } from "./chain.ts";
 import type { Flights } from "./flights.ts";
-import type { RecordedNetwork, Records, SandboxRecord } from "./records.ts";
+import { chainCall, completed, newRecord, recordedCall, recordedNetwork, recordNetwork } from "./recording.ts";
+import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
 import type { CallContext } from "./server.ts";
 
 /** An ADD that is not done by then fails, and everything that it made is undone. */
@@ -50,6 +44,8 @@ const delMsMax = 20_000;
 /** Calls that work at once: many, because Open vSwitch reconfigures once for all that are waiting. */
 const slots = 256;
 const maxWaiting = 1_000;
+/** Runtimes ask every few seconds, and wait. */
+const statusMsMax = 1_000;
 
 export interface CallsOptions {
   readonly chain: Chain;
@@ -113,7 +109,7 @@ export class Calls {
       case "STATUS":
         return this.#status(request);
       case "GC":
-        return Promise.resolve(successOutput());
+        return this.#gc(request, context);
     }
   }
 
@@ -289,10 +285,49 @@ export class Calls {
     return successOutput();
   }
 
+  /** Whether an ADD can work: asked of the plugins of the default network. Throws CniError 50. */
   async #status(request: CniRequest): Promise<PluginOutput> {
-    const plugin = this.#options.chain.plugin(request.config.type);
-    if (plugin?.status !== undefined)
-      await plugin.status(plugin.decode(request.config), { signal: AbortSignal.timeout(1_000) });
+    const signal = AbortSignal.timeout(statusMsMax);
+    try {
+      const [first] = this.#plan(request, undefined);
+      for (const { type, raw } of first?.network.plugins ?? []) {
+        const own = this.#options.chain.plugin(type);
+        const { name, cniVersion } = first?.network ?? request.config;
+        await own?.status?.(own.decode({ name, cniVersion, type, raw }), { signal });
+      }
+      return successOutput();
+    } catch (error) {
+      throw CniError.from(error, cniCodes.notAvailable);
+    }
+  }
+
+  /**
+   * Takes down what the runtime no longer knows of this network. An empty list may also come from a runtime that lost its
+   * memory: then only sandboxes whose namespace is gone. All are tried; the first failure is thrown at the end.
+   */
+  async #gc(request: CniRequest, context: CallContext): Promise<PluginOutput> {
+    const valid = validAttachments(request.config.raw);
+    const isValid = ({ containerId, ifName }: SandboxRecord) =>
+      valid.some((one) => one.containerId === containerId && one.ifName === ifName);
+    const stale = this.#options.records
+      .list()
+      .filter((record) => record.network === request.config.name && !isValid(record))
+      .filter((record) => valid.length > 0 || !isSandboxThere(record));
+    const failures: unknown[] = [];
+    for (const { containerId, ifName, netns, pod } of stale) {
+      const del: CniRequest = {
+        ...request,
+        verb: "DEL",
+        containerId,
+        ifName,
+        netns: netns.path,
+        pod: pod ?? undefined,
+      };
+      await this.#ordered(del, delMsMax, never, (steps) => this.#del(del, context, steps)).catch((error: unknown) =>
+        failures.push(error),
+      );
+    }
+    if (failures.length > 0) throw failures[0];
     return successOutput();
   }
 }
@@ -311,74 +346,6 @@ function checkNetns({ netns, netnsOverride }: CniRequest): SandboxRecord["netns"
   } catch (error) {
     throw CniError.from(error, cniCodes.invalidNetns);
   }
-}
-
-function newRecord(
-  request: CniRequest,
-  netns: SandboxRecord["netns"],
-  pod: Pod,
-  delegates: readonly Delegate[],
-): SandboxRecord {
-  return {
-    format: 1,
-    containerId: request.containerId,
-    ifName: request.ifName,
-    netns,
-    bootId: bootId(),
-    pod: { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: pod.metadata.uid },
-    networks: delegates.map((delegate) => recordNetwork(delegate, request)),
-    complete: false,
-  };
-}
-
-function recordNetwork(delegate: Delegate, request: CniRequest): RecordedNetwork {
-  const { network, displayName, ifName } = delegate;
-  return {
-    name: displayName,
-    ifName,
-    networkName: network.name,
-    cniVersion: network.cniVersion,
-    plugins: network.plugins.map(({ raw }) => raw),
-    cniArgs: [...delegateArgs(delegate, request)],
-    capabilityArgs: capabilityArgs(delegate, runtimeConfigOf(request)),
-  };
-}
-
-/** The network of a record, as its plugins are called. */
-export function recordedNetwork({ networkName, cniVersion, plugins }: RecordedNetwork): Network {
-  return {
-    name: networkName,
-    cniVersion,
-    plugins: plugins.map((raw) => ({ type: String(raw["type"]), raw })),
-    disableCheck: false,
-    disableGc: false,
-    loadOnlyInlinedPlugins: true,
-  };
-}
-
-function completed(record: SandboxRecord, attached: readonly AttachedDelegate[]): SandboxRecord {
-  const networks = record.networks.map((network, at) => {
-    const result = attached[at]?.result;
-    return result === undefined ? network : { ...network, result: encodeResult(result, network.cniVersion) };
-  });
-  return { ...record, networks, complete: true };
-}
-
-function chainCall(request: CniRequest, delegate: Delegate, { exec }: CallContext): ChainCall {
-  const { containerId, netns, pod, path } = request;
-  const attachment = { containerId, netns, pod, ifName: delegate.ifName, args: delegateArgs(delegate, request) };
-  return { attachment, path, exec, capabilityArgs: capabilityArgs(delegate, runtimeConfigOf(request)) };
-}
-
-function recordedCall(request: CniRequest, network: RecordedNetwork, { exec }: CallContext): ChainCall {
-  const { containerId, netns, pod, path } = request;
-  const attachment = { containerId, netns, pod, ifName: network.ifName, args: new Map(network.cniArgs) };
-  return { attachment, path, exec, capabilityArgs: network.capabilityArgs };
-}
-
-function runtimeConfigOf({ config }: CniRequest): Readonly<Record<string, unknown>> {
-  const found = config.raw["runtimeConfig"];
-  return typeof found === "object" && found !== null ? (found as Readonly<Record<string, unknown>>) : {};
 }
 
 function podName({ pod }: Attachment): string {

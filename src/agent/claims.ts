@@ -3,9 +3,8 @@ import { decodeResult } from "#cni";
 import { claimName } from "#ip";
 import { fromStore, type Pod, retry, runController, type Store } from "#kube";
 import type { Claim, Ledger } from "#ledger";
-import { bootId, readNetnsId, sameNetns } from "#linux";
 import { isPodAlive, isPodUid } from "./pods.ts";
-import type { Records, SandboxRecord } from "./records.ts";
+import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 
 /** The ledger's claims of this node are compared with what is known here after a random part of this, then hourly. */
 const firstAuditMsMax = 300_000;
@@ -94,17 +93,6 @@ export class ClaimsReconciler {
     return this.#options.records
       .list()
       .some((record) => record.containerId === spec.containerID && isSandboxThere(record));
-  }
-}
-
-/** The record's namespace is still the one in which ADD worked, in the same boot. */
-function isSandboxThere({ netns, bootId: boot }: SandboxRecord): boolean {
-  if (boot !== bootId()) return false;
-  try {
-    const now = readNetnsId(netns.path);
-    return now !== undefined && sameNetns(now, { device: BigInt(netns.device), inode: BigInt(netns.inode) });
-  } catch {
-    return false; // The path is something else by now.
   }
 }
 

@@ -1,8 +1,8 @@
 import { type Clock, formatError, type Logger, type Signal, SpiderError } from "#base";
 import { formatPrefix, type Ip, type Prefix } from "#ip";
 import { monitor, type Netns, type NetworkEvent } from "#linux";
-import { recordedNetwork } from "./calls.ts";
 import { type Chain, recordedResult } from "./chain.ts";
+import { recordedNetwork } from "./recording.ts";
 import type { RecordedNetwork, Records, SandboxRecord } from "./records.ts";
 
 /** A Pod that ends takes its routes along: only what is missing after this long was taken by somebody else. */

@@ -18,6 +18,7 @@ function record(containerId: string, complete = false): SandboxRecord {
     format: 1,
     containerId,
     ifName: "eth0",
+    network: "multus-cni-network",
     netns: { path: "/var/run/netns/x", device: "4", inode: "4026532000" },
     bootId: "boot-1",
     pod: { namespace: "default", name: "a", uid: "uid-a" },

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, SpiderError } from "#base";
+import { bootId, readNetnsId, sameNetns } from "#linux";
 
 /** One delegate of a sandbox as ADD resolved it. CNI demands that DEL uses the configuration of ADD. */
 export interface RecordedNetwork {
@@ -25,6 +26,8 @@ export interface SandboxRecord {
   readonly containerId: string;
   /** CNI_IFNAME of the call: one sandbox may be given to several of our executables by another meta-plugin. */
   readonly ifName: string;
+  /** Name of the configuration that the runtime called with: the scope of its GC. */
+  readonly network: string;
   readonly netns: { readonly path: string; readonly device: string; readonly inode: string };
   readonly bootId: string;
   readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string } | null;
@@ -106,4 +109,15 @@ function readRecord(path: string): SandboxRecord | undefined {
 function isRecord(value: unknown): value is SandboxRecord {
   if (typeof value !== "object" || value === null || !("format" in value && "networks" in value)) return false;
   return value.format === 1 && Array.isArray(value.networks);
+}
+
+/** The record's namespace is still the one in which ADD worked, in the same boot. */
+export function isSandboxThere({ netns, bootId: boot }: SandboxRecord): boolean {
+  if (boot !== bootId()) return false;
+  try {
+    const now = readNetnsId(netns.path);
+    return now !== undefined && sameNetns(now, { device: BigInt(netns.device), inode: BigInt(netns.inode) });
+  } catch {
+    return false; // The path is something else by now.
+  }
 }
