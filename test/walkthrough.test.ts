@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { findKubectl } from "../lab/kubectl.ts";
+import { Stage } from "../lab/scenarios/stage.ts";
+import { playWalkthrough } from "../lab/scenarios/walkthrough.ts";
+import { launchProductLab } from "../scripts/product-lab.ts";
+
+const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
+
+for (const version of ["1.32", "1.35"] as const) {
+  it(`the walk-through passes with kubectl ${version}`, async () => {
+    const lines: string[] = [];
+    await using lab = await launchProductLab({ nodes: 2 });
+    const stage = new Stage({ lab, kubectl: await findKubectl(version), print: (line) => lines.push(line) });
+    await playWalkthrough(stage, { manifests });
+    assert.deepEqual(stage.failures, [], lines.join("\n"));
+    assert.equal(stage.passed, 25);
+  });
+}
