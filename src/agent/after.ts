@@ -22,6 +22,7 @@ import {
   pods,
   retry,
   type Store,
+  surelyUnchanged,
 } from "#kube";
 import type { Claim, Ledger } from "#ledger";
 import { addedInterfaceMessage, formatNetworkStatus, MissingNadError, networkStatusAnnotation } from "#multus";
@@ -65,7 +66,8 @@ export class After {
     const { tasks, clock, log } = this.#options;
     tasks.spawn("publish", async (stopping) => {
       const signal = AbortSignal.any([stopping, AbortSignal.timeout(publishMsMax)]);
-      const write = (act: (o: Signal) => Promise<void>) => retry(act, { signal, clock, retryable: worthRetrying });
+      const write = (act: (o: Signal) => Promise<void>, retryable: (error: unknown) => boolean) =>
+        retry(act, { signal, clock, retryable });
       try {
         await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);
         using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });
@@ -73,8 +75,11 @@ export class After {
         await this.#writers.run(
           pod.metadata.uid,
           async () => {
-            await write((o) => this.#writeStatus(attached, pod, o));
-            await write((o) => this.#writeEndpoint(pod, o));
+            await write((o) => this.#writeStatus(attached, pod, o), mayRepeat);
+            await write(
+              (o) => this.#writeEndpoint(pod, o),
+              (error) => isConflict(error) || mayRepeat(error),
+            );
           },
           { signal },
         );
@@ -106,7 +111,7 @@ export class After {
     const text = formatNetworkStatus(
       attached.map(({ delegate, result }) => ({ displayName: delegate.displayName, master: delegate.master, result })),
     );
-    // The UID keeps a same-named Pod that came later from being described by this one's networks.
+    // The UID keeps a same-named Pod that came later from being described by this one's networks: it is a conflict.
     const body = { metadata: { uid: metadata.uid, annotations: { [networkStatusAnnotation]: text } } };
     const { namespace, name } = metadata;
     await this.#options.client.patch(
@@ -175,10 +180,14 @@ function subjectOf({ metadata }: Pod): EventSubject {
   return { apiVersion: "v1", kind: "Pod", namespace, name, uid };
 }
 
-/** A Pod that is gone needs no views; a conflict is met by reading again. */
-function worthRetrying(error: unknown): boolean {
-  if (hasReason(error, "NotFound", "Invalid", "Forbidden")) return false;
-  return isRetryable(error) || hasReason(error, "Conflict", "AlreadyExists");
+/** Written twice is written once: a lost answer is no reason to stop. A Pod that is gone needs no views. */
+function mayRepeat(error: unknown): boolean {
+  return isRetryable(error) || !surelyUnchanged(error);
+}
+
+/** Somebody else wrote the endpoint: it is read again. */
+function isConflict(error: unknown): boolean {
+  return hasReason(error, "Conflict", "AlreadyExists");
 }
 
 function missingNad(error: unknown): boolean {
