@@ -6,7 +6,7 @@ import { FakeApi } from "../../kube/testing/fake-api.ts";
 /** An API server in memory with a client, a clock that only moves when told to, and stores that end with the test. */
 export class TestApi implements Disposable {
   readonly clock = new ManualClock();
-  readonly fake = new FakeApi({ clock: this.clock });
+  readonly fake = new FakeApi({ clock: this.clock, withoutStatusSubresource: ["spiderendpoints"] });
   readonly client = new KubeClient({ transport: this.fake, clock: this.clock });
   readonly #stop = new AbortController();
 

@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { spiderEndpoints } from "#api";
+import { SpiderError, silentLogger, Tasks } from "#base";
+import { CniError, type CniResult, cniCodes } from "#cni";
+import { parseIp } from "#ip";
+import { EventRecorder, events, pods } from "#kube";
+import type { Claim, Ledger } from "#ledger";
+import { networkStatusAnnotation } from "#multus";
+import type { Fault } from "../kube/testing/fake-api.ts";
+import { After, endpointNics } from "./after.ts";
+import type { AttachedDelegate } from "./calls.ts";
+import { TestApi, testPod } from "./testing/api.ts";
+import { TopControllers } from "./top-controller.ts";
+
+function claim(nic: string, ip: string, answer: object): Claim {
+  const spec = { nic, pool: `pool-${nic}`, podUID: "uid-a", answer: JSON.stringify(answer) };
+  return { name: ip, ip: parseIp(ip), uid: `uid-${ip}`, resourceVersion: "1", spec } as unknown as Claim;
+}
+
+const claims = [
+  claim("net2", "10.7.0.9", { prefix: 24 }),
+  claim("net1", "10.6.0.9", {
+    prefix: 16,
+    gw: "10.6.0.1",
+    clean: true,
+    routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
+  }),
+  claim("eth0", "fd00::9", { prefix: 64, gw: "fd00::1" }),
+  claim("eth0", "172.18.0.9", { prefix: 16, gw: "172.18.0.1" }),
+];
+
+describe("endpointNics()", () => {
+  it("has one entry for each NIC, both families in it, eth0 first", () => {
+    assert.deepEqual(endpointNics(claims), [
+      {
+        interface: "eth0",
+        ipv4: "172.18.0.9/16",
+        ipv4Pool: "pool-eth0",
+        ipv4Gateway: "172.18.0.1",
+        ipv6: "fd00::9/64",
+        ipv6Pool: "pool-eth0",
+        ipv6Gateway: "fd00::1",
+        cleanGateway: false,
+      },
+      {
+        interface: "net1",
+        ipv4: "10.6.0.9/16",
+        ipv4Pool: "pool-net1",
+        ipv4Gateway: "10.6.0.1",
+        cleanGateway: true,
+        routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
+      },
+      { interface: "net2", ipv4: "10.7.0.9/24", ipv4Pool: "pool-net2" },
+    ]);
+  });
+});
+
+const result: CniResult = {
+  interfaces: [
+    { name: "veth1", mac: "02:00:00:00:00:02" },
+    { name: "eth0", mac: "02:00:00:00:00:01", sandbox: "/var/run/netns/x" },
+  ],
+  ips: [{ address: { ip: parseIp("172.18.0.9"), bits: 16 }, interface: 1 }],
+  routes: [],
+};
+const attached = [
+  { delegate: { displayName: "kube-system/net", ifName: "eth0", master: true }, result },
+] as unknown as readonly AttachedDelegate[];
+
+describe("After", () => {
+  let api: TestApi;
+  let tasks: Tasks;
+  let after: After;
+
+  beforeEach(async () => {
+    api = new TestApi();
+    tasks = new Tasks(silentLogger);
+    api.fake.apply(pods, testPod("a"));
+    const { client, clock } = api;
+    const log = silentLogger;
+    const recorder = new EventRecorder({ client, clock, log, component: "agent", host: "n1" });
+    tasks.spawn("events", (signal) => recorder.run({ signal }));
+    const ledger = { claimsOf: () => claims } as unknown as Ledger;
+    const owners = new TopControllers(client);
+    const idle = () => Promise.resolve();
+    const store = await api.store(pods);
+    after = new After({ client, clock, log, tasks, events: recorder, ledger, owners, pods: store, node: "n1", idle });
+  });
+  afterEach(async () => {
+    await tasks.stop();
+    api[Symbol.dispose]();
+  });
+
+  const pod = () => api.fake.read(pods, { namespace: "default", name: "a" }) ?? assert.fail("no Pod");
+  /** The API server takes a Pod's annotations with its status; the one in memory does not. */
+  const statuses = () =>
+    api.fake.requests
+      .filter(({ method, path }) => method === "PATCH" && path.includes("/pods/a/status?"))
+      .map(({ body }) => JSON.parse(String(body)).metadata);
+  const endpoint = () => api.fake.read(spiderEndpoints, { namespace: "default", name: "a" });
+  const told = () => api.fake.all(events).map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
+
+  it("writes network-status, SpiderEndpoint and an Event for each network", async () => {
+    after.added(attached, pod());
+    await api.clock.advance(2_000);
+    const [written] = statuses();
+    assert.equal(written.uid, pod().metadata.uid);
+    const [entry] = JSON.parse(written.annotations[networkStatusAnnotation]);
+    assert.deepEqual([entry.name, entry.interface, entry.ips], ["kube-system/net", "eth0", ["172.18.0.9"]]);
+    const { metadata, status } = endpoint() ?? assert.fail("no endpoint");
+    assert.deepEqual(
+      [metadata.ownerReferences?.[0]?.uid, status.current.uid, status.current.node, status.ownerControllerType],
+      [pod().metadata.uid, pod().metadata.uid, "n1", "Pod"],
+    );
+    assert.deepEqual(status.current.ips, endpointNics(claims));
+    assert.deepEqual(told(), ["Normal AddedInterface: Add eth0 [172.18.0.9/16] from kube-system/net"]);
+  });
+
+  const faults: readonly Fault[] = [
+    { kind: "status", status: 429, reason: "TooManyRequests" },
+    { kind: "status", status: 500, reason: "InternalError" },
+    { kind: "lost-before" },
+    { kind: "lost-after" },
+  ];
+  for (const fault of faults) {
+    it(`tries again where an answer is ${"reason" in fault ? fault.reason : fault.kind}`, async () => {
+      api.fake.fail(({ path }) => path.includes("/status?"), fault, 2);
+      api.fake.fail(({ method, path }) => method === "POST" && path.includes("spiderendpoints"), fault, 2);
+      after.added(attached, pod());
+      await api.clock.advance(60_000);
+      assert.equal(statuses().length, 3);
+      assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+    });
+  }
+
+  it("brings an endpoint of a former Pod of that name up to date, and writes nothing where nothing changed", async () => {
+    const stale = {
+      current: { uid: "former", node: "n2", ips: [] },
+      ownerControllerType: "Pod",
+      ownerControllerName: "a",
+    };
+    api.fake.apply(spiderEndpoints, { metadata: { namespace: "default", name: "a" }, status: stale });
+    after.added(attached, pod());
+    await api.clock.advance(2_000);
+    const written = endpoint();
+    assert.equal(written?.metadata.ownerReferences?.[0]?.uid, pod().metadata.uid);
+    after.added(attached, pod());
+    await api.clock.advance(2_000);
+    assert.equal(endpoint()?.metadata.resourceVersion, written?.metadata.resourceVersion);
+  });
+
+  it("reads the endpoint again where somebody else wrote it meanwhile", async () => {
+    api.fake.apply(spiderEndpoints, { metadata: { namespace: "default", name: "a" }, status: {} });
+    api.fake.fail(({ method }) => method === "PUT", { kind: "status", status: 409, reason: "Conflict" }, 2);
+    after.added(attached, pod());
+    await api.clock.advance(60_000);
+    assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+  });
+
+  it("leaves another Pod of the same name alone, at once", async () => {
+    const former = pod();
+    api.fake.remove(pods, { namespace: "default", name: "a" });
+    api.fake.apply(pods, testPod("a"));
+    after.added(attached, former);
+    await api.clock.advance(60_000);
+    assert.deepEqual([statuses().length, endpoint()], [1, undefined]);
+  });
+
+  it("tells the Pod why an ADD failed, with a reason that can be searched for", async () => {
+    const about = {
+      containerId: "c",
+      netns: "",
+      ifName: "eth0",
+      args: new Map(),
+      pod: { namespace: "default", name: "a", uid: "" },
+    };
+    after.failed(about, new SpiderError("POOL_EXHAUSTED", "all used", { details: { fix: "add some" } }));
+    after.failed(about, new CniError(cniCodes.failed, "no", { cause: new SpiderError("WRONG_INPUT", "bad") }));
+    after.failed(about, new Error("boom"));
+    after.failed({ ...about, pod: { namespace: "default", name: "unknown", uid: "" } }, new Error("nobody"));
+    await api.clock.advance(1_000);
+    assert.deepEqual(told().sort(), [
+      "Warning IPPoolExhausted: all used. What to do: add some",
+      "Warning InvalidAnnotation: no. bad",
+      "Warning NetworkFailed: boom",
+    ]);
+  });
+});
