@@ -1,12 +1,11 @@
 // Runs on a lab's node, as a container runtime would: makes namespaces, calls the shim, and times each call from its start
 // to its end. Prints one JSON document. Started by bench/add.ts.
-import { spawnSync } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { SpiderError } from "#base";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { createNetns, deleteNetns } from "#linux";
 import { createLabClient } from "../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../lab/node/index.ts";
+import { execute, executeBeside } from "./spawn.ts";
 
 const [, , plan = "{}"] = process.argv;
 const { nodeName, pairs, burst, apiUrl, annotations } = JSON.parse(plan) as {
@@ -17,14 +16,13 @@ const { nodeName, pairs, burst, apiUrl, annotations } = JSON.parse(plan) as {
   annotations: Record<string, string>;
 };
 const client = createLabClient({ baseUrl: apiUrl });
-/** In a burst all run at once; in turn they are executed synchronously, which costs this process less of the time measured. */
-const concurrent = new CniRuntime();
+/** Executed as cheaply as a runtime does it: all at once in a burst, else one after the other. */
+const folder = mkdtempSync("/run/bench-");
+const concurrent = new CniRuntime({
+  execute: ([path = ""], { input = "", env = {} } = {}) => executeBeside(path, input, env, folder),
+});
 const inTurn = new CniRuntime({
-  execute: async ([program = "", ...argv], { input = "", env = {} } = {}) => {
-    const { status, stdout, stderr } = spawnSync(program, argv, { input, env, encoding: "utf8" });
-    if (status === 0) return stdout;
-    throw new SpiderError("LAB_COMMAND", `${program} failed`, { details: { status, stdout, stderr } });
-  },
+  execute: async ([path = ""], { input = "", env = {} } = {}) => execute(path, input, env, folder),
 });
 
 interface Timed {
