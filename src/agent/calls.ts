@@ -357,10 +357,12 @@ function delegateError({ executable, pod }: CniRequest, delegate: Delegate, erro
   return executable === "multus" ? addFailure(pod, delegate, namedError(error)) : error;
 }
 
-/** An error as the runtime gets it; what a user can do about it goes into `details`. */
+/** An error as the runtime gets it; what was found and what a user can do about it go into its `details`. */
 function namedError(error: unknown): unknown {
   if (error instanceof CniError || !(error instanceof SpiderError)) return error;
   const { fix, ...details } = error.details;
   if (typeof fix !== "string") return error;
-  return new CniError(cniCodes.failed, error.message, { text: `What to do: ${fix}`, details, cause: error });
+  const found = new CniError(cniCodes.failed, error.message, { details }).text;
+  const text = [found, `What to do: ${fix}`].filter((part) => part !== "").join(". ");
+  return new CniError(cniCodes.failed, error.message, { text, details, cause: error });
 }
