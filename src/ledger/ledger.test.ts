@@ -190,6 +190,15 @@ describe("Ledger.claim() when the create fails", () => {
     assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
   });
 
+  it("releases only when no lost create of the same name can come after it", async () => {
+    cluster.api.fail(isCreate, { kind: "late-commit", ms: 3_500 });
+    await assert.rejects(cluster.claim(node, requestOf("a", [pool]), 1_000));
+    node.ledger.release((await claim("a")).claim, reason);
+    await cluster.drive(node.ledger.drained());
+    await cluster.clock.advance(80_000);
+    assert.deepEqual(cluster.held, {});
+  });
+
   it("says to try again where the open create is in a pool that is no candidate any more", async () => {
     cluster.api.faults = (request) => (isCreate(request) ? { kind: "lost-before" } : undefined);
     await assert.rejects(claim("a"));
