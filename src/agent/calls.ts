@@ -311,7 +311,8 @@ export class Calls {
       valid.some((one) => one.containerId === containerId && one.ifName === ifName);
     const stale = this.#options.records
       .list()
-      .filter((record) => record.network === request.config.name && !isValid(record))
+      // An ADD that is at work now is younger than the runtime's list.
+      .filter((record) => record.complete && record.network === request.config.name && !isValid(record))
       .filter((record) => valid.length > 0 || !isSandboxThere(record));
     const failures: unknown[] = [];
     for (const { containerId, ifName, netns, pod } of stale) {
