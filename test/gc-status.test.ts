@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
@@ -15,8 +16,10 @@ describe("GC and STATUS", () => {
   before(async () => {
     lab = await launchProductLab({ nodes: 1, bridges: true });
     const stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
-    for (const file of ["pool", "network", "more"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
-    await stage.kubectl("scale", "deployment/test-app-more", "--replicas=2");
+    for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
+    const two = readFileSync(`${manifests}/more.yaml`, "utf8").replace("replicas: 9", "replicas: 2");
+    writeFileSync(`${lab.directory}/two.yaml`, two);
+    await stage.kubectl("apply", "-f", `${lab.directory}/two.yaml`);
     await stage.kubectl("rollout", "status", "deployment/test-app-more", "--timeout=40s");
     assert.deepEqual(stage.failures, []);
     // From here on the runtime is this test.
