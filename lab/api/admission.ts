@@ -22,7 +22,6 @@ export interface Admitted {
   readonly name: string | undefined;
   readonly object: Readonly<Fields> | null;
   readonly oldObject: Readonly<Fields> | null;
-  readonly dryRun: boolean;
 }
 
 const timeoutMs = 10_000;
@@ -38,40 +37,31 @@ export async function admitted(
     return object;
   const name = `${resource.kind.toLowerCase()}.${resource.group}`;
   const path = [resource.group.replaceAll(".", "-"), resource.version, resource.kind.toLowerCase()].join("-");
-  const changed =
-    asked.operation === "DELETE"
-      ? object
-      : mutated(object, await review(webhooks, `mutate-${path}`, name, resource, asked));
-  await review(
-    webhooks,
-    `validate-${path}`,
-    name,
-    resource,
-    asked.object === null ? asked : { ...asked, object: changed },
-  );
+  const call = (prefix: string, what: Admitted) => review(`${webhooks.url}/${prefix}-${path}`, name, resource, what);
+  if (asked.object === null) {
+    await call("validate", asked);
+    return object;
+  }
+  const changed = mutated(object, await call("mutate", asked));
+  await call("validate", { ...asked, object: changed });
   return changed;
 }
 
-async function review(
-  webhooks: Webhooks,
-  path: string,
-  webhook: string,
-  resource: Resource,
-  asked: Admitted,
-): Promise<Readonly<Fields>> {
+async function review(url: string, webhook: string, resource: Resource, asked: Admitted): Promise<Readonly<Fields>> {
   const { group, version, kind, plural } = resource;
   const request = {
     uid: randomUUID(),
     kind: { group, version, kind },
     resource: { group, version, resource: plural },
+    dryRun: false,
     ...asked,
   };
   const body = JSON.stringify({ apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request });
   let answer: unknown;
   try {
-    answer = JSON.parse(await post(`${webhooks.url}/${path}`, body));
+    answer = JSON.parse(await post(url, body));
   } catch (error) {
-    const why = `failed calling webhook "${webhook}": failed to call webhook: Post "${webhooks.url}/${path}": ${formatError(error)}`;
+    const why = `failed calling webhook "${webhook}": failed to call webhook: Post "${url}": ${formatError(error)}`;
     throw new ApiFailure(500, "InternalError", `Internal error occurred: ${why}`);
   }
   const response = fieldsAt(answer, "response");

@@ -1,5 +1,6 @@
 import { ageOf } from "./age.ts";
 import type { Column } from "./resource.ts";
+import { formatLabels } from "./selectors.ts";
 import { at, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "./types.ts";
 
 type Cell = Column["cell"];
@@ -7,8 +8,10 @@ type Cells = Readonly<Record<string, Cell>>;
 
 const none = "<none>";
 const age: Cell = (object, nowMs) => ageOf(object, nowMs);
-const texts = (list: readonly unknown[], ...path: string[]) =>
-  list.map((item) => textAt(item, ...path)).join(",") || none;
+const ofContainers = (field: string) => (object: KubeObject) =>
+  listAt(object, "spec", "template", "spec", "containers")
+    .map((container) => textAt(container, field))
+    .join(",");
 
 /** `normal` columns always, `wide` ones with `-o wide`. The table itself puts NAME first. */
 function columns(normal: Cells, wide: Cells = {}): Column[] {
@@ -24,9 +27,9 @@ function columns(normal: Cells, wide: Cells = {}): Column[] {
 }
 
 const withTemplate: Cells = {
-  Containers: (object) => texts(listAt(object, "spec", "template", "spec", "containers"), "name"),
-  Images: (object) => texts(listAt(object, "spec", "template", "spec", "containers"), "image"),
-  Selector: (object) => formatSelector(at(object, "spec", "selector", "matchLabels")),
+  Containers: ofContainers("name"),
+  Images: ofContainers("image"),
+  Selector: (object) => formatLabels(fieldsAt(object, "spec", "selector", "matchLabels")),
 };
 
 /** The columns of the built-in kinds, by plural, as kube-apiserver prints them. */
@@ -36,7 +39,7 @@ export const builtinColumns: Readonly<Record<string, readonly Column[]>> = {
     {
       IP: (pod) => textAt(pod, "status", "podIP") || none,
       Node: (pod) => textAt(pod, "spec", "nodeName") || none,
-      "Nominated Node": (pod) => textAt(pod, "status", "nominatedNodeName") || none,
+      "Nominated Node": () => none,
       "Readiness Gates": () => none,
     },
   ),
@@ -61,16 +64,14 @@ export const builtinColumns: Readonly<Record<string, readonly Column[]>> = {
   nodes: columns(
     {
       Status: nodeStatus,
-      Roles: nodeRoles,
+      Roles: () => none,
       Age: age,
       Version: (node) => textAt(node, "status", "nodeInfo", "kubeletVersion"),
     },
     {
-      "Internal-IP": (node) => nodeAddress(node, "InternalIP"),
-      "External-IP": (node) => nodeAddress(node, "ExternalIP"),
-      "OS-Image": (node) => textAt(node, "status", "nodeInfo", "osImage") || "<unknown>",
-      "Kernel-Version": (node) => textAt(node, "status", "nodeInfo", "kernelVersion") || "<unknown>",
-      "Container-Runtime": (node) => textAt(node, "status", "nodeInfo", "containerRuntimeVersion") || "<unknown>",
+      "Internal-IP": nodeAddress,
+      "OS-Image": (node) => textAt(node, "status", "nodeInfo", "osImage"),
+      "Container-Runtime": (node) => textAt(node, "status", "nodeInfo", "containerRuntimeVersion"),
     },
   ),
   namespaces: columns({ Status: (object) => textAt(object, "status", "phase"), Age: age }),
@@ -84,71 +85,29 @@ export const builtinColumns: Readonly<Record<string, readonly Column[]>> = {
       Message: (event) => textAt(event, "message").trim(),
     },
     {
-      Subobject: (event) => textAt(event, "involvedObject", "fieldPath"),
       Source: (event) => textAt(event, "source", "component") || textAt(event, "reportingComponent"),
-      "First Seen": (event, nowMs) => ageOf(textAt(event, "firstTimestamp") || textAt(event, "eventTime"), nowMs),
       Count: (event) => String(numberAt(event, "count") || 1),
     },
   ),
-  configmaps: columns({
-    Data: (object) => Object.keys({ ...fieldsAt(object, "data"), ...fieldsAt(object, "binaryData") }).length,
-    Age: age,
-  }),
-  services: columns(
-    {
-      Type: (object) => textAt(object, "spec", "type"),
-      "Cluster-IP": (object) => textAt(object, "spec", "clusterIP") || none,
-      "External-IP": (object) => listAt(object, "spec", "externalIPs").join(",") || none,
-      "Port(s)": servicePorts,
-      Age: age,
-    },
-    { Selector: (object) => formatSelector(at(object, "spec", "selector")) },
-  ),
-  serviceaccounts: columns({ Secrets: (object) => listAt(object, "secrets").length, Age: age }),
+  configmaps: columns({ Data: (object) => Object.keys(fieldsAt(object, "data")).length, Age: age }),
   leases: columns({ Holder: (object) => textAt(object, "spec", "holderIdentity"), Age: age }),
   customresourcedefinitions: columns({ "Created At": (object) => object.metadata.creationTimestamp }),
 };
-
-function formatSelector(labels: unknown): string {
-  const pairs = Object.entries(fieldsAt(labels)).map(([key, value]) => `${key}=${String(value)}`);
-  return pairs.sort().join(",") || none;
-}
 
 function podReady(pod: KubeObject): string {
   const ready = listAt(pod, "status", "containerStatuses").filter((status) => at(status, "ready") === true);
   return `${ready.length}/${listAt(pod, "spec", "containers").length}`;
 }
 
-/** The most telling word: what an init container does, why a container waits or ended, deletion, else the phase. */
+/** The most telling word: deletion, why a container waits or ended, else the phase. */
 function podStatus(pod: KubeObject): string {
   if (pod.metadata.deletionTimestamp !== undefined) return "Terminating";
-  return initStatus(pod) ?? containerStatus(pod) ?? (textAt(pod, "status", "reason") || textAt(pod, "status", "phase"));
-}
-
-function initStatus(pod: KubeObject): string | undefined {
-  const total = listAt(pod, "spec", "initContainers").length;
-  for (const [index, status] of listAt(pod, "status", "initContainerStatuses").entries()) {
-    if (at(status, "state", "terminated", "exitCode") === 0) continue;
-    const reason = stateReason(status);
-    return reason === undefined || reason === "PodInitializing" ? `Init:${index}/${total}` : `Init:${reason}`;
-  }
-  return undefined;
-}
-
-function containerStatus(pod: KubeObject): string | undefined {
-  const statuses = listAt(pod, "status", "containerStatuses");
-  const running = statuses.some(
-    (status) => at(status, "ready") === true && at(status, "state", "running") !== undefined,
-  );
-  const reason = statuses.map(stateReason).find((found) => found !== undefined);
-  return reason === "Completed" && running ? "Running" : reason;
+  const reasons = listAt(pod, "status", "containerStatuses").map(stateReason);
+  return reasons.find((reason) => reason !== undefined) ?? textAt(pod, "status", "phase");
 }
 
 function stateReason(status: unknown): string | undefined {
-  const waiting = textAt(status, "state", "waiting", "reason");
-  const ended = at(status, "state", "terminated");
-  if (waiting !== "" || ended === undefined) return waiting || undefined;
-  return textAt(ended, "reason") || `ExitCode:${numberAt(ended, "exitCode")}`;
+  return textAt(status, "state", "waiting", "reason") || textAt(status, "state", "terminated", "reason") || undefined;
 }
 
 function podRestarts(pod: KubeObject, nowMs: number): string {
@@ -168,26 +127,7 @@ function nodeStatus(node: KubeObject): string {
   return at(node, "spec", "unschedulable") === true ? `${word},SchedulingDisabled` : word;
 }
 
-function nodeRoles(node: KubeObject): string {
-  const prefix = "node-role.kubernetes.io/";
-  const labels = Object.keys(node.metadata.labels ?? {}).filter((label) => label.startsWith(prefix));
-  return (
-    labels
-      .map((label) => label.slice(prefix.length))
-      .sort()
-      .join(",") || none
-  );
-}
-
-function nodeAddress(node: KubeObject, type: string): string {
-  const found = listAt(node, "status", "addresses").find((address) => at(address, "type") === type);
+function nodeAddress(node: KubeObject): string {
+  const found = listAt(node, "status", "addresses").find((address) => at(address, "type") === "InternalIP");
   return textAt(found, "address") || none;
-}
-
-function servicePorts(service: KubeObject): string {
-  const port = (item: unknown) => {
-    const nodePort = numberAt(item, "nodePort");
-    return `${numberAt(item, "port")}${nodePort === 0 ? "" : `:${nodePort}`}/${textAt(item, "protocol") || "TCP"}`;
-  };
-  return listAt(service, "spec", "ports").map(port).join(",") || none;
 }

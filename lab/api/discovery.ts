@@ -5,32 +5,15 @@ import type { ApiResponse } from "./types.ts";
 export const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-const verbsOf: Readonly<Record<string, readonly string[]>> = {
-  binding: ["create"],
-  eviction: ["create"],
-  exec: ["create", "get"],
-  log: ["get"],
-};
-const subresourceVerbs = ["get", "patch", "update"];
-/** Kinds of subresources that belong to another group than their resource. */
-const foreignKinds: Readonly<Record<string, { readonly group: string; readonly version: string }>> = {
-  Scale: { group: "autoscaling", version: "v1" },
-  Eviction: { group: "policy", version: "v1" },
-};
 
 export const serverVersion = {
   major: "1",
   minor: "33",
   gitVersion: "v1.33.0-lab",
-  gitCommit: "0000000000000000000000000000000000000000",
-  gitTreeState: "clean",
-  buildDate: "2026-01-01T00:00:00Z",
-  goVersion: "none",
-  compiler: "none",
   platform: "linux/amd64",
 };
 
-/** `/api` (core) or `/apis` (the rest) in the aggregated form. */
+/** `/api` (core) or `/apis` (the rest) in the aggregated form, the only one that kubectl asks for from 1.27 on. */
 export function aggregated(resources: readonly Resource[], core: boolean): object {
   const groups = Map.groupBy(
     resources.filter((resource) => (resource.group === "") === core),
@@ -58,44 +41,15 @@ function aggregatedResource(resource: Resource): object {
     verbs,
     shortNames: resource.shortNames,
     categories: resource.categories,
-    subresources: Object.entries(resource.subresources).map(([subresource, kind]) => ({
+    subresources: resource.subresources.map((subresource) => ({
       subresource,
-      responseKind: { ...(foreignKinds[kind] ?? { group, version }), kind },
-      verbs: verbsOf[subresource] ?? subresourceVerbs,
+      responseKind:
+        subresource === "scale"
+          ? { group: "autoscaling", version: "v1", kind: "Scale" }
+          : { group, version, kind: resource.kind },
+      verbs: ["create", "get", "patch", "update"],
     })),
   };
-}
-
-/** `/apis` for clients that do not ask for the aggregated form. */
-export function groupList(resources: readonly Resource[]): object {
-  const named = resources.filter((resource) => resource.group !== "");
-  const groups = [...Map.groupBy(named, (resource) => resource.group)].map(([name, members]) => {
-    const versions = [...new Set(members.map(groupVersion))].map((text) => ({
-      groupVersion: text,
-      version: text.slice(name.length + 1),
-    }));
-    return { name, versions, preferredVersion: versions[0] };
-  });
-  return { kind: "APIGroupList", apiVersion: "v1", groups };
-}
-
-/** `/api/v1`, `/apis/apps/v1`; undefined where the group-version has no resources. */
-export function resourceList(resources: readonly Resource[], apiVersion: string): object | undefined {
-  const served = resources.filter((resource) => groupVersion(resource) === apiVersion);
-  if (served.length === 0) return undefined;
-  const lines = served.flatMap((resource) => {
-    const { plural: name, singular: singularName, namespaced, kind, shortNames, categories } = resource;
-    const subresources = Object.entries(resource.subresources).map(([subresource, subKind]) => ({
-      name: `${name}/${subresource}`,
-      singularName: "",
-      namespaced,
-      ...foreignKinds[subKind],
-      kind: subKind,
-      verbs: verbsOf[subresource] ?? subresourceVerbs,
-    }));
-    return [{ name, singularName, namespaced, kind, verbs, shortNames, categories }, ...subresources];
-  });
-  return { kind: "APIResourceList", apiVersion: "v1", groupVersion: apiVersion, resources: lines };
 }
 
 /** `/openapi/v3`: where the document of each group-version is; `hash` changes with the set of resources. */

@@ -1,14 +1,14 @@
 /**
- * The lab's stand-in for the Kubernetes API server: in process, plain HTTP, without TLS and RBAC; admission webhooks are called over plain HTTP. It keeps what
- * the product, the lab's own controllers and kubectl (1.31 and later) can tell apart from a real one: resource versions,
+ * The lab's stand-in for the Kubernetes API server: in process, plain HTTP (to admission webhooks too), without TLS and
+ * RBAC. It keeps what the product, the lab's own controllers and kubectl (1.31 and later) can tell apart from a real one: resource versions,
  * conflicts, watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. It runs no scheduler, no
  * controller and no kubelet: those are clients of it. Everything is in memory and gone with the process.
  *
- * Limits, where a real server differs: `x-kubernetes-validations` (CEL) are counted in the log and not evaluated; built-in
- * kinds have defaults and required fields but no schema (unknown fields stay, immutable fields can be changed); defaults of
- * a definition reach stored objects with their next write; versions of a kind differ in name only; deletion in the
- * foreground happens in the background, and at once; Events do not expire; no server-side apply and no protobuf (415), no
- * SPDY, port-forward, attach, explain or disruption budgets; Services get no cluster IP.
+ * Limits, where a real server differs: `x-kubernetes-validations` (CEL) are not evaluated, and a CRD with a schema keyword
+ * that is not obeyed here is refused; built-in kinds have few defaults and no schema (unknown fields stay, immutable fields
+ * can be changed); defaults of a definition reach stored objects with their next write; versions of a kind differ in name
+ * only; deletion in the foreground happens in the background, and at once, and nothing is orphaned; lists come in one page;
+ * Events do not expire; no dry runs, server-side apply or protobuf, no SPDY, port-forward, attach, evict or explain.
  *
  * Imports #base and npm packages only; anything under `lab/` may import it, nothing under `src/` does.
  */

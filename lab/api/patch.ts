@@ -18,8 +18,7 @@ export function checkPatchType(contentType: string, custom: boolean): void {
 export function patched(object: object, patch: unknown, contentType: string): Fields {
   if (contentType === "application/json-patch+json") return jsonPatched(object, patch);
   if (!isFields(patch)) throw badRequest("error decoding patch: a JSON object is expected");
-  const merged = contentType.includes("strategic") ? strategicMerge(object, patch) : mergePatch(object, patch);
-  return merged as Fields;
+  return contentType.includes("strategic") ? strategicMerge(object, patch) : (mergePatch(object, patch) as Fields);
 }
 
 function jsonPatched(object: object, patch: unknown): Fields {
@@ -43,64 +42,48 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
 }
 
 /** Lists of objects that a strategic patch merges item by item, with the field that identifies an item. */
-const mergeKeys: Readonly<Record<string, readonly string[]>> = {
-  addresses: ["type"],
-  conditions: ["type"],
-  containers: ["name"],
-  env: ["name"],
-  ephemeralContainers: ["name"],
-  hostAliases: ["ip"],
-  imagePullSecrets: ["name"],
-  initContainers: ["name"],
-  ownerReferences: ["uid"],
-  podIPs: ["ip"],
-  ports: ["containerPort", "port"],
-  schedulingGates: ["name"],
-  secrets: ["name"],
-  topologySpreadConstraints: ["topologyKey"],
-  volumeDevices: ["devicePath"],
-  volumeMounts: ["mountPath"],
-  volumes: ["name"],
+const mergeKeys: Readonly<Record<string, string>> = {
+  conditions: "type",
+  containers: "name",
+  env: "name",
+  initContainers: "name",
+  ownerReferences: "uid",
+  ports: "containerPort",
+  volumeMounts: "mountPath",
+  volumes: "name",
 };
-const mergedPrimitiveLists = ["finalizers", "podCIDRs"];
 
 /**
- * Kubernetes' strategic merge: a merge patch where certain lists merge by key. Directives: `$patch: replace | delete`,
- * `$retainKeys`, `$deleteFromPrimitiveList`, `$setElementOrder`.
+ * Kubernetes' strategic merge as `kubectl apply`, `set image` and `rollout restart` write it: a merge patch where certain
+ * lists merge by key. Directives: `$patch: delete`, `$retainKeys`, `$setElementOrder`.
  */
-export function strategicMerge(target: unknown, patch: Readonly<Fields>): unknown {
-  if (patch["$patch"] === "delete") return {};
-  const result: Fields = isFields(target) && patch["$patch"] !== "replace" ? { ...target } : {};
+export function strategicMerge(target: unknown, patch: Readonly<Fields>): Fields {
+  const result: Fields = isFields(target) ? { ...target } : {};
   const retained = patch["$retainKeys"];
   if (Array.isArray(retained)) for (const key of Object.keys(result)) if (!retained.includes(key)) delete result[key];
   for (const [field, value] of Object.entries(patch)) {
-    if (field.startsWith("$deleteFromPrimitiveList/")) {
-      const name = field.slice("$deleteFromPrimitiveList/".length);
-      result[name] = listAt(result, name).filter((item) => !listAt(patch, field).includes(item));
-    } else if (field.startsWith("$")) {
-    } else if (value === null) delete result[field];
-    else if (Array.isArray(value)) result[field] = mergeList(field, result[field], value, patch);
-    else result[field] = isFields(value) ? strategicMerge(result[field], value) : value;
+    if (field.startsWith("$")) continue;
+    const key = mergeKeys[field];
+    if (value === null) delete result[field];
+    else if (Array.isArray(value) && key !== undefined) {
+      const merged = mergeList(listAt(result, field), value, key);
+      result[field] = inOrder(merged, listAt(patch, `$setElementOrder/${field}`), key);
+    } else result[field] = isFields(value) ? strategicMerge(result[field], value) : value;
   }
   return result;
 }
 
-function mergeList(field: string, target: unknown, patch: readonly unknown[], parent: Readonly<Fields>): unknown[] {
-  const current = Array.isArray(target) ? target : [];
-  if (mergedPrimitiveLists.includes(field)) return [...new Set([...current, ...patch])];
-  const key = mergeKeys[field]?.find((name) => [...patch, ...current].some((item) => at(item, name) !== undefined));
-  const replaced = patch.some((item) => at(item, "$patch") === "replace");
-  if (key === undefined || replaced) return patch.filter((item) => at(item, "$patch") !== "replace");
-  const merged = [...current];
-  for (const item of patch) {
-    if (!isFields(item)) continue;
-    const found = merged.findIndex((other) => at(other, key) === item[key]);
-    if (item["$patch"] === "delete") {
-      if (found >= 0) merged.splice(found, 1);
-    } else if (found >= 0) merged[found] = strategicMerge(merged[found], item);
-    else merged.push(strategicMerge({}, item));
+function mergeList(current: readonly unknown[], patch: readonly unknown[], key: string): readonly unknown[] {
+  const merged = new Map(current.map((item) => [at(item, key), item]));
+  for (const item of patch.filter(isFields)) {
+    if (item["$patch"] === "delete") merged.delete(item[key]);
+    else merged.set(item[key], strategicMerge(merged.get(item[key]), item));
   }
-  const order = listAt(parent, `$setElementOrder/${field}`).map((item) => at(item, key));
-  const place = (item: unknown) => order.indexOf(at(item, key));
-  return order.length === 0 ? merged : merged.sort((a, b) => place(a) - place(b));
+  return [...merged.values()];
+}
+
+function inOrder(items: readonly unknown[], order: readonly unknown[], key: string): readonly unknown[] {
+  const keys = order.map((item) => at(item, key));
+  const place = (item: unknown) => keys.indexOf(at(item, key));
+  return keys.length === 0 ? items : items.toSorted((a, b) => place(a) - place(b));
 }

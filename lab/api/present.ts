@@ -10,8 +10,6 @@ export type Form =
 
 export interface ListMeta {
   readonly resourceVersion: string;
-  readonly continue?: string;
-  readonly remainingItemCount?: number;
 }
 
 /** The first of the accepted types that this server can write. Throws a 406 when it can write none. */
@@ -99,9 +97,9 @@ function table(
 }
 
 function definitions(resource: Resource): object[] {
-  const name = { name: "Name", type: "string", format: "name", description: "", priority: 0 };
-  const rest = resource.columns.map(({ name, type, format = "", description = "", priority }) => {
-    return { name, type: type === "date" ? "string" : type, format, description, priority };
+  const name = { name: "Name", type: "string", format: "name", priority: 0 };
+  const rest = resource.columns.map(({ name, type, priority }) => {
+    return { name, type: type === "date" ? "string" : type, priority };
   });
   return [name, ...rest];
 }

@@ -35,7 +35,7 @@ export class Registry {
     return this.#all.find((resource) => resource.kind === kind && groupVersion(resource) === apiVersion);
   }
 
-  /** Any served version of the resource whose objects are in this table. */
+  /** A served version of the resource whose objects are in this table. */
   byTable(table: string): Resource | undefined {
     return this.#all.find((resource) => resource.table === table);
   }

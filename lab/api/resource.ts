@@ -4,9 +4,7 @@ import type { Fields, KubeObject } from "./types.ts";
 /** One column of `kubectl get`. */
 export interface Column {
   readonly name: string;
-  readonly type: "string" | "integer" | "number" | "boolean" | "date";
-  readonly format?: string;
-  readonly description?: string;
+  readonly type: "string" | "integer" | "boolean" | "date";
   /** Above 0: with `-o wide` only. */
   readonly priority: number;
   /** The cell's value; `nowMs` is for ages. */
@@ -34,29 +32,13 @@ export interface Resource {
   readonly table: string;
   /** True for what a CRD defines: no strategic patches, updates need a resourceVersion. */
   readonly custom: boolean;
-  /** Whether `status` is a subresource, so that the object itself cannot change it. */
-  readonly status: boolean;
-  /** Whether an object may be created with a status: a Node is registered by its kubelet. */
-  readonly statusAtCreate: boolean;
-  /** Further subresources with their kind, for discovery. */
-  readonly subresources: Readonly<Record<string, string>>;
-  /** Where `scale` reads and writes. */
-  readonly scale: ScalePaths | undefined;
-  /** Whether `metadata.generation` counts changes. */
-  readonly generation: boolean;
+  /** `status` among them means that the object itself cannot change it. */
+  readonly subresources: readonly string[];
   /** Paths that field selectors may name, besides the object's name and namespace. */
   readonly selectable: readonly string[];
   readonly columns: readonly Column[];
   /** Defaults, prunes and checks `object` in place. `previous` is undefined when it is created. */
   admit(object: KubeObject, previous: KubeObject | undefined): Admitted;
-}
-
-/** Dotted paths without the leading dot. */
-export interface ScalePaths {
-  readonly specReplicas: string;
-  readonly statusReplicas: string;
-  /** Of a label selector as text, or as an object with matchLabels. */
-  readonly selector: string | undefined;
 }
 
 /** `v1`, `apps/v1` */

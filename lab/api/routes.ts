@@ -1,18 +1,17 @@
 import type { Clock } from "#base";
 import { type Admitted, admitted, type Webhooks } from "./admission.ts";
 import { json, jsonLines } from "./answer.ts";
-import type { Cascade } from "./cascade.ts";
-import { badRequest, conflict, expired, methodNotAllowed, noSuchPath, notFound } from "./failure.ts";
+import { badRequest, conflict, methodNotAllowed, noSuchPath, notFound } from "./failure.ts";
 import { addressOfNode, type KubeletAddress, type KubeletCall, kubeletPath, proxyLog } from "./kubelet.ts";
 import { checkPatchType, patched } from "./patch.ts";
-import { formOf, type ListMeta, presentList, presentOne } from "./present.ts";
+import { formOf, presentList, presentOne } from "./present.ts";
 import { groupVersion, type Resource } from "./resource.ts";
 import { matcherOf } from "./selectors.ts";
 import { keyOf, type Store } from "./store.ts";
 import { bound, scaled, scaleOf, success } from "./subresources.ts";
-import { type ApiResponse, at, type Fields, fieldsAt, type KubeObject, listAt, textAt } from "./types.ts";
-import { type WatchRequest, watch } from "./watch.ts";
-import { asFields, type DeleteOptions, type WriteOptions, type Writer, type Written } from "./writer.ts";
+import { type ApiResponse, at, type Fields, type KubeObject, textAt } from "./types.ts";
+import { watch } from "./watch.ts";
+import { asFields, type Writer } from "./writer.ts";
 
 /** One call on a resource. */
 export interface Call {
@@ -31,7 +30,6 @@ export interface Call {
 export interface RoutesParts {
   readonly store: Store;
   readonly writer: Writer;
-  readonly cascade: Cascade;
   readonly clock: Clock;
   readonly kubelet?: ((nodeName: string) => KubeletAddress | undefined) | undefined;
   readonly webhooks?: Webhooks | undefined;
@@ -46,6 +44,7 @@ export class Routes {
   }
 
   async handle(call: Call): Promise<ApiResponse> {
+    if (call.query.has("dryRun")) throw badRequest("this lab's API server makes no dry runs");
     if (call.subresource !== undefined) return this.#onSubresource(call, call.subresource);
     return call.name === undefined ? this.#onCollection(call) : this.#onObject(call);
   }
@@ -68,24 +67,18 @@ export class Routes {
       case "GET": {
         const form = formOf(call.headers["accept"], query.get("includeObject"));
         const request = { resource, query, form, matches: matcherOf(resource, query, namespace) };
-        const watches = ["true", "1"].includes(query.get("watch") ?? "");
-        return watches ? jsonLines(watch(store, clock, request, call.signal)) : this.#list(request, namespace);
+        if (["true", "1"].includes(query.get("watch") ?? ""))
+          return jsonLines(watch(store, clock, request, call.signal));
+        const found = store.list(resource.table, namespace).filter(request.matches);
+        const metadata = { resourceVersion: String(store.resourceVersion) };
+        return json(200, presentList(resource, found, metadata, form, clock.wall().getTime()));
       }
-      case "POST":
-        return this.#written(
-          call,
-          201,
-          writer.create(
-            resource,
-            namespace,
-            await this.#admit(call, "CREATE", asFields(call.body())),
-            optionsOf(query),
-          ),
-        );
+      case "POST": {
+        const admitted = await this.#admit(call, "CREATE", asFields(call.body()));
+        return this.#object(call, 201, writer.create(resource, namespace, admitted, isStrict(query)));
+      }
       case "DELETE": {
-        const matches = matcherOf(resource, query, namespace);
-        const objects = store.list(resource.table).filter(matches);
-        for (const object of objects) {
+        for (const object of store.list(resource.table).filter(matcherOf(resource, query, namespace))) {
           await this.#admit(call, "DELETE", null, object);
           this.#delete(call, object);
         }
@@ -94,30 +87,6 @@ export class Routes {
       default:
         throw methodNotAllowed();
     }
-  }
-
-  #list({ resource, query, form, matches }: WatchRequest, namespace: string | undefined): ApiResponse {
-    const { store, clock } = this.#parts;
-    const from = decodeContinue(query.get("continue"));
-    if (from !== undefined && from.resourceVersion < store.oldest(resource.table)) {
-      throw expired("The provided continue parameter is too old to display a consistent list result.");
-    }
-    const within = { ...(namespace && { namespace }), ...(from && { after: from.key }) };
-    const found = store.list(resource.table, within).filter(matches);
-    const limit = Number(query.get("limit")) || found.length;
-    const page = found.slice(0, limit);
-    const last = page.at(-1);
-    // Pages show the present; with the first page's version, a watch from the list's end repeats what changed meanwhile.
-    const resourceVersion = from?.resourceVersion ?? store.resourceVersion;
-    const rest =
-      last === undefined || found.length === page.length
-        ? {}
-        : {
-            continue: encodeContinue({ resourceVersion, key: keyOf(last.metadata) }),
-            remainingItemCount: found.length - page.length,
-          };
-    const metadata: ListMeta = { resourceVersion: String(resourceVersion), ...rest };
-    return json(200, presentList(resource, page, metadata, form, clock.wall().getTime()));
   }
 
   async #onObject(call: Call): Promise<ApiResponse> {
@@ -140,17 +109,13 @@ export class Routes {
   }
 
   async #onSubresource(call: Call, subresource: string): Promise<ApiResponse> {
-    if (!Object.hasOwn(call.resource.subresources, subresource)) throw noSuchPath();
+    if (!call.resource.subresources.includes(subresource)) throw noSuchPath();
     const old = this.#find(call);
     const action = `${call.method} ${subresource}`;
     if (action === "GET status") return this.#object(call, 200, old);
     if (action === "PUT status" || action === "PATCH status") return this.#update(call, old, true);
     if (subresource === "scale") return this.#scale(call, old);
     if (action === "POST binding") return this.#bind(call, old);
-    if (action === "POST eviction") {
-      this.#delete(call, old, fieldsAt(call.body(), "deleteOptions"));
-      return json(201, success(call.resource));
-    }
     if (action === "GET log") return await proxyLog(this.kubeletCall(call, "containerLogs"), call.signal);
     if (subresource === "exec") throw badRequest("Upgrade request required");
     throw methodNotAllowed();
@@ -160,8 +125,8 @@ export class Routes {
     const changed = this.#changed(call, { ...before, apiVersion: groupVersion(call.resource) });
     const next = status ? changed : await this.#admit(call, "UPDATE", changed, before);
     const old = this.#find(call); // A webhook takes time, and somebody may have written meanwhile.
-    const written = this.#parts.writer.update(call.resource, old, next, { ...optionsOf(call.query), status });
-    return this.#written(call, 200, written);
+    const written = this.#parts.writer.update(call.resource, old, next, { strict: isStrict(call.query), status });
+    return this.#object(call, 200, written);
   }
 
   /** The object as admission leaves it. */
@@ -171,16 +136,9 @@ export class Routes {
     object: Readonly<Fields> | null,
     oldObject: KubeObject | null = null,
   ) {
-    const { namespace, name, resource, query } = call;
-    const asked = {
-      operation,
-      namespace,
-      name: name ?? textAt(object, "metadata", "name"),
-      object,
-      oldObject,
-      dryRun: isDry(query),
-    };
-    return admitted(this.#parts.webhooks, resource, asked);
+    const { namespace, resource } = call;
+    const name = call.name ?? textAt(object, "metadata", "name");
+    return admitted(this.#parts.webhooks, resource, { operation, namespace, name, object, oldObject });
   }
 
   /** What a PUT brings, or what a PATCH makes of `current`. */
@@ -192,19 +150,13 @@ export class Routes {
   }
 
   #scale(call: Call, old: KubeObject): ApiResponse {
-    const { resource, query, method } = call;
-    const paths = resource.scale;
-    if (paths === undefined || !["GET", "PUT", "PATCH"].includes(method)) throw methodNotAllowed();
-    if (method === "GET") return json(200, scaleOf(old, paths));
-    const wanted = this.#changed(call, scaleOf(old, paths));
-    const version = textAt(wanted, "metadata", "resourceVersion") || old.metadata.resourceVersion;
-    const next = scaled({ ...old, metadata: { ...old.metadata, resourceVersion: version } }, wanted, paths);
-    const { object } = this.#parts.writer.update(resource, old, next, optionsOf(query));
-    return json(200, scaleOf(object, paths));
+    if (call.method === "GET") return json(200, scaleOf(old));
+    const wanted = scaled(old, this.#changed(call, scaleOf(old)));
+    return json(200, scaleOf(this.#parts.writer.update(call.resource, old, wanted)));
   }
 
   #bind(call: Call, pod: KubeObject): ApiResponse {
-    const { resource, query } = call;
+    const { resource } = call;
     const { store, writer } = this.#parts;
     const binding = call.body();
     const assigned = textAt(pod, "spec", "nodeName");
@@ -214,27 +166,19 @@ export class Routes {
     if (pod.metadata.deletionTimestamp !== undefined) {
       throw conflict(about, name, `pod ${name} is being deleted, cannot be assigned to a host`);
     }
-    if (textAt(binding, "target", "name") === "") throw badRequest("target.name is required");
-    if (!isDry(query)) store.put(resource.table, bound(pod, binding, writer.now()));
+    store.put(resource.table, bound(pod, binding, writer.now()));
     return json(201, success(resource));
   }
 
-  #delete(call: Call, object: KubeObject, given: unknown = call.body()): KubeObject | undefined {
-    const { writer, cascade } = this.#parts;
-    const dryRun = isDry(call.query) || listAt(given, "dryRun").includes("All");
-    const policy = textAt(given, "propagationPolicy") || call.query.get("propagationPolicy");
-    const grace = at(given, "gracePeriodSeconds") ?? call.query.get("gracePeriodSeconds") ?? undefined;
-    const options: DeleteOptions = {
-      dryRun,
+  #delete(call: Call, object: KubeObject): KubeObject | undefined {
+    const given = call.body();
+    if (at(given, "dryRun") !== undefined) throw badRequest("this lab's API server makes no dry runs");
+    const grace = at(given, "gracePeriodSeconds") ?? call.query.get("gracePeriodSeconds");
+    return this.#parts.writer.delete(call.resource, object, {
       uid: textAt(given, "preconditions", "uid") || undefined,
       resourceVersion: textAt(given, "preconditions", "resourceVersion") || undefined,
-      gracePeriodSeconds: grace === undefined ? undefined : Number(grace),
-    };
-    if (policy === "Orphan" && !dryRun) {
-      writer.delete(call.resource, object, { ...options, dryRun: true }); // refuses before a dependent is touched
-      cascade.orphan(object);
-    }
-    return writer.delete(call.resource, object, options);
+      gracePeriodSeconds: grace === null ? undefined : Number(grace),
+    });
   }
 
   #find({ resource, namespace, name = "" }: Call): KubeObject {
@@ -243,38 +187,10 @@ export class Routes {
     return object;
   }
 
-  #object(call: Call, status: number, object: KubeObject, headers: Readonly<Record<string, string>> = {}): ApiResponse {
+  #object(call: Call, status: number, object: KubeObject): ApiResponse {
     const form = formOf(call.headers["accept"], call.query.get("includeObject"));
-    return json(status, presentOne(call.resource, object, form, this.#parts.clock.wall().getTime()), headers);
-  }
-
-  #written(call: Call, status: number, { object, warnings }: Written): ApiResponse {
-    const warning = warnings.map((text) => `299 - ${JSON.stringify(text)}`).join(", ");
-    return this.#object(call, status, object, warning === "" ? {} : { warning });
+    return json(status, presentOne(call.resource, object, form, this.#parts.clock.wall().getTime()));
   }
 }
 
-const isDry = (query: URLSearchParams) => query.get("dryRun") === "All";
-
-function optionsOf(query: URLSearchParams): WriteOptions {
-  const asked = query.get("fieldValidation");
-  return { dryRun: isDry(query), fieldValidation: asked === "Strict" || asked === "Ignore" ? asked : "Warn" };
-}
-
-interface Continue {
-  readonly resourceVersion: number;
-  readonly key: string;
-}
-
-function encodeContinue(from: Continue): string {
-  return Buffer.from(JSON.stringify(from)).toString("base64url");
-}
-
-function decodeContinue(token: string | null): Continue | undefined {
-  if (token === null || token === "") return undefined;
-  try {
-    const { resourceVersion, key } = JSON.parse(Buffer.from(token, "base64url").toString());
-    if (typeof resourceVersion === "number" && typeof key === "string") return { resourceVersion, key };
-  } catch {}
-  throw badRequest("continue key is not valid");
-}
+const isStrict = (query: URLSearchParams) => query.get("fieldValidation") === "Strict";

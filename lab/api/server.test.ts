@@ -48,18 +48,16 @@ void describe("writing objects", () => {
     );
   });
 
-  void it("writes nothing when nothing differs, and nothing on a dry run", async () => {
+  void it("writes nothing when nothing differs, and refuses a dry run", async () => {
     const { api } = setUp();
     const { body } = await call(api, "POST", maps, configMap("a"));
     const same = await call(api, "PUT", `${maps}/a`, body);
     assert.equal(textAt(same.body, "metadata", "resourceVersion"), textAt(body, "metadata", "resourceVersion"));
-    const dry = await call(api, "PATCH", `${maps}/a?dryRun=All`, { data: { x: "1" } }, "application/merge-patch+json");
-    assert.equal(at(dry.body, "data", "x"), "1");
+    const patch = { data: { x: "1" } };
+    const dry = await call(api, "PATCH", `${maps}/a?dryRun=All`, patch, "application/merge-patch+json");
+    assert.equal(dry.status, 400);
+    assert.equal((await call(api, "DELETE", `${maps}/a`, { dryRun: ["All"] })).status, 400);
     assert.equal(at((await call(api, "GET", `${maps}/a`)).body, "data"), undefined);
-    assert.equal((await call(api, "POST", `${maps}?dryRun=All`, configMap("b"))).status, 201);
-    assert.equal((await call(api, "GET", `${maps}/b`)).status, 404);
-    assert.equal((await call(api, "DELETE", `${maps}/a?dryRun=All`)).status, 200);
-    assert.equal((await call(api, "GET", `${maps}/a`)).status, 200);
   });
 
   void it("makes names from generateName and refuses bad names, unknown namespaces and foreign kinds", async () => {
@@ -111,11 +109,12 @@ void describe("writing objects", () => {
     assert.equal((await call(api, "PUT", `${maps}/a`, { ...configMap("a"), data: { a: "b" } })).status, 200);
   });
 
-  void it("serves a custom resource in each version, warns of unknown fields and drops them", async () => {
+  void it("serves a custom resource in each version, and drops unknown fields or refuses them", async () => {
     const { api } = setUp();
     const made = await call(api, "POST", widgets, widget("a", { mode: "slow", x: 1 }));
-    assert.equal(made.headers["warning"], '299 - "unknown field \\"spec.x\\""');
     assert.equal(at(made.body, "spec", "x"), undefined);
+    const strict = await call(api, "POST", `${widgets}?fieldValidation=Strict`, widget("b", { mode: "slow", x: 1 }));
+    assert.match(String(strict.body["message"]), /strict decoding error: unknown field "spec\.x"$/);
     const beta = await call(api, "GET", "/apis/lab.example.com/v1beta1/namespaces/default/widgets/a");
     assert.equal(beta.body["apiVersion"], "lab.example.com/v1beta1");
   });
@@ -185,25 +184,22 @@ void describe("deleting objects", () => {
     assert.equal((await call(api, "DELETE", `${pods}/b`)).body["status"], "Success");
   });
 
-  void it("deletes dependents with their last owner, unless they are orphaned", async () => {
+  void it("deletes dependents with their last owner", async () => {
     const { api } = setUp();
     const owner = async (name: string) => {
       const { body } = await call(api, "POST", maps, configMap(name));
       return { apiVersion: "v1", kind: "ConfigMap", name, uid: textAt(body, "metadata", "uid") };
     };
-    const [a, b, c] = [await owner("a"), await owner("b"), await owner("c")];
+    const [a, b] = [await owner("a"), await owner("b")];
     await call(api, "POST", maps, configMap("child", { ownerReferences: [a, b] }));
     const child = await call(api, "GET", `${maps}/child`);
     const uid = textAt(child.body, "metadata", "uid");
     await call(api, "POST", maps, configMap("grandchild", { ownerReferences: [{ ...a, name: "child", uid }] }));
-    await call(api, "POST", maps, configMap("kept", { ownerReferences: [c] }));
     await call(api, "DELETE", `${maps}/a`);
     assert.equal((await call(api, "GET", `${maps}/grandchild`)).status, 200);
     await call(api, "DELETE", `${maps}/b`);
     assert.equal((await call(api, "GET", `${maps}/child`)).status, 404);
     assert.equal((await call(api, "GET", `${maps}/grandchild`)).status, 404);
-    await call(api, "DELETE", `${maps}/c`, { propagationPolicy: "Orphan" });
-    assert.equal((await call(api, "GET", `${maps}/kept`)).status, 200);
     await call(api, "POST", maps, configMap("late", { ownerReferences: [a] }));
     assert.equal((await call(api, "GET", `${maps}/late`)).status, 404, "its owner was gone before it came");
   });
@@ -255,22 +251,17 @@ void describe("subresources", () => {
     assert.equal(listAt(onNode.body, "items").length, 1);
   });
 
-  void it("evicts, and scales through the paths that a definition names", async () => {
+  void it("scales a workload, unless it changed in between", async () => {
     const { api } = setUp();
-    await call(api, "POST", pods, pod("a"));
-    const eviction = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: "a" } };
-    assert.equal((await call(api, "POST", `${pods}/a/eviction`, eviction)).status, 201);
-    assert.equal((await call(api, "GET", `${pods}/a`)).status, 404);
-    await call(api, "POST", widgets, widget("a"));
-    const scale = await call(
-      api,
-      "PATCH",
-      `${widgets}/a/scale`,
-      { spec: { replicas: 7 } },
-      "application/merge-patch+json",
-    );
-    assert.deepEqual([scale.body["kind"], scale.body["spec"]], ["Scale", { replicas: 7 }]);
-    assert.equal(at((await call(api, "GET", `${widgets}/a`)).body, "spec", "count"), 7);
+    const template = { metadata: { labels: { app: "a" } }, spec: {} };
+    const path = "/apis/apps/v1/namespaces/default/replicasets";
+    const set = { apiVersion: "apps/v1", kind: "ReplicaSet", metadata: { name: "a", namespace: "default" } };
+    await call(api, "POST", path, { ...set, spec: { selector: { matchLabels: { app: "a" } }, template } });
+    const { body: scale } = await call(api, "GET", `${path}/a/scale`);
+    assert.deepEqual([scale["kind"], scale["spec"]], ["Scale", { replicas: 1 }]);
+    assert.equal((await call(api, "PUT", `${path}/a/scale`, { ...scale, spec: { replicas: 7 } })).status, 200);
+    assert.equal(at((await call(api, "GET", `${path}/a`)).body, "spec", "replicas"), 7);
+    assert.equal((await call(api, "PUT", `${path}/a/scale`, { ...scale, spec: { replicas: 8 } })).status, 409);
   });
 
   void it("merges a Pod's status and annotations in one status update", async () => {
@@ -287,22 +278,6 @@ void describe("subresources", () => {
 });
 
 void describe("reading objects", () => {
-  void it("gives pages that end in the same version", async () => {
-    const { api } = setUp();
-    for (const name of ["a", "b", "c"]) await call(api, "POST", maps, configMap(name));
-    const first = await call(api, "GET", `${maps}?limit=2`);
-    assert.equal(at(first.body, "metadata", "remainingItemCount"), 1);
-    await call(api, "POST", maps, configMap("d"));
-    const second = await call(api, "GET", `${maps}?limit=2&continue=${textAt(first.body, "metadata", "continue")}`);
-    const names = [first, second]
-      .flatMap((page) => listAt(page.body, "items"))
-      .map((item) => textAt(item, "metadata", "name"));
-    assert.deepEqual(names, ["a", "b", "c", "d"]);
-    const versions = [first, second].map((page) => textAt(page.body, "metadata", "resourceVersion"));
-    assert.equal(versions[0], versions[1]);
-    assert.equal((await call(api, "GET", `${maps}?continue=x`)).status, 400);
-  });
-
   void it("answers with metadata alone, or a table whose rows carry what was asked for", async () => {
     const { api } = setUp();
     await call(api, "POST", widgets, widget("a", { mode: "slow", ips: ["10.0.0.1"] }));
@@ -321,23 +296,14 @@ void describe("reading objects", () => {
     assert.equal((await getAs(api, `${widgets}?fieldSelector=spec.count%3D2`, "*/*")).status, 400);
   });
 
-  void it("describes itself to old and new clients", async () => {
+  void it("describes itself", async () => {
     const { api } = setUp();
-    const groups = await call(api, "GET", "/apis");
+    const asks = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    const groups = await getAs(api, "/apis", asks);
+    assert.equal(groups.headers["content-type"], asks);
     assert.deepEqual(
-      listAt(groups.body, "groups").map((group) => textAt(group, "name")),
+      listAt(groups.body, "items").map((group) => textAt(group, "metadata", "name")),
       ["apps", "coordination.k8s.io", "apiextensions.k8s.io", "lab.example.com"],
-    );
-    const list = await call(api, "GET", "/api/v1");
-    assert.ok(listAt(list.body, "resources").some((resource) => textAt(resource, "name") === "pods/exec"));
-    const aggregated = await getAs(
-      api,
-      "/apis",
-      "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-    );
-    assert.equal(
-      aggregated.headers["content-type"],
-      "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
     );
     for (const path of [
       "/healthz",
@@ -353,8 +319,8 @@ void describe("reading objects", () => {
   });
 
   void it("refuses a definition that it cannot serve", () => {
-    assert.throws(() => createApiServer({ crds: [widgetCrd.replace("widgets.lab", "others.lab")] }), {
-      code: "LAB_BAD_CRD",
-    });
+    for (const crd of [widgetCrd.replace("widgets.lab", "others.lab"), widgetCrd.replace("maxLength", "minLength")]) {
+      assert.throws(() => createApiServer({ crds: [crd] }), { code: "LAB_BAD_CRD" });
+    }
   });
 });

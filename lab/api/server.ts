@@ -3,12 +3,11 @@ import { type Clock, formatError, type Logger, SpiderError, silentLogger, system
 import type { Webhooks } from "./admission.ts";
 import { json, plain } from "./answer.ts";
 import { Cascade } from "./cascade.ts";
-import { countRules } from "./crds.ts";
 import * as discovery from "./discovery.ts";
 import { ApiFailure, badRequest, noSuchPath, unsupportedMediaType } from "./failure.ts";
 import type { KubeletAddress, KubeletCall } from "./kubelet.ts";
 import { bodyBytesMax, type Listener, type ListenOptions, listenOn } from "./listen.ts";
-import { crdTable, Registry } from "./registry.ts";
+import { Registry } from "./registry.ts";
 import { type Call, Routes } from "./routes.ts";
 import { Store } from "./store.ts";
 import { type ApiRequest, type ApiResponse, isFields } from "./types.ts";
@@ -42,12 +41,8 @@ export function createApiServer(options: LabApiOptions = {}): LabApi {
   const store = new Store();
   const registry = new Registry(store);
   const writer = new Writer(store, clock);
-  const cascade = new Cascade(store, registry, writer);
-  const routes = new Routes({ store, writer, cascade, clock, kubelet, webhooks });
-  store.listen(crdTable, ({ type, object }) => {
-    const rules = type === "ADDED" ? countRules(object) : 0;
-    if (rules > 0) log.info({ crd: object.metadata.name, rules }, "validation rules in CEL are not evaluated");
-  });
+  new Cascade(store, registry, writer);
+  const routes = new Routes({ store, writer, clock, kubelet, webhooks });
   const closing = new AbortController();
   const listeners: Listener[] = [];
   seed(registry, writer, options.crds ?? []);
@@ -115,31 +110,25 @@ async function route(
   if (request.method === "GET") {
     const path = request.path.split("?")[0] ?? "";
     if (["/healthz", "/livez", "/readyz"].includes(path)) return plain(200, "ok");
-    const found = describe(path, request.headers["accept"] ?? "", registry);
+    const found = describe(path, registry);
     if (found !== undefined) return found;
   }
   throw noSuchPath();
 }
 
 /** What the server says of itself; undefined for other paths. */
-function describe(path: string, accept: string, registry: Registry): ApiResponse | undefined {
+function describe(path: string, registry: Registry): ApiResponse | undefined {
   const resources = registry.all();
-  const aggregated = accept.includes("g=apidiscovery.k8s.io;v=v2;");
   const trimmed = path.replace(/\/$/, "");
   if (trimmed === "/openapi/v2") return discovery.emptyOpenApiV2();
   if (trimmed === "/version") return json(200, discovery.serverVersion);
-  if (aggregated && (trimmed === "/api" || trimmed === "/apis")) {
+  if (trimmed === "/api" || trimmed === "/apis") {
     const body = discovery.aggregated(resources, trimmed === "/api");
     return json(200, body, { "content-type": discovery.aggregatedType });
   }
-  if (trimmed === "/api") return json(200, { kind: "APIVersions", apiVersion: "v1", versions: ["v1"] });
-  if (trimmed === "/apis") return json(200, discovery.groupList(resources));
   if (trimmed === "/openapi/v3") return json(200, discovery.openApiRoot(resources, String(registry.revision)));
-  const [, openApi, , apiVersion] = /^\/(?:openapi\/v3\/(.+)|(api|apis)\/(.+))$/.exec(trimmed) ?? [];
-  const body =
-    openApi === undefined
-      ? discovery.resourceList(resources, apiVersion ?? "")
-      : discovery.openApiDocument(resources, openApi);
+  const [, openApi = ""] = /^\/openapi\/v3\/(.+)$/.exec(trimmed) ?? [];
+  const body = discovery.openApiDocument(resources, openApi);
   return body && json(200, body);
 }
 

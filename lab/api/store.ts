@@ -12,7 +12,7 @@ export interface Change {
 
 interface Table {
   readonly objects: Map<string, KubeObject>;
-  /** The keys in order; undefined after a key came or went. */
+  /** The keys in order; undefined after one came or went. */
   sorted: readonly string[] | undefined;
   history: Change[];
   /** The resourceVersion of the newest change that history no longer has. */
@@ -41,16 +41,20 @@ export class Store {
     return this.#tables.get(table)?.objects.get(key);
   }
 
-  /** All objects of a table or of one namespace of it, in the order of their keys, from the first key after `after`. */
-  list(table: string, options: { readonly namespace?: string; readonly after?: string } = {}): KubeObject[] {
-    const { objects, ...held } = this.#table(table);
-    const sorted = held.sorted ?? [...objects.keys()].sort();
-    this.#table(table).sorted = sorted;
-    const prefix = options.namespace === undefined ? "" : `${options.namespace}/`;
-    const { after } = options;
-    return sorted
-      .filter((key) => key.startsWith(prefix) && (after === undefined || key > after))
-      .flatMap((key) => objects.get(key) ?? []);
+  /** All objects of a table or of one namespace of it, in the order of their keys. */
+  list(table: string, namespace?: string): readonly KubeObject[] {
+    const held = this.#table(table);
+    held.sorted ??= [...held.objects.keys()].sort();
+    const prefix = namespace === undefined ? "" : `${namespace}/`;
+    return held.sorted.filter((key) => key.startsWith(prefix)).flatMap((key) => held.objects.get(key) ?? []);
+  }
+
+  /** The objects that name an owner, with their tables. */
+  dependentsOf(uid: string): readonly (readonly [table: string, object: KubeObject])[] {
+    const owned = (object: KubeObject) => object.metadata.ownerReferences?.some((owner) => owner.uid === uid);
+    return [...this.#tables].flatMap(([name, { objects }]) =>
+      [...objects.values()].filter(owned).map((object) => [name, object] as const),
+    );
   }
 
   /** Stores an object under a new resourceVersion and returns it as stored. */
@@ -60,19 +64,17 @@ export class Store {
     const previous = objects.get(key);
     const stored = this.#stamp(object);
     objects.set(key, stored);
-    if (previous === undefined) this.#table(table).sorted = undefined;
     this.#announce(table, previous === undefined ? "ADDED" : "MODIFIED", stored, previous);
     return stored;
   }
 
   /** Removes `last`'s key; watches see `last` as the object's final state. */
   remove(table: string, last: KubeObject): KubeObject {
-    const held = this.#table(table);
+    const { objects } = this.#table(table);
     const key = keyOf(last.metadata);
-    const previous = held.objects.get(key);
+    const previous = objects.get(key);
     const stamped = this.#stamp(last);
-    held.objects.delete(key);
-    held.sorted = undefined;
+    objects.delete(key);
     this.#announce(table, "DELETED", stamped, previous);
     return stamped;
   }
@@ -121,6 +123,7 @@ export class Store {
 
   #announce(name: string, type: WatchEventType, object: KubeObject, previous: KubeObject | undefined): void {
     const table = this.#table(name);
+    if (type !== "MODIFIED") table.sorted = undefined;
     const change: Change = { table: name, type, resourceVersion: this.#resourceVersion, object, previous };
     table.history.push(change);
     if (table.history.length > historyMax * 2) {

@@ -1,32 +1,25 @@
-import { copyOf, ensure, type Resource, type ScalePaths } from "./resource.ts";
-import { at, type Fields, fieldsAt, type KubeObject, numberAt, textAt } from "./types.ts";
+import { copyOf, ensure, type Resource } from "./resource.ts";
+import { formatLabels } from "./selectors.ts";
+import { at, type Fields, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "./types.ts";
 
-/** The `autoscaling/v1` Scale of an object. */
-export function scaleOf(object: KubeObject, paths: ScalePaths): Fields {
+/** The `autoscaling/v1` Scale of a workload. */
+export function scaleOf(object: KubeObject): Fields {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
-  const selector = paths.selector === undefined ? undefined : at(object, ...paths.selector.split("."));
-  const labels = Object.entries(fieldsAt(selector, "matchLabels")).map(([key, value]) => `${key}=${String(value)}`);
-  const text = typeof selector === "string" ? selector : labels.join(",");
+  const selector = formatLabels(fieldsAt(object, "spec", "selector", "matchLabels"));
   return {
     kind: "Scale",
     apiVersion: "autoscaling/v1",
     metadata: { name, namespace, uid, resourceVersion, creationTimestamp },
-    spec: { replicas: numberAt(object, ...paths.specReplicas.split(".")) },
-    status: {
-      replicas: numberAt(object, ...paths.statusReplicas.split(".")),
-      ...(text === "" ? {} : { selector: text }),
-    },
+    spec: { replicas: numberAt(object, "spec", "replicas") },
+    status: { replicas: numberAt(object, "status", "replicas"), selector },
   };
 }
 
-/** `object` with the replicas that a Scale asks for. */
-export function scaled(object: KubeObject, scale: unknown, paths: ScalePaths): KubeObject {
+/** A workload with the replicas that a Scale asks for; with the Scale's resourceVersion, a change in between is refused. */
+export function scaled(object: KubeObject, scale: unknown): KubeObject {
   const result = copyOf(object);
-  const path = paths.specReplicas.split(".");
-  const field = path.pop() ?? "";
-  let parent: Fields = result;
-  for (const step of path) parent = ensure(parent, step);
-  parent[field] = numberAt(scale, "spec", "replicas");
+  result.metadata.resourceVersion = textAt(scale, "metadata", "resourceVersion") || object.metadata.resourceVersion;
+  ensure(result, "spec")["replicas"] = numberAt(scale, "spec", "replicas");
   return result;
 }
 
@@ -34,9 +27,8 @@ export function scaled(object: KubeObject, scale: unknown, paths: ScalePaths): K
 export function bound(pod: KubeObject, binding: unknown, now: string): KubeObject {
   const result = copyOf(pod);
   ensure(result, "spec")["nodeName"] = textAt(binding, "target", "name");
-  const conditions = (at(result, "status", "conditions") ?? []) as unknown[];
-  const scheduled = { type: "PodScheduled", status: "True", lastProbeTime: null, lastTransitionTime: now };
-  const others = conditions.filter((condition) => at(condition, "type") !== "PodScheduled");
+  const others = listAt(pod, "status", "conditions").filter((condition) => at(condition, "type") !== "PodScheduled");
+  const scheduled = { type: "PodScheduled", status: "True", lastTransitionTime: now };
   ensure(result, "status")["conditions"] = [...others, scheduled];
   return result;
 }

@@ -4,39 +4,21 @@ import type { Clock } from "#base";
 import { alreadyExists, badRequest, conflict, forbidden, invalid, modified, notFound } from "./failure.ts";
 import { copyOf, groupVersion, type Resource } from "./resource.ts";
 import { keyOf, type Store } from "./store.ts";
-import {
-  type Fields,
-  fieldsAt,
-  isFields,
-  type KubeObject,
-  listAt,
-  numberAt,
-  type ObjectMeta,
-  textAt,
-} from "./types.ts";
+import { type Fields, fieldsAt, isFields, type KubeObject, numberAt, type ObjectMeta, textAt } from "./types.ts";
 
-export interface WriteOptions {
-  /** Do everything but store. */
-  readonly dryRun: boolean;
-  readonly fieldValidation: "Strict" | "Warn" | "Ignore";
-}
-
-export interface Written {
-  readonly object: KubeObject;
-  /** For the Warning header. */
-  readonly warnings: readonly string[];
+export interface UpdateOptions {
+  /** Refuse fields that the schema does not know; they are dropped otherwise. */
+  readonly strict?: boolean;
+  /** Change the status alone. */
+  readonly status?: boolean;
 }
 
 export interface DeleteOptions {
-  readonly dryRun: boolean;
   readonly uid?: string | undefined;
   readonly resourceVersion?: string | undefined;
   /** Of Pods; undefined: the Pod's own. */
   readonly gracePeriodSeconds?: number | undefined;
 }
-
-const stored: WriteOptions = { dryRun: false, fieldValidation: "Ignore" };
-const nameTriesMax = 8;
 
 /** The rules of writing: names, versions, generations, defaults and schemas, finalizers, graceful deletion. */
 export class Writer {
@@ -54,7 +36,7 @@ export class Writer {
   }
 
   /** `namespace` is undefined for cluster-scoped resources. Throws the refusals that a POST can meet. */
-  create(resource: Resource, namespace: string | undefined, body: Readonly<Fields>, options = stored): Written {
+  create(resource: Resource, namespace: string | undefined, body: Readonly<Fields>, strict = false): KubeObject {
     checkEnvelope(resource, body);
     const given = fieldsAt(body, "metadata") as unknown as Readonly<ObjectMeta>;
     if ((given.namespace ?? "") !== "" && given.namespace !== namespace) {
@@ -63,7 +45,7 @@ export class Writer {
     if (textAt(given, "resourceVersion") !== "") {
       throw badRequest("resourceVersion should not be set on objects to be created");
     }
-    const name = this.#nameFor(resource, namespace, given);
+    const name = nameFor(resource, given);
     this.#checkNamespace(resource, namespace, name);
     const { apiVersion, kind, metadata: _, ...rest } = copyOf(body);
     const object: KubeObject = {
@@ -76,63 +58,55 @@ export class Writer {
         uid: randomUUID(),
         resourceVersion: "",
         creationTimestamp: this.now(),
-        ...(resource.generation ? { generation: 1 } : {}),
+        ...(countsGenerations(resource) ? { generation: 1 } : {}),
       },
       ...rest,
     };
     delete object.metadata.deletionTimestamp;
     delete object.metadata.deletionGracePeriodSeconds;
-    if (resource.status && !resource.statusAtCreate) delete object["status"];
-    const warnings = admit(resource, object, undefined, options);
+    if (resource.subresources.includes("status")) delete object["status"];
+    admit(resource, object, undefined, strict);
     if (this.#store.get(resource.table, keyOf(object.metadata)) !== undefined) throw alreadyExists(resource, name);
-    return { object: options.dryRun ? object : this.#store.put(resource.table, object), warnings };
+    return this.#store.put(resource.table, object);
   }
 
   /**
    * Replaces `old` by `body`, or only its status. What the client may not change stays as it was; nothing is written when
    * nothing differs. The object is removed when it was being deleted and its last finalizer went.
    */
-  update(
-    resource: Resource,
-    old: KubeObject,
-    body: Readonly<Fields>,
-    options: WriteOptions & { readonly status?: boolean } = stored,
-  ): Written {
+  update(resource: Resource, old: KubeObject, body: Readonly<Fields>, options: UpdateOptions = {}): KubeObject {
+    const { strict = false, status: onlyStatus = false } = options;
     checkEnvelope(resource, body);
     const given = fieldsAt(body, "metadata") as unknown as Readonly<ObjectMeta>;
     checkIdentity(resource, old, given);
-    const onlyStatus = options.status === true;
     const next = copyOf({
       ...(onlyStatus ? old : body),
       apiVersion: groupVersion(resource),
       kind: resource.kind,
-      metadata: mergedMeta(resource, old.metadata, given, onlyStatus),
+      metadata: onlyStatus && resource.custom ? old.metadata : mergedMeta(old.metadata, given),
+      ...(resource.subresources.includes("status") && { status: (onlyStatus ? body : old)["status"] }),
     }) as unknown as KubeObject;
-    if (resource.status) {
-      const status = onlyStatus ? body["status"] : old["status"];
-      if (status === undefined) delete next["status"];
-      else next["status"] = copyOf(status);
-    }
     checkFinalizers(resource, old, next);
-    const warnings = admit(resource, next, old, options);
-    if (isDeepStrictEqual(next, { ...old, apiVersion: next.apiVersion })) return { object: old, warnings };
-    if (resource.generation && changesGeneration(resource, old, next)) {
+    admit(resource, next, old, strict);
+    if (isDeepStrictEqual(next, { ...old, apiVersion: next.apiVersion })) return old;
+    if (countsGenerations(resource) && changesGeneration(resource, old, next)) {
       next.metadata.generation = (old.metadata.generation ?? 0) + 1;
     }
-    if (options.dryRun) return { object: next, warnings };
-    return { object: this.#settle(resource, next), warnings };
+    const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = next.metadata;
+    const ended = deletionTimestamp !== undefined && deletionGracePeriodSeconds === 0 && !isHeld(next);
+    return ended ? this.#store.remove(resource.table, next) : this.#store.put(resource.table, next);
   }
 
   /**
    * Removes an object, or marks it as being deleted where finalizers or a Pod's grace period hold it. Returns it when it
    * is still there, undefined when it is gone.
    */
-  delete(resource: Resource, old: KubeObject, options: DeleteOptions = { dryRun: false }): KubeObject | undefined {
+  delete(resource: Resource, old: KubeObject, options: DeleteOptions = {}): KubeObject | undefined {
     checkPreconditions(resource, old, options);
     const graceSeconds = resource.table === "/pods" ? podGraceSeconds(old, options.gracePeriodSeconds) : 0;
     const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
     if (!isHeld(old) && graceSeconds === 0) {
-      if (!options.dryRun) this.#store.remove(resource.table, old);
+      this.#store.remove(resource.table, old);
       return undefined;
     }
     if (deletionTimestamp !== undefined && graceSeconds >= deletionGracePeriodSeconds) return old;
@@ -142,34 +116,7 @@ export class Writer {
       deletionGracePeriodSeconds: graceSeconds,
       ...(old.metadata.generation === undefined ? {} : { generation: old.metadata.generation + 1 }),
     };
-    const marked = { ...old, metadata };
-    return options.dryRun ? marked : this.#store.put(resource.table, marked);
-  }
-
-  #settle(resource: Resource, next: KubeObject): KubeObject {
-    const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = next.metadata;
-    const ended = deletionTimestamp !== undefined && deletionGracePeriodSeconds === 0 && !isHeld(next);
-    return ended ? this.#store.remove(resource.table, next) : this.#store.put(resource.table, next);
-  }
-
-  #nameFor(resource: Resource, namespace: string | undefined, given: Readonly<ObjectMeta>): string {
-    const { name = "", generateName = "" } = given;
-    if (name !== "") {
-      if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name) || name.length > 253) {
-        const message = `Invalid value: ${JSON.stringify(name)}: ${nameRule}`;
-        throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueInvalid", message }]);
-      }
-      return name;
-    }
-    if (generateName === "") {
-      const message = "Required value: name or generateName is required";
-      throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueRequired", message }]);
-    }
-    for (let tries = 0; tries < nameTriesMax; tries++) {
-      const generated = generateName + randomSuffix();
-      if (this.#store.get(resource.table, keyOf({ namespace, name: generated })) === undefined) return generated;
-    }
-    throw alreadyExists(resource, generateName);
+    return this.#store.put(resource.table, { ...old, metadata });
   }
 
   #checkNamespace(resource: Resource, namespace: string | undefined, name: string): void {
@@ -185,16 +132,31 @@ export class Writer {
 
 const nameRule =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end " +
-  "with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
-  "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+  "with an alphanumeric character";
+
+function nameFor(resource: Resource, given: Readonly<ObjectMeta>): string {
+  const { name = "", generateName = "" } = given;
+  if (name !== "") {
+    if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name) || name.length > 253) {
+      const message = `Invalid value: ${JSON.stringify(name)}: ${nameRule}`;
+      throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueInvalid", message }]);
+    }
+    return name;
+  }
+  if (generateName === "") {
+    const message = "Required value: name or generateName is required";
+    throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueRequired", message }]);
+  }
+  return generateName + randomSuffix();
+}
 
 function randomSuffix(): string {
   const letters = "bcdfghjklmnpqrstvwxz2456789";
   return Array.from({ length: 5 }, () => letters[randomInt(letters.length)]).join("");
 }
 
-function isHeld(object: KubeObject): boolean {
-  return [...(object.metadata.finalizers ?? []), ...listAt(object, "spec", "finalizers")].length > 0;
+function isHeld({ metadata: { finalizers = [] } }: KubeObject): boolean {
+  return finalizers.length > 0;
 }
 
 function checkEnvelope(resource: Resource, body: Readonly<Fields>): void {
@@ -210,18 +172,15 @@ function checkEnvelope(resource: Resource, body: Readonly<Fields>): void {
   }
 }
 
-/** Runs the resource's own rules; returns the warnings. */
-function admit(resource: Resource, object: KubeObject, old: KubeObject | undefined, options: WriteOptions): string[] {
+/** Runs the resource's own rules. */
+function admit(resource: Resource, object: KubeObject, old: KubeObject | undefined, strict: boolean): void {
   const { errors, unknown } = resource.admit(object, old);
-  const texts = options.fieldValidation === "Ignore" ? [] : unknown.map((field) => `unknown field "${field}"`);
-  if (texts.length > 0 && options.fieldValidation === "Strict") {
-    throw badRequest(
-      `${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: ` +
-        `strict decoding error: ${texts.join(", ")}`,
-    );
+  if (strict && unknown.length > 0) {
+    const texts = unknown.map((field) => `unknown field "${field}"`).join(", ");
+    const { kind, version } = resource;
+    throw badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: strict decoding error: ${texts}`);
   }
   if (errors.length > 0) throw invalid(resource, object.metadata.name, errors);
-  return texts;
 }
 
 function checkIdentity(resource: Resource, old: KubeObject, given: Readonly<ObjectMeta>): void {
@@ -242,24 +201,16 @@ function checkIdentity(resource: Resource, old: KubeObject, given: Readonly<Obje
   if (given.resourceVersion !== resourceVersion) throw conflict(resource, name, modified);
 }
 
-/** The server's own fields from `old`; the client's from `given`, which a status update of a custom resource cannot change. */
-function mergedMeta(
-  resource: Resource,
-  old: ObjectMeta,
-  given: Readonly<ObjectMeta>,
-  onlyStatus: boolean,
-): Readonly<Fields> {
-  if (onlyStatus && resource.custom) return { ...old };
-  const { labels, annotations, finalizers, ownerReferences } = given;
-  const kept = { ...old } as Partial<ObjectMeta>;
-  for (const field of ["labels", "annotations", "finalizers", "ownerReferences"] as const) delete kept[field];
-  return {
-    ...kept,
-    ...(Object.keys(labels ?? {}).length === 0 ? {} : { labels }),
-    ...(Object.keys(annotations ?? {}).length === 0 ? {} : { annotations }),
-    ...((finalizers ?? []).length === 0 ? {} : { finalizers }),
-    ...((ownerReferences ?? []).length === 0 ? {} : { ownerReferences }),
-  };
+/** The server's own fields from `old`, the client's from `given`. */
+function mergedMeta(old: ObjectMeta, given: Readonly<ObjectMeta>): Readonly<Fields> {
+  const { labels = {}, annotations = {}, finalizers = [], ownerReferences = [] } = given;
+  const changeable = { labels, annotations, finalizers, ownerReferences };
+  const entries = Object.entries(changeable).map(([field, value]) => [field, isEmpty(value) ? undefined : value]);
+  return { ...old, ...Object.fromEntries(entries) }; // what is undefined is not copied
+}
+
+function isEmpty(value: object): boolean {
+  return Object.keys(value).length === 0;
 }
 
 function checkFinalizers(resource: Resource, old: KubeObject, next: KubeObject): void {
@@ -272,11 +223,15 @@ function checkFinalizers(resource: Resource, old: KubeObject, next: KubeObject):
   ]);
 }
 
+function countsGenerations({ custom, subresources }: Resource): boolean {
+  return custom || subresources.includes("status");
+}
+
 /** Anything but metadata and, where it is a subresource, status. */
 function changesGeneration(resource: Resource, old: KubeObject, next: KubeObject): boolean {
   const content = (object: KubeObject) => {
     const { apiVersion: _apiVersion, metadata: _metadata, status, ...rest } = object;
-    return resource.status ? rest : { ...rest, status };
+    return resource.subresources.includes("status") ? rest : { ...rest, status };
   };
   return !isDeepStrictEqual(content(old), content(next));
 }

@@ -36,10 +36,6 @@ async function addNode(name: string): Promise<void> {
     kind: "Node",
     metadata: { name, labels: { "kubernetes.io/hostname": name } },
     spec: {},
-    status: {
-      allocatable: { cpu: "4", memory: "8Gi", pods: "110" },
-      conditions: [{ type: "Ready", status: "True" }],
-    },
   });
   await client.patch(
     "v1/nodes",

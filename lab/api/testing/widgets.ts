@@ -12,16 +12,13 @@ spec:
     - name: v1
       served: true
       storage: true
-      subresources:
-        status: {}
-        scale: {specReplicasPath: .spec.count, statusReplicasPath: .status.count}
-      selectableFields: [{jsonPath: .spec.mode}]
+      subresources: {status: {}}
       additionalPrinterColumns:
         - {name: MODE, type: string, jsonPath: .spec.mode}
         - {name: COUNT, type: integer, jsonPath: .spec.count}
         - {name: FIRST, type: string, jsonPath: '.spec.ips[0]'}
         - {name: RACK, type: string, jsonPath: ".metadata.labels['lab\\\\.example\\\\.com/rack']"}
-        - {name: READY, type: string, jsonPath: '.status.conditions[?(@.type=="Ready")].status', priority: 1}
+        - {name: READY, type: string, jsonPath: '.status.conditions[0].status', priority: 1}
         - {name: AGE, type: date, jsonPath: .metadata.creationTimestamp}
       schema: &schema
         openAPIV3Schema:
@@ -40,10 +37,7 @@ spec:
                 count: {type: integer, format: int64, minimum: 1, maximum: 10, default: 2}
                 name: {type: string, pattern: '^[a-z]+$', maxLength: 5}
                 until: {type: string, format: date-time}
-                size: {x-kubernetes-int-or-string: true}
-                note: {type: string, nullable: true}
-                ips: {type: array, maxItems: 3, items: {type: string}, x-kubernetes-list-type: set}
-                options: {type: object, x-kubernetes-preserve-unknown-fields: true}
+                ips: {type: array, maxItems: 3, items: {type: string}}
                 limits: {type: object, additionalProperties: {type: integer}}
                 nested:
                   type: object
@@ -54,7 +48,7 @@ spec:
               type: object
               properties:
                 count: {type: integer}
-                conditions: {type: array, items: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+                conditions: {type: array, items: {type: object, additionalProperties: {type: string}}}
     - name: v1beta1
       served: true
       storage: false
