@@ -1,4 +1,5 @@
 import { appendPlugins, CniError, cniCodes, decodeNetwork, type Network, parseJsonObject } from "#cni";
+import { defaultNetworkAnnotation } from "./selection.ts";
 import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Nad } from "./types.ts";
 
@@ -34,8 +35,14 @@ export function resolveReference(reference: string, settings: MultusSettings, so
   throw new CniError(
     cniCodes.invalidConfig,
     `failed to get clusterNetwork ${reference} in namespace ${multusNamespace}`,
-    cause === undefined ? { details: { searched: settings.confDir } } : { cause },
+    cause === undefined
+      ? { text: `there is none, and ${settings.confDir} was searched; ${remedy(reference, multusNamespace)}` }
+      : { cause },
   );
+}
+
+function remedy(name: string, namespace: string): string {
+  return `create a SpiderMultusConfig ${name} in namespace ${namespace}, or name another network in the Pod's annotation ${defaultNetworkAnnotation}`;
 }
 
 /** Resolves what a Pod's annotation names. Throws CniError 7, in the words that users know for a missing NAD. */
@@ -88,7 +95,7 @@ function nadNetwork(nad: Nad, displayName: string, settings: MultusSettings, sou
   const found = searchByName(name, settings, source);
   if (found !== undefined) return found;
   throw new CniError(cniCodes.invalidConfig, `NetworkAttachmentDefinition ${displayName} is empty`, {
-    text: `no configuration in ${settings.confDir} has the name ${name}`,
+    text: `no configuration in ${settings.confDir} has the name ${name}; ${remedy(name, nad.metadata.namespace)}`,
   });
 }
 
