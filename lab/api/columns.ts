@@ -110,15 +110,9 @@ function stateReason(status: unknown): string | undefined {
   return textAt(status, "state", "waiting", "reason") || textAt(status, "state", "terminated", "reason") || undefined;
 }
 
-function podRestarts(pod: KubeObject, nowMs: number): string {
+function podRestarts(pod: KubeObject): number {
   const statuses = listAt(pod, "status", "containerStatuses");
-  const total = statuses.reduce<number>((sum, status) => sum + numberAt(status, "restartCount"), 0);
-  const last =
-    statuses
-      .map((status) => textAt(status, "lastState", "terminated", "finishedAt"))
-      .sort()
-      .at(-1) ?? "";
-  return total === 0 || last === "" ? String(total) : `${total} (${ageOf(last, nowMs)} ago)`;
+  return statuses.reduce<number>((sum, status) => sum + numberAt(status, "restartCount"), 0);
 }
 
 function nodeStatus(node: KubeObject): string {

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { Event } from "kubernetes-types/core/v1.d.ts";
 import { systemClock } from "#base";
 import { isStatus, type LabClient, type ObjectMeta } from "../api/index.ts";
@@ -27,10 +28,7 @@ export async function recordEvent(client: LabClient, subject: EventSubject, happ
   const { metadata, apiVersion, kind } = subject;
   const namespace = metadata.namespace ?? "default";
   const name = `${metadata.name}.${hashText(`${metadata.uid} ${happening.reason} ${happening.message}`)}`;
-  const now = systemClock
-    .wall()
-    .toISOString()
-    .replace(/\.\d+Z$/, "Z");
+  const now = apiTime();
   const event: Event = {
     apiVersion: "v1",
     kind: "Event",
@@ -55,9 +53,12 @@ export async function recordEvent(client: LabClient, subject: EventSubject, happ
   }
 }
 
-/** A short name-safe digest (FNV-1a, 64 bits). */
+/** Now, as the API writes times. */
+export function apiTime(now: Date = systemClock.wall()): string {
+  return now.toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** A short name-safe digest. */
 export function hashText(text: string): string {
-  let hash = 0xcbf29ce484222325n;
-  for (const byte of Buffer.from(text)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
-  return hash.toString(36);
+  return hash("sha256", text).slice(0, 16);
 }

@@ -5,7 +5,7 @@
  * Speaks only to the API. May be imported by anything under `lab/` and by tests.
  */
 export { type Controllers, type ControllersOptions, startControllers } from "./controllers.ts";
-export { type EventSubject, type Happening, recordEvent } from "./events.ts";
+export { apiTime, type EventSubject, type Happening, recordEvent } from "./events.ts";
 export {
   conditionOf,
   type Deployment,

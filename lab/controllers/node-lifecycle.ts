@@ -1,4 +1,5 @@
 import type { LabClient } from "../api/index.ts";
+import { apiTime } from "./events.ts";
 import { conditionOf, type Lease, type Node, type Pod } from "./kinds.ts";
 
 /** A node whose lease is older is taken for lost: Kubernetes' 40 s, made short for a lab. */
@@ -20,7 +21,7 @@ export async function judgeNodes(client: LabClient, now: Date): Promise<void> {
 
 async function markLost(client: LabClient, node: Node, now: Date): Promise<void> {
   const { name } = node.metadata;
-  const at = now.toISOString().replace(/\.\d+Z$/, "Z");
+  const at = apiTime(now);
   const ready = {
     type: "Ready",
     status: "Unknown",

@@ -3,14 +3,12 @@ import type { ReplicaSetStatus } from "kubernetes-types/apps/v1.d.ts";
 import { isStatus, type LabClient } from "../api/index.ts";
 import { recordEvent } from "./events.ts";
 import { conditionOf, controllerOf, isActive, type Pod, type ReplicaSet } from "./kinds.ts";
-import { selectorText } from "./selector.ts";
 
 /** Makes the number of a ReplicaSet's Pods what its spec says, and its status what its Pods say. */
 export async function reconcileReplicaSet(client: LabClient, namespace: string, name: string): Promise<void> {
   const set = await client.get<ReplicaSet>("apps/v1/replicasets", { namespace, name });
   if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
-  const labelSelector = selectorText(set.spec.selector);
-  const found = await client.list<Pod>("v1/pods", { namespace, labelSelector });
+  const found = await client.list<Pod>("v1/pods", { namespace });
   const pods = found.items.filter(
     (pod) => controllerOf(pod) === set.metadata.uid && isActive(pod) && pod.metadata.deletionTimestamp === undefined,
   );

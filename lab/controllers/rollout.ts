@@ -15,15 +15,11 @@ export interface Bounds {
 }
 
 /** The bounds in absolute numbers: percentages of surge are rounded up, of unavailability down; both may not be zero. */
-export function boundsOf({ spec }: Deployment): Bounds {
-  const wanted = spec.replicas ?? 1;
-  if (spec.strategy?.type === "Recreate") return { wanted, maxSurge: 0, maxUnavailable: wanted };
-  const absolute = (value: string | number | undefined, round: (n: number) => number) => {
-    const given = value ?? "25%";
-    return typeof given === "number" ? given : round((Number.parseInt(given, 10) * wanted) / 100);
-  };
-  const maxSurge = absolute(spec.strategy?.rollingUpdate?.maxSurge, Math.ceil);
-  const maxUnavailable = absolute(spec.strategy?.rollingUpdate?.maxUnavailable, Math.floor);
+export function boundsOf({ spec: { replicas: wanted = 1, strategy } }: Deployment): Bounds {
+  const absolute = (given: string | number = "25%", round: (n: number) => number) =>
+    typeof given === "number" ? given : round((Number.parseInt(given, 10) * wanted) / 100);
+  const maxSurge = absolute(strategy?.rollingUpdate?.maxSurge, Math.ceil);
+  const maxUnavailable = absolute(strategy?.rollingUpdate?.maxUnavailable, Math.floor);
   return { wanted, maxSurge, maxUnavailable: maxSurge + maxUnavailable === 0 ? 1 : maxUnavailable };
 }
 

@@ -5,13 +5,9 @@ import type { Container } from "kubernetes-types/core/v1.d.ts";
 import type { Pod } from "../controllers/index.ts";
 import { forkedChild, run } from "../topology/index.ts";
 
-/** How a container's process ended. */
-export interface Exit {
-  readonly code: number;
-}
-
 export interface RunningContainer {
-  readonly exited: Promise<Exit>;
+  /** The program's exit code. */
+  readonly exited: Promise<number>;
   /** The command line that runs `argv` inside; undefined when the container is gone. */
   command(argv: readonly string[]): readonly string[] | undefined;
   /** SIGTERM to the container's program, SIGKILL to everything in it after `graceMs`. Resolves when it has ended. */
@@ -23,8 +19,6 @@ export interface ContainerOptions {
   readonly container: Container;
   /** The Pod's namespace; absent: the node's. */
   readonly netns?: string;
-  readonly podIps: readonly string[];
-  readonly nodeIp: string;
   /** Gets standard output and error, appended. */
   readonly logFile: string;
 }
@@ -67,15 +61,15 @@ export function startContainer(options: ContainerOptions): RunningContainer {
     [
       ...["--pdeathsig", "KILL"],
       ...(netns === undefined ? [] : ["nsenter", `--net=${netns}`]),
-      ...["unshare", ...namespaces, "--", "sh", initFile, pod.spec.hostname ?? pod.metadata.name],
+      ...["unshare", ...namespaces, "--", "sh", initFile, pod.metadata.name],
       ...withEnvironment(options, commandOf(container)),
     ],
-    { stdio: ["ignore", log, log], cwd: container.workingDir ?? "/" },
+    { stdio: ["ignore", log, log], cwd: "/" },
   );
   closeSync(log);
-  const exited = new Promise<Exit>((resolve) => {
-    child.on("error", () => resolve({ code: 128 }));
-    child.on("exit", (status) => resolve({ code: status ?? 137 }));
+  const exited = new Promise<number>((resolve) => {
+    child.on("error", () => resolve(128));
+    child.on("exit", (status) => resolve(status ?? 137));
   });
   const init = () => (child.exitCode === null && child.pid !== undefined ? forkedChild(child.pid) : undefined);
   return {
@@ -103,31 +97,17 @@ function commandOf({ command, args = [], ports = [] }: Container): readonly stri
   return ["sh", "-c", script, String(ports[0]?.containerPort ?? 80)];
 }
 
-/** By env, not by the parent: the tools that set a container up must not be looked for among busybox's. */
-function withEnvironment(options: ContainerOptions, argv: readonly string[]): readonly string[] {
-  const variables = Object.entries(environmentOf(options)).map(([name, value]) => `${name}=${value}`);
-  return ["env", "-i", ...variables, ...argv];
-}
-
-function environmentOf({ pod, container, podIps, nodeIp }: ContainerOptions): Record<string, string> {
-  const fields: Readonly<Record<string, string | undefined>> = {
-    "metadata.name": pod.metadata.name,
-    "metadata.namespace": pod.metadata.namespace,
-    "metadata.uid": pod.metadata.uid,
-    "spec.nodeName": pod.spec.nodeName,
-    "status.hostIP": nodeIp,
-    "status.podIP": podIps[0],
-    "status.podIPs": podIps.join(","),
-  };
-  const given = (container.env ?? []).map(({ name, value, valueFrom }): [string, string] => [
-    name,
-    value ?? fields[valueFrom?.fieldRef?.fieldPath ?? ""] ?? "",
-  ]);
-  return {
+/**
+ * By env, not by the parent: the tools that set a container up must not be looked for among busybox's. Variables whose value
+ * is to be looked up somewhere (`valueFrom`) are empty.
+ */
+function withEnvironment({ pod, container }: ContainerOptions, argv: readonly string[]): readonly string[] {
+  const variables = {
     PATH: `${toolsDir}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
     HOME: "/root",
     TERM: "xterm",
-    HOSTNAME: pod.spec.hostname ?? pod.metadata.name,
-    ...Object.fromEntries(given),
+    HOSTNAME: pod.metadata.name,
+    ...Object.fromEntries((container.env ?? []).map(({ name, value = "" }) => [name, value])),
   };
+  return ["env", "-i", ...Object.entries(variables).map(([name, value]) => `${name}=${value}`), ...argv];
 }

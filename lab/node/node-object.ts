@@ -2,8 +2,7 @@ import { availableParallelism, totalmem } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "#base";
 import { isStatus, type LabClient } from "../api/index.ts";
-import { conditionOf, type Lease, type Node } from "../controllers/index.ts";
-import { apiTime } from "./status.ts";
+import { apiTime, conditionOf, type Lease, type Node } from "../controllers/index.ts";
 
 export interface NodeIdentity {
   readonly name: string;

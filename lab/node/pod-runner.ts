@@ -1,10 +1,10 @@
 import type { Container } from "kubernetes-types/core/v1.d.ts";
 import { abortable, type Clock, formatError, type Logger } from "#base";
 import { isStatus, type LabClient } from "../api/index.ts";
-import { type Happening, type Pod, recordEvent } from "../controllers/index.ts";
+import { apiTime, type Happening, type Pod, recordEvent } from "../controllers/index.ts";
 import { type RunningContainer, startContainer } from "./containers.ts";
 import type { Network, Sandboxes } from "./sandboxes.ts";
-import { apiTime, type ContainerPhase, type ContainerView, podStatus } from "./status.ts";
+import { type ContainerView, podStatus } from "./status.ts";
 
 /** What the Pods of one node share. */
 export interface PodHost {
@@ -122,29 +122,26 @@ export class PodRunner {
   /** Runs one container as often as the restart policy wants. */
   async #keep(container: Container, netns: string | undefined): Promise<void> {
     const { name } = container;
-    const { clock, nodeIp } = this.#host;
-    let last: ContainerPhase | undefined;
+    const { clock } = this.#host;
     for (let restarts = 0, waitMs = retryFirstMs; ; restarts++, waitMs = Math.min(retryMaxMs, waitMs * 2)) {
       const startedAt = apiTime(clock.wall());
       const running = startContainer({
         pod: this.#pod,
         container,
-        podIps: this.#podIps,
-        nodeIp,
         logFile: this.logFile(name),
         ...(netns !== undefined && { netns }),
       });
       this.#running.set(name, running);
-      this.#show(name, { phase: { kind: "running", startedAt }, restarts, last });
+      this.#show(name, { phase: { kind: "running", startedAt }, restarts });
       await this.#tell({ type: "Normal", reason: "Started", message: `Started container ${name}` });
       const stopped = this.#onStop(() => void running.stop(this.#graceMs()));
-      const { code } = await running.exited;
+      const code = await running.exited;
       stopped();
       this.#running.delete(name);
-      last = { kind: "ended", startedAt, finishedAt: apiTime(clock.wall()), code };
-      this.#show(name, { phase: last, restarts, last: undefined });
+      const phase = { kind: "ended", startedAt, finishedAt: apiTime(clock.wall()), code } as const;
+      this.#show(name, { phase, restarts });
       if (this.#stop.signal.aborted || !this.#restarts(code)) return;
-      this.#show(name, { phase: { kind: "waiting", reason: "CrashLoopBackOff" }, restarts, last });
+      this.#show(name, { phase: { kind: "waiting", reason: "CrashLoopBackOff" }, restarts });
       await this.#pause(waitMs);
       if (this.#stop.signal.aborted) return;
     }

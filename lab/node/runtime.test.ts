@@ -106,14 +106,6 @@ test("DEL runs them in reverse, with the cached result, and again without it", a
   assert.equal(calls()[4]?.stdin["prevResult"], undefined);
 });
 
-test("a configuration before 0.4.0 gets no prevResult at DEL", async () => {
-  configure("10-net.conf", { cniVersion: "0.3.1", name: "net", type: "first" });
-  install("first", `echo '${JSON.stringify({ ...result, cniVersion: "0.3.1" })}'`);
-  await runtime.add(sandbox);
-  await runtime.del(sandbox);
-  assert.equal(calls()[1]?.stdin["prevResult"], undefined);
-});
-
 test("failures are told in libcni's words", async () => {
   const failing = async (script: string, expected: string) => {
     install("first", script);

@@ -36,7 +36,6 @@ export interface CniCall {
 export interface SandboxResult {
   /** Addresses of `eth0` without their prefix lengths, in the result's order. */
   readonly ips: readonly string[];
-  readonly result: CniJson;
   readonly calls: readonly CniCall[];
 }
 
@@ -83,7 +82,7 @@ export class CniRuntime {
   async notReady(): Promise<string | undefined> {
     try {
       const network = await this.#network();
-      if (!atLeast(network.cniVersion, 1, 1)) return undefined;
+      if (!hasStatus(network.cniVersion)) return undefined;
       for (const plugin of network.plugins) await this.#call("STATUS", plugin, requestOf(network, plugin), {});
       return undefined;
     } catch (error) {
@@ -110,7 +109,7 @@ export class CniRuntime {
     await mkdir(join(this.#cacheDir, "results"), { recursive: true, mode: 0o700 });
     await writeFile(this.#resultFile(network, sandbox), JSON.stringify(result), { mode: 0o600 });
     if (ips.length === 0) throw failure(`failed to find network info for sandbox "${sandbox.containerId}"`);
-    return { ips, result, calls };
+    return { ips, calls };
   }
 
   /** Runs DEL of every plugin, the last first, with what ADD returned if that is known. Throws LAB_CNI at the first failure. */
@@ -118,8 +117,7 @@ export class CniRuntime {
     const network = await this.#network();
     const calls: CniCall[] = [];
     const file = this.#resultFile(network, sandbox);
-    // Versions before 0.4.0 do not know prevResult at DEL.
-    const known = atLeast(network.cniVersion, 0, 4) ? await readFile(file, "utf8").catch(() => undefined) : undefined;
+    const known = await readFile(file, "utf8").catch(() => undefined);
     const prevResult = known === undefined ? {} : { prevResult: parseJson(known, file) };
     for (const plugin of network.plugins.toReversed()) {
       const request = { ...requestOf(network, plugin, sandbox), ...prevResult };
@@ -155,8 +153,8 @@ export class CniRuntime {
         `plugin type="${type}" name="${request.name}" failed (${verb === "DEL" ? "delete" : verb.toLowerCase()}): ${why}`,
       );
     const path = join(this.#binDir, type);
-    const found = type !== "" && !type.includes("/") && (await stat(path).catch(() => undefined))?.isFile();
-    if (!found) throw failed(`failed to find plugin "${type}" in path [${this.#binDir}]`);
+    if (!(await stat(path).catch(() => undefined))?.isFile())
+      throw failed(`failed to find plugin "${type}" in path [${this.#binDir}]`);
     const variables = { ...env, CNI_COMMAND: verb, CNI_PATH: this.#binDir };
     const startMs = performance.now();
     try {
@@ -208,16 +206,16 @@ function diagnosis({ details, message, cause }: SpiderError): string {
   }
 }
 
-/** The addresses of `eth0` inside the sandbox; before 0.3.0 the result's only ones. */
 function addressesOf({ ips = [], interfaces = [] }: CniJson): readonly string[] {
   return ips
     .filter(({ interface: index }) => index === undefined || interfaces[index]?.name === ifName)
     .map(({ address }) => address.replace(/\/.*$/, ""));
 }
 
-function atLeast(version: string, major: number, minor: number): boolean {
-  const [hasMajor = 0, hasMinor = 0] = version.split(".").map(Number);
-  return hasMajor > major || (hasMajor === major && hasMinor >= minor);
+/** From version 1.1.0 on there is STATUS. */
+function hasStatus(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 1 || (major === 1 && minor >= 1);
 }
 
 function parseJson(text: string, what: string): CniJson {

@@ -21,7 +21,7 @@ function pod(
 
 function statusOf(of: Pod, a: ContainerPhase | undefined, b: ContainerPhase | undefined) {
   const entries = Object.entries({ a, b }).flatMap(([name, phase]) =>
-    phase === undefined ? [] : [[name, { phase, restarts: 0, last: undefined }] as const],
+    phase === undefined ? [] : [[name, { phase, restarts: 0 }] as const],
   );
   return podStatus(
     of,

@@ -1,5 +1,5 @@
 import type { ContainerState, ContainerStatus, PodCondition, PodStatus } from "kubernetes-types/core/v1.d.ts";
-import type { Pod } from "../controllers/index.ts";
+import { apiTime, type Pod } from "../controllers/index.ts";
 
 /** A container as its keeper sees it. Times are of the API's form. */
 export type ContainerPhase =
@@ -10,8 +10,6 @@ export type ContainerPhase =
 export interface ContainerView {
   readonly phase: ContainerPhase;
   readonly restarts: number;
-  /** The end before the present life, where there was one. */
-  readonly last: ContainerPhase | undefined;
 }
 
 export interface PodView {
@@ -20,11 +18,6 @@ export interface PodView {
   readonly podIps: readonly string[];
   readonly startedAt: string;
   readonly containers: ReadonlyMap<string, ContainerView>;
-}
-
-/** Now, as the API writes times. */
-export function apiTime(now: Date): string {
-  return now.toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 /** A Pod's status as a kubelet reports it. Conditions of others stay; a condition that says the same keeps its time. Pure. */
@@ -57,11 +50,7 @@ export function podStatus(pod: Pod, view: PodView, now: Date): PodStatus {
   };
 }
 
-const notStarted: ContainerView = {
-  phase: { kind: "waiting", reason: "ContainerCreating" },
-  restarts: 0,
-  last: undefined,
-};
+const notStarted: ContainerView = { phase: { kind: "waiting", reason: "ContainerCreating" }, restarts: 0 };
 
 function phaseOf(pod: Pod, views: readonly ContainerView[]): string {
   const policy = pod.spec.restartPolicy ?? "Always";
@@ -72,7 +61,7 @@ function phaseOf(pod: Pod, views: readonly ContainerView[]): string {
   return views.some(({ phase, restarts }) => phase.kind !== "waiting" || restarts > 0) ? "Running" : "Pending";
 }
 
-function containerStatus(name: string, image: string, { phase, restarts, last }: ContainerView): ContainerStatus {
+function containerStatus(name: string, image: string, { phase, restarts }: ContainerView): ContainerStatus {
   return {
     name,
     image,
@@ -81,7 +70,6 @@ function containerStatus(name: string, image: string, { phase, restarts, last }:
     started: phase.kind === "running",
     restartCount: restarts,
     state: stateOf(phase),
-    ...(last !== undefined && { lastState: stateOf(last) }),
   };
 }
 
