@@ -7,7 +7,6 @@ import {
   type Logger,
   never,
   type Signal,
-  SpiderError,
   Steps,
   withTimeout,
 } from "#base";
@@ -94,7 +93,7 @@ export class Calls {
       cniVersion = call.request.config.cniVersion;
       return await this.#run(call.request, context);
     } catch (error) {
-      return failureOutput(namedError(error), cniVersion);
+      return failureOutput(error, cniVersion);
     }
   }
 
@@ -355,15 +354,5 @@ function podName({ pod }: Attachment): string {
 
 /** Of the meta-plugin an error names the network in which it happened. */
 function delegateError({ executable, pod }: CniRequest, delegate: Delegate, error: unknown): unknown {
-  return executable === "multus" ? addFailure(pod, delegate, namedError(error)) : error;
-}
-
-/** An error as the runtime gets it; what was found and what a user can do about it go into its `details`. */
-function namedError(error: unknown): unknown {
-  if (error instanceof CniError || !(error instanceof SpiderError)) return error;
-  const { fix, ...details } = error.details;
-  if (typeof fix !== "string") return error;
-  const found = new CniError(cniCodes.failed, error.message, { details }).text;
-  const text = [found, `What to do: ${fix}`].filter((part) => part !== "").join(". ");
-  return new CniError(cniCodes.failed, error.message, { text, details, cause: error });
+  return executable === "multus" ? addFailure(pod, delegate, error) : error;
 }

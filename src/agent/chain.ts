@@ -155,8 +155,6 @@ function findPlugin(type: string, path: readonly string[]): string {
   throw new CniError(
     cniCodes.invalidConfig,
     `failed to find plugin ${JSON.stringify(type)} in path [${path.join(" ")}]`,
-    {
-      text: "install it there, or correct `type` in the network's configuration",
-    },
+    { details: { fix: "install it there, or correct `type` in the network's configuration" } },
   );
 }

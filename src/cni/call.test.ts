@@ -216,6 +216,12 @@ describe("a plugin's answer", () => {
     });
   });
 
+  it("says last what can be done", () => {
+    const advised = (details: object) => new CniError(999, "gone", { details: { ...details, fix: "look" } }).text;
+    assert.equal(advised({}), "What to do: look");
+    assert.equal(advised({ path: "/x" }), "path /x. What to do: look");
+  });
+
   it("has code 999 for an error that has none, with the words of all its causes", () => {
     const error = new TypeError("no", { cause: new Error("why") });
     assert.deepEqual(JSON.parse(String(failureOutput(error, "1.0.0").stdout)), {

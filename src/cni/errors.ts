@@ -62,14 +62,19 @@ export class CniError extends SpiderError {
     return new CniError(cniCode, formatError(error) || "unknown failure", { cause: error });
   }
 
-  /** The `details` of the answer: what was given, else `key value` pairs and the causes; "" when there is nothing to add. */
+  /**
+   * The `details` of the answer: what was given, else `key value` pairs and the causes, and last what `details.fix` says can
+   * be done; "" when there is nothing to add.
+   */
   get text(): string {
     if (this.#text !== undefined) return this.#text;
-    const pairs = Object.entries(this.details).map(
+    const { fix, ...found } = this.details;
+    const pairs = Object.entries(found).map(
       ([key, value]) => `${key} ${shorten(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"))}`,
     );
     const cause = describe(this.cause);
-    return [...pairs, ...(cause === "" || this.message.includes(cause) ? [] : [cause])].join(", ");
+    const facts = [...pairs, ...(cause === "" || this.message.includes(cause) ? [] : [cause])].join(", ");
+    return [facts, ...(typeof fix === "string" ? [`What to do: ${fix}`] : [])].filter((part) => part !== "").join(". ");
   }
 
   /** The answer as an object; `cniVersion` is the configuration's where it is known. */

@@ -188,10 +188,13 @@ describe("resolving a NAD", () => {
   it("says what is wrong with one that is empty, no JSON, or without plugins", () => {
     const asked = (config: string) =>
       refusal({ ...only(config), annotations: { [defaultNetworkAnnotation]: "default" } });
-    assert.match(asked(""), /^NetworkAttachmentDefinition kube-system\/default is empty; no configuration in /);
+    assert.match(
+      asked(""),
+      /^NetworkAttachmentDefinition kube-system\/default is empty; searched .*What to do: create a SpiderMultusConfig default/,
+    );
     assert.match(
       asked("no"),
-      /^NetworkAttachmentDefinition kube-system\/default: failed to decode network configuration; Unexpected token/,
+      /^NetworkAttachmentDefinition kube-system\/default: failed to decode network configuration; Unexpected token.*\. What to do: correct spec\.config/,
     );
     assert.match(
       asked("{}"),
@@ -252,7 +255,7 @@ describe("resolving clusterNetwork", () => {
   it("names what it did not find, and why a NAD could not serve", () => {
     assert.match(
       refusal({ settings: { clusterNetwork: "nope" } }),
-      /^failed to get clusterNetwork nope in namespace kube-system; .* \/etc\/cni\/multus\/net\.d .*; create a SpiderMultusConfig nope in namespace kube-system, or/,
+      /^failed to get clusterNetwork nope in namespace kube-system; searched \/etc\/cni\/multus\/net\.d\. What to do: create a SpiderMultusConfig nope in namespace kube-system, or/,
     );
     assert.match(
       refusal({ settings: { clusterNetwork: "bad" }, nads: { "kube-system/bad": "{" } }),

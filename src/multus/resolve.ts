@@ -1,5 +1,5 @@
 import { appendPlugins, CniError, cniCodes, decodeNetwork, type Network, parseJsonObject } from "#cni";
-import { defaultNetworkAnnotation } from "./selection.ts";
+import { defaultNetworkAnnotation, networksAnnotation } from "./selection.ts";
 import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Nad } from "./types.ts";
 
@@ -36,7 +36,7 @@ export function resolveReference(reference: string, settings: MultusSettings, so
     cniCodes.invalidConfig,
     `failed to get clusterNetwork ${reference} in namespace ${multusNamespace}`,
     cause === undefined
-      ? { text: `there is none, and ${settings.confDir} was searched; ${remedy(reference, multusNamespace)}` }
+      ? { details: { searched: settings.confDir, fix: remedy(reference, multusNamespace) } }
       : { cause },
   );
 }
@@ -62,7 +62,11 @@ export class MissingNadError extends CniError {
     super(
       cniCodes.invalidConfig,
       `cannot find a network-attachment-definition (${name}) in namespace (${namespace}): it does not exist`,
-      { details: { namespace, name }, text: "create it, or correct the annotation of the Pod" },
+      {
+        details: {
+          fix: `create it, or correct the Pod's annotation ${defaultNetworkAnnotation} or ${networksAnnotation}`,
+        },
+      },
     );
     this.name = "MissingNadError";
   }
@@ -88,14 +92,14 @@ function nadNetwork(nad: Nad, displayName: string, settings: MultusSettings, sou
   const { name } = nad.metadata;
   const config = nad.spec?.config ?? "";
   if (!isEmpty(nad)) {
-    return attempt(`NetworkAttachmentDefinition ${displayName}`, () =>
+    return attempt(`NetworkAttachmentDefinition ${displayName}`, "spec.config", () =>
       decodeNetwork(config, { name, version: settings.cniVersion }),
     );
   }
   const found = searchByName(name, settings, source);
   if (found !== undefined) return found;
   throw new CniError(cniCodes.invalidConfig, `NetworkAttachmentDefinition ${displayName} is empty`, {
-    text: `no configuration in ${settings.confDir} has the name ${name}; ${remedy(name, nad.metadata.namespace)}`,
+    details: { searched: settings.confDir, fix: remedy(name, nad.metadata.namespace) },
   });
 }
 
@@ -108,7 +112,7 @@ function searchByName(name: string, settings: MultusSettings, source: ConfigSour
     const path = `${settings.confDir}/${file}`;
     const text = source.file(path);
     if (text === undefined) continue; // removed since the directory was read
-    const found = attempt(path, () => parseJsonObject(text, "network configuration")["name"] === name);
+    const found = attempt(path, "the file", () => parseJsonObject(text, "network configuration")["name"] === name);
     if (found) return loadFile(path, text, settings, source);
   }
   return undefined;
@@ -137,7 +141,7 @@ function fromPath(path: string, settings: MultusSettings, source: ConfigSource):
 
 /** A configuration file: a `.conflist`, to which plugin files of a directory of its name may belong, or a single plugin. */
 function loadFile(path: string, text: string, settings: MultusSettings, source: ConfigSource): Network {
-  return attempt(path, () => {
+  return attempt(path, "the file", () => {
     const config = parseJsonObject(text, "network configuration");
     if (!path.endsWith(".conflist") && config["type"] === undefined) {
       throw new CniError(
@@ -158,12 +162,16 @@ function chainedFiles(listPath: string, name: string, source: ConfigSource): rea
     .flatMap((file) => source.file(`${directory}/${file}`) ?? []);
 }
 
-/** Says of which object or file an error speaks. */
-function attempt<T>(what: string, act: () => T): T {
+/** Says of which object or file an error speaks, and what to correct in it. */
+function attempt<T>(what: string, where: string, act: () => T): T {
   try {
     return act();
   } catch (error) {
     const { cniCode, message, text } = CniError.from(error);
-    throw new CniError(cniCode, `${what}: ${message}`, { text, cause: error });
+    const advice = `What to do: correct ${where}, which must be a CNI network configuration in JSON`;
+    throw new CniError(cniCode, `${what}: ${message}`, {
+      text: text === "" ? advice : `${text}. ${advice}`,
+      cause: error,
+    });
   }
 }
