@@ -35,6 +35,7 @@ describe("endpointNics()", () => {
     assert.deepEqual(endpointNics(claims), [
       {
         interface: "eth0",
+        vlan: 0,
         ipv4: "172.18.0.9/16",
         ipv4Pool: "pool-eth0",
         ipv4Gateway: "172.18.0.1",
@@ -45,13 +46,14 @@ describe("endpointNics()", () => {
       },
       {
         interface: "net1",
+        vlan: 0,
         ipv4: "10.6.0.9/16",
         ipv4Pool: "pool-net1",
         ipv4Gateway: "10.6.0.1",
         cleanGateway: true,
         routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
       },
-      { interface: "net2", ipv4: "10.7.0.9/24", ipv4Pool: "pool-net2" },
+      { interface: "net2", vlan: 0, ipv4: "10.7.0.9/24", ipv4Pool: "pool-net2" },
     ]);
   });
 });
@@ -143,8 +145,15 @@ describe("After", () => {
     api.fake.apply(spiderEndpoints, { metadata: { namespace: "default", name: "a" }, status: stale });
     after.added(attached, pod());
     await api.clock.advance(2_000);
+    const sorted = endpoint() ?? assert.fail("no endpoint");
+    assert.equal(sorted.metadata.ownerReferences?.[0]?.uid, pod().metadata.uid);
+    const { current, ownerControllerName, ownerControllerType } = sorted.status;
+    const { ips, node, uid } = current; // an API server returns the fields of custom resources in this order
+    api.fake.apply(spiderEndpoints, {
+      ...sorted,
+      status: { current: { ips, node, uid }, ownerControllerName, ownerControllerType },
+    });
     const written = endpoint();
-    assert.equal(written?.metadata.ownerReferences?.[0]?.uid, pod().metadata.uid);
     after.added(attached, pod());
     await api.clock.advance(2_000);
     assert.equal(endpoint()?.metadata.resourceVersion, written?.metadata.resourceVersion);

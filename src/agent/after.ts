@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
 import {
   type Clock,
@@ -111,7 +112,7 @@ export class After {
     const text = formatNetworkStatus(
       attached.map(({ delegate, result }) => ({ displayName: delegate.displayName, master: delegate.master, result })),
     );
-    // The UID keeps a same-named Pod that came later from being described by this one's networks: it is a conflict.
+    // The UID keeps a same-named Pod that came later from being described by this one's networks: a UID is immutable.
     const body = { metadata: { uid: metadata.uid, annotations: { [networkStatusAnnotation]: text } } };
     const { namespace, name } = metadata;
     await this.#options.client.patch(
@@ -157,6 +158,7 @@ export function endpointNics(claims: readonly Claim[]): readonly SpiderEndpointI
     nics.set(nic, {
       ...before,
       interface: nic,
+      vlan: 0, // what the server would fill in: what is read is then what was written
       [`ipv${ip.family}`]: address,
       [`ipv${ip.family}Pool`]: spec.pool,
       ...gateway,
@@ -172,7 +174,7 @@ function answerOf(text: string | undefined): Answer {
 }
 
 function sameStatus(found: SpiderEndpoint, status: object): boolean {
-  return JSON.stringify(found.status) === JSON.stringify(status);
+  return isDeepStrictEqual(found.status, status); // the server sorts the fields of custom resources
 }
 
 function subjectOf({ metadata }: Pod): EventSubject {
