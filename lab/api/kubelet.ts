@@ -1,11 +1,14 @@
 import { request as httpRequest, type IncomingMessage, STATUS_CODES } from "node:http";
+import { connect } from "node:net";
 import type { Duplex } from "node:stream";
-import { text } from "node:stream/consumers";
 import { ApiFailure, badRequest } from "./failure.ts";
 import { type ApiResponse, at, type KubeObject, listAt, textAt } from "./types.ts";
 
 /** How the API server reaches a node's kubelet for logs and exec. */
-export type KubeletAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string };
+export interface KubeletAddress {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** One call to a kubelet. */
 export interface KubeletCall {
@@ -66,44 +69,30 @@ function unreachable(error: Error): ApiFailure {
 }
 
 /**
- * Repeats a client's upgrade request to the kubelet and then joins the two sockets: the WebSocket handshake and frames
- * are between client and kubelet, and this server understands none of them. The kubelet's refusal goes back as it is.
+ * Repeats a client's upgrade request to the kubelet and joins the two sockets: whatever the kubelet answers, WebSocket or
+ * refusal, is between client and kubelet, and this server understands none of it.
  */
 export function proxyUpgrade(call: KubeletCall, request: IncomingMessage, client: Duplex, head: Buffer): void {
-  const { host: _host, ...headers } = request.headers;
-  const upstream = httpRequest({ ...call.address, path: call.path, headers });
-  const drop = () => upstream.destroy();
-  client.on("close", drop).on("error", drop);
-  upstream.on("error", (error) => refuseUpgrade(client, 502, JSON.stringify(unreachable(error).toStatus())));
-  upstream.on("response", (response) => {
-    const refuse = (body: string) => refuseUpgrade(client, response.statusCode ?? 502, body);
-    text(response).then(refuse, () => client.destroy());
+  const kubelet = connect(call.address);
+  kubelet.on("error", (error) => {
+    if (kubelet.bytesRead === 0) refuseUpgrade(client, 502, JSON.stringify(unreachable(error).toStatus()));
+    else client.destroy();
   });
-  upstream.on("upgrade", (response, kubelet, kubeletHead) => {
-    client.off("close", drop).off("error", drop);
-    client.write(headOf(response.statusCode ?? 101, response.rawHeaders));
-    client.write(kubeletHead);
-    kubelet.write(head);
-    join(client, kubelet);
-    join(kubelet, client);
-  });
-  upstream.end();
+  client.on("error", () => kubelet.destroy()).on("close", () => kubelet.end());
+  kubelet.write(headOf(`${request.method} ${call.path} HTTP/1.1`, request.rawHeaders));
+  kubelet.write(head);
+  client.pipe(kubelet).pipe(client);
 }
 
 /** Answers an upgrade request without upgrading, and hangs up. */
 export function refuseUpgrade(client: Duplex, status: number, body: string): void {
   const length = String(Buffer.byteLength(body));
   const headers = ["content-type", "application/json", "content-length", length, "connection", "close"];
-  client.end(headOf(status, headers) + body);
+  client.end(headOf(`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, headers) + body);
 }
 
-function join(from: Duplex, to: Duplex): void {
-  from.on("error", () => to.destroy()).on("close", () => to.end());
-  from.pipe(to);
-}
-
-function headOf(status: number, rawHeaders: readonly string[]): string {
-  const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`];
+function headOf(first: string, rawHeaders: readonly string[]): string {
+  const lines = [first];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`);
   return `${lines.join("\r\n")}\r\n\r\n`;
 }

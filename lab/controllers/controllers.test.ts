@@ -97,8 +97,8 @@ test("a Deployment gets its Pods, spread over the nodes, and says that it is ava
   const deployment = await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
   assert.equal(conditionOf(deployment, "Available"), "True");
   const pods = await client.list<Pod>("v1/pods", { namespace: "default", labelSelector: "app=web" });
-  assert.deepEqual(new Set(pods.items.map(({ spec }) => spec.nodeName)), new Set(["node1", "node2"]));
-  assert.ok(pods.items.every(({ metadata }) => metadata.labels?.["pod-template-hash"] !== undefined));
+  assert.deepEqual(new Set(pods.map(({ spec }) => spec.nodeName)), new Set(["node1", "node2"]));
+  assert.ok(pods.every(({ metadata }) => metadata.labels?.["pod-template-hash"] !== undefined));
 });
 
 test("a changed template replaces all Pods, and going back takes the old ReplicaSet again", async () => {
@@ -109,18 +109,18 @@ test("a changed template replaces all Pods, and going back takes the old Replica
   await client.patch("apps/v1/deployments", web, imagePatch("two"));
   await until<Deployment>("apps/v1/deployments", "web", rolledOut(2));
   const pods = await client.list<Pod>("v1/pods", { namespace: "default", labelSelector: "app=web" });
-  assert.deepEqual(new Set(pods.items.map(({ spec }) => spec.containers[0]?.image)), new Set(["two"]));
+  assert.deepEqual(new Set(pods.map(({ spec }) => spec.containers[0]?.image)), new Set(["two"]));
   await client.patch("apps/v1/deployments", web, imagePatch("one"));
   await until<Deployment>("apps/v1/deployments", "web", rolledOut(3));
   const sets = await client.list<ReplicaSet>("apps/v1/replicasets", { namespace: "default" });
-  assert.deepEqual(sets.items.map(({ spec }) => spec.replicas ?? 0).sort(), [0, 3]);
+  assert.deepEqual(sets.map(({ spec }) => spec.replicas ?? 0).sort(), [0, 3]);
 });
 
 test("a deleted Pod is replaced, and scaling down removes the surplus", async () => {
   await addNode("node1");
   await client.create("apps/v1/deployments", deploymentObject);
   await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
-  const [victim] = (await client.list<Pod>("v1/pods", { namespace: "default" })).items;
+  const [victim] = await client.list<Pod>("v1/pods", { namespace: "default" });
   await client.delete("v1/pods", { namespace: "default", name: victim?.metadata.name ?? "" });
   await until<Deployment>("apps/v1/deployments", "web", rolledOut(1));
   await client.patch("apps/v1/deployments", web, { spec: { replicas: 1 } });
@@ -143,8 +143,12 @@ test("a Pod without a place says why, with an Event, and is bound when a node co
   await addNode("node1");
   const bound = await until<Pod>("v1/pods", "lonely", ({ status }) => status?.phase === "Running");
   assert.equal(bound.spec.nodeName, "node1");
-  const events = await client.list<{ reason: string }>("v1/events", { namespace: "default" });
-  assert.deepEqual(new Set(events.items.map(({ reason }) => reason)), new Set(["FailedScheduling", "Scheduled"]));
+  const scheduled = Promise.withResolvers<void>();
+  const events = { namespace: "default", fieldSelector: "reason=Scheduled", signal: stop.signal };
+  client.watch("v1/events", events, () => scheduled.resolve()).done.catch(() => {});
+  await scheduled.promise;
+  const found = await client.list<{ reason: string }>("v1/events", { namespace: "default" });
+  assert.deepEqual(new Set(found.map(({ reason }) => reason)), new Set(["FailedScheduling", "Scheduled"]));
 });
 
 test("a node whose lease is old is marked, and so are its Pods", async () => {

@@ -12,7 +12,7 @@ export async function reconcileDeployment(client: LabClient, namespace: string, 
   const deployment = await client.get<Deployment>("apps/v1/deployments", { namespace, name });
   if (deployment === undefined || deployment.metadata.deletionTimestamp !== undefined) return;
   const found = await client.list<ReplicaSet>("apps/v1/replicasets", { namespace });
-  const owned = found.items.filter((set) => controllerOf(set) === deployment.metadata.uid);
+  const owned = found.filter((set) => controllerOf(set) === deployment.metadata.uid);
   const hash = hashText(canonicalJson(deployment.spec.template)).slice(0, 10);
   const known = owned.find((set) => set.metadata.labels?.[hashLabel] === hash);
   const old = owned

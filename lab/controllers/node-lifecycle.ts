@@ -11,9 +11,9 @@ export async function judgeNodes(client: LabClient, now: Date): Promise<void> {
     client.list<Node>("v1/nodes"),
     client.list<Lease>("coordination.k8s.io/v1/leases", { namespace: "kube-node-lease" }),
   ]);
-  for (const node of nodes.items) {
+  for (const node of nodes) {
     if (conditionOf(node, "Ready") !== "True") continue;
-    const lease = leases.items.find(({ metadata }) => metadata.name === node.metadata.name);
+    const lease = leases.find(({ metadata }) => metadata.name === node.metadata.name);
     const renewed = Date.parse(lease?.spec.renewTime ?? node.metadata.creationTimestamp);
     if (now.getTime() - renewed > leaseAgeMaxMs) await markLost(client, node, now);
   }
@@ -32,7 +32,7 @@ async function markLost(client: LabClient, node: Node, now: Date): Promise<void>
   const others = node.status?.conditions?.filter(({ type }) => type !== "Ready") ?? [];
   await client.patch("v1/nodes", { name }, { status: { conditions: [...others, ready] } }, { subresource: "status" });
   const pods = await client.list<Pod>("v1/pods", { fieldSelector: `spec.nodeName=${name}` });
-  for (const pod of pods.items) {
+  for (const pod of pods) {
     if (conditionOf(pod, "Ready") !== "True") continue;
     const conditions = pod.status?.conditions?.map((one) =>
       one.type === "Ready" ? { ...one, status: "False", reason: "NodeNotReady", lastTransitionTime: at } : one,

@@ -9,7 +9,7 @@ export async function reconcileReplicaSet(client: LabClient, namespace: string, 
   const set = await client.get<ReplicaSet>("apps/v1/replicasets", { namespace, name });
   if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
   const found = await client.list<Pod>("v1/pods", { namespace });
-  const pods = found.items.filter(
+  const pods = found.filter(
     (pod) => controllerOf(pod) === set.metadata.uid && isActive(pod) && pod.metadata.deletionTimestamp === undefined,
   );
   await updateStatus(client, set, pods); // before the changes: they will bring us back here
@@ -73,5 +73,6 @@ async function updateStatus(client: LabClient, set: ReplicaSet, pods: readonly P
     observedGeneration: set.metadata.generation ?? 1,
   };
   if (isDeepStrictEqual(set.status, status)) return;
-  await client.updateStatus("apps/v1/replicasets", { ...set, status });
+  const { namespace = "default", name } = set.metadata;
+  await client.patch("apps/v1/replicasets", { namespace, name }, { status }, { subresource: "status" });
 }

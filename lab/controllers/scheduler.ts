@@ -9,12 +9,12 @@ import { place } from "./placement.ts";
  */
 export async function scheduleAll(client: LabClient): Promise<void> {
   const [nodes, pods] = await Promise.all([client.list<Node>("v1/nodes"), client.list<Pod>("v1/pods")]);
-  const waiting = pods.items
+  const waiting = pods
     .filter((pod) => pod.spec.nodeName === undefined && pod.metadata.deletionTimestamp === undefined && isActive(pod))
     .sort((a, b) => a.metadata.creationTimestamp.localeCompare(b.metadata.creationTimestamp));
-  const placed = [...pods.items];
+  const placed = [...pods];
   for (const pod of waiting) {
-    const placement = place(pod, nodes.items, placed);
+    const placement = place(pod, nodes, placed);
     if (placement.kind === "none") await refuse(client, pod, placement.why);
     else if (await bind(client, pod, placement.name))
       placed.push({ ...pod, spec: { ...pod.spec, nodeName: placement.name } });
