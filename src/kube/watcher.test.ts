@@ -38,13 +38,14 @@ describe("step()", () => {
   it("goes on from the version of the last event or bookmark", () => {
     const after = run(lastPage, event, { kind: "event", event: { type: "BOOKMARK", resourceVersion: "12" } });
     assert.deepEqual(after, { kind: "watching", failures: 0, resourceVersion: "12", heard: true });
-    assert.deepEqual(step(after, { kind: "ended" }, context).state, { ...after, heard: false });
+    assert.deepEqual(step(after, { kind: "ended", quiet: false }, context).state, { ...after, heard: false });
   });
 
   it("backs off where a watch ends before it told anything", () => {
-    const after = run(lastPage, { kind: "ended" });
+    assert.deepEqual(run(lastPage, { kind: "ended", quiet: true }), run(lastPage), "but not after a long silence");
+    const after = run(lastPage, { kind: "ended", quiet: false });
     assert.equal(after.kind, "backoff");
-    assert.deepEqual(run(lastPage, { kind: "ended" }, { kind: "due" }), {
+    assert.deepEqual(run(lastPage, { kind: "ended", quiet: false }, { kind: "due" }), {
       kind: "watching",
       failures: 1,
       resourceVersion: "7",
@@ -87,14 +88,14 @@ describe("step()", () => {
   });
 
   it("refuses an input that the state cannot meet", () => {
-    assert.throws(() => run({ kind: "ended" }), TypeError);
+    assert.throws(() => run({ kind: "ended", quiet: false }), TypeError);
     assert.throws(() => run(lastPage, lastPage), TypeError);
     assert.throws(() => run(failed, failed), TypeError);
   });
 
   it("never loops without either news or a backoff", () => {
     const listInputs: readonly WatchInput<KubeObject>[] = [{ kind: "gone" }, { kind: "broken" }, failed];
-    const watchInputs: readonly WatchInput<KubeObject>[] = [...listInputs, { kind: "ended" }];
+    const watchInputs: readonly WatchInput<KubeObject>[] = [...listInputs, { kind: "ended", quiet: false }];
     const states: readonly ActiveState<KubeObject>[] = [
       initialState,
       { kind: "listing", failures: 0, pages: [], continueToken: "t" },

@@ -42,8 +42,8 @@ export interface BackoffState<T> {
 export type WatchInput<T> =
   | { readonly kind: "page"; readonly page: Page<T> }
   | { readonly kind: "event"; readonly event: WatchEvent<T> }
-  /** The server closed the watch, or was silent for too long. */
-  | { readonly kind: "ended" }
+  /** The server closed the watch, or was silent for too long (`quiet`): of a kind that nobody touches it may have nothing to say. */
+  | { readonly kind: "ended"; readonly quiet: boolean }
   /** 410: the version, or the list's continuation, is no longer known. */
   | { readonly kind: "gone" }
   /** A line was no event, or the server reported an error within the watch. */
@@ -132,7 +132,8 @@ function stepWatch<T extends KubeObject>(
     case "ended": {
       const again = { ...state, heard: false };
       // A watch that ends before it told anything is a failure: without this a broken proxy would be asked in a tight loop.
-      return { state: state.heard ? again : backoff(again, context) };
+      // After a long silence there is no such danger, and whoever waits then misses what comes.
+      return { state: state.heard || input.quiet ? again : backoff(again, context) };
     }
     case "gone": {
       const relist = { ...empty, failures: state.failures };
@@ -194,8 +195,9 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
         await clock.sleep(Math.max(0, state.untilMs - clock.monotonicMs()), { signal });
         feed({ kind: "due" });
       } else if (state.kind === "watching") {
+        const openedMs = clock.monotonicMs();
         for await (const event of watch(options, state.resourceVersion, signal)) feed({ kind: "event", event });
-        feed({ kind: "ended" });
+        feed({ kind: "ended", quiet: clock.monotonicMs() - openedMs >= limits.watchSilenceMs });
       } else {
         feed({ kind: "page", page: await listPage(options, state, signal) });
       }
