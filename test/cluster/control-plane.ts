@@ -1,0 +1,138 @@
+import { readFileSync } from "node:fs";
+import { request } from "node:https";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { managementGateway, type NodeProcess, spawnProgram } from "../../lab/topology/index.ts";
+import { Authority } from "./certificates.ts";
+
+export interface ControlPlaneOptions {
+  /** Holds certificates, data and logs; is to be new. */
+  readonly directory: string;
+  /** Where the programs are: see binaries.ts. */
+  readonly binaries: string;
+  /** Also starts kube-controller-manager and kube-scheduler. @default true */
+  readonly controllers?: boolean;
+  readonly apiServerFlags?: readonly string[];
+  readonly etcdFlags?: readonly string[];
+}
+
+export interface ControlPlane {
+  /** `https://…`, reached from nodes and from here. */
+  readonly url: string;
+  readonly authority: Authority;
+  /** Path of the kubeconfig of a cluster administrator. */
+  readonly admin: string;
+  /** The kubeconfig of a user of this name, in these groups. Returns its path. */
+  user(name: string, groups?: readonly string[]): Promise<string>;
+}
+
+const port = 6_443;
+const readyMsMax = 60_000;
+const podCidr = "10.244.0.0/16";
+const serviceCidr = "10.96.0.0/16";
+
+/**
+ * Starts etcd and kube-apiserver, with RBAC, on the management address of the present namespaces, which must be the
+ * caller's own: everything ends with this process. Throws Error naming the log when it does not become ready.
+ */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { directory, binaries, controllers = true } = options;
+  const url = `https://${managementGateway}:${port}`;
+  const authority = await Authority.create(join(directory, "pki"));
+  const log = (name: string) => join(directory, `${name}.log`);
+  const start = (name: string, flags: readonly string[]): NodeProcess =>
+    spawnProgram({ argv: [join(binaries, name), ...flags], logFile: log(name) });
+
+  start("etcd", [
+    ...["--data-dir", join(directory, "etcd"), "--unsafe-no-fsync", "--log-level", "warn"],
+    ...["--listen-client-urls", etcd, "--advertise-client-urls", etcd],
+    ...(options.etcdFlags ?? []),
+  ]);
+  const apiServer = start("kube-apiserver", [...(await apiServerFlags(authority)), ...(options.apiServerFlags ?? [])]);
+  const admin = await authority.kubeconfig("admin", "/O=system:masters/CN=admin", url);
+  await ready(admin, url, apiServer.exited, log("kube-apiserver"));
+  if (controllers) await startControllers(authority, url, start);
+  const user = (name: string, groups: readonly string[] = []) =>
+    authority.kubeconfig(name.replaceAll(":", "-"), `${groups.map((group) => `/O=${group}`).join("")}/CN=${name}`, url);
+  return { url, authority, admin, user };
+}
+
+const etcd = "http://127.0.0.1:2379";
+
+async function apiServerFlags(authority: Authority): Promise<readonly string[]> {
+  const names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"];
+  const ips = [managementGateway, "127.0.0.1", serviceCidr.replace(/0\/.*$/, "1")];
+  const serving = await authority.issue("apiserver", "/CN=kube-apiserver", [
+    ...names.map((name) => `DNS:${name}`),
+    ...ips.map((ip) => `IP:${ip}`),
+  ]);
+  const kubelets = await authority.issue("kubelets", "/O=system:masters/CN=kube-apiserver-kubelet-client");
+  const tokens = await authority.tokenKeys();
+  return [
+    ...[`--etcd-servers=${etcd}`, `--secure-port=${port}`, `--bind-address=${managementGateway}`],
+    ...[`--advertise-address=${managementGateway}`, `--service-cluster-ip-range=${serviceCidr}`],
+    ...["--allow-privileged=true", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"],
+    ...[`--client-ca-file=${authority.certificate}`, `--tls-cert-file=${serving.cert}`],
+    ...[`--tls-private-key-file=${serving.key}`, `--kubelet-certificate-authority=${authority.certificate}`],
+    ...[`--kubelet-client-certificate=${kubelets.cert}`, `--kubelet-client-key=${kubelets.key}`],
+    "--kubelet-preferred-address-types=InternalIP,Hostname",
+    ...["--service-account-issuer=https://kubernetes.default.svc", `--service-account-key-file=${tokens.publicKey}`],
+    `--service-account-signing-key-file=${tokens.privateKey}`,
+  ];
+}
+
+async function startControllers(
+  authority: Authority,
+  url: string,
+  start: (name: string, flags: readonly string[]) => NodeProcess,
+): Promise<void> {
+  const common = async (user: string) => {
+    const path = await authority.kubeconfig(user, `/CN=system:${user}`, url);
+    const paths = ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"];
+    return [...paths.map((flag) => `--${flag}=${path}`), "--bind-address=127.0.0.1", "--leader-elect=false"];
+  };
+  const { privateKey } = await authority.tokenKeys();
+  start("kube-controller-manager", [
+    ...(await common("kube-controller-manager")),
+    ...["--use-service-account-credentials=true", `--service-account-private-key-file=${privateKey}`],
+    ...[`--root-ca-file=${authority.certificate}`, "--allocate-node-cidrs=true", `--cluster-cidr=${podCidr}`],
+    `--service-cluster-ip-range=${serviceCidr}`,
+    // A dead node is noticed within seconds; kubelets renew their Leases accordingly.
+    ...["--node-monitor-grace-period=6s", "--node-monitor-period=1s"],
+  ]);
+  start("kube-scheduler", await common("kube-scheduler"));
+}
+
+/** Resolves when `/readyz` says so. */
+async function ready(kubeconfig: string, url: string, exited: Promise<unknown>, logFile: string): Promise<void> {
+  const config = JSON.parse(readFileSync(kubeconfig, "utf8"));
+  const decoded = (text: string) => Buffer.from(text, "base64");
+  const tls = {
+    ca: decoded(config.clusters[0].cluster["certificate-authority-data"]),
+    cert: decoded(config.users[0].user["client-certificate-data"]),
+    key: decoded(config.users[0].user["client-key-data"]),
+  };
+  const isReady = () =>
+    new Promise<boolean>((resolve) => {
+      const sent = request(`${url}/readyz`, tls, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode === 200);
+      });
+      sent.on("error", () => resolve(false));
+      sent.end();
+    });
+  let ended = false;
+  void exited.then(() => {
+    ended = true;
+  });
+  const untilMs = performance.now() + readyMsMax;
+  while (!(await isReady())) {
+    if (ended || performance.now() > untilMs) {
+      const tail = readFileSync(logFile, "utf8").split("\n").slice(-6).join("\n");
+      throw new Error(
+        `kube-apiserver ${ended ? "ended" : `is not ready after ${readyMsMax / 1000} s`}; ${logFile}:\n${tail}`,
+      );
+    }
+    await delay(100);
+  }
+}
