@@ -1,5 +1,5 @@
 /**
- * What every module stands on: errors, clock, backoff, locks, Steps, supervised tasks, log. A closed list of small files;
+ * What every module stands on: errors, clock, backoff, locks, Steps, supervised tasks, log, metrics. A closed list of small files;
  * anything with knowledge of networks or Kubernetes belongs elsewhere. Imports nothing of ours. Anyone may import it.
  */
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
@@ -8,5 +8,14 @@ export { assertNever, codeOf, type ErrorOptionsWithDetails, formatError, hasCode
 export { FairQueue, type FairQueueOptions } from "./fair-queue.ts";
 export { KeyedLock } from "./lock.ts";
 export { createLogger, type Logger, type LogLevel, logLevels, silentLogger } from "./log.ts";
+export {
+  formatMetricTable,
+  type MetricDefinition,
+  type MetricLabels,
+  Metrics,
+  type MetricTable,
+  metricsContentType,
+  type Sample,
+} from "./metrics.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";
