@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const programs = {
   agent: "src/agent/main.ts",
   controller: "src/controller/main.ts",
+  spiderpoolctl: "src/ctl/main.ts",
   lab: "lab/main.ts",
 } as const;
 
@@ -34,5 +35,10 @@ export async function buildBundles(): Promise<Bundles> {
     logLevel: "error",
   });
   const path = (name: keyof typeof programs) => join(outdir, `${name}.mjs`);
-  return { agent: path("agent"), controller: path("controller"), lab: path("lab") };
+  return {
+    agent: path("agent"),
+    controller: path("controller"),
+    spiderpoolctl: path("spiderpoolctl"),
+    lab: path("lab"),
+  };
 }

@@ -1,0 +1,40 @@
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+import { type Clock, systemClock } from "#base";
+import { createTransport, KubeClient, loadKubeConfig } from "#kube";
+import type { Io } from "./io.ts";
+
+/** How the command line names the cluster: kubectl's own flags. */
+export interface ClusterFlags {
+  readonly kubeconfig?: string | undefined;
+  readonly context?: string | undefined;
+  readonly namespace?: string | undefined;
+}
+
+/** The cluster that a command talks to. */
+export interface Cluster extends Disposable {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  /** `-n`, else the context's own. */
+  readonly namespace: string;
+}
+
+export type Connect = (flags: ClusterFlags, io: Pick<Io, "env">) => Cluster;
+
+/**
+ * Connects as kubectl does: `--kubeconfig`, else the first existing file of `$KUBECONFIG`, else `~/.kube/config`, else the
+ * Pod's service account. Throws KUBE_CONFIG_INVALID.
+ */
+export const connect: Connect = ({ kubeconfig, context, namespace }, { env }) => {
+  const candidates = (env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "");
+  const found = kubeconfig ?? [...candidates, join(env["HOME"] ?? homedir(), ".kube", "config")].find(existsSync);
+  const config = loadKubeConfig({ kubeconfig: found, context, env });
+  const transport = createTransport(config, { clock: systemClock });
+  return {
+    client: new KubeClient({ transport, clock: systemClock, userAgent: "spiderpoolctl" }),
+    clock: systemClock,
+    namespace: namespace ?? config.namespace,
+    [Symbol.dispose]: () => transport[Symbol.dispose](),
+  };
+};

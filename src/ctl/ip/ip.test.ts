@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { annotations, type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
+import { nodes, pods } from "#kube";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { runCtl } from "../testing/run.ts";
+
+const spec: SpiderIPAddressSpec = {
+  format: 1,
+  address: "172.18.30.131",
+  purpose: "Pod",
+  pool: "ippool-test",
+  poolUID: "pool-1",
+  poolGeneration: 1,
+  node: "node1",
+  podNamespace: "default",
+  podName: "web-0",
+  podUID: "uid-1",
+  nic: "eth0",
+  containerID: "0123456789abcdef",
+  since: new Date(Date.now() - 3_600_000 * 5).toISOString(),
+};
+
+function claimed(...specs: readonly Partial<SpiderIPAddressSpec>[]): FakeApi {
+  const api = new FakeApi();
+  for (const part of specs) {
+    const whole = { ...spec, ...part };
+    const labels = { pool: whole.pool, node: whole.node ?? "" };
+    api.apply(spiderIPAddresses, { metadata: { name: whole.address.replaceAll(":", "-"), labels }, spec: whole });
+  }
+  return api;
+}
+
+describe("spiderpoolctl ip show", () => {
+  it("lists claims by address, in kubectl's columns", async () => {
+    const { out, status } = await runCtl(claimed({ address: "172.18.30.140", podName: "web-1" }, {}), ["ip", "show"]);
+    assert.equal(status, 0);
+    assert.equal(
+      out,
+      [
+        "ADDRESS         PURPOSE   POOL          HELD BY         NIC    NODE    AGE",
+        "172.18.30.131   Pod       ippool-test   default/web-0   eth0   node1   5h",
+        "172.18.30.140   Pod       ippool-test   default/web-1   eth0   node1   5h",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("selects by address, pool, node and Pod", async () => {
+    const api = claimed({}, { address: "172.18.30.132", pool: "other", node: "node2", podName: "db" });
+    const shown = async (...flags: string[]) => (await runCtl(api, ["ip", "show", "-o", "name", ...flags])).out;
+    const [first, second] = ["172.18.30.131", "172.18.30.132"].map(
+      (name) => `spideripaddress.spiderpool.spidernet.io/${name}\n`,
+    );
+    assert.equal(await shown("172.18.30.131"), first);
+    assert.equal(await shown("--ip", "172.18.30.132"), second);
+    assert.equal(await shown("--pool", "ippool-test"), first);
+    assert.equal(await shown("--node", "node2"), second);
+    assert.equal(await shown("--pod", "db"), second);
+    assert.equal(await shown("--pod", "other/db"), "");
+  });
+
+  it("says that an address is free, and that it is no address", async () => {
+    const free = await runCtl(claimed({}), ["ip", "show", "172.18.30.9"]);
+    assert.deepEqual([free.status, free.err], [1, "172.18.30.9 is not claimed: no Pod holds it\n"]);
+    const wrong = await runCtl(claimed({}), ["ip", "show", "172.18.30"]);
+    assert.equal(wrong.status, 2);
+    assert.match(wrong.err, /^error: "172\.18\.30" is no IP address/);
+  });
+
+  it("refuses an output format that it does not know, naming those that it does", async () => {
+    const { status, err } = await runCtl(claimed(), ["ip", "show", "-o", "xml"]);
+    assert.equal(status, 2);
+    assert.match(err, /-o xml: unknown output format; allowed are table, wide, json, yaml, name/);
+  });
+});
+
+describe("spiderpoolctl ip release", () => {
+  const marked = (api: FakeApi) =>
+    (api.read(spiderIPAddresses, { name: "172.18.30.131" }) as SpiderIPAddress | undefined)?.metadata.annotations?.[
+      annotations.forceRelease
+    ];
+
+  it("marks the claim of a Pod that is gone, by the claim's UID", async () => {
+    const api = claimed({});
+    const { status, out } = await runCtl(api, ["ip", "release", "172.18.30.131"]);
+    assert.equal(status, 0);
+    assert.match(out, /^172\.18\.30\.131 marked for release \(default\/web-0 is gone\)/);
+    assert.equal(marked(api), api.read(spiderIPAddresses, { name: "172.18.30.131" })?.metadata.uid);
+  });
+
+  it("leaves the address of a living Pod alone unless forced", async () => {
+    const api = claimed();
+    const pod = api.apply(pods, { metadata: { namespace: "default", name: "web-0" } });
+    api.apply(spiderIPAddresses, { metadata: { name: spec.address }, spec: { ...spec, podUID: pod.metadata.uid } });
+    const refused = await runCtl(api, ["ip", "release", "--ip", "172.18.30.131"]);
+    assert.equal(refused.status, 1);
+    assert.match(refused.err, /Pod default\/web-0 exists; delete the Pod, or use --force/);
+    assert.equal(marked(api), undefined);
+    assert.equal((await runCtl(api, ["ip", "release", "--ip", "172.18.30.131", "--force"])).status, 0);
+    assert.notEqual(marked(api), undefined);
+  });
+
+  it("releases what a former Pod of the same name held", async () => {
+    const api = claimed({});
+    api.apply(pods, { metadata: { namespace: "default", name: "web-0" } });
+    assert.equal((await runCtl(api, ["ip", "release", "172.18.30.131"])).status, 0);
+  });
+
+  it("does not trust a node that does not answer", async () => {
+    const api = claimed({});
+    api.apply(nodes, { metadata: { name: "node1" }, status: { conditions: [{ type: "Ready", status: "Unknown" }] } });
+    const { status, err } = await runCtl(api, ["ip", "release", "172.18.30.131"]);
+    assert.equal(status, 1);
+    assert.match(err, /node node1 does not answer/);
+  });
+
+  it("changes nothing on a dry run", async () => {
+    const api = claimed({});
+    const { out } = await runCtl(api, ["ip", "release", "172.18.30.131", "--dry-run"]);
+    assert.match(out, /would be released/);
+    assert.equal(marked(api), undefined);
+  });
+});

@@ -1,0 +1,102 @@
+import { spiderIPAddresses } from "#api";
+import { formatError, SpiderError } from "#base";
+import { claimName, formatIp, parseIp } from "#ip";
+import { type Claim, claimOf, labelValue } from "#ledger";
+import type { Cluster } from "../cluster.ts";
+import { exitFailed, exitOk } from "../io.ts";
+import { formatAge, formatRows, type Printer } from "../output.ts";
+import type { Context } from "../program.ts";
+
+/** Which claims; an absent part selects all. */
+export interface IpSelection {
+  readonly addresses: readonly string[];
+  readonly pool?: string | undefined;
+  readonly node?: string | undefined;
+  /** `[namespace/]name` */
+  readonly pod?: string | undefined;
+}
+
+/** Prints the claims that are selected, by address. An address that was named and is free makes the exit status 1. */
+export async function showIps(selection: IpSelection, { io, cluster, output }: Context): Promise<number> {
+  const { found, free } = await selectClaims(selection, cluster, io.signal);
+  const printer = claimPrinter(cluster.clock.wall());
+  const text = formatRows(found, printer, output);
+  if (text !== undefined) io.out(text);
+  else if (free.length === 0) io.err(`${printer.nothing}\n`);
+  for (const address of free) io.err(`${address} is not claimed: no Pod holds it\n`);
+  return free.length === 0 ? exitOk : exitFailed;
+}
+
+async function selectClaims(
+  { addresses, pool, node, pod }: IpSelection,
+  { client, namespace }: Cluster,
+  signal: AbortSignal,
+): Promise<{ readonly found: readonly Claim[]; readonly free: readonly string[] }> {
+  const podKey = pod === undefined || pod.includes("/") ? pod : `${namespace}/${pod}`;
+  const isWanted = ({ spec }: Claim) =>
+    (pool === undefined || spec.pool === pool) &&
+    (node === undefined || spec.node === node) &&
+    (podKey === undefined || `${spec.podNamespace}/${spec.podName}` === podKey);
+  const found: Claim[] = [];
+  const free: string[] = [];
+  if (addresses.length > 0) {
+    for (const address of addresses) {
+      const ip = parseAddress(address);
+      const object = await client.get(spiderIPAddresses, { name: claimName(ip) }, { signal });
+      const claim = object && claimOf(object);
+      if (claim === undefined) free.push(formatIp(ip));
+      else if (isWanted(claim)) found.push(claim);
+    }
+  } else {
+    const labels = [...(pool === undefined ? [] : [`pool=${labelValue(pool)}`])];
+    if (node !== undefined) labels.push(`node=${labelValue(node)}`);
+    const o = { signal, ...(labels.length > 0 && { labelSelector: labels.join(",") }) };
+    for await (const object of client.listAll(spiderIPAddresses, o)) {
+      const claim = claimOf(object);
+      if (claim !== undefined && isWanted(claim)) found.push(claim);
+    }
+  }
+  return { found: found.toSorted(byAddress), free };
+}
+
+function byAddress({ ip: a }: Claim, { ip: b }: Claim): number {
+  if (a.family !== b.family) return a.family - b.family;
+  return a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
+}
+
+/** An address of the command line. Throws OPTIONS_INVALID. */
+export function parseAddress(text: string): Claim["ip"] {
+  try {
+    return parseIp(text);
+  } catch (cause) {
+    throw new SpiderError("OPTIONS_INVALID", `"${text}" is no IP address: ${formatError(cause)}`, { cause });
+  }
+}
+
+/** `Pod default/web-0`, or what else keeps the address. */
+export function holderOf({ spec }: Pick<Claim, "spec">): string {
+  const pod = spec.podName === undefined ? "" : `${spec.podNamespace}/${spec.podName}`;
+  return pod === "" ? (spec.reason ?? "") : pod;
+}
+
+function claimPrinter(now: Date): Printer<Claim> {
+  const age = ({ spec }: Claim) =>
+    spec.since === undefined ? "<unknown>" : formatAge(now.getTime() - Date.parse(spec.since));
+  return {
+    columns: [
+      { header: "ADDRESS", value: ({ ip }) => formatIp(ip) },
+      { header: "PURPOSE", value: ({ spec }) => spec.purpose },
+      { header: "POOL", value: ({ spec }) => spec.pool },
+      { header: "HELD BY", value: holderOf },
+      { header: "NIC", value: ({ spec }) => spec.nic ?? "" },
+      { header: "NODE", value: ({ spec }) => spec.node ?? "" },
+      { header: "AGE", value: age },
+      { header: "OWNER", value: ({ spec }) => spec.owner ?? "", wide: true },
+      { header: "POD UID", value: ({ spec }) => spec.podUID ?? "", wide: true },
+      { header: "CONTAINER", value: ({ spec }) => (spec.containerID ?? "").slice(0, 12), wide: true },
+    ],
+    name: ({ name }) => `spideripaddress.spiderpool.spidernet.io/${name}`,
+    json: ({ spec, uid }) => ({ ...spec, uid }),
+    nothing: "No addresses are in use.",
+  };
+}

@@ -1,0 +1,85 @@
+import { stringify } from "yaml";
+import { SpiderError } from "#base";
+
+export const outputFormats = ["table", "wide", "json", "yaml", "name"] as const;
+export type OutputFormat = (typeof outputFormats)[number];
+
+/** One column of a table, in the form of kubectl's. */
+export interface Column<T> {
+  readonly header: string;
+  readonly value: (row: T) => string;
+  /** Shown with `-o wide` only. */
+  readonly wide?: true;
+}
+
+/** How rows of one kind are printed in every format. */
+export interface Printer<T> {
+  readonly columns: readonly Column<T>[];
+  /** `kind.group/name`, as `kubectl -o name` prints it. */
+  readonly name: (row: T) => string;
+  /** The row as JSON and YAML show it. @default the row itself */
+  readonly json?: (row: T) => unknown;
+  /** Printed in place of an empty table, to where errors go. */
+  readonly nothing: string;
+}
+
+/** Reads the value of `-o`. Throws OPTIONS_INVALID with the choices. */
+export function parseOutputFormat(text: string): OutputFormat {
+  const format = outputFormats.find((one) => one === text);
+  if (format !== undefined) return format;
+  throw new SpiderError(
+    "OPTIONS_INVALID",
+    `-o ${text}: unknown output format; allowed are ${outputFormats.join(", ")}`,
+  );
+}
+
+/** The rows as text ending in a newline; undefined where a table would have no row. */
+export function formatRows<T>(rows: readonly T[], printer: Printer<T>, format: OutputFormat): string | undefined {
+  const { columns, name, json = (row) => row } = printer;
+  switch (format) {
+    case "json":
+      return `${JSON.stringify({ items: rows.map(json) }, undefined, 2)}\n`;
+    case "yaml":
+      return stringify({ items: rows.map(json) });
+    case "name":
+      return rows.map((row) => `${name(row)}\n`).join("");
+    case "table":
+    case "wide": {
+      if (rows.length === 0) return undefined;
+      const shown = columns.filter(({ wide }) => format === "wide" || wide !== true);
+      return formatTable([
+        shown.map(({ header }) => header),
+        ...rows.map((row) => shown.map(({ value }) => value(row))),
+      ]);
+    }
+  }
+}
+
+/** Cells in columns three blanks apart, as kubectl sets them; the last column is not padded. */
+export function formatTable(cells: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const line of cells) {
+    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length);
+  }
+  const lines = cells.map((line) =>
+    line.map((cell, at) => (at === line.length - 1 ? cell : cell.padEnd((widths[at] ?? 0) + 3))).join(""),
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+/** An age as kubectl shows it: the two greatest units of a duration in milliseconds. */
+export function formatAge(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const [minutes, hours, days] = [Math.floor(seconds / 60), Math.floor(seconds / 3600), Math.floor(seconds / 86_400)];
+  if (seconds < 120) return `${seconds}s`;
+  if (minutes < 10) return withRest(minutes, "m", seconds % 60, "s");
+  if (minutes < 180) return `${minutes}m`;
+  if (hours < 8) return withRest(hours, "h", minutes % 60, "m");
+  if (hours < 48) return `${hours}h`;
+  if (days < 8) return withRest(days, "d", hours % 24, "h");
+  return `${days}d`;
+}
+
+function withRest(amount: number, unit: string, rest: number, restUnit: string): string {
+  return rest === 0 ? `${amount}${unit}` : `${amount}${unit}${rest}${restUnit}`;
+}

@@ -1,0 +1,63 @@
+import { Command, CommanderError } from "commander";
+import { formatError, hasCode } from "#base";
+import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
+import { exitFailed, exitOk, exitUnknown, type Io } from "./io.ts";
+import { addIpCommands } from "./ip/commands.ts";
+import { type OutputFormat, outputFormats, parseOutputFormat } from "./output.ts";
+import { addValidateCommand } from "./validate.ts";
+
+/** What a command's action is run with. */
+export interface Context {
+  readonly io: Io;
+  readonly cluster: Cluster;
+  readonly output: OutputFormat;
+}
+
+/** An action returns the exit status. */
+export type Action = (context: Context) => Promise<number>;
+
+/** Runs an action with the cluster that the command line names; for commands to register themselves with. */
+export type Run = (action: Action) => Promise<void>;
+
+interface GlobalFlags extends ClusterFlags {
+  readonly output: string;
+}
+
+export interface ProgramOptions {
+  /** As the user started it: `spiderpoolctl`, or `kubectl spiderpool` for the plugin of kubectl. */
+  readonly name: string;
+  readonly io: Io;
+  /** @default the cluster that kubectl would talk to */
+  readonly connect?: Connect;
+}
+
+/** Runs one command line (without interpreter and script). Returns the exit status; never throws. */
+export async function runProgram(argv: readonly string[], { name, io, connect: to = connect }: ProgramOptions) {
+  let status: number = exitOk;
+  const program = new Command(name)
+    .description("Shows, explains and repairs what Spiderpool does in a cluster.")
+    .option("--kubeconfig <file>", "the kubeconfig to use")
+    .option("--context <name>", "the context of the kubeconfig to use")
+    .option("-n, --namespace <name>", "the namespace of what is named without one")
+    .option("-o, --output <format>", outputFormats.join(", "), "table")
+    .configureOutput({ writeOut: io.out, writeErr: io.err })
+    .exitOverride()
+    .showSuggestionAfterError();
+  const run: Run = async (action) => {
+    const flags = program.opts<GlobalFlags>();
+    const output = parseOutputFormat(flags.output);
+    using cluster = to(flags, io);
+    status = await action({ io, cluster, output });
+  };
+  addIpCommands(program, run);
+  addValidateCommand(program, run);
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return status;
+  } catch (error) {
+    // Commander has already printed what it refuses, and the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitOk : exitUnknown;
+    io.err(`error: ${formatError(error)}\n`);
+    return hasCode(error, "OPTIONS_INVALID") || hasCode(error, "KUBE_CONFIG_INVALID") ? exitUnknown : exitFailed;
+  }
+}

@@ -1,0 +1,43 @@
+import { systemClock } from "#base";
+import { KubeClient, type Transport } from "#kube";
+import { runProgram } from "../program.ts";
+
+export interface Ran {
+  readonly status: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs one command line against an API server in process. `files`: what may be read, by path. */
+export async function runCtl(
+  transport: Transport,
+  argv: readonly string[],
+  files: Readonly<Record<string, string>> = {},
+): Promise<Ran> {
+  let [out, err] = ["", ""];
+  const status = await runProgram(argv, {
+    name: "spiderpoolctl",
+    io: {
+      out: (text) => {
+        out += text;
+      },
+      err: (text) => {
+        err += text;
+      },
+      env: {},
+      interactive: false,
+      read: (path) => {
+        const text = files[path];
+        return text === undefined ? Promise.reject(new Error(`${path}: no such file`)) : Promise.resolve(text);
+      },
+      signal: AbortSignal.timeout(10_000),
+    },
+    connect: ({ namespace }) => ({
+      client: new KubeClient({ transport, clock: systemClock }),
+      clock: systemClock,
+      namespace: namespace ?? "default",
+      [Symbol.dispose]: () => {},
+    }),
+  });
+  return { status, out, err };
+}

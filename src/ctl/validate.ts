@@ -1,0 +1,140 @@
+import type { Command } from "commander";
+import { parseAllDocuments } from "yaml";
+import {
+  apiGroup,
+  apiVersion,
+  defaultCoordinator,
+  defaultMultusConfig,
+  defaultPool,
+  defaultReservedIp,
+  defaultSubnet,
+  formatViolation,
+  type SpiderCoordinator,
+  type SpiderIPPool,
+  type SpiderMultusConfig,
+  type SpiderReservedIP,
+  type SpiderSubnet,
+  type Submitted,
+  spiderIPPools,
+  spiderSubnets,
+  type Violation,
+  validateCoordinator,
+  validateMultusConfig,
+  validatePool,
+  validateReservedIp,
+  validateSubnet,
+} from "#api";
+import { SpiderError } from "#base";
+import { type KubeClient, type KubeObject, keyOf } from "#kube";
+import { exitFailed, exitOk } from "./io.ts";
+import type { Context, Run } from "./program.ts";
+
+/** `validate -f FILE`: what admission would say, before anything is sent. */
+export function addValidateCommand(program: Command, run: Run): void {
+  program
+    .command("validate")
+    .description("says what admission would say of manifests, without sending them")
+    .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
+    .action(({ filename }: { filename: string }) => run((context) => validate(filename, context)));
+}
+
+type Manifest = Submitted<KubeObject>;
+
+const ours = `${apiGroup}/${apiVersion}`;
+
+/** What a manifest is judged against: the cluster's objects, and the manifests before it in the file. */
+interface Others {
+  readonly pools: SpiderIPPool[];
+  readonly subnets: SpiderSubnet[];
+}
+
+/**
+ * Prints a line for each of our objects in the file: valid, or every rule that it breaks. Objects of other groups are
+ * passed over. The exit status is 1 where one is refused.
+ */
+async function validate(filename: string, { io, cluster }: Context): Promise<number> {
+  const manifests = parseManifests(await io.read(filename), filename).filter((one) => one.apiVersion === ours);
+  if (manifests.length === 0) {
+    throw new SpiderError("OPTIONS_INVALID", `${filename} has no object of ${ours}`);
+  }
+  const others = await existing(cluster.client, io.signal);
+  let status = exitOk as number;
+  for (const manifest of manifests) {
+    const name = `${manifest.kind?.toLowerCase()}/${keyOf({ name: "", ...manifest.metadata })}`;
+    const violations = judge(manifest, others);
+    if (violations.length === 0) io.out(`${name} is valid\n`);
+    else status = exitFailed;
+    for (const violation of violations) io.err(`${name}: ${formatViolation(violation)}\n`);
+  }
+  return status;
+}
+
+function judge(manifest: Manifest, others: Others): readonly Violation[] {
+  const { kind = "" } = manifest;
+  const judgeKind = Object.hasOwn(judges, kind) ? judges[kind] : undefined;
+  if (judgeKind !== undefined) return judgeKind(manifest, others);
+  const supported = Object.keys(judges);
+  return [{ type: "NotSupported", field: "kind", value: kind, supported }];
+}
+
+/** Each kind that users write: defaulted, then judged by the rules of admission. */
+const judges: Readonly<Record<string, (manifest: Manifest, others: Others) => readonly Violation[]>> = {
+  SpiderIPPool: (manifest, { pools, subnets }) => {
+    const pool = defaultPool(manifest as Submitted<SpiderIPPool>, subnets);
+    const subnet = subnets.find(({ spec }) => spec.subnet === pool.spec.subnet);
+    const found = validatePool(pool, { old: takeOut(pools, pool), others: pools, subnet });
+    pools.push(pool as SpiderIPPool);
+    return found;
+  },
+  SpiderSubnet: (manifest, { pools, subnets }) => {
+    const subnet = defaultSubnet(manifest as Submitted<SpiderSubnet>);
+    const found = validateSubnet(subnet, { old: takeOut(subnets, subnet), others: subnets, pools });
+    subnets.push(subnet as SpiderSubnet);
+    return found;
+  },
+  SpiderReservedIP: (manifest) =>
+    validateReservedIp(defaultReservedIp(manifest as Submitted<SpiderReservedIP>), { old: undefined }),
+  SpiderMultusConfig: (manifest) =>
+    validateMultusConfig(defaultMultusConfig(manifest as Submitted<SpiderMultusConfig>), {
+      old: undefined,
+      network: undefined,
+    }),
+  SpiderCoordinator: (manifest) => validateCoordinator(defaultCoordinator(manifest as Submitted<SpiderCoordinator>)),
+};
+
+/** The stored object of this name, which the manifest would replace. */
+function takeOut<T extends KubeObject>(all: T[], { metadata }: Manifest): T | undefined {
+  const at = all.findIndex((one) => one.metadata.name === metadata.name);
+  return at < 0 ? undefined : all.splice(at, 1)[0];
+}
+
+/** The objects of a stream of YAML documents. Throws OPTIONS_INVALID naming the place. */
+function parseManifests(text: string, filename: string): readonly Manifest[] {
+  return parseAllDocuments(text).flatMap((document) => {
+    const [error] = document.errors;
+    if (error !== undefined) throw new SpiderError("OPTIONS_INVALID", `${filename}: ${error.message}`);
+    const value: unknown = document.toJS();
+    if (value === null) return [];
+    if (isManifest(value)) return value.kind === "List" ? value.items.filter(isManifest) : [value];
+    throw new SpiderError("OPTIONS_INVALID", `${filename}: a document is no Kubernetes object`);
+  });
+}
+
+/** As much of the shape as is relied on; the rules of its kind and the API server's schema judge the rest. */
+function isManifest(value: unknown): value is Manifest & { readonly items: readonly unknown[] } {
+  if (typeof value !== "object" || value === null) return false;
+  const { kind, metadata = {}, spec = {}, items = [] } = value as Record<string, unknown>;
+  return typeof kind === "string" && isMap(metadata) && isMap(spec) && Array.isArray(items);
+}
+
+function isMap(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+async function existing(client: KubeClient, signal: AbortSignal): Promise<Others> {
+  const [pools, subnets] = await Promise.all([
+    Array.fromAsync(client.listAll(spiderIPPools, { signal })),
+    Array.fromAsync(client.listAll(spiderSubnets, { signal })),
+  ]);
+  return { pools, subnets };
+}
