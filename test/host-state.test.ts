@@ -23,31 +23,46 @@ describe("host rules and routes of running Pods", () => {
   });
   after(() => lab.stop());
 
+  const onNode1 = (...argv: readonly string[]) => lab.run({ node: "node1", argv });
+  const addressOnNode1 = async () => {
+    const path = `jsonpath={range .items[?(@.spec.nodeName=="node1")]}{.status.podIP}{end}`;
+    return (await stage.quiet("get", "po", "-o", path)).stdout;
+  };
+  const pageFrom = async (node: string) => {
+    const url = `http://${await addressOnNode1()}/`;
+    return lab.run({ node, argv: ["timeout", "5", "busybox", "wget", "-qO-", url] });
+  };
+
   for (const [what, ...command] of [
     ["rules were flushed", "ip", "rule", "flush"],
     ["routes were flushed", "ip", "route", "flush", "table", "500"],
   ] as const) {
     it(`are restored after all ${what}`, async () => {
-      await lab.run({ node: "node1", argv: command });
+      await onNode1(...command);
       if (what.startsWith("rules")) {
         // A flush takes the kernel's own rules, too; those are the administrator's to put back.
-        await lab.run({
-          node: "node1",
-          argv: ["sh", "-c", "ip rule add pref 32766 lookup main; ip rule add pref 32767 lookup default"],
-        });
+        await onNode1("sh", "-c", "ip rule add pref 32766 lookup main; ip rule add pref 32767 lookup default");
       }
-      await lab.run({ node: "node1", argv: ["timeout", "5", "sh", "-c", untilBoth] });
-      const pods = await stage.quiet(
-        "get",
-        "po",
-        "-o",
-        `jsonpath={range .items[?(@.spec.nodeName=="node1")]}{.status.podIP}{end}`,
-      );
-      const page = await lab.run({
-        node: "node1",
-        argv: ["timeout", "5", "busybox", "wget", "-qO-", `http://${pods.stdout}/`],
-      });
-      assert.match(page, /^test-app-/);
+      await onNode1("timeout", "2", "sh", "-c", untilBoth);
+      assert.match(await pageFrom("node1"), /^test-app-/);
     });
   }
+
+  it("are restored after their link was taken down and up again", async () => {
+    const veth = (await onNode1("ip", "-o", "route", "show", "table", "500")).match(/dev (veth\S+)/)?.[1] ?? "";
+    await onNode1("ip", "link", "set", veth, "down");
+    await onNode1("timeout", "2", "sh", "-c", untilBoth);
+    assert.match(await pageFrom("node1"), /^test-app-/);
+  });
+
+  it("come with the port on the bridge, which is made again when somebody deletes it or takes its link down", async () => {
+    const veth = (await onNode1("ovs-vsctl", "list-ports", "br1")).match(/^veth\S+/m)?.[0] ?? "";
+    const untilServed = `until ovs-vsctl get interface ${veth} ofport | grep -q "^[1-9]"; do sleep 0.05; done`;
+    await onNode1("ovs-vsctl", "del-port", veth);
+    await onNode1("timeout", "5", "sh", "-c", untilServed);
+    assert.match(await pageFrom("node2"), /^test-app-/);
+    await onNode1("ip", "link", "set", veth, "down");
+    await onNode1("timeout", "5", "sh", "-c", `until ip link show ${veth} up | grep -q UP; do sleep 0.05; done`);
+    assert.match(await pageFrom("node2"), /^test-app-/);
+  });
 });

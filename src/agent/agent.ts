@@ -170,7 +170,16 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
   tasks.spawn("claims", (signal) => claims.run({ signal }));
   const hasLink = (name: string) => host.rtnl.link(name) !== undefined;
   tasks.spawn("left-over ports", (signal) => runLeftovers({ ovs: ovsClients.get(), hasLink, clock, log }, { signal }));
-  const hostState = new HostState({ records, chain, host, clock, log });
+  const hostState = new HostState({
+    records,
+    chain,
+    host,
+    ovs: ovsClients.get(),
+    exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
+    synced: (o) => Promise.all([podStore.synced(o), coordinatorStore.synced(o)]).then(() => {}),
+    clock,
+    log,
+  });
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
   tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
   tasks.spawn("bridges", (signal) =>

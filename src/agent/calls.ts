@@ -84,6 +84,11 @@ export class Calls {
     return this.#queue.idle();
   }
 
+  /** Runs `act` while no call of this sandbox is at work; calls that come meanwhile wait. */
+  exclusive<T>(containerId: string, act: () => Promise<T>, o: Signal): Promise<T> {
+    return this.#sandboxes.run(containerId, act, o);
+  }
+
   /** Answers one call. Never throws. */
   async handle(raw: RawCall, context: CallContext): Promise<PluginOutput> {
     let cniVersion: string = latestVersion;

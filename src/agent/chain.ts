@@ -78,12 +78,15 @@ export class Chain {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** What somebody else took from the node is made again, by the plugins that can. */
-  async restore(network: Network, call: ChainCall, result: CniResult, o: Signal): Promise<void> {
+  /** What somebody else took from the node is made again, by the plugins that can. Returns a line for each thing made. */
+  async restore(network: Network, call: ChainCall, result: CniResult, o: Signal): Promise<readonly string[]> {
+    const made: string[] = [];
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
-      await own?.restore?.(own.decode(configOf(network, plugin, call, result)), call.attachment, o);
+      if (own?.restore === undefined) continue;
+      made.push(...(await own.restore(own.decode(configOf(network, plugin, call, result)), call.attachment, o)));
     }
+    return made;
   }
 
   async check(network: Network, call: ChainCall, result: CniResult, o: Signal): Promise<void> {

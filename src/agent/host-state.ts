@@ -1,11 +1,13 @@
 import { type Clock, formatError, type Logger, type Signal, SpiderError } from "#base";
 import { formatPrefix, type Ip, type Prefix } from "#ip";
 import { monitor, type Netns, type NetworkEvent } from "#linux";
+import type { Ovs } from "#ovsdb";
+import { hostVethName, nodeRulePreference } from "#plugins";
 import { type Chain, recordedResult } from "./chain.ts";
 import { recordedNetwork } from "./recording.ts";
-import type { RecordedNetwork, Records, SandboxRecord } from "./records.ts";
+import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
 
-/** A Pod that ends takes its routes along: only what is missing after this long was taken by somebody else. */
+/** A Pod that ends takes its routes and ports along: only what is missing after this long was taken by somebody else. */
 const settleMs = 300;
 /** The kernel's own tables: rules and routes in them are none of ours. */
 const kernelTables = new Set([253, 254, 255]);
@@ -14,83 +16,141 @@ export interface HostStateOptions {
   readonly records: Records;
   readonly chain: Chain;
   readonly host: Netns;
+  readonly ovs: Ovs;
+  /** Runs `act` while no call of the sandbox is at work: what a DEL takes down must not be put back. */
+  readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
+  /** Resolves when all that a plugin needs to know of the cluster is known. */
+  readonly synced: (o: Signal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
-/** What was taken since the last repair. */
+/** What may be missing since the last repair. */
 interface Losses {
   all: boolean;
   readonly destinations: Set<string>;
+  /** Interfaces that were seen down. */
+  readonly links: Set<string>;
+  /** Open vSwitch's picture has changed. */
+  ports: boolean;
 }
 
 /**
- * Puts back the node's rules and routes of running Pods when somebody else removes them (`ip rule flush`, a restart of
- * systemd-networkd): told by the kernel, repaired by the plugins that made them.
+ * Puts back what running Pods have on their node when somebody else takes it: rules and routes (`ip rule flush`, a
+ * restart of systemd-networkd), the state of their links, ports of Open vSwitch (whose database was made anew). Told by
+ * the kernel and by the database, and looked at once at the start; repaired by the plugins that made it.
  */
 export class HostState {
   readonly #options: HostStateOptions;
-  #losses: Losses = { all: false, destinations: new Set() };
+  /** The agent may have been away when it happened. */
+  #losses: Losses = { ...noLosses(), all: true };
   #repairing: Promise<void> | undefined;
+  /** Sandboxes whose last repair failed: said once, not with every change. */
+  readonly #failing = new Set<string>();
 
   constructor(options: HostStateOptions) {
     this.#options = options;
   }
 
   async run({ signal }: Signal): Promise<void> {
-    for await (const event of monitor(this.#options.host, { topics: ["rules", "routes"], signal })) {
-      this.#note(event);
-      if (this.#losses.all || this.#losses.destinations.size > 0) {
-        this.#repairing ??= this.#repairSoon(signal).finally(() => {
-          this.#repairing = undefined;
-        });
-      }
+    const { host, ovs, synced } = this.#options;
+    const events = monitor(host, { topics: ["rules", "routes", "links"], signal });
+    await synced({ signal });
+    const unsubscribe = ovs.changed(() => {
+      this.#losses.ports = true;
+      this.#repair(signal);
+    });
+    this.#repair(signal);
+    try {
+      for await (const event of events) if (this.#note(event)) this.#repair(signal);
+    } finally {
+      unsubscribe();
     }
   }
 
-  #note(event: NetworkEvent): void {
+  /** True where the event may mean a loss. */
+  #note(event: NetworkEvent): boolean {
+    const { destinations, links } = this.#losses;
     if (event.kind === "overrun") this.#losses.all = true;
-    else if (event.kind === "rule" && event.action === "delete")
-      this.#losses.all ||= !kernelTables.has(event.rule.table);
-    else if (event.kind === "route" && event.action === "delete" && !kernelTables.has(event.route.table)) {
-      this.#losses.destinations.add(formatPrefix(event.route.dst));
-    }
+    else if (event.kind === "rule" && event.action === "delete" && event.rule.pref === nodeRulePreference) {
+      this.#losses.all = true;
+    } else if (event.kind === "route" && event.action === "delete" && !kernelTables.has(event.route.table)) {
+      destinations.add(formatPrefix(event.route.dst));
+    } else if (event.kind === "link" && event.action === "new" && !event.link.up) links.add(event.link.name);
+    else return false;
+    return true;
+  }
+
+  /** Soon, and once for all that happens meanwhile. */
+  #repair(signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#repairing ??= this.#repairSoon(signal)
+      .catch((err: unknown) => {
+        if (!signal.aborted) this.#options.log.error({ err }, "the node's state could not be compared with its Pods");
+      })
+      .finally(() => {
+        this.#repairing = undefined;
+        const { all, destinations, links, ports } = this.#losses;
+        if (all || ports || destinations.size > 0 || links.size > 0) this.#repair(signal);
+      });
   }
 
   async #repairSoon(signal: AbortSignal): Promise<void> {
-    const { records, clock, log } = this.#options;
+    const { records, clock, log, exclusive } = this.#options;
     await clock.sleep(settleMs, { signal });
-    const { all, destinations } = this.#losses;
-    this.#losses = { all: false, destinations: new Set() };
-    const affected = records
-      .list()
-      .filter((record) => record.complete && (all || addressesOf(record).some((one) => destinations.has(one))));
-    for (const record of affected) {
+    const losses = this.#losses;
+    this.#losses = noLosses();
+    const isDown = (name: string) => losses.links.has(name) && this.#options.host.rtnl.link(name)?.up === false;
+    for (const { containerId, ifName } of records.list().filter((record) => this.#hasLost(record, losses, isDown))) {
+      const restore = async () => {
+        const record = records.read(containerId, ifName);
+        if (record === undefined || !record.complete || !isSandboxThere(record)) return;
+        const made = await this.#restore(record, { signal });
+        this.#failing.delete(containerId);
+        if (made.length > 0) log.warn({ pod: record.pod, made }, "restored for a Pod: somebody else had removed it");
+      };
       try {
-        await this.#restore(record, { signal });
+        await exclusive(containerId, restore, { signal });
       } catch (err) {
         signal.throwIfAborted();
-        log.warn({ pod: record.pod, err: formatError(err) }, "host rules and routes of a Pod could not be restored");
+        if (this.#failing.has(containerId)) continue;
+        this.#failing.add(containerId);
+        log.warn({ containerId, err: formatError(err) }, "what a Pod has on its node could not be restored");
       }
     }
-    if (affected.length > 0)
-      log.info({ pods: affected.length }, "host rules and routes restored: somebody had removed them");
+    for (const containerId of this.#failing) {
+      if (!records.list().some((record) => record.containerId === containerId)) this.#failing.delete(containerId);
+    }
   }
 
-  async #restore({ containerId, netns, pod, networks }: SandboxRecord, o: Signal): Promise<void> {
+  #hasLost(record: SandboxRecord, { all, destinations, ports }: Losses, isDown: (name: string) => boolean): boolean {
+    if (!record.complete) return false;
+    if (all) return true;
+    const { ovs } = this.#options;
+    return (
+      (destinations.size > 0 && addressesOf(record).some((one) => destinations.has(one))) ||
+      hostLinksOf(record).some(isDown) ||
+      (ports && ovs.state.kind === "connected" && ovsLinksOf(record).some((name) => !ovs.ports().has(name)))
+    );
+  }
+
+  /** Lines that say what was missing. */
+  async #restore({ containerId, netns, pod, networks }: SandboxRecord, o: Signal): Promise<readonly string[]> {
+    const made: string[] = [];
     for (const network of networks) {
       const result = recordedResult(network.result, network.cniVersion);
       if (result === undefined) continue;
       const { ifName, cniArgs, capabilityArgs } = network;
       const attachment = { containerId, netns: netns.path, pod: pod ?? undefined, ifName, args: new Map(cniArgs) };
-      await this.#options.chain.restore(
-        recordedNetwork(network),
-        { attachment, path: [], capabilityArgs, exec: noForeign },
-        result,
-        o,
-      );
+      const call = { attachment, path: [], capabilityArgs, exec: noForeign };
+      made.push(...(await this.#options.chain.restore(recordedNetwork(network), call, result, o)));
     }
+    return made;
   }
+}
+
+function noLosses(): Losses {
+  return { all: false, destinations: new Set(), links: new Set(), ports: false };
 }
 
 function noForeign(): Promise<never> {
@@ -104,6 +164,21 @@ function addressesOf({ networks }: SandboxRecord): readonly string[] {
       formatPrefix(hostRoute(address.ip)),
     ),
   );
+}
+
+/** The interfaces that a sandbox has on its node. */
+function hostLinksOf(record: SandboxRecord): readonly string[] {
+  return [hostVethName(record.containerId), ...record.networks.flatMap(hostEndsOf)];
+}
+
+/** Those of them that are ports of Open vSwitch. */
+function ovsLinksOf({ networks }: SandboxRecord): readonly string[] {
+  return networks.filter(({ plugins }) => plugins.some(({ type }) => type === "ovs")).flatMap(hostEndsOf);
+}
+
+function hostEndsOf({ result, cniVersion }: RecordedNetwork): readonly string[] {
+  const interfaces = recordedResult(result, cniVersion)?.interfaces ?? [];
+  return interfaces.filter(({ sandbox = "" }) => sandbox === "").map(({ name }) => name);
 }
 
 function hostRoute(ip: Ip): Prefix {

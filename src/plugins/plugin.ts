@@ -29,8 +29,10 @@ export interface Plugin<C> {
   /**
    * Makes again what somebody took from the node of an attachment that lives. The configuration has the result of ADD as
    * its prevResult. What is there stays untouched.
+   *
+   * @returns a line for each thing that was made
    */
-  restore?(config: C, attachment: Attachment, options: Signal): Promise<void>;
+  restore?(config: C, attachment: Attachment, options: Signal): Promise<readonly string[]>;
   /** Removes what the network's attachments left behind, other than the valid ones. */
   gc?(config: C, valid: readonly ValidAttachment[], options: Signal): Promise<void>;
   /** Throws CniError 50 where an ADD could not work now. */

@@ -10,7 +10,8 @@ import { type Observed, type Side, usableAddresses } from "./state.ts";
 
 /** The bit of the mark that connections from the node carry. */
 export const replyMark = 0x1;
-const rulePreference = 1000;
+/** The preference of the rules that lead to Pods, on the node, and of those by mark, in the Pod. */
+export const rulePreference = 1000;
 
 /** The host's end of an underlay Pod's pair: it follows from the container, so that DEL finds it without any record. */
 export function hostVethName(containerId: string): string {

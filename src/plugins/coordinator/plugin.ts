@@ -74,11 +74,13 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return previous;
   }
 
-  async restore(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
+  async restore(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<readonly string[]> {
     const settings = await this.#settings(c, attachment, options);
-    if (settings.mode === "disabled") return;
+    if (settings.mode === "disabled") return [];
     using pod = openPod(attachment.netns);
-    execute(this.#plan(attachment, pod, settings), { host: this.#options.host, pod });
+    const operations = this.#plan(attachment, pod, settings);
+    execute(operations, { host: this.#options.host, pod });
+    return formatOperations(operations);
   }
 
   /** Everything is in place where nothing is left to be planned. */

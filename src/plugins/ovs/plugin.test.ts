@@ -4,8 +4,17 @@ import { once } from "node:events";
 import { mkdirSync, rmSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { hasCode, type Signal, Steps, silentLogger, systemClock, Tasks } from "#base";
-import { type Attachment, CniError, type CniResult, type Ipam, type JsonObject } from "#cni";
+import { type FailPoint, hasCode, type Signal, Steps, silentLogger, systemClock, Tasks } from "#base";
+import {
+  type Attachment,
+  CniError,
+  type CniResult,
+  decodeResult,
+  encodeResult,
+  type Ipam,
+  type JsonObject,
+  supportedVersions,
+} from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
@@ -94,8 +103,8 @@ if (isolated(import.meta.url)) {
       attachment,
       hostName: hostLinkName("veth", containerId, "net1"),
       /** As the agent does it: commits, or undoes everything and throws. */
-      add: async () => {
-        const steps = new Steps({ clock: systemClock, ...deadline() });
+      add: async (failPoint: FailPoint = () => {}) => {
+        const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
         try {
           const result = await plugin.add(decode(), attachment, steps);
           await steps.settled();
@@ -106,6 +115,7 @@ if (isolated(import.meta.url)) {
           throw error;
         }
       },
+      restore: (prevResult: CniResult) => plugin.restore?.(decode({ prevResult }), attachment, deadline()),
       check: (prevResult: CniResult) => plugin.check(decode({ prevResult }), attachment, deadline()),
       del: (more: Partial<Attachment> = {}) => plugin.del(decode(), { ...attachment, ...more }, deadline()),
       status: () => plugin.status?.(decode(), deadline()),
@@ -178,14 +188,21 @@ if (isolated(import.meta.url)) {
     });
 
     it("carries ping and TCP between two Pods of a VLAN, and not to another VLAN", async () => {
-      const [a, b, other] = ["10.10.0.5/24", "10.10.0.6/24", "10.10.0.7/24"].map((address, at) =>
-        pod({ vlan: at < 2 ? 10 : 11 }, new StubIpam([address])),
-      ) as [Pod, Pod, Pod];
-      await Promise.all([a.add(), b.add(), other.add()]);
-      a.inside("ping", "-c", "1", "-W", "2", "10.10.0.6");
-      assert.equal(await bytesOverTcp(b, a, "10.10.0.6"), tcpBytes);
-      assert.throws(() => a.inside("ping", "-c", "1", "-W", "1", "10.10.0.7"));
-      for (const each of [a, b, other]) await each.del();
+      for (const [first, second, third] of [
+        ["10.10.0.5/24", "10.10.0.6/24", "10.10.0.7/24"],
+        ["fd00::5/64", "fd00::6/64", "fd00::7/64"],
+      ] as const) {
+        const reach = second.replace(/\/.*/, "");
+        const [a, b, other] = [first, second, third].map((address, at) =>
+          pod({ vlan: at < 2 ? 10 : 11 }, new StubIpam([address])),
+        ) as [Pod, Pod, Pod];
+        await Promise.all([a.add(), b.add(), other.add()]);
+        // At once: no duplicate address detection is waited for.
+        assert.equal(await bytesOverTcp(b, a, reach), tcpBytes);
+        a.inside("ping", "-c", "1", "-W", "2", reach);
+        assert.throws(() => other.inside("ping", "-c", "1", "-W", "1", reach));
+        for (const each of [a, b, other]) await each.del();
+      }
     });
 
     it("makes no IPv6 link-local address where only IPv4 is given, and one from the MAC address without IPAM", async () => {
@@ -356,6 +373,78 @@ if (isolated(import.meta.url)) {
       await assertNothingLeft(one);
     });
 
+    it("serves every CNI version: ADD, CHECK with the result as it travelled, DEL twice", async () => {
+      for (const cniVersion of supportedVersions) {
+        const one = pod({ vlan: 10 }, new StubIpam(["10.10.0.5/24", "fd00::5/64"]));
+        const travelled = decodeResult(encodeResult(await one.add(), cniVersion), cniVersion);
+        await one.check(travelled);
+        await one.del();
+        await one.del();
+        await assertNothingLeft(one);
+      }
+    });
+
+    it("leaves nothing when it fails before or after any of its stages", async () => {
+      const points = (["claim", "link", "port", "addresses", "ofport"] as const).flatMap(
+        (stage) => [`${stage}:before`, `${stage}:after`] as const,
+      );
+      for (const point of points) {
+        const ipam = new StubIpam(["10.10.0.5/24"]);
+        const one = pod({}, ipam);
+        const fail: FailPoint = (reached) => {
+          if (reached === point) throw new Error(`failed at ${point}`);
+        };
+        await assert.rejects(one.add(fail), { message: `failed at ${point}` });
+        assert.equal(ipam.held.size, 0);
+        await assertNothingLeft(one);
+      }
+    });
+
+    it("puts back the port that the database lost and the link that was taken down, and nothing else", async () => {
+      const [one, two] = [pod({ vlan: 10 }, new StubIpam(["10.10.0.5/24"])), pod({}, new StubIpam(["10.10.0.6/24"]))];
+      const [result] = await Promise.all([one.add(), two.add()]);
+      assert.deepEqual(await one.restore(result), []);
+      real.vsctl("del-port", one.hostName);
+      await changed(() => !ovs.ports().has(one.hostName));
+      host.rtnl.setLink(one.hostName, { up: false });
+      assert.deepEqual(await one.restore(result), [`port ${one.hostName} of bridge br1`, `link ${one.hostName} up`]);
+      await ovs.ready(one.hostName, deadline());
+      await one.check(result);
+      // What an administrator has changed stays.
+      real.vsctl("set", "port", one.hostName, "tag=11");
+      await changed(() => JSON.stringify(ovs.ports().get(one.hostName)?.vlan).includes("11"));
+      assert.deepEqual(await one.restore(result), []);
+      await Promise.all([one.del(), two.del()]);
+      assert.deepEqual(await one.restore(result), []);
+      await assertNothingLeft(one);
+    });
+
+    it("waits for a vswitchd that restarts, and for a database that is installed after it", async () => {
+      await real.stopSwitch();
+      const waiting = pod({}, new StubIpam(["10.10.0.5/24"]));
+      const adding = waiting.add();
+      await changed(() => ovs.ports().has(waiting.hostName));
+      real.startSwitch();
+      await waiting.check(await adding);
+      await waiting.del();
+
+      await real.stopDatabase();
+      await using late = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger, patienceMs: 50 });
+      const one = pod({}, new StubIpam(["10.10.0.5/24"]), late);
+      await assert.rejects(one.add(), (error) => {
+        assert.match(CniError.from(error).text, /endpoint unix:.*tried .*What to do: see whether Open vSwitch runs/);
+        return true;
+      });
+      await assert.rejects(async () => one.status(), { cniCode: 50 });
+      real.startDatabase();
+      await changed(() => late.state.kind === "connected", late);
+      await one.status();
+      await one.check(await one.add());
+      await one.del();
+      await assertNothingLeft(one);
+      await ovs.synced(deadline());
+    });
+
     it("answers that the runtime shall try again while there is no database", async () => {
       await using away = createOvs({
         endpoint: "unix:/run/absent.sock",
@@ -373,10 +462,10 @@ if (isolated(import.meta.url)) {
     });
   });
 
-  async function changed(look: () => boolean): Promise<void> {
+  async function changed(look: () => boolean, client: Ovs = ovs): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const check = () => void (look() && resolve());
-    const unsubscribe = ovs.changed(check);
+    const unsubscribe = client.changed(check);
     check();
     await promise.finally(unsubscribe);
   }

@@ -44,6 +44,9 @@ export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
   return new OvsPlugin(options);
 }
 
+/** A vswitchd that does not run must not hold up calls of the same sandbox for long. */
+const restoreMsMax = 2_000;
+
 class OvsPlugin implements Plugin<OvsConfig> {
   readonly type = "ovs";
   readonly versions = supportedVersions;
@@ -137,6 +140,29 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const ovs = ovsFor(settings.socketFile);
     await retriable(ovs.synced(options));
     checkPort(ovs, { ...portSpec(settings, attachment), name: hostName });
+  }
+
+  /** The port, where the database lost it, and the host's end, where it was taken down; a link that is gone cannot be. */
+  async restore(c: OvsConfig, attachment: Attachment, options: Signal): Promise<readonly string[]> {
+    const { host, ovsFor } = this.#options;
+    const name = c.config.prevResult?.interfaces.find(({ sandbox = "" }) => sandbox === "")?.name;
+    const link = name === undefined ? undefined : host.rtnl.link(name);
+    if (link === undefined) return [];
+    const settings = settingsOf(c, this.#flat(c), attachment);
+    const ovs = ovsFor(settings.socketFile);
+    const made: string[] = [];
+    // A database that is away says nothing about its ports; it is asked again when it is back.
+    if (ovs.state.kind === "connected" && !ovs.ports().has(link.name)) {
+      await retriable(ovs.attach({ ...portSpec(settings, attachment), name: link.name }, options));
+      made.push(`port ${link.name} of bridge ${settings.bridge}`);
+      // It may take the link down meanwhile, see #inService.
+      await inService(ovs, link.name, { ...settings, readyMs: restoreMsMax }, options);
+    }
+    if (host.rtnl.link(link.index)?.up === false) {
+      host.rtnl.setLink(link.index, { up: true });
+      made.push(`link ${link.name} up`);
+    }
+    return made;
   }
 
   /**
