@@ -39,7 +39,7 @@ import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
 import { Flights } from "./flights.ts";
 import { HostState } from "./host-state.ts";
-import { installExecutables, writeNetworkFile } from "./install.ts";
+import { NodeFiles } from "./install/node.ts";
 import { createIpam } from "./ipam.ts";
 import { runLeftovers } from "./leftovers.ts";
 import { createConfigSource } from "./nads.ts";
@@ -58,7 +58,7 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   const tasks = new Tasks(log);
   using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
   await using ovsClients = new OvsClients(options.ovsdb, log);
-  const { calls, ready, flights } = build(options, log, tasks, transport, ovsClients);
+  const { calls, ready, flights, files } = build(options, log, tasks, transport, ovsClients);
   await using _api = await serveApi(options.apiSocket, {
     "/v1/ipam/healthy": () => undefined,
     "/v1/flights": () => flights.list(),
@@ -66,7 +66,9 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   await using _server = await CniServer.listen(options.cniSocket, (call, context) => calls.handle(call, context), log);
   try {
     await ready({ signal });
-    install(options);
+    // The runtime is told of us last: when it calls, there is somebody to answer.
+    files.install();
+    tasks.spawn("node files", (stop) => files.keep({ signal: stop }));
     log.info({ node: options.node }, "serving");
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   } finally {
@@ -75,10 +77,20 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   }
 }
 
-/** The runtime is told of us last: when it calls, there is somebody to answer. */
-function install({ cniBinDir, cniConfDir, shim, cniSocket, clusterNetwork, namespace }: AgentOptions): void {
-  if (cniBinDir !== undefined && shim !== undefined) installExecutables({ binDir: cniBinDir, shim, socket: cniSocket });
-  if (cniConfDir !== undefined) writeNetworkFile({ confDir: cniConfDir, clusterNetwork, multusNamespace: namespace });
+function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): NodeFiles {
+  const { node, namespace, stateDir, cniBinDir, cniConfDir, shim, cniPlugins, cniSocket, clusterNetwork } = options;
+  const executables =
+    cniBinDir === undefined || shim === undefined
+      ? undefined
+      : { binDir: cniBinDir, shim, socket: cniSocket, names: cniPlugins };
+  const network = cniConfDir === undefined ? undefined : { confDir: cniConfDir, clusterNetwork, namespace };
+  // Kubelet's own Events about a node have its name as UID, too: `kubectl describe node` looks for that.
+  const subject = { apiVersion: "v1", kind: "Node", name: node, uid: node };
+  const tell = (reason: string, message: string) => {
+    log.warn({ node, reason }, message);
+    events.record(subject, { type: "Warning", reason, message });
+  };
+  return new NodeFiles({ executables, network, stateDir, clock, log, tell });
 }
 
 function readSettings(configPath: string | undefined, log: Logger): Settings {
@@ -189,7 +201,7 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
     await Promise.all(stores.map((store) => store.synced(o)));
     await pools.now(o);
   };
-  return { calls, flights, ready };
+  return { calls, flights, ready, files: nodeFiles(options, log, events) };
 }
 
 /** One connection for each database that a configuration names; in practice there is one. */

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { type LogLevel, logLevels, SpiderError } from "#base";
+import { executableNames } from "./install/executables.ts";
 
 export interface AgentOptions {
   readonly node: string;
@@ -23,6 +24,8 @@ export interface AgentOptions {
   readonly cniBinDir: string | undefined;
   readonly cniConfDir: string | undefined;
   readonly shim: string | undefined;
+  /** Under which names the shim is installed. */
+  readonly cniPlugins: readonly string[];
   readonly ovsdb: string;
   /** For tests of crashes: see crash-points.ts. */
   readonly crashPoints: boolean;
@@ -38,9 +41,10 @@ Usage: spiderpool-agent daemon [flags]
   --api-socket PATH    socket of the HTTP API             (/var/run/spidernet/spiderpool.sock)
   --state-dir DIR      sandbox records                    (/var/lib/spiderpool)
   --run-dir DIR        hints of the running boot          (/run/spiderpool)
-  --cni-bin-dir DIR    install the plugin executables here, made of --shim
-  --cni-conf-dir DIR   install the network configuration here
+  --cni-bin-dir DIR    install the plugin executables here, made of --shim; the same path on the host
+  --cni-conf-dir DIR   install the network configuration here; the same path on the host
   --shim FILE          the plugin executable
+  --cni-plugins LIST   the names of the plugins that are ours (${executableNames.join(",")})
   --ovsdb ENDPOINT     Open vSwitch database              (unix:/var/run/openvswitch/db.sock)
   --help
 
@@ -68,6 +72,7 @@ export function readOptions(
       "cni-bin-dir": optional,
       "cni-conf-dir": optional,
       shim: optional,
+      "cni-plugins": flag(executableNames.join(",")),
       ovsdb: flag("unix:/var/run/openvswitch/db.sock"),
       help: { type: "boolean", default: false },
     },
@@ -78,12 +83,17 @@ export function readOptions(
   const namespace = variable("SPIDERPOOL_POD_NAMESPACE");
   const level = variable("SPIDERPOOL_LOG_LEVEL") || "info";
   const logLevel = logLevels.find((one) => one === level);
+  const cniPlugins = values["cni-plugins"].split(",").flatMap((name) => name.trim() || []);
+  const badName = cniPlugins.find((name) => !/^[a-z0-9][a-z0-9_-]*$/.test(name));
   const wrong = [
     ...(node === "" ? ["SPIDERPOOL_NODE_NAME is not set"] : []),
     ...(namespace === "" ? ["SPIDERPOOL_POD_NAMESPACE is not set"] : []),
     ...(logLevel === undefined
       ? [`SPIDERPOOL_LOG_LEVEL is ${JSON.stringify(level)}, allowed are ${logLevels.join(", ")}`]
       : []),
+    ...(badName === undefined
+      ? []
+      : [`--cni-plugins has ${JSON.stringify(badName)}, names are of lower-case letters, digits, _ and -`]),
     ...(values["cni-bin-dir"] !== undefined && values.shim === undefined ? ["--cni-bin-dir needs --shim"] : []),
   ];
   if (wrong.length > 0 || logLevel === undefined)
@@ -102,6 +112,7 @@ export function readOptions(
     cniBinDir: values["cni-bin-dir"],
     cniConfDir: values["cni-conf-dir"],
     shim: values.shim,
+    cniPlugins,
     ovsdb: values.ovsdb,
     crashPoints: variable("SPIDERPOOL_CRASH_POINTS") === "true",
   };

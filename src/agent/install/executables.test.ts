@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -13,7 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { shimSettingsFile } from "#cni";
-import { executableNames, installExecutables, networkFile, writeNetworkFile } from "./install.ts";
+import { executableNames, installExecutables, wrongExecutables } from "./executables.ts";
+import { Manifest } from "./manifest.ts";
 
 let folder: string;
 let binDir: string;
@@ -27,7 +29,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const install = (socket = "/run/cni.sock") => installExecutables({ binDir, shim, socket });
+const options = (names: readonly string[]) => {
+  const manifest = new Manifest(join(folder, "state"));
+  return { binDir, shim, socket: "/run/cni.sock", names, manifest };
+};
+const install = (names: readonly string[] = executableNames) => installExecutables(options(names));
 const modeOf = (path: string) => statSync(path).mode & 0o777;
 
 describe("installExecutables()", () => {
@@ -90,27 +96,34 @@ describe("installExecutables()", () => {
     assert.equal(modeOf(join(binDir, "spiderpool")), 0o755);
   });
 
+  it("leaves a plugin alone that is not to be ours", () => {
+    install(["multus"]);
+    writeFileSync(join(binDir, "ovs"), "somebody's");
+    install(["multus"]);
+    assert.equal(readFileSync(join(binDir, "ovs"), "utf8"), "somebody's");
+    assert.equal(existsSync(join(binDir, "coordinator")), false);
+  });
+
   it("says which file is missing and changes nothing where there is no shim", () => {
     rmSync(shim);
-    assert.throws(() => install(), /ENOENT.*shim/);
+    assert.throws(() => install(), /there is no plugin executable .*shim/);
     assert.equal(existsSync(join(binDir, "ovs")), false);
   });
 });
 
-describe("writeNetworkFile()", () => {
-  const write = (clusterNetwork: string) =>
-    writeNetworkFile({ confDir: join(folder, "net.d"), clusterNetwork, multusNamespace: "kube-system" });
-
-  it("tells the runtime of the meta-plugin and replaces the file only when it changes", () => {
-    write("default-net");
-    const path = join(folder, "net.d", networkFile);
-    const conf = JSON.parse(readFileSync(path, "utf8"));
-    assert.deepEqual([conf.type, conf.clusterNetwork, conf.multusNamespace], ["multus", "default-net", "kube-system"]);
-    assert.equal(modeOf(path), 0o600);
-    const { ino } = statSync(path);
-    write("default-net");
-    assert.equal(statSync(path).ino, ino);
-    write("other-net");
-    assert.equal(JSON.parse(readFileSync(path, "utf8")).clusterNetwork, "other-net");
+describe("wrongExecutables()", () => {
+  it("names what is missing, replaced or no longer executable, and nothing where all is right", () => {
+    const wrong = () => wrongExecutables(options(executableNames));
+    install();
+    assert.deepEqual(wrong(), []);
+    rmSync(join(binDir, "ovs"));
+    writeFileSync(join(binDir, "multus.new"), "another");
+    renameSync(join(binDir, "multus.new"), join(binDir, "multus"));
+    assert.deepEqual(wrong(), ["multus", "ovs"]);
+    install();
+    chmodSync(join(binDir, "spiderpool"), 0o644);
+    assert.deepEqual(wrong(), ["the shim itself"]);
+    install();
+    assert.deepEqual(wrong(), []);
   });
 });

@@ -1,0 +1,69 @@
+import { linkSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { SpiderError } from "#base";
+import { formatShimSettings, shimSettingsFile } from "#cni";
+import { isFile, readRegularFile, removeTemporary, replaceFile, temporaryName } from "./files.ts";
+import type { Manifest } from "./manifest.ts";
+
+/** The names under which container runtimes and other meta-plugins find us, where the chart names none. */
+export const executableNames = ["multus", "ovs", "spiderpool", "coordinator", "ifacer"] as const;
+const shimFile = ".spiderpool-shim";
+
+export interface ExecutablesOptions {
+  /** The runtime's plugin directory. */
+  readonly binDir: string;
+  /** The plugin executable to install. */
+  readonly shim: string;
+  /** The agent's socket. */
+  readonly socket: string;
+  /** Which plugins are ours on this node. A file of any other name is left alone. */
+  readonly names: readonly string[];
+  readonly manifest: Pick<Manifest, "add">;
+}
+
+/**
+ * Puts the shim into the runtime's plugin directory under every name of ours. Each file appears complete or not at all, and
+ * files that are right already are left alone, so that a call that executes one meanwhile is never disturbed.
+ */
+export function installExecutables({ binDir, shim, socket, names, manifest }: ExecutablesOptions): void {
+  const program = readRegularFile(shim);
+  if (program === undefined) throw new SpiderError("SHIM_MISSING", `there is no plugin executable ${shim} to install`);
+  mkdirSync(binDir, { recursive: true, mode: 0o755 });
+  removeTemporary(binDir, [...names, shimFile, shimSettingsFile]);
+  const put = (path: string, content: Buffer, mode: number) => {
+    manifest.add(path, content);
+    return replaceFile(path, content, mode);
+  };
+  put(join(binDir, shimSettingsFile), Buffer.from(formatShimSettings({ socketPath: socket })), 0o644);
+  const changed = put(join(binDir, shimFile), program, 0o755);
+  for (const name of names) {
+    const path = join(binDir, name);
+    if (!changed && isLinked(path, join(binDir, shimFile))) continue;
+    manifest.add(path, program);
+    const fresh = temporaryName(path);
+    linkSync(join(binDir, shimFile), fresh);
+    try {
+      renameSync(fresh, path);
+    } catch (error) {
+      rmSync(fresh, { force: true });
+      throw error;
+    }
+  }
+}
+
+/** The names that are missing or somebody else's by now; "the shim itself" where that is. */
+export function wrongExecutables({ binDir, shim, socket, names }: ExecutablesOptions): readonly string[] {
+  const installed = join(binDir, shimFile);
+  const settings = Buffer.from(formatShimSettings({ socketPath: socket }));
+  const program = readRegularFile(shim);
+  const isRight =
+    (program === undefined || isFile(installed, program, 0o755)) &&
+    isFile(join(binDir, shimSettingsFile), settings, 0o644);
+  const wrong = names.filter((name) => !isLinked(join(binDir, name), installed));
+  return isRight ? wrong : [...wrong, "the shim itself"];
+}
+
+function isLinked(path: string, shim: string): boolean {
+  const [found, wanted] = [statSync(path, { throwIfNoEntry: false }), statSync(shim, { throwIfNoEntry: false })];
+  return wanted !== undefined && found?.ino === wanted.ino && found.dev === wanted.dev;
+}

@@ -1,0 +1,85 @@
+import { createHash, randomBytes } from "node:crypto";
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { codeOf } from "#base";
+
+/** Files of the node that are larger are none of ours, nor a network configuration. */
+const fileBytesMax = 64 << 20;
+
+/** Written aside, flushed, renamed: a reader and a power cut see the old or the new. False where it had this content already. */
+export function replaceFile(path: string, content: Uint8Array, mode: number): boolean {
+  if (isFile(path, content, mode)) return false;
+  const fresh = temporaryName(path);
+  try {
+    const file = openSync(fresh, "wx", mode);
+    try {
+      writeFileSync(file, content);
+      fchmodSync(file, mode); // Whatever our umask takes away from `openSync`.
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(fresh, path);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw error;
+  }
+  flushFolder(dirname(path));
+  return true;
+}
+
+/** Makes the renames and removals in a folder survive a power cut. */
+export function flushFolder(path: string): void {
+  const folder = openSync(path, "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** A name beside `path` that no runtime takes for a configuration or a plugin, and nobody else uses. */
+export function temporaryName(path: string): string {
+  return `${path}.${randomBytes(6).toString("hex")}.new`;
+}
+
+/** Removes what an agent that was killed while it wrote files of these names has left beside them. */
+export function removeTemporary(folder: string, names: readonly string[]): void {
+  for (const file of readdirSync(folder)) {
+    const [, name] = /^(.+)\.[0-9a-f]{12}\.new$/.exec(file) ?? [];
+    if (name !== undefined && names.includes(name)) rmSync(join(folder, file), { force: true });
+  }
+}
+
+/** The content of a regular file; undefined where there is none (or a folder, a FIFO, something enormous). */
+export function readRegularFile(path: string): Buffer | undefined {
+  try {
+    const found = statSync(path);
+    return found.isFile() && found.size <= fileBytesMax ? readFileSync(path) : undefined;
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(codeOf(error) ?? "")) return undefined;
+    throw error;
+  }
+}
+
+/** SHA-256 in hex. */
+export function checksum(content: Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
+}
+
+/** True where `path` is a regular file with exactly this content and these permissions. */
+export function isFile(path: string, content: Uint8Array, mode: number): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true && (found.mode & 0o777) === mode && readRegularFile(path)?.equals(content) === true;
+}

@@ -1,0 +1,112 @@
+import { type FSWatcher, mkdirSync, statSync, watch } from "node:fs";
+import { assertNever, type Clock, formatError, type Logger, type Signal } from "#base";
+
+/** What is found of a thing that must stay as we put it; `taken`: somebody else changed it, in a sentence. */
+export type Finding =
+  | { readonly kind: "right" }
+  | { readonly kind: "outdated" }
+  | { readonly kind: "taken"; readonly how: string };
+
+/** Something of ours on the node that must stay as we put it. */
+export interface Kept {
+  /** The folder in which a change would be seen. */
+  readonly folder: string;
+  /** Looks, and acts on nothing. */
+  readonly look: () => Finding;
+  /** Makes it right. Idempotent. */
+  readonly put: () => void;
+}
+
+export interface KeepOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Tells the administrator what was restored, or can't be. */
+  readonly tell: (sentence: string) => void;
+}
+
+/** The second restoration waits this long, each further one twice as long as the one before. */
+const firstDelayMs = 500;
+const delayMsMax = 60_000;
+/** After so long without a fight the next restoration is immediate again. */
+const calmMs = 5 * 60_000;
+
+/**
+ * Keeps it right until the signal aborts: the kernel tells of each change in the folder, nothing is polled. What somebody
+ * else changes is restored at once, and told; where that happens again and again, with longer and longer pauses, because
+ * another program may be doing the same with better reason.
+ */
+export async function keep(kept: Kept, { clock, log, tell }: KeepOptions, { signal }: Signal): Promise<void> {
+  const { folder } = kept;
+  let fights = 0;
+  let lastMs = Number.NEGATIVE_INFINITY;
+  const restore = async () => {
+    const finding = kept.look();
+    switch (finding.kind) {
+      case "right":
+        return;
+      case "outdated":
+        return kept.put();
+      case "taken": {
+        if (clock.monotonicMs() - lastMs > calmMs) fights = 0;
+        if (fights > 0) await clock.sleep(Math.min(delayMsMax, firstDelayMs * 2 ** (fights - 1)), { signal });
+        kept.put();
+        fights += 1;
+        lastMs = clock.monotonicMs();
+        return tell(fights === 1 ? `${finding.how}; restored` : `${finding.how}; restored, ${fights} times by now`);
+      }
+      default:
+        return assertNever(finding);
+    }
+  };
+  while (!signal.aborted) {
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o755 });
+      using changes = new FolderChanges(folder);
+      while (!changes.isOver) {
+        await restore();
+        await changes.next({ signal });
+      }
+    } catch (err) {
+      if (signal.aborted) return;
+      log.error({ folder, err }, "files of ours on the node cannot be kept");
+      tell(`cannot write to ${folder}: ${formatError(err)}`);
+      await clock.sleep(delayMsMax, { signal }).catch(() => {});
+    }
+  }
+}
+
+/** Says when something changed in a folder; over when the folder itself went or was replaced. */
+class FolderChanges implements Disposable {
+  readonly #folder: string;
+  readonly #inode: number;
+  readonly #watcher: FSWatcher;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.#watcher = watch(folder, { persistent: false }, () => this.#changed.resolve());
+    this.#watcher.on("error", (error) => this.#changed.reject(error));
+    this.#inode = statSync(folder).ino;
+  }
+
+  get isOver(): boolean {
+    return statSync(this.#folder, { throwIfNoEntry: false })?.ino !== this.#inode;
+  }
+
+  /** Resolves after the next change, or at once where there was one since the last call. Rejects when the signal aborts. */
+  async next({ signal }: Signal): Promise<void> {
+    const stopped = () => this.#changed.reject(signal.reason);
+    signal.throwIfAborted();
+    signal.addEventListener("abort", stopped, { once: true });
+    try {
+      await this.#changed.promise;
+    } finally {
+      signal.removeEventListener("abort", stopped);
+      this.#changed = Promise.withResolvers<void>();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher.close();
+  }
+}
