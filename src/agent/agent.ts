@@ -43,6 +43,7 @@ import { NodeFiles } from "./install/node.ts";
 import { createIpam } from "./ipam.ts";
 import { runLeftovers } from "./leftovers.ts";
 import { createConfigSource } from "./nads.ts";
+import { tuneNodeSysctls } from "./node-sysctls.ts";
 import type { AgentOptions } from "./options.ts";
 import { findPod } from "./pods.ts";
 import { PoolCache, reservedSets } from "./pool-cache.ts";
@@ -101,7 +102,10 @@ function readSettings(configPath: string | undefined, log: Logger): Settings {
 
 function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Transport, ovsClients: OvsClients) {
   const settings = readSettings(options.configPath, log);
-  const { node, namespace, clusterNetwork } = options;
+  const { node, namespace, clusterNetwork, stateDir } = options;
+  const families = [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])];
+  const host = hostNetns();
+  if (settings.tuneSysctlConfig) tuneNodeSysctls({ host, stateDir, families, log });
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-agent" });
   const watch = <T extends KubeObject>(resource: Resource<T>, selection: Selection = {}): WatchedStore<T> => {
     const store = new WatchedStore<T>({ client, clock, log, resource, ...selection });
@@ -119,7 +123,7 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
 
   const pools = new PoolCache({ client, clock, log, metadata: poolMetadata });
   pools.start({ signal: tasks.signal });
-  const records = new Records(join(options.stateDir, "sandboxes"));
+  const records = new Records(join(stateDir, "sandboxes"));
   const flights = new Flights({ max: flightsMax });
   const events = new EventRecorder({ client, clock, log, component: "spiderpool-agent", host: node });
   const owners = new TopControllers(client);
@@ -144,10 +148,9 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
     node,
     namespace,
     clusterNetwork,
-    families: [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])],
+    families,
     settings,
   });
-  const host = hostNetns();
   const plugins = [
     createOvsPlugin({ host, ovsFor: (endpoint) => ovsClients.get(endpoint), ipamFor, tasks }),
     createCoordinatorPlugin({

@@ -110,11 +110,14 @@ function readNeighbours({ rtnl }: Netns, family: Family, namesOf: ReadonlyMap<nu
 }
 
 /** A multipath route counts as one for each next hop. Local and broadcast routes are not for us. */
-function routeStates({ dst, gw, dev, src, table, type, nextHops }: Route, namesOf: ReadonlyMap<number, string>) {
+function routeStates(
+  { dst, gw, dev, src, table, type, onlink, nextHops }: Route,
+  namesOf: ReadonlyMap<number, string>,
+) {
   if (type !== unicast) return [];
   const hops = nextHops.length > 0 ? nextHops : dev === undefined ? [] : [{ gw, dev }];
   return hops.map((hop): RouteState => {
-    return { dst, dev: nameOf(namesOf, hop.dev), gw: hop.gw, src, table };
+    return { dst, dev: nameOf(namesOf, hop.dev), gw: hop.gw, src, table, ...(onlink ? { onlink } : {}) };
   });
 }
 

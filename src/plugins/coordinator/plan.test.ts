@@ -324,6 +324,7 @@ describe("planCoordinator for the NICs of an overlay Pod", () => {
     assert.ok(lines.includes("pod: route 0.0.0.0/0 via 169.254.1.1 dev eth0 table 100"));
     assert.ok(lines.includes("pod: route 10.7.0.0/16 dev net1 src 10.7.0.10 table 101"));
     assert.ok(lines.includes("pod: route 10.96.0.0/12 via 172.18.0.3 dev eth0 src 10.244.1.5 table 254"));
+    assert.ok(lines.includes("pod: route 10.96.0.0/12 via 172.18.0.3 dev eth0 src 10.244.1.5 table 101"));
     assert.ok(lines.includes("node: route 10.7.0.10/32 dev cali1 table 500"));
     assert.equal(plan.replyMarks, false);
     assert.deepEqual(formatOperations(planCoordinator(after(overlay, plan), settings(example))), []);

@@ -181,8 +181,9 @@ interface Connectivity {
 function podConnectivity(wanted: Wanted): Connectivity {
   const { observed, role, ends, families, nodes, settings } = wanted;
   const { podLink: dev, first, mode } = role;
-  const table = first ? mainTable : role.table;
   const isUnderlayFirst = mode === "underlay" && first;
+  // The first NIC of an overlay Pod has a table by its own address: what it answers to a Service goes by that.
+  const tables = [...(first ? [mainTable] : []), ...(isUnderlayFirst ? [] : [role.table])];
   const firstNicIps = usableAddresses(observed.pod, settings.firstNic);
   // IPv6 finds a source by itself; older kernels refuse one of another interface.
   const source = firstNicIps.find(({ family }) => family === 4);
@@ -198,7 +199,7 @@ function podConnectivity(wanted: Wanted): Connectivity {
   );
   const through = (gw: Ip, dst: Prefix, of: number) => ({ dst, gw, dev, ...srcFor(gw.family), table: of });
   const hijacked = settings.hijackCidrs.flatMap((dst) =>
-    gateways.filter(({ family }) => family === dst.ip.family).map((gw) => through(gw, dst, table)),
+    gateways.filter(({ family }) => family === dst.ip.family).flatMap((gw) => tables.map((of) => through(gw, dst, of))),
   );
   const policy = settings.policyRoutes
     .filter(({ dst }) => families.includes(dst.ip.family))

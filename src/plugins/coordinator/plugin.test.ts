@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { Steps, silentLogger, systemClock, Tasks } from "#base";
+import { type FailPoint, Steps, silentLogger, systemClock, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, type JsonObject } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns, writeSysctl } from "#linux";
@@ -32,7 +32,7 @@ if (isolated(import.meta.url)) {
 
   /**
    * The node has an interface of its own, a bridge without addresses that is the underlay, and forwards for a client
-   * behind it. The service addresses are on its loopback.
+   * behind it. The service addresses are on an interface as kube-proxy's.
    */
   before(() => {
     using client = createNetns("/run/netns/client");
@@ -51,8 +51,9 @@ if (isolated(import.meta.url)) {
       client.rtnl.addRoute({ dst, gw: gw("172.18.0.3", "fc00:f853::3") });
       host.rtnl.addRoute({ dst, gw: gw("172.18.0.9", "fc00:f853::9") });
     }
+    host.rtnl.createVeth({ name: "kube-ipvs0", up: true, peer: { name: "kube-ipvs1", up: true } });
     for (const service of ["10.96.0.1/32", "fd00:96::1/128"])
-      host.rtnl.addAddress("lo", parsePrefix(service), { nodad: true });
+      host.rtnl.addAddress("kube-ipvs0", parsePrefix(service), { nodad: true });
     writeSysctl(host, "net/ipv4/ip_forward", 1);
     writeSysctl(host, "net/ipv6/conf/all/forwarding", 1);
   });
@@ -86,7 +87,9 @@ if (isolated(import.meta.url)) {
     const attachmentOf = (ifName: string): Attachment => {
       return { containerId, ifName, netns, pod: undefined, args: new Map() };
     };
-    const decoded = plugin.decode({ cniVersion: "1.0.0", name: "n", type: "coordinator", raw, prevResult });
+    const decode = (object: JsonObject) =>
+      plugin.decode({ cniVersion: "1.0.0", name: "n", type: "coordinator", raw: object, prevResult });
+    const decoded = decode(raw);
 
     function addNic(name: string, ips: readonly string[], gateways: readonly string[]): void {
       using here = openNetns(netns);
@@ -107,17 +110,43 @@ if (isolated(import.meta.url)) {
       });
     }
 
+    /** As an overlay network would: eth0 leads to the node alone, which has routes to the Pod's addresses. */
+    function becomeOverlay(ips: readonly string[]): void {
+      using here = openNetns(netns);
+      here.rtnl.deleteLink("eth0");
+      const outside = `cali${pods}`;
+      const { index, mac, peer } = host.rtnl.createVeth({
+        name: outside,
+        addrGenModeNone: true,
+        up: true,
+        peer: { name: "eth0", netns: here },
+      });
+      host.rtnl.addAddress(index, parsePrefix("fe80::1/64"), { nodad: true });
+      const gateways = ["169.254.1.1", "fe80::1"].map((text) => parseIp(text));
+      configureInterface(here, peer, { ips: ips.map((text) => ({ address: parsePrefix(text) })), routes: [] });
+      for (const text of ips) {
+        const dst = parsePrefix(text);
+        host.rtnl.addRoute({ dst, dev: index });
+        const gw = gateways.find(({ family }) => family === dst.ip.family);
+        const all = parsePrefix(dst.ip.family === 4 ? "0.0.0.0/0" : "::/0");
+        here.rtnl.addRoute({ dst: all, dev: peer.index, onlink: true, ...(gw === undefined ? {} : { gw }) });
+      }
+      for (const gw of gateways) here.rtnl.setNeighbour(peer.index, gw, mac);
+    }
+
     return {
       containerId,
       netns,
       prevResult,
+      becomeOverlay,
       hostName: hostVethName(containerId),
       addNic,
       /** As the agent does it: commits, or undoes everything and throws. */
-      add: async (ifName = "eth0") => {
-        const steps = new Steps({ clock: systemClock, ...deadline() });
+      add: async (ifName = "eth0", failPoint: FailPoint = () => {}, more: JsonObject = {}) => {
+        const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
         try {
-          const result = await plugin.add(decoded, attachmentOf(ifName), steps);
+          const config = Object.keys(more).length === 0 ? decoded : decode({ ...raw, ...more });
+          const result = await plugin.add(config, attachmentOf(ifName), steps);
           steps.commit();
           return result;
         } catch (error) {
@@ -320,6 +349,71 @@ if (isolated(import.meta.url)) {
       onNode(...ping("10.6.0.27"));
       assert.doesNotMatch(onNode("ip", "route", "show", "table", "500"), /10\.7\.0\.27/);
       await three.del();
+    });
+
+    it("leaves nothing when it fails before or after its stage, for the first NIC and for a later one", async () => {
+      const one = pod(["10.6.0.28/16"]);
+      for (const point of ["coordinator:before", "coordinator:after"]) {
+        const fail: FailPoint = (reached) => {
+          if (reached === point) throw new Error(`failed at ${point}`);
+        };
+        await assert.rejects(one.add("eth0", fail), { message: `failed at ${point}` });
+        await assertNothingLeft(one, ["10.6.0.28"]);
+      }
+      await one.add();
+      one.addNic("net1", ["10.7.0.28/16"], ["10.7.0.1"]);
+      const fail: FailPoint = (reached) => {
+        if (reached === "coordinator:after") throw new Error("failed");
+      };
+      await assert.rejects(one.add("net1", fail), { message: "failed" });
+      assert.doesNotMatch(onNode("ip", "route", "show", "table", "500"), /10\.7\.0\.28/);
+      onNode(...ping("10.6.0.28"));
+      await one.del();
+    });
+
+    it("coordinates NICs beside an overlay network's: the node reaches both, both reach Services, by ping and TCP", async () => {
+      const [overlayIps, underlayIps] = [
+        ["10.244.0.30/32", "fd44::30/128"],
+        ["10.7.0.30/16", "fd07::30/64"],
+      ] as const;
+      const one = pod([]);
+      one.becomeOverlay(overlayIps);
+      one.addNic("net1", underlayIps, ["10.7.0.1", "fd07::1"]);
+      await one.add("net1");
+      for (const address of ["10.244.0.30", "fd44::30", "10.7.0.30", "fd07::30"]) {
+        onNode(...ping(address));
+        assert.equal(await fromPodServer(one, address), "hello");
+      }
+      // To net1 they come by its own network.
+      for (const address of ["10.244.0.30", "fd44::30"]) client(...ping(address));
+      for (const address of ["172.18.0.3", "fc00:f853::3"]) one.inside(...ping(address));
+      for (const service of ["10.96.0.1", "fd00:96::1"]) assert.ok(await seenByService(one, service));
+      assert.match(one.inside("ip", "route", "get", "8.8.8.8", "from", "10.7.0.30"), /via 10\.7\.0\.1 dev net1/);
+      assert.match(one.inside("ip", "route", "get", "8.8.8.8", "from", "10.244.0.30"), /dev eth0/);
+      assert.doesNotMatch(one.inside("ip", "link"), /veth0/);
+      await one.check("net1");
+
+      one.addNic("net2", ["10.7.1.30/16"], ["10.7.0.1"]);
+      await one.add("net2");
+      onNode(...ping("10.7.1.30"));
+      await Promise.all([one.check("net1"), one.check("net2")]);
+      await one.del("net2");
+      await one.del("net1");
+      await one.del("net1");
+      onNode(...ping("10.244.0.30"));
+      const left = onNode("ip", "route", "show", "table", "500") + onNode("ip", "-6", "route", "show", "table", "500");
+      assert.doesNotMatch(left, /10\.7\.|fd07/);
+    });
+
+    it("refuses the modes that do not fit the interfaces that are there", async () => {
+      const first = pod(["10.6.0.31/16"], { mode: "overlay" });
+      await assert.rejects(first.add(), /must not run on the first interface in overlay mode/);
+      await assertNothingLeft(first, ["10.6.0.31"]);
+      const [settings, underlay] = [{ mode: "overlay" }, pod(["10.6.0.32/16"])];
+      await underlay.add();
+      underlay.addNic("net1", ["10.7.0.32/16"], ["10.7.0.1"]);
+      await assert.rejects(underlay.add("net1", undefined, settings), /previous interface works in underlay mode/);
+      await underlay.del();
     });
 
     it("refuses a veth0 that is not its own, and a second NIC without the first", async () => {

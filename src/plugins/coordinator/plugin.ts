@@ -111,7 +111,9 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return planCoordinator(observe({ containerId, ifName }, { host, pod, settings, nodeAddresses }), settings);
   }
 
+  /** Where the plugin itself is told to do nothing, the cluster's word does not matter. */
   async #settings(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<Settings> {
+    if (c.fields.mode === "disabled") return settingsOf(c, {});
     return settingsOf(c, await this.#options.clusterConfig(attachment, options));
   }
 

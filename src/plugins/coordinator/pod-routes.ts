@@ -60,11 +60,9 @@ function missingRoutes(pod: Side, routes: readonly RouteState[], table: number):
   return routes
     .filter((route) => !pod.routes.some((one) => one.table === table && sameWay(one, route)))
     .toSorted((a, b) => Number(a.gw !== undefined) - Number(b.gw !== undefined))
-    .map(({ dst, dev, gw, src }): Change => {
-      return {
-        kind: "route",
-        route: { dst, dev, table, ...(gw === undefined ? {} : { gw }), ...(src === undefined ? {} : { src }) },
-      };
+    .map(({ dst, dev, gw, src, onlink }): Change => {
+      const route = { dst, dev, table, ...(gw && { gw }), ...(src && { src }), ...(onlink && { onlink }) };
+      return { kind: "route", route };
     });
 }
 

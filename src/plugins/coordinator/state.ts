@@ -25,6 +25,8 @@ export interface RouteState {
   readonly gw: Ip | undefined;
   readonly src: Ip | undefined;
   readonly table: number;
+  /** The gateway is reached although no other route leads to it, as in Pods of Calico. Absent: no. */
+  readonly onlink?: boolean;
 }
 
 /** By which way the node would send to an address of the Pod. */
