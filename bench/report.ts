@@ -23,3 +23,7 @@ export function percentiles(valuesMs: readonly number[]): Percentiles {
 export function round(value: number, digits = 2): number {
   return Math.round(value * 10 ** digits) / 10 ** digits;
 }
+
+export function formatPercentiles({ p50Ms, p90Ms, p99Ms, maxMs }: Percentiles): string {
+  return `p50 ${p50Ms} ms   p90 ${p90Ms} ms   p99 ${p99Ms} ms   max ${maxMs} ms`;
+}

@@ -1,20 +1,16 @@
 // Runs on a lab's node, as a container runtime would: makes namespaces, calls the shim, and times each call from its start
-// to its end. Prints one JSON document. Started by bench/add.ts.
+// to its end. Reads a Plan as JSON on stdin and prints an Outcome. Started by bench/node.ts.
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { text } from "node:stream/consumers";
 import { createNetns, deleteNetns } from "#linux";
 import { createLabClient } from "../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../lab/node/index.ts";
+import { forks, Processes } from "./processes.ts";
 import { execute, executeBeside } from "./spawn.ts";
+import type { Outcome, Plan, Task, Timed } from "./tasks.ts";
 
-const [, , plan = "{}"] = process.argv;
-const { nodeName, pairs, burst, apiUrl, annotations } = JSON.parse(plan) as {
-  nodeName: string;
-  pairs: number;
-  burst: number;
-  apiUrl: string;
-  annotations: Record<string, string>;
-};
+const { nodeName, apiUrl, annotations, warmUp, task }: Plan = JSON.parse(await text(process.stdin));
 const client = createLabClient({ baseUrl: apiUrl });
 /** Executed as cheaply as a runtime does it: all at once in a burst, else one after the other. */
 const folder = mkdtempSync("/run/bench-");
@@ -25,51 +21,128 @@ const inTurn = new CniRuntime({
   execute: async ([path = ""], { input = "", env = {} } = {}) => execute(path, input, env, folder),
 });
 
-interface Timed {
-  readonly ms: number;
-  readonly error?: string;
+interface Added extends Timed {
+  readonly ips: readonly string[];
 }
 
 /** A Pod that is bound to this node and never started: its kubelet is held. */
-async function makePod(): Promise<Sandbox> {
+async function makePod(namespace = "default"): Promise<Sandbox> {
   const name = `bench-${randomBytes(5).toString("hex")}`;
   const pod = await client.create("v1/pods", {
     apiVersion: "v1",
     kind: "Pod",
-    metadata: { name, namespace: "default", annotations },
+    metadata: { name, namespace, annotations },
     spec: { nodeName, containers: [{ name: "app", image: "none" }] },
   });
-  const netns = `/var/run/netns/cni-${randomUUID()}`;
-  createNetns(netns);
-  return {
-    containerId: randomBytes(32).toString("hex"),
-    netns,
-    pod: { namespace: "default", name, uid: pod.metadata.uid },
-  };
+  return newSandbox({ namespace, name, uid: pod.metadata.uid });
 }
 
-async function add(runtime: CniRuntime, sandbox: Sandbox): Promise<Timed> {
+async function makePods(count: number): Promise<readonly Sandbox[]> {
+  const made: Sandbox[] = [];
+  for (let at = 0; at < count; at++) made.push(await makePod());
+  return made;
+}
+
+function newSandbox(pod: Sandbox["pod"]): Sandbox {
+  const netns = `/var/run/netns/cni-${randomUUID()}`;
+  createNetns(netns);
+  return { containerId: randomBytes(32).toString("hex"), netns, pod };
+}
+
+async function add(runtime: CniRuntime, sandbox: Sandbox): Promise<Added> {
   const startMs = performance.now();
   try {
-    const { calls } = await runtime.add(sandbox);
+    const { calls, ips } = await runtime.add(sandbox);
+    return { ms: calls.reduce((sum, call) => sum + call.durationMs, 0), ips };
+  } catch (error) {
+    return { ms: performance.now() - startMs, error: messageOf(error), ips: [] };
+  }
+}
+
+async function del(runtime: CniRuntime, sandbox: Sandbox): Promise<Timed> {
+  const startMs = performance.now();
+  try {
+    const calls = await runtime.del(sandbox);
     return { ms: calls.reduce((sum, call) => sum + call.durationMs, 0) };
   } catch (error) {
-    return { ms: performance.now() - startMs, error: error instanceof Error ? error.message : String(error) };
+    return { ms: performance.now() - startMs, error: messageOf(error) };
   }
 }
 
 /** As at the end of a Pod: deletion is requested, its sandbox is taken down, the object goes. */
 async function remove(runtime: CniRuntime, sandbox: Sandbox): Promise<Timed> {
-  const { namespace, name } = sandbox.pod;
-  await client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 30 });
-  const calls = await runtime.del(sandbox);
-  const timed = { ms: calls.reduce((sum, call) => sum + call.durationMs, 0) };
-  deleteNetns(sandbox.netns);
-  await client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 0 });
+  await requestDeletion(sandbox);
+  const timed = await del(runtime, sandbox);
+  await forget(sandbox);
   return timed;
 }
 
-async function pairsOf(count: number): Promise<{ readonly adds: Timed[]; readonly dels: Timed[] }> {
+async function requestDeletion({ pod: { namespace, name } }: Sandbox): Promise<void> {
+  await client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 30 });
+}
+
+async function forget({ netns, pod: { namespace, name } }: Sandbox): Promise<void> {
+  if (netns !== "") deleteNetns(netns);
+  await client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 0 });
+}
+
+type Part = Partial<Pick<Outcome, "adds" | "dels" | "sandboxes" | "ips">>;
+
+/** What is measured of a task; what has to be there before is made by `prepare`, what must go after by `cleanUp`. */
+interface Work {
+  readonly measured: () => Promise<Part>;
+  readonly cleanUp?: () => Promise<unknown>;
+}
+
+async function prepare(of: Task): Promise<Work> {
+  switch (of.kind) {
+    case "pairs":
+      return { measured: () => pairs(of.count) };
+    case "add": {
+      const sandboxes = await makePods(of.count);
+      return {
+        measured: async () => {
+          const adds = await Promise.all(sandboxes.map((sandbox) => add(concurrent, sandbox)));
+          return { adds, sandboxes, ips: adds.flatMap(({ ips }) => ips) };
+        },
+      };
+    }
+    case "del":
+      for (const sandbox of of.sandboxes) await requestDeletion(sandbox);
+      return {
+        measured: async () => ({ dels: await Promise.all(of.sandboxes.map((one) => del(concurrent, one))) }),
+        cleanUp: () => Promise.all(of.sandboxes.map(forget)),
+      };
+    case "restart": {
+      const pairsOf = of.sandboxes.map((old) => ({ old: { ...old, netns: "" }, now: newSandbox(old.pod) }));
+      return {
+        measured: async () => {
+          const both = await Promise.all(
+            pairsOf.map(async ({ old, now }) => ({ del: await del(concurrent, old), add: await add(concurrent, now) })),
+          );
+          const adds = both.map((one) => one.add);
+          return {
+            ...{ adds, dels: both.map((one) => one.del) },
+            ...{ sandboxes: pairsOf.map(({ now }) => now), ips: adds.flatMap(({ ips }) => ips) },
+          };
+        },
+      };
+    }
+    case "fairness": {
+      const [other, ...many] = [await makePod("fair"), ...(await makePods(of.count))];
+      const all = [...many, other];
+      return {
+        // The last one is the other namespace's: it is executed when all the others are.
+        measured: async () => ({ adds: await Promise.all(all.map((sandbox) => add(concurrent, sandbox))) }),
+        cleanUp: () => Promise.all(all.map((sandbox) => remove(concurrent, sandbox))),
+      };
+    }
+    case "sustained":
+      return { measured: () => sustained(of.count, of.width) };
+  }
+}
+
+async function pairs(count: number): Promise<Part> {
   const adds: Timed[] = [];
   const dels: Timed[] = [];
   for (let pair = 0; pair < count; pair++) {
@@ -80,25 +153,51 @@ async function pairsOf(count: number): Promise<{ readonly adds: Timed[]; readonl
   return { adds, dels };
 }
 
-async function burstOf(count: number): Promise<{ readonly totalMs: number; readonly adds: Timed[] }> {
-  const sandboxes: Sandbox[] = [];
-  for (let at = 0; at < count; at++) sandboxes.push(await makePod());
-  const startMs = performance.now();
-  const adds = await Promise.all(sandboxes.map((sandbox) => add(concurrent, sandbox)));
-  const totalMs = performance.now() - startMs;
-  await Promise.all(sandboxes.map((sandbox) => remove(concurrent, sandbox)));
-  return { totalMs, adds };
+async function sustained(count: number, width: number): Promise<Part> {
+  const adds: Timed[] = [];
+  const dels: Timed[] = [];
+  let left = count;
+  const worker = async () => {
+    while (left-- > 0) {
+      const sandbox = await makePod();
+      adds.push(await add(concurrent, sandbox));
+      dels.push(await remove(concurrent, sandbox));
+    }
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+  return { adds, dels };
 }
 
-/** Processes and threads started on this machine since its boot. */
-function forks(): number {
-  return Number(/^processes (\d+)/m.exec(readFileSync("/proc/stat", "utf8"))?.[1]);
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
-await pairsOf(10); // warm-up
+/** CLOCK_MONOTONIC, which all namespaces of the machine share. */
+function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+await pairs(warmUp);
+const work = await prepare(task);
+const processes = new Processes();
+processes.resetPeak();
+const before = processes.cpu();
 const forksBefore = forks();
-const { adds, dels } = await pairsOf(pairs);
-const forksPerCall = (forks() - forksBefore) / (adds.length + dels.length);
-const bursts = burst > 0 ? await burstOf(burst) : undefined;
-console.log(JSON.stringify({ adds, dels, forksPerCall, burst: bursts }));
+const startMs = monotonicMs();
+const { adds = [], dels = [], sandboxes = [], ips = [] } = await work.measured();
+const endMs = monotonicMs();
+const after = processes.cpu();
+const outcome: Outcome = {
+  ...{ adds, dels, sandboxes, ips, startMs, endMs, totalMs: endMs - startMs },
+  cpu: {
+    agentMs: after.agentMs - before.agentMs,
+    shimsMs: after.shimsMs - before.shimsMs,
+    switchMs: after.switchMs - before.switchMs,
+  },
+  peakRssMb: processes.peakRssMb(),
+  forksPerCall: (forks() - forksBefore) / Math.max(1, adds.length + dels.length),
+};
+await work.cleanUp?.();
+rmSync(folder, { recursive: true });
+console.log(JSON.stringify(outcome));
 process.exit(0);

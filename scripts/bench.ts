@@ -1,2 +1,2 @@
-// `npm run bench`: see bench/add.ts.
-import "../bench/add.ts";
+// `npm run bench`: see bench/main.ts.
+import "../bench/main.ts";

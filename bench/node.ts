@@ -1,0 +1,134 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { createLabClient } from "../lab/api/index.ts";
+import type { LabHandle } from "../lab/launch.ts";
+import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
+import { launchProductLab } from "../scripts/product-lab.ts";
+import { cpuMsOf } from "./processes.ts";
+import type { Outcome, Plan, Task } from "./tasks.ts";
+
+const runner = fileURLToPath(new URL("runner.ts", import.meta.url));
+const probe = fileURLToPath(new URL("probe.ts", import.meta.url));
+const ours = "spiderpool.spidernet.io/v2beta1";
+const sampleMs = 10;
+/** Enough for code and caches to be warm. */
+const warmUpPairs = 10;
+
+/** What the API server, a process of the lab, spent meanwhile. */
+export interface Measured extends Outcome {
+  readonly apiServerMs: number;
+}
+
+/** A lab with one node that is measured and one from which its Pods are reached. */
+export class BenchNode implements AsyncDisposable {
+  readonly #lab: LabHandle;
+  readonly #node = "node1";
+  readonly #neighbour = "node2";
+
+  private constructor(lab: LabHandle) {
+    this.#lab = lab;
+  }
+
+  /** Starts it, with a pool and a network for all Pods of the bench; its kubelets are held, the runner takes their place. */
+  static async launch(): Promise<BenchNode> {
+    const lab = await launchProductLab({ nodes: 2, bridges: true, logLevel: "warn" });
+    const bench = new BenchNode(lab);
+    await bench.#prepare();
+    for (const node of [bench.#node, bench.#neighbour]) await lab.hold({ node, program: "kubelet", held: true });
+    return bench;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lab.stop();
+  }
+
+  /** Runs one task on the node and samples the API server's CPU time meanwhile. */
+  async run(task: Task, { warmUp = warmUpPairs }: { readonly warmUp?: number } = {}): Promise<Measured> {
+    const plan: Plan = {
+      nodeName: this.#node,
+      apiUrl: "http://10.222.0.1:6443",
+      annotations: {
+        "ipam.spidernet.io/ippool": '{"ipv4":["bench"]}',
+        "v1.multus-cni.io/default-network": "kube-system/bench",
+      },
+      warmUp,
+      task,
+    };
+    const samples: { readonly atMs: number; readonly cpuMs: number }[] = [];
+    const stop = new AbortController();
+    const sampling = this.#sample(samples, stop.signal);
+    const output = await this.#script(this.#node, runner, plan);
+    stop.abort();
+    await sampling;
+    const outcome = output as Outcome;
+    const at = (ms: number) => samples.findLast(({ atMs }) => atMs <= ms)?.cpuMs ?? 0;
+    return { ...outcome, apiServerMs: at(outcome.endMs + sampleMs) - at(outcome.startMs) };
+  }
+
+  /** Those of the addresses that answer no ping or no TCP from the other node. */
+  async silent(ips: readonly string[]): Promise<readonly string[]> {
+    return (await this.#script(this.#neighbour, probe, ips)) as readonly string[];
+  }
+
+  /** The last `count` successful ADDs, as the agent recorded them. */
+  async flights(count: number): Promise<readonly Flight[]> {
+    const all = await readFlights(this.#lab, this.#node);
+    return all.filter(({ verb, error }) => verb === "ADD" && error === undefined).slice(-count);
+  }
+
+  /** Resident memory of the node's agent. */
+  async agentRssMb(): Promise<number> {
+    const script = "for p in /proc/[0-9]*; do grep -q agent.mjs $p/cmdline 2>/dev/null && grep VmRSS $p/status; done";
+    const text = await this.#lab.run({ node: this.#node, argv: ["sh", "-c", script] });
+    return Math.max(0, ...[...text.matchAll(/VmRSS:\s+(\d+)/g)].map(([, kb]) => Number(kb))) / 1024;
+  }
+
+  /** Pulls the node's plug and switches it on again; its kubelet stays held. */
+  async reboot(): Promise<void> {
+    await this.#lab.powerOff({ node: this.#node });
+    await this.#lab.powerOn({ node: this.#node });
+    await this.#lab.hold({ node: this.#node, program: "kubelet", held: true });
+    const conf =
+      "until ls /etc/cni/net.d/*multus* >/dev/null 2>&1 && [ -S /var/run/spidernet/cni.sock ]; do sleep 0.02; done";
+    await this.#lab.run({ node: this.#node, argv: ["timeout", "30", "sh", "-c", conf] });
+  }
+
+  async #script(node: string, script: string, input: unknown): Promise<unknown> {
+    const argv = [process.execPath, script];
+    return JSON.parse(await this.#lab.run({ node, argv, input: JSON.stringify(input) }));
+  }
+
+  async #sample(samples: { readonly atMs: number; readonly cpuMs: number }[], signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      samples.push({ atMs: Number(process.hrtime.bigint()) / 1e6, cpuMs: cpuMsOf(this.#lab.pid) });
+      await delay(sampleMs);
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const client = createLabClient({ baseUrl: this.#lab.url });
+    await client.create("v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "fair" } });
+    await client.create(`${ours}/spiderippools`, {
+      apiVersion: ours,
+      kind: "SpiderIPPool",
+      metadata: { name: "bench" },
+      spec: { subnet: "172.18.0.0/16", ips: ["172.18.100.1-172.18.103.254"], gateway: "172.18.0.1" },
+    });
+    await client.create(`${ours}/spidermultusconfigs`, {
+      apiVersion: ours,
+      kind: "SpiderMultusConfig",
+      metadata: { name: "bench", namespace: "kube-system" },
+      spec: { cniType: "ovs", ovs: { bridge: "br1" } },
+    });
+    const rendered = new AbortController();
+    const { done } = client.watch(
+      "k8s.cni.cncf.io/v1/network-attachment-definitions",
+      { namespace: "kube-system", signal: AbortSignal.any([rendered.signal, AbortSignal.timeout(20_000)]) },
+      ({ object }) => {
+        if (object.metadata.name === "bench") rendered.abort();
+      },
+    );
+    await done.catch(() => {});
+    if (!rendered.signal.aborted) throw new Error("the network of the bench was not rendered within 20 s");
+  }
+}

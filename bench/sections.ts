@@ -1,0 +1,207 @@
+import { type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
+import type { BenchNode, Measured } from "./node.ts";
+import { formatPercentiles, percentiles, round } from "./report.ts";
+import type { Timed } from "./tasks.ts";
+
+/** A section of the bench: figures for `--json`, and the same as lines for people. */
+export interface Report {
+  readonly figures: Readonly<Record<string, unknown>>;
+  readonly lines: readonly string[];
+}
+
+export interface Section {
+  readonly name: string;
+  readonly what: string;
+  readonly run: (bench: BenchNode) => Promise<Report>;
+}
+
+/** Every section, in the order in which they run: each begins and ends with no Pod on the node. */
+export const sections: readonly Section[] = [
+  { name: "add", what: "200 ADDs and DELs in turn", run: addAndDel },
+  ...[50, 100, 250].map((count) => ({
+    name: `burst${count}`,
+    what: `${count} ADDs at once, all reached by ping and TCP from another node, then ${count} DELs at once`,
+    run: (bench: BenchNode) => burst(bench, count),
+  })),
+  { name: "density", what: "ADDs in turn with 0, 100, 250 and 500 Pods on the node", run: density },
+  { name: "fairness", what: "200 ADDs of one namespace at once, and one of another", run: fairness },
+  { name: "sustained", what: "ADD and DEL without pause, 8 Pods at a time", run: sustained },
+  { name: "reboot", what: "250 Pods at once after the node started again", run: reboot },
+];
+
+async function addAndDel(bench: BenchNode): Promise<Report> {
+  const count = 200;
+  const idleRssMb = round(await bench.agentRssMb(), 1);
+  const measured = await bench.run({ kind: "pairs", count });
+  const flights = await bench.flights(count);
+  const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
+  const claims = flights.map(({ spans }) => spans.filter(({ stage }) => stage === "claim").length);
+  const coveredShare = sum(flights.map(coveredMs)) / sum(flights.map(({ totalMs }) => totalMs));
+  const figures = {
+    ...{ add, del, idleRssMb, failed: failures(measured).length },
+    execsPerAdd: round(measured.forksPerCall),
+    apiWritesPerAdd: round(sum(claims) / claims.length),
+    coveredShare: round(coveredShare, 4),
+    stages: stagesOf(flights),
+  };
+  return {
+    figures,
+    lines: [
+      `ADD  ${formatPercentiles(add)}`,
+      `DEL  ${formatPercentiles(del)}`,
+      `agent ${idleRssMb} MB idle; processes started per call ${figures.execsPerAdd}; awaited API writes per ADD ${figures.apiWritesPerAdd}`,
+      `the stages account for ${round(coveredShare * 100, 1)} % of the time:`,
+      ...formatWaterfall(flights),
+      ...failures(measured).slice(0, 3),
+    ],
+  };
+}
+
+async function burst(bench: BenchNode, count: number): Promise<Report> {
+  const up = await bench.run({ kind: "add", count });
+  const silent = await bench.silent(up.ips);
+  const down = await bench.run({ kind: "del", sandboxes: up.sandboxes }, { warmUp: 0 });
+  const cpuMsPerAdd = cpuPerCall(up, count);
+  const figures = {
+    totalMs: round(up.totalMs),
+    p99Ms: percentilesOf(up.adds).p99Ms,
+    failed: failures(up).length,
+    silent: silent.length,
+    peakRssMb: round(up.peakRssMb, 1),
+    cpuMsPerAdd,
+    delTotalMs: round(down.totalMs),
+    delFailed: failures(down).length,
+  };
+  return {
+    figures,
+    lines: [
+      `${count} ADDs ${figures.totalMs} ms, p99 ${figures.p99Ms} ms, ${figures.failed} failed, ${silent.length} not reached; agent ${figures.peakRssMb} MB at the peak`,
+      `CPU per ADD: agent ${cpuMsPerAdd.agent} ms, shim ${cpuMsPerAdd.shim} ms, Open vSwitch ${cpuMsPerAdd.switch} ms, API server ${cpuMsPerAdd.apiServer} ms`,
+      `${count} DELs ${figures.delTotalMs} ms, ${figures.delFailed} failed`,
+      ...[...failures(up), ...failures(down)].slice(0, 3),
+    ],
+  };
+}
+
+async function density(bench: BenchNode): Promise<Report> {
+  const pairs = 50;
+  const steps: readonly number[] = [0, 100, 250, 500];
+  const rows: Record<string, unknown> = {};
+  const lines: string[] = [];
+  const there: Measured["sandboxes"][number][] = [];
+  for (const pods of steps) {
+    if (pods > there.length) {
+      const filled = await bench.run({ kind: "add", count: pods - there.length }, { warmUp: 0 });
+      there.push(...filled.sandboxes);
+      lines.push(...failures(filled).slice(0, 3));
+    }
+    const measured = await bench.run({ kind: "pairs", count: pairs });
+    const flights = await bench.flights(pairs);
+    const waiting = percentiles(flights.map((flight) => stageMs(flight, "ofport")));
+    const rest = percentiles(flights.map((flight) => flight.totalMs - stageMs(flight, "ofport")));
+    const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
+    rows[`pods${pods}`] = { add, del, ofport: waiting, withoutOfport: rest };
+    lines.push(
+      `${String(pods).padStart(3)} Pods: ADD p50 ${add.p50Ms}, p99 ${add.p99Ms} ms (waiting for the switch ${waiting.p50Ms}, ours ${rest.p50Ms}); DEL p50 ${del.p50Ms} ms`,
+    );
+  }
+  await bench.run({ kind: "del", sandboxes: there }, { warmUp: 0 });
+  return { figures: rows, lines };
+}
+
+async function fairness(bench: BenchNode): Promise<Report> {
+  const idle = percentilesOf((await bench.run({ kind: "pairs", count: 100 })).adds);
+  const { adds } = await bench.run({ kind: "fairness", count: 200 });
+  const other = adds.at(-1);
+  const many = percentilesOf(adds.slice(0, -1));
+  const ratio = round((other?.ms ?? Number.NaN) / idle.p99Ms);
+  return {
+    figures: { otherMs: round(other?.ms ?? Number.NaN), idleP99Ms: idle.p99Ms, ratio, manyP50Ms: many.p50Ms },
+    lines: [
+      `the other namespace's ADD ${round(other?.ms ?? 0)} ms: ${ratio} × its p99 when idle; the 200 took ${many.p50Ms} ms at p50, ${many.maxMs} ms at most`,
+    ],
+  };
+}
+
+async function sustained(bench: BenchNode): Promise<Report> {
+  const count = 400;
+  const measured = await bench.run({ kind: "sustained", count, width: 8 });
+  const perSecond = round((count / measured.totalMs) * 1000, 1);
+  const failed = failures(measured).length;
+  return {
+    figures: {
+      pairsPerSecond: perSecond,
+      failed,
+      add: percentilesOf(measured.adds),
+      del: percentilesOf(measured.dels),
+    },
+    lines: [`${perSecond} Pods added and removed per second, ${failed} failed`],
+  };
+}
+
+async function reboot(bench: BenchNode): Promise<Report> {
+  const count = 250;
+  const { sandboxes } = await bench.run({ kind: "add", count });
+  const startMs = performance.now();
+  await bench.reboot();
+  const servingMs = performance.now() - startMs;
+  const up = await bench.run({ kind: "restart", sandboxes }, { warmUp: 0 });
+  const silent = await bench.silent(up.ips);
+  const kept = up.ips.length;
+  await bench.run({ kind: "del", sandboxes: up.sandboxes }, { warmUp: 0 });
+  const figures = {
+    servingMs: round(servingMs),
+    totalMs: round(up.totalMs),
+    p99Ms: percentilesOf(up.adds).p99Ms,
+    failed: failures(up).length,
+    silent: silent.length,
+    peakRssMb: round(up.peakRssMb, 1),
+  };
+  return {
+    figures,
+    lines: [
+      `power on to serving ${figures.servingMs} ms; ${kept} Pods back in ${figures.totalMs} ms (DEL and ADD), ${figures.failed} failed, ${silent.length} not reached`,
+      ...failures(up).slice(0, 3),
+    ],
+  };
+}
+
+function cpuPerCall({ cpu, apiServerMs }: Measured, calls: number) {
+  const per = (ms: number) => round(ms / calls);
+  return { agent: per(cpu.agentMs), shim: per(cpu.shimsMs), switch: per(cpu.switchMs), apiServer: per(apiServerMs) };
+}
+
+function percentilesOf(timed: readonly Timed[]) {
+  return percentiles(timed.filter(({ error }) => error === undefined).map(({ ms }) => ms));
+}
+
+function failures({ adds, dels }: Measured): readonly string[] {
+  return [...adds, ...dels].flatMap(({ error }) => error ?? []);
+}
+
+function stagesOf(flights: readonly Flight[]): Readonly<Record<string, unknown>> {
+  const stages = new Set(flights.flatMap(({ spans }) => spans.map(({ stage }) => stage)));
+  return Object.fromEntries(
+    [...stages].map((stage) => [stage, percentiles(flights.map((flight) => stageMs(flight, stage)))]),
+  );
+}
+
+/** What a stage took in all of its spans. */
+function stageMs({ spans }: Flight, stage: string): number {
+  return sum(spans.filter((span) => span.stage === stage).map(({ startMs, endMs }) => endMs - startMs));
+}
+
+/** How much of a call's time some stage accounts for. */
+function coveredMs({ spans }: Flight): number {
+  let covered = 0;
+  let untilMs = 0;
+  for (const { startMs, endMs } of spans.toSorted((a, b) => a.startMs - b.startMs)) {
+    covered += Math.max(0, endMs - Math.max(startMs, untilMs));
+    untilMs = Math.max(untilMs, endMs);
+  }
+  return covered;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,57 @@
+import type { Sandbox } from "../lab/node/index.ts";
+
+/** One thing that the runner does on a node, as a container runtime would. */
+export type Task =
+  /** ADD and DEL of one Pod after the other. */
+  | { readonly kind: "pairs"; readonly count: number }
+  /** ADDs of new Pods, all at once; the Pods stay. */
+  | { readonly kind: "add"; readonly count: number }
+  /** DELs of Pods, all at once. */
+  | { readonly kind: "del"; readonly sandboxes: readonly Sandbox[] }
+  /** What a runtime does after its node started again: DEL of the old sandbox of each Pod, then ADD of a new one, all at once. */
+  | { readonly kind: "restart"; readonly sandboxes: readonly Sandbox[] }
+  /** ADDs of one namespace all at once, and one of another namespace just after them. */
+  | { readonly kind: "fairness"; readonly count: number }
+  /** ADD and DEL of `count` Pods, `width` of them at any time. */
+  | { readonly kind: "sustained"; readonly count: number; readonly width: number };
+
+export interface Plan {
+  readonly nodeName: string;
+  readonly apiUrl: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Pods to add and remove before anything is measured. */
+  readonly warmUp: number;
+  readonly task: Task;
+}
+
+/** One call, from the start of its process to its end. */
+export interface Timed {
+  readonly ms: number;
+  readonly error?: string;
+}
+
+/** CPU time in milliseconds: of the agent, of the shims, of vswitchd with its database. */
+export interface Cpu {
+  readonly agentMs: number;
+  readonly shimsMs: number;
+  readonly switchMs: number;
+}
+
+export interface Outcome {
+  readonly adds: readonly Timed[];
+  readonly dels: readonly Timed[];
+  /** From the first call to the last answer. */
+  readonly totalMs: number;
+  /** The same on CLOCK_MONOTONIC, for whoever samples meanwhile. */
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly cpu: Cpu;
+  /** Largest resident set of the agent meanwhile. */
+  readonly peakRssMb: number;
+  /** Processes started on the machine for each call. */
+  readonly forksPerCall: number;
+  /** What is there afterwards. */
+  readonly sandboxes: readonly Sandbox[];
+  /** The addresses of `sandboxes`. */
+  readonly ips: readonly string[];
+}
