@@ -8,13 +8,14 @@ import { EventRecorder, events, pods } from "#kube";
 import type { Claim, Ledger } from "#ledger";
 import { networkStatusAnnotation } from "#multus";
 import type { Fault } from "../kube/testing/fake-api.ts";
-import { After, endpointNics } from "./after.ts";
+import { After } from "./after.ts";
 import type { AttachedDelegate } from "./calls.ts";
+import { Endpoints, endpointNics } from "./endpoints.ts";
 import { TestApi, testPod } from "./testing/api.ts";
 import { TopControllers } from "./top-controller.ts";
 
 function claim(nic: string, ip: string, answer: object): Claim {
-  const spec = { nic, pool: `pool-${nic}`, podUID: "uid-a", answer: JSON.stringify(answer) };
+  const spec = { nic, pool: `pool-${nic}`, podNamespace: "default", podName: "a", answer: JSON.stringify(answer) };
   return { name: ip, ip: parseIp(ip), uid: `uid-${ip}`, resourceVersion: "1", spec } as unknown as Claim;
 }
 
@@ -83,11 +84,14 @@ describe("After", () => {
     const log = silentLogger;
     const recorder = new EventRecorder({ client, clock, log, component: "agent", host: "n1" });
     tasks.spawn("events", (signal) => recorder.run({ signal }));
-    const ledger = { claimsOf: () => claims } as unknown as Ledger;
+    const mine = (one: Claim) => ({ ...one, spec: { ...one.spec, podUID: pod().metadata.uid } });
+    const ledger: Pick<Ledger, "claims"> = { claims: () => claims.map(mine) };
+    const settings = { enableStatefulSet: true, enableKubevirtStaticIP: true };
     const owners = new TopControllers(client);
     const idle = () => Promise.resolve();
+    const endpoints = new Endpoints({ client, clock, ledger, owners, node: "n1", settings });
     const store = await api.store(pods);
-    after = new After({ client, clock, log, tasks, events: recorder, ledger, owners, pods: store, node: "n1", idle });
+    after = new After({ client, clock, log, tasks, events: recorder, endpoints, pods: store, idle });
   });
   afterEach(async () => {
     await tasks.stop();

@@ -1,5 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
-import { type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
 import {
   type Clock,
   FairQueue,
@@ -11,11 +9,9 @@ import {
   type Tasks,
 } from "#base";
 import { type Attachment, CniError } from "#cni";
-import { formatIp } from "#ip";
 import {
   type EventRecorder,
   type EventSubject,
-  hasReason,
   isRetryable,
   type KubeClient,
   keyOf,
@@ -25,11 +21,9 @@ import {
   type Store,
   surelyUnchanged,
 } from "#kube";
-import type { Claim, Ledger } from "#ledger";
 import { addedInterfaceMessage, formatNetworkStatus, MissingNadError, networkStatusAnnotation } from "#multus";
 import type { AttachedDelegate } from "./calls.ts";
-import type { Answer } from "./ipam.ts";
-import type { TopControllers } from "./top-controller.ts";
+import type { Endpoints } from "./endpoints.ts";
 
 /** Views wait for a pause between calls, but no longer than this: a node that never pauses shows its Pods, too. */
 const pauseMsMax = 1_000;
@@ -44,10 +38,8 @@ export interface AfterOptions {
   readonly log: Logger;
   readonly tasks: Tasks;
   readonly events: EventRecorder;
-  readonly ledger: Ledger;
-  readonly owners: TopControllers;
+  readonly endpoints: Endpoints;
   readonly pods: Store<Pod>;
-  readonly node: string;
   /** Resolves when no CNI call is at work. */
   readonly idle: () => Promise<void>;
 }
@@ -67,8 +59,6 @@ export class After {
     const { tasks, clock, log } = this.#options;
     tasks.spawn("publish", async (stopping) => {
       const signal = AbortSignal.any([stopping, AbortSignal.timeout(publishMsMax)]);
-      const write = (act: (o: Signal) => Promise<void>, retryable: (error: unknown) => boolean) =>
-        retry(act, { signal, clock, retryable });
       try {
         await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);
         using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });
@@ -76,11 +66,8 @@ export class After {
         await this.#writers.run(
           pod.metadata.uid,
           async () => {
-            await write((o) => this.#writeStatus(attached, pod, o), mayRepeat);
-            await write(
-              (o) => this.#writeEndpoint(pod, o),
-              (error) => isConflict(error) || mayRepeat(error),
-            );
+            await retry((o) => this.#writeStatus(attached, pod, o), { signal, clock, retryable: mayRepeat });
+            await this.#options.endpoints.write(pod, { signal });
           },
           { signal },
         );
@@ -122,59 +109,6 @@ export class After {
       { ...o, subresource: "status" },
     );
   }
-
-  async #writeEndpoint(pod: Pod, o: Signal): Promise<void> {
-    const { client, ledger, owners, node } = this.#options;
-    const { namespace = "", name, uid } = pod.metadata;
-    const claims = ledger.claimsOf(uid);
-    if (claims.length === 0) return;
-    const owner = await owners.of(pod, o);
-    const status = {
-      current: { uid, node, ips: endpointNics(claims) },
-      ownerControllerType: owner?.kind ?? "Pod",
-      ownerControllerName: owner?.name ?? name,
-    };
-    const found = await client.get(spiderEndpoints, { namespace, name }, o);
-    const ownerReferences = [{ apiVersion: "v1", kind: "Pod", name, uid }];
-    if (found === undefined)
-      await client.create(spiderEndpoints, { metadata: { namespace, name, ownerReferences }, status }, o);
-    else if (!sameStatus(found, status)) {
-      await client.update(spiderEndpoints, { ...found, metadata: { ...found.metadata, ownerReferences }, status }, o);
-    }
-  }
-}
-
-/** One entry for each NIC, both families merged; eth0 first, then by name. */
-export function endpointNics(claims: readonly Claim[]): readonly SpiderEndpointIp[] {
-  const nics = new Map<string, SpiderEndpointIp>();
-  for (const { spec, ip } of claims) {
-    const nic = spec.nic ?? "";
-    const answer = answerOf(spec.answer);
-    const address = `${formatIp(ip)}/${answer.prefix}`;
-    const gateway =
-      answer.gw === undefined ? {} : { [`ipv${ip.family}Gateway`]: answer.gw, cleanGateway: answer.clean ?? false };
-    const before = nics.get(nic);
-    const routes = [...(before?.routes ?? []), ...(answer.routes ?? [])];
-    nics.set(nic, {
-      ...before,
-      interface: nic,
-      vlan: 0, // what the server would fill in: what is read is then what was written
-      [`ipv${ip.family}`]: address,
-      [`ipv${ip.family}Pool`]: spec.pool,
-      ...gateway,
-      ...(routes.length === 0 ? {} : { routes }),
-    });
-  }
-  const rank = ({ interface: name }: SpiderEndpointIp) => (name === "eth0" ? "" : name);
-  return [...nics.values()].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
-}
-
-function answerOf(text: string | undefined): Answer {
-  return text === undefined ? { prefix: 0 } : JSON.parse(text);
-}
-
-function sameStatus(found: SpiderEndpoint, status: object): boolean {
-  return isDeepStrictEqual(found.status, status); // the server sorts the fields of custom resources
 }
 
 function subjectOf({ metadata }: Pod): EventSubject {
@@ -185,11 +119,6 @@ function subjectOf({ metadata }: Pod): EventSubject {
 /** Written twice is written once: a lost answer is no reason to stop. A Pod that is gone needs no views. */
 function mayRepeat(error: unknown): boolean {
   return isRetryable(error) || !surelyUnchanged(error);
-}
-
-/** Somebody else wrote the endpoint: it is read again. */
-function isConflict(error: unknown): boolean {
-  return hasReason(error, "Conflict", "AlreadyExists");
 }
 
 function missingNad(error: unknown): boolean {
@@ -203,6 +132,7 @@ const reasons: Readonly<Record<string, string>> = {
   POOL_NOT_FOUND: "NoIPPool",
   BROKEN_POOL: "InvalidIPPool",
   WRONG_INPUT: "InvalidAnnotation",
+  STICKY_HELD: "AddressHeld",
 };
 
 /** The code of the first error below that is more than a CNI number. */

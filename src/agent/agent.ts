@@ -37,6 +37,7 @@ import { Chain } from "./chain.ts";
 import { ClaimsReconciler } from "./claims.ts";
 import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
+import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
 import { HostState } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
@@ -135,9 +136,12 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
     bootId: bootId(),
     intents: new Intents(join(options.runDir, "intent")),
     reserved: reservedSets(reservedStore, log),
+    inUse: (claim) => claims.inUse(claim),
+    isIndexed: (claim, o) => endpoints.names(claim, o),
     signal: tasks.signal,
   });
-  const claims = new ClaimsReconciler({ ledger, records, pods: podStore, clock, log });
+  const claims: ClaimsReconciler = new ClaimsReconciler({ ledger, records, pods: podStore, clock, log });
+  const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
   const ipamFor = createIpam({
     ledger,
     pools,
@@ -145,6 +149,9 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
     namespaces: namespaceStore,
     nodes: nodeStore,
     owners,
+    endpoints,
+    clock,
+    hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),
     node,
     namespace,
     clusterNetwork,
@@ -161,7 +168,7 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
   ];
   const chain = new Chain(plugins as readonly Plugin<unknown>[]);
   const idle = () => calls.idle();
-  const after = new After({ client, clock, log, tasks, events, ledger, owners, pods: podStore, node, idle });
+  const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
   const calls: Calls = new Calls({
     chain,
     records,

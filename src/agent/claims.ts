@@ -3,12 +3,14 @@ import { decodeResult } from "#cni";
 import { claimName } from "#ip";
 import { fromStore, type Pod, retry, runController, type Store } from "#kube";
 import type { Claim, Ledger } from "#ledger";
-import { isPodAlive, isPodUid } from "./pods.ts";
+import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 
 /** The ledger's claims of this node are compared with what is known here after a random part of this, then hourly. */
 const firstAuditMsMax = 300_000;
 const auditEveryMs = 3_600_000;
+/** A static Pod without sandbox whose mirror was missing for so long is gone; a mirror that is missing is no evidence at once. */
+const missingMsMax = 600_000;
 
 export interface ClaimsOptions {
   readonly ledger: Ledger;
@@ -16,6 +18,8 @@ export interface ClaimsOptions {
   readonly pods: Store<Pod>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Between 0 and 1: agents that start together do not all list at once. @default Math.random */
+  readonly random?: () => number;
 }
 
 /**
@@ -24,6 +28,8 @@ export interface ClaimsOptions {
  */
 export class ClaimsReconciler {
   readonly #options: ClaimsOptions;
+  /** Since when the mirror of a static Pod with claims is missing, by Pod. */
+  readonly #missingSinceMs = new Map<string, number>();
   #poke: (podKey: string) => void = () => {};
 
   constructor(options: ClaimsOptions) {
@@ -54,10 +60,7 @@ export class ClaimsReconciler {
             },
           },
         ],
-        reconcile: async (key) => {
-          this.#reconcile(key);
-          return {};
-        },
+        reconcile: async (key) => this.#reconcile(key),
       },
       o,
     );
@@ -65,41 +68,66 @@ export class ClaimsReconciler {
 
   /** After a start: takes up the claims that the records name; later, and then hourly, looks for claims that nobody knows. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
-    const { ledger, records, clock } = this.#options;
+    const { ledger, records, clock, random = Math.random } = this.#options;
     // Until it has succeeded no ADD gets an address.
-    await retry((o) => ledger.recall(claimNames(records.list()), o), { signal, clock, retryable: () => true });
+    const names = () => records.list().flatMap(claimNames);
+    await retry((o) => ledger.recall(names(), o), { signal, clock, retryable: () => true });
     for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
-    for (let waitMs = Math.random() * firstAuditMsMax; ; waitMs = auditEveryMs) {
+    for (let waitMs = random() * firstAuditMsMax; ; waitMs = auditEveryMs) {
       await clock.sleep(waitMs, { signal });
-      await retry((o) => ledger.audit(new Set(claimNames(records.list())), o), { signal, clock });
+      await retry((o) => ledger.audit(o), { signal, clock });
     }
   }
 
-  #reconcile(podKey: string): void {
-    const { ledger, pods } = this.#options;
+  /** Whether a claim of this node is still needed: its Pod lives, or a sandbox has the address. */
+  inUse({ name, spec }: Claim): boolean {
+    const { pods, records } = this.#options;
+    const podUid = spec.podUID ?? "";
+    if (!pods.isSynced) return true;
+    if (podState(pods.get(`${spec.podNamespace}/${spec.podName}`), podUid) === "alive") return true;
+    return (
+      this.hasSandbox(podUid) || records.list().some((one) => isSandboxThere(one) && claimNames(one).includes(name))
+    );
+  }
+
+  /** Whether a sandbox of the Pod is there, other than the one with ID `except`: one whose DEL has not come yet uses its address. */
+  hasSandbox(podUid: string, except?: string): boolean {
+    return this.#options.records
+      .list()
+      .some((one) => one.pod?.uid === podUid && one.containerId !== except && isSandboxThere(one));
+  }
+
+  /** Releases what the Pod of this key no longer needs. */
+  #reconcile(podKey: string): { readonly afterMs?: number } {
+    const { ledger, pods, clock } = this.#options;
     const pod = pods.get(podKey);
-    for (const claim of ledger.claims()) {
-      if (`${claim.spec.podNamespace}/${claim.spec.podName}` !== podKey) continue;
-      if (pod !== undefined && isPodUid(pod, claim.spec.podUID ?? "") && isPodAlive(pod)) continue;
-      if (this.#hasSandbox(claim)) continue;
+    const claims = ledger.claims().filter(({ spec }) => `${spec.podNamespace}/${spec.podName}` === podKey);
+    if (pod !== undefined || claims.length === 0) this.#missingSinceMs.delete(podKey);
+    let afterMs: number | undefined;
+    for (const claim of claims) {
+      const podUid = claim.spec.podUID ?? "";
+      const state = podState(pod, podUid);
+      if (state === "alive" || this.hasSandbox(podUid)) continue;
+      if (state === "unknown") {
+        const sinceMs = this.#missingSinceMs.get(podKey) ?? clock.monotonicMs();
+        this.#missingSinceMs.set(podKey, sinceMs);
+        const leftMs = sinceMs + missingMsMax - clock.monotonicMs();
+        if (leftMs > 0) {
+          afterMs = leftMs;
+          continue;
+        }
+      }
       const seen =
         pod === undefined ? "the Pod is gone" : `Pod ${pod.metadata.uid} is ${pod.status?.phase ?? "terminating"}`;
       ledger.release(claim, { why: "Pod and sandbox are gone", evidence: [seen] });
     }
-  }
-
-  /** Its DEL has not come yet, and its namespace is there: the address is still in use. */
-  #hasSandbox({ spec }: Claim): boolean {
-    return this.#options.records
-      .list()
-      .some((record) => record.containerId === spec.containerID && isSandboxThere(record));
+    return afterMs === undefined ? {} : { afterMs };
   }
 }
 
-function claimNames(records: readonly SandboxRecord[]): readonly string[] {
-  return records.flatMap(({ networks }) =>
-    networks.flatMap(({ result }) =>
-      result === undefined ? [] : decodeResult(result).ips.map(({ address }) => claimName(address.ip)),
-    ),
+/** The claims of which the record's results tell. */
+function claimNames({ networks }: SandboxRecord): readonly string[] {
+  return networks.flatMap(({ result }) =>
+    result === undefined ? [] : decodeResult(result).ips.map(({ address }) => claimName(address.ip)),
   );
 }

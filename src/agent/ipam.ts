@@ -1,5 +1,7 @@
-import { type Signal, SpiderError, type Steps } from "#base";
+import type { Settings } from "#api";
+import { type Clock, hasCode, type Signal, SpiderError, type Steps } from "#base";
 import {
+  type AddressConflict,
   type Attachment,
   CniError,
   type CniResult,
@@ -7,24 +9,26 @@ import {
   type Ipam,
   isJsonObject,
   type PluginConfig,
-  type PodRef,
+  type Probe,
 } from "#cni";
-import { type Family, formatIp, formatPrefix, parseIp, parsePrefix } from "#ip";
+import { type Family, formatIp, sameIp } from "#ip";
 import {
   type Addressed,
   attachRoutes,
   type Decision,
   decide,
-  type PoolView,
   parseRoutesAnnotation,
   routesOf,
   type SelectionInput,
 } from "#ipam";
 import { type KubeObject, keyOf, type Node, type Pod, type Store } from "#kube";
-import type { Claim, Claimed, Ledger } from "#ledger";
+import type { Claimed, ClaimRequest, Holder, Ledger } from "#ledger";
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "#multus";
-import { isPodAlive, isPodUid } from "./pods.ts";
+import { addressed, formatAnswer } from "./answer.ts";
+import type { Endpoints } from "./endpoints.ts";
+import { podState, uidOf } from "./pods.ts";
 import type { PoolCache, PoolsNow } from "./pool-cache.ts";
+import { type StickyOwner, stickyOwnerOf } from "./sticky.ts";
 import type { TopControllers } from "./top-controller.ts";
 
 export interface IpamOptions {
@@ -35,22 +39,21 @@ export interface IpamOptions {
   readonly namespaces: Store<KubeObject>;
   readonly nodes: Store<Node>;
   readonly owners: TopControllers;
+  readonly endpoints: Endpoints;
+  readonly clock: Clock;
+  /** Whether a sandbox of the Pod with this UID, other than the given one, is there. */
+  readonly hasSandbox: (podUid: string, except: string) => boolean;
   readonly node: string;
   /** Where pools' bare `multusName`s and the cluster network are looked up. */
   readonly namespace: string;
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
   readonly clusterNetwork: string;
   readonly families: readonly Family[];
-  readonly settings: SelectionInput["settings"];
+  readonly settings: Settings;
 }
 
-/** What an address was given with: kept in its claim, so that the same answer can be given again. */
-export interface Answer {
-  readonly prefix: number;
-  readonly gw?: string;
-  readonly clean?: true;
-  readonly routes?: readonly { readonly dst: string; readonly gw: string }[];
-}
+/** How long an address for which a foreign host answered is kept from everybody. */
+const quarantineMs = 300_000;
 
 /** Address management by the ledger, for the configurations whose `ipam.type` is `spiderpool`. */
 export function createIpam(options: IpamOptions): (config: PluginConfig) => Ipam | undefined {
@@ -86,11 +89,14 @@ class LedgerIpam implements Ipam {
     this.#networkName = networkName;
   }
 
-  async allocate(attachment: Attachment, steps: Steps): Promise<CniResult> {
-    const { pod, decisions, pools } = await steps.run("select", (o) => this.#select(attachment, o), {
-      of: attachment.ifName,
-    });
-    const given = await steps.all(...decisions.map((decision) => this.#claim(decision, pools, attachment, pod, steps)));
+  async allocate(attachment: Attachment, steps: Steps, probe?: Probe): Promise<CniResult> {
+    const plan = await steps.run("select", (o) => this.#select(attachment, o), { of: attachment.ifName });
+    const { pod, sticky, wanted } = plan;
+    const given = await steps.all(...wanted.map((one) => this.#claim(one, plan, attachment, steps, probe)));
+    // The next Pod finds what is kept for it only by this: it is written before the Pod can have the address.
+    if (sticky !== undefined) {
+      await steps.run("claim", (o) => this.#index(plan, attachment, o), { of: `${attachment.ifName}/index` });
+    }
     const routes = parseRoutesAnnotation(pod.metadata.annotations ?? {});
     const { addresses } = attachRoutes(given, routes);
     return {
@@ -100,14 +106,26 @@ class LedgerIpam implements Ipam {
     };
   }
 
+  async replace(attachment: Attachment, { ip, mac }: AddressConflict, steps: Steps): Promise<CniResult> {
+    const { ledger, clock, pods } = this.#options;
+    const uid = attachment.pod && uidOf(attachment.pod, pods.get(keyOf(attachment.pod)));
+    const claim = ledger.claimsOf(uid ?? "").find((one) => one.spec.nic === attachment.ifName && sameIp(one.ip, ip));
+    if (claim !== undefined) {
+      const until = new Date(clock.wall().getTime() + quarantineMs);
+      await steps.run("claim", (o) => ledger.quarantine(claim, { mac, until }, o), { of: attachment.ifName });
+    }
+    return this.allocate(attachment, steps);
+  }
+
   /** A Pod that lives keeps its addresses: the runtime may only be replacing its sandbox. */
   async release({ pod: ref, containerId, ifName }: Attachment, _o: Signal): Promise<void> {
     if (ref === undefined) return;
-    const { ledger, pods } = this.#options;
+    const { ledger, pods, hasSandbox } = this.#options;
     const pod = pods.get(keyOf(ref));
+    const uid = uidOf(ref, pod);
     // Before the first list nothing is known of the Pod: the reconciler looks again when there is.
-    if (!pods.isSynced || (pod !== undefined && isPodUid(pod, ref.uid) && isPodAlive(pod))) return;
-    for (const claim of ledger.claimsOf(uidOf(ref, pod))) {
+    if (!pods.isSynced || podState(pod, uid) !== "dead" || hasSandbox(uid, containerId)) return;
+    for (const claim of ledger.claimsOf(uid)) {
       if (claim.spec.nic !== ifName || claim.spec.containerID !== containerId) continue;
       ledger.release(claim, { why: "the sandbox of a dead Pod is gone", evidence: [`container ${containerId}`] });
     }
@@ -126,10 +144,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  async #select(
-    attachment: Attachment,
-    o: Signal,
-  ): Promise<{ pod: Pod; decisions: readonly Accepted[]; pools: PoolsNow }> {
+  async #select(attachment: Attachment, o: Signal): Promise<Plan> {
     const { pods, pools, families, settings, namespace: agentNamespace, node, nodes, namespaces } = this.#options;
     const ref = attachment.pod;
     const pod = ref && pods.get(keyOf(ref));
@@ -165,12 +180,10 @@ class LedgerIpam implements Ipam {
       settings,
       autoPools: undefined,
     };
-    const decisions = decide(input);
-    const refused = decisions.find(({ outcome }) => outcome.kind === "refused");
-    if (refused?.outcome.kind === "refused") {
-      throw new SpiderError(refused.outcome.code, refused.outcome.message, { details: { fix: refused.outcome.fix } });
-    }
-    return { pod, pools: now, decisions: decisions.filter(isAccepted) };
+    const sticky = stickyOwnerOf(pod, settings);
+    const kept = sticky && (await this.#options.endpoints.kept(pod, sticky, attachment.ifName, o));
+    const wanted = decide(input).map((decision) => wantedOf(decision, kept));
+    return { pod, pools: now, sticky, kept, wanted };
   }
 
   /** Asked only where the answer matters: it may cost a request. */
@@ -199,32 +212,27 @@ class LedgerIpam implements Ipam {
   }
 
   async #claim(
-    decision: Accepted,
-    { pools }: PoolsNow,
+    { family, nic, cleanGateway, named, candidates, refusal }: Wanted,
+    plan: Plan,
     attachment: Attachment,
-    pod: Pod,
     steps: Steps,
+    probe: Probe | undefined,
   ): Promise<Addressed> {
     const { ledger } = this.#options;
-    const { nic, family, cleanGateway, outcome } = decision;
-    const candidates = outcome.pools.map((name) => pools.get(name)).filter((pool) => pool !== undefined);
-    const ref: PodRef = {
-      namespace: pod.metadata.namespace ?? "",
-      name: pod.metadata.name,
-      uid: uidOf(attachment.pod, pod),
+    const { pools, kept } = plan;
+    const request: ClaimRequest = {
+      family,
+      pools: candidates.map((name) => pools.pools.get(name)).filter((pool) => pool !== undefined),
+      holder: this.#holder(plan, attachment),
+      answer: (pool) => formatAnswer(pool, { cleanGateway }),
+      kept: kept && { names: kept[family], pools: named, probe },
     };
     const { claim } = await steps.run<Claimed>(
       "claim",
       (o) =>
-        ledger.claim(
-          {
-            family,
-            pools: candidates,
-            holder: { pod: ref, nic, containerId: attachment.containerId, network: this.#networkName },
-            answer: (pool) => JSON.stringify(answerOf(pool, cleanGateway)),
-          },
-          o,
-        ),
+        ledger.claim(request, o).catch((error: unknown) => {
+          throw refusal !== undefined && hasCode(error, "POOL_EXHAUSTED") ? refusal : error;
+        }),
       {
         of: `${nic}/${family}`,
         undo: (done) => {
@@ -234,39 +242,60 @@ class LedgerIpam implements Ipam {
     );
     return addressed(claim);
   }
+
+  /** What the Pod has is found by the next one, and what it asks for no longer is free. */
+  async #index(plan: Plan, attachment: Attachment, o: Signal): Promise<void> {
+    const { ledger, endpoints } = this.#options;
+    const { pod, kept, wanted } = plan;
+    for (const family of [4, 6] as const) {
+      if (kept === undefined || wanted.some((one) => one.family === family)) continue;
+      await ledger.giveUpKept(kept[family], this.#holder(plan, attachment), o);
+    }
+    await endpoints.write(pod, o);
+  }
+
+  #holder({ pod, sticky }: Pick<Plan, "pod" | "sticky">, { pod: ref, ifName, containerId }: Attachment): Holder {
+    const { namespace = "", name } = pod.metadata;
+    const kept = sticky === undefined ? {} : { owner: sticky.owner, sticky: sticky.sticky };
+    return {
+      pod: { namespace, name, uid: uidOf(ref, pod) },
+      nic: ifName,
+      containerId,
+      network: this.#networkName,
+      ...kept,
+    };
+  }
 }
 
-type Accepted = Decision & { readonly family: Family; readonly outcome: { readonly kind: "candidates" } };
-
-function isAccepted(decision: Decision): decision is Accepted {
-  return decision.outcome.kind === "candidates" && decision.family !== undefined;
+/** What an ADD of one NIC is to get, and from where. */
+interface Plan {
+  readonly pod: Pod;
+  readonly pools: PoolsNow;
+  /** Where the addresses outlive the Pod: who keeps them, and what is kept for the NIC. */
+  readonly sticky: StickyOwner | undefined;
+  readonly kept: Readonly<Record<Family, readonly string[]>> | undefined;
+  readonly wanted: readonly Wanted[];
 }
 
-/** The runtime's own word for the Pod's UID: for a static Pod it is not the mirror's. */
-function uidOf(ref: PodRef | undefined, pod: Pod | undefined): string {
-  return ref?.uid || (pod?.metadata.uid ?? "");
+interface Wanted extends Pick<Decision, "nic" | "cleanGateway" | "named"> {
+  readonly family: Family;
+  readonly candidates: readonly string[];
+  /** Why there are no candidates: told where nothing is kept either. */
+  readonly refusal?: SpiderError;
 }
 
-function answerOf(pool: PoolView, cleanGateway: boolean): Answer {
-  return {
-    prefix: pool.subnet.bits,
-    ...(pool.gateway === undefined ? {} : { gw: formatIp(pool.gateway) }),
-    ...(cleanGateway ? { clean: true as const } : {}),
-    ...(pool.routes.length === 0
-      ? {}
-      : { routes: pool.routes.map(({ dst, gw }) => ({ dst: formatPrefix(dst), gw: formatIp(gw) })) }),
-  };
-}
-
-/** As the claim tells it: whoever has an address keeps what it was given with, whatever became of the pool. */
-function addressed({ ip, spec }: Claim): Addressed {
-  const { prefix, gw, clean, routes = [] }: Answer = JSON.parse(spec.answer ?? "{}");
-  return {
-    address: { ip, bits: prefix },
-    gateway: gw === undefined ? undefined : parseIp(gw),
-    cleanGateway: clean === true,
-    routes: routes.map((route) => ({ dst: parsePrefix(route.dst), gw: parseIp(route.gw) })),
-  };
+/** Throws the refusal of a decision, except where an address of a named pool may be kept: that is had without any candidate. */
+function wantedOf({ nic, family, cleanGateway, named, outcome }: Decision, kept: Plan["kept"]): Wanted {
+  const refusal =
+    outcome.kind === "refused"
+      ? new SpiderError(outcome.code, outcome.message, { details: { fix: outcome.fix } })
+      : undefined;
+  if (family !== undefined && outcome.kind === "candidates") {
+    return { nic, family, cleanGateway, named, candidates: outcome.pools };
+  }
+  if (refusal === undefined) throw new Error(`a decision without a family for ${nic}`);
+  if (family === undefined || refusal.code !== "NO_POOL" || (kept?.[family].length ?? 0) === 0) throw refusal;
+  return { nic, family, cleanGateway, named, candidates: [], refusal };
 }
 
 function namesAt(block: Readonly<Record<string, unknown>>, key: string): readonly string[] {

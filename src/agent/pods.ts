@@ -23,6 +23,25 @@ export function isPodAlive({ metadata, spec, status }: Pod): boolean {
   return true;
 }
 
+/** The runtime's own word for the Pod's UID: for a static Pod it is not the mirror's. */
+export function uidOf(ref: PodRef | undefined, pod: Pod | undefined): string {
+  return ref?.uid || (pod?.metadata.uid ?? "");
+}
+
+/**
+ * What the API tells of the Pod with this UID, once the Pods are known: `pod` is what has its name now. A static Pod whose
+ * mirror is missing may live as well as not.
+ */
+export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | "unknown" {
+  if (pod === undefined) return isStaticUid(uid) ? "unknown" : "dead";
+  return isPodUid(pod, uid) && isPodAlive(pod) ? "alive" : "dead";
+}
+
+/** The hash of a static Pod's configuration is no UUID. */
+function isStaticUid(uid: string): boolean {
+  return /^[0-9a-f]{32}$/.test(uid);
+}
+
 /**
  * The Pod of a call: from the watch, else from one GET. Throws POD_NOT_FOUND, POD_REPLACED (the name belongs to another
  * Pod by now) or POD_DEAD; neither of them may get an address.

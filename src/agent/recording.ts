@@ -4,6 +4,7 @@ import { bootId } from "#linux";
 import { capabilityArgs, type Delegate, delegateArgs } from "#multus";
 import type { AttachedDelegate } from "./calls.ts";
 import type { ChainCall } from "./chain.ts";
+import { uidOf } from "./pods.ts";
 import type { RecordedNetwork, SandboxRecord } from "./records.ts";
 import type { CallContext } from "./server.ts";
 
@@ -21,7 +22,7 @@ export function newRecord(
     network: request.config.name,
     netns,
     bootId: bootId(),
-    pod: { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: pod.metadata.uid },
+    pod: { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: uidOf(request.pod, pod) },
     networks: delegates.map((delegate) => recordNetwork(delegate, request)),
     complete: false,
   };

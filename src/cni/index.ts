@@ -44,6 +44,7 @@ export {
 export { decodeResult, emptyResult, encodeResult } from "./result.ts";
 export { formatShimSettings, type ShimSettings, shimSettingsFile } from "./shim-settings.ts";
 export {
+  type AddressConflict,
   type Attachment,
   type CniDns,
   type CniInterface,
@@ -55,6 +56,7 @@ export {
   type JsonObject,
   type PluginConfig,
   type PodRef,
+  type Probe,
   type Verb,
   verbs,
 } from "./types.ts";

@@ -93,12 +93,29 @@ export interface CniDns {
 }
 
 /**
+ * Asks the attachment's own link whether anybody answers for an address: the MAC that did. May be called while the link is
+ * still being made, and waits for it.
+ */
+export type Probe = (ip: Ip, o: Signal) => Promise<string | undefined>;
+
+/** An address, and the foreign host that answered for it. */
+export interface AddressConflict {
+  readonly ip: Ip;
+  readonly mac: string;
+}
+
+/**
  * Address management as a plugin sees it. The ledger, static addresses, host-local and foreign executables implement it;
  * one is made for each call, from that call's configuration.
  */
 export interface Ipam {
   /** Addresses for the attachment; its undo entries are registered on `steps`. */
-  allocate(attachment: Attachment, steps: Steps): Promise<CniResult>;
+  allocate(attachment: Attachment, steps: Steps, probe?: Probe): Promise<CniResult>;
+  /**
+   * Another host answers for an address that was allocated: it is set aside, and the attachment gets another one in its place.
+   * Returns all its addresses anew. Absent where addresses are none of its own choice.
+   */
+  replace?(attachment: Attachment, conflict: AddressConflict, steps: Steps): Promise<CniResult>;
   /** Idempotent: releasing what is not held is success. */
   release(attachment: Attachment, options: Signal): Promise<void>;
   /** Throws where an address of `got` is no longer held by the attachment. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { SpiderIPAddress, SpiderIPAddressSpec } from "#api";
+import { labels, type SpiderIPAddress, type SpiderIPAddressSpec } from "#api";
 import type { PodRef } from "#cni";
 import { claimAddress, claimName, type Family, type Ip, tryParseClaimName } from "#ip";
 import type { PoolView } from "#ipam";
@@ -11,8 +11,13 @@ export interface Holder {
   readonly containerId: string;
   /** The CNI network's name: the scope of CNI GC. */
   readonly network: string;
-  /** `apps/v1/StatefulSet/ns/web` and its UID, where the Pod has a controller. */
+  /** `apps/v1/StatefulSet/ns/web` and its UID, where the claim is to tell. */
   readonly owner?: { readonly text: string; readonly uid: string } | undefined;
+  /**
+   * The address outlives the Pod: the next Pod of the same name gets it (a StatefulSet's), or the next one of the same owner
+   * (a virtual machine's). Needs `owner`. Absent: the address goes with the Pod.
+   */
+  readonly sticky?: "pod" | "owner" | undefined;
 }
 
 /** An address that the ledger gave, as of the object's last known version. */
@@ -42,10 +47,57 @@ export function keyOfClaim({ spec, ip }: Pick<Claim, "spec" | "ip">): string {
   return claimKey(spec.podUID ?? "", spec.nic ?? "", ip.family);
 }
 
+/** Made for a Pod, in use or kept: not a Hold, a Quarantine or a Lease. */
+export function isHeld({ spec }: Pick<Claim, "spec">): boolean {
+  return spec.purpose === "Pod" || spec.purpose === "Sticky";
+}
+
 /** Held by this Pod for this NIC, whichever sandbox it was made for: two NICs in one pool are two claims. */
 export function isMine(spec: SpiderIPAddressSpec, holder: Holder): boolean {
-  const ours = spec.purpose === "Pod" || spec.purpose === "Sticky";
-  return ours && spec.podUID === holder.pod.uid && spec.nic === holder.nic;
+  return isHeld({ spec }) && spec.podUID === holder.pod.uid && spec.nic === holder.nic;
+}
+
+/** The claim is kept for Pods like this one: whether it is free to take is another question. */
+export function isHeir(spec: SpiderIPAddressSpec, { pod, nic, owner, sticky }: Holder): boolean {
+  if (spec.purpose !== "Sticky" || sticky === undefined || owner === undefined) return false;
+  if (spec.podNamespace !== pod.namespace || spec.nic !== nic || spec.owner !== owner.text) return false;
+  return sticky === "owner" || spec.podName === pod.name;
+}
+
+/** The labels that follow from the spec. */
+export function claimLabels({ pool, node }: Pick<SpiderIPAddressSpec, "pool" | "node">): Record<string, string> {
+  return {
+    [labels.claimPool]: labelValue(pool),
+    ...(node === undefined ? {} : { [labels.claimNode]: labelValue(node) }),
+  };
+}
+
+/** The sandbox that has the address, as it stands in a claim. */
+export function attachment(
+  { pod, nic, containerId, network, owner }: Holder,
+  { node, bootId }: { readonly node: string; readonly bootId: string },
+): Partial<SpiderIPAddressSpec> {
+  return {
+    node,
+    bootID: bootId,
+    podNamespace: pod.namespace,
+    podName: pod.name,
+    podUID: pod.uid,
+    nic,
+    containerID: containerId,
+    network,
+    ...(owner === undefined ? {} : { owner: owner.text, ownerUID: owner.uid }),
+  };
+}
+
+/** Nobody has the address, and it stays kept: only the Pod that had it last is still told. */
+export function detached({
+  node: _node,
+  bootID: _boot,
+  containerID: _container,
+  ...spec
+}: SpiderIPAddressSpec): SpiderIPAddressSpec {
+  return spec;
 }
 
 /** What is sent to create a claim. */
@@ -61,23 +113,15 @@ export function claimDraft(
   here: { readonly node: string; readonly bootId: string; readonly since: Date; readonly answer: string },
 ): ClaimDraft {
   return {
-    metadata: { name: claimName(ip), labels: { pool: labelValue(pool.name), node: labelValue(here.node) } },
+    metadata: { name: claimName(ip), labels: claimLabels({ pool: pool.name, node: here.node }) },
     spec: {
       format: 1,
       address: claimAddress(ip),
-      purpose: "Pod",
+      purpose: holder.sticky === undefined ? "Pod" : "Sticky",
       pool: pool.name,
       poolUID: pool.uid,
       poolGeneration: pool.generation,
-      node: here.node,
-      bootID: here.bootId,
-      podNamespace: holder.pod.namespace,
-      podName: holder.pod.name,
-      podUID: holder.pod.uid,
-      nic: holder.nic,
-      containerID: holder.containerId,
-      network: holder.network,
-      ...(holder.owner === undefined ? {} : { owner: holder.owner.text, ownerUID: holder.owner.uid }),
+      ...attachment(holder, here),
       answer: here.answer,
       since: here.since.toISOString(),
     },

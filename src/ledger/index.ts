@@ -6,8 +6,10 @@
  * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the agent and the
  * controller.
  */
-export { type Claim, claimKey, claimOf, type Holder, isMine, labelValue } from "./claim.ts";
+export { type Claim, claimKey, claimOf, detached, type Holder, isHeir, isHeld, isMine, labelValue } from "./claim.ts";
 export { Intents } from "./intents.ts";
-export { type Claimed, type ClaimRequest, Ledger, type LedgerOptions } from "./ledger.ts";
+export type { Kept } from "./kept.ts";
+export { Ledger } from "./ledger.ts";
 export type { ReleaseReason } from "./releases.ts";
+export type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
 export { type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";

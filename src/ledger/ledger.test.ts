@@ -386,8 +386,10 @@ describe("Ledger.recall()", () => {
 });
 
 describe("Ledger.audit()", () => {
-  const audit = (known: readonly string[] = []) =>
-    cluster.drive(node.ledger.audit(new Set(known), { signal: new AbortController().signal }));
+  const audit = (known: readonly string[] = []) => {
+    for (const name of known) node.used.add(name);
+    return cluster.drive(node.ledger.audit({ signal: new AbortController().signal }));
+  };
   const leaked = (name: string, nodeName = "n1", purpose = "Pod") =>
     cluster.api.apply(spiderIPAddresses, {
       metadata: { name, labels: { node: nodeName } },

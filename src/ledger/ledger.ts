@@ -1,15 +1,26 @@
-import { type SpiderIPAddress, spiderIPAddresses } from "#api";
-import { abortable, type Clock, FairQueue, KeyedLock, type Logger, type Signal, SpiderError } from "#base";
-import { claimName, type Family, type Ip, type IpSet, tryParseClaimName } from "#ip";
+import { type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
+import { abortable, type Clock, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
+import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
-import type { KubeClient } from "#kube";
-import { type Claim, claimDraft, claimKey, claimOf, type Holder, isMine, keyOfClaim, labelValue } from "./claim.ts";
-import type { Intents } from "./intents.ts";
+import {
+  type Claim,
+  claimDraft,
+  claimKey,
+  claimOf,
+  detached,
+  type Holder,
+  isHeld,
+  isMine,
+  keyOfClaim,
+  labelValue,
+} from "./claim.ts";
+import { assertSilent, untilDetached } from "./kept.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
 import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
-import { type ReleaseReason, Releases } from "./releases.ts";
-import { attachClaim, type Created, createClaim, readClaim } from "./writes.ts";
+import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
+import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
+import { adoptClaim, attachClaim, type Created, changeClaim, createClaim, readClaim } from "./writes.ts";
 
 /** Creates in flight at once, for the whole node. */
 const createsMax = 4;
@@ -19,33 +30,6 @@ const missesMax = 8;
 const echoMsMax = 5_000;
 /** A claim that nobody here knows is a leak when it is older than this; younger ones may be on their way. */
 const leakAgeMs = 60_000;
-
-export interface LedgerOptions {
-  readonly client: KubeClient;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly node: string;
-  readonly bootId: string;
-  readonly intents: Intents;
-  readonly reserved: (family: Family) => IpSet;
-  /** The process' own life: releases go on until it ends. */
-  readonly signal: AbortSignal;
-}
-
-export interface ClaimRequest {
-  readonly family: Family;
-  /** The candidates in their order; the first that has an address is taken. */
-  readonly pools: readonly PoolView[];
-  readonly holder: Holder;
-  /** What the Pod is told, kept in the claim. */
-  readonly answer: (pool: PoolView, ip: Ip) => string;
-}
-
-export interface Claimed {
-  readonly claim: Claim;
-  /** False: the holder had it before this call, and an undo must leave it alone. */
-  readonly fresh: boolean;
-}
 
 /**
  * The ledger as one node writes it: to allocate is to create the object that is named after the address, to release is to
@@ -68,7 +52,7 @@ export class Ledger {
   constructor(options: LedgerOptions) {
     this.#options = options;
     this.#book = new PoolBook(options);
-    this.#releases = new Releases({ ...options, released: (claim) => this.#gone(claim) }, options);
+    this.#releases = new Releases({ ...options, released: (claim, ending) => this.#ended(claim, ending) }, options);
     const look = (key: string, how: LimboLook) => this.#keys.run(key, () => this.#lookAtLimbo(key, how), how);
     this.#limbo = new Limbo({ ...options, look });
   }
@@ -89,9 +73,9 @@ export class Ledger {
   }
 
   /**
-   * One address of the family for the holder: the one that it has, whatever became of its pool, else one from the first
-   * candidate that has any. Waits for `recall`. Throws POOL_EXHAUSTED where every candidate is used up, else what the API
-   * server answered. A claim that throws needs no undo: what it may have made is looked up and released here.
+   * One address of the family for the holder: the one that it has, whatever became of its pool, else the one that is kept for
+   * it, else one from the first candidate that has any. Waits for `recall`. Throws POOL_EXHAUSTED where every candidate is used up, STICKY_HELD
+   * where somebody still has the address that is kept, else what the API server answered. A claim that throws needs no undo: what it may have made is looked up and released here.
    */
   async claim(request: ClaimRequest, o: Signal): Promise<Claimed> {
     const { holder, family } = request;
@@ -103,19 +87,64 @@ export class Ledger {
         const own = await this.#reattach(key, holder, o);
         if (own !== undefined) return { claim: own, fresh: false };
         await this.#releases.settled(key, o);
-        const claim = (await this.#resume(key, request, o)) ?? (await this.#choose(request, o));
-        return { claim, fresh: true };
+        const resumed = await this.#resume(key, request, o);
+        if (resumed !== undefined) return { claim: resumed, fresh: true };
+        const inherited = await this.#inherit(key, request, o);
+        if (inherited !== undefined) return { claim: inherited, fresh: false };
+        return { claim: await this.#choose(request, o), fresh: true };
       },
       o,
     );
   }
 
-  /** Decides the release; it is finished in the background, whatever the API server's state. */
+  /**
+   * Decides that the holder has the claim no longer; it is finished in the background, whatever the API server's state. A
+   * sticky claim is detached: it stays kept for the next Pod, and the controller ends it with its owner.
+   */
   release(claim: Claim, reason: ReleaseReason): void {
     const key = keyOfClaim(claim);
     if (this.#own.get(key)?.uid === claim.uid) this.#own.delete(key);
     const afterMs = (this.#echoUntilMs.get(claim.uid) ?? 0) - this.#options.clock.monotonicMs();
-    this.#releases.add(claim, reason, { afterMs });
+    void this.#releases.add(claim, reason, { afterMs, ending: claim.spec.purpose === "Sticky" ? "detach" : "delete" });
+  }
+
+  /**
+   * Somebody else answered for the address: nobody gets it before `until`, and the holder has it no longer, so that the next
+   * `claim` takes the next candidate. Throws where it cannot be written; the claim is the holder's then as before.
+   */
+  async quarantine(
+    claim: Claim,
+    { mac, until }: { readonly mac: string; readonly until: Date },
+    o: Signal,
+  ): Promise<void> {
+    const key = keyOfClaim(claim);
+    const away = (spec: SpiderIPAddressSpec): SpiderIPAddressSpec => {
+      if (spec.purpose === "Quarantine") return spec; // a lost answer of ours
+      return {
+        ...detached(spec),
+        purpose: "Quarantine",
+        mac,
+        until: until.toISOString(),
+        reason: "another host answers for it",
+      };
+    };
+    await this.#keys.run(
+      key,
+      async () => {
+        await changeClaim(claim, away, { ...this.#options, ...o });
+        if (this.#own.get(key)?.uid === claim.uid) this.#own.delete(key);
+        this.#lost(claim);
+      },
+      o,
+    );
+  }
+
+  /** What is kept for a sticky holder and is not asked for any more becomes free; waits for that. */
+  async giveUpKept(names: readonly string[], holder: Holder, o: Signal): Promise<void> {
+    for (const name of names) {
+      const claim = await this.#untilDetached(name, holder, o);
+      if (claim !== undefined) await this.#giveUp(claim, o);
+    }
   }
 
   /** Resolves when every decided release is done. */
@@ -132,7 +161,7 @@ export class Ledger {
     const hints = intents.all();
     for (const name of new Set([...names, ...hints.values()])) {
       const claim = await readClaim(client, name, o);
-      if (claim?.spec.purpose !== "Pod" || claim.spec.node !== node) continue;
+      if (claim === undefined || !isHeld(claim) || claim.spec.node !== node) continue;
       if (!this.#own.has(keyOfClaim(claim))) this.#keep(claim);
     }
     for (const key of hints.keys()) if (!this.#own.has(key)) this.#limbo.watch(key);
@@ -140,18 +169,18 @@ export class Ledger {
   }
 
   /**
-   * Compares the ledger's claims of this node with what is known here, once: claims that nobody knows and that are old
-   * enough are deleted. `known` tells of claims named in sandbox records.
+   * Compares the ledger's claims of this node with what is known here, once: claims that nobody needs and that are old
+   * enough are released.
    */
-  async audit(known: ReadonlySet<string>, o: Signal): Promise<void> {
-    const { client, clock, node, intents } = this.#options;
+  async audit(o: Signal): Promise<void> {
+    const { client, clock, node, intents, inUse } = this.#options;
     const objects = client.listAll(spiderIPAddresses, { ...o, labelSelector: `node=${labelValue(node)}` });
     for await (const object of objects) {
       const claim = claimOf(object);
-      if (claim === undefined || claim.spec.node !== node || claim.spec.purpose !== "Pod") continue;
+      if (claim === undefined || claim.spec.node !== node || !isHeld(claim)) continue;
       const key = keyOfClaim(claim);
       if (this.#own.get(key)?.uid === claim.uid || intents.read(key) === claim.name) continue;
-      if (known.has(claim.name)) {
+      if (inUse(claim)) {
         if (!this.#own.has(key)) this.#keep(claim);
       } else if (ageMs(object, clock) > leakAgeMs) {
         this.release(claim, {
@@ -200,7 +229,57 @@ export class Ledger {
     return undefined;
   }
 
+  /** The address that is kept for the holder, once nobody else has it. One that is kept in no candidate is given up. */
+  async #inherit(key: string, { holder, kept }: ClaimRequest, o: Signal): Promise<Claim | undefined> {
+    for (const name of kept?.names ?? []) {
+      const claim = await this.#untilDetached(name, holder, o);
+      if (claim === undefined || kept === undefined) continue;
+      if (!kept.pools.includes(claim.spec.pool)) {
+        await this.#giveUp(claim, o);
+        continue;
+      }
+      if (claim.spec.unclean === true) await assertSilent(claim, kept.probe, o);
+      const adopted = await this.#adopt(key, claim, holder, o);
+      if (adopted !== undefined) return adopted;
+    }
+    return undefined;
+  }
+
+  /** A claim of this node that nobody here needs is detached at once: its process was another one. */
+  #untilDetached(name: string, holder: Holder, { signal }: Signal): Promise<Claim | undefined> {
+    const { client, clock, node, inUse } = this.#options;
+    const held = (claim: Claim) => {
+      const known = this.#own.get(keyOfClaim(claim))?.uid === claim.uid;
+      if (claim.spec.node !== node || known || inUse(claim)) return;
+      const evidence = [`Pod ${claim.spec.podUID}`, `container ${claim.spec.containerID}`];
+      this.release(claim, { why: "its Pod is gone and no sandbox of this node uses it", evidence });
+    };
+    return untilDetached(name, holder, { client, clock, signal, held });
+  }
+
+  async #giveUp(claim: Claim, { signal }: Signal): Promise<void> {
+    const reason = { why: "its Pod asks for other pools now", evidence: [`pool ${claim.spec.pool}`] };
+    await abortable(this.#releases.add(claim, reason), signal);
+  }
+
+  /** Undefined where somebody was faster. The intent is written first: a claim under adoption is nobody's leak. */
+  async #adopt(key: string, claim: Claim, holder: Holder, o: Signal): Promise<Claim | undefined> {
+    const { intents } = this.#options;
+    intents.write(key, claim.name);
+    try {
+      const adopted = await adoptClaim(claim, holder, { ...this.#options, ...o });
+      if (adopted !== undefined) return this.#keep(adopted);
+      intents.remove(key);
+      return undefined;
+    } catch (error) {
+      this.#limbo.watch(key);
+      throw error;
+    }
+  }
+
   async #choose(request: ClaimRequest, o: Signal): Promise<Claim> {
+    const again = await this.#createKept(request, o);
+    if (again !== undefined) return again;
     const exhausted: { readonly pool: PoolView; readonly evidence: Evidence }[] = [];
     for (const pool of request.pools) {
       const page = await this.#book.open(pool, () => this.#heldIn(pool), o);
@@ -210,6 +289,18 @@ export class Ledger {
     }
     const { message, fix } = formatExhausted(request.holder.nic, request.family, exhausted);
     throw new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
+  }
+
+  /** What the index names and nobody has (any more): the Pod had it, and gets it again where that is allowed. */
+  async #createKept(request: ClaimRequest, o: Signal): Promise<Claim | undefined> {
+    for (const name of request.kept?.names ?? []) {
+      const ip = tryParseClaimName(name);
+      const pool = ip && request.pools.find(({ set }) => set.contains(ip));
+      if (ip === undefined || pool === undefined || this.#options.reserved(ip.family).contains(ip)) continue;
+      const claim = await this.#create(ip, pool, request, { ...o, open: false });
+      if (claim !== undefined) return claim;
+    }
+    return undefined;
   }
 
   async #chooseIn(page: Page, pool: PoolView, request: ClaimRequest, o: Signal): Promise<Claim | Evidence> {
@@ -277,11 +368,26 @@ export class Ledger {
     return claim;
   }
 
+  #ended(claim: Claim, ending: Ending): void {
+    if (ending === "detach") this.#lost(claim);
+    else this.#gone(claim);
+  }
+
   #gone(claim: Claim): void {
+    this.#forget(claim);
+    this.#book.release(claim.ip);
+  }
+
+  /** The claim exists and is not ours. */
+  #lost(claim: Claim): void {
+    this.#forget(claim);
+    this.#book.meet(claim.ip);
+  }
+
+  #forget(claim: Claim): void {
     const key = keyOfClaim(claim);
     if (this.#options.intents.read(key) === claim.name) this.#options.intents.remove(key);
     this.#echoUntilMs.delete(claim.uid);
-    this.#book.release(claim.ip);
   }
 
   #neverMade(key: string, ip: Ip | undefined): void {
@@ -299,7 +405,9 @@ export class Ledger {
     const name = intents.read(key);
     if (name === undefined || this.#own.has(key) || !isCurrent()) return true;
     const found = await readClaim(client, name, { signal });
-    if (found === undefined && !last) return false;
+    // A create or an adoption that is on its way finds it so.
+    const untouched = found === undefined || (isHeld(found) && found.spec.node === undefined);
+    if (untouched && !last) return false;
     if (found !== undefined && found.spec.node === node && keyOfClaim(found) === key) {
       this.release(found, { why: "the ADD was cut off while it was claimed", evidence: [] });
     } else this.#neverMade(key, tryParseClaimName(name));

@@ -51,6 +51,11 @@ export class PoolBook {
     for (const { chooser } of this.#ofFamily(ip)) chooser.release(ip);
   }
 
+  /** An address that counted as ours has another claim. */
+  meet(ip: Ip): void {
+    for (const { chooser } of this.#ofFamily(ip)) chooser.meet(ip, this.#options.clock.monotonicMs());
+  }
+
   /** A claim that was made elsewhere (before a restart, by adoption) is ours. */
   adopt(poolUid: string, ip: Ip): void {
     this.#pages.get(poolUid)?.chooser.adopt(ip);

@@ -1,8 +1,8 @@
 import { spiderIPAddresses } from "#api";
 import { abortable, type Clock, FairQueue, formatError, type Logger, type Signal } from "#base";
 import { hasReason, type KubeClient, retry } from "#kube";
-import { type Claim, keyOfClaim } from "./claim.ts";
-import { readClaim } from "./writes.ts";
+import { type Claim, detached, keyOfClaim } from "./claim.ts";
+import { readClaim, writeClaim } from "./writes.ts";
 
 /** Why an address becomes free, for the log and the Events. */
 export interface ReleaseReason {
@@ -10,9 +10,13 @@ export interface ReleaseReason {
   readonly evidence: readonly string[];
 }
 
+/** Deleted, or kept for the next Pod like the one that had it. */
+export type Ending = "delete" | "detach";
+
 interface Pending {
-  /** The version to delete. */
+  /** The version to delete or to detach. */
   claim: Claim;
+  readonly ending: Ending;
   readonly reason: ReleaseReason;
   readonly done: Promise<void>;
   /** What the last try met. */
@@ -26,8 +30,13 @@ export interface ReleasesOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Told when a claim is gone for certain. */
-  readonly released: (claim: Claim) => void;
+  /** Told when the holder has lost the claim for certain. */
+  readonly released: (claim: Claim, ending: Ending) => void;
+  /**
+   * Whether the next Pod would find the claim. One that nobody would find is deleted, not detached: its ADD ended before it
+   * was answered.
+   */
+  readonly isIndexed: (claim: Claim, o: Signal) => Promise<boolean>;
 }
 
 /**
@@ -52,16 +61,22 @@ export class Releases {
   }
 
   /** Decides the release of exactly this version of this object; it is done in the background, once, after `afterMs`. */
-  add(claim: Claim, reason: ReleaseReason, { afterMs = 0 }: { readonly afterMs?: number } = {}): void {
+  add(
+    claim: Claim,
+    reason: ReleaseReason,
+    { afterMs = 0, ending = "delete" }: { readonly afterMs?: number; readonly ending?: Ending } = {},
+  ): Promise<void> {
     const { uid } = claim;
-    if (this.#pending.has(uid)) return;
+    const already = this.#pending.get(uid);
+    if (already !== undefined) return already.done;
     const { promise: done, resolve } = Promise.withResolvers<void>();
-    const pending: Pending = { claim, reason, done };
+    const pending: Pending = { claim, ending, reason, done };
     this.#pending.set(uid, pending);
     void this.#release(pending, afterMs).finally(() => {
       this.#pending.delete(uid);
       resolve();
     });
+    return done;
   }
 
   /** Resolves when no release of this key is pending. Past the deadline it throws what stands in the way. */
@@ -89,28 +104,37 @@ export class Releases {
     try {
       if (afterMs > 0) await clock.sleep(afterMs, { signal: this.#stop });
       const o = { signal: this.#stop, clock, retryable, firstMs: 500 };
-      if (await retry((signal) => this.#delete(pending, signal), o)) {
-        log.info({ ip: address, pool, ...pending.reason }, "address released");
-        released(pending.claim);
-      } else log.info({ ip: address, pool }, "address kept: another sandbox of its Pod took it");
+      const ending = await retry((signal) => this.#end(pending, signal), o);
+      if (ending === undefined) log.info({ ip: address, pool }, "address kept: another sandbox of its Pod took it");
+      else {
+        log.info(
+          { ip: address, pool, ...pending.reason },
+          ending === "delete" ? "address released" : "address detached",
+        );
+        released(pending.claim, ending);
+      }
     } catch (err) {
       if (!this.#stop.aborted) log.error({ ip: address, err }, "the release of an address was given up");
     }
   }
 
-  /** True when the object is gone; false when another sandbox has it by now. Throws where it must be tried again. */
-  async #delete(pending: Pending, o: Signal): Promise<boolean> {
-    const { client } = this.#options;
+  /** What became of the claim; undefined where another sandbox has it by now. Throws where it must be tried again. */
+  async #end(pending: Pending, o: Signal): Promise<Ending | undefined> {
+    const { client, isIndexed } = this.#options;
     using _slot = await this.#slots.enter("", o);
-    const { name, uid, resourceVersion, spec } = pending.claim;
+    const { claim } = pending;
+    const { name, uid, resourceVersion, spec } = claim;
+    const ending = pending.ending === "detach" && (await isIndexed(claim, o)) ? "detach" : "delete";
     try {
-      await client.delete(spiderIPAddresses, { name }, { ...o, preconditions: { uid, resourceVersion } });
-      return true;
+      if (ending === "detach") await writeClaim(client, claim, detached(spec), o);
+      else await client.delete(spiderIPAddresses, { name }, { ...o, preconditions: { uid, resourceVersion } });
+      return ending;
     } catch (error) {
-      if (!hasReason(error, "Conflict")) throw error;
+      if (!hasReason(error, "Conflict", "NotFound")) throw error;
       const now = await readClaim(client, name, o);
-      if (now?.uid !== uid) return true;
-      if (now.spec.podUID !== spec.podUID || now.spec.containerID !== spec.containerID) return false;
+      if (now?.uid !== uid) return "delete";
+      if (ending === "detach" && now.spec.node === undefined) return "detach";
+      if (now.spec.podUID !== spec.podUID || now.spec.containerID !== spec.containerID) return undefined;
       pending.claim = now;
       throw error;
     }

@@ -1,12 +1,18 @@
-import { spiderIPAddresses } from "#api";
+import { type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
 import type { Clock, Signal } from "#base";
 import { hasReason, isRetryable, type KubeClient, surelyUnchanged } from "#kube";
-import { type Claim, type ClaimDraft, claimOf, type Holder, isMine, labelValue } from "./claim.ts";
+import { attachment, type Claim, type ClaimDraft, claimLabels, claimOf, type Holder, isHeir, isMine } from "./claim.ts";
 import { persist } from "./persist.ts";
 
 export interface WriteOptions extends Signal {
   readonly client: KubeClient;
   readonly clock: Clock;
+}
+
+/** The node that writes, in this boot. */
+export interface Here {
+  readonly node: string;
+  readonly bootId: string;
 }
 
 /**
@@ -58,29 +64,65 @@ export async function createClaim(
 }
 
 /**
+ * The claim with what `next` makes of its spec, read and written again until that is certain. `next` gives the very spec
+ * that it got where nothing is to be written, and undefined where the claim is not the caller's (any more): so does this.
+ */
+export function changeClaim(
+  known: Claim,
+  next: (spec: SpiderIPAddressSpec) => SpiderIPAddressSpec | undefined,
+  { client, signal, clock }: WriteOptions,
+): Promise<Claim | undefined> {
+  let claim: Claim | undefined = known;
+  const change = async (o: Signal): Promise<Claim | undefined> => {
+    claim ??= await readClaim(client, known.name, o);
+    if (claim?.uid !== known.uid) return undefined;
+    const spec = next(claim.spec);
+    if (spec === undefined || spec === claim.spec) return spec && claim;
+    const before = claim;
+    claim = undefined; // Whatever comes of the write, what was known is not the newest any more.
+    return writeClaim(client, before, spec, o);
+  };
+  const retryable = (error: unknown) => hasReason(error, "Conflict", "NotFound") || mayRepeat(error);
+  return persist(change, { signal, clock, retryable });
+}
+
+/** One write, of exactly the version that is known. */
+export async function writeClaim(
+  client: KubeClient,
+  { name, uid, resourceVersion }: Claim,
+  spec: SpiderIPAddressSpec,
+  o: Signal,
+): Promise<Claim | undefined> {
+  const metadata = { name, uid, resourceVersion, labels: claimLabels(spec) };
+  return claimOf(await client.update(spiderIPAddresses, { metadata, spec }, o));
+}
+
+/**
  * The claim with this sandbox as its holder; undefined where the holder no longer has it. Another sandbox always means a
  * write: it moves the resourceVersion, so that a delete which was decided on an older view fails.
  */
-export function attachClaim(
-  known: Claim,
-  holder: Holder,
-  { client, signal, clock, ...here }: WriteOptions & { readonly node: string; readonly bootId: string },
-): Promise<Claim | undefined> {
-  let claim: Claim | undefined = known;
-  const attach = async (o: Signal): Promise<Claim | undefined> => {
-    claim ??= await readClaim(client, known.name, o);
-    if (claim?.uid !== known.uid || !isMine(claim.spec, holder)) return undefined;
-    const { name, uid, resourceVersion, spec } = claim;
-    if (spec.containerID === holder.containerId && spec.bootID === here.bootId) return claim;
-    const labels = { pool: labelValue(spec.pool), node: labelValue(here.node) };
-    const next = { ...spec, containerID: holder.containerId, bootID: here.bootId };
-    claim = undefined; // Whatever comes of the write, what was known is not the newest any more.
-    return claimOf(
-      await client.update(spiderIPAddresses, { metadata: { name, uid, resourceVersion, labels }, spec: next }, o),
-    );
+export function attachClaim(known: Claim, holder: Holder, o: WriteOptions & Here): Promise<Claim | undefined> {
+  const attach = (spec: SpiderIPAddressSpec) => {
+    if (!isMine(spec, holder)) return undefined;
+    const here = spec.containerID === holder.containerId && spec.bootID === o.bootId;
+    return here ? spec : { ...spec, node: o.node, containerID: holder.containerId, bootID: o.bootId };
   };
-  const retryable = (error: unknown) => hasReason(error, "Conflict", "NotFound") || mayRepeat(error);
-  return persist(attach, { signal, clock, retryable });
+  return changeClaim(known, attach, o);
+}
+
+/** A detached sticky claim passes to the next Pod, with what its predecessor was told. It is always written. */
+export function adoptClaim(known: Claim, holder: Holder, o: WriteOptions & Here): Promise<Claim | undefined> {
+  const adopt = (spec: SpiderIPAddressSpec) => {
+    if (spec.node !== undefined) {
+      // Ours by a write whose answer was lost, of this ADD or of a former one.
+      if (!isMine(spec, holder) || spec.node !== o.node) return undefined;
+      return spec.containerID === holder.containerId ? spec : { ...spec, ...attachment(holder, o) };
+    }
+    if (!isHeir(spec, holder)) return undefined;
+    const { unclean: _unclean, ...clean } = spec;
+    return { ...clean, ...attachment(holder, o) };
+  };
+  return changeClaim(known, adopt, o);
 }
 
 /** Neither write does harm when it is repeated: a name is created once, an update holds for one resourceVersion. */

@@ -10,18 +10,22 @@ import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import type { Claim } from "../claim.ts";
 import { Intents } from "../intents.ts";
-import { type ClaimRequest, Ledger } from "../ledger.ts";
+import { Ledger } from "../ledger.ts";
+import type { ClaimRequest } from "../request.ts";
 
 /** A cluster in memory: one API server, one clock, and ledgers of as many nodes as a test starts. */
 export class Cluster implements Disposable {
   readonly clock = new ManualClock();
   readonly api = new FakeApi({ clock: this.clock });
+  /** Sticky claims that no index names. */
+  readonly unindexed = new Set<string>();
   readonly #folder = mkdtempSync(join(tmpdir(), "ledger-"));
   readonly #stops: (() => void)[] = [];
 
   /** Starts the node's ledger; a second start of a node finds the intents of the first. */
   async node(name = "n1", records: readonly string[] = []): Promise<TestNode> {
     const stop = new AbortController();
+    const used = new Set(records);
     const { clock, api } = this;
     // A killed process sends nothing more; what it sent goes its way.
     const transport: Transport = {
@@ -36,6 +40,8 @@ export class Cluster implements Disposable {
       bootId: "boot-1",
       intents: new MortalIntents(join(this.#folder, name), stop.signal),
       reserved: (family) => IpSet.empty(family),
+      inUse: ({ name: claim }) => used.has(claim),
+      isIndexed: async ({ name: claim }) => !this.unindexed.has(claim),
       signal: stop.signal,
     });
     const kill = () => {
@@ -45,7 +51,7 @@ export class Cluster implements Disposable {
     this.#stops.push(kill);
     const never = { signal: stop.signal };
     await this.drive(retried(() => ledger.recall(records, never)));
-    return { name, ledger, kill };
+    return { name, ledger, used, kill };
   }
 
   /** Moves time on until the promise has settled. Bounded: ten minutes of the clock. */
@@ -109,6 +115,8 @@ class MortalIntents extends Intents {
 export interface TestNode {
   readonly name: string;
   readonly ledger: Ledger;
+  /** Names of claims that a Pod or sandbox of the node needs, though the ledger may not know them. */
+  readonly used: Set<string>;
   /** Ends the process: memory is lost, intents stay. */
   readonly kill: () => void;
 }

@@ -1,0 +1,158 @@
+import { isDeepStrictEqual } from "node:util";
+import { type Settings, type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
+import { type Clock, KeyedLock, type Signal } from "#base";
+import { claimName, type Family, formatIp, tryParsePrefix } from "#ip";
+import { hasReason, isRetryable, type KubeClient, keyOf, type Pod, retry, surelyUnchanged } from "#kube";
+import type { Claim, Ledger } from "#ledger";
+import { answerOf } from "./answer.ts";
+import { isPodUid } from "./pods.ts";
+import { endpointOf, type StickyOwner, stickyOwnerOf } from "./sticky.ts";
+import type { TopControllers } from "./top-controller.ts";
+
+export interface EndpointsOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly ledger: Pick<Ledger, "claims">;
+  readonly owners: TopControllers;
+  readonly node: string;
+  readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
+}
+
+/**
+ * SpiderEndpoints: one for each Pod, what people and tools read about its addresses. Of a sticky owner it is more, the index
+ * by which the next Pod finds what is kept: it has no owner reference, and NICs that the new Pod does not have yet stay.
+ */
+export class Endpoints {
+  readonly #options: EndpointsOptions;
+  /** One writer for each Pod: two NICs may be added one right after the other. */
+  readonly #writers = new KeyedLock();
+
+  constructor(options: EndpointsOptions) {
+    this.#options = options;
+  }
+
+  /** Names of the claims that are kept for a NIC, by family. */
+  async kept(
+    { metadata }: Pod,
+    { endpoint }: StickyOwner,
+    nic: string,
+    o: Signal,
+  ): Promise<Readonly<Record<Family, readonly string[]>>> {
+    const found = await this.#options.client.get(
+      spiderEndpoints,
+      { namespace: metadata.namespace ?? "", name: endpoint },
+      o,
+    );
+    const nics = found?.status.current.ips.filter((one) => one.interface === nic) ?? [];
+    return { 4: nics.flatMap(({ ipv4 }) => namesOf(ipv4)), 6: nics.flatMap(({ ipv6 }) => namesOf(ipv6)) };
+  }
+
+  /** Whether the endpoint that the next Pod will ask names this claim. */
+  async names(claim: Claim, o: Signal): Promise<boolean> {
+    const { podNamespace: namespace = "", nic } = claim.spec;
+    const found = await this.#options.client.get(spiderEndpoints, { namespace, name: endpointOf(claim) }, o);
+    return (found?.status.current.ips ?? [])
+      .filter((one) => one.interface === nic)
+      .some(({ ipv4, ipv6 }) => [...namesOf(ipv4), ...namesOf(ipv6)].includes(claim.name));
+  }
+
+  /** Writes what the Pod's claims on this node say, and nothing where that stands there already. Repeats what may help. */
+  async write(pod: Pod, o: Signal): Promise<void> {
+    const { clock } = this.#options;
+    const retryable = (error: unknown) => hasReason(error, "Conflict", "AlreadyExists") || mayRepeat(error);
+    await this.#writers.run(
+      pod.metadata.uid,
+      () => retry((signal) => this.#write(pod, signal), { ...o, clock, retryable }),
+      o,
+    );
+  }
+
+  async #write(pod: Pod, o: Signal): Promise<void> {
+    const { client, owners, node, settings } = this.#options;
+    const { namespace = "", name: podName, uid } = pod.metadata;
+    const nics = endpointNics(this.#claimsOf(pod));
+    if (nics.length === 0) return;
+    const sticky = stickyOwnerOf(pod, settings);
+    const name = sticky?.endpoint ?? podName;
+    const owner = await owners.of(pod, o);
+    const found = await client.get(spiderEndpoints, { namespace, name }, o);
+    const status = {
+      current: { uid, node, ips: sticky === undefined ? nics : withKept(nics, found) },
+      ownerControllerType: owner?.kind ?? "Pod",
+      ownerControllerName: owner?.name ?? podName,
+    };
+    const ownerReferences = sticky === undefined ? [{ apiVersion: "v1", kind: "Pod", name: podName, uid }] : [];
+    if (found === undefined) {
+      await client.create(spiderEndpoints, { metadata: { namespace, name, ownerReferences }, status }, o);
+    } else if (!isAsWritten(found, status, ownerReferences)) {
+      await client.update(spiderEndpoints, { ...found, metadata: { ...found.metadata, ownerReferences }, status }, o);
+    }
+  }
+
+  /** By name and either UID: the claims of a static Pod have the runtime's, not the mirror's. */
+  #claimsOf(pod: Pod): readonly Claim[] {
+    const key = keyOf(pod.metadata);
+    return this.#options.ledger
+      .claims()
+      .filter(({ spec }) => `${spec.podNamespace}/${spec.podName}` === key && isPodUid(pod, spec.podUID ?? "none"));
+  }
+}
+
+/** One entry for each NIC, both families merged; eth0 first, then by name. */
+export function endpointNics(claims: readonly Claim[]): readonly SpiderEndpointIp[] {
+  const nics = new Map<string, SpiderEndpointIp>();
+  for (const { spec, ip } of claims) {
+    const nic = spec.nic ?? "";
+    const answer = answerOf(spec);
+    const address = `${formatIp(ip)}/${answer.prefix}`;
+    const gateway =
+      answer.gw === undefined ? {} : { [`ipv${ip.family}Gateway`]: answer.gw, cleanGateway: answer.clean ?? false };
+    const before = nics.get(nic);
+    const routes = [...(before?.routes ?? []), ...(answer.routes ?? [])];
+    nics.set(nic, {
+      ...before,
+      interface: nic,
+      vlan: 0, // what the server would fill in: what is read is then what was written
+      [`ipv${ip.family}`]: address,
+      [`ipv${ip.family}Pool`]: spec.pool,
+      ...gateway,
+      ...(routes.length === 0 ? {} : { routes }),
+    });
+  }
+  return inOrder([...nics.values()]);
+}
+
+/** The NICs of a sticky Pod, and those of its predecessor that it has not got yet. */
+function withKept(nics: readonly SpiderEndpointIp[], found: SpiderEndpoint | undefined): readonly SpiderEndpointIp[] {
+  const have = new Set(nics.map((one) => one.interface));
+  const kept = (found?.status.current.ips ?? []).filter((one) => !have.has(one.interface));
+  return inOrder([...nics, ...kept]);
+}
+
+function inOrder(nics: readonly SpiderEndpointIp[]): readonly SpiderEndpointIp[] {
+  const rank = ({ interface: name }: SpiderEndpointIp) => (name === "eth0" ? "" : name);
+  return nics.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1));
+}
+
+/** The server sorts the fields of custom resources. */
+function isAsWritten(
+  { status, metadata }: SpiderEndpoint,
+  wanted: object,
+  ownerReferences: readonly { readonly uid: string }[],
+): boolean {
+  const owners = (list: readonly { readonly uid: string }[] = []) => list.map(({ uid }) => uid);
+  return (
+    isDeepStrictEqual(status, wanted) && isDeepStrictEqual(owners(metadata.ownerReferences), owners(ownerReferences))
+  );
+}
+
+/** `10.6.0.1/16` as the name of its claim; nothing for what is no such text. */
+function namesOf(address: string | undefined): readonly string[] {
+  const prefix = address === undefined ? undefined : tryParsePrefix(address);
+  return prefix === undefined ? [] : [claimName(prefix.ip)];
+}
+
+/** Written twice is written once: a lost answer is no reason to stop. */
+function mayRepeat(error: unknown): boolean {
+  return isRetryable(error) || !surelyUnchanged(error);
+}
