@@ -10,6 +10,7 @@ const programs = {
   agent: "src/agent/main.ts",
   controller: "src/controller/main.ts",
   spiderpoolctl: "src/ctl/main.ts",
+  init: "src/init/main.ts",
   lab: "lab/main.ts",
 } as const;
 
@@ -39,6 +40,7 @@ export async function buildBundles(): Promise<Bundles> {
     agent: path("agent"),
     controller: path("controller"),
     spiderpoolctl: path("spiderpoolctl"),
+    init: path("init"),
     lab: path("lab"),
   };
 }

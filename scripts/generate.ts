@@ -1,2 +1,3 @@
 // `npm run generate`: everything that is generated and committed.
+import "./generate-chart.ts";
 import "./generate-crds.ts";

@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** A module imports only modules before it: the order in which the system can be understood. */
 const modules = ["ip", "base", "linux", "ovsdb", "kube", "api", "cni", "ipam", "ledger", "multus", "plugins"];
-const programs = ["agent", "controller", "ctl"];
+const programs = ["agent", "controller", "ctl", "init"];
 const labMayImport = ["ip", "base", "linux", "cni"];
 
 interface Import {

@@ -30,7 +30,7 @@ import { bootId, hostNetns } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
 import { After } from "./after.ts";
-import { serveApi } from "./api.ts";
+import { serveApi, serveProbes } from "./api.ts";
 import { runBridgeResources } from "./bridges.ts";
 import { Calls } from "./calls.ts";
 import { Chain } from "./chain.ts";
@@ -65,12 +65,15 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
     "/v1/ipam/healthy": () => undefined,
     "/v1/flights": () => flights.list(),
   });
+  let serving = false;
+  await using _probes = await probes(options.healthPort, () => serving);
   await using _server = await CniServer.listen(options.cniSocket, (call, context) => calls.handle(call, context), log);
   try {
     await ready({ signal });
     // The runtime is told of us last: when it calls, there is somebody to answer.
     files.install();
     tasks.spawn("node files", (stop) => files.keep({ signal: stop }));
+    serving = true;
     log.info({ node: options.node }, "serving");
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   } finally {
@@ -93,6 +96,15 @@ function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): N
     events.record(subject, { type: "Warning", reason, message });
   };
   return new NodeFiles({ executables, network, stateDir, clock, log, tell });
+}
+
+async function probes(port: number | undefined, isServing: () => boolean): Promise<AsyncDisposable | undefined> {
+  if (port === undefined) return undefined;
+  const serving = () => {
+    if (!isServing()) throw new Error("the objects of the cluster are not read yet");
+  };
+  const routes = { "/runtime/startup": serving, "/runtime/readiness": serving, "/runtime/liveness": () => undefined };
+  return serveProbes(port, routes);
 }
 
 function readSettings(configPath: string | undefined, log: Logger): Settings {

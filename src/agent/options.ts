@@ -26,6 +26,8 @@ export interface AgentOptions {
   readonly shim: string | undefined;
   /** Under which names the shim is installed. */
   readonly cniPlugins: readonly string[];
+  /** Port of the probes, on the loopback addresses only; undefined: they are not served. */
+  readonly healthPort: number | undefined;
   readonly ovsdb: string;
   /** For tests of crashes: see crash-points.ts. */
   readonly crashPoints: boolean;
@@ -49,7 +51,8 @@ Usage: spiderpool-agent daemon [flags]
   --help
 
 Environment: SPIDERPOOL_NODE_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
-MULTUS_CLUSTER_NETWORK (the default network of Pods that name none).
+MULTUS_CLUSTER_NETWORK (the default network of Pods that name none), SPIDERPOOL_HEALTH_PORT (of /runtime/startup,
+/runtime/readiness and /runtime/liveness on 127.0.0.1 and ::1; without it they are not served).
 `;
 
 /** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
@@ -85,6 +88,8 @@ export function readOptions(
   const logLevel = logLevels.find((one) => one === level);
   const cniPlugins = values["cni-plugins"].split(",").flatMap((name) => name.trim() || []);
   const badName = cniPlugins.find((name) => !/^[a-z0-9][a-z0-9_-]*$/.test(name));
+  const port = variable("SPIDERPOOL_HEALTH_PORT");
+  const isPort = /^[0-9]{1,5}$/.test(port) && Number(port) < 65_536;
   const wrong = [
     ...(node === "" ? ["SPIDERPOOL_NODE_NAME is not set"] : []),
     ...(namespace === "" ? ["SPIDERPOOL_POD_NAMESPACE is not set"] : []),
@@ -94,6 +99,7 @@ export function readOptions(
     ...(badName === undefined
       ? []
       : [`--cni-plugins has ${JSON.stringify(badName)}, names are of lower-case letters, digits, _ and -`]),
+    ...(port !== "" && !isPort ? [`SPIDERPOOL_HEALTH_PORT is ${JSON.stringify(port)}, a port is needed`] : []),
     ...(values["cni-bin-dir"] !== undefined && values.shim === undefined ? ["--cni-bin-dir needs --shim"] : []),
   ];
   if (wrong.length > 0 || logLevel === undefined)
@@ -113,6 +119,7 @@ export function readOptions(
     cniConfDir: values["cni-conf-dir"],
     shim: values.shim,
     cniPlugins,
+    healthPort: port === "" ? undefined : Number(port),
     ovsdb: values.ovsdb,
     crashPoints: variable("SPIDERPOOL_CRASH_POINTS") === "true",
   };

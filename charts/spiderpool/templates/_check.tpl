@@ -1,0 +1,65 @@
+{{/* What a schema cannot say: values that need each other. Refuses with the value's path and what to do. */}}
+{{- define "spiderpool.check" -}}
+{{- $pools := .Values.clusterDefaultPool -}}
+{{- range $family := list "4" "6" -}}
+  {{- if and (get $pools (printf "installIPv%sIPPool" $family)) (get $.Values.ipam (printf "enableIPv%s" $family)) -}}
+    {{- if not (get $pools (printf "ipv%sSubnet" $family)) -}}
+      {{- fail (printf "clusterDefaultPool.ipv%sSubnet is empty, and clusterDefaultPool.installIPv%sIPPool asks for a pool: name its network, like %s" $family $family (ternary "172.18.0.0/16" "fd00:172:18::/64" (eq $family "4"))) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if and $pools.installIPv4IPPool $pools.installIPv6IPPool -}}
+  {{- if eq $pools.ipv4IPPoolName $pools.ipv6IPPoolName -}}
+    {{- fail (printf "clusterDefaultPool.ipv4IPPoolName and clusterDefaultPool.ipv6IPPoolName are both %s: give the pools different names" $pools.ipv4IPPoolName) -}}
+  {{- end -}}
+  {{- if and .Values.ipam.spiderSubnet.enable (eq $pools.ipv4SubnetName $pools.ipv6SubnetName) -}}
+    {{- fail (printf "clusterDefaultPool.ipv4SubnetName and clusterDefaultPool.ipv6SubnetName are both %s: give the subnets different names" $pools.ipv4SubnetName) -}}
+  {{- end -}}
+{{- end -}}
+{{- if not (or .Values.ipam.enableIPv4 .Values.ipam.enableIPv6) -}}
+  {{- fail "ipam.enableIPv4 and ipam.enableIPv6 are both false: a Pod needs one of them" -}}
+{{- end -}}
+{{- $tls := .Values.spiderpoolController.tls -}}
+{{- if not (has $tls.method (list "auto" "provided" "certmanager")) -}}
+  {{- fail (printf "spiderpoolController.tls.method is %s: allowed are auto, provided, certmanager" (toJson $tls.method)) -}}
+{{- end -}}
+{{- if eq $tls.method "provided" -}}
+  {{- range $key := list "tlsCert" "tlsKey" "tlsCa" -}}
+    {{- if not (get $tls.provided $key) -}}
+      {{- fail (printf "spiderpoolController.tls.provided.%s is empty: with spiderpoolController.tls.method=provided it is required, PEM in base64" $key) -}}
+    {{- end -}}
+  {{- end -}}
+{{- else if and (eq $tls.method "certmanager") (not $tls.certmanager.issuerName) -}}
+  {{- fail "spiderpoolController.tls.certmanager.issuerName is empty: with spiderpoolController.tls.method=certmanager name an Issuer of the release's namespace" -}}
+{{- end -}}
+{{- range $component := list "spiderpoolAgent" "spiderpoolController" -}}
+  {{- $prometheus := (get $.Values $component).prometheus -}}
+  {{- if and $prometheus.serviceMonitor.install (not $prometheus.enabled) -}}
+    {{- fail (printf "%s.prometheus.serviceMonitor.install needs metrics to scrape: set %s.prometheus.enabled=true" $component $component) -}}
+  {{- end -}}
+{{- end -}}
+{{- include "spiderpool.checkCluster" . -}}
+{{- end -}}
+
+{{/* What only a live cluster tells; nothing where there is none (helm template). */}}
+{{- define "spiderpool.checkCluster" -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+  {{- if semverCompare "<1.31-0" .Capabilities.KubeVersion.Version -}}
+    {{- fail (printf "this cluster runs Kubernetes %s: 1.31 is the oldest that knows addresses in the rules of our kinds; upgrade the cluster first" .Capabilities.KubeVersion.Version) -}}
+  {{- end -}}
+  {{- with lookup "admissionregistration.k8s.io/v1" "ValidatingWebhookConfiguration" "" (include "spiderpool.controller" .) -}}
+    {{- $annotations := .metadata.annotations | default dict -}}
+    {{- $owner := printf "%s/%s" (get $annotations "meta.helm.sh/release-namespace") (get $annotations "meta.helm.sh/release-name") -}}
+    {{- if ne $owner (printf "%s/%s" $.Release.Namespace $.Release.Name) -}}
+      {{- fail (printf "the cluster has a Spiderpool already: ValidatingWebhookConfiguration %s belongs to Helm release %q, not to %s/%s; upgrade that release, or remove it first" .metadata.name $owner $.Release.Namespace $.Release.Name) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if .Values.multus.multusCNI.install -}}
+    {{- range (lookup "apps/v1" "DaemonSet" "" "").items -}}
+      {{- if and (hasPrefix "kube-multus" .metadata.name) -}}
+        {{- fail (printf "DaemonSet %s/%s installs Multus on the nodes, and so would this release: remove it first, or set multus.multusCNI.install=false and keep it" .metadata.namespace .metadata.name) -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,201 @@
+import { apiGroup, networkAttachmentDefinitions, type SpiderIPAddress, spiderIPAddresses } from "#api";
+import { type Signal, SpiderError } from "#base";
+import {
+  ApiStatusError,
+  deployments,
+  hasReason,
+  jobs,
+  type KubeObject,
+  keyOf,
+  metadataOf,
+  type ObjectMeta,
+  type ObjectRef,
+  pods,
+  type Resource,
+} from "#kube";
+import { type Crd, crds } from "./crds.ts";
+import type { Deps } from "./deps.ts";
+import type { InitOptions } from "./options.ts";
+import { untilItWorks } from "./retry.ts";
+
+type CleanOptions = Extract<InitOptions, { readonly command: "clean" }>;
+
+const admission = { group: "admissionregistration.k8s.io", version: "v1", namespaced: false } as const;
+const webhookKinds: readonly Resource<KubeObject>[] = [
+  { ...admission, plural: "validatingwebhookconfigurations", kind: "ValidatingWebhookConfiguration" },
+  { ...admission, plural: "mutatingwebhookconfigurations", kind: "MutatingWebhookConfiguration" },
+];
+
+/** Pods that are on their way out are waited for so long. */
+const leavingMsMax = 60_000;
+const stepMs = 1_000;
+/** Names in a refusal. */
+const namedMax = 10;
+
+/**
+ * Removes what Helm would leave: webhook configurations, networks made from SpiderMultusConfigs, all objects of our kinds
+ * and the kinds, the Jobs. Tells each. Deletes nothing that is not ours. Throws CLEAN_REFUSED, before anything is deleted,
+ * where the release is not being removed, or Pods hold addresses.
+ */
+export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
+  if (!options.yes) await assertRemoval(options, deps, o);
+  if (!options.force) await assertUnused(deps, o);
+  for (const resource of webhookKinds) await remove(resource, { name: options.controller }, options, deps, o);
+  await removeNetworks(deps, o);
+  await removeKinds(deps, o);
+  const { namespace } = options;
+  for (const name of options.jobs) await remove(jobs, { namespace, name }, options, deps, o);
+}
+
+interface Managed extends ObjectMeta {
+  readonly managedFields?: readonly { readonly manager?: string }[];
+}
+
+/**
+ * `helm template | kubectl apply` makes the hook's Job an ordinary one, which must not wipe the installation that it came
+ * with. Helm annotates what it installs; and no Job of a hook was written by kubectl.
+ */
+async function assertRemoval({ namespace, controller, release, hookJob }: CleanOptions, deps: Deps, o: Signal) {
+  const deployment = await deps.client.get(deployments, { namespace, name: controller }, o);
+  const owner = deployment?.metadata.annotations?.["meta.helm.sh/release-name"];
+  const job = hookJob === undefined ? undefined : await deps.client.get(jobs, { namespace, name: hookJob }, o);
+  const writers = (job?.metadata as Managed | undefined)?.managedFields ?? [];
+  const byHand = writers.find(({ manager }) => manager?.startsWith("kubectl"));
+  if (owner === release && byHand === undefined) return;
+  const why =
+    byHand === undefined
+      ? `Deployment ${namespace}/${controller} ${deployment === undefined ? "is not there" : `belongs to Helm release ${JSON.stringify(owner ?? "")}`}`
+      : `its Job was written by ${byHand.manager}`;
+  throw new SpiderError(
+    "CLEAN_REFUSED",
+    `nothing was deleted: this is not Helm's removal of release ${release}, as ${why}; run "clean" with --yes if you mean it`,
+  );
+}
+
+async function assertUnused(deps: Deps, o: Signal): Promise<void> {
+  const until = deps.clock.monotonicMs() + leavingMsMax;
+  for (;;) {
+    const { staying, leaving } = await holders(deps, o);
+    if (staying.length === 0 && (leaving.length === 0 || deps.clock.monotonicMs() > until)) return;
+    if (staying.length > 0) {
+      const names = staying.slice(0, namedMax).join(", ");
+      throw new SpiderError(
+        "CLEAN_REFUSED",
+        `nothing was deleted: ${staying.length} addresses are held by Pods, which would keep them while nobody knows: ${names}${staying.length > namedMax ? " …" : ""}; delete these Pods and repeat, or set spiderpoolController.cleanup.force=true by helm upgrade first`,
+      );
+    }
+    deps.say(`waiting for ${leaving.length} Pods that are terminating: ${leaving.slice(0, namedMax).join(", ")}`);
+    await deps.clock.sleep(stepMs, o);
+  }
+}
+
+/** Claims whose Pods exist, as `address (namespace/Pod)`. */
+async function holders(deps: Deps, o: Signal) {
+  const claims = await all<SpiderIPAddress>(spiderIPAddresses, deps, o);
+  const live = new Map((await all(metadataOf(pods), deps, o)).map(({ metadata }) => [metadata.uid, metadata]));
+  const staying: string[] = [];
+  const leaving: string[] = [];
+  for (const { spec } of claims) {
+    const pod = spec.podUID === undefined ? undefined : live.get(spec.podUID);
+    if (pod === undefined) continue;
+    (pod.deletionTimestamp === undefined ? staying : leaving).push(`${spec.address} (${keyOf(pod)})`);
+  }
+  return { staying, leaving };
+}
+
+/** Every object; none where the kind is not served. */
+async function all<T extends KubeObject>(resource: Resource<T>, deps: Deps, o: Signal): Promise<readonly T[]> {
+  return untilItWorks(
+    deps,
+    async (call) => {
+      try {
+        const found: T[] = [];
+        for await (const object of deps.client.listAll(resource, call)) found.push(object);
+        return found;
+      } catch (error) {
+        if (error instanceof ApiStatusError && error.status === 404) return [];
+        throw error;
+      }
+    },
+    o,
+  );
+}
+
+/** Deletes an object of this release; one that carries another release's labels stays. */
+async function remove(
+  resource: Resource<KubeObject>,
+  ref: ObjectRef,
+  { release }: CleanOptions,
+  deps: Deps,
+  o: Signal,
+): Promise<void> {
+  const found = await untilItWorks(deps, (call) => deps.client.get(resource, ref, call), o);
+  if (found === undefined) return;
+  const title = `${resource.kind} ${keyOf(ref)}`;
+  if (found.metadata.labels?.["app.kubernetes.io/instance"] !== release) return deps.say(`${title}: not ours, stays`);
+  await erase(resource, found, deps, o);
+}
+
+/** The garbage collector cannot tell that an owner is gone once its kind is. */
+async function removeNetworks(deps: Deps, o: Signal): Promise<void> {
+  for (const network of await all(networkAttachmentDefinitions, deps, o)) {
+    const owners = network.metadata.ownerReferences ?? [];
+    if (owners.some(({ apiVersion }) => apiVersion.startsWith(`${apiGroup}/`))) {
+      await erase(networkAttachmentDefinitions, network, deps, o);
+    }
+  }
+}
+
+/**
+ * The kinds go first: while they do, nobody can create an object anew, and the controller, which still runs, would. Then the
+ * objects' finalizers, for which nobody will care.
+ */
+async function removeKinds(deps: Deps, o: Signal): Promise<void> {
+  const ours = (await all(crds, deps, o)).filter(({ spec }) => spec.group === apiGroup);
+  for (const crd of ours) {
+    for (const object of await all(resourceOf(crd), deps, o)) {
+      deps.say(`${crd.spec.names.kind} ${keyOf(object.metadata)}: deleted with its kind`);
+    }
+    await erase(crds, crd, deps, o);
+  }
+  for (const crd of ours) {
+    while ((await untilItWorks(deps, (call) => deps.client.get(crds, crd.metadata, call), o)) !== undefined) {
+      await release(resourceOf(crd), deps, o);
+      await deps.clock.sleep(stepMs / 5, o);
+    }
+  }
+}
+
+function resourceOf({ spec: { group, names, scope, versions } }: Crd): Resource<KubeObject> {
+  const stored = versions.find((version) => version["storage"] === true) ?? versions[0];
+  const version = stored?.name ?? "";
+  const resource = { group, version, plural: names.plural, kind: names.kind, namespaced: scope === "Namespaced" };
+  return metadataOf(resource);
+}
+
+/** Takes the finalizers off all objects. */
+async function release(resource: Resource<KubeObject>, deps: Deps, o: Signal): Promise<void> {
+  for (const { metadata } of await all(resource, deps, o)) {
+    if ((metadata.finalizers ?? []).length === 0) continue;
+    const patch = { kind: "merge", body: { metadata: { finalizers: null } } } as const;
+    await deps.client.patch(resource, metadata, patch, o).catch((error: unknown) => {
+      // Gone meanwhile, or the controller wrote it: the next look tells.
+      if (!(error instanceof ApiStatusError && [404, 409].includes(error.status))) throw error;
+    });
+  }
+}
+
+async function erase(resource: Resource<KubeObject>, { metadata }: KubeObject, deps: Deps, o: Signal): Promise<void> {
+  const { uid } = metadata;
+  await untilItWorks(
+    deps,
+    (call) =>
+      deps.client
+        .delete(resource, metadata, { ...call, preconditions: { uid }, propagationPolicy: "Background" })
+        .catch((error: unknown) => {
+          if (!hasReason(error, "NotFound", "Conflict")) throw error; // Gone, or made anew by somebody.
+        }),
+    o,
+  );
+  deps.say(`${resource.kind} ${keyOf(metadata)}: deleted`);
+}

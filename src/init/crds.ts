@@ -1,0 +1,110 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { parse } from "yaml";
+import { apiGroup } from "#api";
+import { type Signal, SpiderError } from "#base";
+import { type Draft, hasReason, type KubeObject, type Resource } from "#kube";
+import type { Deps } from "./deps.ts";
+import { untilItWorks } from "./retry.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+export interface Crd extends KubeObject {
+  readonly spec: {
+    readonly group: string;
+    readonly names: { readonly plural: string; readonly kind: string };
+    readonly scope: "Cluster" | "Namespaced";
+    readonly versions: readonly (Json & { readonly name: string })[];
+  };
+  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
+
+export const crds: Resource<Crd> = {
+  group: "apiextensions.k8s.io",
+  version: "v1",
+  plural: "customresourcedefinitions",
+  kind: "CustomResourceDefinition",
+  namespaced: false,
+};
+
+/**
+ * Creates the kinds of a directory where they are absent and extends ours where they are there: Helm does the former only at
+ * an installation, and the latter never. Nothing is taken away (a version, a field of a schema), so that objects and programs
+ * of the former release go on, and it can come back. Kinds of others (NetworkAttachmentDefinition) stay as they are. Resolves
+ * when the server serves all.
+ */
+export async function updateKinds(directory: string, deps: Deps, o: Signal): Promise<void> {
+  const wanted = readdirSync(directory)
+    .filter((file) => file.endsWith(".yaml"))
+    .sort()
+    .map((file) => parse(readFileSync(join(directory, file), "utf8")) as Crd);
+  if (wanted.length === 0) {
+    throw new SpiderError("INIT_CRDS", "the directory holds no kinds", { details: { directory } });
+  }
+  for (const crd of wanted) deps.say(`${crd.metadata.name}: ${await updateKind(crd, deps, o)}`);
+  for (const crd of wanted) await served(crd.metadata.name, deps, o);
+}
+
+function updateKind(wanted: Crd, deps: Deps, o: Signal): Promise<string> {
+  const { client } = deps;
+  const { apiVersion: _apiVersion, kind: _kind, ...draft } = wanted;
+  return untilItWorks(
+    deps,
+    async (call) => {
+      const found = await client.get(crds, wanted.metadata, call);
+      if (found === undefined) {
+        await client.create(crds, draft as Draft<Crd>, call).catch((error: unknown) => {
+          if (!hasReason(error, "AlreadyExists")) throw error;
+        });
+        return "created";
+      }
+      if (wanted.spec.group !== apiGroup) return "is there, left as it is";
+      const next = extended(found, wanted);
+      if (isDeepStrictEqual(next.spec, found.spec)) return "is up to date";
+      await client.update(crds, next, call);
+      return "extended";
+    },
+    o,
+  );
+}
+
+/** `found` with everything of `wanted`. What only `found` has stays: its versions, no longer stored, and fields of schemas. */
+export function extended(found: Crd, wanted: Crd): Crd {
+  const older = new Map(found.spec.versions.map((version) => [version.name, version]));
+  const versions = wanted.spec.versions.map((version) => {
+    const before = older.get(version.name);
+    older.delete(version.name);
+    return before === undefined ? version : { ...version, schema: withFields(before["schema"], version["schema"]) };
+  });
+  const kept = [...older.values()].map((version) => ({ ...version, storage: false }));
+  return { ...found, spec: { ...found.spec, ...wanted.spec, versions: [...versions, ...kept] } };
+}
+
+/** A schema of today with the properties that only the former one has, at every depth. */
+function withFields(before: unknown, now: unknown): unknown {
+  if (!isMap(before) || !isMap(now)) return now;
+  const entries = Object.entries(now).map(([key, value]) => {
+    const former = before[key];
+    if (key === "properties" && isMap(former) && isMap(value)) {
+      const both = Object.keys({ ...former, ...value });
+      const merged = both.map((name) => [name, name in value ? withFields(former[name], value[name]) : former[name]]);
+      return [key, Object.fromEntries(merged)];
+    }
+    return [key, withFields(former, value)];
+  });
+  return Object.fromEntries(entries);
+}
+
+async function served(name: string, deps: Deps, o: Signal): Promise<void> {
+  for (;;) {
+    const found = await untilItWorks(deps, (call) => deps.client.get(crds, { name }, call), o);
+    const conditions = found?.status?.conditions ?? [];
+    if (conditions.some(({ type, status }) => type === "Established" && status === "True")) return;
+    await deps.clock.sleep(200, o);
+  }
+}
+
+function isMap(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

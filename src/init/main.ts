@@ -1,0 +1,39 @@
+// spiderpool-init: reads flags, builds, wires signals.
+import { formatError, systemClock } from "#base";
+import { createTransport, KubeClient, loadKubeConfig } from "#kube";
+import { clean } from "./clean.ts";
+import { updateKinds } from "./crds.ts";
+import type { Deps } from "./deps.ts";
+import { install } from "./install.ts";
+import { type InitOptions, readOptions } from "./options.ts";
+import { isFinal } from "./retry.ts";
+
+/** Below the five minutes that Helm waits for a hook: our own sentence is to come first. */
+const durationMsMax = 240_000;
+
+async function main(options: InitOptions): Promise<void> {
+  const clock = systemClock;
+  const stop = new AbortController();
+  for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort(new Error(name)));
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(durationMsMax)]);
+  using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
+  const client = new KubeClient({ transport, clock, userAgent: "spiderpool-init" });
+  const deps: Deps = { client, clock, say: (line) => process.stdout.write(`${line}\n`) };
+  switch (options.command) {
+    case "install":
+      return install(options, deps, { signal });
+    case "crds":
+      return updateKinds(options.crds, deps, { signal });
+    case "clean":
+      return clean(options, deps, { signal });
+  }
+}
+
+try {
+  const options = readOptions(process.argv.slice(2), process.env);
+  if ("print" in options) process.stdout.write(options.print);
+  else await main(options);
+} catch (error) {
+  process.stderr.write(`spiderpool-init: ${formatError(error)}\n`);
+  process.exitCode = isFinal(error) ? 3 : 1;
+}

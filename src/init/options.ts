@@ -1,0 +1,113 @@
+import { parseArgs } from "node:util";
+import { SpiderError } from "#base";
+
+export type InitOptions = { readonly kubeconfig: string | undefined } & (
+  | {
+      readonly command: "install";
+      /** The install namespace. */
+      readonly namespace: string;
+      /** The wanted objects, YAML. */
+      readonly objects: string;
+      /** The node's CNI configurations; undefined: the default network is among the objects. */
+      readonly cniConfDir: string | undefined;
+    }
+  | { readonly command: "crds"; readonly crds: string }
+  | {
+      readonly command: "clean";
+      readonly namespace: string;
+      readonly release: string;
+      /** Deployment of the controller, and name of both webhook configurations. */
+      readonly controller: string;
+      /** Jobs to delete. */
+      readonly jobs: readonly string[];
+      /** The Job that runs this; its writer must not be kubectl. */
+      readonly hookJob: string | undefined;
+      readonly force: boolean;
+      readonly yes: boolean;
+    }
+);
+
+const help = `spiderpool-init: the steps of a release's life that are done once.
+
+Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]
+         creates the objects of FILE where they are absent, and reports differences of those that are there; with a
+         directory of CNI configurations, also an empty network named like the one that the node uses
+       spiderpool-init crds --crds DIR
+         creates and extends our kinds
+       spiderpool-init clean --release NAME --controller NAME [--job NAME]… [--hook-job NAME] [--force] [--yes]
+         deletes webhook configurations, the objects of our kinds, the kinds and the Jobs; refuses unless Helm removes the
+         release (--yes: do it all the same), and while Pods hold addresses (--force: do it all the same)
+
+  --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
+  --help
+
+Environment: SPIDERPOOL_POD_NAMESPACE (required by install and clean).
+Exits with 3 where doing the same again cannot help.
+`;
+
+const text = { type: "string" } as const;
+const flag = { type: "boolean", default: false } as const;
+
+/** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
+export function readOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): InitOptions | { readonly print: string } {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      ...{
+        kubeconfig: text,
+        objects: text,
+        "cni-conf-dir": text,
+        crds: text,
+        release: text,
+        controller: text,
+        "hook-job": text,
+      },
+      ...{ job: { type: "string", multiple: true }, force: flag, yes: flag, help: flag },
+    },
+  });
+  if (values.help) return { print: help };
+  const wrong: string[] = [];
+  const needed = (name: string, value: string | undefined) => {
+    if (value === undefined || value === "") wrong.push(`${name} is not set`);
+    return value ?? "";
+  };
+  const namespace = () => needed("SPIDERPOOL_POD_NAMESPACE", env["SPIDERPOOL_POD_NAMESPACE"]?.trim());
+  const kubeconfig = values.kubeconfig ?? env["KUBECONFIG"];
+  const options = ((): InitOptions | undefined => {
+    switch (positionals[0]) {
+      case "install": {
+        const objects = needed("--objects", values.objects);
+        return { command: "install", kubeconfig, namespace: namespace(), objects, cniConfDir: values["cni-conf-dir"] };
+      }
+      case "crds":
+        return { command: "crds", kubeconfig, crds: needed("--crds", values.crds) };
+      case "clean": {
+        const release = needed("--release", values.release);
+        const controller = needed("--controller", values.controller);
+        const { force, yes, job: jobs = [] } = values;
+        return {
+          command: "clean",
+          kubeconfig,
+          namespace: namespace(),
+          release,
+          controller,
+          jobs,
+          hookJob: values["hook-job"],
+          force,
+          yes,
+        };
+      }
+      default:
+        wrong.push(`the command is ${JSON.stringify(positionals[0] ?? "")}, allowed are install, crds, clean`);
+        return undefined;
+    }
+  })();
+  if (options === undefined || wrong.length > 0) {
+    throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
+  }
+  return options;
+}

@@ -1,0 +1,23 @@
+import { type Signal, SpiderError } from "#base";
+import { ApiStatusError, ApiUnreachableError, retry } from "#kube";
+import type { Deps } from "./deps.ts";
+
+/** Repeats what can succeed a moment later: the server, a kind or the controller's admission is not there yet. */
+export function untilItWorks<T>({ clock, say }: Deps, act: (o: Signal) => Promise<T>, o: Signal): Promise<T> {
+  let told = "";
+  const retryable = (error: unknown): boolean => {
+    if (isFinal(error)) return false;
+    const sentence = error instanceof ApiStatusError ? error.serverMessage : String(error);
+    if (sentence !== told) say(`waiting: ${sentence}`);
+    told = sentence;
+    return true;
+  };
+  return retry(act, { ...o, clock, retryable, firstMs: 500, maxMs: 2_000 });
+}
+
+/** True where the server understood and refused, or our own input is wrong: the same again would end the same. */
+export function isFinal(error: unknown): boolean {
+  if (error instanceof ApiUnreachableError) return false;
+  if (error instanceof ApiStatusError) return error.status < 500 && ![404, 408, 409, 429].includes(error.status);
+  return error instanceof SpiderError;
+}
