@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import type { SpiderCoordinatorSpec } from "#api";
 import { type LogLevel, logLevels, SpiderError } from "#base";
 
 export interface ControllerProgramOptions {
@@ -16,8 +17,10 @@ export interface ControllerProgramOptions {
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
   readonly clusterNetwork: string;
-  /** The SpiderCoordinator that is created where it is absent. */
-  readonly coordinatorName: string;
+  /** The SpiderCoordinator that is created where it is absent; without a spec, as the chart does by default. Undefined: none is, and none is kept. */
+  readonly coordinator: { readonly name: string; readonly spec: SpiderCoordinatorSpec | undefined } | undefined;
+  /** Whether SpiderMultusConfigs are admitted and rendered. */
+  readonly multusConfigs: boolean;
 }
 
 const help = `spiderpool-controller: keeps the cluster's views, networks and settings; one replica leads.
@@ -34,7 +37,8 @@ Usage: spiderpool-controller daemon [flags]
 
 Environment: SPIDERPOOL_POD_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
 MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; created empty where it is absent),
-SPIDERPOOL_COORDINATOR_DEAFULT_NAME (default; spelled so by the chart).
+SPIDERPOOL_COORDINATOR_ENABLED (true), SPIDERPOOL_COORDINATOR_DEAFULT_NAME (default; spelled so by the chart),
+SPIDERPOOL_COORDINATOR_SPEC (JSON; the spec that it is created with), SPIDERPOOL_MULTUS_CONFIG_ENABLED (true).
 `;
 
 /** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
@@ -71,6 +75,20 @@ export function readOptions(
     wrong.push(`${name} or its flag is ${JSON.stringify(value)}, a port is needed`);
     return otherwise;
   };
+  const flag = (name: string) => {
+    const value = variable(name) || "true";
+    if (value !== "true" && value !== "false")
+      wrong.push(`${name} is ${JSON.stringify(value)}, true or false is needed`);
+    return value === "true";
+  };
+  const json = (name: string): object | undefined => {
+    const value = variable(name);
+    if (value === "") return undefined;
+    const parsed = parseOrUndefined(value);
+    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed;
+    wrong.push(`${name} is ${JSON.stringify(value)}, a JSON object is needed`);
+    return undefined;
+  };
   const level = variable("SPIDERPOOL_LOG_LEVEL") || "info";
   const logLevel = logLevels.find((one) => one === level);
   if (logLevel === undefined) {
@@ -90,8 +108,23 @@ export function readOptions(
     webhookPort: port(values["webhook-port"], "SPIDERPOOL_WEBHOOK_PORT", 5722),
     tls: certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : undefined,
     clusterNetwork: variable("MULTUS_CLUSTER_NETWORK"),
-    coordinatorName: variable("SPIDERPOOL_COORDINATOR_DEAFULT_NAME") || "default",
+    coordinator: flag("SPIDERPOOL_COORDINATOR_ENABLED")
+      ? {
+          name: variable("SPIDERPOOL_COORDINATOR_DEAFULT_NAME") || "default",
+          // Whoever judges the object judges its spec, too.
+          spec: json("SPIDERPOOL_COORDINATOR_SPEC") as SpiderCoordinatorSpec | undefined,
+        }
+      : undefined,
+    multusConfigs: flag("SPIDERPOOL_MULTUS_CONFIG_ENABLED"),
   };
   if (wrong.length > 0) throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
   return options;
+}
+
+function parseOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

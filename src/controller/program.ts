@@ -127,7 +127,7 @@ async function serve(options: ControllerProgramOptions, deps: Deps, stores: Stor
 
 function controllersOf(
   deps: Deps,
-  { namespace, clusterNetwork, coordinatorName }: ControllerProgramOptions,
+  { namespace, clusterNetwork, coordinator, multusConfigs }: ControllerProgramOptions,
   stores: Stores,
   uses: PoolUses,
   { epoch }: Term,
@@ -139,8 +139,8 @@ function controllersOf(
     subnetDrainController(deps, subnets),
     poolStatusController(deps, { pools, uses }),
     poolUsageController(deps, { uses, usages, epoch }),
-    multusConfigController(deps, stores),
-    coordinatorController(deps, { coordinators, name: coordinatorName }),
+    ...(multusConfigs ? [multusConfigController(deps, stores)] : []),
+    ...(coordinator === undefined ? [] : [coordinatorController(deps, { coordinators, ...coordinator })]),
     ...(clusterNetwork === ""
       ? []
       : [defaultNetworkController(deps, { network: clusterNetwork, namespace, networks })]),

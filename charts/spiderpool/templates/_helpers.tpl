@@ -209,7 +209,7 @@ imagePullSecrets:
 
 {{/* The executables that the agent puts on the nodes, with commas. */}}
 {{- define "spiderpool.cniPlugins" -}}
-{{- $names := list "spiderpool" "coordinator" -}}
+{{- $names := list "spiderpool" "coordinator" "ifacer" -}}
 {{- if .Values.multus.multusCNI.install -}}{{- $names = prepend $names "multus" -}}{{- end -}}
 {{- if .Values.plugins.installOvsCNI -}}{{- $names = append $names "ovs" -}}{{- end -}}
 {{- join "," $names -}}

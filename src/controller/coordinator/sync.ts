@@ -25,7 +25,16 @@ const installed: SpiderCoordinatorSpec = {
 /** Keeps every SpiderCoordinator complete and its status true; creates the cluster's own where it is absent. */
 export function coordinatorController(
   { client, clock, log, events }: Deps,
-  { coordinators, name: own }: { readonly coordinators: Store<SpiderCoordinator>; readonly name: string },
+  {
+    coordinators,
+    name: own,
+    spec = installed,
+  }: {
+    readonly coordinators: Store<SpiderCoordinator>;
+    readonly name: string;
+    /** @default what the chart installs */
+    readonly spec?: SpiderCoordinatorSpec | undefined;
+  },
 ): ControllerOptions {
   const update = (coordinator: SpiderCoordinator, o: { readonly signal: AbortSignal }) =>
     client.update(spiderCoordinators, coordinator, o).catch((cause: unknown) => {
@@ -51,7 +60,7 @@ export function coordinatorController(
       const coordinator = coordinators.get(name);
       if (coordinator === undefined) {
         if (name !== own) return {};
-        await client.create(spiderCoordinators, { metadata: { name, finalizers: [finalizer] }, spec: installed }, o);
+        await client.create(spiderCoordinators, { metadata: { name, finalizers: [finalizer] }, spec }, o);
         return {};
       }
       const { metadata } = coordinator;

@@ -23,7 +23,8 @@ export const options: ControllerProgramOptions = {
   webhookPort: 0,
   tls: undefined,
   clusterNetwork: "",
-  coordinatorName: "default",
+  coordinator: { name: "default", spec: undefined },
+  multusConfigs: true,
 };
 
 /** Watches of one replica. */
