@@ -30,7 +30,7 @@ struct field { char *at; uint32_t len; };
 static struct buf input, call, received, reply, out, err; /* pages that are never touched cost nothing */
 static struct { struct field field[SIGNAL + 1], env[VARIABLES_MAX]; int variables; } frame; /* points into `received` */
 static struct sockaddr_un agent = { .sun_family = AF_UNIX, .sun_path = "/var/run/spidernet/cni.sock" };
-static int add_ms = 10000, del_ms = 5000, status_ms = 1000, reply_ms = 110000;
+static int add_ms = 30000, del_ms = 30000, status_ms = 1000, reply_ms = 110000;
 static const struct timespec step = { .tv_nsec = 20000000 };
 static const char *verb;
 extern char **environ;

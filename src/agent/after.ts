@@ -1,4 +1,5 @@
 import {
+  abortable,
   type Clock,
   FairQueue,
   formatError,
@@ -6,7 +7,7 @@ import {
   type Logger,
   type Signal,
   SpiderError,
-  type Tasks,
+  Tasks,
 } from "#base";
 import { type Attachment, CniError } from "#cni";
 import {
@@ -51,13 +52,25 @@ export class After {
   readonly #writers = new KeyedLock();
   readonly #slots = new FairQueue({ slots: writersMax, maxWaiting: Number.MAX_SAFE_INTEGER });
 
+  readonly #publishing: Tasks;
+
   constructor(options: AfterOptions) {
     this.#options = options;
+    this.#publishing = new Tasks(options.log);
+    options.tasks.spawn("views", async (signal) => {
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      await this.#publishing.stop();
+    });
+  }
+
+  /** Resolves when every view is written, or when the signal aborts. */
+  async idle({ signal }: Signal): Promise<void> {
+    await abortable(this.#publishing.idle(), signal).catch(() => {});
   }
 
   added(attached: readonly AttachedDelegate[], pod: Pod): void {
-    const { tasks, clock, log } = this.#options;
-    tasks.spawn("publish", async (stopping) => {
+    const { clock, log } = this.#options;
+    this.#publishing.spawn("publish", async (stopping) => {
       const signal = AbortSignal.any([stopping, AbortSignal.timeout(publishMsMax)]);
       try {
         await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);

@@ -8,9 +8,10 @@ import {
   spiderIPPools,
   spiderReservedIPs,
 } from "#api";
-import { type Logger, type Signal, SpiderError, systemClock, Tasks } from "#base";
+import { abortable, type Logger, type Signal, SpiderError, systemClock, Tasks } from "#base";
 import {
   createTransport,
+  daemonSets,
   EventRecorder,
   KubeClient,
   type KubeObject,
@@ -26,7 +27,7 @@ import {
   WatchedStore,
 } from "#kube";
 import { Intents, Ledger } from "#ledger";
-import { bootId, hostNetns } from "#linux";
+import { bootId, hostNetns, lockFile, tryLockFile } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
 import { After } from "./after.ts";
@@ -39,6 +40,7 @@ import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
+import { Gate } from "./gate.ts";
 import { HostState } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
 import { createIpam } from "./ipam.ts";
@@ -49,37 +51,70 @@ import type { AgentOptions } from "./options.ts";
 import { findPod } from "./pods.ts";
 import { PoolCache, reservedSets } from "./pool-cache.ts";
 import { Records } from "./records.ts";
-import { CniServer } from "./server.ts";
+import { Release } from "./release.ts";
+import { type CallHandler, CniServer } from "./server.ts";
 import { TopControllers } from "./top-controller.ts";
+import { giveBack } from "./uninstall.ts";
 
 const flightsMax = 1_000;
+/** How long the views of Pods that were just added may delay the end. */
+const viewsMsMax = 5_000;
 const clock = systemClock;
 
-/** Builds the agent, serves until `signal` aborts, then answers what is under way and ends. */
+/**
+ * Serves the node until `signal` aborts, then answers what is under way and ends. One agent serves at a time: who holds the
+ * lock of the run directory. A later one takes the calls and keeps them until the one before has answered its own.
+ */
 export async function runAgent(options: AgentOptions, log: Logger, { signal }: Signal): Promise<void> {
   const tasks = new Tasks(log);
   using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
   await using ovsClients = new OvsClients(options.ovsdb, log);
-  const { calls, ready, flights, files } = build(options, log, tasks, transport, ovsClients);
+  const cluster = watchCluster(options, log, tasks, transport);
+  const flights = new Flights({ max: flightsMax });
   await using _api = await serveApi(options.apiSocket, {
     "/v1/ipam/healthy": () => undefined,
     "/v1/flights": () => flights.list(),
   });
-  let serving = false;
-  await using _probes = await probes(options.healthPort, () => serving);
-  await using _server = await CniServer.listen(options.cniSocket, (call, context) => calls.handle(call, context), log);
-  try {
-    await ready({ signal });
-    // The runtime is told of us last: when it calls, there is somebody to answer.
-    files.install();
-    tasks.spawn("node files", (stop) => files.keep({ signal: stop }));
-    serving = true;
-    log.info({ node: options.node }, "serving");
-    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-  } finally {
-    log.info({ node: options.node }, "stopping");
-    await tasks.stop();
+  let isReady = false;
+  await using _probes = await probes(options.healthPort, () => isReady);
+  const { node } = options;
+  const ownerFile = join(options.runDir, "owner");
+  let owner = tryLockFile(ownerFile);
+  if (owner === undefined) {
+    log.info({ node }, "another agent serves this node; it goes on until the cluster is read here");
+    await cluster.ready({ signal });
   }
+  const gate = new Gate();
+  const server = await CniServer.listen(options.cniSocket, gate.handle, log);
+  const over = AbortSignal.any([signal, server.superseded]);
+  let serving: Serving | undefined;
+  try {
+    owner ??= await lockFile(ownerFile, { clock, signal: over });
+    gate.waitsFor = "the first answers of the Kubernetes API server";
+    serving = build(options, log, tasks, cluster, ovsClients, flights);
+    await cluster.ready({ signal: over });
+    gate.open(serving.handle);
+    // The runtime is told of us last: when it calls, there is somebody to answer.
+    serving.files.install();
+    const { files } = serving;
+    tasks.spawn("node files", (stop) => files.keep({ signal: stop }));
+    isReady = true;
+    log.info({ node }, "serving");
+    await abortable(new Promise<never>(() => {}), over);
+  } catch (error) {
+    if (!over.aborted) throw error;
+  } finally {
+    isReady = false;
+    log.info({ node, superseded: server.superseded.aborted }, "stopping");
+    gate.close();
+    await server[Symbol.asyncDispose]();
+    await serving?.views.idle({ signal: AbortSignal.timeout(viewsMsMax) });
+    await tasks.stop();
+    if (serving !== undefined && cluster.release?.isGoing) giveBack(options.stateDir, log);
+    owner?.[Symbol.dispose]();
+  }
+  // Whoever superseded us runs beside us until our Pod is told to end; a restart would take the calls back.
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }
 
 function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): NodeFiles {
@@ -113,12 +148,9 @@ function readSettings(configPath: string | undefined, log: Logger): Settings {
   return settings;
 }
 
-function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Transport, ovsClients: OvsClients) {
-  const settings = readSettings(options.configPath, log);
-  const { node, namespace, clusterNetwork, stateDir } = options;
-  const families = [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])];
-  const host = hostNetns();
-  if (settings.tuneSysctlConfig) tuneNodeSysctls({ host, stateDir, families, log });
+/** The cluster as this node sees it: stores that watches fill. Acts on nothing. */
+function watchCluster(options: AgentOptions, log: Logger, tasks: Tasks, transport: Transport) {
+  const { node, namespace, daemonSet } = options;
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-agent" });
   const watch = <T extends KubeObject>(resource: Resource<T>, selection: Selection = {}): WatchedStore<T> => {
     const store = new WatchedStore<T>({ client, clock, log, resource, ...selection });
@@ -136,8 +168,50 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
 
   const pools = new PoolCache({ client, clock, log, metadata: poolMetadata });
   pools.start({ signal: tasks.signal });
+  const ready = async (o: Signal) => {
+    await Promise.all(stores.map((store) => store.synced(o)));
+    await pools.now(o);
+  };
+  const release =
+    daemonSet === undefined
+      ? undefined
+      : new Release(watch(daemonSets, { namespace, fieldSelector: `metadata.name=${daemonSet}` }), {
+          namespace,
+          name: daemonSet,
+        });
+  return {
+    client,
+    podStore,
+    nodeStore,
+    namespaceStore,
+    nadStore,
+    coordinatorStore,
+    reservedStore,
+    pools,
+    ready,
+    release,
+  };
+}
+
+type Cluster = ReturnType<typeof watchCluster>;
+type Serving = ReturnType<typeof build>;
+
+/** Everything that acts on the node; there may be only one of it. */
+function build(
+  options: AgentOptions,
+  log: Logger,
+  tasks: Tasks,
+  cluster: Cluster,
+  ovsClients: OvsClients,
+  flights: Flights,
+) {
+  const settings = readSettings(options.configPath, log);
+  const { node, namespace, clusterNetwork, stateDir } = options;
+  const { client, podStore, nodeStore, namespaceStore, nadStore, coordinatorStore, reservedStore, pools } = cluster;
+  const families = [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])];
+  const host = hostNetns();
+  if (settings.tuneSysctlConfig) tuneNodeSysctls({ host, stateDir, families, log });
   const records = new Records(join(stateDir, "sandboxes"));
-  const flights = new Flights({ max: flightsMax });
   const events = new EventRecorder({ client, clock, log, component: "spiderpool-agent", host: node });
   const owners = new TopControllers(client);
   const ledger = new Ledger({
@@ -219,11 +293,8 @@ function build(options: AgentOptions, log: Logger, tasks: Tasks, transport: Tran
   tasks.spawn("bridges", (signal) =>
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
   );
-  const ready = async (o: Signal) => {
-    await Promise.all(stores.map((store) => store.synced(o)));
-    await pools.now(o);
-  };
-  return { calls, flights, ready, files: nodeFiles(options, log, events) };
+  const handle: CallHandler = (call, context) => calls.handle(call, context);
+  return { handle, views: after, files: nodeFiles(options, log, events) };
 }
 
 /** One connection for each database that a configuration names; in practice there is one. */

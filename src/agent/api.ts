@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
@@ -13,10 +13,12 @@ export async function serveApi(path: string, routes: Routes): Promise<AsyncDispo
   rmSync(path, { force: true });
   const server = await listen(routes, { path });
   chmodSync(path, 0o600);
+  const { ino } = statSync(path);
   return {
     [Symbol.asyncDispose]: async () => {
       await close(server);
-      rmSync(path, { force: true });
+      // A later agent may have put its own there.
+      if (statSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true });
     },
   };
 }

@@ -2,8 +2,14 @@
 import { createLogger, formatError } from "#base";
 import { runAgent } from "./agent.ts";
 import { readOptions } from "./options.ts";
+import { uninstall } from "./uninstall.ts";
 
 try {
+  if (process.argv[2] === "uninstall") {
+    const log = createLogger({ level: "info", name: "spiderpool-agent" });
+    process.stdout.write(uninstall(process.argv.slice(3), log) ?? "");
+    process.exit(0);
+  }
   const options = readOptions(process.argv.slice(2), process.env);
   if ("print" in options) process.stdout.write(options.print);
   else {

@@ -28,6 +28,8 @@ export interface AgentOptions {
   readonly cniPlugins: readonly string[];
   /** Port of the probes, on the loopback addresses only; undefined: they are not served. */
   readonly healthPort: number | undefined;
+  /** The DaemonSet of the agents, in the install namespace; undefined: nothing tells that the release goes. */
+  readonly daemonSet: string | undefined;
   readonly ovsdb: string;
   /** For tests of crashes: see crash-points.ts. */
   readonly crashPoints: boolean;
@@ -36,17 +38,19 @@ export interface AgentOptions {
 const help = `spiderpool-agent: serves the CNI calls of one node.
 
 Usage: spiderpool-agent daemon [flags]
+       spiderpool-agent uninstall --help
 
   --config-path FILE   settings (conf.yml of the chart); without it all have their defaults
   --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
   --cni-socket PATH    socket of the plugin executables   (/var/run/spidernet/cni.sock)
   --api-socket PATH    socket of the HTTP API             (/var/run/spidernet/spiderpool.sock)
   --state-dir DIR      sandbox records                    (/var/lib/spiderpool)
-  --run-dir DIR        hints of the running boot          (/run/spiderpool)
+  --run-dir DIR        hints of the running boot, lock    (/run/spiderpool)
   --cni-bin-dir DIR    install the plugin executables here, made of --shim; the same path on the host
   --cni-conf-dir DIR   install the network configuration here; the same path on the host
   --shim FILE          the plugin executable
   --cni-plugins LIST   the names of the plugins that are ours (${executableNames.join(",")})
+  --daemon-set NAME    when this DaemonSet goes, the node gets its former network back as the agent ends
   --ovsdb ENDPOINT     Open vSwitch database              (unix:/var/run/openvswitch/db.sock)
   --help
 
@@ -76,6 +80,7 @@ export function readOptions(
       "cni-conf-dir": optional,
       shim: optional,
       "cni-plugins": flag(executableNames.join(",")),
+      "daemon-set": optional,
       ovsdb: flag("unix:/var/run/openvswitch/db.sock"),
       help: { type: "boolean", default: false },
     },
@@ -120,6 +125,7 @@ export function readOptions(
     shim: values.shim,
     cniPlugins,
     healthPort: port === "" ? undefined : Number(port),
+    daemonSet: values["daemon-set"],
     ovsdb: values.ovsdb,
     crashPoints: variable("SPIDERPOOL_CRASH_POINTS") === "true",
   };

@@ -19,7 +19,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const call: RawCall = { executable: "multus", env: { CNI_COMMAND: "ADD" }, stdin: Buffer.from("{}") };
 const output = { exitCode: 0, stdout: Buffer.from("out"), stderr: Buffer.from("") };
-const listen = (handler: CallHandler) => CniServer.listen(path, handler, silentLogger);
+const listen = (handler: CallHandler): Promise<CniServer> => CniServer.listen(path, handler, silentLogger);
 
 function dial(): {
   readonly socket: Socket;
@@ -169,5 +169,58 @@ describe("CniServer", () => {
     const { value } = await frames.next();
     assert.ok(value?.kind === "result" && value.exitCode === 3);
     socket.destroy();
+  });
+
+  it("loses no call when one server after the other takes its place under load, beside it or after it", async () => {
+    const handler: CallHandler = async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return output;
+    };
+    let ended = false;
+    /** Calls as the shim does: where nobody listens it waits; a connection that breaks is a failed call. */
+    const caller = async (): Promise<number> => {
+      let calls = 0;
+      while (!ended) {
+        const { socket, frames, closed } = dial();
+        const refused = new Promise<boolean>((resolve) => {
+          socket.once("connect", () => resolve(false));
+          socket.once("error", () => resolve(true));
+        });
+        if (await refused) {
+          await closed;
+          continue;
+        }
+        socket.write(encodeFrame({ kind: "call", ...call }));
+        const { value } = await frames.next();
+        assert.equal(value?.kind, "result", "a call that reached the socket is answered");
+        await closed;
+        calls += 1;
+      }
+      return calls;
+    };
+    let server = await listen(handler);
+    const callers = Array.from({ length: 30 }, caller);
+    for (let round = 0; round < 20; round++) {
+      if (round % 2 === 0) {
+        await server[Symbol.asyncDispose]();
+        server = await listen(handler);
+      } else {
+        const next = await listen(handler);
+        if (!server.superseded.aborted)
+          await new Promise((resolve) => server.superseded.addEventListener("abort", resolve, { once: true }));
+        await server[Symbol.asyncDispose]();
+        server = next;
+      }
+      assert.equal(server.superseded.aborted, false);
+    }
+    ended = true;
+    await server[Symbol.asyncDispose]();
+    const next = await listen(handler); // for those that wait
+    const counts = await Promise.all(callers);
+    await next[Symbol.asyncDispose]();
+    assert.ok(
+      counts.every((count) => count > 0),
+      String(counts),
+    );
   });
 });

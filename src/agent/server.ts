@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, type FSWatcher, mkdirSync, renameSync, rmSync, statSync, watch } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { type Logger, SpiderError } from "#base";
@@ -26,11 +26,29 @@ export class CniServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #path: string;
   readonly #inode: number;
+  readonly #superseded = new AbortController();
+  readonly #watcher: FSWatcher;
+  #connections = 0;
 
   private constructor(server: Server, path: string, inode: number) {
     this.#server = server;
     this.#path = path;
     this.#inode = inode;
+    server.on("connection", () => {
+      this.#connections += 1;
+    });
+    this.#watcher = watch(dirname(path), { persistent: false }, () => this.#look());
+    this.#look();
+  }
+
+  /** Aborts when another agent listens under the path: this one gets no more calls. */
+  get superseded(): AbortSignal {
+    return this.#superseded.signal;
+  }
+
+  #look(): void {
+    const found = statSync(this.#path, { throwIfNoEntry: false })?.ino;
+    if (found !== undefined && found !== this.#inode) this.#superseded.abort(new Error("another agent took over"));
   }
 
   /**
@@ -58,9 +76,20 @@ export class CniServer implements AsyncDisposable {
     return new CniServer(server, path, ino);
   }
 
-  /** Stops accepting, waits until every call under way has been answered, and removes the socket if it is still ours. */
+  /**
+   * Takes the socket away if it is still ours, takes the calls that had reached it, and waits until every call has been
+   * answered: none is lost to a shim that was just about to be accepted.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#watcher.close();
     if (statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(this.#path, { force: true });
+    // A connect that had found the socket before it went is in the kernel's queue by now, or within microseconds.
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let before = -1; before !== this.#connections; ) {
+      before = this.#connections;
+      // Two turns of the event loop hold at least one look at the queue.
+      for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 }

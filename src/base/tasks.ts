@@ -33,9 +33,14 @@ export class Tasks {
     void running.finally(() => this.#running.delete(running));
   }
 
+  /** Resolves when nothing runs. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
   /** Tells all tasks to end and waits until they have. */
   async stop(reason: Error = new Error("stopping")): Promise<void> {
     this.#stop.abort(reason);
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    await this.idle();
   }
 }

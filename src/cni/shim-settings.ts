@@ -10,7 +10,8 @@ export interface ShimSettings {
   readonly replyMs?: number;
 }
 
-const defaultWaitMs = { add: 10_000, del: 5_000, status: 1_000 };
+/** An agent that is replaced is away for some seconds. A runtime waits for minutes, so that no call need fail for it. */
+const defaultWaitMs = { add: 30_000, del: 30_000, status: 1_000 };
 
 /** The text of the settings file. Throws RangeError for a path that no socket can have. */
 export function formatShimSettings({ socketPath, waitMs = defaultWaitMs, replyMs = 110_000 }: ShimSettings): string {

@@ -11,6 +11,7 @@ export { announce } from "./announce.ts";
 export { type ArpPacket, broadcastMac, decodeArp, encodeArp, etherTypeArp, gratuitousArp } from "./arp.ts";
 export { LinuxError } from "./errors.ts";
 export { readTxChecksum, setTxChecksum } from "./ethtool.ts";
+export { lockFile, tryLockFile } from "./file-lock.ts";
 export { formatMac, parseMac, randomMac } from "./mac.ts";
 export { monitor, type NetworkEvent, type NetworkTopic } from "./monitor.ts";
 export {

@@ -27,6 +27,7 @@ export interface Libc {
   /** Waits on a pool thread for any of the `struct pollfd`s, without a time limit. The errno is lost: -1 is -EIO. */
   pollLater(pollfds: Uint8Array): Promise<number>;
   eventfd(): number;
+  flock(fd: number, operation: number): number;
   setns(fd: number, kind: number): number;
   unshare(kinds: number): number;
   mount(source: string, target: string, type: string | null, flags: number): number;
@@ -52,6 +53,7 @@ const functions = {
   close: library.func("int close(int)"),
   poll: library.func("int poll(void *, ulong, int)"),
   eventfd: library.func("int eventfd(uint, int)"),
+  flock: library.func("int flock(int, int)"),
   setns: library.func("int setns(int, int)"),
   unshare: library.func("int unshare(int)"),
   mount: library.func("int mount(const char *, const char *, const char *, ulong, void *)"),
@@ -96,6 +98,7 @@ export const libc: Libc = {
   closeLater: async (fd) => void (await later(functions.close, fd)),
   pollLater: (pollfds) => later(functions.poll, pollfds, pollfds.length / 8, -1),
   eventfd: () => result(functions.eventfd(0, cloexecNonblock)),
+  flock: (fd, operation) => result(functions.flock(fd, operation)),
   setns: (fd, kind) => result(functions.setns(fd, kind)),
   unshare: (kinds) => result(functions.unshare(kinds)),
   mount: (source, target, type, flags) => result(functions.mount(source, target, type, flags, null)),

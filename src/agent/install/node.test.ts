@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { type Clock, silentLogger, systemClock } from "#base";
 import { decodeSettings } from "#multus";
+import { Manifest } from "./manifest.ts";
 import { networkFile } from "./network-file.ts";
 import { NodeFiles } from "./node.ts";
 
@@ -50,6 +51,7 @@ function nodeFiles(clusterNetwork = "", clock: Clock = systemClock): NodeFiles {
   });
 }
 
+const uninstall = () => new Manifest(join(root, "state")).remove();
 const put = (file: string, config: unknown) =>
   writeFileSync(join(confDir, file), typeof config === "string" ? config : JSON.stringify(config));
 const flannel = { name: "cbr0", cniVersion: "0.3.1", plugins: [{ type: "flannel" }, { type: "portmap" }] };
@@ -239,7 +241,7 @@ describe("what we put on a node", () => {
     files.install();
     rmSync(join(binDir, "ovs"));
     writeFileSync(join(binDir, "ovs"), "another's by now");
-    const { left, removed } = files.uninstall();
+    const { left, removed } = uninstall();
     assert.deepEqual(left, [join(binDir, "ovs")]);
     assert.equal(removed[0], join(confDir, networkFile)); // before the plugins that it names
     assert.deepEqual(readdirSync(confDir), ["10-flannel.conflist"]);
@@ -259,7 +261,7 @@ describe("what we put on a node", () => {
     mkdirSync(join(binDir, "ovs"));
     assert.throws(() => next.install());
     rmSync(join(binDir, "ovs"), { recursive: true });
-    nodeFiles("net").uninstall();
+    uninstall();
     // A name that is none of ours there is not touched.
     assert.deepEqual(readdirSync(binDir), [`${networkFile}.0123456789ab.new`]);
     assert.deepEqual(readdirSync(confDir), [`${networkFile}.0123456789ab.new`]);

@@ -73,11 +73,6 @@ export class NodeFiles {
     ]);
   }
 
-  /** Gives the node back: its runtime uses the former network again. What others have changed since is left, and named. */
-  uninstall(): { readonly removed: readonly string[]; readonly left: readonly string[] } {
-    return this.#manifest.remove();
-  }
-
   #putExecutables(): void {
     const { executables } = this.#options;
     if (executables !== undefined) installExecutables({ ...executables, manifest: this.#manifest });

@@ -1,0 +1,50 @@
+import { abortable, withTimeout } from "#base";
+import { CniError, cniCodes, failureOutput, latestVersion } from "#cni";
+import type { CallHandler } from "./server.ts";
+
+/** How long a call is kept for an agent that starts. With the shim's own wait and the call's deadline it stays below what the shim waits for an answer. */
+const heldMsMax = 40_000;
+
+/**
+ * Holds calls back until the agent can answer them: its predecessor on the node has ended and the cluster is read. A STATUS
+ * is answered at once, because the runtime wants to know just that.
+ */
+export class Gate {
+  readonly #opened = Promise.withResolvers<CallHandler>();
+  #handler: CallHandler | undefined;
+  /** What the agent waits for, for people. */
+  waitsFor = "the agent that served this node before";
+
+  constructor() {
+    this.#opened.promise.catch(() => {}); // Nobody may be waiting.
+  }
+
+  /** Answers or holds one call. Never throws. */
+  readonly handle: CallHandler = async (call, context) => {
+    try {
+      const handler = this.#handler ?? (await this.#open(call.env["CNI_COMMAND"], context.signal));
+      return await handler(call, context);
+    } catch (error) {
+      return failureOutput(error, latestVersion);
+    }
+  };
+
+  /** From now on calls are answered, those that are held first. */
+  open(handler: CallHandler): void {
+    this.#handler = handler;
+    this.#opened.resolve(handler);
+  }
+
+  /** Calls that are still held fail: nobody will answer them. */
+  close(): void {
+    this.#opened.reject(new CniError(cniCodes.tryAgain, "spiderpool-agent ended before it could serve"));
+  }
+
+  async #open(verb: string | undefined, caller: AbortSignal): Promise<CallHandler> {
+    const starting = (code: number) =>
+      new CniError(code, "spiderpool-agent is starting", { text: `it waits for ${this.waitsFor}` });
+    if (verb === "STATUS") throw starting(cniCodes.notAvailable);
+    using limit = withTimeout(caller, heldMsMax, () => starting(cniCodes.tryAgain));
+    return await abortable(this.#opened.promise, limit);
+  }
+}

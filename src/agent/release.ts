@@ -1,0 +1,30 @@
+import { type DaemonSet, keyOf, type Store } from "#kube";
+
+/** Set on the DaemonSet by whoever is about to delete the release: the agents then give their nodes back when they end. */
+export const uninstallAnnotation = "spiderpool.spidernet.io/uninstall";
+
+/**
+ * Tells an agent that ends because the release goes from one that ends for any other reason (an upgrade, an eviction, a
+ * restart): its DaemonSet was there and is gone, is being deleted, or is marked. In doubt the release stays.
+ */
+export class Release {
+  readonly #daemonSets: Store<DaemonSet>;
+  readonly #key: string;
+  #wasThere: boolean;
+
+  constructor(daemonSets: Store<DaemonSet>, ref: { readonly namespace: string; readonly name: string }) {
+    this.#daemonSets = daemonSets;
+    this.#key = keyOf(ref);
+    this.#wasThere = daemonSets.get(this.#key) !== undefined;
+    daemonSets.changed((key, now) => {
+      if (key === this.#key && now !== undefined) this.#wasThere = true;
+    });
+  }
+
+  get isGoing(): boolean {
+    const found = this.#daemonSets.get(this.#key);
+    if (found === undefined) return this.#wasThere;
+    const { deletionTimestamp, annotations } = found.metadata;
+    return deletionTimestamp !== undefined || annotations?.[uninstallAnnotation] === "true";
+  }
+}

@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { createLabClient, type LabClient, textAt } from "../lab/api/index.ts";
+import { findKubectl } from "../lab/kubectl.ts";
+import type { LabHandle } from "../lab/launch.ts";
+import { Stage } from "../lab/scenarios/stage.ts";
+import { launchProductLab } from "../scripts/product-lab.ts";
+
+const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
+const node = "node1";
+/** Pods that come and go at once, all the time. */
+const lanes = 4;
+const podMsMax = 40_000;
+
+/**
+ * Starts a second agent on the node as the first one was, in a session of its own, and answers its process ID when it
+ * serves: the lock of the run directory is then its own.
+ */
+const secondAgent = `
+const { readdirSync, readFileSync, readlinkSync, openSync } = require("node:fs");
+const { spawn } = require("node:child_process");
+const read = (pid, file) => { try { return readFileSync("/proc/" + pid + "/" + file, "utf8").split("\\0").slice(0, -1); } catch { return []; } };
+const here = readlinkSync("/proc/self/ns/net");
+const pid = readdirSync("/proc").find((name) => /^\\d+$/.test(name) && read(name, "cmdline").includes("--cni-conf-dir") &&
+  readlinkSync("/proc/" + name + "/ns/net") === here);
+const env = Object.fromEntries(read(pid, "environ").map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]));
+const log = openSync("/run/second-agent.log", "a");
+const [program, ...argv] = read(pid, "cmdline");
+const child = spawn(program, argv, { env, detached: true, stdio: ["ignore", log, log] });
+child.unref();
+console.log(child.pid);
+`;
+
+/** Agents replace one another while Pods are added and deleted all the time; the runtime must not see one failed call. */
+describe("an agent that is replaced under load", () => {
+  let lab: LabHandle;
+  let stage: Stage;
+  let client: LabClient;
+  before(async () => {
+    lab = await launchProductLab({ nodes: 1, bridges: true });
+    stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
+    client = createLabClient({ baseUrl: lab.url });
+    for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
+    const nad = "network-attachment-definition/ovs-conf";
+    await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=10s");
+    assert.deepEqual(stage.failures, []);
+  });
+  after(() => lab.stop());
+
+  const onNode = (...argv: readonly string[]) => lab.run({ node, argv });
+  const servedBy = (pid: string) =>
+    onNode("timeout", "20", "sh", "-c", `until grep -q '"serving"' /run/second-agent.log; do sleep 0.05; done`).catch(
+      async () => assert.fail(`agent ${pid} does not serve: ${await onNode("cat", "/run/second-agent.log")}`),
+    );
+
+  it("by one that starts when it has ended fails no call", async () => {
+    await underLoad(async () => {
+      for (let round = 0; round < 3; round++) {
+        await lab.hold({ node, program: "agent", held: true });
+        await lab.hold({ node, program: "agent", held: false });
+        await added(3);
+      }
+    });
+  });
+
+  it("by one that starts beside it fails no call, and the replaced one does not come back", async () => {
+    await underLoad(async () => {
+      const pid = (await onNode(process.execPath, "-e", secondAgent)).trim();
+      await servedBy(pid);
+      await added(3);
+      await lab.hold({ node, program: "agent", held: true });
+      await added(3);
+      // The lab's agent takes over from the second one, which stays until it is told to end.
+      await lab.hold({ node, program: "agent", held: false });
+      await added(3);
+      await onNode("kill", "-TERM", pid);
+      await onNode("timeout", "10", "sh", "-c", `while kill -0 ${pid} 2>/dev/null; do sleep 0.05; done`);
+      await added(3);
+    });
+  });
+
+  let count = 0;
+  let next = 0;
+  /** Resolves when so many further Pods have become Ready. */
+  async function added(more: number): Promise<void> {
+    const goal = count + more;
+    const untilMs = performance.now() + podMsMax;
+    while (count < goal) {
+      assert.ok(performance.now() < untilMs, `${count} Pods of ${goal} are Ready`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  async function underLoad(act: () => Promise<void>): Promise<void> {
+    let over = false;
+    const lane = async () => {
+      while (!over) await comeAndGo(`load-${next++}`);
+    };
+    const load = Promise.all(Array.from({ length: lanes }, lane));
+    try {
+      await Promise.race([act(), load]);
+    } finally {
+      over = true;
+      await load;
+    }
+    const bad = (await client.list("v1/events"))
+      .filter((event) => textAt(event, "type") === "Warning")
+      // The lab's kubelet, racing with itself for its own files, has nothing to do with the network.
+      .filter((event) => !textAt(event, "message").includes("/var/lib/kubelet/sandboxes/"))
+      .map(
+        (event) => `${textAt(event, "reason")} ${textAt(event, "involvedObject", "name")}: ${textAt(event, "message")}`,
+      );
+    assert.deepEqual(bad, []);
+    const drained = "--for=jsonpath={.status.allocatedIPCount}=0";
+    assert.ok((await stage.quiet("wait", "spiderippool/ippool-test", drained, "--timeout=30s")).ok);
+    assert.equal((await stage.quiet("get", "sia", "-o", "name")).stdout, "");
+    assert.equal((await onNode("ls", "/var/lib/spiderpool/sandboxes")).trim(), "");
+  }
+
+  async function comeAndGo(name: string): Promise<void> {
+    await client.create("v1/pods", podNamed(name));
+    const seconds = `--timeout=${podMsMax / 1_000}s`;
+    const ready = await stage.quiet("wait", `pod/${name}`, "--for=condition=Ready", seconds);
+    assert.ok(ready.ok, `${name}: ${ready.stderr}`);
+    count += 1;
+    await client.delete("v1/pods", { namespace: "default", name });
+    const gone = await stage.quiet("wait", `pod/${name}`, "--for=delete", seconds);
+    assert.ok(gone.ok, `${name}: ${gone.stderr}`);
+  }
+});
+
+function podNamed(name: string): object {
+  const annotations = {
+    "ipam.spidernet.io/ippool": '{"ipv4":["ippool-test"]}',
+    "v1.multus-cni.io/default-network": "kube-system/ovs-conf",
+  };
+  const containers = [{ name: "app", image: "none", command: ["sleep", "1000"] }];
+  const spec = { nodeName: node, terminationGracePeriodSeconds: 0, containers };
+  return { apiVersion: "v1", kind: "Pod", metadata: { name, namespace: "default", annotations }, spec };
+}
