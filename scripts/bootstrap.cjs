@@ -23,7 +23,7 @@ const needs = {
   generate: { kernel: false, tools: false },
 };
 
-/** Program → Debian or Ubuntu package. */
+/** Program, or a file by its path → Debian or Ubuntu package. */
 const packageOf = {
   "ovs-vswitchd": "openvswitch-switch",
   "ovsdb-server": "openvswitch-switch",
@@ -35,6 +35,10 @@ const packageOf = {
   setpriv: "util-linux",
   script: "bsdutils",
   gcc: "gcc",
+  valgrind: "valgrind",
+  iptables: "iptables",
+  tc: "iproute2",
+  "/usr/lib/cni/bridge": "containernetworking-plugins",
 };
 const minMemoryMiB = 1200;
 
@@ -191,6 +195,7 @@ function handOver() {
 }
 
 function have(program) {
+  if (path.isAbsolute(program)) return fs.existsSync(program);
   const folders = `${process.env.PATH || ""}:/usr/sbin:/sbin`.split(":").filter(Boolean);
   return folders.some((folder) => fs.existsSync(path.join(folder, program)));
 }

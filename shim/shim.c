@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -122,14 +123,30 @@ static uint32_t number(enum tag tag) {
   return memcpy(&n, frame.field[tag].at, 4), ntohl(n);
 }
 
+/* The first regular file of the plugin's name in the directories of PATH, which are taken apart; NULL where there is none. */
+static const char *find_plugin(void) {
+  static char file[4096];
+  struct stat found;
+  for (char *folder = strtok(frame.field[PATH].at, ":"); folder; folder = strtok(NULL, ":")) {
+    int len = snprintf(file, sizeof file, "%s/%s", folder, frame.field[ARGV0].at);
+    if (len < (int)sizeof file && !stat(file, &found) && S_ISREG(found.st_mode)) return file;
+  }
+  return NULL;
+}
+
 static _Noreturn void become_plugin(int in_fd, int out_fd, int err_fd) {
+  const char *file = find_plugin();
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGPIPE, SIG_DFL);
   dup2(in_fd, 0), dup2(out_fd, 1), dup2(err_fd, 2); /* ours are all above 2 and close on exec */
   for (int i = 0; i < frame.variables; i++) putenv(frame.env[i].at);
-  execve(frame.field[PATH].at, (char *[]){ frame.field[ARGV0].at, NULL }, environ);
-  dprintf(2, "cannot execute %s: %s", frame.field[PATH].at, strerror(errno));
+  for (int tries = 0; file && tries < 6; tries++, sleep(1)) { /* a file that is just being written is worth another try */
+    execve(file, (char *[]){ frame.field[ARGV0].at, NULL }, environ);
+    if (errno != ETXTBSY) break;
+  }
+  if (file) dprintf(2, "cannot execute %s: %s", file, strerror(errno));
+  else dprintf(2, "no such plugin");
   _exit(127);
 }
 

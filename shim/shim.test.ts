@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmod, link, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, link, mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import {
   type Frame,
   FrameReader,
   formatShimSettings,
+  noSuchPlugin,
   shimSettingsFile,
   stdinBytesMax,
   verbs,
@@ -221,7 +222,7 @@ describe("running a foreign plugin", () => {
     await chmod(path, 0o755);
     const frame: ExecFrame = {
       kind: "exec",
-      path,
+      path: `/nonexistent:${directory}`,
       argv0: "foreign",
       env: {},
       stdin: Buffer.from("in"),
@@ -253,7 +254,7 @@ describe("running a foreign plugin", () => {
   it("runs as many as the agent wants, one after the other", async () => {
     const order = (stdin: string): Frame => ({
       kind: "exec",
-      path: "/bin/cat",
+      path: "/bin",
       argv0: "cat",
       env: {},
       stdin: Buffer.from(stdin),
@@ -286,11 +287,33 @@ describe("running a foreign plugin", () => {
     assert.equal(output.exitCode, 0);
   });
 
-  it("says why a plugin can't be executed", async () => {
-    const output = await foreign("", { path: "/nonexistent/plugin" });
+  it("takes the first regular file of the plugin's name, whatever else has that name", async () => {
+    await mkdir(join(directory, "first", "foreign"), { recursive: true });
+    const output = await foreign("echo second", { path: `relative::${join(directory, "first")}:${directory}:/bin` });
+    assert.equal(String(output.stdout), "second\n");
+  });
+
+  it("says that there is no such plugin, and why one can't be executed", async () => {
+    const missing = await foreign("", { path: `/nonexistent:${directory}/first` });
+    assert.deepEqual([missing.exitCode, String(missing.stderr)], [127, noSuchPlugin]);
+    await writeFile(join(directory, "text"), "not a program");
+    const output = await foreign("", { argv0: "text" });
     assert.equal(output.exitCode, 127);
-    assert.equal(String(output.stderr), "cannot execute /nonexistent/plugin: No such file or directory");
+    assert.equal(String(output.stderr), `cannot execute ${directory}/text: Permission denied`);
     const call = { verb: "ADD", type: "plugin", network: "n", cniVersion: "1.0.0" } as const;
     assert.throws(() => decodeOutput(call, output), /netplugin failed: "cannot execute/);
+  });
+
+  it("tries again while the plugin's file is being replaced", async () => {
+    const path = join(directory, "busy");
+    await copyFile("/bin/true", path);
+    const writer = await open(path, "r+");
+    try {
+      const output = await foreign("", { argv0: "busy", timeoutMs: 100 });
+      assert.equal(output.signal, 9, "it was still trying at its deadline");
+    } finally {
+      await writer.close();
+    }
+    assert.equal((await foreign("", { argv0: "busy" })).exitCode, 0);
   });
 });

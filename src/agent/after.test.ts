@@ -9,8 +9,8 @@ import type { Claim, Ledger } from "#ledger";
 import { networkStatusAnnotation } from "#multus";
 import type { Fault } from "../kube/testing/fake-api.ts";
 import { After } from "./after.ts";
-import type { AttachedDelegate } from "./calls.ts";
 import { Endpoints, endpointNics } from "./endpoints.ts";
+import type { AttachedDelegate } from "./recording.ts";
 import { TestApi, testPod } from "./testing/api.ts";
 import { TopControllers } from "./top-controller.ts";
 

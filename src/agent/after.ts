@@ -23,8 +23,8 @@ import {
   surelyUnchanged,
 } from "#kube";
 import { addedInterfaceMessage, formatNetworkStatus, MissingNadError, networkStatusAnnotation } from "#multus";
-import type { AttachedDelegate } from "./calls.ts";
 import type { Endpoints } from "./endpoints.ts";
+import type { AttachedDelegate } from "./recording.ts";
 
 /** Views wait for a pause between calls, but no longer than this: a node that never pauses shows its Pods, too. */
 const pauseMsMax = 1_000;

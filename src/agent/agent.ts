@@ -40,6 +40,7 @@ import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
+import { ForeignPlugins } from "./foreign.ts";
 import { Gate } from "./gate.ts";
 import { HostState } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
@@ -252,13 +253,14 @@ function build(
       clusterConfig: (attachment) => clusterConfigOf(coordinatorStore, podStore, attachment),
     }),
   ];
-  const chain = new Chain(plugins as readonly Plugin<unknown>[]);
+  const chain = new Chain(plugins as readonly Plugin<unknown>[], new ForeignPlugins());
   const idle = () => calls.idle();
   const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
   const calls: Calls = new Calls({
     chain,
     records,
     flights,
+    ipamFor,
     source: createConfigSource(nadStore),
     clock,
     log,

@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 import { never, type Signal, SpiderError, type Steps, silentLogger, systemClock } from "#base";
-import { type Attachment, CniError, cniCodes, type PluginConfig, type PluginOutput } from "#cni";
+import { type Attachment, CniError, cniCodes, noSuchPlugin, type PluginConfig, type PluginOutput } from "#cni";
 import type { Plugin } from "#plugins";
-import { type AttachedDelegate, Calls } from "./calls.ts";
+import { Calls } from "./calls.ts";
 import { Chain } from "./chain.ts";
 import { Flights } from "./flights.ts";
+import { ForeignPlugins } from "./foreign.ts";
+import type { AttachedDelegate } from "./recording.ts";
 import { Records } from "./records.ts";
 import type { CallContext } from "./server.ts";
 import { testPod } from "./testing/api.ts";
@@ -89,7 +91,7 @@ beforeEach(() => {
   told = { added: [], failed: [], removed: [] };
   findPod = async () => testPod("a");
   calls = new Calls({
-    chain: new Chain([ovs, coordinator] as readonly Plugin<unknown>[]),
+    chain: new Chain([ovs, coordinator] as readonly Plugin<unknown>[], new ForeignPlugins()),
     records,
     flights,
     source: {
@@ -100,6 +102,7 @@ beforeEach(() => {
       directory: () => undefined,
       file: () => undefined,
     },
+    ipamFor: () => undefined,
     clock: systemClock,
     log: silentLogger,
     findPod: () => findPod(),
@@ -110,7 +113,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const context: CallContext = { exec: () => Promise.reject(new Error("no foreign plugins here")), signal: never };
+/** What a plugin that is not ours leaves behind. */
+const ended = (stdout: object, exitCode = 0, stderr = ""): PluginOutput => ({
+  exitCode,
+  stdout: Buffer.from(JSON.stringify(stdout)),
+  stderr: Buffer.from(stderr),
+});
+const context: CallContext = { exec: async () => ended({}, 127, noSuchPlugin), signal: never };
 const multusConf = { cniVersion: "1.0.0", name: "multus-cni-network", type: "multus", clusterNetwork: "default-net" };
 
 interface More {
@@ -164,7 +173,7 @@ describe("ADD", () => {
       "add ovs/second c1/net1",
     ]);
     assert.equal((answer as { interfaces: unknown[] }).interfaces.length, 2);
-    const record = records.read("c1", "eth0");
+    const record = records.read({ containerId: "c1", ifName: "eth0" });
     assert.deepEqual(
       [record?.complete, record?.networks.map(({ name }) => name)],
       [true, ["kube-system/default-net", "default/second"]],
@@ -201,15 +210,73 @@ describe("ADD", () => {
     assert.deepEqual([log, records.list()], [[], []]);
   });
 
-  it("runs foreign plugins through the caller, with the delegate's environment", async () => {
+  it("runs foreign plugins through the caller, with the delegate's environment, after having asked for their versions", async () => {
     withNetworks("foreign");
-    writeFileSync(join(folder, "tuning"), "", { mode: 0o755 });
-    const exec: CallContext["exec"] = async ({ argv0, env }) => {
-      log.push(`exec ${argv0} ${env["CNI_COMMAND"]} ${env["CNI_IFNAME"]}`);
-      return { exitCode: 0, stdout: Buffer.from('{"cniVersion":"1.0.0"}'), stderr: Buffer.from("") };
+    const exec: CallContext["exec"] = async ({ argv0, env, path }) => {
+      log.push(`exec ${path === folder} ${argv0} ${env["CNI_COMMAND"]} ${env["CNI_IFNAME"]}`);
+      return ended({ cniVersion: "1.0.0" });
     };
     await succeed("ADD", { context: { exec, signal: never } });
-    assert.equal(log.at(-1), "exec tuning ADD net1");
+    assert.deepEqual(
+      log.filter((line) => line.startsWith("exec")),
+      ["exec true tuning VERSION ", "exec true tuning ADD net1"],
+    );
+  });
+
+  it("does nothing at all when a foreign plugin does not know the version", async () => {
+    withNetworks("foreign");
+    const exec: CallContext["exec"] = async () => ended({ cniVersion: "0.4.0", supportedVersions: ["0.4.0"] });
+    const { code, msg } = await fail("ADD", { context: { exec, signal: never } });
+    assert.deepEqual([code, log, records.list()], [cniCodes.incompatibleVersion, [], []]);
+    assert.match(msg, /"tuning" does not know the cniVersion/);
+  });
+
+  it("keeps the record for the runtime's DEL where a foreign plugin's ADD could not be undone", async () => {
+    withNetworks("foreign");
+    const exec: CallContext["exec"] = async ({ env }) => {
+      if (env["CNI_COMMAND"] === "VERSION") return ended({});
+      throw new SpiderError("SHIM_GONE", "the shim is gone");
+    };
+    await fail("ADD", { context: { exec, signal: never } });
+    assert.deepEqual(
+      records.list().map(({ complete, networks }) => [complete, networks.length]),
+      [[false, 2]],
+    );
+    const outputs: string[] = [];
+    const later: CallContext["exec"] = async ({ argv0, env }) => {
+      outputs.push(`${argv0} ${env["CNI_COMMAND"]} ${env["CNI_IFNAME"]}`);
+      return ended({});
+    };
+    await succeed("DEL", { context: { exec: later, signal: never } });
+    assert.deepEqual([outputs, records.list()], [["tuning DEL net1"], []]);
+  });
+
+  it("gives a foreign plugin no more time than the call has", async () => {
+    withNetworks("foreign");
+    const limits: number[] = [];
+    const exec: CallContext["exec"] = async ({ timeoutMs }) => {
+      limits.push(timeoutMs);
+      return ended({ cniVersion: "1.0.0" });
+    };
+    await succeed("ADD", { context: { exec, signal: never } });
+    assert.ok(limits.length === 2 && limits.every((ms) => ms > 0 && ms <= 30_000), String(limits));
+  });
+
+  it("takes a call that one of its plugins makes for the same sandbox as part of itself", async () => {
+    withNetworks("foreign");
+    const inner = JSON.stringify({ cniVersion: "1.0.0", name: "inner", type: "ovs" });
+    const exec: CallContext["exec"] = async ({ env }) => {
+      if (env["CNI_COMMAND"] === "ADD") {
+        await succeed("ADD", { executable: "ovs", stdin: inner, env: { ...env, CNI_NETNS_OVERRIDE: "1" } });
+      }
+      return ended({ cniVersion: "1.0.0" });
+    };
+    await succeed("ADD", { context: { exec, signal: never } });
+    assert.ok(log.includes("add ovs/inner c1/net1"));
+    assert.deepEqual(
+      records.list().map(({ plugin }) => plugin),
+      [undefined, "ovs"],
+    );
   });
 
   it("fails with the sentence about the Pod, and touches nothing, where there is none", async () => {
@@ -348,6 +415,21 @@ describe("CHECK", () => {
     assert.deepEqual(log.slice(2), ["check ovs/default-net c1/eth0", "check coordinator/default-net c1/eth0"]);
     ovs.acts.set("check", () => Promise.reject(new CniError(cniCodes.failed, "the port is gone")));
     assert.match((await fail("CHECK")).msg, /the port is gone/);
+  });
+
+  it("knows the plugins of one container apart that another meta-plugin calls one by one", async () => {
+    const stdin = (type: string) => JSON.stringify({ cniVersion: "1.0.0", name: "chain", type });
+    for (const type of ["ovs", "coordinator"]) await succeed("ADD", { executable: type, stdin: stdin(type) });
+    log.length = 0;
+    for (const type of ["ovs", "coordinator"]) await succeed("CHECK", { executable: type, stdin: stdin(type) });
+    for (const type of ["coordinator", "ovs"]) await succeed("DEL", { executable: type, stdin: stdin(type) });
+    assert.deepEqual(log, [
+      "check ovs/chain c1/eth0",
+      "check coordinator/chain c1/eth0",
+      "del coordinator/chain c1/eth0",
+      "del ovs/chain c1/eth0",
+    ]);
+    assert.deepEqual(records.list(), []);
   });
 
   it("does not know a container that was never added", async () => {

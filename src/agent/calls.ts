@@ -7,37 +7,28 @@ import {
   type Logger,
   never,
   type Signal,
-  Steps,
   withTimeout,
 } from "#base";
 import {
   type Attachment,
   CniError,
   type CniRequest,
-  type CniResult,
   cniCodes,
   decodeCall,
-  encodeResult,
   failureOutput,
   latestVersion,
-  type Network,
   type PluginOutput,
   type RawCall,
   successOutput,
-  validAttachments,
   versionDocument,
 } from "#cni";
-import type { Pod } from "#kube";
-import { openNetns, readNetnsId } from "#linux";
-import { addFailure, type ConfigSource, type Delegate, decodeSettings, planDelegates } from "#multus";
-import { type Chain, recordedResult } from "./chain.ts";
-import type { Flights } from "./flights.ts";
-import { chainCall, completed, newRecord, recordedCall, recordedNetwork, recordNetwork } from "./recording.ts";
-import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
+import type { Flight, Flights } from "./flights.ts";
+import { parentVariable, Running } from "./running.ts";
 import type { CallContext } from "./server.ts";
+import { Verbs, type VerbsOptions } from "./verbs.ts";
 
 /** An ADD that is not done by then fails, and everything that it made is undone. */
-const addMsMax = 30_000;
+const usualAddMsMax = 30_000;
 /** A DEL may wait for Open vSwitch, never for the API server. */
 const delMsMax = 20_000;
 /** Calls that work at once: many, because Open vSwitch reconfigures once for all that are waiting. */
@@ -46,37 +37,37 @@ const maxWaiting = 1_000;
 /** Runtimes ask every few seconds, and wait. */
 const statusMsMax = 1_000;
 
-export interface CallsOptions {
-  readonly chain: Chain;
-  readonly records: Records;
+export interface CallsOptions extends VerbsOptions {
   readonly flights: Flights;
-  readonly source: ConfigSource;
   readonly clock: Clock;
   readonly log: Logger;
-  /** The Pod of a call, alive. */
-  readonly findPod: (attachment: Attachment, o: Signal) => Promise<Pod>;
-  /** What follows after the answer: SpiderEndpoint, network-status, Events. */
-  readonly added: (attached: readonly AttachedDelegate[], pod: Pod) => void;
+  /** @default 30 s: runtimes give up after two minutes at the earliest, and what was made must be undone by then */
+  readonly addMsMax?: number;
+  /** An ADD failed: told to the Pod's owner. */
   readonly failed: (attachment: Attachment, error: unknown) => void;
-  /** Releases what the Pod's sandbox held, where the Pod is gone. */
-  readonly removed: (attachment: Attachment) => void;
+  /** Told of each call when it has ended. */
+  readonly ended?: (flight: Flight) => void;
   /** Told of each point before and after a stage, with the call's verb. */
   readonly failPoint?: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
 }
 
-export interface AttachedDelegate {
-  readonly delegate: Delegate;
-  readonly result: CniResult;
+/** Who called, and for which call of ours where a plugin that we run did. */
+interface Caller extends CallContext {
+  readonly parent: Running | undefined;
 }
 
 /** Every CNI call of this node: what the shim asked is decoded, ordered, bounded, run and recorded here. */
 export class Calls {
   readonly #options: CallsOptions;
+  readonly #verbs: Verbs;
   readonly #sandboxes = new KeyedLock();
   readonly #queue = new FairQueue({ slots, maxWaiting });
+  /** Calls under way, by what their plugins know them. */
+  readonly #running = new Map<string, Running>();
 
   constructor(options: CallsOptions) {
     this.#options = options;
+    this.#verbs = new Verbs(options);
   }
 
   /** Resolves at the next moment in which no call is at work. */
@@ -96,268 +87,133 @@ export class Calls {
       const call = decodeCall(raw, { pathRequired: raw.executable === "multus" });
       if (call.kind !== "request") return successOutput(versionDocument());
       cniVersion = call.request.config.cniVersion;
-      return await this.#run(call.request, context);
+      const parent = this.#running.get(raw.env[parentVariable] ?? "");
+      return await this.#run(call.request, { ...context, parent });
     } catch (error) {
       return failureOutput(error, cniVersion);
     }
   }
 
-  #run(request: CniRequest, context: CallContext): Promise<PluginOutput> {
+  #run(request: CniRequest, caller: Caller): Promise<PluginOutput> {
+    const verbs = this.#verbs;
+    const { addMsMax = usualAddMsMax } = this.#options;
     switch (request.verb) {
       case "ADD":
-        return this.#ordered(request, addMsMax, context.signal, (steps) => this.#add(request, context, steps));
+        return this.#ordered(request, addMsMax, caller, (running) => verbs.add(request, running));
       case "DEL":
-        return this.#ordered(request, delMsMax, never, (steps) => this.#del(request, context, steps));
+        return this.#ordered(request, delMsMax, lasting(caller), (running) => verbs.del(request, running));
       case "CHECK":
-        return this.#ordered(request, addMsMax, context.signal, (steps) => this.#check(request, context, steps));
+        return this.#ordered(request, addMsMax, caller, (running) => verbs.check(request, running));
       case "STATUS":
-        return this.#status(request);
+        return this.#bounded(request, statusMsMax, caller, (running) => verbs.status(request, running));
       case "GC":
-        return this.#gc(request, context);
+        return this.#gc(request, lasting(caller));
     }
   }
 
-  /** One call at a time for each sandbox; bounded and fair among all; with a deadline; with a flight record. */
-  async #ordered(
+  /**
+   * One call at a time for each sandbox; bounded and fair among all. A call of ours that one of our plugins' plugins makes
+   * for the same sandbox is part of the call that waits for it.
+   */
+  #ordered(
     request: CniRequest,
     deadlineMs: number,
-    caller: AbortSignal,
-    act: (steps: Steps) => Promise<PluginOutput>,
+    caller: Caller,
+    act: (running: Running) => Promise<PluginOutput>,
   ): Promise<PluginOutput> {
-    const { clock, log, flights, failPoint } = this.#options;
-    const { verb, containerId, ifName, pod } = request;
-    const startedAt = clock.wall().toISOString();
-    const startMs = clock.monotonicMs();
-    using signal = withTimeout(
-      caller,
-      deadlineMs,
-      () => new CniError(cniCodes.tryAgain, `${verb} was not done within ${deadlineMs / 1000} s`),
-    );
-    const steps = new Steps({
-      clock,
-      signal,
-      ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
-      onUndoError: (stage, err) =>
-        log.error({ containerId, stage, err }, "a step of a failed call could not be undone"),
-    });
-    let failure: unknown;
-    try {
-      return await this.#sandboxes.run(
-        containerId,
+    return this.#bounded(request, deadlineMs, caller, async (running) => {
+      const { signal } = running.steps;
+      if (caller.parent?.containerId === request.containerId) return act(running);
+      const tenant = request.pod?.namespace ?? "";
+      return this.#sandboxes.run(
+        request.containerId,
         async () => {
           try {
-            using _slot = await steps.run("queue", () => this.#queue.enter(pod?.namespace ?? "", { signal }));
-            const output = await act(steps);
-            steps.commit();
-            return output;
+            using _slot = await running.steps.run("queue", () => this.#queue.enter(tenant, { signal }));
+            return await act(running);
           } catch (error) {
-            await steps.abort();
+            await running.abort(); // Within the turn: nobody else may see it half undone.
             throw error;
           }
         },
         { signal },
       );
+    });
+  }
+
+  /** With a deadline, all or nothing, and with a flight record. */
+  async #bounded(
+    request: CniRequest,
+    deadlineMs: number,
+    caller: Caller,
+    act: (running: Running) => Promise<PluginOutput>,
+  ): Promise<PluginOutput> {
+    const { clock, log, failPoint } = this.#options;
+    const { verb, containerId } = request;
+    const startedAt = clock.wall().toISOString();
+    const startMs = clock.monotonicMs();
+    using signal = withTimeout(
+      caller.signal,
+      deadlineMs,
+      () => new CniError(cniCodes.tryAgain, `${verb} was not done within ${deadlineMs / 1000} s`),
+    );
+    const running = new Running({
+      ...{ clock, log, containerId, deadlineMs, signal, exec: caller.exec },
+      ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
+    });
+    this.#running.set(running.token, running);
+    let failure: unknown;
+    try {
+      const output = await act(running);
+      running.steps.commit();
+      return output;
     } catch (error) {
+      await running.abort();
       failure = error;
-      if (verb === "ADD") this.#options.failed(request, error);
-      log.warn({ verb, containerId, ifName, pod: podName(request), err: formatError(error) }, "a CNI call failed");
+      if (verb === "ADD" && caller.parent === undefined) this.#options.failed(request, error);
       throw error;
     } finally {
-      const totalMs = clock.monotonicMs() - startMs;
-      const error = failure === undefined ? {} : { error: formatError(failure) };
-      flights.add({
-        verb,
-        containerId,
-        ifName,
-        pod: podName(request),
-        startedAt,
-        totalMs,
-        ...error,
-        spans: steps.spans,
-      });
-      log.debug({ verb, containerId, pod: podName(request), durationMs: totalMs }, "CNI call");
+      this.#running.delete(running.token);
+      this.#ended(request, running, { startedAt, totalMs: clock.monotonicMs() - startMs, failure });
     }
   }
 
-  async #add(request: CniRequest, context: CallContext, steps: Steps): Promise<PluginOutput> {
-    const { records, findPod } = this.#options;
-    const netns = checkNetns(request);
-    const pod = await steps.run("pod", (o) => findPod(request, o));
-    const { delegates, record } = await steps.run(
-      "networks",
-      () => {
-        const planned = this.#plan(request, pod);
-        for (const delegate of planned) this.#verify(request, delegate, context);
-        const fresh = newRecord(request, netns, pod, planned);
-        records.write(fresh);
-        return { delegates: planned, record: fresh };
-      },
-      { undo: () => records.remove(request.containerId, request.ifName) },
-    );
-    const attached: AttachedDelegate[] = [];
-    for (const delegate of delegates) {
-      try {
-        const call = chainCall(request, delegate, context);
-        attached.push({
-          delegate,
-          result: await this.#options.chain.add(delegate.network, call, steps, request.config.prevResult),
-        });
-      } catch (error) {
-        throw delegateError(request, delegate, error);
-      }
-    }
-    await steps.settled();
-    const complete = completed(record, attached);
-    await steps.run("record", () => records.write(complete));
-    const master = attached[0]?.result ?? { interfaces: [], ips: [], routes: [] };
-    // The answer is on its way before the first of the writes that follow it.
-    setImmediate(() => this.#options.added(attached, pod));
-    return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
+  #ended(
+    { verb, executable, containerId, ifName, pod, config }: CniRequest,
+    { steps }: Running,
+    { failure, ...times }: { readonly startedAt: string; readonly totalMs: number; readonly failure: unknown },
+  ): void {
+    const { flights, log, ended } = this.#options;
+    const fields = { verb, executable, network: config.name, containerId, ifName, pod: podName(pod) };
+    const error = failure === undefined ? {} : { error: formatError(failure) };
+    const flight: Flight = { ...fields, ...times, ...error, spans: steps.spans };
+    // Runtimes ask for STATUS every few seconds: it would push out all that is of interest.
+    if (verb !== "STATUS" || failure !== undefined) flights.add(flight);
+    ended?.(flight);
+    if (failure === undefined) log.debug({ ...fields, durationMs: times.totalMs }, "CNI call");
+    else log.warn({ ...fields, durationMs: times.totalMs, err: formatError(failure) }, "a CNI call failed");
   }
 
-  /** Every plugin's configuration is checked before the first one acts. */
-  #verify(request: CniRequest, delegate: Delegate, context: CallContext): void {
-    try {
-      this.#options.chain.verify(delegate.network, chainCall(request, delegate, context));
-    } catch (error) {
-      throw delegateError(request, delegate, error);
-    }
-  }
-
-  /** The networks of the call: all of the Pod's for the meta-plugin, else the one plugin that was executed. */
-  #plan(request: CniRequest, pod: Pod | undefined): readonly Delegate[] {
-    const { source, chain } = this.#options;
-    const { config, ifName } = request;
-    if (request.executable === "multus") {
-      const about = pod && { namespace: pod.metadata.namespace ?? "", annotations: pod.metadata.annotations ?? {} };
-      return planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
-    }
-    if (chain.plugin(config.type) === undefined) {
-      throw new CniError(cniCodes.invalidConfig, `plugin type ${JSON.stringify(config.type)} is not one of ours`, {
-        details: { executable: request.executable },
-      });
-    }
-    const network: Network = {
-      name: config.name,
-      cniVersion: config.cniVersion,
-      plugins: [{ type: config.type, raw: config.raw }],
-      disableCheck: false,
-      disableGc: false,
-      loadOnlyInlinedPlugins: true,
-    };
-    return [{ displayName: config.name, network, ifName, master: true }];
-  }
-
-  async #del(request: CniRequest, context: CallContext, steps: Steps): Promise<PluginOutput> {
-    const { records, chain, removed } = this.#options;
-    const record = records.read(request.containerId, request.ifName);
+  /** Takes down what is stale, then has the plugins collect. All are tried; the first failure is thrown at the end. */
+  async #gc(request: CniRequest, caller: Caller): Promise<PluginOutput> {
     const failures: unknown[] = [];
-    for (const network of record?.networks.toReversed() ?? this.#unrecorded(request)) {
-      const call = recordedCall(request, network, context);
-      const result = recordedResult(network.result, network.cniVersion);
-      try {
-        await steps.run("link", (o) => chain.del(recordedNetwork(network), call, result, o), { of: network.ifName });
-      } catch (error) {
-        failures.push(error);
-      }
+    const attempt = (act: Promise<unknown>) => act.catch((error: unknown) => failures.push(error));
+    for (const { containerId, ifName, netns, pod } of this.#verbs.stale(request)) {
+      const of = { containerId, ifName, netns: netns.path, pod: pod ?? undefined };
+      const del: CniRequest = { ...request, ...of, verb: "DEL" };
+      await attempt(this.#ordered(del, delMsMax, caller, (running) => this.#verbs.del(del, running)));
     }
-    if (failures.length > 0) throw failures[0];
-    await steps.run("record", () => records.remove(request.containerId, request.ifName));
-    removed({ ...request, pod: request.pod ?? record?.pod ?? undefined });
-    return steps.run("reply", () => successOutput());
-  }
-
-  /** A DEL without a record: an ADD never came this far, or the file was lost. What can still be resolved is cleaned up. */
-  #unrecorded(request: CniRequest): readonly RecordedNetwork[] {
-    if (request.executable === "multus") return [];
-    return this.#plan(request, undefined).map((delegate) => recordNetwork(delegate, request));
-  }
-
-  async #check(request: CniRequest, context: CallContext, steps: Steps): Promise<PluginOutput> {
-    const record = this.#options.records.read(request.containerId, request.ifName);
-    if (record === undefined || !record.complete) {
-      throw new CniError(cniCodes.unknownContainer, `no ADD of container ${request.containerId} is on record`);
-    }
-    for (const network of record.networks) {
-      const result = recordedResult(network.result, network.cniVersion);
-      if (result === undefined) continue;
-      const call = recordedCall(request, network, context);
-      await steps.run("link", (o) => this.#options.chain.check(recordedNetwork(network), call, result, o), {
-        of: network.ifName,
-      });
-    }
-    return successOutput();
-  }
-
-  /** Whether an ADD can work: asked of the plugins of the default network. Throws CniError 50. */
-  async #status(request: CniRequest): Promise<PluginOutput> {
-    const signal = AbortSignal.timeout(statusMsMax);
-    try {
-      const [first] = this.#plan(request, undefined);
-      for (const { type, raw } of first?.network.plugins ?? []) {
-        const own = this.#options.chain.plugin(type);
-        const { name, cniVersion } = first?.network ?? request.config;
-        await own?.status?.(own.decode({ name, cniVersion, type, raw }), { signal });
-      }
-      return successOutput();
-    } catch (error) {
-      throw CniError.from(error, cniCodes.notAvailable);
-    }
-  }
-
-  /**
-   * Takes down what the runtime no longer knows of this network. An empty list may also come from a runtime that lost its
-   * memory: then only sandboxes whose namespace is gone. All are tried; the first failure is thrown at the end.
-   */
-  async #gc(request: CniRequest, context: CallContext): Promise<PluginOutput> {
-    const valid = validAttachments(request.config.raw);
-    const isValid = ({ containerId, ifName }: SandboxRecord) =>
-      valid.some((one) => one.containerId === containerId && one.ifName === ifName);
-    const stale = this.#options.records
-      .list()
-      // An ADD that is at work now is younger than the runtime's list.
-      .filter((record) => record.complete && record.network === request.config.name && !isValid(record))
-      .filter((record) => valid.length > 0 || !isSandboxThere(record));
-    const failures: unknown[] = [];
-    for (const { containerId, ifName, netns, pod } of stale) {
-      const del: CniRequest = {
-        ...request,
-        verb: "DEL",
-        containerId,
-        ifName,
-        netns: netns.path,
-        pod: pod ?? undefined,
-      };
-      await this.#ordered(del, delMsMax, never, (steps) => this.#del(del, context, steps)).catch((error: unknown) =>
-        failures.push(error),
-      );
-    }
+    await attempt(this.#bounded(request, delMsMax, caller, (running) => this.#verbs.gc(request, running)));
     if (failures.length > 0) throw failures[0];
     return successOutput();
   }
 }
 
-/** The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. */
-function checkNetns({ netns, netnsOverride }: CniRequest): SandboxRecord["netns"] {
-  try {
-    using opened = openNetns(netns);
-    const own = readNetnsId("/proc/self/ns/net");
-    if (own?.inode === opened.id.inode && own.device === opened.id.device && !netnsOverride) {
-      throw new CniError(cniCodes.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same", {
-        details: { netns },
-      });
-    }
-    return { path: netns, device: String(opened.id.device), inode: String(opened.id.inode) };
-  } catch (error) {
-    throw CniError.from(error, cniCodes.invalidNetns);
-  }
+/** Goes on when the runtime has given it up. */
+function lasting(caller: Caller): Caller {
+  return { ...caller, signal: never };
 }
 
-function podName({ pod }: Attachment): string {
+function podName(pod: Attachment["pod"]): string {
   return pod === undefined ? "" : `${pod.namespace}/${pod.name}`;
-}
-
-/** Of the meta-plugin an error names the network in which it happened. */
-function delegateError({ executable, pod }: CniRequest, delegate: Delegate, error: unknown): unknown {
-  return executable === "multus" ? addFailure(pod, delegate, error) : error;
 }

@@ -1,44 +1,42 @@
-import { statSync } from "node:fs";
-import { join } from "node:path";
-import type { Signal, Steps } from "#base";
+import { never, type Signal, SpiderError, type Steps } from "#base";
 import {
   type Attachment,
-  CniError,
   type CniResult,
-  cniCodes,
-  decodeOutput,
+  compareVersions,
   decodeResult,
   emptyResult,
-  encodeEnv,
-  formatJson,
   type JsonObject,
   type Network,
   type NetworkPlugin,
+  type PluginCall,
   type PluginConfig,
   pluginInput,
+  type RunForeign,
+  type ValidAttachment,
   type Verb,
 } from "#cni";
 import type { Plugin } from "#plugins";
-import type { RunForeign } from "./server.ts";
+import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf } from "./foreign.ts";
 
-/** Longest life of one foreign plugin. */
-const foreignMsMax = 60_000;
+/** The address management that is ours. */
+export const ownIpam = "spiderpool";
+/** The first versions that have these verbs, and ADD's result at DEL. Ours also check what is older. */
+const sinceVersion = { CHECK: "0.4.0", prevResult: "0.4.0", STATUS: "1.1.0", GC: "1.1.0" } as const;
 
-/** What one call needs beyond the attachment: the runtime's plugin directories and its way to run a program. */
+/** What one call needs beyond the attachment. */
 export interface ChainCall {
   readonly attachment: Attachment;
-  /** CNI_PATH. */
-  readonly path: readonly string[];
   readonly capabilityArgs: JsonObject;
-  readonly exec: RunForeign;
 }
 
 /** Runs a network's plugins in order: ours in this process, all others as children of the shim. */
 export class Chain {
   readonly #plugins: ReadonlyMap<string, Plugin<unknown>>;
+  readonly #foreign: ForeignPlugins;
 
-  constructor(plugins: readonly Plugin<unknown>[]) {
+  constructor(plugins: readonly Plugin<unknown>[], foreign: ForeignPlugins) {
     this.#plugins = new Map(plugins.map((plugin) => [plugin.type, plugin]));
+    this.#foreign = foreign;
   }
 
   /** The plugin of this type that we are; undefined for a foreign one. */
@@ -47,11 +45,16 @@ export class Chain {
   }
 
   /** Throws for the first plugin that does not exist or cannot work with its configuration. Acts on nothing. */
-  verify(network: Network, call: ChainCall): void {
+  async verify(network: Network, call: ChainCall, host: Host): Promise<void> {
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
-      if (own === undefined) findPlugin(plugin.type, call.path);
-      else own.decode(configOf(network, plugin, call, undefined));
+      const config = configOf(network, plugin, call);
+      const ipam = ipamTypeOf(config.raw);
+      if (own === undefined) await this.#foreign.verify(plugin.type, network.cniVersion, host);
+      else own.decode(config);
+      if (own !== undefined && ipam !== undefined && ipam !== ownIpam) {
+        await this.#foreign.verify(ipam, network.cniVersion, host);
+      }
     }
   }
 
@@ -68,9 +71,10 @@ export class Chain {
     for (const plugin of network.plugins.toReversed()) {
       try {
         const own = this.#plugins.get(plugin.type);
-        const config = configOf(network, plugin, call, result);
+        const prevResult = own !== undefined || allows("prevResult", network) ? result : undefined;
+        const config = configOf(network, plugin, call, { prevResult });
         if (own !== undefined) await own.del(own.decode(config), call.attachment, o);
-        else await this.#foreign("DEL", network, plugin, call, config);
+        else await runForeign("DEL", config, call, o);
       } catch (error) {
         failures.push(error);
       }
@@ -84,18 +88,56 @@ export class Chain {
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
       if (own?.restore === undefined) continue;
-      made.push(...(await own.restore(own.decode(configOf(network, plugin, call, result)), call.attachment, o)));
+      made.push(
+        ...(await own.restore(own.decode(configOf(network, plugin, call, { prevResult: result })), call.attachment, o)),
+      );
     }
     return made;
   }
 
   async check(network: Network, call: ChainCall, result: CniResult, o: Signal): Promise<void> {
+    if (network.disableCheck) return;
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
-      const config = configOf(network, plugin, call, result);
+      const config = configOf(network, plugin, call, { prevResult: result });
       if (own !== undefined) await own.check(own.decode(config), call.attachment, o);
-      else await this.#foreign("CHECK", network, plugin, call, config);
+      else if (allows("CHECK", network)) await runForeign("CHECK", config, call, o);
     }
+  }
+
+  /** Whether an ADD could work now, as far as the plugins can tell. Throws the first one's reason. */
+  async status(network: Network, host: Host, o: Signal): Promise<void> {
+    const call = withoutContainer(host);
+    for (const plugin of network.plugins) {
+      const own = this.#plugins.get(plugin.type);
+      const config = configOf(network, plugin, call);
+      const ipam = ipamTypeOf(config.raw);
+      if (own !== undefined) await own.status?.(own.decode(config), o);
+      if (!allows("STATUS", network)) continue;
+      if (own === undefined) await runForeign("STATUS", config, call, o);
+      else if (ipam !== undefined && ipam !== ownIpam) await call.run("STATUS", { type: ipam, config: config.raw }, o);
+    }
+  }
+
+  /** Has the plugins remove what belongs to no valid attachment of the network. All are tried; the first failure is thrown. */
+  async gc(network: Network, valid: readonly ValidAttachment[], host: Host, o: Signal): Promise<void> {
+    if (network.disableGc) return;
+    const call = withoutContainer(host);
+    const failures: unknown[] = [];
+    for (const plugin of network.plugins) {
+      try {
+        const own = this.#plugins.get(plugin.type);
+        const config = configOf(network, plugin, call, { validAttachments: valid });
+        const ipam = ipamTypeOf(config.raw);
+        if (own !== undefined) await own.gc?.(own.decode(config), valid, o);
+        if (!allows("GC", network)) continue;
+        if (own === undefined) await runForeign("GC", config, call, o);
+        else if (ipam !== undefined && ipam !== ownIpam) await call.run("GC", { type: ipam, config: config.raw }, o);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   async #add(
@@ -105,31 +147,13 @@ export class Chain {
     steps: Steps,
     prevResult: CniResult | undefined,
   ): Promise<CniResult> {
-    const config = configOf(network, plugin, call, prevResult);
+    const config = configOf(network, plugin, call, { prevResult });
     const own = this.#plugins.get(plugin.type);
     if (own !== undefined) return own.add(own.decode(config), call.attachment, steps);
-    return steps.run("link", () => this.#foreign("ADD", network, plugin, call, config), {
+    return steps.run("link", (o) => runForeign("ADD", config, call, o), {
       of: plugin.type,
-      undo: () => this.#foreign("DEL", network, plugin, call, config).then(() => {}),
+      undo: async () => void (await runForeign("DEL", config, call, { signal: never })),
     });
-  }
-
-  async #foreign(
-    verb: Verb,
-    network: Network,
-    plugin: NetworkPlugin,
-    call: ChainCall,
-    config: PluginConfig,
-  ): Promise<CniResult> {
-    const { attachment, path } = call;
-    const output = await call.exec({
-      path: findPlugin(plugin.type, path),
-      argv0: plugin.type,
-      env: encodeEnv({ ...attachment, verb, path, netnsOverride: false }, attachment.args),
-      stdin: Buffer.from(formatJson(config.raw)),
-      timeoutMs: foreignMsMax,
-    });
-    return decodeOutput({ verb, type: plugin.type, network: network.name, cniVersion: network.cniVersion }, output);
   }
 }
 
@@ -137,27 +161,40 @@ export class Chain {
 function configOf(
   network: Network,
   plugin: NetworkPlugin,
-  { capabilityArgs }: ChainCall,
-  prevResult: CniResult | undefined,
+  { capabilityArgs }: Pick<ChainCall, "capabilityArgs">,
+  { prevResult, validAttachments }: Omit<PluginCall, "capabilityArgs"> = {},
 ): PluginConfig {
-  const raw = pluginInput(network, plugin, { prevResult, capabilityArgs });
+  const raw = pluginInput(network, plugin, {
+    prevResult,
+    capabilityArgs,
+    ...(validAttachments === undefined ? {} : { validAttachments }),
+  });
   const { cniVersion, name } = network;
   return { cniVersion, name, type: plugin.type, raw, ...(prevResult === undefined ? {} : { prevResult }) };
+}
+
+function runForeign(
+  verb: Verb,
+  { type, raw }: PluginConfig,
+  { attachment: { run } }: { readonly attachment: Pick<Attachment, "run"> },
+  o: Signal,
+): Promise<CniResult> {
+  if (run !== undefined) return run(verb, { type, config: raw }, o);
+  throw new SpiderError("NO_SHIM", "foreign plugins run only during a call of the runtime", { details: { type } });
+}
+
+/** GC and STATUS are about no container. */
+function withoutContainer(host: Host) {
+  const attachment = { containerId: "", netns: "", ifName: "", pod: undefined, args: new Map<string, string>() };
+  const run: RunForeign = foreignRunner(attachment, host);
+  return { attachment: { run }, run, capabilityArgs: {} };
+}
+
+function allows(what: keyof typeof sinceVersion, { cniVersion }: Network): boolean {
+  return compareVersions(cniVersion, sinceVersion[what]) >= 0;
 }
 
 /** The result that a record kept, or undefined where ADD never had one. */
 export function recordedResult(result: JsonObject | undefined, cniVersion: string): CniResult | undefined {
   return result === undefined ? undefined : decodeResult(result, cniVersion);
-}
-
-function findPlugin(type: string, path: readonly string[]): string {
-  for (const folder of path) {
-    const file = join(folder, type);
-    if (statSync(file, { throwIfNoEntry: false })?.isFile() === true) return file;
-  }
-  throw new CniError(
-    cniCodes.invalidConfig,
-    `failed to find plugin ${JSON.stringify(type)} in path [${path.join(" ")}]`,
-    { details: { fix: "install it there, or correct `type` in the network's configuration" } },
-  );
 }

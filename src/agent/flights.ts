@@ -3,6 +3,10 @@ import type { Span } from "#base";
 /** What one CNI call did and how long each stage took: kept in memory, shown by `/v1/flights`, the lab and the bench. */
 export interface Flight {
   readonly verb: string;
+  /** The name under which we were called. */
+  readonly executable: string;
+  /** The name in the configuration. */
+  readonly network: string;
   readonly containerId: string;
   readonly ifName: string;
   readonly pod: string;

@@ -1,4 +1,4 @@
-import { type Clock, formatError, type Logger, type Signal, SpiderError } from "#base";
+import { type Clock, formatError, type Logger, type Signal } from "#base";
 import { formatPrefix, type Ip, type Prefix } from "#ip";
 import { monitor, type Netns, type NetworkEvent } from "#linux";
 import type { Ovs } from "#ovsdb";
@@ -101,9 +101,10 @@ export class HostState {
     const losses = this.#losses;
     this.#losses = noLosses();
     const isDown = (name: string) => losses.links.has(name) && this.#options.host.rtnl.link(name)?.up === false;
-    for (const { containerId, ifName } of records.list().filter((record) => this.#hasLost(record, losses, isDown))) {
+    for (const lost of records.list().filter((record) => this.#hasLost(record, losses, isDown))) {
+      const { containerId } = lost;
       const restore = async () => {
-        const record = records.read(containerId, ifName);
+        const record = records.read(lost);
         if (record === undefined || !record.complete || !isSandboxThere(record)) return;
         const made = await this.#restore(record, { signal });
         this.#failing.delete(containerId);
@@ -142,8 +143,9 @@ export class HostState {
       if (result === undefined) continue;
       const { ifName, cniArgs, capabilityArgs } = network;
       const attachment = { containerId, netns: netns.path, pod: pod ?? undefined, ifName, args: new Map(cniArgs) };
-      const call = { attachment, path: [], capabilityArgs, exec: noForeign };
-      made.push(...(await this.#options.chain.restore(recordedNetwork(network), call, result, o)));
+      made.push(
+        ...(await this.#options.chain.restore(recordedNetwork(network), { attachment, capabilityArgs }, result, o)),
+      );
     }
     return made;
   }
@@ -151,10 +153,6 @@ export class HostState {
 
 function noLosses(): Losses {
   return { all: false, destinations: new Set(), links: new Set(), ports: false };
-}
-
-function noForeign(): Promise<never> {
-  return Promise.reject(new SpiderError("NO_SHIM", "foreign plugins run only during a call of the runtime"));
 }
 
 /** The addresses of a record's networks as host routes: `172.18.30.131/32`. */

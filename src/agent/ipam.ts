@@ -25,7 +25,10 @@ import { type KubeObject, keyOf, type Node, type Pod, type Store } from "#kube";
 import type { Claimed, ClaimRequest, Holder, Ledger } from "#ledger";
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "#multus";
 import { addressed, formatAnswer } from "./answer.ts";
+import { ownIpam } from "./chain.ts";
 import type { Endpoints } from "./endpoints.ts";
+import { ipamTypeOf } from "./foreign.ts";
+import { ForeignIpam } from "./foreign-ipam.ts";
 import { podState, uidOf } from "./pods.ts";
 import type { PoolCache, PoolsNow } from "./pool-cache.ts";
 import { type StickyOwner, stickyOwnerOf } from "./sticky.ts";
@@ -55,21 +58,14 @@ export interface IpamOptions {
 /** How long an address for which a foreign host answered is kept from everybody. */
 const quarantineMs = 300_000;
 
-/** Address management by the ledger, for the configurations whose `ipam.type` is `spiderpool`. */
+/** Address management by the ledger where `ipam.type` is `spiderpool`, else by the plugin of that name. */
 export function createIpam(options: IpamOptions): (config: PluginConfig) => Ipam | undefined {
-  return ({ raw }) => {
-    const block = raw["ipam"];
-    if (block === undefined || block === null) return undefined;
-    const settings = isJsonObject(block) ? block : {};
-    if (settings["type"] !== "spiderpool") {
-      throw new CniError(
-        cniCodes.unsupportedField,
-        `ipam.type ${JSON.stringify(settings["type"])} cannot be used here`,
-        {
-          text: 'allowed is "spiderpool", or no ipam at all',
-        },
-      );
-    }
+  return (config) => {
+    const { raw } = config;
+    const type = ipamTypeOf(raw);
+    if (type === undefined) return undefined;
+    if (type !== ownIpam) return new ForeignIpam(type, config);
+    const settings = isJsonObject(raw["ipam"]) ? raw["ipam"] : {};
     const network = {
       pools: { 4: namesAt(settings, "default_ipv4_ippool"), 6: namesAt(settings, "default_ipv6_ippool") },
       cleanGateway: settings["clean_gateway"] === true,

@@ -1,12 +1,22 @@
-import { type CniRequest, encodeResult, isJsonObject, type JsonObject, type Network } from "#cni";
+import { type CniRequest, type CniResult, encodeResult, isJsonObject, type JsonObject, type Network } from "#cni";
 import type { Pod } from "#kube";
 import { bootId } from "#linux";
 import { capabilityArgs, type Delegate, delegateArgs } from "#multus";
-import type { AttachedDelegate } from "./calls.ts";
 import type { ChainCall } from "./chain.ts";
+import { foreignRunner, type Host } from "./foreign.ts";
 import { uidOf } from "./pods.ts";
-import type { RecordedNetwork, SandboxRecord } from "./records.ts";
-import type { CallContext } from "./server.ts";
+import type { RecordedNetwork, RecordKey, SandboxRecord } from "./records.ts";
+
+/** What came of a delegate's ADD. */
+export interface AttachedDelegate {
+  readonly delegate: Delegate;
+  readonly result: CniResult;
+}
+
+/** The record of a call: its own for each of our executables but `multus`, which stands for all. */
+export function recordKey({ containerId, ifName, executable }: CniRequest): RecordKey {
+  return { containerId, ifName, ...(executable === "multus" ? {} : { plugin: executable }) };
+}
 
 /** What is known of a sandbox before its first side effect. */
 export function newRecord(
@@ -17,8 +27,7 @@ export function newRecord(
 ): SandboxRecord {
   return {
     format: 1,
-    containerId: request.containerId,
-    ifName: request.ifName,
+    ...recordKey(request),
     network: request.config.name,
     netns,
     bootId: bootId(),
@@ -39,16 +48,17 @@ export function recordNetwork(delegate: Delegate, request: CniRequest): Recorded
     plugins: network.plugins.map(({ raw }) => raw),
     cniArgs: [...delegateArgs(delegate, request)],
     capabilityArgs: capabilityArgs(delegate, runtimeConfigOf(request)),
+    ...(network.disableCheck ? { disableCheck: true } : {}),
   };
 }
 
 /** The network of a record, as its plugins are called. */
-export function recordedNetwork({ networkName, cniVersion, plugins }: RecordedNetwork): Network {
+export function recordedNetwork({ networkName, cniVersion, plugins, disableCheck }: RecordedNetwork): Network {
   return {
     name: networkName,
     cniVersion,
     plugins: plugins.map((raw) => ({ type: String(raw["type"]), raw })),
-    disableCheck: false,
+    disableCheck: disableCheck === true,
     disableGc: false,
     loadOnlyInlinedPlugins: true,
   };
@@ -64,17 +74,25 @@ export function completed(record: SandboxRecord, attached: readonly AttachedDele
 }
 
 /** How a delegate's plugins are called at ADD. */
-export function chainCall(request: CniRequest, delegate: Delegate, { exec }: CallContext): ChainCall {
-  const { containerId, netns, pod, path } = request;
-  const attachment = { containerId, netns, pod, ifName: delegate.ifName, args: delegateArgs(delegate, request) };
-  return { attachment, path, exec, capabilityArgs: capabilityArgs(delegate, runtimeConfigOf(request)) };
+export function chainCall(request: CniRequest, delegate: Delegate, host: Host): ChainCall {
+  const args = delegateArgs(delegate, request);
+  return callOf(request, delegate.ifName, args, capabilityArgs(delegate, runtimeConfigOf(request)), host);
 }
 
 /** How a recorded network's plugins are called later, by what ADD noted. */
-export function recordedCall(request: CniRequest, network: RecordedNetwork, { exec }: CallContext): ChainCall {
-  const { containerId, netns, pod, path } = request;
-  const attachment = { containerId, netns, pod, ifName: network.ifName, args: new Map(network.cniArgs) };
-  return { attachment, path, exec, capabilityArgs: network.capabilityArgs };
+export function recordedCall(request: CniRequest, network: RecordedNetwork, host: Host): ChainCall {
+  return callOf(request, network.ifName, new Map(network.cniArgs), network.capabilityArgs, host);
+}
+
+function callOf(
+  { containerId, netns, pod }: CniRequest,
+  ifName: string,
+  args: ReadonlyMap<string, string>,
+  offered: JsonObject,
+  host: Host,
+): ChainCall {
+  const attachment = { containerId, netns, pod, ifName, args };
+  return { attachment: { ...attachment, run: foreignRunner(attachment, host) }, capabilityArgs: offered };
 }
 
 function runtimeConfigOf({ config }: CniRequest): JsonObject {

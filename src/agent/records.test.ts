@@ -34,8 +34,8 @@ describe("Records", () => {
     records.write(record("c1", true));
     records.write(record("c2"));
     for (const each of [records, new Records(folder)]) {
-      assert.deepEqual(each.read("c1", "eth0"), record("c1", true));
-      assert.deepEqual(each.read("c1", "net1"), undefined);
+      assert.deepEqual(each.read({ containerId: "c1", ifName: "eth0" }), record("c1", true));
+      assert.deepEqual(each.read({ containerId: "c1", ifName: "net1" }), undefined);
       assert.deepEqual(
         each
           .list()
@@ -68,8 +68,8 @@ describe("Records", () => {
   it("removes a record, once or twice", () => {
     const records = new Records(folder);
     records.write(record("c1"));
-    records.remove("c1", "eth0");
-    records.remove("c1", "eth0");
+    records.remove({ containerId: "c1", ifName: "eth0" });
+    records.remove({ containerId: "c1", ifName: "eth0" });
     assert.deepEqual([records.list(), readdirSync(folder)], [[], []]);
   });
 
@@ -81,6 +81,6 @@ describe("Records", () => {
       () => records.write({ ...record("c1"), pod }),
       (error) => hasCode(error, "RECORD_TOO_LARGE"),
     );
-    assert.deepEqual(records.read("c1", "eth0"), record("c1"));
+    assert.deepEqual(records.read({ containerId: "c1", ifName: "eth0" }), record("c1"));
   });
 });

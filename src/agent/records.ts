@@ -18,14 +18,21 @@ export interface RecordedNetwork {
   readonly capabilityArgs: Readonly<Record<string, unknown>>;
   /** The last plugin's result in `cniVersion`, once ADD had it. */
   readonly result?: Readonly<Record<string, unknown>>;
+  /** CHECK does not look at this network. */
+  readonly disableCheck?: boolean;
 }
+
+/** What a record is found by. */
+export type RecordKey = Pick<SandboxRecord, "containerId" | "ifName" | "plugin">;
 
 /** What survives the agent: written before the first side effect of an ADD, completed before its answer. */
 export interface SandboxRecord {
   readonly format: 1;
   readonly containerId: string;
-  /** CNI_IFNAME of the call: one sandbox may be given to several of our executables by another meta-plugin. */
+  /** CNI_IFNAME of the call. */
   readonly ifName: string;
+  /** The executable that was called, where it was not `multus`: another meta-plugin may call several of ours, one by one. */
+  readonly plugin?: string;
   /** Name of the configuration that the runtime called with: the scope of its GC. */
   readonly network: string;
   readonly netns: { readonly path: string; readonly device: string; readonly inode: string };
@@ -52,13 +59,13 @@ export class Records {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(folder)) {
       const record = name.endsWith(".json") ? readRecord(join(folder, name)) : undefined;
-      if (record !== undefined) this.#records.set(keyOf(record.containerId, record.ifName), record);
+      if (record !== undefined) this.#records.set(keyOf(record), record);
     }
   }
 
   /** Synchronous: 50 µs, and nothing may happen between "will do" and the side effect. */
   write(record: SandboxRecord): void {
-    const key = keyOf(record.containerId, record.ifName);
+    const key = keyOf(record);
     const path = this.#path(key);
     const text = JSON.stringify(record);
     if (text.length > fileLimitBytes) {
@@ -72,12 +79,12 @@ export class Records {
     this.#records.set(key, record);
   }
 
-  read(containerId: string, ifName: string): SandboxRecord | undefined {
-    return this.#records.get(keyOf(containerId, ifName));
+  read(of: RecordKey): SandboxRecord | undefined {
+    return this.#records.get(keyOf(of));
   }
 
-  remove(containerId: string, ifName: string): void {
-    const key = keyOf(containerId, ifName);
+  remove(of: RecordKey): void {
+    const key = keyOf(of);
     rmSync(this.#path(key), { force: true });
     this.#records.delete(key);
   }
@@ -91,9 +98,9 @@ export class Records {
   }
 }
 
-/** Container IDs and interface names are validated CNI values: neither can hold a path separator. */
-function keyOf(containerId: string, ifName: string): string {
-  return `${containerId}@${ifName}`;
+/** Container IDs and interface names are validated CNI values, and the plugin is one of ours: none can hold a path separator. */
+function keyOf({ containerId, ifName, plugin }: RecordKey): string {
+  return plugin === undefined ? `${containerId}@${ifName}` : `${containerId}@${ifName}@${plugin}`;
 }
 
 function readRecord(path: string): SandboxRecord | undefined {

@@ -4,11 +4,11 @@ import { dirname } from "node:path";
 import { type Logger, SpiderError } from "#base";
 import { type ExecFrame, encodeFrame, type Frame, FrameReader, type PluginOutput, type RawCall } from "#cni";
 
-/** Runs a foreign plugin as the shim's child, in the runtime's own namespaces. */
-export type RunForeign = (command: Omit<ExecFrame, "kind">) => Promise<PluginOutput>;
+/** Runs a plugin as the shim's child, in the runtime's own namespaces; one at a time, in the order in which they are asked for. */
+export type ShimExec = (command: Omit<ExecFrame, "kind">) => Promise<PluginOutput>;
 
 export interface CallContext {
-  readonly exec: RunForeign;
+  readonly exec: ShimExec;
   /** Aborts when the shim goes away: the runtime gave the call up. */
   readonly signal: AbortSignal;
 }
@@ -106,11 +106,21 @@ async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise
   for (const event of ["end", "close"] as const) {
     socket.on(event, () => gone.abort(new SpiderError("CALLER_GONE", "the runtime gave the call up")));
   }
-  const exec: RunForeign = async (command) => {
-    socket.write(encodeFrame({ kind: "exec", ...command }));
-    const answer = await frames.next();
-    if (answer?.kind === "output") return answer;
-    throw new SpiderError("SHIM_GONE", "the shim ended while it ran a plugin", { details: { path: command.path } });
+  const execute: ShimExec = async (command) => {
+    if (!gone.signal.aborted) {
+      socket.write(encodeFrame({ kind: "exec", ...command }));
+      const answer = await frames.next();
+      if (answer?.kind === "output") return answer;
+    }
+    throw new SpiderError("SHIM_GONE", "the shim ended before the plugin that it was to run", {
+      details: { plugin: command.argv0 },
+    });
+  };
+  let last: Promise<unknown> = Promise.resolve();
+  const exec: ShimExec = (command) => {
+    const running = last.then(() => execute(command));
+    last = running.catch(() => {});
+    return running;
   };
   const output = await handler(first, { exec, signal: gone.signal });
   if (gone.signal.aborted) {

@@ -22,8 +22,8 @@ export interface CallFrame extends RawCall {
 }
 
 /**
- * From the shim: the plugin that it ran ended so. Where it could not be executed, `exitCode` is 127 and stderr says why
- * ("Text file busy" while it is being installed: worth another try).
+ * From the shim: the plugin that it ran ended so. Where it could not be executed, `exitCode` is 127 and stderr says why:
+ * `noSuchPlugin` where no directory has a file of its name.
  */
 export interface OutputFrame extends PluginOutput {
   readonly kind: "output";
@@ -38,18 +38,22 @@ export interface ResultFrame {
 }
 
 /**
- * To the shim: run this plugin. Its environment is the shim's own with `env` over it, where an empty value hides one of the
- * shim's. After `timeoutMs` its process group is killed (signal 9). Of its stdout 4 MiB are kept, of its stderr 64 KiB.
+ * To the shim: run this plugin, found where the runtime sees it: the agent may have a root of its own. Its environment is
+ * the shim's with `env` over it, where an empty value hides one of the shim's. After `timeoutMs` its process group is killed
+ * (signal 9). Of its stdout 4 MiB are kept, of its stderr 64 KiB. While its file is being replaced it is tried again.
  */
 export interface ExecFrame {
   readonly kind: "exec";
-  /** Absolute path of the executable. */
+  /** The directories, separated by `:`, of which the first that has a regular file `argv0` is taken. */
   readonly path: string;
   readonly argv0: string;
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: Uint8Array;
   readonly timeoutMs: number;
 }
+
+/** What the shim says on stderr where no directory has the plugin. */
+export const noSuchPlugin = "no such plugin";
 
 export type Frame = CallFrame | ResultFrame | ExecFrame | OutputFrame;
 

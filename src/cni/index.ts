@@ -25,6 +25,7 @@ export {
   type Frame,
   FrameReader,
   frameVersion,
+  noSuchPlugin,
   type OutputFrame,
   type ResultFrame,
 } from "./frames.ts";
@@ -52,11 +53,13 @@ export {
   type CniRequest,
   type CniResult,
   type CniRoute,
+  type ForeignPlugin,
   type Ipam,
   type JsonObject,
   type PluginConfig,
   type PodRef,
   type Probe,
+  type RunForeign,
   type Verb,
   verbs,
 } from "./types.ts";

@@ -24,7 +24,21 @@ export interface Attachment {
   readonly pod: PodRef | undefined;
   /** CNI_ARGS; of a key given more than once the last value. */
   readonly args: ReadonlyMap<string, string>;
+  /** Runs plugins that are not ours; absent outside a call of the runtime. */
+  readonly run?: RunForeign;
 }
+
+/** A plugin that is not ours, and the whole object that it gets on stdin. */
+export interface ForeignPlugin {
+  readonly type: string;
+  readonly config: JsonObject;
+}
+
+/**
+ * Runs a plugin as a program for one attachment, where the runtime runs its plugins. Returns its result at ADD, an empty one
+ * for the other verbs. Throws the plugin's error, CniError 7 where there is no such plugin, 11 at the call's deadline.
+ */
+export type RunForeign = (verb: Verb, plugin: ForeignPlugin, options: Signal) => Promise<CniResult>;
 
 /** A plugin's configuration, as it arrives on stdin. */
 export interface PluginConfig {

@@ -1,0 +1,128 @@
+import {
+  type Attachment,
+  CniError,
+  cniCodes,
+  decodeOutput,
+  encodeEnv,
+  formatJson,
+  isJsonObject,
+  noSuchPlugin,
+  type PluginOutput,
+  parseJsonObject,
+  type RunForeign,
+} from "#cni";
+import type { ShimExec } from "./server.ts";
+
+/** Runs a plugin within what is left of the call's time, or in `timeoutMs` where that is less. */
+export type Exec = (
+  command: Omit<Parameters<ShimExec>[0], "timeoutMs"> & { readonly timeoutMs?: number },
+) => Promise<PluginOutput>;
+
+/** The way of one call to run plugins that are not ours. */
+export interface Host {
+  readonly exec: Exec;
+  /** The directories in which plugins are looked for, as the runtime sees them. */
+  readonly path: readonly string[];
+}
+
+/** A plugin that does not answer VERSION by then is taken for one that has no VERSION. */
+const probeMsMax = 5_000;
+/** Plugins of which the versions are remembered. */
+const knownMax = 1_000;
+const killed = 9;
+
+/** Runs plugins for one attachment, each with the attachment's environment. */
+export function foreignRunner(attachment: Omit<Attachment, "run">, { exec, path }: Host): RunForeign {
+  return async (verb, { type, config }, { signal }) => {
+    const output = await exec({
+      path: path.join(":"),
+      argv0: type,
+      env: encodeEnv({ ...attachment, verb, path, netnsOverride: false }, attachment.args),
+      stdin: Buffer.from(formatJson(config)),
+    });
+    refuseMissing(output, type, path);
+    const call = { verb, type, network: String(config["name"]), cniVersion: String(config["cniVersion"]) };
+    if (output.signal === killed && signal.aborted) {
+      throw new CniError(
+        cniCodes.tryAgain,
+        `plugin type=${JSON.stringify(type)} name=${JSON.stringify(call.network)} was ended unfinished (${verb.toLowerCase()})`,
+        { cause: signal.reason },
+      );
+    }
+    return decodeOutput(call, output);
+  };
+}
+
+/** Which plugins that are not ours there are, and what they take: asked before the first side effect of an ADD. */
+export class ForeignPlugins {
+  readonly #versions = new Map<string, readonly string[]>();
+
+  /** Throws CniError 7 where there is no such plugin, and CniError 1 where it says that it does not know the version. */
+  async verify(type: string, cniVersion: string, host: Host): Promise<void> {
+    const versions = await this.#versionsOf(type, cniVersion, host);
+    if (versions.length === 0 || versions.includes(cniVersion)) return;
+    throw new CniError(
+      cniCodes.incompatibleVersion,
+      `plugin ${JSON.stringify(type)} does not know the cniVersion of the configuration`,
+      {
+        details: {
+          field: "cniVersion",
+          found: cniVersion,
+          allowed: versions,
+          fix: "set cniVersion of the network's configuration to one of these, or install a newer plugin",
+        },
+      },
+    );
+  }
+
+  /** Empty where the plugin does not tell. */
+  async #versionsOf(type: string, cniVersion: string, { exec, path }: Host): Promise<readonly string[]> {
+    const key = [type, ...path].join(":");
+    const known = this.#versions.get(key);
+    if (known !== undefined) return known;
+    const none = { containerId: "", netns: "", ifName: "", netnsOverride: false };
+    const output = await exec({
+      path: path.join(":"),
+      argv0: type,
+      env: { ...encodeEnv({ ...none, verb: "STATUS", path }, []), CNI_COMMAND: "VERSION" },
+      stdin: Buffer.from(formatJson({ cniVersion })),
+      timeoutMs: probeMsMax,
+    });
+    refuseMissing(output, type, path);
+    const versions = supportedVersionsOf(output);
+    if (this.#versions.size >= knownMax) this.#versions.clear();
+    this.#versions.set(key, versions);
+    return versions;
+  }
+}
+
+function supportedVersionsOf({ exitCode, stdout }: PluginOutput): readonly string[] {
+  if (exitCode !== 0) return [];
+  try {
+    const { supportedVersions } = parseJsonObject(stdout, "answer to VERSION");
+    return Array.isArray(supportedVersions) ? supportedVersions.filter((one) => typeof one === "string") : [];
+  } catch {
+    return []; // The first plugins had no VERSION, and scripts often have none.
+  }
+}
+
+/** The type of a configuration's address management, or undefined where it has none. Throws CniError 7 for what is no file name. */
+export function ipamTypeOf(config: Readonly<Record<string, unknown>>): string | undefined {
+  const { ipam } = config;
+  // An empty block is how some write "none".
+  if (ipam === undefined || ipam === null || (isJsonObject(ipam) && Object.keys(ipam).length === 0)) return undefined;
+  const type = isJsonObject(ipam) ? ipam["type"] : undefined;
+  if (typeof type === "string" && type !== "" && type !== "." && type !== ".." && !type.includes("/")) return type;
+  throw new CniError(cniCodes.invalidConfig, "the network configuration has a value that cannot be used", {
+    details: { field: "ipam.type", value: type, allowed: '"spiderpool", or the file name of another IPAM plugin' },
+  });
+}
+
+function refuseMissing({ exitCode, stderr }: PluginOutput, type: string, path: readonly string[]): void {
+  if (exitCode !== 127 || Buffer.from(stderr).toString() !== noSuchPlugin) return;
+  throw new CniError(
+    cniCodes.invalidConfig,
+    `failed to find plugin ${JSON.stringify(type)} in path [${path.join(" ")}]`,
+    { details: { fix: "install it there, or correct `type` in the network's configuration" } },
+  );
+}

@@ -1,0 +1,65 @@
+import { randomUUID } from "node:crypto";
+import { type Clock, type Logger, Steps, type StepsOptions } from "#base";
+import type { Exec } from "./foreign.ts";
+import type { ShimExec } from "./server.ts";
+
+/** By it a call of ours that a foreign plugin makes is told from all others: it belongs to the call that runs the plugin. */
+export const parentVariable = "CNI_SPIDERPOOL_CALL";
+/** What the undoing of a failed call may take, all foreign plugins together. */
+const undoMsMax = 20_000;
+
+export interface RunningOptions extends Pick<StepsOptions, "failPoint" | "signal"> {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly containerId: string;
+  readonly deadlineMs: number;
+  readonly exec: ShimExec;
+}
+
+/** A call under way: its stages, and its way to run foreign plugins, none of which outlives it. */
+export class Running {
+  /** Known to the plugins that it runs, and to nobody else. */
+  readonly token = randomUUID();
+  readonly containerId: string;
+  readonly steps: Steps;
+  readonly #clock: Clock;
+  readonly #exec: ShimExec;
+  #untilMs: number;
+  #undoFailed = false;
+
+  constructor({ clock, log, containerId, deadlineMs, exec, signal, failPoint }: RunningOptions) {
+    this.containerId = containerId;
+    this.#clock = clock;
+    this.#exec = exec;
+    this.#untilMs = clock.monotonicMs() + deadlineMs;
+    this.steps = new Steps({
+      clock,
+      signal,
+      ...(failPoint === undefined ? {} : { failPoint }),
+      onUndoError: (stage, err) => {
+        this.#undoFailed = true;
+        log.error({ containerId, stage, err }, "a step of a failed call could not be undone");
+      },
+    });
+  }
+
+  /** False once something could not be undone: the call's record is then still of use. */
+  get undone(): boolean {
+    return !this.#undoFailed;
+  }
+
+  /** Runs a plugin in the time that is left. */
+  readonly exec: Exec = ({ timeoutMs = Number.POSITIVE_INFINITY, env, ...command }) => {
+    const leftMs = Math.max(1, Math.ceil(this.#untilMs - this.#clock.monotonicMs()));
+    return this.#exec({
+      ...command,
+      env: { ...env, [parentVariable]: this.token },
+      timeoutMs: Math.min(timeoutMs, leftMs),
+    });
+  };
+
+  async abort(): Promise<void> {
+    this.#untilMs = Math.max(this.#untilMs, this.#clock.monotonicMs()) + undoMsMax;
+    await this.steps.abort();
+  }
+}

@@ -1,0 +1,290 @@
+import { never, type Signal } from "#base";
+import {
+  CniError,
+  type CniRequest,
+  type CniResult,
+  cniCodes,
+  encodeResult,
+  type Ipam,
+  type Network,
+  type PluginConfig,
+  type PluginOutput,
+  successOutput,
+  type ValidAttachment,
+  validAttachments,
+} from "#cni";
+import type { Pod } from "#kube";
+import { openNetns, readNetnsId } from "#linux";
+import {
+  addFailure,
+  applyDefaultRoutes,
+  type ConfigSource,
+  type DefaultRoutePlan,
+  type Delegate,
+  decodeSettings,
+  planDefaultRoutes,
+  planDelegates,
+} from "#multus";
+import { type Chain, ownIpam, recordedResult } from "./chain.ts";
+import { moveDefaultRoutes } from "./default-routes.ts";
+import type { Host } from "./foreign.ts";
+import {
+  type AttachedDelegate,
+  chainCall,
+  completed,
+  newRecord,
+  recordedCall,
+  recordedNetwork,
+  recordKey,
+  recordNetwork,
+} from "./recording.ts";
+import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
+import type { Running } from "./running.ts";
+
+export interface VerbsOptions {
+  readonly chain: Chain;
+  readonly records: Records;
+  readonly source: ConfigSource;
+  /** The configuration's `ipam`, for whoever calls the executable `spiderpool` by itself. */
+  readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
+  /** The Pod of a call, alive. */
+  readonly findPod: (request: CniRequest, o: Signal) => Promise<Pod>;
+  /** What follows after the answer: SpiderEndpoint, network-status, Events. */
+  readonly added: (attached: readonly AttachedDelegate[], pod: Pod) => void;
+  /** Releases what the Pod's sandbox held, where the Pod is gone. */
+  readonly removed: (request: CniRequest) => void;
+}
+
+const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
+
+/** What each verb does, once its turn has come. */
+export class Verbs {
+  readonly #options: VerbsOptions;
+
+  constructor(options: VerbsOptions) {
+    this.#options = options;
+  }
+
+  async add(request: CniRequest, running: Running): Promise<PluginOutput> {
+    const { records, findPod, added } = this.#options;
+    const { steps } = running;
+    const netns = checkNetns(request);
+    const pod = await steps.run("pod", (o) => findPod(request, o));
+    const { delegates, routes, record } = await steps.run(
+      "networks",
+      async () => {
+        const planned = this.#plan(request, pod);
+        const plans = planDefaultRoutes(planned);
+        for (const delegate of planned) await this.#verify(request, delegate, running);
+        const fresh = newRecord(request, netns, pod, planned);
+        records.write(fresh);
+        return { delegates: planned, routes: plans, record: fresh };
+      },
+      // What could not be undone is left to the runtime's DEL, which goes by the record.
+      { undo: () => (running.undone ? records.remove(recordKey(request)) : undefined) },
+    );
+    const attached: AttachedDelegate[] = [];
+    for (const [at, delegate] of delegates.entries()) {
+      try {
+        attached.push({ delegate, result: await this.#attach(request, delegate, routes[at], running) });
+      } catch (error) {
+        throw delegateError(request, delegate, error);
+      }
+    }
+    await steps.settled();
+    const complete = completed(record, attached);
+    await steps.run("record", () => records.write(complete));
+    const master = attached[0]?.result ?? nothing;
+    // The answer is on its way before the first of the writes that follow it.
+    if (request.executable !== ownIpam) setImmediate(() => added(attached, pod));
+    return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
+  }
+
+  async #attach(
+    request: CniRequest,
+    delegate: Delegate,
+    routes: DefaultRoutePlan | undefined,
+    running: Running,
+  ): Promise<CniResult> {
+    const { steps } = running;
+    const call = chainCall(request, delegate, hostOf(request, running));
+    if (request.executable === ownIpam) {
+      const { ips, routes: given } = await this.#ipam(request).allocate(call.attachment, steps);
+      return { interfaces: [], ips, routes: given };
+    }
+    const before = request.executable === "multus" ? undefined : request.config.prevResult;
+    const result = await this.#options.chain.add(delegate.network, call, steps, before);
+    if (routes === undefined || (routes.remove.length === 0 && routes.add.length === 0)) return result;
+    await steps.run("addresses", () => moveDefaultRoutes(request.netns, delegate.ifName, routes), {
+      of: delegate.ifName,
+    });
+    return applyDefaultRoutes(result, routes);
+  }
+
+  #ipam({ config }: CniRequest): Ipam {
+    const ipam = this.#options.ipamFor(config);
+    if (ipam !== undefined) return ipam;
+    throw new CniError(cniCodes.invalidConfig, "the network configuration has no ipam", {
+      details: { field: "ipam.type", allowed: ownIpam },
+    });
+  }
+
+  /** Every plugin's configuration is checked before the first one acts. */
+  async #verify(request: CniRequest, delegate: Delegate, running: Running): Promise<void> {
+    try {
+      const host = hostOf(request, running);
+      await this.#options.chain.verify(delegate.network, chainCall(request, delegate, host), host);
+    } catch (error) {
+      throw delegateError(request, delegate, error);
+    }
+  }
+
+  /** The networks of the call: all of the Pod's for the meta-plugin, else the one plugin that was executed. */
+  #plan(request: CniRequest, pod: Pod | undefined): readonly Delegate[] {
+    const { source, chain } = this.#options;
+    const { config, ifName, executable } = request;
+    if (executable === "multus") {
+      const about = pod && { namespace: pod.metadata.namespace ?? "", annotations: pod.metadata.annotations ?? {} };
+      return planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
+    }
+    // An IPAM plugin gets the configuration of the plugin that called it: that one is not ours to run.
+    const plugins = executable === ownIpam ? [] : [{ type: config.type, raw: config.raw }];
+    if (plugins.some(({ type }) => chain.plugin(type) === undefined)) {
+      throw new CniError(cniCodes.invalidConfig, `plugin type ${JSON.stringify(config.type)} is not one of ours`, {
+        details: { executable },
+      });
+    }
+    const { name, cniVersion } = config;
+    const network: Network = { name, cniVersion, plugins, ...direct };
+    return [{ displayName: name, network, ifName, master: true }];
+  }
+
+  async del(request: CniRequest, running: Running): Promise<PluginOutput> {
+    const { records, chain, removed } = this.#options;
+    const { steps } = running;
+    const record = records.read(recordKey(request));
+    const failures: unknown[] = [];
+    for (const network of record?.networks.toReversed() ?? this.#unrecorded(request)) {
+      const call = recordedCall(request, network, hostOf(request, running));
+      const result = recordedResult(network.result, network.cniVersion);
+      try {
+        await steps.run("link", (o) => chain.del(recordedNetwork(network), call, result, o), { of: network.ifName });
+        if (request.executable === ownIpam) await this.#ipam(request).release(call.attachment, { signal: never });
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+    await steps.run("record", () => records.remove(recordKey(request)));
+    removed({ ...request, pod: request.pod ?? record?.pod ?? undefined });
+    return steps.run("reply", () => successOutput());
+  }
+
+  /** A DEL without a record: an ADD never came this far, or the file was lost. What can still be resolved is cleaned up. */
+  #unrecorded(request: CniRequest): readonly RecordedNetwork[] {
+    if (request.executable === "multus") return [];
+    return this.#plan(request, undefined).map((delegate) => recordNetwork(delegate, request));
+  }
+
+  async check(request: CniRequest, running: Running): Promise<PluginOutput> {
+    const record = this.#options.records.read(recordKey(request));
+    if (record === undefined || !record.complete) {
+      throw new CniError(cniCodes.unknownContainer, `no ADD of container ${request.containerId} is on record`);
+    }
+    for (const network of record.networks) {
+      const result = recordedResult(network.result, network.cniVersion);
+      if (result === undefined) continue;
+      const call = recordedCall(request, network, hostOf(request, running));
+      await running.steps.run(
+        "link",
+        async (o) => {
+          await this.#options.chain.check(recordedNetwork(network), call, result, o);
+          if (request.executable === ownIpam) await this.#ipam(request).check(call.attachment, result, o);
+        },
+        { of: network.ifName },
+      );
+    }
+    return successOutput();
+  }
+
+  /** Whether an ADD can work: asked of the plugins of the default network. Throws CniError 50. */
+  async status(request: CniRequest, running: Running): Promise<PluginOutput> {
+    try {
+      const [first] = this.#plan(request, undefined);
+      if (first !== undefined) {
+        await this.#options.chain.status(first.network, hostOf(request, running), running.steps);
+      }
+      return successOutput();
+    } catch (error) {
+      throw CniError.from(error, cniCodes.notAvailable);
+    }
+  }
+
+  /**
+   * The sandboxes that the runtime no longer knows of this network. An empty list may also come from a runtime that lost its
+   * memory: then only those whose namespace is gone.
+   */
+  stale(request: CniRequest): readonly SandboxRecord[] {
+    const valid = validAttachments(request.config.raw);
+    const { plugin } = recordKey(request);
+    const isValid = ({ containerId, ifName }: SandboxRecord) =>
+      valid.some((one) => one.containerId === containerId && one.ifName === ifName);
+    return (
+      this.#options.records
+        .list()
+        // An ADD that is at work now is younger than the runtime's list.
+        .filter((record) => record.complete && record.network === request.config.name && record.plugin === plugin)
+        .filter((record) => !isValid(record) && (valid.length > 0 || !isSandboxThere(record)))
+    );
+  }
+
+  /** Has the plugins of the cluster's networks collect what no sandbox on record holds. */
+  async gc(request: CniRequest, running: Running): Promise<PluginOutput> {
+    if (request.executable === ownIpam) return successOutput();
+    for (const { network } of this.#plan(request, undefined)) {
+      await this.#options.chain.gc(network, this.#validOf(network.name), hostOf(request, running), running.steps);
+    }
+    return successOutput();
+  }
+
+  #validOf(networkName: string): readonly ValidAttachment[] {
+    return this.#options.records
+      .list()
+      .flatMap(({ containerId, networks }) =>
+        networks.filter((one) => one.networkName === networkName).map(({ ifName }) => ({ containerId, ifName })),
+      );
+  }
+}
+
+const direct = { disableCheck: false, disableGc: false, loadOnlyInlinedPlugins: true };
+
+/** Where the call's foreign plugins are: the runtime's directories, behind the one that multus was told to prefer. */
+function hostOf({ config, path, executable }: CniRequest, { exec }: Running): Host {
+  const { binDir } = executable === "multus" ? config.raw : {};
+  const preferred = typeof binDir === "string" && binDir !== "" && !path.includes(binDir) ? [binDir] : [];
+  return { exec, path: [...preferred, ...path] };
+}
+
+/** The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. */
+function checkNetns({ netns, netnsOverride }: CniRequest): SandboxRecord["netns"] {
+  try {
+    using opened = openNetns(netns);
+    const own = readNetnsId("/proc/self/ns/net");
+    if (own?.inode === opened.id.inode && own.device === opened.id.device && !netnsOverride) {
+      throw new CniError(cniCodes.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same", {
+        details: { netns },
+      });
+    }
+    return { path: netns, device: String(opened.id.device), inode: String(opened.id.inode) };
+  } catch (error) {
+    throw CniError.from(error, cniCodes.invalidNetns);
+  }
+}
+
+/** Of the meta-plugin an error names the network in which it happened; of the IPAM plugin, that it was about addresses. */
+function delegateError({ executable, pod }: CniRequest, delegate: Delegate, error: unknown): unknown {
+  if (executable === "multus") return addFailure(pod, delegate, error);
+  if (executable !== ownIpam) return error;
+  const { cniCode, message, text } = CniError.from(error);
+  return new CniError(cniCode, `spiderpool IP allocation error: ${message}`, { text, cause: error });
+}
