@@ -27,7 +27,7 @@ import type { Endpoints } from "./endpoints.ts";
 import type { AttachedDelegate } from "./recording.ts";
 
 /** Views wait for a pause between calls, but no longer than this: a node that never pauses shows its Pods, too. */
-const pauseMsMax = 1_000;
+const pauseMsMax = 2_000;
 /** Pods whose views are written at once. */
 const writersMax = 4;
 /** A view that cannot be written for so long is given up; the next ADD or restart of the Pod writes it anew. */

@@ -102,10 +102,9 @@ async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise
     throw new SpiderError("FRAME_INVALID", "a connection must open with a call", { details: { kind: first.kind } });
   socket.setTimeout(0);
   const gone = new AbortController();
+  const onGone = () => gone.abort(new SpiderError("CALLER_GONE", "the runtime gave the call up"));
   // A shim never closes one half only: the end of what it sends is its own.
-  for (const event of ["end", "close"] as const) {
-    socket.on(event, () => gone.abort(new SpiderError("CALLER_GONE", "the runtime gave the call up")));
-  }
+  for (const event of ["end", "close"] as const) socket.once(event, onGone);
   const execute: ShimExec = async (command) => {
     if (!gone.signal.aborted) {
       socket.write(encodeFrame({ kind: "exec", ...command }));
@@ -123,6 +122,7 @@ async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise
     return running;
   };
   const output = await handler(first, { exec, signal: gone.signal });
+  for (const event of ["end", "close"] as const) socket.off(event, onGone);
   if (gone.signal.aborted) {
     log.debug({}, "the caller was gone before its answer");
     return void socket.destroy();

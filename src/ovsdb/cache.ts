@@ -13,7 +13,13 @@ type Row = { readonly [C in Column]?: unknown };
 interface Bridge {
   readonly name: string;
   readonly datapathType: string;
-  readonly ports: readonly string[];
+  readonly ports: Set<string>;
+}
+interface Port {
+  readonly name: string;
+  /** UUID of its (first) interface. */
+  readonly device: string;
+  readonly row: Row;
 }
 
 /**
@@ -22,10 +28,13 @@ interface Bridge {
  */
 export class Cache {
   readonly #bridges = new Map<string, Bridge>();
-  readonly #ports = new Map<string, Row>();
+  readonly #ports = new Map<string, Port>();
   readonly #interfaces = new Map<string, Row>();
   readonly #bridgeOfPort = new Map<string, string>();
   readonly #portByName = new Map<string, string>();
+  /** Decoded ports by UUID: most stay as they are from update to update. */
+  readonly #decoded = new Map<string, OvsPort>();
+  readonly #portOfInterface = new Map<string, string>();
   #portsView: ReadonlyMap<string, OvsPort> | undefined;
   #bridgesView: ReadonlyMap<string, BridgeInfo> | undefined;
 
@@ -37,6 +46,7 @@ export class Cache {
     for (const [uuid, row] of rowsOf(tables.Interface)) {
       if (row === undefined) this.#interfaces.delete(uuid);
       else this.#interfaces.set(uuid, row);
+      this.#decoded.delete(this.#portOfInterface.get(uuid) ?? "");
     }
     this.#portsView = undefined;
     this.#bridgesView = undefined;
@@ -65,7 +75,7 @@ export class Cache {
   bridges(): ReadonlyMap<string, BridgeInfo> {
     this.#bridgesView ??= new Map(
       [...this.#bridges.values()].map(({ name, datapathType, ports }) => {
-        const names = ports.flatMap((uuid) => decodeText(this.#ports.get(uuid)?.name) ?? []);
+        const names = [...ports].flatMap((uuid) => this.#ports.get(uuid)?.name ?? []);
         return [name, { name, datapathType, ports: names.sort() }];
       }),
     );
@@ -74,7 +84,10 @@ export class Cache {
 
   #setBridge(uuid: string, row: Row | undefined): void {
     const before = this.#bridges.get(uuid);
-    for (const port of before?.ports ?? []) {
+    const had = before?.ports ?? noPorts;
+    const has = row === undefined ? noPorts : new Set(decodeUuids(row.ports));
+    for (const port of had.difference(has)) {
+      this.#decoded.delete(port);
       // A port may have moved to a bridge that this same update has already told of.
       if (this.#bridgeOfPort.get(port) === before?.name) this.#bridgeOfPort.delete(port);
     }
@@ -83,32 +96,45 @@ export class Cache {
       return;
     }
     const name = decodeText(row.name) ?? "";
-    const ports = decodeUuids(row.ports);
     // An empty datapath_type means the default, which is the kernel's.
-    this.#bridges.set(uuid, { name, datapathType: decodeText(row.datapath_type) || "system", ports });
-    for (const port of ports) this.#bridgeOfPort.set(port, name);
+    this.#bridges.set(uuid, { name, datapathType: decodeText(row.datapath_type) || "system", ports: has });
+    for (const port of before?.name === name ? has.difference(had) : has) {
+      this.#decoded.delete(port);
+      this.#bridgeOfPort.set(port, name);
+    }
   }
 
   #setPort(uuid: string, row: Row | undefined): void {
-    const before = decodeText(this.#ports.get(uuid)?.name);
-    if (before !== undefined && this.#portByName.get(before) === uuid) this.#portByName.delete(before);
+    this.#decoded.delete(uuid);
+    const before = this.#ports.get(uuid);
+    if (before !== undefined && this.#portByName.get(before.name) === uuid) this.#portByName.delete(before.name);
+    if (before !== undefined) this.#portOfInterface.delete(before.device);
     if (row === undefined) {
       this.#ports.delete(uuid);
       return;
     }
-    this.#ports.set(uuid, row);
-    this.#portByName.set(decodeText(row.name) ?? "", uuid);
+    const port = { name: decodeText(row.name) ?? "", device: decodeUuids(row.interfaces)[0] ?? "", row };
+    this.#ports.set(uuid, port);
+    this.#portByName.set(port.name, uuid);
+    this.#portOfInterface.set(port.device, uuid);
   }
 
   #portAt(uuid: string): OvsPort | undefined {
-    const row = this.#ports.get(uuid);
+    const known = this.#decoded.get(uuid);
+    if (known !== undefined) return known;
+    const port = this.#decode(uuid);
+    if (port !== undefined) this.#decoded.set(uuid, port);
+    return port;
+  }
+
+  #decode(uuid: string): OvsPort | undefined {
+    const port = this.#ports.get(uuid);
     const bridge = this.#bridgeOfPort.get(uuid);
-    if (row === undefined || bridge === undefined) return undefined;
-    const device = this.#interfaces.get(decodeUuids(row.interfaces)[0] ?? "") ?? {};
+    if (port === undefined || bridge === undefined) return undefined;
+    const { name, row } = port;
+    const device = this.#interfaces.get(port.device) ?? {};
     return {
-      uuid,
-      name: decodeText(row.name) ?? "",
-      bridge,
+      ...{ uuid, name, bridge },
       vlan: vlanOf(row),
       owner: ownerOf(decodeMap(row.external_ids)),
       ofport: decodeOptional(device.ofport, decodeInteger),
@@ -118,6 +144,8 @@ export class Cache {
     };
   }
 }
+
+const noPorts = new Set<string>();
 
 /** Without a vlan_mode a port with a tag is an access port, and any other a trunk (ovs-vswitchd.conf.db(5)). */
 function vlanOf(row: Row): Vlan {

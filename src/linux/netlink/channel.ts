@@ -177,7 +177,15 @@ function acknowledgeLast(requests: readonly Request[]): (index: number) => numbe
 
 function toError(message: Message, request: Request): LinuxError | undefined {
   const { errno, extendedText } = decodeOutcome(message);
-  return errno === 0 ? undefined : new LinuxError(errno, request.attempted(), extendedText);
+  if (errno === 0) return undefined;
+  // Many are expected ("no such link") and dropped at once: a stack costs more than the request, and the text says more.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new LinuxError(errno, request.attempted(), extendedText);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 const familyNetlink = 16;

@@ -47,33 +47,36 @@ function markRules(ifname: string, mark: number): readonly MarkRule[] {
 }
 
 /**
- * Sees to it that the namespace has the rules for `ifname`, and no others, in table `inet spiderpool`. One transaction, and
- * none where they are there. Throws NF_TABLES_MISSING where the kernel lacks nf_tables or connection tracking.
+ * Sees to it that the namespace has the rules for `ifname`, and no others, in table `inet spiderpool`. One transaction
+ * where there is no such table yet. Throws NF_TABLES_MISSING where the kernel lacks nf_tables or connection tracking.
  */
 export function ensureReplyMarks(netns: Netns, ifname: string, mark: number): void {
   if (!Number.isInteger(mark) || mark < 1 || mark > 0xffff_ffff) throw new RangeError(`a mark has 32 bits: ${mark}`);
   withChannel(netns, (channel) => {
+    const make = createTable(netns, ifname, mark);
+    const refused = transact(channel, make, netns);
+    if (refused === undefined) return;
+    if (refused.code !== "EEXIST") throw refused;
     if (isInPlace(channel, netns, ifname, mark)) return;
-    const replies = channel.transact(
-      message(batchBegin, 0, (body) => body, 0, "open a transaction", netns),
-      [...(hasTable(channel, netns) ? [deleteTable(netns)] : []), ...createTable(netns, ifname, mark)],
-      message(batchEnd, 0, (body) => body, 0, "close a transaction", netns),
-    );
-    const failure = replies.find(({ error }) => error !== undefined)?.error;
-    if (failure !== undefined) throw failure;
+    // A delete costs 12 ms, since the kernel waits for RCU before the socket closes: done only where there is something.
+    const refusedAgain = transact(channel, [deleteTable(netns), ...make], netns);
+    if (refusedAgain !== undefined) throw refusedAgain;
   });
+}
+
+/** All or nothing. Returns what the kernel refused. */
+function transact(channel: Channel, requests: readonly Request[], netns: Netns): LinuxError | undefined {
+  const replies = channel.transact(
+    message(batchBegin, 0, (body) => body, 0, "open a transaction", netns),
+    requests,
+    message(batchEnd, 0, (body) => body, 0, "close a transaction", netns),
+  );
+  return replies.find(({ error }) => error !== undefined)?.error;
 }
 
 /** Whether they are there. */
 export function hasReplyMarks(netns: Netns, ifname: string, mark: number): boolean {
   return withChannel(netns, (channel) => isInPlace(channel, netns, ifname, mark));
-}
-
-/** A delete costs 12 ms, since the kernel waits for RCU before the socket closes: done only where there is something. */
-function hasTable(channel: Channel, netns: Netns): boolean {
-  const [reply] = channel.exchange([nft(types.getTable, 0, named, `find table ${table}`, netns)]);
-  if (reply?.error !== undefined && reply.error.code !== "ENOENT") throw reply.error;
-  return reply?.error === undefined;
 }
 
 function deleteTable(netns: Netns): Request {
@@ -86,7 +89,7 @@ function named(body: MessageWriter): MessageWriter {
 
 function createTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
   return [
-    nft(types.newTable, flags.create, named, `add table ${table}`, netns),
+    nft(types.newTable, flags.create | flags.exclusive, named, `add table ${table}`, netns),
     ...chains.map((chain) => {
       const build = (body: MessageWriter) =>
         body

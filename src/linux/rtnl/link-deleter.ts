@@ -7,10 +7,21 @@ import { located } from "./request.ts";
 
 /** Names of one send: each costs a request, and one more deletes the group. */
 const namesMax = 120;
+/** From so many links on, taking down another one costs more than to wait for the delete that it joins. */
+const crowd = 8;
 
 interface Waiter {
   readonly name: string;
-  readonly done: (error?: LinuxError) => void;
+  /** Told whether the link was there, or what kept it. */
+  readonly done: (outcome: boolean | LinuxError) => void;
+}
+
+/** A link that carries nothing any more. */
+export interface Retired {
+  /** False: there was no such link. */
+  readonly existed: boolean;
+  /** Resolves when it is gone. */
+  readonly deleted: Promise<unknown>;
 }
 
 /**
@@ -25,6 +36,7 @@ export class LinkDeleter implements Disposable {
   #channel: Channel | undefined;
   #waiting: Waiter[] = [];
   #running = false;
+  #inFlight = 0;
   #disposed = false;
 
   /** `open` makes the socket, inside the namespace which errors call `where`. */
@@ -39,15 +51,31 @@ export class LinkDeleter implements Disposable {
     await Promise.all(names.map((name) => this.#enqueue(name)));
   }
 
+  /**
+   * Resolves when the link carries nothing any more, and sees to its deletion. `takeDown` does the first, on the calling
+   * thread, and tells whether there is such a link. The kernel waits about a millisecond in it: in a crowd that adds up, so
+   * that there the delete itself is waited for.
+   */
+  async retire(name: string, takeDown: () => boolean): Promise<Retired> {
+    checkName(name);
+    if (this.#inFlight + this.#waiting.length >= crowd) {
+      const deleted = this.#enqueue(name);
+      return { existed: await deleted, deleted };
+    }
+    const existed = takeDown();
+    return { existed, deleted: existed ? this.#enqueue(name) : Promise.resolve() };
+  }
+
   /** Closes the socket, after what is under way. */
   [Symbol.dispose](): void {
     this.#disposed = true;
     if (!this.#running) this.#close();
   }
 
-  #enqueue(name: string): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ name, done: (error) => (error === undefined ? resolve() : reject(error)) });
+  #enqueue(name: string): Promise<boolean> {
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    const done: Waiter["done"] = (outcome) => (typeof outcome === "boolean" ? resolve(outcome) : reject(outcome));
+    this.#waiting.push({ name, done });
     if (!this.#running) void this.#drain();
     return promise;
   }
@@ -57,11 +85,13 @@ export class LinkDeleter implements Disposable {
     await setImmediate(); // others of this turn come along
     while (this.#waiting.length > 0) {
       const waiters = this.#waiting.splice(0, namesMax);
+      this.#inFlight = waiters.length;
       try {
         await this.#deleteGroup(waiters);
       } catch (error) {
         for (const { done } of waiters) done(error as LinuxError);
       }
+      this.#inFlight = 0;
     }
     this.#running = false;
     if (this.#disposed) this.#close();
@@ -74,7 +104,7 @@ export class LinkDeleter implements Disposable {
     ]);
     const grouped = waiters.filter(({ done }, index) => !settleFailed(replies[index], done));
     const groupError = replies.at(-1)?.error;
-    if (groupError === undefined) for (const { done } of grouped) done();
+    if (groupError === undefined) for (const { done } of grouped) done(true);
     else if (grouped.length > 0) await this.#deleteSingly(grouped);
   }
 
@@ -82,7 +112,7 @@ export class LinkDeleter implements Disposable {
   async #deleteSingly(waiters: readonly Waiter[]): Promise<void> {
     for (const { name, done } of waiters) {
       const [reply] = await this.#send([deleteLinkOperation(name, {}), ...this.#setGroup(name, 0)]);
-      if (!settleFailed(reply, done)) done();
+      if (!settleFailed(reply, done)) done(true);
     }
   }
 
@@ -106,6 +136,6 @@ export class LinkDeleter implements Disposable {
 function settleFailed(reply: Reply | undefined, done: Waiter["done"]): boolean {
   const error = reply?.error;
   if (error === undefined) return false;
-  done(error.code === "ENODEV" ? undefined : error);
+  done(error.code === "ENODEV" ? false : error);
   return true;
 }

@@ -6,7 +6,7 @@ import type { Netns } from "../netns.ts";
 import { type Address, decodeAddress, encodeDumpAddresses } from "./address.ts";
 import { Batch } from "./batch.ts";
 import * as links from "./link.ts";
-import { LinkDeleter } from "./link-deleter.ts";
+import { LinkDeleter, type Retired } from "./link-deleter.ts";
 import { decodeNeighbour, encodeDumpNeighbours, type Neighbour } from "./neighbour.ts";
 import { decodeNetconf, encodeGetNetconf, type Netconf, netconfIndexes } from "./netconf.ts";
 import { type LinkRef, linkText, located, type Operation, types } from "./request.ts";
@@ -121,6 +121,16 @@ export class Rtnl implements Disposable {
   /** Off the main thread, together with others that wait; names that are gone are success. */
   deleteLinksLater(names: readonly string[]): Promise<void> {
     return this.#deleter.delete(names);
+  }
+
+  /** Resolves when the link carries nothing any more; its deletion goes on off the main thread. */
+  retireLink(name: string): Promise<Retired> {
+    return this.#deleter.retire(name, () => {
+      const [reply] = this.#exchange(links.setLinkOperations(name, { up: false }, { indexOf: () => 0 }, {}));
+      if (reply?.error === undefined) return true;
+      if (reply.error.code === "ENODEV") return false;
+      throw reply.error;
+    });
   }
 
   addresses(filter: { readonly link?: LinkRef; readonly family?: Family } = {}): readonly Address[] {

@@ -117,12 +117,11 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return settingsOf(c, await this.#options.clusterConfig(attachment, options));
   }
 
-  /** The answer does not wait until the kernel has deleted the link: it is down by then, and its routes are gone. */
-  #removePair(name: string): void {
+  /** The answer does not wait until the kernel has deleted the link: it carries nothing by then, and its routes are gone. */
+  async #removePair(name: string): Promise<void> {
     const { host, tasks } = this.#options;
-    if (host.rtnl.link(name) === undefined) return;
-    host.rtnl.setLink(name, { up: false }, { tolerate: ["ENODEV"] });
-    tasks.spawn("delete link", () => host.rtnl.deleteLinksLater([name]));
+    const { deleted } = await host.rtnl.retireLink(name);
+    tasks.spawn("delete link", () => deleted.then(() => {}));
   }
 
   /** What an interface other than the first has on both sides. */

@@ -205,13 +205,12 @@ class OvsPlugin implements Plugin<OvsConfig> {
     return readFlatFile(c.configurationPath === undefined ? usual : [c.configurationPath, ...usual]);
   }
 
-  /** Takes it down before this returns, and deletes it later; false where there is no such link. */
+  /** It carries nothing any more when this resolves, and is deleted later; false where there was no such link. */
   async #removeLink(name: string): Promise<boolean> {
     const { host, tasks } = this.#options;
-    if (host.rtnl.link(name) === undefined) return false;
-    host.rtnl.setLink(name, { up: false }, { tolerate: ["ENODEV"] });
-    tasks.spawn("delete link", () => host.rtnl.deleteLinksLater([name]));
-    return true;
+    const { existed, deleted } = await host.rtnl.retireLink(name);
+    tasks.spawn("delete link", () => deleted.then(() => {}));
+    return existed;
   }
 }
 
