@@ -245,8 +245,9 @@ function build(
     families,
     settings,
   });
+  const detection = { conflicts: settings.enableIPConflictDetection, gateways: settings.enableGatewayDetection };
   const plugins = [
-    createOvsPlugin({ host, ovsFor: (endpoint) => ovsClients.get(endpoint), ipamFor, tasks }),
+    createOvsPlugin({ host, ovsFor: (endpoint) => ovsClients.get(endpoint), ipamFor, tasks, detection }),
     createCoordinatorPlugin({
       host,
       tasks,

@@ -5,17 +5,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { never } from "#base";
-import { parseIp, parsePrefix } from "#ip";
+import { type Ip, parseIp, parsePrefix } from "#ip";
 import { announce } from "./announce.ts";
-import { decodeArp, etherTypeArp } from "./arp.ts";
+import { decodeArp, encodeArp, etherTypeArp } from "./arp.ts";
 import { LinuxError } from "./errors.ts";
 import { readTxChecksum, setTxChecksum } from "./ethtool.ts";
 import { monitor, type NetworkEvent, type NetworkTopic } from "./monitor.ts";
-import { decodeNdp, etherTypeIpv6 } from "./ndp.ts";
+import { decodeNdp, encodeNdp, etherTypeIpv6, multicastMac, solicitedNode } from "./ndp.ts";
 import { createNetns, hostNetns } from "./netns.ts";
 import { ensureReplyMarks, hasReplyMarks } from "./nft/reply-marks.ts";
 import { PacketSocket } from "./packet-socket.ts";
-import { probe } from "./probe.ts";
+import { type ProbeOptions, probe } from "./probe.ts";
 import { bootId } from "./process.ts";
 import { mainTable } from "./rtnl/route.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
@@ -148,7 +148,7 @@ if (isolated(import.meta.url)) {
       const signal = AbortSignal.timeout(10_000);
       const [v4, v6] = [parseIp("10.6.0.10"), parseIp("fd00:6::10")];
       await announce(pod, "eth0", [v4, v6]);
-      assert.deepEqual(decodeArp(await arp.receive({ signal })), {
+      assert.deepEqual(decodeArp((await arp.receive({ signal })).payload), {
         operation: "request",
         senderMac: mac,
         senderIp: v4,
@@ -156,7 +156,7 @@ if (isolated(import.meta.url)) {
         targetIp: v4,
       });
       for (;;) {
-        const packet = decodeNdp(await ndp.receive({ signal })); // the kernel's own solicitations come too
+        const packet = decodeNdp((await ndp.receive({ signal })).payload); // the kernel's own solicitations come too
         if (packet?.kind !== "advertisement") continue;
         assert.deepEqual([packet.target, packet.mac, packet.override], [v6, mac, true]);
         break;
@@ -170,16 +170,69 @@ if (isolated(import.meta.url)) {
       const pair = rtnl.createVeth({ name: "probe-h", up: true, peer: { name: "eth0", netns: pod, up: true } });
       pod.rtnl.addAddress("eth0", parsePrefix("10.6.0.10/24"));
       pod.rtnl.addAddress("eth0", parsePrefix("fd00:6::10/64"), { nodad: true });
-      const source = parseIp("fd00:6::1");
-      rtnl.addAddress("probe-h", parsePrefix("fd00:6::1/64"), { nodad: true });
-      const ask = (address: string, options = {}) =>
+      const [source4, source6] = [parseIp("10.6.0.1"), parseIp("fd00:6::1")];
+      const ask = (address: string, options: Partial<ProbeOptions> = {}) =>
         probe(host, "probe-h", parseIp(address), { timeoutMs: 2000, signal: never, ...options });
-      assert.equal(await ask("10.6.0.10"), pair.peer.mac);
-      assert.equal(await ask("fd00:6::10", { source }), pair.peer.mac);
-      assert.equal(await ask("10.6.0.11", { timeoutMs: 20 }), undefined);
-      assert.equal(await ask("fd00:6::11", { source, timeoutMs: 20 }), undefined);
+      // Without an address of its own, as for a conflict, and with one, as for a gateway.
+      for (const address of ["10.6.0.10", "fd00:6::10"]) assert.equal(await ask(address), pair.peer.mac);
+      assert.equal(await ask("10.6.0.10", { source: source4 }), pair.peer.mac);
+      assert.equal(await ask("fd00:6::10", { source: source6 }), pair.peer.mac);
+      const short = { timeoutMs: 20 };
+      for (const address of ["10.6.0.11", "fd00:6::11"]) assert.equal(await ask(address, short), undefined);
+      assert.equal(await ask("fd00:6::11", { ...short, source: source6 }), undefined);
       const aborted = new Error("stop");
       await assert.rejects(ask("10.6.0.11", { signal: AbortSignal.abort(aborted) }), aborted);
+    });
+
+    test("a probe is repeated while nobody answers, and hears of others only what is about its address", async () => {
+      using pod = createNetns("/run/netns/other");
+      rtnl.createVeth({ name: "other-h", up: true, peer: { name: "eth0", netns: pod, up: true } });
+      const signal = AbortSignal.timeout(10_000);
+      const [ours, theirs] = [parseIp("10.6.0.30"), parseIp("10.6.0.31")];
+      const [ours6, theirs6, any6] = [parseIp("fd00:6::30"), parseIp("fd00:6::31"), parseIp("::")];
+      const [arp, ndp] = [etherTypeArp, etherTypeIpv6].map((type) => PacketSocket.open(pod, "eth0", type)) as [
+        PacketSocket,
+        PacketSocket,
+      ];
+      ndp.receiveAllMulticast();
+      const say = (operation: "request" | "reply", senderIp: Ip, targetIp: Ip) =>
+        arp.send({
+          destination: "ff:ff:ff:ff:ff:ff",
+          etherType: etherTypeArp,
+          payload: encodeArp({ operation, senderMac: arp.mac, senderIp, targetMac: arp.mac, targetIp }),
+        });
+      const solicit = (source: Ip, target: Ip) =>
+        ndp.send({
+          destination: multicastMac(solicitedNode(target)),
+          etherType: etherTypeIpv6,
+          payload: encodeNdp({
+            ...{ kind: "solicitation", source, destination: solicitedNode(target), target },
+            ...{ mac: undefined, solicited: false, override: false },
+          }),
+        });
+      const asked = async (socket: PacketSocket, about: (payload: Uint8Array) => boolean) => {
+        while (!about((await socket.receive({ signal })).payload));
+      };
+      const askedFor4 = () => asked(arp, (payload) => decodeArp(payload)?.targetIp.value === ours.value);
+      const askedFor6 = () => asked(ndp, (payload) => decodeNdp(payload)?.target.value === ours6.value);
+      const ask = (ip: Ip, source?: Ip) =>
+        probe(host, "other-h", ip, { timeoutMs: 3000, signal, ...(source && { source }) });
+      for (const [what, ip, heard, speak] of [
+        ["a reply", ours, askedFor4, () => say("reply", ours, theirs)],
+        ["a request from it", ours, askedFor4, () => say("request", ours, theirs)],
+        ["somebody who probes for it, too", ours, askedFor4, () => say("request", parseIp("0.0.0.0"), ours)],
+        ["somebody who makes sure of it, too", ours6, askedFor6, () => solicit(any6, ours6)],
+      ] as const) {
+        const answer = ask(ip);
+        await heard();
+        await heard(); // the first was repeated
+        say("reply", theirs, ours);
+        solicit(any6, theirs6);
+        solicit(theirs6, ours6);
+        speak();
+        assert.equal(await answer, arp.mac, what);
+      }
+      await Promise.all([arp.close(), ndp.close()]);
     });
   });
 

@@ -1,7 +1,7 @@
 import type { Signal } from "#base";
 import { LinuxError, must } from "./errors.ts";
 import { libc } from "./libc.ts";
-import { parseMac } from "./mac.ts";
+import { formatMac, parseMac } from "./mac.ts";
 import type { Netns } from "./netns.ts";
 import { poller } from "./poller.ts";
 
@@ -10,6 +10,10 @@ const rawCloexecNonblock = 3 | 0o2004000;
 const ethernetBytes = 14;
 const frameBytesMax = 65_536;
 const eagain = 11;
+/** <linux/if_packet.h> */
+const solPacket = 263;
+const addMembership = 1;
+const allMulticast = 2;
 
 /** One Ethernet frame without its checksum. */
 export interface Frame {
@@ -58,8 +62,16 @@ export class PacketSocket {
     must(libc.sendto(this.#fd, frame, 0, socketAddress(this.#index, etherType)), `send ${this.#attempted}`);
   }
 
-  /** The payload of the next frame, own ones left out. */
-  async receive({ signal }: Signal): Promise<Uint8Array> {
+  /** From now on it gets every multicast frame, also of groups to which nobody on the interface listens. */
+  receiveAllMulticast(): void {
+    const membership = Buffer.alloc(16); // struct packet_mreq
+    membership.writeInt32LE(this.#index, 0);
+    membership.writeUInt16LE(allMulticast, 4);
+    must(libc.setsockopt(this.#fd, solPacket, addMembership, membership), `all multicast ${this.#attempted}`);
+  }
+
+  /** Sender and payload of the next frame, own ones left out. */
+  async receive({ signal }: Signal): Promise<Pick<Frame, "source" | "payload">> {
     const own = Buffer.from(parseMac(this.mac));
     for (;;) {
       signal.throwIfAborted();
@@ -70,7 +82,10 @@ export class PacketSocket {
       }
       must(length, `receive ${this.#attempted}`);
       if (length < ethernetBytes || own.equals(this.#buffer.subarray(6, 12))) continue;
-      return Uint8Array.from(this.#buffer.subarray(ethernetBytes, length));
+      return {
+        source: formatMac(this.#buffer.subarray(6, 12)),
+        payload: Uint8Array.from(this.#buffer.subarray(ethernetBytes, length)),
+      };
     }
   }
 

@@ -1,4 +1,4 @@
-import { withTimeout } from "#base";
+import { type Signal, withTimeout } from "#base";
 import { type Ip, parseIp, sameIp } from "#ip";
 import { broadcastMac, decodeArp, encodeArp, etherTypeArp } from "./arp.ts";
 import { decodeNdp, encodeNdp, etherTypeIpv6, multicastMac, solicitedNode } from "./ndp.ts";
@@ -6,20 +6,23 @@ import type { Netns } from "./netns.ts";
 import { type Frame, PacketSocket } from "./packet-socket.ts";
 
 const zeroMac = "00:00:00:00:00:00";
-const anyIpv4 = parseIp("0.0.0.0");
+const unspecified = { 4: parseIp("0.0.0.0"), 6: parseIp("::") } as const;
+/** PROBE_NUM of RFC 5227: one that is lost shall not decide. */
+const questions = 3;
 
 export interface ProbeOptions {
   /**
-   * Who asks. IPv4: absent to find a conflict (the probe of RFC 5227 §2.1.1, which nobody caches), the own address to find
-   * a gateway. IPv6: the interface's link-local address, required.
+   * Who asks. Absent to find out whether an address is free: the probe of RFC 5227 §2.1.1 or the solicitation of RFC 4862
+   * §5.4.2, which nobody caches. The own address to find a gateway.
    */
   readonly source?: Ip;
+  /** Asked three times, evenly within it; silence for as long means that nobody has the address. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
 /**
- * Asks the segment once who has an address. The MAC address of the first that answers; undefined after silence. Throws, by
+ * Asks the segment who has an address. The MAC address of the first that answers; undefined after silence. Throws, by
  * rejection, the signal's reason, and LinuxError where the interface is missing or down.
  */
 export async function probe(
@@ -28,50 +31,83 @@ export async function probe(
   ip: Ip,
   { source, timeoutMs, signal }: ProbeOptions,
 ): Promise<string | undefined> {
-  const etherType = ip.family === 4 ? etherTypeArp : etherTypeIpv6;
-  const socket = PacketSocket.open(netns, ifname, etherType);
+  const socket = PacketSocket.open(netns, ifname, ip.family === 4 ? etherTypeArp : etherTypeIpv6);
   const silence = new Error("nobody answered");
   using deadline = withTimeout(signal, timeoutMs, () => silence);
+  const ask = () => socket.send(question(socket.mac, ip, source));
+  let again: NodeJS.Timeout | undefined;
   try {
-    socket.send(question(socket.mac, ip, source));
-    for (;;) {
-      const answer = answerTo(ip, await socket.receive({ signal: deadline }));
-      if (answer !== undefined) return answer;
-    }
+    // Those who make sure of an address, too, ask a group to which only its holders listen; answers go to all nodes.
+    if (ip.family === 6 && source === undefined) socket.receiveAllMulticast();
+    deadline.throwIfAborted();
+    ask();
+    let left = questions - 1;
+    again = setInterval(() => {
+      left -= 1;
+      if (left <= 0) clearInterval(again);
+      try {
+        ask();
+      } catch {
+        clearInterval(again); // The interface went down: nobody will answer.
+      }
+    }, timeoutMs / questions);
+    return await firstAnswer(socket, ip, source, { signal: deadline });
   } catch (error) {
     if (error === silence) return undefined;
     throw error;
   } finally {
+    clearInterval(again);
     await socket.close();
+  }
+}
+
+async function firstAnswer(socket: PacketSocket, ip: Ip, source: Ip | undefined, o: Signal): Promise<string> {
+  for (;;) {
+    const frame = await socket.receive(o);
+    const holder = ip.family === 4 ? arpHolder(ip, frame, source) : ndpHolder(ip, frame, source);
+    if (holder !== undefined) return holder;
   }
 }
 
 function question(mac: string, ip: Ip, source: Ip | undefined): Omit<Frame, "source"> {
   if (ip.family === 4) {
-    const senderIp = source ?? anyIpv4;
+    const senderIp = source ?? unspecified[4];
     const packet = { operation: "request", senderMac: mac, senderIp, targetMac: zeroMac, targetIp: ip } as const;
     return { destination: broadcastMac, etherType: etherTypeArp, payload: encodeArp(packet) };
   }
-  if (source === undefined) throw new RangeError("an IPv6 probe needs a source address");
   const destination = solicitedNode(ip);
   const payload = encodeNdp({
     kind: "solicitation",
-    source,
+    source: source ?? unspecified[6],
     destination,
     target: ip,
-    mac,
+    // RFC 4861 §4.3: no option where the source is unspecified.
+    mac: source === undefined ? undefined : mac,
     solicited: false,
     override: false,
   });
   return { destination: multicastMac(destination), etherType: etherTypeIpv6, payload };
 }
 
-/** The MAC address where a packet says that somebody has the address. */
-function answerTo(ip: Ip, payload: Uint8Array): string | undefined {
-  if (ip.family === 4) {
-    const packet = decodeArp(payload);
-    return packet?.operation === "reply" && sameIp(packet.senderIp, ip) ? packet.senderMac : undefined;
-  }
+type Heard = Pick<Frame, "source" | "payload">;
+
+/**
+ * Whoever answers with the address; and, where it is to be free, whoever sends from it or probes for it at the same time
+ * (RFC 5227 §2.1.1).
+ */
+function arpHolder(ip: Ip, { payload }: Heard, source: Ip | undefined): string | undefined {
+  const packet = decodeArp(payload);
+  if (packet === undefined) return undefined;
+  const { operation, senderIp, senderMac, targetIp } = packet;
+  if (sameIp(senderIp, ip) && (operation === "reply" || source === undefined)) return senderMac;
+  const probesToo = source === undefined && operation === "request" && sameIp(senderIp, unspecified[4]);
+  return probesToo && sameIp(targetIp, ip) ? senderMac : undefined;
+}
+
+/** Likewise: whoever advertises the address, or makes sure of it at the same time (RFC 4862 §5.4.3). */
+function ndpHolder(ip: Ip, { source: from, payload }: Heard, source: Ip | undefined): string | undefined {
   const packet = decodeNdp(payload);
-  return packet?.kind === "advertisement" && sameIp(packet.target, ip) ? packet.mac : undefined;
+  if (packet === undefined || !sameIp(packet.target, ip)) return undefined;
+  if (packet.kind === "advertisement") return packet.mac ?? from;
+  return source === undefined && sameIp(packet.source, unspecified[6]) ? from : undefined;
 }

@@ -9,10 +9,10 @@ import {
   type PluginConfig,
   supportedVersions,
 } from "#cni";
-import type { Ip } from "#ip";
 import { announce, type Netns, openNetns, readNetnsId, setTxChecksum, type VethPair, writeSysctl } from "#linux";
 import type { Ovs, OvsPort, PortSpec } from "#ovsdb";
 import { configureInterface } from "../configure.ts";
+import { askingLink, checkGateways, type Detection, withoutConflicts } from "../detection.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
 import { openPod } from "../open-pod.ts";
 import type { Plugin } from "../plugin.ts";
@@ -35,6 +35,8 @@ export interface OvsPluginOptions {
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
   /** Owns what goes on after an answer: the deletion of links, the closing of sockets. */
   readonly tasks: Tasks;
+  /** @default neither */
+  readonly detection?: Detection;
   /** @default the usual places of ovs.conf */
   readonly flatFiles?: readonly string[];
 }
@@ -44,6 +46,7 @@ export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
   return new OvsPlugin(options);
 }
 
+const noDetection: Detection = { conflicts: false, gateways: false };
 /** A vswitchd that does not run must not hold up calls of the same sandbox for long. */
 const restoreMsMax = 2_000;
 
@@ -63,7 +66,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
    * host's end comes up last and in one message.
    */
   async add(c: OvsConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
-    const { host, ovsFor, ipamFor } = this.#options;
+    const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
     const settings = settingsOf(c, this.#flat(c), attachment);
     const spec = portSpec(settings, attachment);
     const ovs = ovsFor(settings.socketFile);
@@ -71,7 +74,11 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const of = attachment.ifName;
     const pod = await steps.run("link", () => stack.use(openFreePod(attachment)), { of });
 
-    const claim = ipamFor(c.config)?.allocate(attachment, steps).then(refuseEmpty);
+    const making = Promise.withResolvers<VethPair>();
+    making.promise.catch(() => {}); // It may fail without anybody asking by the link.
+    const asking = askingLink(pod, of, async (o) => this.#carry(ovs, await making.promise, settings, o));
+    const ipam = ipamFor(c.config);
+    const claim = ipam?.allocate(attachment, steps, asking.ask).then(refuseEmpty);
     claim?.catch(() => {}); // It may fail before it is waited for below.
     // The claim's request leaves with the next turn of the event loop: nothing may block before that.
     await setImmediate();
@@ -84,24 +91,28 @@ class OvsPlugin implements Plugin<OvsConfig> {
       of,
       undo: () => host.rtnl.deleteLinksLater([spec.name]),
     });
+    making.resolve(Promise.all([link, port]).then(([pair]) => pair));
 
     const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
-    const [, pair, { ips, routes, dns }] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
+    const [, pair, claimed] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
+    const settled =
+      detection.conflicts && ipam !== undefined
+        ? await withoutConflicts(claimed, { ask: asking.ask, ipam, attachment, steps })
+        : claimed;
+    const { ips, routes, dns } = settled;
     const mac = settings.mac ?? (ips[0] === undefined ? undefined : derivedMac(ips[0].address.ip));
     const configure = () => {
       // A datapath in user space forwards what the Pod leaves to a network card: packets without a checksum.
       if (ovs.bridges().get(spec.bridge)?.datapathType === "netdev") setTxChecksum(pod, of, false);
+      asking.end();
       configureInterface(pod, pair.peer, { ips, routes, mac });
       host.rtnl.setLink(pair.index, { up: true });
     };
     await steps.run("addresses", configure, { of });
-    const addresses = ips.map(({ address }) => address.ip);
     const held = stack.move();
-    steps.beside(
-      "ofport",
-      (o) => this.#inService(spec.name, pair, { ovs, settings, pod, addresses }, o).finally(() => held.dispose()),
-      { of },
-    );
+    steps.beside("ofport", (o) => this.#inService(pair, { ovs, settings, pod, ips }, o).finally(() => held.dispose()), {
+      of,
+    });
     return {
       interfaces: [
         { name: pair.name, mac: pair.mac },
@@ -113,20 +124,28 @@ class OvsPlugin implements Plugin<OvsConfig> {
     };
   }
 
-  /** Waits until packets are forwarded, then tells the network where the addresses are. */
+  /** Waits until packets are forwarded, then makes sure of the gateways and tells the network where the addresses are. */
   async #inService(
-    name: string,
     pair: VethPair,
-    { ovs, settings, pod, addresses }: { ovs: Ovs; settings: OvsSettings; pod: Netns; addresses: readonly Ip[] },
+    { ovs, settings, pod, ips }: Pick<CniResult, "ips"> & { ovs: Ovs; settings: OvsSettings; pod: Netns },
     o: Signal,
   ): Promise<void> {
-    const { host, tasks } = this.#options;
-    await inService(ovs, name, settings, o);
-    // vswitchd makes a new port promiscuous by reading the link's flags and writing them back: an "up" that came between
-    // is lost. It does so before it gives the number, so that what is seen now stays.
-    if (host.rtnl.link(pair.index)?.up !== true) host.rtnl.setLink(pair.index, { up: true });
+    const { tasks, detection = noDetection } = this.#options;
+    await this.#carry(ovs, pair, settings, o);
+    if (detection.gateways) await checkGateways(pod, pair.peer.name, ips, o);
+    const addresses = ips.map(({ address }) => address.ip);
     // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
     tasks.spawn("announce addresses", () => announce(pod, pair.peer.name, addresses));
+  }
+
+  /**
+   * Resolves when the port forwards packets. vswitchd makes a new port promiscuous by reading the link's flags and writing
+   * them back: an "up" that came between is lost. It does so before it gives the number, so that what is seen then stays.
+   */
+  async #carry(ovs: Ovs, { name, index }: VethPair, settings: OvsSettings, o: Signal): Promise<void> {
+    const { host } = this.#options;
+    await inService(ovs, name, settings, o);
+    if (host.rtnl.link(index)?.up !== true) host.rtnl.setLink(index, { up: true });
   }
 
   async check(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
@@ -155,7 +174,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     if (ovs.state.kind === "connected" && !ovs.ports().has(link.name)) {
       await retriable(ovs.attach({ ...portSpec(settings, attachment), name: link.name }, options));
       made.push(`port ${link.name} of bridge ${settings.bridge}`);
-      // It may take the link down meanwhile, see #inService.
+      // It may take the link down meanwhile, see #carry.
       await inService(ovs, link.name, { ...settings, readyMs: restoreMsMax }, options);
     }
     if (host.rtnl.link(link.index)?.up === false) {

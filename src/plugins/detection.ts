@@ -1,0 +1,138 @@
+import type { Signal, Steps } from "#base";
+import {
+  type AddressConflict,
+  type Attachment,
+  CniError,
+  type CniIp,
+  type CniResult,
+  cniCodes,
+  type Ipam,
+  type Probe,
+} from "#cni";
+import { formatIp } from "#ip";
+import { type Netns, probe } from "#linux";
+
+/** What is made sure of before a Pod has its addresses. Either costs time on every ADD; neither is on by default. */
+export interface Detection {
+  /** That nobody on the segment has them. */
+  readonly conflicts: boolean;
+  /** That their gateways answer. */
+  readonly gateways: boolean;
+}
+
+/** Silence for as long means that an address is free. */
+const conflictMsMax = 100;
+const gatewayMsMax = 500;
+/** Addresses that one ADD tries: where so many are taken in a row, the pool is not ours alone. */
+const triesMax = 5;
+
+export interface AskingLink {
+  readonly ask: Probe;
+  /** Call it before the link is configured: from here on nobody asks. */
+  readonly end: () => void;
+}
+
+/**
+ * Asks by a Pod's own link before it has addresses. The link comes up when something is first asked, and is taken down at
+ * the end, so that it comes up anew with the MAC address and the IPv6 settings that follow from its addresses.
+ *
+ * @param open resolves when the Pod's end exists and what it sends would be carried
+ */
+export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promise<void>): AskingLink {
+  let opened: Promise<void> | undefined;
+  const bringUp = async (o: Signal) => {
+    await open(o);
+    pod.rtnl.setLink(link, { up: true });
+  };
+  return {
+    ask: async (ip, o) => {
+      opened ??= bringUp(o);
+      await opened;
+      return probe(pod, link, ip, { timeoutMs: conflictMsMax, signal: o.signal });
+    },
+    end: () => {
+      if (opened !== undefined) pod.rtnl.setLink(link, { up: false });
+    },
+  };
+}
+
+/**
+ * Asks for all addresses at once whether somebody else has them, and gets others for those. Returns the result with
+ * addresses that nobody else has.
+ *
+ * @throws CniError 999 naming address and MAC address where the IPAM has no others to give, or too many are taken
+ */
+export async function withoutConflicts(
+  first: CniResult,
+  {
+    ask,
+    ipam,
+    attachment,
+    steps,
+  }: {
+    readonly ask: Probe;
+    readonly ipam: Ipam;
+    readonly attachment: Attachment;
+    readonly steps: Steps;
+  },
+): Promise<CniResult> {
+  let result = first;
+  for (let tries = 1; ; tries++) {
+    const { ips } = result;
+    const conflict = await steps.run("addresses", (o) => firstConflict(ips, ask, o), { of: attachment.ifName });
+    if (conflict === undefined) return result;
+    if (ipam.replace === undefined || tries === triesMax) throw conflictError(attachment, conflict, tries);
+    result = await ipam.replace(attachment, conflict, steps);
+  }
+}
+
+/**
+ * Asks for the gateways of the addresses, which the link has by now.
+ *
+ * @throws CniError 999 naming the gateway that does not answer
+ */
+export async function checkGateways(
+  netns: Netns,
+  link: string,
+  ips: readonly CniIp[],
+  { signal }: Signal,
+): Promise<void> {
+  const ask = async ({ address: { ip: source }, gateway }: CniIp) => {
+    if (gateway === undefined) return;
+    const found = await probe(netns, link, gateway, { source, timeoutMs: gatewayMsMax, signal });
+    if (found !== undefined) return;
+    throw new CniError(cniCodes.failed, `gateway ${formatIp(gateway)} is unreachable`, {
+      details: {
+        interface: link,
+        address: formatIp(source),
+        found: `silence for ${gatewayMsMax} ms`,
+        fix: "see whether the pool's gateway and the network's VLAN are right; or set enableGatewayDetection: false",
+      },
+    });
+  };
+  await Promise.all(ips.map(ask));
+}
+
+async function firstConflict(ips: readonly CniIp[], ask: Probe, o: Signal): Promise<AddressConflict | undefined> {
+  const found = await Promise.all(
+    ips.map(async ({ address: { ip } }) => {
+      const mac = await ask(ip, o);
+      return mac === undefined ? undefined : { ip, mac };
+    }),
+  );
+  return found.find((conflict) => conflict !== undefined);
+}
+
+function conflictError({ ifName }: Attachment, { ip, mac }: AddressConflict, tries: number): CniError {
+  const text = formatIp(ip);
+  return new CniError(
+    cniCodes.failed,
+    `ip conflict: pod's interface ${ifName} with an conflicting ip ${text}, ${text} is located at ${mac}`,
+    {
+      details: {
+        tried: tries,
+        fix: `find the host with the MAC address ${mac}, or take ${text} out of the pool (spec.excludeIPs, SpiderReservedIP)`,
+      },
+    },
+  );
+}
