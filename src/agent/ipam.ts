@@ -12,17 +12,9 @@ import {
   type Probe,
 } from "#cni";
 import { type Family, formatIp, sameIp } from "#ip";
-import {
-  type Addressed,
-  attachRoutes,
-  type Decision,
-  decide,
-  parseRoutesAnnotation,
-  routesOf,
-  type SelectionInput,
-} from "#ipam";
+import { attachRoutes, type Decision, decide, parseRoutesAnnotation, routesOf, type SelectionInput } from "#ipam";
 import { type KubeObject, keyOf, type Node, type Pod, type Store } from "#kube";
-import type { Claimed, ClaimRequest, Holder, Ledger } from "#ledger";
+import type { Claim, Claimed, ClaimRequest, Holder, Ledger } from "#ledger";
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "#multus";
 import { addressed, formatAnswer } from "./answer.ts";
 import { ownIpam } from "./chain.ts";
@@ -57,6 +49,8 @@ export interface IpamOptions {
 
 /** How long an address for which a foreign host answered is kept from everybody. */
 const quarantineMs = 300_000;
+/** How often an ADD decides anew because a pool was changed meanwhile. */
+const triesMax = 3;
 
 /** Address management by the ledger where `ipam.type` is `spiderpool`, else by the plugin of that name. */
 export function createIpam(options: IpamOptions): (config: PluginConfig) => Ipam | undefined {
@@ -86,15 +80,14 @@ class LedgerIpam implements Ipam {
   }
 
   async allocate(attachment: Attachment, steps: Steps, probe?: Probe): Promise<CniResult> {
-    const plan = await steps.run("select", (o) => this.#select(attachment, o), { of: attachment.ifName });
-    const { pod, sticky, wanted } = plan;
-    const given = await steps.all(...wanted.map((one) => this.#claim(one, plan, attachment, steps, probe)));
+    const { plan, claims } = await this.#claimAll(attachment, steps, probe);
+    const { pod, sticky } = plan;
     // The next Pod finds what is kept for it only by this: it is written before the Pod can have the address.
     if (sticky !== undefined) {
       await steps.run("claim", (o) => this.#index(plan, attachment, o), { of: `${attachment.ifName}/index` });
     }
     const routes = parseRoutesAnnotation(pod.metadata.annotations ?? {});
-    const { addresses } = attachRoutes(given, routes);
+    const { addresses } = attachRoutes(claims.map(addressed), routes);
     return {
       interfaces: [],
       ips: addresses.map(({ address, gateway }) => ({ address, ...(gateway === undefined ? {} : { gateway }) })),
@@ -137,6 +130,27 @@ class LedgerIpam implements Ipam {
       throw new CniError(cniCodes.failed, `addresses of ${ifName} are no longer held by Pod ${keyOf(ref)}`, {
         details: { addresses: lost },
       });
+    }
+  }
+
+  /** Both families or none. A pool that was changed meanwhile may not have the address any more: then all is decided anew. */
+  async #claimAll(
+    attachment: Attachment,
+    steps: Steps,
+    probe: Probe | undefined,
+  ): Promise<{ readonly plan: Plan; readonly claims: readonly Claim[] }> {
+    const { ledger } = this.#options;
+    for (let tries = 1; ; tries++) {
+      const plan = await steps.run("select", (o) => this.#select(attachment, o), { of: attachment.ifName });
+      const given = await steps.all(...plan.wanted.map((one) => this.#claim(one, plan, attachment, steps, probe)));
+      const now = await this.#options.pools.now(steps);
+      const lost = given.filter(
+        ({ claim, fresh }) => fresh && now.pools.get(claim.spec.pool)?.set.contains(claim.ip) !== true,
+      );
+      if (lost.length === 0) return { plan, claims: given.map(({ claim }) => claim) };
+      for (const { claim } of lost)
+        ledger.release(claim, { why: "its pool was changed while it was claimed", evidence: [] });
+      if (tries >= triesMax) throw poolChanged(lost.map(({ claim }) => claim));
     }
   }
 
@@ -213,7 +227,7 @@ class LedgerIpam implements Ipam {
     attachment: Attachment,
     steps: Steps,
     probe: Probe | undefined,
-  ): Promise<Addressed> {
+  ): Promise<Claimed> {
     const { ledger } = this.#options;
     const { pools, kept } = plan;
     const request: ClaimRequest = {
@@ -223,7 +237,7 @@ class LedgerIpam implements Ipam {
       answer: (pool) => formatAnswer(pool, { cleanGateway }),
       kept: kept && { names: kept[family], pools: named, probe },
     };
-    const { claim } = await steps.run<Claimed>(
+    return steps.run<Claimed>(
       "claim",
       (o) =>
         ledger.claim(request, o).catch((error: unknown) => {
@@ -236,7 +250,6 @@ class LedgerIpam implements Ipam {
         },
       },
     );
-    return addressed(claim);
   }
 
   /** What the Pod has is found by the next one, and what it asks for no longer is free. */
@@ -292,6 +305,12 @@ function wantedOf({ nic, family, cleanGateway, named, outcome }: Decision, kept:
   if (refusal === undefined) throw new Error(`a decision without a family for ${nic}`);
   if (family === undefined || refusal.code !== "NO_POOL" || (kept?.[family].length ?? 0) === 0) throw refusal;
   return { nic, family, cleanGateway, named, candidates: [], refusal };
+}
+
+function poolChanged(claims: readonly Claim[]): SpiderError {
+  const pools = claims.map(({ spec }) => spec.pool).join(", ");
+  const message = `IPPool ${pools} was changed again and again while an address of it was claimed`;
+  return new SpiderError("POOL_CHANGED", message, { details: { fix: "nothing: the ADD is tried again" } });
 }
 
 function namesAt(block: Readonly<Record<string, unknown>>, key: string): readonly string[] {

@@ -103,7 +103,11 @@ export class Ledger {
    */
   release(claim: Claim, reason: ReleaseReason): void {
     const key = keyOfClaim(claim);
-    if (this.#own.get(key)?.uid === claim.uid) this.#own.delete(key);
+    const own = this.#own.get(key);
+    if (own?.uid === claim.uid) {
+      if (own.spec.containerID !== claim.spec.containerID) return; // It has passed to another sandbox of the Pod.
+      this.#own.delete(key);
+    }
     const afterMs = (this.#echoUntilMs.get(claim.uid) ?? 0) - this.#options.clock.monotonicMs();
     void this.#releases.add(claim, reason, { afterMs, ending: claim.spec.purpose === "Sticky" ? "detach" : "delete" });
   }

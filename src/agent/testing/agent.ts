@@ -1,0 +1,305 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  decodeSettings,
+  spiderEndpoints,
+  spiderIPAddresses,
+  spiderIPPools,
+  spiderPoolUsages,
+  spiderReservedIPs,
+} from "#api";
+import { type FailPoint, silentLogger, Tasks } from "#base";
+import { type CniResult, decodeResult, type Ipam, type PluginConfig, type PluginOutput, supportedVersions } from "#cni";
+import { type Family, formatIp } from "#ip";
+import {
+  EventRecorder,
+  KubeClient,
+  type KubeObject,
+  metadataOf,
+  namespaces,
+  nodes,
+  type OwnerReference,
+  pods,
+  type Resource,
+  type Selection,
+  type Transport,
+  WatchedStore,
+} from "#kube";
+import { Intents, Ledger } from "#ledger";
+import { bootId } from "#linux";
+import type { Plugin } from "#plugins";
+import { After } from "../after.ts";
+import { Calls } from "../calls.ts";
+import { Chain } from "../chain.ts";
+import { ClaimsReconciler } from "../claims.ts";
+import { Endpoints } from "../endpoints.ts";
+import { Flights } from "../flights.ts";
+import { ForeignPlugins } from "../foreign.ts";
+import { createIpam } from "../ipam.ts";
+import { findPod } from "../pods.ts";
+import { PoolCache, reservedSets } from "../pool-cache.ts";
+import { Records } from "../records.ts";
+import { TopControllers } from "../top-controller.ts";
+import { TestApi } from "./api.ts";
+
+export interface TestPod {
+  readonly name: string;
+  readonly uid?: string;
+  readonly node?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly owner?: OwnerReference;
+}
+
+/** A cluster in memory: one API server, one clock, and agents of as many nodes as a test starts. */
+export class TestCluster implements Disposable {
+  readonly api = new TestApi();
+  readonly #folder = mkdtempSync(join(tmpdir(), "agents-"));
+  readonly #agents: TestAgent[] = [];
+
+  pool(name: string, ips: string, more: Readonly<Record<string, unknown>> = {}): void {
+    const subnet = ips.includes(":") ? "fd00::/64" : "10.6.0.0/16";
+    this.api.fake.apply(spiderIPPools, {
+      metadata: { name },
+      spec: { subnet, ips: ips === "" ? [] : [ips], default: true, ...more },
+    });
+  }
+
+  /** Creates the Pod, and gives the UID that it has then. */
+  pod({ name, node = "n1", annotations = {}, owner }: TestPod): string {
+    const ownerReferences = owner === undefined ? [] : [owner];
+    const metadata = { namespace: "default", name, annotations, ownerReferences };
+    return this.api.fake.apply(pods, { metadata, spec: { nodeName: node }, status: { phase: "Running" } }).metadata.uid;
+  }
+
+  /** The Pod's object goes at once. */
+  erase(name: string): void {
+    this.api.fake.remove(pods, { namespace: "default", name });
+  }
+
+  /** Starts the node's agent; a second start of a node finds records and intents of the first. */
+  async agent(node = "n1", options: { readonly families?: readonly Family[] } = {}): Promise<TestAgent> {
+    const agent = new TestAgent(this, node, join(this.#folder, node), options.families ?? [4, 6]);
+    this.#agents.push(agent);
+    await this.api.drive(agent.ready);
+    return agent;
+  }
+
+  /** The claims: address → `Pod UID@node`, or what else is written there. */
+  get claims(): Readonly<Record<string, string>> {
+    const all = this.api.fake.all(spiderIPAddresses);
+    return Object.fromEntries(
+      all.map(({ metadata, spec: { purpose, podUID, node } }) => [
+        metadata.name,
+        purpose === "Quarantine" ? purpose : `${podUID}@${node ?? "nowhere"}`,
+      ]),
+    );
+  }
+
+  endpoint(name: string) {
+    return this.api.fake.read(spiderEndpoints, { namespace: "default", name });
+  }
+
+  /** Lets everything that is ready run, and time pass. */
+  advance(ms = 0): Promise<void> {
+    return this.api.clock.advance(ms);
+  }
+
+  [Symbol.dispose](): void {
+    for (const agent of this.#agents) agent.kill();
+    this.api[Symbol.dispose]();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** An agent whose only plugin has addresses and nothing else: all that is decided about claims is the real thing. */
+export class TestAgent {
+  readonly node: string;
+  readonly ledger: Ledger;
+  readonly records: Records;
+  readonly claims: ClaimsReconciler;
+  readonly ready: Promise<unknown>;
+  /** Throws or waits at a stage of a call. */
+  failPoint: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
+  /** Runs in an ADD after the addresses are there. */
+  linked: () => Promise<void> = async () => {};
+  readonly #calls: Calls;
+  readonly #cluster: TestCluster;
+  readonly #stop = new AbortController();
+
+  constructor(cluster: TestCluster, node: string, folder: string, families: readonly Family[]) {
+    this.node = node;
+    this.#cluster = cluster;
+    const { clock, fake } = cluster.api;
+    const log = silentLogger;
+    const tasks = new Tasks(log);
+    const { signal } = this.#stop;
+    const transport: Transport = {
+      server: fake.server,
+      send: (request, o) => fake.send(request, { signal: AbortSignal.any([o.signal, signal]) }),
+    };
+    const client = new KubeClient({ transport, clock });
+    const synced: Promise<void>[] = [];
+    const watch = <T extends KubeObject>(resource: Resource<T>, selection: Selection = {}): WatchedStore<T> => {
+      const store = new WatchedStore<T>({ client, clock, log, resource, ...selection });
+      store.run({ signal }).catch(() => {});
+      synced.push(store.synced({ signal }));
+      return store;
+    };
+    const podStore = watch(pods, { fieldSelector: `spec.nodeName=${node}` });
+    const reserved = watch(spiderReservedIPs);
+    const pools = new PoolCache({ client, clock, log, metadata: watch(metadataOf(spiderIPPools)) });
+    pools.start({ signal });
+    const { settings } = decodeSettings("");
+    const owners = new TopControllers(client);
+    this.records = new Records(join(folder, "records"));
+    this.ledger = new Ledger({
+      client,
+      clock,
+      log,
+      node,
+      bootId: bootId(),
+      intents: new Intents(join(folder, "intents")),
+      reserved: reservedSets(reserved, log),
+      inUse: (claim) => this.claims.inUse(claim),
+      isIndexed: (claim, o) => endpoints.names(claim, o),
+      signal,
+    });
+    this.claims = new ClaimsReconciler({
+      ledger: this.ledger,
+      records: this.records,
+      pods: podStore,
+      clock,
+      log,
+      random: () => 0.5,
+    });
+    const endpoints: Endpoints = new Endpoints({ client, clock, ledger: this.ledger, owners, node, settings });
+    const ipamFor = createIpam({
+      ledger: this.ledger,
+      pools,
+      pods: podStore,
+      namespaces: watch(metadataOf(namespaces)),
+      nodes: watch(nodes),
+      owners,
+      endpoints,
+      clock,
+      hasSandbox: (podUid, except) => this.claims.hasSandbox(podUid, except),
+      node,
+      namespace: "kube-system",
+      clusterNetwork: "",
+      families,
+      settings,
+    });
+    const events = new EventRecorder({ client, clock, log, component: "agent", host: node });
+    const idle = () => Promise.resolve();
+    const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
+    const plugins = [addressPlugin(ipamFor, () => this.linked())] as readonly Plugin<unknown>[];
+    this.#calls = new Calls({
+      chain: new Chain(plugins, new ForeignPlugins()),
+      ipamFor,
+      records: this.records,
+      flights: new Flights({ max: 100 }),
+      source: { nad: () => undefined, directory: () => undefined, file: () => undefined },
+      clock,
+      log,
+      findPod: ({ pod }, o) => findPod({ store: podStore, client }, pod ?? { namespace: "", name: "", uid: "" }, o),
+      added: (attached, pod) => after.added(attached, pod),
+      failed: () => {},
+      removed: ({ pod }) => {
+        if (pod !== undefined) this.claims.poke(`${pod.namespace}/${pod.name}`);
+      },
+      failPoint: (verb, point) => this.failPoint?.(verb, point),
+    });
+    this.claims.run({ signal }).catch(() => {});
+    this.claims.recallAndAudit({ signal }).catch(() => {});
+    this.ready = Promise.all(synced);
+    signal.addEventListener("abort", () => {
+      this.ledger.stop();
+      void tasks.stop();
+    });
+  }
+
+  /** The addresses that the ADD answered with. Rejects with the sentence of an ADD that failed. */
+  async add(pod: string, sandbox: string, more: CallMore = {}): Promise<readonly string[]> {
+    const { exitCode, stdout } = await this.#cluster.api.drive(this.call("ADD", pod, sandbox, more));
+    const answer = JSON.parse(String(stdout));
+    if (exitCode !== 0) throw new Error(`${answer.msg}: ${answer.details}`);
+    return decodeResult(answer).ips.map(({ address }) => formatIp(address.ip));
+  }
+
+  async del(pod: string, sandbox: string, more: CallMore = {}): Promise<void> {
+    const { exitCode, stdout } = await this.#cluster.api.drive(this.call("DEL", pod, sandbox, more));
+    if (exitCode !== 0) throw new Error(String(stdout));
+  }
+
+  call(
+    verb: string,
+    pod: string,
+    sandbox: string,
+    { nic = "eth0", uid = "", pools }: CallMore = {},
+  ): Promise<PluginOutput> {
+    const env = {
+      CNI_COMMAND: verb,
+      CNI_CONTAINERID: sandbox,
+      CNI_IFNAME: nic,
+      CNI_NETNS: "/proc/self/ns/net",
+      CNI_NETNS_OVERRIDE: "1",
+      CNI_PATH: "/nowhere",
+      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${pod};K8S_POD_UID=${uid}`,
+    };
+    const ipam = { type: "spiderpool", ...pools };
+    const stdin = Buffer.from(JSON.stringify({ cniVersion: "1.1.0", name: "net", type: "addresses", ipam }));
+    const context = { exec: () => Promise.reject(new Error("no foreign plugins here")), signal: this.#stop.signal };
+    return this.#calls.handle({ executable: "addresses", env, stdin }, context);
+  }
+
+  /** The sandbox's namespace is gone without a DEL, as after a kill of all its processes. */
+  loseNamespace(sandbox: string): void {
+    for (const record of this.records.list().filter(({ containerId }) => containerId === sandbox)) {
+      this.records.write({ ...record, netns: { ...record.netns, inode: "1" } });
+    }
+  }
+
+  /** Ends the process: memory is lost, records and intents stay, and nothing more is sent. */
+  kill(): void {
+    this.#stop.abort(new Error("killed"));
+  }
+}
+
+interface CallMore {
+  readonly nic?: string;
+  /** As the runtime gives it. */
+  readonly uid?: string;
+  /** Of the `ipam` block. */
+  readonly pools?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A plugin that has no link to make: it allocates, runs `linked`, and answers. */
+function addressPlugin(
+  ipamFor: (config: PluginConfig) => Ipam | undefined,
+  linked: () => Promise<void>,
+): Plugin<PluginConfig> {
+  return {
+    type: "addresses",
+    versions: supportedVersions,
+    decode: (config) => config,
+    async add(config, attachment, steps): Promise<CniResult> {
+      const result = (await ipamFor(config)?.allocate(attachment, steps)) ?? { interfaces: [], ips: [], routes: [] };
+      await steps.run("link", linked);
+      return { ...result, interfaces: [{ name: attachment.ifName, sandbox: attachment.netns }] };
+    },
+    check: async () => {},
+    del: async (config, attachment, o) => ipamFor(config)?.release(attachment, o),
+  };
+}
+
+/** Usage as the controller publishes it. */
+export function publishUsage(
+  { fake }: TestApi,
+  name: string,
+  usage: { readonly used: readonly string[]; readonly cooling?: readonly string[]; readonly nodes?: readonly string[] },
+): void {
+  const { uid } = fake.read(spiderIPPools, { name })?.metadata ?? { uid: "" };
+  const spec = { pool: name, poolUID: uid, poolGeneration: 1, free: 0, epoch: 1, publishedAt: "", ...usage };
+  fake.apply(spiderPoolUsages, { metadata: { name }, spec });
+}
