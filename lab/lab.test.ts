@@ -103,7 +103,7 @@ test("a node is ready once it has a CNI configuration, and copies announced reso
       { subresource: "status" },
     );
   await announce("1000");
-  await until<Node>("v1/nodes", "node1", (node) => node?.status?.allocatable?.[resource] === "1000");
+  await until<Node>("v1/nodes", "node1", (node) => node?.status?.allocatable?.[resource] === "1k");
   await announce(null);
   const node = await until<Node>("v1/nodes", "node1", (one) => one?.status?.allocatable?.[resource] === undefined);
   assert.equal(node?.status?.allocatable?.["pods"], "110");

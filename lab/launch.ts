@@ -17,13 +17,28 @@ import {
 } from "./protocol.ts";
 import { forkedChild, labNamespaces, type NodePlan, nodePlan } from "./topology/index.ts";
 
-export interface LaunchOptions extends LabSpec {
-  /** The lab's program. @default main.ts beside this file */
-  readonly program?: string;
+interface Reports {
   /** Told of each phase as the lab reaches it, with the milliseconds since the start. */
   readonly onPhase?: (phase: string, atMs: number) => void;
   /** Where the supervisor's own log goes: a descriptor, or "inherit" for this process's stderr. @default dropped */
   readonly stderr?: number | "inherit";
+}
+
+export interface LaunchOptions extends LabSpec, Reports {
+  /** The lab's program. @default main.ts beside this file */
+  readonly program?: string;
+}
+
+export interface SupervisorOptions<Spec> extends Reports {
+  /** The program to run as process 1 of the namespaces; it speaks protocol.ts. */
+  readonly program: string;
+  /** Its first argument, by which it is found in a list of processes; the second is the lab's folder. */
+  readonly marker: string;
+  /** How the API server is spoken to. With https the program writes the kubeconfig. */
+  readonly scheme: "http" | "https";
+  readonly spec: Spec & { readonly nodes: number };
+  /** Control groups of this name, in every hierarchy, are removed at the end. */
+  readonly cgroup?: string;
 }
 
 /** A running lab. It lives no longer than this process, however this process ends. */
@@ -47,35 +62,42 @@ export interface LabHandle extends LabCommands, AsyncDisposable {
  * one socket on 127.0.0.1 and one temporary folder. Throws SpiderError LAB_FAILED.
  */
 export async function launchLab(options: LaunchOptions): Promise<LabHandle> {
-  const {
-    program = fileURLToPath(new URL("./main.ts", import.meta.url)),
-    onPhase,
-    stderr = "ignore",
-    ...spec
-  } = options;
+  const { program = fileURLToPath(new URL("./main.ts", import.meta.url)), onPhase, stderr, ...spec } = options;
+  return await launchSupervisor({
+    ...{ program, marker, spec, scheme: "http" },
+    ...(onPhase && { onPhase }),
+    ...(stderr && { stderr }),
+  });
+}
+
+/** What {@link launchLab} does, for any program that speaks the same protocol and any kind of lab. */
+export async function launchSupervisor<Spec>(options: SupervisorOptions<Spec>): Promise<LabHandle> {
+  const { spec, onPhase } = options;
   const nodes = Array.from({ length: spec.nodes }, (_, index) => nodePlan(index));
   const socket = createServer().listen(0, "127.0.0.1");
   await once(socket, "listening");
-  const url = `http://127.0.0.1:${(socket.address() as AddressInfo).port}`;
-  const directory = mkdtempSync(join(tmpdir(), "spiderpool-lab-"));
-  const janitor = startJanitor(directory);
+  const { port } = socket.address() as AddressInfo;
+  const url = `${options.scheme}://127.0.0.1:${port}`;
+  const directory = mkdtempSync(join(tmpdir(), `${options.marker}-`));
+  const kubeconfig = join(directory, "kubeconfig");
+  if (options.scheme === "http") writeFileSync(kubeconfig, kubeconfigFor(url));
+  const janitor = startJanitor(directory, options.cgroup);
   const startedMs = performance.now();
-  const child = spawnSupervisor(program, socket, stderr);
+  const child = spawnSupervisor(options, directory, socket);
   socket.close(); // the supervisor has its own descriptor of it
   const exited = new Promise<void>((resolve) => {
     child.on("error", () => resolve());
     child.on("exit", () => resolve());
   }).then(() => janitor.end());
   const commands = new CommandChannel(child);
-  const kubeconfig = join(directory, "kubeconfig");
-  writeFileSync(kubeconfig, kubeconfigFor(url));
   const stop = async () => {
     const pid = forkedChild(child.pid ?? 0);
     if (pid !== undefined && child.exitCode === null) process.kill(pid, "SIGKILL"); // its end ends all, and only then `child`
     await exited;
   };
+  const start: ToSupervisor<Spec> = { kind: "start", spec, url, kubeconfig };
   try {
-    await ready(child, spec, (phase) => onPhase?.(phase, performance.now() - startedMs));
+    await ready(child, start, (phase) => onPhase?.(phase, performance.now() - startedMs));
   } catch (error) {
     await stop();
     throw error;
@@ -87,15 +109,20 @@ export async function launchLab(options: LaunchOptions): Promise<LabHandle> {
   };
 }
 
-function spawnSupervisor(program: string, socket: Server, stderr: number | "inherit" | "ignore"): ChildProcess {
-  const [command = "", ...args] = labNamespaces([process.execPath, program, marker]);
+function spawnSupervisor<Spec>(options: SupervisorOptions<Spec>, directory: string, socket: Server): ChildProcess {
+  const { program, marker, stderr = "ignore" } = options;
+  const [command = "", ...args] = labNamespaces([process.execPath, program, marker, directory]);
   // The fifth entry is apiDescriptor. Node tells a server's descriptor only on its handle.
   const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } };
   // A session of its own: Ctrl-C reaches the launcher alone.
   return spawn(command, args, { stdio: ["ignore", stderr, stderr, "ipc", handle.fd], detached: true });
 }
 
-async function ready(child: ChildProcess, spec: LabSpec, onPhase: (phase: string) => void): Promise<void> {
+async function ready<Spec>(
+  child: ChildProcess,
+  start: ToSupervisor<Spec>,
+  onPhase: (phase: string) => void,
+): Promise<void> {
   const outcome = Promise.withResolvers<void>();
   const fail = (why: string) => outcome.reject(new SpiderError("LAB_FAILED", `the lab did not start: ${why}`));
   const onMessage = (message: FromSupervisor) => {
@@ -107,7 +134,6 @@ async function ready(child: ChildProcess, spec: LabSpec, onPhase: (phase: string
     fail(`its supervisor ended with ${status ?? signal}`);
   const onError = (error: Error) => fail(error.message);
   child.on("message", onMessage).on("exit", onExit).on("error", onError);
-  const start: ToSupervisor = { kind: "start", spec };
   child.send(start);
   try {
     await outcome.promise;
@@ -167,13 +193,23 @@ interface Janitor {
   end(): Promise<void>;
 }
 
+/** Empties and removes control groups, which outlive their processes; some of these are still ending meanwhile. */
+const removeCgroups = `for try in $(seq 100); do
+  for dir in /sys/fs/cgroup/$1 /sys/fs/cgroup/*/$1; do [ ! -d $dir ] || find $dir -depth -type d -exec rmdir {} + 2>/dev/null; done
+  ls -d /sys/fs/cgroup/$1 /sys/fs/cgroup/*/$1 >/dev/null 2>&1 || break
+  sleep 0.1
+done`;
+
 /**
  * Removes the folder when the lab has ended or when this process is gone, even by SIGKILL: it waits for the end of a pipe
  * whose other end only this process holds.
  */
-function startJanitor(directory: string): Janitor {
-  const script = 'trap "" INT TERM HUP; cat >/dev/null; rm -rf "$0"';
-  const child = spawn("sh", ["-c", script, directory], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+function startJanitor(directory: string, cgroup?: string): Janitor {
+  const script = `trap "" INT TERM HUP; cat >/dev/null\n${cgroup === undefined ? "" : removeCgroups}\nrm -rf "$0"`;
+  const child = spawn("sh", ["-c", script, directory, cgroup ?? ""], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
   const exited = once(child, "exit");
   return {
     end: async () => {

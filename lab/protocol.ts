@@ -28,7 +28,10 @@ export interface LabSpec {
   readonly logDirectory?: string;
 }
 
-/** What can be asked of a running lab. `node` is a node's name; a program is `agent`, `kubelet` or `controller`. */
+/**
+ * What can be asked of a running lab. `node` is a node's name; a program is `agent`, `kubelet` or `controller` (of a real
+ * cluster also containerd, kube-proxy, and the control plane's).
+ */
 export interface LabCommands {
   /** Runs a command on a node, or beside the API server where `node` is absent; answers its standard output. */
   run(request: { readonly node?: string; readonly argv: readonly string[]; readonly input?: string }): Promise<string>;
@@ -46,8 +49,15 @@ export interface LabCommands {
 
 export type CommandName = keyof LabCommands;
 
-export type ToSupervisor =
-  | { readonly kind: "start"; readonly spec: LabSpec }
+export type ToSupervisor<Spec = LabSpec> =
+  | {
+      readonly kind: "start";
+      readonly spec: Spec;
+      /** Of the API server, on the host's loopback. */
+      readonly url: string;
+      /** Where the kubeconfig for it is kept. */
+      readonly kubeconfig: string;
+    }
   | { readonly kind: "command"; readonly id: number; readonly name: CommandName; readonly request: unknown };
 
 export type FromSupervisor =

@@ -1,11 +1,16 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { marker, nodePidDirectory } from "./protocol.ts";
 
-/** The process IDs of the supervisors of all labs that run on this machine. */
-export function findLabs(): readonly number[] {
+/** The process IDs of the supervisors of all labs that run on this machine, told apart from other kinds by their marker. */
+export function findLabs(wanted = marker): readonly number[] {
   return readdirSync("/proc")
     .map(Number)
-    .filter((pid) => pid > 0 && argvOf(pid)[2] === marker);
+    .filter((pid) => pid > 0 && argvOf(pid)[2] === wanted);
+}
+
+/** The folder of a lab, where its kubeconfig is. */
+export function directoryOf(lab: number): string {
+  return argvOf(lab)[3] ?? "";
 }
 
 /** The command line that runs `argv` inside a lab: on a node, or beside the API server. */

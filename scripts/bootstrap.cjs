@@ -18,6 +18,8 @@ const needs = {
   lab: { kernel: true, tools: true },
   bench: { kernel: true, tools: true },
   test: { kernel: true, tools: true },
+  cluster: { kernel: true, tools: true, runtime: true },
+  e2e: { kernel: true, tools: true, runtime: true },
   shell: { kernel: false, tools: false },
   check: { kernel: false, tools: false },
   generate: { kernel: false, tools: false },
@@ -40,6 +42,17 @@ const packageOf = {
   tc: "iproute2",
   "/usr/lib/cni/bridge": "containernetworking-plugins",
 };
+/** What a real Kubernetes needs beyond that. */
+const runtimePackageOf = {
+  containerd: "containerd",
+  runc: "runc",
+  nft: "nftables",
+  iptables: "iptables",
+  conntrack: "conntrack",
+  openssl: "openssl",
+  curl: "curl",
+};
+const pluginDirectory = "/usr/lib/cni";
 const minMemoryMiB = 1200;
 
 main().catch((error) => {
@@ -55,7 +68,7 @@ async function main() {
   }
   const findings = [];
   if (need.kernel) tryKernel(findings);
-  const missing = need.tools ? missingPackages() : [];
+  const missing = need.tools ? missingPackages(need.runtime === true) : [];
   if (missing.length > 0 && !have("apt-get")) {
     findings.push({
       found: `missing programs of the packages ${missing.join(", ")}, and no apt-get to install them`,
@@ -120,9 +133,11 @@ function refuse(findings) {
   process.exit(1);
 }
 
-function missingPackages() {
-  const missing = Object.keys(packageOf).filter((program) => !have(program));
-  const packages = new Set(missing.map((program) => packageOf[program]));
+function missingPackages(withRuntime) {
+  const wanted = withRuntime ? Object.assign({}, packageOf, runtimePackageOf) : packageOf;
+  const missing = Object.keys(wanted).filter((program) => !have(program));
+  const packages = new Set(missing.map((program) => wanted[program]));
+  if (withRuntime && !fs.existsSync(path.join(pluginDirectory, "bridge"))) packages.add("containernetworking-plugins");
   if (packages.has("gcc") || !fs.existsSync("/usr/include/stdlib.h")) packages.add("gcc").add("libc6-dev");
   return [...packages].sort();
 }
@@ -137,7 +152,7 @@ async function installPackages(packages) {
     }
   }
   console.error(`• ${line}`);
-  const quiet = packages.includes("openvswitch-switch") ? keepServiceOff() : () => {};
+  const quiet = keepServicesOff(packages);
   try {
     const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
     const apt = (...more) => run("apt-get", ["-qq", "-o", "Dpkg::Use-Pty=0", ...more], environment);
@@ -154,14 +169,19 @@ async function installPackages(packages) {
   }
 }
 
-/** Installing Open vSwitch would start a switch of the host: its units are masked meanwhile, where it was absent. */
-function keepServiceOff() {
-  const units = ["openvswitch-switch", "ovsdb-server", "ovs-vswitchd"].map((u) => `/etc/systemd/system/${u}.service`);
+/** Installing a service would start it on the host: its units are masked meanwhile, where it was absent. */
+function keepServicesOff(packages) {
+  const unitsOf = {
+    "openvswitch-switch": ["openvswitch-switch", "ovsdb-server", "ovs-vswitchd"],
+    containerd: ["containerd"],
+  };
+  const services = Object.keys(unitsOf).filter((name) => packages.includes(name));
+  const units = [].concat(...services.map((name) => unitsOf[name])).map((u) => `/etc/systemd/system/${u}.service`);
   const masked = fs.existsSync("/etc/systemd/system") ? units.filter((unit) => !fs.existsSync(unit)) : [];
   for (const unit of masked) fs.symlinkSync("/dev/null", unit);
   return () => {
     for (const unit of masked) fs.unlinkSync(unit);
-    if (have("systemctl")) run("systemctl", ["disable", "openvswitch-switch"]);
+    if (have("systemctl")) for (const name of services) run("systemctl", ["disable", name]);
   };
 }
 

@@ -1,31 +1,146 @@
-// `node scripts/cluster.ts COMMAND`: the product on a real Kubernetes, in namespaces of this machine. Needs root.
-import { spawn } from "node:child_process";
+// `npm run cluster -- COMMAND`: a real Kubernetes in namespaces of this machine. Needs root.
+import { fork, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { findKubectl } from "../lab/kubectl.ts";
+import { directoryOf, findLabs, shellCommand } from "../lab/shell.ts";
 import { labNamespaces } from "../lab/topology/index.ts";
-import { ensureBinaries } from "../test/cluster/binaries.ts";
+import { findBinaries } from "../test/cluster/binaries.ts";
+import { launchCluster } from "../test/cluster/launch.ts";
+import { clusterMarker } from "../test/cluster/protocol.ts";
 
-const usage = `node scripts/cluster.ts COMMAND
-  build    etcd and Kubernetes, into ~/.cache/spiderpool (8 minutes the first time)
-  contact  tests against etcd and kube-apiserver alone: claims, views, watches, ADD and DEL by hand
+const usage = `npm run cluster -- COMMAND
+  up [NODES]      a cluster of so many nodes (2), which stays up in the background
+  down            ends it and leaves nothing behind
+  status          its nodes and Pods
+  kubectl …       kubectl as its administrator
+  shell [NODE]    a shell on a node, or beside the API server
+  build           only Kubernetes and etcd, into the cache
+  contact         tests of the product against etcd and kube-apiserver alone
 `;
-const [, , command = ""] = process.argv;
+const root = fileURLToPath(new URL("..", import.meta.url));
+const nodesMax = 16;
+const downMsMax = 30_000;
+const [command = "", ...args] = process.argv.slice(2).filter((arg) => arg !== "--yes");
 
 switch (command) {
+  case "up":
+    process.exitCode = await up(args[0] ?? "2");
+    break;
+  case "hold":
+    await hold(Number(args[0]));
+    break;
+  case "down":
+    process.exitCode = await down();
+    break;
+  case "status":
+    process.exitCode = (await kubectl(["get", "nodes,pods", "-A", "-o", "wide"])) ?? 1;
+    break;
+  case "kubectl":
+    process.exitCode = await kubectl(args);
+    break;
+  case "shell":
+    process.exitCode = await shell(args[0]);
+    break;
   case "build":
-    await ensureBinaries(console.log);
+    await findBinaries({ say: console.log });
     break;
   case "contact":
-    await ensureBinaries(console.log);
-    process.exitCode = await inNamespaces(["--test-force-exit", "test/cluster/contact.e2e.ts"]);
+    await findBinaries({ say: console.log });
+    process.exitCode = await spawned(
+      labNamespaces([process.execPath, "--test-force-exit", "test/cluster/contact.e2e.ts"]),
+    );
     break;
   default:
     process.stderr.write(usage);
     process.exitCode = 2;
 }
 
-/** Runs one of our programs as process 1 of namespaces of its own; all that it starts ends with it. */
-async function inNamespaces(argv: readonly string[]): Promise<number> {
-  const [program = "", ...args] = labNamespaces([process.execPath, ...argv]);
-  const child = spawn(program, args, { cwd: fileURLToPath(new URL("..", import.meta.url)), stdio: "inherit" });
+/** The cluster belongs to a process in the background, which lives until the cluster ends. */
+async function up(nodes: string): Promise<number> {
+  if (!/^\d+$/.test(nodes) || Number(nodes) < 1 || Number(nodes) > nodesMax) {
+    console.error(`up: NODES must be a whole number from 1 to ${nodesMax}: found '${nodes}'`);
+    return 2;
+  }
+  if (findLabs(clusterMarker).length > 0) {
+    console.error("There is a cluster already: `npm run cluster -- status`, `… down`.");
+    return 1;
+  }
+  const holder = fork(fileURLToPath(import.meta.url), ["hold", nodes], { detached: true, stdio: "ignore" });
+  const outcome = await new Promise<string | undefined>((resolve) => {
+    holder.on("message", (message: { readonly line?: string; readonly end?: string }) => {
+      if (message.line !== undefined) console.log(message.line);
+      else resolve(message.end === "" ? undefined : message.end);
+    });
+    holder.on("exit", (status) => resolve(`it ended with ${status}`));
+  });
+  if (outcome === undefined) {
+    holder.disconnect();
+    holder.unref();
+    return 0;
+  }
+  console.error(`The cluster did not start: ${outcome}`);
+  return 1;
+}
+
+async function hold(nodes: number): Promise<void> {
+  const tell = (message: object) => process.connected && process.send?.(message);
+  const say = (line: string) => tell({ line });
+  try {
+    const onPhase = (phase: string, atMs: number) => say(`  ${(atMs / 1000).toFixed(1).padStart(5)} s  ${phase}`);
+    const cluster = await launchCluster({ nodes, say, onPhase });
+    tell({ end: "" });
+    await cluster.exited;
+  } catch (error) {
+    tell({ end: (error as Error).message });
+    process.exitCode = 1;
+  }
+}
+
+async function down(): Promise<number> {
+  for (const pid of findLabs(clusterMarker)) {
+    const directory = directoryOf(pid);
+    process.kill(pid, "SIGKILL");
+    for (const untilMs = performance.now() + downMsMax; existsSync(directory); await delay(50)) {
+      if (performance.now() < untilMs) continue;
+      console.error(`${directory} is still there ${downMsMax / 1000} s after the cluster's end`);
+      return 1;
+    }
+  }
+  return 0;
+}
+
+function running(): number {
+  const [pid] = findLabs(clusterMarker);
+  if (pid !== undefined) return pid;
+  console.error("No cluster is running. Start one with `npm run cluster -- up`.");
+  process.exit(1);
+}
+
+async function kubectl(argv: readonly string[]): Promise<number> {
+  return await spawned([await findKubectl("1.35"), ...argv], environment(running()));
+}
+
+async function shell(node: string | undefined): Promise<number> {
+  const pid = running();
+  const env = { ...environment(pid), PS1: `(${node ?? "cluster"}) \\w # ` };
+  const login = ["sh", "-c", 'cd "$0" && exec bash --norc -i', root];
+  process.on("SIGINT", () => {});
+  return await spawned(shellCommand(pid, node, login), env);
+}
+
+function environment(cluster: number): NodeJS.ProcessEnv {
+  const directory = directoryOf(cluster);
+  return {
+    ...process.env,
+    KUBECONFIG: join(directory, "kubeconfig"),
+    KUBECACHEDIR: join(directory, "cache"),
+  };
+}
+
+async function spawned([program = "", ...argv]: readonly string[], env = process.env): Promise<number> {
+  const child = spawn(program, argv, { cwd: command === "kubectl" ? process.cwd() : root, stdio: "inherit", env });
   return await new Promise((resolve) => child.on("exit", (status) => resolve(status ?? 1)));
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createLabClient, listAt, textAt } from "../lab/api/index.ts";
 import { type LabHandle, type LaunchOptions, launchLab } from "../lab/launch.ts";
+import type { ProductProgram } from "../lab/protocol.ts";
 import { buildShim } from "../shim/build.ts";
 import { buildBundles } from "./build.ts";
 
@@ -29,18 +30,11 @@ export async function launchProductLab({
   ...options
 }: ProductLabOptions): Promise<LabHandle> {
   const startMs = performance.now();
-  const [bundles, shim] = await Promise.all([buildBundles(), buildShim(join(root, "build"))]);
-  const env = {
-    SPIDERPOOL_POD_NAMESPACE: installNamespace,
-    SPIDERPOOL_LOG_LEVEL: logLevel,
-    MULTUS_CLUSTER_NETWORK: defaultNetwork,
-  };
+  const { agent, controller, lab: program } = await buildPrograms({ logLevel, agentEnv });
   if (options.logDirectory !== undefined) mkdirSync(options.logDirectory, { recursive: true });
-  // Only the lab knows a node's name when it starts the agent there.
-  const named = 'export SPIDERPOOL_NODE_NAME="$NODE_NAME"; exec "$0" "$@"';
   const lab = await launchLab({
     ...options,
-    program: bundles.lab,
+    program,
     crds: globSync("charts/spiderpool/crds/*.yaml", { cwd: root }).map((file) =>
       readFileSync(join(root, file), "utf8"),
     ),
@@ -50,6 +44,42 @@ export async function launchProductLab({
       kinds: ["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig", "SpiderCoordinator"],
     },
     objects: [{ resource: "v1/configmaps", object: kubeadmConfig }],
+    agent,
+    controller,
+  });
+  try {
+    await ready(lab);
+  } catch (error) {
+    await lab.stop();
+    throw error;
+  }
+  options.onPhase?.("product", performance.now() - startMs);
+  return lab;
+}
+
+/** Agent and controller as lab and cluster start them, in place of the chart; and the lab's own program. */
+export interface Programs {
+  readonly agent: ProductProgram;
+  readonly controller: ProductProgram;
+  /** Path of a bundle. */
+  readonly lab: string;
+}
+
+/** Builds the bundles and the shim. */
+export async function buildPrograms({
+  logLevel = "info",
+  agentEnv = {},
+}: Pick<ProductLabOptions, "logLevel" | "agentEnv">): Promise<Programs> {
+  const [bundles, shim] = await Promise.all([buildBundles(), buildShim(join(root, "build"))]);
+  const env = {
+    SPIDERPOOL_POD_NAMESPACE: installNamespace,
+    SPIDERPOOL_LOG_LEVEL: logLevel,
+    MULTUS_CLUSTER_NETWORK: defaultNetwork,
+  };
+  // Only the lab knows a node's name when it starts the agent there.
+  const named = 'export SPIDERPOOL_NODE_NAME="$NODE_NAME"; exec "$0" "$@"';
+  return {
+    lab: bundles.lab,
     agent: {
       argv: [
         ...["sh", "-c", named, process.execPath, bundles.agent, "daemon"],
@@ -61,15 +91,7 @@ export async function launchProductLab({
       argv: [process.execPath, bundles.controller, "daemon"],
       env: { ...env, SPIDERPOOL_POD_NAME: "spiderpool-controller-lab" },
     },
-  });
-  try {
-    await ready(lab);
-  } catch (error) {
-    await lab.stop();
-    throw error;
-  }
-  options.onPhase?.("product", performance.now() - startMs);
-  return lab;
+  };
 }
 
 /** Resolves when the nodes are Ready, which needs their agents, and the controller has its settings in place. */
@@ -96,7 +118,7 @@ async function ready({ url, nodes }: LabHandle): Promise<void> {
 }
 
 /** Where the controller reads the cluster's own ranges. */
-const kubeadmConfig = {
+export const kubeadmConfig = {
   apiVersion: "v1",
   kind: "ConfigMap",
   metadata: { name: "kubeadm-config", namespace: installNamespace },

@@ -2,8 +2,9 @@ import { formatError } from "#base";
 import { builtinColumns } from "./columns.ts";
 import { customResources, establishedStatus } from "./crds.ts";
 import type { FieldError } from "./failure.ts";
+import { canonicalQuantity } from "./quantity.ts";
 import { ensure, type Resource } from "./resource.ts";
-import { at, type Fields, fieldsAt, type KubeObject, textAt } from "./types.ts";
+import { at, type Fields, fieldsAt, isFields, type KubeObject, textAt } from "./types.ts";
 
 /** Fills in defaults, in place; may say what is wrong. */
 type Prepare = (object: KubeObject, previous: KubeObject | undefined) => readonly FieldError[];
@@ -24,7 +25,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     subresources: ["status"],
     prepare: namespace,
   },
-  nodes: { kind: "Node", namespaced: false, shortNames: ["no"], subresources: ["status"] },
+  nodes: { kind: "Node", namespaced: false, shortNames: ["no"], subresources: ["status"], prepare: node },
   pods: {
     kind: "Pod",
     namespaced: true,
@@ -118,6 +119,20 @@ function namespace(object: KubeObject, previous: KubeObject | undefined): readon
   holdContent(object);
   if (previous === undefined) object["status"] = { phase: "Active" };
   object.metadata.labels = { ...object.metadata.labels, "kubernetes.io/metadata.name": object.metadata.name };
+  return [];
+}
+
+/** Amounts are kept in one spelling: `1000` is read back as `1k`. */
+function node(object: KubeObject): readonly FieldError[] {
+  const status = fieldsAt(object, "status");
+  const spelled = (amounts: Readonly<Fields>) =>
+    Object.fromEntries(Object.entries(amounts).map(([name, amount]) => [name, canonicalQuantity(String(amount))]));
+  const { capacity, allocatable } = status;
+  object["status"] = {
+    ...status,
+    ...(isFields(capacity) && { capacity: spelled(capacity) }),
+    ...(isFields(allocatable) && { allocatable: spelled(allocatable) }),
+  };
   return [];
 }
 

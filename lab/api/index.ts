@@ -24,6 +24,7 @@ export {
 } from "./client.ts";
 export type { KubeletAddress } from "./kubelet.ts";
 export type { Listener, ListenOptions } from "./listen.ts";
+export { quantityValue } from "./quantity.ts";
 export { createApiServer, type LabApi, type LabApiOptions } from "./server.ts";
 export {
   type ApiRequest,

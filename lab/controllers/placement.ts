@@ -1,4 +1,5 @@
 import type { PodAffinityTerm } from "kubernetes-types/core/v1.d.ts";
+import { quantityValue } from "../api/index.ts";
 import { conditionOf, isActive, type Node, type Pod } from "./kinds.ts";
 import { matchesLabels } from "./selector.ts";
 
@@ -35,10 +36,10 @@ function refusal(pod: Pod, node: Node, others: readonly Pod[]): string | undefin
   const selected = Object.entries(pod.spec.nodeSelector ?? {}).every(([key, value]) => labels[key] === value);
   if (!selected) return "node(s) didn't match Pod's node affinity/selector";
   const { allocatable = {} } = node.status ?? {};
-  if (others.length >= Number(allocatable["pods"])) return "Too many pods";
+  if (others.length >= quantityValue(allocatable["pods"] ?? "")) return "Too many pods";
   for (const [resource, wanted] of requestsOf(pod)) {
     const used = others.reduce((sum, other) => sum + (requestsOf(other).get(resource) ?? 0), 0);
-    if (used + wanted > Number(allocatable[resource] ?? 0)) return `Insufficient ${resource}`;
+    if (used + wanted > quantityValue(allocatable[resource] ?? "0")) return `Insufficient ${resource}`;
   }
   return undefined;
 }
@@ -76,7 +77,7 @@ function requestsOf(pod: Pod): ReadonlyMap<string, number> {
   const total = new Map<string, number>();
   for (const { resources } of pod.spec.containers) {
     for (const [name, quantity] of Object.entries({ ...resources?.limits, ...resources?.requests }))
-      if (name.includes("/")) total.set(name, (total.get(name) ?? 0) + Number(quantity));
+      if (name.includes("/")) total.set(name, (total.get(name) ?? 0) + quantityValue(quantity));
   }
   return total;
 }

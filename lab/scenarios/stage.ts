@@ -54,6 +54,11 @@ export class Stage {
 
   /** Runs kubectl without showing it. */
   async quiet(...argv: readonly string[]): Promise<Outcome> {
+    return await this.input("", ...argv);
+  }
+
+  /** {@link quiet} with this as standard input. */
+  async input(input: string, ...argv: readonly string[]): Promise<Outcome> {
     const { kubeconfig, directory } = this.lab;
     const env = {
       PATH: process.env["PATH"],
@@ -61,7 +66,10 @@ export class Stage {
       KUBECONFIG: kubeconfig,
       KUBECACHEDIR: join(directory, "cache"),
     };
-    return outcomeOf(execute(this.#kubectl, [...argv], { env, timeout: commandMsMax, maxBuffer: 1 << 24 }));
+    const running = execute(this.#kubectl, [...argv], { env, timeout: commandMsMax, maxBuffer: 1 << 26 });
+    running.child.stdin?.on("error", () => {}); // EPIPE: it does not read its input
+    running.child.stdin?.end(input);
+    return outcomeOf(running);
   }
 
   /** Runs a command on a node and shows it. */

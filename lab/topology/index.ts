@@ -9,5 +9,13 @@ export { type BridgeOptions, createBridges } from "./bridges.ts";
 export { type RunOptions, run } from "./command.ts";
 export { enterLab, labNamespaces } from "./isolation.ts";
 export { createNetworks, managementGateway, type Networks, type NodePlan, nodePlan, nodesMax } from "./networks.ts";
-export { forkedChild, type LabNode, type NodeProcess, type NodeProgram, spawnProgram, startNode } from "./node.ts";
+export {
+  forkedChild,
+  type LabNode,
+  type NodeOptions,
+  type NodeProcess,
+  type NodeProgram,
+  spawnProgram,
+  startNode,
+} from "./node.ts";
 export { createDatabase, startOpenVswitch } from "./openvswitch.ts";

@@ -12,12 +12,29 @@ export function labNamespaces(argv: readonly string[]): readonly string[] {
 }
 
 /**
+ * Lines of a shell script that give its namespaces a `/sys` of their own, whose network part is theirs, with the machine's
+ * control groups as they were. `staging` is a folder; whoever looks for control groups in the list of mounts finds them once.
+ */
+export function freshSysfs(staging: string): string {
+  return `mkdir -p ${staging}
+mount --rbind /sys/fs/cgroup ${staging}
+mount -t sysfs sysfs /sys
+mount --rbind ${staging} /sys/fs/cgroup
+umount --lazy --recursive ${staging}`;
+}
+
+const mounts = `set -e
+mount -t tmpfs tmpfs /run
+mkdir /run/netns
+${freshSysfs("/run/cgroup")}
+ip link set lo up`;
+
+/**
  * To be called once by a program that was started by {@link labNamespaces}: gives the lab a `/run` and a `/sys` of its own
  * and brings its loopback up. Throws SpiderError LAB_NOT_ISOLATED elsewhere: these mounts would hit the host.
  */
 export function enterLab(): void {
   if (process.pid !== 1) throw new SpiderError("LAB_NOT_ISOLATED", "the lab runs only in namespaces of its own");
-  const script = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && mount -t sysfs sysfs /sys && ip link set lo up";
-  const { status, stderr } = spawnSync("sh", ["-c", script], { encoding: "utf8" });
+  const { status, stderr } = spawnSync("sh", ["-c", mounts], { encoding: "utf8" });
   if (status !== 0) throw new SpiderError("LAB_NOT_ISOLATED", `the lab's mounts failed: ${stderr.trim()}`);
 }

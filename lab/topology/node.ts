@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { SpiderError } from "#base";
 import { type RunOptions, run } from "./command.ts";
+import { freshSysfs } from "./isolation.ts";
 import type { Networks, NodePlan } from "./networks.ts";
 
 /** A program that runs in a node. */
@@ -50,26 +51,31 @@ const copied = ["/etc", "/opt", "/tmp", "/var"];
 
 /**
  * Runs as process 1: prepares the mounts, then reaps until it is killed. Writes one line when the node is ready.
- * Arguments: the node's name, the folder of its disk.
+ * Arguments: the node's name, the folder of its disk, the folders that are its own.
  */
 const initScript = `set -e
-name=$1 disk=$2
+name=$1 disk=$2 own=$3
 for dir in ${copied.join(" ")}; do
   mkdir -p "$disk/upper$dir" "$disk/work$dir"
   mount -t overlay overlay -o "lowerdir=$dir,upperdir=$disk/upper$dir,workdir=$disk/work$dir" "$dir"
 done
-for dir in ${own.join(" ")}; do
+for dir in $own; do
   mkdir -p "$disk/own$dir" "$dir"
   mount --bind "$disk/own$dir" "$dir"
 done
+${freshSysfs('"$disk/cgroup"')}
 mount -t tmpfs tmpfs /run
 mkdir -p /run/netns /run/openvswitch
-mount -t sysfs sysfs /sys
 hostname "$name"
 mount --make-rshared /
 echo ready
 sleep infinity & wait
 `;
+
+export interface NodeOptions {
+  /** More folders that a node shares with no other machine and that outlive a loss of power. */
+  readonly own?: readonly string[];
+}
 
 /** Where the disks of all nodes live, in the lab's own `/run`. */
 const disks = "/run/disks";
@@ -78,13 +84,13 @@ const disks = "/run/disks";
  * Switches a machine on: its own network, mounts, host name and processes, connected to both networks. A second start of the
  * same name finds the disk as it was. Must run in the lab's namespaces. Throws SpiderError LAB_NODE_FAILED.
  */
-export async function startNode(plan: NodePlan, networks: Networks): Promise<LabNode> {
+export async function startNode(plan: NodePlan, networks: Networks, options: NodeOptions = {}): Promise<LabNode> {
   const disk = `${disks}/${plan.name}`;
   mkdirSync(disk, { recursive: true });
   const namespaces = ["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"];
-  const unshared = spawn("unshare", [...namespaces, "--propagation", "private", "--", "sh", "-s", plan.name, disk], {
-    stdio: "pipe",
-  });
+  const folders = [...own, ...(options.own ?? [])].join(" ");
+  const init = ["sh", "-s", plan.name, disk, folders];
+  const unshared = spawn("unshare", [...namespaces, "--propagation", "private", "--", ...init], { stdio: "pipe" });
   unshared.stdin.on("error", () => {}); // EPIPE: ready() tells why it ended
   unshared.stdin.end(initScript);
   const exited = ended(unshared);

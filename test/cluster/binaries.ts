@@ -1,15 +1,16 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
+import { buildEtcd, buildKubernetes } from "./go-build.ts";
+import { download, isReachable } from "./release.ts";
 
-const kubernetesVersion = "v1.35.4";
+/** The newest and the oldest Kubernetes that the product is for. */
+export const newest = "v1.35.4";
+export const oldest = "v1.31.14";
 const etcdVersion = "v3.6.16";
-const cache = join(homedir(), ".cache", "spiderpool", "kube");
-/** Where the cluster's programs are, once built. */
-export const binaries = join(cache, kubernetesVersion);
 
-const kubernetesPrograms = [
+export const kubernetesPrograms = [
   "kube-apiserver",
   "kube-controller-manager",
   "kube-scheduler",
@@ -17,86 +18,86 @@ const kubernetesPrograms = [
   "kube-proxy",
 ] as const;
 
-/**
- * Builds what is missing, from the Go module proxy: no package registry has these programs ready. 8 minutes with two cores
- * at rest, and 4 GB of Go's caches; nothing the second time. One compiler at lowest priority, so that others can work.
- */
-export async function ensureBinaries(say: (line: string) => void): Promise<void> {
-  mkdirSync(binaries, { recursive: true });
-  if (!existsSync(join(binaries, "etcd"))) {
-    say(`building etcd ${etcdVersion}`);
-    await buildEtcd();
-  }
-  const missing = kubernetesPrograms.filter((name) => !existsSync(join(binaries, name)));
-  if (missing.length === 0) return;
-  const folder = await kubernetesModule();
-  for (const name of missing) {
-    say(`building ${name} ${kubernetesVersion}`);
-    await build(folder, name, `k8s.io/kubernetes/cmd/${name}`, versionFlags());
-  }
+/** What is kept between runs, outside of the checkout. */
+export function cacheDirectory(): string {
+  return process.env["SPIDERPOOL_CACHE"] ?? join(homedir(), ".cache", "spiderpool");
 }
 
-async function buildEtcd(): Promise<void> {
-  const folder = join(cache, "source", "etcd");
-  mkdirSync(folder, { recursive: true });
-  const imported = "go.etcd.io/etcd/server/v3/etcdmain";
-  const main = `package main\n\nimport (\n\t"os"\n\n\t"${imported}"\n)\n\nfunc main() { etcdmain.Main(os.Args) }\n`;
-  writeFileSync(join(folder, "main.go"), main);
-  writeFileSync(
-    join(folder, "go.mod"),
-    `module etcdbuild\n\ngo 1.24\n\nrequire go.etcd.io/etcd/server/v3 ${etcdVersion}\n`,
-  );
-  await go(folder, ["mod", "tidy"]);
-  await build(folder, "etcd", ".");
+/** Finds a program's path by its name. Throws Error for a name that was not asked for. */
+export type Binaries = (name: string) => string;
+
+export interface BinariesOptions {
+  /** @default newest */
+  readonly version?: string;
+  /** @default all of Kubernetes */
+  readonly programs?: readonly string[];
+  /** Told of each step that takes long. */
+  readonly say: (line: string) => void;
 }
 
 /**
- * A module that can build Kubernetes' commands: its published go.mod finds its own parts (`k8s.io/api` …) beside it, which
- * holds in its repository only; here each gets the version it was published with.
+ * Finds Kubernetes' programs and etcd: in `$KUBE_BIN_DIR`, on PATH, in the cache, in the official release, whose checksums
+ * are compared, or built from their Go modules; the last two are kept in the cache, by version. Programs on PATH are taken
+ * only if they are of the same minor version. Throws Error when a program can be had in none of these ways.
  */
-async function kubernetesModule(): Promise<string> {
-  const folder = join(cache, "source", "kubernetes");
-  mkdirSync(folder, { recursive: true });
-  const { GoMod: path } = JSON.parse(
-    await go("/", ["mod", "download", "-json", `k8s.io/kubernetes@${kubernetesVersion}`]),
-  );
-  const published = readFileSync(path, "utf8");
-  const staging = kubernetesVersion.replace("v1.", "v0.");
-  const parts = new Set(
-    [...published.matchAll(/^\t(?:replace )?(k8s\.io\/[a-z0-9-]+) (?:v0\.0\.0|=> \.\/staging)/gm)].map(
-      ([, name]) => name,
-    ),
-  );
-  const lines = [
-    "module kubebuild",
-    ...[...published.matchAll(/^(?:go |godebug ).*$/gm)].map(([line]) => line),
-    `require k8s.io/kubernetes ${kubernetesVersion}`,
-    ...[...parts].map((name) => `replace ${name} => ${name} ${staging}`),
-  ];
-  writeFileSync(join(folder, "go.mod"), `${lines.join("\n\n")}\n`);
-  const imports = kubernetesPrograms.map((name) => `\t_ "k8s.io/kubernetes/cmd/${name}"`);
-  writeFileSync(join(folder, "tools.go"), `//go:build tools\n\npackage tools\n\nimport (\n${imports.join("\n")}\n)\n`);
-  await go(folder, ["mod", "tidy", "-e"]);
-  return folder;
+export async function findBinaries(options: BinariesOptions): Promise<Binaries> {
+  const { version = newest, programs = kubernetesPrograms, say } = options;
+  const cache = join(cacheDirectory(), "kube", version);
+  mkdirSync(cache, { recursive: true });
+  const found = new Map<string, string>();
+  for (const name of ["etcd", ...programs]) {
+    const path = await present(name, version, cache);
+    if (path !== undefined) found.set(name, path);
+  }
+  const missing = programs.filter((name) => !found.has(name));
+  if (missing.length > 0 && (await isReachable(version))) {
+    for (const program of missing) {
+      say(`downloading ${program} ${version}`);
+      await download({ program, version, target: join(cache, program) });
+    }
+  } else if (missing.length > 0) {
+    const source = join(cacheDirectory(), "kube", "source", `kubernetes-${version}`);
+    await buildKubernetes({ directory: cache, source, version }, missing, (name) =>
+      say(`building ${name} ${version} from its Go module`),
+    );
+  }
+  for (const name of missing) found.set(name, join(cache, name));
+  if (!found.has("etcd")) {
+    say(`building etcd ${etcdVersion} from its Go module`);
+    await buildEtcd({
+      directory: cache,
+      source: join(cacheDirectory(), "kube", "source", "etcd"),
+      version: etcdVersion,
+    });
+    found.set("etcd", join(cache, "etcd"));
+  }
+  return (name) => {
+    const path = found.get(name);
+    if (path === undefined) throw new Error(`${name} was not looked for: known are ${[...found.keys()].join(", ")}`);
+    return path;
+  };
 }
 
-/** The programs parse their own version. */
-function versionFlags(): string {
-  const [major, minor] = kubernetesVersion.slice(1).split(".");
-  const variables = { gitVersion: kubernetesVersion, gitMajor: major, gitMinor: minor, gitTreeState: "clean" };
-  return ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"]
-    .flatMap((part) => Object.entries(variables).map(([name, value]) => `-X ${part}.${name}=${value}`))
-    .join(" ");
+async function present(name: string, version: string, cache: string): Promise<string | undefined> {
+  const chosen = process.env["KUBE_BIN_DIR"];
+  if (chosen !== undefined && isExecutable(join(chosen, name))) return join(chosen, name);
+  for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
+    const path = join(directory, name);
+    if (isExecutable(path) && (name === "etcd" || (await isOfMinor(path, version)))) return path;
+  }
+  return existsSync(join(cache, name)) ? join(cache, name) : undefined;
 }
 
-async function build(folder: string, name: string, what: string, flags = ""): Promise<void> {
-  const partial = join(binaries, `${name}.${process.pid}`);
-  await go(folder, ["build", "-p", "1", "-trimpath", `-ldflags=-s -w ${flags}`, "-o", partial, what]);
-  renameSync(partial, join(binaries, name));
+async function isOfMinor(path: string, version: string): Promise<boolean> {
+  const said = await run([path, "--version"]).catch(() => "");
+  return said.includes(`${version.split(".").slice(0, 2).join(".")}.`);
 }
 
-async function go(folder: string, argv: readonly string[]): Promise<string> {
-  const settings = { GOTOOLCHAIN: "local", GOFLAGS: "-mod=mod", GOWORK: "off", CGO_ENABLED: "0", GOMAXPROCS: "1" };
-  const polite = ["nice", "-n", "19", "ionice", "-c", "3"];
-  return await run(["env", "-C", folder, ...polite, "go", ...argv], { env: { ...process.env, ...settings } });
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }

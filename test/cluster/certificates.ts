@@ -1,4 +1,4 @@
-import { createPublicKey } from "node:crypto";
+import { createPublicKey, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
@@ -43,9 +43,10 @@ export class Authority {
     ];
     writeFileSync(this.#path(`${name}.ext`), `${extensions.join("\n")}\n`);
     const request = await run(["openssl", "req", "-new", "-key", this.#path(`${name}.key`), "-subj", subject]);
+    const serial = `0x${randomBytes(8).toString("hex")}`;
     await run(
       [
-        ...["openssl", "x509", "-req", "-CA", this.certificate, "-CAkey", this.#path("ca.key"), "-CAcreateserial"],
+        ...["openssl", "x509", "-req", "-CA", this.certificate, "-CAkey", this.#path("ca.key"), "-set_serial", serial],
         ...["-days", "30", "-extfile", this.#path(`${name}.ext`), "-out", this.#path(`${name}.crt`)],
       ],
       { input: request },

@@ -36,9 +36,9 @@ import {
   startNode,
   startOpenVswitch,
 } from "../../lab/topology/index.ts";
-import { binaries } from "./binaries.ts";
+import { findBinaries } from "./binaries.ts";
 import { startControlPlane } from "./control-plane.ts";
-import { buildProduct } from "./product.ts";
+import { buildProduct } from "./product-by-hand.ts";
 import { startRecorder } from "./recorder.ts";
 import { rightsManifest } from "./rights.ts";
 
@@ -48,7 +48,7 @@ mkdirSync(directory);
 const networks = await createNetworks();
 const plane = await startControlPlane({
   directory,
-  binaries,
+  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
   controllers: false,
   // Without a controller manager there are no service accounts for Pods; old versions are forgotten within seconds.
   apiServerFlags: ["--disable-admission-plugins=ServiceAccount", "--etcd-compaction-interval=2s"],

@@ -2,14 +2,16 @@ import { readFileSync } from "node:fs";
 import { request } from "node:https";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { managementGateway, type NodeProcess, spawnProgram } from "../../lab/topology/index.ts";
+import { managementGateway, type NodeProcess, type NodeProgram, spawnProgram } from "../../lab/topology/index.ts";
+import type { Binaries } from "./binaries.ts";
 import { Authority } from "./certificates.ts";
 
 export interface ControlPlaneOptions {
   /** Holds certificates, data and logs; is to be new. */
   readonly directory: string;
-  /** Where the programs are: see binaries.ts. */
-  readonly binaries: string;
+  readonly binary: Binaries;
+  /** How a program is started. @default once, as child of this process */
+  readonly start?: (name: string, program: NodeProgram) => Pick<NodeProcess, "exited">;
   /** Also starts kube-controller-manager and kube-scheduler. @default true */
   readonly controllers?: boolean;
   readonly apiServerFlags?: readonly string[];
@@ -28,20 +30,21 @@ export interface ControlPlane {
 
 const port = 6_443;
 const readyMsMax = 60_000;
-const podCidr = "10.244.0.0/16";
-const serviceCidr = "10.96.0.0/16";
+/** The cluster's own ranges. */
+export const podCidr = "10.244.0.0/16";
+export const serviceCidr = "10.96.0.0/16";
 
 /**
  * Starts etcd and kube-apiserver, with RBAC, on the management address of the present namespaces, which must be the
  * caller's own: everything ends with this process. Throws Error naming the log when it does not become ready.
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { directory, binaries, controllers = true } = options;
+  const { directory, binary, controllers = true } = options;
   const url = `https://${managementGateway}:${port}`;
   const authority = await Authority.create(join(directory, "pki"));
   const log = (name: string) => join(directory, `${name}.log`);
-  const start = (name: string, flags: readonly string[]): NodeProcess =>
-    spawnProgram({ argv: [join(binaries, name), ...flags], logFile: log(name) });
+  const launch = options.start ?? ((_name, program) => spawnProgram(program));
+  const start: Start = (name, flags) => launch(name, { argv: [binary(name), ...flags], logFile: log(name) });
 
   start("etcd", [
     ...["--data-dir", join(directory, "etcd"), "--unsafe-no-fsync", "--log-level", "warn"],
@@ -52,10 +55,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const admin = await authority.kubeconfig("admin", "/O=system:masters/CN=admin", url);
   await ready(admin, url, apiServer.exited, log("kube-apiserver"));
   if (controllers) await startControllers(authority, url, start);
-  const user = (name: string, groups: readonly string[] = []) =>
-    authority.kubeconfig(name.replaceAll(":", "-"), `${groups.map((group) => `/O=${group}`).join("")}/CN=${name}`, url);
+  const users = new Map<string, Promise<string>>();
+  const user = (name: string, groups: readonly string[] = []) => {
+    const subject = `${groups.map((group) => `/O=${group}`).join("")}/CN=${name}`;
+    const path = users.get(subject) ?? authority.kubeconfig(name.replaceAll(":", "-"), subject, url);
+    users.set(subject, path);
+    return path;
+  };
   return { url, authority, admin, user };
 }
+
+type Start = (name: string, flags: readonly string[]) => Pick<NodeProcess, "exited">;
 
 const etcd = "http://127.0.0.1:2379";
 
@@ -81,11 +91,7 @@ async function apiServerFlags(authority: Authority): Promise<readonly string[]> 
   ];
 }
 
-async function startControllers(
-  authority: Authority,
-  url: string,
-  start: (name: string, flags: readonly string[]) => NodeProcess,
-): Promise<void> {
+async function startControllers(authority: Authority, url: string, start: Start): Promise<void> {
   const common = async (user: string) => {
     const path = await authority.kubeconfig(user, `/CN=system:${user}`, url);
     const paths = ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"];
@@ -95,12 +101,11 @@ async function startControllers(
   start("kube-controller-manager", [
     ...(await common("kube-controller-manager")),
     ...["--use-service-account-credentials=true", `--service-account-private-key-file=${privateKey}`],
-    ...[`--root-ca-file=${authority.certificate}`, "--allocate-node-cidrs=true", `--cluster-cidr=${podCidr}`],
-    `--service-cluster-ip-range=${serviceCidr}`,
+    ...[`--root-ca-file=${authority.certificate}`, "--kube-api-qps=300", "--kube-api-burst=300"],
     // A dead node is noticed within seconds; kubelets renew their Leases accordingly.
     ...["--node-monitor-grace-period=6s", "--node-monitor-period=1s"],
   ]);
-  start("kube-scheduler", await common("kube-scheduler"));
+  start("kube-scheduler", [...(await common("kube-scheduler")), "--kube-api-qps=300", "--kube-api-burst=300"]);
 }
 
 /** Resolves when `/readyz` says so. */

@@ -1,47 +1,51 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type LabNode, type NodeProcess, spawnProgram } from "../../lab/topology/index.ts";
-import { buildBundles } from "../../scripts/build.ts";
-import { buildShim } from "../../shim/build.ts";
+import { findKubectl } from "../../lab/kubectl.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
+import { buildPrograms, defaultNetwork, installNamespace, kubeadmConfig } from "../../scripts/product-lab.ts";
+import { type ClusterOptions, launchCluster } from "./launch.ts";
+import { rightsManifest } from "./rights.ts";
 
-export const installNamespace = "kube-system";
-const env = {
-  SPIDERPOOL_POD_NAMESPACE: installNamespace,
-  SPIDERPOOL_LOG_LEVEL: "info",
-  MULTUS_CLUSTER_NETWORK: "ovs-conf",
+export const crdFolder = fileURLToPath(new URL("../../charts/spiderpool/crds", import.meta.url));
+
+/** Until it is filled, Pods stay on the network that the node had before. */
+const emptyNetwork = {
+  apiVersion: "k8s.cni.cncf.io/v1",
+  kind: "NetworkAttachmentDefinition",
+  metadata: { name: defaultNetwork, namespace: installNamespace },
 };
 
-/** The programs as everywhere else: bundles and shim; started as the chart starts them. */
-export interface Product {
-  /** `kubeconfig`: the text of one. */
-  startController(kubeconfig: string): NodeProcess;
-  startAgent(node: LabNode, kubeconfig: string): Promise<NodeProcess>;
+export type ProductClusterOptions = Partial<ClusterOptions> & {
+  readonly logLevel?: string;
+  readonly agentEnv?: Readonly<Record<string, string>>;
+};
+
+/** A real cluster that runs the product's programs beside its own, as the chart's Pods would run them. */
+export async function launchProductCluster(options: ProductClusterOptions): Promise<LabHandle> {
+  const { logLevel, agentEnv, ...rest } = options;
+  if (options.logDirectory !== undefined) mkdirSync(options.logDirectory, { recursive: true });
+  const { agent, controller } = await buildPrograms({ ...(logLevel && { logLevel }), ...(agentEnv && { agentEnv }) });
+  const cluster = await launchCluster({
+    nodes: 2,
+    ...rest,
+    manifests: [
+      crdFolder,
+      rightsManifest(),
+      ...[kubeadmConfig, emptyNetwork].map((object) => JSON.stringify(object)),
+      ...(rest.manifests ?? []),
+    ],
+    agent,
+    controller,
+  });
+  const stage = new Stage({ lab: cluster, kubectl: await findKubectl("1.35"), print: () => {} });
+  await stage.kubectl("wait", "--for=create", "spidercoordinator/default", "--timeout=30s");
+  for (const { name } of cluster.nodes)
+    await cluster.run({ node: name, argv: ["timeout", "30", "sh", "-c", untilServing] });
+  if (stage.failures.length === 0) return cluster;
+  await cluster.stop();
+  throw new Error(`the product did not start: ${stage.failures.join("; ")}`);
 }
 
-/** Builds the product; its logs and kubeconfigs are kept in `directory`. */
-export async function buildProduct(directory: string): Promise<Product> {
-  const build = fileURLToPath(new URL("../../build", import.meta.url));
-  const [bundles, shim] = await Promise.all([buildBundles(), buildShim(build)]);
-  const variables = { ...process.env, ...env };
-  return {
-    startController: (kubeconfig) => {
-      const path = `${directory}/controller.kubeconfig`;
-      writeFileSync(path, kubeconfig, { mode: 0o600 });
-      return spawnProgram({
-        argv: [process.execPath, bundles.controller, "daemon", "--kubeconfig", path],
-        env: { ...variables, SPIDERPOOL_POD_NAME: "spiderpool-controller-1" },
-        logFile: `${directory}/controller.log`,
-      });
-    },
-    startAgent: async (node, kubeconfig) => {
-      const path = "/var/lib/kubelet/spiderpool.kubeconfig";
-      await node.run(["sh", "-c", 'umask 077; cat >"$0"', path], { input: kubeconfig });
-      const folders = ["--cni-bin-dir", "/opt/cni/bin", "--cni-conf-dir", "/etc/cni/net.d"];
-      return node.spawn({
-        argv: [process.execPath, bundles.agent, "daemon", "--kubeconfig", path, ...folders, "--shim", shim],
-        env: { ...variables, SPIDERPOOL_NODE_NAME: node.name },
-        logFile: `${directory}/${node.name}-agent.log`,
-      });
-    },
-  };
-}
+/** Ends when the node's agent has told the runtime of itself. */
+const untilServing = "until ls /etc/cni/net.d/ | grep -q multus; do sleep 0.05; done";

@@ -1,0 +1,45 @@
+import { fileURLToPath } from "node:url";
+import { findKubectl } from "../../lab/kubectl.ts";
+import { type LabHandle, launchSupervisor } from "../../lab/launch.ts";
+import { findBinaries, kubernetesPrograms } from "./binaries.ts";
+import { buildImages } from "./images.ts";
+import { type ClusterSpec, clusterMarker } from "./protocol.ts";
+
+export type ClusterOptions = Omit<ClusterSpec, "binaries" | "images" | "kubectl" | "cgroup"> & {
+  /** Image archives beside those that every cluster needs. */
+  readonly images?: readonly string[];
+  /** Told of each step that takes long, before the start. */
+  readonly say?: (line: string) => void;
+  readonly onPhase?: (phase: string, atMs: number) => void;
+  readonly stderr?: number | "inherit";
+};
+
+/** The programs that a cluster takes from the machine's packages. */
+const installed = ["containerd", "ctr", "runc"];
+
+/**
+ * Starts a real Kubernetes in namespaces of its own and resolves when its nodes are Ready, which is before any agent is:
+ * nodes have a network of their own, Debian's bridge plugin. Handled, and ended, as a lab is; `kubeconfig` is a cluster
+ * administrator's. Needs root. Throws SpiderError LAB_FAILED, and Error where a program cannot be had.
+ */
+export async function launchCluster(options: ClusterOptions): Promise<LabHandle> {
+  const { say = () => {}, onPhase, stderr, images = [], ...spec } = options;
+  const binary = await findBinaries({ say });
+  const cgroup = `${clusterMarker}-${process.pid}-${Date.now().toString(36)}`;
+  const named = [...kubernetesPrograms, "etcd"].map((name) => [name, binary(name)] as const);
+  return await launchSupervisor<ClusterSpec>({
+    program: fileURLToPath(new URL("./supervisor.ts", import.meta.url)),
+    marker: clusterMarker,
+    scheme: "https",
+    cgroup,
+    spec: {
+      ...spec,
+      cgroup,
+      binaries: Object.fromEntries([...named, ...installed.map((name) => [name, name] as const)]),
+      images: [...(await buildImages()), ...images],
+      kubectl: await findKubectl("1.35"),
+    },
+    ...(onPhase && { onPhase }),
+    ...(stderr && { stderr }),
+  });
+}

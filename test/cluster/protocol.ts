@@ -1,0 +1,25 @@
+import type { ProductProgram } from "../../lab/protocol.ts";
+
+/** In the arguments of a cluster's supervisor; people and tools find a running cluster by it. */
+export const clusterMarker = "spiderpool-cluster";
+
+/** What a cluster is made of. */
+export interface ClusterSpec {
+  readonly nodes: number;
+  /** Paths of the programs, by name. */
+  readonly binaries: Readonly<Record<string, string>>;
+  /** Paths of image archives, which every node gets. */
+  readonly images: readonly string[];
+  readonly kubectl: string;
+  /** The control group above those of the nodes. */
+  readonly cgroup: string;
+  /** Moves each node's address from eth0 to a bridge br1 at the start. @default false */
+  readonly bridges?: boolean;
+  /** The product beside the cluster's own programs, in place of an installation by its chart. */
+  readonly agent?: ProductProgram;
+  readonly controller?: ProductProgram;
+  /** Manifests that exist before nodes and product start, each a file, a folder or JSON text. */
+  readonly manifests?: readonly string[];
+  /** Gets a file per program. @default a folder inside the cluster that vanishes with it */
+  readonly logDirectory?: string;
+}

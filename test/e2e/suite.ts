@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { findKubectl } from "../../lab/kubectl.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
+import { launchProductCluster, type ProductClusterOptions } from "../cluster/product.ts";
+
+export const manifests = fileURLToPath(new URL("../../examples/ovs", import.meta.url));
+
+/** A real cluster with the product, as the suites use it; ends with the test file. */
+export interface Suite extends AsyncDisposable {
+  readonly cluster: LabHandle;
+  readonly stage: Stage;
+  /** kubectl; its standard output. Throws AssertionError with what it said on stderr. */
+  kubectl(...argv: readonly string[]): Promise<string>;
+  /** `kubectl apply` of objects. */
+  apply(...objects: readonly object[]): Promise<void>;
+  /** `kubectl get` as JSON: the objects of a list, or none where the kind has none. */
+  list<T = KubeObject>(resource: string, ...argv: readonly string[]): Promise<readonly T[]>;
+  /** A shell script on a node. */
+  onNode(node: string, script: string): Promise<string>;
+}
+
+/** As much of an object as tests look at. */
+export interface KubeObject {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly deletionTimestamp?: string;
+  };
+  readonly spec: Readonly<Record<string, unknown>>;
+  readonly status?: Readonly<Record<string, unknown>>;
+}
+
+/** Starts a cluster for the suite of this name; its logs are kept under `$E2E_LOGS` where that is set. */
+export async function startSuite(name: string, options: ProductClusterOptions = {}): Promise<Suite> {
+  const logs = process.env["E2E_LOGS"];
+  const logDirectory = logs && join(logs, name);
+  if (logDirectory) mkdirSync(logDirectory, { recursive: true });
+  const cluster = await launchProductCluster({ ...options, ...(logDirectory && { logDirectory }) });
+  const stage = new Stage({ lab: cluster, kubectl: await findKubectl("1.35"), print: () => {} });
+  const kubectl = async (...argv: readonly string[]) => {
+    const { ok, stdout, stderr } = await stage.quiet(...argv);
+    assert.ok(ok, `kubectl ${argv.join(" ")}: ${stderr}`);
+    return stdout;
+  };
+  const onNode = (node: string, script: string) => cluster.run({ node, argv: ["sh", "-c", script] });
+  return {
+    ...{ cluster, stage, kubectl, onNode },
+    apply: async (...items) => {
+      const input = JSON.stringify({ apiVersion: "v1", kind: "List", items });
+      const { ok, stderr } = await stage.input(input, "apply", "-f", "-");
+      assert.ok(ok, `kubectl apply: ${stderr}`);
+    },
+    list: async (resource, ...argv) => JSON.parse(await kubectl("get", resource, "-o", "json", ...argv)).items,
+    [Symbol.asyncDispose]: () => cluster.stop(),
+  };
+}
+
+/** Asks again until the answer is not undefined. Throws AssertionError with `what` and the last answer of `look` after `seconds`. */
+export async function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
+  for (const untilMs = performance.now() + seconds * 1000; performance.now() < untilMs; await delay(200)) {
+    const found = await look();
+    if (found !== undefined) return found;
+  }
+  return assert.fail(`not within ${seconds} s: ${what}`);
+}
