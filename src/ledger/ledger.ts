@@ -286,8 +286,8 @@ export class Ledger {
     if (again !== undefined) return again;
     const exhausted: { readonly pool: PoolView; readonly evidence: Evidence }[] = [];
     for (const pool of request.pools) {
-      const page = await this.#book.open(pool, () => this.#heldIn(pool), o);
-      const claim = await this.#chooseIn(page, pool, request, o);
+      const page = this.#book.open(pool, () => this.#heldIn(pool));
+      const claim = await page.drawn(() => this.#chooseIn(page, pool, request, o), o);
       if ("uid" in claim) return claim;
       exhausted.push({ pool, evidence: claim });
     }
@@ -309,18 +309,19 @@ export class Ledger {
 
   async #chooseIn(page: Page, pool: PoolView, request: ClaimRequest, o: Signal): Promise<Claim | Evidence> {
     const { clock } = this.#options;
-    const look = () => persist((signal) => page.look(signal), { ...o, clock });
+    const startMs = clock.monotonicMs();
+    const asked = (act: (o: Signal) => Promise<boolean>) => persist(act, { ...o, clock });
     for (let misses = 0; ; ) {
       const choice = page.chooser.next(clock.monotonicMs());
       if (choice.kind === "exhausted") {
-        if (!(await look())) return choice.evidence;
+        if (!(await asked((signal) => page.recheck(choice.evidence, startMs, signal)))) return choice.evidence;
         continue;
       }
       const claim = await this.#create(choice.ip, pool, request, { ...o, open: false });
       if (claim !== undefined) return claim;
       page.chooser.meet(choice.ip, clock.monotonicMs());
       misses += 1;
-      if (misses % missesMax === 0) await look();
+      if (misses % missesMax === 0) await asked((signal) => page.look(signal));
     }
   }
 

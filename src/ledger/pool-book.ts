@@ -1,7 +1,7 @@
 import { type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
-import { abortable, type Clock, formatError, type Logger, type Signal, withTimeout } from "#base";
+import { abortable, type Clock, type Logger, type Signal } from "#base";
 import { type Family, type Ip, IpSet, parseIpSet, tryParseClaimName } from "#ip";
-import { Chooser, type PoolView, type UsageSnapshot } from "#ipam";
+import { Chooser, type Evidence, type PoolView, type UsageSnapshot } from "#ipam";
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
 import { labelValue } from "./claim.ts";
 
@@ -9,8 +9,14 @@ import { labelValue } from "./claim.ts";
 const usageIdleMs = 5_000;
 /** How long the first ADD of a pool waits for its usage; without it choosing is only a worse guess. */
 const firstUsageMs = 500;
-/** An authoritative list of one pool's claims is made at most this often; "exhausted" is believed as long. */
-const lookEveryMs = 5_000;
+/** While allocations go on, the leader publishes at least this often: how long its next word is waited for. */
+const nextUsageMs = 1_200;
+/** A leader that was silent for so long has nothing to say, or is none. */
+const silentMs = 30_000;
+/** A list of one pool's claims costs the API server much: each node makes one at most this often. */
+const lookEveryMs = 30_000;
+/** How long "exhausted" is believed without another question; newer usage ends it. */
+const exhaustedMs = 5_000;
 /** Pools that are remembered; the one that was drawn from longest ago is forgotten first. */
 const pagesMax = 256;
 
@@ -34,7 +40,7 @@ export class PoolBook {
   }
 
   /** The page of `pool` as the pool is now; `held` are the addresses in it that this node already has. */
-  async open(pool: PoolView, held: () => Iterable<Ip>, o: Signal): Promise<Page> {
+  open(pool: PoolView, held: () => Iterable<Ip>): Page {
     const reserved = this.#options.reserved(pool.family);
     let page = this.#pages.get(pool.uid);
     if (page === undefined) {
@@ -42,7 +48,6 @@ export class PoolBook {
       for (const ip of held()) page.chooser.adopt(ip);
     } else page.update(pool, reserved);
     this.#keep(pool.uid, page);
-    await page.use(o);
     return page;
   }
 
@@ -93,9 +98,15 @@ export class Page {
   #pool: PoolView;
   #reserved: IpSet;
   #watching: Watching | undefined;
-  #idle: NodeJS.Timeout | undefined;
+  /** How many ADDs draw from the pool now, and how many did so far. */
+  #users = 0;
+  #uses = 0;
   #looking: Promise<void> | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #usage: UsageSnapshot | undefined;
+  #usageAtMs = Number.NEGATIVE_INFINITY;
+  #nextUsage = Promise.withResolvers<void>();
+  #exhaustedUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PoolBookOptions, pool: PoolView, reserved: IpSet) {
     this.#options = options;
@@ -115,22 +126,40 @@ export class Page {
     this.chooser.setAllowed({ set: pool.set, reserved });
   }
 
-  /** Keeps the usage watched for a while from now on; at the first use waits a moment for it. */
-  async use({ signal }: Signal): Promise<void> {
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.stop(), usageIdleMs).unref();
-    this.#watching ??= this.#watch();
-    const { store } = this.#watching;
-    if (store.isSynced) return;
-    using patience = withTimeout(signal, firstUsageMs, () => new Error("usage not known yet"));
-    await store.synced({ signal: patience }).catch((err: unknown) => {
-      signal.throwIfAborted();
-      this.#options.log.debug({ pool: this.#pool.name, err: formatError(err) }, "choosing without usage");
-    });
+  /** Runs `act` while the usage is watched, and watches on for a while; at the first use waits a moment for it. */
+  async drawn<T>(act: () => Promise<T>, o: Signal): Promise<T> {
+    this.#users += 1;
+    this.#uses += 1;
+    try {
+      this.#watching ??= this.#watch();
+      const { store } = this.#watching;
+      if (!store.isSynced) await this.#patience(store.synced(o), firstUsageMs, o);
+      return await act();
+    } finally {
+      this.#users -= 1;
+      if (this.#users === 0) void this.#idle();
+    }
   }
 
   /**
-   * Looks authoritatively who holds what in the pool, unless that was done a moment ago; callers at the same time share one
+   * The chooser has nothing left. True: something new was learnt, choose again. False: the pool is exhausted. It is so by
+   * usage that came after the ADD began (`sinceMs`), or by a list of the claims where the leader has nothing to say.
+   */
+  async recheck({ freeByUsage }: Evidence, sinceMs: number, o: Signal): Promise<boolean> {
+    const { clock } = this.#options;
+    if (clock.monotonicMs() < this.#exhaustedUntilMs) return false;
+    const isTold = freeByUsage === 0n && this.#usageAtMs > sinceMs;
+    if (!isTold) {
+      const isSpeaking = clock.monotonicMs() - this.#usageAtMs < silentMs;
+      if (isSpeaking && (await this.#patience(this.#nextUsage.promise, nextUsageMs, o))) return true;
+      if (await this.look(o)) return true;
+    }
+    this.#exhaustedUntilMs = clock.monotonicMs() + exhaustedMs;
+    return false;
+  }
+
+  /**
+   * Looks authoritatively who holds what in the pool, unless that was done a while ago; callers at the same time share one
    * list. False: nothing new was learnt.
    */
   async look({ signal }: Signal): Promise<boolean> {
@@ -145,7 +174,6 @@ export class Page {
   }
 
   stop(): void {
-    clearTimeout(this.#idle);
     this.#watching?.stop.abort(new Error("the pool is idle"));
     this.#watching = undefined;
   }
@@ -159,7 +187,8 @@ export class Page {
       const ip = tryParseClaimName(metadata.name);
       if (ip?.family === family) used.push(ip);
     }
-    this.chooser.setUsage({ used: IpSet.ofIps(family, used), cooling: IpSet.empty(family) });
+    const { cooling = IpSet.empty(family), share } = this.#usage ?? {};
+    this.chooser.setUsage({ used: IpSet.ofIps(family, used), cooling, share });
     this.#lookedAtMs = clock.monotonicMs();
   }
 
@@ -175,12 +204,40 @@ export class Page {
     });
     const stop = new AbortController();
     store.changed((_key, usage) => {
-      if (usage !== undefined && usage.spec.poolUID === this.#pool.uid) this.chooser.setUsage(this.#snapshot(usage));
+      if (usage !== undefined && usage.spec.poolUID === this.#pool.uid) this.#take(this.#snapshot(usage));
     });
     store.run({ signal: stop.signal }).catch((err: unknown) => {
       if (!stop.signal.aborted) log.warn({ pool: name, err }, "the usage of a pool cannot be watched");
     });
     return { store, stop };
+  }
+
+  #take(usage: UsageSnapshot): void {
+    this.chooser.setUsage(usage);
+    this.#usage = usage;
+    this.#usageAtMs = this.#options.clock.monotonicMs();
+    this.#exhaustedUntilMs = Number.NEGATIVE_INFINITY;
+    this.#nextUsage.resolve();
+    this.#nextUsage = Promise.withResolvers();
+  }
+
+  /** Waits for what makes choosing better, but not long. False: it did not come. */
+  async #patience(wanted: Promise<void>, ms: number, { signal }: Signal): Promise<boolean> {
+    const enough = new AbortController();
+    const late = this.#options.clock.sleep(ms, { signal: AbortSignal.any([signal, enough.signal]) }).then(() => false);
+    try {
+      return await Promise.race([wanted.then(() => true), late]);
+    } finally {
+      late.catch(() => {}); // It ends with an abort where it was not the first.
+      enough.abort();
+    }
+  }
+
+  async #idle(): Promise<void> {
+    const { clock, signal } = this.#options;
+    const use = this.#uses;
+    await clock.sleep(usageIdleMs, { signal }).catch(() => {});
+    if (this.#uses === use) this.stop();
   }
 
   #snapshot({ spec }: SpiderPoolUsage): UsageSnapshot {
