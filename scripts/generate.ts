@@ -1,3 +1,4 @@
 // `npm run generate`: everything that is generated and committed.
 import "./generate-chart.ts";
 import "./generate-crds.ts";
+import "./generate-metrics.ts";

@@ -26,7 +26,7 @@ import {
   type Transport,
   WatchedStore,
 } from "#kube";
-import { Intents, Ledger } from "#ledger";
+import { Intents, Ledger, reservedSets } from "#ledger";
 import { bootId, hostNetns, lockFile, tryLockFile } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
@@ -50,7 +50,7 @@ import { createConfigSource } from "./nads.ts";
 import { tuneNodeSysctls } from "./node-sysctls.ts";
 import type { AgentOptions } from "./options.ts";
 import { findPod } from "./pods.ts";
-import { PoolCache, reservedSets } from "./pool-cache.ts";
+import { PoolCache } from "./pool-cache.ts";
 import { Records } from "./records.ts";
 import { Release } from "./release.ts";
 import { type CallHandler, CniServer } from "./server.ts";

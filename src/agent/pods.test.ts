@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 import { hasCode } from "#base";
-import { type Pod, pods, type Store } from "#kube";
-import { findPod, isPodAlive, isPodUid } from "./pods.ts";
+import { isPodAlive, isPodUid, type Pod, pods, type Store } from "#kube";
+import { findPod } from "./pods.ts";
 import { TestApi, testPod } from "./testing/api.ts";
 
 describe("isPodAlive()", () => {

@@ -1,27 +1,9 @@
 import { abortable, type Signal, SpiderError, withTimeout } from "#base";
 import type { PodRef } from "#cni";
-import { type KubeClient, keyOf, type Pod, pods, type Store } from "#kube";
+import { isPodAlive, isPodUid, isStaticPodUid, type KubeClient, keyOf, type Pod, pods, type Store } from "#kube";
 
 /** How long an ADD waits for the watch to show its Pod before it asks the API server itself. */
 const watchLagMs = 1_500;
-
-/** Annotation of a static Pod's mirror: the UID under which kubelet's runtime knows it. */
-const configHash = "kubernetes.io/config.hash";
-const configMirror = "kubernetes.io/config.mirror";
-
-/** True where `uid`, as the runtime gave it, is this Pod's: its own, or the hash of a static Pod's configuration. */
-export function isPodUid({ metadata }: Pod, uid: string): boolean {
-  const { [configHash]: hash, [configMirror]: mirror } = metadata.annotations ?? {};
-  return uid === "" || uid === metadata.uid || uid === hash || uid === mirror;
-}
-
-/** A Pod that still runs or will: not deleted, and not ended for good. */
-export function isPodAlive({ metadata, spec, status }: Pod): boolean {
-  if (metadata.deletionTimestamp !== undefined) return false;
-  if (status?.phase === "Succeeded") return spec?.restartPolicy === "Always";
-  if (status?.phase === "Failed") return spec?.restartPolicy !== "Never" && status.reason !== "Evicted";
-  return true;
-}
 
 /** The runtime's own word for the Pod's UID: for a static Pod it is not the mirror's. */
 export function uidOf(ref: PodRef | undefined, pod: Pod | undefined): string {
@@ -33,13 +15,8 @@ export function uidOf(ref: PodRef | undefined, pod: Pod | undefined): string {
  * mirror is missing may live as well as not.
  */
 export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | "unknown" {
-  if (pod === undefined) return isStaticUid(uid) ? "unknown" : "dead";
+  if (pod === undefined) return isStaticPodUid(uid) ? "unknown" : "dead";
   return isPodUid(pod, uid) && isPodAlive(pod) ? "alive" : "dead";
-}
-
-/** The hash of a static Pod's configuration is no UUID. */
-function isStaticUid(uid: string): boolean {
-  return /^[0-9a-f]{32}$/.test(uid);
 }
 
 /**

@@ -4,7 +4,8 @@ import { spiderIPPools, spiderReservedIPs } from "#api";
 import { silentLogger } from "#base";
 import { formatIpSet } from "#ip";
 import { metadataOf } from "#kube";
-import { PoolCache, reservedSets } from "./pool-cache.ts";
+import { reservedSets } from "#ledger";
+import { PoolCache } from "./pool-cache.ts";
 import { TestApi } from "./testing/api.ts";
 
 let api: TestApi;

@@ -1,6 +1,5 @@
-import { type SpiderIPPool, type SpiderReservedIP, spiderIPPools } from "#api";
+import { type SpiderIPPool, spiderIPPools } from "#api";
 import { abortable, type Clock, formatError, type Logger, type Signal } from "#base";
-import { type Family, IpSet, parseIpSet } from "#ip";
 import { type PoolView, poolView } from "#ipam";
 import { type KubeClient, type KubeObject, retry, type Store } from "#kube";
 
@@ -94,33 +93,4 @@ export class PoolCache {
     this.#pools.delete(name);
     this.#broken.delete(name);
   }
-}
-
-/** The addresses that no pool may hand out, by family; computed anew only when a SpiderReservedIP changed. */
-export function reservedSets(store: Store<SpiderReservedIP>, log: Logger): (family: Family) => IpSet {
-  let cached = new Map<Family, IpSet>();
-  store.changed(() => {
-    cached = new Map();
-  });
-  const compute = (family: Family) =>
-    store
-      .list()
-      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-      .map(({ metadata, spec }) => {
-        try {
-          return parseIpSet(
-            (spec.ips ?? []).filter((text) => text.includes(":") === (family === 6)),
-            family,
-          );
-        } catch (err) {
-          log.warn({ reservedIP: metadata.name, err: formatError(err) }, "a SpiderReservedIP is ignored");
-          return IpSet.empty(family);
-        }
-      })
-      .reduce((all, one) => all.union(one), IpSet.empty(family));
-  return (family) => {
-    const set = cached.get(family) ?? compute(family);
-    cached.set(family, set);
-    return set;
-  };
 }

@@ -9,13 +9,24 @@ import {
   type Resource,
 } from "#kube";
 
+import type { ControllerMetrics } from "./metrics.ts";
+
 /** What every controller here is built with. */
 export interface Deps {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;
   readonly events: Pick<EventRecorder, "record">;
-  readonly settings: Pick<Settings, "enableIPv4" | "enableIPv6" | "enableSpiderSubnet">;
+  readonly metrics: ControllerMetrics;
+  readonly settings: Pick<
+    Settings,
+    | "enableIPv4"
+    | "enableIPv6"
+    | "enableSpiderSubnet"
+    | "enableStatefulSet"
+    | "enableKubevirtStaticIP"
+    | "enableCleanOutdatedEndpoint"
+  >;
 }
 
 /** An object as what an Event is about. */

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { silentLogger } from "#base";
-import { healthRoutes } from "./health.ts";
+import { type Health, healthRoutes, webhookAnswers } from "./health.ts";
 import { type HttpRoutes, serveHttp } from "./http.ts";
 import { certificate, privateKey } from "./testing/certificate.ts";
 
@@ -70,16 +70,36 @@ describe("serveHttp()", () => {
 });
 
 describe("the probes", () => {
-  it("hold start-up and readiness back until the cluster is read, never liveness", async () => {
-    let isSynced = false;
-    const probes = healthRoutes({ isSynced: () => isSynced });
-    const of = async () => {
-      const answers = Object.values(probes).map((route) => route.answer("", { signal: AbortSignal.abort() }));
-      return (await Promise.all(answers)).map(({ status }) => status);
-    };
-    assert.deepEqual(Object.keys(probes), ["/runtime/startup", "/runtime/readiness", "/runtime/liveness"]);
-    assert.deepEqual(await of(), [500, 500, 200]);
-    isSynced = true;
-    assert.deepEqual(await of(), [200, 200, 200]);
+  const signal = AbortSignal.abort();
+  const statuses = async (health: Health, prefix = "") => {
+    const routes = healthRoutes(health);
+    const names = ["startup", "readiness", "liveness"];
+    const answers = names.map((name) => routes[`${prefix}/runtime/${name}`]?.answer("", { signal }));
+    return (await Promise.all(answers)).map((answer) => answer?.status);
+  };
+  const well = { isSynced: () => true, isServing: async () => true, isLed: () => true };
+
+  it("answer 200 where all is well, under both paths", async () => {
+    assert.deepEqual(
+      [await statuses(well), await statuses(well, "/v1")],
+      [
+        [200, 200, 200],
+        [200, 200, 200],
+      ],
+    );
+  });
+
+  it("hold start-up and readiness back until the cluster is read, readiness until somebody leads", async () => {
+    assert.deepEqual(await statuses({ ...well, isSynced: () => false }), [500, 500, 200]);
+    assert.deepEqual(await statuses({ ...well, isLed: () => false }), [200, 500, 200]);
+  });
+
+  it("fail liveness and readiness where admission is not answered", async () => {
+    assert.deepEqual(await statuses({ ...well, isServing: async () => false }), [200, 500, 500]);
+    const webhook = { "/webhook-health-check": { method: "GET", answer: async () => ({ status: 200 }) } } as const;
+    const server = await serveHttp({ port: 0, tls: undefined, routes: webhook, log: silentLogger });
+    assert.equal(await webhookAnswers(server.port, { tls: false }), true);
+    await server[Symbol.asyncDispose]();
+    assert.equal(await webhookAnswers(server.port, { tls: false }), false);
   });
 });

@@ -16,11 +16,16 @@ export interface HttpAnswer {
   readonly status: number;
   /** Sent as JSON; absent: nothing. */
   readonly body?: unknown;
+  /** Sent as it is, with its content type, in place of `body`. */
+  readonly text?: { readonly type: string; readonly text: string };
 }
 
 /** What is served, by path. A GET has no text. */
 export type HttpRoutes = Readonly<
-  Record<string, { readonly method: "GET" | "POST"; readonly answer: (text: string, o: Signal) => Promise<HttpAnswer> }>
+  Record<
+    string,
+    { readonly method: "GET" | "POST" | "PUT"; readonly answer: (text: string, o: Signal) => Promise<HttpAnswer> }
+  >
 >;
 
 export interface HttpOptions {
@@ -61,9 +66,12 @@ function listener({ tls, routes, log }: HttpOptions) {
         log.error({ path: request.url, err }, "a request failed");
         return { status: 500, body: formatError(err) };
       })
-      .then(({ status, body }) => {
-        const text = body === undefined ? "" : JSON.stringify(body);
-        response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
+      .then(({ status, body, text: plain }) => {
+        const { type, text } = plain ?? {
+          type: "application/json",
+          text: body === undefined ? "" : JSON.stringify(body),
+        };
+        response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(text) });
         response.end(text);
       })
       .catch((err: unknown) => log.debug({ path: request.url, err }, "an answer was not sent"));

@@ -2,49 +2,46 @@
  * The controller: it keeps the views that users read of pools, fills in and judges objects (admission, and repair of what
  * came in without it), renders networks, and keeps the cluster's ranges. Allocation goes on without it.
  *
- * It will not allocate or release addresses. Nothing imports it.
+ * It will not allocate addresses, and releases only those whose node cannot any more. Nothing imports it.
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import {
-  decodeSettings,
-  networkAttachmentDefinitions,
-  spiderCoordinators,
-  spiderIPAddresses,
-  spiderIPPools,
-  spiderMultusConfigs,
-  spiderPoolUsages,
-  spiderSubnets,
-} from "#api";
-import { type Clock, type Logger, type Signal, systemClock, Tasks } from "#base";
+import { decodeSettings } from "#api";
+import { type Clock, type Logger, metricsContentType, type Signal, systemClock, Tasks } from "#base";
+import type { Family, IpSet } from "#ip";
 import {
   type ControllerOptions,
   createTransport,
   EventRecorder,
   KubeClient,
-  type KubeObject,
   LeaderElector,
   loadKubeConfig,
   runController,
-  type StoreOptions,
   type Term,
   type Transport,
-  WatchedStore,
 } from "#kube";
+import { reservedSets } from "#ledger";
 import { admissionKinds } from "./admission/kinds.ts";
 import { admissionRoutes } from "./admission/routes.ts";
+import { apiRoutes } from "./api.ts";
+import { Collector, observationsApartMs } from "./collector/collector.ts";
+import { runOutdatedEndpoints } from "./collector/endpoints.ts";
+import type { Probe } from "./collector/observe.ts";
 import { coordinatorController } from "./coordinator/sync.ts";
 import type { Deps } from "./deps.ts";
-import { healthRoutes } from "./health.ts";
+import { collectGauges, poolCounts } from "./gauges.ts";
+import { healthRoutes, webhookAnswers } from "./health.ts";
 import { serveHttp } from "./http.ts";
+import { createMetrics, queueMetrics } from "./metrics.ts";
 import { defaultNetworkController } from "./networks/default-network.ts";
-import { multusConfigController, networkKeyOf } from "./networks/multus-configs.ts";
+import { multusConfigController } from "./networks/multus-configs.ts";
 import type { ControllerProgramOptions } from "./options.ts";
 import { poolDefaultsController } from "./pools/defaults.ts";
 import { poolDrainController } from "./pools/drain.ts";
 import { poolStatusController } from "./pools/status.ts";
 import { poolUsageController } from "./pools/usage.ts";
-import { PoolUses, trimClaim } from "./pools/uses.ts";
+import { type PoolMembers, PoolUses } from "./pools/uses.ts";
+import { type Stores, watchStores } from "./stores.ts";
 import { subnetDrainController } from "./subnets/drain.ts";
 
 /** Fixed: replicas of different versions must meet on it. */
@@ -56,6 +53,7 @@ export async function runProgram(options: ControllerProgramOptions, log: Logger,
   const clock = systemClock;
   const { settings, warnings } = decodeSettings(configPath === undefined ? "" : readFileSync(configPath, "utf8"));
   for (const warning of warnings) log.warn({ configPath, warning }, "a setting is not known");
+  for (const variable of options.withoutEffect) log.warn({ variable }, "a variable that is set has no effect any more");
   using transport = createTransport(loadKubeConfig({ kubeconfig }), { clock });
   await runReplica(options, { transport, clock, log, settings }, o);
 }
@@ -63,53 +61,62 @@ export async function runProgram(options: ControllerProgramOptions, log: Logger,
 export interface ReplicaDeps extends Pick<Deps, "log" | "settings"> {
   readonly transport: Transport;
   readonly clock: Clock;
+  /** Looks for an address in quarantine on the wire. @default nobody can look */
+  readonly probe?: Probe;
 }
 
 /** One replica: its stores are always filled and its admission always served; its controllers run while it leads. */
 export async function runReplica(
   options: ControllerProgramOptions,
-  { transport, clock, log, settings }: ReplicaDeps,
+  { transport, clock, log, settings, probe }: ReplicaDeps,
   { signal }: Signal,
 ): Promise<void> {
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-controller" });
   const events = new EventRecorder({ client, clock, log, component: "spiderpool-controller" });
-  const deps: Deps = { client, clock, log, events, settings };
+  const metrics = createMetrics();
+  const deps: Deps = { client, clock, log, events, metrics, settings };
   const tasks = new Tasks(log);
   const stores = watchStores(deps);
-  const uses = new PoolUses(stores.pools, stores.claims, clock);
-  await using _servers = await serve(options, deps, stores);
+  const replica: Replica = {
+    stores,
+    uses: new PoolUses(stores.pools, stores.claims, clock),
+    reserved: reservedSets(stores.reserved, log),
+    elector: new LeaderElector({
+      ...{ client, clock, log, ...options.leader },
+      namespace: options.namespace,
+      name: leaseName,
+      identity: `${options.podName}_${randomUUID()}`,
+    }),
+    collector: undefined,
+  };
+  metrics.collect("spiderpool_events_dropped", () => [{ value: events.dropped }]);
+  metrics.collect("spiderpool_ip_gc_pending", () => [{ value: replica.collector?.pending ?? 0 }]);
+  await using _servers = await serve(options, deps, replica);
   for (const [name, store] of Object.entries(stores)) {
     tasks.spawn(`watch ${name}`, (stop) => store.run({ signal: stop }));
   }
   tasks.spawn("events", (stop) => events.run({ signal: stop }));
-  const { podName, namespace } = options;
-  const elector = new LeaderElector({ ...deps, namespace, name: leaseName, identity: `${podName}_${randomUUID()}` });
   try {
-    await elector.run((term) => lead(controllersOf(deps, options, stores, uses, term), term), { signal });
+    await replica.elector.run((term) => lead(deps, options, replica, { probe, term }), { signal });
   } finally {
     await tasks.stop();
   }
 }
 
-type Stores = ReturnType<typeof watchStores>;
-
-function watchStores({ client, clock, log }: Deps) {
-  const watch = <T extends KubeObject>(options: Omit<StoreOptions<T>, "client" | "clock" | "log">) =>
-    new WatchedStore<T>({ client, clock, log, ...options });
-  return {
-    pools: watch({ resource: spiderIPPools }),
-    subnets: watch({ resource: spiderSubnets }),
-    claims: watch({ resource: spiderIPAddresses, trim: trimClaim }),
-    usages: watch({ resource: spiderPoolUsages }),
-    configs: watch({ resource: spiderMultusConfigs, indexes: { network: (config) => [networkKeyOf(config)] } }),
-    networks: watch({ resource: networkAttachmentDefinitions }),
-    coordinators: watch({ resource: spiderCoordinators }),
-  };
+/** What one replica knows, and whether it leads. */
+interface Replica {
+  readonly stores: Stores;
+  readonly uses: PoolUses;
+  readonly reserved: (family: Family) => IpSet;
+  readonly elector: LeaderElector;
+  /** Of the term that runs. */
+  collector: Collector | undefined;
 }
 
-async function serve(options: ControllerProgramOptions, deps: Deps, stores: Stores): Promise<AsyncDisposable> {
+async function serve(options: ControllerProgramOptions, deps: Deps, replica: Replica): Promise<AsyncDisposable> {
   const { healthPort, webhookPort, tls } = options;
-  const { log } = deps;
+  const { log, clock, metrics } = deps;
+  const { stores, uses, reserved, elector } = replica;
   const { pools, subnets, networks } = stores;
   const admission = admissionRoutes({
     kinds: admissionKinds(deps, stores),
@@ -117,10 +124,35 @@ async function serve(options: ControllerProgramOptions, deps: Deps, stores: Stor
     log,
   });
   await using servers = new AsyncDisposableStack();
-  const isSynced = () => Object.values(stores).every((store) => store.isSynced);
   const webhook = servers.use(await serveHttp({ port: webhookPort, tls, routes: admission, log }));
-  const probes = { port: healthPort, tls: undefined, routes: healthRoutes({ isSynced }), log };
-  const health = servers.use(await serveHttp(probes));
+  const leads = () => elector.term !== undefined;
+  const routes = {
+    ...healthRoutes({
+      isSynced: () => Object.values(stores).every((store) => store.isSynced),
+      isServing: () => webhookAnswers(webhook.port, { tls: tls !== undefined }),
+      isLed: () => elector.isLed && replica.collector?.isSynced !== false,
+    }),
+    ...apiRoutes({
+      collector: () => replica.collector,
+      pools: () => {
+        const counts = (members: PoolMembers) =>
+          poolCounts(members, reserved(members.view.family), clock.monotonicMs());
+        return Object.fromEntries(uses.list().map((members) => [members.view.name, counts(members)]));
+      },
+      identity: options.podName,
+      epoch: () => elector.term?.epoch,
+    }),
+  };
+  const health = servers.use(await serveHttp({ port: healthPort, tls: undefined, routes, log }));
+  if (options.metrics !== undefined) {
+    const { port, debug } = options.metrics;
+    collectGauges(metrics, { pools, subnets, uses, reserved, clock, leads, debug });
+    const scrape = async () => ({ status: 200, text: { type: metricsContentType, text: await metrics.text() } });
+    const served = servers.use(
+      await serveHttp({ port, tls: undefined, routes: { "/metrics": { method: "GET", answer: scrape } }, log }),
+    );
+    log.info({ metricsPort: served.port }, "serving metrics");
+  }
   log.info({ webhookPort: webhook.port, healthPort: health.port, tls: tls !== undefined }, "serving");
   return servers.move();
 }
@@ -128,8 +160,7 @@ async function serve(options: ControllerProgramOptions, deps: Deps, stores: Stor
 function controllersOf(
   deps: Deps,
   { namespace, clusterNetwork, coordinator, multusConfigs }: ControllerProgramOptions,
-  stores: Stores,
-  uses: PoolUses,
+  { stores, uses }: Replica,
   { epoch }: Term,
 ): readonly ControllerOptions[] {
   const { pools, subnets, usages, networks, coordinators } = stores;
@@ -148,6 +179,27 @@ function controllersOf(
 }
 
 /** Runs all until the term ends. */
-async function lead(controllers: readonly ControllerOptions[], { signal }: Term): Promise<void> {
-  await Promise.all(controllers.map((controller) => runController(controller, { signal })));
+async function lead(
+  deps: Deps,
+  options: ControllerProgramOptions,
+  replica: Replica,
+  { probe, term }: { readonly probe: Probe | undefined; readonly term: Term },
+): Promise<void> {
+  const { signal } = term;
+  const { collection, namespace, agentComponent } = options;
+  const { claims, pools } = replica.stores;
+  const agent = { namespace, component: agentComponent };
+  const collector = new Collector(deps, { ...collection, claims, pools, agent, ...(probe !== undefined && { probe }) });
+  replica.collector = collector;
+  const metrics = queueMetrics(deps.metrics);
+  const outdated = { ...collection, apartMs: observationsApartMs, hasPod: (key: string) => collector.hasPod(key) };
+  try {
+    await Promise.all([
+      collector.run({ signal }),
+      ...(deps.settings.enableCleanOutdatedEndpoint ? [runOutdatedEndpoints(deps, outdated, { signal })] : []),
+      ...controllersOf(deps, options, replica, term).map((one) => runController({ ...one, metrics }, { signal })),
+    ]);
+  } finally {
+    replica.collector = undefined;
+  }
 }

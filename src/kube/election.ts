@@ -46,6 +46,8 @@ export class LeaderElector {
   readonly #options: Required<ElectorOptions>;
   #term: Term | undefined;
   #epochSeen = -1;
+  /** Somebody held the Lease when we last read it. */
+  #isHeld = false;
 
   constructor(options: ElectorOptions) {
     const defaults = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000, random: Math.random };
@@ -61,6 +63,11 @@ export class LeaderElector {
   /** The term that runs, if we lead. */
   get term(): Term | undefined {
     return this.#term;
+  }
+
+  /** We lead, or somebody did when the Lease was last read. */
+  get isLed(): boolean {
+    return this.#term !== undefined || this.#isHeld;
   }
 
   /**
@@ -144,7 +151,8 @@ export class LeaderElector {
         this.#epochSeen = Math.max(this.#epochSeen, lease?.spec?.leaseTransitions ?? -1);
         const version = lease?.metadata.resourceVersion ?? "";
         if (seen?.version !== version) seen = { version, atMs: nowMs };
-        if (this.#isFree(lease, nowMs - seen.atMs)) {
+        this.#isHeld = !this.#isFree(lease, nowMs - seen.atMs);
+        if (!this.#isHeld) {
           return { lease: await this.#take(lease, signal), untilMs: nowMs + renewDeadlineMs };
         }
         failures = 0;

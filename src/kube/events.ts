@@ -19,6 +19,8 @@ export interface EventText {
   readonly reason: string;
   /** Cut to the 1024 characters that the API allows. */
   readonly message: string;
+  /** What makes two Events about one object the same one; where messages differ only by an example. @default the message */
+  readonly cause?: string;
 }
 
 export interface EventRecorderOptions {
@@ -60,7 +62,7 @@ export class EventRecorder {
   }
 
   /**
-   * Queues one Event. The same text about the same object is written once in 5 minutes; repetitions in between are
+   * Queues one Event. The same text, or cause, about the same object is written once in 5 minutes; repetitions in between are
    * counted, and the next Event after the 5 minutes carries their number.
    */
   record(subject: EventSubject, text: EventText): void {
@@ -71,7 +73,7 @@ export class EventRecorder {
       subject.name,
       subject.uid,
       text.reason,
-      text.message,
+      text.cause ?? text.message,
     ]);
     const nowMs = clock.monotonicMs();
     const seen = this.#seen.get(cause);

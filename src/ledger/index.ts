@@ -12,4 +12,5 @@ export type { Kept } from "./kept.ts";
 export { Ledger } from "./ledger.ts";
 export type { ReleaseReason } from "./releases.ts";
 export type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
+export { reservedSets } from "./reserved.ts";
 export { type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";

@@ -31,10 +31,7 @@ class Admission extends TestCluster {
     networks: this.#watch(networkAttachmentDefinitions),
   };
   readonly routes = admissionRoutes({
-    kinds: admissionKinds(
-      { ...this.#options, events: { record: () => {} }, settings: decodeSettings("").settings },
-      this.#stores,
-    ),
+    kinds: admissionKinds({ ...this.#options, settings: decodeSettings("").settings }, this.#stores),
     synced: (o) => Promise.all(Object.values(this.#stores).map((store) => store.synced(o))),
     log: silentLogger,
   });

@@ -72,7 +72,10 @@ interface KindOptions<T extends KubeObject> {
 const namedUsersMax = 10;
 
 /** Every kind that is admitted here. */
-export function admissionKinds(deps: Deps, { pools, subnets, networks }: AdmissionStores): readonly AdmissionKind[] {
+export function admissionKinds(
+  deps: Pick<Deps, "client" | "clock" | "settings">,
+  { pools, subnets, networks }: AdmissionStores,
+): readonly AdmissionKind[] {
   const { client, clock, settings: families } = deps;
   const allPools = new Recent(pools, clock);
   const allSubnets = new Recent(subnets, clock);

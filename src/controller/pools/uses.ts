@@ -1,4 +1,4 @@
-import type { SpiderIPAddress, SpiderIPPool } from "#api";
+import { annotations, type SpiderIPAddress, type SpiderIPPool } from "#api";
 import { type Clock, SpiderError } from "#base";
 import { type Ip, IpSet } from "#ip";
 import { type PoolView, poolView } from "#ipam";
@@ -13,16 +13,23 @@ const coolingMax = 8_192;
 /** Drops what no view reads: there may be 300,000 claims. */
 export function trimClaim({ metadata, spec }: SpiderIPAddress): SpiderIPAddress {
   const { name, uid, resourceVersion } = metadata;
-  const { format, address, purpose, pool, poolUID, poolGeneration, node, podNamespace, podName, podUID } = spec;
+  const forced = metadata.annotations?.[annotations.forceRelease];
+  // `answer` alone is half of a claim.
+  const {
+    answer: _answer,
+    network: _network,
+    ownerUID: _owner,
+    bootID: _boot,
+    since: _since,
+    mac: _mac,
+    ...kept
+  } = spec;
   return {
-    metadata: { name, uid, resourceVersion },
-    spec: {
-      ...{ format, address, purpose, pool, poolUID, poolGeneration },
-      ...(node !== undefined && { node }),
-      ...(podNamespace !== undefined && { podNamespace }),
-      ...(podName !== undefined && { podName }),
-      ...(podUID !== undefined && { podUID }),
+    metadata: {
+      ...{ name, uid, resourceVersion },
+      ...(forced !== undefined && { annotations: { [annotations.forceRelease]: forced } }),
     },
+    spec: kept,
   };
 }
 

@@ -1,15 +1,19 @@
 import {
   decodeSettings,
   type SpiderIPAddress,
+  type SpiderIPAddressSpec,
   type SpiderIPPool,
   type SpiderIPPoolSpec,
   spiderIPAddresses,
   spiderIPPools,
+  spiderReservedIPs,
 } from "#api";
-import { type Signal, silentLogger } from "#base";
-import { KubeClient } from "#kube";
+import { type Logger, type Signal, silentLogger } from "#base";
+import { KubeClient, nodes, type Pod, pods, type Transport } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
+import type { Probe } from "../collector/observe.ts";
+import { Environment } from "../environment.ts";
 import type { ControllerProgramOptions } from "../options.ts";
 import { runReplica } from "../program.ts";
 
@@ -25,10 +29,33 @@ export const options: ControllerProgramOptions = {
   clusterNetwork: "",
   coordinator: { name: "default", spec: undefined },
   multusConfigs: true,
+  metrics: undefined,
+  agentComponent: "spiderpool-agent",
+  ...defaultsOf(new Environment({})),
 };
 
-/** Watches of one replica. */
-const storesMax = 7;
+function defaultsOf(environment: Environment) {
+  return { collection: environment.collection(), leader: environment.leader(), withoutEffect: [] };
+}
+
+/** Watches of one replica that does not lead. */
+const storesMax = 8;
+
+export interface ReplicaChanges {
+  /** `conf.yml`. */
+  readonly conf?: string;
+  /** In place of the API itself: to hold a replica's requests back. */
+  readonly transport?: Transport;
+  readonly probe?: Probe;
+  readonly log?: Logger;
+}
+
+export interface NodeState {
+  readonly ready?: "True" | "False" | "Unknown";
+  /** The condition Ready of its agent's Pod. */
+  readonly agent?: "True" | "False" | "none";
+  readonly outOfService?: boolean;
+}
 
 /** Replicas of the controller on an API in memory; time stands still until `clock.advance`. */
 export class TestCluster implements AsyncDisposable {
@@ -39,11 +66,14 @@ export class TestCluster implements AsyncDisposable {
   readonly #running: Promise<void>[] = [];
 
   /** Starts a replica; returns the function that stops it. */
-  async start(changes: Partial<ControllerProgramOptions> = {}): Promise<() => Promise<void>> {
+  async start(
+    changes: Partial<ControllerProgramOptions> = {},
+    more: ReplicaChanges = {},
+  ): Promise<() => Promise<void>> {
     const stop = new AbortController();
     this.#stop.signal.addEventListener("abort", () => stop.abort());
     const before = this.api.watches;
-    const running = this.#run({ ...options, ...changes }, stop);
+    const running = this.#run({ ...options, ...changes }, more, stop);
     this.#running.push(running);
     // Sockets open in real time.
     for (let turn = 0; turn < 1_000 && this.api.watches < before + storesMax; turn++) await this.clock.advance(0);
@@ -54,9 +84,11 @@ export class TestCluster implements AsyncDisposable {
     };
   }
 
-  #run(changed: ControllerProgramOptions, o: Signal): Promise<void> {
-    const { settings } = decodeSettings("");
-    return runReplica(changed, { transport: this.api, clock: this.clock, log: silentLogger, settings }, o);
+  #run(changed: ControllerProgramOptions, more: ReplicaChanges, o: Signal): Promise<void> {
+    const { conf = "", transport = this.api, probe, log = silentLogger } = more;
+    const { settings } = decodeSettings(conf);
+    const deps = { transport, clock: this.clock, log, settings, ...(probe !== undefined && { probe }) };
+    return runReplica(changed, deps, o);
   }
 
   /** Lets everything run that needs no time. */
@@ -80,7 +112,38 @@ export class TestCluster implements AsyncDisposable {
     });
   }
 
-  claim(address: string, pool: SpiderIPPool, node = "n1"): SpiderIPAddress {
+  /** A node and its agent's Pod. */
+  node(name: string, state: NodeState = {}): void {
+    const { ready = "True", agent = "True", outOfService = false } = state;
+    const taints = outOfService ? [{ key: "node.kubernetes.io/out-of-service", effect: "NoExecute" }] : [];
+    const conditions = (status: string) => [{ type: "Ready", status }];
+    this.api.apply(nodes, { metadata: { name }, spec: { taints }, status: { conditions: conditions(ready) } });
+    const ref = { namespace: options.namespace, name: `spiderpool-agent-${name}` };
+    if (agent === "none") this.api.remove(pods, ref);
+    else {
+      const labels = { "app.kubernetes.io/component": "spiderpool-agent" };
+      this.api.apply(pods, {
+        metadata: { ...ref, labels },
+        spec: { nodeName: name },
+        status: { phase: "Running", podIPs: [{ ip: "10.0.0.1" }], conditions: conditions(agent) },
+      });
+    }
+  }
+
+  /** A running Pod in the namespace default. */
+  pod(name: string, more: { metadata?: object; spec?: object; status?: object } = {}): Pod {
+    return this.api.apply<Pod>(pods, {
+      metadata: { namespace: "default", name, ...more.metadata },
+      spec: { nodeName: "n1", restartPolicy: "Always", terminationGracePeriodSeconds: 30, ...more.spec },
+      status: { phase: "Running", podIPs: [{ ip: "172.18.30.131" }], ...more.status },
+    });
+  }
+
+  reserved(name: string, ips: readonly string[]): void {
+    this.api.apply(spiderReservedIPs, { metadata: { name }, spec: { ips } });
+  }
+
+  claim(address: string, pool: SpiderIPPool, node = "n1", more: Partial<SpiderIPAddressSpec> = {}): SpiderIPAddress {
     return this.api.apply<SpiderIPAddress>(spiderIPAddresses, {
       metadata: { name: address.replaceAll(":", "-"), labels: { pool: pool.metadata.name, node } },
       spec: {
@@ -95,8 +158,14 @@ export class TestCluster implements AsyncDisposable {
         podName: `pod-${address}`,
         podUID: `uid-${address}`,
         nic: "eth0",
+        containerID: `container-${address}`,
+        ...more,
       },
     });
+  }
+
+  read(address: string): SpiderIPAddress | undefined {
+    return this.api.read(spiderIPAddresses, { name: address.replaceAll(":", "-") });
   }
 
   release(address: string): void {

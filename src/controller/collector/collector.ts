@@ -1,0 +1,274 @@
+import { type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
+import type { Signal } from "#base";
+import { type ControllerOptions, fromStore, hasReason, keyOf, runController, type Source, type Store } from "#kube";
+import { type Deps, subjectOf } from "../deps.ts";
+import { applyAction } from "./apply.ts";
+import { type Action, decide, type Observation, type Policy, type Verdict } from "./decide.ts";
+import { removeEndpoint } from "./endpoints.ts";
+import { nodeFact } from "./facts.ts";
+import { Observer, type Probe } from "./observe.ts";
+import { Since } from "./since.ts";
+import { type AgentSelector, collectorStores } from "./stores.ts";
+
+/** Between the two observations that must agree. */
+export const observationsApartMs = 30_000;
+
+export interface CollectorOptions {
+  /** With the indexes `pod` and `node`. */
+  readonly claims: Store<SpiderIPAddress>;
+  readonly pools: Store<SpiderIPPool>;
+  readonly agent: AgentSelector;
+  readonly policy: Policy;
+  /** Every claim is looked at again so often, whatever the watches tell. */
+  readonly intervalMs: number;
+  readonly workers: number;
+  /** Decides and says so, and changes nothing. */
+  readonly dryRun: boolean;
+  /** @default nobody can look: `unknown` */
+  readonly probe?: Probe;
+}
+
+type Decided = Extract<Verdict, { readonly kind: "act" }>;
+
+/** The first of two observations: of one version of one claim. */
+interface First {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly action: Action;
+  readonly atMs: number;
+}
+
+/** What the collector is about to do with one claim. */
+export interface Candidate {
+  readonly ip: string;
+  readonly pool: string;
+  readonly action: Action;
+  readonly why: string;
+  readonly evidence: readonly string[];
+}
+
+/**
+ * Ends claims whose holder has ended and whose node can no longer say so. A node that is there, with its agent, releases for
+ * itself. Everything else takes two observations, a fresh reading from the API server, and a write that holds for exactly
+ * the version that was read.
+ */
+export class Collector {
+  readonly #deps: Deps;
+  readonly #options: CollectorOptions;
+  readonly #stores: ReturnType<typeof collectorStores>;
+  readonly #observer: Observer;
+  readonly #first = new Map<string, First>();
+  #add: (claim: string) => void = () => {};
+
+  /** One for each term: it knows nothing of an earlier one. */
+  constructor(deps: Deps, options: CollectorOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#stores = collectorStores(deps, options.agent);
+    const probe = options.probe ?? (async () => "unknown" as const);
+    this.#observer = new Observer({ ...deps, ...options, stores: this.#stores, probe, since: new Since() });
+  }
+
+  /** Until the term ends. */
+  async run(o: Signal): Promise<void> {
+    const { pods, nodes } = this.#stores;
+    const ends = this.#follow();
+    try {
+      await Promise.all([pods.run(o), nodes.run(o), runController(this.#controller(), o), this.#tick(o)]);
+    } finally {
+      for (const end of ends) end();
+    }
+  }
+
+  /** The Pods and nodes of the cluster have been read. */
+  get isSynced(): boolean {
+    return this.#stores.pods.isSynced && this.#stores.nodes.isSynced;
+  }
+
+  /** How many claims wait for their second observation. */
+  get pending(): number {
+    return this.#first.size;
+  }
+
+  /** Whether the watch shows a Pod of that name. */
+  hasPod(key: string): boolean {
+    return this.#stores.pods.get(key) !== undefined;
+  }
+
+  /** Looks at every claim now. */
+  rescan(): void {
+    for (const { metadata } of this.#options.claims.list()) this.#add(metadata.name);
+  }
+
+  /** What would be done, by what the watches show now; at most `max`. Changes nothing. */
+  async candidates(max: number, o: Signal): Promise<readonly Candidate[]> {
+    const found: Candidate[] = [];
+    for (const claim of this.#options.claims.list()) {
+      const verdict = decide(await this.#observer.observe(claim, this.#observer.watched, o), this.#options.policy);
+      if (verdict.kind === "keep") continue;
+      const { action, why, evidence } = verdict;
+      found.push({ ip: claim.spec.address, pool: claim.spec.pool, action, why, evidence });
+      if (found.length >= max) break;
+    }
+    return found;
+  }
+
+  #controller(): ControllerOptions {
+    const { claims, workers } = this.#options;
+    const { pods, nodes } = this.#stores;
+    const names = (objects: readonly SpiderIPAddress[]) => objects.map(({ metadata }) => metadata.name);
+    const ofNode: Source = {
+      synced: (o) => nodes.synced(o),
+      subscribe: (add) =>
+        nodes.changed((name, now, before) => {
+          // Heartbeats come every few minutes from every node: only another state matters.
+          if (nodeFact(now).kind === nodeFact(before).kind) return;
+          for (const claim of names(claims.by("node", name))) add(claim);
+        }),
+    };
+    const all: Source = {
+      synced: () => Promise.resolve(),
+      subscribe: (add) => {
+        this.#add = add;
+        return () => {
+          this.#add = () => {};
+        };
+      },
+    };
+    return {
+      name: "collector",
+      clock: this.#deps.clock,
+      log: this.#deps.log,
+      workers,
+      sources: [
+        fromStore(claims),
+        fromStore(pods, ({ metadata }) => names(claims.by("pod", keyOf(metadata)))),
+        ofNode,
+        all,
+      ],
+      reconcile: (name, o) => this.#reconcile(name, o),
+    };
+  }
+
+  /** Keeps the times of nodes and agents, also of those that no claim asks about right now. */
+  #follow(): readonly (() => void)[] {
+    const { pods, nodes } = this.#stores;
+    const { claims } = this.#options;
+    return [
+      nodes.changed((name) => this.#observer.follow(name)),
+      pods.changed((_key, now, before) => {
+        const agent = now ?? before;
+        const node = agent?.spec?.nodeName;
+        if (agent?.metadata.labels === undefined || node === undefined) return; // only agents keep their labels
+        this.#observer.follow(node);
+        for (const { metadata } of claims.by("node", node)) this.#add(metadata.name);
+      }),
+      claims.changed((name, now, before) => {
+        if (before !== undefined && before.metadata.uid !== now?.metadata.uid)
+          this.#observer.forget(before.metadata.uid);
+        if (now === undefined) this.#first.delete(name);
+      }),
+    ];
+  }
+
+  async #tick({ signal }: Signal): Promise<void> {
+    const { clock } = this.#deps;
+    while (!signal.aborted) {
+      await clock.sleep(this.#options.intervalMs, { signal }).catch(() => {});
+      if (!signal.aborted) this.rescan();
+    }
+  }
+
+  async #reconcile(name: string, o: Signal): Promise<{ readonly afterMs?: number }> {
+    const claim = this.#options.claims.get(name);
+    if (claim === undefined) return {};
+    const observation = await this.#observer.observe(claim, this.#observer.watched, o);
+    const verdict = decide(observation, this.#options.policy);
+    if (verdict.kind === "keep") {
+      this.#first.delete(name);
+      return verdict.againMs === undefined ? {} : { afterMs: verdict.againMs };
+    }
+    const waitMs = this.#waitMs(claim, verdict.action);
+    // An order is evidence enough.
+    return waitMs > 0 && !observation.forced ? { afterMs: waitMs } : this.#confirm(claim, verdict, o);
+  }
+
+  /** How long until this may be the second observation. */
+  #waitMs({ metadata: { name, uid, resourceVersion } }: SpiderIPAddress, action: Action): number {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const first = this.#first.get(name);
+    const same = first?.uid === uid && first.resourceVersion === resourceVersion && first.action === action;
+    if (!same) this.#first.set(name, { uid, resourceVersion, action, atMs: nowMs });
+    return same ? first.atMs + observationsApartMs - nowMs : observationsApartMs;
+  }
+
+  /** Reads everything anew, and acts where the verdict is the same. */
+  async #confirm(seen: SpiderIPAddress, { action }: Decided, o: Signal): Promise<{ readonly afterMs?: number }> {
+    const { client, log, clock } = this.#deps;
+    const { name, uid, resourceVersion } = seen.metadata;
+    const live = await client.get(spiderIPAddresses, { name }, o);
+    if (live?.metadata.uid !== uid || live.metadata.resourceVersion !== resourceVersion) {
+      // The watch will tell, and both observations start over.
+      this.#first.delete(name);
+      return { afterMs: observationsApartMs };
+    }
+    const observation = await this.#observer.observe(live, this.#observer.live(o), o);
+    const verdict = decide(observation, this.#options.policy);
+    if (verdict.kind === "keep" || verdict.action !== action) {
+      this.#first.delete(name);
+      log.debug({ ip: live.spec.address, action, verdict }, "a fresh reading disagrees");
+      return { afterMs: observationsApartMs };
+    }
+    if (this.#options.dryRun) {
+      log.info({ ip: live.spec.address, action, why: verdict.why, evidence: verdict.evidence }, "would be done");
+      return {};
+    }
+    try {
+      await applyAction(client, live, verdict, { ...o, now: clock.wall() });
+    } catch (error) {
+      this.#deps.metrics.count(
+        hasReason(error, "Conflict")
+          ? "spiderpool_ipam_release_update_ippool_conflict_counts_total"
+          : "spiderpool_ip_gc_failure_counts_total",
+      );
+      throw error;
+    }
+    this.#first.delete(name);
+    this.#tell(live, verdict, observation);
+    if (action === "release" && live.spec.purpose === "Sticky") await this.#removeEndpoint(live, o);
+    return {};
+  }
+
+  #tell(claim: SpiderIPAddress, { action, why, evidence }: Decided, observation: Observation): void {
+    const { log, events, metrics } = this.#deps;
+    const { address, pool, podNamespace, podName } = claim.spec;
+    metrics.count("spiderpool_ip_gc_actions_total", { action });
+    if (action === "release") metrics.count("spiderpool_ip_gc_counts_total");
+    log.info({ ip: address, pool, action, why, evidence, observation }, "claim collected");
+    const of = podName === undefined ? "" : ` of Pod ${podNamespace}/${podName}`;
+    const { type, reason, done } = told[action];
+    const message = `${address}${of} ${done}: ${why} (${evidence.join("; ")})`;
+    events.record(subjectOf(spiderIPAddresses, claim), { type, reason, message });
+    const object = this.#options.pools.get(pool);
+    if (object !== undefined) events.record(subjectOf(spiderIPPools, object), { type, reason, message, cause: reason });
+  }
+
+  /** The endpoint is the index by which a sticky Pod finds its addresses: it goes with the last of them. */
+  async #removeEndpoint({ metadata, spec }: SpiderIPAddress, o: Signal): Promise<void> {
+    const ref = { namespace: spec.podNamespace ?? "", name: spec.podName ?? "" };
+    const others = this.#options.claims.by("pod", keyOf(ref));
+    if (others.every((other) => other.metadata.name === metadata.name)) await removeEndpoint(this.#deps.client, ref, o);
+  }
+}
+
+/** How each action is told in Events. */
+const told: Readonly<
+  Record<Action, { readonly type: "Normal" | "Warning"; readonly reason: string; readonly done: string }>
+> = {
+  release: { type: "Normal", reason: "AddressReclaimed", done: "was released" },
+  quarantine: { type: "Warning", reason: "AddressQuarantined", done: "is in quarantine" },
+  extend: { type: "Warning", reason: "AddressQuarantined", done: "stays in quarantine" },
+  detach: { type: "Warning", reason: "AddressDetached", done: "waits for its next Pod" },
+  promote: { type: "Normal", reason: "AddressPromoted", done: "belongs to its second holder" },
+  "clear-next": { type: "Normal", reason: "AddressPromoted", done: "has one holder again" },
+};

@@ -1,0 +1,87 @@
+import { finalizer, type SpiderEndpoint, spiderEndpoints, spiderIPAddresses } from "#api";
+import type { Signal } from "#base";
+import { claimName, tryParsePrefix } from "#ip";
+import { type KubeClient, keyOf, type ObjectRef, pods } from "#kube";
+import type { Deps } from "../deps.ts";
+
+/** Removes the endpoint of that name, with the finalizer that former versions gave it; absent is well. */
+export async function removeEndpoint(client: KubeClient, ref: ObjectRef, o: Signal): Promise<void> {
+  const endpoint = await client.get(spiderEndpoints, ref, o);
+  if (endpoint !== undefined) await removeVersion(client, endpoint, o);
+}
+
+async function removeVersion(client: KubeClient, endpoint: SpiderEndpoint, o: Signal): Promise<void> {
+  const { namespace, name, finalizers = [] } = endpoint.metadata;
+  const others = finalizers.filter((one) => one !== finalizer);
+  const free =
+    others.length === finalizers.length
+      ? endpoint
+      : await client.update(
+          spiderEndpoints,
+          { ...endpoint, metadata: { ...endpoint.metadata, finalizers: others } },
+          o,
+        );
+  // One that is deleted already has gone with its finalizer.
+  if (free.metadata.deletionTimestamp !== undefined) return;
+  const { uid, resourceVersion } = free.metadata;
+  await client.delete(spiderEndpoints, { namespace, name }, { ...o, preconditions: { uid, resourceVersion } });
+}
+
+export interface OutdatedOptions {
+  /** What the watch shows: such endpoints need no further look. */
+  readonly hasPod: (key: string) => boolean;
+  readonly intervalMs: number;
+  readonly apartMs: number;
+  readonly dryRun: boolean;
+}
+
+/**
+ * Removes endpoints (`enableCleanOutdatedEndpoint`) whose Pod is gone and of whose addresses none is claimed for it: seen twice
+ * in one version, `apartMs` apart. Those without addresses stay.
+ */
+export async function runOutdatedEndpoints(deps: Deps, options: OutdatedOptions, { signal }: Signal): Promise<void> {
+  const { client, clock, log } = deps;
+  while (!signal.aborted) {
+    try {
+      const first = await outdated(client, options, { signal });
+      if (first.size > 0) await clock.sleep(options.apartMs, { signal });
+      const second = first.size > 0 ? await outdated(client, options, { signal }) : first;
+      for (const [key, endpoint] of second) {
+        if (first.get(key)?.metadata.resourceVersion !== endpoint.metadata.resourceVersion) continue;
+        log.info({ endpoint: key, dryRun: options.dryRun }, "outdated endpoint: its Pod and its claims are gone");
+        if (!options.dryRun) await removeVersion(client, endpoint, { signal });
+      }
+    } catch (err) {
+      if (!signal.aborted) log.warn({ err }, "outdated endpoints were not removed; it is tried again");
+    }
+    await clock.sleep(options.intervalMs, { signal }).catch(() => {});
+  }
+}
+
+/** Outdated endpoints by key; each is judged by readings of its Pod and its claims by name. */
+async function outdated(
+  client: KubeClient,
+  { hasPod }: Pick<OutdatedOptions, "hasPod">,
+  o: Signal,
+): Promise<ReadonlyMap<string, SpiderEndpoint>> {
+  const found = new Map<string, SpiderEndpoint>();
+  for await (const endpoint of client.listAll(spiderEndpoints, o)) {
+    if (hasPod(keyOf(endpoint.metadata))) continue;
+    if (await isOutdated(client, endpoint, o)) found.set(keyOf(endpoint.metadata), endpoint);
+  }
+  return found;
+}
+
+async function isOutdated(client: KubeClient, { metadata, status }: SpiderEndpoint, o: Signal): Promise<boolean> {
+  const { namespace, name } = metadata;
+  const ips = status.current.ips.flatMap(({ ipv4, ipv6 }) =>
+    [ipv4, ipv6].flatMap((text) => tryParsePrefix(text ?? "") ?? []),
+  );
+  if (ips.length === 0) return false;
+  if ((await client.get(pods, { namespace, name }, o)) !== undefined) return false;
+  for (const { ip } of ips) {
+    const claim = await client.get(spiderIPAddresses, { name: claimName(ip) }, o);
+    if (claim?.spec.podNamespace === namespace && claim?.spec.podName === name) return false;
+  }
+  return true;
+}

@@ -1,0 +1,120 @@
+import { annotations, type Settings, type SpiderIPAddress } from "#api";
+import type { Clock, Signal } from "#base";
+import { type KubeClient, keyOf, type Node, nodes, type Pod, pods, type Store } from "#kube";
+import type { HolderView, Observation, ProbeAnswer } from "./decide.ts";
+import { agentFact, type HolderRef, holdersOf, nodeFact, podFact } from "./facts.ts";
+import { readOwner } from "./owner.ts";
+import type { Since } from "./since.ts";
+import { type AgentSelector, agentsAreTold, componentLabel } from "./stores.ts";
+
+/** Asks the wire about an address in quarantine. */
+export type Probe = (claim: SpiderIPAddress, o: Signal) => Promise<ProbeAnswer>;
+
+/** Where an observation reads from: the watches, for a first look; the API server itself, before anything is done. */
+export interface FactSource {
+  pod(ref: { readonly namespace: string; readonly name: string }): Promise<Pod | undefined> | Pod | undefined;
+  node(name: string): Promise<Node | undefined> | Node | undefined;
+  /** The Pods of agents on the node. */
+  agents(node: string): Promise<readonly Pod[]> | readonly Pod[];
+}
+
+export interface ObserverOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
+  readonly stores: { readonly pods: Store<Pod>; readonly nodes: Store<Node> };
+  readonly agent: AgentSelector;
+  readonly probe: Probe;
+  readonly since: Since;
+}
+
+/** Gathers what decides about a claim. */
+export class Observer {
+  readonly #options: ObserverOptions;
+  /** What the watches show. */
+  readonly watched: FactSource;
+
+  constructor(options: ObserverOptions) {
+    this.#options = options;
+    const { stores } = options;
+    this.watched = {
+      pod: (ref) => stores.pods.get(keyOf(ref)),
+      node: (name) => stores.nodes.get(name),
+      agents: (node) => stores.pods.by("agent", node),
+    };
+  }
+
+  /** What the API server says now: by name and without `resourceVersion`, so that "gone" is the word of a quorum. */
+  live(o: Signal): FactSource {
+    const { client, agent } = this.#options;
+    return {
+      pod: (ref) => client.get(pods, ref, o),
+      node: (name) => client.get(nodes, { name }, o),
+      agents: async (node) => {
+        const labelSelector = `${componentLabel}=${agent.component}`;
+        const fieldSelector = `spec.nodeName=${node}`;
+        const page = await client.list(pods, { ...o, namespace: agent.namespace, labelSelector, fieldSelector });
+        return page.items;
+      },
+    };
+  }
+
+  /** All that is known of the claim, by `from`; what the claim names nobody for is not asked. */
+  async observe(claim: SpiderIPAddress, from: FactSource, o: Signal): Promise<Observation> {
+    const { clock, client, settings, probe } = this.#options;
+    const { spec, metadata } = claim;
+    const { holder, next } = holdersOf(spec);
+    const nowMs = clock.wall().getTime();
+    const expired = spec.purpose === "Quarantine" && Date.parse(spec.until ?? "") <= nowMs;
+    const detached = spec.purpose === "Sticky" && spec.node === undefined;
+    const { podNamespace: namespace = "", podName = "", podUID = "" } = spec;
+    return {
+      spec,
+      forced: metadata.annotations?.[annotations.forceRelease] === metadata.uid,
+      holder: holder && (await this.#holder(`${metadata.uid}`, holder, from)),
+      next: next && (await this.#holder(`${metadata.uid} next`, next, from)),
+      sticky: detached
+        ? {
+            owner: await readOwner(client, { owner: spec.owner ?? "", podName }, settings, o),
+            pod: podFact(await from.pod({ namespace, name: podName }), podUID),
+          }
+        : undefined,
+      probe: expired ? await probe(claim, o) : "unknown",
+      nowMs,
+    };
+  }
+
+  /** Told of every change of a node or of its agent, so that a short return is not overlooked. */
+  follow(node: string): void {
+    this.#node(node, this.watched.node(node) as Node | undefined);
+    this.#agent(node, this.watched.agents(node) as readonly Pod[]);
+  }
+
+  /** The claim is gone. */
+  forget(uid: string): void {
+    for (const subject of [`pod/${uid}`, `pod/${uid} next`]) this.#options.since.forget(subject);
+  }
+
+  async #holder(subject: string, ref: HolderRef, from: FactSource): Promise<HolderView> {
+    const { since, clock } = this.#options;
+    const pod = podFact(await from.pod(ref), ref.uid);
+    const forMs = since.held(`pod/${subject}`, pod.kind, clock.monotonicMs(), { usual: "alive" });
+    // Of a living Pod nothing else matters, and most Pods are alive.
+    const node = this.#node(ref.node, await from.node(ref.node));
+    const agent = this.#agent(ref.node, await from.agents(ref.node));
+    return { pod: { fact: pod, forMs }, node, agent };
+  }
+
+  #node(name: string, object: Node | undefined): HolderView["node"] {
+    const fact = nodeFact(object);
+    const nowMs = this.#options.clock.monotonicMs();
+    return { fact, forMs: this.#options.since.held(`node/${name}`, fact.kind, nowMs, { usual: "ready" }) };
+  }
+
+  #agent(node: string, agents: readonly Pod[]): HolderView["agent"] {
+    const { stores, clock, since } = this.#options;
+    const fact = agentFact(agents, { told: agentsAreTold(stores.pods) });
+    const nowMs = clock.monotonicMs();
+    return { fact, forMs: since.held(`agent/${node}`, fact.kind, nowMs, { usual: "ready" }) };
+  }
+}

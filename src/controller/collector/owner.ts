@@ -1,0 +1,92 @@
+import type { Settings } from "#api";
+import type { Signal } from "#base";
+import type { DeepReadonly, KubeClient, KubeObject, Resource } from "#kube";
+import { keyOf, statefulSets } from "#kube";
+import type { OwnerFact } from "./facts.ts";
+
+type VirtualMachine = DeepReadonly<KubeObject>;
+
+const kubevirt = (plural: string, kind: string): Resource<VirtualMachine> => ({
+  group: "kubevirt.io",
+  version: "v1",
+  plural,
+  kind,
+  namespaced: true,
+});
+const virtualMachines = kubevirt("virtualmachines", "VirtualMachine");
+const virtualMachineInstances = kubevirt("virtualmachineinstances", "VirtualMachineInstance");
+
+export interface OwnerQuestion {
+  /** `apiVersion/kind/namespace/name`, as the claim has it. */
+  readonly owner: string;
+  readonly podName: string;
+}
+
+/** Whether the application of a detached sticky claim may use the address again, asked of the API server itself. */
+export async function readOwner(
+  client: KubeClient,
+  { owner, podName }: OwnerQuestion,
+  settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">,
+  o: Signal,
+): Promise<OwnerFact> {
+  const ref = parseOwner(owner);
+  if (ref === undefined) return { kind: "unknown" };
+  const { type, namespace, name } = ref;
+  switch (type) {
+    case "apps/v1/StatefulSet": {
+      if (!settings.enableStatefulSet)
+        return { kind: "invalid", why: "fixed addresses of StatefulSets are switched off" };
+      const set = await client.get(statefulSets, { namespace, name }, o);
+      return statefulSetFact(ref, set?.spec, podName);
+    }
+    case "kubevirt.io/v1/VirtualMachine":
+    case "kubevirt.io/v1/VirtualMachineInstance": {
+      if (!settings.enableKubevirtStaticIP) return { kind: "invalid", why: "fixed addresses of VMs are switched off" };
+      return readMachine(client, { namespace, name }, o);
+    }
+    default:
+      return { kind: "unknown" };
+  }
+}
+
+/** A StatefulSet wants the ordinals from `spec.ordinals.start` on, as many as it has replicas. */
+export function statefulSetFact(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  spec: { readonly replicas?: number; readonly ordinals?: { readonly start?: number } } | undefined,
+  podName: string,
+): OwnerFact {
+  const of = `StatefulSet ${namespace}/${name}`;
+  const [, set, digits = ""] = /^(.*)-([0-9]+)$/.exec(podName) ?? [];
+  if (set !== name) return { kind: "invalid", why: `${podName} is no Pod of ${of}` };
+  if (spec === undefined) return { kind: "invalid", why: `${of} does not exist` };
+  const first = spec.ordinals?.start ?? 0;
+  const last = first + (spec.replicas ?? 1) - 1;
+  const ordinal = Number(digits);
+  if (ordinal >= first && ordinal <= last) return { kind: "valid" };
+  return {
+    kind: "invalid",
+    why: `${of} has ordinals ${last < first ? "none" : `${first} to ${last}`}, not ${ordinal}`,
+  };
+}
+
+/** An instance that is not terminating is wanted; so is a machine, which may start another instance. */
+async function readMachine(
+  client: KubeClient,
+  ref: { readonly namespace: string; readonly name: string },
+  o: Signal,
+): Promise<OwnerFact> {
+  const instance = await client.get(virtualMachineInstances, ref, o);
+  if (instance !== undefined && instance.metadata.deletionTimestamp === undefined) return { kind: "valid" };
+  const owned = instance?.metadata.ownerReferences?.some(({ kind }) => kind === "VirtualMachine") ?? true;
+  const machine = owned ? await client.get(virtualMachines, ref, o) : undefined;
+  if (machine !== undefined && machine.metadata.deletionTimestamp === undefined) return { kind: "valid" };
+  return { kind: "invalid", why: `there is neither a VirtualMachine nor a running instance ${keyOf(ref)}` };
+}
+
+function parseOwner(owner: string) {
+  const parts = owner.split("/");
+  const name = parts.pop();
+  const namespace = parts.pop();
+  if (name === undefined || namespace === undefined || parts.length < 2) return undefined;
+  return { type: parts.join("/"), namespace, name };
+}

@@ -1,0 +1,33 @@
+import {
+  networkAttachmentDefinitions,
+  spiderCoordinators,
+  spiderIPAddresses,
+  spiderIPPools,
+  spiderMultusConfigs,
+  spiderPoolUsages,
+  spiderReservedIPs,
+  spiderSubnets,
+} from "#api";
+import { type KubeObject, type StoreOptions, WatchedStore } from "#kube";
+import { claimIndexes } from "./collector/stores.ts";
+import type { Deps } from "./deps.ts";
+import { networkKeyOf } from "./networks/multus-configs.ts";
+import { trimClaim } from "./pools/uses.ts";
+
+/** What every replica watches, leading or not. */
+export function watchStores({ client, clock, log }: Pick<Deps, "client" | "clock" | "log">) {
+  const watch = <T extends KubeObject>(options: Omit<StoreOptions<T>, "client" | "clock" | "log">) =>
+    new WatchedStore<T>({ client, clock, log, ...options });
+  return {
+    pools: watch({ resource: spiderIPPools }),
+    subnets: watch({ resource: spiderSubnets }),
+    reserved: watch({ resource: spiderReservedIPs }),
+    claims: watch({ resource: spiderIPAddresses, trim: trimClaim, indexes: claimIndexes }),
+    usages: watch({ resource: spiderPoolUsages }),
+    configs: watch({ resource: spiderMultusConfigs, indexes: { network: (config) => [networkKeyOf(config)] } }),
+    networks: watch({ resource: networkAttachmentDefinitions }),
+    coordinators: watch({ resource: spiderCoordinators }),
+  };
+}
+
+export type Stores = ReturnType<typeof watchStores>;
