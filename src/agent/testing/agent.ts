@@ -26,7 +26,7 @@ import {
   type Transport,
   WatchedStore,
 } from "#kube";
-import { Intents, Ledger } from "#ledger";
+import { Intents, Ledger, reservedSets } from "#ledger";
 import { bootId } from "#linux";
 import type { Plugin } from "#plugins";
 import { After } from "../after.ts";
@@ -38,7 +38,7 @@ import { Flights } from "../flights.ts";
 import { ForeignPlugins } from "../foreign.ts";
 import { createIpam } from "../ipam.ts";
 import { findPod } from "../pods.ts";
-import { PoolCache, reservedSets } from "../pool-cache.ts";
+import { PoolCache } from "../pool-cache.ts";
 import { Records } from "../records.ts";
 import { TopControllers } from "../top-controller.ts";
 import { TestApi } from "./api.ts";
