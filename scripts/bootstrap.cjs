@@ -23,6 +23,8 @@ const needs = {
   shell: { kernel: false, tools: false },
   check: { kernel: false, tools: false },
   generate: { kernel: false, tools: false },
+  image: { kernel: false, tools: false },
+  airgap: { kernel: false, tools: false },
 };
 
 /** Program, or a file by its path → Debian or Ubuntu package. */

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { type BuildOptions, build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -16,25 +16,25 @@ const programs = {
 
 export type Bundles = Readonly<Record<keyof typeof programs, string>>;
 
+const options = {
+  absWorkingDir: root,
+  entryPoints: programs,
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  platform: "node",
+  target: "node24",
+  format: "esm",
+  // The native part of koffi is found beside its package; CommonJS dependencies ask for `require`.
+  external: ["koffi"],
+  banner: { js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);' },
+  logLevel: "error",
+} satisfies BuildOptions;
+
 /** Bundles every program into `build/` and returns the paths. Takes about 100 ms, so it is simply done each time. */
 export async function buildBundles(): Promise<Bundles> {
   const outdir = join(root, "build");
   mkdirSync(outdir, { recursive: true });
-  await build({
-    absWorkingDir: root,
-    entryPoints: programs,
-    outdir,
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    // The native part of koffi is found beside its package; CommonJS dependencies ask for `require`.
-    external: ["koffi"],
-    banner: { js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);' },
-    sourcemap: "linked",
-    logLevel: "error",
-  });
+  await build({ ...options, outdir, sourcemap: "linked" });
   const path = (name: keyof typeof programs) => join(outdir, `${name}.mjs`);
   return {
     agent: path("agent"),
@@ -43,4 +43,14 @@ export async function buildBundles(): Promise<Bundles> {
     init: path("init"),
     lab: path("lab"),
   };
+}
+
+/** The npm packages whose code is in the bundles of the product. */
+export async function bundledPackages(): Promise<readonly string[]> {
+  const { lab: _lab, ...product } = programs;
+  const { metafile } = await build({ ...options, entryPoints: product, outdir: "build", write: false, metafile: true });
+  const names = Object.keys(metafile.inputs).flatMap(
+    (path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [],
+  );
+  return [...new Set(names)];
 }

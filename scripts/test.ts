@@ -6,7 +6,7 @@ import { runChecks } from "./checks.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const patterns = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
-const files = globSync("{src,lab,shim,test,bench,scripts}/**/*.test.ts", { cwd: root })
+const files = globSync("{src,lab,shim,images,test,bench,scripts}/**/*.test.ts", { cwd: root })
   .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
   .sort();
 const clean = runChecks();

@@ -38,7 +38,8 @@ describe("a real API server", () => {
 
   it("lets the release be installed, and a second installation is refused with the reason", async () => {
     await helm("install", "spiderpool", chart, "--no-hooks", ...walkthrough);
-    const secret = () => kubectl("-n", "kube-system", "get", "secret", "spiderpool-controller-server-certs", "-o", "yaml");
+    const secret = () =>
+      kubectl("-n", "kube-system", "get", "secret", "spiderpool-controller-server-certs", "-o", "yaml");
     const before = await secret();
     await helm("upgrade", "spiderpool", chart, "--no-hooks", "--reuse-values", "--set", "ipam.gc.enabled=false");
     assert.equal(await secret(), before);

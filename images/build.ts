@@ -1,0 +1,107 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { parse } from "yaml";
+import { chartFolder, readChartValues } from "../scripts/chart-values.ts";
+import { type DebianBase, debianArchitecture, debianBase } from "./debian.ts";
+import { type Image, type ImageConfig, type Layer, packImage } from "./oci.ts";
+import { sbom } from "./sbom.ts";
+import { encodeTar } from "./tar.ts";
+import { baseTree, productTree } from "./tree.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+export interface BuiltImage extends Image {
+  /** As the chart names it. */
+  readonly reference: string;
+  /** SPDX JSON; also in the image. */
+  readonly sbom: string;
+}
+
+export interface BuildOptions {
+  /** Take the newest libraries of the distribution. @default false */
+  readonly updateBase?: boolean;
+  /** Keep compressed layers for the next time. @default true */
+  readonly cache?: boolean;
+}
+
+/** Builds the one image of the product. The same sources, npm packages and Debian packages give the same bytes. */
+export async function buildImage({ updateBase = false, cache = true }: BuildOptions = {}): Promise<BuiltImage> {
+  const base = await debianBase({ update: updateBase });
+  const { reference, version } = chartImage();
+  const config = imageConfig(version);
+  const bill = await sbom(base, { version, created: config.created });
+  const image = packImage(reference, config, await layersOf(base, bill), cache ? compressOnce : undefined);
+  return { ...image, reference, sbom: bill };
+}
+
+/** Writes the files of the image into a folder. */
+export async function writeRootfs(folder: string): Promise<void> {
+  const base = await debianBase();
+  const { version } = chartImage();
+  const bill = await sbom(base, { version, created: imageConfig(version).created });
+  mkdirSync(folder, { recursive: true });
+  for (const { tree } of await layersOf(base, bill)) {
+    execFileSync("tar", ["--extract", "--directory", folder], { input: encodeTar(tree) });
+  }
+}
+
+/** The layers as they are packed: the one that seldom changes first. */
+export async function layersOf(base: DebianBase, bill: string): Promise<readonly Layer[]> {
+  const product = await productTree();
+  product.set("usr/share/spiderpool/sbom.spdx.json", { kind: "file", mode: 0o644, content: Buffer.from(bill) });
+  return [
+    { name: "distribution's libraries and Node", tree: baseTree(base) },
+    { name: "spiderpool", tree: product },
+  ];
+}
+
+/** The image that the chart asks for by default; all its components ask for the same. */
+export function chartImage(): { readonly reference: string; readonly version: string } {
+  const { appVersion: version } = parse(readFileSync(new URL("Chart.yaml", chartFolder), "utf8")) as {
+    readonly appVersion: string;
+  };
+  const image = readChartValues().find(({ path }) => path === "spiderpoolAgent.image")?.default as {
+    readonly registry: string;
+    readonly repository: string;
+  };
+  return { reference: `${image.registry}/${image.repository}:v${version}`, version };
+}
+
+/** What the Containerfile says, too. */
+export function imageConfig(version: string): ImageConfig {
+  return {
+    architecture: debianArchitecture,
+    created: created(),
+    entrypoint: ["/usr/bin/spiderpoolctl"],
+    env: ["PATH=/usr/bin"],
+    labels: {
+      "org.opencontainers.image.title": "spiderpool",
+      "org.opencontainers.image.description": "Underlay networking for Kubernetes",
+      "org.opencontainers.image.licenses": "Apache-2.0",
+      "org.opencontainers.image.version": version,
+    },
+  };
+}
+
+/** Not the time of the build, which would make each one different: $SOURCE_DATE_EPOCH, else that of the commit. */
+function created(): string {
+  const given = process.env["SOURCE_DATE_EPOCH"];
+  const seconds = given ?? execFileSync("git", ["log", "-1", "--format=%ct"], { cwd: root, encoding: "utf8" });
+  return new Date(Number(seconds) * 1000).toISOString().replace(".000Z", "Z");
+}
+
+/** Node's layer takes 5 s to compress, and is the same at nearly every build. */
+function compressOnce(tar: Buffer, digest: string): Buffer {
+  const folder = join(homedir(), ".cache", "spiderpool", "layers");
+  const path = join(folder, `${digest}.tar.gz`);
+  if (existsSync(path)) return readFileSync(path);
+  const compressed = gzipSync(tar);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(`${path}.${process.pid}`, compressed);
+  renameSync(`${path}.${process.pid}`, path);
+  return compressed;
+}

@@ -1,0 +1,27 @@
+// `npm run image`: the product's image, without a container engine, into dist/.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildImage, writeRootfs } from "../images/build.ts";
+import { readFlags } from "./options.ts";
+
+const flags = readFlags("npm run image -- [flags]", {
+  out: { type: "string", help: "folder of the files; dist by default" },
+  rootfs: { type: "string", help: "write the image's files into this folder instead, for images/Containerfile" },
+  "update-base": { type: "boolean", help: "take the newest libraries of the distribution" },
+});
+if (flags.rootfs !== undefined) {
+  await writeRootfs(flags.rootfs);
+  process.exit();
+}
+const out = flags.out ?? fileURLToPath(new URL("../dist", import.meta.url));
+const startMs = performance.now();
+const { archive, digest, reference, sbom } = await buildImage({ updateBase: flags["update-base"] });
+mkdirSync(out, { recursive: true });
+const file = join(out, "spiderpool-image.tar");
+writeFileSync(file, archive);
+writeFileSync(join(out, "spiderpool-image.spdx.json"), sbom);
+console.log(`${reference}
+  digest   ${digest}
+  file     ${file} (${(archive.length / 2 ** 20).toFixed(1)} MiB, ${((performance.now() - startMs) / 1000).toFixed(1)} s)
+  import   ctr -n k8s.io images import ${file}`);
