@@ -19,6 +19,7 @@ const usage = `npm run cluster -- COMMAND
   shell [NODE]    a shell on a node, or beside the API server
   build           only Kubernetes and etcd, into the cache
   contact         tests of the product against etcd and kube-apiserver alone
+  chart           tests of the chart against them
 `;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const nodesMax = 16;
@@ -48,9 +49,10 @@ switch (command) {
     await findBinaries({ say: console.log });
     break;
   case "contact":
+  case "chart":
     await findBinaries({ say: console.log });
     process.exitCode = await spawned(
-      labNamespaces([process.execPath, "--test-force-exit", "test/cluster/contact.e2e.ts"]),
+      labNamespaces([process.execPath, "--test-force-exit", `test/cluster/${command}.e2e.ts`]),
     );
     break;
   default:

@@ -7,14 +7,18 @@ import { fileURLToPath } from "node:url";
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import { createNetworks, enterLab, run } from "../../lab/topology/index.ts";
-import { binaries } from "./binaries.ts";
+import { findBinaries } from "./binaries.ts";
 import { startControlPlane } from "./control-plane.ts";
 
 enterLab();
 const directory = "/run/cluster";
 mkdirSync(directory);
 await createNetworks();
-const plane = await startControlPlane({ directory, binaries, controllers: false });
+const plane = await startControlPlane({
+  directory,
+  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
+  controllers: false,
+});
 const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
 const [helmPath, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
 const kubectl = (...argv: string[]) =>
