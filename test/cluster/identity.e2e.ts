@@ -1,0 +1,337 @@
+// Who may do what, on a real kube-apiserver: an agent with the token of its Pod tries to do more than it may, and everything
+// that it must. Run as process 1 of namespaces of its own (see scripts/cluster.ts).
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { type SpiderIPAddress, spiderEndpoints, spiderIPAddresses } from "#api";
+import { never, type SpiderError, systemClock } from "#base";
+import {
+  ApiStatusError,
+  createTransport,
+  type Draft,
+  events,
+  hasReason,
+  KubeClient,
+  loadKubeConfig,
+  type Node,
+  nodes,
+  type Pod,
+  pods,
+} from "#kube";
+import { findHelm } from "../../lab/helm.ts";
+import { findKubectl } from "../../lab/kubectl.ts";
+import { createNetworks, enterLab, run } from "../../lab/topology/index.ts";
+import { binaries } from "./binaries.ts";
+import { startControlPlane } from "./control-plane.ts";
+
+enterLab();
+const directory = "/run/cluster";
+mkdirSync(directory);
+await createNetworks();
+const plane = await startControlPlane({
+  directory,
+  binaries,
+  controllers: false,
+  apiServerFlags: ["--disable-admission-plugins=ServiceAccount"],
+});
+const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
+const namespace = "kube-system";
+const [helm, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
+const kubectl = (argv: readonly string[], input = "") =>
+  run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
+const shown = ["admission-policy", "rbac-agent"].flatMap((name) => ["--show-only", `templates/${name}.yaml`]);
+const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name: "spiderpool-agent" } };
+await kubectl(["apply", "-f", `${chart}/crds`]);
+await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]);
+await kubectl(["apply", "-f", "-"], await run([helm, "template", "spiderpool", chart, "-n", namespace, ...shown]));
+await kubectl(["apply", "-f", "-"], JSON.stringify(account));
+
+const o = { signal: never };
+const admin = clientOf(plane.admin);
+for (const name of ["node1", "node2"]) await admin.create(nodes, { metadata: { name } } as Draft<Node>, o);
+const [agent1, agent2] = [await agentOf("node1"), await agentOf("node2")];
+/** Has the account's rights, but belongs to no node. */
+const nowhere = clientWith((await kubectl(["create", "token", "-n", namespace, account.metadata.name])).trim());
+
+function clientOf(kubeconfig: string): KubeClient {
+  return new KubeClient({
+    transport: createTransport(loadKubeConfig({ kubeconfig }), { clock: systemClock }),
+    clock: systemClock,
+  });
+}
+
+/** A client that knows nothing but a token. */
+function clientWith(token: string): KubeClient {
+  const config = JSON.parse(readFileSync(plane.admin, "utf8"));
+  config.users[0].user = { token };
+  const path = `${directory}/${Math.random()}.kubeconfig`;
+  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+  return clientOf(path);
+}
+
+/** The agent of a node: what the kubelet would give its Pod is a token that the API server signs for that Pod. */
+async function agentOf(nodeName: string): Promise<KubeClient> {
+  const { name, uid } = (
+    await admin.create(pods, podDraft(`agent-${nodeName}`, nodeName, { serviceAccountName: account.metadata.name }), o)
+  ).metadata;
+  const bound = ["--bound-object-kind", "Pod", "--bound-object-name", name, "--bound-object-uid", uid];
+  return clientWith((await kubectl(["create", "token", "-n", namespace, account.metadata.name, ...bound])).trim());
+}
+
+function podDraft(name: string, nodeName: string, spec: object = {}): Draft<Pod> {
+  return {
+    metadata: { namespace, name },
+    spec: { nodeName, containers: [{ name: "app", image: "none" }], ...spec },
+  } as unknown as Draft<Pod>;
+}
+
+let last = 0;
+/** A claim with an address of its own. */
+function claim(spec: object = {}): Draft<SpiderIPAddress> {
+  last += 1;
+  const address = `10.0.${last >> 8}.${last & 255}`;
+  return {
+    metadata: { name: address, labels: { pool: "p" } },
+    spec: {
+      ...{ format: 1, address, purpose: "Pod", pool: "p", poolUID: "u", poolGeneration: 1 },
+      ...{ node: "node1", bootID: "b", podNamespace: "default", podName: "a", podUID: "pu", nic: "eth0" },
+      ...{ containerID: "c", network: "k", answer: '{"prefix":16}', since: "2026-01-01T00:00:00Z" },
+      ...spec,
+    },
+  } as Draft<SpiderIPAddress>;
+}
+
+/** A sticky claim that no node holds. */
+const kept = { purpose: "Sticky", node: undefined, bootID: undefined, containerID: undefined, podUID: undefined };
+const held = (node: string) => ({ purpose: "Sticky", node });
+
+const create = (who: KubeClient, draft: Draft<SpiderIPAddress>) => who.create(spiderIPAddresses, draft, o);
+const made = (spec: object) => create(admin, claim(spec));
+const change = (who: KubeClient, found: SpiderIPAddress, spec: object, metadata: object = {}) =>
+  who.update(
+    spiderIPAddresses,
+    { metadata: { ...found.metadata, ...metadata }, spec: { ...found.spec, ...spec } } as SpiderIPAddress,
+    o,
+  );
+const remove = (who: KubeClient, { metadata }: SpiderIPAddress) =>
+  who.delete(
+    spiderIPAddresses,
+    { name: metadata.name },
+    { ...o, preconditions: { uid: metadata.uid, resourceVersion: metadata.resourceVersion ?? "" } },
+  );
+
+/** The call is refused by a policy, in these words. */
+async function cheat(call: Promise<unknown>, words: RegExp): Promise<void> {
+  const message = await refusal(call);
+  assert.match(message, /ValidatingAdmissionPolicy 'spiderpool-agent-/);
+  assert.match(message, words);
+}
+
+/** The words with which the server refuses the call. */
+async function refusal(call: Promise<unknown>): Promise<string> {
+  const error = await call.then(
+    () => assert.fail("the server allowed it"),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(error instanceof ApiStatusError, String(error));
+  return error.serverMessage;
+}
+
+/** Policies are compiled a moment after they are made: until then nothing is refused. */
+async function untilEnforced(): Promise<void> {
+  for (let turn = 0; turn < 200; turn++) {
+    const stray = claim({ node: "node2" });
+    const refused = await create(agent1, stray).then(
+      () => false,
+      (error: unknown) => hasReason(error, "Invalid", "Forbidden"),
+    );
+    if (refused) return;
+    await admin.delete(spiderIPAddresses, { name: String(stray.spec.address) }, o);
+    await delay(50);
+  }
+  assert.fail("the policies are not enforced");
+}
+await untilEnforced();
+
+describe("claims: an agent", () => {
+  it("creates those of its own node, and of no other", async () => {
+    await create(agent1, claim());
+    await create(agent2, claim({ node: "node2" }));
+    await create(agent1, claim(held("node1")));
+    const words = /creates claims of its own node only/;
+    await cheat(create(agent1, claim({ node: "node2" })), words);
+    await cheat(create(agent1, claim(kept)), words);
+    await cheat(create(agent1, claim({ ...held("node1"), nextNode: "node2", nextPodUID: "x" })), words);
+    const until = { until: "2100-01-01T00:00:00Z", reason: "mine" };
+    await cheat(create(agent1, claim({ purpose: "Hold", ...until })), words);
+    await cheat(create(agent1, claim({ purpose: "Quarantine", ...until })), words);
+  });
+
+  it("whose token names no node does nothing", async () => {
+    await cheat(create(nowhere, claim({ node: "" })), /names no node/);
+    await cheat(create(nowhere, claim(kept)), /names no node/);
+    await cheat(remove(nowhere, await made(kept)), /names no node/);
+  });
+
+  it("deletes those of its own node and kept ones that no node holds", async () => {
+    assert.equal(await remove(agent1, await made({})), "deleted");
+    assert.equal(await remove(agent1, await made(kept)), "deleted");
+    const words = /deletes claims of its own node/;
+    await cheat(remove(agent1, await made({ node: "node2" })), words);
+    await cheat(remove(agent1, await made(held("node2"))), words);
+    const until = { node: undefined, until: "2100-01-01T00:00:00Z", reason: "r", containerID: undefined };
+    await cheat(remove(agent1, await made({ purpose: "Hold", ...until })), words);
+    await cheat(remove(agent1, await made({ purpose: "Quarantine", ...until })), words);
+  });
+
+  it("changes those of its own node, and hands none to another", async () => {
+    await change(agent1, await made({}), { containerID: "d" });
+    await change(agent1, await made(held("node1")), { node: undefined, containerID: undefined });
+    const words = /changes claims of its own node/;
+    await cheat(change(agent1, await made({ node: "node2" }), { containerID: "d" }), words);
+    await cheat(change(agent1, await made(held("node1")), { node: "node2" }), words);
+    await cheat(change(agent1, await made(held("node1")), { nextNode: "node2", nextPodUID: "n" }), words);
+    await cheat(change(agent1, await made({ node: "node2" }), {}, { labels: { pool: "q" } }), words);
+  });
+
+  it("takes kept ones to its own node, and not to another", async () => {
+    const taken = { node: "node1", podUID: "new", containerID: "n" };
+    await change(agent1, await made(kept), taken);
+    const words = /takes kept ones/;
+    await cheat(change(agent1, await made(kept), { ...taken, node: "node2" }), words);
+    await cheat(change(agent1, await made(kept), { answer: "{}" }), words);
+    // Nobody may do that, whoever he is.
+    assert.match(await refusal(change(agent1, await made(held("node2")), taken)), /only through detached/);
+  });
+
+  it("joins as second holder, leaves, and takes over, and changes nothing else by that", async () => {
+    const join = { nextNode: "node1", nextPodUID: "n", nextPodName: "m", nextContainerID: "nc" };
+    const joined = await change(agent1, await made(held("node2")), join);
+    const left = { nextNode: undefined, nextPodUID: undefined, nextPodName: undefined, nextContainerID: undefined };
+    await change(agent1, joined, left);
+    const other = await change(agent1, await made(held("node2")), join);
+    await change(agent1, other, { ...left, node: "node1", podUID: "n", podName: "m", containerID: "nc" });
+    const words = /joins as second holder/;
+    await cheat(change(agent1, await made(held("node2")), { ...join, nextNode: "node2" }), words);
+    await cheat(change(agent1, await made(held("node2")), { ...join, answer: "{}" }), words);
+    await cheat(change(agent1, await made(held("node2")), { ...join, containerID: "stolen" }), words);
+    await cheat(change(agent1, await made(held("node2")), { answer: "{}" }), words);
+    await cheat(change(agent1, await made({ ...held("node2"), ...join, nextNode: "node2" }), left), words);
+    assert.match(
+      await refusal(change(agent1, await made({ node: "node2" }), join)),
+      /while a Sticky claim is attached/,
+    );
+    const until = { until: "2100-01-01T00:00:00Z", reason: "r" };
+    await cheat(change(agent1, await made(held("node2")), { ...until, purpose: "Quarantine" }), words);
+  });
+
+  it("does not hinder their deletion", async () => {
+    const words = /does not hinder the deletion/;
+    const finalizers = ["example.org/stay"];
+    await cheat(change(agent1, await made({}), {}, { finalizers }), words);
+    const draft = claim();
+    await cheat(create(agent1, { ...draft, metadata: { ...draft.metadata, finalizers } }), words);
+    const ownerReferences = [{ apiVersion: "v1", kind: "Node", name: "node1", uid: "u" }];
+    const owned = claim();
+    await cheat(create(agent1, { ...owned, metadata: { ...owned.metadata, ownerReferences } }), words);
+  });
+});
+
+describe("endpoints: an agent", () => {
+  const draft = (name: string, node: string, uid = "u") => ({
+    metadata: { namespace: "default", name },
+    status: { current: { uid, node, ips: [] }, ownerControllerType: "Pod", ownerControllerName: name },
+  });
+
+  it("writes those of its own node, and takes one over with the next Pod only", async () => {
+    const own = await agent1.create(spiderEndpoints, draft("own", "node1"), o);
+    await agent1.update(spiderEndpoints, { ...own, status: { ...own.status, ownerControllerName: "x" } }, o);
+    const other = await admin.create(spiderEndpoints, draft("other", "node2"), o);
+    const mine = { ...other, ...draft("other", "node1"), metadata: other.metadata };
+    await cheat(agent1.create(spiderEndpoints, draft("stray", "node2"), o), /own node only/);
+    await cheat(agent1.update(spiderEndpoints, { ...other, status: { ...other.status } }, o), /own node only/);
+    await cheat(agent1.update(spiderEndpoints, mine, o), /taken over with the next Pod only/);
+    const next = { ...other, ...draft("other", "node1", "next"), metadata: other.metadata };
+    await agent1.update(spiderEndpoints, next, o);
+  });
+});
+
+describe("Pods: an agent", () => {
+  const status = "k8s.v1.cni.cncf.io/network-status";
+  const patch = (who: KubeClient, name: string, body: Record<string, unknown>) =>
+    who.patch(pods, { namespace, name }, { kind: "merge", body }, { ...o, subresource: "status" });
+
+  it("tells the networks of those of its own node, and changes nothing else", async () => {
+    await admin.create(pods, podDraft("here", "node1"), o);
+    await admin.create(pods, podDraft("there", "node2"), o);
+    await patch(agent1, "here", { metadata: { annotations: { [status]: "[]" } } });
+    await patch(agent1, "here", { metadata: { annotations: { [status]: null } } });
+    await cheat(patch(agent1, "there", { metadata: { annotations: { [status]: "[]" } } }), /own node only/);
+    await cheat(patch(agent1, "here", { metadata: { annotations: { other: "x" } } }), /network-status only/);
+    await cheat(patch(agent1, "here", { metadata: { labels: { app: "x" } } }), /annotations of Pods, nothing else/);
+    await cheat(patch(agent1, "here", { status: { phase: "Failed" } }), /annotations of Pods, nothing else/);
+    await cheat(patch(agent1, "here", { metadata: { finalizers: ["example.org/x"] } }), /nothing else/);
+    await cheat(patch(nowhere, "here", { metadata: { annotations: { [status]: "[]" } } }), /names no node/);
+  });
+});
+
+describe("nodes: an agent", () => {
+  const bridge = "ovs-cni.network.kubevirt.io/br1";
+  const patch = (who: KubeClient, name: string, body: Record<string, unknown>) =>
+    who.patch(nodes, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
+
+  it("offers the bridges of its own, and changes nothing else", async () => {
+    const offered = { capacity: { [bridge]: "1000" }, allocatable: { [bridge]: "1000" } };
+    await patch(agent1, "node1", { status: offered });
+    await patch(agent1, "node1", { status: { capacity: { [bridge]: null }, allocatable: { [bridge]: null } } });
+    await cheat(patch(agent1, "node2", { status: offered }), /own node only/);
+    await cheat(patch(agent1, "node1", { status: { capacity: { cpu: "1k" } } }), /bridges only/);
+    await cheat(patch(agent1, "node1", { status: { allocatable: { "example.org/gpu": "8" } } }), /bridges only/);
+    const conditions = [{ type: "Ready", status: "False" }];
+    await cheat(patch(agent1, "node1", { status: { conditions } }), /nothing else/);
+    await cheat(patch(agent1, "node1", { metadata: { labels: { "node-role": "x" } } }), /nothing else/);
+  });
+});
+
+describe("Events: an agent", () => {
+  const draft = (host: string, component = "spiderpool-agent") => ({
+    metadata: { namespace: "default", generateName: "e." },
+    involvedObject: { apiVersion: "v1", kind: "Node", name: host },
+    ...{ type: "Warning", reason: "Test", message: "m", source: { component, host } },
+  });
+
+  it("writes them in its own name only", async () => {
+    await agent1.create(events, draft("node1"), o);
+    await cheat(agent1.create(events, draft("node2"), o), /own name only/);
+    await cheat(agent1.create(events, draft("node1", "kubelet"), o), /own name only/);
+  });
+});
+
+describe("an agent's rights", () => {
+  it("are none to read secrets, run or delete anything, change pools, kinds, rights or workloads", async () => {
+    const as = ["--as", `system:serviceaccount:${namespace}:${account.metadata.name}`];
+    const refused = [
+      ...["get secrets", "list secrets", "create pods", "delete pods", "patch pods", "create pods/exec"],
+      ...["update nodes", "patch nodes", "delete nodes", "get configmaps", "create serviceaccounts/token"],
+      ...["update spiderippools", "delete spiderippools", "create spiderippools", "delete spiderendpoints"],
+      ...["patch spideripaddresses", "deletecollection spideripaddresses", "create network-attachment-definitions"],
+      ...["get customresourcedefinitions", "create clusterrolebindings", "patch deployments", "update daemonsets"],
+      ...["patch validatingadmissionpolicies", "patch validatingwebhookconfigurations", "impersonate users"],
+    ];
+    const allowed = await Promise.all(
+      refused.map(async (what) => {
+        const [verb = "", resource = ""] = what.split(" ");
+        // `can-i` answers "no" with status 1.
+        const asked = kubectl(["auth", "can-i", verb, resource, "-A", ...as]);
+        const { stdout } = await asked.then(
+          (stdout) => ({ stdout }),
+          ({ details }: SpiderError) => ({ stdout: String(details["stdout"]) }),
+        );
+        return stdout.startsWith("no") ? [] : [`${what}: ${stdout}`];
+      }),
+    );
+    assert.deepEqual(allowed.flat(), []);
+  });
+});
