@@ -20,6 +20,7 @@ const usage = `npm run cluster -- COMMAND
   build           only Kubernetes and etcd, into the cache
   contact         tests of the product against etcd and kube-apiserver alone
   chart           tests of the chart against them
+  identity        tests of who may do what, against the same
 `;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const nodesMax = 16;
@@ -50,6 +51,7 @@ switch (command) {
     break;
   case "contact":
   case "chart":
+  case "identity":
     await findBinaries({ say: console.log });
     process.exitCode = await spawned(
       labNamespaces([process.execPath, "--test-force-exit", `test/cluster/${command}.e2e.ts`]),

@@ -23,6 +23,7 @@ import {
   type Pod,
   pods,
 } from "#kube";
+import type { Outcome, Plan, Task } from "../../bench/tasks.ts";
 import { kubeconfigFor } from "../../lab/kubeconfig.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import {
@@ -332,14 +333,19 @@ describe("agent and controller, with no more than their rights", async () => {
       "ipam.spidernet.io/ippool": '{"ipv4":["bench"]}',
       "v1.multus-cni.io/default-network": "kube-system/bench",
     };
-    const plan = { nodeName: node.name, pairs, burst: 20, apiUrl: admin.url, annotations };
     const runner = fileURLToPath(new URL("../../bench/runner.ts", import.meta.url));
-    const { adds, dels, burst } = JSON.parse(await node.run([process.execPath, runner, JSON.stringify(plan)]));
+    const play = async (task: Task): Promise<Outcome> => {
+      const plan: Plan = { nodeName: node.name, apiUrl: admin.url, annotations, warmUp: 0, task };
+      return JSON.parse(await node.run([process.execPath, runner], { input: JSON.stringify(plan) }));
+    };
+    const { adds, dels } = await play({ kind: "pairs", count: pairs });
+    const burst = await play({ kind: "add", count: 20 });
+    const ended = await play({ kind: "del", sandboxes: burst.sandboxes });
     const flights = JSON.parse(await node.run(askAgent("/v1/flights"))) as readonly Flight[];
     const claims = flights.flatMap(({ verb, spans }) => (verb === "ADD" ? spans : [])).filter(isClaim);
     const inTurn = `ADD p50 ${p50(adds)} ms, of which claim ${p50(claims)} ms; DEL p50 ${p50(dels)} ms`;
     t.diagnostic(`${inTurn}; ${burst.adds.length} ADDs at once ${burst.totalMs.toFixed(0)} ms`);
-    for (const { error } of [...adds, ...burst.adds]) assert.equal(error, undefined);
+    for (const { error } of [...adds, ...dels, ...burst.adds, ...ended.dels]) assert.equal(error, undefined);
     await kubectl(["wait", "sp/bench", "--for=jsonpath={.status.allocatedIPCount}=0", "--timeout=20s"]);
     assert.equal((await kubectl(["get", "sia", "-l", "pool=bench", "--no-headers"])).trim(), "");
     const objections = [...agent.calls, ...controller.calls].filter(

@@ -23,7 +23,7 @@ import {
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import { createNetworks, enterLab, run } from "../../lab/topology/index.ts";
-import { binaries } from "./binaries.ts";
+import { findBinaries } from "./binaries.ts";
 import { startControlPlane } from "./control-plane.ts";
 
 enterLab();
@@ -32,7 +32,7 @@ mkdirSync(directory);
 await createNetworks();
 const plane = await startControlPlane({
   directory,
-  binaries,
+  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
   controllers: false,
   apiServerFlags: ["--disable-admission-plugins=ServiceAccount"],
 });
