@@ -72,7 +72,7 @@ function pidsOf(word: string): readonly string[] {
 
 function commandLine(pid: string): readonly string[] {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, 2);
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, 8);
   } catch {
     return []; // It ended meanwhile.
   }

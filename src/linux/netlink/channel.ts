@@ -198,6 +198,8 @@ const options = { capAck: 10, extAck: 11, strictCheck: 12 } as const;
 const timeoutSeconds = 5;
 /** Far more than the kernel ever puts into one datagram of a dump (32 KB). */
 const receiveBytes = 65_536;
+/** One for all: what is received is used up before the thread does anything else, and hundreds of Pods have a socket each. */
+const received = new Uint8Array(new ArrayBuffer(receiveBytes));
 const truncated = 0x20;
 
 /** A netlink socket of the namespace in which the calling thread is now, subscribed to the multicast groups in `groups`. */
@@ -225,12 +227,11 @@ export function openTransport(protocol: number): Transport {
   libc.setsockopt(fd, solSocket, receiveTimeout, timeout);
   // These are missing in old kernels only, where replies are longer, errors terser and filters ours to apply.
   for (const option of Object.values(options)) libc.setsockopt(fd, solNetlink, option, one);
-  const buffer = new Uint8Array(new ArrayBuffer(receiveBytes));
   return {
     port,
     send: (bytes) => void must(libc.sendto(fd, bytes, 0, null), "send a netlink request"),
     sendLater: async (bytes) => void must(await libc.sendLater(fd, bytes), "send a netlink request"),
-    receive: () => receiveFrom(fd, buffer),
+    receive: () => receiveFrom(fd, received),
     [Symbol.dispose]: () => void libc.close(fd),
   };
 }
