@@ -26,6 +26,8 @@ export interface ControllerProgramOptions {
   readonly multusConfigs: boolean;
   /** `app.kubernetes.io/component` of the agents' Pods. */
   readonly agentComponent: string;
+  /** Records that a pool's `status.allocatedIPs` lists. */
+  readonly listedIps: number;
   readonly collection: CollectionOptions;
   readonly leader: LeaderOptions;
   /** Variables that are set and do nothing. */
@@ -105,6 +107,7 @@ export function readOptions(
       : undefined,
     multusConfigs: environment.flag("SPIDERPOOL_MULTUS_CONFIG_ENABLED", true),
     agentComponent: environment.text("SPIDERPOOL_AGENT_NAME") || "spiderpool-agent",
+    listedIps: environment.integer("SPIDERPOOL_IPPOOL_MAX_ALLOCATED_IPS", 1_000, { min: 1, max: 5_000 }),
     collection: environment.collection(),
     leader: environment.leader(),
     withoutEffect: environment.withoutEffect(),

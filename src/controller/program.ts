@@ -38,6 +38,7 @@ import { multusConfigController } from "./networks/multus-configs.ts";
 import type { ControllerProgramOptions } from "./options.ts";
 import { poolDefaultsController } from "./pools/defaults.ts";
 import { poolDrainController } from "./pools/drain.ts";
+import { Judgements } from "./pools/judgements.ts";
 import { poolStatusController } from "./pools/status.ts";
 import { poolUsageController } from "./pools/usage.ts";
 import { type PoolMembers, PoolUses } from "./pools/uses.ts";
@@ -159,17 +160,19 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
 
 function controllersOf(
   deps: Deps,
-  { namespace, clusterNetwork, coordinator, multusConfigs }: ControllerProgramOptions,
-  { stores, uses }: Replica,
+  { namespace, clusterNetwork, coordinator, multusConfigs, listedIps: listed }: ControllerProgramOptions,
+  { stores, uses, reserved, collector }: Replica,
   { epoch }: Term,
 ): readonly ControllerOptions[] {
+  const judgements = new Judgements();
+  const agents = () => collector?.nodes ?? 0;
   const { pools, subnets, usages, networks, coordinators } = stores;
   return [
-    poolDefaultsController(deps, { pools, subnets, uses }),
+    poolDefaultsController(deps, { pools, subnets, uses, judgements }),
     poolDrainController(deps, { pools, uses }),
     subnetDrainController(deps, subnets),
-    poolStatusController(deps, { pools, uses }),
-    poolUsageController(deps, { uses, usages, epoch }),
+    poolStatusController(deps, { pools, uses, judgements, agents, listed }),
+    poolUsageController(deps, { uses, usages, reserved, reservations: stores.reserved, epoch }),
     ...(multusConfigs ? [multusConfigController(deps, stores)] : []),
     ...(coordinator === undefined ? [] : [coordinatorController(deps, { coordinators, ...coordinator })]),
     ...(clusterNetwork === ""

@@ -13,4 +13,4 @@ export { Ledger } from "./ledger.ts";
 export type { ReleaseReason } from "./releases.ts";
 export type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
 export { reservedSets } from "./reserved.ts";
-export { type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";
+export { type PoolCondition, type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";

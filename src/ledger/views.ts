@@ -1,12 +1,16 @@
 import type { SpiderIPPoolStatus, SpiderPoolUsageSpec } from "#api";
-import { clampCount, formatIp, formatIpSet, type IpSet } from "#ip";
+import { clampCount, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
 import type { PoolView } from "#ipam";
-import type { Claim } from "./claim.ts";
+import { type Claim, labelValue } from "./claim.ts";
 
-/** Records listed in a pool's status; counts are exact beyond it. */
+/** Records listed in a pool's status unless somebody wants more; counts are exact beyond it. */
 export const listedRecordsMax = 1_000;
+/** Pods named in one condition. */
+const namedPodsMax = 10;
 /** What the schema of SpiderPoolUsage allows; what does not fit is left out of the guesses that it helps. */
 const usageRangesMax = 8_192;
+/** Of one list: every agent that draws from the pool reads all of it. */
+const usageBytesMax = 256 * 1_024;
 const usageNodesMax = 5_000;
 
 /** Who uses what of one pool. Membership goes by address, not by the name that a claim carries. */
@@ -21,44 +25,91 @@ export interface PoolUse {
 export type PoolStatus = Pick<SpiderIPPoolStatus, "allocatedIPs"> & {
   readonly allocatedIPCount: number;
   readonly totalIPCount: bigint;
+  readonly conditions: readonly PoolCondition[];
 };
 
-/** The pool's status in the format that users know. Keys of `allocatedIPs` are in the order of their text. */
-export function poolStatus(pool: Pick<PoolView, "set">, { claims }: PoolUse): PoolStatus {
+/** A condition that holds; since when, only its writer knows. */
+export type PoolCondition = Pick<NonNullable<SpiderIPPoolStatus["conditions"]>[number], "type" | "reason" | "message">;
+
+/**
+ * The pool's status in the format that users know. Keys of `allocatedIPs` are in the order of their text; of more than `listed`
+ * records it has the first, and a condition says so.
+ */
+export function poolStatus(
+  pool: Pick<PoolView, "name" | "uid" | "set">,
+  { claims }: Pick<PoolUse, "claims">,
+  { listed = listedRecordsMax }: { readonly listed?: number } = {},
+): PoolStatus {
   const records: [string, { readonly pod: string; readonly podUid: string }][] = [];
+  const outside: string[] = [];
   for (const { ip, spec } of claims) {
     if (spec.purpose !== "Pod" && spec.purpose !== "Sticky") continue;
-    records.push([formatIp(ip), { pod: `${spec.podNamespace}/${spec.podName}`, podUid: spec.podUID ?? "" }]);
+    const pod = `${spec.podNamespace}/${spec.podName}`;
+    records.push([formatIp(ip), { pod, podUid: spec.podUID ?? "" }]);
+    if (spec.poolUID === pool.uid && !pool.set.contains(ip)) outside.push(`${formatIp(ip)} (${pod})`);
   }
   records.sort(([a], [b]) => (a < b ? -1 : 1));
-  const listed = Object.fromEntries(records.slice(0, listedRecordsMax));
   return {
-    ...(records.length === 0 ? {} : { allocatedIPs: JSON.stringify(listed) }),
+    ...(records.length === 0 ? {} : { allocatedIPs: JSON.stringify(Object.fromEntries(records.slice(0, listed))) }),
     allocatedIPCount: records.length,
     totalIPCount: clampCount(pool.set.size),
+    conditions: [...outOfRange(outside.sort()), ...truncated(pool.name, records.length, listed)],
   };
 }
 
+function outOfRange(outside: readonly string[]): readonly PoolCondition[] {
+  if (outside.length === 0) return [];
+  const more = outside.length > namedPodsMax ? ` and ${outside.length - namedPodsMax} more` : "";
+  const message =
+    `${outside.slice(0, namedPodsMax).join(", ")}${more} have addresses that spec.ips less spec.excludeIPs does not have ` +
+    "any more: add them again, or restart these Pods to give them other ones";
+  return [{ type: "OutOfRange", reason: "InUseAddressesRemoved", message }];
+}
+
+function truncated(pool: string, count: number, listed: number): readonly PoolCondition[] {
+  if (count <= listed) return [];
+  const message = `allocatedIPs lists ${listed} of ${count} records; all are in: kubectl get sia -l pool=${labelValue(pool)}`;
+  return [{ type: "AllocatedIPsTruncated", reason: "TooManyRecords", message }];
+}
+
 /**
- * The published usage: what makes the agents' guesses good. `epoch` is the leader's term, `cooling` what was released a
- * moment ago. `free` is exact up to 2^53 − 1, more than anybody will use up.
+ * The published usage: what makes the agents' guesses good. `epoch` is the leader's term, `reserved` what no pool may hand out,
+ * `cooling` what was released a moment ago. `free` is exact up to 2^53 − 1, more than anybody will use up.
  */
 export function poolUsage(
   pool: Pick<PoolView, "name" | "uid" | "generation" | "set">,
   { used, nodes }: Pick<PoolUse, "used" | "nodes">,
-  { cooling, epoch, now }: { readonly cooling: IpSet; readonly epoch: number; readonly now: Date },
+  {
+    reserved,
+    cooling,
+    epoch,
+    now,
+  }: { readonly reserved: IpSet; readonly cooling: IpSet; readonly epoch: number; readonly now: Date },
 ): SpiderPoolUsageSpec {
-  const free = pool.set.subtract(used).size;
+  const free = pool.set.subtract(used).subtract(reserved).size;
   const most = BigInt(Number.MAX_SAFE_INTEGER);
   return {
     pool: pool.name,
     poolUID: pool.uid,
     poolGeneration: pool.generation,
     free: Number(free > most ? most : free),
-    used: formatIpSet(used).slice(0, usageRangesMax),
-    ...(cooling.isEmpty ? {} : { cooling: formatIpSet(cooling).slice(0, usageRangesMax) }),
+    used: boundedRanges(used),
+    ...(cooling.isEmpty ? {} : { cooling: boundedRanges(cooling) }),
     nodes: nodes.slice(0, usageNodesMax),
     epoch,
     publishedAt: now.toISOString(),
   };
+}
+
+/** As ascending ranges. Of a set that has too many, the largest: each of them spares the most misses. */
+function boundedRanges(set: IpSet): readonly string[] {
+  const texts = formatIpSet(set);
+  // Each with its quotes and comma.
+  const bytes = (list: readonly string[]) => list.reduce((sum, text) => sum + text.length + 3, 0);
+  if (texts.length <= usageRangesMax && bytes(texts) <= usageBytesMax) return texts;
+  const family = set.first?.family ?? 4;
+  const longest = family === 4 ? "255.255.255.255-255.255.255.255" : `${"ffff:".repeat(8)}-${"ffff:".repeat(8)}`;
+  const most = Math.min(usageRangesMax, Math.floor(usageBytesMax / (longest.length + 3)));
+  const largest = set.ranges.toSorted((a, b) => Number(rangeSize(b) - rangeSize(a))).slice(0, most);
+  return formatIpSet(IpSet.of(family, largest));
 }

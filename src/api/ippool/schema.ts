@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import { celOf } from "../rules/rule.ts";
 import {
   addressText,
+  conditions,
   count,
   flag,
   ipVersion,
@@ -38,10 +39,15 @@ export const poolSpec = Type.Object(
   validations(celOf(poolRules)),
 );
 
+export const poolConditionTypes = ["Invalid", "OutOfRange", "AllocatedIPsTruncated"] as const;
+
 export const poolStatus = Type.Object({
   allocatedIPs: Type.Optional(text("JSON: address → {pod, podUid}. Absent when nothing is allocated.")),
   totalIPCount: Type.Optional(count("Addresses in `ips` less `excludeIPs`.")),
   allocatedIPCount: Type.Optional(count("Addresses in use.")),
+  conditions: Type.Optional(
+    conditions("What is wrong with the pool, or with its status; absent where nothing is.", poolConditionTypes),
+  ),
 });
 
 export const poolDefinition = definitionOf(spiderIPPools, "sp", {

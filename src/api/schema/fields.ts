@@ -53,6 +53,20 @@ export function time(description: string) {
   return Type.String({ description, format: "date-time" });
 }
 
+/** Conditions as Kubernetes' own kinds have them, one of each type; only those that hold are listed. */
+export function conditions(description: string, types: readonly string[]) {
+  return Type.Array(
+    Type.Object({
+      type: word("What holds.", types),
+      status: word("True while it holds.", ["True"]),
+      reason: text("In one word, why.", { maxLength: 64 }),
+      message: text("For people: what is wrong, with whom, and what to do.", { maxLength: 4096 }),
+      lastTransitionTime: time("Since when it holds."),
+    }),
+    { description, maxItems: types.length, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] },
+  );
+}
+
 /** One of the words; the type is their union. */
 export function word<const W extends readonly string[]>(
   description: string,

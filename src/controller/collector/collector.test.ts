@@ -539,7 +539,9 @@ describe("the collector", () => {
     for (let last = 131; last <= 140; last++) cluster.claim(`172.18.30.${last}`, pool);
     await cluster.start();
     await cluster.pass(60_000);
-    const ofPool = cluster.api.all(events).filter(({ involvedObject }) => involvedObject.kind === "SpiderIPPool");
+    const ofPool = cluster.api
+      .all(events)
+      .filter(({ involvedObject, reason }) => involvedObject.kind === "SpiderIPPool" && reason === "AddressReclaimed");
     assert.equal(ofPool.length, 1);
     assert.equal(reasons(cluster).length, 10);
     assert.equal(cluster.api.read(spiderIPPools, { name: "p" })?.status?.allocatedIPCount, 0);

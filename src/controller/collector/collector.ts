@@ -85,6 +85,11 @@ export class Collector {
     return this.#stores.pods.isSynced && this.#stores.nodes.isSynced;
   }
 
+  /** How many nodes the cluster has. */
+  get nodes(): number {
+    return this.#stores.nodes.list().length;
+  }
+
   /** How many claims wait for their second observation. */
   get pending(): number {
     return this.#first.size;
@@ -167,8 +172,22 @@ export class Collector {
         if (before !== undefined && before.metadata.uid !== now?.metadata.uid)
           this.#observer.forget(before.metadata.uid);
         if (now === undefined) this.#first.delete(name);
+        if (now !== undefined && before !== undefined) this.#tellConflict(now, before);
       }),
     ];
+  }
+
+  /** An agent has met a foreign host. */
+  #tellConflict({ spec }: SpiderIPAddress, before: SpiderIPAddress): void {
+    const pool = this.#options.pools.get(spec.pool);
+    if (spec.purpose !== "Quarantine" || spec.mac === undefined || before.spec.mac === spec.mac || pool === undefined)
+      return;
+    this.#deps.events.record(subjectOf(spiderIPPools, pool), {
+      type: "Warning",
+      reason: "AddressConflict",
+      message: `${spec.address} is answered for by ${spec.mac}, which is none of ours: it is in quarantine until ${spec.until}; find that host, or add the address to spec.excludeIPs`,
+      cause: "AddressConflict",
+    });
   }
 
   async #tick({ signal }: Signal): Promise<void> {

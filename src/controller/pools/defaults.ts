@@ -3,19 +3,24 @@ import { defaultPool, formatViolation, type SpiderIPPool, type SpiderSubnet, spi
 import { prefixesOverlap, tryParsePrefix } from "#ip";
 import { type ControllerOptions, fromStore, hasReason, keyOf, type Store, TerminalError } from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
+import type { Judgements } from "./judgements.ts";
 import type { PoolUses } from "./uses.ts";
 
 export interface PoolStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly uses: PoolUses;
+  readonly judgements: Judgements;
 }
 
 /**
  * Fills in what admission fills in, for pools that were stored without it, and reports pools that break a rule. Admission
  * may have been away, or another pool may have come in between.
  */
-export function poolDefaultsController(deps: Deps, { pools, subnets, uses }: PoolStores): ControllerOptions {
+export function poolDefaultsController(
+  deps: Deps,
+  { pools, subnets, uses, judgements }: PoolStores,
+): ControllerOptions {
   const { client, clock, log, events, settings } = deps;
   /** The version of each pool that was judged. */
   const judged = new Map<string, string>();
@@ -28,10 +33,12 @@ export function poolDefaultsController(deps: Deps, { pools, subnets, uses }: Poo
     name: "pool-defaults",
     clock,
     log,
-    sources: [fromStore(pools), fromStore(subnets, ofSameCidr)],
+    // What is wrong with a pool may be another pool: the broken ones are judged again with every change.
+    sources: [fromStore(pools), fromStore(pools, () => judgements.broken), fromStore(subnets, ofSameCidr)],
     reconcile: async (name, o) => {
       const pool = pools.get(name);
       if (pool === undefined || pool.metadata.deletionTimestamp !== undefined) {
+        judgements.set(name, undefined);
         judged.delete(name);
         return {};
       }
@@ -44,20 +51,19 @@ export function poolDefaultsController(deps: Deps, { pools, subnets, uses }: Poo
         return {};
       }
       const version = `${pool.metadata.uid}/${pool.metadata.generation}`;
-      if (judged.get(name) === version) return {};
-      judged.set(name, version);
+      if (judged.get(name) === version && !judgements.broken.includes(name)) return {};
       const context = {
         others: olderOverlapping(pool, pools, uses),
         subnet: subnetOf(pool, subnets),
         families: settings,
       };
       const [first] = validatePool(pool, context);
-      if (first === undefined) return {};
-      events.record(subjectOf(spiderIPPools, pool), {
-        type: "Warning",
-        reason: "InvalidIPPool",
-        message: formatViolation(first),
-      });
+      const message = first && formatViolation(first);
+      judgements.set(name, message);
+      if (message !== undefined && judged.get(name) !== version) {
+        events.record(subjectOf(spiderIPPools, pool), { type: "Warning", reason: "InvalidIPPool", message });
+      }
+      judged.set(name, version);
       return {};
     },
   };

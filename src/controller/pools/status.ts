@@ -1,47 +1,90 @@
+import { isDeepStrictEqual } from "node:util";
 import { type SpiderIPPool, type SpiderIPPoolStatus, spiderIPPools } from "#api";
 import { type ControllerOptions, fromStore, type Store } from "#kube";
-import { type PoolStatus, poolStatus } from "#ledger";
-import type { Deps } from "../deps.ts";
+import { type PoolCondition, type PoolStatus, poolStatus } from "#ledger";
+import { type Deps, subjectOf } from "../deps.ts";
+import type { Judgements } from "./judgements.ts";
 import type { PoolUses } from "./uses.ts";
 
 /** Statuses of one pool are at least so far apart, … */
 const gapMs = 1_000;
 /** … and more where they are large: every watcher of pools reads each of them. */
 const bytesPerSecond = 20_000;
+/** Events that all watchers of pools together may get in a second: one for each agent and each status written. */
+const watchEventsPerSecond = 20_000;
+
+export interface StatusOptions {
+  readonly pools: Store<SpiderIPPool>;
+  readonly uses: PoolUses;
+  readonly judgements: Judgements;
+  /** How many watch pools. */
+  readonly agents: () => number;
+  /** Records that `allocatedIPs` lists. */
+  readonly listed: number;
+}
 
 /** Writes what users read of a pool: at once where it was quiet, then no more often than the cluster can bear. */
-export function poolStatusController(
-  { client, clock, log }: Deps,
-  { pools, uses }: { readonly pools: Store<SpiderIPPool>; readonly uses: PoolUses },
-): ControllerOptions {
+export function poolStatusController(deps: Deps, options: StatusOptions): ControllerOptions {
+  const { client, clock, log, events } = deps;
+  const { pools, uses, judgements, agents, listed } = options;
   const notBeforeMs = new Map<string, number>();
+  let anyNotBeforeMs = 0;
   return {
     name: "pool-status",
     clock,
     log,
     workers: 4,
-    sources: [fromStore(pools), uses.source()],
+    sources: [fromStore(pools), uses.source(), judgements.source()],
     reconcile: async (name, o) => {
       const pool = pools.get(name);
       const members = uses.get(name);
-      if (pool === undefined || members === undefined) {
+      if (pool === undefined) {
         notBeforeMs.delete(name);
         return {};
       }
-      const leftMs = (notBeforeMs.get(name) ?? 0) - clock.monotonicMs();
+      const nowMs = clock.monotonicMs();
+      const leftMs = Math.max(notBeforeMs.get(name) ?? 0, anyNotBeforeMs) - nowMs;
       if (leftMs > 0) return { afterMs: leftMs };
-      const status = poolStatus(members.view, members);
-      if (isSame(status, pool.status)) return {};
+      const found = members && poolStatus(members.view, members, { listed });
+      const conditions = since(
+        [...judgements.conditionsOf(name), ...(found?.conditions ?? [])],
+        pool.status?.conditions,
+        clock.wall(),
+      );
+      if (isSame(found, conditions, pool.status)) return {};
+      anyNotBeforeMs = nowMs + (agents() / watchEventsPerSecond) * 1_000;
       const { resourceVersion } = pool.metadata;
-      const body = { metadata: { resourceVersion }, status: toWire(status) };
+      const body = { metadata: { resourceVersion }, status: toWire(found, conditions) };
       await client.patch(spiderIPPools, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
-      notBeforeMs.set(name, clock.monotonicMs() + Math.max(gapMs, (sizeOf(status) / bytesPerSecond) * 1000));
+      notBeforeMs.set(name, nowMs + Math.max(gapMs, (sizeOf(found) / bytesPerSecond) * 1_000));
+      const outside = conditions.find(({ type }) => type === "OutOfRange");
+      if (outside !== undefined && !pool.status?.conditions?.some(({ type }) => type === "OutOfRange")) {
+        events.record(subjectOf(spiderIPPools, pool), {
+          type: "Warning",
+          reason: outside.type,
+          message: outside.message,
+        });
+      }
       return {};
     },
   };
 }
 
-function isSame(now: PoolStatus, written: SpiderIPPoolStatus = {}): boolean {
+type Conditions = NonNullable<SpiderIPPoolStatus["conditions"]>;
+
+/** With the time at which each began to hold. */
+function since(now: readonly PoolCondition[], before: Conditions = [], at: Date): Conditions {
+  return now.map((condition) => {
+    const known = before.find(({ type }) => type === condition.type);
+    const lastTransitionTime = known?.lastTransitionTime ?? at.toISOString().replace(/\.\d+Z$/, "Z");
+    return { ...condition, status: "True", lastTransitionTime };
+  });
+}
+
+/** `now` is undefined where the pool cannot be decoded: its counts then stay as they were. */
+function isSame(now: PoolStatus | undefined, conditions: Conditions, written: SpiderIPPoolStatus = {}): boolean {
+  if (!isDeepStrictEqual(conditions, written.conditions ?? [])) return false;
+  if (now === undefined) return true;
   return (
     now.allocatedIPs === written.allocatedIPs &&
     now.allocatedIPCount === written.allocatedIPCount &&
@@ -51,12 +94,19 @@ function isSame(now: PoolStatus, written: SpiderIPPoolStatus = {}): boolean {
 }
 
 /** As a merge patch: null removes. */
-function toWire({ allocatedIPs, allocatedIPCount, totalIPCount }: PoolStatus) {
-  return { allocatedIPs: allocatedIPs ?? null, allocatedIPCount, totalIPCount: rawInteger(totalIPCount) };
+function toWire(now: PoolStatus | undefined, conditions: Conditions) {
+  return {
+    ...(now !== undefined && {
+      allocatedIPs: now.allocatedIPs ?? null,
+      allocatedIPCount: now.allocatedIPCount,
+      totalIPCount: rawInteger(now.totalIPCount),
+    }),
+    conditions: conditions.length === 0 ? null : conditions,
+  };
 }
 
-function sizeOf({ allocatedIPs = "" }: PoolStatus): number {
-  return allocatedIPs.length;
+function sizeOf(now: PoolStatus | undefined): number {
+  return now?.allocatedIPs?.length ?? 0;
 }
 
 /** A value that JSON.stringify writes digit by digit: int64 goes to 2^63 − 1, and 9223372036854775808 is refused. */

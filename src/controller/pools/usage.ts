@@ -1,7 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
-import { type SpiderPoolUsage, type SpiderPoolUsageSpec, spiderPoolUsages } from "#api";
+import {
+  type SpiderPoolUsage,
+  type SpiderPoolUsageSpec,
+  type SpiderReservedIP,
+  spiderIPPools,
+  spiderPoolUsages,
+} from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, fromStore, hasReason, type Store } from "#kube";
+import type { Family, IpSet } from "#ip";
+import { apiVersionOf, type ControllerOptions, fromStore, hasReason, type Store } from "#kube";
 import { poolUsage } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolMembers, PoolUses } from "./uses.ts";
@@ -21,6 +28,9 @@ interface Published {
 export interface UsageOptions {
   readonly uses: PoolUses;
   readonly usages: Store<SpiderPoolUsage>;
+  /** What no pool may hand out. */
+  readonly reserved: (family: Family) => IpSet;
+  readonly reservations: Store<SpiderReservedIP>;
   /** The leader's term. */
   readonly epoch: number;
 }
@@ -37,7 +47,11 @@ export function poolUsageController(deps: Deps, options: UsageOptions): Controll
     clock: deps.clock,
     log: deps.log,
     workers: 4,
-    sources: [options.uses.source(), fromStore(options.usages)],
+    sources: [
+      options.uses.source(),
+      fromStore(options.usages),
+      fromStore(options.reservations, () => options.uses.list().map(({ view }) => view.name)),
+    ],
     reconcile: async (name, o) => {
       const members = options.uses.get(name);
       if (members !== undefined) return publisher.publish(name, members, o);
@@ -64,19 +78,33 @@ class Publisher {
 
   async publish(name: string, members: PoolMembers, o: Signal): Promise<{ readonly afterMs?: number }> {
     const { clock } = this.#deps;
-    const { epoch, usages } = this.#options;
+    const { epoch, usages, reserved } = this.#options;
     const nowMs = clock.monotonicMs();
     const last = this.#published.get(name);
     const waitMs = last === undefined ? 0 : last.atMs + gapMs(last, members) - nowMs;
     if (waitMs > 0) return { afterMs: waitMs };
     const { allocations } = members;
     const cooling = members.cooling(nowMs);
-    const spec = poolUsage(members.view, members, { cooling: cooling.set, epoch, now: clock.wall() });
+    const spec = poolUsage(members.view, members, {
+      reserved: reserved(members.view.family),
+      cooling: cooling.set,
+      epoch,
+      now: clock.wall(),
+    });
     if (last === undefined || !isSame(last.object.spec, spec)) {
       const object = await this.#write(name, last?.object ?? usages.get(name), spec, o);
+      if (spec.free === 0 && last?.object.spec.free !== 0 && !members.view.set.isEmpty) this.#tellUsedUp(members);
       this.#published.set(name, { object, atMs: nowMs, allocations });
     }
     return cooling.nextMs === undefined ? {} : { afterMs: cooling.nextMs - nowMs };
+  }
+
+  #tellUsedUp({ view }: PoolMembers): void {
+    const { events } = this.#deps;
+    const { name, uid } = view;
+    const message = `all ${view.set.size} addresses are in use: add addresses to spec.ips, or name a further pool for new Pods`;
+    const subject = { apiVersion: apiVersionOf(spiderIPPools), kind: spiderIPPools.kind, name, uid };
+    events.record(subject, { type: "Warning", reason: "IPPoolExhausted", message });
   }
 
   async remove(name: string, o: Signal): Promise<void> {

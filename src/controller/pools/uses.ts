@@ -15,15 +15,7 @@ export function trimClaim({ metadata, spec }: SpiderIPAddress): SpiderIPAddress 
   const { name, uid, resourceVersion } = metadata;
   const forced = metadata.annotations?.[annotations.forceRelease];
   // `answer` alone is half of a claim.
-  const {
-    answer: _answer,
-    network: _network,
-    ownerUID: _owner,
-    bootID: _boot,
-    since: _since,
-    mac: _mac,
-    ...kept
-  } = spec;
+  const { answer: _answer, network: _network, ownerUID: _owner, bootID: _boot, since: _since, ...kept } = spec;
   return {
     metadata: {
       ...{ name, uid, resourceVersion },

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { spiderIPPools, spiderPoolUsages } from "#api";
+import { spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
+import { events } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 
 const statusWrites = ({ api }: TestCluster) => api.requests.filter(({ path }) => path.includes("/p/status")).length;
@@ -74,7 +75,117 @@ describe("a pool's status", () => {
   });
 });
 
+describe("a pool's conditions", () => {
+  const conditionsOf = ({ api }: TestCluster, name = "p") =>
+    api.read(spiderIPPools, { name })?.status?.conditions?.map(({ type, message }) => `${type}: ${message}`);
+  const poolEvents = ({ api }: TestCluster, reason: string) =>
+    api.all(events).filter((event) => event.reason === reason && event.involvedObject.kind === "SpiderIPPool").length;
+
+  it("name the Pods whose addresses an edit took away, until they are gone, with one Event", async () => {
+    const { cluster, pool } = await quietCluster();
+    await using _cluster = cluster;
+    cluster.claim("172.18.30.139", pool);
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(2_000);
+    const shrunk = { ...pool, spec: { ...pool.spec, ips: ["172.18.30.131-172.18.30.135"] } };
+    cluster.api.apply(spiderIPPools, {
+      ...shrunk,
+      metadata: cluster.api.read(spiderIPPools, { name: "p" })?.metadata ?? {},
+    });
+    await cluster.pass(3_000);
+    assert.match(
+      conditionsOf(cluster)?.join() ?? "",
+      /^OutOfRange: 172\.18\.30\.139 \(default\/pod-172\.18\.30\.139\) have addresses .* restart these Pods/,
+    );
+    await cluster.pass(10_000);
+    assert.equal(poolEvents(cluster, "OutOfRange"), 1);
+    cluster.release("172.18.30.139");
+    await cluster.pass(3_000);
+    assert.equal(conditionsOf(cluster), undefined);
+  });
+
+  it("say that the list of records is cut short; counts stay exact", async () => {
+    await using cluster = new TestCluster();
+    const pool = cluster.pool("p");
+    for (const last of [1, 2, 3]) cluster.claim(`172.18.30.13${last}`, pool);
+    await cluster.start({ listedIps: 2 });
+    await cluster.pass(2_000);
+    const { status } = cluster.api.read(spiderIPPools, { name: "p" }) ?? {};
+    assert.equal(status?.allocatedIPCount, 3);
+    assert.deepEqual(Object.keys(JSON.parse(status?.allocatedIPs ?? "{}")), ["172.18.30.131", "172.18.30.132"]);
+    assert.match(conditionsOf(cluster)?.join() ?? "", /^AllocatedIPsTruncated: allocatedIPs lists 2 of 3 .*-l pool=p$/);
+  });
+
+  it("say of the younger of two overlapping pools that it is invalid, until the older one is gone", async () => {
+    await using cluster = new TestCluster();
+    cluster.pool("older");
+    await cluster.clock.advance(2_000);
+    cluster.pool("younger", { ips: ["172.18.30.140-172.18.30.150"] });
+    await cluster.start();
+    await cluster.pass(2_000);
+    assert.deepEqual([conditionsOf(cluster, "older"), conditionsOf(cluster, "younger")?.length], [undefined, 1]);
+    assert.match(
+      conditionsOf(cluster, "younger")?.[0] ?? "",
+      /^Invalid: spec.ips: Forbidden: overlap with IPPool older/,
+    );
+    cluster.api.remove(spiderIPPools, { name: "older" });
+    await cluster.pass(2_000);
+    assert.equal(conditionsOf(cluster, "younger"), undefined);
+    assert.equal(poolEvents(cluster, "InvalidIPPool"), 1);
+  });
+
+  it("come with Events: one when the last address goes, one for a foreign host", async () => {
+    await using cluster = new TestCluster();
+    const pool = cluster.pool("p", { ips: ["172.18.30.131-172.18.30.132"] });
+    cluster.claim("172.18.30.131", pool);
+    await cluster.start();
+    await cluster.pass(2_000);
+    assert.equal(poolEvents(cluster, "IPPoolExhausted"), 0);
+    const claim = cluster.claim("172.18.30.132", pool);
+    await cluster.pass(5_000);
+    assert.equal(poolEvents(cluster, "IPPoolExhausted"), 1);
+    const spec = {
+      ...claim.spec,
+      purpose: "Quarantine" as const,
+      mac: "02:00:00:00:00:01",
+      until: "2030-01-01T00:00:00Z",
+    };
+    cluster.api.apply(spiderIPAddresses, { ...claim, spec: { ...spec, reason: "another host answers for it" } });
+    await cluster.pass(1_000);
+    assert.equal(poolEvents(cluster, "AddressConflict"), 1);
+  });
+});
+
+describe("the budget of statuses", () => {
+  it("is shared by all pools: in a cluster of 1,000 nodes twenty in a second", async () => {
+    await using cluster = new TestCluster();
+    const pools = Array.from({ length: 60 }, (_, at) =>
+      cluster.pool(`p${at}`, { subnet: `10.${at}.0.0/16`, ips: [`10.${at}.0.10-10.${at}.0.20`], gateway: "" }),
+    );
+    for (let at = 0; at < 1_000; at++) cluster.node(`n${at}`, { agent: "none" });
+    await cluster.start();
+    await cluster.pass(10_000);
+    const writes = () => cluster.api.requests.filter(({ path }) => path.includes("/status")).length;
+    const before = writes();
+    for (const [at, pool] of pools.entries()) cluster.claim(`10.${at}.0.10`, pool);
+    await cluster.pass(1_000);
+    const first = writes() - before;
+    assert.ok(first >= 15 && first <= 25, `${first} statuses in the first second`);
+    await cluster.pass(4_000);
+    assert.equal(writes() - before, 60);
+  });
+});
+
 describe("SpiderPoolUsage", () => {
+  it("counts as free what can be claimed: not what is reserved", async () => {
+    const { cluster, usage } = await quietCluster();
+    await using _cluster = cluster;
+    assert.equal(usage()?.free, 10);
+    cluster.reserved("r", ["172.18.30.138-172.18.30.150"]);
+    await cluster.pass(2_000);
+    assert.equal(usage()?.free, 7);
+  });
+
   it("tells what is taken, how many are free, and on which nodes", async () => {
     const { cluster, pool, usage } = await quietCluster();
     await using _cluster = cluster;

@@ -30,6 +30,7 @@ export const options: ControllerProgramOptions = {
   coordinator: { name: "default", spec: undefined },
   multusConfigs: true,
   metrics: undefined,
+  listedIps: 1_000,
   agentComponent: "spiderpool-agent",
   ...defaultsOf(new Environment({})),
 };

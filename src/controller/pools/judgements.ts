@@ -1,0 +1,37 @@
+import type { Source } from "#kube";
+import type { PoolCondition } from "#ledger";
+
+/** Which pools break a rule, as of the last judgement: written where pools are judged, read where their status is written. */
+export class Judgements {
+  readonly #broken = new Map<string, string>();
+  readonly #listeners = new Set<(pool: string) => void>();
+
+  /** `sentence`: the first violation; undefined where there is none. */
+  set(pool: string, sentence: string | undefined): void {
+    if (this.#broken.get(pool) === sentence) return;
+    if (sentence === undefined) this.#broken.delete(pool);
+    else this.#broken.set(pool, sentence);
+    for (const listener of this.#listeners) listener(pool);
+  }
+
+  /** The pools that break a rule. */
+  get broken(): readonly string[] {
+    return [...this.#broken.keys()];
+  }
+
+  conditionsOf(pool: string): readonly PoolCondition[] {
+    const message = this.#broken.get(pool);
+    return message === undefined ? [] : [{ type: "Invalid", reason: "RuleBroken", message: message.slice(0, 4_096) }];
+  }
+
+  /** The names of pools whose judgement changed. */
+  source(): Source {
+    return {
+      synced: () => Promise.resolve(),
+      subscribe: (add) => {
+        this.#listeners.add(add);
+        return () => this.#listeners.delete(add);
+      },
+    };
+  }
+}

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { type Family, type Ip, IpSet, ipFromValue, parseIpSet } from "#ip";
+import { poolUsage } from "./views.ts";
+
+const pool = { name: "p", uid: "u", generation: 1 };
+const setOf = (family: Family, values: readonly number[]) =>
+  IpSet.ofIps(
+    family,
+    values.map((value): Ip => ipFromValue(family, BigInt(value))),
+  );
+const usageOf = (set: IpSet, used: IpSet, reserved: IpSet) =>
+  poolUsage(
+    { ...pool, set },
+    { used, nodes: [] },
+    { reserved, cooling: IpSet.empty(4), epoch: 1, now: new Date("2026-01-01T00:00:00Z") },
+  );
+
+describe("poolUsage()", () => {
+  it("counts exactly, and lists exactly what fits", () => {
+    const some = fc.array(fc.integer({ min: 0, max: 400 }), { maxLength: 300 });
+    fc.assert(
+      fc.property(some, some, some, (all, taken, kept) => {
+        const [set, used, reserved] = [setOf(4, all), setOf(4, taken), setOf(4, kept)];
+        const usage = usageOf(set, used, reserved);
+        assert.equal(BigInt(usage.free), set.subtract(used).subtract(reserved).size);
+        assert.ok(parseIpSet(usage.used ?? [], 4).equals(used));
+      }),
+    );
+  });
+
+  it("of a set in too many pieces lists the largest ones, within 256 KB, and still counts exactly", () => {
+    // 30,000 single addresses and one large range at the very end.
+    const values = Array.from({ length: 30_000 }, (_, at) => at * 2);
+    const large = parseIpSet(["200.0.0.0-200.0.255.255"], 4);
+    const used = setOf(4, values).union(large);
+    const set = parseIpSet(["0.0.0.0-255.255.255.254"], 4);
+    const usage = usageOf(set, used, IpSet.empty(4));
+    assert.equal(BigInt(usage.free), set.size - used.size);
+    assert.ok(JSON.stringify(usage.used).length <= 256 * 1_024);
+    const listed = parseIpSet(usage.used ?? [], 4);
+    assert.ok(listed.isSubsetOf(used) && large.isSubsetOf(listed) && listed.size < used.size);
+  });
+});
