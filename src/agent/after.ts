@@ -149,8 +149,9 @@ const reasons: Readonly<Record<string, string>> = {
 };
 
 /** The code of the first error below that is more than a CNI number. */
-function ownCode(error: SpiderError): string {
-  return error instanceof CniError && error.cause instanceof SpiderError ? ownCode(error.cause) : error.code;
+export function ownCode(error: unknown): string {
+  if (error instanceof CniError && error.cause instanceof SpiderError) return ownCode(error.cause);
+  return error instanceof SpiderError ? error.code : "UNKNOWN";
 }
 
 function sentenceOf(error: unknown): { readonly code: string; readonly message: string } {

@@ -5,10 +5,11 @@ import {
   networkAttachmentDefinitions,
   type Settings,
   spiderCoordinators,
+  spiderEndpoints,
   spiderIPPools,
   spiderReservedIPs,
 } from "#api";
-import { abortable, type Logger, type Signal, SpiderError, systemClock, Tasks } from "#base";
+import { abortable, type Logger, metricsContentType, type Signal, SpiderError, systemClock, Tasks } from "#base";
 import {
   createTransport,
   daemonSets,
@@ -30,8 +31,8 @@ import { Intents, Ledger, reservedSets } from "#ledger";
 import { bootId, hostNetns, lockFile, tryLockFile } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
-import { After } from "./after.ts";
-import { serveApi, serveProbes } from "./api.ts";
+import { After, ownCode } from "./after.ts";
+import { serveApi, serveProbes, serveText } from "./api.ts";
 import { runBridgeResources } from "./bridges.ts";
 import { Calls } from "./calls.ts";
 import { Chain } from "./chain.ts";
@@ -45,7 +46,9 @@ import { Gate } from "./gate.ts";
 import { HostState } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
 import { createIpam } from "./ipam.ts";
+import { type IpamApiOptions, ipamRoutes, selectFlights } from "./ipam-api.ts";
 import { runLeftovers } from "./leftovers.ts";
+import { CallMetrics } from "./metrics.ts";
 import { createConfigSource } from "./nads.ts";
 import { tuneNodeSysctls } from "./node-sysctls.ts";
 import type { AgentOptions } from "./options.ts";
@@ -54,6 +57,7 @@ import { PoolCache } from "./pool-cache.ts";
 import { Records } from "./records.ts";
 import { Release } from "./release.ts";
 import { type CallHandler, CniServer } from "./server.ts";
+import { stickyOwnerOf } from "./sticky.ts";
 import { TopControllers } from "./top-controller.ts";
 import { giveBack } from "./uninstall.ts";
 
@@ -72,10 +76,21 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   await using ovsClients = new OvsClients(options.ovsdb, log);
   const cluster = watchCluster(options, log, tasks, transport);
   const flights = new Flights({ max: flightsMax });
+  const metrics = new CallMetrics();
+  const gate = new Gate();
+  let serving: Serving | undefined;
+  const api = () => {
+    if (serving !== undefined && isReady) return serving.api;
+    throw new SpiderError("NOT_SERVING", `spiderpool-agent is starting: it waits for ${gate.waitsFor}`);
+  };
   await using _api = await serveApi(options.apiSocket, {
-    "/v1/ipam/healthy": () => undefined,
-    "/v1/flights": () => flights.list(),
+    ...ipamRoutes(api),
+    "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
   });
+  await using _metrics =
+    options.metricPort === undefined
+      ? undefined
+      : await serveText(options.metricPort, metricsContentType, () => metrics.text());
   let isReady = false;
   await using _probes = await probes(options.healthPort, () => isReady);
   const { node } = options;
@@ -85,14 +100,12 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
     log.info({ node }, "another agent serves this node; it goes on until the cluster is read here");
     await cluster.ready({ signal });
   }
-  const gate = new Gate();
   const server = await CniServer.listen(options.cniSocket, gate.handle, log);
   const over = AbortSignal.any([signal, server.superseded]);
-  let serving: Serving | undefined;
   try {
     owner ??= await lockFile(ownerFile, { clock, signal: over });
     gate.waitsFor = "the first answers of the Kubernetes API server";
-    serving = build(options, log, tasks, cluster, ovsClients, flights);
+    serving = build(options, log, tasks, cluster, ovsClients, { flights, metrics });
     await cluster.ready({ signal: over });
     gate.open(serving.handle);
     // The runtime is told of us last: when it calls, there is somebody to answer.
@@ -139,7 +152,11 @@ async function probes(port: number | undefined, isServing: () => boolean): Promi
   const serving = () => {
     if (!isServing()) throw new Error("the objects of the cluster are not read yet");
   };
-  const routes = { "/runtime/startup": serving, "/runtime/readiness": serving, "/runtime/liveness": () => undefined };
+  const routes = {
+    "GET /runtime/startup": serving,
+    "GET /runtime/readiness": serving,
+    "GET /runtime/liveness": () => undefined,
+  };
   return serveProbes(port, routes);
 }
 
@@ -204,7 +221,7 @@ function build(
   tasks: Tasks,
   cluster: Cluster,
   ovsClients: OvsClients,
-  flights: Flights,
+  { flights, metrics }: { readonly flights: Flights; readonly metrics: CallMetrics },
 ) {
   const settings = readSettings(options.configPath, log);
   const { node, namespace, clusterNetwork, stateDir } = options;
@@ -272,6 +289,7 @@ function build(
     },
     added: (attached, pod) => after.added(attached, pod),
     failed: (attachment, error) => after.failed(attachment, error),
+    ended: (flight, failure) => metrics.ended(flight, failure === undefined ? undefined : ownCode(failure)),
     failPoint: options.crashPoints ? crashPoints(options.runDir) : undefined,
     removed: ({ pod }) => {
       if (pod !== undefined) claims.poke(keyOf(pod));
@@ -297,7 +315,33 @@ function build(
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
   );
   const handle: CallHandler = (call, context) => calls.handle(call, context);
-  return { handle, views: after, files: nodeFiles(options, log, events) };
+  metrics.watch({
+    calls: () => calls.depth,
+    sandboxes: () => records.list().length,
+    claims: () => ledger.claims().length,
+  });
+  const api: IpamApiOptions = {
+    perform: (request, o) => calls.perform(request, o),
+    claimsOf: ({ namespace: of, name, uid }) =>
+      ledger.claimsOf(uid || (podStore.get(`${of}/${name}`)?.metadata.uid ?? "")),
+    release: (claim, why) => ledger.release(claim, { why, evidence: [] }),
+    podOf: (of, name) => podStore.get(`${of}/${name}`),
+    endpointOf: (of, name, o) => {
+      const pod = podStore.get(`${of}/${name}`);
+      const sticky = pod && stickyOwnerOf(pod, settings);
+      return client.get(spiderEndpoints, { namespace: of, name: sticky?.endpoint ?? name }, o);
+    },
+    isSticky: (pod) => stickyOwnerOf(pod, settings) !== undefined,
+    coordinatorConfig: ({ namespace: of, name }) => {
+      const pod = { namespace: of, name, uid: "" };
+      const attachment = { containerId: "", ifName: "", netns: "", pod, args: new Map<string, string>() };
+      return clusterConfigOf(coordinatorStore, podStore, attachment);
+    },
+    settings,
+    mayGiveBack: options.releaseConflictIps,
+    log,
+  };
+  return { handle, api, views: after, files: nodeFiles(options, log, events) };
 }
 
 /** One connection for each database that a configuration names; in practice there is one. */

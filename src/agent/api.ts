@@ -1,17 +1,44 @@
 import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
-import { codeOf } from "#base";
+import { codeOf, SpiderError } from "#base";
 
-/** What each path answers with, as JSON; undefined is an empty answer. Throwing is a 500 with the sentence. */
-export type Routes = Readonly<Record<string, () => unknown>>;
+/** What is asked of a path. */
+export interface ApiRequest {
+  readonly query: URLSearchParams;
+  /** The body as JSON; undefined where there is none. Also a GET may have one. */
+  readonly body: unknown;
+  /** Aborts when the caller goes away. */
+  readonly signal: AbortSignal;
+}
 
-/** The agent's HTTP API on a unix socket that only root can open: `GET` only, JSON only. */
+/**
+ * What each `METHOD /path` answers with, as JSON; undefined is an empty answer. Throwing is a 500 with the sentence, or the
+ * status of an HttpError.
+ */
+export type Routes = Readonly<Record<string, (request: ApiRequest) => unknown>>;
+
+/** An answer other than 200: `message` is the body. */
+export class HttpError extends SpiderError {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super("HTTP_REFUSED", message, { details: { status } });
+    this.status = status;
+  }
+}
+
+/** A request of ours has a few hundred bytes. */
+const bodyBytesMax = 1 << 20;
+/** From the first byte to the last of a request. */
+const requestMsMax = 10_000;
+
+/** The agent's HTTP API on a unix socket that only root can open. JSON only; errors are bare JSON strings. */
 export async function serveApi(path: string, routes: Routes): Promise<AsyncDisposable> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   rmSync(path, { force: true });
-  const server = await listen(routes, { path });
+  const server = await listen(jsonServer(routes), { path });
   chmodSync(path, 0o600);
   const { ino } = statSync(path);
   return {
@@ -25,30 +52,89 @@ export async function serveApi(path: string, routes: Routes): Promise<AsyncDispo
 
 /** The kubelet's probes, on both loopback addresses: nobody else is to reach them. A family that the node lacks is left out. */
 export async function serveProbes(port: number, routes: Routes): Promise<AsyncDisposable> {
-  const servers = [await listen(routes, { host: "127.0.0.1", port })];
+  const servers = [await listen(jsonServer(routes), { host: "127.0.0.1", port })];
   try {
-    servers.push(await listen(routes, { host: "::1", port, ipv6Only: true }));
+    servers.push(await listen(jsonServer(routes), { host: "::1", port, ipv6Only: true }));
   } catch (error) {
     if (codeOf(error) !== "EADDRNOTAVAIL" && codeOf(error) !== "EAFNOSUPPORT") throw error;
   }
   return { [Symbol.asyncDispose]: async () => void (await Promise.all(servers.map(close))) };
 }
 
-async function listen(routes: Routes, where: ListenOptions): Promise<Server> {
-  const server = createServer((request, response) => {
-    const answer = (status: number, body: unknown) => {
+/** A text on every path of a port of all addresses: what monitoring reads. */
+export async function serveText(
+  port: number,
+  contentType: string,
+  read: () => Promise<string>,
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createServer((_request, response) => {
+    read().then(
+      (text) => response.writeHead(200, { "content-type": contentType }).end(text),
+      (error: unknown) => response.writeHead(500).end(sentenceOf(error)),
+    );
+  });
+  await listen(server, { port });
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : port,
+    [Symbol.asyncDispose]: () => close(server),
+  };
+}
+
+function jsonServer(routes: Routes): Server {
+  return createServer((request, response) => {
+    const gone = new AbortController();
+    response.on("close", () => gone.abort(new SpiderError("CALLER_GONE", "the caller gave the request up")));
+    void answer(request, routes, gone.signal).then(({ status, body }) => {
       response.writeHead(status, { "content-type": "application/json" });
       response.end(body === undefined ? "" : JSON.stringify(body));
-    };
-    const route = routes[(request.url ?? "").split("?", 1)[0] ?? ""];
-    if (route === undefined) return answer(404, `unknown path; there are ${Object.keys(routes).join(", ")}`);
-    if (request.method !== "GET") return answer(405, "only GET is served");
-    try {
-      answer(200, route());
-    } catch (error) {
-      answer(500, error instanceof Error ? error.message : String(error));
-    }
+    });
   });
+}
+
+/** Never throws. */
+async function answer(
+  request: IncomingMessage,
+  routes: Routes,
+  signal: AbortSignal,
+): Promise<{ readonly status: number; readonly body?: unknown }> {
+  try {
+    const { pathname, searchParams: query } = new URL(request.url ?? "", "http://agent");
+    const methods = Object.keys(routes).flatMap((key) => (key.endsWith(` ${pathname}`) ? key.split(" ", 1) : []));
+    const route = routes[`${request.method} ${pathname}`];
+    if (route === undefined && methods.length > 0) {
+      throw new HttpError(405, `${request.method} is not served here, but ${methods.join(", ")}`);
+    }
+    if (route === undefined) throw new HttpError(404, `unknown path; there are ${Object.keys(routes).join(", ")}`);
+    return { status: 200, body: await route({ query, body: await readBody(request), signal }) };
+  } catch (error) {
+    return { status: error instanceof HttpError ? error.status : 500, body: sentenceOf(error) };
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > bodyBytesMax) throw new HttpError(413, `a body may have ${bodyBytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  const text = Buffer.concat(chunks).toString();
+  if (text.trim() === "") return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new HttpError(400, `the body is no JSON: ${sentenceOf(error)}`);
+  }
+}
+
+function sentenceOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function listen(server: Server, where: ListenOptions): Promise<Server> {
+  server.requestTimeout = requestMsMax;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(where, resolve);

@@ -7,17 +7,22 @@ import {
   type Logger,
   never,
   type Signal,
+  SpiderError,
   withTimeout,
 } from "#base";
 import {
   type Attachment,
   CniError,
   type CniRequest,
+  type CniResult,
   cniCodes,
   decodeCall,
+  decodeResult,
+  emptyResult,
   failureOutput,
   latestVersion,
   type PluginOutput,
+  parseJsonObject,
   type RawCall,
   successOutput,
   versionDocument,
@@ -46,7 +51,7 @@ export interface CallsOptions extends VerbsOptions {
   /** An ADD failed: told to the Pod's owner. */
   readonly failed: (attachment: Attachment, error: unknown) => void;
   /** Told of each call when it has ended. */
-  readonly ended?: (flight: Flight) => void;
+  readonly ended?: (flight: Flight, failure: unknown) => void;
   /** Told of each point before and after a stage, with the call's verb. */
   readonly failPoint?: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
 }
@@ -54,6 +59,13 @@ export interface CallsOptions extends VerbsOptions {
 /** Who called, and for which call of ours where a plugin that we run did. */
 interface Caller extends CallContext {
   readonly parent: Running | undefined;
+}
+
+/** How a call went. */
+interface Ending extends Pick<Flight, "startedAt" | "totalMs"> {
+  /** Undefined: it succeeded. */
+  readonly failure: unknown;
+  readonly nested: boolean;
 }
 
 /** Every CNI call of this node: what the shim asked is decoded, ordered, bounded, run and recorded here. */
@@ -68,6 +80,11 @@ export class Calls {
   constructor(options: CallsOptions) {
     this.#options = options;
     this.#verbs = new Verbs(options);
+  }
+
+  /** Calls at work and calls that wait for their turn. */
+  get depth(): { readonly inside: number; readonly waiting: number } {
+    return this.#queue.depth;
   }
 
   /** Resolves at the next moment in which no call is at work. */
@@ -92,6 +109,14 @@ export class Calls {
     } catch (error) {
       return failureOutput(error, cniVersion);
     }
+  }
+
+  /** Does, in its turn, what the runtime did not ask for: no foreign plugin can be run. Returns ADD's result. Throws what failed. */
+  async perform(request: CniRequest, { signal }: Signal): Promise<CniResult> {
+    const exec: CallContext["exec"] = () =>
+      Promise.reject(new SpiderError("NO_SHIM", "foreign plugins run only during a call of the runtime"));
+    const { stdout } = await this.#run(request, { exec, signal, parent: undefined });
+    return stdout.length === 0 ? emptyResult : decodeResult(parseJsonObject(stdout, "result"));
   }
 
   #run(request: CniRequest, caller: Caller): Promise<PluginOutput> {
@@ -174,22 +199,23 @@ export class Calls {
       throw error;
     } finally {
       this.#running.delete(running.token);
-      this.#ended(request, running, { startedAt, totalMs: clock.monotonicMs() - startMs, failure });
+      const totalMs = clock.monotonicMs() - startMs;
+      this.#ended(request, running, { startedAt, totalMs, failure, nested: caller.parent !== undefined });
     }
   }
 
   #ended(
     { verb, executable, containerId, ifName, pod, config }: CniRequest,
     { steps }: Running,
-    { failure, ...times }: { readonly startedAt: string; readonly totalMs: number; readonly failure: unknown },
+    { failure, nested, ...times }: Ending,
   ): void {
     const { flights, log, ended } = this.#options;
     const fields = { verb, executable, network: config.name, containerId, ifName, pod: podName(pod) };
     const error = failure === undefined ? {} : { error: formatError(failure) };
-    const flight: Flight = { ...fields, ...times, ...error, spans: steps.spans };
+    const flight: Flight = { ...fields, ...times, ...error, ...(nested ? { nested } : {}), spans: steps.spans };
     // Runtimes ask for STATUS every few seconds: it would push out all that is of interest.
     if (verb !== "STATUS" || failure !== undefined) flights.add(flight);
-    ended?.(flight);
+    ended?.(flight, failure);
     if (failure === undefined) log.debug({ ...fields, durationMs: times.totalMs }, "CNI call");
     else log.warn({ ...fields, durationMs: times.totalMs, err: formatError(failure) }, "a CNI call failed");
   }

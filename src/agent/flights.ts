@@ -1,8 +1,9 @@
 import type { Span } from "#base";
+import type { Verb } from "#cni";
 
 /** What one CNI call did and how long each stage took: kept in memory, shown by `/v1/flights`, the lab and the bench. */
 export interface Flight {
-  readonly verb: string;
+  readonly verb: Verb;
   /** The name under which we were called. */
   readonly executable: string;
   /** The name in the configuration. */
@@ -13,6 +14,8 @@ export interface Flight {
   readonly startedAt: string;
   readonly totalMs: number;
   readonly error?: string;
+  /** A foreign plugin of another call of ours made it. */
+  readonly nested?: boolean;
   readonly spans: readonly Span[];
 }
 

@@ -28,6 +28,10 @@ export interface AgentOptions {
   readonly cniPlugins: readonly string[];
   /** Port of the probes, on the loopback addresses only; undefined: they are not served. */
   readonly healthPort: number | undefined;
+  /** Port of the metrics, on all addresses; undefined: they are not served. */
+  readonly metricPort: number | undefined;
+  /** Plugins may give back addresses that they found in use. */
+  readonly releaseConflictIps: boolean;
   /** The DaemonSet of the agents, in the install namespace; undefined: nothing tells that the release goes. */
   readonly daemonSet: string | undefined;
   readonly ovsdb: string;
@@ -56,7 +60,9 @@ Usage: spiderpool-agent daemon [flags]
 
 Environment: SPIDERPOOL_NODE_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
 MULTUS_CLUSTER_NETWORK (the default network of Pods that name none), SPIDERPOOL_HEALTH_PORT (of /runtime/startup,
-/runtime/readiness and /runtime/liveness on 127.0.0.1 and ::1; without it they are not served).
+/runtime/readiness and /runtime/liveness on 127.0.0.1 and ::1; without it they are not served),
+SPIDERPOOL_ENABLED_METRIC (false) and SPIDERPOOL_METRIC_HTTP_PORT (5711), SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS (true:
+DELETE /v1/ipam/ips may give back addresses that were found in use).
 `;
 
 /** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
@@ -94,7 +100,10 @@ export function readOptions(
   const cniPlugins = values["cni-plugins"].split(",").flatMap((name) => name.trim() || []);
   const badName = cniPlugins.find((name) => !/^[a-z0-9][a-z0-9_-]*$/.test(name));
   const port = variable("SPIDERPOOL_HEALTH_PORT");
-  const isPort = /^[0-9]{1,5}$/.test(port) && Number(port) < 65_536;
+  const metricPort = variable("SPIDERPOOL_METRIC_HTTP_PORT") || "5711";
+  const isPort = (text: string) => /^[0-9]{1,5}$/.test(text) && Number(text) < 65_536;
+  const flags = { SPIDERPOOL_ENABLED_METRIC: "false", SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS: "true" } as const;
+  const isOn = (name: keyof typeof flags) => (variable(name) || flags[name]) === "true";
   const wrong = [
     ...(node === "" ? ["SPIDERPOOL_NODE_NAME is not set"] : []),
     ...(namespace === "" ? ["SPIDERPOOL_POD_NAMESPACE is not set"] : []),
@@ -104,7 +113,11 @@ export function readOptions(
     ...(badName === undefined
       ? []
       : [`--cni-plugins has ${JSON.stringify(badName)}, names are of lower-case letters, digits, _ and -`]),
-    ...(port !== "" && !isPort ? [`SPIDERPOOL_HEALTH_PORT is ${JSON.stringify(port)}, a port is needed`] : []),
+    ...(port !== "" && !isPort(port) ? [`SPIDERPOOL_HEALTH_PORT is ${JSON.stringify(port)}, a port is needed`] : []),
+    ...(isPort(metricPort) ? [] : [`SPIDERPOOL_METRIC_HTTP_PORT is ${JSON.stringify(metricPort)}, a port is needed`]),
+    ...Object.keys(flags)
+      .filter((name) => !/^(true|false|)$/.test(variable(name)))
+      .map((name) => `${name} is ${JSON.stringify(variable(name))}, allowed are true and false`),
     ...(values["cni-bin-dir"] !== undefined && values.shim === undefined ? ["--cni-bin-dir needs --shim"] : []),
   ];
   if (wrong.length > 0 || logLevel === undefined)
@@ -124,6 +137,8 @@ export function readOptions(
     cniConfDir: values["cni-conf-dir"],
     shim: values.shim,
     cniPlugins,
+    metricPort: isOn("SPIDERPOOL_ENABLED_METRIC") ? Number(metricPort) : undefined,
+    releaseConflictIps: isOn("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS"),
     healthPort: port === "" ? undefined : Number(port),
     daemonSet: values["daemon-set"],
     ovsdb: values.ovsdb,

@@ -266,8 +266,10 @@ function hostOf({ config, path, executable }: CniRequest, { exec }: Running): Ho
 }
 
 /** The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. */
-function checkNetns({ netns, netnsOverride }: CniRequest): SandboxRecord["netns"] {
+function checkNetns({ netns, netnsOverride, executable }: CniRequest): SandboxRecord["netns"] {
   try {
+    // Who only asks for addresses may have a namespace that is not seen from here.
+    if (executable === ownIpam && readNetnsId(netns) === undefined) return { path: netns, device: "0", inode: "0" };
     using opened = openNetns(netns);
     const own = readNetnsId("/proc/self/ns/net");
     if (own?.inode === opened.id.inode && own.device === opened.id.device && !netnsOverride) {

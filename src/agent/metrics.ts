@@ -1,0 +1,160 @@
+import { Metrics, type MetricTable } from "#base";
+import type { Flight } from "./flights.ts";
+
+/** Upper bounds of the durations, in seconds. */
+const buckets = [0.1, 0.3, 0.5, 1, 3, 5, 7, 10, 15] as const;
+
+/** Four gauges and a histogram of one duration. */
+function durations<const N extends string>(name: N, what: string) {
+  return {
+    [`spiderpool_${name}_average_duration_seconds`]: { kind: "gauge", help: `Mean ${what}, since the agent started.` },
+    [`spiderpool_${name}_max_duration_seconds`]: { kind: "gauge", help: `Longest ${what}, since the agent started.` },
+    [`spiderpool_${name}_min_duration_seconds`]: { kind: "gauge", help: `Shortest ${what}, since the agent started.` },
+    [`spiderpool_${name}_latest_duration_seconds`]: { kind: "gauge", help: `Last ${what}.` },
+    [`spiderpool_${name}_duration_seconds`]: { kind: "histogram", help: `Each ${what}.`, buckets },
+  } as {
+    readonly [K in `spiderpool_${N}_${"average" | "max" | "min" | "latest"}_duration_seconds`]: {
+      readonly kind: "gauge";
+      readonly help: string;
+    };
+  } & {
+    readonly [K in `spiderpool_${N}_duration_seconds`]: {
+      readonly kind: "histogram";
+      readonly help: string;
+      readonly buckets: typeof buckets;
+    };
+  };
+}
+
+/** The metrics of the agent. */
+export const agentMetrics = {
+  spiderpool_ipam_allocation_counts_total: { kind: "counter", help: "ADD calls." },
+  spiderpool_ipam_allocation_failure_counts_total: { kind: "counter", help: "ADD calls that failed." },
+  spiderpool_ipam_allocation_err_internal_counts_total: {
+    kind: "counter",
+    help: "ADD calls that failed for a reason of none of the other classes.",
+  },
+  spiderpool_ipam_allocation_err_no_available_pool_counts_total: {
+    kind: "counter",
+    help: "ADD calls that failed because no IPPool could be used.",
+  },
+  spiderpool_ipam_allocation_err_retries_exhausted_counts_total: {
+    kind: "counter",
+    help: "ADD calls that failed at their deadline, or because too many waited.",
+  },
+  spiderpool_ipam_allocation_err_ip_used_out_counts_total: {
+    kind: "counter",
+    help: "ADD calls that failed because all addresses are in use.",
+  },
+  spiderpool_ipam_allocation_err_wrong_input_counts_total: {
+    kind: "counter",
+    help: "ADD calls that failed because of an annotation or a configuration.",
+  },
+  ...durations("ipam_allocation", "time of an ADD"),
+  ...durations("ipam_allocation_limit", "wait of an ADD for its turn"),
+  spiderpool_ipam_release_counts_total: { kind: "counter", help: "DEL calls." },
+  spiderpool_ipam_release_failure_counts_total: { kind: "counter", help: "DEL calls that failed." },
+  spiderpool_ipam_release_err_internal_counts_total: {
+    kind: "counter",
+    help: "DEL calls that failed for another reason than their deadline.",
+  },
+  spiderpool_ipam_release_err_retries_exhausted_counts_total: {
+    kind: "counter",
+    help: "DEL calls that failed at their deadline, or because too many waited.",
+  },
+  ...durations("ipam_release", "time of a DEL"),
+  ...durations("ipam_release_limit", "wait of a DEL for its turn"),
+  spiderpool_cni_calls_total: {
+    kind: "counter",
+    help: "CNI calls by verb and outcome.",
+    labels: { verb: ["ADD", "DEL", "CHECK", "GC", "STATUS"], outcome: ["success", "failure"] },
+  },
+  spiderpool_cni_calls_in_progress: {
+    kind: "gauge",
+    help: "CNI calls that are at work, and that wait for their turn.",
+    labels: { state: ["working", "waiting"] },
+  },
+  spiderpool_sandboxes: { kind: "gauge", help: "Sandboxes on record on this node." },
+  spiderpool_claims: { kind: "gauge", help: "Addresses that are held for Pods of this node." },
+} as const satisfies MetricTable;
+
+type ErrorClass = "no_available_pool" | "ip_used_out" | "retries_exhausted" | "wrong_input" | "internal";
+
+const classes: ReadonlyMap<string, ErrorClass> = new Map([
+  ["NO_POOL", "no_available_pool"],
+  ["POOL_NOT_FOUND", "no_available_pool"],
+  ["BROKEN_POOL", "no_available_pool"],
+  ["POOL_EXHAUSTED", "ip_used_out"],
+  ["CNI_TRY_AGAIN", "retries_exhausted"],
+  ["QUEUE_FULL", "retries_exhausted"],
+  ["CLAIM_PENDING", "retries_exhausted"],
+  ["WRONG_INPUT", "wrong_input"],
+  ["CNI_INVALID_CONFIG", "wrong_input"],
+]);
+
+/** What is read when somebody looks. */
+export interface Levels {
+  readonly calls: () => { readonly inside: number; readonly waiting: number };
+  readonly sandboxes: () => number;
+  readonly claims: () => number;
+}
+
+/** Counts and measures the calls of the agent. */
+export class CallMetrics {
+  readonly #metrics = new Metrics(agentMetrics);
+  readonly #durations = new Map<string, { count: number; sum: number; min: number; max: number }>();
+
+  /** From now on the levels are part of what is read. */
+  watch({ calls, sandboxes, claims }: Levels): void {
+    this.#metrics.collect("spiderpool_cni_calls_in_progress", () => {
+      const { inside, waiting } = calls();
+      return [
+        { value: inside, labels: { state: "working" } },
+        { value: waiting, labels: { state: "waiting" } },
+      ];
+    });
+    this.#metrics.collect("spiderpool_sandboxes", () => [{ value: sandboxes() }]);
+    this.#metrics.collect("spiderpool_claims", () => [{ value: claims() }]);
+  }
+
+  /** The scrape, in Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#metrics.text();
+  }
+
+  /** A call has ended; `code` is that of its error. Calls that are part of another one are not counted twice. */
+  ended({ verb, totalMs, spans, nested }: Flight, code: string | undefined): void {
+    const outcome = code === undefined ? "success" : "failure";
+    this.#metrics.count("spiderpool_cni_calls_total", { verb, outcome });
+    if (nested || (verb !== "ADD" && verb !== "DEL")) return;
+    const name = verb === "ADD" ? "ipam_allocation" : "ipam_release";
+    this.#metrics.count(`spiderpool_${name}_counts_total`);
+    this.#measure(name, totalMs / 1000);
+    const waited = spans.find(({ stage }) => stage === "queue");
+    if (waited !== undefined) this.#measure(`${name}_limit`, (waited.endMs - waited.startMs) / 1000);
+    if (code === undefined) return;
+    this.#metrics.count(`spiderpool_${name}_failure_counts_total`);
+    const found = classes.get(code) ?? "internal";
+    if (verb === "ADD") this.#metrics.count(`spiderpool_ipam_allocation_err_${found}_counts_total`);
+    else {
+      const known = found === "retries_exhausted" ? found : "internal";
+      this.#metrics.count(`spiderpool_ipam_release_err_${known}_counts_total`);
+    }
+  }
+
+  #measure(name: `ipam_${"allocation" | "release"}${"" | "_limit"}`, seconds: number): void {
+    const before = this.#durations.get(name) ?? { count: 0, sum: 0, min: seconds, max: seconds };
+    const now = {
+      count: before.count + 1,
+      sum: before.sum + seconds,
+      min: Math.min(before.min, seconds),
+      max: Math.max(before.max, seconds),
+    };
+    this.#durations.set(name, now);
+    this.#metrics.set(`spiderpool_${name}_average_duration_seconds`, { value: now.sum / now.count });
+    this.#metrics.set(`spiderpool_${name}_max_duration_seconds`, { value: now.max });
+    this.#metrics.set(`spiderpool_${name}_min_duration_seconds`, { value: now.min });
+    this.#metrics.set(`spiderpool_${name}_latest_duration_seconds`, { value: seconds });
+    this.#metrics.observe(`spiderpool_${name}_duration_seconds`, { value: seconds });
+  }
+}
