@@ -86,6 +86,8 @@ async function apiServerFlags(authority: Authority): Promise<readonly string[]> 
     ...[`--tls-private-key-file=${serving.key}`, `--kubelet-certificate-authority=${authority.certificate}`],
     ...[`--kubelet-client-certificate=${kubelets.cert}`, `--kubelet-client-key=${kubelets.key}`],
     "--kubelet-preferred-address-types=InternalIP,Hostname",
+    // There is no kube-proxy beside it: it calls webhooks at the addresses of their Pods.
+    "--enable-aggregator-routing=true",
     ...["--service-account-issuer=https://kubernetes.default.svc", `--service-account-key-file=${tokens.publicKey}`],
     `--service-account-signing-key-file=${tokens.privateKey}`,
   ];
