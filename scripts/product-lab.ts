@@ -21,12 +21,15 @@ export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPha
   readonly logLevel?: string;
   /** Further variables of the agents. */
   readonly agentEnv?: Readonly<Record<string, string>>;
+  /** File with the agents' settings, `conf.yml`. @default all defaults */
+  readonly agentConfig?: string;
 };
 
 /** A lab that runs the product: the same bundles and the same shim as everywhere, started as the chart starts them. */
 export async function launchProductLab({
   logLevel = "info",
   agentEnv = {},
+  agentConfig,
   ...options
 }: ProductLabOptions): Promise<LabHandle> {
   const startMs = performance.now();
@@ -84,6 +87,7 @@ export async function buildPrograms({
       argv: [
         ...["sh", "-c", named, process.execPath, bundles.agent, "daemon"],
         ...["--cni-bin-dir", "/opt/cni/bin", "--cni-conf-dir", "/etc/cni/net.d", "--shim", shim],
+        ...(agentConfig === undefined ? [] : ["--config-path", agentConfig]),
       ],
       env: { ...env, ...agentEnv },
     },
