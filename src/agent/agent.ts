@@ -30,7 +30,7 @@ import {
 import { Intents, Ledger, reservedSets } from "#ledger";
 import { bootId, hostNetns, lockFile, tryLockFile } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
-import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
+import { createCoordinatorPlugin, createMirrorPlugin, createOvsPlugin, type Plugin } from "#plugins";
 import { After, ownCode } from "./after.ts";
 import { serveApi, serveProbes, serveText } from "./api.ts";
 import { runBridgeResources } from "./bridges.ts";
@@ -263,8 +263,11 @@ function build(
     settings,
   });
   const detection = { conflicts: settings.enableIPConflictDetection, gateways: settings.enableGatewayDetection };
+  const ovsFor = (endpoint: string | undefined) => ovsClients.get(endpoint);
   const plugins = [
-    createOvsPlugin({ host, ovsFor: (endpoint) => ovsClients.get(endpoint), ipamFor, tasks, detection }),
+    createMirrorPlugin("producer", { ovsFor }),
+    createMirrorPlugin("consumer", { ovsFor }),
+    createOvsPlugin({ host, ovsFor, ipamFor, tasks, detection }),
     createCoordinatorPlugin({
       host,
       tasks,

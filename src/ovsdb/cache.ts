@@ -1,11 +1,12 @@
-import { type BridgeInfo, type OvsPort, type PortOwner, portOwnerTag, type Vlan } from "./types.ts";
+import { type BridgeInfo, type OvsMirror, type OvsPort, type PortOwner, portOwnerTag, type Vlan } from "./types.ts";
 import { decodeInteger, decodeMap, decodeOptional, decodeSet, decodeText, decodeUuids } from "./values.ts";
 
 /** The columns that the picture is made of, in the form of a `monitor` request (RFC 7047 §4.1.5). */
 export const monitoredColumns = {
-  Bridge: { columns: ["name", "ports", "datapath_type"] },
+  Bridge: { columns: ["name", "ports", "datapath_type", "mirrors"] },
   Port: { columns: ["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"] },
   Interface: { columns: ["name", "type", "ofport", "error", "external_ids"] },
+  Mirror: { columns: ["name", "select_src_port", "select_dst_port", "output_port", "external_ids"] },
 } as const;
 
 type Column = (typeof monitoredColumns)[keyof typeof monitoredColumns]["columns"][number];
@@ -14,6 +15,7 @@ interface Bridge {
   readonly name: string;
   readonly datapathType: string;
   readonly ports: Set<string>;
+  readonly mirrors: readonly string[];
 }
 interface Port {
   readonly name: string;
@@ -30,6 +32,7 @@ export class Cache {
   readonly #bridges = new Map<string, Bridge>();
   readonly #ports = new Map<string, Port>();
   readonly #interfaces = new Map<string, Row>();
+  readonly #mirrors = new Map<string, Row>();
   readonly #bridgeOfPort = new Map<string, string>();
   readonly #portByName = new Map<string, string>();
   /** Decoded ports by UUID: most stay as they are from update to update. */
@@ -43,9 +46,9 @@ export class Cache {
     const tables = asObject<{ readonly [T in keyof typeof monitoredColumns]?: unknown }>(updates);
     for (const [uuid, row] of rowsOf(tables.Bridge)) this.#setBridge(uuid, row);
     for (const [uuid, row] of rowsOf(tables.Port)) this.#setPort(uuid, row);
+    for (const [uuid, row] of rowsOf(tables.Mirror)) setRow(this.#mirrors, uuid, row);
     for (const [uuid, row] of rowsOf(tables.Interface)) {
-      if (row === undefined) this.#interfaces.delete(uuid);
-      else this.#interfaces.set(uuid, row);
+      setRow(this.#interfaces, uuid, row);
       this.#decoded.delete(this.#portOfInterface.get(uuid) ?? "");
     }
     this.#portsView = undefined;
@@ -82,6 +85,28 @@ export class Cache {
     return this.#bridgesView;
   }
 
+  /** Few, and asked for rarely. */
+  mirrors(): readonly OvsMirror[] {
+    const names = (ports: readonly string[]) => ports.flatMap((uuid) => this.#ports.get(uuid)?.name ?? []);
+    return [...this.#bridges.values()].flatMap(({ name: bridge, mirrors }) =>
+      mirrors.flatMap((uuid): readonly OvsMirror[] => {
+        const row = this.#mirrors.get(uuid);
+        if (row === undefined) return [];
+        return [
+          {
+            uuid,
+            name: decodeText(row.name) ?? "",
+            bridge,
+            owned: decodeMap(row.external_ids).get("owner") === portOwnerTag,
+            sources: names(decodeUuids(row.select_src_port)),
+            destinations: names(decodeUuids(row.select_dst_port)),
+            output: names(decodeUuids(row.output_port))[0],
+          },
+        ];
+      }),
+    );
+  }
+
   #setBridge(uuid: string, row: Row | undefined): void {
     const before = this.#bridges.get(uuid);
     const had = before?.ports ?? noPorts;
@@ -97,7 +122,8 @@ export class Cache {
     }
     const name = decodeText(row.name) ?? "";
     // An empty datapath_type means the default, which is the kernel's.
-    this.#bridges.set(uuid, { name, datapathType: decodeText(row.datapath_type) || "system", ports: has });
+    const datapathType = decodeText(row.datapath_type) || "system";
+    this.#bridges.set(uuid, { name, datapathType, ports: has, mirrors: decodeUuids(row.mirrors) });
     for (const port of before?.name === name ? has.difference(had) : has) {
       this.#decoded.delete(port);
       this.#bridgeOfPort.set(port, name);
@@ -146,6 +172,11 @@ export class Cache {
 }
 
 const noPorts = new Set<string>();
+
+function setRow(rows: Map<string, Row>, uuid: string, row: Row | undefined): void {
+  if (row === undefined) rows.delete(uuid);
+  else rows.set(uuid, row);
+}
 
 /** Without a vlan_mode a port with a tag is an access port, and any other a trunk (ovs-vswitchd.conf.db(5)). */
 function vlanOf(row: Row): Vlan {

@@ -12,9 +12,10 @@ import { Cache, monitoredColumns } from "./cache.ts";
 import { Connection } from "./connection.ts";
 import { parseEndpoint } from "./endpoint.ts";
 import { limits } from "./limits.ts";
-import { attachOperations, detachOperation } from "./operations.ts";
+import { explainMirror, planMirror, planUnmirror } from "./mirrors.ts";
+import { attachOperations, bridgeOperations, detachOperation } from "./operations.ts";
 import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";
-import type { BridgeInfo, Ovs, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
+import type { BridgeInfo, MirrorRole, Ovs, OvsMirror, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
 
 export interface OvsOptions {
   /** `unix:/var/run/openvswitch/db.sock`, a bare absolute path, or `tcp:host:port`. */
@@ -68,6 +69,10 @@ class Client implements Ovs, AsyncDisposable {
     return this.#cache.bridges();
   }
 
+  mirrors(): readonly OvsMirror[] {
+    return this.#cache.mirrors();
+  }
+
   changed(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -118,6 +123,16 @@ class Client implements Ovs, AsyncDisposable {
     return this.#queue.run({ plan: () => this.#planDetach(which), explain }, options);
   }
 
+  mirror(role: MirrorRole, options: Signal): Promise<void> {
+    const plan = (id: number) => planMirror(this.#cache, role, id);
+    return this.#queue.run({ plan, explain: (refusal) => explainMirror(role, refusal) }, options);
+  }
+
+  unmirror(role: MirrorRole, options: Signal): Promise<void> {
+    const plan = () => planUnmirror(this.#cache, role);
+    return this.#queue.run({ plan, explain: (refusal) => explainMirror(role, refusal) }, options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const stopped = new SpiderError("OVSDB_STOPPED", "the connection to Open vSwitch's database was closed");
     this.#stop.abort(stopped);
@@ -131,7 +146,9 @@ class Client implements Ovs, AsyncDisposable {
     const touches = [spec.name, ownerKey(spec.owner)];
     if (present === undefined) {
       const risky = !this.#cache.hasBridge(spec.bridge);
-      return { operations: attachOperations(spec, id), touches, risky, value: undefined };
+      const made = risky && spec.createBridge !== undefined;
+      const bridge = made ? bridgeOperations(spec.bridge, spec.createBridge.datapathType, id) : [];
+      return { operations: [...bridge, ...attachOperations(spec, id)], touches, risky, value: undefined };
     }
     if (present.owner === undefined || ownerKey(present.owner) !== ownerKey(spec.owner)) throw foreign(present);
     if (matches(present, spec)) return { operations: [], touches, value: undefined };

@@ -1,15 +1,20 @@
 /**
- * Open vSwitch's configuration database: one connection, a live picture of bridges and ports, and the two transactions
- * that a Pod needs (attach its port to a bridge, take it off again).
+ * Open vSwitch's configuration database: one connection, a live picture of bridges, ports and mirrors, and the transactions
+ * that a Pod needs: attach its port to a bridge (which is made where that is asked for), give the port its part in a mirror,
+ * and take both back.
  *
- * It does not create or configure bridges, uplinks, flows or mirrors, never touches a port that it does not own
+ * It does not configure bridges, uplinks or flows, never touches a port or a mirror that it does not own
  * (external_ids:owner), and knows neither links nor Pods. Imports only base. The agent and the plugins may import it.
  */
 export { createOvs, type OvsOptions } from "./client.ts";
 export { isEndpoint } from "./endpoint.ts";
+export { hasRole } from "./mirrors.ts";
 export {
   type BridgeInfo,
+  type DatapathType,
+  type MirrorRole,
   type Ovs,
+  type OvsMirror,
   type OvsPort,
   type OvsState,
   type PortOwner,

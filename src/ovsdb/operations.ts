@@ -4,6 +4,37 @@ import { encodeMap, encodeNamedUuid, encodeSet, encodeUuid } from "./values.ts";
 /** One operation of a transaction (RFC 7047 §5.2). */
 export type Operation = Readonly<Record<string, unknown>>;
 
+/** Makes a bridge as ovs-vsctl does: with a port and a device of its own name. */
+export function bridgeOperations(name: string, datapathType: string, id: number): readonly Operation[] {
+  const named = (what: string) => `new${what}OfBridge${id}`;
+  return [
+    { op: "insert", table: "Interface", "uuid-name": named("Interface"), row: { name, type: "internal" } },
+    {
+      op: "insert",
+      table: "Port",
+      "uuid-name": named("Port"),
+      row: { name, interfaces: encodeNamedUuid(named("Interface")) },
+    },
+    {
+      op: "insert",
+      table: "Bridge",
+      "uuid-name": `newBridge${id}`,
+      row: {
+        name,
+        datapath_type: datapathType,
+        ports: encodeNamedUuid(named("Port")),
+        external_ids: encodeMap({ owner: portOwnerTag }),
+      },
+    },
+    {
+      op: "mutate",
+      table: "Open_vSwitch",
+      where: [],
+      mutations: [["bridges", "insert", encodeSet([encodeNamedUuid(`newBridge${id}`)])]],
+    },
+  ];
+}
+
 /**
  * Adds a port. `id` keeps the names of rows apart from those of other ports in one transaction; it cannot be the port's
  * own name, which may hold characters that RFC 7047 §3.1 does not allow in an <id>.

@@ -28,6 +28,35 @@ export interface PortSpec {
   readonly ofportRequest?: number;
   /** The logical port of OVN, kept as the interface's external_ids:iface-id. */
   readonly ifaceId?: string;
+  /** The bridge is made, with this datapath, where there is none. @default absent: it has to be there */
+  readonly createBridge?: { readonly datapathType: DatapathType };
+}
+
+/** `system` is the kernel's datapath, `netdev` runs in user space. */
+export type DatapathType = "system" | "netdev";
+
+/** A mirror: what passes some ports of a bridge is copied to another. Ports go by their names. */
+export interface OvsMirror {
+  readonly uuid: string;
+  readonly name: string;
+  readonly bridge: string;
+  readonly owned: boolean;
+  /** Ports of which what arrives at the switch is copied. */
+  readonly sources: readonly string[];
+  /** Ports of which what leaves the switch is copied. */
+  readonly destinations: readonly string[];
+  /** Where the copies go; there is only one. */
+  readonly output: string | undefined;
+}
+
+/** A port's part in a mirror. */
+export interface MirrorRole {
+  readonly bridge: string;
+  /** Name of the mirror, on that bridge. */
+  readonly mirror: string;
+  /** Name of the port. */
+  readonly port: string;
+  readonly sides: readonly ("source" | "destination" | "output")[];
 }
 
 /** A port as it is in the database, ours or not. */
@@ -51,7 +80,6 @@ export interface OvsPort {
 
 export interface BridgeInfo {
   readonly name: string;
-  /** `system` is the kernel's datapath, `netdev` runs in user space. */
   readonly datapathType: string;
   /** Names of its ports, sorted. */
   readonly ports: readonly string[];
@@ -87,12 +115,26 @@ export interface Ovs {
    * @throws SpiderError OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE, OVSDB_OUTCOME_UNKNOWN
    */
   detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]>;
+  /**
+   * Gives a port its part in a mirror, which is made where there is none. What it has already is success.
+   *
+   * @throws SpiderError OVS_PORT_UNKNOWN, OVS_MIRROR_FOREIGN, OVS_MIRROR_TAKEN, OVSDB_REFUSED, OVSDB_UNREACHABLE
+   */
+  mirror(role: MirrorRole, options: Signal): Promise<void>;
+  /**
+   * Takes a port out of a mirror; what is gone already is success. Mirrors of ours that have no port any more go, too.
+   *
+   * @throws SpiderError OVSDB_REFUSED, OVSDB_UNREACHABLE
+   */
+  unmirror(role: MirrorRole, options: Signal): Promise<void>;
   /** Waits until the picture is that of the live database. */
   synced(options: Signal): Promise<void>;
   /** Every port by name; the last known picture while disconnected. */
   ports(): ReadonlyMap<string, OvsPort>;
   /** Every bridge by name; the last known picture while disconnected. */
   bridges(): ReadonlyMap<string, BridgeInfo>;
+  /** Every mirror; the last known picture while disconnected. */
+  mirrors(): readonly OvsMirror[];
   /** Calls `listener` after every change of ports, bridges or state, until the returned function is called. */
   changed(listener: () => void): () => void;
   readonly state: OvsState;

@@ -42,3 +42,18 @@ export function objectsAt(object: JsonObject, key: string, path: string = key): 
   if (Array.isArray(value) && value.every((one) => typeof one === "object" && one !== null)) return value;
   throw invalid(path, value, "a list of objects");
 }
+
+/** True or false; undefined where it is absent or null. */
+export function flagAt(object: JsonObject, key: string, path: string = key): boolean | undefined {
+  const value = object[key] ?? undefined;
+  if (value === undefined || typeof value === "boolean") return value;
+  throw invalid(path, value, "true or false");
+}
+
+/** One of the words; undefined where it is absent, null or empty. */
+export function wordAt<T extends string>(object: JsonObject, key: string, words: readonly T[]): T | undefined {
+  const text = textAt(object, key);
+  const word = words.find((one) => one === text);
+  if (text === undefined || word !== undefined) return word;
+  throw invalid(key, text, words.join(" or "));
+}

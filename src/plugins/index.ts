@@ -11,4 +11,5 @@ export type { Detection } from "./detection.ts";
 export { derivedMac, hostLinkName } from "./names.ts";
 export type { OvsConfig } from "./ovs/config.ts";
 export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";
+export { createMirrorPlugin, type MirrorPluginOptions } from "./ovs-mirror/plugin.ts";
 export type { Plugin } from "./plugin.ts";

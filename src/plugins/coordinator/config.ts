@@ -1,6 +1,6 @@
 import type { JsonObject, PluginConfig } from "#cni";
 import { type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
-import { integerAt, invalid, objectsAt, textAt } from "../decode.ts";
+import { flagAt, integerAt, invalid, objectsAt, textAt } from "../decode.ts";
 
 export type CoordinatorMode = "auto" | "underlay" | "overlay" | "disabled";
 
@@ -177,12 +177,6 @@ function decodeLinkAddress(raw: JsonObject): Ip | undefined {
   const ip = tryParseIp(text, 4);
   if (ip === undefined) throw invalid("vethLinkAddress", text, "an IPv4 address");
   return ip;
-}
-
-function flagAt(raw: JsonObject, key: string): boolean | undefined {
-  const value = raw[key] ?? undefined;
-  if (value === undefined || typeof value === "boolean") return value;
-  throw invalid(key, value, "true or false");
 }
 
 /** A CIDR with its host bits cleared, or an address alone as the CIDR of just it. */

@@ -108,6 +108,27 @@ describe("settingsOf", () => {
     );
   });
 
+  it("makes a bridge only when told to, by default with the kernel's datapath", () => {
+    assert.equal(settings({ datapath_type: "netdev" }).createBridge, undefined);
+    assert.deepEqual(settings({ create_bridge: true }).createBridge, { datapathType: "system" });
+    assert.deepEqual(settings({ create_bridge: true, datapath_type: "netdev" }).createBridge, {
+      datapathType: "netdev",
+    });
+    for (const [key, value] of [
+      ["create_bridge", "yes"],
+      ["datapath_type", "dpdk"],
+      ["bridge", "a name"],
+      ["bridge", "sixteen-bytes-16"],
+      ["bridge", "a/b"],
+      ["bridge", ".."],
+    ] as const) {
+      assert.equal(
+        refusedField(() => settings({ [key]: value })),
+        key,
+      );
+    }
+  });
+
   it("refuses a deviceID and says what is missing", () => {
     assert.throws(() => settings({ deviceID: "0000:01:00.1" }), { cniCode: 2, code: "CNI_UNSUPPORTED_FIELD" });
   });
@@ -131,11 +152,12 @@ describe("readFlatFile", () => {
     ];
     writeFileSync(first, '{"bridge":"br9","vlan":9,"mtu":1400}');
     writeFileSync(second, "{");
-    const flat = readFlatFile([absent, first, second]);
+    const flat = readFlatFile(undefined, [absent, first, second]);
+    assert.deepEqual(readFlatFile(first, [second]), flat);
     const merged = settingsOf(decode({ bridge: "br1", vlan: 0, mtu: 0 }), flat, noArgs);
     assert.deepEqual([merged.bridge, merged.vlan, merged.mtuBytes], ["br1", { mode: "access", tag: 0 }, 1400]);
     assert.equal(settingsOf(decode({ bridge: "" }), flat, noArgs).bridge, "br9");
-    assert.throws(() => readFlatFile([second]), { cniCode: 7 });
-    assert.equal(readFlatFile([absent]), undefined);
+    assert.throws(() => readFlatFile(second, [first]), { cniCode: 7 });
+    assert.equal(readFlatFile(absent, []), undefined);
   });
 });

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { codeOf } from "#base";
 import { type Attachment, CniError, cniCodes, type JsonObject, type PluginConfig, parseJsonObject } from "#cni";
-import { isEndpoint, type Vlan } from "#ovsdb";
-import { integerAt, invalid, objectAt, objectsAt, textAt } from "../decode.ts";
+import { type DatapathType, isEndpoint, type Vlan } from "#ovsdb";
+import { flagAt, integerAt, invalid, objectAt, objectsAt, textAt, wordAt } from "../decode.ts";
 
 /** The keys that both the network configuration and the flat file may set. Absent: not given. */
 export interface OvsFields {
@@ -17,6 +17,8 @@ export interface OvsFields {
   readonly socketFile: string | undefined;
   readonly linkStateRetries: number | undefined;
   readonly linkStateIntervalMs: number | undefined;
+  readonly createBridge: boolean | undefined;
+  readonly datapathType: DatapathType | undefined;
 }
 
 /** The `ovs` plugin's configuration, decoded. */
@@ -33,6 +35,8 @@ export interface OvsConfig {
 /** What one call works with, when configuration, flat file and CNI_ARGS have been put together. */
 export interface OvsSettings {
   readonly bridge: string;
+  /** How the bridge is made where there is none; undefined: it has to be there. */
+  readonly createBridge: { readonly datapathType: DatapathType } | undefined;
   readonly vlan: Vlan;
   readonly mtuBytes: number | undefined;
   readonly mac: string | undefined;
@@ -46,7 +50,7 @@ export interface OvsSettings {
 }
 
 /** Where the flat file is looked for after configuration_path. */
-export const flatFilePaths = ["/etc/kubernetes/cni/net.d/ovs.d/ovs.conf", "/etc/cni/net.d/ovs.d/ovs.conf"] as const;
+const flatFilePaths = ["/etc/kubernetes/cni/net.d/ovs.d/ovs.conf", "/etc/cni/net.d/ovs.d/ovs.conf"] as const;
 
 const defaultRetries = 5;
 const defaultIntervalMs = 600;
@@ -96,6 +100,7 @@ export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: 
   const unlimited = retries === undefined && intervalMs === undefined;
   return {
     bridge,
+    createBridge: pick("createBridge") === true ? { datapathType: pick("datapathType") ?? "system" } : undefined,
     vlan: vlanOf(pick("vlan"), pick("trunk")),
     mtuBytes: pick("mtuBytes"),
     mac: checkMac("CNI_ARGS MAC", args.get("MAC") || undefined) ?? c.mac,
@@ -108,12 +113,15 @@ export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: 
 }
 
 /**
- * The first flat file that exists; undefined where none does.
+ * The first flat file that exists, the one that the configuration names before the usual places; undefined where none does.
  *
  * @throws CniError 7 where it cannot be read or holds a value that cannot be used
  */
-export function readFlatFile(paths: readonly string[]): OvsFields | undefined {
-  for (const path of paths) {
+export function readFlatFile(
+  named: string | undefined,
+  usual: readonly string[] = flatFilePaths,
+): OvsFields | undefined {
+  for (const path of named === undefined ? usual : [named, ...usual]) {
     try {
       return decodeFields(parseJsonObject(readFileSync(path), path));
     } catch (cause) {
@@ -127,13 +135,16 @@ export function readFlatFile(paths: readonly string[]): OvsFields | undefined {
   return undefined;
 }
 
-function decodeFields(raw: JsonObject): OvsFields {
+/** The keys that configuration and flat file share. Throws CniError 7. */
+export function decodeFields(raw: JsonObject): OvsFields {
   const socketFile = textAt(raw, "socket_file");
   if (socketFile !== undefined && !isEndpoint(socketFile)) {
     throw invalid("socket_file", socketFile, "unix:/path, an absolute path, or tcp:host:port");
   }
   return {
-    bridge: textAt(raw, "bridge"),
+    bridge: bridgeAt(raw),
+    createBridge: flagAt(raw, "create_bridge"),
+    datapathType: wordAt(raw, "datapath_type", ["system", "netdev"]),
     vlan: integerAt(raw, "vlan", { min: 0, max: 4095 }),
     trunk: decodeTrunk(raw),
     // Zero means "not given" for all of these.
@@ -145,6 +156,13 @@ function decodeFields(raw: JsonObject): OvsFields {
     linkStateRetries: integerAt(raw, "link_state_check_retries", { min: 0, max: 1_000 }) || undefined,
     linkStateIntervalMs: integerAt(raw, "link_state_check_interval", { min: 0, max: 60_000 }) || undefined,
   };
+}
+
+/** A bridge is a network device, too: its name has the limits of one. */
+function bridgeAt(raw: JsonObject): string | undefined {
+  const name = textAt(raw, "bridge");
+  if (name === undefined || /^(?!\.{1,2}$)[^\s/:\0]{1,15}$/.test(name)) return name;
+  throw invalid("bridge", name, "a name of 1 to 15 bytes without white space, / and :");
 }
 
 /** An item is one id, or a range of which both ends are greater than 0; an item with neither contributes nothing. */

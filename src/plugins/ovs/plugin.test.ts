@@ -467,6 +467,24 @@ if (isolated(import.meta.url)) {
       });
     });
 
+    it("makes the bridge that is missing where it is told to, once for all Pods, and leaves it", async () => {
+      const raw = { bridge: "br2", create_bridge: true, datapath_type: "netdev" };
+      const [a, b] = [pod(raw, new StubIpam(["10.10.0.5/24"])), pod(raw, new StubIpam(["10.10.0.6/24"]))];
+      await a.status();
+      const [first, second] = await Promise.all([a.add(), b.add()]);
+      assert.equal(real.vsctl("list-br"), "br1\nbr2");
+      assert.equal(real.vsctl("get", "bridge", "br2", "datapath_type"), "netdev");
+      assert.equal(await bytesOverTcp(b, a, "10.10.0.6"), tcpBytes);
+      await Promise.all([a.check(first), b.check(second)]);
+      await Promise.all([a.del(), b.del()]);
+      assert.equal(real.vsctl("list-ports", "br2"), "");
+      const later = pod(raw);
+      await later.add();
+      await later.del();
+      real.vsctl("del-br", "br2");
+      await changed(() => !ovs.bridges().has("br2"));
+    });
+
     it("serves every CNI version: ADD, CHECK with the result as it travelled, DEL twice", async () => {
       for (const cniVersion of supportedVersions) {
         const one = pod({ vlan: 10 }, new StubIpam(["10.10.0.5/24", "fd00::5/64"]));

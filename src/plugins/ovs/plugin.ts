@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { codeOf, hasCode, never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
+import { codeOf, never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
 import {
   type Attachment,
   CniError,
@@ -17,14 +17,8 @@ import { derivedMac, hostLinkName } from "../names.ts";
 import { openPod } from "../open-pod.ts";
 import type { Plugin } from "../plugin.ts";
 import { checkLinks, checkPort } from "./check.ts";
-import {
-  decodeOvsConfig,
-  flatFilePaths,
-  type OvsConfig,
-  type OvsSettings,
-  readFlatFile,
-  settingsOf,
-} from "./config.ts";
+import { decodeOvsConfig, type OvsConfig, type OvsSettings, readFlatFile, settingsOf } from "./config.ts";
+import { retriable } from "./retriable.ts";
 
 export interface OvsPluginOptions {
   /** The namespace of the bridges. */
@@ -213,15 +207,14 @@ class OvsPlugin implements Plugin<OvsConfig> {
     } catch (error) {
       throw CniError.from(error, cniCodes.notAvailable);
     }
-    if (ovs.bridges().has(settings.bridge)) return;
+    if (ovs.bridges().has(settings.bridge) || settings.createBridge !== undefined) return;
     throw new CniError(cniCodes.notAvailable, "there is no such Open vSwitch bridge on this node", {
       details: { bridge: settings.bridge, existing: [...ovs.bridges().keys()].sort() },
     });
   }
 
-  #flat(c: OvsConfig) {
-    const usual = this.#options.flatFiles ?? flatFilePaths;
-    return readFlatFile(c.configurationPath === undefined ? usual : [c.configurationPath, ...usual]);
+  #flat({ configurationPath }: OvsConfig) {
+    return readFlatFile(configurationPath, this.#options.flatFiles);
   }
 
   /** It carries nothing any more when this resolves, and is deleted later; false where there was no such link. */
@@ -234,12 +227,13 @@ class OvsPlugin implements Plugin<OvsConfig> {
 }
 
 function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args }: Attachment): PortSpec {
-  const { bridge, vlan, interfaceType, ofportRequest, ifaceId } = settings;
+  const { bridge, createBridge, vlan, interfaceType, ofportRequest, ifaceId } = settings;
   return {
     bridge,
     name: hostLinkName("veth", containerId, ifName),
     vlan,
     owner: { contPodUid: args.get("K8S_POD_UID") ?? pod?.uid ?? "", contNetns: netns, contIface: ifName },
+    ...(createBridge === undefined ? {} : { createBridge }),
     ...(interfaceType === undefined ? {} : { interfaceType }),
     ...(ofportRequest === undefined ? {} : { ofportRequest }),
     ...(ifaceId === undefined ? {} : { ifaceId }),
@@ -305,13 +299,4 @@ function removePodLink({ netns, ifName }: Attachment): void {
   if (netns === "" || readNetnsId(netns) === undefined) return;
   using pod = openNetns(netns);
   if (pod.rtnl.link(ifName)?.kind === "veth") pod.rtnl.deleteLink(ifName, { tolerate: ["ENODEV"] });
-}
-
-/** An absent database is worth another try by the runtime. */
-async function retriable<T>(call: Promise<T>): Promise<T> {
-  try {
-    return await call;
-  } catch (error) {
-    throw hasCode(error, "OVSDB_UNREACHABLE") ? CniError.from(error, cniCodes.tryAgain) : error;
-  }
 }

@@ -1,0 +1,228 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { after, afterEach, before, describe, it } from "node:test";
+import { type FailPoint, hasCode, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { type Attachment, CniError, type CniResult, type JsonObject } from "#cni";
+import { createNetns, hostNetns, openNetns, PacketSocket } from "#linux";
+import { createOvs, type Ovs } from "#ovsdb";
+import { isolated } from "../../linux/testing/isolated.ts";
+import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
+import { createOvsPlugin } from "../ovs/plugin.ts";
+import type { MirrorKind } from "./config.ts";
+import { createMirrorPlugin } from "./plugin.ts";
+
+const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
+const etherTypeIpv4 = 0x0800;
+
+if (isolated(import.meta.url)) {
+  let real: OpenVswitch;
+  let ovs: Ovs & AsyncDisposable;
+  const tasks = new Tasks(silentLogger);
+  let pods = 0;
+
+  before(() => {
+    mkdirSync("/run/netns");
+    real = startOpenVswitch();
+    real.addBridge("br1");
+    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
+  });
+  after(async () => {
+    await tasks.stop();
+    await ovs[Symbol.asyncDispose]();
+    await real[Symbol.asyncDispose]();
+  });
+  afterEach(() => assert.equal(real.vsctl("--bare", "--columns=name", "list", "mirror"), ""));
+
+  /** As the agent does it: commits, or undoes everything and throws. */
+  async function withSteps<T>(act: (steps: Steps) => Promise<T>, failPoint: FailPoint = () => {}): Promise<T> {
+    const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
+    try {
+      const result = await act(steps);
+      await steps.settled();
+      steps.commit();
+      return result;
+    } catch (error) {
+      await steps.abort();
+      throw error;
+    }
+  }
+
+  /** A Pod with a port on br1, and the mirror plugin chained after it. */
+  async function pod(kind: MirrorKind, mirrors: readonly JsonObject[], address?: string) {
+    const containerId = `c${++pods}`;
+    const netns = `/run/netns/${containerId}`;
+    createNetns(netns)[Symbol.dispose]();
+    const port = createOvsPlugin({
+      host: hostNetns(),
+      ovsFor: () => ovs,
+      ipamFor: () => undefined,
+      tasks,
+      flatFiles: [],
+    });
+    const mirror = createMirrorPlugin(kind, { ovsFor: () => ovs, flatFiles: [] });
+    const attachment: Attachment = { containerId, ifName: "net1", netns, pod: undefined, args: new Map() };
+    const portConfig = port.decode({ cniVersion: "1.0.0", name: "n", type: "ovs", raw: { bridge: "br1" } });
+    const result = await withSteps((steps) => port.add(portConfig, attachment, steps));
+    const decode = (prevResult: CniResult | undefined, raw: JsonObject = {}) => {
+      const config = { cniVersion: "1.0.0", name: "n", type: mirror.type, raw: { bridge: "br1", mirrors, ...raw } };
+      return mirror.decode(prevResult === undefined ? config : { ...config, prevResult });
+    };
+    const inside = (...argv: readonly [string, ...string[]]) =>
+      execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    if (address !== undefined) inside("ip", "addr", "add", address, "dev", "net1");
+    return {
+      netns,
+      result,
+      decode,
+      inside,
+      name: result.interfaces[0]?.name ?? "",
+      add: (config = decode(result), failPoint?: FailPoint) =>
+        withSteps((steps) => mirror.add(config, attachment, steps), failPoint),
+      check: () => mirror.check(decode(result), attachment, deadline()),
+      restore: () => mirror.restore?.(decode(result), attachment, deadline()),
+      del: (prevResult: CniResult | undefined = result) => mirror.del(decode(prevResult), attachment, deadline()),
+      delPort: () => port.del(portConfig, attachment, deadline()),
+    };
+  }
+
+  const columns = (name: string) => {
+    const mirror = ovs.mirrors().find((one) => one.name === name);
+    return mirror && [mirror.sources, mirror.destinations, mirror.output];
+  };
+
+  describe("the ovs-mirror plugins", { timeout: 60_000 }, () => {
+    it("copy to the consumer what the producer sends and gets, and leave nothing", async () => {
+      const producer = await pod("producer", [{ name: "m1", ingress: true, egress: true }], "10.10.0.5/24");
+      const consumer = await pod("consumer", [{ name: "m1" }]);
+      const peer = await pod("consumer", [{ name: "unused" }], "10.10.0.6/24");
+      assert.equal(await producer.add(), producer.result);
+      assert.equal(await consumer.add(), consumer.result);
+      assert.deepEqual(columns("m1"), [[producer.name], [producer.name], consumer.name]);
+      await Promise.all([producer.check(), consumer.check()]);
+
+      using inConsumer = openNetns(consumer.netns);
+      const tap = PacketSocket.open(inConsumer, "net1", etherTypeIpv4);
+      producer.inside("ping", "-c", "1", "-W", "2", "10.10.0.6");
+      for (const echo of [8, 0]) {
+        for (;;) {
+          const { payload } = await tap.receive(deadline());
+          if (payload[9] === 1 && payload[20] === echo) break; // ICMP: the request, then the reply
+        }
+      }
+      await tap.close();
+
+      await producer.del();
+      assert.deepEqual(columns("m1"), [[], [], consumer.name]);
+      await consumer.del();
+      await Promise.all([producer.del(), consumer.del(undefined)]);
+      for (const each of [producer, consumer, peer]) await each.delPort();
+    });
+
+    it("know ingress from egress, several mirrors of one port and several producers of one mirror", async () => {
+      const both = await pod("producer", [
+        { name: "in", ingress: true },
+        { name: "out", egress: true },
+      ]);
+      const other = await pod("producer", [{ name: "in", ingress: true }]);
+      await Promise.all([both.add(), other.add()]);
+      assert.deepEqual(columns("in")?.[0]?.toString().split(",").sort(), [both.name, other.name].sort());
+      assert.deepEqual(columns("out"), [[], [both.name], undefined]);
+      await both.add(); // what it has already
+      await both.del();
+      assert.deepEqual(columns("in"), [[other.name], [], undefined]);
+      await other.del();
+      await Promise.all([both.delPort(), other.delPort()]);
+    });
+
+    it("refuse a second consumer, and leave nothing of a failed ADD", async () => {
+      const [first, second] = [
+        await pod("consumer", [{ name: "m1" }]),
+        await pod("consumer", [{ name: "m2" }, { name: "m1" }]),
+      ];
+      await first.add();
+      await assert.rejects(second.add(), (error) => {
+        assert.ok(hasCode(error, "OVS_MIRROR_TAKEN"));
+        assert.equal(error.details["consumer"], first.name);
+        return true;
+      });
+      assert.deepEqual([columns("m1"), columns("m2")], [[[], [], first.name], undefined]);
+      const fail: FailPoint = (point) => {
+        if (point === "port:after") throw new Error("failed");
+      };
+      await first.del();
+      await assert.rejects(second.add(undefined, fail), { message: "failed" });
+      await Promise.all([first.delPort(), second.delPort()]);
+    });
+
+    it("never touch a mirror of somebody else", async () => {
+      const args = ["--", "--id=@m", "create", "mirror", "name=theirs", "--", "set", "bridge", "br1", "mirrors=@m"];
+      real.vsctl(...args);
+      const one = await pod("producer", [{ name: "theirs", ingress: true }]);
+      await assert.rejects(one.add(), { code: "OVS_MIRROR_FOREIGN" });
+      await one.del();
+      assert.equal(real.vsctl("--bare", "--columns=name", "list", "mirror"), "theirs");
+      real.vsctl("clear", "bridge", "br1", "mirrors");
+      await one.delPort();
+    });
+
+    it("see what is missing, put it back, and clean up after Pods that vanished", async () => {
+      const one = await pod("producer", [{ name: "m1", ingress: true }]);
+      await one.add();
+      real.vsctl("clear", "bridge", "br1", "mirrors");
+      await changed(() => ovs.mirrors().length === 0);
+      await assert.rejects(one.check(), (error) => error instanceof CniError && error.details["what"] === "mirror");
+      assert.deepEqual(await one.restore(), [`port ${one.name} in mirror m1`]);
+      assert.deepEqual(await one.restore(), []);
+      await one.check();
+      await one.delPort(); // its row goes, and the mirror is without a port
+      await changed(() => columns("m1")?.[0]?.length === 0);
+      const next = await pod("producer", [{ name: "m2", egress: true }]);
+      await next.add();
+      assert.equal(columns("m1"), undefined);
+      await one.del();
+      await next.del();
+      await next.delPort();
+    });
+
+    it("refuse configurations that cannot work, with the field and what is allowed", async () => {
+      const one = await pod("producer", [{ name: "m1", ingress: true }]);
+      for (const [mirrors, field] of [
+        [undefined, "mirrors"],
+        [[], "mirrors"],
+        [[{ ingress: true }], "mirrors[0].name"],
+        [[{ name: "m" }], "mirrors[0]"],
+        [[{ name: "m", ingress: false, egress: false }], "mirrors[0]"],
+        [[{ name: "m", ingress: 1 }], "mirrors[0].ingress"],
+        [
+          [
+            { name: "m", egress: true },
+            { name: "m", ingress: true },
+          ],
+          "mirrors",
+        ],
+      ] as const) {
+        assert.throws(
+          () => one.decode(one.result, { mirrors }),
+          (error) => error instanceof CniError && error.cniCode === 7 && error.details["field"] === field,
+        );
+      }
+      await assert.rejects(one.add(one.decode(undefined)), { cniCode: 7, message: "Required prevResult missing" });
+      const nobody = { interfaces: [], ips: [], routes: [] };
+      await assert.rejects(one.add(one.decode(nobody)), /no port of the Pod/);
+      await assert.rejects(one.add(one.decode(one.result, { bridge: "br9" })), (error) => {
+        assert.match(CniError.from(error).text, /found port veth\w+ of bridge br1\. What to do: put the ovs plugin/);
+        return true;
+      });
+      await one.delPort();
+    });
+  });
+
+  async function changed(look: () => boolean): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const check = () => void (look() && resolve());
+    const unsubscribe = ovs.changed(check);
+    check();
+    await promise.finally(unsubscribe);
+  }
+}
