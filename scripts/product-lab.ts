@@ -22,7 +22,7 @@ export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPha
   /** Further variables of the agents. */
   readonly agentEnv?: Readonly<Record<string, string>>;
   /** File with the agents' settings, `conf.yml`. @default all defaults */
-  readonly agentConfig?: string;
+  readonly agentConfig?: string | undefined;
 };
 
 /** A lab that runs the product: the same bundles and the same shim as everywhere, started as the chart starts them. */
@@ -33,7 +33,7 @@ export async function launchProductLab({
   ...options
 }: ProductLabOptions): Promise<LabHandle> {
   const startMs = performance.now();
-  const { agent, controller, lab: program } = await buildPrograms({ logLevel, agentEnv });
+  const { agent, controller, lab: program } = await buildPrograms({ logLevel, agentEnv, agentConfig });
   if (options.logDirectory !== undefined) mkdirSync(options.logDirectory, { recursive: true });
   const lab = await launchLab({
     ...options,
@@ -72,7 +72,8 @@ export interface Programs {
 export async function buildPrograms({
   logLevel = "info",
   agentEnv = {},
-}: Pick<ProductLabOptions, "logLevel" | "agentEnv">): Promise<Programs> {
+  agentConfig,
+}: Pick<ProductLabOptions, "logLevel" | "agentEnv" | "agentConfig">): Promise<Programs> {
   const [bundles, shim] = await Promise.all([buildBundles(), buildShim(join(root, "build"))]);
   const env = {
     SPIDERPOOL_POD_NAMESPACE: installNamespace,
