@@ -23,7 +23,8 @@ const keywords = new Set([
   ...["type", "format", "default", "enum", "properties", "additionalProperties", "items", "required"],
   ...["minimum", "maximum", "maxLength", "pattern", "maxItems"],
   // These change nothing here: how lists merge matters to server-side apply, and rules in CEL are left to a real server.
-  ...["description", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-map-type"],
+  ...["description", "x-kubernetes-validations", "x-kubernetes-list-type"],
+  ...["x-kubernetes-list-map-keys", "x-kubernetes-map-type"],
 ]);
 
 /** The path of the first keyword that nothing here would obey; undefined where there is none. */
