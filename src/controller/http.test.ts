@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { silentLogger } from "#base";
+import { tlsOfFiles } from "./certificates/serving.ts";
 import { type Health, healthRoutes, webhookAnswers } from "./health.ts";
 import { type HttpRoutes, serveHttp } from "./http.ts";
 import { certificate, privateKey } from "./testing/certificate.ts";
@@ -61,7 +62,7 @@ describe("serveHttp()", () => {
       const tls = { certFile: join(folder, "tls.crt"), keyFile: join(folder, "tls.key") };
       writeFileSync(tls.certFile, certificate);
       writeFileSync(tls.keyFile, privateKey);
-      await using server = await serveHttp({ port: 0, tls, routes, log: silentLogger });
+      await using server = await serveHttp({ port: 0, tls: tlsOfFiles(tls), routes, log: silentLogger });
       assert.equal((await call({ port: server.port, path: "/echo", body: "1", tls: true })).status, 200);
     } finally {
       rmSync(folder, { recursive: true });

@@ -1,16 +1,14 @@
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { formatError, type Logger, type Signal } from "#base";
+import type { TlsSource } from "./certificates/serving.ts";
 
 /** A request of the API server carries two objects of at most 1.5 MiB each. */
 const bodyBytesMax = 4 * 2 ** 20;
 /** A whole request, from its first byte. The API server waits 10 s for a webhook unless it is told otherwise. */
 const requestMsMax = 10_000;
 const connectionsMax = 256;
-/** How often a certificate's file is looked at. */
-const certificateCheckMs = 10_000;
 
 export interface HttpAnswer {
   readonly status: number;
@@ -31,13 +29,15 @@ export type HttpRoutes = Readonly<
 export interface HttpOptions {
   /** 0: any free one. */
   readonly port: number;
-  /** Files in PEM. Absent: plain HTTP. */
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** The address to listen on. @default all */
+  readonly host?: string | undefined;
+  /** Absent: plain HTTP. */
+  readonly tls: TlsSource | undefined;
   readonly routes: HttpRoutes;
   readonly log: Logger;
 }
 
-/** Serves on all addresses until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. */
+/** Serves until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. */
 export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable & { readonly port: number }> {
   const { server, close } = listener(options);
   server.requestTimeout = requestMsMax;
@@ -45,7 +45,7 @@ export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable &
   server.maxConnections = connectionsMax;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(options.port, resolve);
+    server.listen(options.port, options.host, resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,
@@ -77,25 +77,21 @@ function listener({ tls, routes, log }: HttpOptions) {
       .catch((err: unknown) => log.debug({ path: request.url, err }, "an answer was not sent"));
   };
   if (tls === undefined) return { server: createServer(onRequest), close: () => {} };
-  const { certFile, keyFile } = tls;
-  const pem = () => ({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
-  const server = createTlsServer(pem(), onRequest);
-  // Certificates are renewed under a running server; a moment with a new certificate and an old key is met at the next look.
+  let served = tls.current();
+  const server = createTlsServer(served, onRequest);
+  // Certificates are renewed under a running server.
   const renew = () => {
     try {
-      server.setSecureContext(pem());
-      log.info({ certFile }, "certificate read again");
+      const next = tls.current();
+      if (next.cert === served.cert && next.key === served.key) return;
+      server.setSecureContext(next);
+      served = next;
+      log.info({}, "certificate read again");
     } catch (err) {
-      log.error({ certFile, err }, "a renewed certificate cannot be used; the former one is");
+      log.error({ err }, "a renewed certificate cannot be used; the former one is");
     }
   };
-  for (const file of [certFile, keyFile]) watchFile(file, { interval: certificateCheckMs, persistent: false }, renew);
-  return {
-    server,
-    close: () => {
-      for (const file of [certFile, keyFile]) unwatchFile(file, renew);
-    },
-  };
+  return { server, close: tls.changed(renew) };
 }
 
 async function answer(routes: HttpRoutes, request: IncomingMessage, o: Signal): Promise<HttpAnswer> {

@@ -2,6 +2,7 @@ import { Metrics, type MetricTable } from "#base";
 import { type ControllerMetrics as QueueMetrics, reconcileResults } from "#kube";
 
 const controllers = [
+  "certificates",
   "collector",
   "coordinator",
   "default-network",
@@ -29,6 +30,10 @@ export const controllerMetrics = {
   spiderpool_ipam_release_update_ippool_conflict_counts_total: {
     kind: "counter",
     help: "Writes of the collector that lost against a newer one of somebody else.",
+  },
+  spiderpool_webhook_certificate_expiry_timestamp_seconds: {
+    kind: "gauge",
+    help: "When the certificate expires that this replica serves to API servers, in seconds of Unix time.",
   },
   spiderpool_total_ippool_counts: { kind: "gauge", help: "SpiderIPPools." },
   spiderpool_total_subnet_counts: { kind: "gauge", help: "SpiderSubnets." },

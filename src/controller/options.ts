@@ -1,7 +1,22 @@
+import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { SpiderCoordinatorSpec } from "#api";
 import { type LogLevel, logLevels, SpiderError } from "#base";
 import { type CollectionOptions, Environment, type LeaderOptions } from "./environment.ts";
+
+/** The certificate of the webhook port: files that others renew, or a Secret that the leader renews. */
+export type TlsOptions =
+  | { readonly kind: "files"; readonly certFile: string; readonly keyFile: string }
+  | {
+      readonly kind: "secret";
+      /** Of the install namespace, as the service. */
+      readonly secret: string;
+      readonly service: string;
+      /** Name of both webhook configurations. */
+      readonly webhooks: string;
+      readonly names: readonly string[];
+      readonly lifetimeMs: number;
+    };
 
 export interface ControllerProgramOptions {
   readonly podName: string;
@@ -15,7 +30,9 @@ export interface ControllerProgramOptions {
   readonly healthPort: number;
   readonly webhookPort: number;
   /** Undefined: admission is served over plain HTTP. */
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly tls: TlsOptions | undefined;
+  /** Where all ports are bound. @default all addresses */
+  readonly bindAddress: string | undefined;
   /** `/metrics` is served where metrics are switched on. */
   readonly metrics: { readonly port: number; readonly debug: boolean } | undefined;
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
@@ -43,7 +60,13 @@ Usage: spiderpool-controller daemon [flags]
   --health-port PORT        /runtime/startup, /runtime/readiness, /runtime/liveness   (5720; also $SPIDERPOOL_HEALTH_PORT)
   --webhook-port PORT       admission and /webhook-health-check                       (5722; also $SPIDERPOOL_WEBHOOK_PORT)
   --tls-server-cert FILE    certificate of the webhook port, PEM; read again when it changes
-  --tls-server-key FILE     its key; without the two the port speaks plain HTTP
+  --tls-server-key FILE     its key; without files and --tls-secret the port speaks plain HTTP
+  --tls-secret NAME         instead of files: a Secret of the install namespace, whose certificate the leader makes and renews
+  --tls-service NAME        the Service before the webhook port; with --tls-secret
+  --tls-webhooks NAME       the webhook configurations that are told whom to trust; with --tls-secret
+  --tls-name NAME           a DNS name or address of the certificate; may be repeated; with --tls-secret
+  --tls-lifetime TIME       how long a certificate lives: 90d, 12h, 30m, 60s; with --tls-secret
+  --bind-address ADDRESS    where all ports are bound   (all addresses)
   --help
 
 Environment: SPIDERPOOL_POD_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
@@ -69,6 +92,12 @@ export function readOptions(
       "webhook-port": text,
       "tls-server-cert": text,
       "tls-server-key": text,
+      "tls-secret": text,
+      "tls-service": text,
+      "tls-webhooks": text,
+      "tls-name": { type: "string", multiple: true },
+      "tls-lifetime": text,
+      "bind-address": text,
       help: { type: "boolean", default: false },
     },
   });
@@ -80,9 +109,10 @@ export function readOptions(
   if (logLevel === undefined) {
     wrong.push(`SPIDERPOOL_LOG_LEVEL is ${JSON.stringify(level)}, allowed are ${logLevels.join(", ")}`);
   }
-  const { "tls-server-cert": certFile, "tls-server-key": keyFile } = values;
-  if ((certFile === undefined) !== (keyFile === undefined)) {
-    wrong.push("--tls-server-cert and --tls-server-key need each other");
+  const tls = readTls(values, wrong);
+  const bindAddress = values["bind-address"];
+  if (bindAddress !== undefined && isIP(bindAddress) === 0) {
+    wrong.push(`--bind-address is ${JSON.stringify(bindAddress)}, an IP address is needed`);
   }
   const metricsPort = environment.port(undefined, "SPIDERPOOL_METRIC_HTTP_PORT", 5721);
   const options: ControllerProgramOptions = {
@@ -93,7 +123,8 @@ export function readOptions(
     configPath: values["config-path"],
     healthPort: environment.port(values["health-port"], "SPIDERPOOL_HEALTH_PORT", 5720),
     webhookPort: environment.port(values["webhook-port"], "SPIDERPOOL_WEBHOOK_PORT", 5722),
-    tls: certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : undefined,
+    tls,
+    bindAddress,
     metrics: environment.flag("SPIDERPOOL_ENABLED_METRIC", false)
       ? { port: metricsPort, debug: environment.flag("SPIDERPOOL_ENABLED_DEBUG_METRIC", false) }
       : undefined,
@@ -114,4 +145,43 @@ export function readOptions(
   };
   if (wrong.length > 0) throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
   return options;
+}
+
+const timeUnits: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** Below it the steps of a rotation would overtake one another. */
+const lifetimeMsMin = 5_000;
+
+interface TlsFlags {
+  readonly "tls-server-cert"?: string;
+  readonly "tls-server-key"?: string;
+  readonly "tls-secret"?: string;
+  readonly "tls-service"?: string;
+  readonly "tls-webhooks"?: string;
+  readonly "tls-name"?: readonly string[];
+  readonly "tls-lifetime"?: string;
+}
+
+/** Adds to `wrong` what contradicts itself. */
+function readTls(flags: TlsFlags, wrong: string[]): TlsOptions | undefined {
+  const { "tls-server-cert": certFile, "tls-server-key": keyFile, "tls-secret": secret } = flags;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    wrong.push("--tls-server-cert and --tls-server-key need each other");
+  }
+  if (secret === undefined) {
+    return certFile === undefined || keyFile === undefined ? undefined : { kind: "files", certFile, keyFile };
+  }
+  if (certFile !== undefined) wrong.push("--tls-secret and --tls-server-cert exclude each other");
+  const { "tls-service": service, "tls-webhooks": webhooks, "tls-name": names, "tls-lifetime": lifetime } = flags;
+  const [, count = "", unit = ""] = /^(\d+)([smhd])$/.exec(lifetime ?? "") ?? [];
+  const lifetimeMs = Number(count) * (timeUnits[unit] ?? 0);
+  if (lifetimeMs < lifetimeMsMin) {
+    wrong.push(
+      `--tls-lifetime is ${JSON.stringify(lifetime ?? "")}, needed is a time like 90d, 12h, 30m, 60s, of 5s at least`,
+    );
+  }
+  if (service === undefined || webhooks === undefined || names === undefined) {
+    wrong.push("--tls-secret needs --tls-service, --tls-webhooks and --tls-name");
+    return undefined;
+  }
+  return { kind: "secret", secret, service, webhooks, names, lifetimeMs };
 }

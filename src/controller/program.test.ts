@@ -89,3 +89,45 @@ describe("readOptions()", () => {
     assert.match("print" in options ? options.print : "", /Usage: spiderpool-controller daemon/);
   });
 });
+
+describe("the certificate of the webhook port", () => {
+  const env = { SPIDERPOOL_POD_NAME: "a", SPIDERPOOL_POD_NAMESPACE: "kube-system" };
+  const secret = [
+    "--tls-secret",
+    "s",
+    "--tls-service",
+    "c",
+    "--tls-webhooks",
+    "c",
+    "--tls-name",
+    "a",
+    "--tls-name",
+    "b",
+  ];
+
+  it("is a Secret's, or that of two files", () => {
+    const read = (...argv: string[]) => {
+      const options = readOptions(["daemon", ...argv], env);
+      return "print" in options ? undefined : options.tls;
+    };
+    const lifetimeMs = 90 * 86_400_000;
+    const names = ["a", "b"];
+    assert.deepEqual(read(...secret, "--tls-lifetime", "90d"), {
+      ...{ kind: "secret", secret: "s", service: "c", webhooks: "c", names, lifetimeMs },
+    });
+    const files = ["--tls-server-cert", "f", "--tls-server-key", "k"];
+    assert.deepEqual(read(...files), { kind: "files", certFile: "f", keyFile: "k" });
+    assert.equal(read(), undefined);
+  });
+
+  it("is refused with a sentence where flags contradict or lack one another", () => {
+    const refused = (argv: readonly string[], words: RegExp) =>
+      assert.throws(() => readOptions(["daemon", ...argv], env), words);
+    refused([...secret, "--tls-lifetime", "1y"], /--tls-lifetime is "1y", needed is a time like 90d/);
+    refused(secret, /--tls-lifetime is ""/);
+    refused(["--tls-secret", "s", "--tls-lifetime", "1d"], /needs --tls-service, --tls-webhooks and --tls-name/);
+    const files = ["--tls-server-cert", "f", "--tls-server-key", "k"];
+    refused([...secret, "--tls-lifetime", "1d", ...files], /exclude each other/);
+    refused(["--bind-address", "localhost"], /--bind-address is "localhost", an IP address is needed/);
+  });
+});

@@ -24,6 +24,13 @@ import { reservedSets } from "#ledger";
 import { admissionKinds } from "./admission/kinds.ts";
 import { admissionRoutes } from "./admission/routes.ts";
 import { apiRoutes } from "./api.ts";
+import { expiryOf } from "./certificates/plan.ts";
+import {
+  type CertificateStores,
+  certificateControllers,
+  tlsSource,
+  watchCertificates,
+} from "./certificates/replica.ts";
 import { Collector, observationsApartMs } from "./collector/collector.ts";
 import { runOutdatedEndpoints } from "./collector/endpoints.ts";
 import type { Probe } from "./collector/observe.ts";
@@ -88,12 +95,13 @@ export async function runReplica(
       name: leaseName,
       identity: `${options.podName}_${randomUUID()}`,
     }),
+    certificates: watchCertificates(options, deps),
     collector: undefined,
   };
   metrics.collect("spiderpool_events_dropped", () => [{ value: events.dropped }]);
   metrics.collect("spiderpool_ip_gc_pending", () => [{ value: replica.collector?.pending ?? 0 }]);
   await using _servers = await serve(options, deps, replica);
-  for (const [name, store] of Object.entries(stores)) {
+  for (const [name, store] of Object.entries({ ...stores, ...replica.certificates })) {
     tasks.spawn(`watch ${name}`, (stop) => store.run({ signal: stop }));
   }
   tasks.spawn("events", (stop) => events.run({ signal: stop }));
@@ -110,13 +118,16 @@ interface Replica {
   readonly uses: PoolUses;
   readonly reserved: (family: Family) => IpSet;
   readonly elector: LeaderElector;
+  /** Where the webhooks' certificate is the leader's. */
+  readonly certificates: CertificateStores | undefined;
   /** Of the term that runs. */
   collector: Collector | undefined;
 }
 
 async function serve(options: ControllerProgramOptions, deps: Deps, replica: Replica): Promise<AsyncDisposable> {
-  const { healthPort, webhookPort, tls } = options;
+  const { healthPort, webhookPort, bindAddress: host } = options;
   const { log, clock, metrics } = deps;
+  const tls = await tlsSource(options, replica.certificates);
   const { stores, uses, reserved, elector } = replica;
   const { pools, subnets, networks } = stores;
   const admission = admissionRoutes({
@@ -125,11 +136,12 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
     log,
   });
   await using servers = new AsyncDisposableStack();
-  const webhook = servers.use(await serveHttp({ port: webhookPort, tls, routes: admission, log }));
+  const webhook = servers.use(await serveHttp({ port: webhookPort, host, tls, routes: admission, log }));
   const leads = () => elector.term !== undefined;
   const routes = {
     ...healthRoutes({
-      isSynced: () => Object.values(stores).every((store) => store.isSynced),
+      isSynced: () =>
+        [...Object.values(stores), ...Object.values(replica.certificates ?? {})].every((store) => store.isSynced),
       isServing: () => webhookAnswers(webhook.port, { tls: tls !== undefined }),
       isLed: () => elector.isLed && replica.collector?.isSynced !== false,
     }),
@@ -144,15 +156,20 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
       epoch: () => elector.term?.epoch,
     }),
   };
-  const health = servers.use(await serveHttp({ port: healthPort, tls: undefined, routes, log }));
+  const health = servers.use(await serveHttp({ port: healthPort, host, tls: undefined, routes, log }));
   if (options.metrics !== undefined) {
     const { port, debug } = options.metrics;
     collectGauges(metrics, { pools, subnets, uses, reserved, clock, leads, debug });
     const scrape = async () => ({ status: 200, text: { type: metricsContentType, text: await metrics.text() } });
     const served = servers.use(
-      await serveHttp({ port, tls: undefined, routes: { "/metrics": { method: "GET", answer: scrape } }, log }),
+      await serveHttp({ port, host, tls: undefined, routes: { "/metrics": { method: "GET", answer: scrape } }, log }),
     );
     log.info({ metricsPort: served.port }, "serving metrics");
+  }
+  if (tls !== undefined) {
+    metrics.collect("spiderpool_webhook_certificate_expiry_timestamp_seconds", () => [
+      { value: expiryOf(tls.current()).getTime() / 1_000 },
+    ]);
   }
   log.info({ webhookPort: webhook.port, healthPort: health.port, tls: tls !== undefined }, "serving");
   return servers.move();
@@ -160,14 +177,16 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
 
 function controllersOf(
   deps: Deps,
-  { namespace, clusterNetwork, coordinator, multusConfigs, listedIps: listed }: ControllerProgramOptions,
-  { stores, uses, reserved, collector }: Replica,
+  options: ControllerProgramOptions,
+  { stores, uses, reserved, collector, certificates }: Replica,
   { epoch }: Term,
 ): readonly ControllerOptions[] {
+  const { namespace, clusterNetwork, coordinator, multusConfigs, listedIps: listed } = options;
   const judgements = new Judgements();
   const agents = () => collector?.nodes ?? 0;
   const { pools, subnets, usages, networks, coordinators } = stores;
   return [
+    ...certificateControllers(deps, options, certificates),
     poolDefaultsController(deps, { pools, subnets, uses, judgements }),
     poolDrainController(deps, { pools, uses }),
     subnetDrainController(deps, subnets),

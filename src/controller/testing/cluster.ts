@@ -26,6 +26,7 @@ export const options: ControllerProgramOptions = {
   healthPort: 0,
   webhookPort: 0,
   tls: undefined,
+  bindAddress: undefined,
   clusterNetwork: "",
   coordinator: { name: "default", spec: undefined },
   multusConfigs: true,

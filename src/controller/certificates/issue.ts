@@ -1,0 +1,96 @@
+import "reflect-metadata"; // for the library below, before it
+import { randomBytes, webcrypto } from "node:crypto";
+import { isIP } from "node:net";
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  cryptoProvider,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
+
+/** A certificate with its key, PEM. */
+export interface Pair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface Issued extends Pair {
+  /** The authority that signed it, PEM. Its own key is nowhere by now: it signs once. */
+  readonly ca: string;
+}
+
+export interface IssueOptions {
+  /** DNS names and IP addresses of the server; the first is also its common name. */
+  readonly names: readonly string[];
+  readonly lifetimeMs: number;
+  readonly now: Date;
+}
+
+const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+/** The clocks of API servers may be behind ours. */
+const backdatedMs = 5 * 60_000;
+
+/** Makes an authority, has it sign one server certificate, and forgets its key. */
+export async function issue({ names, lifetimeMs, now }: IssueOptions): Promise<Issued> {
+  cryptoProvider.set(webcrypto as typeof globalThis.crypto);
+  const [authority, server] = await Promise.all([keyPair(), keyPair()]);
+  const validity = {
+    notBefore: new Date(now.getTime() - backdatedMs),
+    notAfter: new Date(now.getTime() + lifetimeMs),
+  };
+  // Each authority has a name of its own: whoever verifies looks for the issuer by name.
+  const issuer = `CN=spiderpool-webhook-ca-${randomBytes(6).toString("hex")}`;
+  const ca = await X509CertificateGenerator.createSelfSigned({
+    ...validity,
+    serialNumber: serialNumber(),
+    name: issuer,
+    signingAlgorithm: algorithm,
+    keys: authority,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
+      await SubjectKeyIdentifierExtension.create(authority.publicKey),
+    ],
+  });
+  const cert = await X509CertificateGenerator.create({
+    ...validity,
+    serialNumber: serialNumber(),
+    subject: `CN=${names[0] ?? "spiderpool"}`,
+    issuer,
+    signingAlgorithm: algorithm,
+    publicKey: server.publicKey,
+    signingKey: authority.privateKey,
+    extensions: [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+      new SubjectAlternativeNameExtension(
+        names.map((value) => ({ type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value })),
+      ),
+      await SubjectKeyIdentifierExtension.create(server.publicKey),
+      await AuthorityKeyIdentifierExtension.create(authority.publicKey),
+    ],
+  });
+  const key = PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", server.privateKey), "PRIVATE KEY");
+  return { ca: withNewline(ca.toString("pem")), cert: withNewline(cert.toString("pem")), key: withNewline(key) };
+}
+
+function keyPair(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+}
+
+/** Positive, as RFC 5280 wants it. */
+function serialNumber(): string {
+  return `01${randomBytes(15).toString("hex")}`;
+}
+
+function withNewline(pem: string): string {
+  return pem.endsWith("\n") ? pem : `${pem}\n`;
+}

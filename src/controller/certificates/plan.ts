@@ -1,0 +1,124 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
+import type { Pair } from "./issue.ts";
+
+/** What the Secret holds, PEM. */
+export interface Certificates {
+  /** Every authority that API servers are told to trust. */
+  readonly ca: string;
+  /** What replicas serve. */
+  readonly current: Pair | undefined;
+  /** What they will serve once its authority is trusted everywhere. */
+  readonly next: Pair | undefined;
+}
+
+export interface PlanOptions {
+  readonly now: Date;
+  /** Names that the certificate must have. */
+  readonly names: readonly string[];
+  readonly lifetimeMs: number;
+  /** How long the Secret has been as it is, with every webhook trusting its authorities. */
+  readonly settledMs: number;
+}
+
+/** The next step of a rotation. A replica serves at any time only what every API server has been told to trust. */
+export type Step =
+  /** Nobody can trust what is served: a new one is served at once. */
+  | { readonly kind: "replace"; readonly why: string }
+  /** A new one is made and its authority published; nobody serves it yet. */
+  | { readonly kind: "prepare"; readonly why: string }
+  /** From now on the prepared one is served. */
+  | { readonly kind: "promote" }
+  /** Authorities of what nobody serves any more are trusted no longer. */
+  | { readonly kind: "forget" }
+  | { readonly kind: "wait"; readonly ms: number };
+
+/** A certificate is renewed when a third of its life is left. */
+const leftToRenew = 1 / 3;
+const dayMs = 86_400_000;
+/** Timers do not take more. */
+const waitMsMax = dayMs;
+
+/** How long until an authority that was published counts as trusted everywhere: watches of API servers are that late at most. */
+export const trustMs = (lifetimeMs: number) => Math.min(30_000, lifetimeMs / 12);
+/** How long until nobody serves a certificate that was replaced. */
+export const forgetMs = (lifetimeMs: number) => Math.min(5 * 60_000, lifetimeMs / 12);
+
+/** Decides by what the Secret holds. Pure. */
+export function planCertificates({ ca, current, next }: Certificates, options: PlanOptions): Step {
+  const { now, lifetimeMs, settledMs } = options;
+  const authorities = readCertificates(ca);
+  const flaw = current === undefined ? "there is none" : flawOf(current, authorities, now);
+  if (current === undefined || flaw !== undefined) return { kind: "replace", why: flaw ?? "there is none" };
+  const waitFor = (ms: number): Step => ({ kind: "wait", ms: Math.min(Math.max(1, ms), waitMsMax) });
+  if (
+    next !== undefined &&
+    flawOf(next, authorities, now) === undefined &&
+    reasonToRenew(next, options) === undefined
+  ) {
+    const leftMs = trustMs(lifetimeMs) - settledMs;
+    return leftMs <= 0 ? { kind: "promote" } : waitFor(leftMs);
+  }
+  const why = reasonToRenew(current, options);
+  if (why !== undefined) return { kind: "prepare", why };
+  const serving = new X509Certificate(current.cert);
+  if (next !== undefined || authorities.some((one) => !hasSigned(one, serving))) {
+    const leftMs = forgetMs(lifetimeMs) - settledMs;
+    return leftMs <= 0 ? { kind: "forget" } : waitFor(leftMs);
+  }
+  return waitFor(expiryOf(current).getTime() - now.getTime() - lifetimeMs * leftToRenew);
+}
+
+/** The authorities of the list that have signed what is served. */
+export function authoritiesOf(ca: string, { cert }: Pair): string {
+  const serving = new X509Certificate(cert);
+  return readCertificates(ca)
+    .filter((one) => hasSigned(one, serving))
+    .map((one) => one.toString())
+    .join("");
+}
+
+export function expiryOf({ cert }: Pair): Date {
+  return new Date(new X509Certificate(cert).validTo);
+}
+
+/** Why nobody could verify a server that serves it; undefined where all is well. */
+function flawOf({ cert, key }: Pair, authorities: readonly X509Certificate[], now: Date): string | undefined {
+  try {
+    const parsed = new X509Certificate(cert);
+    if (!parsed.checkPrivateKey(createPrivateKey(key))) return "its key is that of another one";
+    if (new Date(parsed.validTo) <= now) return `it expired at ${parsed.validTo}`;
+    const issuers = authorities.filter((one) => hasSigned(one, parsed));
+    if (issuers.length === 0) return "no authority of the list has signed it";
+    if (issuers.every((one) => new Date(one.validTo) <= now)) return "its authority expired";
+    return undefined;
+  } catch (error) {
+    return `it cannot be read: ${(error as Error).message}`;
+  }
+}
+
+function reasonToRenew(pair: Pair, { now, names, lifetimeMs }: PlanOptions): string | undefined {
+  const parsed = new X509Certificate(pair.cert);
+  const missing = names.filter((name) =>
+    isIP(name) === 0 ? parsed.checkHost(name) === undefined : parsed.checkIP(name) === undefined,
+  );
+  if (missing.length > 0) return `it is not for ${missing.join(", ")}`;
+  const leftMs = expiryOf(pair).getTime() - now.getTime();
+  if (leftMs < lifetimeMs * leftToRenew) return `it expires at ${parsed.validTo}`;
+  return leftMs > lifetimeMs + dayMs ? "it lives longer than it is to" : undefined;
+}
+
+function hasSigned(authority: X509Certificate, cert: X509Certificate): boolean {
+  return cert.checkIssued(authority) && cert.verify(authority.publicKey);
+}
+
+function readCertificates(pem: string): readonly X509Certificate[] {
+  const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return found.flatMap((one) => {
+    try {
+      return [new X509Certificate(one)];
+    } catch {
+      return []; // What cannot be read vouches for nobody.
+    }
+  });
+}

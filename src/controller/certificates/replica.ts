@@ -1,0 +1,50 @@
+import { type KubeObject, type Resource, secrets, WatchedStore } from "#kube";
+import type { Deps } from "../deps.ts";
+import type { ControllerProgramOptions } from "../options.ts";
+import { mutatingWebhooks, rotationController, validatingWebhooks } from "./rotation.ts";
+import { type TlsSource, tlsOfFiles, tlsOfSecret } from "./serving.ts";
+
+export type CertificateStores = NonNullable<ReturnType<typeof watchCertificates>>;
+
+/** Stores of the Secret of the certificate and of the webhooks that are to trust it, where the leader renews it. Their watches are the caller's to run. */
+export function watchCertificates({ tls, namespace }: ControllerProgramOptions, { client, clock, log }: Deps) {
+  if (tls?.kind !== "secret") return undefined;
+  const watch = <T extends KubeObject>(resource: Resource<T>, name: string, namespace?: string) =>
+    new WatchedStore<T>({ client, clock, log, resource, namespace, fieldSelector: `metadata.name=${name}` });
+  return {
+    secret: watch(secrets, tls.secret, namespace),
+    mutating: watch(mutatingWebhooks, tls.webhooks),
+    validating: watch(validatingWebhooks, tls.webhooks),
+  };
+}
+
+/** Where the webhook port gets its certificate. Undefined: it speaks plain HTTP. */
+export async function tlsSource(
+  { tls, namespace }: ControllerProgramOptions,
+  certificates: CertificateStores | undefined,
+): Promise<TlsSource | undefined> {
+  if (tls?.kind === "files") return tlsOfFiles(tls);
+  if (tls === undefined || certificates === undefined) return undefined;
+  return await tlsOfSecret(certificates.secret, `${namespace}/${tls.secret}`);
+}
+
+/** What the leader does for the certificate: nothing where others renew it. */
+export function certificateControllers(
+  deps: Deps,
+  { tls, namespace }: ControllerProgramOptions,
+  stores: CertificateStores | undefined,
+) {
+  if (tls?.kind !== "secret" || stores === undefined) return [];
+  const { secret, service, names, lifetimeMs } = tls;
+  return [
+    rotationController(deps, {
+      ...{ names, lifetimeMs, secrets: stores.secret },
+      secret: { namespace, name: secret },
+      service: { namespace, name: service },
+      webhooks: [
+        { resource: mutatingWebhooks, store: stores.mutating },
+        { resource: validatingWebhooks, store: stores.validating },
+      ],
+    }),
+  ];
+}

@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import type { X509Certificate } from "node:crypto";
+import { request } from "node:https";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { type Clock, silentLogger, systemClock, Tasks } from "#base";
+import { KubeClient, runController, type Secret, type Store, secrets, WatchedStore } from "#kube";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { serveHttp } from "../http.ts";
+import {
+  mutatingWebhooks,
+  readSecret,
+  rotationController,
+  validatingWebhooks,
+  type WebhookConfiguration,
+} from "./rotation.ts";
+import { tlsOfSecret } from "./serving.ts";
+
+const clock: Clock = systemClock;
+const secretRef = { namespace: "kube-system", name: "certs" };
+const service = { namespace: "kube-system", name: "spiderpool-controller" };
+const host = "spiderpool-controller.kube-system.svc";
+const foreign = { name: "other", clientConfig: { caBundle: "Zm9yZWlnbg==", service: { ...service, name: "other" } } };
+const ours = (name: string) => ({ name, clientConfig: { service } });
+
+describe("the rotation of the webhooks' certificate", () => {
+  let api: FakeApi;
+  let client: KubeClient;
+  let tasks: Tasks;
+  beforeEach(async () => {
+    api = new FakeApi();
+    client = new KubeClient({ transport: api, clock });
+    tasks = new Tasks(silentLogger);
+    const o = { signal: tasks.signal };
+    const webhooks = [ours("a"), foreign, ours("b")];
+    const metadata = { name: "spiderpool-controller" };
+    await client.create(mutatingWebhooks, { metadata, webhooks } as unknown as WebhookConfiguration, o);
+    await client.create(validatingWebhooks, { metadata, webhooks } as unknown as WebhookConfiguration, o);
+  });
+  afterEach(() => tasks.stop());
+
+  function watch<T extends WebhookConfiguration | Secret>(
+    resource: ConstructorParameters<typeof WatchedStore<T>>[0]["resource"],
+  ) {
+    const store = new WatchedStore<T>({ client, clock, log: silentLogger, resource });
+    tasks.spawn(resource.plural, (signal) => store.run({ signal }));
+    return store;
+  }
+
+  function lead(lifetimeMs: number): {
+    readonly secretStore: Store<Secret>;
+    readonly bundles: () => readonly string[];
+  } {
+    const secretStore = watch<Secret>(secrets);
+    const mutating = watch<WebhookConfiguration>(mutatingWebhooks);
+    const validating = watch<WebhookConfiguration>(validatingWebhooks);
+    const controller = rotationController(
+      { client, clock, log: silentLogger },
+      {
+        ...{ secret: secretRef, service, names: [host], lifetimeMs, secrets: secretStore },
+        webhooks: [
+          { resource: mutatingWebhooks, store: mutating },
+          { resource: validatingWebhooks, store: validating },
+        ],
+      },
+    );
+    tasks.spawn("rotation", (signal) => runController(controller, { signal }));
+    const bundles = () =>
+      [mutating, validating].flatMap((store) =>
+        store.list().flatMap(({ webhooks = [] }) => webhooks.map(({ clientConfig }) => clientConfig.caBundle ?? "")),
+      );
+    return { secretStore, bundles };
+  }
+
+  const makeSecret = (data: Record<string, string> = {}) =>
+    client.create(secrets, { metadata: secretRef, type: "kubernetes.io/tls", data } as unknown as Secret, {
+      signal: tasks.signal,
+    });
+
+  async function until(what: string, is: () => boolean): Promise<void> {
+    for (let turn = 0; !is(); turn++) {
+      assert.ok(turn < 4_000, `waited for: ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  it("fills an empty Secret, and has our webhooks trust it, and no other's", async () => {
+    await makeSecret();
+    const { secretStore, bundles } = lead(86_400_000);
+    const ca = () => secretStore.get("kube-system/certs")?.data?.["ca.crt"] ?? "none";
+    await until("trust", () => bundles().filter((one) => one === ca()).length === 4);
+    assert.equal(bundles().filter((one) => one === foreign.clientConfig.caBundle).length, 2);
+  });
+
+  it("mends what somebody wrote over a webhook's trust", async () => {
+    await makeSecret();
+    const { secretStore, bundles } = lead(86_400_000);
+    const ca = () => secretStore.get("kube-system/certs")?.data?.["ca.crt"] ?? "none";
+    await until("trust", () => bundles().filter((one) => one === ca()).length === 4);
+    const found = await client.get(mutatingWebhooks, { name: "spiderpool-controller" }, { signal: tasks.signal });
+    assert.ok(found);
+    await client.update(
+      mutatingWebhooks,
+      { ...found, webhooks: [ours("a"), foreign, ours("b")] },
+      { signal: tasks.signal },
+    );
+    await until("loss", () => bundles().length === 6);
+    await until("trust again", () => bundles().filter((one) => one === ca()).length === 4);
+  });
+
+  it("renews again and again under load without one call that could not be verified", { timeout: 60_000 }, async () => {
+    await makeSecret();
+    const { secretStore } = lead(6_000);
+    const tls = await tlsOfSecret(secretStore, "kube-system/certs");
+    const log = silentLogger;
+    const routes = { "/": { method: "GET", answer: async () => ({ status: 200 }) } } as const;
+    await using server = await serveHttp({ port: 0, host: "127.0.0.1", tls, routes, log });
+    // An API server: it learns late whom to trust, by a watch of its own.
+    let trusted = "";
+    const late = watch<WebhookConfiguration>(validatingWebhooks);
+    late.changed((_key, now) => {
+      const bundle = now?.webhooks?.[0]?.clientConfig.caBundle ?? "";
+      setTimeout(() => {
+        trusted = Buffer.from(bundle, "base64").toString("utf8");
+      }, 200);
+    });
+    const served = new Set<string>();
+    const call = () =>
+      new Promise<void>((resolve, reject) => {
+        const options = { host: "127.0.0.1", port: server.port, servername: host, ca: trusted, agent: false };
+        const sent = request({ ...options, minVersion: "TLSv1.3" }, (answer) => {
+          answer.resume().once("end", resolve);
+          served.add(
+            ((answer.socket as import("node:tls").TLSSocket).getPeerX509Certificate() as X509Certificate).serialNumber,
+          );
+        });
+        sent.once("error", reject);
+        sent.end();
+      });
+    await until("first trust", () => trusted !== "");
+    let calls = 0;
+    while (served.size < 4) {
+      await call();
+      calls += 1;
+    }
+    assert.ok(calls > 100, `only ${calls} calls`);
+    const { ca, current } = readSecret(secretStore.get("kube-system/certs") as Secret);
+    assert.ok(current);
+    assert.ok(ca.split("BEGIN CERTIFICATE").length <= 4, "authorities are forgotten");
+  });
+});
