@@ -4,7 +4,8 @@ import type { Delegate } from "./types.ts";
 
 /**
  * CNI_ARGS for a delegate, in the order in which they are written: Kubernetes' own, what the runtime sent, then `MAC` and
- * `IP` where the annotation asks for them. A key occurs once, with its last value, as every plugin would read it.
+ * `IP` where the annotation asks for them. A key occurs once, with its last value, as every plugin would read it; unknown
+ * keys are always to be ignored, because most plugins know none of these.
  */
 export function delegateArgs(
   { selection }: Delegate,
@@ -21,7 +22,7 @@ export function delegateArgs(
           ["K8S_POD_INFRA_CONTAINER_ID", containerId],
           ["K8S_POD_UID", pod.uid],
         ] as const)),
-    ...args,
+    ...[...args].filter(([key]) => key !== "IgnoreUnknown"),
     ...(selection?.mac === undefined ? [] : [["MAC", selection.mac] as const]),
     ...(selection?.ips === undefined ? [] : [["IP", selection.ips.join(",")] as const]),
   ]);

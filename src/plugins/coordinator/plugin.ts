@@ -54,6 +54,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const { host, tasks } = this.#options;
     const { ifName: of, netns } = attachment;
     let made: { readonly operations: Operations; readonly settings: Settings } | undefined;
+    let mac: string | undefined;
     const act = async (options: Signal) => {
       const settings = await this.#settings(c, attachment, options);
       if (settings.mode === "disabled") return;
@@ -61,6 +62,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       const operations = this.#plan(attachment, pod, settings);
       made = { operations, settings };
       execute(operations, { host, pod });
+      mac = pod.rtnl.link(of)?.mac;
       // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
       tasks.spawn("announce addresses", () => announce(pod, of, operations.announce));
     };
@@ -71,7 +73,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       }
     };
     await steps.run("coordinator", act, { of, undo });
-    return previous;
+    return withMac(previous, attachment, mac);
   }
 
   async restore(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<readonly string[]> {
@@ -152,6 +154,15 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       ]),
     );
   }
+}
+
+/** The result with the MAC address that the interface has now: what CHECK compares with, and what users read. */
+function withMac(result: CniResult, { ifName, netns }: Attachment, mac: string | undefined): CniResult {
+  if (mac === undefined) return result;
+  const interfaces = result.interfaces.map((one) =>
+    one.name === ifName && one.sandbox === netns ? { ...one, mac } : one,
+  );
+  return { ...result, interfaces };
 }
 
 function previousOf({ config: { prevResult } }: CoordinatorConfig): CniResult {
