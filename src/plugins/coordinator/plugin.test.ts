@@ -189,7 +189,7 @@ if (isolated(import.meta.url)) {
   describe("the coordinator plugin", { timeout: 120_000 }, () => {
     it("lets node and Pod reach each other in both families, and CHECK finds nothing missing", async () => {
       const one = pod(["10.6.0.10/16", "fd06::10/64"]);
-      assert.equal(await one.add(), one.prevResult);
+      assert.deepEqual(await one.add(), one.prevResult);
       for (const [podAddress, nodeAddress] of [
         ["10.6.0.10", "172.18.0.3"],
         ["fd06::10", "fc00:f853::3"],
@@ -325,7 +325,7 @@ if (isolated(import.meta.url)) {
     it("does nothing where it is disabled, by either word", async () => {
       for (const mode of ["disable", "disabled"]) {
         const one = pod(["10.6.0.20/16"], { mode });
-        assert.equal(await one.add(), one.prevResult);
+        assert.deepEqual(await one.add(), one.prevResult);
         await one.check();
         assert.equal(host.rtnl.link(one.hostName), undefined);
         await one.del();
