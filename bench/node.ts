@@ -4,12 +4,13 @@ import { createLabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
+import { benchAnnotations, prepareNetwork } from "./prepare.ts";
 import { cpuMsOf } from "./processes.ts";
 import type { Outcome, Plan, Task } from "./tasks.ts";
 
 const runner = fileURLToPath(new URL("runner.ts", import.meta.url));
 const probe = fileURLToPath(new URL("probe.ts", import.meta.url));
-const ours = "spiderpool.spidernet.io/v2beta1";
+const fairNamespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "fair" } };
 const sampleMs = 10;
 /** Enough for code and caches to be warm. */
 const warmUpPairs = 10;
@@ -33,7 +34,8 @@ export class BenchNode implements AsyncDisposable {
   static async launch(): Promise<BenchNode> {
     const lab = await launchProductLab({ nodes: 2, bridges: true, logLevel: "warn" });
     const bench = new BenchNode(lab);
-    await bench.#prepare();
+    await prepareNetwork(lab);
+    await createLabClient({ baseUrl: lab.url }).create("v1/namespaces", fairNamespace);
     for (const node of [bench.#node, bench.#neighbour]) await lab.hold({ node, program: "kubelet", held: true });
     return bench;
   }
@@ -47,10 +49,7 @@ export class BenchNode implements AsyncDisposable {
     const plan: Plan = {
       nodeName: this.#node,
       apiUrl: "http://10.222.0.1:6443",
-      annotations: {
-        "ipam.spidernet.io/ippool": '{"ipv4":["bench"]}',
-        "v1.multus-cni.io/default-network": "kube-system/bench",
-      },
+      annotations: benchAnnotations,
       warmUp,
       task,
     };
@@ -103,32 +102,5 @@ export class BenchNode implements AsyncDisposable {
       samples.push({ atMs: Number(process.hrtime.bigint()) / 1e6, cpuMs: cpuMsOf(this.#lab.pid) });
       await delay(sampleMs);
     }
-  }
-
-  async #prepare(): Promise<void> {
-    const client = createLabClient({ baseUrl: this.#lab.url });
-    await client.create("v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "fair" } });
-    await client.create(`${ours}/spiderippools`, {
-      apiVersion: ours,
-      kind: "SpiderIPPool",
-      metadata: { name: "bench" },
-      spec: { subnet: "172.18.0.0/16", ips: ["172.18.100.1-172.18.103.254"], gateway: "172.18.0.1" },
-    });
-    await client.create(`${ours}/spidermultusconfigs`, {
-      apiVersion: ours,
-      kind: "SpiderMultusConfig",
-      metadata: { name: "bench", namespace: "kube-system" },
-      spec: { cniType: "ovs", ovs: { bridge: "br1" } },
-    });
-    const rendered = new AbortController();
-    const { done } = client.watch(
-      "k8s.cni.cncf.io/v1/network-attachment-definitions",
-      { namespace: "kube-system", signal: AbortSignal.any([rendered.signal, AbortSignal.timeout(20_000)]) },
-      ({ object }) => {
-        if (object.metadata.name === "bench") rendered.abort();
-      },
-    );
-    await done.catch(() => {});
-    if (!rendered.signal.aborted) throw new Error("the network of the bench was not rendered within 20 s");
   }
 }

@@ -17,6 +17,7 @@ const needs = {
   start: { kernel: true, tools: true },
   lab: { kernel: true, tools: true },
   bench: { kernel: true, tools: true },
+  soak: { kernel: true, tools: true },
   test: { kernel: true, tools: true },
   cluster: { kernel: true, tools: true, runtime: true },
   e2e: { kernel: true, tools: true, runtime: true },

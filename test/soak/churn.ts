@@ -1,0 +1,164 @@
+// Runs on a lab's node in the place of kubelet and runtime: Pods come, have their sandboxes replaced, and go, `width` of them
+// at any time, until the time is over. Reads ChurnPlan as JSON on stdin, prints ChurnReport. Started by soak.ts.
+import { randomBytes, randomUUID } from "node:crypto";
+import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
+import { createNetns, deleteNetns } from "#linux";
+import { createLabClient, isStatus, textAt } from "../../lab/api/index.ts";
+import { CniRuntime, type Sandbox } from "../../lab/node/index.ts";
+import { randomFrom } from "./random.ts";
+
+export interface ChurnPlan {
+  readonly nodeName: string;
+  readonly apiUrl: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly seconds: number;
+  readonly width: number;
+  readonly seed: number;
+}
+
+export interface ChurnReport {
+  readonly pods: number;
+  readonly adds: number;
+  /** ADDs that failed and were tried again, by the beginning of their errors. */
+  readonly failures: Readonly<Record<string, number>>;
+  /** What must never be: an address lost, doubled or changed under a living Pod. */
+  readonly violations: readonly string[];
+}
+
+const claims = "spiderpool.spidernet.io/v2beta1/spideripaddresses";
+/** The pause of a kubelet between two tries of one sandbox. */
+const retryMs = 200;
+const livesMsMax = 1_500;
+
+const plan: ChurnPlan = JSON.parse(await text(process.stdin));
+const client = createLabClient({ baseUrl: plan.apiUrl });
+const runtime = new CniRuntime();
+const random = randomFrom(plan.seed);
+const untilMs = performance.now() + plan.seconds * 1000;
+const failures = new Map<string, number>();
+const violations: string[] = [];
+/** Which living Pod has an address, as its sandbox sees it. */
+const holders = new Map<string, string>();
+let [pods, adds] = [0, 0];
+
+await Promise.all(Array.from({ length: plan.width }, worker));
+const report: ChurnReport = { pods, adds, failures: Object.fromEntries(failures), violations };
+console.log(JSON.stringify(report));
+process.exit(0);
+
+async function worker(): Promise<void> {
+  while (performance.now() < untilMs) {
+    const pod = await create();
+    pods += 1;
+    const { sandbox: first, ip } = await start(pod);
+    let sandbox = first;
+    await holds(pod, ip);
+    for (let replaced = Math.floor(random() * 3); replaced > 0; replaced--) {
+      await delay(random() * livesMsMax);
+      sandbox = await replace(sandbox, ip);
+    }
+    await delay(random() * livesMsMax);
+    await holds(pod, ip);
+    await end(sandbox, ip);
+  }
+}
+
+async function create(): Promise<Sandbox["pod"]> {
+  const metadata = {
+    name: `soak-${randomBytes(5).toString("hex")}`,
+    namespace: "default",
+    annotations: plan.annotations,
+  };
+  const spec = { nodeName: plan.nodeName, containers: [{ name: "app", image: "none" }] };
+  const made = await asked(() => client.create("v1/pods", { apiVersion: "v1", kind: "Pod", metadata, spec }));
+  return { namespace: "default", name: metadata.name, uid: made.metadata.uid };
+}
+
+/** As a kubelet: a sandbox whose ADD failed is taken down, and a new one is tried. */
+async function start(pod: Sandbox["pod"]): Promise<{ readonly sandbox: Sandbox; readonly ip: string }> {
+  for (;;) {
+    const sandbox = newSandbox(pod);
+    try {
+      adds += 1;
+      const [ip = ""] = (await runtime.add(sandbox)).ips;
+      const other = holders.get(ip);
+      if (other !== undefined && other !== pod.uid) violations.push(`${ip} of ${pod.name} is in use by Pod ${other}`);
+      holders.set(ip, pod.uid);
+      return { sandbox, ip };
+    } catch (error) {
+      count(error);
+      await takeDown(sandbox);
+      await delay(retryMs);
+    }
+  }
+}
+
+/** The Pod lives on in a new sandbox, which must get the same address. */
+async function replace(old: Sandbox, ip: string): Promise<Sandbox> {
+  await takeDown(old);
+  const { sandbox, ip: now } = await start(old.pod);
+  if (now !== ip) violations.push(`${old.pod.name} had ${ip} and got ${now} for its next sandbox`);
+  return sandbox;
+}
+
+async function end(sandbox: Sandbox, ip: string): Promise<void> {
+  const { namespace, name } = sandbox.pod;
+  const forced = random() < 0.2;
+  await asked(() => client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: forced ? 0 : 30 }));
+  // From here on the address may be given to somebody else as soon as the sandbox is gone.
+  holders.delete(ip);
+  await takeDown(sandbox);
+  if (random() < 0.2) await takeDown({ ...sandbox, netns: "" });
+  if (!forced) await asked(() => client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 0 }));
+}
+
+/** DEL until it succeeds, then the namespace goes. */
+async function takeDown(sandbox: Sandbox): Promise<void> {
+  for (;;) {
+    try {
+      await runtime.del(sandbox);
+      break;
+    } catch (error) {
+      count(error);
+      await delay(retryMs);
+    }
+  }
+  if (sandbox.netns !== "") deleteNetns(sandbox.netns);
+}
+
+/** The claim of a living Pod's address is there and is its own. */
+async function holds(pod: Sandbox["pod"], ip: string): Promise<void> {
+  const claim = await asked(() =>
+    client.get(claims, { name: ip }).catch((error: unknown) => {
+      if (isStatus(error, 404)) return undefined;
+      throw error;
+    }),
+  );
+  const holder = claim === undefined ? "nobody" : textAt(claim, "spec", "podUID");
+  if (holder !== pod.uid) violations.push(`${ip} of the living Pod ${pod.name} (${pod.uid}) is held by ${holder}`);
+}
+
+/** The API server may be out of reach for a while. */
+async function asked<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch {
+      await delay(retryMs);
+    }
+  }
+}
+
+function newSandbox(pod: Sandbox["pod"]): Sandbox {
+  const netns = `/var/run/netns/cni-${randomUUID()}`;
+  createNetns(netns);
+  return { containerId: randomBytes(32).toString("hex"), netns, pod };
+}
+
+function count(error: unknown): void {
+  const words = String(error)
+    .replace(/[0-9a-f-]{12,}|soak-\w+|\d+\.\d+\.\d+\.\d+/g, "…")
+    .slice(0, 160);
+  failures.set(words, (failures.get(words) ?? 0) + 1);
+}

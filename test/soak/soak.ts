@@ -1,0 +1,148 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { benchAnnotations, prepareNetwork } from "../../bench/prepare.ts";
+import { createLabClient } from "../../lab/api/index.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { launchProductLab } from "../../scripts/product-lab.ts";
+import type { ChurnPlan, ChurnReport } from "./churn.ts";
+import { randomFrom } from "./random.ts";
+
+export interface SoakOptions {
+  readonly seconds: number;
+  /** Pods at any time, on each of two nodes. */
+  readonly width: number;
+  readonly seed: number;
+  /** Agents are killed and nodes cut off from the API server, at random. */
+  readonly faults: boolean;
+  readonly print?: (line: string) => void;
+}
+
+export interface SoakReport {
+  readonly churns: readonly ChurnReport[];
+  readonly kills: number;
+  readonly partitions: number;
+  /** Smallest and largest resident memory of an agent after the first tenth of the time; a killed one begins anew. */
+  readonly rssMb: { readonly min: number; readonly max: number };
+  /** What was still there a while after the last Pod, by node. */
+  readonly left: readonly string[];
+}
+
+const churn = fileURLToPath(new URL("churn.ts", import.meta.url));
+const claims = "spiderpool.spidernet.io/v2beta1/spideripaddresses";
+const faultEveryMsMax = 8_000;
+const partitionMsMax = 4_000;
+/** Releases, link deletions and left-over ports are finished in the background. */
+const quietMsMax = 60_000;
+const rssEveryMs = 2_000;
+
+/**
+ * Everything of ours on a node, one thing a line. What the node had before, its rules and routes included, is compared with
+ * what it has afterwards.
+ */
+const inventory = `ovs-vsctl list-ports br1 | sed 's/^/port /'
+ip -o link | sed 's/^[0-9]*: //; s/[:@].*//; s/^/link /'
+ip rule | sed 's/^/rule4 /'; ip -6 rule | sed 's/^/rule6 /'
+ip route show table all | grep -v ' dev lo ' | sed 's/^/route4 /'
+ls -A /var/lib/spiderpool/sandboxes | sed 's/^/record /'
+ls -A /run/spiderpool/intent | sed 's/^/intent /'`;
+
+/** Churn on two nodes of a lab, with faults or without, then a look at what is left. */
+export async function soak({ seconds, width, seed, faults, print = () => {} }: SoakOptions): Promise<SoakReport> {
+  await using lab = await launchProductLab({ nodes: 2, bridges: true, logLevel: "warn" });
+  const nodes = lab.nodes.map(({ name }) => name);
+  await prepareNetwork(lab);
+  for (const node of nodes) await lab.hold({ node, program: "kubelet", held: true });
+  const run = (node: string, part: Pick<ChurnPlan, "seconds" | "width">, at: number): Promise<ChurnReport> => {
+    const plan: ChurnPlan = {
+      ...{ nodeName: node, apiUrl: "http://10.222.0.1:6443", annotations: benchAnnotations },
+      ...{ ...part, seed: seed + at },
+    };
+    return lab
+      .run({ node, argv: [process.execPath, churn], input: JSON.stringify(plan) })
+      .then((text) => JSON.parse(text) as ChurnReport);
+  };
+  // One Pod on each node makes what all Pods share, and keeps it.
+  await Promise.all(nodes.map((node, at) => run(node, { seconds: 1, width: 1 }, at)));
+  const before = new Map(await Promise.all(nodes.map(async (node) => [node, await settled(lab, node)] as const)));
+
+  const stop = new AbortController();
+  const trouble = faults ? makeTrouble(lab, seed, stop.signal, print) : Promise.resolve({ kills: 0, partitions: 0 });
+  const memory = watchMemory(lab, nodes, seconds * 100, stop.signal);
+  const churns = await Promise.all(nodes.map((node, at) => run(node, { seconds, width }, at)));
+  stop.abort();
+  const [{ kills, partitions }, rssMb] = await Promise.all([trouble, memory]);
+  print(`churned: ${churns.map(({ pods, adds }) => `${pods} Pods, ${adds} ADDs`).join("; ")}`);
+  const left = await whatIsLeft(lab, before);
+  return { churns, kills, partitions, rssMb, left };
+}
+
+async function makeTrouble(lab: LabHandle, seed: number, signal: AbortSignal, print: (line: string) => void) {
+  const random = randomFrom(seed + 1000);
+  const nodes = lab.nodes.map(({ name }) => name);
+  let [kills, partitions] = [0, 0];
+  while (await slept(random() * faultEveryMsMax, signal)) {
+    const node = nodes[Math.floor(random() * nodes.length)] ?? "";
+    if (random() < 0.7) {
+      print(`${node}: agent killed`);
+      await lab.kill({ node, program: "agent", signal: "SIGKILL" }).catch(() => {}); // It may be starting just now.
+      kills += 1;
+    } else {
+      print(`${node}: cut off from the API server`);
+      await lab.run({ node, argv: ["ip", "link", "set", "mgmt0", "down"] });
+      await slept(random() * partitionMsMax, signal);
+      await lab.run({ node, argv: ["ip", "link", "set", "mgmt0", "up"] });
+      partitions += 1;
+    }
+  }
+  return { kills, partitions };
+}
+
+async function watchMemory(lab: LabHandle, nodes: readonly string[], afterMs: number, signal: AbortSignal) {
+  const script =
+    "for p in /proc/[0-9]*; do grep -q agent.mjs $p/cmdline 2>/dev/null && grep VmRSS $p/status; done; true";
+  const seen: number[] = [];
+  await slept(afterMs, signal);
+  while (await slept(rssEveryMs, signal)) {
+    for (const node of nodes) {
+      const text = await lab.run({ node, argv: ["sh", "-c", script] });
+      for (const [, kb] of text.matchAll(/VmRSS:\s+(\d+)/g)) seen.push(Number(kb) / 1024);
+    }
+  }
+  return { min: Math.min(...seen), max: Math.max(...seen) };
+}
+
+/** The inventory, when two looks in a row are the same. */
+async function settled(lab: LabHandle, node: string): Promise<string> {
+  for (let last = ""; ; ) {
+    const now = await look(lab, node);
+    if (now === last) return now;
+    last = now;
+    await delay(500);
+  }
+}
+
+async function look(lab: LabHandle, node: string): Promise<string> {
+  return (await lab.run({ node, argv: ["sh", "-c", inventory] })).split("\n").sort().join("\n");
+}
+
+async function whatIsLeft(lab: LabHandle, before: ReadonlyMap<string, string>): Promise<readonly string[]> {
+  const client = createLabClient({ baseUrl: lab.url });
+  const untilMs = performance.now() + quietMsMax;
+  for (;;) {
+    const left: string[] = [];
+    for (const [node, was] of before) {
+      const known = new Set(was.split("\n"));
+      const now = (await look(lab, node)).split("\n");
+      left.push(...now.filter((line) => !known.has(line)).map((line) => `${node}: ${line}`));
+      left.push(...[...known].filter((line) => !now.includes(line)).map((line) => `${node}: gone: ${line}`));
+    }
+    left.push(...(await client.list(claims)).map(({ metadata }) => `claim ${metadata.name}`));
+    if (left.length === 0 || performance.now() > untilMs) return left;
+    await delay(500);
+  }
+}
+
+/** False when the signal came before the time was over. */
+function slept(ms: number, signal: AbortSignal): Promise<boolean> {
+  return delay(ms, true, { signal }).catch(() => false);
+}
