@@ -50,7 +50,8 @@ const own = [
 const copied = ["/etc", "/opt", "/tmp", "/var"];
 
 /**
- * Runs as process 1: prepares the mounts, then reaps until it is killed. Writes one line when the node is ready.
+ * Runs as process 1: prepares the mounts, then reaps until it is killed. Writes one line when the node is ready. Each start
+ * is a boot, with an identity of its own, though the kernel stays.
  * Arguments: the node's name, the folder of its disk, the folders that are its own.
  */
 const initScript = `set -e
@@ -67,6 +68,8 @@ ${freshSysfs('"$disk/cgroup"')}
 mount -t tmpfs tmpfs /run
 mkdir -p /run/netns /run/openvswitch
 hostname "$name"
+cat /proc/sys/kernel/random/uuid >/run/boot_id
+mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
 mount --make-rshared /
 echo ready
 sleep infinity & wait

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, it } from "node:test";
+import { settled } from "./audit.ts";
+import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { deployment, pod, pool, statefulSet } from "./workloads.ts";
+
+interface PodLike extends KubeObject {
+  readonly spec: { readonly nodeName: string };
+  readonly status: { readonly podIP?: string; readonly phase: string };
+}
+
+describe("workloads with addresses of a pool", () => {
+  let suite: Suite;
+  before(async () => {
+    suite = await startSuite("workloads", { bridges: true });
+    await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
+  });
+  afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
+  after(() => suite[Symbol.asyncDispose]());
+
+  const rolledOut = (what: string) => suite.kubectl("rollout", "status", what, "--timeout=90s");
+  const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
+  const erase = async (...what: readonly string[]) => {
+    await suite.kubectl("delete", ...what, "--wait=true", "--timeout=60s");
+    await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
+    await settled(suite);
+    assert.deepEqual(await suite.list("sia"), [], "the ledger is empty");
+  };
+
+  it("a rolling update under load stays inside the pool, and no address is given twice", async () => {
+    await suite.apply(deployment("rolling", 4));
+    await rolledOut("deployment/rolling");
+    for (let round = 0; round < 3; round += 1) {
+      await suite.kubectl("rollout", "restart", "deployment/rolling");
+      await rolledOut("deployment/rolling");
+    }
+    await until("the old Pods are gone", async () => ((await podsOf("rolling")).length === 4 ? true : undefined));
+    for (const { status } of await podsOf("rolling")) assert.match(status.podIP ?? "", /^172\.18\.30\.1(3[1-9]|40)$/);
+    await settled(suite);
+    await erase("deployment/rolling");
+  });
+
+  it("ten Pods have the ten addresses, the eleventh says what to do and starts when one is released", async () => {
+    await suite.apply(deployment("full", 10));
+    await rolledOut("deployment/full");
+    await suite.apply(pod("eleventh"));
+    const message = await until("an Event that says that the pool is full", async () => {
+      const events = await suite.list<{ readonly message: string }>(
+        "events",
+        "--field-selector=involvedObject.name=eleventh,reason=IPPoolExhausted",
+      );
+      return events[0]?.message;
+    });
+    assert.match(message, /all 10 addresses of IPPool ippool-test are in use\. What to do: /);
+    await settled(suite);
+    await suite.kubectl("scale", "deployment/full", "--replicas=9");
+    await suite.kubectl("wait", "pod/eleventh", "--for=condition=Ready", "--timeout=60s");
+    await settled(suite);
+    await erase("deployment/full", "pod/eleventh");
+  });
+
+  it("a StatefulSet's Pods keep their addresses across a restart, and move to another node with them", async () => {
+    await suite.apply(statefulSet("fixed", 3));
+    await rolledOut("statefulset/fixed");
+    const addresses = async () =>
+      Object.fromEntries((await podsOf("fixed")).map(({ metadata, status }) => [metadata.name, status.podIP]));
+    const first = await addresses();
+    assert.equal(new Set(Object.values(first)).size, 3);
+    // Others ask for addresses meanwhile.
+    await suite.apply(deployment("others", 3));
+    await rolledOut("deployment/others");
+    await suite.kubectl("rollout", "restart", "statefulset/fixed");
+    await rolledOut("statefulset/fixed");
+    assert.deepEqual(await addresses(), first);
+
+    await suite.kubectl("cordon", "node1");
+    await suite.kubectl("delete", "pods", "-l", "app=fixed", "--wait=true");
+    await rolledOut("statefulset/fixed");
+    assert.deepEqual(new Set((await podsOf("fixed")).map(({ spec }) => spec.nodeName)), new Set(["node2"]));
+    assert.deepEqual(await addresses(), first);
+    await suite.kubectl("uncordon", "node1");
+    await settled(suite);
+    await suite.kubectl("scale", "statefulset/fixed", "--replicas=1");
+    await until("the addresses of the two that are gone are free", async () => {
+      const held = (await suite.list("sia")).map(({ metadata }) => metadata.name);
+      return [first["fixed-1"], first["fixed-2"]].some((ip) => held.includes(ip ?? "")) ? undefined : true;
+    });
+    await erase("statefulset/fixed", "deployment/others");
+  });
+
+  it("two Pods of a subnet with one address left: one runs, the other waits for it", async () => {
+    await suite.apply(pool("only-one", "172.18.40.1"));
+    const pools = { ipv4: ["only-one"] };
+    await suite.apply(pod("left", { pools, node: "node1" }), pod("right", { pools, node: "node2" }));
+    const running = async () => (await suite.list<PodLike>("pods")).filter(({ status }) => status.phase === "Running");
+    const [winner] = await until("one runs", async () => ((await running()).length === 1 ? running() : undefined));
+    const other = winner?.metadata.name === "left" ? "right" : "left";
+    await suite.kubectl("delete", `pod/${winner?.metadata.name}`, "--wait=true");
+    await suite.kubectl("wait", `pod/${other}`, "--for=condition=Ready", "--timeout=60s");
+    await erase(`pod/${other}`);
+    await suite.kubectl("delete", "sp/only-one");
+  });
+});
