@@ -7,6 +7,7 @@ import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { findBinaries } from "../test/cluster/binaries.ts";
+import { productImage } from "../test/cluster/product.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const usage =
@@ -21,6 +22,7 @@ if (files.length === 0) {
   process.exit(2);
 }
 await findBinaries({ say: console.log });
+process.env["E2E_IMAGE"] = await productImage();
 const folder = mkdtempSync(join(tmpdir(), "spiderpool-e2e-"));
 const figures = join(folder, "figures");
 writeFileSync(figures, "");

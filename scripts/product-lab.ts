@@ -60,8 +60,8 @@ export async function launchProductLab({
   return lab;
 }
 
-/** Agent and controller as lab and cluster start them, in place of the chart; and the lab's own program. */
-export interface Programs {
+/** Agent and controller as the chart starts them, and the lab's own program. */
+interface Programs {
   readonly agent: ProductProgram;
   readonly controller: ProductProgram;
   /** Path of a bundle. */
@@ -69,7 +69,7 @@ export interface Programs {
 }
 
 /** Builds the bundles and the shim. */
-export async function buildPrograms({
+async function buildPrograms({
   logLevel = "info",
   agentEnv = {},
   agentConfig,

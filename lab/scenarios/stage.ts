@@ -5,11 +5,13 @@ import type { LabHandle } from "../launch.ts";
 
 const execute = promisify(execFile);
 /** A command that takes longer has failed. */
-const commandMsMax = 60_000;
+const commandMsMax = 180_000;
 
 export interface StageOptions {
   readonly lab: LabHandle;
   readonly kubectl: string;
+  /** Where a chart is installed. */
+  readonly helm?: string;
   /** Gets each line. @default the standard output */
   readonly print?: (line: string) => void;
 }
@@ -25,13 +27,15 @@ export interface Outcome {
 export class Stage {
   readonly lab: LabHandle;
   readonly #kubectl: string;
+  readonly #helm: string | undefined;
   readonly #print: (line: string) => void;
   readonly failures: string[] = [];
   passed = 0;
 
-  constructor({ lab, kubectl, print = (line) => console.log(line) }: StageOptions) {
+  constructor({ lab, kubectl, helm, print = (line) => console.log(line) }: StageOptions) {
     this.lab = lab;
     this.#kubectl = kubectl;
+    this.#helm = helm;
     this.#print = print;
   }
 
@@ -59,6 +63,20 @@ export class Stage {
 
   /** {@link quiet} with this as standard input. */
   async input(input: string, ...argv: readonly string[]): Promise<Outcome> {
+    return await this.#execute(this.#kubectl, argv, input);
+  }
+
+  /** Runs helm as a user would, with files of its own, and shows it. Like {@link kubectl}. */
+  async helm(...argv: readonly string[]): Promise<Outcome> {
+    if (this.#helm === undefined) throw new TypeError("this stage was made without helm");
+    this.#show("#", ["helm", ...argv]);
+    const outcome = await this.#execute(this.#helm, argv, "");
+    this.#showOutput(outcome);
+    if (!outcome.ok) this.check(`helm ${argv[0]} succeeds`, false, outcome.stderr.trim());
+    return outcome;
+  }
+
+  #execute(program: string, argv: readonly string[], input: string): Promise<Outcome> {
     const { kubeconfig, directory } = this.lab;
     const env = {
       PATH: process.env["PATH"],
@@ -66,7 +84,7 @@ export class Stage {
       KUBECONFIG: kubeconfig,
       KUBECACHEDIR: join(directory, "cache"),
     };
-    const running = execute(this.#kubectl, [...argv], { env, timeout: commandMsMax, maxBuffer: 1 << 26 });
+    const running = execute(program, [...argv], { env, timeout: commandMsMax, maxBuffer: 1 << 26 });
     running.child.stdin?.on("error", () => {}); // EPIPE: it does not read its input
     running.child.stdin?.end(input);
     return outcomeOf(running);

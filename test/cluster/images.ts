@@ -1,8 +1,10 @@
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { debianArchitecture } from "../../images/debian.ts";
+import { packImage } from "../../images/oci.ts";
+import type { Entry, Tree } from "../../images/tar.ts";
 import { run } from "../../lab/topology/index.ts";
-import { dockerArchive, type Entry } from "./archive.ts";
 import { cacheDirectory } from "./binaries.ts";
 
 /** The first container of every Pod. */
@@ -21,19 +23,33 @@ int main(void) { signal(SIGINT, end); signal(SIGTERM, end); signal(SIGCHLD, reap
 
 /** Makes the images that a cluster needs out of this machine's programs; returns the paths of their archives. */
 export async function buildImages(): Promise<readonly string[]> {
+  const pause: Tree = new Map([["pause", executable(await compile(pauseSource))]]);
+  return [
+    keepImage("pause.tar", pack(pauseImage, ["/pause"], pause)),
+    keepImage("busybox.tar", pack(busyboxImage, [], await busybox())),
+  ];
+}
+
+/** Writes an image's archive into the cache, where nodes see it; returns its path. */
+export function keepImage(name: string, archive: Buffer): string {
   const directory = join(cacheDirectory(), "images");
   mkdirSync(directory, { recursive: true });
-  const write = (name: string, bytes: Buffer) => {
-    const partial = join(directory, `${name}.${process.pid}`);
-    writeFileSync(partial, bytes);
-    renameSync(partial, join(directory, name));
-    return join(directory, name);
+  const partial = join(directory, `${name}.${process.pid}`);
+  writeFileSync(partial, archive);
+  renameSync(partial, join(directory, name));
+  return join(directory, name);
+}
+
+function pack(reference: string, entrypoint: readonly string[], tree: Tree): Buffer {
+  const config = {
+    ...{ architecture: debianArchitecture, created: "2026-01-01T00:00:00Z", labels: {} },
+    ...{ entrypoint, env: ["PATH=/bin"] },
   };
-  const pause = { path: "pause", content: await compile(pauseSource), mode: 0o755 };
-  return [
-    write("pause.tar", dockerArchive({ name: pauseImage, entrypoint: ["/pause"] }, [pause])),
-    write("busybox.tar", dockerArchive({ name: busyboxImage }, await busybox())),
-  ];
+  return packImage(reference, config, [{ name: "test", tree }]).archive;
+}
+
+function executable(content: Buffer): Entry {
+  return { kind: "file", mode: 0o755, content };
 }
 
 async function compile(source: string): Promise<Buffer> {
@@ -47,14 +63,16 @@ async function compile(source: string): Promise<Buffer> {
   }
 }
 
-async function busybox(): Promise<readonly Entry[]> {
+async function busybox(): Promise<Tree> {
   const program = (await run(["sh", "-c", "command -v busybox"])).trim();
   const applets = (await run([program, "--list"])).trim().split("\n");
-  return [
-    ...["bin", "etc", "tmp", "root"].map((path) => ({ path, directory: true as const })),
-    { path: "bin/busybox", content: readFileSync(program), mode: 0o755 },
-    ...applets.filter((name) => name !== "busybox").map((name) => ({ path: `bin/${name}`, link: "busybox" })),
-    { path: "etc/passwd", content: Buffer.from("root:x:0:0:root:/root:/bin/sh\n") },
-    { path: "etc/group", content: Buffer.from("root:x:0:\n") },
-  ];
+  const file = (text: string): Entry => ({ kind: "file", mode: 0o644, content: Buffer.from(text) });
+  return new Map<string, Entry>([
+    ...applets.map((name) => [`bin/${name}`, { kind: "link", target: "busybox" }] as const),
+    ["bin/busybox", executable(readFileSync(program))],
+    ["etc/passwd", file("root:x:0:0:root:/root:/bin/sh\n")],
+    ["etc/group", file("root:x:0:\n")],
+    ["root", { kind: "directory", mode: 0o700 }],
+    ["tmp", { kind: "directory", mode: 0o1777 }],
+  ]);
 }

@@ -1,5 +1,3 @@
-import type { ProductProgram } from "../../lab/protocol.ts";
-
 /** In the arguments of a cluster's supervisor; people and tools find a running cluster by it. */
 export const clusterMarker = "spiderpool-cluster";
 
@@ -15,10 +13,7 @@ export interface ClusterSpec {
   readonly cgroup: string;
   /** Moves each node's address from eth0 to a bridge br1 at the start. @default false */
   readonly bridges?: boolean;
-  /** The product beside the cluster's own programs, in place of an installation by its chart. */
-  readonly agent?: ProductProgram;
-  readonly controller?: ProductProgram;
-  /** Manifests that exist before nodes and product start, each a file, a folder or JSON text. */
+  /** Manifests that exist before nodes start, each a file, a folder or JSON text. */
   readonly manifests?: readonly string[];
   /** Gets a file per program. @default a folder inside the cluster that vanishes with it */
   readonly logDirectory?: string;

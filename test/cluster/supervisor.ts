@@ -78,13 +78,6 @@ async function createCluster(
     }),
   );
   phase("nodes Ready");
-  if (spec.controller !== undefined) {
-    const path = await plane.user("spiderpool-controller");
-    start("controller", {
-      argv: spec.controller.argv,
-      env: { ...process.env, KUBECONFIG: path, ...spec.controller.env },
-    });
-  }
   return cluster;
 }
 
@@ -162,13 +155,6 @@ class Cluster implements LabCommands {
     for (const [program, what] of Object.entries(machinePrograms(plan, machine))) {
       start(program, what);
       if (program === "containerd") await this.#loadImages(node);
-    }
-    if (spec.agent !== undefined) {
-      const path = "/var/lib/kubelet/agent.kubeconfig";
-      const input = readFileSync(await plane.user("spiderpool-agent"), "utf8");
-      await node.run(["sh", "-c", 'umask 077; cat >"$0"', path], { input });
-      const env = { ...process.env, KUBECONFIG: path, NODE_NAME: name, ...spec.agent.env };
-      start("agent", { argv: spec.agent.argv, env });
     }
   }
 

@@ -3,9 +3,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
-import { Stage } from "../../lab/scenarios/stage.ts";
+import type { Stage } from "../../lab/scenarios/stage.ts";
 import { launchProductCluster, type ProductClusterOptions } from "../cluster/product.ts";
 
 export const manifests = fileURLToPath(new URL("../../examples/ovs", import.meta.url));
@@ -38,12 +37,14 @@ export interface KubeObject {
 }
 
 /** Starts a cluster for the suite of this name; its logs are kept under `$E2E_LOGS` where that is set. */
-export async function startSuite(name: string, options: ProductClusterOptions = {}): Promise<Suite> {
+export async function startSuite(
+  name: string,
+  options: ProductClusterOptions & { readonly flags?: readonly string[] } = {},
+): Promise<Suite> {
   const logs = process.env["E2E_LOGS"];
   const logDirectory = logs && join(logs, name);
   if (logDirectory) mkdirSync(logDirectory, { recursive: true });
-  const cluster = await launchProductCluster({ ...options, ...(logDirectory && { logDirectory }) });
-  const stage = new Stage({ lab: cluster, kubectl: await findKubectl("1.35"), print: () => {} });
+  const { cluster, stage } = await launchProductCluster({ ...options, ...(logDirectory && { logDirectory }) });
   const kubectl = async (...argv: readonly string[]) => {
     const { ok, stdout, stderr } = await stage.quiet(...argv);
     assert.ok(ok, `kubectl ${argv.join(" ")}: ${stderr}`);
