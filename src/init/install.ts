@@ -1,7 +1,13 @@
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { parseAllDocuments } from "yaml";
-import { spiderCoordinators, spiderIPPools, spiderMultusConfigs, spiderSubnets } from "#api";
+import {
+  networkAttachmentDefinitions,
+  spiderCoordinators,
+  spiderIPPools,
+  spiderMultusConfigs,
+  spiderSubnets,
+} from "#api";
 import { type Signal, SpiderError } from "#base";
 import { type Draft, hasReason, type KubeObject, keyOf, type Resource } from "#kube";
 import { nodeNetwork } from "./default-network.ts";
@@ -16,6 +22,7 @@ const resources: readonly Resource<KubeObject>[] = [
   spiderSubnets,
   spiderIPPools,
   spiderMultusConfigs,
+  networkAttachmentDefinitions,
 ];
 
 /**

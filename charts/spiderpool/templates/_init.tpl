@@ -31,11 +31,11 @@ spec: {{ mergeOverwrite (dict "default" true) $spec | toJson }}
 {{- end }}
 {{- end }}
 {{- if and .Values.multus.enableMultusConfig .Values.multus.multusCNI.defaultCniCRName }}
+{{- /* Empty, and without a SpiderMultusConfig: the user's own, of the same name, is to fill it as it says. */}}
 ---
-apiVersion: spiderpool.spidernet.io/v2beta1
-kind: SpiderMultusConfig
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
 metadata: {namespace: {{ .Release.Namespace }}, name: {{ .Values.multus.multusCNI.defaultCniCRName }}}
-spec: {"cniType": "custom", "customCNI": "", "enableCoordinator": false}
 {{- end }}
 {{- end -}}
 
