@@ -9,7 +9,6 @@
  */
 import { type Ip, IpSet, ipFromValue, ipValue } from "#ip";
 import { Chooser } from "#ipam";
-import { seeded } from "./seeded.ts";
 
 interface Scenario {
   readonly title: string;
@@ -239,6 +238,17 @@ function randomSubset(set: IpSet, count: number, random: () => number): IpSet {
     if (ip !== undefined) left = left.remove(ip);
   }
   return set.subtract(left);
+}
+
+/** A small seeded generator (mulberry32), so that two runs print the same table. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
 
 function mean(numbers: readonly number[]): number {

@@ -21,6 +21,7 @@ const usage = `npm run cluster -- COMMAND
   contact         tests of the product against etcd and kube-apiserver alone
   chart           tests of the chart against them
   identity        tests of who may do what, against the same
+  rotation        tests of the webhooks' certificate, against the same
 `;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const nodesMax = 16;
@@ -52,6 +53,7 @@ switch (command) {
   case "contact":
   case "chart":
   case "identity":
+  case "rotation":
     await findBinaries({ say: console.log });
     process.exitCode = await spawned(
       labNamespaces([process.execPath, "--test-force-exit", `test/cluster/${command}.e2e.ts`]),

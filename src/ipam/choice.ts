@@ -44,8 +44,6 @@ interface Tier {
   readonly start: Ip;
   /** Where the next search begins: all from `start` up to it, coming round, is known to be blocked. */
   cursor: Ip;
-  /** All of it is known to be blocked: nothing is looked for until something was forgotten. */
-  spent: boolean;
 }
 
 /**
@@ -98,17 +96,13 @@ export class Chooser {
     this.#forgetOldMet(nowMs);
     const blocked = [this.#own, this.#met, this.#released];
     for (const tier of this.#tiers) {
-      if (tier.spent) continue;
       const { free, start, cursor, cooling } = tier;
       const ip = firstOutside(free, blocked, cursor) ?? firstOutside(free, blocked, free.first ?? start);
-      if (ip === undefined) {
-        tier.spent = true;
-        continue;
-      }
+      if (ip === undefined) continue;
       tier.cursor = ip;
       return this.#choose(ip, cooling);
     }
-    const left = this.#firstReleased();
+    const left = this.#released.intersect(this.#allowed).subtract(this.#usage.used).first;
     if (left !== undefined) return this.#choose(left, true);
     return { kind: "exhausted", evidence: this.#evidence() };
   }
@@ -137,16 +131,6 @@ export class Chooser {
     this.#released = this.#released.add(ip);
   }
 
-  /** Almost always the first one: what we had was allowed, and is not used since. */
-  #firstReleased(): Ip | undefined {
-    const { used } = this.#usage;
-    let ip = this.#released.first;
-    while (ip !== undefined && (!this.#allowed.contains(ip) || used.contains(ip))) {
-      ip = this.#released.atOrAfter(ipFromValue(ip.family, ipValue(ip) + 1n));
-    }
-    return ip;
-  }
-
   #choose(ip: Ip, cooling: boolean): Choice {
     this.#released = this.#released.remove(ip);
     this.#own = this.#own.add(ip);
@@ -163,7 +147,7 @@ export class Chooser {
     this.#tiers = tiers.flatMap((tier) => {
       const { size, first } = tier.free;
       const start = (share && tier.free.nth((size * BigInt(share.rank)) / BigInt(share.ranks))) ?? first;
-      return start === undefined ? [] : [{ ...tier, start, cursor: start, spent: false }];
+      return start === undefined ? [] : [{ ...tier, start, cursor: start }];
     });
   }
 
@@ -187,10 +171,7 @@ export class Chooser {
   #forgetMet(value: bigint): void {
     if (!this.#metAtMs.delete(value)) return;
     this.#met = this.#met.remove(ipFromValue(this.#allowed.family, value));
-    for (const tier of this.#tiers) {
-      tier.cursor = tier.start;
-      tier.spent = false;
-    }
+    for (const tier of this.#tiers) tier.cursor = tier.start;
   }
 }
 

@@ -321,7 +321,7 @@ export class Ledger {
       if (claim !== undefined) return claim;
       page.chooser.meet(choice.ip, clock.monotonicMs());
       misses += 1;
-      if (misses % missesMax === 0) await asked((signal) => page.learn(signal));
+      if (misses % missesMax === 0) await asked((signal) => page.look(signal));
     }
   }
 

@@ -149,22 +149,20 @@ export class Page {
     const { clock } = this.#options;
     if (clock.monotonicMs() < this.#exhaustedUntilMs) return false;
     const isTold = freeByUsage === 0n && this.#usageAtMs > sinceMs;
-    if (!isTold && (await this.learn(o))) return true;
+    if (!isTold) {
+      const isSpeaking = clock.monotonicMs() - this.#usageAtMs < silentMs;
+      if (isSpeaking && (await this.#patience(this.#nextUsage.promise, nextUsageMs, o))) return true;
+      if (await this.look(o)) return true;
+    }
     this.#exhaustedUntilMs = clock.monotonicMs() + exhaustedMs;
     return false;
   }
 
   /**
-   * Guesses were wrong too often: waits for the leader's next word, else looks at the claims themselves, unless that was done a
-   * while ago. Callers at the same time share one list. False: nothing new was learnt.
+   * Looks authoritatively who holds what in the pool, unless that was done a while ago; callers at the same time share one
+   * list. False: nothing new was learnt.
    */
-  async learn(o: Signal): Promise<boolean> {
-    const isSpeaking = this.#options.clock.monotonicMs() - this.#usageAtMs < silentMs;
-    if (isSpeaking && (await this.#patience(this.#nextUsage.promise, nextUsageMs, o))) return true;
-    return this.#look(o);
-  }
-
-  async #look({ signal }: Signal): Promise<boolean> {
+  async look({ signal }: Signal): Promise<boolean> {
     if (this.#looking === undefined) {
       if (this.#options.clock.monotonicMs() - this.#lookedAtMs < lookEveryMs) return false;
       this.#looking = this.#list().finally(() => {

@@ -6,8 +6,9 @@
 {{- list "spidernet.io" (printf "%s.svc.%s" $service .Values.global.clusterDnsDomain) (printf "%s.svc" $service) $service | toJson -}}
 {{- end -}}
 
-{{/* The Secret's data as JSON: `ca.crt`, `tls.crt`, `tls.key`, in base64. That of the cluster stays as it is, so that an
-     upgrade changes nothing under running controllers. Made once for a rendering: Secret and webhooks must agree. */}}
+{{/* The Secret's data as JSON: `ca.crt`, `tls.crt`, `tls.key`, in base64; {} where the controller fills it in. What the
+     controller owns is not rendered: an upgrade would set it back, or be refused for the conflict. Only a Secret of an older
+     release, whose type cannot change, is rendered as it is in the cluster. Made once: Secret and webhooks must agree. */}}
 {{- define "spiderpool.certificate" -}}
 {{- if not (hasKey . "Certificate") -}}
   {{- $tls := .Values.spiderpoolController.tls -}}
@@ -15,15 +16,8 @@
   {{- if eq $tls.method "provided" -}}
     {{- $data = dict "ca.crt" $tls.provided.tlsCa "tls.crt" $tls.provided.tlsCert "tls.key" $tls.provided.tlsKey -}}
   {{- else -}}
-    {{- $found := (lookup "v1" "Secret" .Release.Namespace $tls.secretName).data | default dict -}}
-    {{- if and (get $found "ca.crt") (get $found "tls.crt") (get $found "tls.key") -}}
-      {{- $data = pick $found "ca.crt" "tls.crt" "tls.key" -}}
-    {{- else -}}
-      {{- $names := concat (include "spiderpool.tlsNames" . | fromJsonArray) $tls.auto.extraDnsNames -}}
-      {{- $ca := genCA "spidernet.io" ($tls.auto.caExpiration | int) -}}
-      {{- $cert := genSignedCert "spidernet.io" $tls.auto.extraIpAddresses $names ($tls.auto.certExpiration | int) $ca -}}
-      {{- $data = dict "ca.crt" (b64enc $ca.Cert) "tls.crt" (b64enc $cert.Cert) "tls.key" (b64enc $cert.Key) -}}
-    {{- end -}}
+    {{- $found := lookup "v1" "Secret" .Release.Namespace $tls.secretName -}}
+    {{- if eq (get $found "type" | default "") "kubernetes.io/tls" -}}{{- $data = $found.data -}}{{- end -}}
   {{- end -}}
   {{- $_ := set . "Certificate" $data -}}
 {{- end -}}

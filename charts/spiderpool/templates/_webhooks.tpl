@@ -9,7 +9,9 @@ clientConfig:
     path: {{ .path }}
     port: {{ .root.Values.spiderpoolController.webhookPort | int }}
   {{- if ne .root.Values.spiderpoolController.tls.method "certmanager" }}
-  caBundle: {{ get (include "spiderpool.certificate" .root | fromJson) "ca.crt" }}
+  {{- with get (include "spiderpool.certificate" .root | fromJson) "ca.crt" }}
+  caBundle: {{ . }}
+  {{- end }}
   {{- end }}
 {{- end -}}
 

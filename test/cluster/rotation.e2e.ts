@@ -1,0 +1,119 @@
+// The webhooks' certificate on a real kube-apiserver: the chart's Secret, roles and webhook configurations, and a controller
+// whose certificates live for seconds. Run as process 1 of namespaces of its own (see scripts/cluster.ts).
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { spiderReservedIPs } from "#api";
+import { never, systemClock } from "#base";
+import { type ApiStatusError, createTransport, KubeClient, loadKubeConfig, type Secret, secrets } from "#kube";
+import { findHelm } from "../../lab/helm.ts";
+import { findKubectl } from "../../lab/kubectl.ts";
+import { createNetworks, enterLab, managementGateway, run, spawnProgram } from "../../lab/topology/index.ts";
+import { buildBundles } from "../../scripts/build.ts";
+import { findBinaries } from "./binaries.ts";
+import { startControlPlane } from "./control-plane.ts";
+
+enterLab();
+const directory = "/run/cluster";
+mkdirSync(directory);
+await createNetworks();
+const plane = await startControlPlane({
+  directory,
+  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
+  controllers: false,
+  apiServerFlags: ["--disable-admission-plugins=ServiceAccount"],
+});
+const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
+const namespace = "kube-system";
+const name = "spiderpool-controller";
+const secretName = `${name}-server-certs`;
+/** Rotations that are seen through. */
+const rotations = 3;
+const lifetime = "18s";
+const [helm, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
+const kubectl = (argv: readonly string[], input = "") =>
+  run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
+const release = (...argv: readonly string[]) =>
+  run([helm, "--kubeconfig", plane.admin, "-n", namespace, ...argv, "spiderpool", chart, "--no-hooks"]);
+/** The service leads to this machine, where the controller runs. */
+const endpoints = {
+  apiVersion: "discovery.k8s.io/v1",
+  kind: "EndpointSlice",
+  metadata: { namespace, name: "here", labels: { "kubernetes.io/service-name": name } },
+  addressType: "IPv4",
+  endpoints: [{ addresses: [managementGateway], conditions: { ready: true } }],
+  ports: [{ name: "webhook", port: 5722, protocol: "TCP" }],
+};
+await release("install");
+await kubectl(["apply", "-f", "-"], JSON.stringify(endpoints));
+
+const transport = createTransport(loadKubeConfig({ kubeconfig: plane.admin }), { clock: systemClock });
+const client = new KubeClient({ transport, clock: systemClock });
+const o = { signal: never };
+
+/** A kubeconfig with the rights of the chart's ServiceAccount and no others. */
+async function controllerKubeconfig(): Promise<string> {
+  const config = JSON.parse(readFileSync(plane.admin, "utf8"));
+  config.users[0].user = { token: (await kubectl(["create", "token", "-n", namespace, name])).trim() };
+  const path = `${directory}/controller.kubeconfig`;
+  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+  return path;
+}
+
+async function startController(): Promise<void> {
+  const names = [`${name}.${namespace}.svc`, `${name}.${namespace}`].flatMap((one) => ["--tls-name", one]);
+  const tls = ["--tls-secret", secretName, "--tls-service", name, "--tls-webhooks", name, "--tls-lifetime", lifetime];
+  const { controller } = await buildBundles();
+  spawnProgram({
+    argv: [process.execPath, controller, "daemon", "--kubeconfig", await controllerKubeconfig(), ...tls, ...names],
+    env: { ...process.env, SPIDERPOOL_POD_NAMESPACE: namespace, SPIDERPOOL_POD_NAME: name },
+    logFile: `${directory}/controller.log`,
+  });
+}
+
+const sentence = (error: unknown) => (error as Partial<ApiStatusError>).serverMessage ?? String(error);
+
+async function served(): Promise<string> {
+  const secret = (await client.get(secrets, { namespace, name: secretName }, o)) as Secret;
+  return new X509Certificate(Buffer.from(secret.data?.["tls.crt"] ?? "", "base64")).serialNumber;
+}
+
+/** Every write of this object goes through a webhook that must answer. */
+const reserved = (at: number) => ({
+  metadata: { name: `reserved-${at}` },
+  spec: { ipVersion: 4 as const, ips: [`10.0.${at >> 8}.${at & 255}`] },
+});
+const write = (at: number) => client.create(spiderReservedIPs, reserved(at), o);
+
+describe("the certificate of the webhooks", () => {
+  it("is made by the controller and renewed under writes none of which fails, nor when the release is upgraded", async (t) => {
+    await assert.rejects(write(0), (error: ApiStatusError) => /failed calling webhook/.test(error.serverMessage));
+    await startController();
+    const log = () => readFileSync(`${directory}/controller.log`, "utf8");
+    const readyByMs = performance.now() + 30_000;
+    for (;;) {
+      const error = await write(0).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      if (error === undefined) break;
+      assert.ok(performance.now() < readyByMs, `${sentence(error)}\n${log()}`);
+    }
+    const seen = new Set<string>();
+    let upgraded: Promise<unknown> | undefined;
+    const untilMs = performance.now() + 120_000;
+    let writes = 1;
+    for (; seen.size <= rotations; writes++) {
+      await write(writes).catch((error: unknown) => assert.fail(`write ${writes}: ${sentence(error)}\n${log()}`));
+      seen.add(await served());
+      // In the middle of it all the release is upgraded.
+      if (seen.size > 1) upgraded ??= release("upgrade", "--reuse-values", "--set", "ipam.gc.enabled=false");
+      assert.ok(performance.now() < untilMs, log());
+    }
+    await upgraded;
+    t.diagnostic(`${writes} writes, ${seen.size - 1} rotations`);
+    assert.doesNotMatch(log(), /forbidden/i);
+  });
+});
