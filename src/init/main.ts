@@ -19,13 +19,14 @@ async function main(options: InitOptions): Promise<void> {
   using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-init" });
   const deps: Deps = { client, clock, say: (line) => process.stdout.write(`${line}\n`) };
+  // Awaited here: the transport ends with this function.
   switch (options.command) {
     case "install":
-      return install(options, deps, { signal });
+      return await install(options, deps, { signal });
     case "crds":
-      return updateKinds(options.crds, deps, { signal });
+      return await updateKinds(options.crds, deps, { signal });
     case "clean":
-      return clean(options, deps, { signal });
+      return await clean(options, deps, { signal });
   }
 }
 
