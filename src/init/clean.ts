@@ -8,7 +8,6 @@ import {
   type KubeObject,
   keyOf,
   metadataOf,
-  type ObjectMeta,
   type ObjectRef,
   pods,
   type Resource,
@@ -41,31 +40,30 @@ export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promi
   if (!options.yes) await assertRemoval(options, deps, o);
   if (!options.force) await assertUnused(deps, o);
   for (const resource of webhookKinds) await remove(resource, { name: options.controller }, options, deps, o);
-  await removeNetworks(deps, o);
   await removeKinds(deps, o);
+  await removeNetworks(deps, o);
   const { namespace } = options;
   for (const name of options.jobs) await remove(jobs, { namespace, name }, options, deps, o);
 }
 
-interface Managed extends ObjectMeta {
-  readonly managedFields?: readonly { readonly manager?: string }[];
-}
+/** kubectl leaves it on whatever it applies. */
+const applied = "kubectl.kubernetes.io/last-applied-configuration";
 
 /**
  * `helm template | kubectl apply` makes the hook's Job an ordinary one, which must not wipe the installation that it came
- * with. Helm annotates what it installs; and no Job of a hook was written by kubectl.
+ * with. Helm annotates what it installs; and no Job of a hook was applied by kubectl.
  */
 async function assertRemoval({ namespace, controller, release, hookJob }: CleanOptions, deps: Deps, o: Signal) {
-  const deployment = await deps.client.get(deployments, { namespace, name: controller }, o);
+  const read = <T extends KubeObject>(resource: Resource<T>, name: string) =>
+    untilItWorks(deps, (call) => deps.client.get(resource, { namespace, name }, call), o);
+  const deployment = await read(deployments, controller);
   const owner = deployment?.metadata.annotations?.["meta.helm.sh/release-name"];
-  const job = hookJob === undefined ? undefined : await deps.client.get(jobs, { namespace, name: hookJob }, o);
-  const writers = (job?.metadata as Managed | undefined)?.managedFields ?? [];
-  const byHand = writers.find(({ manager }) => manager?.startsWith("kubectl"));
-  if (owner === release && byHand === undefined) return;
-  const why =
-    byHand === undefined
-      ? `Deployment ${namespace}/${controller} ${deployment === undefined ? "is not there" : `belongs to Helm release ${JSON.stringify(owner ?? "")}`}`
-      : `its Job was written by ${byHand.manager}`;
+  const job = hookJob === undefined ? undefined : await read(jobs, hookJob);
+  const byHand = job?.metadata.annotations?.[applied] !== undefined;
+  if (owner === release && !byHand) return;
+  const why = byHand
+    ? "its Job was applied by kubectl"
+    : `Deployment ${namespace}/${controller} ${deployment === undefined ? "is not there" : `belongs to Helm release ${JSON.stringify(owner ?? "")}`}`;
   throw new SpiderError(
     "CLEAN_REFUSED",
     `nothing was deleted: this is not Helm's removal of release ${release}, as ${why}; run "clean" with --yes if you mean it`,
@@ -136,13 +134,17 @@ async function remove(
   await erase(resource, found, deps, o);
 }
 
-/** The garbage collector cannot tell that an owner is gone once its kind is. */
+/**
+ * Networks made from SpiderMultusConfigs: the garbage collector cannot tell that an owner is gone once its kind is. Looks until
+ * there are none twice in a row: the controller, which still runs, makes a network anew while it knows the owner.
+ */
 async function removeNetworks(deps: Deps, o: Signal): Promise<void> {
-  for (const network of await all(networkAttachmentDefinitions, deps, o)) {
-    const owners = network.metadata.ownerReferences ?? [];
-    if (owners.some(({ apiVersion }) => apiVersion.startsWith(`${apiGroup}/`))) {
-      await erase(networkAttachmentDefinitions, network, deps, o);
-    }
+  for (let clean = 0; clean < 2; await deps.clock.sleep(stepMs / 2, o)) {
+    const ours = (await all(networkAttachmentDefinitions, deps, o)).filter(({ metadata: { ownerReferences = [] } }) =>
+      ownerReferences.some(({ apiVersion }) => apiVersion.startsWith(`${apiGroup}/`)),
+    );
+    for (const network of ours) await erase(networkAttachmentDefinitions, network, deps, o);
+    clean = ours.length === 0 ? clean + 1 : 0;
   }
 }
 

@@ -20,7 +20,7 @@ export type InitOptions = { readonly kubeconfig: string | undefined } & (
       readonly controller: string;
       /** Jobs to delete. */
       readonly jobs: readonly string[];
-      /** The Job that runs this; its writer must not be kubectl. */
+      /** The Job that runs this; it must not have been applied by kubectl. */
       readonly hookJob: string | undefined;
       readonly force: boolean;
       readonly yes: boolean;
