@@ -43,7 +43,7 @@ import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
 import { ForeignPlugins } from "./foreign.ts";
 import { Gate } from "./gate.ts";
-import { HostState } from "./host-state.ts";
+import { HostState, hostLinksOf } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
 import { createIpam } from "./ipam.ts";
 import { type IpamApiOptions, ipamRoutes, selectFlights } from "./ipam-api.ts";
@@ -54,8 +54,9 @@ import { tuneNodeSysctls } from "./node-sysctls.ts";
 import type { AgentOptions } from "./options.ts";
 import { findPod } from "./pods.ts";
 import { PoolCache } from "./pool-cache.ts";
-import { Records } from "./records.ts";
+import { Records, type SandboxRecord } from "./records.ts";
 import { Release } from "./release.ts";
+import { Returned } from "./returned.ts";
 import { type CallHandler, CniServer } from "./server.ts";
 import { stickyOwnerOf } from "./sticky.ts";
 import { TopControllers } from "./top-controller.ts";
@@ -244,7 +245,13 @@ function build(
     isIndexed: (claim, o) => endpoints.names(claim, o),
     signal: tasks.signal,
   });
-  const claims: ClaimsReconciler = new ClaimsReconciler({ ledger, records, pods: podStore, clock, log });
+  const cut = (record: SandboxRecord) => {
+    for (const name of hostLinksOf(record)) {
+      if (host.rtnl.link(name) !== undefined) host.rtnl.setLink(name, { up: false });
+    }
+  };
+  const returned = new Returned({ ledger, records, pools, pods: podStore, events, settings, cut, log });
+  const claims: ClaimsReconciler = new ClaimsReconciler({ ledger, records, pods: podStore, returned, clock, log });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
   const ipamFor = createIpam({
     ledger,

@@ -5,6 +5,7 @@ import { fromStore, type Pod, retry, runController, type Store } from "#kube";
 import type { Claim, Ledger } from "#ledger";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
+import type { Returned } from "./returned.ts";
 
 /** The ledger's claims of this node are compared with what is known here after a random part of this, then hourly. */
 const firstAuditMsMax = 300_000;
@@ -16,6 +17,7 @@ export interface ClaimsOptions {
   readonly ledger: Ledger;
   readonly records: Records;
   readonly pods: Store<Pod>;
+  readonly returned: Pick<Returned, "check" | "checkAll">;
   readonly clock: Clock;
   readonly log: Logger;
   /** Between 0 and 1: agents that start together do not all list at once. @default Math.random */
@@ -60,7 +62,7 @@ export class ClaimsReconciler {
             },
           },
         ],
-        reconcile: async (key) => this.#reconcile(key),
+        reconcile: (key, signal) => this.#reconcile(key, signal),
       },
       o,
     );
@@ -68,10 +70,12 @@ export class ClaimsReconciler {
 
   /** After a start: takes up the claims that the records name; later, and then hourly, looks for claims that nobody knows. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
-    const { ledger, records, clock, random = Math.random } = this.#options;
+    const { ledger, records, pods, returned, clock, random = Math.random } = this.#options;
     // Until it has succeeded no ADD gets an address.
     const names = () => records.list().flatMap(claimNames);
     await retry((o) => ledger.recall(names(), o), { signal, clock, retryable: () => true });
+    await pods.synced({ signal });
+    await retry((o) => returned.checkAll(o), { signal, clock, retryable: () => true });
     for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
     for (let waitMs = random() * firstAuditMsMax; ; waitMs = auditEveryMs) {
       await clock.sleep(waitMs, { signal });
@@ -97,8 +101,13 @@ export class ClaimsReconciler {
       .some((one) => one.pod?.uid === podUid && one.containerId !== except && isSandboxThere(one));
   }
 
+  async #check(podUid: string, o: Signal): Promise<void> {
+    const { records, returned } = this.#options;
+    for (const record of records.list().filter(({ pod }) => pod?.uid === podUid)) await returned.check(record, o);
+  }
+
   /** Releases what the Pod of this key no longer needs. */
-  #reconcile(podKey: string): { readonly afterMs?: number } {
+  async #reconcile(podKey: string, o: Signal): Promise<{ readonly afterMs?: number }> {
     const { ledger, pods, clock } = this.#options;
     const pod = pods.get(podKey);
     const claims = ledger.claims().filter(({ spec }) => `${spec.podNamespace}/${spec.podName}` === podKey);
@@ -107,7 +116,12 @@ export class ClaimsReconciler {
     for (const claim of claims) {
       const podUid = claim.spec.podUID ?? "";
       const state = podState(pod, podUid);
-      if (state === "alive" || this.hasSandbox(podUid)) continue;
+      if (state === "alive") continue;
+      if (this.hasSandbox(podUid)) {
+        // Its object should outlive its sandbox. Where it does not, this node may have been away, and others may have acted.
+        if (pod?.metadata.uid !== podUid && state === "dead") await this.#check(podUid, o);
+        continue;
+      }
       if (state === "unknown") {
         const sinceMs = this.#missingSinceMs.get(podKey) ?? clock.monotonicMs();
         this.#missingSinceMs.set(podKey, sinceMs);

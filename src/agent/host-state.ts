@@ -105,7 +105,7 @@ export class HostState {
       const { containerId } = lost;
       const restore = async () => {
         const record = records.read(lost);
-        if (record === undefined || !record.complete || !isSandboxThere(record)) return;
+        if (record === undefined || !record.complete || record.cut === true || !isSandboxThere(record)) return;
         const made = await this.#restore(record, { signal });
         this.#failing.delete(containerId);
         if (made.length > 0) log.warn({ pod: record.pod, made }, "restored for a Pod: somebody else had removed it");
@@ -125,7 +125,7 @@ export class HostState {
   }
 
   #hasLost(record: SandboxRecord, { all, destinations, ports }: Losses, isDown: (name: string) => boolean): boolean {
-    if (!record.complete) return false;
+    if (!record.complete || record.cut === true) return false;
     if (all) return true;
     const { ovs } = this.#options;
     return (
@@ -165,7 +165,7 @@ function addressesOf({ networks }: SandboxRecord): readonly string[] {
 }
 
 /** The interfaces that a sandbox has on its node. */
-function hostLinksOf(record: SandboxRecord): readonly string[] {
+export function hostLinksOf(record: SandboxRecord): readonly string[] {
   return [hostVethName(record.containerId), ...record.networks.flatMap(hostEndsOf)];
 }
 

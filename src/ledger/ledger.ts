@@ -1,26 +1,15 @@
-import { type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
-import { abortable, type Clock, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
+import type { SpiderIPAddressSpec } from "#api";
+import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
 import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
-import {
-  type Claim,
-  claimDraft,
-  claimKey,
-  claimOf,
-  detached,
-  type Holder,
-  isHeld,
-  isMine,
-  keyOfClaim,
-  labelValue,
-} from "./claim.ts";
+import { type Claim, claimDraft, claimKey, detached, type Holder, isHeld, isMine, keyOfClaim } from "./claim.ts";
 import { assertSilent, untilDetached } from "./kept.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
 import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
-import { adoptClaim, attachClaim, type Created, changeClaim, createClaim, readClaim } from "./writes.ts";
+import { adoptClaim, attachClaim, type Created, changeClaim, claimsOfNode, createClaim, readClaim } from "./writes.ts";
 
 /** Creates in flight at once, for the whole node. */
 const createsMax = 4;
@@ -143,6 +132,36 @@ export class Ledger {
     );
   }
 
+  /** What the API server knows of a claim that this node holds for the Pod, whatever was known here. */
+  async verify(name: string, podUid: string, o: Signal): Promise<"ours" | "missing" | "foreign"> {
+    const { client, node } = this.#options;
+    const found = await readClaim(client, name, o);
+    if (found !== undefined && isHeld(found) && found.spec.node === node && found.spec.podUID === podUid) {
+      if (!this.#own.has(keyOfClaim(found))) this.#keep(found);
+      return "ours";
+    }
+    for (const [key, own] of this.#own) {
+      if (own.name !== name || own.uid === found?.uid) continue;
+      this.#own.delete(key);
+      if (found === undefined) this.#gone(own);
+      else this.#lost(own);
+    }
+    return found === undefined ? "missing" : "foreign";
+  }
+
+  /** Claims an address again that the ledger lost while its sandbox lives. Undefined: it is somebody else's. */
+  reassert(ip: Ip, request: ClaimRequest, o: Signal): Promise<Claim | undefined> {
+    const { holder, family } = request;
+    const [pool] = request.pools;
+    if (pool === undefined) throw new RangeError("an address is claimed again from the pool that has it");
+    const key = claimKey(holder.pod.uid, holder.nic, family);
+    return this.#keys.run(
+      key,
+      async () => this.#own.get(key) ?? (await this.#create(ip, pool, request, { ...o, open: true })),
+      o,
+    );
+  }
+
   /** What is kept for a sticky holder and is not asked for any more becomes free; waits for that. */
   async giveUpKept(names: readonly string[], holder: Holder, o: Signal): Promise<void> {
     for (const name of names) {
@@ -178,19 +197,14 @@ export class Ledger {
    */
   async audit(o: Signal): Promise<void> {
     const { client, clock, node, intents, inUse } = this.#options;
-    const objects = client.listAll(spiderIPAddresses, { ...o, labelSelector: `node=${labelValue(node)}` });
-    for await (const object of objects) {
-      const claim = claimOf(object);
-      if (claim === undefined || claim.spec.node !== node || !isHeld(claim)) continue;
+    for await (const { claim, createdAt } of claimsOfNode(client, node, o)) {
       const key = keyOfClaim(claim);
       if (this.#own.get(key)?.uid === claim.uid || intents.read(key) === claim.name) continue;
       if (inUse(claim)) {
         if (!this.#own.has(key)) this.#keep(claim);
-      } else if (ageMs(object, clock) > leakAgeMs) {
-        this.release(claim, {
-          why: "no sandbox of this node uses it",
-          evidence: [`container ${claim.spec.containerID ?? "none"}`],
-        });
+      } else if (clock.wall().getTime() - createdAt.getTime() > leakAgeMs) {
+        const evidence = [`container ${claim.spec.containerID ?? "none"}`];
+        this.release(claim, { why: "no sandbox of this node uses it", evidence });
       }
     }
   }
@@ -418,8 +432,4 @@ export class Ledger {
     } else this.#neverMade(key, tryParseClaimName(name));
     return true;
   }
-}
-
-function ageMs({ metadata }: SpiderIPAddress, clock: Clock): number {
-  return clock.wall().getTime() - Date.parse(metadata.creationTimestamp ?? "");
 }

@@ -1,7 +1,18 @@
-import { type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
+import { labels, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
 import type { Clock, Signal } from "#base";
 import { hasReason, isRetryable, type KubeClient, surelyUnchanged } from "#kube";
-import { attachment, type Claim, type ClaimDraft, claimLabels, claimOf, type Holder, isHeir, isMine } from "./claim.ts";
+import {
+  attachment,
+  type Claim,
+  type ClaimDraft,
+  claimLabels,
+  claimOf,
+  type Holder,
+  isHeir,
+  isHeld,
+  isMine,
+  labelValue,
+} from "./claim.ts";
 import { persist } from "./persist.ts";
 
 export interface WriteOptions extends Signal {
@@ -28,6 +39,20 @@ export type Created =
 export async function readClaim(client: KubeClient, name: string, o: Signal): Promise<Claim | undefined> {
   const object = await client.get(spiderIPAddresses, { name }, o);
   return object && claimOf(object);
+}
+
+/** What Pods hold or held on a node. */
+export async function* claimsOfNode(
+  client: KubeClient,
+  node: string,
+  o: Signal,
+): AsyncGenerator<{ readonly claim: Claim; readonly createdAt: Date }> {
+  const labelSelector = `${labels.claimNode}=${labelValue(node)}`;
+  for await (const object of client.listAll(spiderIPAddresses, { ...o, labelSelector })) {
+    const claim = claimOf(object);
+    if (claim === undefined || claim.spec.node !== node || !isHeld(claim)) continue;
+    yield { claim, createdAt: new Date(object.metadata.creationTimestamp ?? "") };
+  }
 }
 
 /**

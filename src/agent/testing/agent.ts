@@ -40,6 +40,7 @@ import { createIpam } from "../ipam.ts";
 import { findPod } from "../pods.ts";
 import { PoolCache } from "../pool-cache.ts";
 import { Records } from "../records.ts";
+import { Returned } from "../returned.ts";
 import { TopControllers } from "../top-controller.ts";
 import { TestApi } from "./api.ts";
 
@@ -119,6 +120,10 @@ export class TestAgent {
   readonly records: Records;
   readonly claims: ClaimsReconciler;
   readonly ready: Promise<unknown>;
+  /** Sandboxes that were cut off the network. */
+  readonly cut: string[] = [];
+  /** Events about them. */
+  readonly told: string[] = [];
   /** Throws or waits at a stage of a call. */
   failPoint: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
   /** Runs in an ADD after the addresses are there. */
@@ -169,6 +174,16 @@ export class TestAgent {
       ledger: this.ledger,
       records: this.records,
       pods: podStore,
+      returned: new Returned({
+        ledger: this.ledger,
+        records: this.records,
+        pools,
+        pods: podStore,
+        events: { record: (_pod, { reason, message }) => void this.told.push(`${reason}: ${message}`) },
+        settings,
+        cut: ({ containerId }) => void this.cut.push(containerId),
+        log,
+      }),
       clock,
       log,
       random: () => 0.5,

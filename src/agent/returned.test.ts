@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { spiderIPAddresses } from "#api";
+import { type TestAgent, TestCluster } from "./testing/agent.ts";
+
+let cluster: TestCluster;
+let n1: TestAgent;
+let n2: TestAgent;
+let uid: string;
+
+/** Pod a runs on n1 with 10.6.0.1. */
+beforeEach(async () => {
+  cluster = new TestCluster();
+  cluster.pool("pool", "10.6.0.1-10.6.0.2");
+  n1 = await cluster.agent("n1", { families: [4] });
+  n2 = await cluster.agent("n2", { families: [4] });
+  uid = cluster.pod({ name: "a" });
+  await n1.add("a", "s1");
+});
+afterEach(() => cluster[Symbol.dispose]());
+
+/** The controller gave the address of a node that was away to nobody yet, or to a Pod of the other node. */
+async function lose({ to }: { readonly to?: string } = {}): Promise<void> {
+  cluster.api.fake.remove(spiderIPAddresses, { name: "10.6.0.1" });
+  if (to === undefined) return;
+  cluster.pod({ name: to, node: "n2" });
+  assert.deepEqual(await n2.add(to, "s2"), ["10.6.0.1"]);
+}
+
+async function restart(): Promise<void> {
+  n1.kill();
+  n1 = await cluster.agent("n1", { families: [4] });
+  await cluster.advance(1_000);
+}
+
+describe("a node that comes back with a running sandbox", () => {
+  it("is left alone where its address is still its own", async () => {
+    await restart();
+    assert.deepEqual([n1.cut, n1.told, cluster.claims], [[], [], { "10.6.0.1": `${uid}@n1` }]);
+  });
+
+  it("claims the address of a living Pod again where the ledger has lost it", async () => {
+    await lose();
+    await restart();
+    assert.deepEqual([n1.cut, cluster.claims], [[], { "10.6.0.1": `${uid}@n1` }]);
+    assert.equal(cluster.api.fake.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec.answer, '{"prefix":16}');
+    assert.deepEqual(await n1.add("a", "s1b"), ["10.6.0.1"]);
+  });
+
+  it("is cut off where somebody else has the address, with an Event on the Pod", async () => {
+    await lose({ to: "b" });
+    await restart();
+    assert.deepEqual(n1.cut, ["s1"]);
+    assert.match(n1.told.join(), /AddressLost: cut off the network: its address has another holder \(10\.6\.0\.1\)/);
+    assert.equal(n1.records.list()[0]?.cut, true);
+    await restart();
+    assert.deepEqual(n1.cut, [], "it is not cut twice");
+  });
+
+  it("is cut off where its Pod is gone and the address is free", async () => {
+    await lose();
+    n1.kill();
+    cluster.erase("a");
+    await restart();
+    assert.deepEqual([n1.cut, cluster.claims], [["s1"], {}]);
+  });
+
+  it("is looked at without a restart when it learns that its Pod is gone", async () => {
+    await lose({ to: "b" });
+    assert.deepEqual(n1.cut, []);
+    cluster.erase("a");
+    await cluster.advance(1_000);
+    assert.deepEqual(n1.cut, ["s1"]);
+  });
+
+  it("waits for the API server, and is checked when that answers", async () => {
+    await lose({ to: "b" });
+    cluster.api.fake.faults = ({ method, path }) =>
+      method === "GET" && path.includes("/spideripaddresses/")
+        ? { kind: "status", status: 500, reason: "InternalError" }
+        : undefined;
+    await restart();
+    assert.deepEqual(n1.cut, []);
+    cluster.api.fake.faults = () => undefined;
+    await cluster.advance(60_000);
+    assert.deepEqual(n1.cut, ["s1"]);
+  });
+});

@@ -1,0 +1,139 @@
+import type { Settings } from "#api";
+import type { Logger, Signal } from "#base";
+import { claimName, formatIp, type Ip } from "#ip";
+import type { PoolView } from "#ipam";
+import { type EventRecorder, keyOf, type Pod, type Store } from "#kube";
+import type { ClaimRequest, Ledger } from "#ledger";
+import type { Answer } from "./answer.ts";
+import { ownIpam, recordedResult } from "./chain.ts";
+import { ipamTypeOf } from "./foreign.ts";
+import { podState } from "./pods.ts";
+import type { PoolCache } from "./pool-cache.ts";
+import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
+import { stickyOwnerOf } from "./sticky.ts";
+
+export interface ReturnedOptions {
+  readonly ledger: Ledger;
+  readonly records: Records;
+  readonly pools: Pick<PoolCache, "now">;
+  readonly pods: Store<Pod>;
+  readonly events: Pick<EventRecorder, "record">;
+  readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
+  /** Takes the host's ends of the sandbox's links down. */
+  readonly cut: (record: SandboxRecord) => void;
+  readonly log: Logger;
+}
+
+interface Held {
+  readonly ip: Ip;
+  readonly network: RecordedNetwork;
+  readonly answer: Answer;
+}
+
+/**
+ * Addresses of a node that was away (switched off, cut off, without agent) and comes back with running sandboxes: meanwhile
+ * the controller may have given their addresses to others. Each is checked by a quorum read. Gone, and the Pod lives: it is
+ * claimed again. Somebody else's, or the Pod is gone: the sandbox is cut off the network at once, before two answer for one
+ * address.
+ */
+export class Returned {
+  readonly #options: ReturnedOptions;
+
+  constructor(options: ReturnedOptions) {
+    this.#options = options;
+  }
+
+  /** Every sandbox whose addresses the ledger's memory does not confirm. */
+  async checkAll(o: Signal): Promise<void> {
+    const { ledger, records } = this.#options;
+    for (const record of records.list()) {
+      const own = new Set(ledger.claimsOf(record.pod?.uid ?? "").map(({ name }) => name));
+      if (heldBy(record).some(({ ip }) => !own.has(claimName(ip)))) await this.check(record, o);
+    }
+  }
+
+  /** Throws where the API server does not answer. */
+  async check(record: SandboxRecord, o: Signal): Promise<void> {
+    const { ledger, pods } = this.#options;
+    const { pod: ref } = record;
+    if (!record.complete || record.cut === true || ref === null || !isSandboxThere(record)) return;
+    for (const held of heldBy(record)) {
+      const found = await ledger.verify(claimName(held.ip), ref.uid, o);
+      if (found === "ours") continue;
+      const pod = pods.get(keyOf(ref));
+      const lives = pod !== undefined && podState(pod, ref.uid) === "alive";
+      if (found === "missing" && lives && (await this.#claimAgain(record, held, pod, o))) continue;
+      this.#cut(
+        record,
+        held.ip,
+        found === "missing" && !lives ? "the Pod is gone, and its address is free" : "its address has another holder",
+      );
+      return;
+    }
+  }
+
+  /** True where the address is the Pod's again, or where no pool has it and so nobody can get it. */
+  async #claimAgain(record: SandboxRecord, { ip, network, answer }: Held, pod: Pod, o: Signal): Promise<boolean> {
+    const { ledger, log, settings, pools } = this.#options;
+    const pool = poolOf(ip, (await pools.now(o)).pools.values());
+    if (pool === undefined) {
+      log.error(
+        { ip: formatIp(ip), pod: record.pod },
+        "the ledger has lost the address of a running Pod, and no IPPool has it",
+      );
+      return true;
+    }
+    const sticky = stickyOwnerOf(pod, settings);
+    const request: ClaimRequest = {
+      family: ip.family,
+      pools: [pool],
+      holder: {
+        pod: { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: record.pod?.uid ?? "" },
+        nic: network.ifName,
+        containerId: record.containerId,
+        network: network.networkName,
+        ...(sticky === undefined ? {} : { owner: sticky.owner, sticky: sticky.sticky }),
+      },
+      answer: () => JSON.stringify(answer),
+    };
+    const claim = await ledger.reassert(ip, request, o);
+    if (claim !== undefined)
+      log.warn(
+        { ip: formatIp(ip), pod: record.pod },
+        "the ledger had lost the address of a running Pod: claimed again",
+      );
+    return claim !== undefined;
+  }
+
+  #cut(record: SandboxRecord, ip: Ip, why: string): void {
+    const { records, events, cut, log } = this.#options;
+    records.write({ ...record, cut: true }); // first: what is down is put back otherwise
+    cut(record);
+    const message = `cut off the network: ${why} (${formatIp(ip)}); the sandbox is left to the runtime`;
+    log.error({ ip: formatIp(ip), pod: record.pod, containerId: record.containerId }, message);
+    if (record.pod === null) return;
+    const { namespace, name, uid } = record.pod;
+    events.record(
+      { apiVersion: "v1", kind: "Pod", namespace, name, uid },
+      { type: "Warning", reason: "AddressLost", message },
+    );
+  }
+}
+
+/** What the sandbox's networks got from the ledger. */
+function heldBy({ networks }: SandboxRecord): readonly Held[] {
+  return networks
+    .filter(({ plugins }) => plugins.some((plugin) => ipamTypeOf(plugin) === ownIpam))
+    .flatMap((network) => {
+      const ips = recordedResult(network.result, network.cniVersion)?.ips ?? [];
+      return ips.map(({ address, gateway }) => ({
+        ip: address.ip,
+        network,
+        answer: { prefix: address.bits, ...(gateway === undefined ? {} : { gw: formatIp(gateway) }) },
+      }));
+    });
+}
+
+function poolOf(ip: Ip, pools: Iterable<PoolView>): PoolView | undefined {
+  return [...pools].find(({ family, set }) => family === ip.family && set.contains(ip));
+}
