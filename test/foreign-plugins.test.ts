@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { type Steps, silentLogger, systemClock, Tasks } from "#base";
@@ -11,7 +11,7 @@ import { createOvs, type Ovs } from "#ovsdb";
 import { createOvsPlugin, type Plugin } from "#plugins";
 import { ipamTypeOf } from "../src/agent/foreign.ts";
 import { ForeignIpam } from "../src/agent/foreign-ipam.ts";
-import { type Answer, debianPlugins, TestRuntime } from "../src/agent/testing/runtime.ts";
+import { type Answer, debianPlugins, TestRuntime, works } from "../src/agent/testing/runtime.ts";
 import { isolated } from "../src/linux/testing/isolated.ts";
 import { type OpenVswitch, startOpenVswitch } from "../src/ovsdb/testing/open-vswitch.ts";
 
@@ -92,26 +92,6 @@ if (isolated(import.meta.url)) {
     assert.equal(answer.code, 1, answer.stdout);
     return answer;
   }
-
-  /** A plugin in the shell that notes each of its calls in `calls`, and then does what the script says. */
-  function script(name: string, text: string): void {
-    const file = join(runtime.scripts, name);
-    writeFileSync(
-      file,
-      `#!/bin/sh
-input=$(cat)
-[ "$CNI_COMMAND" = VERSION ] && exec echo '{"cniVersion":"1.1.0","supportedVersions":["0.3.1","1.0.0","1.1.0"]}'
-echo "$CNI_COMMAND ${name} $CNI_IFNAME" >>${runtime.folder}/calls
-printf '%s' "$input" >"${runtime.folder}/$CNI_COMMAND-${name}"
-${text}
-`,
-    );
-    chmodSync(file, 0o755);
-  }
-  const noted = () => readFileSync(join(runtime.folder, "calls"), "utf8").trim().split("\n");
-  const stdin = (verb: string, name: string): JsonObject =>
-    JSON.parse(readFileSync(join(runtime.folder, `${verb}-${name}`), "utf8"));
-  const works = `[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0","interfaces":[{"name":"'$CNI_IFNAME'","sandbox":"'$CNI_NETNS'"}]}'; exit 0`;
 
   describe("Debian's plugins through the shim", { timeout: 120_000 }, () => {
     it("chains of bridge, tuning and bandwidth, and of bridge, portmap and sbr, come, are checked and go", async () => {
@@ -208,7 +188,7 @@ ${text}
     });
 
     it("what is chained behind ours fails: port, link and address are gone before the answer", async () => {
-      script("broken", `[ "$CNI_COMMAND" = ADD ] && { echo '{"code":100,"msg":"no luck"}'; exit 1; }; exit 0`);
+      runtime.script("broken", `[ "$CNI_COMMAND" = ADD ] && { echo '{"code":100,"msg":"no luck"}'; exit 1; }; exit 0`);
       main({ type: "ovs", bridge: "br1", ipam: hostLocal }, { type: "broken" });
       const { json } = await fail("ADD");
       assert.deepEqual(
@@ -219,8 +199,8 @@ ${text}
         ],
       );
       assert.deepEqual([leases(), real.vsctl("list-ports", "br1"), runtime.records.list()], [[], "", []]);
-      assert.equal((stdin("ADD", "broken")["prevResult"] as { ips: unknown[] }).ips.length, 1);
-      assert.deepEqual(noted(), ["ADD broken eth0", "DEL broken eth0"]);
+      assert.equal((runtime.stdin("ADD", "broken")["prevResult"] as { ips: unknown[] }).ips.length, 1);
+      assert.deepEqual(runtime.noted(), ["ADD broken eth0", "DEL broken eth0"]);
     });
 
     it("a bridge that gets its addresses from our IPAM executable calls the agent in the middle of the agent's own call", async () => {
@@ -235,8 +215,8 @@ ${text}
 
   describe("foreign plugins and networks", { timeout: 120_000 }, () => {
     it("a failure of the third network: DEL comes to the third, the second and the first", async () => {
-      for (const name of ["first", "second"]) script(name, works);
-      script("third", '[ "$CNI_COMMAND" = ADD ] && exit 1');
+      for (const name of ["first", "second"]) runtime.script(name, works);
+      runtime.script("third", '[ "$CNI_COMMAND" = ADD ] && exit 1');
       main({ type: "first" });
       second("b", { type: "second" });
       second("c", { type: "third" });
@@ -245,30 +225,30 @@ ${text}
         (await fail("ADD")).json.msg,
         /error adding container to network "default\/c": .*netplugin failed with no error message: exit status 1/,
       );
-      assert.deepEqual(noted(), [
+      assert.deepEqual(runtime.noted(), [
         ...["ADD first eth0", "ADD second net1", "ADD third net2"],
         ...["DEL third net2", "DEL second net1", "DEL first eth0"],
       ]);
     });
 
     it("DEL uses ADD's configuration and result, whatever the network has become", async () => {
-      script("first", works);
+      runtime.script("first", works);
       main({ type: "first", key: "then" });
       await succeed("ADD");
       main({ type: "first", key: "now" });
       await succeed("DEL", { netns: "" });
-      const { key, prevResult } = stdin("DEL", "first");
+      const { key, prevResult } = runtime.stdin("DEL", "first");
       assert.deepEqual([key, (prevResult as { interfaces: unknown[] }).interfaces.length], ["then", 1]);
     });
 
     it("a configuration before 0.4.0 gets no result at DEL and no CHECK", async () => {
-      script("first", works);
+      runtime.script("first", works);
       runtime.nads.set("kube-system/main", { cniVersion: "0.3.1", name: "n", type: "first" });
       await succeed("ADD");
       await succeed("CHECK");
       await succeed("DEL");
       assert.deepEqual(
-        [noted(), stdin("DEL", "first")["prevResult"]],
+        [runtime.noted(), runtime.stdin("DEL", "first")["prevResult"]],
         [["ADD first eth0", "DEL first eth0"], undefined],
       );
     });
@@ -276,24 +256,24 @@ ${text}
     it("a plugin that hangs is ended at the call's deadline, and what came before it is undone", async () => {
       await runtime[Symbol.asyncDispose]();
       runtime = await TestRuntime.start({ more: { addMsMax: 300 } });
-      script("first", works);
-      script("hangs", '[ "$CNI_COMMAND" = ADD ] && sleep 600');
+      runtime.script("first", works);
+      runtime.script("hangs", '[ "$CNI_COMMAND" = ADD ] && sleep 600');
       main({ type: "first" }, { type: "hangs" });
       const { json } = await fail("ADD");
       assert.deepEqual(
         [json.code, /was ended unfinished \(add\)/.test(json.msg), /not done within 0\.3 s/.test(json.details)],
         [11, true, true],
       );
-      assert.deepEqual(noted(), ["ADD first eth0", "ADD hangs eth0", "DEL hangs eth0", "DEL first eth0"]);
+      assert.deepEqual(runtime.noted(), ["ADD first eth0", "ADD hangs eth0", "DEL hangs eth0", "DEL first eth0"]);
     });
 
     it("a runtime that gives up in the middle: the record is kept, and its DEL takes everything down", async () => {
-      script("first", works);
-      script("hangs", `[ "$CNI_COMMAND" = ADD ] && kill -9 $PPID && sleep 600; exit 0`);
+      runtime.script("first", works);
+      runtime.script("hangs", `[ "$CNI_COMMAND" = ADD ] && kill -9 $PPID && sleep 600; exit 0`);
       main({ type: "first" }, { type: "hangs" });
       assert.equal((await runtime.call("ADD")).code, null);
       await succeed("DEL");
-      assert.deepEqual([noted().slice(2), runtime.records.list()], [["DEL hangs eth0", "DEL first eth0"], []]);
+      assert.deepEqual([runtime.noted().slice(2), runtime.records.list()], [["DEL hangs eth0", "DEL first eth0"], []]);
     });
 
     it("a plugin that only the runtime's mount namespace has reads its /run and writes its /var/lib", async () => {
@@ -315,7 +295,7 @@ ${text}
     });
 
     it("GC and STATUS of 1.1.0 reach the plugins of the default network, with what is still on record", async () => {
-      script("first", works);
+      runtime.script("first", works);
       const network = { cniVersion: "1.1.0", name: "n", plugins: [{ type: "first" }] };
       runtime.nads.set("kube-system/main", network);
       await succeed("ADD");
@@ -324,14 +304,16 @@ ${text}
       await succeed("GC", {
         config: { ...config, "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "eth0" }] },
       });
-      assert.deepEqual(noted().slice(1), ["STATUS first ", "GC first"]);
-      assert.deepEqual(stdin("GC", "first")["cni.dev/valid-attachments"], [{ containerID: "c1", ifname: "eth0" }]);
+      assert.deepEqual(runtime.noted().slice(1), ["STATUS first ", "GC first"]);
+      assert.deepEqual(runtime.stdin("GC", "first")["cni.dev/valid-attachments"], [
+        { containerID: "c1", ifname: "eth0" },
+      ]);
       runtime.nads.set("kube-system/main", { ...network, disableGC: true });
       await succeed("GC", {
         config: { ...config, "cni.dev/valid-attachments": [{ containerID: "c2", ifname: "eth0" }] },
       });
-      assert.deepEqual([noted().slice(3), runtime.records.list()], [["DEL first eth0"], []]);
-      script("first", `echo '{"code":50,"msg":"out of order"}'; exit 1`);
+      assert.deepEqual([runtime.noted().slice(3), runtime.records.list()], [["DEL first eth0"], []]);
+      runtime.script("first", `echo '{"code":50,"msg":"out of order"}'; exit 1`);
       const { json } = await fail("STATUS", { config });
       assert.deepEqual([json.code, json.msg], [50, 'plugin type="first" name="n" failed (status): out of order']);
     });

@@ -30,7 +30,13 @@ import {
 import { Intents, Ledger, reservedSets } from "#ledger";
 import { bootId, hostNetns, lockFile, tryLockFile } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
-import { createCoordinatorPlugin, createMirrorPlugin, createOvsPlugin, type Plugin } from "#plugins";
+import {
+  createCoordinatorPlugin,
+  createMirrorPlugin,
+  createOvsPlugin,
+  createPassthruPlugin,
+  type Plugin,
+} from "#plugins";
 import { After, ownCode } from "./after.ts";
 import { serveApi, serveProbes, serveText } from "./api.ts";
 import { runBridgeResources } from "./bridges.ts";
@@ -39,6 +45,7 @@ import { Chain } from "./chain.ts";
 import { ClaimsReconciler } from "./claims.ts";
 import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
+import { readDevices } from "./devices.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
 import { ForeignPlugins } from "./foreign.ts";
@@ -281,7 +288,7 @@ function build(
       clusterConfig: (attachment) => clusterConfigOf(coordinatorStore, podStore, attachment),
     }),
   ];
-  const chain = new Chain(plugins as readonly Plugin<unknown>[], new ForeignPlugins());
+  const chain = new Chain([...plugins, createPassthruPlugin()] as readonly Plugin<unknown>[], new ForeignPlugins());
   const idle = () => calls.idle();
   const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
   const calls: Calls = new Calls({
@@ -290,6 +297,8 @@ function build(
     flights,
     ipamFor,
     source: createConfigSource(nadStore),
+    devicesOf: readDevices,
+    knownPod: (ref) => podStore.get(keyOf(ref)),
     clock,
     log,
     findPod: ({ pod }, o) => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 import { never, type Signal, SpiderError, type Steps, silentLogger, systemClock } from "#base";
 import { type Attachment, CniError, cniCodes, noSuchPlugin, type PluginConfig, type PluginOutput } from "#cni";
+import type { Pod } from "#kube";
 import type { Plugin } from "#plugins";
 import { Calls } from "./calls.ts";
 import { Chain } from "./chain.ts";
@@ -67,6 +68,7 @@ let records: Records;
 let flights: Flights;
 let calls: Calls;
 let told: { added: (readonly AttachedDelegate[])[]; failed: unknown[]; removed: Attachment[] };
+let known: Pod | undefined;
 let findPod: () => Promise<ReturnType<typeof testPod>>;
 
 const network = (name: string, ...types: readonly string[]) => ({
@@ -90,6 +92,7 @@ beforeEach(() => {
   flights = new Flights({ max: 10 });
   told = { added: [], failed: [], removed: [] };
   findPod = async () => testPod("a");
+  known = undefined;
   calls = new Calls({
     chain: new Chain([ovs, coordinator] as readonly Plugin<unknown>[], new ForeignPlugins()),
     records,
@@ -103,6 +106,8 @@ beforeEach(() => {
       file: () => undefined,
     },
     ipamFor: () => undefined,
+    devicesOf: () => new Map([["vendor/nic", ["0000:02", "0000:01"]]]),
+    knownPod: () => known,
     clock: systemClock,
     log: silentLogger,
     findPod: () => findPod(),
@@ -389,6 +394,21 @@ describe("DEL", () => {
     const conf = { cniVersion: "1.0.0", name: "direct", type: "ovs" };
     await succeed("DEL", { executable: "ovs", stdin: JSON.stringify(conf) });
     assert.deepEqual(log, ["del ovs/direct c1/eth0"]);
+  });
+
+  it("cleans up what a Pod's annotations name, where another meta-plugin made the sandbox; what is unknown is success", async () => {
+    known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "second" } } });
+    await succeed("DEL");
+    assert.deepEqual(log, [
+      "del ovs/second c1/net1",
+      "del coordinator/default-net c1/eth0",
+      "del ovs/default-net c1/eth0",
+    ]);
+    known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "gone" } } });
+    await succeed("DEL");
+    known = testPod("a", { metadata: { uid: "another" } });
+    await succeed("DEL");
+    assert.equal(log.length, 3);
   });
 
   it("tries every plugin, reports the first failure, and keeps the record for the next DEL", async () => {

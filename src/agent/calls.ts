@@ -1,5 +1,4 @@
 import {
-  type Clock,
   type FailPoint,
   FairQueue,
   formatError,
@@ -44,7 +43,6 @@ const statusMsMax = 1_000;
 
 export interface CallsOptions extends VerbsOptions {
   readonly flights: Flights;
-  readonly clock: Clock;
   readonly log: Logger;
   /** @default 30 s: runtimes give up after two minutes at the earliest, and what was made must be undone by then */
   readonly addMsMax?: number;

@@ -1,4 +1,4 @@
-import { never, type Signal } from "#base";
+import { type Clock, never, type Signal, withTimeout } from "#base";
 import {
   CniError,
   type CniRequest,
@@ -9,15 +9,17 @@ import {
   type Network,
   type PluginConfig,
   type PluginOutput,
+  type PodRef,
   successOutput,
   type ValidAttachment,
   validAttachments,
 } from "#cni";
-import type { Pod } from "#kube";
+import { isPodUid, type Pod } from "#kube";
 import { openNetns, readNetnsId } from "#linux";
 import {
   addFailure,
   applyDefaultRoutes,
+  assignDevices,
   type ConfigSource,
   type DefaultRoutePlan,
   type Delegate,
@@ -28,6 +30,7 @@ import {
 import { type Chain, ownIpam, recordedResult } from "./chain.ts";
 import { moveDefaultRoutes } from "./default-routes.ts";
 import type { Host } from "./foreign.ts";
+import { uidOf } from "./pods.ts";
 import {
   type AttachedDelegate,
   chainCall,
@@ -47,6 +50,11 @@ export interface VerbsOptions {
   readonly source: ConfigSource;
   /** The configuration's `ipam`, for whoever calls the executable `spiderpool` by itself. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
+  /** The devices that kubelet has given to a Pod, by resource; absent: none. */
+  readonly devicesOf?: (podUid: string) => ReadonlyMap<string, readonly string[]>;
+  /** A Pod that is known without asking, in whatever state; absent: none is. */
+  readonly knownPod?: (ref: PodRef) => Pod | undefined;
+  readonly clock: Clock;
   /** The Pod of a call, alive. */
   readonly findPod: (request: CniRequest, o: Signal) => Promise<Pod>;
   /** What follows after the answer: SpiderEndpoint, network-status, Events. */
@@ -72,7 +80,8 @@ export class Verbs {
     const pod = await steps.run("pod", (o) => findPod(request, o));
     const { delegates, routes, record } = await steps.run(
       "networks",
-      async () => {
+      async (o) => {
+        await this.#othersReady(request, o);
         const planned = this.#plan(request, pod);
         const plans = planDefaultRoutes(planned);
         for (const delegate of planned) await this.#verify(request, delegate, running);
@@ -145,7 +154,9 @@ export class Verbs {
     const { config, ifName, executable } = request;
     if (executable === "multus") {
       const about = pod && { namespace: pod.metadata.namespace ?? "", annotations: pod.metadata.annotations ?? {} };
-      return planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
+      const delegates = planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
+      if (pod === undefined || delegates.every(({ resourceName }) => resourceName === undefined)) return delegates;
+      return assignDevices(delegates, this.#options.devicesOf?.(uidOf(request.pod, pod)) ?? new Map());
     }
     // An IPAM plugin gets the configuration of the plugin that called it: that one is not ours to run.
     const plugins = executable === ownIpam ? [] : [{ type: config.type, raw: config.raw }];
@@ -180,10 +191,29 @@ export class Verbs {
     return steps.run("reply", () => successOutput());
   }
 
-  /** A DEL without a record: an ADD never came this far, or the file was lost. What can still be resolved is cleaned up. */
+  /** Where others' daemons must be ready first, waits for the file by which they tell. Throws CniError 11 naming it. */
+  async #othersReady({ config, executable }: CniRequest, { signal }: Signal): Promise<void> {
+    if (executable !== "multus") return;
+    const { source, clock } = this.#options;
+    const { readinessIndicatorFile: file } = decodeSettings(config.raw);
+    if (file === "") return;
+    using limit = withTimeout(signal, readyMsMax, () => notReady(cniCodes.tryAgain, file));
+    while (source.file(file) === undefined) await clock.sleep(readyLookMs, { signal: limit });
+  }
+
+  /**
+   * A DEL without a record: an ADD never came this far, another meta-plugin made the sandbox, or the file was lost. What can
+   * still be resolved is cleaned up, of a Pod's networks as its annotations name them now.
+   */
   #unrecorded(request: CniRequest): readonly RecordedNetwork[] {
-    if (request.executable === "multus") return [];
-    return this.#plan(request, undefined).map((delegate) => recordNetwork(delegate, request));
+    const pod = request.pod && this.#options.knownPod?.(request.pod);
+    if (request.executable === "multus" && (pod === undefined || !isPodUid(pod, request.pod?.uid ?? ""))) return [];
+    try {
+      return this.#plan(request, pod).map((delegate) => recordNetwork(delegate, request));
+    } catch (error) {
+      if (request.executable === "multus") return []; // Nobody can say any more what there was.
+      throw error;
+    }
   }
 
   async check(request: CniRequest, running: Running): Promise<PluginOutput> {
@@ -210,6 +240,9 @@ export class Verbs {
   /** Whether an ADD can work: asked of the plugins of the default network. Throws CniError 50. */
   async status(request: CniRequest, running: Running): Promise<PluginOutput> {
     try {
+      const { readinessIndicatorFile: file = "" } =
+        request.executable === "multus" ? decodeSettings(request.config.raw) : {};
+      if (file !== "" && this.#options.source.file(file) === undefined) throw notReady(cniCodes.notAvailable, file);
       const [first] = this.#plan(request, undefined);
       if (first !== undefined) {
         await this.#options.chain.status(first.network, hostOf(request, running), running.steps);
@@ -254,6 +287,16 @@ export class Verbs {
         networks.filter((one) => one.networkName === networkName).map(({ ifName }) => ({ containerId, ifName })),
       );
   }
+}
+
+/** How long an ADD waits for others' daemons, within its own time. */
+const readyMsMax = 25_000;
+const readyLookMs = 250;
+
+function notReady(code: number, file: string): CniError {
+  return new CniError(code, "the network that this one is beside is not ready", {
+    details: { readinessindicatorfile: file, fix: "see whether its daemon runs on this node: it writes that file" },
+  });
 }
 
 const direct = { disableCheck: false, disableGc: false, loadOnlyInlinedPlugins: true };

@@ -51,7 +51,8 @@ function failure(call: ForeignCall, { exitCode, signal, stdout, stderr }: Plugin
 }
 
 function prefix({ verb, type, network }: ForeignCall): string {
-  return `plugin type=${JSON.stringify(type)} name=${JSON.stringify(network)} failed (${verb.toLowerCase()})`;
+  const word = verb === "DEL" ? "delete" : verb.toLowerCase(); // as libcni says it
+  return `plugin type=${JSON.stringify(type)} name=${JSON.stringify(network)} failed (${word})`;
 }
 
 function tryParse(

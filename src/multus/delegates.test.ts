@@ -252,6 +252,25 @@ describe("resolving clusterNetwork", () => {
     );
   });
 
+  it("has the auxiliary chain last, where files beside the default network's make one", () => {
+    const files = {
+      "/etc/cni/net.d/05-main.conflist": '{"name":"main","cniVersion":"1.0.0","plugins":[{"type":"bridge"}]}',
+      "/etc/cni/net.d/aux/20-b.conf": '{"type":"b"}',
+      "/etc/cni/net.d/aux/10-a.conf": '{"type":"a"}',
+      "/etc/cni/net.d/aux/ignored.txt": "",
+    };
+    const planned = (more: JsonObject) =>
+      planDelegates({
+        settings: decodeSettings({ clusterNetwork: "/etc/cni/net.d/05-main.conflist", ...more }),
+        source: source({}, files),
+        ifName: "eth0",
+      }).map(({ displayName, ifName, network }) => [displayName, ifName, ...network.plugins.map(({ type }) => type)]);
+    const main = ["main", "eth0", "bridge"];
+    assert.deepEqual(planned({ auxiliaryCNIChainName: "aux" }), [main, ["aux", "net1", "passthru", "a", "b"]]);
+    assert.deepEqual(planned({ auxiliaryCNIChainName: "none" }), [main]);
+    assert.deepEqual(planned({}), [main]);
+  });
+
   it("names what it did not find, and why a NAD could not serve", () => {
     assert.match(
       refusal({ settings: { clusterNetwork: "nope" } }),

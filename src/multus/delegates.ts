@@ -1,5 +1,5 @@
 import { CniError, cniCodes, decodeNetwork, isJsonObject, type JsonObject, type Network } from "#cni";
-import { type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
+import { auxiliaryChain, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
 import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Delegate, NetworkSelection } from "./types.ts";
@@ -17,8 +17,8 @@ export interface PlanInput {
 type Found = Resolved & { readonly selection?: NetworkSelection };
 
 /**
- * The networks of a Pod, in the order of their ADD: the default network, `defaultNetworks`, then the annotation's. A
- * delegate's interface is the one asked for, else `ifName` for the first and `net<position>` for each other. Throws
+ * The networks of a Pod, in the order of their ADD: the default network, `defaultNetworks`, then the annotation's, and
+ * last the auxiliary chain. A delegate's interface is the one asked for, else `ifName` for the first and `net<position>` for each other. Throws
  * CniError 7 for the first reference that can't be resolved, an interface used twice, and forbidden namespaces.
  */
 export function planDelegates({ settings, source, ifName, pod }: PlanInput): readonly Delegate[] {
@@ -32,6 +32,7 @@ export function planDelegates({ settings, source, ifName, pod }: PlanInput): rea
       checkIsolation(selection, pod?.namespace ?? "", settings);
       return { ...resolveSelection(selection, settings, source), selection };
     }),
+    ...[auxiliaryChain(settings, source)].filter((chain) => chain !== undefined),
   ];
   const delegates = found.map((one, position) => ({
     ...one,

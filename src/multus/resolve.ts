@@ -139,6 +139,22 @@ function fromPath(path: string, settings: MultusSettings, source: ConfigSource):
   return { displayName: network.name, network };
 }
 
+/**
+ * The list `auxiliaryCNIChainName`: the plugins of the files in the directory of its name beside the path `clusterNetwork`,
+ * behind one that passes on what it is given, so that each of them gets a result. Undefined where there are no such files.
+ */
+export function auxiliaryChain(
+  { auxiliaryChainName: name, clusterNetwork, cniVersion }: MultusSettings,
+  source: ConfigSource,
+): Resolved | undefined {
+  if (name === "" || !clusterNetwork.includes("/")) return undefined;
+  const folder = source.directory(clusterNetwork) === undefined ? clusterNetwork : `${clusterNetwork}/.`;
+  const texts = chainedFiles(folder, name, source);
+  if (texts.length === 0) return undefined;
+  const list = { name, cniVersion, plugins: [{ type: "passthru" }] };
+  return { displayName: name, network: appendPlugins(decodeNetwork(list), texts) };
+}
+
 /** A configuration file: a `.conflist`, to which plugin files of a directory of its name may belong, or a single plugin. */
 function loadFile(path: string, text: string, settings: MultusSettings, source: ConfigSource): Network {
   return attempt(path, "the file", () => {

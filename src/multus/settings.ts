@@ -20,6 +20,10 @@ export interface MultusSettings {
   readonly globalNamespaces: readonly string[];
   /** Where configuration files are searched by name. */
   readonly confDir: string;
+  /** A file that another network's daemon writes when it is ready; nothing is attached before. "": nothing to wait for. */
+  readonly readinessIndicatorFile: string;
+  /** Name of one more list of plugins, made of the files in the directory of its name beside `clusterNetwork`. "": none. */
+  readonly auxiliaryChainName: string;
 }
 
 /** Reads the settings from a plugin configuration. Throws CniError 7 with the key, what was found and what is allowed. */
@@ -37,6 +41,8 @@ export function decodeSettings(config: JsonObject): MultusSettings {
       .split(",")
       .map((one) => one.trim()),
     confDir: text(config, "confDir", "/etc/cni/multus/net.d"),
+    readinessIndicatorFile: text(config, "readinessindicatorfile", ""),
+    auxiliaryChainName: text(config, "auxiliaryCNIChainName", ""),
   };
   if (settings.clusterNetwork === "" && settings.delegates.length === 0) {
     throw new CniError(cniCodes.invalidConfig, "at least one delegate/clusterNetwork must be specified");

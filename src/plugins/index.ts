@@ -12,4 +12,5 @@ export { derivedMac, hostLinkName } from "./names.ts";
 export type { OvsConfig } from "./ovs/config.ts";
 export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";
 export { createMirrorPlugin, type MirrorPluginOptions } from "./ovs-mirror/plugin.ts";
+export { createPassthruPlugin } from "./passthru.ts";
 export type { Plugin } from "./plugin.ts";

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { linkSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger, systemClock } from "#base";
@@ -15,6 +15,9 @@ import { executableNames, installExecutables } from "../install/executables.ts";
 import { Records } from "../records.ts";
 import { CniServer } from "../server.ts";
 import { testPod } from "./api.ts";
+
+/** For `script`: an ADD makes an interface, as far as its answer says, and all else succeeds. */
+export const works = `[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0","interfaces":[{"name":"'$CNI_IFNAME'","sandbox":"'$CNI_NETNS'"}]}'; exit 0`;
 
 /** Where Debian's and Ubuntu's package containernetworking-plugins has its executables. */
 export const debianPlugins = "/usr/lib/cni";
@@ -56,10 +59,14 @@ export class TestRuntime implements AsyncDisposable {
   /** CNI_PATH: ours first, then the test's own, then Debian's. */
   readonly binDir = join(this.folder, "bin");
   readonly scripts = join(this.folder, "scripts");
+  /** Configurations by `namespace/name`. */
   readonly nads = new Map<string, JsonObject>();
+  /** Annotations of NADs, where they have some. */
+  readonly annotations = new Map<string, Readonly<Record<string, string>>>();
   readonly records = new Records(join(this.folder, "records"));
   readonly flights = new Flights({ max: 100 });
   readonly failures: unknown[] = [];
+  devices: ReadonlyMap<string, readonly string[]> = new Map();
   networks = "";
   defaultNetwork = "";
   #server: CniServer | undefined;
@@ -78,11 +85,14 @@ export class TestRuntime implements AsyncDisposable {
       source: {
         nad: (namespace, name) => {
           const config = runtime.nads.get(`${namespace}/${name}`);
-          return config && { metadata: { namespace, name }, spec: { config: JSON.stringify(config) } };
+          const annotations = runtime.annotations.get(`${namespace}/${name}`) ?? {};
+          return config && { metadata: { namespace, name, annotations }, spec: { config: JSON.stringify(config) } };
         },
         directory: () => undefined,
-        file: () => undefined,
+        file: (path) => (existsSync(path) ? readFileSync(path, "utf8") : undefined),
       },
+      devicesOf: () => runtime.devices,
+      knownPod: () => undefined,
       clock: systemClock,
       log: silentLogger,
       findPod: async () => runtime.pod(),
@@ -103,9 +113,35 @@ export class TestRuntime implements AsyncDisposable {
     return testPod("a", { metadata: { annotations } });
   }
 
-  /** Makes a further executable of the shim, by another name than ours. */
-  alias(name: string): void {
-    linkSync(join(this.binDir, executableNames[0]), join(this.binDir, name));
+  /**
+   * A plugin in the shell that is not ours: it knows VERSION, notes each call and what it got on stdin, and then does what
+   * the script says.
+   */
+  script(name: string, text: string): void {
+    const file = join(this.scripts, name);
+    const lines = [
+      "#!/bin/sh",
+      "input=$(cat)",
+      `[ "$CNI_COMMAND" = VERSION ] && exec echo '{"cniVersion":"1.1.0","supportedVersions":["0.3.1","1.0.0","1.1.0"]}'`,
+      `echo "$CNI_COMMAND ${name} $CNI_IFNAME" >>${this.folder}/calls`,
+      `echo "$CNI_ARGS" >>${this.folder}/args`,
+      `printf '%s' "$input" >"${this.folder}/$CNI_COMMAND-${name}"`,
+      text,
+      "",
+    ];
+    writeFileSync(file, lines.join("\n"));
+    chmodSync(file, 0o755);
+  }
+
+  /** Lines of the calls that the scripts had: verb, name, interface. */
+  noted(of: "calls" | "args" = "calls"): readonly string[] {
+    const file = join(this.folder, of);
+    return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
+  }
+
+  /** What a script last got on stdin for a verb. */
+  stdin(verb: string, name: string): JsonObject {
+    return JSON.parse(readFileSync(join(this.folder, `${verb}-${name}`), "utf8"));
   }
 
   /** Calls an executable as containerd does. An env value of undefined takes the variable away. */
