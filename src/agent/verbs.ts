@@ -175,7 +175,7 @@ export class Verbs {
     const { steps } = running;
     const record = records.read(recordKey(request));
     const failures: unknown[] = [];
-    for (const network of record?.networks.toReversed() ?? this.#unrecorded(request)) {
+    for (const network of (record?.networks ?? this.#unrecorded(request)).toReversed()) {
       const call = recordedCall(request, network, hostOf(request, running));
       const result = recordedResult(network.result, network.cniVersion);
       try {
