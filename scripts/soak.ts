@@ -8,6 +8,7 @@ const flags = readFlags("npm run soak -- [flags]: Pods come and go on two nodes;
   width: { type: "string", help: "Pods at any time on each node (8)" },
   seed: { type: "string", help: "repeats a run (1)" },
   faults: { type: "boolean", help: "kill agents and cut nodes off from the API server meanwhile" },
+  logs: { type: "string", help: "keep the programs' logs in this folder" },
   json: { type: "string", help: "write the report to this file" },
 });
 const report = await soak({
@@ -15,6 +16,7 @@ const report = await soak({
   width: positive("width", flags.width, 8),
   seed: positive("seed", flags.seed, 1),
   faults: flags.faults,
+  logDirectory: flags.logs,
   print: console.log,
 });
 const { rssMb, left, churns, kills, partitions } = report;

@@ -30,6 +30,7 @@ const claims = "spiderpool.spidernet.io/v2beta1/spideripaddresses";
 /** The pause of a kubelet between two tries of one sandbox. */
 const retryMs = 200;
 const livesMsMax = 1_500;
+const patienceMs = 2_000;
 
 const plan: ChurnPlan = JSON.parse(await text(process.stdin));
 const client = createLabClient({ baseUrl: plan.apiUrl });
@@ -71,8 +72,16 @@ async function create(): Promise<Sandbox["pod"]> {
     annotations: plan.annotations,
   };
   const spec = { nodeName: plan.nodeName, containers: [{ name: "app", image: "none" }] };
-  const made = await asked(() => client.create("v1/pods", { apiVersion: "v1", kind: "Pod", metadata, spec }));
-  return { namespace: "default", name: metadata.name, uid: made.metadata.uid };
+  const { name, namespace } = metadata;
+  const made = await asked(async () => {
+    const draft = { apiVersion: "v1", kind: "Pod", metadata, spec };
+    // An earlier try may have come through although its answer did not.
+    const got = await client.create("v1/pods", draft).catch(unless(409));
+    const pod = got ?? (await client.get("v1/pods", { namespace, name }));
+    if (pod === undefined) throw new Error(`Pod ${name} was refused and does not exist`);
+    return pod;
+  });
+  return { namespace, name, uid: made.metadata.uid };
 }
 
 /** As a kubelet: a sandbox whose ADD failed is taken down, and a new one is tried. */
@@ -105,12 +114,15 @@ async function replace(old: Sandbox, ip: string): Promise<Sandbox> {
 async function end(sandbox: Sandbox, ip: string): Promise<void> {
   const { namespace, name } = sandbox.pod;
   const forced = random() < 0.2;
-  await asked(() => client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: forced ? 0 : 30 }));
+  await asked(() =>
+    client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: forced ? 0 : 30 }).catch(unless(404)),
+  );
   // From here on the address may be given to somebody else as soon as the sandbox is gone.
   holders.delete(ip);
   await takeDown(sandbox);
   if (random() < 0.2) await takeDown({ ...sandbox, netns: "" });
-  if (!forced) await asked(() => client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 0 }));
+  if (!forced)
+    await asked(() => client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 0 }).catch(unless(404)));
 }
 
 /** DEL until it succeeds, then the namespace goes. */
@@ -129,25 +141,28 @@ async function takeDown(sandbox: Sandbox): Promise<void> {
 
 /** The claim of a living Pod's address is there and is its own. */
 async function holds(pod: Sandbox["pod"], ip: string): Promise<void> {
-  const claim = await asked(() =>
-    client.get(claims, { name: ip }).catch((error: unknown) => {
-      if (isStatus(error, 404)) return undefined;
-      throw error;
-    }),
-  );
+  const claim = await asked(() => client.get(claims, { name: ip }));
   const holder = claim === undefined ? "nobody" : textAt(claim, "spec", "podUID");
   if (holder !== pod.uid) violations.push(`${ip} of the living Pod ${pod.name} (${pod.uid}) is held by ${holder}`);
 }
 
-/** The API server may be out of reach for a while. */
+/** The API server may be out of reach for a while, and a connection that was cut says nothing for minutes. */
 async function asked<T>(call: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
-      return await call();
+      return await Promise.race([call(), delay(patienceMs).then(() => Promise.reject(new Error("no answer")))]);
     } catch {
       await delay(retryMs);
     }
   }
+}
+
+/** Makes nothing of a failure with this HTTP status. */
+function unless(status: number): (error: unknown) => undefined {
+  return (error) => {
+    if (isStatus(error, status)) return undefined;
+    throw error;
+  };
 }
 
 function newSandbox(pod: Sandbox["pod"]): Sandbox {

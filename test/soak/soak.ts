@@ -14,6 +14,8 @@ export interface SoakOptions {
   readonly seed: number;
   /** Agents are killed and nodes cut off from the API server, at random. */
   readonly faults: boolean;
+  /** Gets a file for each program. */
+  readonly logDirectory?: string | undefined;
   readonly print?: (line: string) => void;
 }
 
@@ -31,8 +33,8 @@ const churn = fileURLToPath(new URL("churn.ts", import.meta.url));
 const claims = "spiderpool.spidernet.io/v2beta1/spideripaddresses";
 const faultEveryMsMax = 8_000;
 const partitionMsMax = 4_000;
-/** Releases, link deletions and left-over ports are finished in the background. */
-const quietMsMax = 60_000;
+/** Releases and link deletions are finished in the background; a create whose fate is open is looked at for the last time after 60 s. */
+const quietMsMax = 100_000;
 const rssEveryMs = 2_000;
 
 /**
@@ -47,8 +49,10 @@ ls -A /var/lib/spiderpool/sandboxes | sed 's/^/record /'
 ls -A /run/spiderpool/intent | sed 's/^/intent /'`;
 
 /** Churn on two nodes of a lab, with faults or without, then a look at what is left. */
-export async function soak({ seconds, width, seed, faults, print = () => {} }: SoakOptions): Promise<SoakReport> {
-  await using lab = await launchProductLab({ nodes: 2, bridges: true, logLevel: "warn" });
+export async function soak(options: SoakOptions): Promise<SoakReport> {
+  const { seconds, width, seed, faults, logDirectory, print = () => {} } = options;
+  const logs = logDirectory === undefined ? { logLevel: "warn" } : { logLevel: "debug", logDirectory };
+  await using lab = await launchProductLab({ nodes: 2, bridges: true, ...logs });
   const nodes = lab.nodes.map(({ name }) => name);
   await prepareNetwork(lab);
   for (const node of nodes) await lab.hold({ node, program: "kubelet", held: true });
