@@ -296,6 +296,7 @@ function build(
     records,
     flights,
     ipamFor,
+    detection,
     source: createConfigSource(nadStore),
     devicesOf: readDevices,
     knownPod: (ref) => podStore.get(keyOf(ref)),

@@ -27,6 +27,7 @@ import {
   planDefaultRoutes,
   planDelegates,
 } from "#multus";
+import { allocateForeign, type Detection } from "#plugins";
 import { type Chain, ownIpam, recordedResult } from "./chain.ts";
 import { moveDefaultRoutes } from "./default-routes.ts";
 import type { Host } from "./foreign.ts";
@@ -50,6 +51,8 @@ export interface VerbsOptions {
   readonly source: ConfigSource;
   /** The configuration's `ipam`, for whoever calls the executable `spiderpool` by itself. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
+  /** For addresses that a foreign plugin asks for. @default neither */
+  readonly detection?: Detection;
   /** The devices that kubelet has given to a Pod, by resource; absent: none. */
   readonly devicesOf?: (podUid: string) => ReadonlyMap<string, readonly string[]>;
   /** A Pod that is known without asking, in whatever state; absent: none is. */
@@ -63,6 +66,7 @@ export interface VerbsOptions {
   readonly removed: (request: CniRequest) => void;
 }
 
+const noDetection: Detection = { conflicts: false, gateways: false };
 const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
 
 /** What each verb does, once its turn has come. */
@@ -118,7 +122,9 @@ export class Verbs {
     const { steps } = running;
     const call = chainCall(request, delegate, hostOf(request, running));
     if (request.executable === ownIpam) {
-      const { ips, routes: given } = await this.#ipam(request).allocate(call.attachment, steps);
+      const { detection = noDetection } = this.#options;
+      const how = { ipam: this.#ipam(request), steps, detection };
+      const { ips, routes: given } = await allocateForeign(call.attachment, how);
       return { interfaces: [], ips, routes: given };
     }
     const before = request.executable === "multus" ? undefined : request.config.prevResult;

@@ -11,6 +11,7 @@ import {
 } from "#cni";
 import { formatIp } from "#ip";
 import { type Netns, probe } from "#linux";
+import { openPod } from "./open-pod.ts";
 
 /** What is made sure of before a Pod has its addresses. Either costs time on every ADD; neither is on by default. */
 export interface Detection {
@@ -27,6 +28,8 @@ const gatewayMsMax = 500;
 const triesMax = 5;
 
 export interface AskingLink {
+  /** Brings the link up, once; resolves when it can be asked by. */
+  readonly open: (o: Signal) => Promise<void>;
   readonly ask: Probe;
   /** Call it before the link is configured: from here on nobody asks. */
   readonly end: () => void;
@@ -44,16 +47,44 @@ export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promis
     await open(o);
     pod.rtnl.setLink(link, { up: true });
   };
+  const opening = (o: Signal) => {
+    opened ??= bringUp(o);
+    return opened;
+  };
   return {
+    open: opening,
     ask: async (ip, o) => {
-      opened ??= bringUp(o);
-      await opened;
+      await opening(o);
       return probe(pod, link, ip, { timeoutMs: conflictMsMax, signal: o.signal });
     },
     end: () => {
       if (opened !== undefined) pod.rtnl.setLink(link, { up: false });
     },
   };
+}
+
+/**
+ * Addresses for an attachment whose link another's plugin makes: that plugin gives them to the link when it has them. Where
+ * it has made the link by now, they are made sure of by it.
+ */
+export async function allocateForeign(
+  attachment: Attachment,
+  { ipam, steps, detection }: { readonly ipam: Ipam; readonly steps: Steps; readonly detection: Detection },
+): Promise<CniResult> {
+  if (!detection.conflicts && !detection.gateways) return ipam.allocate(attachment, steps);
+  const { netns, ifName: of } = attachment;
+  using pod = openPod(netns);
+  if (pod.rtnl.link(of) === undefined) return await ipam.allocate(attachment, steps);
+  const { open, ask } = askingLink(pod, of, () => Promise.resolve());
+  const first = await ipam.allocate(attachment, steps, ask);
+  const result = detection.conflicts ? await withoutConflicts(first, { ask, ipam, attachment, steps }) : first;
+  if (!detection.gateways) return result;
+  const check = async (o: Signal) => {
+    await open(o);
+    await checkGateways(pod, of, result.ips, o);
+  };
+  await steps.run("addresses", check, { of });
+  return result;
 }
 
 /**

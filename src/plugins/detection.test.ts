@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { Steps, systemClock } from "#base";
+import type { Attachment, CniResult, Ipam } from "#cni";
+import { formatPrefix, parseIp, parsePrefix } from "#ip";
+import { createNetns, deleteNetns, hostNetns, openNetns } from "#linux";
+import { isolated } from "../linux/testing/isolated.ts";
+import { allocateForeign } from "./detection.ts";
+
+if (isolated(import.meta.url)) {
+  const host = hostNetns();
+  const netns = "/run/netns/pod";
+  const attachment: Attachment = { containerId: "c", ifName: "net1", netns, pod: undefined, args: new Map() };
+  const rivalMac = "02:00:00:00:00:99";
+  const on = { conflicts: true, gateways: true };
+
+  /** A Pod's link as a foreign plugin makes it, down and without addresses; beyond it a host that is its gateway, too. */
+  before(() => {
+    using pod = createNetns(netns);
+    host.rtnl.createVeth({ name: "rival", mac: rivalMac, up: true, peer: { name: "net1", netns: pod } });
+    for (const address of ["10.6.0.1/16", "10.6.0.10/16", "fd06::1/64", "fd06::10/64"]) {
+      host.rtnl.addAddress("rival", parsePrefix(address), { nodad: true });
+    }
+  });
+  after(() => deleteNetns(netns));
+
+  const resultOf = (addresses: readonly string[]): CniResult => ({
+    interfaces: [],
+    ips: addresses.map((text) => {
+      const address = parsePrefix(text);
+      const none = address.ip.family === 4 ? "10.6.0.99" : "fd06::99";
+      return {
+        address,
+        gateway: parseIp(text.includes("20") ? none : address.ip.family === 4 ? "10.6.0.1" : "fd06::1"),
+      };
+    }),
+    routes: [],
+  });
+
+  /** Gives out these lists one after the other. */
+  async function allocate(detection: typeof on, ...lists: readonly (readonly string[])[]) {
+    const conflicts: string[] = [];
+    let at = 0;
+    const next = async () => {
+      await Promise.resolve();
+      return resultOf(lists[at++] ?? []);
+    };
+    const ipam: Ipam = {
+      allocate: next,
+      replace: (_attachment, { mac }) => {
+        conflicts.push(mac);
+        return next();
+      },
+      release: () => Promise.resolve(),
+      check: () => Promise.resolve(),
+    };
+    const steps = new Steps({ clock: systemClock, signal: AbortSignal.timeout(20_000) });
+    const { ips } = await allocateForeign(attachment, { ipam, steps, detection });
+    return { conflicts, given: ips.map(({ address }) => formatPrefix(address)) };
+  }
+
+  describe("allocateForeign()", () => {
+    it("makes sure of addresses and gateways in both families by the link that is there", async () => {
+      const free = ["10.6.0.11/16", "fd06::11/64"];
+      assert.deepEqual(await allocate(on, free), { conflicts: [], given: free });
+      const taken = [
+        ["10.6.0.10/16", "fd06::11/64"],
+        ["10.6.0.12/16", "fd06::10/64"],
+      ];
+      assert.deepEqual(await allocate(on, ...taken, free), { conflicts: [rivalMac, rivalMac], given: free });
+      await assert.rejects(allocate(on, ["10.6.0.20/16"]), { message: "gateway 10.6.0.99 is unreachable" });
+      await assert.rejects(allocate({ ...on, conflicts: false }, ["fd06::20/64"]), {
+        message: "gateway fd06::99 is unreachable",
+      });
+    });
+
+    it("asks nobody where it is off or the link is not there yet", async () => {
+      const taken = ["10.6.0.10/16"];
+      using pod = openNetns(netns);
+      pod.rtnl.setLink("net1", { up: false });
+      assert.deepEqual((await allocate({ conflicts: false, gateways: false }, taken)).given, taken);
+      assert.equal(pod.rtnl.link("net1")?.up, false);
+      pod.rtnl.deleteLink("net1");
+      assert.deepEqual((await allocate(on, taken)).given, taken);
+    });
+  });
+}
