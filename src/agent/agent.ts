@@ -257,7 +257,17 @@ function build(
       if (host.rtnl.link(name) !== undefined) host.rtnl.setLink(name, { up: false });
     }
   };
-  const returned = new Returned({ ledger, records, pools, pods: podStore, events, settings, cut, log });
+  const returned = new Returned({
+    ledger,
+    records,
+    pools,
+    pods: podStore,
+    events,
+    settings,
+    exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
+    cut,
+    log,
+  });
   const claims: ClaimsReconciler = new ClaimsReconciler({ ledger, records, pods: podStore, returned, clock, log });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
   const ipamFor = createIpam({

@@ -73,6 +73,18 @@ describe("a DEL", () => {
     assert.deepEqual(cluster.claims, {});
   });
 
+  it("of a Pod whose object is gone already leaves no record, however slowly it goes", async () => {
+    cluster.pod({ name: "a" });
+    await agent.add("a", "s1");
+    const isRead = ({ method, path }: ApiRequest) => method === "GET" && path.endsWith("/spideripaddresses/10.6.0.1");
+    cluster.api.fake.fail(isRead, { kind: "late-commit", ms: 500 }, 9);
+    cluster.erase("a");
+    await cluster.advance(100);
+    await agent.del("a", "s1");
+    await cluster.advance(5_000);
+    assert.deepEqual([cluster.claims, agent.records.list(), agent.cut], [{}, [], []]);
+  });
+
   it("of a finished Job's Pod that still reads Running releases when the Pod's end is seen", async () => {
     cluster.pod({ name: "job" });
     await agent.add("job", "s1");

@@ -19,6 +19,8 @@ export interface ReturnedOptions {
   readonly pods: Store<Pod>;
   readonly events: Pick<EventRecorder, "record">;
   readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
+  /** Runs `act` while no call of the sandbox is at work: of one that is being taken down the claim goes before the record. */
+  readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
   /** Takes the host's ends of the sandbox's links down. */
   readonly cut: (record: SandboxRecord) => void;
   readonly log: Logger;
@@ -53,7 +55,16 @@ export class Returned {
   }
 
   /** Throws where the API server does not answer. */
-  async check(record: SandboxRecord, o: Signal): Promise<void> {
+  async check(known: SandboxRecord, o: Signal): Promise<void> {
+    const { records, exclusive } = this.#options;
+    const check = async () => {
+      const record = records.read(known);
+      if (record !== undefined) await this.#check(record, o);
+    };
+    await exclusive(known.containerId, check, o);
+  }
+
+  async #check(record: SandboxRecord, o: Signal): Promise<void> {
     const { ledger, pods } = this.#options;
     const { pod: ref } = record;
     if (!record.complete || record.cut === true || ref === null || !isSandboxThere(record)) return;

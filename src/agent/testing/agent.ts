@@ -181,6 +181,7 @@ export class TestAgent {
         pods: podStore,
         events: { record: (_pod, { reason, message }) => void this.told.push(`${reason}: ${message}`) },
         settings,
+        exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
         cut: ({ containerId }) => void this.cut.push(containerId),
         log,
       }),
