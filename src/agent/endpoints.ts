@@ -74,16 +74,20 @@ export class Endpoints {
     const sticky = stickyOwnerOf(pod, settings);
     const name = sticky?.endpoint ?? podName;
     const owner = await owners.of(pod, o);
-    const found = await client.get(spiderEndpoints, { namespace, name }, o);
-    const status = {
-      current: { uid, node, ips: sticky === undefined ? nics : withKept(nics, found) },
+    const ownerReferences = sticky === undefined ? [{ apiVersion: "v1", kind: "Pod", name: podName, uid }] : [];
+    const metadata = { namespace, name, ownerReferences };
+    const statusOf = (ips: readonly SpiderEndpointIp[]) => ({
+      current: { uid, node, ips },
       ownerControllerType: owner?.kind ?? "Pod",
       ownerControllerName: owner?.name ?? podName,
-    };
-    const ownerReferences = sticky === undefined ? [{ apiVersion: "v1", kind: "Pod", name: podName, uid }] : [];
-    if (found === undefined) {
-      await client.create(spiderEndpoints, { metadata: { namespace, name, ownerReferences }, status }, o);
-    } else if (!isAsWritten(found, status, ownerReferences)) {
+    });
+    const create = (status: SpiderEndpoint["status"]) => client.create(spiderEndpoints, { metadata, status }, o);
+    // A Pod whose addresses go with it has no endpoint yet: one request in place of two.
+    if (sticky === undefined && (await isNew(create(statusOf(nics))))) return;
+    const found = await client.get(spiderEndpoints, { namespace, name }, o);
+    const status = statusOf(sticky === undefined ? nics : withKept(nics, found));
+    if (found === undefined) await create(status);
+    else if (!isAsWritten(found, status, ownerReferences)) {
       await client.update(spiderEndpoints, { ...found, metadata: { ...found.metadata, ownerReferences }, status }, o);
     }
   }
@@ -94,6 +98,17 @@ export class Endpoints {
     return this.#options.ledger
       .claims()
       .filter(({ spec }) => `${spec.podNamespace}/${spec.podName}` === key && isPodUid(pod, spec.podUID ?? "none"));
+  }
+}
+
+/** False where a create met an object of that name. */
+async function isNew(create: Promise<unknown>): Promise<boolean> {
+  try {
+    await create;
+    return true;
+  } catch (error) {
+    if (hasReason(error, "AlreadyExists")) return false;
+    throw error;
   }
 }
 
