@@ -411,6 +411,12 @@ describe("DEL", () => {
     assert.equal(log.length, 3);
   });
 
+  it("succeeds without a record, even if a plugin that is named is not there", async () => {
+    known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "foreign" } } });
+    await succeed("DEL");
+    assert.deepEqual(log, ["del coordinator/default-net c1/eth0", "del ovs/default-net c1/eth0"]);
+  });
+
   it("tries every plugin, reports the first failure, and keeps the record for the next DEL", async () => {
     await succeed("ADD");
     coordinator.acts.set("del", () => Promise.reject(new SpiderError("BUSY", "busy just now")));

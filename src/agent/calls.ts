@@ -1,14 +1,4 @@
-import {
-  type FailPoint,
-  FairQueue,
-  formatError,
-  KeyedLock,
-  type Logger,
-  never,
-  type Signal,
-  SpiderError,
-  withTimeout,
-} from "#base";
+import { type FailPoint, FairQueue, formatError, KeyedLock, never, type Signal, SpiderError, withTimeout } from "#base";
 import {
   type Attachment,
   CniError,
@@ -43,7 +33,6 @@ const statusMsMax = 1_000;
 
 export interface CallsOptions extends VerbsOptions {
   readonly flights: Flights;
-  readonly log: Logger;
   /** @default 30 s: runtimes give up after two minutes at the earliest, and what was made must be undone by then */
   readonly addMsMax?: number;
   /** An ADD failed: told to the Pod's owner. */

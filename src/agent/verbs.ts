@@ -1,4 +1,4 @@
-import { type Clock, never, type Signal, withTimeout } from "#base";
+import { type Clock, formatError, type Logger, never, type Signal, withTimeout } from "#base";
 import {
   CniError,
   type CniRequest,
@@ -58,6 +58,7 @@ export interface VerbsOptions {
   /** A Pod that is known without asking, in whatever state; absent: none is. */
   readonly knownPod?: (ref: PodRef) => Pod | undefined;
   readonly clock: Clock;
+  readonly log: Logger;
   /** The Pod of a call, alive. */
   readonly findPod: (request: CniRequest, o: Signal) => Promise<Pod>;
   /** What follows after the answer: SpiderEndpoint, network-status, Events. */
@@ -177,7 +178,7 @@ export class Verbs {
   }
 
   async del(request: CniRequest, running: Running): Promise<PluginOutput> {
-    const { records, chain, removed } = this.#options;
+    const { records, chain, removed, log } = this.#options;
     const { steps } = running;
     const record = records.read(recordKey(request));
     const failures: unknown[] = [];
@@ -188,7 +189,9 @@ export class Verbs {
         await steps.run("link", (o) => chain.del(recordedNetwork(network), call, result, o), { of: network.ifName });
         if (request.executable === ownIpam) await this.#ipam(request).release(call.attachment, { signal: never });
       } catch (error) {
-        failures.push(error);
+        // Without a record nobody knows whether there was anything: that must not keep a Pod from ending.
+        if (record !== undefined || request.executable !== "multus") failures.push(error);
+        else log.info({ pod: request.pod, network: network.name, err: formatError(error) }, "nothing taken down");
       }
     }
     if (failures.length > 0) throw failures[0];
