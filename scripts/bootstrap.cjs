@@ -21,6 +21,7 @@ const needs = {
   test: { kernel: true, tools: true },
   cluster: { kernel: true, tools: true, runtime: true },
   e2e: { kernel: true, tools: true, runtime: true },
+  fuzz: { kernel: false, tools: true },
   shell: { kernel: false, tools: false },
   check: { kernel: false, tools: false },
   generate: { kernel: false, tools: false },

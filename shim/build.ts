@@ -6,35 +6,47 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-const source = fileURLToPath(new URL("shim.c", import.meta.url));
-const flags = [
-  ...["-Wall", "-Wextra", "-Werror", "-O2", "-static"],
-  ...["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,--strip-all"],
-];
+const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const warnings = ["-Wall", "-Wextra", "-Werror"];
+const variants = {
+  /** What is installed. */
+  release: [...warnings, "-O2", "-static", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,--strip-all"],
+  /** Ends with a report at the first memory error or undefined behaviour. */
+  sanitized: [...warnings, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+  /** For valgrind, which has to see where functions begin. */
+  debug: [...warnings, "-O1", "-g"],
+  /** The reader of frames alone, in a loop (fuzz-harness.c). */
+  harness: [...warnings, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wno-unused"],
+} as const;
+export type ShimVariant = keyof typeof variants;
 
 /**
- * Compiles the shim, unless this source was compiled before, and puts it into `outDir` as `spiderpool-shim`, whose path is
- * returned. Compiled ones are kept under $SPIDERPOOL_CACHE or ~/.cache/spiderpool. The compiler is $CC, gcc or cc. Throws
+ * Compiles the shim, unless this source was compiled before, and puts it into `outDir` as `spiderpool-shim` (another variant with
+ * its name behind it), whose path is returned. Compiled ones are kept under $SPIDERPOOL_CACHE or ~/.cache/spiderpool. The compiler is $CC, gcc or cc. Throws
  * what the compiler says.
  */
-export async function buildShim(outDir: string): Promise<string> {
+export async function buildShim(outDir: string, variant: ShimVariant = "release"): Promise<string> {
+  const flags = variants[variant];
   const key = createHash("sha256")
-    .update(await readFile(source))
+    .update(await readFile(pathOf("shim.c")))
+    .update(variant === "harness" ? await readFile(pathOf("fuzz-harness.c")) : "")
     .update(flags.join(" "))
     .update(process.arch);
   const cache = join(process.env["SPIDERPOOL_CACHE"] ?? join(homedir(), ".cache", "spiderpool"), "shim");
   const cached = join(cache, key.digest("hex").slice(0, 16));
   if (!(await exists(cached))) {
     await mkdir(cache, { recursive: true });
-    await replace(cached, (temporary) => compile(temporary));
+    await replace(cached, (temporary) =>
+      compile(temporary, flags, pathOf(variant === "harness" ? "fuzz-harness.c" : "shim.c")),
+    );
   }
-  const shim = join(outDir, "spiderpool-shim");
+  const shim = join(outDir, variant === "release" ? "spiderpool-shim" : `spiderpool-shim-${variant}`);
   await mkdir(outDir, { recursive: true });
   await replace(shim, (temporary) => copyFile(cached, temporary));
   return shim;
 }
 
-async function compile(output: string): Promise<void> {
+async function compile(output: string, flags: readonly string[], source: string): Promise<void> {
   for (const compiler of [process.env["CC"] ?? "gcc", "cc"]) {
     try {
       await promisify(execFile)(compiler, [...flags, "-o", output, source]);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { chmod, copyFile, link, mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,7 +29,8 @@ const hasty = { add: 30, del: 30, status: 30 };
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), "shim-"));
   shim = join(directory, "macvlan");
-  await link(await buildShim(directory), shim);
+  // The sanitizers' test runs this file with its own build.
+  await copyFile(process.env["SPIDERPOOL_TEST_SHIM"] ?? (await buildShim(directory)), shim);
 });
 after(() => rm(directory, { recursive: true, force: true }));
 
@@ -188,27 +188,6 @@ describe("with an agent", () => {
     await using _agent = await agent(() => whole.subarray(0, cut));
     for (cut = 0; cut < whole.length; cut++) assert.equal(errorOf(await run(addEnv, "{}")).code, 11);
     assert.deepEqual(await run(addEnv, "{}"), { code: 0, stdout: "{}", stderr: "e" });
-  });
-
-  it("survives random and mutated replies with one JSON document", async () => {
-    const valid = encodeFrame(result('{"cniVersion":"1.0.0"}', 0, "e"));
-    const executes = encodeFrame({ kind: "exec", path: "/", argv0: "x", env: { A: "b" }, stdin: valid, timeoutMs: 50 });
-    const mutated = (frame: Uint8Array) => {
-      const copy = Buffer.from(frame);
-      const noise = randomBytes(6);
-      for (let i = 0; i < 3; i++) copy[(noise[i] ?? 0) % copy.length] = noise[i + 3] ?? 0;
-      return copy;
-    };
-    const kinds = [() => randomBytes(40), () => mutated(valid), () => mutated(executes)];
-    let sample = 0;
-    await using _agent = await agent(() => kinds[sample++ % kinds.length]?.() ?? "hang up");
-    for (let round = 0; round < 200; round++) {
-      const ended = await Promise.all(Array.from({ length: 6 }, () => run(addEnv, "{}")));
-      for (const { code, stdout } of ended) {
-        if (code === 1 && stdout.startsWith("{\n")) assert.equal(JSON.parse(stdout).code, 11);
-        else assert.ok(code === 0 || code === 1, `exit ${code}`);
-      }
-    }
   });
 });
 
