@@ -11,6 +11,8 @@ export interface ChartValue {
   readonly inert: "no effect" | "not shipped" | undefined;
 }
 
+const remarks = { "no effect": "has no effect", "not shipped": "is of a part that is not shipped" } as const;
+
 /** Where the chart is. */
 export const chartFolder: URL = new URL("../charts/spiderpool/", import.meta.url);
 const source = new URL("values.yaml", chartFolder);
@@ -48,7 +50,7 @@ export function generatedTemplate(): string {
   const defaults = parseDocument(readFileSync(source, "utf8")).toJS();
   const inert = Object.fromEntries(
     readChartValues().flatMap(({ path, inert, description }) =>
-      inert === undefined ? [] : [[path, `${inert}. ${description}`]],
+      inert === undefined ? [] : [[path, `${remarks[inert]}: ${description}`]],
     ),
   );
   const block = (name: string, value: unknown) =>

@@ -321,29 +321,30 @@ sriov:
 {{- end -}}
 
 {{- define "spiderpool.inert" -}}
-coordinator.detectGateway: no effect. The live switch is ipam.enableGatewayDetection.
-coordinator.detectIPConflict: no effect. The live switch is ipam.enableIPConflictDetection.
-multus.multusCNI.uninstall: no effect. The nodes get their former CNI back when the release is removed, and only then.
-multus.multusCNI.name: no effect. There is no ConfigMap of that name.
-multus.multusCNI.image: no effect. The agent does what this image did.
-multus.multusCNI.log.logLevel: no effect. See spiderpoolAgent.debug.logLevel.
-multus.multusCNI.log.logFile: no effect. The agent logs to its container's output.
-multus.multusCNI.extraEnv: no effect. See spiderpoolAgent.extraEnv.
-multus.multusCNI.securityContext.privileged: no effect. See spiderpoolAgent.securityContext.
-multus.multusCNI.extraVolumes: no effect. See spiderpoolAgent.extraVolumes.
-multus.multusCNI.extraVolumeMounts: no effect. See spiderpoolAgent.extraVolumeMounts.
-plugins.installCNI: not shipped. The reference plugins. Install your distribution's package `containernetworking-plugins` on the nodes.
-plugins.installRdmaCNI: not shipped. The plugin `rdma`.
-plugins.installSriovCNI: not shipped. The plugin `sriov`.
-plugins.installibSriovCNI: not shipped. The plugin `ib-sriov`.
-plugins.installIpoibCNI: not shipped. The plugin `ipoib`.
-plugins.image: no effect. Plugins come with the agent's image.
-spiderpoolAgent.networkResourcePlugin.resourceAdvertisement.subENI.rules: not shipped. Rules `{resourceName, defaultMaxCount, nodeSelector}`.
-spiderpoolAgent.prometheus.enabledRdmaMetric: not shipped. Metrics of RDMA devices.
-spiderpoolAgent.debug.gopsPort: no effect. There is no such port.
-spiderpoolController.debug.gopsPort: no effect. There is no such port.
-iaasNetworkProvider.serverUrl: not shipped. URL of a cloud's network provider.
-iaasNetworkProvider.httpRequestTimeout: not shipped. Time limit of a request to it.
-rdma.rdmaSharedDevicePlugin.install: not shipped. Install the RDMA shared device plugin from its own project.
-sriov.install: not shipped. Install the SR-IOV network operator from its own project.
+coordinator.detectGateway: "has no effect: The live switch is ipam.enableGatewayDetection."
+coordinator.detectIPConflict: "has no effect: The live switch is ipam.enableIPConflictDetection."
+multus.multusCNI.uninstall: "has no effect: The nodes get their former CNI back when the release is removed, and only then."
+multus.multusCNI.name: "has no effect: There is no ConfigMap of that name."
+multus.multusCNI.image: "has no effect: The agent does what this image did."
+multus.multusCNI.log.logLevel: "has no effect: See spiderpoolAgent.debug.logLevel."
+multus.multusCNI.log.logFile: "has no effect: The agent logs to its container's output."
+multus.multusCNI.extraEnv: "has no effect: See spiderpoolAgent.extraEnv."
+multus.multusCNI.securityContext.privileged: "has no effect: See spiderpoolAgent.securityContext."
+multus.multusCNI.extraVolumes: "has no effect: See spiderpoolAgent.extraVolumes."
+multus.multusCNI.extraVolumeMounts: "has no effect: See spiderpoolAgent.extraVolumeMounts."
+plugins.installCNI: "is of a part that is not shipped: The reference plugins. Install your distribution's package `containernetworking-plugins` on the nodes."
+plugins.installVlanCNI: "is of a part that is not shipped: The plugin `vlan`; the nodes' own file of that name stays."
+plugins.installRdmaCNI: "is of a part that is not shipped: The plugin `rdma`."
+plugins.installSriovCNI: "is of a part that is not shipped: The plugin `sriov`."
+plugins.installibSriovCNI: "is of a part that is not shipped: The plugin `ib-sriov`."
+plugins.installIpoibCNI: "is of a part that is not shipped: The plugin `ipoib`."
+plugins.image: "has no effect: Plugins come with the agent's image."
+spiderpoolAgent.networkResourcePlugin.resourceAdvertisement.subENI.rules: "is of a part that is not shipped: Rules `{resourceName, defaultMaxCount, nodeSelector}`."
+spiderpoolAgent.prometheus.enabledRdmaMetric: "is of a part that is not shipped: Metrics of RDMA devices."
+spiderpoolAgent.debug.gopsPort: "has no effect: There is no such port."
+spiderpoolController.debug.gopsPort: "has no effect: There is no such port."
+iaasNetworkProvider.serverUrl: "is of a part that is not shipped: URL of a cloud's network provider."
+iaasNetworkProvider.httpRequestTimeout: "is of a part that is not shipped: Time limit of a request to it."
+rdma.rdmaSharedDevicePlugin.install: "is of a part that is not shipped: Install the RDMA shared device plugin from its own project."
+sriov.install: "is of a part that is not shipped: Install the SR-IOV network operator from its own project."
 {{- end -}}

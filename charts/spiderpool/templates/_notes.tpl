@@ -1,0 +1,57 @@
+{{/* Keys that no version of this chart knows, one a line. Takes (list GIVEN DEFAULTS PREFIX). A default of {} or null takes
+     any key, and so do the parts that are not shipped. */}}
+{{- define "spiderpool.unknown" -}}
+{{- $defaults := index . 1 -}}
+{{- $prefix := index . 2 -}}
+{{- range $key, $value := index . 0 -}}
+  {{- $path := printf "%s%s" $prefix $key -}}
+  {{- if and (not (hasKey $defaults $key)) (kindIs "map" $value) $value -}}
+    {{- include "spiderpool.unknown" (list $value dict (printf "%s." $path)) -}}
+  {{- else if not (hasKey $defaults $key) -}}
+    {{- printf "%s\n" $path -}}
+  {{- else if and (kindIs "map" $value) (kindIs "map" (get $defaults $key)) (not (has $path (list "rdma" "sriov"))) -}}
+    {{- if get $defaults $key -}}
+      {{- include "spiderpool.unknown" (list $value (get $defaults $key) (printf "%s." $path)) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the user should know of the values that he gave, one sentence a line. */}}
+{{- define "spiderpool.remarks" -}}
+{{- $defaults := include "spiderpool.defaults" . | fromYaml -}}
+{{- $renames := include "spiderpool.renames" . | fromYaml -}}
+{{- range $old, $new := $renames -}}
+  {{- $given := include "spiderpool.at" (list $.Given $old) | fromJson -}}
+  {{- if hasKey $given "value" -}}
+    {{- $used := eq (toJson $given) (include "spiderpool.at" (list $.Values $new)) -}}
+    {{- printf "%s is called %s now: %s\n" $old $new (ternary "its value was taken, write it there" "that was set, too, and wins" $used) -}}
+  {{- end -}}
+{{- end -}}
+{{- range $path := splitList "\n" (include "spiderpool.unknown" (list .Given $defaults "") | trim) -}}
+  {{- $renamed := false -}}
+  {{- range $old, $new := $renames -}}
+    {{- if or (eq $path $old) (hasPrefix (printf "%s." $old) $path) -}}{{- $renamed = true -}}{{- end -}}
+  {{- end -}}
+  {{- if and $path (not $renamed) -}}{{- printf "%s is not a value of this chart and was ignored\n" $path -}}{{- end -}}
+{{- end -}}
+{{- range $path, $reason := include "spiderpool.inert" . | fromYaml -}}
+  {{- $given := include "spiderpool.at" (list $.Given $path) | fromJson -}}
+  {{- if hasKey $given "value" -}}
+    {{- $default := (include "spiderpool.at" (list $defaults $path) | fromJson).value -}}
+    {{- if and (ne (toJson $given.value) (toJson $default)) (or $given.value (hasPrefix "has no effect" $reason)) -}}
+      {{- printf "%s %s\n" $path $reason -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- range $component := list "spiderpoolAgent" "spiderpoolController" "spiderpoolInit" -}}
+  {{- $image := (get $.Values $component).image -}}
+  {{- $tag := toString $image.tag -}}
+  {{- $ours := printf "v%s" $.Chart.AppVersion -}}
+  {{- if hasPrefix "spidernet-io/" $image.repository -}}
+    {{- printf "%s.image.repository is %s: these are another project's programs, which do not fit this chart\n" $component $image.repository -}}
+  {{- else if and (regexMatch "^v?(0\\.[2-9]|1\\.[0-2])\\." $tag) (ne $tag $ours) -}}
+    {{- printf "%s.image.tag is %s, a version of another project's image: leave it empty for %s\n" $component $tag $ours -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
