@@ -1,0 +1,339 @@
+// The chart's contract, second half: workloads, monitoring, certificates, old values.
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { parse, stringify } from "yaml";
+import { agentMetrics } from "../../src/agent/metrics.ts";
+import { controllerMetrics } from "../../src/controller/metrics.ts";
+import { chart, envOf, helm, notes, podOf, type Rendered, read, refusal, render } from "./render.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "spiderpool-chart-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const valuesFile = (values: object) => {
+  const path = join(mkdtempSync(join(folder, "values-")), "values.yaml");
+  writeFileSync(path, stringify(values));
+  return `--values=${path}`;
+};
+const agentOf = ({ get }: Rendered) => get("DaemonSet");
+const controllerOf = ({ get }: Rendered) => get("Deployment");
+
+describe("the chart: workloads", () => {
+  it("31. replaces tolerations as a whole, and adds to the node selector", async () => {
+    const { pod } = podOf(
+      agentOf(await render("spiderpoolAgent.tolerations[0].key=k", "spiderpoolAgent.nodeSelector.a=b")),
+    );
+    assert.deepEqual(pod.tolerations, [{ key: "k" }]);
+    assert.deepEqual(pod.nodeSelector, { "kubernetes.io/os": "linux", a: "b" });
+  });
+
+  it("32. puts the user's additions where they belong", async () => {
+    const additions = {
+      extraArgs: ["--more"],
+      extraEnv: [{ name: "MORE", value: "1" }],
+      extraVolumes: [{ name: "more", emptyDir: {} }],
+      extraVolumeMounts: [{ name: "more", mountPath: "/more" }],
+      affinity: { podAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
+      securityContext: { seLinuxOptions: { type: "spc_t" } },
+    };
+    const values = { spiderpoolAgent: additions, spiderpoolController: additions };
+    const rendering = await render(valuesFile(values));
+    for (const workload of [agentOf(rendering), controllerOf(rendering)]) {
+      const { pod, container } = podOf(workload);
+      assert.equal(container.args.at(-1), "--more");
+      assert.equal(envOf(container)["MORE"], "1");
+      assert.deepEqual(pod.volumes.at(-1), { name: "more", emptyDir: {} });
+      assert.deepEqual(container.volumeMounts.at(-1), { name: "more", mountPath: "/more" });
+      assert.deepEqual(pod.affinity, additions.affinity);
+      assert.deepEqual(container.securityContext.seLinuxOptions, { type: "spc_t" });
+      assert.equal(container.securityContext.readOnlyRootFilesystem, true);
+    }
+    const init = podOf((await render(valuesFile({ spiderpoolInit: additions }))).get("Job", "spiderpool-init"));
+    assert.equal(init.container.args.at(-1), "--more");
+    assert.equal(envOf(init.container)["MORE"], "1");
+  });
+
+  it("33. has the agent's privileges whatever is tuned", async () => {
+    const rendering = await render("spiderpoolAgent.tuneSysctlConfig=false");
+    assert.equal(rendering.conf().tuneSysctlConfig, false);
+    assert.equal(podOf(agentOf(rendering)).container.securityContext.privileged, true);
+  });
+
+  it("34. 41. moves the probes with their port, and leaves the host to the kubelet in a Pod's network", async () => {
+    const probes = ["startupProbe", "livenessProbe", "readinessProbe"];
+    const agent = podOf(agentOf(await render("spiderpoolAgent.httpPort=6710"))).container;
+    assert.equal(envOf(agent)["SPIDERPOOL_HEALTH_PORT"], "6710");
+    for (const probe of probes) assert.equal(agent[probe].httpGet.port, 6710);
+    const { pod, container } = podOf(controllerOf(await render("spiderpoolController.hostnetwork=false")));
+    assert.deepEqual([pod.hostNetwork, pod.dnsPolicy], [false, "ClusterFirst"]);
+    for (const probe of probes) assert.equal(container[probe].httpGet.host, undefined);
+  });
+
+  it("39. runs replicas on different nodes, guarded by a budget", async () => {
+    const rendering = await render(
+      "spiderpoolController.replicas=3",
+      "spiderpoolController.podDisruptionBudget.enabled=true",
+    );
+    assert.equal(controllerOf(rendering).spec.replicas, 3);
+    const { spec } = rendering.get("PodDisruptionBudget", "spiderpool-controller");
+    assert.equal(spec.minAvailable, 1);
+    const [{ weight, podAffinityTerm }] = podOf(controllerOf(rendering)).pod.affinity.podAntiAffinity
+      .preferredDuringSchedulingIgnoredDuringExecution;
+    assert.deepEqual([weight, podAffinityTerm.topologyKey], [100, "kubernetes.io/hostname"]);
+    assert.deepEqual(controllerOf(rendering).spec.strategy.rollingUpdate, { maxSurge: 0, maxUnavailable: 1 });
+  });
+
+  it("40. moves admission with its port", async () => {
+    const { get } = await render("spiderpoolController.webhookPort=6722");
+    const { container } = podOf(get("Deployment"));
+    assert.equal(envOf(container)["SPIDERPOOL_WEBHOOK_PORT"], "6722");
+    const port = (ports: readonly Rendered[]) => ports.find(({ name }) => name === "webhook");
+    assert.equal(port(container.ports).containerPort, 6722);
+    assert.equal(port(get("Service", "spiderpool-controller").spec.ports).port, 6722);
+    for (const kind of ["Mutating", "Validating"]) {
+      for (const { clientConfig } of get(`${kind}WebhookConfiguration`).webhooks)
+        assert.equal(clientConfig.service.port, 6722);
+    }
+  });
+
+  it("42. never lets the webhook of Pods stop a Pod, or look at its own namespace", async () => {
+    const inject = "spiderpoolController.podResourceInject";
+    const { get } = await render("--namespace=here", `${inject}.enabled=true`, `${inject}.namespacesInclude={ai}`);
+    const webhook = get("MutatingWebhookConfiguration").webhooks.at(-1);
+    assert.deepEqual([webhook.name, webhook.failurePolicy], ["pods.spiderpool.spidernet.io", "Ignore"]);
+    assert.ok(webhook.timeoutSeconds <= 3);
+    const key = "kubernetes.io/metadata.name";
+    const excluded = ["kube-system", "spiderpool", "metallb-system", "istio-system", "here"];
+    assert.deepEqual(webhook.namespaceSelector.matchExpressions, [
+      { key, operator: "NotIn", values: excluded },
+      { key, operator: "In", values: ["ai"] },
+    ]);
+  });
+
+  it("46. has no hook of removal where clean-up is off, by either name", async () => {
+    for (const name of ["enable", "enabled"]) {
+      const { all } = await render(`spiderpoolController.cleanup.${name}=false`);
+      assert.ok(!all("Job").some(({ metadata }) => metadata.annotations["helm.sh/hook"] === "pre-delete"), name);
+    }
+  });
+
+  it("50. renders for a Kubernetes without startup probes", async () => {
+    const { container } = podOf(agentOf(await render("--kube-version=1.19.0")));
+    assert.ok(!("startupProbe" in container) && "livenessProbe" in container);
+  });
+
+  it("knows the paths of other distributions, and lets the user's win", async () => {
+    const { args } = podOf(agentOf(await render("global.distribution=k3s", "global.cniConfHostPath=/mine"))).container;
+    assert.ok(args.includes("--cni-bin-dir=/var/lib/rancher/k3s/data/cni"));
+    assert.ok(args.includes("--cni-conf-dir=/mine"));
+    const microk8s = await render("global.distribution=microk8s", "spiderpoolAgent.networkResourcePlugin.enabled=true");
+    assert.equal(
+      microk8s.conf().agent.networkResourcePlugin.kubeletRootDir,
+      "/var/snap/microk8s/common/var/lib/kubelet",
+    );
+    assert.match(await refusal("global.distribution=k4s"), /'k3s', 'rke2', 'k0s', 'microk8s'/);
+  });
+
+  it("finds Open vSwitch in another run directory", async () => {
+    const { pod, container } = podOf(agentOf(await render("ovs.runDir=/usr/local/var/run/ovs")));
+    assert.ok(container.args.includes("--ovsdb=unix:/host/run/ovs/db.sock"));
+    const { hostPath } = pod.volumes.find(({ name }: Rendered) => name === "host-run");
+    assert.equal(hostPath.path, "/usr/local/var/run");
+  });
+
+  it("starts new Pods when the settings change, and only then", async () => {
+    const sum = (rendering: Rendered) => agentOf(rendering).spec.template.metadata.annotations["checksum/config"];
+    const before = sum(await render());
+    assert.notEqual(sum(await render("ipam.enableIPv6=false")), before);
+    assert.equal(sum(await render("coordinator.mode=overlay")), before);
+  });
+});
+
+describe("the chart: monitoring", () => {
+  const on = ["spiderpoolAgent.prometheus.enabled=true", "spiderpoolController.prometheus.enabled=true"];
+
+  it("35. serves metrics on a port of each Service", async () => {
+    const { get } = await render(...on);
+    for (const [kind, name, port] of [
+      ["DaemonSet", "spiderpool-agent", 5711],
+      ["Deployment", "spiderpool-controller", 5721],
+    ] as const) {
+      const { container } = podOf(get(kind, name));
+      const env = envOf(container);
+      assert.deepEqual([env["SPIDERPOOL_ENABLED_METRIC"], env["SPIDERPOOL_METRIC_HTTP_PORT"]], ["true", String(port)]);
+      const named = ({ name }: Rendered) => name === "metrics";
+      assert.equal(container.ports.find(named).containerPort, port);
+      assert.equal(get("Service", name).spec.ports.find(named).port, port);
+    }
+  });
+
+  it("36. labels a ServiceMonitor as it is told, and refuses one without metrics", async () => {
+    const monitor = "spiderpoolAgent.prometheus.serviceMonitor";
+    const flags = [`${monitor}.install=true`, `${monitor}.labels.release=prom`, `${monitor}.namespace=mon`];
+    const { get } = await render(...on, ...flags);
+    const { metadata, spec } = get("ServiceMonitor", "spiderpool-agent");
+    assert.deepEqual([metadata.namespace, metadata.labels.release], ["mon", "prom"]);
+    assert.deepEqual(spec.namespaceSelector.matchNames, ["kube-system"]);
+    assert.deepEqual(spec.selector.matchLabels, get("DaemonSet").spec.selector.matchLabels);
+    assert.match(await refusal(...flags), /set spiderpoolAgent\.prometheus\.enabled=true/);
+  });
+
+  it("37. has the six alerts, each with its switch", async () => {
+    const rules = ["spiderpoolAgent", "spiderpoolController"].map((part) => `${part}.prometheus.prometheusRule`);
+    const install = rules.map((rule) => `${rule}.install=true`);
+    const alerts = (rendering: Rendered) =>
+      rendering
+        .all("PrometheusRule")
+        .flatMap(({ spec }: Rendered) => spec.groups.flatMap(({ rules }: Rendered) => rules))
+        .map(({ alert }: Rendered) => alert);
+    const all = alerts(await render(...install));
+    const switches = {
+      ipamAllocationFailure: `${rules[0]}.enableWarningIPAMAllocationFailure`,
+      ipamAllocationOverTime: `${rules[0]}.enableWarningIPAMAllocationOverTime`,
+      ipamHighAllocationDurations: `${rules[0]}.enableWarningIPAMHighAllocationDurations`,
+      ipamReleaseFailure: `${rules[0]}.enableWarningIPAMReleaseFailure`,
+      ipamReleaseOverTime: `${rules[0]}.enableWarningIPAMReleaseOverTime`,
+      ipGCFailureCounts: `${rules[1]}.enableWarningIPGCFailureCounts`,
+    };
+    for (const alert of Object.keys(switches)) assert.ok(all.includes(alert), alert);
+    const off = alerts(await render(...install, ...Object.values(switches).map((value) => `${value}=false`)));
+    assert.deepEqual(all.filter((alert: string) => !off.includes(alert)).sort(), Object.keys(switches).sort());
+  });
+
+  it("watches and draws only series that agent or controller have", () => {
+    const known = new Set(
+      Object.entries<{ readonly kind: string }>({ ...agentMetrics, ...controllerMetrics }).flatMap(
+        ([name, { kind }]) => (kind === "histogram" ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name]),
+      ),
+    );
+    const texts = ["files/alerts.yaml", "files/dashboards/ipam.json"].map((file) =>
+      readFileSync(join(chart, file), "utf8"),
+    );
+    const used = new Set(texts.flatMap((text) => text.match(/spiderpool_[a-z_0-9]+/g) ?? []));
+    assert.ok(used.size > 15);
+    assert.deepEqual(
+      [...used].filter((name) => !known.has(name)),
+      [],
+    );
+  });
+});
+
+describe("the chart: certificates", () => {
+  it("43. passes a given certificate on as it is, and refuses an incomplete one", async () => {
+    const tls = "spiderpoolController.tls";
+    const given = [`${tls}.method=provided`, `${tls}.provided.tlsCert=Y2VydA==`, `${tls}.provided.tlsKey=a2V5`];
+    const { get } = await render(...given, `${tls}.provided.tlsCa=Y2E=`);
+    const { data } = get("Secret", "spiderpool-controller-server-certs");
+    assert.deepEqual(data, { "ca.crt": "Y2E=", "tls.crt": "Y2VydA==", "tls.key": "a2V5" });
+    for (const { clientConfig } of get("ValidatingWebhookConfiguration").webhooks)
+      assert.equal(clientConfig.caBundle, "Y2E=");
+    assert.match(await refusal(...given), /spiderpoolController\.tls\.provided\.tlsCa is empty/);
+  });
+
+  it("44. leaves certificates to cert-manager, with both webhook configurations", async () => {
+    const tls = "spiderpoolController.tls";
+    const rendering = await render(
+      `${tls}.method=certmanager`,
+      `${tls}.certmanager.issuerName=iss`,
+      `${tls}.certmanager.extraDnsNames={a.example}`,
+    );
+    const { spec } = rendering.get("Certificate", "spiderpool-controller-server-certs");
+    assert.deepEqual([spec.issuerRef.name, spec.dnsNames.at(-1)], ["iss", "a.example"]);
+    assert.equal(rendering.get("Secret"), undefined);
+    for (const kind of ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]) {
+      const { metadata, webhooks } = rendering.get(kind);
+      const from = metadata.annotations["cert-manager.io/inject-ca-from"];
+      assert.equal(from, "kube-system/spiderpool-controller-server-certs");
+      assert.equal(webhooks[0].clientConfig.caBundle, undefined);
+    }
+    assert.match(await refusal(`${tls}.method=certmanager`), /issuerName is empty/);
+  });
+});
+
+describe("the chart: values of other releases", () => {
+  it("47. tells what is not shipped", async () => {
+    const said = await notes("sriov.install=true", "rdma.rdmaSharedDevicePlugin.install=true", "sriov.image.any=x");
+    assert.match(said, /sriov\.install is of a part that is not shipped/);
+    assert.match(said, /rdma\.rdmaSharedDevicePlugin\.install is of a part that is not shipped/);
+    assert.doesNotMatch(said, /sriov\.image/);
+  });
+
+  const old = {
+    feature: {
+      enableIPv4: false,
+      enableIPv6: true,
+      enableStatefulSet: false,
+      enableSpiderSubnet: false,
+      networkMode: "legacy",
+      gc: { enabled: false, gcAll: { intervalInSecond: 77 }, GcDeletingTimeOutPod: { enabled: false, delay: 9 } },
+      grafanaDashboard: { install: true },
+    },
+    clusterDefaultPool: { subnetDefaultFlexibleIPNumber: 3 },
+    global: { ipamBinHostPath: "/old/bin", tuneSysctlConfig: false },
+    spiderpoolInit: { hostnetwork: true, tolerations: [] },
+    spiderpoolController: { cleanup: { enabled: false }, enablePodNetworkResourceInject: true },
+  };
+
+  it("48. takes the values of renamed keys, and lists every old key", async () => {
+    const rendering = await render(valuesFile(old));
+    const conf = rendering.conf();
+    const { enableIPv4, enableStatefulSet, enableSpiderSubnet, tuneSysctlConfig, podResourceInject } = conf;
+    assert.deepEqual(
+      [enableIPv4, enableStatefulSet, enableSpiderSubnet, tuneSysctlConfig],
+      [false, false, false, false],
+    );
+    assert.equal(podResourceInject.enabled, true);
+    const env = envOf(podOf(controllerOf(rendering)).container);
+    assert.equal(env["SPIDERPOOL_GC_IP_ENABLED"], "false");
+    assert.equal(env["SPIDERPOOL_GC_DEFAULT_INTERVAL_DURATION"], "77");
+    assert.equal(env["SPIDERPOOL_GC_ADDITIONAL_GRACE_DELAY"], "9");
+    assert.ok(podOf(agentOf(rendering)).container.args.includes("--cni-bin-dir=/old/bin"));
+    assert.ok(rendering.get("GrafanaDashboard") !== undefined);
+    const said = await notes(valuesFile(old));
+    for (const line of [
+      "feature.enableIPv4 is called ipam.enableIPv4 now",
+      "feature.gc.gcAll.intervalInSecond is called ipam.gc.gcAll.intervalInSecond now",
+      "global.ipamBinHostPath is called global.cniBinHostPath now",
+      "feature.networkMode is not a value of this chart",
+      "spiderpoolInit.hostnetwork is not a value of this chart",
+    ]) {
+      assert.ok(said.includes(line), `${line} in ${said}`);
+    }
+  });
+
+  it("lets a new key win over its old name", async () => {
+    const rendering = await render(valuesFile({ feature: { enableIPv4: true }, ipam: { enableIPv4: false } }));
+    assert.equal(rendering.conf().enableIPv4, false);
+  });
+
+  it("49. renders the same with no defaults of its own, as with --reuse-values of a release that lacks them", async () => {
+    const bare = join(folder, "bare");
+    await cp(chart, bare, { recursive: true });
+    const template = async (values: object) => {
+      writeFileSync(join(bare, "values.yaml"), stringify(values));
+      return read(await helm("template", "spiderpool", bare, "-n", "kube-system")).objects;
+    };
+    const whole = (await render()).objects;
+    assert.deepEqual(await template({}), whole);
+    const values = parse(readFileSync(join(chart, "values.yaml"), "utf8"));
+    const { networkResourcePlugin: _plugin, ...agent } = values.spiderpoolAgent;
+    const { podResourceInject: _inject, ...controller } = values.spiderpoolController;
+    const { ovs: _ovs, iaasNetworkProvider: _iaas, ...older } = values;
+    assert.deepEqual(await template({ ...older, spiderpoolAgent: agent, spiderpoolController: controller }), whole);
+    assert.deepEqual(
+      await template({ coordinator: null, ipam: { gc: null }, spiderpoolAgent: { image: null } }),
+      whole,
+    );
+  });
+
+  it("warns of values that name another project's images", async () => {
+    const said = await notes(
+      "spiderpoolAgent.image.repository=spidernet-io/spiderpool/spiderpool-agent",
+      "spiderpoolController.image.tag=v1.2.2",
+    );
+    assert.match(said, /spiderpoolAgent\.image\.repository is spidernet-io/);
+    assert.match(said, /spiderpoolController\.image\.tag is v1\.2\.2/);
+  });
+});
