@@ -54,6 +54,7 @@ import { HostState, hostLinksOf } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
 import { createIpam } from "./ipam.ts";
 import { type IpamApiOptions, ipamRoutes, selectFlights } from "./ipam-api.ts";
+import { LedgerEpoch } from "./ledger-epoch.ts";
 import { runLeftovers } from "./leftovers.ts";
 import { CallMetrics } from "./metrics.ts";
 import { createConfigSource } from "./nads.ts";
@@ -213,6 +214,7 @@ function watchCluster(options: AgentOptions, log: Logger, tasks: Tasks, transpor
     nadStore,
     coordinatorStore,
     reservedStore,
+    poolMetadata,
     pools,
     ready,
     release,
@@ -249,6 +251,7 @@ function build(
     intents: new Intents(join(options.runDir, "intent")),
     reserved: reservedSets(reservedStore, log),
     inUse: (claim) => claims.inUse(claim),
+    open: (o) => epoch.open(o),
     isIndexed: (claim, o) => endpoints.names(claim, o),
     signal: tasks.signal,
   });
@@ -269,6 +272,13 @@ function build(
     log,
   });
   const claims: ClaimsReconciler = new ClaimsReconciler({ ledger, records, pods: podStore, returned, clock, log });
+  const epoch: LedgerEpoch = new LedgerEpoch({
+    ...{ client, clock, log, node, pools: cluster.poolMetadata },
+    recalled: (o) => ledger.recalled(o),
+    check: async (o) => {
+      for (const record of records.list()) await returned.check(record, o);
+    },
+  });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
   const ipamFor = createIpam({
     ledger,
@@ -340,6 +350,7 @@ function build(
     log,
   });
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
+  tasks.spawn("ledger epoch", (signal) => epoch.run({ signal }));
   tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
   tasks.spawn("bridges", (signal) =>
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),

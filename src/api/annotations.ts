@@ -38,6 +38,10 @@ export const annotations = {
   networkStatus: "k8s.v1.cni.cncf.io/network-status",
   /** Pod: the network of `eth0` in place of the cluster's. */
   defaultNetwork: "v1.multus-cni.io/default-network",
+  /** Lease of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete. */
+  ledgerEpoch: "ipam.spidernet.io/ledger-epoch",
+  /** Pool: no new address is given while the ledger is made anew; Node: its agent has done its part. The value says which time. */
+  ledgerClosed: "ipam.spidernet.io/ledger-closed",
   /** Claim: an administrator's word that the object with this UID is to go. */
   forceRelease: "ipam.spidernet.io/force-release",
 } as const;

@@ -39,6 +39,7 @@ import type { Deps } from "./deps.ts";
 import { collectGauges, poolCounts } from "./gauges.ts";
 import { healthRoutes, webhookAnswers } from "./health.ts";
 import { serveHttp } from "./http.ts";
+import { LedgerEpoch } from "./ledger-epoch/epoch.ts";
 import { createMetrics, queueMetrics } from "./metrics.ts";
 import { defaultNetworkController } from "./networks/default-network.ts";
 import { multusConfigController } from "./networks/multus-configs.ts";
@@ -179,7 +180,7 @@ function controllersOf(
   deps: Deps,
   options: ControllerProgramOptions,
   { stores, uses, reserved, collector, certificates }: Replica,
-  { epoch }: Term,
+  { term, epoch }: { readonly term: Term; readonly epoch: LedgerEpoch },
 ): readonly ControllerOptions[] {
   const { namespace, clusterNetwork, coordinator, multusConfigs, listedIps: listed } = options;
   const judgements = new Judgements();
@@ -188,10 +189,10 @@ function controllersOf(
   return [
     ...certificateControllers(deps, options, certificates),
     poolDefaultsController(deps, { pools, subnets, uses, judgements }),
-    poolDrainController(deps, { pools, uses }),
+    poolDrainController(deps, { pools, uses, isComplete: () => epoch.isComplete }),
     subnetDrainController(deps, subnets),
     poolStatusController(deps, { pools, uses, judgements, agents, listed }),
-    poolUsageController(deps, { uses, usages, reserved, reservations: stores.reserved, epoch }),
+    poolUsageController(deps, { uses, usages, reserved, reservations: stores.reserved, epoch: term.epoch }),
     ...(multusConfigs ? [multusConfigController(deps, stores)] : []),
     ...(coordinator === undefined ? [] : [coordinatorController(deps, { coordinators, ...coordinator })]),
     ...(clusterNetwork === ""
@@ -213,13 +214,21 @@ async function lead(
   const agent = { namespace, component: agentComponent };
   const collector = new Collector(deps, { ...collection, claims, pools, agent, ...(probe !== undefined && { probe }) });
   replica.collector = collector;
+  const epoch = new LedgerEpoch(deps, {
+    pools,
+    lease: { namespace, name: leaseName },
+    agents: () => collector.agents(),
+  });
   const metrics = queueMetrics(deps.metrics);
   const outdated = { ...collection, apartMs: observationsApartMs, hasPod: (key: string) => collector.hasPod(key) };
   try {
     await Promise.all([
       collector.run({ signal }),
+      epoch.run({ signal }),
       ...(deps.settings.enableCleanOutdatedEndpoint ? [runOutdatedEndpoints(deps, outdated, { signal })] : []),
-      ...controllersOf(deps, options, replica, term).map((one) => runController({ ...one, metrics }, { signal })),
+      ...controllersOf(deps, options, replica, { term, epoch }).map((one) =>
+        runController({ ...one, metrics }, { signal }),
+      ),
     ]);
   } finally {
     replica.collector = undefined;

@@ -78,6 +78,7 @@ export class Ledger {
         await this.#releases.settled(key, o);
         const resumed = await this.#resume(key, request, o);
         if (resumed !== undefined) return { claim: resumed, fresh: true };
+        await this.#options.open?.(o);
         const inherited = await this.#inherit(key, request, o);
         if (inherited !== undefined) return { claim: inherited, fresh: false };
         return { claim: await this.#choose(request, o), fresh: true };
@@ -189,6 +190,11 @@ export class Ledger {
     }
     for (const key of hints.keys()) if (!this.#own.has(key)) this.#limbo.watch(key);
     this.#recalled.resolve();
+  }
+
+  /** Resolves when `recall` has succeeded. */
+  recalled({ signal }: Signal): Promise<void> {
+    return abortable(this.#recalled.promise, signal);
   }
 
   /**

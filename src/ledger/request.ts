@@ -18,6 +18,8 @@ export interface LedgerOptions {
   readonly inUse: (claim: Claim) => boolean;
   /** Whether the next Pod would find this sticky claim: whether the index (the SpiderEndpoint) names it. */
   readonly isIndexed: (claim: Claim, o: Signal) => Promise<boolean>;
+  /** Resolves when new addresses may be given: not while a lost ledger is made anew. @default always */
+  readonly open?: (o: Signal) => Promise<void>;
   /** The process' own life: releases go on until it ends. */
   readonly signal: AbortSignal;
 }

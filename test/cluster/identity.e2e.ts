@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type SpiderIPAddress, spiderEndpoints, spiderIPAddresses } from "#api";
+import { annotations, type SpiderIPAddress, spiderEndpoints, spiderIPAddresses } from "#api";
 import { never, type SpiderError, systemClock } from "#base";
 import {
   ApiStatusError,
@@ -292,6 +292,8 @@ describe("nodes: an agent", () => {
     const conditions = [{ type: "Ready", status: "False" }];
     await cheat(patch(agent1, "node1", { status: { conditions } }), /nothing else/);
     await cheat(patch(agent1, "node1", { metadata: { labels: { "node-role": "x" } } }), /nothing else/);
+    await patch(agent1, "node1", { metadata: { annotations: { [annotations.ledgerClosed]: "t" } } });
+    await cheat(patch(agent1, "node1", { metadata: { annotations: { other: "x" } } }), /ledger-closed only/);
   });
 });
 

@@ -37,6 +37,7 @@ import { Endpoints } from "../endpoints.ts";
 import { Flights } from "../flights.ts";
 import { ForeignPlugins } from "../foreign.ts";
 import { createIpam } from "../ipam.ts";
+import { LedgerEpoch } from "../ledger-epoch.ts";
 import { findPod } from "../pods.ts";
 import { PoolCache } from "../pool-cache.ts";
 import { Records } from "../records.ts";
@@ -153,7 +154,8 @@ export class TestAgent {
     };
     const podStore = watch(pods, { fieldSelector: `spec.nodeName=${node}` });
     const reserved = watch(spiderReservedIPs);
-    const pools = new PoolCache({ client, clock, log, metadata: watch(metadataOf(spiderIPPools)) });
+    const poolMetadata = watch(metadataOf(spiderIPPools));
+    const pools = new PoolCache({ client, clock, log, metadata: poolMetadata });
     pools.start({ signal });
     const { settings } = decodeSettings("");
     const owners = new TopControllers(client);
@@ -167,24 +169,33 @@ export class TestAgent {
       intents: new Intents(join(folder, "intents")),
       reserved: reservedSets(reserved, log),
       inUse: (claim) => this.claims.inUse(claim),
+      open: (o) => epoch.open(o),
       isIndexed: (claim, o) => endpoints.names(claim, o),
       signal,
+    });
+    const returned = new Returned({
+      ledger: this.ledger,
+      records: this.records,
+      pools,
+      pods: podStore,
+      events: { record: (_pod, { reason, message }) => void this.told.push(`${reason}: ${message}`) },
+      settings,
+      exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
+      cut: ({ containerId }) => void this.cut.push(containerId),
+      log,
+    });
+    const epoch: LedgerEpoch = new LedgerEpoch({
+      ...{ client, clock, log, node, pools: poolMetadata },
+      recalled: (o) => this.ledger.recalled(o),
+      check: async (o) => {
+        for (const record of this.records.list()) await returned.check(record, o);
+      },
     });
     this.claims = new ClaimsReconciler({
       ledger: this.ledger,
       records: this.records,
       pods: podStore,
-      returned: new Returned({
-        ledger: this.ledger,
-        records: this.records,
-        pools,
-        pods: podStore,
-        events: { record: (_pod, { reason, message }) => void this.told.push(`${reason}: ${message}`) },
-        settings,
-        exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
-        cut: ({ containerId }) => void this.cut.push(containerId),
-        log,
-      }),
+      returned,
       clock,
       log,
       random: () => 0.5,
@@ -228,6 +239,7 @@ export class TestAgent {
     });
     this.claims.run({ signal }).catch(() => {});
     this.claims.recallAndAudit({ signal }).catch(() => {});
+    epoch.run({ signal }).catch(() => {});
     this.ready = Promise.all(synced);
     signal.addEventListener("abort", () => {
       this.ledger.stop();

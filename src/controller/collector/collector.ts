@@ -1,14 +1,14 @@
-import { type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
+import { annotations, type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
 import type { Signal } from "#base";
 import { type ControllerOptions, fromStore, hasReason, keyOf, runController, type Source, type Store } from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
 import { applyAction } from "./apply.ts";
 import { type Action, decide, type Observation, type Policy, type Verdict } from "./decide.ts";
 import { removeEndpoint } from "./endpoints.ts";
-import { nodeFact } from "./facts.ts";
+import { agentFact, nodeFact } from "./facts.ts";
 import { Observer, type Probe } from "./observe.ts";
 import { Since } from "./since.ts";
-import { type AgentSelector, collectorStores } from "./stores.ts";
+import { type AgentSelector, agentsAreTold, collectorStores } from "./stores.ts";
 
 /** Between the two observations that must agree. */
 export const observationsApartMs = 30_000;
@@ -83,6 +83,18 @@ export class Collector {
   /** The Pods and nodes of the cluster have been read. */
   get isSynced(): boolean {
     return this.#stores.pods.isSynced && this.#stores.nodes.isSynced;
+  }
+
+  /** Nodes that are ready with their agent, each with the closure of the ledger for which it has done its part. */
+  agents(): readonly { readonly node: string; readonly done: string | undefined }[] {
+    const { pods, nodes } = this.#stores;
+    const told = agentsAreTold(pods);
+    return nodes.list().flatMap((node) => {
+      const { name, annotations: noted } = node.metadata;
+      const agent = agentFact(pods.by("agent", name), { told });
+      if (nodeFact(node).kind !== "ready" || agent.kind === "missing") return [];
+      return { node: name, done: noted?.[annotations.ledgerClosed] };
+    });
   }
 
   /** How many nodes the cluster has. */
@@ -205,7 +217,7 @@ export class Collector {
     const verdict = decide(observation, this.#options.policy);
     if (verdict.kind === "keep") {
       this.#first.delete(name);
-      return verdict.againMs === undefined ? {} : { afterMs: verdict.againMs };
+      return verdict.againMs === undefined ? {} : { afterMs: Math.min(verdict.againMs, this.#options.intervalMs) };
     }
     const waitMs = this.#waitMs(claim, verdict.action);
     // An order is evidence enough.

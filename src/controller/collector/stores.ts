@@ -1,4 +1,4 @@
-import type { SpiderIPAddress } from "#api";
+import { annotations, type SpiderIPAddress } from "#api";
 import { keyOf, type Node, nodes, type Pod, pods, readyCondition, type Store, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
 
@@ -76,8 +76,12 @@ function trimPod(pod: Pod, isAgent: boolean): Pod {
 
 function trimNode(node: Node): Node {
   const { name, uid, resourceVersion } = node.metadata;
+  const closed = node.metadata.annotations?.[annotations.ledgerClosed];
   return {
-    metadata: { name, uid, resourceVersion },
+    metadata: {
+      ...{ name, uid, resourceVersion },
+      ...(closed !== undefined && { annotations: { [annotations.ledgerClosed]: closed } }),
+    },
     spec: { ...(node.spec?.taints !== undefined && { taints: node.spec.taints }) },
     status: { conditions: [{ type: "Ready", status: readyCondition(node) }] },
   };

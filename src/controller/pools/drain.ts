@@ -28,7 +28,16 @@ interface Draining {
 /** Holds a deleted pool until nobody has an address of it: by reads of the claims themselves, never by a view. */
 export function poolDrainController(
   deps: Deps,
-  { pools, uses }: { readonly pools: Store<SpiderIPPool>; readonly uses: PoolUses },
+  {
+    pools,
+    uses,
+    isComplete,
+  }: {
+    readonly pools: Store<SpiderIPPool>;
+    readonly uses: PoolUses;
+    /** The ledger has every claim: only then does finding none mean anything. */
+    readonly isComplete: () => boolean;
+  },
   times: DrainTimes = drainTimes,
 ): ControllerOptions {
   const draining = new Map<string, Draining>();
@@ -42,6 +51,10 @@ export function poolDrainController(
       if (pool?.metadata.deletionTimestamp === undefined || pool.metadata.finalizers?.includes(finalizer) !== true) {
         draining.delete(name);
         return {};
+      }
+      if (!isComplete()) {
+        draining.delete(name);
+        return { afterMs: times.apartMs };
       }
       const state = draining.get(name) ?? { sinceMs: deps.clock.monotonicMs(), emptySinceMs: undefined };
       draining.set(name, state);

@@ -255,7 +255,11 @@ export class FakeApi implements Transport {
     }
     const written =
       target.subresource === "status"
-        ? { ...before, ...("status" in next ? { status: next["status"] } : {}) }
+        ? {
+            ...before,
+            metadata: statusMetadata(target, before, next),
+            ...("status" in next ? { status: next["status"] } : {}),
+          }
         : this.#hasStatusSubresource(target)
           ? { ...without(next, "status"), ...("status" in before ? { status: before["status"] } : {}) }
           : next;
@@ -327,6 +331,11 @@ export class FakeApi implements Transport {
   #locate(resource: Resource<KubeObject>, ref: ObjectRef): { readonly collection: string; readonly key: string } {
     return { collection: collectionPath(resource), key: keyOf(ref) };
   }
+}
+
+/** With the status of Pods and Nodes, labels and annotations can be written, too; with that of custom resources nothing else. */
+function statusMetadata({ collection }: Target, before: StoredObject, next: StoredObject): StoredMeta {
+  return collection.startsWith("/api/v1/") ? next.metadata : before.metadata;
 }
 
 interface DeleteBody {

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { annotations, spiderIPAddresses, spiderIPPools } from "#api";
+import { nodes } from "#kube";
+import { TestCluster } from "./testing/agent.ts";
+
+let cluster: TestCluster;
+
+beforeEach(() => {
+  cluster = new TestCluster();
+  cluster.pool("pool", "10.6.0.1-10.6.0.9");
+  for (const name of ["n1", "n2"]) cluster.api.fake.apply(nodes, { metadata: { name } });
+});
+afterEach(() => cluster[Symbol.dispose]());
+
+/** Closes or opens all pools, as the leader does. */
+function close(token: string | undefined): void {
+  const { fake } = cluster.api;
+  for (const pool of fake.all(spiderIPPools)) {
+    const noted = token === undefined ? {} : { [annotations.ledgerClosed]: token };
+    fake.apply(spiderIPPools, { ...pool, metadata: { ...pool.metadata, annotations: noted } });
+  }
+}
+
+/** Every claim is lost, without a word. */
+function loseLedger(): void {
+  for (const { metadata } of cluster.api.fake.all(spiderIPAddresses)) {
+    cluster.api.fake.remove(spiderIPAddresses, { name: metadata.name });
+  }
+}
+
+const specs = () => cluster.api.fake.all(spiderIPAddresses).map(({ spec }) => spec);
+const toldOf = (name: string) =>
+  cluster.api.fake.read(nodes, { name })?.metadata.annotations?.[annotations.ledgerClosed];
+
+describe("a lost ledger", () => {
+  it("is made again by the agents, claim by claim, and each says so on its Node", async () => {
+    const agents = { n1: await cluster.agent("n1"), n2: await cluster.agent("n2") };
+    for (const [name, node] of [
+      ["a", "n1"],
+      ["b", "n1"],
+      ["c", "n2"],
+    ] as const) {
+      cluster.pod({ name, node });
+      await agents[node].add(name, `s-${name}`);
+    }
+    await cluster.advance(5_000);
+    const before = cluster.claims;
+    assert.equal(Object.keys(before).length, 3);
+    loseLedger();
+    close("t1");
+    await cluster.advance(5_000);
+    assert.deepEqual(cluster.claims, before);
+    assert.deepEqual([toldOf("n1"), toldOf("n2")], ["t1", "t1"]);
+  });
+
+  it("gives no new address while it is closed, and answers when it is open", async () => {
+    const agent = await cluster.agent("n1");
+    close("t1");
+    await cluster.advance(1_000);
+    cluster.pod({ name: "a" });
+    let answered = false;
+    const adding = agent.add("a", "s1").finally(() => {
+      answered = true;
+    });
+    await cluster.advance(10_000);
+    assert.deepEqual([answered, cluster.claims], [false, {}]);
+    close(undefined);
+    assert.deepEqual(await adding, ["10.6.0.1"]);
+  });
+
+  it("is not waited for longer than a minute", async () => {
+    const agent = await cluster.agent("n1");
+    close("t1");
+    await cluster.advance(58_000);
+    cluster.pod({ name: "a" });
+    assert.deepEqual(await agent.add("a", "s1"), ["10.6.0.1"]);
+  });
+
+  it("leaves an address to whoever has it by now, and cuts off the sandbox that had it", async () => {
+    const agent = await cluster.agent("n1");
+    const uid = cluster.pod({ name: "a" });
+    await agent.add("a", "s1");
+    await cluster.advance(5_000);
+    const claim = cluster.api.fake.all(spiderIPAddresses)[0] ?? assert.fail();
+    loseLedger();
+    const spec = { ...claim.spec, node: "n2", podName: "b", podUID: "other" };
+    cluster.api.fake.apply(spiderIPAddresses, { metadata: { name: claim.metadata.name }, spec });
+    close("t1");
+    await cluster.advance(5_000);
+    assert.equal(specs()[0]?.podUID, "other");
+    assert.deepEqual([agent.ledger.claimsOf(uid), agent.cut, toldOf("n1")], [[], ["s1"], "t1"]);
+  });
+});

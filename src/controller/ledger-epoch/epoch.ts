@@ -1,0 +1,183 @@
+import { randomUUID } from "node:crypto";
+import { annotations, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
+import type { Signal } from "#base";
+import { hasReason, type KubeObject, leases, metadataOf, type ObjectRef, type Resource, type Store } from "#kube";
+import type { Deps } from "../deps.ts";
+
+const lookEveryMs = 2_000;
+/** Pools are closed for so long at most. */
+export const closedMsMax = 60_000;
+
+export const crds: Resource<KubeObject> = {
+  group: "apiextensions.k8s.io",
+  version: "v1",
+  plural: "customresourcedefinitions",
+  kind: "CustomResourceDefinition",
+  namespaced: false,
+};
+const claimsCrd = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
+
+/** What one look at the cluster found. */
+export interface EpochView {
+  /** UID of the claims' definition; undefined: it does not exist now. */
+  readonly crdUid: string | undefined;
+  /** The UID with which the ledger was last complete; undefined: it never was. */
+  readonly recorded: string | undefined;
+  /** The API server's version of everything, and the highest one that this process has seen. */
+  readonly revision: bigint;
+  readonly highest: bigint;
+  /** Nodes whose agent is there and has not done its part. */
+  readonly missing: readonly string[];
+  /** For how long this process has seen the pools closed. */
+  readonly closedForMs: number;
+}
+
+export type EpochStep =
+  /** Nothing was lost; or nothing of ours is here yet. */
+  | { readonly kind: "complete" }
+  /** The first time that a controller sees this cluster: there is nothing that could have been lost. */
+  | { readonly kind: "record"; readonly uid: string }
+  /** No address is given until all agents have told what their sandboxes have. */
+  | { readonly kind: "closed"; readonly why: string }
+  | { readonly kind: "open"; readonly uid: string; readonly why: string };
+
+/** `recorded` where the versions ran backwards: no definition has this UID. */
+export const rewound = "rewound";
+
+/** What is to be done about the ledger as a whole. Pure. */
+export function decideEpoch({ crdUid, recorded, revision, highest, missing, closedForMs }: EpochView): EpochStep {
+  if (recorded === undefined) return crdUid === undefined ? { kind: "complete" } : { kind: "record", uid: crdUid };
+  if (crdUid === undefined) return { kind: "closed", why: "the claims' CustomResourceDefinition does not exist" };
+  if (revision < highest)
+    return { kind: "closed", why: `the API server's version ran back from ${highest} to ${revision}` };
+  if (recorded === crdUid) return { kind: "complete" };
+  if (missing.length === 0) return { kind: "open", uid: crdUid, why: "every node has made its claims again" };
+  if (closedForMs >= closedMsMax) {
+    return { kind: "open", uid: crdUid, why: `nodes did not answer in time: ${missing.slice(0, 10).join(", ")}` };
+  }
+  return { kind: "closed", why: "nodes make their claims again" };
+}
+
+export interface EpochOptions {
+  readonly pools: Store<SpiderIPPool>;
+  /** Of leader election: where it is kept which ledger was complete. It survives the loss of our definitions. */
+  readonly lease: ObjectRef;
+  /** Nodes that are ready with their agent, each with the closure for which it has done its part. */
+  readonly agents: () => readonly { readonly node: string; readonly done: string | undefined }[];
+}
+
+/**
+ * The controller's part when the ledger was lost: claims of running Pods are not there any more, so that their addresses look
+ * free. Pools are closed at once, agents make the claims of their sandboxes again, and pools are opened. Every step can be
+ * taken up by the next leader.
+ */
+export class LedgerEpoch {
+  readonly #deps: Deps;
+  readonly #options: EpochOptions;
+  #highest = 0n;
+  #closed: { readonly token: string; readonly sinceMs: number } | undefined;
+  #isComplete = false;
+
+  constructor(deps: Deps, options: EpochOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  /** Nothing was lost, as of the last look: only then does the absence of a claim mean anything. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  /** Looks every two seconds until the term ends. */
+  async run({ signal }: Signal): Promise<void> {
+    const { clock, log } = this.#deps;
+    await this.#options.pools.synced({ signal }).catch(() => {});
+    while (!signal.aborted) {
+      try {
+        await this.#step({ signal });
+      } catch (err) {
+        this.#isComplete = false;
+        if (!signal.aborted && !hasReason(err, "Conflict"))
+          log.warn({ err }, "whether the ledger is complete is not known");
+      }
+      await clock.sleep(lookEveryMs, { signal }).catch(() => {});
+    }
+  }
+
+  async #step(o: Signal): Promise<void> {
+    const { client, clock, log } = this.#deps;
+    const crd = await client.get(metadataOf(crds), { name: claimsCrd }, o);
+    const revision = BigInt((await client.list(metadataOf(spiderIPPools), { ...o, limit: 1 })).resourceVersion);
+    const lease = await client.get(metadataOf(leases), this.#options.lease, o);
+    const recorded = lease?.metadata.annotations?.[annotations.ledgerEpoch];
+    const step = decideEpoch({
+      ...{ crdUid: crd?.metadata.uid, recorded, revision, highest: this.#highest },
+      missing: this.#missing(),
+      closedForMs: this.#closed === undefined ? 0 : clock.monotonicMs() - this.#closed.sinceMs,
+    });
+    this.#isComplete = step.kind === "complete";
+    switch (step.kind) {
+      case "complete":
+        this.#highest = revision;
+        this.#closed = undefined;
+        return this.#annotatePools(null, o);
+      case "record":
+        return this.#record(step.uid, o);
+      case "closed": {
+        if (revision < this.#highest) await this.#record(rewound, o);
+        this.#highest = revision;
+        this.#closed ??= { token: this.#tokenOfPools() ?? randomUUID(), sinceMs: clock.monotonicMs() };
+        log.warn({ why: step.why, missing: this.#missing() }, "the ledger was lost: pools are closed");
+        return this.#annotatePools(this.#closed.token, o);
+      }
+      case "open":
+        // A leader that finds the work of another one done has not closed anything itself.
+        if (this.#closed === undefined && this.#tokenOfPools() === undefined && this.#options.pools.list().length > 0) {
+          this.#closed = { token: randomUUID(), sinceMs: clock.monotonicMs() };
+          return this.#annotatePools(this.#closed.token, o);
+        }
+        await this.#record(step.uid, o);
+        log.warn({ why: step.why }, "the ledger is complete again: pools are opened");
+    }
+  }
+
+  /** Nodes that have not done their part of the closure that runs. */
+  #missing(): readonly string[] {
+    const token = this.#closed?.token ?? this.#tokenOfPools();
+    return this.#options
+      .agents()
+      .filter(({ done }) => done === undefined || done !== token)
+      .map(({ node }) => node);
+  }
+
+  #tokenOfPools(): string | undefined {
+    for (const { metadata } of this.#options.pools.list()) {
+      const token = metadata.annotations?.[annotations.ledgerClosed];
+      if (token !== undefined) return token;
+    }
+    return undefined;
+  }
+
+  /** With the Lease's own version: only who leads writes it, and whoever reads it sees it. */
+  async #record(uid: string, o: Signal): Promise<void> {
+    const { client } = this.#deps;
+    const lease = await client.get(leases, this.#options.lease, o);
+    if (lease === undefined) return;
+    const { metadata } = lease;
+    const noted = { ...metadata.annotations, [annotations.ledgerEpoch]: uid };
+    await client.update(leases, { ...lease, metadata: { ...metadata, annotations: noted } }, o);
+  }
+
+  async #annotatePools(token: string | null, o: Signal): Promise<void> {
+    const { client } = this.#deps;
+    for (const { metadata } of this.#options.pools.list()) {
+      if ((metadata.annotations?.[annotations.ledgerClosed] ?? null) === token) continue;
+      const { name, uid } = metadata;
+      const body = { metadata: { uid, annotations: { [annotations.ledgerClosed]: token } } };
+      await client.patch(spiderIPPools, { name }, { kind: "merge", body }, o).catch((error: unknown) => {
+        // Gone, or another one by now.
+        if (!hasReason(error, "NotFound", "Conflict", "Invalid")) throw error;
+      });
+    }
+  }
+}
