@@ -33,11 +33,21 @@ export function healthRoutes({ isSynced, isServing, isLed }: Health): HttpRoutes
   return routes;
 }
 
-/** Whether the webhook's own health path answers 200 on this port of ours; never rejects. */
-export function webhookAnswers(port: number, { tls }: { readonly tls: boolean }): Promise<boolean> {
+/** Whether the webhook's own health path answers 200 where we have bound it; never rejects. */
+export function webhookAnswers(
+  { host, port }: { readonly host: string | undefined; readonly port: number },
+  { tls }: { readonly tls: boolean },
+): Promise<boolean> {
   return new Promise((resolve) => {
     // Our own certificate names the Service, not this address.
-    const options = { host: "127.0.0.1", port, path: "/webhook-health-check", rejectUnauthorized: false, agent: false };
+    // An address that means all of them means this machine to a client.
+    const options = {
+      host: host ?? "localhost",
+      port,
+      path: "/webhook-health-check",
+      rejectUnauthorized: false,
+      agent: false,
+    };
     const request = (tls ? httpsRequest : httpRequest)({ ...options, timeout: webhookMsMax }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);

@@ -99,8 +99,8 @@ describe("the probes", () => {
     assert.deepEqual(await statuses({ ...well, isServing: async () => false }), [200, 500, 500]);
     const webhook = { "/webhook-health-check": { method: "GET", answer: async () => ({ status: 200 }) } } as const;
     const server = await serveHttp({ port: 0, tls: undefined, routes: webhook, log: silentLogger });
-    assert.equal(await webhookAnswers(server.port, { tls: false }), true);
+    assert.equal(await webhookAnswers({ host: undefined, port: server.port }, { tls: false }), true);
     await server[Symbol.asyncDispose]();
-    assert.equal(await webhookAnswers(server.port, { tls: false }), false);
+    assert.equal(await webhookAnswers({ host: undefined, port: server.port }, { tls: false }), false);
   });
 });

@@ -3,6 +3,7 @@ import { type ControllerMetrics as QueueMetrics, reconcileResults } from "#kube"
 
 const controllers = [
   "certificates",
+  "certificates",
   "collector",
   "coordinator",
   "default-network",

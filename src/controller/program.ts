@@ -143,7 +143,7 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
     ...healthRoutes({
       isSynced: () =>
         [...Object.values(stores), ...Object.values(replica.certificates ?? {})].every((store) => store.isSynced),
-      isServing: () => webhookAnswers(webhook.port, { tls: tls !== undefined }),
+      isServing: () => webhookAnswers({ host, port: webhook.port }, { tls: tls !== undefined }),
       isLed: () => elector.isLed && replica.collector?.isSynced !== false,
     }),
     ...apiRoutes({
