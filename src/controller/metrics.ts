@@ -3,7 +3,6 @@ import { type ControllerMetrics as QueueMetrics, reconcileResults } from "#kube"
 
 const controllers = [
   "certificates",
-  "certificates",
   "collector",
   "coordinator",
   "default-network",
