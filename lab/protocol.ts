@@ -1,4 +1,4 @@
-import type { Webhooks } from "./api/index.ts";
+import type { Rights, Webhooks } from "./api/index.ts";
 
 /** What the launcher and the supervisor say to each other, over the channel that Node opens between parent and child. */
 
@@ -24,6 +24,8 @@ export interface LabSpec {
   readonly controller?: ProductProgram;
   /** Admission webhooks of the product's kinds. */
   readonly webhooks?: Webhooks;
+  /** What the product's programs may do, by their user agents. @default everything */
+  readonly rights?: Rights;
   /** Gets a file per program. @default a folder inside the lab that vanishes with it */
   readonly logDirectory?: string;
 }

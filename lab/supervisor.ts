@@ -43,7 +43,7 @@ export async function createLab(spec: LabSpec, hooks: LabHooks): Promise<LabComm
   enterLab();
   const logDirectory = spec.logDirectory ?? "/run/lab/log";
   for (const dir of [logDirectory, nodePidDirectory]) mkdirSync(dir, { recursive: true });
-  const api = createApiServer({ log: hooks.log, crds: spec.crds ?? [], webhooks: spec.webhooks });
+  const api = createApiServer({ log: hooks.log, crds: spec.crds ?? [], webhooks: spec.webhooks, rights: spec.rights });
   const client = createLabClient({ api });
   const [networks, database] = await Promise.all([
     createNetworks(),

@@ -6,6 +6,7 @@ import { type LabHandle, type LaunchOptions, launchLab } from "../lab/launch.ts"
 import type { ProductProgram } from "../lab/protocol.ts";
 import { buildShim } from "../shim/build.ts";
 import { buildBundles } from "./build.ts";
+import { chartRights } from "./chart-rights.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -47,6 +48,8 @@ export async function launchProductLab({
       kinds: ["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig", "SpiderCoordinator"],
     },
     objects: [{ resource: "v1/configmaps", object: kubeadmConfig }],
+    // What the chart gives them is enough, whatever a test has them do.
+    rights: { "spiderpool-agent": chartRights("agent"), "spiderpool-controller": chartRights("controller") },
     agent,
     controller,
   });

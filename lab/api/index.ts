@@ -25,6 +25,7 @@ export {
 export type { KubeletAddress } from "./kubelet.ts";
 export type { Listener, ListenOptions } from "./listen.ts";
 export { quantityValue } from "./quantity.ts";
+export type { Rights, RightsRule } from "./rights.ts";
 export { createApiServer, type LabApi, type LabApiOptions } from "./server.ts";
 export {
   type ApiRequest,

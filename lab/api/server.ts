@@ -8,6 +8,7 @@ import { ApiFailure, badRequest, noSuchPath, unsupportedMediaType } from "./fail
 import type { KubeletAddress, KubeletCall } from "./kubelet.ts";
 import { bodyBytesMax, type Listener, type ListenOptions, listenOn } from "./listen.ts";
 import { Registry } from "./registry.ts";
+import { assertAllowed, type Rights } from "./rights.ts";
 import { type Call, Routes } from "./routes.ts";
 import { Store } from "./store.ts";
 import { type ApiRequest, type ApiResponse, isFields } from "./types.ts";
@@ -22,6 +23,8 @@ export interface LabApiOptions {
   /** Where a node's kubelet listens. @default port 10250 of the Node's InternalIP */
   readonly kubelet?: (nodeName: string) => KubeletAddress | undefined;
   readonly webhooks?: Webhooks | undefined;
+  /** @default everybody may do everything */
+  readonly rights?: Rights | undefined;
 }
 
 export interface LabApi {
@@ -37,7 +40,7 @@ const firstNamespaces = ["default", "kube-node-lease", "kube-public", "kube-syst
 
 /** Builds a server with the namespaces `default`, `kube-node-lease`, `kube-public`, `kube-system`. Throws SpiderError LAB_BAD_CRD. */
 export function createApiServer(options: LabApiOptions = {}): LabApi {
-  const { clock = systemClock, log = silentLogger, kubelet, webhooks } = options;
+  const { clock = systemClock, log = silentLogger, kubelet, webhooks, rights = {} } = options;
   const store = new Store();
   const registry = new Registry(store);
   const writer = new Writer(store, clock);
@@ -50,7 +53,7 @@ export function createApiServer(options: LabApiOptions = {}): LabApi {
   const handle: LabApi["handle"] = async (request, { signal } = {}) => {
     try {
       const ends = signal === undefined ? closing.signal : AbortSignal.any([signal, closing.signal]);
-      return await route(request, registry, routes, ends);
+      return await route(request, { registry, routes, rights }, ends);
     } catch (error) {
       if (error instanceof ApiFailure) return json(error.status, error.toStatus());
       log.error({ method: request.method, path: request.path, err: error }, "request failed");
@@ -97,8 +100,7 @@ function seed(registry: Registry, writer: Writer, crds: readonly string[]): void
 
 async function route(
   request: ApiRequest,
-  registry: Registry,
-  routes: Routes,
+  { registry, routes, rights }: { readonly registry: Registry; readonly routes: Routes; readonly rights: Rights },
   signal: AbortSignal,
 ): Promise<ApiResponse> {
   const { body } = request;
@@ -106,7 +108,10 @@ async function route(
     throw new ApiFailure(413, "RequestEntityTooLarge", `Request entity too large: limit is ${bodyBytesMax}`, {});
   }
   const call = callOf(request, registry, signal);
-  if (call !== undefined) return routes.handle(call);
+  if (call !== undefined) {
+    assertAllowed(rights, call);
+    return routes.handle(call);
+  }
   if (request.method === "GET") {
     const path = request.path.split("?")[0] ?? "";
     if (["/healthz", "/livez", "/readyz"].includes(path)) return plain(200, "ok");
