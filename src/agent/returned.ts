@@ -118,6 +118,7 @@ export class Returned {
 
   #cut(record: SandboxRecord, ip: Ip, why: string): void {
     const { records, events, cut, log } = this.#options;
+    if (records.read(record) !== record) return; // While the server was asked a DEL was done, or an ADD anew.
     records.write({ ...record, cut: true }); // first: what is down is put back otherwise
     cut(record);
     const message = `cut off the network: ${why} (${formatIp(ip)}); the sandbox is left to the runtime`;
