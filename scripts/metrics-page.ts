@@ -1,8 +1,14 @@
+import { agentMetrics } from "../src/agent/metrics.ts";
 import { formatMetricTable, type MetricTable } from "../src/base/index.ts";
 import { controllerMetrics } from "../src/controller/metrics.ts";
 
 /** Each program, the switch and port of its metrics, and its table. */
 const programs: readonly { readonly title: string; readonly how: string; readonly table: MetricTable }[] = [
+  {
+    title: "Agent",
+    how: "`SPIDERPOOL_ENABLED_METRIC=true`, port `SPIDERPOOL_METRIC_HTTP_PORT` (5711), any path. A call that a foreign plugin makes in the middle of another one (an IPAM plugin's) is counted in `spiderpool_cni_calls_total` only.",
+    table: agentMetrics,
+  },
   {
     title: "Controller",
     how: "`SPIDERPOOL_ENABLED_METRIC=true`, port `SPIDERPOOL_METRIC_HTTP_PORT` (5721), path `/metrics`. What is true of the whole cluster is told by the leader; other replicas say 0 or nothing, so that sums over the replicas are right.",

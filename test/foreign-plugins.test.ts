@@ -203,6 +203,29 @@ if (isolated(import.meta.url)) {
       assert.deepEqual(runtime.noted(), ["ADD broken eth0", "DEL broken eth0"]);
     });
 
+    it("a Pod without annotations has the node's former network while the default one is empty, and keeps it after that", async () => {
+      const former = {
+        cniVersion: "0.3.1",
+        name: "former",
+        plugins: [{ type: "bridge", bridge: "cni2", ipam: hostLocal }],
+      };
+      writeFileSync("/run/10-former.conflist", JSON.stringify(former));
+      runtime.nads.set("kube-system/main", {});
+      const config = { cniVersion: "1.0.0", name: "multus-cni-network", type: "multus", clusterNetwork: "main" };
+      const call = { config: { ...config, fallbackNetwork: "/run/10-former.conflist" } };
+      const { json } = await succeed("ADD", call);
+      assert.match(json.ips[0].address, /^10\.1\.0\./);
+      assert.match(inPod("ip", "-br", "link"), /eth0/);
+      main({ type: "ovs", bridge: "br1", ipam: hostLocal });
+      await succeed("CHECK", call);
+      await succeed("DEL", call);
+      assert.doesNotMatch(inPod("ip", "-br", "link"), /eth0/);
+      assert.deepEqual(
+        readdirSync("/run/host-local/former").filter((name) => /^\d/.test(name)),
+        [],
+      );
+    });
+
     it("a bridge that gets its addresses from our IPAM executable calls the agent in the middle of the agent's own call", async () => {
       main({ type: "bridge", bridge: "cni1", ipam: { type: "spiderpool" } });
       const { json } = await succeed("ADD");

@@ -59,7 +59,7 @@ export class TestRuntime implements AsyncDisposable {
   /** CNI_PATH: ours first, then the test's own, then Debian's. */
   readonly binDir = join(this.folder, "bin");
   readonly scripts = join(this.folder, "scripts");
-  /** Configurations by `namespace/name`. */
+  /** Configurations by `namespace/name`; one without any key makes a NAD that is empty. */
   readonly nads = new Map<string, JsonObject>();
   /** Annotations of NADs, where they have some. */
   readonly annotations = new Map<string, Readonly<Record<string, string>>>();
@@ -86,7 +86,12 @@ export class TestRuntime implements AsyncDisposable {
         nad: (namespace, name) => {
           const config = runtime.nads.get(`${namespace}/${name}`);
           const annotations = runtime.annotations.get(`${namespace}/${name}`) ?? {};
-          return config && { metadata: { namespace, name, annotations }, spec: { config: JSON.stringify(config) } };
+          return (
+            config && {
+              metadata: { namespace, name, annotations },
+              spec: { config: Object.keys(config).length === 0 ? "" : JSON.stringify(config) },
+            }
+          );
         },
         directory: () => undefined,
         file: (path) => (existsSync(path) ? readFileSync(path, "utf8") : undefined),
