@@ -27,6 +27,22 @@ const helm = (...argv: string[]) => run([helmPath, "--kubeconfig", plane.admin, 
 
 const walkthrough = ["--set", "multus.multusCNI.defaultCniCRName=ovs-conf", "--set", "plugins.installOvsCNI=true"];
 
+/** What a user adds to a workload, in every place that has room. */
+const additions = {
+  extraArgs: ["--more"],
+  extraEnv: [{ name: "MORE", value: "1" }],
+  extraVolumes: [{ name: "more", emptyDir: {} }],
+  extraVolumeMounts: [{ name: "more", mountPath: "/more" }],
+  securityContext: { seLinuxOptions: { type: "spc_t" } },
+  affinity: {
+    podAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: [
+        { topologyKey: "kubernetes.io/hostname", labelSelector: { matchLabels: { app: "{{ .Release.Name }}" } } },
+      ],
+    },
+  },
+};
+
 describe("a real API server", () => {
   it("accepts every object of the walk-through's installation, hooks too, without a warning", async () => {
     const rendered = `${directory}/rendered.yaml`;
@@ -40,6 +56,34 @@ describe("a real API server", () => {
     }
   });
 
+  for (const [title, values] of [
+    ["without Multus, whatever becomes of it", { multus: { multusCNI: { install: false, uninstall: true } } }],
+    ["with the user's additions", { spiderpoolAgent: additions, spiderpoolController: additions }],
+    ["with nothing tuned and nothing injected", { spiderpoolAgent: { tuneSysctlConfig: false } }],
+    [
+      "with everything switched on",
+      {
+        global: { commonLabels: { team: "net" }, distribution: "k3s" },
+        spiderpoolAgent: { prometheus: { enabled: true }, networkResourcePlugin: { enabled: true } },
+        spiderpoolController: {
+          replicas: 3,
+          hostnetwork: false,
+          prometheus: { enabled: true },
+          podDisruptionBudget: { enabled: true },
+          podResourceInject: { enabled: true, namespacesInclude: ["ai"] },
+        },
+        clusterDefaultPool: { installIPv4IPPool: true, ipv4Subnet: "172.18.0.0/16" },
+      },
+    ],
+  ] as const) {
+    it(`accepts the objects ${title}`, async () => {
+      const [file, rendered] = [`${directory}/values.json`, `${directory}/rendered.yaml`];
+      writeFileSync(file, JSON.stringify(values));
+      writeFileSync(rendered, await helm("template", "spiderpool", chart, "--values", file));
+      await kubectl("apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", rendered);
+    });
+  }
+
   it("lets the release be installed, and a second installation is refused with the reason", async () => {
     await helm("install", "spiderpool", chart, "--no-hooks", ...walkthrough);
     const secret = () =>
@@ -51,6 +95,22 @@ describe("a real API server", () => {
       run([helmPath, "--kubeconfig", plane.admin, "-n", "default", "install", "other", chart, "--no-hooks"]),
       /the cluster has a Spiderpool already.*belongs to Helm release/s,
     );
+    await helm("uninstall", "spiderpool", "--no-hooks");
+  });
+
+  it("tells of a Multus that is there already, before anything is installed", async () => {
+    const template = {
+      metadata: { labels: { app: "multus" } },
+      spec: { containers: [{ name: "multus", image: "multus" }] },
+    };
+    const spec = { selector: { matchLabels: { app: "multus" } }, template };
+    const metadata = { name: "kube-multus-ds", namespace: "kube-system" };
+    writeFileSync(`${directory}/ds.json`, JSON.stringify({ apiVersion: "apps/v1", kind: "DaemonSet", metadata, spec }));
+    await kubectl("apply", "-f", `${directory}/ds.json`);
+    const install = ["install", "spiderpool", chart, "--no-hooks"];
+    await assert.rejects(helm(...install), /kube-multus-ds installs Multus on the nodes.*multusCNI\.install=false/s);
+    assert.equal(await kubectl("get", "daemonset", "spiderpool-agent", "-n", "kube-system", "--ignore-not-found"), "");
+    await helm(...install, "--set", "multus.multusCNI.install=false");
     await helm("uninstall", "spiderpool", "--no-hooks");
   });
 });
