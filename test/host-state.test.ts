@@ -65,4 +65,19 @@ describe("host rules and routes of running Pods", () => {
     await onNode1("timeout", "5", "sh", "-c", `until ip link show ${veth} up | grep -q UP; do sleep 0.05; done`);
     assert.match(await pageFrom("node2"), /^test-app-/);
   });
+
+  it("are restored by the next agent when they were lost while there was none", async () => {
+    const veth = (await onNode1("ovs-vsctl", "list-ports", "br1")).match(/^veth\S+/m)?.[0] ?? "";
+    await lab.hold({ node: "node1", program: "agent", held: true });
+    await onNode1("ip", "rule", "del", "pref", "1000");
+    await onNode1("ip", "route", "flush", "table", "500");
+    await onNode1("ovs-vsctl", "del-port", veth);
+    await lab.hold({ node: "node1", program: "agent", held: false });
+    await onNode1("timeout", "20", "sh", "-c", untilBoth);
+    await onNode1(
+      ...["timeout", "20", "sh", "-c"],
+      `until ovs-vsctl get interface ${veth} ofport 2>&1 | grep -q "^[1-9]"; do sleep 0.05; done`,
+    );
+    for (const node of ["node1", "node2"]) assert.match(await pageFrom(node), /^test-app-/);
+  });
 });

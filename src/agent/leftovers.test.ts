@@ -19,7 +19,8 @@ const noDevice = { ofport: -1, error: "could not open network device (No such de
 function fakeOvs(...ports: readonly OvsPort[]) {
   const byName = new Map(ports.map((one) => [one.name, one]));
   const listeners = new Set<() => void>();
-  const ovs: Pick<Ovs, "ports" | "changed" | "detach"> = {
+  const ovs: Pick<Ovs, "ports" | "changed" | "detach" | "state"> = {
+    state: { kind: "connected" },
     ports: () => byName,
     changed: (listener) => {
       listeners.add(listener);
@@ -78,14 +79,30 @@ describe("left-over ports", () => {
 
   it("are noticed when Open vSwitch tells of a change, without looking all the time", async () => {
     const links = new Set(["veth1"]);
-    await withLeftovers([port("veth1")], links, async ({ clock, byName, change }) => {
-      links.clear();
-      await clock.advance(100_000);
-      assert.equal(byName.size, 1);
-      byName.set("veth1", port("veth1", noDevice));
-      change();
-      await clock.advance(31_000);
-      assert.equal(byName.size, 0);
+    await withLeftovers(
+      [port("veth1"), port("br1", { owner: undefined })],
+      links,
+      async ({ clock, byName, change }) => {
+        links.clear();
+        await clock.advance(100_000);
+        assert.equal(byName.size, 2);
+        byName.set("veth1", port("veth1", noDevice));
+        change();
+        await clock.advance(31_000);
+        assert.deepEqual([...byName.keys()], ["br1"]);
+      },
+    );
+  });
+
+  it("are found within ten minutes where Open vSwitch has not noticed", async () => {
+    const links = new Set(["veth1", "veth2"]);
+    const ports = [port("veth1"), port("veth2"), port("br1", { owner: undefined })];
+    await withLeftovers(ports, links, async ({ clock, byName }) => {
+      links.delete("veth1");
+      await clock.advance(590_000);
+      assert.equal(byName.size, 3);
+      await clock.advance(50_000);
+      assert.deepEqual([...byName.keys()], ["veth2", "br1"]);
     });
   });
 });

@@ -4,6 +4,8 @@ import type { Ovs, OvsPort } from "#ovsdb";
 
 /** A port without a link may be one whose link is just being made: only what is seen twice, so far apart, is left over. */
 const apartMs = 30_000;
+/** How often every port is looked at, also those with which Open vSwitch is content. */
+const auditMs = 600_000;
 const everyPort = "ports";
 
 export interface LeftoversOptions {
@@ -16,21 +18,28 @@ export interface LeftoversOptions {
 
 /**
  * Ports of ours whose network device is gone: of Pods that ended while nobody looked, or before a reboot. Open vSwitch marks
- * them with an error; only for those is the kernel asked.
+ * them with an error as soon as it looks at its ports anew, which it need not do when a device vanishes; until then the
+ * kernel is asked only for those, and for `all` in an audit.
  */
-export function portsWithoutLink(ports: Iterable<OvsPort>, hasLink: (name: string) => boolean): readonly string[] {
+export function portsWithoutLink(
+  ports: Iterable<OvsPort>,
+  hasLink: (name: string) => boolean,
+  { all }: { readonly all: boolean },
+): readonly string[] {
   return [...ports]
-    .filter(({ owner, error }) => owner !== undefined && error !== undefined && error !== "")
+    .filter(({ owner, error }) => owner !== undefined && (all || (error !== undefined && error !== "")))
     .map(({ name }) => name)
     .filter((name) => !hasLink(name));
 }
 
 /**
  * Takes left-over ports off their bridges, in the background: hundreds of them cost an ADD nothing. Runs when the database
- * tells of a change (Open vSwitch marks a port whose device went), and again when a suspect is due for its second look.
+ * tells of a change (Open vSwitch marks a port whose device went), when a suspect is due for its second look, and for all
+ * ports now and then.
  */
 export function runLeftovers({ ovs, hasLink, clock, log }: LeftoversOptions, { signal }: Signal): Promise<void> {
   const suspectSinceMs = new Map<string, number>();
+  let auditAtMs = clock.monotonicMs();
   return runController(
     {
       name: "left-over-ports",
@@ -46,18 +55,23 @@ export function runLeftovers({ ovs, hasLink, clock, log }: LeftoversOptions, { s
         },
       ],
       reconcile: async (_key, o) => {
+        if (ovs.state.kind === "disconnected") return {}; // It tells of its return.
         const nowMs = clock.monotonicMs();
-        const suspects = new Set(portsWithoutLink(ovs.ports().values(), hasLink));
-        for (const name of suspectSinceMs.keys()) if (!suspects.has(name)) suspectSinceMs.delete(name);
-        for (const name of suspects) {
-          const sinceMs = suspectSinceMs.get(name) ?? nowMs;
-          suspectSinceMs.set(name, sinceMs);
-          if (nowMs - sinceMs < apartMs) continue;
-          await ovs.detach(name, o);
+        const all = nowMs >= auditAtMs;
+        if (all) auditAtMs = nowMs + auditMs;
+        const suspects = new Set(portsWithoutLink(ovs.ports().values(), hasLink, { all }));
+        for (const name of suspectSinceMs.keys()) {
+          if (!ovs.ports().has(name) || hasLink(name)) suspectSinceMs.delete(name);
+        }
+        for (const name of suspects) if (!suspectSinceMs.has(name)) suspectSinceMs.set(name, nowMs);
+        const due = [...suspectSinceMs].filter(([, sinceMs]) => nowMs - sinceMs >= apartMs).map(([name]) => name);
+        // All at once: they share transactions, and vswitchd looks at its ports only once for each.
+        await Promise.all(due.map((name) => ovs.detach(name, o)));
+        for (const name of due) {
           suspectSinceMs.delete(name);
           log.info({ port: name }, "left-over port removed: its network device is gone");
         }
-        return suspectSinceMs.size === 0 ? {} : { afterMs: apartMs };
+        return { afterMs: suspectSinceMs.size === 0 ? auditAtMs - nowMs : apartMs };
       },
     },
     { signal },
