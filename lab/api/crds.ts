@@ -2,7 +2,7 @@ import { SpiderError } from "#base";
 import { ageOf } from "./age.ts";
 import { parsePath } from "./path.ts";
 import type { Column, Resource } from "./resource.ts";
-import { applyDefaults, prune, type Schema, unknownKeyword, validate } from "./schema.ts";
+import { applyDefaults, checkRules, prune, type Schema, unknownKeyword, validate } from "./schema.ts";
 import { at, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "./types.ts";
 
 /** The resources that a CustomResourceDefinition serves, one for each served version. Throws SpiderError LAB_BAD_CRD. */
@@ -49,10 +49,11 @@ function customResource(crd: KubeObject, version: unknown): Resource {
     subresources: at(version, "subresources", "status") === undefined ? [] : ["status"],
     selectable: [],
     columns: customColumns(version),
-    admit: (object) => {
+    admit: (object, previous) => {
       const unknown = prune(object, schema);
       applyDefaults(object, schema);
-      return { unknown, errors: validate(object, schema) };
+      const errors = validate(object, schema);
+      return { unknown, errors: errors.length > 0 ? errors : checkRules(object, previous, schema) };
     },
   };
 }

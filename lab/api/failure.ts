@@ -42,7 +42,8 @@ export class ApiFailure extends SpiderError {
   toStatus(): object {
     const { status: code, reason, message } = this;
     const details = this.causes === undefined ? {} : { details: this.causes };
-    return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message, reason, ...details, code };
+    const why = reason === "" ? {} : { reason };
+    return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message, ...why, ...details, code };
   }
 }
 

@@ -4,10 +4,10 @@
  * conflicts, watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. It runs no scheduler, no
  * controller and no kubelet: those are clients of it. Everything is in memory and gone with the process.
  *
- * Limits, where a real server differs: `x-kubernetes-validations` (CEL) are not evaluated, and a CRD with a schema keyword
- * that is not obeyed here is refused; built-in kinds have few defaults and no schema (unknown fields stay, immutable fields
+ * Limits, where a real server differs: a CRD with a schema keyword that is not obeyed here is refused, and rules in CEL have
+ * the functions that the product's definitions use; built-in kinds have few defaults and no schema (unknown fields stay, immutable fields
  * can be changed); defaults of a definition reach stored objects with their next write; versions of a kind differ in name
- * only; deletion in the foreground happens in the background, and at once, and nothing is orphaned; lists come in one page;
+ * only; deletion in the foreground happens in the background, and at once, and nothing is orphaned;
  * Events do not expire; no dry runs, server-side apply or protobuf, no SPDY, port-forward, attach, evict or explain.
  *
  * Imports #base and npm packages only; anything under `lab/` may import it, nothing under `src/` does.

@@ -10,6 +10,9 @@ export type Form =
 
 export interface ListMeta {
   readonly resourceVersion: string;
+  /** Where a list goes on. */
+  readonly continue?: string;
+  readonly remainingItemCount?: number;
 }
 
 /** The first of the accepted types that this server can write. Throws a 406 when it can write none. */

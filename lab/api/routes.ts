@@ -3,6 +3,7 @@ import { type Admitted, admitted, type Webhooks } from "./admission.ts";
 import { json, jsonLines } from "./answer.ts";
 import { badRequest, conflict, methodNotAllowed, noSuchPath, notFound } from "./failure.ts";
 import { addressOfNode, type KubeletAddress, type KubeletCall, kubeletPath, proxyLog } from "./kubelet.ts";
+import { Pages } from "./pages.ts";
 import { checkPatchType, patched } from "./patch.ts";
 import { formOf, presentList, presentOne } from "./present.ts";
 import { groupVersion, type Resource } from "./resource.ts";
@@ -11,7 +12,7 @@ import { keyOf, type Store } from "./store.ts";
 import { bound, scaled, scaleOf, success } from "./subresources.ts";
 import { type ApiResponse, at, type Fields, type KubeObject, textAt } from "./types.ts";
 import { watch } from "./watch.ts";
-import { asFields, type Writer } from "./writer.ts";
+import { asFields, type WriteOptions, type Writer } from "./writer.ts";
 
 /** One call on a resource. */
 export interface Call {
@@ -38,6 +39,7 @@ export interface RoutesParts {
 /** What each method does on collections, objects and subresources. Throws ApiFailure. */
 export class Routes {
   readonly #parts: RoutesParts;
+  readonly #pages = new Pages();
 
   constructor(parts: RoutesParts) {
     this.#parts = parts;
@@ -69,13 +71,16 @@ export class Routes {
         const request = { resource, query, form, matches: matcherOf(resource, query, namespace) };
         if (["true", "1"].includes(query.get("watch") ?? ""))
           return jsonLines(watch(store, clock, request, call.signal));
-        const found = store.list(resource.table, namespace).filter(request.matches);
-        const metadata = { resourceVersion: String(store.resourceVersion) };
-        return json(200, presentList(resource, found, metadata, form, clock.wall().getTime()));
+        const page = this.#pages.page(query, store.resourceVersion, () =>
+          store.list(resource.table, namespace).filter(request.matches),
+        );
+        return json(200, presentList(resource, page.objects, page.metadata, form, clock.wall().getTime()));
       }
       case "POST": {
         const admitted = await this.#admit(call, "CREATE", asFields(call.body()));
-        return this.#object(call, 201, writer.create(resource, namespace, admitted, isStrict(query)));
+        const dropped: string[] = [];
+        const created = writer.create(resource, namespace, admitted, validation(query, dropped));
+        return this.#object(call, 201, created, dropped);
       }
       case "DELETE": {
         for (const object of store.list(resource.table).filter(matcherOf(resource, query, namespace))) {
@@ -125,8 +130,9 @@ export class Routes {
     const changed = this.#changed(call, { ...before, apiVersion: groupVersion(call.resource) });
     const next = status ? changed : await this.#admit(call, "UPDATE", changed, before);
     const old = this.#find(call); // A webhook takes time, and somebody may have written meanwhile.
-    const written = this.#parts.writer.update(call.resource, old, next, { strict: isStrict(call.query), status });
-    return this.#object(call, 200, written);
+    const dropped: string[] = [];
+    const options = { ...validation(call.query, dropped), status };
+    return this.#object(call, 200, this.#parts.writer.update(call.resource, old, next, options), dropped);
   }
 
   /** The object as admission leaves it. */
@@ -187,10 +193,16 @@ export class Routes {
     return object;
   }
 
-  #object(call: Call, status: number, object: KubeObject): ApiResponse {
+  #object(call: Call, status: number, object: KubeObject, dropped: readonly string[] = []): ApiResponse {
     const form = formOf(call.headers["accept"], call.query.get("includeObject"));
-    return json(status, presentOne(call.resource, object, form, this.#parts.clock.wall().getTime()));
+    const body = presentOne(call.resource, object, form, this.#parts.clock.wall().getTime());
+    const warning = dropped.map((field) => `299 - "unknown field \\"${field}\\""`).join(", ");
+    return json(status, body, warning === "" ? {} : { warning });
   }
 }
 
-const isStrict = (query: URLSearchParams) => query.get("fieldValidation") === "Strict";
+/** What becomes of fields that nobody knows: a refusal, a warning (where nothing is asked for) or silence. */
+function validation(query: URLSearchParams, dropped: string[]): WriteOptions {
+  const wanted = query.get("fieldValidation") ?? "Warn";
+  return { strict: wanted === "Strict", ...(wanted === "Warn" && { dropped: (field) => dropped.push(field) }) };
+}

@@ -1,3 +1,4 @@
+import { compileRule, type Rule, type RuleCheck } from "./cel.ts";
 import type { FieldError } from "./failure.ts";
 import { copyOf } from "./resource.ts";
 import { type Fields, isFields } from "./types.ts";
@@ -17,13 +18,15 @@ export interface Schema {
   readonly maxLength?: number;
   readonly pattern?: string;
   readonly maxItems?: number;
+  readonly "x-kubernetes-validations"?: readonly Rule[];
 }
 
 const keywords = new Set([
   ...["type", "format", "default", "enum", "properties", "additionalProperties", "items", "required"],
   ...["minimum", "maximum", "maxLength", "pattern", "maxItems"],
-  // These change nothing here: how lists merge matters to server-side apply, and rules in CEL are left to a real server.
-  ...["description", "x-kubernetes-validations", "x-kubernetes-list-type"],
+  "x-kubernetes-validations",
+  // These change nothing here: how lists merge matters to server-side apply.
+  ...["description", "x-kubernetes-list-type"],
   ...["x-kubernetes-list-map-keys", "x-kubernetes-map-type"],
 ]);
 
@@ -79,6 +82,28 @@ export function validate(value: unknown, schema: Schema, path = ""): FieldError[
   else if (Array.isArray(value)) errors.push(...arrayErrors(value, schema, path));
   else if (isFields(value)) errors.push(...objectErrors(value, schema, path));
   return errors;
+}
+
+const compiled = new WeakMap<Schema, readonly RuleCheck[]>();
+
+/**
+ * What rules in CEL say of `value`, which is valid otherwise; `old` is what was in its place. Within lists there is nothing
+ * old: whose item is whose is not looked for.
+ */
+export function checkRules(value: unknown, old: unknown, schema: Schema, path = ""): FieldError[] {
+  const rules = compiled.get(schema) ?? (schema["x-kubernetes-validations"] ?? []).map(compileRule);
+  compiled.set(schema, rules);
+  const own = rules.flatMap((check) => check(value, old, path) ?? []);
+  if (Array.isArray(value)) {
+    const { items = {} } = schema;
+    return [...own, ...value.flatMap((item, index) => checkRules(item, undefined, items, `${path}[${index}]`))];
+  }
+  if (!isFields(value)) return own;
+  const inner = Object.entries(value).flatMap(([field, one]) => {
+    const known = path === "" && field === "metadata" ? undefined : knownField(schema, field);
+    return known === undefined ? [] : checkRules(one, isFields(old) ? old[field] : undefined, known, join(path, field));
+  });
+  return [...own, ...inner];
 }
 
 const invalidValue = (field: string, value: unknown, rule: string): FieldError => ({

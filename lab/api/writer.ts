@@ -1,14 +1,38 @@
 import { randomInt, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "#base";
-import { alreadyExists, badRequest, conflict, forbidden, invalid, modified, notFound } from "./failure.ts";
+import {
+  ApiFailure,
+  alreadyExists,
+  badRequest,
+  conflict,
+  type FieldError,
+  forbidden,
+  invalid,
+  modified,
+  notFound,
+} from "./failure.ts";
 import { copyOf, groupVersion, type Resource } from "./resource.ts";
 import { keyOf, type Store } from "./store.ts";
-import { type Fields, fieldsAt, isFields, type KubeObject, numberAt, type ObjectMeta, textAt } from "./types.ts";
+import {
+  type Fields,
+  fieldsAt,
+  isFields,
+  type KubeObject,
+  numberAt,
+  type ObjectMeta,
+  type OwnerReference,
+  textAt,
+} from "./types.ts";
 
-export interface UpdateOptions {
+export interface WriteOptions {
   /** Refuse fields that the schema does not know; they are dropped otherwise. */
   readonly strict?: boolean;
+  /** Told of each field that was dropped. */
+  readonly dropped?: (field: string) => void;
+}
+
+export interface UpdateOptions extends WriteOptions {
   /** Change the status alone. */
   readonly status?: boolean;
 }
@@ -36,14 +60,19 @@ export class Writer {
   }
 
   /** `namespace` is undefined for cluster-scoped resources. Throws the refusals that a POST can meet. */
-  create(resource: Resource, namespace: string | undefined, body: Readonly<Fields>, strict = false): KubeObject {
+  create(
+    resource: Resource,
+    namespace: string | undefined,
+    body: Readonly<Fields>,
+    options: WriteOptions = {},
+  ): KubeObject {
     checkEnvelope(resource, body);
     const given = fieldsAt(body, "metadata") as unknown as Readonly<ObjectMeta>;
     if ((given.namespace ?? "") !== "" && given.namespace !== namespace) {
       throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
     }
     if (textAt(given, "resourceVersion") !== "") {
-      throw badRequest("resourceVersion should not be set on objects to be created");
+      throw new ApiFailure(500, "", "resourceVersion should not be set on objects to be created");
     }
     const name = nameFor(resource, given);
     this.#checkNamespace(resource, namespace, name);
@@ -65,7 +94,7 @@ export class Writer {
     delete object.metadata.deletionTimestamp;
     delete object.metadata.deletionGracePeriodSeconds;
     if (resource.subresources.includes("status")) delete object["status"];
-    admit(resource, object, undefined, strict);
+    admit(resource, object, undefined, options);
     if (this.#store.get(resource.table, keyOf(object.metadata)) !== undefined) throw alreadyExists(resource, name);
     return this.#store.put(resource.table, object);
   }
@@ -75,7 +104,7 @@ export class Writer {
    * nothing differs. The object is removed when it was being deleted and its last finalizer went.
    */
   update(resource: Resource, old: KubeObject, body: Readonly<Fields>, options: UpdateOptions = {}): KubeObject {
-    const { strict = false, status: onlyStatus = false } = options;
+    const { status: onlyStatus = false } = options;
     checkEnvelope(resource, body);
     const given = fieldsAt(body, "metadata") as unknown as Readonly<ObjectMeta>;
     checkIdentity(resource, old, given);
@@ -87,7 +116,7 @@ export class Writer {
       ...(resource.subresources.includes("status") && { status: (onlyStatus ? body : old)["status"] }),
     }) as unknown as KubeObject;
     checkFinalizers(resource, old, next);
-    admit(resource, next, old, strict);
+    admit(resource, next, old, options);
     if (isDeepStrictEqual(next, { ...old, apiVersion: next.apiVersion })) return old;
     if (countsGenerations(resource) && changesGeneration(resource, old, next)) {
       next.metadata.generation = (old.metadata.generation ?? 0) + 1;
@@ -172,8 +201,19 @@ function checkEnvelope(resource: Resource, body: Readonly<Fields>): void {
   }
 }
 
-/** Runs the resource's own rules. */
-function admit(resource: Resource, object: KubeObject, old: KubeObject | undefined, strict: boolean): void {
+/** Runs the rules of all resources, then the resource's own. */
+function admit(
+  resource: Resource,
+  object: KubeObject,
+  old: KubeObject | undefined,
+  { strict = false, dropped = () => {} }: WriteOptions,
+): void {
+  const owners = (object.metadata.ownerReferences ?? []).filter(({ controller }) => controller === true);
+  const wrong = [
+    ...labelErrors(object.metadata.labels ?? {}),
+    ...(owners.length > 1 ? [tooManyControllers(owners)] : []),
+  ];
+  if (wrong.length > 0) throw invalid(resource, object.metadata.name, wrong);
   const { errors, unknown } = resource.admit(object, old);
   if (strict && unknown.length > 0) {
     const texts = unknown.map((field) => `unknown field "${field}"`).join(", ");
@@ -181,6 +221,26 @@ function admit(resource: Resource, object: KubeObject, old: KubeObject | undefin
     throw badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: strict decoding error: ${texts}`);
   }
   if (errors.length > 0) throw invalid(resource, object.metadata.name, errors);
+  unknown.forEach(dropped);
+}
+
+const labelRule =
+  "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end " +
+  "with an alphanumeric character";
+
+function labelErrors(labels: Readonly<Record<string, string>>): readonly FieldError[] {
+  return Object.values(labels)
+    .filter((value) => !/^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/.test(value))
+    .map((value) => {
+      const message = `Invalid value: ${JSON.stringify(value)}: ${labelRule}`;
+      return { field: "metadata.labels", reason: "FieldValueInvalid", message };
+    });
+}
+
+function tooManyControllers(owners: readonly OwnerReference[]): FieldError {
+  const [first, second] = owners.map(({ kind, name }) => `${kind}/${name}`);
+  const message = `Invalid value: Only one reference can have Controller set to true. Found "true" in references for ${first} and ${second}`;
+  return { field: "metadata.ownerReferences", reason: "FieldValueInvalid", message };
 }
 
 function checkIdentity(resource: Resource, old: KubeObject, given: Readonly<ObjectMeta>): void {

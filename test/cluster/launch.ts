@@ -8,6 +8,8 @@ import { type ClusterSpec, clusterMarker } from "./protocol.ts";
 export type ClusterOptions = Omit<ClusterSpec, "binaries" | "images" | "kubectl" | "cgroup"> & {
   /** Image archives beside those that every cluster needs. */
   readonly images?: readonly string[];
+  /** Of Kubernetes. @default the newest */
+  readonly version?: string;
   /** Told of each step that takes long, before the start. */
   readonly say?: (line: string) => void;
   readonly onPhase?: (phase: string, atMs: number) => void;
@@ -23,10 +25,11 @@ const installed = ["containerd", "ctr", "runc"];
  * administrator's. Needs root. Throws SpiderError LAB_FAILED, and Error where a program cannot be had.
  */
 export async function launchCluster(options: ClusterOptions): Promise<LabHandle> {
-  const { say = () => {}, onPhase, stderr, images = [], ...spec } = options;
-  const binary = await findBinaries({ say });
+  const { say = () => {}, onPhase, stderr, images = [], version, ...spec } = options;
+  const programs = options.controllers === false ? ["kube-apiserver"] : kubernetesPrograms;
+  const binary = await findBinaries({ say, programs, ...(version && { version }) });
   const cgroup = `${clusterMarker}-${process.pid}-${Date.now().toString(36)}`;
-  const named = [...kubernetesPrograms, "etcd"].map((name) => [name, binary(name)] as const);
+  const named = [...programs, "etcd"].map((name) => [name, binary(name)] as const);
   return await launchSupervisor<ClusterSpec>({
     program: fileURLToPath(new URL("./supervisor.ts", import.meta.url)),
     marker: clusterMarker,

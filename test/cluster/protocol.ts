@@ -11,6 +11,8 @@ export interface ClusterSpec {
   readonly kubectl: string;
   /** The control group above those of the nodes. */
   readonly cgroup: string;
+  /** kube-controller-manager and kube-scheduler; without them Pods need no ServiceAccount. @default true */
+  readonly controllers?: boolean;
   /** Moves each node's address from eth0 to a bridge br1 at the start. @default false */
   readonly bridges?: boolean;
   /** Manifests that exist before nodes start, each a file, a folder or JSON text. */

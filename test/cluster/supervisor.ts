@@ -54,7 +54,9 @@ async function createCluster(
     programs.set(name, new Program(launch, report(name)));
     return { exited: first.promise.then(({ exited }) => exited) };
   };
-  const plane = await startControlPlane({ directory, binary, start });
+  const { controllers = true } = spec;
+  const apiServerFlags = controllers ? [] : ["--disable-admission-plugins=ServiceAccount"];
+  const plane = await startControlPlane({ directory, binary, start, controllers, apiServerFlags });
   forward();
   writeAdmin(plane, url, kubeconfig);
   phase("control plane");

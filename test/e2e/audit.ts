@@ -74,7 +74,10 @@ export async function complaints(suite: Suite): Promise<readonly string[]> {
       const shown = status?.allocatedIPCount ?? 0;
       return held === shown ? [] : [`pool ${name} shows ${shown} allocated, the ledger has ${held}`];
     }),
-    ...states.flatMap(([name, state]) => nodeComplaints(name, state, claims)),
+    ...states.flatMap(([name, state]) => {
+      const pods = live.filter(({ spec, status }) => spec.nodeName === name && status?.podIP !== undefined).length;
+      return nodeComplaints(name, state, claims, pods);
+    }),
   ];
 }
 
@@ -104,9 +107,9 @@ function endpointComplaints(claims: readonly Claim[], endpoints: readonly Endpoi
   ];
 }
 
-function nodeComplaints(node: string, state: NodeState, claims: readonly Claim[]): readonly string[] {
+function nodeComplaints(node: string, state: NodeState, claims: readonly Claim[], pods: number): readonly string[] {
   const { ports, links, namespaces, sandboxes, records } = state;
-  const own = claims.filter(({ spec }) => spec.node === node && spec.purpose === "Pod");
+  const own = claims.filter(({ spec }) => spec.node === node && spec.containerID !== undefined);
   const holders = new Set(own.map(({ spec }) => spec.containerID));
   const networks = new Set(own.map(({ spec }) => `${spec.podUID} ${spec.nic}`)).size;
   const complain = (what: string, wrong: readonly (string | undefined)[]) =>
@@ -127,9 +130,7 @@ function nodeComplaints(node: string, state: NodeState, claims: readonly Claim[]
       "records without a sandbox",
       records.filter((id) => !sandboxes.includes(id)),
     ),
-    ...(namespaces.length === sandboxes.length
-      ? []
-      : [`${node}: ${sandboxes.length} sandboxes, ${namespaces.length} network namespaces`]),
+    ...(namespaces.length === pods ? [] : [`${node}: ${pods} Pods, ${namespaces.length} network namespaces`]),
   ];
 }
 

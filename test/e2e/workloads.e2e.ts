@@ -23,8 +23,8 @@ describe("workloads with addresses of a pool", () => {
   const erase = async (...what: readonly string[]) => {
     await suite.kubectl("delete", ...what, "--wait=true", "--timeout=60s");
     await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
+    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
     await settled(suite);
-    assert.deepEqual(await suite.list("sia"), [], "the ledger is empty");
   };
 
   it("a rolling update under load stays inside the pool, and no address is given twice", async () => {

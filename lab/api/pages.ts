@@ -1,0 +1,58 @@
+import { badRequest, expired } from "./failure.ts";
+import type { ListMeta } from "./present.ts";
+import type { KubeObject } from "./types.ts";
+
+export interface Page {
+  readonly objects: readonly KubeObject[];
+  readonly metadata: ListMeta;
+}
+
+interface Rest {
+  readonly objects: readonly KubeObject[];
+  readonly resourceVersion: string;
+}
+
+/** Lists that somebody is in the middle of; an older one is forgotten, and its reader must begin again. */
+const openMax = 64;
+const prefix = "lab-page-";
+
+/** Lists in pages: what follows the first page is as it was at that moment. */
+export class Pages {
+  readonly #open = new Map<string, Rest>();
+  #lastId = 0;
+
+  /** The page that `limit` and `continue` ask for; `all` makes the list of a first page. Throws a 400 or a 410. */
+  page(query: URLSearchParams, resourceVersion: number, all: () => readonly KubeObject[]): Page {
+    const token = query.get("continue") ?? "";
+    const from = token === "" ? { objects: all(), resourceVersion: String(resourceVersion) } : this.#take(token);
+    const limit = Number(query.get("limit") ?? 0);
+    if (!(limit > 0) || from.objects.length <= limit) {
+      return { objects: from.objects, metadata: { resourceVersion: from.resourceVersion } };
+    }
+    const rest = from.objects.slice(limit);
+    const metadata = { resourceVersion: from.resourceVersion, continue: this.#keep({ ...from, objects: rest }) };
+    // With a selector a real server does not count what is left.
+    const counts = query.get("labelSelector") === null && query.get("fieldSelector") === null;
+    return {
+      objects: from.objects.slice(0, limit),
+      metadata: counts ? { ...metadata, remainingItemCount: rest.length } : metadata,
+    };
+  }
+
+  #take(token: string): Rest {
+    if (!token.startsWith(prefix)) throw badRequest("continue key is not valid: it is none of this server's");
+    const rest = this.#open.get(token);
+    if (rest === undefined)
+      throw expired("The provided continue parameter is too old to display a consistent list result.");
+    return rest;
+  }
+
+  #keep(rest: Rest): string {
+    this.#lastId += 1;
+    const token = `${prefix}${this.#lastId}`;
+    this.#open.set(token, rest);
+    const [oldest = ""] = this.#open.keys();
+    if (this.#open.size > openMax) this.#open.delete(oldest);
+    return token;
+  }
+}

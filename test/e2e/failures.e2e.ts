@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { settled } from "./audit.ts";
+import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { deployment, pod } from "./workloads.ts";
+
+interface PodLike extends KubeObject {
+  readonly spec: { readonly nodeName: string };
+  readonly status: { readonly podIP?: string; readonly phase: string };
+}
+
+const agentsNamespace = "kube-system";
+
+describe("when a part fails", () => {
+  let suite: Suite;
+  before(async () => {
+    suite = await startSuite("failures", { bridges: true });
+    await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
+  });
+  afterEach(async () => {
+    await suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true");
+  });
+  after(() => suite[Symbol.asyncDispose]());
+
+  const rolledOut = (what: string, ...more: readonly string[]) =>
+    suite.kubectl("rollout", "status", what, "--timeout=120s", ...more);
+  const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
+  const agentsReady = () => rolledOut("daemonset/spiderpool-agent", "-n", agentsNamespace);
+  /** Ends the agent's process on a node, as the kernel would. */
+  const killAgent = (node: string) => suite.onNode(node, "kill -9 $(pgrep -f 'spiderpool-agent.* daemon')");
+  const nothingLeft = async () => {
+    await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
+    await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
+    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await settled(suite);
+  };
+  /** Every Pod of the application answers HTTP from both nodes' Pods. */
+  const serves = async (app: string) => {
+    const pods = await podsOf(app);
+    for (const from of pods) {
+      for (const to of pods) {
+        const answer = await suite.kubectl(
+          "exec",
+          from.metadata.name,
+          "--",
+          "timeout",
+          "5",
+          "wget",
+          "-qO-",
+          `http://${to.status.podIP}/`,
+        );
+        assert.equal(answer.trim(), to.metadata.name);
+      }
+    }
+  };
+
+  it("agents killed again and again under churn lose and double nothing", async () => {
+    await suite.apply(deployment("churn", 5));
+    await rolledOut("deployment/churn");
+    let done = false;
+    const killing = (async () => {
+      for (let turn = 0; !done; turn += 1) {
+        await killAgent(turn % 2 === 0 ? "node1" : "node2").catch(() => {}); // it is being started
+        await delay(1_500);
+      }
+    })();
+    for (let round = 0; round < 2; round += 1) {
+      await suite.kubectl("rollout", "restart", "deployment/churn");
+      await rolledOut("deployment/churn");
+    }
+    done = true;
+    await killing;
+    await suite.kubectl("delete", "pods", "-n", agentsNamespace, "-l", "app.kubernetes.io/component=spiderpool-agent");
+    await agentsReady();
+    await until("the old Pods are gone", async () => ((await podsOf("churn")).length === 5 ? true : undefined));
+    await settled(suite);
+    await serves("churn");
+    await nothingLeft();
+  });
+
+  it("kubelet and containerd are restarted under running Pods: addresses and traffic stay", async () => {
+    await suite.apply(deployment("steady", 2));
+    await rolledOut("deployment/steady");
+    const addresses = async () => (await podsOf("steady")).map(({ status }) => status.podIP).sort();
+    const first = await addresses();
+    for (const program of ["kubelet", "containerd"]) {
+      for (const { name } of suite.cluster.nodes) await suite.cluster.kill({ node: name, program, signal: "SIGKILL" });
+      await delay(3_000);
+      await suite.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=60s");
+      assert.deepEqual(await addresses(), first, program);
+      await until(`HTTP after a restart of ${program}`, () =>
+        serves("steady").then(
+          () => true,
+          () => undefined,
+        ),
+      );
+    }
+    await suite.apply(pod("late"));
+    await suite.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=60s");
+    await settled(suite);
+    await nothingLeft();
+  });
+
+  it("the API server is away for a minute: running Pods serve, deletions and starts follow when it is back", async () => {
+    await suite.apply(deployment("away", 4));
+    await rolledOut("deployment/away");
+    const [first] = await podsOf("away");
+    await suite.cluster.hold({ program: "kube-apiserver", held: true });
+    await delay(60_000);
+    const address = first?.status.podIP ?? "";
+    const node = first?.spec.nodeName ?? "";
+    assert.equal(
+      (await suite.onNode(node, `timeout 5 busybox wget -qO- http://${address}/`)).trim(),
+      first?.metadata.name,
+    );
+    await suite.cluster.hold({ program: "kube-apiserver", held: false });
+    await until("the API server is back", async () =>
+      (await suite.stage.quiet("get", "nodes")).ok ? true : undefined,
+    );
+    await suite.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=60s");
+    await suite.kubectl("rollout", "restart", "deployment/away");
+    await rolledOut("deployment/away");
+    await settled(suite);
+    await nothingLeft();
+  });
+
+  it("the controller is killed: Pods start and end without it, and views are right when it is back", async () => {
+    await suite.kubectl("scale", "deployment/spiderpool-controller", "-n", agentsNamespace, "--replicas=0");
+    await until("the controller is gone", async () =>
+      (await suite.list("pods", "-n", agentsNamespace, "-l", "app.kubernetes.io/component=spiderpool-controller"))
+        .length === 0
+        ? true
+        : undefined,
+    );
+    await suite.apply(deployment("alone", 4));
+    await rolledOut("deployment/alone");
+    await suite.kubectl("scale", "deployment/alone", "--replicas=2");
+    await until("two Pods are left", async () => ((await podsOf("alone")).length === 2 ? true : undefined));
+    await suite.kubectl("scale", "deployment/spiderpool-controller", "-n", agentsNamespace, "--replicas=1");
+    await rolledOut("deployment/spiderpool-controller", "-n", agentsNamespace);
+    await settled(suite);
+    await nothingLeft();
+  });
+});

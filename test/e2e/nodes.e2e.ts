@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, it } from "node:test";
+import { settled } from "./audit.ts";
+import { figure } from "./figures.ts";
+import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { deployment, pool } from "./workloads.ts";
+
+interface PodLike extends KubeObject {
+  readonly spec: { readonly nodeName: string };
+  readonly status: {
+    readonly podIP?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
+}
+
+const isReady = ({ metadata, status }: PodLike) =>
+  metadata.deletionTimestamp === undefined &&
+  (status.conditions ?? []).some(({ type, status }) => type === "Ready" && status === "True");
+
+describe("when a node loses power", () => {
+  let suite: Suite;
+  before(async () => {
+    suite = await startSuite("nodes", { bridges: true });
+    await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
+  });
+  afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
+  after(() => suite[Symbol.asyncDispose]());
+
+  const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
+  const readyOf = async (app: string) => (await podsOf(app)).filter(isReady);
+  const nodeReady = (node: string) => suite.kubectl("wait", `node/${node}`, "--for=condition=Ready", "--timeout=90s");
+  const nothingLeft = async () => {
+    await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
+    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await settled(suite);
+  };
+
+  it("its Pods start elsewhere, and its return leaves nothing double", async () => {
+    await suite.apply(deployment("moving", 4));
+    await suite.kubectl("rollout", "status", "deployment/moving", "--timeout=120s");
+    await suite.cluster.powerOff({ node: "node2" });
+    await suite.kubectl("wait", "node/node2", "--for=condition=Ready=Unknown", "--timeout=60s");
+    // As an administrator says that the machine is off: Pods and volumes are given up at once.
+    await suite.kubectl("taint", "node", "node2", "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute");
+    const ready = await until(
+      "four Pods are Ready on node1",
+      async () => {
+        const pods = (await readyOf("moving")).filter(({ spec }) => spec.nodeName === "node1");
+        return pods.length === 4 ? pods : undefined;
+      },
+      180,
+    );
+    const ips = ready.map(({ status }) => status.podIP);
+    assert.equal(new Set(ips).size, 4);
+    await suite.cluster.powerOn({ node: "node2" });
+    await nodeReady("node2");
+    await suite.kubectl("taint", "node", "node2", "node.kubernetes.io/out-of-service-");
+    await settled(suite);
+    assert.deepEqual((await readyOf("moving")).map(({ status }) => status.podIP).sort(), ips.sort());
+    await nothingLeft();
+  });
+
+  it("both at once, with 30 Pods each: all are Ready again, with their addresses, and nothing is double", async () => {
+    await suite.apply(pool("large", "172.18.50.1-172.18.50.100"));
+    await suite.apply(
+      ...["node1", "node2"].map((node) => deployment(`many-${node}`, 30, { pools: { ipv4: ["large"] }, node })),
+    );
+    for (const node of ["node1", "node2"])
+      await suite.kubectl("rollout", "status", `deployment/many-${node}`, "--timeout=170s");
+    await settled(suite);
+    await Promise.all(["node1", "node2"].map((node) => suite.cluster.powerOff({ node })));
+    const startedMs = performance.now();
+    await Promise.all(["node1", "node2"].map((node) => suite.cluster.powerOn({ node })));
+    const ready = await until(
+      "60 Pods are Ready",
+      async () => {
+        // Those of before the loss of power are still called Ready until their kubelet looks.
+        if (performance.now() - startedMs < 8_000) return undefined;
+        const pods = [...(await readyOf("many-node1")), ...(await readyOf("many-node2"))];
+        return pods.length === 60 ? pods : undefined;
+      },
+      300,
+    );
+    figure("60 Pods Ready after both nodes lost power, s", (performance.now() - startedMs) / 1000);
+    assert.equal(new Set(ready.map(({ status }) => status.podIP)).size, 60);
+    await settled(suite);
+    await nothingLeft();
+    await suite.kubectl("delete", "sp/large");
+  });
+});
