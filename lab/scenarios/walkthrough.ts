@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Stage } from "./stage.ts";
 import { formatWaterfall, readFlights } from "./waterfall.ts";
 
@@ -16,6 +17,7 @@ interface PodRow {
 }
 
 const pool = /^172\.18\.30\.(13[1-9]|140)$/;
+const eventMsMax = 40_000;
 const bridgeResource = "ovs-cni.network.kubevirt.io/br1";
 
 /** Plays the walk-through on a lab whose bridges are not made yet. Everything that it makes is deleted at its end. */
@@ -185,23 +187,12 @@ async function fill(stage: Stage, { manifests }: WalkthroughOptions): Promise<vo
   const waiting = await waitingPod(stage);
   stage.check("ten Pods have addresses, the eleventh waits", waiting !== undefined);
   if (waiting === undefined) return;
-  const exhausted = `involvedObject.name=${waiting},reason=IPPoolExhausted`;
-  await stage.quiet(
-    "wait",
-    "events",
-    "--field-selector",
-    exhausted,
-    "--for=jsonpath={.reason}=IPPoolExhausted",
-    "--timeout=15s",
-  );
-  const { stdout } = await stage.kubectl(
-    "get",
-    "events",
-    "--field-selector",
-    exhausted,
-    "-o",
-    "custom-columns=MESSAGE:.message",
-  );
+  const exhausted = `--field-selector=involvedObject.name=${waiting},reason=IPPoolExhausted`;
+  // A `wait` for a set of objects ends at once where there is none yet.
+  for (const untilMs = performance.now() + eventMsMax; performance.now() < untilMs; await delay(250)) {
+    if ((await stage.quiet("get", "events", exhausted, "-o", "name")).stdout !== "") break;
+  }
+  const { stdout } = await stage.kubectl("get", "events", exhausted, "-o", "custom-columns=MESSAGE:.message");
   stage.check(
     "its Event says that the pool is full, which pool, and what to do",
     /all IP addresses used out.*ippool-test.*What to do/s.test(stdout),
