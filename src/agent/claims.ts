@@ -2,7 +2,7 @@ import type { Clock, Logger, Signal } from "#base";
 import { decodeResult } from "#cni";
 import { claimName } from "#ip";
 import { fromStore, type Pod, retry, runController, type Store } from "#kube";
-import type { Claim, Ledger } from "#ledger";
+import { type Claim, claimKey, type Ledger } from "#ledger";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
@@ -71,9 +71,11 @@ export class ClaimsReconciler {
   /** After a start: takes up the claims that the records name; later, and then hourly, looks for claims that nobody knows. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
     const { ledger, records, pods, returned, clock, random = Math.random } = this.#options;
+    // Taken before the first call is served: a DEL that comes while the API server is away takes its record along.
+    const known = records.list();
+    ledger.remember(known.flatMap(claimKeys));
     // Until it has succeeded no ADD gets an address.
-    const names = () => records.list().flatMap(claimNames);
-    await retry((o) => ledger.recall(names(), o), { signal, clock, retryable: () => true });
+    await retry((o) => ledger.recall(known.flatMap(claimNames), o), { signal, clock, retryable: () => true });
     await pods.synced({ signal });
     await retry((o) => returned.checkAll(o), { signal, clock, retryable: () => true });
     for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
@@ -140,8 +142,14 @@ export class ClaimsReconciler {
 }
 
 /** The claims of which the record's results tell. */
-function claimNames({ networks }: SandboxRecord): readonly string[] {
-  return networks.flatMap(({ result }) =>
-    result === undefined ? [] : decodeResult(result).ips.map(({ address }) => claimName(address.ip)),
-  );
+function claimNames(record: SandboxRecord): readonly string[] {
+  return claimKeys(record).map(({ name }) => name);
+}
+
+/** The same, each with the key of its holder. */
+function claimKeys({ pod, networks }: SandboxRecord): readonly { readonly key: string; readonly name: string }[] {
+  return networks.flatMap(({ ifName, result }) => {
+    const ips = result === undefined ? [] : decodeResult(result).ips.map(({ address }) => address.ip);
+    return ips.map((ip) => ({ key: claimKey(pod?.uid ?? "", ifName, ip.family), name: claimName(ip) }));
+  });
 }

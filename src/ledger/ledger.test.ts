@@ -445,6 +445,19 @@ describe("Ledger.recall()", () => {
   });
 });
 
+describe("Ledger.remember()", () => {
+  it("keeps a claim findable whose record goes with its sandbox after a boot took the hints", async () => {
+    await claim("a");
+    node.kill();
+    const booted = await cluster.node("n1", [], { boot: "boot-2" });
+    booted.ledger.remember([{ key: "a.eth0.4", name: "10.6.0.1" }]);
+    booted.kill();
+    const next = await cluster.node("n1", [], { boot: "boot-2" });
+    const again = await cluster.claim(next, requestOf("a", [pool], { sandbox: "a-2" }));
+    assert.deepEqual([nameOf(again), again.fresh], ["10.6.0.1", false]);
+  });
+});
+
 describe("Ledger.audit()", () => {
   const audit = (known: readonly string[] = []) => {
     for (const name of known) node.used.add(name);
@@ -464,6 +477,22 @@ describe("Ledger.audit()", () => {
         nic: "eth0",
       },
     });
+
+  it("deletes the claim of a living holder that has another one since the boot that ended its sandbox", async () => {
+    await claim("a");
+    cluster.api.apply(spiderIPAddresses, {
+      metadata: { name: "10.6.0.2", labels: { node: "n1" } },
+      spec: {
+        ...cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec,
+        address: "10.6.0.2",
+        bootID: "boot-0",
+      },
+    });
+    await cluster.clock.advance(120_000);
+    await audit(["10.6.0.1", "10.6.0.2"]);
+    await cluster.drive(node.ledger.drained());
+    assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
+  });
 
   it("deletes what nobody knows once it is old enough, and nothing else", async () => {
     await claim("a");

@@ -177,6 +177,15 @@ export class Ledger {
   }
 
   /**
+   * Notes what sandbox records tell of claims, before the first of those sandboxes can go: a boot took the hints, and a DEL
+   * takes the record, but the Pod may live and its claim has to be found by the next process, too.
+   */
+  remember(claims: Iterable<{ readonly key: string; readonly name: string }>): void {
+    const { intents } = this.#options;
+    for (const { key, name } of claims) if (intents.read(key) === undefined) intents.write(key, name);
+  }
+
+  /**
    * After a start, before any claim is answered: takes up the claims of this node among those that sandbox records name
    * and those that an earlier process may have made.
    */
@@ -202,12 +211,15 @@ export class Ledger {
    * enough are released.
    */
   async audit(o: Signal): Promise<void> {
-    const { client, clock, node, intents, inUse } = this.#options;
+    const { client, clock, node, bootId, intents, inUse } = this.#options;
     for await (const { claim, createdAt } of claimsOfNode(client, node, o)) {
       const key = keyOfClaim(claim);
-      if (this.#own.get(key)?.uid === claim.uid || intents.read(key) === claim.name) continue;
-      if (inUse(claim)) {
-        if (!this.#own.has(key)) this.#keep(claim);
+      const own = this.#own.get(key);
+      if (own?.uid === claim.uid || intents.read(key) === claim.name) continue;
+      // All that was known of it was lost, and its Pod got another address after the boot that ended its sandbox.
+      const replaced = own !== undefined && claim.spec.bootID !== bootId;
+      if (!replaced && inUse(claim)) {
+        if (own === undefined) this.#keep(claim);
       } else if (clock.wall().getTime() - createdAt.getTime() > leakAgeMs) {
         const evidence = [`container ${claim.spec.containerID ?? "none"}`];
         this.release(claim, { why: "no sandbox of this node uses it", evidence });

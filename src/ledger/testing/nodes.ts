@@ -22,8 +22,8 @@ export class Cluster implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), "ledger-"));
   readonly #stops: (() => void)[] = [];
 
-  /** Starts the node's ledger; a second start of a node finds the intents of the first. */
-  async node(name = "n1", records: readonly string[] = []): Promise<TestNode> {
+  /** Starts the node's ledger; a second start of a node finds the intents of the first, of the same boot. */
+  async node(name = "n1", records: readonly string[] = [], { boot = "boot-1" } = {}): Promise<TestNode> {
     const stop = new AbortController();
     const used = new Set(records);
     const { clock, api } = this;
@@ -37,8 +37,8 @@ export class Cluster implements Disposable {
       clock,
       log: silentLogger,
       node: name,
-      bootId: "boot-1",
-      intents: new MortalIntents(join(this.#folder, name), stop.signal),
+      bootId: boot,
+      intents: new MortalIntents(join(this.#folder, boot, name), stop.signal),
       reserved: (family) => IpSet.empty(family),
       inUse: ({ name: claim }) => used.has(claim),
       isIndexed: async ({ name: claim }) => !this.unindexed.has(claim),
