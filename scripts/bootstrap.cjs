@@ -22,6 +22,7 @@ const needs = {
   cluster: { kernel: true, tools: true, runtime: true },
   e2e: { kernel: true, tools: true, runtime: true },
   fuzz: { kernel: false, tools: true },
+  simulate: { kernel: false, tools: false },
   shell: { kernel: false, tools: false },
   check: { kernel: false, tools: false },
   generate: { kernel: false, tools: false },

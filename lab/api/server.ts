@@ -25,6 +25,8 @@ export interface LabApiOptions {
   readonly webhooks?: Webhooks | undefined;
   /** @default everybody may do everything */
   readonly rights?: Rights | undefined;
+  /** Where objects are kept: whoever gives it sees every write and can look behind the server. @default an empty one */
+  readonly store?: Store;
 }
 
 export interface LabApi {
@@ -40,8 +42,7 @@ const firstNamespaces = ["default", "kube-node-lease", "kube-public", "kube-syst
 
 /** Builds a server with the namespaces `default`, `kube-node-lease`, `kube-public`, `kube-system`. Throws SpiderError LAB_BAD_CRD. */
 export function createApiServer(options: LabApiOptions = {}): LabApi {
-  const { clock = systemClock, log = silentLogger, kubelet, webhooks, rights = {} } = options;
-  const store = new Store();
+  const { clock = systemClock, log = silentLogger, kubelet, webhooks, rights = {}, store = new Store() } = options;
   const registry = new Registry(store);
   const writer = new Writer(store, clock);
   new Cascade(store, registry, writer);

@@ -1,0 +1,36 @@
+// `npm run simulate -- --steps N --seed S`: random histories of a whole cluster, judged by the law of addresses.
+import { readFileSync } from "node:fs";
+import { Simulation } from "../test/simulation/index.ts";
+import { positive, readFlags } from "./options.ts";
+
+const flags = readFlags("Usage: npm run simulate -- [flags]", {
+  steps: { type: "string", help: "stop after so many steps (1000000)" },
+  seed: { type: "string", help: "where randomness begins; printed with every failure (the time)" },
+  replay: { type: "string", help: "a file with one history, as a failure prints it" },
+});
+const simulation = await Simulation.load();
+if (flags.replay !== undefined) {
+  const { violation, steps, atMs } = await simulation.run(simulation.parse(readFileSync(flags.replay, "utf8")));
+  console.log(`${steps} steps, ${Math.round(atMs / 1000)} s of the world: ${violation ?? "the law holds"}`);
+  process.exit(violation === undefined ? 0 : 1);
+}
+const stepsMin = positive("steps", flags.steps, 1_000_000);
+const seed = flags.seed ?? String(Date.now());
+console.log(`seed ${seed}`);
+const startMs = performance.now();
+let runs = 0;
+const { steps, failure } = await simulation.search(seed, stepsMin, () => {
+  runs += 1;
+  if (process.stdout.isTTY) process.stdout.write(`\r${runs} histories`);
+});
+const perSecond = Math.round((steps / (performance.now() - startMs)) * 1000);
+console.log(`${process.stdout.isTTY ? "\r" : ""}${runs} histories, ${steps} steps, ${perSecond} a second`);
+if (failure !== undefined) {
+  console.log(
+    `✖ ${failure.violation}\n  seed ${failure.history.seed}; looking for the shortest history that does it …`,
+  );
+  const least = await simulation.minimise(failure);
+  console.log(`✖ ${least.violation}\nReplay with --replay FILE, where FILE has these lines:\n${least.text}`);
+  process.exit(1);
+}
+console.log("✔ the law holds");

@@ -1,0 +1,286 @@
+import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
+import type { Fields } from "../../lab/api/index.ts";
+import { type History, type Op, shape, type Who } from "./history.ts";
+import { isOver } from "./kubelet.ts";
+import { poolTable } from "./law.ts";
+import type { Process } from "./process.ts";
+import type { KubeObject } from "./server.ts";
+import type { Node, World } from "./world.ts";
+
+const group = "spiderpool.spidernet.io/v2beta1";
+const finalizer = "spiderpool.spidernet.io";
+const namespace = "default";
+/** A node of which nothing was heard for so long is told to be of unknown state. */
+const silentMs = 40_000;
+
+/** Everything that acts on the cluster from outside of the product: users, administrators, and bad luck. */
+export class People {
+  readonly #world: World;
+  #hashes = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    for (let pool = 0; pool < shape.pools; pool++) this.#createPool(pool);
+    // Each network draws from a pool of its own first, and then from the other: Pods with two NICs meet in one pool.
+    this.#createNetwork("first", [poolName(0), poolName(1)]);
+    this.#createNetwork("second", [poolName(0)]);
+  }
+
+  /** Plans all of a history. */
+  plan({ ops }: History): void {
+    for (const op of ops) this.#world.time.after(op.atMs, () => this.do(op));
+  }
+
+  do(op: Op): void {
+    const world = this.#world;
+    switch (op.kind) {
+      case "create":
+        this.#createPod(op);
+        return;
+      case "delete":
+        this.#deletePod(op.slot, op.force);
+        return;
+      case "finish":
+      case "crash":
+      case "second-sandbox":
+        this.#toSandbox(op.kind, op.slot);
+        return;
+      case "kill-agent":
+        this.#restartAgent(this.#node(op.node), op.downMs);
+        return;
+      case "trap-agent": {
+        const node = this.#node(op.node);
+        node.machine.trap = { point: op.point, sprung: () => this.#restartAgent(node, op.downMs) };
+        return;
+      }
+      case "reboot":
+        this.#reboot(this.#node(op.node), op.downMs);
+        return;
+      case "partition":
+        this.#partition(this.#node(op.node), op.ms);
+        return;
+      case "restart-kubelet": {
+        const node = this.#node(op.node);
+        if (node.machine.isOn) world.startKubelet(node);
+        return;
+      }
+      case "lose-records":
+        this.#loseRecords(this.#node(op.node), op.torn);
+        return;
+      case "gc":
+        if (this.#node(op.node).machine.isOn) this.#node(op.node).kubelet?.gc({ empty: op.empty });
+        return;
+      case "kill-controller":
+        world.killController(op.at);
+        world.time.after(op.downMs, () => {
+          if (world.controllers[op.at] === undefined) world.startController(op.at);
+        });
+        return;
+      case "pause":
+        this.#who(op.who)?.pause(op.ms);
+        return;
+      case "fault": {
+        const process = this.#who(op.who);
+        if (process !== undefined) world.server.arm(process, op.verb, op.effect);
+        return;
+      }
+      case "lag": {
+        const process = this.#who(op.who);
+        if (process !== undefined) world.server.lag(process, op.plural, op.ms);
+        return;
+      }
+      case "break-watches": {
+        const process = this.#who(op.who);
+        if (process !== undefined) world.server.endWatches(process, { expire: op.expire });
+        return;
+      }
+      case "pool-size":
+        this.#resizePool(op.pool, op.size);
+        return;
+      case "pool-delete": {
+        const pool = this.pool(op.pool);
+        if (pool !== undefined) world.server.delete(group, "spiderippools", pool);
+        return;
+      }
+      case "pool-create":
+        this.#createPool(op.pool);
+        return;
+    }
+  }
+
+  /** The end of all trouble: everything is connected, on, and as large as it was. */
+  heal(): void {
+    const world = this.#world;
+    world.server.heal();
+    for (const process of world.processes()) process.resume();
+    for (const node of world.nodes) {
+      node.machine.trap = undefined;
+      node.kubelet?.cut(false);
+      if (!node.machine.isOn) this.#turnOn(node);
+      world.heartbeat(node.machine.name, "True");
+      if (node.agent === undefined) world.startAgent(node);
+    }
+    for (const [at, controller] of world.controllers.entries()) if (controller === undefined) world.startController(at);
+  }
+
+  pool(at: number): KubeObject | undefined {
+    return this.#world.server.get(poolTable, { name: poolName(at) });
+  }
+
+  // ── Pods ──
+
+  #createPod({ slot, node, nics, form }: Extract<Op, { readonly kind: "create" }>): void {
+    const { server } = this.#world;
+    if (this.#pod(slot) !== undefined) return;
+    const networks = nics > 1 ? { "k8s.v1.cni.cncf.io/networks": "kube-system/second" } : {};
+    const hash =
+      form === "static" ? { "kubernetes.io/config.hash": (++this.#hashes).toString(16).padStart(32, "0") } : {};
+    const empty = form === "empty-uid" ? { "simulation/empty-uid": "" } : {};
+    const annotations = { ...networks, ...hash, ...empty };
+    const spec = {
+      nodeName: this.#node(node).machine.name,
+      restartPolicy: form === "job" ? "Never" : "Always",
+      terminationGracePeriodSeconds: 2,
+      containers: [],
+    };
+    server.create(
+      "v1",
+      "pods",
+      { kind: "Pod", metadata: { name: podName(slot), namespace, annotations }, spec },
+      namespace,
+    );
+  }
+
+  #deletePod(slot: number, force: boolean): void {
+    const pod = this.#pod(slot);
+    if (pod !== undefined) this.#world.server.delete("v1", "pods", pod, force ? 0 : undefined);
+  }
+
+  #toSandbox(kind: "finish" | "crash" | "second-sandbox", slot: number): void {
+    const pod = this.#pod(slot);
+    if (pod === undefined || isOver(pod)) return;
+    const spec = pod["spec"] as { readonly nodeName: string; readonly restartPolicy: string };
+    const node = this.#world.nodes.find(({ machine }) => machine.name === spec.nodeName);
+    if (node?.machine.isOn !== true) return;
+    const { uid } = pod.metadata;
+    if (kind === "crash") node.kubelet?.crash(uid);
+    else if (kind === "second-sandbox") node.kubelet?.second(uid);
+    else if (spec.restartPolicy === "Never") node.kubelet?.finish(uid);
+  }
+
+  #pod(slot: number): KubeObject | undefined {
+    return this.#world.server.get("/pods", { namespace, name: podName(slot) });
+  }
+
+  // ── nodes ──
+
+  #node(at: number): Node {
+    const node = this.#world.nodes[at];
+    if (node === undefined) throw new RangeError(`there is no node ${at}`);
+    return node;
+  }
+
+  #restartAgent(node: Node, downMs: number): void {
+    const world = this.#world;
+    if (node.agent === undefined) return;
+    world.killAgent(node);
+    world.time.after(downMs, () => {
+      if (node.machine.isOn && node.agent === undefined) world.startAgent(node);
+    });
+  }
+
+  #reboot(node: Node, downMs: number): void {
+    const world = this.#world;
+    if (!node.machine.isOn) return;
+    world.killAgent(node);
+    node.kubeletProcess?.kill();
+    node.machine.turnOff();
+    world.time.after(silentMs, () => {
+      if (!node.machine.isOn) world.heartbeat(node.machine.name, "Unknown");
+    });
+    world.time.after(downMs, () => {
+      if (!node.machine.isOn) this.#turnOn(node);
+    });
+  }
+
+  #turnOn(node: Node): void {
+    node.machine.turnOn();
+    // The runtime finds its sandboxes without their namespaces, and takes them down.
+    for (const sandbox of node.sandboxes) sandbox.state = "failed";
+    this.#world.time.after(5_000, () => {
+      if (node.machine.isOn) this.#world.heartbeat(node.machine.name, "True");
+    });
+    this.#world.startKubelet(node);
+    this.#world.startAgent(node);
+  }
+
+  #partition(node: Node, ms: number): void {
+    const { server, time } = this.#world;
+    const { agent } = node;
+    node.kubelet?.cut(true);
+    if (agent !== undefined) server.cut(agent, true);
+    const { name } = node.machine;
+    if (ms > silentMs) time.after(silentMs, () => this.#world.heartbeat(name, "Unknown"));
+    time.after(ms, () => {
+      node.kubelet?.cut(false);
+      if (agent !== undefined) server.cut(agent, false);
+      if (node.machine.isOn) this.#world.heartbeat(name, "True");
+    });
+  }
+
+  /** A disk that lost power: the records of a moment ago are gone, or half there. */
+  #loseRecords({ machine, agent }: Node, torn: boolean): void {
+    if (agent !== undefined) return; // A running agent has them in memory.
+    this.#world.law.forget(machine);
+    const folder = "/var/lib/spiderpool/sandboxes";
+    for (const name of machine.disk.list(folder)) {
+      const path = `${folder}/${name}`;
+      const text = machine.disk.read(path) ?? "";
+      if (torn) machine.disk.write(path, text.slice(0, text.length / 2));
+      else machine.disk.remove(path);
+    }
+  }
+
+  #who(who: Who): Process | undefined {
+    const [kind, at] = who.split(" ");
+    return kind === "agent" ? this.#world.nodes[Number(at)]?.agent : this.#world.controllers[Number(at)];
+  }
+
+  // ── pools and networks ──
+
+  #createPool(at: number): void {
+    if (this.pool(at) !== undefined) return;
+    const spec = { subnet: `10.${at + 6}.0.0/16`, ips: [range(at, at === 0 ? 10 : 6)], gateway: `10.${at + 6}.0.254` };
+    const metadata = { name: poolName(at), finalizers: [finalizer] };
+    this.#world.server.create(group, "spiderippools", { kind: "SpiderIPPool", metadata, spec });
+  }
+
+  #resizePool(at: number, size: number): void {
+    const pool = this.pool(at);
+    if (pool === undefined || pool.metadata.deletionTimestamp !== undefined) return;
+    const spec = { ...(pool["spec"] as Fields), ips: [range(at, size)] };
+    this.#world.server.update(group, "spiderippools", { ...pool, spec });
+  }
+
+  #createNetwork(name: string, pools: readonly string[]): void {
+    const ipam = { type: "spiderpool", default_ipv4_ippool: pools };
+    const config = { cniVersion: "1.0.0", name, plugins: [{ type: "ovs", bridge: "br1", ipam }] };
+    const kind = "NetworkAttachmentDefinition";
+    const body = { kind, metadata: { name, namespace: "kube-system" }, spec: { config: JSON.stringify(config) } };
+    this.#world.server.create("k8s.cni.cncf.io/v1", "network-attachment-definitions", body, "kube-system");
+  }
+}
+
+export function poolName(at: number): string {
+  return `pool-${"abcdef"[at] ?? at}`;
+}
+
+function podName(slot: number): string {
+  return `pod-${slot}`;
+}
+
+function range(pool: number, size: number): string {
+  const first = parseIp(`10.${pool + 6}.0.1`);
+  const last = ipFromValue(4, ipValue(first) + BigInt(size - 1));
+  return size === 1 ? formatIp(first) : `${formatIp(first)}-${formatIp(last)}`;
+}

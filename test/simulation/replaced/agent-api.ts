@@ -1,0 +1,6 @@
+/** HTTP servers of the agent: nobody asks them here. */
+export * from "../../../src/agent/api.ts";
+
+const closed = async (): Promise<AsyncDisposable> => ({ [Symbol.asyncDispose]: async () => {} });
+
+export { closed as serveApi, closed as serveProbes, closed as serveText };

@@ -1,0 +1,11 @@
+/** `#base` as the simulated programs see it: their system's clock is that of the process. */
+import type { Clock } from "#base";
+import { current } from "../process.ts";
+
+export * from "#base";
+
+export const systemClock: Clock = {
+  monotonicMs: () => current().clock.monotonicMs(),
+  wall: () => current().clock.wall(),
+  sleep: (ms, o) => current().clock.sleep(ms, o),
+};

@@ -1,0 +1,15 @@
+/** The agent's fail points: where the machine has a trap, the process is killed there. */
+export * from "../../../src/agent/crash-points.ts";
+
+import { current } from "../process.ts";
+
+export function crashPoints(): (verb: string, point: string) => void {
+  const process = current();
+  return (verb, point) => {
+    const { machine } = process;
+    if (process.isDead || machine.trap === undefined || machine.trap.point !== `${verb} ${point}`) return;
+    const { sprung } = machine.trap;
+    machine.trap = undefined;
+    sprung();
+  };
+}

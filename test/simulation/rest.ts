@@ -1,0 +1,103 @@
+import { formatIp, parseIp, parseIpSet, tryParseClaimName } from "#ip";
+import { at, textAt } from "../../lab/api/index.ts";
+import { shape } from "./history.ts";
+import { isOver, nodeOf } from "./kubelet.ts";
+import { claimTable, poolTable, specOf, uidsOf, Violation } from "./law.ts";
+import type { KubeObject } from "./server.ts";
+import type { World } from "./world.ts";
+
+/** What must hold when nothing has happened from outside for long. Throws the first {@link Violation}. */
+export function checkRest(world: World): void {
+  const { server, nodes } = world;
+  const pods = server.store.list("/pods", "default");
+  const claims = server.store.list(claimTable);
+  for (const pod of pods) {
+    if (pod.metadata.deletionTimestamp === undefined) continue;
+    throw new Violation("nothing is terminating for ever", `Pod ${pod.metadata.name} on ${nodeOf(pod)}`);
+  }
+  const used = new Map<string, string>();
+  for (const { machine } of nodes) {
+    for (const { namespace, ip } of machine.answering()) used.set(ip, namespace.podUid);
+  }
+  for (const claim of claims) {
+    const spec = specOf(claim);
+    if (spec.purpose !== "Pod") continue;
+    const ip = tryParseClaimName(claim.metadata.name);
+    if (ip !== undefined && used.get(formatIp(ip)) === spec.podUID) continue;
+    if (!poolsAreWhole(world) && pods.some((pod) => !isOver(pod) && uidsOf(pod).includes(spec.podUID ?? ""))) continue;
+    throw new Violation(
+      "a claim has somebody who uses it",
+      `${claim.metadata.name} of ${spec.podNamespace}/${spec.podName} (${spec.podUID}, ${spec.nic}) on ${spec.node}`,
+    );
+  }
+  for (const [ip, podUid] of used) {
+    const found = claims.some(({ metadata: { name }, ...rest }) => {
+      const parsed = tryParseClaimName(name);
+      return (
+        parsed !== undefined &&
+        formatIp(parsed) === ip &&
+        specOf({ metadata: { name }, ...rest } as KubeObject).podUID === podUid
+      );
+    });
+    if (!found) throw new Violation("who uses an address has its claim", `${ip} of Pod ${podUid}`);
+  }
+  checkDemand(world, pods, used);
+  const waiting = new Set(pods.flatMap(uidsOf).filter((uid) => ![...used.values()].includes(uid)));
+  checkViews(world, claims, waiting);
+  for (const { machine } of nodes) {
+    for (const name of machine.ports.keys()) {
+      if (!machine.hasHostLink(name)) throw new Violation("no port is left over", `${name} on ${machine.name}`);
+    }
+  }
+}
+
+/** A network that names a pool which is absent or goes gives no addresses: Pods wait, and keep what they have. */
+function poolsAreWhole({ server }: World): boolean {
+  const pools = server.store.list(poolTable);
+  return pools.length === shape.pools && pools.every(({ metadata }) => metadata.deletionTimestamp === undefined);
+}
+
+/** Where addresses are free, every Pod runs. */
+function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMap<string, string>): void {
+  if (!poolsAreWhole(world)) return;
+  const { server } = world;
+  const holders = new Set(used.values());
+  const free = (at: number) => {
+    const pool = server.store.list(poolTable)[at];
+    if (pool === undefined) return 0n;
+    const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
+    const taken = [...used.keys()].filter((ip) => set.intersect(parseIpSet([ip], 4)).size > 0n).length;
+    return set.size - BigInt(taken);
+  };
+  const left = [0, 1].map(free).reduce((sum, one) => sum + one, 0n);
+  for (const pod of pods) {
+    if (isOver(pod) || uidsOf(pod).some((uid) => holders.has(uid))) continue;
+    const networks = at(pod, "metadata", "annotations", "k8s.v1.cni.cncf.io/networks");
+    // A Pod of two NICs needs one of them from the first pool.
+    const fits = networks === undefined ? left >= 1n : free(0) >= 2n;
+    if (!fits) continue;
+    throw new Violation("where addresses are free every Pod runs", `Pod ${pod.metadata.name} on ${nodeOf(pod)} waits`);
+  }
+}
+
+/** What users read is what the ledger says. A Pod that waits for an address of another pool claims and releases in turn. */
+function checkViews({ server }: World, claims: readonly KubeObject[], waiting: ReadonlySet<string>): void {
+  for (const pool of server.store.list(poolTable)) {
+    const { name, uid } = pool.metadata;
+    const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
+    const held = claims
+      .filter((claim) => specOf(claim).poolUID === uid || set.contains(parseIp(specOf(claim).address)))
+      .filter((claim) => !waiting.has(specOf(claim).podUID ?? ""))
+      .map((claim) => `${specOf(claim).address} ${specOf(claim).podUID}`)
+      .sort();
+    const text = textAt(pool, "status", "allocatedIPs");
+    const records: Readonly<Record<string, { readonly podUid: string }>> = text === "" ? {} : JSON.parse(text);
+    const told = Object.entries(records)
+      .filter(([, { podUid }]) => !waiting.has(podUid))
+      .map(([ip, { podUid }]) => `${ip} ${podUid}`)
+      .sort();
+    if (JSON.stringify(held) !== JSON.stringify(told)) {
+      throw new Violation("a pool's status is what the ledger says", `${name}: [${told}], not [${held}]`);
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import { formatError, type Logger } from "#base";
+import { simulateGlobals } from "./globals.ts";
+import { type History, shape } from "./history.ts";
+import { Violation } from "./law.ts";
+import { People } from "./people.ts";
+import { checkRest } from "./rest.ts";
+import { World } from "./world.ts";
+
+export interface Outcome {
+  /** What the law says is wrong; undefined: nothing. */
+  readonly violation: string | undefined;
+  readonly steps: number;
+  /** On the clock of the world. */
+  readonly atMs: number;
+}
+
+/**
+ * How long after the last thing from outside it is looked whether the world is at rest. At the last look it must be: by then
+ * agents have looked through the ledger, and static Pods without a mirror have been given up.
+ */
+const looksAtMs = [150_000, 400_000, 1_300_000] as const;
+
+/** Lets a history happen, waits until the world is at rest, and says what is wrong. */
+export async function runHistory(history: History, options: { readonly log?: Logger } = {}): Promise<Outcome> {
+  using _globals = simulateGlobals();
+  const world = new World({ seed: history.seed, nodes: shape.nodes, controllers: shape.controllers, ...options });
+  try {
+    const people = new People(world);
+    people.plan(history);
+    const last = history.ops.at(-1)?.atMs ?? 0;
+    await world.time.run(last + 1_000, () => world.isBroken);
+    if (!world.isBroken) {
+      people.heal();
+      // What was lost is found by looking through the ledger, which agents do soon after they start and then hourly.
+      for (const node of world.nodes) {
+        world.killAgent(node);
+        world.startAgent(node);
+      }
+      await untilRest(world);
+    }
+    return { violation: world.violations[0]?.message, steps: world.time.steps, atMs: world.time.nowMs };
+  } catch (error) {
+    const violation = error instanceof Violation ? error.message : `the simulation failed: ${formatError(error)}`;
+    if (!(error instanceof Violation)) console.error(error);
+    return { violation, steps: world.time.steps, atMs: world.time.nowMs };
+  } finally {
+    world.end();
+  }
+}
+
+async function untilRest(world: World): Promise<void> {
+  const startMs = world.time.nowMs;
+  for (const [at, afterMs] of looksAtMs.entries()) {
+    await world.time.run(startMs + afterMs, () => world.isBroken);
+    if (world.isBroken) return;
+    try {
+      return checkRest(world);
+    } catch (error) {
+      if (at === looksAtMs.length - 1) throw error;
+    }
+  }
+}

@@ -1,0 +1,401 @@
+import { globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Clock } from "#base";
+import { type ApiRequest, type ApiResponse, ApiUnreachableError, type Transport } from "#kube";
+import { createApiServer, type Fields, type KubeObject, type LabApi } from "../../lab/api/index.ts";
+import { Registry } from "../../lab/api/registry.ts";
+import { type Change, keyOf, Store } from "../../lab/api/store.ts";
+import { Writer } from "../../lab/api/writer.ts";
+import { epochMs, type Process } from "./process.ts";
+import { Random } from "./random.ts";
+import { Stream } from "./stream.ts";
+import type { Time } from "./time.ts";
+
+/** What becomes of one request instead of the ordinary. */
+export const effects = [
+  "refused",
+  "lost-before",
+  "lost-after",
+  "hang",
+  "late-commit",
+  "late-commit-answer-lost",
+  "late-answer",
+  "conflict",
+  "too-many-requests",
+  "internal-error",
+  "internal-error-after-commit",
+  "gateway-timeout-after-commit",
+] as const;
+export type Effect = (typeof effects)[number];
+
+export const verbs = ["create", "get", "list", "update", "patch", "delete"] as const;
+export type Verb = (typeof verbs)[number];
+
+/** A request as faults and checks see it. */
+export interface Asked {
+  readonly verb: Verb | "watch";
+  readonly plural: string;
+  readonly name: string | undefined;
+  readonly request: ApiRequest;
+}
+
+/** The way of one process to the API server. */
+interface Line {
+  readonly random: Random;
+  /** Nothing passes: requests go nowhere. */
+  cut: boolean;
+  readonly armed: { readonly verb: Verb; readonly effect: Effect }[];
+  /** How much later than usual changes of a kind arrive. */
+  readonly lagMs: Map<string, number>;
+  readonly watches: Set<OpenWatch>;
+  /** The next watch is told that its past is forgotten. */
+  expired: boolean;
+}
+
+interface OpenWatch {
+  readonly asked: Asked;
+  readonly end: (error?: unknown) => void;
+}
+
+/** Who asked for the write that is being made now. */
+export interface Author {
+  readonly process: Process;
+  readonly asked: Asked;
+}
+
+/** A server acts on a changing request at most so late after it was sent: it carries `timeout=4s`. */
+const lateMsMax = 3_900;
+const claims = "spideripaddresses";
+
+/** The API server of the world: the lab's, with a network between it and every process. */
+export class Server {
+  readonly store = new Store();
+  readonly #registry = new Registry(this.store);
+  readonly #writer: Writer;
+  readonly #api: LabApi;
+  readonly #time: Time;
+  readonly #seed: string;
+  readonly #lines = new Map<string, Line>();
+  #author: Author | undefined;
+  /** Told of each request that reaches the server, before it acts. */
+  onAsked: (author: Author) => void = () => {};
+
+  constructor(time: Time, seed: string) {
+    this.#time = time;
+    this.#seed = seed;
+    const clock: Clock = {
+      monotonicMs: () => time.nowMs,
+      wall: () => new Date(epochMs + time.nowMs),
+      sleep: (ms, { signal }) =>
+        new Promise((resolve, reject) => {
+          if (signal.aborted) return reject(signal.reason);
+          const happening = time.after(ms, resolve);
+          const onAbort = () => {
+            happening.cancelled = true;
+            reject(signal.reason);
+          };
+          signal.addEventListener("abort", onAbort, { once: true });
+        }),
+    };
+    this.#writer = new Writer(this.store, clock);
+    this.#api = createApiServer({ crds: crds(), clock, store: this.store });
+  }
+
+  /** Who asked for the write of which the store tells now; undefined for the world itself. */
+  get author(): Author | undefined {
+    return this.#author;
+  }
+
+  // ── the hand of the world: kubelets, controllers of Kubernetes, people ──
+
+  create(apiVersion: string, plural: string, body: Readonly<Fields>, namespace?: string): KubeObject {
+    return this.#writer.create(this.#resource(apiVersion, plural), namespace, { apiVersion, ...body });
+  }
+
+  update(
+    apiVersion: string,
+    plural: string,
+    object: KubeObject,
+    options: { readonly status?: boolean } = {},
+  ): KubeObject {
+    const old = this.get(this.#resource(apiVersion, plural).table, object.metadata);
+    if (old === undefined) throw new Error(`${plural} ${object.metadata.name} is gone`);
+    return this.#writer.update(
+      this.#resource(apiVersion, plural),
+      old,
+      {
+        ...object,
+        metadata: { ...object.metadata, resourceVersion: old.metadata.resourceVersion } as unknown as Fields,
+      },
+      options,
+    );
+  }
+
+  delete(apiVersion: string, plural: string, object: KubeObject, gracePeriodSeconds?: number): void {
+    this.#writer.delete(this.#resource(apiVersion, plural), object, { gracePeriodSeconds });
+  }
+
+  get(table: string, ref: { readonly namespace?: string; readonly name: string }): KubeObject | undefined {
+    return this.store.get(table, keyOf(ref));
+  }
+
+  #resource(apiVersion: string, plural: string) {
+    const found = this.#registry.find(apiVersion, plural);
+    if (found === undefined) throw new Error(`the server knows no ${apiVersion} ${plural}`);
+    return found;
+  }
+
+  // ── the network ──
+
+  /** Cuts the process off, or connects it again; its watches end. */
+  cut(process: Process, cut: boolean): void {
+    this.#line(process).cut = cut;
+    if (cut) this.endWatches(process);
+  }
+
+  /** The next request of this kind by the process on a claim, or on anything if `verb` is a list. */
+  arm(process: Process, verb: Verb, effect: Effect): void {
+    this.#line(process).armed.push({ verb, effect });
+  }
+
+  lag(process: Process, plural: string, ms: number): void {
+    this.#line(process).lagMs.set(plural, ms);
+  }
+
+  /** Breaks the watches of a process; `expire`: they can't be taken up where they ended. */
+  endWatches(process: Process, { expire = false }: { readonly expire?: boolean } = {}): void {
+    const line = this.#line(process);
+    line.expired = expire;
+    for (const { end, asked } of [...line.watches]) {
+      process.after(1, () => end(unreachable(asked.request, true)));
+    }
+  }
+
+  /** No more faults of any kind. */
+  heal(): void {
+    for (const line of this.#lines.values()) {
+      line.cut = false;
+      line.expired = false;
+      line.armed.length = 0;
+      line.lagMs.clear();
+    }
+  }
+
+  transportOf(process: Process): Transport {
+    const line = this.#line(process);
+    return {
+      server: "https://api.simulated",
+      send: (request, { signal }) => {
+        if (process.isDead) return new Promise(() => {});
+        if (signal.aborted) return Promise.reject(signal.reason);
+        const asked = decode(request);
+        return asked.verb === "watch"
+          ? this.#watch(process, line, asked, signal)
+          : this.#call(process, line, asked, signal);
+      },
+    };
+  }
+
+  #call(process: Process, line: Line, asked: Asked, signal: AbortSignal): Promise<ApiResponse> {
+    const { random } = line;
+    const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>();
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const settled = () => signal.removeEventListener("abort", onAbort);
+    promise.then(settled, settled);
+    const answer = (response: ApiResponse, ms = 0) =>
+      process.after(ms + random.between(0.3, 3), () => resolve(response));
+    const fail = (sent: boolean, ms = 0) => process.after(ms, () => reject(unreachable(asked.request, sent)));
+    const act = (ms: number, then: (response: ApiResponse) => void) => {
+      this.#time.after(ms + random.between(0.3, 3), () => void this.#act(process, asked).then(then));
+    };
+    const effect = line.cut ? "hang" : this.#takeArmed(line, asked);
+    const ignore = () => {};
+    switch (effect) {
+      case undefined:
+        act(0, answer);
+        break;
+      case "hang":
+        break;
+      case "refused":
+        fail(false, 1);
+        break;
+      case "lost-before":
+        fail(true, 2);
+        break;
+      case "lost-after":
+        act(0, () => fail(true, 1));
+        break;
+      case "late-answer":
+        act(0, (response) => answer(response, random.between(5_000, 40_000)));
+        break;
+      case "late-commit":
+        act(random.between(500, lateMsMax), answer);
+        break;
+      case "late-commit-answer-lost":
+        fail(true, 2);
+        act(random.between(500, lateMsMax), ignore);
+        break;
+      case "conflict":
+        answer(status(409, "Conflict"));
+        break;
+      case "too-many-requests":
+        answer(status(429, "TooManyRequests", { "retry-after": "1" }));
+        break;
+      case "internal-error":
+        answer(status(500, "InternalError"));
+        break;
+      case "internal-error-after-commit":
+        act(0, () => answer(status(500, "InternalError")));
+        break;
+      case "gateway-timeout-after-commit":
+        act(random.between(0, lateMsMax), () => answer(status(504, "Timeout")));
+        break;
+    }
+    return promise;
+  }
+
+  /** What the server does with a request, as one step of its own. */
+  async #act(process: Process, asked: Asked, signal?: AbortSignal): Promise<ApiResponse> {
+    const author: Author = { process, asked };
+    this.onAsked(author);
+    this.#author = author;
+    try {
+      return await this.#api.handle(asked.request, signal === undefined ? {} : { signal });
+    } finally {
+      if (this.#author === author) this.#author = undefined;
+    }
+  }
+
+  #watch(process: Process, line: Line, asked: Asked, signal: AbortSignal): Promise<ApiResponse> {
+    const { random } = line;
+    const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>();
+    const stream = new Stream();
+    const serverSide = new AbortController();
+    const end = (error?: unknown) => {
+      line.watches.delete(open);
+      signal.removeEventListener("abort", onAbort);
+      serverSide.abort();
+      stream.end(error);
+      reject(error ?? new Error("the watch was ended"));
+    };
+    const open: OpenWatch = { asked, end };
+    const onAbort = () => end(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    process.onKill(() => serverSide.abort());
+    if (line.cut) return promise;
+    line.watches.add(open);
+    this.#time.after(
+      random.between(0.3, 3),
+      () => void this.#open(process, line, asked, { stream, serverSide, end, resolve }),
+    );
+    return promise;
+  }
+
+  async #open(
+    process: Process,
+    line: Line,
+    asked: Asked,
+    {
+      stream,
+      serverSide,
+      end,
+      resolve,
+    }: {
+      readonly stream: Stream;
+      readonly serverSide: AbortController;
+      readonly end: (error?: unknown) => void;
+      readonly resolve: (response: ApiResponse) => void;
+    },
+  ): Promise<void> {
+    const { random } = line;
+    if (line.expired) {
+      const gone = { type: "ERROR", object: JSON.parse(statusText(410, "Expired")) };
+      process.after(1, () => {
+        resolve({ status: 200, headers: {}, body: stream });
+        stream.push(Buffer.from(`${JSON.stringify(gone)}\n`));
+        end();
+      });
+      line.expired = [...line.watches].length > 1; // Every watch of the process, once.
+      return;
+    }
+    const response = await this.#api.handle(asked.request, { signal: serverSide.signal });
+    process.after(random.between(0.3, 3), () => resolve({ ...response, body: stream }));
+    let notBeforeMs = this.#time.nowMs + 3;
+    for await (const chunk of response.body) {
+      const lagMs = random.between(0.5, 12) + (line.lagMs.get(asked.plural) ?? 0);
+      notBeforeMs = Math.max(notBeforeMs, this.#time.nowMs + lagMs);
+      process.after(notBeforeMs - this.#time.nowMs, () => stream.push(chunk));
+    }
+    process.after(Math.max(1, notBeforeMs - this.#time.nowMs), () => end());
+  }
+
+  #takeArmed({ armed }: Line, { verb, plural }: Asked): Effect | undefined {
+    if (plural !== claims) return undefined;
+    const at = armed.findIndex((one) => one.verb === verb);
+    return at < 0 ? undefined : armed.splice(at, 1)[0]?.effect;
+  }
+
+  #line({ name }: Process): Line {
+    const line = this.#lines.get(name) ?? {
+      random: new Random(this.#seed, "network", name),
+      cut: false,
+      armed: [],
+      lagMs: new Map(),
+      watches: new Set(),
+      expired: false,
+    };
+    this.#lines.set(name, line);
+    return line;
+  }
+}
+
+export type { Change, KubeObject };
+
+const methods: Readonly<Record<string, Verb>> = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" };
+
+function decode(request: ApiRequest): Asked {
+  const [path = "", query = ""] = request.path.split("?", 2);
+  const [, rest = ""] = /^\/(?:api\/v1|apis\/[^/]+\/[^/]+)\/(.+)$/.exec(path) ?? [];
+  const segments = rest.split("/");
+  const [plural = "", name] = segments[0] === "namespaces" && segments.length > 2 ? segments.slice(2) : segments;
+  const read = query.includes("watch=true") ? "watch" : name === undefined ? "list" : "get";
+  return { verb: methods[request.method] ?? read, plural, name, request };
+}
+
+function unreachable(request: ApiRequest, sent: boolean): ApiUnreachableError {
+  const { method, path } = request;
+  return new ApiUnreachableError(
+    { server: "https://api.simulated", method, path },
+    { sent, cause: new Error("the connection broke") },
+  );
+}
+
+function statusText(code: number, reason: string): string {
+  return JSON.stringify({
+    kind: "Status",
+    apiVersion: "v1",
+    status: "Failure",
+    code,
+    reason,
+    message: `simulated ${reason}`,
+  });
+}
+
+function status(code: number, reason: string, headers: Readonly<Record<string, string>> = {}): ApiResponse {
+  const stream = new Stream();
+  stream.push(Buffer.from(statusText(code, reason)));
+  stream.end();
+  return { status: code, headers, body: stream };
+}
+
+let texts: readonly string[] | undefined;
+
+/** Our own kinds, and those of Kubernetes that the lab's server does not have. */
+function crds(): readonly string[] {
+  const folder = fileURLToPath(new URL("../../charts/spiderpool/crds/", import.meta.url));
+  texts ??= globSync(`${folder}*.yaml`)
+    .sort()
+    .map((file) => readFileSync(file, "utf8"));
+  return texts;
+}

@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Simulation } from "./index.ts";
+
+/** Fixed, so that a failure is somebody's change; `npm run simulate` looks further. */
+const seeds = ["1", "2", "3", "4"];
+const stepsMin = 100_000;
+
+describe("the law of addresses", () => {
+  it(`holds through ${stepsMin} steps of histories with every fault`, async (t) => {
+    const simulation = await Simulation.load();
+    let steps = 0;
+    for (const seed of seeds) {
+      const found = await simulation.search(seed, stepsMin / seeds.length);
+      steps += found.steps;
+      if (found.failure === undefined) continue;
+      const { violation, text } = await simulation.minimise(found.failure);
+      assert.fail(`${violation}\nReplay with npm run simulate -- --replay FILE, where FILE has these lines:\n${text}`);
+    }
+    t.diagnostic(`seeds ${seeds.join(", ")}: ${steps} steps`);
+    assert.ok(steps >= stepsMin);
+  });
+
+  it("is judged the same way twice: a seed is a history", async () => {
+    const simulation = await Simulation.load();
+    const once = await simulation.search("again", 4_000);
+    assert.deepEqual(await simulation.search("again", 4_000), once);
+  });
+});

@@ -1,0 +1,186 @@
+import { type Logger, silentLogger } from "#base";
+import { runAgent } from "../../src/agent/agent.ts";
+import { readOptions as agentOptions } from "../../src/agent/options.ts";
+import { readOptions as controllerOptions } from "../../src/controller/options.ts";
+import { runProgram } from "../../src/controller/program.ts";
+import { Kubelet, type Kubelet as KubeletT, type Sandbox } from "./kubelet.ts";
+import { Law, type Violation } from "./law.ts";
+import { Machine } from "./machine.ts";
+import { Process } from "./process.ts";
+import { Random } from "./random.ts";
+import { Server } from "./server.ts";
+import { Time } from "./time.ts";
+
+/** A node and what runs on it. */
+export interface Node {
+  readonly machine: Machine;
+  /** What the runtime remembers. */
+  readonly sandboxes: Set<Sandbox>;
+  agent: Process | undefined;
+  kubelet: KubeletT | undefined;
+  kubeletProcess: Process | undefined;
+}
+
+export interface WorldOptions {
+  readonly seed: string;
+  readonly nodes: number;
+  readonly controllers: number;
+  readonly log?: Logger;
+}
+
+const ofHost = { hostNetwork: true, containers: [], restartPolicy: "Always" };
+
+/** No more of a wall clock's error than this, in either direction. */
+const skewMsMax = 600_000;
+
+/** A cluster in one process: machines, kubelets, the product's programs, and an API server, under the world's time. */
+export class World {
+  readonly time = new Time();
+  readonly server: Server;
+  readonly nodes: readonly Node[];
+  readonly controllers: (Process | undefined)[];
+  readonly violations: Violation[] = [];
+  readonly #options: WorldOptions;
+  readonly law: Law;
+  #starts = 0;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.server = new Server(this.time, options.seed);
+    this.nodes = Array.from({ length: options.nodes }, (_, at) => ({
+      machine: new Machine(`n${at + 1}`),
+      sandboxes: new Set<Sandbox>(),
+      agent: undefined,
+      kubelet: undefined,
+      kubeletProcess: undefined,
+    }));
+    this.controllers = Array.from({ length: options.controllers }, () => undefined);
+    this.law = new Law({
+      server: this.server,
+      machines: this.nodes.map(({ machine }) => machine),
+      onViolation: (violation) => this.violations.push(violation),
+    });
+    for (const node of this.nodes) {
+      this.register(node);
+      this.startKubelet(node);
+      this.startAgent(node);
+    }
+    for (const at of this.controllers.keys()) this.startController(at);
+  }
+
+  get isBroken(): boolean {
+    return this.violations.length > 0;
+  }
+
+  register({ machine }: Node): void {
+    if (this.server.get("/nodes", { name: machine.name }) !== undefined) return;
+    this.server.create("v1", "nodes", { kind: "Node", metadata: { name: machine.name } });
+    this.heartbeat(machine.name, "True");
+  }
+
+  /** What the cluster says of a node: its kubelet's word, or that it has none. */
+  heartbeat(name: string, ready: "True" | "Unknown"): void {
+    const node = this.server.get("/nodes", { name });
+    if (node === undefined) return;
+    const status = { ...(node["status"] as object), conditions: [{ type: "Ready", status: ready }] };
+    this.server.update("v1", "nodes", { ...node, status }, { status: true });
+  }
+
+  /** The agent's Pod, as kubelet tells of it. */
+  #tellAgent({ machine }: Node, ready: "True" | "False"): void {
+    const name = `agent-${machine.name}`;
+    const namespace = "kube-system";
+    const labels = { "app.kubernetes.io/component": "spiderpool-agent" };
+    const body = { kind: "Pod", metadata: { name, namespace, labels }, spec: { ...ofHost, nodeName: machine.name } };
+    const pod = this.server.get("/pods", { name, namespace }) ?? this.server.create("v1", "pods", body, namespace);
+    const podIPs = [{ ip: "192.0.2.1" }];
+    const status = { phase: "Running", podIPs, conditions: [{ type: "Ready", status: ready }] };
+    this.server.update("v1", "pods", { ...pod, status }, { status: true });
+  }
+
+  startKubelet(node: Node): void {
+    const { machine, sandboxes } = node;
+    const process = this.#process(`kubelet ${machine.name}`, machine, 0);
+    node.kubeletProcess?.kill();
+    node.kubeletProcess = process;
+    const onAnswered = (sandbox: Sandbox) => this.law.answered(machine, sandbox);
+    node.kubelet = new Kubelet({ server: this.server, machine, process, sandboxes, onAnswered });
+    node.kubelet.start();
+  }
+
+  startAgent(node: Node): void {
+    const { machine } = node;
+    const agent = this.#process(`agent ${machine.name}`, machine, this.#skewOf(machine.name));
+    node.agent = agent;
+    const options = agentOptions(["daemon"], {
+      SPIDERPOOL_NODE_NAME: machine.name,
+      SPIDERPOOL_POD_NAMESPACE: "kube-system",
+      SPIDERPOOL_LOG_LEVEL: "error",
+      MULTUS_CLUSTER_NETWORK: "first",
+      SPIDERPOOL_CRASH_POINTS: "true",
+    });
+    if ("print" in options) throw new Error("these options start an agent");
+    this.time.after(2_000, () => {
+      if (!agent.isDead) this.#tellAgent(node, "True");
+    });
+    agent.run(() => this.#run(agent, (signal) => runAgent(options, this.#log(agent), { signal })));
+  }
+
+  killAgent(node: Node): void {
+    node.agent?.kill();
+    if (node.machine.isOn) this.time.after(1_000, () => node.agent ?? this.#tellAgent(node, "False"));
+    if (node.machine.listener?.process === node.agent) node.machine.listener = undefined;
+    node.agent = undefined;
+  }
+
+  startController(at: number): void {
+    const name = `controller ${"abc"[at] ?? at}`;
+    const controller = this.#process(name, new Machine(name), this.#skewOf(name));
+    this.controllers[at] = controller;
+    const options = controllerOptions(["daemon"], {
+      SPIDERPOOL_POD_NAME: name.replace(" ", "-"),
+      SPIDERPOOL_POD_NAMESPACE: "kube-system",
+      SPIDERPOOL_LOG_LEVEL: "error",
+    });
+    if ("print" in options) throw new Error("these options start a controller");
+    controller.run(() => this.#run(controller, (signal) => runProgram(options, this.#log(controller), { signal })));
+  }
+
+  killController(at: number): void {
+    this.controllers[at]?.kill();
+    this.controllers[at] = undefined;
+  }
+
+  /** Every process that runs. */
+  processes(): readonly Process[] {
+    return [...this.nodes.map(({ agent }) => agent), ...this.controllers].filter((one) => one !== undefined);
+  }
+
+  /** Nothing runs on. */
+  end(): void {
+    for (const process of this.processes()) process.kill();
+    for (const { kubeletProcess } of this.nodes) kubeletProcess?.kill();
+  }
+
+  #run(process: Process, act: (signal: AbortSignal) => Promise<void>): void {
+    const stop = new AbortController();
+    act(stop.signal).catch((error: unknown) => {
+      if (!process.isDead) throw error;
+    });
+  }
+
+  #process(name: string, machine: Machine, skewMs: number): Process {
+    const seed = `${this.#options.seed}/${this.#starts++}`;
+    const process = new Process({ time: this.time, name, seed, skewMs, machine });
+    process.transport = this.server.transportOf(process);
+    return process;
+  }
+
+  #skewOf(name: string): number {
+    return Math.round(new Random(this.#options.seed, "skew", name).between(-skewMsMax, skewMsMax));
+  }
+
+  #log({ name }: Process): Logger {
+    return this.#options.log?.child({ process: name }) ?? silentLogger;
+  }
+}
