@@ -242,13 +242,14 @@ function build(
   const records = new Records(join(stateDir, "sandboxes"));
   const events = new EventRecorder({ client, clock, log, component: "spiderpool-agent", host: node });
   const owners = new TopControllers(client);
+  const intents = new Intents(join(options.runDir, "intent"));
   const ledger = new Ledger({
     client,
     clock,
     log,
     node,
     bootId: bootId(),
-    intents: new Intents(join(options.runDir, "intent")),
+    intents,
     reserved: reservedSets(reservedStore, log),
     inUse: (claim) => claims.inUse(claim),
     open: (o) => epoch.open(o),
@@ -271,7 +272,15 @@ function build(
     cut,
     log,
   });
-  const claims: ClaimsReconciler = new ClaimsReconciler({ ledger, records, pods: podStore, returned, clock, log });
+  const claims: ClaimsReconciler = new ClaimsReconciler({
+    ledger,
+    intents,
+    records,
+    pods: podStore,
+    returned,
+    clock,
+    log,
+  });
   const epoch: LedgerEpoch = new LedgerEpoch({
     ...{ client, clock, log, node, pools: cluster.poolMetadata },
     recalled: (o) => ledger.recalled(o),

@@ -2,7 +2,7 @@ import type { Clock, Logger, Signal } from "#base";
 import { decodeResult } from "#cni";
 import { claimName } from "#ip";
 import { fromStore, type Pod, retry, runController, type Store } from "#kube";
-import { type Claim, claimKey, type Ledger } from "#ledger";
+import { type Claim, claimKey, type Intents, type Ledger } from "#ledger";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
@@ -15,6 +15,8 @@ const missingMsMax = 600_000;
 
 export interface ClaimsOptions {
   readonly ledger: Ledger;
+  /** The ledger's. */
+  readonly intents: Intents;
   readonly records: Records;
   readonly pods: Store<Pod>;
   readonly returned: Pick<Returned, "check" | "checkAll">;
@@ -70,10 +72,10 @@ export class ClaimsReconciler {
 
   /** After a start: takes up the claims that the records name; later, and then hourly, looks for claims that nobody knows. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
-    const { ledger, records, pods, returned, clock, random = Math.random } = this.#options;
+    const { ledger, intents, records, pods, returned, clock, random = Math.random } = this.#options;
     // Taken before the first call is served: a DEL that comes while the API server is away takes its record along.
     const known = records.list();
-    ledger.remember(known.flatMap(claimKeys));
+    intents.note(known.flatMap(claimKeys));
     // Until it has succeeded no ADD gets an address.
     await retry((o) => ledger.recall(known.flatMap(claimNames), o), { signal, clock, retryable: () => true });
     await pods.synced({ signal });

@@ -33,6 +33,14 @@ export class Intents {
     rmSync(this.#path(key), { force: true });
   }
 
+  /**
+   * Notes what sandbox records tell of claims, before the first of those sandboxes can go: a boot took the hints, and a DEL
+   * takes the record, but the Pod may live and its claim has to be found by the next process, too.
+   */
+  note(claims: Iterable<{ readonly key: string; readonly name: string }>): void {
+    for (const { key, name } of claims) if (this.read(key) === undefined) this.write(key, name);
+  }
+
   /** All of them: the claim's name by its key. */
   all(): ReadonlyMap<string, string> {
     const keys = readdirSync(this.#folder).map(decodeURIComponent);

@@ -445,12 +445,12 @@ describe("Ledger.recall()", () => {
   });
 });
 
-describe("Ledger.remember()", () => {
+describe("Intents.note()", () => {
   it("keeps a claim findable whose record goes with its sandbox after a boot took the hints", async () => {
     await claim("a");
     node.kill();
     const booted = await cluster.node("n1", [], { boot: "boot-2" });
-    booted.ledger.remember([{ key: "a.eth0.4", name: "10.6.0.1" }]);
+    booted.intents.note([{ key: "a.eth0.4", name: "10.6.0.1" }]);
     booted.kill();
     const next = await cluster.node("n1", [], { boot: "boot-2" });
     const again = await cluster.claim(next, requestOf("a", [pool], { sandbox: "a-2" }));

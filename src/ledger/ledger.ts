@@ -177,15 +177,6 @@ export class Ledger {
   }
 
   /**
-   * Notes what sandbox records tell of claims, before the first of those sandboxes can go: a boot took the hints, and a DEL
-   * takes the record, but the Pod may live and its claim has to be found by the next process, too.
-   */
-  remember(claims: Iterable<{ readonly key: string; readonly name: string }>): void {
-    const { intents } = this.#options;
-    for (const { key, name } of claims) if (intents.read(key) === undefined) intents.write(key, name);
-  }
-
-  /**
    * After a start, before any claim is answered: takes up the claims of this node among those that sandbox records name
    * and those that an earlier process may have made.
    */
@@ -216,7 +207,7 @@ export class Ledger {
       const key = keyOfClaim(claim);
       const own = this.#own.get(key);
       if (own?.uid === claim.uid || intents.read(key) === claim.name) continue;
-      // All that was known of it was lost, and its Pod got another address after the boot that ended its sandbox.
+      // All that was known of it was lost; its Pod got another one after the boot that ended its sandbox.
       const replaced = own !== undefined && claim.spec.bootID !== bootId;
       if (!replaced && inUse(claim)) {
         if (own === undefined) this.#keep(claim);

@@ -160,13 +160,14 @@ export class TestAgent {
     const { settings } = decodeSettings("");
     const owners = new TopControllers(client);
     this.records = new Records(join(folder, "records"));
+    const intents = new Intents(join(folder, "intents"));
     this.ledger = new Ledger({
       client,
       clock,
       log,
       node,
       bootId: bootId(),
-      intents: new Intents(join(folder, "intents")),
+      intents,
       reserved: reservedSets(reserved, log),
       inUse: (claim) => this.claims.inUse(claim),
       open: (o) => epoch.open(o),
@@ -193,6 +194,7 @@ export class TestAgent {
     });
     this.claims = new ClaimsReconciler({
       ledger: this.ledger,
+      intents,
       records: this.records,
       pods: podStore,
       returned,

@@ -32,13 +32,14 @@ export class Cluster implements Disposable {
       server: api.server,
       send: (request, { signal }) => api.send(request, { signal: AbortSignal.any([signal, stop.signal]) }),
     };
+    const intents = new MortalIntents(join(this.#folder, boot, name), stop.signal);
     const ledger = new Ledger({
       client: new KubeClient({ transport, clock }),
       clock,
       log: silentLogger,
       node: name,
       bootId: boot,
-      intents: new MortalIntents(join(this.#folder, boot, name), stop.signal),
+      intents,
       reserved: (family) => IpSet.empty(family),
       inUse: ({ name: claim }) => used.has(claim),
       isIndexed: async ({ name: claim }) => !this.unindexed.has(claim),
@@ -51,7 +52,7 @@ export class Cluster implements Disposable {
     this.#stops.push(kill);
     const never = { signal: stop.signal };
     await this.drive(retried(() => ledger.recall(records, never)));
-    return { name, ledger, used, kill };
+    return { name, ledger, intents, used, kill };
   }
 
   /** Moves time on until the promise has settled. Bounded: ten minutes of the clock. */
@@ -115,6 +116,7 @@ class MortalIntents extends Intents {
 export interface TestNode {
   readonly name: string;
   readonly ledger: Ledger;
+  readonly intents: Intents;
   /** Names of claims that a Pod or sandbox of the node needs, though the ledger may not know them. */
   readonly used: Set<string>;
   /** Ends the process: memory is lost, intents stay. */
