@@ -18,9 +18,6 @@ export interface LeaderOptions {
 /** Variables of former versions that tuned what does not exist any more: accepted, and told about where they are set. */
 export const variablesWithoutEffect: readonly string[] = [
   "SPIDERPOOL_AUTO_IPPOOL_HANDLER_MAX_WORKQUEUE_LENGTH",
-  "SPIDERPOOL_CILIUM_CONFIGMAP_NAMESPACE_NAME",
-  "SPIDERPOOL_CNI_CONFIG_DIR",
-  "SPIDERPOOL_CONTROLLER_DEPLOYMENT_NAME",
   "SPIDERPOOL_COORDINATOR_INFORMER_RESYNC_PERIOD",
   "SPIDERPOOL_GC_CHANNEL_BUFFER",
   "SPIDERPOOL_GC_HTTP_REQUEST_TIME_GAP",
