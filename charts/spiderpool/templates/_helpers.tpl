@@ -211,6 +211,6 @@ imagePullSecrets:
 {{- define "spiderpool.cniPlugins" -}}
 {{- $names := list "spiderpool" "coordinator" "ifacer" -}}
 {{- if .Values.multus.multusCNI.install -}}{{- $names = prepend $names "multus" -}}{{- end -}}
-{{- if .Values.plugins.installOvsCNI -}}{{- $names = append $names "ovs" -}}{{- end -}}
+{{- if .Values.plugins.installOvsCNI -}}{{- $names = concat $names (list "ovs" "ovs-mirror-producer" "ovs-mirror-consumer") -}}{{- end -}}
 {{- join "," $names -}}
 {{- end -}}

@@ -6,7 +6,10 @@ import { isFile, readRegularFile, removeTemporary, replaceFile, temporaryName } 
 import type { Manifest } from "./manifest.ts";
 
 /** The names under which container runtimes and other meta-plugins find us, where the chart names none. */
-export const executableNames = ["multus", "ovs", "spiderpool", "coordinator", "ifacer"] as const;
+export const executableNames = [
+  ...(["multus", "spiderpool", "coordinator", "ifacer"] as const),
+  ...(["ovs", "ovs-mirror-producer", "ovs-mirror-consumer"] as const),
+] as const;
 const shimFile = ".spiderpool-shim";
 
 export interface ExecutablesOptions {
