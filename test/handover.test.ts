@@ -80,6 +80,21 @@ describe("an agent that is replaced under load", () => {
     });
   });
 
+  it("by one that cannot reach the API server still takes a sandbox down", async () => {
+    await client.create("v1/pods", podNamed("stranded"));
+    const ready = await stage.quiet("wait", "pod/stranded", "--for=condition=Ready", "--timeout=40s");
+    assert.ok(ready.ok, ready.stderr);
+    const [container = ""] = (await onNode("ls", "/var/lib/spiderpool/sandboxes")).split("@");
+    await lab.hold({ node, program: "kubelet", held: true });
+    await lab.hold({ node, program: "agent", held: true });
+    await onNode("ip", "link", "set", "mgmt0", "down");
+    await lab.hold({ node, program: "agent", held: false });
+    const conf = "cat /etc/cni/net.d/00-multus.conf";
+    const env = `CNI_COMMAND=DEL CNI_CONTAINERID=${container} CNI_NETNS= CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin`;
+    assert.equal(await onNode("sh", "-c", `${conf} | ${env} /opt/cni/bin/multus`), "");
+    assert.equal((await onNode("ls", "/var/lib/spiderpool/sandboxes")).trim(), "");
+  });
+
   let count = 0;
   let next = 0;
   /** Resolves when so many further Pods have become Ready. */

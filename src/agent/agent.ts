@@ -73,6 +73,8 @@ import { giveBack } from "./uninstall.ts";
 const flightsMax = 1_000;
 /** How long the views of Pods that were just added may delay the end. */
 const viewsMsMax = 5_000;
+/** How long DEL and GC wait for the cluster to be read; with an API server that is away they go by the node's records alone. */
+const endingsWaitMs = 10_000;
 const clock = systemClock;
 
 /**
@@ -115,8 +117,13 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
     owner ??= await lockFile(ownerFile, { clock, signal: over });
     gate.waitsFor = "the first answers of the Kubernetes API server";
     serving = build(options, log, tasks, cluster, ovsClients, { flights, metrics });
+    const { handle } = serving;
+    tasks.spawn("endings", async (stop) => {
+      await clock.sleep(endingsWaitMs, { signal: stop });
+      gate.openForEndings(handle);
+    });
     await cluster.ready({ signal: over });
-    gate.open(serving.handle);
+    gate.open(handle);
     // The runtime is told of us last: when it calls, there is somebody to answer.
     serving.files.install();
     const { files } = serving;

@@ -25,6 +25,16 @@ describe("Gate", () => {
     assert.equal(await textOf(gate.handle(callOf("CHECK"), context)), "CHECK");
   });
 
+  it("lets DEL and GC through before the cluster is read, and nothing else", async () => {
+    const gate = new Gate();
+    const del = textOf(gate.handle(callOf("DEL"), context));
+    const add = textOf(gate.handle(callOf("ADD"), context));
+    gate.openForEndings(answer);
+    assert.deepEqual([await del, await textOf(gate.handle(callOf("GC"), context))], ["DEL", "GC"]);
+    gate.close();
+    assert.match(await add, /ended before it could serve/);
+  });
+
   it("answers a STATUS at once, with what the agent waits for", async () => {
     const gate = new Gate();
     gate.waitsFor = "the moon";

@@ -5,18 +5,22 @@ import type { CallHandler } from "./server.ts";
 /** How long a call is kept for an agent that starts. With the shim's own wait and the call's deadline it stays below what the shim waits for an answer. */
 const heldMsMax = 40_000;
 
+/** What takes down is done by the node's own records: it must succeed without the API server. */
+const endings: readonly (string | undefined)[] = ["DEL", "GC"];
+
 /**
- * Holds calls back until the agent can answer them: its predecessor on the node has ended and the cluster is read. A STATUS
- * is answered at once, because the runtime wants to know just that.
+ * Holds calls back until the agent can answer them: its predecessor on the node has ended, and, for all but DEL and GC, the
+ * cluster is read. A STATUS is answered at once, because the runtime wants to know just that.
  */
 export class Gate {
   readonly #opened = Promise.withResolvers<CallHandler>();
+  readonly #openedForEndings = Promise.withResolvers<CallHandler>();
   #handler: CallHandler | undefined;
   /** What the agent waits for, for people. */
   waitsFor = "the agent that served this node before";
 
   constructor() {
-    this.#opened.promise.catch(() => {}); // Nobody may be waiting.
+    for (const { promise } of [this.#opened, this.#openedForEndings]) promise.catch(() => {}); // Nobody may be waiting.
   }
 
   /** Answers or holds one call. Never throws. */
@@ -29,15 +33,22 @@ export class Gate {
     }
   };
 
-  /** From now on calls are answered, those that are held first. */
+  /** From now on DEL and GC are answered. */
+  openForEndings(handler: CallHandler): void {
+    this.#openedForEndings.resolve(handler);
+  }
+
+  /** From now on all calls are answered, those that are held first. */
   open(handler: CallHandler): void {
     this.#handler = handler;
     this.#opened.resolve(handler);
+    this.#openedForEndings.resolve(handler);
   }
 
   /** Calls that are still held fail: nobody will answer them. */
   close(): void {
-    this.#opened.reject(new CniError(cniCodes.tryAgain, "spiderpool-agent ended before it could serve"));
+    const ended = new CniError(cniCodes.tryAgain, "spiderpool-agent ended before it could serve");
+    for (const { reject } of [this.#opened, this.#openedForEndings]) reject(ended);
   }
 
   async #open(verb: string | undefined, caller: AbortSignal): Promise<CallHandler> {
@@ -45,6 +56,7 @@ export class Gate {
       new CniError(code, "spiderpool-agent is starting", { text: `it waits for ${this.waitsFor}` });
     if (verb === "STATUS") throw starting(cniCodes.notAvailable);
     using limit = withTimeout(caller, heldMsMax, () => starting(cniCodes.tryAgain));
-    return await abortable(this.#opened.promise, limit);
+    const { promise } = endings.includes(verb) ? this.#openedForEndings : this.#opened;
+    return await abortable(promise, limit);
   }
 }
