@@ -7,6 +7,7 @@ import {
   jobs,
   type KubeObject,
   keyOf,
+  leases,
   metadataOf,
   type ObjectRef,
   pods,
@@ -25,6 +26,9 @@ const webhookKinds: readonly Resource<KubeObject>[] = [
   { ...admission, plural: "mutatingwebhookconfigurations", kind: "MutatingWebhookConfiguration" },
 ];
 
+/** On what this release made: its name. */
+const instance = "app.kubernetes.io/instance";
+
 /** Pods that are on their way out are waited for so long. */
 const leavingMsMax = 60_000;
 const stepMs = 1_000;
@@ -41,9 +45,27 @@ export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promi
   if (!options.force) await assertUnused(deps, o);
   for (const resource of webhookKinds) await remove(resource, { name: options.controller }, options, deps, o);
   await removeKinds(deps, o);
-  await removeNetworks(deps, o);
+  await removeNetworks(options, deps, o);
   const { namespace } = options;
   for (const name of options.jobs) await remove(jobs, { namespace, name }, options, deps, o);
+  await handLease(options, deps, o);
+}
+
+/** Where the controller's replicas meet; they make it themselves. */
+const leaseName = "spiderpool-controller-leases";
+
+/** The Lease is held until the last controller ends, which is after us: it gets the Deployment as owner, and goes with it. */
+async function handLease({ namespace, controller }: CleanOptions, { client, say }: Deps, o: Signal): Promise<void> {
+  const deployment = await client.get(deployments, { namespace, name: controller }, o);
+  if (deployment === undefined) return;
+  const { name, uid } = deployment.metadata;
+  const body = { metadata: { ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name, uid }] } };
+  await client.patch(leases, { namespace, name: leaseName }, { kind: "merge", body }, o).then(
+    () => say(`Lease ${namespace}/${leaseName}: goes with the Deployment`),
+    (error: unknown) => {
+      if (!hasReason(error, "NotFound")) throw error;
+    },
+  );
 }
 
 /** kubectl leaves it on whatever it applies. */
@@ -130,18 +152,20 @@ async function remove(
   const found = await untilItWorks(deps, (call) => deps.client.get(resource, ref, call), o);
   if (found === undefined) return;
   const title = `${resource.kind} ${keyOf(ref)}`;
-  if (found.metadata.labels?.["app.kubernetes.io/instance"] !== release) return deps.say(`${title}: not ours, stays`);
+  if (found.metadata.labels?.[instance] !== release) return deps.say(`${title}: not ours, stays`);
   await erase(resource, found, deps, o);
 }
 
 /**
- * Networks made from SpiderMultusConfigs: the garbage collector cannot tell that an owner is gone once its kind is. Looks until
+ * Networks made from SpiderMultusConfigs, and the default network where nobody filled it: the garbage collector cannot tell that an owner is gone once its kind is. Looks until
  * there are none twice in a row: the controller, which still runs, makes a network anew while it knows the owner.
  */
-async function removeNetworks(deps: Deps, o: Signal): Promise<void> {
+async function removeNetworks({ release }: CleanOptions, deps: Deps, o: Signal): Promise<void> {
   for (let clean = 0; clean < 2; await deps.clock.sleep(stepMs / 2, o)) {
-    const ours = (await all(networkAttachmentDefinitions, deps, o)).filter(({ metadata: { ownerReferences = [] } }) =>
-      ownerReferences.some(({ apiVersion }) => apiVersion.startsWith(`${apiGroup}/`)),
+    const ours = (await all(networkAttachmentDefinitions, deps, o)).filter(
+      ({ metadata: { ownerReferences = [], labels = {} }, spec }) =>
+        ownerReferences.some(({ apiVersion }) => apiVersion.startsWith(`${apiGroup}/`)) ||
+        (labels[instance] === release && (spec?.config ?? "") === ""),
     );
     for (const network of ours) await erase(networkAttachmentDefinitions, network, deps, o);
     clean = ours.length === 0 ? clean + 1 : 0;

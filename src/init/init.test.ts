@@ -11,7 +11,7 @@ import {
   spiderMultusConfigs,
 } from "#api";
 import { hasCode, never } from "#base";
-import { deployments, jobs, KubeClient, type KubeObject, pods, type Resource } from "#kube";
+import { deployments, jobs, KubeClient, type KubeObject, leases, pods, type Resource } from "#kube";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { FakeApi } from "../kube/testing/fake-api.ts";
 import { clean } from "./clean.ts";
@@ -199,6 +199,7 @@ function installed() {
   const labels = { "app.kubernetes.io/instance": "spiderpool" };
   api.apply(deployments, { metadata: { namespace, name: "ctl", annotations } });
   api.apply(jobs, { metadata: { namespace, name: "hook" } });
+  api.apply(leases, { metadata: { namespace, name: "spiderpool-controller-leases" }, spec: { holderIdentity: "a" } });
   api.apply(jobs, { metadata: { namespace, name: "spiderpool-init", labels } });
   const pools = kind("spiderippools");
   api.apply(crds, { ...pools, metadata: { ...pools.metadata, finalizers: ["customresourcecleanup"] } });
@@ -209,6 +210,8 @@ function installed() {
   const owner = { apiVersion: "spiderpool.spidernet.io/v2beta1", kind: "SpiderMultusConfig", name: "n", uid: "u" };
   api.apply(networkAttachmentDefinitions, { metadata: { namespace, name: "made", ownerReferences: [owner] } });
   api.apply(networkAttachmentDefinitions, { metadata: { namespace, name: "by-hand" } });
+  api.apply(networkAttachmentDefinitions, { metadata: { namespace, name: "never-filled", labels }, spec: {} });
+  api.apply(networkAttachmentDefinitions, { metadata: { namespace, name: "filled", labels }, spec: { config: "{}" } });
   return made;
 }
 
@@ -239,7 +242,7 @@ describe("clean()", () => {
     assert.deepEqual(api.all(spiderIPPools), []);
     assert.deepEqual(
       api.all(networkAttachmentDefinitions).map(({ metadata }) => metadata.name),
-      ["by-hand"],
+      ["by-hand", "filled"],
     );
     assert.equal(api.all(admission("validatingwebhookconfigurations")).length, 0);
     assert.equal(api.all(admission("mutatingwebhookconfigurations")).length, 1);
@@ -247,6 +250,9 @@ describe("clean()", () => {
     assert.ok(said.includes("spiderippools p: deleted with its kind"));
     assert.ok(said.includes("Job kube-system/spiderpool-init: deleted"));
     assert.ok(api.read(jobs, { namespace, name: "hook" }) !== undefined);
+    const lease = api.read(leases, { namespace, name: "spiderpool-controller-leases" });
+    assert.equal(lease?.metadata.ownerReferences?.[0]?.name, "ctl");
+    assert.equal(lease?.spec?.holderIdentity, "a");
   });
 
   const refused = async (made: ReturnType<typeof installed>, reason: RegExp) => {

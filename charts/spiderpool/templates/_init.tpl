@@ -35,7 +35,10 @@ spec: {{ mergeOverwrite (dict "default" true) $spec | toJson }}
 ---
 apiVersion: k8s.cni.cncf.io/v1
 kind: NetworkAttachmentDefinition
-metadata: {namespace: {{ .Release.Namespace }}, name: {{ .Values.multus.multusCNI.defaultCniCRName }}}
+metadata:
+  namespace: {{ .Release.Namespace }}
+  name: {{ .Values.multus.multusCNI.defaultCniCRName }}
+  labels: {app.kubernetes.io/instance: {{ .Release.Name }}}
 {{- end }}
 {{- end -}}
 
