@@ -463,6 +463,36 @@ describe("CHECK", () => {
   });
 });
 
+describe("GC", () => {
+  it("takes down what the runtime does not know, also of an ADD that was cut off, and nothing that is at work", async () => {
+    const config = { ...multusConf, cniVersion: "1.1.0" };
+    withNetworks("foreign");
+    const cutOff: CallContext["exec"] = async ({ env }) => {
+      if (env["CNI_COMMAND"] === "VERSION") return ended({});
+      throw new SpiderError("SHIM_GONE", "the shim is gone");
+    };
+    await fail("ADD", { container: "cut-off", context: { exec: cutOff, signal: never } });
+    withNetworks("");
+    await succeed("ADD", { container: "kept" });
+    const gate = Promise.withResolvers<void>();
+    coordinator.acts.set("add", () => gate.promise);
+    const atWork = send("ADD", { container: "at-work" });
+    for (let turns = 0; records.list().length < 3 && turns < 1_000; turns++) await turn();
+    const valid = { "cni.dev/valid-attachments": [{ containerID: "kept", ifname: "eth0" }] };
+    const exec: CallContext["exec"] = async () => ended({});
+    await succeed("GC", { stdin: JSON.stringify({ ...config, ...valid }), context: { exec, signal: never } });
+    assert.deepEqual(
+      records
+        .list()
+        .map(({ containerId }) => containerId)
+        .sort(),
+      ["at-work", "kept"],
+    );
+    gate.resolve();
+    await atWork;
+  });
+});
+
 describe("what is no proper call", () => {
   const cases: readonly (readonly [string, More, number])[] = [
     ["stdin that is no JSON", { stdin: "{" }, cniCodes.decode],

@@ -210,8 +210,9 @@ export class Calls {
   /** Takes down what is stale, then has the plugins collect. All are tried; the first failure is thrown at the end. */
   async #gc(request: CniRequest, caller: Caller): Promise<PluginOutput> {
     const failures: unknown[] = [];
+    const atWork = new Set(Array.from(this.#running.values(), (running) => running.containerId));
     const attempt = (act: Promise<unknown>) => act.catch((error: unknown) => failures.push(error));
-    for (const { containerId, ifName, netns, pod } of this.#verbs.stale(request)) {
+    for (const { containerId, ifName, netns, pod } of this.#verbs.stale(request, atWork)) {
       const of = { containerId, ifName, netns: netns.path, pod: pod ?? undefined };
       const del: CniRequest = { ...request, ...of, verb: "DEL" };
       await attempt(this.#ordered(del, delMsMax, caller, (running) => this.#verbs.del(del, running)));

@@ -34,10 +34,15 @@ const killed = 9;
 /** Runs plugins for one attachment, each with the attachment's environment. */
 export function foreignRunner(attachment: Omit<Attachment, "run">, { exec, path }: Host): RunForeign {
   return async (verb, { type, config }, { signal }) => {
+    // What the runtime permitted us in CNI_NETNS_OVERRIDE it permits our plugins: they have our environment below theirs.
+    const { CNI_NETNS_OVERRIDE: _override, ...env } = encodeEnv(
+      { ...attachment, verb, path, netnsOverride: false },
+      attachment.args,
+    );
     const output = await exec({
       path: path.join(":"),
       argv0: type,
-      env: encodeEnv({ ...attachment, verb, path, netnsOverride: false }, attachment.args),
+      env,
       stdin: Buffer.from(formatJson(config)),
     });
     refuseMissing(output, type, path);

@@ -50,6 +50,10 @@ export const agentMetrics = {
     kind: "counter",
     help: "ADD calls that failed because of an annotation or a configuration.",
   },
+  spiderpool_ipam_allocation_update_ippool_conflict_counts_total: {
+    kind: "counter",
+    help: "Always 0, for dashboards that have it: an allocation writes no IPPool.",
+  },
   ...durations("ipam_allocation", "time of an ADD"),
   ...durations("ipam_allocation_limit", "wait of an ADD for its turn"),
   spiderpool_ipam_release_counts_total: { kind: "counter", help: "DEL calls." },
@@ -61,6 +65,10 @@ export const agentMetrics = {
   spiderpool_ipam_release_err_retries_exhausted_counts_total: {
     kind: "counter",
     help: "DEL calls that failed at their deadline, or because too many waited.",
+  },
+  spiderpool_ipam_release_update_ippool_conflict_counts_total: {
+    kind: "counter",
+    help: "Always 0, for dashboards that have it: a release writes no IPPool.",
   },
   ...durations("ipam_release", "time of a DEL"),
   ...durations("ipam_release_limit", "wait of a DEL for its turn"),

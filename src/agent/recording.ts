@@ -1,8 +1,17 @@
-import { type CniRequest, type CniResult, encodeResult, isJsonObject, type JsonObject, type Network } from "#cni";
+import {
+  CniError,
+  type CniRequest,
+  type CniResult,
+  cniCodes,
+  encodeResult,
+  isJsonObject,
+  type JsonObject,
+  type Network,
+} from "#cni";
 import type { Pod } from "#kube";
-import { bootId } from "#linux";
+import { bootId, openNetns, readNetnsId } from "#linux";
 import { capabilityArgs, type Delegate, delegateArgs } from "#multus";
-import type { ChainCall } from "./chain.ts";
+import { type ChainCall, ownIpam } from "./chain.ts";
 import { foreignRunner, type Host } from "./foreign.ts";
 import { uidOf } from "./pods.ts";
 import type { RecordedNetwork, RecordKey, SandboxRecord } from "./records.ts";
@@ -16,6 +25,24 @@ export interface AttachedDelegate {
 /** The record of a call: its own for each of our executables but `multus`, which stands for all. */
 export function recordKey({ containerId, ifName, executable }: CniRequest): RecordKey {
   return { containerId, ifName, ...(executable === "multus" ? {} : { plugin: executable }) };
+}
+
+/** The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. Throws CniError 8. */
+export function checkNetns({ netns, netnsOverride, executable }: CniRequest): SandboxRecord["netns"] {
+  try {
+    // Who only asks for addresses may have a namespace that is not seen from here.
+    if (executable === ownIpam && readNetnsId(netns) === undefined) return { path: netns, device: "0", inode: "0" };
+    using opened = openNetns(netns);
+    const own = readNetnsId("/proc/self/ns/net");
+    if (own?.inode === opened.id.inode && own.device === opened.id.device && !netnsOverride) {
+      throw new CniError(cniCodes.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same", {
+        details: { netns },
+      });
+    }
+    return { path: netns, device: String(opened.id.device), inode: String(opened.id.inode) };
+  } catch (error) {
+    throw CniError.from(error, cniCodes.invalidNetns);
+  }
 }
 
 /** What is known of a sandbox before its first side effect. */

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, type Logger, Steps, type StepsOptions } from "#base";
-import type { Exec } from "./foreign.ts";
+import type { CniRequest } from "#cni";
+import type { Exec, Host } from "./foreign.ts";
 import type { ShimExec } from "./server.ts";
 
 /** By it a call of ours that a foreign plugin makes is told from all others: it belongs to the call that runs the plugin. */
@@ -62,4 +63,11 @@ export class Running {
     this.#untilMs = Math.max(this.#untilMs, this.#clock.monotonicMs()) + undoMsMax;
     await this.steps.abort();
   }
+}
+
+/** Where the call's foreign plugins are: the runtime's directories, behind the one that multus was told to prefer. */
+export function hostOf({ config, path, executable }: CniRequest, { exec }: Running): Host {
+  const { binDir } = executable === "multus" ? config.raw : {};
+  const preferred = typeof binDir === "string" && binDir !== "" && !path.includes(binDir) ? [binDir] : [];
+  return { exec, path: [...preferred, ...path] };
 }

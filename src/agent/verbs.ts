@@ -1,4 +1,4 @@
-import { type Clock, formatError, type Logger, never, type Signal, withTimeout } from "#base";
+import { formatError, type Logger, never, type Signal } from "#base";
 import {
   CniError,
   type CniRequest,
@@ -6,7 +6,6 @@ import {
   cniCodes,
   encodeResult,
   type Ipam,
-  type Network,
   type PluginConfig,
   type PluginOutput,
   type PodRef,
@@ -15,26 +14,15 @@ import {
   validAttachments,
 } from "#cni";
 import { isPodUid, type Pod } from "#kube";
-import { openNetns, readNetnsId } from "#linux";
-import {
-  addFailure,
-  applyDefaultRoutes,
-  assignDevices,
-  type ConfigSource,
-  type DefaultRoutePlan,
-  type Delegate,
-  decodeSettings,
-  planDefaultRoutes,
-  planDelegates,
-} from "#multus";
+import { addFailure, applyDefaultRoutes, type DefaultRoutePlan, type Delegate, planDefaultRoutes } from "#multus";
 import { allocateForeign, type Detection } from "#plugins";
-import { type Chain, ownIpam, recordedResult } from "./chain.ts";
+import { ownIpam, recordedResult } from "./chain.ts";
 import { moveDefaultRoutes } from "./default-routes.ts";
-import type { Host } from "./foreign.ts";
-import { uidOf } from "./pods.ts";
+import { type NetworksOptions, planNetworks, refuseUnready, waitForOthers } from "./networks.ts";
 import {
   type AttachedDelegate,
   chainCall,
+  checkNetns,
   completed,
   newRecord,
   recordedCall,
@@ -43,21 +31,16 @@ import {
   recordNetwork,
 } from "./recording.ts";
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
-import type { Running } from "./running.ts";
+import { hostOf, type Running } from "./running.ts";
 
-export interface VerbsOptions {
-  readonly chain: Chain;
+export interface VerbsOptions extends NetworksOptions {
   readonly records: Records;
-  readonly source: ConfigSource;
   /** The configuration's `ipam`, for whoever calls the executable `spiderpool` by itself. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
   /** For addresses that a foreign plugin asks for. @default neither */
   readonly detection?: Detection;
-  /** The devices that kubelet has given to a Pod, by resource; absent: none. */
-  readonly devicesOf?: (podUid: string) => ReadonlyMap<string, readonly string[]>;
   /** A Pod that is known without asking, in whatever state; absent: none is. */
   readonly knownPod?: (ref: PodRef) => Pod | undefined;
-  readonly clock: Clock;
   readonly log: Logger;
   /** The Pod of a call, alive. */
   readonly findPod: (request: CniRequest, o: Signal) => Promise<Pod>;
@@ -86,8 +69,8 @@ export class Verbs {
     const { delegates, routes, record } = await steps.run(
       "networks",
       async (o) => {
-        await this.#othersReady(request, o);
-        const planned = this.#plan(request, pod);
+        await waitForOthers(request, this.#options, o);
+        const planned = planNetworks(request, pod, this.#options);
         const plans = planDefaultRoutes(planned);
         for (const delegate of planned) await this.#verify(request, delegate, running);
         const fresh = newRecord(request, netns, pod, planned);
@@ -155,28 +138,6 @@ export class Verbs {
     }
   }
 
-  /** The networks of the call: all of the Pod's for the meta-plugin, else the one plugin that was executed. */
-  #plan(request: CniRequest, pod: Pod | undefined): readonly Delegate[] {
-    const { source, chain } = this.#options;
-    const { config, ifName, executable } = request;
-    if (executable === "multus") {
-      const about = pod && { namespace: pod.metadata.namespace ?? "", annotations: pod.metadata.annotations ?? {} };
-      const delegates = planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
-      if (pod === undefined || delegates.every(({ resourceName }) => resourceName === undefined)) return delegates;
-      return assignDevices(delegates, this.#options.devicesOf?.(uidOf(request.pod, pod)) ?? new Map());
-    }
-    // An IPAM plugin gets the configuration of the plugin that called it: that one is not ours to run.
-    const plugins = executable === ownIpam ? [] : [{ type: config.type, raw: config.raw }];
-    if (plugins.some(({ type }) => chain.plugin(type) === undefined)) {
-      throw new CniError(cniCodes.invalidConfig, `plugin type ${JSON.stringify(config.type)} is not one of ours`, {
-        details: { executable },
-      });
-    }
-    const { name, cniVersion } = config;
-    const network: Network = { name, cniVersion, plugins, ...direct };
-    return [{ displayName: name, network, ifName, master: true }];
-  }
-
   async del(request: CniRequest, running: Running): Promise<PluginOutput> {
     const { records, chain, removed, log } = this.#options;
     const { steps } = running;
@@ -200,16 +161,6 @@ export class Verbs {
     return steps.run("reply", () => successOutput());
   }
 
-  /** Where others' daemons must be ready first, waits for the file by which they tell. Throws CniError 11 naming it. */
-  async #othersReady({ config, executable }: CniRequest, { signal }: Signal): Promise<void> {
-    if (executable !== "multus") return;
-    const { source, clock } = this.#options;
-    const { readinessIndicatorFile: file } = decodeSettings(config.raw);
-    if (file === "") return;
-    using limit = withTimeout(signal, readyMsMax, () => notReady(cniCodes.tryAgain, file));
-    while (source.file(file) === undefined) await clock.sleep(readyLookMs, { signal: limit });
-  }
-
   /**
    * A DEL without a record: an ADD never came this far, another meta-plugin made the sandbox, or the file was lost. What can
    * still be resolved is cleaned up, of a Pod's networks as its annotations name them now.
@@ -218,7 +169,7 @@ export class Verbs {
     const pod = request.pod && this.#options.knownPod?.(request.pod);
     if (request.executable === "multus" && (pod === undefined || !isPodUid(pod, request.pod?.uid ?? ""))) return [];
     try {
-      return this.#plan(request, pod).map((delegate) => recordNetwork(delegate, request));
+      return planNetworks(request, pod, this.#options).map((delegate) => recordNetwork(delegate, request));
     } catch (error) {
       if (request.executable === "multus") return []; // Nobody can say any more what there was.
       throw error;
@@ -249,10 +200,8 @@ export class Verbs {
   /** Whether an ADD can work: asked of the plugins of the default network. Throws CniError 50. */
   async status(request: CniRequest, running: Running): Promise<PluginOutput> {
     try {
-      const { readinessIndicatorFile: file = "" } =
-        request.executable === "multus" ? decodeSettings(request.config.raw) : {};
-      if (file !== "" && this.#options.source.file(file) === undefined) throw notReady(cniCodes.notAvailable, file);
-      const [first] = this.#plan(request, undefined);
+      refuseUnready(request, this.#options);
+      const [first] = planNetworks(request, undefined, this.#options);
       if (first !== undefined) {
         await this.#options.chain.status(first.network, hostOf(request, running), running.steps);
       }
@@ -264,26 +213,24 @@ export class Verbs {
 
   /**
    * The sandboxes that the runtime no longer knows of this network. An empty list may also come from a runtime that lost its
-   * memory: then only those whose namespace is gone.
+   * memory: then only those whose namespace is gone. Containers with a call at work are younger than the runtime's list.
    */
-  stale(request: CniRequest): readonly SandboxRecord[] {
+  stale(request: CniRequest, atWork: ReadonlySet<string>): readonly SandboxRecord[] {
     const valid = validAttachments(request.config.raw);
     const { plugin } = recordKey(request);
     const isValid = ({ containerId, ifName }: SandboxRecord) =>
       valid.some((one) => one.containerId === containerId && one.ifName === ifName);
-    return (
-      this.#options.records
-        .list()
-        // An ADD that is at work now is younger than the runtime's list.
-        .filter((record) => record.complete && record.network === request.config.name && record.plugin === plugin)
-        .filter((record) => !isValid(record) && (valid.length > 0 || !isSandboxThere(record)))
-    );
+    return this.#options.records
+      .list()
+      .filter((record) => record.network === request.config.name && record.plugin === plugin)
+      .filter((record) => !isValid(record) && !atWork.has(record.containerId))
+      .filter((record) => valid.length > 0 || !isSandboxThere(record));
   }
 
   /** Has the plugins of the cluster's networks collect what no sandbox on record holds. */
   async gc(request: CniRequest, running: Running): Promise<PluginOutput> {
     if (request.executable === ownIpam) return successOutput();
-    for (const { network } of this.#plan(request, undefined)) {
+    for (const { network } of planNetworks(request, undefined, this.#options)) {
       await this.#options.chain.gc(network, this.#validOf(network.name), hostOf(request, running), running.steps);
     }
     return successOutput();
@@ -295,43 +242,6 @@ export class Verbs {
       .flatMap(({ containerId, networks }) =>
         networks.filter((one) => one.networkName === networkName).map(({ ifName }) => ({ containerId, ifName })),
       );
-  }
-}
-
-/** How long an ADD waits for others' daemons, within its own time. */
-const readyMsMax = 25_000;
-const readyLookMs = 250;
-
-function notReady(code: number, file: string): CniError {
-  return new CniError(code, "the network that this one is beside is not ready", {
-    details: { readinessindicatorfile: file, fix: "see whether its daemon runs on this node: it writes that file" },
-  });
-}
-
-const direct = { disableCheck: false, disableGc: false, loadOnlyInlinedPlugins: true };
-
-/** Where the call's foreign plugins are: the runtime's directories, behind the one that multus was told to prefer. */
-function hostOf({ config, path, executable }: CniRequest, { exec }: Running): Host {
-  const { binDir } = executable === "multus" ? config.raw : {};
-  const preferred = typeof binDir === "string" && binDir !== "" && !path.includes(binDir) ? [binDir] : [];
-  return { exec, path: [...preferred, ...path] };
-}
-
-/** The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. */
-function checkNetns({ netns, netnsOverride, executable }: CniRequest): SandboxRecord["netns"] {
-  try {
-    // Who only asks for addresses may have a namespace that is not seen from here.
-    if (executable === ownIpam && readNetnsId(netns) === undefined) return { path: netns, device: "0", inode: "0" };
-    using opened = openNetns(netns);
-    const own = readNetnsId("/proc/self/ns/net");
-    if (own?.inode === opened.id.inode && own.device === opened.id.device && !netnsOverride) {
-      throw new CniError(cniCodes.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same", {
-        details: { netns },
-      });
-    }
-    return { path: netns, device: String(opened.id.device), inode: String(opened.id.inode) };
-  } catch (error) {
-    throw CniError.from(error, cniCodes.invalidNetns);
   }
 }
 

@@ -1,0 +1,71 @@
+import { type Clock, type Signal, withTimeout } from "#base";
+import { CniError, type CniRequest, cniCodes } from "#cni";
+import type { Pod } from "#kube";
+import { assignDevices, type ConfigSource, type Delegate, decodeSettings, planDelegates } from "#multus";
+import { type Chain, ownIpam } from "./chain.ts";
+import { uidOf } from "./pods.ts";
+
+/** How long an ADD waits for others' daemons, within its own time. */
+const readyMsMax = 25_000;
+const readyLookMs = 250;
+
+export interface NetworksOptions {
+  readonly chain: Chain;
+  readonly source: ConfigSource;
+  /** The devices that kubelet has given to a Pod, by resource; absent: none. */
+  readonly devicesOf?: (podUid: string) => ReadonlyMap<string, readonly string[]>;
+  readonly clock: Clock;
+}
+
+/**
+ * The networks of a call: all of the Pod's for the meta-plugin, else the one plugin that was executed.
+ *
+ * @throws CniError 7 for what cannot be resolved, or is not ours to run
+ */
+export function planNetworks(
+  request: CniRequest,
+  pod: Pod | undefined,
+  { source, chain, devicesOf }: NetworksOptions,
+): readonly Delegate[] {
+  const { config, ifName, executable } = request;
+  if (executable === "multus") {
+    const about = pod && { namespace: pod.metadata.namespace ?? "", annotations: pod.metadata.annotations ?? {} };
+    const delegates = planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
+    if (pod === undefined || delegates.every(({ resourceName }) => resourceName === undefined)) return delegates;
+    return assignDevices(delegates, devicesOf?.(uidOf(request.pod, pod)) ?? new Map());
+  }
+  // An IPAM plugin gets the configuration of the plugin that called it: that one is not ours to run.
+  const plugins = executable === ownIpam ? [] : [{ type: config.type, raw: config.raw }];
+  if (plugins.some(({ type }) => chain.plugin(type) === undefined)) {
+    throw new CniError(cniCodes.invalidConfig, `plugin type ${JSON.stringify(config.type)} is not one of ours`, {
+      details: { executable },
+    });
+  }
+  const { name, cniVersion } = config;
+  const single = { disableCheck: false, disableGc: false, loadOnlyInlinedPlugins: true };
+  return [{ displayName: name, network: { name, cniVersion, plugins, ...single }, ifName, master: true }];
+}
+
+/** Where others' daemons must be ready first, waits for the file by which they tell. Throws CniError 11 naming it. */
+export async function waitForOthers(request: CniRequest, o: NetworksOptions, { signal }: Signal): Promise<void> {
+  const file = readinessFile(request);
+  if (file === "") return;
+  using limit = withTimeout(signal, readyMsMax, () => unready(cniCodes.tryAgain, file));
+  while (o.source.file(file) === undefined) await o.clock.sleep(readyLookMs, { signal: limit });
+}
+
+/** Throws CniError 50 where others' daemons are not ready. */
+export function refuseUnready(request: CniRequest, { source }: NetworksOptions): void {
+  const file = readinessFile(request);
+  if (file !== "" && source.file(file) === undefined) throw unready(cniCodes.notAvailable, file);
+}
+
+function readinessFile({ config, executable }: CniRequest): string {
+  return executable === "multus" ? decodeSettings(config.raw).readinessIndicatorFile : "";
+}
+
+function unready(code: number, file: string): CniError {
+  return new CniError(code, "the network that this one is beside is not ready", {
+    details: { readinessindicatorfile: file, fix: "see whether its daemon runs on this node: it writes that file" },
+  });
+}
