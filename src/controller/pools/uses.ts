@@ -10,18 +10,46 @@ export const coolingMs = 30_000;
 /** Addresses that cool at once in one pool; beyond it the oldest are forgotten. */
 const coolingMax = 8_192;
 
-/** Drops what no view reads: there may be 300,000 claims. */
+/** Strings that many claims have in common: each of them is kept once, not 300,000 times. */
+const shared = new Map<string, string>();
+const sharedMax = 100_000;
+
+function once(text: string): string {
+  const known = shared.get(text);
+  if (known !== undefined) return known;
+  if (shared.size >= sharedMax) shared.clear();
+  shared.set(text, text);
+  return text;
+}
+
+/** Drops what no view and no decision reads: there may be 300,000 claims. */
 export function trimClaim({ metadata, spec }: SpiderIPAddress): SpiderIPAddress {
   const { name, uid, resourceVersion } = metadata;
   const forced = metadata.annotations?.[annotations.forceRelease];
-  // `answer` alone is half of a claim.
-  const { answer: _answer, network: _network, ownerUID: _owner, bootID: _boot, since: _since, ...kept } = spec;
+  const {
+    answer: _answer,
+    network: _network,
+    ownerUID: _owner,
+    bootID: _boot,
+    containerID: _container,
+    nextContainerID: _nextContainer,
+    since: _since,
+    ...kept
+  } = spec;
   return {
     metadata: {
       ...{ name, uid, resourceVersion },
       ...(forced !== undefined && { annotations: { [annotations.forceRelease]: forced } }),
     },
-    spec: kept,
+    spec: {
+      ...kept,
+      address: kept.address === name ? name : kept.address,
+      pool: once(kept.pool),
+      poolUID: once(kept.poolUID),
+      ...(kept.node !== undefined && { node: once(kept.node) }),
+      ...(kept.podNamespace !== undefined && { podNamespace: once(kept.podNamespace) }),
+      ...(kept.owner !== undefined && { owner: once(kept.owner) }),
+    },
   };
 }
 
