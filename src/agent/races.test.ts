@@ -74,13 +74,13 @@ describe("a DEL", () => {
   });
 
   it("of a Pod whose object is gone already leaves no record, however slowly it goes", async () => {
-    cluster.pod({ name: "a" });
-    await agent.add("a", "s1");
-    const isRead = ({ method, path }: ApiRequest) => method === "GET" && path.endsWith("/spideripaddresses/10.6.0.1");
+    const uid = cluster.pod({ name: "a" });
+    await agent.add("a", "s1", { uid });
+    const isRead = ({ method, path }: ApiRequest) => method === "GET" && path.includes("/spideripaddresses/10.6.0.1");
     cluster.api.fake.fail(isRead, { kind: "late-commit", ms: 500 }, 9);
     cluster.erase("a");
     await cluster.advance(100);
-    await agent.del("a", "s1");
+    await agent.del("a", "s1", { uid });
     await cluster.advance(5_000);
     assert.deepEqual([cluster.claims, agent.records.list(), agent.cut], [{}, [], []]);
   });
