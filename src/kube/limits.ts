@@ -8,6 +8,8 @@ export const limits = {
   errorBodyBytesMax: 64 * 2 ** 10,
   /** Objects asked for in one page of a list. */
   listPageItems: 500,
+  /** A connection that does not stand by then, with its TLS handshake, is tried anew: its first packet may be lost. */
+  connectTimeoutMs: 3_000,
   /** How long one call may take from the client's side. */
   callTimeoutMs: 10_000,
   /** A page of a list of large objects may take longer than a call for one. */

@@ -51,6 +51,23 @@ async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
 }
 
 describe("createTransport()", () => {
+  it("gives a connection up that does not come to stand, as a request that was not sent", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const silent = createServer(() => {}).listen(0, "127.0.0.1"); // takes the connection, and never shakes hands
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    using transport = createTransport(
+      { server: `https://127.0.0.1:${port}`, insecureSkipTlsVerify: true, namespace: "default" },
+      { clock: systemClock },
+    );
+    const sending = transport.send({ ...get, method: "POST" }, o);
+    const [socket] = await once(silent, "connection");
+    t.mock.timers.tick(limits.connectTimeoutMs);
+    await assert.rejects(sending, (error) => error instanceof ApiUnreachableError && error.outcome === "not-sent");
+    socket.destroy();
+    silent.close();
+  });
+
   it("sends method, path, headers and body, and keeps the connection", async () => {
     const ports = new Set<number | undefined>();
     const echo: http.RequestListener = async (request, response) => {

@@ -154,8 +154,15 @@ function exchange(
   });
   sent.on("error", (error) => reject(failure(error)));
   sent.once("socket", (socket) => {
+    const { connectTimeoutMs } = limits;
+    const late = setTimeout(
+      () => sent.destroy(new Error(`no connection within ${connectTimeoutMs} ms`)),
+      connectTimeoutMs,
+    );
+    sent.once("close", () => clearTimeout(late));
     whenConnected(socket, () => {
       connected = true;
+      clearTimeout(late);
     });
   });
   sent.once("response", (message) => {
