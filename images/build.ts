@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -87,11 +87,12 @@ export function imageConfig(version: string): ImageConfig {
   };
 }
 
-/** Not the time of the build, which would make each one different: $SOURCE_DATE_EPOCH, else that of the commit. */
+/** Not the time of the build, which would make each one different: $SOURCE_DATE_EPOCH, else that of the commit, else 1970. */
 function created(): string {
-  const given = process.env["SOURCE_DATE_EPOCH"];
-  const seconds = given ?? execFileSync("git", ["log", "-1", "--format=%ct"], { cwd: root, encoding: "utf8" });
-  return new Date(Number(seconds) * 1000).toISOString().replace(".000Z", "Z");
+  const git = () => spawnSync("git", ["log", "-1", "--format=%ct"], { cwd: root, encoding: "utf8" }).stdout;
+  // Neither: sources without their history.
+  const seconds = Number(process.env["SOURCE_DATE_EPOCH"] ?? git() ?? 0) || 0;
+  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 
 /** Node's layer takes 5 s to compress, and is the same at nearly every build. */

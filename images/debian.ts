@@ -37,8 +37,8 @@ const lockFile = new URL("debian.lock.json", import.meta.url);
 const cache = join(homedir(), ".cache", "spiderpool", "deb");
 
 /**
- * The packages of this machine's distribution, in the versions of debian.lock.json, downloaded once by its own apt. With
- * `update`, and for a release that the lock does not know, the newest, which are written into the lock. Throws Error naming
+ * The packages of this machine's distribution, in the versions of debian.lock.json, downloaded once by its own apt. For a
+ * release that the lock does not know the newest; with `update` also, and they are written into the lock. Throws Error naming
  * package and version where apt has it no more, or the file is not the recorded one.
  */
 export async function debianBase({ update = false } = {}): Promise<DebianBase> {
@@ -51,7 +51,7 @@ export async function debianBase({ update = false } = {}): Promise<DebianBase> {
   for (const name of libraries) packages.push(await download(name, locked?.[name]));
   const licences = await licencePackage(packages);
   packages.push(await download(licences, locked?.[licences]));
-  if (locked === undefined) {
+  if (update) {
     lock[key] = Object.fromEntries(packages.map(({ name, version, sha256 }) => [name, { version, sha256 }]));
     writeFileSync(lockFile, `${JSON.stringify(lock, undefined, 2)}\n`);
   }
