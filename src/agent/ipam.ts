@@ -188,7 +188,6 @@ class LedgerIpam implements Ipam {
       agentNamespace,
       masterAddresses: undefined,
       settings,
-      autoPools: undefined,
     };
     const sticky = stickyOwnerOf(pod, settings);
     const kept = sticky && (await this.#options.endpoints.kept(pod, sticky, attachment.ifName, o));

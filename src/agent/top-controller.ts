@@ -12,9 +12,7 @@ import {
 } from "#kube";
 
 /** The outermost owner that users know: the Deployment, not its ReplicaSet; the CronJob, not its Job. */
-export interface TopController extends OwnerFacts {
-  readonly uid: string;
-}
+export type TopController = OwnerFacts;
 
 const cacheMax = 1_000;
 

@@ -39,7 +39,7 @@ export {
   type SpiderIPPoolStatus,
   spiderIPPools,
 } from "./ippool/types.ts";
-export { applicationKeys, labels } from "./labels.ts";
+export { applicationKeys, labels, labelValue } from "./labels.ts";
 export { defaultMultusConfig } from "./multusconfig/defaults.ts";
 export { type RenderedNetwork, renderNetwork } from "./multusconfig/render.ts";
 export {
@@ -66,7 +66,12 @@ export type { Rule } from "./rules/rule.ts";
 export { causeReasons, formatReason, formatViolation, type Violation } from "./rules/violation.ts";
 export type { LabelSelector } from "./schema/fields.ts";
 export type { Submitted } from "./submitted.ts";
-export { parseControlledIPPools } from "./subnet/controlled.ts";
+export {
+  type ApplicationName,
+  applicationKey,
+  parseApplicationKey,
+  parseControlledIPPools,
+} from "./subnet/controlled.ts";
 export { defaultSubnet } from "./subnet/defaults.ts";
 export { type SubnetContext, subnetRules, validateSubnet } from "./subnet/rules.ts";
 export {

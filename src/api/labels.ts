@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 /**
  * Every label key that the system writes or reads, in one table. Keys of `podAffinity` of pools made for an application
  * are compared with the application, never with labels of Pods.
@@ -41,3 +43,9 @@ export const applicationKeys: readonly string[] = [
   labels.appNamespace,
   labels.appName,
 ];
+
+/** A name as a label's value. One that is too long for it, or has other characters, becomes a hash: the truth is elsewhere. */
+export function labelValue(name: string): string {
+  const fits = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/.test(name);
+  return fits ? name : `h-${createHash("sha256").update(name).digest("hex").slice(0, 20)}`;
+}

@@ -1,6 +1,7 @@
-import type { LabelSelector } from "#api";
+import type { ApplicationName, LabelSelector } from "#api";
 import { type Family, formatIp, formatPrefix, type Ip, prefixContains } from "#ip";
 import type { Annotations } from "./annotation-json.ts";
+import { applicationLabels } from "./auto-pools.ts";
 import type { PoolView } from "./pool.ts";
 import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
 
@@ -14,13 +15,8 @@ export interface PodFacts {
 }
 
 /** The Pod's top controller. */
-export interface OwnerFacts {
-  /** Empty for the core group. */
-  readonly apiGroup: string;
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
+export interface OwnerFacts extends ApplicationName {
+  readonly uid: string;
 }
 
 /** What the checks of one pool look at beside the pool itself. */
@@ -185,18 +181,6 @@ function unselected(
 ): { expected: string; found: string } | undefined {
   if (selector === undefined || matchSelector(selector, labels)) return undefined;
   return { expected: formatSelector(selector), found: formatLabelsFor(selector, labels) };
-}
-
-/** The five pseudo-labels that an automatic pool's `podAffinity` is compared with. */
-function applicationLabels(owner: OwnerFacts | undefined): Labels {
-  if (owner === undefined) return {};
-  return {
-    "ipam.spidernet.io/app-api-group": owner.apiGroup,
-    "ipam.spidernet.io/app-api-version": owner.apiVersion,
-    "ipam.spidernet.io/app-kind": owner.kind,
-    "ipam.spidernet.io/app-namespace": owner.namespace,
-    "ipam.spidernet.io/app-name": owner.name,
-  };
 }
 
 function unmatched(what: string): Check["reason"] {

@@ -17,6 +17,14 @@ export {
   parseNamespaceDefaults,
   parseRoutesAnnotation,
 } from "./annotations.ts";
+export {
+  type AutoPoolOwner,
+  applicationLabels,
+  autoPoolKinds,
+  autoPoolLabels,
+  autoPoolName,
+  hasAutoPools,
+} from "./auto-pools.ts";
 export type { CheckId, OwnerFacts, PodFacts, Rejection, Verdict } from "./checks.ts";
 export {
   type Choice,

@@ -44,6 +44,8 @@ export interface PoolView {
   readonly terminating: boolean;
   /** Made for one application: its `podAffinity` is compared with the Pod's top controller, not with its labels. */
   readonly auto: boolean;
+  /** Of an automatic pool, by its labels: the application's UID, the NIC, and the SpiderSubnet that it is a part of. */
+  readonly madeFor: { readonly uid: string; readonly nic: string; readonly subnet: string } | undefined;
 }
 
 /**
@@ -81,7 +83,13 @@ export function poolView(pool: PoolObject): PoolView {
     disable: spec.disable ?? false,
     terminating: metadata.deletionTimestamp !== undefined,
     auto: metadata.labels?.[labels.ownerApplicationName] !== undefined,
+    madeFor: madeForOf(metadata.labels),
   };
+}
+
+function madeForOf(found: PoolObject["metadata"]["labels"] = {}): PoolView["madeFor"] {
+  const [uid, nic, subnet] = [found[labels.ownerApplicationUid], found[labels.interface], found[labels.ownerSubnet]];
+  return uid === undefined || nic === undefined || subnet === undefined ? undefined : { uid, nic, subnet };
 }
 
 function rangesOf(pool: string, path: string, texts: readonly string[] = [], subnet: Prefix): IpSet {

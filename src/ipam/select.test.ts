@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { labels } from "#api";
 import { parseIp } from "#ip";
 import { annotationKeys } from "./annotations.ts";
 import { checks } from "./checks.ts";
@@ -21,6 +22,11 @@ function pool6(name: string, spec: Spec = {}): PoolView {
 
 const noPools = { 4: [], 6: [] };
 
+/** The labels of the pool that was made for eth0 of Deployment `default/web` from SpiderSubnet s4. */
+function madeFor(more: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  return { [labels.ownerApplicationUid]: "uid-web", [labels.interface]: "eth0", [labels.ownerSubnet]: "s4", ...more };
+}
+
 /** A dual-stack Pod `default/web-0` on node n1, eth0, with nothing said anywhere. */
 function input(pools: readonly PoolView[], change: Partial<SelectionInput> = {}): SelectionInput {
   return {
@@ -30,7 +36,14 @@ function input(pools: readonly PoolView[], change: Partial<SelectionInput> = {})
     pod: { namespace: "default", name: "web-0", uid: "u", labels: { app: "web" }, annotations: {}, nodeName: "n1" },
     namespace: { name: "default", labels: { team: "a" }, annotations: {} },
     node: { name: "n1", labels: { zone: "z1" } },
-    owner: { apiGroup: "apps", apiVersion: "v1", kind: "Deployment", namespace: "default", name: "web" },
+    owner: {
+      apiGroup: "apps",
+      apiVersion: "v1",
+      kind: "Deployment",
+      namespace: "default",
+      name: "web",
+      uid: "uid-web",
+    },
     pools: new Map(pools.map((pool) => [pool.name, pool])),
     brokenPools: new Map(),
     network: { pools: noPools, cleanGateway: false },
@@ -38,7 +51,6 @@ function input(pools: readonly PoolView[], change: Partial<SelectionInput> = {})
     agentNamespace: "spiderpool",
     masterAddresses: undefined,
     settings: { enableSpiderSubnet: true, enableAutoPoolForApplication: true },
-    autoPools: undefined,
     ...change,
   };
 }
@@ -69,7 +81,9 @@ function refusedWith(decisions: readonly Decision[], code: string, message: RegE
 
 describe("decide(): precedence", () => {
   const levels = ["subnet", "ippools", "ippool", "namespace", "network", "default"] as const;
-  const pools = levels.map((rule) => pool4(rule, { default: rule === "default" }));
+  const pools = levels.map((rule) =>
+    pool4(rule, { default: rule === "default" }, rule === "subnet" ? { labels: madeFor() } : {}),
+  );
 
   /** Everything said that the rules of `said` read; each rule's pool is named like the rule. */
   function saying(said: readonly string[]): SelectionInput {
@@ -86,7 +100,6 @@ describe("decide(): precedence", () => {
         annotations: says("namespace") ? { [annotationKeys.defaultIpv4]: '["namespace"]' } : {},
       },
       network: { pools: says("network") ? { 4: ["network"], 6: [] } : noPools, cleanGateway: false },
-      autoPools: { 4: ["subnet"], 6: [] },
     };
   }
 
@@ -283,20 +296,25 @@ describe("decide(): several NICs", () => {
 });
 
 describe("decide(): subnets", () => {
-  const given = withPod(input([pool4("auto4-web-eth0-9a2b3"), pool4("d", { default: true })]), {
-    [subnetAnnotationKeys.subnet]: '{"ipv4":["s4"]}',
-  });
+  const with4 = (more?: Readonly<Record<string, string>>) =>
+    withPod(input([pool4("auto4-web-eth0-9a2b3", {}, { labels: madeFor(more) }), pool4("d", { default: true })]), {
+      [subnetAnnotationKeys.subnet]: '{"ipv4":["s4"]}',
+    });
+  const given = with4();
 
   it("waits clearly for the automatic pool of each family asked for", () => {
     refusedWith(
-      decide(given),
+      decide(with4({ [labels.ownerApplicationUid]: "uid-of-its-predecessor" })),
       "AUTO_POOL_PENDING",
       /of Deployment default\/web for NIC eth0 from SpiderSubnet s4 is not there yet/,
     );
-    refusedWith(decide({ ...given, autoPools: noPools }), "AUTO_POOL_PENDING", /not there yet/);
-    assert.deepEqual(candidates(decide({ ...given, autoPools: { 4: ["auto4-web-eth0-9a2b3"], 6: [] } })), [
-      "auto4-web-eth0-9a2b3",
-    ]);
+    for (const label of [labels.interface, labels.ownerSubnet]) {
+      refusedWith(decide(with4({ [label]: "other" })), "AUTO_POOL_PENDING", /not there yet/);
+    }
+    const both = { [subnetAnnotationKeys.subnet]: '{"ipv4":["s4"],"ipv6":["s6"]}' };
+    refusedWith(decide(withPod(given, both)), "AUTO_POOL_PENDING", /from SpiderSubnet s6 is not there yet/);
+    assert.deepEqual(candidates(decide({ ...withPod(given, both), families: [4] })), ["auto4-web-eth0-9a2b3"]);
+    assert.deepEqual(candidates(decide(given)), ["auto4-web-eth0-9a2b3"]);
   });
 
   it("refuses a bare Pod, a switched-off feature, a NIC without subnet and a bad annotation; ignores the keys without SpiderSubnet", () => {
@@ -304,6 +322,12 @@ describe("decide(): subnets", () => {
       decide({ ...given, owner: undefined }),
       "WRONG_INPUT",
       /SpiderSubnet feature doesn't support no-controller pod/,
+    );
+    const cloneSet = { ...input([]).owner, apiGroup: "apps.kruise.io", kind: "CloneSet" } as SelectionInput["owner"];
+    refusedWith(
+      decide({ ...given, owner: cloneSet }),
+      "WRONG_INPUT",
+      /made for Deployment, .*CronJob only, and the Pod is one of CloneSet default\/web$/,
     );
     const settings = { enableSpiderSubnet: true, enableAutoPoolForApplication: false };
     refusedWith(

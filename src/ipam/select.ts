@@ -8,6 +8,7 @@ import {
   parseIppoolsAnnotation,
   parseNamespaceDefaults,
 } from "./annotations.ts";
+import { autoPoolKinds, autoPoolsOf, hasAutoPools } from "./auto-pools.ts";
 import { type FilterFacts, judge, type OwnerFacts, type PodFacts, type Verdict } from "./checks.ts";
 import { fixesOf, formatVerdict, listed } from "./format.ts";
 import { compileGlob, isGlob } from "./glob.ts";
@@ -42,8 +43,6 @@ export interface SelectionInput {
   /** With `match_master_subnet`: the addresses of the host interface under the NIC. */
   readonly masterAddresses: readonly Ip[] | undefined;
   readonly settings: { readonly enableSpiderSubnet: boolean; readonly enableAutoPoolForApplication: boolean };
-  /** The application's automatic pools for this NIC, as far as they exist; undefined where none does. */
-  readonly autoPools: PoolsByFamily | undefined;
 }
 
 /** The levels of precedence, highest first. The first that applies decides both families. */
@@ -108,7 +107,7 @@ const levels: readonly (readonly [SelectionRule, (input: SelectionInput) => Name
   ["default", byDefault],
 ];
 
-function bySubnet({ nic, families, pod, owner, settings, network, autoPools }: SelectionInput): Named | undefined {
+function bySubnet({ nic, families, pod, owner, settings, network, pools }: SelectionInput): Named | undefined {
   const { subnet, subnets } = subnetAnnotationKeys;
   const key = [subnets, subnet].find((name) => pod.annotations[name] !== undefined);
   if (key === undefined || !settings.enableSpiderSubnet) return undefined;
@@ -126,6 +125,14 @@ function bySubnet({ nic, families, pod, owner, settings, network, autoPools }: S
       "create the Pod by a controller such as a Deployment, or name an IPPool",
     );
   }
+  if (!hasAutoPools(owner)) {
+    const kinds = autoPoolKinds.map((kind) => kind.replace(/^.* /, "")).join(", ");
+    throw refusal(
+      "WRONG_INPUT",
+      `wrong input, annotation '${key}': IPPools are made for ${kinds} only, and the Pod is one of ${owner.kind} ${owner.namespace}/${owner.name}`,
+      `name an IPPool in the Pod annotation '${annotationKeys.ippool}'`,
+    );
+  }
   const found = parseSubnetAnnotations(pod.annotations)?.nics.find((item) => item.nic === nic);
   if (found === undefined) {
     throw refusal(
@@ -134,8 +141,9 @@ function bySubnet({ nic, families, pod, owner, settings, network, autoPools }: S
       `list ${nic} in it`,
     );
   }
-  const missing = families.filter((family) => found[family] !== undefined && (autoPools?.[family] ?? []).length === 0);
-  if (autoPools === undefined || missing.length > 0) {
+  const autoPools = autoPoolsOf(pools.values(), owner, found);
+  const missing = families.filter((family) => found[family] !== undefined && autoPools[family].length === 0);
+  if (missing.length > 0) {
     const subnetNames = missing.map((family) => found[family]).join(" and ");
     throw refusal(
       "AUTO_POOL_PENDING",

@@ -92,6 +92,7 @@ function subnetsOfNic(reader: AnnotationReader, value: unknown, path: string): S
     4: first("ipv4"),
     6: first("ipv6"),
   };
+  if (!/^[^\s/:]{1,15}$/.test(found.nic)) throw reader.error(`${path}.interface '${found.nic}' is no name of a NIC`);
   if (found[4] === undefined && found[6] === undefined) throw reader.error(`${path} names no subnet of either family`);
   return found;
 }

@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { labels, type SpiderIPAddress, type SpiderIPAddressSpec } from "#api";
+import { labels, labelValue, type SpiderIPAddress, type SpiderIPAddressSpec } from "#api";
 import type { PodRef } from "#cni";
 import { claimAddress, claimName, type Family, type Ip, tryParseClaimName } from "#ip";
 import type { PoolView } from "#ipam";
@@ -126,9 +125,4 @@ export function claimDraft(
       since: here.since.toISOString(),
     },
   };
-}
-
-/** A name as a label's value, which has 63 bytes: longer ones become a hash. The truth is in `spec`. */
-export function labelValue(name: string): string {
-  return name.length <= 63 ? name : `h-${createHash("sha256").update(name).digest("hex").slice(0, 20)}`;
 }

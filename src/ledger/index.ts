@@ -6,7 +6,7 @@
  * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the agent and the
  * controller.
  */
-export { type Claim, claimKey, claimOf, detached, type Holder, isHeir, isHeld, isMine, labelValue } from "./claim.ts";
+export { type Claim, claimKey, claimOf, detached, type Holder, isHeir, isHeld, isMine } from "./claim.ts";
 export { Intents } from "./intents.ts";
 export type { Kept } from "./kept.ts";
 export { Ledger } from "./ledger.ts";

@@ -1,9 +1,8 @@
-import { type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
+import { labelValue, type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
 import { abortable, type Clock, type Logger, type Signal } from "#base";
 import { type Family, type Ip, IpSet, parseIpSet, tryParseClaimName } from "#ip";
 import { Chooser, type Evidence, type PoolView, type UsageSnapshot } from "#ipam";
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
-import { labelValue } from "./claim.ts";
 
 /** The usage of a pool is watched while it is drawn from and this long after. */
 const usageIdleMs = 5_000;

@@ -1,7 +1,7 @@
-import type { SpiderIPPoolStatus, SpiderPoolUsageSpec } from "#api";
+import { labelValue, type SpiderIPPoolStatus, type SpiderPoolUsageSpec } from "#api";
 import { clampCount, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
 import type { PoolView } from "#ipam";
-import { type Claim, labelValue } from "./claim.ts";
+import type { Claim } from "./claim.ts";
 
 /** Records listed in a pool's status unless somebody wants more; counts are exact beyond it. */
 export const listedRecordsMax = 1_000;

@@ -1,4 +1,4 @@
-import { labels, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
+import { labels, labelValue, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
 import type { Clock, Signal } from "#base";
 import { hasReason, isRetryable, type KubeClient, surelyUnchanged } from "#kube";
 import {
@@ -11,7 +11,6 @@ import {
   isHeir,
   isHeld,
   isMine,
-  labelValue,
 } from "./claim.ts";
 import { persist } from "./persist.ts";
 

@@ -1,7 +1,7 @@
 import { cidrLabel, isCanonicalPrefix } from "#ip";
 import type { ObjectMeta, OwnerReference } from "#kube";
 import { apiGroup, apiVersion } from "../group.ts";
-import { labels } from "../labels.ts";
+import { labels, labelValue } from "../labels.ts";
 import { familyOf } from "../rules/addresses.ts";
 import { isTerminating, normalLists, withFinalizer, withLabel } from "../rules/defaults.ts";
 import type { Submitted } from "../submitted.ts";
@@ -42,7 +42,7 @@ export function linkToSubnet<P extends Submitted<SpiderIPPool>>(pool: P, subnets
   if (subnet === undefined || isTerminating(subnet) || ownerReferences.some(({ controller }) => controller))
     return pool;
   const { gateway = subnet.spec.gateway, routes = subnet.spec.routes } = pool.spec;
-  const metadata = withLabel(pool.metadata, labels.ownerSubnet, subnet.metadata.name);
+  const metadata = withLabel(pool.metadata, labels.ownerSubnet, labelValue(subnet.metadata.name));
   return {
     ...pool,
     metadata: { ...metadata, ownerReferences: [...ownerReferences, ownedBy(subnet.metadata)] },

@@ -1,7 +1,7 @@
-import { labels, type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
+import { labels, labelValue, type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
 import { assertNever, type Signal } from "#base";
 import type { KubeClient } from "#kube";
-import { detached, labelValue } from "#ledger";
+import { detached } from "#ledger";
 import type { Action } from "./decide.ts";
 
 /** How long an address stays in quarantine each time. */

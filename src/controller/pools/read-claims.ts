@@ -1,8 +1,8 @@
-import { type SpiderIPPool, spiderIPAddresses } from "#api";
+import { labelValue, type SpiderIPPool, spiderIPAddresses } from "#api";
 import type { Signal } from "#base";
 import { claimName, type Ip, type IpSet, tryParseClaimName } from "#ip";
 import { type KubeClient, metadataOf } from "#kube";
-import { type Claim, claimOf, labelValue } from "#ledger";
+import { type Claim, claimOf } from "#ledger";
 
 /** So many addresses are asked for one by one; for more, all claims of the cluster are listed. */
 const singleReadsMax = 256n;

@@ -1,7 +1,7 @@
-import { spiderIPAddresses } from "#api";
+import { labelValue, spiderIPAddresses } from "#api";
 import { formatError, SpiderError } from "#base";
 import { claimName, formatIp, parseIp } from "#ip";
-import { type Claim, claimOf, labelValue } from "#ledger";
+import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatAge, formatRows, type Printer } from "../output.ts";

@@ -1,0 +1,83 @@
+import { type ApplicationName, labels, labelValue } from "#api";
+import type { Family } from "#ip";
+import type { OwnerFacts } from "./checks.ts";
+import type { PoolView } from "./pool.ts";
+import type { SubnetsOfNic } from "./subnet-annotations.ts";
+
+/** The kinds whose automatic pools the controller makes, as `group/version Kind`. */
+export const autoPoolKinds = [
+  "apps/v1 Deployment",
+  "apps/v1 ReplicaSet",
+  "apps/v1 StatefulSet",
+  "apps/v1 DaemonSet",
+  "batch/v1 Job",
+  "batch/v1 CronJob",
+] as const;
+
+/** Whether an application of this kind gets automatic pools. */
+export function hasAutoPools({ apiGroup, apiVersion, kind }: ApplicationName): boolean {
+  return autoPoolKinds.some((one) => one === `${apiGroup}/${apiVersion} ${kind}`);
+}
+
+/** The one application, NIC and family for which an automatic pool is made. */
+export interface AutoPoolOwner extends ApplicationName {
+  readonly uid: string;
+  readonly nic: string;
+  readonly family: Family;
+}
+
+/** `auto4-web-eth0-9a2b3`: family, application (cut where the name would be too long), NIC, and the end of the UID. */
+export function autoPoolName({ family, name, nic, uid }: AutoPoolOwner): string {
+  const end = (uid.split("-").at(-1) ?? "").slice(0, 5);
+  const [head, tail] = [`auto${family}-`, `-${nic}-${end}`].map((part) =>
+    part.toLowerCase().replace(/[^a-z0-9.-]/g, "-"),
+  );
+  const room = 253 - `${head}${tail}`.length;
+  return `${head}${name.slice(0, room).replace(/[.-]+$/, "")}${tail}`.replace(/\.(?![a-z0-9])|(?<![a-z0-9])\./g, "-");
+}
+
+/** The labels of an automatic pool that say for whom it is; {@link autoPoolOwnerOf} reads them. */
+export function autoPoolLabels(owner: AutoPoolOwner): Readonly<Record<string, string>> {
+  const { apiGroup, apiVersion, kind, namespace, name, uid, nic, family } = owner;
+  return {
+    [labels.ownerApplicationGv]: apiGroup === "" ? apiVersion : `${apiGroup}_${apiVersion}`,
+    [labels.ownerApplicationKind]: kind,
+    [labels.ownerApplicationNamespace]: namespace,
+    [labels.ownerApplicationName]: labelValue(name),
+    [labels.ownerApplicationUid]: uid,
+    [labels.interface]: labelValue(nic),
+    [labels.ipVersion]: `IPv${family}`,
+  };
+}
+
+/** `podAffinity.matchLabels` of an automatic pool: compared with the Pod's top controller, never with labels of Pods. */
+export function applicationLabels(owner: ApplicationName | undefined): Readonly<Record<string, string>> {
+  if (owner === undefined) return {};
+  return {
+    [labels.appApiGroup]: owner.apiGroup,
+    [labels.appApiVersion]: owner.apiVersion,
+    [labels.appKind]: owner.kind,
+    [labels.appNamespace]: owner.namespace,
+    [labels.appName]: labelValue(owner.name),
+  };
+}
+
+/** The automatic pools that exist of one application for one NIC, by family, in order of name. */
+export function autoPoolsOf(
+  pools: Iterable<PoolView>,
+  owner: OwnerFacts,
+  subnets: SubnetsOfNic,
+): Readonly<Record<Family, readonly string[]>> {
+  const found = [...pools].filter(
+    ({ madeFor, family }) =>
+      madeFor?.uid === owner.uid &&
+      madeFor.nic === labelValue(subnets.nic) &&
+      madeFor.subnet === labelValue(subnets[family] ?? ""),
+  );
+  const names = (family: Family) =>
+    found
+      .filter((pool) => pool.family === family)
+      .map(({ name }) => name)
+      .sort();
+  return { 4: names(4), 6: names(6) };
+}
