@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -155,6 +155,35 @@ describe("createTransport()", () => {
       await assert.rejects(transport.send(get, second), /body/);
     });
   });
+
+  for (const scheme of ["http", "https"]) {
+    it(`resets the connection of a call that was given up: what is still on its way never arrives, over ${scheme}`, async () => {
+      const server = scheme === "https" ? https.createServer(certificate("reset")) : http.createServer();
+      const arrived = Promise.withResolvers<void>();
+      const neverAnswers: http.RequestListener = () => arrived.resolve();
+      const giveUp = async (config: KubeConfig) => {
+        // Between the two, where a reset is seen as one: TLS makes an ordinary end of it.
+        const broken = Promise.withResolvers<NodeJS.ErrnoException>();
+        const relay = createServer((socket) => {
+          const onward = connect(Number(new URL(config.server).port), "127.0.0.1");
+          socket.on("error", broken.resolve).on("close", () => onward.destroy());
+          socket.pipe(onward).pipe(socket);
+        }).listen(0, "127.0.0.1");
+        await once(relay, "listening");
+        const url = `${scheme}://127.0.0.1:${(relay.address() as AddressInfo).port}`;
+        const to = { ...config, server: url, insecureSkipTlsVerify: true };
+        using transport = createTransport(to, { clock: systemClock });
+        const stop = new AbortController();
+        const sending = transport.send({ ...get, method: "POST", body: Buffer.from("{}") }, { signal: stop.signal });
+        await arrived.promise;
+        stop.abort(new Error("given up"));
+        await assert.rejects(sending, /given up/);
+        assert.equal((await broken.promise).code, "ECONNRESET");
+        relay.close();
+      };
+      await serving(neverAnswers, giveUp, server);
+    });
+  }
 
   it("does not let watches take the connections of calls", async () => {
     const hold: http.RequestListener = (request, response) => {

@@ -1,7 +1,7 @@
 import http from "node:http";
 import https from "node:https";
-import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
+import { connect, type Socket } from "node:net";
+import tls, { TLSSocket } from "node:tls";
 import type { Clock, Signal } from "#base";
 import { readText } from "./codec.ts";
 import type { KubeConfig } from "./config.ts";
@@ -124,9 +124,34 @@ function createAgents(config: KubeConfig, tls: TlsMaterial): Agents {
   };
   return {
     tls,
-    calls: new https.Agent({ ...calls, ...secure }),
-    watches: new https.Agent({ ...watches, ...secure }),
+    calls: new TlsAgent({ ...calls, ...secure }),
+    watches: new TlsAgent({ ...watches, ...secure }),
   };
+}
+
+/** The TCP connection under each TLS connection. */
+const connectionUnder = new WeakMap<Socket, Socket>();
+
+/** Keeps the connection under TLS within reach: only that can be reset. */
+class TlsAgent extends https.Agent {
+  override createConnection(options: tls.ConnectionOptions & { readonly port: number }): Socket {
+    const socket = connect(options);
+    const secured = tls.connect({ ...options, socket });
+    // Errors of the one below come up through the one above.
+    socket.on("error", (error) => secured.destroy(error));
+    connectionUnder.set(secured, socket);
+    return secured;
+  }
+}
+
+/**
+ * Ends a request and its connection for good. Closing alone would leave what the kernel has not sent yet to be delivered
+ * whenever the network lets it: a create could take effect long after its caller gave it up.
+ */
+function abandon(sent: http.ClientRequest): void {
+  const { socket } = sent;
+  if (socket !== null) (connectionUnder.get(socket) ?? socket).resetAndDestroy();
+  sent.destroy();
 }
 
 /** The query makes a GET a watch. */
@@ -145,7 +170,7 @@ function exchange(
   let answered = false;
   const failure = (cause: unknown) =>
     signal.aborted ? signal.reason : new ApiUnreachableError({ server, ...request }, { sent: connected, cause });
-  const onAbort = () => sent.destroy();
+  const onAbort = () => abandon(sent);
   signal.addEventListener("abort", onAbort, { once: true });
   // "close" comes last whatever happened, also after the answer's body.
   sent.once("close", () => {
