@@ -28,6 +28,8 @@ const delMsMax = 20_000;
 /** Calls that work at once: many, because Open vSwitch reconfigures once for all that are waiting. */
 const slots = 256;
 const maxWaiting = 1_000;
+/** Stages that block the thread, of all calls: by turns between namespaces, so that a burst of one delays no other's Pod. */
+const turns = 4;
 /** Runtimes ask every few seconds, and wait. */
 const statusMsMax = 1_000;
 
@@ -61,6 +63,7 @@ export class Calls {
   readonly #verbs: Verbs;
   readonly #sandboxes = new KeyedLock();
   readonly #queue = new FairQueue({ slots, maxWaiting });
+  readonly #turns = new FairQueue({ slots: turns, maxWaiting: Number.MAX_SAFE_INTEGER });
   /** Calls under way, by what their plugins know them. */
   readonly #running = new Map<string, Running>();
 
@@ -171,6 +174,7 @@ export class Calls {
     );
     const running = new Running({
       ...{ clock, log, containerId, deadlineMs, signal, exec: caller.exec },
+      turn: (o) => this.#turns.enter(request.pod?.namespace ?? "", o),
       ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
     });
     this.#running.set(running.token, running);

@@ -9,7 +9,7 @@ export const parentVariable = "CNI_SPIDERPOOL_CALL";
 /** What the undoing of a failed call may take, all foreign plugins together. */
 const undoMsMax = 20_000;
 
-export interface RunningOptions extends Pick<StepsOptions, "failPoint" | "signal"> {
+export interface RunningOptions extends Pick<StepsOptions, "failPoint" | "signal" | "turn"> {
   readonly clock: Clock;
   readonly log: Logger;
   readonly containerId: string;
@@ -28,7 +28,7 @@ export class Running {
   #untilMs: number;
   #undoFailed = false;
 
-  constructor({ clock, log, containerId, deadlineMs, exec, signal, failPoint }: RunningOptions) {
+  constructor({ clock, log, containerId, deadlineMs, exec, signal, failPoint, turn }: RunningOptions) {
     this.containerId = containerId;
     this.#clock = clock;
     this.#exec = exec;
@@ -37,6 +37,7 @@ export class Running {
       clock,
       signal,
       ...(failPoint === undefined ? {} : { failPoint }),
+      ...(turn === undefined ? {} : { turn }),
       onUndoError: (stage, err) => {
         this.#undoFailed = true;
         log.error({ containerId, stage, err }, "a step of a failed call could not be undone");

@@ -129,4 +129,37 @@ describe("Steps", () => {
       ],
     );
   });
+
+  it("waits for its turn where a stage blocks the thread, which the record tells as part of the queue", async () => {
+    const clock = new ManualClock();
+    const free = Promise.withResolvers<void>();
+    let turns = 0;
+    const steps = new Steps({
+      clock,
+      signal: never,
+      turn: async () => {
+        await free.promise;
+        turns += 1;
+        return {
+          [Symbol.dispose]: () => {
+            turns -= 1;
+          },
+        };
+      },
+    });
+    const linked = steps.run("link", () => turns, { of: "eth0", blocking: true });
+    assert.equal(await steps.run("claim", () => turns), 0, "others do not wait");
+    await clock.advance(5);
+    free.resolve();
+    assert.equal(await linked, 1);
+    assert.equal(turns, 0, "given back");
+    assert.deepEqual(
+      steps.spans.map(({ stage, of, startMs, endMs }) => [stage, of, startMs, endMs]),
+      [
+        ["claim", "", 0, 0],
+        ["queue", "eth0", 0, 5],
+        ["link", "eth0", 5, 5],
+      ],
+    );
+  });
 });

@@ -39,6 +39,8 @@ export interface StepsOptions {
   /** The call's own deadline and cancellation. */
   readonly signal: AbortSignal;
   readonly failPoint?: FailPoint;
+  /** Gives a stage that blocks the thread its turn among those of other calls. @default at once */
+  readonly turn?: (options: Signal) => Promise<Disposable>;
   /** Told of each undo that failed; the cause of the abort is never replaced by it. */
   readonly onUndoError?: (stage: Stage, error: unknown) => void;
 }
@@ -47,6 +49,8 @@ export interface RunOptions<T> {
   /** What the stage works on, where one call runs it more than once: a NIC or a family. */
   readonly of?: string;
   readonly undo?: (done: T | undefined) => Promise<void> | void;
+  /** It blocks the thread for as long as a tenth of a call: hundreds of calls at once take turns, fairly. */
+  readonly blocking?: true;
 }
 
 interface UndoEntry {
@@ -65,6 +69,7 @@ export class Steps {
   readonly #clock: Clock;
   readonly #startMs: number;
   readonly #failPoint: FailPoint;
+  readonly #turn: StepsOptions["turn"];
   readonly #onUndoError: (stage: Stage, error: unknown) => void;
   readonly #spans: Span[] = [];
   /** Aborts what still runs when the call is given up. */
@@ -74,11 +79,12 @@ export class Steps {
   #undo: UndoEntry[] = [];
   #ended = false;
 
-  constructor({ clock, signal, failPoint, onUndoError }: StepsOptions) {
+  constructor({ clock, signal, failPoint, turn, onUndoError }: StepsOptions) {
     this.#clock = clock;
     this.#startMs = clock.monotonicMs();
     this.signal = AbortSignal.any([signal, this.#given.signal]);
     this.#failPoint = failPoint ?? (() => {});
+    this.#turn = turn;
     this.#onUndoError = onUndoError ?? (() => {});
   }
 
@@ -94,7 +100,12 @@ export class Steps {
     return running;
   }
 
-  async #run<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, { of = "", undo }: RunOptions<T>): Promise<T> {
+  async #run<T>(
+    stage: Stage,
+    act: (options: Signal) => Promise<T> | T,
+    { of = "", undo, blocking }: RunOptions<T>,
+  ): Promise<T> {
+    using _turn = blocking === true ? await this.#takeTurn(of) : undefined;
     if (this.#ended) throw new SpiderError("STEPS_ENDED", `stage ${stage} was started after its call had ended`);
     this.signal.throwIfAborted();
     let done: T | undefined;
@@ -110,6 +121,16 @@ export class Steps {
     } finally {
       this.#spans.push({ stage, of, startMs, endMs: this.#now(), failed });
     }
+  }
+
+  /** Waiting for it is told as part of the queue. */
+  async #takeTurn(of: string): Promise<Disposable | undefined> {
+    if (this.#turn === undefined) return undefined;
+    const startMs = this.#now();
+    const turn = await this.#turn({ signal: this.signal });
+    if (this.#now() - startMs > 0.1)
+      this.#spans.push({ stage: "queue", of, startMs, endMs: this.#now(), failed: false });
+    return turn;
   }
 
   /** Starts a stage on which nothing that follows depends: it only has to be done before the answer (`settled`). */

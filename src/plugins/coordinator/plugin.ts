@@ -72,7 +72,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
         this.#removeLater(c, attachment, made.settings);
       }
     };
-    await steps.run("coordinator", act, { of, undo });
+    await steps.run("coordinator", act, { of, undo, blocking: true });
     return withMac(previous, attachment, mac);
   }
 

@@ -66,7 +66,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const ovs = ovsFor(settings.socketFile);
     using stack = new DisposableStack();
     const of = attachment.ifName;
-    const pod = await steps.run("link", () => stack.use(openFreePod(attachment)), { of });
+    const pod = await steps.run("link", () => stack.use(openFreePod(attachment)), { of, blocking: true });
 
     const making = Promise.withResolvers<VethPair>();
     making.promise.catch(() => {}); // It may fail without anybody asking by the link.
@@ -83,6 +83,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     });
     const link = steps.run("link", () => createPair(host, pod, spec.name, of, settings), {
       of,
+      blocking: true,
       undo: () => host.rtnl.deleteLinksLater([spec.name]),
     });
     making.resolve(Promise.all([link, port]).then(([pair]) => pair));
@@ -102,7 +103,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
       configureInterface(pod, pair.peer, { ips, routes, mac });
       host.rtnl.setLink(pair.index, { up: true });
     };
-    await steps.run("addresses", configure, { of });
+    await steps.run("addresses", configure, { of, blocking: true });
     const held = stack.move();
     steps.beside("ofport", (o) => this.#inService(pair, { ovs, settings, pod, ips }, o).finally(() => held.dispose()), {
       of,
