@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { spiderEndpoints } from "#api";
+import { annotations, spiderEndpoints } from "#api";
 import { SpiderError, silentLogger, Tasks } from "#base";
 import { CniError, type CniResult, cniCodes } from "#cni";
 import { parseIp } from "#ip";
-import { EventRecorder, events, pods } from "#kube";
+import { EventRecorder, events, pods, TopControllers } from "#kube";
 import type { Claim, Ledger } from "#ledger";
 import { networkStatusAnnotation } from "#multus";
 import type { Fault } from "../kube/testing/fake-api.ts";
@@ -12,7 +12,6 @@ import { After } from "./after.ts";
 import { Endpoints, endpointNics } from "./endpoints.ts";
 import type { AttachedDelegate } from "./recording.ts";
 import { TestApi, testPod } from "./testing/api.ts";
-import { TopControllers } from "./top-controller.ts";
 
 function claim(nic: string, ip: string, answer: object): Claim {
   const spec = { nic, pool: `pool-${nic}`, podNamespace: "default", podName: "a", answer: JSON.stringify(answer) };
@@ -198,5 +197,7 @@ describe("After", () => {
       "Warning InvalidAnnotation: no. bad",
       "Warning NetworkFailed: boom",
     ]);
+    const codes = api.fake.all(events).map(({ metadata }) => metadata.annotations?.[annotations.errorCode]);
+    assert.deepEqual(codes.sort(), ["POOL_EXHAUSTED", "UNKNOWN", "WRONG_INPUT"]);
   });
 });

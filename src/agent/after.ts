@@ -1,15 +1,6 @@
-import {
-  abortable,
-  type Clock,
-  FairQueue,
-  formatError,
-  KeyedLock,
-  type Logger,
-  type Signal,
-  SpiderError,
-  Tasks,
-} from "#base";
-import { type Attachment, CniError } from "#cni";
+import { annotations } from "#api";
+import { abortable, type Clock, FairQueue, formatError, KeyedLock, type Logger, type Signal, Tasks } from "#base";
+import { type Attachment, sentenceOf } from "#cni";
 import {
   type EventRecorder,
   type EventSubject,
@@ -22,7 +13,7 @@ import {
   type Store,
   surelyUnchanged,
 } from "#kube";
-import { addedInterfaceMessage, formatNetworkStatus, MissingNadError, networkStatusAnnotation } from "#multus";
+import { addedInterfaceMessage, formatNetworkStatus, networkNotFound, networkStatusAnnotation } from "#multus";
 import type { Endpoints } from "./endpoints.ts";
 import type { AttachedDelegate } from "./recording.ts";
 
@@ -104,8 +95,9 @@ export class After {
     const pod = ref && this.#options.pods.get(keyOf(ref));
     if (pod === undefined) return;
     const { code, message } = sentenceOf(error);
-    const reason = missingNad(error) ? "NoNetworkFound" : (reasons[code] ?? "NetworkFailed");
-    this.#options.events.record(subjectOf(pod), { type: "Warning", reason, message });
+    const reason = reasons[code] ?? "NetworkFailed";
+    const details = { [annotations.errorCode]: code };
+    this.#options.events.record(subjectOf(pod), { type: "Warning", reason, message, annotations: details });
   }
 
   async #writeStatus(attached: readonly AttachedDelegate[], { metadata }: Pod, o: Signal): Promise<void> {
@@ -134,12 +126,9 @@ function mayRepeat(error: unknown): boolean {
   return isRetryable(error) || !surelyUnchanged(error);
 }
 
-function missingNad(error: unknown): boolean {
-  return error instanceof MissingNadError || (error instanceof CniError && error.cause instanceof MissingNadError);
-}
-
 /** Event reasons by error code; what is not here is `NetworkFailed`. */
 const reasons: Readonly<Record<string, string>> = {
+  [networkNotFound]: "NoNetworkFound",
   POOL_EXHAUSTED: "IPPoolExhausted",
   NO_POOL: "NoIPPool",
   POOL_NOT_FOUND: "NoIPPool",
@@ -147,23 +136,3 @@ const reasons: Readonly<Record<string, string>> = {
   WRONG_INPUT: "InvalidAnnotation",
   STICKY_HELD: "AddressHeld",
 };
-
-/** The code of the first error below that is more than a CNI number. */
-export function ownCode(error: unknown): string {
-  if (error instanceof CniError && error.cause instanceof SpiderError) return ownCode(error.cause);
-  return error instanceof SpiderError ? error.code : "UNKNOWN";
-}
-
-function sentenceOf(error: unknown): { readonly code: string; readonly message: string } {
-  if (error instanceof CniError) {
-    return { code: ownCode(error), message: error.text === "" ? error.message : `${error.message}. ${error.text}` };
-  }
-  if (error instanceof SpiderError) {
-    const { fix } = error.details;
-    return {
-      code: error.code,
-      message: typeof fix === "string" ? `${formatError(error)}. What to do: ${fix}` : formatError(error),
-    };
-  }
-  return { code: "UNKNOWN", message: formatError(error) };
-}

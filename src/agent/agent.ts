@@ -10,6 +10,7 @@ import {
   spiderReservedIPs,
 } from "#api";
 import { abortable, type Logger, metricsContentType, type Signal, SpiderError, systemClock, Tasks } from "#base";
+import { ownCode } from "#cni";
 import {
   createTransport,
   daemonSets,
@@ -24,6 +25,7 @@ import {
   pods,
   type Resource,
   type Selection,
+  TopControllers,
   type Transport,
   WatchedStore,
 } from "#kube";
@@ -37,7 +39,7 @@ import {
   createPassthruPlugin,
   type Plugin,
 } from "#plugins";
-import { After, ownCode } from "./after.ts";
+import { After } from "./after.ts";
 import { serveApi, serveProbes, serveText } from "./api.ts";
 import { runBridgeResources } from "./bridges.ts";
 import { Calls } from "./calls.ts";
@@ -67,7 +69,6 @@ import { Release } from "./release.ts";
 import { Returned } from "./returned.ts";
 import { type CallHandler, CniServer } from "./server.ts";
 import { stickyOwnerOf } from "./sticky.ts";
-import { TopControllers } from "./top-controller.ts";
 import { giveBack } from "./uninstall.ts";
 
 const flightsMax = 1_000;

@@ -2,11 +2,20 @@ import { isDeepStrictEqual } from "node:util";
 import { type Settings, type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
 import { type Clock, KeyedLock, type Signal } from "#base";
 import { claimName, type Family, formatIp, tryParsePrefix } from "#ip";
-import { hasReason, isPodUid, isRetryable, type KubeClient, keyOf, type Pod, retry, surelyUnchanged } from "#kube";
+import {
+  hasReason,
+  isPodUid,
+  isRetryable,
+  type KubeClient,
+  keyOf,
+  type Pod,
+  retry,
+  surelyUnchanged,
+  type TopControllers,
+} from "#kube";
 import type { Claim, Ledger } from "#ledger";
 import { answerOf } from "./answer.ts";
 import { endpointOf, type StickyOwner, stickyOwnerOf } from "./sticky.ts";
-import type { TopControllers } from "./top-controller.ts";
 
 export interface EndpointsOptions {
   readonly client: KubeClient;

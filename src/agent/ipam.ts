@@ -7,15 +7,24 @@ import {
   type CniResult,
   cniCodes,
   type Ipam,
-  isJsonObject,
   type PluginConfig,
   type Probe,
 } from "#cni";
 import { type Family, formatIp, sameIp } from "#ip";
-import { attachRoutes, type Decision, decide, parseRoutesAnnotation, routesOf, type SelectionInput } from "#ipam";
-import { type KubeObject, keyOf, type Node, type Pod, type Store } from "#kube";
+import {
+  asksForOwner,
+  attachRoutes,
+  type Decision,
+  decide,
+  networkPools,
+  parseRoutesAnnotation,
+  routesOf,
+  type SelectionInput,
+  selectionFacts,
+} from "#ipam";
+import { type KubeObject, keyOf, type Node, type Pod, type Store, type TopControllers } from "#kube";
 import type { Claim, Claimed, ClaimRequest, Holder, Ledger } from "#ledger";
-import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "#multus";
+import { netAttachDefOf } from "#multus";
 import { addressed, formatAnswer } from "./answer.ts";
 import { ownIpam } from "./chain.ts";
 import type { Endpoints } from "./endpoints.ts";
@@ -24,7 +33,6 @@ import { ForeignIpam } from "./foreign-ipam.ts";
 import { podState, uidOf } from "./pods.ts";
 import type { PoolCache, PoolsNow } from "./pool-cache.ts";
 import { type StickyOwner, stickyOwnerOf } from "./sticky.ts";
-import type { TopControllers } from "./top-controller.ts";
 
 export interface IpamOptions {
   readonly ledger: Ledger;
@@ -59,12 +67,7 @@ export function createIpam(options: IpamOptions): (config: PluginConfig) => Ipam
     const type = ipamTypeOf(raw);
     if (type === undefined) return undefined;
     if (type !== ownIpam) return new ForeignIpam(type, config);
-    const settings = isJsonObject(raw["ipam"]) ? raw["ipam"] : {};
-    const network = {
-      pools: { 4: namesAt(settings, "default_ipv4_ippool"), 6: namesAt(settings, "default_ipv6_ippool") },
-      cleanGateway: settings["clean_gateway"] === true,
-    };
-    return new LedgerIpam(options, network, String(raw["name"] ?? ""));
+    return new LedgerIpam(options, networkPools(raw), String(raw["name"] ?? ""));
   };
 }
 
@@ -155,7 +158,8 @@ class LedgerIpam implements Ipam {
   }
 
   async #select(attachment: Attachment, o: Signal): Promise<Plan> {
-    const { pods, pools, families, settings, namespace: agentNamespace, node, nodes, namespaces } = this.#options;
+    const { pods, pools, families, settings, namespace: agentNamespace, clusterNetwork } = this.#options;
+    const { node, nodes, namespaces } = this.#options;
     const ref = attachment.pod;
     const pod = ref && pods.get(keyOf(ref));
     if (pod === undefined) {
@@ -168,23 +172,26 @@ class LedgerIpam implements Ipam {
       );
     }
     const now = await pools.now(o);
-    const { namespace = "", name, uid, labels = {}, annotations = {} } = pod.metadata;
+    const { namespace = "", annotations = {} } = pod.metadata;
     const input: SelectionInput = {
       nic: attachment.ifName,
       slot: undefined,
       families,
-      pod: { namespace, name, uid, labels, annotations, nodeName: node },
-      namespace: {
-        name: namespace,
-        labels: namespaces.get(namespace)?.metadata.labels ?? {},
-        annotations: namespaces.get(namespace)?.metadata.annotations ?? {},
-      },
-      node: { name: node, labels: nodes.get(node)?.metadata.labels ?? {} },
+      ...selectionFacts({
+        pod: pod.metadata,
+        namespace: namespaces.get(namespace)?.metadata,
+        node: nodes.get(node)?.metadata,
+        nodeName: node,
+      }),
       owner: await this.#owner(pod, now, o),
       pools: now.pools,
       brokenPools: now.broken,
       network: this.#network,
-      netAttachDef: this.#netAttachDef(pod, attachment.ifName),
+      netAttachDef: netAttachDefOf(
+        attachment.ifName,
+        { namespace, annotations },
+        { namespace: agentNamespace, clusterNetwork },
+      ),
       agentNamespace,
       masterAddresses: undefined,
       settings,
@@ -197,27 +204,7 @@ class LedgerIpam implements Ipam {
 
   /** Asked only where the answer matters: it may cost a request. */
   #owner(pod: Pod, { pools }: PoolsNow, o: Signal): Promise<SelectionInput["owner"]> {
-    const annotations = Object.keys(pod.metadata.annotations ?? {});
-    const matters =
-      annotations.some((key) => /^ipam\.spidernet\.io\/subnets?$/.test(key)) ||
-      [...pools.values()].some(({ auto }) => auto);
-    return matters ? this.#options.owners.of(pod, o) : Promise.resolve(undefined);
-  }
-
-  /** The net-attach-def of a NIC: the default network's for the first, else the annotation's element of that name or position. */
-  #netAttachDef(pod: Pod, nic: string): string | undefined {
-    const { namespace, clusterNetwork } = this.#options;
-    const annotations = pod.metadata.annotations ?? {};
-    const selected = parseNetworks(annotations[networksAnnotation] ?? "", pod.metadata.namespace ?? "");
-    const found = selected.find((one, at) => (one.interface ?? `net${at + 1}`) === nic);
-    if (found !== undefined) return `${found.namespace}/${found.name}`;
-    const byPod = annotations[defaultNetworkAnnotation];
-    if (byPod !== undefined && byPod.trim() !== "") {
-      const selection = parseDefaultNetwork(byPod, namespace);
-      return `${selection.namespace}/${selection.name}`;
-    }
-    if (clusterNetwork === "") return undefined;
-    return clusterNetwork.includes("/") ? clusterNetwork : `${namespace}/${clusterNetwork}`;
+    return asksForOwner(pod.metadata, pools.values()) ? this.#options.owners.of(pod, o) : Promise.resolve(undefined);
   }
 
   async #claim(
@@ -310,12 +297,4 @@ function poolChanged(claims: readonly Claim[]): SpiderError {
   const pools = claims.map(({ spec }) => spec.pool).join(", ");
   const message = `IPPool ${pools} was changed again and again while an address of it was claimed`;
   return new SpiderError("POOL_CHANGED", message, { details: { fix: "nothing: the ADD is tried again" } });
-}
-
-function namesAt(block: Readonly<Record<string, unknown>>, key: string): readonly string[] {
-  const value = block[key] ?? [];
-  if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value;
-  throw new CniError(cniCodes.invalidConfig, "the network configuration has a value that cannot be used", {
-    details: { field: `ipam.${key}`, value, allowed: "a list of IPPool names" },
-  });
 }

@@ -44,4 +44,6 @@ export const annotations = {
   ledgerClosed: "ipam.spidernet.io/ledger-closed",
   /** Claim: an administrator's word that the object with this UID is to go. */
   forceRelease: "ipam.spidernet.io/force-release",
+  /** Event of the agent: the code of the error, by which its remedy is found (docs/reference/errors.md). */
+  errorCode: "ipam.spidernet.io/error-code",
 } as const;

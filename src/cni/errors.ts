@@ -35,6 +35,8 @@ const codeNames: ReadonlyMap<number, string> = new Map([
 ]);
 
 export interface CniErrorOptions {
+  /** Our own code, where the number says too little. @default that of the number */
+  readonly code?: string;
   /** The `details` text of the answer; by default it is made of `details` and `cause`. */
   readonly text?: string;
   readonly details?: Readonly<Record<string, unknown>>;
@@ -47,7 +49,7 @@ export class CniError extends SpiderError {
   readonly #text: string | undefined;
 
   constructor(cniCode: number, message: string, options: CniErrorOptions = {}) {
-    super(codeNames.get(cniCode) ?? "CNI_FAILED", message, options);
+    super(options.code ?? codeNames.get(cniCode) ?? "CNI_FAILED", message, options);
     this.name = "CniError";
     this.cniCode = cniCode;
     this.#text = options.text;

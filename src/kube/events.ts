@@ -21,6 +21,8 @@ export interface EventText {
   readonly message: string;
   /** What makes two Events about one object the same one; where messages differ only by an example. @default the message */
   readonly cause?: string;
+  /** For programs: annotations of the Event. @default none */
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export interface EventRecorderOptions {
@@ -127,13 +129,17 @@ export class EventRecorder {
 
   #draft(
     { apiVersion, kind, namespace, name, uid }: EventSubject,
-    { type, reason, message }: EventText,
+    { type, reason, message, annotations }: EventText,
     { firstAt, count }: { readonly firstAt: Date; readonly count: number },
   ): Draft<CoreEvent> {
     const { clock, component, host } = this.#options;
     return {
       // Events about cluster-scoped objects live in the namespace "default".
-      metadata: { namespace: namespace ?? "default", generateName: `${name.slice(0, 200)}.` },
+      metadata: {
+        namespace: namespace ?? "default",
+        generateName: `${name.slice(0, 200)}.`,
+        ...(annotations && { annotations }),
+      },
       involvedObject: {
         apiVersion,
         kind,

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { CniError, decodeResult, type JsonObject, pluginInput } from "#cni";
 import { assignDevices, planDelegates } from "./delegates.ts";
 import { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs } from "./execute.ts";
-import { MissingNadError } from "./resolve.ts";
+import { networkNotFound } from "./resolve.ts";
 import { defaultNetworkAnnotation, networksAnnotation } from "./selection.ts";
 import { decodeSettings } from "./settings.ts";
 import type { ConfigSource, Delegate, Nad } from "./types.ts";
@@ -127,7 +127,7 @@ describe("planDelegates()", () => {
   it("names a missing NAD in the words that users know", () => {
     const some = { annotations: { [networksAnnotation]: "nope" } };
     assert.match(refusal(some), /^cannot find a network-attachment-definition \(nope\) in namespace \(pod-ns\): /);
-    assert.throws(() => plan(some), MissingNadError);
+    assert.throws(() => plan(some), { code: networkNotFound });
   });
 
   it("permits foreign namespaces under isolation only where they are global, and any default network", () => {

@@ -53,23 +53,16 @@ export function resolveSelection(
 ): Resolved {
   const nad = source.nad(namespace, name);
   if (nad !== undefined) return resolveNad(nad, settings, source);
-  throw new MissingNadError(namespace, name);
+  throw missingNad(namespace, name);
 }
 
-/** A Pod names a NAD that does not exist; it gets the Event `NoNetworkFound`. */
-export class MissingNadError extends CniError {
-  constructor(namespace: string, name: string) {
-    super(
-      cniCodes.invalidConfig,
-      `cannot find a network-attachment-definition (${name}) in namespace (${namespace}): it does not exist`,
-      {
-        details: {
-          fix: `create it, or correct the Pod's annotation ${defaultNetworkAnnotation} or ${networksAnnotation}`,
-        },
-      },
-    );
-    this.name = "MissingNadError";
-  }
+/** The code of a network that does not exist; its Pod gets the Event `NoNetworkFound`. */
+export const networkNotFound = "NETWORK_NOT_FOUND";
+
+function missingNad(namespace: string, name: string): CniError {
+  const message = `cannot find a network-attachment-definition (${name}) in namespace (${namespace}): it does not exist`;
+  const fix = `create it, or correct the Pod's annotation ${defaultNetworkAnnotation} or ${networksAnnotation}`;
+  return new CniError(cniCodes.invalidConfig, message, { code: networkNotFound, details: { fix } });
 }
 
 /** True for a NAD that leaves its configuration to a file. */

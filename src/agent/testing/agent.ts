@@ -23,6 +23,7 @@ import {
   pods,
   type Resource,
   type Selection,
+  TopControllers,
   type Transport,
   WatchedStore,
 } from "#kube";
@@ -42,7 +43,6 @@ import { findPod } from "../pods.ts";
 import { PoolCache } from "../pool-cache.ts";
 import { Records } from "../records.ts";
 import { Returned } from "../returned.ts";
-import { TopControllers } from "../top-controller.ts";
 import { TestApi } from "./api.ts";
 
 export interface TestPod {

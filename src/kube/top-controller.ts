@@ -1,18 +1,18 @@
 import type { Signal } from "#base";
-import type { OwnerFacts } from "#ipam";
-import {
-  jobs,
-  type KubeClient,
-  type KubeObject,
-  metadataOf,
-  type OwnerReference,
-  type Pod,
-  type Resource,
-  replicaSets,
-} from "#kube";
+import type { KubeClient } from "./client.ts";
+import { jobs, type Pod, replicaSets } from "./core.ts";
+import { type KubeObject, metadataOf, type OwnerReference, type Resource } from "./resource.ts";
 
 /** The outermost owner that users know: the Deployment, not its ReplicaSet; the CronJob, not its Job. */
-export type TopController = OwnerFacts;
+export interface TopController {
+  /** Empty for the core group. */
+  readonly apiGroup: string;
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
 
 const cacheMax = 1_000;
 

@@ -1,31 +1,34 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
-import { jobs, type KubeObject, replicaSets } from "#kube";
-import { TestApi, testPod } from "./testing/api.ts";
+import { beforeEach, describe, it } from "node:test";
+import { never, systemClock } from "#base";
+import { KubeClient } from "./client.ts";
+import { jobs, type Pod, replicaSets } from "./core.ts";
+import type { KubeObject } from "./resource.ts";
+import { FakeApi } from "./testing/fake-api.ts";
 import { TopControllers } from "./top-controller.ts";
 
-let api: TestApi;
+let api: FakeApi;
 let owners: TopControllers;
 
 beforeEach(() => {
-  api = new TestApi();
-  owners = new TopControllers(api.client);
+  api = new FakeApi();
+  owners = new TopControllers(new KubeClient({ transport: api, clock: systemClock }));
 });
-afterEach(() => api[Symbol.dispose]());
 
 const owner = (apiVersion: string, kind: string, name: string, uid = `uid-${name}`) => [
   { apiVersion, kind, name, uid, controller: true },
 ];
 
 async function topOf(ownerReferences: object | undefined) {
-  const top = await owners.of(testPod("a", { metadata: { ownerReferences } }), { signal: api.signal });
+  const metadata = { namespace: "default", name: "a", uid: "uid-a", resourceVersion: "1", ownerReferences };
+  const top = await owners.of({ metadata } as Pod, { signal: never });
   return top && `${top.apiGroup}/${top.apiVersion} ${top.kind} ${top.namespace}/${top.name}`;
 }
 
 /** Makes a ReplicaSet or Job and returns the Pod's reference to it. */
 function middle(kind: "ReplicaSet" | "Job", ownerReferences?: object) {
   const metadata = { namespace: "default", name: "mid", ...(ownerReferences ? { ownerReferences } : {}) };
-  const { uid } = api.fake.apply<KubeObject>(kind === "Job" ? jobs : replicaSets, { metadata }).metadata;
+  const { uid } = api.apply<KubeObject>(kind === "Job" ? jobs : replicaSets, { metadata }).metadata;
   return owner(kind === "Job" ? "batch/v1" : "apps/v1", kind, "mid", uid);
 }
 
@@ -59,14 +62,14 @@ describe("TopControllers.of()", () => {
       "kubevirt.io/v1 VirtualMachineInstance default/vm",
     );
     assert.equal(await topOf(owner("v1", "ReplicationController", "rc")), "/v1 ReplicationController default/rc");
-    assert.equal(api.fake.requests.length, 0);
+    assert.equal(api.requests.length, 0);
   });
 
   it("asks once for each ReplicaSet", async () => {
     const reference = middle("ReplicaSet", owner("apps/v1", "Deployment", "web"));
     await topOf(reference);
     await topOf(reference);
-    assert.equal(api.fake.requests.length, 1);
+    assert.equal(api.requests.length, 1);
   });
 
   it("does not climb by a ReplicaSet that only has the same name", async () => {
@@ -76,7 +79,7 @@ describe("TopControllers.of()", () => {
 
   it("fails where the look-up fails, and remembers nothing of it", async () => {
     const reference = middle("ReplicaSet", owner("apps/v1", "Deployment", "web"));
-    api.fake.fail(() => true, { kind: "status", status: 500, reason: "InternalError" });
+    api.fail(() => true, { kind: "status", status: 500, reason: "InternalError" });
     await assert.rejects(topOf(reference), /cannot get replicasets/);
     assert.equal(await topOf(reference), "apps/v1 Deployment default/web");
   });

@@ -1,0 +1,30 @@
+import { formatError, SpiderError } from "#base";
+import { CniError } from "./errors.ts";
+
+/** A failure as users are told of it. */
+export interface Sentence {
+  /** The code of the innermost error that is ours; `UNKNOWN` where none is. */
+  readonly code: string;
+  /** What runtimes show as `msg` and `details`, as one text: what is wrong, what was found, and last what to do. */
+  readonly message: string;
+}
+
+/** Between what is wrong and what can be done about it, in every text about an error. */
+export const adviceMark = "What to do: ";
+
+/** The one text about a failed call: for the Pod's Event, the log and `explain`. */
+export function sentenceOf(error: unknown): Sentence {
+  if (error instanceof CniError) {
+    return { code: ownCode(error), message: error.text === "" ? error.message : `${error.message}. ${error.text}` };
+  }
+  if (!(error instanceof SpiderError)) return { code: "UNKNOWN", message: formatError(error) };
+  const { fix } = error.details;
+  const advice = typeof fix === "string" ? `. ${adviceMark}${fix}` : "";
+  return { code: error.code, message: `${formatError(error)}${advice}` };
+}
+
+/** The code of the first error below that is more than a CNI number. */
+export function ownCode(error: unknown): string {
+  if (error instanceof CniError && error.cause instanceof SpiderError) return ownCode(error.cause);
+  return error instanceof SpiderError ? error.code : "UNKNOWN";
+}

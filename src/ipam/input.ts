@@ -1,0 +1,58 @@
+import { CniError, cniCodes, isJsonObject, type JsonObject } from "#cni";
+import type { PoolView } from "./pool.ts";
+import type { SelectionInput } from "./select.ts";
+import { subnetAnnotationKeys } from "./subnet-annotations.ts";
+
+/** As much of an object's metadata as selection reads. */
+interface Labelled {
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The objects that a selection depends on, as the API has them. */
+export interface SelectionObjects {
+  readonly pod: Labelled & { readonly namespace?: string | undefined; readonly name: string; readonly uid: string };
+  /** Undefined where the namespace or node is not known: it has no labels then. */
+  readonly namespace: Labelled | undefined;
+  readonly node: Labelled | undefined;
+  readonly nodeName: string;
+}
+
+/** What a selection depends on beside the NIC's own facts: the objects in the form that the checks look at. */
+export function selectionFacts({
+  pod,
+  namespace,
+  node,
+  nodeName,
+}: SelectionObjects): Pick<SelectionInput, "pod" | "namespace" | "node"> {
+  const { namespace: podNamespace = "", name, uid, labels = {}, annotations = {} } = pod;
+  return {
+    pod: { namespace: podNamespace, name, uid, labels, annotations, nodeName },
+    namespace: { name: podNamespace, labels: namespace?.labels ?? {}, annotations: namespace?.annotations ?? {} },
+    node: { name: nodeName, labels: node?.labels ?? {} },
+  };
+}
+
+/** True where the Pod's top controller has a say: it costs a request to know it. */
+export function asksForOwner(pod: Labelled, pools: Iterable<PoolView>): boolean {
+  const annotations = pod.annotations ?? {};
+  const { subnet, subnets } = subnetAnnotationKeys;
+  return annotations[subnet] !== undefined || annotations[subnets] !== undefined || [...pools].some(({ auto }) => auto);
+}
+
+/** What the `ipam` block of a plugin's configuration says about pools. Throws CniError 7. */
+export function networkPools(config: JsonObject): SelectionInput["network"] {
+  const block = isJsonObject(config["ipam"]) ? config["ipam"] : {};
+  return {
+    pools: { 4: namesAt(block, "default_ipv4_ippool"), 6: namesAt(block, "default_ipv6_ippool") },
+    cleanGateway: block["clean_gateway"] === true,
+  };
+}
+
+function namesAt(block: JsonObject, key: string): readonly string[] {
+  const value = block[key] ?? [];
+  if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value;
+  throw new CniError(cniCodes.invalidConfig, "the network configuration has a value that cannot be used", {
+    details: { field: `ipam.${key}`, value, allowed: "a list of IPPool names" },
+  });
+}

@@ -1,0 +1,24 @@
+import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
+
+/**
+ * The net-attach-def of a NIC as `namespace/name`: the selected network's of that name or position, else the default
+ * network's, which the Pod's annotation may replace. Undefined where there is neither. `clusterNetwork`: `name` or
+ * `namespace/name`. Throws CniError 7 for an annotation that cannot be read.
+ */
+export function netAttachDefOf(
+  nic: string,
+  pod: { readonly namespace: string; readonly annotations: Readonly<Record<string, string>> },
+  cluster: { readonly namespace: string; readonly clusterNetwork: string },
+): string | undefined {
+  const { [networksAnnotation]: networks = "", [defaultNetworkAnnotation]: byPod = "" } = pod.annotations;
+  const selected = parseNetworks(networks, pod.namespace);
+  const found = selected.find((one, at) => (one.interface ?? `net${at + 1}`) === nic);
+  if (found !== undefined) return `${found.namespace}/${found.name}`;
+  if (byPod.trim() !== "") {
+    const selection = parseDefaultNetwork(byPod, cluster.namespace);
+    return `${selection.namespace}/${selection.name}`;
+  }
+  const { clusterNetwork, namespace } = cluster;
+  if (clusterNetwork === "") return undefined;
+  return clusterNetwork.includes("/") ? clusterNetwork : `${namespace}/${clusterNetwork}`;
+}
