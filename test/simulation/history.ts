@@ -18,7 +18,7 @@ export type Op = { readonly atMs: number } & (
       readonly form: PodForm;
     }
   | { readonly kind: "delete"; readonly slot: number; readonly force: boolean }
-  | { readonly kind: "finish" | "crash" | "second-sandbox"; readonly slot: number }
+  | { readonly kind: "finish" | "crash" | "second-sandbox" | "lose-mirror"; readonly slot: number }
   | { readonly kind: "kill-agent"; readonly node: number; readonly downMs: number }
   | { readonly kind: "trap-agent"; readonly node: number; readonly point: string; readonly downMs: number }
   | { readonly kind: "reboot"; readonly node: number; readonly downMs: number }
@@ -46,16 +46,22 @@ export const shape = { nodes: 3, controllers: 2, slots: 14, pools: 2, poolSizeMa
 /** How long things happen from outside, before all heals and the world comes to rest. */
 const turmoilMs = 240_000;
 
+/** Kinds of things that happen far more often than usual. */
+export type Focus = readonly Op["kind"][];
+
 /** A history of about `size` things. */
-export function randomHistory(seed: string, size = 110): History {
+export function randomHistory(
+  seed: string,
+  { focus = [], size = 110 }: { readonly focus?: Focus; readonly size?: number } = {},
+): History {
   const random = new Random(seed, "history");
   // Some worlds are calm, some are not: faults that come alone leave other traces than those that come in heaps.
   const trouble = random.pick([0.15, 0.5, 1]);
-  const ops = Array.from({ length: size }, () => randomOp(random, trouble));
+  const ops = Array.from({ length: size }, () => randomOp(random, trouble, focus));
   return { seed, ops: ops.sort((a, b) => a.atMs - b.atMs) };
 }
 
-function randomOp(random: Random, trouble: number): Op {
+function randomOp(random: Random, trouble: number, focus: Focus): Op {
   const atMs = Math.round(random.between(0, turmoilMs));
   const node = random.int(shape.nodes);
   const slot = random.int(shape.slots);
@@ -63,7 +69,8 @@ function randomOp(random: Random, trouble: number): Op {
   const who: Who = random.chance(0.75) ? `agent ${node}` : `controller ${random.int(shape.controllers)}`;
   const downMs = random.pick([200, 3_000, 20_000, 90_000]);
   const ms = random.pick([300, 2_000, 12_000, 70_000]);
-  const make = random.weighted<() => Op>([
+  const lagMs = random.pick([300, 3_000, 20_000, 70_000, 200_000]);
+  const kinds: readonly (readonly [number, () => Op])[] = [
     [
       30,
       () => ({
@@ -80,6 +87,7 @@ function randomOp(random: Random, trouble: number): Op {
     [16, () => ({ atMs, kind: "delete", slot, force: random.chance(0.15) })],
     [3, () => ({ atMs, kind: "finish", slot })],
     [3, () => ({ atMs, kind: "crash", slot })],
+    [1.5, () => ({ atMs, kind: "lose-mirror", slot })],
     [2 * trouble, () => ({ atMs, kind: "second-sandbox", slot })],
     [3 * trouble, () => ({ atMs, kind: "kill-agent", node, downMs })],
     [6 * trouble, () => ({ atMs, kind: "trap-agent", node, point: randomPoint(random), downMs })],
@@ -91,13 +99,14 @@ function randomOp(random: Random, trouble: number): Op {
     [2 * trouble, () => ({ atMs, kind: "kill-controller", at: random.int(shape.controllers), downMs })],
     [3 * trouble, () => ({ atMs, kind: "pause", who, ms })],
     [26 * trouble, () => ({ atMs, kind: "fault", who, verb: random.pick(verbs), effect: random.pick(effects) })],
-    [4 * trouble, () => ({ atMs, kind: "lag", who, plural: random.pick(watched), ms })],
+    [4 * trouble, () => ({ atMs, kind: "lag", who, plural: random.pick(watched), ms: lagMs })],
     [3 * trouble, () => ({ atMs, kind: "break-watches", who, expire: random.chance(0.4) })],
     [2, () => ({ atMs, kind: "pool-size", pool, size: 1 + random.int(shape.poolSizeMax) })],
     [0.7, () => ({ atMs, kind: "pool-delete", pool })],
     [1.5, () => ({ atMs, kind: "pool-create", pool })],
-  ]);
-  return make();
+  ];
+  const more = kinds.flatMap(([weight, make]) => (focus.includes(make().kind) ? [[weight * 12, make] as const] : []));
+  return random.weighted([...kinds, ...more])();
 }
 
 const watched = ["pods", "spiderippools", "spiderpoolusages", "spideripaddresses", "nodes"];

@@ -3,7 +3,7 @@
  * product by the law of addresses. How it is built, and how to add a fault: docs/reference/simulation.md.
  */
 
-import type { History } from "./history.ts";
+import type { Focus, History } from "./history.ts";
 import type { Mistake } from "./mistakes.ts";
 import { loadVariant } from "./modules.ts";
 import { shrink } from "./shrink.ts";
@@ -53,13 +53,14 @@ export class Simulation {
     seed: string,
     stepsMin: number,
     seen: (outcome: Outcome, seed: string) => void = () => {},
+    focus: Focus = [],
   ): Promise<{
     readonly steps: number;
     readonly failure: { readonly history: History; readonly violation: string } | undefined;
   }> {
     let steps = 0;
     for (let run = 0; steps < stepsMin; run++) {
-      const history = this.#variant.randomHistory(`${seed}.${run}`);
+      const history = this.#variant.randomHistory(`${seed}.${run}`, { focus });
       const outcome = await this.run(history);
       steps += outcome.steps;
       seen(outcome, history.seed);

@@ -47,6 +47,8 @@ export class Kubelet {
   readonly #workers = new Map<string, Worker>();
   /** Pods whose containers ran to their end. */
   readonly #exited = new Set<string>();
+  /** Pods of which the next ADD gets a second one beside it. */
+  readonly #twice = new Set<string>();
   #isCut = false;
 
   constructor(options: KubeletOptions) {
@@ -61,8 +63,8 @@ export class Kubelet {
     // What a former kubelet had begun was cut off with it.
     for (const sandbox of this.#options.sandboxes) if (sandbox.state === "adding") sandbox.state = "failed";
     process.run(() => {
-      for (const pod of server.store.list("/pods"))
-        if (nodeOf(pod) === machine.name) this.#learn(pod.metadata.uid, pod);
+      for (const pod of server.store.list("/pods")) if (nodeOf(pod) === machine.name) this.#learn(idOf(pod), pod);
+      for (const hash of machine.manifests.keys()) this.#mirror(hash);
       // Sandboxes of Pods that went while nobody looked.
       for (const { podUid } of this.#options.sandboxes) if (!this.#workers.has(podUid)) this.#learn(podUid, undefined);
     });
@@ -80,12 +82,17 @@ export class Kubelet {
     this.#workers.get(podUid)?.poke.resolve();
   }
 
-  /** Kubelet forgot that an ADD is under way, and makes another sandbox meanwhile. */
+  /** Kubelet forgets that an ADD is under way (this one, or the Pod's next), and makes another sandbox meanwhile. */
   second(podUid: string): void {
+    this.#twice.add(podUid);
+    this.#secondNow(podUid);
+  }
+
+  #secondNow(podUid: string): void {
     const pod = this.#workers.get(podUid)?.pod;
-    const first = this.#of(podUid).find(({ state }) => state === "adding");
-    if (pod === undefined || first === undefined || this.#of(podUid).length > 1) return;
-    this.#options.process.run(() => void this.#run(pod));
+    const [first, ...others] = this.#of(podUid);
+    if (pod === undefined || first?.state !== "adding" || others.length > 0) return;
+    if (this.#twice.delete(podUid)) this.#options.process.run(() => void this.#run(pod));
   }
 
   /** The runtime's garbage collection of its network: what is not in its list should go. */
@@ -104,8 +111,8 @@ export class Kubelet {
     if (cut) return;
     process.run(() => {
       const here = server.store.list("/pods").filter((pod) => nodeOf(pod) === machine.name);
-      const uids = new Set(here.map(({ metadata }) => metadata.uid));
-      for (const pod of here) this.#learn(pod.metadata.uid, pod);
+      const uids = new Set(here.map(idOf));
+      for (const pod of here) this.#learn(idOf(pod), pod);
       for (const uid of [...this.#workers.keys()]) if (!uids.has(uid)) this.#learn(uid, undefined);
     });
   }
@@ -115,11 +122,26 @@ export class Kubelet {
     if (nodeOf(object) !== machine.name || this.#isCut) return;
     const pod = type === "DELETED" ? undefined : object;
     process.after(process.random.between(2, 60), () => {
-      if (!this.#isCut) this.#learn(object.metadata.uid, pod);
+      if (!this.#isCut) this.#learn(idOf(object), pod);
+    });
+  }
+
+  /** A static Pod needs no mirror; where it is missing it is made again after a while. */
+  #mirror(hash: string): void {
+    const { process, machine, server } = this.#options;
+    process.after(process.random.between(3_000, 20_000), () => {
+      const body = machine.manifests.get(hash);
+      if (body === undefined || server.get("/pods", body.metadata) !== undefined) return;
+      if (this.#isCut) this.#mirror(hash);
+      else server.create("v1", "pods", body, body.metadata.namespace);
     });
   }
 
   #learn(uid: string, pod: KubeObject | undefined): void {
+    if (pod === undefined && this.#options.machine.manifests.has(uid)) {
+      this.#mirror(uid);
+      return;
+    }
     const known = this.#workers.get(uid);
     if (known === undefined) {
       if (pod === undefined && this.#of(uid).length === 0) return;
@@ -176,21 +198,22 @@ export class Kubelet {
 
   async #run(pod: KubeObject): Promise<void> {
     const { machine, process, sandboxes, onAnswered, server } = this.#options;
-    const { uid, name, namespace = "" } = pod.metadata;
+    const { name, namespace = "" } = pod.metadata;
+    const uid = idOf(pod);
     const containerId = `${machine.name}x${machine.nextSandbox++}`;
     const path = `/run/netns/${containerId}`;
-    const runtimeUid = pod.metadata.annotations?.["kubernetes.io/config.hash"] ?? uid;
-    const told = pod.metadata.annotations?.["simulation/empty-uid"] === undefined ? runtimeUid : "";
+    const told = pod.metadata.annotations?.["simulation/empty-uid"] === undefined ? uid : "";
     const args = `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};K8S_POD_INFRA_CONTAINER_ID=${containerId};K8S_POD_UID=${told}`;
     const sandbox: Sandbox = {
       containerId,
       podUid: uid,
       args,
-      namespace: machine.createNamespace(path, runtimeUid, containerId),
+      namespace: machine.createNamespace(path, uid, containerId),
       state: "adding",
     };
     sandboxes.add(sandbox);
     const worker = this.#workers.get(uid);
+    process.after(process.random.between(0.5, 20), () => this.#secondNow(uid));
     const { exitCode } = await this.#call(this.#callOf("ADD", sandbox), addMsMax);
     if (exitCode !== 0) {
       sandbox.state = "failed";
@@ -206,7 +229,7 @@ export class Kubelet {
     await this.#untilConnected();
     await process.clock.sleep(process.random.between(1, 40), { signal });
     const now = server.get("/pods", pod.metadata);
-    if (now?.metadata.uid !== uid || isOver(now) || sandbox.state !== "answered") return;
+    if (now === undefined || idOf(now) !== uid || isOver(now) || sandbox.state !== "answered") return;
     const [podIP] = [...sandbox.namespace.links.values()].flatMap(({ ips }) => ips);
     server.update(
       "v1",
@@ -289,6 +312,11 @@ export const networkConfig = {
 /** Where the Pod runs; "" for Pods that have the network of their node. */
 export function nodeOf(pod: KubeObject): string {
   return at(pod, "spec", "hostNetwork") === true ? "" : textAt(pod, "spec", "nodeName");
+}
+
+/** The UID by which kubelet and its runtime know the Pod: of a static one the hash of its configuration. */
+export function idOf({ metadata }: KubeObject): string {
+  return metadata.annotations?.["kubernetes.io/config.hash"] ?? metadata.uid;
 }
 
 /** Ended for good. */

@@ -62,20 +62,32 @@ export class Law {
   /** An ADD has just been answered. */
   answered(machine: Machine, sandbox: Sandbox): void {
     this.#guard(() => {
-      for (const { ips } of sandbox.namespace.links.values()) {
+      for (const [nic, { ips }] of sandbox.namespace.links) {
         for (const ip of ips) {
           const claim = this.#claimOn(ip);
-          if (claim !== undefined && specOf(claim).podUID === sandbox.namespace.podUid) {
+          if (claim !== undefined && specOf(claim).podUID === sandbox.namespace.podUid && specOf(claim).nic === nic) {
             this.#told.add(claim.metadata.uid);
+            this.#isOf(claim, machine, sandbox);
             continue;
           }
           throw new Violation(
-            "an answered ADD has its claim",
-            `${sandbox.containerId} on ${machine.name} has ${ip}; the ledger says ${holderOf(claim)}`,
+            "each NIC of an answered ADD has its claim",
+            `${nic} of ${sandbox.containerId} on ${machine.name} has ${ip}; the ledger says ${holderOf(claim)}`,
           );
         }
       }
     });
+  }
+
+  /** The claim names the sandbox that has it: a release that was decided before must not hit it. */
+  #isOf({ metadata, ...rest }: KubeObject, machine: Machine, { containerId, namespace }: Sandbox): void {
+    const { containerID } = specOf({ metadata, ...rest } as KubeObject);
+    const ofPod = [...machine.namespaces.values()].filter(({ podUid }) => podUid === namespace.podUid);
+    if (containerID === containerId || ofPod.length > 1) return;
+    throw new Violation(
+      "a claim names the sandbox that has it",
+      `${metadata.name} names ${containerID}, not ${containerId}`,
+    );
   }
 
   /** The machine's disk lost the agent's records. */
@@ -256,7 +268,7 @@ export class Law {
 }
 
 function holderOf(claim: KubeObject | undefined): string {
-  return claim === undefined ? "it is free" : `it is ${specOf(claim).podUID}'s`;
+  return claim === undefined ? "it is free" : `it is ${specOf(claim).nic} of ${specOf(claim).podUID}`;
 }
 
 function illegal(seen: string): Violation {

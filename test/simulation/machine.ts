@@ -37,6 +37,12 @@ export interface Port {
   readonly owner: { readonly contPodUid: string; readonly contNetns: string; readonly contIface: string };
 }
 
+/** A static Pod, as its mirror is made. */
+export interface StaticPod {
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly [field: string]: unknown;
+}
+
 /** A machine of the cluster: what its kernel, its switch and its disk hold, whichever processes come and go. */
 export class Machine {
   readonly name: string;
@@ -52,6 +58,8 @@ export class Machine {
   /** Where the agent is killed: `ADD claim:after`. */
   trap: { readonly point: string; readonly sprung: () => void } | undefined;
   isOn = true;
+  /** Static Pods by the hash of their configuration: as long as one is here, kubelet runs it. */
+  readonly manifests = new Map<string, StaticPod>();
   /** Of the next sandbox: container IDs never come again. */
   nextSandbox = 1;
   #boots = 1;

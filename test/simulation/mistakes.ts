@@ -1,8 +1,92 @@
+import type { Focus } from "./history.ts";
+
 /** A mistake that the simulation must find: texts of the product's source that are replaced when it is loaded. */
 export interface Mistake {
   readonly name: string;
   readonly edits: readonly { readonly file: string; readonly find: string; readonly put: string }[];
+  /** What happens more often, so that it is found soon. */
+  readonly focus: Focus;
 }
 
 /** Each of these the simulation must find. */
-export const mistakes: readonly Mistake[] = [];
+export const mistakes: readonly Mistake[] = [
+  {
+    name: "a create whose answer was lost is not repeated with the same name",
+    edits: [
+      {
+        file: "src/ledger/writes.ts",
+        find: "open ||= !surelyUnchanged(error);\n        throw error;",
+        put: 'return { kind: "foreign" };',
+      },
+    ],
+    focus: ["create", "fault"],
+  },
+  {
+    name: "a claim is mine whichever NIC it is for",
+    edits: [
+      { file: "src/ledger/claim.ts", find: "{nic}.$", put: "{''}.$" },
+      {
+        file: "src/ledger/claim.ts",
+        find: "spec.podUID === holder.pod.uid && spec.nic === holder.nic",
+        put: "spec.podUID === holder.pod.uid",
+      },
+    ],
+    focus: ["create"],
+  },
+  {
+    name: "two sandboxes of one Pod claim at the same time",
+    edits: [
+      {
+        file: "src/ledger/ledger.ts",
+        find: "return this.#keys.run(\n      key,\n      async () => {\n        const own",
+        put: "return ((_key: string, act: () => Promise<Claimed>, _o: Signal) => act())(\n      key,\n      async () => {\n        const own",
+      },
+    ],
+    focus: ["create", "second-sandbox"],
+  },
+  {
+    name: "a claim passes to another sandbox without a write",
+    edits: [
+      {
+        file: "src/ledger/writes.ts",
+        find: "if (spec === undefined || spec === claim.spec) return spec && claim;",
+        put: "if (spec !== undefined && spec.purpose === claim.spec.purpose) return { ...claim, spec };\n    if (spec === undefined || spec === claim.spec) return spec && claim;",
+      },
+    ],
+    focus: ["create", "crash", "delete", "trap-agent", "fault", "second-sandbox"],
+  },
+  {
+    name: "a static Pod is gone when its mirror is",
+    edits: [
+      {
+        file: "src/agent/pods.ts",
+        find: 'isStaticPodUid(uid) ? "unknown" : "dead"',
+        put: '"dead"',
+      },
+      {
+        file: "src/agent/claims.ts",
+        find: "if (this.hasSandbox(podUid)) {",
+        put: "if (pod !== undefined && this.hasSandbox(podUid)) {",
+      },
+    ],
+    focus: ["create", "lose-mirror", "crash"],
+  },
+  {
+    name: "a release has no preconditions",
+    edits: [
+      { file: "src/ledger/releases.ts", find: "preconditions: { uid, resourceVersion }", put: "preconditions: {}" },
+    ],
+    focus: [],
+  },
+  {
+    name: "what a silent node holds is released",
+    edits: [
+      {
+        file: "src/controller/collector/decide.ts",
+        find: 'return act("quarantine", "the Pod has ended and its node cannot say',
+        put: 'return act("release", "the Pod has ended and its node cannot say',
+      },
+    ],
+    focus: ["create", "delete", "partition", "reboot"],
+  },
+];

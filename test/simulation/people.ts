@@ -1,7 +1,7 @@
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Fields } from "../../lab/api/index.ts";
 import { type History, type Op, shape, type Who } from "./history.ts";
-import { isOver } from "./kubelet.ts";
+import { idOf, isOver } from "./kubelet.ts";
 import { poolTable } from "./law.ts";
 import type { Process } from "./process.ts";
 import type { KubeObject } from "./server.ts";
@@ -40,6 +40,13 @@ export class People {
       case "delete":
         this.#deletePod(op.slot, op.force);
         return;
+      case "lose-mirror": {
+        const pod = this.#pod(op.slot);
+        if (pod !== undefined && world.nodes.some(({ machine }) => machine.manifests.has(idOf(pod)))) {
+          world.server.delete("v1", "pods", pod, 0);
+        }
+        return;
+      }
       case "finish":
       case "crash":
       case "second-sandbox":
@@ -143,6 +150,10 @@ export class People {
       terminationGracePeriodSeconds: 2,
       containers: [],
     };
+    const { machine } = this.#node(node);
+    const [made] = Object.values(hash);
+    const body = { kind: "Pod", metadata: { name: podName(slot), namespace, annotations }, spec };
+    if (made !== undefined) machine.manifests.set(made, { ...body, metadata: { ...body.metadata } });
     server.create(
       "v1",
       "pods",
@@ -153,7 +164,9 @@ export class People {
 
   #deletePod(slot: number, force: boolean): void {
     const pod = this.#pod(slot);
-    if (pod !== undefined) this.#world.server.delete("v1", "pods", pod, force ? 0 : undefined);
+    if (pod === undefined) return;
+    for (const { machine } of this.#world.nodes) machine.manifests.delete(idOf(pod));
+    this.#world.server.delete("v1", "pods", pod, force ? 0 : undefined);
   }
 
   #toSandbox(kind: "finish" | "crash" | "second-sandbox", slot: number): void {
@@ -162,7 +175,7 @@ export class People {
     const spec = pod["spec"] as { readonly nodeName: string; readonly restartPolicy: string };
     const node = this.#world.nodes.find(({ machine }) => machine.name === spec.nodeName);
     if (node?.machine.isOn !== true) return;
-    const { uid } = pod.metadata;
+    const uid = idOf(pod);
     if (kind === "crash") node.kubelet?.crash(uid);
     else if (kind === "second-sandbox") node.kubelet?.second(uid);
     else if (spec.restartPolicy === "Never") node.kubelet?.finish(uid);

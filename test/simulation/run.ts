@@ -3,6 +3,7 @@ import { simulateGlobals } from "./globals.ts";
 import { type History, shape } from "./history.ts";
 import { Violation } from "./law.ts";
 import { People } from "./people.ts";
+import { Random } from "./random.ts";
 import { checkRest } from "./rest.ts";
 import { World } from "./world.ts";
 
@@ -32,11 +33,12 @@ export async function runHistory(history: History, options: { readonly log?: Log
     if (!world.isBroken) {
       people.heal();
       // What was lost is found by looking through the ledger, which agents do soon after they start and then hourly.
-      for (const node of world.nodes) {
+      const restarted = new Random(history.seed, "heal").chance(0.5);
+      for (const node of restarted ? world.nodes : []) {
         world.killAgent(node);
         world.startAgent(node);
       }
-      await untilRest(world);
+      await untilRest(world, restarted ? looksAtMs : [...looksAtMs, 4_200_000]);
     }
     return { violation: world.violations[0]?.message, steps: world.time.steps, atMs: world.time.nowMs };
   } catch (error) {
@@ -48,15 +50,15 @@ export async function runHistory(history: History, options: { readonly log?: Log
   }
 }
 
-async function untilRest(world: World): Promise<void> {
+async function untilRest(world: World, looks: readonly number[]): Promise<void> {
   const startMs = world.time.nowMs;
-  for (const [at, afterMs] of looksAtMs.entries()) {
+  for (const [at, afterMs] of looks.entries()) {
     await world.time.run(startMs + afterMs, () => world.isBroken);
     if (world.isBroken) return;
     try {
       return checkRest(world);
     } catch (error) {
-      if (at === looksAtMs.length - 1) throw error;
+      if (at === looks.length - 1) throw error;
     }
   }
 }

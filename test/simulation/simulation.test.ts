@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Simulation } from "./index.ts";
+import { mistakes, Simulation } from "./index.ts";
 
 /** Fixed, so that a failure is somebody's change; `npm run simulate` looks further. */
 const seeds = ["1", "2", "3", "4"];
@@ -26,4 +26,18 @@ describe("the law of addresses", () => {
     const once = await simulation.search("again", 4_000);
     assert.deepEqual(await simulation.search("again", 4_000), once);
   });
+});
+
+/** What a mistake may hide through. */
+const stepsToFind = 150_000;
+
+describe("a planted mistake", () => {
+  for (const mistake of mistakes) {
+    it(`is found: ${mistake.name}`, async (t) => {
+      const simulation = await Simulation.load(mistake);
+      const { steps, failure } = await simulation.search("mistake", stepsToFind, () => {}, mistake.focus);
+      assert.ok(failure, `${steps} steps did not show it`);
+      t.diagnostic(`after ${steps} steps: ${failure.violation}`);
+    });
+  }
 });
