@@ -34,9 +34,12 @@ import { bootId, hostNetns, lockFile, tryLockFile } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import {
   createCoordinatorPlugin,
+  createIpvlanPlugin,
+  createMacvlanPlugin,
   createMirrorPlugin,
   createOvsPlugin,
   createPassthruPlugin,
+  createVlanPlugin,
   type Plugin,
 } from "#plugins";
 import { After } from "./after.ts";
@@ -319,6 +322,9 @@ function build(
     createMirrorPlugin("producer", { ovsFor }),
     createMirrorPlugin("consumer", { ovsFor }),
     createOvsPlugin({ host, ovsFor, ipamFor, tasks, detection }),
+    createMacvlanPlugin({ host, ipamFor, tasks, detection }),
+    createIpvlanPlugin({ host, ipamFor, tasks, detection }),
+    createVlanPlugin({ host, ipamFor, tasks, detection }),
     createCoordinatorPlugin({
       host,
       tasks,

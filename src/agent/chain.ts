@@ -108,11 +108,11 @@ export class Chain {
   /** Whether an ADD could work now, as far as the plugins can tell. Throws the first one's reason. */
   async status(network: Network, host: Host, o: Signal): Promise<void> {
     const call = withoutContainer(host);
-    for (const plugin of network.plugins) {
+    for (const [at, plugin] of network.plugins.entries()) {
       const own = this.#plugins.get(plugin.type);
       const config = configOf(network, plugin, call);
       const ipam = ipamTypeOf(config.raw);
-      if (own !== undefined) await own.status?.(own.decode(config), o);
+      if (own !== undefined) await own.status?.(own.decode(config), { ...o, isFirst: at === 0 });
       if (!allows("STATUS", network)) continue;
       if (own === undefined) await runForeign("STATUS", config, call, o);
       else if (ipam !== undefined && ipam !== ownIpam) await call.run("STATUS", { type: ipam, config: config.raw }, o);

@@ -57,3 +57,47 @@ export function wordAt<T extends string>(object: JsonObject, key: string, words:
   if (text === undefined || word !== undefined) return word;
   throw invalid(key, text, words.join(" or "));
 }
+
+/**
+ * The texts of `args.cni` by their keys in lower case: the keys are matched without regard to case, and what is no text is
+ * left alone.
+ */
+export function cniArgsOf(config: JsonObject): ReadonlyMap<string, string> {
+  return new Map(
+    Object.entries(objectAt(objectAt(config, "args"), "cni", "args.cni")).flatMap(([key, value]) =>
+      typeof value === "string" && value !== "" ? [[key.toLowerCase(), value]] : [],
+    ),
+  );
+}
+
+/** The MAC address that a configuration asks for: by `args.cni`, else by `runtimeConfig`. */
+export function macAt(config: JsonObject): string | undefined {
+  const runtimeMac = textAt(objectAt(config, "runtimeConfig"), "mac", "runtimeConfig.mac");
+  return checkMac("args.cni.mac", cniArgsOf(config).get("mac")) ?? checkMac("runtimeConfig.mac", runtimeMac);
+}
+
+/** The MAC address that CNI_ARGS ask for; it wins over the configuration's. */
+export function macOf(args: ReadonlyMap<string, string>): string | undefined {
+  return checkMac("CNI_ARGS MAC", args.get("MAC") || undefined);
+}
+
+/** A unicast MAC address in lower case. Throws CniError 7 for any other text. */
+export function checkMac(field: string, value: string | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  const mac = value.toLowerCase();
+  const unicast = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && mac !== "00:00:00:00:00:00";
+  if (!unicast) throw invalid(field, value, "a unicast MAC address as in 02:00:00:00:00:01");
+  return mac;
+}
+
+/** The name of an interface; undefined where it is absent or empty. */
+export function linkNameAt(object: JsonObject, key: string): string | undefined {
+  const name = textAt(object, key);
+  if (name === undefined || isLinkName(name)) return name;
+  throw invalid(key, name, "a name of 1 to 15 bytes without white space, / and :");
+}
+
+/** Whether the kernel takes it as the name of an interface. */
+export function isLinkName(name: string): boolean {
+  return Buffer.byteLength(name) <= 15 && /^(?!\.{1,2}$)[^\s/:\0]+$/.test(name);
+}

@@ -21,12 +21,16 @@ export interface Detection {
   readonly gateways: boolean;
 }
 
+/** Nothing is made sure of. */
+export const noDetection: Detection = { conflicts: false, gateways: false };
+
 /** Silence for as long means that an address is free. */
 const conflictMsMax = 100;
 const gatewayMsMax = 500;
 /** Addresses that one ADD tries: where so many are taken in a row, the pool is not ours alone. */
 const triesMax = 5;
 
+/** A link by which it is asked who has addresses, before the Pod has them. */
 export interface AskingLink {
   /** Brings the link up, once; resolves when it can be asked by. */
   readonly open: (o: Signal) => Promise<void>;
@@ -61,6 +65,21 @@ export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promis
       if (opened !== undefined) pod.rtnl.setLink(link, { up: false });
     },
   };
+}
+
+/** Asks by a link that is up already and stays so: where a Pod's own would not hear the answers. */
+export function askingBy(netns: Netns, link: string): AskingLink {
+  return {
+    open: () => Promise.resolve(),
+    ask: (ip, { signal }) => probe(netns, link, ip, { timeoutMs: conflictMsMax, signal }),
+    end: () => {},
+  };
+}
+
+/** What an IPAM has allocated. Throws CniError 999 where it is nothing. */
+export function refuseEmpty(result: CniResult): CniResult {
+  if (result.ips.length > 0) return result;
+  throw new CniError(cniCodes.failed, "IPAM plugin returned missing IP config");
 }
 
 /**

@@ -14,3 +14,9 @@ export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";
 export { createMirrorPlugin, type MirrorPluginOptions } from "./ovs-mirror/plugin.ts";
 export { createPassthruPlugin } from "./passthru.ts";
 export type { Plugin } from "./plugin.ts";
+export {
+  createIpvlanPlugin,
+  createMacvlanPlugin,
+  createVlanPlugin,
+  type SubInterfacePluginOptions,
+} from "./sub-interface/plugin.ts";

@@ -36,5 +36,10 @@ export interface Plugin<C> {
   /** Removes what the network's attachments left behind, other than the valid ones. */
   gc?(config: C, valid: readonly ValidAttachment[], options: Signal): Promise<void>;
   /** Throws CniError 50 where an ADD could not work now. */
-  status?(config: C, options: Signal): Promise<void>;
+  status?(config: C, options: StatusOptions): Promise<void>;
+}
+
+export interface StatusOptions extends Signal {
+  /** False where plugins come before this one, which may make what it needs. */
+  readonly isFirst: boolean;
 }

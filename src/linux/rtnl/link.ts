@@ -29,6 +29,8 @@ const infoKind = 1;
 const infoData = 2;
 const vethPeer = 1;
 const vlanId = 1;
+/** IFLA_MACVLAN_MODE and IFLA_IPVLAN_MODE. */
+const childMode = 1;
 const iffUp = 1;
 const afInet6 = 10;
 const inet6AddrGenMode = 8;
@@ -153,10 +155,10 @@ function putKind(data: MessageWriter, kind: LinkKind, encoding: Encoding): void 
     case "ifb":
       return;
     case "macvlan":
-      data.putU32(1, macvlanModes[kind.mode]);
+      data.putU32(childMode, macvlanModes[kind.mode]);
       return;
     case "ipvlan":
-      data.putU16(1, ipvlanModes[kind.mode]);
+      data.putU16(childMode, ipvlanModes[kind.mode]);
       return;
     case "vlan":
       data.putU16(vlanId, kind.id);
@@ -283,5 +285,15 @@ export function decodeLink(body: Uint8Array): Link {
     txQueueLen: attributes.u32(ifla.txQueueLen) ?? 0,
     flags: linkFlags,
     vlanId: kind === "vlan" ? info?.nested(infoData)?.u16(vlanId) : undefined,
+    mode: modeOf(kind, info?.nested(infoData)),
   };
+}
+
+function modeOf(kind: string | undefined, data: Attributes | undefined): string | undefined {
+  if (kind === "macvlan") return nameOf(macvlanModes, data?.u32(childMode));
+  return kind === "ipvlan" ? nameOf(ipvlanModes, data?.u16(childMode)) : undefined;
+}
+
+function nameOf(numbers: Readonly<Record<string, number>>, number: number | undefined): string | undefined {
+  return Object.entries(numbers).find(([, one]) => one === number)?.[0];
 }

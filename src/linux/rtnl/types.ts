@@ -26,6 +26,8 @@ export interface Link {
   readonly flags: number;
   /** 802.1Q tag of a link of kind `vlan`. */
   readonly vlanId: number | undefined;
+  /** Mode of a link of kind `macvlan` or `ipvlan`; undefined for every other kind. */
+  readonly mode: string | undefined;
 }
 
 /** A veth pair to be made. Both ends get one transmit and one receive queue. */

@@ -2,7 +2,18 @@ import { readFileSync } from "node:fs";
 import { codeOf } from "#base";
 import { type Attachment, CniError, cniCodes, type JsonObject, type PluginConfig, parseJsonObject } from "#cni";
 import { type DatapathType, isEndpoint, type Vlan } from "#ovsdb";
-import { flagAt, integerAt, invalid, objectAt, objectsAt, textAt, wordAt } from "../decode.ts";
+import {
+  cniArgsOf,
+  flagAt,
+  integerAt,
+  invalid,
+  linkNameAt,
+  macAt,
+  macOf,
+  objectsAt,
+  textAt,
+  wordAt,
+} from "../decode.ts";
 
 /** The keys that both the network configuration and the flat file may set. Absent: not given. */
 export interface OvsFields {
@@ -57,14 +68,12 @@ const defaultIntervalMs = 600;
 
 /** Throws CniError 7 with field, value and what is allowed. */
 export function decodeOvsConfig(config: PluginConfig): OvsConfig {
-  const cniArgs = lowerCaseTexts(objectAt(objectAt(config.raw, "args"), "cni", "args.cni"));
-  const runtimeMac = textAt(objectAt(config.raw, "runtimeConfig"), "mac", "runtimeConfig.mac");
   return {
     config,
     fields: decodeFields(config.raw),
     configurationPath: textAt(config.raw, "configuration_path"),
-    mac: checkMac("args.cni.mac", cniArgs.get("mac")) ?? checkMac("runtimeConfig.mac", runtimeMac),
-    ovnPort: cniArgs.get("ovnport"),
+    mac: macAt(config.raw),
+    ovnPort: cniArgsOf(config.raw).get("ovnport"),
   };
 }
 
@@ -103,7 +112,7 @@ export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: 
     createBridge: pick("createBridge") === true ? { datapathType: pick("datapathType") ?? "system" } : undefined,
     vlan: vlanOf(pick("vlan"), pick("trunk")),
     mtuBytes: pick("mtuBytes"),
-    mac: checkMac("CNI_ARGS MAC", args.get("MAC") || undefined) ?? c.mac,
+    mac: macOf(args) ?? c.mac,
     ofportRequest: pick("ofportRequest"),
     interfaceType: pick("interfaceType"),
     ifaceId: ovnPort,
@@ -142,7 +151,8 @@ export function decodeFields(raw: JsonObject): OvsFields {
     throw invalid("socket_file", socketFile, "unix:/path, an absolute path, or tcp:host:port");
   }
   return {
-    bridge: bridgeAt(raw),
+    // A bridge is a network device, too: its name has the limits of one.
+    bridge: linkNameAt(raw, "bridge"),
     createBridge: flagAt(raw, "create_bridge"),
     datapathType: wordAt(raw, "datapath_type", ["system", "netdev"]),
     vlan: integerAt(raw, "vlan", { min: 0, max: 4095 }),
@@ -156,13 +166,6 @@ export function decodeFields(raw: JsonObject): OvsFields {
     linkStateRetries: integerAt(raw, "link_state_check_retries", { min: 0, max: 1_000 }) || undefined,
     linkStateIntervalMs: integerAt(raw, "link_state_check_interval", { min: 0, max: 60_000 }) || undefined,
   };
-}
-
-/** A bridge is a network device, too: its name has the limits of one. */
-function bridgeAt(raw: JsonObject): string | undefined {
-  const name = textAt(raw, "bridge");
-  if (name === undefined || /^(?!\.{1,2}$)[^\s/:\0]{1,15}$/.test(name)) return name;
-  throw invalid("bridge", name, "a name of 1 to 15 bytes without white space, / and :");
 }
 
 /** An item is one id, or a range of which both ends are greater than 0; an item with neither contributes nothing. */
@@ -187,21 +190,4 @@ function decodeTrunk(raw: JsonObject): readonly number[] | undefined {
 function vlanOf(vlan: number | undefined, trunk: readonly number[] | undefined): Vlan {
   if (trunk !== undefined) return { mode: "trunk", ids: trunk };
   return vlan === undefined ? { mode: "trunk", ids: [] } : { mode: "access", tag: vlan };
-}
-
-/** args.cni is matched without regard to case, and what is no text there is left alone. */
-function lowerCaseTexts(object: JsonObject): ReadonlyMap<string, string> {
-  return new Map(
-    Object.entries(object).flatMap(([key, value]) =>
-      typeof value === "string" && value !== "" ? [[key.toLowerCase(), value]] : [],
-    ),
-  );
-}
-
-function checkMac(field: string, value: string | undefined): string | undefined {
-  if (value === undefined) return undefined;
-  const mac = value.toLowerCase();
-  const unicast = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && mac !== "00:00:00:00:00:00";
-  if (!unicast) throw invalid(field, value, "a unicast MAC address as in 02:00:00:00:00:01");
-  return mac;
 }

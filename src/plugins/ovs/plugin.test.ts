@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
@@ -15,55 +14,18 @@ import {
   type JsonObject,
   supportedVersions,
 } from "#cni";
-import { formatIp, formatPrefix, parseIp, parsePrefix } from "#ip";
+import { formatIp, formatPrefix, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
 import type { Detection } from "../detection.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
+import { StubIpam } from "../testing/stub-ipam.ts";
+import { bytesOverTcp, inside, tcpBytes } from "../testing/traffic.ts";
 import { createOvsPlugin } from "./plugin.ts";
 
-/** Several segments, so that segmentation offload takes part. */
-const tcpBytes = 100_000;
 const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
-
-/** Gives out one address per container, or fails; counts what is held. */
-class StubIpam implements Ipam {
-  readonly held = new Set<string>();
-  readonly addresses: readonly string[];
-  readonly failure: Error | undefined;
-
-  constructor(addresses: readonly string[], failure?: Error) {
-    this.addresses = addresses;
-    this.failure = failure;
-  }
-
-  allocate({ containerId }: Attachment, steps: Steps): Promise<CniResult> {
-    return steps.run(
-      "claim",
-      async () => {
-        await Promise.resolve();
-        if (this.failure !== undefined) throw this.failure;
-        this.held.add(containerId);
-        const ips = this.addresses.map((text) => {
-          const address = parsePrefix(text);
-          return { address, gateway: parseIp(address.ip.family === 4 ? "10.10.0.1" : "fd00::1") };
-        });
-        const routes = ips.map(({ address }) => ({ dst: parsePrefix(address.ip.family === 4 ? "0.0.0.0/0" : "::/0") }));
-        return { interfaces: [], ips, routes };
-      },
-      { undo: () => void this.held.delete(containerId) },
-    );
-  }
-
-  async release({ containerId }: Attachment): Promise<void> {
-    this.held.delete(containerId);
-    await Promise.resolve();
-  }
-
-  async check(): Promise<void> {}
-}
 
 if (isolated(import.meta.url)) {
   let real: OpenVswitch;
@@ -120,9 +82,8 @@ if (isolated(import.meta.url)) {
       restore: (prevResult: CniResult) => plugin.restore?.(decode({ prevResult }), attachment, deadline()),
       check: (prevResult: CniResult) => plugin.check(decode({ prevResult }), attachment, deadline()),
       del: (more: Partial<Attachment> = {}) => plugin.del(decode(), { ...attachment, ...more }, deadline()),
-      status: () => plugin.status?.(decode(), deadline()),
-      inside: (...argv: readonly [string, ...string[]]) =>
-        execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }),
+      status: () => plugin.status?.(decode(), { ...deadline(), isFirst: true }),
+      inside: (...argv: readonly [string, ...string[]]) => inside(netns, ...argv),
     };
   }
   type Pod = ReturnType<typeof pod>;
@@ -134,24 +95,6 @@ if (isolated(import.meta.url)) {
     assert.equal(real.vsctl("--bare", "--columns=name", "find", "interface", `name=${hostName}`), "");
     using inside = openNetns(netns);
     assert.equal(inside.rtnl.link("net1"), undefined);
-  }
-
-  /** How many of the bytes that a server in one Pod sends reach a client in the other. */
-  async function bytesOverTcp(server: Pod, client: Pod, address: string): Promise<number> {
-    const listen = `require("net").createServer((s) => s.end(Buffer.alloc(${tcpBytes})))
-      .listen(80, () => console.log("listening"))`;
-    const connect = `let n = 0; require("net").connect(80, "${address}").setTimeout(5000, () => process.exit(1))
-      .on("data", (d) => { n += d.length; }).on("end", () => console.log(n))`;
-    const argv = ["--pdeathsig", "KILL", "nsenter", `--net=${server.attachment.netns}`, process.execPath, "-e", listen];
-    const listening = spawn("setpriv", argv, { stdio: ["ignore", "pipe", "inherit"] });
-    const exited = once(listening, "exit");
-    try {
-      await once(listening.stdout, "data");
-      return Number(client.inside(process.execPath, "-e", connect));
-    } finally {
-      listening.kill();
-      await exited;
-    }
   }
 
   describe("the ovs plugin", { timeout: 120_000 }, () => {
@@ -200,7 +143,7 @@ if (isolated(import.meta.url)) {
         ) as [Pod, Pod, Pod];
         await Promise.all([a.add(), b.add(), other.add()]);
         // At once: no duplicate address detection is waited for.
-        assert.equal(await bytesOverTcp(b, a, reach), tcpBytes);
+        assert.equal(await bytesOverTcp(b.attachment.netns, a.attachment.netns, reach), tcpBytes);
         a.inside("ping", "-c", "1", "-W", "2", reach);
         assert.throws(() => other.inside("ping", "-c", "1", "-W", "1", reach));
         for (const each of [a, b, other]) await each.del();
@@ -474,7 +417,7 @@ if (isolated(import.meta.url)) {
       const [first, second] = await Promise.all([a.add(), b.add()]);
       assert.equal(real.vsctl("list-br"), "br1\nbr2");
       assert.equal(real.vsctl("get", "bridge", "br2", "datapath_type"), "netdev");
-      assert.equal(await bytesOverTcp(b, a, "10.10.0.6"), tcpBytes);
+      assert.equal(await bytesOverTcp(b.attachment.netns, a.attachment.netns, "10.10.0.6"), tcpBytes);
       await Promise.all([a.check(first), b.check(second)]);
       await Promise.all([a.del(), b.del()]);
       assert.equal(real.vsctl("list-ports", "br2"), "");

@@ -9,12 +9,13 @@ import {
   type PluginConfig,
   supportedVersions,
 } from "#cni";
-import { announce, type Netns, openNetns, readNetnsId, setTxChecksum, type VethPair, writeSysctl } from "#linux";
+import { announce, type Netns, setTxChecksum, type VethPair, writeSysctl } from "#linux";
 import type { Ovs, OvsPort, PortSpec } from "#ovsdb";
+import { requirePrevious } from "../check.ts";
 import { configureInterface } from "../configure.ts";
-import { askingLink, checkGateways, type Detection, withoutConflicts } from "../detection.ts";
+import { askingLink, checkGateways, type Detection, noDetection, refuseEmpty, withoutConflicts } from "../detection.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
-import { openPod } from "../open-pod.ts";
+import { openFreePod, openPod, openPodIfThere } from "../open-pod.ts";
 import type { Plugin } from "../plugin.ts";
 import { checkLinks, checkPort } from "./check.ts";
 import { decodeOvsConfig, type OvsConfig, type OvsSettings, readFlatFile, settingsOf } from "./config.ts";
@@ -40,7 +41,6 @@ export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
   return new OvsPlugin(options);
 }
 
-const noDetection: Detection = { conflicts: false, gateways: false };
 /** A vswitchd that does not run must not hold up calls of the same sandbox for long. */
 const restoreMsMax = 2_000;
 
@@ -145,8 +145,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
 
   async check(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
     const { host, ovsFor, ipamFor } = this.#options;
-    const previous = c.config.prevResult;
-    if (previous === undefined) throw new CniError(cniCodes.invalidConfig, "Required prevResult missing");
+    const previous = requirePrevious(c.config.prevResult);
     await ipamFor(c.config)?.check(attachment, previous, options);
     const settings = settingsOf(c, this.#flat(c), attachment);
     using pod = openPod(attachment.netns);
@@ -241,16 +240,6 @@ function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args
   };
 }
 
-/** Refused before anything is done: what is there belongs to an earlier ADD, which an undo of this one would destroy. */
-function openFreePod({ netns, ifName }: Attachment): Netns {
-  const pod = openPod(netns);
-  if (pod.rtnl.link(ifName) === undefined) return pod;
-  pod[Symbol.dispose]();
-  throw new CniError(cniCodes.failed, "the container already has an interface of this name", {
-    details: { interface: ifName, netns },
-  });
-}
-
 /** Both ends are down, so that they come up with their addresses, and the host's end takes no part in IPv6. */
 async function createPair(
   host: Netns,
@@ -282,11 +271,6 @@ async function inService(ovs: Ovs, name: string, { readyMs }: OvsSettings, { sig
   return await retriable(ovs.ready(name, { signal: limit }));
 }
 
-function refuseEmpty(result: CniResult): CniResult {
-  if (result.ips.length > 0) return result;
-  throw new CniError(cniCodes.failed, "IPAM plugin returned missing IP config");
-}
-
 /** By name; else by owner, because ovs-cni gives its ports random names. */
 async function detach(ovs: Ovs, name: string, attachment: Attachment, options: Signal): Promise<readonly string[]> {
   const detached = await retriable(ovs.detach(name, options));
@@ -297,7 +281,6 @@ async function detach(ovs: Ovs, name: string, attachment: Attachment, options: S
 
 /** For a host's end that no name led to: deleting the Pod's end takes it along. The one slow deletion, and rare. */
 function removePodLink({ netns, ifName }: Attachment): void {
-  if (netns === "" || readNetnsId(netns) === undefined) return;
-  using pod = openNetns(netns);
-  if (pod.rtnl.link(ifName)?.kind === "veth") pod.rtnl.deleteLink(ifName, { tolerate: ["ENODEV"] });
+  using pod = openPodIfThere(netns);
+  if (pod?.rtnl.link(ifName)?.kind === "veth") pod.rtnl.deleteLink(ifName, { tolerate: ["ENODEV"] });
 }

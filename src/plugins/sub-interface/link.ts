@@ -1,0 +1,118 @@
+import { codeOf, SpiderError } from "#base";
+import type { Attachment } from "#cni";
+import { type Link, type Netns, writeSysctl } from "#linux";
+import { differs } from "../check.ts";
+import { hostLinkName } from "../names.ts";
+import { openPodIfThere } from "../open-pod.ts";
+import type { SubInterfaceConfig } from "./config.ts";
+
+/** Where a sub-interface is made. */
+export interface Place {
+  readonly pod: Netns;
+  /** Where the parent is. */
+  readonly home: Netns;
+  readonly parent: Link;
+}
+
+/**
+ * Makes the link in the container at once, under a name that no link of the parent's namespace has: the kernel compares
+ * with both. It is down, so that it comes up with its addresses.
+ */
+export async function createLink(
+  c: SubInterfaceConfig,
+  { pod, home, parent, requested }: Place & { readonly requested: string | undefined },
+  attachment: Attachment,
+): Promise<Link> {
+  const name = temporaryName(attachment);
+  const { mtuBytes, make } = c;
+  const create = () =>
+    home.rtnl.createLink({
+      name,
+      kind: { ...make, parent: parent.index },
+      netns: pod,
+      ...(mtuBytes === undefined ? {} : { mtuBytes }),
+      ...(requested === undefined ? {} : { mac: requested }),
+    });
+  try {
+    create();
+  } catch (error) {
+    // An ADD that was cut off has left it.
+    if (codeOf(error) !== "EEXIST" || pod.rtnl.link(name) === undefined) throw explain(error, c, { home, parent });
+    await pod.rtnl.deleteLinksLater([name]);
+    create();
+  }
+  pod.rtnl.setLink(name, { newName: attachment.ifName });
+  // Neighbours learn of a MAC address that is changed later.
+  writeSysctl(pod, `net/ipv4/conf/${attachment.ifName}/arp_notify`, 1);
+  writeSysctl(pod, `net/ipv6/conf/${attachment.ifName}/ndisc_notify`, 1);
+  const link = pod.rtnl.link(attachment.ifName);
+  if (link === undefined) throw differs("interface", attachment.ifName, "absent");
+  return link;
+}
+
+/** What the kernel's bare numbers mean for a sub-interface. */
+function explain(error: unknown, { make }: SubInterfaceConfig, { home, parent }: Omit<Place, "pod">): unknown {
+  const code = codeOf(error);
+  const options = (fix: string) => ({ cause: error, details: { master: parent.name, fix } });
+  if (code === "EOPNOTSUPP") {
+    return new SpiderError("LINK_KIND_UNKNOWN", `the node's kernel has no ${make.kind} interfaces`, {
+      ...options(`load the kernel module: modprobe ${make.kind === "vlan" ? "8021q" : make.kind}`),
+    });
+  }
+  if (make.kind === "vlan" && code === "EEXIST") {
+    const taken = home.rtnl.links().find((one) => one.vlanId === make.id && one.peerIndex === parent.index);
+    const by = taken === undefined ? "another Pod" : `the interface ${taken.name}`;
+    return new SpiderError("VLAN_TAKEN", `VLAN ${make.id} of ${parent.name} is already in use by ${by}`, {
+      ...options("an interface has one sub-interface for each VLAN: for several Pods take macvlan with `master` on it"),
+    });
+  }
+  if (code === "EBUSY" || code === "EINVAL") {
+    const master = parent.master === undefined ? undefined : home.rtnl.link(parent.master)?.name;
+    const user =
+      master === undefined ? "interfaces of another kind or in passthru mode" : `${master}, whose port it is`;
+    return new SpiderError("PARENT_BUSY", `no ${make.kind} interface can be made on ${parent.name}`, {
+      ...options(`it is probably used by ${user}; give this network another \`master\``),
+    });
+  }
+  return error;
+}
+
+/** On one parent each MAC address is there once, as long as the link that has it is up. */
+export function explainUp(error: unknown, mac: string | undefined, parent: Link): unknown {
+  if (codeOf(error) !== "EADDRINUSE") return error;
+  return new SpiderError("MAC_TAKEN", `another interface on ${parent.name} has the MAC address ${mac}`, {
+    cause: error,
+    details: {
+      master: parent.name,
+      fix: "find the Pod of this node with the same address or `mac`; the runtime tries again when it is gone",
+    },
+  });
+}
+
+/** Takes the link down, and sees to its deletion. What is already gone, with or without its namespace, is success. */
+export async function removeLink(
+  { make }: SubInterfaceConfig,
+  attachment: Attachment,
+): Promise<{ readonly deleted: Promise<void> }> {
+  const pod = openPodIfThere(attachment.netns);
+  if (pod === undefined) return { deleted: Promise.resolve() };
+  let deleting: readonly Promise<unknown>[] = [];
+  try {
+    const names = [attachment.ifName, temporaryName(attachment)].filter(
+      (name) => pod.rtnl.link(name)?.kind === make.kind,
+    );
+    const retired = await Promise.all(names.map((name) => pod.rtnl.retireLink(name)));
+    deleting = retired.map(({ deleted }) => deleted);
+  } catch (error) {
+    pod[Symbol.dispose]();
+    throw error;
+  }
+  const deleted = Promise.all(deleting)
+    .then(() => {})
+    .finally(() => pod[Symbol.dispose]());
+  return { deleted };
+}
+
+function temporaryName({ containerId, ifName }: Attachment): string {
+  return hostLinkName("sub", containerId, ifName);
+}

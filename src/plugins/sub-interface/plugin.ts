@@ -1,0 +1,213 @@
+import { setImmediate } from "node:timers/promises";
+import { hasCode, type Signal, type Steps, type Tasks } from "#base";
+import {
+  type Attachment,
+  CniError,
+  type CniResult,
+  cniCodes,
+  emptyResult,
+  type Ipam,
+  type PluginConfig,
+  supportedVersions,
+} from "#cni";
+import { announce, type Link, type Netns } from "#linux";
+import { checkAddresses, checkLink, differs, insideOf, requirePrevious } from "../check.ts";
+import { configureInterface } from "../configure.ts";
+import {
+  type AskingLink,
+  askingBy,
+  askingLink,
+  checkGateways,
+  type Detection,
+  noDetection,
+  refuseEmpty,
+  withoutConflicts,
+} from "../detection.ts";
+import { derivedMac } from "../names.ts";
+import { openFreePod, openPod } from "../open-pod.ts";
+import type { Plugin, StatusOptions } from "../plugin.ts";
+import { decodeIpvlan, decodeMacvlan, decodeVlan, requestedMac, type SubInterfaceConfig } from "./config.ts";
+import { createLink, explainUp, type Place, removeLink } from "./link.ts";
+import { findParent } from "./parent.ts";
+
+export interface SubInterfacePluginOptions {
+  /** The namespace of the parents. */
+  readonly host: Netns;
+  /** The configuration's `ipam`; undefined where it has none. */
+  readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
+  /** Owns what goes on after an answer: the deletion of links, the closing of sockets. */
+  readonly tasks: Tasks;
+  /** @default neither */
+  readonly detection?: Detection;
+}
+
+/** The plugin `macvlan`: interfaces with MAC addresses of their own on one parent. */
+export function createMacvlanPlugin(options: SubInterfacePluginOptions): Plugin<SubInterfaceConfig> {
+  return new SubInterfacePlugin("macvlan", decodeMacvlan, options);
+}
+
+/** The plugin `ipvlan`: interfaces that share the MAC address of their parent and are told apart by their addresses. */
+export function createIpvlanPlugin(options: SubInterfacePluginOptions): Plugin<SubInterfaceConfig> {
+  return new SubInterfacePlugin("ipvlan", decodeIpvlan, options);
+}
+
+/** The plugin `vlan`: the sub-interface of an 802.1Q tag. A parent has one for each tag. */
+export function createVlanPlugin(options: SubInterfacePluginOptions): Plugin<SubInterfaceConfig> {
+  return new SubInterfacePlugin("vlan", decodeVlan, options);
+}
+
+class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
+  readonly type: string;
+  readonly versions = supportedVersions;
+  readonly decode: (config: PluginConfig) => SubInterfaceConfig;
+  readonly #options: SubInterfacePluginOptions;
+
+  constructor(type: string, decode: (config: PluginConfig) => SubInterfaceConfig, options: SubInterfacePluginOptions) {
+    this.type = type;
+    this.decode = decode;
+    this.#options = options;
+  }
+
+  /** The link is made while the claim's request is on its way. */
+  async add(c: SubInterfaceConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
+    const { host, ipamFor, tasks, detection = noDetection } = this.#options;
+    const { netns, ifName: of } = attachment;
+    const ipam = ipamFor(c.config);
+    const before = addressesBefore(c, ipam);
+    const requested = requestedMac(c, attachment);
+    using stack = new DisposableStack();
+    const open = () => {
+      const pod = stack.use(openFreePod(attachment));
+      const home = c.linkInContainer ? pod : host;
+      return { pod, home, parent: findParent(home, c) };
+    };
+    const { pod, home, parent } = await steps.run("link", open, { of });
+
+    const made = Promise.withResolvers<Link>();
+    made.promise.catch(() => {}); // It may fail without anybody asking by the link.
+    const asking = askingFor(c, { pod, home, parent, link: of, made: made.promise });
+    const claim = ipam?.allocate(attachment, steps, asking?.ask).then(refuseEmpty);
+    claim?.catch(() => {}); // It may fail before it is waited for below.
+    // The claim's request leaves with the next turn of the event loop: nothing may block before that.
+    await setImmediate();
+
+    const link = steps.run("link", () => createLink(c, { pod, home, parent, requested }, attachment), {
+      of,
+      undo: () => removeLink(c, attachment).then(({ deleted }) => deleted),
+    });
+    made.resolve(link);
+    const [{ index, mac: madeMac }, claimed] = await steps.all(link, claim ?? Promise.resolve(before));
+    const { ips, routes, dns } =
+      detection.conflicts && ipam !== undefined && asking !== undefined
+        ? await withoutConflicts(claimed, { ask: asking.ask, ipam, attachment, steps })
+        : claimed;
+    const first = ips[0]?.address.ip;
+    const mac = requested ?? (hasOwnMac(c) && first !== undefined ? derivedMac(first) : undefined);
+    const configure = async (o: Signal) => {
+      asking?.end();
+      try {
+        configureInterface(pod, { name: of, index }, { ips, routes, mac });
+      } catch (error) {
+        throw explainUp(error, mac ?? madeMac, parent);
+      }
+      if (detection.gateways && hasSegment(c)) await checkGateways(pod, of, ips, o);
+    };
+    await steps.run("addresses", configure, { of });
+    if (hasSegment(c)) {
+      const addresses = ips.map(({ address }) => address.ip);
+      // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+      tasks.spawn("announce addresses", () => announce(pod, of, addresses));
+    }
+    const at = before.interfaces.length;
+    const ownMac = mac ?? madeMac;
+    return {
+      interfaces: [
+        ...before.interfaces,
+        { name: of, ...(ownMac === undefined ? {} : { mac: ownMac }), sandbox: netns },
+      ],
+      ips: ips.map((ip) => ({ ...ip, interface: at })),
+      routes,
+      ...(dns === undefined ? {} : { dns }),
+    };
+  }
+
+  async check(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
+    const { host, ipamFor } = this.#options;
+    const previous = requirePrevious(c.config.prevResult);
+    await ipamFor(c.config)?.check(attachment, previous, options);
+    using pod = openPod(attachment.netns);
+    const { inside, at } = insideOf(previous, attachment);
+    const link = checkLink(pod, inside, c.make.kind);
+    // The default route may have moved since.
+    const parent = c.master === undefined ? undefined : (c.linkInContainer ? pod : host).rtnl.link(c.master);
+    if (parent !== undefined && link.peerIndex !== parent.index) {
+      throw differs(`parent of ${inside.name}`, parent.name, `#${link.peerIndex}`);
+    }
+    const [what, expected, found] =
+      c.make.kind === "vlan"
+        ? (["VLAN", c.make.id, link.vlanId] as const)
+        : (["mode", c.make.mode, link.mode] as const);
+    if (found !== expected) throw differs(`${what} of ${inside.name}`, expected, found);
+    const mtuBytes = c.mtuBytes ?? link.mtuBytes;
+    if (link.mtuBytes !== mtuBytes) throw differs(`MTU of ${inside.name}`, mtuBytes, link.mtuBytes);
+    checkAddresses(pod, link, previous, at);
+  }
+
+  /**
+   * The link is down, and so answers for no address, before one is released. The answer waits for the deletion only where
+   * the parent takes no second one meanwhile.
+   */
+  async del(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
+    const { tasks, ipamFor } = this.#options;
+    const { deleted } = await removeLink(c, attachment);
+    if (isExclusive(c)) await deleted;
+    else tasks.spawn("delete link", () => deleted);
+    await ipamFor(c.config)?.release(attachment, options);
+  }
+
+  /** Throws CniError 50 where the parent is missing or down, unless a plugin before this one may make it. */
+  async status(c: SubInterfaceConfig, { isFirst }: StatusOptions): Promise<void> {
+    if (c.linkInContainer) return;
+    try {
+      findParent(this.#options.host, c);
+    } catch (error) {
+      if (!isFirst && hasCode(error, "PARENT_UNKNOWN")) return;
+      throw CniError.from(error, cniCodes.notAvailable);
+    }
+  }
+}
+
+/** Addresses of plugins before this one: an ipvlan interface without IPAM takes them over, all others begin anew. */
+function addressesBefore({ make, config }: SubInterfaceConfig, ipam: Ipam | undefined): CniResult {
+  if (make.kind !== "ipvlan" || ipam !== undefined) return emptyResult;
+  const { prevResult = emptyResult } = config;
+  if (prevResult.ips.length > 0) return prevResult;
+  throw new CniError(cniCodes.invalidConfig, "an ipvlan interface receives nothing without addresses", {
+    details: { field: "ipam", value: "absent", allowed: "an `ipam` block, or addresses from a plugin before this one" },
+  });
+}
+
+/** What distinguishes two Pods on the segment is their own MAC address; a passed-through parent keeps its. */
+function hasOwnMac({ make }: SubInterfaceConfig): boolean {
+  return make.kind === "macvlan" && make.mode !== "passthru";
+}
+
+/** ARP and NDP work on it. In the other modes of ipvlan the parent routes. */
+function hasSegment({ make }: SubInterfaceConfig): boolean {
+  return make.kind !== "ipvlan" || make.mode === "l2";
+}
+
+/** The kernel allows one such interface on a parent. */
+function isExclusive({ make }: SubInterfaceConfig): boolean {
+  return make.kind === "vlan" || (make.kind === "macvlan" && make.mode === "passthru");
+}
+
+/** An ipvlan interface only gets answers to addresses that it has: its parent asks, which has the same MAC address. */
+function askingFor(
+  c: SubInterfaceConfig,
+  { pod, home, parent, link, made }: Place & { readonly link: string; readonly made: Promise<Link> },
+): AskingLink | undefined {
+  if (!hasSegment(c)) return undefined;
+  if (c.make.kind === "ipvlan") return askingBy(home, parent.name);
+  return askingLink(pod, link, async () => void (await made));
+}
