@@ -1,4 +1,5 @@
 import { SpiderError } from "#base";
+import { limits } from "./limits.ts";
 
 /** What was attempted, as the errors of this module tell it. */
 export interface Attempt {
@@ -19,7 +20,7 @@ export class ApiStatusError extends SpiderError {
   readonly reason: string;
   /** The server's sentence. */
   readonly serverMessage: string;
-  /** From the header `Retry-After` or the Status' details. */
+  /** From the header `Retry-After` or the Status' details; no more than `limits.retryAfterMsMax`. */
   readonly retryAfterMs: number | undefined;
 
   constructor(
@@ -41,7 +42,8 @@ export class ApiStatusError extends SpiderError {
     this.status = answer.status;
     this.reason = reason;
     this.serverMessage = serverMessage;
-    this.retryAfterMs = answer.retryAfterMs;
+    this.retryAfterMs =
+      answer.retryAfterMs === undefined ? undefined : Math.min(answer.retryAfterMs, limits.retryAfterMsMax);
   }
 }
 

@@ -16,6 +16,8 @@ export const limits = {
   listTimeoutMs: 60_000,
   /** What a mutating call asks of the server as `?timeout=`: afterwards its outcome is settled there. */
   mutationTimeoutS: 4,
+  /** The longest Retry-After that is obeyed: a server or proxy that names hours must not stop a node for hours. */
+  retryAfterMsMax: 60_000,
   /** Connections for ordinary calls, and those that stay open for the next. */
   callSockets: 32,
   freeSockets: 8,

@@ -4,7 +4,7 @@ import { never } from "#base";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { KubeClient } from "./client.ts";
 import { configMaps } from "./core.ts";
-import { ApiUnreachableError, hasReason } from "./errors.ts";
+import { ApiStatusError, ApiUnreachableError, hasReason } from "./errors.ts";
 import { retry } from "./retry.ts";
 import { FakeApi } from "./testing/fake-api.ts";
 
@@ -27,6 +27,14 @@ describe("retry()", () => {
     assert.equal(api.requests.length, 1);
     await clock.advance(100);
     assert.equal((await creating).metadata.name, "a");
+  });
+
+  it("obeys a Retry-After of hours for a minute", async () => {
+    const error = new ApiStatusError(
+      { verb: "create", resource: "pods", object: "a" },
+      { status: 429, retryAfterMs: 86_400_000 },
+    );
+    assert.equal(error.retryAfterMs, 60_000);
   });
 
   it("repeats a change that was not sent, but not one whose outcome is unknown", async () => {
