@@ -73,7 +73,7 @@ async function main() {
   }
   const findings = [];
   if (need.kernel) tryKernel(findings);
-  const missing = need.tools ? missingPackages(need.runtime === true) : [];
+  const missing = need.tools ? missingPackages(need.runtime === true || args.includes("--kubernetes")) : [];
   if (missing.length > 0 && !have("apt-get")) {
     findings.push({
       found: `missing programs of the packages ${missing.join(", ")}, and no apt-get to install them`,

@@ -9,6 +9,7 @@ import { launchProductLab } from "./product-lab.ts";
 
 const flags = readFlags("npm start [-- flags]: two Pods on two nodes over real Open vSwitch, driven by kubectl.", {
   once: { type: "boolean", help: "end after the walk-through" },
+  kubernetes: { type: "boolean", help: "on a real Kubernetes instead of the lab, from `helm install` on" },
   logs: { type: "string", help: "a folder for the programs' logs" },
 });
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
@@ -23,26 +24,25 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     stop.resolve();
   });
 }
-console.log("Starting the lab: two nodes and a switch, as namespaces of this machine.");
-const kubectl = await findKubectl();
-await using lab = await launchProductLab({
-  nodes: 2,
-  onPhase: (phase, atMs) => console.log(`  ${(atMs / 1000).toFixed(2).padStart(6)} s  ${phase}`),
-  ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }),
-});
-const stage = new Stage({ lab, kubectl });
-const play = playWalkthrough(stage, {
-  manifests,
-  onFirstPing: () => stage.say(`first ping ${since()} after the start`),
-});
+const onPhase = (phase: string, atMs: number) => console.log(`  ${(atMs / 1000).toFixed(2).padStart(6)} s  ${phase}`);
+const stage = await (flags.kubernetes ? startCluster() : startLab());
+await using lab = stage.lab;
+const play = (async () => {
+  if (flags.kubernetes) await (await cluster()).playInstallation(stage);
+  if (stage.failures.length > 0) return;
+  const onFirstPing = () => stage.say(`first ping ${since()} after the start`);
+  await playWalkthrough(stage, { manifests, onFirstPing });
+})();
 await Promise.race([play, stop.promise, lab.exited]);
 if (!interrupted) {
   console.log(`\nThe walk-through took ${since()}.`);
   for (const failure of stage.failures) console.log(`  ✘ ${failure}`);
   if (!flags.once) {
-    console.log("\nThe lab stays up. In another terminal:");
-    console.log("  npm run shell                  kubectl, ready to type");
-    console.log("  npm run shell -- --node node1  a node from the inside (ovs-vsctl show, ip netns, …)");
+    const shell = flags.kubernetes ? "npm run cluster -- shell      " : "npm run shell                 ";
+    const onNode = flags.kubernetes ? "npm run cluster -- shell node1" : "npm run shell -- --node node1 ";
+    console.log("\nIt stays up. In another terminal:");
+    console.log(`  ${shell}  kubectl, ready to type`);
+    console.log(`  ${onNode}  a node from the inside (ovs-vsctl show, ip netns, …)`);
     console.log("Ctrl-C ends it and leaves nothing behind.\n");
     await Promise.race([stop.promise, lab.exited]);
   }
@@ -50,3 +50,26 @@ if (!interrupted) {
 await lab.stop();
 console.log(`${stage.passed} passed, ${stage.failures.length} failed`);
 process.exitCode = stage.failures.length === 0 && (stage.passed > 0 || interrupted) ? 0 : 1;
+
+async function startLab(): Promise<Stage> {
+  console.log("Starting the lab: two nodes and a switch, as namespaces of this machine.");
+  const kubectl = await findKubectl();
+  const lab = await launchProductLab({
+    ...{ nodes: 2, onPhase },
+    ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }),
+  });
+  return new Stage({ lab, kubectl });
+}
+
+async function startCluster(): Promise<Stage> {
+  console.log("Starting Kubernetes: two nodes and a switch, as namespaces of this machine.");
+  const { launchForProduct } = await cluster();
+  const options = { onPhase, say: console.log, print: console.log };
+  return (await launchForProduct({ ...options, ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }) }))
+    .stage;
+}
+
+/** Loaded when it is wanted: the lab's start takes 2 s, and is to. */
+function cluster() {
+  return import("../test/cluster/product.ts");
+}

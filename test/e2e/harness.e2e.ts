@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { existsSync, globSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { launchCluster } from "../cluster/launch.ts";
+import { apiOf } from "../conformance/api.ts";
+import { figure } from "./figures.ts";
+import { pod } from "./workloads.ts";
+
+const endMsMax = 20_000;
+const namespaceKinds = ["net", "mnt", "pid", "uts"];
+
+/** The namespaces of a process; none where it has ended meanwhile. */
+function namespacesOf(pid: number): readonly string[] {
+  return namespaceKinds.flatMap((kind) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/ns/${kind}`)];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const pids = () =>
+  readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => pid > 0);
+const cgroups = () => globSync("/sys/fs/cgroup/{,*/}spiderpool-cluster-*");
+
+it("a cluster with a running Pod leaves no process, namespace, mount, control group or file", async () => {
+  const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+  const cgroupsBefore = new Set(cgroups());
+  const startedMs = performance.now();
+  const cluster = await launchCluster({ nodes: 2 });
+  figure("cluster up from cached binaries, s", (performance.now() - startedMs) / 1000);
+  const own = new Set(namespacesOf(process.pid));
+  const inside = new Set(namespacesOf(cluster.pid).filter((one) => !own.has(one)));
+  assert.ok(inside.size >= 3, [...inside].join(" "));
+  const api = apiOf(cluster.kubeconfig);
+  const pods = "/api/v1/namespaces/default/pods";
+  assert.equal((await api.call("POST", pods, pod("plain", { annotations: {} }))).status, 201);
+  const running = async () => (await api.call("GET", `${pods}/plain`)).body.status.phase === "Running";
+  for (const untilMs = performance.now() + 60_000; !(await running()); await delay(100))
+    assert.ok(performance.now() < untilMs, "the Pod runs on the node's own network");
+  const made = cgroups().filter((path) => !cgroupsBefore.has(path));
+  assert.ok(made.length > 0, "its control groups were found");
+  await cluster.stop();
+  const left = () => ({
+    processes: pids().filter((pid) => namespacesOf(pid).some((one) => inside.has(one))),
+    cgroups: made.filter((path) => existsSync(path)),
+    files: existsSync(cluster.directory) ? [cluster.directory] : [],
+  });
+  const isClean = () => Object.values(left()).every((things) => things.length === 0);
+  for (const untilMs = performance.now() + endMsMax; !isClean() && performance.now() < untilMs; ) await delay(50);
+  assert.deepEqual(left(), { processes: [], cgroups: [], files: [] });
+  assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), mounts);
+});
