@@ -1,5 +1,5 @@
 import { createPublicKey, randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
 
@@ -54,10 +54,11 @@ export class Authority {
     return { cert: this.#path(`${name}.crt`), key: this.#path(`${name}.key`) };
   }
 
-  /** The key pair that service account tokens are signed with. */
+  /** The one key pair that service account tokens are signed with. */
   async tokenKeys(): Promise<{ readonly publicKey: string; readonly privateKey: string }> {
-    await this.#key("sa");
     const [privateKey, publicKey] = [this.#path("sa.key"), this.#path("sa.pub")];
+    if (existsSync(publicKey)) return { publicKey, privateKey };
+    await this.#key("sa");
     writeFileSync(publicKey, createPublicKey(readFileSync(privateKey)).export({ type: "spki", format: "pem" }));
     return { publicKey, privateKey };
   }

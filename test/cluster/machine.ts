@@ -132,6 +132,9 @@ function kubeletConfiguration(cgroupRoot: string, serviceCidr: string): object {
     // A dead node is noticed after 6 s: see the controller manager's flags.
     nodeLeaseDurationSeconds: 4,
     maxPods: 110,
+    // A container that a test kills again and again is started again, not five minutes later.
+    featureGates: { KubeletCrashLoopBackOffMax: true },
+    crashLoopBackOff: { maxContainerRestartPeriod: "2s" },
     serializeImagePulls: false,
   };
 }

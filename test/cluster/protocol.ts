@@ -1,6 +1,9 @@
 /** In the arguments of a cluster's supervisor; people and tools find a running cluster by it. */
 export const clusterMarker = "spiderpool-cluster";
 
+/** Beside the API server: one JSON object a line, with `verb`, `objectRef` and `user`. */
+export const auditLog = "/run/cluster/audit.log";
+
 /** What a cluster is made of. */
 export interface ClusterSpec {
   readonly nodes: number;
@@ -15,6 +18,8 @@ export interface ClusterSpec {
   readonly controllers?: boolean;
   /** Moves each node's address from eth0 to a bridge br1 at the start. @default false */
   readonly bridges?: boolean;
+  /** Notes each request of the product's own users in {@link auditLog}. @default false */
+  readonly audit?: boolean;
   /** Manifests that exist before nodes start, each a file, a folder or JSON text. */
   readonly manifests?: readonly string[];
   /** Gets a file per program. @default a folder inside the cluster that vanishes with it */

@@ -26,7 +26,7 @@ import {
 import { makeCgroup, removeCgroup } from "./cgroups.ts";
 import { type ControlPlane, podCidr, serviceCidr, startControlPlane } from "./control-plane.ts";
 import { machinePrograms, nodeFolders, podSubnet, setUpMachine } from "./machine.ts";
-import type { ClusterSpec } from "./protocol.ts";
+import { auditLog, type ClusterSpec } from "./protocol.ts";
 
 const directory = "/run/cluster";
 const readySeconds = 90;
@@ -55,7 +55,10 @@ async function createCluster(
     return { exited: first.promise.then(({ exited }) => exited) };
   };
   const { controllers = true } = spec;
-  const apiServerFlags = controllers ? [] : ["--disable-admission-plugins=ServiceAccount"];
+  const apiServerFlags = [
+    ...(controllers ? [] : ["--disable-admission-plugins=ServiceAccount"]),
+    ...(spec.audit === true ? auditFlags() : []),
+  ];
   const plane = await startControlPlane({ directory, binary, start, controllers, apiServerFlags });
   forward();
   writeAdmin(plane, url, kubeconfig);
@@ -104,6 +107,14 @@ function writeAdmin({ admin }: ControlPlane, url: string, target: string): void 
 
 const report = (name: string) => (how: number | string | null) =>
   console.error(`${new Date().toISOString()} ${name} ended with ${how} and is started again`);
+
+function auditFlags(): readonly string[] {
+  const path = join(directory, "audit.json");
+  const users = ["agent", "controller"].map((name) => `system:serviceaccount:kube-system:spiderpool-${name}`);
+  const rules = [{ level: "Metadata", users, omitStages: ["RequestReceived"] }, { level: "None" }];
+  writeFileSync(path, JSON.stringify({ apiVersion: "audit.k8s.io/v1", kind: "Policy", rules }));
+  return [`--audit-policy-file=${path}`, `--audit-log-path=${auditLog}`];
+}
 
 /** What kubeadm gives kube-proxy. */
 const proxyRights = JSON.stringify({

@@ -62,7 +62,7 @@ describe("when a part fails", () => {
     const killing = (async () => {
       for (let turn = 0; !done; turn += 1) {
         await killAgent(turn % 2 === 0 ? "node1" : "node2").catch(() => {}); // it is being started
-        await delay(1_500);
+        await delay(4_000);
       }
     })();
     for (let round = 0; round < 2; round += 1) {

@@ -85,6 +85,5 @@ describe("when a node loses power", () => {
     assert.equal(new Set(ready.map(({ status }) => status.podIP)).size, 60);
     await settled(suite);
     await nothingLeft();
-    await suite.kubectl("delete", "sp/large");
   });
 });

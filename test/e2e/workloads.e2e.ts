@@ -98,6 +98,6 @@ describe("workloads with addresses of a pool", () => {
     await suite.kubectl("delete", `pod/${winner?.metadata.name}`, "--wait=true");
     await suite.kubectl("wait", `pod/${other}`, "--for=condition=Ready", "--timeout=60s");
     await erase(`pod/${other}`);
-    await suite.kubectl("delete", "sp/only-one");
+    await suite.kubectl("delete", "sp/only-one", "--wait=false");
   });
 });

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { LabHandle } from "../../lab/launch.ts";
+import type { Stage } from "../../lab/scenarios/stage.ts";
+import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
+import { manifests, until } from "./suite.ts";
+import { deployment, pod } from "./workloads.ts";
+
+describe("a release", () => {
+  let cluster: LabHandle;
+  let stage: Stage;
+  before(async () => {
+    ({ cluster, stage } = await launchForProduct({ bridges: true }));
+  });
+  after(() => cluster.stop());
+
+  const onNode = (node: string, script: string) => cluster.run({ node, argv: ["sh", "-c", script] });
+  const kubectl = async (...argv: readonly string[]) => {
+    const { ok, stdout, stderr } = await stage.quiet(...argv);
+    assert.ok(ok, `kubectl ${argv.join(" ")}: ${stderr}`);
+    return stdout;
+  };
+  const apply = async (...items: readonly object[]) => {
+    const { ok, stderr } = await stage.input(
+      JSON.stringify({ apiVersion: "v1", kind: "List", items }),
+      "apply",
+      "-f",
+      "-",
+    );
+    assert.ok(ok, stderr);
+  };
+  /** What a release may put onto a node. */
+  const nodeFiles = (node: string) =>
+    onNode(
+      node,
+      "find /etc/cni/net.d /opt/cni/bin /var/lib/spiderpool /run/spiderpool /run/spidernet -type f 2>/dev/null | sort",
+    );
+  const nodeRules = (node: string) =>
+    onNode(node, "ip rule; ip -6 rule; sysctl -n net.ipv4.conf.all.rp_filter net.ipv4.conf.default.rp_filter");
+  const ofCluster = () =>
+    kubectl(
+      "get",
+      "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings,flowschemas,prioritylevelconfigurations",
+      "-o",
+      "name",
+    );
+  const inNamespace = () =>
+    kubectl(
+      "get",
+      "all,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,net-attach-def",
+      "-n",
+      "kube-system",
+      "-o",
+      "name",
+    );
+  const works = async () => {
+    await kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
+    await apply(deployment("app", 3));
+    await kubectl("rollout", "status", "deployment/app", "--timeout=90s");
+    assert.match(await kubectl("get", "pods", "-l", "app=app", "-o", "wide"), /172\.18\.30\.13/);
+    await kubectl("delete", "deployment/app", "--wait=true");
+    await until("all Pods gone", async () => ((await kubectl("get", "pods", "-o", "name")) === "" ? true : undefined));
+  };
+  let before1: readonly string[] = [];
+  const footprint = async () => [
+    await ofCluster(),
+    ...(await Promise.all(cluster.nodes.flatMap(({ name }) => [nodeFiles(name), nodeRules(name)]))),
+  ];
+
+  it("with a registry that does not exist says so, and the next upgrade mends it", async () => {
+    await kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s");
+    before1 = await footprint();
+    const wrong = ["--set", "global.imageRegistryOverride=registry.invalid:5000", "--timeout", "10s"];
+    const { ok } = await stage.helm("install", "spiderpool", chart, ...walkthroughFlags, ...wrong);
+    assert.equal(ok, false, "the hook cannot run");
+    const waiting = "{.items[*].status.containerStatuses[*].state.waiting.reason}";
+    await until("the Pods say why", async () =>
+      /ErrImagePull|ImagePullBackOff/.test(
+        await kubectl("get", "pods", "-n", "kube-system", "-o", `jsonpath=${waiting}`),
+      )
+        ? true
+        : undefined,
+    );
+    stage.failures.length = 0;
+    await stage.helm("upgrade", "--install", "spiderpool", chart, ...walkthroughFlags);
+    await installed(stage);
+    assert.deepEqual(stage.failures, []);
+    await works();
+  });
+
+  it("that is removed leaves nothing but its definitions, and the node's former network works", async () => {
+    await kubectl("delete", "smc/ovs-conf", "-n", "kube-system");
+    await kubectl("delete", "sp/ippool-test", "--wait=false");
+    await stage.helm("uninstall", "spiderpool", "--namespace", "kube-system", "--wait", "--timeout", "120s");
+    assert.deepEqual(stage.failures, []);
+    await until("our Pods are gone", async () =>
+      /spiderpool/.test(await kubectl("get", "pods", "-n", "kube-system", "-o", "name")) ? undefined : true,
+    );
+    assert.deepEqual(await footprint(), before1);
+    assert.doesNotMatch(await inNamespace(), /spiderpool|ovs-conf/);
+    await apply(pod("plain", { annotations: {} }));
+    await kubectl("wait", "pod/plain", "--for=condition=Ready", "--timeout=60s");
+    assert.match(await kubectl("get", "pod/plain", "-o", "jsonpath={.status.podIP}"), /^10\.244\./);
+    await kubectl("delete", "pod/plain", "--wait=true");
+  });
+
+  it("comes back after its removal", async () => {
+    await stage.helm("install", "spiderpool", chart, ...walkthroughFlags);
+    await installed(stage);
+    assert.deepEqual(stage.failures, []);
+    await works();
+  });
+});

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, it } from "node:test";
+import { settled } from "./audit.ts";
+import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { deployment, pod, pool } from "./workloads.ts";
+
+interface PodLike extends KubeObject {
+  readonly status: {
+    readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip: string }[];
+    readonly phase: string;
+  };
+}
+
+const stopOvs = "kill $(cat /run/openvswitch/ovs-vswitchd.pid /run/openvswitch/ovsdb-server.pid)";
+const startOvs = `common="--detach --no-chdir --verbose=console:off --pidfile"
+ovsdb-server $common --remote=punix:/run/openvswitch/db.sock /etc/openvswitch/conf.db
+ovs-vswitchd $common unix:/run/openvswitch/db.sock`;
+
+describe("networks", () => {
+  let suite: Suite;
+  before(async () => {
+    suite = await startSuite("networks", { bridges: true });
+    await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`);
+  });
+  afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
+  after(() => suite[Symbol.asyncDispose]());
+
+  const ready = (what: string, seconds = 90) =>
+    suite.kubectl("wait", what, "--for=condition=Ready", `--timeout=${seconds}s`);
+  const get = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
+  const nothingLeft = async () => {
+    await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
+    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await settled(suite);
+  };
+  const warning = (name: string) =>
+    until(`an Event on ${name}`, async () => {
+      const selector = `involvedObject.name=${name},type=Warning`;
+      const events = await suite.list<{ readonly reason: string; readonly message: string }>(
+        "events",
+        `--field-selector=${selector}`,
+      );
+      return events.find(({ reason }) => reason !== "FailedScheduling");
+    });
+
+  it("un-annotated Pods are on the node's former network while the default network is empty, and on ours when it is filled", async () => {
+    await suite.apply(pod("before", { annotations: {} }));
+    await ready("pod/before");
+    assert.match((await get("before")).status.podIP ?? "", /^10\.244\./);
+    await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
+    await until("the network is filled", async () =>
+      (await suite.kubectl(
+        "get",
+        "net-attach-def",
+        "ovs-conf",
+        "-n",
+        "kube-system",
+        "-o",
+        "jsonpath={.spec.config}",
+      )) === ""
+        ? undefined
+        : true,
+    );
+    assert.match((await get("before")).status.podIP ?? "", /^10\.244\./, "a running Pod stays as it is");
+    await suite.kubectl("delete", "pod/before", "--wait=true");
+    await suite.apply(pod("after", { annotations: { "ipam.spidernet.io/ippool": '{"ipv4":["ippool-test"]}' } }));
+    await ready("pod/after");
+    assert.match((await get("after")).status.podIP ?? "", /^172\.18\.30\./);
+    await nothingLeft();
+  });
+
+  it("a Pod has addresses of both families", async () => {
+    await suite.apply({
+      apiVersion: "spiderpool.spidernet.io/v2beta1",
+      kind: "SpiderIPPool",
+      metadata: { name: "six" },
+      spec: { subnet: "fd00:172:18::/64", ips: ["fd00:172:18::a0-fd00:172:18::af"], gateway: "fd00:172:18::1" },
+    });
+    const pools = { ipv4: ["ippool-test"], ipv6: ["six"] };
+    await suite.apply(pod("dual-1", { pools, node: "node1" }), pod("dual-2", { pools, node: "node2" }));
+    await Promise.all([ready("pod/dual-1"), ready("pod/dual-2")]);
+    const ips = (await get("dual-2")).status.podIPs?.map(({ ip }) => ip) ?? [];
+    assert.match(ips[0] ?? "", /^172\.18\.30\./);
+    assert.match(ips[1] ?? "", /^fd00:172:18::a/);
+    const answer = await suite.kubectl("exec", "dual-1", "--", "timeout", "5", "wget", "-qO-", `http://[${ips[1]}]/`);
+    assert.equal(answer.trim(), "dual-2");
+    await nothingLeft();
+    await suite.kubectl("delete", "sp/six", "--wait=false"); // two minutes, until nobody can claim of it any more
+  });
+
+  it("a Pod has a NIC of the overlay and one of the underlay, and both carry traffic", async () => {
+    const annotations = {
+      "k8s.v1.cni.cncf.io/networks": "kube-system/ovs-conf",
+      "v1.multus-cni.io/default-network": "kube-system/kubenet",
+      "ipam.spidernet.io/ippools": JSON.stringify([{ interface: "net1", ipv4: ["ippool-test"] }]),
+    };
+    await suite.apply({
+      apiVersion: "k8s.cni.cncf.io/v1",
+      kind: "NetworkAttachmentDefinition",
+      metadata: { name: "kubenet", namespace: "kube-system" },
+    });
+    await suite.apply(pod("two-1", { annotations, node: "node1" }), pod("two-2", { annotations, node: "node2" }));
+    await Promise.all([ready("pod/two-1"), ready("pod/two-2")]);
+    const { status } = await get("two-2");
+    assert.match(status.podIP ?? "", /^10\.244\./);
+    const [claim] = (
+      await suite.list<KubeObject & { readonly spec: { readonly address: string; readonly podName: string } }>("sia")
+    ).filter(({ spec }) => spec.podName === "two-2");
+    for (const address of [status.podIP, claim?.spec.address]) {
+      const answer = await suite.kubectl("exec", "two-1", "--", "timeout", "5", "wget", "-qO-", `http://${address}/`);
+      assert.equal(answer.trim(), "two-2", address);
+    }
+    await nothingLeft();
+  });
+
+  it("Open vSwitch stopped: the Pod is told what to do, and starts by itself when it runs again", async () => {
+    await suite.onNode("node1", stopOvs);
+    await suite.apply(pod("waiting", { node: "node1" }));
+    const { message } = await warning("waiting");
+    assert.match(message, /cannot reach Open vSwitch.*What to do: /s);
+    await suite.onNode("node1", startOvs);
+    await ready("pod/waiting", 120);
+    await nothingLeft();
+  });
+
+  it("Open vSwitch restarted under running Pods: they serve as before", async () => {
+    await suite.apply(deployment("steady", 4));
+    await suite.kubectl("rollout", "status", "deployment/steady", "--timeout=90s");
+    for (const { name } of suite.cluster.nodes) await suite.onNode(name, `${stopOvs}; sleep 1; ${startOvs}`);
+    const pods = await suite.list<PodLike>("pods", "-l", "app=steady");
+    await until("HTTP between all Pods", async () => {
+      for (const { metadata } of pods.slice(0, 1)) {
+        for (const { status } of pods) {
+          const { ok } = await suite.stage.quiet(
+            "exec",
+            metadata.name,
+            "--",
+            "timeout",
+            "5",
+            "wget",
+            "-qO-",
+            `http://${status.podIP}/`,
+          );
+          if (!ok) return undefined;
+        }
+      }
+      return true;
+    });
+    await nothingLeft();
+  });
+
+  it("a bridge that is not there: the Pod is told which, and starts when it is made", async () => {
+    await suite.apply(pool("second", "172.18.60.1-172.18.60.9"), {
+      apiVersion: "spiderpool.spidernet.io/v2beta1",
+      kind: "SpiderMultusConfig",
+      metadata: { name: "late", namespace: "kube-system" },
+      spec: { cniType: "ovs", ovs: { bridge: "br2" } },
+    });
+    await suite.apply(pod("late", { network: "late", pools: { ipv4: ["second"] }, node: "node2" }));
+    assert.match((await warning("late")).message, /br2/);
+    await suite.onNode("node2", "ovs-vsctl add-br br2 -- set bridge br2 datapath_type=netdev");
+    await ready("pod/late", 120);
+    await suite.kubectl("delete", "pod/late", "--wait=true");
+    await suite.onNode("node2", "ovs-vsctl del-br br2");
+    await suite.kubectl("delete", "sp/second", "smc/late", "-n", "kube-system", "--wait=false");
+    await nothingLeft();
+  });
+});
