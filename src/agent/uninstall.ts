@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { type Logger, SpiderError } from "#base";
 import { hostNetns, tryLockFile } from "#linux";
 import { Manifest } from "./install/manifest.ts";
+import { removeNodeRules } from "./node-rules.ts";
 import { restoreNodeSysctls } from "./node-sysctls.ts";
 
 export const uninstallHelp = `spiderpool-agent uninstall: gives a node back on which no agent runs any more.
@@ -17,8 +18,10 @@ named. The directories are those of the daemon; the node's own have to be mounte
 /** The node's runtime uses its former network from now on, and the kernel its former settings. */
 export function giveBack(stateDir: string, log: Logger): void {
   const { removed, left } = new Manifest(stateDir).remove();
-  const settings = restoreNodeSysctls({ host: hostNetns(), stateDir });
-  log.info({ removed, settings }, "the node has its former network back");
+  const host = hostNetns();
+  const settings = restoreNodeSysctls({ host, stateDir });
+  const tables = removeNodeRules(host);
+  log.info({ removed, settings, tables }, "the node has its former network back");
   if (left.length > 0) log.warn({ left }, "files that others have changed since are left");
 }
 
