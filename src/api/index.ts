@@ -43,12 +43,19 @@ export { applicationKeys, labels, labelValue } from "./labels.ts";
 export { defaultMultusConfig } from "./multusconfig/defaults.ts";
 export { type RenderedNetwork, renderNetwork } from "./multusconfig/render.ts";
 export {
+  checkInjection,
   type MultusConfigContext,
   multusConfigRules,
   validateMultusConfig,
   warnOfMultusConfig,
 } from "./multusconfig/rules.ts";
-export { networkNameOf } from "./multusconfig/typed.ts";
+export {
+  type InjectionKey,
+  injectedResource,
+  injectionKeys,
+  injectionOrder,
+  networkNameOf,
+} from "./multusconfig/typed.ts";
 export {
   type CniType,
   type SpiderMultusConfig,

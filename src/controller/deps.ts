@@ -26,6 +26,7 @@ export interface Deps {
     | "enableStatefulSet"
     | "enableKubevirtStaticIP"
     | "enableCleanOutdatedEndpoint"
+    | "podResourceInject"
   >;
 }
 

@@ -16,9 +16,11 @@ import {
   KubeClient,
   LeaderElector,
   loadKubeConfig,
+  type Namespace,
   runController,
   type Term,
   type Transport,
+  type WatchedStore,
 } from "#kube";
 import { reservedSets } from "#ledger";
 import { admissionKinds } from "./admission/kinds.ts";
@@ -39,6 +41,7 @@ import type { Deps } from "./deps.ts";
 import { collectGauges, poolCounts } from "./gauges.ts";
 import { healthRoutes, webhookAnswers } from "./health.ts";
 import { serveHttp } from "./http.ts";
+import { podRoutes } from "./injection/route.ts";
 import { LedgerEpoch } from "./ledger-epoch/epoch.ts";
 import { createMetrics, queueMetrics } from "./metrics.ts";
 import { defaultNetworkController } from "./networks/default-network.ts";
@@ -50,7 +53,7 @@ import { Judgements } from "./pools/judgements.ts";
 import { poolStatusController } from "./pools/status.ts";
 import { poolUsageController } from "./pools/usage.ts";
 import { type PoolMembers, PoolUses } from "./pools/uses.ts";
-import { type Stores, watchStores } from "./stores.ts";
+import { type Stores, watchNamespaces, watchStores } from "./stores.ts";
 import { subnetDrainController } from "./subnets/drain.ts";
 
 /** Fixed: replicas of different versions must meet on it. */
@@ -97,12 +100,13 @@ export async function runReplica(
       identity: `${options.podName}_${randomUUID()}`,
     }),
     certificates: watchCertificates(options, deps),
+    namespaces: settings.podResourceInject.enabled ? watchNamespaces(deps) : undefined,
     collector: undefined,
   };
   metrics.collect("spiderpool_events_dropped", () => [{ value: events.dropped }]);
   metrics.collect("spiderpool_ip_gc_pending", () => [{ value: replica.collector?.pending ?? 0 }]);
   await using _servers = await serve(options, deps, replica);
-  for (const [name, store] of Object.entries({ ...stores, ...replica.certificates })) {
+  for (const [name, store] of storesOf(replica)) {
     tasks.spawn(`watch ${name}`, (stop) => store.run({ signal: stop }));
   }
   tasks.spawn("events", (stop) => events.run({ signal: stop }));
@@ -121,6 +125,8 @@ interface Replica {
   readonly elector: LeaderElector;
   /** Where the webhooks' certificate is the leader's. */
   readonly certificates: CertificateStores | undefined;
+  /** Where the webhook of Pods is on. */
+  readonly namespaces: WatchedStore<Namespace> | undefined;
   /** Of the term that runs. */
   collector: Collector | undefined;
 }
@@ -136,13 +142,13 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
     synced: (o) => Promise.all([pools.synced(o), subnets.synced(o), networks.synced(o)]),
     log,
   });
+  const webhooks = { ...admission, ...injectionRoutes(options, deps, replica) };
   await using servers = new AsyncDisposableStack();
-  const webhook = servers.use(await serveHttp({ port: webhookPort, host, tls, routes: admission, log }));
+  const webhook = servers.use(await serveHttp({ port: webhookPort, host, tls, routes: webhooks, log }));
   const leads = () => elector.term !== undefined;
   const routes = {
     ...healthRoutes({
-      isSynced: () =>
-        [...Object.values(stores), ...Object.values(replica.certificates ?? {})].every((store) => store.isSynced),
+      isSynced: () => storesOf(replica).every(([, store]) => store.isSynced),
       isServing: () => webhookAnswers({ host, port: webhook.port }, { tls: tls !== undefined }),
       isLed: () => elector.isLed && replica.collector?.isSynced !== false,
     }),
@@ -174,6 +180,19 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
   }
   log.info({ webhookPort: webhook.port, healthPort: health.port, tls: tls !== undefined }, "serving");
   return servers.move();
+}
+
+/** The webhook of Pods, where it is switched on. */
+function injectionRoutes({ namespace }: ControllerProgramOptions, { client, settings }: Deps, replica: Replica) {
+  const { stores, namespaces } = replica;
+  if (namespaces === undefined) return {};
+  const { configs } = stores;
+  return podRoutes({ client, configs, namespaces, settings: settings.podResourceInject, namespace });
+}
+
+/** Everything that is watched, by name. */
+function storesOf({ stores, certificates, namespaces }: Replica) {
+  return Object.entries({ ...stores, ...certificates, ...(namespaces !== undefined && { namespaces }) });
 }
 
 function controllersOf(

@@ -8,9 +8,10 @@ import {
   spiderReservedIPs,
   spiderSubnets,
 } from "#api";
-import { type KubeObject, type StoreOptions, WatchedStore } from "#kube";
+import { type KubeObject, type Namespace, namespaces, type StoreOptions, WatchedStore } from "#kube";
 import { claimIndexes } from "./collector/stores.ts";
 import type { Deps } from "./deps.ts";
+import { injectionsOf } from "./injection/inject.ts";
 import { networkKeyOf } from "./networks/multus-configs.ts";
 import { trimClaim } from "./pools/uses.ts";
 
@@ -24,10 +25,22 @@ export function watchStores({ client, clock, log }: Pick<Deps, "client" | "clock
     reserved: watch({ resource: spiderReservedIPs }),
     claims: watch({ resource: spiderIPAddresses, trim: trimClaim, indexes: claimIndexes }),
     usages: watch({ resource: spiderPoolUsages }),
-    configs: watch({ resource: spiderMultusConfigs, indexes: { network: (config) => [networkKeyOf(config)] } }),
+    configs: watch({
+      resource: spiderMultusConfigs,
+      indexes: { network: (config) => [networkKeyOf(config)], injection: injectionsOf },
+    }),
     networks: watch({ resource: networkAttachmentDefinitions }),
     coordinators: watch({ resource: spiderCoordinators }),
   };
+}
+
+/** The namespaces with their annotations, for the webhook of Pods. */
+export function watchNamespaces({
+  client,
+  clock,
+  log,
+}: Pick<Deps, "client" | "clock" | "log">): WatchedStore<Namespace> {
+  return new WatchedStore({ client, clock, log, resource: namespaces });
 }
 
 export type Stores = ReturnType<typeof watchStores>;

@@ -1,23 +1,30 @@
-import { annotations } from "../annotations.ts";
 import { isTerminating } from "../rules/defaults.ts";
+import { checkValue } from "../rules/selector.ts";
 import type { Submitted } from "../submitted.ts";
+import { injectionKeys, lastApplied, tryParseJson } from "./typed.ts";
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
 type Ippools = NonNullable<SpiderMultusConfigSpec["macvlan"]>["ippools"];
 
 /** Annotations that are also labels, so that networks can be listed by them. */
-const selectable: readonly string[] = [annotations.rdmaResourceInject, annotations.networkResourceInject];
+const selectable: readonly string[] = injectionKeys;
 
 const pools = (ippools: Ippools) => ({ ipv4: [], ipv6: [], ...ippools });
 
 /**
  * The object with what is filled in at every create and update. Only values that mean the same as their absence are filled
  * in: `ovs.vlan` (0 is the access VLAN 0, absent is a trunk) and the coordinator's fields (absent inherits from the
- * SpiderCoordinator) stay as the user left them.
+ * SpiderCoordinator) stay as the user left them. `old` is the stored object, for an update.
  */
-export function defaultMultusConfig(config: SpiderMultusConfig): SpiderMultusConfig;
-export function defaultMultusConfig(config: Submitted<SpiderMultusConfig>): Submitted<SpiderMultusConfig>;
-export function defaultMultusConfig(config: Submitted<SpiderMultusConfig>): Submitted<SpiderMultusConfig> {
+export function defaultMultusConfig(config: SpiderMultusConfig, old?: SpiderMultusConfig): SpiderMultusConfig;
+export function defaultMultusConfig(
+  config: Submitted<SpiderMultusConfig>,
+  old?: SpiderMultusConfig,
+): Submitted<SpiderMultusConfig>;
+export function defaultMultusConfig(
+  config: Submitted<SpiderMultusConfig>,
+  old?: SpiderMultusConfig,
+): Submitted<SpiderMultusConfig> {
   if (isTerminating(config)) return config;
   const { coordinator, ...spec } = config.spec;
   const { cniType = "custom" } = spec;
@@ -31,9 +38,39 @@ export function defaultMultusConfig(config: Submitted<SpiderMultusConfig>): Subm
       chainCNIJsonData: spec.chainCNIJsonData ?? [],
       ...(cniType === "custom"
         ? { customCNI: spec.customCNI ?? "", enableCoordinator: false }
-        : coordinator && { coordinator }),
+        : { ...(coordinator && { coordinator }), ...(old && coordinatorSwitch(config, old)) }),
     },
   };
+}
+
+/**
+ * What is custom has no coordinator, so that admission once wrote `enableCoordinator: false` into it. A user who makes a
+ * real network of it (of the empty default network, for instance) never said that: it holds where he says it himself.
+ */
+function coordinatorSwitch({ metadata, spec }: Submitted<SpiderMultusConfig>, old: SpiderMultusConfig) {
+  const inherited = (old.spec.cniType ?? "custom") === "custom" && old.spec.enableCoordinator === false;
+  if (!inherited || spec.enableCoordinator !== false || saysCoordinator(metadata)) return {};
+  return { enableCoordinator: true };
+}
+
+/** Whether the user's own text has `enableCoordinator`, as client-side or server-side apply tell it. */
+function saysCoordinator(metadata: Submitted<SpiderMultusConfig>["metadata"] & { readonly managedFields?: unknown }) {
+  const applied = tryParseJson(metadata.annotations?.[lastApplied] ?? "");
+  const managers = Array.isArray(metadata.managedFields) ? metadata.managedFields : [];
+  return (
+    at(applied, "spec", "enableCoordinator") !== undefined ||
+    managers.some(
+      (manager: unknown) =>
+        at(manager, "operation") === "Apply" && at(manager, "fieldsV1", "f:spec", "f:enableCoordinator") !== undefined,
+    )
+  );
+}
+
+function at(value: unknown, ...path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (object, key) => (typeof object === "object" && object !== null ? Reflect.get(object, key) : undefined),
+    value,
+  );
 }
 
 function typed({ macvlan, ipvlan, vlan, sriov, ovs, ibsriov, ipoib }: SpiderMultusConfigSpec) {
@@ -95,6 +132,9 @@ function masterDefaults<N extends Mastered>(network: N): N {
 /** The labels with those of `selectable` as the annotations have them, and without those that they no longer have. */
 function labelsOf({ labels, annotations: given }: Submitted<SpiderMultusConfig>["metadata"]) {
   const kept = Object.entries(labels ?? {}).filter(([key]) => !selectable.includes(key));
-  const copied = Object.entries(given ?? {}).filter(([key]) => selectable.includes(key));
+  // A value that no label may have is left to validation, whose sentence names the annotation.
+  const copied = Object.entries(given ?? {}).filter(
+    ([key, value]) => selectable.includes(key) && checkValue(key, value).length === 0,
+  );
   return labels === undefined && copied.length === 0 ? {} : { labels: Object.fromEntries([...kept, ...copied]) };
 }

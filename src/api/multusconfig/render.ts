@@ -4,7 +4,7 @@ import { annotations } from "../annotations.ts";
 import type { CoordinatorOverrides } from "../coordinator/types.ts";
 import { apiGroup, apiVersion } from "../group.ts";
 import type { NetworkAttachmentDefinition } from "../network/types.ts";
-import { type MasterNetwork, masterNetwork, networkNameOf } from "./typed.ts";
+import { lastApplied, type MasterNetwork, masterNetwork, networkNameOf } from "./typed.ts";
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
 /** Ready to be created; the name is known. */
@@ -12,8 +12,6 @@ export type RenderedNetwork = Draft<NetworkAttachmentDefinition> & { readonly me
 
 type Plugin = Readonly<Record<string, unknown>>;
 
-/** kubectl's own note on the SpiderMultusConfig: copied, it would make `kubectl apply` misjudge the network. */
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
 const defaultCniVersion = "0.3.1";
 
 /**
@@ -37,6 +35,7 @@ export function renderNetwork(config: SpiderMultusConfig): RenderedNetwork {
 }
 
 function renderAnnotations({ metadata, spec }: SpiderMultusConfig): Readonly<Record<string, string>> {
+  // Copied, it would make `kubectl apply` misjudge the network.
   const { [lastApplied]: _, ...copied } = metadata.annotations ?? {};
   const resource = advertisedResource(spec);
   return resource === undefined ? copied : { ...copied, [annotations.resourceName]: resource };

@@ -40,6 +40,11 @@ const broken: Readonly<Record<string, readonly [SpiderMultusConfig, MultusConfig
     {},
     'metadata.annotations[multus.spidernet.io/cni-version]: Unsupported value: "2.0.0": supported values: "0.3.0", "0.3.1", "0.4.0", "1.0.0"',
   ],
+  "cni-config-name": [
+    noted(annotations.cniConfigName, "../x"),
+    {},
+    "metadata.annotations[cni.spidernet.io/cniconfig-name]: Invalid value: \"../x\": must begin with a letter or digit, followed by letters, digits, '_', '.' and '-'",
+  ],
   "type-described": [
     multusConfig({ cniType: "macvlan", ovs: { bridge: "br1" } }),
     {},
@@ -168,6 +173,50 @@ describe("the rules of SpiderMultusConfigs", () => {
     );
   });
 
+  test("an injection is named by what a label may be, in a sentence of ours and not of the label's", () => {
+    const plain = { cniType: "macvlan", macvlan: { master: ["a"] } } as const;
+    const wrong = noted(annotations.networkResourceInject, "two words", plain);
+    assert.equal(defaultMultusConfig(wrong).metadata.labels, undefined);
+    assert.match(
+      validateMultusConfig(defaultMultusConfig(wrong)).map(formatViolation).join(),
+      /^metadata.annotations\[cni.spidernet.io\/network-resource-inject\]: Invalid value: "two words": a valid label/,
+    );
+    const nameless = validateMultusConfig(noted(annotations.networkResourceInject, "", plain));
+    assert.match(nameless.map(formatViolation).join(), /Required value: Pods choose networks by this value/);
+  });
+
+  test("each type refuses the object of every other type beside its own", () => {
+    const described: Readonly<Record<string, SpiderMultusConfigSpec>> = {
+      macvlan: { macvlan: { master: ["a"] } },
+      ipvlan: { ipvlan: { master: ["a"] } },
+      vlan: { vlan: { master: ["a"], vlanID: 1 } },
+      sriov: { sriov: { resourceName: "a/b" } },
+      ovs: { ovs: { bridge: "br1" } },
+      "ib-sriov": { ibsriov: { resourceName: "a/b" } },
+      ipoib: { ipoib: { master: "ib0" } },
+      custom: {},
+    };
+    for (const [cniType, own] of Object.entries(described)) {
+      for (const [other, foreign] of Object.entries(described)) {
+        const spec = { ...own, ...foreign, cniType } as SpiderMultusConfigSpec;
+        const said = validateMultusConfig(multusConfig(spec)).map(formatViolation);
+        const isMixed = other !== cniType && other !== "custom";
+        assert.equal(said.length, isMixed ? 1 : 0, `${cniType} with ${other}: ${said}`);
+        if (isMixed) assert.match(said[0] ?? "", /^spec.cniType: Forbidden: spec\.\w+ is set, but cniType is /);
+      }
+    }
+  });
+
+  test("text that has no effect, or that no plugin can be started from, is warned of", () => {
+    const warned = (spec: SpiderMultusConfigSpec) => warnOfMultusConfig(multusConfig(spec)).join();
+    assert.match(warned({ customCNI: "[]" }), /^spec.customCNI: no plugin/);
+    assert.match(warned({ customCNI: '{"plugins":[]}' }), /^spec.customCNI: no plugin/);
+    assert.equal(warned({ customCNI: '{"type":"x"}' }), "");
+    assert.equal(warned({ customCNI: '{"plugins":[{"type":"x"}]}' }), "");
+    assert.match(warned({ chainCNIJsonData: ['{"type":"x"}'] }), /^spec.chainCNIJsonData: has no effect/);
+    assert.match(warned({ ...ovs, customCNI: "{}" }), /^spec.customCNI: has no effect with cniType ovs/);
+  });
+
   test("a network without addresses is warned of", () => {
     assert.equal(warnOfMultusConfig(multusConfig(ovs)).length, 0);
     assert.equal(warnOfMultusConfig(multusConfig({ ...ovs, disableIPAM: true })).length, 1);
@@ -192,6 +241,23 @@ describe("defaultMultusConfig", () => {
       enableCoordinator: false,
       chainCNIJsonData: [],
     });
+  });
+
+  test("the coordinator's absence that custom brought with it ends with custom, unless the user says so himself", () => {
+    const old = multusConfig({ cniType: "custom", customCNI: "", enableCoordinator: false });
+    const filled = { ...ovs, customCNI: "", enableCoordinator: false };
+    const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+    const enabled = (config: SpiderMultusConfig, before = old) =>
+      defaultMultusConfig(config, before).spec.enableCoordinator;
+    assert.equal(enabled(multusConfig(filled)), true);
+    const applied = (spec: object) =>
+      multusConfig(filled, { annotations: { [lastApplied]: JSON.stringify({ spec }) } });
+    assert.equal(enabled(applied(ovs)), true);
+    assert.equal(enabled(applied({ ...ovs, enableCoordinator: false })), false);
+    const owned = { operation: "Apply", fieldsV1: { "f:spec": { "f:enableCoordinator": {} } } };
+    const config = multusConfig(filled);
+    assert.equal(enabled({ ...config, metadata: Object.assign(config.metadata, { managedFields: [owned] }) }), false);
+    assert.equal(enabled(multusConfig(filled), multusConfig(filled)), false);
   });
 
   test("labels follow the annotations by which networks are found, also when these go", () => {

@@ -3,10 +3,18 @@ import { annotations } from "../annotations.ts";
 import { checkCoordinatorBlock } from "../coordinator/rules.ts";
 import type { NetworkAttachmentDefinition } from "../network/types.ts";
 import { checkRules, type Rule } from "../rules/rule.ts";
-import { isSubdomain } from "../rules/selector.ts";
+import { checkValue, isSubdomain } from "../rules/selector.ts";
 import { forbidden, invalid, notSupported, required, type Violation } from "../rules/violation.ts";
 import type { Submitted } from "../submitted.ts";
-import { masterNetwork, resourceOf, typedNetwork, typedProperties } from "./typed.ts";
+import {
+  type InjectionKey,
+  injectionKeys,
+  masterNetwork,
+  resourceOf,
+  tryParseJson,
+  typedNetwork,
+  typedProperties,
+} from "./typed.ts";
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
 /** What the object is judged against; what is left out is not checked. */
@@ -27,6 +35,8 @@ interface MultusConfigCase {
 
 const cniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0"];
 const vlanMax = 4094;
+/** CNI specification §1: the name of a network. */
+const cniName = /^[A-Za-z0-9][-A-Za-z0-9_.]*$/;
 
 /** CEL: the object of each type is there exactly when `cniType` says so. */
 const typedCel = Object.entries(typedProperties)
@@ -82,6 +92,23 @@ export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
       return version === undefined || cniVersions.includes(version)
         ? []
         : [notSupported(annotation(annotations.cniVersion), version, cniVersions)];
+    },
+  },
+  {
+    id: "cni-config-name",
+    field: "metadata.annotations",
+    message: `${annotations.cniConfigName} is a name that CNI allows`,
+    check: ({ notes }) => {
+      const name = notes[annotations.cniConfigName];
+      return name === undefined || cniName.test(name)
+        ? []
+        : [
+            invalid(
+              annotation(annotations.cniConfigName),
+              name,
+              "must begin with a letter or digit, followed by letters, digits, '_', '.' and '-'",
+            ),
+          ];
     },
   },
   {
@@ -234,16 +261,20 @@ export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
     field: "metadata.annotations",
     message: "networks that are injected into Pods name pools and, for RDMA, a resource",
     check: ({ notes, spec }) =>
-      [annotations.rdmaResourceInject, annotations.networkResourceInject]
-        .filter((key) => notes[key] !== undefined)
-        .flatMap((key) => checkInjection(key, spec)),
+      injectionKeys.flatMap((key) => {
+        const value = notes[key];
+        if (value === undefined) return [];
+        // Pods choose by it, and it is a label, too, by which users do.
+        const nameless = value === "" ? [required(annotation(key), "Pods choose networks by this value")] : [];
+        return [...nameless, ...checkValue(annotation(key), value), ...checkInjection(key, spec)];
+      }),
   },
   {
     id: "custom-json",
     field: "spec.customCNI",
     message: "customCNI is empty or JSON",
     check: ({ spec: { cniType = "custom", customCNI = "" } }) =>
-      cniType !== "custom" || customCNI === "" || parseJson(customCNI) !== undefined
+      cniType !== "custom" || customCNI === "" || tryParseJson(customCNI) !== undefined
         ? []
         : [invalid("spec.customCNI", customCNI, "must be valid JSON")],
   },
@@ -253,7 +284,7 @@ export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
     message: "each element is the JSON object of a plugin, with its type",
     check: ({ spec: { chainCNIJsonData = [] } }) =>
       chainCNIJsonData.flatMap((text, index) =>
-        isPlugin(parseJson(text))
+        isPlugin(tryParseJson(text))
           ? []
           : [invalid(`spec.chainCNIJsonData[${index}]`, text, "must be a JSON object with a non-empty 'type'")],
       ),
@@ -278,9 +309,21 @@ export function validateMultusConfig(
 
 /** What works, but hardly as meant; shown as warnings of the admission. */
 export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): readonly string[] {
-  if (spec.disableIPAM !== true) return [];
+  const { cniType = "custom", customCNI = "", chainCNIJsonData = [] } = spec;
   const warnings: string[] = [];
-  if (spec.cniType === "ipvlan") warnings.push("spec.disableIPAM: ipvlan interfaces cannot be made without an address");
+  if (cniType === "custom") {
+    const text = tryParseJson(customCNI);
+    if (text !== undefined && !isNetwork(text)) {
+      warnings.push("spec.customCNI: no plugin can be started from it: it has neither 'type' nor 'plugins'");
+    }
+    if (chainCNIJsonData.length > 0) {
+      warnings.push("spec.chainCNIJsonData: has no effect with cniType custom; write the plugins into customCNI");
+    }
+    return warnings;
+  }
+  if (customCNI !== "") warnings.push(`spec.customCNI: has no effect with cniType ${cniType}`);
+  if (spec.disableIPAM !== true) return warnings;
+  if (cniType === "ipvlan") warnings.push("spec.disableIPAM: ipvlan interfaces cannot be made without an address");
   if (spec.enableCoordinator !== false) {
     warnings.push(
       "spec.disableIPAM: the coordinator fails on a NIC without an address; set enableCoordinator to false",
@@ -289,7 +332,8 @@ export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): rea
   return warnings;
 }
 
-function checkInjection(key: string, spec: SpiderMultusConfigSpec): readonly Violation[] {
+/** Why Pods cannot be given the network by the annotation `key`: it has no resource, or no pools. Empty where they can. */
+export function checkInjection(key: InjectionKey, spec: SpiderMultusConfigSpec): readonly Violation[] {
   const network = typedNetwork(spec);
   if (network === undefined || spec.cniType === "ovs") {
     return [forbidden(annotation(key), `networks of cniType ${spec.cniType ?? "custom"} have no resource`)];
@@ -328,12 +372,11 @@ function annotation(key: string): string {
   return `metadata.annotations[${key}]`;
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
+/** Whether a runtime could start something: one plugin, or a list of them. */
+function isNetwork(value: unknown): boolean {
+  if (isPlugin(value)) return true;
+  const plugins = typeof value === "object" && value !== null && "plugins" in value ? value.plugins : undefined;
+  return Array.isArray(plugins) && plugins.length > 0 && plugins.every(isPlugin);
 }
 
 function isPlugin(value: unknown): boolean {

@@ -2,6 +2,9 @@ import { annotations } from "../annotations.ts";
 import type { Submitted } from "../submitted.ts";
 import type { CniType, SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
+/** kubectl's own note on an object: the text that was applied. */
+export const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+
 /** The property of `spec` that describes a network of each type; custom is described by JSON text. */
 export const typedProperties = {
   macvlan: "macvlan",
@@ -39,7 +42,32 @@ export function resourceOf(spec: SpiderMultusConfigSpec): string {
   return masterNetwork(spec)?.[1].rdmaResourceName ?? "";
 }
 
+/** The annotations by which Pods get networks injected; the first that has a value counts. They are labels of networks, too. */
+export const injectionKeys = [annotations.rdmaResourceInject, annotations.networkResourceInject] as const;
+export type InjectionKey = (typeof injectionKeys)[number];
+
+/** The resource that is injected into Pods of the network: `resourceOf`, but a master is none. Undefined where there is none. */
+export function injectedResource(spec: SpiderMultusConfigSpec): string | undefined {
+  return spec.cniType === "ipoib" ? undefined : resourceOf(spec) || undefined;
+}
+
+/** By which networks of one injection are put in order: bond, first master, or resource; empty where there is none. */
+export function injectionOrder(spec: SpiderMultusConfigSpec): string {
+  const [, network] = masterNetwork(spec) ?? [];
+  if (network === undefined) return resourceOf(spec);
+  return (network.master.length > 1 ? network.bond?.name : network.master[0]) ?? "";
+}
+
 /** The name of the NetworkAttachmentDefinition that the object is rendered into; undefined where the object has no name yet. */
 export function networkNameOf({ metadata }: Submitted<SpiderMultusConfig>): string | undefined {
   return metadata.annotations?.[annotations.networkName] ?? metadata.name;
+}
+
+/** undefined: it is not JSON. */
+export function tryParseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }

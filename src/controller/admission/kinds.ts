@@ -42,7 +42,7 @@ export interface AdmissionStores {
 /** One kind as admission sees it: objects come in as the API server has them, after its schema for validation. */
 export interface AdmissionKind {
   readonly resource: Resource<KubeObject>;
-  readonly mutate: (object: SentObject) => unknown;
+  readonly mutate: (object: SentObject, old: SentObject | undefined) => unknown;
   readonly validate: (
     object: SentObject,
     old: SentObject | undefined,
@@ -59,7 +59,7 @@ export interface ValidateOptions extends Signal {
 
 interface KindOptions<T extends KubeObject> {
   readonly resource: Resource<T>;
-  readonly mutate: (object: Submitted<T>) => Submitted<T>;
+  readonly mutate: (object: Submitted<T>, old: T | undefined) => Submitted<T>;
   readonly validate: (
     object: Submitted<T>,
     old: T | undefined,
@@ -134,10 +134,11 @@ function networkOf(config: Submitted<SpiderMultusConfig>, networks: Store<Networ
 /** The one place where an object that was sent is taken for one of its kind: its path says so, and its schema was checked. */
 function kind<T extends KubeObject>({ resource, mutate, validate, warn }: KindOptions<T>): AdmissionKind {
   const as = (object: SentObject) => object as unknown as Submitted<T>;
+  const stored = (object: SentObject | undefined) => object as unknown as T | undefined;
   return {
     resource,
-    mutate: (object) => mutate(as(object)),
-    validate: async (object, old, o) => validate(as(object), old && (as(old) as unknown as T), o),
+    mutate: (object, old) => mutate(as(object), stored(old)),
+    validate: async (object, old, o) => validate(as(object), stored(old), o),
     warn: (object) => warn?.(as(object)) ?? [],
   };
 }

@@ -11,6 +11,7 @@ const review = v.object({
     uid: v.string(),
     operation: v.picklist(["CREATE", "UPDATE", "DELETE", "CONNECT"]),
     name: v.optional(v.string(), ""),
+    namespace: v.optional(v.string(), ""),
     object: v.nullish(object),
     oldObject: v.nullish(object),
     dryRun: v.optional(v.boolean(), false),
@@ -61,7 +62,7 @@ export function refuse(
   }));
   const status = {
     status: "Failure",
-    message: `${kind}.${group} "${name}" is invalid: ${violations.length > 1 ? `[${sentences}]` : sentences}`,
+    message: `${group === "" ? kind : `${kind}.${group}`} "${name}" is invalid: ${violations.length > 1 ? `[${sentences}]` : sentences}`,
     reason: "Invalid",
     code: 422,
     details: { name, group, kind, causes },

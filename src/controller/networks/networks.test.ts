@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
+  annotations,
+  defaultMultusConfig,
   type NetworkAttachmentDefinition,
   networkAttachmentDefinitions,
   type SpiderMultusConfig,
   spiderMultusConfigs,
+  validateMultusConfig,
 } from "#api";
 import { events } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
@@ -83,6 +86,75 @@ describe("a SpiderMultusConfig", () => {
     const event = cluster.api.all(events).find(({ reason }) => reason === "NetworkTaken");
     assert.equal(event?.involvedObject.name, "second");
     assert.match(event?.message ?? "", /kube-system\/ovs-conf already exists and is managed by SpiderMultusConfig/);
+  });
+
+  it("gets its network back when its owner was stripped, or its text", async () => {
+    await using cluster = new TestCluster();
+    applyConfig(cluster);
+    await cluster.start();
+    for (const spoil of [{ ownerReferences: [] }, { annotations: { [annotations.networkName]: "x" } }]) {
+      const { metadata, spec } = networkOf(cluster) ?? assert.fail();
+      applyNetwork(cluster, { ...metadata, ...spoil }, spec);
+      await cluster.settle();
+      assert.deepEqual(networkOf(cluster)?.metadata.ownerReferences, metadata.ownerReferences);
+      assert.deepEqual(networkOf(cluster)?.metadata.annotations, metadata.annotations);
+    }
+    const { metadata } = networkOf(cluster) ?? assert.fail();
+    applyNetwork(cluster, metadata, {});
+    await cluster.settle();
+    assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
+  });
+
+  it("names its network by cr-name; taken back, a second network is made and the first stays its own", async () => {
+    await using cluster = new TestCluster();
+    applyConfig(cluster, "net", { [annotations.networkName]: "ovs-conf" });
+    await cluster.start();
+    assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
+    applyConfig(cluster, "net");
+    await cluster.settle();
+    const second = cluster.api.read(networkAttachmentDefinitions, { ...ref, name: "net" });
+    assert.equal(second?.metadata.ownerReferences?.[0]?.name, "net");
+    assert.equal(networkOf(cluster)?.metadata.ownerReferences?.[0]?.name, "net");
+  });
+
+  it("that waits for the network of another one gets it when that is gone", async () => {
+    await using cluster = new TestCluster();
+    applyConfig(cluster);
+    await cluster.start();
+    applyConfig(cluster, "second", { [annotations.networkName]: "ovs-conf" });
+    await cluster.settle();
+    cluster.api.remove(spiderMultusConfigs, ref);
+    // What the garbage collector does.
+    cluster.api.remove(networkAttachmentDefinitions, ref);
+    await cluster.settle();
+    assert.equal(networkOf(cluster)?.metadata.ownerReferences?.[0]?.name, "second");
+  });
+
+  it("is rendered in place when its type changes", async () => {
+    await using cluster = new TestCluster();
+    const { metadata } = applyConfig(cluster);
+    await cluster.start();
+    const { uid } = networkOf(cluster)?.metadata ?? assert.fail();
+    const spec = { cniType: "macvlan", macvlan: { master: ["eth1"] }, enableCoordinator: false } as const;
+    cluster.api.apply<SpiderMultusConfig>(spiderMultusConfigs, { metadata, spec });
+    await cluster.settle();
+    assert.deepEqual(pluginsOf(cluster), ["macvlan"]);
+    assert.equal(networkOf(cluster)?.metadata.uid, uid);
+  });
+
+  it("fills the empty network that an earlier Spiderpool left with it, coordinator included", async () => {
+    await using cluster = new TestCluster();
+    const metadata = { ...ref };
+    const left = { cniType: "custom", customCNI: "", enableCoordinator: false } as const;
+    const old = cluster.api.apply<SpiderMultusConfig>(spiderMultusConfigs, { metadata, spec: left });
+    await cluster.start({ clusterNetwork: "ovs-conf" });
+    assert.deepEqual(networkOf(cluster)?.spec, {});
+    // What `kubectl apply` makes of the walk-through's object: what it does not name stays. Then admission.
+    const merged = { ...old, spec: { ...left, cniType: "ovs", ovs: { bridge: "br1" } } } as const;
+    assert.deepEqual(validateMultusConfig(merged, { old, network: networkOf(cluster) }), []);
+    cluster.api.apply<SpiderMultusConfig>(spiderMultusConfigs, defaultMultusConfig(merged, old));
+    await cluster.settle();
+    assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
   });
 
   it("that cannot be rendered is reported and leaves the network as it was", async () => {
