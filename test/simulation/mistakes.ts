@@ -56,6 +56,17 @@ export const mistakes: readonly Mistake[] = [
     focus: ["create", "crash", "delete", "trap-agent", "fault", "second-sandbox"],
   },
   {
+    name: "a pool's finalizer goes by the view",
+    edits: [
+      {
+        file: "src/controller/pools/drain.ts",
+        find: "if (nowMs < settledMs - apartMs) return settledMs - apartMs - nowMs;",
+        put: "if (nowMs >= 0) return 0;",
+      },
+    ],
+    focus: ["create", "lag", "pool-delete"],
+  },
+  {
     name: "a static Pod is gone when its mirror is",
     edits: [
       {
