@@ -23,6 +23,8 @@ export interface Deps {
     | "enableIPv4"
     | "enableIPv6"
     | "enableSpiderSubnet"
+    | "enableAutoPoolForApplication"
+    | "redundantIpNumber"
     | "enableStatefulSet"
     | "enableKubevirtStaticIP"
     | "enableCleanOutdatedEndpoint"

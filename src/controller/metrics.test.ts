@@ -46,8 +46,7 @@ describe("the controller's metrics", () => {
     const pool = cluster.pool("p");
     cluster.api.apply(spiderSubnets, {
       metadata: { name: "s" },
-      spec: { subnet: "172.18.0.0/16", ips: ["172.18.30.131-172.18.30.140"] },
-      status: { controlledIPPools: '{"p":{"ips":["172.18.30.131-172.18.30.134"]}}' },
+      spec: { subnet: "172.18.0.0/16", ips: ["172.18.30.131-172.18.30.146"] },
     });
     cluster.reserved("r", ["172.18.30.140"]);
     const until = "2030-01-01T00:00:00Z";
@@ -71,7 +70,7 @@ describe("the controller's metrics", () => {
         values['spiderpool_debug_subnet_available_ip_counts{SpiderSubnet="s"}'],
         values['spiderpool_debug_subnet_ippool_counts{SpiderSubnet="s"}'],
       ],
-      [10, 7, 10, 6, 1],
+      [10, 7, 16, 6, 1],
     );
     assert.deepEqual(
       [values["spiderpool_leader"], values["spiderpool_total_ippool_counts"], values["spiderpool_total_subnet_counts"]],

@@ -12,6 +12,8 @@ const controllers = [
   "pool-status",
   "pool-usage",
   "subnet-drain",
+  "subnet-parts",
+  "workload-annotations",
 ] as const;
 
 /** Every metric of the controller. `docs/reference/metrics.md` is generated from it. */

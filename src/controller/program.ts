@@ -55,6 +55,8 @@ import { poolUsageController } from "./pools/usage.ts";
 import { type PoolMembers, PoolUses } from "./pools/uses.ts";
 import { type Stores, watchNamespaces, watchStores } from "./stores.ts";
 import { subnetDrainController } from "./subnets/drain.ts";
+import { brokenWorkloadsController, type SubnetStores, subnetPartsController } from "./subnets/parts.ts";
+import { Workloads } from "./subnets/workloads.ts";
 
 /** Fixed: replicas of different versions must meet on it. */
 const leaseName = "spiderpool-controller-leases";
@@ -199,7 +201,11 @@ function controllersOf(
   deps: Deps,
   options: ControllerProgramOptions,
   { stores, uses, reserved, collector, certificates }: Replica,
-  { term, epoch }: { readonly term: Term; readonly epoch: LedgerEpoch },
+  {
+    term,
+    epoch,
+    workloads,
+  }: { readonly term: Term; readonly epoch: LedgerEpoch; readonly workloads: Workloads | undefined },
 ): readonly ControllerOptions[] {
   const { namespace, clusterNetwork, coordinator, multusConfigs, listedIps: listed } = options;
   const judgements = new Judgements();
@@ -210,6 +216,7 @@ function controllersOf(
     poolDefaultsController(deps, { pools, subnets, uses, judgements }),
     poolDrainController(deps, { pools, uses, isComplete: () => epoch.isComplete }),
     subnetDrainController(deps, subnets),
+    ...subnetControllers(deps, { pools, subnets, uses, reserved, reservations: stores.reserved, workloads }),
     poolStatusController(deps, { pools, uses, judgements, agents, listed }),
     poolUsageController(deps, { uses, usages, reserved, reservations: stores.reserved, epoch: term.epoch }),
     ...(multusConfigs ? [multusConfigController(deps, stores)] : []),
@@ -217,6 +224,15 @@ function controllersOf(
     ...(clusterNetwork === ""
       ? []
       : [defaultNetworkController(deps, { network: clusterNetwork, namespace, networks })]),
+  ];
+}
+
+function subnetControllers(deps: Deps, stores: SubnetStores): readonly ControllerOptions[] {
+  if (!deps.settings.enableSpiderSubnet) return [];
+  const { workloads } = stores;
+  return [
+    subnetPartsController(deps, stores),
+    ...(workloads === undefined ? [] : [brokenWorkloadsController(deps, workloads)]),
   ];
 }
 
@@ -238,6 +254,8 @@ async function lead(
     lease: { namespace, name: leaseName },
     agents: () => collector.agents(),
   });
+  const { enableSpiderSubnet, enableAutoPoolForApplication } = deps.settings;
+  const workloads = enableSpiderSubnet && enableAutoPoolForApplication ? new Workloads(deps) : undefined;
   const metrics = queueMetrics(deps.metrics);
   const outdated = { ...collection, apartMs: observationsApartMs, hasPod: (key: string) => collector.hasPod(key) };
   try {
@@ -245,7 +263,8 @@ async function lead(
       collector.run({ signal }),
       epoch.run({ signal }),
       ...(deps.settings.enableCleanOutdatedEndpoint ? [runOutdatedEndpoints(deps, outdated, { signal })] : []),
-      ...controllersOf(deps, options, replica, { term, epoch }).map((one) =>
+      ...(workloads?.stores ?? []).map((store) => store.run({ signal })),
+      ...controllersOf(deps, options, replica, { term, epoch, workloads }).map((one) =>
         runController({ ...one, metrics }, { signal }),
       ),
     ]);

@@ -1,4 +1,5 @@
 import {
+  labels,
   networkAttachmentDefinitions,
   spiderCoordinators,
   spiderIPAddresses,
@@ -20,7 +21,10 @@ export function watchStores({ client, clock, log }: Pick<Deps, "client" | "clock
   const watch = <T extends KubeObject>(options: Omit<StoreOptions<T>, "client" | "clock" | "log">) =>
     new WatchedStore<T>({ client, clock, log, ...options });
   return {
-    pools: watch({ resource: spiderIPPools }),
+    pools: watch({
+      resource: spiderIPPools,
+      indexes: { application: ({ metadata }) => [metadata.labels?.[labels.ownerApplicationUid] ?? []].flat() },
+    }),
     subnets: watch({ resource: spiderSubnets }),
     reserved: watch({ resource: spiderReservedIPs }),
     claims: watch({ resource: spiderIPAddresses, trim: trimClaim, indexes: claimIndexes }),

@@ -1,7 +1,7 @@
 /** Build time only: TypeBox is not part of the programs. */
 import { Type } from "typebox";
 import { celOf } from "../rules/rule.ts";
-import { addressText, count, ipVersion, routes, text, texts, validations } from "../schema/fields.ts";
+import { addressText, conditions, count, ipVersion, routes, text, texts, validations } from "../schema/fields.ts";
 import { definitionOf } from "../schema/ours.ts";
 import { subnetRules } from "./rules.ts";
 import { spiderSubnets } from "./types.ts";
@@ -18,10 +18,15 @@ export const subnetSpec = Type.Object(
   validations(celOf(subnetRules)),
 );
 
+export const subnetConditionTypes = ["InsufficientIPs"] as const;
+
 export const subnetStatus = Type.Object({
   controlledIPPools: Type.Optional(text("JSON: pool → {ips, application}. Absent when there is none.")),
   totalIPCount: Type.Optional(count("Addresses in `ips` less `excludeIPs`.")),
   allocatedIPCount: Type.Optional(count("Addresses handed to pools.")),
+  conditions: Type.Optional(
+    conditions("What the subnet cannot do for applications; absent where it can do all.", subnetConditionTypes),
+  ),
 });
 
 export const subnetDefinition = definitionOf(spiderSubnets, "ss", {

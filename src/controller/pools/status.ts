@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 import { type SpiderIPPool, type SpiderIPPoolStatus, spiderIPPools } from "#api";
 import { type ControllerOptions, fromStore, type Store } from "#kube";
-import { type PoolCondition, type PoolStatus, poolStatus } from "#ledger";
+import { type PoolStatus, poolStatus } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
+import { rawInteger, since } from "../status-fields.ts";
 import type { Judgements } from "./judgements.ts";
 import type { PoolUses } from "./uses.ts";
 
@@ -72,15 +73,6 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
 
 type Conditions = NonNullable<SpiderIPPoolStatus["conditions"]>;
 
-/** With the time at which each began to hold. */
-function since(now: readonly PoolCondition[], before: Conditions = [], at: Date): Conditions {
-  return now.map((condition) => {
-    const known = before.find(({ type }) => type === condition.type);
-    const lastTransitionTime = known?.lastTransitionTime ?? at.toISOString().replace(/\.\d+Z$/, "Z");
-    return { ...condition, status: "True", lastTransitionTime };
-  });
-}
-
 /** `now` is undefined where the pool cannot be decoded: its counts then stay as they were. */
 function isSame(now: PoolStatus | undefined, conditions: Conditions, written: SpiderIPPoolStatus = {}): boolean {
   if (!isDeepStrictEqual(conditions, written.conditions ?? [])) return false;
@@ -107,9 +99,4 @@ function toWire(now: PoolStatus | undefined, conditions: Conditions) {
 
 function sizeOf(now: PoolStatus | undefined): number {
   return now?.allocatedIPs?.length ?? 0;
-}
-
-/** A value that JSON.stringify writes digit by digit: int64 goes to 2^63 − 1, and 9223372036854775808 is refused. */
-function rawInteger(value: bigint): unknown {
-  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(String(value));
 }

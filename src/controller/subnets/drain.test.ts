@@ -5,12 +5,12 @@ import { never } from "#base";
 import { TestCluster } from "../testing/cluster.ts";
 
 /** A leader and a deleted subnet, which its finalizer holds. */
-async function deletedSubnet(status: SpiderSubnet["status"]) {
+async function deletedSubnet(pools: readonly string[] = []) {
   const cluster = new TestCluster();
+  for (const name of pools) cluster.pool(name, { subnet: "10.0.0.0/16", ips: ["10.0.0.2"], gateway: "10.0.0.1" });
   cluster.api.apply<SpiderSubnet>(spiderSubnets, {
     metadata: { name: "s", finalizers: [finalizer] },
-    spec: { subnet: "10.0.0.0/16" },
-    ...(status === undefined ? {} : { status }),
+    spec: { subnet: "10.0.0.0/16", ips: ["10.0.0.2-10.0.0.9"] },
   });
   await cluster.start();
   await cluster.client.delete(spiderSubnets, { name: "s" }, { signal: never });
@@ -20,13 +20,13 @@ async function deletedSubnet(status: SpiderSubnet["status"]) {
 
 describe("the finalizer of a subnet", () => {
   it("goes at once where no pool has a part of it", async () => {
-    const { cluster, isThere } = await deletedSubnet(undefined);
+    const { cluster, isThere } = await deletedSubnet();
     await using _cluster = cluster;
     assert.equal(isThere(), false);
   });
 
   it("stays while a pool has a part of it", async () => {
-    const { cluster, isThere } = await deletedSubnet({ controlledIPPools: '{"p":{"ips":["10.0.0.1"]}}' });
+    const { cluster, isThere } = await deletedSubnet(["p"]);
     await using _cluster = cluster;
     assert.equal(isThere(), true);
   });

@@ -103,7 +103,8 @@ export class FakeStorage {
       metadata: {
         ...metadata,
         name: String(metadata["name"]),
-        uid: `00000000-0000-4000-8000-${String(this.#uids).padStart(12, "0")}`,
+        // Names are made of the last group's first digits: they differ, as those of a real server do.
+        uid: `00000000-0000-4000-8000-${String(this.#uids).padStart(5, "0").padEnd(12, "0")}`,
         resourceVersion: "",
         generation: 1,
         creationTimestamp: this.#timestamp(),

@@ -1,0 +1,102 @@
+import { type SpiderIPPool, spiderIPPools } from "#api";
+import { formatError, type Signal } from "#base";
+import { type Draft, hasReason } from "#kube";
+import { type Deps, subjectOf } from "../deps.ts";
+import type { PoolUses } from "../pools/uses.ts";
+import { subjectOfDemand } from "./demands.ts";
+import { endHolds, hold } from "./holds.ts";
+import type { PoolAction, SubnetPlan } from "./plan.ts";
+
+/** When a deletion that admission refused is tried again: the pool has addresses in use. */
+const guardedMs = 30_000;
+
+export interface ActOptions {
+  readonly plan: SubnetPlan;
+  readonly uses: PoolUses;
+  /** Whether the application of the pool is not there, by the API server's own word. */
+  readonly isGone: (pool: SpiderIPPool) => Promise<boolean>;
+}
+
+/** Does what is planned, as far as it goes: what fails for one application keeps no other one waiting. Throws the first failure. */
+export async function act(deps: Deps, options: ActOptions, o: Signal): Promise<{ readonly afterMs?: number }> {
+  const failures: unknown[] = [];
+  let afterMs: number | undefined;
+  for (const action of options.plan.actions) {
+    try {
+      afterMs = (await actOne(deps, action, options, o)) ?? afterMs;
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  return afterMs === undefined ? {} : { afterMs };
+}
+
+async function actOne(
+  deps: Deps,
+  action: PoolAction,
+  { uses, isGone }: ActOptions,
+  o: Signal,
+): Promise<number | undefined> {
+  const { client, log } = deps;
+  switch (action.kind) {
+    case "create":
+      await told(deps, action, client.create(spiderIPPools, action.draft as Draft<SpiderIPPool>, o));
+      log.info({ pool: action.draft.metadata.name, size: action.demand.size }, "pool made for an application");
+      return undefined;
+    case "update": {
+      const { pool, draft } = action;
+      const metadata = { ...pool.metadata, ...draft.metadata };
+      await told(deps, action, client.update(spiderIPPools, { ...pool, metadata, spec: draft.spec }, o));
+      log.info({ pool: pool.metadata.name, size: action.demand.size }, "pool of an application changed");
+      return undefined;
+    }
+    case "hold":
+      await hold(deps, action.pool, action.ips, o);
+      return undefined;
+    case "unhold":
+      await endHolds(deps, uses, action.pool, action.ips, o);
+      return undefined;
+    case "delete":
+      return remove(deps, action, isGone, o);
+  }
+}
+
+/** What admission refuses concerns the application: whoever looks at it is to see why its Pods wait. */
+async function told(
+  { events }: Deps,
+  { kind, draft, demand }: Extract<PoolAction, { kind: "create" | "update" }>,
+  written: Promise<unknown>,
+): Promise<void> {
+  try {
+    await written;
+  } catch (error) {
+    if (hasReason(error, "Invalid", "Forbidden")) {
+      const message = `cannot ${kind} IPPool ${draft.metadata.name} for NIC ${demand.owner.nic}: ${formatError(error)}`;
+      events.record(subjectOfDemand(demand), { type: "Warning", reason: "AutoPoolRefused", message });
+    }
+    throw error;
+  }
+}
+
+async function remove(
+  { client, log, events }: Deps,
+  { pool, why, isMoved }: Extract<PoolAction, { kind: "delete" }>,
+  isGone: ActOptions["isGone"],
+  o: Signal,
+): Promise<number | undefined> {
+  const { name, uid } = pool.metadata;
+  if (!isMoved && !(await isGone(pool))) return 1_000;
+  try {
+    await client.delete(spiderIPPools, { name }, { ...o, preconditions: { uid } });
+  } catch (error) {
+    if (!hasReason(error, "Forbidden", "Invalid")) throw error;
+    return guardedMs;
+  }
+  log.info({ pool: name, why }, "pool of an application deleted");
+  if (isMoved) {
+    const message = `${why}: the pool goes, nobody has an address of it`;
+    events.record(subjectOf(spiderIPPools, pool), { type: "Warning", reason: "ApplicationSubnetChanged", message });
+  }
+  return undefined;
+}

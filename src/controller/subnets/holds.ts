@@ -1,0 +1,64 @@
+import { labels, labelValue, type SpiderIPPool, spiderIPAddresses } from "#api";
+import type { Signal } from "#base";
+import { claimAddress, claimName, type Ip, type IpSet } from "#ip";
+import { hasReason } from "#kube";
+import type { Claim } from "#ledger";
+import type { Deps } from "../deps.ts";
+import type { PoolUses } from "../pools/uses.ts";
+
+/** Longer than a pool takes to lose its addresses; whoever leads then ends them earlier. */
+const holdMs = 300_000;
+const holdReason = "its pool is made smaller";
+const writesAtOnce = 8;
+
+/** Whether a claim keeps an address from everybody while its pool loses it. */
+export function isOurHold({ spec }: Pick<Claim, "spec">): boolean {
+  return spec.purpose === "Hold" && spec.reason === holdReason;
+}
+
+/** Claims the addresses, so that no Pod does; one that was claimed meanwhile stays whose it is. */
+export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpSet, o: Signal): Promise<void> {
+  const { name, uid, generation = 0 } = pool.metadata;
+  const at = (ms: number) => new Date(clock.wall().getTime() + ms).toISOString();
+  await each(membersOf(ips), async (ip) => {
+    const spec = {
+      ...{
+        format: 1,
+        address: claimAddress(ip),
+        purpose: "Hold" as const,
+        reason: holdReason,
+        since: at(0),
+        until: at(holdMs),
+      },
+      ...{ pool: name, poolUID: uid, poolGeneration: generation },
+    };
+    const draft = { metadata: { name: claimName(ip), labels: { [labels.claimPool]: labelValue(name) } }, spec };
+    await client.create(spiderIPAddresses, draft, o).catch((error: unknown) => {
+      if (!hasReason(error, "AlreadyExists")) throw error;
+    });
+  });
+}
+
+/** Ends holds that the watch shows. */
+export async function endHolds({ client }: Deps, uses: PoolUses, pool: SpiderIPPool, ips: IpSet, o: Signal) {
+  const claims = [...(uses.get(pool.metadata.name)?.claims ?? [])].filter(
+    (claim) => isOurHold(claim) && ips.contains(claim.ip),
+  );
+  await each(claims, async ({ name, uid, resourceVersion }) => {
+    await client.delete(spiderIPAddresses, { name }, { ...o, preconditions: { uid, resourceVersion } });
+  });
+}
+
+function* membersOf(ips: IpSet): Generator<Ip> {
+  for (let index = 0n; index < ips.size; index++) yield ips.nth(index) as Ip;
+}
+
+/** A few at a time; all are tried, then the first failure is thrown. */
+async function each<T>(items: Iterable<T>, write: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items].values();
+  const work = async () => {
+    for (const item of left) await write(item);
+  };
+  const results = await Promise.allSettled(Array.from({ length: writesAtOnce }, work));
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}

@@ -1,0 +1,368 @@
+import {
+  applicationKey,
+  type ControlledIPPools,
+  defaultPool,
+  effectiveSet,
+  familyOf,
+  isAutoPool,
+  annotations as keys,
+  labels,
+  labelValue,
+  parseControlledIPPools,
+  type SpiderIPPool,
+  type SpiderSubnet,
+  type Submitted,
+  trySetOf,
+} from "#api";
+import { clampCount, type Family, formatIpSet, IpSet } from "#ip";
+import { applicationLabels, autoPoolLabels, autoPoolName } from "#ipam";
+import type { Demand } from "./demands.ts";
+
+/** Addresses that are held at once before a pool loses them: each of them is a write. */
+const heldAtOnceMax = 256n;
+
+/** What is known of the addresses of one pool. */
+export interface PoolUse {
+  /** In use or kept for a Pod. */
+  readonly claimed: IpSet;
+  /** Held by us, so that nobody claims them while the pool loses them; some may be outside the pool. */
+  readonly held: IpSet;
+}
+
+/** What has become of the application of an automatic pool: `elsewhere` has its NIC in another subnet by now. */
+export type OwnerState = "lives" | "gone" | "elsewhere" | "unknown";
+
+export interface SubnetFacts {
+  readonly subnet: SpiderSubnet;
+  /** Parts that applications are to have. */
+  readonly demands: readonly Demand[];
+  /** All pools of its CIDR. */
+  readonly pools: readonly SpiderIPPool[];
+  /** Whether a pool of any subnet has this name. */
+  readonly isTaken: (poolName: string) => boolean;
+  readonly useOf: (pool: SpiderIPPool) => PoolUse;
+  readonly ownerOf: (pool: SpiderIPPool) => OwnerState;
+  readonly reserved: IpSet;
+}
+
+export type PoolAction =
+  | { readonly kind: "create"; readonly draft: PoolDraft; readonly demand: Demand }
+  | { readonly kind: "update"; readonly pool: SpiderIPPool; readonly draft: PoolDraft; readonly demand: Demand }
+  | { readonly kind: "hold" | "unhold"; readonly pool: SpiderIPPool; readonly ips: IpSet }
+  | { readonly kind: "delete"; readonly pool: SpiderIPPool; readonly why: string; readonly isMoved: boolean };
+
+/** A pool as it is to be. */
+export type PoolDraft = Submitted<SpiderIPPool>;
+
+/** A demand that the subnet cannot meet, and in one sentence why. */
+export interface Unmet {
+  readonly demand: Demand;
+  readonly message: string;
+}
+
+export interface SubnetPlan {
+  /** What each pool has of the subnet; written before anything else is done. */
+  readonly controlled: ControlledIPPools;
+  /** Clamped to what a status field can hold. */
+  readonly total: bigint;
+  readonly allocated: bigint;
+  /** Entries that went because nothing of them is there: to be made sure of. */
+  readonly dropped: readonly string[];
+  /** What to do when `controlled` is stored. */
+  readonly actions: readonly PoolAction[];
+  readonly unmet: readonly Unmet[];
+  /** Pools whose next step depends on their claims. */
+  readonly waiting: ReadonlySet<string>;
+}
+
+/**
+ * What is to be done about one subnet, from whatever state. The part of each automatic pool stands in the subnet's status
+ * before the pool has it, and stays there until the pool has lost it: two leaders, or one that dies in between, never give
+ * one address to two pools. A pool shrinks in four steps, each of which is seen before the next: hold the addresses to drop,
+ * take them off its part, off the pool, end the holds. Undefined: the subnet cannot be read.
+ */
+export function planSubnet(facts: SubnetFacts): SubnetPlan | undefined {
+  const family = familyOf(facts.subnet.spec.subnet);
+  const whole = family && effectiveSet(facts.subnet.spec, family);
+  if (family === undefined || whole === undefined) return undefined;
+  return new Planner(facts, family, whole).plan();
+}
+
+class Planner {
+  readonly #facts: SubnetFacts;
+  readonly #family: Family;
+  readonly #whole: IpSet;
+  readonly #given: ControlledIPPools;
+  /** The part of each automatic pool. */
+  readonly #parts = new Map<string, IpSet>();
+  readonly #applications = new Map<string, string>();
+  #free: IpSet;
+  readonly #actions: PoolAction[] = [];
+  readonly #unmet: Unmet[] = [];
+  readonly #waiting = new Set<string>();
+  /** Pools that belong to a demand. */
+  readonly #wanted = new Set<string>();
+
+  constructor(facts: SubnetFacts, family: Family, whole: IpSet) {
+    this.#facts = facts;
+    this.#family = family;
+    this.#whole = whole;
+    this.#given = parseControlledIPPools(facts.subnet.status?.controlledIPPools) ?? {};
+    const sets = unionOf(
+      family,
+      facts.pools.map((pool) => this.#setOf(pool)),
+    );
+    for (const pool of facts.pools.filter(({ metadata }) => isAutoPool(metadata))) {
+      const set = this.#setOf(pool);
+      const given = this.#givenTo(pool.metadata.name) ?? set;
+      // A pool that somebody made meanwhile may have what was given to this one and is not in it yet.
+      this.#parts.set(pool.metadata.name, given.equals(set) ? set : given.subtract(sets.subtract(set)));
+    }
+    this.#free = whole.subtract(sets).subtract(unionOf(family, [...this.#parts.values()]));
+  }
+
+  plan(): SubnetPlan {
+    const { demands, pools, reserved } = this.#facts;
+    const planned = demands.toSorted((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1)).map((demand) => this.#place(demand));
+    // Parts of pools that are not made yet: nobody else may have them.
+    for (const { name, pool } of planned) {
+      const isNew = pool === undefined && !this.#parts.has(name);
+      const part = isNew ? this.#givenTo(name)?.intersect(this.#free) : undefined;
+      if (part === undefined) continue;
+      this.#parts.set(name, part);
+      this.#free = this.#free.subtract(part);
+    }
+    this.#free = this.#free.subtract(reserved);
+    for (const one of planned) this.#meet(one);
+    for (const pool of pools) {
+      if (isAutoPool(pool.metadata) && !this.#wanted.has(pool.metadata.name)) this.#unwanted(pool);
+    }
+    return this.#result();
+  }
+
+  /** Which pool is to meet the demand: one that is there, else the name of the one to be made. */
+  #place(demand: Demand): Placed {
+    const { pools, isTaken } = this.#facts;
+    const { owner } = demand;
+    const wanted = Object.entries(autoPoolLabels(owner)).filter(([key]) => key !== labels.ownerApplicationUid);
+    const uidOf = ({ metadata }: SpiderIPPool) => metadata.labels?.[labels.ownerApplicationUid];
+    const fitting = pools.filter(
+      ({ metadata }) =>
+        metadata.deletionTimestamp === undefined && wanted.every(([key, value]) => metadata.labels?.[key] === value),
+    );
+    const pool =
+      fitting.find((one) => uidOf(one) === owner.uid) ??
+      // What a namesake left on purpose is taken over; what is to go with the namesake is not.
+      fitting.find(({ metadata }) => metadata.labels?.[labels.poolReclaim] === "false");
+    const plain = autoPoolName(owner);
+    const name = pool?.metadata.name ?? (isTaken(plain) ? `${plain}-${shortHash(demand)}` : plain);
+    this.#applications.set(name, applicationKey(owner));
+    this.#wanted.add(name);
+    return { demand, pool, name };
+  }
+
+  #meet({ demand, pool, name }: Placed): void {
+    if (pool === undefined) {
+      // The pool of this name is on its way out: it goes first.
+      if (this.#facts.isTaken(name)) return;
+      if (!this.#resize(name, demand, demand.size)) this.#parts.delete(name);
+      else this.#actions.push({ kind: "create", draft: this.#draft(demand, name, undefined), demand });
+      return;
+    }
+    const set = this.#setOf(pool);
+    const { claimed, held } = this.#facts.useOf(pool);
+    const part = this.#part(name).union(claimed.intersect(set));
+    this.#parts.set(name, part);
+    const more = part.size - BigInt(demand.size);
+    let dropping = IpSet.empty(this.#family);
+    if (more < 0n) this.#resize(name, demand, demand.size);
+    else if (more > 0n && part.equals(set)) {
+      dropping = this.#shrink(pool, { demand, part, claimed, held, more });
+    }
+    const draft = this.#draft(demand, name, pool);
+    if (!sameAutoPool(draft, pool)) this.#actions.push({ kind: "update", pool, draft, demand });
+    const over = held.subtract(dropping).subtract(set.subtract(this.#part(name)));
+    if (!over.isEmpty) this.#actions.push({ kind: "unhold", pool, ips: over });
+  }
+
+  /** Grows the part, all or nothing; one that was planned and not made may also become smaller at once. */
+  #resize(name: string, demand: Demand, size: number): boolean {
+    const part = this.#parts.get(name) ?? IpSet.empty(this.#family);
+    const lacking = BigInt(size) - part.size;
+    if (lacking <= 0n) {
+      this.#parts.set(name, lowest(part, BigInt(size)));
+      return true;
+    }
+    if (this.#free.size < lacking) {
+      const { kind, namespace, name: app, nic } = demand.owner;
+      this.#unmet.push({
+        demand,
+        message: `insufficient subnet FreeIPs, required '${lacking}' but only left '${this.#free.size}' in SpiderSubnet ${demand.subnet} for NIC ${nic} of ${kind} ${namespace}/${app}; add addresses to spec.ips of the SpiderSubnet, or lower the application's replicas or '${keys.poolIpNumber}'`,
+      });
+      return false;
+    }
+    const added = lowest(this.#free, lacking);
+    this.#free = this.#free.subtract(added);
+    this.#parts.set(name, part.union(added));
+    return true;
+  }
+
+  /** The next step towards a smaller pool; returns the addresses that stay held meanwhile. */
+  #shrink(pool: SpiderIPPool, { part, claimed, held, more, demand }: Shrinking): IpSet {
+    const { name } = pool.metadata;
+    const idle = part.subtract(claimed);
+    // Pods that are about to go still have addresses: nothing is dropped before the size can be reached.
+    if (part.size - idle.size > BigInt(demand.size)) {
+      this.#waiting.add(name);
+      return IpSet.empty(this.#family);
+    }
+    const count = more < heldAtOnceMax ? more : heldAtOnceMax;
+    const heldIdle = lowest(idle.intersect(held), count);
+    const dropping = heldIdle.union(lowest(idle.subtract(held), count - heldIdle.size));
+    const open = dropping.subtract(held);
+    if (open.isEmpty) this.#parts.set(name, part.subtract(dropping));
+    else {
+      this.#waiting.add(name);
+      this.#actions.push({ kind: "hold", pool, ips: open });
+    }
+    return dropping;
+  }
+
+  /** An automatic pool that no application demands. */
+  #unwanted(pool: SpiderIPPool): void {
+    const { name, labels: found = {}, deletionTimestamp } = pool.metadata;
+    if (deletionTimestamp !== undefined || found[labels.poolReclaim] !== "true") return;
+    const owner = this.#facts.ownerOf(pool);
+    if (owner === "gone") this.#actions.push({ kind: "delete", pool, why: "its application is gone", isMoved: false });
+    if (owner !== "elsewhere") return;
+    this.#waiting.add(name);
+    if (!this.#facts.useOf(pool).claimed.isEmpty) return;
+    this.#actions.push({ kind: "delete", pool, why: "its application has another SpiderSubnet by now", isMoved: true });
+  }
+
+  #result(): SubnetPlan {
+    const { pools } = this.#facts;
+    const entries = pools.flatMap(({ metadata: { name }, ...pool }): ControlledEntry[] => {
+      if (this.#parts.has(name)) return [];
+      const part = (effectiveSet(pool.spec, this.#family) ?? IpSet.empty(this.#family)).intersect(this.#whole);
+      return part.isEmpty ? [] : [[name, part, undefined]];
+    });
+    for (const [name, part] of this.#parts) entries.push([name, part, this.#applicationOf(name)]);
+    entries.sort(([a], [b]) => (a < b ? -1 : 1));
+    const controlled = Object.fromEntries(
+      entries.map(([name, part, application]) => [
+        name,
+        { ips: formatIpSet(part), ...(application !== undefined && { application }) },
+      ]),
+    );
+    return {
+      controlled,
+      total: clampCount(this.#whole.size),
+      allocated: clampCount(entries.reduce((sum, [, part]) => sum + part.size, 0n)),
+      dropped: Object.keys(this.#given).filter((name) => controlled[name] === undefined),
+      actions: this.#actions,
+      unmet: this.#unmet,
+      waiting: this.#waiting,
+    };
+  }
+
+  #draft(demand: Demand, name: string, pool: SpiderIPPool | undefined) {
+    return draftOf({ subnet: this.#facts.subnet, demand, name, part: this.#part(name), pool });
+  }
+
+  #applicationOf(name: string): string | undefined {
+    const known = this.#applications.get(name) ?? this.#given[name]?.application;
+    if (known !== undefined) return known;
+    const found = this.#facts.pools.find(({ metadata }) => metadata.name === name)?.metadata.labels ?? {};
+    const part = (key: keyof typeof labels) => found[labels[key]] ?? "";
+    return ["ownerApplicationGv", "ownerApplicationKind", "ownerApplicationNamespace", "ownerApplicationName"]
+      .map((key) => part(key as keyof typeof labels))
+      .join("_");
+  }
+
+  #part(name: string): IpSet {
+    return this.#parts.get(name) ?? IpSet.empty(this.#family);
+  }
+
+  #setOf({ spec }: SpiderIPPool): IpSet {
+    return effectiveSet(spec, this.#family) ?? IpSet.empty(this.#family);
+  }
+
+  #givenTo(name: string): IpSet | undefined {
+    const ips = this.#given[name]?.ips;
+    return ips === undefined ? undefined : trySetOf(ips, this.#family);
+  }
+}
+
+interface Placed {
+  readonly demand: Demand;
+  readonly pool: SpiderIPPool | undefined;
+  readonly name: string;
+}
+
+interface Shrinking extends PoolUse {
+  readonly demand: Demand;
+  readonly part: IpSet;
+  readonly more: bigint;
+}
+
+type ControlledEntry = [name: string, part: IpSet, application: string | undefined];
+
+/** The automatic pool that meets the demand with these addresses; of one that is there, nothing else changes. */
+function draftOf(o: {
+  readonly subnet: SpiderSubnet;
+  readonly demand: Demand;
+  readonly name: string;
+  readonly part: IpSet;
+  readonly pool: SpiderIPPool | undefined;
+}): PoolDraft {
+  const { subnet, demand, name, part, pool } = o;
+  const { owner, reclaim, ipNumber } = demand;
+  const { excludeIPs: _excluded, ...spec } = pool?.spec ?? { subnet: subnet.spec.subnet };
+  const draft: PoolDraft = {
+    ...pool,
+    metadata: {
+      ...(pool?.metadata ?? { name }),
+      labels: { ...pool?.metadata.labels, ...autoPoolLabels(owner), [labels.poolReclaim]: String(reclaim) },
+      annotations: { ...pool?.metadata.annotations, [keys.poolIpNumber]: ipNumber },
+    },
+    spec: { ...spec, ips: formatIpSet(part), podAffinity: { matchLabels: applicationLabels(owner) } },
+  };
+  return defaultPool(draft, [subnet]);
+}
+
+/** Whether what was planned of the pool is so already. */
+function sameAutoPool(draft: PoolDraft, { metadata, spec }: SpiderIPPool): boolean {
+  const same = (a: object = {}, b: object = {}) =>
+    JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
+  return (
+    same(draft.metadata.labels, metadata.labels) &&
+    same(draft.metadata.annotations, metadata.annotations) &&
+    same(draft.spec.podAffinity?.matchLabels, spec.podAffinity?.matchLabels) &&
+    JSON.stringify(draft.spec.ips ?? []) === JSON.stringify(spec.ips ?? []) &&
+    (spec.excludeIPs ?? []).length === 0
+  );
+}
+
+/** The `count` lowest members. */
+function lowest(set: IpSet, count: bigint): IpSet {
+  const [first, last] = [set.first, set.nth((count < set.size ? count : set.size) - 1n)];
+  if (first === undefined || last === undefined) return IpSet.empty(set.family);
+  return set.intersect(IpSet.of(set.family, [{ first, last }]));
+}
+
+function unionOf(family: Family, sets: readonly IpSet[]): IpSet {
+  return IpSet.of(
+    family,
+    sets.flatMap(({ ranges }) => ranges),
+  );
+}
+
+function orderOf({ owner }: Demand): string {
+  return `${applicationKey(owner)} ${owner.nic}`;
+}
+
+/** Tells pools apart that would have one name: of an application that went to another subnet, of NICs with odd names. */
+function shortHash({ owner, subnet }: Demand): string {
+  return labelValue(` ${owner.nic} ${owner.uid} ${subnet}`).slice(2, 7);
+}
