@@ -1,4 +1,5 @@
 // `npm run generate`: everything that is generated and committed.
+import "./generate-api-pages.ts";
 import "./generate-chart.ts";
 import "./generate-crds.ts";
 import "./generate-metrics.ts";

@@ -1,4 +1,7 @@
-/** Every annotation key that the system writes or reads, in one table. Values are text; JSON where it says so. */
+/**
+ * Every annotation key that the system writes or reads, in one table. Values are text; JSON where it says so. Each comment
+ * is `objects that have it[, form]: what it means`: docs/reference/annotations.md is made of them.
+ */
 export const annotations = {
   /** Pod, JSON `{"ipv4":[…],"ipv6":[…]}`: pools of whichever NIC is being made. */
   ippool: "ipam.spidernet.io/ippool",
@@ -8,7 +11,7 @@ export const annotations = {
   routes: "ipam.spidernet.io/routes",
   /** Pod template, JSON `{"ipv4":["s4"],"ipv6":["s6"]}`: subnets from which the application's pools are cut. */
   subnet: "ipam.spidernet.io/subnet",
-  /** Pod template, JSON array of the same with `interface`; wins over `subnet`. */
+  /** Pod template, JSON `[{"interface":"eth0","ipv4":[…],"ipv6":[…]}]`: subnets for each NIC; wins over `subnet`. */
   subnets: "ipam.spidernet.io/subnets",
   /** Pod template and pools made for an application: `N` addresses, or `+N` more than replicas. */
   poolIpNumber: "ipam.spidernet.io/ippool-ip-number",
@@ -28,19 +31,19 @@ export const annotations = {
   cniConfigName: "cni.spidernet.io/cniconfig-name",
   /** SpiderMultusConfig, Pod, Namespace: Pods get all networks of this value, and their RDMA resources. */
   rdmaResourceInject: "cni.spidernet.io/rdma-resource-inject",
-  /** The same, with whatever resources the networks have. */
+  /** SpiderMultusConfig, Pod, Namespace: the same, with whatever resources the networks have. */
   networkResourceInject: "cni.spidernet.io/network-resource-inject",
-  /** NetworkAttachmentDefinition: the resource that a Pod on the network asks for. */
+  /** NetworkAttachmentDefinition: the resource that a Pod on the network asks for; written for sriov, ib-sriov, and ovs with a device. */
   resourceName: "k8s.v1.cni.cncf.io/resourceName",
-  /** Pod: its further networks, `[ns/]name[@nic]` joined by commas, or JSON. */
+  /** Pod, `[namespace/]name[@interface], …` or JSON: its further networks. */
   networks: "k8s.v1.cni.cncf.io/networks",
-  /** Pod, written by us: what each NIC got, JSON. */
+  /** Pod, JSON, written by the agent: what each NIC got. */
   networkStatus: "k8s.v1.cni.cncf.io/network-status",
   /** Pod: the network of `eth0` in place of the cluster's. */
   defaultNetwork: "v1.multus-cni.io/default-network",
-  /** Lease of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete. */
+  /** Lease, of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete. */
   ledgerEpoch: "ipam.spidernet.io/ledger-epoch",
-  /** Pool: no new address is given while the ledger is made anew; Node: its agent has done its part. The value says which time. */
+  /** Pool, Node: no new address of the pool is given while the ledger is made anew; the node's agent has done its part. The value says which time. */
   ledgerClosed: "ipam.spidernet.io/ledger-closed",
   /** Claim: an administrator's word that the object with this UID is to go. */
   forceRelease: "ipam.spidernet.io/force-release",

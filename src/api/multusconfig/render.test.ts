@@ -70,6 +70,57 @@ const golden: readonly (readonly [string, SpiderMultusConfigSpec, string])[] = [
     wrap(`{"type":"macvlan","master":"eth1","mode":"bridge","mtu":0,${ipam}}`),
   ],
   [
+    "macvlan, maximal",
+    {
+      cniType: "macvlan",
+      macvlan: {
+        master: ["eth1", "eth2"],
+        bond: { name: "bond0", mode: 6, options: "miimon=100" },
+        vlanID: 4094,
+        mtu: 1400,
+        rdmaResourceName: "r/1",
+        ippools: { ipv4: ["a"], ipv6: ["b"] },
+      },
+      chainCNIJsonData: ['{"type":"sbr"}'],
+    },
+    wrap(
+      '{"vlanID":4094,"type":"ifacer","interfaces":["eth1","eth2"],"bond":{"name":"bond0","mode":6,"options":"miimon=100"}}',
+      '{"type":"macvlan","master":"bond0.4094","mode":"bridge","mtu":1400,"ipam":{"type":"spiderpool","default_ipv4_ippool":["a"],"default_ipv6_ippool":["b"]}}',
+      '{"type":"sbr"}',
+      '{"type":"coordinator"}',
+    ),
+  ],
+  [
+    "ipvlan, minimal",
+    { cniType: "ipvlan", ipvlan: { master: ["eth1"] } },
+    wrap(`{"type":"ipvlan","master":"eth1","mtu":0,${ipam}}`, '{"type":"coordinator"}'),
+  ],
+  [
+    "vlan, minimal",
+    { cniType: "vlan", vlan: { master: ["eth1"], vlanID: 120 } },
+    wrap(`{"type":"vlan","master":"eth1","vlanMode":"manual","vlanId":120,"mtu":0,${ipam}}`, '{"type":"coordinator"}'),
+  ],
+  [
+    "ib-sriov, maximal",
+    {
+      cniType: "ib-sriov",
+      ibsriov: {
+        resourceName: "spidernet.io/ib",
+        pkey: "0x7fff",
+        linkState: "auto",
+        rdmaIsolation: false,
+        enableIbKubernetes: true,
+        ippools: { ipv6: ["c"] },
+      },
+      chainCNIJsonData: ['{"type":"sbr"}'],
+    },
+    wrap(
+      '{"type":"ib-sriov","pkey":"0x7fff","link_state":"auto","rdmaIsolation":false,"ibKubernetesEnabled":true,"ipam":{"type":"spiderpool","default_ipv6_ippool":["c"]}}',
+      '{"type":"sbr"}',
+      '{"type":"coordinator"}',
+    ),
+  ],
+  [
     "ipvlan on a VLAN of a bond",
     {
       cniType: "ipvlan",

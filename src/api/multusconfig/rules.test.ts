@@ -154,8 +154,15 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.deepEqual(validateMultusConfig(noted(annotations.networkResourceInject, "x", plain)), []);
   });
 
-  test("the name of the network may be taken back", () => {
+  test("the name of the network is set at creation and may be taken back, but is neither changed nor added later", () => {
     const old = noted(annotations.networkName, "b");
+    assert.deepEqual(validateMultusConfig(old), []);
+    for (const before of [noted(annotations.networkName, "a"), multusConfig(ovs)]) {
+      assert.match(
+        validateMultusConfig(old, { old: before }).map(formatViolation).join(),
+        /Forbidden: is not changeable$/,
+      );
+    }
     assert.deepEqual(validateMultusConfig(multusConfig(ovs), { old }), []);
     assert.deepEqual(
       validateMultusConfig(noted(annotations.networkName, "b", { ...ovs, disableIPAM: true }), { old }),
