@@ -47,7 +47,7 @@ export async function launchProductLab({
       group: "spiderpool.spidernet.io",
       kinds: ["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig", "SpiderCoordinator"],
     },
-    objects: [{ resource: "v1/configmaps", object: kubeadmConfig }],
+    objects: [kubeadmConfig, releaseConfig].map((object) => ({ resource: "v1/configmaps", object })),
     // What the chart gives them is enough, whatever a test has them do.
     rights: { "spiderpool-agent": chartRights("agent"), "spiderpool-controller": chartRights("controller") },
     agent,
@@ -131,4 +131,15 @@ export const kubeadmConfig = {
   kind: "ConfigMap",
   metadata: { name: "kubeadm-config", namespace: installNamespace },
   data: { ClusterConfiguration: "networking:\n  podSubnet: 10.244.0.0/16\n  serviceSubnet: 10.96.0.0/12\n" },
+};
+
+/** By which the command line knows how the release is set up. */
+const releaseConfig = {
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: {
+    ...{ name: "spiderpool-conf", namespace: installNamespace },
+    labels: { "app.kubernetes.io/component": "spiderpool" },
+  },
+  data: { clusterNetwork: defaultNetwork, "conf.yml": "" },
 };

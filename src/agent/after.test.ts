@@ -193,9 +193,9 @@ describe("After", () => {
     after.failed({ ...about, pod: { namespace: "default", name: "unknown", uid: "" } }, new Error("nobody"));
     await api.clock.advance(1_000);
     assert.deepEqual(told().sort(), [
-      "Warning IPPoolExhausted: all used. What to do: add some",
-      "Warning InvalidAnnotation: no. bad",
-      "Warning NetworkFailed: boom",
+      "Warning IPPoolExhausted: all used. What to do: add some. See: spiderpoolctl explain pod a -n default",
+      "Warning InvalidAnnotation: no. bad. See: spiderpoolctl explain pod a -n default",
+      "Warning NetworkFailed: boom. See: spiderpoolctl explain pod a -n default",
     ]);
     const codes = api.fake.all(events).map(({ metadata }) => metadata.annotations?.[annotations.errorCode]);
     assert.deepEqual(codes.sort(), ["POOL_EXHAUSTED", "UNKNOWN", "WRONG_INPUT"]);

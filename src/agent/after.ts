@@ -1,6 +1,6 @@
 import { annotations } from "#api";
 import { abortable, type Clock, FairQueue, formatError, KeyedLock, type Logger, type Signal, Tasks } from "#base";
-import { type Attachment, sentenceOf } from "#cni";
+import { type Attachment, hintMark, sentenceOf } from "#cni";
 import {
   type EventRecorder,
   type EventSubject,
@@ -96,8 +96,13 @@ export class After {
     if (pod === undefined) return;
     const { code, message } = sentenceOf(error);
     const reason = reasons[code] ?? "NetworkFailed";
-    const details = { [annotations.errorCode]: code };
-    this.#options.events.record(subjectOf(pod), { type: "Warning", reason, message, annotations: details });
+    const { name, namespace = "" } = pod.metadata;
+    this.#options.events.record(subjectOf(pod), {
+      type: "Warning",
+      reason,
+      message: `${message}${hintMark}spiderpoolctl explain pod ${name} -n ${namespace}`,
+      annotations: { [annotations.errorCode]: code },
+    });
   }
 
   async #writeStatus(attached: readonly AttachedDelegate[], { metadata }: Pod, o: Signal): Promise<void> {
@@ -134,5 +139,6 @@ const reasons: Readonly<Record<string, string>> = {
   POOL_NOT_FOUND: "NoIPPool",
   BROKEN_POOL: "InvalidIPPool",
   WRONG_INPUT: "InvalidAnnotation",
+  NETWORK_ANNOTATION: "InvalidAnnotation",
   STICKY_HELD: "AddressHeld",
 };

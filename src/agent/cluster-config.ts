@@ -41,5 +41,5 @@ export async function clusterConfigOf(
 }
 
 function unknownYet(message: string, details: Readonly<Record<string, unknown>>): CniError {
-  return new CniError(cniCodes.tryAgain, message, { details });
+  return new CniError(cniCodes.tryAgain, message, { code: "COORDINATOR_NOT_SYNCED", details });
 }

@@ -128,6 +128,9 @@ function refuseMissing({ exitCode, stderr }: PluginOutput, type: string, path: r
   throw new CniError(
     cniCodes.invalidConfig,
     `failed to find plugin ${JSON.stringify(type)} in path [${path.join(" ")}]`,
-    { details: { fix: "install it there, or correct `type` in the network's configuration" } },
+    {
+      code: "PLUGIN_NOT_FOUND",
+      details: { fix: "install it there, or correct `type` in the network's configuration" },
+    },
   );
 }

@@ -98,6 +98,11 @@ const classes: ReadonlyMap<string, ErrorClass> = new Map([
   ["CLAIM_PENDING", "retries_exhausted"],
   ["WRONG_INPUT", "wrong_input"],
   ["CNI_INVALID_CONFIG", "wrong_input"],
+  ["NETWORK_NOT_FOUND", "wrong_input"],
+  ["NETWORK_INVALID", "wrong_input"],
+  ["NETWORK_ANNOTATION", "wrong_input"],
+  ["INTERFACE_TAKEN", "wrong_input"],
+  ["PLUGIN_NOT_FOUND", "wrong_input"],
 ]);
 
 /** What is read when somebody looks. */

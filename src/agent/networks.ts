@@ -66,6 +66,7 @@ function readinessFile({ config, executable }: CniRequest): string {
 
 function unready(code: number, file: string): CniError {
   return new CniError(code, "the network that this one is beside is not ready", {
+    code: "NETWORK_NOT_READY",
     details: { readinessindicatorfile: file, fix: "see whether its daemon runs on this node: it writes that file" },
   });
 }

@@ -43,7 +43,7 @@ export {
   validAttachments,
 } from "./network.ts";
 export { decodeResult, emptyResult, encodeResult } from "./result.ts";
-export { adviceMark, ownCode, type Sentence, sentenceOf } from "./sentence.ts";
+export { adviceMark, hintMark, ownCode, type Sentence, sentenceOf } from "./sentence.ts";
 export { formatShimSettings, type ShimSettings, shimSettingsFile } from "./shim-settings.ts";
 export {
   type AddressConflict,

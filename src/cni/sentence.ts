@@ -11,6 +11,8 @@ export interface Sentence {
 
 /** Between what is wrong and what can be done about it, in every text about an error. */
 export const adviceMark = "What to do: ";
+/** Before the command that tells more, which ends the text of an Event. */
+export const hintMark = ". See: ";
 
 /** The one text about a failed call: for the Pod's Event, the log and `explain`. */
 export function sentenceOf(error: unknown): Sentence {
@@ -23,8 +25,9 @@ export function sentenceOf(error: unknown): Sentence {
   return { code: error.code, message: `${formatError(error)}${advice}` };
 }
 
-/** The code of the first error below that is more than a CNI number. */
+/** The code of the first error, from the outermost inwards, that is more than a CNI number. */
 export function ownCode(error: unknown): string {
-  if (error instanceof CniError && error.cause instanceof SpiderError) return ownCode(error.cause);
+  const isNumber = error instanceof CniError && error.code.startsWith("CNI_");
+  if (isNumber && error.cause instanceof SpiderError) return ownCode(error.cause);
   return error instanceof SpiderError ? error.code : "UNKNOWN";
 }

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { formatError, hasCode } from "#base";
 import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
+import { addExplainCommand } from "./explain/commands.ts";
 import { exitFailed, exitOk, exitUnknown, type Io } from "./io.ts";
 import { addIpCommands } from "./ip/commands.ts";
 import { type OutputFormat, outputFormats, parseOutputFormat } from "./output.ts";
@@ -50,6 +51,7 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
     status = await action({ io, cluster, output });
   };
   addIpCommands(program, run);
+  addExplainCommand(program, run);
   addValidateCommand(program, run);
   try {
     await program.parseAsync(argv, { from: "user" });

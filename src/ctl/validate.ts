@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { parseAllDocuments } from "yaml";
 import {
   apiGroup,
   apiVersion,
@@ -27,6 +26,7 @@ import {
 import { SpiderError } from "#base";
 import { type KubeClient, type KubeObject, keyOf } from "#kube";
 import { exitFailed, exitOk } from "./io.ts";
+import { type Manifest, parseManifests } from "./manifests.ts";
 import type { Context, Run } from "./program.ts";
 
 /** `validate -f FILE`: what admission would say, before anything is sent. */
@@ -37,8 +37,6 @@ export function addValidateCommand(program: Command, run: Run): void {
     .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
     .action(({ filename }: { filename: string }) => run((context) => validate(filename, context)));
 }
-
-type Manifest = Submitted<KubeObject>;
 
 const ours = `${apiGroup}/${apiVersion}`;
 
@@ -106,29 +104,6 @@ const judges: Readonly<Record<string, (manifest: Manifest, others: Others) => re
 function takeOut<T extends KubeObject>(all: T[], { metadata }: Manifest): T | undefined {
   const at = all.findIndex((one) => one.metadata.name === metadata.name);
   return at < 0 ? undefined : all.splice(at, 1)[0];
-}
-
-/** The objects of a stream of YAML documents. Throws OPTIONS_INVALID naming the place. */
-function parseManifests(text: string, filename: string): readonly Manifest[] {
-  return parseAllDocuments(text).flatMap((document) => {
-    const [error] = document.errors;
-    if (error !== undefined) throw new SpiderError("OPTIONS_INVALID", `${filename}: ${error.message}`);
-    const value: unknown = document.toJS();
-    if (value === null) return [];
-    if (isManifest(value)) return value.kind === "List" ? value.items.filter(isManifest) : [value];
-    throw new SpiderError("OPTIONS_INVALID", `${filename}: a document is no Kubernetes object`);
-  });
-}
-
-/** As much of the shape as is relied on; the rules of its kind and the API server's schema judge the rest. */
-function isManifest(value: unknown): value is Manifest & { readonly items: readonly unknown[] } {
-  if (typeof value !== "object" || value === null) return false;
-  const { kind, metadata = {}, spec = {}, items = [] } = value as Record<string, unknown>;
-  return typeof kind === "string" && isMap(metadata) && isMap(spec) && Array.isArray(items);
-}
-
-function isMap(value: unknown): boolean {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 async function existing(client: KubeClient, signal: AbortSignal): Promise<Others> {

@@ -26,6 +26,7 @@ export {
   hasAutoPools,
 } from "./auto-pools.ts";
 export type { CheckId, OwnerFacts, PodFacts, Rejection, Verdict } from "./checks.ts";
+export { judge } from "./checks.ts";
 export {
   type Choice,
   Chooser,

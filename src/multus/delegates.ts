@@ -68,6 +68,7 @@ function checkIsolation({ namespace, name }: NetworkSelection, podNamespace: str
   if (!settings.namespaceIsolation || namespace === podNamespace || settings.globalNamespaces.includes(namespace))
     return;
   throw new CniError(cniCodes.invalidConfig, "namespace isolation enabled, annotation violates permission", {
+    code: "NETWORK_FORBIDDEN",
     details: {
       network: `${namespace}/${name}`,
       pod: podNamespace,
@@ -82,6 +83,7 @@ function checkInterfaces(delegates: readonly Delegate[]): void {
     const other = owners.get(ifName);
     if (other !== undefined) {
       throw new CniError(cniCodes.invalidConfig, "two networks of the Pod have the same interface name", {
+        code: "INTERFACE_TAKEN",
         details: { interface: ifName, networks: [other, displayName] },
       });
     }

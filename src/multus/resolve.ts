@@ -36,7 +36,7 @@ export function resolveReference(reference: string, settings: MultusSettings, so
     cniCodes.invalidConfig,
     `failed to get clusterNetwork ${reference} in namespace ${multusNamespace}`,
     cause === undefined
-      ? { details: { searched: settings.confDir, fix: remedy(reference, multusNamespace) } }
+      ? { code: networkNotFound, details: { searched: settings.confDir, fix: remedy(reference, multusNamespace) } }
       : { cause },
   );
 }
@@ -92,6 +92,7 @@ function nadNetwork(nad: Nad, displayName: string, settings: MultusSettings, sou
   const found = searchByName(name, settings, source);
   if (found !== undefined) return found;
   throw new CniError(cniCodes.invalidConfig, `NetworkAttachmentDefinition ${displayName} is empty`, {
+    code: "NETWORK_INVALID",
     details: { searched: settings.confDir, fix: remedy(name, nad.metadata.namespace) },
   });
 }
@@ -179,6 +180,7 @@ function attempt<T>(what: string, where: string, act: () => T): T {
     const { cniCode, message, text } = CniError.from(error);
     const advice = `What to do: correct ${where}, which must be a CNI network configuration in JSON`;
     throw new CniError(cniCode, `${what}: ${message}`, {
+      code: "NETWORK_INVALID",
       text: text === "" ? advice : `${text}. ${advice}`,
       cause: error,
     });

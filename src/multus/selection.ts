@@ -47,7 +47,9 @@ function parse(text: string, namespace: string, annotation: string): readonly Ne
 type Problem = (field: string, found: unknown, allowed: string) => never;
 
 function fail(annotation: string, details: Readonly<Record<string, unknown>>, cause?: unknown): never {
-  throw new CniError(cniCodes.invalidConfig, `invalid annotation ${annotation}`, { details, cause });
+  throw new CniError(cniCodes.invalidConfig, `invalid annotation ${annotation}`, {
+    ...{ code: "NETWORK_ANNOTATION", details, cause },
+  });
 }
 
 function parseArray(text: string, annotation: string): readonly unknown[] {

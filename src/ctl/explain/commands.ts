@@ -1,0 +1,57 @@
+import type { Command } from "commander";
+import { stringify } from "yaml";
+import { SpiderError } from "#base";
+import { exitFailed, exitOk, exitUnknown } from "../io.ts";
+import type { Context, Run } from "../program.ts";
+import { type Diagnosis, diagnose, poolsToRead } from "./diagnose.ts";
+import { gatherFacts, readUsage, type Target } from "./gather.ts";
+import { podsOfFile } from "./manifest.ts";
+import { diagnosisJson, formatDiagnosis } from "./print.ts";
+
+/** `explain pod NAME` and `explain -f FILE`. */
+export function addExplainCommand(program: Command, run: Run): void {
+  program
+    .command("explain")
+    .description("says why a Pod has its networks or has not: every pool with its reason, and what to do")
+    .argument("[kind]", "pod")
+    .argument("[name]", "the Pod, [namespace/]name; it may be gone for less than an hour")
+    .option("-f, --filename <file>", "Pods that are not made yet, or what makes them; - is standard input")
+    .addHelpText("after", "\nExit status: 0 it runs or would, 1 it does not or would not, 2 this cannot be told.")
+    .action((kind: string | undefined, name: string | undefined, { filename }: { filename?: string }) =>
+      run((context) => explain({ kind, name, filename }, context)),
+    );
+}
+
+interface Asked {
+  readonly kind: string | undefined;
+  readonly name: string | undefined;
+  readonly filename: string | undefined;
+}
+
+/** Prints a diagnosis for each Pod that is asked about; the exit status is that of the worst. */
+async function explain(asked: Asked, context: Context): Promise<number> {
+  const { io, cluster, output } = context;
+  const diagnoses: Diagnosis[] = [];
+  for (const target of await targetsOf(asked, context)) {
+    const facts = await gatherFacts(target, cluster, io.signal);
+    diagnoses.push(diagnose(facts, await readUsage(poolsToRead(facts), cluster, io.signal)));
+  }
+  const items = diagnoses.map(diagnosisJson);
+  if (output === "json") io.out(`${JSON.stringify({ items }, undefined, 2)}\n`);
+  else if (output === "yaml") io.out(stringify({ items }));
+  else io.out(diagnoses.map(formatDiagnosis).join("\n"));
+  const verdicts = diagnoses.map(({ verdict }) => verdict);
+  return verdicts.includes("fails") ? exitFailed : verdicts.includes("unknown") ? exitUnknown : exitOk;
+}
+
+async function targetsOf({ kind, name, filename }: Asked, { io, cluster }: Context): Promise<readonly Target[]> {
+  if (filename !== undefined && name === undefined) {
+    return podsOfFile(await io.read(filename), filename, cluster.namespace).map((manifest) => ({ manifest }));
+  }
+  const isPod = kind === "pod" || kind === "pods" || kind === "po";
+  if (filename !== undefined || name === undefined || !isPod) {
+    throw new SpiderError("OPTIONS_INVALID", "explain: give either `pod NAME` or `-f FILE`");
+  }
+  const [pod = "", namespace = cluster.namespace] = name.split("/").toReversed();
+  return [{ namespace, name: pod }];
+}

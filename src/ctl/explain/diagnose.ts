@@ -1,0 +1,203 @@
+import { adviceMark, sentenceOf } from "#cni";
+import { type Node, readyCondition } from "#kube";
+import { type Attempt, attemptOn, candidatePools, type NicReport } from "./attempt.ts";
+import type { Facts, PodState, Usage } from "./facts.ts";
+import type { Fix } from "./fix.ts";
+import { networkFixes } from "./network-fixes.ts";
+import { poolFixes } from "./pool-fixes.ts";
+import { systemFixes } from "./system-fixes.ts";
+import { lastFailure, type Told } from "./told.ts";
+
+/** What keeps the Pod from its networks. */
+export interface Cause {
+  /** Found in docs/reference/errors.md. */
+  readonly code: string;
+  /** As the CNI error and the Event have it, without the advice. */
+  readonly sentence: string;
+  /** "" where none is known. */
+  readonly advice: string;
+  /** When its node told of it; absent: it follows from what the API server has now. */
+  readonly seenAt?: Date;
+}
+
+/** The answer to "why has this Pod (not) got its networks?". */
+export interface Diagnosis {
+  readonly pod: string;
+  readonly state: PodState;
+  readonly node: string | undefined;
+  /** `runs`: it does or would. `unknown`: the API server cannot tell. */
+  readonly verdict: "runs" | "fails" | "unknown";
+  readonly cause?: Cause;
+  readonly nics: readonly NicReport[];
+  readonly fixes: readonly Fix[];
+  /** What else is worth knowing. */
+  readonly notes: readonly string[];
+}
+
+/** The nodes on which an ADD is thought through: the Pod's own, or all on which it could be put. */
+export function nodesOf({ pod, nodes }: Facts): readonly string[] {
+  if (pod.state === "gone" || pod.hostNetwork) return [];
+  if (pod.nodeName !== undefined) return [pod.nodeName];
+  const fits = ({ metadata, spec }: Node) =>
+    spec?.unschedulable !== true &&
+    Object.entries(pod.nodeSelector).every(([key, value]) => metadata.labels?.[key] === value);
+  return [...nodes.values()].filter(fits).map(({ metadata }) => metadata.name);
+}
+
+/** The pools whose claims {@link diagnose} has to know. */
+export function poolsToRead(facts: Facts): ReadonlySet<string> {
+  return new Set(nodesOf(facts).flatMap((node) => candidatePools(facts, node)));
+}
+
+/** Says what the Pod's ADD comes to, and why. */
+export function diagnose(facts: Facts, usage: Usage): Diagnosis {
+  const { pod } = facts;
+  const about = { pod: `${pod.namespace}/${pod.name}`, state: pod.state, node: pod.nodeName };
+  const nothing = { ...about, nics: [], fixes: [], notes: [] };
+  if (pod.state === "gone") return gone(facts, nothing);
+  if (pod.hostNetwork)
+    return { ...nothing, verdict: "runs", notes: ["it uses the network of its node: nothing is attached"] };
+  if (pod.state === "ended")
+    return { ...nothing, verdict: "unknown", notes: ["it has ended or is being deleted: it gets no network any more"] };
+  const attempts = nodesOf(facts).map((node) => attemptOn(facts, usage, node));
+  if (pod.state === "running")
+    return running(attempts, { ...nothing, notes: [`it has its networks: ${pod.ips.join(", ")}`] });
+  const told = lastFailure(facts.events);
+  const cause = causeOf(facts, attempts, told);
+  const [attempt] = attempts.toSorted((a, b) => rank(a) - rank(b));
+  const nics = attempt?.nics ?? [];
+  if (cause !== undefined) {
+    const verdict =
+      attempt?.uncertain === true && cause.seenAt === undefined && told === undefined ? "unknown" : "fails";
+    return {
+      ...about,
+      verdict,
+      cause,
+      nics,
+      fixes: fixesOf(facts, usage, attempt, cause),
+      notes: notesOf(facts, attempts),
+    };
+  }
+  const unseen = attempt === undefined || attempt.uncertain;
+  const corrected =
+    told === undefined
+      ? []
+      : [`the last attempt failed (${told.code}: ${told.sentence}); that no longer holds, and kubelet tries again`];
+  return { ...nothing, verdict: unseen ? "unknown" : "runs", nics, notes: [...corrected, ...notesOf(facts, attempts)] };
+}
+
+type Blank = Omit<Diagnosis, "verdict">;
+
+function gone(facts: Facts, nothing: Blank): Diagnosis {
+  const told = lastFailure(facts.events);
+  if (told !== undefined) {
+    const cause = causeTold(told);
+    return {
+      ...nothing,
+      verdict: "fails",
+      cause,
+      fixes: networkFixes(facts, cause.code, cause.sentence),
+      notes: ["the Pod is gone; this is what its Events say"],
+    };
+  }
+  const added = facts.events.filter(({ reason }) => reason === "AddedInterface").map(({ message = "" }) => message);
+  if (added.length > 0)
+    return { ...nothing, verdict: "runs", notes: ["the Pod is gone; it had its networks", ...added] };
+  return {
+    ...nothing,
+    verdict: "unknown",
+    notes: ["there is no such Pod, and no Event of the last hour tells of one"],
+  };
+}
+
+/** A Pod that runs has what it needs; whether the next one like it would get it is worth a note. */
+function running([attempt]: readonly Attempt[], about: Blank): Diagnosis {
+  const later =
+    attempt?.failure === undefined ? [] : [`a Pod like it could not start now: ${sentenceOf(attempt.failure).message}`];
+  return { ...about, verdict: "runs", nics: attempt?.nics ?? [], notes: [...about.notes, ...later] };
+}
+
+/** Where it works comes first, if the scheduler may still choose. */
+function rank({ failure, uncertain }: Attempt): number {
+  return failure !== undefined ? 2 : uncertain ? 1 : 0;
+}
+
+/** What the API server shows to be wrong now, else what only the node can know and has told. */
+function causeOf(facts: Facts, attempts: readonly Attempt[], told: Told | undefined): Cause | undefined {
+  const { pod } = facts;
+  const failed = attempts.filter(({ failure }) => failure !== undefined);
+  const [first] = failed;
+  if (first !== undefined && failed.length === attempts.length) return computed(first, told);
+  if (pod.state === "new") return undefined;
+  if (pod.unscheduled !== undefined && pod.nodeName === undefined) {
+    return {
+      code: "UNSCHEDULED",
+      sentence: `Pod ${pod.namespace}/${pod.name} is on no node: ${pod.unscheduled}`,
+      advice: "",
+    };
+  }
+  if (told !== undefined && !isComputable(told.code)) return causeTold(told);
+  return nodeAway(facts);
+}
+
+/** What follows from the API's objects; the node's own words where it said the same. */
+function computed({ failure }: Attempt, told: Told | undefined): Cause {
+  const { code, message } = sentenceOf(failure);
+  const at = message.lastIndexOf(adviceMark);
+  const sentence = at < 0 ? message : message.slice(0, at).replace(/\. $/, "");
+  const advice = at < 0 ? "" : message.slice(at + adviceMark.length);
+  const confirmed = told?.code === code && told.sentence === sentence;
+  return { code, sentence, advice, ...(confirmed && { seenAt: told.at }) };
+}
+
+function causeTold({ code, sentence, advice, at }: Told): Cause {
+  return { code, sentence, advice, seenAt: at };
+}
+
+/** Codes of failures that would show here, too, if they still held. */
+function isComputable(code: string): boolean {
+  return computable.has(code);
+}
+
+const computable: ReadonlySet<string> = new Set([
+  ...["NO_POOL", "POOL_NOT_FOUND", "BROKEN_POOL", "WRONG_INPUT", "POOL_EXHAUSTED", "AUTO_POOL_PENDING"],
+  ...["NETWORK_NOT_FOUND", "NETWORK_ANNOTATION", "NETWORK_INVALID", "INTERFACE_TAKEN"],
+]);
+
+function nodeAway({ pod, nodes }: Facts): Cause | undefined {
+  if (pod.nodeName === undefined) return undefined;
+  const node = nodes.get(pod.nodeName);
+  if (node === undefined) {
+    return {
+      code: "NODE_NOT_FOUND",
+      sentence: `node ${pod.nodeName} of the Pod does not exist`,
+      advice: "delete the Pod: its controller makes it anew on a node that does",
+    };
+  }
+  const ready = readyCondition(node);
+  if (ready === "True") return undefined;
+  const condition = node.status?.conditions?.find(({ type }) => type === "Ready");
+  const sentence = `node ${pod.nodeName} is not ready (${condition?.reason ?? ready}): ${condition?.message ?? "its kubelet has reported nothing"}`;
+  return { code: "NODE_NOT_READY", sentence, advice: "see whether its kubelet and container runtime run" };
+}
+
+function fixesOf(facts: Facts, usage: Usage, attempt: Attempt | undefined, cause: Cause): readonly Fix[] {
+  const failed = attempt?.nics.find(({ problem }) => problem !== undefined);
+  const pools = attempt === undefined || failed === undefined ? [] : poolFixes(facts, usage, attempt, failed);
+  return [...pools, ...networkFixes(facts, cause.code, cause.sentence), ...systemFixes(facts, cause.code)];
+}
+
+function notesOf({ installation, pod }: Facts, attempts: readonly Attempt[]): readonly string[] {
+  const failing = attempts.filter(({ failure }) => failure !== undefined);
+  const isSome = pod.nodeName === undefined && failing.length > 0 && failing.length < attempts.length;
+  return [
+    ...(isSome
+      ? [
+          `it could not run on ${failing.map(({ node }) => node).join(", ")}: ${sentenceOf(failing[0]?.failure).message}`,
+        ]
+      : []),
+    ...(installation.found
+      ? []
+      : ["no ConfigMap of a Spiderpool release was found: its settings are taken for the defaults"]),
+  ];
+}

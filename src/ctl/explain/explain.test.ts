@@ -1,0 +1,231 @@
+import assert from "node:assert/strict";
+import { beforeEach, describe, it } from "node:test";
+import {
+  annotations,
+  networkAttachmentDefinitions,
+  type SpiderIPPool,
+  spiderIPAddresses,
+  spiderIPPools,
+  spiderReservedIPs,
+} from "#api";
+import { configMaps, events, namespaces, nodes, pods } from "#kube";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { runCtl } from "../testing/run.ts";
+
+const ovs = '{"cniVersion":"0.3.1","type":"ovs","bridge":"br1","ipam":{"type":"spiderpool"}}';
+
+let api: FakeApi;
+
+beforeEach(() => {
+  api = new FakeApi();
+  const labels = { "app.kubernetes.io/component": "spiderpool" };
+  const data = { clusterNetwork: "net", "conf.yml": "enableIPv6: false" };
+  api.apply(configMaps, { metadata: { namespace: "kube-system", name: "c", labels }, data });
+  network("net");
+  api.apply(namespaces, { metadata: { name: "default" } });
+  for (const name of ["node1", "node2"]) {
+    const status = { conditions: [{ type: "Ready", status: "True" }] };
+    api.apply(nodes, { metadata: { name, labels: { "kubernetes.io/hostname": name } }, status });
+  }
+  pool("a", "10.6.0");
+});
+
+function network(name: string, config = ovs): void {
+  api.apply(networkAttachmentDefinitions, { metadata: { namespace: "kube-system", name }, spec: { config } });
+}
+
+function pool(name: string, prefix: string, spec: Partial<SpiderIPPool["spec"]> = {}): void {
+  const subnet = { subnet: `${prefix}.0/24`, ips: [`${prefix}.10-${prefix}.11`] };
+  api.apply(spiderIPPools, { metadata: { name }, spec: { ...subnet, ...spec } });
+}
+
+function claim(address: string, poolName: string, podName: string): void {
+  const metadata = { name: address, labels: { pool: poolName } };
+  const pod = { podNamespace: "default", podName, podUID: `uid-${podName}`, nic: "eth0" };
+  const spec = { format: 1, address, purpose: "Pod", pool: poolName, poolUID: "", poolGeneration: 1, ...pod };
+  api.apply(spiderIPAddresses, { metadata, spec } as object as Parameters<typeof api.apply>[1]);
+}
+
+const ippool = (value: unknown) => ({ [annotations.ippool]: JSON.stringify(value) });
+
+function pod(name: string, notes: Readonly<Record<string, string>>, more: { spec?: object; status?: object } = {}) {
+  const { spec = { nodeName: "node1" }, status = {} } = more;
+  return api.apply(pods, {
+    metadata: { namespace: "default", name, annotations: notes },
+    spec,
+    status,
+  } as object as Parameters<typeof api.apply>[1]);
+}
+
+const explain = (...argv: string[]) => runCtl(api, ["explain", ...argv]);
+
+describe("spiderpoolctl explain", () => {
+  it("says first what the runtime was answered, then every pool with its reason, then the fix", async () => {
+    pool("b", "10.7.0", { nodeName: ["node2"] });
+    pool("c", "10.8.0", { disable: true });
+    const { uid } = pod("web", ippool({ ipv4: ["b", "c"] })).metadata;
+    const { status, out } = await explain("pod", "web");
+    assert.equal(status, 1);
+    assert.equal(
+      out,
+      [
+        `[default/web/${uid}:kube-system/net]: error adding container to network "kube-system/net": no IPPool available, all IPv4 IPPools [b c] of eth0 filtered out: unmatched Node name of IPPool b: expected node2, found node1; disabled IPPool c`,
+        "  Pod default/web on node1 (waiting): NO_POOL",
+        "",
+        "eth0 from kube-system/net, pools named by annotation ipam.spidernet.io/ippool",
+        "  – b   IPv4   unmatched Node name of IPPool b: expected node2, found node1",
+        "  – c   IPv4   disabled IPPool c",
+        "",
+        "What to do:",
+        "  add the node to spec.nodeName of the IPPool, or let the Pod run on a node that is listed; or set spec.disable of the IPPool to false, or name another",
+        "  - let node node1 use IPPool b",
+        `      kubectl patch spiderippool b --type=merge -p '{"spec":{"nodeName":["node2","node1"]}}'`,
+        "  - enable IPPool c",
+        `      kubectl patch spiderippool c --type=merge -p '{"spec":{"disable":false}}'`,
+        "  - use IPPool a",
+        `      kubectl annotate pod -n default web --overwrite 'ipam.spidernet.io/ippool={"ipv4":["a"]}'`,
+        "",
+        "See docs/reference/errors.md#no_pool",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("counts what is claimed and reserved, and extends a full pool by addresses that nobody has", async () => {
+    api.apply(spiderReservedIPs, { metadata: { name: "r" }, spec: { ips: ["10.6.0.2-10.6.0.4"] } });
+    claim("10.6.0.10", "a", "x");
+    pod("web", ippool({ ipv4: ["a"] }));
+    assert.match(
+      (await explain("pod", "web")).out,
+      /^Pod default\/web on node1 \(waiting\) gets its networks\n.*✔ a {3}IPv4 {3}1 of 2/s,
+    );
+    claim("10.6.0.11", "a", "y");
+    const { status, out } = await explain("pod", "web");
+    assert.equal(status, 1);
+    assert.match(
+      out,
+      /^.*failed to allocate any IPv4 .*: all IP addresses used out: all 2 addresses of IPPool a are in use\n/,
+    );
+    assert.match(
+      out,
+      /patch spiderippool a --type=merge -p '\{"spec":\{"ips":\["10\.6\.0\.10-10\.6\.0\.11","10\.6\.0\.5-10\.6\.0\.9"\]\}\}'/,
+    );
+  });
+
+  it("judges a Pod that is not made yet on every node on which it could be, and its template's owner", async () => {
+    const template = (node: string) => ({
+      metadata: { annotations: ippool({ ipv4: ["b"] }) },
+      spec: { nodeSelector: { "kubernetes.io/hostname": node } },
+    });
+    const deployment = (node: string) => ({
+      "x.yaml": JSON.stringify({
+        apiVersion: "apps/v1",
+        kind: "Deployment",
+        metadata: { name: "web" },
+        spec: { template: template(node) },
+      }),
+    });
+    pool("b", "10.7.0", { nodeName: ["node2"] });
+    assert.equal((await runCtl(api, ["explain", "-f", "x.yaml"], deployment("node2"))).status, 0);
+    const { status, out } = await runCtl(api, ["explain", "-f", "x.yaml"], deployment("node1"));
+    assert.equal(status, 1);
+    assert.match(out, /in the manifest, ipam\.spidernet\.io\/ippool: "\{\\"ipv4\\":\[\\"a\\"\]\}"/);
+    const any = {
+      "x.yaml": JSON.stringify({
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { name: "p", annotations: ippool({ ipv4: ["b"] }) },
+        spec: {},
+      }),
+    };
+    const some = await runCtl(api, ["explain", "-f", "x.yaml"], any);
+    assert.equal(some.status, 0);
+    assert.match(some.out, /it could not run on node1: .*unmatched Node name/);
+  });
+
+  it("names a missing network and puts the nearest into its place", async () => {
+    network("storage");
+    pod("web", { [annotations.networks]: "kube-system/sotrage@data,kube-system/net" });
+    const { status, out } = await explain("pod", "web");
+    assert.equal(status, 1);
+    assert.match(
+      out,
+      /^cannot find a network-attachment-definition \(sotrage\) in namespace \(kube-system\): it does not exist\n/,
+    );
+    assert.match(out, /networks=kube-system\/storage@data,kube-system\/net/);
+    assert.match(out, /See docs\/reference\/errors\.md#network_not_found/);
+  });
+
+  it("believes the node about what only the node can see, until it succeeds", async () => {
+    const { uid } = pod("web", ippool({ ipv4: ["a"] })).metadata;
+    const involvedObject = { kind: "Pod", namespace: "default", name: "web", uid };
+    const told = (name: string, text: object) =>
+      api.apply(events, {
+        metadata: { namespace: "default", name, annotations: { [annotations.errorCode]: "OVS_BRIDGE_UNKNOWN" } },
+        involvedObject,
+        ...text,
+      } as object as Parameters<typeof api.apply>[1]);
+    const at = (s: number) => new Date(Date.now() - s * 1000).toISOString();
+    const sentence = 'x: there is no such Open vSwitch bridge on this node. bridge br9, existing ["br1"]';
+    told("one", {
+      type: "Warning",
+      reason: "NetworkFailed",
+      lastTimestamp: at(50),
+      message: `${sentence}. What to do: create it. See: spiderpoolctl explain pod web -n default`,
+      source: { component: "spiderpool-agent" },
+    });
+    told("two", {
+      type: "Warning",
+      reason: "FailedCreatePodSandBox",
+      lastTimestamp: at(10),
+      message: `Failed to create pod sandbox: plugin type="multus" name="n" failed (add): ${sentence.replace(". ", "; ")}. What to do: create it`,
+    });
+    const { status, out } = await explain("pod", "web");
+    assert.equal(status, 1);
+    assert.ok(
+      out.startsWith(`${sentence}\n  Pod default/web on node1 (waiting): OVS_BRIDGE_UNKNOWN, told by its node at `),
+      out,
+    );
+    assert.match(
+      out,
+      / {2}create it\n {2}- make bridge br9 on the node, and add its uplink\n {6}ovs-vsctl add-br br9 {3}# on node node1\n/,
+    );
+    told("three", { type: "Normal", reason: "AddedInterface", lastTimestamp: at(1), message: "Add eth0" });
+    assert.equal((await explain("pod", "web")).status, 0);
+  });
+
+  it("tells of a Pod that is gone by its Events, and that nothing tells of one", async () => {
+    assert.equal((await explain("pod", "web")).status, 2);
+    const involvedObject = { kind: "Pod", namespace: "default", name: "web", uid: "u" };
+    const text = {
+      type: "Warning",
+      reason: "NoIPPool",
+      lastTimestamp: new Date().toISOString(),
+      message: "no pool. What to do: x",
+      source: { component: "spiderpool-agent", host: "node2" },
+    };
+    api.apply(events, {
+      metadata: { namespace: "default", name: "e", annotations: { [annotations.errorCode]: "NO_POOL" } },
+      involvedObject,
+      ...text,
+    } as object as Parameters<typeof api.apply>[1]);
+    const { status, out } = await explain("pod", "default/web");
+    assert.equal(status, 1);
+    assert.match(out, /^no pool\n {2}Pod default\/web on node2 \(gone\): NO_POOL/);
+  });
+
+  it("says in JSON what it says in words", async () => {
+    pod("web", ippool({ ipv4: ["none"] }));
+    const { out } = await explain("pod", "web", "-o", "json");
+    const [item] = JSON.parse(out).items;
+    assert.equal(item.verdict, "fails");
+    assert.equal(item.cause.code, "POOL_NOT_FOUND");
+    assert.match(item.fixes[0].command, /\{"ipv4":\["a"\]\}/);
+    assert.equal(item.nics[0].problem.code, "POOL_NOT_FOUND");
+  });
+
+  it("refuses a command line that names neither Pod nor file, and a file without Pods", async () => {
+    assert.equal((await explain("web")).status, 2);
+    assert.equal((await runCtl(api, ["explain", "-f", "x"], { x: "kind: Service\nmetadata: {}" })).status, 2);
+  });
+});

@@ -1,0 +1,62 @@
+import type { NetworkAttachmentDefinition, Settings, SpiderIPPool } from "#api";
+import type { Family, IpSet } from "#ip";
+import type { PoolView } from "#ipam";
+import type { CoreEvent, KubeObject, Node, OwnerReference, TopController } from "#kube";
+import type { Claim } from "#ledger";
+
+/** Where the Pod is in its life. `new`: only in a manifest; `gone`: only Events and claims tell of it. */
+export type PodState = "new" | "waiting" | "running" | "ended" | "gone";
+
+/** The Pod that is asked about, stored or not. */
+export interface Subject {
+  readonly namespace: string;
+  readonly name: string;
+  /** "" where it is not stored. */
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly ownerReferences: readonly OwnerReference[];
+  /** Undefined before it is scheduled. */
+  readonly nodeName: string | undefined;
+  readonly nodeSelector: Readonly<Record<string, string>>;
+  readonly hostNetwork: boolean;
+  readonly state: PodState;
+  readonly ips: readonly string[];
+  /** What the scheduler says, where it has found no node. */
+  readonly unscheduled: string | undefined;
+}
+
+/** How the release is set up, from its ConfigMap. */
+export interface Installation {
+  readonly namespace: string;
+  /** Name of the default network; "" where each node keeps its own. */
+  readonly clusterNetwork: string;
+  readonly families: readonly Family[];
+  readonly settings: Pick<Settings, "enableSpiderSubnet" | "enableAutoPoolForApplication">;
+  /** False: no such ConfigMap was found, and these are the defaults. */
+  readonly found: boolean;
+}
+
+/** All that the API server tells about one Pod's networks: what a diagnosis is made of. */
+export interface Facts {
+  readonly pod: Subject;
+  readonly now: Date;
+  readonly namespace: KubeObject | undefined;
+  /** Every node, by name. */
+  readonly nodes: ReadonlyMap<string, Node>;
+  /** Every net-attach-def, by `namespace/name`. */
+  readonly nads: ReadonlyMap<string, NetworkAttachmentDefinition>;
+  readonly pools: ReadonlyMap<string, PoolView>;
+  /** Pools that cannot be used, with the sentence that says why. */
+  readonly brokenPools: ReadonlyMap<string, string>;
+  /** The same pools as stored, for commands that change them. */
+  readonly poolObjects: ReadonlyMap<string, SpiderIPPool>;
+  readonly reserved: (family: Family) => IpSet;
+  readonly owner: TopController | undefined;
+  readonly installation: Installation;
+  /** Events on the Pod of the last hour, oldest first. */
+  readonly events: readonly CoreEvent[];
+}
+
+/** The claims on addresses of the pools that matter, by pool. */
+export type Usage = ReadonlyMap<string, readonly Claim[]>;

@@ -1,0 +1,78 @@
+import type { Facts } from "./facts.ts";
+
+/** One thing that the user can do. */
+export interface Fix {
+  /** In words. */
+  readonly text: string;
+  /** As a line for a shell; absent where only a person can decide what to write. */
+  readonly command?: string;
+  /** The node on which the command is run; absent: wherever kubectl is. */
+  readonly node?: string;
+}
+
+/** Words as a POSIX shell reads them back. */
+export function shellLine(words: readonly string[]): string {
+  return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(" ");
+}
+
+/** `kubectl patch` with a JSON merge patch, which replaces lists as a whole. */
+export function patchCommand(target: readonly string[], patch: object): string {
+  return shellLine(["kubectl", "patch", ...target, "--type=merge", "-p", JSON.stringify(patch)]);
+}
+
+/** Kinds whose template makes the Pods: an annotation belongs there, or the next Pod is without it. */
+const templated: Readonly<Record<string, readonly string[]>> = {
+  "apps Deployment": ["spec", "template"],
+  "apps StatefulSet": ["spec", "template"],
+  "apps DaemonSet": ["spec", "template"],
+  "apps ReplicaSet": ["spec", "template"],
+  "batch CronJob": ["spec", "jobTemplate", "spec", "template"],
+};
+
+/**
+ * Sets an annotation of the Pod, or takes it away where the value is undefined: on the Pod itself where nobody made it, else
+ * in the template of what did. In words only where the Pod is not stored yet.
+ */
+export function annotationFix({ pod, owner }: Facts, text: string, key: string, value: string | undefined): Fix {
+  if (pod.state === "new") {
+    return {
+      text: `${text}: in the manifest, ${value === undefined ? `leave ${key} out` : `${key}: ${JSON.stringify(value)}`}`,
+    };
+  }
+  if (owner === undefined) {
+    const change = value === undefined ? `${key}-` : `${key}=${value}`;
+    return {
+      text,
+      command: shellLine(["kubectl", "annotate", "pod", "-n", pod.namespace, pod.name, "--overwrite", change]),
+    };
+  }
+  const path = templated[`${owner.apiGroup} ${owner.kind}`];
+  const what = `${owner.kind} ${owner.namespace}/${owner.name}`;
+  if (path === undefined) return { text: `${text}, in the Pod template of ${what}` };
+  const metadata = { metadata: { annotations: { [key]: value ?? null } } };
+  const patch = path.reduceRight<object>((inner, member) => ({ [member]: inner }), metadata);
+  const kind = owner.kind.toLowerCase();
+  return {
+    text: `${text}, in the Pod template of ${what}`,
+    command: patchCommand([kind, "-n", owner.namespace, owner.name], patch),
+  };
+}
+
+/** The nearest of the names, by the fewest letters to change; the first where several are as near. */
+export function nearest(name: string, names: readonly string[]): string | undefined {
+  const scored = names.map((one) => ({ one, distance: editDistance(name, one) }));
+  return scored.toSorted((a, b) => a.distance - b.distance)[0]?.one;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}

@@ -1,0 +1,210 @@
+import {
+  decodeSettings,
+  labels,
+  labelValue,
+  type NetworkAttachmentDefinition,
+  networkAttachmentDefinitions,
+  type SpiderIPPool,
+  type SpiderReservedIP,
+  spiderIPAddresses,
+  spiderIPPools,
+  spiderReservedIPs,
+} from "#api";
+import { formatError } from "#base";
+import { type Family, IpSet, parseIpSet } from "#ip";
+import { asksForOwner, type PoolView, poolView } from "#ipam";
+import {
+  type CoreEvent,
+  configMaps,
+  events,
+  type KubeClient,
+  type KubeObject,
+  keyOf,
+  namespaces,
+  nodes,
+  type Pod,
+  pods,
+  type Resource,
+  TopControllers,
+} from "#kube";
+import { type Claim, claimOf } from "#ledger";
+import { networkStatusAnnotation } from "#multus";
+import type { Cluster } from "../cluster.ts";
+import type { Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
+import type { PodManifest } from "./manifest.ts";
+import { eventTimeMs } from "./told.ts";
+
+/** Events are kept for an hour by default, and a Pod that is gone is remembered as long. */
+const rememberedMs = 3_600_000;
+
+/** A Pod by name, or one that is not made yet. */
+export type Target = { readonly namespace: string; readonly name: string } | { readonly manifest: PodManifest };
+
+/** Reads all that a diagnosis needs except the claims; nothing is written. Throws what the API server answers. */
+export async function gatherFacts(target: Target, { client, clock }: Cluster, signal: AbortSignal): Promise<Facts> {
+  const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
+  const now = clock.wall();
+  const named = "manifest" in target ? target.manifest.metadata : target;
+  const [stored, poolObjects, reservedIps, nads, nodeList, told, installation, namespace] = await Promise.all([
+    "manifest" in target ? undefined : client.get(pods, target, { signal }),
+    all<SpiderIPPool>(spiderIPPools),
+    all<SpiderReservedIP>(spiderReservedIPs),
+    all<NetworkAttachmentDefinition>(networkAttachmentDefinitions),
+    all(nodes),
+    "manifest" in target ? [] : podEvents(client, target, now, signal),
+    findInstallation(client, signal),
+    client.get(namespaces, { name: named.namespace }, { signal }),
+  ]);
+  const { pools, brokenPools } = decodePools(poolObjects);
+  const pod = "manifest" in target ? subjectOfManifest(target.manifest) : subjectOf(target, stored, told);
+  return {
+    pod,
+    now,
+    namespace,
+    nodes: new Map(nodeList.map((node) => [node.metadata.name, node])),
+    nads: new Map(nads.map((nad) => [keyOf(nad.metadata), nad])),
+    pools,
+    brokenPools,
+    poolObjects: new Map(poolObjects.map((pool) => [pool.metadata.name, pool])),
+    reserved: reservedBy(reservedIps),
+    owner: await ownerOf(target, stored, pools, client, signal),
+    installation,
+    // A former Pod of the same name has Events, too.
+    events: stored === undefined ? told : told.filter(({ involvedObject: { uid } }) => isOf(uid, stored)),
+  };
+}
+
+/** The claims on addresses of these pools. */
+export async function readUsage(names: Iterable<string>, { client }: Cluster, signal: AbortSignal): Promise<Usage> {
+  const read = async (pool: string): Promise<readonly [string, readonly Claim[]]> => {
+    const labelSelector = `${labels.claimPool}=${labelValue(pool)}`;
+    const objects = await Array.fromAsync(client.listAll(spiderIPAddresses, { signal, labelSelector }));
+    return [pool, objects.flatMap((object) => claimOf(object) ?? [])];
+  };
+  return new Map(await Promise.all(Array.from(new Set(names), read)));
+}
+
+function isOf(uid: string | undefined, { metadata }: Pod): boolean {
+  return uid === undefined || uid === metadata.uid;
+}
+
+async function podEvents(
+  client: KubeClient,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  now: Date,
+  signal: AbortSignal,
+): Promise<readonly CoreEvent[]> {
+  const fieldSelector = `involvedObject.kind=Pod,involvedObject.name=${name}`;
+  const found = await Array.fromAsync(client.listAll(events, { namespace, signal, fieldSelector }));
+  return found
+    .filter((event) => now.getTime() - eventTimeMs(event) < rememberedMs)
+    .toSorted(
+      (a, b) =>
+        eventTimeMs(a) - eventTimeMs(b) || Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion),
+    );
+}
+
+function decodePools(objects: readonly SpiderIPPool[]): Pick<Facts, "pools" | "brokenPools"> {
+  const pools = new Map<string, PoolView>();
+  const brokenPools = new Map<string, string>();
+  for (const object of objects) {
+    try {
+      pools.set(object.metadata.name, poolView(object));
+    } catch (error) {
+      brokenPools.set(object.metadata.name, formatError(error));
+    }
+  }
+  return { pools, brokenPools };
+}
+
+/** As the agent counts them; a reservation that cannot be read reserves nothing. */
+function reservedBy(objects: readonly SpiderReservedIP[]): Facts["reserved"] {
+  const texts = objects.filter(({ metadata }) => metadata.deletionTimestamp === undefined).map(({ spec }) => spec.ips);
+  return (family) => texts.reduce((set, ips) => set.union(readable(ips ?? [], family)), IpSet.empty(family));
+}
+
+function readable(ips: readonly string[], family: Family): IpSet {
+  try {
+    return parseIpSet(
+      ips.filter((text) => text.includes(":") === (family === 6)),
+      family,
+    );
+  } catch {
+    return IpSet.empty(family);
+  }
+}
+
+/** The chart's ConfigMap, whatever its name: its labels are the contract. */
+async function findInstallation(client: KubeClient, signal: AbortSignal): Promise<Installation> {
+  const labelSelector = "app.kubernetes.io/component=spiderpool";
+  const [first] = await Array.fromAsync(client.listAll(configMaps, { signal, labelSelector }));
+  const { settings } = decodeSettings(first?.data?.["conf.yml"] ?? "");
+  const families: readonly Family[] = [
+    ...(settings.enableIPv4 ? ([4] as const) : []),
+    ...(settings.enableIPv6 ? ([6] as const) : []),
+  ];
+  return {
+    namespace: first?.metadata.namespace ?? "kube-system",
+    clusterNetwork: first?.data?.["clusterNetwork"] ?? "",
+    families,
+    settings,
+    found: first !== undefined,
+  };
+}
+
+async function ownerOf(
+  target: Target,
+  stored: Pod | undefined,
+  pools: ReadonlyMap<string, PoolView>,
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<Facts["owner"]> {
+  if ("manifest" in target) return target.manifest.owner;
+  if (stored === undefined) return undefined;
+  const isOwned = stored.metadata.ownerReferences?.some(({ controller }) => controller === true) ?? false;
+  // A command has to change the template, not the Pod: the owner is of interest whether selection asks or not.
+  return isOwned || asksForOwner(stored.metadata, pools.values())
+    ? new TopControllers(client).of(stored, { signal })
+    : undefined;
+}
+
+function subjectOf(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  pod: Pod | undefined,
+  told: readonly CoreEvent[],
+): Subject {
+  if (pod === undefined) {
+    const nodeName = told.findLast(({ source }) => source?.component === "spiderpool-agent")?.source?.host;
+    return { ...blank, namespace, name, nodeName, state: "gone" };
+  }
+  const { uid, labels: own = {}, annotations = {}, ownerReferences = [] } = pod.metadata;
+  const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
+  return {
+    ...blank,
+    ...{ namespace, name, uid, labels: own, annotations, ownerReferences },
+    nodeName: pod.spec?.nodeName,
+    nodeSelector: pod.spec?.nodeSelector ?? {},
+    hostNetwork: pod.spec?.hostNetwork === true,
+    state: stateOf(pod),
+    ips: pod.status?.podIPs?.flatMap(({ ip }) => ip ?? []) ?? [],
+    unscheduled: scheduled?.status === "False" ? (scheduled.message ?? scheduled.reason) : undefined,
+  };
+}
+
+const blank: Subject = {
+  ...{ namespace: "", name: "", uid: "", labels: {}, annotations: {}, ownerReferences: [], nodeSelector: {}, ips: [] },
+  ...{ nodeName: undefined, hostNetwork: false, state: "new", unscheduled: undefined },
+};
+
+function subjectOfManifest({ metadata, spec }: PodManifest): Subject {
+  const { nodeName, nodeSelector = {}, hostNetwork = false } = spec;
+  return { ...blank, ...metadata, nodeName, nodeSelector, hostNetwork };
+}
+
+function stateOf({ metadata, status }: Pod): PodState {
+  if (metadata.deletionTimestamp !== undefined || status?.phase === "Succeeded" || status?.phase === "Failed") {
+    return "ended";
+  }
+  const isAttached = metadata.annotations?.[networkStatusAnnotation] !== undefined || (status?.podIP ?? "") !== "";
+  return isAttached ? "running" : "waiting";
+}

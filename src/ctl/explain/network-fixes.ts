@@ -1,0 +1,143 @@
+import { isJsonObject } from "#cni";
+import { defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
+import type { Facts } from "./facts.ts";
+import { annotationFix, type Fix, nearest, patchCommand } from "./fix.ts";
+
+/** A reference of an annotation: `namespace/name`, and the interface that is asked for. */
+interface Reference {
+  readonly key: string;
+  readonly ifName: string | undefined;
+}
+
+/** What can be done about a network that cannot be attached, by the code of the failure; the likeliest first. */
+export function networkFixes(facts: Facts, code: string, sentence: string): readonly Fix[] {
+  switch (code) {
+    case "NETWORK_NOT_FOUND":
+    case "NETWORK_INVALID":
+    case "PLUGIN_NOT_FOUND":
+    case "OVS_BRIDGE_UNKNOWN":
+      return [...bridgeFix(facts, code, sentence), ...otherNetwork(facts, sentence)];
+    case "NETWORK_ANNOTATION":
+      return [readableNetworks(facts, sentence)];
+    case "INTERFACE_TAKEN":
+      return [unnamedInterfaces(facts)];
+    case "COORDINATOR_NOT_SYNCED":
+      return [coordinatorFix(sentence)].flatMap((fix) => fix ?? []);
+    default:
+      return [];
+  }
+}
+
+function bridgeFix({ pod }: Facts, code: string, sentence: string): readonly Fix[] {
+  const bridge = /bridge ([\w.-]{1,15}),/.exec(sentence)?.[1];
+  if (code !== "OVS_BRIDGE_UNKNOWN" || bridge === undefined || pod.nodeName === undefined) return [];
+  return [
+    {
+      text: `make bridge ${bridge} on the node, and add its uplink`,
+      command: `ovs-vsctl add-br ${bridge}`,
+      node: pod.nodeName,
+    },
+  ];
+}
+
+/** Puts the nearest definition that can be read into the place of the one that the sentence is about. */
+function otherNetwork(facts: Facts, sentence: string): readonly Fix[] {
+  const { annotations, namespace } = facts.pod;
+  const { [defaultNetworkAnnotation]: byPod = "", [networksAnnotation]: networks = "" } = annotations;
+  const selected = references(networks, namespace);
+  const wrong = selected.find(({ key }) => isAbout(sentence, key));
+  if (wrong !== undefined) {
+    const key = readable(
+      facts,
+      wrong.key,
+      selected.map((one) => one.key),
+    );
+    if (key === undefined) return [];
+    const value = selected.map((one) => formatReference(one === wrong ? { ...one, key } : one)).join(",");
+    return [annotationFix(facts, `attach ${key} in the place of ${wrong.key}`, networksAnnotation, value)];
+  }
+  const [first] = references(byPod, facts.installation.namespace);
+  if (first === undefined) return [];
+  const key = readable(facts, first.key, []);
+  return key === undefined
+    ? []
+    : [annotationFix(facts, `use ${key} as default network`, defaultNetworkAnnotation, key)];
+}
+
+/** Sentences name a definition as `ns/name`, or as `(name) in namespace (ns)`. */
+function isAbout(sentence: string, key: string): boolean {
+  const [namespace, name] = key.split("/");
+  return (
+    sentence.includes(`(${name}) in namespace (${namespace})`) ||
+    sentence.includes(`NetworkAttachmentDefinition ${key}`) ||
+    sentence.includes(`"${key}"`)
+  );
+}
+
+/** The definition with the nearest name whose configuration can be read; those of the same namespace first. */
+function readable({ nads }: Facts, wrong: string, except: readonly string[]): string | undefined {
+  const keys = [...nads]
+    .filter(([key, { spec }]) => key !== wrong && !except.includes(key) && hasOurPlugin(spec?.config))
+    .map(([key]) => key);
+  const within = keys.filter((key) => key.split("/")[0] === wrong.split("/")[0]);
+  return nearest(wrong, within.length > 0 ? within : keys);
+}
+
+/** A configuration that this product runs by itself: what others need on the node cannot be known from here. */
+function hasOurPlugin(config: string | undefined): boolean {
+  try {
+    const value: unknown = JSON.parse(config ?? "");
+    const plugins: readonly unknown[] =
+      isJsonObject(value) && Array.isArray(value["plugins"]) ? value["plugins"] : [value];
+    return plugins.some((plugin) => isJsonObject(plugin) && plugin["type"] === "ovs");
+  } catch {
+    return false;
+  }
+}
+
+/** Keeps of an annotation that cannot be read what names a definition; where nothing does, it is taken away. */
+function readableNetworks(facts: Facts, sentence: string): Fix {
+  const annotation = sentence.includes(defaultNetworkAnnotation) ? defaultNetworkAnnotation : networksAnnotation;
+  const { namespace } = facts.pod;
+  const text = facts.pod.annotations[annotation] ?? "";
+  const within = annotation === defaultNetworkAnnotation ? facts.installation.namespace : namespace;
+  const names = (text.match(/[a-z0-9][-a-z0-9.]*(\/[a-z0-9][-a-z0-9.]*)?/g) ?? []).map((name) =>
+    name.includes("/") ? name : `${within}/${name}`,
+  );
+  const known = [...new Set(names)].filter((name) => facts.nads.has(name));
+  const value = annotation === defaultNetworkAnnotation ? known[0] : known.join(",");
+  if (value === undefined || value === "")
+    return annotationFix(facts, `take annotation ${annotation} away`, annotation, undefined);
+  return annotationFix(facts, `name in annotation ${annotation} only what can be read of it`, annotation, value);
+}
+
+/** Lets each network have the interface of its place. */
+function unnamedInterfaces(facts: Facts): Fix {
+  const { namespace, annotations } = facts.pod;
+  const value = references(annotations[networksAnnotation] ?? "", namespace)
+    .map(({ key }) => key)
+    .join(",");
+  return annotationFix(facts, "let the interfaces be named net1, net2, … by their places", networksAnnotation, value);
+}
+
+function coordinatorFix(sentence: string): Fix | undefined {
+  const name = /coordinator ([\w.-]+),/.exec(sentence)?.[1];
+  if (name === undefined) return undefined;
+  const command = patchCommand(["spidercoordinator", name], { spec: { podCIDRType: "auto" } });
+  return { text: "let the controller find out itself where the cluster's ranges are", command };
+}
+
+function references(text: string, namespace: string): readonly Reference[] {
+  try {
+    return parseNetworks(text, namespace).map((one) => ({
+      key: `${one.namespace}/${one.name}`,
+      ifName: one.interface,
+    }));
+  } catch {
+    return [];
+  }
+}
+
+function formatReference({ key, ifName }: Reference): string {
+  return ifName === undefined ? key : `${key}@${ifName}`;
+}

@@ -1,0 +1,188 @@
+import type { LabelSelector } from "#api";
+import { type Family, formatIp, formatRange, IpSet, ipFromValue, ipValue, prefixRange, rangeSize } from "#ip";
+import { annotationKeys, type Decision, judge, type PoolView } from "#ipam";
+import { type Attempt, type NicReport, type PoolReport, selectionOf } from "./attempt.ts";
+import type { Facts, Usage } from "./facts.ts";
+import { annotationFix, type Fix, nearest, patchCommand, shellLine } from "./fix.ts";
+
+/** How many addresses a pool that is full is extended by, where so many are free in one piece. */
+const extension = 16n;
+
+/** What can be done about a NIC that gets no address; the likeliest first. */
+export function poolFixes(facts: Facts, usage: Usage, attempt: Attempt, report: NicReport): readonly Fix[] {
+  const refused = report.decisions.find(({ outcome }) => outcome.kind === "refused");
+  if (refused !== undefined && refused.steps.length === 0) {
+    if (refused.outcome.kind === "refused" && refused.outcome.code === "AUTO_POOL_PENDING") return [];
+    return elsewhere(facts, attempt, report, refused);
+  }
+  if (refused !== undefined) {
+    const passed = report.pools.filter(({ family, state }) => family === refused.family && state === "passed");
+    return [
+      ...passed.flatMap((one) => letIn(facts, attempt.node, one) ?? []),
+      ...elsewhere(facts, attempt, report, refused),
+    ];
+  }
+  const used = report.pools.filter(({ state }) => state === "used");
+  const decision = report.decisions.find(({ family }) => family === used[0]?.family);
+  return [
+    ...used.slice(0, 1).flatMap(({ pool }) => extend(facts, usage, pool) ?? []),
+    ...(decision === undefined ? [] : elsewhere(facts, attempt, report, decision)),
+  ];
+}
+
+/** Adds addresses of the pool's subnet that no pool, reservation, gateway or claim has. */
+function extend(facts: Facts, usage: Usage, name: string): Fix | undefined {
+  const view = facts.pools.get(name);
+  const object = facts.poolObjects.get(name);
+  if (view === undefined || object === undefined) return undefined;
+  const [free] = unusedIn(view, facts, usage).ranges;
+  if (free === undefined) return undefined;
+  const count = rangeSize(free) < extension ? rangeSize(free) : extension;
+  const last = ipFromValue(view.family, ipValue(free.first) + count - 1n);
+  const added = count === 1n ? formatIp(free.first) : formatRange({ first: free.first, last });
+  const patch = { spec: { ips: [...(object.spec.ips ?? []), added] } };
+  return {
+    text: `add addresses to IPPool ${name}, if nothing outside the cluster uses ${added}`,
+    command: patchCommand(["spiderippool", name], patch),
+  };
+}
+
+function unusedIn({ family, subnet, gateway }: PoolView, { pools, reserved }: Facts, usage: Usage): IpSet {
+  const { first, last } = prefixRange(subnet);
+  const others = [...pools.values()].filter((pool) => pool.family === family).map(({ set }) => set);
+  const claimed = [...usage.values()].flat().flatMap(({ ip }) => (ip.family === family ? [ip] : []));
+  // Network and broadcast address are nobody's; routers like the one beside the former.
+  const taken = IpSet.ofIps(family, [first, ipFromValue(family, ipValue(first) + 1n), last, ...claimed]);
+  const withGateway = gateway === undefined ? taken : taken.add(gateway);
+  return [...others, reserved(family), withGateway].reduce(
+    (left, set) => left.subtract(set),
+    IpSet.of(family, [{ first, last }]),
+  );
+}
+
+/** Makes the pool fit for the Pod, where the check that it failed can be met. */
+function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix | undefined {
+  const { pod, pools, poolObjects } = facts;
+  const view = pools.get(pool);
+  const spec = poolObjects.get(pool)?.spec;
+  if (view === undefined || spec === undefined || rejection === undefined) return undefined;
+  const patch = (text: string, change: object): Fix => ({
+    text,
+    command: patchCommand(["spiderippool", pool], { spec: change }),
+  });
+  switch (rejection.check) {
+    case "disabled":
+      return patch(`enable IPPool ${pool}`, { disable: false });
+    case "nodeName":
+      return patch(`let node ${node} use IPPool ${pool}`, { nodeName: [...view.nodeName, node] });
+    case "namespaceName":
+      return patch(`let namespace ${pod.namespace} use IPPool ${pool}`, {
+        namespaceName: [...view.namespaceName, pod.namespace],
+      });
+    case "multusName": {
+      const nad = rejection.found.split(" of NIC ")[0] ?? "";
+      if (nad === "(none)") return undefined;
+      return patch(`let network ${nad} use IPPool ${pool}`, { multusName: [...view.multusName, nad] });
+    }
+    case "nodeAffinity":
+      return label(`node ${node}`, ["node", node], view.nodeAffinity, pool);
+    case "namespaceAffinity":
+      return label(`namespace ${pod.namespace}`, ["namespace", pod.namespace], view.namespaceAffinity, pool);
+    case "podAffinity":
+      // Labels of an application's Pods select more than pools: they are for a person to change.
+      if (facts.owner !== undefined || pod.state === "new" || view.auto) return undefined;
+      return label(`Pod ${pod.name}`, ["pod", "-n", pod.namespace, pod.name], view.podAffinity, pool);
+    default:
+      return undefined;
+  }
+}
+
+/** Gives an object the labels that the selector asks for; undefined where it asks for the absence of one. */
+function label(
+  what: string,
+  target: readonly string[],
+  selector: LabelSelector | undefined,
+  pool: string,
+): Fix | undefined {
+  const wanted = new Map(Object.entries(selector?.matchLabels ?? {}));
+  for (const { key, operator, values = [] } of selector?.matchExpressions ?? []) {
+    if (operator !== "In" && operator !== "Exists") return undefined;
+    if (!wanted.has(key)) wanted.set(key, values[0] ?? "");
+  }
+  const words = Array.from(wanted, ([key, value]) => `${key}=${value}`);
+  return {
+    text: `label ${what} as IPPool ${pool} asks`,
+    command: shellLine(["kubectl", "label", ...target, "--overwrite", ...words]),
+  };
+}
+
+/** Names a pool that the Pod may use and that has addresses; nothing where there is none. */
+function elsewhere(facts: Facts, attempt: Attempt, report: NicReport, decision: Decision): readonly Fix[] {
+  const found = usable(facts, attempt, report, decision);
+  if (found.size === 0) return [];
+  const text = `use IPPool ${[...found.values()].join(" and ")}`;
+  if (decision.rule === "namespace") return [namespaceFix(facts, text, found)];
+  const names = { ...kept(report, decision.family), ...byKey(found) };
+  if (decision.rule !== "ippools") return [annotationFix(facts, text, annotationKeys.ippool, JSON.stringify(names))];
+  // The annotation is about all NICs or it is wrong.
+  const items = attempt.nics
+    .filter(({ managed }) => managed)
+    .map((one) => ({ interface: one.nic, ...(one.nic === report.nic ? names : itemOf(facts, attempt, one)) }));
+  return [annotationFix(facts, text, annotationKeys.ippools, JSON.stringify(items))];
+}
+
+/** What another NIC has now or, where that is as wrong, could have. */
+function itemOf(facts: Facts, attempt: Attempt, report: NicReport): Readonly<Record<string, readonly string[]>> {
+  const [refused] = report.decisions.filter(({ outcome }) => outcome.kind === "refused");
+  const others = kept(report, refused?.family);
+  return refused === undefined ? others : { ...others, ...byKey(usable(facts, attempt, report, refused)) };
+}
+
+/** The pools of other families than this one, which stay as they are named. */
+function kept({ decisions }: NicReport, family: Family | undefined): Readonly<Record<string, readonly string[]>> {
+  const others = decisions.filter((one) => one.family !== undefined && one.family !== family);
+  return Object.fromEntries(others.map((one) => [`ipv${one.family}`, one.named]));
+}
+
+function byKey(found: ReadonlyMap<Family, string>): Readonly<Record<string, readonly string[]>> {
+  return Object.fromEntries(Array.from(found, ([family, pool]) => [`ipv${family}`, [pool]]));
+}
+
+/** For each family that is asked for, the pool with the likeliest name among those that would do. */
+function usable(facts: Facts, { node }: Attempt, { nic }: NicReport, decision: Decision): ReadonlyMap<Family, string> {
+  const text = facts.pod.annotations[annotationKeys[decision.rule === "ippools" ? "ippools" : "ippool"]] ?? "";
+  const { families } = facts.installation;
+  const mentioned = families.filter((family) => text.includes(`ipv${family}`));
+  const wanted = decision.family === undefined ? mentioned : [decision.family];
+  const found = (wanted.length > 0 ? wanted : families).flatMap((family) => {
+    const input = { ...selectionOf(facts, node, nic), family };
+    const names = [...facts.pools.values()]
+      .filter((pool) => pool.family === family && !pool.auto && judge(pool, input).accepted && hasRoom(facts, pool))
+      .map(({ name }) => name);
+    const pool = nearest(askedName(decision), names);
+    return pool === undefined ? [] : [[family, pool] as const];
+  });
+  return new Map(wanted.length > 0 ? found : found.slice(0, 1));
+}
+
+/** By the published figures: whether there is room for one more is decided when it is asked for. */
+function hasRoom({ poolObjects, reserved }: Facts, { name, family, set }: PoolView): boolean {
+  const used = BigInt(poolObjects.get(name)?.status?.allocatedIPCount ?? 0);
+  return set.subtract(reserved(family)).size > used;
+}
+
+/** The name that was asked for: named by the rule, or in the sentence about one that does not exist. */
+function askedName({ named, outcome }: Decision): string {
+  const [first] = named;
+  if (first !== undefined || outcome.kind !== "refused") return first ?? "";
+  return /IPPool "?([\w.-]+)/.exec(outcome.message)?.[1] ?? "";
+}
+
+function namespaceFix({ pod }: Facts, text: string, found: ReadonlyMap<Family, string>): Fix {
+  const keys = { 4: annotationKeys.defaultIpv4, 6: annotationKeys.defaultIpv6 };
+  const words = Array.from(found, ([family, pool]) => `${keys[family]}=${JSON.stringify([pool])}`);
+  return {
+    text: `${text} for namespace ${pod.namespace}`,
+    command: shellLine(["kubectl", "annotate", "namespace", pod.namespace, "--overwrite", ...words]),
+  };
+}

@@ -1,0 +1,28 @@
+import type { Facts } from "./facts.ts";
+import { type Fix, shellLine } from "./fix.ts";
+
+/** What can be done about a part of the system that does not work; the likeliest first. */
+export function systemFixes({ pod, installation }: Facts, code: string): readonly Fix[] {
+  const { nodeName: node } = pod;
+  if (node === undefined) return [];
+  const onNode = (text: string, ...command: readonly string[]): readonly Fix[] => [
+    { text, command: shellLine(command), node },
+  ];
+  switch (code) {
+    case "AGENT_UNREACHABLE": {
+      const where = ["-l", "app.kubernetes.io/component=spiderpool-agent", `--field-selector=spec.nodeName=${node}`];
+      const command = shellLine(["kubectl", "delete", "pod", "-n", installation.namespace, ...where]);
+      return [{ text: `start the agent of node ${node} anew; its log says why it ended`, command }];
+    }
+    case "OVSDB_UNREACHABLE":
+    case "OVSDB_SILENT":
+    case "OVS_PORT_NOT_READY":
+      return onNode("start Open vSwitch", "systemctl", "restart", "openvswitch-switch");
+    case "NODE_NOT_READY":
+      return onNode("start the kubelet", "systemctl", "restart", "kubelet");
+    case "STICKY_HELD":
+      return [{ text: "where the former node is gone for good, delete the Node object: kubectl delete node NAME" }];
+    default:
+      return [];
+  }
+}
