@@ -57,6 +57,10 @@ export interface IpamOptions {
 
 /** How long an address for which a foreign host answered is kept from everybody. */
 const quarantineMs = 300_000;
+/** How long an ADD waits for the pool of its Pod's application: kubelet's next try comes later than that. */
+const autoPoolWaitMs = 50_000;
+/** How long an ADD waits for a larger pool where that of its application is used up: replicas come before their addresses. */
+const autoPoolGrowthMs = 5_000;
 /** How often an ADD decides anew because a pool was changed meanwhile. */
 const triesMax = 3;
 
@@ -144,7 +148,7 @@ class LedgerIpam implements Ipam {
   ): Promise<{ readonly plan: Plan; readonly claims: readonly Claim[] }> {
     const { ledger } = this.#options;
     for (let tries = 1; ; tries++) {
-      const plan = await steps.run("select", (o) => this.#select(attachment, o), { of: attachment.ifName });
+      const plan = await steps.run("select", (o) => this.#selectOnceMade(attachment, o), { of: attachment.ifName });
       const given = await steps.all(...plan.wanted.map((one) => this.#claim(one, plan, attachment, steps, probe)));
       const now = await this.#options.pools.now(steps);
       const lost = given.filter(
@@ -154,6 +158,35 @@ class LedgerIpam implements Ipam {
       for (const { claim } of lost)
         ledger.release(claim, { why: "its pool was changed while it was claimed", evidence: [] });
       if (tries >= triesMax) throw poolChanged(lost.map(({ claim }) => claim));
+    }
+  }
+
+  /** The controller makes the pool of an application when the application is made: its first Pods may be here earlier. */
+  async #selectOnceMade(attachment: Attachment, o: Signal): Promise<Plan> {
+    const { clock, pools } = this.#options;
+    const untilMs = clock.monotonicMs() + autoPoolWaitMs;
+    for (;;) {
+      const change = pools.nextChange();
+      try {
+        return await this.#select(attachment, o);
+      } catch (error) {
+        if (!hasCode(error, "AUTO_POOL_PENDING") || !(await this.#before(change, untilMs, o))) throw error;
+      }
+    }
+  }
+
+  /** False where the time came first. */
+  async #before(change: Promise<void>, untilMs: number, { signal }: Signal): Promise<boolean> {
+    const { clock } = this.#options;
+    const over = new AbortController();
+    const late = clock.sleep(Math.max(0, untilMs - clock.monotonicMs()), {
+      signal: AbortSignal.any([signal, over.signal]),
+    });
+    try {
+      return await Promise.race([change.then(() => true), late.then(() => false)]);
+    } finally {
+      late.catch(() => {});
+      over.abort();
     }
   }
 
@@ -226,7 +259,7 @@ class LedgerIpam implements Ipam {
     return steps.run<Claimed>(
       "claim",
       (o) =>
-        ledger.claim(request, o).catch((error: unknown) => {
+        this.#claimOnceGrown(request, o).catch((error: unknown) => {
           throw refusal !== undefined && hasCode(error, "POOL_EXHAUSTED") ? refusal : error;
         }),
       {
@@ -236,6 +269,35 @@ class LedgerIpam implements Ipam {
         },
       },
     );
+  }
+
+  /** As the ledger's `claim`; from a pool of the Pod's application that is used up, as soon as that became larger. */
+  async #claimOnceGrown(request: ClaimRequest, o: Signal): Promise<Claimed> {
+    const { ledger, clock } = this.#options;
+    const isOfApplication = request.pools.length > 0 && request.pools.every(({ madeFor }) => madeFor !== undefined);
+    const untilMs = clock.monotonicMs() + autoPoolGrowthMs;
+    for (let now = request; ; ) {
+      try {
+        return await ledger.claim(now, o);
+      } catch (error) {
+        if (!isOfApplication || !hasCode(error, "POOL_EXHAUSTED")) throw error;
+        const grown = await this.#grown(now.pools, untilMs, o);
+        if (grown === undefined) throw error;
+        now = { ...request, pools: grown };
+      }
+    }
+  }
+
+  /** The pools, as soon as one has other addresses; undefined where the time comes first. */
+  async #grown(before: ClaimRequest["pools"], untilMs: number, o: Signal): Promise<ClaimRequest["pools"] | undefined> {
+    const { pools } = this.#options;
+    for (;;) {
+      const change = pools.nextChange();
+      const { pools: views } = await pools.now(o);
+      const now = before.map((pool) => views.get(pool.name) ?? pool);
+      if (now.some(({ set }, at) => before[at]?.set.equals(set) !== true)) return now;
+      if (!(await this.#before(change, untilMs, o))) return undefined;
+    }
   }
 
   /** What the Pod has is found by the next one, and what it asks for no longer is free. */

@@ -25,6 +25,7 @@ export class PoolCache {
   /** By name: the version of the pool that is kept or on its way. */
   readonly #versions = new Map<string, string>();
   readonly #fetching = new Map<string, Promise<void>>();
+  #change = Promise.withResolvers<void>();
 
   constructor(options: PoolCacheOptions) {
     this.#options = options;
@@ -44,6 +45,16 @@ export class PoolCache {
       await abortable(Promise.all(this.#fetching.values()), o.signal);
     }
     return { pools: this.#pools, broken: this.#broken };
+  }
+
+  /** Resolves when a pool came, went or has another spec; call it before `now`, so that nothing between them is missed. */
+  nextChange(): Promise<void> {
+    return this.#change.promise;
+  }
+
+  #tell(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
   }
 
   #follow(name: string, now: KubeObject | undefined, o: Signal): void {
@@ -86,11 +97,13 @@ export class PoolCache {
       this.#pools.delete(name);
       this.#broken.set(name, formatError(error));
     }
+    this.#tell();
   }
 
   #forget(name: string): void {
     this.#versions.delete(name);
     this.#pools.delete(name);
     this.#broken.delete(name);
+    this.#tell();
   }
 }
