@@ -120,6 +120,12 @@ describe("After", () => {
     );
     assert.deepEqual(status.current.ips, endpointNics(claims));
     assert.deepEqual(told(), ["Normal AddedInterface: Add eth0 [172.18.0.9/16] from kube-system/net"]);
+    const writes = api.fake.requests.filter(({ method }) => method !== "GET");
+    assert.deepEqual(
+      writes.map(({ isView }) => isView),
+      [true, true, true],
+      "no claim waits for a connection that one of these has",
+    );
   });
 
   const faults: readonly Fault[] = [

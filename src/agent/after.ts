@@ -39,6 +39,7 @@ export interface AfterOptions {
 /** What users read about an ADD: written after its answer, and tried again until it is written. Nothing decides by it. */
 export class After {
   readonly #options: AfterOptions;
+  readonly #client: KubeClient;
   /** One writer for each Pod: two NICs may be added one right after the other. */
   readonly #writers = new KeyedLock();
   readonly #slots = new FairQueue({ slots: writersMax, maxWaiting: Number.MAX_SAFE_INTEGER });
@@ -47,6 +48,7 @@ export class After {
 
   constructor(options: AfterOptions) {
     this.#options = options;
+    this.#client = options.client.forViews();
     this.#publishing = new Tasks(options.log);
     options.tasks.spawn("views", async (signal) => {
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
@@ -112,12 +114,7 @@ export class After {
     // The UID keeps a same-named Pod that came later from being described by this one's networks: a UID is immutable.
     const body = { metadata: { uid: metadata.uid, annotations: { [networkStatusAnnotation]: text } } };
     const { namespace, name } = metadata;
-    await this.#options.client.patch(
-      pods,
-      { namespace, name },
-      { kind: "merge", body },
-      { ...o, subresource: "status" },
-    );
+    await this.#client.patch(pods, { namespace, name }, { kind: "merge", body }, { ...o, subresource: "status" });
   }
 }
 

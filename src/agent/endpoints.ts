@@ -32,11 +32,13 @@ export interface EndpointsOptions {
  */
 export class Endpoints {
   readonly #options: EndpointsOptions;
+  readonly #views: KubeClient;
   /** One writer for each Pod: two NICs may be added one right after the other. */
   readonly #writers = new KeyedLock();
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
+    this.#views = options.client.forViews();
   }
 
   /** Names of the claims that are kept for a NIC, by family. */
@@ -76,11 +78,13 @@ export class Endpoints {
   }
 
   async #write(pod: Pod, o: Signal): Promise<void> {
-    const { client, owners, node, settings } = this.#options;
+    const { owners, node, settings } = this.#options;
     const { namespace = "", name: podName, uid } = pod.metadata;
     const nics = endpointNics(this.#claimsOf(pod));
     if (nics.length === 0) return;
     const sticky = stickyOwnerOf(pod, settings);
+    // The index of a sticky owner is awaited by ADDs; any other is a view.
+    const client = sticky === undefined ? this.#views : this.#options.client;
     const name = sticky?.endpoint ?? podName;
     const owner = await owners.of(pod, o);
     const ownerReferences = sticky === undefined ? [{ apiVersion: "v1", kind: "Pod", name: podName, uid }] : [];

@@ -55,6 +55,15 @@ export interface WatchOptions extends Selection {
   readonly timeoutSeconds: number;
 }
 
+interface ClientOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** @default "spiderpool" */
+  readonly userAgent?: string;
+  /** See {@link KubeClient.forViews}. @default false */
+  readonly isForViews?: boolean;
+}
+
 /**
  * Typed calls. All throw {@link ApiStatusError} (the server refused), {@link ApiUnreachableError} (no answer, or none in
  * time: see its `outcome`), `API_ANSWER_INVALID`, or the signal's reason. An aborted mutating call may have taken effect.
@@ -62,14 +71,18 @@ export interface WatchOptions extends Selection {
  * `timeout=4s`. Nothing is retried here: see `retry()`.
  */
 export class KubeClient {
-  readonly #transport: Transport;
-  readonly #clock: Clock;
-  readonly #userAgent: string;
+  readonly #options: ClientOptions;
 
-  constructor(options: { readonly transport: Transport; readonly clock: Clock; readonly userAgent?: string }) {
-    this.#transport = options.transport;
-    this.#clock = options.clock;
-    this.#userAgent = options.userAgent ?? "spiderpool";
+  constructor(options: ClientOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The same client for what people read and nothing decides by (status, Events): however many of its calls hang, those of
+   * other clients do not wait for them.
+   */
+  forViews(): KubeClient {
+    return new KubeClient({ ...this.#options, isForViews: true });
   }
 
   /** undefined: there is none. A kind that the server does not serve is an error. */
@@ -222,19 +235,19 @@ export class KubeClient {
     parent.throwIfAborted();
     const ms = call.timeoutMs ?? limits.callTimeoutMs;
     const late = new Error(`no answer within ${ms} ms`);
-    using limit = deadline(this.#clock, parent, ms, () => late);
+    using limit = deadline(this.#options.clock, parent, ms, () => late);
     try {
       const response = await this.#send(attempt, call, limit.signal);
       return decodeJson(await readText(response.body, limits.bodyBytesMax), attempt);
     } catch (error) {
       if (error !== late) throw error;
-      throw new ApiUnreachableError({ server: this.#transport.server, ...call }, { sent: true, cause: late });
+      throw new ApiUnreachableError({ server: this.#options.transport.server, ...call }, { sent: true, cause: late });
     }
   }
 
   /** The answer's head. Anything but 2xx is thrown. */
   async #send(attempt: Attempt, call: Call, signal: AbortSignal): Promise<ApiResponse> {
-    const response = await this.#transport.send(this.#encode(call), { signal });
+    const response = await this.#options.transport.send(this.#encode(call), { signal });
     if (response.status >= 200 && response.status < 300) return response;
     const text = await readText(response.body, limits.errorBodyBytesMax).catch(() => "");
     const seconds = Number(response.headers["retry-after"]);
@@ -246,11 +259,12 @@ export class KubeClient {
   }
 
   #encode({ method, path, body, accept, contentType }: Call): ApiRequest {
-    const headers = { accept, "user-agent": this.#userAgent };
-    if (body === undefined) return { method, path, headers };
+    const { userAgent = "spiderpool", isForViews = false } = this.#options;
+    const headers = { accept, "user-agent": userAgent };
+    const request = { method, path, ...(isForViews ? { isView: true } : {}) };
+    if (body === undefined) return { ...request, headers };
     return {
-      method,
-      path,
+      ...request,
       headers: { ...headers, "content-type": contentType ?? json },
       body: Buffer.from(JSON.stringify(body)),
     };

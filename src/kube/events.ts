@@ -48,6 +48,7 @@ const attemptMs = 30_000;
 /** Writes core/v1 Events without ever making its caller wait: a queue of bounded length, and what can't be written is dropped. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
+  readonly #client: KubeClient;
   readonly #queue: Draft<CoreEvent>[] = [];
   readonly #seen = new Map<string, Seen>();
   #wake = () => {};
@@ -56,6 +57,7 @@ export class EventRecorder {
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
+    this.#client = options.client.forViews();
   }
 
   /** Events that were not written: queue full, or refused. For metrics. */
@@ -114,10 +116,10 @@ export class EventRecorder {
   }
 
   async #write(draft: Draft<CoreEvent>, parent: AbortSignal): Promise<void> {
-    const { client, clock, log } = this.#options;
+    const { clock, log } = this.#options;
     using limit = deadline(clock, parent, attemptMs, () => new Error("writing an Event took too long"));
     try {
-      await retry((o) => client.create(events, draft, o), { signal: limit.signal, clock });
+      await retry((o) => this.#client.create(events, draft, o), { signal: limit.signal, clock });
       this.#failing = false;
     } catch (err) {
       if (parent.aborted) return;

@@ -21,6 +21,8 @@ export const limits = {
   /** Connections for ordinary calls, and those that stay open for the next. */
   callSockets: 32,
   freeSockets: 8,
+  /** Connections for views, apart from those of calls: few, because nobody waits for what they carry. */
+  viewSockets: 4,
   /** Connections for watches: one each. */
   watchSockets: 64,
   /** An unused connection is closed before the server (90 s) would do it under a request. */

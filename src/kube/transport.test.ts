@@ -201,6 +201,32 @@ describe("createTransport()", () => {
     });
   });
 
+  it("sends a claim at once while views wait for a slow server", async () => {
+    const waiting: http.ServerResponse[] = [];
+    const slow: http.RequestListener = (request, response) => {
+      if (request.method === "POST") response.end("{}");
+      else waiting.push(response);
+    };
+    await serving(slow, async (config) => {
+      using transport = createTransport(config, { clock: systemClock });
+      const claims = new KubeClient({ transport, clock: systemClock });
+      const views = claims.forViews();
+      const stop = new AbortController();
+      // More than there are connections for calls and views together.
+      const count = limits.callSockets + limits.viewSockets + 1;
+      const hanging = Array.from({ length: count }, (_, n) => views.get(nodes, { name: `n${n}` }, stop));
+      const settled = Promise.allSettled(hanging);
+      const { promise: busy, resolve } = Promise.withResolvers<void>();
+      const look = () => (waiting.length < limits.viewSockets ? setImmediate(look) : resolve());
+      look();
+      await busy;
+      await claims.post(nodes, { name: "n1" }, "binding", {}, o);
+      assert.equal(waiting.length, limits.viewSockets, "the other views wait for a connection");
+      stop.abort(new Error("stop"));
+      assert.ok((await settled).every(({ status }) => status === "rejected"));
+    });
+  });
+
   it("reads a changed token once a second at most, and right away after a 401", async () => {
     const path = join(folder, "token");
     let accepted = "Bearer one";

@@ -17,6 +17,8 @@ export interface ApiRequest {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
+  /** What people read and nothing decides by: it has few connections of its own, so that no call waits behind it. */
+  readonly isView?: boolean;
 }
 
 export interface ApiResponse {
@@ -41,8 +43,8 @@ export interface Transport {
 }
 
 /**
- * A transport over node:http(s). Connections are kept and bounded; watches have their own, so that they can't starve
- * calls. Credentials are re-read when their files change, and a 401 is tried once more where the token did. Dispose it
+ * A transport over node:http(s). Connections are kept and bounded; watches and views have their own, so that they can't
+ * starve calls. Credentials are re-read when their files change, and a 401 is tried once more where the token did. Dispose it
  * to close all connections.
  */
 export function createTransport(config: KubeConfig, options: { readonly clock: Clock }): Transport & Disposable {
@@ -72,8 +74,7 @@ class HttpTransport implements Transport, Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#agents?.calls.destroy();
-    this.#agents?.watches.destroy();
+    for (const lane of lanes) this.#agents?.[lane].destroy();
   }
 
   async #sendOnce(request: ApiRequest, signal: AbortSignal): Promise<ApiResponse> {
@@ -95,26 +96,35 @@ class HttpTransport implements Transport, Disposable {
   #agentFor(request: ApiRequest): http.Agent {
     const tls = this.#credentials.tls;
     if (this.#agents?.tls !== tls) this.#agents = createAgents(this.#config, tls);
-    return isWatch(request) ? this.#agents.watches : this.#agents.calls;
+    return this.#agents[laneOf(request)];
   }
 }
 
-interface Agents {
-  readonly tls: TlsMaterial;
-  readonly calls: http.Agent;
-  readonly watches: http.Agent;
+/** Requests of one lane never wait for a connection that another one has. */
+const lanes = ["calls", "views", "watches"] as const;
+type Lane = (typeof lanes)[number];
+
+function laneOf(request: ApiRequest): Lane {
+  if (isWatch(request)) return "watches";
+  return request.isView === true ? "views" : "calls";
 }
 
+type Agents = Readonly<Record<Lane, http.Agent>> & { readonly tls: TlsMaterial };
+
 function createAgents(config: KubeConfig, tls: TlsMaterial): Agents {
-  const calls = {
-    keepAlive: true,
-    maxSockets: limits.callSockets,
-    maxFreeSockets: limits.freeSockets,
-    timeout: limits.freeSocketTimeoutMs,
+  const kept = { keepAlive: true, maxFreeSockets: limits.freeSockets, timeout: limits.freeSocketTimeoutMs };
+  const options: Readonly<Record<Lane, http.AgentOptions>> = {
+    calls: { ...kept, maxSockets: limits.callSockets },
+    views: { ...kept, maxSockets: limits.viewSockets },
+    watches: { maxSockets: limits.watchSockets },
   };
-  const watches = { maxSockets: limits.watchSockets };
-  if (!config.server.startsWith("https:"))
-    return { tls, calls: new http.Agent(calls), watches: new http.Agent(watches) };
+  const agents = (create: (lane: Lane) => http.Agent): Agents => ({
+    tls,
+    calls: create("calls"),
+    views: create("views"),
+    watches: create("watches"),
+  });
+  if (!config.server.startsWith("https:")) return agents((lane) => new http.Agent(options[lane]));
   const secure: https.AgentOptions = {
     rejectUnauthorized: !config.insecureSkipTlsVerify,
     ...(config.tlsServerName === undefined ? {} : { servername: config.tlsServerName }),
@@ -122,11 +132,7 @@ function createAgents(config: KubeConfig, tls: TlsMaterial): Agents {
     ...(tls.cert === undefined ? {} : { cert: tls.cert }),
     ...(tls.key === undefined ? {} : { key: tls.key }),
   };
-  return {
-    tls,
-    calls: new TlsAgent({ ...calls, ...secure }),
-    watches: new TlsAgent({ ...watches, ...secure }),
-  };
+  return agents((lane) => new TlsAgent({ ...options[lane], ...secure }));
 }
 
 /** The TCP connection under each TLS connection. */

@@ -26,7 +26,8 @@ export interface StatusOptions {
 
 /** Writes what users read of a pool: at once where it was quiet, then no more often than the cluster can bear. */
 export function poolStatusController(deps: Deps, options: StatusOptions): ControllerOptions {
-  const { client, clock, log, events } = deps;
+  const { clock, log, events } = deps;
+  const client = deps.client.forViews();
   const { pools, uses, judgements, agents, listed } = options;
   const notBeforeMs = new Map<string, number>();
   let anyNotBeforeMs = 0;
