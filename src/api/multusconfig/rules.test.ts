@@ -224,6 +224,13 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.match(warned({ ...ovs, customCNI: "{}" }), /^spec.customCNI: has no effect with cniType ovs/);
   });
 
+  test("what is rendered but refused by our plugins is warned of", () => {
+    const device = { cniType: "ovs", ovs: { bridge: "br1", deviceID: "0000:01:00.1" } } as const;
+    assert.match(warnOfMultusConfig(multusConfig(device)).join(), /^spec.ovs.deviceID: /);
+    const auto = { cniType: "vlan", vlan: { master: ["a"], vlanMode: "auto" } } as const;
+    assert.match(warnOfMultusConfig(multusConfig(auto)).join(), /^spec.vlan.vlanMode: /);
+  });
+
   test("a network without addresses is warned of", () => {
     assert.equal(warnOfMultusConfig(multusConfig(ovs)).length, 0);
     assert.equal(warnOfMultusConfig(multusConfig({ ...ovs, disableIPAM: true })).length, 1);

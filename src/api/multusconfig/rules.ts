@@ -322,6 +322,14 @@ export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): rea
     return warnings;
   }
   if (customCNI !== "") warnings.push(`spec.customCNI: has no effect with cniType ${cniType}`);
+  if (cniType === "ovs" && spec.ovs?.deviceID) {
+    warnings.push(
+      "spec.ovs.deviceID: the ovs plugin refuses virtual functions; an ovs-cni of the node's may take them",
+    );
+  }
+  if (cniType === "vlan" && spec.vlan?.vlanMode === "auto") {
+    warnings.push("spec.vlan.vlanMode: the vlan plugin asks no provider and refuses auto");
+  }
   if (spec.disableIPAM !== true) return warnings;
   if (cniType === "ipvlan") warnings.push("spec.disableIPAM: ipvlan interfaces cannot be made without an address");
   if (spec.enableCoordinator !== false) {

@@ -1,13 +1,20 @@
-import { type NetworkAttachmentDefinition, networkAttachmentDefinitions } from "#api";
-import { type ControllerOptions, keyOf, parseKey, type Store } from "#kube";
-import type { Deps } from "../deps.ts";
+import { annotations, type NetworkAttachmentDefinition, networkAttachmentDefinitions } from "#api";
+import type { Signal } from "#base";
+import { type ControllerOptions, type KubeClient, keyOf, type Pod, parseKey, pods, type Store } from "#kube";
+import { type Deps, subjectOf } from "../deps.ts";
+
+/** Events live an hour: while the network is empty there is always one that says so. */
+const tellApartMs = 30 * 60_000;
+/** Pods that the Event names. */
+const namedPodsMax = 10;
 
 /**
  * Creates the cluster's default network, empty, where it is absent: Pods then get the node's former CNI configuration
- * until somebody fills it. Whatever is there stays as it is. `network` is `name` or `namespace/name`.
+ * until somebody fills it, and an Event tells so, with the Pods that will change their network. Whatever is there stays
+ * as it is. `network` is `name` or `namespace/name`.
  */
 export function defaultNetworkController(
-  { client, clock, log }: Deps,
+  { client, clock, events, log }: Deps,
   {
     network,
     namespace,
@@ -35,10 +42,38 @@ export function defaultNetworkController(
       },
     ],
     reconcile: async (_key, o) => {
-      if (networks.get(key) !== undefined) return {};
-      await client.create(networkAttachmentDefinitions, { metadata: ref, spec: {} }, o);
-      log.info({ network: key }, "default network created, empty");
-      return {};
+      const found = networks.get(key);
+      if (found === undefined) {
+        await client.create(networkAttachmentDefinitions, { metadata: ref, spec: {} }, o);
+        log.info({ network: key }, "default network created, empty");
+        return {};
+      }
+      if (found.spec?.config) return {};
+      const message = `${key} is empty: Pods that name no default network are on the node's former one. A SpiderMultusConfig ${key} fills it; then ${await affectedPods(client, o)}`;
+      events.record(subjectOf(networkAttachmentDefinitions, found), {
+        type: "Normal",
+        reason: "DefaultNetworkEmpty",
+        message,
+      });
+      return { afterMs: tellApartMs };
     },
   };
+}
+
+/** Which Pods another default network is for, as the end of a sentence. */
+async function affectedPods(client: KubeClient, o: Signal): Promise<string> {
+  const named: string[] = [];
+  let count = 0;
+  for await (const pod of client.listAll(pods, o)) {
+    if (!isOnDefaultNetwork(pod)) continue;
+    count++;
+    if (named.length < namedPodsMax) named.push(keyOf(pod.metadata));
+  }
+  if (count === 0) return "new Pods without the annotation are on it (at present there are none)";
+  const more = count > named.length ? ` and ${count - named.length} more` : "";
+  return `these ${count} are on it as soon as they are made anew: ${named.join(", ")}${more}`;
+}
+
+function isOnDefaultNetwork({ metadata, spec }: Pod): boolean {
+  return spec?.hostNetwork !== true && !metadata.annotations?.[annotations.defaultNetwork];
 }

@@ -178,6 +178,27 @@ describe("the default network", () => {
     assert.deepEqual(networkOf(cluster)?.spec, {});
   });
 
+  it("tells while it is empty which Pods will change their network, and no longer when it is filled", async () => {
+    await using cluster = new TestCluster();
+    cluster.pod("one");
+    cluster.pod("on-the-host", { spec: { hostNetwork: true } });
+    cluster.pod("chooses", { metadata: { annotations: { [annotations.defaultNetwork]: "kube-system/ovs-conf" } } });
+    await cluster.start({ clusterNetwork: "ovs-conf" });
+    const told = () => cluster.api.all(events).filter(({ reason }) => reason === "DefaultNetworkEmpty");
+    const [event, ...others] = told();
+    assert.equal(others.length, 0);
+    assert.deepEqual(
+      [event?.involvedObject.kind, event?.involvedObject.name],
+      ["NetworkAttachmentDefinition", "ovs-conf"],
+    );
+    assert.match(event?.message ?? "", /^kube-system\/ovs-conf is empty: .*; then these 1 are on it .*: default\/one$/);
+    applyConfig(cluster);
+    const { count } = event ?? assert.fail();
+    await cluster.pass(3_600_000);
+    assert.equal(told().length, 1);
+    assert.equal(told()[0]?.count, count);
+  });
+
   it("is never overwritten", async () => {
     await using cluster = new TestCluster();
     applyNetwork(cluster, {}, { config: '{"mine":true}' });
