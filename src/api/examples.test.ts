@@ -6,6 +6,24 @@ import * as api from "./index.ts";
 
 const folder = new URL("../../examples/", import.meta.url);
 
+/** A fenced block of a guide, and the number of its first line. */
+interface Block {
+  readonly file: string;
+  readonly line: number;
+  readonly language: string;
+  readonly text: string;
+}
+
+const guides = new URL("../../docs/guides/", import.meta.url);
+
+function blocksOf(file: string): readonly Block[] {
+  const page = readFileSync(new URL(file, guides), "utf8");
+  return Array.from(page.matchAll(/^```(\w+)\n(.*?)^```$/gms), ({ index, 1: language = "", 2: text = "" }) => ({
+    ...{ file, language, text },
+    line: page.slice(0, index).split("\n").length,
+  }));
+}
+
 const manifests = readdirSync(folder, { recursive: true, encoding: "utf8" })
   .filter((name) => name.endsWith(".yaml"))
   .flatMap((name) =>
@@ -37,4 +55,47 @@ describe("the examples", () => {
       '{"cniVersion":"0.3.1","name":"ovs-conf","plugins":[{"type":"ovs","bridge":"br1","ipam":{"type":"spiderpool"}},{"type":"coordinator"}]}',
     );
   });
+});
+
+describe("the manifests of the guides", () => {
+  const pages = readdirSync(guides).map(blocksOf);
+  const yaml = pages
+    .flat()
+    .filter(({ language, text }) => language === "yaml" && text.includes("apiVersion: spiderpool"));
+  const documents = yaml.flatMap(({ file, line, text }) =>
+    parseAllDocuments(text).map((document) => {
+      assert.deepEqual(document.errors, [], `${file}:${line}`);
+      return [`${file}:${line}`, document.toJS() as api.Submitted<api.SpiderIPPool & api.SpiderMultusConfig>] as const;
+    }),
+  );
+  for (const [place, object] of documents) {
+    test(`${object.kind} ${object.metadata.name} at ${place} is admitted without warning`, () => {
+      if (object.kind === "SpiderIPPool") {
+        assert.deepEqual(api.validatePool(api.defaultPool(object)).map(api.formatViolation), []);
+        return;
+      }
+      assert.equal(object.kind, "SpiderMultusConfig");
+      const admitted = api.defaultMultusConfig(object);
+      assert.deepEqual(api.validateMultusConfig(admitted).map(api.formatViolation), []);
+      assert.deepEqual(api.warnOfMultusConfig(admitted), []);
+    });
+  }
+
+  // A configuration follows the manifest that it is made of.
+  const rendered = pages.flatMap((blocks) =>
+    blocks.flatMap((block, at) => {
+      const before = blocks[at - 1];
+      return block.language === "json" && before !== undefined && yaml.includes(before)
+        ? [[before, block] as const]
+        : [];
+    }),
+  );
+  test("are there, with the configurations that they become", () => assert.ok(rendered.length >= 5));
+  for (const [manifest, json] of rendered) {
+    test(`the configuration at ${json.file}:${json.line} is what the manifest before it becomes`, () => {
+      const [document] = parseAllDocuments(manifest.text);
+      const config = api.defaultMultusConfig(document?.toJS() as api.SpiderMultusConfig);
+      assert.equal(api.renderNetwork(config).spec?.config, JSON.stringify(JSON.parse(json.text)));
+    });
+  }
 });
