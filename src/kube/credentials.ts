@@ -1,25 +1,39 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
+import { createSecureContext } from "node:tls";
 import { type Clock, SpiderError } from "#base";
 import type { KubeConfig, Source } from "./config.ts";
 import { limits } from "./limits.ts";
 
-/** What a connection needs, as it is now. */
+/** What a connection needs. */
 export interface TlsMaterial {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
 }
 
+export interface InUse {
+  /** The same object as long as nothing changed. */
+  readonly tls: TlsMaterial;
+  readonly token: string | undefined;
+}
+
 /**
  * Token and certificates, read again when their files change: kubelet replaces a projected token long before it
  * expires. Files are looked at once a second at most, and right away after a 401. Reads are synchronous: a few
  * kilobytes, and no thread of the pool is involved.
+ *
+ * What is found is taken into use as a whole or not at all: certificate and key are two files that are replaced one
+ * after the other, and a file may be seen half written. Until it is usable, what was in use before stays.
  */
 export class Credentials {
   readonly #clock: Clock;
   readonly #sources: { readonly [K in "ca" | "cert" | "key" | "token"]: WatchedSource | undefined };
   #checkedAtMs = Number.NEGATIVE_INFINITY;
-  #tls: TlsMaterial = { ca: undefined, cert: undefined, key: undefined };
+  #tls: TlsMaterial | undefined;
+  #token: string | undefined;
+  /** What was found last and is of no use: not to be tried at every request. */
+  #refused: { readonly tls: TlsMaterial; readonly cause: unknown } | undefined;
 
   constructor(config: KubeConfig, clock: Clock) {
     this.#clock = clock;
@@ -31,25 +45,44 @@ export class Credentials {
     };
   }
 
-  /** The same object as long as nothing changed. Throws `KUBE_CREDENTIALS` while a file was never readable. */
-  get tls(): TlsMaterial {
+  /** What a request is to be sent with. Throws `KUBE_CREDENTIALS` while a file was never readable and usable. */
+  get current(): InUse {
     this.#refresh(false);
+    return { tls: this.#currentTls(), token: this.#currentToken() };
+  }
+
+  /** Looks at the files now: what is in use then, if it is something else than what a request was sent with. */
+  newerThan(sent: InUse): InUse | undefined {
+    this.#refresh(true);
+    const now = this.current;
+    return now.token === sent.token && now.tls === sent.tls ? undefined : now;
+  }
+
+  #currentTls(): TlsMaterial {
     const { ca, cert, key } = this.#sources;
     const now = { ca: ca?.text, cert: cert?.text, key: key?.text };
-    if (now.ca !== this.#tls.ca || now.cert !== this.#tls.cert || now.key !== this.#tls.key) this.#tls = now;
+    if (this.#tls !== undefined && isSame(now, this.#tls)) return this.#tls;
+    if (this.#refused === undefined || !isSame(now, this.#refused.tls)) {
+      const cause = refusalOf(now);
+      this.#refused = cause === undefined ? undefined : { tls: now, cause };
+    }
+    if (this.#refused === undefined) this.#tls = now;
+    else if (this.#tls === undefined) {
+      const paths = [ca, cert, key].flatMap((source) => source?.path ?? []);
+      throw unusable("the certificates for the Kubernetes API cannot be used", { paths }, this.#refused.cause);
+    }
     return this.#tls;
   }
 
-  get token(): string | undefined {
-    this.#refresh(false);
-    return this.#sources.token?.text.trim();
-  }
-
-  /** Looks at the files now; true where the token became another. */
-  renewToken(): boolean {
-    const before = this.token;
-    this.#refresh(true);
-    return this.token !== before;
+  #currentToken(): string | undefined {
+    const { token: source } = this.#sources;
+    if (source === undefined) return undefined;
+    const found = source.text.trim();
+    // Anything else would make no header, and an empty file is one that is being written.
+    if (/^[\x21-\x7e]+$/.test(found)) this.#token = found;
+    if (this.#token === undefined)
+      throw unusable("a file holds no token for the Kubernetes API", { path: source.path });
+    return this.#token;
   }
 
   #refresh(now: boolean): void {
@@ -60,23 +93,43 @@ export class Credentials {
   }
 }
 
+function isSame(one: TlsMaterial, other: TlsMaterial): boolean {
+  return one.ca === other.ca && one.cert === other.cert && one.key === other.key;
+}
+
+/** Why no connection could be made with these; undefined where one can. */
+function refusalOf({ ca, cert, key }: TlsMaterial): unknown {
+  try {
+    // No CA at all would mean those of the system.
+    if (ca !== undefined) new X509Certificate(ca);
+    createSecureContext({ ca, cert, key });
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
 interface WatchedSource {
+  /** Undefined where the text is in the configuration itself. */
+  readonly path: string | undefined;
   readonly text: string;
   refresh(): void;
 }
 
 function watched(source: Source | undefined): WatchedSource | undefined {
   if (source === undefined) return undefined;
-  return source.kind === "file" ? new WatchedFile(source.path) : { text: source.data, refresh: () => {} };
+  return source.kind === "file"
+    ? new WatchedFile(source.path)
+    : { path: undefined, text: source.data, refresh: () => {} };
 }
 
 class WatchedFile implements WatchedSource {
-  readonly #path: string;
+  readonly path: string;
   #seen = "";
   #text: string | undefined;
 
   constructor(path: string) {
-    this.#path = path;
+    this.path = path;
   }
 
   get text(): string {
@@ -86,17 +139,18 @@ class WatchedFile implements WatchedSource {
   /** A file that vanishes for a moment (it is being replaced) keeps its last content. */
   refresh(): void {
     try {
-      const { mtimeMs, ino, size } = statSync(this.#path);
+      const { mtimeMs, ino, size } = statSync(this.path);
       const seen = `${mtimeMs} ${ino} ${size}`;
       if (seen === this.#seen) return;
-      this.#text = readFileSync(this.#path, "utf8");
+      this.#text = readFileSync(this.path, "utf8");
       this.#seen = seen;
     } catch (cause) {
       if (this.#text !== undefined) return;
-      throw new SpiderError("KUBE_CREDENTIALS", "a file with credentials for the Kubernetes API cannot be read", {
-        details: { path: this.#path },
-        cause,
-      });
+      throw unusable("a file with credentials for the Kubernetes API cannot be read", { path: this.path }, cause);
     }
   }
+}
+
+function unusable(message: string, details: Readonly<Record<string, unknown>>, cause?: unknown): SpiderError {
+  return new SpiderError("KUBE_CREDENTIALS", message, { details, cause });
 }

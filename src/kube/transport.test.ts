@@ -245,9 +245,9 @@ describe("createTransport()", () => {
       await clock.advance(1_000);
       accepted = "Bearer longer";
       assert.equal(await seen(), "Bearer longer");
-      writeFileSync(path, "newest token");
-      accepted = "Bearer newest token";
-      assert.equal(await seen(), "Bearer newest token", "the 401 made it look at once");
+      writeFileSync(path, "newest-token");
+      accepted = "Bearer newest-token";
+      assert.equal(await seen(), "Bearer newest-token", "the 401 made it look at once");
       accepted = "Bearer nobody's";
       assert.equal((await transport.send(get, o)).status, 401);
     });

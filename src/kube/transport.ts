@@ -5,7 +5,7 @@ import tls, { TLSSocket } from "node:tls";
 import type { Clock, Signal } from "#base";
 import { readText } from "./codec.ts";
 import type { KubeConfig } from "./config.ts";
-import { Credentials, type TlsMaterial } from "./credentials.ts";
+import { Credentials, type InUse, type TlsMaterial } from "./credentials.ts";
 import { ApiUnreachableError } from "./errors.ts";
 import { limits } from "./limits.ts";
 
@@ -44,7 +44,7 @@ export interface Transport {
 
 /**
  * A transport over node:http(s). Connections are kept and bounded; watches and views have their own, so that they can't
- * starve calls. Credentials are re-read when their files change, and a 401 is tried once more where the token did. Dispose it
+ * starve calls. Credentials are re-read when their files change, and a 401 is tried once more where they did. Dispose it
  * to close all connections.
  */
 export function createTransport(config: KubeConfig, options: { readonly clock: Clock }): Transport & Disposable {
@@ -66,35 +66,36 @@ class HttpTransport implements Transport, Disposable {
   }
 
   async send(request: ApiRequest, { signal }: Signal): Promise<ApiResponse> {
-    const response = await this.#sendOnce(request, signal);
-    if (response.status !== 401 || !this.#credentials.renewToken()) return response;
+    signal.throwIfAborted();
+    const used = this.#credentials.current;
+    const response = await this.#sendOnce(request, used, signal);
+    const newer = response.status === 401 ? this.#credentials.newerThan(used) : undefined;
+    if (newer === undefined) return response;
     // The server refused before it acted, so that sending the same again is safe for every method.
     await readText(response.body, limits.errorBodyBytesMax).catch(() => "");
-    return this.#sendOnce(request, signal);
+    signal.throwIfAborted();
+    return this.#sendOnce(request, newer, signal);
   }
 
   [Symbol.dispose](): void {
     for (const lane of lanes) this.#agents?.[lane].destroy();
   }
 
-  async #sendOnce(request: ApiRequest, signal: AbortSignal): Promise<ApiResponse> {
-    signal.throwIfAborted();
-    const token = this.#credentials.token;
+  #sendOnce(request: ApiRequest, { token, tls }: InUse, signal: AbortSignal): Promise<ApiResponse> {
     const headers = {
       ...request.headers,
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       ...(request.body === undefined ? {} : { "content-length": request.body.length }),
     };
     const path = this.#url.pathname === "/" ? request.path : this.#url.pathname + request.path;
-    const agent = this.#agentFor(request);
+    const agent = this.#agentFor(request, tls);
     const secure = this.#url.protocol === "https:";
     const sent = (secure ? https : http).request(this.#url, { method: request.method, path, headers, agent });
     return exchange(sent, request, { server: this.server, signal });
   }
 
   /** New certificates need new connections; those under way end on the old ones, which then close by their idle time. */
-  #agentFor(request: ApiRequest): http.Agent {
-    const tls = this.#credentials.tls;
+  #agentFor(request: ApiRequest, tls: TlsMaterial): http.Agent {
     if (this.#agents?.tls !== tls) this.#agents = createAgents(this.#config, tls);
     return this.#agents[laneOf(request)];
   }
