@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type FailPoint, FairQueue, formatError, KeyedLock, never, type Signal, SpiderError, withTimeout } from "#base";
 import {
   type Attachment,
@@ -29,7 +30,7 @@ const delMsMax = 20_000;
 const slots = 256;
 const maxWaiting = 1_000;
 /** Stages that block the thread, of all calls: by turns between namespaces, so that a burst of one delays no other's Pod. */
-const turns = 4;
+const turns = 2;
 /** Runtimes ask every few seconds, and wait. */
 const statusMsMax = 1_000;
 
@@ -156,6 +157,14 @@ export class Calls {
     });
   }
 
+  /** In a crowd the event loop turns between two turns: calls that have just come take part, too. */
+  async #turn({ pod }: CniRequest, o: Signal): Promise<Disposable> {
+    const crowded = this.#turns.depth.inside > 0;
+    const turn = await this.#turns.enter(pod?.namespace ?? "", o);
+    if (crowded) await setImmediate();
+    return turn;
+  }
+
   /** With a deadline, all or nothing, and with a flight record. */
   async #bounded(
     request: CniRequest,
@@ -174,7 +183,7 @@ export class Calls {
     );
     const running = new Running({
       ...{ clock, log, containerId, deadlineMs, signal, exec: caller.exec },
-      turn: (o) => this.#turns.enter(request.pod?.namespace ?? "", o),
+      turn: (o) => this.#turn(request, o),
       ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
     });
     this.#running.set(running.token, running);

@@ -78,7 +78,7 @@ export class Verbs {
         return { delegates: planned, routes: plans, record: fresh };
       },
       // What could not be undone is left to the runtime's DEL, which goes by the record.
-      { undo: () => (running.undone ? records.remove(recordKey(request)) : undefined) },
+      { undo: () => (running.undone ? records.remove(recordKey(request)) : undefined), blocking: true },
     );
     const attached: AttachedDelegate[] = [];
     for (const [at, delegate] of delegates.entries()) {
