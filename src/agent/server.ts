@@ -1,8 +1,9 @@
 import { chmodSync, type FSWatcher, mkdirSync, renameSync, rmSync, statSync, watch } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, Socket } from "node:net";
 import { dirname } from "node:path";
 import { type Logger, SpiderError } from "#base";
 import { type ExecFrame, encodeFrame, type Frame, FrameReader, type PluginOutput, type RawCall } from "#cni";
+import { acceptWaiting, bindUnixSocket } from "#linux";
 
 /** Runs a plugin as the shim's child, in the runtime's own namespaces; one at a time, in the order in which they are asked for. */
 export type ShimExec = (command: Omit<ExecFrame, "kind">) => Promise<PluginOutput>;
@@ -20,6 +21,14 @@ export type CallHandler = (call: RawCall, context: CallContext) => Promise<Plugi
 const idleMsMax = 10_000;
 /** Connections at once: the kernel's queue holds those that come beyond. */
 const connectionsMax = 1_200;
+const backlog = 1024;
+
+/** A listening socket: its name, and what is behind it. */
+interface Listener {
+  readonly path: string;
+  readonly inode: number;
+  readonly fd: number;
+}
 
 /** The unix socket on which shims call: one call a connection. */
 export class CniServer implements AsyncDisposable {
@@ -28,17 +37,40 @@ export class CniServer implements AsyncDisposable {
   readonly #inode: number;
   readonly #superseded = new AbortController();
   readonly #watcher: FSWatcher;
+  readonly #serve: (socket: Socket) => Promise<void>;
+  /** Calls of connections that were taken here and not by Node. */
+  readonly #serving = new Set<Promise<void>>();
   #connections = 0;
 
-  private constructor(server: Server, path: string, inode: number) {
+  private constructor(server: Server, listener: Listener, serveOne: (socket: Socket) => Promise<void>) {
     this.#server = server;
-    this.#path = path;
-    this.#inode = inode;
-    server.on("connection", () => {
+    this.#path = listener.path;
+    this.#inode = listener.inode;
+    this.#serve = serveOne;
+    server.on("connection", (socket) => {
       this.#connections += 1;
+      void this.#serve(socket);
+      this.#acceptAll(listener.fd);
     });
-    this.#watcher = watch(dirname(path), { persistent: false }, () => this.#look());
+    this.#watcher = watch(dirname(listener.path), { persistent: false }, () => this.#look());
     this.#look();
+  }
+
+  /**
+   * Node takes one connection in each turn of its event loop, and in a burst a turn is long: whoever called last would wait
+   * for hundreds of turns before anybody knew of it.
+   */
+  #acceptAll(listening: number): void {
+    while (this.#serving.size < connectionsMax) {
+      const fd = acceptWaiting(listening);
+      if (fd === undefined) return;
+      this.#connections += 1;
+      const socket = new Socket({ fd, allowHalfOpen: true });
+      const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+      const serving = this.#serve(socket).then(() => closed);
+      this.#serving.add(serving);
+      void serving.then(() => this.#serving.delete(serving));
+    }
   }
 
   /** Aborts when another agent listens under the path: this one gets no more calls. */
@@ -59,21 +91,22 @@ export class CniServer implements AsyncDisposable {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     const fresh = `${path}.${process.pid}`;
     rmSync(fresh, { force: true });
-    const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const fd = bindUnixSocket(fresh);
+    chmodSync(fresh, 0o600);
+    const server = createServer({ allowHalfOpen: true });
+    server.maxConnections = connectionsMax;
+    const serveOne = (socket: Socket) =>
       serve(socket, handler, log).catch((err: unknown) => {
         log.warn({ err }, "a call was dropped");
         socket.destroy();
       });
-    });
-    server.maxConnections = connectionsMax;
+    const { ino: inode } = statSync(fresh);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen({ path: fresh, backlog: 1024 }, resolve);
+      server.listen({ fd }, backlog, resolve);
     });
-    chmodSync(fresh, 0o600);
-    const { ino } = statSync(fresh);
     renameSync(fresh, path);
-    return new CniServer(server, path, ino);
+    return new CniServer(server, { path, inode, fd }, serveOne);
   }
 
   /**
@@ -90,7 +123,7 @@ export class CniServer implements AsyncDisposable {
       // Two turns of the event loop hold at least one look at the queue.
       for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
     }
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await Promise.all([new Promise<void>((resolve) => this.#server.close(() => resolve())), ...this.#serving]);
   }
 }
 

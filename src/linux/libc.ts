@@ -10,6 +10,8 @@ export interface Libc {
   open(path: string): number;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array): number;
+  /** Without waiting. */
+  accept(fd: number): number;
   /** Fills `address` with the socket's own. */
   getsockname(fd: number, address: Uint8Array): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
@@ -44,6 +46,7 @@ const functions = {
   open: library.func("int open(const char *, int)"),
   socket: library.func("int socket(int, int, int)"),
   bind: library.func("int bind(int, void *, uint32_t)"),
+  accept4: library.func("int accept4(int, void *, void *, int)"),
   getsockname: library.func("int getsockname(int, void *, void *)"),
   setsockopt: library.func("int setsockopt(int, int, int, void *, uint32_t)"),
   sendto: library.func("intptr_t sendto(int, void *, uintptr_t, int, void *, uint32_t)"),
@@ -85,6 +88,7 @@ export const libc: Libc = {
   open: (path) => result(functions.open(path, cloexecNonblock)),
   socket: (domain, type, protocol) => result(functions.socket(domain, type, protocol)),
   bind: (fd, address) => result(functions.bind(fd, address, address.length)),
+  accept: (fd) => result(functions.accept4(fd, null, null, cloexecNonblock)),
   getsockname: (fd, address) => result(functions.getsockname(fd, address, lengthOf(address))),
   setsockopt: (fd, level, option, value) => result(functions.setsockopt(fd, level, option, value, value.length)),
   sendto: (fd, bytes, flags, address) =>
