@@ -324,7 +324,7 @@ export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): rea
   if (customCNI !== "") warnings.push(`spec.customCNI: has no effect with cniType ${cniType}`);
   if (cniType === "ovs" && spec.ovs?.deviceID) {
     warnings.push(
-      "spec.ovs.deviceID: the ovs plugin refuses virtual functions; an ovs-cni of the node's may take them",
+      "spec.ovs.deviceID: the agent's ovs plugin refuses virtual functions; only ovs-cni under a Multus of its own takes them",
     );
   }
   if (cniType === "vlan" && spec.vlan?.vlanMode === "auto") {
