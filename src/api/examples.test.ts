@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import * as api from "./index.ts";
 
 const folder = new URL("../../examples/", import.meta.url);
@@ -96,6 +96,50 @@ describe("the manifests of the guides", () => {
       const [document] = parseAllDocuments(manifest.text);
       const config = api.defaultMultusConfig(document?.toJS() as api.SpiderMultusConfig);
       assert.equal(api.renderNetwork(config).spec?.config, JSON.stringify(JSON.parse(json.text)));
+    });
+  }
+});
+
+describe("the walk-through", () => {
+  const [english, chinese] = ["walkthrough.md", "walkthrough.zh.md"].map(blocksOf);
+
+  test("has the same commands, manifests and outputs in both languages", () => {
+    const texts = (blocks: readonly Block[] = []) => blocks.map(({ text }) => text);
+    assert.deepEqual(texts(chinese), texts(english));
+  });
+
+  test("shows the manifests that the lab applies", () => {
+    const shown = (english ?? []).filter(({ language }) => language === "yaml").map(({ text }) => parse(text));
+    const applied = ["pool.yaml", "network.yaml", "app.yaml"].map((name) =>
+      parse(readFileSync(new URL(`ovs/${name}`, folder), "utf8")),
+    );
+    assert.deepEqual(shown, applied);
+  });
+});
+
+describe("links between documents", () => {
+  const docs = new URL("../../docs/", import.meta.url);
+  const pages = readdirSync(docs, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".md"));
+  // As GitHub makes anchors of headings: lower case, punctuation dropped, spaces to hyphens.
+  const anchorsOf = (page: string) =>
+    Array.from(page.matchAll(/^#+ (.+)$/gm), ([, heading = ""]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, "")
+        .replaceAll(" ", "-"),
+    );
+  for (const page of pages) {
+    test(`of docs/${page} lead somewhere`, () => {
+      const url = new URL(page, docs);
+      const text = readFileSync(url, "utf8").replace(/^```.*?^```$|`[^`\n]*`/gms, "");
+      for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^[a-z]+:/.test(target)) continue;
+        const [path = "", anchor] = target.split("#");
+        const found = path === "" ? url : new URL(path, url);
+        assert.ok(existsSync(found), `${target} in docs/${page}`);
+        if (anchor === undefined) continue;
+        assert.ok(anchorsOf(readFileSync(found, "utf8")).includes(anchor), `the heading ${target} in docs/${page}`);
+      }
     });
   }
 });
