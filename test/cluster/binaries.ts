@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
-import { buildEtcd, buildKubernetes } from "./go-build.ts";
+import { buildEtcd, buildKubernetes, requireGo } from "./go-build.ts";
 import { download, isReachable } from "./release.ts";
 
 /** The newest and the oldest Kubernetes that the product is for. */
@@ -43,10 +43,11 @@ export interface BinariesOptions {
 export async function findBinaries(options: BinariesOptions): Promise<Binaries> {
   const { version = newest, programs = kubernetesPrograms, say } = options;
   const cache = join(cacheDirectory(), "kube", version);
-  mkdirSync(cache, { recursive: true });
+  const etcdCache = join(cacheDirectory(), "kube", `etcd-${etcdVersion}`);
+  for (const directory of [cache, etcdCache]) mkdirSync(directory, { recursive: true });
   const found = new Map<string, string>();
   for (const name of ["etcd", ...programs]) {
-    const path = await present(name, version, cache);
+    const path = await present(name, version, name === "etcd" ? etcdCache : cache);
     if (path !== undefined) found.set(name, path);
   }
   const missing = programs.filter((name) => !found.has(name));
@@ -56,6 +57,7 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
       await download({ program, version, target: join(cache, program) });
     }
   } else if (missing.length > 0) {
+    await requireGo();
     const source = join(cacheDirectory(), "kube", "source", `kubernetes-${version}`);
     await buildKubernetes({ directory: cache, source, version }, missing, (name) =>
       say(`building ${name} ${version} from its Go module`),

@@ -76,6 +76,14 @@ async function build(folder: string, target: string, what: string, flags = ""): 
   renameSync(partial, target);
 }
 
+/** Throws Error with what to do where there is no Go. */
+export async function requireGo(): Promise<void> {
+  await go("/", ["version"]).catch((cause: unknown) => {
+    const advice = "install Go 1.25 or later, or name a folder with Kubernetes' programs and etcd in KUBE_BIN_DIR";
+    throw new Error(`no Go to build Kubernetes with: ${advice}`, { cause });
+  });
+}
+
 /** At low priority: who builds for minutes may want to work meanwhile. */
 async function go(folder: string, argv: readonly string[]): Promise<string> {
   const settings = { GOTOOLCHAIN: "local", GOFLAGS: "-mod=mod", GOWORK: "off", CGO_ENABLED: "0" };
