@@ -106,7 +106,9 @@ describe("when a part fails", () => {
     await suite.apply(deployment("away", 4));
     await rolledOut("deployment/away");
     const [first] = await podsOf("away");
-    await suite.cluster.hold({ program: "kube-apiserver", held: true });
+    const held = suite.cluster.hold({ program: "kube-apiserver", held: true });
+    await suite.cluster.kill({ program: "kube-apiserver", signal: "SIGKILL" }); // asked to end, it takes a minute
+    await held;
     await delay(60_000);
     const address = first?.status.podIP ?? "";
     const node = first?.spec.nodeName ?? "";
