@@ -2,13 +2,15 @@ import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
-import { buildEtcd, buildKubernetes, requireGo } from "./go-build.ts";
+import { buildContainerd, buildEtcd, buildKubernetes, containerdPrograms, requireGo } from "./go-build.ts";
 import { download, isReachable } from "./release.ts";
 
 /** The newest and the oldest Kubernetes that the product is for. */
 export const newest = "v1.35.4";
 export const oldest = "v1.31.14";
 const etcdVersion = "v3.6.16";
+/** What may stand in for the machine's own containerd, which is of version 1 on Debian 12. */
+export const containerdVersion = "v2.4.2";
 
 export const kubernetesPrograms = [
   "kube-apiserver",
@@ -78,6 +80,18 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     if (path === undefined) throw new Error(`${name} was not looked for: known are ${[...found.keys()].join(", ")}`);
     return path;
   };
+}
+
+/** The folder of containerd 2's programs, which are built where they are not yet. Throws Error where there is no Go. */
+export async function findContainerd(say: (line: string) => void): Promise<string> {
+  const directory = join(cacheDirectory(), "kube", `containerd-${containerdVersion}`);
+  mkdirSync(directory, { recursive: true });
+  if (containerdPrograms.every((name) => existsSync(join(directory, name)))) return directory;
+  await requireGo();
+  say(`building containerd ${containerdVersion} from its Go module`);
+  const source = join(cacheDirectory(), "kube", "source", "containerd");
+  await buildContainerd({ directory, source, version: containerdVersion });
+  return directory;
 }
 
 async function present(name: string, version: string, cache: string): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { findKubectl } from "../../lab/kubectl.ts";
 import { type LabHandle, launchSupervisor } from "../../lab/launch.ts";
-import { findBinaries, kubernetesPrograms } from "./binaries.ts";
+import { findBinaries, findContainerd, kubernetesPrograms } from "./binaries.ts";
 import { buildImages } from "./images.ts";
 import { type ClusterSpec, clusterMarker } from "./protocol.ts";
 
@@ -10,6 +10,8 @@ export type ClusterOptions = Omit<ClusterSpec, "binaries" | "images" | "kubectl"
   readonly images?: readonly string[];
   /** Of Kubernetes. @default the newest */
   readonly version?: string;
+  /** Nodes run containerd 2 in place of the machine's own. @default false */
+  readonly containerd2?: boolean;
   /** Told of each step that takes long, before the start. */
   readonly say?: (line: string) => void;
   readonly onPhase?: (phase: string, atMs: number) => void;
@@ -17,7 +19,7 @@ export type ClusterOptions = Omit<ClusterSpec, "binaries" | "images" | "kubectl"
 };
 
 /** The programs that a cluster takes from the machine's packages. */
-const installed = ["containerd", "ctr", "runc"];
+const installed = ["containerd", "ctr"];
 
 /**
  * Starts a real Kubernetes in namespaces of its own and resolves when its nodes are Ready, which is before any agent is:
@@ -25,9 +27,10 @@ const installed = ["containerd", "ctr", "runc"];
  * administrator's. Needs root. Throws SpiderError LAB_FAILED, and Error where a program cannot be had.
  */
 export async function launchCluster(options: ClusterOptions): Promise<LabHandle> {
-  const { say = () => {}, onPhase, stderr, images = [], version, ...spec } = options;
+  const { say = () => {}, onPhase, stderr, images = [], version, containerd2 = false, ...spec } = options;
   const programs = options.controllers === false ? ["kube-apiserver"] : kubernetesPrograms;
   const binary = await findBinaries({ say, programs, ...(version && { version }) });
+  const runtime = containerd2 ? `${await findContainerd(say)}/` : "";
   const cgroup = `${clusterMarker}-${process.pid}-${Date.now().toString(36)}`;
   const named = [...programs, "etcd"].map((name) => [name, binary(name)] as const);
   return await launchSupervisor<ClusterSpec>({
@@ -38,7 +41,7 @@ export async function launchCluster(options: ClusterOptions): Promise<LabHandle>
     spec: {
       ...spec,
       cgroup,
-      binaries: Object.fromEntries([...named, ...installed.map((name) => [name, name] as const)]),
+      binaries: Object.fromEntries([...named, ...installed.map((name) => [name, `${runtime}${name}`] as const)]),
       images: [...(await buildImages()), ...images],
       kubectl: await findKubectl("1.35"),
     },

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import type { LabNode, NodePlan, NodeProgram } from "../../lab/topology/index.ts";
 import type { Authority } from "./certificates.ts";
 import { pauseImage } from "./images.ts";
@@ -84,7 +85,11 @@ export async function setUpMachine(
 /** The programs of a node, in the order in which they are started. */
 export function machinePrograms(node: NodePlan, { binary }: MachineOptions): Readonly<Record<string, NodeProgram>> {
   return {
-    containerd: { argv: [binary("containerd"), "--config", "/var/lib/containerd/config.toml"] },
+    containerd: {
+      argv: [binary("containerd"), "--config", "/var/lib/containerd/config.toml"],
+      // It looks for its shim there.
+      env: { ...process.env, PATH: `${dirname(binary("containerd"))}:${process.env["PATH"]}` },
+    },
     kubelet: {
       argv: [
         ...[binary("kubelet"), "--config=/var/lib/kubelet/config.json", "--kubeconfig=/var/lib/kubelet/kubeconfig"],

@@ -218,7 +218,8 @@ class Cluster implements LabCommands {
   }
 
   async #loadImages(node: LabNode): Promise<void> {
-    await node.run(["timeout", "30", "sh", "-c", "until ctr version >/dev/null 2>&1; do sleep 0.05; done"]);
-    for (const path of this.#parts.spec.images) await node.run(["ctr", "--namespace=k8s.io", "image", "import", path]);
+    const ctr = this.#parts.binary("ctr");
+    await node.run(["timeout", "30", "sh", "-c", 'until "$0" version >/dev/null 2>&1; do sleep 0.05; done', ctr]);
+    for (const path of this.#parts.spec.images) await node.run([ctr, "--namespace=k8s.io", "image", "import", path]);
   }
 }

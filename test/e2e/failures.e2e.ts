@@ -117,12 +117,33 @@ describe("when a part fails", () => {
       first?.metadata.name,
     );
     await suite.cluster.hold({ program: "kube-apiserver", held: false });
+    // As elsewhere, where they end when they lose their leadership; else they would go on trying at long intervals.
+    for (const program of ["kube-controller-manager", "kube-scheduler"])
+      await suite.cluster.kill({ program, signal: "SIGKILL" });
     await until("the API server is back", async () =>
       (await suite.stage.quiet("get", "nodes")).ok ? true : undefined,
     );
     await suite.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=60s");
     await suite.kubectl("rollout", "restart", "deployment/away");
     await rolledOut("deployment/away");
+    await settled(suite);
+    await nothingLeft();
+  });
+
+  it("a node is cut off from the API server for half a minute: its Pods serve, and what ended meanwhile is given back", async () => {
+    await suite.apply(deployment("cut", 4));
+    await rolledOut("deployment/cut");
+    const [kept, ended] = (await podsOf("cut")).filter(({ spec }) => spec.nodeName === "node2");
+    await suite.onNode("node2", "ip link set mgmt0 down");
+    await suite.kubectl("delete", `pod/${ended?.metadata.name}`, "--wait=false");
+    await delay(30_000);
+    const address = kept?.status.podIP;
+    const answer = await suite.onNode("node1", `timeout 5 busybox wget -qO- http://${address}/`);
+    assert.equal(answer.trim(), kept?.metadata.name);
+    // A link that comes up has lost its routes.
+    await suite.onNode("node2", "ip link set mgmt0 up; ip route replace 10.244.11.0/24 via 10.222.0.11");
+    await suite.kubectl("wait", "node/node2", "--for=condition=Ready", "--timeout=90s");
+    await rolledOut("deployment/cut");
     await settled(suite);
     await nothingLeft();
   });
