@@ -18,7 +18,7 @@ const needs = {
   lab: { kernel: true, tools: true },
   bench: { kernel: true, tools: true },
   soak: { kernel: true, tools: true },
-  test: { kernel: true, tools: true },
+  test: { kernel: true, tools: true, userModeLinux: true },
   cluster: { kernel: true, tools: true, runtime: true },
   e2e: { kernel: true, tools: true, runtime: true },
   fuzz: { kernel: false, tools: true },
@@ -74,6 +74,7 @@ async function main() {
   const findings = [];
   if (need.kernel) tryKernel(findings);
   const missing = need.tools ? missingPackages(need.runtime === true || args.includes("--kubernetes")) : [];
+  if (need.userModeLinux && isUserModeLinuxWanting()) missing.push("user-mode-linux");
   if (missing.length > 0 && !have("apt-get")) {
     findings.push({
       found: `missing programs of the packages ${missing.join(", ")}, and no apt-get to install them`,
@@ -145,6 +146,12 @@ function missingPackages(withRuntime) {
   if (withRuntime && !fs.existsSync(path.join(pluginDirectory, "bridge"))) packages.add("containernetworking-plugins");
   if (packages.has("gcc") || !fs.existsSync("/usr/include/stdlib.h")) packages.add("gcc").add("libc6-dev");
   return [...packages].sort();
+}
+
+/** A kernel with the links that this machine's may lack. Not every distribution has it: its tests say that they are skipped. */
+function isUserModeLinuxWanting() {
+  if (process.arch !== "x64" || have("linux.uml") || !have("apt-cache")) return false;
+  return run("apt-cache", ["show", "user-mode-linux"]).status === 0;
 }
 
 async function installPackages(packages) {

@@ -34,6 +34,7 @@ import { bootId, hostNetns, lockFile, tryLockFile } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import {
   createCoordinatorPlugin,
+  createIfacerPlugin,
   createIpvlanPlugin,
   createMacvlanPlugin,
   createMirrorPlugin,
@@ -322,6 +323,7 @@ function build(
     createMirrorPlugin("producer", { ovsFor }),
     createMirrorPlugin("consumer", { ovsFor }),
     createOvsPlugin({ host, ovsFor, ipamFor, tasks, detection }),
+    createIfacerPlugin({ host, log }),
     createMacvlanPlugin({ host, ipamFor, tasks, detection }),
     createIpvlanPlugin({ host, ipamFor, tasks, detection }),
     createVlanPlugin({ host, ipamFor, tasks, detection }),

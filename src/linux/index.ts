@@ -48,6 +48,6 @@ export type { AddRouteOptions, NextHop, Route, RouteFilter, RouteGetOptions, Rou
 export { mainTable } from "./rtnl/route.ts";
 export { Rtnl } from "./rtnl/rtnl.ts";
 export type { Rule, RuleSpec } from "./rtnl/rule.ts";
-export type { Link, LinkChange, LinkKind, LinkSpec, VethEnd, VethPair, VethSpec } from "./rtnl/types.ts";
+export type { BondValue, Link, LinkChange, LinkKind, LinkSpec, VethEnd, VethPair, VethSpec } from "./rtnl/types.ts";
 export { readSysctl, writeSysctl } from "./sysctl.ts";
 export { acceptWaiting, bindUnixSocket } from "./unix-socket.ts";

@@ -8,6 +8,7 @@ export type { ClusterConfig, CoordinatorConfig } from "./coordinator/config.ts";
 export { hostVethName, rulePreference as nodeRulePreference } from "./coordinator/plan.ts";
 export { type CoordinatorPluginOptions, createCoordinatorPlugin } from "./coordinator/plugin.ts";
 export { allocateForeign, type Detection } from "./detection.ts";
+export { createIfacerPlugin, type IfacerPluginOptions } from "./ifacer/plugin.ts";
 export { derivedMac, hostLinkName } from "./names.ts";
 export type { OvsConfig } from "./ovs/config.ts";
 export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";

@@ -5,7 +5,7 @@ import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts"
 import { flags } from "../netlink/message.ts";
 import type { Encoding, LinkRef, Operation, Tolerance } from "./request.ts";
 import { linkText, types } from "./request.ts";
-import type { Link, LinkChange, LinkKind, LinkSpec, VethSpec } from "./types.ts";
+import type { BondValue, Link, LinkChange, LinkKind, LinkSpec, VethSpec } from "./types.ts";
 
 /** Attributes of <linux/if_link.h>. */
 const ifla = {
@@ -43,8 +43,8 @@ const nameBytesMax = 15;
 /** Numbers of the modes in the kernel's headers. */
 const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
 const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
-/** Attributes of a bond (IFLA_BOND_*) by the names that its options have in sysfs, and their width in bytes. */
-const bondOptions: Readonly<Record<string, readonly [type: number, bytes: 1 | 2 | 4]>> = {
+/** Attributes of a bond (IFLA_BOND_*) by the names that its options have in sysfs, and their width in bytes or kind. */
+const bondOptions: Readonly<Record<string, readonly [type: number, form: 1 | 2 | 4 | "mac" | "ips"]>> = {
   mode: [1, 1],
   active_slave: [2, 4],
   miimon: [3, 4],
@@ -52,6 +52,7 @@ const bondOptions: Readonly<Record<string, readonly [type: number, bytes: 1 | 2 
   downdelay: [5, 4],
   use_carrier: [6, 1],
   arp_interval: [7, 4],
+  arp_ip_target: [8, "ips"],
   arp_validate: [9, 4],
   arp_all_targets: [10, 4],
   primary: [11, 4],
@@ -59,7 +60,7 @@ const bondOptions: Readonly<Record<string, readonly [type: number, bytes: 1 | 2 
   fail_over_mac: [13, 1],
   xmit_hash_policy: [14, 1],
   resend_igmp: [15, 4],
-  num_grat_arp: [16, 1],
+  num_peer_notif: [16, 1],
   all_slaves_active: [17, 1],
   min_links: [18, 4],
   lp_interval: [19, 4],
@@ -68,6 +69,7 @@ const bondOptions: Readonly<Record<string, readonly [type: number, bytes: 1 | 2 
   ad_select: [22, 1],
   ad_actor_sys_prio: [24, 2],
   ad_user_port_key: [25, 2],
+  ad_actor_system: [26, "mac"],
   tlb_dynamic_lb: [27, 1],
   peer_notif_delay: [28, 4],
   lacp_active: [29, 1],
@@ -98,8 +100,10 @@ export function encodeGetLink(link: LinkRef): Uint8Array {
   return header(link).putU32(ifla.extMask, skipStatistics).finish();
 }
 
-export function encodeDumpLinks(): Uint8Array {
-  return header(0).putU32(ifla.extMask, skipStatistics).finish();
+export function encodeDumpLinks(kind?: string): Uint8Array {
+  const writer = header(0).putU32(ifla.extMask, skipStatistics);
+  if (kind !== undefined) writer.nest(ifla.linkInfo, (info) => info.putText(infoKind, kind));
+  return writer.finish();
 }
 
 /** One NEWLINK for both ends. Names, MTU, MAC and namespace of the peer work inside the peer's own part. */
@@ -183,13 +187,30 @@ function putVxlan(data: MessageWriter, kind: LinkKind & { kind: "vxlan" }, encod
   data.putBytes(15, Uint8Array.of(port >> 8, port & 0xff)); // big-endian
 }
 
-function putBondOption(data: MessageWriter, name: string, value: number): void {
+function putBondOption(data: MessageWriter, name: string, value: BondValue): void {
   const option = bondOptions[name];
   if (option === undefined) throw new RangeError(`unknown bond option: ${name}`);
-  const [type, bytes] = option;
-  if (bytes === 1) data.putU8(type, value);
-  else if (bytes === 2) data.putU16(type, value);
+  const [type, form] = option;
+  if (form === "mac" && typeof value === "string") data.putBytes(type, parseMac(value));
+  else if (form === "ips" && typeof value === "object") {
+    data.nest(type, (list) => {
+      for (const [at, ip] of value.entries()) list.putBytes(at, ipToBytes(ip));
+    });
+  } else if (typeof value !== "number") throw new RangeError(`bond option ${name} cannot be ${JSON.stringify(value)}`);
+  else if (form === 1) data.putU8(type, value);
+  else if (form === 2) data.putU16(type, value);
   else data.putU32(type, value);
+}
+
+/** A NEWLINK without the flag to make one changes what is there. */
+export function encodeSetBond(link: LinkRef, options: Readonly<Record<string, BondValue>>): Uint8Array {
+  const writer = header(link);
+  writer.nest(ifla.linkInfo, (info) =>
+    info.putText(infoKind, "bond").nest(infoData, (data) => {
+      for (const [name, value] of Object.entries(options)) putBondOption(data, name, value);
+    }),
+  );
+  return writer.finish();
 }
 
 /**

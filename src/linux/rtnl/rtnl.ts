@@ -21,7 +21,7 @@ import {
   type RouteGetOptions,
 } from "./route.ts";
 import { decodeRule, encodeDumpRules, type Rule } from "./rule.ts";
-import type { Link, LinkSpec, VethPair, VethSpec } from "./types.ts";
+import type { BondValue, Link, LinkSpec, VethPair, VethSpec } from "./types.ts";
 
 /**
  * Links, addresses, routes, rules and neighbours of one namespace. Synchronous, 0.01 to 0.5 ms each. Whatever the kernel
@@ -48,8 +48,8 @@ export class Rtnl implements Disposable {
     this.#apply(batch.operations);
   }
 
-  links(): readonly Link[] {
-    return this.#dump(types.getLink, links.encodeDumpLinks(), "list links").map(links.decodeLink);
+  links({ kind }: { readonly kind?: string } = {}): readonly Link[] {
+    return this.#dump(types.getLink, links.encodeDumpLinks(kind), "list links").map(links.decodeLink);
   }
 
   /** undefined where there is none of that name or index. */
@@ -116,6 +116,12 @@ export class Rtnl implements Disposable {
     if (spec.addrGenModeNone !== true) return;
     const rtnl = spec.netns?.rtnl ?? this;
     rtnl.setLink(spec.name, { addrGenModeNone: true, ...(spec.up !== undefined && { up: spec.up }) });
+  }
+
+  /** Changes options of a bond that is there. */
+  setBond(link: LinkRef, options: Readonly<Record<string, BondValue>>): void {
+    const attempted = () => `set ${Object.keys(options).join(", ")} of bond ${link}`;
+    this.#apply([{ type: types.newLink, flags: 0, body: links.encodeSetBond(link, options), attempted }]);
   }
 
   /** Off the main thread, together with others that wait; names that are gone are success. */

@@ -86,8 +86,11 @@ export type LinkKind =
       /** UDP; default 4789. */
       readonly port?: number;
     }
-  /** Options by their names in sysfs (`bondOptionNames`), values as the kernel's numbers. */
-  | { readonly kind: "bond"; readonly mode: number; readonly options?: Readonly<Record<string, number>> };
+  /** Options by their names in sysfs (`bondOptionNames`). */
+  | { readonly kind: "bond"; readonly mode: number; readonly options?: Readonly<Record<string, BondValue>> };
+
+/** The kernel's number; a MAC address for `ad_actor_system`; IPv4 addresses for `arp_ip_target`. */
+export type BondValue = number | string | readonly Ip[];
 
 export interface LinkChange {
   readonly up?: boolean;

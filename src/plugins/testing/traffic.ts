@@ -1,5 +1,8 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:net";
+import { promisify } from "node:util";
+import { openNetns } from "#linux";
 
 /** Several segments, so that segmentation offload takes part. */
 export const tcpBytes = 100_000;
@@ -14,20 +17,22 @@ export function ping(netns: string, address: string): void {
   inside(netns, "ping", "-c", "1", "-W", "2", address);
 }
 
-/** How many of `tcpBytes` that a server in one namespace sends from `address` reach a client in the other. */
+/** How many of the `tcpBytes` that a server in one namespace sends from `address` reach a client in the other. */
 export async function bytesOverTcp(server: string, client: string, address: string): Promise<number> {
-  const listen = `require("net").createServer((s) => s.end(Buffer.alloc(${tcpBytes})))
-    .listen(80, () => console.log("listening"))`;
-  const connect = `let n = 0; require("net").connect(80, "${address}").setTimeout(5000, () => process.exit(1))
-    .on("data", (d) => { n += d.length; }).on("end", () => console.log(n))`;
-  const argv = ["--pdeathsig", "KILL", "nsenter", `--net=${server}`, process.execPath, "-e", listen];
-  const listening = spawn("setpriv", argv, { stdio: ["ignore", "pipe", "inherit"] });
-  const exited = once(listening, "exit");
+  const listening = createServer((socket) => socket.on("error", () => {}).end(Buffer.alloc(tcpBytes)));
+  using netns = openNetns(server);
+  // Without a host to look up, the socket is made before listen() returns.
+  netns.enter(() => void listening.listen(80));
   try {
-    await once(listening.stdout, "data");
-    return Number(inside(client, process.execPath, "-e", connect));
+    if (!listening.listening) await once(listening, "listening");
+    const receiving = promisify(execFile)("nsenter", [`--net=${client}`, "busybox", "nc", "-w", "5", address, "80"], {
+      encoding: "buffer",
+    });
+    receiving.child.stdin?.end();
+    return (await receiving).stdout.length;
   } finally {
-    listening.kill();
-    await exited;
+    const closed = once(listening, "close");
+    listening.close();
+    await closed;
   }
 }

@@ -1,0 +1,171 @@
+import { SpiderError } from "#base";
+import type { BondValue, Link } from "#linux";
+import type { Wanted, WantedBond } from "./config.ts";
+
+/** A link as far as the plan looks at it. */
+export type LinkState = Pick<Link, "index" | "name" | "kind" | "up" | "master" | "peerIndex" | "vlanId">;
+
+/** The node's links that matter, at one moment. */
+export interface Observed {
+  /** Every link that the configuration names, by name. */
+  readonly links: ReadonlyMap<string, LinkState>;
+  /** All links with an 802.1Q tag. Looked at only where one has to be made. */
+  readonly vlans: () => readonly LinkState[];
+}
+
+/** What is done to the node, in order. */
+export type Operation =
+  | {
+      readonly do: "make bond";
+      readonly name: string;
+      readonly mode: number;
+      readonly options: Record<string, BondValue>;
+    }
+  | { readonly do: "enslave"; readonly bond: string; readonly name: string; readonly wasUp: boolean }
+  | { readonly do: "activate"; readonly bond: string; readonly name: string }
+  | { readonly do: "make VLAN"; readonly name: string; readonly parent: string; readonly id: number }
+  | { readonly do: "up"; readonly name: string };
+
+/** The interfaces that a plan has to know of. */
+export function namesOf({ interfaces, vlanId, bond }: Wanted): readonly string[] {
+  const onBond = interfaces.length > 1 && bond !== undefined;
+  const base = onBond ? bond.name : interfaces[0];
+  const options = onBond ? Object.values(bond.options.links) : [];
+  const vlan = vlanId === undefined || (interfaces.length > 1 && !onBond) ? [] : [`${base}.${vlanId}`];
+  return [...new Set([...interfaces, ...(onBond ? [bond.name] : []), ...options, ...vlan])];
+}
+
+/**
+ * What is missing of the bond and the VLAN interface that are wanted. One interface needs no bond, and several without one
+ * need nothing: then the plugin behind names its own.
+ *
+ * @throws SpiderError `IFACER_…` where it cannot be made, naming what is in the way
+ */
+export function planInterfaces({ interfaces, vlanId, bond }: Wanted, observed: Observed): readonly Operation[] {
+  const [only] = interfaces;
+  if (interfaces.length === 1 && only !== undefined) {
+    return vlanId === undefined ? [] : planVlan(only, vlanId, observed);
+  }
+  if (bond === undefined) return [];
+  const made = planBond(bond, interfaces, observed);
+  return vlanId === undefined ? made : [...made, ...planVlan(bond.name, vlanId, observed, made.some(isMakingBond))];
+}
+
+function planBond(
+  { name, mode, options }: WantedBond,
+  interfaces: readonly string[],
+  { links }: Observed,
+): Operation[] {
+  const found = links.get(name);
+  if (found !== undefined && found.kind !== "bond") {
+    throw new SpiderError(
+      "IFACER_NAME_TAKEN",
+      `createBondDevice failure: a non-bond type interface named ${name} already exists on the host`,
+      { details: { found: found.kind ?? "hardware", fix: "give the bond another name, or remove that interface" } },
+    );
+  }
+  const operations: Operation[] = [];
+  if (found === undefined) {
+    operations.push({ do: "make bond", name, mode: modeOf(mode), options: optionsAtOnce(options, links) });
+  }
+  for (const slave of interfaces) {
+    const link = links.get(slave);
+    if (link === undefined) {
+      throw new SpiderError("IFACER_LINK_UNKNOWN", `failed to InterfaceByName ${slave}`, {
+        details: { bond: name, fix: "correct `interfaces`: the node has no interface of this name" },
+      });
+    }
+    if (found !== undefined && link.master === found.index) continue;
+    if (link.master !== undefined) {
+      throw new SpiderError("IFACER_LINK_TAKEN", `${slave} already belongs to another bond or bridge`, {
+        details: { bond: name, found: `interface #${link.master}`, fix: `ip link set ${slave} nomaster` },
+      });
+    }
+    operations.push({ do: "enslave", bond: name, name: slave, wasUp: link.up });
+  }
+  if (found?.up !== true) operations.push({ do: "up", name });
+  // A bond has active members only after it has any.
+  const { active_slave: active } = options.links;
+  if (found === undefined && active !== undefined) operations.push({ do: "activate", bond: name, name: active });
+  return operations;
+}
+
+/** `primary` goes by name, and may come before its member does. */
+function optionsAtOnce({ values, links: named }: WantedBond["options"], links: Observed["links"]) {
+  for (const [option, name] of Object.entries(named)) {
+    if (links.has(name)) continue;
+    throw new SpiderError("IFACER_LINK_UNKNOWN", `failed to LinkByName bond ${option} ${name}`, {
+      details: { fix: `correct ${option} in bond.options: the node has no interface of this name` },
+    });
+  }
+  const primary = named.primary === undefined ? undefined : links.get(named.primary)?.index;
+  return { ...values, ...(primary === undefined ? {} : { primary }) };
+}
+
+function modeOf(mode: unknown): number {
+  if (typeof mode === "number" && Number.isInteger(mode) && mode >= 0 && mode <= 6) return mode;
+  throw new SpiderError("IFACER_BOND_MODE", `unknown bond mode: ${JSON.stringify(mode)}, available mode: [0,6]`);
+}
+
+/**
+ * The restriction to one VLAN interface for each tag holds for the whole node: who addresses Pods by a VLAN shall have one
+ * layer-2 network there. What is there already with the right name, tag and parent is used as it is.
+ */
+function planVlan(parent: string, id: number, { links, vlans }: Observed, isParentNew = false): readonly Operation[] {
+  const name = `${parent}.${id}`;
+  if (Buffer.byteLength(name) > nameBytesMax) {
+    throw new SpiderError("IFACER_NAME_LONG", `the VLAN interface ${name} would have a name of over 15 bytes`, {
+      details: { fix: "make the VLAN's interface yourself, under a shorter name, and name it as `master`" },
+    });
+  }
+  const base = links.get(parent);
+  if (base === undefined && !isParentNew) {
+    throw new SpiderError("IFACER_LINK_UNKNOWN", `failed to LinkByName ${parent}`, {
+      details: { vlan: name, fix: "correct `interfaces`: the node has no interface of this name" },
+    });
+  }
+  const found = links.get(name);
+  const operations: Operation[] = [];
+  if (base !== undefined && !base.up && !isParentNew) operations.push({ do: "up", name: parent });
+  if (found === undefined) {
+    refuseSameTag(name, id, vlans());
+    operations.push({ do: "make VLAN", name, parent, id });
+  } else refuseMismatch(found, { id, parent, parentIndex: base?.index });
+  if (found?.up !== true) operations.push({ do: "up", name });
+  return operations;
+}
+
+const nameBytesMax = 15;
+
+function refuseSameTag(name: string, id: number, vlans: readonly LinkState[]): void {
+  const other = vlans.find((one) => one.vlanId === id && one.name !== name);
+  if (other === undefined) return;
+  throw new SpiderError(
+    "IFACER_VLAN_TAKEN",
+    `cannot have multiple different vlan interfaces with the same vlanId ${id} on node at the same time`,
+    { details: { found: other.name, wanted: name, fix: `name ${other.name} as \`master\`, or delete it` } },
+  );
+}
+
+function refuseMismatch(
+  found: LinkState,
+  {
+    id,
+    parent,
+    parentIndex,
+  }: { readonly id: number; readonly parent: string; readonly parentIndex: number | undefined },
+): void {
+  const differences = [
+    ...(found.kind === "vlan" ? [] : [`its kind is ${found.kind ?? "hardware"}, not vlan`]),
+    ...(found.kind !== "vlan" || found.vlanId === id ? [] : [`its tag is ${found.vlanId}, not ${id}`]),
+    ...(found.kind !== "vlan" || found.peerIndex === parentIndex ? [] : [`its parent is not ${parent}`]),
+  ];
+  if (differences.length === 0) return;
+  throw new SpiderError("IFACER_NAME_TAKEN", `the interface ${found.name} of the node is another than the one wanted`, {
+    details: { found: differences.join("; "), fix: `rename or delete ${found.name}` },
+  });
+}
+
+function isMakingBond(operation: Operation): boolean {
+  return operation.do === "make bond";
+}

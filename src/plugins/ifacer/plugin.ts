@@ -1,0 +1,147 @@
+import { codeOf, hasCode, type Logger, type Signal, SpiderError, type Steps } from "#base";
+import {
+  type Attachment,
+  CniError,
+  type CniResult,
+  cniCodes,
+  emptyResult,
+  type PluginConfig,
+  supportedVersions,
+} from "#cni";
+import { formatPrefix } from "#ip";
+import type { Netns } from "#linux";
+import { differs } from "../check.ts";
+import type { Plugin } from "../plugin.ts";
+import { type IfacerConfig, type Wanted, wantedOf } from "./config.ts";
+import { execute } from "./execute.ts";
+import { namesOf, type Observed, type Operation, planInterfaces } from "./plan.ts";
+
+export interface IfacerPluginOptions {
+  /** The namespace of the interfaces. */
+  readonly host: Netns;
+  readonly log: Logger;
+}
+
+/** How often a plan is made anew because somebody else has made one of the interfaces meanwhile. */
+const triesMax = 3;
+/** RT_SCOPE_UNIVERSE */
+const globalScope = 0;
+
+/**
+ * The plugin `ifacer`: VLAN interfaces and bonds of the node, made on demand for the plugins behind it. All Pods of the
+ * node share them; none is ever deleted here, and none survives a restart of the node but by the next ADD.
+ */
+export function createIfacerPlugin(options: IfacerPluginOptions): Plugin<IfacerConfig> {
+  return new IfacerPlugin(options);
+}
+
+class IfacerPlugin implements Plugin<IfacerConfig> {
+  readonly type = "ifacer";
+  readonly versions = supportedVersions;
+  readonly #options: IfacerPluginOptions;
+
+  constructor(options: IfacerPluginOptions) {
+    this.#options = options;
+  }
+
+  decode(config: PluginConfig): IfacerConfig {
+    return { config };
+  }
+
+  /** Without an undo: what one Pod's ADD has made, another's may use by the time it fails. */
+  async add(c: IfacerConfig, { ifName: of }: Attachment, steps: Steps): Promise<CniResult> {
+    const wanted = wantedOf(c);
+    await steps.run("link", () => this.#ensure(wanted), { of: `${of}/ifacer` });
+    return c.config.prevResult ?? emptyResult;
+  }
+
+  /** Throws CniError 999 naming what is missing on the node. */
+  async check(c: IfacerConfig): Promise<void> {
+    const [missing] = this.#plan(wantedOf(c));
+    if (missing !== undefined) throw differs("interface of the node", describe(missing), "absent");
+  }
+
+  async del(): Promise<void> {}
+
+  /** Throws CniError 50 where the interfaces could not be made. */
+  async status(c: IfacerConfig, _o: Signal): Promise<void> {
+    try {
+      this.#plan(wantedOf(c));
+    } catch (error) {
+      throw CniError.from(error, cniCodes.notAvailable);
+    }
+  }
+
+  #ensure(wanted: Wanted): void {
+    const { host, log } = this.#options;
+    const ignored = wanted.bond?.options.ignored ?? [];
+    for (let tries = 1; ; tries++) {
+      const operations = this.#plan(wanted);
+      if (operations.length === 0) return;
+      for (const operation of operations) if (operation.do === "enslave") this.#warnOfAddresses(operation.name);
+      try {
+        execute(host.rtnl, operations);
+        log.info(
+          { made: operations.map(describe), ...(ignored.length > 0 && { ignored }) },
+          "interfaces made on the node",
+        );
+        return;
+      } catch (error) {
+        if (hasCode(error, "EEXIST") && tries < triesMax) continue;
+        throw explain(error, wanted);
+      }
+    }
+  }
+
+  #plan(wanted: Wanted): readonly Operation[] {
+    const { rtnl } = this.#options.host;
+    const found = namesOf(wanted).flatMap((name) => rtnl.link(name) ?? []);
+    const observed: Observed = {
+      links: new Map(found.map((link) => [link.name, link])),
+      vlans: () => rtnl.links({ kind: "vlan" }),
+    };
+    return planInterfaces(wanted, observed);
+  }
+
+  /** Addresses on a member of a bond work no more: the node may have been reached by them. */
+  #warnOfAddresses(name: string): void {
+    const { host, log } = this.#options;
+    const addresses = host.rtnl.addresses({ link: name }).filter(({ scope }) => scope === globalScope);
+    if (addresses.length === 0) return;
+    const fields = { interface: name, addresses: addresses.map(({ address }) => formatPrefix(address)) };
+    log.warn(fields, "an interface with addresses becomes a member of a bond: they stop working");
+  }
+}
+
+/** The kernel's own words, with what was wanted. */
+function explain(error: unknown, { bond }: Wanted): unknown {
+  const code = codeOf(error);
+  if (code === "EOPNOTSUPP") {
+    return new SpiderError("LINK_KIND_UNKNOWN", "the node's kernel has no such interfaces", {
+      cause: error,
+      details: { fix: "load the kernel module: modprobe 8021q, modprobe bonding" },
+    });
+  }
+  if (bond === undefined || (code !== "EINVAL" && code !== "EACCES")) return error;
+  return new SpiderError("IFACER_BOND_REFUSED", `the kernel refuses the bond ${bond.name}`, {
+    cause: error,
+    details: {
+      mode: bond.mode,
+      fix: "see which options go with this mode: miimon excludes arp_interval; primary needs mode 1, 5 or 6",
+    },
+  });
+}
+
+function describe(operation: Operation): string {
+  switch (operation.do) {
+    case "make bond":
+      return `bond ${operation.name} in mode ${operation.mode}`;
+    case "enslave":
+    case "activate":
+      return `${operation.name} ${operation.do === "enslave" ? "in" : "active in"} bond ${operation.bond}`;
+    case "make VLAN":
+      return `VLAN interface ${operation.name}`;
+    case "up":
+      return `${operation.name} up`;
+  }
+}
