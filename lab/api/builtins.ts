@@ -16,6 +16,8 @@ interface Kind extends Partial<Pick<Resource, "group" | "shortNames" | "categori
   readonly required?: readonly string[];
 }
 
+const keptOnly = { categories: ["all"], subresources: ["status"] } as const;
+
 /** Which of the built-in kinds exist here, by plural. All are v1. */
 const kinds: Readonly<Record<string, Kind>> = {
   namespaces: {
@@ -66,6 +68,11 @@ const kinds: Readonly<Record<string, Kind>> = {
     prepare: workload,
     required: ["spec.selector"],
   },
+  // No controller here makes Pods of these; the product watches them.
+  statefulsets: { group: "apps", kind: "StatefulSet", namespaced: true, shortNames: ["sts"], ...keptOnly },
+  daemonsets: { group: "apps", kind: "DaemonSet", namespaced: true, shortNames: ["ds"], ...keptOnly },
+  jobs: { group: "batch", kind: "Job", namespaced: true, ...keptOnly },
+  cronjobs: { group: "batch", kind: "CronJob", namespaced: true, shortNames: ["cj"], ...keptOnly },
   leases: { group: "coordination.k8s.io", kind: "Lease", namespaced: true },
   customresourcedefinitions: {
     group: "apiextensions.k8s.io",
