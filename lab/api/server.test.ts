@@ -303,7 +303,7 @@ void describe("reading objects", () => {
     assert.equal(groups.headers["content-type"], asks);
     assert.deepEqual(
       listAt(groups.body, "items").map((group) => textAt(group, "metadata", "name")),
-      ["apps", "coordination.k8s.io", "apiextensions.k8s.io", "lab.example.com"],
+      ["apps", "batch", "coordination.k8s.io", "apiextensions.k8s.io", "lab.example.com"],
     );
     for (const path of [
       "/healthz",

@@ -25,6 +25,7 @@ export interface Deps {
     | "enableSpiderSubnet"
     | "enableAutoPoolForApplication"
     | "redundantIpNumber"
+    | "enableValidatingResourcesDeletedWebhook"
     | "enableStatefulSet"
     | "enableKubevirtStaticIP"
     | "enableCleanOutdatedEndpoint"

@@ -50,6 +50,13 @@ describe("serveHttp()", () => {
     assert.deepEqual(await call({ port, path: "/fails" }), { status: 500, text: '"out of luck"' });
   });
 
+  it("gives routes a signal that is still there in a copy of their options", async () => {
+    const answer: HttpRoutes[string]["answer"] = async (_text, o) => ({ status: 200, body: { ...o }.signal?.aborted });
+    const copying: HttpRoutes = { "/copies": { method: "GET", answer } };
+    await using server = await serveHttp({ port: 0, tls: undefined, routes: copying, log: silentLogger });
+    assert.deepEqual(await call({ port: server.port, path: "/copies" }), { status: 200, text: "false" });
+  });
+
   it("refuses a body that is too large", async () => {
     await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
     const answer = await call({ port: server.port, path: "/echo", body: "x".repeat(4 * 2 ** 20 + 1) });

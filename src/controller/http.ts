@@ -61,7 +61,7 @@ function listener({ tls, routes, log }: HttpOptions) {
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const gone = new AbortController();
     response.once("close", () => gone.abort(new Error("the client is gone")));
-    answer(routes, request, gone)
+    answer(routes, request, { signal: gone.signal })
       .catch((err: unknown): HttpAnswer => {
         log.error({ path: request.url, err }, "a request failed");
         return { status: 500, body: formatError(err) };

@@ -2,9 +2,20 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { applyPatch } from "rfc6902";
-import { decodeSettings, networkAttachmentDefinitions, type SpiderIPPool, spiderIPPools, spiderSubnets } from "#api";
+import {
+  decodeSettings,
+  labels,
+  linkToSubnet,
+  networkAttachmentDefinitions,
+  type SpiderIPPool,
+  type SpiderSubnet,
+  type Submitted,
+  spiderIPPools,
+  spiderSubnets,
+} from "#api";
 import { never, silentLogger } from "#base";
 import { type KubeObject, type Resource, WatchedStore } from "#kube";
+import type { HttpRoutes } from "../http.ts";
 import { TestCluster } from "../testing/cluster.ts";
 import { jsonPatch } from "./json-patch.ts";
 import { admissionKinds } from "./kinds.ts";
@@ -30,11 +41,16 @@ class Admission extends TestCluster {
     subnets: this.#watch(spiderSubnets),
     networks: this.#watch(networkAttachmentDefinitions),
   };
-  readonly routes = admissionRoutes({
-    kinds: admissionKinds({ ...this.#options, settings: decodeSettings("").settings }, this.#stores),
-    synced: (o) => Promise.all(Object.values(this.#stores).map((store) => store.synced(o))),
-    log: silentLogger,
-  });
+  readonly routes: HttpRoutes;
+
+  constructor(conf = "") {
+    super();
+    this.routes = admissionRoutes({
+      kinds: admissionKinds({ ...this.#options, settings: decodeSettings(conf).settings }, this.#stores),
+      synced: (o) => Promise.all(Object.values(this.#stores).map((store) => store.synced(o))),
+      log: silentLogger,
+    });
+  }
 
   #watch<T extends KubeObject>(resource: Resource<T>): WatchedStore<T> {
     const store = new WatchedStore<T>({ ...this.#options, resource });
@@ -160,7 +176,56 @@ describe("/validate-…", () => {
     assert.deepEqual(await refused("spidermultusconfig", { cniType: "ovs" }), ["FieldValueRequired spec.ovs"]);
   });
 
-  it("never refuses a deletion, and warns of what is allowed but unwise", async () => {
+  it("lets an address go that is only kept from everybody", async () => {
+    await using admission = new Admission();
+    const old = admission.api.apply<SpiderIPPool>(spiderIPPools, pool());
+    const until = "2030-01-01T00:00:00Z";
+    admission.claim("172.18.30.140", old, "n1", { purpose: "Hold", until, reason: "its pool is made smaller" });
+    const object = { ...old, spec: { ...spec, ips: ["172.18.30.131-172.18.30.139"] } };
+    const answer = await admission.ask("validate", "spiderippool", { operation: "UPDATE", oldObject: old, object });
+    assert.equal(answer.allowed, true);
+  });
+
+  it("with the guard refuses to delete pools and subnets that are in use, unless they are on their way out", async () => {
+    await using admission = new Admission("enableValidatingResourcesDeletedWebhook: true");
+    const ask = (kind: string, oldObject: object) =>
+      admission.ask("validate", kind, { operation: "DELETE", oldObject });
+    const used = admission.api.apply<SpiderIPPool>(spiderIPPools, pool());
+    admission.claim("172.18.30.140", used);
+    const refused = await ask("spiderippool", used);
+    assert.equal(refused.status?.code, 403);
+    assert.match(refused.status?.message ?? "", /cannot delete an IPPool with allocated IPs\(1\)$/);
+    const going = { ...used, metadata: { ...used.metadata, deletionTimestamp: "2026-01-01T00:00:00Z" } };
+    assert.equal((await ask("spiderippool", going)).allowed, true);
+    admission.release("172.18.30.140");
+    assert.equal((await ask("spiderippool", used)).allowed, true);
+    const subnet = { metadata: { name: "x" }, spec, status: { allocatedIPCount: 3 } };
+    const message = (await ask("spidersubnet", subnet)).status?.message ?? "";
+    assert.match(message, /cannot delete an Subnet with allocated IPs\(3\)$/);
+    assert.equal((await ask("spidersubnet", { ...subnet, status: {} })).allowed, true);
+  });
+
+  it("judges a pool of an application by what its subnet gave it a moment ago", async () => {
+    await using admission = new Admission();
+    const metadata = { name: "s" };
+    const subnet = admission.api.apply<SpiderSubnet>(spiderSubnets, { metadata, spec });
+    await admission.settle();
+    admission.api.pauseWatches();
+    const status = { controlledIPPools: '{"x":{"ips":["172.18.30.131-172.18.30.132"]}}' };
+    admission.api.apply<SpiderSubnet>(spiderSubnets, { ...subnet, status });
+    const ask = (ips: readonly string[]) => {
+      const linked = linkToSubnet<Submitted<SpiderIPPool>>({ ...pool(), spec: { ...spec, ipVersion: 4, ips } }, [
+        subnet,
+      ]);
+      const labelled = { ...linked.metadata.labels, [labels.ownerApplicationName]: "web" };
+      const object = { ...linked, metadata: { ...linked.metadata, labels: labelled } };
+      return admission.ask("validate", "spiderippool", { object });
+    };
+    assert.deepEqual(fields(await ask(["172.18.30.133"])), ["FieldValueForbidden spec.ips"]);
+    assert.equal((await ask(["172.18.30.131-172.18.30.132"])).allowed, true);
+  });
+
+  it("without the guard never refuses a deletion, and warns of what is allowed but unwise", async () => {
     await using admission = new Admission();
     const request = { operation: "DELETE", oldObject: pool({ gateway: "10.0.0.1" }) };
     assert.equal((await admission.ask("validate", "spiderippool", request)).allowed, true);

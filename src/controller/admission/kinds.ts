@@ -4,6 +4,7 @@ import {
   defaultPool,
   defaultReservedIp,
   defaultSubnet,
+  isAutoPool,
   type NetworkAttachmentDefinition,
   networkNameOf,
   removedAddresses,
@@ -29,7 +30,7 @@ import type { Ip } from "#ip";
 import { type KubeObject, keyOf, type Resource, type Store } from "#kube";
 import type { Deps } from "../deps.ts";
 import { subnetOf } from "../pools/defaults.ts";
-import { readClaims } from "../pools/read-claims.ts";
+import { countHolders, readClaims } from "../pools/read-claims.ts";
 import { Recent } from "./recent.ts";
 import type { SentObject } from "./review.ts";
 
@@ -48,6 +49,8 @@ export interface AdmissionKind {
     old: SentObject | undefined,
     o: ValidateOptions,
   ) => Promise<readonly Violation[]>;
+  /** Why the object may not be deleted yet; undefined: it may, and its finalizer holds it while it is in use. */
+  readonly refuseDeletion: (object: SentObject, o: Signal) => Promise<string | undefined>;
   /** What a user should hear although it is allowed. */
   readonly warn: (object: SentObject) => readonly string[];
 }
@@ -65,6 +68,7 @@ interface KindOptions<T extends KubeObject> {
     old: T | undefined,
     o: ValidateOptions,
   ) => Promise<readonly Violation[]> | readonly Violation[];
+  readonly refuseDeletion?: (object: T, o: Signal) => Promise<string | undefined> | string | undefined;
   readonly warn?: (object: Submitted<T>) => readonly string[];
 }
 
@@ -76,7 +80,8 @@ export function admissionKinds(
   deps: Pick<Deps, "client" | "clock" | "settings">,
   { pools, subnets, networks }: AdmissionStores,
 ): readonly AdmissionKind[] {
-  const { client, clock, settings: families } = deps;
+  const { client, clock, settings } = deps;
+  const families = settings;
   const allPools = new Recent(pools, clock);
   const allSubnets = new Recent(subnets, clock);
 
@@ -84,10 +89,21 @@ export function admissionKinds(
     const users: { readonly ip: Ip; readonly pod: string }[] = [];
     if (old === undefined) return users;
     for await (const { ip, spec } of readClaims(client, removedAddresses(old, pool), o)) {
+      // Nobody has an address that is only kept from everybody: its pool may lose it.
+      if (spec.purpose === "Hold" || spec.purpose === "Quarantine") continue;
       users.push({ ip, pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}` });
       if (users.length >= namedUsersMax) break;
     }
     return users;
+  };
+  /** What is on its way out may be deleted again: so are the pools of a subnet. */
+  const isGuarded = ({ metadata }: KubeObject) =>
+    settings.enableValidatingResourcesDeletedWebhook && metadata.deletionTimestamp === undefined;
+  /** The part of an automatic pool is written just before the pool: by another replica, the watch may not show it yet. */
+  const controllerOf = async (pool: Submitted<SpiderIPPool>, { signal }: Signal) => {
+    const subnet = subnetOf(pool, subnets);
+    if (subnet === undefined || !isAutoPool(pool.metadata)) return subnet;
+    return client.get(spiderSubnets, { name: subnet.metadata.name }, { signal });
   };
   return [
     kind({
@@ -95,8 +111,14 @@ export function admissionKinds(
       mutate: (pool) => defaultPool(pool, families.enableSpiderSubnet ? subnets.list() : []),
       validate: async (pool, old, o) => {
         const inUse = await usersOf(pool, old, o);
-        const context = { old, others: allPools.list(), subnet: subnetOf(pool, subnets), inUse, families };
+        const subnet = await controllerOf(pool, o);
+        const context = { old, others: allPools.list(), subnet, inUse, families };
         return allPools.admit(pool, validatePool(pool, context), o);
+      },
+      refuseDeletion: async (pool, o) => {
+        if (!isGuarded(pool)) return undefined;
+        const allocated = await countHolders(client, pool, o);
+        return allocated === 0 ? undefined : `cannot delete an IPPool with allocated IPs(${allocated})`;
       },
     }),
     kind({
@@ -105,6 +127,11 @@ export function admissionKinds(
       validate: (subnet, old, o) => {
         const context = { old, others: allSubnets.list(), pools: allPools.list(), families };
         return allSubnets.admit(subnet, validateSubnet(subnet, context), o);
+      },
+      refuseDeletion: (subnet) => {
+        const { allocatedIPCount = 0 } = subnet.status ?? {};
+        if (!isGuarded(subnet) || allocatedIPCount === 0) return undefined;
+        return `cannot delete an Subnet with allocated IPs(${allocatedIPCount})`;
       },
     }),
     kind({
@@ -132,13 +159,20 @@ function networkOf(config: Submitted<SpiderMultusConfig>, networks: Store<Networ
 }
 
 /** The one place where an object that was sent is taken for one of its kind: its path says so, and its schema was checked. */
-function kind<T extends KubeObject>({ resource, mutate, validate, warn }: KindOptions<T>): AdmissionKind {
+function kind<T extends KubeObject>({
+  resource,
+  mutate,
+  validate,
+  refuseDeletion,
+  warn,
+}: KindOptions<T>): AdmissionKind {
   const as = (object: SentObject) => object as unknown as Submitted<T>;
   const stored = (object: SentObject | undefined) => object as unknown as T | undefined;
   return {
     resource,
     mutate: (object, old) => mutate(as(object), stored(old)),
     validate: async (object, old, o) => validate(as(object), stored(old), o),
+    refuseDeletion: async (object, o) => refuseDeletion?.(as(object) as unknown as T, o),
     warn: (object) => warn?.(as(object)) ?? [],
   };
 }

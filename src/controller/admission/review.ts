@@ -70,6 +70,12 @@ export function refuse(
   return encode({ uid, allowed: false, status });
 }
 
+/** Refuses what is right in itself, but not now: 403. */
+export function forbid({ uid, name }: AdmissionRequest, { group, plural }: Resource<KubeObject>, why: string): object {
+  const message = `${plural}.${group} "${name}" is forbidden: ${why}`;
+  return encode({ uid, allowed: false, status: { status: "Failure", message, reason: "Forbidden", code: 403 } });
+}
+
 function encode(response: object): object {
   return { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response };
 }

@@ -3,7 +3,7 @@ import type { KubeObject, Resource } from "#kube";
 import type { HttpAnswer, HttpRoutes } from "../http.ts";
 import { jsonPatch } from "./json-patch.ts";
 import type { AdmissionKind } from "./kinds.ts";
-import { type AdmissionRequest, allow, decodeReview, refuse } from "./review.ts";
+import { type AdmissionRequest, allow, decodeReview, forbid, refuse } from "./review.ts";
 
 export interface AdmissionRouteOptions {
   readonly kinds: readonly AdmissionKind[];
@@ -54,8 +54,11 @@ function mutate(kind: AdmissionKind, request: AdmissionRequest, log: Logger): ob
 
 async function validate(kind: AdmissionKind, request: AdmissionRequest, o: Signal): Promise<object> {
   const { object, oldObject, operation, dryRun } = request;
-  // A deletion is never refused: finalizers hold what is in use.
-  if (object === undefined || object === null || operation === "DELETE") return allow(request);
+  if (operation === "DELETE") {
+    const why = oldObject === undefined || oldObject === null ? undefined : await kind.refuseDeletion(oldObject, o);
+    return why === undefined ? allow(request) : forbid(request, kind.resource, why);
+  }
+  if (object === undefined || object === null) return allow(request);
   const violations = await kind.validate(object, oldObject ?? undefined, { ...o, dryRun });
   if (violations.length > 0) return refuse(request, kind.resource, violations);
   return allow(request, { warnings: kind.warn(object) });

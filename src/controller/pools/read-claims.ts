@@ -31,6 +31,16 @@ export async function isPoolInUse(
   return false;
 }
 
+/** How many Pods have, or are kept, an address of the pool. */
+export async function countHolders(client: KubeClient, { metadata }: SpiderIPPool, o: Signal): Promise<number> {
+  const labelSelector = `pool=${labelValue(metadata.name)}`;
+  let count = 0;
+  for await (const { spec } of client.listAll(spiderIPAddresses, { ...o, labelSelector })) {
+    if (spec.poolUID === metadata.uid && (spec.purpose === "Pod" || spec.purpose === "Sticky")) count += 1;
+  }
+  return count;
+}
+
 function* namesOf(set: IpSet): Generator<string> {
   for (let index = 0n; index < set.size; index++) yield claimName(set.nth(index) as Ip);
 }

@@ -29,5 +29,7 @@ describe("the finalizer of a subnet", () => {
     const { cluster, isThere } = await deletedSubnet(["p"]);
     await using _cluster = cluster;
     assert.equal(isThere(), true);
+    const deletions = cluster.api.requests.filter(({ method }) => method === "DELETE").map(({ body }) => String(body));
+    assert.match(deletions.join(), /"propagationPolicy":"Foreground"/);
   });
 });

@@ -116,7 +116,7 @@ class World {
   /** Pools that were deleted go when nobody has an address of them. */
   drain(): void {
     for (const [name, { metadata }] of this.pools) {
-      const isUsed = [...this.claimed.values()].includes(name);
+      const isUsed = [...this.claimed.values(), ...this.held.values()].includes(name);
       if (metadata.deletionTimestamp !== undefined && !isUsed) this.pools.delete(name);
     }
   }
@@ -196,7 +196,7 @@ describe("planSubnet()", () => {
         }
         assert.equal(world.held.size, 0);
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
   });
 

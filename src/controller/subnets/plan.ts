@@ -231,12 +231,16 @@ class Planner {
   /** An automatic pool that no application demands. */
   #unwanted(pool: SpiderIPPool): void {
     const { name, labels: found = {}, deletionTimestamp } = pool.metadata;
+    const { claimed, held } = this.#facts.useOf(pool);
+    // It keeps what it has; a change of its size that was under way ends here.
+    this.#parts.set(name, this.#setOf(pool));
+    if (!held.isEmpty) this.#actions.push({ kind: "unhold", pool, ips: held });
     if (deletionTimestamp !== undefined || found[labels.poolReclaim] !== "true") return;
     const owner = this.#facts.ownerOf(pool);
     if (owner === "gone") this.#actions.push({ kind: "delete", pool, why: "its application is gone", isMoved: false });
     if (owner !== "elsewhere") return;
     this.#waiting.add(name);
-    if (!this.#facts.useOf(pool).claimed.isEmpty) return;
+    if (!claimed.isEmpty) return;
     this.#actions.push({ kind: "delete", pool, why: "its application has another SpiderSubnet by now", isMoved: true });
   }
 
