@@ -76,8 +76,15 @@ export class Records {
         `the networks of this Pod need a record of ${text.length} bytes, ${fileLimitBytes} are allowed`,
       );
     }
-    writeFileSync(`${path}.new`, text, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
+    try {
+      writeFileSync(`${path}.new`, text, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    } catch (cause) {
+      throw new SpiderError("STATE_NOT_WRITTEN", "what this node remembers of the Pod's networks cannot be written", {
+        details: { folder: this.#folder, fix: "see whether its file system is full or read-only: df, mount" },
+        cause,
+      });
+    }
     this.#records.set(key, record);
   }
 

@@ -59,7 +59,8 @@ export class CniError extends SpiderError {
   static from(error: unknown, cniCode: number = cniCodes.failed): CniError {
     if (error instanceof CniError) return error;
     if (error instanceof SpiderError) {
-      return new CniError(cniCode, error.message, { details: error.details, cause: error.cause });
+      const { code, message, details, cause } = error;
+      return new CniError(cniCode, message, { code, details, cause });
     }
     return new CniError(cniCode, formatError(error) || "unknown failure", { cause: error });
   }

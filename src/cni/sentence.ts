@@ -1,4 +1,4 @@
-import { formatError, SpiderError } from "#base";
+import { SpiderError } from "#base";
 import { CniError } from "./errors.ts";
 
 /** A failure as users are told of it. */
@@ -14,15 +14,10 @@ export const adviceMark = "What to do: ";
 /** Before the command that tells more, which ends the text of an Event. */
 export const hintMark = ". See: ";
 
-/** The one text about a failed call: for the Pod's Event, the log and `explain`. */
+/** The one text about a failed call: for the Pod's Event and `explain`, in the words in which the runtime is answered. */
 export function sentenceOf(error: unknown): Sentence {
-  if (error instanceof CniError) {
-    return { code: ownCode(error), message: error.text === "" ? error.message : `${error.message}. ${error.text}` };
-  }
-  if (!(error instanceof SpiderError)) return { code: "UNKNOWN", message: formatError(error) };
-  const { fix } = error.details;
-  const advice = typeof fix === "string" ? `. ${adviceMark}${fix}` : "";
-  return { code: error.code, message: `${formatError(error)}${advice}` };
+  const { message, text } = CniError.from(error);
+  return { code: ownCode(error), message: text === "" ? message : `${message}. ${text}` };
 }
 
 /** The code of the first error, from the outermost inwards, that is more than a CNI number. */

@@ -125,18 +125,19 @@ function rank({ failure, uncertain }: Attempt): number {
 /** What the API server shows to be wrong now, else what only the node can know and has told. */
 function causeOf(facts: Facts, attempts: readonly Attempt[], told: Told | undefined): Cause | undefined {
   const { pod } = facts;
+  // Every attempt is told: of what only the node sees, its word is the newest there is.
+  if (told !== undefined && !isComputable(told.code)) return causeTold(told);
   const failed = attempts.filter(({ failure }) => failure !== undefined);
   const [first] = failed;
   if (first !== undefined && failed.length === attempts.length) return computed(first, told);
   if (pod.state === "new") return undefined;
   if (pod.unscheduled !== undefined && pod.nodeName === undefined) {
     return {
-      code: "UNSCHEDULED",
+      code: "POD_UNSCHEDULED",
       sentence: `Pod ${pod.namespace}/${pod.name} is on no node: ${pod.unscheduled}`,
       advice: "",
     };
   }
-  if (told !== undefined && !isComputable(told.code)) return causeTold(told);
   return nodeAway(facts);
 }
 
@@ -183,8 +184,10 @@ function nodeAway({ pod, nodes }: Facts): Cause | undefined {
 
 function fixesOf(facts: Facts, usage: Usage, attempt: Attempt | undefined, cause: Cause): readonly Fix[] {
   const failed = attempt?.nics.find(({ problem }) => problem !== undefined);
-  const pools = attempt === undefined || failed === undefined ? [] : poolFixes(facts, usage, attempt, failed);
-  return [...pools, ...networkFixes(facts, cause.code, cause.sentence), ...systemFixes(facts, cause.code)];
+  // Pools are of no help against what the node met before or after it had asked for an address.
+  const isAboutIt = failed !== undefined && sentenceOf(failed.problem).code === cause.code;
+  const pools = attempt !== undefined && isAboutIt ? poolFixes(facts, usage, attempt, failed) : [];
+  return [...pools, ...networkFixes(facts, cause.code, cause.sentence), ...systemFixes(facts, cause)];
 }
 
 function notesOf({ installation, pod }: Facts, attempts: readonly Attempt[]): readonly string[] {

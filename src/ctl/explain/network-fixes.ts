@@ -14,9 +14,10 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
   switch (code) {
     case "NETWORK_NOT_FOUND":
     case "NETWORK_INVALID":
+    case "CNI_INVALID_CONFIG":
     case "PLUGIN_NOT_FOUND":
     case "OVS_BRIDGE_UNKNOWN":
-      return [...bridgeFix(facts, code, sentence), ...otherNetwork(facts, sentence)];
+      return [...bridgeFix(facts, code, sentence), ...otherNetwork(facts, code, sentence)];
     case "NETWORK_ANNOTATION":
       return [readableNetworks(facts, sentence)];
     case "INTERFACE_TAKEN":
@@ -40,28 +41,24 @@ function bridgeFix({ pod }: Facts, code: string, sentence: string): readonly Fix
   ];
 }
 
-/** Puts the nearest definition that can be read into the place of the one that the sentence is about. */
-function otherNetwork(facts: Facts, sentence: string): readonly Fix[] {
+/** Puts a definition that can be used into the place of the one that the sentence is about. */
+function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fix[] {
   const { annotations, namespace } = facts.pod;
   const { [defaultNetworkAnnotation]: byPod = "", [networksAnnotation]: networks = "" } = annotations;
   const selected = references(networks, namespace);
   const wrong = selected.find(({ key }) => isAbout(sentence, key));
+  const isMisspelt = code === "NETWORK_NOT_FOUND";
   if (wrong !== undefined) {
-    const key = readable(
-      facts,
-      wrong.key,
-      selected.map((one) => one.key),
-    );
+    const others = new Set(selected.map(({ key }) => key));
+    const key = replacement(facts, wrong.key, others, isMisspelt);
     if (key === undefined) return [];
     const value = selected.map((one) => formatReference(one === wrong ? { ...one, key } : one)).join(",");
     return [annotationFix(facts, `attach ${key} in the place of ${wrong.key}`, networksAnnotation, value)];
   }
   const [first] = references(byPod, facts.installation.namespace);
-  if (first === undefined) return [];
-  const key = readable(facts, first.key, []);
-  return key === undefined
-    ? []
-    : [annotationFix(facts, `use ${key} as default network`, defaultNetworkAnnotation, key)];
+  const key = first && replacement(facts, first.key, new Set(), isMisspelt);
+  if (key === undefined) return [];
+  return [annotationFix(facts, `use ${key} as default network`, defaultNetworkAnnotation, key)];
 }
 
 /** Sentences name a definition as `ns/name`, or as `(name) in namespace (ns)`. */
@@ -74,22 +71,35 @@ function isAbout(sentence: string, key: string): boolean {
   );
 }
 
-/** The definition with the nearest name whose configuration can be read; those of the same namespace first. */
-function readable({ nads }: Facts, wrong: string, except: readonly string[]): string | undefined {
+/**
+ * A definition whose configuration can be read. Of a name that does not exist, the nearest, those of the same namespace
+ * first; else the cluster's default network, if it is among them.
+ */
+function replacement(
+  { nads, installation }: Facts,
+  wrong: string,
+  except: ReadonlySet<string>,
+  isMisspelt: boolean,
+): string | undefined {
   const keys = [...nads]
-    .filter(([key, { spec }]) => key !== wrong && !except.includes(key) && hasOurPlugin(spec?.config))
+    .filter(([key, { spec }]) => key !== wrong && !except.has(key) && isUsable(spec?.config))
     .map(([key]) => key);
+  const { clusterNetwork, namespace } = installation;
+  const usual = clusterNetwork.includes("/") ? clusterNetwork : `${namespace}/${clusterNetwork}`;
+  if (!isMisspelt && keys.includes(usual)) return usual;
   const within = keys.filter((key) => key.split("/")[0] === wrong.split("/")[0]);
   return nearest(wrong, within.length > 0 ? within : keys);
 }
 
-/** A configuration that this product runs by itself: what others need on the node cannot be known from here. */
-function hasOurPlugin(config: string | undefined): boolean {
+/** A configuration in JSON that takes its addresses from IPPools. */
+function isUsable(config = ""): boolean {
   try {
-    const value: unknown = JSON.parse(config ?? "");
-    const plugins: readonly unknown[] =
-      isJsonObject(value) && Array.isArray(value["plugins"]) ? value["plugins"] : [value];
-    return plugins.some((plugin) => isJsonObject(plugin) && plugin["type"] === "ovs");
+    const value: unknown = JSON.parse(config);
+    if (!isJsonObject(value)) return false;
+    const plugins: readonly unknown[] = Array.isArray(value["plugins"]) ? value["plugins"] : [value];
+    return plugins.some(
+      (plugin) => isJsonObject(plugin) && isJsonObject(plugin["ipam"]) && plugin["ipam"]["type"] === "spiderpool",
+    );
   } catch {
     return false;
   }

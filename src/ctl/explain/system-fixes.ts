@@ -1,8 +1,12 @@
+import type { Cause } from "./diagnose.ts";
 import type { Facts } from "./facts.ts";
 import { type Fix, shellLine } from "./fix.ts";
 
 /** What can be done about a part of the system that does not work; the likeliest first. */
-export function systemFixes({ pod, installation }: Facts, code: string): readonly Fix[] {
+export function systemFixes(
+  { pod, installation }: Facts,
+  { code, sentence }: Pick<Cause, "code" | "sentence">,
+): readonly Fix[] {
   const { nodeName: node } = pod;
   if (node === undefined) return [];
   const onNode = (text: string, ...command: readonly string[]): readonly Fix[] => [
@@ -18,6 +22,12 @@ export function systemFixes({ pod, installation }: Facts, code: string): readonl
     case "OVSDB_SILENT":
     case "OVS_PORT_NOT_READY":
       return onNode("start Open vSwitch", "systemctl", "restart", "openvswitch-switch");
+    case "STATE_NOT_WRITTEN": {
+      const folder = /folder (\/[\w./-]+),/.exec(sentence)?.[1];
+      if (folder === undefined) return [];
+      if (!sentence.includes("EROFS")) return onNode("see what fills the disk", "df", folder);
+      return onNode("make the file system writable again", "mount", "-o", "remount,rw", folder);
+    }
     case "NODE_NOT_READY":
       return onNode("start the kubelet", "systemctl", "restart", "kubelet");
     case "STICKY_HELD":
