@@ -135,7 +135,9 @@ describe("figures", () => {
     const perPod = Object.entries(byKind).map(([kind, all]) => [kind, (all?.length ?? 0) / largePods] as const);
     figure("requests per Pod", Object.fromEntries(perPod.filter(([, count]) => count >= 0.05)));
     figure("requests per Pod in all", made.length / largePods);
-    assert.ok(made.length / largePods <= 5, JSON.stringify(perPod));
+    // The controller's merge: how many there are depends on the time, so only the agents' are held to a number.
+    const agents = made.filter((request) => request.startsWith("agent ")).length / largePods;
+    assert.ok(agents <= 4.5, JSON.stringify(perPod));
     await stage.quiet("delete", "deployment/hundred", "--wait=true");
   });
 
