@@ -13,6 +13,7 @@ import { certificate, privateKey } from "./testing/certificate.ts";
 
 const routes: HttpRoutes = {
   "/echo": { method: "POST", answer: async (text) => ({ status: 200, body: text.length }) },
+  "/spread": { method: "GET", answer: async (_text, o) => ({ status: 200, body: Object.keys({ ...o }) }) },
   "/fails": { method: "GET", answer: () => Promise.reject(new Error("out of luck")) },
 };
 
@@ -41,6 +42,11 @@ function call({ port, path, body, tls = false }: Call): Promise<{ readonly statu
 }
 
 describe("serveHttp()", () => {
+  it("gives a route a signal that is still there when the route passes it on with more", async () => {
+    await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
+    assert.equal((await call({ port: server.port, path: "/spread" })).text, '["signal"]');
+  });
+
   it("answers by path and method, and 500 with the sentence where a route fails", async () => {
     await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
     const { port } = server;

@@ -61,6 +61,7 @@ function listener({ tls, routes, log }: HttpOptions) {
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const gone = new AbortController();
     response.once("close", () => gone.abort(new Error("the client is gone")));
+    // Not the AbortController itself, which has a signal, too: spread by a route, it would have none.
     answer(routes, request, { signal: gone.signal })
       .catch((err: unknown): HttpAnswer => {
         log.error({ path: request.url, err }, "a request failed");

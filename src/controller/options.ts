@@ -37,6 +37,8 @@ export interface ControllerProgramOptions {
   readonly metrics: { readonly port: number; readonly debug: boolean } | undefined;
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
   readonly clusterNetwork: string;
+  /** Whether it is created, empty, where it is absent. The chart's init Job does so itself, and its removal deletes it. */
+  readonly createsNetwork: boolean;
   /** The SpiderCoordinator that is created where it is absent; without a spec, as the chart does by default. Undefined: none is, and none is kept. */
   readonly coordinator: { readonly name: string; readonly spec: SpiderCoordinatorSpec | undefined } | undefined;
   /** Whether SpiderMultusConfigs are admitted and rendered. */
@@ -70,7 +72,8 @@ Usage: spiderpool-controller daemon [flags]
   --help
 
 Environment: SPIDERPOOL_POD_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
-MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; created empty where it is absent),
+MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; an Event tells while it is empty),
+MULTUS_CLUSTER_NETWORK_CREATED (true; it is created, empty, where it is absent),
 SPIDERPOOL_COORDINATOR_ENABLED (true), SPIDERPOOL_COORDINATOR_DEAFULT_NAME (default; spelled so by the chart),
 SPIDERPOOL_COORDINATOR_SPEC (JSON; the spec that it is created with), SPIDERPOOL_MULTUS_CONFIG_ENABLED (true),
 and those of metrics, collection and leader election: docs/reference/controller.md.
@@ -129,6 +132,7 @@ export function readOptions(
       ? { port: metricsPort, debug: environment.flag("SPIDERPOOL_ENABLED_DEBUG_METRIC", false) }
       : undefined,
     clusterNetwork: environment.text("MULTUS_CLUSTER_NETWORK"),
+    createsNetwork: environment.flag("MULTUS_CLUSTER_NETWORK_CREATED", true),
     coordinator: environment.flag("SPIDERPOOL_COORDINATOR_ENABLED", true)
       ? {
           name: environment.text("SPIDERPOOL_COORDINATOR_DEAFULT_NAME") || "default",

@@ -207,7 +207,7 @@ function controllersOf(
     workloads,
   }: { readonly term: Term; readonly epoch: LedgerEpoch; readonly workloads: Workloads | undefined },
 ): readonly ControllerOptions[] {
-  const { namespace, clusterNetwork, coordinator, multusConfigs, listedIps: listed } = options;
+  const { namespace, clusterNetwork, createsNetwork, coordinator, multusConfigs, listedIps: listed } = options;
   const judgements = new Judgements();
   const agents = () => collector?.nodes ?? 0;
   const { pools, subnets, usages, networks, coordinators } = stores;
@@ -223,7 +223,7 @@ function controllersOf(
     ...(coordinator === undefined ? [] : [coordinatorController(deps, { coordinators, ...coordinator })]),
     ...(clusterNetwork === ""
       ? []
-      : [defaultNetworkController(deps, { network: clusterNetwork, namespace, networks })]),
+      : [defaultNetworkController(deps, { network: clusterNetwork, creates: createsNetwork, namespace, networks })]),
   ];
 }
 

@@ -17,10 +17,13 @@ export function defaultNetworkController(
   { client, clock, events, log }: Deps,
   {
     network,
+    creates,
     namespace,
     networks,
   }: {
     readonly network: string;
+    /** false: somebody else creates it, and may delete it for good. */
+    readonly creates: boolean;
     readonly namespace: string;
     readonly networks: Store<NetworkAttachmentDefinition>;
   },
@@ -44,6 +47,7 @@ export function defaultNetworkController(
     reconcile: async (_key, o) => {
       const found = networks.get(key);
       if (found === undefined) {
+        if (!creates) return {};
         await client.create(networkAttachmentDefinitions, { metadata: ref, spec: {} }, o);
         log.info({ network: key }, "default network created, empty");
         return {};

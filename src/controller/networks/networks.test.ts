@@ -199,6 +199,15 @@ describe("the default network", () => {
     assert.equal(told()[0]?.count, count);
   });
 
+  it("is not made again where somebody else makes and removes it", async () => {
+    await using cluster = new TestCluster();
+    applyNetwork(cluster);
+    await cluster.start({ clusterNetwork: "ovs-conf", createsNetwork: false });
+    cluster.api.remove(networkAttachmentDefinitions, ref);
+    await cluster.settle();
+    assert.equal(networkOf(cluster), undefined);
+  });
+
   it("is never overwritten", async () => {
     await using cluster = new TestCluster();
     applyNetwork(cluster, {}, { config: '{"mine":true}' });

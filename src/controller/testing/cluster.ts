@@ -28,6 +28,7 @@ export const options: ControllerProgramOptions = {
   tls: undefined,
   bindAddress: undefined,
   clusterNetwork: "",
+  createsNetwork: true,
   coordinator: { name: "default", spec: undefined },
   multusConfigs: true,
   metrics: undefined,
