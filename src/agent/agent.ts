@@ -51,12 +51,13 @@ import { Chain } from "./chain.ts";
 import { ClaimsReconciler } from "./claims.ts";
 import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
+import { cutOff } from "./cut.ts";
 import { readDevices } from "./devices.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
 import { ForeignPlugins } from "./foreign.ts";
 import { Gate } from "./gate.ts";
-import { HostState, hostLinksOf } from "./host-state.ts";
+import { HostState } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
 import { createIpam } from "./ipam.ts";
 import { type IpamApiOptions, ipamRoutes, selectFlights } from "./ipam-api.ts";
@@ -68,7 +69,7 @@ import { tuneNodeSysctls } from "./node-sysctls.ts";
 import type { AgentOptions } from "./options.ts";
 import { findPod } from "./pods.ts";
 import { PoolCache } from "./pool-cache.ts";
-import { Records, type SandboxRecord } from "./records.ts";
+import { Records } from "./records.ts";
 import { Release } from "./release.ts";
 import { Returned } from "./returned.ts";
 import { type CallHandler, CniServer } from "./server.ts";
@@ -268,11 +269,6 @@ function build(
     isIndexed: (claim, o) => endpoints.names(claim, o),
     signal: tasks.signal,
   });
-  const cut = (record: SandboxRecord) => {
-    for (const name of hostLinksOf(record)) {
-      if (host.rtnl.link(name) !== undefined) host.rtnl.setLink(name, { up: false });
-    }
-  };
   const returned = new Returned({
     ledger,
     records,
@@ -281,7 +277,7 @@ function build(
     events,
     settings,
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
-    cut,
+    cut: (record) => cutOff(record, host),
     log,
   });
   const claims: ClaimsReconciler = new ClaimsReconciler({
