@@ -231,6 +231,16 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.match(warnOfMultusConfig(multusConfig(auto)).join(), /^spec.vlan.vlanMode: /);
   });
 
+  test("what of a coordinator has no effect is warned of", () => {
+    const warned = (spec: SpiderMultusConfigSpec) => warnOfMultusConfig(multusConfig({ ...ovs, ...spec })).join();
+    assert.match(
+      warned({ coordinator: { mode: "auto" }, enableCoordinator: false }),
+      /^spec.coordinator: has no effect/,
+    );
+    assert.match(warned({ coordinator: { hostRuleTable: 7 } }), /^spec.coordinator.hostRuleTable: has no effect/);
+    assert.equal(warned({ coordinator: { mode: "auto", txQueueLen: 7 } }), "");
+  });
+
   test("a network without addresses is warned of", () => {
     assert.equal(warnOfMultusConfig(multusConfig(ovs)).length, 0);
     assert.equal(warnOfMultusConfig(multusConfig({ ...ovs, disableIPAM: true })).length, 1);

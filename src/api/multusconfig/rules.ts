@@ -330,6 +330,7 @@ export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): rea
   if (cniType === "vlan" && spec.vlan?.vlanMode === "auto") {
     warnings.push("spec.vlan.vlanMode: the vlan plugin asks no provider and refuses auto");
   }
+  warnings.push(...warnOfCoordinator(spec));
   if (spec.disableIPAM !== true) return warnings;
   if (cniType === "ipvlan") warnings.push("spec.disableIPAM: ipvlan interfaces cannot be made without an address");
   if (spec.enableCoordinator !== false) {
@@ -338,6 +339,16 @@ export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): rea
     );
   }
   return warnings;
+}
+
+function warnOfCoordinator({ coordinator, enableCoordinator }: SpiderMultusConfigSpec): readonly string[] {
+  if (coordinator === undefined) return [];
+  if (enableCoordinator === false) return ["spec.coordinator: has no effect while enableCoordinator is false"];
+  return (["hostRuleTable", "podCIDRType"] as const)
+    .filter((field) => coordinator[field] !== undefined)
+    .map(
+      (field) => `spec.coordinator.${field}: has no effect: it is one for the whole cluster, the SpiderCoordinator's`,
+    );
 }
 
 /** Why Pods cannot be given the network by the annotation `key`: it has no resource, or no pools. Empty where they can. */
