@@ -133,6 +133,7 @@ const reasons: Readonly<Record<string, string>> = {
   [networkNotFound]: "NoNetworkFound",
   POOL_EXHAUSTED: "IPPoolExhausted",
   NO_POOL: "NoIPPool",
+  AUTO_POOL_PENDING: "NoIPPool",
   POOL_NOT_FOUND: "NoIPPool",
   BROKEN_POOL: "InvalidIPPool",
   WRONG_INPUT: "InvalidAnnotation",

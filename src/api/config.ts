@@ -45,6 +45,8 @@ const schema = v.object({
   enableCleanOutdatedEndpoint: flag(false),
   enableSpiderSubnet: flag(true),
   enableAutoPoolForApplication: flag(true),
+  // A pool that says nothing about namespaces can then be named from none.
+  enableStrictIPPoolScope: flag(false),
   enableIPConflictDetection: flag(false),
   enableGatewayDetection: flag(false),
   enableValidatingResourcesDeletedWebhook: flag(false),

@@ -32,6 +32,8 @@ export interface FilterFacts {
   readonly netAttachDef: string | undefined;
   /** The namespace of a `multusName` element that names none. */
   readonly agentNamespace: string;
+  /** Only pools that say for which namespaces they are may be used. */
+  readonly strict: boolean;
   /** With `match_master_subnet`: the addresses of the host interface under the NIC; else undefined, and nothing is checked. */
   readonly masterAddresses: readonly Ip[] | undefined;
 }
@@ -42,6 +44,7 @@ export type CheckId =
   | "family"
   | "nodeName"
   | "nodeAffinity"
+  | "scope"
   | "namespaceName"
   | "namespaceAffinity"
   | "podAffinity"
@@ -107,6 +110,17 @@ export const checks: readonly Check[] = [
       nodeName.length > 0 ? undefined : unselected(nodeAffinity, node.labels),
     reason: unmatched("Node affinity"),
     fix: "change spec.nodeAffinity of the IPPool or the labels of the node",
+  },
+  {
+    id: "scope",
+    rejects: (pool, { strict }) => {
+      const { namespaceName, namespaceAffinity } = pool;
+      if (!strict || isOwnPool(pool) || namespaceName.length > 0 || namespaceAffinity !== undefined) return undefined;
+      return { expected: "spec.namespaceName or spec.namespaceAffinity", found: "neither" };
+    },
+    reason: ({ pool, expected, found }) =>
+      `IPPool ${pool} is for no namespace, and enableStrictIPPoolScope is on: expected ${expected}, found ${found}`,
+    fix: "add the namespace to spec.namespaceName of the IPPool",
   },
   {
     id: "namespaceName",

@@ -351,7 +351,19 @@ describe("decide(): filter", () => {
     "ipam.spidernet.io/app-name": "web",
   };
   const auto = { labels: { "ipam.spidernet.io/owner-application-name": "web" } };
+  const strict = {
+    settings: { enableSpiderSubnet: true, enableAutoPoolForApplication: true, enableStrictIPPoolScope: true },
+  };
   const rows: readonly [string, PoolView, Partial<SelectionInput>, string | undefined, RegExp?][] = [
+    [
+      "strict, a pool for no namespace",
+      pool4("p"),
+      strict,
+      "scope",
+      /is for no namespace, and enableStrictIPPoolScope/,
+    ],
+    ["strict, a pool for this namespace", pool4("p", { namespaceName: ["default"] }), strict, undefined],
+    ["strict, a pool for namespaces by label", pool4("p", { namespaceAffinity: {} }), strict, undefined],
     ["nothing asked", pool4("p"), {}, undefined],
     [
       "terminating",
@@ -510,6 +522,23 @@ describe("decide(): filter", () => {
       (decision && formatRefusal(decision)) ?? "",
       /filtered out: disabled IPPool a; .*What to do: add the node to spec\.nodeName .*; or set spec\.disable/,
     );
+  });
+});
+
+describe("decide(): strict scope", () => {
+  const settings = { enableSpiderSubnet: true, enableAutoPoolForApplication: true, enableStrictIPPoolScope: true };
+
+  it("does not concern what the administrator names: the network's pools and the default ones", () => {
+    const given = input([pool4("p", { default: true })], { settings });
+    assert.deepEqual(candidates(decide(given)), ["p"]);
+    const network = { pools: { 4: ["p"], 6: [] }, cleanGateway: false };
+    assert.deepEqual(candidates(decide({ ...given, network })), ["p"]);
+  });
+
+  it("concerns what a Namespace names, too", () => {
+    const given = input([pool4("p")], { settings });
+    const namespace = { ...given.namespace, annotations: { [annotationKeys.defaultIpv4]: '["p"]' } };
+    refusedWith(decide({ ...given, namespace }), "NO_POOL", /is for no namespace/);
   });
 });
 

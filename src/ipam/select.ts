@@ -42,7 +42,12 @@ export interface SelectionInput {
   readonly agentNamespace: string;
   /** With `match_master_subnet`: the addresses of the host interface under the NIC. */
   readonly masterAddresses: readonly Ip[] | undefined;
-  readonly settings: { readonly enableSpiderSubnet: boolean; readonly enableAutoPoolForApplication: boolean };
+  readonly settings: {
+    readonly enableSpiderSubnet: boolean;
+    readonly enableAutoPoolForApplication: boolean;
+    /** Pools are named by Pods and Namespaces only where they say for which namespaces they are. @default false */
+    readonly enableStrictIPPoolScope?: boolean;
+  };
 }
 
 /** The levels of precedence, highest first. The first that applies decides both families. */
@@ -212,7 +217,8 @@ function decideFamily(input: SelectionInput, rule: SelectionRule, found: Named, 
   } catch (error) {
     return { ...decision, named, steps: [], outcome: refusedBy(error) };
   }
-  const facts: FilterFacts = { ...input, family };
+  const isNamed = rule === "ippools" || rule === "ippool" || rule === "namespace";
+  const facts: FilterFacts = { ...input, family, strict: isNamed && input.settings.enableStrictIPPoolScope === true };
   const steps = pools.map((pool) => judge(pool, facts));
   const accepted = pools.filter((_, at) => steps[at]?.accepted);
   if (accepted.length > 0) {

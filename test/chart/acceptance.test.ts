@@ -66,6 +66,7 @@ describe("the chart: objects and names", () => {
       enableIPConflictDetection: false,
       enableGatewayDetection: false,
       enableCleanOutdatedEndpoint: false,
+      enableStrictIPPoolScope: false,
       enableValidatingResourcesDeletedWebhook: false,
       clusterSubnetDefaultFlexibleIPNumber: 1,
       tuneSysctlConfig: true,

@@ -11,6 +11,7 @@ enableStatefulSet: {{ $ipam.enableStatefulSet }}
 enableKubevirtStaticIP: {{ $ipam.enableKubevirtStaticIP }}
 enableSpiderSubnet: {{ $ipam.spiderSubnet.enable }}
 enableAutoPoolForApplication: {{ $ipam.spiderSubnet.autoPool.enable }}
+enableStrictIPPoolScope: {{ $ipam.enableStrictIPPoolScope }}
 enableIPConflictDetection: {{ $ipam.enableIPConflictDetection }}
 enableGatewayDetection: {{ $ipam.enableGatewayDetection }}
 enableCleanOutdatedEndpoint: {{ $ipam.enableCleanOutdatedEndpoint }}

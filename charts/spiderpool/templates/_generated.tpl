@@ -23,6 +23,7 @@ ipam:
   enableIPConflictDetection: false
   enableGatewayDetection: false
   enableCleanOutdatedEndpoint: false
+  enableStrictIPPoolScope: false
   spiderSubnet:
     enable: true
     autoPool:

@@ -151,11 +151,11 @@ function byKey(found: ReadonlyMap<Family, string>): Readonly<Record<string, read
 /** For each family that is asked for, the pool with the likeliest name among those that would do. */
 function usable(facts: Facts, { node }: Attempt, { nic }: NicReport, decision: Decision): ReadonlyMap<Family, string> {
   const text = facts.pod.annotations[annotationKeys[decision.rule === "ippools" ? "ippools" : "ippool"]] ?? "";
-  const { families } = facts.installation;
+  const { families, settings } = facts.installation;
   const mentioned = families.filter((family) => text.includes(`ipv${family}`));
   const wanted = decision.family === undefined ? mentioned : [decision.family];
   const found = (wanted.length > 0 ? wanted : families).flatMap((family) => {
-    const input = { ...selectionOf(facts, node, nic), family };
+    const input = { ...selectionOf(facts, node, nic), family, strict: settings.enableStrictIPPoolScope };
     const names = [...facts.pools.values()]
       .filter((pool) => pool.family === family && !pool.auto && judge(pool, input).accepted && hasRoom(facts, pool))
       .map(({ name }) => name);
