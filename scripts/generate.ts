@@ -2,4 +2,5 @@
 import "./generate-api-pages.ts";
 import "./generate-chart.ts";
 import "./generate-crds.ts";
+import "./generate-doctor.ts";
 import "./generate-metrics.ts";

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** A module imports only modules before it: the order in which the system can be understood. */
-const modules = ["ip", "base", "linux", "ovsdb", "kube", "api", "cni", "ipam", "ledger", "multus", "plugins"];
+const modules = ["ip", "base", "linux", "ovsdb", "kube", "api", "cni", "ipam", "ledger", "multus", "plugins", "doctor"];
 const programs = ["agent", "controller", "ctl", "init"];
 const labMayImport = ["ip", "base", "linux", "cni"];
 

@@ -53,6 +53,7 @@ import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
 import { cutOff } from "./cut.ts";
 import { readDevices } from "./devices.ts";
+import { type DoctorOptions, examineNode, observed, runDoctor } from "./doctor.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
 import { ForeignPlugins } from "./foreign.ts";
@@ -96,13 +97,19 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   const metrics = new CallMetrics();
   const gate = new Gate();
   let serving: Serving | undefined;
+  const building = () => {
+    if (serving !== undefined) return serving;
+    throw new SpiderError("NOT_SERVING", `spiderpool-agent is starting: it waits for ${gate.waitsFor}`);
+  };
   const api = () => {
-    if (serving !== undefined && isReady) return serving.api;
+    const { api: ready } = building();
+    if (isReady) return ready;
     throw new SpiderError("NOT_SERVING", `spiderpool-agent is starting: it waits for ${gate.waitsFor}`);
   };
   await using _api = await serveApi(options.apiSocket, {
     ...ipamRoutes(api),
     "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
+    "GET /v1/doctor": (request) => examineNode(building().doctor, request),
   });
   await using _metrics =
     options.metricPort === undefined
@@ -376,6 +383,15 @@ function build(
   tasks.spawn("bridges", (signal) =>
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
   );
+  const doctor: DoctorOptions = {
+    observe: observed(options, { host, ovs: ovsClients.get() }),
+    records: () => records.list(),
+    claims: () => ledger.claims(),
+    nads: () => nadStore.list(),
+    coordinator: () => coordinatorStore.list()[0]?.spec,
+    clock,
+  };
+  tasks.spawn("doctor", (signal) => runDoctor({ ...doctor, events, log }, { signal }));
   const handle: CallHandler = (call, context) => calls.handle(call, context);
   metrics.watch({
     calls: () => calls.depth,
@@ -403,7 +419,7 @@ function build(
     mayGiveBack: options.releaseConflictIps,
     log,
   };
-  return { handle, api, views: after, files: nodeFiles(options, log, events) };
+  return { handle, api, doctor, views: after, files: nodeFiles(options, log, events) };
 }
 
 /** One connection for each database that a configuration names; in practice there is one. */

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { formatError, hasCode } from "#base";
 import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
+import { addDoctorCommand } from "./doctor/doctor.ts";
 import { addExplainCommand } from "./explain/commands.ts";
 import { exitFailed, exitOk, exitUnknown, type Io } from "./io.ts";
 import { addIpCommands } from "./ip/commands.ts";
@@ -47,9 +48,22 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
   const run: Run = async (action) => {
     const flags = program.opts<GlobalFlags>();
     const output = parseOutputFormat(flags.output);
-    using cluster = to(flags, io);
-    status = await action({ io, cluster, output });
+    let connected: Cluster | undefined;
+    try {
+      // Commands about this node work without any cluster.
+      const context = {
+        ...{ io, output },
+        get cluster() {
+          connected ??= to(flags, io);
+          return connected;
+        },
+      };
+      status = await action(context);
+    } finally {
+      connected?.[Symbol.dispose]();
+    }
   };
+  addDoctorCommand(program, run);
   addIpCommands(program, run);
   addExplainCommand(program, run);
   addValidateCommand(program, run);

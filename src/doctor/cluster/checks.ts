@@ -1,0 +1,104 @@
+import type { Check } from "../check.ts";
+import type { ClusterFacts } from "./facts.ts";
+
+/** Of a certificate's life: the controller renews it when a third is left. */
+const certificateLeft = 0.1;
+/** A privileged Pod is refused at these levels. */
+const refusing = new Set(["baseline", "restricted"]);
+
+/** Checks of what the API server knows. `docs/reference/doctor.md` is generated from it. */
+export const clusterChecks: readonly Check<ClusterFacts>[] = [
+  {
+    id: "cilium-exclusive",
+    severity: "error",
+    finding: "Cilium runs with cni-exclusive: it renames every other network configuration of a node, ours among them.",
+    remedy: "Switch cni-exclusive off and restart Cilium's agents.",
+    find: ({ ciliumExclusive }) =>
+      ciliumExclusive === true
+        ? [
+            {
+              found:
+                "ConfigMap kube-system/cilium-config has cni-exclusive: Cilium takes our network configuration away",
+              fix: [
+                `kubectl -n kube-system patch configmap cilium-config --type merge -p '{"data":{"cni-exclusive":"false"}}'`,
+                "kubectl -n kube-system rollout restart daemonset/cilium",
+              ],
+            },
+          ]
+        : [],
+  },
+  {
+    id: "certificate-expiry",
+    severity: "error",
+    finding:
+      "The webhooks' certificate has expired or is about to and was not renewed: our objects can no longer be changed.",
+    remedy: "Delete its Secret: the controller, or cert-manager, makes another.",
+    find: ({ certificates, now }) =>
+      certificates
+        .filter(
+          ({ from, until }) => until.getTime() - now.getTime() <= certificateLeft * (until.getTime() - from.getTime()),
+        )
+        .map(({ namespace, secret, until }) => ({
+          found: `the certificate of Secret ${namespace}/${secret} ${until < now ? "expired" : "expires"} at ${until.toISOString()} and was not renewed`,
+          fix: [`kubectl -n ${namespace} delete secret ${secret}`],
+        })),
+  },
+  {
+    id: "pod-security",
+    severity: "error",
+    finding: "The install namespace enforces a level of Pod Security that refuses the agent, which is privileged.",
+    remedy: "Let the namespace admit privileged Pods.",
+    find: ({ namespaces }) =>
+      namespaces
+        .filter(({ enforces }) => refusing.has(enforces))
+        .map(({ name, enforces }) => ({
+          found: `namespace ${name} enforces Pod Security ${enforces}: agents are refused when they start anew`,
+          fix: [`kubectl label namespace ${name} pod-security.kubernetes.io/enforce=privileged --overwrite`],
+        })),
+  },
+  {
+    id: "version-skew",
+    severity: "warning",
+    finding: "Agents and controllers run different versions, or a Pod runs another than its workload says.",
+    remedy: "Give all the controller's version; make a Pod that lags behind anew.",
+    find: ({ processes }) => [...differentWorkloads(processes), ...lateProcesses(processes)],
+  },
+];
+
+type Processes = ClusterFacts["processes"];
+
+function lateProcesses(processes: Processes) {
+  return processes
+    .filter(({ image, wantedImage }) => image !== wantedImage)
+    .map(({ namespace, pod, image, workload, wantedImage }) => ({
+      found: `Pod ${namespace}/${pod} runs ${image}, its ${workload} says ${wantedImage}`,
+      fix: [`kubectl -n ${namespace} delete pod ${pod}`],
+    }));
+}
+
+/** Each workload that is of another version than the controller's of its namespace. */
+function differentWorkloads(processes: Processes) {
+  const workloads = new Map(processes.map((one) => [`${one.namespace} ${one.workload}`, one]));
+  return [...workloads.values()].flatMap(({ namespace, workload, container, wantedImage }) => {
+    const leader = [...workloads.values()].find(
+      (one) => one.namespace === namespace && one.workload.startsWith("deployment/"),
+    );
+    if (leader === undefined || versionOf(leader.wantedImage) === versionOf(wantedImage)) return [];
+    const image = `${repositoryOf(wantedImage)}${leader.wantedImage.slice(repositoryOf(leader.wantedImage).length)}`;
+    return [
+      {
+        found: `${namespace}: ${workload} is of version ${versionOf(wantedImage)}, ${leader.workload} of ${versionOf(leader.wantedImage)}`,
+        fix: [`kubectl -n ${namespace} set image ${workload} ${container}=${image}`],
+      },
+    ];
+  });
+}
+
+/** An image's tag or digest. A registry's port is before a slash. */
+function versionOf(image: string): string {
+  return image.slice(repositoryOf(image).length).replace(/^[:@]/, "") || "latest";
+}
+
+function repositoryOf(image: string): string {
+  return /^[^@]*?(?=(:[^/@]*)?(@.*)?$)/.exec(image)?.[0] ?? image;
+}

@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { systemClock } from "#base";
+import { configMaps, daemonSets, deployments, KubeClient, namespaces, pods, secrets } from "#kube";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { type Finding, runChecks } from "../check.ts";
+import { eventOf, findingOfEvent, publishedMsMax } from "../events.ts";
+import { nodeChecks } from "../node/checks.ts";
+import { doctorPage } from "../page.ts";
+import { clusterChecks } from "./checks.ts";
+import { readCluster } from "./read.ts";
+
+const signal = AbortSignal.timeout(60_000);
+const namespace = "kube-system";
+const labelsOf = (component: string) => ({
+  "app.kubernetes.io/name": "spiderpool",
+  "app.kubernetes.io/component": component,
+});
+
+/** A cluster with one agent and one controller of the same version. */
+function healthy(): FakeApi {
+  const api = new FakeApi();
+  const workload = (component: string, image: string, args: readonly string[]) => ({
+    metadata: { namespace, name: component, labels: labelsOf(component) },
+    spec: {
+      selector: { matchLabels: labelsOf(component) },
+      template: { metadata: { labels: labelsOf(component) }, spec: { containers: [{ name: "main", image, args }] } },
+    },
+  });
+  api.apply(daemonSets, workload("spiderpool-agent", "registry:5000/agent:v1", []) as never);
+  api.apply(
+    deployments,
+    workload("spiderpool-controller", "registry:5000/controller:v1", ["--tls-secret=certs"]) as never,
+  );
+  for (const [component, image] of [
+    ["spiderpool-agent", "registry:5000/agent:v1"],
+    ["spiderpool-controller", "registry:5000/controller:v1"],
+  ] as const) {
+    const metadata = { namespace, name: `${component}-x`, labels: labelsOf(component) };
+    api.apply(pods, { metadata, spec: { containers: [{ name: "main", image }] } });
+  }
+  api.apply(namespaces, { metadata: { name: namespace } });
+  return api;
+}
+
+describe("the doctor of a cluster", () => {
+  let folder: string;
+  const certificate = (days: number) => {
+    const subject = ["-subj", "/CN=x", "-keyout", join(folder, "key"), "-out", join(folder, "crt")];
+    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    execFileSync("openssl", ["req", "-x509", ...kind, "-days", String(days), ...subject], { stdio: "ignore" });
+    return readFileSync(join(folder, "crt")).toString("base64");
+  };
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "doctor-cluster-"));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  const examine = async (api: FakeApi, now = new Date()) =>
+    runChecks(
+      clusterChecks,
+      await readCluster(new KubeClient({ transport: api, clock: systemClock }), now, { signal }),
+      "cluster",
+    );
+
+  it("finds nothing in a healthy cluster", async () => {
+    const api = healthy();
+    api.apply(secrets, { metadata: { namespace, name: "certs" }, data: { "tls.crt": certificate(365) } });
+    api.apply(configMaps, {
+      metadata: { namespace: "kube-system", name: "cilium-config" },
+      data: { "cni-exclusive": "false" },
+    });
+    assert.deepEqual(await examine(api), []);
+  });
+
+  it("finds cilium-exclusive until the setting is off", async () => {
+    const api = healthy();
+    const set = (value: string) =>
+      api.apply(configMaps, {
+        metadata: { namespace: "kube-system", name: "cilium-config" },
+        data: { "cni-exclusive": value },
+      });
+    set("true");
+    const [finding, ...others] = await examine(api);
+    assert.deepEqual([finding?.id, others], ["cilium-exclusive", []]);
+    assert.match(finding?.fix[0] ?? "", /patch configmap cilium-config .*"cni-exclusive":"false"/);
+    set("false");
+    assert.deepEqual(await examine(api), []);
+  });
+
+  it("finds certificate-expiry until the Secret is made anew", async () => {
+    const api = healthy();
+    api.apply(secrets, { metadata: { namespace, name: "certs" }, data: { "tls.crt": certificate(10) } });
+    const later = new Date(Date.now() + 9.5 * 86_400_000);
+    const [finding, ...others] = await examine(api, later);
+    assert.deepEqual([finding?.id, others], ["certificate-expiry", []]);
+    assert.deepEqual(finding?.fix, ["kubectl -n kube-system delete secret certs"]);
+    api.remove(secrets, { namespace, name: "certs" });
+    assert.deepEqual(await examine(api, later), []);
+  });
+
+  it("finds pod-security until the namespace admits the agent", async () => {
+    const api = healthy();
+    const enforce = (level: string) =>
+      api.apply(namespaces, {
+        metadata: { name: namespace, labels: { "pod-security.kubernetes.io/enforce": level } },
+      });
+    enforce("restricted");
+    const [finding, ...others] = await examine(api);
+    assert.deepEqual([finding?.id, others], ["pod-security", []]);
+    assert.match(finding?.fix[0] ?? "", /^kubectl label namespace kube-system \S+=privileged --overwrite$/);
+    enforce("privileged");
+    assert.deepEqual(await examine(api), []);
+  });
+
+  it("finds version-skew: a Pod that lags behind its workload", async () => {
+    const api = healthy();
+    const metadata = { namespace, name: "spiderpool-agent-old", labels: labelsOf("spiderpool-agent") };
+    api.apply(pods, { metadata, spec: { containers: [{ name: "main", image: "registry:5000/agent:v0" }] } });
+    const [finding, ...others] = await examine(api);
+    assert.deepEqual([finding?.id, others], ["version-skew", []]);
+    assert.deepEqual(finding?.fix, ["kubectl -n kube-system delete pod spiderpool-agent-old"]);
+    api.remove(pods, { namespace, name: "spiderpool-agent-old" });
+    assert.deepEqual(await examine(api), []);
+  });
+
+  it("finds version-skew: agents of another version than the controller", async () => {
+    const api = healthy();
+    const spec = { containers: [{ name: "main", image: "registry:5000/agent:v2" }] };
+    const labels = labelsOf("spiderpool-agent");
+    api.apply(pods, { metadata: { namespace, name: "spiderpool-agent-x", labels }, spec });
+    api.apply(daemonSets, {
+      metadata: { namespace, name: "spiderpool-agent", labels },
+      spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec } },
+    } as never);
+    const [finding, ...others] = await examine(api);
+    assert.deepEqual([finding?.id, others], ["version-skew", []]);
+    assert.deepEqual(finding?.fix, [
+      "kubectl -n kube-system set image daemonset/spiderpool-agent main=registry:5000/agent:v1",
+    ]);
+  });
+});
+
+describe("what agents publish", () => {
+  const finding: Finding = {
+    ...{
+      id: "stale-port",
+      on: "node1",
+      severity: "warning",
+      found: "port x of bridge br1 has no network device any more",
+    },
+    fix: ["ovs-vsctl --if-exists del-port br1 x", "true"],
+  };
+  const now = new Date();
+  const event = (ageMs: number) =>
+    ({
+      ...eventOf(finding),
+      ...{ metadata: { name: "e" }, involvedObject: { kind: "Node", name: "node1" } },
+      lastTimestamp: new Date(now.getTime() - ageMs).toISOString(),
+    }) as never;
+
+  it("is read back as it was found, until it is too old to be true", () => {
+    assert.deepEqual(findingOfEvent(event(60_000), now), finding);
+    assert.equal(findingOfEvent(event(publishedMsMax + 1), now), undefined);
+  });
+});
+
+describe("docs/reference/doctor.md", () => {
+  it("is what the checks say: npm run generate writes it", () => {
+    assert.equal(readFileSync(new URL("../../../docs/reference/doctor.md", import.meta.url), "utf8"), doctorPage());
+  });
+
+  it("has at least twenty checks, each id once", () => {
+    const ids = [...nodeChecks, ...clusterChecks].map(({ id }) => id);
+    assert.ok(ids.length >= 20);
+    assert.equal(new Set(ids).size, ids.length);
+  });
+});

@@ -1,0 +1,136 @@
+import { X509Certificate } from "node:crypto";
+import type { Signal } from "#base";
+import {
+  configMaps,
+  type DaemonSet,
+  type Deployment,
+  daemonSets,
+  deployments,
+  hasReason,
+  type KubeClient,
+  type KubeObject,
+  namespaces,
+  type ObjectRef,
+  type Pod,
+  pods,
+  type Resource,
+  secrets,
+} from "#kube";
+import type { ClusterFacts } from "./facts.ts";
+
+const nameLabel = "app.kubernetes.io/name=spiderpool";
+const componentLabel = "app.kubernetes.io/component";
+const enforceLabel = "pod-security.kubernetes.io/enforce";
+const secretFlag = /^--tls-secret=(.+)$/;
+
+/** Reads what the checks of a cluster look at, over all namespaces. What the caller may not read counts as not there. */
+export async function readCluster(client: KubeClient, now: Date, { signal }: Signal): Promise<ClusterFacts> {
+  const list = <T extends KubeObject>(resource: Resource<T>) => readAll(client, resource, signal);
+  const [agents, controllers, processes, cilium] = await Promise.all([
+    list(daemonSets),
+    list(deployments),
+    list(pods),
+    readOne(client, configMaps, { namespace: "kube-system", name: "cilium-config" }, signal),
+  ]);
+  const workloads = [
+    ...agents.map((object) => ({ kind: "daemonset", object })),
+    ...controllers.map((object) => ({ kind: "deployment", object })),
+  ];
+  const installed = [...new Set(workloads.map(({ object }) => object.metadata.namespace ?? ""))];
+  const secretRefs = [
+    ...new Map(
+      controllers.flatMap((one) => secretsOf(one).map((ref) => [`${ref.namespace}/${ref.name}`, ref])),
+    ).values(),
+  ];
+  const [found, certificates] = await Promise.all([
+    Promise.all(installed.map((name) => readOne(client, namespaces, { name }, signal))),
+    Promise.all(secretRefs.map((ref) => readCertificate(client, ref, signal))),
+  ]);
+  return {
+    now,
+    processes: processes.flatMap((pod) => processOf(pod, workloads)),
+    namespaces: found.flatMap((one) =>
+      one === undefined ? [] : [{ name: one.metadata.name, enforces: one.metadata.labels?.[enforceLabel] ?? "" }],
+    ),
+    certificates: certificates.flat(),
+    ciliumExclusive: cilium === undefined ? undefined : cilium.data?.["cni-exclusive"] === "true",
+  };
+}
+
+interface Workload {
+  readonly kind: string;
+  readonly object: DaemonSet | Deployment;
+}
+
+function processOf({ metadata, spec }: Pod, workloads: readonly Workload[]): ClusterFacts["processes"] {
+  const { namespace = "", name, labels } = metadata;
+  const workload = workloads.find(
+    ({ object }) =>
+      object.metadata.namespace === namespace &&
+      object.spec?.template.metadata?.labels?.[componentLabel] === labels?.[componentLabel],
+  );
+  const wanted = workload?.object.spec?.template.spec?.containers[0];
+  const running = spec?.containers.find((one) => one.name === wanted?.name);
+  if (workload === undefined || wanted?.image === undefined || running?.image === undefined) return [];
+  return [
+    {
+      ...{ namespace, pod: name, container: wanted.name, image: running.image, wantedImage: wanted.image },
+      workload: `${workload.kind}/${workload.object.metadata.name}`,
+    },
+  ];
+}
+
+/** The Secret of the serving certificate: named by a flag, or mounted. */
+function secretsOf({ metadata: { namespace }, spec }: Deployment): readonly ObjectRef[] {
+  const { containers = [], volumes = [] } = spec?.template.spec ?? {};
+  const named = containers.flatMap(({ args = [] }) => args.flatMap((arg) => secretFlag.exec(arg)?.[1] ?? []));
+  const mounted = volumes
+    .filter(({ name }) => name === "tls")
+    .flatMap(({ secret, projected }) => [
+      secret?.secretName,
+      ...(projected?.sources?.map((one) => one.secret?.name) ?? []),
+    ]);
+  return [...named, ...mounted].flatMap((name) => (name === undefined ? [] : [{ namespace, name }]));
+}
+
+async function readCertificate(
+  client: KubeClient,
+  ref: ObjectRef,
+  signal: AbortSignal,
+): Promise<ClusterFacts["certificates"]> {
+  const pem = (await readOne(client, secrets, ref, signal))?.data?.["tls.crt"];
+  if (pem === undefined) return [];
+  try {
+    const { validFromDate: from, validToDate: until } = new X509Certificate(Buffer.from(pem, "base64"));
+    return [{ namespace: ref.namespace ?? "", secret: ref.name, from, until }];
+  } catch {
+    return []; // What is no certificate doesn't serve: the controller's own probe says so.
+  }
+}
+
+async function readAll<T extends KubeObject>(
+  client: KubeClient,
+  resource: Resource<T>,
+  signal: AbortSignal,
+): Promise<readonly T[]> {
+  try {
+    return await Array.fromAsync(client.listAll(resource, { labelSelector: nameLabel, signal }));
+  } catch (error) {
+    if (hasReason(error, "Forbidden")) return [];
+    throw error;
+  }
+}
+
+async function readOne<T extends KubeObject>(
+  client: KubeClient,
+  resource: Resource<T>,
+  ref: ObjectRef,
+  signal: AbortSignal,
+): Promise<T | undefined> {
+  try {
+    return await client.get(resource, ref, { signal });
+  } catch (error) {
+    if (hasReason(error, "Forbidden")) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,8 @@
+import type { Check } from "../check.ts";
+import type { NodeFacts } from "./facts.ts";
+import { fileChecks } from "./file-checks.ts";
+import { hostChecks } from "./host-checks.ts";
+import { ovsChecks } from "./ovs-checks.ts";
+
+/** Every check of a node. `docs/reference/doctor.md` is generated from it. */
+export const nodeChecks: readonly Check<NodeFacts>[] = [...fileChecks, ...ovsChecks, ...hostChecks];

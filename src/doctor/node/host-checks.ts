@@ -1,0 +1,71 @@
+import { nodeRulePreference } from "#plugins";
+import type { Check } from "../check.ts";
+import type { NodeFacts } from "./facts.ts";
+import { quote } from "./file-checks.ts";
+
+/** rp_filter: packets are dropped unless the way back leads through the interface by which they came. */
+const strict = 1;
+
+/** Checks of the node's kernel, and of what Pods see of their network. */
+export const hostChecks: readonly Check<NodeFacts>[] = [
+  {
+    id: "rp-filter",
+    severity: "error",
+    finding:
+      "The kernel drops packets whose way back is another (strict reverse path filter): connections between node and Pod hang.",
+    remedy: "Switch the filter off.",
+    find: ({ host: { rpFilters } }) => {
+      const wrong = [...rpFilters].filter(([, value]) => value === strict).map(([name]) => name);
+      return wrong.map((name) => ({
+        found: `net.ipv4.conf.${name}.rp_filter is ${strict}: packets of Pods that come by another interface are dropped`,
+        // A name with dots is written with slashes.
+        fix: [`sysctl -w ${quote(`net/ipv4/conf/${name}/rp_filter=0`)}`],
+      }));
+    },
+  },
+  {
+    id: "host-rule",
+    severity: "error",
+    finding:
+      "The rule that leads the node's packets to its Pods is missing. The agent puts it back within a second, unless it is away or somebody removes it again and again.",
+    remedy: "Add the rule.",
+    find: ({ pods, host: { rules } }) => {
+      const needed = new Map(
+        pods.flatMap(({ nics }) =>
+          nics.flatMap(({ hostRuleTable: table, addresses }) =>
+            table === undefined
+              ? []
+              : addresses.map(
+                  ({ address: { ip } }) => [`${ip.family} ${table}`, { family: ip.family, table }] as const,
+                ),
+          ),
+        ),
+      );
+      return [...needed.values()]
+        .filter(
+          ({ family, table }) =>
+            !rules.some((r) => r.family === family && r.table === table && r.pref === nodeRulePreference),
+        )
+        .map(({ family, table }) => ({
+          found: `the node has no IPv${family} rule ${nodeRulePreference} that looks up table ${table}, where the routes to its Pods are`,
+          fix: [`ip -${family} rule add pref ${nodeRulePreference} lookup ${table}`],
+        }));
+    },
+  },
+  {
+    id: "silent-gateway",
+    severity: "error",
+    finding:
+      "A pool's gateway does not answer its Pods (ARP, or neighbour solicitation): they reach nothing beyond their segment.",
+    remedy:
+      "Start the gateway or join it to the segment; where the pool names a wrong address, correct spec.gateway and make the Pods anew.",
+    find: ({ gateways, ovs }) => {
+      // Without its database Open vSwitch may forward nothing: that is said once.
+      const silent = ovs.error === undefined ? gateways.filter(({ answered }) => !answered) : [];
+      return silent.map(({ gateway, pool, pod, ifName }) => ({
+        found: `gateway ${gateway}${pool === "" ? "" : ` of pool ${pool}`} does not answer Pod ${pod} on ${ifName}`,
+        fix: [pool === "" ? "kubectl get spiderippools" : `kubectl edit spiderippool ${quote(pool)}`],
+      }));
+    },
+  },
+];

@@ -1,0 +1,171 @@
+import { connect } from "node:net";
+import { codeOf, formatError, withTimeout } from "#base";
+import { formatIp, type Ip, parseIp } from "#ip";
+import { type Netns, openNetns, probe, readSysctl } from "#linux";
+import type { Ovs } from "#ovsdb";
+import { bridgesOf, type NetworkFacts, type NodeFacts, type PodFacts, type PodNic } from "../node/facts.ts";
+import {
+  observeAppArmor,
+  observeCni,
+  observeNetworkd,
+  observeNetworkManager,
+  observeRuntime,
+  observeToken,
+  readShimSocket,
+} from "./files.ts";
+import type { NodePaths } from "./paths.ts";
+
+export { type NodePaths, nodePaths } from "./paths.ts";
+
+export interface ObserveOptions {
+  readonly node: string;
+  readonly namespace: string;
+  readonly paths: NodePaths;
+  readonly host: Netns;
+  readonly ovs: Ovs;
+  /** Of `ovs`, for words. */
+  readonly endpoint: string;
+  readonly networks: readonly NetworkFacts[];
+  readonly pods: readonly PodFacts[];
+  /** True in the agent's own process: its token and its confinement are looked at. */
+  readonly isAgent: boolean;
+  readonly now: Date;
+  readonly signal: AbortSignal;
+}
+
+/** How long one thing may take to answer: all are asked at once, so that a node takes little more. */
+const answerMsMax = 2_000;
+const gatewaysMax = 16;
+
+/** Reads all that the checks of a node look at: at most some seconds, and without changing anything. */
+export async function observeNode(options: ObserveOptions): Promise<NodeFacts> {
+  const { node, namespace, paths, networks, pods, isAgent, now, signal } = options;
+  const seen = (path: string) => (/^\/(etc|run|usr)(\/|$)/.test(path) ? `${paths.root}${path}` : path);
+  // The runtime's directories are mounted at the node's own paths.
+  const plain = (path: string) => path;
+  const socket = readShimSocket(paths, plain);
+  const [ovs, gateways, socketError] = await Promise.all([
+    observeOvs(options),
+    observeGateways(pods, signal),
+    socket === undefined ? undefined : whyNotConnected(socket, signal),
+  ]);
+  return {
+    node,
+    namespace,
+    now,
+    networks,
+    pods,
+    gateways,
+    ovs,
+    cni: observeCni(paths, plain),
+    runtime: observeRuntime(paths, seen),
+    agentSocket: socket === undefined ? undefined : { path: socket, error: socketError },
+    token: isAgent ? observeToken(paths) : undefined,
+    appArmor: isAgent ? observeAppArmor(paths) : undefined,
+    networkManager: observeNetworkManager(paths, seen),
+    networkd: observeNetworkd(paths, seen),
+    host: observeHost(options),
+  };
+}
+
+async function observeOvs({ ovs, endpoint, signal, networks, pods }: ObserveOptions): Promise<NodeFacts["ovs"]> {
+  // A node without Open vSwitch is waited for only where somebody needs it.
+  const isWanted = bridgesOf({ networks, pods }).size > 0;
+  try {
+    using deadline = withTimeout(signal, isWanted ? answerMsMax : answerMsMax / 10, () => new Error("no answer"));
+    await ovs.synced({ signal: deadline });
+    return { endpoint, error: undefined, bridges: [...ovs.bridges().values()], ports: [...ovs.ports().values()] };
+  } catch (error) {
+    signal.throwIfAborted();
+    const { state } = ovs;
+    const why = state.kind === "disconnected" ? state.error : formatError(error);
+    return { endpoint, error: why, bridges: [], ports: [] };
+  }
+}
+
+function observeHost({ host, pods }: ObserveOptions): NodeFacts["host"] {
+  const { rtnl } = host;
+  const links = rtnl.links();
+  const nameOf = (index: number | undefined) => links.find((link) => link.index === index)?.name ?? "";
+  const ends = pods.flatMap(({ nics }) => nics.flatMap(({ hostLinks }) => hostLinks));
+  const filters = ["all", ...ends].flatMap((name) => {
+    const value = readSysctl(host, `net/ipv4/conf/${name}/rp_filter`);
+    return value === undefined ? [] : [[name, Number(value)] as const];
+  });
+  return {
+    links,
+    addresses: rtnl.addresses().map(({ link, address }) => ({ dev: nameOf(link), address })),
+    defaultRoutes: ([4, 6] as const).flatMap((family) =>
+      rtnl
+        .routes({ family })
+        .filter(({ dst }) => dst.bits === 0)
+        .flatMap(({ dev, gw }) => (gw === undefined ? [] : [{ dev: nameOf(dev), gateway: formatIp(gw), family }])),
+    ),
+    rules: ([4, 6] as const).flatMap((family) =>
+      rtnl.rules(family).map(({ pref, table }) => ({ family, pref, table })),
+    ),
+    rpFilters: new Map(filters),
+  };
+}
+
+/** Each gateway once, from the first Pod that has it. */
+async function observeGateways(pods: readonly PodFacts[], signal: AbortSignal): Promise<NodeFacts["gateways"]> {
+  const asked = new Map<
+    string,
+    { readonly pod: PodFacts; readonly nic: PodNic; readonly own: Ip; readonly pool: string }
+  >();
+  for (const pod of pods) {
+    for (const nic of pod.nics) {
+      for (const { gateway, address, pool } of nic.addresses) {
+        const key = `${nic.network} ${gateway}`;
+        if (gateway === undefined || asked.has(key) || asked.size >= gatewaysMax) continue;
+        asked.set(key, { pod, nic, own: address.ip, pool });
+      }
+    }
+  }
+  const answers = await Promise.all(
+    [...asked].map(async ([key, { pod, nic, own, pool }]) => {
+      const gateway = key.slice(nic.network.length + 1);
+      const answered = await gatewayAnswers(pod.netnsPath, nic.ifName, parseIp(gateway), own, signal);
+      return answered === undefined ? [] : [{ gateway, pool, pod: pod.pod, ifName: nic.ifName, answered }];
+    }),
+  );
+  return answers.flat();
+}
+
+/** undefined where the Pod ended meanwhile. */
+async function gatewayAnswers(
+  netnsPath: string,
+  ifName: string,
+  gateway: Ip,
+  source: Ip,
+  signal: AbortSignal,
+): Promise<boolean | undefined> {
+  try {
+    using netns = openNetns(netnsPath);
+    return (await probe(netns, ifName, gateway, { source, timeoutMs: answerMsMax, signal })) !== undefined;
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}
+
+/** Why nobody answers there, as a phrase; undefined where somebody does. */
+async function whyNotConnected(path: string, signal: AbortSignal): Promise<string | undefined> {
+  const socket = connect(path);
+  try {
+    using deadline = withTimeout(signal, answerMsMax, () => new Error("no answer"));
+    return await new Promise<string | undefined>((resolve, reject) => {
+      socket.once("connect", () => resolve(undefined));
+      socket.once("error", (error) =>
+        resolve(codeOf(error) === "ENOENT" ? "there is no such socket" : "nobody listens there"),
+      );
+      deadline.addEventListener("abort", () => reject(deadline.reason), { once: true });
+    });
+  } catch (error) {
+    signal.throwIfAborted();
+    return formatError(error);
+  } finally {
+    socket.destroy();
+  }
+}
