@@ -24,7 +24,7 @@ import {
 } from "#ipam";
 import { type KubeObject, keyOf, type Node, type Pod, type Store, type TopControllers } from "#kube";
 import type { Claim, Claimed, ClaimRequest, Holder, Ledger } from "#ledger";
-import { netAttachDefOf } from "#multus";
+import { netAttachDefOf, slotOf } from "#multus";
 import { addressed, formatAnswer } from "./answer.ts";
 import { ownIpam } from "./chain.ts";
 import type { Endpoints } from "./endpoints.ts";
@@ -208,7 +208,7 @@ class LedgerIpam implements Ipam {
     const { namespace = "", annotations = {} } = pod.metadata;
     const input: SelectionInput = {
       nic: attachment.ifName,
-      slot: undefined,
+      slot: slotOf(attachment.ifName, { namespace, annotations }),
       families,
       ...selectionFacts({
         pod: pod.metadata,

@@ -90,6 +90,7 @@ type ErrorClass = "no_available_pool" | "ip_used_out" | "retries_exhausted" | "w
 
 const classes: ReadonlyMap<string, ErrorClass> = new Map([
   ["NO_POOL", "no_available_pool"],
+  ["AUTO_POOL_PENDING", "no_available_pool"],
   ["POOL_NOT_FOUND", "no_available_pool"],
   ["BROKEN_POOL", "no_available_pool"],
   ["POOL_EXHAUSTED", "ip_used_out"],

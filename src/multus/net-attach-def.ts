@@ -1,6 +1,19 @@
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
 
 /**
+ * The position of a NIC among the Pod's: 0 for the default network's, k for that of the k-th selected network, whatever it is
+ * called. Undefined for a name that nothing tells the position of. Throws CniError 7 for an annotation that cannot be read.
+ */
+export function slotOf(
+  nic: string,
+  pod: { readonly namespace: string; readonly annotations: Readonly<Record<string, string>> },
+): number | undefined {
+  const selected = parseNetworks(pod.annotations[networksAnnotation] ?? "", pod.namespace);
+  const at = selected.findIndex((one, index) => (one.interface ?? `net${index + 1}`) === nic);
+  return at >= 0 ? at + 1 : nic === "eth0" ? 0 : undefined;
+}
+
+/**
  * The net-attach-def of a NIC as `namespace/name`: the selected network's of that name or position, else the default
  * network's, which the Pod's annotation may replace. Undefined where there is neither. `clusterNetwork`: `name` or
  * `namespace/name`. Throws CniError 7 for an annotation that cannot be read.

@@ -118,6 +118,18 @@ const broken: Readonly<Record<string, readonly [Submitted<SpiderIPPool>, PoolCon
     { old: pool(), inUse: [{ ip: parseIp("172.18.30.135"), pod: "default/web-0" }] },
     `spec.ips: Forbidden: remove an IP address 172.18.30.135 that is being used by Pod default/web-0, ${jointly}`,
   ],
+  "pool-apart-from-planned": [
+    pool({ ips: ["172.18.30.131-172.18.30.140"] }),
+    {
+      subnet: {
+        ...subnet(),
+        status: {
+          controlledIPPools: '{"auto4-web-eth0-9a2b3":{"ips":["172.18.30.140-172.18.30.142"],"application":"a"}}',
+        },
+      },
+    },
+    `spec.ips: Forbidden: overlap with IPPool auto4-web-eth0-9a2b3 in IP ranges [172.18.30.140] that Subnet subnet-test gave to it, ${jointly}`,
+  ],
   "pool-inside-controller": [
     pool({ ips: ["172.18.30.250-172.18.31.3"] }),
     { subnet: subnet() },

@@ -148,6 +148,22 @@ export const poolRules: readonly Rule<PoolCase>[] = [
     },
   },
   {
+    id: "pool-apart-from-planned",
+    field: "spec.ips",
+    message: "a pool has no address that its SpiderSubnet gave to an application's pool which is not made yet",
+    check: ({ pool: { metadata }, family, set, controller, others }) => {
+      if (family === undefined || set === undefined || controller === undefined) return [];
+      const there = new Set([metadata.name, ...others.map((other) => other.metadata.name)]);
+      const given = Object.entries(parseControlledIPPools(controller.status?.controlledIPPools) ?? {});
+      return given.flatMap(([name, { ips, application }]) => {
+        const common = application === undefined || there.has(name) ? undefined : trySetOf(ips, family)?.intersect(set);
+        if (common === undefined || common.isEmpty) return [];
+        const ranges = `in IP ranges ${showSet(common)} that Subnet ${controller.metadata.name} gave to it`;
+        return [forbidden("spec.ips", `overlap with IPPool ${name} ${ranges}, ${jointly}`)];
+      });
+    },
+  },
+  {
     id: "pool-inside-controller",
     field: "spec.ips",
     message: "a pool of a SpiderSubnet has addresses of that only; an application's pool has exactly those given to it",

@@ -22,6 +22,7 @@ import {
   netAttachDefOf,
   planDefaultRoutes,
   planDelegates,
+  slotOf,
 } from "#multus";
 import type { Facts, Usage } from "./facts.ts";
 
@@ -147,7 +148,7 @@ export function selectionOf(
   const { pod, installation, pools, brokenPools, owner } = facts;
   return {
     nic,
-    slot: undefined,
+    slot: slotOf(nic, pod),
     families: installation.families,
     ...selectionFacts({
       pod,
