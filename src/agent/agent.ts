@@ -308,6 +308,8 @@ function build(
     ledger,
     pools,
     pods: podStore,
+    // The ADD has waited for the watch already.
+    findPod: (ref, o) => findPod({ store: podStore, client }, ref, { ...o, lagMs: 0 }),
     namespaces: namespaceStore,
     nodes: nodeStore,
     owners,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { spiderIPPools } from "#api";
 import { type TestAgent, TestCluster } from "./testing/agent.ts";
 
 const statefulSet = { apiVersion: "apps/v1", kind: "StatefulSet", name: "web", uid: "uid-web", controller: true };
@@ -70,6 +71,60 @@ describe("a Pod of both families", () => {
     assert.equal(Object.keys(cluster.claims).length, 2);
     n1.linked = async () => {};
     assert.deepEqual(await n1.add("a", "s3"), had);
+  });
+});
+
+describe("a living Pod whose pool goes", () => {
+  const annotations = { "ipam.spidernet.io/ippool": '{"ipv4":["v4"]}' };
+  const pool = () => cluster.api.fake.read(spiderIPPools, { name: "v4" }) ?? assert.fail("no pool");
+
+  it("has its address again in a new sandbox while the pool is terminating, and nobody else gets one", async () => {
+    const uid = cluster.pod({ name: "a" });
+    const had = await n1.add("a", "s1");
+    const { metadata, ...rest } = pool();
+    cluster.api.fake.apply(spiderIPPools, { ...rest, metadata: { ...metadata, finalizers: ["x/y"] } });
+    await cluster.api.drive(cluster.api.client.delete(spiderIPPools, { name: "v4" }, cluster.api));
+    await cluster.advance(100);
+    cluster.pod({ name: "b" });
+    await assert.rejects(n1.add("b", "s2"), /terminating IPPool v4/);
+    await n1.del("a", "s1");
+    assert.deepEqual(await n1.add("a", "s3"), had);
+    assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1` });
+    cluster.erase("a");
+    await n1.del("a", "s3");
+    await cluster.advance(1_000);
+    assert.deepEqual(cluster.claims, {}, "nothing keeps the pool");
+  });
+
+  for (const [what, act] of [
+    ["was removed by force", () => cluster.api.fake.remove(spiderIPPools, { name: "v4" })],
+    ["cannot be used any more", () => cluster.pool("v4", "10.6.0.3-10.6.0.1")],
+  ] as const) {
+    it(`has it again where the pool ${what}`, async () => {
+      cluster.pod({ name: "a", annotations });
+      const had = await n1.add("a", "s1");
+      act();
+      await cluster.advance(100);
+      assert.deepEqual(await n1.add("a", "s2"), had);
+      cluster.pod({ name: "b", annotations });
+      await assert.rejects(n1.add("b", "s3"), /IPPool v4/);
+    });
+  }
+});
+
+describe("a call without the Pod's UID", () => {
+  it("claims for the Pod that is, not for the one of that name that the watch still shows", async () => {
+    const former = cluster.pod({ name: "a" });
+    await n1.add("a", "s1");
+    cluster.api.fake.pauseWatches();
+    cluster.erase("a");
+    const uid = cluster.pod({ name: "a" });
+    await n1.del("a", "s1");
+    const [ip] = await n1.add("a", "s2");
+    assert.equal(cluster.claims[String(ip)], `${uid}@n1`);
+    cluster.api.fake.resumeWatches();
+    await cluster.advance(10_000);
+    assert.deepEqual(cluster.claims, { [String(ip)]: `${uid}@n1` }, `what ${former} had is free`);
   });
 });
 

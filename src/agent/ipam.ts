@@ -8,6 +8,7 @@ import {
   cniCodes,
   type Ipam,
   type PluginConfig,
+  type PodRef,
   type Probe,
 } from "#cni";
 import { type Family, formatIp, sameIp } from "#ip";
@@ -38,6 +39,8 @@ export interface IpamOptions {
   readonly ledger: Ledger;
   readonly pools: PoolCache;
   readonly pods: Store<Pod>;
+  /** The Pod of a call, alive, whether the watch shows it yet or not. */
+  readonly findPod: (ref: PodRef, o: Signal) => Promise<Pod>;
   /** Metadata of namespaces. */
   readonly namespaces: Store<KubeObject>;
   readonly nodes: Store<Node>;
@@ -191,19 +194,15 @@ class LedgerIpam implements Ipam {
   }
 
   async #select(attachment: Attachment, o: Signal): Promise<Plan> {
-    const { pods, pools, families, settings, namespace: agentNamespace, clusterNetwork } = this.#options;
-    const { node, nodes, namespaces } = this.#options;
+    const { findPod, pools, families, settings, namespace: agentNamespace, clusterNetwork } = this.#options;
+    const { node, nodes, namespaces, ledger } = this.#options;
     const ref = attachment.pod;
-    const pod = ref && pods.get(keyOf(ref));
-    if (pod === undefined) {
-      throw new SpiderError(
-        "POD_UNKNOWN",
-        "addresses are given to Pods only, and the call names none that this node runs",
-        {
-          details: { container: attachment.containerId },
-        },
-      );
+    if (ref === undefined) {
+      throw new SpiderError("POD_UNKNOWN", "addresses are given to Pods only, and the call names none", {
+        details: { container: attachment.containerId },
+      });
     }
+    const pod = await findPod(ref, o);
     const now = await pools.now(o);
     const { namespace = "", annotations = {} } = pod.metadata;
     const input: SelectionInput = {
@@ -231,7 +230,8 @@ class LedgerIpam implements Ipam {
     };
     const sticky = stickyOwnerOf(pod, settings);
     const kept = sticky && (await this.#options.endpoints.kept(pod, sticky, attachment.ifName, o));
-    const wanted = decide(input).map((decision) => wantedOf(decision, kept));
+    const own = ledger.claimsOf(uidOf(ref, pod)).filter(({ spec }) => spec.nic === attachment.ifName);
+    const wanted = decide(input).map((decision) => wantedOf(decision, { own, kept }));
     return { pod, pools: now, sticky, kept, wanted };
   }
 
@@ -341,8 +341,14 @@ interface Wanted extends Pick<Decision, "nic" | "cleanGateway" | "named"> {
   readonly refusal?: SpiderError;
 }
 
-/** Throws the refusal of a decision, except where an address of a named pool may be kept: that is had without any candidate. */
-function wantedOf({ nic, family, cleanGateway, named, outcome }: Decision, kept: Plan["kept"]): Wanted {
+/**
+ * Throws the refusal of a decision, except where the NIC may have an address without any candidate: the one that it has, which
+ * stays the Pod's for its life whatever becomes of the pool, or one that is kept in a named pool.
+ */
+function wantedOf(
+  { nic, family, cleanGateway, named, outcome }: Decision,
+  { own, kept }: { readonly own: readonly Claim[]; readonly kept: Plan["kept"] },
+): Wanted {
   const refusal =
     outcome.kind === "refused"
       ? new SpiderError(outcome.code, outcome.message, { details: { fix: outcome.fix } })
@@ -351,7 +357,9 @@ function wantedOf({ nic, family, cleanGateway, named, outcome }: Decision, kept:
     return { nic, family, cleanGateway, named, candidates: outcome.pools };
   }
   if (refusal === undefined) throw new Error(`a decision without a family for ${nic}`);
-  if (family === undefined || refusal.code !== "NO_POOL" || (kept?.[family].length ?? 0) === 0) throw refusal;
+  if (family === undefined) throw refusal;
+  const mayInherit = refusal.code === "NO_POOL" && (kept?.[family].length ?? 0) > 0;
+  if (!mayInherit && !own.some(({ ip }) => ip.family === family)) throw refusal;
   return { nic, family, cleanGateway, named, candidates: [], refusal };
 }
 

@@ -83,11 +83,23 @@ describe("findPod()", () => {
   });
 
   it("waits a moment for a watch that lags", async () => {
-    const finding = find("");
-    await api.clock.advance(0);
+    api.fake.pauseWatches();
     const uid = create();
+    const finding = find(uid);
+    await api.clock.advance(0);
+    api.fake.resumeWatches();
     assert.equal((await finding).metadata.uid, uid);
     assert.equal(gets(), 0);
+  });
+
+  it("asks the API server where the runtime gives no UID: the watch may show a former Pod of that name", async () => {
+    create();
+    await api.clock.advance(0);
+    api.fake.pauseWatches();
+    api.fake.remove(pods, { namespace: "default", name: "a" });
+    const uid = create();
+    assert.equal((await find("")).metadata.uid, uid);
+    assert.equal(gets(), 1);
   });
 
   it("asks the API server once where the watch shows nothing", async () => {

@@ -20,25 +20,31 @@ export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | 
 }
 
 /**
- * The Pod of a call: from the watch, else from one GET. Throws POD_NOT_FOUND, POD_REPLACED (the name belongs to another
+ * The Pod of a call: from the watch, else from one GET; always by a GET where the runtime gives no UID, because the watch may
+ * still show the Pod that had the name before. `lagMs`: how long the watch may take to show it. Throws POD_NOT_FOUND, POD_REPLACED (the name belongs to another
  * Pod by now) or POD_DEAD; neither of them may get an address.
  */
 export async function findPod(
   sources: { readonly store: Store<Pod>; readonly client: KubeClient },
   ref: PodRef,
-  { signal }: Signal,
+  { signal, lagMs = watchLagMs }: Signal & { readonly lagMs?: number },
 ): Promise<Pod> {
   const { store, client } = sources;
   const key = keyOf(ref);
   const fits = (pod: Pod | undefined) => pod !== undefined && isPodUid(pod, ref.uid);
-  const known = store.get(key);
-  if (known !== undefined && fits(known)) return living(known);
-  using patience = withTimeout(signal, watchLagMs, () => new Error("the watch lags"));
-  const seen = await abortable(store.waitFor(key, fits, { signal: patience }), patience).catch(() => {
-    signal.throwIfAborted();
-    return undefined;
-  });
-  const pod = seen ?? (await client.get(pods, { namespace: ref.namespace, name: ref.name }, { signal }));
+  const seen = async () => {
+    const known = store.get(key);
+    if (known !== undefined && fits(known)) return known;
+    if (lagMs === 0) return undefined;
+    using patience = withTimeout(signal, lagMs, () => new Error("the watch lags"));
+    return await abortable(store.waitFor(key, fits, { signal: patience }), patience).catch(() => {
+      signal.throwIfAborted();
+      return undefined;
+    });
+  };
+  const pod =
+    (ref.uid === "" ? undefined : await seen()) ??
+    (await client.get(pods, { namespace: ref.namespace, name: ref.name }, { signal }));
   if (pod === undefined)
     throw new SpiderError("POD_NOT_FOUND", `Pod ${key} does not exist`, { details: { uid: ref.uid } });
   if (!isPodUid(pod, ref.uid)) {

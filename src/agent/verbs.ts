@@ -19,6 +19,7 @@ import { allocateForeign, type Detection } from "#plugins";
 import { ownIpam, recordedResult } from "./chain.ts";
 import { moveDefaultRoutes } from "./default-routes.ts";
 import { type NetworksOptions, planNetworks, refuseUnready, waitForOthers } from "./networks.ts";
+import { uidOf } from "./pods.ts";
 import {
   type AttachedDelegate,
   chainCall,
@@ -61,11 +62,12 @@ export class Verbs {
     this.#options = options;
   }
 
-  async add(request: CniRequest, running: Running): Promise<PluginOutput> {
+  async add(asked: CniRequest, running: Running): Promise<PluginOutput> {
     const { records, findPod, added } = this.#options;
     const { steps } = running;
-    const netns = checkNetns(request);
-    const pod = await steps.run("pod", (o) => findPod(request, o));
+    const netns = checkNetns(asked);
+    const pod = await steps.run("pod", (o) => findPod(asked, o));
+    const request = { ...asked, pod: refOf(pod, asked.pod) };
     const { delegates, routes, record } = await steps.run(
       "networks",
       async (o) => {
@@ -243,6 +245,11 @@ export class Verbs {
         networks.filter((one) => one.networkName === networkName).map(({ ifName }) => ({ containerId, ifName })),
       );
   }
+}
+
+/** The Pod by the UID that the runtime uses; by its own where the runtime gives none. */
+function refOf(pod: Pod, asked: PodRef | undefined): PodRef {
+  return { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: uidOf(asked, pod) };
 }
 
 /** Of the meta-plugin an error names the network in which it happened; of the IPAM plugin, that it was about addresses. */

@@ -230,7 +230,9 @@ export class Law {
     if (byController && spec.purpose === "Pod" && this.#options.server.get("/nodes", { name: spec.node ?? "" })) {
       throw illegal(`${name} was released by ${process.name} while its node ${spec.node} is registered`);
     }
-    if (!byController && process.name !== `agent ${spec.node}`) {
+    // A detached claim is nobody's: the Pod's next node gives it up where its pool is not asked for any more.
+    const isDetached = spec.purpose === "Sticky" && spec.node === undefined;
+    if (!byController && !isDetached && process.name !== `agent ${spec.node}`) {
       throw illegal(`${name} of ${spec.node} was released by ${process.name}`);
     }
     if (this.#forgotten.has(uid)) return;

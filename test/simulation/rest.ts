@@ -24,7 +24,6 @@ export function checkRest(world: World): void {
     if (spec.purpose !== "Pod") continue;
     const ip = tryParseClaimName(claim.metadata.name);
     if (ip !== undefined && used.get(formatIp(ip)) === spec.podUID) continue;
-    if (!poolsAreWhole(world) && pods.some((pod) => !isOver(pod) && uidsOf(pod).includes(spec.podUID ?? ""))) continue;
     throw new Violation(
       "a claim has somebody who uses it",
       `${claim.metadata.name} of ${spec.podNamespace}/${spec.podName} (${spec.podUID}, ${spec.nic}) on ${spec.node}`,

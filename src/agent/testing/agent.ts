@@ -207,6 +207,8 @@ export class TestAgent {
       ledger: this.ledger,
       pools,
       pods: podStore,
+      // The ADD has waited for the watch already.
+      findPod: (ref, o) => findPod({ store: podStore, client }, ref, { ...o, lagMs: 0 }),
       namespaces: watch(metadataOf(namespaces)),
       nodes: watch(nodes),
       owners,
