@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, SpiderError } from "#base";
+import { codeOf, SpiderError, writeState } from "#base";
 import { bootId, readNetnsId, sameNetns } from "#linux";
 
 /** One delegate of a sandbox as ADD resolved it. CNI demands that DEL uses the configuration of ADD. */
@@ -76,15 +76,10 @@ export class Records {
         `the networks of this Pod need a record of ${text.length} bytes, ${fileLimitBytes} are allowed`,
       );
     }
-    try {
+    writeState(this.#folder, () => {
       writeFileSync(`${path}.new`, text, { mode: 0o600 });
       renameSync(`${path}.new`, path);
-    } catch (cause) {
-      throw new SpiderError("STATE_NOT_WRITTEN", "what this node remembers of the Pod's networks cannot be written", {
-        details: { folder: this.#folder, fix: "see whether its file system is full or read-only: df, mount" },
-        cause,
-      });
-    }
+    });
     this.#records.set(key, record);
   }
 

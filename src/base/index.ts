@@ -17,5 +17,6 @@ export {
   metricsContentType,
   type Sample,
 } from "./metrics.ts";
+export { writeState } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf } from "#base";
+import { codeOf, writeState } from "#base";
 
 /**
  * What this node claims or may have claimed: one file for each (Pod UID, NIC, family), holding the name of the claim.
@@ -16,7 +16,7 @@ export class Intents {
   }
 
   write(key: string, claimName: string): void {
-    writeFileSync(this.#path(key), claimName, { mode: 0o600 });
+    writeState(this.#folder, () => writeFileSync(this.#path(key), claimName, { mode: 0o600 }));
   }
 
   read(key: string): string | undefined {

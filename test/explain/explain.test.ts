@@ -23,6 +23,8 @@ interface Case {
   readonly before?: number;
   readonly node?: string;
   readonly hold?: string;
+  readonly commands?: readonly string[];
+  readonly whileHeld?: readonly string[];
   readonly code: string;
   readonly sentence: string;
   readonly pools?: readonly string[];
@@ -39,6 +41,7 @@ const draws = { "ipam.spidernet.io/ippool": '{"ipv4":["ippool-test"]}' };
 const resources: Readonly<Record<string, string>> = {
   SpiderIPPool: "spiderpool.spidernet.io/v2beta1/spiderippools",
   SpiderReservedIP: "spiderpool.spidernet.io/v2beta1/spiderreservedips",
+  SpiderMultusConfig: "spiderpool.spidernet.io/v2beta1/spidermultusconfigs",
   NetworkAttachmentDefinition: "k8s.cni.cncf.io/v1/network-attachment-definitions",
 };
 
@@ -68,7 +71,9 @@ describe("explain", () => {
         await client.create("v1/pods", podOf(`${one.name}-before`, one));
         await ready(`${one.name}-before`);
       }
-      if (one.hold !== undefined) await lab.hold({ node, program: one.hold, held: true });
+      for (const command of one.commands ?? []) await shell(command);
+      if (one.hold !== undefined) await hold(one.hold, true);
+      for (const command of one.whileHeld ?? []) await shell(command);
       if (one.node !== undefined) await onNode(one.node);
       try {
         const pod = await client.create("v1/pods", podOf(one.name, one));
@@ -104,7 +109,7 @@ describe("explain", () => {
     assert.match(out, new RegExp(`^See docs/reference/errors\\.md#${one.code.toLowerCase()}$`, "m"));
     const [command, where] = firstCommand(out);
     assert.notEqual(command, "", out);
-    if (one.hold !== undefined) await lab.hold({ node, program: one.hold, held: false });
+    if (one.hold !== undefined) await hold(one.hold, false);
     else if (where !== "") await onNode(one.healed ?? command);
     else await shell(command);
     await ready(one.name);
@@ -112,7 +117,7 @@ describe("explain", () => {
   }
 
   async function cleanUp(one: Case): Promise<void> {
-    if (one.hold !== undefined) await lab.hold({ node, program: one.hold, held: false });
+    if (one.hold !== undefined) await hold(one.hold, false);
     for (const name of [one.name, `${one.name}-before`]) {
       await stage.quiet("delete", "pod", name, "--ignore-not-found", "--wait=true", "--timeout=20s");
     }
@@ -144,6 +149,7 @@ describe("explain", () => {
     return { status, out };
   }
 
+  const hold = (program: string, held: boolean) => lab.hold({ ...(program === "agent" && { node }), program, held });
   const onNode = (script: string) => lab.run({ node, argv: ["sh", "-c", script], input: "" });
   /** A printed command in a shell, as it stands. */
   const shell = (command: string) =>
@@ -152,8 +158,8 @@ describe("explain", () => {
     });
 
   async function ready(pod: string): Promise<void> {
-    const { ok, stderr } = await stage.quiet("wait", `pod/${pod}`, "--for=condition=Ready", "--timeout=40s");
-    assert.ok(ok, `${pod}: ${stderr}`);
+    const { ok, stderr } = await stage.quiet("wait", `pod/${pod}`, "--for=condition=Ready", "--timeout=60s");
+    if (!ok) assert.fail(`${stderr}${(await ctl("explain", "pod", pod, "-n", "default")).out}`);
   }
 
   async function make({ kind, name, spec }: NonNullable<Case["objects"]>[number]): Promise<void> {
@@ -200,7 +206,7 @@ function firstCommand(out: string): readonly [string, string] {
 }
 
 function namespaced(kind: string): boolean {
-  return kind === "NetworkAttachmentDefinition";
+  return kind === "NetworkAttachmentDefinition" || kind === "SpiderMultusConfig";
 }
 
 function podOf(name: string, { annotations: own = {}, labels = {} }: Case): object {

@@ -46,6 +46,8 @@ export interface Facts {
   readonly nodes: ReadonlyMap<string, Node>;
   /** Every net-attach-def, by `namespace/name`. */
   readonly nads: ReadonlyMap<string, NetworkAttachmentDefinition>;
+  /** The net-attach-defs that SpiderMultusConfigs are to be made into, by `namespace/name`. */
+  readonly wantedNads: ReadonlySet<string>;
   readonly pools: ReadonlyMap<string, PoolView>;
   /** Pools that cannot be used, with the sentence that says why. */
   readonly brokenPools: ReadonlyMap<string, string>;

@@ -1,4 +1,5 @@
 import {
+  annotations,
   decodeSettings,
   labels,
   labelValue,
@@ -8,6 +9,7 @@ import {
   type SpiderReservedIP,
   spiderIPAddresses,
   spiderIPPools,
+  spiderMultusConfigs,
   spiderReservedIPs,
 } from "#api";
 import { formatError } from "#base";
@@ -20,6 +22,7 @@ import {
   type KubeClient,
   type KubeObject,
   keyOf,
+  metadataOf,
   namespaces,
   nodes,
   type Pod,
@@ -45,11 +48,12 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
   const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
   const now = clock.wall();
   const named = "manifest" in target ? target.manifest.metadata : target;
-  const [stored, poolObjects, reservedIps, nads, nodeList, told, installation, namespace] = await Promise.all([
+  const [stored, poolObjects, reservedIps, nads, configs, nodeList, told, installation, namespace] = await Promise.all([
     "manifest" in target ? undefined : client.get(pods, target, { signal }),
     all<SpiderIPPool>(spiderIPPools),
     all<SpiderReservedIP>(spiderReservedIPs),
     all<NetworkAttachmentDefinition>(networkAttachmentDefinitions),
+    all(metadataOf(spiderMultusConfigs)),
     all(nodes),
     "manifest" in target ? [] : podEvents(client, target, now, signal),
     findInstallation(client, signal),
@@ -62,6 +66,11 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
     now,
     namespace,
     nodes: new Map(nodeList.map((node) => [node.metadata.name, node])),
+    wantedNads: new Set(
+      configs.map(({ metadata }) =>
+        keyOf({ ...metadata, name: metadata.annotations?.[annotations.networkName] ?? metadata.name }),
+      ),
+    ),
     nads: new Map(nads.map((nad) => [keyOf(nad.metadata), nad])),
     pools,
     brokenPools,
@@ -177,11 +186,11 @@ function subjectOf(
     const nodeName = told.findLast(({ source }) => source?.component === "spiderpool-agent")?.source?.host;
     return { ...blank, namespace, name, nodeName, state: "gone" };
   }
-  const { uid, labels: own = {}, annotations = {}, ownerReferences = [] } = pod.metadata;
+  const { uid, labels: own = {}, annotations: notes = {}, ownerReferences = [] } = pod.metadata;
   const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
   return {
     ...blank,
-    ...{ namespace, name, uid, labels: own, annotations, ownerReferences },
+    ...{ namespace, name, uid, labels: own, annotations: notes, ownerReferences },
     nodeName: pod.spec?.nodeName,
     nodeSelector: pod.spec?.nodeSelector ?? {},
     hostNetwork: pod.spec?.hostNetwork === true,

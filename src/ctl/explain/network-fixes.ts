@@ -1,7 +1,7 @@
 import { isJsonObject } from "#cni";
 import { defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
 import type { Facts } from "./facts.ts";
-import { annotationFix, type Fix, nearest, patchCommand } from "./fix.ts";
+import { annotationFix, type Fix, nearest, patchCommand, shellLine } from "./fix.ts";
 
 /** A reference of an annotation: `namespace/name`, and the interface that is asked for. */
 interface Reference {
@@ -17,7 +17,11 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
     case "CNI_INVALID_CONFIG":
     case "PLUGIN_NOT_FOUND":
     case "OVS_BRIDGE_UNKNOWN":
-      return [...bridgeFix(facts, code, sentence), ...otherNetwork(facts, code, sentence)];
+      return [
+        ...controllerFix(facts, code, sentence),
+        ...bridgeFix(facts, code, sentence),
+        ...otherNetwork(facts, code, sentence),
+      ];
     case "NETWORK_ANNOTATION":
       return [readableNetworks(facts, sentence)];
     case "INTERFACE_TAKEN":
@@ -27,6 +31,19 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
     default:
       return [];
   }
+}
+
+/** A definition that a SpiderMultusConfig asks for is missing only where nobody makes it. */
+function controllerFix({ wantedNads, installation }: Facts, code: string, sentence: string): readonly Fix[] {
+  const wanted = [...wantedNads].find((key) => isAbout(sentence, key));
+  if (code !== "NETWORK_NOT_FOUND" || wanted === undefined) return [];
+  const selector = ["-l", "app.kubernetes.io/component=spiderpool-controller"];
+  return [
+    {
+      text: `there is a SpiderMultusConfig for ${wanted}, and no controller has made the network: start it anew`,
+      command: shellLine(["kubectl", "rollout", "restart", "deployment", "-n", installation.namespace, ...selector]),
+    },
+  ];
 }
 
 function bridgeFix({ pod }: Facts, code: string, sentence: string): readonly Fix[] {

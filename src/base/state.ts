@@ -1,0 +1,16 @@
+import { SpiderError } from "./errors.ts";
+
+/**
+ * Writes what a node has to remember before it acts. Throws STATE_NOT_WRITTEN, naming the folder, where the file system does
+ * not take it: what is not written down is not begun.
+ */
+export function writeState(folder: string, write: () => void): void {
+  try {
+    write();
+  } catch (cause) {
+    throw new SpiderError("STATE_NOT_WRITTEN", "what this node has to remember of the Pod cannot be written", {
+      details: { folder, fix: "see whether its file system is full or read-only: df, mount" },
+      cause,
+    });
+  }
+}
