@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Names in capitals that are variables of an environment, not codes. */
 const variables =
-  /^(SPIDERPOOL_|K8S_|MULTUS_CLUSTER_NETWORK$|CNI_(ARGS|COMMAND|CONTAINERID|IFNAME|NETNS|NETNS_OVERRIDE|PATH|SPIDERPOOL_CALL)$)/;
+  /^(SPIDERPOOL_|K8S_|MULTUS_CLUSTER_NETWORK|CNI_(ARGS|COMMAND|CONTAINERID|IFNAME|NETNS|NETNS_OVERRIDE|PATH|SPIDERPOOL_CALL)$)/;
 
 /** The codes that the sources have, with the files of each. */
 function codesInSources(): ReadonlyMap<string, readonly string[]> {
