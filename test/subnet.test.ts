@@ -109,4 +109,13 @@ describe("an application with a subnet", { timeout: 180_000 }, () => {
       assert.notEqual((pool?.metadata as { deletionTimestamp?: string } | undefined)?.deletionTimestamp, undefined);
     });
   });
+
+  it("a deleted subnet takes the pools along that were made by hand, too", async () => {
+    await stage.kubectl("delete", "spidersubnet", "subnet-test", "--wait=false");
+    await eventually(async () => {
+      const manual = (await pools()).find(({ metadata }) => metadata.name === "manual");
+      assert.notEqual((manual?.metadata as { deletionTimestamp?: string } | undefined)?.deletionTimestamp, undefined);
+    });
+    assert.equal((await subnet()).status["allocatedIPCount"], 4);
+  });
 });

@@ -215,7 +215,7 @@ function controllersOf(
     ...certificateControllers(deps, options, certificates),
     poolDefaultsController(deps, { pools, subnets, uses, judgements }),
     poolDrainController(deps, { pools, uses, isComplete: () => epoch.isComplete }),
-    subnetDrainController(deps, subnets),
+    subnetDrainController(deps, { subnets, pools }),
     ...subnetControllers(deps, { pools, subnets, uses, reserved, reservations: stores.reserved, workloads }),
     poolStatusController(deps, { pools, uses, judgements, agents, listed }),
     poolUsageController(deps, { uses, usages, reserved, reservations: stores.reserved, epoch: term.epoch }),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { finalizer, type SpiderSubnet, spiderSubnets } from "#api";
+import { finalizer, type SpiderSubnet, spiderIPPools, spiderSubnets } from "#api";
 import { never } from "#base";
 import { TestCluster } from "../testing/cluster.ts";
 
@@ -25,11 +25,13 @@ describe("the finalizer of a subnet", () => {
     assert.equal(isThere(), false);
   });
 
-  it("stays while a pool has a part of it", async () => {
+  it("stays while a pool has a part of it; the pool is deleted, too", async () => {
     const { cluster, isThere } = await deletedSubnet(["p"]);
     await using _cluster = cluster;
     assert.equal(isThere(), true);
-    const deletions = cluster.api.requests.filter(({ method }) => method === "DELETE").map(({ body }) => String(body));
-    assert.match(deletions.join(), /"propagationPolicy":"Foreground"/);
+    const { deletionTimestamp } = cluster.api.read(spiderIPPools, { name: "p" })?.metadata ?? {};
+    assert.notEqual(deletionTimestamp, undefined);
+    await cluster.pass(200_000);
+    assert.deepEqual([isThere(), cluster.api.read(spiderIPPools, { name: "p" })], [false, undefined]);
   });
 });

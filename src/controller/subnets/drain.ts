@@ -1,12 +1,12 @@
-import { finalizer, type SpiderSubnet, spiderSubnets } from "#api";
+import { finalizer, type SpiderIPPool, type SpiderSubnet, spiderIPPools, spiderSubnets } from "#api";
 import { type ControllerOptions, fromStore, type Store } from "#kube";
 import type { Deps } from "../deps.ts";
 
-/** Kubernetes' own: the dependents of the object go first. */
-const foreground = "foregroundDeletion";
-
 /** Deletes the pools of a deleted subnet, and lets it go when no pool has a part of it any more. */
-export function subnetDrainController(deps: Deps, subnets: Store<SpiderSubnet>): ControllerOptions {
+export function subnetDrainController(
+  deps: Deps,
+  { subnets, pools }: { readonly subnets: Store<SpiderSubnet>; readonly pools: Store<SpiderIPPool> },
+): ControllerOptions {
   return {
     name: "subnet-drain",
     clock: deps.clock,
@@ -17,13 +17,10 @@ export function subnetDrainController(deps: Deps, subnets: Store<SpiderSubnet>):
       if (subnet?.metadata.deletionTimestamp === undefined) return {};
       if (isHeld(subnet)) {
         // Deleted in the background it would wait for pools that nobody deletes.
-        if (!subnet.metadata.finalizers?.includes(foreground)) {
-          const { uid } = subnet.metadata;
-          await deps.client.delete(
-            spiderSubnets,
-            { name },
-            { ...o, preconditions: { uid }, propagationPolicy: "Foreground" },
-          );
+        for (const { metadata } of pools.list().filter((pool) => isOwned(pool, subnet))) {
+          const preconditions = { uid: metadata.uid };
+          await deps.client.delete(spiderIPPools, { name: metadata.name }, { ...o, preconditions });
+          deps.log.info({ subnet: name, pool: metadata.name }, "pool of a deleted subnet deleted");
         }
         return {};
       }
@@ -34,6 +31,11 @@ export function subnetDrainController(deps: Deps, subnets: Store<SpiderSubnet>):
       return {};
     },
   };
+}
+
+function isOwned({ metadata }: SpiderIPPool, subnet: SpiderSubnet): boolean {
+  const { ownerReferences = [], deletionTimestamp } = metadata;
+  return deletionTimestamp === undefined && ownerReferences.some(({ uid }) => uid === subnet.metadata.uid);
 }
 
 function isHeld({ status }: SpiderSubnet): boolean {
