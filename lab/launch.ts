@@ -194,7 +194,7 @@ interface Janitor {
 }
 
 /** Empties and removes control groups, which outlive their processes; some of these are still ending meanwhile. */
-const removeCgroups = `for try in $(seq 100); do
+const removeCgroups = `for try in $(seq 600); do
   for dir in /sys/fs/cgroup/$1 /sys/fs/cgroup/*/$1; do [ ! -d $dir ] || find $dir -depth -type d -exec rmdir {} + 2>/dev/null; done
   ls -d /sys/fs/cgroup/$1 /sys/fs/cgroup/*/$1 >/dev/null 2>&1 || break
   sleep 0.1
