@@ -20,6 +20,13 @@ export interface Measured extends Outcome {
   readonly apiServerMs: number;
 }
 
+export interface RunOptions {
+  /** Pods that are added and removed before anything is measured. */
+  readonly warmUp?: number;
+  /** The Pods' annotations. @default those of the network of Open vSwitch */
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 /** A lab with one node that is measured and one from which its Pods are reached. */
 export class BenchNode implements AsyncDisposable {
   readonly #lab: LabHandle;
@@ -45,11 +52,11 @@ export class BenchNode implements AsyncDisposable {
   }
 
   /** Runs one task on the node and samples the API server's CPU time meanwhile. */
-  async run(task: Task, { warmUp = warmUpPairs }: { readonly warmUp?: number } = {}): Promise<Measured> {
+  async run(task: Task, { warmUp = warmUpPairs, annotations = benchAnnotations }: RunOptions = {}): Promise<Measured> {
     const plan: Plan = {
       nodeName: this.#node,
       apiUrl: "http://10.222.0.1:6443",
-      annotations: benchAnnotations,
+      annotations,
       warmUp,
       task,
     };

@@ -1,5 +1,6 @@
 import { type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
-import type { BenchNode, Measured } from "./node.ts";
+import type { BenchNode, Measured, RunOptions } from "./node.ts";
+import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
 import { formatPercentiles, percentiles, round } from "./report.ts";
 import type { Timed } from "./tasks.ts";
 
@@ -18,6 +19,16 @@ export interface Section {
 /** Every section, in the order in which they run: each begins and ends with no Pod on the node. */
 export const sections: readonly Section[] = [
   { name: "add", what: "200 ADDs and DELs in turn", run: addAndDel },
+  {
+    name: "macvlan",
+    what: "200 ADDs and DELs in turn of Pods with one NIC of macvlan, and the coordinator",
+    run: (bench) => pairsOf(bench, macvlanAnnotations),
+  },
+  {
+    name: "nics3",
+    what: "200 ADDs and DELs in turn of Pods with three NICs: macvlan, Open vSwitch, macvlan",
+    run: (bench) => pairsOf(bench, threeNicsAnnotations),
+  },
   ...[50, 100, 250].map((count) => ({
     name: `burst${count}`,
     what: `${count} ADDs at once, all reached by ping and TCP from another node, then ${count} DELs at once`,
@@ -51,6 +62,22 @@ async function addAndDel(bench: BenchNode): Promise<Report> {
       `DEL  ${formatPercentiles(del)}`,
       `agent ${idleRssMb} MB idle; processes started per call ${figures.execsPerAdd}; awaited API writes per ADD ${figures.apiWritesPerAdd}`,
       `the stages account for ${round(coveredShare * 100, 1)} % of the time:`,
+      ...formatWaterfall(flights),
+      ...failures(measured).slice(0, 3),
+    ],
+  };
+}
+
+async function pairsOf(bench: BenchNode, annotations: NonNullable<RunOptions["annotations"]>): Promise<Report> {
+  const count = 200;
+  const measured = await bench.run({ kind: "pairs", count }, { annotations });
+  const flights = await bench.flights(count);
+  const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
+  return {
+    figures: { add, del, failed: failures(measured).length, stages: stagesOf(flights) },
+    lines: [
+      `ADD  ${formatPercentiles(add)}`,
+      `DEL  ${formatPercentiles(del)}`,
       ...formatWaterfall(flights),
       ...failures(measured).slice(0, 3),
     ],

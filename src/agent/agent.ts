@@ -330,7 +330,7 @@ function build(
     createOvsPlugin({ host, ovsFor, ipamFor, tasks, detection }),
     createIfacerPlugin({ host, log }),
     createMacvlanPlugin({ host, ipamFor, tasks, detection }),
-    createIpvlanPlugin({ host, ipamFor, tasks, detection }),
+    createIpvlanPlugin({ host, ipamFor, tasks, detection, attached: () => records.plugins() }),
     createVlanPlugin({ host, ipamFor, tasks, detection }),
     createCoordinatorPlugin({
       host,

@@ -97,6 +97,11 @@ export class Records {
     return [...this.#records.values()];
   }
 
+  /** The configurations of all plugins of all sandboxes. */
+  *plugins(): Generator<RecordedNetwork["plugins"][number]> {
+    for (const { networks } of this.#records.values()) for (const { plugins } of networks) yield* plugins;
+  }
+
   #path(key: string): string {
     return join(this.#folder, `${key}.json`);
   }

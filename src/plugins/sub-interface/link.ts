@@ -89,28 +89,15 @@ export function explainUp(error: unknown, mac: string | undefined, parent: Link)
   });
 }
 
-/** Takes the link down, and sees to its deletion. What is already gone, with or without its namespace, is success. */
-export async function removeLink(
-  { make }: SubInterfaceConfig,
-  attachment: Attachment,
-): Promise<{ readonly deleted: Promise<void> }> {
-  const pod = openPodIfThere(attachment.netns);
-  if (pod === undefined) return { deleted: Promise.resolve() };
-  let deleting: readonly Promise<unknown>[] = [];
-  try {
-    const names = [attachment.ifName, temporaryName(attachment)].filter(
-      (name) => pod.rtnl.link(name)?.kind === make.kind,
-    );
-    const retired = await Promise.all(names.map((name) => pod.rtnl.retireLink(name)));
-    deleting = retired.map(({ deleted }) => deleted);
-  } catch (error) {
-    pod[Symbol.dispose]();
-    throw error;
-  }
-  const deleted = Promise.all(deleting)
-    .then(() => {})
-    .finally(() => pod[Symbol.dispose]());
-  return { deleted };
+/**
+ * Deletes the link, off the main thread. To take it down before would wait as long: the kernel lets every packet that is on
+ * its way to a macvlan pass first. What is already gone, with or without its namespace, is success.
+ */
+export async function removeLink({ make }: SubInterfaceConfig, attachment: Attachment): Promise<void> {
+  using pod = openPodIfThere(attachment.netns);
+  if (pod === undefined) return;
+  const names = [attachment.ifName, temporaryName(attachment)];
+  await pod.rtnl.deleteLinksLater(names.filter((name) => pod.rtnl.link(name)?.kind === make.kind));
 }
 
 function temporaryName({ containerId, ifName }: Attachment): string {

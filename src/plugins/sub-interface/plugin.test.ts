@@ -37,12 +37,22 @@ if (isolated(import.meta.url)) {
   after(() => tasks.stop());
 
   /** A Pod with a namespace of its own and the plugin that serves it. */
-  function pod(kind: Kind, raw: JsonObject, { ipam, detection }: { ipam?: Ipam; detection?: Detection } = {}) {
+  function pod(
+    kind: Kind,
+    raw: JsonObject,
+    { ipam, detection, attached = [] }: { ipam?: Ipam; detection?: Detection; attached?: readonly JsonObject[] } = {},
+  ) {
     const containerId = `c${++pods}`;
     const netns = `/run/netns/${containerId}`;
     createNetns(netns)[Symbol.dispose]();
     netnsPaths.add(netns);
-    const plugin = creators[kind]({ host, ipamFor: () => ipam, tasks, ...(detection && { detection }) });
+    const plugin = creators[kind]({
+      host,
+      ipamFor: () => ipam,
+      tasks,
+      attached: () => attached,
+      ...(detection && { detection }),
+    });
     const attachment: Attachment = { containerId, ifName: "net1", netns, pod: undefined, args: new Map() };
     const usual = { master: `${kind}0`, ...(kind === "vlan" && { vlanId: 10 }) };
     const decode = (more: object = {}) =>
@@ -71,11 +81,9 @@ if (isolated(import.meta.url)) {
   }
   type Pod = ReturnType<typeof pod>;
 
-  /** Only loopback is left in the Pod. Deletions that were started before are waited for. */
-  async function assertNothingLeft({ netns }: Pod): Promise<void> {
+  /** Only loopback is left in the Pod. */
+  function assertNothingLeft({ netns }: Pod): void {
     using netnsOfPod = openNetns(netns);
-    await netnsOfPod.rtnl.deleteLinksLater(["net1"]);
-    await tasks.idle();
     assert.deepEqual(
       netnsOfPod.rtnl.links().map(({ name }) => name),
       ["lo"],
@@ -155,7 +163,7 @@ if (isolated(import.meta.url)) {
         await one.check(result);
         await one.del();
         assert.equal(ipam.held.size, 0);
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
       });
 
       for (const [family, addresses] of [
@@ -175,7 +183,7 @@ if (isolated(import.meta.url)) {
             assert.equal(await bytesOverTcp(one.netns, gatewayNetns, own), tcpBytes);
           }
           await one.del();
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
         });
       }
 
@@ -211,7 +219,7 @@ if (isolated(import.meta.url)) {
           await one.check(travelled);
           await one.del();
           await one.del();
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
           ipam.held.add(one.attachment.containerId);
           await one.del({ netns: "" });
           assert.equal(ipam.held.size, 0);
@@ -234,7 +242,7 @@ if (isolated(import.meta.url)) {
             };
             await assert.rejects(one.add(fail), { message: "as told" });
             assert.equal(ipam.held.size, 0);
-            await assertNothingLeft(one);
+            assertNothingLeft(one);
           }
         }
       });
@@ -242,10 +250,10 @@ if (isolated(import.meta.url)) {
       it("leaves nothing when IPAM fails or gives nothing", async () => {
         const full = pod(kind, {}, { ipam: new StubIpam([], new CniError(999, "no address is free")) });
         await assert.rejects(full.add(), /no address is free/);
-        await assertNothingLeft(full);
+        assertNothingLeft(full);
         const empty = pod(kind, {}, { ipam: new StubIpam([]) });
         await assert.rejects(empty.add(), /IPAM plugin returned missing IP config/);
-        await assertNothingLeft(empty);
+        assertNothingLeft(empty);
       });
 
       it("names the parent that is missing or down, and the MTU that it does not have", async () => {
@@ -263,7 +271,7 @@ if (isolated(import.meta.url)) {
             return true;
           });
           assert.equal(ipam.held.size, 0);
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
           if (code !== "CNI_INVALID_CONFIG") await assert.rejects(async () => one.status(), { cniCode: 50 });
         }
         host.rtnl.deleteLink("down0");
@@ -278,7 +286,7 @@ if (isolated(import.meta.url)) {
         await assert.rejects(one.add(), /already has an interface/);
         await one.check(result);
         await one.del();
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
       });
 
       it("takes the interface of the default route where no master is given", async () => {
@@ -291,7 +299,7 @@ if (isolated(import.meta.url)) {
         assert.deepEqual(host.rtnl.routes({ family: 4 }), []);
         await one.check(result);
         await one.del();
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
         await assert.rejects(pod(kind, { master: "" }, { ipam: new StubIpam(both) }).add(), {
           code: "PARENT_UNKNOWN",
         });
@@ -302,7 +310,7 @@ if (isolated(import.meta.url)) {
         const one = pod(kind, {}, { ipam: new StubIpam(both) });
         await one.check(await one.add());
         await one.del();
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
         host.rtnl.deleteLink("net1");
       });
 
@@ -319,7 +327,7 @@ if (isolated(import.meta.url)) {
           host.rtnl.createLink({ name, kind: left[kind], netns });
           if (again) await one.check(await one.add());
           await one.del();
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
         }
       });
 
@@ -334,7 +342,7 @@ if (isolated(import.meta.url)) {
         await one.status();
         await one.del();
         host.rtnl.deleteLink("far0");
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
       });
 
       it("reports what CHECK finds changed", async () => {
@@ -355,7 +363,7 @@ if (isolated(import.meta.url)) {
           found("MAC address of net1"),
         );
         await one.del();
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
         await assert.rejects(one.check(result), found("interface"));
       });
 
@@ -383,7 +391,7 @@ if (isolated(import.meta.url)) {
         ping(one.netns, "fd00::1");
         await one.check(result);
         await one.del();
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
         gateway.netns?.rtnl.deleteAddress(uplink, parsePrefix("10.10.0.5/24"));
       });
 
@@ -393,7 +401,7 @@ if (isolated(import.meta.url)) {
         const one = pod(kind, {}, { ipam, detection: { conflicts: false, gateways: true } });
         await assert.rejects(one.add(), { message: "gateway 10.10.0.1 is unreachable" });
         assert.equal(ipam.held.size, 0);
-        await assertNothingLeft(one);
+        assertNothingLeft(one);
         gateway.netns?.rtnl.setLink(uplink, { up: true });
         gateway.netns?.rtnl.addAddress(uplink, parsePrefix("fd00::1/64"), { nodad: true, tolerate: ["EEXIST"] });
       });
@@ -421,12 +429,12 @@ if (isolated(import.meta.url)) {
           ];
           await one.add();
           await assert.rejects(same.add(), { code: "MAC_TAKEN" });
-          await assertNothingLeft(same);
+          assertNothingLeft(same);
           await one.del();
-          // A link that is about to be deleted has it no more.
+          // It is free at once: DEL has waited for the deletion.
           await same.add();
           await same.del();
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
         });
 
         it("has the mode, and the MAC address by arguments before configuration, that are asked for", async () => {
@@ -439,7 +447,7 @@ if (isolated(import.meta.url)) {
             ping(one.netns, "10.10.0.1");
             await one.check(result);
             await one.del();
-            await assertNothingLeft(one);
+            assertNothingLeft(one);
           }
         });
 
@@ -462,7 +470,7 @@ if (isolated(import.meta.url)) {
           const passing = pod(kind, { mode: "passthru" });
           await assert.rejects(passing.add(), { code: "PARENT_BUSY" });
           await one.del();
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
 
           host.rtnl.createLink({ name: "bridge0", kind: { kind: "bridge" }, up: true });
           host.rtnl.createVeth({ name: "port0", up: true, peer: { name: "port1" } });
@@ -472,7 +480,7 @@ if (isolated(import.meta.url)) {
             assert.match(CniError.from(error).text, /used by bridge0, whose port it is/);
             return true;
           });
-          await assertNothingLeft(busy);
+          assertNothingLeft(busy);
           for (const name of ["bridge0", "port0"]) host.rtnl.deleteLink(name);
         });
       }
@@ -499,10 +507,29 @@ if (isolated(import.meta.url)) {
             ping(one.netns, "10.10.0.1");
             await one.check(result);
             await one.del();
-            await assertNothingLeft(one);
+            assertNothingLeft(one);
             host.rtnl.deleteAddress(parent, parsePrefix("10.10.0.9/24"));
             inside(gatewayNetns, "ip", "route", "del", "10.12.0.5/32");
           }
+        });
+
+        it("refuses another mode than Pods on the same parent have", async () => {
+          const attached = [
+            { type: "ipvlan", master: "ipvlan0", mode: "l2" },
+            { type: "macvlan", master: "ipvlan0" },
+          ];
+          const one = pod(kind, { mode: "l3" }, { ipam: new StubIpam(both), attached });
+          await assert.rejects(one.add(), (error) => {
+            assert.match(
+              CniError.from(error).text,
+              /field mode, value l3, allowed l2, which Pods on this `master` have/,
+            );
+            return true;
+          });
+          assertNothingLeft(one);
+          const same = pod(kind, {}, { ipam: new StubIpam(both), attached: [{ type: "ipvlan", master: "ipvlan0" }] });
+          await same.add();
+          await same.del();
         });
 
         it("takes addresses over from a plugin before it, and refuses to be without any or with a MAC address", async () => {
@@ -518,10 +545,10 @@ if (isolated(import.meta.url)) {
           ping(one.netns, "10.10.0.1");
           await one.check(result);
           await one.del();
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
           await assert.rejects(one.add(), { cniCode: 7 });
           await assert.rejects(one.add(undefined, { prevResult: emptyResult }), { cniCode: 7 });
-          await assertNothingLeft(one);
+          assertNothingLeft(one);
           assert.throws(() => pod(kind, { mac: "02:00:00:00:00:01" }).check(result), { cniCode: 2 });
         });
       }
@@ -536,7 +563,7 @@ if (isolated(import.meta.url)) {
           assert.throws(() => other.inside("ping", "-c", "1", "-W", "1", "10.10.0.1"));
           const third = pod(kind, {}, { ipam: new StubIpam(["10.10.0.7/24"]) });
           await assert.rejects(third.add(), { code: "VLAN_TAKEN", message: /VLAN 10 of vlan0 .* another Pod/ });
-          await assertNothingLeft(third);
+          assertNothingLeft(third);
           await Promise.all([one.del(), other.del()]);
           // It is free at once: DEL has waited for the deletion.
           await third.add();

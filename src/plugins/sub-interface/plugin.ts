@@ -7,12 +7,14 @@ import {
   cniCodes,
   emptyResult,
   type Ipam,
+  type JsonObject,
   type PluginConfig,
   supportedVersions,
 } from "#cni";
 import { announce, type Link, type Netns } from "#linux";
 import { checkAddresses, checkLink, differs, insideOf, requirePrevious } from "../check.ts";
 import { configureInterface } from "../configure.ts";
+import { invalid } from "../decode.ts";
 import {
   type AskingLink,
   askingBy,
@@ -35,10 +37,12 @@ export interface SubInterfacePluginOptions {
   readonly host: Netns;
   /** The configuration's `ipam`; undefined where it has none. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
-  /** Owns what goes on after an answer: the deletion of links, the closing of sockets. */
+  /** Owns what goes on after an answer: the closing of sockets. */
   readonly tasks: Tasks;
   /** @default neither */
   readonly detection?: Detection;
+  /** The configurations of attachments that live, of all plugins. @default none are known */
+  readonly attached?: () => Iterable<JsonObject>;
 }
 
 /** The plugin `macvlan`: interfaces with MAC addresses of their own on one parent. */
@@ -70,11 +74,12 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
 
   /** The link is made while the claim's request is on its way. */
   async add(c: SubInterfaceConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
-    const { host, ipamFor, tasks, detection = noDetection } = this.#options;
+    const { host, ipamFor, tasks, detection = noDetection, attached = () => [] } = this.#options;
     const { netns, ifName: of } = attachment;
     const ipam = ipamFor(c.config);
     const before = addressesBefore(c, ipam);
     const requested = requestedMac(c, attachment);
+    refuseOtherMode(c, attached());
     using stack = new DisposableStack();
     const open = () => {
       const pod = stack.use(openFreePod(attachment));
@@ -93,7 +98,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
 
     const link = steps.run("link", () => createLink(c, { pod, home, parent, requested }, attachment), {
       of,
-      undo: () => removeLink(c, attachment).then(({ deleted }) => deleted),
+      undo: () => removeLink(c, attachment),
     });
     made.resolve(link);
     const [{ index, mac: madeMac }, claimed] = await steps.all(link, claim ?? Promise.resolve(before));
@@ -153,16 +158,10 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     checkAddresses(pod, link, previous, at);
   }
 
-  /**
-   * The link is down, and so answers for no address, before one is released. The answer waits for the deletion only where
-   * the parent takes no second one meanwhile.
-   */
+  /** The link is gone, and so answers for no address, before one is released. */
   async del(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
-    const { tasks, ipamFor } = this.#options;
-    const { deleted } = await removeLink(c, attachment);
-    if (isExclusive(c)) await deleted;
-    else tasks.spawn("delete link", () => deleted);
-    await ipamFor(c.config)?.release(attachment, options);
+    await removeLink(c, attachment);
+    await this.#options.ipamFor(c.config)?.release(attachment, options);
   }
 
   /** Throws CniError 50 where the parent is missing or down, unless a plugin before this one may make it. */
@@ -187,6 +186,16 @@ function addressesBefore({ make, config }: SubInterfaceConfig, ipam: Ipam | unde
   });
 }
 
+/** The kernel would give the new mode to every ipvlan interface of the parent, and cut off those Pods. Throws CniError 7. */
+function refuseOtherMode({ make, config: { raw } }: SubInterfaceConfig, attached: Iterable<JsonObject>): void {
+  if (make.kind !== "ipvlan") return;
+  for (const other of attached) {
+    if (other["type"] !== "ipvlan" || other["master"] !== raw["master"]) continue;
+    const mode = other["mode"] || "l2";
+    if (mode !== make.mode) throw invalid("mode", make.mode, `${mode}, which Pods on this \`master\` have`);
+  }
+}
+
 /** What distinguishes two Pods on the segment is their own MAC address; a passed-through parent keeps its. */
 function hasOwnMac({ make }: SubInterfaceConfig): boolean {
   return make.kind === "macvlan" && make.mode !== "passthru";
@@ -195,11 +204,6 @@ function hasOwnMac({ make }: SubInterfaceConfig): boolean {
 /** ARP and NDP work on it. In the other modes of ipvlan the parent routes. */
 function hasSegment({ make }: SubInterfaceConfig): boolean {
   return make.kind !== "ipvlan" || make.mode === "l2";
-}
-
-/** The kernel allows one such interface on a parent. */
-function isExclusive({ make }: SubInterfaceConfig): boolean {
-  return make.kind === "vlan" || (make.kind === "macvlan" && make.mode === "passthru");
 }
 
 /** An ipvlan interface only gets answers to addresses that it has: its parent asks, which has the same MAC address. */
