@@ -2,5 +2,6 @@
 import "./generate-api-pages.ts";
 import "./generate-chart.ts";
 import "./generate-crds.ts";
+import "./generate-ctl.ts";
 import "./generate-doctor.ts";
 import "./generate-metrics.ts";

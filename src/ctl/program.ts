@@ -1,10 +1,14 @@
 import { Command, CommanderError } from "commander";
 import { formatError, hasCode } from "#base";
+import { addCheckCommand } from "./check/check.ts";
 import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
 import { addDoctorCommand } from "./doctor/doctor.ts";
 import { addExplainCommand } from "./explain/commands.ts";
 import { exitFailed, exitOk, exitUnknown, type Io } from "./io.ts";
 import { addIpCommands } from "./ip/commands.ts";
+import { addNetCommands } from "./net/render.ts";
+import { addNodeCommand } from "./node/status.ts";
+import { addTraceCommand } from "./node/trace.ts";
 import { type OutputFormat, outputFormats, parseOutputFormat } from "./output.ts";
 import { addValidateCommand } from "./validate.ts";
 
@@ -13,6 +17,8 @@ export interface Context {
   readonly io: Io;
   readonly cluster: Cluster;
   readonly output: OutputFormat;
+  /** `-n`, without asking any kubeconfig; undefined where it is not given. */
+  readonly namespace?: string | undefined;
 }
 
 /** An action returns the exit status. */
@@ -36,12 +42,7 @@ export interface ProgramOptions {
 /** Runs one command line (without interpreter and script). Returns the exit status; never throws. */
 export async function runProgram(argv: readonly string[], { name, io, connect: to = connect }: ProgramOptions) {
   let status: number = exitOk;
-  const program = new Command(name)
-    .description("Shows, explains and repairs what Spiderpool does in a cluster.")
-    .option("--kubeconfig <file>", "the kubeconfig to use")
-    .option("--context <name>", "the context of the kubeconfig to use")
-    .option("-n, --namespace <name>", "the namespace of what is named without one")
-    .option("-o, --output <format>", outputFormats.join(", "), "table")
+  const program = addGlobalOptions(new Command(name))
     .configureOutput({ writeOut: io.out, writeErr: io.err })
     .exitOverride()
     .showSuggestionAfterError();
@@ -52,7 +53,7 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
     try {
       // Commands about this node work without any cluster.
       const context = {
-        ...{ io, output },
+        ...{ io, output, namespace: flags.namespace },
         get cluster() {
           connected ??= to(flags, io);
           return connected;
@@ -63,10 +64,7 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
       connected?.[Symbol.dispose]();
     }
   };
-  addDoctorCommand(program, run);
-  addIpCommands(program, run);
-  addExplainCommand(program, run);
-  addValidateCommand(program, run);
+  addCommands(program, run);
   try {
     await program.parseAsync(argv, { from: "user" });
     return status;
@@ -76,4 +74,26 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
     io.err(`error: ${formatError(error)}\n`);
     return hasCode(error, "OPTIONS_INVALID") || hasCode(error, "KUBE_CONFIG_INVALID") ? exitUnknown : exitFailed;
   }
+}
+
+/** The options that come before every command. Returns the program. */
+export function addGlobalOptions(program: Command): Command {
+  return program
+    .description("Shows, explains and repairs what Spiderpool does in a cluster.")
+    .option("--kubeconfig <file>", "the kubeconfig to use")
+    .option("--context <name>", "the context of the kubeconfig to use")
+    .option("-n, --namespace <name>", "the namespace of what is named without one")
+    .option("-o, --output <format>", outputFormats.join(", "), "table");
+}
+
+/** Registers every command. */
+export function addCommands(program: Command, run: Run): void {
+  addCheckCommand(program, run);
+  addDoctorCommand(program, run);
+  addExplainCommand(program, run);
+  addIpCommands(program, run);
+  addNetCommands(program, run);
+  addNodeCommand(program, run);
+  addTraceCommand(program, run);
+  addValidateCommand(program, run);
 }

@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { annotations, type SpiderIPAddressSpec, spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
+import { pods } from "#kube";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { runCtl } from "../testing/run.ts";
+
+const address = "172.18.30.131";
+
+/** One Pod with one address, and all sources agree. */
+function healthy() {
+  const api = new FakeApi();
+  const pool = api.apply(spiderIPPools, {
+    metadata: { name: "p" },
+    spec: { subnet: "172.18.30.0/24", ips: ["172.18.30.131-172.18.30.140"] },
+  });
+  const count = (allocatedIPCount: number) => api.apply(spiderIPPools, { ...pool, status: { allocatedIPCount } });
+  count(1);
+  const makePod = () =>
+    api.apply(pods, { metadata: { namespace: "default", name: "web-0" }, status: { phase: "Running" } });
+  const pod = makePod();
+  const spec: SpiderIPAddressSpec = {
+    ...{ format: 1, address, purpose: "Pod", pool: "p", poolUID: pool.metadata.uid, poolGeneration: 1 },
+    ...{
+      podNamespace: "default",
+      podName: "web-0",
+      podUID: pod.metadata.uid,
+      nic: "eth0",
+      since: "2026-01-01T00:00:00Z",
+    },
+  };
+  const claim = () => api.apply(spiderIPAddresses, { metadata: { name: address }, spec });
+  claim();
+  const endpoint = (uid: string) =>
+    api.apply(spiderEndpoints, {
+      metadata: { namespace: "default", name: "web-0" },
+      status: {
+        current: { uid, node: "node1", ips: [{ interface: "eth0", ipv4: `${address}/24`, ipv4Pool: "p" }] },
+        ownerControllerType: "Pod",
+        ownerControllerName: "web-0",
+      },
+    });
+  endpoint(pod.metadata.uid);
+  return { api, count, makePod, endpoint };
+}
+
+const kinds = (out: string) =>
+  (JSON.parse(out) as { items: { kind: string; one: { readAt: string }; other: { readAt: string } }[] }).items;
+
+async function found(api: FakeApi, ...flags: string[]) {
+  const { out, status, err } = await runCtl(api, ["check", "-o", "json", ...flags]);
+  const [first = ""] = out.split(/(?<=^\})\n/m);
+  return { status, err, items: kinds(first) };
+}
+
+describe("spiderpoolctl check", { concurrency: true }, () => {
+  it("finds nothing where all sources agree", async () => {
+    const { status, err } = await runCtl(healthy().api, ["check"]);
+    assert.deepEqual([status, err], [0, "All sources agree.\n"]);
+  });
+
+  it("finds a claim without Pod, with both facts and when each was read; --fix has it released", async () => {
+    const { api } = healthy();
+    api.remove(pods, { namespace: "default", name: "web-0" });
+    const { status, items } = await found(api);
+    assert.equal(status, 1);
+    assert.deepEqual(
+      items.map(({ kind }) => kind),
+      ["claim-without-pod"],
+    );
+    for (const fact of [items[0]?.one, items[0]?.other]) assert.ok(Number.isFinite(Date.parse(fact?.readAt ?? "")));
+    assert.equal((await runCtl(api, ["check", "--fix"])).status, 0);
+    const claim = api.read(spiderIPAddresses, { name: address });
+    assert.equal(claim?.metadata.annotations?.[annotations.forceRelease], claim?.metadata.uid);
+  });
+
+  it("finds a claim of a former Pod of the same name", async () => {
+    const { api, makePod, endpoint } = healthy();
+    api.remove(pods, { namespace: "default", name: "web-0" });
+    endpoint(makePod().metadata.uid);
+    const { items } = await found(api);
+    assert.deepEqual(
+      items.map(({ kind }) => kind),
+      ["wrong-uid"],
+    );
+  });
+
+  it("finds a Pod without claim, and leaves it alone with --fix", async () => {
+    const { api, count } = healthy();
+    api.remove(spiderIPAddresses, { name: address });
+    count(0);
+    const { items, status } = await found(api, "--fix");
+    assert.equal(status, 1);
+    assert.deepEqual(
+      items.map(({ kind }) => kind),
+      ["pod-without-claim"],
+    );
+  });
+
+  it("finds a pool's status that differs from its claims", async () => {
+    const { api, count } = healthy();
+    count(7);
+    const { items } = await found(api);
+    assert.deepEqual(
+      items.map(({ kind }) => kind),
+      ["view-differs"],
+    );
+  });
+
+  it("says nothing of what the second look no longer sees", async () => {
+    const { api, count } = healthy();
+    count(7);
+    let looks = 0;
+    api.faults = ({ path }) => {
+      // Pods are read last; between the looks the view is written.
+      if (path.startsWith("/api/v1/pods") && looks++ === 0) count(1);
+      return undefined;
+    };
+    const { status } = await runCtl(api, ["check"]);
+    assert.deepEqual([status, looks], [0, 2]);
+  });
+});

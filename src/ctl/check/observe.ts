@@ -1,0 +1,22 @@
+import { spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
+import type { Clock, Signal } from "#base";
+import { type KubeClient, type KubeObject, pods, type Resource } from "#kube";
+import { claimOf } from "#ledger";
+import type { Observed, Read } from "./compare.ts";
+
+/** Reads all sources, claims before Pods: a claim whose Pod is not there was not made for a Pod that came meanwhile. */
+export async function observe(client: KubeClient, clock: Clock, { signal }: Signal): Promise<Observed> {
+  const read = async <T extends KubeObject>(resource: Resource<T>): Promise<Read<T>> => {
+    const readAt = clock.wall();
+    return { items: await Array.fromAsync(client.listAll(resource, { signal })), readAt };
+  };
+  const endpoints = await read(spiderEndpoints);
+  const [pools, claims] = [await read(spiderIPPools), await read(spiderIPAddresses)];
+  const found = await read(pods);
+  return {
+    pools,
+    endpoints,
+    pods: found,
+    claims: { readAt: claims.readAt, items: claims.items.flatMap((one) => claimOf(one) ?? []) },
+  };
+}

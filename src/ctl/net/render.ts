@@ -1,0 +1,60 @@
+import type { Command } from "commander";
+import { stringify } from "yaml";
+import {
+  apiGroup,
+  apiVersion,
+  defaultMultusConfig,
+  formatViolation,
+  networkAttachmentDefinitions,
+  renderNetwork,
+  type SpiderMultusConfig,
+  validateMultusConfig,
+} from "#api";
+import { SpiderError } from "#base";
+import { apiVersionOf } from "#kube";
+import { exitFailed, exitOk } from "../io.ts";
+import { type Manifest, parseManifests } from "../manifests.ts";
+import type { Context, Run } from "../program.ts";
+
+/** `net render -f`: the NetworkAttachmentDefinition that the controller would make; needs no cluster. */
+export function addNetCommands(program: Command, run: Run): void {
+  program
+    .command("net")
+    .description("networks of Pods")
+    .command("render")
+    .description("prints the NetworkAttachmentDefinitions that SpiderMultusConfigs become, without sending anything")
+    .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
+    .action(({ filename }: { readonly filename: string }) => run((context) => render(filename, context)));
+}
+
+async function render(filename: string, context: Context): Promise<number> {
+  const { io, output } = context;
+  const configs = parseManifests(await io.read(filename), filename).filter(
+    (one) => one.apiVersion === `${apiGroup}/${apiVersion}` && one.kind === "SpiderMultusConfig",
+  );
+  if (configs.length === 0) throw new SpiderError("OPTIONS_INVALID", `${filename} has no SpiderMultusConfig`);
+  let status: number = exitOk;
+  for (const config of configs.map((one) => complete(one, context.namespace ?? "default"))) {
+    const violations = validateMultusConfig(config, { old: undefined, network: undefined });
+    for (const violation of violations) io.err(`${config.metadata.name}: ${formatViolation(violation)}\n`);
+    if (violations.length > 0) status = exitFailed;
+    else io.out(text(config, output === "json"));
+  }
+  return status;
+}
+
+/** As the API server would store it, but for the UID, which it gives. */
+function complete(manifest: Manifest, namespace: string): SpiderMultusConfig {
+  const { name = "", ...metadata } = manifest.metadata ?? {};
+  const config = defaultMultusConfig(manifest as Parameters<typeof defaultMultusConfig>[0]);
+  return { ...config, metadata: { namespace, ...metadata, name, uid: "", resourceVersion: "" } } as SpiderMultusConfig;
+}
+
+function text(config: SpiderMultusConfig, isJson: boolean): string {
+  const { metadata, spec } = renderNetwork(config);
+  // The owner's UID is known only when it is stored.
+  const { ownerReferences: _, ...shown } = metadata;
+  const { kind } = networkAttachmentDefinitions;
+  const network = { apiVersion: apiVersionOf(networkAttachmentDefinitions), kind, metadata: shown, spec };
+  return isJson ? `${JSON.stringify(network, undefined, 2)}\n` : `---\n${stringify(network)}`;
+}

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { helpPage } from "../help-page.ts";
+import { runCtl } from "../testing/run.ts";
+
+const finding = {
+  id: "mtu",
+  on: "node1",
+  severity: "error",
+  found: "the uplink is too small",
+  fix: ["true", "echo b"],
+};
+const span = { stage: "claim", of: "eth0", startMs: 1, endMs: 3.5, failed: true };
+const flight = {
+  ...{ verb: "ADD", executable: "multus", network: "n", containerId: "0123456789abcdef", ifName: "eth0" },
+  ...{ pod: "default/web-0", startedAt: "2026-01-01T00:00:00.000Z", totalMs: 12, error: "no address", spans: [span] },
+};
+
+describe("commands about this node", () => {
+  let folder: string;
+  let server: Server;
+  let answers: Readonly<Record<string, readonly [number, unknown]>>;
+  let socket: string;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "ctl-node-"));
+    socket = join(folder, "agent.sock");
+    server = createServer((request, response) => {
+      const [status, body] = answers[request.url ?? ""] ?? [404, "unknown path"];
+      response.writeHead(status).end(body === undefined ? "" : JSON.stringify(body));
+    });
+    await new Promise<void>((resolve) => server.listen(socket, resolve));
+  });
+  after(async () => {
+    await new Promise((resolve) => server.close(resolve));
+    rmSync(folder, { recursive: true });
+  });
+  const run = (...argv: readonly string[]) => runCtl(new FakeApi(), argv);
+
+  it("trace shows a Pod's calls with the stages and the error", async () => {
+    answers = { "/v1/flights?pod=default%2Fweb-0": [200, [flight]] };
+    const { out, status } = await run("trace", "web-0", "--socket", socket);
+    assert.equal(status, 0);
+    assert.equal(
+      out,
+      [
+        "2026-01-01T00:00:00.000Z  ADD n eth0 of 0123456789ab: 12.0 ms",
+        "  claim   eth0   at 1.0 ms   2.5 ms   failed",
+        "  error: no address",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("trace says that the agent knows no call of the Pod", async () => {
+    answers = { "/v1/flights?pod=a%2Fb": [200, []] };
+    const { err, status } = await run("trace", "a/b", "--socket", socket);
+    assert.deepEqual([status, err], [1, "The agent of this node has no call of Pod a/b among its last ones.\n"]);
+  });
+
+  it("node status --local tells of an agent that serves, and of one that waits for the API server", async () => {
+    answers = { "/v1/flights": [200, [flight]], "/v1/ipam/healthy": [200, undefined], "/v1/doctor": [200, []] };
+    const well = await run("node", "status", "--local", "--socket", socket);
+    assert.equal(well.status, 0);
+    assert.match(well.out, /^Agent +serves\nLast calls +1, 1 failed\nLast error +no address\nDoctor +nothing found\n$/);
+    answers = { "/v1/flights": [200, []], "/v1/ipam/healthy": [500, "it waits for the first answers"] };
+    const waits = await run("node", "status", "--local", "--socket", socket);
+    assert.equal(waits.status, 1);
+    assert.match(waits.out, /does not serve: .*it waits for the first answers/);
+  });
+
+  it("doctor --local prints the agent's findings with their fixes", async () => {
+    answers = { "/v1/doctor": [200, [finding]] };
+    const { out, status } = await run("doctor", "--local", "--socket", socket);
+    assert.equal(status, 1);
+    assert.match(
+      out,
+      /^ID +RUNS ON +SEVERITY +FINDING +FIX\nmtu +node1 +error +the uplink is too small +true && echo b\n$/,
+    );
+  });
+
+  it("where no agent answers, says on which socket", async () => {
+    const { err, status } = await run("trace", "a/b", "--socket", join(folder, "none.sock"));
+    assert.equal(status, 1);
+    assert.match(err, /no agent answers on .*none\.sock \(there is no such socket\); run this on a node/);
+  });
+});
+
+describe("spiderpoolctl net render", () => {
+  const manifest = (spec: string) =>
+    `apiVersion: spiderpool.spidernet.io/v2beta1\nkind: SpiderMultusConfig\nmetadata: {name: br1}\nspec: ${spec}\n`;
+
+  it("prints the network that the controller would make", async () => {
+    const files = { "a.yaml": manifest("{cniType: ovs, ovs: {bridge: br1}}") };
+    const { out, status } = await runCtl(new FakeApi(), ["net", "render", "-f", "a.yaml", "-o", "json"], files);
+    assert.equal(status, 0);
+    const network = JSON.parse(out);
+    assert.deepEqual([network.kind, network.metadata.name], ["NetworkAttachmentDefinition", "br1"]);
+    assert.equal(JSON.parse(network.spec.config).plugins[0].bridge, "br1");
+  });
+
+  it("says what admission would refuse", async () => {
+    const files = { "a.yaml": manifest("{cniType: ovs}") };
+    const { err, status } = await runCtl(new FakeApi(), ["net", "render", "-f", "a.yaml"], files);
+    assert.equal(status, 1);
+    assert.match(err, /^br1: spec\.ovs/);
+  });
+});
+
+describe("docs/reference/spiderpoolctl.md", () => {
+  it("is what the commands' help says: npm run generate writes it", async () => {
+    const page = readFileSync(new URL("../../../docs/reference/spiderpoolctl.md", import.meta.url), "utf8");
+    assert.equal(page, helpPage());
+  });
+});

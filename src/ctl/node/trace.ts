@@ -1,0 +1,57 @@
+import type { Command } from "commander";
+import type { Span } from "#base";
+import { agentSocket, askAgent } from "../agent.ts";
+import { exitFailed, exitOk } from "../io.ts";
+import { formatTable } from "../output.ts";
+import type { Context, Run } from "../program.ts";
+
+/** A call as the agent's API tells of it. */
+interface Flight {
+  readonly verb: string;
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifName: string;
+  readonly pod: string;
+  readonly startedAt: string;
+  readonly totalMs: number;
+  readonly error?: string;
+  readonly spans: readonly Span[];
+}
+
+/** `trace POD`: the flight record of a Pod's CNI calls, stage by stage. */
+export function addTraceCommand(program: Command, run: Run): void {
+  program
+    .command("trace")
+    .description("shows the CNI calls of a Pod on this node, stage by stage; asks the node's agent, needs no cluster")
+    .argument("<pod>", "[namespace/]name")
+    .option("--socket <path>", "the agent's socket", agentSocket)
+    .action((pod: string, { socket }: { readonly socket: string }) => run((context) => trace(pod, socket, context)));
+}
+
+async function trace(pod: string, socket: string, context: Context): Promise<number> {
+  const { io, output } = context;
+  const key = pod.includes("/") ? pod : `${context.namespace ?? "default"}/${pod}`;
+  const path = `/v1/flights?pod=${encodeURIComponent(key)}`;
+  const flights = (await askAgent(socket, path, io)) as readonly Flight[];
+  if (output === "json") io.out(`${JSON.stringify({ items: flights }, undefined, 2)}\n`);
+  else io.out(flights.map(format).join("\n"));
+  if (flights.length === 0) io.err(`The agent of this node has no call of Pod ${key} among its last ones.\n`);
+  return flights.length === 0 ? exitFailed : exitOk;
+}
+
+function format({ verb, network, ifName, startedAt, totalMs, error, containerId, spans }: Flight): string {
+  const head = `${startedAt}  ${verb} ${network} ${ifName} of ${containerId.slice(0, 12)}: ${ms(totalMs)}`;
+  const rows = spans.map(({ stage, of, startMs, endMs, failed }) => [
+    `  ${stage}`,
+    of,
+    `at ${ms(startMs)}`,
+    ms(endMs - startMs),
+    failed ? "failed" : "",
+  ]);
+  const table = rows.length === 0 ? "" : formatTable(rows.map((cells) => cells.map((cell) => cell || "-")));
+  return `${head}\n${table}${error === undefined ? "" : `  error: ${error}\n`}`;
+}
+
+function ms(value: number): string {
+  return `${value.toFixed(1)} ms`;
+}
