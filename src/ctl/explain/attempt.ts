@@ -18,10 +18,16 @@ import {
   type ConfigSource,
   type Delegate,
   decodeSettings,
+  defaultNetworkAnnotation,
   type MultusSettings,
+  type NetworkSelection,
   netAttachDefOf,
+  networksAnnotation,
+  parseDefaultNetwork,
+  parseNetworks,
   planDefaultRoutes,
   planDelegates,
+  resolveSelection,
   slotOf,
 } from "#multus";
 import type { Facts, Usage } from "./facts.ts";
@@ -88,7 +94,38 @@ export function attemptOn(facts: Facts, usage: Usage, node: string): Attempt {
     const failure = delegate && addFailure(facts.pod, delegate, nics[failed]?.problem);
     return { node, nics, uncertain: uncertain(), ...(failure && { failure }) };
   } catch (failure) {
-    return { node, nics: [], failure, uncertain: uncertain() };
+    return { node, nics: askedNetworks(facts, source), failure, uncertain: uncertain() };
+  }
+}
+
+/** Where the plan as a whole fails: each network that the Pod asks for, with what is wrong with it by itself. */
+function askedNetworks(facts: Facts, source: ConfigSource): readonly NicReport[] {
+  const { namespace, annotations } = facts.pod;
+  const { [defaultNetworkAnnotation]: byPod = "", [networksAnnotation]: networks = "" } = annotations;
+  const settings = settingsOf(facts);
+  const byDefault = readable(() => (byPod.trim() === "" ? [] : [parseDefaultNetwork(byPod, settings.multusNamespace)]));
+  const selected = readable(() => parseNetworks(networks, namespace));
+  const asked = [
+    ...byDefault.map((one) => ({ ...one, nic: "eth0" })),
+    ...selected.map((one, at) => ({ ...one, nic: one.interface ?? `net${at + 1}` })),
+  ];
+  return asked.map(({ nic, ...selection }): NicReport => {
+    const bare = { nic, network: `${selection.namespace}/${selection.name}`, managed: false, decisions: [], pools: [] };
+    try {
+      const { network } = resolveSelection(selection, settings, source);
+      return { ...bare, managed: network.plugins.some(({ raw }) => isManaged(raw)) };
+    } catch (problem) {
+      return { ...bare, problem };
+    }
+  });
+}
+
+/** What an annotation selects; nothing where it cannot be read, which is a failure of its own. */
+function readable(read: () => readonly NetworkSelection[]): readonly NetworkSelection[] {
+  try {
+    return read();
+  } catch {
+    return [];
   }
 }
 

@@ -153,6 +153,8 @@ describe("spiderpoolctl explain", () => {
       /^cannot find a network-attachment-definition \(sotrage\) in namespace \(kube-system\): it does not exist\n/,
     );
     assert.match(out, /networks=kube-system\/storage@data,kube-system\/net/);
+    assert.match(out, /^data from kube-system\/sotrage\n {2}cannot find a network-attachment-definition/m);
+    assert.match(out, /^net2 from kube-system\/net$/m);
     assert.match(out, /See docs\/reference\/errors\.md#network_not_found/);
   });
 
@@ -192,6 +194,49 @@ describe("spiderpoolctl explain", () => {
     );
     told("three", { type: "Normal", reason: "AddedInterface", lastTimestamp: at(1), message: "Add eth0" });
     assert.equal((await explain("pod", "web")).status, 0);
+  });
+
+  it("names the node that is away, and the scheduler's reason, where nothing else is wrong", async () => {
+    const conditions = [
+      { type: "Ready", status: "Unknown", reason: "NodeStatusUnknown", message: "Kubelet stopped posting" },
+    ];
+    api.apply(nodes, { metadata: { name: "node1" }, status: { conditions } } as object as Parameters<
+      typeof api.apply
+    >[1]);
+    pod("away", ippool({ ipv4: ["a"] }));
+    const away = await explain("pod", "away");
+    assert.equal(away.status, 1);
+    assert.match(
+      away.out,
+      /^node node1 is not ready \(NodeStatusUnknown\): Kubelet stopped posting\n {2}Pod .*: NODE_NOT_READY\n/,
+    );
+    assert.match(away.out, /systemctl restart kubelet {3}# on node node1/);
+    const status = { conditions: [{ type: "PodScheduled", status: "False", message: "0/2 nodes are available" }] };
+    pod("waiting", ippool({ ipv4: ["a"] }), { spec: {}, status });
+    const waiting = await explain("pod", "waiting");
+    assert.equal(waiting.status, 1);
+    assert.match(waiting.out, /^Pod default\/waiting is on no node: 0\/2 nodes are available\n.*: POD_UNSCHEDULED/);
+  });
+
+  it("says of a Pod that runs what it has, and that one like it could not start now", async () => {
+    const status = { podIP: "10.6.0.10", podIPs: [{ ip: "10.6.0.10" }] };
+    pod("web", ippool({ ipv4: ["none"] }), { spec: { nodeName: "node1" }, status });
+    const { status: exit, out } = await explain("pod", "web");
+    assert.equal(exit, 0);
+    assert.match(
+      out,
+      /it has its networks: 10\.6\.0\.10\n {2}a Pod like it could not start now: .*IPPool "none" not found/,
+    );
+  });
+
+  it("cannot judge a default network that only files of the node may have", async () => {
+    const labels = { "app.kubernetes.io/component": "spiderpool" };
+    api.apply(configMaps, {
+      metadata: { namespace: "kube-system", name: "c", labels },
+      data: { clusterNetwork: "other" },
+    });
+    const file = { "x.yaml": JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, spec: {} }) };
+    assert.equal((await runCtl(api, ["explain", "-f", "x.yaml"], file)).status, 2);
   });
 
   it("tells of a Pod that is gone by its Events, and that nothing tells of one", async () => {
