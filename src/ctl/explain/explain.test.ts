@@ -8,7 +8,7 @@ import {
   spiderIPPools,
   spiderReservedIPs,
 } from "#api";
-import { configMaps, events, namespaces, nodes, pods } from "#kube";
+import { configMaps, events, namespaces, nodes, pods, replicaSets } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -216,6 +216,26 @@ describe("spiderpoolctl explain", () => {
     const waiting = await explain("pod", "waiting");
     assert.equal(waiting.status, 1);
     assert.match(waiting.out, /^Pod default\/waiting is on no node: 0\/2 nodes are available\n.*: POD_UNSCHEDULED/);
+  });
+
+  it("changes the template of what made the Pod, not the Pod", async () => {
+    const owned = (kind: string, name: string, uid: string) => ({
+      ownerReferences: [{ apiVersion: "apps/v1", kind, name, uid, controller: true }],
+    });
+    const above = { namespace: "default", name: "web-1", ...owned("Deployment", "web", "d") };
+    const { uid } = api.apply(replicaSets, { metadata: above } as object as Parameters<typeof api.apply>[1]).metadata;
+    const metadata = {
+      namespace: "default",
+      name: "web-1-x",
+      annotations: ippool({ ipv4: ["b"] }),
+      ...owned("ReplicaSet", "web-1", uid),
+    };
+    api.apply(pods, { metadata, spec: { nodeName: "node1" } } as object as Parameters<typeof api.apply>[1]);
+    const { out } = await explain("pod", "web-1-x");
+    assert.match(
+      out,
+      /use IPPool a, in the Pod template of Deployment default\/web\n {6}kubectl patch deployment -n default web --type=merge -p '\{"spec":\{"template":\{"metadata":\{"annotations":/,
+    );
   });
 
   it("says of a Pod that runs what it has, and that one like it could not start now", async () => {
