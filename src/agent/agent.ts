@@ -53,7 +53,7 @@ import { clusterConfigOf } from "./cluster-config.ts";
 import { crashPoints } from "./crash-points.ts";
 import { cutOff } from "./cut.ts";
 import { readDevices } from "./devices.ts";
-import { type DoctorOptions, examineNode, observed, runDoctor } from "./doctor.ts";
+import { type DoctorOptions, examineNode, observed, runDoctor, showNetworks } from "./doctor.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Flights } from "./flights.ts";
 import { ForeignPlugins } from "./foreign.ts";
@@ -110,6 +110,7 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
     ...ipamRoutes(api),
     "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
     "GET /v1/doctor": (request) => examineNode(building().doctor, request),
+    "GET /v1/net": (request) => showNetworks(building().doctor, request.query.get("pod") ?? "", request),
   });
   await using _metrics =
     options.metricPort === undefined

@@ -5,10 +5,13 @@ import {
   eventOf,
   type Finding,
   type NetworkFacts,
+  type NicPath,
   nodeChecks,
   nodePaths,
   type ObserveOptions,
+  observeGateways,
   observeNode,
+  observePaths,
   type PodFacts,
   type PodNic,
   runChecks,
@@ -51,14 +54,30 @@ export function observed(
 /** Looks at the node now: what every check of a node finds. */
 export async function examineNode(options: DoctorOptions, { signal }: Signal): Promise<readonly Finding[]> {
   const { observe, clock } = options;
-  const poolOf = new Map([...options.claims()].map(({ ip, spec }) => [formatIp(ip), spec.pool]));
-  const pods = options
-    .records()
-    .filter((record) => record.complete && record.cut !== true && isSandboxThere(record))
-    .map((record) => podFacts(record, { poolOf, cluster: options.coordinator() }));
+  const pods = podsOf(options);
   const networks = options.nads().flatMap(networkFacts);
   const facts = await observeNode({ ...observe, networks, pods, now: clock.wall(), signal, isAgent: true });
   return runChecks(nodeChecks, facts, observe.node);
+}
+
+/** Every NIC of a Pod (`namespace/name`) as it is on the node now; none where it has no sandbox here. */
+export async function showNetworks(
+  options: DoctorOptions,
+  pod: string,
+  { signal }: Signal,
+): Promise<readonly NicPath[]> {
+  const pods = podsOf(options).filter((one) => one.pod === pod);
+  const gateways = await observeGateways(pods, signal);
+  const answered = (gateway: string) => gateways.find((one) => one.gateway === gateway)?.answered;
+  return pods.flatMap((one) => observePaths(one, { ...options.observe, answered }));
+}
+
+function podsOf({ records, claims, coordinator }: DoctorOptions): readonly PodFacts[] {
+  const poolOf = new Map([...claims()].map(({ ip, spec }) => [formatIp(ip), spec.pool]));
+  const known = { poolOf, cluster: coordinator() };
+  return records()
+    .filter((record) => record.complete && record.cut !== true && isSandboxThere(record))
+    .map((record) => podFacts(record, known));
 }
 
 /** Publishes what is found as Events on the node, again and again until the signal aborts. */

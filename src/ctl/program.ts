@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { formatError, hasCode } from "#base";
 import { addCheckCommand } from "./check/check.ts";
+import { addGcCommand } from "./check/gc.ts";
 import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
 import { addDoctorCommand } from "./doctor/doctor.ts";
 import { addExplainCommand } from "./explain/commands.ts";
@@ -91,6 +92,7 @@ export function addCommands(program: Command, run: Run): void {
   addCheckCommand(program, run);
   addDoctorCommand(program, run);
   addExplainCommand(program, run);
+  addGcCommand(program, run);
   addIpCommands(program, run);
   addNetCommands(program, run);
   addNodeCommand(program, run);

@@ -14,5 +14,6 @@ export { readCluster } from "./cluster/read.ts";
 export { eventOf, findingOfEvent, publishedMsMax } from "./events.ts";
 export { nodeChecks } from "./node/checks.ts";
 export { bridgesOf, type NetworkFacts, type NodeFacts, type PodFacts, type PodNic } from "./node/facts.ts";
-export { type NodePaths, nodePaths, type ObserveOptions, observeNode } from "./observe/observe.ts";
+export { type NodePaths, nodePaths, type ObserveOptions, observeGateways, observeNode } from "./observe/observe.ts";
 export { doctorPage } from "./page.ts";
+export { type Hop, type NicPath, observePaths } from "./path.ts";

@@ -74,6 +74,18 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     assert.equal(claim?.metadata.annotations?.[annotations.forceRelease], claim?.metadata.uid);
   });
 
+  it("gc has the address of a Pod that is gone released, and only says so on a dry run", async () => {
+    const { api } = healthy();
+    assert.equal((await runCtl(api, ["gc"])).err, "No address is held for a Pod that is gone.\n");
+    api.remove(pods, { namespace: "default", name: "web-0" });
+    const mark = () => api.read(spiderIPAddresses, { name: address })?.metadata.annotations?.[annotations.forceRelease];
+    const dry = await runCtl(api, ["gc", "--dry-run"]);
+    assert.deepEqual([dry.status, mark()], [0, undefined]);
+    assert.match(dry.out, /^172\.18\.30\.131 would be released \(default\/web-0 is gone\)/);
+    assert.equal((await runCtl(api, ["gc"])).status, 0);
+    assert.notEqual(mark(), undefined);
+  });
+
   it("finds a claim of a former Pod of the same name", async () => {
     const { api, makePod, endpoint } = healthy();
     api.remove(pods, { namespace: "default", name: "web-0" });

@@ -40,7 +40,7 @@ async function check(fix: boolean, context: Context): Promise<number> {
 }
 
 /** What two observations agree on. */
-async function confirmed(
+export async function confirmed(
   { client, clock }: { readonly client: KubeClient; readonly clock: Clock },
   o: Signal,
 ): Promise<readonly Disagreement[]> {

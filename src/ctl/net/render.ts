@@ -15,12 +15,13 @@ import { apiVersionOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
 import { type Manifest, parseManifests } from "../manifests.ts";
 import type { Context, Run } from "../program.ts";
+import { addNetShowCommand } from "./show.ts";
 
 /** `net render -f`: the NetworkAttachmentDefinition that the controller would make; needs no cluster. */
 export function addNetCommands(program: Command, run: Run): void {
-  program
-    .command("net")
-    .description("networks of Pods")
+  const net = program.command("net").description("networks of Pods");
+  addNetShowCommand(net, run);
+  net
     .command("render")
     .description("prints the NetworkAttachmentDefinitions that SpiderMultusConfigs become, without sending anything")
     .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")

@@ -73,6 +73,26 @@ describe("commands about this node", () => {
     assert.match(waits.out, /does not serve: .*it waits for the first answers/);
   });
 
+  it("net show draws a packet's way with a tick or a cross for each station", async () => {
+    const hops = [
+      { name: "eth0", ok: true, detail: "up, MTU 1500" },
+      { name: "gateway 10.6.0.1", ok: false, detail: "silent" },
+    ];
+    const addresses = [{ address: "10.6.0.9/16", pool: "p", gateway: "10.6.0.1" }];
+    const routes = ["default via 10.6.0.1 dev eth0 table main"];
+    answers = {
+      "/v1/net?pod=default%2Fweb-0": [200, [{ ifName: "eth0", network: "n", addresses, hops, routes, rules: [] }]],
+    };
+    const drawn = await run("net", "show", "web-0", "--draw", "--socket", socket);
+    assert.equal(drawn.status, 1);
+    assert.equal(drawn.out, "eth0 (n)\n  ✔ eth0  up, MTU 1500\n  │\n  ✘ gateway 10.6.0.1  silent\n");
+    const listed = await run("net", "show", "web-0", "--socket", socket);
+    assert.match(
+      listed.out,
+      /address 10\.6\.0\.9\/16 of p, gateway 10\.6\.0\.1\n.*\n {2}BAD gateway .*\n {2}route default/,
+    );
+  });
+
   it("doctor --local prints the agent's findings with their fixes", async () => {
     answers = { "/v1/doctor": [200, [finding]] };
     const { out, status } = await run("doctor", "--local", "--socket", socket);

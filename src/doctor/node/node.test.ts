@@ -25,6 +25,7 @@ import { isolated } from "../../linux/testing/isolated.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
 import { type Finding, runChecks } from "../check.ts";
 import { nodePaths, observeNode } from "../observe/observe.ts";
+import { observePaths } from "../path.ts";
 import { nodeChecks } from "./checks.ts";
 import type { NetworkFacts, PodFacts } from "./facts.ts";
 
@@ -319,6 +320,35 @@ if (isolated(import.meta.url)) {
 
     it("finds nothing on a healthy node", async () => {
       assert.deepEqual(await node.examineUntil((ids) => ids.length === 0), []);
+    });
+
+    it("shows the way of a packet from the Pod to its gateway, and where it ends", async () => {
+      const look = (answered: boolean) => {
+        const [pod] = node.pods();
+        assert.ok(pod !== undefined);
+        const [path] = observePaths(pod, { host: hostNetns(), ovs: node.ovs, answered: () => answered });
+        return path;
+      };
+      const path = look(true);
+      assert.deepEqual(
+        path?.hops.map(({ name, ok }) => [name, ok]),
+        ["eth0", "10.6.0.9/16", "vethpod1", "port of br1", "gw1", "up1", "gateway 10.6.0.1"].map((name) => [
+          name,
+          true,
+        ]),
+      );
+      assert.ok(path?.routes.some((one) => one === "10.6.0.0/16 dev eth0 table main"));
+      assert.ok(path?.rules.some((one) => one === "1000: from all lookup 500"));
+      sh("ip link set vethpod1 down");
+      const broken = look(false)?.hops.filter(({ ok }) => !ok);
+      sh("ip link set vethpod1 up");
+      assert.deepEqual(
+        broken?.map(({ name, detail }) => [name, detail.split(",")[0]]),
+        [
+          ["vethpod1", "down"],
+          ["gateway 10.6.0.1", "silent"],
+        ],
+      );
     });
 
     for (const { id, inject, found, elsewhere } of cases) {

@@ -109,7 +109,7 @@ function observeHost({ host, pods }: ObserveOptions): NodeFacts["host"] {
 }
 
 /** Each gateway once, from the first Pod that has it. */
-async function observeGateways(pods: readonly PodFacts[], signal: AbortSignal): Promise<NodeFacts["gateways"]> {
+export async function observeGateways(pods: readonly PodFacts[], signal: AbortSignal): Promise<NodeFacts["gateways"]> {
   const asked = new Map<
     string,
     { readonly pod: PodFacts; readonly nic: PodNic; readonly own: Ip; readonly pool: string }

@@ -1,0 +1,52 @@
+import type { Command } from "commander";
+import type { NicPath } from "#doctor";
+import { agentSocket, askAgent } from "../agent.ts";
+import { exitFailed, exitOk } from "../io.ts";
+import type { Context, Run } from "../program.ts";
+
+/** `net show POD`: every NIC of a Pod as it is on its node now. */
+export function addNetShowCommand(net: Command, run: Run): void {
+  net
+    .command("show")
+    .description("shows every NIC of a Pod of this node as it is now; asks the node's agent, needs no cluster")
+    .argument("<pod>", "[namespace/]name")
+    .option("--draw", "draw the way of a packet from the Pod to its gateway")
+    .option("--socket <path>", "the agent's socket", agentSocket)
+    .action((pod: string, flags: { readonly draw?: boolean; readonly socket: string }) =>
+      run((context) => show(pod, flags, context)),
+    );
+}
+
+async function show(
+  pod: string,
+  { draw = false, socket }: { readonly draw?: boolean; readonly socket: string },
+  context: Context,
+): Promise<number> {
+  const { io, output } = context;
+  const key = pod.includes("/") ? pod : `${context.namespace ?? "default"}/${pod}`;
+  const nics = (await askAgent(socket, `/v1/net?pod=${encodeURIComponent(key)}`, io)) as readonly NicPath[];
+  if (output === "json") io.out(`${JSON.stringify({ items: nics }, undefined, 2)}\n`);
+  else io.out(nics.map((nic) => (draw ? drawn(nic) : listed(nic))).join("\n"));
+  if (nics.length === 0) io.err(`The agent of this node has no sandbox of Pod ${key}.\n`);
+  return nics.length > 0 && nics.every(({ hops }) => hops.every(({ ok }) => ok)) ? exitOk : exitFailed;
+}
+
+function drawn({ ifName, network, hops }: NicPath): string {
+  const lines = hops.map(({ name, ok, detail }) => `  ${ok ? "✔" : "✘"} ${name}  ${detail}`);
+  return `${ifName} (${network})\n${lines.join("\n  │\n")}\n`;
+}
+
+function listed(nic: NicPath): string {
+  const { ifName, network, addresses, hops, routes, rules } = nic;
+  const lines = [
+    `${ifName} (${network})`,
+    ...addresses.map(
+      ({ address, pool, gateway }) =>
+        `  address ${address}${pool === "" ? "" : ` of ${pool}`}${gateway === undefined ? "" : `, gateway ${gateway}`}`,
+    ),
+    ...hops.map(({ name, ok, detail }) => `  ${ok ? "ok " : "BAD"} ${name}: ${detail}`),
+    ...routes.map((one) => `  route ${one}`),
+    ...rules.map((one) => `  rule ${one}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
