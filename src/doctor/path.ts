@@ -94,7 +94,9 @@ function linkHop(netns: Netns, name: string): Hop {
 function switchHops({ bridge = "", hostLinks }: PodNic, { host, ovs }: Omit<PathSources, "answered">): readonly Hop[] {
   if (ovs.state.kind === "disconnected")
     return [{ name: bridge, ok: false, detail: `Open vSwitch: ${ovs.state.error}` }];
-  const ports = [...ovs.ports().values()].filter((port) => port.bridge === bridge);
+  const ports = [...ovs.ports().values()]
+    .filter((port) => port.bridge === bridge)
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
   const own = ports.find(({ name }) => hostLinks.includes(name));
   const tags =
     own?.vlan.mode === "access" ? `VLAN ${own.vlan.tag}` : `trunk ${own?.vlan.ids.join(",") || "of all VLANs"}`;
