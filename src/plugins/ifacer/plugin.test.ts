@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, it } from "node:test";
-import { codeOf, type FailPoint, Steps, silentLogger, systemClock } from "#base";
+import { codeOf, type FailPoint, Steps, silentLogger, systemClock, Tasks } from "#base";
 import { type Attachment, CniError, emptyResult, encodeResult, type JsonObject, supportedVersions } from "#cni";
 import { parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
 import { isolated } from "../../linux/testing/isolated.ts";
-import { inside, ping } from "../testing/traffic.ts";
+import { createMacvlanPlugin } from "../sub-interface/plugin.ts";
+import { StubIpam } from "../testing/stub-ipam.ts";
+import { bytesOverTcp, inside, ping, tcpBytes } from "../testing/traffic.ts";
 import { createIfacerPlugin } from "./plugin.ts";
 
 const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
@@ -120,6 +122,44 @@ if (isolated(import.meta.url)) {
       inside("/run/netns/switch", "ip", "addr", "add", "10.0.0.2/24", "dev", "tagged");
       inside("/run/netns/switch", "ip", "link", "set", "tagged", "up");
       ping("/proc/self/ns/net", "10.0.0.2");
+    });
+
+    it("are the parents of macvlan behind it in a network, as is a bond's", async () => {
+      const tasks = new Tasks(silentLogger);
+      const ipam = new StubIpam(["10.10.0.5/24"]);
+      const macvlan = createMacvlanPlugin({ host: hostNetns(), ipamFor: () => ipam, tasks });
+      const netns = "/run/netns/pod";
+      for (const [wanted, master, port] of [
+        [raw, "eth2.100", "port2"],
+        [
+          { interfaces: ["eth1", "eth2"], vlanID: 100, bond: { name: "bond1", mode: 1, options: "primary=eth1" } },
+          "bond1.100",
+          "port1",
+        ],
+      ] as const) {
+        cards();
+        const top = "/run/netns/switch";
+        inside(top, "ip", "link", "add", "tagged", "link", port, "type", "vlan", "id", "100");
+        inside(top, "ip", "addr", "add", "10.10.0.1/24", "dev", "tagged");
+        inside(top, "ip", "link", "set", "tagged", "up");
+        createNetns(netns)[Symbol.dispose]();
+        const config = { cniVersion: "0.3.1", name: "n", type: "macvlan", raw: { master } };
+        // Before ifacer was called there is no parent, which is no reason to be unavailable.
+        await macvlan.status?.(macvlan.decode(config), { ...deadline(), isFirst: false });
+        const prevResult = await add(wanted);
+        const attachment = { ...nobody, netns };
+        const steps = new Steps({ clock: systemClock, ...deadline() });
+        await macvlan.add(macvlan.decode({ ...config, prevResult }), attachment, steps);
+        steps.commit();
+        ping(netns, "10.10.0.1");
+        assert.equal(await bytesOverTcp(top, netns, "10.10.0.1"), tcpBytes);
+        await macvlan.del(macvlan.decode(config), attachment, deadline());
+        assert.equal(rtnl.link(master)?.up, true);
+        deleteNetns(netns);
+        for (const name of ["bond1", "eth1", "eth2"]) if (rtnl.link(name) !== undefined) rtnl.deleteLink(name);
+        deleteNetns(top);
+      }
+      await tasks.stop();
     });
 
     it("are brought up when they are down", async () => {
