@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { silentLogger } from "#base";
+import { type Clock, never, type Signal, silentLogger } from "#base";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { KubeClient } from "./client.ts";
 import { leases } from "./core.ts";
@@ -10,6 +10,55 @@ import { FakeApi, type Fault } from "./testing/fake-api.ts";
 import type { ApiRequest, Transport } from "./transport.ts";
 
 const ref = { namespace: "kube-system", name: "controller" };
+
+/** A machine of its own: its clock goes faster or slower than others', and all that runs on it can stop for a while. */
+class Machine implements Clock {
+  readonly #world: ManualClock;
+  readonly #rate: number;
+  #resumed: Promise<void> = Promise.resolve();
+  isPaused = false;
+
+  constructor(world: ManualClock, rate: number) {
+    this.#world = world;
+    this.#rate = rate;
+  }
+
+  monotonicMs(): number {
+    return this.#world.monotonicMs() * this.#rate;
+  }
+
+  /** Hours apart from the others': nothing may go by it. */
+  wall(): Date {
+    return new Date(this.#world.wall().getTime() * this.#rate);
+  }
+
+  async sleep(ms: number, o: Signal): Promise<void> {
+    await this.#world.sleep(Math.ceil(ms / this.#rate), o);
+    await this.#resumed;
+  }
+
+  pause(ms: number): void {
+    if (this.isPaused || ms === 0) return;
+    this.isPaused = true;
+    this.#resumed = this.#world.sleep(ms, { signal: never }).then(() => {
+      this.isPaused = false;
+    });
+  }
+
+  /** The same over this machine's network: what arrives waits until somebody runs. */
+  connect(transport: Transport): Transport {
+    return {
+      server: transport.server,
+      send: async (request, o) => {
+        await this.#resumed;
+        const answer = await Promise.allSettled([transport.send(request, o)]);
+        await this.#resumed;
+        if (answer[0].status === "rejected") throw answer[0].reason;
+        return answer[0].value;
+      },
+    };
+  }
+}
 
 /** A candidate with a connection of its own that can be made to fail. */
 class Candidate {
@@ -25,15 +74,16 @@ class Candidate {
       clock,
       api,
       onTerm = () => {},
-    }: { readonly clock: ManualClock; readonly api: FakeApi; readonly onTerm?: (term: Term) => void },
+    }: { readonly clock: Clock; readonly api: FakeApi; readonly onTerm?: (term: Term) => void },
   ) {
-    const transport: Transport = {
+    const direct: Transport = {
       server: api.server,
       send: (request: ApiRequest, o) => {
         if (this.fault !== undefined) api.fail((other) => other === request, this.fault);
         return api.send(request, o);
       },
     };
+    const transport = clock instanceof Machine ? clock.connect(direct) : direct;
     const client = new KubeClient({ transport, clock });
     this.elector = new LeaderElector({ client, clock, log: silentLogger, identity, ...ref, random: () => 0 });
     this.#running = this.elector.run(async (term) => {
@@ -52,6 +102,19 @@ class Candidate {
     await this.#running;
   }
 }
+
+const fault = fc.constantFrom<Fault | undefined>(
+  undefined,
+  undefined,
+  { kind: "hang" },
+  { kind: "lost-before" },
+  { kind: "lost-after" },
+  { kind: "not-sent" },
+  { kind: "late-answer", ms: 6_000 },
+  { kind: "late-commit", ms: 7_000 },
+  { kind: "status", status: 500, reason: "InternalError" },
+);
+const passMs = fc.nat(12_000);
 
 describe("LeaderElector", () => {
   it("lets one of two lead, and the other as soon as the first gives the Lease back", async () => {
@@ -141,19 +204,76 @@ describe("LeaderElector", () => {
     assert.throws(() => new LeaderElector({ ...options, renewDeadlineMs: 15_000 }), RangeError);
   });
 
-  it("never lets two lead at once, and gives every term a greater epoch, under any faults", async () => {
-    const fault = fc.constantFrom<Fault | undefined>(
-      undefined,
-      undefined,
-      { kind: "hang" },
-      { kind: "lost-before" },
-      { kind: "lost-after" },
-      { kind: "not-sent" },
-      { kind: "late-answer", ms: 6_000 },
-      { kind: "late-commit", ms: 7_000 },
-      { kind: "status", status: 500, reason: "InternalError" },
+  it("is over for a leader that stood still too long, before it acts again", async () => {
+    const clock = new ManualClock();
+    const api = new FakeApi({ clock });
+    const machine = new Machine(clock, 1);
+    const a = new Candidate("a", { clock: machine, api });
+    await clock.advance(1_000);
+    const b = new Candidate("b", { clock: new Machine(clock, 1), api });
+    machine.pause(60_000);
+    await clock.advance(59_999);
+    assert.deepEqual([a.leads, machine.isPaused, b.leads], [true, true, true], "it cannot know yet");
+    await clock.advance(1);
+    assert.deepEqual([a.leads, machine.isPaused, b.leads], [false, false, true]);
+    await clock.advance(60_000);
+    assert.deepEqual([a.terms.length, b.leads], [1, true]);
+    for (const one of [a, b]) {
+      const stopping = one.stop();
+      await clock.advance(10_000);
+      await stopping;
+    }
+  });
+
+  it("lets one act at a time on machines whose clocks drift and that stop now and then", async () => {
+    const action = fc.record({ who: fc.nat(2), pauseMs: fc.constantFrom(0, 0, 3_000, 12_000, 40_000), fault, passMs });
+    // An eighth of drift: 10 s of the slowest end before 15 s of the fastest.
+    const rate = fc.constantFrom(0.875, 1, 1.125);
+    await fc.assert(
+      fc.asyncProperty(fc.tuple(rate, rate, rate), fc.array(action, { maxLength: 25 }), async (rates, actions) => {
+        const clock = new ManualClock();
+        const api = new FakeApi({ clock });
+        const machines = rates.map((one) => new Machine(clock, one));
+        const candidates: Candidate[] = [];
+        const wrong: string[] = [];
+        const check = () => {
+          const acting = candidates.filter((one, at) => one.leads && machines[at]?.isPaused === false);
+          if (acting.length > 1) wrong.push("two act");
+        };
+        let epoch = -1;
+        const onTerm = (term: Term) => {
+          check();
+          if (term.epoch <= epoch) wrong.push(`epoch ${term.epoch} after ${epoch}`);
+          epoch = term.epoch;
+        };
+        for (const [at, machine] of machines.entries()) {
+          candidates.push(new Candidate(`m${at}`, { clock: machine, api, onTerm }));
+        }
+        for (const { who, pauseMs, fault: next, passMs: ms } of actions) {
+          const candidate = candidates[who];
+          if (candidate !== undefined) candidate.fault = next;
+          machines[who]?.pause(pauseMs);
+          for (let passed = 0; passed < ms; passed += 500) {
+            await clock.advance(500);
+            check();
+          }
+        }
+        for (const candidate of candidates) candidate.fault = undefined;
+        await clock.advance(120_000);
+        const leaders = candidates.filter((one) => one.leads).length;
+        for (const candidate of candidates) {
+          const stopping = candidate.stop();
+          await clock.advance(10_000);
+          await stopping;
+        }
+        assert.deepEqual([wrong, leaders], [[], 1]);
+      }),
+      { numRuns: 60 },
     );
-    const action = fc.record({ who: fc.nat(2), fault, passMs: fc.nat(12_000) });
+  });
+
+  it("never lets two lead at once, and gives every term a greater epoch, under any faults", async () => {
+    const action = fc.record({ who: fc.nat(2), fault, passMs });
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 25 }), async (actions) => {
         const clock = new ManualClock();
