@@ -84,6 +84,11 @@ describe("the agent's API, IPAM executable, flight records and metrics", () => {
     await allReleased();
   });
 
+  it("finds nothing wrong with a healthy node, and shows no NIC of a Pod that is not there", async () => {
+    assert.deepEqual(await api("GET", "/v1/doctor"), [200, []]);
+    assert.deepEqual(await api("GET", "/v1/net?pod=default/nobody"), [200, []]);
+  });
+
   it("serves the executable `spiderpool` to plugins of others, in their version", async () => {
     const uid = await createPod("by-plugin");
     const onNode = (verb: string) =>

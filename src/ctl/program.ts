@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { formatError, hasCode } from "#base";
+import { addBundleCommand } from "./bundle/bundle.ts";
 import { addCheckCommand } from "./check/check.ts";
 import { addGcCommand } from "./check/gc.ts";
 import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
@@ -89,6 +90,7 @@ export function addGlobalOptions(program: Command): Command {
 
 /** Registers every command. */
 export function addCommands(program: Command, run: Run): void {
+  addBundleCommand(program, run);
   addCheckCommand(program, run);
   addDoctorCommand(program, run);
   addExplainCommand(program, run);

@@ -1,0 +1,97 @@
+import { writeFile } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+import type { Command } from "commander";
+import {
+  networkAttachmentDefinitions,
+  spiderCoordinators,
+  spiderEndpoints,
+  spiderIPAddresses,
+  spiderIPPools,
+  spiderMultusConfigs,
+  spiderReservedIPs,
+  spiderSubnets,
+} from "#api";
+import { formatError } from "#base";
+import { daemonSets, deployments, events, type KubeClient, type KubeObject, nodes, pods, type Resource } from "#kube";
+import { exitOk } from "../io.ts";
+import type { Context, Run } from "../program.ts";
+import { redact } from "./redact.ts";
+
+/** Of the text before it is compressed: the file is never greater. */
+const bytesMax = 20_000_000;
+const ourWorkloads = "app.kubernetes.io/name=spiderpool";
+
+/** What is collected, the most telling first: what does not fit any more is counted. Secrets are never read. */
+const collected: readonly { readonly resource: Resource<KubeObject>; readonly labelSelector?: string }[] = [
+  ...[spiderCoordinators, spiderMultusConfigs, networkAttachmentDefinitions].map((resource) => ({ resource })),
+  ...[daemonSets, deployments, pods].map((resource) => ({ resource, labelSelector: ourWorkloads })),
+  ...[spiderIPPools, spiderSubnets, spiderReservedIPs, nodes].map((resource) => ({ resource })),
+  ...[events, spiderIPAddresses, spiderEndpoints].map((resource) => ({ resource })),
+];
+
+/** `bundle`: what support needs to see of a cluster, in one file without secrets. */
+export function addBundleCommand(program: Command, run: Run): void {
+  program
+    .command("bundle")
+    .description(
+      "writes what support needs to see of the cluster into one file, without secrets: gzipped JSON, at most 20 MB",
+    )
+    .option("-f, --filename <file>", "the file to write", "spiderpool-bundle.json.gz")
+    .action(({ filename }: { readonly filename: string }) => run((context) => bundle(filename, context)));
+}
+
+async function bundle(filename: string, { io, cluster }: Context): Promise<number> {
+  const parts: Part[] = [];
+  let left = bytesMax;
+  for (const { resource, labelSelector } of collected) {
+    const part = await collect(cluster.client, resource, { labelSelector, left, signal: io.signal });
+    left -= part.bytes;
+    parts.push(part);
+  }
+  const body = parts.map(({ kind, items, leftOut, error }) => ({ kind, items, leftOut, error }));
+  const packed = gzipSync(JSON.stringify({ format: 1, at: cluster.clock.wall(), parts: body }));
+  // Addresses and names of Pods are nobody else's business.
+  await writeFile(filename, packed, { mode: 0o600 });
+  for (const { kind, leftOut, error } of parts) {
+    if (leftOut > 0) io.err(`${leftOut} of ${kind} were left out: the file would be too large\n`);
+    if (error !== undefined) io.err(`${kind} could not be read: ${error}\n`);
+  }
+  const count = parts.reduce((sum, { items }) => sum + items.length, 0);
+  io.out(`${filename}: ${count} objects, ${packed.length} bytes; look at it before you pass it on\n`);
+  return exitOk;
+}
+
+interface Part {
+  readonly kind: string;
+  readonly items: readonly unknown[];
+  readonly leftOut: number;
+  readonly bytes: number;
+  readonly error?: string | undefined;
+}
+
+async function collect(
+  client: KubeClient,
+  resource: Resource<KubeObject>,
+  options: { readonly labelSelector?: string | undefined; readonly left: number; readonly signal: AbortSignal },
+): Promise<Part> {
+  const { labelSelector, left, signal } = options;
+  const { kind } = resource;
+  const items: unknown[] = [];
+  let [bytes, leftOut] = [0, 0];
+  try {
+    for await (const object of client.listAll(resource, { signal, ...(labelSelector && { labelSelector }) })) {
+      const shown = redact(object);
+      // One for the comma, and some for the frame around the items.
+      const size = Buffer.byteLength(JSON.stringify(shown)) + 1;
+      if (bytes + size > left - 10_000) leftOut += 1;
+      else {
+        bytes += size;
+        items.push(shown);
+      }
+    }
+    return { kind, items, leftOut, bytes };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { kind, items, leftOut, bytes, error: formatError(error) };
+  }
+}
