@@ -72,7 +72,8 @@ function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMa
     const pool = server.store.list(poolTable)[at];
     if (pool === undefined) return 0n;
     const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
-    const taken = [...used.keys()].filter((ip) => set.intersect(parseIpSet([ip], 4)).size > 0n).length;
+    // Also what a Pod holds that waits for its other NIC's address.
+    const taken = server.store.list(claimTable).filter((claim) => set.contains(parseIp(specOf(claim).address))).length;
     return set.size - BigInt(taken);
   };
   const left = [0, 1].map(free).reduce((sum, one) => sum + one, 0n);
