@@ -268,7 +268,7 @@ describe("LeaderElector", () => {
         }
         assert.deepEqual([wrong, leaders], [[], 1]);
       }),
-      { numRuns: 60 },
+      { numRuns: 60, endOnFailure: true },
     );
   });
 

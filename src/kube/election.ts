@@ -94,7 +94,8 @@ export class LeaderElector {
     log.info({ lease: name, identity, epoch: term.epoch }, "leading");
     const renewing = this.#renew(held.lease, end, limit);
     try {
-      await lead(term);
+      // A machine that stood still since it asked has let its term go by: nobody would tell `lead` of an end that has been.
+      if (!term.signal.aborted) await lead(term);
     } catch (error) {
       if (!term.signal.aborted) throw error;
     } finally {
