@@ -102,8 +102,9 @@ async function makeTrouble(lab: LabHandle, seed: number, signal: AbortSignal, pr
 }
 
 async function watchMemory(lab: LabHandle, nodes: readonly string[], afterMs: number, signal: AbortSignal) {
+  // Written so that the shell, whose command line this is, does not find itself.
   const script =
-    "for p in /proc/[0-9]*; do grep -q agent.mjs $p/cmdline 2>/dev/null && grep VmRSS $p/status; done; true";
+    "for p in /proc/[0-9]*; do grep -q [a]gent.mjs $p/cmdline 2>/dev/null && grep VmRSS $p/status; done; true";
   const seen: number[] = [];
   await slept(afterMs, signal);
   while (await slept(rssEveryMs, signal)) {
