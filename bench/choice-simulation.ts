@@ -9,6 +9,7 @@
  */
 import { type Ip, IpSet, ipFromValue, ipValue } from "#ip";
 import { Chooser } from "#ipam";
+import { fractionsFrom } from "../src/base/testing/random.ts";
 
 interface Scenario {
   readonly title: string;
@@ -240,17 +241,6 @@ function randomSubset(set: IpSet, count: number, random: () => number): IpSet {
   return set.subtract(left);
 }
 
-/** A small seeded generator (mulberry32), so that two runs print the same table. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 function mean(numbers: readonly number[]): number {
   return numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 }
@@ -259,7 +249,7 @@ console.log(`writes per Pod (and of the worst tenth), mean of ${seeds.length} fi
 console.log(`| Pods on addresses | agents | ${rules.join(" | ")} |\n|---|---|${"---|".repeat(rules.length)}`);
 for (const scenario of scenarios) {
   const cells = rules.map((rule) => {
-    const costs = seeds.flatMap((seed) => new Filling(rule, scenario, seeded(seed)).run()).sort((a, b) => b - a);
+    const costs = seeds.flatMap((seed) => new Filling(rule, scenario, fractionsFrom(seed)).run()).sort((a, b) => b - a);
     return `${mean(costs).toFixed(2)} (${mean(costs.slice(0, Math.ceil(costs.length / 10))).toFixed(1)})`;
   });
   console.log(`| ${scenario.title} | ${scenario.agents} | ${cells.join(" | ")} |`);

@@ -4,16 +4,12 @@ import { createServer, type Server, type Socket } from "node:net";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeFrame, FrameReader, formatShimSettings, shimSettingsFile } from "#cni";
+import { mulberry32 } from "../src/base/testing/random.ts";
 
-/** The same numbers for the same seed: mulberry32. */
+/** Whole numbers below what is asked for, the same for the same seed. */
 export function randomFrom(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
+  const next = mulberry32(seed);
+  return (below) => next() % below;
 }
 
 const bytes = (text: string) => Buffer.from(text);

@@ -4,14 +4,13 @@ import { type Attachment, hintMark, sentenceOf } from "#cni";
 import {
   type EventRecorder,
   type EventSubject,
-  isRetryable,
   type KubeClient,
   keyOf,
+  mayRepeat,
   type Pod,
   pods,
   retry,
   type Store,
-  surelyUnchanged,
 } from "#kube";
 import { addedInterfaceMessage, formatNetworkStatus, networkNotFound, networkStatusAnnotation } from "#multus";
 import type { Endpoints } from "./endpoints.ts";
@@ -121,11 +120,6 @@ export class After {
 function subjectOf({ metadata }: Pod): EventSubject {
   const { namespace, name, uid } = metadata;
   return { apiVersion: "v1", kind: "Pod", namespace, name, uid };
-}
-
-/** Written twice is written once: a lost answer is no reason to stop. A Pod that is gone needs no views. */
-function mayRepeat(error: unknown): boolean {
-  return isRetryable(error) || !surelyUnchanged(error);
 }
 
 /** Event reasons by error code; what is not here is `NetworkFailed`. */

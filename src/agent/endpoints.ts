@@ -2,17 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Settings, type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
 import { type Clock, KeyedLock, type Signal } from "#base";
 import { claimName, type Family, formatIp, tryParsePrefix } from "#ip";
-import {
-  hasReason,
-  isPodUid,
-  isRetryable,
-  type KubeClient,
-  keyOf,
-  type Pod,
-  retry,
-  surelyUnchanged,
-  type TopControllers,
-} from "#kube";
+import { hasReason, isPodUid, type KubeClient, keyOf, mayRepeat, type Pod, retry, type TopControllers } from "#kube";
 import type { Claim, Ledger } from "#ledger";
 import { answerOf } from "./answer.ts";
 import { endpointOf, type StickyOwner, stickyOwnerOf } from "./sticky.ts";
@@ -177,9 +167,4 @@ function isAsWritten(
 function namesOf(address: string | undefined): readonly string[] {
   const prefix = address === undefined ? undefined : tryParsePrefix(address);
   return prefix === undefined ? [] : [claimName(prefix.ip)];
-}
-
-/** Written twice is written once: a lost answer is no reason to stop. */
-function mayRepeat(error: unknown): boolean {
-  return isRetryable(error) || !surelyUnchanged(error);
 }

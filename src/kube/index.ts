@@ -55,7 +55,7 @@ export {
   parseKey,
   type Resource,
 } from "./resource.ts";
-export { isRetryable, type RetryOptions, retry } from "./retry.ts";
+export { isRetryable, mayRepeat, type RetryOptions, retry } from "./retry.ts";
 export { type Store, type StoreListener, type StoreOptions, WatchedStore } from "./store.ts";
 export { type TopController, TopControllers } from "./top-controller.ts";
 export { type ApiRequest, type ApiResponse, createTransport, type Transport } from "./transport.ts";

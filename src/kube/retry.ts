@@ -1,5 +1,5 @@
 import { backoffMs, type Clock, type Signal } from "#base";
-import { ApiStatusError, ApiUnreachableError } from "./errors.ts";
+import { ApiStatusError, ApiUnreachableError, surelyUnchanged } from "./errors.ts";
 
 export interface RetryOptions extends Signal {
   readonly clock: Clock;
@@ -23,6 +23,14 @@ export function isRetryable(error: unknown): boolean {
   if (!(error instanceof ApiStatusError)) return false;
   if (error.status === 429 || (error.status === 503 && error.retryAfterMs !== undefined)) return true;
   return error.status >= 500 && (error.details["verb"] === "get" || error.details["verb"] === "list");
+}
+
+/**
+ * For changes that do no harm when they are made twice (a name is created once, an update holds for one resourceVersion, a
+ * view says the same again): true also where the outcome is unknown.
+ */
+export function mayRepeat(error: unknown): boolean {
+  return isRetryable(error) || !surelyUnchanged(error);
 }
 
 /**

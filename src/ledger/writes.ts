@@ -1,6 +1,6 @@
 import { labels, labelValue, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
 import type { Clock, Signal } from "#base";
-import { hasReason, isRetryable, type KubeClient, surelyUnchanged } from "#kube";
+import { hasReason, type KubeClient, mayRepeat, surelyUnchanged } from "#kube";
 import {
   attachment,
   type Claim,
@@ -147,9 +147,4 @@ export function adoptClaim(known: Claim, holder: Holder, o: WriteOptions & Here)
     return { ...clean, ...attachment(holder, o) };
   };
   return changeClaim(known, adopt, o);
-}
-
-/** Neither write does harm when it is repeated: a name is created once, an update holds for one resourceVersion. */
-function mayRepeat(error: unknown): boolean {
-  return isRetryable(error) || !surelyUnchanged(error);
 }

@@ -1,18 +1,12 @@
+import { fractionsFrom } from "../../src/base/testing/random.ts";
+
 /** Seeded randomness. Draws are keyed by what they are for, so that leaving one thing out of a history moves no other. */
 export class Random {
-  #state: number;
+  /** In [0, 1). */
+  readonly next: () => number;
 
   constructor(...seed: readonly (string | number)[]) {
-    this.#state = hash(seed.join("/"));
-  }
-
-  /** In [0, 1). */
-  next(): number {
-    // mulberry32
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+    this.next = fractionsFrom(hash(seed.join("/")));
   }
 
   /** A whole number in [0, below). */

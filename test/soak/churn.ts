@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createNetns, deleteNetns } from "#linux";
 import { createLabClient, isStatus, textAt } from "../../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../../lab/node/index.ts";
-import { randomFrom } from "./random.ts";
+import { fractionsFrom } from "../../src/base/testing/random.ts";
 
 export interface ChurnPlan {
   readonly nodeName: string;
@@ -35,7 +35,7 @@ const patienceMs = 2_000;
 const plan: ChurnPlan = JSON.parse(await text(process.stdin));
 const client = createLabClient({ baseUrl: plan.apiUrl });
 const runtime = new CniRuntime();
-const random = randomFrom(plan.seed);
+const random = fractionsFrom(plan.seed);
 const untilMs = performance.now() + plan.seconds * 1000;
 const failures = new Map<string, number>();
 const violations: string[] = [];

@@ -4,8 +4,8 @@ import { benchAnnotations, prepareNetwork } from "../../bench/prepare.ts";
 import { createLabClient } from "../../lab/api/index.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { launchProductLab } from "../../scripts/product-lab.ts";
+import { fractionsFrom } from "../../src/base/testing/random.ts";
 import type { ChurnPlan, ChurnReport } from "./churn.ts";
-import { randomFrom } from "./random.ts";
 
 export interface SoakOptions {
   readonly seconds: number;
@@ -81,7 +81,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
 }
 
 async function makeTrouble(lab: LabHandle, seed: number, signal: AbortSignal, print: (line: string) => void) {
-  const random = randomFrom(seed + 1000);
+  const random = fractionsFrom(seed + 1000);
   const nodes = lab.nodes.map(({ name }) => name);
   let [kills, partitions] = [0, 0];
   while (await slept(random() * faultEveryMsMax, signal)) {
