@@ -71,6 +71,17 @@ describe("Ledger.claim()", () => {
     assert.equal(nameOf(await cluster.claim(node, requestOf("b", [small, pool]))), "10.6.0.1");
   });
 
+  it("writes each address with the view of the pool in which it was chosen, also while the pool is edited", async () => {
+    const edited = { ...testPool("10.6.0.9"), generation: 2 };
+    const before = cluster.claim(node, requestOf("a", [pool]));
+    const after = cluster.claim(node, requestOf("b", [edited]));
+    const told = (await Promise.all([before, after])).map(({ claim: { name, spec } }) => [name, spec.poolGeneration]);
+    assert.deepEqual(told, [
+      ["10.6.0.1", 1],
+      ["10.6.0.9", 2],
+    ]);
+  });
+
   it("gives the address again to the same sandbox without a request", async () => {
     await claim("a");
     const before = cluster.api.requests.length;

@@ -335,7 +335,7 @@ export class Ledger {
     const startMs = clock.monotonicMs();
     const asked = (act: (o: Signal) => Promise<boolean>) => persist(act, { ...o, clock });
     for (let misses = 0; ; ) {
-      const choice = page.chooser.next(clock.monotonicMs());
+      const choice = page.next(pool);
       if (choice.kind === "exhausted") {
         if (!(await asked((signal) => page.recheck(choice.evidence, startMs, signal)))) return choice.evidence;
         continue;

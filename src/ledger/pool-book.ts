@@ -1,7 +1,7 @@
 import { labelValue, type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
 import { abortable, type Clock, type Logger, type Signal } from "#base";
 import { type Family, type Ip, IpSet, parseIpSet, tryParseClaimName } from "#ip";
-import { Chooser, type Evidence, type PoolView, type UsageSnapshot } from "#ipam";
+import { type Choice, Chooser, type Evidence, type PoolView, type UsageSnapshot } from "#ipam";
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
 
 /** The usage of a pool is watched while it is drawn from and this long after. */
@@ -38,14 +38,13 @@ export class PoolBook {
     this.#options = options;
   }
 
-  /** The page of `pool` as the pool is now; `held` are the addresses in it that this node already has. */
+  /** The page of `pool`; `held` are the addresses in it that this node already has. */
   open(pool: PoolView, held: () => Iterable<Ip>): Page {
-    const reserved = this.#options.reserved(pool.family);
     let page = this.#pages.get(pool.uid);
     if (page === undefined) {
-      page = new Page(this.#options, pool, reserved);
+      page = new Page(this.#options, pool);
       for (const ip of held()) page.chooser.adopt(ip);
-    } else page.update(pool, reserved);
+    }
     this.#keep(pool.uid, page);
     return page;
   }
@@ -107,22 +106,29 @@ export class Page {
   #nextUsage = Promise.withResolvers<void>();
   #exhaustedUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: PoolBookOptions, pool: PoolView, reserved: IpSet) {
+  constructor(options: PoolBookOptions, pool: PoolView) {
     this.#options = options;
     this.#pool = pool;
-    this.#reserved = reserved;
-    this.chooser = new Chooser({ set: pool.set, reserved });
+    this.#reserved = options.reserved(pool.family);
+    this.chooser = new Chooser({ set: pool.set, reserved: this.#reserved });
   }
 
   get family(): Family {
     return this.#pool.family;
   }
 
-  update(pool: PoolView, reserved: IpSet): void {
-    if (pool.generation === this.#pool.generation && reserved === this.#reserved) return;
-    this.#pool = pool;
-    this.#reserved = reserved;
-    this.chooser.setAllowed({ set: pool.set, reserved });
+  /**
+   * The address to create next in this view of the pool, with which its claim must be written. While a pool is being edited
+   * ADDs with an older and with a newer view draw from one page.
+   */
+  next(pool: PoolView): Choice {
+    const reserved = this.#options.reserved(pool.family);
+    if (pool.generation !== this.#pool.generation || reserved !== this.#reserved) {
+      this.#pool = pool;
+      this.#reserved = reserved;
+      this.chooser.setAllowed({ set: pool.set, reserved });
+    }
+    return this.chooser.next(this.#options.clock.monotonicMs());
   }
 
   /** Runs `act` while the usage is watched, and watches on for a while; at the first use waits a moment for it. */
