@@ -1,0 +1,256 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { decodeSettings, type Settings, spiderEndpoints } from "#api";
+import { type Logger, SpiderError, systemClock, type Tasks } from "#base";
+import { ownCode } from "#cni";
+import { EventRecorder, keyOf, TopControllers } from "#kube";
+import { Intents, Ledger, reservedSets } from "#ledger";
+import { bootId, hostNetns } from "#linux";
+import {
+  createCoordinatorPlugin,
+  createIfacerPlugin,
+  createIpvlanPlugin,
+  createMacvlanPlugin,
+  createMirrorPlugin,
+  createOvsPlugin,
+  createPassthruPlugin,
+  createVlanPlugin,
+  type Plugin,
+} from "#plugins";
+import { After } from "./after.ts";
+import { runBridgeResources } from "./bridges.ts";
+import { Calls } from "./calls.ts";
+import { Chain } from "./chain.ts";
+import { ClaimsReconciler } from "./claims.ts";
+import type { Cluster } from "./cluster.ts";
+import { clusterConfigOf } from "./cluster-config.ts";
+import { crashPoints } from "./crash-points.ts";
+import { cutOff } from "./cut.ts";
+import { readDevices } from "./devices.ts";
+import { type DoctorOptions, observed, runDoctor } from "./doctor.ts";
+import { Endpoints } from "./endpoints.ts";
+import type { Flights } from "./flights.ts";
+import { ForeignPlugins } from "./foreign.ts";
+import { HostState } from "./host-state.ts";
+import { NodeFiles } from "./install/node.ts";
+import { createIpam } from "./ipam.ts";
+import type { IpamApiOptions } from "./ipam-api.ts";
+import { LedgerEpoch } from "./ledger-epoch.ts";
+import { runLeftovers } from "./leftovers.ts";
+import type { CallMetrics } from "./metrics.ts";
+import { createConfigSource } from "./nads.ts";
+import { tuneNodeSysctls } from "./node-sysctls.ts";
+import type { AgentOptions } from "./options.ts";
+import type { OvsClients } from "./ovs-clients.ts";
+import { findPod } from "./pods.ts";
+import { Records } from "./records.ts";
+import { Returned } from "./returned.ts";
+import type { CallHandler } from "./server.ts";
+import { stickyOwnerOf } from "./sticky.ts";
+
+const clock = systemClock;
+
+/** What {@link build} gives: the two ways in, and what must end with it. */
+export type Serving = ReturnType<typeof build>;
+
+/** Everything that acts on the node; there may be only one of it. */
+export function build(
+  options: AgentOptions,
+  log: Logger,
+  tasks: Tasks,
+  cluster: Cluster,
+  ovsClients: OvsClients,
+  { flights, metrics }: { readonly flights: Flights; readonly metrics: CallMetrics },
+) {
+  const settings = readSettings(options.configPath, log);
+  const { node, namespace, clusterNetwork, stateDir } = options;
+  const { client, podStore, nodeStore, namespaceStore, nadStore, coordinatorStore, reservedStore, pools } = cluster;
+  const families = [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])];
+  const host = hostNetns();
+  if (settings.tuneSysctlConfig) tuneNodeSysctls({ host, stateDir, families, log });
+  const records = new Records(join(stateDir, "sandboxes"));
+  const events = new EventRecorder({ client, clock, log, component: "spiderpool-agent", host: node });
+  const owners = new TopControllers(client);
+  const intents = new Intents(join(options.runDir, "intent"));
+  const ledger = new Ledger({
+    client,
+    clock,
+    log,
+    node,
+    bootId: bootId(),
+    intents,
+    reserved: reservedSets(reservedStore, log),
+    inUse: (claim) => claims.inUse(claim),
+    open: (o) => epoch.open(o),
+    isIndexed: (claim, o) => endpoints.names(claim, o),
+    signal: tasks.signal,
+  });
+  const returned = new Returned({
+    ledger,
+    records,
+    pools,
+    pods: podStore,
+    events,
+    settings,
+    exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
+    cut: (record) => cutOff(record, host),
+    log,
+  });
+  const claims: ClaimsReconciler = new ClaimsReconciler({
+    ledger,
+    intents,
+    records,
+    pods: podStore,
+    returned,
+    clock,
+    log,
+  });
+  const epoch: LedgerEpoch = new LedgerEpoch({
+    ...{ client, clock, log, node, pools: cluster.poolMetadata },
+    recalled: (o) => ledger.recalled(o),
+    check: async (o) => {
+      for (const record of records.list()) await returned.check(record, o);
+    },
+  });
+  const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
+  const ipamFor = createIpam({
+    ledger,
+    pools,
+    pods: podStore,
+    // The ADD has waited for the watch already.
+    findPod: (ref, o) => findPod({ store: podStore, client }, ref, { ...o, lagMs: 0 }),
+    namespaces: namespaceStore,
+    nodes: nodeStore,
+    owners,
+    endpoints,
+    clock,
+    hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),
+    node,
+    namespace,
+    clusterNetwork,
+    families,
+    settings,
+  });
+  const detection = { conflicts: settings.enableIPConflictDetection, gateways: settings.enableGatewayDetection };
+  const ovsFor = (endpoint: string | undefined) => ovsClients.get(endpoint);
+  const plugins = [
+    createMirrorPlugin("producer", { ovsFor }),
+    createMirrorPlugin("consumer", { ovsFor }),
+    createOvsPlugin({ host, ovsFor, ipamFor, tasks, detection }),
+    createIfacerPlugin({ host, log }),
+    createMacvlanPlugin({ host, ipamFor, tasks, detection }),
+    createIpvlanPlugin({ host, ipamFor, tasks, detection, attached: () => records.plugins() }),
+    createVlanPlugin({ host, ipamFor, tasks, detection }),
+    createCoordinatorPlugin({
+      host,
+      tasks,
+      clusterConfig: (attachment) => clusterConfigOf(coordinatorStore, podStore, attachment),
+    }),
+  ];
+  const chain = new Chain([...plugins, createPassthruPlugin()] as readonly Plugin<unknown>[], new ForeignPlugins());
+  const idle = () => calls.idle();
+  const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
+  const calls: Calls = new Calls({
+    chain,
+    records,
+    flights,
+    ipamFor,
+    detection,
+    source: createConfigSource(nadStore),
+    devicesOf: readDevices,
+    knownPod: (ref) => podStore.get(keyOf(ref)),
+    clock,
+    log,
+    findPod: ({ pod }, o) => {
+      if (pod === undefined)
+        throw new SpiderError("POD_UNKNOWN", "CNI_ARGS name no Pod (K8S_POD_NAMESPACE, K8S_POD_NAME)");
+      return findPod({ store: podStore, client }, pod, o);
+    },
+    added: (attached, pod) => after.added(attached, pod),
+    failed: (attachment, error) => after.failed(attachment, error),
+    ended: (flight, failure) => metrics.ended(flight, failure === undefined ? undefined : ownCode(failure)),
+    failPoint: options.crashPoints ? crashPoints(options.runDir) : undefined,
+    removed: ({ pod }) => {
+      if (pod !== undefined) claims.poke(keyOf(pod));
+    },
+  });
+  tasks.spawn("events", (signal) => events.run({ signal }));
+  tasks.spawn("claims", (signal) => claims.run({ signal }));
+  const hasLink = (name: string) => host.rtnl.link(name) !== undefined;
+  tasks.spawn("left-over ports", (signal) => runLeftovers({ ovs: ovsClients.get(), hasLink, clock, log }, { signal }));
+  const hostState = new HostState({
+    records,
+    chain,
+    host,
+    ovs: ovsClients.get(),
+    exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
+    synced: (o) => Promise.all([podStore.synced(o), coordinatorStore.synced(o)]).then(() => {}),
+    clock,
+    log,
+  });
+  tasks.spawn("host state", (signal) => hostState.run({ signal }));
+  tasks.spawn("ledger epoch", (signal) => epoch.run({ signal }));
+  tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
+  tasks.spawn("bridges", (signal) =>
+    runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
+  );
+  const doctor: DoctorOptions = {
+    observe: observed(options, { host, ovs: ovsClients.get() }),
+    records: () => records.list(),
+    claims: () => ledger.claims(),
+    nads: () => nadStore.list(),
+    coordinator: () => coordinatorStore.list()[0]?.spec,
+    clock,
+  };
+  tasks.spawn("doctor", (signal) => runDoctor({ ...doctor, events, log }, { signal }));
+  const handle: CallHandler = (call, context) => calls.handle(call, context);
+  metrics.watch({
+    calls: () => calls.depth,
+    sandboxes: () => records.list().length,
+    claims: () => ledger.claims().length,
+  });
+  const api: IpamApiOptions = {
+    perform: (request, o) => calls.perform(request, o),
+    claimsOf: ({ namespace: of, name, uid }) =>
+      ledger.claimsOf(uid || (podStore.get(`${of}/${name}`)?.metadata.uid ?? "")),
+    release: (claim, why) => ledger.release(claim, { why, evidence: [] }),
+    podOf: (of, name) => podStore.get(`${of}/${name}`),
+    endpointOf: (of, name, o) => {
+      const pod = podStore.get(`${of}/${name}`);
+      const sticky = pod && stickyOwnerOf(pod, settings);
+      return client.get(spiderEndpoints, { namespace: of, name: sticky?.endpoint ?? name }, o);
+    },
+    isSticky: (pod) => stickyOwnerOf(pod, settings) !== undefined,
+    coordinatorConfig: ({ namespace: of, name }) => {
+      const pod = { namespace: of, name, uid: "" };
+      const attachment = { containerId: "", ifName: "", netns: "", pod, args: new Map<string, string>() };
+      return clusterConfigOf(coordinatorStore, podStore, attachment);
+    },
+    settings,
+    mayGiveBack: options.releaseConflictIps,
+    log,
+  };
+  return { handle, api, doctor, views: after, files: nodeFiles(options, log, events) };
+}
+
+function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): NodeFiles {
+  const { node, namespace, stateDir, cniBinDir, cniConfDir, shim, cniPlugins, cniSocket, clusterNetwork } = options;
+  const executables =
+    cniBinDir === undefined || shim === undefined
+      ? undefined
+      : { binDir: cniBinDir, shim, socket: cniSocket, names: cniPlugins };
+  const network = cniConfDir === undefined ? undefined : { confDir: cniConfDir, clusterNetwork, namespace };
+  // Kubelet's own Events about a node have its name as UID, too: `kubectl describe node` looks for that.
+  const subject = { apiVersion: "v1", kind: "Node", name: node, uid: node };
+  const tell = (reason: string, message: string) => {
+    log.warn({ node, reason }, message);
+    events.record(subject, { type: "Warning", reason, message });
+  };
+  return new NodeFiles({ executables, network, stateDir, clock, log, tell });
+}
+
+function readSettings(configPath: string | undefined, log: Logger): Settings {
+  const { settings, warnings } = decodeSettings(configPath === undefined ? "" : readFileSync(configPath, "utf8"));
+  for (const warning of warnings) log.warn({ configPath, warning }, "a setting is not known");
+  return settings;
+}
