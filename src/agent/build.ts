@@ -4,7 +4,7 @@ import { decodeSettings, type Settings, spiderEndpoints } from "#api";
 import { type Logger, SpiderError, systemClock, type Tasks } from "#base";
 import { ownCode } from "#cni";
 import { EventRecorder, keyOf, TopControllers } from "#kube";
-import { Intents, Ledger, reservedSets } from "#ledger";
+import { Intents, Ledger, reservedSets, stickyOwnerOf } from "#ledger";
 import { bootId, hostNetns } from "#linux";
 import {
   createCoordinatorPlugin,
@@ -46,7 +46,6 @@ import { findPod } from "./pods.ts";
 import { Records } from "./records.ts";
 import { Returned } from "./returned.ts";
 import type { CallHandler } from "./server.ts";
-import { stickyOwnerOf } from "./sticky.ts";
 
 const clock = systemClock;
 

@@ -3,9 +3,8 @@ import { type Settings, type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoi
 import { type Clock, KeyedLock, type Signal } from "#base";
 import { claimName, type Family, formatIp, tryParsePrefix } from "#ip";
 import { hasReason, isPodUid, type KubeClient, keyOf, mayRepeat, type Pod, retry, type TopControllers } from "#kube";
-import type { Claim, Ledger } from "#ledger";
+import { type Claim, endpointOf, type Ledger, type StickyOwner, stickyOwnerOf } from "#ledger";
 import { answerOf } from "./answer.ts";
-import { endpointOf, type StickyOwner, stickyOwnerOf } from "./sticky.ts";
 
 export interface EndpointsOptions {
   readonly client: KubeClient;

@@ -15,7 +15,6 @@ import { type Family, formatIp, sameIp } from "#ip";
 import {
   asksForOwner,
   attachRoutes,
-  type Decision,
   decide,
   networkPools,
   parseRoutesAnnotation,
@@ -24,7 +23,17 @@ import {
   selectionFacts,
 } from "#ipam";
 import { type KubeObject, keyOf, type Node, type Pod, type Store, type TopControllers } from "#kube";
-import type { Claim, Claimed, ClaimRequest, Holder, Ledger } from "#ledger";
+import {
+  type Claim,
+  type Claimed,
+  type ClaimRequest,
+  type Holder,
+  type Ledger,
+  type StickyOwner,
+  stickyOwnerOf,
+  type Wanted,
+  wantedOf,
+} from "#ledger";
 import { netAttachDefOf, slotOf } from "#multus";
 import { addressed, formatAnswer } from "./answer.ts";
 import { ownIpam } from "./chain.ts";
@@ -33,7 +42,6 @@ import { ipamTypeOf } from "./foreign.ts";
 import { ForeignIpam } from "./foreign-ipam.ts";
 import { podState, uidOf } from "./pods.ts";
 import type { PoolCache, PoolsNow } from "./pool-cache.ts";
-import { type StickyOwner, stickyOwnerOf } from "./sticky.ts";
 
 export interface IpamOptions {
   readonly ledger: Ledger;
@@ -332,35 +340,6 @@ interface Plan {
   readonly sticky: StickyOwner | undefined;
   readonly kept: Readonly<Record<Family, readonly string[]>> | undefined;
   readonly wanted: readonly Wanted[];
-}
-
-interface Wanted extends Pick<Decision, "nic" | "cleanGateway" | "named"> {
-  readonly family: Family;
-  readonly candidates: readonly string[];
-  /** Why there are no candidates: told where nothing is kept either. */
-  readonly refusal?: SpiderError;
-}
-
-/**
- * Throws the refusal of a decision, except where the NIC may have an address without any candidate: the one that it has, which
- * stays the Pod's for its life whatever becomes of the pool, or one that is kept in a named pool.
- */
-function wantedOf(
-  { nic, family, cleanGateway, named, outcome }: Decision,
-  { own, kept }: { readonly own: readonly Claim[]; readonly kept: Plan["kept"] },
-): Wanted {
-  const refusal =
-    outcome.kind === "refused"
-      ? new SpiderError(outcome.code, outcome.message, { details: { fix: outcome.fix } })
-      : undefined;
-  if (family !== undefined && outcome.kind === "candidates") {
-    return { nic, family, cleanGateway, named, candidates: outcome.pools };
-  }
-  if (refusal === undefined) throw new Error(`a decision without a family for ${nic}`);
-  if (family === undefined) throw refusal;
-  const mayInherit = refusal.code === "NO_POOL" && (kept?.[family].length ?? 0) > 0;
-  if (!mayInherit && !own.some(({ ip }) => ip.family === family)) throw refusal;
-  return { nic, family, cleanGateway, named, candidates: [], refusal };
 }
 
 function poolChanged(claims: readonly Claim[]): SpiderError {

@@ -3,14 +3,13 @@ import type { Logger, Signal } from "#base";
 import { claimName, formatIp, type Ip } from "#ip";
 import type { PoolView } from "#ipam";
 import { type EventRecorder, keyOf, type Pod, type Store } from "#kube";
-import type { ClaimRequest, Ledger } from "#ledger";
+import { type ClaimRequest, type Ledger, stickyOwnerOf } from "#ledger";
 import type { Answer } from "./answer.ts";
 import { ownIpam, recordedResult } from "./chain.ts";
 import { ipamTypeOf } from "./foreign.ts";
 import { podState } from "./pods.ts";
 import type { PoolCache } from "./pool-cache.ts";
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
-import { stickyOwnerOf } from "./sticky.ts";
 
 export interface ReturnedOptions {
   readonly ledger: Ledger;

@@ -3,8 +3,8 @@
  * try next (`Chooser`), what the annotations say. Pure: plain data in, plain data out, time as an argument; the sentences
  * that users read about a decision are made here and nowhere else (`formatVerdict`, `formatRefusal`).
  *
- * It will not read or write objects, wait, log or keep anything of a Pod. Imports #ip, #base, #api and #cni at most; imported
- * by the ledger, the agent, the controller and the command-line tool.
+ * It will not read or write objects, wait, log or keep anything of a Pod. Imports #ip, #base, #api, #cni and the names of
+ * kinds in #kube at most; imported by the ledger, the agent, the controller and the command-line tool.
  */
 
 export { type Annotations, annotationLengthMax } from "./annotation-json.ts";
@@ -51,3 +51,23 @@ export {
   type SubnetsOfNic,
   subnetAnnotationKeys,
 } from "./subnet-annotations.ts";
+export { type Demand, type Demands, demandsOf, type PodTemplate, subjectOfDemand } from "./subnets/demands.ts";
+export {
+  type OwnerState,
+  type PoolAction,
+  type PoolParts,
+  planSubnet,
+  type SubnetFacts,
+  type SubnetPlan,
+  type Unmet,
+} from "./subnets/plan.ts";
+export {
+  demandsOfWorkload,
+  isPartOfApplication,
+  ownerStateOf,
+  unusableFor,
+  type WorkloadKind,
+  type WorkloadObject,
+  workloadKindOf,
+  workloadKinds,
+} from "./subnets/workloads.ts";

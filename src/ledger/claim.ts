@@ -1,7 +1,7 @@
 import { labels, labelValue, type SpiderIPAddress, type SpiderIPAddressSpec } from "#api";
 import type { PodRef } from "#cni";
-import { claimAddress, claimName, type Family, type Ip, tryParseClaimName } from "#ip";
-import type { PoolView } from "#ipam";
+import { claimAddress, claimName, type Family, type Ip, IpSet, tryParseClaimName } from "#ip";
+import type { PoolParts, PoolView } from "#ipam";
 
 /** Who holds an address: identity is (Pod UID, NIC) and, within it, the sandbox. Names are for people. */
 export interface Holder {
@@ -49,6 +49,27 @@ export function keyOfClaim({ spec, ip }: Pick<Claim, "spec" | "ip">): string {
 /** Made for a Pod, in use or kept: not a Hold, a Quarantine or a Lease. */
 export function isHeld({ spec }: Pick<Claim, "spec">): boolean {
   return spec.purpose === "Pod" || spec.purpose === "Sticky";
+}
+
+/** Why addresses are held while a pool of an application loses them. */
+export const shrinkHoldReason = "its pool is made smaller";
+
+/** Whether a claim keeps an address from everybody while its pool loses it. */
+export function isShrinkHold({ spec }: Pick<Claim, "spec">): boolean {
+  return spec.purpose === "Hold" && spec.reason === shrinkHoldReason;
+}
+
+/** The claims on addresses of one pool as the planner of its subnet sees them. */
+export function partsOf(claims: readonly Claim[], poolUid: string, family: Family): PoolParts {
+  const set = (of: readonly Claim[]) =>
+    IpSet.ofIps(
+      family,
+      of.map(({ ip }) => ip),
+    );
+  return {
+    claimed: set(claims.filter((claim) => !isShrinkHold(claim))),
+    held: set(claims.filter((claim) => isShrinkHold(claim) && claim.spec.poolUID === poolUid)),
+  };
 }
 
 /** Held by this Pod for this NIC, whichever sandbox it was made for: two NICs in one pool are two claims. */

@@ -6,11 +6,32 @@
  * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the agent and the
  * controller.
  */
-export { type Claim, claimKey, claimOf, detached, type Holder, isHeir, isHeld, isMine } from "./claim.ts";
+export {
+  type Claim,
+  claimKey,
+  claimOf,
+  detached,
+  type Holder,
+  isHeir,
+  isHeld,
+  isMine,
+  isShrinkHold,
+  partsOf,
+  shrinkHoldReason,
+} from "./claim.ts";
 export { Intents } from "./intents.ts";
 export type { Kept } from "./kept.ts";
 export { Ledger } from "./ledger.ts";
 export type { ReleaseReason } from "./releases.ts";
 export type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
 export { reservedSets } from "./reserved.ts";
+export {
+  endpointOf,
+  type OwnerFact,
+  parseOwner,
+  type StickyOwner,
+  statefulSetFact,
+  stickyOwnerOf,
+} from "./sticky.ts";
 export { type PoolCondition, type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";
+export { type Wanted, wantedOf } from "./wanted.ts";

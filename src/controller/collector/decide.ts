@@ -1,6 +1,7 @@
 import type { SpiderIPAddressSpec } from "#api";
 import { assertNever } from "#base";
-import type { AgentFact, HolderRef, NodeFact, OwnerFact, PodFact } from "./facts.ts";
+import type { OwnerFact } from "#ledger";
+import type { AgentFact, HolderRef, NodeFact, PodFact } from "./facts.ts";
 import { holdersOf } from "./facts.ts";
 
 /** A fact and for how long we have seen it without a break, by our own monotonic clock. */

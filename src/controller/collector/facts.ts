@@ -28,13 +28,6 @@ export type NodeFact =
 /** Whether the node's agent is there. `untold`: agents do not run as Pods here, so that only the node speaks for them. */
 export type AgentFact = { readonly kind: "ready" } | { readonly kind: "missing" } | { readonly kind: "untold" };
 
-/** Whether a sticky address is still wanted by the application that has it. */
-export type OwnerFact =
-  | { readonly kind: "valid" }
-  | { readonly kind: "invalid"; readonly why: string }
-  /** A kind that we cannot ask. */
-  | { readonly kind: "unknown" };
-
 const graceSDefault = 30;
 const outOfService = "node.kubernetes.io/out-of-service";
 

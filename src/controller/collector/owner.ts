@@ -2,7 +2,7 @@ import type { Settings } from "#api";
 import type { Signal } from "#base";
 import type { DeepReadonly, KubeClient, KubeObject, Resource } from "#kube";
 import { keyOf, statefulSets } from "#kube";
-import type { OwnerFact } from "./facts.ts";
+import { type OwnerFact, parseOwner, statefulSetFact } from "#ledger";
 
 type VirtualMachine = DeepReadonly<KubeObject>;
 
@@ -49,26 +49,6 @@ export async function readOwner(
   }
 }
 
-/** A StatefulSet wants the ordinals from `spec.ordinals.start` on, as many as it has replicas. */
-export function statefulSetFact(
-  { namespace, name }: { readonly namespace: string; readonly name: string },
-  spec: { readonly replicas?: number; readonly ordinals?: { readonly start?: number } } | undefined,
-  podName: string,
-): OwnerFact {
-  const of = `StatefulSet ${namespace}/${name}`;
-  const [, set, digits = ""] = /^(.*)-([0-9]+)$/.exec(podName) ?? [];
-  if (set !== name) return { kind: "invalid", why: `${podName} is no Pod of ${of}` };
-  if (spec === undefined) return { kind: "invalid", why: `${of} does not exist` };
-  const first = spec.ordinals?.start ?? 0;
-  const last = first + (spec.replicas ?? 1) - 1;
-  const ordinal = Number(digits);
-  if (ordinal >= first && ordinal <= last) return { kind: "valid" };
-  return {
-    kind: "invalid",
-    why: `${of} has ordinals ${last < first ? "none" : `${first} to ${last}`}, not ${ordinal}`,
-  };
-}
-
 /** An instance that is not terminating is wanted; so is a machine, which may start another instance. */
 async function readMachine(
   client: KubeClient,
@@ -81,12 +61,4 @@ async function readMachine(
   const machine = owned ? await client.get(virtualMachines, ref, o) : undefined;
   if (machine !== undefined && machine.metadata.deletionTimestamp === undefined) return { kind: "valid" };
   return { kind: "invalid", why: `there is neither a VirtualMachine nor a running instance ${keyOf(ref)}` };
-}
-
-function parseOwner(owner: string) {
-  const parts = owner.split("/");
-  const name = parts.pop();
-  const namespace = parts.pop();
-  if (name === undefined || namespace === undefined || parts.length < 2) return undefined;
-  return { type: parts.join("/"), namespace, name };
 }

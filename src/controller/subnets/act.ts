@@ -1,11 +1,10 @@
 import { type SpiderIPPool, spiderIPPools } from "#api";
 import { formatError, type Signal } from "#base";
+import { type PoolAction, type SubnetPlan, subjectOfDemand } from "#ipam";
 import { type Draft, hasReason } from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
-import { subjectOfDemand } from "./demands.ts";
 import { endHolds, hold } from "./holds.ts";
-import type { PoolAction, SubnetPlan } from "./plan.ts";
 
 /** When a deletion that admission refused is tried again: the pool has addresses in use. */
 const guardedMs = 30_000;

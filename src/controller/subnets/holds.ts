@@ -2,19 +2,13 @@ import { labels, labelValue, type SpiderIPPool, spiderIPAddresses } from "#api";
 import type { Signal } from "#base";
 import { claimAddress, claimName, type Ip, type IpSet } from "#ip";
 import { hasReason } from "#kube";
-import type { Claim } from "#ledger";
+import { isShrinkHold, shrinkHoldReason } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 
 /** Longer than a pool takes to lose its addresses; whoever leads then ends them earlier. */
 const holdMs = 300_000;
-const holdReason = "its pool is made smaller";
 const writesAtOnce = 8;
-
-/** Whether a claim keeps an address from everybody while its pool loses it. */
-export function isOurHold({ spec }: Pick<Claim, "spec">): boolean {
-  return spec.purpose === "Hold" && spec.reason === holdReason;
-}
 
 /** Claims the addresses, so that no Pod does; one that was claimed meanwhile stays whose it is. */
 export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpSet, o: Signal): Promise<void> {
@@ -26,7 +20,7 @@ export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpS
         format: 1,
         address: claimAddress(ip),
         purpose: "Hold" as const,
-        reason: holdReason,
+        reason: shrinkHoldReason,
         since: at(0),
         until: at(holdMs),
       },
@@ -42,7 +36,7 @@ export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpS
 /** Ends holds that the watch shows. */
 export async function endHolds({ client }: Deps, uses: PoolUses, pool: SpiderIPPool, ips: IpSet, o: Signal) {
   const claims = [...(uses.get(pool.metadata.name)?.claims ?? [])].filter(
-    (claim) => isOurHold(claim) && ips.contains(claim.ip),
+    (claim) => isShrinkHold(claim) && ips.contains(claim.ip),
   );
   await each(claims, async ({ name, uid, resourceVersion }) => {
     await client.delete(spiderIPAddresses, { name }, { ...o, preconditions: { uid, resourceVersion } });

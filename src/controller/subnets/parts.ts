@@ -2,7 +2,6 @@ import { isDeepStrictEqual } from "node:util";
 import {
   familyOf,
   labels,
-  labelValue,
   parseApplicationKey,
   parseControlledIPPools,
   type SpiderIPPool,
@@ -12,16 +11,25 @@ import {
   spiderSubnets,
 } from "#api";
 import type { Signal } from "#base";
-import { type Family, IpSet } from "#ip";
+import type { Family, IpSet } from "#ip";
+import {
+  type Demand,
+  ownerStateOf,
+  type PoolParts,
+  planSubnet,
+  type SubnetPlan,
+  subjectOfDemand,
+  type Unmet,
+  unusableFor,
+  workloadKindOf,
+} from "#ipam";
 import { type ControllerOptions, metadataOf, type Source, type Store } from "#kube";
+import { partsOf } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 import { rawInteger, since } from "../status-fields.ts";
 import { act } from "./act.ts";
-import { type Demand, subjectOfDemand } from "./demands.ts";
-import { isOurHold } from "./holds.ts";
-import { type OwnerState, type PoolUse, planSubnet, type SubnetPlan, type Unmet } from "./plan.ts";
-import { changesOf, resourceOf, type Workloads } from "./workloads.ts";
+import { changesOf, type Workloads } from "./workloads.ts";
 
 /** How long an entry of the status stays after its pool was seen neither in the watch nor, yet, by a read. */
 const lookAgainMs = 500;
@@ -83,7 +91,8 @@ export function subnetPartsController(deps: Deps, stores: SubnetStores): Control
         pools: pools.list().filter(({ spec }) => spec.subnet === subnet.spec.subnet),
         isTaken: (pool) => pools.get(pool) !== undefined,
         useOf: (pool) => useOf(uses, pool, family),
-        ownerOf: (pool) => ownerOf(workloads, pool),
+        // By what the watches show: before anything is deleted for it, `isGone` makes sure.
+        ownerOf: (pool) => (workloads === undefined ? "unknown" : ownerStateOf(pool, (uid) => workloads.withUid(uid))),
         reserved: reserved(family),
       });
       if (plan === undefined) return {};
@@ -129,17 +138,9 @@ function demandsOn(workloads: Workloads | undefined, subnet: string): readonly D
 
 /** The demands that the subnet can meet at all; of the others their application is told. */
 function receivable({ events }: Deps, subnet: SpiderSubnet | undefined, demands: readonly Demand[]): readonly Demand[] {
-  const family = subnet && familyOf(subnet.spec.subnet);
   return demands.filter((demand) => {
     const { nic, family: wanted } = demand.owner;
-    const why =
-      subnet === undefined
-        ? "does not exist; create it, or name another one"
-        : subnet.metadata.deletionTimestamp !== undefined
-          ? "is being deleted; name another one"
-          : family !== wanted
-            ? `is of IPv${family}; name it under ipv${family}`
-            : undefined;
+    const why = unusableFor(subnet, demand);
     if (why === undefined) return true;
     const message = `no IPv${wanted} IPPool for NIC ${nic}: SpiderSubnet ${demand.subnet} ${why}`;
     events.record(subjectOfDemand(demand), { type: "Warning", reason: "SubnetUnusable", message });
@@ -147,32 +148,8 @@ function receivable({ events }: Deps, subnet: SpiderSubnet | undefined, demands:
   });
 }
 
-function useOf(uses: PoolUses, { metadata }: SpiderIPPool, family: Family): PoolUse {
-  const claims = [...(uses.get(metadata.name)?.claims ?? [])];
-  const held = claims.filter((claim) => isOurHold(claim) && claim.spec.poolUID === metadata.uid);
-  const set = (of: typeof claims) =>
-    IpSet.ofIps(
-      family,
-      of.map(({ ip }) => ip),
-    );
-  return { claimed: set(claims.filter((claim) => !isOurHold(claim))), held: set(held) };
-}
-
-/** By what the watches show: before anything is deleted for it, {@link isGone} makes sure. */
-function ownerOf(workloads: Workloads | undefined, { metadata, spec }: SpiderIPPool): OwnerState {
-  const { labels: found = {} } = metadata;
-  const [apiGroup = "", apiVersion = ""] = (found[labels.ownerApplicationGv] ?? "").split("_");
-  const kind = found[labels.ownerApplicationKind] ?? "";
-  if (workloads === undefined || resourceOf({ apiGroup, apiVersion, kind }) === undefined) return "unknown";
-  const workload = workloads.withUid(found[labels.ownerApplicationUid] ?? "");
-  if (workload === undefined) return "gone";
-  const { demands } = workload;
-  const hasOther =
-    demands?.kind === "wanted" &&
-    demands.list.some(
-      ({ owner }) => labelValue(owner.nic) === found[labels.interface] && owner.family === familyOf(spec.subnet),
-    );
-  return hasOther ? "elsewhere" : "lives";
+function useOf(uses: PoolUses, { metadata }: SpiderIPPool, family: Family): PoolParts {
+  return partsOf([...(uses.get(metadata.name)?.claims ?? [])], metadata.uid, family);
 }
 
 /** Whether the application of the pool is not there by the API server's own word. */
@@ -184,7 +161,7 @@ async function isGone(
 ): Promise<boolean> {
   const key = parseControlledIPPools(status?.controlledIPPools)?.[metadata.name]?.application;
   const application = key === undefined ? undefined : parseApplicationKey(key);
-  const resource = application && resourceOf(application);
+  const resource = application && workloadKindOf(application)?.resource;
   if (resource === undefined || application === undefined) return false;
   const { namespace, name } = application;
   const found = await client.get(metadataOf(resource), { namespace, name }, o);

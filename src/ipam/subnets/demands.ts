@@ -1,7 +1,8 @@
 import { hasCode } from "#base";
 import type { Family } from "#ip";
-import { type AutoPoolOwner, type IpNumber, parseSubnetAnnotations } from "#ipam";
 import type { EventSubject, ObjectMeta } from "#kube";
+import type { AutoPoolOwner } from "../auto-pools.ts";
+import { type IpNumber, parseSubnetAnnotations } from "../subnet-annotations.ts";
 
 /** What is read of a Pod template. */
 export interface PodTemplate {

@@ -15,14 +15,14 @@ import {
   trySetOf,
 } from "#api";
 import { clampCount, type Family, formatIpSet, IpSet } from "#ip";
-import { applicationLabels, autoPoolLabels, autoPoolName } from "#ipam";
+import { applicationLabels, autoPoolLabels, autoPoolName } from "../auto-pools.ts";
 import type { Demand } from "./demands.ts";
 
 /** Addresses that are held at once before a pool loses them: each of them is a write. */
 const heldAtOnceMax = 256n;
 
 /** What is known of the addresses of one pool. */
-export interface PoolUse {
+export interface PoolParts {
   /** In use or kept for a Pod. */
   readonly claimed: IpSet;
   /** Held by us, so that nobody claims them while the pool loses them; some may be outside the pool. */
@@ -40,7 +40,7 @@ export interface SubnetFacts {
   readonly pools: readonly SpiderIPPool[];
   /** Whether a pool of any subnet has this name. */
   readonly isTaken: (poolName: string) => boolean;
-  readonly useOf: (pool: SpiderIPPool) => PoolUse;
+  readonly useOf: (pool: SpiderIPPool) => PoolParts;
   readonly ownerOf: (pool: SpiderIPPool) => OwnerState;
   readonly reserved: IpSet;
 }
@@ -304,7 +304,7 @@ interface Placed {
   readonly name: string;
 }
 
-interface Shrinking extends PoolUse {
+interface Shrinking extends PoolParts {
   readonly demand: Demand;
   readonly part: IpSet;
   readonly more: bigint;

@@ -1,0 +1,110 @@
+import { familyOf, labels, labelValue, type SpiderIPPool, type SpiderSubnet } from "#api";
+import {
+  cronJobs,
+  daemonSets,
+  deployments,
+  jobs,
+  type KubeObject,
+  type Resource,
+  replicaSets,
+  statefulSets,
+} from "#kube";
+import { type Demand, type Demands, demandsOf, type PodTemplate } from "./demands.ts";
+import type { OwnerState } from "./plan.ts";
+
+/** What is read of a workload of any of the kinds that get automatic pools. */
+export interface WorkloadObject extends KubeObject {
+  readonly spec?: {
+    readonly replicas?: number;
+    readonly completions?: number;
+    readonly parallelism?: number;
+    readonly template?: PodTemplate;
+    readonly jobTemplate?: { readonly spec?: WorkloadObject["spec"] };
+  };
+  readonly status?: { readonly desiredNumberScheduled?: number };
+}
+
+/** One kind of workload. */
+export interface WorkloadKind {
+  readonly resource: Resource<KubeObject>;
+  readonly template: (workload: WorkloadObject) => PodTemplate | undefined;
+  /** How many Pods there are at once. */
+  readonly replicas: (workload: WorkloadObject) => number;
+  /** The kind of owner whose application this one is a part of. */
+  readonly partOf?: string;
+}
+
+const template = ({ spec }: WorkloadObject) => spec?.template;
+const scaled = { template, replicas: ({ spec }: WorkloadObject) => spec?.replicas ?? 0 };
+const podsOfJob = ({ completions, parallelism = 1 }: NonNullable<WorkloadObject["spec"]> = {}) =>
+  (completions ?? parallelism) || 1;
+
+/** Every kind whose automatic pools the controller makes. */
+export const workloadKinds: readonly WorkloadKind[] = [
+  { resource: deployments, ...scaled },
+  { resource: replicaSets, ...scaled, partOf: "Deployment" },
+  { resource: statefulSets, ...scaled },
+  { resource: daemonSets, template, replicas: ({ status }) => status?.desiredNumberScheduled ?? 0 },
+  { resource: jobs, template, replicas: ({ spec }) => podsOfJob(spec), partOf: "CronJob" },
+  {
+    resource: cronJobs,
+    template: ({ spec }) => spec?.jobTemplate?.spec?.template,
+    replicas: ({ spec }) => podsOfJob(spec?.jobTemplate?.spec),
+  },
+];
+
+/** The kind of that group, version and name; undefined where it gets no automatic pools. */
+export function workloadKindOf(o: {
+  readonly apiGroup: string;
+  readonly apiVersion: string;
+  readonly kind: string;
+}): WorkloadKind | undefined {
+  return workloadKinds.find(
+    ({ resource: r }) => r.group === o.apiGroup && r.version === o.apiVersion && r.kind === o.kind,
+  );
+}
+
+/** True for a part of an application: its Deployment or CronJob speaks for it. */
+export function isPartOfApplication({ partOf }: WorkloadKind, { metadata }: KubeObject): boolean {
+  return metadata.ownerReferences?.some(({ controller, kind }) => controller === true && kind === partOf) ?? false;
+}
+
+/** What a workload asks of subnets; undefined: nothing. `redundant`: addresses above the replicas by default. */
+export function demandsOfWorkload(
+  kind: WorkloadKind,
+  workload: WorkloadObject,
+  redundant: number,
+): Demands | undefined {
+  if (isPartOfApplication(kind, workload)) return undefined;
+  const { group: apiGroup, version: apiVersion, kind: name } = kind.resource;
+  const facts = { apiGroup, apiVersion, kind: name, metadata: workload.metadata, redundant };
+  return demandsOf({ ...facts, template: kind.template(workload), replicas: kind.replicas(workload) });
+}
+
+/** Why a subnet cannot meet a demand at all; undefined where it can, if it has the addresses. */
+export function unusableFor(subnet: SpiderSubnet | undefined, { owner }: Demand): string | undefined {
+  if (subnet === undefined) return "does not exist; create it, or name another one";
+  if (subnet.metadata.deletionTimestamp !== undefined) return "is being deleted; name another one";
+  const family = familyOf(subnet.spec.subnet);
+  return family === owner.family ? undefined : `is of IPv${family}; name it under ipv${family}`;
+}
+
+/** What has become of the application of an automatic pool. `demandsOfUid`: of a workload that is there. */
+export function ownerStateOf(
+  { metadata, spec }: SpiderIPPool,
+  demandsOfUid: (uid: string) => { readonly demands?: Demands | undefined } | undefined,
+): OwnerState {
+  const { labels: found = {} } = metadata;
+  const [apiGroup = "", apiVersion = ""] = (found[labels.ownerApplicationGv] ?? "").split("_");
+  const kind = found[labels.ownerApplicationKind] ?? "";
+  if (workloadKindOf({ apiGroup, apiVersion, kind }) === undefined) return "unknown";
+  const workload = demandsOfUid(found[labels.ownerApplicationUid] ?? "");
+  if (workload === undefined) return "gone";
+  const { demands } = workload;
+  const hasOther =
+    demands?.kind === "wanted" &&
+    demands.list.some(
+      ({ owner }) => labelValue(owner.nic) === found[labels.interface] && owner.family === familyOf(spec.subnet),
+    );
+  return hasOther ? "elsewhere" : "lives";
+}
