@@ -6,6 +6,7 @@ import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
+import { seriesOf } from "../src/base/testing/metrics.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const node = "node1";
@@ -113,9 +114,10 @@ describe("the agent's API, IPAM executable, flight records and metrics", () => {
 
   it("counts what it did, for whoever reads its metrics", async () => {
     const text = await lab.run({ node, argv: ["busybox", "wget", "-qO-", "http://127.0.0.1:5711/metrics"] });
-    assert.match(text, /^spiderpool_ipam_allocation_counts_total 3$/m);
-    assert.match(text, /^spiderpool_ipam_release_counts_total 2$/m);
-    assert.match(text, /^spiderpool_ipam_allocation_duration_seconds_count 3$/m);
-    assert.match(text, /^spiderpool_sandboxes 0$/m);
+    const series = seriesOf(text);
+    assert.equal(series.get("spiderpool_ipam_allocation_counts_total"), 3);
+    assert.equal(series.get("spiderpool_ipam_release_counts_total"), 2);
+    assert.equal(series.get("spiderpool_ipam_allocation_duration_seconds_count"), 3);
+    assert.equal(series.get("spiderpool_sandboxes"), 0);
   });
 });

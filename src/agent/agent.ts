@@ -1,5 +1,14 @@
 import { join } from "node:path";
-import { abortable, type Logger, metricsContentType, type Signal, SpiderError, systemClock, Tasks } from "#base";
+import {
+  abortable,
+  type Logger,
+  metricsContentType,
+  productVersion,
+  type Signal,
+  SpiderError,
+  systemClock,
+  Tasks,
+} from "#base";
 import { createTransport, loadKubeConfig } from "#kube";
 import { lockFile, tryLockFile } from "#linux";
 import { serveApi, serveProbes, serveText } from "./api.ts";
@@ -81,7 +90,7 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
     const { files } = serving;
     tasks.spawn("node files", (stop) => files.keep({ signal: stop }));
     isReady = true;
-    log.info({ node }, "serving");
+    log.info({ node, version: productVersion }, "serving");
     await abortable(new Promise<never>(() => {}), over);
   } catch (error) {
     if (!over.aborted) throw error;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { seriesOf } from "../base/testing/metrics.ts";
 import type { Flight } from "./flights.ts";
 import { CallMetrics } from "./metrics.ts";
 
@@ -11,11 +12,11 @@ const flight = (verb: Flight["verb"], totalMs: number, more: Partial<Flight> = {
 });
 
 async function values(metrics: CallMetrics): Promise<(name: string) => number> {
-  const lines = (await metrics.text()).split("\n");
+  const series = seriesOf(await metrics.text());
   return (name) => {
-    const line = lines.find((one) => one.startsWith(`spiderpool_${name} `));
-    assert.ok(line !== undefined, name);
-    return Number(line.split(" ").at(-1));
+    const value = series.get(`spiderpool_${name}`);
+    assert.ok(value !== undefined, name);
+    return value;
   };
 }
 

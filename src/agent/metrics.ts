@@ -118,7 +118,7 @@ export interface Levels {
 
 /** Counts and measures the calls of the agent. */
 export class CallMetrics {
-  readonly #metrics = new Metrics(agentMetrics);
+  readonly #metrics = new Metrics("spiderpool-agent", agentMetrics);
   readonly #durations = new Map<string, { count: number; sum: number; min: number; max: number }>();
 
   /** From now on the levels are part of what is read. */

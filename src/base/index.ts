@@ -20,3 +20,4 @@ export {
 export { writeState } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";
+export { productVersion } from "./version.ts";

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { formatMetricTable, Metrics, type MetricTable } from "./metrics.ts";
+import { seriesOf } from "./testing/metrics.ts";
+import { productVersion } from "./version.ts";
 
 const table = {
   app_calls_total: {
@@ -14,11 +16,11 @@ const table = {
 } as const satisfies MetricTable;
 
 const linesOf = async (metrics: Metrics<typeof table>) =>
-  (await metrics.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  [...seriesOf(await metrics.text())].filter(([name]) => name.startsWith("app_")).map((one) => one.join(" "));
 
 describe("Metrics", () => {
   it("start at zero for every combination of known label values", async () => {
-    const lines = await linesOf(new Metrics(table));
+    const lines = await linesOf(new Metrics("app", table));
     for (const line of [
       'app_calls_total{verb="ADD",outcome="ok"} 0',
       'app_calls_total{verb="DEL",outcome="error"} 0',
@@ -34,8 +36,21 @@ describe("Metrics", () => {
     );
   });
 
+  it("say with each series which program measured, as OpenTelemetry's exporter does", async () => {
+    const lines = (await new Metrics("app", table).text()).split("\n");
+    const scope = `otel_scope_name="app",otel_scope_version="${productVersion}"`;
+    for (const line of [
+      `app_size{${scope}} 0`,
+      `app_calls_total{verb="ADD",outcome="ok",${scope}} 0`,
+      `otel_scope_info{${scope}} 1`,
+      `target_info{service_name="app",service_version="${productVersion}",${scope}} 1`,
+    ]) {
+      assert.ok(lines.includes(line), `${line} in ${lines.join(", ")}`);
+    }
+  });
+
   it("count, set and observe", async () => {
-    const metrics = new Metrics(table);
+    const metrics = new Metrics("app", table);
     metrics.count("app_calls_total", { verb: "ADD", outcome: "ok" });
     metrics.count("app_calls_total", { verb: "ADD", outcome: "ok" }, 2);
     metrics.set("app_size", { value: 7 });
@@ -47,7 +62,7 @@ describe("Metrics", () => {
   });
 
   it("read a gauge at the scrape, and drop series that are not read any more", async () => {
-    const metrics = new Metrics(table);
+    const metrics = new Metrics("app", table);
     let pools = ["a", "b"];
     metrics.collect("app_free", () => pools.map((pool, at) => ({ value: at, labels: { pool } })));
     assert.deepEqual(
@@ -62,7 +77,7 @@ describe("Metrics", () => {
   });
 
   it("of two apps in one process do not meet", async () => {
-    const [one, other] = [new Metrics(table), new Metrics(table)];
+    const [one, other] = [new Metrics("app", table), new Metrics("app", table)];
     one.set("app_size", { value: 1 });
     assert.ok((await linesOf(other)).includes("app_size 0"));
   });

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { productVersion } from "./version.ts";
 
 /** A label: its known values, each of which starts at zero, or `any` where nobody can list them (a pool's name). */
 export type MetricLabels = Readonly<Record<string, readonly string[] | "any">>;
@@ -39,8 +40,21 @@ export class Metrics<T extends MetricTable> {
   readonly #registry = new Registry();
   readonly #metrics = new Map<string, Counter | Gauge | Histogram>();
 
-  /** Throws what the Prometheus client says of a name that it does not allow. */
-  constructor(table: T) {
+  /**
+   * `app` is the program that measures. Every series carries it and its version the way OpenTelemetry's exporter writes them,
+   * because dashboards and rules of Spiderpool select by these labels.
+   *
+   * Throws what the Prometheus client says of a name that it does not allow.
+   */
+  constructor(app: string, table: T) {
+    this.#registry.setDefaultLabels({ otel_scope_name: app, otel_scope_version: productVersion });
+    const target = { name: "target_info", help: "The program that is measured.", registers: [this.#registry] };
+    new Gauge({ ...target, labelNames: ["service_name", "service_version"] }).set(
+      { service_name: app, service_version: productVersion },
+      1,
+    );
+    const scope = { name: "otel_scope_info", help: "Who measures.", registers: [this.#registry] };
+    new Gauge(scope).set(1);
     for (const [name, definition] of Object.entries(table)) {
       const metric = this.#register(name, definition);
       this.#metrics.set(name, metric);

@@ -108,7 +108,7 @@ export const controllerMetrics = {
 export type ControllerMetrics = Metrics<typeof controllerMetrics>;
 
 export function createMetrics(): ControllerMetrics {
-  return new Metrics(controllerMetrics);
+  return new Metrics("spiderpool-controller", controllerMetrics);
 }
 
 /** The reconcilers' counters as these metrics. */

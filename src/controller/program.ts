@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { decodeSettings } from "#api";
-import { type Clock, type Logger, metricsContentType, type Signal, systemClock, Tasks } from "#base";
+import { type Clock, type Logger, metricsContentType, productVersion, type Signal, systemClock, Tasks } from "#base";
 import type { Family, IpSet } from "#ip";
 import {
   type ControllerOptions,
@@ -180,7 +180,10 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
       { value: expiryOf(tls.current()).getTime() / 1_000 },
     ]);
   }
-  log.info({ webhookPort: webhook.port, healthPort: health.port, tls: tls !== undefined }, "serving");
+  log.info(
+    { version: productVersion, webhookPort: webhook.port, healthPort: health.port, tls: tls !== undefined },
+    "serving",
+  );
   return servers.move();
 }
 

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { formatError, hasCode } from "#base";
+import { formatError, hasCode, productVersion } from "#base";
 import { addBundleCommand } from "./bundle/bundle.ts";
 import { addCheckCommand } from "./check/check.ts";
 import { addGcCommand } from "./check/gc.ts";
@@ -81,6 +81,7 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
 /** The options that come before every command. Returns the program. */
 export function addGlobalOptions(program: Command): Command {
   return program
+    .version(productVersion, "-V, --version", "print the version")
     .description("Shows, explains and repairs what Spiderpool does in a cluster.")
     .option("--kubeconfig <file>", "the kubeconfig to use")
     .option("--context <name>", "the context of the kubeconfig to use")
