@@ -70,6 +70,7 @@ export function build(
   const records = new Records(join(stateDir, "sandboxes"));
   const events = new EventRecorder({ client, clock, log, component: "spiderpool-agent", host: node });
   const owners = new TopControllers(client);
+  const podSources = { store: podStore, client, node };
   const intents = new Intents(join(options.runDir, "intent"));
   const ledger = new Ledger({
     client,
@@ -117,7 +118,7 @@ export function build(
     pools,
     pods: podStore,
     // The ADD has waited for the watch already.
-    findPod: (ref, o) => findPod({ store: podStore, client }, ref, { ...o, lagMs: 0 }),
+    findPod: (ref, o) => findPod(podSources, ref, { ...o, lagMs: 0 }),
     namespaces: namespaceStore,
     nodes: nodeStore,
     owners,
@@ -163,7 +164,7 @@ export function build(
     findPod: ({ pod }, o) => {
       if (pod === undefined)
         throw new SpiderError("POD_UNKNOWN", "CNI_ARGS name no Pod (K8S_POD_NAMESPACE, K8S_POD_NAME)");
-      return findPod({ store: podStore, client }, pod, o);
+      return findPod(podSources, pod, o);
     },
     added: (attached, pod) => after.added(attached, pod),
     failed: (attachment, error) => after.failed(attachment, error),

@@ -66,9 +66,13 @@ describe("findPod()", () => {
   });
 
   const find = (uid: string) =>
-    findPod({ store, client: api.client }, { namespace: "default", name: "a", uid }, { signal: api.signal });
+    findPod(
+      { store, client: api.client, node: "n1" },
+      { namespace: "default", name: "a", uid },
+      { signal: api.signal },
+    );
   const gets = () => api.fake.requests.filter(({ path }) => path.endsWith("/pods/a")).length;
-  const create = (more = {}) => api.fake.apply(pods, testPod("a", more)).metadata.uid;
+  const create = (more = {}) => api.fake.apply(pods, testPod("a", { spec: { nodeName: "n1" }, ...more })).metadata.uid;
   /** The watch has had its chance. */
   const lag = async () => {
     await api.clock.advance(0);
@@ -138,6 +142,13 @@ describe("findPod()", () => {
     await finding;
   });
 
+  it("refuses a late call without a UID when the name belongs to a Pod of another node, or of none, by now", async () => {
+    for (const spec of [{ nodeName: "n2" }, {}]) {
+      create({ spec });
+      await assert.rejects(find(""), (error) => hasCode(error, "POD_REPLACED"));
+    }
+  });
+
   it("refuses a dead Pod, known or asked for", async () => {
     const status = { phase: "Failed", reason: "Evicted" };
     const uid = create({ status });
@@ -154,7 +165,7 @@ describe("findPod()", () => {
   it("ends with the call", async () => {
     const call = new AbortController();
     const finding = findPod(
-      { store, client: api.client },
+      { store, client: api.client, node: "n1" },
       { namespace: "default", name: "a", uid: "x" },
       { signal: call.signal },
     );

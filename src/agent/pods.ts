@@ -19,17 +19,24 @@ export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | 
   return isPodUid(pod, uid) && isPodAlive(pod) ? "alive" : "dead";
 }
 
+/** Where the Pods of a node are found. */
+export interface PodSources {
+  /** Those of the node only. */
+  readonly store: Store<Pod>;
+  readonly client: KubeClient;
+  readonly node: string;
+}
+
 /**
  * The Pod of a call: from the watch, else from one GET; always by a GET where the runtime gives no UID, because the watch may
- * still show the Pod that had the name before. `lagMs`: how long the watch may take to show it. Throws POD_NOT_FOUND, POD_REPLACED (the name belongs to another
- * Pod by now) or POD_DEAD; neither of them may get an address.
+ * still show the Pod that had the name before. `lagMs`: how long the watch may take to show it. Throws POD_NOT_FOUND,
+ * POD_REPLACED (the name belongs to another Pod by now, maybe of another node) or POD_DEAD; none of them may get an address.
  */
 export async function findPod(
-  sources: { readonly store: Store<Pod>; readonly client: KubeClient },
+  { store, client, node }: PodSources,
   ref: PodRef,
   { signal, lagMs = watchLagMs }: Signal & { readonly lagMs?: number },
 ): Promise<Pod> {
-  const { store, client } = sources;
   const key = keyOf(ref);
   const fits = (pod: Pod | undefined) => pod !== undefined && isPodUid(pod, ref.uid);
   const seen = async () => {
@@ -47,9 +54,11 @@ export async function findPod(
     (await client.get(pods, { namespace: ref.namespace, name: ref.name }, { signal }));
   if (pod === undefined)
     throw new SpiderError("POD_NOT_FOUND", `Pod ${key} does not exist`, { details: { uid: ref.uid } });
-  if (!isPodUid(pod, ref.uid)) {
+  // A call without a UID may be late: a Pod of another node has its name by now.
+  const { nodeName } = pod.spec ?? {};
+  if (!isPodUid(pod, ref.uid) || nodeName !== node) {
     throw new SpiderError("POD_REPLACED", `Pod ${key} is another one by now`, {
-      details: { expected: ref.uid, found: pod.metadata.uid },
+      details: { expected: ref.uid, found: pod.metadata.uid, node: nodeName },
     });
   }
   return living(pod);

@@ -2,6 +2,7 @@ import type { SpiderIPAddressSpec } from "#api";
 import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
 import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
+import { findLeaks } from "./audit.ts";
 import { type Claim, claimDraft, claimKey, detached, type Holder, isHeld, isMine, keyOfClaim } from "./claim.ts";
 import { assertSilent, untilDetached } from "./kept.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
@@ -9,7 +10,7 @@ import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
-import { adoptClaim, attachClaim, type Created, changeClaim, claimsOfNode, createClaim, readClaim } from "./writes.ts";
+import { adoptClaim, attachClaim, type Created, changeClaim, createClaim, readClaim } from "./writes.ts";
 
 /** Creates in flight at once, for the whole node. */
 const createsMax = 4;
@@ -17,8 +18,6 @@ const createsMax = 4;
 const missesMax = 8;
 /** A create whose answer was lost may take effect as long as this: the server gives up on it after 4 s. */
 const echoMsMax = 5_000;
-/** A claim that nobody here knows is a leak when it is older than this; younger ones may be on their way. */
-const leakAgeMs = 60_000;
 
 /**
  * The ledger as one node writes it: to allocate is to create the object that is named after the address, to release is to
@@ -197,29 +196,29 @@ export class Ledger {
     return abortable(this.#recalled.promise, signal);
   }
 
-  /**
-   * Compares the ledger's claims of this node with what is known here, once: claims that nobody needs and that are old
-   * enough are released.
-   */
+  /** Compares the ledger's claims of this node with what is known here, once, and releases those that nobody needs. */
   async audit(o: Signal): Promise<void> {
-    const { client, clock, node, bootId, intents, inUse } = this.#options;
-    for await (const { claim, createdAt } of claimsOfNode(client, node, o)) {
-      const key = keyOfClaim(claim);
-      const own = this.#own.get(key);
-      if (own?.uid === claim.uid || intents.read(key) === claim.name) continue;
-      // All that was known of it was lost; its Pod got another one after the boot that ended its sandbox.
-      const replaced = own !== undefined && claim.spec.bootID !== bootId;
-      if (!replaced && inUse(claim)) {
-        if (own === undefined) this.#keep(claim);
-      } else if (clock.wall().getTime() - createdAt.getTime() > leakAgeMs) {
-        const evidence = [`container ${claim.spec.containerID ?? "none"}`];
-        this.release(claim, { why: "no sandbox of this node uses it", evidence });
-      }
+    for (const claim of await findLeaks(this.#options, (claim) => this.#isNeeded(claim), o)) {
+      const evidence = [`container ${claim.spec.containerID ?? "none"}`];
+      this.release(claim, { why: "no sandbox of this node uses it", evidence });
     }
   }
 
   stop(): void {
     this.#book.stop();
+  }
+
+  /** Whether a claim of this node is known here, may be on its way, or is in use; what is in use is known from now on. */
+  #isNeeded(claim: Claim): boolean {
+    const { bootId, intents, inUse } = this.#options;
+    const key = keyOfClaim(claim);
+    const own = this.#own.get(key);
+    if (own?.uid === claim.uid || intents.read(key) === claim.name) return true;
+    // All that was known of it was lost; its Pod got another one after the boot that ended its sandbox.
+    if (own !== undefined && claim.spec.bootID !== bootId) return false;
+    if (!inUse(claim)) return false;
+    if (own === undefined) this.#keep(claim);
+    return true;
   }
 
   /** What the holder already has, for this sandbox. */

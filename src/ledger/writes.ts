@@ -41,16 +41,11 @@ export async function readClaim(client: KubeClient, name: string, o: Signal): Pr
 }
 
 /** What Pods hold or held on a node. */
-export async function* claimsOfNode(
-  client: KubeClient,
-  node: string,
-  o: Signal,
-): AsyncGenerator<{ readonly claim: Claim; readonly createdAt: Date }> {
+export async function* claimsOfNode(client: KubeClient, node: string, o: Signal): AsyncGenerator<Claim> {
   const labelSelector = `${labels.claimNode}=${labelValue(node)}`;
   for await (const object of client.listAll(spiderIPAddresses, { ...o, labelSelector })) {
     const claim = claimOf(object);
-    if (claim === undefined || claim.spec.node !== node || !isHeld(claim)) continue;
-    yield { claim, createdAt: new Date(object.metadata.creationTimestamp ?? "") };
+    if (claim !== undefined && claim.spec.node === node && isHeld(claim)) yield claim;
   }
 }
 

@@ -208,7 +208,7 @@ export class TestAgent {
       pools,
       pods: podStore,
       // The ADD has waited for the watch already.
-      findPod: (ref, o) => findPod({ store: podStore, client }, ref, { ...o, lagMs: 0 }),
+      findPod: (ref, o) => findPod({ store: podStore, client, node }, ref, { ...o, lagMs: 0 }),
       namespaces: watch(metadataOf(namespaces)),
       nodes: watch(nodes),
       owners,
@@ -233,7 +233,8 @@ export class TestAgent {
       source: { nad: () => undefined, directory: () => undefined, file: () => undefined },
       clock,
       log,
-      findPod: ({ pod }, o) => findPod({ store: podStore, client }, pod ?? { namespace: "", name: "", uid: "" }, o),
+      findPod: ({ pod }, o) =>
+        findPod({ store: podStore, client, node }, pod ?? { namespace: "", name: "", uid: "" }, o),
       added: (attached, pod) => after.added(attached, pod),
       failed: () => {},
       removed: ({ pod }) => {
