@@ -12,6 +12,7 @@ import { addNetCommands } from "./net/render.ts";
 import { addNodeCommand } from "./node/status.ts";
 import { addTraceCommand } from "./node/trace.ts";
 import { type OutputFormat, outputFormats, parseOutputFormat } from "./output.ts";
+import { addPlanCommand } from "./plan/commands.ts";
 import { addValidateCommand } from "./validate.ts";
 
 /** What a command's action is run with. */
@@ -99,6 +100,7 @@ export function addCommands(program: Command, run: Run): void {
   addIpCommands(program, run);
   addNetCommands(program, run);
   addNodeCommand(program, run);
+  addPlanCommand(program, run);
   addTraceCommand(program, run);
   addValidateCommand(program, run);
 }

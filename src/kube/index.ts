@@ -57,5 +57,5 @@ export {
 } from "./resource.ts";
 export { isRetryable, mayRepeat, type RetryOptions, retry } from "./retry.ts";
 export { type Store, type StoreListener, type StoreOptions, WatchedStore } from "./store.ts";
-export { type TopController, TopControllers } from "./top-controller.ts";
+export { type TopController, TopControllers, topControllerAmong } from "./top-controller.ts";
 export { type ApiRequest, type ApiResponse, createTransport, type Transport } from "./transport.ts";

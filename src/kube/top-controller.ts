@@ -1,7 +1,7 @@
 import type { Signal } from "#base";
 import type { KubeClient } from "./client.ts";
 import { jobs, type Pod, replicaSets } from "./core.ts";
-import { type KubeObject, metadataOf, type OwnerReference, type Resource } from "./resource.ts";
+import { type KubeObject, metadataOf, type ObjectRef, type OwnerReference, type Resource } from "./resource.ts";
 
 /** The outermost owner that users know: the Deployment, not its ReplicaSet; the CronJob, not its Job. */
 export interface TopController {
@@ -46,6 +46,20 @@ export class TopControllers {
     this.#ownerOf.set(owner.uid, above);
     return above;
   }
+}
+
+/** The same of objects that were read before: `find` gives the ReplicaSet or Job of that name. */
+export function topControllerAmong(
+  pod: Pod,
+  find: (resource: Resource<KubeObject>, ref: ObjectRef) => KubeObject | undefined,
+): TopController | undefined {
+  const { namespace = "" } = pod.metadata;
+  const owner = controllerOf(pod);
+  if (owner === undefined) return undefined;
+  const climb = climbs.find(({ from }) => isKind(owner, from));
+  const object = climb && find(climb.resource, { namespace, name: owner.name });
+  const above = object?.metadata.uid === owner.uid ? controllerOf(object) : undefined;
+  return facts(above !== undefined && climb !== undefined && isKind(above, climb.to) ? above : owner, namespace);
 }
 
 /** A ReplicaSet or Job that anything else owns is itself the top. */

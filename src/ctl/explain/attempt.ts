@@ -76,25 +76,54 @@ export function candidatePools(facts: Facts, node: string): readonly string[] {
   );
 }
 
+/** What the networks of one Pod and their pools depend on. */
+export type PodScene = Pick<
+  Facts,
+  "pod" | "namespace" | "nodes" | "nads" | "pools" | "brokenPools" | "owner" | "installation"
+>;
+
 /** Does as the agent does, with the same functions, up to where the node itself would be asked. Never throws. */
 export function attemptOn(facts: Facts, usage: Usage, node: string): Attempt {
-  const { namespace, annotations } = facts.pod;
-  const { source, uncertain } = sourceOf(facts);
+  const { delegates, source, failure, uncertain } = delegatesOf(facts);
+  if (delegates === undefined) return { node, nics: askedNetworks(facts, source), failure, uncertain: uncertain() };
+  const nics = delegates.map((delegate) => nicReport(facts, usage, node, delegate));
+  const failed = nics.findIndex(({ problem }) => problem !== undefined);
+  const delegate = delegates[failed];
+  const problem = delegate && addFailure(facts.pod, delegate, nics[failed]?.problem);
+  return { node, nics, uncertain: uncertain(), ...(problem && { failure: problem }) };
+}
+
+/** The NICs of the Pod whose addresses come from IPPools, with what their network says about pools. */
+export function managedNics(scene: PodScene): {
+  readonly nics: readonly { readonly nic: string; readonly network: SelectionInput["network"] }[];
+  /** Why the Pod has no networks at all. */
+  readonly failure?: unknown;
+  /** It depends on files of the node, which only its agent sees. */
+  readonly uncertain: boolean;
+} {
+  const { delegates = [], failure, uncertain } = delegatesOf(scene);
+  const nics = delegates.flatMap(({ ifName: nic, network }) => {
+    const config = network.plugins.map(({ raw }) => raw).find(isManaged);
+    return config === undefined ? [] : [{ nic, network: networkPools(config) }];
+  });
+  return { nics, uncertain: uncertain(), ...(failure !== undefined && { failure }) };
+}
+
+function delegatesOf(scene: PodScene): {
+  readonly delegates?: readonly Delegate[];
+  readonly source: ConfigSource;
+  readonly failure?: unknown;
+  readonly uncertain: () => boolean;
+} {
+  const { namespace, annotations } = scene.pod;
+  const { source, uncertain } = sourceOf(scene);
   try {
-    const delegates = planDelegates({
-      settings: settingsOf(facts),
-      source,
-      ifName: "eth0",
-      pod: { namespace, annotations },
-    });
+    const pod = { namespace, annotations };
+    const delegates = planDelegates({ settings: settingsOf(scene), source, ifName: "eth0", pod });
     planDefaultRoutes(delegates);
-    const nics = delegates.map((delegate) => nicReport(facts, usage, node, delegate));
-    const failed = nics.findIndex(({ problem }) => problem !== undefined);
-    const delegate = delegates[failed];
-    const failure = delegate && addFailure(facts.pod, delegate, nics[failed]?.problem);
-    return { node, nics, uncertain: uncertain(), ...(failure && { failure }) };
+    return { delegates, source, uncertain };
   } catch (failure) {
-    return { node, nics: askedNetworks(facts, source), failure, uncertain: uncertain() };
+    return { source, failure, uncertain };
   }
 }
 
@@ -130,7 +159,7 @@ function readable(read: () => readonly NetworkSelection[]): readonly NetworkSele
 }
 
 /** The default network and its namespace, as the agent writes them into the configuration that the runtime reads. */
-function settingsOf({ installation: { namespace, clusterNetwork } }: Facts): MultusSettings {
+function settingsOf({ installation: { namespace, clusterNetwork } }: PodScene): MultusSettings {
   const [network = "", within] = clusterNetwork.split("/").toReversed();
   const own = { name: unknownNetwork, type: "unknown" };
   return decodeSettings({
@@ -139,7 +168,7 @@ function settingsOf({ installation: { namespace, clusterNetwork } }: Facts): Mul
   });
 }
 
-function sourceOf({ nads }: Facts): { readonly source: ConfigSource; readonly uncertain: () => boolean } {
+function sourceOf({ nads }: PodScene): { readonly source: ConfigSource; readonly uncertain: () => boolean } {
   let asked = false;
   const unseen = () => {
     asked = true;
@@ -177,7 +206,7 @@ function isManaged({ ipam }: JsonObject): boolean {
 
 /** What the selection of pools for a NIC on a node depends on. */
 export function selectionOf(
-  facts: Facts,
+  facts: PodScene,
   node: string,
   nic: string,
   network: SelectionInput["network"] = { pools: { 4: [], 6: [] }, cleanGateway: false },

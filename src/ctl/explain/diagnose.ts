@@ -35,7 +35,7 @@ export interface Diagnosis {
 }
 
 /** The nodes on which an ADD is thought through: the Pod's own, or all on which it could be put. */
-export function nodesOf({ pod, nodes }: Facts): readonly string[] {
+export function nodesOf({ pod, nodes }: Pick<Facts, "pod" | "nodes">): readonly string[] {
   if (pod.state === "gone" || pod.hostNetwork) return [];
   if (pod.nodeName !== undefined) return [pod.nodeName];
   const fits = ({ metadata, spec }: Node) =>

@@ -32,7 +32,7 @@ export interface Installation {
   /** Name of the default network; "" where each node keeps its own. */
   readonly clusterNetwork: string;
   readonly families: readonly Family[];
-  readonly settings: Pick<Settings, "enableSpiderSubnet" | "enableAutoPoolForApplication" | "enableStrictIPPoolScope">;
+  readonly settings: Settings;
   /** False: no such ConfigMap was found, and these are the defaults. */
   readonly found: boolean;
 }

@@ -113,7 +113,8 @@ async function podEvents(
     );
 }
 
-function decodePools(objects: readonly SpiderIPPool[]): Pick<Facts, "pools" | "brokenPools"> {
+/** The pools as selection sees them, and why the others cannot be used. */
+export function decodePools(objects: readonly SpiderIPPool[]): Pick<Facts, "pools" | "brokenPools"> {
   const pools = new Map<string, PoolView>();
   const brokenPools = new Map<string, string>();
   for (const object of objects) {
@@ -127,7 +128,7 @@ function decodePools(objects: readonly SpiderIPPool[]): Pick<Facts, "pools" | "b
 }
 
 /** As the agent counts them; a reservation that cannot be read reserves nothing. */
-function reservedBy(objects: readonly SpiderReservedIP[]): Facts["reserved"] {
+export function reservedBy(objects: readonly SpiderReservedIP[]): Facts["reserved"] {
   const texts = objects.filter(({ metadata }) => metadata.deletionTimestamp === undefined).map(({ spec }) => spec.ips);
   return (family) => texts.reduce((set, ips) => set.union(readable(ips ?? [], family)), IpSet.empty(family));
 }
@@ -144,7 +145,7 @@ function readable(ips: readonly string[], family: Family): IpSet {
 }
 
 /** The chart's ConfigMap, whatever its name: its labels are the contract. */
-async function findInstallation(client: KubeClient, signal: AbortSignal): Promise<Installation> {
+export async function findInstallation(client: KubeClient, signal: AbortSignal): Promise<Installation> {
   const labelSelector = "app.kubernetes.io/component=spiderpool";
   const [first] = await Array.fromAsync(client.listAll(configMaps, { signal, labelSelector }));
   const { settings } = decodeSettings(first?.data?.["conf.yml"] ?? "");
@@ -177,7 +178,8 @@ async function ownerOf(
     : undefined;
 }
 
-function subjectOf(
+/** A stored Pod as what is asked about; of one that is gone, what Events tell. */
+export function subjectOf(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   pod: Pod | undefined,
   told: readonly CoreEvent[],

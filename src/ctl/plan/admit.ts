@@ -1,0 +1,278 @@
+import {
+  apiGroup,
+  apiVersion,
+  defaultPool,
+  defaultReservedIp,
+  defaultSubnet,
+  formatViolation,
+  removedAddresses,
+  type SpiderIPPool,
+  type SpiderReservedIP,
+  type SpiderSubnet,
+  type Submitted,
+  type Violation,
+  validatePool,
+  validateReservedIp,
+  validateSubnet,
+} from "#api";
+import { SpiderError } from "#base";
+import { compareIp } from "#ip";
+import { type WorkloadObject, workloadKindOf } from "#ipam";
+import { type KubeObject, keyOf, type Pod } from "#kube";
+import { isHeld } from "#ledger";
+import type { Manifest } from "../manifests.ts";
+import { applied } from "./merge.ts";
+import type { Change, StoredWorkload } from "./state.ts";
+import { type World, workloadKey } from "./world.ts";
+
+export interface Refusal {
+  /** `spiderippool/a` */
+  readonly object: string;
+  readonly why: string;
+}
+
+/** What was taken of a change. */
+export interface Admitted {
+  readonly refused: readonly Refusal[];
+  /** Keys of workloads that are new, changed or deleted, each with what it was. */
+  readonly workloads: ReadonlyMap<string, StoredWorkload | undefined>;
+  /** Names of pools that the change itself makes, changes or deletes. */
+  readonly pools: ReadonlySet<string>;
+  /** `Kind/namespace/name` of objects that addresses do not depend on. */
+  readonly ignored: readonly string[];
+}
+
+/**
+ * Does to the world what the API server would take of the change, object by object in the order of the file, by the rules
+ * of admission. `namespace`: of objects that name none.
+ */
+export function admit(world: World, change: Change, namespace: string): Admitted {
+  const admission = new Admission(world, namespace);
+  for (const manifest of change.applied) admission.apply(manifest);
+  for (const manifest of change.deleted) admission.delete(manifest);
+  world.changed();
+  return admission;
+}
+
+const ours = `${apiGroup}/${apiVersion}`;
+const clock = "1970-01-01T00:00:00Z";
+
+class Admission implements Admitted {
+  readonly refused: Refusal[] = [];
+  readonly workloads = new Map<string, StoredWorkload | undefined>();
+  readonly pools = new Set<string>();
+  readonly ignored: string[] = [];
+  readonly #world: World;
+  readonly #namespace: string;
+
+  constructor(world: World, namespace: string) {
+    this.#world = world;
+    this.#namespace = namespace;
+  }
+
+  apply(manifest: Manifest): void {
+    const { pools, subnets, reservations, namespaces, nodes, pods, workloads } = this.#world;
+    const { name } = manifest.metadata;
+    if (name === undefined) throw new SpiderError("OPTIONS_INVALID", `a ${manifest.kind} of the file has no name`);
+    switch (`${manifest.apiVersion} ${manifest.kind}`) {
+      case `${ours} SpiderIPPool`:
+        if (this.#put(manifest, pools, (pool, old) => this.#judgePool(pool, old))) this.pools.add(name);
+        return;
+      case `${ours} SpiderSubnet`:
+        this.#put(manifest, subnets, (subnet, old) => this.#judgeSubnet(subnet, old));
+        return;
+      case `${ours} SpiderReservedIP`:
+        this.#put(manifest, reservations, (reserved, old) => {
+          const object = defaultReservedIp(reserved) as SpiderReservedIP;
+          return { object, violations: validateReservedIp(object, { old, families: this.#settings }) };
+        });
+        return;
+      case "v1 Namespace":
+        this.#put(manifest, namespaces);
+        return;
+      case "v1 Node":
+        this.#put(manifest, nodes);
+        return;
+      case "v1 Pod": {
+        const key = this.#keyOf(manifest);
+        if (pods.has(key)) {
+          this.#put(this.#placed(manifest), pods);
+          return;
+        }
+        this.workloads.set(`Pod/${key}`, undefined);
+        workloads.set(`Pod/${key}`, { ...this.#new(this.#placed(manifest)), apiVersion: "v1", kind: "Pod" });
+        return;
+      }
+      default:
+        this.#putWorkload(manifest);
+    }
+  }
+
+  delete(manifest: Manifest): void {
+    const { pools, subnets, reservations, pods } = this.#world;
+    const { name = "" } = manifest.metadata;
+    switch (`${manifest.apiVersion} ${manifest.kind}`) {
+      case `${ours} SpiderIPPool`:
+        this.#deletePool(name, pools.get(name));
+        return;
+      case `${ours} SpiderSubnet`:
+        this.#deleteSubnet(name, subnets.get(name));
+        return;
+      case `${ours} SpiderReservedIP`:
+        reservations.delete(name);
+        return;
+      case "v1 Pod": {
+        const pod = pods.get(this.#keyOf(manifest));
+        if (pod !== undefined) this.#world.end(pod, "the Pod is deleted");
+        return;
+      }
+      default: {
+        const key = this.#workloadKeyOf(manifest);
+        const old = key === undefined ? undefined : this.#world.workloads.get(key);
+        if (key === undefined) this.ignored.push(this.#said(manifest));
+        if (key === undefined || old === undefined) return;
+        this.#world.workloads.delete(key);
+        this.workloads.set(key, old);
+      }
+    }
+  }
+
+  get #settings() {
+    return this.#world.installation.settings;
+  }
+
+  /** The object as it is to be, judged; true: nothing stands against it, and it is stored. */
+  #put<T extends KubeObject>(
+    manifest: Manifest,
+    into: Map<string, T>,
+    judge?: (object: T, old: T | undefined) => { readonly object: T; readonly violations: readonly Violation[] },
+  ): boolean {
+    const key = keyOf({ name: "", ...manifest.metadata });
+    const old = into.get(key);
+    const sent = old === undefined ? (this.#new(manifest) as unknown as T) : applied(old, manifest);
+    const { object, violations } = judge?.(sent, old) ?? { object: sent, violations: [] };
+    if (violations.length === 0) {
+      const generation = (old?.metadata.generation ?? 0) + 1;
+      into.set(key, { ...object, metadata: { ...object.metadata, generation } });
+      this.#world.changed();
+      return true;
+    }
+    this.#refuse(manifest, violations.map(formatViolation).join("; "));
+    return false;
+  }
+
+  #judgePool(sent: SpiderIPPool, old: SpiderIPPool | undefined) {
+    const { pools, subnets, claims } = this.#world;
+    const { enableSpiderSubnet } = this.#settings;
+    const object = defaultPool(sent, enableSpiderSubnet ? [...subnets.values()] : []);
+    const owner = object.metadata.ownerReferences?.find((one) => one.controller && one.kind === "SpiderSubnet");
+    const removed = old && removedAddresses(old, object);
+    const inUse = [...claims.values()]
+      .filter(
+        (claim) => removed?.contains(claim.ip) && claim.spec.purpose !== "Hold" && claim.spec.purpose !== "Quarantine",
+      )
+      .toSorted((a, b) => compareIp(a.ip, b.ip))
+      .map(({ ip, spec }) => ({
+        ip,
+        pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}`,
+      }));
+    const subnet = owner && subnets.get(owner.name);
+    const context = { old, others: [...pools.values()], subnet, inUse, families: this.#settings };
+    return { object, violations: validatePool(object, context) };
+  }
+
+  #judgeSubnet(sent: SpiderSubnet, old: SpiderSubnet | undefined) {
+    const { pools, subnets } = this.#world;
+    const object = defaultSubnet(sent as Submitted<SpiderSubnet>) as SpiderSubnet;
+    const others = [...subnets.values()];
+    const context = { old, others, pools: [...pools.values()], families: this.#settings };
+    return { object, violations: validateSubnet(object, context) };
+  }
+
+  #putWorkload(manifest: Manifest): void {
+    const key = this.#workloadKeyOf(manifest);
+    if (key === undefined) {
+      this.ignored.push(this.#said(manifest));
+      return;
+    }
+    const { workloads } = this.#world;
+    const old = workloads.get(key);
+    const sent = old === undefined ? this.#new(this.#placed(manifest)) : applied(old, this.#placed(manifest));
+    const { apiVersion: version = "", kind = "" } = manifest;
+    const { spec = {} } = sent as WorkloadObject;
+    // Of a new one that says nothing of replicas there is one; the API server fills that in.
+    const filled = kind.endsWith("Set") || kind === "Deployment" ? { replicas: 1, ...spec } : spec;
+    workloads.set(key, { ...sent, spec: filled, apiVersion: version, kind } as StoredWorkload);
+    if (!this.workloads.has(key)) this.workloads.set(key, old);
+  }
+
+  #deletePool(name: string, pool: SpiderIPPool | undefined): void {
+    if (pool === undefined || pool.metadata.deletionTimestamp !== undefined) return;
+    const holders = this.#world
+      .claimsOf(pool)
+      .filter((claim) => isHeld(claim) && claim.spec.poolUID === pool.metadata.uid);
+    if (this.#settings.enableValidatingResourcesDeletedWebhook && holders.length > 0) {
+      const why = `cannot delete an IPPool with allocated IPs(${holders.length})`;
+      this.refused.push({ object: `spiderippool/${name}`, why });
+      return;
+    }
+    this.pools.add(name);
+    this.#world.pools.set(name, terminating(pool));
+    this.#world.changed();
+  }
+
+  #deleteSubnet(name: string, subnet: SpiderSubnet | undefined): void {
+    if (subnet === undefined || subnet.metadata.deletionTimestamp !== undefined) return;
+    const { allocatedIPCount: count = 0 } = subnet.status ?? {};
+    if (this.#settings.enableValidatingResourcesDeletedWebhook && count > 0) {
+      const why = `cannot delete an Subnet with allocated IPs(${count})`;
+      this.refused.push({ object: `spidersubnet/${name}`, why });
+      return;
+    }
+    this.#world.subnets.set(name, terminating(subnet));
+    this.#world.changed();
+  }
+
+  #refuse({ kind = "", metadata }: Manifest, why: string): void {
+    this.refused.push({ object: `${kind.toLowerCase()}/${metadata.name}`, why });
+  }
+
+  #new(manifest: Manifest): KubeObject {
+    const { metadata } = manifest;
+    const more = { name: metadata.name ?? "", uid: this.#world.newUid(), resourceVersion: "" };
+    return { ...manifest, metadata: { ...metadata, ...more } } as unknown as KubeObject;
+  }
+
+  /** With the namespace that the command line gives it. */
+  #placed(manifest: Manifest): Manifest {
+    const { namespace = this.#namespace } = manifest.metadata;
+    return { ...manifest, metadata: { ...manifest.metadata, namespace } };
+  }
+
+  #keyOf(manifest: Manifest): string {
+    return keyOf({ name: "", ...this.#placed(manifest).metadata });
+  }
+
+  #workloadKeyOf(manifest: Manifest): string | undefined {
+    const [version = "", group = ""] = (manifest.apiVersion ?? "").split("/").toReversed();
+    const { kind = "" } = manifest;
+    if (workloadKindOf({ apiGroup: group, apiVersion: version, kind }) === undefined) return undefined;
+    return workloadKey({
+      kind,
+      metadata: { uid: "", resourceVersion: "", name: "", ...this.#placed(manifest).metadata },
+    });
+  }
+
+  #said({ kind, metadata }: Manifest): string {
+    return `${kind}/${keyOf({ name: "", ...metadata })}`;
+  }
+}
+
+function terminating<T extends KubeObject>(object: T): T {
+  return { ...object, metadata: { ...object.metadata, deletionTimestamp: clock } };
+}
+
+/** A new bare Pod among the workloads, as the Pod that it is to be. */
+export function asPod({ metadata, spec }: StoredWorkload): Pod {
+  return { metadata, spec: spec ?? {}, status: {} } as unknown as Pod;
+}

@@ -1,0 +1,261 @@
+import { isDeepStrictEqual } from "node:util";
+import { type WorkloadKind, workloadKindOf } from "#ipam";
+import { isPodAlive, keyOf, type Pod } from "#kube";
+import { asPod } from "./admit.ts";
+import { type Start, startPod } from "./start.ts";
+import type { StoredWorkload } from "./state.ts";
+import type { World } from "./world.ts";
+
+/** A Pod that the change makes and that would not get its addresses. */
+export interface Unstarted {
+  readonly pod: Pod;
+  readonly failure: Extract<Start, { readonly kind: "fails" }>;
+}
+
+/** A workload before the change and after it; undefined where there is none. */
+export interface WorkloadChange {
+  readonly key: string;
+  readonly before: StoredWorkload | undefined;
+  readonly after: StoredWorkload | undefined;
+}
+
+/** As much as is read of what decides how Pods are replaced. */
+interface Strategy {
+  readonly type?: string;
+  readonly rollingUpdate?: {
+    readonly maxSurge?: number | string;
+    readonly maxUnavailable?: number | string;
+    readonly partition?: number;
+  };
+}
+
+type SpecOf = StoredWorkload["spec"] & { readonly strategy?: Strategy; readonly updateStrategy?: Strategy };
+
+/** Takes away the Pods that the workload does not want any more: all before any other Pod is made. */
+export function endPods(world: World, { key, before, after }: WorkloadChange): void {
+  if (before === undefined) return;
+  const pods = podsOf(world, before);
+  if (after === undefined) {
+    for (const pod of pods) world.end(pod, `${key} is deleted`);
+    return;
+  }
+  for (const pod of surplus(world, after, pods)) world.end(pod, `${key} is made smaller`);
+}
+
+/** Makes the Pods that are missing and replaces those of a changed template, as its controller would. */
+export function startPods(world: World, { before, after }: WorkloadChange): readonly Unstarted[] {
+  if (after === undefined) return [];
+  if (after.kind === "Pod") return startAll(world, [asPod(after)]);
+  const kind = kindOf(after);
+  if (kind === undefined || after.kind === "CronJob") return [];
+  const old = before === undefined ? [] : podsOf(world, before);
+  const isNew = before !== undefined && !sameTemplate(kind, before, after);
+  const nics = nicsOf(world, old);
+  switch (after.kind) {
+    case "Deployment":
+      return isNew ? replaceDeployment(world, after, old, nics) : addPods(world, after, old, nics);
+    case "StatefulSet":
+      return isNew ? replaceInOrder(world, after, old, nics) : addPods(world, after, old, nics);
+    case "DaemonSet":
+      return isNew ? replaceInOrder(world, after, old, nics) : addPods(world, after, old, nics);
+    default:
+      // Pods of a ReplicaSet or a Job stay as they were made.
+      return addPods(world, after, old, nics);
+  }
+}
+
+/** The workload with what its own controller would count: a DaemonSet's Pods depend on the nodes. */
+export function counted(world: World, workload: StoredWorkload): StoredWorkload {
+  if (workload.kind !== "DaemonSet") return workload;
+  return { ...workload, status: { ...workload.status, desiredNumberScheduled: nodesFor(world, workload).length } };
+}
+
+/** The living Pods whose top controller the workload is, in the order of their names, ordinals by number. */
+export function podsOf(world: World, { kind, metadata }: Pick<StoredWorkload, "kind" | "metadata">): readonly Pod[] {
+  const owned = [...world.pods.values()].filter((pod) => {
+    const owner = world.ownerOf(pod);
+    return owner?.kind === kind && owner.uid === metadata.uid && isPodAlive(pod);
+  });
+  return owned.toSorted((a, b) => a.metadata.name.localeCompare(b.metadata.name, "en", { numeric: true }));
+}
+
+function kindOf({ apiVersion, kind }: StoredWorkload): WorkloadKind | undefined {
+  const [version = "", group = ""] = apiVersion.split("/").toReversed();
+  return workloadKindOf({ apiGroup: group, apiVersion: version, kind });
+}
+
+function sameTemplate(kind: WorkloadKind, a: StoredWorkload, b: StoredWorkload): boolean {
+  return isDeepStrictEqual(kind.template(a), kind.template(b));
+}
+
+/** How many Pods there are to be; of a DaemonSet, as many as nodes fit. */
+function wantedOf(world: World, workload: StoredWorkload): number {
+  if (workload.kind === "DaemonSet") return nodesFor(world, workload).length;
+  return kindOf(workload)?.replicas(workload) ?? 0;
+}
+
+function nodesFor(world: World, workload: StoredWorkload): readonly string[] {
+  const { nodeSelector = {} } = newPod(world, workload, "").spec ?? {};
+  return [...world.nodes.values()]
+    .filter(({ metadata }) => Object.entries(nodeSelector).every(([key, value]) => metadata.labels?.[key] === value))
+    .map(({ metadata }) => metadata.name);
+}
+
+/** Those that are too many: of a StatefulSet the highest ordinals, else the youngest. */
+function surplus(world: World, workload: StoredWorkload, pods: readonly Pod[]): readonly Pod[] {
+  const wanted = wantedOf(world, workload);
+  if (workload.kind === "StatefulSet") return pods.filter((pod) => !ordinals(workload).includes(pod.metadata.name));
+  if (workload.kind === "DaemonSet") {
+    const nodes = nodesFor(world, workload);
+    return pods.filter(({ spec }) => !nodes.includes(spec?.nodeName ?? ""));
+  }
+  const age = ({ metadata, status }: Pod) =>
+    `${status?.phase === "Pending" ? 1 : 0} ${metadata.creationTimestamp ?? ""}`;
+  const youngest = pods.toReversed().toSorted((a, b) => (age(a) < age(b) ? 1 : age(a) > age(b) ? -1 : 0));
+  return youngest.slice(0, Math.max(0, pods.length - wanted));
+}
+
+function ordinals({ metadata, spec }: StoredWorkload): readonly string[] {
+  const { start = 0 } = (spec as { readonly ordinals?: { readonly start?: number } })?.ordinals ?? {};
+  return Array.from({ length: spec?.replicas ?? 1 }, (_, index) => `${metadata.name}-${start + index}`);
+}
+
+/** A Pod as the workload's template makes it. */
+function newPod(world: World, workload: StoredWorkload, name: string, nodeName?: string): Pod {
+  const template = (kindOf(workload)?.template(workload) ?? {}) as {
+    readonly metadata?: object;
+    readonly spec?: object;
+  };
+  const { apiVersion, kind, metadata } = workload;
+  const owner = { apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true };
+  const { namespace = "" } = metadata;
+  return {
+    metadata: {
+      ...template.metadata,
+      namespace,
+      name,
+      uid: world.newUid(),
+      resourceVersion: "",
+      ownerReferences: [owner],
+    },
+    spec: { ...template.spec, ...(nodeName !== undefined && { nodeName }) },
+    status: { phase: "Pending" },
+  } as unknown as Pod;
+}
+
+/** The Pods that are missing. */
+function missing(world: World, workload: StoredWorkload, pods: readonly Pod[]): readonly Pod[] {
+  const there = new Set(pods.map(({ metadata }) => metadata.name));
+  switch (workload.kind) {
+    case "StatefulSet":
+      return ordinals(workload).flatMap((name) => (there.has(name) ? [] : [newPod(world, workload, name)]));
+    case "DaemonSet": {
+      const nodes = nodesFor(world, workload).filter((node) => !pods.some(({ spec }) => spec?.nodeName === node));
+      return nodes.map((node) => newPod(world, workload, `${workload.metadata.name}-${node}`, node));
+    }
+    default: {
+      const count = Math.max(0, wantedOf(world, workload) - pods.length);
+      return Array.from({ length: count }, (_, at) =>
+        newPod(world, workload, `${workload.metadata.name}-new-${at + 1}`),
+      );
+    }
+  }
+}
+
+function addPods(world: World, workload: StoredWorkload, old: readonly Pod[], nics: readonly string[]) {
+  const isOrdered = (workload.spec as { readonly podManagementPolicy?: string })?.podManagementPolicy !== "Parallel";
+  const inOrder = workload.kind === "StatefulSet" && isOrdered;
+  return startAll(world, missing(world, workload, old), { nics, inOrder });
+}
+
+function startAll(
+  world: World,
+  pods: readonly Pod[],
+  { nics = [], inOrder = false }: { readonly nics?: readonly string[]; readonly inOrder?: boolean } = {},
+): readonly Unstarted[] {
+  const failed: Unstarted[] = [];
+  for (const pod of pods) {
+    const start = startPod(world, pod, { nics });
+    if (start.kind === "fails") failed.push({ pod, failure: start });
+    // Each Pod waits for the one before it.
+    if (start.kind === "fails" && inOrder) break;
+  }
+  return failed;
+}
+
+/** One after the other: the old Pod goes first; where the next one does not start, the rest stays as it is. */
+function replaceInOrder(
+  world: World,
+  workload: StoredWorkload,
+  old: readonly Pod[],
+  nics: readonly string[],
+): readonly Unstarted[] {
+  const { updateStrategy } = (workload.spec ?? {}) as SpecOf;
+  if (updateStrategy?.type === "OnDelete") return addPods(world, workload, old, nics);
+  const { partition = 0 } = updateStrategy?.rollingUpdate ?? {};
+  const added = addPods(world, workload, old, nics);
+  if (added.length > 0 && workload.kind === "StatefulSet") return added;
+  const isKept = ({ metadata }: Pod) => Number(/-([0-9]+)$/.exec(metadata.name)?.[1] ?? 0) < partition;
+  const replaced = workload.kind === "StatefulSet" ? old.filter((pod) => !isKept(pod)).toReversed() : old;
+  for (const pod of replaced) {
+    const next = newPod(world, workload, pod.metadata.name, pod.spec?.nodeName);
+    world.end(pod, `${workload.kind} ${keyOf(workload.metadata)} has a new template`);
+    const failed = startAll(world, [next], { nics });
+    if (failed.length > 0) return [...added, ...failed];
+  }
+  return added;
+}
+
+/** As a rolling update goes: new Pods within the surge, old ones as soon as enough are there. */
+function replaceDeployment(
+  world: World,
+  workload: StoredWorkload,
+  before: readonly Pod[],
+  nics: readonly string[],
+): readonly Unstarted[] {
+  const wanted = wantedOf(world, workload);
+  const { strategy } = (workload.spec ?? {}) as SpecOf;
+  const why = `Deployment ${keyOf(workload.metadata)} has a new template`;
+  const old = [...before];
+  const fresh = [...missing(world, workload, [])];
+  if (strategy?.type === "Recreate") {
+    for (const pod of old) world.end(pod, why);
+    return startAll(world, fresh, { nics });
+  }
+  const { maxSurge = "25%", maxUnavailable = "25%" } = strategy?.rollingUpdate ?? {};
+  const surge = share(maxSurge, wanted, Math.ceil);
+  const unavailable =
+    surge === 0 ? Math.max(1, share(maxUnavailable, wanted, Math.floor)) : share(maxUnavailable, wanted, Math.floor);
+  const waiting = [...fresh];
+  let running = 0;
+  let failed: readonly Unstarted[] = [];
+  for (let moved = true; moved; ) {
+    moved = false;
+    const room = Math.max(0, wanted + surge - old.length - running);
+    failed = [];
+    for (const pod of waiting.slice(0, room)) {
+      const start = startPod(world, pod, { nics });
+      if (start.kind === "fails") failed = [...failed, { pod, failure: start }];
+      else {
+        waiting.splice(waiting.indexOf(pod), 1);
+        running += 1;
+        moved = true;
+      }
+    }
+    for (let over = old.length + running - (wanted - unavailable); over > 0 && old.length > 0; over--) {
+      const gone = old.pop();
+      if (gone !== undefined) world.end(gone, why);
+      moved = true;
+    }
+  }
+  return failed;
+}
+
+function share(value: number | string, of: number, round: (n: number) => number): number {
+  return typeof value === "number" ? value : round((Number.parseFloat(value) / 100) * of);
+}
+
+/** NICs with addresses of Pods like these: the default network of a node is known to the node only. */
+function nicsOf(world: World, pods: readonly Pod[]): readonly string[] {
+  return [...new Set(pods.flatMap((pod) => world.claimsOfPod(pod).flatMap(({ spec }) => spec.nic ?? [])))];
+}
