@@ -84,7 +84,7 @@ describe("After", () => {
     const recorder = new EventRecorder({ client, clock, log, component: "agent", host: "n1" });
     tasks.spawn("events", (signal) => recorder.run({ signal }));
     const mine = (one: Claim) => ({ ...one, spec: { ...one.spec, podUID: pod().metadata.uid } });
-    const ledger: Pick<Ledger, "claims"> = { claims: () => claims.map(mine) };
+    const ledger: Pick<Ledger, "claimsNamed"> = { claimsNamed: () => claims.map(mine) };
     const settings = { enableStatefulSet: true, enableKubevirtStaticIP: true };
     const owners = new TopControllers(client);
     const idle = () => Promise.resolve();

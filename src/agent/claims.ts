@@ -114,7 +114,7 @@ export class ClaimsReconciler {
   async #reconcile(podKey: string, o: Signal): Promise<{ readonly afterMs?: number }> {
     const { ledger, pods, clock } = this.#options;
     const pod = pods.get(podKey);
-    const claims = ledger.claims().filter(({ spec }) => `${spec.podNamespace}/${spec.podName}` === podKey);
+    const claims = ledger.claimsNamed(podKey);
     if (pod !== undefined || claims.length === 0) this.#missingSinceMs.delete(podKey);
     let afterMs: number | undefined;
     for (const claim of claims) {

@@ -9,7 +9,7 @@ import { answerOf } from "./answer.ts";
 export interface EndpointsOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
-  readonly ledger: Pick<Ledger, "claims">;
+  readonly ledger: Pick<Ledger, "claimsNamed">;
   readonly owners: TopControllers;
   readonly node: string;
   readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
@@ -96,10 +96,8 @@ export class Endpoints {
 
   /** By name and either UID: the claims of a static Pod have the runtime's, not the mirror's. */
   #claimsOf(pod: Pod): readonly Claim[] {
-    const key = keyOf(pod.metadata);
-    return this.#options.ledger
-      .claims()
-      .filter(({ spec }) => `${spec.podNamespace}/${spec.podName}` === key && isPodUid(pod, spec.podUID ?? "none"));
+    const claims = this.#options.ledger.claimsNamed(keyOf(pod.metadata));
+    return claims.filter(({ spec }) => isPodUid(pod, spec.podUID ?? "none"));
   }
 }
 

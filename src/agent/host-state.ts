@@ -100,12 +100,15 @@ export class HostState {
     await clock.sleep(settleMs, { signal });
     const losses = this.#losses;
     this.#losses = noLosses();
-    const isDown = (name: string) => losses.links.has(name) && this.#options.host.rtnl.link(name)?.up === false;
-    for (const lost of records.list().filter((record) => this.#hasLost(record, losses, isDown))) {
+    const { rtnl } = this.#options.host;
+    // Of hundreds of links that an ADD has just made and brought up, none is asked for again.
+    for (const name of losses.links) if (rtnl.link(name)?.up !== false) losses.links.delete(name);
+    for (const lost of records.list().filter((record) => this.#hasLost(record, losses))) {
       const { containerId } = lost;
       const restore = async () => {
         const record = records.read(lost);
-        if (record === undefined || !record.complete || record.cut === true || !isSandboxThere(record)) return;
+        // What was missing may have been part of a call that was at work.
+        if (record === undefined || !this.#hasLost(record, losses) || !isSandboxThere(record)) return;
         const made = await this.#restore(record, { signal });
         this.#failing.delete(containerId);
         if (made.length > 0) log.warn({ pod: record.pod, made }, "restored for a Pod: somebody else had removed it");
@@ -124,13 +127,13 @@ export class HostState {
     }
   }
 
-  #hasLost(record: SandboxRecord, { all, destinations, ports }: Losses, isDown: (name: string) => boolean): boolean {
+  #hasLost(record: SandboxRecord, { all, destinations, links, ports }: Losses): boolean {
     if (!record.complete || record.cut === true) return false;
     if (all) return true;
     const { ovs } = this.#options;
     return (
       (destinations.size > 0 && addressesOf(record).some((one) => destinations.has(one))) ||
-      hostLinksOf(record).some(isDown) ||
+      (links.size > 0 && hostLinksOf(record).some((name) => links.has(name))) ||
       (ports && ovs.state.kind === "connected" && ovsLinksOf(record).some((name) => !ovs.ports().has(name)))
     );
   }

@@ -6,6 +6,8 @@ import type { Ovs, OvsPort } from "#ovsdb";
 const apartMs = 30_000;
 /** How often every port is looked at, also those with which Open vSwitch is content. */
 const auditMs = 600_000;
+/** A change of the database is looked at so much later, with all that follow: in a burst of ADDs most ports have no link yet. */
+const settleMs = 1_000;
 const everyPort = "ports";
 
 export interface LeftoversOptions {
@@ -50,7 +52,7 @@ export function runLeftovers({ ovs, hasLink, clock, log }: LeftoversOptions, { s
           synced: () => Promise.resolve(),
           subscribe: (add) => {
             add(everyPort);
-            return ovs.changed(() => add(everyPort));
+            return ovs.changed(() => add(everyPort, settleMs));
           },
         },
       ],

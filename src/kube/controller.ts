@@ -18,10 +18,13 @@ export class TerminalError extends SpiderError {
   }
 }
 
-/** Where keys come from. `subscribe` adds what exists already, then every change; it returns the function that ends it. */
+/**
+ * Where keys come from. `subscribe` adds what exists already, then every change; it returns the function that ends it. A key
+ * that is added with `afterMs` is looked at then, once for all that is added meanwhile.
+ */
 export interface Source {
   synced(o: Signal): Promise<void>;
-  subscribe(add: (key: string) => void): () => void;
+  subscribe(add: (key: string, afterMs?: number) => void): () => void;
 }
 
 /** Counters to be wired to metrics. */
@@ -75,7 +78,9 @@ export function fromStore<T extends KubeObject>(
 /** Waits for all sources, then reconciles until the signal aborts; resolves when the last reconcile has ended. */
 export async function runController(options: ControllerOptions, { signal }: Signal): Promise<void> {
   const queue = new WorkQueue(options);
-  const ends = options.sources.map((source) => source.subscribe((key) => queue.add(key)));
+  const add = (key: string, afterMs?: number) =>
+    afterMs === undefined ? queue.add(key) : queue.addAfter(key, afterMs);
+  const ends = options.sources.map((source) => source.subscribe(add));
   try {
     await Promise.all(options.sources.map((source) => source.synced({ signal })));
     await Promise.all(Array.from({ length: options.workers ?? 1 }, () => work(options, queue, signal)));

@@ -1,4 +1,4 @@
-import { abortable, type Clock, type Logger, type Signal } from "#base";
+import { abortable, type Clock, Index, type Logger, type Signal } from "#base";
 import type { KubeClient, Selection } from "./client.ts";
 import { type KubeObject, keyOf, type Resource } from "./resource.ts";
 import { runWatcher, type WatchChange } from "./watcher.ts";
@@ -185,32 +185,6 @@ interface Change<T> {
   readonly key: string;
   readonly now: T | undefined;
   readonly before: T | undefined;
-}
-
-/** Objects by a value computed from them; the values of an object are computed once per version. */
-class Index<T> {
-  readonly #valuesOf: (object: T) => readonly string[];
-  readonly #found = new Map<string, Map<string, T>>();
-
-  constructor(valuesOf: (object: T) => readonly string[]) {
-    this.#valuesOf = valuesOf;
-  }
-
-  get(value: string): readonly T[] {
-    return [...(this.#found.get(value)?.values() ?? [])];
-  }
-
-  move(key: string, before: T | undefined, now: T | undefined): void {
-    for (const value of before === undefined ? [] : this.#valuesOf(before)) {
-      const objects = this.#found.get(value);
-      objects?.delete(key);
-      if (objects?.size === 0) this.#found.delete(value);
-    }
-    for (const value of now === undefined ? [] : this.#valuesOf(now)) {
-      const objects = this.#found.get(value) ?? new Map<string, T>();
-      this.#found.set(value, objects.set(key, now as T));
-    }
-  }
 }
 
 function deepFreeze(value: unknown): void {

@@ -6,6 +6,7 @@ import { findLeaks } from "./audit.ts";
 import { type Claim, claimDraft, claimKey, detached, type Holder, isHeld, isMine, keyOfClaim } from "./claim.ts";
 import { assertSilent, untilDetached } from "./kept.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
+import { OwnClaims } from "./own-claims.ts";
 import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
@@ -31,8 +32,7 @@ export class Ledger {
   /** One at a time for each key: two sandboxes of one Pod may be added at the same time. */
   readonly #keys = new KeyedLock();
   readonly #recalled = Promise.withResolvers<void>();
-  /** Claims of this node by claimKey. */
-  readonly #own = new Map<string, Claim>();
+  readonly #own = new OwnClaims();
   readonly #limbo: Limbo;
   /** Until when a lost create of the same name may come after the one that made the claim; by the claim's UID. */
   readonly #echoUntilMs = new Map<string, number>();
@@ -47,12 +47,17 @@ export class Ledger {
 
   /** The claims of one Pod on this node. */
   claimsOf(podUid: string): readonly Claim[] {
-    return [...this.#own.values()].filter((claim) => claim.spec.podUID === podUid);
+    return this.#own.of(podUid);
+  }
+
+  /** The claims on this node of all Pods that have this name or had it: `namespace/name`. */
+  claimsNamed(podKey: string): readonly Claim[] {
+    return this.#own.named(podKey);
   }
 
   /** Every claim of this node that is known here. */
   claims(): readonly Claim[] {
-    return [...this.#own.values()];
+    return [...this.#own];
   }
 
   /** How many releases are decided and not done. */
@@ -140,9 +145,9 @@ export class Ledger {
       if (!this.#own.has(keyOfClaim(found))) this.#keep(found);
       return "ours";
     }
-    for (const [key, own] of this.#own) {
+    for (const own of this.#own) {
       if (own.name !== name || own.uid === found?.uid) continue;
-      this.#own.delete(key);
+      this.#own.delete(keyOfClaim(own));
       if (found === undefined) this.#gone(own);
       else this.#lost(own);
     }
@@ -390,7 +395,7 @@ export class Ledger {
   }
 
   #keep(claim: Claim): Claim {
-    this.#own.set(keyOfClaim(claim), claim);
+    this.#own.set(claim);
     this.#book.adopt(claim.spec.poolUID, claim.ip);
     return claim;
   }
@@ -423,7 +428,7 @@ export class Ledger {
   }
 
   *#heldIn(pool: PoolView): Generator<Ip> {
-    for (const { spec, ip } of this.#own.values()) if (spec.poolUID === pool.uid) yield ip;
+    for (const { spec, ip } of this.#own) if (spec.poolUID === pool.uid) yield ip;
   }
 
   /** Whether a create that was cut off took effect. What it made is released: its ADD has failed. */

@@ -123,6 +123,11 @@ export const libc: Libc = {
   strerror: (errno) => functions.strerror(errno),
 };
 
+/** One for all: a call uses it up before it returns. */
+const addressLength = Uint32Array.of(0);
+const addressLengthBytes = new Uint8Array(addressLength.buffer);
+
 function lengthOf(address: Uint8Array): Uint8Array {
-  return new Uint8Array(Uint32Array.of(address.length).buffer);
+  addressLength[0] = address.length;
+  return addressLengthBytes;
 }

@@ -1,6 +1,6 @@
 import { LinuxError } from "./errors.ts";
 import { libc } from "./libc.ts";
-import { openNetlinkSocket, protocols, receiveFrom } from "./netlink/channel.ts";
+import { openNetlinkSocket, protocols, receiveReady } from "./netlink/channel.ts";
 import { decodeMessages, type Message } from "./netlink/message.ts";
 import type { Netns } from "./netns.ts";
 import { poller } from "./poller.ts";
@@ -77,13 +77,13 @@ async function* read(
 function receive(fd: number, buffer: Uint8Array): readonly NetworkEvent[] {
   for (;;) {
     try {
-      const { bytes, senderPort } = receiveFrom(fd, buffer, true);
-      if (senderPort !== 0) continue;
-      const events = decodeMessages(bytes.slice()).map(decodeEvent);
+      const datagram = receiveReady(fd, buffer);
+      if (datagram === undefined) return [];
+      if (datagram.senderPort !== 0) continue;
+      const events = decodeMessages(datagram.bytes.slice()).map(decodeEvent);
       const known = events.filter((event) => event !== undefined);
       if (known.length > 0) return known;
     } catch (error) {
-      if (error instanceof LinuxError && error.code === "EAGAIN") return [];
       if (error instanceof LinuxError && error.code === "ENOBUFS") return [{ kind: "overrun" }];
       throw error;
     }

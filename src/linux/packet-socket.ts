@@ -29,7 +29,7 @@ export class PacketSocket {
   readonly #fd: number;
   readonly #index: number;
   readonly #attempted: string;
-  readonly #buffer = Buffer.from(new ArrayBuffer(frameBytesMax));
+  #buffer: Buffer | undefined;
 
   private constructor(fd: number, index: number, mac: string, attempted: string) {
     this.#fd = fd;
@@ -73,18 +73,21 @@ export class PacketSocket {
   /** Sender and payload of the next frame, own ones left out. */
   async receive({ signal }: Signal): Promise<Pick<Frame, "source" | "payload">> {
     const own = Buffer.from(parseMac(this.mac));
+    // Most sockets only send.
+    this.#buffer ??= Buffer.from(new ArrayBuffer(frameBytesMax));
+    const buffer = this.#buffer;
     for (;;) {
       signal.throwIfAborted();
-      const length = libc.recvfrom(this.#fd, this.#buffer, 0, null);
+      const length = libc.recvfrom(this.#fd, buffer, 0, null);
       if (length === -eagain) {
         await poller.readable(this.#fd, { signal });
         continue;
       }
       must(length, `receive ${this.#attempted}`);
-      if (length < ethernetBytes || own.equals(this.#buffer.subarray(6, 12))) continue;
+      if (length < ethernetBytes || own.equals(buffer.subarray(6, 12))) continue;
       return {
-        source: formatMac(this.#buffer.subarray(6, 12)),
-        payload: Uint8Array.from(this.#buffer.subarray(ethernetBytes, length)),
+        source: formatMac(buffer.subarray(6, 12)),
+        payload: Uint8Array.from(buffer.subarray(ethernetBytes, length)),
       };
     }
   }

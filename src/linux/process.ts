@@ -14,7 +14,10 @@ export function setParentDeathSignal(signal: NodeJS.Signals | 0): void {
   must(libc.prctl(prSetPdeathsig, number), `ask for ${signal} at the parent's end`);
 }
 
+let boot: string | undefined;
+
 /** Differs after each boot of the machine. */
 export function bootId(): string {
-  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return boot;
 }

@@ -3,6 +3,7 @@ import { libc } from "./libc.ts";
 
 const familyUnix = 1;
 const typeStream = 1;
+const eagain = 11;
 const cloexecNonblock = 0o2004000;
 /** `sun_path` of `struct sockaddr_un`, with its NUL. */
 const pathBytesMax = 108;
@@ -30,8 +31,8 @@ export function acceptWaiting(fd: number): number | undefined {
   for (;;) {
     const accepted = libc.accept(fd);
     if (accepted >= 0) return accepted;
+    if (accepted === -eagain) return undefined;
     const error = new LinuxError(-accepted, "accept a connection");
-    if (error.code === "EAGAIN") return undefined;
     // The caller went away again while it waited, or a signal came in between.
     if (error.code !== "ECONNABORTED" && error.code !== "EINTR") throw error;
   }

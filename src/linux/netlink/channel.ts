@@ -1,5 +1,5 @@
 import { SpiderError } from "#base";
-import { errnoName, LinuxError, must } from "../errors.ts";
+import { LinuxError, must } from "../errors.ts";
 import { libc } from "../libc.ts";
 import { controlTypes, decodeMessages, decodeOutcome, encodeMessages, flags, type Message } from "./message.ts";
 
@@ -26,7 +26,7 @@ export interface Transport extends Disposable {
   /** The same off the calling thread. The kernel has worked off the request when it resolves. */
   sendLater(bytes: Uint8Array): Promise<void>;
   /** The next datagram, valid until the next call. Throws LinuxError EAGAIN where none comes in time. */
-  receive(): { readonly bytes: Uint8Array; readonly senderPort: number };
+  receive(): Datagram;
 }
 
 /** Requests of one send: the errors of all must fit the receive buffer (212,992 bytes by default, under 1 KB each). */
@@ -200,7 +200,16 @@ const timeoutSeconds = 5;
 const receiveBytes = 65_536;
 /** One for all: what is received is used up before the thread does anything else, and hundreds of Pods have a socket each. */
 const received = new Uint8Array(new ArrayBuffer(receiveBytes));
-const truncated = 0x20;
+/** Its sender's address, likewise. */
+const sender = Buffer.from(new ArrayBuffer(12));
+const [truncated, dontWait] = [0x20, 0x40];
+const [eintr, eagain] = [4, 11];
+
+/** What came in one piece, valid until the next call, and the port of its sender: 0 is the kernel. */
+interface Datagram {
+  readonly bytes: Uint8Array;
+  readonly senderPort: number;
+}
 
 /** A netlink socket of the namespace in which the calling thread is now, subscribed to the multicast groups in `groups`. */
 export function openNetlinkSocket(protocol: number, groups = 0): { readonly fd: number; readonly port: number } {
@@ -236,16 +245,25 @@ export function openTransport(protocol: number): Transport {
   };
 }
 
-/** One datagram. Throws LinuxError: EAGAIN where none came, ENOBUFS where the kernel dropped some. */
-export function receiveFrom(
-  fd: number,
-  buffer: Uint8Array,
-  dontWait = false,
-): { bytes: Uint8Array; senderPort: number } {
-  const sender = Buffer.alloc(12);
-  const messageFlags = truncated | (dontWait ? 0x40 : 0);
-  let length = libc.recvfrom(fd, buffer, messageFlags, sender);
-  while (length < 0 && errnoName(-length) === "EINTR") length = libc.recvfrom(fd, buffer, messageFlags, sender);
+/** One datagram. Throws LinuxError: EAGAIN where none came in time, ENOBUFS where the kernel dropped some. */
+function receiveFrom(fd: number, buffer: Uint8Array): Datagram {
+  return decodeDatagram(receive(fd, buffer, truncated), buffer);
+}
+
+/** The datagram that waits; undefined where none does. Throws LinuxError ENOBUFS where the kernel dropped some. */
+export function receiveReady(fd: number, buffer: Uint8Array): Datagram | undefined {
+  const length = receive(fd, buffer, truncated | dontWait);
+  return length === -eagain ? undefined : decodeDatagram(length, buffer);
+}
+
+function receive(fd: number, buffer: Uint8Array, messageFlags: number): number {
+  for (;;) {
+    const length = libc.recvfrom(fd, buffer, messageFlags, sender);
+    if (length !== -eintr) return length;
+  }
+}
+
+function decodeDatagram(length: number, buffer: Uint8Array): Datagram {
   must(length, "receive from a netlink socket");
   if (length > buffer.length) throw new RangeError(`a netlink datagram of ${length} bytes exceeds ${buffer.length}`);
   return { bytes: buffer.subarray(0, length), senderPort: sender.readUInt32LE(4) };

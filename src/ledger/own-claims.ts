@@ -1,0 +1,50 @@
+import { Index } from "#base";
+import { type Claim, keyOfClaim } from "./claim.ts";
+
+/** The claims of one node by their keys, and by their Pods. Iterates over all. */
+export class OwnClaims {
+  readonly #claims = new Map<string, Claim>();
+  readonly #byUid = new Index<Claim>(({ spec }) => [spec.podUID ?? ""]);
+  readonly #byName = new Index<Claim>(({ spec }) => [`${spec.podNamespace}/${spec.podName}`]);
+
+  /** The claim of this `claimKey`. */
+  get(key: string): Claim | undefined {
+    return this.#claims.get(key);
+  }
+
+  has(key: string): boolean {
+    return this.#claims.has(key);
+  }
+
+  /** In place of one with the same key. */
+  set(claim: Claim): void {
+    const key = keyOfClaim(claim);
+    this.#move(key, claim);
+    this.#claims.set(key, claim);
+  }
+
+  delete(key: string): void {
+    this.#move(key, undefined);
+    this.#claims.delete(key);
+  }
+
+  /** Those of the Pod with this UID. */
+  of(podUid: string): readonly Claim[] {
+    return this.#byUid.get(podUid);
+  }
+
+  /** Those of all Pods with this name, whatever their UIDs: `namespace/name`. */
+  named(podKey: string): readonly Claim[] {
+    return this.#byName.get(podKey);
+  }
+
+  [Symbol.iterator](): MapIterator<Claim> {
+    return this.#claims.values();
+  }
+
+  #move(key: string, now: Claim | undefined): void {
+    const before = this.#claims.get(key);
+    this.#byUid.move(key, before, now);
+    this.#byName.move(key, before, now);
+  }
+}
