@@ -1,6 +1,6 @@
 import type { CniResult } from "#cni";
-import type { Netns } from "#linux";
-import { readSysctl, writeSysctl } from "#linux";
+import type { Family } from "#ip";
+import { mainTable, type Netns, readSysctl, writeSysctl } from "#linux";
 
 export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
   /** Set before the link comes up, so that its IPv6 link-local address follows from it. */
@@ -14,6 +14,9 @@ export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
  * Addresses come into use at once, without duplicate address detection: that no other Pod holds them is what IPAM is for,
  * and other hosts are looked for by the coordinator. Without any IPv6 address among several, the kernel makes no
  * link-local one either: each port would get its multicast.
+ *
+ * A default route beside another interface's gets a metric: the kernel would refuse it otherwise (IPv4) or share the
+ * traffic between both (IPv6). The first one stays in use until the coordinator gives each interface a table of its own.
  */
 export function configureInterface(
   netns: Netns,
@@ -27,25 +30,35 @@ export function configureInterface(
       .flatMap(({ address, gateway }) => (gateway === undefined ? [] : [[address.ip.family, gateway] as const]))
       .reverse(),
   );
+  const beside = new Set(routes.filter(({ dst }) => dst.bits === 0).map(({ dst }) => dst.ip.family));
+  for (const family of beside) if (!hasDefaultRoute(netns, family)) beside.delete(family);
   netns.rtnl.batch((batch) => {
     if (ips.length > 0 && !hasIpv6) batch.setLink(link.index, { addrGenModeNone: true });
     batch.setLink(link.index, { up: true, ...(mac === undefined ? {} : { mac }) });
     for (const { address } of ips) batch.addAddress(link.index, address, { nodad: true });
     for (const { dst, gw = gateways.get(dst.ip.family), table, priority, scope } of routes) {
       const scopeName = scopes.get(scope);
+      const metric = priority ?? (dst.bits === 0 && beside.has(dst.ip.family) ? besideMetric + link.index : undefined);
       batch.addRoute(
         {
           dst,
           dev: link.index,
           ...(gw === undefined ? {} : { gw }),
           ...(table === undefined ? {} : { table }),
-          ...(priority === undefined ? {} : { metric: priority }),
+          ...(metric === undefined ? {} : { metric }),
           ...(scopeName === undefined ? {} : { scope: scopeName }),
         },
         { tolerate: ["EEXIST"] },
       );
     }
   });
+}
+
+/** Behind what the kernel gives by itself (0 for IPv4, 1024 for IPv6). */
+const besideMetric = 1024;
+
+function hasDefaultRoute({ rtnl }: Netns, family: Family): boolean {
+  return rtnl.routes({ family, table: mainTable }).some(({ dst }) => dst.bits === 0);
 }
 
 /** The numbers of a result's routes, by the kernel's names (rtnetlink(7)). */
