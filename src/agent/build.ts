@@ -67,7 +67,7 @@ export function build(
   const families = [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])];
   const host = hostNetns();
   if (settings.tuneSysctlConfig) tuneNodeSysctls({ host, stateDir, families, log });
-  const records = new Records(join(stateDir, "sandboxes"));
+  const records = new Records(join(options.runDir, "sandboxes"), join(stateDir, "sandboxes"));
   const events = new EventRecorder({ client, clock, log, component: "spiderpool-agent", host: node });
   const owners = new TopControllers(client);
   const podSources = { store: podStore, client, node };

@@ -65,6 +65,19 @@ describe("Records", () => {
     assert.deepEqual(new Records(folder).list(), []);
   });
 
+  it("finds in one folder what was deleted or torn in another, and puts it back", () => {
+    const [run, disk] = [join(folder, "run"), join(folder, "disk")];
+    const records = new Records(run, disk);
+    for (const id of ["c1", "c2", "c3", "c4"]) records.write(record(id, true));
+    records.remove({ containerId: "c4", ifName: "eth0" });
+    rmSync(join(disk, "c1@eth0.json"));
+    writeFileSync(join(disk, "c2@eth0.json"), "{");
+    rmSync(join(run, "c3@eth0.json"));
+    const ids = (list: Records) => list.list().map(({ containerId }) => containerId);
+    assert.deepEqual(ids(new Records(run, disk)).sort(), ["c1", "c2", "c3"]);
+    for (const one of [run, disk]) assert.deepEqual(ids(new Records(one)).sort(), ["c1", "c2", "c3"]);
+  });
+
   it("removes a record, once or twice", () => {
     const records = new Records(folder);
     records.write(record("c1"));

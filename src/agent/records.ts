@@ -49,26 +49,36 @@ const fileLimitBytes = 1 << 20;
 
 /**
  * Sandbox records: all in memory, and each in a small file of its own that is replaced by rename. A file that is torn or not
- * ours counts as absent.
+ * ours counts as absent. Each is kept in several folders, so that what somebody deletes in one is not lost: on tmpfs, which
+ * lives exactly as long as sandboxes do, and on a disk, for the claims that remained.
  */
 export class Records {
-  readonly #folder: string;
+  readonly #folders: readonly string[];
   readonly #records = new Map<string, SandboxRecord>();
 
-  /** @param folder made if absent, readable by root only; what an earlier agent left in it is read now */
-  constructor(folder: string) {
-    this.#folder = folder;
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    for (const name of readdirSync(folder)) {
-      const record = name.endsWith(".json") ? readRecord(join(folder, name)) : undefined;
-      if (record !== undefined) this.#records.set(keyOf(record), record);
+  /**
+   * @param folders the first that has a record is believed; made if absent, readable by root only; what an earlier agent left
+   * is read now, and put back where it is missing
+   */
+  constructor(...folders: readonly string[]) {
+    this.#folders = folders;
+    const copies = new Map<string, number>();
+    for (const folder of folders) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      for (const name of readdirSync(folder)) {
+        const record = name.endsWith(".json") ? readRecord(join(folder, name)) : undefined;
+        if (record === undefined) continue;
+        const key = keyOf(record);
+        copies.set(key, (copies.get(key) ?? 0) + 1);
+        if (!this.#records.has(key)) this.#records.set(key, record);
+      }
     }
+    for (const [key, record] of this.#records) if (copies.get(key) !== folders.length) this.write(record);
   }
 
-  /** Synchronous: 50 µs, and nothing may happen between "will do" and the side effect. */
+  /** Synchronous: 50 µs a folder, and nothing may happen between "will do" and the side effect. */
   write(record: SandboxRecord): void {
     const key = keyOf(record);
-    const path = this.#path(key);
     const text = JSON.stringify(record);
     if (text.length > fileLimitBytes) {
       throw new SpiderError(
@@ -76,10 +86,13 @@ export class Records {
         `the networks of this Pod need a record of ${text.length} bytes, ${fileLimitBytes} are allowed`,
       );
     }
-    writeState(this.#folder, () => {
-      writeFileSync(`${path}.new`, text, { mode: 0o600 });
-      renameSync(`${path}.new`, path);
-    });
+    for (const folder of this.#folders) {
+      const path = pathOf(folder, key);
+      writeState(folder, () => {
+        writeFileSync(`${path}.new`, text, { mode: 0o600 });
+        renameSync(`${path}.new`, path);
+      });
+    }
     this.#records.set(key, record);
   }
 
@@ -89,7 +102,7 @@ export class Records {
 
   remove(of: RecordKey): void {
     const key = keyOf(of);
-    rmSync(this.#path(key), { force: true });
+    for (const folder of this.#folders) rmSync(pathOf(folder, key), { force: true });
     this.#records.delete(key);
   }
 
@@ -101,10 +114,10 @@ export class Records {
   *plugins(): Generator<RecordedNetwork["plugins"][number]> {
     for (const { networks } of this.#records.values()) for (const { plugins } of networks) yield* plugins;
   }
+}
 
-  #path(key: string): string {
-    return join(this.#folder, `${key}.json`);
-  }
+function pathOf(folder: string, key: string): string {
+  return join(folder, `${key}.json`);
 }
 
 /** Container IDs and interface names are validated CNI values, and the plugin is one of ours: none can hold a path separator. */
