@@ -17,6 +17,8 @@ export type Op = { readonly atMs: number } & (
       readonly nics: number;
       readonly form: PodForm;
     }
+  /** An application is scaled up: Pods in slots from `slot` on, all at once on all nodes. */
+  | { readonly kind: "burst"; readonly slot: number; readonly count: number }
   | { readonly kind: "delete"; readonly slot: number; readonly force: boolean }
   | { readonly kind: "finish" | "crash" | "second-sandbox" | "lose-mirror"; readonly slot: number }
   | { readonly kind: "kill-agent"; readonly node: number; readonly downMs: number }
@@ -42,6 +44,10 @@ export interface History {
 }
 
 export const shape = { nodes: 3, controllers: 2, slots: 14, pools: 2, poolSizeMax: 16 } as const;
+
+export function poolName(at: number): string {
+  return `pool-${"abcdef"[at] ?? at}`;
+}
 
 /** How long things happen from outside, before all heals and the world comes to rest. */
 const turmoilMs = 240_000;
@@ -84,6 +90,7 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
         ] as const),
       }),
     ],
+    [1.5, () => ({ atMs, kind: "burst", slot, count: 3 + random.int(shape.slots - 3) })],
     [16, () => ({ atMs, kind: "delete", slot, force: random.chance(0.15) })],
     [3, () => ({ atMs, kind: "finish", slot })],
     [3, () => ({ atMs, kind: "crash", slot })],

@@ -43,7 +43,7 @@ export class Law {
   readonly #goneUids = new Set<string>();
   /** UIDs of claims that an ADD was answered with. */
   readonly #told = new Set<string>();
-  /** UIDs of claims whose node lost its records: it can't know of their sandboxes. */
+  /** UIDs of claims of which a node's records told before a boot took the last copy: it looks for them in the ledger. */
   readonly #forgotten = new Set<string>();
 
   constructor(options: LawOptions) {
@@ -90,7 +90,7 @@ export class Law {
     );
   }
 
-  /** The machine's disk lost the agent's records. */
+  /** All copies of the machine's records are gone. */
   forget({ name }: Machine): void {
     for (const claim of this.#options.server.store.list(claimTable)) {
       if (specOf(claim).node === name) this.#forgotten.add(claim.metadata.uid);
@@ -153,7 +153,7 @@ export class Law {
     this.#keys.set(key(now), name);
   }
 
-  /** A boot took all that was known of an ADD that was never answered, or the disk what was known of one that was: the claim
+  /** A boot took all that was known of an ADD that was never answered, or of one that was, after its record was lost: the claim
    * is nobody's until it is looked for. */
   #isLost(name: string, { bootID }: SpiderIPAddressSpec): boolean {
     const other = this.#options.server.get(claimTable, { name });
@@ -222,7 +222,7 @@ export class Law {
   }
 
   #released({ metadata }: KubeObject, spec: SpiderIPAddressSpec, { process }: Author): void {
-    const { name, uid } = metadata;
+    const { name } = metadata;
     const byController = process.name.startsWith("controller");
     if (byController && this.#isAlive(spec.podUID)) {
       throw new Violation("the claim of a living Pod is not collected", `${name}, by ${process.name}`);
@@ -235,7 +235,6 @@ export class Law {
     if (!byController && !isDetached && process.name !== `agent ${spec.node}`) {
       throw illegal(`${name} of ${spec.node} was released by ${process.name}`);
     }
-    if (this.#forgotten.has(uid)) return;
     const ip = tryParseClaimName(name);
     for (const machine of this.#options.machines) {
       if (this.#options.server.get("/nodes", { name: machine.name }) === undefined) continue;

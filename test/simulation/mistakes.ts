@@ -100,4 +100,16 @@ export const mistakes: readonly Mistake[] = [
     ],
     focus: ["create", "delete", "partition", "reboot"],
   },
+  {
+    name: "an address that was met as taken is never forgotten",
+    edits: [
+      { file: "src/ipam/choice.ts", find: "if (nowMs - atMs < metMsMax) return;", put: "if (nowMs >= atMs) return;" },
+      {
+        file: "src/ipam/choice.ts",
+        find: "this.#met = this.#released;\n    this.#metAtMs.clear();\n    this.#rebuild();",
+        put: "this.#rebuild();",
+      },
+    ],
+    focus: ["burst", "delete", "lag"],
+  },
 ];

@@ -11,6 +11,7 @@ const replacements: readonly { readonly of: RegExp; readonly specifier: string; 
   { of: /^src\/agent\//, specifier: "#plugins", by: "plugins.ts" },
   { of: /^src\/agent\//, specifier: "#ovsdb", by: "ovsdb.ts" },
   { of: /^src\/(agent\/(?!install)|ledger|controller)/, specifier: "node:fs", by: "fs.ts" },
+  { of: /^src\//, specifier: "node:timers/promises", by: "timers.ts" },
   {
     of: /^src\/(agent\/(agent|build|cluster|ovs-clients)|controller\/program)\.ts$/,
     specifier: "#base",
@@ -24,6 +25,7 @@ const replacements: readonly { readonly of: RegExp; readonly specifier: string; 
   { of: /^src\/agent\/(agent|build)\.ts$/, specifier: "./server.ts", by: "agent-server.ts" },
   { of: /^src\/agent\/(agent|build)\.ts$/, specifier: "./api.ts", by: "agent-api.ts" },
   { of: /^src\/agent\/(agent|build)\.ts$/, specifier: "./crash-points.ts", by: "crash-points.ts" },
+  { of: /^src\/agent\/(agent|build)\.ts$/, specifier: "./doctor.ts", by: "agent-doctor.ts" },
   { of: /^src\/agent\/(agent|build)\.ts$/, specifier: "./host-state.ts", by: "host-state.ts" },
   { of: /^src\/agent\/(agent|build)\.ts$/, specifier: "./install/node.ts", by: "node-files.ts" },
   { of: /^src\/agent\/(agent|build)\.ts$/, specifier: "./node-sysctls.ts", by: "node-settings.ts" },

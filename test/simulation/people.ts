@@ -1,15 +1,19 @@
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Fields } from "../../lab/api/index.ts";
-import { type History, type Op, shape, type Who } from "./history.ts";
+import { type History, type Op, poolName, shape, type Who } from "./history.ts";
 import { idOf, isOver } from "./kubelet.ts";
 import { poolTable } from "./law.ts";
+import type { Machine } from "./machine.ts";
 import type { Process } from "./process.ts";
+import { freeIn } from "./rest.ts";
 import type { KubeObject } from "./server.ts";
 import type { Node, World } from "./world.ts";
 
 const group = "spiderpool.spidernet.io/v2beta1";
 const finalizer = "spiderpool.spidernet.io";
 const namespace = "default";
+/** Where agents keep what they know of sandboxes. */
+const recordFolders = { run: "/run/spiderpool/sandboxes", disk: "/var/lib/spiderpool/sandboxes" } as const;
 /** A node of which nothing was heard for so long is told to be of unknown state. */
 const silentMs = 40_000;
 
@@ -36,6 +40,18 @@ export class People {
     switch (op.kind) {
       case "create":
         this.#createPod(op);
+        return;
+      case "burst":
+        for (let at = op.slot; at < op.slot + op.count; at++) {
+          this.#createPod({
+            ...op,
+            kind: "create",
+            slot: at % shape.slots,
+            node: at % shape.nodes,
+            nics: 1,
+            form: "bare",
+          });
+        }
         return;
       case "delete":
         this.#deletePod(op.slot, op.force);
@@ -130,6 +146,15 @@ export class People {
     for (const [at, controller] of world.controllers.entries()) if (controller === undefined) world.startController(at);
   }
 
+  /** Makes more Pods on one node than addresses are left. */
+  crowd(node: number): void {
+    const { server } = this.#world;
+    const left = freeIn(server).reduce((sum, { free }) => sum + Number(free), 0);
+    for (let at = 0; at < left + 2; at++) {
+      this.#createPod({ kind: "create", atMs: 0, slot: shape.slots + at, node, nics: 1, form: "bare" });
+    }
+  }
+
   pool(at: number): KubeObject | undefined {
     return this.#world.server.get(poolTable, { name: poolName(at) });
   }
@@ -207,6 +232,7 @@ export class People {
     if (!node.machine.isOn) return;
     world.killAgent(node);
     node.kubeletProcess?.kill();
+    if (this.#hasOnlyCopies(node.machine)) world.law.forget(node.machine);
     node.machine.turnOff();
     world.time.after(silentMs, () => {
       if (!node.machine.isOn) world.heartbeat(node.machine.name, "Unknown");
@@ -241,17 +267,22 @@ export class People {
     });
   }
 
-  /** A disk that lost power: the records of a moment ago are gone, or half there. */
-  #loseRecords({ machine, agent }: Node, torn: boolean): void {
-    if (agent !== undefined) return; // A running agent has them in memory.
-    this.#world.law.forget(machine);
-    const folder = "/var/lib/spiderpool/sandboxes";
+  /** Somebody empties a folder, or a disk did not keep what was written: the records on it are gone, or half there. */
+  #loseRecords({ machine }: Node, torn: boolean): void {
+    const folder = recordFolders.disk;
     for (const name of machine.disk.list(folder)) {
       const path = `${folder}/${name}`;
       const text = machine.disk.read(path) ?? "";
       if (torn) machine.disk.write(path, text.slice(0, text.length / 2));
       else machine.disk.remove(path);
     }
+    if (!machine.isOn) this.#world.law.forget(machine);
+  }
+
+  /** Whether a boot now would take the only copy of a record. */
+  #hasOnlyCopies({ disk }: Machine): boolean {
+    const { run, disk: kept } = recordFolders;
+    return disk.list(run).some((name) => disk.read(`${run}/${name}`) !== disk.read(`${kept}/${name}`));
   }
 
   #who(who: Who): Process | undefined {
@@ -282,10 +313,6 @@ export class People {
     const body = { kind, metadata: { name, namespace: "kube-system" }, spec: { config: JSON.stringify(config) } };
     this.#world.server.create("k8s.cni.cncf.io/v1", "network-attachment-definitions", body, "kube-system");
   }
-}
-
-export function poolName(at: number): string {
-  return `pool-${"abcdef"[at] ?? at}`;
 }
 
 function podName(slot: number): string {

@@ -1,9 +1,9 @@
 import { formatIp, parseIp, parseIpSet, tryParseClaimName } from "#ip";
 import { at, textAt } from "../../lab/api/index.ts";
-import { shape } from "./history.ts";
+import { poolName, shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
 import { claimTable, poolTable, specOf, uidsOf, Violation } from "./law.ts";
-import type { KubeObject } from "./server.ts";
+import type { KubeObject, Server } from "./server.ts";
 import type { World } from "./world.ts";
 
 /** What must hold when nothing has happened from outside for long. Throws the first {@link Violation}. */
@@ -63,25 +63,29 @@ function poolsAreWhole({ server }: World): boolean {
   return pools.length === shape.pools && pools.every(({ metadata }) => metadata.deletionTimestamp === undefined);
 }
 
+/** How many addresses of each pool nobody has; what a Pod holds that waits for its other NIC's is not free. */
+export function freeIn({ store }: Server): readonly { readonly name: string; readonly free: bigint }[] {
+  const claims = store.list(claimTable);
+  return store.list(poolTable).map((pool) => {
+    const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
+    const taken = claims.filter((claim) => set.contains(parseIp(specOf(claim).address))).length;
+    return { name: pool.metadata.name, free: set.size - BigInt(taken) };
+  });
+}
+
 /** Where addresses are free, every Pod runs. */
 function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMap<string, string>): void {
   if (!poolsAreWhole(world)) return;
   const { server } = world;
   const holders = new Set(used.values());
-  const free = (at: number) => {
-    const pool = server.store.list(poolTable)[at];
-    if (pool === undefined) return 0n;
-    const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
-    // Also what a Pod holds that waits for its other NIC's address.
-    const taken = server.store.list(claimTable).filter((claim) => set.contains(parseIp(specOf(claim).address))).length;
-    return set.size - BigInt(taken);
-  };
-  const left = [0, 1].map(free).reduce((sum, one) => sum + one, 0n);
+  const free = freeIn(server);
+  const left = free.reduce((sum, one) => sum + one.free, 0n);
+  const first = free.find(({ name }) => name === poolName(0))?.free ?? 0n;
   for (const pod of pods) {
     if (isOver(pod) || uidsOf(pod).some((uid) => holders.has(uid))) continue;
     const networks = at(pod, "metadata", "annotations", "k8s.v1.cni.cncf.io/networks");
     // A Pod of two NICs needs one of them from the first pool.
-    const fits = networks === undefined ? left >= 1n : free(0) >= 2n;
+    const fits = networks === undefined ? left >= 1n : first >= 2n;
     if (!fits) continue;
     throw new Violation("where addresses are free every Pod runs", `Pod ${pod.metadata.name} on ${nodeOf(pod)} waits`);
   }

@@ -38,7 +38,13 @@ export async function runHistory(history: History, options: { readonly log?: Log
         world.killAgent(node);
         world.startAgent(node);
       }
-      await untilRest(world, restarted ? looksAtMs : [...looksAtMs, 4_200_000]);
+      const looks = restarted ? looksAtMs : [...looksAtMs, 4_200_000];
+      await untilRest(world, looks);
+      // One node wants more than there is: whatever it has come to believe taken, and is not, would stay free.
+      if (!world.isBroken && !restarted) {
+        people.crowd(new Random(history.seed, "greedy").int(shape.nodes));
+        await untilRest(world, looks);
+      }
     }
     return { violation: world.violations[0]?.message, steps: world.time.steps, atMs: world.time.nowMs };
   } catch (error) {

@@ -1,0 +1,6 @@
+/** The look at a real node for what is wrong with it. */
+export * from "../../../src/agent/doctor.ts";
+
+export function runDoctor(): Promise<void> {
+  return Promise.resolve();
+}
