@@ -29,6 +29,11 @@ export const limits = {
   freeSocketTimeoutMs: 30_000,
   /** No event and no bookmark (sent about once a minute) for this long: the watch is taken for dead. */
   watchSilenceMs: 150_000,
+  /**
+   * The kernel asks the peer of a watch that is idle for so long whether it is there, and ends the connection after ten
+   * silent seconds more: a watch cut off by a network that is back since would otherwise tell nothing until the next look.
+   */
+  watchKeepAliveMs: 15_000,
   /** Files with tokens and certificates are looked at this often at most. */
   credentialCheckMs: 1_000,
   /** Events waiting to be written, and causes remembered to drop repetitions. */

@@ -137,6 +137,22 @@ describe("createTransport()", () => {
     });
   });
 
+  it("has the kernel ask whether the peer of a watch is there, so that one that was cut off ends soon", async () => {
+    await serving(
+      (_request, response) => response.flushHeaders(),
+      async (config) => {
+        using transport = createTransport(config, { clock: systemClock });
+        const watch = new AbortController();
+        await transport.send({ ...get, path: "/api/v1/pods?watch=true" }, watch);
+        const { port } = new URL(config.server);
+        const timers = execFileSync("ss", ["-tnoH", "dst", `127.0.0.1:${port}`], { encoding: "utf8" });
+        const [, seconds] = /timer:\(keepalive,([0-9.]+)sec,0\)/.exec(timers) ?? [];
+        assert.ok(Number(seconds) <= limits.watchKeepAliveMs / 1000, timers);
+        watch.abort();
+      },
+    );
+  });
+
   it("ends with the signal's reason before the head, and within the body", async () => {
     const open: http.RequestListener = (request, response) => {
       if (request.url === "/body") response.write("{");

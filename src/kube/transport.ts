@@ -139,6 +139,10 @@ function createAgents(config: KubeConfig, tls: TlsMaterial): Agents {
 /** The TCP connection under each TLS connection. */
 const connectionUnder = new WeakMap<Socket, Socket>();
 
+function connectionOf(socket: Socket): Socket {
+  return connectionUnder.get(socket) ?? socket;
+}
+
 /** Keeps the connection under TLS within reach: only that can be reset. */
 class TlsAgent extends https.Agent {
   override createConnection(options: tls.ConnectionOptions & { readonly port: number }): Socket {
@@ -157,7 +161,7 @@ class TlsAgent extends https.Agent {
  */
 function abandon(sent: http.ClientRequest): void {
   const { socket } = sent;
-  if (socket !== null) (connectionUnder.get(socket) ?? socket).resetAndDestroy();
+  if (socket !== null) connectionOf(socket).resetAndDestroy();
   sent.destroy();
 }
 
@@ -195,6 +199,7 @@ function exchange(
     whenConnected(socket, () => {
       connected = true;
       clearTimeout(late);
+      if (isWatch(request)) connectionOf(socket).setKeepAlive(true, limits.watchKeepAliveMs);
     });
   });
   sent.once("response", (message) => {
