@@ -34,6 +34,18 @@ describe("Chooser", () => {
     assert.deepEqual([text(chooser.next(0)), text(chooser.next(0))], ["172.18.30.132", "172.18.30.133"]);
   });
 
+  it("goes on elsewhere once two addresses were met as taken, and comes round", () => {
+    const chooser = new Chooser({ set: upTo(8), reserved: none }, { spot: 0.6 });
+    const offered = Array.from({ length: 8 }, () => {
+      const choice = chooser.next(0);
+      if (choice.kind === "address" && [0, 1].some((at) => formatIp(ipAt(at)) === formatIp(choice.ip)))
+        chooser.meet(choice.ip, 0);
+      return text(choice);
+    });
+    assert.deepEqual(offered, ["10.0.0.0", "10.0.0.1", ...[4, 5, 6, 7, 2, 3].map((at) => `10.0.0.${at}`)]);
+    assert.equal(text(chooser.next(0)), "exhausted");
+  });
+
   it("starts at the node's share of what is free, and comes round", () => {
     const chooser = new Chooser({ set: upTo(8), reserved: none });
     chooser.setUsage({ used: setOf([0, 1, 4, 5]), cooling: none, share: { rank: 1, ranks: 2 } });

@@ -22,6 +22,9 @@ export interface ChooserOptions {
   readonly reserved: IpSet;
 }
 
+/** So many addresses met as taken, and nodes that draw from the pool at once are no longer to follow each other. */
+const crowdedMet = 2;
+
 /** Why no address is left to try. The caller decides whether this is enough to say "exhausted" or a fresh look is due. */
 export interface Evidence {
   /** How many addresses the pool may hand out, reserved ones taken off. */
@@ -63,16 +66,19 @@ export class Chooser {
   #met: IpSet;
   /** When each of `#met` was met, oldest first. */
   readonly #metAtMs = new Map<bigint, number>();
+  readonly #spot: number;
   /** Ours until just now, and not yet among the cooling ones of a snapshot. */
   #released: IpSet;
 
-  constructor({ set, reserved }: ChooserOptions) {
+  /** @param spot between 0 and 1, of the node: where it goes on while others take what it would, and no share is known */
+  constructor({ set, reserved }: ChooserOptions, { spot = 0 }: { readonly spot?: number } = {}) {
     const none = IpSet.empty(set.family);
     this.#usage = { used: none, cooling: none };
     this.#own = none;
     this.#met = none;
     this.#released = none;
     this.#allowed = set.subtract(reserved);
+    this.#spot = spot;
     this.#rebuild();
   }
 
@@ -113,6 +119,7 @@ export class Chooser {
     this.#met = this.#met.add(ip);
     this.#metAtMs.delete(ipValue(ip));
     this.#metAtMs.set(ipValue(ip), nowMs);
+    if (this.#metAtMs.size === crowdedMet && this.#usage.share === undefined) this.#part();
     const [oldest] = this.#metAtMs.keys();
     if (this.#metAtMs.size > metMax && oldest !== undefined) this.#forgetMet(oldest);
   }
@@ -135,6 +142,15 @@ export class Chooser {
     this.#released = this.#released.remove(ip);
     this.#own = this.#own.add(ip);
     return { kind: "address", ip, cooling };
+  }
+
+  /** Nodes that begin at once would meet at each address, one after the other, until the next snapshot tells their shares. */
+  #part(): void {
+    this.#tiers = this.#tiers.map((tier) => {
+      const { size } = tier.free;
+      const start = tier.free.nth(BigInt(Math.floor(this.#spot * Number(size)))) ?? tier.start;
+      return { ...tier, start, cursor: start };
+    });
   }
 
   #rebuild(): void {

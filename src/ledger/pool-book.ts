@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { labelValue, type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
 import { abortable, type Clock, type Logger, type Signal } from "#base";
 import { type Family, type Ip, IpSet, parseIpSet, tryParseClaimName } from "#ip";
@@ -110,7 +111,7 @@ export class Page {
     this.#options = options;
     this.#pool = pool;
     this.#reserved = options.reserved(pool.family);
-    this.chooser = new Chooser({ set: pool.set, reserved: this.#reserved });
+    this.chooser = new Chooser({ set: pool.set, reserved: this.#reserved }, { spot: spotOf(options.node) });
   }
 
   get family(): Family {
@@ -255,4 +256,9 @@ export class Page {
       share: rank >= 0 && ranks > 1 ? { rank, ranks } : undefined,
     };
   }
+}
+
+/** A number between 0 and 1 that differs from node to node. */
+function spotOf(node: string): number {
+  return createHash("sha256").update(node).digest().readUInt32BE() / 2 ** 32;
 }
