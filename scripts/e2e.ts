@@ -1,7 +1,8 @@
-// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, one cluster after the other; `--json FILE` keeps the figures.
+// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, two clusters at a time; `--json FILE` keeps the figures.
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
@@ -11,9 +12,15 @@ import { productImage } from "../test/cluster/product.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const usage =
-  "npm run e2e [-- WORD … --json FILE --logs FOLDER]: suites on a real Kubernetes; only files whose path has one of the words.";
+  "npm run e2e [-- WORD … --jobs N --json FILE --logs FOLDER]: suites on a real Kubernetes; only files whose path has one of the words.";
 const suiteMsMax = 900_000;
-const { values, positionals } = readArguments();
+/** Suites mostly wait: for leases, time-outs, rollouts. */
+const jobsByDefault = 2;
+/** These measure, or look at the whole machine. */
+const alone = ["figures", "harness"];
+/** The longest first, so that none is left to run alone at the end. */
+const first = ["failures", "faults"];
+const { values, positionals, jobs } = readArguments();
 const files = globSync("test/e2e/**/*.e2e.ts", { cwd: root })
   .filter((file) => positionals.length === 0 || positionals.some((word) => file.includes(word)))
   .sort();
@@ -34,34 +41,49 @@ if (values.logs !== undefined) {
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
 const count = { passed: 0, failed: 0 };
-const running = run({ files, cwd: root, concurrency: 1, timeout: suiteMsMax, signal: stop.signal });
-running.on("test:pass", ({ details }) => {
-  if (details.type !== "suite") count.passed += 1;
-});
-running.on("test:fail", ({ details }) => {
-  // A suite fails with its tests; one that failed by itself, in a hook, counts.
-  const { failureType } = details.error as { readonly failureType?: string };
-  if (failureType !== "subtestsFailed") count.failed += 1;
-});
-running.compose(spec).pipe(process.stdout);
-running.on("end", () => {
-  const measured = Object.fromEntries(
-    readFileSync(figures, "utf8")
-      .split("\n")
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as [string, unknown]),
-  );
-  for (const [name, value] of Object.entries(measured)) console.log(`${name}: ${JSON.stringify(value)}`);
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(measured, undefined, 2)}\n`);
-  rmSync(folder, { recursive: true, force: true });
-  process.exitCode = count.failed === 0 && count.passed > 0 ? 0 : 1;
-});
+const has = (file: string, names: readonly string[]) => names.includes(basename(file, ".e2e.ts"));
+const together = files.filter((file) => !has(file, alone));
+await play([...together.filter((file) => has(file, first)), ...together.filter((file) => !has(file, first))], jobs);
+await play(
+  files.filter((file) => has(file, alone)),
+  1,
+);
+const measured = Object.fromEntries(
+  readFileSync(figures, "utf8")
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as [string, unknown]),
+);
+for (const [name, value] of Object.entries(measured)) console.log(`${name}: ${JSON.stringify(value)}`);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(measured, undefined, 2)}\n`);
+rmSync(folder, { recursive: true, force: true });
+process.exitCode = count.failed === 0 && count.passed > 0 ? 0 : 1;
 process.on("exit", () => console.log(`${count.passed} passed, ${count.failed} failed`));
+
+/** Runs the files, so many at a time, and counts what passed and failed. */
+async function play(suites: readonly string[], concurrency: number): Promise<void> {
+  if (suites.length === 0 || stop.signal.aborted) return;
+  const running = run({ files: [...suites], cwd: root, concurrency, timeout: suiteMsMax, signal: stop.signal });
+  running.on("test:pass", ({ details }) => {
+    if (details.type !== "suite") count.passed += 1;
+  });
+  running.on("test:fail", ({ details }) => {
+    // A suite fails with its tests; one that failed by itself, in a hook, counts.
+    const { failureType } = details.error as { readonly failureType?: string };
+    if (failureType !== "subtestsFailed") count.failed += 1;
+  });
+  await pipeline(running.compose(spec), process.stdout, { end: false });
+}
 
 function readArguments() {
   try {
-    const options = { json: { type: "string" }, logs: { type: "string" }, yes: { type: "boolean" } } as const;
-    return parseArgs({ options, allowPositionals: true });
+    const [string, boolean] = [{ type: "string" }, { type: "boolean" }] as const;
+    const options = { json: string, logs: string, jobs: string, yes: boolean } as const;
+    const parsed = parseArgs({ options, allowPositionals: true });
+    const jobs = Number(parsed.values.jobs ?? jobsByDefault);
+    if (!Number.isInteger(jobs) || jobs < 1)
+      throw new Error(`--jobs is ${parsed.values.jobs}, a number from 1 on is needed`);
+    return { ...parsed, jobs };
   } catch (error) {
     console.error(`${(error as Error).message}\n${usage}`);
     process.exit(2);

@@ -149,6 +149,8 @@ function proxyConfiguration(clusterCIDR: string): object {
     apiVersion: "kubeproxy.config.k8s.io/v1alpha1",
     kind: "KubeProxyConfiguration",
     mode: "nftables",
+    // In this mode it would be the primary address only.
+    nodePortAddresses: ["0.0.0.0/0"],
     clusterCIDR,
     clientConnection: { kubeconfig: "/var/lib/kube-proxy/kubeconfig" },
     // These limits are the machine's, not the node's.

@@ -16,10 +16,14 @@ export interface ClusterSpec {
   readonly cgroup: string;
   /** kube-controller-manager and kube-scheduler; without them Pods need no ServiceAccount. @default true */
   readonly controllers?: boolean;
+  /** Starts Open vSwitch on each node; without it a node is as one where it was never installed. @default true */
+  readonly openVswitch?: boolean;
   /** Moves each node's address from eth0 to a bridge br1 at the start. @default false */
   readonly bridges?: boolean;
   /** Notes each request of the product's own users in {@link auditLog}. @default false */
   readonly audit?: boolean;
+  /** Starts the program `api-proxy`, which makes the faults of faults.ts. @default false */
+  readonly apiProxy?: boolean;
   /** Manifests that exist before nodes start, each a file, a folder or JSON text. */
   readonly manifests?: readonly string[];
   /** Gets a file per program. @default a folder inside the cluster that vanishes with it */

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { SpiderError } from "#base";
 import { Program } from "../../lab/program.ts";
 import { apiDescriptor, type LabCommands, nodePidDirectory } from "../../lab/protocol.ts";
@@ -25,6 +26,7 @@ import {
 } from "../../lab/topology/index.ts";
 import { makeCgroup, removeCgroup } from "./cgroups.ts";
 import { type ControlPlane, podCidr, serviceCidr, startControlPlane } from "./control-plane.ts";
+import { faultPort } from "./faults.ts";
 import { machinePrograms, nodeFolders, podSubnet, setUpMachine } from "./machine.ts";
 import { auditLog, type ClusterSpec } from "./protocol.ts";
 
@@ -60,6 +62,7 @@ async function createCluster(
     ...(spec.audit === true ? auditFlags() : []),
   ];
   const plane = await startControlPlane({ directory, binary, start, controllers, apiServerFlags });
+  if (spec.apiProxy === true) start("api-proxy", await apiProxy(plane));
   forward();
   writeAdmin(plane, url, kubeconfig);
   phase("control plane");
@@ -97,6 +100,12 @@ function forward(): void {
     ] as const)
       one.on("error", () => other.destroy()).on("close", () => other.destroy());
   }).listen({ fd: apiDescriptor });
+}
+
+async function apiProxy({ authority, url }: ControlPlane): Promise<NodeProgram> {
+  const { cert, key } = await authority.issue("api-proxy", "/CN=api-proxy", [`IP:${managementGateway}`]);
+  const program = fileURLToPath(new URL("./fault-proxy.ts", import.meta.url));
+  return { argv: [process.execPath, program, cert, key, authority.certificate, url, String(faultPort)] };
 }
 
 function writeAdmin({ admin }: ControlPlane, url: string, target: string): void {
@@ -162,7 +171,8 @@ class Cluster implements LabCommands {
     writeFileSync(`${nodePidDirectory}/${name}`, String(node.pid));
     const { url, authority } = plane;
     const machine = { authority, url, binary, cgroup: spec.cgroup, serviceCidr, podCidr };
-    await Promise.all([setUpMachine(node, plans, machine), startOpenVswitch(node, database)]);
+    const { openVswitch = true } = spec;
+    await Promise.all([setUpMachine(node, plans, machine), openVswitch && startOpenVswitch(node, database)]);
     if (spec.bridges === true) await createBridges(node);
     const start = (program: string, what: NodeProgram) => programs.set(program, this.#onNode(node, program, what));
     for (const [program, what] of Object.entries(machinePrograms(plan, machine))) {

@@ -29,6 +29,10 @@ describe("when a part fails", () => {
   const agentsReady = () => rolledOut("daemonset/spiderpool-agent", "-n", agentsNamespace);
   /** Ends the agent's process on a node, as the kernel would. */
   const killAgent = (node: string) => suite.onNode(node, "kill -9 $(pgrep -f 'spiderpool-agent.* daemon')");
+  /** Kubelet asks an API server that was away again after up to a minute; one that starts asks at once. */
+  const restartKubelets = async (...nodes: readonly string[]) => {
+    for (const node of nodes) await suite.cluster.kill({ node, program: "kubelet", signal: "SIGKILL" });
+  };
   const nothingLeft = async () => {
     await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
     await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
@@ -123,6 +127,7 @@ describe("when a part fails", () => {
     await until("the API server is back", async () =>
       (await suite.stage.quiet("get", "nodes")).ok ? true : undefined,
     );
+    await restartKubelets("node1", "node2");
     await suite.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=60s");
     await suite.kubectl("rollout", "restart", "deployment/away");
     await rolledOut("deployment/away");
@@ -142,6 +147,7 @@ describe("when a part fails", () => {
     assert.equal(answer.trim(), kept?.metadata.name);
     // A link that comes up has lost its routes.
     await suite.onNode("node2", "ip link set mgmt0 up; ip route replace 10.244.11.0/24 via 10.222.0.11");
+    await restartKubelets("node2");
     await suite.kubectl("wait", "node/node2", "--for=condition=Ready", "--timeout=90s");
     await rolledOut("deployment/cut");
     await settled(suite);

@@ -12,23 +12,41 @@ interface PodLike extends KubeObject {
   };
 }
 
+interface PodEvent {
+  readonly message: string;
+  readonly involvedObject: { readonly name: string };
+}
+
 const stopOvs = "kill $(cat /run/openvswitch/ovs-vswitchd.pid /run/openvswitch/ovsdb-server.pid)";
+/** What the distribution's package does on a node that never had it. */
+const installOvs = `mkdir -p /var/log/openvswitch /run/openvswitch
+ovsdb-tool create /etc/openvswitch/conf.db /usr/share/openvswitch/vswitch.ovsschema`;
 const startOvs = `common="--detach --no-chdir --verbose=console:off --pidfile"
 ovsdb-server $common --remote=punix:/run/openvswitch/db.sock /etc/openvswitch/conf.db
-ovs-vswitchd $common unix:/run/openvswitch/db.sock`;
+ovs-vswitchd $common unix:/run/openvswitch/db.sock
+ovs-vsctl --no-wait init`;
 
 describe("networks", () => {
   let suite: Suite;
   before(async () => {
-    suite = await startSuite("networks", { bridges: true });
-    await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`);
+    suite = await startSuite("networks", { openVswitch: false });
+    await suite.apply(deployment("plain", 2, { annotations: {} }));
   });
-  afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
+  afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "-l", "app!=plain", "--wait=true"));
   after(() => suite[Symbol.asyncDispose]());
 
   const ready = (what: string, seconds = 90) =>
     suite.kubectl("wait", what, "--for=condition=Ready", `--timeout=${seconds}s`);
   const get = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
+  const addressesOf = async (app: string) =>
+    (await suite.list<PodLike>("pods", "-l", `app=${app}`)).map(({ status }) => status.podIP ?? "").sort();
+  /** Pods of no network of ours are made anew; all are Ready, with such addresses. */
+  const plainRestarts = async (address: RegExp) => {
+    await suite.kubectl("rollout", "restart", "deployment/plain");
+    await suite.kubectl("rollout", "status", "deployment/plain", "--timeout=90s");
+    await until("the old Pods are gone", async () => ((await addressesOf("plain")).length === 2 ? true : undefined));
+    for (const ip of await addressesOf("plain")) assert.match(ip, address);
+  };
   const nothingLeft = async () => {
     await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
     await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
@@ -44,29 +62,80 @@ describe("networks", () => {
       return events.find(({ reason }) => reason !== "FailedScheduling");
     });
 
-  it("un-annotated Pods are on the node's former network while the default network is empty, and on ours when it is filled", async () => {
-    await suite.apply(pod("before", { annotations: {} }));
-    await ready("pod/before");
-    assert.match((await get("before")).status.podIP ?? "", /^10\.244\./);
-    await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
-    await until("the network is filled", async () =>
-      (await suite.kubectl(
-        "get",
-        "net-attach-def",
-        "ovs-conf",
-        "-n",
-        "kube-system",
-        "-o",
-        "jsonpath={.spec.config}",
-      )) === ""
-        ? undefined
-        : true,
+  it("Open vSwitch is not installed: agents are Ready, Pod and node are told, and Pods start when it is", async () => {
+    const network = { cniType: "ovs", ovs: { bridge: "br1" } };
+    await suite.apply({
+      apiVersion: "spiderpool.spidernet.io/v2beta1",
+      kind: "SpiderMultusConfig",
+      metadata: { name: "early", namespace: "kube-system" },
+      spec: network,
+    });
+    await suite.apply(
+      pool("early", "172.18.61.1-172.18.61.9"),
+      ...["1", "2"].map((n) => pod(`early-${n}`, { network: "early", pools: { ipv4: ["early"] }, node: `node${n}` })),
     );
-    assert.match((await get("before")).status.podIP ?? "", /^10\.244\./, "a running Pod stays as it is");
-    await suite.kubectl("delete", "pod/before", "--wait=true");
-    await suite.apply(pod("after", { annotations: { "ipam.spidernet.io/ippool": '{"ipv4":["ippool-test"]}' } }));
-    await ready("pod/after");
-    assert.match((await get("after")).status.podIP ?? "", /^172\.18\.30\./);
+    for (const name of ["early-1", "early-2"])
+      assert.match((await warning(name)).message, /cannot reach Open vSwitch.*What to do: /s);
+    const rows = await suite.kubectl("get", "pods", "--no-headers");
+    assert.match(rows, /^early-1 +0\/1 +ContainerCreating +0 .*\nearly-2 +0\/1 +ContainerCreating +0 /);
+    const agents = await suite.kubectl("get", "daemonset/spiderpool-agent", "-n", "kube-system", "--no-headers");
+    assert.match(agents, /^spiderpool-agent +2 +2 +2 +2 +2 /);
+    const selector = "--field-selector=involvedObject.kind=Node,reason=DoctorOvsSocket";
+    const told = await until(
+      "an Event on each node",
+      async () => {
+        const events = await suite.list<PodEvent>("events", selector);
+        return new Set(events.map(({ involvedObject }) => involvedObject.name)).size === 2 ? events : undefined;
+      },
+      120,
+    );
+    assert.match(told[0]?.message ?? "", /does not answer.* Fix: systemctl start openvswitch/);
+
+    await plainRestarts(/^10\.244\./);
+    for (const { name } of suite.cluster.nodes) {
+      await suite.onNode(name, `${installOvs}\n${startOvs}`);
+      await suite.cluster.createBridges({ node: name });
+    }
+    await Promise.all([ready("pod/early-1", 120), ready("pod/early-2", 120)]);
+    const { status } = await get("early-2");
+    const answer = await suite.kubectl(
+      "exec",
+      "early-1",
+      "--",
+      "timeout",
+      "5",
+      "wget",
+      "-qO-",
+      `http://${status.podIP}/`,
+    );
+    assert.equal(answer.trim(), "early-2");
+    await suite.kubectl("delete", "pods", "early-1", "early-2", "--wait=true");
+    await suite.kubectl("delete", "smc/early", "sp/early", "-n", "kube-system", "--wait=false");
+    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await settled(suite);
+  });
+
+  it("un-annotated Pods start after every step of the walk-through: on the node's former network until ours is filled", async () => {
+    await plainRestarts(/^10\.244\./);
+    await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`);
+    await plainRestarts(/^10\.244\./);
+    const before = await addressesOf("plain");
+    await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
+    const nad = ["net-attach-def/ovs-conf", "-n", "kube-system"];
+    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=20s");
+    assert.deepEqual(await addressesOf("plain"), before, "running Pods stay as they are");
+    await suite.kubectl("rollout", "restart", "deployment/plain");
+    const refusal = await until("an Event that says that there is no pool for them", async () => {
+      const events = await suite.list<PodEvent>("events", "--field-selector=type=Warning");
+      return events.find(({ involvedObject, message }) => /^plain-/.test(involvedObject.name) && /pool/.test(message));
+    });
+    assert.match(refusal.message, /What to do: .*default/s);
+    await suite.kubectl("patch", "sp/ippool-test", "--type=merge", "-p", '{"spec":{"default":true}}');
+    await suite.kubectl("rollout", "status", "deployment/plain", "--timeout=90s");
+    await plainRestarts(/^172\.18\.30\./);
+    await suite.kubectl("apply", "-f", `${manifests}/app.yaml`);
+    await suite.kubectl("rollout", "status", "deployment/test-app", "--timeout=90s");
+    await plainRestarts(/^172\.18\.30\./);
     await nothingLeft();
   });
 

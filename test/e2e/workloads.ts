@@ -33,7 +33,7 @@ function template(app: string, { network = "ovs-conf", pools, annotations, node 
 /** A Deployment; `options.annotations` in place of the network's and the pools'. */
 export function deployment(name: string, replicas: number, options: PodOptions = {}): object {
   const spec = { replicas, selector: { matchLabels: { app: name } }, template: template(name, options) };
-  return { apiVersion: "apps/v1", kind: "Deployment", metadata: { name, namespace }, spec };
+  return { apiVersion: "apps/v1", kind: "Deployment", metadata: { name, namespace, labels: { app: name } }, spec };
 }
 
 export function statefulSet(name: string, replicas: number, options: PodOptions = {}): object {
@@ -42,7 +42,7 @@ export function statefulSet(name: string, replicas: number, options: PodOptions 
     selector: { matchLabels: { app: name } },
     template: template(name, options),
   };
-  return { apiVersion: "apps/v1", kind: "StatefulSet", metadata: { name, namespace }, spec };
+  return { apiVersion: "apps/v1", kind: "StatefulSet", metadata: { name, namespace, labels: { app: name } }, spec };
 }
 
 export function pod(name: string, options: PodOptions = {}): object {
