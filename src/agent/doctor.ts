@@ -41,7 +41,10 @@ export interface DoctorOptions {
   readonly clock: Clock;
 }
 
-/** What is looked at on this node. In the agent's Pod the node's `/run` is below `/host`; the runtime's directories are in place. */
+/**
+ * What is looked at on this node. In the agent's Pod the node's `/etc`, `/run` and `/usr/lib` are below
+ * `/host`; the runtime's directories are in place.
+ */
 export function observed(
   { node, namespace, ovsdb: endpoint, stateDir, cniConfDir, cniBinDir }: AgentOptions,
   { host, ovs }: Pick<ObserveOptions, "host" | "ovs">,

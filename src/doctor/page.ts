@@ -20,8 +20,8 @@ Checks that run on a node are made by its agent every ten minutes, and again whe
 What an agent finds by itself becomes a Warning Event on the node, with the reason \`Doctor…\`: \`kubectl describe node\` shows it,
 and \`spiderpoolctl doctor\` reads these Events. So a fault that was mended is listed for up to twelve more minutes, except with
 \`--local\`. \`--preflight\`, and \`--local\` where no agent answers, make the same checks in the command's own process, without what
-only the agent knows (Pods, networks, its token, its confinement). \`runtime-directory\`, \`networkmanager\` and \`networkd\` need the
-node's \`/etc\`, which the agent's Pod does not see: run \`--preflight\` on the node itself for these.`;
+only the agent knows (Pods, networks, its token, its confinement). Settings of the node's other programs are read from its \`/etc\`
+and \`/usr/lib\`, which the agent's Pod has read-only below \`/host\`.`;
 
 /** `docs/reference/doctor.md`. */
 export function doctorPage(): string {

@@ -136,6 +136,18 @@ describe("the chart: workloads", () => {
     assert.match(await refusal("global.distribution=k4s"), /'k3s', 'rke2', 'k0s', 'microk8s'/);
   });
 
+  it("gives the agent's doctor the node's settings to read, and nothing to write there", async () => {
+    const { pod, container } = podOf(agentOf(await render()));
+    for (const [name, path] of [
+      ["host-etc", "/etc"],
+      ["host-usr-lib", "/usr/lib"],
+    ]) {
+      const mount = container.volumeMounts.find((one: Rendered) => one.name === name);
+      assert.deepEqual([mount.mountPath, mount.readOnly], [`/host${path}`, true]);
+      assert.equal(pod.volumes.find((one: Rendered) => one.name === name).hostPath.path, path);
+    }
+  });
+
   it("finds Open vSwitch in another run directory", async () => {
     const { pod, container } = podOf(agentOf(await render("ovs.runDir=/usr/local/var/run/ovs")));
     assert.ok(container.args.includes("--ovsdb=unix:/host/run/ovs/db.sock"));
