@@ -7,6 +7,7 @@
 export type { ClusterConfig, CoordinatorConfig } from "./coordinator/config.ts";
 export { hostVethName, rulePreference as nodeRulePreference } from "./coordinator/plan.ts";
 export { type CoordinatorPluginOptions, createCoordinatorPlugin } from "./coordinator/plugin.ts";
+export type { ReplyMarks } from "./coordinator/reply-marks.ts";
 export { allocateForeign, type Detection } from "./detection.ts";
 export { createIfacerPlugin, type IfacerPluginOptions } from "./ifacer/plugin.ts";
 export { derivedMac, hostLinkName } from "./names.ts";

@@ -1,11 +1,11 @@
-import { execFile, execFileSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
-import { promisify } from "node:util";
-import { createNetns, type Netns, writeSysctl } from "#linux";
+import { parsePrefix } from "#ip";
+import { createNetns, type LinkKind, type Netns, writeSysctl } from "#linux";
 import type { Feature } from "./kinds.ts";
+import { type PingOptions, ping, readAll } from "./sockets.ts";
 
-const execute = promisify(execFile);
 /** Several segments, so that segmentation offload takes part. */
 const answerBytes = 100_000;
 const port = 80;
@@ -15,7 +15,6 @@ export class Place implements Disposable {
   readonly name: string;
   readonly netns: Netns;
 
-  /** Makes the namespace; `mkdir /run/netns` is the caller's. */
   constructor(name: string) {
     this.name = name;
     this.netns = createNetns(`/run/netns/${name}`);
@@ -27,22 +26,34 @@ export class Place implements Disposable {
     return this.netns.path;
   }
 
-  /** Runs commands of the shell one after the other, with the first failure's end. Returns what they print. */
-  sh(script: string): string {
-    const argv = [`--net=${this.path}`, "sh", "-ec", script];
-    return execFileSync("nsenter", argv, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  /** Runs a program inside. Returns what it prints. */
+  run(argv: readonly string[], input = ""): string {
+    return execFileSync("nsenter", [`--net=${this.path}`, ...argv], {
+      ...{ encoding: "utf8", input },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+  }
+
+  /** Brings an interface up with these addresses. */
+  configure(link: string, addresses: readonly string[]): void {
+    const { rtnl } = this.netns;
+    rtnl.setLink(link, { up: true });
+    for (const address of addresses) rtnl.addAddress(link, parsePrefix(address), { nodad: true });
+  }
+
+  becomeRouter(): void {
+    for (const key of ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"]) writeSysctl(this.netns, key, 1);
   }
 
   /** Throws where `address` does not answer within the time. */
-  async ping(address: string, { bytes = 56, seconds = 2 }: { bytes?: number; seconds?: number } = {}): Promise<void> {
-    const unfragmented = ["-M", "do", "-s", String(bytes)];
-    await this.#run("ping", "-n", "-c", "1", "-W", String(seconds), ...unfragmented, address);
+  async ping(address: string, options: PingOptions = {}): Promise<void> {
+    await ping(this.netns, address, options);
   }
 
   /** Who answers a TCP connection, having sent all that {@link serve} sends. */
   async ask(address: string, at = port): Promise<string> {
-    const answer = await this.#run("busybox", "nc", "-w", "5", address, String(at));
-    const name = answer.slice(0, answer.indexOf("\n"));
+    const answer = await readAll(this.netns, address, at);
+    const name = answer.toString("latin1", 0, Math.max(0, answer.indexOf("\n")));
     return answer.length === answerBytes ? name : `${name || "nobody"}, ${answer.length} bytes`;
   }
 
@@ -62,12 +73,6 @@ export class Place implements Disposable {
     };
   }
 
-  async #run(...argv: readonly string[]): Promise<string> {
-    const running = execute("nsenter", [`--net=${this.path}`, ...argv], { encoding: "latin1" });
-    running.child.stdin?.end();
-    return (await running).stdout;
-  }
-
   [Symbol.dispose](): void {
     this.netns[Symbol.dispose]();
   }
@@ -75,31 +80,31 @@ export class Place implements Disposable {
 
 /** The features that this kernel has. What it has as a module is loaded by the attempt. */
 export function featuresOf(): ReadonlySet<Feature> {
-  const links = {
-    macvlan: "link add try0 type veth peer name try1\nlink add link try0 name try2 type macvlan",
-    ipvlan: "link add try0 type veth peer name try1\nlink add link try0 name try2 type ipvlan",
-    vlan: "link add try0 type veth peer name try1\nlink add link try0 name try2 type vlan id 1",
-    bond: "link add try0 type bond",
-  } as const;
-  const works = (argv: readonly string[], input: string) => {
-    try {
-      execFileSync("unshare", ["--net", ...argv], { input, stdio: ["pipe", "ignore", "ignore"] });
-      return true;
-    } catch {
-      return false;
-    }
-  };
-  const found = Object.entries(links).filter(([, batch]) => works(["ip", "-batch", "-"], `${batch}\n`));
-  const hasDatapath = works(["test", "-e", "/sys/module/openvswitch"], "");
-  return new Set([...found.map(([name]) => name as Feature), ...(hasDatapath ? (["openvswitch"] as const) : [])]);
+  const kinds = {
+    macvlan: { kind: "macvlan", parent: "try0", mode: "bridge" },
+    ipvlan: { kind: "ipvlan", parent: "try0", mode: "l2" },
+    vlan: { kind: "vlan", parent: "try0", id: 1 },
+    bond: { kind: "bond", mode: 1 },
+  } as const satisfies Partial<Record<Feature, LinkKind>>;
+  using place = new Place("features");
+  const { rtnl } = place.netns;
+  rtnl.createVeth({ name: "try0", peer: { name: "try1" } });
+  const names = Object.keys(kinds) as (keyof typeof kinds)[];
+  const found = names.filter((name) => {
+    return works(() => {
+      rtnl.createLink({ name: "made", kind: kinds[name] });
+      rtnl.deleteLink("made");
+    });
+  });
+  const hasDatapath = works(() => void execFileSync("test", ["-e", "/sys/module/openvswitch"]));
+  return new Set([...found, ...(hasDatapath ? (["openvswitch"] as const) : [])]);
 }
 
-/** iptables that this kernel can do: by nf_tables, else the older one. */
-export function iptables(): { readonly 4: string; readonly 6: string } {
+function works(act: () => void): boolean {
   try {
-    execFileSync("unshare", ["--net", "iptables", "-t", "nat", "-N", "try"], { stdio: "ignore" });
-    return { 4: "iptables", 6: "ip6tables" };
+    act();
+    return true;
   } catch {
-    return { 4: "iptables-legacy", 6: "ip6tables-legacy" };
+    return false;
   }
 }

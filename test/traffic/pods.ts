@@ -85,11 +85,10 @@ export class TrafficPod extends Place {
     return this.#overlay.get(family) ?? "";
   }
 
-  /** DEL, twice; nothing is left in the namespace, which then goes. */
+  /** DEL; nothing is left in the namespace, which then goes. */
   async stop(): Promise<void> {
     try {
       await this.#end();
-      await this.#call("DEL");
       await this.#call("DEL");
       // What DEL has begun to delete is gone when what is queued behind it is.
       await this.node.netns.rtnl.deleteLinksLater(["none"]);
@@ -108,7 +107,8 @@ export class TrafficPod extends Place {
   }
 
   async #call(verb: string): Promise<void> {
-    const wrapper = ["nsenter", `--net=${this.node.path}`];
+    // Only what is run as a process of its own has to be on the node.
+    const wrapper = this.nic === "eth0" ? [] : ["nsenter", `--net=${this.node.path}`];
     const { code, stdout } = await this.node.runtime.call(verb, { container: this.name, netns: this.path, wrapper });
     assert.equal(code, 0, `${verb} of ${this.name}: ${stdout}`);
   }

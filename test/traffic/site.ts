@@ -1,8 +1,8 @@
-import { mkdirSync } from "node:fs";
 import { defaultMultusConfig, renderNetwork, type SpiderMultusConfig } from "#api";
 import { silentLogger, systemClock, Tasks } from "#base";
 import type { JsonObject, PluginConfig } from "#cni";
-import { deleteNetns, setTxChecksum } from "#linux";
+import { parseIp, parsePrefix } from "#ip";
+import { deleteNetns, setTxChecksum, writeSysctl } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import {
   createCoordinatorPlugin,
@@ -16,9 +16,10 @@ import {
 } from "#plugins";
 import { TestRuntime } from "../../src/agent/testing/runtime.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../src/ovsdb/testing/open-vswitch.ts";
-import { inVlan, overlayOf, type Segment, untagged, WrittenAddresses } from "./addresses.ts";
+import { type Family, inVlan, overlayOf, type Segment, untagged, WrittenAddresses } from "./addresses.ts";
+import { olderReplyMarks, refuse } from "./filters.ts";
 import type { Kind } from "./kinds.ts";
-import { iptables, Place } from "./net.ts";
+import { Place } from "./net.ts";
 
 /** What the coordinator is told of the cluster. */
 const cluster = {
@@ -28,8 +29,14 @@ const cluster = {
 } as const;
 /** Hosts behind the router: one that comes by the nodes' ports, and one whose answers must not pass a node. */
 export const behind = {
-  client: { 4: "192.0.2.10", 6: "fd00:192::10" },
-  direct: { 4: "192.0.2.130", 6: "fd00:192:1::10" },
+  client: {
+    4: { address: "192.0.2.10", gateway: "192.0.2.1" },
+    6: { address: "fd00:192::10", gateway: "fd00:192::1" },
+  },
+  direct: {
+    4: { address: "192.0.2.210", gateway: "192.0.2.129" },
+    6: { address: "fd00:192:1::10", gateway: "fd00:192:1::1" },
+  },
 } as const;
 const cards = ["eth0", "eth1", "eth2"] as const;
 
@@ -65,14 +72,11 @@ export class SiteNode extends Place {
 
   /** Gives it addresses and a bridge where the kind needs one, and starts the runtime. */
   async start({ datapath }: Pick<Kind, "datapath">): Promise<void> {
+    this.becomeRouter();
+    for (const card of cards) this.netns.rtnl.setLink(card, { up: true });
     if (datapath !== undefined) this.#startSwitch(datapath);
-    const own = [`${this.addresses[4]}/16`, `${this.addresses[6]}/64`];
-    const routes = [`route add default via ${untagged[4].gateway}`, `-6 route add default via ${untagged[6].gateway}`];
-    this.sh(`sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-for card in ${cards.join(" ")}; do ip link set $card up; done
-ip link set ${this.uplink} up
-${own.map((address) => `ip addr add ${address} dev ${this.uplink} ${address.includes(":") ? "nodad" : ""}`).join("\n")}
-${routes.map((route) => `ip ${route}`).join("\n")}`);
+    this.configure(this.uplink, [`${this.addresses[4]}/16`, `${this.addresses[6]}/64`]);
+    for (const family of [4, 6] as const) routeAll(this, family, untagged[family].gateway);
     const ipamFor = ({ raw }: PluginConfig) =>
       (raw["ipam"] as JsonObject | undefined)?.["type"] === "spiderpool" ? this.ipam : undefined;
     this.#runtime = await TestRuntime.start({ plugins: this.#plugins(ipamFor), ipamFor });
@@ -88,7 +92,7 @@ ${routes.map((route) => `ip ${route}`).join("\n")}`);
   }
 
   #plugins(ipamFor: (config: PluginConfig) => WrittenAddresses | undefined): readonly Plugin<never>[] {
-    const [host, tasks] = [this.netns, this.#tasks];
+    const [host, tasks, replyMarks] = [this.netns, this.#tasks, olderReplyMarks()];
     const sub = { host, ipamFor, tasks };
     const { ovs } = this.#switch ?? {};
     const ovsFor = () => {
@@ -103,7 +107,7 @@ ${routes.map((route) => `ip ${route}`).join("\n")}`);
       createIpvlanPlugin(sub),
       createVlanPlugin(sub),
       createIfacerPlugin({ host, log: silentLogger }),
-      createCoordinatorPlugin({ host, tasks, clusterConfig: async () => cluster }),
+      createCoordinatorPlugin({ host, tasks, clusterConfig: async () => cluster, ...(replyMarks && { replyMarks }) }),
     ];
     return plugins as unknown as readonly Plugin<never>[];
   }
@@ -130,10 +134,8 @@ export class Site {
   readonly client: Place;
   readonly direct: Place;
   readonly nodes: readonly [SiteNode, SiteNode];
-  readonly #iptables = iptables();
 
   private constructor(kind: Kind) {
-    mkdirSync("/run/netns", { recursive: true });
     this.kind = kind;
     this.switch = new Place("switch");
     this.router = new Place("router");
@@ -165,82 +167,57 @@ export class Site {
     ) as JsonObject;
   }
 
-  /** As kube-proxy does: what goes to one address and port goes to another, with the node's own address as source if so said. */
-  forward(
-    node: SiteNode,
-    from: string,
-    fromPort: number,
-    to: string,
-    { masquerade }: { readonly masquerade: boolean },
-  ) {
-    const family = from.includes(":") ? 6 : 4;
-    const command = `${this.#iptables[family]} -w -t nat`;
-    const match = `-d ${from} -p tcp --dport ${fromPort}`;
-    const target = `-j DNAT --to-destination ${family === 6 ? `[${to}]` : to}:80`;
-    node.sh(`${command} -A PREROUTING ${match} ${target}
-${command} -A OUTPUT ${match} ${target}
-${masquerade ? `${command} -A POSTROUTING -m conntrack --ctstate DNAT --ctorigdst ${from} -j MASQUERADE` : ""}`);
-  }
-
-  /** Takes all of {@link forward} back. */
-  forwardNothing(node: SiteNode): void {
-    node.sh(([4, 6] as const).map((family) => `${this.#iptables[family]} -w -t nat -F`).join("\n"));
-  }
-
-  /** The nodes drop what goes to the host whose answers must not pass them. */
   #cable(): void {
-    this.switch.sh("ip link add br0 type bridge mcast_snooping 0; ip link set br0 up");
-    const plug = (place: Place, card: string) =>
-      this.switch.sh(`ip link add ${place.name}-${card} type veth peer name ${card} netns /run/netns/${place.name}
-ip link set ${place.name}-${card} master br0 up`);
-    for (const node of this.nodes) for (const card of cards) plug(node, card);
-    plug(this.router, "wan");
+    this.switch.netns.rtnl.createLink({ name: "br0", kind: { kind: "bridge" }, up: true });
+    writeSysctl(this.switch.netns, "net/ipv6/conf/all/disable_ipv6", 1);
+    this.switch.run(["ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "0"]);
+    for (const node of this.nodes) for (const card of cards) this.#plug(node, card);
+    this.#plug(this.router, "wan");
+    this.router.becomeRouter();
+    this.router.configure("wan", [`${untagged[4].gateway}/16`, `${untagged[6].gateway}/64`]);
     // As a card would: a userspace bridge on the way forwards frames as they are.
     setTxChecksum(this.router.netns, "wan", false);
-    this.router.sh(`sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-ip link set wan up; ip addr add ${untagged[4].gateway}/16 dev wan; ip addr add ${untagged[6].gateway}/64 dev wan nodad`);
-    for (const [place, at] of [
-      [this.client, "client"],
-      [this.direct, "direct"],
-    ] as const) {
-      const own = behind[at];
-      const gateway = { 4: own[4].replace(/\d+$/, (last) => String(Number(last) - 1)), 6: own[6].replace(/10$/, "1") };
-      this.router.sh(`ip link add ${at} type veth peer name eth0 netns /run/netns/${place.name}
-ip link set ${at} up; ip addr add ${gateway[4]}/25 dev ${at}; ip addr add ${gateway[6]}/64 dev ${at} nodad`);
-      place.sh(`ip link set eth0 up; ip addr add ${own[4]}/25 dev eth0; ip addr add ${own[6]}/64 dev eth0 nodad
-ip route add default via ${gateway[4]}; ip -6 route add default via ${gateway[6]}`);
+    for (const at of ["client", "direct"] as const) {
+      const { [at]: own } = behind;
+      this.router.netns.rtnl.createVeth({ name: at, peer: { name: "eth0", netns: this[at].netns } });
+      this.router.configure(at, [`${own[4].gateway}/25`, `${own[6].gateway}/64`]);
+      this[at].configure("eth0", [`${own[4].address}/25`, `${own[6].address}/64`]);
+      for (const family of [4, 6] as const) routeAll(this[at], family, own[family].gateway);
     }
-    for (const node of this.nodes) {
-      for (const family of [4, 6] as const) {
-        node.sh(`${this.#iptables[family]} -w -A FORWARD -d ${behind.direct[family]} -j DROP`);
-      }
-    }
+    const { direct } = behind;
+    for (const node of this.nodes) refuse(node, [direct[4].address, direct[6].address]);
+  }
+
+  #plug(place: Place, card: string): void {
+    const { rtnl } = this.switch.netns;
+    const name = `${place.name}-${card}`;
+    rtnl.createVeth({ name, peer: { name: card, netns: place.netns } });
+    rtnl.setLink(name, { master: "br0", up: true });
   }
 
   /** As an overlay network would: everybody knows which node has which of its addresses. */
   #routeOverlay(): void {
     for (const there of this.nodes) {
       for (const family of [4, 6] as const) {
-        const route = `ip -${family} route add ${overlayOf(there.number)[family].prefix(0)} via ${there.addresses[family]}`;
-        for (const here of [this.router, ...this.nodes]) if (here !== there) here.sh(route);
+        const dst = parsePrefix(overlayOf(there.number)[family].prefix(0));
+        const gw = parseIp(there.addresses[family]);
+        for (const here of [this.router, ...this.nodes]) if (here !== there) here.netns.rtnl.addRoute({ dst, gw });
       }
     }
   }
 
   /** The router's interface in the Pods' VLAN. Without 802.1Q in the kernel it is an access port of the first node's bridge. */
-  #addVlanLeg(vlan: number): void {
-    const { datapath } = this.kind;
+  #addVlanLeg(id: number): void {
+    const { netns } = this.router;
     const [node] = this.nodes;
-    if (datapath === undefined) {
-      this.router.sh(`ip link add leg link wan type vlan id ${vlan}`);
+    if (this.kind.datapath === undefined) {
+      netns.rtnl.createLink({ name: "leg", kind: { kind: "vlan", parent: "wan", id } });
     } else {
-      node.sh("ip link add leg-port type veth peer name leg netns /run/netns/router; ip link set leg-port up");
-      node.openVswitch.vsctl("add-port", "br1", "leg-port", `tag=${vlan}`);
+      node.netns.rtnl.createVeth({ name: "leg-port", up: true, peer: { name: "leg", netns } });
+      node.openVswitch.vsctl("add-port", "br1", "leg-port", `tag=${id}`);
     }
-    setTxChecksum(this.router.netns, "leg", false);
-    this.router.sh(
-      `ip link set leg up; ip addr add ${inVlan[4].gateway}/16 dev leg; ip addr add ${inVlan[6].gateway}/64 dev leg nodad`,
-    );
+    setTxChecksum(netns, "leg", false);
+    this.router.configure("leg", [`${inVlan[4].gateway}/16`, `${inVlan[6].gateway}/64`]);
   }
 
   async stop(): Promise<void> {
@@ -250,4 +227,8 @@ ip route add default via ${gateway[4]}; ip -6 route add default via ${gateway[6]
       deleteNetns(place.path);
     }
   }
+}
+
+function routeAll({ netns }: Place, family: Family, gateway: string): void {
+  netns.rtnl.addRoute({ dst: parsePrefix(family === 4 ? "0.0.0.0/0" : "::/0"), gw: parseIp(gateway) });
 }

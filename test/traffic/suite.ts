@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Families, Family } from "./addresses.ts";
+import { formatIp, formatPrefix } from "#ip";
+import { type Families, type Family, families } from "./addresses.ts";
+import { forward } from "./filters.ts";
 import type { Kind } from "./kinds.ts";
 import { featuresOf } from "./net.ts";
 import { type Attached, TrafficPod } from "./pods.ts";
-import { Site } from "./site.ts";
-import { type World, ways } from "./ways.ts";
+import { Site, type SiteNode } from "./site.ts";
+import { forwardsOf, type World, ways } from "./ways.ts";
 
 const attachments: readonly Attached[] = ["underlay", "overlay + underlay"];
 const familiesOfPods: readonly Families[] = ["v4", "v6", "dual"];
@@ -36,12 +38,14 @@ export function tryTraffic(kinds: readonly Kind[]): void {
       });
 
       for (const attached of attachments) {
-        for (const families of familiesOfPods) {
-          it(`${attached}, ${families}: every way carries ping and TCP, and nothing is left`, async () => {
+        for (const given of familiesOfPods) {
+          it(`${attached}, ${given}: every way carries ping and TCP, and nothing is left`, async () => {
             const was = site.nodes.map(inventory);
             const pods: TrafficPod[] = [];
             try {
-              assert.deepEqual(await faults(await populate(site, attached, families, pods)), []);
+              const world = await populate(site, attached, given, pods);
+              forward(world.pod.node, forwardsOf(world));
+              assert.deepEqual(await faults(world), []);
             } finally {
               await Promise.all(pods.map((pod) => pod.stop()));
             }
@@ -55,22 +59,24 @@ export function tryTraffic(kinds: readonly Kind[]): void {
 }
 
 /** The Pods of one turn, each also put into `pods`. The network knew other holders of the first one's addresses, and knows better after its ADD. */
-async function populate(site: Site, attached: Attached, families: Families, pods: TrafficPod[]): Promise<World> {
+async function populate(site: Site, attached: Attached, given: Families, pods: TrafficPod[]): Promise<World> {
   const [first, second] = site.nodes;
   const { kind } = site;
   const start = async (name: keyof typeof hosts, node = first, vlan = kind.vlan) => {
-    const pod = await TrafficPod.start(site, name, node, { attached, families, host: hosts[name], vlan });
+    const pod = await TrafficPod.start(site, name, node, { attached, families: given, host: hosts[name], vlan });
     pods.push(pod);
     return pod;
   };
   const dev = kind.vlan === undefined ? "wan" : "leg";
   const former = ([4, 6] as const).map((family) => site.segment[family].prefix(hosts.pod).replace(/\/.*/, ""));
-  for (const address of former) site.router.sh(`ip neigh replace ${address} lladdr ${formerMac} dev ${dev} nud stale`);
+  const stale = former.map((address) => `neigh replace ${address} lladdr ${formerMac} dev ${dev} nud stale\n`);
+  site.router.run(["ip", "-batch", "-"], stale.join(""));
   const pod = await start("pod");
   const mac = pod.netns.rtnl.link(pod.nic)?.mac ?? "";
   for (const family of pod.families) {
-    const known = site.router.sh(`ip neigh show ${pod.address(family)} dev ${dev}`);
-    assert.ok(known.includes(`lladdr ${mac}`), `the router was not told of ${pod.address(family)}: ${known}`);
+    const known = site.router.netns.rtnl.neighbours({ family, link: dev });
+    const told = known.find(({ ip }) => formatIp(ip) === pod.address(family));
+    assert.equal(told?.mac, mac, `what the router was told of ${pod.address(family)}`);
   }
   return {
     site,
@@ -89,20 +95,31 @@ async function faults(world: World): Promise<readonly string[]> {
       try {
         await attempt(world, family);
       } catch (error) {
-        const { message, stdout = "" } = error as Error & { stdout?: string };
-        found.push(`${title}, IPv${family}: ${message} ${stdout}`.replaceAll("\n", " "));
+        found.push(`${title}, IPv${family}: ${(error as Error).message}`);
       }
     }
   }
   return found;
 }
 
-/** Links, routes, rules, fixed neighbours and ports of a node; what the first Pod makes for all is not among them. */
-function inventory(node: Site["nodes"][number]): string {
-  const seen = node.sh(`ip -o link | sed 's/^[0-9]*: //; s/[:@].*//' | grep -v '^eth0[.]\\|^bond0'
-for family in -4 -6; do
-  ip $family route show table all | grep -v 'fe80::\\|bond0\\|eth0[.]'; ip $family neigh show nud permanent
-done`);
-  const ports = node.uplink === "br1" ? node.openVswitch.vsctl("list-ports", "br1") : "";
-  return [...seen.trim().split("\n"), ...ports.split("\n")].sort().join("\n");
+/** Links, routes, rules, fixed neighbours and ports of a node, but for what the first Pod makes for all that follow. */
+function inventory(node: SiteNode): readonly string[] {
+  const { rtnl } = node.netns;
+  const shared = (name: string) => name.startsWith("eth0.") || name.startsWith("bond0");
+  const names = new Map(rtnl.links().map(({ index, name }) => [index, name]));
+  const nameOf = (index: number | undefined) => (index === undefined ? "" : (names.get(index) ?? ""));
+  const of = families.dual.flatMap((family) => [
+    ...rtnl
+      .routes({ family, table: 0 })
+      .map(({ dst, dev, table }) => [nameOf(dev), `${table} ${formatPrefix(dst)}`] as const),
+    ...rtnl.neighbours({ family }).flatMap(({ ip, dev, permanent }) => {
+      return permanent ? [[nameOf(dev), `neighbour ${formatIp(ip)}`] as const] : [];
+    }),
+  ]);
+  const ports = node.uplink === "br1" ? node.openVswitch.vsctl("list-ports", "br1").split("\n") : [];
+  return [
+    ...[...names.values()].filter((name) => !shared(name)),
+    ...of.filter(([name]) => !shared(name)).map(([name, what]) => `${name} ${what}`),
+    ...ports,
+  ].sort();
 }

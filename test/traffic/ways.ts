@@ -1,4 +1,5 @@
 import type { Family } from "./addresses.ts";
+import type { Forward } from "./filters.ts";
 import type { TrafficPod } from "./pods.ts";
 import { behind, type Site } from "./site.ts";
 
@@ -23,6 +24,22 @@ export interface Way {
 
 const services = { 4: ["10.96.0.1", "10.96.0.2"], 6: ["fd00:96::1", "fd00:96::2"] } as const;
 const nodePort = 30_080;
+
+/** What the first node forwards, as kube-proxy would have it: two Services, and a port of its own without another source. */
+export function forwardsOf({ pod, neighbour, remote }: World): readonly Forward[] {
+  return pod.families.flatMap((family) => {
+    const [here, there] = services[family];
+    const backends = neighbour === undefined ? [] : [{ from: here, to: neighbour.podIp(family) }];
+    return [
+      ...[...backends, { from: there, to: remote.podIp(family) }].map((one) => ({
+        ...one,
+        port: 80,
+        masquerade: true,
+      })),
+      { from: pod.node.addresses[family], port: nodePort, to: pod.podIp(family), masquerade: false },
+    ];
+  });
+}
 
 /** Every way, with ping and TCP. */
 export const ways: readonly Way[] = [
@@ -60,26 +77,16 @@ export const ways: readonly Way[] = [
   },
   {
     title: "Pod → Service",
-    attempt: async ({ pod, neighbour, remote, site }, family) => {
+    attempt: async ({ pod, neighbour, remote }, family) => {
       const [here, there] = services[family];
-      for (const [service, backend] of [
-        [here, neighbour],
-        [there, remote],
-      ] as const) {
-        if (backend === undefined) continue;
-        site.forward(pod.node, service, 80, backend.podIp(family), { masquerade: true });
-        answers(await pod.ask(service), backend.name);
-      }
-      site.forwardNothing(pod.node);
+      if (neighbour !== undefined) answers(await pod.ask(here), neighbour.name);
+      answers(await pod.ask(there), remote.name);
     },
   },
   {
     title: "host outside → port of the node → Pod: back by the node",
     attempt: async ({ pod, site }, family) => {
-      const { [family]: address } = pod.node.addresses;
-      site.forward(pod.node, address, nodePort, pod.podIp(family), { masquerade: false });
-      answers(await site.client.ask(address, nodePort), pod.name);
-      site.forwardNothing(pod.node);
+      answers(await site.client.ask(pod.node.addresses[family], nodePort), pod.name);
     },
   },
   {
@@ -87,7 +94,7 @@ export const ways: readonly Way[] = [
     attempt: async ({ pod, site }, family) => {
       await site.direct.ping(pod.address(family));
       answers(await site.direct.ask(pod.address(family)), pod.name);
-      await pod.ping(behind.client[family]);
+      await pod.ping(behind.client[family].address);
     },
   },
   {

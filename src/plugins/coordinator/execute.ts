@@ -1,15 +1,22 @@
 import { assertNever } from "#base";
-import { type Batch, ensureReplyMarks, type Netns, writeSysctl } from "#linux";
+import { type Batch, type Netns, writeSysctl } from "#linux";
 import type { Change, Operations } from "./operations.ts";
 import { replyMark } from "./plan.ts";
+import type { ReplyMarks } from "./reply-marks.ts";
 import { vethName } from "./role.ts";
+
+export interface ExecuteOptions {
+  readonly host: Netns;
+  readonly pod: Netns;
+  readonly marks: ReplyMarks;
+}
 
 /**
  * Does what was planned: the pair, then one batch in the Pod, then one on the node. Every event of the node's links makes
  * vswitchd look at all its ports, which is why the pair is made with both ends down and the node's end comes up last, in
  * one message.
  */
-export function execute(operations: Operations, { host, pod }: { readonly host: Netns; readonly pod: Netns }): void {
+export function execute(operations: Operations, { host, pod, marks }: ExecuteOptions): void {
   const { veth, podSettings, hostSettings, replyMarks } = operations;
   if (veth !== undefined) {
     const { hostName, hostMac, podName, podMac, mtuBytes } = veth;
@@ -22,7 +29,7 @@ export function execute(operations: Operations, { host, pod }: { readonly host: 
   }
   for (const { key, value } of podSettings) writeSysctl(pod, key, value);
   apply(pod, operations.pod);
-  if (replyMarks) ensureReplyMarks(pod, vethName, replyMark);
+  if (replyMarks) marks.ensure(pod, vethName, replyMark);
   for (const { key, value } of hostSettings) writeSysctl(host, key, value);
   apply(host, operations.host);
 }

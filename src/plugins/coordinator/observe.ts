@@ -1,8 +1,9 @@
 import type { Attachment } from "#cni";
 import type { Family, Ip } from "#ip";
-import { hasReplyMarks, type Link, type Netns, type Route, readSysctl } from "#linux";
+import { type Link, type Netns, type Route, readSysctl } from "#linux";
 import type { Settings } from "./config.ts";
 import { hostVethName, replyMark } from "./plan.ts";
+import type { ReplyMarks } from "./reply-marks.ts";
 import { type Role, resolveRole, vethName } from "./role.ts";
 import { type LinkState, type Lookup, type Observed, type RouteState, type Side, usableAddresses } from "./state.ts";
 
@@ -11,6 +12,7 @@ export interface ObserveOptions {
   readonly pod: Netns;
   readonly settings: Settings;
   readonly nodeAddresses: readonly Ip[];
+  readonly marks: ReplyMarks;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface ObserveOptions {
  */
 export function observe(
   { containerId, ifName }: Pick<Attachment, "containerId" | "ifName">,
-  { host, pod, settings, nodeAddresses }: ObserveOptions,
+  { host, pod, settings, nodeAddresses, marks }: ObserveOptions,
 ): Observed {
   const inside = observePod(pod, ifName, settings);
   const own = usableAddresses(inside, ifName);
@@ -34,7 +36,7 @@ export function observe(
       ...inside,
       rpFilters: families.includes(4) ? readRpFilters(pod, [role.podLink, ifName], inside.links) : new Map(),
       ipv6Off: families.includes(6) && readSysctl(pod, "net/ipv6/conf/default/disable_ipv6") === "1",
-      replyMarks: hasVeth(inside) && role.first && hasReplyMarks(pod, vethName, replyMark),
+      replyMarks: hasVeth(inside) && role.first && marks.has(pod, vethName, replyMark),
     },
     host: observeHost(host, hostLink(host, containerId, role, inside.links), families, settings),
     nodeAddresses,

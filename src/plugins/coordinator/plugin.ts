@@ -17,6 +17,7 @@ import { NodeAddresses } from "./node-addresses.ts";
 import { hostLink, observe } from "./observe.ts";
 import { type Change, formatOperations, type Operations } from "./operations.ts";
 import { hostVethName, planCoordinator } from "./plan.ts";
+import { nftReplyMarks, type ReplyMarks } from "./reply-marks.ts";
 import { vethName } from "./role.ts";
 
 export interface CoordinatorPluginOptions {
@@ -26,6 +27,8 @@ export interface CoordinatorPluginOptions {
   readonly clusterConfig: (attachment: Attachment, options: Signal) => Promise<ClusterConfig>;
   /** Owns what goes on after an answer, and the watch of the node's addresses. */
   readonly tasks: Tasks;
+  /** @default by nf_tables */
+  readonly replyMarks?: ReplyMarks;
 }
 
 /**
@@ -61,7 +64,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       using pod = openPod(netns);
       const operations = this.#plan(attachment, pod, settings);
       made = { operations, settings };
-      execute(operations, { host, pod });
+      execute(operations, { host, pod, marks: this.#marks });
       mac = pod.rtnl.link(of)?.mac;
       // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
       tasks.spawn("announce addresses", () => announce(pod, of, operations.announce));
@@ -81,7 +84,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     if (settings.mode === "disabled") return [];
     using pod = openPod(attachment.netns);
     const operations = this.#plan(attachment, pod, settings);
-    execute(operations, { host: this.#options.host, pod });
+    execute(operations, { host: this.#options.host, pod, marks: this.#marks });
     return formatOperations(operations);
   }
 
@@ -107,10 +110,14 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     this.#removeLater(c, attachment, await this.#settings(c, attachment, options).catch(() => settingsOf(c, {})));
   }
 
+  get #marks(): ReplyMarks {
+    return this.#options.replyMarks ?? nftReplyMarks;
+  }
+
   #plan({ containerId, ifName }: Attachment, pod: Netns, settings: Settings) {
     const { host } = this.#options;
-    const nodeAddresses = this.#nodeAddresses.list();
-    return planCoordinator(observe({ containerId, ifName }, { host, pod, settings, nodeAddresses }), settings);
+    const [nodeAddresses, marks] = [this.#nodeAddresses.list(), this.#marks];
+    return planCoordinator(observe({ containerId, ifName }, { host, pod, settings, nodeAddresses, marks }), settings);
   }
 
   /** Where the plugin itself is told to do nothing, the cluster's word does not matter. */
