@@ -54,7 +54,7 @@ export async function layersOf(base: DebianBase, bill: string): Promise<readonly
   const product = await productTree();
   product.set("usr/share/spiderpool/sbom.spdx.json", { kind: "file", mode: 0o644, content: Buffer.from(bill) });
   return [
-    { name: "distribution's libraries and Node", tree: baseTree(base) },
+    { name: "distribution's libraries and plugins, Node", tree: baseTree(base) },
     { name: "spiderpool", tree: product },
   ];
 }

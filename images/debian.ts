@@ -8,8 +8,8 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** The libraries that Node needs; nothing else of the distribution is in the image. */
-const libraries = ["libc6", "libgcc-s1", "libstdc++6"] as const;
+/** The libraries that Node needs, and the reference plugins of CNI; nothing else of the distribution is in the image. */
+const wantedPackages = ["libc6", "libgcc-s1", "libstdc++6", "containernetworking-plugins"] as const;
 export const debianArchitecture: string = process.arch === "arm64" ? "arm64" : "amd64";
 
 export interface DebianPackage {
@@ -48,7 +48,7 @@ export async function debianBase({ update = false } = {}): Promise<DebianBase> {
   const lock = JSON.parse(readFileSync(lockFile, "utf8")) as Lock;
   const locked = update ? undefined : lock[key];
   const packages: DebianPackage[] = [];
-  for (const name of libraries) packages.push(await download(name, locked?.[name]));
+  for (const name of wantedPackages) packages.push(await download(name, locked?.[name]));
   const licences = await licencePackage(packages);
   packages.push(await download(licences, locked?.[licences]));
   if (update) {

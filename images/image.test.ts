@@ -1,7 +1,7 @@
 // The image of the product, built and run: without a container engine, in a read-only root of its own.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -45,6 +45,18 @@ describe("the image", () => {
     );
   });
 
+  it("has the reference plugins for nodes, each of which knows the CNI protocol, and their licence", () => {
+    const plugins = join(root, "usr/lib/spiderpool/cni");
+    const names = readdirSync(plugins);
+    for (const name of ["bridge", "host-local", "loopback", "portmap", "tuning"]) assert.ok(names.includes(name), name);
+    for (const name of names) {
+      const call = { input: "{}", encoding: "utf8", env: { CNI_COMMAND: "VERSION" } } as const;
+      assert.match(spawnSync(join(plugins, name), call).stdout, /supportedVersions/, name);
+    }
+    const licence = join(root, "usr/share/doc/containernetworking-plugins/copyright");
+    assert.match(readFileSync(licence, "utf8"), /Apache-2\.0/);
+  });
+
   it("is the same bytes at every build", async () => {
     const base = await debianBase();
     const build = async () => layersOf(base, await sbom(base, { version: "0", created: "2026-01-01T00:00:00Z" }));
@@ -63,7 +75,15 @@ describe("the image", () => {
   it("carries a bill of materials that names Node, the libraries and what is in the bundles", () => {
     const bill = JSON.parse(readFileSync(join(root, "usr/share/spiderpool/sbom.spdx.json"), "utf8"));
     const names: readonly string[] = bill.packages.map(({ name }: { readonly name: string }) => name);
-    for (const name of ["spiderpool", `node-linux-${process.arch}`, "libc6", "koffi", "pino", "yaml"]) {
+    for (const name of [
+      "spiderpool",
+      `node-linux-${process.arch}`,
+      "libc6",
+      "containernetworking-plugins",
+      "koffi",
+      "pino",
+      "yaml",
+    ]) {
       assert.ok(names.includes(name), `${name} in ${names}`);
     }
     assert.equal(new Set(bill.packages.map(({ SPDXID }: { readonly SPDXID: string }) => SPDXID)).size, names.length);

@@ -20,11 +20,14 @@ const programs = {
   spiderpoolctl: "spiderpoolctl",
 } as const;
 
+/** Where packages have the reference plugins, and where the image has them: they are for nodes, nothing runs them here. */
+const pluginFolder = /^usr\/lib\/cni\/(?=[^/]+$)/;
+
 /** Of the packages' files: libraries that Node or a name look-up loads, and the licences. */
 const wanted =
   /^(usr\/)?lib\/[^/]+\/(ld-linux[^/]*|lib(c|m|dl|pthread|rt|resolv|nss_dns|nss_files|gcc_s|stdc\+\+)\.so[.0-9]*)$|^(usr\/)?lib(64)?\/ld-linux[^/]*$|\/copyright$/;
 
-/** What changes seldom: the distribution's libraries, and Node. */
+/** What changes seldom: the distribution's libraries, Node, and the reference plugins. */
 export function baseTree({ osRelease, packages }: DebianBase): Tree {
   const tree: Tree = new Map<string, Entry>([
     ["lib", link("usr/lib")],
@@ -46,7 +49,10 @@ export function baseTree({ osRelease, packages }: DebianBase): Tree {
     ["usr/share/doc/node/LICENSE", text(readFileSync(join(root, nodePackage, "LICENSE"), "utf8"))],
   ]);
   for (const { name, path } of packages) {
-    for (const [file, entry] of unpack(path)) if (wanted.test(file)) tree.set(merged(file), entry);
+    for (const [file, entry] of unpack(path)) {
+      if (wanted.test(file)) tree.set(merged(file), entry);
+      else if (pluginFolder.test(file)) tree.set(file.replace(pluginFolder, `${home}/cni/`), entry);
+    }
     tree.set(`var/lib/dpkg/status.d/${name}`, text(execFileSync("dpkg-deb", ["--field", path], { encoding: "utf8" })));
   }
   return tree;

@@ -238,7 +238,7 @@ function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): N
   const executables =
     cniBinDir === undefined || shim === undefined
       ? undefined
-      : { binDir: cniBinDir, shim, socket: cniSocket, names: cniPlugins };
+      : { binDir: cniBinDir, shim, socket: cniSocket, names: cniPlugins, reference: options.referencePlugins };
   const network = cniConfDir === undefined ? undefined : { confDir: cniConfDir, clusterNetwork, namespace };
   // Kubelet's own Events about a node have its name as UID, too: `kubectl describe node` looks for that.
   const subject = { apiVersion: "v1", kind: "Node", name: node, uid: node };

@@ -130,7 +130,9 @@ function refuseMissing({ exitCode, stderr }: PluginOutput, type: string, path: r
     `failed to find plugin ${JSON.stringify(type)} in path [${path.join(" ")}]`,
     {
       code: "PLUGIN_NOT_FOUND",
-      details: { fix: "install it there, or correct `type` in the network's configuration" },
+      details: {
+        fix: "install it there (the chart's plugins.installCNI does, for the reference plugins), or correct `type` in the network's configuration",
+      },
     },
   );
 }

@@ -26,6 +26,8 @@ export interface AgentOptions {
   readonly shim: string | undefined;
   /** Under which names the shim is installed. */
   readonly cniPlugins: readonly string[];
+  /** A folder of further plugins, for nodes that have none of their names; undefined: none are installed. */
+  readonly referencePlugins: string | undefined;
   /** Port of the probes, on the loopback addresses only; undefined: they are not served. */
   readonly healthPort: number | undefined;
   /** Port of the metrics, on all addresses; undefined: they are not served. */
@@ -54,6 +56,7 @@ Usage: spiderpool-agent daemon [flags]
   --cni-conf-dir DIR   install the network configuration here; the same path on the host
   --shim FILE          the plugin executable
   --cni-plugins LIST   the names of the plugins that are ours (${executableNames.join(",")})
+  --reference-plugins DIR  install these, too, where the node has none of that name
   --daemon-set NAME    when this DaemonSet goes, the node gets its former network back as the agent ends
   --ovsdb ENDPOINT     Open vSwitch database              (unix:/var/run/openvswitch/db.sock)
   --help
@@ -86,6 +89,7 @@ export function readOptions(
       "cni-conf-dir": optional,
       shim: optional,
       "cni-plugins": flag(executableNames.join(",")),
+      "reference-plugins": optional,
       "daemon-set": optional,
       ovsdb: flag("unix:/var/run/openvswitch/db.sock"),
       help: { type: "boolean", default: false },
@@ -137,6 +141,7 @@ export function readOptions(
     cniConfDir: values["cni-conf-dir"],
     shim: values.shim,
     cniPlugins,
+    referencePlugins: values["reference-plugins"],
     metricPort: isOn("SPIDERPOOL_ENABLED_METRIC") ? Number(metricPort) : undefined,
     releaseConflictIps: isOn("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS"),
     healthPort: port === "" ? undefined : Number(port),

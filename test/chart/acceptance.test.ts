@@ -2,7 +2,7 @@
 // cluster (test/cluster/chart.e2e.ts) and these are one list.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { envOf, hostPaths, notes, podOf, type Rendered, refusal, render } from "./render.ts";
+import { envOf, hostPaths, podOf, type Rendered, refusal, render } from "./render.ts";
 
 const agentOf = ({ get }: Rendered) => get("DaemonSet");
 const controllerOf = ({ get }: Rendered) => get("Deployment");
@@ -290,12 +290,15 @@ describe("the chart: what the values do", () => {
     assert.equal(envOf(podOf(controllerOf(rendering)).container)["SPIDERPOOL_MULTUS_CONFIG_ENABLED"], "false");
   });
 
-  it("26. 27. installs ovs or not, and tells which plugins are not shipped", async () => {
+  it("26. 27. installs ovs or not, and the reference plugins where they are wanted", async () => {
     const plugins = (rendering: Rendered) =>
       podOf(agentOf(rendering)).container.args.find((arg: string) => arg.startsWith("--cni-plugins="));
     assert.match(plugins(await byDefault), /ovs/);
     assert.doesNotMatch(plugins(await render("plugins.installOvsCNI=false")), /ovs/);
-    assert.match(await notes("plugins.installCNI=true"), /plugins\.installCNI is of a part that is not shipped/);
+    const reference = (rendering: Rendered) =>
+      podOf(agentOf(rendering)).container.args.find((arg: string) => arg.startsWith("--reference-plugins="));
+    assert.equal(reference(await byDefault), undefined);
+    assert.equal(reference(await render("plugins.installCNI=true")), "--reference-plugins=/usr/lib/spiderpool/cni");
   });
 
   it("28. 29. makes the default pool and its subnet, and refuses one without a network", async () => {

@@ -104,10 +104,14 @@ describe("a release", () => {
     await kubectl("delete", "pod/plain", "--wait=true");
   });
 
-  it("comes back after its removal", async () => {
-    await stage.helm("install", "spiderpool", chart, ...walkthroughFlags);
+  it("comes back after its removal, with the reference plugins that a node lacks", async () => {
+    const plugins = () => onNode("node1", "cd /opt/cni/bin; sha256sum bridge sbr; stat -c %a sbr");
+    const before = await plugins();
+    await onNode("node1", "rm /opt/cni/bin/sbr");
+    await stage.helm("install", "spiderpool", chart, ...walkthroughFlags, "--set", "plugins.installCNI=true");
     await installed(stage);
     assert.deepEqual(stage.failures, []);
+    assert.equal(await plugins(), before, "the image has the same package's");
     await works();
   });
 });

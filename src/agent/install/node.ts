@@ -13,13 +13,16 @@ import {
   networkFile,
   networkFileText,
 } from "./network-file.ts";
+import { installReference, missingReference, type ReferenceOptions } from "./reference.ts";
 
 /** What administrators are told about the node, as a Warning Event on it. */
 export type TellNode = (reason: string, message: string) => void;
 
 export interface NodeFilesOptions {
-  /** Undefined: no executables are installed. */
-  readonly executables: Omit<ExecutablesOptions, "manifest"> | undefined;
+  /** Undefined: no executables are installed. `reference`: the folder of the reference plugins, where the node is to have those too. */
+  readonly executables:
+    | (Omit<ExecutablesOptions, "manifest"> & { readonly reference?: string | undefined })
+    | undefined;
   /** Undefined: the runtime's configuration is left alone. */
   readonly network: NetworkFileOptions | undefined;
   readonly stateDir: string;
@@ -75,11 +78,23 @@ export class NodeFiles {
 
   #putExecutables(): void {
     const { executables } = this.#options;
-    if (executables !== undefined) installExecutables({ ...executables, manifest: this.#manifest });
+    if (executables === undefined) return;
+    installExecutables({ ...executables, manifest: this.#manifest });
+    const reference = this.#reference();
+    if (reference !== undefined) installReference(reference);
+  }
+
+  #reference(): ReferenceOptions | undefined {
+    const { executables } = this.#options;
+    if (executables?.reference === undefined) return undefined;
+    const { reference: from, binDir, names } = executables;
+    return { binDir, from, names, manifest: this.#manifest };
   }
 
   #lookExecutables(executables: Omit<ExecutablesOptions, "manifest">): Finding {
-    const wrong = wrongExecutables({ ...executables, manifest: this.#manifest });
+    const reference = this.#reference();
+    const missing = reference === undefined ? [] : missingReference(reference);
+    const wrong = [...wrongExecutables({ ...executables, manifest: this.#manifest }), ...missing];
     if (wrong.length === 0) return { kind: "right" };
     const how = `plugin executables in ${executables.binDir} were changed or removed by another program: ${wrong.join(", ")}`;
     return { kind: "taken", how };
