@@ -3,25 +3,18 @@ import { setImmediate } from "node:timers/promises";
 import type { LinuxError } from "../errors.ts";
 import { Channel, type Reply, type Request, type Transport } from "../netlink/channel.ts";
 import { checkName, deleteGroupOperation, deleteLinkOperation, setLinkOperations } from "./link.ts";
-import { located } from "./request.ts";
+import { type LinkRef, located } from "./request.ts";
+import type { Link } from "./types.ts";
 
-/** Names of one send: each costs a request, and one more deletes the group. */
-const namesMax = 120;
-/** From so many links on, taking down another one costs more than to wait for the delete that it joins. */
-const crowd = 8;
+/** Links of one send: each costs a request, and one more deletes the group. */
+const linksMax = 120;
+/** How long a deletion that nobody waits for lets others join it. */
+const restMs = 50;
 
 interface Waiter {
-  readonly name: string;
+  readonly link: LinkRef;
   /** Told whether the link was there, or what kept it. */
   readonly done: (outcome: boolean | LinuxError) => void;
-}
-
-/** A link that carries nothing any more. */
-export interface Retired {
-  /** False: there was no such link. */
-  readonly existed: boolean;
-  /** Resolves when it is gone. */
-  readonly deleted: Promise<unknown>;
 }
 
 /**
@@ -35,8 +28,11 @@ export class LinkDeleter implements Disposable {
   readonly #group = randomInt(0x4000_0000, 0x7fff_ffff);
   #channel: Channel | undefined;
   #waiting: Waiter[] = [];
+  /** By name, what is deleted a little later, and its end. */
+  readonly #leaving = new Map<string, Promise<unknown>>();
+  #resting: Waiter[] = [];
+  #rest: NodeJS.Timeout | undefined;
   #running = false;
-  #inFlight = 0;
   #disposed = false;
 
   /** `open` makes the socket, inside the namespace which errors call `where`. */
@@ -48,50 +44,66 @@ export class LinkDeleter implements Disposable {
   /** Resolves when all are gone; a name that is gone already is success. Rejects with the first LinuxError. */
   async delete(names: readonly string[]): Promise<void> {
     names.forEach(checkName);
-    await Promise.all(names.map((name) => this.#enqueue(name)));
+    const all = names.map((name) => this.#enqueue(this.#waiting, name));
+    this.#wake();
+    await Promise.all(all);
   }
 
   /**
-   * Resolves when the link carries nothing any more, and sees to its deletion. `takeDown` does the first, on the calling
-   * thread, and tells whether there is such a link. The kernel waits about a millisecond in it: in a crowd that adds up, so
-   * that there the delete itself is waited for.
+   * Deletes a link when others do not mind: with the next that goes, or after a pause. Every link that goes costs each
+   * program that watches links a look at all of them, so that a crowd shall go together and not in the way of those that
+   * come. It goes by its index, since a new link may have its name by then.
    */
-  async retire(name: string, takeDown: () => boolean): Promise<Retired> {
-    checkName(name);
-    if (this.#inFlight + this.#waiting.length >= crowd) {
-      const deleted = this.#enqueue(name);
-      return { existed: await deleted, deleted };
+  async deleteSoon({ index, name }: Pick<Link, "index" | "name">): Promise<void> {
+    const leaving = this.#enqueue(this.#resting, index);
+    this.#leaving.set(name, leaving);
+    if (this.#disposed) this.#wake();
+    else this.#rest ??= setTimeout(() => this.#wake(), restMs);
+    try {
+      await leaving;
+    } finally {
+      if (this.#leaving.get(name) === leaving) this.#leaving.delete(name);
     }
-    const existed = takeDown();
-    return { existed, deleted: existed ? this.#enqueue(name) : Promise.resolve() };
   }
 
-  /** Closes the socket, after what is under way. */
+  /** Resolves when a link of this name that is to be deleted soon is gone: at once where there is none. */
+  async gone(name: string): Promise<void> {
+    const leaving = this.#leaving.get(name);
+    if (leaving === undefined) return;
+    this.#wake();
+    await leaving;
+  }
+
+  /** Closes the socket, after what is under way and what was to follow soon. */
   [Symbol.dispose](): void {
     this.#disposed = true;
+    this.#wake();
     if (!this.#running) this.#close();
   }
 
-  #enqueue(name: string): Promise<boolean> {
+  #enqueue(queue: Waiter[], link: LinkRef): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
-    const done: Waiter["done"] = (outcome) => (typeof outcome === "boolean" ? resolve(outcome) : reject(outcome));
-    this.#waiting.push({ name, done });
-    if (!this.#running) void this.#drain();
+    queue.push({ link, done: (outcome) => (typeof outcome === "boolean" ? resolve(outcome) : reject(outcome)) });
     return promise;
+  }
+
+  #wake(): void {
+    clearTimeout(this.#rest);
+    this.#rest = undefined;
+    this.#waiting.push(...this.#resting.splice(0));
+    if (!this.#running && this.#waiting.length > 0) void this.#drain();
   }
 
   async #drain(): Promise<void> {
     this.#running = true;
     await setImmediate(); // others of this turn come along
     while (this.#waiting.length > 0) {
-      const waiters = this.#waiting.splice(0, namesMax);
-      this.#inFlight = waiters.length;
+      const waiters = this.#waiting.splice(0, linksMax);
       try {
         await this.#deleteGroup(waiters);
       } catch (error) {
         for (const { done } of waiters) done(error as LinuxError);
       }
-      this.#inFlight = 0;
     }
     this.#running = false;
     if (this.#disposed) this.#close();
@@ -99,7 +111,7 @@ export class LinkDeleter implements Disposable {
 
   async #deleteGroup(waiters: readonly Waiter[]): Promise<void> {
     const replies = await this.#send([
-      ...waiters.flatMap(({ name }) => this.#setGroup(name, this.#group)),
+      ...waiters.flatMap(({ link }) => this.#setGroup(link, this.#group)),
       deleteGroupOperation(this.#group),
     ]);
     const grouped = waiters.filter(({ done }, index) => !settleFailed(replies[index], done));
@@ -110,15 +122,15 @@ export class LinkDeleter implements Disposable {
 
   /** One link that cannot be deleted (hardware, loopback) makes the kernel refuse the whole group. */
   async #deleteSingly(waiters: readonly Waiter[]): Promise<void> {
-    for (const { name, done } of waiters) {
-      const [reply] = await this.#send([deleteLinkOperation(name, {}), ...this.#setGroup(name, 0)]);
+    for (const { link, done } of waiters) {
+      const [reply] = await this.#send([deleteLinkOperation(link, {}), ...this.#setGroup(link, 0)]);
       if (!settleFailed(reply, done)) done(true);
     }
   }
 
-  #setGroup(name: string, group: number): readonly Request[] {
+  #setGroup(link: LinkRef, group: number): readonly Request[] {
     const noLookup = { indexOf: () => 0 };
-    return setLinkOperations(name, { group }, noLookup, {});
+    return setLinkOperations(link, { group }, noLookup, {});
   }
 
   #send(requests: readonly Request[]): Promise<readonly Reply[]> {

@@ -32,6 +32,7 @@ const vlanId = 1;
 /** IFLA_MACVLAN_MODE and IFLA_IPVLAN_MODE. */
 const childMode = 1;
 const iffUp = 1;
+const iffPromisc = 0x100;
 const afInet6 = 10;
 const inet6AddrGenMode = 8;
 const addrGenModeNone = 1;
@@ -78,13 +79,14 @@ const bondOptions: Readonly<Record<string, readonly [type: number, form: 1 | 2 |
 export const bondOptionNames: readonly string[] = Object.keys(bondOptions).filter((name) => name !== "mode");
 
 /** `struct ifinfomsg` for one link; a name goes into an attribute, so that nothing has to be looked up. */
-function header(link: LinkRef, up?: boolean): MessageWriter {
+function header(link: LinkRef, { up, promiscuous }: Pick<LinkChange, "up" | "promiscuous"> = {}): MessageWriter {
   const index = typeof link === "number" ? link : 0;
+  const change = (up === undefined ? 0 : iffUp) | (promiscuous === undefined ? 0 : iffPromisc);
   const writer = new MessageWriter()
     .u32(0)
     .u32(index)
-    .u32(up === true ? iffUp : 0)
-    .u32(up === undefined ? 0 : iffUp);
+    .u32((up === true ? iffUp : 0) | (promiscuous === true ? iffPromisc : 0))
+    .u32(change);
   return typeof link === "string" ? writer.putText(ifla.name, checkName(link)) : writer;
 }
 
@@ -109,7 +111,7 @@ export function encodeDumpLinks(kind?: string): Uint8Array {
 /** One NEWLINK for both ends. Names, MTU, MAC and namespace of the peer work inside the peer's own part. */
 export function encodeVeth(spec: VethSpec & { readonly mac: string; readonly peerMac: string }): Uint8Array {
   const { peer } = spec;
-  const writer = header(spec.name, upAtOnce(spec)).putBytes(ifla.address, parseMac(spec.mac));
+  const writer = header(spec.name, flagsAtOnce(spec)).putBytes(ifla.address, parseMac(spec.mac));
   if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
   oneQueue(writer);
   writer.nest(ifla.linkInfo, (info) =>
@@ -128,8 +130,11 @@ export function encodeVeth(spec: VethSpec & { readonly mac: string; readonly pee
 }
 
 /** Address generation cannot be turned off in the request that makes a link, so going up has to wait for that. */
-function upAtOnce({ up, addrGenModeNone }: Pick<LinkSpec, "up" | "addrGenModeNone">): true | undefined {
-  return up === true && addrGenModeNone !== true ? true : undefined;
+function flagsAtOnce({ up, addrGenModeNone, promiscuous }: Pick<VethSpec, "up" | "addrGenModeNone" | "promiscuous">) {
+  return {
+    ...(up === true && addrGenModeNone !== true ? { up } : {}),
+    ...(promiscuous === undefined ? {} : { promiscuous }),
+  };
 }
 
 /** The kernel would make one queue per CPU: slower to create and of no use to a veth. */
@@ -138,7 +143,7 @@ function oneQueue(writer: MessageWriter): void {
 }
 
 export function encodeCreateLink(spec: LinkSpec, encoding: Encoding): Uint8Array {
-  const writer = header(spec.name, upAtOnce(spec));
+  const writer = header(spec.name, flagsAtOnce(spec));
   if (spec.mac !== undefined) writer.putBytes(ifla.address, parseMac(spec.mac));
   if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
   if (spec.master !== undefined) writer.putU32(ifla.master, encoding.indexOf(spec.master));
@@ -248,7 +253,7 @@ function encodeAddrGenModeNone(link: LinkRef): Uint8Array {
 function encodeSetLink(link: LinkRef, change: LinkChange, encoding: Encoding): Uint8Array {
   // The kernel takes IFLA_IFNAME as the new name where the header has an index.
   const subject = change.newName === undefined ? link : encoding.indexOf(link);
-  const writer = header(subject, change.up);
+  const writer = header(subject, change);
   if (change.newName !== undefined) writer.putText(ifla.name, checkName(change.newName));
   if (change.mtuBytes !== undefined) writer.putU32(ifla.mtu, change.mtuBytes);
   if (change.mac !== undefined) writer.putBytes(ifla.address, parseMac(change.mac));

@@ -160,6 +160,34 @@ if (isolated(import.meta.url)) {
       );
     });
 
+    test("links that are to go soon go together, by their index, and can be hurried by name", async () => {
+      const made = rtnl.createVeths(["soon0", "soon1"].map((name) => ({ name, peer: { name: `p-${name}` } })));
+      const leaving = made.map((link) => rtnl.deleteLinkSoon(link));
+      // Somebody else deletes one and takes its name for another: that one stays.
+      rtnl.deleteLink("soon0");
+      rtnl.createVeth({ name: "soon0", peer: { name: "p-soon0" } });
+      await rtnl.linkGone("soon1");
+      await Promise.all(leaving);
+      assert.deepEqual([rtnl.link("soon0")?.name, rtnl.link("soon1")], ["soon0", undefined]);
+      await rtnl.linkGone("soon0"); // Nothing of that name is leaving.
+      await rtnl.deleteLinksLater(["soon0"]);
+    });
+
+    test("a link is promiscuous from the start", () => {
+      const [on, off] = rtnl.createVeths([
+        { name: "on", promiscuous: true, peer: { name: "p-on" } },
+        { name: "off", peer: { name: "p-off" } },
+      ]);
+      const promiscuous = (name: string) => ((rtnl.link(name)?.flags ?? 0) & 0x100) !== 0;
+      assert.deepEqual(
+        [on?.name, off?.name].map((name) => promiscuous(name ?? "")),
+        [true, false],
+      );
+      rtnl.setLink("on", { promiscuous: false });
+      assert.equal(promiscuous("on"), false);
+      for (const name of ["on", "off"]) rtnl.deleteLink(name);
+    });
+
     test("a link that cannot be deleted fails alone and keeps its group", async () => {
       rtnl.createVeth({ name: "can", peer: { name: "p-can" } });
       const [can, cannot] = await Promise.allSettled([rtnl.deleteLinksLater(["can"]), rtnl.deleteLinksLater(["lo"])]);

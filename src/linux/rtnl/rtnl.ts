@@ -6,7 +6,7 @@ import type { Netns } from "../netns.ts";
 import { type Address, decodeAddress, encodeDumpAddresses } from "./address.ts";
 import { Batch } from "./batch.ts";
 import * as links from "./link.ts";
-import { LinkDeleter, type Retired } from "./link-deleter.ts";
+import { LinkDeleter } from "./link-deleter.ts";
 import { decodeNeighbour, encodeDumpNeighbours, type Neighbour } from "./neighbour.ts";
 import { decodeNetconf, encodeGetNetconf, type Netconf, netconfIndexes } from "./netconf.ts";
 import { type LinkRef, linkText, located, type Operation, types } from "./request.ts";
@@ -129,14 +129,14 @@ export class Rtnl implements Disposable {
     return this.#deleter.delete(names);
   }
 
-  /** Resolves when the link carries nothing any more; its deletion goes on off the main thread. */
-  retireLink(name: string): Promise<Retired> {
-    return this.#deleter.retire(name, () => {
-      const [reply] = this.#exchange(links.setLinkOperations(name, { up: false }, { indexOf: () => 0 }, {}));
-      if (reply?.error === undefined) return true;
-      if (reply.error.code === "ENODEV") return false;
-      throw reply.error;
-    });
+  /** The same for a link that need not go at once: after a pause, so that many go together. Resolves when it is gone. */
+  deleteLinkSoon(link: Pick<Link, "index" | "name">): Promise<void> {
+    return this.#deleter.deleteSoon(link);
+  }
+
+  /** Resolves when a link of this name that is being deleted soon is gone, and hurries it; at once where there is none. */
+  linkGone(name: string): Promise<void> {
+    return this.#deleter.gone(name);
   }
 
   addresses(filter: { readonly link?: LinkRef; readonly family?: Family } = {}): readonly Address[] {

@@ -39,6 +39,8 @@ export interface VethSpec {
   readonly up?: boolean;
   /** Keeps the kernel from giving this end an IPv6 link-local address and from its multicast. */
   readonly addrGenModeNone?: boolean;
+  /** Takes every packet, as the port of a switch does: a switch that finds it so has nothing to change. */
+  readonly promiscuous?: boolean;
   readonly peer: {
     readonly name: string;
     /** The peer is made there directly; absent: beside the first end. */
@@ -94,6 +96,7 @@ export type BondValue = number | string | readonly Ip[];
 
 export interface LinkChange {
   readonly up?: boolean;
+  readonly promiscuous?: boolean;
   readonly mtuBytes?: number;
   readonly mac?: string;
   readonly newName?: string;

@@ -61,6 +61,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const act = async (options: Signal) => {
       const settings = await this.#settings(c, attachment, options);
       if (settings.mode === "disabled") return;
+      await host.rtnl.linkGone(hostVethName(attachment.containerId));
       using pod = openPod(netns);
       const operations = this.#plan(attachment, pod, settings);
       made = { operations, settings };
@@ -126,11 +127,11 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return settingsOf(c, await this.#options.clusterConfig(attachment, options));
   }
 
-  /** The answer does not wait until the kernel has deleted the link: it carries nothing by then, and its routes are gone. */
-  async #removePair(name: string): Promise<void> {
+  /** The answer does not wait until the kernel has deleted the link, with the one whose addresses it led to. */
+  #removePair(name: string): void {
     const { host, tasks } = this.#options;
-    const { deleted } = await host.rtnl.retireLink(name);
-    tasks.spawn("delete link", () => deleted.then(() => {}));
+    const link = host.rtnl.link(name);
+    if (link !== undefined) tasks.spawn("delete link", () => host.rtnl.deleteLinkSoon(link));
   }
 
   /** What an interface other than the first has on both sides. */

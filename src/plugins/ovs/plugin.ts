@@ -17,6 +17,7 @@ import { askingLink, checkGateways, type Detection, noDetection, refuseEmpty, wi
 import { derivedMac, hostLinkName } from "../names.ts";
 import { openFreePod, openPod, openPodIfThere } from "../open-pod.ts";
 import type { Plugin } from "../plugin.ts";
+import { silence } from "../silence.ts";
 import { checkLinks, checkPort } from "./check.ts";
 import { decodeOvsConfig, type OvsConfig, type OvsSettings, readFlatFile, settingsOf } from "./config.ts";
 import { retriable } from "./retriable.ts";
@@ -66,6 +67,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const ovs = ovsFor(settings.socketFile);
     using stack = new DisposableStack();
     const of = attachment.ifName;
+    await host.rtnl.linkGone(spec.name);
     const pod = await steps.run("link", () => stack.use(openFreePod(attachment)), { of, blocking: true });
 
     const making = Promise.withResolvers<VethPair>();
@@ -159,7 +161,9 @@ class OvsPlugin implements Plugin<OvsConfig> {
   async restore(c: OvsConfig, attachment: Attachment, options: Signal): Promise<readonly string[]> {
     const { host, ovsFor } = this.#options;
     const name = c.config.prevResult?.interfaces.find(({ sandbox = "" }) => sandbox === "")?.name;
-    const link = name === undefined ? undefined : host.rtnl.link(name);
+    if (name === undefined) return [];
+    await host.rtnl.linkGone(name);
+    const link = host.rtnl.link(name);
     if (link === undefined) return [];
     const settings = settingsOf(c, this.#flat(c), attachment);
     const ovs = ovsFor(settings.socketFile);
@@ -180,18 +184,19 @@ class OvsPlugin implements Plugin<OvsConfig> {
 
   /**
    * Goes by names that follow from the container, and by the owner that is noted in the port, so that it also finds what
-   * ovs-cni made. The answer does not wait until the kernel has deleted the link: it is down by then.
+   * ovs-cni made. The answer does not wait until the kernel has deleted the link: by then no port leads to it, and the
+   * Pod's end has no address.
    */
   async del(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
     const ovs = this.#options.ovsFor(c.fields.socketFile ?? this.#flat(c)?.socketFile);
     const name = hostLinkName("veth", attachment.containerId, attachment.ifName);
     const [detached, removed, released] = await Promise.allSettled([
       detach(ovs, name, attachment, options),
-      this.#removeLink(name),
+      this.#removeLink(name, attachment),
       this.#options.ipamFor(c.config)?.release(attachment, options),
     ]);
     const others = detached.status === "fulfilled" ? detached.value.filter((other) => other !== name) : [];
-    for (const other of others) await this.#removeLink(other);
+    for (const other of others) await this.#removeLink(other, attachment);
     if (removed.status === "fulfilled" && !removed.value && others.length === 0) removePodLink(attachment);
     for (const each of [detached, removed, released]) if (each.status === "rejected") throw each.reason;
   }
@@ -217,12 +222,14 @@ class OvsPlugin implements Plugin<OvsConfig> {
     return readFlatFile(configurationPath, this.#options.flatFiles);
   }
 
-  /** It carries nothing any more when this resolves, and is deleted later; false where there was no such link. */
-  async #removeLink(name: string): Promise<boolean> {
+  /** False where there was no such link. One whose Pod's end may still have addresses is gone when this resolves. */
+  async #removeLink(name: string, attachment: Attachment): Promise<boolean> {
     const { host, tasks } = this.#options;
-    const { existed, deleted } = await host.rtnl.retireLink(name);
-    tasks.spawn("delete link", () => deleted.then(() => {}));
-    return existed;
+    const link = host.rtnl.link(name);
+    if (link === undefined) return false;
+    if (silence(attachment, "veth")) tasks.spawn("delete link", () => host.rtnl.deleteLinkSoon(link));
+    else await host.rtnl.deleteLinksLater([name]);
+    return true;
   }
 }
 
@@ -240,7 +247,10 @@ function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args
   };
 }
 
-/** Both ends are down, so that they come up with their addresses, and the host's end takes no part in IPv6. */
+/**
+ * Both ends are down, so that they come up with their addresses. The host's end is as Open vSwitch will want it, which then
+ * has nothing to change, and takes no part in IPv6: the Pod could not give the host a default route by it.
+ */
 async function createPair(
   host: Netns,
   pod: Netns,
@@ -250,7 +260,7 @@ async function createPair(
 ): Promise<VethPair> {
   const mtu = mtuBytes === undefined ? {} : { mtuBytes };
   const create = () =>
-    host.rtnl.createVeth({ name, ...mtu, addrGenModeNone: true, peer: { name: ifName, netns: pod, ...mtu } });
+    host.rtnl.createVeth({ name, ...mtu, promiscuous: true, peer: { name: ifName, netns: pod, ...mtu } });
   let pair: VethPair;
   try {
     pair = create();
@@ -260,8 +270,7 @@ async function createPair(
     await host.rtnl.deleteLinksLater([name]);
     pair = create();
   }
-  // The Pod shall not be able to give the host a default route.
-  writeSysctl(host, `net/ipv6/conf/${name}/accept_ra`, 0);
+  writeSysctl(host, `net/ipv6/conf/${name}/disable_ipv6`, 1);
   return pair;
 }
 

@@ -4,6 +4,7 @@ import { type Link, type Netns, writeSysctl } from "#linux";
 import { differs } from "../check.ts";
 import { hostLinkName } from "../names.ts";
 import { openPodIfThere } from "../open-pod.ts";
+import { dropAddresses } from "../silence.ts";
 import type { SubInterfaceConfig } from "./config.ts";
 
 /** Where a sub-interface is made. */
@@ -90,14 +91,21 @@ export function explainUp(error: unknown, mac: string | undefined, parent: Link)
 }
 
 /**
- * Deletes the link, off the main thread. To take it down before would wait as long: the kernel lets every packet that is on
- * its way to a macvlan pass first. What is already gone, with or without its namespace, is success.
+ * Deletes the link, off the main thread: the kernel lets every packet that is on its way to a macvlan pass first, 25 ms. To
+ * take it down before would wait as long. It has no addresses any more when this returns, and is gone when the promise
+ * resolves. What is already gone, with or without its namespace, is success.
  */
-export async function removeLink({ make }: SubInterfaceConfig, attachment: Attachment): Promise<void> {
-  using pod = openPodIfThere(attachment.netns);
-  if (pod === undefined) return;
-  const names = [attachment.ifName, temporaryName(attachment)];
-  await pod.rtnl.deleteLinksLater(names.filter((name) => pod.rtnl.link(name)?.kind === make.kind));
+export function removeLink({ make }: SubInterfaceConfig, attachment: Attachment): Promise<void> {
+  using stack = new DisposableStack();
+  const pod = openPodIfThere(attachment.netns);
+  if (pod === undefined) return Promise.resolve();
+  stack.use(pod);
+  const names = [attachment.ifName, temporaryName(attachment)].filter(
+    (name) => pod.rtnl.link(name)?.kind === make.kind,
+  );
+  for (const name of names) dropAddresses(pod, name);
+  const open = stack.move();
+  return pod.rtnl.deleteLinksLater(names).finally(() => open.dispose());
 }
 
 function temporaryName({ containerId, ifName }: Attachment): string {

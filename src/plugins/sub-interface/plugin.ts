@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { hasCode, type Signal, type Steps, type Tasks } from "#base";
+import { codeOf, hasCode, type Signal, type Steps, type Tasks } from "#base";
 import {
   type Attachment,
   CniError,
@@ -13,7 +13,7 @@ import {
 } from "#cni";
 import { announce, type Link, type Netns } from "#linux";
 import { checkAddresses, checkLink, differs, insideOf, requirePrevious } from "../check.ts";
-import { configureInterface } from "../configure.ts";
+import { type Configuration, configureInterface } from "../configure.ts";
 import { invalid } from "../decode.ts";
 import {
   type AskingLink,
@@ -26,8 +26,9 @@ import {
   withoutConflicts,
 } from "../detection.ts";
 import { derivedMac } from "../names.ts";
-import { openFreePod, openPod } from "../open-pod.ts";
+import { openFreePod, openPod, openPodIfThere } from "../open-pod.ts";
 import type { Plugin, StatusOptions } from "../plugin.ts";
+import { dropAddresses } from "../silence.ts";
 import { decodeIpvlan, decodeMacvlan, decodeVlan, requestedMac, type SubInterfaceConfig } from "./config.ts";
 import { createLink, explainUp, type Place, removeLink } from "./link.ts";
 import { findParent } from "./parent.ts";
@@ -65,6 +66,8 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   readonly versions = supportedVersions;
   readonly decode: (config: PluginConfig) => SubInterfaceConfig;
   readonly #options: SubInterfacePluginOptions;
+  /** Links that have no addresses any more and that the kernel is deleting. */
+  readonly #leaving = new Set<Promise<void>>();
 
   constructor(type: string, decode: (config: PluginConfig) => SubInterfaceConfig, options: SubInterfacePluginOptions) {
     this.type = type;
@@ -81,6 +84,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const requested = requestedMac(c, attachment);
     refuseOtherMode(c, attached());
     using stack = new DisposableStack();
+    if (this.#leaving.size > 0 && isTaken(attachment)) await this.#left();
     const open = () => {
       const pod = stack.use(openFreePod(attachment));
       const home = c.linkInContainer ? pod : host;
@@ -111,7 +115,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const configure = async (o: Signal) => {
       asking?.end();
       try {
-        configureInterface(pod, { name: of, index }, { ips, routes, mac });
+        await this.#configure(pod, { name: of, index }, { ips, routes, mac });
       } catch (error) {
         throw explainUp(error, mac ?? madeMac, parent);
       }
@@ -158,10 +162,37 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     checkAddresses(pod, link, previous, at);
   }
 
-  /** The link is gone, and so answers for no address, before one is released. */
+  /**
+   * The link answers for no address before one is released. Of a parent that has many, nobody waits until the kernel has
+   * deleted one; what a parent has but once is gone when this resolves.
+   */
   async del(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
-    await removeLink(c, attachment);
+    const removed = removeLink(c, attachment);
+    if (isOneOfMany(c)) this.#leave(removed);
+    else await removed;
     await this.#options.ipamFor(c.config)?.release(attachment, options);
+  }
+
+  #leave(removed: Promise<void>): void {
+    const leaving = removed.finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
+    this.#options.tasks.spawn("delete link", () => leaving);
+  }
+
+  async #left(): Promise<void> {
+    await Promise.allSettled(this.#leaving);
+  }
+
+  /** The one that had the address before, and with it the MAC address, may not be gone yet: then once more. */
+  async #configure(pod: Netns, link: Pick<Link, "index" | "name">, configuration: Configuration): Promise<void> {
+    try {
+      configureInterface(pod, link, configuration);
+    } catch (error) {
+      if (codeOf(error) !== "EADDRINUSE" || this.#leaving.size === 0) throw error;
+      await this.#left();
+      dropAddresses(pod, link.name);
+      configureInterface(pod, link, configuration);
+    }
   }
 
   /** Throws CniError 50 where the parent is missing or down, unless a plugin before this one may make it. */
@@ -194,6 +225,16 @@ function refuseOtherMode({ make, config: { raw } }: SubInterfaceConfig, attached
     const mode = other["mode"] || "l2";
     if (mode !== make.mode) throw invalid("mode", make.mode, `${mode}, which Pods on this \`master\` have`);
   }
+}
+
+/** A parent has one interface of a VLAN, and one that passes it through. */
+function isOneOfMany({ make }: SubInterfaceConfig): boolean {
+  return make.kind === "ipvlan" || (make.kind === "macvlan" && make.mode !== "passthru");
+}
+
+function isTaken({ netns, ifName }: Attachment): boolean {
+  using pod = openPodIfThere(netns);
+  return pod?.rtnl.link(ifName) !== undefined;
 }
 
 /** What distinguishes two Pods on the segment is their own MAC address; a passed-through parent keeps its. */

@@ -1,0 +1,25 @@
+import type { Attachment } from "#cni";
+import type { Netns } from "#linux";
+import { openPodIfThere } from "./open-pod.ts";
+
+/**
+ * Takes every address from the Pod's interface: it answers for none from here on, whenever it is deleted. Nothing on the
+ * node notices, and the kernel waits for nothing, as it would to take the interface down.
+ *
+ * @returns false where the namespace is not there any more, and with it, as far as one can tell, the interface
+ */
+export function silence({ netns, ifName }: Pick<Attachment, "netns" | "ifName">, kind: string): boolean {
+  using pod = openPodIfThere(netns);
+  if (pod === undefined) return false;
+  if (pod.rtnl.link(ifName)?.kind === kind) dropAddresses(pod, ifName);
+  return true;
+}
+
+/** As `silence` does, in a namespace that is open. */
+export function dropAddresses({ rtnl }: Netns, link: string): void {
+  const addresses = rtnl.addresses({ link });
+  rtnl.batch((batch) => {
+    // An address may take others of its subnet along.
+    for (const { address } of addresses) batch.deleteAddress(link, address, { tolerate: ["EADDRNOTAVAIL"] });
+  });
+}
