@@ -5,3 +5,4 @@ import "./generate-crds.ts";
 import "./generate-ctl.ts";
 import "./generate-doctor.ts";
 import "./generate-metrics.ts";
+import "./generate-traffic.ts";

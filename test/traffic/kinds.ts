@@ -1,4 +1,6 @@
 import type { SpiderMultusConfig } from "#api";
+import type { Families } from "./addresses.ts";
+import type { Attached } from "./pods.ts";
 
 /** What a kernel may lack. A user-mode kernel (test/uml.test.ts) has all of it. */
 export type Feature = "macvlan" | "ipvlan" | "vlan" | "bond" | "openvswitch";
@@ -16,6 +18,8 @@ export interface Kind {
   readonly datapath?: "system" | "netdev";
   /** The kernel makes one such interface on a node. */
   readonly onePerNode?: true;
+  /** Only with both families at once: in all else it is like the kind before it, and a user-mode kernel is slow. */
+  readonly dualOnly?: true;
 }
 
 const vlan = 100;
@@ -39,21 +43,47 @@ export const kinds = {
     { title: "ovs, userspace datapath, access VLAN", needs: [], datapath: "netdev", vlan, spec: ovs },
   ],
   ovsKernel: [
-    { title: "ovs, kernel datapath", needs: ["openvswitch"], datapath: "system", spec: ovs },
+    { title: "ovs, kernel datapath", needs: ["openvswitch"], datapath: "system", dualOnly: true, spec: ovs },
     { title: "ovs, kernel datapath, access VLAN", needs: ["openvswitch"], datapath: "system", vlan, spec: ovs },
   ],
   macvlan: [{ title: "macvlan", needs: ["macvlan"], spec: macvlan(card) }],
   macvlanByIfacer: [
     { title: "macvlan on a VLAN (ifacer)", needs: ["macvlan", "vlan"], vlan, spec: macvlan(card) },
-    { title: "macvlan on a VLAN of a bond (ifacer)", needs: ["macvlan", "vlan", "bond"], vlan, spec: macvlan(bond) },
+    {
+      title: "macvlan on a VLAN of a bond (ifacer)",
+      needs: ["macvlan", "vlan", "bond"],
+      vlan,
+      dualOnly: true,
+      spec: macvlan(bond),
+    },
   ],
   ipvlan: [
     { title: "ipvlan", needs: ["ipvlan"], spec: ipvlan(card) },
     { title: "ipvlan on a VLAN (ifacer)", needs: ["ipvlan", "vlan"], vlan, spec: ipvlan(card) },
-    { title: "ipvlan on a VLAN of a bond (ifacer)", needs: ["ipvlan", "vlan", "bond"], vlan, spec: ipvlan(bond) },
+    {
+      title: "ipvlan on a VLAN of a bond (ifacer)",
+      needs: ["ipvlan", "vlan", "bond"],
+      vlan,
+      dualOnly: true,
+      spec: ipvlan(bond),
+    },
   ],
   vlan: [
     { title: "vlan", needs: ["vlan"], vlan, onePerNode: true, spec: vlanOn(card) },
-    { title: "vlan on a bond (ifacer)", needs: ["vlan", "bond"], vlan, onePerNode: true, spec: vlanOn(bond) },
+    {
+      title: "vlan on a bond (ifacer)",
+      needs: ["vlan", "bond"],
+      vlan,
+      dualOnly: true,
+      onePerNode: true,
+      spec: vlanOn(bond),
+    },
   ],
 } as const satisfies Readonly<Record<string, readonly Kind[]>>;
+
+export const attachments: readonly Attached[] = ["underlay", "overlay + underlay"];
+
+/** Which families the Pods of a kind have, one after the other. */
+export function familiesOfPods({ dualOnly }: Kind): readonly Families[] {
+  return dualOnly === true ? ["dual"] : ["v4", "v6", "dual"];
+}

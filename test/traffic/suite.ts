@@ -3,14 +3,12 @@ import { after, before, describe, it } from "node:test";
 import { formatIp, formatPrefix } from "#ip";
 import { type Families, type Family, families } from "./addresses.ts";
 import { forward } from "./filters.ts";
-import type { Kind } from "./kinds.ts";
+import { attachments, familiesOfPods, type Kind } from "./kinds.ts";
 import { featuresOf } from "./net.ts";
 import { type Attached, TrafficPod } from "./pods.ts";
 import { Site, type SiteNode } from "./site.ts";
 import { forwardsOf, type World, ways } from "./ways.ts";
 
-const attachments: readonly Attached[] = ["underlay", "overlay + underlay"];
-const familiesOfPods: readonly Families[] = ["v4", "v6", "dual"];
 /** Where nobody is who could have had the address before. */
 const formerMac = "02:00:00:00:00:99";
 const hosts = { pod: 101, neighbour: 102, remote: 103, stranger: 104 } as const;
@@ -38,7 +36,7 @@ export function tryTraffic(kinds: readonly Kind[]): void {
       });
 
       for (const attached of attachments) {
-        for (const given of familiesOfPods) {
+        for (const given of familiesOfPods(kind)) {
           it(`${attached}, ${given}: every way carries ping and TCP, and nothing is left`, async () => {
             const was = site.nodes.map(inventory);
             const pods: TrafficPod[] = [];
@@ -105,7 +103,7 @@ async function faults(world: World): Promise<readonly string[]> {
 /** Links, routes, rules, fixed neighbours and ports of a node, but for what the first Pod makes for all that follow. */
 function inventory(node: SiteNode): readonly string[] {
   const { rtnl } = node.netns;
-  const shared = (name: string) => name.startsWith("eth0.") || name.startsWith("bond0");
+  const shared = (name: string) => /^(eth0[.]|bond0|eth[12]$)/.test(name);
   const names = new Map(rtnl.links().map(({ index, name }) => [index, name]));
   const nameOf = (index: number | undefined) => (index === undefined ? "" : (names.get(index) ?? ""));
   const of = families.dual.flatMap((family) => [
