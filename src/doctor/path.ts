@@ -6,7 +6,8 @@ import type { PodFacts, PodNic } from "./node/facts.ts";
 /** One station of a packet on its way out of a Pod. */
 export interface Hop {
   readonly name: string;
-  readonly ok: boolean;
+  /** Whether packets pass it; undefined where nobody could ask. */
+  readonly ok: boolean | undefined;
   /** What was found there. */
   readonly detail: string;
 }
@@ -76,7 +77,7 @@ function hopsOf(nic: PodNic, pod: Netns, { host, ovs, answered }: PathSources): 
     const ok = answered(gateway);
     hops.push({
       name: `gateway ${gateway}`,
-      ok: ok !== false,
+      ok,
       detail: ok === undefined ? "not asked" : ok ? "answers" : "silent",
     });
   }

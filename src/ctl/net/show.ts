@@ -28,11 +28,11 @@ async function show(
   if (output === "json") io.out(`${JSON.stringify({ items: nics }, undefined, 2)}\n`);
   else io.out(nics.map((nic) => (draw ? drawn(nic) : listed(nic))).join("\n"));
   if (nics.length === 0) io.err(`The agent of this node has no sandbox of Pod ${key}.\n`);
-  return nics.length > 0 && nics.every(({ hops }) => hops.every(({ ok }) => ok)) ? exitOk : exitFailed;
+  return nics.length > 0 && nics.every(({ hops }) => hops.every(({ ok }) => ok !== false)) ? exitOk : exitFailed;
 }
 
 function drawn({ ifName, network, hops }: NicPath): string {
-  const lines = hops.map(({ name, ok, detail }) => `  ${ok ? "✔" : "✘"} ${name}  ${detail}`);
+  const lines = hops.map(({ name, ok, detail }) => `  ${ok === undefined ? "?" : ok ? "✔" : "✘"} ${name}  ${detail}`);
   return `${ifName} (${network})\n${lines.join("\n  │\n")}\n`;
 }
 
@@ -44,7 +44,7 @@ function listed(nic: NicPath): string {
       ({ address, pool, gateway }) =>
         `  address ${address}${pool === "" ? "" : ` of ${pool}`}${gateway === undefined ? "" : `, gateway ${gateway}`}`,
     ),
-    ...hops.map(({ name, ok, detail }) => `  ${ok ? "ok " : "BAD"} ${name}: ${detail}`),
+    ...hops.map(({ name, ok, detail }) => `  ${ok === undefined ? "?  " : ok ? "ok " : "BAD"} ${name}: ${detail}`),
     ...routes.map((one) => `  route ${one}`),
     ...rules.map((one) => `  rule ${one}`),
   ];
