@@ -115,6 +115,18 @@ describe("findPod()", () => {
     assert.equal(gets(), 1);
   });
 
+  it("has a watch opened anew that missed the Pod, so that the next one need not wait", async () => {
+    await api.clock.advance(10_000);
+    api.fake.deafenWatches();
+    const uid = create();
+    const finding = find(uid);
+    await lag();
+    assert.equal((await finding).metadata.uid, uid);
+    await api.clock.advance(0);
+    assert.equal((await find(uid)).metadata.uid, uid);
+    assert.equal(gets(), 1);
+  });
+
   it("asks for the newer one where the watch still shows a Pod of the same name", async () => {
     create();
     await api.clock.advance(0);

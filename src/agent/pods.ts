@@ -49,9 +49,8 @@ export async function findPod(
       return undefined;
     });
   };
-  const pod =
-    (ref.uid === "" ? undefined : await seen()) ??
-    (await client.get(pods, { namespace: ref.namespace, name: ref.name }, { signal }));
+  const known = ref.uid === "" ? undefined : await seen();
+  const pod = known ?? (await client.get(pods, { namespace: ref.namespace, name: ref.name }, { signal }));
   if (pod === undefined)
     throw new SpiderError("POD_NOT_FOUND", `Pod ${key} does not exist`, { details: { uid: ref.uid } });
   // A call without a UID may be late: a Pod of another node has its name by now.
@@ -61,6 +60,8 @@ export async function findPod(
       details: { expected: ref.uid, found: pod.metadata.uid, node: nodeName },
     });
   }
+  // The watch should have shown it by now. If it is dead, the next ADDs need not wait for it in vain.
+  if (known === undefined && !fits(store.get(key))) store.doubt();
   return living(pod);
 }
 

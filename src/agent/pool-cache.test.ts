@@ -79,6 +79,25 @@ describe("PoolCache", () => {
     assert.deepEqual((await now()).pools, { a: "10.6.0.6" });
   });
 
+  it("lists the pools where nothing was heard of them for longer than bookmarks are apart, once for all who ask", async () => {
+    await now();
+    put("b", "10.6.1.1");
+    await now();
+    api.fake.deafenWatches();
+    api.fake.remove(spiderIPPools, { name: "b" });
+    put("a", "10.6.0.5");
+    put("c", "10.6.2.1");
+    await api.clock.advance(70_000);
+    assert.deepEqual((await now()).pools, { a: "10.6.0.1-10.6.0.9", b: "10.6.1.1" });
+    await api.clock.advance(6_000);
+    const lists = () => api.fake.requests.filter(({ path }) => /spiderippools\?(?!.*watch=)/.test(path)).length;
+    const before = lists();
+    const [{ pools }] = await Promise.all([now(), now()]);
+    assert.deepEqual(pools, { a: "10.6.0.5", c: "10.6.2.1" });
+    await now();
+    assert.equal(lists() - before, 1);
+  });
+
   it("lets a call go that cannot wait any longer", async () => {
     await now();
     api.fake.faults = () => ({ kind: "hang" });

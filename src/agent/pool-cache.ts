@@ -1,7 +1,14 @@
 import { type SpiderIPPool, spiderIPPools } from "#api";
-import { abortable, type Clock, formatError, type Logger, type Signal } from "#base";
+import { abortable, type Clock, formatError, type Logger, never, type Signal } from "#base";
 import { type PoolView, poolView } from "#ipam";
-import { type KubeClient, type KubeObject, retry, type Store } from "#kube";
+import { type KubeClient, type KubeObject, metadataOf, retry, type Store } from "#kube";
+
+/**
+ * How long nothing may have been heard of the pools before they are listed: a little longer than the server's bookmarks are
+ * apart. The controller lets a deleted pool go no earlier than 120 s after its deletion, when creates that were decided on what
+ * was heard before (34 s) have ended.
+ */
+const unheardMsMax = 75_000;
 
 export interface PoolsNow {
   readonly pools: ReadonlyMap<string, PoolView>;
@@ -26,6 +33,10 @@ export class PoolCache {
   readonly #versions = new Map<string, string>();
   readonly #fetching = new Map<string, Promise<void>>();
   #change = Promise.withResolvers<void>();
+  /** Of the program: what one call asks for is of use to all. */
+  #signal: AbortSignal = never;
+  #listedAtMs = Number.NEGATIVE_INFINITY;
+  #listing: Promise<void> | undefined;
 
   constructor(options: PoolCacheOptions) {
     this.#options = options;
@@ -34,13 +45,21 @@ export class PoolCache {
   /** Follows the metadata from now on. */
   start(o: Signal): void {
     const { metadata } = this.#options;
+    this.#signal = o.signal;
     metadata.changed((name, now) => this.#follow(name, now, o));
     for (const pool of metadata.list()) this.#follow(pool.metadata.name, pool, o);
   }
 
-  /** The pools as of the last word of the watch; waits for those that are just being fetched. */
+  /** The pools as of the last word of the watch, which is not long ago; waits for those that are just being fetched. */
   async now(o: Signal): Promise<PoolsNow> {
-    await this.#options.metadata.synced(o);
+    const { metadata, clock } = this.#options;
+    await metadata.synced(o);
+    if (clock.monotonicMs() - Math.max(metadata.heardAtMs ?? 0, this.#listedAtMs) > unheardMsMax) {
+      this.#listing ??= this.#list().finally(() => {
+        this.#listing = undefined;
+      });
+      await abortable(this.#listing, o.signal);
+    }
     while (this.#fetching.size > 0) {
       await abortable(Promise.all(this.#fetching.values()), o.signal);
     }
@@ -55,6 +74,21 @@ export class PoolCache {
   #tell(): void {
     this.#change.resolve();
     this.#change = Promise.withResolvers();
+  }
+
+  /** What a silent watch may have missed. Its connection may be half open: it is opened anew, too. */
+  async #list(): Promise<void> {
+    const signal = this.#signal;
+    const { client, clock, metadata } = this.#options;
+    metadata.doubt();
+    const startMs = clock.monotonicMs();
+    const names = new Set<string>();
+    for await (const pool of client.listAll(metadataOf(spiderIPPools), { signal })) {
+      names.add(pool.metadata.name);
+      this.#follow(pool.metadata.name, pool, { signal });
+    }
+    for (const name of this.#versions.keys()) if (!names.has(name)) this.#forget(name);
+    this.#listedAtMs = startMs;
   }
 
   #follow(name: string, now: KubeObject | undefined, o: Signal): void {

@@ -34,6 +34,8 @@ export const limits = {
    * silent seconds more: a watch cut off by a network that is back since would otherwise tell nothing until the next look.
    */
   watchKeepAliveMs: 15_000,
+  /** A watch that is doubted, and has said nothing for so long, is opened anew. */
+  watchDoubtMs: 5_000,
   /** Files with tokens and certificates are looked at this often at most. */
   credentialCheckMs: 1_000,
   /** Events waiting to be written, and causes remembered to drop repetitions. */

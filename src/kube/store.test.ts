@@ -125,6 +125,49 @@ describe("WatchedStore", () => {
     await end();
   });
 
+  it("opens a watch anew that is doubted, from where it stands, unless the server spoke just now", async () => {
+    const { api, store, clock, end } = setUp();
+    await store.synced(o);
+    api.bookmark();
+    await clock.advance(10_000);
+    api.deafenWatches();
+    api.apply(pods, pod("a"));
+    await clock.advance(0);
+    assert.equal(store.get("x/a"), undefined);
+    store.doubt();
+    await clock.advance(0);
+    assert.equal(store.get("x/a")?.metadata.name, "a");
+    const requests = api.requests.length;
+    store.doubt();
+    await clock.advance(4_900);
+    store.doubt();
+    await clock.advance(0);
+    assert.equal(api.requests.length, requests, "it lives: it has spoken less than 5 s ago");
+    assert.equal(api.requests.filter((r) => !r.path.includes("watch=")).length, 1);
+    await end();
+  });
+
+  it("follows a server that was restored from a backup, whose versions begin earlier", async () => {
+    const { api, store, clock, end } = setUp();
+    api.apply(pods, pod("a"));
+    await store.synced(o);
+    const restore = api.backup();
+    for (const name of ["b", "c"]) api.apply(pods, pod(name));
+    await clock.advance(1_000);
+    restore();
+    await clock.advance(1_000);
+    api.apply(pods, pod("d"));
+    await clock.advance(160_000);
+    assert.deepEqual(
+      store.list().map(({ metadata }) => metadata.name),
+      ["a", "d"],
+    );
+    api.apply(pods, pod("e"));
+    await clock.advance(0);
+    assert.ok(store.get("x/e"), "the watch works");
+    await end();
+  });
+
   it("opens a new watch after a silence, which bookmarks prevent", async () => {
     const { api, store, clock, end } = setUp();
     await store.synced(o);
@@ -221,7 +264,7 @@ type Action =
   | { readonly kind: "apply"; readonly name: string; readonly value: number }
   | { readonly kind: "remove"; readonly name: string }
   | { readonly kind: "cut"; readonly how: "end" | "break" }
-  | { readonly kind: "badLine" | "compact" | "bookmark" | "pause" | "resume" }
+  | { readonly kind: "badLine" | "compact" | "bookmark" | "pause" | "resume" | "deafen" | "doubt" }
   | { readonly kind: "fault"; readonly fault: Fault }
   | { readonly kind: "pass"; readonly ms: number };
 
@@ -249,6 +292,8 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     { kind: "bookmark" },
     { kind: "pause" },
     { kind: "resume" },
+    { kind: "deafen" },
+    { kind: "doubt" },
   ),
   fc.record({ kind: fc.constant("fault" as const), fault }),
 );
@@ -294,7 +339,7 @@ async function history(actions: readonly Action[]): Promise<void> {
     }
   };
   for (const act of actions) {
-    await play(act, api, clock);
+    await play(act, api, clock, store);
     for (const object of api.all(configMaps)) existed.add(identity(object));
     check();
   }
@@ -309,8 +354,19 @@ async function history(actions: readonly Action[]): Promise<void> {
   await running;
 }
 
-async function play(act: Action, api: FakeApi, clock: ManualClock): Promise<void> {
+async function play(
+  act: Action,
+  api: FakeApi,
+  clock: ManualClock,
+  store: Pick<WatchedStore<ConfigMap>, "doubt">,
+): Promise<void> {
   switch (act.kind) {
+    case "deafen":
+      api.deafenWatches();
+      break;
+    case "doubt":
+      store.doubt();
+      break;
     case "apply":
       api.apply(configMaps, { metadata: { namespace: "x", name: act.name }, data: { value: String(act.value) } });
       break;

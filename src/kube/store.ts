@@ -1,5 +1,6 @@
 import { abortable, type Clock, Index, type Logger, type Signal } from "#base";
 import type { KubeClient, Selection } from "./client.ts";
+import { limits } from "./limits.ts";
 import { type KubeObject, keyOf, type Resource } from "./resource.ts";
 import { runWatcher, type WatchChange } from "./watcher.ts";
 
@@ -22,6 +23,12 @@ export interface Store<T extends KubeObject> {
    * watch; but a name that comes back with another UID is always told as gone first.
    */
   changed(listener: StoreListener<T>): () => void;
+  /**
+   * The caller knows of something that the watch should have told long ago: its connection may be half open, which looks like
+   * a collection that nobody touches. Where the server has been silent for a while, the watch is opened anew from where it
+   * stands: one request.
+   */
+  doubt(): void;
   /** Resolves with the object (or its absence) as soon as the predicate holds for it. */
   waitFor(key: string, predicate: (now: T | undefined) => boolean, o: Signal): Promise<T | undefined>;
 }
@@ -50,6 +57,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   readonly #synced = Promise.withResolvers<void>();
   #isSynced = false;
   #heardAtMs: number | undefined;
+  #watch: { readonly openedAtMs: number; readonly renew: () => void } | undefined;
 
   constructor(options: StoreOptions<T>) {
     this.#options = options;
@@ -83,6 +91,15 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     return abortable(this.#synced.promise, signal);
   }
 
+  doubt(): void {
+    const { clock, log, resource } = this.#options;
+    if (this.#watch === undefined) return;
+    const { openedAtMs, renew } = this.#watch;
+    if (clock.monotonicMs() - Math.max(openedAtMs, this.#heardAtMs ?? openedAtMs) < limits.watchDoubtMs) return;
+    log.info({ resource: resource.plural }, "a watch that misses what it should tell is opened anew");
+    renew();
+  }
+
   changed(listener: StoreListener<T>): () => void {
     const own: StoreListener<T> = (...change) => listener(...change);
     this.#listeners.add(own);
@@ -113,7 +130,10 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     const onHeard = () => {
       this.#heardAtMs = clock.monotonicMs();
     };
-    return runWatcher({ ...this.#options, random, onChange, onHeard }, { signal });
+    const onOpened = (renew: () => void) => {
+      this.#watch = { openedAtMs: clock.monotonicMs(), renew };
+    };
+    return runWatcher({ ...this.#options, random, onChange, onHeard, onOpened }, { signal });
   }
 
   #apply(change: WatchChange<T>): void {

@@ -42,7 +42,7 @@ export interface BackoffState<T> {
 export type WatchInput<T> =
   | { readonly kind: "page"; readonly page: Page<T> }
   | { readonly kind: "event"; readonly event: WatchEvent<T> }
-  /** The server closed the watch, or was silent for too long (`quiet`): of a kind that nobody touches it may have nothing to say. */
+  /** The server closed the watch, or was silent for too long or doubted (`quiet`): of a kind that nobody touches it may have nothing to say. */
   | { readonly kind: "ended"; readonly quiet: boolean }
   /** 410: the version, or the list's continuation, is no longer known. */
   | { readonly kind: "gone" }
@@ -131,9 +131,12 @@ function stepWatch<T extends KubeObject>(
     }
     case "ended": {
       const again = { ...state, heard: false };
+      if (state.heard) return { state: again };
+      // Silent for all of its life: nobody tells whether the server still knows this version. One that was restored from a
+      // backup, whose versions begin earlier, says nothing until it gets there.
+      if (input.quiet) return { state: { ...empty, failures: state.failures } };
       // A watch that ends before it told anything is a failure: without this a broken proxy would be asked in a tight loop.
-      // After a long silence there is no such danger, and whoever waits then misses what comes.
-      return { state: state.heard || input.quiet ? again : backoff(again, context) };
+      return { state: backoff(again, context) };
     }
     case "gone": {
       const relist = { ...empty, failures: state.failures };
@@ -175,11 +178,13 @@ export interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly onChange: (change: WatchChange<T>) => void;
   /** Called at every word of the server, bookmarks included. */
   readonly onHeard: () => void;
+  /** Called when a watch is opened, with what ends it so that another one takes its place at once. */
+  readonly onOpened: (renew: () => void) => void;
 }
 
 /** Lists and watches until the signal aborts, then resolves. */
 export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T>, { signal }: Signal): Promise<void> {
-  const { clock, random, onChange, onHeard } = options;
+  const { clock, random, onChange, onHeard, onOpened } = options;
   let state = initialState as WatchState<T>;
   const feed = (input: WatchInput<T>, error?: unknown) => {
     const before = state;
@@ -196,8 +201,12 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
         feed({ kind: "due" });
       } else if (state.kind === "watching") {
         const openedMs = clock.monotonicMs();
-        for await (const event of watch(options, state.resourceVersion, signal)) feed({ kind: "event", event });
-        feed({ kind: "ended", quiet: clock.monotonicMs() - openedMs >= limits.watchSilenceMs });
+        const renewal = new AbortController();
+        onOpened(() => renewal.abort());
+        const ends = { parent: signal, renewal: renewal.signal };
+        for await (const event of watch(options, state.resourceVersion, ends)) feed({ kind: "event", event });
+        const quiet = renewal.signal.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
+        feed({ kind: "ended", quiet });
       } else {
         feed({ kind: "page", page: await listPage(options, state, signal) });
       }
@@ -223,7 +232,7 @@ function listPage<T extends KubeObject>(
 async function* watch<T extends KubeObject>(
   { client, resource, clock, random, namespace, labelSelector, fieldSelector }: WatcherOptions<T>,
   resourceVersion: string,
-  parent: AbortSignal,
+  { parent, renewal }: { readonly parent: AbortSignal; readonly renewal: AbortSignal },
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
   const silence = new Error("the watch was silent");
   using limit = deadline(clock, parent, limits.watchSilenceMs, () => silence);
@@ -231,13 +240,13 @@ async function* watch<T extends KubeObject>(
   const timeoutSeconds = 300 + Math.floor(random() * 300);
   const selection = { namespace, labelSelector, fieldSelector };
   try {
-    const { signal } = limit;
+    const signal = AbortSignal.any([limit.signal, renewal]);
     for await (const event of client.watch(resource, { ...selection, resourceVersion, timeoutSeconds, signal })) {
       limit.postpone(limits.watchSilenceMs);
       yield event;
     }
   } catch (error) {
-    if (error !== silence) throw error;
+    if (error !== silence && !renewal.aborted) throw error;
   }
 }
 

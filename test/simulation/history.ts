@@ -33,6 +33,7 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "fault"; readonly who: Who; readonly verb: Verb; readonly effect: Effect }
   | { readonly kind: "lag"; readonly who: Who; readonly plural: string; readonly ms: number }
   | { readonly kind: "break-watches"; readonly who: Who; readonly expire: boolean }
+  | { readonly kind: "half-open"; readonly who: Who }
   | { readonly kind: "pool-size"; readonly pool: number; readonly size: number }
   | { readonly kind: "pool-delete" | "pool-create"; readonly pool: number }
 );
@@ -108,6 +109,7 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
     [26 * trouble, () => ({ atMs, kind: "fault", who, verb: random.pick(verbs), effect: random.pick(effects) })],
     [4 * trouble, () => ({ atMs, kind: "lag", who, plural: random.pick(watched), ms: lagMs })],
     [3 * trouble, () => ({ atMs, kind: "break-watches", who, expire: random.chance(0.4) })],
+    [1.5 * trouble, () => ({ atMs, kind: "half-open", who })],
     [2, () => ({ atMs, kind: "pool-size", pool, size: 1 + random.int(shape.poolSizeMax) })],
     [0.7, () => ({ atMs, kind: "pool-delete", pool })],
     [1.5, () => ({ atMs, kind: "pool-create", pool })],

@@ -200,10 +200,15 @@ export class Kubelet {
     const { machine, process, sandboxes, onAnswered, server } = this.#options;
     const { name, namespace = "" } = pod.metadata;
     const uid = idOf(pod);
+    // Nobody could tell a late ADD without a UID from one of the Pod that has the name by now.
+    const nameless = `K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};`;
+    const isTaken = ({ args, podUid }: Sandbox) =>
+      podUid !== uid && args.includes(nameless) && args.endsWith("K8S_POD_UID=");
+    while ([...sandboxes].some(isTaken)) await process.clock.sleep(500, { signal });
     const containerId = `${machine.name}x${machine.nextSandbox++}`;
     const path = `/run/netns/${containerId}`;
     const told = pod.metadata.annotations?.["simulation/empty-uid"] === undefined ? uid : "";
-    const args = `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};K8S_POD_INFRA_CONTAINER_ID=${containerId};K8S_POD_UID=${told}`;
+    const args = `IgnoreUnknown=1;${nameless}K8S_POD_INFRA_CONTAINER_ID=${containerId};K8S_POD_UID=${told}`;
     const sandbox: Sandbox = {
       containerId,
       podUid: uid,

@@ -117,6 +117,11 @@ export class People {
         if (process !== undefined) world.server.endWatches(process, { expire: op.expire });
         return;
       }
+      case "half-open": {
+        const process = this.#who(op.who);
+        if (process !== undefined) world.server.deafenWatches(process);
+        return;
+      }
       case "pool-size":
         this.#resizePool(op.pool, op.size);
         return;

@@ -54,6 +54,8 @@ interface Line {
 
 interface OpenWatch {
   readonly asked: Asked;
+  /** Its connection is half open: nothing passes any more, and neither side notices. */
+  isDeaf: boolean;
   readonly end: (error?: unknown) => void;
 }
 
@@ -166,9 +168,15 @@ export class Server {
   endWatches(process: Process, { expire = false }: { readonly expire?: boolean } = {}): void {
     const line = this.#line(process);
     line.expired = expire;
-    for (const { end, asked } of [...line.watches]) {
+    for (const { end, asked, isDeaf } of [...line.watches]) {
+      if (isDeaf) continue;
       process.after(1, () => end(unreachable(asked.request, true)));
     }
+  }
+
+  /** The connections of all watches of a process become half open; those that it opens later are not. */
+  deafenWatches(process: Process): void {
+    for (const watch of this.#line(process).watches) watch.isDeaf = true;
   }
 
   /** No more faults of any kind. */
@@ -279,7 +287,7 @@ export class Server {
       stream.end(error);
       reject(error ?? new Error("the watch was ended"));
     };
-    const open: OpenWatch = { asked, end };
+    const open: OpenWatch = { asked, end, isDeaf: false };
     const onAbort = () => end(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     process.onKill(() => serverSide.abort());
@@ -287,7 +295,7 @@ export class Server {
     line.watches.add(open);
     this.#time.after(
       random.between(0.3, 3),
-      () => void this.#open(process, line, asked, { stream, serverSide, end, resolve }),
+      () => void this.#open(process, line, open, { stream, serverSide, resolve }),
     );
     return promise;
   }
@@ -295,26 +303,29 @@ export class Server {
   async #open(
     process: Process,
     line: Line,
-    asked: Asked,
+    watch: OpenWatch,
     {
       stream,
       serverSide,
-      end,
       resolve,
     }: {
       readonly stream: Stream;
       readonly serverSide: AbortController;
-      readonly end: (error?: unknown) => void;
       readonly resolve: (response: ApiResponse) => void;
     },
   ): Promise<void> {
     const { random } = line;
+    const { asked } = watch;
+    const pass = (ms: number, act: () => void) =>
+      process.after(ms, () => {
+        if (!watch.isDeaf) act();
+      });
     if (line.expired) {
       const gone = { type: "ERROR", object: JSON.parse(statusText(410, "Expired")) };
       process.after(1, () => {
         resolve({ status: 200, headers: {}, body: stream });
         stream.push(Buffer.from(`${JSON.stringify(gone)}\n`));
-        end();
+        watch.end();
       });
       line.expired = [...line.watches].length > 1; // Every watch of the process, once.
       return;
@@ -325,9 +336,9 @@ export class Server {
     for await (const chunk of response.body) {
       const lagMs = random.between(0.5, 12) + (line.lagMs.get(asked.plural) ?? 0);
       notBeforeMs = Math.max(notBeforeMs, this.#time.nowMs + lagMs);
-      process.after(notBeforeMs - this.#time.nowMs, () => stream.push(chunk));
+      pass(notBeforeMs - this.#time.nowMs, () => stream.push(chunk));
     }
-    process.after(Math.max(1, notBeforeMs - this.#time.nowMs), () => end());
+    pass(Math.max(1, notBeforeMs - this.#time.nowMs), () => watch.end());
   }
 
   #takeArmed({ armed }: Line, { verb, plural }: Asked): Effect | undefined {

@@ -38,7 +38,7 @@ export interface FakeApiOptions {
  * pages of one moment, watches replay, filter, and get 410 after `compact()`. It does not validate, default, authorize,
  * run admission, expire, or cascade deletions; grace periods are zero.
  *
- * Faults: `fail(match, fault)` for the next matching requests, `faults` for every one (chaos); `cutWatches()`,
+ * Faults: `fail(match, fault)` for the next matching requests, `faults` for every one (chaos); `cutWatches()`, `deafenWatches()`,
  * `sendBadLine()`, `compact()`, `bookmark()`, `pauseWatches()`/`resumeWatches()` (a lagging cache).
  *
  * Tests look and change behind everyone's back with `apply`, `read`, `all`, `remove`; `requests` is the log of what came in.
@@ -126,6 +126,11 @@ export class FakeApi implements Transport {
     }
   }
 
+  /** The connections of all watches become half open: they say nothing any more. Watches that are opened later do. */
+  deafenWatches(): void {
+    for (const watch of this.#watches) watch.deafen();
+  }
+
   /** Sends a line to all watches that is no event. */
   sendBadLine(line = '{"type":"ADDED","object":{"metada'): void {
     for (const watch of this.#watches) watch.sendLine(line);
@@ -135,6 +140,15 @@ export class FakeApi implements Transport {
   compact(): void {
     this.#storage.compact();
     this.#snapshots.clear();
+  }
+
+  /** A backup: what it returns restores it, as an administrator does with etcd. All watches break, versions begin there again. */
+  backup(): () => void {
+    const restore = this.#storage.snapshot();
+    return () => {
+      restore();
+      this.cutWatches();
+    };
   }
 
   /** Sends a bookmark of the newest version to all watches that have had everything up to it. */
@@ -305,8 +319,10 @@ export class FakeApi implements Transport {
   }
 
   #watch(request: ApiRequest, target: Target, signal: AbortSignal): ApiResponse {
-    const missed = this.#storage.since(Number(target.query.get("resourceVersion")));
+    const after = Number(target.query.get("resourceVersion"));
+    const missed = this.#storage.since(after);
     const watch: FakeWatch = new FakeWatch({
+      after,
       selects: selection(target),
       view: viewOf(request),
       signal,

@@ -88,6 +88,19 @@ export class FakeStorage {
     this.#history = [];
   }
 
+  /** Returns what brings all of this moment back, the counter of versions included. */
+  snapshot(): () => void {
+    const version = this.#version;
+    const collections = [...this.#collections].map(([name, objects]) => [name, new Map(objects)] as const);
+    return () => {
+      this.#version = version;
+      this.#history = this.#history.filter((commit) => commit.version <= version);
+      this.#compactedVersion = Math.min(this.#compactedVersion, version);
+      this.#collections.clear();
+      for (const [name, objects] of collections) this.#collections.set(name, new Map(objects));
+    };
+  }
+
   /** Stores a new object with uid, version and creation time of its own. */
   create(collection: string, key: string, draft: object, metadata: Readonly<Record<string, unknown>>): StoredObject {
     if (this.get(collection, key) !== undefined) {

@@ -1,6 +1,8 @@
 import type { Commit, StoredObject } from "./fake-storage.ts";
 
 export interface FakeWatchOptions {
+  /** The version from which on it was asked for. */
+  readonly after: number;
   /** Whether an object belongs to the watched selection. */
   readonly selects: (collection: string, object: StoredObject) => boolean;
   /** What the client asked to see of an object. */
@@ -17,6 +19,7 @@ export class FakeWatch {
   readonly #lines: string[] = [];
   readonly #held: Commit[] = [];
   #end: "open" | "ended" | "broken" = "open";
+  #isDeaf = false;
   #wake = () => {};
 
   constructor(options: FakeWatchOptions) {
@@ -29,7 +32,9 @@ export class FakeWatch {
       this.#held.push(commit);
       return;
     }
-    const { selects, view } = this.#options;
+    const { selects, view, after } = this.#options;
+    // As the API server does it: what comes before the version that was asked for is kept back, also after a restore.
+    if (commit.version <= after) return;
     const was = commit.before !== undefined && selects(commit.collection, commit.before);
     const is = commit.after !== undefined && selects(commit.collection, commit.after);
     if (!was && !is) return;
@@ -48,12 +53,18 @@ export class FakeWatch {
 
   /** Only where nothing is kept back: a bookmark says that everything before it was told. */
   bookmark(version: number): void {
-    if (this.#held.length > 0) return;
+    if (this.#held.length > 0 || version < this.#options.after) return;
     const object = { kind: "Bookmark", metadata: { resourceVersion: String(version), creationTimestamp: null } };
     this.sendLine(JSON.stringify({ type: "BOOKMARK", object }));
   }
 
+  /** The connection is half open: nothing passes any more, and neither side notices. */
+  deafen(): void {
+    this.#isDeaf = true;
+  }
+
   sendLine(line: string): void {
+    if (this.#isDeaf) return;
     this.#lines.push(`${line}\n`);
     this.#wake();
   }
@@ -95,6 +106,7 @@ export class FakeWatch {
   }
 
   #close(how: "ended" | "broken"): void {
+    if (this.#isDeaf) return;
     this.#end = how;
     this.#wake();
     this.#options.onClose();
