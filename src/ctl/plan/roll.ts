@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type WorkloadKind, workloadKindOf } from "#ipam";
 import { isPodAlive, keyOf, type Pod } from "#kube";
 import { asPod } from "./admit.ts";
-import { type Start, startPod } from "./start.ts";
+import { type Start, startOf, startPod } from "./start.ts";
 import type { StoredWorkload } from "./state.ts";
 import type { World } from "./world.ts";
 
@@ -51,6 +51,7 @@ export function startPods(world: World, { before, after }: WorkloadChange): read
   const old = before === undefined ? [] : podsOf(world, before);
   const isNew = before !== undefined && !sameTemplate(kind, before, after);
   const nics = nicsOf(world, old);
+  if (isOrdered(after) && old.some((pod) => isWaiting(world, pod))) return [];
   switch (after.kind) {
     case "Deployment":
       return isNew ? replaceDeployment(world, after, old, nics) : addPods(world, after, old, nics);
@@ -163,9 +164,14 @@ function missing(world: World, workload: StoredWorkload, pods: readonly Pod[]): 
 }
 
 function addPods(world: World, workload: StoredWorkload, old: readonly Pod[], nics: readonly string[]) {
-  const isOrdered = (workload.spec as { readonly podManagementPolicy?: string })?.podManagementPolicy !== "Parallel";
-  const inOrder = workload.kind === "StatefulSet" && isOrdered;
+  const inOrder = isOrdered(workload);
   return startAll(world, missing(world, workload, old), { nics, inOrder });
+}
+
+/** Each Pod waits for the one before it: where one has no address, its StatefulSet makes and replaces nothing. */
+function isOrdered({ kind, spec }: StoredWorkload): boolean {
+  const { podManagementPolicy = "OrderedReady" } = (spec ?? {}) as { readonly podManagementPolicy?: string };
+  return kind === "StatefulSet" && podManagementPolicy === "OrderedReady";
 }
 
 function startAll(
@@ -177,7 +183,6 @@ function startAll(
   for (const pod of pods) {
     const start = startPod(world, pod, { nics });
     if (start.kind === "fails") failed.push({ pod, failure: start });
-    // Each Pod waits for the one before it.
     if (start.kind === "fails" && inOrder) break;
   }
   return failed;
@@ -216,7 +221,7 @@ function replaceDeployment(
   const wanted = wantedOf(world, workload);
   const { strategy } = (workload.spec ?? {}) as SpecOf;
   const why = `Deployment ${keyOf(workload.metadata)} has a new template`;
-  const old = [...before];
+  const old = before;
   const fresh = [...missing(world, workload, [])];
   if (strategy?.type === "Recreate") {
     for (const pod of old) world.end(pod, why);
@@ -226,14 +231,21 @@ function replaceDeployment(
   const surge = share(maxSurge, wanted, Math.ceil);
   const unavailable =
     surge === 0 ? Math.max(1, share(maxUnavailable, wanted, Math.floor)) : share(maxUnavailable, wanted, Math.floor);
+  const least = wanted - unavailable;
   const waiting = [...fresh];
   let running = 0;
   let failed: readonly Unstarted[] = [];
+  const broken = old.filter((pod) => isWaiting(world, pod));
+  const ready = old.filter((pod) => !broken.includes(pod));
+  const endOne = (of: Pod[]) => {
+    const gone = of.pop();
+    if (gone !== undefined) world.end(gone, why);
+    return gone !== undefined;
+  };
   for (let moved = true; moved; ) {
     moved = false;
-    const room = Math.max(0, wanted + surge - old.length - running);
     failed = [];
-    for (const pod of waiting.slice(0, room)) {
+    for (const pod of waiting.slice(0, Math.max(0, wanted + surge - ready.length - broken.length - running))) {
       const start = startPod(world, pod, { nics });
       if (start.kind === "fails") failed = [...failed, { pod, failure: start }];
       else {
@@ -242,17 +254,25 @@ function replaceDeployment(
         moved = true;
       }
     }
-    for (let over = old.length + running - (wanted - unavailable); over > 0 && old.length > 0; over--) {
-      const gone = old.pop();
-      if (gone !== undefined) world.end(gone, why);
-      moved = true;
-    }
+    // Those that do not run go first: nobody misses them.
+    while (ready.length + broken.length + running > least && endOne(broken)) moved = true;
+    while (ready.length + running > least && endOne(ready)) moved = true;
   }
   return failed;
 }
 
 function share(value: number | string, of: number, round: (n: number) => number): number {
   return typeof value === "number" ? value : round((Number.parseFloat(value) / 100) * of);
+}
+
+/** The Pod exists, and has got none of its addresses. */
+function isWaiting(world: World, pod: Pod): boolean {
+  return pod.spec?.hostNetwork !== true && world.claimsOfPod(pod).length === 0 && needsAddress(world, pod);
+}
+
+function needsAddress(world: World, pod: Pod): boolean {
+  const start = startOf(world, pod);
+  return start.kind === "fails" || start.addresses.length > 0;
 }
 
 /** NICs with addresses of Pods like these: the default network of a node is known to the node only. */
