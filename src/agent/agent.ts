@@ -57,6 +57,8 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
     ...ipamRoutes(api),
     "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
     "GET /v1/doctor": (request) => examineNode(building().doctor, request),
+    "GET /v1/faults": () => building().faults.look(),
+    "POST /v1/faults": (request) => building().faults.reconcile(request),
     "GET /v1/net": (request) => showNetworks(building().doctor, request.query.get("pod") ?? "", request),
   });
   await using _metrics =

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { decodeSettings, type Settings, spiderEndpoints } from "#api";
 import { type Logger, SpiderError, systemClock, type Tasks } from "#base";
 import { ownCode } from "#cni";
+import type { FaultKind } from "#doctor";
 import { EventRecorder, keyOf, TopControllers } from "#kube";
 import { Intents, Ledger, reservedSets, stickyOwnerOf } from "#ledger";
 import { bootId, hostNetns } from "#linux";
@@ -29,6 +30,7 @@ import { cutOff } from "./cut.ts";
 import { readDevices } from "./devices.ts";
 import { type DoctorOptions, observed, runDoctor } from "./doctor.ts";
 import { Endpoints } from "./endpoints.ts";
+import { Faults } from "./faults.ts";
 import type { Flights } from "./flights.ts";
 import { ForeignPlugins } from "./foreign.ts";
 import { HostState } from "./host-state.ts";
@@ -92,6 +94,7 @@ export function build(
     pods: podStore,
     events,
     settings,
+    fault: (kind) => metrics.fault(kind),
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
     cut: (record) => cutOff(record, host),
     log,
@@ -102,6 +105,7 @@ export function build(
     records,
     pods: podStore,
     returned,
+    fault: (kind) => metrics.fault(kind),
     clock,
     log,
   });
@@ -176,14 +180,18 @@ export function build(
   });
   tasks.spawn("events", (signal) => events.run({ signal }));
   tasks.spawn("claims", (signal) => claims.run({ signal }));
+  const fault = (kind: FaultKind) => metrics.fault(kind);
   const hasLink = (name: string) => host.rtnl.link(name) !== undefined;
-  tasks.spawn("left-over ports", (signal) => runLeftovers({ ovs: ovsClients.get(), hasLink, clock, log }, { signal }));
+  tasks.spawn("left-over ports", (signal) =>
+    runLeftovers({ ovs: ovsClients.get(), hasLink, fault, clock, log }, { signal }),
+  );
   const hostState = new HostState({
     records,
     chain,
     host,
     ovs: ovsClients.get(),
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
+    fault,
     synced: (o) => Promise.all([podStore.synced(o), coordinatorStore.synced(o)]).then(() => {}),
     clock,
     log,
@@ -194,6 +202,14 @@ export function build(
   tasks.spawn("bridges", (signal) =>
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
   );
+  const faults = new Faults({
+    ...{ node, host, events, metrics, clock, log },
+    records: () => records.list(),
+    ovs: ovsClients.get(),
+    restore: () => hostState.look(tasks.signal),
+    verify: (record, o) => returned.check(record, o),
+  });
+  tasks.spawn("faults", (signal) => faults.run({ signal }));
   const doctor: DoctorOptions = {
     observe: observed(options, { host, ovs: ovsClients.get() }),
     records: () => records.list(),
@@ -230,7 +246,7 @@ export function build(
     mayGiveBack: options.releaseConflictIps,
     log,
   };
-  return { handle, api, doctor, views: after, files: nodeFiles(options, log, events) };
+  return { handle, api, doctor, faults, views: after, files: nodeFiles(options, log, events) };
 }
 
 function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): NodeFiles {

@@ -7,9 +7,13 @@ import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
 
-/** The ledger's claims of this node are compared with what is known here after a random part of this, then hourly. */
+/** The ledger's claims of this node are compared with what is known here after a random part of this, … */
 const firstAuditMsMax = 300_000;
-const auditEveryMs = 3_600_000;
+/**
+ * … and then again and again, the more seldom the longer the API server takes for the list: where 1,000 nodes have 60,000
+ * claims a list takes 40 ms of its time, and all audits together a twentieth of a processor.
+ */
+const auditEveryMs = { min: 45_000, max: 3_600_000, perListMs: 20_000 };
 /** A static Pod without sandbox whose mirror was missing for so long is gone; a mirror that is missing is no evidence at once. */
 const missingMsMax = 600_000;
 
@@ -20,6 +24,8 @@ export interface ClaimsOptions {
   readonly records: Records;
   readonly pods: Store<Pod>;
   readonly returned: Pick<Returned, "check" | "checkAll">;
+  /** Told of claims and Pods that do not agree. */
+  readonly fault?: (kind: "claim-without-pod" | "wrong-uid") => void;
   readonly clock: Clock;
   readonly log: Logger;
   /** Between 0 and 1: agents that start together do not all list at once. @default Math.random */
@@ -70,7 +76,7 @@ export class ClaimsReconciler {
     );
   }
 
-  /** After a start: takes up the claims that the records name; later, and then hourly, looks for claims that nobody knows. */
+  /** After a start: takes up the claims that the records name; later, and then again and again, looks for claims that nobody knows. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
     const { ledger, intents, records, pods, returned, clock, random = Math.random } = this.#options;
     // Taken before the first call is served: a DEL that comes while the API server is away takes its record along.
@@ -81,10 +87,37 @@ export class ClaimsReconciler {
     await pods.synced({ signal });
     await retry((o) => returned.checkAll(o), { signal, clock, retryable: () => true });
     for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
-    for (let waitMs = random() * firstAuditMsMax; ; waitMs = auditEveryMs) {
+    for (let waitMs = random() * firstAuditMsMax; ; ) {
       await clock.sleep(waitMs, { signal });
-      await retry((o) => ledger.audit(o), { signal, clock });
+      waitMs = await retry((o) => this.#audit(o), { signal, clock });
     }
+  }
+
+  /** Ends claims that nobody needs, and has those made again that somebody else ended. Returns when to look again. */
+  async #audit(o: Signal): Promise<number> {
+    const { ledger, pods, fault, log } = this.#options;
+    let tookMs = 0;
+    const suspected = ({ spec }: Claim) => {
+      const isThere = pods.get(`${spec.podNamespace}/${spec.podName}`) !== undefined;
+      fault?.(isThere ? "wrong-uid" : "claim-without-pod");
+    };
+    let again: Promise<unknown> = Promise.resolve();
+    const missing = (claims: readonly Claim[]) => {
+      log.warn({ claims: claims.map(({ name }) => name) }, "the ledger does not have claims of this node any more");
+      again = Promise.all([...new Set(claims.map(({ spec }) => spec.podUID ?? ""))].map((uid) => this.#check(uid, o)));
+      again.catch(() => {});
+    };
+    await ledger.audit({
+      ...o,
+      suspected,
+      missing,
+      listed: (ms) => {
+        tookMs = ms;
+      },
+    });
+    await again;
+    const { min, max, perListMs } = auditEveryMs;
+    return Math.min(max, Math.max(min, tookMs * perListMs));
   }
 
   /** Whether a claim of this node is still needed: its Pod lives, or a sandbox has the address. */

@@ -21,6 +21,8 @@ export interface HostStateOptions {
   readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
   /** Resolves when all that a plugin needs to know of the cluster is known. */
   readonly synced: (o: Signal) => Promise<void>;
+  /** Told where a port was missing, and is back. */
+  readonly fault?: (kind: "veth-without-port") => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -109,7 +111,9 @@ export class HostState {
         const record = records.read(lost);
         // What was missing may have been part of a call that was at work.
         if (record === undefined || !this.#hasLost(record, losses) || !isSandboxThere(record)) return;
+        const hadPorts = this.#hasPorts(record);
         const made = await this.#restore(record, { signal });
+        if (!hadPorts && this.#hasPorts(record)) this.#options.fault?.("veth-without-port");
         this.#failing.delete(containerId);
         if (made.length > 0) log.warn({ pod: record.pod, made }, "restored for a Pod: somebody else had removed it");
       };
@@ -127,14 +131,24 @@ export class HostState {
     }
   }
 
+  /** Looks at everything soon: something is known to be missing. */
+  look(signal: AbortSignal): void {
+    this.#losses = { ...this.#losses, all: true };
+    this.#repair(signal);
+  }
+
+  #hasPorts(record: SandboxRecord): boolean {
+    const { ovs } = this.#options;
+    return ovs.state.kind !== "connected" || ovsLinksOf(record).every((name) => ovs.ports().has(name));
+  }
+
   #hasLost(record: SandboxRecord, { all, destinations, links, ports }: Losses): boolean {
     if (!record.complete || record.cut === true) return false;
     if (all) return true;
-    const { ovs } = this.#options;
     return (
       (destinations.size > 0 && addressesOf(record).some((one) => destinations.has(one))) ||
       (links.size > 0 && hostLinksOf(record).some((name) => links.has(name))) ||
-      (ports && ovs.state.kind === "connected" && ovsLinksOf(record).some((name) => !ovs.ports().has(name)))
+      (ports && !this.#hasPorts(record))
     );
   }
 
@@ -173,7 +187,7 @@ export function hostLinksOf(record: SandboxRecord): readonly string[] {
 }
 
 /** Those of them that are ports of Open vSwitch. */
-function ovsLinksOf({ networks }: SandboxRecord): readonly string[] {
+export function ovsLinksOf({ networks }: SandboxRecord): readonly string[] {
   return networks.filter(({ plugins }) => plugins.some(({ type }) => type === "ovs")).flatMap(hostEndsOf);
 }
 

@@ -14,6 +14,8 @@ export interface LeftoversOptions {
   readonly ovs: Ovs;
   /** False where the host has no network device of this name: it went with its Pod's namespace. */
   readonly hasLink: (name: string) => boolean;
+  /** Told of each that is removed. */
+  readonly fault?: (kind: "port-without-namespace") => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -39,7 +41,7 @@ export function portsWithoutLink(
  * tells of a change (Open vSwitch marks a port whose device went), when a suspect is due for its second look, and for all
  * ports now and then.
  */
-export function runLeftovers({ ovs, hasLink, clock, log }: LeftoversOptions, { signal }: Signal): Promise<void> {
+export function runLeftovers({ ovs, hasLink, fault, clock, log }: LeftoversOptions, { signal }: Signal): Promise<void> {
   const suspectSinceMs = new Map<string, number>();
   let auditAtMs = clock.monotonicMs();
   return runController(
@@ -71,6 +73,7 @@ export function runLeftovers({ ovs, hasLink, clock, log }: LeftoversOptions, { s
         await Promise.all(due.map((name) => ovs.detach(name, o)));
         for (const name of due) {
           suspectSinceMs.delete(name);
+          fault?.("port-without-namespace");
           log.info({ port: name }, "left-over port removed: its network device is gone");
         }
         return { afterMs: suspectSinceMs.size === 0 ? auditAtMs - nowMs : apartMs };

@@ -1,4 +1,5 @@
 import { Metrics, type MetricTable } from "#base";
+import { type FaultKind, faultKinds } from "#doctor";
 import type { Flight } from "./flights.ts";
 
 /** Upper bounds of the durations, in seconds. */
@@ -83,6 +84,11 @@ export const agentMetrics = {
     labels: { state: ["working", "waiting"] },
   },
   spiderpool_sandboxes: { kind: "gauge", help: "Sandboxes on record on this node." },
+  spiderpool_faults_total: {
+    kind: "counter",
+    help: "Times that two sources disagreed about addresses, ports or routes of this node, by kind.",
+    labels: { kind: faultKinds },
+  },
   spiderpool_claims: { kind: "gauge", help: "Addresses that are held for Pods of this node." },
 } as const satisfies MetricTable;
 
@@ -132,6 +138,11 @@ export class CallMetrics {
     });
     this.#metrics.collect("spiderpool_sandboxes", () => [{ value: sandboxes() }]);
     this.#metrics.collect("spiderpool_claims", () => [{ value: claims() }]);
+  }
+
+  /** Two sources disagree, or did until they were made to agree. */
+  fault(kind: FaultKind): void {
+    this.#metrics.count("spiderpool_faults_total", { kind });
   }
 
   /** The scrape, in Prometheus' text format. */

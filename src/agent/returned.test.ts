@@ -86,3 +86,35 @@ describe("a node that comes back with a running sandbox", () => {
     assert.deepEqual(n1.cut, ["s1"]);
   });
 });
+
+describe("an agent that runs on", () => {
+  /** The longest that its comparison with the ledger takes to come, the first one left out. */
+  const withinMs = 110_000;
+  beforeEach(() => cluster.advance(200_000));
+
+  it("claims again, within a minute, what somebody deleted behind the back of a living Pod", async () => {
+    await lose();
+    await cluster.advance(60_000);
+    assert.deepEqual([n1.cut, cluster.claims], [[], { "10.6.0.1": `${uid}@n1` }]);
+    assert.equal(n1.faults.join(), "pod-without-claim");
+  });
+
+  it("ends claims of its node that no Pod has, or a Pod of another UID", async () => {
+    const { spec } = cluster.api.fake.read(spiderIPAddresses, { name: "10.6.0.1" }) ?? assert.fail();
+    for (const [name, podName] of [
+      ["10.6.0.7", "nobody"],
+      ["10.6.0.8", "a"],
+    ] as const) {
+      const labels = { node: "n1", pool: "pool" };
+      const podUID = `uid-of-${name}`;
+      cluster.api.fake.apply(spiderIPAddresses, {
+        metadata: { name, labels },
+        spec: { ...spec, address: name, podName, podUID, containerID: name },
+      });
+    }
+    await cluster.advance(60_000);
+    assert.deepEqual(n1.faults.toSorted(), ["claim-without-pod", "wrong-uid"]);
+    await cluster.advance(withinMs - 60_000);
+    assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1` });
+  });
+});

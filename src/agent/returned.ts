@@ -22,6 +22,8 @@ export interface ReturnedOptions {
   readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
   /** Takes the host's ends of the sandbox's links down. */
   readonly cut: (record: SandboxRecord) => void;
+  /** Told of what was wrong, and is mended. */
+  readonly fault?: (kind: "pod-without-claim" | "one-address-twice") => void;
   readonly log: Logger;
 }
 
@@ -107,6 +109,7 @@ export class Returned {
       answer: () => JSON.stringify(answer),
     };
     const claim = await ledger.reassert(ip, request, o);
+    if (claim !== undefined) this.#options.fault?.("pod-without-claim");
     if (claim !== undefined)
       log.warn(
         { ip: formatIp(ip), pod: record.pod },
@@ -118,6 +121,7 @@ export class Returned {
   #cut(record: SandboxRecord, ip: Ip, why: string): void {
     const { records, events, cut, log } = this.#options;
     if (records.read(record) !== record) return; // While the server was asked a DEL was done, or an ADD anew.
+    this.#options.fault?.("one-address-twice");
     records.write({ ...record, cut: true }); // first: what is down is put back otherwise
     cut(record);
     const message = `cut off the network: ${why} (${formatIp(ip)}); the sandbox is left to the runtime`;

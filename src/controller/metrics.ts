@@ -28,6 +28,11 @@ export const controllerMetrics = {
     help: "What the collector did to claims.",
     labels: { action: ["release", "quarantine", "extend", "detach", "promote", "clear-next"] },
   },
+  spiderpool_faults_total: {
+    kind: "counter",
+    help: "Times that two sources disagreed about addresses, and were made to agree, by kind.",
+    labels: { kind: ["claim-without-pod", "wrong-uid", "view-differs"] },
+  },
   spiderpool_ip_gc_pending: { kind: "gauge", help: "Claims that wait for the collector's second observation." },
   spiderpool_ipam_release_update_ippool_conflict_counts_total: {
     kind: "counter",

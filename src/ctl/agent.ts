@@ -9,8 +9,12 @@ const answerBytesMax = 16 << 20;
  * Asks this node's agent, over its socket: works while the API server is away. Returns the JSON of the answer; undefined for
  * an empty one. Throws AGENT_UNREACHABLE where nobody answers, and AGENT_REFUSED with the agent's own sentence.
  */
-export async function askAgent(socketPath: string, path: string, { signal }: Signal): Promise<unknown> {
-  const { status, text } = await get(socketPath, path, signal).catch((cause: unknown) => {
+export async function askAgent(
+  socketPath: string,
+  path: string,
+  { signal, method = "GET" }: Signal & { readonly method?: "GET" | "POST" },
+): Promise<unknown> {
+  const { status, text } = await send(method, socketPath, path, signal).catch((cause: unknown) => {
     signal.throwIfAborted();
     const why = codeOf(cause) === "ENOENT" ? "there is no such socket" : codeOf(cause);
     throw new SpiderError(
@@ -24,9 +28,9 @@ export async function askAgent(socketPath: string, path: string, { signal }: Sig
   throw new SpiderError("AGENT_REFUSED", `the agent answered ${status} to ${path}: ${String(answer)}`);
 }
 
-function get(socketPath: string, path: string, signal: AbortSignal) {
+function send(method: string, socketPath: string, path: string, signal: AbortSignal) {
   return new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
-    const sent = request({ socketPath, path, signal, headers: { host: "agent" } }, (response) => {
+    const sent = request({ method, socketPath, path, signal, headers: { host: "agent" } }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on("data", (chunk: Buffer) => {

@@ -12,6 +12,16 @@ export { clusterChecks } from "./cluster/checks.ts";
 export type { ClusterFacts } from "./cluster/facts.ts";
 export { readCluster } from "./cluster/read.ts";
 export { eventOf, findingOfEvent, publishedMsMax } from "./events.ts";
+export {
+  type Disagreement,
+  type DisagreementJson,
+  type Fact,
+  type FaultKind,
+  faultKinds,
+  parseDisagreement,
+} from "./faults/disagreement.ts";
+export { eventOfFault, faultOfEvent } from "./faults/events.ts";
+export { type FaultFacts, nodeFaults, type SandboxFact } from "./faults/node.ts";
 export { nodeChecks } from "./node/checks.ts";
 export { bridgesOf, type NetworkFacts, type NodeFacts, type PodFacts, type PodNic } from "./node/facts.ts";
 export { type NodePaths, nodePaths, type ObserveOptions, observeGateways, observeNode } from "./observe/observe.ts";

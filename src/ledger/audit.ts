@@ -6,6 +6,16 @@ import { claimsOfNode } from "./writes.ts";
 /** A claim that nobody here knows for so long is a leak; until then it may be on its way. */
 const leakMs = 60_000;
 
+/** What an audit tells of while it is under way. */
+export interface AuditWatcher {
+  /** A claim that nobody here needs, as far as is known; it may be on its way. */
+  readonly suspected?: (claim: Claim) => void;
+  /** Claims of this node that the ledger does not have any more, although nobody here has released them. */
+  readonly missing?: (claims: readonly Claim[]) => void;
+  /** How long the list took: what an audit costs others. */
+  readonly listed?: (ms: number) => void;
+}
+
 /**
  * The claims of a node that nobody needs, now and a minute later: one list. How old a claim is by the server's clock says
  * nothing here, because the node's own may be off.
@@ -13,10 +23,18 @@ const leakMs = 60_000;
 export async function findLeaks(
   { client, clock, node }: { readonly client: KubeClient; readonly clock: Clock; readonly node: string },
   isNeeded: (claim: Claim) => boolean,
-  o: Signal,
+  { suspected, listed, seen, ...o }: Signal & AuditWatcher & { readonly seen: (uids: ReadonlySet<string>) => void },
 ): Promise<readonly Claim[]> {
   const suspects: Claim[] = [];
-  for await (const claim of claimsOfNode(client, node, o)) if (!isNeeded(claim)) suspects.push(claim);
+  const uids = new Set<string>();
+  const startMs = clock.monotonicMs();
+  for await (const claim of claimsOfNode(client, node, o)) {
+    uids.add(claim.uid);
+    if (!isNeeded(claim)) suspects.push(claim);
+  }
+  listed?.(clock.monotonicMs() - startMs);
+  seen(uids);
+  for (const claim of suspects) suspected?.(claim);
   if (suspects.length === 0) return [];
   await clock.sleep(leakMs, o);
   return suspects.filter((claim) => !isNeeded(claim));

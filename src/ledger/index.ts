@@ -6,6 +6,7 @@
  * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the agent and the
  * controller.
  */
+export type { AuditWatcher } from "./audit.ts";
 export {
   type Claim,
   claimKey,

@@ -2,7 +2,7 @@ import type { SpiderIPAddressSpec } from "#api";
 import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
 import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
-import { findLeaks } from "./audit.ts";
+import { type AuditWatcher, findLeaks } from "./audit.ts";
 import { type Claim, claimDraft, claimKey, detached, type Holder, isHeld, isMine, keyOfClaim } from "./claim.ts";
 import { assertSilent, untilDetached } from "./kept.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
@@ -202,8 +202,15 @@ export class Ledger {
   }
 
   /** Compares the ledger's claims of this node with what is known here, once, and releases those that nobody needs. */
-  async audit(o: Signal): Promise<void> {
-    for (const claim of await findLeaks(this.#options, (claim) => this.#isNeeded(claim), o)) {
+  async audit(o: Signal & AuditWatcher): Promise<void> {
+    const known = [...this.#own.values()];
+    const seen = (uids: ReadonlySet<string>) => {
+      const missing = known.filter(
+        (claim) => !uids.has(claim.uid) && this.#own.get(keyOfClaim(claim))?.uid === claim.uid,
+      );
+      if (missing.length > 0) o.missing?.(missing);
+    };
+    for (const claim of await findLeaks(this.#options, (claim) => this.#isNeeded(claim), { ...o, seen })) {
       const evidence = [`container ${claim.spec.containerID ?? "none"}`];
       this.release(claim, { why: "no sandbox of this node uses it", evidence });
     }

@@ -123,6 +123,8 @@ export class TestAgent {
   readonly ready: Promise<unknown>;
   /** Sandboxes that were cut off the network. */
   readonly cut: string[] = [];
+  /** What two sources disagreed about. */
+  readonly faults: string[] = [];
   /** Events about them. */
   readonly told: string[] = [];
   /** Throws or waits at a stage of a call. */
@@ -183,6 +185,7 @@ export class TestAgent {
       settings,
       exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
       cut: ({ containerId }) => void this.cut.push(containerId),
+      fault: (kind) => void this.faults.push(kind),
       log,
     });
     const epoch: LedgerEpoch = new LedgerEpoch({
@@ -198,6 +201,7 @@ export class TestAgent {
       records: this.records,
       pods: podStore,
       returned,
+      fault: (kind) => void this.faults.push(kind),
       clock,
       log,
       random: () => 0.5,

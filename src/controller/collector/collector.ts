@@ -275,6 +275,9 @@ export class Collector {
     const { address, pool, podNamespace, podName } = claim.spec;
     metrics.count("spiderpool_ip_gc_actions_total", { action });
     if (action === "release") metrics.count("spiderpool_ip_gc_counts_total");
+    const fact = observation.holder?.pod.fact.kind;
+    if (fact === "gone") metrics.count("spiderpool_faults_total", { kind: "claim-without-pod" });
+    if (fact === "replaced") metrics.count("spiderpool_faults_total", { kind: "wrong-uid" });
     log.info({ ip: address, pool, action, why, evidence, observation }, "claim collected");
     const of = podName === undefined ? "" : ` of Pod ${podNamespace}/${podName}`;
     const { type, reason, done } = told[action];

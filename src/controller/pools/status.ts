@@ -31,6 +31,8 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
   const { pools, uses, judgements, agents, listed } = options;
   const notBeforeMs = new Map<string, number>();
   let anyNotBeforeMs = 0;
+  /** What each status was made of when it was written: if nothing of that has changed, somebody else wrote the status. */
+  const madeOf = new Map<string, string>();
   return {
     name: "pool-status",
     clock,
@@ -42,6 +44,7 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
       const members = uses.get(name);
       if (pool === undefined) {
         notBeforeMs.delete(name);
+        madeOf.delete(name);
         return {};
       }
       const nowMs = clock.monotonicMs();
@@ -53,7 +56,12 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         pool.status?.conditions,
         clock.wall(),
       );
-      if (isSame(found, conditions, pool.status)) return {};
+      const made = `${members?.changes} ${pool.metadata.uid} ${pool.metadata.generation} ${JSON.stringify(conditions)}`;
+      if (isSame(found, conditions, pool.status)) {
+        madeOf.set(name, made);
+        return {};
+      }
+      if (madeOf.get(name) === made) deps.metrics.count("spiderpool_faults_total", { kind: "view-differs" });
       anyNotBeforeMs = nowMs + (agents() / watchEventsPerSecond) * 1_000;
       const { resourceVersion } = pool.metadata;
       const body = { metadata: { resourceVersion }, status: toWire(found, conditions) };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations, type SpiderIPAddressSpec, spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
-import { pods } from "#kube";
+import { events, pods } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -130,5 +130,100 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     };
     const { status } = await runCtl(api, ["check"]);
     assert.deepEqual([status, looks], [0, 2]);
+  });
+
+  it("tells of what agents have found on their nodes, for as long as that is news", async () => {
+    const { api } = healthy();
+    const told = (ageMs: number, object: string) => {
+      const lastTimestamp = new Date(Date.now() - ageMs).toISOString();
+      const read = "(read 2026-01-01T00:00:00.000Z)";
+      api.apply(events, {
+        metadata: { namespace: "default", name: `e-${ageMs}` },
+        involvedObject: { kind: "Node", name: "n1" },
+        reason: "FaultStaleHostRoute",
+        message: `${object}: table 500 leads to it by eth0 ${read}, but no Pod of this node has the address ${read}`,
+        lastTimestamp,
+      });
+    };
+    told(60_000, "route 10.6.0.9/32");
+    told(3_600_000, "route 10.6.0.8/32");
+    const { status, out } = await runCtl(api, ["check"]);
+    assert.equal(status, 1);
+    assert.match(out, /^stale-host-route +n1: route 10\.6\.0\.9\/32 +table 500 leads to it by eth0 \(read 2026/m);
+    assert.doesNotMatch(out, /10\.6\.0\.8/);
+  });
+
+  it("finds one address that two living Pods were told to have", async () => {
+    const { api } = healthy();
+    const second = api.apply(pods, { metadata: { namespace: "default", name: "web-1" }, status: { phase: "Running" } });
+    const { status } = api.read(spiderEndpoints, { namespace: "default", name: "web-0" }) ?? assert.fail();
+    const current = { ...status.current, uid: second.metadata.uid, node: "node2" };
+    api.apply(spiderEndpoints, { metadata: { namespace: "default", name: "web-1" }, status: { ...status, current } });
+    const { items } = await found(api);
+    assert.deepEqual(items.map(({ kind }) => kind).toSorted(), ["one-address-twice", "pod-without-claim"]);
+  });
+});
+
+describe("spiderpoolctl check --upstream", { concurrency: true }, () => {
+  /** A pool as Spiderpool keeps it; `records` by address: Pod and UID. */
+  function upstream(name: string, records: Readonly<Record<string, readonly [string, string]>>, api = new FakeApi()) {
+    const entries = Object.entries(records).map(([ip, [pod, podUid]]) => [ip, { pod: `default/${pod}`, podUid }]);
+    api.apply(spiderIPPools, {
+      metadata: { name },
+      spec: { subnet: "172.18.30.0/24", ips: ["172.18.30.131-172.18.30.140"] },
+      status: { allocatedIPs: JSON.stringify(Object.fromEntries(entries)), allocatedIPCount: entries.length },
+    });
+    return api;
+  }
+  const makePod = (api: FakeApi, name: string) =>
+    api.apply(pods, { metadata: { namespace: "default", name }, status: { phase: "Running" } }).metadata.uid;
+  const said = async (api: FakeApi) => {
+    const { out, status } = await runCtl(api, ["check", "--upstream", "-o", "json"]);
+    return [status, ...kinds(out === "" ? '{"items":[]}' : out).map(({ kind }) => kind)];
+  };
+
+  it("finds nothing where records, Pods and endpoints agree, and writes nothing", async () => {
+    const api = new FakeApi();
+    upstream("p", { "172.18.30.131": ["a", makePod(api, "a")] }, api);
+    assert.deepEqual(await said(api), [0]);
+    assert.ok(api.requests.every(({ method }) => method === "GET"));
+  });
+
+  it("finds records of Pods that are gone or are others by now; those of StatefulSets are kept on purpose", async () => {
+    const api = new FakeApi();
+    makePod(api, "b");
+    upstream("p", { "172.18.30.131": ["a", "u1"], "172.18.30.132": ["b", "u2"], "172.18.30.133": ["db-0", "u3"] }, api);
+    api.apply(spiderEndpoints, {
+      metadata: { namespace: "default", name: "db-0" },
+      status: {
+        current: { uid: "u3", node: "n", ips: [] },
+        ownerControllerType: "StatefulSet",
+        ownerControllerName: "db",
+      },
+    });
+    assert.deepEqual(await said(api), [1, "claim-without-pod", "wrong-uid"]);
+  });
+
+  it("finds an address in two pools, and a count that is not that of the records", async () => {
+    const api = new FakeApi();
+    const uid = makePod(api, "a");
+    upstream("p", { "172.18.30.131": ["a", uid] }, api);
+    upstream("q", { "172.18.30.131": ["a", uid] }, api);
+    const pool = api.read(spiderIPPools, { name: "p" }) ?? assert.fail();
+    api.apply(spiderIPPools, { ...pool, status: { ...pool.status, allocatedIPCount: 7 } });
+    assert.deepEqual(await said(api), [1, "view-differs", "one-address-twice"]);
+  });
+
+  it("says which pool's records it cannot read, and goes with no option that would change something", async () => {
+    const api = new FakeApi();
+    api.apply(spiderIPPools, {
+      metadata: { name: "p" },
+      spec: { subnet: "10.0.0.0/8" },
+      status: { allocatedIPs: "nonsense" },
+    });
+    const { status, err } = await runCtl(api, ["check", "--upstream"]);
+    assert.equal(status, 2);
+    assert.match(err, /status\.allocatedIPs of SpiderIPPool p is not what Spiderpool writes/);
+    assert.equal((await runCtl(api, ["check", "--upstream", "--fix"])).status, 2);
   });
 });

@@ -1,28 +1,86 @@
 import type { Command } from "commander";
-import { type Clock, formatError, type Signal } from "#base";
-import type { KubeClient } from "#kube";
+import { type Clock, formatError, type Signal, SpiderError, systemClock } from "#base";
+import { type Disagreement, type DisagreementJson, faultOfEvent, parseDisagreement } from "#doctor";
+import { events, type KubeClient } from "#kube";
+import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { releaseIp } from "../ip/release.ts";
 import { formatRows, type Printer } from "../output.ts";
 import type { Context, Run } from "../program.ts";
-import { type Disagreement, disagreements } from "./compare.ts";
+import { disagreements } from "./compare.ts";
 import { observe } from "./observe.ts";
+import { upstreamDisagreements } from "./upstream.ts";
 
 /** Between the two looks: a Pod that starts or ends meanwhile, and a view that is being written, are no fault. */
 const apartMs = 3_000;
+
+interface CheckFlags {
+  readonly fix?: boolean;
+  readonly local?: boolean;
+  readonly upstream?: boolean;
+  readonly socket: string;
+}
 
 /** `check`: does what different sources say of addresses agree? */
 export function addCheckCommand(program: Command, run: Run): void {
   program
     .command("check")
-    .description("compares claims, Pods and the views made of claims; looks twice, some seconds apart")
-    .option("--fix", "has addresses released whose Pods are gone; all else repairs itself or needs a decision")
-    .action(({ fix = false }: { readonly fix?: boolean }) => run((context) => check(fix, context)));
+    .description(
+      "compares claims, Pods, the views made of claims, and what agents found of sandboxes, ports and routes on their nodes; looks twice, some seconds apart",
+    )
+    .option(
+      "--fix",
+      "mends what two looks confirm and what harms nobody: addresses of Pods that are gone; with --local ports and routes",
+    )
+    .option("--local", "this node: asks its agent over its socket, needs no cluster")
+    .option("--upstream", "a cluster that still has Spiderpool: its pools, Pods and endpoints, read only")
+    .option("--socket <path>", "with --local: the agent's socket", agentSocket)
+    .action((flags: CheckFlags) => run((context) => check(flags, context)));
 }
 
-async function check(fix: boolean, context: Context): Promise<number> {
+async function check({ fix = false, local = false, upstream = false, socket }: CheckFlags, context: Context) {
+  if (upstream && (fix || local)) {
+    throw new SpiderError("OPTIONS_INVALID", "check --upstream only reads: it goes with neither --fix nor --local");
+  }
+  if (upstream) {
+    const { io, cluster, output } = context;
+    return print(
+      await twice(() => upstreamDisagreements(cluster.client, cluster.clock, io), cluster.clock, io),
+      io,
+      output,
+    );
+  }
+  return local ? checkNode(socket, fix, context) : checkCluster(fix, context);
+}
+
+/** What the agent of this node sees, twice; with `fix` the agent mends what both looks see. */
+async function checkNode(socket: string, fix: boolean, { io, output }: Context): Promise<number> {
+  const look = async (method: "GET" | "POST") => {
+    const found = await askAgent(socket, "/v1/faults", { signal: io.signal, method });
+    return (found as readonly DisagreementJson[]).map(parseDisagreement);
+  };
+  if (!fix) return print(await twice(() => look("GET"), systemClock, io), io, output);
+  await look("POST");
+  await systemClock.sleep(apartMs, io);
+  return print(await look("POST"), io, output, { mended: true });
+}
+
+function print(
+  found: readonly Disagreement[],
+  io: Context["io"],
+  output: Context["output"],
+  { mended = false } = {},
+): number {
+  const text = formatRows(found, printer, output);
+  if (text === undefined) io.err(`${printer.nothing}\n`);
+  else io.out(text);
+  if (mended && found.length > 0) io.err("The agent has done about these what harms nobody: look again.\n");
+  return found.length === 0 ? exitOk : exitFailed;
+}
+
+async function checkCluster(fix: boolean, context: Context): Promise<number> {
   const { io, cluster, output } = context;
-  const found = await confirmed(cluster, { signal: io.signal });
+  const found = [...(await confirmed(cluster, { signal: io.signal })), ...(await published(cluster, io))];
   const text = formatRows(found, printer, output);
   if (text === undefined) io.err(`${printer.nothing}\n`);
   else io.out(text);
@@ -44,14 +102,38 @@ export async function confirmed(
   { client, clock }: { readonly client: KubeClient; readonly clock: Clock },
   o: Signal,
 ): Promise<readonly Disagreement[]> {
-  const first = disagreements(await observe(client, clock, o));
+  return twice(async () => disagreements(await observe(client, clock, o)), clock, o);
+}
+
+async function twice(
+  look: () => Promise<readonly Disagreement[]>,
+  clock: Clock,
+  o: Signal,
+): Promise<readonly Disagreement[]> {
+  const first = await look();
   if (first.length === 0) return [];
   await clock.sleep(apartMs, o);
   const before = new Set(first.map(({ key }) => key));
-  return disagreements(await observe(client, clock, o)).filter(({ key }) => before.has(key));
+  return (await look()).filter(({ key }) => before.has(key));
 }
 
-const printer: Printer<Disagreement> = {
+/** What agents have told of their nodes: each of them looked twice. */
+async function published(
+  { client, clock }: { readonly client: KubeClient; readonly clock: Clock },
+  { signal }: Signal,
+): Promise<readonly Disagreement[]> {
+  const now = clock.wall();
+  const found = new Map<string, Disagreement>();
+  const selection = { fieldSelector: "involvedObject.kind=Node", signal };
+  for await (const event of client.listAll(events, selection)) {
+    const fault = faultOfEvent(event, now);
+    if (fault !== undefined) found.set(fault.key, fault);
+  }
+  return [...found.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+/** How disagreements are printed. */
+export const printer: Printer<Disagreement> = {
   columns: [
     { header: "KIND", value: ({ kind }) => kind },
     { header: "OBJECT", value: ({ object }) => object },

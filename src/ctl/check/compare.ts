@@ -1,4 +1,5 @@
 import type { SpiderEndpoint, SpiderIPPool } from "#api";
+import type { Disagreement } from "#doctor";
 import { formatIp, tryParsePrefix } from "#ip";
 import { isPodAlive, isPodUid, keyOf, type Pod } from "#kube";
 import { type Claim, isHeld } from "#ledger";
@@ -17,28 +18,14 @@ export interface Observed {
   readonly pools: Read<SpiderIPPool>;
 }
 
-export type DisagreementKind = "claim-without-pod" | "pod-without-claim" | "wrong-uid" | "view-differs";
-
-interface Fact {
-  readonly text: string;
-  readonly readAt: Date;
-}
-
-/** Two facts that cannot both hold. */
-export interface Disagreement {
-  readonly kind: DisagreementKind;
-  readonly object: string;
-  /** The same in every observation of the same fault. */
-  readonly key: string;
-  /** The address that a release would mend. */
-  readonly address?: string;
-  readonly one: Fact;
-  readonly other: Fact;
-}
-
 /** Every pair of facts that disagree. Pure. */
 export function disagreements(observed: Observed): readonly Disagreement[] {
-  return [...claimsOfGonePods(observed), ...podsWithoutClaims(observed), ...differentViews(observed)];
+  return [
+    ...claimsOfGonePods(observed),
+    ...podsWithoutClaims(observed),
+    ...addressesOfTwoPods(observed),
+    ...differentViews(observed),
+  ];
 }
 
 /** Sticky claims outlive their Pods; a claim of a former Pod of a living Pod's name is one with a wrong UID. */
@@ -70,26 +57,45 @@ function podsWithoutClaims({ claims, pods, endpoints }: Observed): readonly Disa
   return endpoints.items.flatMap(({ status: { current } }) => {
     const pod = alive.get(current.uid);
     if (pod === undefined) return [];
-    return current.ips
-      .flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])
-      .flatMap((text = "") => tryParsePrefix(text) ?? [])
-      .flatMap(({ ip }): readonly Disagreement[] => {
-        const address = formatIp(ip);
-        const claim = claimOf.get(address);
-        if (claim !== undefined && (!isHeld(claim) || claim.spec.podUID === current.uid)) return [];
-        // Told of already, from the claim's side.
-        if (claim !== undefined && claim.spec.podName === pod.metadata.name) return [];
-        const holder = claim && `the claim is that of Pod ${claim.spec.podNamespace}/${claim.spec.podName}`;
-        const object = keyOf(pod.metadata);
-        return [
-          {
-            ...{ kind: "pod-without-claim", object, key: `pod-without-claim ${current.uid} ${address}` },
-            one: { text: `the Pod's SpiderEndpoint has ${address}`, readAt: endpoints.readAt },
-            other: { text: holder ?? `there is no claim on ${address}`, readAt: claims.readAt },
-          },
-        ];
-      });
+    return addressesOf(current).flatMap((address): readonly Disagreement[] => {
+      const claim = claimOf.get(address);
+      if (claim !== undefined && (!isHeld(claim) || claim.spec.podUID === current.uid)) return [];
+      // Told of already, from the claim's side.
+      if (claim !== undefined && claim.spec.podName === pod.metadata.name) return [];
+      const holder = claim && `the claim is that of Pod ${claim.spec.podNamespace}/${claim.spec.podName}`;
+      const object = keyOf(pod.metadata);
+      return [
+        {
+          ...{ kind: "pod-without-claim", object, key: `pod-without-claim ${current.uid} ${address}` },
+          one: { text: `the Pod's SpiderEndpoint has ${address}`, readAt: endpoints.readAt },
+          other: { text: holder ?? `there is no claim on ${address}`, readAt: claims.readAt },
+        },
+      ];
+    });
   });
+}
+
+/** Two living Pods were told to have one address, each on its own node or not. */
+function addressesOfTwoPods({ pods, endpoints }: Observed): readonly Disagreement[] {
+  const alive = new Map(pods.items.filter(isPodAlive).map((pod) => [pod.metadata.uid, pod]));
+  const holders = new Map<string, readonly string[]>();
+  for (const { status } of endpoints.items) {
+    const pod = alive.get(status.current.uid);
+    for (const address of pod === undefined ? [] : addressesOf(status.current)) {
+      holders.set(address, [...(holders.get(address) ?? []), keyOf(pod?.metadata ?? { name: "" })]);
+    }
+  }
+  return [...holders].flatMap(([object, [first, second]]): readonly Disagreement[] => {
+    if (second === undefined) return [];
+    const one = { text: `SpiderEndpoint ${first} has it, and its Pod lives`, readAt: endpoints.readAt };
+    const other = { text: `SpiderEndpoint ${second} has it, too, and its Pod lives`, readAt: endpoints.readAt };
+    return [{ kind: "one-address-twice", object, key: `one-address-twice ${object}`, one, other }];
+  });
+}
+
+function addressesOf({ ips }: SpiderEndpoint["status"]["current"]): readonly string[] {
+  const texts = ips.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]);
+  return texts.flatMap((text = "") => tryParsePrefix(text) ?? []).map(({ ip }) => formatIp(ip));
 }
 
 /** A pool's status is made of its claims. */

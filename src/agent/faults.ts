@@ -1,0 +1,191 @@
+import { type Clock, formatError, type Logger, type Signal } from "#base";
+import { type Disagreement, eventOfFault, type FaultFacts, nodeFaults, type SandboxFact } from "#doctor";
+import { formatPrefix } from "#ip";
+import type { EventRecorder } from "#kube";
+import { type Netns, openNetns, readNetnsId } from "#linux";
+import type { Ovs, OvsPort } from "#ovsdb";
+import { nodeRulePreference } from "#plugins";
+import { recordedResult } from "./chain.ts";
+import { hostLinksOf, ovsLinksOf } from "./host-state.ts";
+import type { CallMetrics } from "./metrics.ts";
+import { isSandboxThere, type SandboxRecord } from "./records.ts";
+
+/** The node is looked at so often; what two looks in a row agree on is mended, so within a minute of its beginning. */
+const everyMs = 20_000;
+
+export interface FaultsOptions {
+  readonly node: string;
+  readonly records: () => readonly SandboxRecord[];
+  readonly host: Netns;
+  readonly ovs: Ovs;
+  /** Puts back what a sandbox should have on its node, ports among it. */
+  readonly restore: () => void;
+  /** Asks the ledger whose the sandbox's addresses are, and cuts it off where they are another's. */
+  readonly verify: (record: SandboxRecord, o: Signal) => Promise<void>;
+  readonly events: Pick<EventRecorder, "record">;
+  readonly metrics: Pick<CallMetrics, "fault">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * What records, Open vSwitch, the kernel and the Pods' namespaces say of the same thing, compared now and then. A fault is
+ * what two looks see; it is counted and told of once, and mended where that can harm nobody.
+ */
+export class Faults {
+  readonly #options: FaultsOptions;
+  /** Of the last look, by key. */
+  #before = new Set<string>();
+  /** Told of already, and still there. */
+  readonly #told = new Set<string>();
+
+  constructor(options: FaultsOptions) {
+    this.#options = options;
+  }
+
+  /** One look at the node: what disagrees now, and may be on its way to agreement. */
+  look(): readonly Disagreement[] {
+    return nodeFaults(this.#observe());
+  }
+
+  async run({ signal }: Signal): Promise<void> {
+    const { clock, log, node } = this.#options;
+    for (;;) {
+      await clock.sleep(everyMs, { signal });
+      try {
+        await this.reconcile({ signal });
+      } catch (error) {
+        signal.throwIfAborted();
+        log.warn({ node, err: formatError(error) }, "what the node has could not be compared");
+      }
+    }
+  }
+
+  /** Looks, and mends what the look before saw, too. Returns what two looks agree on. */
+  async reconcile(o: Signal): Promise<readonly Disagreement[]> {
+    const found = this.look();
+    const confirmed = found.filter(({ key }) => this.#before.has(key));
+    this.#before = new Set(found.map(({ key }) => key));
+    for (const key of this.#told) if (!this.#before.has(key)) this.#told.delete(key);
+    for (const fault of confirmed) {
+      this.#tell(fault);
+      await this.#mend(fault, o);
+    }
+    return confirmed;
+  }
+
+  #tell(fault: Disagreement): void {
+    if (this.#told.has(fault.key)) return;
+    this.#told.add(fault.key);
+    const { events, metrics, log, node } = this.#options;
+    const { kind, object, one, other } = fault;
+    metrics.fault(kind);
+    // Kubelet's own Events about a node have its name as UID, too.
+    events.record({ apiVersion: "v1", kind: "Node", name: node, uid: node }, eventOfFault(fault));
+    log.warn({ kind, object, one: one.text, other: other.text }, "two sources disagree");
+  }
+
+  async #mend({ kind, key }: Disagreement, o: Signal): Promise<void> {
+    const { ovs, host, restore, records, verify, log } = this.#options;
+    const [, name = "", second = "", third = ""] = key.split(" ");
+    switch (kind) {
+      case "port-without-namespace":
+        await ovs.detach(name, o);
+        log.info({ port: name }, "port removed: the namespace that it was made for is gone");
+        return;
+      case "veth-without-port":
+        restore();
+        return;
+      case "one-address-twice":
+        for (const record of records()) if ([second, third].includes(record.containerId)) await verify(record, o);
+        return;
+      case "stale-host-route": {
+        const route = this.#routes().find((one) => keyOfRoute(one) === `${name} ${second} ${third}`);
+        if (route === undefined) return;
+        host.rtnl.deleteRoute({ dst: route.dst, dev: route.dev, table: route.table }, { tolerate: ["ESRCH"] });
+        log.info({ route: name, dev: second }, "route removed: no Pod of this node has the address");
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  #observe(): FaultFacts {
+    const { records, ovs, host, clock } = this.#options;
+    const at = <T>(items: readonly T[]) => ({ items, readAt: clock.wall() });
+    const all = records();
+    const sandboxes = at(all.map(sandboxFact));
+    const there = all.filter((_record, index) => sandboxes.items[index]?.isThere === true);
+    return {
+      sandboxes,
+      inside: at(there.flatMap(insideOf)),
+      links: at(host.rtnl.links().map(({ name }) => name)),
+      routes: at(this.#routes()),
+      // Last: a port that comes meanwhile has its record already.
+      ports: ovs.state.kind === "connected" ? at([...ovs.ports().values()].flatMap(portFact)) : undefined,
+    };
+  }
+
+  #routes(): FaultFacts["routes"]["items"] {
+    const { rtnl } = this.#options.host;
+    const tables = new Set(
+      ([4, 6] as const).flatMap((family) =>
+        rtnl
+          .rules(family)
+          .filter(({ pref, from, to, fwmark }) => pref === nodeRulePreference && !from && !to && fwmark === undefined)
+          .map(({ table }) => table),
+      ),
+    );
+    const nameOf = new Map(rtnl.links().map(({ index, name }) => [index, name]));
+    return [...tables].flatMap((table) =>
+      ([4, 6] as const).flatMap((family) =>
+        rtnl.routes({ family, table }).map(({ dst, dev }) => ({ dst, table, dev: nameOf.get(dev ?? 0) ?? "" })),
+      ),
+    );
+  }
+}
+
+function keyOfRoute({ dst, dev, table }: FaultFacts["routes"]["items"][number]): string {
+  return `${formatPrefix(dst)} ${dev} ${table}`;
+}
+
+function sandboxFact(record: SandboxRecord): SandboxFact {
+  const { pod, containerId, netns, complete, cut, networks } = record;
+  const results = networks.flatMap(({ result, cniVersion }) => recordedResult(result, cniVersion) ?? []);
+  return {
+    pod: pod === null ? containerId : `${pod.namespace}/${pod.name}`,
+    containerId,
+    netnsPath: netns.path,
+    isThere: isSandboxThere(record),
+    isAttached: complete && cut !== true,
+    addresses: results.flatMap(({ ips }) => ips.map(({ address }) => address.ip)),
+    ports: ovsLinksOf(record),
+    hostLinks: hostLinksOf(record),
+  };
+}
+
+/** Addresses on the interfaces inside; none of a namespace that goes meanwhile. */
+function insideOf({ containerId, netns: { path } }: SandboxRecord): FaultFacts["inside"]["items"] {
+  try {
+    using pod = openNetns(path);
+    const nameOf = new Map(pod.rtnl.links().map(({ index, name }) => [index, name]));
+    const usable = pod.rtnl.addresses().filter(({ scope }) => scope === 0);
+    return usable.map(({ link, address }) => ({ containerId, ip: address.ip, nic: nameOf.get(link) ?? "" }));
+  } catch {
+    return [];
+  }
+}
+
+function portFact({ name, owner }: OvsPort): readonly { name: string; netnsPath: string; hasNamespace: boolean }[] {
+  if (owner === undefined) return [];
+  return [{ name, netnsPath: owner.contNetns, hasNamespace: isNamespace(owner.contNetns) }];
+}
+
+function isNamespace(path: string): boolean {
+  try {
+    return readNetnsId(path) !== undefined;
+  } catch {
+    return false; // It is something else by now.
+  }
+}

@@ -1,0 +1,128 @@
+import { formatIp, formatPrefix, type Ip, type Prefix } from "#ip";
+import type { Disagreement, Fact } from "./disagreement.ts";
+
+/** What was seen of one kind of thing, and when. */
+interface Seen<T> {
+  readonly items: readonly T[];
+  readonly readAt: Date;
+}
+
+/** A sandbox that the agent has on record. */
+export interface SandboxFact {
+  /** `default/web-0`, or the container's ID. */
+  readonly pod: string;
+  readonly containerId: string;
+  readonly netnsPath: string;
+  /** The namespace of the record is there, in this boot. */
+  readonly isThere: boolean;
+  /** Its ADD has answered, and it was not cut off the network. */
+  readonly isAttached: boolean;
+  /** As its ADD answered. */
+  readonly addresses: readonly Ip[];
+  /** Names on the host of its ends that are to be ports of Open vSwitch. */
+  readonly ports: readonly string[];
+  /** Names on the host of all its ends. */
+  readonly hostLinks: readonly string[];
+}
+
+/** Everything on one node that is compared. */
+export interface FaultFacts {
+  readonly sandboxes: Seen<SandboxFact>;
+  /** Ports that this product made; undefined where Open vSwitch does not answer. */
+  readonly ports:
+    | Seen<{ readonly name: string; readonly netnsPath: string; readonly hasNamespace: boolean }>
+    | undefined;
+  /** Names of the host's network devices. */
+  readonly links: Seen<string>;
+  /** Routes in the tables that the node's rules for Pods lead to. */
+  readonly routes: Seen<{ readonly dst: Prefix; readonly dev: string; readonly table: number }>;
+  /** Addresses on interfaces inside the sandboxes' namespaces. */
+  readonly inside: Seen<{ readonly containerId: string; readonly ip: Ip; readonly nic: string }>;
+}
+
+/** Every pair of facts of a node that disagree. Pure. */
+export function nodeFaults(facts: FaultFacts): readonly Disagreement[] {
+  return [
+    ...portsWithoutNamespace(facts),
+    ...linksWithoutPort(facts),
+    ...addressesOfTwo(facts),
+    ...staleHostRoutes(facts),
+  ];
+}
+
+/** A namespace that is there may be that of a plugin which this one replaces: its ports carry the same mark. */
+function portsWithoutNamespace({ ports, sandboxes }: FaultFacts): readonly Disagreement[] {
+  if (ports === undefined) return [];
+  const there = new Set(sandboxes.items.filter(({ isThere }) => isThere).flatMap((one) => one.ports));
+  return ports.items
+    .filter(({ name, hasNamespace }) => !hasNamespace && !there.has(name))
+    .map(({ name, netnsPath }) => ({
+      ...{ kind: "port-without-namespace", object: `port ${name}`, key: `port-without-namespace ${name}` },
+      one: fact(`Open vSwitch has it for network namespace ${netnsPath}`, ports),
+      other: fact("there is no such namespace", ports),
+    }));
+}
+
+function linksWithoutPort({ sandboxes, ports, links }: FaultFacts): readonly Disagreement[] {
+  if (ports === undefined) return [];
+  const devices = new Set(links.items);
+  const named = new Set(ports.items.map(({ name }) => name));
+  return sandboxes.items
+    .filter(({ isThere, isAttached }) => isThere && isAttached)
+    .flatMap(({ pod, ports: wanted }) =>
+      wanted
+        .filter((name) => devices.has(name) && !named.has(name))
+        .map((name) => ({
+          ...{ kind: "veth-without-port" as const, object: pod, key: `veth-without-port ${name}` },
+          one: fact(`the host has ${name}, the end of its NIC`, links),
+          other: fact("Open vSwitch has no such port", ports),
+        })),
+    );
+}
+
+/** Only addresses that this product gave: what Pods add to their own interfaces is their business until it is another's. */
+function addressesOfTwo({ sandboxes, inside }: FaultFacts): readonly Disagreement[] {
+  const live = sandboxes.items.filter(({ isThere, isAttached }) => isThere && isAttached);
+  const byId = new Map(sandboxes.items.map((one) => [one.containerId, one]));
+  return live.flatMap(({ pod, containerId, addresses }) =>
+    addresses.flatMap((ip) => {
+      const text = formatIp(ip);
+      return inside.items
+        .filter((one) => one.containerId !== containerId && formatIp(one.ip) === text)
+        .filter((one) => byId.get(one.containerId)?.isAttached !== false)
+        .map((one): Disagreement => {
+          const second = byId.get(one.containerId)?.pod ?? one.containerId;
+          const ids = [containerId, one.containerId].sort().join(" ");
+          return {
+            ...{ kind: "one-address-twice", object: text, key: `one-address-twice ${text} ${ids}` },
+            one: fact(`it was given to Pod ${pod}`, sandboxes),
+            other: fact(`${one.nic} of Pod ${second} has it, too`, inside),
+          };
+        })
+        .filter(({ key }, at, all) => all.findIndex((other) => other.key === key) === at);
+    }),
+  );
+}
+
+/** A sandbox whose ADD is under way has routes before it has a result: its own devices are its business. */
+function staleHostRoutes({ sandboxes, routes }: FaultFacts): readonly Disagreement[] {
+  const there = sandboxes.items.filter(({ isThere }) => isThere);
+  const given = new Set(there.flatMap(({ addresses }) => addresses.map(formatIp)));
+  const busy = new Set(there.filter(({ isAttached }) => !isAttached).flatMap(({ hostLinks }) => hostLinks));
+  return routes.items
+    .filter(({ dst, dev }) => isHostRoute(dst) && !given.has(formatIp(dst.ip)) && !busy.has(dev))
+    .map(({ dst, dev, table }) => ({
+      ...{ kind: "stale-host-route", object: `route ${formatPrefix(dst)}` },
+      key: `stale-host-route ${formatPrefix(dst)} ${dev} ${table}`,
+      one: fact(`table ${table} leads to it by ${dev}`, routes),
+      other: fact("no Pod of this node has the address", sandboxes),
+    }));
+}
+
+function isHostRoute({ ip, bits }: Prefix): boolean {
+  return bits === (ip.family === 4 ? 32 : 128);
+}
+
+function fact(text: string, { readAt }: { readonly readAt: Date }): Fact {
+  return { text, readAt };
+}
