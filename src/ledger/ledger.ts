@@ -203,7 +203,7 @@ export class Ledger {
 
   /** Compares the ledger's claims of this node with what is known here, once, and releases those that nobody needs. */
   async audit(o: Signal & AuditWatcher): Promise<void> {
-    const known = [...this.#own.values()];
+    const known = [...this.#own];
     const seen = (uids: ReadonlySet<string>) => {
       const missing = known.filter(
         (claim) => !uids.has(claim.uid) && this.#own.get(keyOfClaim(claim))?.uid === claim.uid,
