@@ -16,14 +16,23 @@ export interface AuditWatcher {
   readonly listed?: (ms: number) => void;
 }
 
+/** What a node knows of its claims. */
+export interface NodeView {
+  /** Those that it held before the list. */
+  readonly known: readonly Claim[];
+  /** Whether it still holds this very claim. */
+  readonly isOwn: (claim: Claim) => boolean;
+  readonly isNeeded: (claim: Claim) => boolean;
+}
+
 /**
  * The claims of a node that nobody needs, now and a minute later: one list. How old a claim is by the server's clock says
  * nothing here, because the node's own may be off.
  */
 export async function findLeaks(
   { client, clock, node }: { readonly client: KubeClient; readonly clock: Clock; readonly node: string },
-  isNeeded: (claim: Claim) => boolean,
-  { suspected, listed, seen, ...o }: Signal & AuditWatcher & { readonly seen: (uids: ReadonlySet<string>) => void },
+  { known, isOwn, isNeeded }: NodeView,
+  { suspected, missing, listed, ...o }: Signal & AuditWatcher,
 ): Promise<readonly Claim[]> {
   const suspects: Claim[] = [];
   const uids = new Set<string>();
@@ -33,7 +42,8 @@ export async function findLeaks(
     if (!isNeeded(claim)) suspects.push(claim);
   }
   listed?.(clock.monotonicMs() - startMs);
-  seen(uids);
+  const lost = known.filter((claim) => !uids.has(claim.uid) && isOwn(claim));
+  if (lost.length > 0) missing?.(lost);
   for (const claim of suspects) suspected?.(claim);
   if (suspects.length === 0) return [];
   await clock.sleep(leakMs, o);

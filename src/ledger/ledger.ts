@@ -203,14 +203,9 @@ export class Ledger {
 
   /** Compares the ledger's claims of this node with what is known here, once, and releases those that nobody needs. */
   async audit(o: Signal & AuditWatcher): Promise<void> {
-    const known = [...this.#own];
-    const seen = (uids: ReadonlySet<string>) => {
-      const missing = known.filter(
-        (claim) => !uids.has(claim.uid) && this.#own.get(keyOfClaim(claim))?.uid === claim.uid,
-      );
-      if (missing.length > 0) o.missing?.(missing);
-    };
-    for (const claim of await findLeaks(this.#options, (claim) => this.#isNeeded(claim), { ...o, seen })) {
+    const isOwn = (claim: Claim) => this.#own.get(keyOfClaim(claim))?.uid === claim.uid;
+    const view = { known: [...this.#own], isOwn, isNeeded: (claim: Claim) => this.#isNeeded(claim) };
+    for (const claim of await findLeaks(this.#options, view, o)) {
       const evidence = [`container ${claim.spec.containerID ?? "none"}`];
       this.release(claim, { why: "no sandbox of this node uses it", evidence });
     }
