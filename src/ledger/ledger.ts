@@ -205,10 +205,9 @@ export class Ledger {
   async audit(o: Signal & AuditWatcher): Promise<void> {
     const isOwn = (claim: Claim) => this.#own.get(keyOfClaim(claim))?.uid === claim.uid;
     const view = { known: [...this.#own], isOwn, isNeeded: (claim: Claim) => this.#isNeeded(claim) };
-    for (const claim of await findLeaks(this.#options, view, o)) {
-      const evidence = [`container ${claim.spec.containerID ?? "none"}`];
-      this.release(claim, { why: "no sandbox of this node uses it", evidence });
-    }
+    const evidence = ({ spec }: Claim) => [`container ${spec.containerID ?? "none"}`];
+    for (const claim of await findLeaks(this.#options, view, o))
+      this.release(claim, { why: "no sandbox of this node uses it", evidence: evidence(claim) });
   }
 
   stop(): void {
