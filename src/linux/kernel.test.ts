@@ -78,7 +78,7 @@ if (isolated(import.meta.url)) {
     test("says that it missed events when they were read too slowly", async () => {
       const events = start("addresses");
       rtnl.batch((batch) => {
-        for (let at = 0; at < 2000; at++) {
+        for (let at = 0; at < 10_000; at++) {
           const address = parsePrefix(`10.200.${at >> 8}.${at & 255}/32`);
           batch.addAddress("lo", address);
           batch.deleteAddress("lo", address);

@@ -28,6 +28,11 @@ type Action = "new" | "delete";
 /** Multicast groups of <linux/rtnetlink.h> by topic, IPv4's and IPv6's. */
 const groups = { links: [1], addresses: [5, 9], routes: [7, 11], rules: [8, 19], neighbours: [3] } as const;
 
+/** <asm-generic/socket.h> */
+const solSocket = 1;
+const receiveBufferForce = 33;
+/** Of the kernel's queue, used while events wait: a burst of 250 Pods is told in thousands, and what overflows is an overrun. */
+const queueBytes = 4 << 20;
 /** The largest notification (a link with all its attributes) is a few KB. */
 const receiveBytes = 65_536;
 
@@ -43,6 +48,7 @@ export function monitor(
   signal.throwIfAborted();
   const mask = topics.flatMap((topic) => groups[topic]).reduce((bits, group) => bits | (1 << (group - 1)), 0);
   const { fd } = netns.enter(() => openNetlinkSocket(protocols.route, mask >>> 0));
+  libc.setsockopt(fd, solSocket, receiveBufferForce, Buffer.from(Uint32Array.of(queueBytes).buffer));
   const close = () => {
     signal.removeEventListener("abort", close);
     libc.close(fd);

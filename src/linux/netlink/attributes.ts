@@ -117,34 +117,39 @@ export interface RawAttribute {
   readonly value: Uint8Array;
 }
 
+const headerBytes = 4;
+
 /** All attributes in order, for lists whose members share a type. Throws NETLINK_MALFORMED where lengths do not fit. */
 export function listAttributes(bytes: Uint8Array, offset = 0): readonly RawAttribute[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const found: RawAttribute[] = [];
-  let at = offset;
-  while (at < bytes.length) {
-    const length = at + 4 <= bytes.length ? view.getUint16(at, true) : 0;
-    if (length < 4 || at + length > bytes.length) throw malformed("attribute", at, bytes.length);
-    found.push({ type: view.getUint16(at + 2, true) & typeMask, value: bytes.subarray(at + 4, at + length) });
-    at += (length + 3) & ~3;
+  for (let at = offset; at < bytes.length; at = nextAttribute(bytes, at)) {
+    found.push({ type: typeAt(bytes, at), value: bytes.subarray(at + headerBytes, at + lengthAt(bytes, at)) });
   }
   return found;
 }
 
-/** The attributes that follow `offset`, by type. Every getter is undefined where the attribute is absent. */
+/**
+ * The attributes that follow `offset`, by type; of several of one type the last. Every getter is undefined where the attribute
+ * is absent. Nothing is made of those that nobody asks for: a link has sixty, and a burst tells of thousands of links.
+ */
 export class Attributes {
-  readonly #values: ReadonlyMap<number, Uint8Array>;
+  readonly #bytes: Uint8Array;
+  readonly #offset: number;
 
+  /** Throws NETLINK_MALFORMED where lengths do not fit. */
   constructor(bytes: Uint8Array, offset = 0) {
-    this.#values = new Map(listAttributes(bytes, offset).map(({ type, value }) => [type, value]));
+    this.#bytes = bytes;
+    this.#offset = offset;
+    for (let at = offset; at < bytes.length; ) at = nextAttribute(bytes, at);
   }
 
   has(type: number): boolean {
-    return this.#values.has(type);
+    return this.#find(type) >= 0;
   }
 
   bytes(type: number): Uint8Array | undefined {
-    return this.#values.get(type);
+    const at = this.#find(type);
+    return at < 0 ? undefined : this.#bytes.subarray(at + headerBytes, at + lengthAt(this.#bytes, at));
   }
 
   u8(type: number): number | undefined {
@@ -169,31 +174,62 @@ export class Attributes {
 
   /** Up to the first NUL. */
   text(type: number): string | undefined {
-    const value = this.#values.get(type);
+    const value = this.bytes(type);
     if (value === undefined) return undefined;
     const end = value.indexOf(0);
-    return Buffer.from(end < 0 ? value : value.subarray(0, end)).toString("utf8");
+    return Buffer.from(value.buffer, value.byteOffset, end < 0 ? value.length : end).toString("utf8");
   }
 
   /** An address of either family, by its length. */
   ip(type: number): Ip | undefined {
-    const value = this.#values.get(type);
+    const value = this.bytes(type);
     if (value === undefined) return undefined;
     if (value.length !== 4 && value.length !== 16) throw malformed(`address in attribute ${type}`, 0, value.length);
     return ipFromBytes(value);
   }
 
   nested(type: number): Attributes | undefined {
-    const value = this.#values.get(type);
+    const value = this.bytes(type);
     return value === undefined ? undefined : new Attributes(value);
   }
 
-  #view(type: number, length: number): DataView | undefined {
-    const value = this.#values.get(type);
-    if (value === undefined) return undefined;
-    if (value.length < length) throw malformed(`value of attribute ${type}`, 0, value.length);
-    return new DataView(value.buffer, value.byteOffset, value.length);
+  /** Where the attribute begins; -1 where there is none. */
+  #find(type: number): number {
+    const bytes = this.#bytes;
+    let found = -1;
+    for (let at = this.#offset; at < bytes.length; at += padded(lengthAt(bytes, at))) {
+      if (typeAt(bytes, at) === type) found = at;
+    }
+    return found;
   }
+
+  #view(type: number, length: number): DataView | undefined {
+    const at = this.#find(type);
+    if (at < 0) return undefined;
+    const { buffer, byteOffset } = this.#bytes;
+    const found = lengthAt(this.#bytes, at) - headerBytes;
+    if (found < length) throw malformed(`value of attribute ${type}`, 0, found);
+    return new DataView(buffer, byteOffset + at + headerBytes, found);
+  }
+}
+
+/** Where the next attribute begins. Throws NETLINK_MALFORMED where the length of this one does not fit. */
+function nextAttribute(bytes: Uint8Array, at: number): number {
+  const length = at + headerBytes <= bytes.length ? lengthAt(bytes, at) : 0;
+  if (length < headerBytes || at + length > bytes.length) throw malformed("attribute", at, bytes.length);
+  return at + padded(length);
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+}
+
+function typeAt(bytes: Uint8Array, at: number): number {
+  return lengthAt(bytes, at + 2) & typeMask;
+}
+
+function padded(length: number): number {
+  return (length + 3) & ~3;
 }
 
 /** The fixed header of a message body: at least `length` bytes, or NETLINK_MALFORMED. */

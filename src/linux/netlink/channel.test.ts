@@ -79,12 +79,27 @@ describe("an exchange", () => {
         { messages: [outcome(before, 3), outcome(message, 0)] },
       ];
     });
-    assert.deepEqual(channel.request(request("set")), []);
+    assert.deepEqual(channel.exchange([request("set")]), [{ error: undefined, bodies: [] }]);
+  });
+
+  test("for one object asks for its answer alone", () => {
+    const { channel, sends } = scripted(([message], count) => {
+      assert.ok(message);
+      const before = { ...message, sequence: (message.sequence - 1) >>> 0 };
+      const answer = count === 1 ? entry(message, 5) : outcome(message, 19);
+      return [{ messages: [outcome(before, 3), entry(before, 4), answer] }];
+    });
+    assert.deepEqual([...channel.get(request("find link"))], [5, 0, 0, 0]);
+    assert.throws(() => channel.get(request("find link")), { code: "ENODEV", message: /find link/ });
+    assert.deepEqual(
+      sends.flat().map((sent) => sent.flags & flags.ack),
+      [0, 0],
+    );
   });
 
   test("that gets no answer in time fails with what was attempted", () => {
     const { channel } = scripted(() => []);
-    assert.throws(() => channel.request(request("set link")), { code: "EAGAIN", message: /set link/ });
+    assert.throws(() => channel.get(request("find link")), { code: "EAGAIN", message: /find link/ });
   });
 
   test("of nothing sends nothing", () => {

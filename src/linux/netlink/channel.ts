@@ -106,11 +106,18 @@ export class Channel implements Disposable {
     }
   }
 
-  /** One request with one answer; throws what the kernel refused. */
-  request(request: Request): readonly Uint8Array[] {
-    const [reply] = this.exchange([request]);
-    if (reply?.error !== undefined) throw reply.error;
-    return reply?.bodies ?? [];
+  /** The one answer to a request for one object, which needs no acknowledgement beside it; throws what the kernel refused. */
+  get(request: Request): Uint8Array {
+    const { first, bytes } = this.#encode([request], () => 0);
+    this.#transport.send(bytes);
+    for (;;) {
+      for (const message of this.#receive([request])) {
+        if (message.sequence !== first) continue;
+        if (message.type !== controlTypes.error) return message.body.slice();
+        const error = toError(message, request);
+        if (error !== undefined) throw error;
+      }
+    }
   }
 
   /** The bodies of all entries. Starts again where the kernel says that the list changed meanwhile. */

@@ -260,7 +260,7 @@ export class Rtnl implements Disposable {
 
   #get(type: number, body: Uint8Array, what: string, absent: readonly string[]): Uint8Array | undefined {
     try {
-      return this.#use().request(this.#located({ type, flags: 0, body, attempted: () => what }))[0];
+      return this.#use().get(this.#located({ type, flags: 0, body, attempted: () => what }));
     } catch (error) {
       if (error instanceof LinuxError && absent.includes(error.code)) return undefined;
       throw error;

@@ -40,7 +40,10 @@ export class NodeAddresses {
     this.#watching = true;
     this.#tasks.spawn("watch node addresses", async () => {
       try {
-        for await (const _ of events) this.#known = undefined;
+        for await (const event of events) {
+          // Every new Pod's link on the node gets an address of its own that nobody else can know.
+          if (event.kind !== "address" || isUsable(event.address.address.ip)) this.#known = undefined;
+        }
       } finally {
         this.#known = undefined;
         this.#watching = false;
