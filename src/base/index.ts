@@ -18,7 +18,7 @@ export {
   metricsContentType,
   type Sample,
 } from "./metrics.ts";
-export { writeState } from "./state.ts";
+export { readIfThere, writeState } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";
 export { productVersion } from "./version.ts";

@@ -1,4 +1,5 @@
-import { SpiderError } from "./errors.ts";
+import { readFileSync, statSync } from "node:fs";
+import { codeOf, SpiderError } from "./errors.ts";
 
 /**
  * Writes what a node has to remember before it acts. Throws STATE_NOT_WRITTEN, naming the folder, where the file system does
@@ -12,5 +13,16 @@ export function writeState(folder: string, write: () => void): void {
       details: { folder, fix: "see whether its file system is full or read-only: df, mount" },
       cause,
     });
+  }
+}
+
+/** What the file holds; undefined where there is none, which costs no error and no stack trace. Throws whatever else fails. */
+export function readIfThere(path: string): Buffer | undefined {
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
   }
 }

@@ -72,8 +72,9 @@ export class Steps {
   readonly #turn: StepsOptions["turn"];
   readonly #onUndoError: (stage: Stage, error: unknown) => void;
   readonly #spans: Span[] = [];
-  /** Aborts what still runs when the call is given up. */
+  /** Aborts what still runs when the call is given up, by its caller or from within. */
   readonly #given = new AbortController();
+  readonly #letGo: () => void;
   readonly #running = new Set<Promise<unknown>>();
   readonly #beside: Promise<unknown>[] = [];
   #undo: UndoEntry[] = [];
@@ -82,7 +83,12 @@ export class Steps {
   constructor({ clock, signal, failPoint, turn, onUndoError }: StepsOptions) {
     this.#clock = clock;
     this.#startMs = clock.monotonicMs();
-    this.signal = AbortSignal.any([signal, this.#given.signal]);
+    this.signal = this.#given.signal;
+    // Not AbortSignal.any(): its bookkeeping of weak references costs as much as a stage.
+    const forward = () => this.#given.abort(signal.reason);
+    if (signal.aborted) forward();
+    else signal.addEventListener("abort", forward, { once: true });
+    this.#letGo = () => signal.removeEventListener("abort", forward);
     this.#failPoint = failPoint ?? (() => {});
     this.#turn = turn;
     this.#onUndoError = onUndoError ?? (() => {});
@@ -160,6 +166,7 @@ export class Steps {
   commit(): void {
     this.#ended = true;
     this.#undo = [];
+    this.#letGo();
   }
 
   /** The call failed: cuts short what still runs, waits for it, then undoes newest first. Never throws; failures of undo are reported aside. */
@@ -168,6 +175,7 @@ export class Steps {
     this.#given.abort(givenUp);
     while (this.#running.size > 0) await Promise.allSettled([...this.#running]);
     this.#ended = true;
+    this.#letGo();
     const entries = this.#undo.reverse();
     this.#undo = [];
     for (const { stage, undo } of entries) {

@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, writeState } from "#base";
+import { readIfThere, writeState } from "#base";
 
 /**
  * What this node claims or may have claimed: one file for each (Pod UID, NIC, family), holding the name of the claim.
@@ -20,13 +20,8 @@ export class Intents {
   }
 
   read(key: string): string | undefined {
-    try {
-      // Empty: the agent was killed before it wrote the name, and so before it sent anything.
-      return readFileSync(this.#path(key), "utf8") || undefined;
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
-      throw error;
-    }
+    // Empty: the agent was killed before it wrote the name, and so before it sent anything.
+    return readIfThere(this.#path(key))?.toString("utf8") || undefined;
   }
 
   remove(key: string): void {

@@ -1,5 +1,4 @@
-import { readFileSync } from "node:fs";
-import { codeOf } from "#base";
+import { readIfThere } from "#base";
 import { type Attachment, CniError, cniCodes, type JsonObject, type PluginConfig, parseJsonObject } from "#cni";
 import { type DatapathType, isEndpoint, type Vlan } from "#ovsdb";
 import {
@@ -132,9 +131,9 @@ export function readFlatFile(
 ): OvsFields | undefined {
   for (const path of named === undefined ? usual : [named, ...usual]) {
     try {
-      return decodeFields(parseJsonObject(readFileSync(path), path));
+      const text = readIfThere(path);
+      if (text !== undefined) return decodeFields(parseJsonObject(text, path));
     } catch (cause) {
-      if (codeOf(cause) === "ENOENT") continue;
       throw new CniError(cniCodes.invalidConfig, "the flat configuration file of the ovs plugin cannot be used", {
         details: { path, ...(cause instanceof CniError ? cause.details : {}) },
         cause,
