@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { findHelm } from "../../lab/helm.ts";
+import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
-import type { Stage } from "../../lab/scenarios/stage.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
 import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
 import { manifests, until } from "./suite.ts";
 import { deployment, pod } from "./workloads.ts";
@@ -88,11 +90,12 @@ describe("a release", () => {
     await works();
   });
 
-  it("that is removed leaves nothing but its definitions, and the node's former network works", async () => {
+  /** Removes the release, and compares with what was before it. */
+  async function leavesNothing(by: Stage): Promise<void> {
     await kubectl("delete", "smc/ovs-conf", "-n", "kube-system");
     await kubectl("delete", "sp/ippool-test", "--wait=false");
-    await stage.helm("uninstall", "spiderpool", "--namespace", "kube-system", "--wait", "--timeout", "120s");
-    assert.deepEqual(stage.failures, []);
+    await by.helm("uninstall", "spiderpool", "--namespace", "kube-system", "--wait", "--timeout", "120s");
+    assert.deepEqual(by.failures, []);
     await until("our Pods are gone", async () =>
       /spiderpool/.test(await kubectl("get", "pods", "-n", "kube-system", "-o", "name")) ? undefined : true,
     );
@@ -102,16 +105,44 @@ describe("a release", () => {
     await kubectl("wait", "pod/plain", "--for=condition=Ready", "--timeout=60s");
     assert.match(await kubectl("get", "pod/plain", "-o", "jsonpath={.status.podIP}"), /^10\.244\./);
     await kubectl("delete", "pod/plain", "--wait=true");
+  }
+
+  it("that is removed leaves nothing but its definitions, and the node's former network works", async () => {
+    await leavesNothing(stage);
   });
 
-  it("comes back after its removal, with the reference plugins that a node lacks", async () => {
+  it("comes back after its removal, by Helm 3 and with the reference plugins that a node lacks, and is removed again", async () => {
+    const helm3 = new Stage({
+      lab: cluster,
+      kubectl: await findKubectl("1.35"),
+      helm: await findHelm(3),
+      print: () => {},
+    });
+    assert.match((await helm3.helm("version", "--short")).stdout, /^v3\./);
     const plugins = () => onNode("node1", "cd /opt/cni/bin; sha256sum bridge sbr; stat -c %a sbr");
     const before = await plugins();
-    await onNode("node1", "rm /opt/cni/bin/sbr");
-    await stage.helm("install", "spiderpool", chart, ...walkthroughFlags, "--set", "plugins.installCNI=true");
+    await Promise.all(cluster.nodes.map(({ name }) => onNode(name, "rm /opt/cni/bin/sbr")));
+    await helm3.helm("install", "spiderpool", chart, ...walkthroughFlags, "--set", "plugins.installCNI=true");
     await installed(stage);
-    assert.deepEqual(stage.failures, []);
+    assert.deepEqual(helm3.failures, []);
     assert.equal(await plugins(), before, "the image has the same package's");
     await works();
+    await helm3.helm(
+      "upgrade",
+      "spiderpool",
+      chart,
+      "--namespace",
+      "kube-system",
+      "--reuse-values",
+      "--set",
+      "ipam.gc.enabled=false",
+    );
+    await installed(stage);
+    await helm3.helm("rollback", "spiderpool", "1", "--namespace", "kube-system");
+    await installed(stage);
+    await works();
+    // What was not there when it was installed goes with it; the node's own stays.
+    before1 = before1.map((part) => part.replaceAll("/opt/cni/bin/sbr\n", ""));
+    await leavesNothing(helm3);
   });
 });
