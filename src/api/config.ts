@@ -52,6 +52,8 @@ const schema = v.object({
   enableValidatingResourcesDeletedWebhook: flag(false),
   clusterSubnetDefaultFlexibleIPNumber: v.nullish(number),
   clusterSubnetAutoPoolDefaultRedundantIPNumber: v.nullish(number),
+  // Seconds for which an address that was given back is handed out last, of pools that do not say.
+  coolDown: v.nullish(number, 30),
   tuneSysctlConfig: flag(true),
   podResourceInject: part({
     enabled: flag(false),

@@ -25,6 +25,7 @@ export interface Deps {
     | "enableSpiderSubnet"
     | "enableAutoPoolForApplication"
     | "redundantIpNumber"
+    | "coolDown"
     | "enableValidatingResourcesDeletedWebhook"
     | "enableStatefulSet"
     | "enableKubevirtStaticIP"

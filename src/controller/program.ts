@@ -93,7 +93,7 @@ export async function runReplica(
   const stores = watchStores(deps);
   const replica: Replica = {
     stores,
-    uses: new PoolUses(stores.pools, stores.claims, clock),
+    uses: new PoolUses(stores.pools, stores.claims, { clock, coolDownMs: settings.coolDown * 1_000 }),
     reserved: reservedSets(stores.reserved, log),
     elector: new LeaderElector({
       ...{ client, clock, log, ...options.leader },

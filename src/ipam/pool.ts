@@ -42,6 +42,8 @@ export interface PoolView {
   readonly default: boolean;
   readonly disable: boolean;
   readonly terminating: boolean;
+  /** For how long an address that was given back is handed out last; undefined: as long as the cluster says. */
+  readonly coolDownMs: number | undefined;
   /** Made for one application: its `podAffinity` is compared with the Pod's top controller, not with its labels. */
   readonly auto: boolean;
   /** Of an automatic pool, by its labels: the application's UID, the NIC, and the SpiderSubnet that it is a part of. */
@@ -81,6 +83,7 @@ export function poolView(pool: PoolObject): PoolView {
     multusName: spec.multusName ?? [],
     default: spec.default ?? false,
     disable: spec.disable ?? false,
+    coolDownMs: spec.coolDown === undefined ? undefined : spec.coolDown * 1_000,
     terminating: metadata.deletionTimestamp !== undefined,
     auto: metadata.labels?.[labels.ownerApplicationName] !== undefined,
     madeFor: madeForOf(metadata.labels),

@@ -69,6 +69,7 @@ describe("the chart: objects and names", () => {
       enableStrictIPPoolScope: false,
       enableValidatingResourcesDeletedWebhook: false,
       clusterSubnetDefaultFlexibleIPNumber: 1,
+      coolDown: 30,
       tuneSysctlConfig: true,
     });
     assert.deepEqual(podResourceInject, {

@@ -17,6 +17,7 @@ enableGatewayDetection: {{ $ipam.enableGatewayDetection }}
 enableCleanOutdatedEndpoint: {{ $ipam.enableCleanOutdatedEndpoint }}
 enableValidatingResourcesDeletedWebhook: {{ .Values.spiderpoolController.enableValidatingResourcesDeletedWebhook }}
 clusterSubnetDefaultFlexibleIPNumber: {{ ternary ($ipam.spiderSubnet.autoPool.defaultRedundantIPNumber | int) 0 $autoPool }}
+coolDown: {{ $ipam.coolDown | int }}
 tuneSysctlConfig: {{ .Values.spiderpoolAgent.tuneSysctlConfig }}
 podResourceInject:
   enabled: {{ $inject.enabled }}

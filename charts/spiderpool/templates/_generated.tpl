@@ -24,6 +24,7 @@ ipam:
   enableGatewayDetection: false
   enableCleanOutdatedEndpoint: false
   enableStrictIPPoolScope: false
+  coolDown: 30
   spiderSubnet:
     enable: true
     autoPool:

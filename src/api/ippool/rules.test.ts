@@ -113,6 +113,11 @@ const broken: Readonly<Record<string, readonly [Submitted<SpiderIPPool>, PoolCon
     {},
     "spec.namespaceAffinity.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
   ],
+  "cool-down": [
+    pool({ coolDown: 90_000 }),
+    {},
+    "spec.coolDown: Invalid value: 90000: must be a whole number of seconds, 0 to 86400",
+  ],
   "pool-in-use": [
     pool({ excludeIPs: ["172.18.30.135"] }),
     { old: pool(), inUse: [{ ip: parseIp("172.18.30.135"), pod: "default/web-0" }] },

@@ -43,6 +43,9 @@ interface PoolCase extends AddressCase {
 
 const jointly = "total IP addresses of an IPPool are jointly determined by 'spec.ips' and 'spec.excludeIPs'";
 
+/** A day, in seconds. */
+export const coolDownMax = 86_400;
+
 /** Every rule about a pool. */
 export const poolRules: readonly Rule<PoolCase>[] = [
   ...addressRules,
@@ -131,6 +134,16 @@ export const poolRules: readonly Rule<PoolCase>[] = [
     message: "namespaceAffinity is a valid selector",
     check: ({ pool: { spec } }) =>
       spec.namespaceAffinity === undefined ? [] : checkSelector("spec.namespaceAffinity", spec.namespaceAffinity),
+  },
+  {
+    id: "cool-down",
+    field: "spec.coolDown",
+    message: "coolDown is at most a day, in seconds",
+    check: ({ pool: { spec } }) => {
+      const { coolDown = 0 } = spec;
+      if (Number.isInteger(coolDown) && coolDown >= 0 && coolDown <= coolDownMax) return [];
+      return [invalid("spec.coolDown", coolDown, `must be a whole number of seconds, 0 to ${coolDownMax}`)];
+    },
   },
   {
     id: "pool-in-use",

@@ -6,6 +6,7 @@ import {
   conditions,
   count,
   flag,
+  integer,
   ipVersion,
   labelSelector,
   routes,
@@ -14,7 +15,7 @@ import {
   validations,
 } from "../schema/fields.ts";
 import { definitionOf } from "../schema/ours.ts";
-import { poolRules } from "./rules.ts";
+import { coolDownMax, poolRules } from "./rules.ts";
 import { spiderIPPools } from "./types.ts";
 
 export const poolSpec = Type.Object(
@@ -35,6 +36,15 @@ export const poolSpec = Type.Object(
     ),
     default: Type.Optional(flag("Used by Pods that nothing assigns to a pool.", false)),
     disable: Type.Optional(flag("Hands out no new address; those in use stay.", false)),
+    coolDown: Type.Optional(
+      integer(
+        "Seconds for which an address that was given back is handed out last; without it the cluster's default.",
+        {
+          minimum: 0,
+          maximum: coolDownMax,
+        },
+      ),
+    ),
   },
   validations(celOf(poolRules)),
 );

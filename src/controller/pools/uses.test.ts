@@ -60,7 +60,7 @@ describe("PoolUses", () => {
         const options = { client, clock, log: silentLogger };
         const pools = new WatchedStore({ ...options, resource: spiderIPPools });
         const claims = new WatchedStore({ ...options, resource: spiderIPAddresses, trim: trimClaim });
-        const uses = new PoolUses(pools, claims, clock);
+        const uses = new PoolUses(pools, claims, { clock, coolDownMs: 30_000 });
         const stop = new AbortController();
         const running = [pools.run(stop), claims.run(stop)];
         await Promise.all([pools.synced({ signal: never }), claims.synced({ signal: never })]);

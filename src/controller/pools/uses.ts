@@ -5,8 +5,6 @@ import { type PoolView, poolView } from "#ipam";
 import type { Source, Store } from "#kube";
 import { type Claim, claimOf, type PoolUse } from "#ledger";
 
-/** A released address is handed out last for so long: neighbours may still have its former MAC in their caches. */
-export const coolingMs = 30_000;
 /** Addresses that cool at once in one pool; beyond it the oldest are forgotten. */
 const coolingMax = 8_192;
 
@@ -63,11 +61,14 @@ export class PoolMembers implements PoolUse {
   readonly #claims = new Map<string, Claim>();
   readonly #nodes = new Map<string, number>();
   /** In the order of release. */
-  readonly #cooling = new Map<string, { readonly ip: Ip; readonly untilMs: number }>();
+  readonly #cooling = new Map<string, { readonly ip: Ip; readonly sinceMs: number }>();
+  readonly #coolDownMs: number;
   #used: IpSet | undefined;
 
-  constructor(view: PoolView) {
+  /** `coolDownMs`: where the pool itself does not say. */
+  constructor(view: PoolView, coolDownMs: number) {
     this.view = view;
+    this.#coolDownMs = coolDownMs;
   }
 
   /** Computed at the first question, then kept up to date with each claim. */
@@ -91,15 +92,19 @@ export class PoolMembers implements PoolUse {
     return [...this.#nodes.keys()].sort();
   }
 
-  /** What was released less than `coolingMs` ago, and when that changes next. */
+  /**
+   * What was released so recently that it is handed out last, and when that changes next: neighbours may still have its former
+   * MAC address in their caches.
+   */
   cooling(nowMs: number): { readonly set: IpSet; readonly nextMs: number | undefined } {
-    for (const [name, { untilMs }] of this.#cooling) {
-      if (untilMs > nowMs) break;
+    const coolDownMs = this.view.coolDownMs ?? this.#coolDownMs;
+    for (const [name, { sinceMs }] of this.#cooling) {
+      if (sinceMs + coolDownMs > nowMs) break;
       this.#cooling.delete(name);
     }
     const [first] = this.#cooling.values();
     const ips = [...this.#cooling.values()].map(({ ip }) => ip).filter((ip) => this.view.set.contains(ip));
-    return { set: IpSet.ofIps(this.view.family, ips), nextMs: first?.untilMs };
+    return { set: IpSet.ofIps(this.view.family, ips), nextMs: first && first.sinceMs + coolDownMs };
   }
 
   put(claim: Claim): void {
@@ -118,7 +123,7 @@ export class PoolMembers implements PoolUse {
   drop({ name, ip }: Claim, nowMs: number): boolean {
     if (!this.forget(name)) return false;
     this.#cooling.delete(name);
-    this.#cooling.set(name, { ip, untilMs: nowMs + coolingMs });
+    this.#cooling.set(name, { ip, sinceMs: nowMs });
     const [oldest] = this.#cooling.keys();
     if (this.#cooling.size > coolingMax && oldest !== undefined) this.#cooling.delete(oldest);
     return true;
@@ -152,15 +157,21 @@ export class PoolMembers implements PoolUse {
 export class PoolUses {
   readonly #stores: readonly [Store<SpiderIPPool>, Store<SpiderIPAddress>];
   readonly #clock: Clock;
+  readonly #coolDownMs: number;
   readonly #byName = new Map<string, PoolMembers>();
   readonly #byUid = new Map<string, PoolMembers>();
   readonly #strays = new Map<string, Claim>();
   readonly #listeners = new Set<(pool: string) => void>();
 
-  /** Follows the stores from now on: give them before they run. */
-  constructor(pools: Store<SpiderIPPool>, claims: Store<SpiderIPAddress>, clock: Clock) {
+  /** Follows the stores from now on: give them before they run. `coolDownMs`: of pools that do not say. */
+  constructor(
+    pools: Store<SpiderIPPool>,
+    claims: Store<SpiderIPAddress>,
+    { clock, coolDownMs }: { readonly clock: Clock; readonly coolDownMs: number },
+  ) {
     this.#stores = [pools, claims];
     this.#clock = clock;
+    this.#coolDownMs = coolDownMs;
     pools.changed((name, now) => (now === undefined ? this.#removePool(name) : this.#putPool(now)));
     claims.changed((_name, now, before) => this.#followClaim(now, before));
   }
@@ -197,7 +208,7 @@ export class PoolUses {
       this.#removePool(name);
       return;
     }
-    const members = known ?? new PoolMembers(view);
+    const members = known ?? new PoolMembers(view, this.#coolDownMs);
     const candidates = [...members.claims, ...this.#strays.values()];
     if (known !== undefined) for (const claim of candidates) members.forget(claim.name);
     members.view = view;

@@ -228,6 +228,20 @@ describe("SpiderPoolUsage", () => {
     assert.equal(usage()?.cooling, undefined);
   });
 
+  it("names it for as long as its pool says, and a change of that counts at once", async () => {
+    const { cluster, usage } = await quietCluster();
+    await using _cluster = cluster;
+    const pool = cluster.pool("p", { coolDown: 100 });
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(2_000);
+    cluster.release("172.18.30.131");
+    await cluster.pass(90_000);
+    assert.deepEqual(usage()?.cooling, ["172.18.30.131"]);
+    cluster.pool("p", { coolDown: 0 });
+    await cluster.pass(2_000);
+    assert.equal(usage()?.cooling, undefined);
+  });
+
   it("is written only when something changed, comes back when it is removed, and goes with its pool", async () => {
     const { cluster, usage } = await quietCluster();
     await using _cluster = cluster;
