@@ -182,14 +182,15 @@ export function build(
   tasks.spawn("claims", (signal) => claims.run({ signal }));
   const fault = (kind: FaultKind) => metrics.fault(kind);
   const hasLink = (name: string) => host.rtnl.link(name) !== undefined;
-  tasks.spawn("left-over ports", (signal) =>
-    runLeftovers({ ovs: ovsClients.get(), hasLink, fault, clock, log }, { signal }),
-  );
+  ovsClients.get();
+  ovsClients.each((ovs) => {
+    tasks.spawn("left-over ports", (signal) => runLeftovers({ ovs, hasLink, fault, clock, log }, { signal }));
+  });
   const hostState = new HostState({
     records,
     chain,
     host,
-    ovs: ovsClients.get(),
+    ovs: ovsClients,
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
     fault,
     synced: (o) => Promise.all([podStore.synced(o), coordinatorStore.synced(o)]).then(() => {}),
@@ -205,7 +206,7 @@ export function build(
   const faults = new Faults({
     ...{ node, host, events, metrics, clock, log },
     records: () => records.list(),
-    ovs: ovsClients.get(),
+    ovs: ovsClients,
     restore: () => hostState.look(tasks.signal),
     verify: (record, o) => returned.check(record, o),
   });

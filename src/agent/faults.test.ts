@@ -41,7 +41,7 @@ class Node implements Disposable {
     this.faults = new Faults({
       node: "n1",
       host: hostNetns(),
-      ovs: ovs as Ovs,
+      ovs: { list: () => [ovs as Ovs] },
       records: () => this.#records.list(),
       restore: () => void this.restored.push(1),
       verify: async ({ containerId }) => void this.verified.push(containerId),

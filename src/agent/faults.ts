@@ -3,11 +3,12 @@ import { type Disagreement, eventOfFault, type FaultFacts, nodeFaults, type Sand
 import { formatPrefix } from "#ip";
 import type { EventRecorder } from "#kube";
 import { type Netns, openNetns, readNetnsId } from "#linux";
-import type { Ovs, OvsPort } from "#ovsdb";
+import type { OvsPort } from "#ovsdb";
 import { nodeRulePreference } from "#plugins";
 import { recordedResult } from "./chain.ts";
 import { hostLinksOf, ovsLinksOf } from "./host-state.ts";
 import type { CallMetrics } from "./metrics.ts";
+import type { OvsClients } from "./ovs-clients.ts";
 import { isSandboxThere, type SandboxRecord } from "./records.ts";
 
 /** The node is looked at so often; what two looks in a row agree on is mended, so within a minute of its beginning. */
@@ -17,7 +18,8 @@ export interface FaultsOptions {
   readonly node: string;
   readonly records: () => readonly SandboxRecord[];
   readonly host: Netns;
-  readonly ovs: Ovs;
+  /** Of the node's usual database and of those that networks have of their own. */
+  readonly ovs: Pick<OvsClients, "list">;
   /** Puts back what a sandbox should have on its node, ports among it. */
   readonly restore: () => void;
   /** Asks the ledger whose the sandbox's addresses are, and cuts it off where they are another's. */
@@ -90,7 +92,7 @@ export class Faults {
     const [, name = "", second = "", third = ""] = key.split(" ");
     switch (kind) {
       case "port-without-namespace":
-        await ovs.detach(name, o);
+        for (const one of ovs.list()) if (one.ports().has(name)) await one.detach(name, o);
         log.info({ port: name }, "port removed: the namespace that it was made for is gone");
         return;
       case "veth-without-port":
@@ -123,7 +125,9 @@ export class Faults {
       links: at(host.rtnl.links().map(({ name }) => name)),
       routes: at(this.#routes()),
       // Last: a port that comes meanwhile has its record already.
-      ports: ovs.state.kind === "connected" ? at([...ovs.ports().values()].flatMap(portFact)) : undefined,
+      ports: ovs.list().every(({ state }) => state.kind === "connected")
+        ? at(ovs.list().flatMap((one) => [...one.ports().values()].flatMap(portFact)))
+        : undefined,
     };
   }
 

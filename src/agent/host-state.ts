@@ -1,9 +1,9 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 import { formatPrefix, type Ip, type Prefix } from "#ip";
 import { monitor, type Netns, type NetworkEvent } from "#linux";
-import type { Ovs } from "#ovsdb";
-import { hostVethName, nodeRulePreference } from "#plugins";
+import { hostVethName, nodeRulePreference, ovsEndpointOf } from "#plugins";
 import { type Chain, recordedResult } from "./chain.ts";
+import type { OvsClients } from "./ovs-clients.ts";
 import { recordedNetwork } from "./recording.ts";
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
 
@@ -14,9 +14,10 @@ const kernelTables = new Set([253, 254, 255]);
 
 export interface HostStateOptions {
   readonly records: Records;
-  readonly chain: Chain;
+  readonly chain: Pick<Chain, "restore">;
   readonly host: Netns;
-  readonly ovs: Ovs;
+  /** Of the node's usual database and of those that networks have of their own. */
+  readonly ovs: Pick<OvsClients, "each" | "get" | "list">;
   /** Runs `act` while no call of the sandbox is at work: what a DEL takes down must not be put back. */
   readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
   /** Resolves when all that a plugin needs to know of the cluster is known. */
@@ -58,16 +59,15 @@ export class HostState {
     const { host, ovs, synced } = this.#options;
     const events = monitor(host, { topics: ["rules", "routes", "links"], signal });
     await synced({ signal });
-    const unsubscribe = ovs.changed(() => {
-      this.#losses.ports = true;
-      this.#repair(signal);
+    ovs.each((one) => {
+      const unsubscribe = one.changed(() => {
+        this.#losses.ports = true;
+        this.#repair(signal);
+      });
+      signal.addEventListener("abort", unsubscribe, { once: true });
     });
     this.#repair(signal);
-    try {
-      for await (const event of events) if (this.#note(event)) this.#repair(signal);
-    } finally {
-      unsubscribe();
-    }
+    for await (const event of events) if (this.#note(event)) this.#repair(signal);
   }
 
   /** True where the event may mean a loss. */
@@ -137,9 +137,15 @@ export class HostState {
     this.#repair(signal);
   }
 
-  #hasPorts(record: SandboxRecord): boolean {
+  /** Which database a network has is only asked where none has the port: names follow from the container. */
+  #hasPorts({ networks }: SandboxRecord): boolean {
     const { ovs } = this.#options;
-    return ovs.state.kind !== "connected" || ovsLinksOf(record).every((name) => ovs.ports().has(name));
+    return networks.every((network) => {
+      const plugin = network.plugins.find(({ type }) => type === "ovs");
+      const isThere = (name: string) => ovs.list().some((one) => one.ports().has(name));
+      if (plugin === undefined || hostEndsOf(network).every(isThere)) return true;
+      return ovs.get(ovsEndpointOf(plugin)).state.kind !== "connected";
+    });
   }
 
   #hasLost(record: SandboxRecord, { all, destinations, links, ports }: Losses): boolean {

@@ -8,6 +8,7 @@ export class OvsClients implements AsyncDisposable {
   readonly #usual: string;
   readonly #log: Logger;
   readonly #clients = new Map<string, Ovs & AsyncDisposable>();
+  readonly #watchers: ((ovs: Ovs) => void)[] = [];
 
   constructor(usual: string, log: Logger) {
     this.#usual = usual;
@@ -15,9 +16,23 @@ export class OvsClients implements AsyncDisposable {
   }
 
   get(endpoint: string = this.#usual): Ovs {
-    const found = this.#clients.get(endpoint) ?? createOvs({ endpoint, clock, log: this.#log });
-    this.#clients.set(endpoint, found);
-    return found;
+    const found = this.#clients.get(endpoint);
+    if (found !== undefined) return found;
+    const made = createOvs({ endpoint, clock, log: this.#log });
+    this.#clients.set(endpoint, made);
+    for (const watch of this.#watchers) watch(made);
+    return made;
+  }
+
+  /** The clients that there are. */
+  list(): readonly Ovs[] {
+    return [...this.#clients.values()];
+  }
+
+  /** Calls `watch` for each client, now for those that there are, and later for each that is made. */
+  each(watch: (ovs: Ovs) => void): void {
+    for (const ovs of this.#clients.values()) watch(ovs);
+    this.#watchers.push(watch);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -143,6 +143,11 @@ export function readFlatFile(
   return undefined;
 }
 
+/** The database that a network's `ovs` plugin asks for; undefined: the node's usual one. Throws as {@link readFlatFile} does. */
+export function ovsEndpointOf(raw: JsonObject): string | undefined {
+  return decodeFields(raw).socketFile ?? readFlatFile(textAt(raw, "configuration_path"))?.socketFile;
+}
+
 /** The keys that configuration and flat file share. Throws CniError 7. */
 export function decodeFields(raw: JsonObject): OvsFields {
   const socketFile = textAt(raw, "socket_file");
