@@ -1,4 +1,4 @@
-// `npm run soak -- [--minutes N] [--faults]`: Pods come and go on two nodes; afterwards nothing may be left.
+// `npm run soak -- [--minutes N] [--nics 3] [--faults]`: Pods come and go on two nodes; afterwards nothing may be left.
 import { writeFileSync } from "node:fs";
 import { soak } from "../test/soak/soak.ts";
 import { positive, readFlags } from "./options.ts";
@@ -6,6 +6,7 @@ import { positive, readFlags } from "./options.ts";
 const flags = readFlags("npm run soak -- [flags]: Pods come and go on two nodes; afterwards nothing may be left.", {
   minutes: { type: "string", help: "how long (10)" },
   width: { type: "string", help: "Pods at any time on each node (8)" },
+  nics: { type: "string", help: "interfaces of each Pod: 1, or 3 (macvlan, Open vSwitch, macvlan) (1)" },
   seed: { type: "string", help: "repeats a run (1)" },
   faults: { type: "boolean", help: "kill agents and cut nodes off from the API server meanwhile" },
   logs: { type: "string", help: "keep the programs' logs in this folder" },
@@ -14,6 +15,7 @@ const flags = readFlags("npm run soak -- [flags]: Pods come and go on two nodes;
 const report = await soak({
   seconds: positive("minutes", flags.minutes, 10) * 60,
   width: positive("width", flags.width, 8),
+  nics: positive("nics", flags.nics, 1) === 3 ? 3 : 1,
   seed: positive("seed", flags.seed, 1),
   faults: flags.faults,
   logDirectory: flags.logs,
@@ -25,8 +27,13 @@ for (const { failures } of churns) {
   for (const [words, times] of Object.entries(failures)) console.log(`${times} × tried again after: ${words}`);
 }
 console.log(`${kills} agents killed, ${partitions} partitions`);
-console.log(`agent memory after the first tenth: ${rssMb.min.toFixed(1)} to ${rssMb.max.toFixed(1)} MB`);
+for (const [node, minutes] of rssMb) {
+  console.log(
+    `memory of ${node}'s agent, MB, the median of each minute: ${minutes.map((mb) => mb.toFixed(1)).join(" ")}`,
+  );
+}
 console.log(`violations: ${violations.length}`, ...violations.slice(0, 10));
 console.log(`left: ${left.length}`, ...left.slice(0, 20));
-if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(report, undefined, 2)}\n`);
+if (flags.json !== undefined)
+  writeFileSync(flags.json, `${JSON.stringify({ ...report, rssMb: Object.fromEntries(rssMb) }, undefined, 2)}\n`);
 process.exit(violations.length + left.length === 0 ? 0 : 1);

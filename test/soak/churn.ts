@@ -3,7 +3,8 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
-import { createNetns, deleteNetns } from "#linux";
+import { formatIp } from "#ip";
+import { createNetns, deleteNetns, openNetns } from "#linux";
 import { createLabClient, isStatus, textAt } from "../../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../../lab/node/index.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
@@ -13,7 +14,11 @@ export interface ChurnPlan {
   readonly apiUrl: string;
   readonly annotations: Readonly<Record<string, string>>;
   readonly seconds: number;
+  /** Ends earlier when so many Pods have come. */
+  readonly podsMax?: number | undefined;
   readonly width: number;
+  /** Interfaces of a Pod, each with an address of a network of its own. */
+  readonly nics: number;
   readonly seed: number;
 }
 
@@ -41,6 +46,7 @@ const failures = new Map<string, number>();
 const violations: string[] = [];
 /** Which living Pod has an address, as its sandbox sees it. */
 const holders = new Map<string, string>();
+const { podsMax = Number.POSITIVE_INFINITY } = plan;
 let [pods, adds] = [0, 0];
 
 await Promise.all(Array.from({ length: plan.width }, worker));
@@ -49,19 +55,19 @@ console.log(JSON.stringify(report));
 process.exit(0);
 
 async function worker(): Promise<void> {
-  while (performance.now() < untilMs) {
-    const pod = await create();
+  while (performance.now() < untilMs && pods < podsMax) {
     pods += 1;
-    const { sandbox: first, ip } = await start(pod);
+    const pod = await create();
+    const { sandbox: first, ips } = await start(pod);
     let sandbox = first;
-    await holds(pod, ip);
+    await holds(pod, ips);
     for (let replaced = Math.floor(random() * 3); replaced > 0; replaced--) {
       await delay(random() * livesMsMax);
-      sandbox = await replace(sandbox, ip);
+      sandbox = await replace(sandbox, ips);
     }
     await delay(random() * livesMsMax);
-    await holds(pod, ip);
-    await end(sandbox, ip);
+    await holds(pod, ips);
+    await end(sandbox, ips);
   }
 }
 
@@ -85,16 +91,20 @@ async function create(): Promise<Sandbox["pod"]> {
 }
 
 /** As a kubelet: a sandbox whose ADD failed is taken down, and a new one is tried. */
-async function start(pod: Sandbox["pod"]): Promise<{ readonly sandbox: Sandbox; readonly ip: string }> {
+async function start(pod: Sandbox["pod"]): Promise<{ readonly sandbox: Sandbox; readonly ips: readonly string[] }> {
   for (;;) {
     const sandbox = newSandbox(pod);
     try {
       adds += 1;
-      const [ip = ""] = (await runtime.add(sandbox)).ips;
-      const other = holders.get(ip);
-      if (other !== undefined && other !== pod.uid) violations.push(`${ip} of ${pod.name} is in use by Pod ${other}`);
-      holders.set(ip, pod.uid);
-      return { sandbox, ip };
+      await runtime.add(sandbox);
+      const ips = addressesIn(sandbox);
+      if (ips.length !== plan.nics) violations.push(`${pod.name} has ${ips.join(", ")} on ${plan.nics} interfaces`);
+      for (const ip of ips) {
+        const other = holders.get(ip);
+        if (other !== undefined && other !== pod.uid) violations.push(`${ip} of ${pod.name} is in use by Pod ${other}`);
+        holders.set(ip, pod.uid);
+      }
+      return { sandbox, ips };
     } catch (error) {
       count(error);
       await takeDown(sandbox);
@@ -103,22 +113,33 @@ async function start(pod: Sandbox["pod"]): Promise<{ readonly sandbox: Sandbox; 
   }
 }
 
-/** The Pod lives on in a new sandbox, which must get the same address. */
-async function replace(old: Sandbox, ip: string): Promise<Sandbox> {
+/** What a sandbox really has, in the order of its interfaces. */
+function addressesIn({ netns: path }: Sandbox): readonly string[] {
+  using netns = openNetns(path);
+  return netns.rtnl
+    .links()
+    .filter(({ name }) => name !== "lo")
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap(({ index }) => netns.rtnl.addresses({ link: index, family: 4 }))
+    .map(({ address }) => formatIp(address.ip));
+}
+
+/** The Pod lives on in a new sandbox, which must get the same addresses. */
+async function replace(old: Sandbox, ips: readonly string[]): Promise<Sandbox> {
   await takeDown(old);
-  const { sandbox, ip: now } = await start(old.pod);
-  if (now !== ip) violations.push(`${old.pod.name} had ${ip} and got ${now} for its next sandbox`);
+  const { sandbox, ips: now } = await start(old.pod);
+  if (now.join() !== ips.join()) violations.push(`${old.pod.name} had ${ips} and got ${now} for its next sandbox`);
   return sandbox;
 }
 
-async function end(sandbox: Sandbox, ip: string): Promise<void> {
+async function end(sandbox: Sandbox, ips: readonly string[]): Promise<void> {
   const { namespace, name } = sandbox.pod;
   const forced = random() < 0.2;
   await asked(() =>
     client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: forced ? 0 : 30 }).catch(unless(404)),
   );
-  // From here on the address may be given to somebody else as soon as the sandbox is gone.
-  holders.delete(ip);
+  // From here on the addresses may be given to somebody else as soon as the sandbox is gone.
+  for (const ip of ips) holders.delete(ip);
   await takeDown(sandbox);
   if (random() < 0.2) await takeDown({ ...sandbox, netns: "" });
   if (!forced)
@@ -139,11 +160,13 @@ async function takeDown(sandbox: Sandbox): Promise<void> {
   if (sandbox.netns !== "") deleteNetns(sandbox.netns);
 }
 
-/** The claim of a living Pod's address is there and is its own. */
-async function holds(pod: Sandbox["pod"], ip: string): Promise<void> {
-  const claim = await asked(() => client.get(claims, { name: ip }));
-  const holder = claim === undefined ? "nobody" : textAt(claim, "spec", "podUID");
-  if (holder !== pod.uid) violations.push(`${ip} of the living Pod ${pod.name} (${pod.uid}) is held by ${holder}`);
+/** The claims of a living Pod's addresses are there and are its own. */
+async function holds(pod: Sandbox["pod"], ips: readonly string[]): Promise<void> {
+  for (const ip of ips) {
+    const claim = await asked(() => client.get(claims, { name: ip }));
+    const holder = claim === undefined ? "nobody" : textAt(claim, "spec", "podUID");
+    if (holder !== pod.uid) violations.push(`${ip} of the living Pod ${pod.name} (${pod.uid}) is held by ${holder}`);
+  }
 }
 
 /** The API server may be out of reach for a while, and a connection that was cut says nothing for minutes. */

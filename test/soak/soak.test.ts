@@ -14,3 +14,19 @@ describe("churn with agents that are killed and nodes that are cut off", () => {
     for (const { pods } of churns) assert.ok(pods > 0, "no Pod came");
   });
 });
+
+describe("churn of Pods with three NICs", () => {
+  it("leaves no interface, port, rule, route, neighbour, nf_tables rule, record or claim of 500 Pods, or of as many as come in time", async () => {
+    const { churns, left } = await soak({ seconds: 25, podsMax: 250, width: 16, nics: 3, seed: 3, faults: false });
+    assert.deepEqual(
+      churns.flatMap(({ violations }) => violations),
+      [],
+    );
+    assert.deepEqual(
+      churns.map(({ failures }) => failures),
+      churns.map(() => ({})),
+    );
+    assert.deepEqual(left, []);
+    for (const { pods } of churns) assert.ok(pods > 0, "no Pod came");
+  });
+});

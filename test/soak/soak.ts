@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { benchAnnotations, prepareNetwork } from "../../bench/prepare.ts";
+import { benchAnnotations, prepareNetwork, threeNicsAnnotations } from "../../bench/prepare.ts";
 import { createLabClient } from "../../lab/api/index.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { launchProductLab } from "../../scripts/product-lab.ts";
@@ -9,8 +9,12 @@ import type { ChurnPlan, ChurnReport } from "./churn.ts";
 
 export interface SoakOptions {
   readonly seconds: number;
+  /** Ends earlier when so many Pods have come on each node. */
+  readonly podsMax?: number;
   /** Pods at any time, on each of two nodes. */
   readonly width: number;
+  /** Of each Pod: one on Open vSwitch, or macvlan, Open vSwitch and macvlan. @default 1 */
+  readonly nics?: 1 | 3;
   readonly seed: number;
   /** Agents are killed and nodes cut off from the API server, at random. */
   readonly faults: boolean;
@@ -23,8 +27,8 @@ export interface SoakReport {
   readonly churns: readonly ChurnReport[];
   readonly kills: number;
   readonly partitions: number;
-  /** Smallest and largest resident memory of an agent after the first tenth of the time; a killed one begins anew. */
-  readonly rssMb: { readonly min: number; readonly max: number };
+  /** Resident memory of each node's agent: the median of each minute; a killed one begins anew. */
+  readonly rssMb: ReadonlyMap<string, readonly number[]>;
   /** What was still there a while after the last Pod, by node. */
   readonly left: readonly string[];
 }
@@ -41,7 +45,10 @@ const rssEveryMs = 2_000;
  * Everything of ours on a node, one thing a line. What the node had before, its rules and routes included, is compared with
  * what it has afterwards.
  */
-const inventory = `ovs-vsctl list-ports br1 | sed 's/^/port /'
+const inventory = `ip neigh show nud permanent | sed 's/^/neighbour /'
+nft list ruleset | sed 's/^/nft /'
+ls /var/run/netns | sed 's/^/namespace /'
+ovs-vsctl list-ports br1 | sed 's/^/port /'
 ip -o link | sed 's/^[0-9]*: //; s/[:@].*//; s/^/link /'
 ip rule | sed 's/^/rule4 /'; ip -6 rule | sed 's/^/rule6 /'
 ip route show table all | grep -v ' dev lo ' | sed 's/^/route4 /'
@@ -50,15 +57,16 @@ ls -A /run/spiderpool/intent | sed 's/^/intent /'`;
 
 /** Churn on two nodes of a lab, with faults or without, then a look at what is left. */
 export async function soak(options: SoakOptions): Promise<SoakReport> {
-  const { seconds, width, seed, faults, logDirectory, print = () => {} } = options;
+  const { seconds, podsMax, width, nics = 1, seed, faults, logDirectory, print = () => {} } = options;
   const logs = logDirectory === undefined ? { logLevel: "warn" } : { logLevel: "debug", logDirectory };
   await using lab = await launchProductLab({ nodes: 2, bridges: true, ...logs });
   const nodes = lab.nodes.map(({ name }) => name);
   await prepareNetwork(lab);
   for (const node of nodes) await lab.hold({ node, program: "kubelet", held: true });
-  const run = (node: string, part: Pick<ChurnPlan, "seconds" | "width">, at: number): Promise<ChurnReport> => {
+  const annotations = nics === 1 ? benchAnnotations : threeNicsAnnotations;
+  const run = (node: string, part: Pick<ChurnPlan, "seconds" | "podsMax" | "width">, at: number) => {
     const plan: ChurnPlan = {
-      ...{ nodeName: node, apiUrl: "http://10.222.0.1:6443", annotations: benchAnnotations },
+      ...{ nodeName: node, apiUrl: "http://10.222.0.1:6443", annotations, nics },
       ...{ ...part, seed: seed + at },
     };
     return lab
@@ -71,8 +79,8 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
 
   const stop = new AbortController();
   const trouble = faults ? makeTrouble(lab, seed, stop.signal, print) : Promise.resolve({ kills: 0, partitions: 0 });
-  const memory = watchMemory(lab, nodes, seconds * 100, stop.signal);
-  const churns = await Promise.all(nodes.map((node, at) => run(node, { seconds, width }, at)));
+  const memory = watchMemory(lab, nodes, stop.signal);
+  const churns = await Promise.all(nodes.map((node, at) => run(node, { seconds, podsMax, width }, at)));
   stop.abort();
   const [{ kills, partitions }, rssMb] = await Promise.all([trouble, memory]);
   print(`churned: ${churns.map(({ pods, adds }) => `${pods} Pods, ${adds} ADDs`).join("; ")}`);
@@ -101,19 +109,25 @@ async function makeTrouble(lab: LabHandle, seed: number, signal: AbortSignal, pr
   return { kills, partitions };
 }
 
-async function watchMemory(lab: LabHandle, nodes: readonly string[], afterMs: number, signal: AbortSignal) {
+async function watchMemory(lab: LabHandle, nodes: readonly string[], signal: AbortSignal) {
   // Written so that the shell, whose command line this is, does not find itself.
   const script =
     "for p in /proc/[0-9]*; do grep -q [a]gent.mjs $p/cmdline 2>/dev/null && grep VmRSS $p/status; done; true";
-  const seen: number[] = [];
-  await slept(afterMs, signal);
+  const seen = new Map(nodes.map((node) => [node, [] as number[][]]));
+  const startMs = performance.now();
   while (await slept(rssEveryMs, signal)) {
-    for (const node of nodes) {
+    const minute = Math.floor((performance.now() - startMs) / 60_000);
+    for (const [node, minutes] of seen) {
       const text = await lab.run({ node, argv: ["sh", "-c", script] });
-      for (const [, kb] of text.matchAll(/VmRSS:\s+(\d+)/g)) seen.push(Number(kb) / 1024);
+      const megabytes = [...text.matchAll(/VmRSS:\s+(\d+)/g)].map(([, kb]) => Number(kb) / 1024);
+      minutes[minute] = [...(minutes[minute] ?? []), ...megabytes];
     }
   }
-  return { min: Math.min(...seen), max: Math.max(...seen) };
+  return new Map([...seen].map(([node, minutes]) => [node, minutes.map(median)]));
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 /** The inventory, when two looks in a row are the same. */
