@@ -2,15 +2,17 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { annotations, spiderEndpoints } from "#api";
 import { SpiderError, silentLogger, Tasks } from "#base";
-import { CniError, type CniResult, cniCodes } from "#cni";
+import { CniError, type CniResult, cniCodes, encodeResult } from "#cni";
 import { parseIp } from "#ip";
 import { EventRecorder, events, pods, TopControllers } from "#kube";
 import type { Claim, Ledger } from "#ledger";
+import { bootId, readNetnsId } from "#linux";
 import { networkStatusAnnotation } from "#multus";
 import type { Fault } from "../kube/testing/fake-api.ts";
 import { After } from "./after.ts";
 import { Endpoints, endpointNics } from "./endpoints.ts";
 import type { AttachedDelegate } from "./recording.ts";
+import type { SandboxRecord } from "./records.ts";
 import { TestApi, testPod } from "./testing/api.ts";
 
 function claim(nic: string, ip: string, answer: object): Claim {
@@ -144,6 +146,40 @@ describe("After", () => {
       assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
     });
   }
+
+  it("writes what an agent that was killed right after its answer left unwritten, once", async () => {
+    const { device, inode } = readNetnsId("/proc/self/ns/net") ?? assert.fail("no namespace");
+    const netns = { path: "/proc/self/ns/net", device: String(device), inode: String(inode) };
+    const { name, namespace = "", uid } = pod().metadata;
+    const network = {
+      name: "kube-system/net",
+      ifName: "eth0",
+      cniVersion: "1.0.0",
+      result: encodeResult(result, "1.0.0"),
+    };
+    const record = {
+      ...{ format: 1, containerId: "c1", ifName: "eth0", network: "multus-cni-network", netns, bootId: bootId() },
+      ...{ pod: { name, namespace, uid }, networks: [network], complete: true },
+    } as unknown as SandboxRecord;
+    const resume = async (...records: readonly SandboxRecord[]) => {
+      after.resume(records);
+      await api.clock.advance(2_000);
+    };
+    await resume(
+      { ...record, complete: false },
+      { ...record, netns: { ...netns, inode: "1" } },
+      { ...record, pod: { name, namespace, uid: "another" } },
+    );
+    assert.deepEqual([statuses(), endpoint(), told()], [[], undefined, []]);
+    await resume(record);
+    const [entry] = JSON.parse(statuses()[0].annotations[networkStatusAnnotation]);
+    assert.deepEqual([entry.name, entry.default, entry.ips], ["kube-system/net", true, ["172.18.0.9"]]);
+    assert.equal(endpoint()?.status.current.uid, uid);
+    const annotated = { [networkStatusAnnotation]: statuses()[0].annotations[networkStatusAnnotation] };
+    api.fake.apply(pods, testPod("a", { metadata: { annotations: annotated, uid } }));
+    await resume(record);
+    assert.equal(statuses().length, 1);
+  });
 
   it("brings an endpoint of a former Pod of that name up to date, and writes nothing where nothing changed", async () => {
     const stale = {

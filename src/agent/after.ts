@@ -12,9 +12,18 @@ import {
   retry,
   type Store,
 } from "#kube";
-import { addedInterfaceMessage, formatNetworkStatus, networkNotFound, networkStatusAnnotation } from "#multus";
+import {
+  type Attached,
+  addedInterfaceMessage,
+  formatNetworkStatus,
+  networkNotFound,
+  networkStatusAnnotation,
+} from "#multus";
+import { recordedResult } from "./chain.ts";
 import type { Endpoints } from "./endpoints.ts";
+import { podState } from "./pods.ts";
 import type { AttachedDelegate } from "./recording.ts";
+import { isSandboxThere, type SandboxRecord } from "./records.ts";
 
 /** Views wait for a pause between calls, but no longer than this: a node that never pauses shows its Pods, too. */
 const pauseMsMax = 2_000;
@@ -61,18 +70,40 @@ export class After {
   }
 
   added(attached: readonly AttachedDelegate[], pod: Pod): void {
+    const shown = attached.map(({ delegate: { displayName, master }, result }) => ({ displayName, master, result }));
+    this.#publish(shown, pod, () => this.#record(attached, pod));
+  }
+
+  /**
+   * Writes what an agent that was killed between an ADD's answer and its views left unwritten: such a Pod has no
+   * network-status, which comes last. To be called when the ledger has recalled its claims and the Pods are known.
+   */
+  resume(records: readonly SandboxRecord[]): void {
+    for (const record of records) {
+      const pod = record.pod === null ? undefined : this.#options.pods.get(keyOf(record.pod));
+      const isAnswered = record.complete && record.cut !== true && record.plugin === undefined;
+      if (pod === undefined || !isAnswered || podState(pod, record.pod?.uid ?? "") !== "alive") continue;
+      if (pod.metadata.annotations?.[networkStatusAnnotation] !== undefined || !isSandboxThere(record)) continue;
+      this.#publish(attachedBy(record), pod, () => {});
+    }
+  }
+
+  #publish(attached: readonly Attached[], pod: Pod, tell: () => void): void {
     const { clock, log } = this.#options;
     this.#publishing.spawn("publish", async (stopping) => {
       const signal = AbortSignal.any([stopping, AbortSignal.timeout(publishMsMax)]);
       try {
         await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);
         using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });
-        this.#record(attached, pod);
+        tell();
         await this.#writers.run(
           pod.metadata.uid,
           async () => {
+            const { endpoints } = this.#options;
+            const isMade = await endpoints.create(pod, { signal });
+            // It holds for this Pod only: another one of that name keeps its endpoint. And where it stands, all stands.
             await retry((o) => this.#writeStatus(attached, pod, o), { signal, clock, retryable: mayRepeat });
-            await this.#options.endpoints.write(pod, { signal });
+            if (!isMade) await endpoints.write(pod, { signal });
           },
           { signal },
         );
@@ -106,15 +137,21 @@ export class After {
     });
   }
 
-  async #writeStatus(attached: readonly AttachedDelegate[], { metadata }: Pod, o: Signal): Promise<void> {
-    const text = formatNetworkStatus(
-      attached.map(({ delegate, result }) => ({ displayName: delegate.displayName, master: delegate.master, result })),
-    );
+  async #writeStatus(attached: readonly Attached[], { metadata }: Pod, o: Signal): Promise<void> {
+    const text = formatNetworkStatus(attached);
     // The UID keeps a same-named Pod that came later from being described by this one's networks: a UID is immutable.
     const body = { metadata: { uid: metadata.uid, annotations: { [networkStatusAnnotation]: text } } };
     const { namespace, name } = metadata;
     await this.#client.patch(pods, { namespace, name }, { kind: "merge", body }, { ...o, subresource: "status" });
   }
+}
+
+/** What came of an ADD, by what its record kept. */
+function attachedBy({ networks }: SandboxRecord): readonly Attached[] {
+  return networks.flatMap(({ name: displayName, result: kept, cniVersion }, position) => {
+    const result = recordedResult(kept, cniVersion);
+    return result === undefined ? [] : [{ displayName, master: position === 0, result }];
+  });
 }
 
 function subjectOf({ metadata }: Pod): EventSubject {

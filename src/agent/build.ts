@@ -200,6 +200,10 @@ export function build(
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
   tasks.spawn("ledger epoch", (signal) => epoch.run({ signal }));
   tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
+  tasks.spawn("resume views", async (signal) => {
+    await Promise.all([ledger.recalled({ signal }), podStore.synced({ signal })]);
+    after.resume(records.list());
+  });
   tasks.spawn("bridges", (signal) =>
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
   );

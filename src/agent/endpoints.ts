@@ -55,6 +55,20 @@ export class Endpoints {
       .some(({ ipv4, ipv6 }) => [...namesOf(ipv4), ...namesOf(ipv6)].includes(claim.name));
   }
 
+  /**
+   * Makes the endpoint of a Pod that has none. False where it has one, which may be another Pod's of that name, or where it is
+   * a sticky owner's: `write` is to follow once the Pod is known to be there. Repeats what may help.
+   */
+  async create(pod: Pod, o: Signal): Promise<boolean> {
+    const { clock, settings } = this.#options;
+    if (stickyOwnerOf(pod, settings) !== undefined) return false;
+    const make = async (signal: Signal) => {
+      const wanted = await this.#wanted(pod, signal);
+      return wanted === undefined || (await isNew(this.#views.create(spiderEndpoints, wanted, signal)));
+    };
+    return await this.#writers.run(pod.metadata.uid, () => retry(make, { ...o, clock, retryable: mayRepeat }), o);
+  }
+
   /** Writes what the Pod's claims on this node say, and nothing where that stands there already. Repeats what may help. */
   async write(pod: Pod, o: Signal): Promise<void> {
     const { clock } = this.#options;
@@ -67,31 +81,39 @@ export class Endpoints {
   }
 
   async #write(pod: Pod, o: Signal): Promise<void> {
-    const { owners, node, settings } = this.#options;
-    const { namespace = "", name: podName, uid } = pod.metadata;
-    const nics = endpointNics(this.#claimsOf(pod));
-    if (nics.length === 0) return;
-    const sticky = stickyOwnerOf(pod, settings);
+    const wanted = await this.#wanted(pod, o);
+    if (wanted === undefined) return;
+    const isSticky = wanted.metadata.ownerReferences.length === 0;
     // The index of a sticky owner is awaited by ADDs; any other is a view.
-    const client = sticky === undefined ? this.#views : this.#options.client;
-    const name = sticky?.endpoint ?? podName;
-    const owner = await owners.of(pod, o);
-    const ownerReferences = sticky === undefined ? [{ apiVersion: "v1", kind: "Pod", name: podName, uid }] : [];
-    const metadata = { namespace, name, ownerReferences };
-    const statusOf = (ips: readonly SpiderEndpointIp[]) => ({
-      current: { uid, node, ips },
-      ownerControllerType: owner?.kind ?? "Pod",
-      ownerControllerName: owner?.name ?? podName,
-    });
-    const create = (status: SpiderEndpoint["status"]) => client.create(spiderEndpoints, { metadata, status }, o);
-    // A Pod whose addresses go with it has no endpoint yet: one request in place of two.
-    if (sticky === undefined && (await isNew(create(statusOf(nics))))) return;
-    const found = await client.get(spiderEndpoints, { namespace, name }, o);
-    const status = statusOf(sticky === undefined ? nics : withKept(nics, found));
-    if (found === undefined) await create(status);
+    const client = isSticky ? this.#options.client : this.#views;
+    const found = await client.get(spiderEndpoints, wanted.metadata, o);
+    const { current } = wanted.status;
+    const ips = isSticky ? withKept(current.ips, found) : current.ips;
+    const status = { ...wanted.status, current: { ...current, ips } };
+    const { ownerReferences } = wanted.metadata;
+    if (found === undefined) await client.create(spiderEndpoints, { ...wanted, status }, o);
     else if (!isAsWritten(found, status, ownerReferences)) {
       await client.update(spiderEndpoints, { ...found, metadata: { ...found.metadata, ownerReferences }, status }, o);
     }
+  }
+
+  /** The endpoint as the Pod's claims on this node have it; undefined where it has none. */
+  async #wanted(pod: Pod, o: Signal) {
+    const { owners, node, settings } = this.#options;
+    const { namespace = "", name: podName, uid } = pod.metadata;
+    const ips = endpointNics(this.#claimsOf(pod));
+    if (ips.length === 0) return undefined;
+    const sticky = stickyOwnerOf(pod, settings);
+    const owner = await owners.of(pod, o);
+    const ownerReferences = sticky === undefined ? [{ apiVersion: "v1", kind: "Pod", name: podName, uid }] : [];
+    return {
+      metadata: { namespace, name: sticky?.endpoint ?? podName, ownerReferences },
+      status: {
+        current: { uid, node, ips },
+        ownerControllerType: owner?.kind ?? "Pod",
+        ownerControllerName: owner?.name ?? podName,
+      },
+    };
   }
 
   /** By name and either UID: the claims of a static Pod have the runtime's, not the mirror's. */
