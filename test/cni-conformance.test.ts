@@ -411,6 +411,52 @@ if (isolated(import.meta.url)) {
       });
     }
 
+    it("21. CRI-O's calls, as its documentation describes them: start, Pod, status, stop twice, collection", () =>
+      inNetns(async () => {
+        const container = "fedcba9876543210".repeat(4);
+        const of = (name: string, id: string) =>
+          `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name};K8S_POD_INFRA_CONTAINER_ID=${id};K8S_POD_UID=uid-${name}`;
+        const env = { CNI_ARGS: of("a", container) };
+        const none = { CNI_CONTAINERID: undefined, CNI_NETNS: undefined, CNI_IFNAME: undefined, CNI_ARGS: undefined };
+        const config = conf({ cniVersion: "1.1.0", capabilities: { portMappings: true, aliases: true } });
+        const runtimeConfig = {
+          portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp", hostIP: "" }],
+          aliases: { "multus-cni-network": ["web"] },
+        };
+        const valid = (...attachments: readonly JsonObject[]) => ({
+          config: { ...config, "cni.dev/valid-attachments": attachments },
+          env: none,
+        });
+        // It reads a configuration: does the plugin know its version? It starts: what does the network still have of before?
+        const { json: versions } = await succeed("VERSION", { config: { cniVersion: "1.1.0" }, env: none });
+        assert.ok(versions.supportedVersions.includes("1.1.0"));
+        await succeed("STATUS", { config, env: none });
+        await succeed("GC", valid());
+        // It brings lo up itself, in a namespace of its own making.
+        inPod("ip", "link", "set", "lo", "up");
+        const made = { ...config, runtimeConfig };
+        const { json: result } = await succeed("ADD", { container, env, config: made });
+        assert.equal(result.cniVersion, "1.1.0");
+        assert.ok(result.ips.length > 0);
+        // Each time that a Pod's status is asked for, with what it has in its cache.
+        for (let times = 0; times < 3; times++)
+          await succeed("CHECK", { container, env, config: { ...made, prevResult: result } });
+        await succeed("GC", valid({ containerID: container, ifname: "eth0" }));
+        inPod("ip", "link", "show", "eth0");
+        // Stop and remove each end with a DEL, by the configuration and the result of the ADD.
+        for (let times = 0; times < 2; times++)
+          assert.equal((await succeed("DEL", { container, env, config: { ...made, prevResult: result } })).stdout, "");
+        assert.deepEqual(state(), nothing);
+        inPod("ip", "link", "show", "lo");
+        // A sandbox that was lost, and of which the runtime knows nothing any more: the next collection ends it.
+        const lost = "/run/netns/lost";
+        createNetns(lost)[Symbol.dispose]();
+        await succeed("ADD", { container, netns: lost, env, config: made });
+        deleteNetns(lost);
+        await succeed("GC", valid());
+        assert.deepEqual(state(), nothing);
+      }));
+
     it("CHECK accepts the MAC address that the coordinator's podMACPrefix gave an interface of ovs", () =>
       inNetns(async () => {
         network(

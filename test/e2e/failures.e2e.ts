@@ -11,6 +11,7 @@ interface PodLike extends KubeObject {
 }
 
 const agentsNamespace = "kube-system";
+const agentLabel = "app.kubernetes.io/component=spiderpool-agent";
 
 describe("when a part fails", () => {
   let suite: Suite;
@@ -32,6 +33,11 @@ describe("when a part fails", () => {
   /** Kubelet asks an API server that was away again after up to a minute; one that starts asks at once. */
   const restartKubelets = async (...nodes: readonly string[]) => {
     for (const node of nodes) await suite.cluster.kill({ node, program: "kubelet", signal: "SIGKILL" });
+  };
+  const agentRestarts = async () => {
+    const counts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    const text = await suite.kubectl("get", "pods", "-n", agentsNamespace, "-l", agentLabel, "-o", counts);
+    return text.split(" ").reduce((sum, count) => sum + Number(count), 0);
   };
   const nothingLeft = async () => {
     await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
@@ -65,7 +71,12 @@ describe("when a part fails", () => {
     let done = false;
     const killing = (async () => {
       for (let turn = 0; !done; turn += 1) {
+        const before = await agentRestarts();
         await killAgent(turn % 2 === 0 ? "node1" : "node2").catch(() => {}); // it is being started
+        // However slow the machine is: one that never lives long enough to serve a call shows nothing.
+        await until("the agent is started again", async () =>
+          (await agentRestarts()) > before ? true : undefined,
+        ).catch(() => {});
         await delay(4_000);
       }
     })();
@@ -75,7 +86,7 @@ describe("when a part fails", () => {
     }
     done = true;
     await killing;
-    await suite.kubectl("delete", "pods", "-n", agentsNamespace, "-l", "app.kubernetes.io/component=spiderpool-agent");
+    await suite.kubectl("delete", "pods", "-n", agentsNamespace, "-l", agentLabel);
     await agentsReady();
     await until("the old Pods are gone", async () => ((await podsOf("churn")).length === 5 ? true : undefined));
     await settled(suite);
