@@ -3,7 +3,15 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { after, afterEach, before, describe, it } from "node:test";
 import { type FailPoint, hasCode, Steps, silentLogger, systemClock, Tasks } from "#base";
-import { type Attachment, CniError, type CniResult, type JsonObject } from "#cni";
+import {
+  type Attachment,
+  CniError,
+  type CniResult,
+  decodeResult,
+  encodeResult,
+  type JsonObject,
+  supportedVersions,
+} from "#cni";
 import { createNetns, hostNetns, openNetns, PacketSocket } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
@@ -79,9 +87,10 @@ if (isolated(import.meta.url)) {
       name: result.interfaces[0]?.name ?? "",
       add: (config = decode(result), failPoint?: FailPoint) =>
         withSteps((steps) => mirror.add(config, attachment, steps), failPoint),
-      check: () => mirror.check(decode(result), attachment, deadline()),
+      check: (previous: CniResult = result) => mirror.check(decode(previous), attachment, deadline()),
       restore: () => mirror.restore?.(decode(result), attachment, deadline()),
-      del: (prevResult: CniResult | undefined = result) => mirror.del(decode(prevResult), attachment, deadline()),
+      /** With null: without a result. */
+      del: (previous: CniResult | null = result) => mirror.del(decode(previous ?? undefined), attachment, deadline()),
       delPort: () => port.del(portConfig, attachment, deadline()),
     };
   }
@@ -115,7 +124,7 @@ if (isolated(import.meta.url)) {
       await producer.del();
       assert.deepEqual(columns("m1"), [[], [], consumer.name]);
       await consumer.del();
-      await Promise.all([producer.del(), consumer.del(undefined)]);
+      await Promise.all([producer.del(), consumer.del(null)]);
       for (const each of [producer, consumer, peer]) await each.delPort();
     });
 
@@ -153,6 +162,34 @@ if (isolated(import.meta.url)) {
       await first.del();
       await assert.rejects(second.add(undefined, fail), { message: "failed" });
       await Promise.all([first.delPort(), second.delPort()]);
+    });
+
+    it("serve every CNI version: ADD, CHECK with the result as it travelled, DEL twice, DEL without one", async () => {
+      for (const kind of ["producer", "consumer"] as const) {
+        const one = await pod(kind, [{ name: "m1", ...(kind === "producer" && { ingress: true }) }]);
+        for (const cniVersion of supportedVersions) {
+          const travelled = decodeResult(encodeResult(one.result, cniVersion), cniVersion);
+          assert.deepEqual(await one.add(one.decode(travelled)), travelled);
+          await one.check(travelled);
+          for (const previous of [travelled, travelled, null]) await one.del(previous);
+          assert.equal(columns("m1"), undefined);
+        }
+        await one.delPort();
+      }
+    });
+
+    it("leave nothing when they fail before or after their stage", async () => {
+      for (const kind of ["producer", "consumer"] as const) {
+        const one = await pod(kind, [{ name: "m1", ...(kind === "producer" && { ingress: true }) }]);
+        for (const point of ["port:before", "port:after"] as const) {
+          const fail: FailPoint = (reached) => {
+            if (reached === point) throw new Error(`failed at ${point}`);
+          };
+          await assert.rejects(one.add(undefined, fail), { message: `failed at ${point}` });
+          assert.equal(columns("m1"), undefined);
+        }
+        await one.delPort();
+      }
     });
 
     it("never touch a mirror of somebody else", async () => {
