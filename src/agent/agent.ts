@@ -10,7 +10,7 @@ import {
   Tasks,
 } from "#base";
 import { createTransport, loadKubeConfig } from "#kube";
-import { lockFile, tryLockFile } from "#linux";
+import { lockFile, releaseCode, tryLockFile } from "#linux";
 import { serveApi, serveProbes, serveText } from "./api.ts";
 import { build, type Serving } from "./build.ts";
 import { watchCluster } from "./cluster.ts";
@@ -93,6 +93,7 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
     tasks.spawn("node files", (stop) => files.keep({ signal: stop }));
     isReady = true;
     log.info({ node, version: productVersion }, "serving");
+    releaseCode();
     await abortable(new Promise<never>(() => {}), over);
   } catch (error) {
     if (!over.aborted) throw error;

@@ -13,6 +13,7 @@ export { LinuxError } from "./errors.ts";
 export { readTxChecksum, setTxChecksum } from "./ethtool.ts";
 export { lockFile, tryLockFile } from "./file-lock.ts";
 export { formatMac, parseMac, randomMac } from "./mac.ts";
+export { releaseCode } from "./memory.ts";
 export { monitor, type NetworkEvent, type NetworkTopic } from "./monitor.ts";
 export {
   allNodes,

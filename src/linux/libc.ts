@@ -38,6 +38,7 @@ export interface Libc {
   /** SIOCETHTOOL: `data` starts with the command and gets the answer. */
   ethtool(fd: number, ifname: string, data: Uint8Array): number;
   prctl(option: number, argument: number): number;
+  madvise(address: bigint, bytes: bigint, advice: number): number;
   strerror(errno: number): string;
 }
 
@@ -62,6 +63,7 @@ const functions = {
   mount: library.func("int mount(const char *, const char *, const char *, ulong, void *)"),
   umount2: library.func("int umount2(const char *, int)"),
   ioctl: library.func("int ioctl(int, ulong, void *)"),
+  madvise: library.func("int madvise(uintptr_t, uintptr_t, int)"),
   prctl: library.func("int prctl(int, ulong, ulong, ulong, ulong)"),
   strerror: library.func("const char *strerror(int)"),
 };
@@ -119,6 +121,7 @@ export const libc: Libc = {
     data.set(pinned);
     return returned;
   },
+  madvise: (address, bytes, advice) => result(functions.madvise(address, bytes, advice)),
   prctl: (option, argument) => result(functions.prctl(option, argument, 0, 0, 0)),
   strerror: (errno) => functions.strerror(errno),
 };
