@@ -17,7 +17,9 @@ test("only what is mapped from the executable and was never written is let go of
     mapping("7f0000100000-7f0000200000 r-xp 00000000 08:01 124                        /usr/lib/libc.so.6", 0),
     mapping("7f0000200000-7f0000300000 r-xp 00000000 00:00 0                          [vdso]", 0),
   ].join("");
-  const ranges = cleanRanges(smaps, "/usr/bin/node").map(({ start, end }) => `${start.toString(16)}-${end.toString(16)}`);
+  const ranges = cleanRanges(smaps, "/usr/bin/node").map(
+    ({ start, end }) => `${start.toString(16)}-${end.toString(16)}`,
+  );
   assert.deepEqual(ranges, ["400000-500000", "500000-900000"]);
 });
 

@@ -246,6 +246,7 @@ export class TestAgent {
       },
       failPoint: (verb, point) => this.failPoint?.(verb, point),
     });
+    events.run({ signal }).catch(() => {});
     this.claims.run({ signal }).catch(() => {});
     this.claims.recallAndAudit({ signal }).catch(() => {});
     epoch.run({ signal }).catch(() => {});
