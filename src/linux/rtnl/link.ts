@@ -33,6 +33,10 @@ const vlanId = 1;
 const childMode = 1;
 const iffUp = 1;
 const iffPromisc = 0x100;
+const afInet = 2;
+const inetConf = 1;
+const inetRpFilter = 8;
+const inetArpNotify = 22;
 const afInet6 = 10;
 const inet6AddrGenMode = 8;
 const addrGenModeNone = 1;
@@ -262,7 +266,21 @@ function encodeSetLink(link: LinkRef, change: LinkChange, encoding: Encoding): U
   if (change.master !== undefined)
     writer.putU32(ifla.master, change.master === null ? 0 : encoding.indexOf(change.master));
   if (change.netns !== undefined) writer.putU32(ifla.netnsFd, change.netns.fd);
+  putIpv4Settings(writer, change);
   return writer.finish();
+}
+
+/** Settings of IPv4 by their numbers in <linux/ip.h> (IPV4_DEVCONF_*). */
+function putIpv4Settings(writer: MessageWriter, { rpFilter, arpNotify }: LinkChange): void {
+  if (rpFilter === undefined && arpNotify === undefined) return;
+  writer.nest(ifla.afSpec, (families) =>
+    families.nest(afInet, (inet) =>
+      inet.nest(inetConf, (settings) => {
+        if (rpFilter !== undefined) settings.putU32(inetRpFilter, rpFilter);
+        if (arpNotify !== undefined) settings.putU32(inetArpNotify, arpNotify ? 1 : 0);
+      }),
+    ),
+  );
 }
 
 function changeText(change: object): string {

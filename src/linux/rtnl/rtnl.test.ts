@@ -4,6 +4,7 @@ import { after, describe, test } from "node:test";
 import { formatPrefix, parseIp, parsePrefix } from "#ip";
 import { LinuxError } from "../errors.ts";
 import { createNetns, deleteNetns, hostNetns, type Netns } from "../netns.ts";
+import { readSysctl } from "../sysctl.ts";
 import { isolated } from "../testing/isolated.ts";
 
 function refused(code: string, text: RegExp) {
@@ -171,6 +172,21 @@ if (isolated(import.meta.url)) {
       assert.deepEqual([rtnl.link("soon0")?.name, rtnl.link("soon1")], ["soon0", undefined]);
       await rtnl.linkGone("soon0"); // Nothing of that name is leaving.
       await rtnl.deleteLinksLater(["soon0"]);
+    });
+
+    test("settings of IPv4 are those below /proc/sys", () => {
+      using box = pod();
+      const keys = ["rp_filter", "arp_notify"].map((key) => `net/ipv4/conf/eth0/${key}`);
+      box.netns.rtnl.setLink("eth0", { rpFilter: 2, arpNotify: true });
+      assert.deepEqual(
+        keys.map((key) => readSysctl(box.netns, key)),
+        ["2", "1"],
+      );
+      box.netns.rtnl.setLink("eth0", { rpFilter: 0 });
+      assert.deepEqual(
+        keys.map((key) => readSysctl(box.netns, key)),
+        ["0", "1"],
+      );
     });
 
     test("a link is promiscuous from the start", () => {

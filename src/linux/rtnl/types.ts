@@ -104,6 +104,10 @@ export interface LinkChange {
   readonly group?: number;
   /** Takes effect before the link goes up in the same change. */
   readonly addrGenModeNone?: boolean;
+  /** The link's own `net.ipv4.conf.*.rp_filter`, without a file below /proc/sys. */
+  readonly rpFilter?: number;
+  /** The link's own `net.ipv4.conf.*.arp_notify`: neighbours learn of a MAC address that is changed later. */
+  readonly arpNotify?: boolean;
   /** `null` takes it out of its bridge or bond. */
   readonly master?: LinkRef | null;
   /** Moves it there. */

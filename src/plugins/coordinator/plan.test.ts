@@ -95,6 +95,9 @@ function after(before: Observed, operations: Operations): Observed {
   const rpFilters = new Map(before.pod.rpFilters);
   for (const { key, value } of operations.podSettings)
     if (key.endsWith("rp_filter")) rpFilters.set(key.split("/")[3] ?? "", value);
+  for (const change of operations.pod)
+    if (change.kind === "link" && change.change.rpFilter !== undefined)
+      rpFilters.set(change.name, change.change.rpFilter);
   const disabled = before.pod.ipv6Off && !operations.podSettings.some(({ key }) => key.endsWith("disable_ipv6"));
   const replyMarks = before.pod.replyMarks || operations.replyMarks;
   // The node's way now leads by the pair.
@@ -288,9 +291,12 @@ describe("planCoordinator", () => {
   it("writes rp_filter where it differs or where an interface's own is greater, and no negative one", () => {
     const keys = (wanted: number, rpFilters: Readonly<Record<string, number>>) => {
       const pod = { ...firstPod, rpFilters: new Map(Object.entries(rpFilters)) };
-      return planCoordinator(observed(pod), settings({ podRPFilter: wanted })).podSettings.map(
-        ({ key }) => key.split("/")[3],
-      );
+      const plan = planCoordinator(observed(pod), settings({ podRPFilter: wanted }));
+      const own = plan.pod.filter((change) => change.kind === "link" && change.change.rpFilter === wanted);
+      return [
+        ...plan.podSettings.map(({ key }) => key.split("/")[3]),
+        ...own.map((change) => change.kind === "link" && change.name),
+      ];
     };
     assert.deepEqual(keys(0, { all: 0, default: 0, eth0: 0 }), []);
     assert.deepEqual(keys(0, { all: 1, default: 2, eth0: 0 }), ["all", "veth0"]);

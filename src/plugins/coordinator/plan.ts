@@ -36,7 +36,7 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
   return {
     veth,
     podSettings: podSettings(wanted),
-    pod: [...podLinks(wanted), ...missing(pod, podConnectivity(wanted)), ...podRoutes(wanted)],
+    pod: [...ownRpFilters(wanted), ...podLinks(wanted), ...missing(pod, podConnectivity(wanted)), ...podRoutes(wanted)],
     replyMarks: role.mode === "underlay" && role.first && !pod.replyMarks,
     // The Pod shall not be able to give the node a default route.
     hostSettings: veth === undefined ? [] : [{ key: `net/ipv6/conf/${veth.hostName}/accept_ra`, value: 0 }],
@@ -118,19 +118,22 @@ function gatewayOf({ observed: { pod }, role, nodes }: Wanted, family: Family): 
   return ofFamily.find((ip) => inUse.some((gw) => sameIp(gw, ip))) ?? ofFamily[0];
 }
 
-function podSettings({ observed: { pod, ifName }, settings, role, families }: Wanted): readonly Setting[] {
+function podSettings({ observed: { pod }, settings, families }: Wanted): readonly Setting[] {
   const { podRpFilter: wanted } = settings;
-  const { rpFilters } = pod;
   const needed: Setting[] = [];
   if (families.includes(6) && pod.ipv6Off) needed.push({ key: "net/ipv6/conf/all/disable_ipv6", value: 0 });
   if (wanted < 0 || !families.includes(4)) return needed;
-  if (rpFilters.get("all") !== wanted) needed.push({ key: "net/ipv4/conf/all/rp_filter", value: wanted });
-  // The kernel takes the greater of an interface's own and that of all.
-  for (const link of [role.podLink, ifName]) {
-    const own = rpFilters.get(link) ?? rpFilters.get("default") ?? 0;
-    if (own > wanted) needed.push({ key: `net/ipv4/conf/${link}/rp_filter`, value: wanted });
-  }
+  if (pod.rpFilters.get("all") !== wanted) needed.push({ key: "net/ipv4/conf/all/rp_filter", value: wanted });
   return needed;
+}
+
+/** The kernel takes the greater of an interface's own and that of all. */
+function ownRpFilters({ observed: { pod, ifName }, settings, role, families }: Wanted): readonly Change[] {
+  const { podRpFilter: wanted } = settings;
+  if (wanted < 0 || !families.includes(4)) return [];
+  return [role.podLink, ifName]
+    .filter((name) => (pod.rpFilters.get(name) ?? pod.rpFilters.get("default") ?? 0) > wanted)
+    .map((name): Change => ({ kind: "link", name, change: { rpFilter: wanted } }));
 }
 
 function podLinks(wanted: Wanted): readonly Change[] {

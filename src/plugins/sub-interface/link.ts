@@ -1,6 +1,6 @@
 import { codeOf, SpiderError } from "#base";
 import type { Attachment } from "#cni";
-import { type Link, type Netns, writeSysctl } from "#linux";
+import type { Link, Netns } from "#linux";
 import { differs } from "../check.ts";
 import { hostLinkName } from "../names.ts";
 import { openPodIfThere } from "../open-pod.ts";
@@ -42,10 +42,7 @@ export async function createLink(
     await pod.rtnl.deleteLinksLater([name]);
     create();
   }
-  pod.rtnl.setLink(name, { newName: attachment.ifName });
-  // Neighbours learn of a MAC address that is changed later.
-  writeSysctl(pod, `net/ipv4/conf/${attachment.ifName}/arp_notify`, 1);
-  writeSysctl(pod, `net/ipv6/conf/${attachment.ifName}/ndisc_notify`, 1);
+  pod.rtnl.setLink(name, { newName: attachment.ifName, arpNotify: true });
   const link = pod.rtnl.link(attachment.ifName);
   if (link === undefined) throw differs("interface", attachment.ifName, "absent");
   return link;

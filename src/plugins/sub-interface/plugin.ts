@@ -11,7 +11,7 @@ import {
   type PluginConfig,
   supportedVersions,
 } from "#cni";
-import { announce, type Link, type Netns } from "#linux";
+import { announce, type Link, type Netns, writeSysctl } from "#linux";
 import { checkAddresses, checkLink, differs, insideOf, requirePrevious } from "../check.ts";
 import { type Configuration, configureInterface } from "../configure.ts";
 import { invalid } from "../decode.ts";
@@ -185,6 +185,10 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
 
   /** The one that had the address before, and with it the MAC address, may not be gone yet: then once more. */
   async #configure(pod: Netns, link: Pick<Link, "index" | "name">, configuration: Configuration): Promise<void> {
+    // As arp_notify: neighbours learn of a MAC address that is changed later.
+    if (configuration.ips.some(({ address }) => address.ip.family === 6)) {
+      writeSysctl(pod, `net/ipv6/conf/${link.name}/ndisc_notify`, 1);
+    }
     try {
       configureInterface(pod, link, configuration);
     } catch (error) {
