@@ -4,11 +4,13 @@ import { createLabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
+import type { Floor } from "./floor.ts";
 import { benchAnnotations, prepareNetwork } from "./prepare.ts";
 import { cpuMsOf } from "./processes.ts";
 import type { Outcome, Plan, Task } from "./tasks.ts";
 
 const runner = fileURLToPath(new URL("runner.ts", import.meta.url));
+const floor = fileURLToPath(new URL("floor.ts", import.meta.url));
 const probe = fileURLToPath(new URL("probe.ts", import.meta.url));
 const fairNamespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "fair" } };
 const sampleMs = 10;
@@ -74,6 +76,11 @@ export class BenchNode implements AsyncDisposable {
   /** Those of the addresses that answer no ping or no TCP from the other node. */
   async silent(ips: readonly string[]): Promise<readonly string[]> {
     return (await this.#script(this.#neighbour, probe, ips)) as readonly string[];
+  }
+
+  /** What kernel and Open vSwitch take for themselves, with so many ports on the bridge. */
+  async floor(ports: readonly number[]): Promise<Floor> {
+    return (await this.#script(this.#node, floor, ports)) as Floor;
   }
 
   /** The last `count` successful ADDs, as the agent recorded them. */

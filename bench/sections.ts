@@ -35,6 +35,11 @@ export const sections: readonly Section[] = [
     run: (bench: BenchNode) => burst(bench, count),
   })),
   { name: "density", what: "ADDs in turn with 0, 100, 250 and 500 Pods on the node", run: density },
+  {
+    name: "floor",
+    what: "what kernel and Open vSwitch take without us: a port with 0, 100, 250 and 500 others, a veth pair, a macvlan",
+    run: floor,
+  },
   { name: "fairness", what: "200 ADDs of one namespace at once, and one of another", run: fairness },
   { name: "sustained", what: "ADD and DEL without pause, 8 Pods at a time", run: sustained },
   { name: "reboot", what: "250 Pods at once after the node started again", run: reboot },
@@ -110,13 +115,30 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
   };
 }
 
+/** Numbers of Pods, and of ports without Pods, for which ADDs and their floor are compared. */
+const densities: readonly number[] = [0, 100, 250, 500];
+
+async function floor(bench: BenchNode): Promise<Report> {
+  const figures = await bench.floor(densities);
+  const { ports, veth, macvlan } = figures;
+  return {
+    figures: { ...figures },
+    lines: [
+      ...ports.map(({ ports: count, atRest, inTurn }) => {
+        return `${String(count).padStart(3)} ports: one more p50 ${atRest.p50Ms} ms at rest, ${inTurn.p50Ms} ms just after another has gone`;
+      }),
+      `a veth pair: made in ${veth.create.p50Ms} ms, deleted in ${veth.delete.p50Ms} ms`,
+      `a macvlan: made in ${macvlan.create.p50Ms} ms, deleted in ${macvlan.delete.p50Ms} ms`,
+    ],
+  };
+}
+
 async function density(bench: BenchNode): Promise<Report> {
   const pairs = 50;
-  const steps: readonly number[] = [0, 100, 250, 500];
   const rows: Record<string, unknown> = {};
   const lines: string[] = [];
   const there: Measured["sandboxes"][number][] = [];
-  for (const pods of steps) {
+  for (const pods of densities) {
     if (pods > there.length) {
       const filled = await bench.run({ kind: "add", count: pods - there.length }, { warmUp: 0 });
       there.push(...filled.sandboxes);

@@ -3,7 +3,10 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
+/** vswitchd adds to its counters once a second. */
+const coverageMs = 1_200;
 const schema = "/usr/share/openvswitch/vswitch.ovsschema";
 
 /** A real ovsdb-server and a real ovs-vswitchd with database, sockets and logs of their own. */
@@ -12,6 +15,8 @@ export interface OpenVswitch extends AsyncDisposable {
   readonly endpoint: string;
   /** Runs ovs-vsctl and returns what it prints, without the last line's end. By default it waits for vswitchd. */
   vsctl(...args: readonly string[]): string;
+  /** How often vswitchd has gone through all of its ports so far, once it has come to rest. */
+  reconfigures(): Promise<number>;
   /** Adds a bridge with a datapath in user space, which needs no kernel module but /dev/net/tun. */
   addBridge(name: string): void;
   stopDatabase(): Promise<void>;
@@ -37,6 +42,10 @@ export function startOpenVswitch(): OpenVswitch {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],
     }).trimEnd();
+  const readReconfigures = () => {
+    const argv = ["-t", file("ovs-vswitchd.ctl"), "coverage/read-counter", "bridge_reconfigure"];
+    return Number(execFileSync("ovs-appctl", argv, { env, encoding: "utf8" }));
+  };
   const start = (name: string, ...args: readonly string[]) =>
     spawn("setpriv", ["--pdeathsig", "KILL", name, `--unixctl=${file(`${name}.ctl`)}`, "-vconsole:off", ...args], {
       env,
@@ -54,6 +63,15 @@ export function startOpenVswitch(): OpenVswitch {
   return {
     endpoint,
     vsctl,
+    reconfigures: async () => {
+      let count = readReconfigures();
+      for (;;) {
+        await delay(coverageMs);
+        const now = readReconfigures();
+        if (now === count) return count;
+        count = now;
+      }
+    },
     addBridge: (name) => void vsctl("add-br", name, "--", "set", "bridge", name, "datapath_type=netdev"),
     stopDatabase: () => stop(server),
     startDatabase: () => {

@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { never, Steps, silentLogger, systemClock, Tasks } from "#base";
+import type { Attachment, CniResult } from "#cni";
+import { parseIp, parsePrefix } from "#ip";
+import { createNetns, deleteNetns, hostNetns, monitor } from "#linux";
+import { createOvs, type Ovs } from "#ovsdb";
+import { isolated } from "../linux/testing/isolated.ts";
+import { type OpenVswitch, startOpenVswitch } from "../ovsdb/testing/open-vswitch.ts";
+import { createCoordinatorPlugin } from "./coordinator/plugin.ts";
+import { createOvsPlugin } from "./ovs/plugin.ts";
+import { StubIpam } from "./testing/stub-ipam.ts";
+
+/** Enough for a mean. */
+const podsMax = 10;
+
+/**
+ * Each change of a link in the node's namespace makes vswitchd go through all of its ports twice and read every link and
+ * route; each change of a route makes it read them once. These counts, not times, are what an ADD costs on a full node.
+ */
+if (isolated(import.meta.url)) {
+  let real: OpenVswitch;
+  let ovs: Ovs & AsyncDisposable;
+  const tasks = new Tasks(silentLogger);
+  const host = hostNetns();
+  const counts = { link: 0, route: 0 };
+
+  before(async () => {
+    mkdirSync("/run/netns");
+    using neighbour = createNetns("/run/netns/neighbour");
+    host.rtnl.createVeth({ name: "node0", up: true, peer: { name: "eth0", netns: neighbour, up: true } });
+    host.rtnl.addAddress("node0", parsePrefix("172.18.0.3/24"));
+    host.rtnl.addRoute({ dst: parsePrefix("0.0.0.0/0"), gw: parseIp("172.18.0.9") });
+    real = startOpenVswitch();
+    real.addBridge("br1");
+    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
+    await ovs.synced({ signal: AbortSignal.timeout(20_000) });
+    const events = monitor(host, { topics: ["links", "routes"], signal: tasks.signal });
+    tasks.spawn("count events", async () => {
+      for await (const { kind } of events) if (kind === "link" || kind === "route") counts[kind] += 1;
+    });
+  });
+  after(async () => {
+    await tasks.stop();
+    await ovs[Symbol.asyncDispose]();
+    await real[Symbol.asyncDispose]();
+  });
+
+  function pod(at: number) {
+    const containerId = `${at}-container-of-the-test`;
+    const netns = `/run/netns/${containerId}`;
+    createNetns(netns)[Symbol.dispose]();
+    const attachment: Attachment = { containerId, ifName: "eth0", netns, pod: undefined, args: new Map() };
+    const config = { cniVersion: "1.0.0", name: "n" };
+    const plugin = createOvsPlugin({
+      host,
+      ovsFor: () => ovs,
+      ipamFor: () => new StubIpam([`10.10.0.${at + 2}/24`]),
+      tasks,
+      flatFiles: [],
+    });
+    const main = plugin.decode({ ...config, type: "ovs", raw: { bridge: "br1" } });
+    const coordinator = createCoordinatorPlugin({
+      host,
+      clusterConfig: () => Promise.resolve({ mode: "auto" }),
+      tasks,
+    });
+    const chained = (prevResult: CniResult) =>
+      coordinator.decode({ ...config, type: "coordinator", raw: {}, prevResult });
+    const none: CniResult = { interfaces: [], ips: [], routes: [] };
+    return {
+      add: async () => {
+        const steps = new Steps({ clock: systemClock, signal: AbortSignal.timeout(20_000) });
+        await coordinator.add(chained(await plugin.add(main, attachment, steps)), attachment, steps);
+        await steps.settled();
+        steps.commit();
+      },
+      del: async () => {
+        await coordinator.del(chained(none), attachment, { signal: never });
+        await plugin.del(main, attachment, { signal: never });
+      },
+      end: () => deleteNetns(netns),
+    };
+  }
+
+  /** What `act` has caused by the time that everything is at rest, for each Pod. */
+  async function caused(act: () => Promise<unknown>) {
+    const before = { ...counts, reconfigures: await real.reconfigures() };
+    await act();
+    const reconfigures = (await real.reconfigures()) - before.reconfigures;
+    const links = counts.link - before.link;
+    const routes = counts.route - before.route;
+    return { links: links / podsMax, routes: routes / podsMax, reconfigures: reconfigures / podsMax };
+  }
+
+  describe("an underlay Pod on Open vSwitch", { timeout: 120_000 }, () => {
+    it("changes the node's links and routes as seldom as can be, and so often makes vswitchd go through its ports", async () => {
+      const pods = Array.from({ length: podsMax }, (_, at) => pod(at));
+      // Each of the two ends on the node is made, comes up, and has a carrier; multicast of IPv6 is one of the routes. Less
+      // than one more for each: an event of the set-up may come late.
+      const added = await caused(async () => {
+        for (const one of pods) await one.add();
+      });
+      assert.ok(added.links < 7 && added.routes < 3, JSON.stringify(added));
+      // One for the port, and two for each of at most four moments: either end is made, and either comes up.
+      assert.ok(added.reconfigures <= 9, JSON.stringify(added));
+
+      const deleted = await caused(() => Promise.all(pods.map((one) => one.del())));
+      assert.ok(deleted.links < 7 && deleted.routes < 3, JSON.stringify(deleted));
+      // Ports and links of Pods that end at about the same time go together.
+      assert.ok(deleted.reconfigures <= 2, JSON.stringify(deleted));
+      for (const one of pods) one.end();
+    });
+  });
+}
