@@ -1,5 +1,5 @@
 // Links that this machine's kernel may not have: ipvlan, 802.1Q, bonds, macvlan on any parent, and the datapath of Open
-// vSwitch in the kernel. They are tried in a user-mode kernel, booted once. The traffic of whole networks: traffic/uml.test.ts.
+// vSwitch in the kernel. They are tried in a user-mode kernel, booted once. The traffic of whole networks: traffic/uml-*.test.ts.
 import { umlSuite } from "./uml/suite.ts";
 
 umlSuite("in a user-mode kernel", {
