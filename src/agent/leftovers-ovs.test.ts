@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { silentLogger, systemClock } from "#base";
 import { hostNetns } from "#linux";
-import { createOvs, type Ovs } from "#ovsdb";
+import { createOvs } from "#ovsdb";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { isolated } from "../linux/testing/isolated.ts";
+import { changed } from "../ovsdb/testing/changed.ts";
 import { startOpenVswitch } from "../ovsdb/testing/open-vswitch.ts";
 import { runLeftovers } from "./leftovers.ts";
 
@@ -48,12 +49,4 @@ if (isolated(import.meta.url)) {
       await running.catch(() => {});
     });
   });
-}
-
-async function changed(ovs: Ovs, look: () => boolean): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const check = () => void (look() && resolve());
-  const unsubscribe = ovs.changed(check);
-  check();
-  await promise.finally(unsubscribe);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { after, describe, it } from "node:test";
-import { Steps, silentLogger, systemClock, Tasks } from "#base";
+import { silentLogger, Tasks } from "#base";
 import { type Attachment, type CniResult, cniCodes, emptyResult, type JsonObject } from "#cni";
 import { createNetns, hostNetns } from "#linux";
 import type { Ovs } from "#ovsdb";
@@ -11,9 +11,8 @@ import { createIfacerPlugin } from "./ifacer/plugin.ts";
 import { createOvsPlugin } from "./ovs/plugin.ts";
 import type { Plugin } from "./plugin.ts";
 import { createIpvlanPlugin, createMacvlanPlugin, createVlanPlugin } from "./sub-interface/plugin.ts";
+import { deadline, runSteps } from "./testing/run-steps.ts";
 import { StubIpam } from "./testing/stub-ipam.ts";
-
-const o = () => ({ signal: AbortSignal.timeout(20_000) });
 
 if (isolated(import.meta.url)) {
   const host = hostNetns();
@@ -43,26 +42,23 @@ if (isolated(import.meta.url)) {
         mkdirSync("/run/netns", { recursive: true });
         writeFileSync("/run/netns/file", "");
         for (const netns of ["/run/netns/absent", "/run/netns/file"]) {
-          const steps = new Steps({ clock: systemClock, ...o() });
-          const adding = plugin.add(decode(plugin, raw, emptyResult), attachmentOf(netns), steps);
+          const adding = runSteps((steps) => plugin.add(decode(plugin, raw, emptyResult), attachmentOf(netns), steps));
           await assert.rejects(adding, { cniCode: cniCodes.invalidNetns });
-          await steps.abort();
           assert.equal(ipam.held.size, 0);
         }
       });
 
       it(`${plugin.type} refuses a CHECK without the result of ADD with CNI error 7`, async () => {
         createNetns(`/run/netns/${plugin.type}`)[Symbol.dispose]();
-        const checking = plugin.check(decode(plugin, raw), attachmentOf(`/run/netns/${plugin.type}`), o());
+        const checking = plugin.check(decode(plugin, raw), attachmentOf(`/run/netns/${plugin.type}`), deadline());
         await assert.rejects(checking, { cniCode: cniCodes.invalidConfig, message: "Required prevResult missing" });
       });
     }
 
     it("coordinator refuses to come first in a network, where nothing was made before it", async () => {
       const plugin = createCoordinatorPlugin({ host, tasks, clusterConfig: async () => ({}) });
-      const steps = new Steps({ clock: systemClock, ...o() });
       const config = plugin.decode({ cniVersion: "1.0.0", name: "n", type: "coordinator", raw: {} });
-      const adding = plugin.add(config, attachmentOf("/run/netns/absent"), steps);
+      const adding = runSteps((steps) => plugin.add(config, attachmentOf("/run/netns/absent"), steps));
       await assert.rejects(adding, { cniCode: cniCodes.invalidConfig, message: "Required prevResult missing" });
     });
 
@@ -71,7 +67,7 @@ if (isolated(import.meta.url)) {
       for (const name of ["a/b", "sixteen-letters-", "a b"]) {
         const raw = { interfaces: ["eth1", "eth2"], bond: { name, mode: 1 } };
         const config = plugin.decode({ cniVersion: "1.0.0", name: "n", type: "ifacer", raw });
-        const adding = plugin.add(config, attachmentOf(""), new Steps({ clock: systemClock, ...o() }));
+        const adding = runSteps((steps) => plugin.add(config, attachmentOf(""), steps));
         await assert.rejects(adding, (error) => {
           const { cniCode, details } = error as { cniCode: number; details: JsonObject };
           assert.deepEqual([cniCode, details["field"], details["value"]], [7, "bond.name", name]);

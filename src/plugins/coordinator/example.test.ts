@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { Steps, silentLogger, systemClock, Tasks } from "#base";
+import { silentLogger, Tasks } from "#base";
 import { type CniResult, decodeResult, encodeResult, supportedVersions } from "#cni";
 import { formatPrefix, networkOf, parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, type Netns } from "#linux";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { configureInterface } from "../configure.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import { createCoordinatorPlugin } from "./plugin.ts";
 
 const page = readFileSync(new URL("../../../docs/reference/coordinator.md", import.meta.url), "utf8");
 const cluster = { mode: "auto", overlayPodCIDR: [], serviceCIDR: ["10.96.0.0/12"], hijackCIDR: ["169.254.0.0/16"] };
-const o = () => ({ signal: AbortSignal.timeout(20_000) });
 
 /** A command of the page, where it is run, and what it prints. */
 interface Shown {
@@ -86,14 +86,9 @@ if (isolated(import.meta.url)) {
     const attachment = { containerId, ifName, netns: pod.path, pod: undefined, args: new Map<string, string>() };
     const config = plugin.decode({ cniVersion, name: "n", type: "coordinator", raw: {}, prevResult });
     return {
-      add: async () => {
-        const steps = new Steps({ clock: systemClock, ...o() });
-        const result = await plugin.add(config, attachment, steps);
-        steps.commit();
-        return result;
-      },
-      check: () => plugin.check(config, attachment, o()),
-      del: () => plugin.del(config, attachment, o()),
+      add: () => runSteps((steps) => plugin.add(config, attachment, steps)),
+      check: () => plugin.check(config, attachment, deadline()),
+      del: () => plugin.del(config, attachment, deadline()),
     };
   }
 

@@ -4,18 +4,18 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { type FailPoint, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { type FailPoint, silentLogger, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, type JsonObject } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns, writeSysctl } from "#linux";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { configureInterface } from "../configure.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import type { ClusterConfig } from "./config.ts";
 import { hostVethName } from "./plan.ts";
 import { createCoordinatorPlugin } from "./plugin.ts";
 
 const run = promisify(execFile);
-const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
 
 const cluster: ClusterConfig = {
   mode: "auto",
@@ -141,18 +141,9 @@ if (isolated(import.meta.url)) {
       becomeOverlay,
       hostName: hostVethName(containerId),
       addNic,
-      /** As the agent does it: commits, or undoes everything and throws. */
-      add: async (ifName = "eth0", failPoint: FailPoint = () => {}, more: JsonObject = {}) => {
-        const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
-        try {
-          const config = Object.keys(more).length === 0 ? decoded : decode({ ...raw, ...more });
-          const result = await plugin.add(config, attachmentOf(ifName), steps);
-          steps.commit();
-          return result;
-        } catch (error) {
-          await steps.abort();
-          throw error;
-        }
+      add: (ifName = "eth0", failPoint?: FailPoint, more: JsonObject = {}) => {
+        const config = Object.keys(more).length === 0 ? decoded : decode({ ...raw, ...more });
+        return runSteps((steps) => plugin.add(config, attachmentOf(ifName), steps), failPoint);
       },
       check: (ifName = "eth0") => plugin.check(decoded, attachmentOf(ifName), deadline()),
       del: (ifName = "eth0", more: Partial<Attachment> = {}) =>

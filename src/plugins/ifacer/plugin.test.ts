@@ -8,11 +8,10 @@ import { parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { createMacvlanPlugin } from "../sub-interface/plugin.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, ping, tcpBytes } from "../testing/traffic.ts";
 import { createIfacerPlugin } from "./plugin.ts";
-
-const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
 
 if (isolated(import.meta.url)) {
   const { rtnl } = hostNetns();
@@ -25,17 +24,8 @@ if (isolated(import.meta.url)) {
   const decode = (raw: JsonObject, more: object = {}) =>
     plugin.decode({ cniVersion: "1.0.0", name: "n", type: "ifacer", raw, ...more });
 
-  async function add(raw: JsonObject, more: object = {}, failPoint: FailPoint = () => {}) {
-    const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
-    try {
-      const result = await plugin.add(decode(raw, more), nobody, steps);
-      steps.commit();
-      return result;
-    } catch (error) {
-      await steps.abort();
-      throw error;
-    }
-  }
+  const add = (raw: JsonObject, more: object = {}, failPoint?: FailPoint) =>
+    runSteps((steps) => plugin.add(decode(raw, more), nobody, steps), failPoint);
 
   /** Two interfaces of the node, with their other ends in the namespace "switch". */
   function cards(): void {

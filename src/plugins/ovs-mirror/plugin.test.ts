@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { after, afterEach, before, describe, it } from "node:test";
-import { type FailPoint, hasCode, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { type FailPoint, hasCode, silentLogger, systemClock, Tasks } from "#base";
 import {
   type Attachment,
   CniError,
@@ -15,12 +15,13 @@ import {
 import { createNetns, hostNetns, openNetns, PacketSocket } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
+import { changed } from "../../ovsdb/testing/changed.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
 import { createOvsPlugin } from "../ovs/plugin.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import type { MirrorKind } from "./config.ts";
 import { createMirrorPlugin } from "./plugin.ts";
 
-const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
 const etherTypeIpv4 = 0x0800;
 
 if (isolated(import.meta.url)) {
@@ -42,20 +43,6 @@ if (isolated(import.meta.url)) {
   });
   afterEach(() => assert.equal(real.vsctl("--bare", "--columns=name", "list", "mirror"), ""));
 
-  /** As the agent does it: commits, or undoes everything and throws. */
-  async function withSteps<T>(act: (steps: Steps) => Promise<T>, failPoint: FailPoint = () => {}): Promise<T> {
-    const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
-    try {
-      const result = await act(steps);
-      await steps.settled();
-      steps.commit();
-      return result;
-    } catch (error) {
-      await steps.abort();
-      throw error;
-    }
-  }
-
   /** A Pod with a port on br1, and the mirror plugin chained after it. */
   async function pod(kind: MirrorKind, mirrors: readonly JsonObject[], address?: string) {
     const containerId = `c${++pods}`;
@@ -71,7 +58,7 @@ if (isolated(import.meta.url)) {
     const mirror = createMirrorPlugin(kind, { ovsFor: () => ovs, flatFiles: [] });
     const attachment: Attachment = { containerId, ifName: "net1", netns, pod: undefined, args: new Map() };
     const portConfig = port.decode({ cniVersion: "1.0.0", name: "n", type: "ovs", raw: { bridge: "br1" } });
-    const result = await withSteps((steps) => port.add(portConfig, attachment, steps));
+    const result = await runSteps((steps) => port.add(portConfig, attachment, steps));
     const decode = (prevResult: CniResult | undefined, raw: JsonObject = {}) => {
       const config = { cniVersion: "1.0.0", name: "n", type: mirror.type, raw: { bridge: "br1", mirrors, ...raw } };
       return mirror.decode(prevResult === undefined ? config : { ...config, prevResult });
@@ -86,7 +73,7 @@ if (isolated(import.meta.url)) {
       inside,
       name: result.interfaces[0]?.name ?? "",
       add: (config = decode(result), failPoint?: FailPoint) =>
-        withSteps((steps) => mirror.add(config, attachment, steps), failPoint),
+        runSteps((steps) => mirror.add(config, attachment, steps), failPoint),
       check: (previous: CniResult = result) => mirror.check(decode(previous), attachment, deadline()),
       restore: () => mirror.restore?.(decode(result), attachment, deadline()),
       /** With null: without a result. */
@@ -207,13 +194,13 @@ if (isolated(import.meta.url)) {
       const one = await pod("producer", [{ name: "m1", ingress: true }]);
       await one.add();
       real.vsctl("clear", "bridge", "br1", "mirrors");
-      await changed(() => ovs.mirrors().length === 0);
+      await changed(ovs, () => ovs.mirrors().length === 0);
       await assert.rejects(one.check(), (error) => error instanceof CniError && error.details["what"] === "mirror");
       assert.deepEqual(await one.restore(), [`port ${one.name} in mirror m1`]);
       assert.deepEqual(await one.restore(), []);
       await one.check();
       await one.delPort(); // its row goes, and the mirror is without a port
-      await changed(() => columns("m1")?.[0]?.length === 0);
+      await changed(ovs, () => columns("m1")?.[0]?.length === 0);
       const next = await pod("producer", [{ name: "m2", egress: true }]);
       await next.add();
       assert.equal(columns("m1"), undefined);
@@ -254,12 +241,4 @@ if (isolated(import.meta.url)) {
       await one.delPort();
     });
   });
-
-  async function changed(look: () => boolean): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const check = () => void (look() && resolve());
-    const unsubscribe = ovs.changed(check);
-    check();
-    await promise.finally(unsubscribe);
-  }
 }

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { Steps, silentLogger, systemClock, Tasks } from "#base";
+import { silentLogger, systemClock, Tasks } from "#base";
 import type { Attachment, JsonObject } from "#cni";
 import { createNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, ping, tcpBytes } from "../testing/traffic.ts";
 import { createOvsPlugin } from "./plugin.ts";
@@ -45,15 +46,11 @@ if (isolated(import.meta.url)) {
       const attachment: Attachment = { containerId, ifName: "net1", netns, pod: undefined, args: new Map() };
       const config = (more: object = {}) =>
         plugin.decode({ cniVersion: "1.0.0", name: "n", type: "ovs", raw: { bridge: "br1", ...raw }, ...more });
-      const o = () => ({ signal: AbortSignal.timeout(20_000) });
-      const steps = new Steps({ clock: systemClock, ...o() });
-      const prevResult = await plugin.add(config(), attachment, steps);
-      await steps.settled();
-      steps.commit();
+      const prevResult = await runSteps((steps) => plugin.add(config(), attachment, steps));
       return {
         netns,
-        check: () => plugin.check(config({ prevResult }), attachment, o()),
-        del: () => plugin.del(config(), attachment, o()),
+        check: () => plugin.check(config({ prevResult }), attachment, deadline()),
+        del: () => plugin.del(config(), attachment, deadline()),
       };
     }
 

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { type FailPoint, hasCode, type Signal, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { type FailPoint, hasCode, type Signal, silentLogger, systemClock, Tasks } from "#base";
 import {
   type Attachment,
   CniError,
@@ -18,14 +18,14 @@ import { formatIp, formatPrefix, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
+import { changed } from "../../ovsdb/testing/changed.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
 import type { Detection } from "../detection.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, tcpBytes } from "../testing/traffic.ts";
 import { createOvsPlugin } from "./plugin.ts";
-
-const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
 
 if (isolated(import.meta.url)) {
   let real: OpenVswitch;
@@ -66,19 +66,7 @@ if (isolated(import.meta.url)) {
     return {
       attachment,
       hostName: hostLinkName("veth", containerId, "net1"),
-      /** As the agent does it: commits, or undoes everything and throws. */
-      add: async (failPoint: FailPoint = () => {}) => {
-        const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
-        try {
-          const result = await plugin.add(decode(), attachment, steps);
-          await steps.settled();
-          steps.commit();
-          return result;
-        } catch (error) {
-          await steps.abort();
-          throw error;
-        }
-      },
+      add: (failPoint?: FailPoint) => runSteps((steps) => plugin.add(decode(), attachment, steps), failPoint),
       restore: (prevResult: CniResult) => plugin.restore?.(decode({ prevResult }), attachment, deadline()),
       check: (prevResult: CniResult) => plugin.check(decode({ prevResult }), attachment, deadline()),
       del: (more: Partial<Attachment> = {}) => plugin.del(decode(), { ...attachment, ...more }, deadline()),
@@ -244,7 +232,7 @@ if (isolated(import.meta.url)) {
       const result = await one.add();
       const found = (what: string) => (error: unknown) => error instanceof CniError && error.details["what"] === what;
       real.vsctl("set", "port", one.hostName, "tag=6");
-      await changed(() => JSON.stringify(ovs.ports().get(one.hostName)?.vlan).includes("6"));
+      await changed(ovs, () => JSON.stringify(ovs.ports().get(one.hostName)?.vlan).includes("6"));
       await assert.rejects(one.check(result), found("VLAN of the port"));
       one.inside("ip", "route", "del", "default");
       await assert.rejects(one.check(result), found("route"));
@@ -425,7 +413,7 @@ if (isolated(import.meta.url)) {
       await later.add();
       await later.del();
       real.vsctl("del-br", "br2");
-      await changed(() => !ovs.bridges().has("br2"));
+      await changed(ovs, () => !ovs.bridges().has("br2"));
     });
 
     it("serves every CNI version: ADD, CHECK with the result as it travelled, DEL twice", async () => {
@@ -460,14 +448,14 @@ if (isolated(import.meta.url)) {
       const [result] = await Promise.all([one.add(), two.add()]);
       assert.deepEqual(await one.restore(result), []);
       real.vsctl("del-port", one.hostName);
-      await changed(() => !ovs.ports().has(one.hostName));
+      await changed(ovs, () => !ovs.ports().has(one.hostName));
       host.rtnl.setLink(one.hostName, { up: false });
       assert.deepEqual(await one.restore(result), [`port ${one.hostName} of bridge br1`, `link ${one.hostName} up`]);
       await ovs.ready(one.hostName, deadline());
       await one.check(result);
       // What an administrator has changed stays.
       real.vsctl("set", "port", one.hostName, "tag=11");
-      await changed(() => JSON.stringify(ovs.ports().get(one.hostName)?.vlan).includes("11"));
+      await changed(ovs, () => JSON.stringify(ovs.ports().get(one.hostName)?.vlan).includes("11"));
       assert.deepEqual(await one.restore(result), []);
       await Promise.all([one.del(), two.del()]);
       assert.deepEqual(await one.restore(result), []);
@@ -478,7 +466,7 @@ if (isolated(import.meta.url)) {
       await real.stopSwitch();
       const waiting = pod({}, new StubIpam(["10.10.0.5/24"]));
       const adding = waiting.add();
-      await changed(() => ovs.ports().has(waiting.hostName));
+      await changed(ovs, () => ovs.ports().has(waiting.hostName));
       real.startSwitch();
       await waiting.check(await adding);
       await waiting.del();
@@ -492,7 +480,7 @@ if (isolated(import.meta.url)) {
       });
       await assert.rejects(async () => one.status(), { cniCode: 50 });
       real.startDatabase();
-      await changed(() => late.state.kind === "connected", late);
+      await changed(late, () => late.state.kind === "connected");
       await one.status();
       await one.check(await one.add());
       await one.del();
@@ -516,12 +504,4 @@ if (isolated(import.meta.url)) {
       await assert.rejects(async () => one.status(), { cniCode: 50 });
     });
   });
-
-  async function changed(look: () => boolean, client: Ovs = ovs): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const check = () => void (look() && resolve());
-    const unsubscribe = client.changed(check);
-    check();
-    await promise.finally(unsubscribe);
-  }
 }

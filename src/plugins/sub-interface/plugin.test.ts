@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { after, afterEach, before, describe, it } from "node:test";
-import { codeOf, type FailPoint, hasCode, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { codeOf, type FailPoint, hasCode, silentLogger, Tasks } from "#base";
 import {
   type Attachment,
   CniError,
@@ -18,6 +18,7 @@ import { createNetns, deleteNetns, hostNetns, type LinkKind, type Netns, openNet
 import { isolated } from "../../linux/testing/isolated.ts";
 import type { Detection } from "../detection.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, ping, tcpBytes } from "../testing/traffic.ts";
 import { createIpvlanPlugin, createMacvlanPlugin, createVlanPlugin } from "./plugin.ts";
@@ -25,7 +26,6 @@ import { createIpvlanPlugin, createMacvlanPlugin, createVlanPlugin } from "./plu
 const creators = { macvlan: createMacvlanPlugin, ipvlan: createIpvlanPlugin, vlan: createVlanPlugin } as const;
 type Kind = keyof typeof creators;
 const kinds = Object.keys(creators) as readonly Kind[];
-const deadline = () => ({ signal: AbortSignal.timeout(20_000) });
 const both = ["10.10.0.5/24", "fd00::5/64"] as const;
 
 if (isolated(import.meta.url)) {
@@ -74,19 +74,8 @@ if (isolated(import.meta.url)) {
       attachment,
       netns,
       plugin,
-      /** As the agent does it: commits, or undoes everything and throws. */
-      add: async (failPoint: FailPoint = () => {}, more: object = {}) => {
-        const steps = new Steps({ clock: systemClock, ...deadline(), failPoint });
-        try {
-          const result = await plugin.add(decode(more), attachment, steps);
-          await steps.settled();
-          steps.commit();
-          return result;
-        } catch (error) {
-          await steps.abort();
-          throw error;
-        }
-      },
+      add: (failPoint?: FailPoint, more: object = {}) =>
+        runSteps((steps) => plugin.add(decode(more), attachment, steps), failPoint),
       check: (prevResult: CniResult) => plugin.check(decode({ prevResult }), attachment, deadline()),
       del: (more: Partial<Attachment> = {}) => plugin.del(decode(), { ...attachment, ...more }, deadline()),
       status: (isFirst = true) => plugin.status?.(decode(), { ...deadline(), isFirst }),
