@@ -22,7 +22,8 @@ export function tryTraffic(kinds: readonly Kind[]): void {
   for (const kind of kinds) {
     const lacking = kind.needs.filter((feature) => !has.has(feature));
     const skip =
-      lacking.length > 0 && `this kernel has no ${lacking.join(", ")}: uml-*.test.ts beside this file run it in one that has`;
+      lacking.length > 0 &&
+      `this kernel has no ${lacking.join(", ")}: uml-*.test.ts beside this file run it in one that has`;
     describe(`traffic by ${kind.title}`, { timeout: 240_000, skip }, () => {
       let site: Site;
       const ends: (() => Promise<void>)[] = [];
