@@ -31,6 +31,8 @@ const slots = 256;
 const maxWaiting = 1_000;
 /** Stages that block the thread, of all calls: by turns between namespaces, so that a burst of one delays no other's Pod. */
 const turns = 2;
+/** One more for a namespace that has none: without it each stage of its call would wait for a stage of the burst. */
+const spareTurns = 1;
 /** Runtimes ask every few seconds, and wait. */
 const statusMsMax = 1_000;
 
@@ -64,7 +66,7 @@ export class Calls {
   readonly #verbs: Verbs;
   readonly #sandboxes = new KeyedLock();
   readonly #queue = new FairQueue({ slots, maxWaiting });
-  readonly #turns = new FairQueue({ slots: turns, maxWaiting: Number.MAX_SAFE_INTEGER });
+  readonly #turns = new FairQueue({ slots: turns, spare: spareTurns, maxWaiting: Number.MAX_SAFE_INTEGER });
   /** Calls under way, by what their plugins know them. */
   readonly #running = new Map<string, Running>();
 
@@ -159,8 +161,9 @@ export class Calls {
 
   /** In a crowd the event loop turns between two turns: calls that have just come take part, too. */
   async #turn({ pod }: CniRequest, o: Signal): Promise<Disposable> {
-    const crowded = this.#turns.depth.inside > 0;
-    const turn = await this.#turns.enter(pod?.namespace ?? "", o);
+    const tenant = pod?.namespace ?? "";
+    const crowded = !this.#turns.isOpenFor(tenant);
+    const turn = await this.#turns.enter(tenant, o);
     if (crowded) await setImmediate();
     return turn;
   }

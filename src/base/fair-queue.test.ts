@@ -22,6 +22,24 @@ describe("FairQueue", () => {
     assert.deepEqual(queue.depth, { inside: 0, waiting: 0 });
   });
 
+  it("lets a quiet namespace in beside a busy one where there is room to spare, one call at a time", async () => {
+    const queue = new FairQueue({ slots: 2, spare: 1, maxWaiting: 300 });
+    const entered: string[] = [];
+    const enter = async (tenant: string) => {
+      const slot = await queue.enter(tenant, { signal: never });
+      entered.push(tenant);
+      return slot;
+    };
+    const [first] = [enter("busy"), enter("busy"), enter("busy"), enter("quiet"), enter("quiet")];
+    await settle();
+    assert.deepEqual(entered, ["busy", "busy", "quiet"]);
+    assert.equal(queue.isOpenFor("another"), false);
+    (await first)[Symbol.dispose]();
+    await settle();
+    // The two slots are for everybody again only when the spare one is free.
+    assert.deepEqual([entered.length, queue.depth], [3, { inside: 2, waiting: 2 }]);
+  });
+
   it("tells when nobody is inside any more", async () => {
     const queue = new FairQueue({ slots: 2, maxWaiting: 1 });
     await queue.idle();
@@ -47,9 +65,10 @@ describe("FairQueue", () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 0, max: 2 }),
         fc.array(fc.record({ tenant: fc.constantFrom("a", "b", "c"), givesUp: fc.boolean() }), { maxLength: 30 }),
-        async (slots, calls) => {
-          const queue = new FairQueue({ slots, maxWaiting: 100 });
+        async (slots, spare, calls) => {
+          const queue = new FairQueue({ slots, spare, maxWaiting: 100 });
           let served = 0;
           const running = calls.map(async ({ tenant, givesUp }) => {
             const patience = new AbortController();
@@ -57,7 +76,7 @@ describe("FairQueue", () => {
             if (givesUp) patience.abort(new Error("gave up"));
             try {
               using _slot = await entering;
-              assert.ok(queue.depth.inside <= slots);
+              assert.ok(queue.depth.inside <= slots + spare);
               await settle();
               served += 1;
             } catch (error) {

@@ -3,6 +3,11 @@ import { SpiderError } from "./errors.ts";
 export interface FairQueueOptions {
   /** How many calls may be inside at once. */
   readonly slots: number;
+  /**
+   * How many more may be inside of tenants that have nobody else inside: the one call of a quiet namespace need not wait until
+   * a busy one leaves. @default 0
+   */
+  readonly spare?: number;
   /** How many may wait; one more is refused at once. */
   readonly maxWaiting: number;
 }
@@ -19,6 +24,8 @@ export class FairQueue {
   readonly #options: FairQueueOptions;
   /** Tenants in turn order; each with its own waiters, first in first out. */
   readonly #waiting = new Map<string, Waiter[]>();
+  /** Calls inside, by tenant. */
+  readonly #insideOf = new Map<string, number>();
   #inside = 0;
   #idle: PromiseWithResolvers<void> | undefined;
   #waiters = 0;
@@ -39,19 +46,32 @@ export class FairQueue {
     return this.#idle.promise;
   }
 
+  /** Whether a call of this tenant would enter without waiting. */
+  isOpenFor(tenant: string): boolean {
+    const { slots, spare = 0 } = this.#options;
+    return this.#inside < slots || (this.#inside < slots + spare && !this.#insideOf.has(tenant));
+  }
+
   /** Resolves with a slot when it is this call's turn; dispose the slot when the call ends. */
   async enter(tenant: string, { signal }: { readonly signal: AbortSignal }): Promise<Disposable> {
     signal.throwIfAborted();
-    if (this.#inside < this.#options.slots) this.#inside += 1;
+    if (this.isOpenFor(tenant)) this.#count(tenant, 1);
     else await this.#wait(tenant, signal);
     let left = false;
     return {
       [Symbol.dispose]: () => {
         if (left) return;
         left = true;
-        this.#leave();
+        this.#leave(tenant);
       },
     };
+  }
+
+  #count(tenant: string, by: 1 | -1): void {
+    this.#inside += by;
+    const inside = (this.#insideOf.get(tenant) ?? 0) + by;
+    if (inside === 0) this.#insideOf.delete(tenant);
+    else this.#insideOf.set(tenant, inside);
   }
 
   #wait(tenant: string, signal: AbortSignal): Promise<void> {
@@ -70,6 +90,7 @@ export class FairQueue {
       const waiter: Waiter = {
         enter: () => {
           forget();
+          this.#count(tenant, 1);
           resolve();
         },
       };
@@ -88,17 +109,18 @@ export class FairQueue {
     });
   }
 
-  #leave(): void {
-    const turn = this.#waiting.entries().next();
-    if (turn.done) {
-      this.#inside -= 1;
-      if (this.#inside === 0) {
-        this.#idle?.resolve();
-        this.#idle = undefined;
-      }
-      return;
+  #leave(tenant: string): void {
+    this.#count(tenant, -1);
+    const next = this.#waiting.keys().find((waiting) => this.isOpenFor(waiting));
+    if (next !== undefined) this.#admit(next);
+    else if (this.#inside === 0) {
+      this.#idle?.resolve();
+      this.#idle = undefined;
     }
-    const [tenant, queue] = turn.value;
+  }
+
+  #admit(tenant: string): void {
+    const queue = this.#waiting.get(tenant) ?? [];
     const next = queue.shift();
     // To the end of the round, so that every other tenant comes first.
     this.#waiting.delete(tenant);

@@ -13,8 +13,8 @@ import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
 import { adoptClaim, attachClaim, type Created, changeClaim, createClaim, readClaim } from "./writes.ts";
 
-/** Creates in flight at once, for the whole node. */
-const createsMax = 4;
+/** Creates in flight at once, for the whole node; one more for a namespace that has none, beside another one's burst. */
+const creates = { slots: 4, spare: 1, maxWaiting: 10_000 } as const;
 /** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
 const missesMax = 8;
 /** A create whose answer was lost may take effect as long as this: the server gives up on it after 4 s. */
@@ -28,7 +28,7 @@ export class Ledger {
   readonly #options: LedgerOptions;
   readonly #book: PoolBook;
   readonly #releases: Releases;
-  readonly #creates = new FairQueue({ slots: createsMax, maxWaiting: 10_000 });
+  readonly #creates = new FairQueue(creates);
   /** One at a time for each key: two sandboxes of one Pod may be added at the same time. */
   readonly #keys = new KeyedLock();
   readonly #recalled = Promise.withResolvers<void>();
