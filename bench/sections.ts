@@ -2,6 +2,7 @@ import { type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
 import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
 import { formatPercentiles, percentiles, round } from "./report.ts";
+import { claimsAtStart } from "./scale.ts";
 import type { Timed } from "./tasks.ts";
 
 /** A section of the bench: figures for `--json`, and the same as lines for people. */
@@ -42,6 +43,11 @@ export const sections: readonly Section[] = [
   },
   { name: "fairness", what: "200 ADDs of one namespace at once, and one of another", run: fairness },
   { name: "sustained", what: "ADD and DEL without pause, 8 Pods at a time", run: sustained },
+  {
+    name: "claims",
+    what: "the controller starts among 300,000 addresses of 150,000 Pods on 1,000 nodes",
+    run: claimsAtStart,
+  },
   { name: "reboot", what: "250 Pods at once after the node started again", run: reboot },
 ];
 

@@ -1,4 +1,5 @@
 // spiderpool-controller: reads flags, builds, wires signals.
+import "./heap.ts";
 import { createLogger, formatError } from "#base";
 import { readOptions } from "./options.ts";
 import { runProgram } from "./program.ts";

@@ -13,6 +13,7 @@ export class WorkQueue {
   readonly #clock: Clock;
   readonly #backoff: BackoffOptions;
   readonly #ready = new Set<string>();
+  #front = this.#ready.values();
   readonly #held = new Set<string>();
   /** Added again while held. */
   readonly #dirty = new Set<string>();
@@ -70,7 +71,7 @@ export class WorkQueue {
     for (;;) {
       signal.throwIfAborted();
       this.#ripen();
-      const [key] = this.#ready;
+      const key = this.#first();
       if (key !== undefined) {
         this.#ready.delete(key);
         this.#held.add(key);
@@ -78,6 +79,17 @@ export class WorkQueue {
       }
       await this.#untilMove(signal);
     }
+  }
+
+  /**
+   * The key that has been ready for longest. An iterator that stands: a new one would walk over everything that was taken
+   * since the set last grew, which of 300,000 keys makes minutes.
+   */
+  #first(): string | undefined {
+    const next = this.#front.next();
+    if (next.done !== true) return next.value;
+    this.#front = this.#ready.values();
+    return this.#front.next().value;
   }
 
   done(key: string): void {

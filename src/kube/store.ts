@@ -156,13 +156,11 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     }
   }
 
-  #put(raw: T): Change<T> | undefined {
-    const key = keyOf(raw.metadata);
+  #put(now: T): Change<T> | undefined {
+    const key = keyOf(now.metadata);
     const before = this.#objects.get(key);
-    if (before?.metadata.resourceVersion === raw.metadata.resourceVersion) return undefined;
-    const { trim, freeze } = this.#options;
-    const now = trim === undefined ? raw : trim(raw);
-    if (freeze === true) deepFreeze(now);
+    if (before?.metadata.resourceVersion === now.metadata.resourceVersion) return undefined;
+    if (this.#options.freeze === true) deepFreeze(now);
     this.#objects.set(key, now);
     for (const index of this.#indexes.values()) index.move(key, before, now);
     return { key, now, before };

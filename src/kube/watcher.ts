@@ -175,6 +175,8 @@ export interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly clock: Clock;
   readonly log: Logger;
   readonly random: () => number;
+  /** Drops what nobody reads, of each object as soon as it is decoded: a list is never whole in memory as it came. */
+  readonly trim?: (object: T) => T;
   readonly onChange: (change: WatchChange<T>) => void;
   /** Called at every word of the server, bookmarks included. */
   readonly onHeard: () => void;
@@ -217,20 +219,21 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
   }
 }
 
-function listPage<T extends KubeObject>(
-  { client, resource, namespace, labelSelector, fieldSelector }: WatcherOptions<T>,
+async function listPage<T extends KubeObject>(
+  { client, resource, namespace, labelSelector, fieldSelector, trim }: WatcherOptions<T>,
   state: Extract<ActiveState<T>, { kind: "empty" | "listing" }>,
   signal: AbortSignal,
 ): Promise<Page<T>> {
   // Without a resourceVersion the answer is the newest state: a relist never takes the store back in time.
   const limit = state.kind === "empty" && state.whole ? undefined : limits.listPageItems;
   const token = state.kind === "listing" ? state.continueToken : undefined;
-  return client.list(resource, { namespace, labelSelector, fieldSelector, limit, continue: token, signal });
+  const page = await client.list(resource, { namespace, labelSelector, fieldSelector, limit, continue: token, signal });
+  return trim === undefined ? page : { ...page, items: page.items.map(trim) };
 }
 
 /** One watch, which also ends when the server has been silent for too long: a dead connection looks like a quiet one. */
 async function* watch<T extends KubeObject>(
-  { client, resource, clock, random, namespace, labelSelector, fieldSelector }: WatcherOptions<T>,
+  { client, resource, clock, random, namespace, labelSelector, fieldSelector, trim }: WatcherOptions<T>,
   resourceVersion: string,
   { parent, renewal }: { readonly parent: AbortSignal; readonly renewal: AbortSignal },
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
@@ -243,7 +246,7 @@ async function* watch<T extends KubeObject>(
     const signal = AbortSignal.any([limit.signal, renewal]);
     for await (const event of client.watch(resource, { ...selection, resourceVersion, timeoutSeconds, signal })) {
       limit.postpone(limits.watchSilenceMs);
-      yield event;
+      yield event.type === "BOOKMARK" || trim === undefined ? event : { ...event, object: trim(event.object) };
     }
   } catch (error) {
     if (error !== silence && !renewal.aborted) throw error;

@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { Index } from "./indexed.ts";
+
+test("an index finds what a search over all objects finds, in whatever order they come, change and go", () => {
+  const change = fc.record({ key: fc.nat(5), values: fc.option(fc.uniqueArray(fc.constantFrom("a", "b", "c"))) });
+  fc.assert(
+    fc.property(fc.array(change), (changes) => {
+      const index = new Index<{ readonly key: string; readonly values: readonly string[] }>(({ values }) => values);
+      const objects = new Map<string, { readonly key: string; readonly values: readonly string[] }>();
+      for (const { key: number, values } of changes) {
+        const key = String(number);
+        const now = values === null ? undefined : { key, values };
+        index.move(key, objects.get(key), now);
+        if (now === undefined) objects.delete(key);
+        else objects.set(key, now);
+        for (const value of ["a", "b", "c"]) {
+          const wanted = [...objects.values()].filter((one) => one.values.includes(value));
+          assert.deepEqual(new Set(index.get(value)), new Set(wanted));
+          assert.equal(index.get(value).length, wanted.length);
+        }
+      }
+    }),
+  );
+});
