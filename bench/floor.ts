@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
-import { createNetns, deleteNetns, hostNetns, type VethPair } from "#linux";
+import { createNetns, deleteNetns, hostNetns, type VethPair, writeSysctl } from "#linux";
 import { type Percentiles, percentiles } from "./report.ts";
 
 const rounds = 40;
@@ -43,6 +43,8 @@ interface Port {
 
 const { rtnl } = hostNetns();
 const peers = createNetns(peersPath);
+// Multicast of IPv6 would be copied to every port.
+writeSysctl(peers, "net/ipv6/conf/default/disable_ipv6", 1);
 const socket = connect(databaseSocket);
 await once(socket, "connect");
 let made = 0;
@@ -99,7 +101,13 @@ async function addPorts(count: number): Promise<readonly Port[]> {
     ),
   );
   const links = rtnl.createVeths(
-    names.map((name) => ({ name, up: true, promiscuous: true, peer: { name, netns: peers, up: true } })),
+    names.map((name) => ({
+      name,
+      up: true,
+      promiscuous: true,
+      addrGenModeNone: true,
+      peer: { name, netns: peers, up: true },
+    })),
   );
   const results = await inserted;
   for (const name of names) await transact(...untilForwarding(name));
