@@ -1,5 +1,8 @@
 import { abortable, type BackoffOptions, backoffMs, type Clock, type Signal } from "#base";
 
+/** One for all waits: nobody sees it, and making an error at each costs more than the rest of a wait. */
+const over = new Error("the wait is over");
+
 export interface WorkQueueOptions extends Partial<BackoffOptions> {
   readonly clock: Clock;
 }
@@ -118,7 +121,7 @@ export class WorkQueue {
     try {
       await abortable(Promise.race([moved, due]), signal);
     } finally {
-      sleep.abort();
+      sleep.abort(over);
     }
   }
 

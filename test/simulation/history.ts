@@ -8,6 +8,22 @@ export type Who = `agent ${number}` | `controller ${number}`;
 export const podForms = ["bare", "job", "static", "empty-uid"] as const;
 export type PodForm = (typeof podForms)[number];
 
+export const statefulActs = [
+  "scale",
+  "scale",
+  "scale",
+  "restart",
+  "restart",
+  "restart",
+  "force",
+  "force",
+  "crash",
+  "delete",
+  "orphan",
+] as const;
+/** What happens to the StatefulSet; `at` is the number of its replicas, or an ordinal. */
+export type StatefulAct = (typeof statefulActs)[number];
+
 /** One thing that happens to the cluster from outside. What does not apply any more when its time comes does nothing. */
 export type Op = { readonly atMs: number } & (
   | {
@@ -34,6 +50,9 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "lag"; readonly who: Who; readonly plural: string; readonly ms: number }
   | { readonly kind: "break-watches"; readonly who: Who; readonly expire: boolean }
   | { readonly kind: "half-open"; readonly who: Who }
+  | { readonly kind: "stateful"; readonly act: StatefulAct; readonly at: number }
+  /** A host that is not ours takes an address of a pool, by its place in it. */
+  | { readonly kind: "foreign"; readonly pool: number; readonly at: number; readonly ms: number }
   | { readonly kind: "pool-size"; readonly pool: number; readonly size: number }
   | { readonly kind: "pool-delete" | "pool-create"; readonly pool: number }
 );
@@ -100,7 +119,7 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
     [3 * trouble, () => ({ atMs, kind: "kill-agent", node, downMs })],
     [6 * trouble, () => ({ atMs, kind: "trap-agent", node, point: randomPoint(random), downMs })],
     [1.5 * trouble, () => ({ atMs, kind: "reboot", node, downMs: Math.max(downMs, 20_000) })],
-    [2 * trouble, () => ({ atMs, kind: "partition", node, ms })],
+    [2 * trouble, () => ({ atMs, kind: "partition", node, ms: random.chance(0.3) ? 240_000 : ms })],
     [1 * trouble, () => ({ atMs, kind: "restart-kubelet", node })],
     [1 * trouble, () => ({ atMs, kind: "lose-records", node, torn: random.chance(0.5) })],
     [1, () => ({ atMs, kind: "gc", node, empty: random.chance(0.3) })],
@@ -110,6 +129,8 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
     [4 * trouble, () => ({ atMs, kind: "lag", who, plural: random.pick(watched), ms: lagMs })],
     [3 * trouble, () => ({ atMs, kind: "break-watches", who, expire: random.chance(0.4) })],
     [1.5 * trouble, () => ({ atMs, kind: "half-open", who })],
+    [6, () => ({ atMs, kind: "stateful", act: random.pick(statefulActs), at: random.int(4) })],
+    [1, () => ({ atMs, kind: "foreign", pool, at: random.int(8), ms: ms * 3 })],
     [2, () => ({ atMs, kind: "pool-size", pool, size: 1 + random.int(shape.poolSizeMax) })],
     [0.7, () => ({ atMs, kind: "pool-delete", pool })],
     [1.5, () => ({ atMs, kind: "pool-create", pool })],

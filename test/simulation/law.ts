@@ -1,17 +1,12 @@
 import type { SpiderIPAddressSpec } from "#api";
-import { claimName, formatIp, type IpSet, parseIpSet, tryParseClaimName, tryParseIp } from "#ip";
+import { claimName, formatIp, type IpSet, parseIp, parseIpSet, tryParseClaimName, tryParseIp } from "#ip";
 import { textAt } from "../../lab/api/index.ts";
 import { isOver, type Sandbox } from "./kubelet.ts";
+import { KeptLaw } from "./law-kept.ts";
 import type { Machine, Namespace } from "./machine.ts";
 import type { Author, Change, KubeObject, Server } from "./server.ts";
-
-/** The law of addresses was broken: what was seen, and when. */
-export class Violation extends Error {
-  constructor(law: string, seen: string) {
-    super(`${law}: ${seen}`);
-    this.name = "Violation";
-  }
-}
+import type { Time } from "./time.ts";
+import { Violation } from "./violation.ts";
 
 export const claimTable = "spiderpool.spidernet.io/spideripaddresses";
 export const poolTable = "spiderpool.spidernet.io/spiderippools";
@@ -25,8 +20,12 @@ interface Judged {
   readonly uid: string;
 }
 
+/** No ADD takes longer: whoever answered before it began was there to be met. */
+const addMsMax = 60_000;
+
 export interface LawOptions {
   readonly server: Server;
+  readonly time: Time;
   readonly machines: readonly Machine[];
   readonly onViolation: (violation: Violation) => void;
 }
@@ -46,9 +45,12 @@ export class Law {
   /** UIDs of claims of which a node's records told before a boot took the last copy: it looks for them in the ledger. */
   readonly #forgotten = new Set<string>();
 
+  readonly #kept: KeptLaw;
+
   constructor(options: LawOptions) {
     this.#options = options;
     const { server } = options;
+    this.#kept = new KeptLaw(server, poolTable);
     server.store.listen(poolTable, (change) => this.#guard(() => this.#poolChanged(change)));
     server.store.listen("/pods", ({ object }) => {
       for (const uid of uidsOf(object)) this.#pods.add(uid);
@@ -68,6 +70,7 @@ export class Law {
           if (claim !== undefined && specOf(claim).podUID === sandbox.namespace.podUid && specOf(claim).nic === nic) {
             this.#told.add(claim.metadata.uid);
             this.#isOf(claim, machine, sandbox);
+            this.#kept.answered(ip, specOf(claim));
             continue;
           }
           throw new Violation(
@@ -108,6 +111,10 @@ export class Law {
 
   #addressed(machine: Machine, namespace: Namespace, ips: readonly string[]): void {
     for (const ip of ips) {
+      const foreignMs = this.#options.time.nowMs - (machine.wire?.foreign.get(ip) ?? Number.POSITIVE_INFINITY);
+      if (machine.detects && foreignMs > addMsMax) {
+        throw new Violation("no Pod gets an address for which a foreign host answers", `${ip} on ${machine.name}`);
+      }
       for (const other of this.#options.machines) {
         for (const { namespace: another, ip: taken } of other.answering()) {
           if (taken !== ip || another.podUid === namespace.podUid) continue;
@@ -208,6 +215,7 @@ export class Law {
       (before.purpose === "Sticky" && before.node === undefined && process.name === `agent ${now.node}`) ||
       (byController && now.purpose === "Quarantine" && now.unclean === true) ||
       (byController && detaches && now.unclean === true);
+    if (now.purpose === "Quarantine") this.#kept.setAside(formatIp(parseIp(now.address)));
     if (!legal) throw illegal(`${changed} of ${name}, of ${before.node}, was changed by ${process.name}`);
     if (byController && this.#isAlive(before.podUID)) {
       throw new Violation("the claim of a living Pod is not collected", `${name}, by ${process.name}`);
@@ -224,7 +232,8 @@ export class Law {
   #released({ metadata }: KubeObject, spec: SpiderIPAddressSpec, { process }: Author): void {
     const { name } = metadata;
     const byController = process.name.startsWith("controller");
-    if (byController && this.#isAlive(spec.podUID)) {
+    // What is set aside tells who had it last; that Pod may live, with another address.
+    if (byController && spec.purpose !== "Quarantine" && this.#isAlive(spec.podUID)) {
       throw new Violation("the claim of a living Pod is not collected", `${name}, by ${process.name}`);
     }
     if (byController && spec.purpose === "Pod" && this.#options.server.get("/nodes", { name: spec.node ?? "" })) {
@@ -235,6 +244,10 @@ export class Law {
     if (!byController && !isDetached && process.name !== `agent ${spec.node}`) {
       throw illegal(`${name} of ${spec.node} was released by ${process.name}`);
     }
+    if (byController && spec.purpose === "Sticky" && !isDetached) {
+      throw illegal(`${name} is attached on ${spec.node}, and was released by ${process.name}`);
+    }
+    this.#kept.released(formatIp(parseIp(spec.address)), spec, process.name);
     const ip = tryParseClaimName(name);
     for (const machine of this.#options.machines) {
       if (this.#options.server.get("/nodes", { name: machine.name }) === undefined) continue;

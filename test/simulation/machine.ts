@@ -1,5 +1,6 @@
 import type { PluginOutput, RawCall } from "#cni";
 import type { Process } from "./process.ts";
+import type { Wire } from "./wire.ts";
 
 /** A network namespace of a sandbox, as far as anybody on the wire can tell. */
 export interface Namespace {
@@ -54,6 +55,10 @@ export class Machine {
   readonly portListeners = new Set<() => void>();
   /** Called whenever an interface gets addresses. */
   onAddressed: (namespace: Namespace, ips: readonly string[]) => void = () => {};
+  /** The segment that it is on. */
+  wire: Wire | undefined;
+  /** Its plugins ask whether others have an address, before a Pod gets it. */
+  detects = false;
   listener: Listener | undefined;
   /** Where the agent is killed: `ADD claim:after`. */
   trap: { readonly point: string; readonly sprung: () => void } | undefined;

@@ -112,4 +112,26 @@ export const mistakes: readonly Mistake[] = [
     ],
     focus: ["burst", "delete", "lag"],
   },
+  {
+    name: "the address of a StatefulSet's Pod goes with the Pod",
+    edits: [
+      {
+        file: "src/ledger/releases.ts",
+        find: 'pending.ending === "detach" && (await isIndexed(claim, o)) ? "detach" : "delete"',
+        put: '(await isIndexed(claim, o)) ? ("delete" as Ending) : "delete"',
+      },
+    ],
+    focus: ["stateful"],
+  },
+  {
+    name: "a sticky address is collected although its StatefulSet wants it",
+    edits: [
+      {
+        file: "src/controller/collector/decide.ts",
+        find: 'if (sticky === undefined || sticky.owner.kind !== "invalid")',
+        put: "if (sticky === undefined)",
+      },
+    ],
+    focus: ["stateful", "reboot"],
+  },
 ];

@@ -1,6 +1,6 @@
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Fields } from "../../lab/api/index.ts";
-import { type History, type Op, poolName, shape, type Who } from "./history.ts";
+import { type History, type Op, poolName, type StatefulAct, shape, type Who } from "./history.ts";
 import { idOf, isOver } from "./kubelet.ts";
 import { poolTable } from "./law.ts";
 import type { Machine } from "./machine.ts";
@@ -21,6 +21,8 @@ const silentMs = 40_000;
 export class People {
   readonly #world: World;
   #hashes = 0;
+  /** Until when each node is cut off the API server. */
+  readonly #cutUntilMs = new Map<string, number>();
 
   constructor(world: World) {
     this.#world = world;
@@ -66,7 +68,7 @@ export class People {
       case "finish":
       case "crash":
       case "second-sandbox":
-        this.#toSandbox(op.kind, op.slot);
+        this.#toSandbox(op.kind, this.#pod(op.slot));
         return;
       case "kill-agent":
         this.#restartAgent(this.#node(op.node), op.downMs);
@@ -117,6 +119,17 @@ export class People {
         if (process !== undefined) world.server.endWatches(process, { expire: op.expire });
         return;
       }
+      case "stateful":
+        this.#toStateful(op.act, op.at);
+        return;
+      case "foreign": {
+        const ip = formatIp(ipFromValue(4, ipValue(parseIp(range(op.pool, 1))) + BigInt(op.at)));
+        // A host that takes an address which a Pod has is nobody's to prevent.
+        if (world.wire.ask(ip, { containerId: "" }) !== undefined) return;
+        world.wire.foreign.set(ip, world.time.nowMs);
+        world.time.after(op.ms, () => world.wire.foreign.delete(ip));
+        return;
+      }
       case "half-open": {
         const process = this.#who(op.who);
         if (process !== undefined) world.server.deafenWatches(process);
@@ -140,6 +153,8 @@ export class People {
   heal(): void {
     const world = this.#world;
     world.server.heal();
+    this.#cutUntilMs.clear();
+    world.wire.foreign.clear();
     for (const process of world.processes()) process.resume();
     for (const node of world.nodes) {
       node.machine.trap = undefined;
@@ -199,8 +214,15 @@ export class People {
     this.#world.server.delete("v1", "pods", pod, force ? 0 : undefined);
   }
 
-  #toSandbox(kind: "finish" | "crash" | "second-sandbox", slot: number): void {
-    const pod = this.#pod(slot);
+  #toStateful(act: StatefulAct, at: number): void {
+    const { stateful } = this.#world;
+    if (act === "scale") stateful.scale(at);
+    else if (act === "restart" || act === "force") stateful.restart(at, { force: act === "force" });
+    else if (act === "crash") this.#toSandbox("crash", stateful.pod(at));
+    else stateful.delete({ orphan: act === "orphan" });
+  }
+
+  #toSandbox(kind: "finish" | "crash" | "second-sandbox", pod: KubeObject | undefined): void {
     if (pod === undefined || isOver(pod)) return;
     const spec = pod["spec"] as { readonly nodeName: string; readonly restartPolicy: string };
     const node = this.#world.nodes.find(({ machine }) => machine.name === spec.nodeName);
@@ -258,14 +280,21 @@ export class People {
     this.#world.startAgent(node);
   }
 
+  /** Of several at once, the one that lasts longest. */
   #partition(node: Node, ms: number): void {
     const { server, time } = this.#world;
     const { agent } = node;
+    const { name } = node.machine;
+    const untilMs = Math.max(time.nowMs + ms, this.#cutUntilMs.get(name) ?? 0);
+    this.#cutUntilMs.set(name, untilMs);
     node.kubelet?.cut(true);
     if (agent !== undefined) server.cut(agent, true);
-    const { name } = node.machine;
-    if (ms > silentMs) time.after(silentMs, () => this.#world.heartbeat(name, "Unknown"));
+    const isCut = () => (this.#cutUntilMs.get(name) ?? 0) > time.nowMs;
+    time.after(silentMs, () => {
+      if (isCut()) this.#world.heartbeat(name, "Unknown");
+    });
     time.after(ms, () => {
+      if (isCut()) return;
       node.kubelet?.cut(false);
       if (agent !== undefined) server.cut(agent, false);
       if (node.machine.isOn) this.#world.heartbeat(name, "True");

@@ -2,9 +2,15 @@ import { formatIp, parseIp, parseIpSet, tryParseClaimName } from "#ip";
 import { at, textAt } from "../../lab/api/index.ts";
 import { poolName, shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
-import { claimTable, poolTable, specOf, uidsOf, Violation } from "./law.ts";
+import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
+import { epochMs } from "./process.ts";
 import type { KubeObject, Server } from "./server.ts";
+import { isWanted } from "./stateful.ts";
+import { Violation } from "./violation.ts";
 import type { World } from "./world.ts";
+
+/** What an 'until' that others wrote may be late by: clocks that are off, and a collector that looks twice. */
+const lateMsMax = 1_260_000;
 
 /** What must hold when nothing has happened from outside for long. Throws the first {@link Violation}. */
 export function checkRest(world: World): void {
@@ -19,6 +25,7 @@ export function checkRest(world: World): void {
   for (const { machine } of nodes) {
     for (const { namespace, ip } of machine.answering()) used.set(ip, namespace.podUid);
   }
+  checkKept(world, claims);
   for (const claim of claims) {
     const spec = specOf(claim);
     if (spec.purpose !== "Pod") continue;
@@ -48,6 +55,24 @@ export function checkRest(world: World): void {
     for (const name of machine.ports.keys()) {
       if (!machine.hasHostLink(name)) throw new Violation("no port is left over", `${name} on ${machine.name}`);
     }
+  }
+}
+
+/** What is kept is kept for somebody, once; what is set aside is so for a time. */
+function checkKept({ server, time }: World, claims: readonly KubeObject[]): void {
+  const keys = new Set<string>();
+  for (const claim of claims) {
+    const { purpose, podName = "", nic, until = "" } = specOf(claim);
+    const { name } = claim.metadata;
+    if (purpose === "Quarantine" && Date.parse(until) + lateMsMax < epochMs + time.nowMs) {
+      throw new Violation("what is set aside is free again after its time", `${name}, until ${until}`);
+    }
+    if (purpose !== "Sticky") continue;
+    if (!isWanted(server, podName))
+      throw new Violation("a sticky address goes with its owner", `${name} of ${podName}`);
+    if (keys.has(`${podName}/${nic}`))
+      throw new Violation("one sticky address for a Pod's NIC", `${podName} at ${name}`);
+    keys.add(`${podName}/${nic}`);
   }
 }
 

@@ -1,10 +1,10 @@
 import { formatError, type Logger } from "#base";
 import { simulateGlobals } from "./globals.ts";
 import { type History, shape } from "./history.ts";
-import { Violation } from "./law.ts";
 import { People } from "./people.ts";
 import { Random } from "./random.ts";
 import { checkRest } from "./rest.ts";
+import { Violation } from "./violation.ts";
 import { World } from "./world.ts";
 
 export interface Outcome {

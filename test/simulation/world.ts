@@ -4,12 +4,15 @@ import { readOptions as agentOptions } from "../../src/agent/options.ts";
 import { readOptions as controllerOptions } from "../../src/controller/options.ts";
 import { runProgram } from "../../src/controller/program.ts";
 import { Kubelet, type Kubelet as KubeletT, type Sandbox } from "./kubelet.ts";
-import { Law, type Violation } from "./law.ts";
+import { Law } from "./law.ts";
 import { Machine } from "./machine.ts";
 import { Process } from "./process.ts";
 import { Random } from "./random.ts";
 import { Server } from "./server.ts";
+import { Stateful } from "./stateful.ts";
 import { Time } from "./time.ts";
+import type { Violation } from "./violation.ts";
+import { Wire } from "./wire.ts";
 
 /** A node and what runs on it. */
 export interface Node {
@@ -42,6 +45,8 @@ export class World {
   readonly violations: Violation[] = [];
   readonly #options: WorldOptions;
   readonly law: Law;
+  readonly wire: Wire;
+  readonly stateful: Stateful;
   #starts = 0;
 
   constructor(options: WorldOptions) {
@@ -55,9 +60,14 @@ export class World {
       kubeletProcess: undefined,
     }));
     this.controllers = Array.from({ length: options.controllers }, () => undefined);
+    const machines = this.nodes.map(({ machine }) => machine);
+    this.wire = new Wire(machines);
+    const detects = new Random(options.seed, "detection").chance(0.3);
+    for (const machine of machines) Object.assign(machine, { wire: this.wire, detects });
+    const { server, time } = this;
+    this.stateful = new Stateful({ server, time, seed: options.seed });
     this.law = new Law({
-      server: this.server,
-      machines: this.nodes.map(({ machine }) => machine),
+      ...{ server, time, machines },
       onViolation: (violation) => this.violations.push(violation),
     });
     for (const node of this.nodes) {

@@ -2,7 +2,8 @@
 
 import type { Signal, Steps } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, type Ipam, type PluginConfig } from "#cni";
-import { formatIp } from "#ip";
+import { formatIp, type Ip } from "#ip";
+import { withoutConflicts } from "../../../src/plugins/detection.ts";
 import { current, type Process } from "../process.ts";
 
 export * from "#plugins";
@@ -39,7 +40,11 @@ async function add(ipam: Ipam | undefined, attachment: Attachment, steps: Steps)
   if (namespace === undefined || namespace.links.has(of)) {
     throw new CniError(cniCodes.failed, "the container already has an interface of this name, or is gone");
   }
-  const claim = ipam?.allocate(attachment, steps);
+  const ask = async (ip: Ip, o: Signal) => {
+    await slowly(o);
+    return machine.wire?.ask(formatIp(ip), attachment);
+  };
+  const claim = ipam?.allocate(attachment, steps, ask);
   claim?.catch(() => {});
   const down = { undo: () => takeDown(process, attachment), of };
   const port = steps.run("port", (o) => attach(o), { of, undo: () => void detach(process, hostName) });
@@ -58,7 +63,9 @@ async function add(ipam: Ipam | undefined, attachment: Attachment, steps: Steps)
     if (!process.isDead) namespace?.links.set(of, { hostName, ips: [], isUp: true });
   }
   const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
-  const [, , given] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
+  const [, , first] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
+  const asks = ipam !== undefined && machine.detects;
+  const given = asks ? await withoutConflicts(first, { ask, ipam, attachment, steps }) : first;
   await steps.run(
     "addresses",
     () => {
