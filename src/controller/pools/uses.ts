@@ -22,7 +22,7 @@ function once(text: string): string {
 
 /**
  * Drops what no view and no decision reads: there may be 300,000 claims. Written out, not copied with a rest: objects of one
- * literal share their layout, which is a third of the memory.
+ * literal share their layout, and none has room to spare.
  */
 export function trimClaim({ metadata, spec }: SpiderIPAddress): SpiderIPAddress {
   const { name, uid, resourceVersion } = metadata;

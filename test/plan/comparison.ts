@@ -1,20 +1,18 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { spiderIPPools, spiderPoolUsages } from "#api";
 import { formatIp } from "#ip";
 import { keyOf, type Pod, pods } from "#kube";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import { planChange } from "../../src/ctl/plan/plan.ts";
 import { startOf } from "../../src/ctl/plan/start.ts";
-import type { Change, Plan, State } from "../../src/ctl/plan/state.ts";
+import type { Plan, State } from "../../src/ctl/plan/state.ts";
 import { World } from "../../src/ctl/plan/world.ts";
 import { Changes } from "./changes.ts";
 import { PlanLab } from "./lab.ts";
 import { anonymous, type Outcome, play } from "./play.ts";
 
-const worlds = Number(process.env["PLAN_WORLDS"] ?? 8);
-const changesEach = 25;
-const seed = Number(process.env["PLAN_SEED"] ?? 1);
+/** Changes that each world goes through. */
+export const changesEach = 25;
 
 /** Everything that plan and cluster can be compared by. */
 interface Compared {
@@ -101,31 +99,25 @@ async function restart(lab: PlanLab, state: State, pod: Pod, plan: Plan, told: s
   }
 }
 
-describe("plan", () => {
-  for (let index = 0; index < worlds; index++) {
-    const own = seed * 1_000 + index;
-    it(`says what then happens, for ${changesEach} random changes (seed ${own})`, async () => {
-      await using lab = await PlanLab.start();
-      const random = fractionsFrom(own);
-      const changes = new Changes(random);
-      const history: Change[] = [];
-      for (let step = 0; step < changesEach; step++) {
-        const change = step === 0 ? changes.first() : changes.next();
-        history.push(change);
-        const state = await lab.state();
-        const plan = planChange(state, change, { namespace: "default" });
-        const before = lab.held;
-        const running = new Map(lab.api.all(pods).map((pod) => [pod.metadata.name, pod.metadata.uid]));
-        const outcome = await play(lab, change);
-        const told = `step ${step} ${JSON.stringify(change)}\n${JSON.stringify(plan, (_key, value) => (typeof value === "bigint" ? Number(value) : value))}`;
-        assert.deepEqual(ofLab(lab, before, outcome, lab.held), ofPlan(state, plan), told);
-        const through = lab.api
-          .all(pods)
-          .filter(({ metadata }) => running.get(metadata.name) === metadata.uid && lab.isRunning(metadata.name));
-        const pod = through[Math.floor(random() * through.length)];
-        if (pod !== undefined && random() < 0.5) await restart(lab, state, pod, plan, told);
-        await lab.rest();
-      }
-    });
+/** Plans random changes of one world, makes them, and asserts that what was said is what came of it. */
+export async function comparePlans(seed: number): Promise<void> {
+  await using lab = await PlanLab.start();
+  const random = fractionsFrom(seed);
+  const changes = new Changes(random);
+  for (let step = 0; step < changesEach; step++) {
+    const change = step === 0 ? changes.first() : changes.next();
+    const state = await lab.state();
+    const plan = planChange(state, change, { namespace: "default" });
+    const before = lab.held;
+    const running = new Map(lab.api.all(pods).map((pod) => [pod.metadata.name, pod.metadata.uid]));
+    const outcome = await play(lab, change);
+    const told = `step ${step} ${JSON.stringify(change)}\n${JSON.stringify(plan, (_key, value) => (typeof value === "bigint" ? Number(value) : value))}`;
+    assert.deepEqual(ofLab(lab, before, outcome, lab.held), ofPlan(state, plan), told);
+    const through = lab.api
+      .all(pods)
+      .filter(({ metadata }) => running.get(metadata.name) === metadata.uid && lab.isRunning(metadata.name));
+    const pod = through[Math.floor(random() * through.length)];
+    if (pod !== undefined && random() < 0.5) await restart(lab, state, pod, plan, told);
+    await lab.rest();
   }
-});
+}

@@ -1,0 +1,9 @@
+import { describe, it } from "node:test";
+import { changesEach, comparePlans } from "./comparison.ts";
+
+/** Half of the 200 changes; the other half is beside it, so that both run at once. */
+describe("plan", () => {
+  for (let seed = 1004; seed <= 1007; seed++) {
+    it(`says what then happens, for ${changesEach} random changes (seed ${seed})`, () => comparePlans(seed));
+  }
+});
