@@ -10,7 +10,7 @@ const replacements: readonly { readonly of: RegExp; readonly specifier: string; 
   { of: /^src\/agent\//, specifier: "#linux", by: "linux.ts" },
   { of: /^src\/agent\//, specifier: "#plugins", by: "plugins.ts" },
   { of: /^src\/agent\//, specifier: "#ovsdb", by: "ovsdb.ts" },
-  { of: /^src\/(agent\/(?!install)|ledger|controller)/, specifier: "node:fs", by: "fs.ts" },
+  { of: /^src\/(agent\/(?!install)|base\/state\.ts|ledger|controller)/, specifier: "node:fs", by: "fs.ts" },
   { of: /^src\//, specifier: "node:timers/promises", by: "timers.ts" },
   {
     of: /^src\/(agent\/(agent|build|cluster|ovs-clients)|controller\/program)\.ts$/,
