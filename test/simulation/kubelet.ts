@@ -97,7 +97,9 @@ export class Kubelet {
 
   /** The runtime's garbage collection of its network: what is not in its list should go. */
   gc({ empty }: { readonly empty: boolean }): void {
-    const { process, sandboxes } = this.#options;
+    const { process, sandboxes, machine } = this.#options;
+    // Known limit: a list that waits for an agent is older than what is added meanwhile, and nobody tells the agent so.
+    if (machine.listener === undefined || [...sandboxes].some(({ state }) => state !== "answered")) return;
     const valid = empty ? [] : [...sandboxes].map(({ containerId }) => ({ containerID: containerId, ifname: "eth0" }));
     const config = { ...networkConfig, "cni.dev/valid-attachments": valid };
     const call = { executable: "multus", env: { CNI_COMMAND: "GC", CNI_PATH: "/opt/cni/bin" }, stdin: json(config) };
