@@ -9,3 +9,9 @@ export const systemClock: Clock = {
   wall: () => current().clock.wall(),
   sleep: (ms, o) => current().clock.sleep(ms, o),
 };
+
+/** From the disk of the process' machine. */
+export function readIfThere(path: string): Buffer | undefined {
+  const text = current().machine.disk.read(path);
+  return text === undefined ? undefined : Buffer.from(text);
+}
