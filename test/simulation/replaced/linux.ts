@@ -52,9 +52,6 @@ export async function lockFile(path: string, { signal }: { readonly signal: Abor
   }
 }
 
-/** The simulation's programs have no pages of their own to let go of. */
-export function releaseCode(): void {}
-
 export function hostNetns() {
   const { machine } = current();
   const linkOf = (name: string) => machine.linkOf(name);
