@@ -36,11 +36,13 @@ static const struct timespec step = { .tv_nsec = 20000000 };
 static const char *verb;
 extern char **environ;
 
-static int64_t now_ms(void) {
+static int64_t clock_ms(clockid_t id) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(id, &t);
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
+
+static int64_t now_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
 static int left_ms(int64_t until) {
   int64_t left = until - now_ms();
@@ -232,12 +234,15 @@ int main(int argc, char **argv) {
   if (!verb || !*verb) return fprintf(stderr, "Spiderpool CNI plugin\nCNI protocol versions supported: %s\n", versions) < 0;
   if (!strcmp(verb, "VERSION")) return printf("{\"cniVersion\":\"1.1.0\",\"supportedVersions\":%s}", versions) < 0 || fflush(stdout);
   read_settings();
+  char called[64]; /* a GC must not take down what was added after it */
+  snprintf(called, sizeof called, "SPIDERPOOL_CALLED_MS=%lld", (long long)clock_ms(CLOCK_REALTIME));
   int64_t began = now_ms(), until = began + reply_ms;
   ssize_t n = move(0, POLLIN, input.at, STREAM_MAX + 1, until);
   if (n < 0) fail(5, "cannot read the network configuration from stdin", "%s", strerror(errno));
   if (n > STREAM_MAX) fail(5, "network configuration on stdin is too large", "more than the allowed %d bytes", STREAM_MAX);
   put_field(&call, ARGV0, slash ? slash + 1 : name, strlen(slash ? slash + 1 : name));
   for (char **v = environ; *v; v++) if (!strncmp(*v, "CNI_", 4)) put_field(&call, ENV, *v, strlen(*v));
+  put_field(&call, ENV, called, strlen(called));
   put_field(&call, STDIN, input.at, (size_t)n);
   int wait_ms = !strcmp(verb, "STATUS") ? status_ms : !strcmp(verb, "DEL") || !strcmp(verb, "GC") ? del_ms : add_ms;
   for (int64_t reachable = began + wait_ms;; nanosleep(&step, NULL)) { /* a DEL is said again: the agent may be restarting */

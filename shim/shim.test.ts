@@ -148,10 +148,15 @@ describe("with an agent", () => {
     });
     for (const verb of verbs) {
       const env = { ...addEnv, CNI_COMMAND: verb, CNI_ARGS: "A=é", CNI_PATH: "/opt/cni/bin" };
+      const startedMs = Date.now();
       const ended = await run(env, '{"name":"n"}');
       assert.deepEqual(ended, { code: 0, stdout: '{"cniVersion":"1.0.0"}', stderr: "a note" });
+      const got = calls.at(-1);
+      assert.ok(got?.kind === "call");
+      const { SPIDERPOOL_CALLED_MS: calledMs, ...rest } = got.env;
       const expected = { kind: "call", executable: "macvlan", env, stdin: Buffer.from('{"name":"n"}') };
-      assert.deepEqual(calls.at(-1), expected);
+      assert.deepEqual({ ...got, env: rest }, expected);
+      assert.ok(Number(calledMs) >= startedMs && Number(calledMs) <= Date.now(), calledMs);
     }
   });
 

@@ -491,6 +491,17 @@ describe("GC", () => {
     gate.resolve();
     await atWork;
   });
+
+  it("spares what was added after the runtime made its list: the call may have waited for an agent", async () => {
+    const earlier = { env: { SPIDERPOOL_CALLED_MS: String(Date.now() - 1_000) } };
+    const valid = { "cni.dev/valid-attachments": [{ containerID: "other", ifname: "eth0" }] };
+    const stdin = JSON.stringify({ ...multusConf, cniVersion: "1.1.0", ...valid });
+    await succeed("ADD");
+    await succeed("GC", { ...earlier, stdin });
+    assert.equal(records.list().length, 1);
+    await succeed("GC", { stdin, env: { SPIDERPOOL_CALLED_MS: String(Date.now() + 1_000) } });
+    assert.equal(records.list().length, 0);
+  });
 });
 
 describe("what is no proper call", () => {

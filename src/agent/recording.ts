@@ -91,13 +91,13 @@ export function recordedNetwork({ networkName, cniVersion, plugins, disableCheck
   };
 }
 
-/** The record with what each network answered. */
-export function completed(record: SandboxRecord, attached: readonly AttachedDelegate[]): SandboxRecord {
+/** The record with what each network answered, and when. */
+export function completed(record: SandboxRecord, attached: readonly AttachedDelegate[], now: Date): SandboxRecord {
   const networks = record.networks.map((network, at) => {
     const result = attached[at]?.result;
     return result === undefined ? network : { ...network, result: encodeResult(result, network.cniVersion) };
   });
-  return { ...record, networks, complete: true };
+  return { ...record, networks, complete: true, answeredMs: now.getTime() };
 }
 
 /** How a delegate's plugins are called at ADD. */

@@ -41,6 +41,8 @@ export interface SandboxRecord {
   readonly networks: readonly RecordedNetwork[];
   /** True once ADD has answered. */
   readonly complete: boolean;
+  /** When it did, in milliseconds of Unix time. */
+  readonly answeredMs?: number;
   /** True where an address of it has another holder: it was cut off the network, and nothing of it is put back. */
   readonly cut?: boolean;
 }

@@ -1,4 +1,4 @@
-import { formatError, type Logger, never, type Signal } from "#base";
+import { type Clock, formatError, type Logger, never, type Signal } from "#base";
 import {
   CniError,
   type CniRequest,
@@ -42,6 +42,7 @@ export interface VerbsOptions extends NetworksOptions {
   readonly detection?: Detection;
   /** A Pod that is known without asking, in whatever state; absent: none is. */
   readonly knownPod?: (ref: PodRef) => Pod | undefined;
+  readonly clock: Clock;
   readonly log: Logger;
   /** The Pod of a call, alive. */
   readonly findPod: (request: CniRequest, o: Signal) => Promise<Pod>;
@@ -63,7 +64,7 @@ export class Verbs {
   }
 
   async add(asked: CniRequest, running: Running): Promise<PluginOutput> {
-    const { records, findPod, added } = this.#options;
+    const { records, findPod, added, clock } = this.#options;
     const { steps } = running;
     const netns = checkNetns(asked);
     const pod = await steps.run("pod", (o) => findPod(asked, o));
@@ -91,7 +92,7 @@ export class Verbs {
       }
     }
     await steps.settled();
-    const complete = completed(record, attached);
+    const complete = completed(record, attached, clock.wall());
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? nothing;
     // The answer is on its way before the first of the writes that follow it.
@@ -215,7 +216,8 @@ export class Verbs {
 
   /**
    * The sandboxes that the runtime no longer knows of this network. An empty list may also come from a runtime that lost its
-   * memory: then only those whose namespace is gone. Containers with a call at work are younger than the runtime's list.
+   * memory: then only those whose namespace is gone. Containers with a call at work are younger than the runtime's list, and
+   * so are those whose ADD was answered while this call waited for an agent.
    */
   stale(request: CniRequest, atWork: ReadonlySet<string>): readonly SandboxRecord[] {
     const valid = validAttachments(request.config.raw);
@@ -226,6 +228,9 @@ export class Verbs {
       .list()
       .filter((record) => record.network === request.config.name && record.plugin === plugin)
       .filter((record) => !isValid(record) && !atWork.has(record.containerId))
+      .filter(
+        ({ answeredMs }) => answeredMs === undefined || answeredMs < (request.calledMs ?? Number.POSITIVE_INFINITY),
+      )
       .filter((record) => valid.length > 0 || !isSandboxThere(record));
   }
 

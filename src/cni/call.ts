@@ -35,6 +35,9 @@ interface Variable {
   readonly check?: (value: string) => void;
 }
 
+/** The one variable in a call's frame that is the shim's own: when it was started. */
+export const calledVariable = "SPIDERPOOL_CALLED_MS";
+
 const ofContainer: readonly string[] = ["ADD", "CHECK", "DEL"];
 
 // In the order in which missing ones are listed. An empty value counts as missing.
@@ -59,6 +62,7 @@ export function decodeCall(raw: RawCall, options: DecodeCallOptions = {}): Call 
   const config = decodeConfig(raw, command);
   checkVerbAllowed(command, config.cniVersion);
   const args = parseArgs(raw.env["CNI_ARGS"] ?? "");
+  const calledMs = raw.env[calledVariable] ?? "";
   return {
     kind: "request",
     request: {
@@ -71,6 +75,7 @@ export function decodeCall(raw: RawCall, options: DecodeCallOptions = {}): Call 
       path: (raw.env["CNI_PATH"] ?? "").split(":").filter((directory) => directory !== ""),
       args,
       pod: podOf(args),
+      ...(/^\d{1,15}$/.test(calledMs) ? { calledMs: Number(calledMs) } : {}),
       config,
     },
   };

@@ -59,6 +59,8 @@ export interface CniRequest extends Attachment {
   readonly path: readonly string[];
   /** The runtime permits that `netns` is the caller's own namespace (CNI_NETNS_OVERRIDE). */
   readonly netnsOverride: boolean;
+  /** When the runtime made the call, in milliseconds of Unix time on this node; it may have waited for an agent since. */
+  readonly calledMs?: number;
   readonly config: PluginConfig;
 }
 

@@ -97,9 +97,9 @@ export class Kubelet {
 
   /** The runtime's garbage collection of its network: what is not in its list should go. */
   gc({ empty }: { readonly empty: boolean }): void {
-    const { process, sandboxes, machine } = this.#options;
-    // Known limit: a list that waits for an agent is older than what is added meanwhile, and nobody tells the agent so.
-    if (machine.listener === undefined || [...sandboxes].some(({ state }) => state !== "answered")) return;
+    const { process, sandboxes } = this.#options;
+    // A runtime may not collect while it adds (CNI 1.1, GC).
+    if ([...sandboxes].some(({ state }) => state !== "answered")) return;
     const valid = empty ? [] : [...sandboxes].map(({ containerId }) => ({ containerID: containerId, ifname: "eth0" }));
     const config = { ...networkConfig, "cni.dev/valid-attachments": valid };
     const call = { executable: "multus", env: { CNI_COMMAND: "GC", CNI_PATH: "/opt/cni/bin" }, stdin: json(config) };
@@ -281,8 +281,9 @@ export class Kubelet {
   }
 
   /** One start of the shim: it waits for an agent, and notices when that ends under its call. */
-  async #call(call: RawCall, msMax: number): Promise<PluginOutput> {
+  async #call({ env, ...rest }: RawCall, msMax: number): Promise<PluginOutput> {
     const { machine, process } = this.#options;
+    const call = { ...rest, env: { ...env, SPIDERPOOL_CALLED_MS: String(process.clock.wall().getTime()) } };
     for (let waitedMs = 0; machine.listener === undefined && waitedMs < shimMsMax; waitedMs += 500) {
       await process.clock.sleep(500, { signal });
     }
