@@ -129,6 +129,7 @@ export function build(
     endpoints,
     clock,
     hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),
+    hasMac: (podUid, mac) => claims.hasMac(podUid, mac),
     node,
     namespace,
     clusterNetwork,

@@ -138,6 +138,17 @@ export class ClaimsReconciler {
       .some((one) => one.pod?.uid === podUid && one.containerId !== except && isSandboxThere(one));
   }
 
+  /** Whether a sandbox of the Pod has a NIC with this MAC address. */
+  hasMac(podUid: string, mac: string): boolean {
+    const wanted = mac.toLowerCase();
+    const ofPod = this.#options.records.list().filter((one) => one.pod?.uid === podUid && isSandboxThere(one));
+    return ofPod
+      .flatMap(({ networks }) =>
+        networks.flatMap(({ result }) => (result === undefined ? [] : decodeResult(result).interfaces)),
+      )
+      .some((one) => one.mac?.toLowerCase() === wanted);
+  }
+
   async #check(podUid: string, o: Signal): Promise<void> {
     const { records, returned } = this.#options;
     for (const record of records.list().filter(({ pod }) => pod?.uid === podUid)) await returned.check(record, o);

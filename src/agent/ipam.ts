@@ -57,6 +57,8 @@ export interface IpamOptions {
   readonly clock: Clock;
   /** Whether a sandbox of the Pod with this UID, other than the given one, is there. */
   readonly hasSandbox: (podUid: string, except: string) => boolean;
+  /** Whether a sandbox of the Pod with this UID has a NIC with this MAC address. */
+  readonly hasMac: (podUid: string, mac: string) => boolean;
   readonly node: string;
   /** Where pools' bare `multusName`s and the cluster network are looked up. */
   readonly namespace: string;
@@ -122,6 +124,11 @@ class LedgerIpam implements Ipam {
       await steps.run("claim", (o) => ledger.quarantine(claim, { mac, until }, o), { of: attachment.ifName });
     }
     return this.allocate(attachment, steps);
+  }
+
+  isOwn({ pod }: Attachment, { mac }: AddressConflict): boolean {
+    const { pods, hasMac } = this.#options;
+    return pod !== undefined && hasMac(uidOf(pod, pods.get(keyOf(pod))), mac);
   }
 
   /** A Pod that lives keeps its addresses: the runtime may only be replacing its sandbox. */

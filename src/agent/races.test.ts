@@ -112,6 +112,19 @@ describe("a second sandbox of a living Pod", () => {
     assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1` });
   });
 
+  it("does not take the first one's answer for a stranger's: its MAC address is known", async () => {
+    const uid = cluster.pod({ name: "a" });
+    await agent.add("a", "s1");
+    const [record] = agent.records.list();
+    const [network] = record?.networks ?? [];
+    assert.ok(record !== undefined && network !== undefined);
+    const interfaces = [{ name: "eth0", mac: "0a:58:0a:06:00:01", sandbox: "/proc/self/ns/net" }];
+    agent.records.write({ ...record, networks: [{ ...network, result: { ...network.result, interfaces } }] });
+    assert.equal(agent.claims.hasMac(uid, "0A:58:0A:06:00:01"), true);
+    assert.equal(agent.claims.hasMac(uid, "0a:58:0a:06:00:02"), false);
+    assert.equal(agent.claims.hasMac("another", "0a:58:0a:06:00:01"), false);
+  });
+
   it("that is added while the first fails keeps the address", async () => {
     const uid = cluster.pod({ name: "a" });
     const reached = Promise.withResolvers<void>();

@@ -132,6 +132,8 @@ export interface Ipam {
    * Returns all its addresses anew. Absent where addresses are none of its own choice.
    */
   replace?(attachment: Attachment, conflict: AddressConflict, steps: Steps): Promise<CniResult>;
+  /** The answer is that of another sandbox of the attachment's own Pod, whose DEL has not come yet. @default none is */
+  isOwn?(attachment: Attachment, conflict: AddressConflict): boolean;
   /** Idempotent: releasing what is not held is success. */
   release(attachment: Attachment, options: Signal): Promise<void>;
   /** Throws where an address of `got` is no longer held by the attachment. */

@@ -37,6 +37,9 @@ if (isolated(import.meta.url)) {
     routes: [],
   });
 
+  /** The MAC address of the Pod's other sandbox. */
+  let own = "";
+
   /** Gives out these lists one after the other. */
   async function allocate(detection: typeof on, ...lists: readonly (readonly string[])[]) {
     const conflicts: string[] = [];
@@ -51,6 +54,7 @@ if (isolated(import.meta.url)) {
         conflicts.push(mac);
         return next();
       },
+      isOwn: (_attachment, { mac }) => mac === own,
       release: () => Promise.resolve(),
       check: () => Promise.resolve(),
     };
@@ -72,6 +76,13 @@ if (isolated(import.meta.url)) {
       await assert.rejects(allocate({ ...on, conflicts: false }, ["fd06::20/64"]), {
         message: "gateway fd06::99 is unreachable",
       });
+    });
+
+    it("takes the answer of the Pod's own other sandbox for none", async () => {
+      own = rivalMac;
+      const kept = ["10.6.0.10/16", "fd06::10/64"];
+      assert.deepEqual(await allocate({ ...on, gateways: false }, kept), { conflicts: [], given: kept });
+      own = "";
     });
 
     it("asks nobody where it is off or the link is not there yet", async () => {

@@ -129,7 +129,8 @@ export async function withoutConflicts(
   let result = first;
   for (let tries = 1; ; tries++) {
     const { ips } = result;
-    const conflict = await steps.run("addresses", (o) => firstConflict(ips, ask, o), { of: attachment.ifName });
+    const found = await steps.run("addresses", (o) => conflictsOf(ips, ask, o), { of: attachment.ifName });
+    const conflict = found.find((one) => ipam.isOwn?.(attachment, one) !== true);
     if (conflict === undefined) return result;
     if (ipam.replace === undefined || tries === triesMax) throw conflictError(attachment, conflict, tries);
     result = await ipam.replace(attachment, conflict, steps);
@@ -163,14 +164,14 @@ export async function checkGateways(
   await Promise.all(ips.map(ask));
 }
 
-async function firstConflict(ips: readonly CniIp[], ask: Probe, o: Signal): Promise<AddressConflict | undefined> {
+async function conflictsOf(ips: readonly CniIp[], ask: Probe, o: Signal): Promise<readonly AddressConflict[]> {
   const found = await Promise.all(
     ips.map(async ({ address: { ip } }) => {
       const mac = await ask(ip, o);
       return mac === undefined ? undefined : { ip, mac };
     }),
   );
-  return found.find((conflict) => conflict !== undefined);
+  return found.filter((conflict) => conflict !== undefined);
 }
 
 function conflictError({ ifName }: Attachment, { ip, mac }: AddressConflict, tries: number): CniError {

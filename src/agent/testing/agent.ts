@@ -219,6 +219,7 @@ export class TestAgent {
       endpoints,
       clock,
       hasSandbox: (podUid, except) => this.claims.hasSandbox(podUid, except),
+      hasMac: (podUid, mac) => this.claims.hasMac(podUid, mac),
       node,
       namespace: "kube-system",
       clusterNetwork: "",
