@@ -148,9 +148,9 @@ export class After {
 
 /** What came of an ADD, by what its record kept. */
 function attachedBy({ networks }: SandboxRecord): readonly Attached[] {
-  return networks.flatMap(({ name: displayName, result: kept, cniVersion }, position) => {
-    const result = recordedResult(kept, cniVersion);
-    return result === undefined ? [] : [{ displayName, master: position === 0, result }];
+  return networks.flatMap((network, position) => {
+    const result = recordedResult(network);
+    return result === undefined ? [] : [{ displayName: network.name, master: position === 0, result }];
   });
 }
 

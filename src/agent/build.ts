@@ -4,7 +4,7 @@ import { decodeSettings, type Settings, spiderEndpoints } from "#api";
 import { type Logger, SpiderError, systemClock, type Tasks } from "#base";
 import { ownCode } from "#cni";
 import type { FaultKind } from "#doctor";
-import { EventRecorder, keyOf, TopControllers } from "#kube";
+import { EventRecorder, keyOf, nodeSubject, TopControllers } from "#kube";
 import { Intents, Ledger, reservedSets, stickyOwnerOf } from "#ledger";
 import { bootId, hostNetns } from "#linux";
 import {
@@ -262,8 +262,7 @@ function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): N
       ? undefined
       : { binDir: cniBinDir, shim, socket: cniSocket, names: cniPlugins, reference: options.referencePlugins };
   const network = cniConfDir === undefined ? undefined : { confDir: cniConfDir, clusterNetwork, namespace };
-  // Kubelet's own Events about a node have its name as UID, too: `kubectl describe node` looks for that.
-  const subject = { apiVersion: "v1", kind: "Node", name: node, uid: node };
+  const subject = nodeSubject(node);
   const tell = (reason: string, message: string) => {
     log.warn({ node, reason }, message);
     events.record(subject, { type: "Warning", reason, message });

@@ -17,6 +17,7 @@ import {
 } from "#cni";
 import type { Plugin } from "#plugins";
 import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf } from "./foreign.ts";
+import type { RecordedNetwork } from "./records.ts";
 
 /** The address management that is ours. */
 export const ownIpam = "spiderpool";
@@ -194,7 +195,7 @@ function allows(what: keyof typeof sinceVersion, { cniVersion }: Network): boole
   return compareVersions(cniVersion, sinceVersion[what]) >= 0;
 }
 
-/** The result that a record kept, or undefined where ADD never had one. */
-export function recordedResult(result: JsonObject | undefined, cniVersion: string): CniResult | undefined {
+/** The result that a record kept of a network, or undefined where ADD never had one. */
+export function recordedResult({ result, cniVersion }: RecordedNetwork): CniResult | undefined {
   return result === undefined ? undefined : decodeResult(result, cniVersion);
 }

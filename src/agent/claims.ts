@@ -1,8 +1,8 @@
 import type { Clock, Logger, Signal } from "#base";
-import { decodeResult } from "#cni";
 import { claimName } from "#ip";
 import { fromStore, type Pod, retry, runController, type Store } from "#kube";
 import { type Claim, claimKey, type Intents, type Ledger } from "#ledger";
+import { recordedResult } from "./chain.ts";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
@@ -133,20 +133,21 @@ export class ClaimsReconciler {
 
   /** Whether a sandbox of the Pod is there, other than the one with ID `except`: one whose DEL has not come yet uses its address. */
   hasSandbox(podUid: string, except?: string): boolean {
-    return this.#options.records
-      .list()
-      .some((one) => one.pod?.uid === podUid && one.containerId !== except && isSandboxThere(one));
+    return this.#sandboxesOf(podUid, except).length > 0;
   }
 
   /** Whether a sandbox of the Pod has a NIC with this MAC address. */
   hasMac(podUid: string, mac: string): boolean {
     const wanted = mac.toLowerCase();
-    const ofPod = this.#options.records.list().filter((one) => one.pod?.uid === podUid && isSandboxThere(one));
-    return ofPod
-      .flatMap(({ networks }) =>
-        networks.flatMap(({ result }) => (result === undefined ? [] : decodeResult(result).interfaces)),
-      )
-      .some((one) => one.mac?.toLowerCase() === wanted);
+    return this.#sandboxesOf(podUid)
+      .flatMap(({ networks }) => networks.flatMap((network) => recordedResult(network)?.interfaces ?? []))
+      .some(({ mac }) => mac?.toLowerCase() === wanted);
+  }
+
+  #sandboxesOf(podUid: string, except?: string): readonly SandboxRecord[] {
+    return this.#options.records
+      .list()
+      .filter((one) => one.pod?.uid === podUid && one.containerId !== except && isSandboxThere(one));
   }
 
   async #check(podUid: string, o: Signal): Promise<void> {
@@ -194,8 +195,8 @@ function claimNames(record: SandboxRecord): readonly string[] {
 
 /** The same, each with the key of its holder. */
 function claimKeys({ pod, networks }: SandboxRecord): readonly { readonly key: string; readonly name: string }[] {
-  return networks.flatMap(({ ifName, result }) => {
-    const ips = result === undefined ? [] : decodeResult(result).ips.map(({ address }) => address.ip);
-    return ips.map((ip) => ({ key: claimKey(pod?.uid ?? "", ifName, ip.family), name: claimName(ip) }));
+  return networks.flatMap((network) => {
+    const ips = (recordedResult(network)?.ips ?? []).map(({ address }) => address.ip);
+    return ips.map((ip) => ({ key: claimKey(pod?.uid ?? "", network.ifName, ip.family), name: claimName(ip) }));
   });
 }

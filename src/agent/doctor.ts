@@ -17,7 +17,7 @@ import {
   runChecks,
 } from "#doctor";
 import { formatIp } from "#ip";
-import type { EventRecorder } from "#kube";
+import { type EventRecorder, nodeSubject } from "#kube";
 import type { Claim } from "#ledger";
 import type { ClusterConfig } from "#plugins";
 import { recordedResult } from "./chain.ts";
@@ -90,8 +90,7 @@ export async function runDoctor(
 ): Promise<void> {
   const { clock, log, events, observe } = options;
   const { node } = observe;
-  // Kubelet's own Events about a node have its name as UID, too.
-  const subject = { apiVersion: "v1", kind: "Node", name: node, uid: node };
+  const subject = nodeSubject(node);
   await clock.sleep(firstMs, { signal });
   for (;;) {
     try {
@@ -122,8 +121,8 @@ function podFacts(record: SandboxRecord, known: Known): PodFacts {
 }
 
 function nicFacts(record: SandboxRecord, network: RecordedNetwork, { poolOf, cluster }: Known): PodNic {
-  const { name, ifName, plugins, result, cniVersion } = network;
-  const ips = recordedResult(result, cniVersion)?.ips ?? [];
+  const { name, ifName, plugins } = network;
+  const ips = recordedResult(network)?.ips ?? [];
   const ovs = plugins.find(({ type }) => type === "ovs");
   const coordinator = plugins.find(({ type }) => type === "coordinator");
   const mode = String(coordinator?.["mode"] ?? cluster?.mode ?? "auto");

@@ -1,7 +1,7 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 import { type Disagreement, eventOfFault, type FaultFacts, nodeFaults, type SandboxFact } from "#doctor";
 import { formatPrefix } from "#ip";
-import type { EventRecorder } from "#kube";
+import { type EventRecorder, nodeSubject } from "#kube";
 import { type Netns, openNetns, readNetnsId } from "#linux";
 import type { OvsPort } from "#ovsdb";
 import { nodeRulePreference } from "#plugins";
@@ -82,8 +82,7 @@ export class Faults {
     const { events, metrics, log, node } = this.#options;
     const { kind, object, one, other } = fault;
     metrics.fault(kind);
-    // Kubelet's own Events about a node have its name as UID, too.
-    events.record({ apiVersion: "v1", kind: "Node", name: node, uid: node }, eventOfFault(fault));
+    events.record(nodeSubject(node), eventOfFault(fault));
     log.warn({ kind, object, one: one.text, other: other.text }, "two sources disagree");
   }
 
@@ -156,7 +155,7 @@ function keyOfRoute({ dst, dev, table }: FaultFacts["routes"]["items"][number]):
 
 function sandboxFact(record: SandboxRecord): SandboxFact {
   const { pod, containerId, netns, complete, cut, networks } = record;
-  const results = networks.flatMap(({ result, cniVersion }) => recordedResult(result, cniVersion) ?? []);
+  const results = networks.flatMap((network) => recordedResult(network) ?? []);
   return {
     pod: pod === null ? containerId : `${pod.namespace}/${pod.name}`,
     containerId,

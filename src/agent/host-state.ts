@@ -162,7 +162,7 @@ export class HostState {
   async #restore({ containerId, netns, pod, networks }: SandboxRecord, o: Signal): Promise<readonly string[]> {
     const made: string[] = [];
     for (const network of networks) {
-      const result = recordedResult(network.result, network.cniVersion);
+      const result = recordedResult(network);
       if (result === undefined) continue;
       const { ifName, cniArgs, capabilityArgs } = network;
       const attachment = { containerId, netns: netns.path, pod: pod ?? undefined, ifName, args: new Map(cniArgs) };
@@ -181,9 +181,7 @@ function noLosses(): Losses {
 /** The addresses of a record's networks as host routes: `172.18.30.131/32`. */
 function addressesOf({ networks }: SandboxRecord): readonly string[] {
   return networks.flatMap((network: RecordedNetwork) =>
-    (recordedResult(network.result, network.cniVersion)?.ips ?? []).map(({ address }) =>
-      formatPrefix(hostRoute(address.ip)),
-    ),
+    (recordedResult(network)?.ips ?? []).map(({ address }) => formatPrefix(hostRoute(address.ip))),
   );
 }
 
@@ -197,8 +195,8 @@ export function ovsLinksOf({ networks }: SandboxRecord): readonly string[] {
   return networks.filter(({ plugins }) => plugins.some(({ type }) => type === "ovs")).flatMap(hostEndsOf);
 }
 
-function hostEndsOf({ result, cniVersion }: RecordedNetwork): readonly string[] {
-  const interfaces = recordedResult(result, cniVersion)?.interfaces ?? [];
+function hostEndsOf(network: RecordedNetwork): readonly string[] {
+  const interfaces = recordedResult(network)?.interfaces ?? [];
   return interfaces.filter(({ sandbox = "" }) => sandbox === "").map(({ name }) => name);
 }
 

@@ -140,7 +140,7 @@ function heldBy({ networks }: SandboxRecord): readonly Held[] {
   return networks
     .filter(({ plugins }) => plugins.some((plugin) => ipamTypeOf(plugin) === ownIpam))
     .flatMap((network) => {
-      const ips = recordedResult(network.result, network.cniVersion)?.ips ?? [];
+      const ips = recordedResult(network)?.ips ?? [];
       return ips.map(({ address, gateway }) => ({
         ip: address.ip,
         network,

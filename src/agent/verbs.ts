@@ -148,7 +148,7 @@ export class Verbs {
     const failures: unknown[] = [];
     for (const network of (record?.networks ?? this.#unrecorded(request)).toReversed()) {
       const call = recordedCall(request, network, hostOf(request, running));
-      const result = recordedResult(network.result, network.cniVersion);
+      const result = recordedResult(network);
       try {
         await steps.run("link", (o) => chain.del(recordedNetwork(network), call, result, o), { of: network.ifName });
         if (request.executable === ownIpam) await this.#ipam(request).release(call.attachment, { signal: never });
@@ -185,7 +185,7 @@ export class Verbs {
       throw new CniError(cniCodes.unknownContainer, `no ADD of container ${request.containerId} is on record`);
     }
     for (const network of record.networks) {
-      const result = recordedResult(network.result, network.cniVersion);
+      const result = recordedResult(network);
       if (result === undefined) continue;
       const call = recordedCall(request, network, hostOf(request, running));
       await running.steps.run(

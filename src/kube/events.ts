@@ -13,6 +13,11 @@ export interface EventSubject extends ObjectRef {
   readonly uid?: string;
 }
 
+/** A node as `kubectl describe node` looks for its Events: kubelet's own have the node's name as UID, too. */
+export function nodeSubject(name: string): EventSubject {
+  return { apiVersion: "v1", kind: "Node", name, uid: name };
+}
+
 export interface EventText {
   readonly type: "Normal" | "Warning";
   /** CamelCase, of a small set. */

@@ -37,7 +37,7 @@ export {
   type Outcome,
   surelyUnchanged,
 } from "./errors.ts";
-export { EventRecorder, type EventRecorderOptions, type EventSubject, type EventText } from "./events.ts";
+export { EventRecorder, type EventRecorderOptions, type EventSubject, type EventText, nodeSubject } from "./events.ts";
 export { isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./pod.ts";
 export { WorkQueue, type WorkQueueOptions } from "./queue.ts";
 export {
