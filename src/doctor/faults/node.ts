@@ -84,11 +84,12 @@ function linksWithoutPort({ sandboxes, ports, links }: FaultFacts): readonly Dis
 function addressesOfTwo({ sandboxes, inside }: FaultFacts): readonly Disagreement[] {
   const live = sandboxes.items.filter(({ isThere, isAttached }) => isThere && isAttached);
   const byId = new Map(sandboxes.items.map((one) => [one.containerId, one]));
+  const byAddress = Map.groupBy(inside.items, ({ ip }) => formatIp(ip));
   return live.flatMap(({ pod, containerId, addresses }) =>
     addresses.flatMap((ip) => {
       const text = formatIp(ip);
-      return inside.items
-        .filter((one) => one.containerId !== containerId && formatIp(one.ip) === text)
+      return (byAddress.get(text) ?? [])
+        .filter((one) => one.containerId !== containerId)
         .filter((one) => byId.get(one.containerId)?.isAttached !== false)
         .map((one): Disagreement => {
           const second = byId.get(one.containerId)?.pod ?? one.containerId;
