@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { spiderIPPools } from "#api";
+import { spiderIPAddresses, spiderIPPools } from "#api";
 import { type TestAgent, TestCluster } from "./testing/agent.ts";
 
 const statefulSet = { apiVersion: "apps/v1", kind: "StatefulSet", name: "web", uid: "uid-web", controller: true };
@@ -110,6 +110,50 @@ describe("a living Pod whose pool goes", () => {
       await assert.rejects(n1.add("b", "s3"), /IPPool v4/);
     });
   }
+});
+
+describe("a living Pod whose claim its agent does not know any more", () => {
+  const claim = () => cluster.api.fake.read(spiderIPAddresses, { name: "10.6.0.1" }) ?? assert.fail("no claim");
+
+  it("has its address again where boots took every record that named it", async () => {
+    const uid = cluster.pod({ name: "a" });
+    const had = await n1.add("a", "s1");
+    await cluster.advance(2_000);
+    n1.kill();
+    cluster.forget("n1");
+    n1 = await cluster.agent("n1");
+    assert.deepEqual(await n1.add("a", "s2"), had);
+    await cluster.advance(1_000);
+    assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1` });
+  });
+
+  it("has its address again where it was released, and etcd was put back to a time before that", async () => {
+    const uid = cluster.pod({ name: "a" });
+    const had = await n1.add("a", "s1");
+    await cluster.advance(2_000);
+    const before = claim();
+    n1.ledger.release(n1.ledger.claims()[0] ?? assert.fail(), { why: "its Pod has ended", evidence: [] });
+    await cluster.advance(2_000);
+    assert.deepEqual(cluster.claims, {});
+    cluster.api.fake.apply(spiderIPAddresses, before);
+    assert.deepEqual(await n1.add("a", "s2"), had);
+    assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1` });
+  });
+
+  it("gets another address where that one is somebody else's, whatever its own annotation says", async () => {
+    cluster.pod({ name: "a" });
+    await n1.add("a", "s1");
+    await cluster.advance(2_000);
+    const { spec } = claim();
+    cluster.api.fake.apply(spiderIPAddresses, {
+      ...claim(),
+      spec: { ...spec, podUID: "another", podName: "b", node: "n2" },
+    });
+    n1.kill();
+    cluster.forget("n1");
+    n1 = await cluster.agent("n1");
+    assert.deepEqual(await n1.add("a", "s2"), ["10.6.0.2"]);
+  });
 });
 
 describe("a call without the Pod's UID", () => {

@@ -11,7 +11,7 @@ import {
   type PodRef,
   type Probe,
 } from "#cni";
-import { type Family, formatIp, sameIp } from "#ip";
+import { claimName, type Family, formatIp, sameIp } from "#ip";
 import {
   asksForOwner,
   attachRoutes,
@@ -34,7 +34,7 @@ import {
   type Wanted,
   wantedOf,
 } from "#ledger";
-import { netAttachDefOf, slotOf } from "#multus";
+import { addressesOfStatus, netAttachDefOf, networkStatusAnnotation, slotOf } from "#multus";
 import { addressed, formatAnswer } from "./answer.ts";
 import { ownIpam } from "./chain.ts";
 import type { Endpoints } from "./endpoints.ts";
@@ -210,7 +210,7 @@ class LedgerIpam implements Ipam {
 
   async #select(attachment: Attachment, o: Signal): Promise<Plan> {
     const { findPod, pools, families, settings, namespace: agentNamespace, clusterNetwork } = this.#options;
-    const { node, nodes, namespaces, ledger } = this.#options;
+    const { node, nodes, namespaces } = this.#options;
     const ref = attachment.pod;
     if (ref === undefined) {
       throw new SpiderError("POD_UNKNOWN", "addresses are given to Pods only, and the call names none", {
@@ -245,9 +245,23 @@ class LedgerIpam implements Ipam {
     };
     const sticky = stickyOwnerOf(pod, settings);
     const kept = sticky && (await this.#options.endpoints.kept(pod, sticky, attachment.ifName, o));
-    const own = ledger.claimsOf(uidOf(ref, pod)).filter(({ spec }) => spec.nic === attachment.ifName);
+    const own = await this.#own(pod, uidOf(ref, pod), attachment.ifName, o);
     const wanted = decide(input).map((decision) => wantedOf(decision, { own, kept }));
     return { pod, pools: now, sticky, kept, wanted };
+  }
+
+  /**
+   * What the Pod has for the NIC. This process may not know it: a boot took the record that named it, or etcd was put back to a
+   * time before it was released. Then the Pod itself tells where to look: only after its first ADD was answered, and only where
+   * nothing is known does it cost a request.
+   */
+  async #own({ metadata }: Pod, uid: string, nic: string, o: Signal): Promise<readonly Claim[]> {
+    const { ledger } = this.#options;
+    const known = () => ledger.claimsOf(uid).filter(({ spec }) => spec.nic === nic);
+    for (const ip of addressesOfStatus(metadata.annotations?.[networkStatusAnnotation], nic)) {
+      if (!known().some((claim) => claim.ip.family === ip.family)) await ledger.verify(claimName(ip), uid, o);
+    }
+    return known();
   }
 
   /** Asked only where the answer matters: it may cost a request. */

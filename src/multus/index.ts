@@ -11,5 +11,5 @@ export { networkNotFound, type Resolved, resolveNad, resolveReference, resolveSe
 export { applyDefaultRoutes, type DefaultRoutePlan, isDefault, planDefaultRoutes } from "./routes.ts";
 export { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
 export { decodeSettings, type MultusSettings } from "./settings.ts";
-export { type Attached, formatNetworkStatus, networkStatusAnnotation } from "./status.ts";
+export { type Attached, addressesOfStatus, formatNetworkStatus, networkStatusAnnotation } from "./status.ts";
 export type { ConfigSource, Delegate, Nad, NetworkSelection } from "./types.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { decodeResult } from "#cni";
-import { type Attached, formatNetworkStatus } from "./status.ts";
+import { formatIp } from "#ip";
+import { type Attached, addressesOfStatus, formatNetworkStatus } from "./status.ts";
 
 const attached = (displayName: string, result: object, more: Partial<Attached> = {}): Attached => ({
   displayName,
@@ -103,5 +104,25 @@ describe("formatNetworkStatus()", () => {
       entries(attached("n", { interfaces: [host, eth0, net1], ips })).map((one) => one["default"]),
       [undefined, undefined],
     );
+  });
+});
+
+describe("addressesOfStatus()", () => {
+  const read = (text: string | undefined, nic: string) => addressesOfStatus(text, nic).map(formatIp);
+
+  it("reads what formatNetworkStatus() wrote, for one interface", () => {
+    const first = attached("a", { interfaces: [eth0], ips: [{ address: "10.6.0.1/16" }, { address: "fd00::1/64" }] });
+    const second = attached("b", { interfaces: [net1], ips: [{ address: "10.7.0.1/16" }] });
+    const text = formatNetworkStatus([first, second]);
+    assert.deepEqual(
+      ["eth0", "net1", "net2"].map((nic) => read(text, nic)),
+      [["10.6.0.1", "fd00::1"], ["10.7.0.1"], []],
+    );
+  });
+
+  it("finds nothing in what somebody else may have written", () => {
+    const texts = [undefined, "", "{", "7", "{}", "[7,null]", '[{"interface":"eth0","ips":"10.6.0.1"}]'];
+    for (const text of texts) assert.deepEqual(read(text, "eth0"), [], text);
+    assert.deepEqual(read('[{"interface":"eth0","ips":["x",7,"10.6.0.1"]}]', "eth0"), ["10.6.0.1"]);
   });
 });

@@ -1,5 +1,5 @@
-import type { CniInterface, CniResult, JsonObject } from "#cni";
-import { formatIp } from "#ip";
+import { type CniInterface, type CniResult, isJsonObject, type JsonObject } from "#cni";
+import { formatIp, type Ip, tryParseIp } from "#ip";
 import { isDefault } from "./routes.ts";
 
 /** Where a Pod's networks are reported (NPWG multi-network specification §5). */
@@ -73,4 +73,28 @@ function entry(
     ...(one.deviceInfo === undefined ? {} : { "device-info": one.deviceInfo }),
     ...(gateways.length === 0 ? {} : { gateway: gateways }),
   };
+}
+
+/**
+ * The addresses that a network-status annotation shows for an interface of the Pod. Anybody who may write the Pod may have
+ * written the text: it is a hint where to look, never a reason to believe.
+ */
+export function addressesOfStatus(text: string | undefined, nic: string): readonly Ip[] {
+  const entries = parsed(text ?? "");
+  if (!Array.isArray(entries)) return [];
+  return entries.slice(0, shownMax).flatMap((entry: unknown) => {
+    if (!isJsonObject(entry) || entry["interface"] !== nic || !Array.isArray(entry["ips"])) return [];
+    return entry["ips"].slice(0, shownMax).flatMap((ip: unknown) => (typeof ip === "string" && tryParseIp(ip)) || []);
+  });
+}
+
+/** More entries, or addresses of one, are none that we wrote. */
+const shownMax = 64;
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -87,6 +87,11 @@ export class TestCluster implements Disposable {
     return agent;
   }
 
+  /** Records and intents of the node are gone, as after boots that took the last copies. */
+  forget(node: string): void {
+    rmSync(join(this.#folder, node), { recursive: true, force: true });
+  }
+
   /** The claims: address → `Pod UID@node`, or what else is written there. */
   get claims(): Readonly<Record<string, string>> {
     const all = this.api.fake.all(spiderIPAddresses);
