@@ -18,8 +18,10 @@ export interface Kind {
   readonly datapath?: "system" | "netdev";
   /** The kernel makes one such interface on a node. */
   readonly onePerNode?: true;
-  /** Only with both families at once: in all else it is like the kind before it, and a user-mode kernel is slow. */
-  readonly dualOnly?: true;
+  /** The Pods' MAC addresses are the card's. */
+  readonly sharesMac?: true;
+  /** Where Pods have only both families at once: in all else it is like the kind before it, and a user-mode kernel is slow. */
+  readonly dualOnly?: readonly Attached[];
 }
 
 const vlan = 100;
@@ -36,6 +38,9 @@ const vlanOn = (on: typeof card | typeof bond) => (id: number | undefined) =>
 const ovs = (id: number | undefined) =>
   ({ cniType: "ovs", ovs: { bridge: "br1", ...(id === undefined ? {} : { vlan: id }) } }) as const;
 
+export const attachments: readonly Attached[] = ["underlay", "overlay + underlay"];
+const beside: readonly Attached[] = ["overlay + underlay"];
+
 /** Every way in which traffic is tried; the suites beside this file take them by group. */
 export const kinds = {
   ovs: [
@@ -43,7 +48,7 @@ export const kinds = {
     { title: "ovs, userspace datapath, access VLAN", needs: [], datapath: "netdev", vlan, spec: ovs },
   ],
   ovsKernel: [
-    { title: "ovs, kernel datapath", needs: ["openvswitch"], datapath: "system", dualOnly: true, spec: ovs },
+    { title: "ovs, kernel datapath", needs: ["openvswitch"], datapath: "system", dualOnly: attachments, spec: ovs },
     { title: "ovs, kernel datapath, access VLAN", needs: ["openvswitch"], datapath: "system", vlan, spec: ovs },
   ],
   macvlan: [{ title: "macvlan", needs: ["macvlan"], spec: macvlan(card) }],
@@ -53,37 +58,37 @@ export const kinds = {
       title: "macvlan on a VLAN of a bond (ifacer)",
       needs: ["macvlan", "vlan", "bond"],
       vlan,
-      dualOnly: true,
+      dualOnly: beside,
       spec: macvlan(bond),
     },
   ],
   ipvlan: [
-    { title: "ipvlan", needs: ["ipvlan"], spec: ipvlan(card) },
-    { title: "ipvlan on a VLAN (ifacer)", needs: ["ipvlan", "vlan"], vlan, spec: ipvlan(card) },
+    { title: "ipvlan", needs: ["ipvlan"], sharesMac: true, spec: ipvlan(card) },
+    { title: "ipvlan on a VLAN (ifacer)", needs: ["ipvlan", "vlan"], vlan, sharesMac: true, spec: ipvlan(card) },
     {
       title: "ipvlan on a VLAN of a bond (ifacer)",
       needs: ["ipvlan", "vlan", "bond"],
       vlan,
-      dualOnly: true,
+      sharesMac: true,
+      dualOnly: beside,
       spec: ipvlan(bond),
     },
   ],
   vlan: [
-    { title: "vlan", needs: ["vlan"], vlan, onePerNode: true, spec: vlanOn(card) },
+    { title: "vlan", needs: ["vlan"], vlan, onePerNode: true, sharesMac: true, spec: vlanOn(card) },
     {
       title: "vlan on a bond (ifacer)",
       needs: ["vlan", "bond"],
       vlan,
-      dualOnly: true,
+      dualOnly: beside,
       onePerNode: true,
+      sharesMac: true,
       spec: vlanOn(bond),
     },
   ],
 } as const satisfies Readonly<Record<string, readonly Kind[]>>;
 
-export const attachments: readonly Attached[] = ["underlay", "overlay + underlay"];
-
 /** Which families the Pods of a kind have, one after the other. */
-export function familiesOfPods({ dualOnly }: Kind): readonly Families[] {
-  return dualOnly === true ? ["dual"] : ["v4", "v6", "dual"];
+export function familiesOfPods({ dualOnly = [] }: Kind, attached: Attached): readonly Families[] {
+  return dualOnly.includes(attached) ? ["dual"] : ["v4", "v6", "dual"];
 }

@@ -12,7 +12,8 @@ is tried with ping and with TCP of 100,000 bytes, in each of the Pod's families:
 `;
 
 const foot = `A VLAN's Pods also have a stranger on their node, in the next VLAN and with an address of the same network: nothing passes. Before a
-Pod comes, the router knows its addresses with another MAC address: after ADD it knows the Pod's, by the announcement alone.
+Pod comes, the router knows its addresses with another MAC address, and the switch has seen the Pod's MAC address at the router's
+port: after ADD the router knows the Pod's MAC address and the switch the node's port, by the announcement alone.
 Between Pods and to the gateway, the ping is of 1,500 bytes and may not be cut to pieces. After the Pods' DEL the nodes have the
 links, routes, neighbours and ports that they had before.
 
@@ -31,8 +32,9 @@ export function trafficPage(): string {
   const rows = (Object.values(kinds).flat() as readonly Kind[]).map((kind) => {
     const where = kind.needs.every((feature) => feature === "macvlan") ? "own kernel" : "user-mode Linux";
     const vlan = kind.vlan === undefined ? "untagged" : `VLAN ${kind.vlan}`;
-    return `| ${kind.title} | ${vlan} | ${familiesOfPods(kind).join(", ")} | ${attachments.join("; ")} | ${where} |`;
+    const pods = attachments.map((attached) => `${attached}: ${familiesOfPods(kind, attached).join(", ")}`);
+    return `| ${kind.title} | ${vlan} | ${pods.join("; ")} | ${where} |`;
   });
-  const table = ["| network | frames | families | Pods on | where |", "|---|---|---|---|---|", ...rows];
+  const table = ["| network | frames | Pods | where |", "|---|---|---|---|", ...rows];
   return `${[head, ...list, "", ...table, "", foot].join("\n").trimEnd()}\n`;
 }

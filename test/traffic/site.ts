@@ -167,6 +167,12 @@ export class Site {
     ) as JsonObject;
   }
 
+  /** The port of the switch behind which a MAC address was seen last. */
+  switchPortOf(mac: string): string | undefined {
+    const lines = this.switch.run(["bridge", "fdb", "show", "br", "br0"]).split("\n");
+    return lines.find((line) => line.startsWith(mac))?.match(/ dev (\S+)/)?.[1];
+  }
+
   #cable(): void {
     this.switch.netns.rtnl.createLink({ name: "br0", kind: { kind: "bridge" }, up: true });
     writeSysctl(this.switch.netns, "net/ipv6/conf/all/disable_ipv6", 1);
@@ -213,7 +219,10 @@ export class Site {
     if (this.kind.datapath === undefined) {
       netns.rtnl.createLink({ name: "leg", kind: { kind: "vlan", parent: "wan", id } });
     } else {
-      node.netns.rtnl.createVeth({ name: "leg-port", up: true, peer: { name: "leg", netns } });
+      node.netns.rtnl.createVeth({ name: "leg-port", peer: { name: "leg", netns } });
+      // Else the node's routes change whenever the kernel comes to give it an address.
+      writeSysctl(node.netns, "net/ipv6/conf/leg-port/disable_ipv6", 1);
+      node.netns.rtnl.setLink("leg-port", { up: true });
       node.openVswitch.vsctl("add-port", "br1", "leg-port", `tag=${id}`);
     }
     setTxChecksum(netns, "leg", false);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { formatIp, formatPrefix } from "#ip";
-import { type Families, type Family, families } from "./addresses.ts";
+import { formatIp, formatPrefix, parseIp } from "#ip";
+import { derivedMac } from "../../src/plugins/names.ts";
+import { bare, type Families, type Family, families } from "./addresses.ts";
 import { forward } from "./filters.ts";
 import { attachments, familiesOfPods, type Kind } from "./kinds.ts";
 import { featuresOf } from "./net.ts";
@@ -37,7 +38,7 @@ export function tryTraffic(kinds: readonly Kind[]): void {
       });
 
       for (const attached of attachments) {
-        for (const given of familiesOfPods(kind)) {
+        for (const given of familiesOfPods(kind, attached)) {
           it(`${attached}, ${given}: every way carries ping and TCP, and nothing is left`, async () => {
             const was = site.nodes.map(inventory);
             const pods: TrafficPod[] = [];
@@ -57,7 +58,7 @@ export function tryTraffic(kinds: readonly Kind[]): void {
   }
 }
 
-/** The Pods of one turn, each also put into `pods`. The network knew other holders of the first one's addresses, and knows better after its ADD. */
+/** The Pods of one turn, each also put into `pods`. The network is told by the first one's ADD alone where its addresses are. */
 async function populate(site: Site, attached: Attached, given: Families, pods: TrafficPod[]): Promise<World> {
   const [first, second] = site.nodes;
   const { kind } = site;
@@ -67,9 +68,7 @@ async function populate(site: Site, attached: Attached, given: Families, pods: T
     return pod;
   };
   const dev = kind.vlan === undefined ? "wan" : "leg";
-  const former = ([4, 6] as const).map((family) => site.segment[family].prefix(hosts.pod).replace(/\/.*/, ""));
-  const stale = former.map((address) => `neigh replace ${address} lladdr ${formerMac} dev ${dev} nud stale\n`);
-  site.router.run(["ip", "-batch", "-"], stale.join(""));
+  rememberOthers(site, dev, given);
   const pod = await start("pod");
   const mac = pod.netns.rtnl.link(pod.nic)?.mac ?? "";
   for (const family of pod.families) {
@@ -77,6 +76,8 @@ async function populate(site: Site, attached: Attached, given: Families, pods: T
     const told = known.find(({ ip }) => formatIp(ip) === pod.address(family));
     assert.equal(told?.mac, mac, `what the router was told of ${pod.address(family)}`);
   }
+  const port = site.switchPortOf(mac) ?? "none";
+  assert.ok(port.startsWith(`${first.name}-`), `${mac} is at the port ${port} of the switch`);
   return {
     site,
     pod,
@@ -84,6 +85,18 @@ async function populate(site: Site, attached: Attached, given: Families, pods: T
     remote: await start("remote", second),
     stranger: kind.vlan === undefined ? undefined : await start("stranger", first, kind.vlan + 1),
   };
+}
+
+/** The router knows other holders of the first Pod's addresses; the switch has seen its MAC address at the router's port. */
+function rememberOthers(site: Site, dev: string, given: Families): void {
+  const addresses = ([4, 6] as const).map((family) => bare(site.segment[family].prefix(hosts.pod)));
+  const stale = addresses.map((address) => `neigh replace ${address} lladdr ${formerMac} dev ${dev} nud stale\n`);
+  site.router.run(["ip", "-batch", "-"], stale.join(""));
+  if (site.kind.sharesMac === true) return;
+  const [first = ""] = given === "v6" ? addresses.slice(1) : addresses;
+  const mac = derivedMac(parseIp(first));
+  site.switch.run(["bridge", "fdb", "replace", mac, "dev", "router-wan", "master", "dynamic"]);
+  assert.equal(site.switchPortOf(mac), "router-wan");
 }
 
 /** What does not carry what it should, a line for each. */

@@ -37,7 +37,7 @@ export interface Run {
 export async function runInUml(files: readonly string[], { signal }: { readonly signal: AbortSignal }): Promise<Run> {
   const out = mkdtempSync(join(tmpdir(), "uml-"));
   try {
-    writeFileSync(join(out, "files"), files.join(" "));
+    writeFileSync(join(out, "files"), files.map((file) => `${file}\n`).join(""));
     const parameters = [
       ...[`mem=${memory}`, "rootfstype=hostfs", "rootflags=/", "ro", `uml_dir=${out}`, "con=null", "con0=null,null"],
       ...["quiet", "panic=-1", `init=${join(root, "test/uml/init.sh")}`],
@@ -53,9 +53,7 @@ export async function runInUml(files: readonly string[], { signal }: { readonly 
     });
     await once(child, "exit");
     const read = (name: string) => (existsSync(join(out, name)) ? readFileSync(join(out, name), "utf8") : "");
-    const lines = read("results")
-      .split("\n")
-      .filter((line) => line !== "");
+    const lines = files.flatMap((_, at) => read(`results.${at}`).split("\n")).filter((line) => line !== "");
     return {
       outcomes: lines.map((line) => JSON.parse(line) as Outcome),
       console: read("console"),

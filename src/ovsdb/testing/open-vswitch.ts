@@ -17,6 +17,8 @@ export interface OpenVswitch extends AsyncDisposable {
   vsctl(...args: readonly string[]): string;
   /** How often vswitchd has gone through all of its ports so far, once it has come to rest. */
   reconfigures(): Promise<number>;
+  /** Name of the port behind which a bridge has last seen a MAC address; undefined: behind none. */
+  portOf(bridge: string, mac: string): string | undefined;
   /** Adds a bridge with a datapath in user space, which needs no kernel module but /dev/net/tun. */
   addBridge(name: string): void;
   stopDatabase(): Promise<void>;
@@ -42,10 +44,9 @@ export function startOpenVswitch(): OpenVswitch {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],
     }).trimEnd();
-  const readReconfigures = () => {
-    const argv = ["-t", file("ovs-vswitchd.ctl"), "coverage/read-counter", "bridge_reconfigure"];
-    return Number(execFileSync("ovs-appctl", argv, { env, encoding: "utf8" }));
-  };
+  const appctl = (...args: readonly string[]) =>
+    execFileSync("ovs-appctl", ["-t", file("ovs-vswitchd.ctl"), ...args], { env, encoding: "utf8" });
+  const readReconfigures = () => Number(appctl("coverage/read-counter", "bridge_reconfigure"));
   const start = (name: string, ...args: readonly string[]) =>
     spawn("setpriv", ["--pdeathsig", "KILL", name, `--unixctl=${file(`${name}.ctl`)}`, "-vconsole:off", ...args], {
       env,
@@ -71,6 +72,13 @@ export function startOpenVswitch(): OpenVswitch {
         if (now === count) return count;
         count = now;
       }
+    },
+    portOf: (bridge, mac) => {
+      const learnt = appctl("fdb/show", bridge)
+        .split("\n")
+        .find((line) => line.includes(mac));
+      const [ofport] = learnt?.trim().split(/\s+/) ?? [];
+      return ofport && vsctl("--bare", "--columns=name", "find", "interface", `ofport=${ofport}`);
     },
     addBridge: (name) => void vsctl("add-br", name, "--", "set", "bridge", name, "datapath_type=netdev"),
     stopDatabase: () => stop(server),

@@ -15,7 +15,7 @@ import {
   supportedVersions,
 } from "#cni";
 import { formatIp, formatPrefix, parsePrefix } from "#ip";
-import { createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
+import { announce, createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";
@@ -85,6 +85,15 @@ if (isolated(import.meta.url)) {
     assert.equal(inside.rtnl.link("net1"), undefined);
   }
 
+  /** What comes to be so within seconds: vswitchd looks at frames when it comes to it. */
+  async function until(isSo: () => boolean): Promise<void> {
+    const { signal } = deadline();
+    while (!isSo()) {
+      signal.throwIfAborted();
+      await setImmediate();
+    }
+  }
+
   describe("the ovs plugin", { timeout: 120_000 }, () => {
     it("gives a Pod an access port, addresses, routes and the derived MAC address", async () => {
       const ipam = new StubIpam(["10.10.0.5/24", "fd00::5/64"]);
@@ -136,6 +145,26 @@ if (isolated(import.meta.url)) {
         assert.throws(() => other.inside("ping", "-c", "1", "-W", "1", reach));
         for (const each of [a, b, other]) await each.del();
       }
+    });
+
+    it("has the switch send at once to its port what it has sent elsewhere, in either family", async () => {
+      using elsewhere = createNetns("/run/netns/elsewhere");
+      for (const address of ["10.10.0.5/24", "fd00::5/64"]) {
+        const { ip } = parsePrefix(address);
+        const mac = derivedMac(ip);
+        // The network knows the address's earlier holder, on another node.
+        host.rtnl.createVeth({ name: "uplink", up: true, peer: { name: "eth0", mac, netns: elsewhere, up: true } });
+        real.vsctl("add-port", "br1", "uplink");
+        await announce(elsewhere, "eth0", [ip]);
+        await until(() => real.portOf("br1", mac) === "uplink");
+        const one = pod({}, new StubIpam([address]));
+        await one.add();
+        await until(() => real.portOf("br1", mac) === one.hostName);
+        await one.del();
+        real.vsctl("del-port", "uplink");
+        await host.rtnl.deleteLinksLater(["uplink"]);
+      }
+      deleteNetns("/run/netns/elsewhere");
     });
 
     it("makes no IPv6 link-local address where only IPv4 is given, and one from the MAC address without IPAM", async () => {
