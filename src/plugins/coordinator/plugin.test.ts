@@ -295,6 +295,24 @@ if (isolated(import.meta.url)) {
       await assertNothingLeft(one, ["10.6.0.16", "10.7.0.16", "fd06::16", "fd07::16"]);
     });
 
+    it("moves the second NIC's next hop of an IPv6 multipath default route, and leaves the first NIC's", async () => {
+      const one = pod(["fd06::33/64"]);
+      await one.add();
+      one.addNic("net1", ["fd07::33/64"], ["fd07::1"]);
+      const routes = (...argv: readonly string[]) => one.inside("ip", "-6", "route", ...argv);
+      // As plugins do that give it no metric of its own.
+      routes("del", "default", "dev", "net1");
+      routes("append", "default", "via", "fd07::1", "dev", "net1");
+      assert.match(routes("show", "default"), /nexthop via fd06::1 dev eth0.*\n.*nexthop via fd07::1 dev net1/);
+      await one.add("net1");
+      assert.match(routes("show", "default"), /^default via fd06::1 dev eth0 .*\n$/);
+      assert.match(routes("show", "table", "101"), /^default via fd07::1 dev net1/m);
+      await Promise.all([one.check(), one.check("net1")]);
+      onNode(...ping("fd07::33"));
+      await one.del("net1");
+      await one.del();
+    });
+
     it("deletes twice, without a namespace, and without the cluster's configuration", async () => {
       const twice = pod(["10.6.0.17/16"]);
       await twice.add();
