@@ -60,6 +60,20 @@ const golden: readonly (readonly [string, SpiderMultusConfigSpec, string])[] = [
     wrap(`{"type":"ovs","bridge":"br1","deviceID":"0000:01:00.1",${ipam},"trunk":[{"id":3},{"minID":5,"maxID":9}]}`),
   ],
   [
+    "ovs with a VLAN beside a trunk, pools, a plugin chained and a coordinator",
+    {
+      cniType: "ovs",
+      ovs: { bridge: "br-1", vlan: 4094, trunk: [{ id: 0 }], ippools: { ipv4: ["a"], ipv6: ["b", "c"] } },
+      chainCNIJsonData: ['{"type":"sbr"}'],
+      coordinator: { mode: "disabled" },
+    },
+    wrap(
+      '{"vlan":4094,"type":"ovs","bridge":"br-1","ipam":{"type":"spiderpool","default_ipv4_ippool":["a"],"default_ipv6_ippool":["b","c"]},"trunk":[{"id":0}]}',
+      '{"type":"sbr"}',
+      '{"mode":"disabled","type":"coordinator"}',
+    ),
+  ],
+  [
     "macvlan, minimal",
     { cniType: "macvlan", macvlan: { master: ["eth1"] }, ...alone },
     wrap(`{"type":"macvlan","master":"eth1","mode":"bridge","mtu":0,${ipam}}`),
@@ -91,6 +105,14 @@ const golden: readonly (readonly [string, SpiderMultusConfigSpec, string])[] = [
     ),
   ],
   [
+    "macvlan on a bond without a VLAN",
+    { cniType: "macvlan", macvlan: { master: ["eth1", "eth2"], bond }, ...alone },
+    wrap(
+      '{"type":"ifacer","interfaces":["eth1","eth2"],"bond":{"name":"bond0","mode":1,"options":""}}',
+      `{"type":"macvlan","master":"bond0","mode":"bridge","mtu":0,${ipam}}`,
+    ),
+  ],
+  [
     "ipvlan, minimal",
     { cniType: "ipvlan", ipvlan: { master: ["eth1"] } },
     wrap(`{"type":"ipvlan","master":"eth1","mtu":0,${ipam}}`, '{"type":"coordinator"}'),
@@ -99,6 +121,28 @@ const golden: readonly (readonly [string, SpiderMultusConfigSpec, string])[] = [
     "vlan, minimal",
     { cniType: "vlan", vlan: { master: ["eth1"], vlanID: 120 } },
     wrap(`{"type":"vlan","master":"eth1","vlanMode":"manual","vlanId":120,"mtu":0,${ipam}}`, '{"type":"coordinator"}'),
+  ],
+  [
+    "vlan with an MTU, pools, a plugin chained and a bond's options",
+    {
+      cniType: "vlan",
+      vlan: {
+        master: ["eth1", "eth2"],
+        bond: { name: "bond0", mode: 4, options: "lacp_rate=1" },
+        vlanID: 1,
+        vlanMode: "manual",
+        mtu: 9000,
+        rdmaResourceName: "r/1",
+        ippools: { ipv4: ["a"], ipv6: ["b"] },
+      },
+      chainCNIJsonData: ['{"type":"sbr"}'],
+    },
+    wrap(
+      '{"type":"ifacer","interfaces":["eth1","eth2"],"bond":{"name":"bond0","mode":4,"options":"lacp_rate=1"}}',
+      '{"type":"vlan","master":"bond0","vlanMode":"manual","vlanId":1,"mtu":9000,"ipam":{"type":"spiderpool","default_ipv4_ippool":["a"],"default_ipv6_ippool":["b"]}}',
+      '{"type":"sbr"}',
+      '{"type":"coordinator"}',
+    ),
   ],
   [
     "ib-sriov, maximal",
@@ -182,6 +226,19 @@ const golden: readonly (readonly [string, SpiderMultusConfigSpec, string])[] = [
     ),
   ],
   ["ipoib", { cniType: "ipoib", ipoib: { master: "ib0" }, ...alone }, wrap(`{"type":"ipoib","master":"ib0",${ipam}}`)],
+  [
+    "ipoib with pools and a plugin chained",
+    {
+      cniType: "ipoib",
+      ipoib: { master: "ib0", ippools: { ipv4: ["a"], ipv6: ["b"] } },
+      chainCNIJsonData: ['{"type":"sbr"}'],
+    },
+    wrap(
+      '{"type":"ipoib","master":"ib0","ipam":{"type":"spiderpool","default_ipv4_ippool":["a"],"default_ipv6_ippool":["b"]}}',
+      '{"type":"sbr"}',
+      '{"type":"coordinator"}',
+    ),
+  ],
   [
     "a network without addresses",
     { cniType: "macvlan", macvlan: { master: ["eth1"] }, disableIPAM: true, ...alone },

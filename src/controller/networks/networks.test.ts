@@ -215,11 +215,21 @@ describe("the default network", () => {
     assert.deepEqual(networkOf(cluster)?.spec, { config: '{"mine":true}' });
   });
 
-  it("is filled by a SpiderMultusConfig of its name", async () => {
-    await using cluster = new TestCluster();
-    await cluster.start({ clusterNetwork: "kube-system/ovs-conf" });
-    applyConfig(cluster);
-    await cluster.settle();
-    assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
+  it("is filled by a SpiderMultusConfig of its name, whichever is there first, and is empty again without it", async () => {
+    for (const isConfigFirst of [false, true]) {
+      await using cluster = new TestCluster();
+      if (isConfigFirst) applyConfig(cluster);
+      await cluster.start({ clusterNetwork: "kube-system/ovs-conf" });
+      if (!isConfigFirst) applyConfig(cluster);
+      await cluster.settle();
+      assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
+      assert.equal(networkOf(cluster)?.metadata.ownerReferences?.[0]?.name, "ovs-conf");
+      cluster.api.remove(spiderMultusConfigs, ref);
+      // What the garbage collector does.
+      cluster.api.remove(networkAttachmentDefinitions, ref);
+      await cluster.settle();
+      assert.deepEqual(networkOf(cluster)?.spec, {});
+      assert.equal(networkOf(cluster)?.metadata.ownerReferences, undefined);
+    }
   });
 });

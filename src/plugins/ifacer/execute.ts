@@ -13,13 +13,27 @@ export function execute(rtnl: Rtnl, operations: readonly Operation[]): void {
   const undo: (() => void)[] = [];
   try {
     for (const operation of operations) {
-      undo.push(inverse(rtnl, operation));
+      // Three steps, of which any may fail.
+      if (operation.do === "enslave") undo.push(() => release(rtnl, operation));
       perform(rtnl, operation);
+      // Only once it was made: what was there is somebody else's, who came first.
+      if (isMade(operation)) undo.push(() => rtnl.deleteLink(operation.name, { tolerate: ["ENODEV"] }));
     }
   } catch (error) {
     for (const act of undo.reverse()) act();
     throw error;
   }
+}
+
+function isMade({ do: what }: Operation): boolean {
+  return what === "make bond" || what === "make VLAN";
+}
+
+/** Gone meanwhile, it needs nothing. */
+function release(rtnl: Rtnl, { name, wasUp }: Extract<Operation, { readonly do: "enslave" }>): void {
+  if (rtnl.link(name) === undefined) return;
+  rtnl.setLink(name, { master: null });
+  rtnl.setLink(name, { up: wasUp });
 }
 
 function perform(rtnl: Rtnl, operation: Operation): void {
@@ -48,29 +62,5 @@ function perform(rtnl: Rtnl, operation: Operation): void {
       break;
     default:
       assertNever(operation);
-  }
-}
-
-/** What is already gone, or was never done, is taken back. */
-function inverse(rtnl: Rtnl, operation: Operation): () => void {
-  switch (operation.do) {
-    case "make bond":
-    case "make VLAN": {
-      // Not what somebody else has made meanwhile: then there was one before, and the operation fails.
-      const existed = rtnl.link(operation.name) !== undefined;
-      return () => {
-        if (!existed) rtnl.deleteLink(operation.name, { tolerate: ["ENODEV"] });
-      };
-    }
-    case "enslave":
-      return () => {
-        const { name, wasUp } = operation;
-        if (rtnl.link(name) === undefined) return;
-        rtnl.setLink(name, { master: null });
-        rtnl.setLink(name, { up: wasUp });
-      };
-    case "activate":
-    case "up":
-      return () => {};
   }
 }

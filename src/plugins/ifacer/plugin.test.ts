@@ -152,6 +152,23 @@ if (isolated(import.meta.url)) {
       await tasks.stop();
     });
 
+    it("are used where somebody else makes one at the same moment", async () => {
+      cards();
+      let rivals = 0;
+      const createLink: typeof rtnl.createLink = (spec) => {
+        rivals += 1;
+        rtnl.createLink(spec);
+        return rtnl.createLink(spec);
+      };
+      const racing = new Proxy(rtnl, {
+        get: (of, key: keyof typeof rtnl) => (key === "createLink" ? createLink : of[key].bind(of)),
+      });
+      const slow = createIfacerPlugin({ host: Object.create(hostNetns(), { rtnl: { value: racing } }), log });
+      await runSteps((steps) => slow.add(decode(raw), nobody, steps));
+      assert.equal(rivals, 1);
+      assert.equal(rtnl.link("eth2.100")?.up, true);
+    });
+
     it("are brought up when they are down", async () => {
       cards();
       await add(raw);
