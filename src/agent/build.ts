@@ -97,6 +97,7 @@ export function build(
     fault: (kind) => metrics.fault(kind),
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
     cut: (record) => cutOff(record, host),
+    clock,
     log,
   });
   const claims: ClaimsReconciler = new ClaimsReconciler({
@@ -110,11 +111,9 @@ export function build(
     log,
   });
   const epoch: LedgerEpoch = new LedgerEpoch({
-    ...{ client, clock, log, node, pools: cluster.poolMetadata },
+    ...{ client, clock, log, node, pools: cluster.poolMetadata, rewound: cluster.relist },
     recalled: (o) => ledger.recalled(o),
-    check: async (o) => {
-      for (const record of records.list()) await returned.check(record, o);
-    },
+    check: (o) => returned.checkEvery(o),
   });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
   const ipamFor = createIpam({

@@ -43,6 +43,9 @@ export function watchCluster(options: AgentOptions, log: Logger, tasks: Tasks, t
     await Promise.all(stores.map((store) => store.synced(o)));
     await pools.now(o);
   };
+  const relist = () => {
+    for (const store of stores) store.relist();
+  };
   const release =
     daemonSet === undefined
       ? undefined
@@ -61,6 +64,7 @@ export function watchCluster(options: AgentOptions, log: Logger, tasks: Tasks, t
     poolMetadata,
     pools,
     ready,
+    relist,
     release,
   };
 }

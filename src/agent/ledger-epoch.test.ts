@@ -33,6 +33,55 @@ const specs = () => cluster.api.fake.all(spiderIPAddresses).map(({ spec }) => sp
 const toldOf = (name: string) =>
   cluster.api.fake.read(nodes, { name })?.metadata.annotations?.[annotations.ledgerClosed];
 
+/** A server that is away for a moment, and comes back as it was at the backup. */
+async function putBack(restore: () => void): Promise<void> {
+  cluster.api.fake.bookmark();
+  await cluster.advance(0);
+  cluster.api.fake.fail(({ path }) => path.includes("watch="), { kind: "not-sent" }, 10);
+  restore();
+}
+
+describe("an API server that was put back to an earlier state", () => {
+  it("is seen by each agent: it claims its addresses again at once, and gives no other before the leader says so", async () => {
+    const agents = [await cluster.agent("n1"), await cluster.agent("n2")] as const;
+    for (const name of ["a", "b"]) cluster.pod({ name });
+    const restore = cluster.api.fake.backup();
+    await agents[0].add("a", "s-a");
+    const [ip] = await agents[0].add("b", "s-b");
+    const before = cluster.claims;
+    await cluster.advance(2_000);
+    await putBack(restore);
+    assert.deepEqual(cluster.claims, {});
+    cluster.pod({ name: "c", node: "n2" });
+    let got: readonly string[] = [];
+    const adding = agents[1].add("c", "s-c").then((ips) => {
+      got = ips;
+    });
+    await cluster.advance(20_000);
+    assert.deepEqual([cluster.claims, got], [before, []]);
+    close("t1");
+    await cluster.advance(5_000);
+    assert.deepEqual([toldOf("n1"), toldOf("n2"), got], ["t1", "t1", []]);
+    close(undefined);
+    await adding;
+    assert.ok(got.length === 1 && got[0] !== ip);
+  });
+
+  it("is not waited for longer than a minute where no leader has seen it", async () => {
+    const agent = await cluster.agent("n1");
+    const restore = cluster.api.fake.backup();
+    cluster.pod({ name: "a" });
+    await agent.add("a", "s-a");
+    await cluster.advance(2_000);
+    await putBack(restore);
+    await cluster.advance(1_000);
+    cluster.pod({ name: "b" });
+    const added = agent.add("b", "s-b");
+    await cluster.advance(65_000);
+    assert.equal((await added).length, 1);
+  });
+});
+
 describe("a lost ledger", () => {
   it("is made again by the agents, claim by claim, and each says so on its Node", async () => {
     const agents = { n1: await cluster.agent("n1"), n2: await cluster.agent("n2") };

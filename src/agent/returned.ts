@@ -1,8 +1,8 @@
 import type { Settings } from "#api";
-import type { Logger, Signal } from "#base";
+import type { Clock, Logger, Signal } from "#base";
 import { claimName, formatIp, type Ip } from "#ip";
 import type { PoolView } from "#ipam";
-import { type EventRecorder, keyOf, type Pod, type Store } from "#kube";
+import { type EventRecorder, keyOf, type Pod, retry, type Store } from "#kube";
 import { type ClaimRequest, type Ledger, stickyOwnerOf } from "#ledger";
 import type { Answer } from "./answer.ts";
 import { ownIpam, recordedResult } from "./chain.ts";
@@ -10,6 +10,9 @@ import { ipamTypeOf } from "./foreign.ts";
 import { podState } from "./pods.ts";
 import type { PoolCache } from "./pool-cache.ts";
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
+
+/** How long the check of all sandboxes waits for ADDs that are under way: some of them wait for the end of that check. */
+const underWayMsMax = 3_000;
 
 export interface ReturnedOptions {
   readonly ledger: Ledger;
@@ -24,6 +27,7 @@ export interface ReturnedOptions {
   readonly cut: (record: SandboxRecord) => void;
   /** Told of what was wrong, and is mended. */
   readonly fault?: (kind: "pod-without-claim" | "one-address-twice") => void;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
@@ -53,6 +57,24 @@ export class Returned {
       const own = new Set(ledger.claimsOf(record.pod?.uid ?? "").map(({ name }) => name));
       if (heldBy(record).some(({ ip }) => !own.has(claimName(ip)))) await this.check(record, o);
     }
+  }
+
+  /**
+   * Every sandbox, whatever the ledger's memory says. One whose ADD is under way is checked when that has ended, also after
+   * this has resolved. Throws where the API server does not answer.
+   */
+  async checkEvery({ signal }: Signal): Promise<void> {
+    const { records, clock } = this.#options;
+    const underWay: Promise<void>[] = [];
+    for (const record of records.list()) {
+      if (record.complete) await this.check(record, { signal });
+      else underWay.push(retry((o) => this.check(record, o), { signal, clock, retryable: () => true }));
+    }
+    if (underWay.length === 0) return;
+    const enough = new AbortController();
+    const late = clock.sleep(underWayMsMax, { signal: AbortSignal.any([signal, enough.signal]) });
+    await Promise.race([Promise.allSettled(underWay), late]).finally(() => enough.abort());
+    late.catch(() => {});
   }
 
   /** Throws where the API server does not answer. */

@@ -168,6 +168,32 @@ describe("WatchedStore", () => {
     await end();
   });
 
+  it("follows it within a second where it was away meanwhile, as such a server is, and tells that versions ran back", async () => {
+    const { api, store, clock, end } = setUp();
+    api.apply(pods, pod("a"));
+    await store.synced(o);
+    const restore = api.backup();
+    for (const name of ["b", "c"]) api.apply(pods, pod(name));
+    await clock.advance(1_000);
+    let rewinds = 0;
+    store.rewound(() => {
+      rewinds += 1;
+    });
+    api.fail(() => true, { kind: "not-sent" });
+    api.cutWatches();
+    restore();
+    await clock.advance(2_000);
+    assert.deepEqual([store.list().map(({ metadata }) => metadata.name), rewinds], [["a"], 1]);
+    // An interruption of any other kind is none.
+    api.fail(() => true, { kind: "not-sent" }, 3);
+    api.cutWatches();
+    await clock.advance(30_000);
+    api.apply(pods, pod("d"));
+    await clock.advance(0);
+    assert.deepEqual([store.list().length, rewinds], [2, 1]);
+    await end();
+  });
+
   it("opens a new watch after a silence, which bookmarks prevent", async () => {
     const { api, store, clock, end } = setUp();
     await store.synced(o);

@@ -23,12 +23,24 @@ export interface Store<T extends KubeObject> {
    * watch; but a name that comes back with another UID is always told as gone first.
    */
   changed(listener: StoreListener<T>): () => void;
+  /** How often the watch was interrupted by a failure. */
+  readonly breaks: number;
+  /** Up to which resourceVersion all is shown; undefined before the first list. */
+  readonly version: string | undefined;
+  /**
+   * Told after the server's versions ran back: its etcd was put back to an earlier state, so that the store now shows objects
+   * that were gone, and misses some that were there. What the versions have caught up with before the store is connected again is
+   * not noticed. Returns the function that ends it.
+   */
+  rewound(listener: () => void): () => void;
   /**
    * The caller knows of something that the watch should have told long ago: its connection may be half open, which looks like
    * a collection that nobody touches. Where the server has been silent for a while, the watch is opened anew from where it
    * stands: one request.
    */
   doubt(): void;
+  /** The caller knows that what is shown is not of the server's history any more: all is listed anew. */
+  relist(): void;
   /** Resolves with the object (or its absence) as soon as the predicate holds for it. */
   waitFor(key: string, predicate: (now: T | undefined) => boolean, o: Signal): Promise<T | undefined>;
 }
@@ -54,10 +66,14 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   readonly #objects = new Map<string, T>();
   readonly #indexes: ReadonlyMap<string, Index<T>>;
   readonly #listeners = new Set<StoreListener<T>>();
+  readonly #rewindListeners = new Set<() => void>();
   readonly #synced = Promise.withResolvers<void>();
   #isSynced = false;
   #heardAtMs: number | undefined;
+  #breaks = 0;
+  #version: string | undefined;
   #watch: { readonly openedAtMs: number; readonly renew: () => void } | undefined;
+  #relist: () => void = () => {};
 
   constructor(options: StoreOptions<T>) {
     this.#options = options;
@@ -71,6 +87,14 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
 
   get heardAtMs(): number | undefined {
     return this.#heardAtMs;
+  }
+
+  get breaks(): number {
+    return this.#breaks;
+  }
+
+  get version(): string | undefined {
+    return this.#version;
   }
 
   get(key: string): T | undefined {
@@ -100,10 +124,20 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     renew();
   }
 
+  relist(): void {
+    this.#relist();
+  }
+
   changed(listener: StoreListener<T>): () => void {
     const own: StoreListener<T> = (...change) => listener(...change);
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);
+  }
+
+  rewound(listener: () => void): () => void {
+    const own = () => listener();
+    this.#rewindListeners.add(own);
+    return () => this.#rewindListeners.delete(own);
   }
 
   async waitFor(key: string, predicate: (now: T | undefined) => boolean, { signal }: Signal): Promise<T | undefined> {
@@ -127,13 +161,20 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   run({ signal }: Signal): Promise<void> {
     const { clock, random = Math.random } = this.#options;
     const onChange = (change: WatchChange<T>) => this.#apply(change);
-    const onHeard = () => {
+    const onHeard = (version: string | undefined) => {
       this.#heardAtMs = clock.monotonicMs();
+      this.#version = version ?? this.#version;
+    };
+    const onBroken = () => {
+      this.#breaks += 1;
     };
     const onOpened = (renew: () => void) => {
       this.#watch = { openedAtMs: clock.monotonicMs(), renew };
     };
-    return runWatcher({ ...this.#options, random, onChange, onHeard, onOpened }, { signal });
+    const onStarted = (relist: () => void) => {
+      this.#relist = relist;
+    };
+    return runWatcher({ ...this.#options, random, onChange, onHeard, onBroken, onOpened, onStarted }, { signal });
   }
 
   #apply(change: WatchChange<T>): void {
@@ -150,6 +191,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
         const gone = [...this.#objects.keys()].filter((key) => !keys.has(key)).map((key) => this.#remove(key));
         const put = change.objects.map((object) => this.#put(object));
         this.#isSynced = true;
+        if (change.rewound) this.#tellRewound();
         this.#tell([...gone, ...put]);
         this.#synced.resolve();
       }
@@ -172,6 +214,12 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     this.#objects.delete(key);
     for (const index of this.#indexes.values()) index.move(key, before, undefined);
     return { key, now: undefined, before };
+  }
+
+  #tellRewound(): void {
+    const { log, resource } = this.#options;
+    log.warn({ resource: resource.plural }, "the API server was put back to an earlier state");
+    for (const listener of [...this.#rewindListeners]) listener();
   }
 
   #tell(changes: readonly (Change<T> | undefined)[]): void {

@@ -31,7 +31,7 @@ describe("step()", () => {
   it("gathers pages and tells the store once, with all of them", () => {
     const listing = run(firstPage);
     const { state, change } = step(listing, lastPage, context);
-    assert.deepEqual(change, { kind: "replaced", objects: [object("a", "1"), object("a", "1")] });
+    assert.deepEqual(change, { kind: "replaced", objects: [object("a", "1"), object("a", "1")], rewound: false });
     assert.deepEqual(state, { kind: "watching", failures: 0, resourceVersion: "7", heard: false });
   });
 
@@ -55,11 +55,11 @@ describe("step()", () => {
   it("goes on at once after a silence where the watch had worked, and lists anew where it told nothing in all its life", () => {
     const after = run(lastPage, event, { kind: "ended", quiet: true });
     assert.deepEqual(after, { kind: "watching", failures: 0, resourceVersion: "9", heard: false });
-    assert.deepEqual(run(lastPage, { kind: "ended", quiet: true }), initialState);
+    assert.deepEqual(run(lastPage, { kind: "ended", quiet: true }), { ...initialState, known: "7" });
   });
 
   it("lists anew after 410, at once where the watch had worked", () => {
-    assert.deepEqual(run(lastPage, event, { kind: "gone" }), initialState);
+    assert.deepEqual(run(lastPage, event, { kind: "gone" }), { ...initialState, known: "9" });
     const early = run(lastPage, { kind: "gone" });
     assert.equal(early.kind === "backoff" && early.next.kind, "empty");
   });
@@ -78,6 +78,19 @@ describe("step()", () => {
     const once = run(lastPage, { kind: "broken" }, { kind: "due" });
     assert.equal(once.kind, "watching");
     assert.equal(run(lastPage, { kind: "broken" }, { kind: "due" }, { kind: "broken" }, { kind: "due" }).kind, "empty");
+  });
+
+  it("lists anew where the server is away and not only its connection, and says where its versions ran back", () => {
+    const away = { kind: "away", retryAfterMs: 0 } as const;
+    const cut = run(lastPage, event, away, { kind: "due" });
+    assert.equal(cut.kind, "watching");
+    const listed = (resourceVersion: string) => {
+      const page = { items: [], resourceVersion, continue: undefined };
+      const before = run(lastPage, event, away, { kind: "due" }, away, { kind: "due" });
+      const { change } = step(before, { kind: "page", page }, context);
+      return change?.kind === "replaced" && change.rewound;
+    };
+    assert.deepEqual(["8", "9", "10", "x"].map(listed), [true, false, false, false]);
   });
 
   it("waits longer with each failure, up to 30 seconds", () => {
@@ -99,7 +112,8 @@ describe("step()", () => {
   });
 
   it("never loops without either news or a backoff", () => {
-    const listInputs: readonly WatchInput<KubeObject>[] = [{ kind: "gone" }, { kind: "broken" }, failed];
+    const away = { kind: "away", retryAfterMs: 0 } as const;
+    const listInputs: readonly WatchInput<KubeObject>[] = [{ kind: "gone" }, { kind: "broken" }, failed, away];
     const watchInputs: readonly WatchInput<KubeObject>[] = [...listInputs, { kind: "ended", quiet: false }];
     const states: readonly ActiveState<KubeObject>[] = [
       initialState,

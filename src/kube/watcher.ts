@@ -15,11 +15,15 @@ import type { KubeObject, Resource } from "./resource.ts";
 export type WatchState<T> = ActiveState<T> | BackoffState<T>;
 
 export type ActiveState<T> =
-  /** Nothing is known: the first page is to be fetched, or all in one where the pages of a list expired (`whole`). */
-  | { readonly kind: "empty"; readonly failures: number; readonly whole: boolean }
+  /**
+   * The first page is to be fetched, or all in one where the pages of a list expired (`whole`). `known`: the version up to
+   * which all is known from before.
+   */
+  | { readonly kind: "empty"; readonly failures: number; readonly whole: boolean; readonly known?: string }
   | {
       readonly kind: "listing";
       readonly failures: number;
+      readonly known?: string | undefined;
       readonly pages: readonly (readonly T[])[];
       readonly continueToken: string;
     }
@@ -30,6 +34,8 @@ export type ActiveState<T> =
       readonly resourceVersion: string;
       readonly heard: boolean;
     };
+
+type EmptyState = Extract<ActiveState<never>, { kind: "empty" }>;
 
 export interface BackoffState<T> {
   readonly kind: "backoff";
@@ -48,14 +54,19 @@ export type WatchInput<T> =
   | { readonly kind: "gone" }
   /** A line was no event, or the server reported an error within the watch. */
   | { readonly kind: "broken" }
-  /** No answer, or any other refusal. */
+  /** A refusal of any other kind. */
   | { readonly kind: "failed"; readonly retryAfterMs: number }
+  /** No answer, or none of a server that works. */
+  | { readonly kind: "away"; readonly retryAfterMs: number }
+  /** Somebody knows that what was told is not of the server's history any more. */
+  | { readonly kind: "stale" }
   /** The backoff is over. */
   | { readonly kind: "due" };
 
 /** What a step tells the store. */
 export type WatchChange<T> =
-  | { readonly kind: "replaced"; readonly objects: readonly T[] }
+  /** `rewound`: the server's versions ran back, as where its etcd was restored from a backup. */
+  | { readonly kind: "replaced"; readonly objects: readonly T[]; readonly rewound: boolean }
   | { readonly kind: "put"; readonly object: T }
   | { readonly kind: "removed"; readonly object: T };
 
@@ -78,6 +89,8 @@ export function step<T extends KubeObject>(
       return stepWatch(state, input, context);
     case "backoff":
       if (input.kind === "due") return { state: state.next };
+      if (input.kind === "stale")
+        return { state: { ...state, next: step(state.next, input, context).state as ActiveState<T> } };
       throw unexpected(state, input);
     default:
       return assertNever(state);
@@ -95,20 +108,23 @@ function stepList<T extends KubeObject>(
       const { page } = input;
       const pages = [...(state.kind === "listing" ? state.pages : []), page.items];
       if (page.continue !== undefined)
-        return { state: { kind: "listing", failures, pages, continueToken: page.continue } };
+        return { state: { kind: "listing", failures, known: state.known, pages, continueToken: page.continue } };
       const { resourceVersion } = page;
       return {
         state: { kind: "watching", failures, resourceVersion, heard: false },
-        change: { kind: "replaced", objects: pages.flat() },
+        change: { kind: "replaced", objects: pages.flat(), rewound: isEarlier(resourceVersion, state.known) },
       };
     }
     case "gone":
       // Paging was slower than the server's memory: ask for all at once, or it might never end.
-      return { state: backoff({ ...empty, whole: true, failures }, context) };
+      return { state: backoff({ ...emptyAfter(state, state.known), whole: true }, context) };
     case "broken":
-      return { state: backoff({ ...empty, failures }, context) };
+      return { state: backoff(emptyAfter(state, state.known), context) };
     case "failed":
+    case "away":
       return { state: backoff(state, context, input.retryAfterMs) };
+    case "stale":
+      return { state };
     default:
       throw unexpected(state, input);
   }
@@ -119,6 +135,8 @@ function stepWatch<T extends KubeObject>(
   input: WatchInput<T>,
   context: StepContext,
 ): { readonly state: WatchState<T>; readonly change?: WatchChange<T> } {
+  const { failures } = state;
+  const relist = emptyAfter(state, state.resourceVersion);
   switch (input.kind) {
     case "event": {
       const { event } = input;
@@ -134,19 +152,21 @@ function stepWatch<T extends KubeObject>(
       if (state.heard) return { state: again };
       // Silent for all of its life: nobody tells whether the server still knows this version. One that was restored from a
       // backup, whose versions begin earlier, says nothing until it gets there.
-      if (input.quiet) return { state: { ...empty, failures: state.failures } };
+      if (input.quiet) return { state: relist };
       // A watch that ends before it told anything is a failure: without this a broken proxy would be asked in a tight loop.
       return { state: backoff(again, context) };
     }
-    case "gone": {
-      const relist = { ...empty, failures: state.failures };
+    case "stale":
+      return { state: relist };
+    case "gone":
       return { state: state.heard ? relist : backoff(relist, context) };
-    }
-    case "broken": {
+    case "broken":
       // The same version may lead to the same broken line for ever: the second time in a row all is listed anew.
-      const { failures } = state;
-      return { state: backoff(failures === 0 ? { ...state, heard: false } : { ...empty, failures }, context) };
-    }
+      return { state: backoff(failures === 0 ? { ...state, heard: false } : relist, context) };
+    case "away":
+      // A server that is away and not only its connection may come back with its etcd restored, and knows other versions then:
+      // it would take up a watch of one that it has not reached yet, and never tell what was put back.
+      return { state: backoff(failures === 0 ? { ...state, heard: false } : relist, context, input.retryAfterMs) };
     case "failed":
       return { state: backoff({ ...state, heard: false }, context, input.retryAfterMs) };
     default:
@@ -154,7 +174,17 @@ function stepWatch<T extends KubeObject>(
   }
 }
 
-const empty = { kind: "empty", failures: 0, whole: false } as const;
+const empty: EmptyState = { kind: "empty", failures: 0, whole: false };
+
+/** All is to be listed anew; what was known is known up to this version. */
+function emptyAfter({ failures }: { readonly failures: number }, known: string | undefined): EmptyState {
+  return known === undefined ? { ...empty, failures } : { ...empty, failures, known };
+}
+
+/** Whether a resourceVersion is of an earlier state than another one; of those that are no numbers nobody can say. */
+export function isEarlier(version: string, than: string | undefined): boolean {
+  return [version, than].every((one) => /^\d+$/.test(one ?? "")) && BigInt(version) < BigInt(than ?? "");
+}
 
 /** The state of a watcher that has not begun. */
 export const initialState: ActiveState<never> = empty;
@@ -178,24 +208,37 @@ export interface WatcherOptions<T extends KubeObject> extends Selection {
   /** Drops what nobody reads, of each object as soon as it is decoded: a list is never whole in memory as it came. */
   readonly trim?: (object: T) => T;
   readonly onChange: (change: WatchChange<T>) => void;
-  /** Called at every word of the server, bookmarks included. */
-  readonly onHeard: () => void;
+  /** Called at every word of the server, bookmarks included, with the version up to which all is told; undefined within a list. */
+  readonly onHeard: (version: string | undefined) => void;
+  /** Called when a list or watch fails. */
+  readonly onBroken: () => void;
   /** Called when a watch is opened, with what ends it so that another one takes its place at once. */
   readonly onOpened: (renew: () => void) => void;
+  /** Called at the start, with what lets all be listed anew. */
+  readonly onStarted: (relist: () => void) => void;
 }
 
 /** Lists and watches until the signal aborts, then resolves. */
 export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T>, { signal }: Signal): Promise<void> {
-  const { clock, random, onChange, onHeard, onOpened } = options;
+  const { clock, random, onChange, onHeard, onBroken, onOpened, onStarted } = options;
   let state = initialState as WatchState<T>;
   const feed = (input: WatchInput<T>, error?: unknown) => {
     const before = state;
     const stepped = step(state, input, { nowMs: clock.monotonicMs(), random });
     state = stepped.state;
-    if (input.kind === "page" || input.kind === "event") onHeard();
+    if (input.kind === "page" || input.kind === "event") {
+      onHeard(state.kind === "watching" ? state.resourceVersion : undefined);
+    }
     if (stepped.change !== undefined) onChange(stepped.change);
     report(options, before, state, error);
   };
+  let renewal = new AbortController();
+  const renew = () => renewal.abort();
+  const isStale = () => state.kind !== "watching";
+  onStarted(() => {
+    feed({ kind: "stale" });
+    renew();
+  });
   while (!signal.aborted) {
     try {
       if (state.kind === "backoff") {
@@ -203,17 +246,23 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
         feed({ kind: "due" });
       } else if (state.kind === "watching") {
         const openedMs = clock.monotonicMs();
-        const renewal = new AbortController();
-        onOpened(() => renewal.abort());
-        const ends = { parent: signal, renewal: renewal.signal };
-        for await (const event of watch(options, state.resourceVersion, ends)) feed({ kind: "event", event });
-        const quiet = renewal.signal.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
+        renewal = new AbortController();
+        const { signal: renewed } = renewal;
+        onOpened(renew);
+        const ends = { parent: signal, renewal: renewed };
+        for await (const event of watch(options, state.resourceVersion, ends)) {
+          if (isStale()) break;
+          feed({ kind: "event", event });
+        }
+        if (isStale()) continue;
+        const quiet = renewed.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
         feed({ kind: "ended", quiet });
       } else {
         feed({ kind: "page", page: await listPage(options, state, signal) });
       }
     } catch (error) {
       if (signal.aborted) return;
+      onBroken();
       feed(inputOf(error), error);
     }
   }
@@ -255,9 +304,12 @@ async function* watch<T extends KubeObject>(
 
 function inputOf<T>(error: unknown): WatchInput<T> {
   if (hasReason(error, "Expired", "Gone")) return { kind: "gone" };
-  if (error instanceof ApiStatusError) return { kind: "failed", retryAfterMs: error.retryAfterMs ?? 0 };
+  if (error instanceof ApiStatusError) {
+    const { status, retryAfterMs = 0 } = error;
+    return { kind: status >= 500 ? "away" : "failed", retryAfterMs };
+  }
   const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "API_UNREACHABLE") return { kind: "failed", retryAfterMs: 0 };
+  if (code === "API_UNREACHABLE") return { kind: "away", retryAfterMs: 0 };
   return { kind: "broken" };
 }
 

@@ -153,10 +153,12 @@ export class TestAgent {
     };
     const client = new KubeClient({ transport, clock });
     const synced: Promise<void>[] = [];
+    const stores: { readonly relist: () => void }[] = [];
     const watch = <T extends KubeObject>(resource: Resource<T>, selection: Selection = {}): WatchedStore<T> => {
       const store = new WatchedStore<T>({ client, clock, log, resource, ...selection });
       store.run({ signal }).catch(() => {});
       synced.push(store.synced({ signal }));
+      stores.push(store);
       return store;
     };
     const podStore = watch(pods, { fieldSelector: `spec.nodeName=${node}` });
@@ -191,14 +193,16 @@ export class TestAgent {
       exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
       cut: ({ containerId }) => void this.cut.push(containerId),
       fault: (kind) => void this.faults.push(kind),
+      clock,
       log,
     });
     const epoch: LedgerEpoch = new LedgerEpoch({
       ...{ client, clock, log, node, pools: poolMetadata },
-      recalled: (o) => this.ledger.recalled(o),
-      check: async (o) => {
-        for (const record of this.records.list()) await returned.check(record, o);
+      rewound: () => {
+        for (const store of stores) store.relist();
       },
+      recalled: (o) => this.ledger.recalled(o),
+      check: (o) => returned.checkEvery(o),
     });
     this.claims = new ClaimsReconciler({
       ledger: this.ledger,
