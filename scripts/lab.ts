@@ -15,7 +15,7 @@ await using lab = await launchProductLab({
   ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }),
 });
 console.log(`\n${nodes} nodes are up; each has an Open vSwitch bridge br1.`);
-console.log(`  npm run shell                  a shell with kubectl ready to type`);
+console.log(`  npm run shell                  a shell with kubectl and spiderpoolctl ready to type`);
 console.log(`  npm run shell -- --node node1  a shell on a node`);
 console.log(`  export KUBECONFIG=${lab.kubeconfig}`);
 console.log("Ctrl-C ends it and leaves nothing behind.");

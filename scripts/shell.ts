@@ -1,4 +1,4 @@
-// `npm run shell [-- --node NAME]`: a shell inside the running lab, with kubectl ready to type.
+// `npm run shell [-- --node NAME]`: a shell inside the running lab, with kubectl and spiderpoolctl ready to type.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { findKubectl } from "../lab/kubectl.ts";
 import { findLabs, shellCommand } from "../lab/shell.ts";
+import { buildBundles } from "./build.ts";
 import { readFlags } from "./options.ts";
 
 const flags = readFlags("npm run shell -- [flags]: a shell in the running lab.", {
@@ -20,6 +21,13 @@ if (lab === undefined) {
 if (others.length > 0) console.error(`There are ${others.length + 1} labs; this is the first, process ${lab}.`);
 const folder = mkdtempSync(join(tmpdir(), "spiderpool-shell-"));
 symlinkSync(await findKubectl(), join(folder, "kubectl"));
+const { spiderpoolctl } = await buildBundles();
+for (const name of ["spiderpoolctl", "kubectl-spiderpool"]) {
+  // It tells by which name it was started.
+  const program = join(folder, `${name}.mjs`);
+  symlinkSync(spiderpoolctl, program);
+  writeFileSync(join(folder, name), `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`, { mode: 0o755 });
+}
 writeFileSync(join(folder, "kubeconfig"), kubeconfigFor("http://10.222.0.1:6443"));
 const env = {
   ...process.env,

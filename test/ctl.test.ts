@@ -43,7 +43,7 @@ const faults: readonly Broken[] = [
     what: "whose interface was taken down",
     breaks: { inPod: "ip link set eth0 down" },
     mends: { inPod: "ip link set eth0 up; ip route add default via 172.18.0.1" },
-    crosses: [/^eth0$/], // by which nobody can be asked
+    crosses: [/^Pod eth0$/], // by which nobody can be asked
   },
   {
     what: "whose address was taken away",
@@ -55,7 +55,7 @@ const faults: readonly Broken[] = [
     what: "whose node's uplink is down",
     breaks: { onNode: "ip link set eth0 down" },
     mends: { onNode: "ip link set eth0 up" },
-    crosses: [/^eth0$/, /^gateway 172\.18\.0\.1$/],
+    crosses: [/^uplink eth0$/, /^gateway 172\.18\.0\.1$/],
   },
 ];
 
@@ -121,8 +121,10 @@ describe("spiderpoolctl about a running Pod", { timeout: 180_000 }, () => {
       out,
     );
     const names = stations.map(({ name }) => name);
-    assert.deepEqual([names[0], names[1]], ["eth0", address]);
-    assert.deepEqual(names.slice(3), ["port of br1", "eth0", "gateway 172.18.0.1"]);
+    assert.deepEqual([names[0], names[1]], ["Pod eth0", address]);
+    assert.match(out, /\n {2}├─ ✔ its node {2}by veth[0-9a-f]{11}, table 500\n/);
+    assert.match(names[2] ?? "", /^node veth[0-9a-f]{8}$/);
+    assert.deepEqual(names.slice(3), ["port of br1", "uplink eth0", "gateway 172.18.0.1"]);
     assert.equal(status, 0);
     const listed = await onNode("net", "show", "web");
     assert.match(listed.out, /address 172\.18\.\S+ of ippool-test, gateway 172\.18\.0\.1\n/);

@@ -1,5 +1,5 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
-import { formatPrefix, type Ip, type Prefix } from "#ip";
+import { formatPrefix, hostPrefix } from "#ip";
 import { monitor, type Netns, type NetworkEvent } from "#linux";
 import { hostVethName, nodeRulePreference, ovsEndpointOf } from "#plugins";
 import { type Chain, recordedResult } from "./chain.ts";
@@ -181,7 +181,7 @@ function noLosses(): Losses {
 /** The addresses of a record's networks as host routes: `172.18.30.131/32`. */
 function addressesOf({ networks }: SandboxRecord): readonly string[] {
   return networks.flatMap((network: RecordedNetwork) =>
-    (recordedResult(network)?.ips ?? []).map(({ address }) => formatPrefix(hostRoute(address.ip))),
+    (recordedResult(network)?.ips ?? []).map(({ address }) => formatPrefix(hostPrefix(address.ip))),
   );
 }
 
@@ -198,8 +198,4 @@ export function ovsLinksOf({ networks }: SandboxRecord): readonly string[] {
 function hostEndsOf(network: RecordedNetwork): readonly string[] {
   const interfaces = recordedResult(network)?.interfaces ?? [];
   return interfaces.filter(({ sandbox = "" }) => sandbox === "").map(({ name }) => name);
-}
-
-function hostRoute(ip: Ip): Prefix {
-  return { ip, bits: ip.family === 4 ? 32 : 128 };
 }

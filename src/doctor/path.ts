@@ -1,4 +1,4 @@
-import { formatIp, formatPrefix } from "#ip";
+import { formatIp, formatPrefix, hostPrefix, type Prefix, samePrefix } from "#ip";
 import { type Netns, openNetns } from "#linux";
 import type { Ovs } from "#ovsdb";
 import type { PodFacts, PodNic } from "./node/facts.ts";
@@ -10,6 +10,8 @@ export interface Hop {
   readonly ok: boolean | undefined;
   /** What was found there. */
   readonly detail: string;
+  /** Beside the way out: the node's own way to the Pod. */
+  readonly aside?: true;
 }
 
 /** A NIC as it is on the node now. */
@@ -55,44 +57,69 @@ export function observePaths({ nics, netnsPath }: PodFacts, sources: PathSources
   }));
 }
 
-function hopsOf(nic: PodNic, pod: Netns, { host, ovs, answered }: PathSources): readonly Hop[] {
-  const hops: Hop[] = [linkHop(pod, nic.ifName)];
-  for (const { address } of nic.addresses) {
-    const present = pod.rtnl
-      .addresses({ link: nic.ifName })
-      .some((one) => formatPrefix(one.address) === formatPrefix(address));
-    hops.push({
-      name: formatPrefix(address),
-      ok: present,
-      detail: present ? "on the interface" : "not on the interface",
-    });
-  }
-  const inUse = nic.hostLinks.filter((name) => host.rtnl.link(name) !== undefined);
-  const ports = ovs.ports();
-  for (const name of nic.bridge === undefined ? inUse : nic.hostLinks.filter((one) => ports.has(one))) {
-    hops.push(linkHop(host, name));
-  }
-  if (nic.bridge !== undefined) hops.push(...switchHops(nic, { host, ovs }));
-  for (const gateway of new Set(nic.addresses.flatMap((one) => one.gateway ?? []))) {
-    const ok = answered(gateway);
-    hops.push({
-      name: `gateway ${gateway}`,
-      ok,
-      detail: ok === undefined ? "not asked" : ok ? "answers" : "silent",
-    });
-  }
-  return hops;
+function hopsOf(nic: PodNic, pod: Netns, sources: PathSources): readonly Hop[] {
+  const { host, answered } = sources;
+  const gateways = new Set(nic.addresses.flatMap(({ gateway }) => gateway ?? []));
+  return [
+    linkHop(pod, nic.ifName, "Pod"),
+    ...nic.addresses.map(({ address }) => addressHop(pod, nic.ifName, address)),
+    ...nodeHops(nic, host),
+    ...(nic.bridge === undefined ? outsideHops(pod, nic.ifName, host) : switchHops(nic, nic.bridge, sources)),
+    ...[...gateways].map((gateway): Hop => {
+      const ok = answered(gateway);
+      const detail = ok === undefined ? "not asked" : ok ? "answers" : "silent";
+      return { name: `gateway ${gateway}`, ok, detail };
+    }),
+  ];
 }
 
-function linkHop(netns: Netns, name: string): Hop {
-  const link = netns.rtnl.link(name);
-  if (link === undefined) return { name, ok: false, detail: "there is no such interface" };
-  const { up, mtuBytes, mac = "" } = link;
-  return { name, ok: up, detail: `${up ? "up" : "down"}, MTU ${mtuBytes} ${mac}`.trimEnd() };
+function addressHop(pod: Netns, ifName: string, address: Prefix): Hop {
+  const name = formatPrefix(address);
+  const ok = pod.rtnl.addresses({ link: ifName }).some((one) => formatPrefix(one.address) === name);
+  return { name, ok, detail: `${ok ? "on" : "not on"} ${ifName}` };
 }
 
-/** The port, its bridge and the way out of it. */
-function switchHops({ bridge = "", hostLinks }: PodNic, { host, ovs }: Omit<PathSources, "answered">): readonly Hop[] {
+/** What the coordinator made on the node: probes, Services and the node itself reach the Pod by it. */
+function nodeHops({ addresses, hostRuleTable: table }: PodNic, host: Netns): readonly Hop[] {
+  if (table === undefined) return [];
+  const ways = addresses.map(({ address: { ip } }) => {
+    const routes = host.rtnl.routes({ family: ip.family, table });
+    const { dev } = routes.find(({ dst }) => samePrefix(dst, hostPrefix(ip))) ?? {};
+    const link = dev === undefined ? undefined : host.rtnl.link(dev);
+    const ok = link !== undefined;
+    return { ok, found: ok ? `by ${link.name}, table ${table}` : `table ${table} has no route to ${formatIp(ip)}` };
+  });
+  const detail = [...new Set(ways.map(({ found }) => found))].join("; ");
+  return ways.length === 0 ? [] : [{ name: "its node", ok: ways.every(({ ok }) => ok), detail, aside: true }];
+}
+
+/** The other end of the Pod's pair, or the interface of which its own is a part; then what bridge that is in. */
+function outsideHops(pod: Netns, ifName: string, host: Netns): readonly Hop[] {
+  const { kind, peerIndex, peerNetnsId } = pod.rtnl.link(ifName) ?? {};
+  const outside = peerIndex === undefined || peerNetnsId === undefined ? undefined : host.rtnl.link(peerIndex);
+  if (outside === undefined) return [];
+  const bridge = outside.master === undefined ? undefined : host.rtnl.link(outside.master);
+  return [
+    linkHop(host, outside.name, kind === "veth" ? "node" : "parent"),
+    ...(bridge === undefined ? [] : [linkHop(host, bridge.name, bridge.kind ?? "bridge")]),
+  ];
+}
+
+/** `what` says whose interface it is, or what for. */
+function linkHop(netns: Netns, link: string, what: string): Hop {
+  const name = `${what} ${link}`;
+  const found = netns.rtnl.link(link);
+  if (found === undefined) return { name, ok: false, detail: "there is no such interface" };
+  const { up, mtuBytes, mac } = found;
+  return {
+    name,
+    ok: up,
+    detail: [up ? "up" : "down", `MTU ${mtuBytes}`, ...(mac === undefined ? [] : [mac])].join(", "),
+  };
+}
+
+/** The node's end, its port, and the way out of the bridge. */
+function switchHops({ hostLinks }: PodNic, bridge: string, { host, ovs }: PathSources): readonly Hop[] {
   if (ovs.state.kind === "disconnected")
     return [{ name: bridge, ok: false, detail: `Open vSwitch: ${ovs.state.error}` }];
   const ports = [...ovs.ports().values()]
@@ -106,6 +133,7 @@ function switchHops({ bridge = "", hostLinks }: PodNic, { host, ovs }: Omit<Path
     ({ owner, name, interfaceType }) => owner === undefined && name !== bridge && interfaceType !== "internal",
   );
   return [
+    ...hostLinks.filter((name) => ovs.ports().has(name)).map((name) => linkHop(host, name, "node")),
     {
       name: `port of ${bridge}`,
       ok: works,
@@ -117,7 +145,7 @@ function switchHops({ bridge = "", hostLinks }: PodNic, { host, ovs }: Omit<Path
             : (own.error ?? "not forwarding"),
     },
     ...(uplinks.length === 0 ? [{ name: "uplink", ok: false, detail: `${bridge} has none` }] : []),
-    ...uplinks.map(({ name }) => linkHop(host, name)),
+    ...uplinks.map(({ name }) => linkHop(host, name, "uplink")),
   ];
 }
 

@@ -24,6 +24,7 @@ export { formatIpSet, IpSet, parseIpSet } from "./ip-set.ts";
 export { cidrLabel, claimAddress, claimName, parseClaimName, tryParseClaimName } from "./names.ts";
 export {
   formatPrefix,
+  hostPrefix,
   isCanonicalPrefix,
   networkOf,
   type Prefix,

@@ -45,6 +45,11 @@ export function samePrefix(a: Prefix, b: Prefix): boolean {
   return a.bits === b.bits && sameIp(a.ip, b.ip);
 }
 
+/** The CIDR that holds this address only. */
+export function hostPrefix(ip: Ip): Prefix {
+  return { ip, bits: addressBits(ip.family) };
+}
+
 /** The prefix with its host bits zero. */
 export function networkOf(prefix: Prefix): Prefix {
   return { ip: prefixRange(prefix).first, bits: prefix.bits };

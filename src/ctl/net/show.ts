@@ -27,13 +27,27 @@ async function show(
   const nics = (await askAgent(socket, `/v1/net?pod=${encodeURIComponent(key)}`, io)) as readonly NicPath[];
   if (output === "json") io.out(`${JSON.stringify({ items: nics }, undefined, 2)}\n`);
   else io.out(nics.map((nic) => (draw ? drawn(nic) : listed(nic))).join("\n"));
-  if (nics.length === 0) io.err(`The agent of this node has no sandbox of Pod ${key}.\n`);
+  if (nics.length === 0) {
+    io.err(
+      `The agent of this node has no running sandbox of Pod ${key}: see on which node it is (kubectl get pod -o wide), `,
+    );
+    io.err(`and whether its ADD failed (spiderpoolctl trace ${key}).\n`);
+  }
   return nics.length > 0 && nics.every(({ hops }) => hops.every(({ ok }) => ok !== false)) ? exitOk : exitFailed;
 }
 
 function drawn({ ifName, network, hops }: NicPath): string {
-  const lines = hops.map(({ name, ok, detail }) => `  ${ok === undefined ? "?" : ok ? "✔" : "✘"} ${name}  ${detail}`);
-  return `${ifName} (${network})\n${lines.join("\n  │\n")}\n`;
+  const lines = hops.flatMap(({ name, ok, detail, aside }, at) => {
+    const station = `${markOf(ok, ["✔", "✘", "?"])} ${name}  ${detail}`;
+    if (aside === true) return [`  ├─ ${station}`];
+    return [...(at === 0 ? [] : ["  │"]), `  ${station}`];
+  });
+  return `${ifName} (${network})\n${lines.join("\n")}\n`;
+}
+
+function markOf(ok: boolean | undefined, [works, fails, unknown]: readonly [string, string, string]): string {
+  if (ok === undefined) return unknown;
+  return ok ? works : fails;
 }
 
 function listed(nic: NicPath): string {
@@ -44,7 +58,7 @@ function listed(nic: NicPath): string {
       ({ address, pool, gateway }) =>
         `  address ${address}${pool === "" ? "" : ` of ${pool}`}${gateway === undefined ? "" : `, gateway ${gateway}`}`,
     ),
-    ...hops.map(({ name, ok, detail }) => `  ${ok === undefined ? "?  " : ok ? "ok " : "BAD"} ${name}: ${detail}`),
+    ...hops.map(({ name, ok, detail }) => `  ${markOf(ok, ["ok ", "BAD", "?  "])} ${name}: ${detail}`),
     ...routes.map((one) => `  route ${one}`),
     ...rules.map((one) => `  rule ${one}`),
   ];

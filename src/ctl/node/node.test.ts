@@ -76,6 +76,7 @@ describe("commands about this node", () => {
   it("net show draws a packet's way with a tick or a cross for each station", async () => {
     const hops = [
       { name: "eth0", ok: true, detail: "up, MTU 1500" },
+      { name: "its node", ok: undefined, detail: "nobody knows", aside: true },
       { name: "gateway 10.6.0.1", ok: false, detail: "silent" },
     ];
     const addresses = [{ address: "10.6.0.9/16", pool: "p", gateway: "10.6.0.1" }];
@@ -85,11 +86,14 @@ describe("commands about this node", () => {
     };
     const drawn = await run("net", "show", "web-0", "--draw", "--socket", socket);
     assert.equal(drawn.status, 1);
-    assert.equal(drawn.out, "eth0 (n)\n  ✔ eth0  up, MTU 1500\n  │\n  ✘ gateway 10.6.0.1  silent\n");
+    assert.equal(
+      drawn.out,
+      "eth0 (n)\n  ✔ eth0  up, MTU 1500\n  ├─ ? its node  nobody knows\n  │\n  ✘ gateway 10.6.0.1  silent\n",
+    );
     const listed = await run("net", "show", "web-0", "--socket", socket);
     assert.match(
       listed.out,
-      /address 10\.6\.0\.9\/16 of p, gateway 10\.6\.0\.1\n.*\n {2}BAD gateway .*\n {2}route default/,
+      /address 10\.6\.0\.9\/16 of p, gateway 10\.6\.0\.1\n.*\n {2}\? {3}its node: .*\n {2}BAD gateway .*\n {2}route default/,
     );
   });
 

@@ -1,4 +1,4 @@
-import { formatIp, formatPrefix, type Ip, type Prefix } from "#ip";
+import { formatIp, formatPrefix, hostPrefix, type Ip, type Prefix, samePrefix } from "#ip";
 import type { Disagreement, Fact } from "./disagreement.ts";
 
 /** What was seen of one kind of thing, and when. */
@@ -111,17 +111,13 @@ function staleHostRoutes({ sandboxes, routes }: FaultFacts): readonly Disagreeme
   const given = new Set(there.flatMap(({ addresses }) => addresses.map(formatIp)));
   const busy = new Set(there.filter(({ isAttached }) => !isAttached).flatMap(({ hostLinks }) => hostLinks));
   return routes.items
-    .filter(({ dst, dev }) => isHostRoute(dst) && !given.has(formatIp(dst.ip)) && !busy.has(dev))
+    .filter(({ dst, dev }) => samePrefix(dst, hostPrefix(dst.ip)) && !given.has(formatIp(dst.ip)) && !busy.has(dev))
     .map(({ dst, dev, table }) => ({
       ...{ kind: "stale-host-route", object: `route ${formatPrefix(dst)}` },
       key: `stale-host-route ${formatPrefix(dst)} ${dev} ${table}`,
       one: fact(`table ${table} leads to it by ${dev}`, routes),
       other: fact("no Pod of this node has the address", sandboxes),
     }));
-}
-
-function isHostRoute({ ip, bits }: Prefix): boolean {
-  return bits === (ip.family === 4 ? 32 : 128);
 }
 
 function fact(text: string, { readAt }: { readonly readAt: Date }): Fact {

@@ -33,6 +33,9 @@ const signal = AbortSignal.timeout(120_000);
 const sh = (command: string, path = process.env["PATH"]) =>
   execFileSync("sh", ["-ec", command], { encoding: "utf8", env: { ...process.env, PATH: path }, stdio: "pipe" });
 
+/** What the coordinator makes on the node. */
+const podRoute = "ip route add 10.6.0.9/32 dev vethpod1 table 500";
+
 /** A healthy node: real kernel and Open vSwitch in namespaces of this file, and a folder in place of its files. */
 class TestNode {
   readonly folder = mkdtempSync(join(tmpdir(), "doctor-"));
@@ -67,6 +70,7 @@ class TestNode {
     sh(
       "ip addr add 10.6.0.9/16 dev eth0 && ip rule add pref 1000 lookup 500 && sysctl -qw net.ipv4.conf.all.rp_filter=0",
     );
+    sh(podRoute);
     // The gateway of the Pod's network: another namespace's, behind the same bridge.
     sh("ip link add gw1 type veth peer name gw0 && ip netns add gateway && ip link set gw0 netns gateway");
     sh("ip link set gw1 up && ip netns exec gateway ip addr add 10.6.0.1/16 dev gw0");
@@ -332,20 +336,21 @@ if (isolated(import.meta.url)) {
       const path = look(true);
       assert.deepEqual(
         path?.hops.map(({ name, ok }) => [name, ok]),
-        ["eth0", "10.6.0.9/16", "vethpod1", "port of br1", "gw1", "up1", "gateway 10.6.0.1"].map((name) => [
-          name,
-          true,
-        ]),
+        [
+          ...["Pod eth0", "10.6.0.9/16", "its node", "node vethpod1", "port of br1", "uplink gw1", "uplink up1"],
+          "gateway 10.6.0.1",
+        ].map((name) => [name, true]),
       );
       assert.ok(path?.routes.some((one) => one === "10.6.0.0/16 dev eth0 table main"));
       assert.ok(path?.rules.some((one) => one === "1000: from all lookup 500"));
       sh("ip link set vethpod1 down");
       const broken = look(false)?.hops.filter(({ ok }) => !ok);
-      sh("ip link set vethpod1 up");
+      sh(`ip link set vethpod1 up && ${podRoute}`);
       assert.deepEqual(
         broken?.map(({ name, detail }) => [name, detail.split(",")[0]]),
         [
-          ["vethpod1", "down"],
+          ["its node", "table 500 has no route to 10.6.0.9"],
+          ["node vethpod1", "down"],
           ["gateway 10.6.0.1", "silent"],
         ],
       );

@@ -1,5 +1,5 @@
 import type { JsonObject, PluginConfig } from "#cni";
-import { type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
+import { hostPrefix, type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { flagAt, integerAt, invalid, objectsAt, textAt } from "../decode.ts";
 
 export type CoordinatorMode = "auto" | "underlay" | "overlay" | "disabled";
@@ -185,9 +185,4 @@ function parseNetwork(text: string): Prefix | undefined {
   if (prefix !== undefined) return networkOf(prefix);
   const ip = tryParseIp(text);
   return ip === undefined ? undefined : hostPrefix(ip);
-}
-
-/** The CIDR that holds this address only. */
-export function hostPrefix(ip: Ip): Prefix {
-  return { ip, bits: ip.family === 4 ? 32 : 128 };
 }

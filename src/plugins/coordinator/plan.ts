@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { CniError, cniCodes } from "#cni";
-import { type Family, type Ip, ipFromValue, ipToBytes, type Prefix, sameIp, samePrefix } from "#ip";
+import { type Family, hostPrefix, type Ip, ipFromValue, ipToBytes, type Prefix, sameIp, samePrefix } from "#ip";
 import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
-import { hostPrefix, type Settings } from "./config.ts";
+import type { Settings } from "./config.ts";
 import type { Change, Operations, Setting, VethPlan } from "./operations.ts";
 import { planPodRoutes } from "./pod-routes.ts";
 import { type Role, replyTable, resolveRole, vethName } from "./role.ts";

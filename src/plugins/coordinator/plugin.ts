@@ -1,6 +1,6 @@
 import type { Signal, Steps, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, supportedVersions } from "#cni";
-import { samePrefix } from "#ip";
+import { hostPrefix, samePrefix } from "#ip";
 import { announce, type Netns, readNetnsId } from "#linux";
 import { openPod } from "../open-pod.ts";
 import type { Plugin } from "../plugin.ts";
@@ -8,7 +8,6 @@ import {
   type ClusterConfig,
   type CoordinatorConfig,
   decodeCoordinatorConfig,
-  hostPrefix,
   type Settings,
   settingsOf,
 } from "./config.ts";

@@ -1,6 +1,5 @@
-import { type Family, ipFromValue, type Prefix, sameIp, samePrefix } from "#ip";
+import { type Family, hostPrefix, ipFromValue, type Prefix, sameIp, samePrefix } from "#ip";
 import { mainTable } from "#linux";
-import { hostPrefix } from "./config.ts";
 import type { Change } from "./operations.ts";
 import { type Role, replyTable } from "./role.ts";
 import { type RouteState, type Side, usableAddresses } from "./state.ts";
