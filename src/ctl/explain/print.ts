@@ -22,7 +22,7 @@ export function formatDiagnosis({ pod, state, node, verdict, cause, nics, fixes,
     ...nics.flatMap((nic) => ["", ...nicLines(nic)]),
   ];
   if (cause !== undefined) {
-    lines.push("", "What to do:");
+    if (cause.advice !== "" || fixes.length > 0) lines.push("", "What to do:");
     if (cause.advice !== "") lines.push(`  ${cause.advice}`);
     for (const { text, command, node: where } of fixes) {
       lines.push(`  - ${text}`);

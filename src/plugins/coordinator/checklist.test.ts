@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseIp, parsePrefix } from "#ip";
-import { isNodeInterface } from "./node-addresses.ts";
+import { isNodeInterface } from "../node-interfaces.ts";
 import { formatOperations, type Operations } from "./operations.ts";
 import { planCoordinator } from "./plan.ts";
 import { resolveRole } from "./role.ts";

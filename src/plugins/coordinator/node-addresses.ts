@@ -1,15 +1,8 @@
 import type { Tasks } from "#base";
 import type { Ip } from "#ip";
 import { monitor, type Netns } from "#linux";
+import { isNodeInterface } from "../node-interfaces.ts";
 import { isUsable } from "./state.ts";
-
-/** Interfaces of other systems: what has an address there is not the node as Pods should know it. */
-const excluded =
-  /^(docker.*|cbr.*|dummy.*|virbr.*|lxcbr.*|veth.*|lo|cali.*|flannel.*|kube-ipvs.*|cni.*|vx-submariner.*|cilium.*)$/;
-
-export function isNodeInterface(name: string): boolean {
-  return !excluded.test(name);
-}
 
 /**
  * The addresses by which Pods may reach their node. Read once and again after a change: an interface for virtual servers
@@ -26,7 +19,7 @@ export class NodeAddresses {
     this.#tasks = tasks;
   }
 
-  /** In the order of the interfaces. */
+  /** In the order of the interfaces. What has an address on another system's is not the node as Pods should know it. */
   list(): readonly Ip[] {
     if (!this.#watching) this.#watch();
     this.#known ??= read(this.#host);

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { CniError, cniCodes } from "#cni";
+import { SpiderError } from "#base";
 import { type Family, hostPrefix, type Ip, ipFromValue, ipToBytes, type Prefix, sameIp, samePrefix } from "#ip";
 import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
 import type { Settings } from "./config.ts";
@@ -22,13 +22,19 @@ export function hostVethName(containerId: string): string {
  * What is missing for the Pod's interface to be coordinated as the settings say: wanted less observed, so that it is
  * empty where all is in place. Pure.
  *
- * @throws CniError 999 where the interfaces that are there do not fit
+ * @throws SpiderError `COORDINATOR_…` where the interfaces that are there do not fit
  */
 export function planCoordinator(observed: Observed, settings: Settings): Operations {
   const { pod, host, ifName } = observed;
   const role = resolveRole(pod, ifName, settings);
   const own = usableAddresses(pod, ifName);
-  if (own.length === 0) throw new CniError(cniCodes.failed, `no usable IP addresses on "${ifName}"`);
+  if (own.length === 0) {
+    throw new SpiderError("COORDINATOR_NO_ADDRESS", `no usable IP addresses on "${ifName}"`, {
+      details: {
+        fix: "give the NIC addresses, or set enableCoordinator: false where its network has none (disableIPAM)",
+      },
+    });
+  }
   const families = ([4, 6] as const).filter((family) => own.some((ip) => ip.family === family));
   const { veth, ends } = planVeth(observed, role, settings);
   const nodes = nodeAddressesOf(observed, ends.hostIndex).filter(({ family }) => families.includes(family));
@@ -87,8 +93,12 @@ function planVeth(
     const ends = { hostName: outside.name, hostIndex: outside.index, hostMac: outside.mac, podMac: inside.mac };
     return { veth: undefined, ends };
   }
-  throw new CniError(cniCodes.failed, "the container's interface to the node has no other end on the node", {
-    details: { interface: podLink, exists: inside !== undefined },
+  throw new SpiderError("COORDINATOR_LINK_LOST", "the container's interface to the node has no other end on the node", {
+    details: {
+      interface: podLink,
+      exists: inside !== undefined,
+      fix: "delete the Pod: what replaces it gets a new one",
+    },
   });
 }
 

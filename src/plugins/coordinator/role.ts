@@ -1,4 +1,4 @@
-import { CniError, cniCodes } from "#cni";
+import { SpiderError } from "#base";
 import { sameIp } from "#ip";
 import type { Settings } from "./config.ts";
 import { type Side, usableAddresses } from "./state.ts";
@@ -30,7 +30,7 @@ const iffMulticast = 0x1000;
  * with `veth0`, so that the first NIC and the second share 101. An interface whose addresses already have a rule keeps
  * the table of that rule, since later interfaces change the count.
  *
- * @throws CniError 999 where the mode does not fit the interfaces that are there
+ * @throws SpiderError `COORDINATOR_MODE_UNFIT` where the mode does not fit the interfaces that are there
  */
 export function resolveRole(pod: Side, ifName: string, { mode, firstNic }: Settings): Role {
   const hasVeth = pod.links.some(({ name }) => name === vethName);
@@ -42,8 +42,8 @@ export function resolveRole(pod: Side, ifName: string, { mode, firstNic }: Setti
     if (!isFirstNic && !hasVeth) {
       throw unfit(
         "auxiliary interface was not created by previous interface, enable coordinator on that",
-        ifName,
-        mode,
+        { interface: ifName, mode },
+        `leave the coordinator of ${firstNic}'s network on (enableCoordinator), or set mode to auto or overlay`,
       );
     }
     return {
@@ -53,8 +53,18 @@ export function resolveRole(pod: Side, ifName: string, { mode, firstNic }: Setti
       podLink: vethName,
     };
   }
-  if (isFirstNic) throw unfit("coordinator must not run on the first interface in overlay mode", ifName, mode);
-  if (hasVeth) throw unfit("previous interface works in underlay mode", ifName, mode);
+  const found = { interface: ifName, mode };
+  if (isFirstNic) {
+    const fix = `set mode to auto or underlay: overlay is for NICs beside the ${ifName} of another network`;
+    throw unfit("coordinator must not run on the first interface in overlay mode", found, fix);
+  }
+  if (hasVeth) {
+    throw unfit(
+      "previous interface works in underlay mode",
+      found,
+      "set mode to auto or underlay for this network, too",
+    );
+  }
   // The first has two interfaces, and with them table 101.
   const table = kept ?? count + 99;
   return { mode: "overlay", first: table === firstTable, table, podLink: firstNic };
@@ -75,6 +85,6 @@ function keptTable(pod: Side, ifName: string): number | undefined {
   )?.table;
 }
 
-function unfit(message: string, ifName: string, mode: string): CniError {
-  return new CniError(cniCodes.failed, message, { details: { interface: ifName, mode } });
+function unfit(message: string, found: Readonly<Record<string, string>>, fix: string): SpiderError {
+  return new SpiderError("COORDINATOR_MODE_UNFIT", message, { details: { ...found, fix } });
 }

@@ -21,6 +21,7 @@ function plan(raw: JsonObject, links: readonly LinkState[]): readonly Operation[
   return planInterfaces(wanted(raw), {
     links: new Map(seen.map((one) => [one.name, one])),
     vlans: () => links.filter(({ vlanId }) => vlanId !== undefined),
+    existing: () => links.map(({ name }) => name),
   });
 }
 
@@ -127,6 +128,24 @@ describe("the plan of ifacer", () => {
         () => plan(raw, links),
         (error) => error instanceof Error && error.message.includes(text),
         text,
+      );
+    }
+  });
+
+  it("tells the interfaces that there are where one that is named is missing, and which field to correct", () => {
+    for (const [raw, field] of [
+      [{ interfaces: ["eth9"], vlanID: 7 }, "`interfaces`"],
+      [{ interfaces: ["eth1", "eth9"], bond: { name: "bond0", mode: 1 } }, "`interfaces`"],
+      [{ ...two, bond: { name: "bond0", mode: 1, options: "primary=eth9" } }, "primary in bond.options"],
+    ] as const) {
+      assert.throws(
+        () => plan(raw, [eth1, eth2]),
+        (error) => {
+          const { text } = CniError.from(error);
+          assert.ok(text.includes('existing ["eth1","eth2"]'), text);
+          assert.ok(text.includes(`What to do: correct ${field} (\`master\` of a SpiderMultusConfig)`), text);
+          return true;
+        },
       );
     }
   });

@@ -11,6 +11,8 @@ export interface Observed {
   readonly links: ReadonlyMap<string, LinkState>;
   /** All links with an 802.1Q tag. Looked at only where one has to be made. */
   readonly vlans: () => readonly LinkState[];
+  /** Names of the node's own interfaces. Looked at only where one that is named is missing. */
+  readonly existing: () => readonly string[];
 }
 
 /** What is done to the node, in order. */
@@ -54,7 +56,7 @@ export function planInterfaces({ interfaces, vlanId, bond }: Wanted, observed: O
 function planBond(
   { name, mode, options }: WantedBond,
   interfaces: readonly string[],
-  { links }: Observed,
+  { links, existing }: Observed,
 ): Operation[] {
   const found = links.get(name);
   if (found !== undefined && found.kind !== "bond") {
@@ -66,15 +68,17 @@ function planBond(
   }
   const operations: Operation[] = [];
   if (found === undefined) {
-    operations.push({ do: "make bond", name, mode: modeOf(mode), options: optionsAtOnce(options, links) });
+    operations.push({
+      do: "make bond",
+      name,
+      mode: modeOf(mode),
+      options: optionsAtOnce(options, { links, existing }),
+    });
   }
   for (const slave of interfaces) {
     const link = links.get(slave);
-    if (link === undefined) {
-      throw new SpiderError("IFACER_LINK_UNKNOWN", `failed to InterfaceByName ${slave}`, {
-        details: { bond: name, fix: "correct `interfaces`: the node has no interface of this name" },
-      });
-    }
+    if (link === undefined)
+      throw unknown(`failed to InterfaceByName ${slave}`, "`interfaces`", { bond: name, existing });
     if (found !== undefined && link.master === found.index) continue;
     if (link.master !== undefined) {
       throw new SpiderError("IFACER_LINK_TAKEN", `${slave} already belongs to another bond or bridge`, {
@@ -91,12 +95,13 @@ function planBond(
 }
 
 /** `primary` goes by name, and may come before its member does. */
-function optionsAtOnce({ values, links: named }: WantedBond["options"], links: Observed["links"]) {
+function optionsAtOnce(
+  { values, links: named }: WantedBond["options"],
+  { links, existing }: Pick<Observed, "links" | "existing">,
+) {
   for (const [option, name] of Object.entries(named)) {
     if (links.has(name)) continue;
-    throw new SpiderError("IFACER_LINK_UNKNOWN", `failed to LinkByName bond ${option} ${name}`, {
-      details: { fix: `correct ${option} in bond.options: the node has no interface of this name` },
-    });
+    throw unknown(`failed to LinkByName bond ${option} ${name}`, `${option} in bond.options`, { existing });
   }
   const primary = named.primary === undefined ? undefined : links.get(named.primary)?.index;
   return { ...values, ...(primary === undefined ? {} : { primary }) };
@@ -111,7 +116,12 @@ function modeOf(mode: unknown): number {
  * The restriction to one VLAN interface for each tag holds for the whole node: who addresses Pods by a VLAN shall have one
  * layer-2 network there. What is there already with the right name, tag and parent is used as it is.
  */
-function planVlan(parent: string, id: number, { links, vlans }: Observed, isParentNew = false): readonly Operation[] {
+function planVlan(
+  parent: string,
+  id: number,
+  { links, vlans, existing }: Observed,
+  isParentNew = false,
+): readonly Operation[] {
   const name = `${parent}.${id}`;
   if (Buffer.byteLength(name) > nameBytesMax) {
     throw new SpiderError("IFACER_NAME_LONG", `the VLAN interface ${name} would have a name of over 15 bytes`, {
@@ -120,9 +130,7 @@ function planVlan(parent: string, id: number, { links, vlans }: Observed, isPare
   }
   const base = links.get(parent);
   if (base === undefined && !isParentNew) {
-    throw new SpiderError("IFACER_LINK_UNKNOWN", `failed to LinkByName ${parent}`, {
-      details: { vlan: name, fix: "correct `interfaces`: the node has no interface of this name" },
-    });
+    throw unknown(`failed to LinkByName ${parent}`, "`interfaces`", { vlan: name, existing });
   }
   const found = links.get(name);
   const operations: Operation[] = [];
@@ -136,6 +144,16 @@ function planVlan(parent: string, id: number, { links, vlans }: Observed, isPare
 }
 
 const nameBytesMax = 15;
+
+/** The node has no interface of a name; `field` has it. */
+function unknown(
+  message: string,
+  field: string,
+  { existing, ...about }: Pick<Observed, "existing"> & Readonly<Record<string, unknown>>,
+): SpiderError {
+  const fix = `correct ${field} (\`master\` of a SpiderMultusConfig), or make the interface`;
+  return new SpiderError("IFACER_LINK_UNKNOWN", message, { details: { ...about, existing: existing(), fix } });
+}
 
 function refuseSameTag(name: string, id: number, vlans: readonly LinkState[]): void {
   const other = vlans.find((one) => one.vlanId === id && one.name !== name);

@@ -11,6 +11,7 @@ import {
 import { formatPrefix } from "#ip";
 import type { Netns } from "#linux";
 import { differs } from "../check.ts";
+import { nodeInterfaces } from "../node-interfaces.ts";
 import type { Plugin } from "../plugin.ts";
 import { type IfacerConfig, type Wanted, wantedOf } from "./config.ts";
 import { execute } from "./execute.ts";
@@ -99,6 +100,7 @@ class IfacerPlugin implements Plugin<IfacerConfig> {
     const observed: Observed = {
       links: new Map(found.map((link) => [link.name, link])),
       vlans: () => rtnl.links({ kind: "vlan" }),
+      existing: () => nodeInterfaces(this.#options.host),
     };
     return planInterfaces(wanted, observed);
   }

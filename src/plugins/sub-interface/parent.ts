@@ -2,6 +2,7 @@ import { SpiderError } from "#base";
 import type { Family } from "#ip";
 import type { Link, Netns } from "#linux";
 import { invalid } from "../decode.ts";
+import { nodeInterfaces } from "../node-interfaces.ts";
 import type { SubInterfaceConfig } from "./config.ts";
 
 /**
@@ -17,6 +18,7 @@ export function findParent(home: Netns, { master, mtuBytes, linkInContainer }: S
     throw new SpiderError("PARENT_UNKNOWN", `${where} has no interface to make the Pod's interface on`, {
       details: {
         master: master ?? "none given, and there is no default route",
+        existing: nodeInterfaces(home),
         fix: "correct `master` in the network's configuration, or make the interface",
       },
     });

@@ -263,7 +263,7 @@ if (isolated(import.meta.url)) {
       it("names the parent that is missing or down, and the MTU that it does not have", async () => {
         host.rtnl.createLink({ name: "down0", kind: { kind: "bridge" } });
         for (const [raw, code, text] of [
-          [{ master: "nope0" }, "PARENT_UNKNOWN", /master nope0/],
+          [{ master: "nope0" }, "PARENT_UNKNOWN", new RegExp(`master nope0, existing \\[.*"${parent}".*\\]`)],
           [{ master: "down0" }, "PARENT_DOWN", /What to do: ip link set down0 up/],
           [{ mtu: 9000 }, "CNI_INVALID_CONFIG", new RegExp(`mtu, value 9000, allowed 0 to 1500, the MTU of ${parent}`)],
         ] as const) {
