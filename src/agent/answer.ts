@@ -1,15 +1,7 @@
 import type { SpiderIPAddressSpec } from "#api";
 import { formatIp, formatPrefix, parseIp, parsePrefix } from "#ip";
 import type { Addressed, PoolView } from "#ipam";
-import type { Claim } from "#ledger";
-
-/** What an address was given with: kept in its claim as JSON, so that the same answer can be given again. */
-export interface Answer {
-  readonly prefix: number;
-  readonly gw?: string;
-  readonly clean?: true;
-  readonly routes?: readonly { readonly dst: string; readonly gw: string }[];
-}
+import type { Answer, Claim } from "#ledger";
 
 /** What is told with an address of the pool. */
 export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanGateway: boolean }): string {

@@ -114,6 +114,7 @@ export function build(
     ...{ client, clock, log, node, pools: cluster.poolMetadata, rewound: cluster.relist },
     recalled: (o) => ledger.recalled(o),
     check: (o) => returned.checkEvery(o),
+    takeUp: (o) => claims.takeUp(o),
   });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
   const ipamFor = createIpam({
@@ -174,8 +175,8 @@ export function build(
     failed: (attachment, error) => after.failed(attachment, error),
     ended: (flight, failure) => metrics.ended(flight, failure === undefined ? undefined : ownCode(failure)),
     failPoint: options.crashPoints ? crashPoints(options.runDir) : undefined,
-    removed: ({ pod }) => {
-      if (pod !== undefined) claims.poke(keyOf(pod));
+    removed: ({ pod }, how) => {
+      if (pod !== undefined) claims.removed(pod, how);
     },
   });
   tasks.spawn("events", (signal) => events.run({ signal }));

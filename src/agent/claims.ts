@@ -1,7 +1,8 @@
 import type { Clock, Logger, Signal } from "#base";
+import type { PodRef } from "#cni";
 import { claimName } from "#ip";
-import { fromStore, type Pod, retry, runController, type Store } from "#kube";
-import { type Claim, claimKey, type Intents, type Ledger } from "#ledger";
+import { fromStore, isPodUid, keyOf, type Pod, retry, runController, type Store } from "#kube";
+import { type Claim, claimKey, type Intents, isTakenOver, type Ledger } from "#ledger";
 import { recordedResult } from "./chain.ts";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
@@ -16,6 +17,10 @@ const firstAuditMsMax = 300_000;
 const auditEveryMs = { min: 45_000, max: 3_600_000, perListMs: 20_000 };
 /** A static Pod without sandbox whose mirror was missing for so long is gone; a mirror that is missing is no evidence at once. */
 const missingMsMax = 600_000;
+/** The sandbox of a Pod that is gone, of which we have no record and saw no DEL, has ended by then: its Pod was deleted by force. */
+const unseenMsMax = 60_000;
+/** Pods without claims whose sandboxes were taken down are remembered for their number only. */
+const takenDownMax = 1_000;
 
 export interface ClaimsOptions {
   readonly ledger: Ledger;
@@ -38,17 +43,36 @@ export interface ClaimsOptions {
  */
 export class ClaimsReconciler {
   readonly #options: ClaimsOptions;
-  /** Since when the mirror of a static Pod with claims is missing, by Pod. */
+  /** Since when a Pod with claims is missing that may have a sandbox all the same: a static one, or one of a former system. */
   readonly #missingSinceMs = new Map<string, number>();
+  /** UIDs of Pods of a former system whose sandbox the runtime has taken down. */
+  readonly #takenDown = new Set<string>();
   #poke: (podKey: string) => void = () => {};
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
   }
 
-  /** Look at this Pod's claims again: a sandbox of it is gone. */
+  /** Look at this Pod's claims again. */
   poke(podKey: string): void {
     this.#poke(podKey);
+  }
+
+  /** The runtime has taken down a sandbox of the Pod; `recorded`: one that was made here. */
+  removed(pod: PodRef, { recorded }: { readonly recorded: boolean }): void {
+    if (!recorded) {
+      this.#takenDown.add(pod.uid);
+      const [oldest = ""] = this.#takenDown;
+      if (this.#takenDown.size > takenDownMax) this.#takenDown.delete(oldest);
+    }
+    this.#poke(keyOf(pod));
+  }
+
+  /** Resolves when claims that somebody else made for Pods of this node are known here. */
+  takeUp({ signal }: Signal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#options.ledger.audit({ signal, listed: () => resolve() }).catch(reject);
+    });
   }
 
   run(o: Signal): Promise<void> {
@@ -125,7 +149,8 @@ export class ClaimsReconciler {
     const { pods, records } = this.#options;
     const podUid = spec.podUID ?? "";
     if (!pods.isSynced) return true;
-    if (podState(pods.get(`${spec.podNamespace}/${spec.podName}`), podUid) === "alive") return true;
+    const pod = pods.get(`${spec.podNamespace}/${spec.podName}`);
+    if (podState(pod, podUid) === "alive" || this.#endsElsewhere(spec, pod)) return true;
     return (
       this.hasSandbox(podUid) || records.list().some((one) => isSandboxThere(one) && claimNames(one).includes(name))
     );
@@ -144,6 +169,12 @@ export class ClaimsReconciler {
       .some(({ mac }) => mac?.toLowerCase() === wanted);
   }
 
+  /** The Pod is ending, and whether its sandbox has, only the runtime's DEL or the Pod's absence will tell: no record does. */
+  #endsElsewhere(spec: Claim["spec"], pod: Pod | undefined): boolean {
+    const podUid = spec.podUID ?? "";
+    return isTakenOver(spec) && pod !== undefined && isPodUid(pod, podUid) && !this.#takenDown.has(podUid);
+  }
+
   #sandboxesOf(podUid: string, except?: string): readonly SandboxRecord[] {
     return this.#options.records
       .list()
@@ -160,7 +191,8 @@ export class ClaimsReconciler {
     const { ledger, pods, clock } = this.#options;
     const pod = pods.get(podKey);
     const claims = ledger.claimsNamed(podKey);
-    if (pod !== undefined || claims.length === 0) this.#missingSinceMs.delete(podKey);
+    const isThere = pod !== undefined && claims.some(({ spec }) => isPodUid(pod, spec.podUID ?? "none"));
+    if (isThere || claims.length === 0) this.#missingSinceMs.delete(podKey);
     let afterMs: number | undefined;
     for (const claim of claims) {
       const podUid = claim.spec.podUID ?? "";
@@ -171,10 +203,12 @@ export class ClaimsReconciler {
         if (pod?.metadata.uid !== podUid && state === "dead") await this.#check(podUid, o);
         continue;
       }
-      if (state === "unknown") {
+      if (this.#endsElsewhere(claim.spec, pod)) continue;
+      const isUnseen = isTakenOver(claim.spec) && !this.#takenDown.has(podUid);
+      if (state === "unknown" || isUnseen) {
         const sinceMs = this.#missingSinceMs.get(podKey) ?? clock.monotonicMs();
         this.#missingSinceMs.set(podKey, sinceMs);
-        const leftMs = sinceMs + missingMsMax - clock.monotonicMs();
+        const leftMs = sinceMs + (state === "unknown" ? missingMsMax : unseenMsMax) - clock.monotonicMs();
         if (leftMs > 0) {
           afterMs = leftMs;
           continue;

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { annotations, spiderIPAddresses, spiderIPPools } from "#api";
-import { nodes } from "#kube";
+import { annotations, spiderEndpoints, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
+import { never } from "#base";
+import { parseIp } from "#ip";
+import { type KubeObject, nodes, pods } from "#kube";
+import { takenOverDraft } from "#ledger";
 import { TestCluster } from "./testing/agent.ts";
 
 let cluster: TestCluster;
@@ -139,5 +142,110 @@ describe("a lost ledger", () => {
     await cluster.advance(5_000);
     assert.equal(specs()[0]?.podUID, "other");
     assert.deepEqual([agent.ledger.claimsOf(uid), agent.cut, toldOf("n1")], [[], ["s1"], "t1"]);
+  });
+});
+
+describe("a node of a former system", () => {
+  const owned = { apiVersion: "apps/v1", kind: "StatefulSet", name: "web", uid: "u", controller: true } as const;
+
+  /** What the controller makes of a Pod that has the address from the former system. */
+  function takeOver(address: string, podName: string, podUid: string, owner?: string): void {
+    const { metadata } = cluster.api.fake.read(spiderIPPools, { name: "pool" }) ?? assert.fail();
+    const pod = { namespace: "default", name: podName, uid: podUid };
+    const pool = { name: "pool", uid: metadata.uid, generation: 1 };
+    const given = { ip: parseIp(address), pool, pod, nic: "eth0", node: "n1", answer: { prefix: 16 } };
+    cluster.api.fake.apply<KubeObject>(
+      spiderIPAddresses,
+      takenOverDraft({ ...given, owner: owner === undefined ? undefined : { text: owner } }, new Date(0)),
+    );
+  }
+  const end = (name: string) => {
+    const pod = cluster.api.fake.read(pods, { namespace: "default", name }) ?? assert.fail();
+    const metadata = { ...pod.metadata, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: ["ends"] };
+    cluster.api.fake.apply(pods, { ...pod, metadata });
+  };
+  const names = () => Object.keys(cluster.claims);
+
+  it("gives no address until it knows what its Pods have, however long that takes; a new sandbox of theirs keeps it", async () => {
+    close(takeOverToken("1"));
+    const agent = await cluster.agent("n1");
+    const uid = cluster.pod({ name: "old" });
+    cluster.pod({ name: "new" });
+    const adding = agent.add("new", "s1");
+    const again = agent.add("old", "s2");
+    await cluster.advance(20_000);
+    assert.deepEqual([names(), toldOf("n1")], [[], takeOverToken("1")]);
+    takeOver("10.6.0.1", "old", uid);
+    close(undefined);
+    assert.deepEqual([await again, await adding], [["10.6.0.1"], ["10.6.0.2"]]);
+  });
+
+  it("does not open by itself as after a loss, and says what it waits for", async () => {
+    close(takeOverToken("1"));
+    const agent = await cluster.agent("n1");
+    await cluster.advance(300_000);
+    const late = AbortSignal.abort(new Error("late"));
+    await assert.rejects(agent.epoch.open({ signal: late }), /no new address is given while the ledger is taken over/);
+    close(undefined);
+    await cluster.advance(1_000);
+    await agent.epoch.open({ signal: never });
+  });
+
+  it("keeps the address of a Pod that ends until the runtime has taken its sandbox down", async () => {
+    const agent = await cluster.agent("n1");
+    const uid = cluster.pod({ name: "old" });
+    close(takeOverToken("1"));
+    await cluster.advance(1_000);
+    takeOver("10.6.0.1", "old", uid);
+    close(undefined);
+    await cluster.advance(5_000);
+    end("old");
+    await cluster.advance(200_000);
+    assert.deepEqual(names(), ["10.6.0.1"]);
+    await agent.del("old", "of-the-former-system", { uid });
+    await cluster.advance(5_000);
+    assert.deepEqual(names(), []);
+  });
+
+  it("gives the address of a Pod that is gone without a DEL back after a minute", async () => {
+    await cluster.agent("n1");
+    const uid = cluster.pod({ name: "old" });
+    close(takeOverToken("1"));
+    await cluster.advance(1_000);
+    takeOver("10.6.0.1", "old", uid);
+    close(undefined);
+    await cluster.advance(5_000);
+    cluster.erase("old");
+    cluster.pod({ name: "old" });
+    await cluster.advance(50_000);
+    assert.deepEqual(names(), ["10.6.0.1"]);
+    await cluster.advance(20_000);
+    assert.deepEqual(names(), []);
+  });
+
+  it("detaches a StatefulSet's address for its next Pod", async () => {
+    const agent = await cluster.agent("n1");
+    const uid = cluster.pod({ name: "web-0", owner: owned });
+    close(takeOverToken("1"));
+    await cluster.advance(1_000);
+    takeOver("10.6.0.7", "web-0", uid, "apps/v1/StatefulSet/default/web");
+    cluster.api.fake.apply(spiderEndpoints, {
+      metadata: { namespace: "default", name: "web-0" },
+      status: {
+        current: { uid, node: "n1", ips: [{ interface: "eth0", ipv4: "10.6.0.7/16", ipv4Pool: "pool" }] },
+        ownerControllerType: "StatefulSet",
+        ownerControllerName: "web",
+      },
+    });
+    close(undefined);
+    await cluster.advance(5_000);
+    end("web-0");
+    await agent.del("web-0", "of-the-former-system", { uid });
+    await cluster.advance(5_000);
+    assert.deepEqual(Object.values(cluster.claims), [`${uid}@nowhere`]);
+    cluster.erase("web-0");
+    cluster.erase("web-0");
+    const next = cluster.pod({ name: "web-0", owner: owned });
+    assert.deepEqual(await agent.add("web-0", "s1", { uid: next }), ["10.6.0.7"]);
   });
 });

@@ -1,5 +1,5 @@
-import { annotations, spiderIPPools } from "#api";
-import { abortable, type Clock, type Logger, type Signal } from "#base";
+import { annotations, isTakeOver, spiderIPPools } from "#api";
+import { abortable, type Clock, type Logger, type Signal, SpiderError } from "#base";
 import { isEarlier, type KubeClient, type KubeObject, metadataOf, nodes, retry, type Store } from "#kube";
 
 /** Pools are closed for so long at most: a node that cannot be reached must not stop the whole cluster. */
@@ -20,21 +20,30 @@ export interface LedgerEpochOptions {
   readonly recalled: (o: Signal) => Promise<void>;
   /** Checks every sandbox of this node against the ledger: what is missing is claimed again, what is foreign is cut off. */
   readonly check: (o: Signal) => Promise<void>;
+  /** Takes up the claims of this node that somebody else made. */
+  readonly takeUp: (o: Signal) => Promise<void>;
+}
+
+/** The closure that this process sees, and since when. */
+interface Closure {
+  readonly token: string;
+  readonly sinceMs: number;
 }
 
 /**
- * The agent's part when the ledger was lost (its CustomResourceDefinition deleted, etcd restored from a snapshot): while pools
- * are closed, it gives no new address; it creates the claims of its living sandboxes again, and says so on its Node. Where it
- * sees itself that the server was put back, it begins at once, and takes its pools for closed until the leader has closed and
- * opened them.
+ * The agent's part when the ledger was lost (its CustomResourceDefinition deleted, etcd restored from a snapshot), or was another
+ * system's until now: while pools are closed, it gives no new address; it creates the claims of its living sandboxes again, and
+ * says so on its Node. Where it sees itself that the server was put back, it begins at once, and takes its pools for closed until
+ * the leader has closed and opened them.
  */
 export class LedgerEpoch {
   readonly #options: LedgerEpochOptions;
-  /** The closure that this process sees, and since when. */
-  #closed: { readonly token: string; readonly sinceMs: number } | undefined;
+  #closed: Closure | undefined;
   #changed = Promise.withResolvers<void>();
   /** How many of the watch's interruptions are known to have been nothing more. */
   #soundBreaks = 0;
+  /** What a former system's Pods have on this node is in the ledger since, and has to be known here before anything is chosen. */
+  #takenUp: PromiseWithResolvers<void> | undefined;
 
   constructor(options: LedgerEpochOptions) {
     this.#options = options;
@@ -43,27 +52,31 @@ export class LedgerEpoch {
     this.#look();
   }
 
-  /** Resolves when new addresses may be given. Throws where the API server does not say whether it was put back. */
+  /**
+   * Resolves when new addresses may be given. Throws LEDGER_CLOSED where `signal` aborts before, and where the API server does not
+   * say whether it was put back what it answered.
+   */
   async open({ signal }: Signal): Promise<void> {
-    const { clock } = this.#options;
     await this.#assertSound({ signal });
     for (let closed = this.#closed; closed !== undefined; closed = this.#closed) {
-      const leftMs = closed.sinceMs + closedMsMax - clock.monotonicMs();
-      if (leftMs <= 0) return;
-      const stop = new AbortController();
-      const either = AbortSignal.any([signal, stop.signal]);
-      const patience = clock.sleep(leftMs, { signal: either }).catch(() => {});
-      await abortable(Promise.race([this.#changed.promise, patience]), signal).finally(() => stop.abort());
+      if (!(await this.#changes(closed, { signal }))) return;
     }
+    if (this.#takenUp !== undefined) await abortable(this.#takenUp.promise, signal).catch(() => this.#refuse());
   }
 
   /** Does this node's part of every closure. */
   async run({ signal }: Signal): Promise<void> {
-    await this.#options.recalled({ signal });
+    const { clock, takeUp, recalled } = this.#options;
+    await recalled({ signal });
     for (;;) {
       const { token } = this.#closed ?? {};
       const changed = this.#changed.promise;
       if (token !== undefined) await this.#checkAndTell(token, { signal });
+      else if (this.#takenUp !== undefined) {
+        await retry(takeUp, { signal, clock, retryable: () => true });
+        this.#takenUp.resolve();
+        this.#takenUp = undefined;
+      }
       if (this.#closed?.token === token) await abortable(changed, signal);
     }
   }
@@ -87,19 +100,48 @@ export class LedgerEpoch {
     this.#options.rewound();
   }
 
+  /** False: the time of this closure is up. */
+  async #changes({ token, sinceMs }: Closure, { signal }: Signal): Promise<boolean> {
+    const { clock } = this.#options;
+    const changed = this.#changed.promise;
+    // What a former system gave is not free only because nobody has told of it yet.
+    const leftMs = isTakeOver(token) ? undefined : sinceMs + closedMsMax - clock.monotonicMs();
+    if (leftMs !== undefined && leftMs <= 0) return false;
+    const stop = new AbortController();
+    const either = AbortSignal.any([signal, stop.signal]);
+    const patience = leftMs === undefined ? [] : [clock.sleep(leftMs, { signal: either }).catch(() => {})];
+    await abortable(Promise.race([changed, ...patience]), signal)
+      .catch(() => this.#refuse())
+      .finally(() => stop.abort());
+    return true;
+  }
+
+  #refuse(): never {
+    const why =
+      isTakeOver(this.#closed?.token) || this.#takenUp !== undefined ? "taken over from a former system" : "made anew";
+    throw new SpiderError("LEDGER_CLOSED", `no new address is given while the ledger is ${why}`, {
+      details: {
+        closed: this.#closed?.token,
+        fix: "it is tried again; where this lasts, kubectl -n kube-system logs deploy/spiderpool-controller says what it waits for",
+      },
+    });
+  }
+
   #look(): void {
     const tokens = this.#options.pools
       .list()
       .flatMap(({ metadata }) => metadata.annotations?.[annotations.ledgerClosed] ?? []);
     const token = tokens.sort().at(-1);
+    const before = this.#closed?.token;
     // The leader may be slower than this agent to see that all is not what it was.
-    if (token === undefined && this.#closed?.token === ownToken) return;
-    if (token !== this.#closed?.token) this.#close(token);
+    if (token === undefined && before === ownToken) return;
+    if (token === undefined && isTakeOver(before)) this.#takenUp ??= Promise.withResolvers();
+    if (token !== before) this.#close(token);
   }
 
   #close(token: string | undefined): void {
     const { clock, log } = this.#options;
-    log.warn({ token }, token === undefined ? "pools are open again" : "the ledger was lost: pools are closed");
+    log.warn({ token }, token === undefined ? "pools are open again" : "the ledger is not complete: pools are closed");
     this.#closed = token === undefined ? undefined : { token, sinceMs: clock.monotonicMs() };
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();

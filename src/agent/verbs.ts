@@ -49,7 +49,7 @@ export interface VerbsOptions extends NetworksOptions {
   /** What follows after the answer: SpiderEndpoint, network-status, Events. */
   readonly added: (attached: readonly AttachedDelegate[], pod: Pod) => void;
   /** Releases what the Pod's sandbox held, where the Pod is gone. */
-  readonly removed: (request: CniRequest) => void;
+  readonly removed: (request: CniRequest, how: { readonly recorded: boolean }) => void;
 }
 
 const noDetection: Detection = { conflicts: false, gateways: false };
@@ -160,7 +160,7 @@ export class Verbs {
     }
     if (failures.length > 0) throw failures[0];
     await steps.run("record", () => records.remove(recordKey(request)));
-    removed({ ...request, pod: request.pod ?? record?.pod ?? undefined });
+    removed({ ...request, pod: request.pod ?? record?.pod ?? undefined }, { recorded: record !== undefined });
     return steps.run("reply", () => successOutput());
   }
 

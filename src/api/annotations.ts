@@ -43,7 +43,7 @@ export const annotations = {
   defaultNetwork: "v1.multus-cni.io/default-network",
   /** Lease, of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete. */
   ledgerEpoch: "ipam.spidernet.io/ledger-epoch",
-  /** Pool, Node: no new address of the pool is given while the ledger is made anew; the node's agent has done its part. The value says which time. */
+  /** Pool, Node: no new address of the pool is given while the ledger is made anew, or taken over from a former system; the node's agent has done its part. The value says which time. */
   ledgerClosed: "ipam.spidernet.io/ledger-closed",
   /** Claim: an administrator's word that the object with this UID is to go. */
   forceRelease: "ipam.spidernet.io/force-release",

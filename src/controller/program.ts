@@ -57,6 +57,7 @@ import { type Stores, watchNamespaces, watchStores } from "./stores.ts";
 import { subnetDrainController } from "./subnets/drain.ts";
 import { brokenWorkloadsController, type SubnetStores, subnetPartsController } from "./subnets/parts.ts";
 import { Workloads } from "./subnets/workloads.ts";
+import { takeOver } from "./takeover/take-over.ts";
 
 /** Fixed: replicas of different versions must meet on it. */
 const leaseName = "spiderpool-controller-leases";
@@ -220,7 +221,7 @@ function controllersOf(
     poolDrainController(deps, { pools, uses, isComplete: () => epoch.isComplete }),
     subnetDrainController(deps, { subnets, pools }),
     ...subnetControllers(deps, { pools, subnets, uses, reserved, reservations: stores.reserved, workloads }),
-    poolStatusController(deps, { pools, uses, judgements, agents, listed }),
+    poolStatusController(deps, { pools, uses, judgements, agents, listed, epoch }),
     poolUsageController(deps, { uses, usages, reserved, reservations: stores.reserved, epoch: term.epoch }),
     ...(multusConfigs ? [multusConfigController(deps, stores)] : []),
     ...(coordinator === undefined ? [] : [coordinatorController(deps, { coordinators, ...coordinator })]),
@@ -254,8 +255,10 @@ async function lead(
   replica.collector = collector;
   const epoch = new LedgerEpoch(deps, {
     pools,
+    synced: (o) => Promise.all([pools.synced(o), collector.synced(o)]),
     lease: { namespace, name: leaseName },
     agents: () => collector.agents(),
+    takeOver: (o) => takeOver(deps, o),
   });
   const { enableSpiderSubnet, enableAutoPoolForApplication } = deps.settings;
   const workloads = enableSpiderSubnet && enableAutoPoolForApplication ? new Workloads(deps) : undefined;

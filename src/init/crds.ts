@@ -32,9 +32,9 @@ export const crds: Resource<Crd> = {
  * Creates the kinds of a directory where they are absent and extends ours where they are there: Helm does the former only at
  * an installation, and the latter never. Nothing is taken away (a version, a field of a schema), so that objects and programs
  * of the former release go on, and it can come back. Kinds of others (NetworkAttachmentDefinition) stay as they are. Resolves
- * when the server serves all.
+ * with the names of those that were absent when the server serves all.
  */
-export async function updateKinds(directory: string, deps: Deps, o: Signal): Promise<void> {
+export async function updateKinds(directory: string, deps: Deps, o: Signal): Promise<ReadonlySet<string>> {
   const wanted = readdirSync(directory)
     .filter((file) => file.endsWith(".yaml"))
     .sort()
@@ -42,11 +42,21 @@ export async function updateKinds(directory: string, deps: Deps, o: Signal): Pro
   if (wanted.length === 0) {
     throw new SpiderError("INIT_CRDS", "the directory holds no kinds", { details: { directory } });
   }
-  for (const crd of wanted) deps.say(`${crd.metadata.name}: ${await updateKind(crd, deps, o)}`);
+  const created = new Set<string>();
+  for (const crd of wanted) {
+    const done = await updateKind(crd, deps, o);
+    if (done === "created") created.add(crd.metadata.name);
+    deps.say(`${crd.metadata.name}: ${done}`);
+  }
   for (const crd of wanted) await served(crd.metadata.name, deps, o);
+  return created;
 }
 
-function updateKind(wanted: Crd, deps: Deps, o: Signal): Promise<string> {
+function updateKind(
+  wanted: Crd,
+  deps: Deps,
+  o: Signal,
+): Promise<"created" | "extended" | "is up to date" | "is there, left as it is"> {
   const { client } = deps;
   const { apiVersion: _apiVersion, kind: _kind, ...draft } = wanted;
   return untilItWorks(

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import {
+  isTakeOver,
+  annotations as keys,
   networkAttachmentDefinitions,
   spiderCoordinators,
   spiderIPAddresses,
@@ -19,8 +21,10 @@ import { type Crd, crds, extended, updateKinds } from "./crds.ts";
 import { nodeNetwork } from "./default-network.ts";
 import { differencesOf, install, readWanted } from "./install.ts";
 import { readOptions } from "./options.ts";
+import { prepare } from "./prepare.ts";
 import { isFinal } from "./retry.ts";
 
+const { ledgerClosed } = keys;
 const folder = mkdtempSync(join(tmpdir(), "spiderpool-init-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const write = (name: string, text: string) => {
@@ -160,6 +164,37 @@ describe("updateKinds()", () => {
     assert.deepEqual(api.read(crds, foreign.metadata), foreign);
     await finish(updateKinds(directory, deps, o));
     assert.equal(said.at(-2), "spiderippools.spiderpool.spidernet.io: is up to date");
+  });
+
+  it("closes the pools that are there where no ledger was, and at an installation; closed ones stay as they are", async () => {
+    const { api, deps, finish, o } = world();
+    api.apply(crds, kind("spiderippools"));
+    const pools = ["a", "b"].map((name) =>
+      api.apply(spiderIPPools, { metadata: { name }, spec: { subnet: "10.6.0.0/16" } }),
+    );
+    const directory = mkdtempSync(join(folder, "crds-"));
+    for (const plural of ["spiderippools", "spideripaddresses"]) {
+      writeFileSync(join(directory, `${plural}.yaml`), JSON.stringify(kind(plural)));
+    }
+    const closed = () =>
+      pools.map(({ metadata }) => api.read(spiderIPPools, metadata)?.metadata.annotations?.[ledgerClosed]);
+    const options = { command: "crds", kubeconfig: undefined, crds: directory, takeOver: false } as const;
+    // What a server does with a new kind.
+    const establish = () => {
+      const made = api.read(crds, { name: "spideripaddresses.spiderpool.spidernet.io" });
+      if (made !== undefined && made.status === undefined)
+        api.apply(crds, { ...kind("spideripaddresses"), ...made, status: kind("spideripaddresses").status });
+    };
+    await finish(prepare(options, deps, o), establish);
+    assert.ok(closed().every(isTakeOver), String(closed()));
+    const opened = { [ledgerClosed]: "lost" };
+    for (const pool of pools) api.apply(spiderIPPools, { ...pool, metadata: { ...pool.metadata, annotations: {} } });
+    await finish(prepare(options, deps, o));
+    assert.deepEqual(closed(), [undefined, undefined], "there is a ledger");
+    const [first = assert.fail()] = pools;
+    api.apply(spiderIPPools, { ...first, metadata: { ...first.metadata, annotations: opened } });
+    await finish(prepare({ ...options, takeOver: true }, deps, o));
+    assert.deepEqual([closed()[0], isTakeOver(closed()[1])], ["lost", true]);
   });
 
   it("keeps a version that it does not have itself, no longer stored", () => {

@@ -2,10 +2,10 @@
 import { formatError, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig } from "#kube";
 import { clean } from "./clean.ts";
-import { updateKinds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
 import { install } from "./install.ts";
 import { type InitOptions, readOptions } from "./options.ts";
+import { prepare } from "./prepare.ts";
 import { isFinal } from "./retry.ts";
 
 /** Below the five minutes that Helm waits for a hook: our own sentence is to come first. */
@@ -24,7 +24,7 @@ async function main(options: InitOptions): Promise<void> {
     case "install":
       return await install(options, deps, { signal });
     case "crds":
-      return await updateKinds(options.crds, deps, { signal });
+      return await prepare(options, deps, { signal });
     case "clean":
       return await clean(options, deps, { signal });
   }

@@ -11,7 +11,12 @@ export type InitOptions = { readonly kubeconfig: string | undefined } & (
       /** The node's CNI configurations; undefined: the default network is among the objects. */
       readonly cniConfDir: string | undefined;
     }
-  | { readonly command: "crds"; readonly crds: string }
+  | {
+      readonly command: "crds";
+      readonly crds: string;
+      /** Another system may have given addresses of the pools that are there. */
+      readonly takeOver: boolean;
+    }
   | {
       readonly command: "clean";
       readonly namespace: string;
@@ -32,8 +37,9 @@ const help = `spiderpool-init: the steps of a release's life that are done once.
 Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]
          creates the objects of FILE where they are absent, and reports differences of those that are there; with a
          directory of CNI configurations, also an empty network named like the one that the node uses
-       spiderpool-init crds --crds DIR
-         creates and extends our kinds
+       spiderpool-init crds --crds DIR [--take-over]
+         creates and extends our kinds; where there was no ledger, or with --take-over, pools that are there are closed until the
+         controller has taken over the addresses that Pods have
        spiderpool-init clean --release NAME --controller NAME [--job NAME]… [--hook-job NAME] [--force] [--yes]
          deletes webhook configurations, the objects of our kinds, the kinds and the Jobs; refuses unless Helm removes the
          release (--yes: do it all the same), and while Pods hold addresses (--force: do it all the same)
@@ -66,7 +72,7 @@ export function readOptions(
         controller: text,
         "hook-job": text,
       },
-      ...{ job: { type: "string", multiple: true }, force: flag, yes: flag, help: flag },
+      ...{ job: { type: "string", multiple: true }, force: flag, yes: flag, "take-over": flag, help: flag },
     },
   });
   if (values.help) return { print: help };
@@ -84,7 +90,12 @@ export function readOptions(
         return { command: "install", kubeconfig, namespace: namespace(), objects, cniConfDir: values["cni-conf-dir"] };
       }
       case "crds":
-        return { command: "crds", kubeconfig, crds: needed("--crds", values.crds) };
+        return {
+          command: "crds",
+          kubeconfig,
+          crds: needed("--crds", values.crds),
+          takeOver: values["take-over"],
+        };
       case "clean": {
         const release = needed("--release", values.release);
         const controller = needed("--controller", values.controller);

@@ -6,9 +6,11 @@
  * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the agent and the
  * controller.
  */
+export type { Answer } from "./answer.ts";
 export type { AuditWatcher } from "./audit.ts";
 export {
   type Claim,
+  type ClaimDraft,
   claimKey,
   claimOf,
   detached,
@@ -34,5 +36,6 @@ export {
   statefulSetFact,
   stickyOwnerOf,
 } from "./sticky.ts";
+export { isTakenOver, type TakenOver, takenOverDraft } from "./taken-over.ts";
 export { type PoolCondition, type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";
 export { type Wanted, wantedOf } from "./wanted.ts";

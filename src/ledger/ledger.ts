@@ -83,7 +83,7 @@ export class Ledger {
         const resumed = await this.#resume(key, request, o);
         if (resumed !== undefined) return { claim: resumed, fresh: true };
         await this.#options.open?.(o);
-        const inherited = await this.#inherit(key, request, o);
+        const inherited = (await this.#reattach(key, holder, o)) ?? (await this.#inherit(key, request, o));
         if (inherited !== undefined) return { claim: inherited, fresh: false };
         return { claim: await this.#choose(request, o), fresh: true };
       },

@@ -125,6 +125,7 @@ export class TestAgent {
   readonly ledger: Ledger;
   readonly records: Records;
   readonly claims: ClaimsReconciler;
+  readonly epoch: LedgerEpoch;
   readonly ready: Promise<unknown>;
   /** Sandboxes that were cut off the network. */
   readonly cut: string[] = [];
@@ -179,7 +180,7 @@ export class TestAgent {
       intents,
       reserved: reservedSets(reserved, log),
       inUse: (claim) => this.claims.inUse(claim),
-      open: (o) => epoch.open(o),
+      open: (o) => this.epoch.open(o),
       isIndexed: (claim, o) => endpoints.names(claim, o),
       signal,
     });
@@ -196,13 +197,14 @@ export class TestAgent {
       clock,
       log,
     });
-    const epoch: LedgerEpoch = new LedgerEpoch({
+    this.epoch = new LedgerEpoch({
       ...{ client, clock, log, node, pools: poolMetadata },
       rewound: () => {
         for (const store of stores) store.relist();
       },
       recalled: (o) => this.ledger.recalled(o),
       check: (o) => returned.checkEvery(o),
+      takeUp: (o) => this.claims.takeUp(o),
     });
     this.claims = new ClaimsReconciler({
       ledger: this.ledger,
@@ -251,15 +253,15 @@ export class TestAgent {
         findPod({ store: podStore, client, node }, pod ?? { namespace: "", name: "", uid: "" }, o),
       added: (attached, pod) => after.added(attached, pod),
       failed: () => {},
-      removed: ({ pod }) => {
-        if (pod !== undefined) this.claims.poke(`${pod.namespace}/${pod.name}`);
+      removed: ({ pod }, how) => {
+        if (pod !== undefined) this.claims.removed(pod, how);
       },
       failPoint: (verb, point) => this.failPoint?.(verb, point),
     });
     events.run({ signal }).catch(() => {});
     this.claims.run({ signal }).catch(() => {});
     this.claims.recallAndAudit({ signal }).catch(() => {});
-    epoch.run({ signal }).catch(() => {});
+    this.epoch.run({ signal }).catch(() => {});
     this.ready = Promise.all(synced);
     signal.addEventListener("abort", () => {
       this.ledger.stop();

@@ -85,6 +85,11 @@ export class Collector {
     return this.#stores.pods.isSynced && this.#stores.nodes.isSynced;
   }
 
+  /** Resolves when they have been. */
+  async synced(o: Signal): Promise<void> {
+    await Promise.all([this.#stores.pods.synced(o), this.#stores.nodes.synced(o)]);
+  }
+
   /** Nodes that are ready with their agent, each with the closure of the ledger for which it has done its part. */
   agents(): readonly { readonly node: string; readonly done: string | undefined }[] {
     const { pods, nodes } = this.#stores;

@@ -16,6 +16,7 @@ const complete: EpochView = {
   highest: 10n,
   missing: [],
   closedForMs: 0,
+  former: "none",
 };
 
 describe("decideEpoch()", () => {
@@ -31,8 +32,16 @@ describe("decideEpoch()", () => {
         kind({ crdUid: "b" }),
         kind({ crdUid: "b", missing: ["n1"], closedForMs: closedMsMax }),
         kind({ revision: 9n }),
+        kind({ former: "seen" }),
+        kind({ former: "seen", recorded: undefined }),
+        kind({ former: "closed", missing: ["n1"], closedForMs: 10 * closedMsMax }),
+        kind({ former: "closed", recorded: undefined }),
+        kind({ former: "closed", crdUid: undefined }),
       ],
-      ["complete", "record", "complete", "closed", "closed", "open", "open", "closed"],
+      [
+        ...["complete", "record", "complete", "closed", "closed", "open", "open", "closed"],
+        ...["complete", "closed", "closed", "take-over", "closed"],
+      ],
     );
   });
 });

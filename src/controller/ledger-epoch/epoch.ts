@@ -1,7 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { annotations, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
-import type { Signal } from "#base";
-import { hasReason, type KubeObject, leases, metadataOf, type ObjectRef, type Resource, type Store } from "#kube";
+import { annotations, isTakeOver, type SpiderIPPool, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
+import { abortable, type Signal } from "#base";
+import {
+  hasReason,
+  type KubeObject,
+  leases,
+  metadataOf,
+  type ObjectRef,
+  type Resource,
+  type Source,
+  type Store,
+} from "#kube";
 import type { Deps } from "../deps.ts";
 
 const lookEveryMs = 2_000;
@@ -30,6 +39,11 @@ export interface EpochView {
   readonly missing: readonly string[];
   /** For how long this process has seen the pools closed. */
   readonly closedForMs: number;
+  /**
+   * Pools are as a former system left them: `closed` already, so that all who give addresses can know; `seen`, where it has
+   * only left its records.
+   */
+  readonly former: "none" | "seen" | "closed";
 }
 
 export type EpochStep =
@@ -39,13 +53,21 @@ export type EpochStep =
   | { readonly kind: "record"; readonly uid: string }
   /** No address is given until all agents have told what their sandboxes have. */
   | { readonly kind: "closed"; readonly why: string }
-  | { readonly kind: "open"; readonly uid: string; readonly why: string };
+  | { readonly kind: "open"; readonly uid: string; readonly why: string }
+  /** Nobody gives an address now: what Pods have from the former system is to be put into the ledger, and pools opened. */
+  | { readonly kind: "take-over"; readonly uid: string };
 
 /** `recorded` where the versions ran backwards: no definition has this UID. */
 export const rewound = "rewound";
 
 /** What is to be done about the ledger as a whole. Pure. */
-export function decideEpoch({ crdUid, recorded, revision, highest, missing, closedForMs }: EpochView): EpochStep {
+export function decideEpoch(view: EpochView): EpochStep {
+  const { crdUid, recorded, revision, highest, missing, closedForMs, former } = view;
+  if (crdUid !== undefined && (former === "closed" || (former === "seen" && recorded === undefined))) {
+    // No time is up here: an agent that was not heard may be the former system's, and it goes on giving addresses.
+    if (former === "closed" && missing.length === 0) return { kind: "take-over", uid: crdUid };
+    return { kind: "closed", why: "addresses of a former system are taken over" };
+  }
   if (recorded === undefined) return crdUid === undefined ? { kind: "complete" } : { kind: "record", uid: crdUid };
   if (crdUid === undefined) return { kind: "closed", why: "the claims' CustomResourceDefinition does not exist" };
   if (revision < highest)
@@ -60,14 +82,18 @@ export function decideEpoch({ crdUid, recorded, revision, highest, missing, clos
 
 export interface EpochOptions {
   readonly pools: Store<SpiderIPPool>;
+  /** Resolves when pools and agents are known. */
+  readonly synced: (o: Signal) => Promise<unknown>;
   /** Of leader election: where it is kept which ledger was complete. It survives the loss of our definitions. */
   readonly lease: ObjectRef;
   /** Nodes that are ready with their agent, each with the closure for which it has done its part. */
   readonly agents: () => readonly { readonly node: string; readonly done: string | undefined }[];
+  /** Puts what Pods have from a former system into the ledger; it can be repeated. */
+  readonly takeOver: (o: Signal) => Promise<void>;
 }
 
 /**
- * The controller's part when the ledger was lost: claims of running Pods are not there any more, so that their addresses look
+ * The controller's part when the ledger was lost, or was another system's until now: claims of running Pods are not there any more, so that their addresses look
  * free. Pools are closed at once, agents make the claims of their sandboxes again, and pools are opened. Every step can be
  * taken up by the next leader.
  */
@@ -77,6 +103,8 @@ export class LedgerEpoch {
   #highest = 0n;
   #closed: { readonly token: string; readonly sinceMs: number } | undefined;
   #isComplete = false;
+  readonly #looked = Promise.withResolvers<void>();
+  #completed: () => void = () => {};
 
   constructor(deps: Deps, options: EpochOptions) {
     this.#deps = deps;
@@ -88,10 +116,25 @@ export class LedgerEpoch {
     return this.#isComplete;
   }
 
+  /** Every pool's name when the ledger has become complete; in step once it is known whether it is. */
+  source(): Source {
+    return {
+      synced: ({ signal }) => abortable(this.#looked.promise, signal),
+      subscribe: (add) => {
+        this.#completed = () => {
+          for (const { metadata } of this.#options.pools.list()) add(metadata.name);
+        };
+        return () => {
+          this.#completed = () => {};
+        };
+      },
+    };
+  }
+
   /** Looks every two seconds until the term ends. */
   async run({ signal }: Signal): Promise<void> {
     const { clock, log } = this.#deps;
-    await this.#options.pools.synced({ signal }).catch(() => {});
+    await this.#options.synced({ signal }).catch(() => {});
     while (!signal.aborted) {
       try {
         await this.#step({ signal });
@@ -114,8 +157,12 @@ export class LedgerEpoch {
       ...{ crdUid: crd?.metadata.uid, recorded, revision, highest: this.#highest },
       missing: this.#missing(),
       closedForMs: this.#closed === undefined ? 0 : clock.monotonicMs() - this.#closed.sinceMs,
+      former: this.#former(),
     });
+    const wasComplete = this.#isComplete;
     this.#isComplete = step.kind === "complete";
+    this.#looked.resolve();
+    if (this.#isComplete && !wasComplete) this.#completed();
     switch (step.kind) {
       case "complete":
         this.#highest = revision;
@@ -126,10 +173,16 @@ export class LedgerEpoch {
       case "closed": {
         if (revision < this.#highest) await this.#record(rewound, o);
         this.#highest = revision;
-        this.#closed ??= { token: this.#tokenOfPools() ?? randomUUID(), sinceMs: clock.monotonicMs() };
-        log.warn({ why: step.why, missing: this.#missing() }, "the ledger was lost: pools are closed");
+        const fresh = () => (this.#former() === "none" ? randomUUID() : takeOverToken(randomUUID()));
+        this.#closed ??= { token: this.#tokenOfPools() ?? fresh(), sinceMs: clock.monotonicMs() };
+        log.warn({ why: step.why, missing: this.#missing() }, "the ledger is not complete: pools are closed");
         return this.#annotatePools(this.#closed.token, o);
       }
+      case "take-over":
+        await this.#options.takeOver(o);
+        await this.#record(step.uid, o);
+        this.#closed = undefined;
+        return this.#annotatePools(null, o);
       case "open":
         // A leader that finds the work of another one done has not closed anything itself.
         if (this.#closed === undefined && this.#tokenOfPools() === undefined && this.#options.pools.list().length > 0) {
@@ -139,6 +192,11 @@ export class LedgerEpoch {
         await this.#record(step.uid, o);
         log.warn({ why: step.why }, "the ledger is complete again: pools are opened");
     }
+  }
+
+  #former(): EpochView["former"] {
+    if (isTakeOver(this.#tokenOfPools())) return "closed";
+    return this.#options.pools.list().some(({ status }) => (status?.allocatedIPs ?? "") !== "") ? "seen" : "none";
   }
 
   /** Nodes that have not done their part of the closure that runs. */

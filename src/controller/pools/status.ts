@@ -3,6 +3,7 @@ import { type SpiderIPPool, type SpiderIPPoolStatus, spiderIPPools } from "#api"
 import { type ControllerOptions, fromStore, type Store } from "#kube";
 import { type PoolStatus, poolStatus } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
+import type { LedgerEpoch } from "../ledger-epoch/epoch.ts";
 import { rawInteger, since } from "../status-fields.ts";
 import type { Judgements } from "./judgements.ts";
 import type { PoolUses } from "./uses.ts";
@@ -20,6 +21,8 @@ export interface StatusOptions {
   readonly judgements: Judgements;
   /** How many watch pools. */
   readonly agents: () => number;
+  /** The ledger has every claim: until then the status that is there may be the only word of addresses in use. */
+  readonly epoch: Pick<LedgerEpoch, "isComplete" | "source">;
   /** Records that `allocatedIPs` lists. */
   readonly listed: number;
 }
@@ -28,7 +31,7 @@ export interface StatusOptions {
 export function poolStatusController(deps: Deps, options: StatusOptions): ControllerOptions {
   const { clock, log, events } = deps;
   const client = deps.client.forViews();
-  const { pools, uses, judgements, agents, listed } = options;
+  const { pools, uses, judgements, agents, listed, epoch } = options;
   const notBeforeMs = new Map<string, number>();
   let anyNotBeforeMs = 0;
   /** What each status was made of when it was written: if nothing of that has changed, somebody else wrote the status. */
@@ -38,7 +41,7 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
     clock,
     log,
     workers: 4,
-    sources: [fromStore(pools), uses.source(), judgements.source()],
+    sources: [fromStore(pools), uses.source(), judgements.source(), epoch.source()],
     reconcile: async (name, o) => {
       const pool = pools.get(name);
       const members = uses.get(name);
@@ -47,6 +50,7 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         madeOf.delete(name);
         return {};
       }
+      if (!epoch.isComplete) return {}; // It tells when it is.
       const nowMs = clock.monotonicMs();
       const leftMs = Math.max(notBeforeMs.get(name) ?? 0, anyNotBeforeMs) - nowMs;
       if (leftMs > 0) return { afterMs: leftMs };

@@ -1,0 +1,205 @@
+import type { Settings, SpiderEndpoint, SpiderIPPool } from "#api";
+import { formatIp, type Ip, tryParseIp, tryParsePrefix } from "#ip";
+import { keyOf, type Pod } from "#kube";
+import { type Answer, stickyOwnerOf, type TakenOver } from "#ledger";
+
+/** As much of a Pod as decides; Pods that ended for good are none. */
+export interface LivingPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly node: string;
+  readonly ips: readonly string[];
+  readonly owner: TakenOver["owner"];
+}
+
+/** What the former system has left, all read from the API server itself. */
+export interface Former {
+  readonly pools: readonly SpiderIPPool[];
+  readonly endpoints: readonly SpiderEndpoint[];
+  /** By UID. */
+  readonly pods: ReadonlyMap<string, LivingPod>;
+}
+
+/** An entry that could not be taken over as it stands. */
+export interface Problem {
+  /** Name of the pool that it is in, or that it names. */
+  readonly pool: string;
+  readonly entry: string;
+  readonly why: string;
+}
+
+export interface TakeOverPlan {
+  readonly claims: readonly TakenOver[];
+  /** Addresses of Pods that are gone: they are free. */
+  readonly ended: readonly { readonly pool: string; readonly ip: string }[];
+  readonly problems: readonly Problem[];
+}
+
+/** One source's word that a Pod has an address. */
+interface Word {
+  readonly ip: Ip;
+  readonly pool: SpiderIPPool;
+  readonly podUid: string;
+  /** As the source calls the Pod. */
+  readonly podKey: string;
+  /** Absent where the source does not know it: pools do not. */
+  readonly nic?: string;
+  readonly answer?: Answer;
+  readonly keptBy?: string;
+}
+
+/** The Pod as it is needed here; undefined where it has no node yet, or has ended for good. */
+export function livingPod(
+  pod: Pod,
+  settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">,
+): LivingPod | undefined {
+  const { metadata, spec, status } = pod;
+  const ended = status?.phase === "Succeeded" || status?.phase === "Failed";
+  if (spec?.nodeName === undefined || ended) return undefined;
+  return {
+    namespace: metadata.namespace ?? "",
+    name: metadata.name,
+    uid: metadata.uid,
+    node: spec.nodeName,
+    ips: (status?.podIPs ?? []).flatMap(({ ip = "" }) => {
+      const parsed = tryParseIp(ip);
+      return parsed === undefined ? [] : [formatIp(parsed)];
+    }),
+    owner: stickyOwnerOf(pod, settings)?.owner,
+  };
+}
+
+/**
+ * What the ledger has to hold so that no address of a running Pod is given away: of each pool's `status.allocatedIPs` and of each
+ * SpiderEndpoint. Where both disagree the Pod's own status decides, then the pool. Pure.
+ */
+export function planTakeOver(
+  former: Former,
+  { keepStatefulSets }: { readonly keepStatefulSets: boolean },
+): TakeOverPlan {
+  const problems: Problem[] = [];
+  const words = [...pooled(former.pools, problems), ...endpointed(former, keepStatefulSets, problems)];
+  const byIp = Map.groupBy(words, ({ ip }) => formatIp(ip));
+  const claims: TakenOver[] = [];
+  const ended: { readonly pool: string; readonly ip: string }[] = [];
+  const unnamed = new Map<string, number>();
+  for (const [text, all] of byIp) {
+    const living = all.filter(({ podUid }) => former.pods.has(podUid));
+    const has = (word: Word) => former.pods.get(word.podUid)?.ips.includes(text) === true;
+    const chosen = living.find(has) ?? living[0] ?? all.find(({ keptBy }) => keptBy !== undefined);
+    if (chosen === undefined) {
+      ended.push({ pool: all[0]?.pool.metadata.name ?? "", ip: text });
+      continue;
+    }
+    const others = new Set(living.filter(({ podUid }) => podUid !== chosen.podUid).map(({ podKey }) => podKey));
+    for (const other of others) {
+      const why = `Pod ${other} is said to have it, too; it is ${chosen.podKey}'s: restart ${other}`;
+      problems.push({ pool: chosen.pool.metadata.name, entry: text, why });
+    }
+    const named = all.find((word) => word.podUid === chosen.podUid && word.nic !== undefined) ?? chosen;
+    claims.push(takenOver(named, former.pods.get(chosen.podUid), unnamed));
+  }
+  return { claims, ended, problems };
+}
+
+function takenOver(word: Word, pod: LivingPod | undefined, unnamed: Map<string, number>): TakenOver {
+  const { ip, pool, podUid, podKey } = word;
+  const [namespace = "", name = ""] = podKey.split("/");
+  const { name: poolName, uid, generation = 0 } = pool.metadata;
+  const kept = word.keptBy === undefined ? undefined : { text: word.keptBy };
+  return {
+    ip,
+    pool: { name: poolName, uid, generation },
+    pod:
+      pod === undefined ? { namespace, name, uid: podUid } : { namespace: pod.namespace, name: pod.name, uid: podUid },
+    nic: word.nic ?? nicOf(ip, pod, unnamed),
+    node: pod?.node,
+    owner: pod === undefined ? kept : pod.owner,
+    answer: word.answer ?? { prefix: tryParsePrefix(pool.spec.subnet)?.bits ?? (ip.family === 4 ? 32 : 128) },
+  };
+}
+
+/** Nothing told the NIC. An address of the Pod's status is eth0's; others must only differ, for the claims of one Pod are told apart by it. */
+function nicOf(ip: Ip, pod: LivingPod | undefined, unnamed: Map<string, number>): string {
+  if (pod === undefined || pod.ips.includes(formatIp(ip))) return "eth0";
+  const count = (unnamed.get(pod.uid) ?? 0) + 1;
+  unnamed.set(pod.uid, count);
+  return `unknown${count}`;
+}
+
+/** The records of all pools. */
+function* pooled(pools: readonly SpiderIPPool[], problems: Problem[]): Generator<Word> {
+  for (const pool of pools) {
+    const { name } = pool.metadata;
+    const text = pool.status?.allocatedIPs;
+    if (text === undefined || text === "") continue;
+    let records: unknown;
+    try {
+      records = JSON.parse(text);
+    } catch (error) {
+      problems.push({ pool: name, entry: "status.allocatedIPs", why: `it is no JSON: ${(error as Error).message}` });
+      continue;
+    }
+    if (!isMap(records)) {
+      problems.push({ pool: name, entry: "status.allocatedIPs", why: "it is no JSON object of addresses" });
+      continue;
+    }
+    for (const [address, record] of Object.entries(records)) {
+      const ip = tryParseIp(address);
+      const { pod: podKey, podUid } = isMap(record) ? record : {};
+      if (ip === undefined) problems.push({ pool: name, entry: address, why: "it is no IP address" });
+      else if (typeof podUid !== "string" || podUid === "" || typeof podKey !== "string" || !podKey.includes("/")) {
+        const why = `it should have pod (namespace/name) and podUid, and is ${JSON.stringify(record)}`;
+        problems.push({ pool: name, entry: address, why });
+      } else yield { ip, pool, podUid, podKey };
+    }
+  }
+}
+
+/** What the endpoints say of Pods that live, and of StatefulSets' Pods that will come back. */
+function* endpointed(
+  { pools, endpoints, pods }: Former,
+  keepStatefulSets: boolean,
+  problems: Problem[],
+): Generator<Word> {
+  const byName = new Map(pools.map((pool) => [pool.metadata.name, pool]));
+  for (const { metadata, status } of endpoints) {
+    const { current, ownerControllerType, ownerControllerName } = status;
+    const podKey = keyOf(metadata);
+    const isKept = keepStatefulSets && ownerControllerType === "StatefulSet";
+    if (!pods.has(current.uid) && !isKept) continue;
+    const keptBy = isKept ? `apps/v1/StatefulSet/${metadata.namespace}/${ownerControllerName}` : undefined;
+    for (const nic of current.ips) {
+      const entries = [
+        [nic.ipv4, nic.ipv4Pool, nic.ipv4Gateway],
+        [nic.ipv6, nic.ipv6Pool, nic.ipv6Gateway],
+      ] as const;
+      for (const [text, poolName = "", gw] of entries) {
+        if (text === undefined || text === "") continue;
+        const address = tryParsePrefix(text);
+        const pool = byName.get(poolName);
+        const entry = `${text} of SpiderEndpoint ${podKey}`;
+        if (address === undefined)
+          problems.push({ pool: poolName, entry, why: "it is no address with a prefix length" });
+        else if (pool === undefined) problems.push({ pool: poolName, entry, why: "its pool does not exist" });
+        else {
+          const { ip, bits } = address;
+          const routes = (nic.routes ?? []).filter(({ dst }) => tryParsePrefix(dst)?.ip.family === ip.family);
+          const answer: Answer = {
+            prefix: bits,
+            ...(gw !== undefined && gw !== "" && { gw }),
+            ...(nic.cleanGateway === true && { clean: true as const }),
+            ...(routes.length > 0 && { routes }),
+          };
+          const named = nic.interface === "" ? {} : { nic: nic.interface };
+          yield { ip, pool, podUid: current.uid, podKey, ...named, answer, ...(keptBy !== undefined && { keptBy }) };
+        }
+      }
+    }
+  }
+}
+
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
