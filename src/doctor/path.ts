@@ -110,12 +110,12 @@ function linkHop(netns: Netns, link: string, what: string): Hop {
   const name = `${what} ${link}`;
   const found = netns.rtnl.link(link);
   if (found === undefined) return { name, ok: false, detail: "there is no such interface" };
-  const { up, mtuBytes, mac } = found;
-  return {
-    name,
-    ok: up,
-    detail: [up ? "up" : "down", `MTU ${mtuBytes}`, ...(mac === undefined ? [] : [mac])].join(", "),
-  };
+  const { up, carrier, mtuBytes, mac } = found;
+  // The ends of a pair have a carrier while both are up: that is said of the end that is down.
+  const isCut = up && !carrier && (what === "uplink" || what === "parent");
+  const state = isCut ? "up, no carrier" : up ? "up" : "down";
+  const detail = [state, `MTU ${mtuBytes}`, ...(mac === undefined ? [] : [mac])].join(", ");
+  return { name, ok: up && !isCut, detail };
 }
 
 /** The node's end, its port, and the way out of the bridge. */

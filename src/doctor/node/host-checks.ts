@@ -2,6 +2,7 @@ import { nodeRulePreference } from "#plugins";
 import type { Check } from "../check.ts";
 import type { NodeFacts } from "./facts.ts";
 import { quote } from "./file-checks.ts";
+import { isShutIn } from "./ovs-checks.ts";
 
 /** rp_filter: packets are dropped unless the way back leads through the interface by which they came. */
 const strict = 1;
@@ -58,13 +59,17 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
     finding:
       "A pool's gateway does not answer its Pods (ARP, or neighbour solicitation): they reach nothing beyond their segment.",
     remedy:
-      "Start the gateway or join it to the segment; where the pool names a wrong address, correct spec.gateway and make the Pods anew.",
-    find: ({ gateways, ovs }) => {
-      // Without its database Open vSwitch may forward nothing: that is said once.
-      const silent = ovs.error === undefined ? gateways.filter(({ answered }) => !answered) : [];
+      "See where the Pod's way ends; start the gateway or join it to the segment; where the pool names a wrong address, correct spec.gateway and make the Pods anew.",
+    find: (facts) => {
+      // Without its database Open vSwitch may forward nothing, and without an uplink nobody can answer: that is said once.
+      const asked = facts.ovs.error === undefined ? facts.gateways : [];
+      const silent = asked.filter((one) => !one.answered && !isShutIn(facts, one));
       return silent.map(({ gateway, pool, pod, ifName }) => ({
         found: `gateway ${gateway}${pool === "" ? "" : ` of pool ${pool}`} does not answer Pod ${pod} on ${ifName}`,
-        fix: [pool === "" ? "kubectl get spiderippools" : `kubectl edit spiderippool ${quote(pool)}`],
+        fix: [
+          `spiderpoolctl net show ${quote(pod)} --draw`,
+          pool === "" ? "kubectl get spiderippools" : `kubectl edit spiderippool ${quote(pool)}`,
+        ],
       }));
     },
   },

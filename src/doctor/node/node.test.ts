@@ -63,6 +63,7 @@ class TestNode {
     this.write("etc/containerd/config.toml", this.containerd(this.path("net.d"), this.path("bin")));
     // Commands of a fix that would reach beyond this test; each notes that it was called.
     this.stub("systemctl", 'printf "%s\\n" "$*" >> "$LOG"');
+    this.stub("spiderpoolctl", 'printf "%s\\n" "$*" >> "$LOG"');
     this.stub("kubectl", 'printf "%s\\n" "$*" >> "$LOG"');
     this.stub("ovs-vsctl", `exec ${sh("command -v ovs-vsctl").trim()} --db=${this.vswitch.endpoint} "$@"`);
     sh("ip link add up1 type veth peer name far1 && ip link set up1 up && ip link set far1 up");
@@ -159,7 +160,7 @@ class TestNode {
 
   fix({ fix }: Finding): void {
     // Where several interfaces could be meant, a person chooses.
-    sh(fix.join("\n").replace("INTERFACE", "up2"), `${this.#stubs}:${process.env["PATH"]}`);
+    sh(fix.join("\n").replaceAll("INTERFACE", "up2"), `${this.#stubs}:${process.env["PATH"]}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -264,6 +265,12 @@ const cases: readonly Case[] = [
     found: /bridge br2 has no uplink/,
   },
   {
+    id: "bridge-without-uplink",
+    // Both ways out of the Pod's bridge: that its gateway is silent, too, goes without saying.
+    inject: () => void sh("ip link set up1 down && ip link set gw1 down"),
+    found: /bridge br1 has no uplink that is up: gw1, up1 is down/,
+  },
+  {
     id: "uplink-address",
     inject: () => void sh("ip addr add 192.0.2.5/24 dev up1 && ip route add default via 192.0.2.1 dev up1"),
     found: /uplink up1 of bridge br1 has 192\.0\.2\.5\/24/,
@@ -307,7 +314,7 @@ const cases: readonly Case[] = [
     inject: () => void sh("ip netns exec gateway ip link set gw0 down"),
     found: /gateway 10\.6\.0\.1 of pool pool1 does not answer Pod default\/web-0 on eth0/,
     elsewhere: (_node, called) => {
-      assert.match(called, /^edit spiderippool pool1$/m);
+      assert.match(called, /^net show default\/web-0 --draw\nedit spiderippool pool1$/m);
       sh("ip netns exec gateway ip link set gw0 up");
     },
   },

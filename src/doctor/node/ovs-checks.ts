@@ -27,15 +27,24 @@ export const ovsChecks: readonly Check<NodeFacts>[] = [
   {
     id: "bridge-without-uplink",
     severity: "error",
-    finding: "A bridge that networks use has no port but those of Pods: they reach only each other.",
-    remedy: "Add the node's interface to that network as a port.",
+    finding:
+      "A bridge that networks use has no port but those of Pods, or none that is up: Pods reach only each other.",
+    remedy: "Add the node's interface to that network as a port, or set it up.",
     find: (facts) =>
-      usedBridges(facts)
-        .filter(({ uplinks }) => uplinks.length === 0)
-        .map(({ bridge }) => ({
-          found: `bridge ${bridge} has no uplink: no port of it leaves the node`,
-          fix: [`ovs-vsctl add-port ${quote(bridge)} ${freeInterface(facts)}`],
-        })),
+      closedBridges(facts).map(({ bridge, uplinks }) => {
+        if (uplinks.length === 0) {
+          const free = freeInterface(facts);
+          return {
+            found: `bridge ${bridge} has no uplink: no port of it leaves the node`,
+            fix: [`ovs-vsctl add-port ${quote(bridge)} ${free}`, `ip link set dev ${free} up`],
+          };
+        }
+        const names = uplinks.map(({ name }) => name).sort();
+        return {
+          found: `bridge ${bridge} has no uplink that is up: ${names.join(", ")} is down`,
+          fix: names.map((name) => `ip link set dev ${quote(name)} up`),
+        };
+      }),
   },
   {
     id: "uplink-address",
@@ -97,6 +106,21 @@ function usedBridges(facts: NodeFacts): readonly { readonly bridge: string; read
           port.interfaceType !== "internal",
       ),
     }));
+}
+
+/** Those by which nothing leaves the node. What the kernel has no interface for (a bond, a tunnel) is taken to work. */
+function closedBridges(facts: NodeFacts): ReturnType<typeof usedBridges> {
+  const isDown = ({ name }: OvsPort) => facts.host.links.some((link) => link.name === name && !link.up);
+  return usedBridges(facts).filter(({ uplinks }) => uplinks.every(isDown));
+}
+
+/** Whether a Pod's NIC is on a bridge by which nothing leaves the node. */
+export function isShutIn(
+  facts: NodeFacts,
+  { pod, ifName }: { readonly pod: string; readonly ifName: string },
+): boolean {
+  const nic = facts.pods.find((one) => one.pod === pod)?.nics.find((one) => one.ifName === ifName);
+  return nic?.bridge !== undefined && closedBridges(facts).some(({ bridge }) => bridge === nic.bridge);
 }
 
 /** The one interface that could be meant, or a word to be replaced. */
