@@ -111,7 +111,7 @@ export function build(
     log,
   });
   const epoch: LedgerEpoch = new LedgerEpoch({
-    ...{ client, clock, log, node, pools: cluster.poolMetadata, rewound: cluster.relist },
+    ...{ client, clock, log, node, pools: cluster.poolMetadata, lost: cluster.relist },
     recalled: (o) => ledger.recalled(o),
     check: (o) => returned.checkEvery(o),
     takeUp: (o) => claims.takeUp(o),
@@ -126,6 +126,7 @@ export function build(
     namespaces: namespaceStore,
     nodes: nodeStore,
     owners,
+    open: (o) => epoch.open(o),
     endpoints,
     clock,
     hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),

@@ -53,6 +53,8 @@ export interface IpamOptions {
   readonly namespaces: Store<KubeObject>;
   readonly nodes: Store<Node>;
   readonly owners: TopControllers;
+  /** Resolves when new addresses may be given. */
+  readonly open: (o: Signal) => Promise<void>;
   readonly endpoints: Endpoints;
   readonly clock: Clock;
   /** Whether a sandbox of the Pod with this UID, other than the given one, is there. */
@@ -259,7 +261,10 @@ class LedgerIpam implements Ipam {
     const { ledger } = this.#options;
     const known = () => ledger.claimsOf(uid).filter(({ spec }) => spec.nic === nic);
     for (const ip of addressesOfStatus(metadata.annotations?.[networkStatusAnnotation], nic)) {
-      if (!known().some((claim) => claim.ip.family === ip.family)) await ledger.verify(claimName(ip), uid, o);
+      if (known().some((claim) => claim.ip.family === ip.family)) continue;
+      // Where etcd was put back, somebody of the lost time may still have the address: until all have looked at what is theirs.
+      await this.#options.open(o);
+      await ledger.verify(claimName(ip), uid, o);
     }
     return known();
   }

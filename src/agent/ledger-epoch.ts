@@ -14,8 +14,8 @@ export interface LedgerEpochOptions {
   readonly node: string;
   /** The pools' metadata: the leader closes pools by an annotation, and the versions tell where the server was put back. */
   readonly pools: Store<KubeObject>;
-  /** Told when this agent sees that the server was put back: what other watches have shown is not so any more. */
-  readonly rewound: () => void;
+  /** Told when the ledger was lost, and the server may have been put back: what other watches have shown may not be so any more. */
+  readonly lost: () => void;
   /** Resolves when the claims of this node were taken up after the start. */
   readonly recalled: (o: Signal) => Promise<void>;
   /** Checks every sandbox of this node against the ledger: what is missing is claimed again, what is foreign is cut off. */
@@ -97,7 +97,6 @@ export class LedgerEpoch {
   #rewound(): void {
     if (this.#closed !== undefined) return; // The leader was faster, or another way of seeing it.
     this.#close(ownToken);
-    this.#options.rewound();
   }
 
   /** False: the time of this closure is up. */
@@ -142,6 +141,7 @@ export class LedgerEpoch {
   #close(token: string | undefined): void {
     const { clock, log } = this.#options;
     log.warn({ token }, token === undefined ? "pools are open again" : "the ledger is not complete: pools are closed");
+    if (token !== undefined && this.#closed === undefined) this.#options.lost();
     this.#closed = token === undefined ? undefined : { token, sinceMs: clock.monotonicMs() };
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();

@@ -43,6 +43,7 @@ import { healthRoutes, webhookAnswers } from "./health.ts";
 import { serveHttp } from "./http.ts";
 import { podRoutes } from "./injection/route.ts";
 import { LedgerEpoch } from "./ledger-epoch/epoch.ts";
+import { Rewind } from "./ledger-epoch/rewind.ts";
 import { createMetrics, queueMetrics } from "./metrics.ts";
 import { defaultNetworkController } from "./networks/default-network.ts";
 import { multusConfigController } from "./networks/multus-configs.ts";
@@ -92,8 +93,10 @@ export async function runReplica(
   const deps: Deps = { client, clock, log, events, metrics, settings };
   const tasks = new Tasks(log);
   const stores = watchStores(deps);
+  const rewind = new Rewind();
   const replica: Replica = {
     stores,
+    rewind,
     uses: new PoolUses(stores.pools, stores.claims, { clock, coolDownMs: settings.coolDown * 1_000 }),
     reserved: reservedSets(stores.reserved, log),
     elector: new LeaderElector({
@@ -101,6 +104,7 @@ export async function runReplica(
       namespace: options.namespace,
       name: leaseName,
       identity: `${options.podName}_${randomUUID()}`,
+      rewound: () => rewind.happened(),
     }),
     certificates: watchCertificates(options, deps),
     namespaces: settings.podResourceInject.enabled ? watchNamespaces(deps) : undefined,
@@ -109,6 +113,8 @@ export async function runReplica(
   metrics.collect("spiderpool_events_dropped", () => [{ value: events.dropped }]);
   metrics.collect("spiderpool_ip_gc_pending", () => [{ value: replica.collector?.pending ?? 0 }]);
   await using _servers = await serve(options, deps, replica);
+  stores.pools.rewound(() => rewind.happened());
+  rewind.follow(storesOf(replica).map(([, store]) => store));
   for (const [name, store] of storesOf(replica)) {
     tasks.spawn(`watch ${name}`, (stop) => store.run({ signal: stop }));
   }
@@ -126,6 +132,7 @@ interface Replica {
   readonly uses: PoolUses;
   readonly reserved: (family: Family) => IpSet;
   readonly elector: LeaderElector;
+  readonly rewind: Rewind;
   /** Where the webhooks' certificate is the leader's. */
   readonly certificates: CertificateStores | undefined;
   /** Where the webhook of Pods is on. */
@@ -204,7 +211,7 @@ function storesOf({ stores, certificates, namespaces }: Replica) {
 function controllersOf(
   deps: Deps,
   options: ControllerProgramOptions,
-  { stores, uses, reserved, collector, certificates }: Replica,
+  { stores, uses, reserved, collector, certificates, elector }: Replica,
   {
     term,
     epoch,
@@ -215,10 +222,12 @@ function controllersOf(
   const judgements = new Judgements();
   const agents = () => collector?.nodes ?? 0;
   const { pools, subnets, usages, networks, coordinators } = stores;
+  // A server that was put back would have refused the last renewal of the Lease.
+  const isComplete = () => epoch.isComplete && elector.isRenewed;
   return [
     ...certificateControllers(deps, options, certificates),
     poolDefaultsController(deps, { pools, subnets, uses, judgements }),
-    poolDrainController(deps, { pools, uses, isComplete: () => epoch.isComplete }),
+    poolDrainController(deps, { pools, uses, isComplete }),
     subnetDrainController(deps, { subnets, pools }),
     ...subnetControllers(deps, { pools, subnets, uses, reserved, reservations: stores.reserved, workloads }),
     poolStatusController(deps, { pools, uses, judgements, agents, listed, epoch }),
@@ -259,11 +268,13 @@ async function lead(
     lease: { namespace, name: leaseName },
     agents: () => collector.agents(),
     takeOver: (o) => takeOver(deps, o),
+    rewind: replica.rewind,
   });
   const { enableSpiderSubnet, enableAutoPoolForApplication } = deps.settings;
   const workloads = enableSpiderSubnet && enableAutoPoolForApplication ? new Workloads(deps) : undefined;
   const metrics = queueMetrics(deps.metrics);
   const outdated = { ...collection, apartMs: observationsApartMs, hasPod: (key: string) => collector.hasPod(key) };
+  const unfollow = replica.rewind.follow([...collector.stores, epoch.store, ...(workloads?.stores ?? [])]);
   try {
     await Promise.all([
       collector.run({ signal }),
@@ -275,6 +286,7 @@ async function lead(
       ),
     ]);
   } finally {
+    unfollow();
     replica.collector = undefined;
   }
 }

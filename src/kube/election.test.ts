@@ -63,6 +63,8 @@ class Machine implements Clock {
 /** A candidate with a connection of its own that can be made to fail. */
 class Candidate {
   readonly terms: Term[] = [];
+  /** How often the API server was seen to be put back. */
+  rewinds = 0;
   readonly elector: LeaderElector;
   fault: Fault | undefined;
   readonly #stop = new AbortController();
@@ -85,7 +87,10 @@ class Candidate {
     };
     const transport = clock instanceof Machine ? clock.connect(direct) : direct;
     const client = new KubeClient({ transport, clock });
-    this.elector = new LeaderElector({ client, clock, log: silentLogger, identity, ...ref, random: () => 0 });
+    const rewound = () => {
+      this.rewinds += 1;
+    };
+    this.elector = new LeaderElector({ client, clock, log: silentLogger, identity, ...ref, random: () => 0, rewound });
     this.#running = this.elector.run(async (term) => {
       this.terms.push(term);
       onTerm(term);
@@ -185,6 +190,32 @@ describe("LeaderElector", () => {
     await a.stop();
   });
 
+  it("tells that the API server was put back, also at a time when nobody led", async () => {
+    for (const awayMs of [0, 30_000]) {
+      const clock = new ManualClock();
+      const api = new FakeApi({ clock });
+      const candidates = ["a", "b"].map((identity) => new Candidate(identity, { clock, api }));
+      const rewinds = () => candidates.map((one) => one.rewinds);
+      await clock.advance(30_000);
+      const restore = api.backup();
+      await clock.advance(10_000);
+      assert.deepEqual(rewinds(), [0, 0]);
+      for (const one of candidates) if (awayMs > 0) one.fault = { kind: "not-sent" };
+      await clock.advance(awayMs);
+      restore();
+      for (const one of candidates) one.fault = undefined;
+      await clock.advance(20_000);
+      // Who is faster has the Lease: the other one may see a new term only.
+      const leader = candidates.findIndex((one) => one.leads);
+      assert.equal(rewinds()[leader], 1, `away for ${awayMs} ms`);
+      for (const one of candidates) {
+        const stopping = one.stop();
+        await clock.advance(1_000);
+        await stopping;
+      }
+    }
+  });
+
   it("gives the Lease back and throws where leading failed", async () => {
     const clock = new ManualClock();
     const api = new FakeApi({ clock });
@@ -266,7 +297,7 @@ describe("LeaderElector", () => {
           await clock.advance(10_000);
           await stopping;
         }
-        assert.deepEqual([wrong, leaders], [[], 1]);
+        assert.deepEqual([wrong, leaders, candidates.map((one) => one.rewinds)], [[], 1, [0, 0, 0]]);
       }),
       { numRuns: 60, endOnFailure: true },
     );
@@ -301,7 +332,7 @@ describe("LeaderElector", () => {
           await stopping;
         }
         await clock.advance(10_000);
-        assert.equal(clock.sleeping, 0);
+        assert.deepEqual([clock.sleeping, candidates.map((one) => one.rewinds)], [0, [0, 0, 0]]);
       }),
       { numRuns: 100 },
     );

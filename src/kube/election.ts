@@ -27,6 +27,11 @@ export interface ElectorOptions {
   readonly renewDeadlineMs?: number;
   /** Between renewals, and between attempts to acquire. @default 2000 */
   readonly retryPeriodMs?: number;
+  /**
+   * Told when the Lease is an earlier one than it was: the API server was put back to an earlier state. Seen by every candidate,
+   * also where the restore raised resourceVersions; within `retryPeriodMs`, at no request. @default nobody
+   */
+  readonly rewound?: () => void;
   /** @default Math.random */
   readonly random?: () => number;
 }
@@ -46,11 +51,17 @@ export class LeaderElector {
   readonly #options: Required<ElectorOptions>;
   #term: Term | undefined;
   #epochSeen = -1;
+  /** The Lease as it was last seen, in whosever hands. */
+  #newest: Lease | undefined;
+  #isRenewed = false;
   /** Somebody held the Lease when we last read it. */
   #isHeld = false;
 
   constructor(options: ElectorOptions) {
-    const defaults = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000, random: Math.random };
+    const defaults = {
+      ...{ leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000 },
+      ...{ random: Math.random, rewound: () => {} },
+    };
     this.#options = { ...defaults, ...options };
     const { leaseDurationMs, renewDeadlineMs } = this.#options;
     if (renewDeadlineMs >= leaseDurationMs) {
@@ -68,6 +79,11 @@ export class LeaderElector {
   /** We lead, or somebody did when the Lease was last read. */
   get isLed(): boolean {
     return this.#term !== undefined || this.#isHeld;
+  }
+
+  /** We lead, and the last attempt to renew succeeded: nothing was amiss then. */
+  get isRenewed(): boolean {
+    return this.#term !== undefined && this.#isRenewed;
   }
 
   /**
@@ -91,6 +107,7 @@ export class LeaderElector {
     const term = { epoch: held.lease.spec?.leaseTransitions ?? 0, signal: limit.signal };
     this.#term = term;
     this.#epochSeen = term.epoch;
+    this.#isRenewed = true;
     log.info({ lease: name, identity, epoch: term.epoch }, "leading");
     const renewing = this.#renew(held.lease, end, limit);
     try {
@@ -118,8 +135,11 @@ export class LeaderElector {
         await clock.sleep(retryPeriodMs, { signal });
         const sentMs = clock.monotonicMs();
         held = await client.update(leases, { ...held, spec: { ...held.spec, ...this.#mine() } }, { signal });
+        this.#see(held);
+        this.#isRenewed = true;
         limit.postpone(sentMs + renewDeadlineMs - clock.monotonicMs());
       } catch (err) {
+        this.#isRenewed = false;
         if (signal.aborted) return signal.reason === late ? undefined : held;
         log.warn({ lease: name, err }, "the Lease was not renewed");
         if (!hasReason(err, "Conflict", "NotFound")) continue;
@@ -137,7 +157,17 @@ export class LeaderElector {
 
   async #read(signal: AbortSignal): Promise<Lease | undefined | "unknown"> {
     const { client, namespace, name } = this.#options;
-    return client.get(leases, { namespace, name }, { signal }).catch(() => "unknown" as const);
+    const found = await client.get(leases, { namespace, name }, { signal }).catch(() => "unknown" as const);
+    if (found !== "unknown") this.#see(found);
+    return found;
+  }
+
+  #see(lease: Lease | undefined): void {
+    const before = this.#newest;
+    this.#newest = lease ?? before;
+    if (lease === undefined || before === undefined || !isEarlierLease(lease, before)) return;
+    this.#options.log.warn({ lease: this.#options.name }, "the API server was put back to an earlier state");
+    this.#options.rewound();
   }
 
   /** Waits until the Lease is ours; undefined where the signal aborted first. */
@@ -148,13 +178,16 @@ export class LeaderElector {
     while (!signal.aborted) {
       try {
         const lease = await client.get(leases, { namespace, name }, { signal });
+        this.#see(lease);
         const nowMs = clock.monotonicMs();
         this.#epochSeen = Math.max(this.#epochSeen, lease?.spec?.leaseTransitions ?? -1);
         const version = lease?.metadata.resourceVersion ?? "";
         if (seen?.version !== version) seen = { version, atMs: nowMs };
         this.#isHeld = !this.#isFree(lease, nowMs - seen.atMs);
         if (!this.#isHeld) {
-          return { lease: await this.#take(lease, signal), untilMs: nowMs + renewDeadlineMs };
+          const taken = await this.#take(lease, signal);
+          this.#see(taken);
+          return { lease: taken, untilMs: nowMs + renewDeadlineMs };
         }
         failures = 0;
       } catch (err) {
@@ -206,10 +239,19 @@ export class LeaderElector {
     };
   }
 
-  /** Kubernetes' MicroTime has six digits after the point. */
+  /** Kubernetes' MicroTime has six digits after the point. Within a term it never goes back, whatever the clock does. */
   #microTime(): string {
-    return this.#options.clock.wall().toISOString().replace("Z", "000Z");
+    const now = this.#options.clock.wall().toISOString().replace("Z", "000Z");
+    const before = this.#newest?.spec?.renewTime ?? "";
+    return now > before || this.#newest?.spec?.holderIdentity !== this.#options.identity ? now : before;
   }
+}
+
+/** Whether this is an earlier state of the same Lease: a holder's time never goes back, and terms only grow. */
+function isEarlierLease({ metadata, spec }: Lease, than: Lease): boolean {
+  if (metadata.uid !== than.metadata.uid) return false;
+  const terms = (spec?.leaseTransitions ?? 0) - (than.spec?.leaseTransitions ?? 0);
+  return terms < 0 || (terms === 0 && (spec?.renewTime ?? "") < (than.spec?.renewTime ?? ""));
 }
 
 const late = new Error("the Lease could not be renewed in time");

@@ -28,9 +28,9 @@ export interface Store<T extends KubeObject> {
   /** Up to which resourceVersion all is shown; undefined before the first list. */
   readonly version: string | undefined;
   /**
-   * Told after the server's versions ran back: its etcd was put back to an earlier state, so that the store now shows objects
-   * that were gone, and misses some that were there. What the versions have caught up with before the store is connected again is
-   * not noticed. Returns the function that ends it.
+   * Told when the server's versions ran back: its etcd was put back to an earlier state, so that objects come back that were gone,
+   * and some are missing that were there; the store shows them a moment later. What the versions have caught up with before the
+   * store is connected again is not noticed. Returns the function that ends it.
    */
   rewound(listener: () => void): () => void;
   /**
@@ -165,6 +165,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
       this.#heardAtMs = clock.monotonicMs();
       this.#version = version ?? this.#version;
     };
+    const onRewound = () => this.#tellRewound();
     const onBroken = () => {
       this.#breaks += 1;
     };
@@ -174,7 +175,10 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     const onStarted = (relist: () => void) => {
       this.#relist = relist;
     };
-    return runWatcher({ ...this.#options, random, onChange, onHeard, onBroken, onOpened, onStarted }, { signal });
+    return runWatcher(
+      { ...this.#options, random, onChange, onHeard, onRewound, onBroken, onOpened, onStarted },
+      { signal },
+    );
   }
 
   #apply(change: WatchChange<T>): void {
@@ -191,7 +195,6 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
         const gone = [...this.#objects.keys()].filter((key) => !keys.has(key)).map((key) => this.#remove(key));
         const put = change.objects.map((object) => this.#put(object));
         this.#isSynced = true;
-        if (change.rewound) this.#tellRewound();
         this.#tell([...gone, ...put]);
         this.#synced.resolve();
       }

@@ -31,7 +31,7 @@ describe("step()", () => {
   it("gathers pages and tells the store once, with all of them", () => {
     const listing = run(firstPage);
     const { state, change } = step(listing, lastPage, context);
-    assert.deepEqual(change, { kind: "replaced", objects: [object("a", "1"), object("a", "1")], rewound: false });
+    assert.deepEqual(change, { kind: "replaced", objects: [object("a", "1"), object("a", "1")] });
     assert.deepEqual(state, { kind: "watching", failures: 0, resourceVersion: "7", heard: false });
   });
 
@@ -80,15 +80,19 @@ describe("step()", () => {
     assert.equal(run(lastPage, { kind: "broken" }, { kind: "due" }, { kind: "broken" }, { kind: "due" }).kind, "empty");
   });
 
-  it("lists anew where the server is away and not only its connection, and says where its versions ran back", () => {
+  it("asks a server that was away for its version, and lists anew where that ran back", () => {
     const away = { kind: "away", retryAfterMs: 0 } as const;
-    const cut = run(lastPage, event, away, { kind: "due" });
-    assert.equal(cut.kind, "watching");
+    const back = (resourceVersion: string) =>
+      step(run(lastPage, event, away, { kind: "due" }), { kind: "back", resourceVersion }, context);
+    const goesOn = { state: { kind: "watching", failures: 1, resourceVersion: "9", heard: false } };
+    const found = ["8", "9", "10", "x"].map(back);
+    assert.deepEqual(found, [{ state: { ...initialState, failures: 1 }, rewound: true }, goesOn, goesOn, goesOn]);
+  });
+
+  it("says where a list has an earlier version than what was known", () => {
     const listed = (resourceVersion: string) => {
       const page = { items: [], resourceVersion, continue: undefined };
-      const before = run(lastPage, event, away, { kind: "due" }, away, { kind: "due" });
-      const { change } = step(before, { kind: "page", page }, context);
-      return change?.kind === "replaced" && change.rewound;
+      return step(run(lastPage, event, { kind: "gone" }), { kind: "page", page }, context).rewound;
     };
     assert.deepEqual(["8", "9", "10", "x"].map(listed), [true, false, false, false]);
   });

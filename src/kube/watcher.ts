@@ -27,12 +27,16 @@ export type ActiveState<T> =
       readonly pages: readonly (readonly T[])[];
       readonly continueToken: string;
     }
-  /** `heard`: this watch has told something since it was opened. */
+  /**
+   * `heard`: this watch has told something since it was opened. `cut`: the server was away, and may have come back with its etcd
+   * restored: before the watch is taken up, its version is asked for.
+   */
   | {
       readonly kind: "watching";
       readonly failures: number;
       readonly resourceVersion: string;
       readonly heard: boolean;
+      readonly cut?: boolean;
     };
 
 type EmptyState = Extract<ActiveState<never>, { kind: "empty" }>;
@@ -58,6 +62,8 @@ export type WatchInput<T> =
   | { readonly kind: "failed"; readonly retryAfterMs: number }
   /** No answer, or none of a server that works. */
   | { readonly kind: "away"; readonly retryAfterMs: number }
+  /** The version of a server that was away. */
+  | { readonly kind: "back"; readonly resourceVersion: string }
   /** Somebody knows that what was told is not of the server's history any more. */
   | { readonly kind: "stale" }
   /** The backoff is over. */
@@ -65,8 +71,7 @@ export type WatchInput<T> =
 
 /** What a step tells the store. */
 export type WatchChange<T> =
-  /** `rewound`: the server's versions ran back, as where its etcd was restored from a backup. */
-  | { readonly kind: "replaced"; readonly objects: readonly T[]; readonly rewound: boolean }
+  | { readonly kind: "replaced"; readonly objects: readonly T[] }
   | { readonly kind: "put"; readonly object: T }
   | { readonly kind: "removed"; readonly object: T };
 
@@ -75,12 +80,15 @@ export interface StepContext {
   readonly random: () => number;
 }
 
+/** What comes of an input. `rewound`: the server's versions ran back, as where its etcd was restored from a backup. */
+export interface Step<T> {
+  readonly state: WatchState<T>;
+  readonly change?: WatchChange<T>;
+  readonly rewound?: boolean;
+}
+
 /** The whole behaviour of a watcher, without time and without I/O. Throws TypeError for an input that the state cannot meet. */
-export function step<T extends KubeObject>(
-  state: WatchState<T>,
-  input: WatchInput<T>,
-  context: StepContext,
-): { readonly state: WatchState<T>; readonly change?: WatchChange<T> } {
+export function step<T extends KubeObject>(state: WatchState<T>, input: WatchInput<T>, context: StepContext): Step<T> {
   switch (state.kind) {
     case "empty":
     case "listing":
@@ -101,7 +109,7 @@ function stepList<T extends KubeObject>(
   state: Extract<ActiveState<T>, { kind: "empty" | "listing" }>,
   input: WatchInput<T>,
   context: StepContext,
-): { readonly state: WatchState<T>; readonly change?: WatchChange<T> } {
+): Step<T> {
   const { failures } = state;
   switch (input.kind) {
     case "page": {
@@ -112,7 +120,8 @@ function stepList<T extends KubeObject>(
       const { resourceVersion } = page;
       return {
         state: { kind: "watching", failures, resourceVersion, heard: false },
-        change: { kind: "replaced", objects: pages.flat(), rewound: isEarlier(resourceVersion, state.known) },
+        change: { kind: "replaced", objects: pages.flat() },
+        rewound: isEarlier(resourceVersion, state.known),
       };
     }
     case "gone":
@@ -134,7 +143,7 @@ function stepWatch<T extends KubeObject>(
   state: Extract<ActiveState<T>, { kind: "watching" }>,
   input: WatchInput<T>,
   context: StepContext,
-): { readonly state: WatchState<T>; readonly change?: WatchChange<T> } {
+): Step<T> {
   const { failures } = state;
   const relist = emptyAfter(state, state.resourceVersion);
   switch (input.kind) {
@@ -164,9 +173,14 @@ function stepWatch<T extends KubeObject>(
       // The same version may lead to the same broken line for ever: the second time in a row all is listed anew.
       return { state: backoff(failures === 0 ? { ...state, heard: false } : relist, context) };
     case "away":
-      // A server that is away and not only its connection may come back with its etcd restored, and knows other versions then:
-      // it would take up a watch of one that it has not reached yet, and never tell what was put back.
-      return { state: backoff(failures === 0 ? { ...state, heard: false } : relist, context, input.retryAfterMs) };
+      return { state: backoff({ ...state, heard: false, cut: true }, context, input.retryAfterMs) };
+    case "back": {
+      // A server would take up a watch of a version that it has not reached yet, and never tell what was put back.
+      if (isEarlier(input.resourceVersion, state.resourceVersion))
+        return { state: { ...empty, failures }, rewound: true };
+      const { cut: _cut, ...sound } = state;
+      return { state: sound };
+    }
     case "failed":
       return { state: backoff({ ...state, heard: false }, context, input.retryAfterMs) };
     default:
@@ -210,6 +224,8 @@ export interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly onChange: (change: WatchChange<T>) => void;
   /** Called at every word of the server, bookmarks included, with the version up to which all is told; undefined within a list. */
   readonly onHeard: (version: string | undefined) => void;
+  /** Called when the server's versions ran back; its objects may still be on their way. */
+  readonly onRewound: () => void;
   /** Called when a list or watch fails. */
   readonly onBroken: () => void;
   /** Called when a watch is opened, with what ends it so that another one takes its place at once. */
@@ -220,7 +236,7 @@ export interface WatcherOptions<T extends KubeObject> extends Selection {
 
 /** Lists and watches until the signal aborts, then resolves. */
 export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T>, { signal }: Signal): Promise<void> {
-  const { clock, random, onChange, onHeard, onBroken, onOpened, onStarted } = options;
+  const { clock, random, onChange, onHeard, onRewound, onBroken, onOpened, onStarted } = options;
   let state = initialState as WatchState<T>;
   const feed = (input: WatchInput<T>, error?: unknown) => {
     const before = state;
@@ -230,6 +246,7 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
       onHeard(state.kind === "watching" ? state.resourceVersion : undefined);
     }
     if (stepped.change !== undefined) onChange(stepped.change);
+    if (stepped.rewound === true) onRewound();
     report(options, before, state, error);
   };
   let renewal = new AbortController();
@@ -244,6 +261,9 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
       if (state.kind === "backoff") {
         await clock.sleep(Math.max(0, state.untilMs - clock.monotonicMs()), { signal });
         feed({ kind: "due" });
+      } else if (state.kind === "watching" && state.cut === true) {
+        const { resourceVersion } = await listPage(options, 1, signal);
+        if (!isStale()) feed({ kind: "back", resourceVersion });
       } else if (state.kind === "watching") {
         const openedMs = clock.monotonicMs();
         renewal = new AbortController();
@@ -258,7 +278,10 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
         const quiet = renewed.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
         feed({ kind: "ended", quiet });
       } else {
-        feed({ kind: "page", page: await listPage(options, state, signal) });
+        // Without a resourceVersion the answer is the newest state: a relist never takes the store back in time.
+        const limit = state.kind === "empty" && state.whole ? undefined : limits.listPageItems;
+        const token = state.kind === "listing" ? state.continueToken : undefined;
+        feed({ kind: "page", page: await listPage(options, limit, signal, token) });
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -270,12 +293,10 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
 
 async function listPage<T extends KubeObject>(
   { client, resource, namespace, labelSelector, fieldSelector, trim }: WatcherOptions<T>,
-  state: Extract<ActiveState<T>, { kind: "empty" | "listing" }>,
+  limit: number | undefined,
   signal: AbortSignal,
+  token?: string,
 ): Promise<Page<T>> {
-  // Without a resourceVersion the answer is the newest state: a relist never takes the store back in time.
-  const limit = state.kind === "empty" && state.whole ? undefined : limits.listPageItems;
-  const token = state.kind === "listing" ? state.continueToken : undefined;
   const page = await client.list(resource, { namespace, labelSelector, fieldSelector, limit, continue: token, signal });
   return trim === undefined ? page : { ...page, items: page.items.map(trim) };
 }

@@ -199,7 +199,7 @@ export class TestAgent {
     });
     this.epoch = new LedgerEpoch({
       ...{ client, clock, log, node, pools: poolMetadata },
-      rewound: () => {
+      lost: () => {
         for (const store of stores) store.relist();
       },
       recalled: (o) => this.ledger.recalled(o),
@@ -227,6 +227,7 @@ export class TestAgent {
       namespaces: watch(metadataOf(namespaces)),
       nodes: watch(nodes),
       owners,
+      open: (o) => this.epoch.open(o),
       endpoints,
       clock,
       hasSandbox: (podUid, except) => this.claims.hasSandbox(podUid, except),

@@ -1,6 +1,15 @@
 import { annotations, type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, fromStore, hasReason, keyOf, runController, type Source, type Store } from "#kube";
+import {
+  type ControllerOptions,
+  fromStore,
+  hasReason,
+  type KubeObject,
+  keyOf,
+  runController,
+  type Source,
+  type Store,
+} from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
 import { applyAction } from "./apply.ts";
 import { type Action, decide, type Observation, type Policy, type Verdict } from "./decide.ts";
@@ -78,6 +87,11 @@ export class Collector {
     } finally {
       for (const end of ends) end();
     }
+  }
+
+  /** What it watches of its own. */
+  get stores(): readonly Pick<Store<KubeObject>, "relist">[] {
+    return Object.values(this.#stores);
   }
 
   /** The Pods and nodes of the cluster have been read. */

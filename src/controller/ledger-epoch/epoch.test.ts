@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { Readable } from "node:stream";
 import { describe, it } from "node:test";
 import { annotations, finalizer, spiderIPPools } from "#api";
 import { never } from "#base";
-import { leases, nodes, type Transport } from "#kube";
+import { leases, nodes } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 import { closedMsMax, crds, decideEpoch, type EpochView } from "./epoch.ts";
 
@@ -12,8 +11,7 @@ const lease = { namespace: "kube-system", name: "spiderpool-controller-leases" }
 const complete: EpochView = {
   crdUid: "a",
   recorded: "a",
-  revision: 10n,
-  highest: 10n,
+  rewound: false,
   missing: [],
   closedForMs: 0,
   former: "none",
@@ -31,7 +29,7 @@ describe("decideEpoch()", () => {
         kind({ crdUid: "b", missing: ["n1"] }),
         kind({ crdUid: "b" }),
         kind({ crdUid: "b", missing: ["n1"], closedForMs: closedMsMax }),
-        kind({ revision: 9n }),
+        kind({ rewound: true }),
         kind({ former: "seen" }),
         kind({ former: "seen", recorded: undefined }),
         kind({ former: "closed", missing: ["n1"], closedForMs: 10 * closedMsMax }),
@@ -53,22 +51,7 @@ async function settled() {
   define();
   cluster.pool("p");
   for (const node of ["n1", "n2"]) cluster.node(node);
-  let rewoundBy = 0;
-  // An API server that was restored from a snapshot tells older versions.
-  const transport: Transport = {
-    server: cluster.api.server,
-    send: async (request, o) => {
-      const response = await cluster.api.send(request, o);
-      if (rewoundBy === 0 || !/spiderippools\?limit=1$/.test(request.path)) return response;
-      const page = JSON.parse(Buffer.concat(await Array.fromAsync(response.body)).toString());
-      page.metadata.resourceVersion = String(Number(page.metadata.resourceVersion) - rewoundBy);
-      return { ...response, body: Readable.from([Buffer.from(JSON.stringify(page))]) };
-    },
-  };
-  const rewind = (versions: number) => {
-    rewoundBy = versions;
-  };
-  await cluster.start({}, { transport });
+  await cluster.start();
   await cluster.pass(6_000);
   const token = () => cluster.api.read(spiderIPPools, { name: "p" })?.metadata.annotations?.[annotations.ledgerClosed];
   const recorded = () => cluster.api.read(leases, lease)?.metadata.annotations?.[annotations.ledgerEpoch];
@@ -82,7 +65,7 @@ async function settled() {
     const noted = { [annotations.ledgerClosed]: token() ?? "" };
     cluster.api.apply(nodes, { ...node, metadata: { ...node.metadata, annotations: noted } });
   };
-  return { cluster, token, recorded, redefine, tell, rewind };
+  return { cluster, token, recorded, redefine, tell };
 }
 
 describe("the ledger's epoch", () => {
@@ -152,17 +135,48 @@ describe("the ledger's epoch", () => {
     assert.equal(token(), undefined);
   });
 
-  it("is over when versions run backwards: etcd was restored from a snapshot", async () => {
-    const { cluster, token, recorded, tell, rewind } = await settled();
+  for (const [how, after] of [
+    ["within a term", async () => {}],
+    // Nobody could renew for longer than a term lasts: the same process leads again, and knows what it saw.
+    [
+      "between two terms",
+      async (cluster: TestCluster) => {
+        let isAway = true;
+        cluster.api.fail(() => isAway, { kind: "not-sent" }, 100_000);
+        await cluster.pass(30_000);
+        isAway = false;
+      },
+    ],
+  ] as const) {
+    it(`is over where etcd was put back to an earlier state ${how}, and what came back is seen`, async () => {
+      const { cluster, token, recorded, tell } = await settled();
+      await using _cluster = cluster;
+      const before = recorded();
+      const restore = cluster.api.backup();
+      cluster.pool("later");
+      await cluster.pass(10_000);
+      restore();
+      await after(cluster);
+      await cluster.pass(20_000);
+      const closed = token() ?? assert.fail("pools are open");
+      await cluster.pass(10_000);
+      assert.equal(token(), closed);
+      tell("n1");
+      tell("n2");
+      await cluster.pass(15_000);
+      assert.deepEqual([token(), recorded()], [undefined, before]);
+    });
+  }
+
+  it("costs no request while nothing happens", async () => {
+    const { cluster } = await settled();
     await using _cluster = cluster;
-    const before = recorded();
-    rewind(5);
-    await cluster.pass(5_000);
-    assert.notEqual(token(), undefined);
-    tell("n1");
-    tell("n2");
-    await cluster.pass(15_000);
-    assert.deepEqual([token(), recorded()], [undefined, before]);
+    const before = cluster.api.requests.length;
+    await cluster.pass(60_000);
+    const paths = cluster.api.requests.slice(before).map(({ method, path }) => `${method} ${path.split("?")[0]}`);
+    const about = (what: string) => paths.filter((path) => path.includes(what));
+    assert.deepEqual([about(crds.plural), about("spiderippools"), about("GET /apis/coordination")], [[], [], []]);
+    assert.ok(about("PUT /apis/coordination").length <= 30);
   });
 
   it("holds deleted pools: that nobody has an address of them means nothing now", async () => {

@@ -10,8 +10,10 @@ import {
   type Resource,
   type Source,
   type Store,
+  WatchedStore,
 } from "#kube";
 import type { Deps } from "../deps.ts";
+import type { Rewind } from "./rewind.ts";
 
 const lookEveryMs = 2_000;
 /** Pools are closed for so long at most. */
@@ -32,9 +34,8 @@ export interface EpochView {
   readonly crdUid: string | undefined;
   /** The UID with which the ledger was last complete; undefined: it never was. */
   readonly recorded: string | undefined;
-  /** The API server's version of everything, and the highest one that this process has seen. */
-  readonly revision: bigint;
-  readonly highest: bigint;
+  /** The API server was put back to an earlier state, and that is not on record yet. */
+  readonly rewound: boolean;
   /** Nodes whose agent is there and has not done its part. */
   readonly missing: readonly string[];
   /** For how long this process has seen the pools closed. */
@@ -57,12 +58,12 @@ export type EpochStep =
   /** Nobody gives an address now: what Pods have from the former system is to be put into the ledger, and pools opened. */
   | { readonly kind: "take-over"; readonly uid: string };
 
-/** `recorded` where the versions ran backwards: no definition has this UID. */
+/** `recorded` where the server was put back: no definition has this UID. */
 export const rewound = "rewound";
 
 /** What is to be done about the ledger as a whole. Pure. */
 export function decideEpoch(view: EpochView): EpochStep {
-  const { crdUid, recorded, revision, highest, missing, closedForMs, former } = view;
+  const { crdUid, recorded, rewound: isRewound, missing, closedForMs, former } = view;
   if (crdUid !== undefined && (former === "closed" || (former === "seen" && recorded === undefined))) {
     // No time is up here: an agent that was not heard may be the former system's, and it goes on giving addresses.
     if (former === "closed" && missing.length === 0) return { kind: "take-over", uid: crdUid };
@@ -70,8 +71,7 @@ export function decideEpoch(view: EpochView): EpochStep {
   }
   if (recorded === undefined) return crdUid === undefined ? { kind: "complete" } : { kind: "record", uid: crdUid };
   if (crdUid === undefined) return { kind: "closed", why: "the claims' CustomResourceDefinition does not exist" };
-  if (revision < highest)
-    return { kind: "closed", why: `the API server's version ran back from ${highest} to ${revision}` };
+  if (isRewound) return { kind: "closed", why: "the API server was put back to an earlier state" };
   if (recorded === crdUid) return { kind: "complete" };
   if (missing.length === 0) return { kind: "open", uid: crdUid, why: "every node has made its claims again" };
   if (closedForMs >= closedMsMax) {
@@ -86,6 +86,7 @@ export interface EpochOptions {
   readonly synced: (o: Signal) => Promise<unknown>;
   /** Of leader election: where it is kept which ledger was complete. It survives the loss of our definitions. */
   readonly lease: ObjectRef;
+  readonly rewind: Rewind;
   /** Nodes that are ready with their agent, each with the closure for which it has done its part. */
   readonly agents: () => readonly { readonly node: string; readonly done: string | undefined }[];
   /** Puts what Pods have from a former system into the ledger; it can be repeated. */
@@ -100,7 +101,10 @@ export interface EpochOptions {
 export class LedgerEpoch {
   readonly #deps: Deps;
   readonly #options: EpochOptions;
-  #highest = 0n;
+  /** The claims' definition, and nothing else. */
+  readonly store: WatchedStore<KubeObject>;
+  /** What is on the Lease: in a term nobody else writes it. */
+  #recorded: { readonly uid: string | undefined } | undefined;
   #closed: { readonly token: string; readonly sinceMs: number } | undefined;
   #isComplete = false;
   readonly #looked = Promise.withResolvers<void>();
@@ -109,6 +113,9 @@ export class LedgerEpoch {
   constructor(deps: Deps, options: EpochOptions) {
     this.#deps = deps;
     this.#options = options;
+    const { client, clock, log } = deps;
+    const fieldSelector = `metadata.name=${claimsCrd}`;
+    this.store = new WatchedStore({ client, clock, log, resource: metadataOf(crds), fieldSelector });
   }
 
   /** Nothing was lost, as of the last look: only then does the absence of a claim mean anything. */
@@ -131,10 +138,16 @@ export class LedgerEpoch {
     };
   }
 
-  /** Looks every two seconds until the term ends. */
+  /** Looks every two seconds until the term ends: at what is here, which costs no request while nothing happens. */
   async run({ signal }: Signal): Promise<void> {
+    const watching = this.store.run({ signal });
+    await this.#look({ signal });
+    await watching;
+  }
+
+  async #look({ signal }: Signal): Promise<void> {
     const { clock, log } = this.#deps;
-    await this.#options.synced({ signal }).catch(() => {});
+    await Promise.all([this.#options.synced({ signal }), this.store.synced({ signal })]).catch(() => {});
     while (!signal.aborted) {
       try {
         await this.#step({ signal });
@@ -149,12 +162,14 @@ export class LedgerEpoch {
 
   async #step(o: Signal): Promise<void> {
     const { client, clock, log } = this.#deps;
-    const crd = await client.get(metadataOf(crds), { name: claimsCrd }, o);
-    const revision = BigInt((await client.list(metadataOf(spiderIPPools), { ...o, limit: 1 })).resourceVersion);
-    const lease = await client.get(metadataOf(leases), this.#options.lease, o);
-    const recorded = lease?.metadata.annotations?.[annotations.ledgerEpoch];
+    const { rewind } = this.#options;
+    const crd = this.store.get(claimsCrd);
+    if (this.#recorded === undefined) {
+      const lease = await client.get(metadataOf(leases), this.#options.lease, o);
+      this.#recorded = { uid: lease?.metadata.annotations?.[annotations.ledgerEpoch] };
+    }
     const step = decideEpoch({
-      ...{ crdUid: crd?.metadata.uid, recorded, revision, highest: this.#highest },
+      ...{ crdUid: crd?.metadata.uid, recorded: this.#recorded.uid, rewound: rewind.isPending },
       missing: this.#missing(),
       closedForMs: this.#closed === undefined ? 0 : clock.monotonicMs() - this.#closed.sinceMs,
       former: this.#former(),
@@ -165,15 +180,18 @@ export class LedgerEpoch {
     if (this.#isComplete && !wasComplete) this.#completed();
     switch (step.kind) {
       case "complete":
-        this.#highest = revision;
         this.#closed = undefined;
         return this.#annotatePools(null, o);
       case "record":
         return this.#record(step.uid, o);
       case "closed": {
-        if (revision < this.#highest) await this.#record(rewound, o);
-        this.#highest = revision;
         const fresh = () => (this.#former() === "none" ? randomUUID() : takeOverToken(randomUUID()));
+        if (rewind.isPending) {
+          await this.#record(rewound, o);
+          rewind.settled();
+          // What pools and Nodes say of a closure may be of an earlier one, put back with them.
+          this.#closed = { token: fresh(), sinceMs: clock.monotonicMs() };
+        }
         this.#closed ??= { token: this.#tokenOfPools() ?? fresh(), sinceMs: clock.monotonicMs() };
         log.warn({ why: step.why, missing: this.#missing() }, "the ledger is not complete: pools are closed");
         return this.#annotatePools(this.#closed.token, o);
@@ -220,10 +238,11 @@ export class LedgerEpoch {
   async #record(uid: string, o: Signal): Promise<void> {
     const { client } = this.#deps;
     const lease = await client.get(leases, this.#options.lease, o);
-    if (lease === undefined) return;
+    if (lease === undefined) throw new Error("the Lease does not exist any more");
     const { metadata } = lease;
     const noted = { ...metadata.annotations, [annotations.ledgerEpoch]: uid };
     await client.update(leases, { ...lease, metadata: { ...metadata, annotations: noted } }, o);
+    this.#recorded = { uid };
   }
 
   async #annotatePools(token: string | null, o: Signal): Promise<void> {
