@@ -15,7 +15,7 @@ import {
   type ValidAttachment,
   type Verb,
 } from "#cni";
-import type { Plugin } from "#plugins";
+import { type Plugin, Together } from "#plugins";
 import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf } from "./foreign.ts";
 import type { RecordedNetwork } from "./records.ts";
 
@@ -62,7 +62,10 @@ export class Chain {
   /** Returns the last plugin's result. */
   async add(network: Network, call: ChainCall, steps: Steps, before: CniResult | undefined): Promise<CniResult> {
     let prevResult = before;
-    for (const plugin of network.plugins) prevResult = await this.#add(network, plugin, call, steps, prevResult);
+    const together = await this.#together(network, call, steps);
+    for (const plugin of network.plugins) {
+      prevResult = await this.#add(network, plugin, call, steps, { together, prevResult });
+    }
     return prevResult ?? emptyResult;
   }
 
@@ -141,16 +144,28 @@ export class Chain {
     if (failures.length > 0) throw failures[0];
   }
 
+  /** What later plugins need, so that an earlier one can make it along. */
+  async #together(network: Network, call: ChainCall, steps: Steps): Promise<Together> {
+    const pairs = await Promise.all(
+      network.plugins.slice(1).map(async (plugin) => {
+        const own = this.#plugins.get(plugin.type);
+        if (own?.pairs === undefined) return [];
+        return own.pairs(own.decode(configOf(network, plugin, call)), call.attachment, steps);
+      }),
+    );
+    return new Together(pairs.flat());
+  }
+
   async #add(
     network: Network,
     plugin: NetworkPlugin,
     call: ChainCall,
     steps: Steps,
-    prevResult: CniResult | undefined,
+    { together, prevResult }: { readonly together: Together; readonly prevResult: CniResult | undefined },
   ): Promise<CniResult> {
     const config = configOf(network, plugin, call, { prevResult });
     const own = this.#plugins.get(plugin.type);
-    if (own !== undefined) return own.add(own.decode(config), call.attachment, steps);
+    if (own !== undefined) return own.add(own.decode(config), call.attachment, steps, together);
     return steps.run("link", (o) => runForeign("ADD", config, call, o), {
       of: plugin.type,
       undo: async () => void (await runForeign("DEL", config, call, { signal: never })),

@@ -31,6 +31,17 @@ describe("Steps", () => {
     assert.deepEqual(undone, [undefined]);
   });
 
+  it("closes what it owns when it has ended, after what it undoes", async () => {
+    const order: string[] = [];
+    for (const end of ["commit", "abort"] as const) {
+      const call = steps();
+      call.own({ [Symbol.dispose]: () => order.push("closed") });
+      await call.run("link", () => {}, { undo: () => void order.push("undone") });
+      await call[end]();
+    }
+    assert.deepEqual(order, ["closed", "undone", "closed"]);
+  });
+
   it("waits for what still runs before it undoes", async () => {
     const order: string[] = [];
     const call = steps();

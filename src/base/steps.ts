@@ -77,6 +77,7 @@ export class Steps {
   readonly #letGo: () => void;
   readonly #running = new Set<Promise<unknown>>();
   readonly #beside: Promise<unknown>[] = [];
+  readonly #owned = new DisposableStack();
   #undo: UndoEntry[] = [];
   #ended = false;
 
@@ -146,6 +147,11 @@ export class Steps {
     this.#beside.push(running);
   }
 
+  /** Disposes it when the call has ended, after what it undoes. */
+  own<T extends Disposable>(resource: T): T {
+    return this.#owned.use(resource);
+  }
+
   /** Waits for all stages that were started beside; throws the first failure. */
   async settled(): Promise<void> {
     await this.all(...this.#beside);
@@ -167,6 +173,7 @@ export class Steps {
     this.#ended = true;
     this.#undo = [];
     this.#letGo();
+    this.#owned.dispose();
   }
 
   /** The call failed: cuts short what still runs, waits for it, then undoes newest first. Never throws; failures of undo are reported aside. */
@@ -185,6 +192,7 @@ export class Steps {
         this.#onUndoError(stage, error);
       }
     }
+    this.#owned.dispose();
   }
 
   /** The spans so far, by their start. */

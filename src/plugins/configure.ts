@@ -1,6 +1,7 @@
 import type { CniResult } from "#cni";
 import type { Family } from "#ip";
-import { mainTable, type Netns, readSysctl, writeSysctl } from "#linux";
+import { type Batch, mainTable, type Netns, readSysctl, type VethEnd, writeSysctl } from "#linux";
+import { linkLocalAddress } from "./names.ts";
 
 export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
   /** Set before the link comes up, so that its IPv6 link-local address follows from it. */
@@ -20,11 +21,38 @@ export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
  */
 export function configureInterface(
   netns: Netns,
-  link: { readonly name: string; readonly index: number },
-  { ips, routes, mac }: Configuration,
+  link: Pick<VethEnd, "name" | "index">,
+  configuration: Configuration,
 ): void {
-  const hasIpv6 = ips.some(({ address }) => address.ip.family === 6);
-  if (hasIpv6) permitIpv6(netns, link.name);
+  const { ips, mac } = configuration;
+  configure(netns, link, configuration, (batch) => {
+    if (ips.length > 0 && !hasFamily6(configuration)) batch.setLink(link.index, { addrGenModeNone: true });
+    batch.setLink(link.index, { up: true, ...(mac === undefined ? {} : { mac }) });
+  });
+}
+
+/**
+ * The same for an interface that is up, silent until now (`PairSpec`): it stays up, so that nothing changes at its other
+ * end. Its IPv6 link-local address is the one that the kernel would have made.
+ */
+export function configureSilent(netns: Netns, link: VethEnd, configuration: Configuration): void {
+  const { mac = link.mac } = configuration;
+  configure(netns, link, configuration, (batch) => {
+    if (mac !== link.mac) batch.setLink(link.index, { mac });
+    if (!hasFamily6(configuration)) return;
+    batch.addAddress(link.index, linkLocalAddress(mac), { nodad: true });
+    batch.setLink(link.index, { addrGenModeNone: false });
+  });
+}
+
+function configure(
+  netns: Netns,
+  link: Pick<VethEnd, "name" | "index">,
+  configuration: Configuration,
+  begin: (batch: Batch) => void,
+): void {
+  const { ips, routes } = configuration;
+  if (hasFamily6(configuration)) permitIpv6(netns, link.name);
   const gateways = new Map(
     ips
       .flatMap(({ address, gateway }) => (gateway === undefined ? [] : [[address.ip.family, gateway] as const]))
@@ -33,8 +61,7 @@ export function configureInterface(
   const beside = new Set(routes.filter(({ dst }) => dst.bits === 0).map(({ dst }) => dst.ip.family));
   for (const family of beside) if (!hasDefaultRoute(netns, family)) beside.delete(family);
   netns.rtnl.batch((batch) => {
-    if (ips.length > 0 && !hasIpv6) batch.setLink(link.index, { addrGenModeNone: true });
-    batch.setLink(link.index, { up: true, ...(mac === undefined ? {} : { mac }) });
+    begin(batch);
     for (const { address } of ips) batch.addAddress(link.index, address, { nodad: true });
     for (const { dst, gw = gateways.get(dst.ip.family), table, priority, scope } of routes) {
       const scopeName = scopes.get(scope);
@@ -52,6 +79,10 @@ export function configureInterface(
       );
     }
   });
+}
+
+function hasFamily6({ ips }: Configuration): boolean {
+  return ips.some(({ address }) => address.ip.family === 6);
 }
 
 /** Behind what the kernel gives by itself (0 for IPv4, 1024 for IPv6). */

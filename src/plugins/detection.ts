@@ -67,6 +67,16 @@ export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promis
   };
 }
 
+/** Asks by a Pod's own link that is up before it has addresses, and stays so. `open` as for `askingLink`, called once. */
+export function askingWhenOpen(pod: Netns, link: string, open: (o: Signal) => Promise<void>): Probe {
+  let opened: Promise<void> | undefined;
+  return async (ip, o) => {
+    opened ??= open(o);
+    await opened;
+    return probe(pod, link, ip, { timeoutMs: conflictMsMax, signal: o.signal });
+  };
+}
+
 /** Asks by a link that is up already and stays so: where a Pod's own would not hear the answers. */
 export function askingBy(netns: Netns, link: string): AskingLink {
   return {

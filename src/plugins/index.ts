@@ -14,6 +14,7 @@ export { derivedMac, hostLinkName } from "./names.ts";
 export { type OvsConfig, ovsEndpointOf } from "./ovs/config.ts";
 export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";
 export { createMirrorPlugin, type MirrorPluginOptions } from "./ovs-mirror/plugin.ts";
+export { Together } from "./pairs.ts";
 export { createPassthruPlugin } from "./passthru.ts";
 export type { Plugin } from "./plugin.ts";
 export {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { formatIp, type Ip, ipToBytes } from "#ip";
+import { formatIp, type Ip, ipFromBytes, ipToBytes, type Prefix } from "#ip";
+import { parseMac } from "#linux";
 
 /**
  * The name of a host-side link: `prefix` and eight hex digits that follow from container and interface, so that a later
@@ -17,4 +18,11 @@ export function hostLinkName(prefix: string, containerId: string, ifName: string
 export function derivedMac(ip: Ip): string {
   const tail = ip.family === 4 ? ipToBytes(ip) : createHash("sha256").update(formatIp(ip)).digest().subarray(0, 4);
   return `0a:58:${Array.from(tail, (byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
+}
+
+/** The IPv6 link-local address that follows from a MAC address (RFC 4291, appendix A). */
+export function linkLocalAddress(mac: string): Prefix {
+  const [first = 0, second = 0, third = 0, ...last] = parseMac(mac);
+  const bytes = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, first ^ 0x02, second, third, 0xff, 0xfe, ...last];
+  return { ip: ipFromBytes(Uint8Array.from(bytes)), bits: 64 };
 }

@@ -1,4 +1,4 @@
-import { hasCode } from "#base";
+import { hasCode, type Steps } from "#base";
 import { type Attachment, CniError, cniCodes } from "#cni";
 import { type Netns, openNetns } from "#linux";
 
@@ -14,16 +14,30 @@ export function openPod(netns: string): Netns {
   }
 }
 
+const ofCalls = new WeakMap<Steps, Map<string, Netns>>();
+
 /**
- * The container's namespace, in which the attachment's interface has to be made. Refused before anything is done where
+ * The container's namespace for all plugins of a call: opened once, with one socket, and closed when the call has ended.
+ * Throws CniError 8 where it cannot be opened.
+ */
+export function podOf({ netns }: Pick<Attachment, "netns">, steps: Steps): Netns {
+  const opened = ofCalls.get(steps) ?? new Map<string, Netns>();
+  ofCalls.set(steps, opened);
+  const pod = opened.get(netns) ?? steps.own(openPod(netns));
+  opened.set(netns, pod);
+  return pod;
+}
+
+/**
+ * The same, where the attachment's interface has yet to be made. Refused before anything is done where
  * there is one of this name: it belongs to an earlier ADD, which an undo of this one would destroy.
  *
- * @throws CniError 999, and CniError 8 as openPod does
+ * @throws CniError 999, and CniError 8 as podOf does
  */
-export function openFreePod({ netns, ifName }: Attachment): Netns {
-  const pod = openPod(netns);
+export function freePodOf(attachment: Attachment, steps: Steps): Netns {
+  const { netns, ifName } = attachment;
+  const pod = podOf(attachment, steps);
   if (pod.rtnl.link(ifName) === undefined) return pod;
-  pod[Symbol.dispose]();
   throw new CniError(cniCodes.failed, "the container already has an interface of this name", {
     details: { interface: ifName, netns },
   });

@@ -1,5 +1,6 @@
 import type { Signal, Steps } from "#base";
 import type { Attachment, CniResult, PluginConfig, ValidAttachment } from "#cni";
+import type { PairSpec, Together } from "./pairs.ts";
 
 /**
  * One CNI plugin. It is built once with what it needs (`createOvsPlugin({ … })`); a call brings only what belongs to that
@@ -17,11 +18,17 @@ export interface Plugin<C> {
    */
   decode(config: PluginConfig): C;
   /**
+   * The pairs that ADD will need, if that can be told before the plugins that come before this one have run. Acts on
+   * nothing. Throws what ADD would.
+   */
+  pairs?(config: C, attachment: Attachment, options: Signal): Promise<readonly PairSpec[]>;
+  /**
    * Registers the undo of each side effect on `steps`; whoever made `steps` aborts or commits them.
    *
+   * @param together with the other plugins of the chain; absent: alone
    * @returns the whole result: what the plugin was given as prevResult, with its own additions
    */
-  add(config: C, attachment: Attachment, steps: Steps): Promise<CniResult>;
+  add(config: C, attachment: Attachment, steps: Steps, together?: Together): Promise<CniResult>;
   /** Throws where what ADD made is no longer as it was. */
   check(config: C, attachment: Attachment, options: Signal): Promise<void>;
   /** Idempotent: what is already gone is success, and neither namespace nor prevResult need exist. */

@@ -39,7 +39,8 @@ const inetRpFilter = 8;
 const inetArpNotify = 22;
 const afInet6 = 10;
 const inet6AddrGenMode = 8;
-const addrGenModeNone = 1;
+/** IN6_ADDR_GEN_MODE_* */
+const addrGenModes = { eui64: 0, none: 1 } as const;
 /** Leaves the statistics out of replies: they are most of their length. */
 const skipStatistics = 8;
 /** Names of interfaces are at most 15 bytes; the kernel's own answer to a longer one is a bare ERANGE. */
@@ -231,26 +232,24 @@ export function setLinkOperations(
   encoding: Encoding,
   options: Tolerance,
 ): readonly Operation[] {
-  const { addrGenModeNone: noAddresses, ...rest } = change;
+  const { addrGenModeNone, ...rest } = change;
   const operations: Operation[] = [];
   const add = (body: Uint8Array, what: object, tolerate = options.tolerate ?? []) => {
     const attempted = () => `set ${changeText(what)} of link ${linkText(link)}`;
     operations.push({ type: types.setLink, flags: 0, body, attempted, tolerate });
   };
-  if (noAddresses === true) {
+  if (addrGenModeNone !== undefined) {
     // EAFNOSUPPORT: a kernel without IPv6, which generates no addresses anyway.
     const tolerate = [...(options.tolerate ?? []), "EAFNOSUPPORT"];
-    add(encodeAddrGenModeNone(link), { addrGenModeNone: true }, tolerate);
+    add(encodeAddrGenMode(link, addrGenModes[addrGenModeNone ? "none" : "eui64"]), { addrGenModeNone }, tolerate);
   }
   if (Object.values(rest).some((value) => value !== undefined)) add(encodeSetLink(link, rest, encoding), rest);
   return operations;
 }
 
-function encodeAddrGenModeNone(link: LinkRef): Uint8Array {
+function encodeAddrGenMode(link: LinkRef, mode: number): Uint8Array {
   const writer = header(link);
-  writer.nest(ifla.afSpec, (families) =>
-    families.nest(afInet6, (inet6) => inet6.putU8(inet6AddrGenMode, addrGenModeNone)),
-  );
+  writer.nest(ifla.afSpec, (families) => families.nest(afInet6, (inet6) => inet6.putU8(inet6AddrGenMode, mode)));
   return writer.finish();
 }
 

@@ -1,5 +1,6 @@
 import { assertNever } from "#base";
 import { type Batch, type Netns, writeSysctl } from "#linux";
+import { makePairs } from "../pairs.ts";
 import type { Change, Operations } from "./operations.ts";
 import { replyMark } from "./plan.ts";
 import type { ReplyMarks } from "./reply-marks.ts";
@@ -11,22 +12,10 @@ export interface ExecuteOptions {
   readonly marks: ReplyMarks;
 }
 
-/**
- * Does what was planned: the pair, then one batch in the Pod, then one on the node. Every event of the node's links makes
- * vswitchd look at all its ports, which is why the pair is made with both ends down and the node's end comes up last, in
- * one message.
- */
-export function execute(operations: Operations, { host, pod, marks }: ExecuteOptions): void {
+/** Does what was planned: the pair, then one batch in the Pod, then one on the node. */
+export async function execute(operations: Operations, { host, pod, marks }: ExecuteOptions): Promise<void> {
   const { veth, podSettings, hostSettings, replyMarks } = operations;
-  if (veth !== undefined) {
-    const { hostName, hostMac, podName, podMac, mtuBytes } = veth;
-    host.rtnl.createVeth({
-      name: hostName,
-      mac: hostMac,
-      mtuBytes,
-      peer: { name: podName, mac: podMac, netns: pod },
-    });
-  }
+  if (veth !== undefined) await makePairs(host, pod, [veth]);
   for (const { key, value } of podSettings) writeSysctl(pod, key, value);
   apply(pod, operations.pod);
   if (replyMarks) marks.ensure(pod, vethName, replyMark);

@@ -1,6 +1,7 @@
 import type { Attachment } from "#cni";
 import type { Family, Ip } from "#ip";
-import { type Link, type Netns, type Route, readSysctl } from "#linux";
+import { type Link, type Netns, type Route, readSysctl, type VethPair } from "#linux";
+import { disableIpv6 } from "../pairs.ts";
 import type { Settings } from "./config.ts";
 import { hostVethName, replyMark } from "./plan.ts";
 import type { ReplyMarks } from "./reply-marks.ts";
@@ -13,6 +14,8 @@ export interface ObserveOptions {
   readonly settings: Settings;
   readonly nodeAddresses: readonly Ip[];
   readonly marks: ReplyMarks;
+  /** The Pod's pair, where it was made in this call: up, and nothing is there by it yet. */
+  readonly fresh?: VethPair | undefined;
 }
 
 /**
@@ -23,9 +26,9 @@ export interface ObserveOptions {
  */
 export function observe(
   { containerId, ifName }: Pick<Attachment, "containerId" | "ifName">,
-  { host, pod, settings, nodeAddresses, marks }: ObserveOptions,
+  { host, pod, settings, nodeAddresses, marks, fresh }: ObserveOptions,
 ): Observed {
-  const inside = observePod(pod, ifName, settings);
+  const inside = observePod(pod, ifName, fresh !== undefined, settings);
   const own = usableAddresses(inside, ifName);
   const families = familiesOf(own);
   const role = resolveRole(inside, ifName, settings);
@@ -36,9 +39,16 @@ export function observe(
       ...inside,
       rpFilters: families.includes(4) ? readRpFilters(pod, [role.podLink, ifName], inside.links) : new Map(),
       ipv6Off: families.includes(6) && readSysctl(pod, "net/ipv6/conf/default/disable_ipv6") === "1",
-      replyMarks: hasVeth(inside) && role.first && marks.has(pod, vethName, replyMark),
+      replyMarks: fresh === undefined && hasVeth(inside) && role.first && marks.has(pod, vethName, replyMark),
     },
-    host: observeHost(host, hostLink(host, containerId, role, inside.links), families, settings),
+    host:
+      fresh === undefined
+        ? observeHost(host, hostLink(host, containerId, role, inside.links), families, settings)
+        : {
+            ...nothing,
+            links: [{ ...fresh, up: true, flags: 0, txQueueLen: 0, peerIndex: fresh.peer.index }],
+            ipv6Off: true,
+          },
     nodeAddresses,
     lookups: own.flatMap((ip) => lookUp(host, ip) ?? []),
   };
@@ -56,13 +66,13 @@ export function hostLink(
   return peerIndex === undefined ? undefined : host.rtnl.link(peerIndex);
 }
 
-/** A first interface without a pair has nothing of ours yet, so that its links and addresses suffice. */
-function observePod(pod: Netns, ifName: string, { firstNic }: Settings): Side {
+/** A first interface without a pair, or with a fresh one, has nothing of ours yet: its links and addresses suffice. */
+function observePod(pod: Netns, ifName: string, isFresh: boolean, { firstNic }: Settings): Side {
   const links = pod.rtnl.links();
   const namesOf = new Map(links.map(({ index, name }) => [index, name]));
   const addresses = pod.rtnl.addresses().map(({ link, address }) => ({ dev: nameOf(namesOf, link), address }));
   const bare = { ...nothing, links, addresses };
-  if (ifName === firstNic && !hasVeth(bare)) return bare;
+  if (isFresh || (ifName === firstNic && !hasVeth(bare))) return bare;
   const families = familiesOf(usableAddresses(bare, ifName));
   return {
     links,
@@ -90,8 +100,8 @@ function observeHost(
   link: Link | undefined,
   families: readonly Family[],
   { hostRuleTable: table }: Settings,
-): Side {
-  if (link === undefined) return nothing;
+): Observed["host"] {
+  if (link === undefined) return { ...nothing, ipv6Off: true };
   const namesOf = new Map([[link.index, link.name]]);
   return {
     links: [link],
@@ -101,6 +111,7 @@ function observeHost(
     }),
     rules: families.flatMap((family) => host.rtnl.rules(family)),
     neighbours: families.flatMap((family) => readNeighbours(host, family, namesOf, link.index)),
+    ipv6Off: families.includes(6) && readSysctl(host, disableIpv6(link.name)) === "1",
   };
 }
 

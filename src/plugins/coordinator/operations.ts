@@ -1,6 +1,7 @@
 import { assertNever } from "#base";
 import { formatIp, formatPrefix, type Ip, type Prefix } from "#ip";
 import { type LinkChange, type LinkRef, mainTable, type RouteSpec, type RuleSpec } from "#linux";
+import type { PairSpec } from "../pairs.ts";
 
 /** One thing to be done in a namespace. */
 export type Change =
@@ -20,24 +21,16 @@ export interface Setting {
   readonly value: number;
 }
 
-export interface VethPlan {
-  readonly hostName: string;
-  readonly hostMac: string;
-  readonly podName: string;
-  readonly podMac: string;
-  readonly mtuBytes: number;
-}
-
 /** What is to be done, in the order in which it is done. */
 export interface Operations {
-  /** Made with both ends down. */
-  readonly veth: VethPlan | undefined;
+  /** Made first; both ends are up from then on. */
+  readonly veth: PairSpec | undefined;
   readonly podSettings: readonly Setting[];
   readonly pod: readonly Change[];
   /** The reply marks are missing. */
   readonly replyMarks: boolean;
   readonly hostSettings: readonly Setting[];
-  /** Brings up the host's end first: routes need it. */
+  /** Brings up the node's end first: routes need it. */
   readonly host: readonly Change[];
   /** Addresses that have moved to another MAC address. */
   readonly announce: readonly Ip[];
@@ -47,7 +40,7 @@ export interface Operations {
 export function formatOperations(operations: Operations): readonly string[] {
   const { veth, podSettings, pod, replyMarks, hostSettings, host } = operations;
   return [
-    ...(veth === undefined ? [] : [`veth ${veth.podName} peer ${veth.hostName} mtu ${veth.mtuBytes}`]),
+    ...(veth === undefined ? [] : [`veth ${veth.pod.name} peer ${veth.name} mtu ${veth.mtuBytes}`]),
     ...podSettings.map(({ key, value }) => `pod: sysctl ${key}=${value}`),
     ...pod.map((change) => `pod: ${formatChange(change)}`),
     ...(replyMarks ? ["pod: reply marks"] : []),

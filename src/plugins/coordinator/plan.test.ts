@@ -28,10 +28,9 @@ describe("planCoordinator", () => {
       lookups: [{ ip: parseIp("10.6.0.10"), src: parseIp("172.18.0.3"), dev: 4, onLink: false }],
     });
     const plan = planCoordinator(first, settings(example));
-    const { hostMac = "", podMac = "" } = plan.veth ?? {};
+    const { mac: hostMac = "", pod: { mac: podMac = "" } = {} } = plan.veth ?? {};
     assert.deepEqual(formatOperations(plan), [
       "veth veth0 peer veth0123456789a mtu 1500",
-      'pod: link veth0 {"addrGenModeNone":true,"up":true}',
       `pod: neighbour 172.18.0.3 at ${hostMac} dev veth0`,
       "pod: route 172.18.0.3/32 dev veth0 src 10.6.0.10 table 254",
       "pod: route 172.18.0.3/32 dev veth0 src 10.6.0.10 table 101",
@@ -40,8 +39,6 @@ describe("planCoordinator", () => {
       "pod: route 0.0.0.0/0 via 172.18.0.3 dev veth0 src 10.6.0.10 table 100",
       "pod: rule IPv4 from all fwmark 1 lookup 100 pref 1000",
       "pod: reply marks",
-      "node: sysctl net/ipv6/conf/veth0123456789a/accept_ra=0",
-      'node: link veth0123456789a {"addrGenModeNone":true,"up":true}',
       `node: neighbour 10.6.0.10 at ${podMac} dev veth0123456789a`,
       "node: route 10.6.0.10/32 dev veth0123456789a table 500",
       "node: rule IPv4 from all lookup 500 pref 1000",

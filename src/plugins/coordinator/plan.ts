@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { SpiderError } from "#base";
 import { type Family, hostPrefix, type Ip, ipFromValue, ipToBytes, type Prefix, sameIp, samePrefix } from "#ip";
 import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
+import { disableIpv6, type PairSpec } from "../pairs.ts";
 import type { Settings } from "./config.ts";
-import type { Change, Operations, Setting, VethPlan } from "./operations.ts";
+import type { Change, Operations, Setting } from "./operations.ts";
 import { planPodRoutes } from "./pod-routes.ts";
 import { type Role, replyTable, resolveRole, vethName } from "./role.ts";
 import { type Observed, type Side, usableAddresses } from "./state.ts";
@@ -16,6 +17,16 @@ export const rulePreference = 1000;
 /** The host's end of an underlay Pod's pair: it follows from the container, so that DEL finds it without any record. */
 export function hostVethName(containerId: string): string {
   return `veth${containerId.slice(0, 11)}`;
+}
+
+/** The pair of an underlay Pod. Its MAC addresses follow from the container, too. */
+export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "vethMtuBytes">): PairSpec {
+  return {
+    name: hostVethName(containerId),
+    mac: vethMac(containerId, "host"),
+    mtuBytes: vethMtuBytes,
+    pod: { name: vethName, mac: vethMac(containerId, "pod"), up: true },
+  };
 }
 
 /**
@@ -44,8 +55,7 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
     podSettings: podSettings(wanted),
     pod: [...ownRpFilters(wanted), ...podLinks(wanted), ...missing(pod, podConnectivity(wanted)), ...podRoutes(wanted)],
     replyMarks: role.mode === "underlay" && role.first && !pod.replyMarks,
-    // The Pod shall not be able to give the node a default route.
-    hostSettings: veth === undefined ? [] : [{ key: `net/ipv6/conf/${veth.hostName}/accept_ra`, value: 0 }],
+    hostSettings: hostSettings(wanted),
     host: [...linkUp(host, ends.hostName), ...staleNeighbours(wanted), ...missing(host, hostConnectivity(wanted))],
     announce: newMac(wanted) === undefined ? [] : own,
   };
@@ -75,18 +85,13 @@ interface Ends {
 function planVeth(
   { pod, host, containerId }: Observed,
   { mode, first, podLink }: Role,
-  { vethMtuBytes }: Settings,
-): { readonly veth: VethPlan | undefined; readonly ends: Ends } {
+  settings: Settings,
+): { readonly veth: PairSpec | undefined; readonly ends: Ends } {
   const inside = pod.links.find(({ name }) => name === podLink);
   if (inside === undefined && mode === "underlay" && first) {
-    const veth: VethPlan = {
-      hostName: hostVethName(containerId),
-      hostMac: vethMac(containerId, "host"),
-      podName: vethName,
-      podMac: vethMac(containerId, "pod"),
-      mtuBytes: vethMtuBytes,
-    };
-    return { veth, ends: { ...veth, hostIndex: undefined } };
+    const veth = pairOf(containerId, settings);
+    const [hostMac, podMac] = [vethMac(containerId, "host"), vethMac(containerId, "pod")];
+    return { veth, ends: { hostName: veth.name, hostIndex: undefined, hostMac, podMac } };
   }
   const outside = host.links.find(({ index }) => index === inside?.peerIndex);
   if (inside?.mac !== undefined && outside?.mac !== undefined) {
@@ -137,6 +142,15 @@ function podSettings({ observed: { pod }, settings, families }: Wanted): readonl
   return needed;
 }
 
+/** A pair is made without IPv6 at the node's end; where a Pod has IPv6, it shall not give the node a default route by it. */
+function hostSettings({ observed: { host }, role, families, ends: { hostName } }: Wanted): readonly Setting[] {
+  if (role.mode === "overlay" || !families.includes(6) || !host.ipv6Off) return [];
+  return [
+    { key: `net/ipv6/conf/${hostName}/accept_ra`, value: 0 },
+    { key: disableIpv6(hostName), value: 0 },
+  ];
+}
+
 /** The kernel takes the greater of an interface's own and that of all. */
 function ownRpFilters({ observed: { pod, ifName }, settings, role, families }: Wanted): readonly Change[] {
   const { podRpFilter: wanted } = settings;
@@ -166,11 +180,9 @@ function podLinks(wanted: Wanted): readonly Change[] {
   return changes;
 }
 
-/** A new end makes no IPv6 link-local address: both sides know each other's MAC address, and multicast goes nowhere. */
+/** A new end is up already. */
 function linkUp({ links }: Side, name: string): readonly Change[] {
-  const link = links.find((one) => one.name === name);
-  if (link === undefined) return [{ kind: "link", name, change: { addrGenModeNone: true, up: true } }];
-  return link.up ? [] : [{ kind: "link", name, change: { up: true } }];
+  return links.some((link) => link.name === name && !link.up) ? [{ kind: "link", name, change: { up: true } }] : [];
 }
 
 /** The prefix and the four bytes of an IPv4 address, or the last four of an IPv6 address; undefined where it has it already. */

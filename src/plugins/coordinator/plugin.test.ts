@@ -198,6 +198,22 @@ if (isolated(import.meta.url)) {
       await assertNothingLeft(one, ["10.6.0.10", "fd06::10"]);
     });
 
+    it("keeps the node's end out of IPv6 until an interface of the Pod has it, and then from routes of the Pod", async () => {
+      const one = pod(["10.6.0.40/16"]);
+      await one.add();
+      const setting = (name: string) => onNode("sysctl", "-n", `net.ipv6.conf.${one.hostName}.${name}`).trim();
+      assert.equal(setting("disable_ipv6"), "1");
+      one.addNic("net1", ["fd06::40/64"], ["fd06::1"]);
+      await one.add("net1");
+      assert.deepEqual([setting("disable_ipv6"), setting("accept_ra")], ["0", "0"]);
+      assert.doesNotMatch(onNode("ip", "addr", "show", one.hostName), /inet6/);
+      await one.check("net1");
+      await one.check();
+      await one.del("net1");
+      await one.del();
+      await assertNothingLeft(one, ["10.6.0.40", "fd06::40"]);
+    });
+
     it("carries TCP from the node to the Pod and from the Pod to services through the node", async () => {
       const one = pod(["10.6.0.11/16", "fd06::11/64"]);
       await one.add();

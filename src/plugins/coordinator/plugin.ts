@@ -1,8 +1,9 @@
 import type { Signal, Steps, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, supportedVersions } from "#cni";
 import { hostPrefix, samePrefix } from "#ip";
-import { announce, type Netns, readNetnsId } from "#linux";
-import { openPod } from "../open-pod.ts";
+import { announce, type Netns, readNetnsId, type VethPair } from "#linux";
+import { openPod, podOf } from "../open-pod.ts";
+import { type PairSpec, removePairs, type Together } from "../pairs.ts";
 import type { Plugin } from "../plugin.ts";
 import {
   type ClusterConfig,
@@ -15,7 +16,7 @@ import { apply, execute } from "./execute.ts";
 import { NodeAddresses } from "./node-addresses.ts";
 import { hostLink, observe } from "./observe.ts";
 import { type Change, formatOperations, type Operations } from "./operations.ts";
-import { hostVethName, planCoordinator } from "./plan.ts";
+import { hostVethName, pairOf, planCoordinator } from "./plan.ts";
 import { nftReplyMarks, type ReplyMarks } from "./reply-marks.ts";
 import { vethName } from "./role.ts";
 
@@ -50,27 +51,35 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     this.#nodeAddresses = new NodeAddresses(options.host, options.tasks);
   }
 
+  /** Of a Pod whose first interface bypasses the node. */
+  async pairs(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<readonly PairSpec[]> {
+    if (attachment.ifName !== c.firstNic) return [];
+    const settings = await this.#settings(c, attachment, options);
+    return settings.mode === "auto" || settings.mode === "underlay" ? [pairOf(attachment.containerId, settings)] : [];
+  }
+
   /** Repeated, it makes what is missing. A failure takes back what this call made and nothing of an earlier one. */
-  async add(c: CoordinatorConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
+  async add(c: CoordinatorConfig, attachment: Attachment, steps: Steps, together?: Together): Promise<CniResult> {
     const previous = previousOf(c);
     const { host, tasks } = this.#options;
-    const { ifName: of, netns } = attachment;
+    const { ifName: of, containerId } = attachment;
     let made: { readonly operations: Operations; readonly settings: Settings } | undefined;
     let mac: string | undefined;
     const act = async (options: Signal) => {
       const settings = await this.#settings(c, attachment, options);
       if (settings.mode === "disabled") return;
-      await host.rtnl.linkGone(hostVethName(attachment.containerId));
-      using pod = openPod(netns);
-      const operations = this.#plan(attachment, pod, settings);
+      const fresh = together?.pair(hostVethName(containerId));
+      if (fresh === undefined) await host.rtnl.linkGone(hostVethName(containerId));
+      const pod = podOf(attachment, steps);
+      const operations = this.#plan(attachment, pod, settings, fresh);
       made = { operations, settings };
-      execute(operations, { host, pod, marks: this.#marks });
+      await execute(operations, { host, pod, marks: this.#marks });
       mac = pod.rtnl.link(of)?.mac;
       // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
       tasks.spawn("announce addresses", () => announce(pod, of, operations.announce));
     };
     const undo = async () => {
-      if (made?.operations.veth !== undefined) await host.rtnl.deleteLinksLater([made.operations.veth.hostName]);
+      if (made?.operations.veth !== undefined) await removePairs(host, [made.operations.veth]);
       else if (of !== c.firstNic && made !== undefined && made.operations.host.length > 0) {
         this.#removeLater(c, attachment, made.settings);
       }
@@ -84,7 +93,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     if (settings.mode === "disabled") return [];
     using pod = openPod(attachment.netns);
     const operations = this.#plan(attachment, pod, settings);
-    execute(operations, { host: this.#options.host, pod, marks: this.#marks });
+    await execute(operations, { host: this.#options.host, pod, marks: this.#marks });
     return formatOperations(operations);
   }
 
@@ -114,10 +123,11 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return this.#options.replyMarks ?? nftReplyMarks;
   }
 
-  #plan({ containerId, ifName }: Attachment, pod: Netns, settings: Settings) {
+  #plan({ containerId, ifName }: Attachment, pod: Netns, settings: Settings, fresh?: VethPair) {
     const { host } = this.#options;
     const [nodeAddresses, marks] = [this.#nodeAddresses.list(), this.#marks];
-    return planCoordinator(observe({ containerId, ifName }, { host, pod, settings, nodeAddresses, marks }), settings);
+    const observed = observe({ containerId, ifName }, { host, pod, settings, nodeAddresses, marks, fresh });
+    return planCoordinator(observed, settings);
   }
 
   /** Where the plugin itself is told to do nothing, the cluster's word does not matter. */

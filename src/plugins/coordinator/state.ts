@@ -53,7 +53,10 @@ export interface Observed {
     readonly replyMarks: boolean;
   };
   /** Only the link that leads to the Pod, where there is one, and what goes by it. */
-  readonly host: Side;
+  readonly host: Side & {
+    /** The link takes no part in IPv6, as each that is yet to be made. False where the Pod's interface has no IPv6 either. */
+    readonly ipv6Off: boolean;
+  };
   /** The node's addresses by which Pods may reach it, see node-addresses.ts. */
   readonly nodeAddresses: readonly Ip[];
   /** For the addresses of `ifName`. */

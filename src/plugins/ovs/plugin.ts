@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { codeOf, never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
+import { never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
 import {
   type Attachment,
   CniError,
@@ -9,13 +9,21 @@ import {
   type PluginConfig,
   supportedVersions,
 } from "#cni";
-import { announce, type Netns, setTxChecksum, type VethPair, writeSysctl } from "#linux";
+import { announce, type Netns, setTxChecksum, type VethPair } from "#linux";
 import type { Ovs, OvsPort, PortSpec } from "#ovsdb";
 import { requirePrevious } from "../check.ts";
-import { configureInterface } from "../configure.ts";
-import { askingLink, checkGateways, type Detection, noDetection, refuseEmpty, withoutConflicts } from "../detection.ts";
+import { configureInterface, configureSilent } from "../configure.ts";
+import {
+  askingWhenOpen,
+  checkGateways,
+  type Detection,
+  noDetection,
+  refuseEmpty,
+  withoutConflicts,
+} from "../detection.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
-import { openFreePod, openPod, openPodIfThere } from "../open-pod.ts";
+import { freePodOf, openPod, openPodIfThere } from "../open-pod.ts";
+import { makePairs, type PairSpec, removePairs, Together } from "../pairs.ts";
 import type { Plugin } from "../plugin.ts";
 import { silence } from "../silence.ts";
 import { checkLinks, checkPort } from "./check.ts";
@@ -57,24 +65,24 @@ class OvsPlugin implements Plugin<OvsConfig> {
 
   /**
    * Claim, port and link are under way at the same time. The transaction is written just before the blocking netlink
-   * calls, so that vswitchd is busy with it meanwhile; every link event makes it look at all its ports, which is why the
-   * host's end comes up last and in one message.
+   * calls, so that vswitchd is busy with it meanwhile. What the Pod's other plugins need on the node is made at the same
+   * moment, and all of it comes up at once: each later change would make vswitchd look at everything again.
    */
-  async add(c: OvsConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
+  async add(c: OvsConfig, attachment: Attachment, steps: Steps, together = new Together()): Promise<CniResult> {
     const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
     const settings = settingsOf(c, this.#flat(c), attachment);
     const spec = portSpec(settings, attachment);
     const ovs = ovsFor(settings.socketFile);
-    using stack = new DisposableStack();
     const of = attachment.ifName;
-    await host.rtnl.linkGone(spec.name);
-    const pod = await steps.run("link", () => stack.use(openFreePod(attachment)), { of, blocking: true });
+    const ipam = ipamFor(c.config);
+    const specs = [pairSpec(spec.name, of, settings, ipam !== undefined), ...together.wanted];
+    for (const { name } of specs) await host.rtnl.linkGone(name);
+    const pod = await steps.run("link", () => freePodOf(attachment, steps), { of, blocking: true });
 
     const making = Promise.withResolvers<VethPair>();
     making.promise.catch(() => {}); // It may fail without anybody asking by the link.
-    const asking = askingLink(pod, of, async (o) => this.#carry(ovs, await making.promise, settings, o));
-    const ipam = ipamFor(c.config);
-    const claim = ipam?.allocate(attachment, steps, asking.ask).then(refuseEmpty);
+    const ask = askingWhenOpen(pod, of, async (o) => this.#carry(ovs, await making.promise, settings, o));
+    const claim = ipam?.allocate(attachment, steps, ask).then(refuseEmpty);
     claim?.catch(() => {}); // It may fail before it is waited for below.
     // The claim's request leaves with the next turn of the event loop: nothing may block before that.
     await setImmediate();
@@ -83,33 +91,30 @@ class OvsPlugin implements Plugin<OvsConfig> {
       of,
       undo: () => ovs.detach(spec.owner, { signal: never }).then(() => {}),
     });
-    const link = steps.run("link", () => createPair(host, pod, spec.name, of, settings), {
-      of,
-      blocking: true,
-      undo: () => host.rtnl.deleteLinksLater([spec.name]),
-    });
+    const make = async () => {
+      const pairs = await makePairs(host, pod, specs);
+      together.made(pairs);
+      return pairs[0] as VethPair;
+    };
+    const link = steps.run("link", make, { of, blocking: true, undo: () => removePairs(host, specs) });
     making.resolve(Promise.all([link, port]).then(([pair]) => pair));
 
     const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
     const [, pair, claimed] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
     const settled =
       detection.conflicts && ipam !== undefined
-        ? await withoutConflicts(claimed, { ask: asking.ask, ipam, attachment, steps })
+        ? await withoutConflicts(claimed, { ask, ipam, attachment, steps })
         : claimed;
     const { ips, routes, dns } = settled;
     const mac = settings.mac ?? (ips[0] === undefined ? undefined : derivedMac(ips[0].address.ip));
-    const configure = () => {
+    const act = () => {
       // A datapath in user space forwards what the Pod leaves to a network card: packets without a checksum.
       if (ovs.bridges().get(spec.bridge)?.datapathType === "netdev") setTxChecksum(pod, of, false);
-      asking.end();
-      configureInterface(pod, pair.peer, { ips, routes, mac });
-      host.rtnl.setLink(pair.index, { up: true });
+      const configure = ipam === undefined ? configureInterface : configureSilent;
+      configure(pod, pair.peer, { ips, routes, mac });
     };
-    await steps.run("addresses", configure, { of, blocking: true });
-    const held = stack.move();
-    steps.beside("ofport", (o) => this.#inService(pair, { ovs, settings, pod, ips }, o).finally(() => held.dispose()), {
-      of,
-    });
+    await steps.run("addresses", act, { of, blocking: true });
+    steps.beside("ofport", (o) => this.#inService(pair, { ovs, settings, pod, ips }, o), { of });
     return {
       interfaces: [
         { name: pair.name, mac: pair.mac },
@@ -247,31 +252,14 @@ function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args
   };
 }
 
-/**
- * Both ends are down, so that they come up with their addresses. The host's end is as Open vSwitch will want it, which then
- * has nothing to change, and takes no part in IPv6: the Pod could not give the host a default route by it.
- */
-async function createPair(
-  host: Netns,
-  pod: Netns,
-  name: string,
-  ifName: string,
-  { mtuBytes }: OvsSettings,
-): Promise<VethPair> {
-  const mtu = mtuBytes === undefined ? {} : { mtuBytes };
-  const create = () =>
-    host.rtnl.createVeth({ name, ...mtu, promiscuous: true, peer: { name: ifName, netns: pod, ...mtu } });
-  let pair: VethPair;
-  try {
-    pair = create();
-  } catch (error) {
-    // The Pod has no such interface: this is the host's end of an attachment that an ended agent left behind.
-    if (codeOf(error) !== "EEXIST") throw error;
-    await host.rtnl.deleteLinksLater([name]);
-    pair = create();
-  }
-  writeSysctl(host, `net/ipv6/conf/${name}/disable_ipv6`, 1);
-  return pair;
+/** Both ends are as Open vSwitch will want them. Without IPAM the Pod's end comes up when it is configured, as the kernel likes it. */
+function pairSpec(name: string, ifName: string, { mtuBytes }: OvsSettings, silent: boolean): PairSpec {
+  return {
+    name,
+    promiscuous: true,
+    ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    pod: { name: ifName, ...(silent ? { up: true } : {}) },
+  };
 }
 
 async function inService(ovs: Ovs, name: string, { readyMs }: OvsSettings, { signal }: Signal): Promise<OvsPort> {

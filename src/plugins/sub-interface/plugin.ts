@@ -26,7 +26,8 @@ import {
   withoutConflicts,
 } from "../detection.ts";
 import { derivedMac } from "../names.ts";
-import { openFreePod, openPod, openPodIfThere } from "../open-pod.ts";
+import { freePodOf, openPod, openPodIfThere } from "../open-pod.ts";
+import { makePairs, removePairs, Together } from "../pairs.ts";
 import type { Plugin, StatusOptions } from "../plugin.ts";
 import { dropAddresses } from "../silence.ts";
 import { decodeIpvlan, decodeMacvlan, decodeVlan, requestedMac, type SubInterfaceConfig } from "./config.ts";
@@ -75,18 +76,24 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     this.#options = options;
   }
 
-  /** The link is made while the claim's request is on its way. */
-  async add(c: SubInterfaceConfig, attachment: Attachment, steps: Steps): Promise<CniResult> {
+  /** The link is made while the claim's request is on its way, and along with it what later plugins need on the node. */
+  async add(
+    c: SubInterfaceConfig,
+    attachment: Attachment,
+    steps: Steps,
+    together = new Together(),
+  ): Promise<CniResult> {
     const { host, ipamFor, tasks, detection = noDetection, attached = () => [] } = this.#options;
     const { netns, ifName: of } = attachment;
     const ipam = ipamFor(c.config);
     const before = addressesBefore(c, ipam);
     const requested = requestedMac(c, attachment);
     refuseOtherMode(c, attached());
-    using stack = new DisposableStack();
+    const { wanted } = together;
+    for (const { name } of wanted) await host.rtnl.linkGone(name);
     if (this.#leaving.size > 0 && isTaken(attachment)) await this.#left();
     const open = () => {
-      const pod = stack.use(openFreePod(attachment));
+      const pod = freePodOf(attachment, steps);
       const home = c.linkInContainer ? pod : host;
       return { pod, home, parent: findParent(home, c) };
     };
@@ -100,9 +107,14 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     // The claim's request leaves with the next turn of the event loop: nothing may block before that.
     await setImmediate();
 
-    const link = steps.run("link", () => createLink(c, { pod, home, parent, requested }, attachment), {
+    const make = async () => {
+      const link = await createLink(c, { pod, home, parent, requested }, attachment);
+      together.made(await makePairs(host, pod, wanted));
+      return link;
+    };
+    const link = steps.run("link", make, {
       of,
-      undo: () => removeLink(c, attachment),
+      undo: () => Promise.all([removeLink(c, attachment), removePairs(host, wanted)]).then(() => {}),
     });
     made.resolve(link);
     const [{ index, mac: madeMac }, claimed] = await steps.all(link, claim ?? Promise.resolve(before));

@@ -65,7 +65,14 @@ export function podSide({
   };
 }
 
-export const noHost: Side = { links: [], addresses: [], routes: [], rules: [], neighbours: [] };
+export const noHost: Observed["host"] = {
+  links: [],
+  addresses: [],
+  routes: [],
+  rules: [],
+  neighbours: [],
+  ipv6Off: true,
+};
 export const ips = (...texts: readonly string[]) => texts.map((text) => parseIp(text));
 
 export function observed(pod: Observed["pod"], more: Partial<Observed> = {}): Observed {
@@ -84,10 +91,12 @@ export function observed(pod: Observed["pod"], more: Partial<Observed> = {}): Ob
 export function after(before: Observed, operations: Operations): Observed {
   const { veth } = operations;
   const withVeth = veth !== undefined;
-  const inside = link("veth0", 30, { mac: veth?.podMac, peerIndex: 31, up: false });
-  const outside = link(veth?.hostName ?? "", 31, { mac: veth?.hostMac, up: false });
+  const inside = link("veth0", 30, { mac: veth?.pod.mac, peerIndex: 31 });
+  const outside = link(veth?.name ?? "", 31, { mac: veth?.mac });
   const pod = changed({ ...before.pod, links: [...before.pod.links, ...(withVeth ? [inside] : [])] }, operations.pod);
-  const host = changed({ ...before.host, links: withVeth ? [outside] : before.host.links }, operations.host);
+  const links = withVeth ? [outside] : before.host.links;
+  const ipv6Off = before.host.ipv6Off && operations.hostSettings.length === 0;
+  const host = { ...changed({ ...before.host, links }, operations.host), ipv6Off };
   const rpFilters = new Map(before.pod.rpFilters);
   for (const { key, value } of operations.podSettings)
     if (key.endsWith("rp_filter")) rpFilters.set(key.split("/")[3] ?? "", value);

@@ -1,0 +1,98 @@
+import { codeOf } from "#base";
+import { type Netns, type VethPair, writeSysctl } from "#linux";
+
+/** A pair of links between the node and a Pod. */
+export interface PairSpec {
+  /** The node's end. */
+  readonly name: string;
+  /** Random where absent, as the Pod's. */
+  readonly mac?: string;
+  readonly mtuBytes?: number;
+  /** The node's end takes every packet, as the port of a switch does, which then has nothing to change. */
+  readonly promiscuous?: boolean;
+  readonly pod: {
+    readonly name: string;
+    readonly mac?: string;
+    /**
+     * It comes up with the node's end, silent: it has no address and makes itself none. Where absent, whoever configures it
+     * brings it up.
+     */
+    readonly up?: true;
+  };
+}
+
+/** What the plugins of one ADD of an interface do for each other. */
+export class Together {
+  readonly #wanted: readonly PairSpec[];
+  readonly #made = new Map<string, VethPair>();
+
+  /** `wanted`: the pairs that later plugins will need (`Plugin.pairs`). */
+  constructor(wanted: readonly PairSpec[] = []) {
+    this.#wanted = wanted;
+  }
+
+  /** Those that nobody has made yet: whoever makes a link makes them along. */
+  get wanted(): readonly PairSpec[] {
+    return this.#wanted.filter(({ name }) => !this.#made.has(name));
+  }
+
+  made(pairs: readonly VethPair[]): void {
+    for (const pair of pairs) this.#made.set(pair.name, pair);
+  }
+
+  /** The pair whose end on the node has this name, if it was made in this ADD: nothing hangs on it yet. */
+  pair(name: string): VethPair | undefined {
+    return this.#made.get(name);
+  }
+}
+
+/**
+ * Makes all pairs of a Pod in one message, and brings up their ends in two more. Each moment in which links of the node
+ * change makes vswitchd go through all of its ports and read all links and routes: here it is one moment, in which vswitchd
+ * has not yet done with the first change when the last comes. The node's ends take no part in IPv6, which would be one more
+ * route for each, and the Pod could give the node a default route by it; whoever needs it switches it on.
+ *
+ * All or none. A node's end that an ended agent has left behind is replaced. Throws LinuxError.
+ */
+export async function makePairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): Promise<readonly VethPair[]> {
+  if (specs.length === 0) return [];
+  try {
+    return createPairs(host, pod, specs);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
+    await removePairs(host, specs);
+    return createPairs(host, pod, specs);
+  }
+}
+
+/** The undo of `makePairs`, whatever came of it. */
+export function removePairs(host: Netns, specs: readonly PairSpec[]): Promise<void> {
+  return host.rtnl.deleteLinksLater(specs.map(({ name }) => name));
+}
+
+function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): readonly VethPair[] {
+  const pairs = host.rtnl.createVeths(
+    specs.map(({ name, mac, mtuBytes, promiscuous, pod: { name: peer, mac: peerMac } }) => ({
+      name,
+      ...(mac === undefined ? {} : { mac }),
+      ...(mtuBytes === undefined ? {} : { mtuBytes }),
+      ...(promiscuous === undefined ? {} : { promiscuous }),
+      peer: { name: peer, netns: pod, ...(peerMac === undefined ? {} : { mac: peerMac }) },
+    })),
+  );
+  for (const { name } of pairs) writeSysctl(host, disableIpv6(name), 1);
+  host.rtnl.batch((batch) => {
+    for (const { index } of pairs) batch.setLink(index, { addrGenModeNone: true, up: true });
+  });
+  pod.rtnl.batch((batch) => {
+    for (const [at, { peer }] of pairs.entries()) {
+      if (specs[at]?.pod.up) batch.setLink(peer.index, { addrGenModeNone: true, up: true });
+    }
+  });
+  return pairs;
+}
+
+/** The setting below /proc/sys. */
+export function disableIpv6(link: string): string {
+  return `net/ipv6/conf/${link}/disable_ipv6`;
+}
