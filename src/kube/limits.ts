@@ -18,9 +18,12 @@ export const limits = {
   mutationTimeoutS: 4,
   /** The longest Retry-After that is obeyed: a server or proxy that names hours must not stop a node for hours. */
   retryAfterMsMax: 60_000,
-  /** Connections for ordinary calls, and those that stay open for the next. */
+  /** The head of an answer, and the size and trailers of its chunks. */
+  headBytesMax: 64 * 2 ** 10,
+  /** A body is read no further while so much of it waits for its reader. */
+  bodyBytesAhead: 2 ** 20,
+  /** Connections for ordinary calls. */
   callSockets: 32,
-  freeSockets: 8,
   /** Connections for views, apart from those of calls: few, because nobody waits for what they carry. */
   viewSockets: 4,
   /** Connections for watches: one each. */
@@ -30,10 +33,10 @@ export const limits = {
   /** No event and no bookmark (sent about once a minute) for this long: the watch is taken for dead. */
   watchSilenceMs: 150_000,
   /**
-   * The kernel asks the peer of a watch that is idle for so long whether it is there, and ends the connection after ten
-   * silent seconds more: a watch cut off by a network that is back since would otherwise tell nothing until the next look.
+   * The kernel asks a peer that has been silent for so long whether it is there, and ends the connection after ten silent seconds
+   * more: a watch cut off by a network that is back since would otherwise tell nothing until the next look.
    */
-  watchKeepAliveMs: 15_000,
+  peerSilenceMs: 15_000,
   /** A watch that is doubted, and has said nothing for so long, is opened anew. */
   watchDoubtMs: 5_000,
   /** Files with tokens and certificates are looked at this often at most. */

@@ -147,7 +147,7 @@ describe("createTransport()", () => {
         const { port } = new URL(config.server);
         const timers = execFileSync("ss", ["-tnoH", "dst", `127.0.0.1:${port}`], { encoding: "utf8" });
         const [, seconds] = /timer:\(keepalive,([0-9.]+)sec,0\)/.exec(timers) ?? [];
-        assert.ok(Number(seconds) <= limits.watchKeepAliveMs / 1000, timers);
+        assert.ok(Number(seconds) <= limits.peerSilenceMs / 1000, timers);
         watch.abort();
       },
     );
@@ -215,6 +215,106 @@ describe("createTransport()", () => {
       assert.equal(await textOf((await transport.send(get, o)).body), "{}");
       stop.abort();
     });
+  });
+
+  it("gives a free connection to who waits longest, and none to who gave up meanwhile", async () => {
+    const waiting: http.ServerResponse[] = [];
+    const seen: (string | undefined)[] = [];
+    const slow: http.RequestListener = ({ url }, response) => {
+      seen.push(url);
+      waiting.push(response);
+    };
+    await serving(slow, async (config) => {
+      using transport = createTransport(config, { clock: systemClock });
+      const isBusy = (path: string) => ({ ...get, path, isView: true });
+      const held = Array.from({ length: limits.viewSockets }, (_, n) => transport.send(isBusy(`/held${n}`), o));
+      const impatient = new AbortController();
+      const [given, ...late] = ["/given-up", "/first", "/second"].map((path) =>
+        transport.send(isBusy(path), path === "/given-up" ? impatient : o),
+      );
+      impatient.abort(new Error("given up"));
+      await assert.rejects(given as Promise<unknown>, /given up/);
+      const arrived = async (count: number) => {
+        while (seen.length < count) await new Promise((resolve) => setImmediate(resolve));
+      };
+      await arrived(limits.viewSockets);
+      for (let n = 1; n <= late.length; n++) {
+        waiting.shift()?.end("{}");
+        await arrived(limits.viewSockets + n);
+      }
+      for (const response of waiting) response.end("{}");
+      for (const { body } of await Promise.all([...held, ...late])) assert.equal(await textOf(body), "{}");
+      assert.deepEqual(seen.slice(limits.viewSockets), ["/first", "/second"]);
+    });
+  });
+
+  it("sends nothing into a connection that the server said it would close, and closes what is unused as early as it asked", async () => {
+    const ports = new Set<number | undefined>();
+    const server = http.createServer({ keepAliveTimeout: 1_000 }); // its answers say so: Keep-Alive: timeout=1
+    const short: http.RequestListener = (request, response) => {
+      ports.add(request.socket.remotePort);
+      response.end("{}");
+    };
+    const twice = async (config: KubeConfig) => {
+      using transport = createTransport(config, { clock: systemClock });
+      for (let n = 0; n < 2; n++) assert.equal(await textOf((await transport.send(get, o)).body), "{}");
+    };
+    await serving(short, twice, server);
+    assert.equal(ports.size, 2);
+  });
+
+  it("reads a body no faster than its reader, and all of it", async () => {
+    const bytes = 64 * 2 ** 20;
+    let written = 0;
+    const large: http.RequestListener = async (_request, response) => {
+      const piece = Buffer.alloc(2 ** 16, "x");
+      for (; written < bytes; written += piece.length) {
+        if (!response.write(piece)) await once(response, "drain");
+      }
+      response.end();
+    };
+    await serving(large, async (config) => {
+      using transport = createTransport(config, { clock: systemClock });
+      const { body } = await transport.send(get, o);
+      // Until the server has not got on for some turns: what is in between is what the kernel and this side hold.
+      for (let before = -1, still = 0; still < 50; before = written) {
+        await new Promise((resolve) => setImmediate(resolve));
+        still = written === before ? still + 1 : 0;
+      }
+      assert.ok(written < bytes / 2, `${written} bytes left the server, and nobody read`);
+      let read = 0;
+      for await (const chunk of body) read += chunk.length;
+      assert.equal(read, bytes);
+    });
+  });
+
+  it("fails what is under way and what waits when it is disposed", async () => {
+    await serving(
+      () => {},
+      async (config) => {
+        const transport = createTransport(config, { clock: systemClock });
+        const sending = Array.from({ length: limits.viewSockets + 1 }, () =>
+          transport.send({ ...get, isView: true }, o),
+        );
+        transport[Symbol.dispose]();
+        for (const { status, reason } of (await Promise.allSettled(sending)) as PromiseRejectedResult[]) {
+          assert.equal(status, "rejected");
+          assert.match(String(reason.cause), /was closed/);
+        }
+      },
+    );
+  });
+
+  it("refuses to send what could be read as more than one request", async () => {
+    const config = { server: "http://127.0.0.1:1", insecureSkipTlsVerify: false, namespace: "" };
+    using transport = createTransport(config, { clock: systemClock });
+    for (const request of [
+      { ...get, path: "/a b" },
+      { ...get, path: "/a\r\nx: y" },
+      { ...get, headers: { accept: "json\r\nx: y" } },
+    ]) {
+      await assert.rejects(transport.send(request, o), TypeError);
+    }
   });
 
   it("sends a claim at once while views wait for a slow server", async () => {

@@ -1,12 +1,11 @@
-import http from "node:http";
-import https from "node:https";
-import { connect, type Socket } from "node:net";
-import tls, { TLSSocket } from "node:tls";
+import { createSecureContext } from "node:tls";
 import type { Clock, Signal } from "#base";
 import { readText } from "./codec.ts";
 import type { KubeConfig } from "./config.ts";
+import { type Endpoint, Lane } from "./connection.ts";
 import { Credentials, type InUse, type TlsMaterial } from "./credentials.ts";
 import { ApiUnreachableError } from "./errors.ts";
+import { Exchange } from "./exchange.ts";
 import { limits } from "./limits.ts";
 
 /** One HTTP request; tests and other servers in process implement the same messages. */
@@ -33,8 +32,8 @@ export interface ApiResponse {
  * Sends one request. Rejects with {@link ApiUnreachableError} where no answer came, and with the signal's reason where
  * it aborted first; so does the body. Any status is an answer.
  *
- * Node hands a request to the socket only on the next turn of the event loop: who blocks the thread right after
- * `send` (netlink) must yield one `setImmediate` first, or nothing is on its way meanwhile.
+ * A request leaves at once only where a connection is free: who blocks the thread right after `send` (netlink) must yield one
+ * `setImmediate` first, or it may not be on its way meanwhile.
  */
 export interface Transport {
   /** For errors and logs: `https://10.96.0.1:443`. */
@@ -43,8 +42,8 @@ export interface Transport {
 }
 
 /**
- * A transport over node:http(s). Connections are kept and bounded; watches and views have their own, so that they can't
- * starve calls. Credentials are re-read when their files change, and a 401 is tried once more where they did. Dispose it
+ * A transport over HTTP/1.1, in the clear or with TLS. Connections are kept and bounded; watches and views have their own, so
+ * that they can't starve calls. Credentials are re-read when their files change, and a 401 is tried once more where they did. Dispose it
  * to close all connections.
  */
 export function createTransport(config: KubeConfig, options: { readonly clock: Clock }): Transport & Disposable {
@@ -56,7 +55,7 @@ class HttpTransport implements Transport, Disposable {
   readonly #config: KubeConfig;
   readonly #url: URL;
   readonly #credentials: Credentials;
-  #agents: Agents | undefined;
+  #lanes: Lanes | undefined;
 
   constructor(config: KubeConfig, credentials: Credentials) {
     this.server = config.server;
@@ -78,161 +77,71 @@ class HttpTransport implements Transport, Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const lane of lanes) this.#agents?.[lane].destroy();
+    for (const lane of laneNames) this.#lanes?.[lane].close();
   }
 
   #sendOnce(request: ApiRequest, { token, tls }: InUse, signal: AbortSignal): Promise<ApiResponse> {
-    const headers = {
-      ...request.headers,
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...(request.body === undefined ? {} : { "content-length": request.body.length }),
-    };
-    const path = this.#url.pathname === "/" ? request.path : this.#url.pathname + request.path;
-    const agent = this.#agentFor(request, tls);
-    const secure = this.#url.protocol === "https:";
-    const sent = (secure ? https : http).request(this.#url, { method: request.method, path, headers, agent });
-    return exchange(sent, request, { server: this.server, signal });
+    const { server } = this;
+    const exchange = new Exchange({
+      method: request.method,
+      bytes: encode(this.#url, request, token),
+      signal,
+      failure: (sent, cause) => new ApiUnreachableError({ server, ...request }, { sent, cause }),
+    });
+    this.#laneFor(request, tls).carry(exchange);
+    return exchange.answer;
   }
 
   /** New certificates need new connections; those under way end on the old ones, which then close by their idle time. */
-  #agentFor(request: ApiRequest, tls: TlsMaterial): http.Agent {
-    if (this.#agents?.tls !== tls) this.#agents = createAgents(this.#config, tls);
-    return this.#agents[laneOf(request)];
+  #laneFor(request: ApiRequest, tls: TlsMaterial): Lane {
+    if (this.#lanes?.tls !== tls) this.#lanes = createLanes(this.#config, this.#url, tls);
+    return this.#lanes[laneOf(request)];
   }
 }
 
 /** Requests of one lane never wait for a connection that another one has. */
-const lanes = ["calls", "views", "watches"] as const;
-type Lane = (typeof lanes)[number];
+const laneNames = ["calls", "views", "watches"] as const;
+type LaneName = (typeof laneNames)[number];
 
-function laneOf(request: ApiRequest): Lane {
-  if (isWatch(request)) return "watches";
-  return request.isView === true ? "views" : "calls";
+type Lanes = Readonly<Record<LaneName, Lane>> & { readonly tls: TlsMaterial };
+
+function laneOf({ path, isView }: ApiRequest): LaneName {
+  // The query makes a GET a watch.
+  if (/[?&]watch=(true|1)(&|$)/.test(path)) return "watches";
+  return isView === true ? "views" : "calls";
 }
 
-type Agents = Readonly<Record<Lane, http.Agent>> & { readonly tls: TlsMaterial };
-
-function createAgents(config: KubeConfig, tls: TlsMaterial): Agents {
-  const kept = { keepAlive: true, maxFreeSockets: limits.freeSockets, timeout: limits.freeSocketTimeoutMs };
-  const options: Readonly<Record<Lane, http.AgentOptions>> = {
-    calls: { ...kept, maxSockets: limits.callSockets },
-    views: { ...kept, maxSockets: limits.viewSockets },
-    watches: { maxSockets: limits.watchSockets },
+function createLanes(config: KubeConfig, url: URL, tls: TlsMaterial): Lanes {
+  const isSecure = url.protocol === "https:";
+  const endpoint: Endpoint = {
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? (isSecure ? 443 : 80) : Number(url.port),
+    tls: isSecure
+      ? { context: createSecureContext(tls), serverName: config.tlsServerName, verify: !config.insecureSkipTlsVerify }
+      : undefined,
   };
-  const agents = (create: (lane: Lane) => http.Agent): Agents => ({
+  return {
     tls,
-    calls: create("calls"),
-    views: create("views"),
-    watches: create("watches"),
-  });
-  if (!config.server.startsWith("https:")) return agents((lane) => new http.Agent(options[lane]));
-  const secure: https.AgentOptions = {
-    rejectUnauthorized: !config.insecureSkipTlsVerify,
-    ...(config.tlsServerName === undefined ? {} : { servername: config.tlsServerName }),
-    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
-    ...(tls.cert === undefined ? {} : { cert: tls.cert }),
-    ...(tls.key === undefined ? {} : { key: tls.key }),
+    calls: new Lane({ endpoint, connections: limits.callSockets, keep: true }),
+    views: new Lane({ endpoint, connections: limits.viewSockets, keep: true }),
+    // One that the network cut off in silence is not to be taken for the next watch.
+    watches: new Lane({ endpoint, connections: limits.watchSockets, keep: false }),
   };
-  return agents((lane) => new TlsAgent({ ...options[lane], ...secure }));
 }
 
-/** The TCP connection under each TLS connection. */
-const connectionUnder = new WeakMap<Socket, Socket>();
-
-function connectionOf(socket: Socket): Socket {
-  return connectionUnder.get(socket) ?? socket;
-}
-
-/** Keeps the connection under TLS within reach: only that can be reset. */
-class TlsAgent extends https.Agent {
-  override createConnection(options: tls.ConnectionOptions & { readonly port: number }): Socket {
-    const socket = connect(options);
-    const secured = tls.connect({ ...options, socket });
-    // Errors of the one below come up through the one above.
-    socket.on("error", (error) => secured.destroy(error));
-    connectionUnder.set(secured, socket);
-    return secured;
+/** The request as it goes over the connection (RFC 9112 §3). Throws TypeError for what could be read as more than one line. */
+function encode(url: URL, { method, path, headers, body }: ApiRequest, token: string | undefined): Uint8Array {
+  const target = url.pathname === "/" ? path : url.pathname + path;
+  if (!/^[\x21-\x7e]+$/.test(target)) throw new TypeError(`no path of a request: ${JSON.stringify(target)}`);
+  let head = `${method} ${target} HTTP/1.1\r\nhost: ${url.host}\r\n`;
+  for (const [name, value] of Object.entries(headers)) {
+    if (/[^\t\x20-\x7e]/.test(value)) throw new TypeError(`no value of the header ${name}: ${JSON.stringify(value)}`);
+    head += `${name}: ${value}\r\n`;
   }
-}
-
-/**
- * Ends a request and its connection for good. Closing alone would leave what the kernel has not sent yet to be delivered
- * whenever the network lets it: a create could take effect long after its caller gave it up.
- */
-function abandon(sent: http.ClientRequest): void {
-  const { socket } = sent;
-  if (socket !== null) connectionOf(socket).resetAndDestroy();
-  sent.destroy();
-}
-
-/** The query makes a GET a watch. */
-function isWatch({ path }: ApiRequest): boolean {
-  return /[?&]watch=(true|1)(&|$)/.test(path);
-}
-
-/** Sends the request and resolves with the head of the answer. */
-function exchange(
-  sent: http.ClientRequest,
-  request: ApiRequest,
-  { server, signal }: Signal & { readonly server: string },
-): Promise<ApiResponse> {
-  const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>();
-  let connected = false;
-  let answered = false;
-  const failure = (cause: unknown) =>
-    signal.aborted ? signal.reason : new ApiUnreachableError({ server, ...request }, { sent: connected, cause });
-  const onAbort = () => abandon(sent);
-  signal.addEventListener("abort", onAbort, { once: true });
-  // "close" comes last whatever happened, also after the answer's body.
-  sent.once("close", () => {
-    signal.removeEventListener("abort", onAbort);
-    if (!answered) reject(failure(new Error("the connection was closed without an answer")));
-  });
-  sent.on("error", (error) => reject(failure(error)));
-  sent.once("socket", (socket) => {
-    const { connectTimeoutMs } = limits;
-    const late = setTimeout(
-      () => sent.destroy(new Error(`no connection within ${connectTimeoutMs} ms`)),
-      connectTimeoutMs,
-    );
-    sent.once("close", () => clearTimeout(late));
-    whenConnected(socket, () => {
-      connected = true;
-      clearTimeout(late);
-      if (isWatch(request)) connectionOf(socket).setKeepAlive(true, limits.watchKeepAliveMs);
-    });
-  });
-  sent.once("response", (message) => {
-    answered = true;
-    resolve({ status: message.statusCode ?? 0, headers: headersOf(message), body: bodyOf(message, failure) });
-  });
-  sent.end(request.body);
-  return promise;
-}
-
-/** Before the connection (and its TLS handshake) stands, no byte of a request has left. */
-function whenConnected(socket: Socket, act: () => void): void {
-  const secure = socket instanceof TLSSocket;
-  if (!socket.connecting && !(secure && socket.getProtocol() === null)) act();
-  else socket.once(secure ? "secureConnect" : "connect", act);
-}
-
-/** Leaving the loop closes the connection, unless the body was at its end. */
-async function* bodyOf(
-  message: http.IncomingMessage,
-  failure: (cause: unknown) => unknown,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  try {
-    for await (const chunk of message) yield chunk;
-  } catch (error) {
-    throw failure(error);
-  }
-}
-
-function headersOf({ headers }: http.IncomingMessage): Readonly<Record<string, string>> {
-  const entries = Object.entries(headers).map(([name, value]) => [
-    name,
-    Array.isArray(value) ? value.join(", ") : value,
-  ]);
-  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+  if (token !== undefined) head += `authorization: Bearer ${token}\r\n`;
+  if (body !== undefined || method !== "GET") head += `content-length: ${body?.length ?? 0}\r\n`;
+  const bytes = Buffer.allocUnsafe(head.length + 2 + (body?.length ?? 0));
+  bytes.write(`${head}\r\n`, "latin1");
+  if (body !== undefined) bytes.set(body, head.length + 2);
+  return bytes;
 }
