@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
-import { launchProductCluster, type ProductClusterOptions } from "../cluster/product.ts";
+import { launchProductCluster, type ProductCluster, type ProductClusterOptions } from "../cluster/product.ts";
 
 export const manifests = fileURLToPath(new URL("../../examples/ovs", import.meta.url));
 
@@ -44,7 +44,11 @@ export async function startSuite(
   const logs = process.env["E2E_LOGS"];
   const logDirectory = logs && join(logs, name);
   if (logDirectory) mkdirSync(logDirectory, { recursive: true });
-  const { cluster, stage } = await launchProductCluster({ ...options, ...(logDirectory && { logDirectory }) });
+  return suiteOn(await launchProductCluster({ ...options, ...(logDirectory && { logDirectory }) }));
+}
+
+/** A cluster that is there, as the suites use it; it ends with what this returns. */
+export function suiteOn({ cluster, stage }: ProductCluster): Suite {
   const kubectl = async (...argv: readonly string[]) => {
     const { ok, stdout, stderr } = await stage.quiet(...argv);
     assert.ok(ok, `kubectl ${argv.join(" ")}: ${stderr}`);

@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
+import { formerEndpoint, formerKinds, formerPool, formerReservation } from "./former.ts";
+import { type KubeObject, manifests, type Suite, suiteOn, until } from "./suite.ts";
+import { deployment, pod, statefulSet } from "./workloads.ts";
+
+interface PodLike extends KubeObject {
+  readonly spec: { readonly nodeName: string };
+  readonly status: { readonly podIP?: string };
+}
+
+/** Kinds that are older than this were there before the installation, for the chart. */
+const oldMs = 21_000;
+
+describe("a cluster of a former Spiderpool", () => {
+  let suite: Suite;
+  let kindsAtMs = 0;
+  before(async () => {
+    suite = suiteOn(
+      await launchForProduct({ bridges: true, manifests: formerKinds.map((kind) => JSON.stringify(kind)) }),
+    );
+    kindsAtMs = performance.now();
+  });
+  after(() => suite[Symbol.asyncDispose]());
+
+  const claims = async () =>
+    Object.fromEntries(
+      (await suite.list("sia")).map(({ spec }) => [spec["address"], `${spec["purpose"]} ${spec["podName"]}`]),
+    );
+  const records = async () =>
+    JSON.parse(await suite.kubectl("get", "sp/ippool-test", "-o", "jsonpath={.status.allocatedIPs}"));
+  const ready = (...what: readonly string[]) =>
+    suite.kubectl("wait", ...what, "--for=condition=Ready", "--timeout=90s");
+  const named = async (name: string) => {
+    const [found = assert.fail(name)] = (await suite.list<PodLike>("pods")).filter((one) => one.metadata.name === name);
+    const { uid } = found.metadata;
+    return { namespace: "default", name, uid, node: found.spec.nodeName };
+  };
+  const record = ({ name, uid }: { readonly name: string; readonly uid: string }) => ({
+    pod: `default/${name}`,
+    podUid: uid,
+  });
+
+  it("is taken over by the installation: each address of a running Pod is its own, the others are given", async () => {
+    await suite.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s");
+    await suite.apply(
+      ...["a", "b", "c"].map((name, at) => pod(name, { node: at === 0 ? "node1" : "node2" })),
+      statefulSet("web", 1),
+    );
+    await until("the Pods are there", async () => ((await suite.list("pods")).length === 4 ? true : undefined));
+    await ready("pods", "--all");
+    const [a, b, c, web] = await Promise.all([named("a"), named("b"), named("c"), named("web-0")]);
+    const { object, status } = formerPool({
+      "172.18.30.131": record(a),
+      "172.18.30.132": record(b),
+      "172.18.30.133": record({ name: "gone", uid: "5d40b76b-294a-421a-9894-34fb81712732" }),
+      "172.18.30.134": { pod: "default/a" },
+      "172.18.30.135": record(web),
+    });
+    const endpoints = [
+      formerEndpoint(a, "172.18.30.131", "ippool-test"),
+      formerEndpoint(c, "172.18.30.136", "ippool-test"),
+      formerEndpoint(web, "172.18.30.135", "ippool-test", "web"),
+    ];
+    await suite.apply(object, formerReservation, ...endpoints);
+    await suite.kubectl(
+      "patch",
+      "sp/ippool-test",
+      "--subresource=status",
+      "--type=merge",
+      "-p",
+      JSON.stringify(status),
+    );
+    await delay(Math.max(0, kindsAtMs + oldMs - performance.now()));
+    await suite.stage.helm("install", "spiderpool", chart, ...walkthroughFlags, "--skip-crds");
+    await installed(suite.stage);
+    assert.deepEqual(suite.stage.failures, []);
+    const held = {
+      "172.18.30.131": "Pod a",
+      "172.18.30.132": "Pod b",
+      "172.18.30.135": "Sticky web-0",
+      "172.18.30.136": "Pod c",
+    };
+    await until("the pool is open", async () =>
+      /ledger-closed/.test(await suite.kubectl("get", "sp/ippool-test", "-o", "jsonpath={.metadata.annotations}"))
+        ? undefined
+        : true,
+    );
+    assert.deepEqual(await claims(), held);
+    await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
+    await suite.apply(deployment("app", 5));
+    await suite.kubectl("rollout", "status", "deployment/app", "--timeout=90s");
+    const given = (await suite.list<PodLike>("pods", "-l", "app=app")).map(({ status }) => status.podIP).sort();
+    assert.deepEqual(
+      given,
+      ["133", "134", "137", "138", "139"].map((last) => `172.18.30.${last}`),
+    );
+    const told = await suite.kubectl(
+      "get",
+      "events",
+      "-A",
+      "-o",
+      'jsonpath={range .items[*]}{.reason} {.message}{"\\n"}{end}',
+    );
+    assert.match(told, /AddressesTakenOver 4 addresses/);
+    assert.match(told, /AddressesNotTakenOver 1 entries .*172\.18\.30\.134/);
+    for (const one of [a, b, c, web]) assert.equal((await named(one.name)).uid, one.uid, "nobody was restarted");
+  });
+
+  it("gives the addresses back when those Pods end, and a StatefulSet's to its next Pod", async () => {
+    await suite.kubectl("delete", "pod/a", "pod/web-0", "--wait=true", "--timeout=60s");
+    await until("the address of a is free", async () =>
+      (await claims())["172.18.30.131"] === undefined ? true : undefined,
+    );
+    await until("there is a new web-0", async () =>
+      (await suite.list("pods", "-l", "app=web")).length > 0 ? true : undefined,
+    );
+    await ready("pod/web-0");
+    assert.equal(await suite.kubectl("get", "pod/web-0", "-o", "jsonpath={.status.podIP}"), "172.18.30.135");
+  });
+
+  it("has its records back, in its own format, when this release goes", async () => {
+    const keep = ["--reuse-values", "--set", "spiderpoolController.cleanup.enable=false"];
+    await suite.stage.helm("upgrade", "spiderpool", chart, "--namespace", "kube-system", ...keep);
+    await installed(suite.stage);
+    await suite.stage.helm("uninstall", "spiderpool", "--namespace", "kube-system", "--wait", "--timeout", "120s");
+    assert.deepEqual(suite.stage.failures, []);
+    const pods = await suite.list<PodLike>("pods");
+    const own = (name: string) =>
+      record((({ metadata }) => metadata)(pods.find((one) => one.metadata.name === name) ?? assert.fail(name)));
+    const kept = { "172.18.30.132": own("b"), "172.18.30.135": own("web-0"), "172.18.30.136": own("c") };
+    const app = pods.filter(({ metadata }) => metadata.labels?.["app"] === "app");
+    const ours = Object.fromEntries(app.map(({ metadata, status }) => [status.podIP ?? "", record(metadata)]));
+    assert.deepEqual(await records(), { ...kept, ...ours });
+    const endpoints = await suite.list("spiderendpoints");
+    assert.deepEqual(
+      endpoints.map(({ metadata }) => metadata.name).sort(),
+      ["c", "web-0", ...app.map(({ metadata }) => metadata.name)].sort(),
+    );
+  });
+});

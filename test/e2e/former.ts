@@ -1,0 +1,161 @@
+/**
+ * What a former Spiderpool leaves in a cluster, as its chart installs it: kinds, and objects with their finalizers and records. Its
+ * programs are not run.
+ */
+type Json = Readonly<Record<string, unknown>>;
+
+const text = { type: "string" };
+const texts = { type: "array", items: text };
+const count = { type: "integer", format: "int64", minimum: 0 };
+const version = { type: "integer", format: "int64", enum: [4, 6] };
+const object = (properties: Json, required: readonly string[] = []): Json => ({ type: "object", properties, required });
+const routes = { type: "array", items: object({ dst: text, gw: text }, ["dst", "gw"]) };
+const selector = {
+  ...object({
+    matchLabels: { type: "object", additionalProperties: text },
+    matchExpressions: {
+      type: "array",
+      items: object({ key: text, operator: text, values: texts }, ["key", "operator"]),
+    },
+  }),
+  "x-kubernetes-map-type": "atomic",
+};
+
+function kind(
+  kindName: string,
+  short: string,
+  scope: "Cluster" | "Namespaced",
+  properties: Json,
+  hasStatus: boolean,
+): Json {
+  const plural = `${kindName.toLowerCase()}s`;
+  const group = "spiderpool.spidernet.io";
+  const schema = object({ apiVersion: text, kind: text, metadata: { type: "object" }, ...properties });
+  const names = {
+    kind: kindName,
+    listKind: `${kindName}List`,
+    plural,
+    singular: plural.slice(0, -1),
+    shortNames: [short],
+  };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      ...{ group, scope, names: { ...names, categories: ["spiderpool"] } },
+      versions: [
+        {
+          ...{ name: "v2beta1", served: true, storage: true, schema: { openAPIV3Schema: schema } },
+          ...(hasStatus && { subresources: { status: {} } }),
+        },
+      ],
+    },
+  };
+}
+
+const address = object(
+  {
+    ...{
+      interface: text,
+      ipv4: text,
+      ipv4Pool: text,
+      ipv4Gateway: text,
+      ipv6: text,
+      ipv6Pool: text,
+      ipv6Gateway: text,
+    },
+    ...{ cleanGateway: { type: "boolean" }, vlan: { ...count, maximum: 4094, default: 0 }, mac: text, routes },
+  },
+  ["interface"],
+);
+
+/** Its kinds, as far as these tests have objects of them. */
+export const formerKinds: readonly Json[] = [
+  kind(
+    "SpiderIPPool",
+    "sp",
+    "Cluster",
+    {
+      spec: object(
+        {
+          ...{ ipVersion: version, subnet: text, ips: texts, excludeIPs: texts, gateway: text, routes },
+          ...{ podAffinity: selector, namespaceAffinity: selector, namespaceName: texts, nodeAffinity: selector },
+          ...{ nodeName: texts, multusName: texts },
+          ...{ default: { type: "boolean", default: false }, disable: { type: "boolean", default: false } },
+        },
+        ["subnet"],
+      ),
+      status: object({ allocatedIPs: text, totalIPCount: count, allocatedIPCount: count }),
+    },
+    true,
+  ),
+  kind(
+    "SpiderEndpoint",
+    "se",
+    "Namespaced",
+    {
+      status: object(
+        {
+          current: object({ uid: text, node: text, ips: { type: "array", items: address } }, ["uid", "node", "ips"]),
+          ...{ ownerControllerType: text, ownerControllerName: text },
+        },
+        ["current", "ownerControllerType", "ownerControllerName"],
+      ),
+    },
+    false,
+  ),
+  kind("SpiderReservedIP", "sr", "Cluster", { spec: object({ ipVersion: version, ips: texts }) }, false),
+];
+
+/** A Pod that has an address of it. */
+export interface FormerPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly node: string;
+}
+
+const group = "spiderpool.spidernet.io/v2beta1";
+const finalizers = ["spiderpool.spidernet.io"];
+
+/** The endpoint of a Pod; one of a StatefulSet is nobody's, so that it outlives the Pod. */
+export function formerEndpoint(pod: FormerPod, ip: string, pool: string, statefulSet?: string): Json {
+  const { namespace, name, uid, node } = pod;
+  const owner = [{ apiVersion: "v1", kind: "Pod", name, uid }];
+  return {
+    apiVersion: group,
+    kind: "SpiderEndpoint",
+    metadata: { namespace, name, finalizers, ...(statefulSet === undefined && { ownerReferences: owner }) },
+    status: {
+      current: {
+        ...{ uid, node },
+        ips: [{ interface: "eth0", ipv4: `${ip}/16`, ipv4Pool: pool, ipv4Gateway: "172.18.0.1", cleanGateway: false }],
+      },
+      ownerControllerType: statefulSet === undefined ? "Pod" : "StatefulSet",
+      ownerControllerName: statefulSet ?? name,
+    },
+  };
+}
+
+/** The pool of the walk-through, and its status with these records. */
+export function formerPool(records: Readonly<Record<string, unknown>>) {
+  const spec = { ipVersion: 4, subnet: "172.18.0.0/16", ips: ["172.18.30.131-172.18.30.140"], gateway: "172.18.0.1" };
+  const status = {
+    allocatedIPs: JSON.stringify(records),
+    allocatedIPCount: Object.keys(records).length,
+    totalIPCount: 10,
+  };
+  return {
+    object: { apiVersion: group, kind: "SpiderIPPool", metadata: { name: "ippool-test", finalizers }, spec },
+    status: { status },
+  };
+}
+
+/** One address that no pool may give. */
+export const formerReservation = {
+  apiVersion: group,
+  kind: "SpiderReservedIP",
+  metadata: { name: "router" },
+  spec: { ipVersion: 4, ips: ["172.18.30.140"] },
+};
