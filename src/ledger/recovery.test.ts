@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { spiderIPAddresses } from "#api";
+import type { Fault } from "../kube/testing/fake-api.ts";
+import { Cluster, isCreate, nameOf, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
+
+const pool = testPool("10.6.0.1-10.6.0.4");
+const lostAfter: Fault = { kind: "lost-after" };
+
+let cluster: Cluster;
+let node: TestNode;
+
+beforeEach(async () => {
+  cluster = new Cluster();
+  node = await cluster.node();
+});
+afterEach(() => cluster[Symbol.dispose]());
+
+const claim = (pod: string, more = {}) => cluster.claim(node, requestOf(pod, [pool], more));
+
+describe("Ledger.recall()", () => {
+  it("finds the claims of a process that was killed, by its intents", async () => {
+    await claim("a");
+    node.kill();
+    const next = await cluster.node();
+    assert.equal(next.ledger.claimsOf("a").length, 1);
+    const again = await cluster.claim(next, requestOf("a", [pool], { sandbox: "a-2" }));
+    assert.deepEqual([nameOf(again), again.fresh], ["10.6.0.1", false]);
+  });
+
+  it("finds a claim whose create was cut off by the end of the process", async () => {
+    cluster.api.fail(isCreate, { kind: "late-answer", ms: 5_000 });
+    const cut = node.ledger.claim(requestOf("a", [pool]), { signal: AbortSignal.abort(new Error("killed")) });
+    await assert.rejects(cut);
+    const stop = new AbortController();
+    const running = node.ledger.claim(requestOf("b", [pool]), { signal: stop.signal });
+    await cluster.clock.advance(1_000);
+    stop.abort(new Error("killed"));
+    node.kill();
+    await assert.rejects(running);
+    assert.equal((await cluster.node()).ledger.claimsOf("b").length, 1);
+  });
+
+  it("takes up what sandbox records name, of this node only", async () => {
+    await claim("a");
+    const restarted = await cluster.node("n2", ["10.6.0.1", "10.6.0.2"]);
+    assert.deepEqual(restarted.ledger.claims(), []);
+  });
+
+  it("holds claims up until it has succeeded", async () => {
+    cluster.api.fail(
+      ({ method, path }) => method === "GET" && path.includes("10.6.0.1"),
+      { kind: "status", status: 503, reason: "ServiceUnavailable" },
+      5,
+    );
+    await claim("a");
+    node.kill();
+    const next = await cluster.node();
+    assert.equal((await cluster.claim(next, requestOf("a", [pool]))).fresh, false);
+  });
+});
+
+describe("Intents.note()", () => {
+  it("keeps a claim findable whose record goes with its sandbox after a boot took the hints", async () => {
+    await claim("a");
+    node.kill();
+    const booted = await cluster.node("n1", [], { boot: "boot-2" });
+    booted.intents.note([{ key: "a.eth0.4", name: "10.6.0.1" }]);
+    booted.kill();
+    const next = await cluster.node("n1", [], { boot: "boot-2" });
+    const again = await cluster.claim(next, requestOf("a", [pool], { sandbox: "a-2" }));
+    assert.deepEqual([nameOf(again), again.fresh], ["10.6.0.1", false]);
+  });
+});
+
+describe("Ledger.audit()", () => {
+  const audit = (known: readonly string[] = []) => {
+    for (const name of known) node.used.add(name);
+    return cluster.drive(node.ledger.audit({ signal: new AbortController().signal }));
+  };
+  const leaked = (name: string, nodeName = "n1", purpose = "Pod") =>
+    cluster.api.apply(spiderIPAddresses, {
+      metadata: { name, labels: { node: nodeName } },
+      spec: {
+        format: 1,
+        address: name,
+        purpose,
+        pool: "pool-a",
+        poolUID: "uid-pool-a",
+        node: nodeName,
+        podUID: `old-${name}`,
+        nic: "eth0",
+      },
+    });
+
+  it("deletes the claim of a living holder that has another one since the boot that ended its sandbox", async () => {
+    await claim("a");
+    cluster.api.apply(spiderIPAddresses, {
+      metadata: { name: "10.6.0.2", labels: { node: "n1" } },
+      spec: {
+        ...cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec,
+        address: "10.6.0.2",
+        bootID: "boot-0",
+      },
+    });
+    await cluster.clock.advance(120_000);
+    await audit(["10.6.0.1", "10.6.0.2"]);
+    await cluster.drive(node.ledger.drained());
+    assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
+  });
+
+  it("deletes what nobody knows for a minute on the node's own clock, and nothing else", async () => {
+    await claim("a");
+    leaked("10.6.0.2");
+    leaked("10.6.0.3", "n2");
+    leaked("10.6.0.4", "n1", "Sticky");
+    leaked("10.6.0.9");
+    const done = audit(["10.6.0.9"]);
+    await cluster.clock.advance(59_000);
+    assert.equal(Object.keys(cluster.held).length, 5, "what is seen once may be on its way");
+    await done;
+    await cluster.drive(node.ledger.drained());
+    assert.deepEqual(Object.keys(cluster.held), ["10.6.0.1", "10.6.0.3", "10.6.0.4", "10.6.0.9"]);
+    assert.equal(node.ledger.claimsOf("old-10.6.0.9").length, 1);
+  });
+
+  it("leaves a name alone whose create is still open", async () => {
+    cluster.api.faults = (request) => (isCreate(request) ? lostAfter : undefined);
+    cluster.api.fail(({ method, path }) => method === "GET" && path.endsWith("/10.6.0.1"), { kind: "hang" }, 9);
+    await assert.rejects(claim("a"));
+    await audit();
+    assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
+  });
+});

@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { spiderPoolUsages } from "#api";
+import { hasCode } from "#base";
+import { Cluster, isCreate, isList, nameOf, reason, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
+
+const pool = testPool("10.6.0.1-10.6.0.4");
+
+let cluster: Cluster;
+let node: TestNode;
+
+beforeEach(async () => {
+  cluster = new Cluster();
+  node = await cluster.node();
+});
+afterEach(() => cluster[Symbol.dispose]());
+
+const claim = (pod: string, more = {}) => cluster.claim(node, requestOf(pod, [pool], more));
+
+describe("Ledger.claim() of a pool that is used up", () => {
+  const one = testPool("10.6.0.1", "tiny");
+
+  it("says so only after it has looked, in a sentence that names NIC and pools and what to do", async () => {
+    await claim("a");
+    await assert.rejects(cluster.claim(node, requestOf("b", [one, testPool("10.6.0.1", "other")])), (error) => {
+      assert.ok(hasCode(error, "POOL_EXHAUSTED"));
+      assert.equal(
+        error.message,
+        "failed to allocate any IPv4 IP address to NIC eth0 from IPPools [tiny other]: all IP addresses used out: all 1 addresses of IPPool tiny are in use; all 1 addresses of IPPool other are in use",
+      );
+      assert.match(String(error.details["fix"]), /^add addresses to spec.ips of IPPool tiny/);
+      return true;
+    });
+    assert.equal(cluster.api.requests.filter(isList).length, 2);
+  });
+
+  it("believes the answer for a short time only", async () => {
+    const other = await cluster.node("n2");
+    const { claim: held } = await cluster.claim(other, requestOf("a", [one]));
+    const refused = () =>
+      assert.rejects(cluster.claim(node, requestOf("b", [one])), (e) => hasCode(e, "POOL_EXHAUSTED"));
+    await refused();
+    other.ledger.release(held, reason);
+    await cluster.drive(other.ledger.drained());
+    await refused();
+    assert.equal(cluster.api.requests.filter(isList).length, 1);
+    await cluster.clock.advance(31_000);
+    await cluster.claim(node, requestOf("b", [one]));
+  });
+
+  it("believes newer usage more than its own list", async () => {
+    const other = await cluster.node("n2");
+    const { claim: held } = await cluster.claim(other, requestOf("a", [one]));
+    await assert.rejects(cluster.claim(node, requestOf("b", [one])));
+    other.ledger.release(held, reason);
+    await cluster.drive(other.ledger.drained());
+    cluster.api.apply(spiderPoolUsages, { metadata: { name: "tiny" }, spec: { poolUID: one.uid, used: [] } });
+    await cluster.clock.advance(0);
+    assert.equal(nameOf(await cluster.claim(node, requestOf("b", [one]))), "10.6.0.1");
+  });
+
+  const publish = (used: readonly string[]) =>
+    cluster.api.apply(spiderPoolUsages, { metadata: { name: "tiny" }, spec: { poolUID: one.uid, used } });
+
+  it("says so without a list where the leader says so after the ADD began", async () => {
+    publish([]);
+    await cluster.claim(await cluster.node("n2"), requestOf("a", [one]));
+    const asking = cluster.claim(node, requestOf("b", [one]));
+    await cluster.clock.advance(300);
+    publish(["10.6.0.1"]);
+    await assert.rejects(asking, (error) => hasCode(error, "POOL_EXHAUSTED"));
+    assert.equal(cluster.api.requests.filter(isList).length, 0);
+  });
+
+  it("waits for the leader's next word before it asks the server, and takes what has become free by then", async () => {
+    const other = await cluster.node("n2");
+    const { claim: held } = await cluster.claim(other, requestOf("a", [one]));
+    publish(["10.6.0.1"]);
+    const asking = cluster.claim(node, requestOf("b", [one]));
+    await cluster.clock.advance(300);
+    other.ledger.release(held, reason);
+    await cluster.drive(other.ledger.drained());
+    publish([]);
+    assert.equal(nameOf(await asking), "10.6.0.1");
+    assert.equal(cluster.api.requests.filter(isList).length, 0);
+  });
+
+  it("asks the server for a list at most twice a minute, however many ask and however the leader is silent", async () => {
+    await cluster.claim(await cluster.node("n2"), requestOf("a", [one]));
+    for (let at = 0; at < 20; at++) {
+      await assert.rejects(cluster.claim(node, requestOf(`p${at}`, [one])));
+      await cluster.clock.advance(2_900);
+    }
+    assert.ok(cluster.api.requests.filter(isList).length <= 2);
+  });
+
+  it("watches the usage while it is drawn from and five seconds longer", async () => {
+    await claim("a");
+    await cluster.clock.advance(4_700);
+    assert.equal(cluster.api.watches, 1);
+    await claim("b");
+    await cluster.clock.advance(4_700);
+    assert.equal(cluster.api.watches, 1);
+    await cluster.clock.advance(500);
+    assert.equal(cluster.api.watches, 0);
+  });
+
+  it("hands out what cools down last, and at once where nothing else is left", async () => {
+    const usage = { poolUID: pool.uid, used: ["10.6.0.4"], cooling: ["10.6.0.1-10.6.0.2"] };
+    cluster.api.apply(spiderPoolUsages, { metadata: { name: "pool-a" }, spec: usage });
+    const names = [nameOf(await claim("a")), nameOf(await claim("b")), nameOf(await claim("c"))];
+    assert.deepEqual(names, ["10.6.0.3", "10.6.0.1", "10.6.0.2"]);
+  });
+
+  it("starts at its own place among the nodes that draw from the pool, alone at the lowest address", async () => {
+    const usage = { poolUID: pool.uid, used: [], nodes: ["n0", "n1"] };
+    cluster.api.apply(spiderPoolUsages, { metadata: { name: "pool-a" }, spec: usage });
+    assert.deepEqual([nameOf(await claim("a")), nameOf(await claim("b"))], ["10.6.0.3", "10.6.0.4"]);
+    assert.equal(nameOf(await cluster.claim(await cluster.node("n9"), requestOf("c", [pool]))), "10.6.0.1");
+  });
+
+  it("shares one list among those that wait for it", async () => {
+    await claim("a");
+    const waiting = Array.from({ length: 10 }, (_, at) => cluster.claim(node, requestOf(`p${at}`, [one])));
+    const answers = await Promise.allSettled(waiting);
+    assert.ok(answers.every(({ status }) => status === "rejected"));
+    assert.equal(cluster.api.requests.filter(isList).length, 1);
+  });
+
+  it("does not say so where the list fails", async () => {
+    await cluster.claim(await cluster.node("n2"), requestOf("a", [one]));
+    cluster.api.faults = (request) =>
+      isList(request) ? { kind: "status", status: 500, reason: "InternalError" } : undefined;
+    await assert.rejects(cluster.claim(node, requestOf("b", [one])), /cannot list spideripaddresses/);
+    cluster.api.faults = () => undefined;
+    await assert.rejects(cluster.claim(node, requestOf("b", [one])), (error) => hasCode(error, "POOL_EXHAUSTED"));
+  });
+
+  it("looks when guesses miss again and again", async () => {
+    const full = testPool("10.6.2.1-10.6.2.99", "full");
+    const other = await cluster.node("n2");
+    for (let at = 0; at < 50; at++) await cluster.claim(other, requestOf(`p${at}`, [full]));
+    const before = cluster.api.requests.filter(isCreate).length;
+    await cluster.claim(node, requestOf("a", [full]));
+    assert.ok(cluster.api.requests.filter(isCreate).length - before <= 9);
+  });
+});
