@@ -1,18 +1,17 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { silentLogger, systemClock, Tasks } from "#base";
+import { silentLogger } from "#base";
 import { type JsonObject, type PluginConfig, supportedVersions } from "#cni";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
-import { createOvs, type Ovs } from "#ovsdb";
 import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
 import { ipamTypeOf } from "../src/agent/foreign.ts";
 import { ForeignIpam } from "../src/agent/foreign-ipam.ts";
 import { type Answer, type TestCall, TestRuntime } from "../src/agent/testing/runtime.ts";
 import { isolated } from "../src/linux/testing/isolated.ts";
-import { type OpenVswitch, startOpenVswitch } from "../src/ovsdb/testing/open-vswitch.ts";
+import { startOvsNode } from "../src/plugins/testing/ovs-node.ts";
 
 const hostLocal = { type: "host-local", dataDir: "/run/host-local", ranges: [[{ subnet: "10.1.0.0/16" }]] };
 const gateway = { ...hostLocal, routes: [{ dst: "0.0.0.0/0" }] };
@@ -21,10 +20,9 @@ const cluster = { mode: "underlay", overlayPodCIDR: ["10.233.64.0/18"], serviceC
 /** What every CNI plugin and runtime is expected to do (CNI specification 0.3.0 to 1.1.0), asked of our executables as a runtime runs them. */
 if (isolated(import.meta.url)) {
   const netns = "/run/netns/pod";
-  let real: OpenVswitch;
-  let ovs: Ovs & AsyncDisposable;
+  const node = startOvsNode();
+  const { real, ovs, tasks } = node;
   let runtime: TestRuntime;
-  const tasks = new Tasks(silentLogger);
   const logged: string[] = [];
   const logger = {
     ...silentLogger,
@@ -32,10 +30,6 @@ if (isolated(import.meta.url)) {
   };
 
   before(async () => {
-    mkdirSync("/run/netns");
-    real = startOpenVswitch();
-    real.addBridge("br1");
-    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
     const host = hostNetns();
     const ipamFor = (config: PluginConfig) => {
       const type = ipamTypeOf(config.raw);
@@ -53,9 +47,7 @@ if (isolated(import.meta.url)) {
   });
   after(async () => {
     await runtime[Symbol.asyncDispose]();
-    await tasks.stop();
-    await ovs[Symbol.asyncDispose]();
-    await real[Symbol.asyncDispose]();
+    await node[Symbol.asyncDispose]();
   });
 
   const network = (name: string, ...plugins: readonly JsonObject[]) =>

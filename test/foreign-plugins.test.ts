@@ -1,19 +1,18 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, afterEach, before, beforeEach, describe, it } from "node:test";
-import { type Steps, silentLogger, systemClock, Tasks } from "#base";
+import { after, afterEach, beforeEach, describe, it } from "node:test";
+import type { Steps } from "#base";
 import { type Attachment, type CniResult, emptyResult, type Ipam, type JsonObject, type PluginConfig } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
-import { createOvs, type Ovs } from "#ovsdb";
 import { createOvsPlugin, type Plugin } from "#plugins";
 import { ipamTypeOf } from "../src/agent/foreign.ts";
 import { ForeignIpam } from "../src/agent/foreign-ipam.ts";
 import { type Answer, debianPlugins, TestRuntime, works } from "../src/agent/testing/runtime.ts";
 import { isolated } from "../src/linux/testing/isolated.ts";
-import { type OpenVswitch, startOpenVswitch } from "../src/ovsdb/testing/open-vswitch.ts";
+import { startOvsNode } from "../src/plugins/testing/ovs-node.ts";
 
 /** Gives every attachment the same address, and counts who holds it. */
 class OneAddress implements Ipam {
@@ -44,23 +43,12 @@ if (isolated(import.meta.url)) {
   const leases = () =>
     (existsSync("/run/host-local/n") ? readdirSync("/run/host-local/n") : []).filter((name) => /^\d/.test(name));
 
-  let real: OpenVswitch;
-  let ovs: Ovs & AsyncDisposable;
+  const node = startOvsNode();
+  const { real, ovs, tasks } = node;
   let runtime: TestRuntime;
   let ours: OneAddress;
-  const tasks = new Tasks(silentLogger);
 
-  before(() => {
-    mkdirSync("/run/netns");
-    real = startOpenVswitch();
-    real.addBridge("br1");
-    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
-  });
-  after(async () => {
-    await tasks.stop();
-    await ovs[Symbol.asyncDispose]();
-    await real[Symbol.asyncDispose]();
-  });
+  after(() => node[Symbol.asyncDispose]());
   beforeEach(async () => {
     createNetns(netns)[Symbol.dispose]();
     ours = new OneAddress();

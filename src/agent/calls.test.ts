@@ -1,172 +1,26 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach, describe, it, mock } from "node:test";
-import { never, type Signal, SpiderError, type Steps, silentLogger, systemClock } from "#base";
-import { type Attachment, CniError, cniCodes, noSuchPlugin, type PluginConfig, type PluginOutput } from "#cni";
-import type { Pod } from "#kube";
-import type { Plugin } from "#plugins";
-import { Calls } from "./calls.ts";
-import { Chain } from "./chain.ts";
-import { Flights } from "./flights.ts";
-import { ForeignPlugins } from "./foreign.ts";
-import type { AttachedDelegate } from "./recording.ts";
-import { Records } from "./records.ts";
+import { describe, it, mock } from "node:test";
+import { never, SpiderError } from "#base";
+import { cniCodes } from "#cni";
 import type { CallContext } from "./server.ts";
 import { testPod } from "./testing/api.ts";
-
-/** A plugin of ours that notes what it is called for; `acts` replaces what happens then. */
-class FakePlugin implements Plugin<PluginConfig> {
-  readonly type: string;
-  readonly versions = ["1.0.0"];
-  readonly #log: string[];
-  readonly acts = new Map<string, (o: Signal) => Promise<void>>();
-
-  constructor(type: string, log: string[]) {
-    this.type = type;
-    this.#log = log;
-  }
-
-  decode(config: PluginConfig): PluginConfig {
-    if (config.raw["bad"] === true) throw new CniError(cniCodes.invalidConfig, "bad is not allowed");
-    return config;
-  }
-
-  add(config: PluginConfig, attachment: Attachment, steps: Steps) {
-    const undo = () => this.#act("undo", config, attachment, { signal: never });
-    return steps.run(
-      "link",
-      async (o) => {
-        await this.#act("add", config, attachment, o);
-        const { interfaces = [], ips = [], routes = [] } = config.prevResult ?? {};
-        return { interfaces: [...interfaces, { name: attachment.ifName, sandbox: attachment.netns }], ips, routes };
-      },
-      { undo },
-    );
-  }
-
-  check(config: PluginConfig, attachment: Attachment, o: Signal): Promise<void> {
-    return this.#act("check", config, attachment, o);
-  }
-
-  del(config: PluginConfig, attachment: Attachment, o: Signal): Promise<void> {
-    return this.#act("del", config, attachment, o);
-  }
-
-  async #act(what: string, { name }: PluginConfig, { containerId, ifName }: Attachment, o: Signal): Promise<void> {
-    this.#log.push(`${what} ${this.type}/${name} ${containerId}/${ifName}`);
-    await this.acts.get(what)?.(o);
-  }
-}
-
-let folder: string;
-let log: string[];
-let ovs: FakePlugin;
-let coordinator: FakePlugin;
-let records: Records;
-let flights: Flights;
-let calls: Calls;
-let told: { added: (readonly AttachedDelegate[])[]; failed: unknown[]; removed: Attachment[] };
-let known: Pod | undefined;
-let findPod: () => Promise<ReturnType<typeof testPod>>;
-
-const network = (name: string, ...types: readonly string[]) => ({
-  cniVersion: "1.0.0",
-  name,
-  plugins: types.map((type) => ({ type })),
-});
-const nads = new Map<string, object>([
-  ["kube-system/default-net", network("default-net", "ovs", "coordinator")],
-  ["default/second", network("second", "ovs")],
-  ["default/bad", { ...network("bad"), plugins: [{ type: "ovs", bad: true }] }],
-  ["default/foreign", network("foreign", "tuning")],
-]);
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "calls-"));
-  log = [];
-  ovs = new FakePlugin("ovs", log);
-  coordinator = new FakePlugin("coordinator", log);
-  records = new Records(join(folder, "records"));
-  flights = new Flights({ max: 10 });
-  told = { added: [], failed: [], removed: [] };
-  findPod = async () => testPod("a");
-  known = undefined;
-  calls = new Calls({
-    chain: new Chain([ovs, coordinator] as readonly Plugin<unknown>[], new ForeignPlugins()),
-    records,
-    flights,
-    source: {
-      nad: (namespace, name) => {
-        const config = nads.get(`${namespace}/${name}`);
-        return config && { metadata: { namespace, name }, spec: { config: JSON.stringify(config) } };
-      },
-      directory: () => undefined,
-      file: () => undefined,
-    },
-    ipamFor: () => undefined,
-    devicesOf: () => new Map([["vendor/nic", ["0000:02", "0000:01"]]]),
-    knownPod: () => known,
-    clock: systemClock,
-    log: silentLogger,
-    findPod: () => findPod(),
-    added: (attached) => void told.added.push(attached),
-    failed: (_attachment, error) => void told.failed.push(error),
-    removed: (attachment) => void told.removed.push(attachment),
-  });
-});
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
-
-/** What a plugin that is not ours leaves behind. */
-const ended = (stdout: object, exitCode = 0, stderr = ""): PluginOutput => ({
-  exitCode,
-  stdout: Buffer.from(JSON.stringify(stdout)),
-  stderr: Buffer.from(stderr),
-});
-const context: CallContext = { exec: async () => ended({}, 127, noSuchPlugin), signal: never };
-const multusConf = { cniVersion: "1.0.0", name: "multus-cni-network", type: "multus", clusterNetwork: "default-net" };
-
-interface More {
-  readonly container?: string;
-  readonly env?: Readonly<Record<string, string>>;
-  readonly stdin?: string;
-  readonly executable?: string;
-  readonly context?: CallContext;
-}
-
-function send(verb: string, more: More = {}): Promise<PluginOutput> {
-  const { container = "c1", env = {}, stdin = JSON.stringify(multusConf), executable = "multus" } = more;
-  const variables = {
-    CNI_COMMAND: verb,
-    CNI_CONTAINERID: container,
-    CNI_IFNAME: "eth0",
-    CNI_NETNS: "/proc/self/ns/net",
-    CNI_NETNS_OVERRIDE: "1",
-    CNI_PATH: folder,
-    CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=a;K8S_POD_UID=uid-a",
-    ...env,
-  };
-  return calls.handle({ executable, env: variables, stdin: Buffer.from(stdin) }, more.context ?? context);
-}
-
-async function succeed(verb: string, more: More = {}): Promise<unknown> {
-  const { exitCode, stdout } = await send(verb, more);
-  assert.equal(exitCode, 0, String(stdout));
-  return stdout.length === 0 ? undefined : JSON.parse(String(stdout));
-}
-
-async function fail(verb: string, more: More = {}): Promise<{ readonly code: number; readonly msg: string }> {
-  const { exitCode, stdout } = await send(verb, more);
-  assert.notEqual(exitCode, 0);
-  return JSON.parse(String(stdout));
-}
-
-const withNetworks = (networks: string) => {
-  const annotations = { "k8s.v1.cni.cncf.io/networks": networks };
-  findPod = async () => testPod("a", { metadata: { annotations } });
-};
-const turn = () => new Promise((resolve) => setImmediate(resolve));
+import {
+  context,
+  coordinator,
+  ended,
+  fail,
+  folder,
+  log,
+  multusConf,
+  ovs,
+  pods,
+  records,
+  send,
+  succeed,
+  told,
+  turn,
+  withNetworks,
+} from "./testing/calls.ts";
 
 describe("ADD", () => {
   it("runs each network's plugins in order, answers with the first network's result and records all", async () => {
@@ -285,7 +139,7 @@ describe("ADD", () => {
   });
 
   it("fails with the sentence about the Pod, and touches nothing, where there is none", async () => {
-    findPod = () => Promise.reject(new SpiderError("POD_DEAD", "dead Pod default/a"));
+    pods.find = () => Promise.reject(new SpiderError("POD_DEAD", "dead Pod default/a"));
     assert.match((await fail("ADD")).msg, /dead Pod default\/a/);
     assert.deepEqual([log, records.list()], [[], []]);
   });
@@ -356,7 +210,7 @@ describe("calls of one sandbox and of many", () => {
 
   it("are refused, not kept, when too many wait", async () => {
     const gate = Promise.withResolvers<void>();
-    findPod = async () => {
+    pods.find = async () => {
       await gate.promise;
       throw new SpiderError("POD_NOT_FOUND", "no such Pod");
     };
@@ -397,22 +251,22 @@ describe("DEL", () => {
   });
 
   it("cleans up what a Pod's annotations name, where another meta-plugin made the sandbox; what is unknown is success", async () => {
-    known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "second" } } });
+    pods.known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "second" } } });
     await succeed("DEL");
     assert.deepEqual(log, [
       "del ovs/second c1/net1",
       "del coordinator/default-net c1/eth0",
       "del ovs/default-net c1/eth0",
     ]);
-    known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "gone" } } });
+    pods.known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "gone" } } });
     await succeed("DEL");
-    known = testPod("a", { metadata: { uid: "another" } });
+    pods.known = testPod("a", { metadata: { uid: "another" } });
     await succeed("DEL");
     assert.equal(log.length, 3);
   });
 
   it("succeeds without a record, even if a plugin that is named is not there", async () => {
-    known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "foreign" } } });
+    pods.known = testPod("a", { metadata: { annotations: { "k8s.v1.cni.cncf.io/networks": "foreign" } } });
     await succeed("DEL");
     assert.deepEqual(log, ["del coordinator/default-net c1/eth0", "del ovs/default-net c1/eth0"]);
   });
@@ -431,127 +285,5 @@ describe("DEL", () => {
     await succeed("ADD");
     await succeed("DEL", { context: { ...context, signal: AbortSignal.abort(new Error("gone")) } });
     assert.deepEqual(records.list(), []);
-  });
-});
-
-describe("CHECK", () => {
-  it("asks every plugin with the result of ADD, and passes on what it found", async () => {
-    await succeed("ADD");
-    await succeed("CHECK");
-    assert.deepEqual(log.slice(2), ["check ovs/default-net c1/eth0", "check coordinator/default-net c1/eth0"]);
-    ovs.acts.set("check", () => Promise.reject(new CniError(cniCodes.failed, "the port is gone")));
-    assert.match((await fail("CHECK")).msg, /the port is gone/);
-  });
-
-  it("knows the plugins of one container apart that another meta-plugin calls one by one", async () => {
-    const stdin = (type: string) => JSON.stringify({ cniVersion: "1.0.0", name: "chain", type });
-    for (const type of ["ovs", "coordinator"]) await succeed("ADD", { executable: type, stdin: stdin(type) });
-    log.length = 0;
-    for (const type of ["ovs", "coordinator"]) await succeed("CHECK", { executable: type, stdin: stdin(type) });
-    for (const type of ["coordinator", "ovs"]) await succeed("DEL", { executable: type, stdin: stdin(type) });
-    assert.deepEqual(log, [
-      "check ovs/chain c1/eth0",
-      "check coordinator/chain c1/eth0",
-      "del coordinator/chain c1/eth0",
-      "del ovs/chain c1/eth0",
-    ]);
-    assert.deepEqual(records.list(), []);
-  });
-
-  it("does not know a container that was never added", async () => {
-    assert.equal((await fail("CHECK")).code, cniCodes.unknownContainer);
-  });
-});
-
-describe("GC", () => {
-  it("takes down what the runtime does not know, also of an ADD that was cut off, and nothing that is at work", async () => {
-    const config = { ...multusConf, cniVersion: "1.1.0" };
-    withNetworks("foreign");
-    const cutOff: CallContext["exec"] = async ({ env }) => {
-      if (env["CNI_COMMAND"] === "VERSION") return ended({});
-      throw new SpiderError("SHIM_GONE", "the shim is gone");
-    };
-    await fail("ADD", { container: "cut-off", context: { exec: cutOff, signal: never } });
-    withNetworks("");
-    await succeed("ADD", { container: "kept" });
-    const gate = Promise.withResolvers<void>();
-    coordinator.acts.set("add", () => gate.promise);
-    const atWork = send("ADD", { container: "at-work" });
-    for (let turns = 0; records.list().length < 3 && turns < 1_000; turns++) await turn();
-    const valid = { "cni.dev/valid-attachments": [{ containerID: "kept", ifname: "eth0" }] };
-    const exec: CallContext["exec"] = async () => ended({});
-    await succeed("GC", { stdin: JSON.stringify({ ...config, ...valid }), context: { exec, signal: never } });
-    assert.deepEqual(
-      records
-        .list()
-        .map(({ containerId }) => containerId)
-        .sort(),
-      ["at-work", "kept"],
-    );
-    gate.resolve();
-    await atWork;
-  });
-
-  it("spares what was added after the runtime made its list: the call may have waited for an agent", async () => {
-    const earlier = { env: { SPIDERPOOL_CALLED_MS: String(Date.now() - 1_000) } };
-    const valid = { "cni.dev/valid-attachments": [{ containerID: "other", ifname: "eth0" }] };
-    const stdin = JSON.stringify({ ...multusConf, cniVersion: "1.1.0", ...valid });
-    await succeed("ADD");
-    await succeed("GC", { ...earlier, stdin });
-    assert.equal(records.list().length, 1);
-    await succeed("GC", { stdin, env: { SPIDERPOOL_CALLED_MS: String(Date.now() + 1_000) } });
-    assert.equal(records.list().length, 0);
-  });
-});
-
-describe("what is no proper call", () => {
-  const cases: readonly (readonly [string, More, number])[] = [
-    ["stdin that is no JSON", { stdin: "{" }, cniCodes.decode],
-    ["a missing variable", { env: { CNI_IFNAME: "" } }, cniCodes.invalidEnvironment],
-    ["a container ID with a slash", { env: { CNI_CONTAINERID: "../c" } }, cniCodes.invalidEnvironment],
-    [
-      "an unknown version",
-      { stdin: JSON.stringify({ ...multusConf, cniVersion: "9.9.9" }) },
-      cniCodes.incompatibleVersion,
-    ],
-    [
-      "settings without any network",
-      { stdin: JSON.stringify({ ...multusConf, clusterNetwork: "" }) },
-      cniCodes.invalidConfig,
-    ],
-    [
-      "a type that is not ours",
-      { executable: "ovs", stdin: JSON.stringify({ ...multusConf, type: "bridge" }) },
-      cniCodes.invalidConfig,
-    ],
-  ];
-  for (const [what, more, code] of cases) {
-    it(`gets code ${code}: ${what}`, async () => {
-      assert.deepEqual([(await fail("ADD", more)).code, log, records.list()], [code, [], []]);
-    });
-  }
-
-  it("gets code 4: an unknown verb", async () => {
-    assert.equal((await fail("JUMP")).code, cniCodes.invalidEnvironment);
-  });
-
-  it("answers VERSION without any container", async () => {
-    const answer = await succeed("VERSION", { env: { CNI_CONTAINERID: "", CNI_IFNAME: "", CNI_NETNS: "" } });
-    assert.ok((answer as { supportedVersions: string[] }).supportedVersions.includes("1.0.0"));
-  });
-});
-
-describe("the flight record", () => {
-  it("keeps every call with its stages and, where it failed, its error", async () => {
-    await succeed("ADD");
-    ovs.acts.set("del", () => Promise.reject(new SpiderError("BUSY", "busy just now")));
-    await fail("DEL");
-    const [add, del] = flights.list();
-    assert.deepEqual([add?.verb, add?.pod, add?.error], ["ADD", "default/a", undefined]);
-    assert.deepEqual(
-      add?.spans.map(({ stage }) => stage),
-      ["queue", "pod", "networks", "link", "link", "record", "reply"],
-    );
-    assert.match(del?.error ?? "", /busy just now/);
   });
 });

@@ -1,16 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { never, Steps, silentLogger, systemClock, Tasks } from "#base";
+import { never, Steps, systemClock } from "#base";
 import type { Attachment, CniResult } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, monitor } from "#linux";
-import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../linux/testing/isolated.ts";
-import { type OpenVswitch, startOpenVswitch } from "../ovsdb/testing/open-vswitch.ts";
 import { createCoordinatorPlugin } from "./coordinator/plugin.ts";
 import { createOvsPlugin } from "./ovs/plugin.ts";
 import { Together } from "./pairs.ts";
+import { startOvsNode } from "./testing/ovs-node.ts";
 import { StubIpam } from "./testing/stub-ipam.ts";
 
 /** Enough for a mean. */
@@ -21,32 +19,23 @@ const podsMax = 10;
  * and route; each change of a route makes it read them once. These counts, not times, are what an ADD costs on a full node.
  */
 if (isolated(import.meta.url)) {
-  let real: OpenVswitch;
-  let ovs: Ovs & AsyncDisposable;
-  const tasks = new Tasks(silentLogger);
+  const node = startOvsNode();
+  const { real, ovs, tasks } = node;
   const host = hostNetns();
   const counts = { link: 0, route: 0 };
 
   before(async () => {
-    mkdirSync("/run/netns");
     using neighbour = createNetns("/run/netns/neighbour");
     host.rtnl.createVeth({ name: "node0", up: true, peer: { name: "eth0", netns: neighbour, up: true } });
     host.rtnl.addAddress("node0", parsePrefix("172.18.0.3/24"));
     host.rtnl.addRoute({ dst: parsePrefix("0.0.0.0/0"), gw: parseIp("172.18.0.9") });
-    real = startOpenVswitch();
-    real.addBridge("br1");
-    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
     await ovs.synced({ signal: AbortSignal.timeout(20_000) });
     const events = monitor(host, { topics: ["links", "routes"], signal: tasks.signal });
     tasks.spawn("count events", async () => {
       for await (const { kind } of events) if (kind === "link" || kind === "route") counts[kind] += 1;
     });
   });
-  after(async () => {
-    await tasks.stop();
-    await ovs[Symbol.asyncDispose]();
-    await real[Symbol.asyncDispose]();
-  });
+  after(() => node[Symbol.asyncDispose]());
 
   function pod(at: number) {
     const containerId = `${at}-container-of-the-test`;

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
-import { after, afterEach, before, describe, it } from "node:test";
-import { type FailPoint, hasCode, silentLogger, systemClock, Tasks } from "#base";
+import { after, afterEach, describe, it } from "node:test";
+import { type FailPoint, hasCode } from "#base";
 import {
   type Attachment,
   CniError,
@@ -13,11 +12,10 @@ import {
   supportedVersions,
 } from "#cni";
 import { createNetns, hostNetns, openNetns, PacketSocket } from "#linux";
-import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";
-import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
 import { createOvsPlugin } from "../ovs/plugin.ts";
+import { startOvsNode } from "../testing/ovs-node.ts";
 import { deadline, runSteps } from "../testing/run-steps.ts";
 import type { MirrorKind } from "./config.ts";
 import { createMirrorPlugin } from "./plugin.ts";
@@ -25,22 +23,11 @@ import { createMirrorPlugin } from "./plugin.ts";
 const etherTypeIpv4 = 0x0800;
 
 if (isolated(import.meta.url)) {
-  let real: OpenVswitch;
-  let ovs: Ovs & AsyncDisposable;
-  const tasks = new Tasks(silentLogger);
+  const node = startOvsNode();
+  const { real, ovs, tasks } = node;
   let pods = 0;
 
-  before(() => {
-    mkdirSync("/run/netns");
-    real = startOpenVswitch();
-    real.addBridge("br1");
-    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
-  });
-  after(async () => {
-    await tasks.stop();
-    await ovs[Symbol.asyncDispose]();
-    await real[Symbol.asyncDispose]();
-  });
+  after(() => node[Symbol.asyncDispose]());
   afterEach(() => assert.equal(real.vsctl("--bare", "--columns=name", "list", "mirror"), ""));
 
   /** A Pod with a port on br1, and the mirror plugin chained after it. */

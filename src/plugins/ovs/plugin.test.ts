@@ -1,89 +1,27 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
-import { after, before, describe, it } from "node:test";
+import { rmSync } from "node:fs";
+import { after, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { type FailPoint, hasCode, type Signal, silentLogger, systemClock, Tasks } from "#base";
-import {
-  type Attachment,
-  CniError,
-  type CniResult,
-  decodeResult,
-  encodeResult,
-  type Ipam,
-  type JsonObject,
-  supportedVersions,
-} from "#cni";
-import { formatIp, formatPrefix, parsePrefix } from "#ip";
-import { announce, createNetns, deleteNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
+import { type FailPoint, hasCode, type Signal, silentLogger, systemClock } from "#base";
+import { CniError, decodeResult, encodeResult, supportedVersions } from "#cni";
+import { parsePrefix } from "#ip";
+import { announce, createNetns, deleteNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";
-import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
-import type { Detection } from "../detection.ts";
-import { derivedMac, hostLinkName } from "../names.ts";
-import { deadline, runSteps } from "../testing/run-steps.ts";
+import { derivedMac } from "../names.ts";
+import { startOvsNode } from "../testing/ovs-node.ts";
+import { deadline } from "../testing/run-steps.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
-import { bytesOverTcp, inside, tcpBytes } from "../testing/traffic.ts";
-import { createOvsPlugin } from "./plugin.ts";
+import { bytesOverTcp, tcpBytes } from "../testing/traffic.ts";
+import { type OvsPod, ovsPods } from "./testing/pods.ts";
 
 if (isolated(import.meta.url)) {
-  let real: OpenVswitch;
-  let ovs: Ovs & AsyncDisposable;
-  const tasks = new Tasks(silentLogger);
-  const host = hostNetns();
-  let pods = 0;
-
-  before(() => {
-    mkdirSync("/run/netns");
-    real = startOpenVswitch();
-    real.addBridge("br1");
-    ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
-  });
-  after(async () => {
-    await tasks.stop();
-    await ovs[Symbol.asyncDispose]();
-    await real[Symbol.asyncDispose]();
-  });
-
-  /** A Pod with a namespace of its own and the plugin that serves it. */
-  function pod(raw: JsonObject, ipam?: StubIpam, client: Ovs = ovs, detection?: Detection) {
-    const containerId = `c${++pods}`;
-    const netns = `/run/netns/${containerId}`;
-    createNetns(netns)[Symbol.dispose]();
-    const plugin = createOvsPlugin({
-      host,
-      ovsFor: () => client,
-      ipamFor: () => ipam,
-      tasks,
-      flatFiles: [],
-      ...(detection && { detection }),
-    });
-    const args = new Map([["K8S_POD_UID", `uid-${containerId}`]]);
-    const attachment: Attachment = { containerId, ifName: "net1", netns, pod: undefined, args };
-    const decode = (more: object = {}) =>
-      plugin.decode({ cniVersion: "1.0.0", name: "n", type: "ovs", raw: { bridge: "br1", ...raw }, ...more });
-    return {
-      attachment,
-      hostName: hostLinkName("veth", containerId, "net1"),
-      add: (failPoint?: FailPoint) => runSteps((steps) => plugin.add(decode(), attachment, steps), failPoint),
-      restore: (prevResult: CniResult) => plugin.restore?.(decode({ prevResult }), attachment, deadline()),
-      check: (prevResult: CniResult) => plugin.check(decode({ prevResult }), attachment, deadline()),
-      del: (more: Partial<Attachment> = {}) => plugin.del(decode(), { ...attachment, ...more }, deadline()),
-      status: () => plugin.status?.(decode(), { ...deadline(), isFirst: true }),
-      inside: (...argv: readonly [string, ...string[]]) => inside(netns, ...argv),
-    };
-  }
-  type Pod = ReturnType<typeof pod>;
-
-  /** Neither port nor link of the Pod is left, on the host or inside. */
-  async function assertNothingLeft({ hostName, attachment: { netns } }: Pod): Promise<void> {
-    await host.rtnl.deleteLinksLater([hostName]); // Waits for deletions that were queued before.
-    assert.equal(host.rtnl.link(hostName), undefined);
-    assert.equal(real.vsctl("--bare", "--columns=name", "find", "interface", `name=${hostName}`), "");
-    using inside = openNetns(netns);
-    assert.equal(inside.rtnl.link("net1"), undefined);
-  }
+  const node = startOvsNode();
+  const { real, ovs } = node;
+  const { host, pod, assertNothingLeft } = ovsPods(node);
+  after(() => node[Symbol.asyncDispose]());
 
   /** What comes to be so within seconds: vswitchd looks at frames when it comes to it. */
   async function until(isSo: () => boolean): Promise<void> {
@@ -137,7 +75,7 @@ if (isolated(import.meta.url)) {
         const reach = second.replace(/\/.*/, "");
         const [a, b, other] = [first, second, third].map((address, at) =>
           pod({ vlan: at < 2 ? 10 : 11 }, new StubIpam([address])),
-        ) as [Pod, Pod, Pod];
+        ) as [OvsPod, OvsPod, OvsPod];
         await Promise.all([a.add(), b.add(), other.add()]);
         // At once: no duplicate address detection is waited for.
         assert.equal(await bytesOverTcp(b.attachment.netns, a.attachment.netns, reach), tcpBytes);
@@ -333,98 +271,6 @@ if (isolated(import.meta.url)) {
       execFileSync("ip", ["link", "add", "vethrandom", "type", "veth", "peer", contIface, "netns", contNetns]);
       await one.del();
       await assertNothingLeft(one);
-    });
-
-    describe("with detection of conflicts and gateways", () => {
-      const detection = { conflicts: true, gateways: true };
-      let rival: Pod;
-      /** A foreign host of the network, which is also its gateway. */
-      before(async () => {
-        rival = pod({ vlan: 20, args: { cni: { mac: "0a:58:0a:0a:00:01" } } });
-        await rival.add();
-        for (const address of ["10.10.0.1/24", "10.10.0.5/24", "fd00::1/64", "fd00::5/64"]) {
-          rival.inside("ip", "addr", "add", address, "dev", "net1", ...(address.startsWith("fd") ? ["nodad"] : []));
-        }
-      });
-      after(() => rival.del());
-
-      it("takes the next address where somebody answers for one, in either family, within the same ADD", async () => {
-        for (const [taken, next] of [
-          [
-            ["10.10.0.5/24", "fd00::6/64"],
-            ["10.10.0.7/24", "fd00::6/64"],
-          ],
-          [
-            ["10.10.0.6/24", "fd00::5/64"],
-            ["10.10.0.6/24", "fd00::7/64"],
-          ],
-          [
-            ["10.10.0.6/24", "fd00::6/64"],
-            ["10.10.0.6/24", "fd00::6/64"],
-          ],
-        ] as const) {
-          const ipam = new StubIpam(taken);
-          const conflicts: string[] = [];
-          const replace: Ipam["replace"] = async (attachment, { ip, mac }, steps) => {
-            conflicts.push(`${formatIp(ip)} ${mac}`);
-            await ipam.release(attachment);
-            return new StubIpam(next).allocate(attachment, steps);
-          };
-          Object.assign(ipam, { replace });
-          const one = pod({ vlan: 20 }, ipam, ovs, detection);
-          const result = await one.add();
-          const expected = taken.filter((address) => /5\//.test(address)).map((address) => address.replace(/\/.*/, ""));
-          assert.deepEqual(
-            conflicts,
-            expected.map((address) => `${address} 0a:58:0a:0a:00:01`),
-          );
-          assert.deepEqual(
-            result.ips.map(({ address }) => formatPrefix(address)),
-            next,
-          );
-          // As if nobody had asked: one MAC address that follows from the address, one link-local address from that.
-          const mac = derivedMac(parsePrefix(next[0]).ip);
-          const shown = one.inside("ip", "addr", "show", "net1");
-          assert.ok(shown.includes(mac), shown);
-          assert.equal(shown.match(/inet6 fe80/g)?.length, 1);
-          assert.match(shown, /inet6 fe80::858:aff:fe0a:[67]\/64/);
-          one.inside("ping", "-c", "1", "-W", "2", "10.10.0.1");
-          one.inside("ping", "-c", "1", "-W", "2", "fd00::1");
-          await one.check(result);
-          await one.del();
-          await assertNothingLeft(one);
-        }
-      });
-
-      it("says who has the address where there is no other, or where one after the other is taken, and leaves nothing", async () => {
-        const text =
-          "ip conflict: pod's interface net1 with an conflicting ip 10.10.0.5, 10.10.0.5 is located at 0a:58:0a:0a:00:01";
-        for (const more of [0, 4]) {
-          const ipam = new StubIpam(["10.10.0.5/24"]);
-          let replaced = 0;
-          const replace: Ipam["replace"] = (attachment, _conflict, steps) => {
-            replaced += 1;
-            return ipam.allocate(attachment, steps);
-          };
-          if (more > 0) Object.assign(ipam, { replace });
-          const one = pod({ vlan: 20 }, ipam, ovs, detection);
-          await assert.rejects(one.add(), { message: text });
-          assert.equal(replaced, more);
-          assert.equal(ipam.held.size, 0);
-          await assertNothingLeft(one);
-        }
-      });
-
-      it("says which gateway does not answer, and leaves nothing", async () => {
-        const ipam = new StubIpam(["10.10.0.6/24"]);
-        const one = pod({ vlan: 21 }, ipam, ovs, { conflicts: false, gateways: true });
-        await assert.rejects(one.add(), { message: "gateway 10.10.0.1 is unreachable" });
-        assert.equal(ipam.held.size, 0);
-        await assertNothingLeft(one);
-        const six = pod({ vlan: 21 }, new StubIpam(["fd00::6/64"]), ovs, detection);
-        await assert.rejects(six.add(), { message: "gateway fd00::1 is unreachable" });
-        await assertNothingLeft(six);
-      });
     });
 
     it("makes the bridge that is missing where it is told to, once for all Pods, and leaves it", async () => {

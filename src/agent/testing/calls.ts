@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach } from "node:test";
+import { never, type Signal, type Steps, silentLogger, systemClock } from "#base";
+import { type Attachment, CniError, cniCodes, noSuchPlugin, type PluginConfig, type PluginOutput } from "#cni";
+import type { Pod } from "#kube";
+import type { Plugin } from "#plugins";
+import { Calls } from "../calls.ts";
+import { Chain } from "../chain.ts";
+import { Flights } from "../flights.ts";
+import { ForeignPlugins } from "../foreign.ts";
+import type { AttachedDelegate } from "../recording.ts";
+import { Records } from "../records.ts";
+import type { CallContext } from "../server.ts";
+import { testPod } from "./api.ts";
+
+// A handler of calls with two plugins that note what they are called for; made anew before each test of the file that imports it.
+
+/** A plugin of ours that notes what it is called for; `acts` replaces what happens then. */
+class FakePlugin implements Plugin<PluginConfig> {
+  readonly type: string;
+  readonly versions = ["1.0.0"];
+  readonly #log: string[];
+  readonly acts = new Map<string, (o: Signal) => Promise<void>>();
+
+  constructor(type: string, log: string[]) {
+    this.type = type;
+    this.#log = log;
+  }
+
+  decode(config: PluginConfig): PluginConfig {
+    if (config.raw["bad"] === true) throw new CniError(cniCodes.invalidConfig, "bad is not allowed");
+    return config;
+  }
+
+  add(config: PluginConfig, attachment: Attachment, steps: Steps) {
+    const undo = () => this.#act("undo", config, attachment, { signal: never });
+    return steps.run(
+      "link",
+      async (o) => {
+        await this.#act("add", config, attachment, o);
+        const { interfaces = [], ips = [], routes = [] } = config.prevResult ?? {};
+        return { interfaces: [...interfaces, { name: attachment.ifName, sandbox: attachment.netns }], ips, routes };
+      },
+      { undo },
+    );
+  }
+
+  check(config: PluginConfig, attachment: Attachment, o: Signal): Promise<void> {
+    return this.#act("check", config, attachment, o);
+  }
+
+  del(config: PluginConfig, attachment: Attachment, o: Signal): Promise<void> {
+    return this.#act("del", config, attachment, o);
+  }
+
+  async #act(what: string, { name }: PluginConfig, { containerId, ifName }: Attachment, o: Signal): Promise<void> {
+    this.#log.push(`${what} ${this.type}/${name} ${containerId}/${ifName}`);
+    await this.acts.get(what)?.(o);
+  }
+}
+
+export let folder: string;
+export let log: string[];
+export let ovs: FakePlugin;
+export let coordinator: FakePlugin;
+export let records: Records;
+export let flights: Flights;
+export let calls: Calls;
+export let told: { added: (readonly AttachedDelegate[])[]; failed: unknown[]; removed: Attachment[] };
+/** What the agent is told of Pods. */
+export const pods: { known: Pod | undefined; find: () => Promise<Pod> } = {
+  known: undefined,
+  find: async () => testPod("a"),
+};
+
+export const network = (name: string, ...types: readonly string[]) => ({
+  cniVersion: "1.0.0",
+  name,
+  plugins: types.map((type) => ({ type })),
+});
+const nads = new Map<string, object>([
+  ["kube-system/default-net", network("default-net", "ovs", "coordinator")],
+  ["default/second", network("second", "ovs")],
+  ["default/bad", { ...network("bad"), plugins: [{ type: "ovs", bad: true }] }],
+  ["default/foreign", network("foreign", "tuning")],
+]);
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "calls-"));
+  log = [];
+  ovs = new FakePlugin("ovs", log);
+  coordinator = new FakePlugin("coordinator", log);
+  records = new Records(join(folder, "records"));
+  flights = new Flights({ max: 10 });
+  told = { added: [], failed: [], removed: [] };
+  Object.assign(pods, { known: undefined, find: async () => testPod("a") });
+  calls = new Calls({
+    chain: new Chain([ovs, coordinator] as readonly Plugin<unknown>[], new ForeignPlugins()),
+    records,
+    flights,
+    source: {
+      nad: (namespace, name) => {
+        const config = nads.get(`${namespace}/${name}`);
+        return config && { metadata: { namespace, name }, spec: { config: JSON.stringify(config) } };
+      },
+      directory: () => undefined,
+      file: () => undefined,
+    },
+    ipamFor: () => undefined,
+    devicesOf: () => new Map([["vendor/nic", ["0000:02", "0000:01"]]]),
+    knownPod: () => pods.known,
+    clock: systemClock,
+    log: silentLogger,
+    findPod: () => pods.find(),
+    added: (attached) => void told.added.push(attached),
+    failed: (_attachment, error) => void told.failed.push(error),
+    removed: (attachment) => void told.removed.push(attachment),
+  });
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What a plugin that is not ours leaves behind. */
+export const ended = (stdout: object, exitCode = 0, stderr = ""): PluginOutput => ({
+  exitCode,
+  stdout: Buffer.from(JSON.stringify(stdout)),
+  stderr: Buffer.from(stderr),
+});
+export const context: CallContext = { exec: async () => ended({}, 127, noSuchPlugin), signal: never };
+export const multusConf = {
+  cniVersion: "1.0.0",
+  name: "multus-cni-network",
+  type: "multus",
+  clusterNetwork: "default-net",
+};
+
+export interface More {
+  readonly container?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+  readonly executable?: string;
+  readonly context?: CallContext;
+}
+
+export function send(verb: string, more: More = {}): Promise<PluginOutput> {
+  const { container = "c1", env = {}, stdin = JSON.stringify(multusConf), executable = "multus" } = more;
+  const variables = {
+    CNI_COMMAND: verb,
+    CNI_CONTAINERID: container,
+    CNI_IFNAME: "eth0",
+    CNI_NETNS: "/proc/self/ns/net",
+    CNI_NETNS_OVERRIDE: "1",
+    CNI_PATH: folder,
+    CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=a;K8S_POD_UID=uid-a",
+    ...env,
+  };
+  return calls.handle({ executable, env: variables, stdin: Buffer.from(stdin) }, more.context ?? context);
+}
+
+export async function succeed(verb: string, more: More = {}): Promise<unknown> {
+  const { exitCode, stdout } = await send(verb, more);
+  assert.equal(exitCode, 0, String(stdout));
+  return stdout.length === 0 ? undefined : JSON.parse(String(stdout));
+}
+
+export async function fail(verb: string, more: More = {}): Promise<{ readonly code: number; readonly msg: string }> {
+  const { exitCode, stdout } = await send(verb, more);
+  assert.notEqual(exitCode, 0);
+  return JSON.parse(String(stdout));
+}
+
+export const withNetworks = (networks: string) => {
+  const annotations = { "k8s.v1.cni.cncf.io/networks": networks };
+  pods.find = async () => testPod("a", { metadata: { annotations } });
+};
+export const turn = () => new Promise((resolve) => setImmediate(resolve));
