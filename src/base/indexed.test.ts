@@ -12,7 +12,7 @@ test("an index finds what a search over all objects finds, in whatever order the
       for (const { key: number, values } of changes) {
         const key = String(number);
         const now = values === null ? undefined : { key, values };
-        index.move(key, objects.get(key), now);
+        index.move(objects.get(key), now);
         if (now === undefined) objects.delete(key);
         else objects.set(key, now);
         for (const value of ["a", "b", "c"]) {
@@ -23,4 +23,13 @@ test("an index finds what a search over all objects finds, in whatever order the
       }
     }),
   );
+});
+
+test("an index of very many objects of one value loses each of them again", () => {
+  const objects = Array.from({ length: 3_000 }, (_, at) => ({ at }));
+  const index = new Index<{ readonly at: number }>(() => ["all"]);
+  for (const object of objects) index.move(undefined, object);
+  assert.equal(index.get("all").length, 3_000);
+  for (const object of objects) index.move(object, undefined);
+  assert.deepEqual(index.get("all"), []);
 });

@@ -1,8 +1,12 @@
-/** Objects by values computed from them. An object is known by its key; it costs memory only while it is there. */
-export class Index<T> {
+/** So many objects of one value are a plain list; beyond it, finding the one that goes would take too long. */
+const listMax = 1_024;
+
+/** Objects by values computed from them; what it keeps of each is one reference. */
+export class Index<T extends object> {
   readonly #valuesOf: (object: T) => readonly string[];
-  /** Most values have one object: a map for each of those would cost more than the objects. */
-  readonly #found = new Map<string, Only<T> | Map<string, T>>();
+  readonly #found = new Map<string, T[] | Set<T>>();
+  /** Most values have one object: a list for each of those would cost more than the objects. */
+  readonly #only = new Map<string, T>();
 
   /** @param valuesOf the values under which an object is found, the same at each call */
   constructor(valuesOf: (object: T) => readonly string[]) {
@@ -11,35 +15,34 @@ export class Index<T> {
 
   /** The objects of this value, in the order in which they got it. */
   get(value: string): readonly T[] {
+    const only = this.#only.get(value);
+    return only === undefined ? [...(this.#found.get(value) ?? [])] : [only];
+  }
+
+  /** One object has become another; undefined: it is new, or gone. `before` is what was given as `now` before. */
+  move(before: T | undefined, now: T | undefined): void {
+    for (const value of before === undefined ? [] : this.#valuesOf(before)) this.#remove(value, before as T);
+    for (const value of now === undefined ? [] : this.#valuesOf(now)) this.#add(value, now as T);
+  }
+
+  #add(value: string, object: T): void {
+    const only = this.#only.get(value);
     const found = this.#found.get(value);
-    if (found === undefined) return [];
-    return found instanceof Map ? [...found.values()] : [found.object];
+    if (only === object) return;
+    if (only !== undefined) {
+      this.#only.delete(value);
+      this.#found.set(value, [only, object]);
+    } else if (found === undefined) this.#only.set(value, object);
+    else if (found instanceof Set) found.add(object);
+    else if (found.length >= listMax) this.#found.set(value, new Set([...found, object]));
+    else if (!found.includes(object)) found.push(object);
   }
 
-  /** The object of this key is now another; undefined: it is new, or gone. */
-  move(key: string, before: T | undefined, now: T | undefined): void {
-    for (const value of before === undefined ? [] : this.#valuesOf(before)) {
-      this.#remove(value, key);
-    }
-    for (const value of now === undefined ? [] : this.#valuesOf(now)) this.#add(value, key, now as T);
-  }
-
-  #add(value: string, key: string, object: T): void {
+  #remove(value: string, object: T): void {
     const found = this.#found.get(value);
-    if (found instanceof Map) found.set(key, object);
-    else if (found === undefined || found.key === key) this.#found.set(value, { key, object });
-    else this.#found.set(value, new Map([[found.key, found.object]]).set(key, object));
+    if (this.#only.get(value) === object) this.#only.delete(value);
+    else if (found instanceof Set) found.delete(object);
+    else if (found?.includes(object) === true) found.splice(found.indexOf(object), 1);
+    if (found !== undefined && (found instanceof Set ? found.size : found.length) === 0) this.#found.delete(value);
   }
-
-  #remove(value: string, key: string): void {
-    const found = this.#found.get(value);
-    if (found instanceof Map) found.delete(key);
-    const isEmpty = found instanceof Map ? found.size === 0 : found?.key === key;
-    if (isEmpty) this.#found.delete(value);
-  }
-}
-
-interface Only<T> {
-  readonly key: string;
-  readonly object: T;
 }

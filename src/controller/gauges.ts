@@ -29,14 +29,7 @@ export interface PoolCounts {
 
 /** Counts are exact up to 2^53. Claims outside the pool's addresses are none of it. */
 export function poolCounts(members: PoolMembers, reserved: IpSet, nowMs: number): PoolCounts {
-  const { view } = members;
-  const held = { used: 0, reserved: 0, quarantined: 0 };
-  for (const { ip, spec } of members.claims) {
-    if (!view.set.contains(ip)) continue;
-    if (spec.purpose === "Hold") held.reserved += 1;
-    else if (spec.purpose === "Quarantine") held.quarantined += 1;
-    else held.used += 1;
-  }
+  const { view, held } = members;
   const open = view.set.subtract(members.used);
   const free = open.subtract(reserved);
   return {

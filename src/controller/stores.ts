@@ -14,7 +14,7 @@ import { claimIndexes } from "./collector/stores.ts";
 import type { Deps } from "./deps.ts";
 import { injectionsOf } from "./injection/inject.ts";
 import { networkKeyOf } from "./networks/multus-configs.ts";
-import { trimClaim } from "./pools/uses.ts";
+import { trimClaim } from "./pools/kept-claim.ts";
 
 /** What every replica watches, leading or not. */
 export function watchStores({ client, clock, log }: Pick<Deps, "client" | "clock" | "log">) {

@@ -1,5 +1,14 @@
 import type { Clock, Signal } from "#base";
-import { decodeJson, decodeObject, decodePage, decodeWatchLine, isStatus, readText, statusError } from "./codec.ts";
+import {
+  decodeJson,
+  decodeObject,
+  decodePage,
+  decodeWatchLine,
+  isStatus,
+  readBytes,
+  readText,
+  statusError,
+} from "./codec.ts";
 import { deadline } from "./deadline.ts";
 import { ApiUnreachableError, type Attempt, hasReason } from "./errors.ts";
 import { limits } from "./limits.ts";
@@ -104,14 +113,20 @@ export class KubeClient {
     }
   }
 
-  /** One page; all objects where no limit is given. */
-  async list<T extends KubeObject>(resource: Resource<T>, o: Signal & ListOptions): Promise<Page<T>> {
+  /**
+   * One page; all objects where no limit is given. `trim` drops what the caller does not read of each object as soon as it is
+   * decoded.
+   */
+  async list<T extends KubeObject>(
+    resource: Resource<T>,
+    o: Signal & ListOptions & { readonly trim?: ((object: T) => T) | undefined },
+  ): Promise<Page<T>> {
     const attempt = { verb: "list", resource: resource.plural, object: "" };
     const { labelSelector, fieldSelector, limit, continue: token, resourceVersion } = o;
     const query = { labelSelector, fieldSelector, limit, continue: token, resourceVersion };
     const path = withQuery(collectionPath(resource, o.namespace), query);
     const request = { method: "GET", path, accept: accept(resource, "List"), timeoutMs: limits.listTimeoutMs };
-    return decodePage<T>(await this.#call(attempt, request, o.signal), attempt);
+    return decodePage<T>(await this.#read(attempt, request, o.signal), attempt, o.trim ?? ((object) => object));
   }
 
   /** Every object, page by page, of one moment. */
@@ -230,15 +245,20 @@ export class KubeClient {
     }
   }
 
-  /** One call to its decoded end, bounded by the signal and by its own time. */
+  /** One call to its decoded end. */
   async #call(attempt: Attempt, call: Call, parent: AbortSignal): Promise<unknown> {
+    return decodeJson((await this.#read(attempt, call, parent)).toString("utf8"), attempt);
+  }
+
+  /** One call to its end, bounded by the signal and by its own time. */
+  async #read(attempt: Attempt, call: Call, parent: AbortSignal): Promise<Buffer> {
     parent.throwIfAborted();
     const ms = call.timeoutMs ?? limits.callTimeoutMs;
     const late = new Error(`no answer within ${ms} ms`);
     using limit = deadline(this.#options.clock, parent, ms, () => late);
     try {
       const response = await this.#send(attempt, call, limit.signal);
-      return decodeJson(await readText(response.body, limits.bodyBytesMax), attempt);
+      return await readBytes(response.body, limits.bodyBytesMax);
     } catch (error) {
       if (error !== late) throw error;
       throw new ApiUnreachableError({ server: this.#options.transport.server, ...call }, { sent: true, cause: late });

@@ -1,11 +1,17 @@
 import { SpiderError } from "#base";
 import type { Page, WatchEvent } from "./client.ts";
 import { ApiStatusError, type Attempt } from "./errors.ts";
+import { spansOfItems } from "./items.ts";
 import { lineError } from "./lines.ts";
 import type { KubeObject, ObjectMeta } from "./resource.ts";
 
 /** The whole body as text. Throws `API_ANSWER_TOO_LARGE` beyond `maxBytes`. */
 export async function readText(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {
+  return (await readBytes(body, maxBytes)).toString("utf8");
+}
+
+/** The whole body. Throws `API_ANSWER_TOO_LARGE` beyond `maxBytes`. */
+export async function readBytes(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of body) {
@@ -15,7 +21,7 @@ export async function readText(body: AsyncIterable<Uint8Array>, maxBytes: number
     }
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks, bytes).toString("utf8");
+  return Buffer.concat(chunks, bytes);
 }
 
 /** Throws `API_ANSWER_INVALID` where the text is not JSON. */
@@ -33,14 +39,19 @@ export function decodeObject<T extends KubeObject>(value: unknown, attempt: Atte
   return withoutManagedFields(value) as T;
 }
 
-/** One page of a list. */
-export function decodePage<T extends KubeObject>(value: unknown, attempt: Attempt): Page<T> {
+/** One page of a list; each object is trimmed before the next one is decoded. */
+export function decodePage<T extends KubeObject>(bytes: Buffer, attempt: Attempt, trim: (object: T) => T): Page<T> {
+  const { array, items = [] } = spansOfItems(bytes) ?? {};
+  const text = (start: number, end: number) => bytes.toString("utf8", start, end);
+  const rest =
+    array === undefined ? text(0, bytes.length) : `${text(0, array.start)}[]${text(array.end, bytes.length)}`;
+  const value = decodeJson(rest, attempt);
   if (!isRecord(value) || !isRecord(value["metadata"])) throw invalidAnswer(attempt, "a list", value);
   const { resourceVersion, continue: token } = value["metadata"];
-  const items = value["items"] ?? [];
-  if (typeof resourceVersion !== "string" || !Array.isArray(items)) throw invalidAnswer(attempt, "a list", value);
+  const isList = array !== undefined || (value["items"] ?? undefined) === undefined;
+  if (typeof resourceVersion !== "string" || !isList) throw invalidAnswer(attempt, "a list", value);
   return {
-    items: items.map((item) => decodeObject<T>(item, attempt)),
+    items: items.map(({ start, end }) => trim(decodeObject<T>(decodeJson(text(start, end), attempt), attempt))),
     resourceVersion,
     continue: typeof token === "string" && token !== "" ? token : undefined,
   };

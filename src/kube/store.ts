@@ -191,14 +191,21 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
         break;
       case "replaced": {
         // All is in place before anyone is told, so that no listener sees half of a list.
-        const keys = new Set(change.objects.map((object) => keyOf(object.metadata)));
-        const gone = [...this.#objects.keys()].filter((key) => !keys.has(key)).map((key) => this.#remove(key));
+        const gone = this.#missing(change.objects).map((key) => this.#remove(key));
         const put = change.objects.map((object) => this.#put(object));
         this.#isSynced = true;
-        this.#tell([...gone, ...put]);
+        this.#tell(gone);
+        this.#tell(put);
         this.#synced.resolve();
       }
     }
+  }
+
+  /** The keys that a new list does not have. */
+  #missing(objects: readonly T[]): readonly string[] {
+    if (this.#objects.size === 0) return [];
+    const keys = new Set(objects.map(({ metadata }) => keyOf(metadata)));
+    return [...this.#objects.keys()].filter((key) => !keys.has(key));
   }
 
   #put(now: T): Change<T> | undefined {
@@ -207,7 +214,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     if (before?.metadata.resourceVersion === now.metadata.resourceVersion) return undefined;
     if (this.#options.freeze === true) deepFreeze(now);
     this.#objects.set(key, now);
-    for (const index of this.#indexes.values()) index.move(key, before, now);
+    for (const index of this.#indexes.values()) index.move(before, now);
     return { key, now, before };
   }
 
@@ -215,7 +222,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     const before = this.#objects.get(key);
     if (before === undefined) return undefined;
     this.#objects.delete(key);
-    for (const index of this.#indexes.values()) index.move(key, before, undefined);
+    for (const index of this.#indexes.values()) index.move(before, undefined);
     return { key, now: undefined, before };
   }
 

@@ -297,8 +297,8 @@ async function listPage<T extends KubeObject>(
   signal: AbortSignal,
   token?: string,
 ): Promise<Page<T>> {
-  const page = await client.list(resource, { namespace, labelSelector, fieldSelector, limit, continue: token, signal });
-  return trim === undefined ? page : { ...page, items: page.items.map(trim) };
+  const selection = { namespace, labelSelector, fieldSelector };
+  return client.list(resource, { ...selection, limit, continue: token, trim, signal });
 }
 
 /** One watch, which also ends when the server has been silent for too long: a dead connection looks like a quiet one. */

@@ -44,7 +44,7 @@ export class OwnClaims {
 
   #move(key: string, now: Claim | undefined): void {
     const before = this.#claims.get(key);
-    this.#byUid.move(key, before, now);
-    this.#byName.move(key, before, now);
+    this.#byUid.move(before, now);
+    this.#byName.move(before, now);
   }
 }

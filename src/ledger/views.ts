@@ -1,7 +1,7 @@
 import { labelValue, type SpiderIPPoolStatus, type SpiderPoolUsageSpec } from "#api";
 import { clampCount, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
 import type { PoolView } from "#ipam";
-import type { Claim } from "./claim.ts";
+import { type Claim, isHeld } from "./claim.ts";
 
 /** Records listed in a pool's status unless somebody wants more; counts are exact beyond it. */
 export const listedRecordsMax = 1_000;
@@ -16,6 +16,7 @@ const usageNodesMax = 5_000;
 /** Who uses what of one pool. Membership goes by address, not by the name that a claim carries. */
 export interface PoolUse {
   readonly used: IpSet;
+  /** Can be gone through any number of times. */
   readonly claims: Iterable<Claim>;
   /** Nodes with claims in the pool, in the order of their names: a node's position is its rank. */
   readonly nodes: readonly string[];
@@ -40,21 +41,43 @@ export function poolStatus(
   { claims }: Pick<PoolUse, "claims">,
   { listed = listedRecordsMax }: { readonly listed?: number } = {},
 ): PoolStatus {
-  const records: [string, { readonly pod: string; readonly podUid: string }][] = [];
+  const texts: string[] = [];
   const outside: string[] = [];
-  for (const { ip, spec } of claims) {
-    if (spec.purpose !== "Pod" && spec.purpose !== "Sticky") continue;
-    const pod = `${spec.podNamespace}/${spec.podName}`;
-    records.push([formatIp(ip), { pod, podUid: spec.podUID ?? "" }]);
-    if (spec.poolUID === pool.uid && !pool.set.contains(ip)) outside.push(`${formatIp(ip)} (${pod})`);
+  for (const claim of claims) {
+    const { ip, spec } = claim;
+    if (!isHeld(claim)) continue;
+    texts.push(textOf(claim));
+    if (spec.poolUID === pool.uid && !pool.set.contains(ip)) outside.push(`${textOf(claim)} (${podOf(claim)})`);
   }
-  records.sort(([a], [b]) => (a < b ? -1 : 1));
+  texts.sort();
+  // Of a pool of 30,000 the records that are not listed are not even made.
+  const allocated = recordsOf(claims, new Set(texts.slice(0, listed)));
   return {
-    ...(records.length === 0 ? {} : { allocatedIPs: JSON.stringify(Object.fromEntries(records.slice(0, listed))) }),
-    allocatedIPCount: records.length,
+    ...(texts.length === 0 ? {} : { allocatedIPs: JSON.stringify(Object.fromEntries(allocated)) }),
+    allocatedIPCount: texts.length,
     totalIPCount: clampCount(pool.set.size),
-    conditions: [...outOfRange(outside.sort()), ...truncated(pool.name, records.length, listed)],
+    conditions: [...outOfRange(outside.sort()), ...truncated(pool.name, texts.length, listed)],
   };
+}
+
+/** In the order of their text. */
+function recordsOf(claims: Iterable<Claim>, listed: ReadonlySet<string>) {
+  const records: [string, { readonly pod: string; readonly podUid: string }][] = [];
+  for (const claim of claims) {
+    const text = textOf(claim);
+    if (!listed.has(text) || !isHeld(claim)) continue;
+    records.push([text, { pod: podOf(claim), podUid: claim.spec.podUID ?? "" }]);
+  }
+  return records.sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** As users write the address. The name of an IPv4 address is that already. */
+function textOf({ name, ip }: Claim): string {
+  return ip.family === 4 ? name : formatIp(ip);
+}
+
+function podOf({ spec }: Claim): string {
+  return `${spec.podNamespace}/${spec.podName}`;
 }
 
 function outOfRange(outside: readonly string[]): readonly PoolCondition[] {

@@ -1,15 +1,6 @@
 import { annotations, type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
 import type { Signal } from "#base";
-import {
-  type ControllerOptions,
-  fromStore,
-  hasReason,
-  type KubeObject,
-  keyOf,
-  runController,
-  type Source,
-  type Store,
-} from "#kube";
+import { type ControllerOptions, hasReason, type KubeObject, runController, type Source, type Store } from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
 import { applyAction } from "./apply.ts";
 import { type Action, decide, type Observation, type Policy, type Verdict } from "./decide.ts";
@@ -17,13 +8,16 @@ import { removeEndpoint } from "./endpoints.ts";
 import { agentFact, nodeFact } from "./facts.ts";
 import { Observer, type Probe } from "./observe.ts";
 import { Since } from "./since.ts";
-import { type AgentSelector, agentsAreTold, collectorStores } from "./stores.ts";
+import { type AgentSelector, agentsAreTold, claimsOfPod, collectorStores } from "./stores.ts";
+
+/** A round takes so many claims at a time, so far apart: 300,000 within ten seconds, and nothing else waits for it. */
+const roundStep = { claims: 250, apartMs: 8 } as const;
 
 /** Between the two observations that must agree. */
 export const observationsApartMs = 30_000;
 
 export interface CollectorOptions {
-  /** With the indexes `pod` and `node`. */
+  /** With `claimIndexes`. */
   readonly claims: Store<SpiderIPAddress>;
   readonly pools: Store<SpiderIPPool>;
   readonly agent: AgentSelector;
@@ -68,6 +62,8 @@ export class Collector {
   readonly #observer: Observer;
   readonly #first = new Map<string, First>();
   #add: (claim: string) => void = () => {};
+  /** The first round has: what changed before is in it. */
+  #hasBegun = false;
 
   /** One for each term: it knows nothing of an earlier one. */
   constructor(deps: Deps, options: CollectorOptions) {
@@ -83,7 +79,7 @@ export class Collector {
     const { pods, nodes } = this.#stores;
     const ends = this.#follow();
     try {
-      await Promise.all([pods.run(o), nodes.run(o), runController(this.#controller(), o), this.#tick(o)]);
+      await Promise.all([pods.run(o), nodes.run(o), runController(this.#controller(), o), this.#rounds(o)]);
     } finally {
       for (const end of ends) end();
     }
@@ -153,17 +149,8 @@ export class Collector {
     const { claims, workers } = this.#options;
     const { pods, nodes } = this.#stores;
     const names = (objects: readonly SpiderIPAddress[]) => objects.map(({ metadata }) => metadata.name);
-    const ofNode: Source = {
-      synced: (o) => nodes.synced(o),
-      subscribe: (add) =>
-        nodes.changed((name, now, before) => {
-          // Heartbeats come every few minutes from every node: only another state matters.
-          if (nodeFact(now).kind === nodeFact(before).kind) return;
-          for (const claim of names(claims.by("node", name))) add(claim);
-        }),
-    };
-    const all: Source = {
-      synced: () => Promise.resolve(),
+    const rounds: Source = {
+      synced: (o) => claims.synced(o),
       subscribe: (add) => {
         this.#add = add;
         return () => {
@@ -177,10 +164,12 @@ export class Collector {
       log: this.#deps.log,
       workers,
       sources: [
-        fromStore(claims),
-        fromStore(pods, ({ metadata }) => names(claims.by("pod", keyOf(metadata)))),
-        ofNode,
-        all,
+        rounds,
+        changesOf(pods, ({ metadata }) => names(claimsOfPod(claims, metadata))),
+        changesOf(nodes, (before, now) => {
+          // Heartbeats come every few minutes from every node: only another state matters.
+          return nodeFact(now).kind === nodeFact(before).kind ? [] : names(claims.by("node", before.metadata.name));
+        }),
       ],
       reconcile: (name, o) => this.#reconcile(name, o),
     };
@@ -197,12 +186,14 @@ export class Collector {
         const node = agent?.spec?.nodeName;
         if (agent?.metadata.labels === undefined || node === undefined) return; // only agents keep their labels
         this.#observer.follow(node);
+        if (before === undefined) return;
         for (const { metadata } of claims.by("node", node)) this.#add(metadata.name);
       }),
       claims.changed((name, now, before) => {
         if (before !== undefined && before.metadata.uid !== now?.metadata.uid)
           this.#observer.forget(before.metadata.uid);
         if (now === undefined) this.#first.delete(name);
+        else if (this.#hasBegun) this.#add(name);
         if (now !== undefined && before !== undefined) this.#tellConflict(now, before);
       }),
     ];
@@ -221,11 +212,24 @@ export class Collector {
     });
   }
 
-  async #tick({ signal }: Signal): Promise<void> {
+  /** Looks at all claims, a few at a time: when the watches have told what there is, and in every interval from then on. */
+  async #rounds({ signal }: Signal): Promise<void> {
     const { clock } = this.#deps;
-    while (!signal.aborted) {
-      await clock.sleep(this.#options.intervalMs, { signal }).catch(() => {});
-      if (!signal.aborted) this.rescan();
+    const { claims, intervalMs } = this.#options;
+    const sleep = (ms: number) => clock.sleep(ms, { signal });
+    try {
+      await Promise.all([claims, this.#stores.pods, this.#stores.nodes].map((store) => store.synced({ signal })));
+      this.#hasBegun = true;
+      for (;;) {
+        const all = claims.list();
+        for (let from = 0; from < all.length; from += roundStep.claims) {
+          for (const { metadata } of all.slice(from, from + roundStep.claims)) this.#add(metadata.name);
+          if (from + roundStep.claims < all.length) await sleep(roundStep.apartMs);
+        }
+        await sleep(intervalMs);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
     }
   }
 
@@ -309,7 +313,7 @@ export class Collector {
   /** The endpoint is the index by which a sticky Pod finds its addresses: it goes with the last of them. */
   async #removeEndpoint({ metadata, spec }: SpiderIPAddress, o: Signal): Promise<void> {
     const ref = { namespace: spec.podNamespace ?? "", name: spec.podName ?? "" };
-    const others = this.#options.claims.by("pod", keyOf(ref));
+    const others = claimsOfPod(this.#options.claims, ref);
     if (others.every((other) => other.metadata.name === metadata.name)) await removeEndpoint(this.#deps.client, ref, o);
   }
 }
@@ -325,3 +329,20 @@ const told: Readonly<
   promote: { type: "Normal", reason: "AddressPromoted", done: "belongs to its second holder" },
   "clear-next": { type: "Normal", reason: "AddressPromoted", done: "has one holder again" },
 };
+
+/**
+ * The claims that another state, or the end, of an object concerns. What appears is looked at with the claims themselves, or
+ * in their next round: a first list of all Pods is no news of their claims.
+ */
+function changesOf<T extends KubeObject>(
+  store: Store<T>,
+  claimsOf: (before: T, now: T | undefined) => readonly string[],
+): Source {
+  return {
+    synced: (o) => store.synced(o),
+    subscribe: (add) =>
+      store.changed((_key, now, before) => {
+        for (const claim of before === undefined ? [] : claimsOf(before, now)) add(claim);
+      }),
+  };
+}

@@ -1,6 +1,7 @@
 import { annotations, type SpiderIPAddress } from "#api";
-import { keyOf, type Node, nodes, type Pod, pods, readyCondition, type Store, WatchedStore } from "#kube";
+import { type Node, nodes, type ObjectRef, type Pod, pods, readyCondition, type Store, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
+import { once, Shared } from "../interned.ts";
 
 /** How agents' Pods are found: the chart's label in the install namespace. */
 export interface AgentSelector {
@@ -35,43 +36,72 @@ export function agentsAreTold(store: Store<Pod>): boolean {
   return store.by("agent", anyNode).length > 0;
 }
 
-/** Index values of a claim: the Pods and the nodes that it names. */
-export const claimIndexes: Readonly<Record<"pod" | "node", (claim: SpiderIPAddress) => readonly string[]>> = {
-  pod: ({ spec: { podNamespace: namespace, podName, nextPodName } }) =>
-    [podName, nextPodName].flatMap((name) => (name === undefined ? [] : [keyOf({ namespace, name })])),
+/** Index values of a claim: the names of the Pods, without their namespace, and of the nodes that it tells. */
+export const claimIndexes: Readonly<Record<"podName" | "node", (claim: SpiderIPAddress) => readonly string[]>> = {
+  podName: ({ spec: { podName, nextPodName } }) => [podName, nextPodName].flatMap((name) => name ?? []),
   node: ({ spec: { node, nextNode } }) => [node, nextNode].flatMap((name) => name ?? []),
 };
 
+/** The claims that name the Pod as their holder, first or second. `claims`: with the indexes above. */
+export function claimsOfPod(claims: Store<SpiderIPAddress>, { namespace = "", name }: ObjectRef) {
+  // Names with their namespaces would be 150,000 texts that only this index has.
+  return claims.by("podName", name).filter(({ spec }) => spec.podNamespace === namespace);
+}
+
+/** Parts of Pods: with one spec for each node and a few states there are few different ones. */
+const specs = new Shared<NonNullable<Pod["spec"]>>();
+const statuses = new Shared<NonNullable<Pod["status"]>>();
+
+/** There may be 150,000: all but the name is kept once for all that have the same. */
 function trimPod(pod: Pod, isAgent: boolean): Pod {
-  const { metadata, spec, status } = pod;
-  const { namespace, name, uid, resourceVersion, deletionTimestamp, deletionGracePeriodSeconds, annotations } =
-    metadata;
+  const { metadata } = pod;
+  const {
+    namespace = "",
+    name,
+    uid,
+    resourceVersion,
+    deletionTimestamp,
+    deletionGracePeriodSeconds,
+    annotations,
+  } = metadata;
   const hashes = Object.entries(annotations ?? {}).filter(([key]) => key.startsWith("kubernetes.io/config."));
-  const { phase, reason, podIPs = [] } = status ?? {};
+  const [spec, status] = [trimPodSpec(pod), trimPodStatus(pod, isAgent)];
+  const isPlain = deletionTimestamp === undefined && hashes.length === 0 && !isAgent;
+  // Written out, not put together: such objects have one layout, and no room to spare.
+  if (isPlain) return { metadata: { namespace: once(namespace), name, uid, resourceVersion }, spec, status };
   return {
     metadata: {
-      ...{ name, uid, resourceVersion },
-      ...(namespace !== undefined && { namespace }),
+      ...{ namespace, name, uid, resourceVersion },
       ...(deletionTimestamp !== undefined && { deletionTimestamp }),
       ...(deletionGracePeriodSeconds !== undefined && { deletionGracePeriodSeconds }),
       ...(hashes.length > 0 && { annotations: Object.fromEntries(hashes) }),
       ...(isAgent && { labels: metadata.labels ?? {} }),
     },
-    spec: {
-      containers: [],
-      ...(spec?.nodeName !== undefined && { nodeName: spec.nodeName }),
-      ...(spec?.restartPolicy !== undefined && { restartPolicy: spec.restartPolicy }),
-      ...(spec?.terminationGracePeriodSeconds !== undefined && {
-        terminationGracePeriodSeconds: spec.terminationGracePeriodSeconds,
-      }),
-    },
-    status: {
-      ...(phase !== undefined && { phase }),
-      ...(reason !== undefined && { reason }),
-      ...(podIPs.length > 0 && { podIPs: podIPs.slice(0, 1) }),
-      ...(isAgent && { conditions: [{ type: "Ready", status: readyCondition(pod) }] }),
-    },
+    spec,
+    status,
   };
+}
+
+function trimPodSpec({ spec }: Pod): NonNullable<Pod["spec"]> {
+  const { nodeName, restartPolicy, terminationGracePeriodSeconds } = spec ?? {};
+  return specs.of(JSON.stringify([nodeName, restartPolicy, terminationGracePeriodSeconds]), () => ({
+    containers: [],
+    ...(nodeName !== undefined && { nodeName }),
+    ...(restartPolicy !== undefined && { restartPolicy }),
+    ...(terminationGracePeriodSeconds !== undefined && { terminationGracePeriodSeconds }),
+  }));
+}
+
+function trimPodStatus(pod: Pod, isAgent: boolean): NonNullable<Pod["status"]> {
+  const { phase, reason, podIPs = [] } = pod.status ?? {};
+  const ready = isAgent ? readyCondition(pod) : undefined;
+  return statuses.of(JSON.stringify([phase, podIPs.length > 0, ready, reason]), () => ({
+    ...(phase !== undefined && { phase }),
+    ...(reason !== undefined && { reason }),
+    // Whether it has an address is asked, not which.
+    ...(podIPs.length > 0 && { podIPs: [{}] }),
+    ...(ready !== undefined && { conditions: [{ type: "Ready", status: ready }] }),
+  }));
 }
 
 function trimNode(node: Node): Node {

@@ -7,7 +7,8 @@ import { formatIpSet, IpSet, parseIp } from "#ip";
 import { KubeClient, WatchedStore } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
-import { PoolUses, trimClaim } from "./uses.ts";
+import { trimClaim } from "./kept-claim.ts";
+import { PoolUses } from "./uses.ts";
 
 type Step =
   | { readonly kind: "claim"; readonly last: number; readonly pool: string }
@@ -76,6 +77,8 @@ describe("PoolUses", () => {
           const ips = held.map(({ ip }) => ip);
           assert.deepEqual(formatIpSet(used), formatIpSet(IpSet.ofIps(4, ips)));
           assert.deepEqual(nodes, ips.length === 0 ? [] : ["n"]);
+          const own = ips.filter((ip) => view.set.contains(ip)).length;
+          assert.deepEqual(uses.get(view.name)?.held, { used: own, reserved: 0, quarantined: 0 });
           const names = new Set(held.map((claim) => claim.name));
           for (const { metadata, spec } of all) {
             const at = parseIp(metadata.name);

@@ -1,96 +1,21 @@
-import { annotations, type SpiderIPAddress, type SpiderIPAddressSpec, type SpiderIPPool } from "#api";
+import type { SpiderIPAddress, SpiderIPPool } from "#api";
 import { type Clock, SpiderError } from "#base";
 import { type Ip, IpSet } from "#ip";
 import { type PoolView, poolView } from "#ipam";
 import type { Source, Store } from "#kube";
-import { type Claim, claimOf, type PoolUse } from "#ledger";
+import type { Claim, PoolUse } from "#ledger";
+import { keptClaimOf } from "./kept-claim.ts";
 
 /** Addresses that cool at once in one pool; beyond it the oldest are forgotten. */
 const coolingMax = 8_192;
-
-/** Strings that many claims have in common: each of them is kept once, not 300,000 times. */
-const shared = new Map<string, string>();
-const sharedMax = 100_000;
-
-function once(text: string): string {
-  const known = shared.get(text);
-  if (known !== undefined) return known;
-  if (shared.size >= sharedMax) shared.clear();
-  shared.set(text, text);
-  return text;
-}
-
-/**
- * Drops what no view and no decision reads: there may be 300,000 claims. Written out, not copied with a rest: objects of one
- * literal share their layout, and none has room to spare.
- */
-export function trimClaim({ metadata, spec }: SpiderIPAddress): SpiderIPAddress {
-  const { name, uid, resourceVersion } = metadata;
-  const forced = metadata.annotations?.[annotations.forceRelease];
-  const kept = spec.purpose === "Pod" ? trimPod(spec, name) : trimOther(spec);
-  const marked = forced === undefined ? undefined : { [annotations.forceRelease]: forced };
-  return {
-    metadata:
-      marked === undefined ? { name, uid, resourceVersion } : { name, uid, resourceVersion, annotations: marked },
-    spec: kept,
-  };
-}
-
-/** Nearly all claims are such. */
-function trimPod(spec: SpiderIPAddressSpec, name: string): SpiderIPAddressSpec {
-  const {
-    address,
-    pool,
-    poolUID,
-    poolGeneration,
-    node = "",
-    podNamespace = "",
-    podName = "",
-    podUID = "",
-    nic = "",
-  } = spec;
-  const kept = {
-    format: 1,
-    address: address === name ? name : address,
-    purpose: "Pod" as const,
-    pool: once(pool),
-    poolUID: once(poolUID),
-    poolGeneration,
-    node: once(node),
-    podNamespace: once(podNamespace),
-    podName,
-    podUID,
-    nic: once(nic),
-  };
-  return spec.owner === undefined ? kept : { ...kept, owner: once(spec.owner) };
-}
-
-function trimOther(spec: SpiderIPAddressSpec): SpiderIPAddressSpec {
-  const {
-    answer: _answer,
-    network: _network,
-    ownerUID: _owner,
-    bootID: _boot,
-    containerID: _container,
-    nextContainerID: _nextContainer,
-    since: _since,
-    ...kept
-  } = spec;
-  return {
-    ...kept,
-    pool: once(kept.pool),
-    poolUID: once(kept.poolUID),
-    ...(kept.node !== undefined && { node: once(kept.node) }),
-    ...(kept.podNamespace !== undefined && { podNamespace: once(kept.podNamespace) }),
-    ...(kept.owner !== undefined && { owner: once(kept.owner) }),
-  };
-}
 
 /** One pool and who has addresses of it, as of the last word of the watches. */
 export class PoolMembers implements PoolUse {
   view: PoolView;
   /** Claims that were made in it since this process watches. */
   allocations = 0;
+  /** How many of the pool's own addresses are claimed for what. Held ones are kept out of use, as reserved ones are. */
+  readonly held = { used: 0, reserved: 0, quarantined: 0 };
   /** Grows with every change of its use. */
   changes = 0;
   readonly #claims = new Map<string, Claim>();
@@ -115,8 +40,9 @@ export class PoolMembers implements PoolUse {
     return this.#used;
   }
 
+  /** Can be gone through any number of times. */
   get claims(): Iterable<Claim> {
-    return this.#claims.values();
+    return { [Symbol.iterator]: () => this.#claims.values() };
   }
 
   get isEmpty(): boolean {
@@ -149,8 +75,8 @@ export class PoolMembers implements PoolUse {
     this.#claims.set(claim.name, claim);
     this.#used = this.#used?.add(claim.ip);
     this.#cooling.delete(claim.name);
-    this.#count(before?.spec.node, -1);
-    this.#count(claim.spec.node, 1);
+    if (before !== undefined) this.#count(before, -1);
+    this.#count(claim, 1);
     this.changes += 1;
   }
 
@@ -170,12 +96,14 @@ export class PoolMembers implements PoolUse {
     if (claim === undefined) return false;
     this.#claims.delete(name);
     this.#used = this.#used?.remove(claim.ip);
-    this.#count(claim.spec.node, -1);
+    this.#count(claim, -1);
     this.changes += 1;
     return true;
   }
 
-  #count(node: string | undefined, by: 1 | -1): void {
+  #count({ ip, spec: { node, purpose } }: Claim, by: 1 | -1): void {
+    const state = purpose === "Hold" ? "reserved" : purpose === "Quarantine" ? "quarantined" : "used";
+    if (this.view.set.contains(ip)) this.held[state] += by;
     if (node === undefined) return;
     const count = (this.#nodes.get(node) ?? 0) + by;
     if (count === 0) this.#nodes.delete(node);
@@ -263,14 +191,14 @@ export class PoolUses {
   }
 
   #followClaim(now: SpiderIPAddress | undefined, before: SpiderIPAddress | undefined): void {
-    const claim = now && claimOf(now);
+    const claim = now && keptClaimOf(now);
     if (claim !== undefined) {
       this.#assign(claim);
       const own = this.#byUid.get(claim.spec.poolUID);
       if (own !== undefined && before === undefined) own.allocations += 1;
       return;
     }
-    const gone = before && claimOf(before);
+    const gone = before && keptClaimOf(before);
     if (gone === undefined) return;
     const own = this.#byUid.get(gone.spec.poolUID);
     const holders = this.#strays.delete(gone.name) ? this.list() : own === undefined ? [] : [own];
