@@ -7,10 +7,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { createLabClient } from "../lab/api/index.ts";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import type { Stage } from "../lab/scenarios/stage.ts";
+import { startStage } from "./stage.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const program = join(root, "build/spiderpoolctl.mjs");
@@ -64,9 +63,8 @@ describe("spiderpoolctl about a running Pod", { timeout: 180_000 }, () => {
   let stage: Stage;
   let address: string;
   before(async () => {
-    lab = await launchProductLab({ nodes: 1, bridges: true });
-    stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
-    for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${root}/examples/ovs/${file}.yaml`);
+    stage = await startStage({ apply: ["pool", "network"] });
+    ({ lab } = stage);
     const containers = [{ name: "web", image: "docker.io/library/busybox:1.37", command: ["sleep", "10000"] }];
     const spec = { nodeName: node, terminationGracePeriodSeconds: 0, containers };
     const annotations = { "ipam.spidernet.io/ippool": '{"ipv4":["ippool-test"]}' };

@@ -1,22 +1,17 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { manifests, startStage } from "./stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const node = "node1";
 
 /** The verbs of CNI 1.1.0, called as a runtime calls them, on a node with running Pods. */
 describe("GC and STATUS", () => {
   let lab: LabHandle;
   before(async () => {
-    lab = await launchProductLab({ nodes: 1, bridges: true });
-    const stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
-    for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
+    const stage = await startStage({ apply: ["pool", "network"] });
+    ({ lab } = stage);
     const two = readFileSync(`${manifests}/more.yaml`, "utf8").replace("replicas: 9", "replicas: 2");
     writeFileSync(`${lab.directory}/two.yaml`, two);
     await stage.kubectl("apply", "-f", `${lab.directory}/two.yaml`);

@@ -1,13 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { createLabClient, type LabClient, textAt } from "../lab/api/index.ts";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import type { Stage } from "../lab/scenarios/stage.ts";
+import { startStage } from "./stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const node = "node1";
 /** Pods that come and go at once, all the time. */
 const lanes = 4;
@@ -38,13 +35,9 @@ describe("an agent that is replaced under load", () => {
   let stage: Stage;
   let client: LabClient;
   before(async () => {
-    lab = await launchProductLab({ nodes: 1, bridges: true });
-    stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
+    stage = await startStage({ apply: ["pool", "network"] });
+    ({ lab } = stage);
     client = createLabClient({ baseUrl: lab.url });
-    for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
-    const nad = "network-attachment-definition/ovs-conf";
-    await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=10s");
-    assert.deepEqual(stage.failures, []);
   });
   after(() => lab.stop());
 

@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import type { Stage } from "../lab/scenarios/stage.ts";
+import { startStage } from "./stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 /** Ends as soon as the node's rule and a Pod's route are there, or after 5 s in vain. */
 const untilBoth = `until ip rule show pref 1000 | grep -q "lookup 500" && ip route show table 500 | grep -q "^172.18.30."
 do sleep 0.05; done`;
@@ -15,9 +12,8 @@ describe("host rules and routes of running Pods", () => {
   let lab: LabHandle;
   let stage: Stage;
   before(async () => {
-    lab = await launchProductLab({ nodes: 2, bridges: true });
-    stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
-    for (const file of ["pool", "network", "app"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
+    stage = await startStage({ nodes: 2, apply: ["pool", "network", "app"] });
+    ({ lab } = stage);
     await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=40s");
     assert.deepEqual(stage.failures, []);
   });

@@ -1,13 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab/api/index.ts";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import type { Stage } from "../lab/scenarios/stage.ts";
+import { manifests, startStage } from "./stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const node = "node1";
 const waitMsMax = 20_000;
 /** One address of the network of the examples. */
@@ -30,11 +27,9 @@ describe("the life of a Pod's network", () => {
   let stage: Stage;
   let client: LabClient;
   before(async () => {
-    lab = await launchProductLab({ nodes: 1, bridges: true });
-    stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
+    stage = await startStage({ apply: ["pool"] });
+    ({ lab } = stage);
     client = createLabClient({ baseUrl: lab.url });
-    await stage.kubectl("apply", "-f", `${manifests}/pool.yaml`);
-    assert.deepEqual(stage.failures, []);
     await client.create("spiderpool.spidernet.io/v2beta1/spiderippools", onlyOne);
   });
   after(() => lab.stop());

@@ -1,14 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { hintMark } from "#cni";
 import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab/api/index.ts";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import type { Stage } from "../lab/scenarios/stage.ts";
+import { startStage } from "./stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const node = "node1";
 const ippool = "ipam.spidernet.io/ippool";
 const defaultNetwork = "v1.multus-cni.io/default-network";
@@ -21,18 +18,9 @@ describe("bad input", () => {
   let stage: Stage;
   let client: LabClient;
   before(async () => {
-    lab = await launchProductLab({ nodes: 1, bridges: true });
-    stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
+    stage = await startStage({ apply: ["pool", "network"] });
+    ({ lab } = stage);
     client = createLabClient({ baseUrl: lab.url });
-    for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
-    await stage.kubectl(
-      "wait",
-      "network-attachment-definition/ovs-conf",
-      "-n",
-      "kube-system",
-      "--for=jsonpath={.spec.config}",
-    );
-    assert.deepEqual(stage.failures, []);
     await client.create(
       "spiderpool.spidernet.io/v2beta1/spiderippools",
       pool("six", { subnet: "fd00:9::/64", ips: ["fd00:9::1-fd00:9::9"] }),

@@ -1,24 +1,15 @@
 // The chart against a real kube-apiserver, without kubelets: what is rendered is accepted as it stands, hooks too. Run as
 // process 1 of namespaces of its own (see scripts/cluster.ts).
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
-import { createNetworks, enterLab, run } from "../../lab/topology/index.ts";
-import { findBinaries } from "./binaries.ts";
-import { startControlPlane } from "./control-plane.ts";
+import { run } from "../../lab/topology/index.ts";
+import { directory, startApiServer } from "./api-server.ts";
 
-enterLab();
-const directory = "/run/cluster";
-mkdirSync(directory);
-await createNetworks();
-const plane = await startControlPlane({
-  directory,
-  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
-  controllers: false,
-});
+const plane = await startApiServer();
 const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
 const [helmPath, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
 const kubectl = (...argv: string[]) =>

@@ -1,7 +1,7 @@
 // The product against a real kube-apiserver without kubelets: Node and Pods are made by hand, and the shim is called as a
 // container runtime calls it. `scripts/cluster.ts contact` runs it as process 1 of namespaces of its own.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -29,31 +29,19 @@ import { findKubectl } from "../../lab/kubectl.ts";
 import {
   createBridges,
   createDatabase,
-  createNetworks,
-  enterLab,
   managementGateway,
   nodePlan,
   run,
   startNode,
   startOpenVswitch,
 } from "../../lab/topology/index.ts";
-import { findBinaries } from "./binaries.ts";
-import { startControlPlane } from "./control-plane.ts";
+import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
 import { buildProduct } from "./product-by-hand.ts";
 import { startRecorder } from "./recorder.ts";
 import { rightsManifest } from "./rights.ts";
 
-enterLab();
-const directory = "/run/cluster";
-mkdirSync(directory);
-const networks = await createNetworks();
-const plane = await startControlPlane({
-  directory,
-  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
-  controllers: false,
-  // Without a controller manager there are no service accounts for Pods; old versions are forgotten within seconds.
-  apiServerFlags: ["--disable-admission-plugins=ServiceAccount", "--etcd-compaction-interval=2s"],
-});
+// Old versions are forgotten within seconds.
+const { networks, ...plane } = await startApiServer([withoutAccounts, "--etcd-compaction-interval=2s"]);
 const kubectlPath = await findKubectl("1.35");
 const kubectl = (argv: readonly string[], input = "") =>
   run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });

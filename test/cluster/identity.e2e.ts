@@ -1,7 +1,7 @@
 // Who may do what, on a real kube-apiserver: an agent with the token of its Pod tries to do more than it may, and everything
 // that it must. Run as process 1 of namespaces of its own (see scripts/cluster.ts).
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -22,20 +22,10 @@ import {
 } from "#kube";
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
-import { createNetworks, enterLab, run } from "../../lab/topology/index.ts";
-import { findBinaries } from "./binaries.ts";
-import { startControlPlane } from "./control-plane.ts";
+import { run } from "../../lab/topology/index.ts";
+import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
 
-enterLab();
-const directory = "/run/cluster";
-mkdirSync(directory);
-await createNetworks();
-const plane = await startControlPlane({
-  directory,
-  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
-  controllers: false,
-  apiServerFlags: ["--disable-admission-plugins=ServiceAccount"],
-});
+const plane = await startApiServer([withoutAccounts]);
 const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
 const namespace = "kube-system";
 const [helm, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);

@@ -2,7 +2,7 @@
 // whose certificates live for seconds. Run as process 1 of namespaces of its own (see scripts/cluster.ts).
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { spiderReservedIPs } from "#api";
@@ -10,21 +10,11 @@ import { never, systemClock } from "#base";
 import { type ApiStatusError, createTransport, KubeClient, loadKubeConfig, type Secret, secrets } from "#kube";
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
-import { createNetworks, enterLab, managementGateway, run, spawnProgram } from "../../lab/topology/index.ts";
+import { managementGateway, run, spawnProgram } from "../../lab/topology/index.ts";
 import { buildBundles } from "../../scripts/build.ts";
-import { findBinaries } from "./binaries.ts";
-import { startControlPlane } from "./control-plane.ts";
+import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
 
-enterLab();
-const directory = "/run/cluster";
-mkdirSync(directory);
-await createNetworks();
-const plane = await startControlPlane({
-  directory,
-  binary: await findBinaries({ programs: ["kube-apiserver"], say: console.log }),
-  controllers: false,
-  apiServerFlags: ["--disable-admission-plugins=ServiceAccount"],
-});
+const plane = await startApiServer([withoutAccounts]);
 const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
 const namespace = "kube-system";
 const name = "spiderpool-controller";
