@@ -2,6 +2,7 @@ import type { NetworkAttachmentDefinition } from "#api";
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 import { isJsonObject, type JsonObject, parseJsonObject } from "#cni";
 import {
+  bridgesOf,
   eventOf,
   type Finding,
   type NetworkFacts,
@@ -29,6 +30,8 @@ import { isSandboxThere, type RecordedNetwork, type SandboxRecord } from "./reco
 const everyMs = 600_000;
 /** The node's agents and Pods come up first. */
 const firstMs = 60_000;
+/** How often it is asked whether Open vSwitch is missed; who misses it twice is told at once. */
+const tickMs = 2_000;
 const hostRuleTableDefault = 500;
 
 export interface DoctorOptions {
@@ -91,8 +94,10 @@ export async function runDoctor(
   const { clock, log, events, observe } = options;
   const { node } = observe;
   const subject = nodeSubject(node);
-  await clock.sleep(firstMs, { signal });
+  const rounds = new Rounds(clock.monotonicMs());
   for (;;) {
+    await clock.sleep(tickMs, { signal });
+    if (!rounds.isDue(clock.monotonicMs(), isOvsMissed(options))) continue;
     try {
       for (const finding of await examineNode(options, { signal })) {
         events.record(subject, eventOf(finding));
@@ -102,7 +107,31 @@ export async function runDoctor(
       signal.throwIfAborted();
       log.warn({ node, err: formatError(error) }, "the node could not be examined");
     }
-    await clock.sleep(everyMs, { signal });
+  }
+}
+
+/** Networks or Pods of this node need Open vSwitch, and its database is away. */
+function isOvsMissed(options: DoctorOptions): boolean {
+  if (options.observe.ovs.state.kind === "connected") return false;
+  return bridgesOf({ networks: options.nads().flatMap(networkFacts), pods: podsOf(options) }).size > 0;
+}
+
+/** When the doctor looks: again and again after a while, and once as soon as Open vSwitch is missed for longer than a restart takes. */
+export class Rounds {
+  #dueMs: number;
+  /** How often in a row it was missed. */
+  #missed = 0;
+
+  constructor(nowMs: number) {
+    this.#dueMs = nowMs + firstMs;
+  }
+
+  /** To be asked every `tickMs`. Times are of a monotonic clock. */
+  isDue(nowMs: number, isMissed: boolean): boolean {
+    this.#missed = isMissed ? this.#missed + 1 : 0;
+    if (this.#missed !== 2 && nowMs < this.#dueMs) return false;
+    this.#dueMs = nowMs + everyMs;
+    return true;
   }
 }
 

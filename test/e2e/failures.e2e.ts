@@ -50,17 +50,8 @@ describe("when a part fails", () => {
     const pods = await podsOf(app);
     for (const from of pods) {
       for (const to of pods) {
-        const answer = await suite.kubectl(
-          "exec",
-          from.metadata.name,
-          "--",
-          "timeout",
-          "5",
-          "wget",
-          "-qO-",
-          `http://${to.status.podIP}/`,
-        );
-        assert.equal(answer.trim(), to.metadata.name);
+        const answer = await suite.fetch({ pod: from.metadata.name }, `http://${to.status.podIP}/`);
+        assert.equal(answer, to.metadata.name);
       }
     }
   };
@@ -127,10 +118,7 @@ describe("when a part fails", () => {
     await delay(60_000);
     const address = first?.status.podIP ?? "";
     const node = first?.spec.nodeName ?? "";
-    assert.equal(
-      (await suite.onNode(node, `timeout 5 busybox wget -qO- http://${address}/`)).trim(),
-      first?.metadata.name,
-    );
+    assert.equal(await suite.fetch({ node }, `http://${address}/`), first?.metadata.name);
     await suite.cluster.hold({ program: "kube-apiserver", held: false });
     // As elsewhere, where they end when they lose their leadership; else they would go on trying at long intervals.
     for (const program of ["kube-controller-manager", "kube-scheduler"])
@@ -154,8 +142,7 @@ describe("when a part fails", () => {
     await suite.kubectl("delete", `pod/${ended?.metadata.name}`, "--wait=false");
     await delay(30_000);
     const address = kept?.status.podIP;
-    const answer = await suite.onNode("node1", `timeout 5 busybox wget -qO- http://${address}/`);
-    assert.equal(answer.trim(), kept?.metadata.name);
+    assert.equal(await suite.fetch({ node: "node1" }, `http://${address}/`), kept?.metadata.name);
     // A link that comes up has lost its routes.
     await suite.onNode("node2", "ip link set mgmt0 up; ip route replace 10.244.11.0/24 via 10.222.0.11");
     await restartKubelets("node2");

@@ -98,17 +98,7 @@ describe("networks", () => {
     }
     await Promise.all([ready("pod/early-1", 120), ready("pod/early-2", 120)]);
     const { status } = await get("early-2");
-    const answer = await suite.kubectl(
-      "exec",
-      "early-1",
-      "--",
-      "timeout",
-      "5",
-      "wget",
-      "-qO-",
-      `http://${status.podIP}/`,
-    );
-    assert.equal(answer.trim(), "early-2");
+    assert.equal(await suite.fetch({ pod: "early-1" }, `http://${status.podIP}/`), "early-2");
     await suite.kubectl("delete", "pods", "early-1", "early-2", "--wait=true");
     await suite.kubectl("delete", "smc/early", "sp/early", "-n", "kube-system", "--wait=false");
     await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
@@ -152,8 +142,7 @@ describe("networks", () => {
     const ips = (await get("dual-2")).status.podIPs?.map(({ ip }) => ip) ?? [];
     assert.match(ips[0] ?? "", /^172\.18\.30\./);
     assert.match(ips[1] ?? "", /^fd00:172:18::a/);
-    const answer = await suite.kubectl("exec", "dual-1", "--", "timeout", "5", "wget", "-qO-", `http://[${ips[1]}]/`);
-    assert.equal(answer.trim(), "dual-2");
+    assert.equal(await suite.fetch({ pod: "dual-1" }, `http://[${ips[1]}]/`), "dual-2");
     await nothingLeft();
     await suite.kubectl("delete", "sp/six", "--wait=false"); // two minutes, until nobody can claim of it any more
   });
@@ -177,8 +166,7 @@ describe("networks", () => {
       await suite.list<KubeObject & { readonly spec: { readonly address: string; readonly podName: string } }>("sia")
     ).filter(({ spec }) => spec.podName === "two-2");
     for (const address of [status.podIP, claim?.spec.address]) {
-      const answer = await suite.kubectl("exec", "two-1", "--", "timeout", "5", "wget", "-qO-", `http://${address}/`);
-      assert.equal(answer.trim(), "two-2", address);
+      assert.equal(await suite.fetch({ pod: "two-1" }, `http://${address}/`), "two-2", address);
     }
     await nothingLeft();
   });
@@ -198,21 +186,11 @@ describe("networks", () => {
     await suite.kubectl("rollout", "status", "deployment/steady", "--timeout=90s");
     for (const { name } of suite.cluster.nodes) await suite.onNode(name, `${stopOvs}; sleep 1; ${startOvs}`);
     const pods = await suite.list<PodLike>("pods", "-l", "app=steady");
-    await until("HTTP between all Pods", async () => {
-      for (const { metadata } of pods.slice(0, 1)) {
-        for (const { status } of pods) {
-          const { ok } = await suite.stage.quiet(
-            "exec",
-            metadata.name,
-            "--",
-            "timeout",
-            "5",
-            "wget",
-            "-qO-",
-            `http://${status.podIP}/`,
-          );
-          if (!ok) return undefined;
-        }
+    await until("HTTP from one Pod to all", async () => {
+      const pod = pods[0]?.metadata.name ?? "";
+      for (const { status } of pods) {
+        const answered = await suite.fetch({ pod }, `http://${status.podIP}/`).catch(() => undefined);
+        if (answered === undefined) return undefined;
       }
       return true;
     });

@@ -60,10 +60,9 @@ describe("Services of underlay Pods", () => {
 
   const podOf = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
   const clusterIp = (name: string) => suite.kubectl("get", "service", name, "-o", "jsonpath={.spec.clusterIP}");
-  const wget = (url: string) => ["timeout", "5", "busybox", "wget", "-qO-", url];
-  const fromPod = (name: string) => (url: string) => suite.kubectl("exec", name, "--", ...wget(url));
-  const fromNode = (node: string) => (url: string) => suite.cluster.run({ node, argv: wget(url) });
-  const fromOutside = (url: string) => suite.cluster.run({ argv: wget(url) });
+  const fromPod = (pod: string) => (url: string) => suite.fetch({ pod }, url);
+  const fromNode = (node: string) => (url: string) => suite.fetch({ node }, url);
+  const fromOutside = (url: string) => suite.fetch("outside", url);
   /** Everybody who asks, by name. */
   const clients: readonly (readonly [string, (url: string) => Promise<string>])[] = nodes.flatMap((node) => [
     [`a Pod on ${node}`, (url: string) => fromPod(`client-${node}`)(url)] as const,

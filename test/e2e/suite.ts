@@ -21,6 +21,8 @@ export interface Suite extends AsyncDisposable {
   list<T = KubeObject>(resource: string, ...argv: readonly string[]): Promise<readonly T[]>;
   /** A shell script on a node. */
   onNode(node: string, script: string): Promise<string>;
+  /** What a web server answers a Pod, a node, or a host outside. Throws where it does not within 5 s. */
+  fetch(from: { readonly pod: string } | { readonly node: string } | "outside", url: string): Promise<string>;
 }
 
 /** As much of an object as tests look at. */
@@ -55,8 +57,13 @@ export function suiteOn({ cluster, stage }: ProductCluster): Suite {
     return stdout;
   };
   const onNode = (node: string, script: string) => cluster.run({ node, argv: ["sh", "-c", script] });
+  const fetch: Suite["fetch"] = async (from, url) => {
+    const argv = ["timeout", "5", "busybox", "wget", "-qO-", url];
+    if (from !== "outside" && "pod" in from) return (await kubectl("exec", from.pod, "--", ...argv)).trim();
+    return (await cluster.run({ ...(from !== "outside" && from), argv })).trim();
+  };
   return {
-    ...{ cluster, stage, kubectl, onNode },
+    ...{ cluster, stage, kubectl, onNode, fetch },
     apply: async (...items) => {
       const input = JSON.stringify({ apiVersion: "v1", kind: "List", items });
       const { ok, stderr } = await stage.input(input, "apply", "-f", "-");
