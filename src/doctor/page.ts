@@ -15,7 +15,8 @@ spiderpoolctl doctor --preflight   # this node before anything is installed; --b
 Each line is one thing that is wrong, with the commands that mend it; nothing is changed by looking. The exit status is 0 where
 nothing was found, 1 where something was, 2 where it could not be looked at. A healthy cluster has no finding.
 
-Checks that run on a node are made by its agent every ten minutes, and again when \`GET /v1/doctor\` of
+Checks that run on a node are made by its agent every ten minutes, at once when Open vSwitch is missed for more than two
+seconds, and again when \`GET /v1/doctor\` of
 [its API](agent-api.md) is asked (that is what \`--local\` does; in an agent's Pod: \`kubectl -n kube-system exec ds/spiderpool-agent -- spiderpoolctl doctor --local\`).
 What an agent finds by itself becomes a Warning Event on the node, with the reason \`Doctor…\`: \`kubectl describe node\` shows it,
 and \`spiderpoolctl doctor\` reads these Events. So a fault that was mended is listed for up to twelve more minutes, except with
