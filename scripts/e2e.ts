@@ -1,4 +1,4 @@
-// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, two clusters at a time; `--json FILE` keeps the figures.
+// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, three clusters at a time; `--json FILE` keeps the figures.
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -14,8 +14,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const usage =
   "npm run e2e [-- WORD … --jobs N --json FILE --logs FOLDER]: suites on a real Kubernetes; only files whose path has one of the words.";
 const suiteMsMax = 900_000;
-/** Suites mostly wait: for leases, time-outs, rollouts. */
-const jobsByDefault = 2;
+/** Suites mostly wait, for leases, time-outs, rollouts: one takes about half a processor. */
+const jobsByDefault = 3;
 /** These measure, or look at the whole machine. */
 const alone = ["figures", "harness"];
 /** The longest first, so that none is left to run alone at the end. */

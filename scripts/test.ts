@@ -10,10 +10,16 @@ const files = globSync("{src,lab,shim,images,test,bench,scripts}/**/*.test.ts", 
   .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
   .sort();
 const clean = runChecks();
-const runner = spawn(process.execPath, ["--test", "--test-concurrency=2", "--test-timeout=300000", ...files], {
-  cwd: root,
-  stdio: ["ignore", "inherit", "inherit"],
-});
+/** One more than processors of the smallest machine: much of many files is waiting, for a kubelet's next try or a time-out. */
+const concurrency = 3;
+const runner = spawn(
+  process.execPath,
+  ["--test", `--test-concurrency=${concurrency}`, "--test-timeout=300000", ...files],
+  {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+  },
+);
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => runner.kill(signal));
 runner.on("exit", (code) => {
   if (!clean) console.log("types or lint failed: see the top of this output");
