@@ -13,7 +13,7 @@ import { poolUsage } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolMembers, PoolUses } from "./uses.ts";
 
-/** Publications of one pool are so far apart while many of its free addresses go, … */
+/** Publications of one pool are so far apart while many of its free addresses go or many nodes begin to draw from it, … */
 const hurriedMs = 25;
 /** … and so far otherwise, while anything changes. */
 const calmMs = 1_000;
@@ -37,7 +37,7 @@ export interface UsageOptions {
 
 /**
  * Publishes which addresses of each pool are taken, for the agents' guesses: the sooner, the larger the part of the free
- * addresses that went since. The object has the pool's name and goes with it.
+ * addresses that went since, and where nodes came that are not ranked yet. The object has the pool's name and goes with it.
  */
 export function poolUsageController(deps: Deps, options: UsageOptions): ControllerOptions {
   const publisher = new Publisher(deps, options);
@@ -129,8 +129,12 @@ class Publisher {
 }
 
 function gapMs({ object, allocations }: Published, members: PoolMembers): number {
-  const since = members.allocations - allocations;
-  return since >= Math.max(1, object.spec.free / 10) ? hurriedMs : calmMs;
+  const { free, nodes = [] } = object.spec;
+  const isMany = (news: number, of: number) => news >= Math.max(1, of / 10);
+  // Until they have ranks, nodes that begin at once try the same addresses.
+  const isHurried =
+    isMany(members.allocations - allocations, free) || isMany(members.nodes.length - nodes.length, nodes.length);
+  return isHurried ? hurriedMs : calmMs;
 }
 
 function isSame(a: SpiderPoolUsageSpec, b: SpiderPoolUsageSpec): boolean {

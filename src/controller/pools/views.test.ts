@@ -186,6 +186,22 @@ describe("SpiderPoolUsage", () => {
     assert.equal(usage()?.free, 7);
   });
 
+  it("ranks nodes at once that begin to draw from a large pool, and takes its time with the rest", async () => {
+    const { cluster, usage } = await quietCluster();
+    await using _cluster = cluster;
+    const large = cluster.pool("p", { ips: ["172.18.32.0-172.18.63.255"] });
+    await cluster.pass(2_000);
+    cluster.claim("172.18.32.0", large, "n1");
+    cluster.claim("172.18.32.1", large, "n2");
+    await cluster.pass(50);
+    assert.deepEqual(usage()?.nodes, ["n1", "n2"]);
+    cluster.claim("172.18.32.2", large, "n2");
+    await cluster.pass(50);
+    assert.deepEqual(usage()?.used, ["172.18.32.0-172.18.32.1"]);
+    await cluster.pass(1_000);
+    assert.deepEqual(usage()?.used, ["172.18.32.0-172.18.32.2"]);
+  });
+
   it("tells what is taken, how many are free, and on which nodes", async () => {
     const { cluster, pool, usage } = await quietCluster();
     await using _cluster = cluster;
