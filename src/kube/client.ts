@@ -151,7 +151,7 @@ export class KubeClient {
       resource: resource.plural,
       object: keyOf({ namespace: metadata.namespace, name }),
     };
-    const path = withQuery(collectionPath(resource, metadata.namespace), strict);
+    const path = collectionPath(resource, metadata.namespace) + strict;
     const body = { apiVersion: apiVersionOf(resource), kind: resource.kind, ...draft };
     return decodeObject<T>(
       await this.#call(attempt, { method: "POST", path, body, accept: accept(resource) }, signal),
@@ -166,7 +166,7 @@ export class KubeClient {
     { signal, subresource }: Signal & { readonly subresource?: "status" },
   ): Promise<T> {
     const attempt = { verb: "update", resource: resource.plural, object: keyOf(object.metadata) };
-    const path = withQuery(objectPath(resource, object.metadata, subresource), strict);
+    const path = objectPath(resource, object.metadata, subresource) + strict;
     const body = { ...object, apiVersion: apiVersionOf(resource), kind: resource.kind };
     return decodeObject<T>(
       await this.#call(attempt, { method: "PUT", path, body, accept: accept(resource) }, signal),
@@ -181,7 +181,7 @@ export class KubeClient {
     { signal, subresource }: Signal & { readonly subresource?: "status" },
   ): Promise<T> {
     const attempt = { verb: "patch", resource: resource.plural, object: keyOf(ref) };
-    const path = withQuery(objectPath(resource, ref, subresource), strict);
+    const path = objectPath(resource, ref, subresource) + strict;
     const body = patch.kind === "json" ? patch.operations : patch.body;
     const request = { method: "PATCH", path, body, contentType: patchTypes[patch.kind], accept: accept(resource) };
     return decodeObject<T>(await this.#call(attempt, request, signal), attempt);
@@ -194,7 +194,7 @@ export class KubeClient {
     { signal, ...options }: Signal & DeleteOptions,
   ): Promise<"deleted" | "deleting" | "absent"> {
     const attempt = { verb: "delete", resource: resource.plural, object: keyOf(ref) };
-    const path = withQuery(objectPath(resource, ref), { timeout: strict.timeout });
+    const path = withQuery(objectPath(resource, ref), { timeout: mutationTimeout });
     const body = { apiVersion: "v1", kind: "DeleteOptions", ...options };
     try {
       const answer = await this.#call(attempt, { method: "DELETE", path, body, accept: json }, signal);
@@ -215,7 +215,7 @@ export class KubeClient {
     { signal }: Signal,
   ): Promise<unknown> {
     const attempt = { verb: `create ${subresource} of`, resource: resource.plural, object: keyOf(ref) };
-    const path = withQuery(objectPath(resource, ref, subresource), strict);
+    const path = objectPath(resource, ref, subresource) + strict;
     return this.#call(attempt, { method: "POST", path, body, accept: json }, signal);
   }
 
@@ -301,7 +301,8 @@ interface Call {
 }
 
 const json = "application/json";
-const strict = { fieldValidation: "Strict", timeout: `${limits.mutationTimeoutS}s` };
+const mutationTimeout = `${limits.mutationTimeoutS}s`;
+const strict = `?fieldValidation=Strict&timeout=${mutationTimeout}`;
 const patchTypes = {
   merge: "application/merge-patch+json",
   strategic: "application/strategic-merge-patch+json",

@@ -10,8 +10,13 @@ export function parseMac(text: string): Uint8Array {
 
 /** Lower case, colons. */
 export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  let text = "";
+  for (const byte of bytes) text += text === "" ? hex[byte] : `:${hex[byte]}`;
+  return text;
 }
+
+/** Of every byte: the addresses of each link that the kernel tells of go through this. */
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 /** Random, unicast and locally administered. */
 export function randomMac(): string {

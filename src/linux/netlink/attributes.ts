@@ -1,5 +1,6 @@
 import { SpiderError } from "#base";
 import { type Ip, ipFromBytes } from "#ip";
+import { storeU16, storeU32, zeroes } from "./bytes.ts";
 
 /** Flags in an attribute's type field (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`). */
 const nestedFlag = 0x8000;
@@ -11,25 +12,26 @@ const typeMask = 0x3fff;
  * those of nf_tables are big-endian and say so.
  */
 export class MessageWriter {
-  #bytes = Buffer.alloc(256);
+  #bytes = zeroes(256);
   #length = 0;
 
   u8(value: number): this {
     const at = this.#grow(1);
-    this.#bytes.writeUInt8(value, at);
+    if (value >>> 8 !== 0) throw new RangeError(`${value} does not fit into 8 bits`);
+    this.#bytes[at] = value;
     return this;
   }
 
   u16(value: number): this {
     const at = this.#grow(2);
-    this.#bytes.writeUInt16LE(value, at);
+    storeU16(this.#bytes, at, value);
     return this;
   }
 
   /** Also takes negative numbers, as the same 32 bits. */
   u32(value: number): this {
     const at = this.#grow(4);
-    this.#bytes.writeUInt32LE(value >>> 0, at);
+    storeU32(this.#bytes, at, value);
     return this;
   }
 
@@ -62,7 +64,7 @@ export class MessageWriter {
 
   putU32be(type: number, value: number): this {
     const at = this.#header(type, 4).#grow(4);
-    this.#bytes.writeUInt32BE(value >>> 0, at);
+    for (let n = 0; n < 4; n++) this.#bytes[at + n] = value >>> (24 - 8 * n);
     return this;
   }
 
@@ -78,7 +80,7 @@ export class MessageWriter {
     build(this);
     const length = this.#length - start;
     if (length > 0xffff) throw new RangeError(`attribute ${type} is ${length} bytes long; at most 65535 fit`);
-    this.#bytes.writeUInt16LE(length, start);
+    storeU16(this.#bytes, start, length);
     return this.pad();
   }
 
@@ -103,7 +105,7 @@ export class MessageWriter {
     const at = this.#length;
     this.#length += by;
     if (this.#length > this.#bytes.length) {
-      const bigger = Buffer.alloc(Math.max(this.#bytes.length * 2, this.#length));
+      const bigger = zeroes(Math.max(this.#bytes.length * 2, this.#length));
       bigger.set(this.#bytes);
       this.#bytes = bigger;
     }
@@ -123,7 +125,7 @@ const headerBytes = 4;
 export function listAttributes(bytes: Uint8Array, offset = 0): readonly RawAttribute[] {
   const found: RawAttribute[] = [];
   for (let at = offset; at < bytes.length; at = nextAttribute(bytes, at)) {
-    found.push({ type: typeAt(bytes, at), value: bytes.subarray(at + headerBytes, at + lengthAt(bytes, at)) });
+    found.push({ type: typeAt(bytes, at), value: bytes.subarray(at + headerBytes, at + u16At(bytes, at)) });
   }
   return found;
 }
@@ -149,27 +151,35 @@ export class Attributes {
 
   bytes(type: number): Uint8Array | undefined {
     const at = this.#find(type);
-    return at < 0 ? undefined : this.#bytes.subarray(at + headerBytes, at + lengthAt(this.#bytes, at));
+    return at < 0 ? undefined : this.#bytes.subarray(at + headerBytes, at + u16At(this.#bytes, at));
   }
 
   u8(type: number): number | undefined {
-    return this.#view(type, 1)?.getUint8(0);
+    const at = this.#valueAt(type, 1);
+    return at < 0 ? undefined : this.#bytes[at];
   }
 
   u16(type: number): number | undefined {
-    return this.#view(type, 2)?.getUint16(0, true);
+    const at = this.#valueAt(type, 2);
+    return at < 0 ? undefined : u16At(this.#bytes, at);
   }
 
   u32(type: number): number | undefined {
-    return this.#view(type, 4)?.getUint32(0, true);
+    const value = this.i32(type);
+    return value === undefined ? undefined : value >>> 0;
   }
 
   i32(type: number): number | undefined {
-    return this.#view(type, 4)?.getInt32(0, true);
+    const at = this.#valueAt(type, 4);
+    return at < 0 ? undefined : u16At(this.#bytes, at) | (u16At(this.#bytes, at + 2) << 16);
   }
 
   u32be(type: number): number | undefined {
-    return this.#view(type, 4)?.getUint32(0, false);
+    const at = this.#valueAt(type, 4);
+    if (at < 0) return undefined;
+    let value = 0;
+    for (let n = 0; n < 4; n++) value = value * 256 + (this.#bytes[at + n] ?? 0);
+    return value;
   }
 
   /** Up to the first NUL. */
@@ -197,35 +207,35 @@ export class Attributes {
   #find(type: number): number {
     const bytes = this.#bytes;
     let found = -1;
-    for (let at = this.#offset; at < bytes.length; at += padded(lengthAt(bytes, at))) {
+    for (let at = this.#offset; at < bytes.length; at += padded(u16At(bytes, at))) {
       if (typeAt(bytes, at) === type) found = at;
     }
     return found;
   }
 
-  #view(type: number, length: number): DataView | undefined {
+  /** Where the value begins, of which `length` bytes are there; -1 where there is none.. */
+  #valueAt(type: number, length: number): number {
     const at = this.#find(type);
-    if (at < 0) return undefined;
-    const { buffer, byteOffset } = this.#bytes;
-    const found = lengthAt(this.#bytes, at) - headerBytes;
+    if (at < 0) return -1;
+    const found = u16At(this.#bytes, at) - headerBytes;
     if (found < length) throw malformed(`value of attribute ${type}`, 0, found);
-    return new DataView(buffer, byteOffset + at + headerBytes, found);
+    return at + headerBytes;
   }
 }
 
 /** Where the next attribute begins. Throws NETLINK_MALFORMED where the length of this one does not fit. */
 function nextAttribute(bytes: Uint8Array, at: number): number {
-  const length = at + headerBytes <= bytes.length ? lengthAt(bytes, at) : 0;
+  const length = at + headerBytes <= bytes.length ? u16At(bytes, at) : 0;
   if (length < headerBytes || at + length > bytes.length) throw malformed("attribute", at, bytes.length);
   return at + padded(length);
 }
 
-function lengthAt(bytes: Uint8Array, at: number): number {
+function u16At(bytes: Uint8Array, at: number): number {
   return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
 }
 
 function typeAt(bytes: Uint8Array, at: number): number {
-  return lengthAt(bytes, at + 2) & typeMask;
+  return u16At(bytes, at + 2) & typeMask;
 }
 
 function padded(length: number): number {

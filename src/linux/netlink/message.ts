@@ -1,4 +1,5 @@
 import { Attributes, malformed } from "./attributes.ts";
+import { storeU16, storeU32, zeroes } from "./bytes.ts";
 
 /** Flags of `struct nlmsghdr`. */
 export const flags = {
@@ -35,14 +36,14 @@ export interface Message {
 export function encodeMessages(messages: readonly Message[]): Uint8Array {
   const padded = (length: number) => (length + 3) & ~3;
   const total = messages.reduce((sum, { body }) => sum + headerLength + padded(body.length), 0);
-  const bytes = Buffer.alloc(total);
+  const bytes = zeroes(total);
   let at = 0;
   for (const { type, flags, sequence, port, body } of messages) {
-    bytes.writeUInt32LE(headerLength + body.length, at);
-    bytes.writeUInt16LE(type, at + 4);
-    bytes.writeUInt16LE(flags, at + 6);
-    bytes.writeUInt32LE(sequence, at + 8);
-    bytes.writeUInt32LE(port, at + 12);
+    storeU32(bytes, at, headerLength + body.length);
+    storeU16(bytes, at + 4, type);
+    storeU16(bytes, at + 6, flags);
+    storeU32(bytes, at + 8, sequence);
+    storeU32(bytes, at + 12, port);
     bytes.set(body, at + headerLength);
     at += headerLength + padded(body.length);
   }
