@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
@@ -61,6 +62,22 @@ describe("networks", () => {
       );
       return events.find(({ reason }) => reason !== "FailedScheduling");
     });
+
+  it("without Open vSwitch: Pods with macvlan on the nodes' interface reach each other, and both nodes reach them", async () => {
+    const example = fileURLToPath(new URL("../../examples/macvlan", import.meta.url));
+    await suite.kubectl("apply", "-f", example);
+    await suite.kubectl("rollout", "status", "deployment/macvlan-app", "--timeout=90s");
+    const pods = await suite.list<PodLike>("pods", "-l", "app=macvlan-app");
+    const [one = assert.fail(), two = assert.fail()] = pods;
+    for (const { status } of pods) assert.match(status.podIP ?? "", /^172\.18\.41\./);
+    const from = { pod: one.metadata.name };
+    assert.equal(await suite.fetch(from, `http://${two.status.podIP}/`), two.metadata.name);
+    for (const node of ["node1", "node2"])
+      assert.equal(await suite.fetch({ node }, `http://${two.status.podIP}/`), two.metadata.name, node);
+    await suite.kubectl("delete", "-f", example, "--wait=false");
+    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await settled(suite);
+  });
 
   it("Open vSwitch is not installed: agents are Ready, Pod and node are told, and Pods start when it is", async () => {
     const network = { cniType: "ovs", ovs: { bridge: "br1" } };
