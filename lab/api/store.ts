@@ -11,7 +11,7 @@ export interface Change {
 }
 
 interface Table {
-  readonly objects: Map<string, KubeObject>;
+  objects: Map<string, KubeObject>;
   /** The keys in order; undefined after one came or went. */
   sorted: readonly string[] | undefined;
   history: Change[];
@@ -103,6 +103,28 @@ export class Store {
     this.#listeners.add(listener);
   }
 
+  /**
+   * A backup: what it returns puts all back as it is now, versions included, as an administrator does with etcd. Watches must have
+   * ended; listeners are told of what changed by that, deletions first, when all is in place.
+   */
+  backup(): () => void {
+    const version = this.#resourceVersion;
+    const saved = new Map([...this.#tables].map(([name, { objects }]) => [name, new Map(objects)]));
+    return () => {
+      const changes = [...this.#tables].flatMap(([name, table]) => {
+        const before = table.objects;
+        const after = new Map(saved.get(name));
+        Object.assign(table, { objects: after, sorted: undefined, history: [], forgotten: version });
+        return differences(name, before, after, version);
+      });
+      this.#resourceVersion = version;
+      for (const change of changes.sort((a, b) => Number(b.type === "DELETED") - Number(a.type === "DELETED"))) {
+        for (const listener of this.#tables.get(change.table)?.listeners ?? []) listener(change);
+        for (const listener of this.#listeners) listener(change);
+      }
+    };
+  }
+
   tables(): readonly string[] {
     return [...this.#tables.keys()];
   }
@@ -133,6 +155,23 @@ export class Store {
     for (const listener of table.listeners) listener(change);
     for (const listener of this.#listeners) listener(change);
   }
+}
+
+/** What leads from one state of a table to another. */
+function differences(
+  table: string,
+  before: ReadonlyMap<string, KubeObject>,
+  after: ReadonlyMap<string, KubeObject>,
+  resourceVersion: number,
+): readonly Change[] {
+  return [...new Set([...before.keys(), ...after.keys()])].flatMap((key): readonly Change[] => {
+    const previous = before.get(key);
+    const now = after.get(key);
+    const object = now ?? previous;
+    if (previous === now || object === undefined) return [];
+    const type = now === undefined ? "DELETED" : previous === undefined ? "ADDED" : "MODIFIED";
+    return [{ table, type, resourceVersion, object, previous }];
+  });
 }
 
 /** `namespace/name`; `/name` for what has no namespace. */

@@ -44,6 +44,7 @@ export function watchCluster(options: AgentOptions, log: Logger, tasks: Tasks, t
     await pools.now(o);
   };
   const relist = () => {
+    pools.distrust();
     for (const store of stores) store.relist();
   };
   const release =

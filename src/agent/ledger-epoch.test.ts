@@ -70,6 +70,23 @@ describe("an API server that was put back to an earlier state", () => {
     assert.ok(got.length === 1 && got[0] !== ip);
   });
 
+  it("has claims name the sandboxes of now again, not those of then", async () => {
+    const agent = await cluster.agent("n1");
+    const uid = cluster.pod({ name: "a" });
+    await agent.add("a", "s1");
+    await cluster.advance(2_000);
+    const restore = cluster.api.fake.backup();
+    await agent.add("a", "s2");
+    await cluster.advance(2_000);
+    await putBack(restore);
+    await cluster.advance(20_000);
+    assert.deepEqual([specs()[0]?.podUID, specs()[0]?.containerID], [uid, "s2"]);
+    cluster.erase("a");
+    for (const sandbox of ["s1", "s2"]) await agent.del("a", sandbox);
+    await cluster.advance(5_000);
+    assert.deepEqual(cluster.claims, {});
+  });
+
   it("is not waited for longer than a minute where no leader has seen it", async () => {
     const agent = await cluster.agent("n1");
     const restore = cluster.api.fake.backup();

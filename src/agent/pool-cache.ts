@@ -66,6 +66,11 @@ export class PoolCache {
     return { pools: this.#pools, broken: this.#broken };
   }
 
+  /** The server may be of another history, in which the same generation is another spec: what is told next is fetched. */
+  distrust(): void {
+    this.#versions.clear();
+  }
+
   /** Resolves when a pool came, went or has another spec; call it before `now`, so that nothing between them is missed. */
   nextChange(): Promise<void> {
     return this.#change.promise;

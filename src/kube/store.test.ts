@@ -184,6 +184,16 @@ describe("WatchedStore", () => {
     restore();
     await clock.advance(2_000);
     assert.deepEqual([store.list().map(({ metadata }) => metadata.name), rewinds], [["a"], 1]);
+    // The same object, at the same version, in another state.
+    api.apply(pods, pod("a", "n2"));
+    await clock.advance(0);
+    restore();
+    api.apply(pods, pod("a", "n3"));
+    await clock.advance(0);
+    assert.equal(store.get("x/a")?.spec?.nodeName, "n2");
+    store.relist();
+    await clock.advance(1_000);
+    assert.equal(store.get("x/a")?.spec?.nodeName, "n3");
     // An interruption of any other kind is none, and no reason to list anew.
     const lists = () => api.requests.filter(({ path }) => !/watch=|limit=1$/.test(path)).length;
     const before = lists();

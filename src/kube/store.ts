@@ -74,6 +74,8 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   #version: string | undefined;
   #watch: { readonly openedAtMs: number; readonly renew: () => void } | undefined;
   #relist: () => void = () => {};
+  /** The server may be of another history, in which the same version is another state. */
+  #distrusts = false;
 
   constructor(options: StoreOptions<T>) {
     this.#options = options;
@@ -125,6 +127,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   }
 
   relist(): void {
+    this.#distrusts = true;
     this.#relist();
   }
 
@@ -165,7 +168,10 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
       this.#heardAtMs = clock.monotonicMs();
       this.#version = version ?? this.#version;
     };
-    const onRewound = () => this.#tellRewound();
+    const onRewound = () => {
+      this.#distrusts = true;
+      this.#tellRewound();
+    };
     const onBroken = () => {
       this.#breaks += 1;
     };
@@ -194,6 +200,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
         const gone = this.#missing(change.objects).map((key) => this.#remove(key));
         const put = change.objects.map((object) => this.#put(object));
         this.#isSynced = true;
+        this.#distrusts = false;
         this.#tell(gone);
         this.#tell(put);
         this.#synced.resolve();
@@ -211,7 +218,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   #put(now: T): Change<T> | undefined {
     const key = keyOf(now.metadata);
     const before = this.#objects.get(key);
-    if (before?.metadata.resourceVersion === now.metadata.resourceVersion) return undefined;
+    if (!this.#distrusts && before?.metadata.resourceVersion === now.metadata.resourceVersion) return undefined;
     if (this.#options.freeze === true) deepFreeze(now);
     this.#objects.set(key, now);
     for (const index of this.#indexes.values()) index.move(before, now);

@@ -245,8 +245,8 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
     if (input.kind === "page" || input.kind === "event") {
       onHeard(state.kind === "watching" ? state.resourceVersion : undefined);
     }
-    if (stepped.change !== undefined) onChange(stepped.change);
     if (stepped.rewound === true) onRewound();
+    if (stepped.change !== undefined) onChange(stepped.change);
     report(options, before, state, error);
   };
   let renewal = new AbortController();

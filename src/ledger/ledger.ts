@@ -11,13 +11,13 @@ import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
-import { adoptClaim, attachClaim, type Created, changeClaim, createClaim, readClaim } from "./writes.ts";
+import { adoptClaim, attachAgain, attachClaim, type Created, changeClaim, createClaim, readClaim } from "./writes.ts";
 
 /** Creates in flight at once, for the whole node; one more for a namespace that has none, beside another one's burst. */
 const creates = { slots: 4, spare: 1, maxWaiting: 10_000 } as const;
 /** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
 const missesMax = 8;
-/** A create whose answer was lost may take effect as long as this: the server gives up on it after 4 s. */
+/** How long a create whose answer was lost may take effect: the server gives up on it after 4 s. */
 const echoMsMax = 5_000;
 
 /**
@@ -142,7 +142,9 @@ export class Ledger {
     const { client, node } = this.#options;
     const found = await readClaim(client, name, o);
     if (found !== undefined && isHeld(found) && found.spec.node === node && found.spec.podUID === podUid) {
-      if (!this.#own.has(keyOfClaim(found))) this.#keep(found);
+      const own = this.#own.get(keyOfClaim(found));
+      const newer = own === undefined ? found : await attachAgain(found, own, { client, ...o });
+      if (newer !== undefined) this.#keep(newer);
       return "ours";
     }
     for (const own of this.#own) {
@@ -160,11 +162,8 @@ export class Ledger {
     const [pool] = request.pools;
     if (pool === undefined) throw new RangeError("an address is claimed again from the pool that has it");
     const key = claimKey(holder.pod.uid, holder.nic, family);
-    return this.#keys.run(
-      key,
-      async () => this.#own.get(key) ?? (await this.#create(ip, pool, request, { ...o, open: true })),
-      o,
-    );
+    const act = async () => this.#own.get(key) ?? (await this.#create(ip, pool, request, { ...o, open: true }));
+    return this.#keys.run(key, act, o);
   }
 
   /** What is kept for a sticky holder and is not asked for any more becomes free; waits for that. */

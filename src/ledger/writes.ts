@@ -129,6 +129,23 @@ export function attachClaim(known: Claim, holder: Holder, o: WriteOptions & Here
   return changeClaim(known, attach, o);
 }
 
+/**
+ * Where etcd was put back to a time when another sandbox of the Pod had the claim: the claim with the attachment that is known.
+ * Undefined where there is nothing to write, or somebody else writes it at the same time, who is right.
+ */
+export async function attachAgain(
+  found: Claim,
+  { uid, spec: { containerID, bootID } }: Claim,
+  { client, ...o }: Signal & Pick<WriteOptions, "client">,
+): Promise<Claim | undefined> {
+  if (uid !== found.uid || containerID === undefined || bootID === undefined) return undefined;
+  if (found.spec.containerID === containerID) return undefined;
+  return writeClaim(client, found, { ...found.spec, containerID, bootID }, o).catch((error: unknown) => {
+    if (hasReason(error, "Conflict", "NotFound")) return undefined;
+    throw error;
+  });
+}
+
 /** A detached sticky claim passes to the next Pod, with what its predecessor was told. It is always written. */
 export function adoptClaim(known: Claim, holder: Holder, o: WriteOptions & Here): Promise<Claim | undefined> {
   const adopt = (spec: SpiderIPAddressSpec) => {

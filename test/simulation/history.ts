@@ -55,6 +55,8 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "foreign"; readonly pool: number; readonly at: number; readonly ms: number }
   | { readonly kind: "pool-size"; readonly pool: number; readonly size: number }
   | { readonly kind: "pool-delete" | "pool-create"; readonly pool: number }
+  /** etcd is saved; later it is put back to that. */
+  | { readonly kind: "backup" | "restore" }
 );
 
 /** A whole run: with the same seed, the same happens. */
@@ -134,6 +136,8 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
     [2, () => ({ atMs, kind: "pool-size", pool, size: 1 + random.int(shape.poolSizeMax) })],
     [0.7, () => ({ atMs, kind: "pool-delete", pool })],
     [1.5, () => ({ atMs, kind: "pool-create", pool })],
+    [0.5, () => ({ atMs, kind: "backup" })],
+    [0.5, () => ({ atMs, kind: "restore" })],
   ];
   const more = kinds.flatMap(([weight, make]) => (focus.includes(make().kind) ? [[weight * 12, make] as const] : []));
   return random.weighted([...kinds, ...more])();

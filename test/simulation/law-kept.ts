@@ -48,6 +48,11 @@ export class KeptLaw {
     this.#forget((told) => told.ip === ip);
   }
 
+  /** Nothing is known of what was told before. */
+  forget(): void {
+    this.#told.clear();
+  }
+
   #forget(which: (told: Told) => boolean): void {
     for (const [key, told] of this.#told) if (which(told)) this.#told.delete(key);
   }

@@ -100,6 +100,11 @@ export class Law {
     }
   }
 
+  /** The server is about to be put back to an earlier state: what was told since is not so any more. */
+  rewound(): void {
+    this.#kept.forget();
+  }
+
   #guard(check: () => void): void {
     try {
       check();
@@ -267,6 +272,7 @@ export class Law {
     const spec = object["spec"] as { readonly ips?: readonly string[]; readonly excludeIPs?: readonly string[] };
     const set = parseIpSet(spec.ips ?? [], family).subtract(parseIpSet(spec.excludeIPs ?? [], family));
     this.#sets.set(`${uid}/${generation}`, { set, uid });
+    this.#goneUids.delete(uid);
     if (type !== "DELETED") return;
     this.#goneUids.add(uid);
     for (const claim of this.#options.server.store.list(claimTable)) {

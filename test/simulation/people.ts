@@ -16,6 +16,23 @@ const namespace = "default";
 const recordFolders = { run: "/run/spiderpool/sandboxes", disk: "/var/lib/spiderpool/sandboxes" } as const;
 /** A node of which nothing was heard for so long is told to be of unknown state. */
 const silentMs = 40_000;
+/** How long nothing else goes wrong after etcd was put back: so long agents have to say what their sandboxes have. */
+const calmMs = 120_000;
+/** A backup of which less than so many writes are lost is no earlier state to those who go by versions. */
+const lostWritesMin = 60;
+/** What does not happen meanwhile. */
+const disturbing: ReadonlySet<Op["kind"]> = new Set([
+  ...([
+    "kill-agent",
+    "trap-agent",
+    "reboot",
+    "partition",
+    "restart-kubelet",
+    "lose-records",
+    "kill-controller",
+  ] as const),
+  ...(["pause", "fault", "lag", "break-watches", "half-open", "backup", "restore", "foreign"] as const),
+]);
 
 /** Everything that acts on the cluster from outside of the product: users, administrators, and bad luck. */
 export class People {
@@ -23,6 +40,8 @@ export class People {
   #hashes = 0;
   /** Until when each node is cut off the API server. */
   readonly #cutUntilMs = new Map<string, number>();
+  #backup: { readonly version: number; readonly pools: string; readonly restore: () => void } | undefined;
+  #calmUntilMs = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -39,6 +58,7 @@ export class People {
 
   do(op: Op): void {
     const world = this.#world;
+    if (disturbing.has(op.kind) && world.time.nowMs < this.#calmUntilMs) return;
     switch (op.kind) {
       case "create":
         this.#createPod(op);
@@ -146,7 +166,48 @@ export class People {
       case "pool-create":
         this.#createPool(op.pool);
         return;
+      case "backup": {
+        const { store } = world.server;
+        this.#backup = { version: store.resourceVersion, pools: this.#pools(), restore: store.backup() };
+        return;
+      }
+      case "restore":
+        this.#restore();
+        return;
     }
+  }
+
+  /** Everything that works, works through it: whoever is away while etcd is put back may find that others have its addresses. */
+  #restore(): void {
+    const world = this.#world;
+    const { server, time, nodes, controllers } = world;
+    const backup = this.#backup;
+    const isCut = [...this.#cutUntilMs.values()].some((untilMs) => untilMs > time.nowMs);
+    const isWhole = nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn) && !isCut;
+    // Addresses of a pool that was another one then are nobody's to claim again.
+    if (backup === undefined || !isWhole || controllers.includes(undefined) || backup.pools !== this.#pools()) return;
+    if (server.store.resourceVersion - backup.version < lostWritesMin) return;
+    this.#backup = undefined;
+    this.#calmUntilMs = time.nowMs + calmMs;
+    server.heal();
+    for (const { machine } of nodes) machine.trap = undefined;
+    for (const process of world.processes()) process.resume();
+    server.stop(world.processes());
+    time.after(1_000, () => {
+      world.law.rewound();
+      backup.restore();
+      for (const node of nodes) world.tellAll(node);
+    });
+    time.after(5_000, () => server.start());
+  }
+
+  /** What pools are, as far as it matters to claims. */
+  #pools(): string {
+    return JSON.stringify(
+      this.#world.server.store
+        .list(poolTable)
+        .map(({ metadata: { uid, deletionTimestamp }, ...pool }) => [uid, deletionTimestamp, pool["spec"]]),
+    );
   }
 
   /** The end of all trouble: everything is connected, on, and as large as it was. */

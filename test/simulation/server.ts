@@ -79,6 +79,9 @@ export class Server {
   readonly #seed: string;
   readonly #lines = new Map<string, Line>();
   #author: Author | undefined;
+  /** Counts the times that it was put back to an earlier state. */
+  #history = 0;
+  #isAway = false;
   /** Told of each request that reaches the server, before it acts. */
   onAsked: (author: Author) => void = () => {};
 
@@ -179,6 +182,18 @@ export class Server {
     for (const watch of this.#line(process).watches) watch.isDeaf = true;
   }
 
+  /** It is stopped: connections break, and none is accepted until {@link back}. What was under way has no effect any more. */
+  stop(processes: Iterable<Process>): void {
+    this.#isAway = true;
+    this.#history += 1;
+    for (const process of processes) this.endWatches(process);
+  }
+
+  /** It is there again. */
+  start(): void {
+    this.#isAway = false;
+  }
+
   /** No more faults of any kind. */
   heal(): void {
     for (const line of this.#lines.values()) {
@@ -215,9 +230,14 @@ export class Server {
       process.after(ms + random.between(0.3, 3), () => resolve(response));
     const fail = (sent: boolean, ms = 0) => process.after(ms, () => reject(unreachable(asked.request, sent)));
     const act = (ms: number, then: (response: ApiResponse) => void) => {
-      this.#time.after(ms + random.between(0.3, 3), () => void this.#act(process, asked).then(then));
+      const history = this.#history;
+      this.#time.after(ms + random.between(0.3, 3), () => {
+        if (history === this.#history) void this.#act(process, asked).then(then);
+        else fail(true);
+      });
     };
-    const effect = line.cut ? "hang" : this.#takeArmed(line, asked);
+    const ordinary = this.#isAway ? "refused" : this.#takeArmed(line, asked);
+    const effect = line.cut ? "hang" : ordinary;
     const ignore = () => {};
     switch (effect) {
       case undefined:
@@ -292,6 +312,10 @@ export class Server {
     signal.addEventListener("abort", onAbort, { once: true });
     process.onKill(() => serverSide.abort());
     if (line.cut) return promise;
+    if (this.#isAway) {
+      process.after(1, () => end(unreachable(asked.request, false)));
+      return promise;
+    }
     line.watches.add(open);
     this.#time.after(
       random.between(0.3, 3),
@@ -320,6 +344,10 @@ export class Server {
       process.after(ms, () => {
         if (!watch.isDeaf) act();
       });
+    if (this.#isAway) {
+      process.after(1, () => watch.end(unreachable(asked.request, true)));
+      return;
+    }
     if (line.expired) {
       const gone = { type: "ERROR", object: JSON.parse(statusText(410, "Expired")) };
       process.after(1, () => {

@@ -108,6 +108,13 @@ export class World {
     this.server.update("v1", "pods", { ...pod, status }, { status: true });
   }
 
+  /** What a node that runs says of itself, whatever was said before. */
+  tellAll(node: Node): void {
+    this.register(node);
+    this.heartbeat(node.machine.name, "True");
+    this.#tellAgent(node, "True");
+  }
+
   startKubelet(node: Node): void {
     const { machine, sandboxes } = node;
     const process = this.#process(`kubelet ${machine.name}`, machine, 0);

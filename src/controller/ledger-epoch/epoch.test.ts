@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { annotations, finalizer, spiderIPPools } from "#api";
+import { annotations, finalizer, isTakeOver, spiderIPPools } from "#api";
 import { never } from "#base";
 import { leases, nodes } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
@@ -88,6 +88,20 @@ describe("the ledger's epoch", () => {
     tell("n2");
     await cluster.pass(10_000);
     assert.deepEqual([token(), recorded()], [undefined, uid]);
+  });
+
+  it("does not take what its own pools' statuses tell for a former system's", async () => {
+    const { cluster, token, redefine } = await settled();
+    await using _cluster = cluster;
+    const pool = cluster.api.read(spiderIPPools, { name: "p" }) ?? assert.fail();
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(5_000);
+    assert.notEqual(cluster.api.read(spiderIPPools, { name: "p" })?.status?.allocatedIPs, undefined);
+    redefine();
+    await cluster.pass(5_000);
+    assert.equal(isTakeOver(token() ?? assert.fail("pools are open")), false);
+    await cluster.pass(65_000);
+    assert.equal(token(), undefined);
   });
 
   it("opens them after a minute at most, and waits for no node that is not ready", async () => {

@@ -185,7 +185,9 @@ export class LedgerEpoch {
       case "record":
         return this.#record(step.uid, o);
       case "closed": {
-        const fresh = () => (this.#former() === "none" ? randomUUID() : takeOverToken(randomUUID()));
+        // Statuses tell of a former system only where this one never had the ledger.
+        const isFormer = this.#recorded.uid === undefined;
+        const fresh = () => (isFormer ? takeOverToken(randomUUID()) : randomUUID());
         if (rewind.isPending) {
           await this.#record(rewound, o);
           rewind.settled();
