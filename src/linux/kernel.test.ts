@@ -120,7 +120,7 @@ if (isolated(import.meta.url)) {
     using pod = createNetns("/run/netns/sysctl");
     const key = "net/ipv4/conf/all/rp_filter";
     assert.equal(writeSysctl(pod, key, 2), true);
-    assert.deepEqual([readSysctl(pod, key), pod.rtnl.netconf("all", 4)?.rpFilter], ["2", 2]);
+    assert.deepEqual([readSysctl(pod, key), pod.rtnl.netconfs(["all"], 4)[0]?.rpFilter], ["2", 2]);
     assert.equal(readSysctl(host, key), readFileSync(`/proc/sys/${key}`, "utf8").trim());
     assert.equal(readSysctl(pod, "net/ipv4/conf/nope/rp_filter"), undefined);
     assert.equal(writeSysctl(pod, "net/ipv4/conf/nope/rp_filter", 1), false);

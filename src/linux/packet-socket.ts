@@ -4,6 +4,7 @@ import { libc } from "./libc.ts";
 import { formatMac, parseMac } from "./mac.ts";
 import type { Netns } from "./netns.ts";
 import { poller } from "./poller.ts";
+import type { VethEnd } from "./rtnl/types.ts";
 
 const afPacket = 17;
 const rawCloexecNonblock = 3 | 0o2004000;
@@ -39,11 +40,12 @@ export class PacketSocket {
   }
 
   /** Throws LinuxError ENODEV where there is no such interface, RangeError where it has no Ethernet address. */
-  static open(netns: Netns, ifname: string, etherType: number): PacketSocket {
-    const attempted = `packets on ${ifname} in ${netns.path}`;
-    const link = netns.rtnl.link(ifname);
+  static open(netns: Netns, of: string | VethEnd, etherType: number): PacketSocket {
+    const name = typeof of === "string" ? of : of.name;
+    const attempted = `packets on ${name} in ${netns.path}`;
+    const link = typeof of === "string" ? netns.rtnl.link(of) : of;
     if (link === undefined) throw new LinuxError(19, attempted);
-    if (link.mac === undefined) throw new RangeError(`not an Ethernet interface: ${ifname} in ${netns.path}`);
+    if (link.mac === undefined) throw new RangeError(`not an Ethernet interface: ${name} in ${netns.path}`);
     const fd = netns.enter(() => must(libc.socket(afPacket, rawCloexecNonblock, 0), attempted));
     // Bound to type and interface in one step: a socket made with a protocol would see every interface until bound.
     const returned = libc.bind(fd, socketAddress(link.index, etherType));

@@ -4,6 +4,7 @@ import { never, Steps, systemClock } from "#base";
 import type { Attachment, CniResult } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, monitor } from "#linux";
+import { libc } from "../linux/libc.ts";
 import { isolated } from "../linux/testing/isolated.ts";
 import { createCoordinatorPlugin } from "./coordinator/plugin.ts";
 import { createOvsPlugin } from "./ovs/plugin.ts";
@@ -87,8 +88,10 @@ if (isolated(import.meta.url)) {
   }
 
   describe("an underlay Pod on Open vSwitch", { timeout: 120_000 }, () => {
-    it("changes the node's links and routes as seldom as can be, and so often makes vswitchd go through its ports", async () => {
+    it("changes the node's links and routes as seldom as can be, and so often makes vswitchd go through its ports", async (t) => {
       const pods = Array.from({ length: podsMax }, (_, at) => pod(at));
+      const { mock: sends } = t.mock.method(libc, "sendto");
+      const { mock: enters } = t.mock.method(libc, "setns");
       // Each of the two ends on the node is made, comes up, and has a carrier. Less than one more for each: an event of the
       // set-up may come late.
       const added = await caused(async () => {
@@ -97,6 +100,9 @@ if (isolated(import.meta.url)) {
       assert.ok(added.links < 7 && added.routes < 2, JSON.stringify(added));
       // One for the port, and one for each moment: the pairs are made, and come up. One may be seen as two.
       assert.ok(added.reconfigures <= 4, JSON.stringify(added));
+      // Messages to the kernel, the announcement with them, and ways into the Pod's namespace and back.
+      const calls = { sends: sends.callCount() / podsMax, enters: enters.callCount() / podsMax };
+      assert.ok(calls.sends <= 18 && calls.enters <= 8, JSON.stringify(calls));
 
       const deleted = await caused(() => Promise.all(pods.map((one) => one.del())));
       assert.ok(deleted.links < 7 && deleted.routes < 2, JSON.stringify(deleted));

@@ -82,7 +82,7 @@ function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): reado
   );
   for (const { name } of pairs) writeSysctl(host, disableIpv6(name), 1);
   host.rtnl.batch((batch) => {
-    for (const { index } of pairs) batch.setLink(index, { addrGenModeNone: true, up: true });
+    for (const { index } of pairs) batch.setLink(index, { up: true });
   });
   pod.rtnl.batch((batch) => {
     for (const [at, { peer }] of pairs.entries()) {

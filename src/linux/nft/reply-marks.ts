@@ -64,12 +64,28 @@ export function ensureReplyMarks(netns: Netns, ifname: string, mark: number): vo
   });
 }
 
+/** What makes the table, by interface and mark: hundreds of Pods have the same. */
+const encoded = new Map<string, readonly Encoded[]>();
+
+function createTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
+  const key = `${mark} ${ifname}`;
+  const table = encoded.get(key) ?? encodeTable(ifname, mark);
+  encoded.set(key, table);
+  return table.map((one) => located(one, netns));
+}
+
 /** All or nothing. Returns what the kernel refused. */
 function transact(channel: Channel, requests: readonly Request[], netns: Netns): LinuxError | undefined {
   const replies = channel.transact(
-    message(batchBegin, 0, (body) => body, 0, "open a transaction", netns),
+    located(
+      message(batchBegin, 0, (body) => body, 0, "open a transaction"),
+      netns,
+    ),
     requests,
-    message(batchEnd, 0, (body) => body, 0, "close a transaction", netns),
+    located(
+      message(batchEnd, 0, (body) => body, 0, "close a transaction"),
+      netns,
+    ),
   );
   return replies.find(({ error }) => error !== undefined)?.error;
 }
@@ -80,16 +96,16 @@ export function hasReplyMarks(netns: Netns, ifname: string, mark: number): boole
 }
 
 function deleteTable(netns: Netns): Request {
-  return nft(types.deleteTable, 0, named, `delete table ${table}`, netns);
+  return located(nft(types.deleteTable, 0, named, `delete table ${table}`), netns);
 }
 
 function named(body: MessageWriter): MessageWriter {
   return body.putText(tableName, table);
 }
 
-function createTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
+function encodeTable(ifname: string, mark: number): readonly Encoded[] {
   return [
-    nft(types.newTable, flags.create | flags.exclusive, named, `add table ${table}`, netns),
+    nft(types.newTable, flags.create | flags.exclusive, named, `add table ${table}`),
     ...chains.map((chain) => {
       const build = (body: MessageWriter) =>
         body
@@ -97,7 +113,7 @@ function createTable(netns: Netns, ifname: string, mark: number): readonly Reque
           .putText(chainAttributes.name, chain.name)
           .nest(chainAttributes.hook, (hook) => hook.putU32be(1, chain.hook).putU32be(2, manglePriority))
           .putText(chainAttributes.type, chain.type);
-      return nft(types.newChain, flags.create, build, `add chain ${chain.name}`, netns);
+      return nft(types.newChain, flags.create, build, `add chain ${chain.name}`);
     }),
     ...markRules(ifname, mark).map(({ chain, expressions }) => {
       const build = (body: MessageWriter) =>
@@ -108,14 +124,14 @@ function createTable(netns: Netns, ifname: string, mark: number): readonly Reque
             for (const write of expressions) write(list);
           })
           .putBytes(ruleAttributes.userData, encodeComment(comment(ifname, mark)));
-      return nft(types.newRule, flags.create | flags.append, build, `add a rule to chain ${chain}`, netns);
+      return nft(types.newRule, flags.create | flags.append, build, `add a rule to chain ${chain}`);
     }),
   ];
 }
 
 /** The comment tells whose rules they are: the kernel does not give expressions back as they were sent. */
 function isInPlace(channel: Channel, netns: Netns, ifname: string, mark: number): boolean {
-  const bodies = dumpOrNone(channel, nft(types.getRule, 0, named, "list rules", netns));
+  const bodies = dumpOrNone(channel, located(nft(types.getRule, 0, named, "list rules"), netns));
   const found = bodies
     .map((body) => new Attributes(body, 4))
     .filter((rule) => rule.text(ruleAttributes.table) === table)
@@ -144,22 +160,26 @@ function encodeComment(text: string): Buffer {
 
 type Build = (body: MessageWriter) => MessageWriter;
 
-function nft(type: number, extraFlags: number, build: Build, what: string, netns: Netns): Request {
-  return message((subsystem << 8) | type, extraFlags, build, familyInet, what, netns);
+/** A request without the namespace that it is for. */
+interface Encoded extends Omit<Request, "attempted"> {
+  readonly what: string;
+}
+
+function located({ what, ...request }: Encoded, netns: Netns): Request {
+  return { ...request, attempted: () => `${what} of nf_tables in ${netns.path}` };
+}
+
+function nft(type: number, extraFlags: number, build: Build, what: string): Encoded {
+  return message((subsystem << 8) | type, extraFlags, build, familyInet, what);
 }
 
 /** `struct nfgenmsg`: family, version, and the subsystem in network order where a transaction opens or closes. */
-function message(type: number, extraFlags: number, build: Build, family: number, what: string, netns: Netns): Request {
+function message(type: number, extraFlags: number, build: Build, family: number, what: string): Encoded {
   const body = new MessageWriter()
     .u8(family)
     .u8(0)
     .u16(family === 0 ? subsystem << 8 : 0);
-  return {
-    type,
-    flags: extraFlags,
-    body: build(body).finish(),
-    attempted: () => `${what} of nf_tables in ${netns.path}`,
-  };
+  return { type, flags: extraFlags, body: build(body).finish(), what };
 }
 
 /** What the kernel answers where a part is not there: the protocol, the subsystem, an expression or a chain type. */

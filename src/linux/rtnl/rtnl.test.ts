@@ -374,9 +374,9 @@ if (isolated(import.meta.url)) {
   test("settings are read by netlink as the files show them", () => {
     using box = pod();
     const { rtnl: own } = box.netns;
-    assert.equal(own.netconf("eth0", 4)?.rpFilter, 0);
-    assert.equal(own.netconf("all", 6)?.forwarding, false);
-    assert.equal(own.netconf("default", 4)?.forwarding, false);
+    assert.equal(own.netconfs(["eth0"], 4)[0]?.rpFilter, 0);
+    assert.equal(own.netconfs(["all"], 6)[0]?.forwarding, false);
+    assert.equal(own.netconfs(["default"], 4)[0]?.forwarding, false);
   });
 
   describe("a batch", () => {

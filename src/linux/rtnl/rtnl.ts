@@ -41,9 +41,11 @@ export class Rtnl implements Disposable {
   /**
    * Sends what `build` collects at once. Every operation is tried. Throws the first failure that was not tolerated; its
    * `details.failures` has the messages of all.
+   *
+   * @param known indexes of links by name, which need not be asked for then
    */
-  batch(build: (batch: Batch) => void): void {
-    const batch = new Batch((name) => this.#indexOf(name));
+  batch(build: (batch: Batch) => void, known: ReadonlyMap<string, number> = new Map()): void {
+    const batch = new Batch((name) => known.get(name) ?? this.#indexOf(name));
     build(batch);
     this.#apply(batch.operations);
   }
@@ -179,13 +181,20 @@ export class Rtnl implements Disposable {
       .filter(({ dev }) => index === undefined || dev === index);
   }
 
-  /** Settings of a link, of `all`, or of `default`; undefined where the link or the family is missing. */
-  netconf(link: LinkRef, family: Family): Netconf | undefined {
-    const index = link === "all" || link === "default" ? netconfIndexes[link] : this.#indexOf(link);
-    const missing = ["EINVAL", "ENODEV", "EOPNOTSUPP"];
-    const what = `read settings of ${linkText(link)}`;
-    const body = this.#get(types.getNetconf, encodeGetNetconf(family, index), what, missing);
-    return body === undefined ? undefined : decodeNetconf(body);
+  /** Settings of links, of `all`, or of `default`, in their order; undefined where the link or the family is missing. */
+  netconfs(links: readonly LinkRef[], family: Family): readonly (Netconf | undefined)[] {
+    const requests = links.map((link): Request => {
+      const body = encodeGetNetconf(family, this.#netconfIndex(link));
+      return { type: types.getNetconf, flags: 0, body, attempted: () => `read settings of ${linkText(link)}` };
+    });
+    return this.#exchange(requests).map(({ error, bodies: [body] }) => {
+      if (error !== undefined && !noNetconf.includes(error.code)) throw error;
+      return body === undefined ? undefined : decodeNetconf(body);
+    });
+  }
+
+  #netconfIndex(link: LinkRef): number {
+    return link === "all" || link === "default" ? netconfIndexes[link] : this.#indexOf(link);
   }
 
   // The operations of a batch, each as a batch of one.
@@ -291,6 +300,8 @@ export class Rtnl implements Disposable {
 function newLink(body: Uint8Array) {
   return { type: types.newLink, flags: links.createFlags, body };
 }
+
+const noNetconf = ["EINVAL", "ENODEV", "EOPNOTSUPP"];
 
 /** The first error, with the messages of all in its details where there are several. */
 function firstFailure(replies: readonly Reply[]): LinuxError | undefined {

@@ -1,10 +1,11 @@
 import { assertNever } from "#base";
-import { type Batch, type Netns, writeSysctl } from "#linux";
+import { type Batch, type Netns, type VethEnd, writeSysctl } from "#linux";
 import { makePairs } from "../pairs.ts";
 import type { Change, Operations } from "./operations.ts";
 import { replyMark } from "./plan.ts";
 import type { ReplyMarks } from "./reply-marks.ts";
 import { vethName } from "./role.ts";
+import type { Observed } from "./state.ts";
 
 export interface ExecuteOptions {
   readonly host: Netns;
@@ -12,22 +13,34 @@ export interface ExecuteOptions {
   readonly marks: ReplyMarks;
 }
 
-/** Does what was planned: the pair, then one batch in the Pod, then one on the node. */
-export async function execute(operations: Operations, { host, pod, marks }: ExecuteOptions): Promise<void> {
+/** Does what was planned by what was observed: the pair, then one batch in the Pod, then one on the node. */
+export async function execute(
+  operations: Operations,
+  observed: Pick<Observed, "pod" | "host">,
+  { host, pod, marks }: ExecuteOptions,
+): Promise<void> {
   const { veth, podSettings, hostSettings, replyMarks } = operations;
-  if (veth !== undefined) await makePairs(host, pod, [veth]);
+  const [pair] = veth === undefined ? [] : await makePairs(host, pod, [veth]);
   for (const { key, value } of podSettings) writeSysctl(pod, key, value);
-  apply(pod, operations.pod);
+  apply(pod, operations.pod, indexesOf(observed.pod.links, pair?.peer));
   if (replyMarks) marks.ensure(pod, vethName, replyMark);
   for (const { key, value } of hostSettings) writeSysctl(host, key, value);
-  apply(host, operations.host);
+  apply(host, operations.host, indexesOf(observed.host.links, pair));
 }
 
-/** In one batch. What is there already counts as made, and what is gone as removed. */
-export function apply(netns: Netns, changes: readonly Change[]): void {
+function indexesOf(links: readonly Pick<VethEnd, "name" | "index">[], made: VethEnd | undefined) {
+  return new Map([...links, ...(made === undefined ? [] : [made])].map(({ name, index }) => [name, index]));
+}
+
+/**
+ * In one batch. What is there already counts as made, and what is gone as removed.
+ *
+ * @param indexes of links, by their names, as far as they are known
+ */
+export function apply(netns: Netns, changes: readonly Change[], indexes?: ReadonlyMap<string, number>): void {
   netns.rtnl.batch((batch) => {
     for (const change of changes) collect(batch, change);
-  });
+  }, indexes);
 }
 
 const exists = { tolerate: ["EEXIST"] };

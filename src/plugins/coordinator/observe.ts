@@ -148,9 +148,13 @@ function readRpFilters({ rtnl }: Netns, names: readonly string[], links: readonl
     ["default", "default"],
     ...links.filter(({ name }) => names.includes(name)).map(({ name, index }) => [name, index] as const),
   ] as const;
+  const settings = rtnl.netconfs(
+    refs.map(([, ref]) => ref),
+    4,
+  );
   return new Map(
-    refs.flatMap(([name, ref]) => {
-      const value = rtnl.netconf(ref, 4)?.rpFilter;
+    refs.flatMap(([name], at) => {
+      const value = settings[at]?.rpFilter;
       return value === undefined ? [] : [[name, value] as const];
     }),
   );

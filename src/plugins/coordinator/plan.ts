@@ -147,6 +147,8 @@ function hostSettings({ observed: { host }, role, families, ends: { hostName } }
   if (role.mode === "overlay" || !families.includes(6) || !host.ipv6Off) return [];
   return [
     { key: `net/ipv6/conf/${hostName}/accept_ra`, value: 0 },
+    // No link-local address: both sides know each other's MAC address.
+    { key: `net/ipv6/conf/${hostName}/addr_gen_mode`, value: 1 },
     { key: disableIpv6(hostName), value: 0 },
   ];
 }

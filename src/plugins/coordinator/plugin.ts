@@ -71,12 +71,15 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       const fresh = together?.pair(hostVethName(containerId));
       if (fresh === undefined) await host.rtnl.linkGone(hostVethName(containerId));
       const pod = podOf(attachment, steps);
-      const operations = this.#plan(attachment, pod, settings, fresh);
+      const { observed, operations } = this.#plan(attachment, pod, settings, fresh);
       made = { operations, settings };
-      await execute(operations, { host, pod, marks: this.#marks });
-      mac = pod.rtnl.link(of)?.mac;
+      await execute(operations, observed, { host, pod, marks: this.#marks });
+      const link = observed.pod.links.find(({ name }) => name === of);
+      mac = macAfter(operations, of) ?? link?.mac;
+      if (operations.announce.length === 0 || link === undefined || mac === undefined) return;
+      const end = { ...link, mac };
       // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
-      tasks.spawn("announce addresses", () => announce(pod, of, operations.announce));
+      tasks.spawn("announce addresses", () => announce(pod, end, operations.announce));
     };
     const undo = async () => {
       if (made?.operations.veth !== undefined) await removePairs(host, [made.operations.veth]);
@@ -92,8 +95,8 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const settings = await this.#settings(c, attachment, options);
     if (settings.mode === "disabled") return [];
     using pod = openPod(attachment.netns);
-    const operations = this.#plan(attachment, pod, settings);
-    await execute(operations, { host: this.#options.host, pod, marks: this.#marks });
+    const { observed, operations } = this.#plan(attachment, pod, settings);
+    await execute(operations, observed, { host: this.#options.host, pod, marks: this.#marks });
     return formatOperations(operations);
   }
 
@@ -103,7 +106,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const settings = await this.#settings(c, attachment, options);
     if (settings.mode === "disabled") return;
     using pod = openPod(attachment.netns);
-    const missing = formatOperations(this.#plan(attachment, pod, settings));
+    const missing = formatOperations(this.#plan(attachment, pod, settings).operations);
     if (missing.length === 0) return;
     throw new CniError(cniCodes.failed, "the attachment is not as it was made", { details: { missing } });
   }
@@ -127,7 +130,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const { host } = this.#options;
     const [nodeAddresses, marks] = [this.#nodeAddresses.list(), this.#marks];
     const observed = observe({ containerId, ifName }, { host, pod, settings, nodeAddresses, marks, fresh });
-    return planCoordinator(observed, settings);
+    return { observed, operations: planCoordinator(observed, settings) };
   }
 
   /** Where the plugin itself is told to do nothing, the cluster's word does not matter. */
@@ -171,6 +174,11 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       ]),
     );
   }
+}
+
+/** The MAC address that an interface of the Pod gets by them; undefined: it keeps its own. */
+function macAfter({ pod }: Operations, name: string): string | undefined {
+  return pod.flatMap((one) => (one.kind === "link" && one.name === name ? (one.change.mac ?? []) : []))[0];
 }
 
 /** The result with the MAC address that the interface has now: what CHECK compares with, and what users read. */

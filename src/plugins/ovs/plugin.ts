@@ -9,7 +9,7 @@ import {
   type PluginConfig,
   supportedVersions,
 } from "#cni";
-import { announce, type Netns, setTxChecksum, type VethPair } from "#linux";
+import { announce, type Netns, setTxChecksum, type VethEnd, type VethPair } from "#linux";
 import type { Ovs, OvsPort, PortSpec } from "#ovsdb";
 import { requirePrevious } from "../check.ts";
 import { configureInterface, configureSilent } from "../configure.ts";
@@ -114,11 +114,12 @@ class OvsPlugin implements Plugin<OvsConfig> {
       configure(pod, pair.peer, { ips, routes, mac });
     };
     await steps.run("addresses", act, { of, blocking: true });
-    steps.beside("ofport", (o) => this.#inService(pair, { ovs, settings, pod, ips }, o), { of });
+    const end = { ...pair.peer, mac: mac ?? pair.peer.mac };
+    steps.beside("ofport", (o) => this.#inService(pair, { ovs, settings, pod, end, ips }, o), { of });
     return {
       interfaces: [
         { name: pair.name, mac: pair.mac },
-        { name: of, mac: mac ?? pair.peer.mac, sandbox: attachment.netns },
+        { name: of, mac: end.mac, sandbox: attachment.netns },
       ],
       ips: ips.map((ip) => ({ ...ip, interface: 1 })),
       routes,
@@ -129,15 +130,27 @@ class OvsPlugin implements Plugin<OvsConfig> {
   /** Waits until packets are forwarded, then makes sure of the gateways and tells the network where the addresses are. */
   async #inService(
     pair: VethPair,
-    { ovs, settings, pod, ips }: Pick<CniResult, "ips"> & { ovs: Ovs; settings: OvsSettings; pod: Netns },
+    {
+      ovs,
+      settings,
+      pod,
+      end,
+      ips,
+    }: Pick<CniResult, "ips"> & {
+      readonly ovs: Ovs;
+      readonly settings: OvsSettings;
+      readonly pod: Netns;
+      /** The Pod's, as it is now. */
+      readonly end: VethEnd;
+    },
     o: Signal,
   ): Promise<void> {
     const { tasks, detection = noDetection } = this.#options;
     await this.#carry(ovs, pair, settings, o);
-    if (detection.gateways) await checkGateways(pod, pair.peer.name, ips, o);
+    if (detection.gateways) await checkGateways(pod, end.name, ips, o);
     const addresses = ips.map(({ address }) => address.ip);
     // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
-    tasks.spawn("announce addresses", () => announce(pod, pair.peer.name, addresses));
+    tasks.spawn("announce addresses", () => announce(pod, end, addresses));
   }
 
   /**
