@@ -347,7 +347,7 @@ if (isolated(import.meta.url)) {
       await waiting.del();
 
       await real.stopDatabase();
-      await using late = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger, patienceMs: 50 });
+      await using late = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger, patienceMs: 300 });
       const one = pod({}, new StubIpam(["10.10.0.5/24"]), late);
       await assert.rejects(one.add(), (error) => {
         assert.match(CniError.from(error).text, /endpoint unix:.*tried .*What to do: see whether Open vSwitch runs/);
