@@ -28,6 +28,7 @@ class Node implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), "faults-"));
   readonly #records = new Records(this.#folder);
   readonly #namespaces: string[] = [];
+  readonly #links: string[] = [];
 
   constructor() {
     const ovs: Pick<Ovs, "ports" | "detach" | "state"> = {
@@ -57,6 +58,7 @@ class Node implements Disposable {
     serial += 1;
     const [path, link] = [`f${process.pid}x${serial}`, `ovs${name}`];
     this.#namespaces.push(path);
+    this.#links.push(link);
     ip("netns", "add", path);
     ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", path);
     ip("-n", path, "addr", "add", `${address}/16`, "dev", "eth0");
@@ -95,8 +97,8 @@ class Node implements Disposable {
     return record?.netns.path.split("/").at(-1) ?? "";
   }
 
-  kinds(): readonly string[] {
-    return this.faults.look().map(({ kind }) => kind);
+  async kinds(): Promise<readonly string[]> {
+    return (await this.faults.look()).map(({ kind }) => kind);
   }
 
   async counted(kind: string): Promise<string | undefined> {
@@ -104,9 +106,14 @@ class Node implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const name of this.#namespaces) {
+    // A namespace takes its links along only some time after it has gone.
+    const commands = [
+      ...this.#links.map((name) => ["link", "del", name]),
+      ...this.#namespaces.map((name) => ["netns", "del", name]),
+    ];
+    for (const command of commands) {
       try {
-        ip("netns", "del", name);
+        ip(...command);
       } catch {
         // The test deleted it.
       }
@@ -133,14 +140,14 @@ if (isolated(import.meta.url)) {
 
     it("are none on a node that is well", async () => {
       using n = node();
-      assert.deepEqual(n.faults.look(), []);
+      assert.deepEqual(await n.faults.look(), []);
       assert.deepEqual(await n.faults.reconcile({ signal: never }), []);
     });
 
     it("a port without namespace is removed at the second look, told of and counted", async () => {
       using n = node();
       n.port("left", "/run/netns/gone");
-      assert.deepEqual(n.kinds(), ["port-without-namespace"]);
+      assert.deepEqual(await n.kinds(), ["port-without-namespace"]);
       await n.faults.reconcile({ signal: never });
       assert.deepEqual([n.ports.has("left"), n.events], [true, []], "one look is no proof");
       await n.faults.reconcile({ signal: never });
@@ -149,7 +156,7 @@ if (isolated(import.meta.url)) {
         n.events.join(),
         /^FaultPortWithoutNamespace port left: Open vSwitch has it for .* but there is no such/,
       );
-      assert.deepEqual(n.kinds(), []);
+      assert.deepEqual(await n.kinds(), []);
     });
 
     it("a host's end without port has its sandbox restored", async () => {

@@ -1,6 +1,7 @@
+import { setImmediate } from "node:timers/promises";
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 import { type Disagreement, eventOfFault, type FaultFacts, nodeFaults, type SandboxFact } from "#doctor";
-import { formatPrefix } from "#ip";
+import { parsePrefix } from "#ip";
 import { type EventRecorder, nodeSubject } from "#kube";
 import { type Netns, openNetns, readNetnsId } from "#linux";
 import type { OvsPort } from "#ovsdb";
@@ -46,8 +47,8 @@ export class Faults {
   }
 
   /** One look at the node: what disagrees now, and may be on its way to agreement. */
-  look(): readonly Disagreement[] {
-    return nodeFaults(this.#observe());
+  async look(): Promise<readonly Disagreement[]> {
+    return nodeFaults(await this.#observe());
   }
 
   async run({ signal }: Signal): Promise<void> {
@@ -65,7 +66,7 @@ export class Faults {
 
   /** Looks, and mends what the look before saw, too. Returns what two looks agree on. */
   async reconcile(o: Signal): Promise<readonly Disagreement[]> {
-    const found = this.look();
+    const found = await this.look();
     const confirmed = found.filter(({ key }) => this.#before.has(key));
     this.#before = new Set(found.map(({ key }) => key));
     for (const key of this.#told) if (!this.#before.has(key)) this.#told.delete(key);
@@ -86,25 +87,23 @@ export class Faults {
     log.warn({ kind, object, one: one.text, other: other.text }, "two sources disagree");
   }
 
-  async #mend({ kind, key }: Disagreement, o: Signal): Promise<void> {
+  async #mend({ target }: Disagreement, o: Signal): Promise<void> {
     const { ovs, host, restore, records, verify, log } = this.#options;
-    const [, name = "", second = "", third = ""] = key.split(" ");
-    switch (kind) {
-      case "port-without-namespace":
-        for (const one of ovs.list()) if (one.ports().has(name)) await one.detach(name, o);
-        log.info({ port: name }, "port removed: the namespace that it was made for is gone");
+    switch (target?.kind) {
+      case "port":
+        for (const one of ovs.list()) if (one.ports().has(target.name)) await one.detach(target.name, o);
+        log.info({ port: target.name }, "port removed: the namespace that it was made for is gone");
         return;
-      case "veth-without-port":
+      case "host-links":
         restore();
         return;
-      case "one-address-twice":
-        for (const record of records()) if ([second, third].includes(record.containerId)) await verify(record, o);
+      case "sandboxes":
+        for (const record of records()) if (target.containerIds.includes(record.containerId)) await verify(record, o);
         return;
-      case "stale-host-route": {
-        const route = this.#routes().find((one) => keyOfRoute(one) === `${name} ${second} ${third}`);
-        if (route === undefined) return;
-        host.rtnl.deleteRoute({ dst: route.dst, dev: route.dev, table: route.table }, { tolerate: ["ESRCH"] });
-        log.info({ route: name, dev: second }, "route removed: no Pod of this node has the address");
+      case "route": {
+        const { dst, dev, table } = target;
+        host.rtnl.deleteRoute({ dst: parsePrefix(dst), dev, table }, { tolerate: ["ESRCH", "ENODEV"] });
+        log.info({ route: dst, dev, table }, "route removed: no Pod of this node has the address");
         return;
       }
       default:
@@ -112,15 +111,19 @@ export class Faults {
     }
   }
 
-  #observe(): FaultFacts {
+  /** Pods are entered one at a time, and calls served in between; what is compared with records is read with them, at one moment. */
+  async #observe(): Promise<FaultFacts> {
     const { records, ovs, host, clock } = this.#options;
     const at = <T>(items: readonly T[]) => ({ items, readAt: clock.wall() });
-    const all = records();
-    const sandboxes = at(all.map(sandboxFact));
-    const there = all.filter((_record, index) => sandboxes.items[index]?.isThere === true);
+    const found: FaultFacts["inside"]["items"][number][] = [];
+    for (const record of records()) {
+      if (isSandboxThere(record)) found.push(...insideOf(record));
+      await setImmediate();
+    }
+    const inside = at(found);
     return {
-      sandboxes,
-      inside: at(there.flatMap(insideOf)),
+      inside,
+      sandboxes: at(records().map(sandboxFact)),
       links: at(host.rtnl.links().map(({ name }) => name)),
       routes: at(this.#routes()),
       // Last: a port that comes meanwhile has its record already.
@@ -147,10 +150,6 @@ export class Faults {
       ),
     );
   }
-}
-
-function keyOfRoute({ dst, dev, table }: FaultFacts["routes"]["items"][number]): string {
-  return `${formatPrefix(dst)} ${dev} ${table}`;
 }
 
 function sandboxFact(record: SandboxRecord): SandboxFact {

@@ -3,8 +3,11 @@ import type { KubeClient } from "#kube";
 import type { Claim } from "./claim.ts";
 import { claimsOfNode } from "./writes.ts";
 
-/** A claim that nobody here knows for so long is a leak; until then it may be on its way. */
-const leakMs = 60_000;
+/**
+ * Between the two observations. What is in the list has been made; what this node makes is in its intents before; and the
+ * release holds for the version that was seen. So time adds little: what a watch tells late is here by then.
+ */
+const leakMs = 20_000;
 
 /** What an audit tells of while it is under way. */
 export interface AuditWatcher {
@@ -26,7 +29,7 @@ export interface NodeView {
 }
 
 /**
- * The claims of a node that nobody needs, now and a minute later: one list. How old a claim is by the server's clock says
+ * The claims of a node that nobody needs, now and a while later: one list. How old a claim is by the server's clock says
  * nothing here, because the node's own may be off.
  */
 export async function findLeaks(

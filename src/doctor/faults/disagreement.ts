@@ -18,6 +18,13 @@ export interface Fact {
   readonly readAt: Date;
 }
 
+/** What is to be mended on a node. */
+export type FaultTarget =
+  | { readonly kind: "port"; readonly name: string }
+  | { readonly kind: "host-links" }
+  | { readonly kind: "sandboxes"; readonly containerIds: readonly string[] }
+  | { readonly kind: "route"; readonly dst: string; readonly dev: string; readonly table: number };
+
 /** Two facts that cannot both hold. */
 export interface Disagreement {
   readonly kind: FaultKind;
@@ -27,6 +34,8 @@ export interface Disagreement {
   readonly key: string;
   /** The address that a release would mend. */
   readonly address?: string;
+  /** What its node's agent has to see to; absent where the agent mends nothing. */
+  readonly target?: FaultTarget;
   readonly one: Fact;
   readonly other: Fact;
 }

@@ -58,6 +58,7 @@ function portsWithoutNamespace({ ports, sandboxes }: FaultFacts): readonly Disag
     .filter(({ name, hasNamespace }) => !hasNamespace && !there.has(name))
     .map(({ name, netnsPath }) => ({
       ...{ kind: "port-without-namespace", object: `port ${name}`, key: `port-without-namespace ${name}` },
+      target: { kind: "port", name },
       one: fact(`Open vSwitch has it for network namespace ${netnsPath}`, ports),
       other: fact("there is no such namespace", ports),
     }));
@@ -74,6 +75,7 @@ function linksWithoutPort({ sandboxes, ports, links }: FaultFacts): readonly Dis
         .filter((name) => devices.has(name) && !named.has(name))
         .map((name) => ({
           ...{ kind: "veth-without-port" as const, object: pod, key: `veth-without-port ${name}` },
+          target: { kind: "host-links" as const },
           one: fact(`the host has ${name}, the end of its NIC`, links),
           other: fact("Open vSwitch has no such port", ports),
         })),
@@ -93,9 +95,10 @@ function addressesOfTwo({ sandboxes, inside }: FaultFacts): readonly Disagreemen
         .filter((one) => byId.get(one.containerId)?.isAttached !== false)
         .map((one): Disagreement => {
           const second = byId.get(one.containerId)?.pod ?? one.containerId;
-          const ids = [containerId, one.containerId].sort().join(" ");
+          const containerIds = [containerId, one.containerId].sort();
           return {
-            ...{ kind: "one-address-twice", object: text, key: `one-address-twice ${text} ${ids}` },
+            ...{ kind: "one-address-twice", object: text, key: `one-address-twice ${text} ${containerIds.join(" ")}` },
+            target: { kind: "sandboxes", containerIds },
             one: fact(`it was given to Pod ${pod}`, sandboxes),
             other: fact(`${one.nic} of Pod ${second} has it, too`, inside),
           };
@@ -115,6 +118,7 @@ function staleHostRoutes({ sandboxes, routes }: FaultFacts): readonly Disagreeme
     .map(({ dst, dev, table }) => ({
       ...{ kind: "stale-host-route", object: `route ${formatPrefix(dst)}` },
       key: `stale-host-route ${formatPrefix(dst)} ${dev} ${table}`,
+      target: { kind: "route", dst: formatPrefix(dst), dev, table },
       one: fact(`table ${table} leads to it by ${dev}`, routes),
       other: fact("no Pod of this node has the address", sandboxes),
     }));
