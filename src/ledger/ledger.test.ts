@@ -1,24 +1,13 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { spiderIPAddresses } from "#api";
 import { hasCode } from "#base";
 import { ApiUnreachableError } from "#kube";
 import type { Fault } from "../kube/testing/fake-api.ts";
-import { Cluster, isCreate, isDelete, nameOf, reason, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
+import { isCreate, isDelete, nameOf, reason, requestOf, testPool } from "./testing/nodes.ts";
+import { claim, cluster, node, pool } from "./testing/one-node.ts";
 
-const pool = testPool("10.6.0.1-10.6.0.4");
 const lostAfter: Fault = { kind: "lost-after" };
-
-let cluster: Cluster;
-let node: TestNode;
-
-beforeEach(async () => {
-  cluster = new Cluster();
-  node = await cluster.node();
-});
-afterEach(() => cluster[Symbol.dispose]());
-
-const claim = (pod: string, more = {}) => cluster.claim(node, requestOf(pod, [pool], more));
 
 describe("Ledger.claim()", () => {
   it("creates the object that is named after the address, with all that is known of the holder", async () => {

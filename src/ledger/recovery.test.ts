@@ -1,22 +1,11 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { spiderIPAddresses } from "#api";
 import type { Fault } from "../kube/testing/fake-api.ts";
-import { Cluster, isCreate, nameOf, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
+import { isCreate, nameOf, requestOf } from "./testing/nodes.ts";
+import { claim, cluster, node, pool } from "./testing/one-node.ts";
 
-const pool = testPool("10.6.0.1-10.6.0.4");
 const lostAfter: Fault = { kind: "lost-after" };
-
-let cluster: Cluster;
-let node: TestNode;
-
-beforeEach(async () => {
-  cluster = new Cluster();
-  node = await cluster.node();
-});
-afterEach(() => cluster[Symbol.dispose]());
-
-const claim = (pod: string, more = {}) => cluster.claim(node, requestOf(pod, [pool], more));
 
 describe("Ledger.recall()", () => {
   it("finds the claims of a process that was killed, by its intents", async () => {

@@ -1,21 +1,9 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { spiderPoolUsages } from "#api";
 import { hasCode } from "#base";
-import { Cluster, isCreate, isList, nameOf, reason, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
-
-const pool = testPool("10.6.0.1-10.6.0.4");
-
-let cluster: Cluster;
-let node: TestNode;
-
-beforeEach(async () => {
-  cluster = new Cluster();
-  node = await cluster.node();
-});
-afterEach(() => cluster[Symbol.dispose]());
-
-const claim = (pod: string, more = {}) => cluster.claim(node, requestOf(pod, [pool], more));
+import { isCreate, isList, nameOf, reason, requestOf, testPool } from "./testing/nodes.ts";
+import { claim, cluster, node, pool } from "./testing/one-node.ts";
 
 describe("Ledger.claim() of a pool that is used up", () => {
   const one = testPool("10.6.0.1", "tiny");

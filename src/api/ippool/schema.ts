@@ -14,7 +14,7 @@ import {
   texts,
   validations,
 } from "../schema/fields.ts";
-import { definitionOf } from "../schema/ours.ts";
+import { definitionOf, usageColumns } from "../schema/ours.ts";
 import { coolDownMax, poolRules } from "./rules.ts";
 import { spiderIPPools } from "./types.ts";
 
@@ -67,15 +67,7 @@ export const poolDefinition = definitionOf(spiderIPPools, "sp", {
   required: ["spec"],
   statusSubresource: true,
   columns: [
-    { name: "VERSION", type: "string", jsonPath: ".spec.ipVersion", description: "ipVersion" },
-    { name: "SUBNET", type: "string", jsonPath: ".spec.subnet", description: "subnet" },
-    {
-      name: "ALLOCATED-IP-COUNT",
-      type: "integer",
-      jsonPath: ".status.allocatedIPCount",
-      description: "allocatedIPCount",
-    },
-    { name: "TOTAL-IP-COUNT", type: "integer", jsonPath: ".status.totalIPCount", description: "totalIPCount" },
+    ...usageColumns,
     { name: "DEFAULT", type: "boolean", jsonPath: ".spec.default", description: "default" },
     { name: "DISABLE", type: "boolean", jsonPath: ".spec.disable", description: "disable", priority: 10 },
     { name: "NodeName", type: "string", jsonPath: ".spec.nodeName", description: "nodeName", priority: 10 },

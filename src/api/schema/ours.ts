@@ -13,3 +13,16 @@ export function definitionOf(
   const names = { plural, singular: kind.toLowerCase(), shortNames: [shortName], categories: ["spiderpool"] };
   return { group, version, kind, namespaced, ...names, ...rest };
 }
+
+/** What `kubectl get` shows first of a kind that holds addresses: whose, of which family, how many. */
+export const usageColumns = [
+  { name: "VERSION", type: "string", jsonPath: ".spec.ipVersion", description: "ipVersion" },
+  { name: "SUBNET", type: "string", jsonPath: ".spec.subnet", description: "subnet" },
+  {
+    name: "ALLOCATED-IP-COUNT",
+    type: "integer",
+    jsonPath: ".status.allocatedIPCount",
+    description: "allocatedIPCount",
+  },
+  { name: "TOTAL-IP-COUNT", type: "integer", jsonPath: ".status.totalIPCount", description: "totalIPCount" },
+] as const satisfies KindDefinition["columns"];

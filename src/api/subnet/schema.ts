@@ -2,7 +2,7 @@
 import { Type } from "typebox";
 import { celOf } from "../rules/rule.ts";
 import { addressText, conditions, count, ipVersion, routes, text, texts, validations } from "../schema/fields.ts";
-import { definitionOf } from "../schema/ours.ts";
+import { definitionOf, usageColumns } from "../schema/ours.ts";
 import { subnetRules } from "./rules.ts";
 import { spiderSubnets } from "./types.ts";
 
@@ -35,15 +35,5 @@ export const subnetDefinition = definitionOf(spiderSubnets, "ss", {
   status: subnetStatus,
   required: ["spec"],
   statusSubresource: true,
-  columns: [
-    { name: "VERSION", type: "string", jsonPath: ".spec.ipVersion", description: "ipVersion" },
-    { name: "SUBNET", type: "string", jsonPath: ".spec.subnet", description: "subnet" },
-    {
-      name: "ALLOCATED-IP-COUNT",
-      type: "integer",
-      jsonPath: ".status.allocatedIPCount",
-      description: "allocatedIPCount",
-    },
-    { name: "TOTAL-IP-COUNT", type: "integer", jsonPath: ".status.totalIPCount", description: "totalIPCount" },
-  ],
+  columns: usageColumns,
 });

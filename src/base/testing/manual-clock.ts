@@ -47,6 +47,18 @@ export class ManualClock implements Clock {
     return this.#sleepers.length;
   }
 
+  /** Moves time on until the promise has settled: ten minutes at most. */
+  async drive<T>(promise: Promise<T>): Promise<T> {
+    let settled = false;
+    const settle = () => {
+      settled = true;
+    };
+    promise.then(settle, settle);
+    for (let steps = 0; steps < 6_000 && !settled; steps++) await this.advance(100);
+    if (!settled) throw new Error("nothing came of it in ten minutes");
+    return promise;
+  }
+
   /** Moves time forward, waking each sleeper at its own time and letting it run before the next. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms;
