@@ -46,7 +46,7 @@ export async function claimsAtStart(): Promise<Report> {
 }
 
 /** Starts the controller against an API server that has nothing but many claims, and says what that took. */
-export async function measureController(options: ScaleOptions): Promise<ControllerScale> {
+async function measureController(options: ScaleOptions): Promise<ControllerScale> {
   const { controller } = await buildBundles();
   const server = await serve(options);
   const { port } = server.address() as AddressInfo;

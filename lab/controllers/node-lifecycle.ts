@@ -3,7 +3,7 @@ import { apiTime } from "./events.ts";
 import { conditionOf, type Lease, type Node, type Pod } from "./kinds.ts";
 
 /** A node whose lease is older is taken for lost: Kubernetes' 40 s, made short for a lab. */
-export const leaseAgeMaxMs = 6_000;
+const leaseAgeMaxMs = 6_000;
 
 /** Marks nodes that renew their lease no more as not ready, and their Pods with them. Node and kubelet undo it themselves. */
 export async function judgeNodes(client: LabClient, now: Date): Promise<void> {

@@ -3,7 +3,7 @@ import { codeOf } from "#base";
 import { CniError, cniCodes, isJsonObject, parseJsonObject } from "#cni";
 
 /** Where kubelet keeps what its device plugins have given out, below its root. */
-export const deviceCheckpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
+const deviceCheckpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
 
 /**
  * The devices that kubelet has given to the Pod with this UID, by resource, all containers together. Empty where kubelet

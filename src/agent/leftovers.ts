@@ -25,7 +25,7 @@ export interface LeftoversOptions {
  * them with an error as soon as it looks at its ports anew, which it need not do when a device vanishes; until then the
  * kernel is asked only for those, and for `all` in an audit.
  */
-export function portsWithoutLink(
+function portsWithoutLink(
   ports: Iterable<OvsPort>,
   hasLink: (name: string) => boolean,
   { all }: { readonly all: boolean },

@@ -6,7 +6,7 @@ import { Manifest } from "./install/manifest.ts";
 import { removeNodeRules } from "./node-rules.ts";
 import { restoreNodeSysctls } from "./node-sysctls.ts";
 
-export const uninstallHelp = `spiderpool-agent uninstall: gives a node back on which no agent runs any more.
+const uninstallHelp = `spiderpool-agent uninstall: gives a node back on which no agent runs any more.
 
 Usage: spiderpool-agent uninstall [--state-dir DIR] [--run-dir DIR]
 

@@ -36,7 +36,7 @@ interface Variable {
 }
 
 /** The one variable in a call's frame that is the shim's own: when it was started. */
-export const calledVariable = "SPIDERPOOL_CALLED_MS";
+const calledVariable = "SPIDERPOOL_CALLED_MS";
 
 const ofContainer: readonly string[] = ["ADD", "CHECK", "DEL"];
 

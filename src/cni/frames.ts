@@ -12,7 +12,7 @@ import { SpiderError } from "#base";
 import type { PluginOutput, RawCall } from "./call.ts";
 import { frameBytesMax, frameVariablesMax } from "./limits.ts";
 
-export const frameVersion = 1;
+const frameVersion = 1;
 const magic = Buffer.from("SPC");
 const headerBytes = 12;
 

@@ -24,7 +24,6 @@ export {
   encodeFrame,
   type Frame,
   FrameReader,
-  frameVersion,
   noSuchPlugin,
   type OutputFrame,
   type ResultFrame,

@@ -16,7 +16,7 @@ export interface LeaderOptions {
 }
 
 /** Variables of former versions that tuned what does not exist any more: accepted, and told about where they are set. */
-export const variablesWithoutEffect: readonly string[] = [
+const variablesWithoutEffect: readonly string[] = [
   "SPIDERPOOL_AUTO_IPPOOL_HANDLER_MAX_WORKQUEUE_LENGTH",
   "SPIDERPOOL_COORDINATOR_INFORMER_RESYNC_PERIOD",
   "SPIDERPOOL_GC_CHANNEL_BUFFER",

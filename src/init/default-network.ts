@@ -25,7 +25,7 @@ export function nodeNetwork(confDir: string, namespace: string) {
 }
 
 /** The network of the first CNI configuration, by file name, that is not ours; undefined where there is none. */
-export function nodeNetworkName(confDir: string): string | undefined {
+function nodeNetworkName(confDir: string): string | undefined {
   for (const file of readdirSync(confDir).sort()) {
     if (!/\.(conf|conflist)$/.test(file) || file.toLowerCase().includes("multus")) continue;
     try {

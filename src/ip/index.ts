@@ -4,7 +4,7 @@
  *
  * It will not do names, sockets, interfaces or policy. Imports nothing, not even our own modules. Anyone may import it.
  */
-export { clampCount, int64Max } from "./count.ts";
+export { clampCount } from "./count.ts";
 export { IpParseError } from "./errors.ts";
 export {
   addressBits,

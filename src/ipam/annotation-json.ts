@@ -3,7 +3,7 @@ import { SpiderError } from "#base";
 export type Annotations = Readonly<Record<string, string>>;
 
 /** An annotation longer than this is refused before it is parsed. */
-export const annotationLengthMax = 64 * 1024;
+const annotationLengthMax = 64 * 1024;
 
 /** The deepest JSON that any annotation needs is a list in an object in a list. */
 const nestingMax = 8;

@@ -7,7 +7,7 @@
  * kinds in #kube at most; imported by the ledger, the agent, the controller and the command-line tool.
  */
 
-export { type Annotations, annotationLengthMax } from "./annotation-json.ts";
+export type { Annotations } from "./annotation-json.ts";
 export {
   annotationKeys,
   type NicPools,
@@ -63,7 +63,6 @@ export {
 } from "./subnets/plan.ts";
 export {
   demandsOfWorkload,
-  isPartOfApplication,
   ownerStateOf,
   unusableFor,
   type WorkloadKind,

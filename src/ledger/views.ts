@@ -4,7 +4,7 @@ import type { PoolView } from "#ipam";
 import { type Claim, isHeld } from "./claim.ts";
 
 /** Records listed in a pool's status unless somebody wants more; counts are exact beyond it. */
-export const listedRecordsMax = 1_000;
+const listedRecordsMax = 1_000;
 /** Pods named in one condition. */
 const namedPodsMax = 10;
 /** What the schema of SpiderPoolUsage allows; what does not fit is left out of the guesses that it helps. */

@@ -7,7 +7,7 @@
 export { assignDevices, type PlanInput, planDelegates } from "./delegates.ts";
 export { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs } from "./execute.ts";
 export { netAttachDefOf, slotOf } from "./net-attach-def.ts";
-export { networkNotFound, type Resolved, resolveNad, resolveReference, resolveSelection } from "./resolve.ts";
+export { networkNotFound, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
 export { applyDefaultRoutes, type DefaultRoutePlan, isDefault, planDefaultRoutes } from "./routes.ts";
 export { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
 export { decodeSettings, type MultusSettings } from "./settings.ts";

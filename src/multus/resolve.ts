@@ -71,7 +71,7 @@ function isEmpty({ spec }: Nad): boolean {
 }
 
 /** The configuration of a NAD: its own, or where it has none that of the file which has the NAD's name. */
-export function resolveNad(nad: Nad, settings: MultusSettings, source: ConfigSource): Resolved {
+function resolveNad(nad: Nad, settings: MultusSettings, source: ConfigSource): Resolved {
   const displayName = `${nad.metadata.namespace}/${nad.metadata.name}`;
   const resourceName = nad.metadata.annotations?.[resourceAnnotation];
   return {

@@ -25,7 +25,7 @@ export function decodeMap(value: unknown): ReadonlyMap<string, string> {
   return map;
 }
 
-export function decodeUuid(value: unknown): string | undefined {
+function decodeUuid(value: unknown): string | undefined {
   return Array.isArray(value) && value[0] === "uuid" && typeof value[1] === "string" ? value[1] : undefined;
 }
 

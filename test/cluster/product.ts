@@ -75,7 +75,7 @@ export async function installed(stage: Stage): Promise<void> {
 }
 
 /** A chart repository on the host's loopback, as `helm repo add` wants it. `folder` gets the packaged chart. */
-export async function serveChart(folder: string): Promise<AsyncDisposable & { readonly url: string }> {
+async function serveChart(folder: string): Promise<AsyncDisposable & { readonly url: string }> {
   const helm = await findHelm();
   const packed = join(folder, "repository");
   mkdirSync(packed, { recursive: true });

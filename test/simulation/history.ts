@@ -5,10 +5,10 @@ import { type Effect, effects, type Verb, verbs } from "./server.ts";
 /** Who a fault is about: `agent 0` of the first node, `controller 1` of the second replica. */
 export type Who = `agent ${number}` | `controller ${number}`;
 
-export const podForms = ["bare", "job", "static", "empty-uid"] as const;
+const podForms = ["bare", "job", "static", "empty-uid"] as const;
 export type PodForm = (typeof podForms)[number];
 
-export const statefulActs = [
+const statefulActs = [
   "scale",
   "scale",
   "scale",

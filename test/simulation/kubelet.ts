@@ -309,7 +309,7 @@ export class Kubelet {
   }
 }
 
-export const networkConfig = {
+const networkConfig = {
   cniVersion: "1.1.0",
   name: "spiderpool",
   type: "multus",

@@ -131,7 +131,7 @@ export class Machine {
 }
 
 /** Files by path. Folders are there as soon as somebody asks for them. */
-export class Disk {
+class Disk {
   readonly #files = new Map<string, string>();
 
   read(path: string): string | undefined {

@@ -1,14 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  decodeSettings,
-  spiderEndpoints,
-  spiderIPAddresses,
-  spiderIPPools,
-  spiderPoolUsages,
-  spiderReservedIPs,
-} from "#api";
+import { decodeSettings, spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderReservedIPs } from "#api";
 import { type FailPoint, silentLogger, Tasks } from "#base";
 import { type CniResult, decodeResult, type Ipam, type PluginConfig, type PluginOutput, supportedVersions } from "#cni";
 import { type Family, formatIp } from "#ip";
@@ -342,15 +335,4 @@ function addressPlugin(
     check: async () => {},
     del: async (config, attachment, o) => ipamFor(config)?.release(attachment, o),
   };
-}
-
-/** Usage as the controller publishes it. */
-export function publishUsage(
-  { fake }: TestApi,
-  name: string,
-  usage: { readonly used: readonly string[]; readonly cooling?: readonly string[]; readonly nodes?: readonly string[] },
-): void {
-  const { uid } = fake.read(spiderIPPools, { name })?.metadata ?? { uid: "" };
-  const spec = { pool: name, poolUID: uid, poolGeneration: 1, free: 0, epoch: 1, publishedAt: "", ...usage };
-  fake.apply(spiderPoolUsages, { metadata: { name }, spec });
 }

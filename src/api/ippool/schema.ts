@@ -49,7 +49,7 @@ export const poolSpec = Type.Object(
   validations(celOf(poolRules)),
 );
 
-export const poolConditionTypes = ["Invalid", "OutOfRange", "AllocatedIPsTruncated"] as const;
+const poolConditionTypes = ["Invalid", "OutOfRange", "AllocatedIPsTruncated"] as const;
 
 export const poolStatus = Type.Object({
   allocatedIPs: Type.Optional(text("JSON: address → {pod, podUid}. Absent when nothing is allocated.")),

@@ -18,7 +18,7 @@ export const subnetSpec = Type.Object(
   validations(celOf(subnetRules)),
 );
 
-export const subnetConditionTypes = ["InsufficientIPs"] as const;
+const subnetConditionTypes = ["InsufficientIPs"] as const;
 
 export const subnetStatus = Type.Object({
   controlledIPPools: Type.Optional(text("JSON: pool → {ips, application}. Absent when there is none.")),

@@ -16,7 +16,7 @@ export interface DrainTimes {
  * An agent may use what it knows of a pool for 60 s, and a create that it sent last may take effect up to 34 s later: after
  * 120 s nobody can claim an address of a deleted pool any more.
  */
-export const drainTimes: DrainTimes = { settleMs: 120_000, apartMs: 30_000 };
+const drainTimes: DrainTimes = { settleMs: 120_000, apartMs: 30_000 };
 
 interface Draining {
   /** By our own clock: later than the pool's deletionTimestamp, whatever the clocks of others say. */

@@ -256,7 +256,7 @@ function inOrderOf(names: readonly string[], reports: readonly PoolReport[]): re
 }
 
 /** How many addresses the pool may hand out, and how many of them nobody has. */
-export function roomOf(
+function roomOf(
   { pools, reserved }: Pick<Facts, "pools" | "reserved">,
   usage: Usage,
   pool: string,

@@ -13,7 +13,7 @@ export interface Told {
 }
 
 /** The agent did not answer the runtime's executable, which said so itself. */
-export const agentUnreachable = "AGENT_UNREACHABLE";
+const agentUnreachable = "AGENT_UNREACHABLE";
 
 const agentSilent = "spiderpool-agent is not reachable";
 /** What comes before the plugin's own words in the Event of a kubelet. */

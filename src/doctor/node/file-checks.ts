@@ -3,7 +3,7 @@ import type { Check } from "../check.ts";
 import type { NodeFacts } from "./facts.ts";
 
 /** The runtime takes the first by name; this is ours. */
-export const ownNetworkFile = "00-multus.conf";
+const ownNetworkFile = "00-multus.conf";
 /** Of a token's life: the kubelet renews it when a fifth is left. */
 const tokenLeft = 0.1;
 

@@ -65,7 +65,7 @@ export function workloadKindOf(o: {
 }
 
 /** True for a part of an application: its Deployment or CronJob speaks for it. */
-export function isPartOfApplication({ partOf }: WorkloadKind, { metadata }: KubeObject): boolean {
+function isPartOfApplication({ partOf }: WorkloadKind, { metadata }: KubeObject): boolean {
   return metadata.ownerReferences?.some(({ controller, kind }) => controller === true && kind === partOf) ?? false;
 }
 
