@@ -83,13 +83,36 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     steps: Steps,
     together = new Together(),
   ): Promise<CniResult> {
-    const { host, ipamFor, tasks, detection = noDetection, attached = () => [] } = this.#options;
-    const { netns, ifName: of } = attachment;
+    const { ipamFor, detection = noDetection, attached = () => [] } = this.#options;
     const ipam = ipamFor(c.config);
     const before = addressesBefore(c, ipam);
     const requested = requestedMac(c, attachment);
     refuseOtherMode(c, attached());
-    const { wanted } = together;
+    const place = await this.#place(c, attachment, steps, together);
+
+    const made = Promise.withResolvers<Link>();
+    made.promise.catch(() => {}); // It may fail without anybody asking by the link.
+    const asking = askingFor(c, { ...place, link: attachment.ifName, made: made.promise });
+    const claim = ipam?.allocate(attachment, steps, asking?.ask).then(refuseEmpty);
+    claim?.catch(() => {}); // It may fail before it is waited for below.
+    // The claim's request leaves with the next turn of the event loop: nothing may block before that.
+    await setImmediate();
+    const making = this.#make(c, attachment, steps, { ...place, requested }, together);
+    made.resolve(making);
+    const [link, claimed] = await steps.all(making, claim ?? Promise.resolve(before));
+
+    const given =
+      detection.conflicts && ipam !== undefined && asking !== undefined
+        ? await withoutConflicts(claimed, { ask: asking.ask, ipam, attachment, steps })
+        : claimed;
+    const mac = requested ?? macOf(c, given);
+    await this.#giveAddresses(c, attachment, steps, { ...place, link, given, mac, asking });
+    return resultOf(before, given, attachment, mac ?? link.mac);
+  }
+
+  /** Where the link is to be made, when what had its names before is gone. */
+  async #place(c: SubInterfaceConfig, attachment: Attachment, steps: Steps, { wanted }: Together): Promise<Place> {
+    const { host } = this.#options;
     for (const { name } of wanted) await host.rtnl.linkGone(name);
     if (this.#leaving.size > 0 && isTaken(attachment)) await this.#left();
     const open = () => {
@@ -97,59 +120,52 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
       const home = c.linkInContainer ? pod : host;
       return { pod, home, parent: findParent(home, c) };
     };
-    const { pod, home, parent } = await steps.run("link", open, { of });
+    return steps.run("link", open, { of: attachment.ifName });
+  }
 
-    const made = Promise.withResolvers<Link>();
-    made.promise.catch(() => {}); // It may fail without anybody asking by the link.
-    const asking = askingFor(c, { pod, home, parent, link: of, made: made.promise });
-    const claim = ipam?.allocate(attachment, steps, asking?.ask).then(refuseEmpty);
-    claim?.catch(() => {}); // It may fail before it is waited for below.
-    // The claim's request leaves with the next turn of the event loop: nothing may block before that.
-    await setImmediate();
-
+  #make(
+    c: SubInterfaceConfig,
+    attachment: Attachment,
+    steps: Steps,
+    place: Place & { readonly requested: string | undefined },
+    together: Together,
+  ): Promise<Link> {
+    const { host } = this.#options;
+    const { wanted } = together;
     const make = async () => {
-      const link = await createLink(c, { pod, home, parent, requested }, attachment);
-      together.made(await makePairs(host, pod, wanted));
+      const link = await createLink(c, place, attachment);
+      together.made(await makePairs(host, place.pod, wanted));
       return link;
     };
-    const link = steps.run("link", make, {
-      of,
-      undo: () => Promise.all([removeLink(c, attachment), removePairs(host, wanted)]).then(() => {}),
-    });
-    made.resolve(link);
-    const [{ index, mac: madeMac }, claimed] = await steps.all(link, claim ?? Promise.resolve(before));
-    const { ips, routes, dns } =
-      detection.conflicts && ipam !== undefined && asking !== undefined
-        ? await withoutConflicts(claimed, { ask: asking.ask, ipam, attachment, steps })
-        : claimed;
-    const first = ips[0]?.address.ip;
-    const mac = requested ?? (hasOwnMac(c) && first !== undefined ? derivedMac(first) : undefined);
+    const undo = async () => {
+      await Promise.all([removeLink(c, attachment), removePairs(host, wanted)]);
+    };
+    return steps.run("link", make, { of: attachment.ifName, undo });
+  }
+
+  /** Brings the link up with its addresses, asks for the gateways where that is wanted, and tells the segment. */
+  async #giveAddresses(
+    c: SubInterfaceConfig,
+    { ifName: of }: Attachment,
+    steps: Steps,
+    { pod, parent, link, given, mac, asking }: Made,
+  ): Promise<void> {
+    const { tasks, detection = noDetection } = this.#options;
+    const { ips, routes } = given;
     const configure = async (o: Signal) => {
       asking?.end();
       try {
-        await this.#configure(pod, { name: of, index }, { ips, routes, mac });
+        await this.#configure(pod, { name: of, index: link.index }, { ips, routes, mac });
       } catch (error) {
-        throw explainUp(error, mac ?? madeMac, parent);
+        throw explainUp(error, mac ?? link.mac, parent);
       }
       if (detection.gateways && hasSegment(c)) await checkGateways(pod, of, ips, o);
     };
     await steps.run("addresses", configure, { of });
-    if (hasSegment(c)) {
-      const addresses = ips.map(({ address }) => address.ip);
-      // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
-      tasks.spawn("announce addresses", () => announce(pod, of, addresses));
-    }
-    const at = before.interfaces.length;
-    const ownMac = mac ?? madeMac;
-    return {
-      interfaces: [
-        ...before.interfaces,
-        { name: of, ...(ownMac === undefined ? {} : { mac: ownMac }), sandbox: netns },
-      ],
-      ips: ips.map((ip) => ({ ...ip, interface: at })),
-      routes,
-      ...(dns === undefined ? {} : { dns }),
-    };
+    if (!hasSegment(c)) return;
+    const addresses = ips.map(({ address }) => address.ip);
+    // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+    tasks.spawn("announce addresses", () => announce(pod, of, addresses));
   }
 
   async check(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
@@ -221,6 +237,35 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
       throw CniError.from(error, cniCodes.notAvailable);
     }
   }
+}
+
+/** A link that was made, and what it is given. */
+interface Made extends Pick<Place, "pod" | "parent"> {
+  readonly link: Link;
+  readonly given: CniResult;
+  /** undefined: the one that it has. */
+  readonly mac: string | undefined;
+  readonly asking: AskingLink | undefined;
+}
+
+/** The MAC address that follows from the first address, where the link has one of its own. */
+function macOf(c: SubInterfaceConfig, { ips: [first] }: CniResult): string | undefined {
+  return hasOwnMac(c) && first !== undefined ? derivedMac(first.address.ip) : undefined;
+}
+
+/** What plugins before this one made, and the link with its addresses. */
+function resultOf(
+  { interfaces }: CniResult,
+  { ips, routes, dns }: CniResult,
+  { ifName: name, netns: sandbox }: Attachment,
+  mac: string | undefined,
+): CniResult {
+  return {
+    interfaces: [...interfaces, { name, ...(mac === undefined ? {} : { mac }), sandbox }],
+    ips: ips.map((ip) => ({ ...ip, interface: interfaces.length })),
+    routes,
+    ...(dns === undefined ? {} : { dns }),
+  };
 }
 
 /** Addresses of plugins before this one: an ipvlan interface without IPAM takes them over, all others begin anew. */
