@@ -5,7 +5,8 @@
  */
 
 export type { ClusterConfig, CoordinatorConfig } from "./coordinator/config.ts";
-export { hostVethName, rulePreference as nodeRulePreference } from "./coordinator/plan.ts";
+export { rulePreference as nodeRulePreference } from "./coordinator/connectivity.ts";
+export { hostVethName } from "./coordinator/plan.ts";
 export { type CoordinatorPluginOptions, createCoordinatorPlugin } from "./coordinator/plugin.ts";
 export type { ReplyMarks } from "./coordinator/reply-marks.ts";
 export { allocateForeign, type Detection } from "./detection.ts";

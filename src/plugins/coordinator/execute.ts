@@ -1,8 +1,8 @@
 import { assertNever } from "#base";
 import { type Batch, type Netns, type VethEnd, writeSysctl } from "#linux";
 import { makePairs } from "../pairs.ts";
+import { replyMark } from "./connectivity.ts";
 import type { Change, Operations } from "./operations.ts";
-import { replyMark } from "./plan.ts";
 import type { ReplyMarks } from "./reply-marks.ts";
 import { vethName } from "./role.ts";
 import type { Observed } from "./state.ts";

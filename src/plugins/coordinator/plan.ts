@@ -1,18 +1,13 @@
 import { createHash } from "node:crypto";
 import { SpiderError } from "#base";
-import { type Family, hostPrefix, type Ip, ipFromValue, ipToBytes, type Prefix, sameIp, samePrefix } from "#ip";
-import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
+import { hostPrefix, type Ip, ipToBytes, sameIp, samePrefix } from "#ip";
 import { disableIpv6, type PairSpec } from "../pairs.ts";
 import type { Settings } from "./config.ts";
+import { type Ends, hostConnectivity, isUnderlayFirst, missing, podConnectivity, type Wanted } from "./connectivity.ts";
 import type { Change, Operations, Setting } from "./operations.ts";
 import { planPodRoutes } from "./pod-routes.ts";
-import { type Role, replyTable, resolveRole, vethName } from "./role.ts";
+import { type Role, resolveRole, vethName } from "./role.ts";
 import { type Observed, type Side, usableAddresses } from "./state.ts";
-
-/** The bit of the mark that connections from the node carry. */
-export const replyMark = 0x1;
-/** The preference of the rules that lead to Pods, on the node, and of those by mark, in the Pod. */
-export const rulePreference = 1000;
 
 /** The host's end of an underlay Pod's pair: it follows from the container, so that DEL finds it without any record. */
 export function hostVethName(containerId: string): string {
@@ -49,37 +44,17 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
   const families = ([4, 6] as const).filter((family) => own.some((ip) => ip.family === family));
   const { veth, ends } = planVeth(observed, role, settings);
   const nodes = nodeAddressesOf(observed, ends.hostIndex).filter(({ family }) => families.includes(family));
-  const wanted: Wanted = { observed, settings, role, own, families, ends, nodes };
+  const source = usableAddresses(pod, settings.firstNic).find(({ family }) => family === 4);
+  const wanted: Wanted = { observed, settings, role, own, families, ends, nodes, source };
   return {
     veth,
     podSettings: podSettings(wanted),
     pod: [...ownRpFilters(wanted), ...podLinks(wanted), ...missing(pod, podConnectivity(wanted)), ...podRoutes(wanted)],
-    replyMarks: role.mode === "underlay" && role.first && !pod.replyMarks,
+    replyMarks: isUnderlayFirst(role) && !pod.replyMarks,
     hostSettings: hostSettings(wanted),
     host: [...linkUp(host, ends.hostName), ...staleNeighbours(wanted), ...missing(host, hostConnectivity(wanted))],
     announce: newMac(wanted) === undefined ? [] : own,
   };
-}
-
-interface Wanted {
-  readonly observed: Observed;
-  readonly settings: Settings;
-  readonly role: Role;
-  /** Addresses of the interface. */
-  readonly own: readonly Ip[];
-  readonly families: readonly Family[];
-  readonly ends: Ends;
-  /** Addresses of the node, the gateways first. */
-  readonly nodes: readonly Ip[];
-}
-
-/** The two ends by which Pod and node reach each other. */
-interface Ends {
-  readonly hostName: string;
-  /** undefined while there is none. */
-  readonly hostIndex: number | undefined;
-  readonly hostMac: string;
-  readonly podMac: string;
 }
 
 function planVeth(
@@ -124,13 +99,6 @@ function nodeAddressesOf({ nodeAddresses, lookups }: Observed, hostIndex: number
   const isListed = (ip: Ip) => nodeAddresses.some((one) => sameIp(one, ip));
   const ordered = [...sources.filter(isListed), ...nodeAddresses, ...sources];
   return ordered.filter((ip, at) => ordered.findIndex((one) => sameIp(one, ip)) === at);
-}
-
-/** A gateway that is in use is kept: later interfaces, and CHECK, see other routes to the Pod than the first one did. */
-function gatewayOf({ observed: { pod }, role, nodes }: Wanted, family: Family): Ip | undefined {
-  const inUse = pod.routes.flatMap(({ dev, gw }) => (dev === role.podLink && gw !== undefined ? [gw] : []));
-  const ofFamily = nodes.filter((ip) => ip.family === family);
-  return ofFamily.find((ip) => inUse.some((gw) => sameIp(gw, ip))) ?? ofFamily[0];
 }
 
 function podSettings({ observed: { pod }, settings, families }: Wanted): readonly Setting[] {
@@ -196,66 +164,6 @@ function newMac({ observed: { pod, ifName }, settings: { podMacPrefix }, own }: 
   return pod.links.find(({ name }) => name === ifName)?.mac === mac ? undefined : mac;
 }
 
-/** What a side should hold; `missing` takes from it what it does. */
-interface Connectivity {
-  readonly neighbours: readonly { readonly dev: string; readonly ip: Ip; readonly mac: string }[];
-  readonly routes: readonly (RouteSpec & { readonly dev: string; readonly table: number })[];
-  readonly rules: readonly RuleSpec[];
-  readonly replaceRoutes: boolean;
-}
-
-/** The Pod's ways to its node, and through it to what is hijacked. */
-function podConnectivity(wanted: Wanted): Connectivity {
-  const { observed, role, ends, families, nodes, settings } = wanted;
-  const { podLink: dev, first, mode } = role;
-  const isUnderlayFirst = mode === "underlay" && first;
-  // The first NIC of an overlay Pod has a table by its own address: what it answers to a Service goes by that.
-  const tables = [...(first ? [mainTable] : []), ...(isUnderlayFirst ? [] : [role.table])];
-  const firstNicIps = usableAddresses(observed.pod, settings.firstNic);
-  // IPv6 finds a source by itself; older kernels refuse one of another interface.
-  const source = firstNicIps.find(({ family }) => family === 4);
-  const srcFor = (family: Family) => (family === 4 && source !== undefined ? { src: source } : {});
-  const gateways = families.flatMap((family) => gatewayOf(wanted, family) ?? []);
-  const toNode = nodes.flatMap((ip) =>
-    (first ? [mainTable, role.table] : [role.table]).map((of) => ({
-      dst: hostPrefix(ip),
-      dev,
-      ...srcFor(ip.family),
-      table: of,
-    })),
-  );
-  const through = (gw: Ip, dst: Prefix, of: number) => ({ dst, gw, dev, ...srcFor(gw.family), table: of });
-  const hijacked = settings.hijackCidrs.flatMap((dst) =>
-    gateways.filter(({ family }) => family === dst.ip.family).flatMap((gw) => tables.map((of) => through(gw, dst, of))),
-  );
-  const policy = settings.policyRoutes
-    .filter(({ dst }) => families.includes(dst.ip.family))
-    .map(({ dst, gw }) => ({ dst, gw, dev: observed.ifName, table: isUnderlayFirst ? mainTable : role.table }));
-  const replies = isUnderlayFirst ? gateways : [];
-  return {
-    neighbours: first ? nodes.map((ip) => ({ dev, ip, mac: ends.hostMac })) : [],
-    routes: [...toNode, ...hijacked, ...replies.map((gw) => through(gw, everything(gw.family), replyTable)), ...policy],
-    rules: replies.map(({ family }) => ({
-      family,
-      fwmark: replyMark,
-      fwmask: replyMark,
-      table: replyTable,
-      pref: rulePreference,
-    })),
-    replaceRoutes: false,
-  };
-}
-
-/** The node's ways to the Pod's addresses. */
-function hostConnectivity({ own, ends, families, settings: { hostRuleTable: table } }: Wanted): Connectivity {
-  return {
-    neighbours: own.map((ip) => ({ dev: ends.hostName, ip, mac: ends.podMac })),
-    routes: own.map((ip) => ({ dst: hostPrefix(ip), dev: ends.hostName, table })),
-    rules: families.map((family) => ({ family, table, pref: rulePreference })),
-    replaceRoutes: true,
-  };
-}
-
 /** What the node has learnt of the addresses' earlier holders: it would be used again when the Pod is gone. */
 function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted): readonly Change[] {
   return lookups.flatMap(({ ip, dev, onLink }): readonly Change[] =>
@@ -268,51 +176,8 @@ function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted)
  * no longer in the main table, so that a plan made later does not miss a default route in that table.
  */
 function podRoutes({ observed: { pod, ifName }, role, settings, families }: Wanted): readonly Change[] {
-  if (!settings.tunePodRoutes || (role.mode === "underlay" && role.first)) return [];
+  if (!settings.tunePodRoutes || isUnderlayFirst(role)) return [];
   return families.flatMap((family) =>
     planPodRoutes(pod, { ifName, role, family, wantedNic: settings.podDefaultRouteNic }),
   );
-}
-
-function missing(side: Side, { neighbours, routes, rules, replaceRoutes }: Connectivity): readonly Change[] {
-  const isNew = (route: (typeof routes)[number], at: number) =>
-    !side.routes.some((one) => sameRoute(one, route)) &&
-    routes.findIndex((one) => one.table === route.table && samePrefix(one.dst, route.dst)) === at;
-  return [
-    ...neighbours
-      .filter(({ dev, ip, mac }) => !side.neighbours.some((n) => n.dev === dev && n.mac === mac && sameIp(n.ip, ip)))
-      .map((neighbour): Change => ({ kind: "neighbour", ...neighbour })),
-    ...routes.filter(isNew).map((route): Change => ({ kind: "route", route, replace: replaceRoutes })),
-    ...rules
-      .filter((rule) => !side.rules.some((one) => sameRule(one, rule)))
-      .map((rule): Change => ({ kind: "rule", rule })),
-  ];
-}
-
-function sameRoute(have: Side["routes"][number], want: Connectivity["routes"][number]): boolean {
-  return (
-    have.dev === want.dev &&
-    have.table === want.table &&
-    samePrefix(have.dst, want.dst) &&
-    sameOptional(have.gw, want.gw) &&
-    (want.src === undefined || sameOptional(have.src, want.src))
-  );
-}
-
-function sameOptional(a: Ip | undefined, b: Ip | undefined): boolean {
-  return a === undefined || b === undefined ? a === b : sameIp(a, b);
-}
-
-function sameRule(have: Side["rules"][number], want: RuleSpec): boolean {
-  return (
-    have.family === want.family &&
-    have.table === want.table &&
-    have.pref === want.pref &&
-    have.fwmark === want.fwmark &&
-    have.from === undefined
-  );
-}
-
-function everything(family: Family): Prefix {
-  return { ip: ipFromValue(family, 0n), bits: 0 };
 }
