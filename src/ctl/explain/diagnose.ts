@@ -1,5 +1,7 @@
 import { adviceMark, sentenceOf } from "#cni";
+import { formatIp } from "#ip";
 import { type Node, readyCondition } from "#kube";
+import { addressesOfStatus, networkStatusAnnotation } from "#multus";
 import { type Attempt, attemptOn, candidatePools, type NicReport } from "./attempt.ts";
 import type { Facts, PodState, Usage } from "./facts.ts";
 import type { Fix } from "./fix.ts";
@@ -49,6 +51,15 @@ export function poolsToRead(facts: Facts): ReadonlySet<string> {
   return new Set(nodesOf(facts).flatMap((node) => candidatePools(facts, node)));
 }
 
+/** With several NICs each with its own, as far as the Pod's status tells; the kubelet knows only eth0's. */
+function addressesOf({ ips, annotations }: Facts["pod"], [attempt]: readonly Attempt[]): string {
+  const told = (attempt?.nics ?? []).flatMap(({ nic }) => {
+    const own = addressesOfStatus(annotations[networkStatusAnnotation], nic);
+    return own.length === 0 ? [] : [`${nic} ${own.map(formatIp).join(", ")}`];
+  });
+  return told.length > 1 ? told.join("; ") : ips.join(", ");
+}
+
 /** Says what the Pod's ADD comes to, and why. */
 export function diagnose(facts: Facts, usage: Usage): Diagnosis {
   const { pod } = facts;
@@ -61,7 +72,7 @@ export function diagnose(facts: Facts, usage: Usage): Diagnosis {
     return { ...nothing, verdict: "unknown", notes: ["it has ended or is being deleted: it gets no network any more"] };
   const attempts = nodesOf(facts).map((node) => attemptOn(facts, usage, node));
   if (pod.state === "running")
-    return running(attempts, { ...nothing, notes: [`it has its networks: ${pod.ips.join(", ")}`] });
+    return running(attempts, { ...nothing, notes: [`it has its networks: ${addressesOf(pod, attempts)}`] });
   const told = lastFailure(facts.events);
   const cause = causeOf(facts, attempts, told);
   const [attempt] = attempts.toSorted((a, b) => rank(a) - rank(b));

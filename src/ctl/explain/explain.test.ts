@@ -249,6 +249,21 @@ describe("spiderpoolctl explain", () => {
     );
   });
 
+  it("says of a Pod with two NICs which has which address", async () => {
+    const entries = [
+      { name: "kube-system/net", interface: "eth0", ips: ["10.6.0.10"] },
+      { name: "default/net1", interface: "net1", ips: ["10.7.0.10", "fd07::10"] },
+    ];
+    const annotations = {
+      "k8s.v1.cni.cncf.io/networks": "kube-system/net",
+      "k8s.v1.cni.cncf.io/network-status": JSON.stringify(entries),
+    };
+    const status = { podIP: "10.6.0.10", podIPs: [{ ip: "10.6.0.10" }] };
+    pod("web", annotations, { spec: { nodeName: "node1" }, status });
+    const { out } = await explain("pod", "web");
+    assert.match(out, /it has its networks: eth0 10\.6\.0\.10; net1 10\.7\.0\.10, fd07::10\n/);
+  });
+
   it("cannot judge a default network that only files of the node may have", async () => {
     const labels = { "app.kubernetes.io/component": "spiderpool" };
     api.apply(configMaps, {
