@@ -231,6 +231,7 @@ export function build(
     calls: () => calls.depth,
     sandboxes: () => records.list().length,
     claims: () => ledger.claims().length,
+    eventsDropped: () => events.dropped,
   });
   const api: IpamApiOptions = {
     perform: (request, o) => calls.perform(request, o),

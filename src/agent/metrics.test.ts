@@ -74,7 +74,12 @@ describe("the agent's metrics", () => {
 
   it("show what is there when they are read", async () => {
     const metrics = new CallMetrics();
-    metrics.watch({ calls: () => ({ inside: 2, waiting: 3 }), sandboxes: () => 4, claims: () => 5 });
+    metrics.watch({
+      calls: () => ({ inside: 2, waiting: 3 }),
+      sandboxes: () => 4,
+      claims: () => 5,
+      eventsDropped: () => 6,
+    });
     const value = await values(metrics);
     assert.deepEqual(
       [value('cni_calls_in_progress{state="working"}'), value('cni_calls_in_progress{state="waiting"}')],

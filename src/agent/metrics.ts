@@ -90,6 +90,7 @@ export const agentMetrics = {
     labels: { kind: faultKinds },
   },
   spiderpool_claims: { kind: "gauge", help: "Addresses that are held for Pods of this node." },
+  spiderpool_events_dropped: { kind: "gauge", help: "Events that could not be written since the start." },
 } as const satisfies MetricTable;
 
 type ErrorClass = "no_available_pool" | "ip_used_out" | "retries_exhausted" | "wrong_input" | "internal";
@@ -120,6 +121,7 @@ export interface Levels {
   readonly calls: () => { readonly inside: number; readonly waiting: number };
   readonly sandboxes: () => number;
   readonly claims: () => number;
+  readonly eventsDropped: () => number;
 }
 
 /** Counts and measures the calls of the agent. */
@@ -128,7 +130,7 @@ export class CallMetrics {
   readonly #durations = new Map<string, { count: number; sum: number; min: number; max: number }>();
 
   /** From now on the levels are part of what is read. */
-  watch({ calls, sandboxes, claims }: Levels): void {
+  watch({ calls, sandboxes, claims, eventsDropped }: Levels): void {
     this.#metrics.collect("spiderpool_cni_calls_in_progress", () => {
       const { inside, waiting } = calls();
       return [
@@ -138,6 +140,7 @@ export class CallMetrics {
     });
     this.#metrics.collect("spiderpool_sandboxes", () => [{ value: sandboxes() }]);
     this.#metrics.collect("spiderpool_claims", () => [{ value: claims() }]);
+    this.#metrics.collect("spiderpool_events_dropped", () => [{ value: eventsDropped() }]);
   }
 
   /** Two sources disagree, or did until they were made to agree. */

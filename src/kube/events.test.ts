@@ -78,6 +78,27 @@ describe("EventRecorder", () => {
     await running;
   });
 
+  it("keeps Warnings in a burst, at the cost of what went well", async () => {
+    const { clock, api, recorder, start, stop } = setUp();
+    const record = (type: "Normal" | "Warning", count: number) => {
+      for (let n = 0; n < count; n++) recorder.record(pod, { ...text, type, message: `${type} ${n}` });
+    };
+    record("Warning", 2);
+    record("Normal", limits.eventQueue);
+    record("Warning", 7);
+    assert.equal(recorder.dropped, 7);
+    const running = start();
+    await clock.advance(0);
+    const written = api.all(events).map(({ message = "" }) => message);
+    assert.deepEqual(
+      ["Warning 6", "Normal 4", "Normal 5"].map((message) => written.includes(message)),
+      [true, false, true],
+    );
+    assert.equal(written.length, limits.eventQueue);
+    stop();
+    await running;
+  });
+
   it("waits for a server that is away, up to 30 seconds per Event, and ends at once when told", async () => {
     const { clock, api, recorder, start, stop } = setUp();
     const running = start();

@@ -50,7 +50,10 @@ interface Seen {
 const windowMs = 5 * 60_000;
 const attemptMs = 30_000;
 
-/** Writes core/v1 Events without ever making its caller wait: a queue of bounded length, and what can't be written is dropped. */
+/**
+ * Writes core/v1 Events without ever making its caller wait: a queue of bounded length, and what can't be written is dropped and
+ * counted. In a burst, Warnings take the places of what only says that all went well.
+ */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #client: KubeClient;
@@ -94,7 +97,9 @@ export class EventRecorder {
     }
     if (this.#queue.length >= limits.eventQueue) {
       this.#dropped += 1;
-      return;
+      const lesser = text.type === "Warning" ? this.#queue.findIndex(({ type }) => type === "Normal") : -1;
+      if (lesser < 0) return;
+      this.#queue.splice(lesser, 1);
     }
     const firstAt = seen === undefined || seen.unwritten === 0 ? clock.wall() : seen.firstAt;
     this.#queue.push(this.#draft(subject, text, { firstAt, count: 1 + (seen?.unwritten ?? 0) }));

@@ -134,4 +134,26 @@ export const mistakes: readonly Mistake[] = [
     ],
     focus: ["stateful", "reboot"],
   },
+  {
+    name: "an address for which a foreign host answered is not set aside",
+    edits: [
+      {
+        file: "src/agent/ipam.ts",
+        find: "(o) => ledger.quarantine(claim, { mac, until }, o)",
+        put: '() => [mac, until, ledger.release(claim, { why: "conflict", evidence: [] })]',
+      },
+    ],
+    focus: ["create", "foreign"],
+  },
+  {
+    name: "a Pod that is back does not look for the claim that is back with it",
+    edits: [
+      {
+        file: "src/agent/ipam.ts",
+        find: "await ledger.verify(claimName(ip), uid, o);",
+        put: "claimName(ip);",
+      },
+    ],
+    focus: ["create", "delete", "backup", "restore"],
+  },
 ];

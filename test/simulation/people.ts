@@ -183,7 +183,10 @@ export class People {
     const { server, time, nodes, controllers } = world;
     const backup = this.#backup;
     const isCut = [...this.#cutUntilMs.values()].some((untilMs) => untilMs > time.nowMs);
-    const isWhole = nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn) && !isCut;
+    // A static Pod whose mirror is put back into nothing may find its name taken.
+    const isWhole =
+      !isCut &&
+      nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn && machine.manifests.size === 0);
     // Addresses of a pool that was another one then are nobody's to claim again.
     if (backup === undefined || !isWhole || controllers.includes(undefined) || backup.pools !== this.#pools()) return;
     if (server.store.resourceVersion - backup.version < lostWritesMin) return;

@@ -35,10 +35,11 @@ describe("decideEpoch()", () => {
         kind({ former: "closed", missing: ["n1"], closedForMs: 10 * closedMsMax }),
         kind({ former: "closed", recorded: undefined }),
         kind({ former: "closed", crdUid: undefined }),
+        kind({ former: "seen", recorded: undefined, rewound: true }),
       ],
       [
         ...["complete", "record", "complete", "closed", "closed", "open", "open", "closed"],
-        ...["complete", "closed", "closed", "take-over", "closed"],
+        ...["complete", "closed", "closed", "take-over", "closed", "closed"],
       ],
     );
   });

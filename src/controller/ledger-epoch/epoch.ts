@@ -64,6 +64,7 @@ export const rewound = "rewound";
 /** What is to be done about the ledger as a whole. Pure. */
 export function decideEpoch(view: EpochView): EpochStep {
   const { crdUid, recorded, rewound: isRewound, missing, closedForMs, former } = view;
+  if (isRewound) return { kind: "closed", why: "the API server was put back to an earlier state" };
   if (crdUid !== undefined && (former === "closed" || (former === "seen" && recorded === undefined))) {
     // No time is up here: an agent that was not heard may be the former system's, and it goes on giving addresses.
     if (former === "closed" && missing.length === 0) return { kind: "take-over", uid: crdUid };
@@ -71,7 +72,6 @@ export function decideEpoch(view: EpochView): EpochStep {
   }
   if (recorded === undefined) return crdUid === undefined ? { kind: "complete" } : { kind: "record", uid: crdUid };
   if (crdUid === undefined) return { kind: "closed", why: "the claims' CustomResourceDefinition does not exist" };
-  if (isRewound) return { kind: "closed", why: "the API server was put back to an earlier state" };
   if (recorded === crdUid) return { kind: "complete" };
   if (missing.length === 0) return { kind: "open", uid: crdUid, why: "every node has made its claims again" };
   if (closedForMs >= closedMsMax) {
@@ -186,7 +186,7 @@ export class LedgerEpoch {
         return this.#record(step.uid, o);
       case "closed": {
         // Statuses tell of a former system only where this one never had the ledger.
-        const isFormer = this.#recorded.uid === undefined;
+        const isFormer = this.#recorded.uid === undefined && !rewind.isPending;
         const fresh = () => (isFormer ? takeOverToken(randomUUID()) : randomUUID());
         if (rewind.isPending) {
           await this.#record(rewound, o);
