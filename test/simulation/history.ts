@@ -136,10 +136,12 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
     [2, () => ({ atMs, kind: "pool-size", pool, size: 1 + random.int(shape.poolSizeMax) })],
     [0.7, () => ({ atMs, kind: "pool-delete", pool })],
     [1.5, () => ({ atMs, kind: "pool-create", pool })],
-    [0.5, () => ({ atMs, kind: "backup" })],
-    [0.5, () => ({ atMs, kind: "restore" })],
+    [0, () => ({ atMs, kind: "backup" })],
+    [0, () => ({ atMs, kind: "restore" })],
   ];
-  const more = kinds.flatMap(([weight, make]) => (focus.includes(make().kind) ? [[weight * 12, make] as const] : []));
+  const more = kinds.flatMap(([weight, make]) =>
+    focus.includes(make().kind) ? [[weight === 0 ? 6 : weight * 12, make] as const] : [],
+  );
   return random.weighted([...kinds, ...more])();
 }
 
