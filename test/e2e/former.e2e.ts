@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
-import { formerEndpoint, formerKinds, formerPool, formerReservation } from "./former.ts";
-import { type KubeObject, manifests, type Suite, suiteOn, until } from "./suite.ts";
+import { formerEndpoint, formerPool, formerReservation, writeFormerChart } from "./former.ts";
+import { type KubeObject, logsOf, manifests, type Suite, suiteOn, until } from "./suite.ts";
 import { deployment, pod, statefulSet } from "./workloads.ts";
 
 interface PodLike extends KubeObject {
@@ -11,17 +10,16 @@ interface PodLike extends KubeObject {
   readonly status: { readonly podIP?: string };
 }
 
-/** Kinds that are older than this were there before the installation, for the chart. */
-const oldMs = 21_000;
+const helmArgv = ["spiderpool", chart, ...walkthroughFlags];
 
 describe("a cluster of a former Spiderpool", () => {
   let suite: Suite;
-  let kindsAtMs = 0;
   before(async () => {
-    suite = suiteOn(
-      await launchForProduct({ bridges: true, manifests: formerKinds.map((kind) => JSON.stringify(kind)) }),
-    );
-    kindsAtMs = performance.now();
+    suite = suiteOn(await launchForProduct({ bridges: true, ...logsOf("former") }));
+    const former = writeFormerChart(suite.cluster.directory);
+    await suite.stage.helm("install", "spiderpool", former, "--namespace", "kube-system");
+    await installed(suite.stage);
+    assert.deepEqual(suite.stage.failures, []);
   });
   after(() => suite[Symbol.asyncDispose]());
 
@@ -31,6 +29,11 @@ describe("a cluster of a former Spiderpool", () => {
     );
   const records = async () =>
     JSON.parse(await suite.kubectl("get", "sp/ippool-test", "-o", "jsonpath={.status.allocatedIPs}"));
+  const opened = () =>
+    until("the pool is open", async () => {
+      const noted = await suite.kubectl("get", "sp/ippool-test", "-o", "jsonpath={.metadata.annotations}");
+      return noted.includes("ledger-closed") ? undefined : true;
+    });
   const ready = (...what: readonly string[]) =>
     suite.kubectl("wait", ...what, "--for=condition=Ready", "--timeout=90s");
   const named = async (name: string) => {
@@ -43,7 +46,7 @@ describe("a cluster of a former Spiderpool", () => {
     podUid: uid,
   });
 
-  it("is taken over by the installation: each address of a running Pod is its own, the others are given", async () => {
+  it("is taken over by an upgrade to this chart: each address of a running Pod is its own, the others are given", async () => {
     await suite.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s");
     await suite.apply(
       ...["a", "b", "c"].map((name, at) => pod(name, { node: at === 0 ? "node1" : "node2" })),
@@ -73,8 +76,7 @@ describe("a cluster of a former Spiderpool", () => {
       "-p",
       JSON.stringify(status),
     );
-    await delay(Math.max(0, kindsAtMs + oldMs - performance.now()));
-    await suite.stage.helm("install", "spiderpool", chart, ...walkthroughFlags, "--skip-crds");
+    await suite.stage.helm("upgrade", ...helmArgv);
     await installed(suite.stage);
     assert.deepEqual(suite.stage.failures, []);
     const held = {
@@ -83,11 +85,7 @@ describe("a cluster of a former Spiderpool", () => {
       "172.18.30.135": "Sticky web-0",
       "172.18.30.136": "Pod c",
     };
-    await until("the pool is open", async () =>
-      /ledger-closed/.test(await suite.kubectl("get", "sp/ippool-test", "-o", "jsonpath={.metadata.annotations}"))
-        ? undefined
-        : true,
-    );
+    await opened();
     assert.deepEqual(await claims(), held);
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     await suite.apply(deployment("app", 5));

@@ -1,6 +1,10 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { busyboxImage } from "../cluster/images.ts";
+
 /**
- * What a former Spiderpool leaves in a cluster, as its chart installs it: kinds, and objects with their finalizers and records. Its
- * programs are not run.
+ * What a former Spiderpool has in a cluster, as its chart installs it: kinds, workloads of the same names and selectors, and objects
+ * with their finalizers and records. In place of its programs something sleeps.
  */
 type Json = Readonly<Record<string, unknown>>;
 
@@ -159,3 +163,35 @@ export const formerReservation = {
   metadata: { name: "router" },
   spec: { ipVersion: 4, ips: ["172.18.30.140"] },
 };
+
+/** Writes a chart like the former system's into a new folder below this one, whose path it gives. */
+export function writeFormerChart(parent: string): string {
+  const folder = join(parent, "former-chart");
+  for (const part of ["crds", "templates"]) mkdirSync(join(folder, part), { recursive: true });
+  const write = (name: string, value: Json) => writeFileSync(join(folder, name), JSON.stringify(value));
+  write("Chart.yaml", { apiVersion: "v2", name: "spiderpool", version: "1.2.2", appVersion: "1.2.2" });
+  for (const [at, kind] of formerKinds.entries()) write(`crds/${at}.yaml`, kind);
+  write("templates/agent.yaml", workload("DaemonSet", "spiderpool-agent", {}));
+  write("templates/controller.yaml", workload("Deployment", "spiderpool-controller", { replicas: 1 }));
+  return folder;
+}
+
+function workload(kind: string, component: string, more: Json): Json {
+  const matchLabels = {
+    "app.kubernetes.io/name": "spiderpool",
+    "app.kubernetes.io/instance": "{{ .Release.Name }}",
+    "app.kubernetes.io/component": component,
+  };
+  const container = { name: component, image: busyboxImage, command: ["sleep", "infinity"] };
+  return {
+    ...{ apiVersion: "apps/v1", kind, metadata: { name: component, labels: matchLabels } },
+    spec: {
+      ...more,
+      selector: { matchLabels },
+      template: {
+        metadata: { labels: matchLabels },
+        spec: { hostNetwork: true, terminationGracePeriodSeconds: 0, containers: [container] },
+      },
+    },
+  };
+}

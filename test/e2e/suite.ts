@@ -43,10 +43,16 @@ export async function startSuite(
   name: string,
   options: ProductClusterOptions & { readonly flags?: readonly string[] } = {},
 ): Promise<Suite> {
+  return suiteOn(await launchProductCluster({ ...options, ...logsOf(name) }));
+}
+
+/** Where the logs of the suite of this name are kept, where `$E2E_LOGS` says so. */
+export function logsOf(name: string): { readonly logDirectory?: string } {
   const logs = process.env["E2E_LOGS"];
-  const logDirectory = logs && join(logs, name);
-  if (logDirectory) mkdirSync(logDirectory, { recursive: true });
-  return suiteOn(await launchProductCluster({ ...options, ...(logDirectory && { logDirectory }) }));
+  if (logs === undefined) return {};
+  const logDirectory = join(logs, name);
+  mkdirSync(logDirectory, { recursive: true });
+  return { logDirectory };
 }
 
 /** A cluster that is there, as the suites use it; it ends with what this returns. */
