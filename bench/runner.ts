@@ -3,6 +3,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
 import { createNetns, deleteNetns } from "#linux";
 import { createLabClient } from "../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../lab/node/index.ts";
@@ -97,7 +98,7 @@ interface Work {
 async function prepare(of: Task): Promise<Work> {
   switch (of.kind) {
     case "pairs":
-      return { measured: () => pairs(of.count) };
+      return { measured: () => pairs(of.count, of.restMs) };
     case "add": {
       const sandboxes = await makePods(of.count);
       return {
@@ -142,11 +143,12 @@ async function prepare(of: Task): Promise<Work> {
   }
 }
 
-async function pairs(count: number): Promise<Part> {
+async function pairs(count: number, restMs = 0): Promise<Part> {
   const adds: Timed[] = [];
   const dels: Timed[] = [];
   for (let pair = 0; pair < count; pair++) {
     const sandbox = await makePod();
+    if (restMs > 0) await delay(restMs);
     adds.push(await add(inTurn, sandbox));
     dels.push(await remove(inTurn, sandbox));
   }

@@ -2,8 +2,8 @@ import type { Sandbox } from "../lab/node/index.ts";
 
 /** One thing that the runner does on a node, as a container runtime would. */
 export type Task =
-  /** ADD and DEL of one Pod after the other. */
-  | { readonly kind: "pairs"; readonly count: number }
+  /** ADD and DEL of one Pod after the other, with a rest of so long before each pair. @default no rest */
+  | { readonly kind: "pairs"; readonly count: number; readonly restMs?: number }
   /** ADDs of new Pods, all at once; the Pods stay. */
   | { readonly kind: "add"; readonly count: number }
   /** DELs of Pods, all at once. */
