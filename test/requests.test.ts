@@ -10,13 +10,14 @@ import { options } from "../src/controller/testing/cluster.ts";
 
 const podsCount = 20;
 
-/** `create spiderendpoints`; undefined for what does not come with Pods: watches, and the Lease of the leader. */
+/** `create spiderendpoints`; undefined for what does not come with Pods: watches, the Lease of the leader, a node's looks at its claims. */
 function nameOf({ method, path }: ApiRequest): string | undefined {
   const url = new URL(path, "http://api");
   if (url.searchParams.has("watch") || url.pathname.includes("/leases")) return undefined;
   const parts = url.pathname.split("/").filter((part) => part !== "");
   const rest = parts.slice(parts[0] === "api" ? 2 : 3);
   const [resource, name, sub] = rest[0] === "namespaces" && rest.length > 2 ? rest.slice(2) : rest;
+  if (method === "GET" && resource === "spideripaddresses" && name === undefined) return undefined;
   const verb = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" }[method] ?? (name ? "get" : "list");
   return `${verb} ${resource}${sub === undefined ? "" : `/${sub}`}`;
 }
