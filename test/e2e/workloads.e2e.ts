@@ -74,7 +74,12 @@ describe("workloads with addresses of a pool", () => {
     assert.deepEqual(await addresses(), first);
 
     await suite.kubectl("cordon", "node1");
-    await suite.kubectl("delete", "pods", "-l", "app=fixed", "--wait=true");
+    const former = new Set((await podsOf("fixed")).map(({ metadata }) => metadata.uid));
+    // Not by kubectl's own waiting, which may wait for a successor of the same name to go.
+    await suite.kubectl("delete", "pods", "-l", "app=fixed", "--wait=false");
+    await until("the former Pods are gone", async () =>
+      (await podsOf("fixed")).some(({ metadata }) => former.has(metadata.uid)) ? undefined : true,
+    );
     await rolledOut("statefulset/fixed");
     assert.deepEqual(new Set((await podsOf("fixed")).map(({ spec }) => spec.nodeName)), new Set(["node2"]));
     assert.deepEqual(await addresses(), first);
