@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { type FailPoint, hasCode, type Signal, silentLogger, systemClock } from "#base";
 import { CniError, decodeResult, encodeResult, supportedVersions } from "#cni";
 import { parsePrefix } from "#ip";
-import { announce, createNetns, deleteNetns, openNetns, readTxChecksum } from "#linux";
+import { announce, createNetns, deleteNetns, openNetns, readTxChecksum, writeSysctl } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";
@@ -87,6 +87,8 @@ if (isolated(import.meta.url)) {
 
     it("has the switch send at once to its port what it has sent elsewhere, in either family", async () => {
       using elsewhere = createNetns("/run/netns/elsewhere");
+      // What it says by itself, for IPv6, would have the switch learn its port again.
+      writeSysctl(elsewhere, "net/ipv6/conf/default/disable_ipv6", 1);
       for (const address of ["10.10.0.5/24", "fd00::5/64"]) {
         const { ip } = parsePrefix(address);
         const mac = derivedMac(ip);
