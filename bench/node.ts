@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { createLabClient } from "../lab/api/index.ts";
+import { createLabClient, type LabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
@@ -39,12 +39,21 @@ export class BenchNode implements AsyncDisposable {
     this.#lab = lab;
   }
 
+  /** Of the lab's API server. */
+  get client(): LabClient {
+    return createLabClient({ baseUrl: this.#lab.url });
+  }
+
+  get node(): string {
+    return this.#node;
+  }
+
   /** Starts it, with a pool and a network for all Pods of the bench; its kubelets are held, the runner takes their place. */
   static async launch(): Promise<BenchNode> {
     const lab = await launchProductLab({ nodes: 2, bridges: true, logLevel: "warn" });
     const bench = new BenchNode(lab);
     await prepareNetwork(lab);
-    await createLabClient({ baseUrl: lab.url }).create("v1/namespaces", fairNamespace);
+    await bench.client.create("v1/namespaces", fairNamespace);
     for (const node of [bench.#node, bench.#neighbour]) await lab.hold({ node, program: "kubelet", held: true });
     return bench;
   }

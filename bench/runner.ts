@@ -99,6 +99,17 @@ async function prepare(of: Task): Promise<Work> {
   switch (of.kind) {
     case "pairs":
       return { measured: () => pairs(of.count, of.restMs) };
+    case "these": {
+      const sandboxes = of.pods.map(newSandbox);
+      return {
+        measured: async () => {
+          const adds: Timed[] = [];
+          for (const sandbox of sandboxes) adds.push(await add(inTurn, sandbox));
+          return { adds };
+        },
+        cleanUp: () => Promise.all(sandboxes.map((sandbox) => del(concurrent, sandbox))),
+      };
+    }
     case "add": {
       const sandboxes = await makePods(of.count);
       return {

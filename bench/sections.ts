@@ -4,6 +4,7 @@ import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
 import { formatPercentiles, percentiles, round } from "./report.ts";
 import { claimsAtStart } from "./scale.ts";
 import type { Timed } from "./tasks.ts";
+import { waits } from "./waits.ts";
 
 /** A section of the bench: figures for `--json`, and the same as lines for people. */
 export interface Report {
@@ -46,6 +47,11 @@ export const sections: readonly Section[] = [
     run: floor,
   },
   { name: "fairness", what: "200 ADDs of one namespace at once, and one of another", run: fairness },
+  {
+    name: "waits",
+    what: `from a Deployment to a pool of its own and its Pod's ADD; from a failed ADD to its Event`,
+    run: waits,
+  },
   { name: "sustained", what: "ADD and DEL without pause, 8 Pods at a time", run: sustained },
   {
     name: "claims",

@@ -4,6 +4,8 @@ import type { Sandbox } from "../lab/node/index.ts";
 export type Task =
   /** ADD and DEL of one Pod after the other, with a rest of so long before each pair. @default no rest */
   | { readonly kind: "pairs"; readonly count: number; readonly restMs?: number }
+  /** ADD of each of these Pods, one after the other, and at the end DEL of all. An ADD may fail. */
+  | { readonly kind: "these"; readonly pods: readonly Sandbox["pod"][] }
   /** ADDs of new Pods, all at once; the Pods stay. */
   | { readonly kind: "add"; readonly count: number }
   /** DELs of Pods, all at once. */
