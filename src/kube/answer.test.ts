@@ -126,6 +126,11 @@ describe("AnswerReader", () => {
     }
   });
 
+  it("counts a line that arrives byte by byte once", () => {
+    const answer = `${status}x: ${"y".repeat(1_000)}\r\ncontent-length: 2\r\n\r\n{}`;
+    assert.equal(read([...answer]).body, "{}");
+  });
+
   it("reads any number of chunks: the bound is of each one's head", () => {
     const count = limits.headBytesMax / 2;
     assert.equal(read([`${chunked}${"1\r\nx\r\n".repeat(count)}0\r\n\r\n`]).body.length, count);

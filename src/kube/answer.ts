@@ -55,11 +55,13 @@ export class AnswerReader {
         if (this.#left === 0) this.#state = this.#state === "sized" ? "done" : "chunk end";
       } else {
         const end = bytes.indexOf(lineFeed, at);
-        this.#bound((end < 0 ? bytes.length : end) - at);
+        const lineBytes = (end < 0 ? bytes.length : end) - at;
+        this.#bound(lineBytes);
         if (end < 0) {
           this.#rest = bytes.subarray(at);
           return;
         }
+        this.#headBytes += lineBytes;
         if (bytes[end - 1] !== carriageReturn) throw unreadable("a line that does not end with CR LF", "");
         this.#line(bytes.toString("latin1", at, end - 1));
         at = end + 1;
@@ -155,8 +157,8 @@ export class AnswerReader {
 
   /** Head, trailers and the size of a chunk are read into memory before anybody sees them. */
   #bound(lineBytes: number): void {
-    this.#headBytes += lineBytes;
-    if (this.#headBytes > limits.headBytesMax) throw unreadable(`more than ${limits.headBytesMax} bytes of head`, "");
+    if (this.#headBytes + lineBytes > limits.headBytesMax)
+      throw unreadable(`more than ${limits.headBytesMax} bytes of head`, "");
   }
 }
 
