@@ -5,6 +5,7 @@ import type { LabHandle } from "../lab/launch.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
 import type { Floor } from "./floor.ts";
+import { monotonicMs } from "./monotonic.ts";
 import { benchAnnotations, prepareNetwork } from "./prepare.ts";
 import { cpuMsOf } from "./processes.ts";
 import type { Outcome, Plan, Task } from "./tasks.ts";
@@ -123,7 +124,7 @@ export class BenchNode implements AsyncDisposable {
 
   async #sample(samples: { readonly atMs: number; readonly cpuMs: number }[], signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      samples.push({ atMs: Number(process.hrtime.bigint()) / 1e6, cpuMs: cpuMsOf(this.#lab.pid) });
+      samples.push({ atMs: monotonicMs(), cpuMs: cpuMsOf(this.#lab.pid) });
       await delay(sampleMs);
     }
   }

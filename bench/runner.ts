@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createNetns, deleteNetns } from "#linux";
 import { createLabClient } from "../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../lab/node/index.ts";
+import { monotonicMs } from "./monotonic.ts";
 import { forks, Processes } from "./processes.ts";
 import { execute, executeBeside } from "./spawn.ts";
 import type { Outcome, Plan, Task, Timed } from "./tasks.ts";
@@ -183,11 +184,6 @@ async function sustained(count: number, width: number): Promise<Part> {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** CLOCK_MONOTONIC, which all namespaces of the machine share. */
-function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 await pairs(warmUp);

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { LabClient } from "../lab/api/index.ts";
+import { monotonicMs } from "./monotonic.ts";
 import type { BenchNode } from "./node.ts";
 import { formatPercentiles, percentiles } from "./report.ts";
 import type { Report } from "./sections.ts";
@@ -133,8 +134,4 @@ function firstSeen<T extends object>(client: LabClient, resource: string, keyOf:
     },
     [Symbol.dispose]: () => stop.abort(),
   };
-}
-
-function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
 }
