@@ -15,13 +15,13 @@ export function hostVethName(containerId: string): string {
 }
 
 /** The pair of an underlay Pod. Its MAC addresses follow from the container, too. */
-export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "vethMtuBytes">): PairSpec {
+export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "vethMtuBytes">) {
   return {
     name: hostVethName(containerId),
     mac: vethMac(containerId, "host"),
     mtuBytes: vethMtuBytes,
     pod: { name: vethName, mac: vethMac(containerId, "pod"), up: true },
-  };
+  } satisfies PairSpec;
 }
 
 /**
@@ -65,8 +65,8 @@ function planVeth(
   const inside = pod.links.find(({ name }) => name === podLink);
   if (inside === undefined && mode === "underlay" && first) {
     const veth = pairOf(containerId, settings);
-    const [hostMac, podMac] = [vethMac(containerId, "host"), vethMac(containerId, "pod")];
-    return { veth, ends: { hostName: veth.name, hostIndex: undefined, hostMac, podMac } };
+    const { name: hostName, mac: hostMac, pod: inPod } = veth;
+    return { veth, ends: { hostName, hostIndex: undefined, hostMac, podMac: inPod.mac } };
   }
   const outside = host.links.find(({ index }) => index === inside?.peerIndex);
   if (inside?.mac !== undefined && outside?.mac !== undefined) {
