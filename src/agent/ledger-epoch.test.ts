@@ -176,6 +176,14 @@ describe("a node of a former system", () => {
       takenOverDraft({ ...given, owner: owner === undefined ? undefined : { text: owner } }, new Date(0)),
     );
   }
+  /** The Pod "old" of this UID has 10.6.0.1 from the former system, and pools are open since. */
+  async function takenOver(uid: string): Promise<void> {
+    close(takeOverToken("1"));
+    await cluster.advance(1_000);
+    takeOver("10.6.0.1", "old", uid);
+    close(undefined);
+    await cluster.advance(5_000);
+  }
   const end = (name: string) => {
     const pod = cluster.api.fake.read(pods, { namespace: "default", name }) ?? assert.fail();
     const metadata = { ...pod.metadata, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: ["ends"] };
@@ -211,11 +219,7 @@ describe("a node of a former system", () => {
   it("keeps the address of a Pod that ends until the runtime has taken its sandbox down", async () => {
     const agent = await cluster.agent("n1");
     const uid = cluster.pod({ name: "old" });
-    close(takeOverToken("1"));
-    await cluster.advance(1_000);
-    takeOver("10.6.0.1", "old", uid);
-    close(undefined);
-    await cluster.advance(5_000);
+    await takenOver(uid);
     end("old");
     await cluster.advance(200_000);
     assert.deepEqual(names(), ["10.6.0.1"]);
@@ -227,11 +231,7 @@ describe("a node of a former system", () => {
   it("gives the address of a Pod that is gone without a DEL back after a minute", async () => {
     await cluster.agent("n1");
     const uid = cluster.pod({ name: "old" });
-    close(takeOverToken("1"));
-    await cluster.advance(1_000);
-    takeOver("10.6.0.1", "old", uid);
-    close(undefined);
-    await cluster.advance(5_000);
+    await takenOver(uid);
     cluster.erase("old");
     cluster.pod({ name: "old" });
     await cluster.advance(50_000);

@@ -94,9 +94,9 @@ export interface EpochOptions {
 }
 
 /**
- * The controller's part when the ledger was lost, or was another system's until now: claims of running Pods are not there any more, so that their addresses look
- * free. Pools are closed at once, agents make the claims of their sandboxes again, and pools are opened. Every step can be
- * taken up by the next leader.
+ * The controller's part when the ledger was lost, or was another system's until now: claims of running Pods are not there, so
+ * that their addresses look free. Pools are closed at once, agents make the claims of their sandboxes again, and pools are
+ * opened. Every step can be taken up by the next leader.
  */
 export class LedgerEpoch {
   readonly #deps: Deps;

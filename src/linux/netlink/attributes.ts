@@ -213,7 +213,7 @@ export class Attributes {
     return found;
   }
 
-  /** Where the value begins, of which `length` bytes are there; -1 where there is none.. */
+  /** Where the value begins, of which `length` bytes are there; -1 where there is none. */
   #valueAt(type: number, length: number): number {
     const at = this.#find(type);
     if (at < 0) return -1;
