@@ -1,3 +1,5 @@
+import { uptime } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { defaultMultusConfig, renderNetwork, type SpiderMultusConfig } from "#api";
 import { silentLogger, systemClock, Tasks } from "#base";
 import type { JsonObject, PluginConfig } from "#cni";
@@ -74,6 +76,7 @@ export class SiteNode extends Place {
   async start({ datapath }: Pick<Kind, "datapath">): Promise<void> {
     this.becomeRouter();
     for (const card of cards) this.netns.rtnl.setLink(card, { up: true });
+    if (datapath === "system") await untilCoresAreCounted();
     if (datapath !== undefined) this.#startSwitch(datapath);
     this.configure(this.uplink, [`${this.addresses[4]}/16`, `${this.addresses[6]}/64`]);
     for (const family of [4, 6] as const) routeAll(this, family, untagged[family].gateway);
@@ -236,6 +239,14 @@ export class Site {
       deleteNetns(place.path);
     }
   }
+}
+
+/**
+ * ovs-vswitchd counts a machine's cores, at most every 10 s, by a clock that begins with the boot: before, it finds none,
+ * starts no thread for what its datapath in the kernel does not know, and such packets are lost.
+ */
+async function untilCoresAreCounted(): Promise<void> {
+  await delay(Math.max(0, 11 - uptime()) * 1_000);
 }
 
 function routeAll({ netns }: Place, family: Family, gateway: string): void {
