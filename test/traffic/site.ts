@@ -1,5 +1,3 @@
-import { uptime } from "node:os";
-import { setTimeout as delay } from "node:timers/promises";
 import { defaultMultusConfig, renderNetwork, type SpiderMultusConfig } from "#api";
 import { silentLogger, systemClock, Tasks } from "#base";
 import type { JsonObject, PluginConfig } from "#cni";
@@ -17,7 +15,7 @@ import {
   type Plugin,
 } from "#plugins";
 import { TestRuntime } from "../../src/agent/testing/runtime.ts";
-import { type OpenVswitch, startOpenVswitch } from "../../src/ovsdb/testing/open-vswitch.ts";
+import { type OpenVswitch, startOpenVswitch, untilCoresAreCounted } from "../../src/ovsdb/testing/open-vswitch.ts";
 import { type Family, inVlan, overlayOf, type Segment, untagged, WrittenAddresses } from "./addresses.ts";
 import { olderReplyMarks, refuse } from "./filters.ts";
 import type { Kind } from "./kinds.ts";
@@ -239,14 +237,6 @@ export class Site {
       deleteNetns(place.path);
     }
   }
-}
-
-/**
- * ovs-vswitchd counts a machine's cores, at most every 10 s, by a clock that begins with the boot: before, it finds none,
- * starts no thread for what its datapath in the kernel does not know, and such packets are lost.
- */
-async function untilCoresAreCounted(): Promise<void> {
-  await delay(Math.max(0, 11 - uptime()) * 1_000);
 }
 
 function routeAll({ netns }: Place, family: Family, gateway: string): void {

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { tmpdir, uptime } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -94,6 +94,15 @@ export function startOpenVswitch(): OpenVswitch {
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/**
+ * Waits, in a kernel that has just booted, until a switch with a datapath in the kernel can start. ovs-vswitchd counts the
+ * cores at most every 10 s, by a clock that begins with the boot: before, it finds none, starts no thread for what that
+ * datapath does not know, and such packets are lost.
+ */
+export async function untilCoresAreCounted(): Promise<void> {
+  await delay(Math.max(0, 11 - uptime()) * 1_000);
 }
 
 /** ovs-vsctl fails at once while the socket is not there, and its own --retry waits for a whole second. */

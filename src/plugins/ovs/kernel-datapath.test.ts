@@ -6,7 +6,7 @@ import type { Attachment, JsonObject } from "#cni";
 import { createNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
-import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
+import { type OpenVswitch, startOpenVswitch, untilCoresAreCounted } from "../../ovsdb/testing/open-vswitch.ts";
 import { deadline, runSteps } from "../testing/run-steps.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, ping, tcpBytes } from "../testing/traffic.ts";
@@ -24,8 +24,9 @@ if (isolated(import.meta.url)) {
     let ovs: Ovs & AsyncDisposable;
     let pods = 0;
 
-    before(() => {
+    before(async () => {
       mkdirSync("/run/netns");
+      await untilCoresAreCounted();
       real = startOpenVswitch();
       real.vsctl("add-br", "br1");
       ovs = createOvs({ endpoint: real.endpoint, clock: systemClock, log: silentLogger });
