@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { type LogLevel, logLevels, SpiderError } from "#base";
+import { Environment, type LogLevel } from "#base";
 import { executableNames } from "./install/executables.ts";
 
 export interface AgentOptions {
@@ -96,41 +96,20 @@ export function readOptions(
     },
   });
   if (values.help) return { print: help };
-  const variable = (name: string) => (env[name] ?? "").trim();
-  const node = variable("SPIDERPOOL_NODE_NAME");
-  const namespace = variable("SPIDERPOOL_POD_NAMESPACE");
-  const level = variable("SPIDERPOOL_LOG_LEVEL") || "info";
-  const logLevel = logLevels.find((one) => one === level);
+  const environment = new Environment(env);
+  const { wrong } = environment;
   const cniPlugins = values["cni-plugins"].split(",").flatMap((name) => name.trim() || []);
   const badName = cniPlugins.find((name) => !/^[a-z0-9][a-z0-9_-]*$/.test(name));
-  const port = variable("SPIDERPOOL_HEALTH_PORT");
-  const metricPort = variable("SPIDERPOOL_METRIC_HTTP_PORT") || "5711";
-  const isPort = (text: string) => /^[0-9]{1,5}$/.test(text) && Number(text) < 65_536;
-  const flags = { SPIDERPOOL_ENABLED_METRIC: "false", SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS: "true" } as const;
-  const isOn = (name: keyof typeof flags) => (variable(name) || flags[name]) === "true";
-  const wrong = [
-    ...(node === "" ? ["SPIDERPOOL_NODE_NAME is not set"] : []),
-    ...(namespace === "" ? ["SPIDERPOOL_POD_NAMESPACE is not set"] : []),
-    ...(logLevel === undefined
-      ? [`SPIDERPOOL_LOG_LEVEL is ${JSON.stringify(level)}, allowed are ${logLevels.join(", ")}`]
-      : []),
-    ...(badName === undefined
-      ? []
-      : [`--cni-plugins has ${JSON.stringify(badName)}, names are of lower-case letters, digits, _ and -`]),
-    ...(port !== "" && !isPort(port) ? [`SPIDERPOOL_HEALTH_PORT is ${JSON.stringify(port)}, a port is needed`] : []),
-    ...(isPort(metricPort) ? [] : [`SPIDERPOOL_METRIC_HTTP_PORT is ${JSON.stringify(metricPort)}, a port is needed`]),
-    ...Object.keys(flags)
-      .filter((name) => !/^(true|false|)$/.test(variable(name)))
-      .map((name) => `${name} is ${JSON.stringify(variable(name))}, allowed are true and false`),
-    ...(values["cni-bin-dir"] !== undefined && values.shim === undefined ? ["--cni-bin-dir needs --shim"] : []),
-  ];
-  if (wrong.length > 0 || logLevel === undefined)
-    throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
-  return {
-    node,
-    namespace,
-    logLevel,
-    clusterNetwork: variable("MULTUS_CLUSTER_NETWORK"),
+  if (badName !== undefined) {
+    wrong.push(`--cni-plugins has ${JSON.stringify(badName)}, names are of lower-case letters, digits, _ and -`);
+  }
+  if (values["cni-bin-dir"] !== undefined && values.shim === undefined) wrong.push("--cni-bin-dir needs --shim");
+  const metricPort = environment.port("SPIDERPOOL_METRIC_HTTP_PORT", 5711);
+  const options: AgentOptions = {
+    node: environment.needed("SPIDERPOOL_NODE_NAME"),
+    namespace: environment.needed("SPIDERPOOL_POD_NAMESPACE"),
+    logLevel: environment.logLevel(),
+    clusterNetwork: environment.text("MULTUS_CLUSTER_NETWORK"),
     kubeconfig: values.kubeconfig ?? env["KUBECONFIG"],
     configPath: values["config-path"],
     cniSocket: values["cni-socket"],
@@ -142,11 +121,13 @@ export function readOptions(
     shim: values.shim,
     cniPlugins,
     referencePlugins: values["reference-plugins"],
-    metricPort: isOn("SPIDERPOOL_ENABLED_METRIC") ? Number(metricPort) : undefined,
-    releaseConflictIps: isOn("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS"),
-    healthPort: port === "" ? undefined : Number(port),
+    metricPort: environment.flag("SPIDERPOOL_ENABLED_METRIC", false) ? metricPort : undefined,
+    releaseConflictIps: environment.flag("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS", true),
+    healthPort: environment.port("SPIDERPOOL_HEALTH_PORT", undefined),
     daemonSet: values["daemon-set"],
     ovsdb: values.ovsdb,
-    crashPoints: variable("SPIDERPOOL_CRASH_POINTS") === "true",
+    crashPoints: environment.flag("SPIDERPOOL_CRASH_POINTS", false),
   };
+  environment.check();
+  return options;
 }

@@ -4,6 +4,7 @@
  */
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
 export { abortable, type Clock, never, type Signal, systemClock, withTimeout } from "./clock.ts";
+export { Environment } from "./environment.ts";
 export { assertNever, codeOf, type ErrorOptionsWithDetails, formatError, hasCode, SpiderError } from "./errors.ts";
 export { FairQueue, type FairQueueOptions } from "./fair-queue.ts";
 export { Index } from "./indexed.ts";

@@ -1,8 +1,14 @@
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { SpiderCoordinatorSpec } from "#api";
-import { type LogLevel, logLevels, SpiderError } from "#base";
-import { type CollectionOptions, Environment, type LeaderOptions } from "./environment.ts";
+import { Environment, type LogLevel } from "#base";
+import {
+  type CollectionOptions,
+  type LeaderOptions,
+  readCollection,
+  readLeader,
+  setWithoutEffect,
+} from "./environment.ts";
 
 /** The certificate of the webhook port: files that others renew, or a Secret that the leader renews. */
 export type TlsOptions =
@@ -107,25 +113,20 @@ export function readOptions(
   if (values.help) return { print: help };
   const environment = new Environment(env);
   const { wrong } = environment;
-  const level = environment.text("SPIDERPOOL_LOG_LEVEL") || "info";
-  const logLevel = logLevels.find((one) => one === level);
-  if (logLevel === undefined) {
-    wrong.push(`SPIDERPOOL_LOG_LEVEL is ${JSON.stringify(level)}, allowed are ${logLevels.join(", ")}`);
-  }
   const tls = readTls(values, wrong);
   const bindAddress = values["bind-address"];
   if (bindAddress !== undefined && isIP(bindAddress) === 0) {
     wrong.push(`--bind-address is ${JSON.stringify(bindAddress)}, an IP address is needed`);
   }
-  const metricsPort = environment.port(undefined, "SPIDERPOOL_METRIC_HTTP_PORT", 5721);
+  const metricsPort = environment.port("SPIDERPOOL_METRIC_HTTP_PORT", 5721);
   const options: ControllerProgramOptions = {
     podName: environment.needed("SPIDERPOOL_POD_NAME"),
     namespace: environment.needed("SPIDERPOOL_POD_NAMESPACE"),
-    logLevel: logLevel ?? "info",
+    logLevel: environment.logLevel(),
     kubeconfig: values.kubeconfig ?? env["KUBECONFIG"],
     configPath: values["config-path"],
-    healthPort: environment.port(values["health-port"], "SPIDERPOOL_HEALTH_PORT", 5720),
-    webhookPort: environment.port(values["webhook-port"], "SPIDERPOOL_WEBHOOK_PORT", 5722),
+    healthPort: environment.port("SPIDERPOOL_HEALTH_PORT", 5720, values["health-port"]),
+    webhookPort: environment.port("SPIDERPOOL_WEBHOOK_PORT", 5722, values["webhook-port"]),
     tls,
     bindAddress,
     metrics: environment.flag("SPIDERPOOL_ENABLED_METRIC", false)
@@ -143,11 +144,11 @@ export function readOptions(
     multusConfigs: environment.flag("SPIDERPOOL_MULTUS_CONFIG_ENABLED", true),
     agentComponent: environment.text("SPIDERPOOL_AGENT_NAME") || "spiderpool-agent",
     listedIps: environment.integer("SPIDERPOOL_IPPOOL_MAX_ALLOCATED_IPS", 1_000, { min: 1, max: 5_000 }),
-    collection: environment.collection(),
-    leader: environment.leader(),
-    withoutEffect: environment.withoutEffect(),
+    collection: readCollection(environment),
+    leader: readLeader(environment),
+    withoutEffect: setWithoutEffect(environment),
   };
-  if (wrong.length > 0) throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
+  environment.check();
   return options;
 }
 

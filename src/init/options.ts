@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { SpiderError } from "#base";
+import { Environment, SpiderError } from "#base";
 
 export type InitOptions = { readonly kubeconfig: string | undefined } & (
   | {
@@ -76,49 +76,39 @@ export function readOptions(
     },
   });
   if (values.help) return { print: help };
-  const wrong: string[] = [];
+  const environment = new Environment(env);
+  const { wrong } = environment;
   const needed = (name: string, value: string | undefined) => {
     if (value === undefined || value === "") wrong.push(`${name} is not set`);
     return value ?? "";
   };
-  const namespace = () => needed("SPIDERPOOL_POD_NAMESPACE", env["SPIDERPOOL_POD_NAMESPACE"]?.trim());
+  const namespace = () => environment.needed("SPIDERPOOL_POD_NAMESPACE");
   const kubeconfig = values.kubeconfig ?? env["KUBECONFIG"];
-  const options = ((): InitOptions | undefined => {
+  const options = ((): InitOptions => {
     switch (positionals[0]) {
       case "install": {
         const objects = needed("--objects", values.objects);
         return { command: "install", kubeconfig, namespace: namespace(), objects, cniConfDir: values["cni-conf-dir"] };
       }
-      case "crds":
-        return {
-          command: "crds",
-          kubeconfig,
-          crds: needed("--crds", values.crds),
-          takeOver: values["take-over"],
-        };
+      case "crds": {
+        const crds = needed("--crds", values.crds);
+        return { command: "crds", kubeconfig, crds, takeOver: values["take-over"] };
+      }
       case "clean": {
         const release = needed("--release", values.release);
         const controller = needed("--controller", values.controller);
-        const { force, yes, job: jobs = [] } = values;
-        return {
-          command: "clean",
-          kubeconfig,
-          namespace: namespace(),
-          release,
-          controller,
-          jobs,
-          hookJob: values["hook-job"],
-          force,
-          yes,
-        };
+        const { force, yes, job: jobs = [], "hook-job": hookJob } = values;
+        return { command: "clean", kubeconfig, namespace: namespace(), release, controller, jobs, hookJob, force, yes };
       }
-      default:
-        wrong.push(`the command is ${JSON.stringify(positionals[0] ?? "")}, allowed are install, crds, clean`);
-        return undefined;
+      default: {
+        const [found = ""] = positionals;
+        throw new SpiderError(
+          "OPTIONS_INVALID",
+          `cannot start: the command is ${JSON.stringify(found)}, allowed are install, crds, clean`,
+        );
+      }
     }
   })();
-  if (options === undefined || wrong.length > 0) {
-    throw new SpiderError("OPTIONS_INVALID", `cannot start: ${wrong.join("; ")}`);
-  }
+  environment.check();
   return options;
 }

@@ -8,12 +8,12 @@ import {
   spiderIPPools,
   spiderReservedIPs,
 } from "#api";
-import { type Logger, type Signal, silentLogger } from "#base";
+import { Environment, type Logger, type Signal, silentLogger } from "#base";
 import { KubeClient, nodes, type Pod, pods, type Transport } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import type { Probe } from "../collector/observe.ts";
-import { Environment } from "../environment.ts";
+import { readCollection, readLeader } from "../environment.ts";
 import type { ControllerProgramOptions } from "../options.ts";
 import { runReplica } from "../program.ts";
 
@@ -38,7 +38,7 @@ export const options: ControllerProgramOptions = {
 };
 
 function defaultsOf(environment: Environment) {
-  return { collection: environment.collection(), leader: environment.leader(), withoutEffect: [] };
+  return { collection: readCollection(environment), leader: readLeader(environment), withoutEffect: [] };
 }
 
 /** Watches of one replica that does not lead. */
