@@ -164,6 +164,19 @@ describe("spiderpoolctl about a running Pod", { timeout: 180_000 }, () => {
     assert.deepEqual([cluster.status, cluster.out], [0, "Nothing was found.\n"]);
   });
 
+  it("doctor --preflight finds nothing on a node with its bridge, and says what a bridge that is not there lacks", async () => {
+    assert.deepEqual(await onNode("doctor", "--preflight", "--bridge", "br1"), {
+      status: 0,
+      out: "Nothing was found.\n",
+    });
+    const { status, out } = await onNode("doctor", "--preflight", "--bridge", "br9");
+    assert.deepEqual(
+      [status, /^bridge-missing [^\n]*there is no bridge br9; there are: br1/m.test(out)],
+      [1, true],
+      out,
+    );
+  });
+
   it("node status, trace and net show need no cluster: they work while the API server is away", async () => {
     await lab.run({ node, argv: ["ip", "link", "set", "mgmt0", "down"] });
     try {

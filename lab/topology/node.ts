@@ -49,6 +49,9 @@ const own = [
 /** Folders of the host that a node sees, but whose copies it changes. `/run` is empty at each start, as on a real machine. */
 const copied = ["/etc", "/opt", "/tmp", "/var"];
 
+/** Settings of the machine's own container runtimes, which a new node does not have: it would be taken to run them. */
+const without = ["/etc/containerd", "/etc/crio"];
+
 /**
  * Runs as process 1: prepares the mounts, then reaps until it is killed. Writes one line when the node is ready. Each start
  * is a boot, with an identity of its own, though the kernel stays.
@@ -56,10 +59,12 @@ const copied = ["/etc", "/opt", "/tmp", "/var"];
  */
 const initScript = `set -e
 name=$1 disk=$2 own=$3
+[ -e "$disk/upper" ] && without= || without=${JSON.stringify(without.join(" "))}
 for dir in ${copied.join(" ")}; do
   mkdir -p "$disk/upper$dir" "$disk/work$dir"
   mount -t overlay overlay -o "lowerdir=$dir,upperdir=$disk/upper$dir,workdir=$disk/work$dir" "$dir"
 done
+for dir in $without; do rm -rf "$dir"; done
 for dir in $own; do
   mkdir -p "$disk/own$dir" "$dir"
   mount --bind "$disk/own$dir" "$dir"

@@ -64,6 +64,12 @@ if (isolated(import.meta.url)) {
     }
   });
 
+  test("a node runs none of the machine's container runtimes: it has no settings of theirs until somebody writes some", async () => {
+    const settings = ["sh", "-c", "ls -d /etc/containerd /etc/crio 2>/dev/null || true"];
+    assert.equal(await node1.run(settings), "");
+    await node2.run(["sh", "-c", "mkdir /etc/crio && echo x >/etc/crio/crio.conf"]);
+  });
+
   test("nodes reach each other, the gateway and the management network, by ping and by TCP, before there are bridges", async () => {
     await node2.run(["ping", "-c1", "-W2", "10.222.0.1"]);
     await node2.run(["ping", "-c1", "-W2", "fd00:172:18::11"]);
@@ -92,6 +98,7 @@ if (isolated(import.meta.url)) {
     await startOpenVswitch(node2, database);
     await createBridges(node2);
     await node2.run(["test", "-e", "/var/lib/kubelet/kept", "-a", "!", "-e", "/run/lost"]);
+    assert.equal(await node2.run(["cat", "/etc/crio/crio.conf"]), "x\n");
     assert.equal(await fetchPage(node2, "172.18.0.11"), page);
   });
 

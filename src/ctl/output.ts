@@ -23,10 +23,13 @@ export interface Printer<T> {
   readonly nothing: string;
 }
 
+export function isOutputFormat(text: string): text is OutputFormat {
+  return outputFormats.some((one) => one === text);
+}
+
 /** Reads the value of `-o`. Throws OPTIONS_INVALID with the choices. */
 export function parseOutputFormat(text: string): OutputFormat {
-  const format = outputFormats.find((one) => one === text);
-  if (format !== undefined) return format;
+  if (isOutputFormat(text)) return text;
   throw new SpiderError(
     "OPTIONS_INVALID",
     `-o ${text}: unknown output format; allowed are ${outputFormats.join(", ")}`,

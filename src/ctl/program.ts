@@ -27,8 +27,11 @@ export interface Context {
 /** An action returns the exit status. */
 export type Action = (context: Context) => Promise<number>;
 
-/** Runs an action with the cluster that the command line names; for commands to register themselves with. */
-export type Run = (action: Action) => Promise<void>;
+/**
+ * Runs an action with the cluster that the command line names; for commands to register themselves with. `formats: false` is
+ * for a command whose `-o` is no format: its action reads that itself.
+ */
+export type Run = (action: Action, options?: { readonly formats?: boolean }) => Promise<void>;
 
 interface GlobalFlags extends ClusterFlags {
   readonly output: string;
@@ -49,9 +52,9 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
     .configureOutput({ writeOut: io.out, writeErr: io.err })
     .exitOverride()
     .showSuggestionAfterError();
-  const run: Run = async (action) => {
+  const run: Run = async (action, { formats = true } = {}) => {
     const flags = program.opts<GlobalFlags>();
-    const output = parseOutputFormat(flags.output);
+    const output = formats ? parseOutputFormat(flags.output) : "table";
     let connected: Cluster | undefined;
     try {
       // Commands about this node work without any cluster.

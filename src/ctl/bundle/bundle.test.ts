@@ -9,11 +9,11 @@ import { configMaps, events, pods, secrets } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
-async function bundle(api: FakeApi) {
+async function bundle(api: FakeApi, option = "-f") {
   const folder = mkdtempSync(join(tmpdir(), "bundle-"));
   const file = join(folder, "b.json.gz");
   try {
-    const ran = await runCtl(api, ["bundle", "-f", file]);
+    const ran = await runCtl(api, ["bundle", option, file]);
     const { size, mode } = statSync(file);
     return { ...ran, size, mode, text: gunzipSync(readFileSync(file)).toString() };
   } finally {
@@ -54,4 +54,15 @@ it("bundle stays below 20 MB and counts what was left out", async () => {
   const { text, err } = await bundle(api);
   assert.ok(text.length <= 20_000_000);
   assert.match(err, /^2 of Event were left out/m);
+});
+
+it("bundle takes its file by -o, too, and no format", async () => {
+  assert.equal((await bundle(new FakeApi(), "-o")).status, 0);
+  for (const flags of [
+    ["-o", "json"],
+    ["-f", "a", "-o", "b"],
+  ]) {
+    const { status, err } = await runCtl(new FakeApi(), ["bundle", ...flags]);
+    assert.deepEqual([status, /name the file to write, once, with -f FILE/.test(err)], [2, true], err);
+  }
 });

@@ -11,14 +11,16 @@ import {
   spiderReservedIPs,
   spiderSubnets,
 } from "#api";
-import { formatError } from "#base";
+import { formatError, SpiderError } from "#base";
 import { daemonSets, deployments, events, type KubeClient, type KubeObject, nodes, pods, type Resource } from "#kube";
 import { exitOk } from "../io.ts";
+import { isOutputFormat } from "../output.ts";
 import type { Context, Run } from "../program.ts";
 import { redact } from "./redact.ts";
 
 /** Of the text before it is compressed: the file is never greater. */
 const bytesMax = 20_000_000;
+const defaultFile = "spiderpool-bundle.json.gz";
 const ourWorkloads = "app.kubernetes.io/name=spiderpool";
 
 /** What is collected, the most telling first: what does not fit any more is counted. Secrets are never read. */
@@ -36,8 +38,23 @@ export function addBundleCommand(program: Command, run: Run): void {
     .description(
       "writes what support needs to see of the cluster into one file, without secrets: gzipped JSON, at most 20 MB",
     )
-    .option("-f, --filename <file>", "the file to write", "spiderpool-bundle.json.gz")
-    .action(({ filename }: { readonly filename: string }) => run((context) => bundle(filename, context)));
+    .option("-f, --filename <file>", `the file to write; -o does the same here (default: "${defaultFile}")`)
+    .action((flags: { readonly filename?: string }, command: Command) =>
+      run((context) => bundle(fileOf(flags.filename, command), context), { formats: false }),
+    );
+}
+
+/** The file that `-f` names, or `-o`, which elsewhere is a format. Throws OPTIONS_INVALID where it is one here, too. */
+function fileOf(filename: string | undefined, command: Command): string {
+  const isGiven = command.parent?.getOptionValueSource("output") === "cli";
+  const output = isGiven ? String(command.parent?.getOptionValue("output")) : undefined;
+  if (output !== undefined && (filename !== undefined || isOutputFormat(output))) {
+    throw new SpiderError(
+      "OPTIONS_INVALID",
+      `bundle -o ${output}: a bundle is gzipped JSON and nothing else; name the file to write, once, with -f FILE`,
+    );
+  }
+  return filename ?? output ?? defaultFile;
 }
 
 async function bundle(filename: string, { io, cluster }: Context): Promise<number> {

@@ -87,6 +87,7 @@ async function preflight(flags: DoctorFlags, { io }: Context): Promise<readonly 
     ...{ node, namespace: "kube-system", host: hostNetns(), ovs, endpoint, pods: [], isAgent: false },
     paths: { ...nodePaths, confDir, binDir },
     networks: bridge.map((name) => ({ name: `on ${name}`, bridge: name, vlans: undefined })),
+    bridges: bridge,
     now: new Date(),
     signal: io.signal,
   });

@@ -80,6 +80,8 @@ export interface NodeFacts {
   /** Absent: systemd-networkd doesn't run. */
   readonly networkd?: { readonly confDir: string; readonly keepsForeign: boolean } | undefined;
   readonly networks: readonly NetworkFacts[];
+  /** Bridges that this node is said to have; others of `networks` may be on other nodes only. */
+  readonly bridges: readonly string[];
   readonly pods: readonly PodFacts[];
   /** Gateways that were asked for from a Pod. */
   readonly gateways: readonly {

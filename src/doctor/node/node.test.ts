@@ -42,6 +42,8 @@ class TestNode {
   readonly vswitch: OpenVswitch = startOpenVswitch();
   readonly ovs: Ovs & AsyncDisposable;
   networks: readonly NetworkFacts[] = [{ name: "kube-system/br1", bridge: "br1", vlans: [0, 30] }];
+  /** Named for this node. */
+  bridges: readonly string[] = ["br1"];
   readonly #stubs: string;
   #agent: Server | undefined;
 
@@ -142,7 +144,13 @@ class TestNode {
     };
     const facts = await observeNode({
       ...{ node: "node1", namespace: "kube-system", paths, host: hostNetns(), ovs: this.ovs },
-      ...{ endpoint: this.vswitch.endpoint, networks: this.networks, pods: this.pods(), isAgent: true },
+      ...{
+        endpoint: this.vswitch.endpoint,
+        networks: this.networks,
+        bridges: this.bridges,
+        pods: this.pods(),
+        isAgent: true,
+      },
       ...{ now: new Date(), signal },
     });
     return runChecks(nodeChecks, facts, "node1");
@@ -158,9 +166,8 @@ class TestNode {
     }
   }
 
-  fix({ fix }: Finding): void {
-    // Where several interfaces could be meant, a person chooses.
-    sh(fix.join("\n").replaceAll("INTERFACE", "up2"), `${this.#stubs}:${process.env["PATH"]}`);
+  fix({ fix }: Finding, uplink: string): void {
+    sh(fix.join("\n").replaceAll("INTERFACE", uplink), `${this.#stubs}:${process.env["PATH"]}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -176,6 +183,8 @@ interface Case {
   readonly id: string;
   readonly inject: (node: TestNode) => void | Promise<void>;
   readonly found: RegExp;
+  /** Where several interfaces could be meant, a person chooses this one. */
+  readonly uplink?: string;
   /** The part of the fix that is not on this node. */
   readonly elsewhere?: (node: TestNode, called: string) => void | Promise<void>;
 }
@@ -256,6 +265,15 @@ const cases: readonly Case[] = [
     },
   },
   {
+    id: "bridge-missing",
+    inject: (node) => {
+      sh("ip link add up3 type veth peer name far3");
+      node.bridges = ["br1", "br3"];
+    },
+    found: /^there is no bridge br3; there are: br1$/,
+    uplink: "up3",
+  },
+  {
     id: "bridge-without-uplink",
     inject: (node) => {
       sh("ip link add up2 type veth peer name far2");
@@ -263,6 +281,7 @@ const cases: readonly Case[] = [
       node.networks = [...node.networks, { name: "kube-system/br2", bridge: "br2", vlans: undefined }];
     },
     found: /bridge br2 has no uplink/,
+    uplink: "up2",
   },
   {
     id: "bridge-without-uplink",
@@ -363,7 +382,7 @@ if (isolated(import.meta.url)) {
       );
     });
 
-    for (const { id, inject, found, elsewhere } of cases) {
+    for (const { id, inject, found, uplink = "", elsewhere } of cases) {
       it(`finds ${id}, and nothing else, and its fix mends it (${found.source})`, async () => {
         await inject(node);
         // Not at once: the switch needs a moment to notice, and meanwhile its Pods may suffer.
@@ -371,7 +390,7 @@ if (isolated(import.meta.url)) {
         assert.ok(finding !== undefined);
         assert.match(finding.found, found);
         rmSync(node.path("called"), { force: true });
-        node.fix(finding);
+        node.fix(finding, uplink);
         await elsewhere?.(node, node.called);
         await node.examineUntil((ids) => ids.length === 0);
       });

@@ -25,6 +25,17 @@ export const ovsChecks: readonly Check<NodeFacts>[] = [
     },
   },
   {
+    id: "bridge-missing",
+    severity: "error",
+    finding: "A bridge that Pods of this node are on, or that was named for this node, is not there.",
+    remedy: "Make the bridge, with the node's interface to that network as a port.",
+    find: (facts) =>
+      missingBridges(facts).map((bridge) => ({
+        found: `there is no bridge ${bridge}; there are: ${facts.ovs.bridges.map(({ name }) => name).join(", ") || "none"}`,
+        fix: [`ovs-vsctl --may-exist add-br ${quote(bridge)}`, ...joinUplink(facts, bridge)],
+      })),
+  },
+  {
     id: "bridge-without-uplink",
     severity: "error",
     finding:
@@ -33,10 +44,9 @@ export const ovsChecks: readonly Check<NodeFacts>[] = [
     find: (facts) =>
       closedBridges(facts).map(({ bridge, uplinks }) => {
         if (uplinks.length === 0) {
-          const free = freeInterface(facts);
           return {
             found: `bridge ${bridge} has no uplink: no port of it leaves the node`,
-            fix: [`ovs-vsctl add-port ${quote(bridge)} ${free}`, `ip link set dev ${free} up`],
+            fix: joinUplink(facts, bridge),
           };
         }
         const names = uplinks.map(({ name }) => name).sort();
@@ -90,6 +100,12 @@ export const ovsChecks: readonly Check<NodeFacts>[] = [
   },
 ];
 
+function missingBridges({ ovs, bridges, pods }: NodeFacts): readonly string[] {
+  if (ovs.error !== undefined) return [];
+  const wanted = new Set([...bridges, ...bridgesOf({ networks: [], pods })]);
+  return [...wanted].filter((name) => !ovs.bridges.some((bridge) => bridge.name === name));
+}
+
 /** The bridges in use that are there, with the ports that are neither ours nor the bridge's own. */
 function usedBridges(facts: NodeFacts): readonly { readonly bridge: string; readonly uplinks: readonly OvsPort[] }[] {
   const { ovs } = facts;
@@ -114,13 +130,19 @@ function closedBridges(facts: NodeFacts): ReturnType<typeof usedBridges> {
   return usedBridges(facts).filter(({ uplinks }) => uplinks.every(isDown));
 }
 
-/** Whether a Pod's NIC is on a bridge by which nothing leaves the node. */
+/** Whether a Pod's NIC is on a bridge by which nothing leaves the node, or on one that is gone. */
 export function isShutIn(
   facts: NodeFacts,
   { pod, ifName }: { readonly pod: string; readonly ifName: string },
 ): boolean {
   const nic = facts.pods.find((one) => one.pod === pod)?.nics.find((one) => one.ifName === ifName);
-  return nic?.bridge !== undefined && closedBridges(facts).some(({ bridge }) => bridge === nic.bridge);
+  const closed = [...missingBridges(facts), ...closedBridges(facts).map(({ bridge }) => bridge)];
+  return nic?.bridge !== undefined && closed.includes(nic.bridge);
+}
+
+function joinUplink(facts: NodeFacts, bridge: string): readonly string[] {
+  const free = freeInterface(facts);
+  return [`ovs-vsctl --may-exist add-port ${quote(bridge)} ${free}`, `ip link set dev ${free} up`];
 }
 
 /** The one interface that could be meant, or a word to be replaced. */

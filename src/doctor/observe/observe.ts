@@ -26,6 +26,8 @@ export interface ObserveOptions {
   /** Of `ovs`, for words. */
   readonly endpoint: string;
   readonly networks: readonly NetworkFacts[];
+  /** Bridges that this node is said to have. @default none */
+  readonly bridges?: readonly string[];
   readonly pods: readonly PodFacts[];
   /** True in the agent's own process: its token and its confinement are looked at. */
   readonly isAgent: boolean;
@@ -39,7 +41,7 @@ const gatewaysMax = 16;
 
 /** Reads all that the checks of a node look at: at most some seconds, and without changing anything. */
 export async function observeNode(options: ObserveOptions): Promise<NodeFacts> {
-  const { node, namespace, paths, networks, pods, isAgent, now, signal } = options;
+  const { node, namespace, paths, networks, bridges = [], pods, isAgent, now, signal } = options;
   const seen = (path: string) => (/^\/(etc|run|usr)(\/|$)/.test(path) ? `${paths.root}${path}` : path);
   // The runtime's directories are mounted at the node's own paths.
   const plain = (path: string) => path;
@@ -54,6 +56,7 @@ export async function observeNode(options: ObserveOptions): Promise<NodeFacts> {
     namespace,
     now,
     networks,
+    bridges,
     pods,
     gateways,
     ovs,
