@@ -59,4 +59,4 @@ export { isRetryable, mayRepeat, type RetryOptions, retry } from "./retry.ts";
 export { type Store, type StoreListener, type StoreOptions, WatchedStore } from "./store.ts";
 export { type TopController, TopControllers, topControllerAmong } from "./top-controller.ts";
 export { type ApiRequest, type ApiResponse, createTransport, type Transport } from "./transport.ts";
-export { isEarlier } from "./watcher.ts";
+export { isEarlier } from "./watch-step.ts";

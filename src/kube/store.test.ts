@@ -128,6 +128,8 @@ describe("WatchedStore", () => {
   it("opens a watch anew that is doubted, from where it stands, unless the server spoke just now", async () => {
     const { api, store, clock, end } = setUp();
     await store.synced(o);
+    // The watch is open a moment after the list.
+    await clock.advance(0);
     api.bookmark();
     await clock.advance(10_000);
     api.deafenWatches();

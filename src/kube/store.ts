@@ -2,7 +2,8 @@ import { abortable, type Clock, Index, type Logger, type Signal } from "#base";
 import type { KubeClient, Selection } from "./client.ts";
 import { limits } from "./limits.ts";
 import { type KubeObject, keyOf, type Resource } from "./resource.ts";
-import { runWatcher, type WatchChange } from "./watcher.ts";
+import type { WatchChange } from "./watch-step.ts";
+import { runWatcher } from "./watcher.ts";
 
 /** Told after the store changed; `now` is undefined where the object is gone, `before` where it is new. */
 export type StoreListener<T> = (key: string, now: T | undefined, before: T | undefined) => void;

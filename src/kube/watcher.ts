@@ -1,217 +1,10 @@
-import { assertNever, backoffMs, type Clock, formatError, type Logger, type Signal } from "#base";
+import { type Clock, formatError, type Logger, type Signal } from "#base";
 import type { KubeClient, Page, Selection, WatchEvent } from "./client.ts";
 import { deadline } from "./deadline.ts";
 import { ApiStatusError, hasReason } from "./errors.ts";
 import { limits } from "./limits.ts";
 import type { KubeObject, Resource } from "./resource.ts";
-
-/**
- * Where a watcher stands. `failures` counts since the server last told something new; it makes the backoff grow.
- *
- *     empty ──page──▶ listing ──last page──▶ watching ──ended──▶ watching
- *       ▲ ╲____________last page____________▶   │
- *       └───────────── 410 ─────────────────────┘      any failure ──▶ backoff ──due──▶ where it was
- */
-export type WatchState<T> = ActiveState<T> | BackoffState<T>;
-
-export type ActiveState<T> =
-  /**
-   * The first page is to be fetched, or all in one where the pages of a list expired (`whole`). `known`: the version up to
-   * which all is known from before.
-   */
-  | { readonly kind: "empty"; readonly failures: number; readonly whole: boolean; readonly known?: string }
-  | {
-      readonly kind: "listing";
-      readonly failures: number;
-      readonly known?: string | undefined;
-      readonly pages: readonly (readonly T[])[];
-      readonly continueToken: string;
-    }
-  /**
-   * `heard`: this watch has told something since it was opened. `cut`: the server was away, and may have come back with its etcd
-   * restored: before the watch is taken up, its version is asked for.
-   */
-  | {
-      readonly kind: "watching";
-      readonly failures: number;
-      readonly resourceVersion: string;
-      readonly heard: boolean;
-      readonly cut?: boolean;
-    };
-
-type EmptyState = Extract<ActiveState<never>, { kind: "empty" }>;
-
-export interface BackoffState<T> {
-  readonly kind: "backoff";
-  readonly failures: number;
-  readonly untilMs: number;
-  readonly next: ActiveState<T>;
-}
-
-/** What can happen to a watcher. */
-export type WatchInput<T> =
-  | { readonly kind: "page"; readonly page: Page<T> }
-  | { readonly kind: "event"; readonly event: WatchEvent<T> }
-  /** The server closed the watch, or was silent for too long or doubted (`quiet`): of a kind that nobody touches it may have nothing to say. */
-  | { readonly kind: "ended"; readonly quiet: boolean }
-  /** 410: the version, or the list's continuation, is no longer known. */
-  | { readonly kind: "gone" }
-  /** A line was no event, or the server reported an error within the watch. */
-  | { readonly kind: "broken" }
-  /** A refusal of any other kind. */
-  | { readonly kind: "failed"; readonly retryAfterMs: number }
-  /** No answer, or none of a server that works. */
-  | { readonly kind: "away"; readonly retryAfterMs: number }
-  /** The version of a server that was away. */
-  | { readonly kind: "back"; readonly resourceVersion: string }
-  /** Somebody knows that what was told is not of the server's history any more. */
-  | { readonly kind: "stale" }
-  /** The backoff is over. */
-  | { readonly kind: "due" };
-
-/** What a step tells the store. */
-export type WatchChange<T> =
-  | { readonly kind: "replaced"; readonly objects: readonly T[] }
-  | { readonly kind: "put"; readonly object: T }
-  | { readonly kind: "removed"; readonly object: T };
-
-export interface StepContext {
-  readonly nowMs: number;
-  readonly random: () => number;
-}
-
-/** What comes of an input. `rewound`: the server's versions ran back, as where its etcd was restored from a backup. */
-export interface Step<T> {
-  readonly state: WatchState<T>;
-  readonly change?: WatchChange<T>;
-  readonly rewound?: boolean;
-}
-
-/** The whole behaviour of a watcher, without time and without I/O. Throws TypeError for an input that the state cannot meet. */
-export function step<T extends KubeObject>(state: WatchState<T>, input: WatchInput<T>, context: StepContext): Step<T> {
-  switch (state.kind) {
-    case "empty":
-    case "listing":
-      return stepList(state, input, context);
-    case "watching":
-      return stepWatch(state, input, context);
-    case "backoff":
-      if (input.kind === "due") return { state: state.next };
-      if (input.kind === "stale")
-        return { state: { ...state, next: step(state.next, input, context).state as ActiveState<T> } };
-      throw unexpected(state, input);
-    default:
-      return assertNever(state);
-  }
-}
-
-function stepList<T extends KubeObject>(
-  state: Extract<ActiveState<T>, { kind: "empty" | "listing" }>,
-  input: WatchInput<T>,
-  context: StepContext,
-): Step<T> {
-  const { failures } = state;
-  switch (input.kind) {
-    case "page": {
-      const { page } = input;
-      const pages = [...(state.kind === "listing" ? state.pages : []), page.items];
-      if (page.continue !== undefined)
-        return { state: { kind: "listing", failures, known: state.known, pages, continueToken: page.continue } };
-      const { resourceVersion } = page;
-      return {
-        state: { kind: "watching", failures, resourceVersion, heard: false },
-        change: { kind: "replaced", objects: pages.flat() },
-        rewound: isEarlier(resourceVersion, state.known),
-      };
-    }
-    case "gone":
-      // Paging was slower than the server's memory: ask for all at once, or it might never end.
-      return { state: backoff({ ...emptyAfter(state, state.known), whole: true }, context) };
-    case "broken":
-      return { state: backoff(emptyAfter(state, state.known), context) };
-    case "failed":
-    case "away":
-      return { state: backoff(state, context, input.retryAfterMs) };
-    case "stale":
-      return { state };
-    default:
-      throw unexpected(state, input);
-  }
-}
-
-function stepWatch<T extends KubeObject>(
-  state: Extract<ActiveState<T>, { kind: "watching" }>,
-  input: WatchInput<T>,
-  context: StepContext,
-): Step<T> {
-  const { failures } = state;
-  const relist = emptyAfter(state, state.resourceVersion);
-  switch (input.kind) {
-    case "event": {
-      const { event } = input;
-      const told = (resourceVersion: string) =>
-        ({ kind: "watching", failures: 0, resourceVersion, heard: true }) as const;
-      if (event.type === "BOOKMARK") return { state: told(event.resourceVersion) };
-      const { object } = event;
-      const change = { kind: event.type === "DELETED" ? "removed" : "put", object } as const;
-      return { state: told(object.metadata.resourceVersion), change };
-    }
-    case "ended": {
-      const again = { ...state, heard: false };
-      if (state.heard) return { state: again };
-      // Silent for all of its life: nobody tells whether the server still knows this version. One that was restored from a
-      // backup, whose versions begin earlier, says nothing until it gets there.
-      if (input.quiet) return { state: relist };
-      // A watch that ends before it told anything is a failure: without this a broken proxy would be asked in a tight loop.
-      return { state: backoff(again, context) };
-    }
-    case "stale":
-      return { state: relist };
-    case "gone":
-      return { state: state.heard ? relist : backoff(relist, context) };
-    case "broken":
-      // The same version may lead to the same broken line for ever: the second time in a row all is listed anew.
-      return { state: backoff(failures === 0 ? { ...state, heard: false } : relist, context) };
-    case "away":
-      return { state: backoff({ ...state, heard: false, cut: true }, context, input.retryAfterMs) };
-    case "back": {
-      // A server would take up a watch of a version that it has not reached yet, and never tell what was put back.
-      if (isEarlier(input.resourceVersion, state.resourceVersion))
-        return { state: { ...empty, failures }, rewound: true };
-      const { cut: _cut, ...sound } = state;
-      return { state: sound };
-    }
-    case "failed":
-      return { state: backoff({ ...state, heard: false }, context, input.retryAfterMs) };
-    default:
-      throw unexpected(state, input);
-  }
-}
-
-const empty: EmptyState = { kind: "empty", failures: 0, whole: false };
-
-/** All is to be listed anew; what was known is known up to this version. */
-function emptyAfter({ failures }: { readonly failures: number }, known: string | undefined): EmptyState {
-  return known === undefined ? { ...empty, failures } : { ...empty, failures, known };
-}
-
-/** Whether a resourceVersion is of an earlier state than another one; of those that are no numbers nobody can say. */
-export function isEarlier(version: string, than: string | undefined): boolean {
-  return [version, than].every((one) => /^\d+$/.test(one ?? "")) && BigInt(version) < BigInt(than ?? "");
-}
-
-/** The state of a watcher that has not begun. */
-export const initialState: ActiveState<never> = empty;
-
-function backoff<T>(next: ActiveState<T>, { nowMs, random }: StepContext, atLeastMs = 0): BackoffState<T> {
-  const delayMs = atLeastMs + backoffMs(next.failures, { firstMs: 500, maxMs: 30_000, random });
-  const failures = next.failures + 1;
-  return { kind: "backoff", failures, untilMs: nowMs + delayMs, next: { ...next, failures } };
-}
-
-function unexpected<T>(state: WatchState<T>, input: WatchInput<T>): TypeError {
-  return new TypeError(`a watcher cannot meet '${input.kind}' while ${state.kind}`);
-}
+import { initialState, step, type WatchChange, type WatchInput, type WatchState } from "./watch-step.ts";
 
 export interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly client: KubeClient;
@@ -251,38 +44,43 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
   };
   let renewal = new AbortController();
   const renew = () => renewal.abort();
+  // What was told meanwhile that all is to be listed anew.
   const isStale = () => state.kind !== "watching";
   onStarted(() => {
     feed({ kind: "stale" });
     renew();
   });
+  const waitUntil = async (untilMs: number) => {
+    await clock.sleep(Math.max(0, untilMs - clock.monotonicMs()), { signal });
+    feed({ kind: "due" });
+  };
+  const askVersion = async () => {
+    const { resourceVersion } = await listPage(options, 1, signal);
+    if (!isStale()) feed({ kind: "back", resourceVersion });
+  };
+  const follow = async (version: string) => {
+    const openedMs = clock.monotonicMs();
+    renewal = new AbortController();
+    const { signal: renewed } = renewal;
+    onOpened(renew);
+    for await (const event of watch(options, version, { parent: signal, renewal: renewed })) {
+      if (isStale()) return;
+      feed({ kind: "event", event });
+    }
+    if (isStale()) return;
+    const quiet = renewed.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
+    feed({ kind: "ended", quiet });
+  };
+  const fetchPage = async (limit: number | undefined, token?: string) => {
+    // Without a resourceVersion the answer is the newest state: a relist never takes the store back in time.
+    feed({ kind: "page", page: await listPage(options, limit, signal, token) });
+  };
   while (!signal.aborted) {
     try {
-      if (state.kind === "backoff") {
-        await clock.sleep(Math.max(0, state.untilMs - clock.monotonicMs()), { signal });
-        feed({ kind: "due" });
-      } else if (state.kind === "watching" && state.cut === true) {
-        const { resourceVersion } = await listPage(options, 1, signal);
-        if (!isStale()) feed({ kind: "back", resourceVersion });
-      } else if (state.kind === "watching") {
-        const openedMs = clock.monotonicMs();
-        renewal = new AbortController();
-        const { signal: renewed } = renewal;
-        onOpened(renew);
-        const ends = { parent: signal, renewal: renewed };
-        for await (const event of watch(options, state.resourceVersion, ends)) {
-          if (isStale()) break;
-          feed({ kind: "event", event });
-        }
-        if (isStale()) continue;
-        const quiet = renewed.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
-        feed({ kind: "ended", quiet });
-      } else {
-        // Without a resourceVersion the answer is the newest state: a relist never takes the store back in time.
-        const limit = state.kind === "empty" && state.whole ? undefined : limits.listPageItems;
-        const token = state.kind === "listing" ? state.continueToken : undefined;
-        feed({ kind: "page", page: await listPage(options, limit, signal, token) });
-      }
+      if (state.kind === "backoff") await waitUntil(state.untilMs);
+      else if (state.kind === "watching") await (state.cut === true ? askVersion() : follow(state.resourceVersion));
+      else if (state.kind === "listing") await fetchPage(limits.listPageItems, state.continueToken);
+      else await fetchPage(state.whole ? undefined : limits.listPageItems);
     } catch (error) {
       if (signal.aborted) return;
       onBroken();
