@@ -57,6 +57,7 @@ describe("a Pod of an application with a subnet", () => {
     assert.deepEqual(asked, [], "but for the look at the node's own claims, which is its own");
     makePool(uid, "10.6.0.1");
     assert.deepEqual(await got, ["10.6.0.1"]);
+    assert.equal(n1.waits, 1);
   });
 
   it("has its address as soon as the pool is there", async () => {

@@ -35,10 +35,11 @@ import type { Flights } from "./flights.ts";
 import { ForeignPlugins } from "./foreign.ts";
 import { HostState } from "./host-state.ts";
 import { NodeFiles } from "./install/node.ts";
-import { createIpam } from "./ipam.ts";
+import { createIpam, quarantineEnd } from "./ipam.ts";
 import type { IpamApiOptions } from "./ipam-api.ts";
 import { LedgerEpoch } from "./ledger-epoch.ts";
 import { runLeftovers } from "./leftovers.ts";
+import { masterAddresses } from "./master.ts";
 import type { CallMetrics } from "./metrics.ts";
 import { createConfigSource } from "./nads.ts";
 import { tuneNodeSysctls } from "./node-sysctls.ts";
@@ -131,6 +132,8 @@ export function build(
     clock,
     hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),
     hasMac: (podUid, mac) => claims.hasMac(podUid, mac),
+    masterAddresses: (device) => masterAddresses(device, host),
+    waits: () => metrics.waits(),
     node,
     namespace,
     clusterNetwork,
@@ -238,6 +241,7 @@ export function build(
     claimsOf: ({ namespace: of, name, uid }) =>
       ledger.claimsOf(uid || (podStore.get(`${of}/${name}`)?.metadata.uid ?? "")),
     release: (claim, why) => ledger.release(claim, { why, evidence: [] }),
+    quarantine: (claim, o) => ledger.quarantine(claim, { until: quarantineEnd(clock) }, o),
     podOf: (of, name) => podStore.get(`${of}/${name}`),
     endpointOf: (of, name, o) => {
       const pod = podStore.get(`${of}/${name}`);
@@ -274,6 +278,6 @@ function nodeFiles(options: AgentOptions, log: Logger, events: EventRecorder): N
 
 function readSettings(configPath: string | undefined, log: Logger): Settings {
   const { settings, warnings } = decodeSettings(configPath === undefined ? "" : readFileSync(configPath, "utf8"));
-  for (const warning of warnings) log.warn({ configPath, warning }, "a setting is not known");
+  for (const warning of warnings) log.warn({ configPath, warning }, "a setting has no effect");
   return settings;
 }

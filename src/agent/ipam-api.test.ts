@@ -7,7 +7,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import type { SpiderEndpoint } from "#api";
 import { metricsContentType, SpiderError, silentLogger } from "#base";
 import { type CniRequest, type CniResult, emptyResult } from "#cni";
-import { parseIp, parsePrefix } from "#ip";
+import { formatIp, parseIp, parsePrefix } from "#ip";
 import type { Claim } from "#ledger";
 import { serveApi, serveText } from "./api.ts";
 import { type IpamApiOptions, ipamRoutes, selectFlights } from "./ipam-api.ts";
@@ -18,6 +18,7 @@ const socketPath = join(folder, "spiderpool.sock");
 let served: AsyncDisposable;
 let performed: CniRequest[];
 let released: string[];
+let quarantined: string[];
 let serving: IpamApiOptions | undefined;
 
 const result: CniResult = {
@@ -57,6 +58,7 @@ after(async () => {
 beforeEach(() => {
   performed = [];
   released = [];
+  quarantined = [];
   serving = {
     perform: async (request) => {
       performed.push(request);
@@ -64,6 +66,7 @@ beforeEach(() => {
     },
     claimsOf: () => [claim],
     release: (_claim, why) => void released.push(why),
+    quarantine: async ({ ip }) => void quarantined.push(formatIp(ip)),
     podOf: (_namespace, name) => (name === "none" ? undefined : testPod(name)),
     endpointOf: async (_namespace, name) => (name === "none" ? undefined : endpoint),
     isSticky: ({ metadata }) => metadata.name === "db-0",
@@ -144,17 +147,19 @@ describe("the HTTP API on the agent's socket", () => {
     assert.equal(performed[0]?.verb, "DEL");
   });
 
-  it("POST and DELETE /v1/ipam/ips: nothing, and giving back what was found in use", async () => {
+  it("POST and DELETE /v1/ipam/ips: nothing, and giving back; what was found in use goes to nobody for a while", async () => {
     assert.deepEqual(await ask("POST", "/v1/ipam/ips"), { status: 200, body: undefined });
     const body = { containerID: "c1", podNamespace: "default", podName: "web-0", podUID: "u1" };
     assert.equal((await ask("DELETE", "/v1/ipam/ips", { ...body, isReleaseConflictIPs: true })).status, 200);
-    assert.equal(released.length, 1);
+    assert.deepEqual([released.length, quarantined], [0, ["10.6.168.101"]]);
+    assert.equal((await ask("DELETE", "/v1/ipam/ips", body)).status, 200);
+    assert.deepEqual([released.length, quarantined.length], [1, 1]);
     const sticky = await ask("DELETE", "/v1/ipam/ips", { ...body, podName: "db-0" });
     assert.deepEqual([sticky.status, released.length], [522, 1]);
     serving = { ...(serving as IpamApiOptions), mayGiveBack: false };
     assert.equal((await ask("DELETE", "/v1/ipam/ips", { ...body, isReleaseConflictIPs: true })).status, 521);
     assert.equal((await ask("DELETE", "/v1/ipam/ips", { podName: "web-0" })).status, 422);
-    assert.equal(released.length, 1);
+    assert.deepEqual([released.length, quarantined.length], [1, 1]);
   });
 
   it("GET /v1/workloadendpoint: the Pod's interfaces, or 404", async () => {

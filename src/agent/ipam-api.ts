@@ -51,6 +51,8 @@ export interface IpamApiOptions {
   }) => readonly Claim[];
   /** Gives an address back to its pool. */
   readonly release: (claim: Claim, why: string) => void;
+  /** Keeps an address that somebody else has from everybody for a while. */
+  readonly quarantine: (claim: Claim, o: Signal) => Promise<void>;
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
   readonly endpointOf: (namespace: string, name: string, o: Signal) => Promise<SpiderEndpoint | undefined>;
   /** Whether the Pod's addresses outlive it. */
@@ -77,7 +79,7 @@ export function ipamRoutes(serving: () => IpamApiOptions): Routes {
     "POST /v1/ipam/ip": (request) => allocate(decode(addArgs, request), request, serving()),
     "DELETE /v1/ipam/ip": (request) => release(decode(nicArgs, request), request, serving()),
     "POST /v1/ipam/ips": () => void serving(),
-    "DELETE /v1/ipam/ips": (request) => giveBack(decode(batchArgs, request), serving()),
+    "DELETE /v1/ipam/ips": (request) => giveBack(decode(batchArgs, request), request, serving()),
     "GET /v1/workloadendpoint": (request) => workload(request, serving()),
     "GET /v1/coordinator/config": (request) => coordinator(decode(podArgs, request), request, serving()),
   };
@@ -132,8 +134,11 @@ async function release(args: NicArgs, o: Signal, { perform }: IpamApiOptions): P
   await perform(requestOf("DEL", args, {}), o);
 }
 
-/** Addresses that a plugin found in use by somebody else. They are free again at once, and the Pod's next ADD asks anew. */
-function giveBack(args: v.InferOutput<typeof batchArgs>, options: IpamApiOptions): void {
+/**
+ * What a plugin gives back after its ADD: the Pod's next ADD asks anew. Addresses that it found in use by somebody else are
+ * kept from everybody for a while, or that ADD would get the same again; others are free at once.
+ */
+async function giveBack(args: v.InferOutput<typeof batchArgs>, o: Signal, options: IpamApiOptions): Promise<void> {
   const { podOf, claimsOf, isSticky, mayGiveBack, log } = options;
   const { podNamespace: namespace, podName: name } = args;
   const pod = podOf(namespace, name);
@@ -147,9 +152,13 @@ function giveBack(args: v.InferOutput<typeof batchArgs>, options: IpamApiOptions
   }
   if (pod !== undefined && isSticky(pod)) throw new HttpError(522, "forbid releasing IPs for stateful workload");
   const held = claimsOf({ namespace, name, uid }).filter((claim) => claim.spec.containerID === args.containerID);
-  for (const claim of held) options.release(claim, "given back by the plugin that found it in use");
+  const { isReleaseConflictIPs: conflict, containerID: containerId } = args;
+  for (const claim of held) {
+    if (conflict) await options.quarantine(claim, { signal: o.signal });
+    else options.release(claim, "given back by the plugin that asked for it");
+  }
   log.info(
-    { pod: `${namespace}/${name}`, containerId: args.containerID, ips: held.map((one) => formatIp(one.ip)) },
+    { pod: `${namespace}/${name}`, containerId, conflict, ips: held.map((one) => formatIp(one.ip)) },
     "addresses given back",
   );
 }

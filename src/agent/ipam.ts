@@ -11,11 +11,12 @@ import {
   type PodRef,
   type Probe,
 } from "#cni";
-import { claimName, type Family, formatIp, sameIp } from "#ip";
+import { claimName, type Family, formatIp, type Ip, sameIp } from "#ip";
 import {
   asksForOwner,
   attachRoutes,
   decide,
+  masterOf,
   networkPools,
   parseRoutesAnnotation,
   routesOf,
@@ -62,6 +63,10 @@ export interface IpamOptions {
   /** Whether a sandbox of the Pod with this UID has a NIC with this MAC address. */
   readonly hasMac: (podUid: string, mac: string) => boolean;
   readonly node: string;
+  /** The addresses of the host's interface whose virtual function a NIC is, by the function's PCI address. */
+  readonly masterAddresses: (device: string) => readonly Ip[];
+  /** An ADD waits for the pool of its Pod's application. */
+  readonly waits: () => void;
   /** Where pools' bare `multusName`s and the cluster network are looked up. */
   readonly namespace: string;
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
@@ -70,7 +75,7 @@ export interface IpamOptions {
   readonly settings: Settings;
 }
 
-/** How long an address for which a foreign host answered is kept from everybody. */
+/** How long an address that a foreign host has is kept from everybody. */
 const quarantineMs = 300_000;
 /** How long an ADD waits for the pool of its Pod's application: kubelet's next try comes later than that. */
 const autoPoolWaitMs = 50_000;
@@ -79,6 +84,11 @@ const autoPoolGrowthMs = 5_000;
 /** How often an ADD decides anew because a pool was changed meanwhile. */
 const triesMax = 3;
 
+/** Until when an address is kept from everybody that is found in use now. */
+export function quarantineEnd(clock: Clock): Date {
+  return new Date(clock.wall().getTime() + quarantineMs);
+}
+
 /** Address management by the ledger where `ipam.type` is `spiderpool`, else by the plugin of that name. */
 export function createIpam(options: IpamOptions): (config: PluginConfig) => Ipam | undefined {
   return (config) => {
@@ -86,7 +96,7 @@ export function createIpam(options: IpamOptions): (config: PluginConfig) => Ipam
     const type = ipamTypeOf(raw);
     if (type === undefined) return undefined;
     if (type !== ownIpam) return new ForeignIpam(type, config);
-    return new LedgerIpam(options, networkPools(raw), String(raw["name"] ?? ""));
+    return new LedgerIpam(options, config);
   };
 }
 
@@ -94,11 +104,14 @@ class LedgerIpam implements Ipam {
   readonly #options: IpamOptions;
   readonly #network: SelectionInput["network"];
   readonly #networkName: string;
+  /** With `match_master_subnet`: the PCI address of the NIC's virtual function. */
+  readonly #master: string | undefined;
 
-  constructor(options: IpamOptions, network: SelectionInput["network"], networkName: string) {
+  constructor(options: IpamOptions, { raw }: PluginConfig) {
     this.#options = options;
-    this.#network = network;
-    this.#networkName = networkName;
+    this.#network = networkPools(raw);
+    this.#networkName = String(raw["name"] ?? "");
+    this.#master = masterOf(raw);
   }
 
   async allocate(attachment: Attachment, steps: Steps, probe?: Probe): Promise<CniResult> {
@@ -122,7 +135,7 @@ class LedgerIpam implements Ipam {
     const uid = attachment.pod && uidOf(attachment.pod, pods.get(keyOf(attachment.pod)));
     const claim = ledger.claimsOf(uid ?? "").find((one) => one.spec.nic === attachment.ifName && sameIp(one.ip, ip));
     if (claim !== undefined) {
-      const until = new Date(clock.wall().getTime() + quarantineMs);
+      const until = quarantineEnd(clock);
       await steps.run("claim", (o) => ledger.quarantine(claim, { mac, until }, o), { of: attachment.ifName });
     }
     return this.allocate(attachment, steps);
@@ -183,14 +196,16 @@ class LedgerIpam implements Ipam {
 
   /** The controller makes the pool of an application when the application is made: its first Pods may be here earlier. */
   async #selectOnceMade(attachment: Attachment, o: Signal): Promise<Plan> {
-    const { clock, pools } = this.#options;
+    const { clock, pools, waits } = this.#options;
     const untilMs = clock.monotonicMs() + autoPoolWaitMs;
-    for (;;) {
+    for (let looks = 1; ; looks++) {
       const change = pools.nextChange();
       try {
         return await this.#select(attachment, o);
       } catch (error) {
-        if (!hasCode(error, "AUTO_POOL_PENDING") || !(await this.#before(change, untilMs, o))) throw error;
+        if (!hasCode(error, "AUTO_POOL_PENDING")) throw error;
+        if (looks === 1) waits();
+        if (!(await this.#before(change, untilMs, o))) throw error;
       }
     }
   }
@@ -242,7 +257,7 @@ class LedgerIpam implements Ipam {
         { namespace: agentNamespace, clusterNetwork },
       ),
       agentNamespace,
-      masterAddresses: undefined,
+      masterAddresses: this.#master === undefined ? undefined : this.#options.masterAddresses(this.#master),
       settings,
     };
     const sticky = stickyOwnerOf(pod, settings);

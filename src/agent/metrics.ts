@@ -55,6 +55,10 @@ export const agentMetrics = {
     kind: "counter",
     help: "Always 0, for dashboards that have it: an allocation writes no IPPool.",
   },
+  spiderpool_debug_auto_pool_waited_for_available_counts_total: {
+    kind: "counter",
+    help: "ADD calls that came before the pool of their Pod's application, and waited for it.",
+  },
   ...durations("ipam_allocation", "time of an ADD"),
   ...durations("ipam_allocation_limit", "wait of an ADD for its turn"),
   spiderpool_ipam_release_counts_total: { kind: "counter", help: "DEL calls." },
@@ -141,6 +145,11 @@ export class CallMetrics {
     this.#metrics.collect("spiderpool_sandboxes", () => [{ value: sandboxes() }]);
     this.#metrics.collect("spiderpool_claims", () => [{ value: claims() }]);
     this.#metrics.collect("spiderpool_events_dropped", () => [{ value: eventsDropped() }]);
+  }
+
+  /** An ADD waits for the pool of its Pod's application. */
+  waits(): void {
+    this.#metrics.count("spiderpool_debug_auto_pool_waited_for_available_counts_total");
   }
 
   /** Two sources disagree, or did until they were made to agree. */

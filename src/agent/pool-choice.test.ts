@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { annotations as keys } from "#api";
+import { parseIp } from "#ip";
 import { type TestAgent, TestCluster } from "./testing/agent.ts";
 
 let cluster: TestCluster;
@@ -24,6 +25,19 @@ describe("two pools with the same addresses", () => {
     });
     const ips = (await Promise.all(pods.map(({ name, agent }) => agent.add(name, `s-${name}`)))).flat();
     assert.deepEqual([...ips].sort(), ["10.6.0.1", "10.6.0.2", "10.6.0.3", "10.6.0.4"]);
+  });
+});
+
+describe("a network with match_master_subnet", () => {
+  it("draws only from pools of a subnet in which its host's interface has an address", async () => {
+    cluster.pool("p", "10.6.0.1");
+    await cluster.advance(100);
+    cluster.pod({ name: "a" });
+    const pools = { match_master_subnet: true };
+    const said = /filterPoolCandidatesByPfSubnet: .* in the subnet 10\.6\.0\.0\/16 of IPPool p, found no address/;
+    await assert.rejects(n1.add("a", "s1", { pools }), said);
+    n1.masterAddresses = [parseIp("10.6.9.9")];
+    assert.deepEqual(await n1.add("a", "s1", { pools }), ["10.6.0.1"]);
   });
 });
 

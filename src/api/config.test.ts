@@ -70,6 +70,11 @@ agent:
     ]);
   });
 
+  test("an IaaS provider is warned of: nobody would ask it", () => {
+    const { warnings } = decodeSettings("iaasNetworkProvider: {serverUrl: 'https://iaas.example'}");
+    assert.deepEqual(warnings, ["iaasNetworkProvider.serverUrl has no effect: no IaaS provider is asked"]);
+  });
+
   test("every value of a wrong type is refused by its path", () => {
     assert.deepEqual(problems('enableIPv4: "yes"\npodResourceInject: {namespacesExclude: [1]}\nagent: 5'), [
       'enableIPv4: Invalid type: Expected boolean but received "yes"',

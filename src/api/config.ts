@@ -85,7 +85,7 @@ export interface Settings
 
 export interface DecodedSettings {
   readonly settings: Settings;
-  /** Keys that we do not know, by path: a typing mistake, or a newer version's. */
+  /** Keys that we do not know, by path: a typing mistake, or a newer version's. And those that ask for what is not there. */
   readonly warnings: readonly string[];
 }
 
@@ -106,7 +106,12 @@ export function decodeSettings(yaml: string): DecodedSettings {
   const redundant = clusterSubnetDefaultFlexibleIPNumber ?? clusterSubnetAutoPoolDefaultRedundantIPNumber ?? 1;
   return {
     settings: { ...rest, redundantIpNumber: autoPools ? redundant : 0 },
-    warnings: unknownKeys(input, schema).map((path) => `unknown key ${path}`),
+    warnings: [
+      ...unknownKeys(input, schema).map((path) => `unknown key ${path}`),
+      ...(rest.iaasNetworkProvider.serverUrl === ""
+        ? []
+        : ["iaasNetworkProvider.serverUrl has no effect: no IaaS provider is asked"]),
+    ],
   };
 }
 

@@ -68,7 +68,7 @@ export async function runProgram(options: ControllerProgramOptions, log: Logger,
   const { configPath, kubeconfig } = options;
   const clock = systemClock;
   const { settings, warnings } = decodeSettings(configPath === undefined ? "" : readFileSync(configPath, "utf8"));
-  for (const warning of warnings) log.warn({ configPath, warning }, "a setting is not known");
+  for (const warning of warnings) log.warn({ configPath, warning }, "a setting has no effect");
   for (const variable of options.withoutEffect) log.warn({ variable }, "a variable that is set has no effect any more");
   using transport = createTransport(loadKubeConfig({ kubeconfig }), { clock });
   await runReplica(options, { transport, clock, log, settings }, o);

@@ -39,7 +39,7 @@ export {
 export { formatExhausted } from "./exhausted.ts";
 export { formatRefusal, formatVerdict } from "./format.ts";
 export { compileGlob, isGlob } from "./glob.ts";
-export { asksForOwner, networkPools, type SelectionObjects, selectionFacts } from "./input.ts";
+export { asksForOwner, masterOf, networkPools, type SelectionObjects, selectionFacts } from "./input.ts";
 export { type PoolObject, type PoolView, poolView } from "./pool.ts";
 export { type Addressed, attachRoutes, type Route, routesOf } from "./routes.ts";
 export { type Decision, decide, type Outcome, type SelectionInput, type SelectionRule } from "./select.ts";

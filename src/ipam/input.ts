@@ -49,6 +49,16 @@ export function networkPools(config: JsonObject): SelectionInput["network"] {
   };
 }
 
+/**
+ * With `match_master_subnet`: the PCI address of the virtual function that the NIC is, "" where the configuration does not tell
+ * it. Undefined where nothing is asked.
+ */
+export function masterOf(config: JsonObject): string | undefined {
+  const block = isJsonObject(config["ipam"]) ? config["ipam"] : {};
+  if (block["match_master_subnet"] !== true) return undefined;
+  return typeof config["deviceID"] === "string" ? config["deviceID"] : "";
+}
+
 function namesAt(block: JsonObject, key: string): readonly string[] {
   const value = block[key] ?? [];
   if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value;

@@ -54,6 +54,9 @@ export function isHeld({ spec }: Pick<Claim, "spec">): boolean {
 /** Why addresses are held while a pool of an application loses them. */
 export const shrinkHoldReason = "its pool is made smaller";
 
+/** Why an address is in quarantine that a plugin gave back as one that somebody else has. */
+export const foundInUse = "a plugin found it in use";
+
 /** Whether a claim keeps an address from everybody while its pool loses it. */
 export function isShrinkHold({ spec }: Pick<Claim, "spec">): boolean {
   return spec.purpose === "Hold" && spec.reason === shrinkHoldReason;
@@ -118,6 +121,16 @@ export function detached({
   ...spec
 }: SpiderIPAddressSpec): SpiderIPAddressSpec {
   return spec;
+}
+
+/** Somebody else has the address: nobody gets it before `until`. One that is in quarantine already stays as it is. */
+export function quarantined(
+  spec: SpiderIPAddressSpec,
+  { mac, until }: { readonly mac?: string; readonly until: Date },
+): SpiderIPAddressSpec {
+  if (spec.purpose === "Quarantine") return spec; // a lost answer of ours
+  const why = mac === undefined ? { reason: foundInUse } : { mac, reason: "another host answers for it" };
+  return { ...detached(spec), purpose: "Quarantine", until: until.toISOString(), ...why };
 }
 
 /** What is sent to create a claim. */

@@ -14,6 +14,7 @@ export {
   claimKey,
   claimOf,
   detached,
+  foundInUse,
   type Holder,
   isHeir,
   isHeld,

@@ -1,9 +1,8 @@
-import type { SpiderIPAddressSpec } from "#api";
 import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
 import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
 import { type AuditWatcher, findLeaks } from "./audit.ts";
-import { type Claim, claimDraft, claimKey, detached, type Holder, isHeld, isMine, keyOfClaim } from "./claim.ts";
+import { type Claim, claimDraft, claimKey, type Holder, isHeld, isMine, keyOfClaim, quarantined } from "./claim.ts";
 import { assertSilent, untilDetached } from "./kept.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
 import { OwnClaims } from "./own-claims.ts";
@@ -107,29 +106,16 @@ export class Ledger {
   }
 
   /**
-   * Somebody else answered for the address: nobody gets it before `until`, and the holder has it no longer, so that the next
-   * `claim` takes the next candidate. Throws where it cannot be written; the claim is the holder's then as before.
+   * Somebody else has the address: nobody gets it before `until`, and the holder has it no longer, so that the next `claim`
+   * takes the next candidate. `mac`: who answered, where that is known. Throws where it cannot be written; the claim is the
+   * holder's then as before.
    */
-  async quarantine(
-    claim: Claim,
-    { mac, until }: { readonly mac: string; readonly until: Date },
-    o: Signal,
-  ): Promise<void> {
+  async quarantine(claim: Claim, conflict: { readonly mac?: string; readonly until: Date }, o: Signal): Promise<void> {
     const key = keyOfClaim(claim);
-    const away = (spec: SpiderIPAddressSpec): SpiderIPAddressSpec => {
-      if (spec.purpose === "Quarantine") return spec; // a lost answer of ours
-      return {
-        ...detached(spec),
-        purpose: "Quarantine",
-        mac,
-        until: until.toISOString(),
-        reason: "another host answers for it",
-      };
-    };
     await this.#keys.run(
       key,
       async () => {
-        await changeClaim(claim, away, { ...this.#options, ...o });
+        await changeClaim(claim, (spec) => quarantined(spec, conflict), { ...this.#options, ...o });
         if (this.#own.get(key)?.uid === claim.uid) this.#own.delete(key);
         this.#lost(claim);
       },

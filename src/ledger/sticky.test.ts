@@ -251,6 +251,9 @@ describe("Ledger.quarantine()", () => {
     assert.deepEqual([nameOf(again), again.fresh], ["10.6.0.2", true]);
     assert.equal(nameOf(await cluster.claim(second, requestOf("b", [pool]))), "10.6.0.3");
     assert.equal(first.ledger.claimsOf("a").length, 1);
+    await cluster.drive(first.ledger.quarantine(again.claim, { until: conflict.until }, { signal: never }));
+    const told = cluster.api.read(spiderIPAddresses, { name: "10.6.0.2" })?.spec;
+    assert.deepEqual([told?.mac, told?.reason], [undefined, "a plugin found it in use"]);
   });
 
   it("is done once though the answer is lost, and leaves a claim alone that is another object by now", async () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { decodeSettings, spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderReservedIPs } from "#api";
 import { type FailPoint, silentLogger, Tasks } from "#base";
 import { type CniResult, decodeResult, type Ipam, type PluginConfig, type PluginOutput, supportedVersions } from "#cni";
-import { type Family, formatIp } from "#ip";
+import { type Family, formatIp, type Ip } from "#ip";
 import {
   EventRecorder,
   KubeClient,
@@ -124,6 +124,10 @@ export class TestAgent {
   readonly cut: string[] = [];
   /** What two sources disagreed about. */
   readonly faults: string[] = [];
+  /** Of the host's interface under every NIC. */
+  masterAddresses: readonly Ip[] = [];
+  /** How many ADDs waited for the pool of their application. */
+  waits = 0;
   /** Events about them. */
   readonly told: string[] = [];
   /** Throws or waits at a stage of a call. */
@@ -225,6 +229,8 @@ export class TestAgent {
       clock,
       hasSandbox: (podUid, except) => this.claims.hasSandbox(podUid, except),
       hasMac: (podUid, mac) => this.claims.hasMac(podUid, mac),
+      masterAddresses: () => this.masterAddresses,
+      waits: () => void this.waits++,
       node,
       namespace: "kube-system",
       clusterNetwork: "",
@@ -315,7 +321,7 @@ interface CallMore {
   /** As the runtime gives it. */
   readonly uid?: string;
   /** Of the `ipam` block. */
-  readonly pools?: Readonly<Record<string, readonly string[]>>;
+  readonly pools?: Readonly<Record<string, readonly string[] | boolean>>;
 }
 
 /** A plugin that has no link to make: it allocates, runs `linked`, and answers. */

@@ -57,6 +57,16 @@ describe("the rules of subnets", () => {
     assert.deepEqual(validateSubnet(subnet({ excludeIPs: ["172.18.30.10"] }), { ...context, old: stored }), []);
   });
 
+  test("an update takes no address from a pool that the status does not tell of yet", () => {
+    const context = { old: subnet(), pools: [pool({}, { name: "new" }), pool({ subnet: "10.0.0.0/8" })] };
+    const [lost, ...more] = validateSubnet(subnet({ excludeIPs: ["172.18.30.131"] }), context).map(formatViolation);
+    assert.match(lost ?? "", /^spec\.ips: Forbidden: remove some IP ranges \[172\.18\.30\.131\] .* by IPPool new, /);
+    assert.deepEqual(more, []);
+    const never = subnet({ ips: ["172.18.30.132-172.18.30.254"] });
+    const shrunk = subnet({ ips: ["172.18.30.132-172.18.30.254"], gateway: "172.18.0.9" });
+    assert.deepEqual(validateSubnet(shrunk, { ...context, old: never }), [], "it has never had that address");
+  });
+
   test("a terminating subnet keeps its spec", () => {
     const old = subnet({}, { deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [finalizer] });
     const edited = { ...old, spec: { ...old.spec, ips: [] } };

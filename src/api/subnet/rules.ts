@@ -89,11 +89,21 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
     id: "subnet-in-use",
     field: "spec.ips",
     message: "an update takes no address away that a pool has",
-    check: ({ family, set, stored }) => {
-      if (family === undefined || set === undefined || stored === undefined) return [];
-      const controlled = parseControlledIPPools(stored.status?.controlledIPPools) ?? {};
-      return Object.entries(controlled).flatMap(([pool, { ips }]) => {
-        const lost = (trySetOf(ips, family) ?? IpSet.empty(family)).subtract(set);
+    check: ({ family, subnet, set, stored, pools }) => {
+      const before = family && stored && effectiveSet(stored.spec, family);
+      if (family === undefined || subnet === undefined || set === undefined || before === undefined) return [];
+      const none = IpSet.empty(family);
+      const controlled = parseControlledIPPools(stored?.status?.controlledIPPools) ?? {};
+      const parts = new Map(Object.entries(controlled).map(([pool, { ips }]) => [pool, trySetOf(ips, family) ?? none]));
+      // The status tells of a pool later than its object is there.
+      for (const { metadata, spec } of pools) {
+        const theirs = tryParsePrefix(spec.subnet, family);
+        if (theirs === undefined || !sameNetwork(subnet, theirs)) continue;
+        const part = (effectiveSet(spec, family) ?? none).intersect(before);
+        parts.set(metadata.name, part.union(parts.get(metadata.name) ?? none));
+      }
+      return [...parts].flatMap(([pool, part]) => {
+        const lost = part.subtract(set);
         return lost.isEmpty
           ? []
           : [

@@ -1,6 +1,7 @@
 import { annotations, type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
 import type { Signal } from "#base";
 import { type ControllerOptions, hasReason, type KubeObject, runController, type Source, type Store } from "#kube";
+import { foundInUse } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
 import { applyAction } from "./apply.ts";
 import { type Action, decide, type Observation, type Policy, type Verdict } from "./decide.ts";
@@ -199,15 +200,17 @@ export class Collector {
     ];
   }
 
-  /** An agent has met a foreign host. */
+  /** An agent, or a plugin that asked it for the address, has met a foreign host. */
   #tellConflict({ spec }: SpiderIPAddress, before: SpiderIPAddress): void {
+    const { mac, reason, until } = spec;
     const pool = this.#options.pools.get(spec.pool);
-    if (spec.purpose !== "Quarantine" || spec.mac === undefined || before.spec.mac === spec.mac || pool === undefined)
-      return;
+    const isConflict = spec.purpose === "Quarantine" && (mac !== undefined || reason === foundInUse);
+    if (!isConflict || pool === undefined || (before.spec.mac === mac && before.spec.reason === reason)) return;
+    const found = mac === undefined ? "was given back as in use by somebody" : `is answered for by ${mac}, which is`;
     this.#deps.events.record(subjectOf(spiderIPPools, pool), {
       type: "Warning",
       reason: "AddressConflict",
-      message: `${spec.address} is answered for by ${spec.mac}, which is none of ours: it is in quarantine until ${spec.until}; find that host, or add the address to spec.excludeIPs`,
+      message: `${spec.address} ${found} none of ours: it is in quarantine until ${until}; find that host, or add the address to spec.excludeIPs`,
       cause: "AddressConflict",
     });
   }

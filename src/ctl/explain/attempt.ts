@@ -7,6 +7,7 @@ import {
   decide,
   formatExhausted,
   formatVerdict,
+  masterOf,
   networkPools,
   parseRoutesAnnotation,
   type Rejection,
@@ -90,7 +91,11 @@ export function attemptOn(facts: Facts, usage: Usage, node: string): Attempt {
   const failed = nics.findIndex(({ problem }) => problem !== undefined);
   const delegate = delegates[failed];
   const problem = delegate && addFailure(facts.pod, delegate, nics[failed]?.problem);
-  return { node, nics, uncertain: uncertain(), ...(problem && { failure: problem }) };
+  // Only the node knows the addresses of the interface to which a virtual function belongs.
+  const comparesMaster = delegates.some(({ network }) =>
+    network.plugins.some(({ raw }) => masterOf(raw) !== undefined),
+  );
+  return { node, nics, uncertain: comparesMaster || uncertain(), ...(problem && { failure: problem }) };
 }
 
 /** The NICs of the Pod whose addresses come from IPPools, with what their network says about pools. */
