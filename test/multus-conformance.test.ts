@@ -7,6 +7,7 @@ import { SpiderError } from "#base";
 import type { JsonObject } from "#cni";
 import { createNetns, deleteNetns } from "#linux";
 import { createPassthruPlugin, type Plugin } from "#plugins";
+import type { CallsOptions } from "../src/agent/calls.ts";
 import { type Answer, type TestCall, TestRuntime, works } from "../src/agent/testing/runtime.ts";
 import { isolated } from "../src/linux/testing/isolated.ts";
 
@@ -161,6 +162,45 @@ if (isolated(import.meta.url)) {
         assert.deepEqual([deviceID, pciBusID], [id, id]);
       }
       await succeed("DEL");
+    });
+
+    it("what is known of a network's device reaches its plugins and network-status, and goes with the DEL", async () => {
+      const folder = "/var/run/k8s.cni.cncf.io/devinfo";
+      mkdirSync(`${folder}/dp`, { recursive: true });
+      writeFileSync(`${folder}/dp/vendor-nic-0000:01-device.json`, '{"type":"pci","version":"1.1.0"}');
+      const told: (JsonObject | undefined)[] = [];
+      const added: CallsOptions["added"] = (attached) => told.push(...attached.map(({ deviceInfo }) => deviceInfo));
+      const devicesOf = () => new Map([["vendor/nic", ["0000:01", "0000:02", "0000:03"]]]);
+      await runtime[Symbol.asyncDispose]();
+      runtime = await TestRuntime.start({ more: { added, devicesOf } });
+      nad("kube-system/main", { type: "a" });
+      nad("default/b", { type: "b" });
+      nad("default/c", { type: "c", capabilities: { CNIDeviceInfoFile: true } });
+      for (const path of ["kube-system/main", "default/b", "default/c"]) {
+        runtime.annotations.set(path, { "k8s.v1.cni.cncf.io/resourceName": "vendor/nic" });
+      }
+      for (const name of ["a", "b"]) runtime.script(name, works);
+      const file = `${folder}/cni/default-c-c1_net2`;
+      runtime.script("c", `[ "$CNI_COMMAND" = ADD ] && echo '{"type":"vdpa"}' >${file}; ${works}`);
+      runtime.networks = "b,c";
+      // The default network has a device, too, of which nothing is told: it has no such file.
+      writeFileSync(`${folder}/dp/vendor-nic-0000:02-device.json`, '{"type":"pci","version":"1.1.0"}');
+      await succeed("ADD");
+      assert.deepEqual(runtime.stdin("ADD", "c")["runtimeConfig"], { CNIDeviceInfoFile: file });
+      assert.deepEqual(readdirSync(`${folder}/cni`), ["default-b-c1_net1", "default-c-c1_net2"]);
+      assert.deepEqual(told, [undefined, { type: "pci", version: "1.1.0" }, { type: "vdpa" }]);
+      await succeed("DEL");
+      assert.deepEqual(readdirSync(`${folder}/cni`), []);
+      runtime.script("c", '[ "$CNI_COMMAND" = ADD ] && exit 1; exit 0');
+      assert.equal((await runtime.call("ADD")).code, 1);
+      assert.deepEqual(readdirSync(`${folder}/cni`), [], "an ADD that failed leaves none either");
+    });
+
+    it("an interface that the Pod already has is left alone: nothing is attached beside it", async () => {
+      inPod("ip", "link", "add", "net2", "type", "veth", "peer", "name", "peer2");
+      runtime.networks = "b,c";
+      assert.match((await refused()).msg, /network "default\/c": the container already has an interface of this name/);
+      inPod("ip", "link", "del", "net2");
     });
 
     it("DEL works with a record that is torn, for a Pod that is gone, and twice", async () => {

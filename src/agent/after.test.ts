@@ -152,6 +152,7 @@ describe("After", () => {
     const netns = { path: "/proc/self/ns/net", device: String(device), inode: String(inode) };
     const { name, namespace = "", uid } = pod().metadata;
     const network = {
+      capabilityArgs: {},
       name: "kube-system/net",
       ifName: "eth0",
       cniVersion: "1.0.0",

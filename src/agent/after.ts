@@ -20,6 +20,7 @@ import {
   networkStatusAnnotation,
 } from "#multus";
 import { recordedResult } from "./chain.ts";
+import { readDeviceInfo, recordedDeviceInfoFile } from "./device-info.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { podState } from "./pods.ts";
 import type { AttachedDelegate } from "./recording.ts";
@@ -70,7 +71,9 @@ export class After {
   }
 
   added(attached: readonly AttachedDelegate[], pod: Pod): void {
-    const shown = attached.map(({ delegate: { displayName, master }, result }) => ({ displayName, master, result }));
+    const shown = attached.map(({ delegate: { displayName, master }, result, deviceInfo }) => ({
+      ...{ displayName, master, result, deviceInfo },
+    }));
     this.#publish(shown, pod, () => this.#record(attached, pod));
   }
 
@@ -84,7 +87,7 @@ export class After {
       const isAnswered = record.complete && record.cut !== true && record.plugin === undefined;
       if (pod === undefined || !isAnswered || podState(pod, record.pod?.uid ?? "") !== "alive") continue;
       if (pod.metadata.annotations?.[networkStatusAnnotation] !== undefined || !isSandboxThere(record)) continue;
-      this.#publish(attachedBy(record), pod, () => {});
+      this.#publish(attachedBy(record, this.#options.log), pod, () => {});
     }
   }
 
@@ -147,10 +150,12 @@ export class After {
 }
 
 /** What came of an ADD, by what its record kept. */
-function attachedBy({ networks }: SandboxRecord): readonly Attached[] {
-  return networks.flatMap((network, position) => {
+function attachedBy(record: SandboxRecord, log: Logger): readonly Attached[] {
+  return record.networks.flatMap((network, position) => {
     const result = recordedResult(network);
-    return result === undefined ? [] : [{ displayName: network.name, master: position === 0, result }];
+    if (result === undefined) return [];
+    const deviceInfo = readDeviceInfo(recordedDeviceInfoFile(record, network), log);
+    return [{ displayName: network.name, master: position === 0, result, deviceInfo }];
   });
 }
 

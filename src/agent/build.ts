@@ -166,7 +166,7 @@ export function build(
     ipamFor,
     detection,
     source: createConfigSource(nadStore),
-    devicesOf: readDevices,
+    devicesOf: (podUid) => readDevices(podUid, settings.agent.networkResourcePlugin.kubeletRootDir),
     knownPod: (ref) => podStore.get(keyOf(ref)),
     clock,
     log,

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { readDevices } from "./devices.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "devices-"));
-const path = join(folder, "kubelet_internal_checkpoint");
+const path = join(folder, "device-plugins", "kubelet_internal_checkpoint");
+mkdirSync(join(folder, "device-plugins"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 const write = (...entries: readonly object[]) =>
@@ -16,7 +17,7 @@ describe("readDevices()", () => {
   it("finds none where there is no checkpoint, and none of other Pods", () => {
     assert.equal(readDevices("u1", join(folder, "none")).size, 0);
     write({ PodUID: "u2", ContainerName: "c", ResourceName: "r", DeviceIDs: ["1"] });
-    assert.equal(readDevices("u1", path).size, 0);
+    assert.equal(readDevices("u1", folder).size, 0);
   });
 
   it("puts the devices of all containers together, in the old form and in that by NUMA node", () => {
@@ -31,7 +32,7 @@ describe("readDevices()", () => {
       { PodUID: "u1", ContainerName: "b", ResourceName: "vendor/other", DeviceIDs: null },
     );
     assert.deepEqual(
-      Array.from(readDevices("u1", path), ([resource, ids]) => [resource, ids.toSorted()]),
+      Array.from(readDevices("u1", folder), ([resource, ids]) => [resource, ids.toSorted()]),
       [
         ["vendor/nic", ["0000:1", "0000:2", "0000:3"]],
         ["vendor/other", []],
@@ -41,6 +42,6 @@ describe("readDevices()", () => {
 
   it("says which file cannot be read", () => {
     writeFileSync(path, "{");
-    assert.throws(() => readDevices("u1", path), { cniCode: 5, details: { path } });
+    assert.throws(() => readDevices("u1", folder), { cniCode: 5, details: { path } });
   });
 });

@@ -1,17 +1,19 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { codeOf } from "#base";
 import { CniError, cniCodes, isJsonObject, parseJsonObject } from "#cni";
 
 /** Where kubelet keeps what its device plugins have given out, below its root. */
-const deviceCheckpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
+const deviceCheckpoint = "device-plugins/kubelet_internal_checkpoint";
 
 /**
- * The devices that kubelet has given to the Pod with this UID, by resource, all containers together. Empty where kubelet
+ * The devices that the kubelet of this root directory has given to the Pod with this UID, by resource, all containers together. Empty where kubelet
  * has no checkpoint.
  *
  * @throws CniError 5 for a checkpoint that cannot be read
  */
-export function readDevices(podUid: string, path: string = deviceCheckpoint): ReadonlyMap<string, readonly string[]> {
+export function readDevices(podUid: string, kubeletRoot: string): ReadonlyMap<string, readonly string[]> {
+  const path = join(kubeletRoot, deviceCheckpoint);
   const devices = new Map<string, string[]>();
   for (const entry of entriesOf(path)) {
     const resource = entry["ResourceName"];

@@ -32,7 +32,7 @@ export function planNetworks(
     const about = pod && { namespace: pod.metadata.namespace ?? "", annotations: pod.metadata.annotations ?? {} };
     const delegates = planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
     if (pod === undefined || delegates.every(({ resourceName }) => resourceName === undefined)) return delegates;
-    return assignDevices(delegates, devicesOf?.(uidOf(request.pod, pod)) ?? new Map());
+    return assignDevices(delegates, devicesOf?.(uidOf(request.pod, pod)) ?? new Map(), request.containerId);
   }
   // An IPAM plugin gets the configuration of the plugin that called it: that one is not ours to run.
   const plugins = executable === ownIpam ? [] : [{ type: config.type, raw: config.raw }];

@@ -20,6 +20,8 @@ import type { RecordedNetwork, RecordKey, SandboxRecord } from "./records.ts";
 export interface AttachedDelegate {
   readonly delegate: Delegate;
   readonly result: CniResult;
+  /** What its plugins or its device plugin told of its device. */
+  readonly deviceInfo?: JsonObject | undefined;
 }
 
 /** The record of a call: its own for each of our executables but `multus`, which stands for all. */

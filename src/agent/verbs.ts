@@ -15,9 +15,10 @@ import {
 } from "#cni";
 import { isPodUid, type Pod } from "#kube";
 import { addFailure, applyDefaultRoutes, type DefaultRoutePlan, type Delegate, planDefaultRoutes } from "#multus";
-import { allocateForeign, type Detection } from "#plugins";
+import { allocateForeign, type Detection, freePodOf } from "#plugins";
 import { ownIpam, recordedResult } from "./chain.ts";
 import { moveDefaultRoutes } from "./default-routes.ts";
+import { offerDeviceInfo, readDeviceInfo, removeDeviceInfo } from "./device-info.ts";
 import { type NetworksOptions, planNetworks, refuseUnready, waitForOthers } from "./networks.ts";
 import { uidOf } from "./pods.ts";
 import {
@@ -64,7 +65,7 @@ export class Verbs {
   }
 
   async add(asked: CniRequest, running: Running): Promise<PluginOutput> {
-    const { records, findPod, added, clock } = this.#options;
+    const { records, findPod, added, clock, log } = this.#options;
     const { steps } = running;
     const netns = checkNetns(asked);
     const pod = await steps.run("pod", (o) => findPod(asked, o));
@@ -78,15 +79,24 @@ export class Verbs {
         for (const delegate of planned) await this.#verify(request, delegate, running);
         const fresh = newRecord(request, netns, pod, planned);
         records.write(fresh);
+        offerDeviceInfo(planned, log);
         return { delegates: planned, routes: plans, record: fresh };
       },
       // What could not be undone is left to the runtime's DEL, which goes by the record.
-      { undo: () => (running.undone ? records.remove(recordKey(request)) : undefined), blocking: true },
+      {
+        undo: () => {
+          if (!running.undone) return;
+          removeDeviceInfo(records.read(recordKey(request)), log);
+          records.remove(recordKey(request));
+        },
+        blocking: true,
+      },
     );
     const attached: AttachedDelegate[] = [];
     for (const [at, delegate] of delegates.entries()) {
       try {
-        attached.push({ delegate, result: await this.#attach(request, delegate, routes[at], running) });
+        const result = await this.#attach(request, delegate, routes[at], running);
+        attached.push({ delegate, result, deviceInfo: readDeviceInfo(delegate.deviceInfoFile, log) });
       } catch (error) {
         throw delegateError(request, delegate, error);
       }
@@ -133,9 +143,16 @@ export class Verbs {
 
   /** Every plugin's configuration is checked before the first one acts. */
   async #verify(request: CniRequest, delegate: Delegate, running: Running): Promise<void> {
+    const { chain } = this.#options;
+    const [first] = delegate.network.plugins;
+    const { ifName } = delegate;
     try {
+      // Ours look themselves. lo is in every namespace.
+      const isForeign = first !== undefined && chain.plugin(first.type) === undefined;
+      if (request.executable === "multus" && isForeign && ifName !== "lo")
+        freePodOf({ ...request, ifName }, running.steps);
       const host = hostOf(request, running);
-      await this.#options.chain.verify(delegate.network, chainCall(request, delegate, host), host);
+      await chain.verify(delegate.network, chainCall(request, delegate, host), host);
     } catch (error) {
       throw delegateError(request, delegate, error);
     }
@@ -159,6 +176,7 @@ export class Verbs {
       }
     }
     if (failures.length > 0) throw failures[0];
+    removeDeviceInfo(record, log);
     await steps.run("record", () => records.remove(recordKey(request)));
     removed({ ...request, pod: request.pod ?? record?.pod ?? undefined }, { recorded: record !== undefined });
     return steps.run("reply", () => successOutput());

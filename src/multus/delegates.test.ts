@@ -378,7 +378,7 @@ describe("assignDevices()", () => {
       [defaultNetworkAnnotation]: "default",
       [networksAnnotation]: '[{"name":"a","deviceID":"ignored"},{"name":"b"}]',
     };
-    const delegates = assignDevices(plan({ nads, annotations }), new Map([["r", ["d2", "d1"]]]));
+    const delegates = assignDevices(plan({ nads, annotations }), new Map([["r", ["d2", "d1"]]]), "c1");
     assert.deepEqual(
       delegates.map(({ deviceId }) => deviceId),
       ["d1", "d2", undefined],
@@ -389,6 +389,13 @@ describe("assignDevices()", () => {
       const input = pluginInput(second.network, plugin);
       assert.deepEqual([input["deviceID"], input["pciBusID"]], ["d2", "d2"]);
     }
-    assert.equal(capabilityArgs(second, {})["deviceID"], "d2");
+    assert.deepEqual(capabilityArgs(second, {}), {
+      deviceID: "d2",
+      CNIDeviceInfoFile: "/var/run/k8s.cni.cncf.io/devinfo/cni/pod-ns-a-c1_net1",
+    });
+    assert.deepEqual(
+      delegates.map(({ deviceInfoFile }) => deviceInfoFile !== undefined),
+      [false, true, false],
+    );
   });
 });

@@ -1,4 +1,5 @@
 import { CniError, cniCodes, decodeNetwork, isJsonObject, type JsonObject, type Network } from "#cni";
+import { deviceInfoFile } from "./device-info.ts";
 import { auxiliaryChain, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
 import type { MultusSettings } from "./settings.ts";
@@ -108,17 +109,21 @@ function eachPlugin(network: Network, change: (raw: JsonObject) => JsonObject): 
 
 /**
  * Gives each delegate that wants a device the next one of its resource; `devices` are those allocated to the Pod, by
- * resource. IDs are taken in sorted order. A delegate for which none is left goes without.
+ * resource. IDs are taken in sorted order. A delegate for which none is left goes without. All but the master get a file
+ * for what is known of their device.
  */
 export function assignDevices(
   delegates: readonly Delegate[],
   devices: ReadonlyMap<string, readonly string[]>,
+  containerId: string,
 ): readonly Delegate[] {
   const left = new Map(Array.from(devices, ([resource, ids]) => [resource, ids.toSorted()]));
   return delegates.map((delegate) => {
     const deviceId = delegate.resourceName === undefined ? undefined : left.get(delegate.resourceName)?.shift();
     if (deviceId === undefined) return delegate;
     const network = eachPlugin(delegate.network, (raw) => ({ ...raw, deviceID: deviceId, pciBusID: deviceId }));
-    return { ...delegate, network, deviceId };
+    const { master, displayName, ifName } = delegate;
+    const file = master ? {} : { deviceInfoFile: deviceInfoFile(displayName, containerId, ifName) };
+    return { ...delegate, network, deviceId, ...file };
   });
 }

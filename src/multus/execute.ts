@@ -1,5 +1,6 @@
 import { CniError, type CniResult, type JsonObject, type PodRef } from "#cni";
 import { formatPrefix } from "#ip";
+import { deviceInfoCapability } from "./device-info.ts";
 import type { Delegate } from "./types.ts";
 
 /**
@@ -32,7 +33,10 @@ export function delegateArgs(
  * The values by capability that are offered to a delegate's plugins: what the runtime offered us and, except for the master,
  * what the annotation asks for. A plugin receives those that it declares (`pluginInput` of #cni).
  */
-export function capabilityArgs({ master, selection, deviceId }: Delegate, received: JsonObject): JsonObject {
+export function capabilityArgs(
+  { master, selection, deviceId, deviceInfoFile }: Delegate,
+  received: JsonObject,
+): JsonObject {
   if (master) return received;
   const asked = {
     portMappings: selection?.portMappings,
@@ -41,6 +45,7 @@ export function capabilityArgs({ master, selection, deviceId }: Delegate, receiv
     mac: selection?.mac,
     infinibandGUID: selection?.infinibandGuid,
     deviceID: deviceId ?? selection?.deviceId,
+    [deviceInfoCapability]: deviceInfoFile,
   };
   return { ...received, ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)) };
 }

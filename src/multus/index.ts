@@ -5,6 +5,7 @@
  * controller and ctl may import it.
  */
 export { assignDevices, type PlanInput, planDelegates } from "./delegates.ts";
+export { deviceInfoCapability, deviceInfoFile, devicePluginFile } from "./device-info.ts";
 export { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs } from "./execute.ts";
 export { netAttachDefOf, slotOf } from "./net-attach-def.ts";
 export { networkNotFound, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";

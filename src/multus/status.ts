@@ -11,7 +11,7 @@ export interface Attached {
   readonly master: boolean;
   readonly result: CniResult;
   /** The device-info file that its plugin left, as JSON. */
-  readonly deviceInfo?: JsonObject;
+  readonly deviceInfo?: JsonObject | undefined;
 }
 
 /**

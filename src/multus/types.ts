@@ -44,6 +44,8 @@ export interface Delegate {
   readonly resourceName?: string;
   /** The device that it got. */
   readonly deviceId?: string;
+  /** Where its plugins find and tell what is known of the device; the master has none. */
+  readonly deviceInfoFile?: string;
 }
 
 /** Where configurations come from; the caller reads watches and files. Paths are those of the node. */

@@ -34,7 +34,7 @@ export function podOf({ netns }: Pick<Attachment, "netns">, steps: Steps): Netns
  *
  * @throws CniError 999, and CniError 8 as podOf does
  */
-export function freePodOf(attachment: Attachment, steps: Steps): Netns {
+export function freePodOf(attachment: Pick<Attachment, "netns" | "ifName">, steps: Steps): Netns {
   const { netns, ifName } = attachment;
   const pod = podOf(attachment, steps);
   if (pod.rtnl.link(ifName) === undefined) return pod;
