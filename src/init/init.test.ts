@@ -13,7 +13,7 @@ import {
   spiderMultusConfigs,
 } from "#api";
 import { hasCode, never } from "#base";
-import { deployments, jobs, KubeClient, type KubeObject, leases, pods, type Resource } from "#kube";
+import { daemonSets, deployments, jobs, KubeClient, type KubeObject, leases, pods, type Resource } from "#kube";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { FakeApi } from "../kube/testing/fake-api.ts";
 import { clean } from "./clean.ts";
@@ -166,7 +166,7 @@ describe("updateKinds()", () => {
     assert.equal(said.at(-2), "spiderippools.spiderpool.spidernet.io: is up to date");
   });
 
-  it("closes the pools that are there where no ledger was, and at an installation; closed ones stay as they are", async () => {
+  it("closes the pools that are there where no ledger was, or agents were another's; those of a lost ledger stay as they are", async () => {
     const { api, deps, finish, o } = world();
     api.apply(crds, kind("spiderippools"));
     const pools = ["a", "b"].map((name) =>
@@ -178,7 +178,7 @@ describe("updateKinds()", () => {
     }
     const closed = () =>
       pools.map(({ metadata }) => api.read(spiderIPPools, metadata)?.metadata.annotations?.[ledgerClosed]);
-    const options = { command: "crds", kubeconfig: undefined, crds: directory, takeOver: false } as const;
+    const options = { command: "crds", kubeconfig: undefined, crds: directory, agents: undefined } as const;
     // What a server does with a new kind.
     const establish = () => {
       const made = api.read(crds, { name: "spideripaddresses.spiderpool.spidernet.io" });
@@ -193,8 +193,19 @@ describe("updateKinds()", () => {
     assert.deepEqual(closed(), [undefined, undefined], "there is a ledger");
     const [first = assert.fail()] = pools;
     api.apply(spiderIPPools, { ...first, metadata: { ...first.metadata, annotations: opened } });
-    await finish(prepare({ ...options, takeOver: true }, deps, o));
-    assert.deepEqual([closed()[0], isTakeOver(closed()[1])], ["lost", true]);
+    const agents = { namespace: "kube-system", name: "spiderpool-agent" };
+    const withAnnotations = (annotations: Readonly<Record<string, string>>) =>
+      api.apply(daemonSets, { metadata: agents, spec: { template: { metadata: { annotations } } } });
+    withAnnotations({ "checksum/config": "1" });
+    await finish(prepare({ ...options, agents }, deps, o));
+    assert.deepEqual(closed(), ["lost", undefined], "agents of this chart keep the ledger");
+    withAnnotations({});
+    await finish(prepare({ ...options, agents }, deps, o));
+    const [lost, taken] = closed();
+    assert.deepEqual([lost, isTakeOver(taken)], ["lost", true]);
+    await finish(prepare({ ...options, agents: { ...agents, name: "absent" } }, deps, o));
+    const [, second] = closed();
+    assert.deepEqual([isTakeOver(second), second === taken], [true, false], "an earlier take-over is made anew");
   });
 
   it("keeps a version that it does not have itself, no longer stored", () => {

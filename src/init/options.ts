@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { Environment, SpiderError } from "#base";
+import type { ObjectRef } from "#kube";
 
 export type InitOptions = { readonly kubeconfig: string | undefined } & (
   | {
@@ -14,8 +15,8 @@ export type InitOptions = { readonly kubeconfig: string | undefined } & (
   | {
       readonly command: "crds";
       readonly crds: string;
-      /** Another system may have given addresses of the pools that are there. */
-      readonly takeOver: boolean;
+      /** The DaemonSet that ran agents until now; undefined: whoever they were, they kept the ledger. */
+      readonly agents: ObjectRef | undefined;
     }
   | {
       readonly command: "clean";
@@ -37,9 +38,9 @@ const help = `spiderpool-init: the steps of a release's life that are done once.
 Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]
          creates the objects of FILE where they are absent, and reports differences of those that are there; with a
          directory of CNI configurations, also an empty network named like the one that the node uses
-       spiderpool-init crds --crds DIR [--take-over]
-         creates and extends our kinds; where there was no ledger, or with --take-over, pools that are there are closed until the
-         controller has taken over the addresses that Pods have
+       spiderpool-init crds --crds DIR [--agents DAEMONSET]
+         creates and extends our kinds; where there was no ledger, or agents until now were not those of this chart, pools that are
+         there are closed until the controller has taken over the addresses that Pods have
        spiderpool-init clean --release NAME --controller NAME [--job NAME]… [--hook-job NAME] [--force] [--yes]
          deletes webhook configurations, the objects of our kinds, the kinds and the Jobs; refuses unless Helm removes the
          release (--yes: do it all the same), and while Pods hold addresses (--force: do it all the same)
@@ -47,7 +48,7 @@ Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]
   --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
   --help
 
-Environment: SPIDERPOOL_POD_NAMESPACE (required by install and clean).
+Environment: SPIDERPOOL_POD_NAMESPACE (required by install, clean and --agents).
 Exits with 3 where doing the same again cannot help.
 `;
 
@@ -72,7 +73,7 @@ export function readOptions(
         controller: text,
         "hook-job": text,
       },
-      ...{ job: { type: "string", multiple: true }, force: flag, yes: flag, "take-over": flag, help: flag },
+      ...{ job: { type: "string", multiple: true }, force: flag, yes: flag, agents: text, help: flag },
     },
   });
   if (values.help) return { print: help };
@@ -91,8 +92,9 @@ export function readOptions(
         return { command: "install", kubeconfig, namespace: namespace(), objects, cniConfDir: values["cni-conf-dir"] };
       }
       case "crds": {
-        const crds = needed("--crds", values.crds);
-        return { command: "crds", kubeconfig, crds, takeOver: values["take-over"] };
+        const { agents: name } = values;
+        const agents = name === undefined ? undefined : { namespace: namespace(), name: needed("--agents", name) };
+        return { command: "crds", kubeconfig, crds: needed("--crds", values.crds), agents };
       }
       case "clean": {
         const release = needed("--release", values.release);

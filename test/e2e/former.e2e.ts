@@ -23,6 +23,9 @@ describe("a cluster of a former Spiderpool", () => {
   });
   after(() => suite[Symbol.asyncDispose]());
 
+  /** By the former system, after a rollback to it. */
+  let given = "";
+
   const claims = async () =>
     Object.fromEntries(
       (await suite.list("sia")).map(({ spec }) => [spec["address"], `${spec["purpose"]} ${spec["podName"]}`]),
@@ -121,6 +124,34 @@ describe("a cluster of a former Spiderpool", () => {
     assert.equal(await suite.kubectl("get", "pod/web-0", "-o", "jsonpath={.status.podIP}"), "172.18.30.135");
   });
 
+  it("works again after a rollback, and what it gives meanwhile is taken over by the way forth", async () => {
+    const to = async (revision: string) => {
+      await suite.stage.helm("rollback", "spiderpool", revision, "--namespace", "kube-system");
+      await installed(suite.stage);
+      assert.deepEqual(suite.stage.failures, []);
+    };
+    await to("1");
+    const app = () => suite.list<PodLike>("pods", "-l", "app=app");
+    const before = await app();
+    await suite.kubectl("scale", "deployment/app", "--replicas=4");
+    await suite.apply(pod("later", { node: "node1" }));
+    await ready("pod/later");
+    const left = await until("one is gone", async () =>
+      ((pods) => (pods.length === 4 ? pods : undefined))(await app()),
+    );
+    const [gone = assert.fail()] = before.filter(
+      (one) => !left.some(({ metadata }) => metadata.uid === one.metadata.uid),
+    );
+    given = gone.status.podIP ?? assert.fail();
+    const allocatedIPs = JSON.stringify({ ...(await records()), [given]: record(await named("later")) });
+    const body = JSON.stringify({ status: { allocatedIPs } });
+    await suite.kubectl("patch", "sp/ippool-test", "--subresource=status", "--type=merge", "-p", body);
+    assert.equal((await claims())[given], `Pod ${gone.metadata.name}`, "nobody keeps the ledger now");
+    await to("2");
+    await opened();
+    assert.equal((await claims())[given], "Pod later");
+  });
+
   it("has its records back, in its own format, when this release goes", async () => {
     const keep = ["--reuse-values", "--set", "spiderpoolController.cleanup.enable=false"];
     await suite.stage.helm("upgrade", "spiderpool", chart, "--namespace", "kube-system", ...keep);
@@ -133,7 +164,7 @@ describe("a cluster of a former Spiderpool", () => {
     const kept = { "172.18.30.132": own("b"), "172.18.30.135": own("web-0"), "172.18.30.136": own("c") };
     const app = pods.filter(({ metadata }) => metadata.labels?.["app"] === "app");
     const ours = Object.fromEntries(app.map(({ metadata, status }) => [status.podIP ?? "", record(metadata)]));
-    assert.deepEqual(await records(), { ...kept, ...ours });
+    assert.deepEqual(await records(), { ...kept, [given]: own("later"), ...ours });
     const endpoints = await suite.list("spiderendpoints");
     assert.deepEqual(
       endpoints.map(({ metadata }) => metadata.name).sort(),

@@ -168,21 +168,96 @@ export const formerReservation = {
 export function writeFormerChart(parent: string): string {
   const folder = join(parent, "former-chart");
   for (const part of ["crds", "templates"]) mkdirSync(join(folder, part), { recursive: true });
-  const write = (name: string, value: Json) => writeFileSync(join(folder, name), JSON.stringify(value));
+  const write = (name: string, ...documents: readonly (Json | string)[]) => {
+    const texts = documents.map((one) => (typeof one === "string" ? one : JSON.stringify(one)));
+    writeFileSync(join(folder, name), texts.join("\n---\n"));
+  };
   write("Chart.yaml", { apiVersion: "v2", name: "spiderpool", version: "1.2.2", appVersion: "1.2.2" });
   for (const [at, kind] of formerKinds.entries()) write(`crds/${at}.yaml`, kind);
-  write("templates/agent.yaml", workload("DaemonSet", "spiderpool-agent", {}));
-  write("templates/controller.yaml", workload("Deployment", "spiderpool-controller", { replicas: 1 }));
+  write("templates/agent.yaml", workload("DaemonSet", agent, {}, multus));
+  write("templates/controller.yaml", workload("Deployment", controller, { replicas: 1 }, "exec sleep infinity"));
+  write("templates/settings.yaml", ...[agent, controller, "spiderpool-init"].map(account), settings, service);
+  write("templates/webhooks.yaml", certificate, secret, ...["Mutating", "Validating"].map(webhooks));
   return folder;
 }
 
-function workload(kind: string, component: string, more: Json): Json {
-  const matchLabels = {
+const [agent, controller] = ["spiderpool-agent", "spiderpool-controller"];
+
+/** In place of its Multus: the node's own network under the name by which Multus goes first. */
+const multus = `set -e; cd /etc/cni/net.d
+subnet=$(grep -o '"subnet":"[^"]*"' 10-bridge.conflist)
+ipam='{"type":"host-local","ranges":[[{'$subnet'}]],"routes":[{"dst":"0.0.0.0/0"}]}'
+echo '{"cniVersion":"0.4.0","name":"kubenet","type":"bridge","bridge":"cni0","isGateway":true,"ipam":'$ipam'}' >.new
+mv .new 00-multus.conf
+exec sleep infinity`;
+
+function labels(component: string): Json {
+  return {
     "app.kubernetes.io/name": "spiderpool",
     "app.kubernetes.io/instance": "{{ .Release.Name }}",
     "app.kubernetes.io/component": component,
   };
-  const container = { name: component, image: busyboxImage, command: ["sleep", "infinity"] };
+}
+
+function account(name: string): Json {
+  return { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, labels: labels(name) } };
+}
+
+const settings = {
+  ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "spiderpool-conf" } },
+  data: { "conf.yml": "ipamUnixSocketPath: /var/run/spidernet/spiderpool.sock\n", clusterNetwork: "" },
+};
+
+const service = {
+  ...{ apiVersion: "v1", kind: "Service", metadata: { name: controller, labels: labels(controller) } },
+  spec: { selector: labels(controller), ports: [{ name: "webhook", port: 5722, targetPort: "webhook" }] },
+};
+
+/** Made anew whenever it is rendered. */
+const certificate = `{{- $ca := genCA "spidernet.io" 73000 -}}
+{{- $service := printf "${controller}.%s" .Release.Namespace -}}
+{{- $names := list "spidernet.io" (printf "%s.svc.cluster.local" $service) (printf "%s.svc" $service) $service -}}
+{{- $pair := genSignedCert "spidernet.io" list $names 73000 $ca -}}`;
+
+const secret = {
+  ...{ apiVersion: "v1", kind: "Secret", type: "kubernetes.io/tls", metadata: { name: `${controller}-server-certs` } },
+  data: {
+    "ca.crt": "{{ b64enc $ca.Cert }}",
+    "tls.crt": "{{ b64enc $pair.Cert }}",
+    "tls.key": "{{ b64enc $pair.Key }}",
+  },
+};
+
+/** Of its names; nothing answers, so that they are for pools that nobody makes. */
+function webhooks(kind: string): Json {
+  const path = `/${kind === "Mutating" ? "mutate" : "validate"}-spiderpool-spidernet-io-v2beta1-spiderippool`;
+  const service = { name: controller, namespace: "{{ .Release.Namespace }}", path, port: 5722 };
+  return {
+    ...{ apiVersion: "admissionregistration.k8s.io/v1", kind: `${kind}WebhookConfiguration` },
+    metadata: { name: controller },
+    webhooks: [
+      {
+        ...{ name: "spiderippool.spiderpool.spidernet.io", admissionReviewVersions: ["v1"], sideEffects: "None" },
+        clientConfig: { service, caBundle: "{{ b64enc $ca.Cert }}" },
+        ...{ failurePolicy: "Fail", objectSelector: { matchLabels: { nobody: "has-it" } } },
+        rules: [
+          {
+            ...{ apiGroups: ["spiderpool.spidernet.io"], apiVersions: ["v2beta1"], operations: ["CREATE", "UPDATE"] },
+            resources: ["spiderippools"],
+          },
+        ],
+      },
+    ],
+  };
+}
+
+function workload(kind: string, component: string, more: Json, script: string): Json {
+  const matchLabels = labels(component);
+  const directory = "/etc/cni/net.d";
+  const container = {
+    ...{ name: component, image: busyboxImage, command: ["sh", "-c", script] },
+    volumeMounts: [{ name: "cni", mountPath: directory }],
+  };
   return {
     ...{ apiVersion: "apps/v1", kind, metadata: { name: component, labels: matchLabels } },
     spec: {
@@ -190,7 +265,10 @@ function workload(kind: string, component: string, more: Json): Json {
       selector: { matchLabels },
       template: {
         metadata: { labels: matchLabels },
-        spec: { hostNetwork: true, terminationGracePeriodSeconds: 0, containers: [container] },
+        spec: {
+          ...{ serviceAccountName: component, hostNetwork: true, terminationGracePeriodSeconds: 0 },
+          ...{ containers: [container], volumes: [{ name: "cni", hostPath: { path: directory } }] },
+        },
       },
     },
   };
