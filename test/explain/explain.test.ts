@@ -195,9 +195,9 @@ function filled({ name, sentence }: Case, uid: string): string {
   return sentence.replaceAll("{net}", net).replaceAll("{pod}", name).replaceAll("{uid}", uid);
 }
 
-/** Whether this is the first sentence, whole; details may follow it. */
+/** Whether this is the first sentence, whole; details may follow it, after a semicolon where a runtime joined them. */
 function beginsWith(text: string, sentence: string): boolean {
-  return text === sentence || text.startsWith(`${sentence}. `);
+  return text.startsWith(sentence) && /^([.;] |$)/.test(text.slice(sentence.length));
 }
 
 function codeOf(event: KubeObject): string | undefined {
