@@ -28,7 +28,7 @@ const broken: Readonly<Record<string, readonly [SpiderSubnet, SubnetContext, ...
   "subnet-holds-pools": [
     subnet({ ips: ["172.18.30.132-172.18.30.254"] }),
     { pools: [pool()] },
-    "spec.ips: Invalid value: [\"172.18.30.132-172.18.30.254\"]: SpiderIPPool 'ippool-test' owns some IP addresses that SpiderSubnet 'subnet-test' can't control: [172.18.30.131]",
+    "spec.ips: Invalid value: [\"172.18.30.132-172.18.30.254\"]: SpiderIPPool 'ippool-test' owns some IP addresses that SpiderSubnet 'subnet-test' can't control: [172.18.30.131]. What to do: add these to spec.ips of the subnet, or delete the pool",
   ],
   "subnet-in-use": [
     subnet({ excludeIPs: ["172.18.30.9"] }),

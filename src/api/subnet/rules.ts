@@ -79,7 +79,7 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
           invalid(
             "spec.ips",
             spec.ips ?? [],
-            `SpiderIPPool '${metadata.name}' owns some IP addresses that SpiderSubnet '${name}' can't control: ${showSet(outside)}`,
+            `SpiderIPPool '${metadata.name}' owns some IP addresses that SpiderSubnet '${name}' can't control: ${showSet(outside)}. What to do: add these to spec.ips of the subnet, or delete the pool`,
           ),
         ];
       });

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import type { Command } from "commander";
-import { hasCode, silentLogger, systemClock } from "#base";
+import { hasCode, SpiderError, silentLogger, systemClock } from "#base";
 import {
   clusterChecks,
   type Finding,
@@ -30,6 +30,8 @@ interface DoctorFlags {
   readonly cniBinDir: string;
 }
 
+const withPreflight = "with --preflight: ";
+
 /** `doctor`: what is wrong with the cluster or a node, and how to mend it. */
 export function addDoctorCommand(program: Command, run: Run): void {
   program
@@ -37,12 +39,31 @@ export function addDoctorCommand(program: Command, run: Run): void {
     .description("finds what is wrong with the cluster or a node, and says how to mend it; changes nothing")
     .option("--local", "this node, now: asks its agent over its socket")
     .option("--preflight", "this node, with nothing installed")
-    .option("--bridge <name...>", "with --preflight: bridges that Pods are to use", [])
+    .option("--bridge <name...>", `${withPreflight}bridges that Pods are to use`, [])
     .option("--socket <path>", "the agent's socket", agentSocket)
-    .option("--ovsdb <endpoint>", "with --preflight: Open vSwitch's database", "unix:/var/run/openvswitch/db.sock")
-    .option("--cni-conf-dir <dir>", "with --preflight: where network configurations will be", nodePaths.confDir)
-    .option("--cni-bin-dir <dir>", "with --preflight: where plugins will be", nodePaths.binDir)
-    .action((flags: DoctorFlags) => run((context) => doctor(flags, context)));
+    .option("--ovsdb <endpoint>", `${withPreflight}Open vSwitch's database`, "unix:/var/run/openvswitch/db.sock")
+    .option("--cni-conf-dir <dir>", `${withPreflight}where network configurations will be`, nodePaths.confDir)
+    .option("--cni-bin-dir <dir>", `${withPreflight}where plugins will be`, nodePaths.binDir)
+    .action((flags: DoctorFlags, command: Command) =>
+      run((context) => {
+        if (flags.preflight !== true) refusePreflightFlags(command);
+        return doctor(flags, context);
+      }),
+    );
+}
+
+/** Throws OPTIONS_INVALID for an option that would have no effect: an agent knows its own bridges and directories. */
+function refusePreflightFlags(command: Command): void {
+  const given = command.options.filter(
+    (option) =>
+      option.description.startsWith(withPreflight) && command.getOptionValueSource(option.attributeName()) === "cli",
+  );
+  if (given.length === 0) return;
+  const names = given.map(({ long }) => long).join(", ");
+  throw new SpiderError(
+    "OPTIONS_INVALID",
+    `${names}: only with --preflight, which looks at this node without its agent`,
+  );
 }
 
 async function doctor(flags: DoctorFlags, context: Context): Promise<number> {

@@ -107,6 +107,11 @@ describe("commands about this node", () => {
     );
   });
 
+  it("doctor refuses options that would have no effect", async () => {
+    const { err, status } = await run("doctor", "--local", "--bridge", "br1", "--cni-bin-dir", "/x");
+    assert.deepEqual([status, err.split(":")[1]], [2, " --bridge, --cni-bin-dir"], err);
+  });
+
   it("where no agent answers, says on which socket", async () => {
     const { err, status } = await run("trace", "a/b", "--socket", join(folder, "none.sock"));
     assert.equal(status, 1);

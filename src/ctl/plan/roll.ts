@@ -35,11 +35,12 @@ type SpecOf = StoredWorkload["spec"] & { readonly strategy?: Strategy; readonly 
 export function endPods(world: World, { key, before, after }: WorkloadChange): void {
   if (before === undefined) return;
   const pods = podsOf(world, before);
+  const name = key.replace("/", " "); // As all reasons name it: `Deployment default/web`.
   if (after === undefined) {
-    for (const pod of pods) world.end(pod, `${key} is deleted`);
+    for (const pod of pods) world.end(pod, `${name} is deleted`);
     return;
   }
-  for (const pod of surplus(world, after, pods)) world.end(pod, `${key} is made smaller`);
+  for (const pod of surplus(world, after, pods)) world.end(pod, `${name} is made smaller`);
 }
 
 /** Makes the Pods that are missing and replaces those of a changed template, as its controller would. */
