@@ -143,7 +143,7 @@ export class HostState {
     return networks.every((network) => {
       const plugin = network.plugins.find(({ type }) => type === "ovs");
       const isThere = (name: string) => ovs.list().some((one) => one.ports().has(name));
-      if (plugin === undefined || hostEndsOf(network).every(isThere)) return true;
+      if (plugin === undefined || footprintOf(network).links.every(isThere)) return true;
       return ovs.get(ovsEndpointOf(plugin)).state.kind !== "connected";
     });
   }
@@ -152,7 +152,8 @@ export class HostState {
     if (!record.complete || record.cut === true) return false;
     if (all) return true;
     return (
-      (destinations.size > 0 && addressesOf(record).some((one) => destinations.has(one))) ||
+      (destinations.size > 0 &&
+        record.networks.some((network) => footprintOf(network).destinations.some((one) => destinations.has(one)))) ||
       (links.size > 0 && hostLinksOf(record).some((name) => links.has(name))) ||
       (ports && !this.#hasPorts(record))
     );
@@ -178,24 +179,37 @@ function noLosses(): Losses {
   return { all: false, destinations: new Set(), links: new Set(), ports: false };
 }
 
-/** The addresses of a record's networks as host routes: `172.18.30.131/32`. */
-function addressesOf({ networks }: SandboxRecord): readonly string[] {
-  return networks.flatMap((network: RecordedNetwork) =>
-    (recordedResult(network)?.ips ?? []).map(({ address }) => formatPrefix(hostPrefix(address.ip))),
-  );
+/** What a network that was added has on its node. */
+interface Footprint {
+  /** Its interfaces there. */
+  readonly links: readonly string[];
+  /** Its addresses as host routes: `172.18.30.131/32`. */
+  readonly destinations: readonly string[];
+}
+
+/** A recorded network never changes, and with each change of Open vSwitch all of the node's are compared. */
+const footprints = new WeakMap<RecordedNetwork, Footprint>();
+
+function footprintOf(network: RecordedNetwork): Footprint {
+  const known = footprints.get(network);
+  if (known !== undefined) return known;
+  const { interfaces = [], ips = [] } = recordedResult(network) ?? {};
+  const footprint = {
+    links: interfaces.filter(({ sandbox = "" }) => sandbox === "").map(({ name }) => name),
+    destinations: ips.map(({ address }) => formatPrefix(hostPrefix(address.ip))),
+  };
+  footprints.set(network, footprint);
+  return footprint;
 }
 
 /** The interfaces that a sandbox has on its node. */
-export function hostLinksOf(record: SandboxRecord): readonly string[] {
-  return [hostVethName(record.containerId), ...record.networks.flatMap(hostEndsOf)];
+export function hostLinksOf({ containerId, networks }: SandboxRecord): readonly string[] {
+  return [hostVethName(containerId), ...networks.flatMap((network) => footprintOf(network).links)];
 }
 
 /** Those of them that are ports of Open vSwitch. */
 export function ovsLinksOf({ networks }: SandboxRecord): readonly string[] {
-  return networks.filter(({ plugins }) => plugins.some(({ type }) => type === "ovs")).flatMap(hostEndsOf);
-}
-
-function hostEndsOf(network: RecordedNetwork): readonly string[] {
-  const interfaces = recordedResult(network)?.interfaces ?? [];
-  return interfaces.filter(({ sandbox = "" }) => sandbox === "").map(({ name }) => name);
+  return networks
+    .filter(({ plugins }) => plugins.some(({ type }) => type === "ovs"))
+    .flatMap((network) => footprintOf(network).links);
 }

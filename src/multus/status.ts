@@ -80,7 +80,8 @@ function entry(
  * written the text: it is a hint where to look, never a reason to believe.
  */
 export function addressesOfStatus(text: string | undefined, nic: string): readonly Ip[] {
-  const entries = parsed(text ?? "");
+  // Most Pods have none yet: to find that out by an error would cost more than all else of the question.
+  const entries = text === undefined ? undefined : parsed(text);
   if (!Array.isArray(entries)) return [];
   return entries.slice(0, shownMax).flatMap((entry: unknown) => {
     if (!isJsonObject(entry) || entry["interface"] !== nic || !Array.isArray(entry["ips"])) return [];

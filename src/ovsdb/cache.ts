@@ -78,8 +78,18 @@ export class Cache {
   bridges(): ReadonlyMap<string, BridgeInfo> {
     this.#bridgesView ??= new Map(
       [...this.#bridges.values()].map(({ name, datapathType, ports }) => {
-        const names = [...ports].flatMap((uuid) => this.#ports.get(uuid)?.name ?? []);
-        return [name, { name, datapathType, ports: names.sort() }];
+        const names = () => [...ports].flatMap((uuid) => this.#ports.get(uuid)?.name ?? []).sort();
+        // Each ADD asks for a bridge's type, and only the doctor for its ports: hundreds, which every ADD changes.
+        return [
+          name,
+          {
+            name,
+            datapathType,
+            get ports() {
+              return names();
+            },
+          },
+        ];
       }),
     );
     return this.#bridgesView;
