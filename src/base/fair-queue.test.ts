@@ -22,6 +22,19 @@ describe("FairQueue", () => {
     assert.deepEqual(queue.depth, { inside: 0, waiting: 0 });
   });
 
+  it("lets more in where it becomes larger, and nobody until enough have left where it becomes smaller", async () => {
+    const queue = new FairQueue({ slots: 1, maxWaiting: 10 });
+    const inside = Array.from({ length: 5 }, () => queue.enter("busy", { signal: never }));
+    queue.resize(3);
+    assert.deepEqual(queue.depth, { inside: 3, waiting: 2 });
+    queue.resize(1);
+    for (const left of [2, 1, 1]) {
+      (await inside.shift())?.[Symbol.dispose]();
+      assert.equal(queue.depth.inside, left);
+    }
+    assert.equal(queue.depth.waiting, 1);
+  });
+
   it("lets a quiet namespace in beside a busy one where there is room to spare, one call at a time", async () => {
     const queue = new FairQueue({ slots: 2, spare: 1, maxWaiting: 300 });
     const entered: string[] = [];

@@ -22,6 +22,7 @@ interface Waiter {
  */
 export class FairQueue {
   readonly #options: FairQueueOptions;
+  #slots: number;
   /** Tenants in turn order; each with its own waiters, first in first out. */
   readonly #waiting = new Map<string, Waiter[]>();
   /** Calls inside, by tenant. */
@@ -32,6 +33,13 @@ export class FairQueue {
 
   constructor(options: FairQueueOptions) {
     this.#options = options;
+    this.#slots = options.slots;
+  }
+
+  /** Changes how many may be inside from now on; who is inside stays. */
+  resize(slots: number): void {
+    this.#slots = slots;
+    while (this.#admitNext());
   }
 
   /** Calls inside and calls waiting, for metrics. */
@@ -48,8 +56,8 @@ export class FairQueue {
 
   /** Whether a call of this tenant would enter without waiting. */
   isOpenFor(tenant: string): boolean {
-    const { slots, spare = 0 } = this.#options;
-    return this.#inside < slots || (this.#inside < slots + spare && !this.#insideOf.has(tenant));
+    const { spare = 0 } = this.#options;
+    return this.#inside < this.#slots || (this.#inside < this.#slots + spare && !this.#insideOf.has(tenant));
   }
 
   /** Resolves with a slot when it is this call's turn; dispose the slot when the call ends. */
@@ -76,10 +84,10 @@ export class FairQueue {
 
   #wait(tenant: string, signal: AbortSignal): Promise<void> {
     if (this.#waiters >= this.#options.maxWaiting) {
-      const { slots, maxWaiting } = this.#options;
+      const { maxWaiting } = this.#options;
       throw new SpiderError(
         "QUEUE_FULL",
-        `${slots} calls are under way and ${maxWaiting} wait already: try again later`,
+        `${this.#slots} calls are under way and ${maxWaiting} wait already: try again later`,
       );
     }
     return new Promise((resolve, reject) => {
@@ -111,12 +119,17 @@ export class FairQueue {
 
   #leave(tenant: string): void {
     this.#count(tenant, -1);
-    const next = this.#waiting.keys().find((waiting) => this.isOpenFor(waiting));
-    if (next !== undefined) this.#admit(next);
-    else if (this.#inside === 0) {
+    if (!this.#admitNext() && this.#inside === 0) {
       this.#idle?.resolve();
       this.#idle = undefined;
     }
+  }
+
+  /** False where nobody waits who may enter. */
+  #admitNext(): boolean {
+    const next = this.#waiting.keys().find((waiting) => this.isOpenFor(waiting));
+    if (next !== undefined) this.#admit(next);
+    return next !== undefined;
   }
 
   #admit(tenant: string): void {

@@ -46,6 +46,13 @@ describe("Chooser", () => {
     assert.equal(text(chooser.next(0)), "exhausted");
   });
 
+  it("goes on elsewhere at the first one where more of its own wait", () => {
+    const chooser = new Chooser({ set: upTo(8), reserved: none }, { spot: 0.6 });
+    assert.equal(text(chooser.next(0)), "10.0.0.0");
+    chooser.meet(ipAt(0), 0, { isBurst: true });
+    assert.equal(text(chooser.next(0)), "10.0.0.4");
+  });
+
   it("starts at the node's share of what is free, and comes round", () => {
     const chooser = new Chooser({ set: upTo(8), reserved: none });
     chooser.setUsage({ used: setOf([0, 1, 4, 5]), cooling: none, share: { rank: 1, ranks: 2 } });

@@ -113,13 +113,13 @@ export class Chooser {
     return { kind: "exhausted", evidence: this.#evidence() };
   }
 
-  /** The create of this address was answered by "exists", and the claim is not ours. */
-  meet(ip: Ip, nowMs: number): void {
+  /** The create of this address was answered by "exists", and the claim is not ours. `isBurst`: more of ours wait for an address. */
+  meet(ip: Ip, nowMs: number, { isBurst = false }: { readonly isBurst?: boolean } = {}): void {
     this.#own = this.#own.remove(ip);
     this.#met = this.#met.add(ip);
     this.#metAtMs.delete(ipValue(ip));
     this.#metAtMs.set(ipValue(ip), nowMs);
-    if (this.#metAtMs.size === crowdedMet && this.#usage.share === undefined) this.#part();
+    if (this.#metAtMs.size === (isBurst ? 1 : crowdedMet) && this.#usage.share === undefined) this.#part();
     const [oldest] = this.#metAtMs.keys();
     if (this.#metAtMs.size > metMax && oldest !== undefined) this.#forgetMet(oldest);
   }

@@ -325,17 +325,19 @@ export class Ledger {
     const startMs = clock.monotonicMs();
     const asked = (act: (o: Signal) => Promise<boolean>) => persist(act, { ...o, clock });
     for (let misses = 0; ; ) {
-      const choice = page.next(pool);
-      if (choice.kind === "exhausted") {
-        if (!(await asked((signal) => page.recheck(choice.evidence, startMs, signal)))) return choice.evidence;
-        continue;
-      }
-      const claim = await this.#create(choice.ip, pool, request, { ...o, open: false });
-      if (claim !== undefined) return claim;
-      page.chooser.meet(choice.ip, clock.monotonicMs());
-      misses += 1;
-      if (misses % missesMax === 0) await asked((signal) => page.look(signal));
+      const found = await this.#try(page, pool, request, o);
+      if (found === undefined) {
+        if (++misses % missesMax === 0) await asked((signal) => page.look(signal));
+      } else if ("uid" in found || !(await asked((signal) => page.recheck(found, startMs, signal)))) return found;
     }
+  }
+
+  /** One guess. Undefined: the address is somebody else's. Evidence: there is none left to guess. */
+  async #try(page: Page, pool: PoolView, request: ClaimRequest, o: Signal): Promise<Claim | Evidence | undefined> {
+    using _turn = await page.turns.enter(request.holder.pod.namespace, o);
+    const choice = page.next(pool);
+    if (choice.kind === "exhausted") return choice.evidence;
+    return page.tried(choice.ip, await this.#create(choice.ip, pool, request, { ...o, open: false }));
   }
 
   /** Undefined: the address is somebody else's. A failure that leaves the outcome open is watched until it is certain. */

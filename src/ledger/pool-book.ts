@@ -4,6 +4,7 @@ import { abortable, type Clock, type Logger, type Signal } from "#base";
 import { type Family, type Ip, IpSet, parseIpSet, tryParseClaimName } from "#ip";
 import { type Choice, Chooser, type Evidence, type PoolView, type UsageSnapshot } from "#ipam";
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
+import { Turns } from "./turns.ts";
 
 /** The usage of a pool is watched while it is drawn from and this long after. */
 const usageIdleMs = 5_000;
@@ -93,6 +94,8 @@ interface Watching {
 /** What is known here of one pool. */
 export class Page {
   readonly chooser: Chooser;
+  /** To be entered before `next` is asked, so that it answers by what is known when the create is sent. */
+  readonly turns: Turns = new Turns();
   readonly #options: PoolBookOptions;
   #pool: PoolView;
   #reserved: IpSet;
@@ -130,6 +133,15 @@ export class Page {
       this.chooser.setAllowed({ set: pool.set, reserved });
     }
     return this.chooser.next(this.#options.clock.monotonicMs());
+  }
+
+  /** What came of creating a claim on `ip`: the claim, or undefined where somebody else has the address. Returns the same. */
+  tried<T>(ip: Ip, claim: T | undefined): T | undefined {
+    if (claim === undefined) {
+      this.chooser.meet(ip, this.#options.clock.monotonicMs(), this.turns);
+      this.turns.met();
+    } else this.turns.made();
+    return claim;
   }
 
   /** Runs `act` while the usage is watched, and watches on for a while; at the first use waits a moment for it. */

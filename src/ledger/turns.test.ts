@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { never } from "#base";
+import { Turns } from "./turns.ts";
+
+/** How many of so many Pods get their turn at once. */
+async function atOnce(turns: Turns): Promise<number> {
+  const stop = new AbortController();
+  const entered: Disposable[] = [];
+  const waiting = Array.from({ length: 8 }, () =>
+    turns.enter("a", stop).then(
+      (turn) => entered.push(turn),
+      () => {},
+    ),
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  stop.abort();
+  await Promise.all(waiting);
+  for (const turn of entered) turn[Symbol.dispose]();
+  return entered.length;
+}
+
+describe("turns of creates in one pool", () => {
+  it("are one at first, and four after as many successes", async () => {
+    const turns = new Turns();
+    const counts = [];
+    for (let made = 0; made < 5; made++) {
+      counts.push(await atOnce(turns));
+      turns.made();
+    }
+    assert.deepEqual(counts, [1, 2, 3, 4, 4]);
+  });
+
+  it("are one again where somebody else was met, and become more slowly", async () => {
+    const turns = new Turns();
+    for (let made = 0; made < 4; made++) turns.made();
+    turns.met();
+    assert.equal(await atOnce(turns), 1);
+    for (let made = 0; made < 4; made++) turns.made();
+    assert.equal(await atOnce(turns), 2);
+    for (let made = 0; made < 8; made++) turns.made();
+    assert.equal(await atOnce(turns), 4);
+  });
+
+  it("tell whether more Pods wait", async () => {
+    const turns = new Turns();
+    using _first = await turns.enter("a", { signal: never });
+    assert.equal(turns.isBurst, false);
+    const second = turns.enter("a", { signal: never });
+    assert.equal(turns.isBurst, true);
+    _first[Symbol.dispose]();
+    (await second)[Symbol.dispose]();
+  });
+});

@@ -1,0 +1,45 @@
+import { FairQueue, type Signal } from "#base";
+
+/** Creates of this node in one pool that are in flight at once, and one more of a namespace that has none. */
+const slotsMax = 4;
+const spare = 1;
+const maxWaiting = 10_000;
+/** How much one success adds to the slots after somebody else was met: four of them make room for one more create. */
+const regained = 0.25;
+
+/**
+ * Who creates in a pool next. A create is a guess by what is known when it is sent: as long as nodes meet at the same addresses,
+ * each has one create in flight, or the API server's queue would be full of guesses that are old when their turn comes.
+ */
+export class Turns {
+  readonly #queue = new FairQueue({ slots: 1, spare, maxWaiting });
+  #slots = 1;
+  #isAlone = true;
+
+  /** Resolves when it is the turn of one of the namespace's Pods; dispose it when its create is answered. */
+  enter(namespace: string, o: Signal): Promise<Disposable> {
+    return this.#queue.enter(namespace, o);
+  }
+
+  /** Whether more Pods wait for their turn. */
+  get isBurst(): boolean {
+    return this.#queue.depth.waiting > 0;
+  }
+
+  /** A create made a claim. */
+  made(): void {
+    this.#resize(Math.min(slotsMax, this.#slots + (this.#isAlone ? 1 : regained)));
+    if (this.#slots === slotsMax) this.#isAlone = true;
+  }
+
+  /** The address of a create was somebody else's already. */
+  met(): void {
+    this.#isAlone = false;
+    this.#resize(1);
+  }
+
+  #resize(slots: number): void {
+    this.#slots = slots;
+    this.#queue.resize(Math.floor(slots));
+  }
+}
