@@ -43,13 +43,41 @@ const route: Schema = {
   properties: { dst: text(`${cidr4}|${cidr6}`), gw: text(`${ipv4}|${ipv6}`) },
 };
 
+const quantities: Schema = {
+  type: ["object", "null"],
+  additionalProperties: {
+    type: ["string", "number", "null"],
+    ...{ pattern: "^[0-9]+(\\.[0-9]+)?(m|[kMGTPE]i?|Ki|[eE][0-9]+)?$", minimum: 0 },
+  },
+};
+const resources: Schema = { type: ["object", "null"], properties: { limits: quantities, requests: quantities } };
+const countOrShare: Schema = { type: ["integer", "string", "null"], minimum: 0, pattern: "^[0-9]+%?$" };
+const updateStrategy: Schema = {
+  type: ["object", "null"],
+  properties: {
+    type: oneOf("RollingUpdate", "OnDelete"),
+    rollingUpdate: {
+      type: ["object", "null"],
+      properties: { maxUnavailable: countOrShare, maxSurge: countOrShare },
+    },
+  },
+};
+
 /** What a value can be beyond the type of its default: by path, or by the end of one. The first that fits. */
 const rules: readonly (readonly [RegExp, Schema])[] = [
   [/^global\.imageRegistryOverride$/, optional(registry)],
   [/^global\.distribution$/, oneOf("", "k3s", "rke2", "k0s", "microk8s")],
   [/^global\.(cniBinHostPath|cniConfHostPath|ipamUNIXSocketHostPath)$|^ovs\.runDir$|\.(kubeletRootDir|binName)$/, path],
   [/^global\.configName$/, name],
-  [/^global\.nameOverride$/, { type: ["string", "null"] }],
+  [/^global\.nameOverride$/, optional("[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")],
+  [/^global\.clusterDnsDomain$/, text("[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")],
+  // Of Services, too, which begin with a letter.
+  [/^spiderpool(Agent|Controller|Init)\.name$/, text("[a-z]([-a-z0-9]*[a-z0-9])?")],
+  [/\.namespace$/, optional(dnsLabel)],
+  [/(priorityClassName|issuerName)$/, optional(dnsName)],
+  [/tls\.secretName$/, name],
+  [/\.resources$/, resources],
+  [/\.updateStrategy$/, updateStrategy],
   [/^global\.ciliumConfigMap$/, text(`${dnsLabel}/${dnsName}`)],
   [/(^|\.)image$/, image],
   [/(Labels|Annotations|\.labels|\.annotations|nodeSelector|matchLabels)$/, labels],
@@ -75,7 +103,7 @@ const rules: readonly (readonly [RegExp, Schema])[] = [
   [/service\.type$/, oneOf("ClusterIP", "NodePort", "LoadBalancer")],
   [/tls\.method$/, oneOf("auto", "provided", "certmanager")],
   [/(caExpiration|certExpiration)$/, daysText],
-  [/minAvailable$/, { type: ["integer", "string", "null"], minimum: 0, pattern: "^[0-9]+%?$" }],
+  [/minAvailable$/, countOrShare],
   [/provided\.tls(Cert|Key|Ca)$/, optional("[A-Za-z0-9+/=\\s]+")],
   [/serviceMonitor\.interval$|httpRequestTimeout$/, text("([0-9.]+(ms|s|m|h|d))+")],
   [/serverUrl$/, optional("https?://.+")],

@@ -47,7 +47,10 @@ export async function launchProductLab({
       group: "spiderpool.spidernet.io",
       kinds: ["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig", "SpiderCoordinator"],
     },
-    objects: [kubeadmConfig, releaseConfig].map((object) => ({ resource: "v1/configmaps", object })),
+    objects: [kubeadmConfigOf({ pods: "10.244.0.0/16", services: "10.96.0.0/12" }), releaseConfig].map((object) => ({
+      resource: "v1/configmaps",
+      object,
+    })),
     // What the chart gives them is enough, whatever a test has them do.
     rights: { "spiderpool-agent": chartRights("agent"), "spiderpool-controller": chartRights("controller") },
     agent,
@@ -125,13 +128,15 @@ async function ready({ url, nodes }: LabHandle): Promise<void> {
   if (waiting.size > 0) throw new Error(`not ready within ${readyMsMax / 1000} s: ${[...waiting].join("; ")}`);
 }
 
-/** Where the controller reads the cluster's own ranges. */
-export const kubeadmConfig = {
-  apiVersion: "v1",
-  kind: "ConfigMap",
-  metadata: { name: "kubeadm-config", namespace: installNamespace },
-  data: { ClusterConfiguration: "networking:\n  podSubnet: 10.244.0.0/16\n  serviceSubnet: 10.96.0.0/12\n" },
-};
+/** Where the controller reads the cluster's own ranges, each a CIDR or two with a comma. */
+export function kubeadmConfigOf({ pods, services }: { readonly pods: string; readonly services: string }) {
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "kubeadm-config", namespace: installNamespace },
+    data: { ClusterConfiguration: `networking:\n  podSubnet: ${pods}\n  serviceSubnet: ${services}\n` },
+  };
+}
 
 /** By which the command line knows how the release is set up. */
 const releaseConfig = {

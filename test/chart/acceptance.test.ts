@@ -2,6 +2,7 @@
 // cluster (test/cluster/chart.e2e.ts) and these are one list.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { readChartValues } from "../../scripts/chart-values.ts";
 import { envOf, hostPaths, podOf, type Rendered, refusal, render } from "./render.ts";
 
 const agentOf = ({ get }: Rendered) => get("DaemonSet");
@@ -249,6 +250,8 @@ describe("the chart: what the values do", () => {
       ...["coordinator.mode=foo", "coordinator.vethMTU=0", "coordinator.hijackCIDR={10.0.0.0/33}"],
       ...["global.imageRegistryOverride=https://m.local", "multus.multusCNI.defaultCniCRName=Bad_Name"],
       ...["spiderpoolAgent.prometheus.enabled=maybe", "ipam.enableIPv4=1", "spiderpoolController.tls.method=own"],
+      ...["spiderpoolAgent.name=The_Agent", "spiderpoolAgent.resources.limits.memory=much"],
+      ...["spiderpoolAgent.updateStrategy.rollingUpdate.maxUnavailable=half", "grafanaDashboard.namespace=a/b"],
     );
     for (const path of [
       "/coordinator/mode': value must be one of 'auto', 'underlay', 'overlay', 'disabled'",
@@ -259,9 +262,23 @@ describe("the chart: what the values do", () => {
       "/spiderpoolAgent/prometheus/enabled': got string, want null or boolean",
       "/ipam/enableIPv4'",
       "/spiderpoolController/tls/method'",
+      "/spiderpoolAgent/name'",
+      "/spiderpoolAgent/resources/limits/memory'",
+      "/spiderpoolAgent/updateStrategy/rollingUpdate/maxUnavailable'",
+      "/grafanaDashboard/namespace'",
     ]) {
       assert.ok(said.includes(path), `${path} in ${said}`);
     }
+  });
+
+  it("refuses every value of another type, all at once, each with its path", async () => {
+    const all = readChartValues().map(({ path, default: value }) => ({
+      path,
+      wrong: typeof value === "object" ? '"text"' : "[1]",
+    }));
+    const said = await refusal(...all.map(({ path, wrong }) => `--set-json=${path}=${wrong}`));
+    const accepted = all.map(({ path }) => path).filter((path) => !said.includes(`/${path.replaceAll(".", "/")}'`));
+    assert.deepEqual(accepted, []);
   });
 
   it("21. 22. names the default network, or lets the first node's tell", async () => {

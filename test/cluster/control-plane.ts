@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { managementGateway, type NodeProcess, type NodeProgram, spawnProgram } from "../../lab/topology/index.ts";
 import type { Binaries } from "./binaries.ts";
 import { Authority } from "./certificates.ts";
+import { clusterRanges } from "./protocol.ts";
 
 export interface ControlPlaneOptions {
   /** Holds certificates, data and logs; is to be new. */
@@ -14,6 +15,8 @@ export interface ControlPlaneOptions {
   readonly start?: (name: string, program: NodeProgram) => Pick<NodeProcess, "exited">;
   /** Also starts kube-controller-manager and kube-scheduler. @default true */
   readonly controllers?: boolean;
+  /** Of Services, one or two. @default of IPv4 */
+  readonly serviceRanges?: string;
   readonly apiServerFlags?: readonly string[];
   readonly etcdFlags?: readonly string[];
 }
@@ -30,16 +33,13 @@ export interface ControlPlane {
 
 const port = 6_443;
 const readyMsMax = 60_000;
-/** The cluster's own ranges. */
-export const podCidr = "10.244.0.0/16";
-export const serviceCidr = "10.96.0.0/16";
 
 /**
  * Starts etcd and kube-apiserver, with RBAC, on the management address of the present namespaces, which must be the
  * caller's own: everything ends with this process. Throws Error naming the log when it does not become ready.
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { directory, binary, controllers = true } = options;
+  const { directory, binary, controllers = true, serviceRanges = clusterRanges({}).services } = options;
   const url = `https://${managementGateway}:${port}`;
   const authority = await Authority.create(join(directory, "pki"));
   const log = (name: string) => join(directory, `${name}.log`);
@@ -51,7 +51,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     ...["--listen-client-urls", etcd, "--advertise-client-urls", etcd],
     ...(options.etcdFlags ?? []),
   ]);
-  const apiServer = start("kube-apiserver", [...(await apiServerFlags(authority)), ...(options.apiServerFlags ?? [])]);
+  const apiServer = start("kube-apiserver", [
+    ...(await apiServerFlags(authority, serviceRanges)),
+    ...(options.apiServerFlags ?? []),
+  ]);
   const admin = await authority.kubeconfig("admin", "/O=system:masters/CN=admin", url);
   await ready(admin, url, apiServer.exited, log("kube-apiserver"));
   if (controllers) await startControllers(authority, url, start);
@@ -69,9 +72,9 @@ type Start = (name: string, flags: readonly string[]) => Pick<NodeProcess, "exit
 
 const etcd = "http://127.0.0.1:2379";
 
-async function apiServerFlags(authority: Authority): Promise<readonly string[]> {
+async function apiServerFlags(authority: Authority, serviceRanges: string): Promise<readonly string[]> {
   const names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"];
-  const ips = [managementGateway, "127.0.0.1", serviceCidr.replace(/0\/.*$/, "1")];
+  const ips = [managementGateway, "127.0.0.1", serviceRanges.replace(/0\/.*$/, "1")];
   const serving = await authority.issue("apiserver", "/CN=kube-apiserver", [
     ...names.map((name) => `DNS:${name}`),
     ...ips.map((ip) => `IP:${ip}`),
@@ -80,7 +83,7 @@ async function apiServerFlags(authority: Authority): Promise<readonly string[]> 
   const tokens = await authority.tokenKeys();
   return [
     ...[`--etcd-servers=${etcd}`, `--secure-port=${port}`, `--bind-address=${managementGateway}`],
-    ...[`--advertise-address=${managementGateway}`, `--service-cluster-ip-range=${serviceCidr}`],
+    ...[`--advertise-address=${managementGateway}`, `--service-cluster-ip-range=${serviceRanges}`],
     ...["--allow-privileged=true", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"],
     ...[`--client-ca-file=${authority.certificate}`, `--tls-cert-file=${serving.cert}`],
     ...[`--tls-private-key-file=${serving.key}`, `--kubelet-certificate-authority=${authority.certificate}`],

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import type { LabNode, NodePlan, NodeProgram } from "../../lab/topology/index.ts";
 import type { Authority } from "./certificates.ts";
 import { pauseImage } from "./images.ts";
+import type { clusterRanges } from "./protocol.ts";
 
 /** Folders of a Kubernetes node that outlive a loss of power, beyond those of every node of the lab. */
 export const nodeFolders = ["/var/lib/containerd", "/var/lib/kube-proxy", "/usr/local/lib/spiderpool"];
@@ -16,8 +17,7 @@ export interface MachineOptions {
   readonly binary: (name: string) => string;
   /** Of all nodes of the cluster, the node's own below it by name. */
   readonly cgroup: string;
-  readonly serviceCidr: string;
-  readonly podCidr: string;
+  readonly ranges: ReturnType<typeof clusterRanges>;
 }
 
 /** The network of Pods on the node with this management address; every node routes to the others'. */
@@ -51,7 +51,7 @@ const setUpScript = [
 export async function setUpMachine(
   node: LabNode,
   all: readonly NodePlan[],
-  { authority, url, serviceCidr, podCidr, cgroup }: MachineOptions,
+  { authority, url, ranges, cgroup }: MachineOptions,
 ): Promise<void> {
   const [client, proxy, serving] = await Promise.all([
     authority.kubeconfig(`${node.name}-kubelet`, `/O=system:nodes/CN=system:node:${node.name}`, url),
@@ -67,9 +67,9 @@ export async function setUpMachine(
     "/var/lib/kubelet/ca.crt": text(authority.certificate),
     "/var/lib/kubelet/serving.crt": text(serving.cert),
     "/var/lib/kubelet/serving.key": text(serving.key),
-    "/var/lib/kubelet/config.json": JSON.stringify(kubeletConfiguration(`/${cgroup}/${node.name}`, serviceCidr)),
+    "/var/lib/kubelet/config.json": JSON.stringify(kubeletConfiguration(`/${cgroup}/${node.name}`, ranges.services)),
     "/var/lib/kube-proxy/kubeconfig": text(proxy),
-    "/var/lib/kube-proxy/config.json": JSON.stringify(proxyConfiguration(podCidr)),
+    "/var/lib/kube-proxy/config.json": JSON.stringify(proxyConfiguration(ranges.pods)),
     "/var/lib/containerd/config.toml": containerdConfiguration,
     "/etc/cni/net.d/10-bridge.conflist": JSON.stringify(bridgeNetwork(podSubnet(node))),
   };
@@ -102,7 +102,7 @@ export function machinePrograms(node: NodePlan, { binary }: MachineOptions): Rea
   };
 }
 
-function kubeletConfiguration(cgroupRoot: string, serviceCidr: string): object {
+function kubeletConfiguration(cgroupRoot: string, serviceRanges: string): object {
   return {
     apiVersion: "kubelet.config.k8s.io/v1beta1",
     kind: "KubeletConfiguration",
@@ -122,7 +122,7 @@ function kubeletConfiguration(cgroupRoot: string, serviceCidr: string): object {
     tlsPrivateKeyFile: "/var/lib/kubelet/serving.key",
     failSwapOn: false,
     clusterDomain: "cluster.local",
-    clusterDNS: [serviceCidr.replace(/0\/.*$/, "10")],
+    clusterDNS: [serviceRanges.replace(/0\/.*$/, "10")],
     resolvConf: "",
     imageGCHighThresholdPercent: 100,
     imageGCLowThresholdPercent: 99,

@@ -11,9 +11,10 @@ import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
-import { defaultNetwork, installNamespace, kubeadmConfig } from "../../scripts/product-lab.ts";
+import { defaultNetwork, installNamespace, kubeadmConfigOf } from "../../scripts/product-lab.ts";
 import { keepImage } from "./images.ts";
 import { type ClusterOptions, launchCluster } from "./launch.ts";
+import { clusterRanges } from "./protocol.ts";
 
 export const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
 
@@ -47,7 +48,7 @@ export async function launchForProduct({
     nodes: 2,
     ...options,
     images: [await productImage(), ...(options.images ?? [])],
-    manifests: [JSON.stringify(kubeadmConfig), ...(options.manifests ?? [])],
+    manifests: [JSON.stringify(kubeadmConfigOf(clusterRanges(options))), ...(options.manifests ?? [])],
   });
   const [kubectl, helm] = await Promise.all([findKubectl("1.35"), findHelm()]);
   return { cluster, stage: new Stage({ lab: cluster, kubectl, helm, print }) };

@@ -24,8 +24,19 @@ export interface ClusterSpec {
   readonly audit?: boolean;
   /** Starts the program `api-proxy`, which makes the faults of faults.ts. @default false */
   readonly apiProxy?: boolean;
+  /** Services of both families. @default false */
+  readonly dualStack?: boolean;
   /** Manifests that exist before nodes start, each a file, a folder or JSON text. */
   readonly manifests?: readonly string[];
   /** Gets a file per program. @default a folder inside the cluster that vanishes with it */
   readonly logDirectory?: string;
+}
+
+/** The cluster's own ranges, one of each family where Services have both. */
+export function clusterRanges({ dualStack = false }: Pick<ClusterSpec, "dualStack">): {
+  readonly pods: string;
+  readonly services: string;
+} {
+  const four = { pods: "10.244.0.0/16", services: "10.96.0.0/16" };
+  return dualStack ? { pods: `${four.pods},fd00:10:244::/56`, services: `${four.services},fd00:10:96::/112` } : four;
 }

@@ -25,10 +25,10 @@ import {
   startOpenVswitch,
 } from "../../lab/topology/index.ts";
 import { makeCgroup, removeCgroup } from "./cgroups.ts";
-import { type ControlPlane, podCidr, serviceCidr, startControlPlane } from "./control-plane.ts";
+import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { faultPort } from "./faults.ts";
 import { machinePrograms, nodeFolders, podSubnet, setUpMachine } from "./machine.ts";
-import { auditLog, type ClusterSpec } from "./protocol.ts";
+import { auditLog, type ClusterSpec, clusterRanges } from "./protocol.ts";
 
 const directory = "/run/cluster";
 const readySeconds = 90;
@@ -61,7 +61,8 @@ async function createCluster(
     ...(controllers ? [] : ["--disable-admission-plugins=ServiceAccount"]),
     ...(spec.audit === true ? auditFlags() : []),
   ];
-  const plane = await startControlPlane({ directory, binary, start, controllers, apiServerFlags });
+  const serviceRanges = clusterRanges(spec).services;
+  const plane = await startControlPlane({ directory, binary, start, controllers, serviceRanges, apiServerFlags });
   if (spec.apiProxy === true) start("api-proxy", await apiProxy(plane));
   forward();
   writeAdmin(plane, url, kubeconfig);
@@ -170,7 +171,7 @@ class Cluster implements LabCommands {
     this.#machines.set(name, { node, programs });
     writeFileSync(`${nodePidDirectory}/${name}`, String(node.pid));
     const { url, authority } = plane;
-    const machine = { authority, url, binary, cgroup: spec.cgroup, serviceCidr, podCidr };
+    const machine = { authority, url, binary, cgroup: spec.cgroup, ranges: clusterRanges(spec) };
     const { openVswitch = true } = spec;
     await Promise.all([setUpMachine(node, plans, machine), openVswitch && startOpenVswitch(node, database)]);
     if (spec.bridges === true) await createBridges(node);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { isIP } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { nodePlan } from "../../lab/topology/index.ts";
 import { settled } from "./audit.ts";
@@ -7,12 +8,12 @@ import { pod, pool } from "./workloads.ts";
 
 interface PodLike extends KubeObject {
   readonly spec: { readonly nodeName: string };
-  readonly status: { readonly podIP: string };
+  readonly status: { readonly podIP: string; readonly podIPs: readonly { readonly ip: string }[] };
 }
 
 const nodes = ["node1", "node2"] as const;
 const modes = ["nftables", "iptables"] as const;
-const options = { pools: { ipv4: ["large"] } };
+const options = { pools: { ipv4: ["large"], ipv6: ["six"] } };
 const nodePort = 30_080;
 
 /** A web server that kubelet asks in three ways, at its underlay address. */
@@ -32,18 +33,24 @@ function probedPod(name: string, node: string): object {
   return { ...made, metadata: { ...made.metadata, labels }, spec: { ...made.spec, containers } };
 }
 
+/** Of both families. */
 function service(name: string, selector: object, more: object = {}): object {
   const ports = [{ port: 80, ...more }];
   const type = "nodePort" in more ? "NodePort" : "ClusterIP";
-  return { apiVersion: "v1", kind: "Service", metadata: { name }, spec: { type, selector, ports } };
+  const spec = { type, ipFamilyPolicy: "RequireDualStack", selector, ports };
+  return { apiVersion: "v1", kind: "Service", metadata: { name }, spec };
 }
 
 describe("Services of underlay Pods", () => {
   let suite: Suite;
   before(async () => {
-    suite = await startSuite("services", { bridges: true });
+    suite = await startSuite("services", { bridges: true, dualStack: true });
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
-    await suite.apply(pool("large", "172.18.50.1-172.18.50.100"));
+    const six = { subnet: "fd00:172:18::/64", gateway: "fd00:172:18::1" };
+    await suite.apply(
+      pool("large", "172.18.50.1-172.18.50.100"),
+      pool("six", "fd00:172:18::50:1-fd00:172:18::50:f", six),
+    );
     const nad = ["net-attach-def/ovs-conf", "-n", "kube-system"];
     await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=20s");
     await suite.apply(
@@ -60,6 +67,12 @@ describe("Services of underlay Pods", () => {
 
   const podOf = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
   const clusterIp = (name: string) => suite.kubectl("get", "service", name, "-o", "jsonpath={.spec.clusterIP}");
+  /** One of each family. */
+  const clusterUrls = async (name: string) => {
+    const ips = (await suite.kubectl("get", "service", name, "-o", "jsonpath={.spec.clusterIPs[*]}")).split(" ");
+    assert.deepEqual(ips.map(isIP), [4, 6]);
+    return ips.map((ip) => `http://${isIP(ip) === 6 ? `[${ip}]` : ip}/`);
+  };
   const fromPod = (pod: string) => (url: string) => suite.fetch({ pod }, url);
   const fromNode = (node: string) => (url: string) => suite.fetch({ node }, url);
   const fromOutside = (url: string) => suite.fetch("outside", url);
@@ -98,7 +111,8 @@ describe("Services of underlay Pods", () => {
   it("each Pod answers Pods and hosts of both nodes at its own address", async () => {
     for (const node of nodes) {
       const { status } = await podOf(`web-${node}`);
-      await everybody(`http://${status.podIP}/`, new RegExp(`^web-${node}$`));
+      for (const { ip } of status.podIPs)
+        await everybody(`http://${isIP(ip) === 6 ? `[${ip}]` : ip}/`, new RegExp(`^web-${node}$`));
     }
   });
 
@@ -132,11 +146,11 @@ describe("Services of underlay Pods", () => {
 
       for (const node of nodes) {
         it(`a Pod on ${node} answers Pods and hosts of both nodes through its Service`, async () => {
-          await everybody(`http://${await clusterIp(`only-${node}`)}/`, new RegExp(`^web-${node}$`));
+          for (const url of await clusterUrls(`only-${node}`)) await everybody(url, new RegExp(`^web-${node}$`));
         });
         it(`a Pod on ${node} answers itself through its Service`, async () => {
-          const url = `http://${await clusterIp(`only-${node}`)}/`;
-          await answers("itself", fromPod(`web-${node}`), url, new RegExp(`^web-${node}$`));
+          for (const url of await clusterUrls(`only-${node}`))
+            await answers("itself", fromPod(`web-${node}`), url, new RegExp(`^web-${node}$`));
         });
       }
 
