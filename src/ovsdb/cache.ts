@@ -75,6 +75,10 @@ export class Cache {
     return this.#portsView;
   }
 
+  get portCount(): number {
+    return this.#portByName.size;
+  }
+
   bridges(): ReadonlyMap<string, BridgeInfo> {
     this.#bridgesView ??= new Map(
       [...this.#bridges.values()].map(({ name, datapathType, ports }) => {

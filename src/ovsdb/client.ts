@@ -65,6 +65,10 @@ class Client implements Ovs, AsyncDisposable {
     return this.#cache.ports();
   }
 
+  get portCount(): number {
+    return this.#cache.portCount;
+  }
+
   bridges(): ReadonlyMap<string, BridgeInfo> {
     return this.#cache.bridges();
   }

@@ -131,6 +131,8 @@ export interface Ovs {
   synced(options: Signal): Promise<void>;
   /** Every port by name; the last known picture while disconnected. */
   ports(): ReadonlyMap<string, OvsPort>;
+  /** How many ports all bridges have together, without listing them; the last known number while disconnected. */
+  readonly portCount: number;
   /** Every bridge by name; the last known picture while disconnected. */
   bridges(): ReadonlyMap<string, BridgeInfo>;
   /** Every mirror; the last known picture while disconnected. */

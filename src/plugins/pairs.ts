@@ -47,10 +47,11 @@ export class Together {
 }
 
 /**
- * Makes all pairs of a Pod in one message, and brings up their ends in two more. Each moment in which links of the node
+ * Makes all pairs of a Pod in one message, and brings up the Pod's ends in one more. Each moment in which links of the node
  * change makes vswitchd go through all of its ports and read all links and routes: here it is one moment, in which vswitchd
  * has not yet done with the first change when the last comes. The node's ends take no part in IPv6, which would be one more
- * route for each, and the Pod could give the node a default route by it; whoever needs it switches it on.
+ * route for each, and the Pod could give the node a default route by it; whoever needs it switches it on. They are up from
+ * the start: IPv6 begins with the carrier, which comes with the Pod's end.
  *
  * All or none. A node's end that an ended agent has left behind is replaced. Throws LinuxError.
  */
@@ -74,6 +75,7 @@ function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): reado
   const pairs = host.rtnl.createVeths(
     specs.map(({ name, mac, mtuBytes, promiscuous, pod: { name: peer, mac: peerMac } }) => ({
       name,
+      up: true,
       ...(mac === undefined ? {} : { mac }),
       ...(mtuBytes === undefined ? {} : { mtuBytes }),
       ...(promiscuous === undefined ? {} : { promiscuous }),
@@ -81,9 +83,6 @@ function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): reado
     })),
   );
   for (const { name } of pairs) writeSysctl(host, disableIpv6(name), 1);
-  host.rtnl.batch((batch) => {
-    for (const { index } of pairs) batch.setLink(index, { up: true });
-  });
   pod.rtnl.batch((batch) => {
     for (const [at, { peer }] of pairs.entries()) {
       if (specs[at]?.pod.up) batch.setLink(peer.index, { addrGenModeNone: true, up: true });

@@ -7,7 +7,7 @@ import { type FailPoint, hasCode, type Signal, silentLogger, systemClock } from 
 import { CniError, decodeResult, encodeResult, supportedVersions } from "#cni";
 import { parsePrefix } from "#ip";
 import { announce, createNetns, deleteNetns, openNetns, readTxChecksum, writeSysctl } from "#linux";
-import { createOvs, type Ovs } from "#ovsdb";
+import { createOvs, type Ovs, type PortSpec } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";
 import { derivedMac } from "../names.ts";
@@ -118,6 +118,23 @@ if (isolated(import.meta.url)) {
       await Promise.all([four.del(), none.del()]);
     });
 
+    it("makes the link while the database takes the port, and after that where vswitchd has many", async (t) => {
+      const attach = ovs.attach.bind(ovs);
+      const madeMeanwhile: boolean[] = [];
+      t.mock.method(ovs, "attach", async (spec: PortSpec, options: Signal) => {
+        await attach(spec, options);
+        madeMeanwhile.push(host.rtnl.link(spec.name) !== undefined);
+      });
+      let ports = 63;
+      t.mock.getter(ovs, "portCount", () => ports);
+      const [few, many] = [5, 6].map((last) => pod({}, new StubIpam([`10.10.0.${last}/24`]))) as [OvsPod, OvsPod];
+      await few.add();
+      ports = 64;
+      await many.add();
+      assert.deepEqual(madeMeanwhile, [true, false]);
+      await Promise.all([few.del(), many.del()]);
+    });
+
     it("makes trunks of all, one and several VLANs, which CHECK accepts, also beside a vlan", async () => {
       for (const [raw, trunks] of [
         [{}, "[]"],
@@ -218,6 +235,7 @@ if (isolated(import.meta.url)) {
       const racing: Ovs = Object.create(ovs, {
         attach: { value: ovs.attach.bind(ovs) },
         bridges: { value: ovs.bridges.bind(ovs) },
+        portCount: { value: 0 },
         ready: {
           value: async (name: string, options: Signal) => {
             const port = await ovs.ready(name, options);

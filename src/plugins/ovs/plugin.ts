@@ -50,6 +50,9 @@ export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
   return new OvsPlugin(options);
 }
 
+/** From here on vswitchd takes longer to go through its ports than the database takes to answer. */
+const manyPorts = 64;
+
 /** A vswitchd that does not run must not hold up calls of the same sandbox for long. */
 const restoreMsMax = 2_000;
 
@@ -58,17 +61,31 @@ class OvsPlugin implements Plugin<OvsConfig> {
   readonly versions = supportedVersions;
   readonly decode = decodeOvsConfig;
   readonly #options: OvsPluginOptions;
+  /** ADDs under way. */
+  #adding = 0;
 
   constructor(options: OvsPluginOptions) {
     this.#options = options;
+  }
+
+  async add(c: OvsConfig, attachment: Attachment, steps: Steps, together = new Together()): Promise<CniResult> {
+    this.#adding += 1;
+    try {
+      return await this.#add(c, attachment, steps, together);
+    } finally {
+      this.#adding -= 1;
+    }
   }
 
   /**
    * Claim, port and link are under way at the same time. The transaction is written just before the blocking netlink
    * calls, so that vswitchd is busy with it meanwhile. What the Pod's other plugins need on the node is made at the same
    * moment, and all of it comes up at once: each later change would make vswitchd look at everything again.
+   *
+   * A vswitchd at rest that has many ports shall hear of the port first: it finds the link, if that is made while it goes
+   * through the others. Of the link alone it would make a round in vain, which the port would have to wait for.
    */
-  async add(c: OvsConfig, attachment: Attachment, steps: Steps, together = new Together()): Promise<CniResult> {
+  async #add(c: OvsConfig, attachment: Attachment, steps: Steps, together: Together): Promise<CniResult> {
     const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
     const settings = settingsOf(c, this.#flat(c), attachment);
     const spec = portSpec(settings, attachment);
@@ -96,7 +113,8 @@ class OvsPlugin implements Plugin<OvsConfig> {
       together.made(pairs);
       return pairs[0] as VethPair;
     };
-    const link = steps.run("link", make, { of, blocking: true, undo: () => removePairs(host, specs) });
+    const told = ovs.portCount >= manyPorts && this.#adding === 1 ? port : Promise.resolve();
+    const link = told.then(() => steps.run("link", make, { of, blocking: true, undo: () => removePairs(host, specs) }));
     making.resolve(Promise.all([link, port]).then(([pair]) => pair));
 
     const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
