@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, beforeEach, describe, it } from "node:test";
+import { parse } from "yaml";
 import type { Steps } from "#base";
 import { type Attachment, type CniResult, emptyResult, type Ipam, type JsonObject, type PluginConfig } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
@@ -124,6 +125,21 @@ if (isolated(import.meta.url)) {
       assert.doesNotMatch(sh("iptables-save -t nat"), /--dport 8080/);
       assert.throws(() => inPod("ip", "link", "show", "eth0"));
       await succeed("DEL");
+    });
+
+    it("the guide's network is a further one of a Pod: it comes, is checked and goes", async () => {
+      const guide = readFileSync(new URL("../docs/guides/foreign-plugins.md", import.meta.url), "utf8");
+      const [, manifest = ""] = /```yaml\n([\s\S]*?)```/.exec(guide) ?? [];
+      const { metadata, spec } = parse(manifest) as { metadata: { name: string }; spec: { config: string } };
+      main({ type: "ovs", bridge: "br1", ipam: { type: "spiderpool" } });
+      runtime.nads.set(`default/${metadata.name}`, JSON.parse(spec.config));
+      runtime.networks = metadata.name;
+      await succeed("ADD");
+      assert.match(inPod("ip", "addr", "show", "net1"), /mtu 1400[\s\S]*inet 10\.1\.0\.\d+\/24/);
+      await succeed("CHECK");
+      await succeed("DEL");
+      assert.throws(() => inPod("ip", "link", "show", "net1"));
+      sh("ip link del cni0");
     });
 
     it("ptp with static, macvlan, host-device and loopback are a Pod's networks beside each other", async () => {
