@@ -3,9 +3,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
+import { until } from "../src/base/testing/until.ts";
 import { createLabClient, type LabClient } from "./api/index.ts";
 import { conditionOf, type Node, type Pod } from "./controllers/index.ts";
 import { type LabHandle, launchLab } from "./launch.ts";
@@ -17,7 +17,7 @@ const skip = process.getuid?.() === 0 ? false : "needs root to make namespaces";
 const deadlineMs = 20_000;
 
 /** Resolves with the first state of an object that satisfies `holds`; undefined stands for its absence. */
-async function until<T extends object>(
+async function shows<T extends object>(
   resource: string,
   name: string,
   holds: (object: T | undefined) => boolean,
@@ -93,7 +93,7 @@ after(async () => await lab?.stop());
 
 test("a node is ready once it has a CNI configuration, and copies announced resources", { skip }, async () => {
   for (const { name } of lab.nodes)
-    await until<Node>("v1/nodes", name, (node) => node !== undefined && conditionOf(node, "Ready") === "True");
+    await shows<Node>("v1/nodes", name, (node) => node !== undefined && conditionOf(node, "Ready") === "True");
   const resource = "ovs-cni.network.kubevirt.io/br1";
   const announce = (value: string | null) =>
     client.patch(
@@ -103,9 +103,9 @@ test("a node is ready once it has a CNI configuration, and copies announced reso
       { subresource: "status" },
     );
   await announce("1000");
-  await until<Node>("v1/nodes", "node1", (node) => node?.status?.allocatable?.[resource] === "1k");
+  await shows<Node>("v1/nodes", "node1", (node) => node?.status?.allocatable?.[resource] === "1k");
   await announce(null);
-  const node = await until<Node>("v1/nodes", "node1", (one) => one?.status?.allocatable?.[resource] === undefined);
+  const node = await shows<Node>("v1/nodes", "node1", (one) => one?.status?.allocatable?.[resource] === undefined);
   assert.equal(node?.status?.allocatable?.["pods"], "110");
 });
 
@@ -114,8 +114,8 @@ test("Pods on two nodes run, reach each other, have logs and exec, and leave not
 }, async () => {
   await client.create("v1/pods", podOn("node1", "left", ["sh", "-c", "echo hello from $HOSTNAME; exec sleep 1000"]));
   await client.create("v1/pods", podOn("node2", "right", ["sleep", "1000"]));
-  const left = await until<Pod>("v1/pods", "left", isRunning);
-  const right = await until<Pod>("v1/pods", "right", isRunning);
+  const left = await shows<Pod>("v1/pods", "left", isRunning);
+  const right = await shows<Pod>("v1/pods", "right", isRunning);
   assert.equal(left?.status?.podIP, "172.18.101.1");
   assert.equal(right?.status?.hostIP, "10.222.0.12");
 
@@ -130,7 +130,7 @@ test("Pods on two nodes run, reach each other, have logs and exec, and leave not
 
   for (const name of ["left", "right"]) {
     await client.delete("v1/pods", { namespace: "default", name });
-    await until<Pod>("v1/pods", name, (pod) => pod === undefined);
+    await shows<Pod>("v1/pods", name, (pod) => pod === undefined);
   }
   assert.equal(await lab.run({ node: "node1", argv: ["ovs-vsctl", "list-ports", "br1"] }), "eth0\n");
   assert.equal(
@@ -160,7 +160,7 @@ test("a Pod whose network is refused says why in an Event and starts by itself w
   );
   stop.abort(new Error("seen"));
   await lab.run({ node: "node1", argv: ["rm", "/var/lib/cni/full"] });
-  await until<Pod>("v1/pods", "eleventh", isRunning);
+  await shows<Pod>("v1/pods", "eleventh", isRunning);
 });
 
 test("after a loss of power a node calls DEL for what it had, and its Pods run again", { skip }, async () => {
@@ -169,7 +169,7 @@ test("after a loss of power a node calls DEL for what it had, and its Pods run a
   const lost = await containerOf();
   await lab.powerOff({ node: "node1" });
   await lab.powerOn({ node: "node1" });
-  const pod = await until<Pod>("v1/pods", "eleventh", (one) => isRunning(one) && one?.status?.podIP === "172.18.101.3");
+  const pod = await shows<Pod>("v1/pods", "eleventh", (one) => isRunning(one) && one?.status?.podIP === "172.18.101.3");
   assert.equal(pod?.spec.nodeName, "node1");
   const calls = await lab.run({ node: "node1", argv: ["cat", "/var/log/toy"] });
   assert.ok(calls.includes(`DEL ${lost}`));
@@ -177,10 +177,10 @@ test("after a loss of power a node calls DEL for what it had, and its Pods run a
 
 test("a container that ends is started again or not, as its policy says", { skip }, async () => {
   await client.create("v1/pods", podOn("node2", "once", ["sh", "-c", "exit 4"], "Never"));
-  const once = await until<Pod>("v1/pods", "once", (pod) => pod?.status?.phase === "Failed");
+  const once = await shows<Pod>("v1/pods", "once", (pod) => pod?.status?.phase === "Failed");
   assert.equal(once?.status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 4);
   await client.create("v1/pods", podOn("node2", "again", ["sh", "-c", "exit 4"]));
-  const again = await until<Pod>(
+  const again = await shows<Pod>(
     "v1/pods",
     "again",
     (pod) => (pod?.status?.containerStatuses?.[0]?.restartCount ?? 0) > 0,
@@ -204,8 +204,7 @@ test("nothing outlives a launcher that is killed", { skip }, async () => {
   launcher.kill("SIGKILL");
   await once(launcher, "exit");
   const gone = () => !existsSync(directory) && processes.every((one) => !existsSync(`/proc/${one}`));
-  for (const endMs = performance.now() + deadlineMs; !gone() && performance.now() < endMs; ) await delay(20);
-  assert.ok(gone());
+  await until("all of it is gone", gone, Boolean, { withinMs: deadlineMs });
   await assert.rejects(fetch(url));
 });
 

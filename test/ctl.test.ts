@@ -3,18 +3,18 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { createLabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import type { Stage } from "../lab/scenarios/stage.ts";
+import { until } from "../src/base/testing/until.ts";
 import { startStage } from "./stage.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const program = join(root, "build/spiderpoolctl.mjs");
 const node = "node1";
-const waitMsMax = 20_000;
 
 /** What a command left. */
 interface Left {
@@ -211,11 +211,16 @@ describe("spiderpoolctl about a running Pod", { timeout: 180_000 }, () => {
 
   /** What the doctor finds on the node when it finds exactly this: the agent's picture of the node may be a moment old. */
   async function untilFound(ids: readonly string[]): Promise<readonly { id: string; fix: readonly string[] }[]> {
-    for (const untilMs = performance.now() + waitMsMax; ; await delay(100)) {
-      const { out } = await onNode("doctor", "--local", "-o", "json");
-      const found = JSON.parse(out).items as { id: string; fix: readonly string[] }[];
-      if (JSON.stringify(found.map(({ id }) => id)) === JSON.stringify(ids)) return found;
-      if (performance.now() > untilMs) assert.fail(`expected ${ids.join(", ") || "nothing"}, found ${out}`);
-    }
+    type Found = readonly { readonly id: string; readonly fix: readonly string[] }[];
+    return until(
+      `the doctor's findings are ${ids.join(", ") || "none"}`,
+      async () => JSON.parse((await onNode("doctor", "--local", "-o", "json")).out).items as Found,
+      (found) =>
+        isDeepStrictEqual(
+          found.map(({ id }) => id),
+          ids,
+        ),
+      { everyMs: 100 },
+    );
   }
 });

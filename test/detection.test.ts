@@ -8,6 +8,7 @@ import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
+import { until } from "../src/base/testing/until.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 /** The pool's addresses but for the last. */
@@ -37,7 +38,8 @@ describe("a network on which somebody else uses addresses of the pool", () => {
     const link = await onSwitch("ip", "-o", "link", "show", "br0");
     await stage.kubectl("apply", "-f", `${manifests}/app.yaml`);
     // Two Pods, one free address: whoever is later meets the others, and so did the first, perhaps.
-    await until(async () => (await podIps()).includes(free) && (await quarantined()).length > 0);
+    await until("the Pod has the free address", podIps, (ips) => ips.includes(free), { withinMs: 40_000 });
+    await until("an address is in quarantine", quarantined, (kept) => kept.length > 0);
     assert.deepEqual(await podIps(), [free]);
     for (const { address, mac } of await quarantined()) {
       assert.ok(taken.includes(address), address);
@@ -59,8 +61,3 @@ describe("a network on which somebody else uses addresses of the pool", () => {
     return items.map(({ spec }) => spec).filter(({ purpose }) => purpose === "Quarantine");
   };
 });
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  const signal = AbortSignal.timeout(40_000);
-  while (!(await look())) signal.throwIfAborted();
-}

@@ -3,6 +3,7 @@ import { after, before, describe, it } from "node:test";
 import { createLabClient, type LabClient, textAt } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import type { Stage } from "../lab/scenarios/stage.ts";
+import { until } from "../src/base/testing/until.ts";
 import { startStage } from "./stage.ts";
 
 const node = "node1";
@@ -93,11 +94,12 @@ describe("an agent that is replaced under load", () => {
   /** Resolves when so many further Pods have become Ready. */
   async function added(more: number): Promise<void> {
     const goal = count + more;
-    const untilMs = performance.now() + podMsMax;
-    while (count < goal) {
-      assert.ok(performance.now() < untilMs, `${count} Pods of ${goal} are Ready`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await until(
+      `${goal} Pods are Ready`,
+      () => count,
+      (ready) => ready >= goal,
+      { withinMs: podMsMax },
+    );
   }
 
   async function underLoad(act: () => Promise<void>): Promise<void> {

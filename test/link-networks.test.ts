@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
+import { until } from "../src/base/testing/until.ts";
 
 const examples = fileURLToPath(new URL("../examples", import.meta.url));
 const kinds = ["macvlan", "ipvlan", "vlan"] as const;
@@ -93,9 +93,7 @@ describe("the examples of macvlan, ipvlan and vlan", { timeout: 240_000 }, () =>
       await apply(kind);
       const found = async () => (await stage.quiet("get", "events", "-o", "jsonpath={.items[*].message}")).stdout;
       const text = `the node's kernel has no ${kind} interfaces`;
-      const deadline = Date.now() + 30_000;
-      while (!(await found()).includes(text) && Date.now() < deadline) await delay(200);
-      assert.ok((await found()).includes(text), await found());
+      await until("an Event", found, (told) => told.includes(text), { everyMs: 200 });
       await remove(kind);
     });
   }

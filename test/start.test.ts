@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { until } from "../src/base/testing/until.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const endMsMax = 20_000;
@@ -49,9 +49,8 @@ describe("npm start", () => {
           processes: pids().filter((pid) => (processes.includes(pid) && isAlive(pid)) || inside(pid)),
           files: readdirSync(folder),
         });
-        const isClean = () => Object.values(left()).every((things) => things.length === 0);
-        for (const endMs = performance.now() + endMsMax; !isClean() && performance.now() < endMs; ) await delay(20);
-        assert.deepEqual(left(), { processes: [], files: [] });
+        const isClean = (now: ReturnType<typeof left>) => Object.values(now).every((things) => things.length === 0);
+        await until("nothing is left", left, isClean, { withinMs: endMsMax });
         assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), mounts);
         await assert.rejects(fetch(url), "nobody listens any more");
       } finally {

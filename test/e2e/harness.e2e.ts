@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, globSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
+import { until } from "../../src/base/testing/until.ts";
 import { launchCluster } from "../cluster/launch.ts";
 import { apiOf } from "../conformance/api.ts";
 import { figure } from "./figures.ts";
@@ -40,8 +40,7 @@ it("a cluster with a running Pod leaves no process, namespace, mount, control gr
   const pods = "/api/v1/namespaces/default/pods";
   assert.equal((await api.call("POST", pods, pod("plain", { annotations: {} }))).status, 201);
   const running = async () => (await api.call("GET", `${pods}/plain`)).body.status.phase === "Running";
-  for (const untilMs = performance.now() + 60_000; !(await running()); await delay(100))
-    assert.ok(performance.now() < untilMs, "the Pod runs on the node's own network");
+  await until("the Pod runs on the node's own network", running, Boolean, { withinMs: 60_000, everyMs: 100 });
   const made = cgroups().filter((path) => !cgroupsBefore.has(path));
   assert.ok(made.length > 0, "its control groups were found");
   await cluster.stop();
@@ -50,8 +49,7 @@ it("a cluster with a running Pod leaves no process, namespace, mount, control gr
     cgroups: made.filter((path) => existsSync(path)),
     files: existsSync(cluster.directory) ? [cluster.directory] : [],
   });
-  const isClean = () => Object.values(left()).every((things) => things.length === 0);
-  for (const untilMs = performance.now() + endMsMax; !isClean() && performance.now() < untilMs; ) await delay(50);
-  assert.deepEqual(left(), { processes: [], cgroups: [], files: [] });
+  const isClean = (now: ReturnType<typeof left>) => Object.values(now).every((things) => things.length === 0);
+  await until("nothing is left", left, isClean, { withinMs: endMsMax, everyMs: 50 });
   assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), mounts);
 });

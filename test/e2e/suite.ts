@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
+import { until as untilSo } from "../../src/base/testing/until.ts";
 import { launchProductCluster, type ProductCluster, type ProductClusterOptions } from "../cluster/product.ts";
 
 export const manifests = fileURLToPath(new URL("../../examples/ovs", import.meta.url));
@@ -80,11 +80,8 @@ export function suiteOn({ cluster, stage }: ProductCluster): Suite {
   };
 }
 
-/** Asks again until the answer is not undefined. Throws AssertionError with `what` and the last answer of `look` after `seconds`. */
-export async function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
-  for (const untilMs = performance.now() + seconds * 1000; performance.now() < untilMs; await delay(200)) {
-    const found = await look();
-    if (found !== undefined) return found;
-  }
-  return assert.fail(`not within ${seconds} s: ${what}`);
+/** Asks again until the answer is not undefined. Throws AssertionError with `what` after `seconds`. */
+export function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
+  const isThere = (found: T | undefined): found is T & {} => found !== undefined;
+  return untilSo(what, look, isThere, { withinMs: seconds * 1000, everyMs: 200 });
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { formatIp, formatPrefix, parseIp } from "#ip";
+import { until } from "../../src/base/testing/until.ts";
 import { derivedMac } from "../../src/plugins/names.ts";
 import { bare, type Families, type Family, families } from "./addresses.ts";
 import { forward } from "./filters.ts";
@@ -77,10 +77,11 @@ async function populate(site: Site, attached: Attached, given: Families, pods: T
       const known = site.router.netns.rtnl.neighbours({ family, link: dev });
       return known.find(({ ip }) => formatIp(ip) === pod.address(family))?.mac;
     };
-    await becomes(`what the router was told of ${pod.address(family)}`, told, (found) => found === mac);
+    await until(`what the router was told of ${pod.address(family)}`, told, (found) => found === mac);
   }
   const port = () => site.switchPortOf(mac) ?? "none";
-  await becomes(`the switch's port of ${mac}`, port, (found) => found?.startsWith(`${first.name}-`) === true);
+  // The first packet of a Pod goes through Open vSwitch's process.
+  await until(`the switch's port of ${mac}`, port, (found) => found.startsWith(`${first.name}-`));
   return {
     site,
     pod,
@@ -88,19 +89,6 @@ async function populate(site: Site, attached: Attached, given: Families, pods: T
     remote: await start("remote", second),
     stranger: kind.vlan === undefined ? undefined : await start("stranger", first, kind.vlan + 1),
   };
-}
-
-/** Waits for what is on its way: the first packet of a Pod goes through Open vSwitch's process. Throws AssertionError after 2 s. */
-async function becomes(
-  what: string,
-  look: () => string | undefined,
-  is: (found: string | undefined) => boolean,
-): Promise<void> {
-  let found = look();
-  for (const untilMs = performance.now() + 2_000; !is(found) && performance.now() < untilMs; found = look()) {
-    await delay(5);
-  }
-  assert.ok(is(found), `${what}: ${found}`);
 }
 
 /** The router knows other holders of the first Pod's addresses; the switch has seen its MAC address at the router's port. */

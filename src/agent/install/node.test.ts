@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { type Clock, silentLogger, systemClock } from "#base";
 import { decodeSettings } from "#multus";
+import { until } from "../../base/testing/until.ts";
 import { Manifest } from "./manifest.ts";
 import { networkFile } from "./network-file.ts";
 import { NodeFiles } from "./node.ts";
@@ -74,14 +75,6 @@ async function whileKept(files: NodeFiles, act: () => Promise<void>): Promise<vo
   }
 }
 
-/** Resolves when `is` holds; the kernel tells of changes to the folder. */
-async function until(is: () => boolean): Promise<void> {
-  for (let turn = 0; !is(); turn++) {
-    assert.ok(turn < 2_000, "it did not become so");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 describe("the network configuration", () => {
   it("names the configured network, by whatever namespace it has, and the node's former one for as long as that is empty", () => {
     put("10-flannel.conflist", flannel);
@@ -132,7 +125,7 @@ describe("the network configuration", () => {
     );
     await whileKept(files, async () => {
       put("10-flannel.conflist", flannel);
-      await until(() => existsSync(join(confDir, networkFile)));
+      await until("our file", () => existsSync(join(confDir, networkFile)), Boolean);
     });
     assert.equal(defaultOf().clusterNetwork, "cbr0");
     assert.deepEqual(reasons(), ["NoDefaultNetwork"]);
@@ -145,7 +138,11 @@ describe("the network configuration", () => {
     await whileKept(files, async () => {
       rmSync(join(confDir, "10-flannel.conflist"));
       put("05-calico.conflist", { ...flannel, name: "k8s-pod-network" });
-      await until(() => defaultOf().clusterNetwork === "k8s-pod-network");
+      await until(
+        "another default",
+        () => defaultOf().clusterNetwork,
+        (name) => name === "k8s-pod-network",
+      );
     });
     assert.deepEqual(told, []);
   });
@@ -229,7 +226,7 @@ describe("what we put on a node", () => {
     files.install();
     await whileKept(files, async () => {
       rmSync(confDir, { recursive: true });
-      await until(() => existsSync(join(confDir, networkFile)));
+      await until("our file", () => existsSync(join(confDir, networkFile)), Boolean);
     });
   });
 

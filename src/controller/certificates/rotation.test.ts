@@ -4,6 +4,7 @@ import { request } from "node:https";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { type Clock, silentLogger, systemClock, Tasks } from "#base";
 import { KubeClient, runController, type Secret, type Store, secrets, WatchedStore } from "#kube";
+import { until } from "../../base/testing/until.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { serveHttp } from "../http.ts";
 import {
@@ -76,18 +77,11 @@ describe("the rotation of the webhooks' certificate", () => {
       signal: tasks.signal,
     });
 
-  async function until(what: string, is: () => boolean): Promise<void> {
-    for (let turn = 0; !is(); turn++) {
-      assert.ok(turn < 4_000, `waited for: ${what}`);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
-
   it("fills an empty Secret, and has our webhooks trust it, and no other's", async () => {
     await makeSecret();
     const { secretStore, bundles } = lead(86_400_000);
     const ca = () => secretStore.get("kube-system/certs")?.data?.["ca.crt"] ?? "none";
-    await until("trust", () => bundles().filter((one) => one === ca()).length === 4);
+    await until("trust", () => bundles().filter((one) => one === ca()).length === 4, Boolean);
     assert.equal(bundles().filter((one) => one === foreign.clientConfig.caBundle).length, 2);
   });
 
@@ -95,7 +89,7 @@ describe("the rotation of the webhooks' certificate", () => {
     await makeSecret();
     const { secretStore, bundles } = lead(86_400_000);
     const ca = () => secretStore.get("kube-system/certs")?.data?.["ca.crt"] ?? "none";
-    await until("trust", () => bundles().filter((one) => one === ca()).length === 4);
+    await until("trust", () => bundles().filter((one) => one === ca()).length === 4, Boolean);
     const found = await client.get(mutatingWebhooks, { name: "spiderpool-controller" }, { signal: tasks.signal });
     assert.ok(found);
     await client.update(
@@ -103,8 +97,8 @@ describe("the rotation of the webhooks' certificate", () => {
       { ...found, webhooks: [ours("a"), foreign, ours("b")] },
       { signal: tasks.signal },
     );
-    await until("loss", () => bundles().length === 6);
-    await until("trust again", () => bundles().filter((one) => one === ca()).length === 4);
+    await until("loss", () => bundles().length === 6, Boolean);
+    await until("trust again", () => bundles().filter((one) => one === ca()).length === 4, Boolean);
   });
 
   it("renews again and again under load without one call that could not be verified", { timeout: 60_000 }, async () => {
@@ -136,7 +130,7 @@ describe("the rotation of the webhooks' certificate", () => {
         sent.once("error", reject);
         sent.end();
       });
-    await until("first trust", () => trusted !== "");
+    await until("first trust", () => trusted !== "", Boolean);
     let calls = 0;
     while (served.size < 4) {
       await call();

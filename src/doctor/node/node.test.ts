@@ -21,6 +21,7 @@ import { formatShimSettings } from "#cni";
 import { parsePrefix } from "#ip";
 import { hostNetns } from "#linux";
 import { createOvs, type Ovs, portOwnerTag } from "#ovsdb";
+import { until } from "../../base/testing/until.ts";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
 import { type Finding, runChecks } from "../check.ts";
@@ -158,12 +159,11 @@ class TestNode {
 
   /** Until the picture of Open vSwitch has what was just written: a look at the clock decides nothing. */
   async examineUntil(isSo: (ids: readonly string[]) => boolean): Promise<readonly Finding[]> {
-    for (const untilMs = performance.now() + 15_000; ; ) {
-      const found = await this.examine();
-      if (isSo(found.map(({ id }) => id))) return found;
-      if (performance.now() > untilMs) assert.fail(`found ${JSON.stringify(found)}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    return until(
+      "other findings",
+      () => this.examine(),
+      (found) => isSo(found.map(({ id }) => id)),
+    );
   }
 
   fix({ fix }: Finding, uplink: string): void {
