@@ -4,7 +4,7 @@ import { decodeSettings, type Settings, spiderEndpoints } from "#api";
 import { type Logger, SpiderError, systemClock, type Tasks } from "#base";
 import { ownCode } from "#cni";
 import type { FaultKind } from "#doctor";
-import { EventRecorder, keyOf, nodeSubject, TopControllers } from "#kube";
+import { EventRecorder, keyOf, metadataOf, namespaces, nodeSubject, TopControllers } from "#kube";
 import { Intents, Ledger, reservedSets, stickyOwnerOf } from "#ledger";
 import { bootId, hostNetns } from "#linux";
 import {
@@ -124,7 +124,8 @@ export function build(
     pods: podStore,
     // The ADD has waited for the watch already.
     findPod: (ref, o) => findPod(podSources, ref, { ...o, lagMs: 0 }),
-    namespaces: namespaceStore,
+    // What it says of pools must not be missed: the Pod would have an address of another one for all its life.
+    namespaceOf: async (name, o) => namespaceStore.get(name) ?? client.get(metadataOf(namespaces), { name }, o),
     nodes: nodeStore,
     owners,
     open: (o) => epoch.open(o),

@@ -112,6 +112,50 @@ describe("a living Pod whose pool goes", () => {
   }
 });
 
+describe("an edit of a pool", () => {
+  it("reaches only new Pods: who has an address keeps gateway and routes in a new sandbox, too", async () => {
+    cluster.pod({ name: "a" });
+    await n1.add("a", "s1");
+    const routes = [{ dst: "10.9.0.0/16", gw: "10.6.0.253" }];
+    cluster.pool("v4", "10.6.0.1-10.6.0.3", { gateway: "10.6.0.252", routes });
+    await cluster.advance(100);
+    cluster.pod({ name: "b" });
+    const told = async (pod: string, sandbox: string) =>
+      JSON.parse(String((await cluster.api.drive(n1.call("ADD", pod, sandbox))).stdout)).routes;
+    assert.deepEqual(await told("a", "s2"), [{ dst: "0.0.0.0/0", gw: "10.6.0.254" }]);
+    assert.deepEqual(await told("b", "s3"), [...routes, { dst: "0.0.0.0/0", gw: "10.6.0.252" }]);
+  });
+
+  it("that disables it refuses new Pods, and releases go on", async () => {
+    cluster.pod({ name: "a" });
+    const had = await n1.add("a", "s1");
+    cluster.pool("v4", "10.6.0.1-10.6.0.3", { disable: true });
+    await cluster.advance(100);
+    cluster.pod({ name: "b" });
+    await assert.rejects(n1.add("b", "s2"), /disabled IPPool v4/);
+    assert.deepEqual(await n1.add("a", "s3"), had);
+    cluster.erase("a");
+    await n1.del("a", "s1");
+    await n1.del("a", "s3");
+    await cluster.advance(1_000);
+    assert.deepEqual(cluster.claims, {});
+  });
+});
+
+describe("two Pods of one name in two namespaces", () => {
+  it("have nothing to do with each other: the end of one leaves the other its address", async () => {
+    const [uid, other] = [cluster.pod({ name: "a" }), cluster.pod({ name: "a", namespace: "other" })];
+    assert.deepEqual(await n1.add("a", "s1"), ["10.6.0.1"]);
+    assert.deepEqual(await n1.add("a", "s2", { namespace: "other" }), ["10.6.0.2"]);
+    assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1`, "10.6.0.2": `${other}@n1` });
+    cluster.erase("a");
+    await n1.del("a", "s1");
+    await cluster.advance(40_000);
+    assert.deepEqual(cluster.claims, { "10.6.0.2": `${other}@n1` });
+    assert.deepEqual(await n1.add("a", "s3", { namespace: "other" }), ["10.6.0.2"]);
+  });
+});
+
 describe("a living Pod whose claim its agent does not know any more", () => {
   const claim = () => cluster.api.fake.read(spiderIPAddresses, { name: "10.6.0.1" }) ?? assert.fail("no claim");
 

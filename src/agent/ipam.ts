@@ -50,8 +50,8 @@ export interface IpamOptions {
   readonly pods: Store<Pod>;
   /** The Pod of a call, alive, whether the watch shows it yet or not. */
   readonly findPod: (ref: PodRef, o: Signal) => Promise<Pod>;
-  /** Metadata of namespaces. */
-  readonly namespaces: Store<KubeObject>;
+  /** Metadata of a namespace, whether the watch shows it yet or not. */
+  readonly namespaceOf: (name: string, o: Signal) => Promise<KubeObject | undefined>;
   readonly nodes: Store<Node>;
   readonly owners: TopControllers;
   /** Resolves when new addresses may be given. */
@@ -227,7 +227,7 @@ class LedgerIpam implements Ipam {
 
   async #select(attachment: Attachment, o: Signal): Promise<Plan> {
     const { findPod, pools, families, settings, namespace: agentNamespace, clusterNetwork } = this.#options;
-    const { node, nodes, namespaces } = this.#options;
+    const { node, nodes, namespaceOf } = this.#options;
     const ref = attachment.pod;
     if (ref === undefined) {
       throw new SpiderError("POD_UNKNOWN", "addresses are given to Pods only, and the call names none", {
@@ -243,7 +243,7 @@ class LedgerIpam implements Ipam {
       families,
       ...selectionFacts({
         pod: pod.metadata,
-        namespace: namespaces.get(namespace)?.metadata,
+        namespace: (await namespaceOf(namespace, o))?.metadata,
         node: nodes.get(node)?.metadata,
         nodeName: node,
       }),

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { annotations as keys } from "#api";
 import { parseIp } from "#ip";
+import { namespaces } from "#kube";
 import { type TestAgent, TestCluster } from "./testing/agent.ts";
 
 let cluster: TestCluster;
@@ -25,6 +26,20 @@ describe("two pools with the same addresses", () => {
     });
     const ips = (await Promise.all(pods.map(({ name, agent }) => agent.add(name, `s-${name}`)))).flat();
     assert.deepEqual([...ips].sort(), ["10.6.0.1", "10.6.0.2", "10.6.0.3", "10.6.0.4"]);
+  });
+});
+
+describe("a Namespace that the watch does not show yet", () => {
+  it("is asked for: its Pod would have an address of a default pool for all its life", async () => {
+    cluster.pool("p", "10.6.0.1");
+    cluster.pool("q", "10.6.1.1", { default: false });
+    cluster.api.fake.remove(namespaces, { name: "default" });
+    await cluster.advance(100);
+    cluster.api.fake.deafenWatches();
+    const metadata = { name: "default", annotations: { [keys.defaultIpv4Pools]: '["q"]' } };
+    cluster.api.fake.apply(namespaces, { metadata });
+    cluster.pod({ name: "a" });
+    assert.deepEqual(await n1.add("a", "s1"), ["10.6.1.1"]);
   });
 });
 

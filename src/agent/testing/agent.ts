@@ -40,6 +40,8 @@ import { TestApi } from "./api.ts";
 
 export interface TestPod {
   readonly name: string;
+  /** @default "default" */
+  readonly namespace?: string;
   readonly uid?: string;
   readonly node?: string;
   readonly annotations?: Readonly<Record<string, string>>;
@@ -52,6 +54,10 @@ export class TestCluster implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), "agents-"));
   readonly #agents: TestAgent[] = [];
 
+  constructor() {
+    this.api.fake.apply(namespaces, { metadata: { name: "default" } });
+  }
+
   pool(name: string, ips: string, more: Readonly<Record<string, unknown>> = {}): void {
     const subnet = ips.includes(":") ? "fd00::/64" : "10.6.0.0/16";
     this.api.fake.apply(spiderIPPools, {
@@ -61,9 +67,9 @@ export class TestCluster implements Disposable {
   }
 
   /** Creates the Pod, and gives the UID that it has then. */
-  pod({ name, node = "n1", annotations = {}, owner }: TestPod): string {
+  pod({ name, namespace = "default", node = "n1", annotations = {}, owner }: TestPod): string {
     const ownerReferences = owner === undefined ? [] : [owner];
-    const metadata = { namespace: "default", name, annotations, ownerReferences };
+    const metadata = { namespace, name, annotations, ownerReferences };
     return this.api.fake.apply(pods, { metadata, spec: { nodeName: node }, status: { phase: "Running" } }).metadata.uid;
   }
 
@@ -161,6 +167,7 @@ export class TestAgent {
     };
     const podStore = watch(pods, { fieldSelector: `spec.nodeName=${node}` });
     const reserved = watch(spiderReservedIPs);
+    const namespaceStore = watch(metadataOf(namespaces));
     const poolMetadata = watch(metadataOf(spiderIPPools));
     const pools = new PoolCache({ client, clock, log, metadata: poolMetadata });
     pools.start({ signal });
@@ -221,7 +228,7 @@ export class TestAgent {
       pods: podStore,
       // The ADD has waited for the watch already.
       findPod: (ref, o) => findPod({ store: podStore, client, node }, ref, { ...o, lagMs: 0 }),
-      namespaces: watch(metadataOf(namespaces)),
+      namespaceOf: async (name, o) => namespaceStore.get(name) ?? client.get(metadataOf(namespaces), { name }, o),
       nodes: watch(nodes),
       owners,
       open: (o) => this.epoch.open(o),
@@ -286,7 +293,7 @@ export class TestAgent {
     verb: string,
     pod: string,
     sandbox: string,
-    { nic = "eth0", uid = "", pools }: CallMore = {},
+    { nic = "eth0", uid = "", pools, namespace = "default" }: CallMore = {},
   ): Promise<PluginOutput> {
     const env = {
       CNI_COMMAND: verb,
@@ -295,7 +302,7 @@ export class TestAgent {
       CNI_NETNS: "/proc/self/ns/net",
       CNI_NETNS_OVERRIDE: "1",
       CNI_PATH: "/nowhere",
-      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${pod};K8S_POD_UID=${uid}`,
+      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${pod};K8S_POD_UID=${uid}`,
     };
     const ipam = { type: "spiderpool", ...pools };
     const stdin = Buffer.from(JSON.stringify({ cniVersion: "1.1.0", name: "net", type: "addresses", ipam }));
@@ -317,6 +324,8 @@ export class TestAgent {
 }
 
 interface CallMore {
+  /** Of the Pod. @default "default" */
+  readonly namespace?: string;
   readonly nic?: string;
   /** As the runtime gives it. */
   readonly uid?: string;

@@ -108,8 +108,11 @@ describe("spiderpoolctl explain", () => {
     );
     assert.match(
       out,
-      /patch spiderippool a --type=merge -p '\{"spec":\{"ips":\["10\.6\.0\.10-10\.6\.0\.11","10\.6\.0\.5-10\.6\.0\.9"\]\}\}'/,
+      /patch spiderippool a --type=merge -p '\{"spec":\{"ips":\["10\.6\.0\.10-10\.6\.0\.11","10\.6\.0\.12-10\.6\.0\.27"\]\}\}'/,
     );
+    assert.doesNotMatch(out, /use IPPool a/, "which is full, whatever its status says yet");
+    api.apply(spiderReservedIPs, { metadata: { name: "s" }, spec: { ips: ["10.6.0.12-10.6.255.255"] } });
+    assert.match((await explain("pod", "web")).out, /"10\.6\.0\.5-10\.6\.0\.9"\]/);
   });
 
   it("judges a Pod that is not made yet on every node on which it could be, and its template's owner", async () => {

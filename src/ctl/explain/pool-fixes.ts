@@ -1,5 +1,5 @@
 import type { LabelSelector } from "#api";
-import { type Family, formatIp, formatRange, IpSet, ipFromValue, ipValue, prefixRange, rangeSize } from "#ip";
+import { type Family, formatIp, formatRange, IpSet, ipFromValue, ipValue, prefixRange, rangeSize, sameIp } from "#ip";
 import { annotationKeys, type Decision, judge, type PoolView } from "#ipam";
 import { type Attempt, type NicReport, type PoolReport, selectionOf } from "./attempt.ts";
 import type { Facts, Usage } from "./facts.ts";
@@ -35,11 +35,14 @@ function extend(facts: Facts, usage: Usage, name: string): Fix | undefined {
   const view = facts.pools.get(name);
   const object = facts.poolObjects.get(name);
   if (view === undefined || object === undefined) return undefined;
-  const [free] = unusedIn(view, facts, usage).ranges;
-  if (free === undefined) return undefined;
-  const count = rangeSize(free) < extension ? rangeSize(free) : extension;
-  const last = ipFromValue(view.family, ipValue(free.first) + count - 1n);
-  const added = count === 1n ? formatIp(free.first) : formatRange({ first: free.first, last });
+  const free = unusedIn(view, facts, usage);
+  // Beside what the pool has: at the beginning of a network there are often hosts of which nobody here knows.
+  const first = (view.set.last && free.atOrAfter(view.set.last)) ?? free.first;
+  const run = first && free.rangeOf(first);
+  if (first === undefined || run === undefined) return undefined;
+  const left = rangeSize({ first, last: run.last });
+  const last = ipFromValue(view.family, ipValue(first) + (left < extension ? left : extension) - 1n);
+  const added = sameIp(first, last) ? formatIp(first) : formatRange({ first, last });
   const patch = { spec: { ips: [...(object.spec.ips ?? []), added] } };
   return {
     text: `add addresses to IPPool ${name}, if nothing outside the cluster uses ${added}`,
@@ -149,7 +152,10 @@ function byKey(found: ReadonlyMap<Family, string>): Readonly<Record<string, read
 }
 
 /** For each family that is asked for, the pool with the likeliest name among those that would do. */
-function usable(facts: Facts, { node }: Attempt, { nic }: NicReport, decision: Decision): ReadonlyMap<Family, string> {
+function usable(facts: Facts, { node }: Attempt, report: NicReport, decision: Decision): ReadonlyMap<Family, string> {
+  const { nic, pools: reports } = report;
+  // Whether claims fill it is known of some pools only; of the others tells their status, which comes a little later.
+  const isUsedUp = ({ name }: PoolView) => reports.some(({ pool, state }) => pool === name && state === "used");
   const text = facts.pod.annotations[annotationKeys[decision.rule === "ippools" ? "ippools" : "ippool"]] ?? "";
   const { families, settings } = facts.installation;
   const mentioned = families.filter((family) => text.includes(`ipv${family}`));
@@ -157,7 +163,8 @@ function usable(facts: Facts, { node }: Attempt, { nic }: NicReport, decision: D
   const found = (wanted.length > 0 ? wanted : families).flatMap((family) => {
     const input = { ...selectionOf(facts, node, nic), family, strict: settings.enableStrictIPPoolScope };
     const names = [...facts.pools.values()]
-      .filter((pool) => pool.family === family && !pool.auto && judge(pool, input).accepted && hasRoom(facts, pool))
+      .filter((pool) => pool.family === family && !pool.auto && judge(pool, input).accepted)
+      .filter((pool) => !isUsedUp(pool) && hasRoom(facts, pool))
       .map(({ name }) => name);
     const pool = nearest(askedName(decision), names);
     return pool === undefined ? [] : [[family, pool] as const];
