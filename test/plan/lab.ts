@@ -19,7 +19,8 @@ import {
   statefulSets,
 } from "#kube";
 import { type TestAgent, TestCluster } from "../../src/agent/testing/agent.ts";
-import { type AdmissionKind, admissionKinds } from "../../src/controller/admission/kinds.ts";
+import type { AdmissionKind } from "../../src/controller/admission/kind.ts";
+import { admissionKinds } from "../../src/controller/admission/kinds.ts";
 import { runReplica } from "../../src/controller/program.ts";
 import { watchStores } from "../../src/controller/stores.ts";
 import { options } from "../../src/controller/testing/cluster.ts";
@@ -109,7 +110,7 @@ export class PlanLab implements AsyncDisposable {
       this.#store(resource, sent);
       return undefined;
     }
-    const object = kind.mutate(sent as never, old as never);
+    const object = kind.mutate(sent as never);
     const drive = <T>(promise: Promise<T>) => this.#cluster.api.drive(promise);
     const violations = await drive(
       kind.validate(object as never, old as never, { signal: this.#stop.signal, dryRun: false }),

@@ -2,7 +2,7 @@ import { formatError, type Logger, type Signal } from "#base";
 import type { KubeObject, Resource } from "#kube";
 import type { HttpAnswer, HttpRoutes } from "../http.ts";
 import { jsonPatch } from "./json-patch.ts";
-import type { AdmissionKind } from "./kinds.ts";
+import type { AdmissionKind } from "./kind.ts";
 import { type AdmissionRequest, allow, decodeReview, forbid, refuse } from "./review.ts";
 
 export interface AdmissionRouteOptions {
@@ -42,10 +42,10 @@ function suffixOf({ group, version, kind }: Resource<KubeObject>): string {
 
 /** Mutation comes before the schema's check: an object that cannot be filled in goes on as it is, for that to refuse. */
 function mutate(kind: AdmissionKind, request: AdmissionRequest, log: Logger): object {
-  const { object, oldObject, operation } = request;
+  const { object, operation } = request;
   if (object === undefined || object === null || operation === "DELETE") return allow(request);
   try {
-    return allow(request, { patch: jsonPatch(object, kind.mutate(object, oldObject ?? undefined)) });
+    return allow(request, { patch: jsonPatch(object, kind.mutate(object)) });
   } catch (err) {
     log.warn({ resource: kind.resource.plural, name: request.name, err: formatError(err) }, "defaults not filled in");
     return allow(request);

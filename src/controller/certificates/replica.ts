@@ -1,8 +1,9 @@
 import { type KubeObject, type Resource, secrets, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
 import type { ControllerProgramOptions } from "../options.ts";
-import { mutatingWebhooks, rotationController, validatingWebhooks } from "./rotation.ts";
+import { rotationController } from "./rotation.ts";
 import { type TlsSource, tlsOfFiles, tlsOfSecret } from "./serving.ts";
+import { mutatingWebhooks, validatingWebhooks } from "./webhooks.ts";
 
 export type CertificateStores = NonNullable<ReturnType<typeof watchCertificates>>;
 

@@ -7,14 +7,10 @@ import { KubeClient, runController, type Secret, type Store, secrets, WatchedSto
 import { until } from "../../base/testing/until.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { serveHttp } from "../http.ts";
-import {
-  mutatingWebhooks,
-  readSecret,
-  rotationController,
-  validatingWebhooks,
-  type WebhookConfiguration,
-} from "./rotation.ts";
+import { rotationController } from "./rotation.ts";
+import { readSecret } from "./secret.ts";
 import { tlsOfSecret } from "./serving.ts";
+import { mutatingWebhooks, validatingWebhooks, type WebhookConfiguration } from "./webhooks.ts";
 
 const clock: Clock = systemClock;
 const secretRef = { namespace: "kube-system", name: "certs" };

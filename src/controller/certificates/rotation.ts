@@ -1,38 +1,9 @@
-import type { Clock } from "#base";
-import {
-  type ControllerOptions,
-  fromStore,
-  type KubeObject,
-  type Resource,
-  type Secret,
-  type Store,
-  secrets,
-} from "#kube";
+import { type ControllerOptions, fromStore, type Secret, type Store, secrets } from "#kube";
 import type { Deps } from "../deps.ts";
-import { issue } from "./issue.ts";
-import { authoritiesOf, type Certificates, planCertificates } from "./plan.ts";
-
-export interface WebhookConfiguration extends KubeObject {
-  readonly webhooks?: readonly {
-    readonly name: string;
-    readonly clientConfig: {
-      readonly caBundle?: string;
-      readonly service?: { readonly namespace: string; readonly name: string };
-    };
-  }[];
-}
-
-const admission = { group: "admissionregistration.k8s.io", version: "v1", namespaced: false } as const;
-export const mutatingWebhooks: Resource<WebhookConfiguration> = {
-  ...admission,
-  plural: "mutatingwebhookconfigurations",
-  kind: "MutatingWebhookConfiguration",
-};
-export const validatingWebhooks: Resource<WebhookConfiguration> = {
-  ...admission,
-  plural: "validatingwebhookconfigurations",
-  kind: "ValidatingWebhookConfiguration",
-};
+import { type IssueOptions, issue } from "./issue.ts";
+import { authoritiesOf, type Certificates, planCertificates, type Step } from "./plan.ts";
+import { readSecret, secretData } from "./secret.ts";
+import { publishAuthorities, type WebhookStore } from "./webhooks.ts";
 
 export interface RotationOptions {
   /** Of the install namespace. It exists: the chart makes it, so that nobody here needs the right to create Secrets. */
@@ -42,10 +13,7 @@ export interface RotationOptions {
   readonly names: readonly string[];
   readonly lifetimeMs: number;
   readonly secrets: Store<Secret>;
-  readonly webhooks: readonly {
-    readonly resource: Resource<WebhookConfiguration>;
-    readonly store: Store<WebhookConfiguration>;
-  }[];
+  readonly webhooks: readonly WebhookStore[];
 }
 
 /**
@@ -56,16 +24,16 @@ export function rotationController(
   { client, clock, log }: Pick<Deps, "client" | "clock" | "log">,
   options: RotationOptions,
 ): ControllerOptions {
-  const { names, lifetimeMs } = options;
-  const { namespace, name } = options.secret;
-  const key = `${namespace}/${name}`;
-  const settled = new Settled(clock);
+  const { names, lifetimeMs, service, webhooks } = options;
+  const key = `${options.secret.namespace}/${options.secret.name}`;
   const only = () => [key];
+  /** The version of the Secret whose authorities every webhook trusts, and since when by our own clock. */
+  let trusted: { readonly version: string; readonly sinceMs: number } | undefined;
   return {
     name: "certificates",
     clock,
     log,
-    sources: [fromStore(options.secrets, only), ...options.webhooks.map(({ store }) => fromStore(store, only))],
+    sources: [fromStore(options.secrets, only), ...webhooks.map(({ store }) => fromStore(store, only))],
     reconcile: async (_key, o) => {
       const secret = options.secrets.get(key);
       if (secret === undefined) {
@@ -73,104 +41,44 @@ export function rotationController(
         return { afterMs: 60_000 };
       }
       const certificates = readSecret(secret);
-      const published = await publish(certificates.ca, o);
-      const step = planCertificates(certificates, {
-        ...{ now: clock.wall(), names, lifetimeMs },
-        settledMs: settled.since(published ? `${secret.metadata.uid}/${secret.metadata.resourceVersion}` : undefined),
-      });
+      const isPublished = await publishAuthorities(client, { ca: certificates.ca, service, webhooks }, o);
+      const version = `${secret.metadata.uid}/${secret.metadata.resourceVersion}`;
+      const nowMs = clock.monotonicMs();
+      if (!isPublished) trusted = undefined;
+      else if (trusted?.version !== version) trusted = { version, sinceMs: nowMs };
+      const settledMs = trusted === undefined ? 0 : nowMs - trusted.sinceMs;
+      const now = clock.wall();
+      const step = planCertificates(certificates, { now, names, lifetimeMs, settledMs });
       if (step.kind === "wait") return { afterMs: step.ms };
       log.info({ secret: key, ...step }, "webhook certificate");
-      await client.update(secrets, { ...secret, data: await after(certificates, step.kind) }, o);
+      const next = await take(step.kind, certificates, { now, names, lifetimeMs });
+      await client.update(secrets, { ...secret, data: secretData(next) }, o);
       return {};
     },
   };
+}
 
-  async function after(before: Certificates, step: "replace" | "prepare" | "promote" | "forget") {
-    switch (step) {
-      case "replace": {
-        const { ca, cert, key } = await issue({ names, lifetimeMs, now: clock.wall() });
-        return dataOf({ ca, current: { cert, key }, next: undefined });
-      }
-      case "prepare": {
-        const { ca, ...next } = await issue({ names, lifetimeMs, now: clock.wall() });
-        const kept = before.current === undefined ? "" : authoritiesOf(before.ca, before.current);
-        return dataOf({ ...before, ca: kept + ca, next });
-      }
-      case "promote":
-        return dataOf({ ...before, current: before.next, next: undefined });
-      case "forget": {
-        const { current } = before;
-        return dataOf({
-          ...before,
-          ca: current === undefined ? "" : authoritiesOf(before.ca, current),
-          next: undefined,
-        });
-      }
+/** The certificates after a step of the plan. */
+async function take(
+  step: Exclude<Step["kind"], "wait">,
+  before: Certificates,
+  wanted: IssueOptions,
+): Promise<Certificates> {
+  const { current, next } = before;
+  /** The authorities that vouch for what is served. */
+  const served = current === undefined ? "" : authoritiesOf(before.ca, current);
+  switch (step) {
+    case "replace": {
+      const { ca, ...pair } = await issue(wanted);
+      return { ca, current: pair, next: undefined };
     }
-  }
-
-  /** Has every webhook of ours trust exactly these authorities; true where all did so already. */
-  async function publish(ca: string, o: { readonly signal: AbortSignal }): Promise<boolean> {
-    const caBundle = encode(ca);
-    let published = true;
-    for (const { resource, store } of options.webhooks) {
-      for (const found of store.list()) {
-        const webhooks = found.webhooks?.map((webhook) => {
-          const { service } = webhook.clientConfig;
-          const isOurs = service?.name === options.service.name && service.namespace === options.service.namespace;
-          return isOurs ? { ...webhook, clientConfig: { ...webhook.clientConfig, caBundle } } : webhook;
-        });
-        const differs = webhooks?.some(
-          (one, at) => one.clientConfig.caBundle !== found.webhooks?.[at]?.clientConfig.caBundle,
-        );
-        if (webhooks === undefined || differs !== true) continue;
-        published = false;
-        if (ca !== "") await client.update(resource, { ...found, webhooks }, o);
-      }
+    case "prepare": {
+      const { ca, ...pair } = await issue(wanted);
+      return { ca: served + ca, current, next: pair };
     }
-    return published;
-  }
-}
-
-/** What a Secret of this shape holds. */
-export function readSecret({ data = {} }: Secret): Certificates {
-  const text = (key: string) => Buffer.from(data[key] ?? "", "base64").toString("utf8");
-  const pair = (prefix: string) => {
-    const [cert, key] = [text(`${prefix}.crt`), text(`${prefix}.key`)];
-    return cert === "" || key === "" ? undefined : { cert, key };
-  };
-  return { ca: text("ca.crt"), current: pair("tls"), next: pair("next") };
-}
-
-function dataOf({ ca, current, next }: Certificates): Readonly<Record<string, string>> {
-  return {
-    "ca.crt": encode(ca),
-    "tls.crt": encode(current?.cert ?? ""),
-    "tls.key": encode(current?.key ?? ""),
-    ...(next && { "next.crt": encode(next.cert), "next.key": encode(next.key) }),
-  };
-}
-
-function encode(text: string): string {
-  return Buffer.from(text, "utf8").toString("base64");
-}
-
-/** For how long something has been as it is. */
-class Settled {
-  readonly #clock: Clock;
-  #state: string | undefined;
-  #sinceMs = 0;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  /** Milliseconds since `state` was first told; 0 for undefined. */
-  since(state: string | undefined): number {
-    if (state === undefined || state !== this.#state) {
-      this.#state = state;
-      this.#sinceMs = this.#clock.monotonicMs();
-    }
-    return this.#clock.monotonicMs() - this.#sinceMs;
+    case "promote":
+      return { ...before, current: next, next: undefined };
+    case "forget":
+      return { ca: served, current, next: undefined };
   }
 }

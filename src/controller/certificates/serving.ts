@@ -1,7 +1,7 @@
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import type { Secret, Store } from "#kube";
 import { issue, type Pair } from "./issue.ts";
-import { readSecret } from "./rotation.ts";
+import { readSecret } from "./secret.ts";
 
 /** Where a server's certificate comes from; it may change under a running server. */
 export interface TlsSource {

@@ -1,7 +1,14 @@
-import { type SpiderIPPool, spiderIPPools } from "#api";
+import {
+  labels,
+  parseApplicationKey,
+  parseControlledIPPools,
+  type SpiderIPPool,
+  type SpiderSubnet,
+  spiderIPPools,
+} from "#api";
 import { formatError, type Signal } from "#base";
-import { type PoolAction, type SubnetPlan, subjectOfDemand } from "#ipam";
-import { type Draft, hasReason } from "#kube";
+import { type PoolAction, type SubnetPlan, subjectOfDemand, workloadKindOf } from "#ipam";
+import { type Draft, hasReason, metadataOf } from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 import { endHolds, hold } from "./holds.ts";
@@ -11,9 +18,9 @@ const guardedMs = 30_000;
 
 export interface ActOptions {
   readonly plan: SubnetPlan;
+  /** With the status that tells which application each pool is for. */
+  readonly subnet: SpiderSubnet;
   readonly uses: PoolUses;
-  /** Whether the application of the pool is not there, by the API server's own word. */
-  readonly isGone: (pool: SpiderIPPool) => Promise<boolean>;
 }
 
 /** Does what is planned, as far as it goes: what fails for one application keeps no other one waiting. Throws the first failure. */
@@ -34,7 +41,7 @@ export async function act(deps: Deps, options: ActOptions, o: Signal): Promise<{
 async function actOne(
   deps: Deps,
   action: PoolAction,
-  { uses, isGone }: ActOptions,
+  { uses, subnet }: ActOptions,
   o: Signal,
 ): Promise<number | undefined> {
   const { client, log } = deps;
@@ -57,7 +64,7 @@ async function actOne(
       await endHolds(deps, uses, action.pool, action.ips, o);
       return undefined;
     case "delete":
-      return remove(deps, action, isGone, o);
+      return remove(deps, action, subnet, o);
   }
 }
 
@@ -79,13 +86,14 @@ async function told(
 }
 
 async function remove(
-  { client, log, events }: Deps,
+  deps: Deps,
   { pool, why, isMoved }: Extract<PoolAction, { kind: "delete" }>,
-  isGone: ActOptions["isGone"],
+  subnet: SpiderSubnet,
   o: Signal,
 ): Promise<number | undefined> {
+  const { client, log, events } = deps;
   const { name, uid } = pool.metadata;
-  if (!isMoved && !(await isGone(pool))) return 1_000;
+  if (!isMoved && !(await isGone(deps, subnet, pool, o))) return 1_000;
   try {
     await client.delete(spiderIPPools, { name }, { ...o, preconditions: { uid } });
   } catch (error) {
@@ -98,4 +106,20 @@ async function remove(
     events.record(subjectOf(spiderIPPools, pool), { type: "Warning", reason: "ApplicationSubnetChanged", message });
   }
   return undefined;
+}
+
+/** Whether the application of the pool is not there by the API server's own word. */
+async function isGone(
+  { client }: Deps,
+  { status }: SpiderSubnet,
+  { metadata }: SpiderIPPool,
+  o: Signal,
+): Promise<boolean> {
+  const key = parseControlledIPPools(status?.controlledIPPools)?.[metadata.name]?.application;
+  const application = key === undefined ? undefined : parseApplicationKey(key);
+  const resource = application && workloadKindOf(application)?.resource;
+  if (resource === undefined || application === undefined) return false;
+  const { namespace, name } = application;
+  const found = await client.get(metadataOf(resource), { namespace, name }, o);
+  return found?.metadata.uid !== metadata.labels?.[labels.ownerApplicationUid];
 }

@@ -1,9 +1,5 @@
-import { isDeepStrictEqual } from "node:util";
 import {
   familyOf,
-  labels,
-  parseApplicationKey,
-  parseControlledIPPools,
   type SpiderIPPool,
   type SpiderReservedIP,
   type SpiderSubnet,
@@ -15,20 +11,18 @@ import type { Family, IpSet } from "#ip";
 import {
   type Demand,
   ownerStateOf,
-  type PoolParts,
   planSubnet,
+  type SubnetFacts,
   type SubnetPlan,
   subjectOfDemand,
-  type Unmet,
   unusableFor,
-  workloadKindOf,
 } from "#ipam";
 import { type ControllerOptions, metadataOf, type Source, type Store } from "#kube";
 import { partsOf } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
-import { rawInteger, since } from "../status-fields.ts";
 import { act } from "./act.ts";
+import { writeStatus } from "./status.ts";
 import { changesOf, type Workloads } from "./workloads.ts";
 
 /** How long an entry of the status stays after its pool was seen neither in the watch nor, yet, by a read. */
@@ -49,8 +43,8 @@ export interface SubnetStores {
  * status of each subnet which pool has which part of it. The status of subnets is written here and nowhere else.
  */
 export function subnetPartsController(deps: Deps, stores: SubnetStores): ControllerOptions {
-  const { client, clock, log, settings } = deps;
-  const { pools, subnets, reservations, reserved, uses, workloads } = stores;
+  const { clock, log, settings } = deps;
+  const { pools, subnets, reservations, uses, workloads } = stores;
   /** Pools whose next step depends on their claims, and their subnets. */
   const waiting = new Map<string, string>();
   const withCidr = (cidr: string) => subnets.list().filter(({ spec }) => spec.subnet === cidr);
@@ -83,36 +77,53 @@ export function subnetPartsController(deps: Deps, stores: SubnetStores): Control
     reconcile: async (name, o) => {
       const subnet = subnets.get(name);
       const demands = receivable(deps, subnet, demandsOn(workloads, name));
-      const family = subnet && familyOf(subnet.spec.subnet);
-      if (subnet === undefined || family === undefined) return {};
-      const plan = planSubnet({
-        subnet,
-        demands: settings[`enableIPv${family}`] ? demands : [],
-        pools: pools.list().filter(({ spec }) => spec.subnet === subnet.spec.subnet),
-        isTaken: (pool) => pools.get(pool) !== undefined,
-        useOf: (pool) => useOf(uses, pool, family),
-        // By what the watches show: before anything is deleted for it, `isGone` makes sure.
-        ownerOf: (pool) => (workloads === undefined ? "unknown" : ownerStateOf(pool, (uid) => workloads.withUid(uid))),
-        reserved: reserved(family),
-      });
-      if (plan === undefined) return {};
+      const plan = subnet && planSubnet(factsOf(subnet, demands, settings, stores));
+      if (subnet === undefined || plan === undefined) return {};
       for (const [pool, of] of waiting) if (of === name) waiting.delete(pool);
       for (const pool of plan.waiting) waiting.set(pool, name);
-      for (const { demand, message } of plan.unmet) {
-        for (const subject of [subjectOf(spiderSubnets, subnet), subjectOfDemand(demand)]) {
-          deps.events.record(subject, { type: "Warning", reason: "InsufficientIPs", message });
-        }
-      }
-      for (const pool of plan.dropped) {
-        if ((await client.get(metadataOf(spiderIPPools), { name: pool }, o)) !== undefined) {
-          return { afterMs: lookAgainMs };
-        }
-      }
+      tellUnmet(deps, subnet, plan);
+      if (await isAnyThere(deps, plan.dropped, o)) return { afterMs: lookAgainMs };
       // What the watch shows of the new status brings us back, to act on it.
       if (await writeStatus(deps, subnet, plan, o)) return {};
-      return act(deps, { plan, uses, isGone: (pool) => isGone(deps, subnet, pool, o) }, o);
+      return act(deps, { plan, subnet, uses }, o);
     },
   };
+}
+
+/** What the watches show of a subnet and its pools. */
+function factsOf(
+  subnet: SpiderSubnet,
+  demands: readonly Demand[],
+  settings: Deps["settings"],
+  { pools, reserved, uses, workloads }: SubnetStores,
+): SubnetFacts {
+  const family = familyOf(subnet.spec.subnet) ?? 4;
+  return {
+    subnet,
+    demands: settings[`enableIPv${family}`] ? demands : [],
+    pools: pools.list().filter(({ spec }) => spec.subnet === subnet.spec.subnet),
+    isTaken: (pool) => pools.get(pool) !== undefined,
+    useOf: ({ metadata }) => partsOf([...(uses.get(metadata.name)?.claims ?? [])], metadata.uid, family),
+    // Before anything is deleted for it, `act` makes sure.
+    ownerOf: (pool) => (workloads === undefined ? "unknown" : ownerStateOf(pool, (uid) => workloads.withUid(uid))),
+    reserved: reserved(family),
+  };
+}
+
+function tellUnmet({ events }: Deps, subnet: SpiderSubnet, { unmet }: SubnetPlan): void {
+  for (const { demand, message } of unmet) {
+    for (const subject of [subjectOf(spiderSubnets, subnet), subjectOfDemand(demand)]) {
+      events.record(subject, { type: "Warning", reason: "InsufficientIPs", message });
+    }
+  }
+}
+
+/** Whether one of the pools is there that the watch does not show: its part of the subnet is still its own. */
+async function isAnyThere({ client }: Deps, pools: readonly string[], o: Signal): Promise<boolean> {
+  for (const name of pools) {
+    if ((await client.get(metadataOf(spiderIPPools), { name }, o)) !== undefined) return true;
+  }
+  return false;
 }
 
 /** Tells of workloads whose annotations cannot be read. */
@@ -146,63 +157,6 @@ function receivable({ events }: Deps, subnet: SpiderSubnet | undefined, demands:
     events.record(subjectOfDemand(demand), { type: "Warning", reason: "SubnetUnusable", message });
     return false;
   });
-}
-
-function useOf(uses: PoolUses, { metadata }: SpiderIPPool, family: Family): PoolParts {
-  return partsOf([...(uses.get(metadata.name)?.claims ?? [])], metadata.uid, family);
-}
-
-/** Whether the application of the pool is not there by the API server's own word. */
-async function isGone(
-  { client }: Deps,
-  { status }: SpiderSubnet,
-  { metadata }: SpiderIPPool,
-  o: Signal,
-): Promise<boolean> {
-  const key = parseControlledIPPools(status?.controlledIPPools)?.[metadata.name]?.application;
-  const application = key === undefined ? undefined : parseApplicationKey(key);
-  const resource = application && workloadKindOf(application)?.resource;
-  if (resource === undefined || application === undefined) return false;
-  const { namespace, name } = application;
-  const found = await client.get(metadataOf(resource), { namespace, name }, o);
-  return found?.metadata.uid !== metadata.labels?.[labels.ownerApplicationUid];
-}
-
-/** True: there was something to write. */
-async function writeStatus(
-  { client, clock }: Deps,
-  { metadata, status = {} }: SpiderSubnet,
-  plan: SubnetPlan,
-  o: Signal,
-): Promise<boolean> {
-  const { name, resourceVersion } = metadata;
-  const text = Object.keys(plan.controlled).length === 0 ? undefined : JSON.stringify(plan.controlled);
-  const conditions = since(conditionsOf(plan.unmet), status.conditions, clock.wall());
-  const isSame =
-    text === status.controlledIPPools &&
-    Number(plan.total) === status.totalIPCount &&
-    Number(plan.allocated) === status.allocatedIPCount &&
-    isDeepStrictEqual(conditions, status.conditions ?? []);
-  if (isSame) return false;
-  const body = {
-    metadata: { resourceVersion },
-    status: {
-      controlledIPPools: text ?? null,
-      totalIPCount: rawInteger(plan.total),
-      allocatedIPCount: rawInteger(plan.allocated),
-      conditions: conditions.length === 0 ? null : conditions,
-    },
-  };
-  await client.patch(spiderSubnets, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
-  return true;
-}
-
-function conditionsOf(unmet: readonly Unmet[]) {
-  const [first] = unmet;
-  if (first === undefined) return [];
-  const more = unmet.length === 1 ? "" : ` (and ${unmet.length - 1} more)`;
-  const type = "InsufficientIPs" as const;
-  return [{ type, reason: "SubnetExhausted", message: `${first.message}${more}`.slice(0, 4_096) }];
 }
 
 function nameOf({ metadata }: SpiderSubnet): readonly string[] {

@@ -1,0 +1,100 @@
+import {
+  defaultPool,
+  defaultSubnet,
+  isAutoPool,
+  type PoolContext,
+  removedAddresses,
+  type SpiderIPPool,
+  type SpiderSubnet,
+  type Submitted,
+  spiderSubnets,
+  validatePool,
+  validateSubnet,
+} from "#api";
+import type { Signal } from "#base";
+import type { KubeObject, Store } from "#kube";
+import type { Deps } from "../deps.ts";
+import { subnetOf } from "../pools/defaults.ts";
+import { countHolders, readClaims } from "../pools/read-claims.ts";
+import type { Admission } from "./kind.ts";
+import type { Recent } from "./recent.ts";
+
+/** Users of addresses that are named in one refusal. */
+const namedUsersMax = 10;
+
+export type PoolAdmissionDeps = Pick<Deps, "client" | "settings">;
+
+/** Pools: judged against all others, their subnet, and the claims on addresses that an update takes away. */
+export function poolAdmission(
+  deps: PoolAdmissionDeps,
+  { pools, subnets }: { readonly pools: Recent<SpiderIPPool>; readonly subnets: Store<SpiderSubnet> },
+): Admission<SpiderIPPool> {
+  const { client, settings } = deps;
+  return {
+    mutate: (pool) => defaultPool(pool, settings.enableSpiderSubnet ? subnets.list() : []),
+    validate: async (pool, old, o) => {
+      const inUse = old === undefined ? [] : await usersOfRemoved(deps, old, pool, o);
+      const subnet = await controllerOf(deps, pool, subnets, o);
+      const context = { old, others: pools.list(), subnet, inUse, families: settings };
+      return pools.admit(pool, validatePool(pool, context), o);
+    },
+    refuseDeletion: async (pool, o) => {
+      if (!isGuarded(deps, pool)) return undefined;
+      const allocated = await countHolders(client, pool, o);
+      return allocated === 0 ? undefined : `cannot delete an IPPool with allocated IPs(${allocated})`;
+    },
+  };
+}
+
+/** Subnets: judged against all others and against all pools. */
+export function subnetAdmission(
+  deps: PoolAdmissionDeps,
+  { pools, subnets }: { readonly pools: Recent<SpiderIPPool>; readonly subnets: Recent<SpiderSubnet> },
+): Admission<SpiderSubnet> {
+  return {
+    mutate: defaultSubnet,
+    validate: (subnet, old, o) => {
+      const context = { old, others: subnets.list(), pools: pools.list(), families: deps.settings };
+      return subnets.admit(subnet, validateSubnet(subnet, context), o);
+    },
+    refuseDeletion: (subnet) => {
+      const { allocatedIPCount = 0 } = subnet.status ?? {};
+      if (!isGuarded(deps, subnet) || allocatedIPCount === 0) return undefined;
+      return `cannot delete an Subnet with allocated IPs(${allocatedIPCount})`;
+    },
+  };
+}
+
+/** What is on its way out may be deleted again: so are the pools of a subnet. */
+function isGuarded({ settings }: PoolAdmissionDeps, { metadata }: KubeObject): boolean {
+  return settings.enableValidatingResourcesDeletedWebhook && metadata.deletionTimestamp === undefined;
+}
+
+/** Who has addresses that the update takes away, some of them, by the claims themselves. */
+async function usersOfRemoved(
+  { client }: PoolAdmissionDeps,
+  old: SpiderIPPool,
+  next: Submitted<SpiderIPPool>,
+  o: Signal,
+): Promise<NonNullable<PoolContext["inUse"]>> {
+  const users: NonNullable<PoolContext["inUse"]>[number][] = [];
+  for await (const { ip, spec } of readClaims(client, removedAddresses(old, next), o)) {
+    // Nobody has an address that is only kept from everybody: its pool may lose it.
+    if (spec.purpose === "Hold" || spec.purpose === "Quarantine") continue;
+    users.push({ ip, pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}` });
+    if (users.length >= namedUsersMax) break;
+  }
+  return users;
+}
+
+/** The part of an automatic pool is written just before the pool: by another replica, the watch may not show it yet. */
+async function controllerOf(
+  { client }: PoolAdmissionDeps,
+  pool: Submitted<SpiderIPPool>,
+  subnets: Store<SpiderSubnet>,
+  { signal }: Signal,
+): Promise<SpiderSubnet | undefined> {
+  const subnet = subnetOf(pool, subnets);
+  if (subnet === undefined || !isAutoPool(pool.metadata)) return subnet;
+  return client.get(spiderSubnets, { name: subnet.metadata.name }, { signal });
+}
