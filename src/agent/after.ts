@@ -7,6 +7,7 @@ import {
   type KubeClient,
   keyOf,
   mayRepeat,
+  metadataOf,
   type Pod,
   pods,
   retry,
@@ -28,6 +29,8 @@ import { isSandboxThere, type SandboxRecord } from "./records.ts";
 
 /** Views wait for a pause between calls, but no longer than this: a node that never pauses shows its Pods, too. */
 const pauseMsMax = 2_000;
+/** The answer is not read: the watch brings the Pod. */
+const unreadPods = metadataOf(pods);
 /** Pods whose views are written at once. */
 const writersMax = 4;
 /** A view that cannot be written for so long is given up; the next ADD or restart of the Pod writes it anew. */
@@ -145,7 +148,7 @@ export class After {
     // The UID keeps a same-named Pod that came later from being described by this one's networks: a UID is immutable.
     const body = { metadata: { uid: metadata.uid, annotations: { [networkStatusAnnotation]: text } } };
     const { namespace, name } = metadata;
-    await this.#client.patch(pods, { namespace, name }, { kind: "merge", body }, { ...o, subresource: "status" });
+    await this.#client.patch(unreadPods, { namespace, name }, { kind: "merge", body }, { ...o, subresource: "status" });
   }
 }
 

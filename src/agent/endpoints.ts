@@ -2,9 +2,22 @@ import { isDeepStrictEqual } from "node:util";
 import { type Settings, type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
 import { type Clock, KeyedLock, type Signal } from "#base";
 import { claimName, type Family, formatIp, tryParsePrefix } from "#ip";
-import { hasReason, isPodUid, type KubeClient, keyOf, mayRepeat, type Pod, retry, type TopControllers } from "#kube";
+import {
+  hasReason,
+  isPodUid,
+  type KubeClient,
+  keyOf,
+  mayRepeat,
+  metadataOf,
+  type Pod,
+  retry,
+  type TopControllers,
+} from "#kube";
 import { type Claim, endpointOf, type Ledger, type StickyOwner, stickyOwnerOf } from "#ledger";
 import { answerOf } from "./answer.ts";
+
+/** Nobody reads the answer of a create. */
+const unreadEndpoints = metadataOf(spiderEndpoints);
 
 export interface EndpointsOptions {
   readonly client: KubeClient;
@@ -64,7 +77,7 @@ export class Endpoints {
     if (stickyOwnerOf(pod, settings) !== undefined) return false;
     const make = async (signal: Signal) => {
       const wanted = await this.#wanted(pod, signal);
-      return wanted === undefined || (await isNew(this.#views.create(spiderEndpoints, wanted, signal)));
+      return wanted === undefined || (await isNew(this.#views.create(unreadEndpoints, wanted, signal)));
     };
     return await this.#writers.run(pod.metadata.uid, () => retry(make, { ...o, clock, retryable: mayRepeat }), o);
   }

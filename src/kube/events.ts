@@ -3,7 +3,7 @@ import type { KubeClient } from "./client.ts";
 import { type CoreEvent, events } from "./core.ts";
 import { deadline } from "./deadline.ts";
 import { limits } from "./limits.ts";
-import type { Draft, ObjectRef } from "./resource.ts";
+import { type Draft, metadataOf, type ObjectRef } from "./resource.ts";
 import { retry } from "./retry.ts";
 
 /** The object that an Event is about. */
@@ -49,6 +49,8 @@ interface Seen {
 
 const windowMs = 5 * 60_000;
 const attemptMs = 30_000;
+/** Nobody reads the answer of a create. */
+const unreadEvents = metadataOf(events);
 
 /**
  * Writes core/v1 Events without ever making its caller wait: a queue of bounded length, and what can't be written is dropped and
@@ -129,7 +131,7 @@ export class EventRecorder {
     const { clock, log } = this.#options;
     using limit = deadline(clock, parent, attemptMs, () => new Error("writing an Event took too long"));
     try {
-      await retry((o) => this.#client.create(events, draft, o), { signal: limit.signal, clock });
+      await retry((o) => this.#client.create(unreadEvents, draft, o), { signal: limit.signal, clock });
       this.#failing = false;
     } catch (err) {
       if (parent.aborted) return;

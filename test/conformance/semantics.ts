@@ -254,6 +254,15 @@ export function semantics(server: () => Api): void {
         Object.keys(list.items[0]).filter((key) => !["kind", "apiVersion"].includes(key)),
         ["metadata"],
       );
+      const one = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+      const patched = { status: { seen: 1 } };
+      const { body: answer } = await call("PATCH", `${widgets}/shown/status`, patched, { ...merge, accept: one });
+      assert.deepEqual(
+        [answer.kind, answer.metadata.name, answer.status],
+        ["PartialObjectMetadata", "shown", undefined],
+      );
+      const { body: created } = await call("POST", widgets, widget("shown-too"), { accept: one });
+      assert.deepEqual([created.kind, created.spec], ["PartialObjectMetadata", undefined]);
       const accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
       const { body: table } = await call("GET", `${widgets}/shown`, undefined, { accept });
       assert.deepEqual(
