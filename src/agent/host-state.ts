@@ -57,7 +57,7 @@ export class HostState {
 
   async run({ signal }: Signal): Promise<void> {
     const { host, ovs, synced } = this.#options;
-    const events = monitor(host, { topics: ["rules", "routes", "links"], signal });
+    const events = monitor(host, { topics: ["deletedRules", "deletedRoutes", "downLinks"], signal });
     await synced({ signal });
     ovs.each((one) => {
       const unsubscribe = one.changed(() => {

@@ -64,6 +64,27 @@ if (isolated(import.meta.url)) {
       }
     });
 
+    test("wakes up for losses alone where nothing else is asked for", async () => {
+      const events = start("deletedRules", "deletedRoutes", "downLinks");
+      const rule = { family: 4, table: 500, pref: 1000 } as const;
+      const route = { dst: parsePrefix("10.1.0.0/24"), dev: "mon2", table: 500 };
+      rtnl.createLink({ name: "mon2", kind: { kind: "bridge" }, up: true });
+      rtnl.setLink("mon2", { mtuBytes: 1400 });
+      rtnl.addRoute(route);
+      rtnl.deleteRoute(route);
+      rtnl.addRule(rule);
+      rtnl.deleteRule(rule);
+      rtnl.setLink("mon2", { up: false });
+      const found: string[] = [];
+      await seen(events, (event) => {
+        if (event.kind !== "overrun") found.push(`${event.kind} ${event.action}`);
+        return event.kind === "link";
+      });
+      await rtnl.deleteLinksLater(["mon2"]);
+      // IPv6 has one more route of its own.
+      assert.deepEqual([...new Set(found)], ["route delete", "rule delete", "link new"]);
+    });
+
     test("waits without blocking, several at once, and ends with its signal", { timeout: 10_000 }, async () => {
       const stop = new AbortController();
       const count = () => readdirSync("/proc/self/fd").length;

@@ -15,6 +15,8 @@ export interface Libc {
   /** Fills `address` with the socket's own. */
   getsockname(fd: number, address: Uint8Array): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
+  /** SO_ATTACH_FILTER: a program of classic BPF, as `struct sock_filter`s outside V8's heap. */
+  attachFilter(fd: number, program: Uint8Array): number;
   /** To `address`, or to where a netlink socket sends by default: the kernel. */
   sendto(fd: number, bytes: Uint8Array, flags: number, address: Uint8Array | null): number;
   /** The same on a pool thread, for requests which the kernel works on for long. The errno is lost there: -1 is -EIO. */
@@ -69,6 +71,7 @@ const functions = {
 };
 
 const siocEthtool = 0x8946;
+const [solSocket, attachFilter, filterBytes] = [1, 26, 8];
 /** O_CLOEXEC and O_NONBLOCK; eventfd has the same numbers. */
 const cloexecNonblock = 0o2004000;
 const eio = 5;
@@ -93,6 +96,12 @@ export const libc: Libc = {
   accept: (fd) => result(functions.accept4(fd, null, null, cloexecNonblock)),
   getsockname: (fd, address) => result(functions.getsockname(fd, address, lengthOf(address))),
   setsockopt: (fd, level, option, value) => result(functions.setsockopt(fd, level, option, value, value.length)),
+  attachFilter: (fd, program) => {
+    const fprog = Buffer.alloc(16); // struct sock_fprog
+    fprog.writeUInt16LE(program.length / filterBytes, 0);
+    fprog.writeBigUInt64LE(koffi.address(program), 8);
+    return result(functions.setsockopt(fd, solSocket, attachFilter, fprog, fprog.length));
+  },
   sendto: (fd, bytes, flags, address) =>
     result(functions.sendto(fd, bytes, bytes.length, flags, address, address?.length ?? 0)),
   sendLater: (fd, bytes) => later(functions.sendto, fd, bytes, bytes.length, 0, null, 0),

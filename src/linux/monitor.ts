@@ -1,4 +1,5 @@
 import { LinuxError } from "./errors.ts";
+import { eventFilter } from "./event-filter.ts";
 import { libc } from "./libc.ts";
 import { openNetlinkSocket, protocols, receiveReady } from "./netlink/channel.ts";
 import { decodeMessages, type Message } from "./netlink/message.ts";
@@ -12,7 +13,7 @@ import { decodeRoute, type Route } from "./rtnl/route.ts";
 import { decodeRule, type Rule } from "./rtnl/rule.ts";
 import type { Link } from "./rtnl/types.ts";
 
-export type NetworkTopic = keyof typeof groups;
+export type NetworkTopic = keyof typeof topicsKnown;
 
 /** What changed in a namespace. A change of something that exists is `new` too. */
 export type NetworkEvent =
@@ -25,8 +26,18 @@ export type NetworkEvent =
   | { readonly kind: "overrun" };
 type Action = "new" | "delete";
 
-/** Multicast groups of <linux/rtnetlink.h> by topic, IPv4's and IPv6's. */
-const groups = { links: [1], addresses: [5, 9], routes: [7, 11], rules: [8, 19], neighbours: [3] } as const;
+/** What a topic takes: multicast groups of <linux/rtnetlink.h>, IPv4's and IPv6's, and types of messages. */
+const topicsKnown = {
+  links: { groups: [1], passing: [types.newLink, types.deleteLink] },
+  /** What is there and down, in particular what goes down. */
+  downLinks: { groups: [1], passing: [] },
+  addresses: { groups: [5, 9], passing: [types.newAddress, types.deleteAddress] },
+  routes: { groups: [7, 11], passing: [types.newRoute, types.deleteRoute] },
+  deletedRoutes: { groups: [7, 11], passing: [types.deleteRoute] },
+  rules: { groups: [8, 19], passing: [types.newRule, types.deleteRule] },
+  deletedRules: { groups: [8, 19], passing: [types.deleteRule] },
+  neighbours: { groups: [3], passing: [types.newNeighbour, types.deleteNeighbour] },
+} as const;
 
 /** <asm-generic/socket.h> */
 const solSocket = 1;
@@ -37,7 +48,8 @@ const queueBytes = 4 << 20;
 const receiveBytes = 65_536;
 
 /**
- * Changes in a namespace as they happen. Subscribed when this returns, so that a list made afterwards misses nothing.
+ * Changes in a namespace as they happen. Subscribed when this returns, so that a list made afterwards misses nothing. What
+ * is not asked for is dropped in the kernel: nothing wakes up for it.
  * Ends, and closes its socket, when the signal aborts or the reader stops. The kernel's socket buffer is the only queue;
  * one reader.
  */
@@ -46,8 +58,13 @@ export function monitor(
   { topics, signal }: { readonly topics: readonly NetworkTopic[]; readonly signal: AbortSignal },
 ): AsyncIterable<NetworkEvent> {
   signal.throwIfAborted();
-  const mask = topics.flatMap((topic) => groups[topic]).reduce((bits, group) => bits | (1 << (group - 1)), 0);
+  const taken = topics.map((topic) => topicsKnown[topic]);
+  const mask = taken.flatMap(({ groups }) => groups).reduce((bits, group) => bits | (1 << (group - 1)), 0);
+  const passing = taken.flatMap((topic) => topic.passing);
+  const filter = eventFilter(passing, { downLinks: topics.includes("downLinks") });
   const { fd } = netns.enter(() => openNetlinkSocket(protocols.route, mask >>> 0));
+  // Not everything that may come before that is dropped: a reader looks at what it gets.
+  libc.attachFilter(fd, filter);
   libc.setsockopt(fd, solSocket, receiveBufferForce, Buffer.from(Uint32Array.of(queueBytes).buffer));
   const close = () => {
     signal.removeEventListener("abort", close);
