@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { annotations } from "../src/api/index.ts";
 import { annotationsPage } from "./annotations-page.ts";
+import { configurationPage } from "./configuration-page.ts";
 import { crdsPage } from "./crds-page.ts";
 
 const committed = (name: string) => readFileSync(new URL(`../docs/reference/${name}`, import.meta.url), "utf8");
@@ -11,6 +12,7 @@ describe("the reference of the API", () => {
   it("is what is committed (npm run generate writes it anew)", () => {
     for (const [name, page] of [
       ["annotations.md", annotationsPage()],
+      ["configuration.md", configurationPage()],
       ["crds.md", crdsPage()],
     ] as const) {
       assert.ok(committed(name) === page, `docs/reference/${name} is not what the sources make: run npm run generate`);

@@ -2,12 +2,14 @@ import * as v from "valibot";
 import { parse } from "yaml";
 import { SpiderError } from "#base";
 
-// A key without a value is null in YAML; it counts as absent.
-const text = (value: string) => v.nullish(v.string(), value);
-const flag = (value: boolean) => v.nullish(v.boolean(), value);
-const texts = (...value: string[]) => v.nullish(v.array(v.string()), value);
-const number = v.pipe(v.number(), v.integer(), v.minValue(0));
-const list = <S extends v.GenericSchema>(item: S) => v.nullish(v.array(item), []);
+// A key without a value is null in YAML; it counts as absent. What a key means is in the reference: `npm run generate`.
+const described = <S extends v.GenericSchema>(schema: S, meaning: string) => v.pipe(schema, v.description(meaning));
+const text = (value: string, meaning: string) => described(v.nullish(v.string(), value), meaning);
+const flag = (value: boolean, meaning: string) => described(v.nullish(v.boolean(), value), meaning);
+const texts = (value: string[], meaning: string) => described(v.nullish(v.array(v.string()), value), meaning);
+const whole = v.pipe(v.number(), v.integer(), v.minValue(0));
+const number = (value: number, meaning: string) => described(v.nullish(whole, value), meaning);
+const list = <S extends v.GenericSchema>(item: S, meaning: string) => described(v.nullish(v.array(item), []), meaning);
 /** An object whose fields all have defaults, and which can therefore be left out. */
 const part = <E extends v.ObjectEntries>(entries: E) =>
   v.nullish(v.object(entries), {} as v.InferInput<v.ObjectSchema<E, undefined>>);
@@ -18,63 +20,97 @@ const selector = part({
     v.array(v.object({ key: v.string(), operator: v.string(), values: v.optional(v.array(v.string())) })),
   ),
 });
+/** Of a part that is decoded, so that it is checked, and used by nothing. */
+const notShipped = "*not shipped*";
 
 const masterNicRule = v.object({
   nodeSelector: selector,
-  defaultMaxCount: v.nullish(number, 10_000),
-  includeInterfaces: texts(),
-  excludeInterfaces: texts(),
+  defaultMaxCount: number(10_000, notShipped),
+  includeInterfaces: texts([], notShipped),
+  excludeInterfaces: texts([], notShipped),
 });
 
 const subEniRule = v.object({
-  resourceName: text("spidernet.io/sub-eni"),
-  defaultMaxCount: v.nullish(number, 0),
+  resourceName: text("spidernet.io/sub-eni", notShipped),
+  defaultMaxCount: number(0, notShipped),
   nodeSelector: selector,
 });
 
-const schema = v.object({
+/** Every key of `conf.yml`, with its default and its meaning. */
+export const settingsSchema = v.object({
   ipamUnixSocketPath: v.pipe(
-    text("/var/run/spidernet/spiderpool.sock"),
+    text(
+      "/var/run/spidernet/spiderpool.sock",
+      "Decoded for those who read the file; the agent's flag `--api-socket` counts.",
+    ),
     // An empty path was always read as the default one.
     v.transform((path) => path || "/var/run/spidernet/spiderpool.sock"),
   ),
-  enableIPv4: flag(true),
-  enableIPv6: flag(true),
-  enableStatefulSet: flag(true),
-  enableKubevirtStaticIP: flag(true),
-  enableCleanOutdatedEndpoint: flag(false),
-  enableSpiderSubnet: flag(true),
-  enableAutoPoolForApplication: flag(true),
-  // A pool that says nothing about namespaces can then be named from none.
-  enableStrictIPPoolScope: flag(false),
-  enableIPConflictDetection: flag(false),
-  enableGatewayDetection: flag(false),
-  enableValidatingResourcesDeletedWebhook: flag(false),
-  clusterSubnetDefaultFlexibleIPNumber: v.nullish(number),
-  clusterSubnetAutoPoolDefaultRedundantIPNumber: v.nullish(number),
-  // Seconds for which an address that was given back is handed out last, of pools that do not say.
-  coolDown: v.nullish(number, 30),
-  tuneSysctlConfig: flag(true),
+  enableIPv4: flag(true, "IPv4 pools are admitted and used."),
+  enableIPv6: flag(true, "IPv6 pools are admitted and used."),
+  enableStatefulSet: flag(true, "Addresses of a StatefulSet's Pods outlive them."),
+  enableKubevirtStaticIP: flag(true, "Addresses of KubeVirt's virtual machines outlive their Pods."),
+  enableCleanOutdatedEndpoint: flag(
+    false,
+    "SpiderEndpoints whose Pod is gone, and whose addresses nobody holds for it, are removed.",
+  ),
+  enableSpiderSubnet: flag(
+    true,
+    "Pools are linked to the SpiderSubnet of their CIDR; annotations about subnets are read.",
+  ),
+  enableAutoPoolForApplication: flag(
+    true,
+    "Applications that name a SpiderSubnet get pools; off, such annotations are refused.",
+  ),
+  enableStrictIPPoolScope: flag(
+    false,
+    "Pods and Namespaces can name only pools that say for which namespaces they are.",
+  ),
+  enableIPConflictDetection: flag(false, "An ADD asks the wire whether somebody has the address."),
+  enableGatewayDetection: flag(false, "An ADD asks the gateway for an answer."),
+  enableValidatingResourcesDeletedWebhook: flag(false, "The deletion of pools and subnets in use is refused."),
+  clusterSubnetDefaultFlexibleIPNumber: described(
+    v.nullish(whole),
+    "Addresses that an application's pool has above its replicas, where the application does not say: 1 where both keys are absent, 0 without application pools.",
+  ),
+  clusterSubnetAutoPoolDefaultRedundantIPNumber: described(
+    v.nullish(whole),
+    "The same under its other name; the first one counts where both are there.",
+  ),
+  coolDown: number(
+    30,
+    "Seconds for which an address that was given back is handed out last, of pools without `spec.coolDown`.",
+  ),
+  tuneSysctlConfig: flag(true, "The agent sets the node's [kernel settings](node.md)."),
   podResourceInject: part({
-    enabled: flag(false),
-    namespacesExclude: texts("kube-system", "spiderpool", "metallb-system", "istio-system"),
-    namespacesInclude: texts(),
+    enabled: flag(
+      false,
+      "Pods get networks and resources by [annotation](../guides/networks.md#without-naming-each-network).",
+    ),
+    namespacesExclude: texts(
+      ["kube-system", "spiderpool", "metallb-system", "istio-system"],
+      "Namespaces whose Pods are left alone.",
+    ),
+    namespacesInclude: texts([], "Where there is any: only Pods of these namespaces."),
   }),
-  iaasNetworkProvider: part({ serverUrl: text(""), httpRequestTimeout: text("50s") }),
+  iaasNetworkProvider: part({
+    serverUrl: text("", "*not shipped*; a warning in the log where it is set."),
+    httpRequestTimeout: text("50s", notShipped),
+  }),
   agent: part({
     networkResourcePlugin: part({
-      enabled: flag(false),
-      kubeletRootDir: text("/var/lib/kubelet"),
+      enabled: flag(false, notShipped),
+      kubeletRootDir: text("/var/lib/kubelet", notShipped),
       devicePluginAffinity: part({ nodeSelector: selector }),
       resourceAdvertisement: part({
-        masterNIC: part({ rules: list(masterNicRule) }),
-        subENI: part({ rules: list(subEniRule) }),
+        masterNIC: part({ rules: list(masterNicRule, notShipped) }),
+        subENI: part({ rules: list(subEniRule, notShipped) }),
       }),
     }),
   }),
 });
 
-type Decoded = v.InferOutput<typeof schema>;
+type Decoded = v.InferOutput<typeof settingsSchema>;
 
 /** The settings of agent and controller: `conf.yml` of the ConfigMap, every value filled in. */
 export interface Settings
@@ -95,7 +131,7 @@ export interface DecodedSettings {
  */
 export function decodeSettings(yaml: string): DecodedSettings {
   const input = readYaml(yaml);
-  const result = v.safeParse(schema, input);
+  const result = v.safeParse(settingsSchema, input);
   if (!result.success) {
     const problems = result.issues.map((issue) => `${v.getDotPath(issue) ?? "conf.yml"}: ${issue.message}`);
     throw invalid(problems.join("; "), { problems });
@@ -107,7 +143,7 @@ export function decodeSettings(yaml: string): DecodedSettings {
   return {
     settings: { ...rest, redundantIpNumber: autoPools ? redundant : 0 },
     warnings: [
-      ...unknownKeys(input, schema).map((path) => `unknown key ${path}`),
+      ...unknownKeys(input, settingsSchema).map((path) => `unknown key ${path}`),
       ...(rest.iaasNetworkProvider.serverUrl === ""
         ? []
         : ["iaasNetworkProvider.serverUrl has no effect: no IaaS provider is asked"]),
