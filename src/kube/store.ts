@@ -191,19 +191,21 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   #apply(change: WatchChange<T>): void {
     switch (change.kind) {
       case "put":
-        this.#tell([this.#put(change.object)]);
+        this.#tell(change.object, this.#put(change.object));
         break;
       case "removed":
-        this.#tell([this.#remove(keyOf(change.object.metadata))]);
+        this.#tell(undefined, this.#remove(keyOf(change.object.metadata)));
         break;
       case "replaced": {
         // All is in place before anyone is told, so that no listener sees half of a list.
-        const gone = this.#missing(change.objects).map((key) => this.#remove(key));
-        const put = change.objects.map((object) => this.#put(object));
+        const { objects } = change;
+        const gone = this.#missing(objects).map((key) => this.#remove(key));
+        // There may be 300,000: nothing is made for each of them.
+        const before = objects.map((object) => this.#put(object));
         this.#isSynced = true;
         this.#distrusts = false;
-        this.#tell(gone);
-        this.#tell(put);
+        for (const object of gone) this.#tell(undefined, object);
+        for (const [at, now] of objects.entries()) this.#tell(now, before[at]);
         this.#synced.resolve();
       }
     }
@@ -216,22 +218,24 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     return [...this.#objects.keys()].filter((key) => !keys.has(key));
   }
 
-  #put(now: T): Change<T> | undefined {
+  /** Returns what it replaces; `now` itself where that is shown already. */
+  #put(now: T): T | undefined {
     const key = keyOf(now.metadata);
     const before = this.#objects.get(key);
-    if (!this.#distrusts && before?.metadata.resourceVersion === now.metadata.resourceVersion) return undefined;
+    if (!this.#distrusts && before?.metadata.resourceVersion === now.metadata.resourceVersion) return now;
     if (this.#options.freeze === true) deepFreeze(now);
     this.#objects.set(key, now);
     for (const index of this.#indexes.values()) index.move(before, now);
-    return { key, now, before };
+    return before;
   }
 
-  #remove(key: string): Change<T> | undefined {
+  /** Returns what was there. */
+  #remove(key: string): T | undefined {
     const before = this.#objects.get(key);
     if (before === undefined) return undefined;
     this.#objects.delete(key);
     for (const index of this.#indexes.values()) index.move(before, undefined);
-    return { key, now: undefined, before };
+    return before;
   }
 
   #tellRewound(): void {
@@ -240,14 +244,13 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     for (const listener of [...this.#rewindListeners]) listener();
   }
 
-  #tell(changes: readonly (Change<T> | undefined)[]): void {
-    for (const change of changes) {
-      if (change === undefined) continue;
-      const { key, now, before } = change;
-      const another = now !== undefined && before !== undefined && now.metadata.uid !== before.metadata.uid;
-      if (another) this.#tellOne(key, undefined, before);
-      this.#tellOne(key, now, another ? undefined : before);
-    }
+  #tell(now: T | undefined, before: T | undefined): void {
+    const either = now ?? before;
+    if (either === undefined || now === before) return;
+    const key = keyOf(either.metadata);
+    const another = now !== undefined && before !== undefined && now.metadata.uid !== before.metadata.uid;
+    if (another) this.#tellOne(key, undefined, before);
+    this.#tellOne(key, now, another ? undefined : before);
   }
 
   #tellOne(...change: Parameters<StoreListener<T>>): void {
@@ -263,12 +266,6 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
       }
     }
   }
-}
-
-interface Change<T> {
-  readonly key: string;
-  readonly now: T | undefined;
-  readonly before: T | undefined;
 }
 
 function deepFreeze(value: unknown): void {

@@ -2,6 +2,7 @@ import { annotations, type SpiderIPAddress } from "#api";
 import { type Node, nodes, type ObjectRef, type Pod, pods, readyCondition, type Store, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
 import { once, Shared } from "../interned.ts";
+import { packUid, packVersion, unpackUid } from "../packed.ts";
 
 /** How agents' Pods are found: the chart's label in the install namespace. */
 export interface AgentSelector {
@@ -67,8 +68,7 @@ function trimPod(pod: Pod, isAgent: boolean): Pod {
   const hashes = Object.entries(annotations ?? {}).filter(([key]) => key.startsWith("kubernetes.io/config."));
   const [spec, status] = [trimPodSpec(pod), trimPodStatus(pod, isAgent)];
   const isPlain = deletionTimestamp === undefined && hashes.length === 0 && !isAgent;
-  // Written out, not put together: such objects have one layout, and no room to spare.
-  if (isPlain) return { metadata: { namespace: once(namespace), name, uid, resourceVersion }, spec, status };
+  if (isPlain) return new KeptPod(metadata, spec, status);
   return {
     metadata: {
       ...{ namespace, name, uid, resourceVersion },
@@ -80,6 +80,42 @@ function trimPod(pod: Pod, isAgent: boolean): Pod {
     spec,
     status,
   };
+}
+
+/** A Pod of which only its identity is its own: flat, and made an object of objects when it is read. */
+class KeptPod implements Pod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly spec: NonNullable<Pod["spec"]>;
+  readonly status: NonNullable<Pod["status"]>;
+  readonly #uid: string;
+  readonly #version: number | string;
+
+  constructor(
+    { namespace = "", name, uid, resourceVersion }: Pod["metadata"],
+    spec: NonNullable<Pod["spec"]>,
+    status: NonNullable<Pod["status"]>,
+  ) {
+    this.namespace = once(namespace);
+    this.name = name;
+    this.spec = spec;
+    this.status = status;
+    this.#uid = packUid(uid);
+    this.#version = packVersion(resourceVersion);
+  }
+
+  /** It has the fields itself. */
+  get metadata(): Pod["metadata"] {
+    return this;
+  }
+
+  get uid(): string {
+    return unpackUid(this.#uid);
+  }
+
+  get resourceVersion(): string {
+    return String(this.#version);
+  }
 }
 
 function trimPodSpec({ spec }: Pod): NonNullable<Pod["spec"]> {

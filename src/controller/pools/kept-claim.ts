@@ -3,6 +3,7 @@ import { type Ip, parseClaimName, tryParseClaimName } from "#ip";
 import type { ObjectMeta } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 import { once } from "../interned.ts";
+import { packUid, packVersion, unpackUid } from "../packed.ts";
 
 /**
  * A Pod's claim, as nearly all are, in a third of the memory of the object that it stands for: there may be 300,000. It is flat,
@@ -10,8 +11,8 @@ import { once } from "../interned.ts";
  */
 export class KeptClaim implements SpiderIPAddress, Claim {
   readonly name: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
+  readonly #uid: string;
+  readonly #version: number | string;
   readonly #pool: string;
   readonly #poolUid: string;
   readonly #poolGeneration: number;
@@ -26,15 +27,15 @@ export class KeptClaim implements SpiderIPAddress, Claim {
   constructor({ metadata, spec }: SpiderIPAddress) {
     const { node = "", podNamespace = "", podName = "", podUID = "", nic = "", owner } = spec;
     this.name = metadata.name;
-    this.uid = metadata.uid;
-    this.resourceVersion = metadata.resourceVersion;
+    this.#uid = packUid(metadata.uid);
+    this.#version = packVersion(metadata.resourceVersion);
     this.#pool = once(spec.pool);
     this.#poolUid = once(spec.poolUID);
     this.#poolGeneration = spec.poolGeneration;
     this.#node = once(node);
     this.#namespace = once(podNamespace);
     this.#pod = podName;
-    this.#podUid = podUID;
+    this.#podUid = packUid(podUID);
     this.#nic = once(nic);
     this.#owner = owner && once(owner);
   }
@@ -42,6 +43,14 @@ export class KeptClaim implements SpiderIPAddress, Claim {
   /** It has the fields itself: they are asked for at every turn. */
   get metadata(): ObjectMeta {
     return this;
+  }
+
+  get uid(): string {
+    return unpackUid(this.#uid);
+  }
+
+  get resourceVersion(): string {
+    return String(this.#version);
   }
 
   get ip(): Ip {
@@ -60,7 +69,7 @@ export class KeptClaim implements SpiderIPAddress, Claim {
       node: this.#node,
       podNamespace: this.#namespace,
       podName: this.#pod,
-      podUID: this.#podUid,
+      podUID: unpackUid(this.#podUid),
       nic: this.#nic,
       ...(owner !== undefined && { owner }),
     };
