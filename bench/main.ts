@@ -3,9 +3,9 @@ import { writeFileSync } from "node:fs";
 import { readFlags } from "../scripts/options.ts";
 import { BenchNode } from "./node.ts";
 import { machineLine } from "./report.ts";
-import { sections } from "./sections.ts";
+import { clusterSections, nodeSections, type Report } from "./sections.ts";
 
-const names = sections.map(({ name }) => name);
+const names = [...nodeSections, ...clusterSections].map(({ name }) => name);
 const flags = readFlags("npm run bench -- [flags]: what CNI calls cost on one lab node.", {
   only: { type: "string", help: `sections, joined by commas: ${names.join(", ")}` },
   json: { type: "string", help: "write the figures to this file" },
@@ -17,15 +17,21 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-await using bench = await BenchNode.launch();
 console.log(machineLine());
 const figures: Record<string, unknown> = { machine: machineLine() };
-for (const { name, what, run } of sections.filter((section) => wanted.includes(section.name))) {
+const isWanted = ({ name }: { readonly name: string }) => wanted.includes(name);
+
+async function measure(name: string, what: string, run: () => Promise<Report>): Promise<void> {
   console.log(`\n${name}: ${what}`);
-  const report = await run(bench);
+  const report = await run();
   for (const line of report.lines) console.log(`  ${line}`);
   figures[name] = report.figures;
 }
+
+if (nodeSections.some(isWanted)) {
+  await using bench = await BenchNode.launch();
+  for (const { name, what, run } of nodeSections.filter(isWanted)) await measure(name, what, () => run(bench));
+}
+for (const { name, what, run } of clusterSections.filter(isWanted)) await measure(name, what, run);
 if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(figures, undefined, 2)}\n`);
-await bench[Symbol.asyncDispose]();
 process.exit(0);

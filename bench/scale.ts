@@ -1,33 +1,27 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { buildBundles } from "../scripts/build.ts";
+import { startController } from "./cluster/controller.ts";
 import { round } from "./report.ts";
 import type { Report } from "./sections.ts";
 
 const ours = "/apis/spiderpool.spidernet.io/v2beta1";
 const poolSize = 30_000;
 const nodeCount = 1_000;
+/** The controller is at rest so long after it is ready. */
+const restMs = 10_000;
 
 /** What a large cluster has. */
 export interface ScaleOptions {
   readonly claims: number;
   /** Pods that hold them, two claims each; 0: the controller sees none. */
   readonly pods: number;
-}
-
-/** How a controller came up. */
-export interface ControllerScale {
-  readonly readySeconds: number;
-  /** Once it is ready and has been at rest for a while. */
-  readonly rssMb: number;
-  readonly peakRssMb: number;
-  readonly cpuSeconds: number;
 }
 
 /** A controller that starts in a cluster of 150,000 Pods with two addresses each. */
@@ -46,81 +40,22 @@ export async function claimsAtStart(): Promise<Report> {
 }
 
 /** Starts the controller against an API server that has nothing but many claims, and says what that took. */
-async function measureController(options: ScaleOptions): Promise<ControllerScale> {
+async function measureController(options: ScaleOptions) {
   const { controller } = await buildBundles();
   const server = await serve(options);
   const { port } = server.address() as AddressInfo;
   const folder = mkdtempSync(join(tmpdir(), "scale-"));
-  const kubeconfig = join(folder, "kubeconfig");
-  writeFileSync(kubeconfig, kubeconfigOf(`http://127.0.0.1:${port}`));
-  const healthPort = 20_000 + (process.pid % 10_000);
-  const ports = ["--health-port", String(healthPort), "--webhook-port", String(healthPort + 1)];
-  const startMs = performance.now();
-  const child = spawn(
-    process.execPath,
-    [controller, "daemon", "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", ...ports],
-    {
-      env: {
-        SPIDERPOOL_POD_NAME: "controller",
-        SPIDERPOOL_POD_NAMESPACE: "kube-system",
-        SPIDERPOOL_LOG_LEVEL: "error",
-      },
-      stdio: ["ignore", "inherit", "inherit"],
-    },
-  );
-  const exited = once(child, "exit");
   try {
-    const pid = child.pid ?? 0;
-    while (!(await isReady(healthPort))) {
-      if (child.exitCode !== null) throw new Error(`the controller ended with ${child.exitCode}`);
-      await delay(100);
-    }
-    const readySeconds = (performance.now() - startMs) / 1_000;
-    await delay(10_000);
-    const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    return {
-      readySeconds,
-      rssMb: megabytes(status, "VmRSS"),
-      peakRssMb: megabytes(status, "VmHWM"),
-      cpuSeconds: cpuSecondsOf(pid),
-    };
+    const kubeconfig = join(folder, "kubeconfig");
+    writeFileSync(kubeconfig, kubeconfigFor(`http://127.0.0.1:${port}`));
+    await using running = await startController(controller, kubeconfig);
+    await delay(restMs);
+    return { readySeconds: running.readySeconds, ...running.usage() };
   } finally {
-    child.kill("SIGKILL");
-    await exited;
     server.closeAllConnections();
     server.close();
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-function megabytes(status: string, field: string): number {
-  return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) / 1_024;
-}
-
-function cpuSecondsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-async function isReady(port: number): Promise<boolean> {
-  try {
-    return (await fetch(`http://127.0.0.1:${port}/runtime/readiness`)).ok;
-  } catch {
-    return false;
-  }
-}
-
-function kubeconfigOf(server: string): string {
-  return JSON.stringify({
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-    clusters: [{ name: "c", cluster: { server } }],
-    users: [{ name: "u", user: {} }],
-  });
 }
 
 async function serve(options: ScaleOptions): Promise<Server> {

@@ -1,4 +1,5 @@
 import { type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
+import { fillings, publication } from "./ipam.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
 import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
 import { formatPercentiles, percentiles, round } from "./report.ts";
@@ -18,8 +19,39 @@ export interface Section {
   readonly run: (bench: BenchNode) => Promise<Report>;
 }
 
-/** Every section, in the order in which they run: each begins and ends with no Pod on the node. */
-export const sections: readonly Section[] = [
+/** A section with a cluster of its own, beside which no node is to run. */
+export interface ClusterSection extends Omit<Section, "run"> {
+  readonly run: () => Promise<Report>;
+}
+
+const servers = [
+  { server: "lab", suffix: "", where: "the lab's API server" },
+  { server: "real", suffix: "-real", where: "kube-apiserver and etcd" },
+] as const;
+
+/** Every section of a cluster, in the order in which they run. */
+export const clusterSections: readonly ClusterSection[] = [
+  ...servers.flatMap(({ server, suffix, where }) => [
+    {
+      name: `ipam${suffix}`,
+      what: `1,000 Pods at once on 1,000 addresses from 1, 10 and 100 agents, with ${where}`,
+      run: () => fillings(server),
+    },
+    {
+      name: `views${suffix}`,
+      what: `views of pools, and edits of them, with 1,000 agents and ${where}`,
+      run: () => publication(server),
+    },
+  ]),
+  {
+    name: "claims",
+    what: "the controller starts among 300,000 addresses of 150,000 Pods on 1,000 nodes",
+    run: claimsAtStart,
+  },
+];
+
+/** Every section of a node, in the order in which they run: each begins and ends with no Pod on the node. */
+export const nodeSections: readonly Section[] = [
   { name: "add", what: "200 ADDs and DELs in turn", run: addAndDel },
   {
     name: "macvlan",
@@ -53,11 +85,6 @@ export const sections: readonly Section[] = [
     run: waits,
   },
   { name: "sustained", what: "ADD and DEL without pause, 8 Pods at a time", run: sustained },
-  {
-    name: "claims",
-    what: "the controller starts among 300,000 addresses of 150,000 Pods on 1,000 nodes",
-    run: claimsAtStart,
-  },
   { name: "reboot", what: "250 Pods at once after the node started again", run: reboot },
 ];
 

@@ -1,0 +1,117 @@
+import { randomUUID } from "node:crypto";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { spiderIPPools } from "#api";
+import { silentLogger, systemClock } from "#base";
+import { IpSet } from "#ip";
+import {
+  createTransport,
+  KubeClient,
+  type KubeConfig,
+  type KubeObject,
+  metadataOf,
+  type Transport,
+  WatchedStore,
+} from "#kube";
+import { type Claim, Intents, Ledger } from "#ledger";
+import { PoolCache } from "../../src/agent/pool-cache.ts";
+
+const clock = systemClock;
+const log = silentLogger;
+const none = IpSet.empty(4);
+/** As the ADD of a container runtime. */
+const claimMsMax = 30_000;
+
+/** Writes that agents sent. */
+export interface Writes {
+  /** Creates of claims. */
+  creates: number;
+}
+
+/**
+ * One node's part in allocation, and nothing else of an agent: the product's pool cache and ledger, with connections, watches
+ * and memory of its own.
+ */
+export class SimulatedAgent implements AsyncDisposable {
+  readonly pools: PoolCache;
+  readonly #node: string;
+  readonly #stop = new AbortController();
+  readonly #transport: Transport & Disposable;
+  readonly #ledger: Ledger;
+  readonly #metadata: WatchedStore<KubeObject>;
+  readonly #running: Promise<unknown>;
+
+  constructor(node: string, config: KubeConfig, writes: Writes) {
+    const { signal } = this.#stop;
+    this.#node = node;
+    this.#transport = createTransport(config, { clock });
+    const client = new KubeClient({
+      transport: counting(this.#transport, writes),
+      clock,
+      userAgent: "spiderpool-agent",
+    });
+    this.#metadata = new WatchedStore({ client, clock, log, resource: metadataOf(spiderIPPools) });
+    this.pools = new PoolCache({ client, clock, log, metadata: this.#metadata });
+    this.pools.start({ signal });
+    this.#running = this.#metadata.run({ signal }).catch(() => {});
+    this.#ledger = new Ledger({
+      ...{ client, clock, log, node, bootId: node, signal },
+      intents: new Intents(mkdtempSync(join(tmpdir(), "intents-"))),
+      // Always the same one: a new one has a pool looked at anew.
+      reserved: () => none,
+      inUse: () => true,
+      isIndexed: async () => true,
+    });
+  }
+
+  /** Resolves when it knows all pools. */
+  async ready(): Promise<void> {
+    await this.#ledger.recall([], this);
+    await this.pools.now(this);
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** One ADD's address, for a Pod that was not there before. Throws as an ADD does. */
+  async claim(poolName: string): Promise<Claim> {
+    const signal = AbortSignal.any([this.signal, AbortSignal.timeout(claimMsMax)]);
+    const { pools } = await this.pools.now({ signal });
+    const pool = pools.get(poolName);
+    if (pool === undefined) throw new Error(`${this.#node} knows no pool ${poolName}`);
+    const uid = randomUUID();
+    const holder = {
+      pod: { namespace: "default", name: `pod-${uid}`, uid },
+      ...{ nic: "eth0", containerId: `${uid}-sandbox`, network: "bench" },
+    };
+    const answer = () => '{"prefix":16,"gw":"10.0.0.1"}';
+    const { claim } = await this.#ledger.claim({ family: 4, pools: [pool], holder, answer }, { signal });
+    return claim;
+  }
+
+  /** Gives everything back that it claimed. */
+  async release(): Promise<void> {
+    for (const claim of this.#ledger.claims())
+      this.#ledger.release(claim, { why: "the measurement is over", evidence: [] });
+    await this.#ledger.drained();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ledger.stop();
+    this.#stop.abort(new Error("the measurement is over"));
+    await this.#running;
+    this.#transport[Symbol.dispose]();
+  }
+}
+
+function counting(transport: Transport, writes: Writes): Transport {
+  return {
+    server: transport.server,
+    send: (request, o) => {
+      if (request.method === "POST" && request.path.includes("/spideripaddresses")) writes.creates += 1;
+      return transport.send(request, o);
+    },
+  };
+}

@@ -1,0 +1,156 @@
+// Runs beside an API server: a thousand agents draw from some pools, and pools are edited under them. Reads a PublicationPlan as
+// JSON on stdin and prints a PublicationOutcome. Started by bench/cluster/server.ts.
+import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import { spiderIPPools, spiderPoolUsages } from "#api";
+import { silentLogger, systemClock } from "#base";
+import { createTransport, KubeClient, loadKubeConfig, nodes, WatchedStore } from "#kube";
+import { fractionsFrom } from "../../src/base/testing/random.ts";
+import { percentiles } from "../report.ts";
+import { SimulatedAgent } from "./agent.ts";
+import { startController } from "./controller.ts";
+import { kubeconfigOf } from "./kubeconfig.ts";
+import type { Surroundings } from "./server.ts";
+import { ViewWrites } from "./writes.ts";
+
+export interface PublicationPlan {
+  readonly agents: number;
+  readonly pools: number;
+  /** Pods that come, evenly in that time, each on a random agent and in a random pool. */
+  readonly pods: number;
+  readonly seconds: number;
+  /** Edits of a pool's addresses, one after the other. */
+  readonly edits: number;
+}
+
+export interface PublicationOutcome {
+  readonly failed: number;
+  /** Writes of `status` and of usages: of all pools in the busiest second, and of one pool in its busiest second. */
+  readonly status: ReturnType<ViewWrites["figures"]>;
+  readonly usage: ReturnType<ViewWrites["figures"]>;
+  /** From the last allocation until every status counts all addresses. */
+  readonly settledMs: number;
+  /** From an edit's answer until an agent knows it: over all edits and agents. */
+  readonly edit: ReturnType<typeof percentiles>;
+}
+
+const plan: PublicationPlan & Surroundings = JSON.parse(await text(process.stdin));
+const clock = systemClock;
+const kubeconfig = kubeconfigOf(plan.server);
+const config = loadKubeConfig({ kubeconfig });
+using transport = createTransport(config, { clock });
+const client = new KubeClient({ transport, clock });
+const stop = new AbortController();
+const names = Array.from({ length: plan.pools }, (_, at) => `shared-${at}`);
+const nodeNames = Array.from({ length: plan.agents }, (_, at) => `node-${at}`);
+
+await inBatches(nodeNames, 32, makeNode);
+for (const [at, name] of names.entries()) await makePool(at, name);
+await using _controller = await startController(plan.controller, kubeconfig);
+const pools = new WatchedStore({ client, clock, log: silentLogger, resource: spiderIPPools });
+const usages = new WatchedStore({ client, clock, log: silentLogger, resource: spiderPoolUsages });
+const running = [pools.run(stop), usages.run(stop)];
+await Promise.all(names.map((name) => usages.waitFor(name, (usage) => usage !== undefined, stop)));
+const agents = nodeNames.map((node) => new SimulatedAgent(node, config, { creates: 0 }));
+await inBatches(agents, 32, (agent) => agent.ready());
+
+const written = { status: new ViewWrites(), usage: new ViewWrites() };
+pools.changed((name, now, before) => {
+  if (!isDeepStrictEqual(now?.status, before?.status)) written.status.note(name);
+});
+usages.changed((name) => written.usage.note(name));
+const failed = await draw();
+const settledMs = await settled();
+const figures = { status: written.status.figures(), usage: written.usage.figures() };
+const editMs: number[] = [];
+for (let edit = 0; edit < plan.edits; edit++) editMs.push(...(await editPool(edit)));
+const outcome: PublicationOutcome = { failed, ...figures, settledMs, edit: percentiles(editMs) };
+stop.abort();
+await Promise.all([...running, ...agents.map((agent) => agent[Symbol.asyncDispose]())]);
+await _controller[Symbol.asyncDispose]();
+process.stdout.write(JSON.stringify(outcome), () => process.exit(0));
+
+async function makeNode(name: string): Promise<void> {
+  await client.create(nodes, { metadata: { name } }, stop);
+  const status = { conditions: [{ type: "Ready", status: "True" }] };
+  await client.patch(
+    nodes,
+    { name },
+    { kind: "merge", body: { status } },
+    { signal: stop.signal, subresource: "status" },
+  );
+}
+
+async function makePool(at: number, name: string): Promise<void> {
+  const base = `10.${at + 1}`;
+  await client.create(
+    spiderIPPools,
+    { metadata: { name }, spec: { ipVersion: 4, subnet: `${base}.0.0/16`, ips: [`${base}.0.1-${base}.3.250`] } },
+    stop,
+  );
+}
+
+/** Returns how many Pods got no address. */
+async function draw(): Promise<number> {
+  const random = fractionsFrom(1);
+  const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)] as T;
+  const claims: Promise<unknown>[] = [];
+  let misses = 0;
+  const startMs = performance.now();
+  for (let pod = 0; pod < plan.pods; pod++) {
+    const aheadMs = startMs + (pod / plan.pods) * plan.seconds * 1_000 - performance.now();
+    if (aheadMs > 0) await delay(aheadMs);
+    claims.push(
+      pick(agents)
+        .claim(pick(names))
+        .catch(() => {
+          misses += 1;
+        }),
+    );
+  }
+  await Promise.all(claims);
+  return misses;
+}
+
+/** Resolves with the time until the statuses of all pools together count every Pod. */
+async function settled(): Promise<number> {
+  const startMs = performance.now();
+  const counted = () => pools.list().reduce((sum, { status }) => sum + Number(status?.allocatedIPCount ?? 0), 0);
+  while (counted() < plan.pods - failed) {
+    if (performance.now() - startMs > 60_000) throw new Error(`statuses count ${counted()} of ${plan.pods} after 60 s`);
+    await delay(5);
+  }
+  return performance.now() - startMs;
+}
+
+/** Returns how long each agent took to know it. */
+async function editPool(edit: number): Promise<readonly number[]> {
+  const [name = ""] = names;
+  const excludeIPs = [`10.1.3.${edit + 1}`];
+  const { metadata } = await client.patch(
+    spiderIPPools,
+    { name },
+    { kind: "merge", body: { spec: { excludeIPs } } },
+    stop,
+  );
+  const startMs = performance.now();
+  return Promise.all(
+    agents.map(async (agent) => {
+      for (;;) {
+        const change = agent.pools.nextChange();
+        const { pools: known } = await agent.pools.now(agent);
+        if ((known.get(name)?.generation ?? 0) >= (metadata.generation ?? 0)) return performance.now() - startMs;
+        await change;
+      }
+    }),
+  );
+}
+
+async function inBatches<T>(items: readonly T[], width: number, act: (item: T) => Promise<void>): Promise<void> {
+  const left = items.values();
+  const worker = async () => {
+    for (const item of left) await act(item);
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+}

@@ -1,0 +1,48 @@
+import { globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type LabHandle, launchLab } from "../../lab/launch.ts";
+import { buildBundles } from "../../scripts/build.ts";
+import { render } from "../../test/chart/render.ts";
+import { launchCluster } from "../../test/cluster/launch.ts";
+
+const crdFolder = fileURLToPath(new URL("../../charts/spiderpool/crds", import.meta.url));
+
+/** Whose API server is measured: the lab's, or kube-apiserver with etcd. */
+export type ServerKind = "lab" | "real";
+
+/** What every script beside an API server is told. */
+export interface Surroundings {
+  readonly server: ServerKind;
+  /** Path of the controller's bundle. */
+  readonly controller: string;
+}
+
+/**
+ * Starts an API server with our kinds, and nothing else, in namespaces of its own, runs the script beside it with `plan` and
+ * {@link Surroundings} on its stdin, and answers the JSON that it prints.
+ */
+export async function runBeside<Plan extends object, Outcome>(
+  server: ServerKind,
+  script: "fill" | "publication" | "start",
+  plan: Plan,
+): Promise<Outcome> {
+  const { controller, lab: program } = await buildBundles();
+  await using lab = server === "lab" ? await launchLabServer(program) : await launchRealServer();
+  const surroundings: Surroundings = { server, controller };
+  const path = fileURLToPath(new URL(`${script}.ts`, import.meta.url));
+  const input = JSON.stringify({ ...surroundings, ...plan });
+  return JSON.parse(await lab.run({ argv: [process.execPath, path], input })) as Outcome;
+}
+
+function launchLabServer(program: string): Promise<LabHandle> {
+  const crds = globSync("*.yaml", { cwd: crdFolder }).map((file) => readFileSync(`${crdFolder}/${file}`, "utf8"));
+  return launchLab({ nodes: 0, program, crds });
+}
+
+/** With the chart's admission policy, which the server evaluates for each claim. */
+async function launchRealServer(): Promise<LabHandle> {
+  const { objects } = await render();
+  const policies = objects.filter(({ kind }) => String(kind).startsWith("ValidatingAdmissionPolicy"));
+  const manifests = [crdFolder, ...policies.map((policy) => JSON.stringify(policy))];
+  return launchCluster({ nodes: 0, controllers: false, manifests, say: console.log });
+}

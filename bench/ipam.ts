@@ -1,0 +1,55 @@
+import type { FillOutcome, FillPlan } from "./cluster/fill.ts";
+import type { PublicationOutcome, PublicationPlan } from "./cluster/publication.ts";
+import { runBeside, type ServerKind } from "./cluster/server.ts";
+import { formatPercentiles, round } from "./report.ts";
+import type { Report } from "./sections.ts";
+
+const repetitions = 3;
+const agents = [1, 10, 100];
+
+/** 1,000 Pods at once on 1,000 addresses, from 1, 10 and 100 agents; the median of some fillings each. */
+export async function fillings(server: ServerKind): Promise<Report> {
+  const pods = 1_000;
+  const all = Array.from({ length: repetitions }, () => agents).flat();
+  const found = await runBeside<FillPlan, readonly FillOutcome[]>(server, "fill", { pods, fillings: all });
+  const rows = agents.map((count) => {
+    const of = found.filter((one) => one.agents === count);
+    return {
+      agents: count,
+      failed: sum(of.map(({ failed }) => failed)),
+      twice: sum(of.map(({ twice }) => twice)),
+      writesPerPod: round(median(of.map(({ writesPerPod }) => writesPerPod))),
+      perSecond: round(median(of.map(({ perSecond }) => perSecond)), 0),
+      failures: of.flatMap(({ failure }) => failure ?? []),
+    };
+  });
+  const lines = rows.flatMap(({ agents: count, failed, twice, writesPerPod, perSecond, failures }) => [
+    `${String(count).padStart(3)} agents: ${perSecond} allocations/s, ${writesPerPod} creates per Pod, ${failed} failed, ${twice} twice`,
+    ...failures.slice(0, 1),
+  ]);
+  return { figures: { pods, fillings: rows }, lines };
+}
+
+/** What a thousand agents cause and see of views, and of edits of pools. */
+export async function publication(server: ServerKind): Promise<Report> {
+  const plan: PublicationPlan = { agents: 1_000, pools: 8, pods: 2_000, seconds: 10, edits: 3 };
+  const found = await runBeside<PublicationPlan, PublicationOutcome>(server, "publication", plan);
+  const { status, usage, edit, failed, settledMs } = found;
+  return {
+    figures: { ...plan, ...found, settledMs: round(settledMs) },
+    lines: [
+      `${plan.pods} Pods in ${plan.seconds} s from ${plan.agents} agents, ${plan.pools} pools, ${failed} failed; statuses exact ${round(settledMs)} ms after the last`,
+      `statuses: ${status.writes} written, at most ${status.perSecond} in a second, ${status.perSecondOfPool} of one pool`,
+      `usages: ${usage.writes} written, at most ${usage.perSecond} in a second, ${usage.perSecondOfPool} of one pool`,
+      `a pool's edit known to an agent: ${formatPercentiles(edit)}`,
+    ],
+  };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
