@@ -1,54 +1,22 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { type AddressInfo, connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, describe, it } from "node:test";
-import { never, silentLogger, systemClock } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
+import { describe, it } from "node:test";
+import { never, systemClock } from "#base";
 import { KubeClient } from "./client.ts";
 import type { KubeConfig } from "./config.ts";
 import { nodes } from "./core.ts";
-import { ApiUnreachableError, hasReason } from "./errors.ts";
+import { ApiUnreachableError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { splitLines } from "./lines.ts";
-import { WatchedStore } from "./store.ts";
+import { selfSigned } from "./testing/certificate.ts";
+import { serving, textOf } from "./testing/serving.ts";
 import { createTransport } from "./transport.ts";
 
 const o = { signal: never };
 const get = { method: "GET", path: "/api/v1/nodes/n1", headers: {} };
-const folder = mkdtempSync(join(tmpdir(), "kube-transport-"));
-after(() => rmSync(folder, { recursive: true }));
-
-/** Serves on loopback while `act` runs. */
-async function serving<T>(
-  handler: http.RequestListener,
-  act: (config: KubeConfig) => Promise<T>,
-  server: http.Server = http.createServer(),
-): Promise<T> {
-  server.on("request", handler);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const scheme = server instanceof https.Server ? "https" : "http";
-  try {
-    return await act({ server: `${scheme}://127.0.0.1:${port}`, insecureSkipTlsVerify: false, namespace: "default" });
-  } finally {
-    server.closeAllConnections();
-    server.close();
-    await once(server, "close");
-  }
-}
-
-async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  return Buffer.concat(chunks).toString("utf8");
-}
 
 describe("createTransport()", () => {
   it("gives a connection up that does not come to stand, as a request that was not sent", async (t) => {
@@ -174,7 +142,7 @@ describe("createTransport()", () => {
 
   for (const scheme of ["http", "https"]) {
     it(`resets the connection of a call that was given up: what is still on its way never arrives, over ${scheme}`, async () => {
-      const server = scheme === "https" ? https.createServer(certificate("reset")) : http.createServer();
+      const server = scheme === "https" ? https.createServer(selfSigned("reset")) : http.createServer();
       const arrived = Promise.withResolvers<void>();
       const neverAnswers: http.RequestListener = () => arrived.resolve();
       const giveUp = async (config: KubeConfig) => {
@@ -342,152 +310,4 @@ describe("createTransport()", () => {
       assert.ok((await settled).every(({ status }) => status === "rejected"));
     });
   });
-
-  it("reads a changed token once a second at most, and right away after a 401", async () => {
-    const path = join(folder, "token");
-    let accepted = "Bearer one";
-    const guard: http.RequestListener = (request, response) => {
-      response.statusCode = request.headers.authorization === accepted ? 200 : 401;
-      response.end(request.headers.authorization);
-    };
-    await serving(guard, async (config) => {
-      const clock = new ManualClock();
-      writeFileSync(path, "one\n");
-      using transport = createTransport({ ...config, token: { kind: "file", path } }, { clock });
-      const seen = async () => textOf((await transport.send(get, o)).body);
-      assert.equal(await seen(), "Bearer one");
-      writeFileSync(path, "longer");
-      assert.equal(await seen(), "Bearer one");
-      await clock.advance(1_000);
-      accepted = "Bearer longer";
-      assert.equal(await seen(), "Bearer longer");
-      writeFileSync(path, "newest-token");
-      accepted = "Bearer newest-token";
-      assert.equal(await seen(), "Bearer newest-token", "the 401 made it look at once");
-      accepted = "Bearer nobody's";
-      assert.equal((await transport.send(get, o)).status, 401);
-    });
-  });
-
-  it("verifies the server by the given CA, and takes a replaced CA file into use", async () => {
-    const { cert, key } = certificate("a");
-    const other = certificate("b");
-    const path = join(folder, "ca.crt");
-    const server = https.createServer({ cert, key });
-    const answer: http.RequestListener = (_request, response) => void response.end("secure");
-    await serving(
-      answer,
-      async (config) => {
-        const clock = new ManualClock();
-        writeFileSync(path, `${other.cert}\n`);
-        using transport = createTransport({ ...config, ca: { kind: "file", path } }, { clock });
-        await assert.rejects(transport.send({ ...get, method: "POST" }, o), (error: unknown) => {
-          return error instanceof ApiUnreachableError && error.outcome === "not-sent";
-        });
-        writeFileSync(path, cert);
-        await clock.advance(1_000);
-        assert.equal(await textOf((await transport.send(get, o)).body), "secure");
-      },
-      server,
-    );
-  });
-
-  it("names the file of credentials that is not there", async () => {
-    const token = { kind: "file", path: join(folder, "none") } as const;
-    const config = { server: "http://127.0.0.1:1", insecureSkipTlsVerify: false, namespace: "", token };
-    using transport = createTransport(config, { clock: systemClock });
-    await assert.rejects(transport.send(get, o), { code: "KUBE_CREDENTIALS" });
-  });
 });
-
-describe("splitLines()", () => {
-  it("finds the same lines wherever the chunks are cut", async () => {
-    const text = Buffer.from('{"a":"ä€😀"}\n\r\n{"b":2}\n');
-    for (let first = 0; first <= text.length; first++) {
-      for (let second = first; second <= text.length; second += 3) {
-        const chunks = [text.subarray(0, first), text.subarray(first, second), text.subarray(second)];
-        assert.deepEqual(await collect(splitLines(chunked(chunks), 100)), ['{"a":"ä€😀"}', '{"b":2}']);
-      }
-    }
-  });
-
-  it("refuses a line that is too long, in one chunk or in many, and one that is cut off", async () => {
-    const drain = (chunks: readonly string[]) => collect(splitLines(chunked(chunks.map((c) => Buffer.from(c))), 5));
-    for (const chunks of [["123456\n"], ["123", "456"], ["123", "456\n"], ["12345\n", "12"]]) {
-      await assert.rejects(drain(chunks), { code: "API_WATCH_LINE" }, chunks.join("|"));
-    }
-    assert.deepEqual(await drain(["123", "45\n"]), ["12345"]);
-  });
-});
-
-describe("KubeClient over a socket", () => {
-  it("fills a store from chunks cut anywhere, over a slow head and a cut connection", async () => {
-    const object = (version: number) => ({ metadata: { name: "n1", uid: "u", resourceVersion: String(version) } });
-    let watches = 0;
-    const server: http.RequestListener = (request, response) => {
-      if (request.url?.includes("watch=true") !== true) {
-        response.end(JSON.stringify({ kind: "List", metadata: { resourceVersion: "1" }, items: [object(1)] }));
-        return;
-      }
-      watches += 1;
-      response.flushHeaders();
-      const version = watches + 1;
-      const line = `${JSON.stringify({ type: "MODIFIED", object: object(version) })}\n`;
-      const cut = 3 * watches;
-      response.write(line.slice(0, cut), () => response.write(line.slice(cut), () => response.socket?.destroy()));
-    };
-    await serving(server, async (config) => {
-      using transport = createTransport(config, { clock: systemClock });
-      const client = new KubeClient({ transport, clock: systemClock });
-      // No backoff: the random source says 0.
-      const store = new WatchedStore({
-        client,
-        resource: nodes,
-        clock: systemClock,
-        log: silentLogger,
-        random: () => 0,
-      });
-      const stop = new AbortController();
-      const running = store.run(stop);
-      await store.waitFor("n1", (node) => node?.metadata.resourceVersion === "6", o);
-      stop.abort();
-      await running;
-    });
-  });
-
-  it("keeps the server's words and Retry-After of a refusal", async () => {
-    const busy: http.RequestListener = (_request, response) => {
-      response.writeHead(429, { "retry-after": "2" });
-      response.end(
-        JSON.stringify({ kind: "Status", code: 429, reason: "TooManyRequests", message: "too many requests" }),
-      );
-    };
-    await serving(busy, async (config) => {
-      using transport = createTransport(config, { clock: systemClock });
-      const client = new KubeClient({ transport, clock: systemClock });
-      await assert.rejects(client.get(nodes, { name: "n1" }, o), (error: unknown) => {
-        assert.ok(hasReason(error, "TooManyRequests"));
-        assert.deepEqual([error.serverMessage, error.retryAfterMs], ["too many requests", 2_000]);
-        return true;
-      });
-    });
-  });
-});
-
-async function collect(lines: AsyncIterable<string>): Promise<readonly string[]> {
-  const all: string[] = [];
-  for await (const line of lines) all.push(line);
-  return all;
-}
-
-async function* chunked(chunks: readonly Uint8Array[]) {
-  yield* chunks;
-}
-
-function certificate(name: string): { readonly cert: string; readonly key: string } {
-  const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)];
-  const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1"];
-  const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-  execFileSync("openssl", ["req", ...kind, ...subject, "-keyout", key, "-out", cert], { stdio: "ignore" });
-  return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
-}
