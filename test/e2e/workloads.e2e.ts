@@ -2,11 +2,20 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
-import { deployment, pod, pool, statefulSet } from "./workloads.ts";
+import { deployment, pod, statefulSet } from "./workloads.ts";
 
 interface PodLike extends KubeObject {
   readonly spec: { readonly nodeName: string };
   readonly status: { readonly podIP?: string; readonly phase: string };
+}
+
+interface Claim extends KubeObject {
+  readonly spec: {
+    readonly address: string;
+    readonly pool: string;
+    readonly node: string;
+    readonly podNamespace: string;
+  };
 }
 
 describe("workloads with addresses of a pool", () => {
@@ -93,16 +102,28 @@ describe("workloads with addresses of a pool", () => {
     await erase("statefulset/fixed", "deployment/others");
   });
 
-  it("two Pods of a subnet with one address left: one runs, the other waits for it", async () => {
-    await suite.apply(pool("only-one", "172.18.40.1"));
-    const pools = { ipv4: ["only-one"] };
-    await suite.apply(pod("left", { pools, node: "node1" }), pod("right", { pools, node: "node2" }));
-    const running = async () => (await suite.list<PodLike>("pods")).filter(({ status }) => status.phase === "Running");
-    const [winner] = await until("one runs", async () => ((await running()).length === 1 ? running() : undefined));
-    const other = winner?.metadata.name === "left" ? "right" : "left";
-    await suite.kubectl("delete", `pod/${winner?.metadata.name}`, "--wait=true");
-    await suite.kubectl("wait", `pod/${other}`, "--for=condition=Ready", "--timeout=60s");
-    await erase(`pod/${other}`);
-    await suite.kubectl("delete", "sp/only-one", "--wait=false");
+  it("the examples of the guides draw from the pools that they say, on both nodes", async () => {
+    const files = ["namespace", "nodes", "backup", "reserved", "nics"].flatMap((name) => [
+      "-f",
+      `${manifests}/../ipam/${name}.yaml`,
+    ]);
+    await suite.kubectl("apply", ...files);
+    for (const app of ["rack-app", "backup-app", "office-app"]) await rolledOut(`deployment/${app}`);
+    await suite.kubectl("rollout", "status", "deployment/team-app", "-n", "team-a", "--timeout=90s");
+    await suite.kubectl("wait", "pod/two-nics", "--for=condition=Ready", "--timeout=60s");
+    const claims = await suite.list<Claim>("sia");
+    const counts = Object.fromEntries(
+      Object.entries(Object.groupBy(claims, ({ spec }) => spec.pool)).map(([name, of = []]) => [name, of.length]),
+    );
+    const wanted = { "team-a": 2, "rack-1": 1, "rack-2": 1, primary: 1, backup: 1, office: 1, users: 1, storage: 1 };
+    assert.deepEqual(counts, wanted);
+    for (const { spec } of claims) {
+      if (spec.pool.startsWith("rack-")) assert.equal(spec.node, `node${spec.pool.slice("rack-".length)}`);
+      if (spec.pool === "team-a") assert.equal(spec.podNamespace, "team-a");
+      if (spec.pool === "office") assert.doesNotMatch(spec.address, /^172\.18\.64\.[123]$/);
+    }
+    await settled(suite);
+    await suite.kubectl("delete", ...files, "--wait=false");
+    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
   });
 });
