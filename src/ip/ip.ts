@@ -65,22 +65,37 @@ export function ipFromValue(family: Family, value: bigint): Ip {
 
 /** 4 or 16 bytes in network order. */
 export function ipToBytes(ip: Ip): Uint8Array {
+  // Without a view: it would move so short an array out of V8's heap, which costs more than all else here.
   const bytes = new Uint8Array(addressBits(ip.family) / 8);
-  const view = new DataView(bytes.buffer);
-  if (ip.family === 4) view.setUint32(0, ip.value);
+  if (ip.family === 4) storeWord(bytes, 0, ip.value);
   else {
-    view.setBigUint64(0, ip.value >> 64n);
-    view.setBigUint64(8, BigInt.asUintN(64, ip.value));
+    for (let at = 0; at < 16; at += 4) {
+      storeWord(bytes, at, Number(BigInt.asUintN(32, ip.value >> BigInt(96 - 8 * at))));
+    }
   }
   return bytes;
 }
 
 /** The address in 4 or 16 bytes in network order; throws RangeError at any other length. Mapped addresses pass: packets carry them. */
 export function ipFromBytes(bytes: Uint8Array): Ip {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length === 4) return { family: 4, value: view.getUint32(0) };
-  if (bytes.length === 16) return { family: 6, value: (view.getBigUint64(0) << 64n) | view.getBigUint64(8) };
-  throw new RangeError(`Cannot read an address as 'bytes' must be 4 or 16 long: current length is ${bytes.length}`);
+  if (bytes.length === 4) return { family: 4, value: wordAt(bytes, 0) };
+  if (bytes.length !== 16) {
+    throw new RangeError(`Cannot read an address as 'bytes' must be 4 or 16 long: current length is ${bytes.length}`);
+  }
+  let value = 0n;
+  for (let at = 0; at < 16; at += 4) value = (value << 32n) | BigInt(wordAt(bytes, at));
+  return { family: 6, value };
+}
+
+/** 32 bits, most significant first. */
+function storeWord(bytes: Uint8Array, at: number, word: number): void {
+  for (let n = 0; n < 4; n++) bytes[at + n] = word >>> (24 - 8 * n);
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  let word = 0;
+  for (let n = 0; n < 4; n++) word = word * 256 + (bytes[at + n] ?? 0);
+  return word;
 }
 
 /** " in IPv4", as the messages about text of a known family have it. */

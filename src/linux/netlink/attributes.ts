@@ -184,10 +184,13 @@ export class Attributes {
 
   /** Up to the first NUL. */
   text(type: number): string | undefined {
-    const value = this.bytes(type);
-    if (value === undefined) return undefined;
-    const end = value.indexOf(0);
-    return Buffer.from(value.buffer, value.byteOffset, end < 0 ? value.length : end).toString("utf8");
+    const at = this.#find(type);
+    if (at < 0) return undefined;
+    const bytes = this.#bytes;
+    const [start, last] = [at + headerBytes, at + u16At(bytes, at)];
+    const nul = bytes.indexOf(0, start);
+    const end = nul < 0 ? last : Math.min(nul, last);
+    return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("utf8");
   }
 
   /** An address of either family, by its length. */
