@@ -112,6 +112,16 @@ describe("a living Pod whose pool goes", () => {
   }
 });
 
+describe("a Pod whose routes cannot be read", () => {
+  it("is refused before anything is written for it", async () => {
+    cluster.pod({ name: "a", annotations: { "ipam.spidernet.io/routes": '[{"dst":"10.9.0.0/16","gw":"fd00::1"}]' } });
+    const from = cluster.api.fake.requests.length;
+    await assert.rejects(n1.add("a", "s1"), /ipam\.spidernet\.io\/routes': invalid route format in \[0\]/);
+    const written = cluster.api.fake.requests.slice(from).filter(({ method }) => method !== "GET");
+    assert.deepEqual(written, []);
+  });
+});
+
 describe("an edit of a pool", () => {
   it("reaches only new Pods: who has an address keeps gateway and routes in a new sandbox, too", async () => {
     cluster.pod({ name: "a" });

@@ -116,12 +116,11 @@ class LedgerIpam implements Ipam {
 
   async allocate(attachment: Attachment, steps: Steps, probe?: Probe): Promise<CniResult> {
     const { plan, claims } = await this.#claimAll(attachment, steps, probe);
-    const { pod, sticky } = plan;
+    const { sticky, routes } = plan;
     // The next Pod finds what is kept for it only by this: it is written before the Pod can have the address.
     if (sticky !== undefined) {
       await steps.run("claim", (o) => this.#index(plan, attachment, o), { of: `${attachment.ifName}/index` });
     }
-    const routes = parseRoutesAnnotation(pod.metadata.annotations ?? {});
     const { addresses } = attachRoutes(claims.map(addressed), routes);
     return {
       interfaces: [],
@@ -264,7 +263,7 @@ class LedgerIpam implements Ipam {
     const kept = sticky && (await this.#options.endpoints.kept(pod, sticky, attachment.ifName, o));
     const own = await this.#own(pod, uidOf(ref, pod), attachment.ifName, o);
     const wanted = decide(input).map((decision) => wantedOf(decision, { own, kept }));
-    return { pod, pools: now, sticky, kept, wanted };
+    return { pod, pools: now, sticky, kept, wanted, routes: parseRoutesAnnotation(annotations) };
   }
 
   /**
@@ -381,6 +380,8 @@ interface Plan {
   readonly sticky: StickyOwner | undefined;
   readonly kept: Readonly<Record<Family, readonly string[]>> | undefined;
   readonly wanted: readonly Wanted[];
+  /** Those that the Pod asks for beside its pools'. */
+  readonly routes: ReturnType<typeof parseRoutesAnnotation>;
 }
 
 function poolChanged(claims: readonly Claim[]): SpiderError {

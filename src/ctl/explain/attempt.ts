@@ -288,6 +288,7 @@ function problemOf(
       return new SpiderError(outcome.code, outcome.message, { details: { fix: outcome.fix } });
     }
   }
+  parseRoutesAnnotation(facts.pod.annotations);
   for (const { family, outcome } of decisions) {
     if (family === undefined || outcome.kind === "refused") continue;
     const isUsedUp = outcome.pools.every((name) =>
@@ -297,7 +298,6 @@ function problemOf(
     const { message, fix } = exhaustion(facts, nic, family, outcome.pools);
     return new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
   }
-  parseRoutesAnnotation(facts.pod.annotations);
   return undefined;
 }
 
