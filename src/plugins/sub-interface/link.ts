@@ -42,10 +42,10 @@ export async function createLink(
     await pod.rtnl.deleteLinksLater([name]);
     create();
   }
-  pod.rtnl.setLink(name, { newName: attachment.ifName, arpNotify: true });
-  const link = pod.rtnl.link(attachment.ifName);
-  if (link === undefined) throw differs("interface", attachment.ifName, "absent");
-  return link;
+  const link = pod.rtnl.link(name);
+  if (link === undefined) throw differs("interface", name, "absent");
+  pod.rtnl.setLink(link.index, { newName: attachment.ifName, arpNotify: true });
+  return { ...link, name: attachment.ifName };
 }
 
 /** What the kernel's bare numbers mean for a sub-interface. */

@@ -5,6 +5,7 @@ import { type FailPoint, hasCode } from "#base";
 import { CniError, decodeResult, encodeResult, type Ipam, supportedVersions } from "#cni";
 import { formatIp, formatPrefix, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, type LinkKind, type Netns, openNetns, readNetnsId } from "#linux";
+import { libc } from "../../linux/libc.ts";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
@@ -49,10 +50,13 @@ if (isolated(import.meta.url)) {
         deleteNetns(gatewayNetns);
       });
 
-      it("gives a Pod addresses, routes, MTU and a MAC address, and takes all back", async () => {
+      it("gives a Pod addresses, routes, MTU and a MAC address, and takes all back", async (t) => {
         const ipam = new StubIpam(both);
         const one = pod(kind, { mtu: 1400 }, { ipam });
+        const { mock: sends } = t.mock.method(libc, "sendto");
         const result = await one.add();
+        // Messages to the kernel, two announcements with them.
+        assert.ok(sends.callCount() <= 10, String(sends.callCount()));
         const mac = kind === "macvlan" ? "0a:58:0a:0a:00:05" : host.rtnl.link(parent)?.mac;
         assert.deepEqual(result.interfaces, [{ name: "net1", mac, sandbox: one.netns }]);
         assert.deepEqual(

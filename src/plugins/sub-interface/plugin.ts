@@ -165,7 +165,9 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     if (!hasSegment(c)) return;
     const addresses = ips.map(({ address }) => address.ip);
     // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
-    tasks.spawn("announce addresses", () => announce(pod, of, addresses));
+    const known = mac ?? link.mac;
+    const end = known === undefined ? of : { name: of, index: link.index, mac: known };
+    tasks.spawn("announce addresses", () => announce(pod, end, addresses));
   }
 
   async check(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
