@@ -12,9 +12,12 @@ export function inside(netns: string, ...argv: readonly [string, ...string[]]): 
   return execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** Throws where `address` does not answer a ping from the namespace at `netns` within two seconds. */
+/**
+ * Throws where `address` does not answer a ping from the namespace at `netns` within five seconds: the kernel drops what is
+ * sent by a link that has only just come up.
+ */
 export function ping(netns: string, address: string): void {
-  inside(netns, "ping", "-c", "1", "-W", "2", address);
+  inside(netns, "ping", "-c", "1", "-i", "0.2", "-w", "5", address);
 }
 
 /** How many of the `tcpBytes` that a server in one namespace sends from `address` reach a client in the other. */

@@ -158,7 +158,8 @@ export function coordinatorNode() {
       inside: (...argv: readonly string[]) => enter(netns, argv),
     };
   }
-  const ping = (address: string) => ["ping", "-c", "1", "-W", "2", address];
+  /** Until the first answer: the kernel drops what is sent by a link that has only just come up. */
+  const ping = (address: string) => ["ping", "-c", "1", "-i", "0.2", "-w", "5", address];
   const onNode = (...argv: readonly string[]) => execFileSync(argv[0] ?? "", argv.slice(1), { encoding: "utf8" });
 
   /** Neither link nor route nor neighbour of the Pod is left on the node. */
