@@ -5,7 +5,8 @@ import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
 import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
-import { manifests, until } from "./suite.ts";
+import { settled } from "./audit.ts";
+import { manifests, suiteOn, until } from "./suite.ts";
 import { deployment, pod } from "./workloads.ts";
 
 describe("a release", () => {
@@ -62,6 +63,7 @@ describe("a release", () => {
     assert.match(await kubectl("get", "pods", "-l", "app=app", "-o", "wide"), /172\.18\.30\.13/);
     await kubectl("delete", "deployment/app", "--wait=true");
     await until("all Pods gone", async () => ((await kubectl("get", "pods", "-o", "name")) === "" ? true : undefined));
+    await settled(suiteOn({ cluster, stage }));
   };
   let before1: readonly string[] = [];
   const footprint = async () => [

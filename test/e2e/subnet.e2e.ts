@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 
 const annotations = {
@@ -89,5 +90,7 @@ describe("applications with a subnet", () => {
       const left = (await pools()).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
       return left.some(({ metadata }) => metadata.name.startsWith("auto4-")) ? undefined : true;
     });
+    await until("all Pods are gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
+    await settled(suite);
   });
 });

@@ -4,7 +4,8 @@ import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
 import { installNamespace } from "../../scripts/product-lab.ts";
 import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
-import { type KubeObject, manifests, until } from "./suite.ts";
+import { settled } from "./audit.ts";
+import { type KubeObject, manifests, suiteOn, until } from "./suite.ts";
 import { pod } from "./workloads.ts";
 
 const nodes = ["node1", "node2"];
@@ -157,6 +158,7 @@ describe("a release", () => {
   });
 
   it("leaves nothing when it is removed: nodes are as they were, and Pods start on the node's former network", async () => {
+    await settled(suiteOn({ cluster, stage }));
     assert.equal((await stage.helm("uninstall", "spiderpool", "--namespace", installNamespace, "--wait")).ok, true);
     await until("the agents are gone", async () => {
       const agents = await list("pods", "-n", installNamespace, "-l", "app.kubernetes.io/name=spiderpool");

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { playWalkthrough } from "../../lab/scenarios/walkthrough.ts";
 import { launchForProduct, playInstallation } from "../cluster/product.ts";
-import { manifests } from "./suite.ts";
+import { settled } from "./audit.ts";
+import { manifests, suiteOn } from "./suite.ts";
 
 test("the walk-through goes on a real Kubernetes as the guide says, word for word", async (t) => {
   const lines: string[] = [];
@@ -10,6 +11,7 @@ test("the walk-through goes on a real Kubernetes as the guide says, word for wor
   await using _cluster = cluster;
   await playInstallation(stage);
   if (stage.failures.length === 0) await playWalkthrough(stage, { manifests });
+  await settled(suiteOn({ cluster, stage }));
   t.diagnostic(`${stage.passed} checks`);
   assert.deepEqual(stage.failures, [], lines.join("\n"));
   assert.ok(stage.passed > 20, `only ${stage.passed} checks were made`);
