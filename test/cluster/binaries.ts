@@ -69,11 +69,11 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
   if (!found.has("etcd")) {
     say(`building etcd ${etcdVersion} from its Go module`);
     await buildEtcd({
-      directory: cache,
+      directory: etcdCache,
       source: join(cacheDirectory(), "kube", "source", "etcd"),
       version: etcdVersion,
     });
-    found.set("etcd", join(cache, "etcd"));
+    found.set("etcd", join(etcdCache, "etcd"));
   }
   return (name) => {
     const path = found.get(name);
