@@ -92,6 +92,13 @@ async function assertRemoval({ namespace, controller, release, hookJob }: CleanO
   );
 }
 
+/** A refused removal leaves a release that helm upgrade takes for none. */
+const remedies = [
+  "delete these Pods and repeat",
+  "or keep pools and addresses for another installation: helm uninstall --no-hooks",
+  "or give them up: helm rollback to the present revision, helm upgrade with --reuse-values and --set spiderpoolController.cleanup.force=true, and repeat",
+].join("; ");
+
 async function assertUnused(deps: Deps, o: Signal): Promise<void> {
   const until = deps.clock.monotonicMs() + leavingMsMax;
   for (;;) {
@@ -101,7 +108,7 @@ async function assertUnused(deps: Deps, o: Signal): Promise<void> {
       const names = staying.slice(0, namedMax).join(", ");
       throw new SpiderError(
         "CLEAN_REFUSED",
-        `nothing was deleted: ${staying.length} addresses are held by Pods, which would keep them while nobody knows: ${names}${staying.length > namedMax ? " …" : ""}; delete these Pods and repeat, or set spiderpoolController.cleanup.force=true by helm upgrade first`,
+        `nothing was deleted: ${staying.length} addresses are held by Pods, which would keep them while nobody knows: ${names}${staying.length > namedMax ? " …" : ""}; ${remedies}`,
       );
     }
     deps.say(`waiting for ${leaving.length} Pods that are terminating: ${leaving.slice(0, namedMax).join(", ")}`);

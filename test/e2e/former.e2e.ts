@@ -130,6 +130,8 @@ describe("a cluster of a former Spiderpool", () => {
       await installed(suite.stage);
       assert.deepEqual(suite.stage.failures, []);
     };
+    const watch = "until [ -e /run/over ]; do [ -e /etc/cni/net.d/00-multus.conf ] || echo missing; sleep 0.02; done";
+    const watching = suite.cluster.nodes.map(({ name }) => suite.onNode(name, watch));
     await to("1");
     const app = () => suite.list<PodLike>("pods", "-l", "app=app");
     const before = await app();
@@ -150,6 +152,8 @@ describe("a cluster of a former Spiderpool", () => {
     await to("2");
     await opened();
     assert.equal((await claims())[given], "Pod later");
+    await Promise.all(suite.cluster.nodes.map(({ name }) => suite.onNode(name, "touch /run/over")));
+    assert.deepEqual(await Promise.all(watching), ["", ""], "nodes had a network all the time");
   });
 
   it("has its records back, in its own format, when this release goes", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { chart, installed } from "../cluster/product.ts";
+import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
@@ -38,6 +38,27 @@ describe("when the ledger is lost under running Pods", () => {
     await ready("pod/new");
     await settled(suite);
     assert.deepEqual(await addresses(), first);
+  });
+
+  it("the release is removed, which it refuses at first, and installed again: addresses stay, and nothing is double", async () => {
+    const first = await addresses();
+    const helm = async (...argv: readonly string[]) => {
+      const outcome = await suite.stage.helm(...argv, "--namespace", "kube-system");
+      suite.stage.failures.length = 0;
+      return outcome;
+    };
+    const refused = await helm("uninstall", "spiderpool");
+    assert.equal(refused.ok, false);
+    assert.match(refused.stderr, /nothing was deleted: .* addresses are held by Pods.*helm uninstall --no-hooks/s);
+    assert.equal((await helm("uninstall", "spiderpool", "--no-hooks", "--wait", "--timeout=60s")).ok, true);
+    const { ok, stderr } = await helm("install", "spiderpool", chart, ...walkthroughFlags.slice(2), "--skip-crds");
+    assert.ok(ok, stderr);
+    await installed(suite.stage);
+    await suite.apply(pod("after", options));
+    await ready("pod/after");
+    assert.deepEqual(await addresses(), first);
+    await suite.kubectl("delete", "pod/after", "pod/new", "--wait=true", "--timeout=60s");
+    await settled(suite);
   });
 
   it("etcd was put back to an earlier state: what runs keeps its address or gives it back, and nothing is double", async () => {
