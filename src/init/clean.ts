@@ -192,11 +192,27 @@ async function removeKinds(deps: Deps, o: Signal): Promise<void> {
     await erase(crds, crd, deps, o);
   }
   for (const crd of ours) {
-    while ((await untilItWorks(deps, (call) => deps.client.get(crds, crd.metadata, call), o)) !== undefined) {
+    for (let look = 1; ; look += 1) {
+      const found = await untilItWorks(deps, (call) => deps.client.get(crds, crd.metadata, call), o);
+      if (found === undefined) break;
       await release(resourceOf(crd), deps, o);
+      if (look % looksToTouch === 0) await touch(found, look, deps, o);
       await deps.clock.sleep(stepMs / 5, o);
     }
   }
+}
+
+const looksToTouch = 10;
+
+/**
+ * An API server that could not list a kind's objects at once (`storage is (re)initializing`) may take the kind up again only at
+ * its next change, or minutes later, when its cache is compared as a whole.
+ */
+async function touch({ metadata }: Crd, look: number, { client }: Deps, o: Signal): Promise<void> {
+  const body = { metadata: { annotations: { [`${apiGroup}/removal`]: `look ${look}` } } };
+  await client.patch(crds, metadata, { kind: "merge", body }, o).catch((error: unknown) => {
+    if (!hasReason(error, "NotFound")) throw error;
+  });
 }
 
 function resourceOf({ spec: { group, names, scope, versions } }: Crd): Resource<KubeObject> {

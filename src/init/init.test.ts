@@ -301,6 +301,16 @@ describe("clean()", () => {
     assert.equal(lease?.spec?.holderIdentity, "a");
   });
 
+  it("touches a kind that the server has forgotten to take away", async () => {
+    const { api, deps, finish, o } = installed();
+    const server = serverOf(api);
+    const ref = { name: "spiderippools.spiderpool.spidernet.io" };
+    await finish(clean(removal, deps, o), () => {
+      if (api.read(crds, ref)?.metadata.annotations?.["spiderpool.spidernet.io/removal"] !== undefined) server();
+    });
+    assert.equal(api.read(crds, ref), undefined);
+  });
+
   const refused = async (made: ReturnType<typeof installed>, reason: RegExp) => {
     const before = made.api.requests.length;
     await assert.rejects(

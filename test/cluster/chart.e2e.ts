@@ -35,6 +35,18 @@ const additions = {
 };
 
 describe("a real API server", () => {
+  it("lets nobody install who may not make kinds, says so, and nothing is there afterwards", async () => {
+    await kubectl("create", "rolebinding", "tenant", "-n", "kube-system", "--clusterrole=admin", "--user=tenant");
+    const tenant = await plane.user("tenant");
+    const install = ["-n", "kube-system", "install", "spiderpool", chart, "--no-hooks"];
+    await assert.rejects(
+      run([helmPath, "--kubeconfig", tenant, ...install]),
+      /customresourcedefinitions\.apiextensions\.k8s\.io.* is forbidden: User "tenant" cannot/s,
+    );
+    const left = await kubectl("get", "crd,daemonsets,deployments,secrets,clusterroles", "-A", "-o", "name");
+    assert.doesNotMatch(left, /spider/);
+  });
+
   it("accepts every object of the walk-through's installation, hooks too, without a warning", async () => {
     const rendered = `${directory}/rendered.yaml`;
     writeFileSync(rendered, await helm("template", "spiderpool", chart, "--include-crds", ...walkthrough));
@@ -87,19 +99,6 @@ describe("a real API server", () => {
       /the cluster has a Spiderpool already.*belongs to Helm release/s,
     );
     await helm("uninstall", "spiderpool", "--no-hooks");
-  });
-
-  it("lets nobody install who may not make kinds, says so, and nothing is there afterwards", async () => {
-    await kubectl("delete", "crd", "--all");
-    await kubectl("create", "rolebinding", "tenant", "-n", "kube-system", "--clusterrole=admin", "--user=tenant");
-    const tenant = await plane.user("tenant");
-    const install = ["-n", "kube-system", "install", "spiderpool", chart, "--no-hooks"];
-    await assert.rejects(
-      run([helmPath, "--kubeconfig", tenant, ...install]),
-      /customresourcedefinitions\.apiextensions\.k8s\.io.* is forbidden: User "tenant" cannot/s,
-    );
-    const left = await kubectl("get", "crd,daemonsets,deployments,secrets,clusterroles", "-A", "-o", "name");
-    assert.doesNotMatch(left, /spider/);
   });
 
   it("tells of a Multus that is there already, before anything is installed", async () => {
