@@ -6,6 +6,10 @@ import { positive, readFlags } from "./options.ts";
 const flags = readFlags("Usage: npm run simulate -- [flags]", {
   steps: { type: "string", help: "stop after so many steps (1000000)" },
   seed: { type: "string", help: "where randomness begins; printed with every failure (the time)" },
+  focus: {
+    type: "string",
+    help: "what happens far more often, by commas: stateful,reboot (kinds of test/simulation/history.ts)",
+  },
   replay: { type: "string", help: "a file with one history, as a failure prints it" },
 });
 const simulation = await Simulation.load();
@@ -17,12 +21,14 @@ if (flags.replay !== undefined) {
 const stepsMin = positive("steps", flags.steps, 1_000_000);
 const seed = flags.seed ?? String(Date.now());
 console.log(`seed ${seed}`);
+const focus = simulation.focusOn(flags.focus?.split(",") ?? []);
 const startMs = performance.now();
 let runs = 0;
-const { steps, failure } = await simulation.search(seed, stepsMin, () => {
+const seen = () => {
   runs += 1;
   if (process.stdout.isTTY) process.stdout.write(`\r${runs} histories`);
-});
+};
+const { steps, failure } = await simulation.search(seed, stepsMin, seen, focus);
 const perSecond = Math.round((steps / (performance.now() - startMs)) * 1000);
 console.log(`${process.stdout.isTTY ? "\r" : ""}${runs} histories, ${steps} steps, ${perSecond} a second`);
 if (failure !== undefined) {

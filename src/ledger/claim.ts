@@ -33,6 +33,11 @@ export function claimKey(podUid: string, nic: string, family: Family): string {
   return `${podUid}.${nic}.${family}`;
 }
 
+/** Of a sticky name: one for all Pods that have it one after the other. */
+export function keptKey({ pod, nic }: Holder, family: Family): string {
+  return `${pod.namespace}/${pod.name} ${nic} ${family}`;
+}
+
 /** Decodes the object; undefined for one whose name is no address. */
 export function claimOf(object: SpiderIPAddress): Claim | undefined {
   const ip = tryParseClaimName(object.metadata.name);

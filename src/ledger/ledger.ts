@@ -2,7 +2,7 @@ import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base
 import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
 import { type AuditWatcher, findLeaks } from "./audit.ts";
-import { type Claim, claimDraft, claimKey, type Holder, isHeld, isMine, keyOfClaim, quarantined } from "./claim.ts";
+import { type Claim, claimDraft, claimKey, type Holder, isHeld, isMine, keptKey, keyOfClaim, quarantined } from "./claim.ts";
 import { assertSilent, untilDetached } from "./kept.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
 import { OwnClaims } from "./own-claims.ts";
@@ -71,23 +71,23 @@ export class Ledger {
    */
   async claim(request: ClaimRequest, o: Signal): Promise<Claimed> {
     const { holder, family } = request;
-    const key = claimKey(holder.pod.uid, holder.nic, family);
     await abortable(this.#recalled.promise, o.signal);
-    return this.#keys.run(
-      key,
-      async () => {
-        const own = await this.#reattach(key, holder, o);
-        if (own !== undefined) return { claim: own, fresh: false };
-        await this.#releases.settled(key, o);
-        const resumed = await this.#resume(key, request, o);
-        if (resumed !== undefined) return { claim: resumed, fresh: true };
-        await this.#options.open?.(o);
-        const inherited = (await this.#reattach(key, holder, o)) ?? (await this.#inherit(key, request, o));
-        if (inherited !== undefined) return { claim: inherited, fresh: false };
-        return { claim: await this.#choose(request, o), fresh: true };
-      },
-      o,
-    );
+    const key = claimKey(holder.pod.uid, holder.nic, family);
+    const act = () => this.#keys.run(key, () => this.#claim(key, request, o), o);
+    // After a forced deletion two Pods of one sticky name may be added at once: the later one inherits.
+    return holder.sticky === undefined ? act() : this.#keys.run(keptKey(holder, family), act, o);
+  }
+
+  async #claim(key: string, request: ClaimRequest, o: Signal): Promise<Claimed> {
+    const own = await this.#reattach(key, request.holder, o);
+    if (own !== undefined) return { claim: own, fresh: false };
+    await this.#releases.settled(key, o);
+    const resumed = await this.#resume(key, request, o);
+    if (resumed !== undefined) return { claim: resumed, fresh: true };
+    await this.#options.open?.(o);
+    const inherited = (await this.#reattach(key, request.holder, o)) ?? (await this.#inherit(key, request, o));
+    if (inherited !== undefined) return { claim: inherited, fresh: false };
+    return { claim: await this.#choose(request, o), fresh: true };
   }
 
   /**
@@ -247,10 +247,12 @@ export class Ledger {
   }
 
   /** The address that is kept for the holder, once nobody else has it. One that is kept in no candidate is given up. */
-  async #inherit(key: string, { holder, kept }: ClaimRequest, o: Signal): Promise<Claim | undefined> {
-    for (const name of kept?.names ?? []) {
+  async #inherit(key: string, { holder, kept, family }: ClaimRequest, o: Signal): Promise<Claim | undefined> {
+    if (kept === undefined) return undefined;
+    // The index may not name yet what the Pod before this one got on this node.
+    for (const name of new Set([...kept.names, ...this.#own.before(holder, family)])) {
       const claim = await this.#untilDetached(name, holder, o);
-      if (claim === undefined || kept === undefined) continue;
+      if (claim === undefined) continue;
       if (!kept.pools.includes(claim.spec.pool)) {
         await this.#giveUp(claim, o);
         continue;

@@ -1,5 +1,6 @@
 import { Index } from "#base";
-import { type Claim, keyOfClaim } from "./claim.ts";
+import type { Family } from "#ip";
+import { type Claim, type Holder, isHeir, keyOfClaim } from "./claim.ts";
 
 /** The claims of one node by their keys, and by their Pods. Iterates over all. */
 export class OwnClaims {
@@ -36,6 +37,14 @@ export class OwnClaims {
   /** Those of all Pods with this name, whatever their UIDs: `namespace/name`. */
   named(podKey: string): readonly Claim[] {
     return this.#byName.get(podKey);
+  }
+
+  /** Names of the claims of Pods that had the holder's sticky name before it. */
+  before(holder: Holder, family: Family): readonly string[] {
+    const { uid, namespace, name } = holder.pod;
+    return this.named(`${namespace}/${name}`)
+      .filter((claim) => claim.ip.family === family && claim.spec.podUID !== uid && isHeir(claim.spec, holder))
+      .map((claim) => claim.name);
   }
 
   [Symbol.iterator](): MapIterator<Claim> {

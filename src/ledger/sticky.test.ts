@@ -51,6 +51,17 @@ async function detachedClaim() {
 }
 
 describe("a sticky claim", () => {
+  it("is one for a Pod that was deleted by force and for its successor, whose ADDs are under way at once", async () => {
+    const [former, next] = [
+      first.ledger.claim(web0("a"), { signal: never }),
+      first.ledger.claim(web0("b"), { signal: never }),
+    ];
+    const { claim } = await cluster.drive(former);
+    first.ledger.release(claim, reason);
+    assert.deepEqual((await cluster.drive(next)).claim.name, claim.name);
+    assert.equal(spec("10.6.0.1").podUID, "b");
+  });
+
   it("is made with its owner", async () => {
     await cluster.claim(first, web0("a"));
     const { purpose, owner, ownerUID, podName, node } = spec();

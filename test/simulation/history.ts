@@ -57,6 +57,26 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "pool-delete" | "pool-create"; readonly pool: number }
   /** etcd is saved; later it is put back to that. */
   | { readonly kind: "backup" | "restore" }
+  /** An application whose Pods have their addresses from a part of a subnet is made, or asks for something else. */
+  | {
+      readonly kind: "app";
+      readonly app: number;
+      readonly replicas: number;
+      readonly ipNumber: string;
+      readonly reclaim: boolean;
+    }
+  | { readonly kind: "app-delete" | "app-restart"; readonly app: number }
+  | { readonly kind: "subnet-size"; readonly size: number }
+  /** A replica hears of claims late. */
+  | { readonly kind: "part-lag"; readonly at: number; readonly ms: number }
+  /** Something happens to a replica's next write of a pool or a subnet. */
+  | {
+      readonly kind: "part-fault";
+      readonly at: number;
+      readonly plural: string;
+      readonly verb: Verb;
+      readonly effect: Effect;
+    }
 );
 
 /** A whole run: with the same seed, the same happens. */
@@ -65,7 +85,15 @@ export interface History {
   readonly ops: readonly Op[];
 }
 
-export const shape = { nodes: 3, controllers: 2, slots: 14, pools: 2, poolSizeMax: 16 } as const;
+export const shape = {
+  nodes: 3,
+  controllers: 2,
+  slots: 14,
+  pools: 2,
+  poolSizeMax: 16,
+  applications: 3,
+  subnetSizeMax: 20,
+} as const;
 
 export function poolName(at: number): string {
   return `pool-${"abcdef"[at] ?? at}`;
@@ -89,60 +117,176 @@ export function randomHistory(
   return { seed, ops: ops.sort((a, b) => a.atMs - b.atMs) };
 }
 
+const isTrouble = true;
+
+/** What a thing is made of, drawn once for each. */
+interface Draws {
+  readonly random: Random;
+  readonly atMs: number;
+  readonly node: number;
+  readonly slot: number;
+  readonly pool: number;
+  readonly who: Who;
+  readonly downMs: number;
+  readonly ms: number;
+  readonly lagMs: number;
+}
+
+interface Kind {
+  /** How often it happens, compared with others. 0: only in histories that are about it. */
+  readonly weight: number;
+  /** It grows with the trouble of a history. */
+  readonly isTrouble?: boolean;
+  readonly make: (draws: Draws) => Op;
+}
+
+/** All that may happen. The order matters to seeds: what is new comes last, with weight 0, or all of them are others. */
+const kinds: { readonly [K in Op["kind"]]: Kind } = {
+  create: {
+    weight: 30,
+    make: ({ random, atMs, slot, node }) => ({
+      ...{ atMs, kind: "create", slot, node },
+      nics: random.chance(0.2) ? 2 : 1,
+      form: random.weighted([
+        [8, "bare"],
+        [2, "job"],
+        [1, "static"],
+        [1, "empty-uid"],
+      ] as const),
+    }),
+  },
+  burst: {
+    weight: 1.5,
+    make: ({ random, atMs, slot }) => ({ atMs, kind: "burst", slot, count: 3 + random.int(shape.slots - 3) }),
+  },
+  delete: {
+    weight: 16,
+    make: ({ random, atMs, slot }) => ({ atMs, kind: "delete", slot, force: random.chance(0.15) }),
+  },
+  finish: { weight: 3, make: ({ atMs, slot }) => ({ atMs, kind: "finish", slot }) },
+  crash: { weight: 3, make: ({ atMs, slot }) => ({ atMs, kind: "crash", slot }) },
+  "lose-mirror": { weight: 1.5, make: ({ atMs, slot }) => ({ atMs, kind: "lose-mirror", slot }) },
+  "second-sandbox": { weight: 2, isTrouble, make: ({ atMs, slot }) => ({ atMs, kind: "second-sandbox", slot }) },
+  "kill-agent": {
+    weight: 3,
+    isTrouble,
+    make: ({ atMs, node, downMs }) => ({ atMs, kind: "kill-agent", node, downMs }),
+  },
+  "trap-agent": {
+    ...{ weight: 6, isTrouble },
+    make: ({ random, atMs, node, downMs }) => ({ atMs, kind: "trap-agent", node, point: randomPoint(random), downMs }),
+  },
+  reboot: {
+    ...{ weight: 1.5, isTrouble },
+    make: ({ atMs, node, downMs }) => ({ atMs, kind: "reboot", node, downMs: Math.max(downMs, 20_000) }),
+  },
+  partition: {
+    ...{ weight: 2, isTrouble },
+    make: ({ random, atMs, node, ms }) => ({ atMs, kind: "partition", node, ms: random.chance(0.3) ? 240_000 : ms }),
+  },
+  "restart-kubelet": { weight: 1, isTrouble, make: ({ atMs, node }) => ({ atMs, kind: "restart-kubelet", node }) },
+  "lose-records": {
+    ...{ weight: 1, isTrouble },
+    make: ({ random, atMs, node }) => ({ atMs, kind: "lose-records", node, torn: random.chance(0.5) }),
+  },
+  gc: { weight: 1, make: ({ random, atMs, node }) => ({ atMs, kind: "gc", node, empty: random.chance(0.3) }) },
+  "kill-controller": {
+    ...{ weight: 2, isTrouble },
+    make: ({ random, atMs, downMs }) => ({
+      ...{ atMs, kind: "kill-controller", at: random.int(shape.controllers), downMs },
+    }),
+  },
+  pause: { weight: 3, isTrouble, make: ({ atMs, who, ms }) => ({ atMs, kind: "pause", who, ms }) },
+  fault: {
+    ...{ weight: 26, isTrouble },
+    make: ({ random, atMs, who }) => ({
+      ...{ atMs, kind: "fault", who, verb: random.pick(verbs), effect: random.pick(effects) },
+    }),
+  },
+  lag: {
+    ...{ weight: 4, isTrouble },
+    make: ({ random, atMs, who, lagMs }) => ({ atMs, kind: "lag", who, plural: random.pick(watched), ms: lagMs }),
+  },
+  "break-watches": {
+    ...{ weight: 3, isTrouble },
+    make: ({ random, atMs, who }) => ({ atMs, kind: "break-watches", who, expire: random.chance(0.4) }),
+  },
+  "half-open": { weight: 1.5, isTrouble, make: ({ atMs, who }) => ({ atMs, kind: "half-open", who }) },
+  stateful: {
+    weight: 6,
+    make: ({ random, atMs }) => ({ atMs, kind: "stateful", act: random.pick(statefulActs), at: random.int(4) }),
+  },
+  foreign: {
+    weight: 1,
+    make: ({ random, atMs, pool, ms }) => ({ atMs, kind: "foreign", pool, at: random.int(8), ms: ms * 3 }),
+  },
+  "pool-size": {
+    weight: 2,
+    make: ({ random, atMs, pool }) => ({ atMs, kind: "pool-size", pool, size: 1 + random.int(shape.poolSizeMax) }),
+  },
+  "pool-delete": { weight: 0.7, make: ({ atMs, pool }) => ({ atMs, kind: "pool-delete", pool }) },
+  "pool-create": { weight: 1.5, make: ({ atMs, pool }) => ({ atMs, kind: "pool-create", pool }) },
+  backup: { weight: 0, make: ({ atMs }) => ({ atMs, kind: "backup" }) },
+  restore: { weight: 0, make: ({ atMs }) => ({ atMs, kind: "restore" }) },
+  app: {
+    weight: 0,
+    make: ({ random, atMs }) => ({
+      ...{ atMs, kind: "app", app: random.int(shape.applications), replicas: random.int(6) },
+      ipNumber: random.pick(["+0", "+1", "+3", "2", "5"]),
+      reclaim: random.chance(0.7),
+    }),
+  },
+  "app-delete": {
+    weight: 0,
+    make: ({ random, atMs }) => ({ atMs, kind: "app-delete", app: random.int(shape.applications) }),
+  },
+  "app-restart": {
+    weight: 0,
+    make: ({ random, atMs }) => ({ atMs, kind: "app-restart", app: random.int(shape.applications) }),
+  },
+  "subnet-size": {
+    weight: 0,
+    make: ({ random, atMs }) => ({ atMs, kind: "subnet-size", size: 8 + random.int(shape.subnetSizeMax - 8) }),
+  },
+  "part-lag": {
+    weight: 0,
+    make: ({ random, atMs, lagMs }) => ({ atMs, kind: "part-lag", at: random.int(shape.controllers), ms: lagMs }),
+  },
+  "part-fault": {
+    weight: 0,
+    make: ({ random, atMs }) => ({
+      ...{ atMs, kind: "part-fault", at: random.int(shape.controllers) },
+      plural: random.pick(["spiderippools", "spidersubnets"]),
+      ...{ verb: random.pick(["create", "update", "patch", "delete"] as const), effect: random.pick(effects) },
+    }),
+  },
+};
+
+/** What a kind that happens only in its own histories weighs there. */
+const ownWeight = 6;
+const focusTimes = 12;
+
 function randomOp(random: Random, trouble: number, focus: Focus): Op {
   const atMs = Math.round(random.between(0, turmoilMs));
   const node = random.int(shape.nodes);
-  const slot = random.int(shape.slots);
-  const pool = random.int(shape.pools);
-  const who: Who = random.chance(0.75) ? `agent ${node}` : `controller ${random.int(shape.controllers)}`;
-  const downMs = random.pick([200, 3_000, 20_000, 90_000]);
-  const ms = random.pick([300, 2_000, 12_000, 70_000]);
-  const lagMs = random.pick([300, 3_000, 20_000, 70_000, 200_000]);
-  const kinds: readonly (readonly [number, () => Op])[] = [
-    [
-      30,
-      () => ({
-        ...{ atMs, kind: "create", slot, node },
-        nics: random.chance(0.2) ? 2 : 1,
-        form: random.weighted([
-          [8, "bare"],
-          [2, "job"],
-          [1, "static"],
-          [1, "empty-uid"],
-        ] as const),
-      }),
-    ],
-    [1.5, () => ({ atMs, kind: "burst", slot, count: 3 + random.int(shape.slots - 3) })],
-    [16, () => ({ atMs, kind: "delete", slot, force: random.chance(0.15) })],
-    [3, () => ({ atMs, kind: "finish", slot })],
-    [3, () => ({ atMs, kind: "crash", slot })],
-    [1.5, () => ({ atMs, kind: "lose-mirror", slot })],
-    [2 * trouble, () => ({ atMs, kind: "second-sandbox", slot })],
-    [3 * trouble, () => ({ atMs, kind: "kill-agent", node, downMs })],
-    [6 * trouble, () => ({ atMs, kind: "trap-agent", node, point: randomPoint(random), downMs })],
-    [1.5 * trouble, () => ({ atMs, kind: "reboot", node, downMs: Math.max(downMs, 20_000) })],
-    [2 * trouble, () => ({ atMs, kind: "partition", node, ms: random.chance(0.3) ? 240_000 : ms })],
-    [1 * trouble, () => ({ atMs, kind: "restart-kubelet", node })],
-    [1 * trouble, () => ({ atMs, kind: "lose-records", node, torn: random.chance(0.5) })],
-    [1, () => ({ atMs, kind: "gc", node, empty: random.chance(0.3) })],
-    [2 * trouble, () => ({ atMs, kind: "kill-controller", at: random.int(shape.controllers), downMs })],
-    [3 * trouble, () => ({ atMs, kind: "pause", who, ms })],
-    [26 * trouble, () => ({ atMs, kind: "fault", who, verb: random.pick(verbs), effect: random.pick(effects) })],
-    [4 * trouble, () => ({ atMs, kind: "lag", who, plural: random.pick(watched), ms: lagMs })],
-    [3 * trouble, () => ({ atMs, kind: "break-watches", who, expire: random.chance(0.4) })],
-    [1.5 * trouble, () => ({ atMs, kind: "half-open", who })],
-    [6, () => ({ atMs, kind: "stateful", act: random.pick(statefulActs), at: random.int(4) })],
-    [1, () => ({ atMs, kind: "foreign", pool, at: random.int(8), ms: ms * 3 })],
-    [2, () => ({ atMs, kind: "pool-size", pool, size: 1 + random.int(shape.poolSizeMax) })],
-    [0.7, () => ({ atMs, kind: "pool-delete", pool })],
-    [1.5, () => ({ atMs, kind: "pool-create", pool })],
-    [0, () => ({ atMs, kind: "backup" })],
-    [0, () => ({ atMs, kind: "restore" })],
-  ];
-  const more = kinds.flatMap(([weight, make]) =>
-    focus.includes(make().kind) ? [[weight === 0 ? 6 : weight * 12, make] as const] : [],
-  );
-  return random.weighted([...kinds, ...more])();
+  const draws: Draws = {
+    ...{ random, atMs, node },
+    slot: random.int(shape.slots),
+    pool: random.int(shape.pools),
+    who: random.chance(0.75) ? `agent ${node}` : `controller ${random.int(shape.controllers)}`,
+    downMs: random.pick([200, 3_000, 20_000, 90_000]),
+    ms: random.pick([300, 2_000, 12_000, 70_000]),
+    lagMs: random.pick([300, 3_000, 20_000, 70_000, 200_000]),
+  };
+  const weightOf = ({ weight, isTrouble: grows = false }: Kind) => (grows ? weight * trouble : weight);
+  const all = Object.values(kinds).map((kind) => [weightOf(kind), kind] as const);
+  const more = focus.map((name) => [weightOf(kinds[name]) * focusTimes || ownWeight, kinds[name]] as const);
+  return random.weighted([...all, ...more]).make(draws);
+}
+
+/** Whether something of this name may happen. */
+export function isKind(name: string): name is Op["kind"] {
+  return Object.hasOwn(kinds, name);
 }
 
 const watched = ["pods", "spiderippools", "spiderpoolusages", "spideripaddresses", "nodes"];

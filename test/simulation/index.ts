@@ -11,7 +11,10 @@ import { shrink } from "./shrink.ts";
 export type { History, Op } from "./history.ts";
 export { type Mistake, mistakes } from "./mistakes.ts";
 
-type Variant = Pick<typeof import("./variant.ts"), "runHistory" | "randomHistory" | "formatHistory" | "parseHistory">;
+type Variant = Pick<
+  typeof import("./variant.ts"),
+  "runHistory" | "randomHistory" | "formatHistory" | "isKind" | "parseHistory"
+>;
 export type Outcome = Awaited<ReturnType<Variant["runHistory"]>>;
 
 /** A history that breaks the law, and what is broken. */
@@ -39,6 +42,14 @@ export class Simulation {
 
   run(history: History): Promise<Outcome> {
     return this.#variant.runHistory(history);
+  }
+
+  /** Throws RangeError for a name of nothing that happens. */
+  focusOn(names: readonly string[]): Focus {
+    return names.map((name) => {
+      if (this.#variant.isKind(name)) return name;
+      throw new RangeError(`nothing of the name '${name}' happens: the kinds are those of test/simulation/history.ts`);
+    });
   }
 
   parse(text: string): History {

@@ -3,6 +3,7 @@ import { claimName, formatIp, type IpSet, parseIp, parseIpSet, tryParseClaimName
 import { textAt } from "../../lab/api/index.ts";
 import { isOver, type Sandbox } from "./kubelet.ts";
 import { KeptLaw } from "./law-kept.ts";
+import { PartsLaw } from "./law-parts.ts";
 import type { Machine, Namespace } from "./machine.ts";
 import type { Author, Change, KubeObject, Server } from "./server.ts";
 import type { Time } from "./time.ts";
@@ -46,11 +47,13 @@ export class Law {
   readonly #forgotten = new Set<string>();
 
   readonly #kept: KeptLaw;
+  readonly #parts: PartsLaw;
 
   constructor(options: LawOptions) {
     this.#options = options;
     const { server } = options;
     this.#kept = new KeptLaw(server, poolTable);
+    this.#parts = new PartsLaw({ server, poolTable, claimTable, guard: (check) => this.#guard(check) });
     server.store.listen(poolTable, (change) => this.#guard(() => this.#poolChanged(change)));
     server.store.listen("/pods", ({ object }) => {
       for (const uid of uidsOf(object)) this.#pods.add(uid);
@@ -186,8 +189,9 @@ export class Law {
       throw new Violation("every write names what it was decided on", `${verb} of ${name} by ${process.name}`);
   }
 
-  #created(name: string, spec: SpiderIPAddressSpec, { process }: Author): void {
-    const by = process.name;
+  #created(name: string, spec: SpiderIPAddressSpec, author: Author): void {
+    const by = author.process.name;
+    this.#parts.held(name, spec, author);
     if (spec.purpose === "Pod" || spec.purpose === "Sticky") {
       if (by !== `agent ${spec.node}`) throw illegal(`${name} was claimed for ${spec.node} by ${by}`);
       if (!this.#pods.has(spec.podUID ?? "")) throw illegal(`${name} was claimed for ${spec.podUID}, which never was`);

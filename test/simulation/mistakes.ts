@@ -38,8 +38,8 @@ export const mistakes: readonly Mistake[] = [
     edits: [
       {
         file: "src/ledger/ledger.ts",
-        find: "return this.#keys.run(\n      key,\n      async () => {\n        const own",
-        put: "return ((_key: string, act: () => Promise<Claimed>, _o: Signal) => act())(\n      key,\n      async () => {\n        const own",
+        find: "this.#keys.run(key, () => this.#claim(key, request, o), o);",
+        put: "this.#claim(key, request, o);",
       },
     ],
     focus: ["create", "second-sandbox"],
@@ -155,5 +155,32 @@ export const mistakes: readonly Mistake[] = [
       },
     ],
     focus: ["create", "delete", "backup", "restore"],
+  },
+  {
+    name: "the pool of an application loses addresses that nobody holds",
+    edits: [
+      {
+        file: "src/ipam/subnets/plan.ts",
+        find: "const open = dropping.subtract(held);",
+        put: "const open = dropping.subtract(dropping);",
+      },
+    ],
+    focus: ["app", "app-restart", "part-lag"],
+  },
+  {
+    name: "what was held for a pool that became smaller is never let go",
+    edits: [
+      {
+        file: "src/ipam/subnets/plan.ts",
+        find: 'if (!over.isEmpty) this.#actions.push({ kind: "unhold", pool, ips: over });',
+        put: "over.isEmpty;",
+      },
+      {
+        file: "src/controller/subnets/holds.ts",
+        find: "const holdMs = 300_000;",
+        put: "const holdMs = 300_000_000;",
+      },
+    ],
+    focus: ["app"],
   },
 ];

@@ -1,8 +1,11 @@
+import { type SpiderIPPool, type SpiderSubnet, validateSubnet } from "#api";
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Fields } from "../../lab/api/index.ts";
+import { subnetName } from "./applications.ts";
 import { type History, type Op, poolName, type StatefulAct, shape, type Who } from "./history.ts";
 import { idOf, isOver } from "./kubelet.ts";
 import { poolTable } from "./law.ts";
+import { subnetTable } from "./law-parts.ts";
 import type { Machine } from "./machine.ts";
 import type { Process } from "./process.ts";
 import { freeIn } from "./rest.ts";
@@ -126,7 +129,7 @@ export class People {
         return;
       case "fault": {
         const process = this.#who(op.who);
-        if (process !== undefined) world.server.arm(process, op.verb, op.effect);
+        if (process !== undefined) world.server.arm(process, op, op.effect);
         return;
       }
       case "lag": {
@@ -174,6 +177,29 @@ export class People {
       case "restore":
         this.#restore();
         return;
+      case "app":
+        this.#resizeSubnet(undefined);
+        world.applications.want(op.app, op);
+        return;
+      case "app-delete":
+        world.applications.delete(op.app);
+        return;
+      case "app-restart":
+        world.applications.restart(op.app);
+        return;
+      case "subnet-size":
+        this.#resizeSubnet(op.size);
+        return;
+      case "part-lag": {
+        const process = world.controllers[op.at];
+        if (process !== undefined) world.server.lag(process, "spideripaddresses", op.ms);
+        return;
+      }
+      case "part-fault": {
+        const process = world.controllers[op.at];
+        if (process !== undefined) world.server.arm(process, op, op.effect);
+        return;
+      }
     }
   }
 
@@ -402,6 +428,31 @@ export class People {
     if (pool === undefined || pool.metadata.deletionTimestamp !== undefined) return;
     const spec = { ...(pool["spec"] as Fields), ips: [range(at, size)] };
     this.#world.server.update(group, "spiderippools", { ...pool, spec });
+  }
+
+  /** Makes the subnet where it is not there; without a size it stays as it is otherwise. What admission refuses is not done. */
+  #resizeSubnet(size: number | undefined): void {
+    const { server } = this.#world;
+    const old = server.get(subnetTable, { name: subnetName });
+    if (old !== undefined && size === undefined) return;
+    const spec = {
+      ipVersion: 4,
+      subnet: "10.16.0.0/16",
+      ips: [`10.16.0.1-10.16.0.${size ?? shape.subnetSizeMax / 2}`],
+    };
+    if (old === undefined) {
+      const metadata = { name: subnetName, finalizers: [finalizer] };
+      server.create(group, "spidersubnets", { kind: "SpiderSubnet", metadata, spec });
+      return;
+    }
+    const subnet = { ...old, spec } as unknown as SpiderSubnet;
+    const violations = validateSubnet(subnet, {
+      old: old as unknown as SpiderSubnet,
+      others: [],
+      pools: server.store.list(poolTable) as unknown as readonly SpiderIPPool[],
+      families: { enableIPv4: true, enableIPv6: true },
+    });
+    if (violations.length === 0) server.update(group, "spidersubnets", subnet as unknown as KubeObject);
   }
 
   #createNetwork(name: string, pools: readonly string[]): void {

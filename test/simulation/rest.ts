@@ -1,9 +1,11 @@
 import { formatIp, parseIp, parseIpSet, tryParseClaimName } from "#ip";
 import { at, textAt } from "../../lab/api/index.ts";
+import { isOfApplication } from "./applications.ts";
 import { poolName, shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
 import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
 import { epochMs } from "./process.ts";
+import { checkParts, freeForPod } from "./rest-parts.ts";
 import type { KubeObject, Server } from "./server.ts";
 import { isWanted } from "./stateful.ts";
 import { Violation } from "./violation.ts";
@@ -48,6 +50,7 @@ export function checkRest(world: World): void {
     });
     if (!found) throw new Violation("who uses an address has its claim", `${ip} of Pod ${podUid}`);
   }
+  checkParts(server);
   checkDemand(world, pods, used);
   const waiting = new Set(pods.flatMap(uidsOf).filter((uid) => ![...used.values()].includes(uid)));
   checkViews(world, claims, waiting);
@@ -62,13 +65,14 @@ export function checkRest(world: World): void {
 function checkKept({ server, time }: World, claims: readonly KubeObject[]): void {
   const keys = new Set<string>();
   for (const claim of claims) {
-    const { purpose, podName = "", nic, until = "" } = specOf(claim);
+    const { purpose, podNamespace = "", podName = "", nic, until = "" } = specOf(claim);
     const { name } = claim.metadata;
     if (purpose === "Quarantine" && Date.parse(until) + lateMsMax < epochMs + time.nowMs) {
       throw new Violation("what is set aside is free again after its time", `${name}, until ${until}`);
     }
     if (purpose !== "Sticky") continue;
-    if (!isWanted(server, podName))
+    // The Pod may have outlived its StatefulSet.
+    if (!isWanted(server, podName) && server.get("/pods", { namespace: podNamespace, name: podName }) === undefined)
       throw new Violation("a sticky address goes with its owner", `${name} of ${podName}`);
     if (keys.has(`${podName}/${nic}`))
       throw new Violation("one sticky address for a Pod's NIC", `${podName} at ${name}`);
@@ -82,16 +86,22 @@ function waitsForOther(pod: KubeObject, used: ReadonlyMap<string, string>): bool
   return networks !== undefined && !isOver(pod) && !uidsOf(pod).some((uid) => [...used.values()].includes(uid));
 }
 
+function isOfNetworks({ metadata }: KubeObject): boolean {
+  return metadata.name.startsWith("pool-");
+}
+
 /** A network that names a pool which is absent or goes gives no addresses: Pods wait, and keep what they have. */
 function poolsAreWhole({ server }: World): boolean {
   const pools = server.store.list(poolTable);
-  return pools.length === shape.pools && pools.every(({ metadata }) => metadata.deletionTimestamp === undefined);
+  const whole = pools.filter(isOfNetworks).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+  return whole.length === shape.pools;
 }
 
 /** How many addresses of each pool nobody has; what a Pod holds that waits for its other NIC's is not free. */
 export function freeIn({ store }: Server): readonly { readonly name: string; readonly free: bigint }[] {
   const claims = store.list(claimTable);
-  return store.list(poolTable).map((pool) => {
+  const pools = store.list(poolTable).filter(isOfNetworks);
+  return pools.map((pool) => {
     const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
     const taken = claims.filter((claim) => set.contains(parseIp(specOf(claim).address))).length;
     return { name: pool.metadata.name, free: set.size - BigInt(taken) };
@@ -110,20 +120,21 @@ function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMa
     if (isOver(pod) || uidsOf(pod).some((uid) => holders.has(uid))) continue;
     const networks = at(pod, "metadata", "annotations", "k8s.v1.cni.cncf.io/networks");
     // A Pod of two NICs needs one of them from the first pool.
-    const fits = networks === undefined ? left >= 1n : first >= 2n;
+    const ofNetworks = networks === undefined ? left >= 1n : first >= 2n;
+    const fits = isOfApplication(pod) ? (freeForPod(server, pod) ?? 0n) >= 1n : ofNetworks;
     if (!fits) continue;
     throw new Violation("where addresses are free every Pod runs", `Pod ${pod.metadata.name} on ${nodeOf(pod)} waits`);
   }
 }
 
-/** What users read is what the ledger says. A Pod that waits for an address of another pool claims and releases in turn. */
+/** What users read is what the ledger says; what is set aside is nobody's. A Pod that waits for an address of another pool claims and releases in turn. */
 function checkViews({ server }: World, claims: readonly KubeObject[], waiting: ReadonlySet<string>): void {
   for (const pool of server.store.list(poolTable)) {
     const { name, uid } = pool.metadata;
     const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
     const held = claims
       .filter((claim) => specOf(claim).poolUID === uid || set.contains(parseIp(specOf(claim).address)))
-      .filter((claim) => !waiting.has(specOf(claim).podUID ?? ""))
+      .filter((claim) => specOf(claim).purpose !== "Quarantine" && !waiting.has(specOf(claim).podUID ?? ""))
       .map((claim) => `${specOf(claim).address} ${specOf(claim).podUID}`)
       .sort();
     const text = textAt(pool, "status", "allocatedIPs");

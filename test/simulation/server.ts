@@ -44,7 +44,7 @@ interface Line {
   readonly random: Random;
   /** Nothing passes: requests go nowhere. */
   cut: boolean;
-  readonly armed: { readonly verb: Verb; readonly effect: Effect }[];
+  readonly armed: { readonly verb: Verb; readonly plural: string; readonly effect: Effect }[];
   /** How much later than usual changes of a kind arrive. */
   readonly lagMs: Map<string, number>;
   readonly watches: Set<OpenWatch>;
@@ -158,9 +158,13 @@ export class Server {
     if (cut) this.endWatches(process);
   }
 
-  /** The next request of this kind by the process on a claim, or on anything if `verb` is a list. */
-  arm(process: Process, verb: Verb, effect: Effect): void {
-    this.#line(process).armed.push({ verb, effect });
+  /** The next request of this kind by the process. @default on claims */
+  arm(
+    process: Process,
+    { verb, plural = claims }: { readonly verb: Verb; readonly plural?: string },
+    effect: Effect,
+  ): void {
+    this.#line(process).armed.push({ verb, plural, effect });
   }
 
   lag(process: Process, plural: string, ms: number): void {
@@ -370,8 +374,7 @@ export class Server {
   }
 
   #takeArmed({ armed }: Line, { verb, plural }: Asked): Effect | undefined {
-    if (plural !== claims) return undefined;
-    const at = armed.findIndex((one) => one.verb === verb);
+    const at = armed.findIndex((one) => one.verb === verb && one.plural === plural);
     return at < 0 ? undefined : armed.splice(at, 1)[0]?.effect;
   }
 

@@ -47,11 +47,9 @@ export class Stateful {
     const { server } = this.#options;
     const found = this.#set();
     if (found === undefined) return;
+    if (orphan) for (const pod of this.#pods()) this.#own(pod, []);
     server.delete("apps/v1", "statefulsets", found, 0);
-    for (const pod of this.#pods()) {
-      if (orphan) this.#own(pod, []);
-      else server.delete("v1", "pods", pod);
-    }
+    if (!orphan) for (const pod of this.#pods()) server.delete("v1", "pods", pod);
   }
 
   restart(ordinal: number, { force }: { readonly force: boolean }): void {

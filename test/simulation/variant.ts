@@ -1,3 +1,3 @@
 /** What is loaded anew for each variant of the product: see modules.ts. */
-export { formatHistory, parseHistory, randomHistory } from "./history.ts";
+export { formatHistory, isKind, parseHistory, randomHistory } from "./history.ts";
 export { runHistory } from "./run.ts";

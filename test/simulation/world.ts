@@ -3,6 +3,7 @@ import { runAgent } from "../../src/agent/agent.ts";
 import { readOptions as agentOptions } from "../../src/agent/options.ts";
 import { readOptions as controllerOptions } from "../../src/controller/options.ts";
 import { runProgram } from "../../src/controller/program.ts";
+import { Applications } from "./applications.ts";
 import { Kubelet, type Kubelet as KubeletT, type Sandbox } from "./kubelet.ts";
 import { Law } from "./law.ts";
 import { Machine } from "./machine.ts";
@@ -47,6 +48,7 @@ export class World {
   readonly law: Law;
   readonly wire: Wire;
   readonly stateful: Stateful;
+  readonly applications: Applications;
   #starts = 0;
 
   constructor(options: WorldOptions) {
@@ -66,6 +68,7 @@ export class World {
     for (const machine of machines) Object.assign(machine, { wire: this.wire, detects });
     const { server, time } = this;
     this.stateful = new Stateful({ server, time, seed: options.seed });
+    this.applications = new Applications({ server, time, seed: options.seed });
     this.law = new Law({
       ...{ server, time, machines },
       onViolation: (violation) => this.violations.push(violation),
