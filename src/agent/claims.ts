@@ -44,8 +44,11 @@ export interface ClaimsOptions {
  */
 export class ClaimsReconciler {
   readonly #options: ClaimsOptions;
-  /** Since when a Pod with claims is missing that may have a sandbox all the same: a static one, or one of a former system. */
-  readonly #missingSinceMs = new Map<string, number>();
+  /**
+   * By name and UID: since when a Pod with claims is missing that may have a sandbox all the same, a static one, or one of a
+   * former system.
+   */
+  readonly #missingSinceMs = new Map<string, ReadonlyMap<string, number>>();
   /** UIDs of Pods of a former system whose sandbox the runtime has taken down. */
   readonly #takenDown = new Set<string>();
   #poke: (podKey: string) => void = () => {};
@@ -69,11 +72,9 @@ export class ClaimsReconciler {
     this.#poke(keyOf(pod));
   }
 
-  /** Resolves when claims that somebody else made for Pods of this node are known here. */
-  takeUp({ signal }: Signal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#options.ledger.audit({ signal, listed: () => resolve() }).catch(reject);
-    });
+  /** Resolves when claims that somebody else made for Pods of this node are known here. One list. */
+  takeUp(o: Signal): Promise<void> {
+    return this.#options.ledger.takeUp(o);
   }
 
   run(o: Signal): Promise<void> {
@@ -192,8 +193,7 @@ export class ClaimsReconciler {
     const { ledger, pods, clock } = this.#options;
     const pod = pods.get(podKey);
     const claims = ledger.claimsNamed(podKey);
-    const isThere = pod !== undefined && claims.some(({ spec }) => isPodUid(pod, spec.podUID ?? "none"));
-    if (isThere || claims.length === 0) this.#missingSinceMs.delete(podKey);
+    const missing = new Map<string, number>();
     let afterMs: number | undefined;
     for (const claim of claims) {
       const podUid = claim.spec.podUID ?? "";
@@ -207,11 +207,11 @@ export class ClaimsReconciler {
       if (this.#endsElsewhere(claim.spec, pod)) continue;
       const isUnseen = isTakenOver(claim.spec) && !this.#takenDown.has(podUid);
       if (state === "unknown" || isUnseen) {
-        const sinceMs = this.#missingSinceMs.get(podKey) ?? clock.monotonicMs();
-        this.#missingSinceMs.set(podKey, sinceMs);
+        const sinceMs = this.#missingSinceMs.get(podKey)?.get(podUid) ?? clock.monotonicMs();
+        missing.set(podUid, sinceMs);
         const leftMs = sinceMs + (state === "unknown" ? missingMsMax : unseenMsMax) - clock.monotonicMs();
         if (leftMs > 0) {
-          afterMs = leftMs;
+          afterMs = Math.min(leftMs, afterMs ?? leftMs);
           continue;
         }
       }
@@ -219,6 +219,8 @@ export class ClaimsReconciler {
         pod === undefined ? "the Pod is gone" : `Pod ${pod.metadata.uid} is ${pod.status?.phase ?? "terminating"}`;
       ledger.release(claim, { why: "Pod and sandbox are gone", evidence: [seen] });
     }
+    if (missing.size > 0) this.#missingSinceMs.set(podKey, missing);
+    else this.#missingSinceMs.delete(podKey);
     return afterMs === undefined ? {} : { afterMs };
   }
 }

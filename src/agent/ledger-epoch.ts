@@ -1,6 +1,7 @@
 import { annotations, isTakeOver, spiderIPPools } from "#api";
 import { abortable, type Clock, type Logger, type Signal, SpiderError } from "#base";
 import { isEarlier, type KubeClient, type KubeObject, metadataOf, nodes, retry, type Store } from "#kube";
+import { closureOf } from "#ledger";
 
 /** Pools are closed for so long at most: a node that cannot be reached must not stop the whole cluster. */
 const closedMsMax = 60_000;
@@ -127,9 +128,7 @@ export class LedgerEpoch {
   }
 
   #look(): void {
-    const tokens = this.#options.pools
-      .list()
-      .flatMap(({ metadata }) => metadata.annotations?.[annotations.ledgerClosed] ?? []);
+    const tokens = this.#options.pools.list().flatMap((pool) => closureOf(pool) ?? []);
     const token = tokens.sort().at(-1);
     const before = this.#closed?.token;
     // The leader may be slower than this agent to see that all is not what it was.

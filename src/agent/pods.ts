@@ -1,6 +1,16 @@
 import { abortable, type Signal, SpiderError, withTimeout } from "#base";
 import type { PodRef } from "#cni";
-import { isPodAlive, isPodUid, isStaticPodUid, type KubeClient, keyOf, type Pod, pods, type Store } from "#kube";
+import {
+  isMirrorPod,
+  isPodAlive,
+  isPodUid,
+  isStaticPodUid,
+  type KubeClient,
+  keyOf,
+  type Pod,
+  pods,
+  type Store,
+} from "#kube";
 
 /** How long an ADD waits for the watch to show its Pod before it asks the API server itself. */
 const watchLagMs = 1_500;
@@ -12,11 +22,12 @@ export function uidOf(ref: PodRef | undefined, pod: Pod | undefined): string {
 
 /**
  * What the API tells of the Pod with this UID, once the Pods are known: `pod` is what has its name now. A static Pod whose
- * mirror is missing may live as well as not.
+ * mirror is missing may live as well as not, also where another Pod took its name; the next mirror is that of its successor.
  */
 export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | "unknown" {
-  if (pod === undefined) return isStaticPodUid(uid) ? "unknown" : "dead";
-  return isPodUid(pod, uid) && isPodAlive(pod) ? "alive" : "dead";
+  if (pod !== undefined && isPodUid(pod, uid)) return isPodAlive(pod) ? "alive" : "dead";
+  const isReplaced = pod !== undefined && isMirrorPod(pod);
+  return isStaticPodUid(uid) && !isReplaced ? "unknown" : "dead";
 }
 
 /** Where the Pods of a node are found. */

@@ -65,6 +65,23 @@ describe("a node that comes back with a running sandbox", () => {
     assert.deepEqual([n1.cut, cluster.claims], [["s1"], {}]);
   });
 
+  it("keeps the address of a static Pod whose claim and mirror are lost, also where its name is taken", async () => {
+    const hash = "0123456789abcdef0123456789abcdef";
+    const mirror = { "kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash };
+    for (const name of ["s", "t"]) cluster.pod({ name: `${name}-n1`, annotations: mirror });
+    assert.deepEqual(await n1.add("s-n1", "s3", { uid: hash }), ["10.6.0.2"]);
+    cluster.api.fake.remove(spiderIPAddresses, { name: "10.6.0.2" });
+    n1.kill();
+    cluster.erase("s-n1");
+    await restart();
+    assert.deepEqual([n1.cut, cluster.claims["10.6.0.2"]], [[], `${hash}@n1`]);
+    cluster.api.fake.remove(spiderIPAddresses, { name: "10.6.0.2" });
+    n1.kill();
+    cluster.pod({ name: "s-n1" });
+    await restart();
+    assert.deepEqual([n1.cut, cluster.claims["10.6.0.2"]], [[], `${hash}@n1`]);
+  });
+
   it("is looked at without a restart when it learns that its Pod is gone", async () => {
     await lose({ to: "b" });
     assert.deepEqual(n1.cut, []);

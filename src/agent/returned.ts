@@ -1,5 +1,6 @@
 import type { Settings } from "#api";
 import type { Clock, Logger, Signal } from "#base";
+import type { PodRef } from "#cni";
 import { claimName, formatIp, type Ip } from "#ip";
 import type { PoolView } from "#ipam";
 import { type EventRecorder, keyOf, type Pod, retry, type Store } from "#kube";
@@ -34,6 +35,15 @@ interface Held {
   readonly ip: Ip;
   readonly network: RecordedNetwork;
   readonly answer: Answer;
+}
+
+/** An address of a sandbox that the ledger does not have any more. */
+interface Lost {
+  readonly record: SandboxRecord;
+  readonly ref: PodRef;
+  readonly held: Held;
+  /** Its Pod, where the API shows it. */
+  readonly shown: Pod | undefined;
 }
 
 /**
@@ -94,8 +104,11 @@ export class Returned {
       const found = await ledger.verify(claimName(held.ip), ref.uid, o);
       if (found === "ours") continue;
       const pod = pods.get(keyOf(ref));
-      const lives = pod !== undefined && podState(pod, ref.uid) === "alive";
-      if (found === "missing" && lives && (await this.#claimAgain(record, held, pod, o))) continue;
+      // Of a static Pod whose mirror is missing its sandbox is the better witness.
+      const state = podState(pod, ref.uid);
+      const lives = state !== "dead";
+      const shown = state === "alive" ? pod : undefined;
+      if (found === "missing" && lives && (await this.#claimAgain({ record, ref, held, shown }, o))) continue;
       this.#cut(
         record,
         held.ip,
@@ -106,7 +119,8 @@ export class Returned {
   }
 
   /** True where the address is the Pod's again, or where no pool has it and so nobody can get it. */
-  async #claimAgain(record: SandboxRecord, { ip, network, answer }: Held, pod: Pod, o: Signal): Promise<boolean> {
+  async #claimAgain({ record, ref, held, shown }: Lost, o: Signal): Promise<boolean> {
+    const { ip, network, answer } = held;
     const { ledger, log, settings, pools } = this.#options;
     const pool = poolOf(ip, (await pools.now(o)).pools.values());
     if (pool === undefined) {
@@ -116,12 +130,12 @@ export class Returned {
       );
       return true;
     }
-    const sticky = stickyOwnerOf(pod, settings);
+    const sticky = shown && stickyOwnerOf(shown, settings);
     const request: ClaimRequest = {
       family: ip.family,
       pools: [pool],
       holder: {
-        pod: { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: record.pod?.uid ?? "" },
+        pod: ref,
         nic: network.ifName,
         containerId: record.containerId,
         network: network.networkName,

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { annotations, isTakeOver, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
+import { isTakeOver, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
 import type { Signal } from "#base";
-import { daemonSets, hasReason, metadataOf, type ObjectRef } from "#kube";
+import { daemonSets, metadataOf, type ObjectRef } from "#kube";
+import { closureOf, setClosure } from "#ledger";
 import { updateKinds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
 import type { InitOptions } from "./options.ts";
@@ -39,17 +40,13 @@ async function areOurs(agents: ObjectRef, deps: Deps, o: Signal): Promise<boolea
 async function closePools(deps: Deps, o: Signal): Promise<void> {
   const { client, say } = deps;
   const token = takeOverToken(randomUUID());
-  const body = { metadata: { annotations: { [annotations.ledgerClosed]: token } } };
   const close = async (signal: Signal) => {
     const pools = await Array.fromAsync(client.listAll(metadataOf(spiderIPPools), signal));
-    for (const { metadata } of pools) {
-      const closed = metadata.annotations?.[annotations.ledgerClosed];
+    for (const pool of pools) {
+      const closed = closureOf(pool);
       if (closed !== undefined && !isTakeOver(closed)) continue;
-      const { name } = metadata;
-      await client.patch(spiderIPPools, { name }, { kind: "merge", body }, signal).catch((error: unknown) => {
-        if (!hasReason(error, "NotFound")) throw error;
-      });
-      say(`SpiderIPPool ${name}: closed until its addresses in use are taken over`);
+      if (!(await setClosure(client, pool, token, signal))) continue;
+      say(`SpiderIPPool ${pool.metadata.name}: closed until its addresses in use are taken over`);
     }
   };
   await untilItWorks(deps, close, o);

@@ -38,7 +38,7 @@ export {
   surelyUnchanged,
 } from "./errors.ts";
 export { EventRecorder, type EventRecorderOptions, type EventSubject, type EventText, nodeSubject } from "./events.ts";
-export { isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./pod.ts";
+export { isMirrorPod, isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./pod.ts";
 export { WorkQueue, type WorkQueueOptions } from "./queue.ts";
 export {
   apiVersionOf,

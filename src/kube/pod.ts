@@ -15,6 +15,11 @@ export function isStaticPodUid(uid: string): boolean {
   return /^[0-9a-f]{32}$/.test(uid);
 }
 
+/** True for what kubelet shows of a static Pod; the API server lets nobody else make one. */
+export function isMirrorPod({ metadata }: Pod): boolean {
+  return metadata.annotations?.[configMirror] !== undefined;
+}
+
 /** A Pod that still runs or will: not deleted, and not ended for good. */
 export function isPodAlive({ metadata, spec, status }: Pod): boolean {
   if (metadata.deletionTimestamp !== undefined) return false;

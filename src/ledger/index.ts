@@ -23,6 +23,7 @@ export {
   partsOf,
   shrinkHoldReason,
 } from "./claim.ts";
+export { closureOf, setClosure } from "./closure.ts";
 export { Intents } from "./intents.ts";
 export type { Kept } from "./kept.ts";
 export { Ledger } from "./ledger.ts";

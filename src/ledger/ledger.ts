@@ -3,14 +3,14 @@ import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
 import { type AuditWatcher, findLeaks } from "./audit.ts";
 import { type Claim, claimDraft, claimKey, type Holder, isHeld, isMine, keptKey, keyOfClaim, quarantined } from "./claim.ts";
-import { assertSilent, untilDetached } from "./kept.ts";
+import { Inheritance } from "./inheritance.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
 import { OwnClaims } from "./own-claims.ts";
 import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
-import { adoptClaim, attachAgain, attachClaim, type Created, changeClaim, createClaim, readClaim } from "./writes.ts";
+import { attachAgain, attachClaim, type Created, changeClaim, claimsOfNode, createClaim, readClaim } from "./writes.ts";
 
 /** Creates in flight at once, for the whole node; one more for a namespace that has none, beside another one's burst. */
 const creates = { slots: 4, spare: 1, maxWaiting: 10_000 } as const;
@@ -33,6 +33,7 @@ export class Ledger {
   readonly #recalled = Promise.withResolvers<void>();
   readonly #own = new OwnClaims();
   readonly #limbo: Limbo;
+  readonly #inheritance: Inheritance;
   /** Until when a lost create of the same name may come after the one that made the claim; by the claim's UID. */
   readonly #echoUntilMs = new Map<string, number>();
 
@@ -42,6 +43,13 @@ export class Ledger {
     this.#releases = new Releases({ ...options, released: (claim, ending) => this.#ended(claim, ending) }, options);
     const look = (key: string, how: LimboLook) => this.#keys.run(key, () => this.#lookAtLimbo(key, how), how);
     this.#limbo = new Limbo({ ...options, look });
+    this.#inheritance = new Inheritance(options, {
+      own: this.#own,
+      releases: this.#releases,
+      release: (claim, reason) => this.release(claim, reason),
+      keep: (claim) => this.#keep(claim),
+      inLimbo: (key) => this.#limbo.watch(key),
+    });
   }
 
   /** The claims of one Pod on this node. */
@@ -85,7 +93,7 @@ export class Ledger {
     const resumed = await this.#resume(key, request, o);
     if (resumed !== undefined) return { claim: resumed, fresh: true };
     await this.#options.open?.(o);
-    const inherited = (await this.#reattach(key, request.holder, o)) ?? (await this.#inherit(key, request, o));
+    const inherited = (await this.#reattach(key, request.holder, o)) ?? (await this.#inheritance.take(key, request, o));
     if (inherited !== undefined) return { claim: inherited, fresh: false };
     return { claim: await this.#choose(request, o), fresh: true };
   }
@@ -153,11 +161,8 @@ export class Ledger {
   }
 
   /** What is kept for a sticky holder and is not asked for any more becomes free; waits for that. */
-  async giveUpKept(names: readonly string[], holder: Holder, o: Signal): Promise<void> {
-    for (const name of names) {
-      const claim = await this.#untilDetached(name, holder, o);
-      if (claim !== undefined) await this.#giveUp(claim, o);
-    }
+  giveUpKept(names: readonly string[], holder: Holder, o: Signal): Promise<void> {
+    return this.#inheritance.giveUp(names, holder, o);
   }
 
   /** Resolves when every decided release is done. */
@@ -184,6 +189,12 @@ export class Ledger {
   /** Resolves when `recall` has succeeded. */
   recalled({ signal }: Signal): Promise<void> {
     return abortable(this.#recalled.promise, signal);
+  }
+
+  /** From now on the claims are known here that somebody else made for this node's Pods. One list. */
+  async takeUp(o: Signal): Promise<void> {
+    const { client, node } = this.#options;
+    for await (const claim of claimsOfNode(client, node, o)) this.#isNeeded(claim);
   }
 
   /** Compares the ledger's claims of this node with what is known here, once, and releases those that nobody needs. */
@@ -244,56 +255,6 @@ export class Ledger {
     if (found === undefined && pool !== undefined) return this.#create(ip, pool, request, { ...o, open: true });
     intents.remove(key);
     return undefined;
-  }
-
-  /** The address that is kept for the holder, once nobody else has it. One that is kept in no candidate is given up. */
-  async #inherit(key: string, { holder, kept, family }: ClaimRequest, o: Signal): Promise<Claim | undefined> {
-    if (kept === undefined) return undefined;
-    // The index may not name yet what the Pod before this one got on this node.
-    for (const name of new Set([...kept.names, ...this.#own.before(holder, family)])) {
-      const claim = await this.#untilDetached(name, holder, o);
-      if (claim === undefined) continue;
-      if (!kept.pools.includes(claim.spec.pool)) {
-        await this.#giveUp(claim, o);
-        continue;
-      }
-      if (claim.spec.unclean === true) await assertSilent(claim, kept.probe, o);
-      const adopted = await this.#adopt(key, claim, holder, o);
-      if (adopted !== undefined) return adopted;
-    }
-    return undefined;
-  }
-
-  /** A claim of this node that nobody here needs is detached at once: its process was another one. */
-  #untilDetached(name: string, holder: Holder, { signal }: Signal): Promise<Claim | undefined> {
-    const { client, clock, node, inUse } = this.#options;
-    const held = (claim: Claim) => {
-      const known = this.#own.get(keyOfClaim(claim))?.uid === claim.uid;
-      if (claim.spec.node !== node || known || inUse(claim)) return;
-      const evidence = [`Pod ${claim.spec.podUID}`, `container ${claim.spec.containerID}`];
-      this.release(claim, { why: "its Pod is gone and no sandbox of this node uses it", evidence });
-    };
-    return untilDetached(name, holder, { client, clock, signal, held });
-  }
-
-  async #giveUp(claim: Claim, { signal }: Signal): Promise<void> {
-    const reason = { why: "its Pod asks for other pools now", evidence: [`pool ${claim.spec.pool}`] };
-    await abortable(this.#releases.add(claim, reason), signal);
-  }
-
-  /** Undefined where somebody was faster. The intent is written first: a claim under adoption is nobody's leak. */
-  async #adopt(key: string, claim: Claim, holder: Holder, o: Signal): Promise<Claim | undefined> {
-    const { intents } = this.#options;
-    intents.write(key, claim.name);
-    try {
-      const adopted = await adoptClaim(claim, holder, { ...this.#options, ...o });
-      if (adopted !== undefined) return this.#keep(adopted);
-      intents.remove(key);
-      return undefined;
-    } catch (error) {
-      this.#limbo.watch(key);
-      throw error;
-    }
   }
 
   async #choose(request: ClaimRequest, o: Signal): Promise<Claim> {

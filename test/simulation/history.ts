@@ -140,8 +140,8 @@ interface Kind {
   readonly make: (draws: Draws) => Op;
 }
 
-/** All that may happen. The order matters to seeds: what is new comes last, with weight 0, or all of them are others. */
-const kinds: { readonly [K in Op["kind"]]: Kind } = {
+/** What happens in any history. Whatever is changed here, every seed is another history. */
+const kinds = {
   create: {
     weight: 30,
     make: ({ random, atMs, slot, node }) => ({
@@ -228,6 +228,10 @@ const kinds: { readonly [K in Op["kind"]]: Kind } = {
   "pool-create": { weight: 1.5, make: ({ atMs, pool }) => ({ atMs, kind: "pool-create", pool }) },
   backup: { weight: 0, make: ({ atMs }) => ({ atMs, kind: "backup" }) },
   restore: { weight: 0, make: ({ atMs }) => ({ atMs, kind: "restore" }) },
+} satisfies { readonly [K in Op["kind"]]?: Kind };
+
+/** What happens only in histories that are about it. */
+const ownKinds = {
   app: {
     weight: 0,
     make: ({ random, atMs }) => ({
@@ -260,7 +264,7 @@ const kinds: { readonly [K in Op["kind"]]: Kind } = {
       ...{ verb: random.pick(["create", "update", "patch", "delete"] as const), effect: random.pick(effects) },
     }),
   },
-};
+} satisfies { readonly [K in Exclude<Op["kind"], keyof typeof kinds>]: Kind };
 
 /** What a kind that happens only in its own histories weighs there. */
 const ownWeight = 6;
@@ -279,14 +283,18 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
     lagMs: random.pick([300, 3_000, 20_000, 70_000, 200_000]),
   };
   const weightOf = ({ weight, isTrouble: grows = false }: Kind) => (grows ? weight * trouble : weight);
+  // What each of them draws is drawn for all: seeds do not know which are in focus.
+  for (const { make } of Object.values(kinds)) make(draws);
   const all = Object.values(kinds).map((kind) => [weightOf(kind), kind] as const);
-  const more = focus.map((name) => [weightOf(kinds[name]) * focusTimes || ownWeight, kinds[name]] as const);
+  const more = Object.entries<Kind>({ ...kinds, ...ownKinds })
+    .filter(([name]) => focus.some((one) => one === name))
+    .map(([, kind]) => [weightOf(kind) * focusTimes || ownWeight, kind] as const);
   return random.weighted([...all, ...more]).make(draws);
 }
 
 /** Whether something of this name may happen. */
 export function isKind(name: string): name is Op["kind"] {
-  return Object.hasOwn(kinds, name);
+  return Object.hasOwn(kinds, name) || Object.hasOwn(ownKinds, name);
 }
 
 const watched = ["pods", "spiderippools", "spiderpoolusages", "spideripaddresses", "nodes"];

@@ -71,7 +71,7 @@ export const mistakes: readonly Mistake[] = [
     edits: [
       {
         file: "src/agent/pods.ts",
-        find: 'isStaticPodUid(uid) ? "unknown" : "dead"',
+        find: 'isStaticPodUid(uid) && !isReplaced ? "unknown" : "dead"',
         put: '"dead"',
       },
       {

@@ -272,11 +272,18 @@ export class People {
   // ── Pods ──
 
   #createPod({ slot, node, nics, form }: Extract<Op, { readonly kind: "create" }>): void {
-    const { server } = this.#world;
+    const { server, nodes } = this.#world;
     if (this.#pod(slot) !== undefined) return;
+    const isNamed = (metadata: { readonly name: string }) => metadata.name === podName(slot);
+    // One file on one node is what a static Pod's name stands for.
+    if (
+      form === "static" &&
+      nodes.some(({ machine }) => [...machine.manifests.values()].some((one) => isNamed(one.metadata)))
+    )
+      return;
     const networks = nics > 1 ? { "k8s.v1.cni.cncf.io/networks": "kube-system/second" } : {};
-    const hash =
-      form === "static" ? { "kubernetes.io/config.hash": (++this.#hashes).toString(16).padStart(32, "0") } : {};
+    const made = form === "static" ? (++this.#hashes).toString(16).padStart(32, "0") : undefined;
+    const hash = made === undefined ? {} : { "kubernetes.io/config.hash": made, "kubernetes.io/config.mirror": made };
     const empty = form === "empty-uid" ? { "simulation/empty-uid": "" } : {};
     const annotations = { ...networks, ...hash, ...empty };
     const spec = {
@@ -286,7 +293,6 @@ export class People {
       containers: [],
     };
     const { machine } = this.#node(node);
-    const [made] = Object.values(hash);
     const body = { kind: "Pod", metadata: { name: podName(slot), namespace, annotations }, spec };
     if (made !== undefined) machine.manifests.set(made, { ...body, metadata: { ...body.metadata } });
     server.create(

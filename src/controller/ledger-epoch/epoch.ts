@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { annotations, isTakeOver, type SpiderIPPool, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
+import { annotations, isTakeOver, type SpiderIPPool, spiderIPAddresses, takeOverToken } from "#api";
 import { abortable, type Signal } from "#base";
 import {
   hasReason,
@@ -12,6 +12,7 @@ import {
   type Store,
   WatchedStore,
 } from "#kube";
+import { closureOf, setClosure } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { Rewind } from "./rewind.ts";
 
@@ -181,7 +182,7 @@ export class LedgerEpoch {
     switch (step.kind) {
       case "complete":
         this.#closed = undefined;
-        return this.#annotatePools(null, o);
+        return this.#setClosure(undefined, o);
       case "record":
         return this.#record(step.uid, o);
       case "closed": {
@@ -196,18 +197,18 @@ export class LedgerEpoch {
         }
         this.#closed ??= { token: this.#tokenOfPools() ?? fresh(), sinceMs: clock.monotonicMs() };
         log.warn({ why: step.why, missing: this.#missing() }, "the ledger is not complete: pools are closed");
-        return this.#annotatePools(this.#closed.token, o);
+        return this.#setClosure(this.#closed.token, o);
       }
       case "take-over":
         await this.#options.takeOver(o);
         await this.#record(step.uid, o);
         this.#closed = undefined;
-        return this.#annotatePools(null, o);
+        return this.#setClosure(undefined, o);
       case "open":
         // A leader that finds the work of another one done has not closed anything itself.
         if (this.#closed === undefined && this.#tokenOfPools() === undefined && this.#options.pools.list().length > 0) {
           this.#closed = { token: randomUUID(), sinceMs: clock.monotonicMs() };
-          return this.#annotatePools(this.#closed.token, o);
+          return this.#setClosure(this.#closed.token, o);
         }
         await this.#record(step.uid, o);
         log.warn({ why: step.why }, "the ledger is complete again: pools are opened");
@@ -229,11 +230,10 @@ export class LedgerEpoch {
   }
 
   #tokenOfPools(): string | undefined {
-    for (const { metadata } of this.#options.pools.list()) {
-      const token = metadata.annotations?.[annotations.ledgerClosed];
-      if (token !== undefined) return token;
-    }
-    return undefined;
+    return this.#options.pools
+      .list()
+      .map(closureOf)
+      .find((token) => token !== undefined);
   }
 
   /** With the Lease's own version: only who leads writes it, and whoever reads it sees it. */
@@ -247,16 +247,7 @@ export class LedgerEpoch {
     this.#recorded = { uid };
   }
 
-  async #annotatePools(token: string | null, o: Signal): Promise<void> {
-    const { client } = this.#deps;
-    for (const { metadata } of this.#options.pools.list()) {
-      if ((metadata.annotations?.[annotations.ledgerClosed] ?? null) === token) continue;
-      const { name, uid } = metadata;
-      const body = { metadata: { uid, annotations: { [annotations.ledgerClosed]: token } } };
-      await client.patch(spiderIPPools, { name }, { kind: "merge", body }, o).catch((error: unknown) => {
-        // Gone, or another one by now.
-        if (!hasReason(error, "NotFound", "Conflict", "Invalid")) throw error;
-      });
-    }
+  async #setClosure(token: string | undefined, o: Signal): Promise<void> {
+    for (const pool of this.#options.pools.list()) await setClosure(this.#deps.client, pool, token, o);
   }
 }
