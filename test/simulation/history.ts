@@ -230,10 +230,10 @@ const kinds = {
   restore: { weight: 0, make: ({ atMs }) => ({ atMs, kind: "restore" }) },
 } satisfies { readonly [K in Op["kind"]]?: Kind };
 
-/** What happens only in histories that are about it. */
+/** What happens only in histories that are about it, with its weight there. */
 const ownKinds = {
   app: {
-    weight: 0,
+    weight: 30,
     make: ({ random, atMs }) => ({
       ...{ atMs, kind: "app", app: random.int(shape.applications), replicas: random.int(6) },
       ipNumber: random.pick(["+0", "+1", "+3", "2", "5"]),
@@ -241,23 +241,23 @@ const ownKinds = {
     }),
   },
   "app-delete": {
-    weight: 0,
+    weight: 6,
     make: ({ random, atMs }) => ({ atMs, kind: "app-delete", app: random.int(shape.applications) }),
   },
   "app-restart": {
-    weight: 0,
+    weight: 8,
     make: ({ random, atMs }) => ({ atMs, kind: "app-restart", app: random.int(shape.applications) }),
   },
   "subnet-size": {
-    weight: 0,
+    weight: 5,
     make: ({ random, atMs }) => ({ atMs, kind: "subnet-size", size: 8 + random.int(shape.subnetSizeMax - 8) }),
   },
   "part-lag": {
-    weight: 0,
+    weight: 6,
     make: ({ random, atMs, lagMs }) => ({ atMs, kind: "part-lag", at: random.int(shape.controllers), ms: lagMs }),
   },
   "part-fault": {
-    weight: 0,
+    weight: 8,
     make: ({ random, atMs }) => ({
       ...{ atMs, kind: "part-fault", at: random.int(shape.controllers) },
       plural: random.pick(["spiderippools", "spidersubnets"]),
@@ -286,9 +286,15 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
   // What each of them draws is drawn for all: seeds do not know which are in focus.
   for (const { make } of Object.values(kinds)) make(draws);
   const all = Object.values(kinds).map((kind) => [weightOf(kind), kind] as const);
-  const more = Object.entries<Kind>({ ...kinds, ...ownKinds })
-    .filter(([name]) => focus.some((one) => one === name))
-    .map(([, kind]) => [weightOf(kind) * focusTimes || ownWeight, kind] as const);
+  const isFocus = ([name]: readonly [string, Kind]) => focus.some((one) => one === name);
+  const more = [
+    ...Object.entries<Kind>(kinds)
+      .filter(isFocus)
+      .map(([, kind]) => [weightOf(kind) * focusTimes || ownWeight, kind] as const),
+    ...Object.entries<Kind>(ownKinds)
+      .filter(isFocus)
+      .map(([, kind]) => [weightOf(kind), kind] as const),
+  ];
   return random.weighted([...all, ...more]).make(draws);
 }
 

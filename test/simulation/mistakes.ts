@@ -181,6 +181,6 @@ export const mistakes: readonly Mistake[] = [
         put: "const holdMs = 300_000_000;",
       },
     ],
-    focus: ["app"],
+    focus: ["app", "part-lag"],
   },
 ];
