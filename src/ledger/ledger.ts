@@ -2,7 +2,17 @@ import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base
 import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView } from "#ipam";
 import { type AuditWatcher, findLeaks } from "./audit.ts";
-import { type Claim, claimDraft, claimKey, type Holder, isHeld, isMine, keptKey, keyOfClaim, quarantined } from "./claim.ts";
+import {
+  type Claim,
+  claimDraft,
+  claimKey,
+  type Holder,
+  isHeld,
+  isMine,
+  keptKey,
+  keyOfClaim,
+  quarantined,
+} from "./claim.ts";
 import { Inheritance } from "./inheritance.ts";
 import { Limbo, type LimboLook } from "./limbo.ts";
 import { OwnClaims } from "./own-claims.ts";
