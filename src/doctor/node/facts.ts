@@ -53,7 +53,13 @@ export interface NodeFacts {
   };
   /** The container runtime's configuration; absent: none was found. */
   readonly runtime?:
-    | { readonly file: string; readonly confDir: string; readonly binDirs: readonly string[] }
+    | {
+        readonly file: string;
+        readonly confDir: string;
+        readonly binDirs: readonly string[];
+        /** Which of the two the file says; the other is the runtime's default. */
+        readonly says: { readonly confDir: boolean; readonly binDirs: boolean };
+      }
     | undefined;
   /** The agent's socket for the plugins, as they are told of it; absent: they are not installed. */
   readonly agentSocket?: { readonly path: string; readonly error: string | undefined } | undefined;

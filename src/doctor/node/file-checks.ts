@@ -31,22 +31,25 @@ export const fileChecks: readonly Check<NodeFacts>[] = [
     id: "runtime-directory",
     severity: "error",
     finding: "The container runtime reads its network configuration or its plugins from other directories than ours.",
-    remedy: "Set conf_dir and bin_dir of the runtime to the directories that the release installs into.",
-    find: ({ runtime, cni: { confDir, binDir } }) => {
+    remedy:
+      "Set conf_dir and bin_dir of the runtime to the directories that the release installs into; where the runtime's configuration does not say them, have the release install into the runtime's defaults.",
+    find: ({ runtime, namespace, cni: { confDir, binDir } }) => {
       if (runtime === undefined) return [];
-      const { file } = runtime;
+      const { file, says, binDirs } = runtime;
+      const [firstBinDir = ""] = binDirs;
+      const conf = { what: "configurations", is: runtime.confDir, first: runtime.confDir, wanted: confDir };
+      const bin = { what: "plugins", is: binDirs.join(", "), first: firstBinDir, wanted: binDir };
       const wrong = [
-        ...(runtime.confDir === confDir ? [] : [{ what: "configurations", is: runtime.confDir, wanted: confDir }]),
-        ...(runtime.binDirs.includes(binDir)
-          ? []
-          : [{ what: "plugins", is: runtime.binDirs.join(", "), wanted: binDir }]),
+        ...(runtime.confDir === confDir ? [] : [{ ...conf, isSaid: says.confDir, value: "global.cniConfHostPath" }]),
+        ...(binDirs.includes(binDir) ? [] : [{ ...bin, isSaid: says.binDirs, value: "global.cniBinHostPath" }]),
       ];
-      return wrong.map(({ what, is, wanted }) => ({
-        found: `${file}: the runtime reads ${what} from ${is}, ours are in ${wanted}`,
-        fix: [
-          `sed -i ${quote(`s#"${runtimeValue(runtime, what)}/*"#"${wanted}"#`)} ${quote(file)}`,
-          runtimeRestart(file),
-        ],
+      return wrong.map(({ what, is, first, wanted, isSaid, value }) => ({
+        found: `${file}: the runtime reads ${what} from ${is}${isSaid ? "" : " (its default)"}, ours are in ${wanted}`,
+        fix: isSaid
+          ? [`sed -i ${quote(`s#"${first}/*"#"${wanted}"#`)} ${quote(file)}`, runtimeRestart(file)]
+          : [
+              `helm upgrade spiderpool spiderpool/spiderpool -n ${namespace} --reuse-values --set ${value}=${quote(first)}`,
+            ],
       }));
     },
   },
@@ -157,10 +160,6 @@ export const fileChecks: readonly Check<NodeFacts>[] = [
     },
   },
 ];
-
-function runtimeValue(runtime: NonNullable<NodeFacts["runtime"]>, what: string): string {
-  return what === "plugins" ? (runtime.binDirs[0] ?? "") : runtime.confDir;
-}
 
 function runtimeRestart(file: string): string {
   return `systemctl restart ${file.includes("crio") ? "crio" : "containerd"}`;

@@ -67,6 +67,7 @@ class TestNode {
     // Commands of a fix that would reach beyond this test; each notes that it was called.
     this.stub("systemctl", 'printf "%s\\n" "$*" >> "$LOG"');
     this.stub("spiderpoolctl", 'printf "%s\\n" "$*" >> "$LOG"');
+    this.stub("helm", 'printf "%s\\n" "$*" >> "$LOG"');
     this.stub("kubectl", 'printf "%s\\n" "$*" >> "$LOG"');
     this.stub("ovs-vsctl", `exec ${sh("command -v ovs-vsctl").trim()} --db=${this.vswitch.endpoint} "$@"`);
     sh("ip link add up1 type veth peer name far1 && ip link set up1 up && ip link set far1 up");
@@ -204,6 +205,15 @@ const cases: readonly Case[] = [
     id: "runtime-directory",
     inject: (node) => node.write("etc/containerd/config.toml", node.containerd("/etc/other.d/", node.path("bin"))),
     found: /the runtime reads configurations from \/etc\/other\.d, ours are in /,
+  },
+  {
+    id: "runtime-directory",
+    inject: (node) => node.write("etc/containerd/config.toml", `[cni]\n  conf_dir = "${node.path("net.d")}"\n`),
+    found: /the runtime reads plugins from \/opt\/cni\/bin \(its default\), ours are in /,
+    elsewhere: (node, called) => {
+      assert.match(called, /^upgrade spiderpool .* -n kube-system .*--set global\.cniBinHostPath=\/opt\/cni\/bin$/m);
+      node.write("etc/containerd/config.toml", node.containerd(node.path("net.d"), node.path("bin")));
+    },
   },
   {
     id: "agent-socket",

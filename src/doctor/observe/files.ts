@@ -52,6 +52,7 @@ export function observeRuntime({ etc }: NodePaths, seen: Seen): NodeFacts["runti
       file,
       confDir: trim(confDir ?? defaults.confDir),
       binDirs: binDirs.length === 0 ? defaults.binDirs : binDirs.map(trim),
+      says: { confDir: confDir !== undefined, binDirs: binDirs.length > 0 },
     };
   }
   return undefined;
