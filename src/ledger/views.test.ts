@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type Family, type Ip, IpSet, ipFromValue, parseIpSet } from "#ip";
-import { poolUsage } from "./views.ts";
+import { type Family, formatIp, type Ip, IpSet, ipFromValue, parseIpSet } from "#ip";
+import type { Claim } from "./claim.ts";
+import { poolStatus, poolUsage } from "./views.ts";
 
 const pool = { name: "p", uid: "u", generation: 1 };
 const setOf = (family: Family, values: readonly number[]) =>
@@ -16,6 +17,27 @@ const usageOf = (set: IpSet, used: IpSet, reserved: IpSet) =>
     { used, nodes: [] },
     { reserved, cooling: IpSet.empty(4), epoch: 1, now: new Date("2026-01-01T00:00:00Z") },
   );
+
+describe("poolStatus()", () => {
+  const claim = (value: number, spec: object): Claim => {
+    const ip = ipFromValue(4, BigInt(0x0a060000 + value));
+    const held = { purpose: "Sticky", poolUID: "u", podNamespace: "ns", podUID: `u${value}`, ...spec };
+    return { name: formatIp(ip), ip, uid: "", resourceVersion: "", spec: held as unknown as Claim["spec"] };
+  };
+
+  it("records Pods in the order of their addresses' text, a virtual machine by its own name", () => {
+    const machine = "kubevirt.io/v1/VirtualMachineInstance/ns/vm";
+    const claims = [
+      claim(2, { podName: "virt-launcher-vm-x7k2p", owner: machine }),
+      claim(10, { podName: "web-0", owner: "apps/v1/StatefulSet/ns/web" }),
+      claim(1, { podName: "app", purpose: "Pod" }),
+    ];
+    assert.equal(
+      poolStatus({ ...pool, set: parseIpSet(["10.6.0.1-10.6.0.20"], 4) }, { claims }).allocatedIPs,
+      '{"10.6.0.1":{"pod":"ns/app","podUid":"u1"},"10.6.0.10":{"pod":"ns/web-0","podUid":"u10"},"10.6.0.2":{"pod":"ns/vm","podUid":"u2"}}',
+    );
+  });
+});
 
 describe("poolUsage()", () => {
   it("counts exactly, and lists exactly what fits", () => {

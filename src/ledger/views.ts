@@ -2,6 +2,7 @@ import { labelValue, type SpiderIPPoolStatus, type SpiderPoolUsageSpec } from "#
 import { clampCount, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
 import type { PoolView } from "#ipam";
 import { type Claim, isHeld } from "./claim.ts";
+import { endpointOf } from "./sticky.ts";
 
 /** Records listed in a pool's status unless somebody wants more; counts are exact beyond it. */
 const listedRecordsMax = 1_000;
@@ -66,7 +67,9 @@ function recordsOf(claims: Iterable<Claim>, listed: ReadonlySet<string>) {
   for (const claim of claims) {
     const text = textOf(claim);
     if (!listed.has(text) || !isHeld(claim)) continue;
-    records.push([text, { pod: podOf(claim), podUid: claim.spec.podUID ?? "" }]);
+    // Of a virtual machine its own name: those of its Pods come and go.
+    const pod = `${claim.spec.podNamespace}/${endpointOf(claim)}`;
+    records.push([text, { pod, podUid: claim.spec.podUID ?? "" }]);
   }
   return records.sort(([a], [b]) => (a < b ? -1 : 1));
 }
