@@ -3,7 +3,7 @@ import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildBundles } from "../scripts/build.ts";
+import { buildBundles, nodeFlags } from "../scripts/build.ts";
 import { buildShim } from "../shim/build.ts";
 import type { DebianBase } from "./debian.ts";
 import type { Entry, Tree } from "./tar.ts";
@@ -65,7 +65,10 @@ export async function productTree(): Promise<Tree> {
   for (const [name, bundle] of Object.entries(programs)) {
     const code = readFileSync(bundles[bundle], "utf8").replace(/^#!.*\n|^\/\/# sourceMappingURL=.*\n?/gm, "");
     // Started by the kernel, without a shell.
-    tree.set(`${home}/${name}.mjs`, program(Buffer.from(`#!/usr/bin/node\n${code}`)));
+    tree.set(
+      `${home}/${name}.mjs`,
+      program(Buffer.from(`#!${["/usr/bin/node", nodeFlags[bundle]].join(" ").trim()}\n${code}`)),
+    );
     tree.set(`usr/bin/${name}`, link(`../lib/spiderpool/${name}.mjs`));
   }
   const crds = join(root, "charts/spiderpool/crds");

@@ -5,7 +5,7 @@ import { createLabClient, listAt, textAt } from "../lab/api/index.ts";
 import { type LabHandle, type LaunchOptions, launchLab } from "../lab/launch.ts";
 import type { ProductProgram } from "../lab/protocol.ts";
 import { buildShim } from "../shim/build.ts";
-import { buildBundles } from "./build.ts";
+import { buildBundles, nodeCommand } from "./build.ts";
 import { chartRights } from "./chart-rights.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -92,14 +92,14 @@ async function buildPrograms({
     lab: bundles.lab,
     agent: {
       argv: [
-        ...["sh", "-c", named, process.execPath, bundles.agent, "daemon"],
+        ...["sh", "-c", named, ...nodeCommand(bundles, "agent"), "daemon"],
         ...["--cni-bin-dir", "/opt/cni/bin", "--cni-conf-dir", "/etc/cni/net.d", "--shim", shim],
         ...(agentConfig === undefined ? [] : ["--config-path", agentConfig]),
       ],
       env: { ...env, ...agentEnv },
     },
     controller: {
-      argv: [process.execPath, bundles.controller, "daemon"],
+      argv: [...nodeCommand(bundles, "controller"), "daemon"],
       env: { ...env, SPIDERPOOL_POD_NAME: "spiderpool-controller-lab" },
     },
   };

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type LabNode, type NodeProcess, spawnProgram } from "../../lab/topology/index.ts";
-import { buildBundles } from "../../scripts/build.ts";
+import { buildBundles, nodeCommand } from "../../scripts/build.ts";
 import { buildShim } from "../../shim/build.ts";
 
 export const installNamespace = "kube-system";
@@ -28,7 +28,7 @@ export async function buildProduct(directory: string): Promise<Product> {
       const path = `${directory}/controller.kubeconfig`;
       writeFileSync(path, kubeconfig, { mode: 0o600 });
       return spawnProgram({
-        argv: [process.execPath, bundles.controller, "daemon", "--kubeconfig", path],
+        argv: [...nodeCommand(bundles, "controller"), "daemon", "--kubeconfig", path],
         env: { ...variables, SPIDERPOOL_POD_NAME: "spiderpool-controller-1" },
         logFile: `${directory}/controller.log`,
       });
@@ -38,7 +38,7 @@ export async function buildProduct(directory: string): Promise<Product> {
       await node.run(["sh", "-c", 'umask 077; cat >"$0"', path], { input: kubeconfig });
       const folders = ["--cni-bin-dir", "/opt/cni/bin", "--cni-conf-dir", "/etc/cni/net.d"];
       return node.spawn({
-        argv: [process.execPath, bundles.agent, "daemon", "--kubeconfig", path, ...folders, "--shim", shim],
+        argv: [...nodeCommand(bundles, "agent"), "daemon", "--kubeconfig", path, ...folders, "--shim", shim],
         env: { ...variables, SPIDERPOOL_NODE_NAME: node.name },
         logFile: `${directory}/${node.name}-agent.log`,
       });
