@@ -32,8 +32,9 @@ const plan = (
   pools: readonly SpiderIPPool[],
   pods: readonly [string, LivingPod][],
   endpoints: readonly SpiderEndpoint[] = [],
-  keepStatefulSets = true,
-) => planTakeOver({ pools, endpoints, pods: new Map(pods) }, { keepStatefulSets });
+  keeps = true,
+) =>
+  planTakeOver({ pools, endpoints, pods: new Map(pods) }, { enableStatefulSet: keeps, enableKubevirtStaticIP: keeps });
 
 const brief = ({ claims }: ReturnType<typeof plan>) =>
   claims.map(({ ip, pod, nic, node, owner }) => [formatIp(ip), pod.name, nic, node, owner?.text]);
@@ -110,6 +111,16 @@ describe("planTakeOver()", () => {
       ["10.6.0.3", "app-1", "eth0", undefined, owner.text],
     ]);
     assert.deepEqual(brief(plan([pool("p")], pods, endpoints, false)).length, 1);
+  });
+
+  it("keeps the address of a virtual machine that is switched off for its next Pod, whatever that is called", () => {
+    const nic: readonly Nic[] = [{ interface: "eth0", ipv4: "10.6.0.2/16", ipv4Pool: "p" }];
+    const record = { "10.6.0.2": { pod: "default/app", podUid: "former" } };
+    const endpoints = [endpoint("app", "former", nic, "VirtualMachineInstance")];
+    assert.deepEqual(brief(plan([pool("p", record)], [], endpoints)), [
+      ["10.6.0.2", "app", "eth0", undefined, "kubevirt.io/v1/VirtualMachineInstance/default/app"],
+    ]);
+    assert.deepEqual(brief(plan([pool("p", record)], [], endpoints, false)), []);
   });
 
   it("where two Pods are said to have one address the Pod's own status decides, and both are told", () => {

@@ -76,10 +76,10 @@ export function livingPod(
  */
 export function planTakeOver(
   former: Former,
-  { keepStatefulSets }: { readonly keepStatefulSets: boolean },
+  settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">,
 ): TakeOverPlan {
   const problems: Problem[] = [];
-  const words = [...pooled(former.pools, problems), ...endpointed(former, keepStatefulSets, problems)];
+  const words = [...pooled(former.pools, problems), ...endpointed(former, settings, problems)];
   const byIp = Map.groupBy(words, ({ ip }) => formatIp(ip));
   const claims: TakenOver[] = [];
   const ended: { readonly pool: string; readonly ip: string }[] = [];
@@ -157,19 +157,29 @@ function* pooled(pools: readonly SpiderIPPool[], problems: Problem[]): Generator
   }
 }
 
-/** What the endpoints say of Pods that live, and of StatefulSets' Pods that will come back. */
+/** The owner, as claims name it, that keeps the endpoint's addresses for its next Pod; undefined: they go with the Pod. */
+function keeperOf(
+  { metadata: { namespace }, status: { ownerControllerType: kind, ownerControllerName: name } }: SpiderEndpoint,
+  settings: Parameters<typeof planTakeOver>[1],
+): string | undefined {
+  if (kind === "StatefulSet" && settings.enableStatefulSet) return `apps/v1/${kind}/${namespace}/${name}`;
+  if (kind === "VirtualMachineInstance" && settings.enableKubevirtStaticIP)
+    return `kubevirt.io/v1/${kind}/${namespace}/${name}`;
+  return undefined;
+}
+
+/** What the endpoints say of Pods that live, and of those of StatefulSets and virtual machines that will come back. */
 function* endpointed(
   { pools, endpoints, pods }: Former,
-  keepStatefulSets: boolean,
+  settings: Parameters<typeof planTakeOver>[1],
   problems: Problem[],
 ): Generator<Word> {
   const byName = new Map(pools.map((pool) => [pool.metadata.name, pool]));
-  for (const { metadata, status } of endpoints) {
-    const { current, ownerControllerType, ownerControllerName } = status;
-    const podKey = keyOf(metadata);
-    const isKept = keepStatefulSets && ownerControllerType === "StatefulSet";
-    if (!pods.has(current.uid) && !isKept) continue;
-    const keptBy = isKept ? `apps/v1/StatefulSet/${metadata.namespace}/${ownerControllerName}` : undefined;
+  for (const endpoint of endpoints) {
+    const { current } = endpoint.status;
+    const podKey = keyOf(endpoint.metadata);
+    const keptBy = keeperOf(endpoint, settings);
+    if (!pods.has(current.uid) && keptBy === undefined) continue;
     for (const nic of current.ips) {
       const entries = [
         [nic.ipv4, nic.ipv4Pool, nic.ipv4Gateway],

@@ -26,7 +26,7 @@ const namedMax = 10;
 export async function takeOver(deps: Deps, o: Signal): Promise<void> {
   const { settings, log } = deps;
   const former = await readFormer(deps, o);
-  const plan = planTakeOver(former, { keepStatefulSets: settings.enableStatefulSet });
+  const plan = planTakeOver(former, settings);
   const problems = [...plan.problems];
   const made = new Map<string, number>();
   const queue = plan.claims.values();
