@@ -10,6 +10,7 @@ import { announce } from "./announce.ts";
 import { decodeArp, encodeArp, etherTypeArp } from "./arp.ts";
 import { LinuxError } from "./errors.ts";
 import { readTxChecksum, setTxChecksum } from "./ethtool.ts";
+import { libc } from "./libc.ts";
 import { monitor, type NetworkEvent, type NetworkTopic } from "./monitor.ts";
 import { decodeNdp, encodeNdp, etherTypeIpv6, multicastMac, solicitedNode } from "./ndp.ts";
 import { createNetns, hostNetns } from "./netns.ts";
@@ -135,6 +136,22 @@ if (isolated(import.meta.url)) {
       code: "ENODEV",
       message: "turn TX checksum offload of nope on in /run/netns/ethtool: No such device",
     });
+  });
+
+  test("a setting is written when nobody changes the network: that is waited for asleep, and changes nothing", ({
+    mock,
+  }) => {
+    const before = ip("link", "show", "lo");
+    const { mock: waits } = mock.method(libc, "ioctl");
+    assert.equal(writeSysctl(host, "net/ipv6/conf/lo/disable_ipv6", 1), true);
+    const einval = 22; // The kernel had the lock, and looked at what was asked for.
+    assert.deepEqual(
+      waits.calls.map(({ result }) => result),
+      [-einval],
+    );
+    assert.equal(ip("link", "show", "lo"), before);
+    assert.equal(readSysctl(host, "net/ipv6/conf/lo/disable_ipv6"), "1");
+    writeSysctl(host, "net/ipv6/conf/lo/disable_ipv6", 0);
   });
 
   test("settings belong to the namespace, and a missing one is undefined", () => {

@@ -1,6 +1,7 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { codeOf } from "#base";
 import { LinuxError } from "./errors.ts";
+import { libc } from "./libc.ts";
 import type { Netns } from "./netns.ts";
 
 /**
@@ -13,11 +14,42 @@ export function readSysctl(netns: Netns, key: string): string | undefined {
 
 /** Sets it. Returns false where the kernel has no such key; throws LinuxError (`EINVAL`) for a value that it refuses. */
 export function writeSysctl(netns: Netns, key: string, value: string | number): boolean {
+  // Here, not where the thread is in the namespace: a socket keeps the one in which it was made.
+  const socket = lockSocket();
   const written = access(netns, key, "write", (file) => {
-    writeFileSync(file, `${value}`, { flag: "r+" });
+    const fd = openSync(file, "r+");
+    try {
+      awaitNetworkLock(socket);
+      writeFileSync(fd, `${value}`);
+    } finally {
+      closeSync(fd);
+    }
     return "";
   });
   return written !== undefined;
+}
+
+const [afInet, datagramCloexec] = [2, 2 | 0o2000000];
+/** SIOCSIFTXQLEN with a `struct ifreq` that asks loopback for a queue of -1, which the kernel refuses. */
+const setQueueLength = 0x8943;
+const refused = Buffer.alloc(40);
+refused.write("lo", "latin1");
+refused.writeInt32LE(-1, 16);
+let socketMade: number | undefined;
+
+/** The one of this process. */
+function lockSocket(): number {
+  socketMade ??= libc.socket(afInet, datagramCloexec, 0);
+  return socketMade;
+}
+
+/**
+ * Waits until nobody changes the network. Some settings are only taken at such a moment: to somebody who writes one at
+ * another, the kernel has it tried again and again, at the full speed of a processor. A request that needs the same lock
+ * and changes nothing sleeps instead.
+ */
+function awaitNetworkLock(socket: number): void {
+  libc.ioctl(socket, setQueueLength, refused);
 }
 
 /** The files show the namespace of the thread that opens them. */
