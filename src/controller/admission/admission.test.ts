@@ -186,6 +186,23 @@ describe("/validate-…", () => {
     assert.equal(answer.allowed, true);
   });
 
+  it("closes the spec of what is on its way out with 403, and lets its finalizer go", async () => {
+    await using admission = new Admission();
+    const metadata = {
+      ...{ name: "x", uid: "u", resourceVersion: "1", deletionTimestamp: "2026-01-01T00:00:00Z" },
+      finalizers: ["spiderpool.spidernet.io"],
+    };
+    const oldObject = { ...pool(), metadata };
+    const ask = (object: object) =>
+      admission.ask("validate", "spiderippool", { operation: "UPDATE", oldObject, object });
+    const { status } = await ask({ ...pool({ disable: true }), metadata });
+    assert.deepEqual(
+      [status?.code, status?.message],
+      [403, 'spiderippools.spiderpool.spidernet.io "x" is forbidden: cannot update a terminating IPPool'],
+    );
+    assert.equal((await ask({ ...pool(), metadata: { ...metadata, finalizers: [] } })).allowed, true);
+  });
+
   it("with the guard refuses to delete pools and subnets that are in use, unless they are on their way out", async () => {
     await using admission = new Admission("enableValidatingResourcesDeletedWebhook: true");
     const ask = (kind: string, oldObject: object) =>

@@ -60,6 +60,9 @@ async function validate(kind: AdmissionKind, request: AdmissionRequest, o: Signa
   }
   if (object === undefined || object === null) return allow(request);
   const violations = await kind.validate(object, oldObject ?? undefined, { ...o, dryRun });
-  if (violations.length > 0) return refuse(request, kind.resource, violations);
+  const [first] = violations;
+  // Of what is on its way out the spec as a whole is closed: no field of it is wrong.
+  if (first?.type === "Forbidden" && first.field === "spec") return forbid(request, kind.resource, first.detail);
+  if (first !== undefined) return refuse(request, kind.resource, violations);
   return allow(request, { warnings: kind.warn(object) });
 }
