@@ -29,7 +29,7 @@ export interface ClaimsOptions {
   readonly intents: Intents;
   readonly records: Records;
   readonly pods: Store<Pod>;
-  readonly returned: Pick<Returned, "check" | "checkAll">;
+  readonly returned: Pick<Returned, "begin" | "check">;
   /** Told of claims and Pods that do not agree. */
   readonly fault?: (kind: "claim-without-pod" | "wrong-uid") => void;
   readonly clock: Clock;
@@ -111,12 +111,16 @@ export class ClaimsReconciler {
     // Until it has succeeded no ADD gets an address.
     await retry((o) => ledger.recall(known.flatMap(claimNames), o), { signal, clock, retryable: () => true });
     await pods.synced({ signal });
-    await retry((o) => returned.checkAll(o), { signal, clock, retryable: () => true });
-    for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
-    for (let waitMs = random() * firstAuditMsMax; ; ) {
-      await clock.sleep(waitMs, { signal });
-      waitMs = await retry((o) => this.#audit(o), { signal, clock });
-    }
+    const checked = Promise.withResolvers<void>();
+    const auditing = async () => {
+      await checked.promise;
+      for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
+      for (let waitMs = random() * firstAuditMsMax; ; ) {
+        await clock.sleep(waitMs, { signal });
+        waitMs = await retry((o) => this.#audit(o), { signal, clock });
+      }
+    };
+    await Promise.all([returned.begin({ signal }, checked.resolve), auditing()]);
   }
 
   /** Ends claims that nobody needs, and has those made again that somebody else ended. Returns when to look again. */

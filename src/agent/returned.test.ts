@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { spiderIPAddresses } from "#api";
+import { spiderIPAddresses, spiderIPPools } from "#api";
 import { type TestAgent, TestCluster } from "./testing/agent.ts";
 
 let cluster: TestCluster;
@@ -45,6 +45,19 @@ describe("a node that comes back with a running sandbox", () => {
     assert.deepEqual([n1.cut, cluster.claims], [[], { "10.6.0.1": `${uid}@n1` }]);
     assert.equal(cluster.api.fake.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec.answer, '{"prefix":16}');
     assert.deepEqual(await n1.add("a", "s1b"), ["10.6.0.1"]);
+  });
+
+  it("claims it again as soon as a pool has it, where all pools were gone at its start", async () => {
+    await lose();
+    cluster.api.fake.remove(spiderIPPools, { name: "pool" });
+    await restart();
+    assert.deepEqual([n1.cut, cluster.claims], [[], {}]);
+    cluster.pool("other", "10.6.1.1");
+    await cluster.advance(100);
+    assert.deepEqual(cluster.claims, {});
+    cluster.pool("anew", "10.6.0.1-10.6.0.2");
+    await cluster.advance(100);
+    assert.deepEqual([n1.cut, cluster.claims], [[], { "10.6.0.1": `${uid}@n1` }]);
   });
 
   it("is cut off where somebody else has the address, with an Event on the Pod", async () => {

@@ -1,5 +1,5 @@
 import type { Settings } from "#api";
-import type { Clock, Logger, Signal } from "#base";
+import { abortable, type Clock, type Logger, type Signal } from "#base";
 import type { PodRef } from "#cni";
 import { claimName, formatIp, type Ip } from "#ip";
 import type { PoolView } from "#ipam";
@@ -17,7 +17,7 @@ const underWayMsMax = 3_000;
 export interface ReturnedOptions {
   readonly ledger: Ledger;
   readonly records: Records;
-  readonly pools: Pick<PoolCache, "now">;
+  readonly pools: Pick<PoolCache, "now" | "nextChange">;
   readonly pods: Store<Pod>;
   readonly events: Pick<EventRecorder, "record">;
   readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
@@ -54,9 +54,24 @@ interface Lost {
  */
 export class Returned {
   readonly #options: ReturnedOptions;
+  /** An address of a running Pod is in no pool, as after a removal and installation: it cannot be claimed, nor be given. */
+  #hasPoolless = false;
 
   constructor(options: ReturnedOptions) {
     this.#options = options;
+  }
+
+  /** Once after a start: {@link checkAll}, then `checked`, and again as pools come, until every address has one. */
+  async begin({ signal }: Signal, checked: () => void): Promise<void> {
+    const { pools, clock } = this.#options;
+    for (;;) {
+      const change = pools.nextChange();
+      this.#hasPoolless = false;
+      await retry((o) => this.checkAll(o), { signal, clock, retryable: () => true });
+      checked();
+      if (!this.#hasPoolless) return;
+      await abortable(change, signal);
+    }
   }
 
   /** Every sandbox whose addresses the ledger's memory does not confirm. */
@@ -124,6 +139,7 @@ export class Returned {
     const { ledger, log, settings, pools } = this.#options;
     const pool = poolOf(ip, (await pools.now(o)).pools.values());
     if (pool === undefined) {
+      this.#hasPoolless = true;
       log.error(
         { ip: formatIp(ip), pod: record.pod },
         "the ledger has lost the address of a running Pod, and no IPPool has it",
