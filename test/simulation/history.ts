@@ -55,6 +55,8 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "foreign"; readonly pool: number; readonly at: number; readonly ms: number }
   | { readonly kind: "pool-size"; readonly pool: number; readonly size: number }
   | { readonly kind: "pool-delete" | "pool-create"; readonly pool: number }
+  /** Networks name another pool from now on, that gets its addresses as soon as it is gone; the Pods are made anew. */
+  | { readonly kind: "pool-rename"; readonly pool: number }
   /** etcd is saved; later it is put back to that. */
   | { readonly kind: "backup" | "restore" }
   /** An application whose Pods have their addresses from a part of a subnet is made, or asks for something else. */
@@ -232,6 +234,7 @@ const kinds = {
 
 /** What happens only in histories that are about it, with its weight there. */
 const ownKinds = {
+  "pool-rename": { weight: 8, make: ({ atMs, pool }) => ({ atMs, kind: "pool-rename", pool }) },
   app: {
     weight: 30,
     make: ({ random, atMs }) => ({

@@ -41,6 +41,7 @@ const disturbing: ReadonlySet<Op["kind"]> = new Set([
 export class People {
   readonly #world: World;
   #hashes = 0;
+  #renames = 0;
   /** Until when each node is cut off the API server. */
   readonly #cutUntilMs = new Map<string, number>();
   #backup: { readonly version: number; readonly pools: string; readonly restore: () => void } | undefined;
@@ -50,8 +51,7 @@ export class People {
     this.#world = world;
     for (let pool = 0; pool < shape.pools; pool++) this.#createPool(pool);
     // Each network draws from a pool of its own first, and then from the other: Pods with two NICs meet in one pool.
-    this.#createNetwork("first", [poolName(0), poolName(1)]);
-    this.#createNetwork("second", [poolName(0)]);
+    this.#tellNetworks();
   }
 
   /** Plans all of a history. */
@@ -169,6 +169,9 @@ export class People {
       case "pool-create":
         this.#createPool(op.pool);
         return;
+      case "pool-rename":
+        this.#renamePool(op.pool);
+        return;
       case "backup": {
         const { store } = world.server;
         this.#backup = { version: store.resourceVersion, pools: this.#pools(), restore: store.backup() };
@@ -266,7 +269,11 @@ export class People {
   }
 
   pool(at: number): KubeObject | undefined {
-    return this.#world.server.get(poolTable, { name: poolName(at) });
+    return this.#world.server.get(poolTable, { name: this.#poolName(at) });
+  }
+
+  #poolName(at: number): string {
+    return this.#world.poolNames[at] ?? poolName(at);
   }
 
   // ── Pods ──
@@ -422,11 +429,14 @@ export class People {
 
   // ── pools and networks ──
 
+  /** Not as long as another pool has the addresses: admission refuses that. */
   #createPool(at: number): void {
-    if (this.pool(at) !== undefined) return;
+    const { server } = this.#world;
+    const isThere = ({ metadata: { name } }: KubeObject) => name.startsWith(poolName(at));
+    if (server.store.list(poolTable).some(isThere)) return;
     const spec = { subnet: `10.${at + 6}.0.0/16`, ips: [range(at, at === 0 ? 10 : 6)], gateway: `10.${at + 6}.0.254` };
-    const metadata = { name: poolName(at), finalizers: [finalizer] };
-    this.#world.server.create(group, "spiderippools", { kind: "SpiderIPPool", metadata, spec });
+    const metadata = { name: this.#poolName(at), finalizers: [finalizer] };
+    server.create(group, "spiderippools", { kind: "SpiderIPPool", metadata, spec });
   }
 
   #resizePool(at: number, size: number): void {
@@ -461,12 +471,38 @@ export class People {
     if (violations.length === 0) server.update(group, "spidersubnets", subnet as unknown as KubeObject);
   }
 
-  #createNetwork(name: string, pools: readonly string[]): void {
+  #renamePool(at: number): void {
+    const { server, time, poolNames } = this.#world;
+    const old = this.pool(at);
+    if (old === undefined || old.metadata.deletionTimestamp !== undefined) return;
+    poolNames[at] = `${poolName(at)}-${++this.#renames}`;
+    this.#tellNetworks();
+    server.delete(group, "spiderippools", old);
+    for (const pod of server.store.list("/pods", namespace)) server.delete("v1", "pods", pod);
+    for (const { machine } of this.#world.nodes) machine.manifests.clear();
+    const again = () => {
+      this.#createPool(at);
+      if (this.pool(at) === undefined) time.after(5_000, again);
+    };
+    time.after(5_000, again);
+  }
+
+  #tellNetworks(): void {
+    const [first = "", second = ""] = this.#world.poolNames;
+    this.#putNetwork("first", [first, second]);
+    this.#putNetwork("second", [first]);
+  }
+
+  #putNetwork(name: string, pools: readonly string[]): void {
+    const { server } = this.#world;
     const ipam = { type: "spiderpool", default_ipv4_ippool: pools };
     const config = { cniVersion: "1.0.0", name, plugins: [{ type: "ovs", bridge: "br1", ipam }] };
     const kind = "NetworkAttachmentDefinition";
     const body = { kind, metadata: { name, namespace: "kube-system" }, spec: { config: JSON.stringify(config) } };
-    this.#world.server.create("k8s.cni.cncf.io/v1", "network-attachment-definitions", body, "kube-system");
+    const of = ["k8s.cni.cncf.io/v1", "network-attachment-definitions"] as const;
+    const found = server.get("k8s.cni.cncf.io/network-attachment-definitions", { name, namespace: "kube-system" });
+    if (found === undefined) server.create(...of, body, "kube-system");
+    else server.update(...of, { ...found, spec: body.spec });
   }
 }
 

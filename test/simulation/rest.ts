@@ -1,7 +1,7 @@
 import { formatIp, parseIp, parseIpSet, tryParseClaimName } from "#ip";
 import { at, textAt } from "../../lab/api/index.ts";
 import { isOfApplication } from "./applications.ts";
-import { poolName, shape } from "./history.ts";
+import { shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
 import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
 import { epochMs } from "./process.ts";
@@ -26,6 +26,11 @@ export function checkRest(world: World): void {
   const used = new Map<string, string>();
   for (const { machine } of nodes) {
     for (const { namespace, ip } of machine.answering()) used.set(ip, namespace.podUid);
+  }
+  for (const { metadata } of server.store.list(poolTable)) {
+    const { name, uid, deletionTimestamp } = metadata;
+    if (deletionTimestamp === undefined || claims.some((claim) => specOf(claim).poolUID === uid)) continue;
+    throw new Violation("nothing is terminating for ever", `IPPool ${name}, of which nobody has an address`);
   }
   checkKept(world, claims);
   for (const claim of claims) {
@@ -115,7 +120,7 @@ function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMa
   const holders = new Set(used.values());
   const free = freeIn(server);
   const left = free.reduce((sum, one) => sum + one.free, 0n);
-  const first = free.find(({ name }) => name === poolName(0))?.free ?? 0n;
+  const first = free.find(({ name }) => name === world.poolNames[0])?.free ?? 0n;
   for (const pod of pods) {
     if (isOver(pod) || uidsOf(pod).some((uid) => holders.has(uid))) continue;
     const networks = at(pod, "metadata", "annotations", "k8s.v1.cni.cncf.io/networks");

@@ -4,6 +4,7 @@ import { readOptions as agentOptions } from "../../src/agent/options.ts";
 import { readOptions as controllerOptions } from "../../src/controller/options.ts";
 import { runProgram } from "../../src/controller/program.ts";
 import { Applications } from "./applications.ts";
+import { poolName, shape } from "./history.ts";
 import { Kubelet, type Kubelet as KubeletT, type Sandbox } from "./kubelet.ts";
 import { Law } from "./law.ts";
 import { Machine } from "./machine.ts";
@@ -40,6 +41,8 @@ const skewMsMax = 600_000;
 /** A cluster in one process: machines, kubelets, the product's programs, and an API server, under the world's time. */
 export class World {
   readonly time = new Time();
+  /** Of the networks' pools: what each is called now. */
+  readonly poolNames = Array.from({ length: shape.pools }, (_, at) => poolName(at));
   readonly server: Server;
   readonly nodes: readonly Node[];
   readonly controllers: (Process | undefined)[];
