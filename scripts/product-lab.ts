@@ -22,6 +22,8 @@ export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPha
   readonly logLevel?: string;
   /** Further variables of the agents. */
   readonly agentEnv?: Readonly<Record<string, string>>;
+  /** Further variables of the controller. */
+  readonly controllerEnv?: Readonly<Record<string, string>>;
   /** File with the agents' settings, `conf.yml`. @default all defaults */
   readonly agentConfig?: string | undefined;
 };
@@ -30,11 +32,18 @@ export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPha
 export async function launchProductLab({
   logLevel = "info",
   agentEnv = {},
+  controllerEnv = {},
   agentConfig,
   ...options
 }: ProductLabOptions): Promise<LabHandle> {
   const startMs = performance.now();
-  const { agent, controller, lab: program } = await buildPrograms({ logLevel, agentEnv, agentConfig });
+  const {
+    agent,
+    controller,
+    lab: program,
+  } = await buildPrograms({
+    ...{ logLevel, agentEnv, controllerEnv, agentConfig },
+  });
   if (options.logDirectory !== undefined) mkdirSync(options.logDirectory, { recursive: true });
   const lab = await launchLab({
     ...options,
@@ -78,8 +87,9 @@ interface Programs {
 async function buildPrograms({
   logLevel = "info",
   agentEnv = {},
+  controllerEnv = {},
   agentConfig,
-}: Pick<ProductLabOptions, "logLevel" | "agentEnv" | "agentConfig">): Promise<Programs> {
+}: Pick<ProductLabOptions, "logLevel" | "agentEnv" | "controllerEnv" | "agentConfig">): Promise<Programs> {
   const [bundles, shim] = await Promise.all([buildBundles(), buildShim(join(root, "build"))]);
   const env = {
     SPIDERPOOL_POD_NAMESPACE: installNamespace,
@@ -100,7 +110,7 @@ async function buildPrograms({
     },
     controller: {
       argv: [...nodeCommand(bundles, "controller"), "daemon"],
-      env: { ...env, SPIDERPOOL_POD_NAME: "spiderpool-controller-lab" },
+      env: { ...env, SPIDERPOOL_POD_NAME: "spiderpool-controller-lab", ...controllerEnv },
     },
   };
 }

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab, type ProductLabOptions } from "../scripts/product-lab.ts";
 
 /** Where the walk-through's manifests are. */
 export const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 
-export interface StageOptions {
+export interface StageOptions extends Pick<ProductLabOptions, "agentEnv" | "controllerEnv"> {
   /** @default 1 */
   readonly nodes?: number;
   /** Which of the walk-through's manifests are applied; a network is waited for. */
@@ -15,8 +15,8 @@ export interface StageOptions {
 }
 
 /** A lab that runs the product, with a bridge on each node. `lab.stop()` ends it. Throws AssertionError where kubectl fails. */
-export async function startStage({ nodes = 1, apply }: StageOptions): Promise<Stage> {
-  const lab = await launchProductLab({ nodes, bridges: true });
+export async function startStage({ nodes = 1, apply, ...env }: StageOptions): Promise<Stage> {
+  const lab = await launchProductLab({ nodes, bridges: true, ...env });
   const stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
   for (const file of apply) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
   if (apply.includes("network")) {

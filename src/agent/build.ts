@@ -108,6 +108,8 @@ export function build(
     pods: podStore,
     returned,
     fault: (kind) => metrics.fault(kind),
+    lookEveryMs: options.lookEveryMs,
+    nodes: () => cluster.release?.nodes ?? 1,
     clock,
     log,
   });
@@ -214,7 +216,7 @@ export function build(
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
   );
   const faults = new Faults({
-    ...{ node, host, events, metrics, clock, log },
+    ...{ node, host, events, metrics, clock, log, everyMs: options.lookEveryMs },
     records: () => records.list(),
     ovs: ovsClients,
     restore: () => hostState.look(tasks.signal),

@@ -8,14 +8,13 @@ import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
 
-/** The ledger's claims of this node are compared with what is known here after a random part of this, … */
-const firstAuditMsMax = 30_000;
 /**
- * … and then again and again: with the second look at what is suspected, within a minute of its beginning. More seldom, the
- * longer the API server takes for the list than for one of a small cluster: where 1,000 nodes have 60,000 claims a list takes
- * 40 ms of its time, and all audits together a twentieth of a processor.
+ * The ledger's claims of this node are compared with what is known here every one and a half looks, first after a random part of
+ * that: with the second look at what is suspected, within a minute of its beginning. More seldom, the
+ * more nodes there are and the longer the API server takes for the list than for one of a small cluster: where 1,000 nodes have
+ * 60,000 claims a list takes 40 ms of its time, and all audits together a twentieth of a processor.
  */
-const auditEveryMs = { min: 30_000, max: 3_600_000, smallListMs: 5, perListMs: 20_000 };
+const auditEveryMs = { looks: 1.5, max: 3_600_000, smallListMs: 5, perListMs: 20 };
 /** A static Pod without sandbox whose mirror was missing for so long is gone; a mirror that is missing is no evidence at once. */
 const missingMsMax = 600_000;
 /** The sandbox of a Pod that is gone, of which we have no record and saw no DEL, has ended by then: its Pod was deleted by force. */
@@ -34,6 +33,10 @@ export interface ClaimsOptions {
   readonly fault?: (kind: "claim-without-pod" | "wrong-uid") => void;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How many nodes make audits. */
+  readonly nodes: () => number;
+  /** Between the two looks at what is suspected. */
+  readonly lookEveryMs: number;
   /** Between 0 and 1: agents that start together do not all list at once. @default Math.random */
   readonly random?: () => number;
 }
@@ -104,7 +107,7 @@ export class ClaimsReconciler {
 
   /** After a start: takes up the claims that the records name; later, and then again and again, looks for claims that nobody knows. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
-    const { ledger, intents, records, pods, returned, clock, random = Math.random } = this.#options;
+    const { ledger, intents, records, pods, returned, clock, lookEveryMs, random = Math.random } = this.#options;
     // Taken before the first call is served: a DEL that comes while the API server is away takes its record along.
     const known = records.list();
     intents.note(known.flatMap(claimKeys));
@@ -115,7 +118,7 @@ export class ClaimsReconciler {
     const auditing = async () => {
       await checked.promise;
       for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
-      for (let waitMs = random() * firstAuditMsMax; ; ) {
+      for (let waitMs = random() * lookEveryMs * auditEveryMs.looks; ; ) {
         await clock.sleep(waitMs, { signal });
         waitMs = await retry((o) => this.#audit(o), { signal, clock });
       }
@@ -125,7 +128,7 @@ export class ClaimsReconciler {
 
   /** Ends claims that nobody needs, and has those made again that somebody else ended. Returns when to look again. */
   async #audit(o: Signal): Promise<number> {
-    const { ledger, pods, fault, log } = this.#options;
+    const { ledger, pods, nodes, fault, log, lookEveryMs } = this.#options;
     let tookMs = 0;
     const suspected = ({ spec }: Claim) => {
       const isThere = pods.get(`${spec.podNamespace}/${spec.podName}`) !== undefined;
@@ -139,6 +142,7 @@ export class ClaimsReconciler {
     };
     await ledger.audit({
       ...o,
+      apartMs: lookEveryMs,
       suspected,
       missing,
       listed: (ms) => {
@@ -146,8 +150,8 @@ export class ClaimsReconciler {
       },
     });
     await again;
-    const { min, max, smallListMs, perListMs } = auditEveryMs;
-    return Math.min(max, Math.max(min, (tookMs - smallListMs) * perListMs));
+    const { looks, max, smallListMs, perListMs } = auditEveryMs;
+    return Math.min(max, Math.max(lookEveryMs * looks, (tookMs - smallListMs) * nodes() * perListMs));
   }
 
   /** Whether a claim of this node is still needed: its Pod lives, or a sandbox has the address. */

@@ -48,6 +48,7 @@ class Node implements Disposable {
       verify: async ({ containerId }) => void this.verified.push(containerId),
       events: { record: (_subject, { reason, message }) => void this.events.push(`${reason} ${message}`) },
       metrics: this.metrics,
+      everyMs: 20_000,
       clock: new ManualClock(),
       log: silentLogger,
     });

@@ -12,9 +12,6 @@ import type { CallMetrics } from "./metrics.ts";
 import type { OvsClients } from "./ovs-clients.ts";
 import { isSandboxThere, type SandboxRecord } from "./records.ts";
 
-/** The node is looked at so often; what two looks in a row agree on is mended, so within a minute of its beginning. */
-const everyMs = 20_000;
-
 export interface FaultsOptions {
   readonly node: string;
   readonly records: () => readonly SandboxRecord[];
@@ -27,6 +24,8 @@ export interface FaultsOptions {
   readonly verify: (record: SandboxRecord, o: Signal) => Promise<void>;
   readonly events: Pick<EventRecorder, "record">;
   readonly metrics: Pick<CallMetrics, "fault">;
+  /** The node is looked at so often; what two looks in a row agree on is mended: at 20 s within a minute of its beginning. */
+  readonly everyMs: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -52,7 +51,7 @@ export class Faults {
   }
 
   async run({ signal }: Signal): Promise<void> {
-    const { clock, log, node } = this.#options;
+    const { clock, log, node, everyMs } = this.#options;
     for (;;) {
       await clock.sleep(everyMs, { signal });
       try {

@@ -37,6 +37,8 @@ export interface AgentOptions {
   /** The DaemonSet of the agents, in the install namespace; undefined: nothing tells that the release goes. */
   readonly daemonSet: string | undefined;
   readonly ovsdb: string;
+  /** How often the node is looked at for sources that disagree, and half as often again for claims that nobody needs. */
+  readonly lookEveryMs: number;
   /** For tests of crashes: see crash-points.ts. */
   readonly crashPoints: boolean;
 }
@@ -65,7 +67,8 @@ Environment: SPIDERPOOL_NODE_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDE
 MULTUS_CLUSTER_NETWORK (the default network of Pods that name none), SPIDERPOOL_HEALTH_PORT (of /runtime/startup,
 /runtime/readiness and /runtime/liveness on 127.0.0.1 and ::1; without it they are not served),
 SPIDERPOOL_ENABLED_METRIC (false) and SPIDERPOOL_METRIC_HTTP_PORT (5711), SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS (true:
-DELETE /v1/ipam/ips may give back addresses that were found in use).
+DELETE /v1/ipam/ips may give back addresses that were found in use), SPIDERPOOL_LOOK_SECONDS (20: how often the node is looked
+at for sources that disagree; what two looks see is mended).
 `;
 
 /** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
@@ -127,6 +130,7 @@ export function readOptions(
     daemonSet: values["daemon-set"],
     ovsdb: values.ovsdb,
     crashPoints: environment.flag("SPIDERPOOL_CRASH_POINTS", false),
+    lookEveryMs: environment.integer("SPIDERPOOL_LOOK_SECONDS", 20, { min: 1, max: 20 }) * 1_000,
   };
   environment.check();
   return options;

@@ -21,6 +21,11 @@ export class Release {
     });
   }
 
+  /** How many nodes have an agent, or are to have one; undefined while that is not known. */
+  get nodes(): number | undefined {
+    return this.#daemonSets.get(this.#key)?.status?.desiredNumberScheduled;
+  }
+
   get isGoing(): boolean {
     const found = this.#daemonSets.get(this.#key);
     if (found === undefined) return this.#wasThere;

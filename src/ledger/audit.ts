@@ -3,14 +3,15 @@ import type { KubeClient } from "#kube";
 import type { Claim } from "./claim.ts";
 import { claimsOfNode } from "./writes.ts";
 
-/**
- * Between the two observations. What is in the list has been made; what this node makes is in its intents before; and the
- * release holds for the version that was seen. So time adds little: what a watch tells late is here by then.
- */
-const leakMs = 20_000;
+const apartMsDefault = 20_000;
 
 /** What an audit tells of while it is under way. */
 export interface AuditWatcher {
+  /**
+   * Between the two observations. What is in the list has been made; what this node makes is in its intents before; and the
+   * release holds for the version that was seen. So time adds little: what a watch tells late is here by then. @default 20 s
+   */
+  readonly apartMs?: number;
   /** A claim that nobody here needs, as far as is known; it may be on its way. */
   readonly suspected?: (claim: Claim) => void;
   /** Claims of this node that the ledger does not have any more, although nobody here has released them. */
@@ -35,7 +36,7 @@ export interface NodeView {
 export async function findLeaks(
   { client, clock, node }: { readonly client: KubeClient; readonly clock: Clock; readonly node: string },
   { known, isOwn, isNeeded }: NodeView,
-  { suspected, missing, listed, ...o }: Signal & AuditWatcher,
+  { apartMs = apartMsDefault, suspected, missing, listed, ...o }: Signal & AuditWatcher,
 ): Promise<readonly Claim[]> {
   const suspects: Claim[] = [];
   const uids = new Set<string>();
@@ -49,6 +50,6 @@ export async function findLeaks(
   if (lost.length > 0) missing?.(lost);
   for (const claim of suspects) suspected?.(claim);
   if (suspects.length === 0) return [];
-  await clock.sleep(leakMs, o);
+  await clock.sleep(apartMs, o);
   return suspects.filter((claim) => !isNeeded(claim));
 }

@@ -219,6 +219,8 @@ export class TestAgent {
       fault: (kind) => void this.faults.push(kind),
       clock,
       log,
+      lookEveryMs: 20_000,
+      nodes: () => 1_000,
       random: () => 0.5,
     });
     const endpoints: Endpoints = new Endpoints({ client, clock, ledger: this.ledger, owners, node, settings });
