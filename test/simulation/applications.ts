@@ -70,6 +70,16 @@ export class Applications {
     this.#poke();
   }
 
+  /** What it asks for; undefined: it is not there. */
+  asked(app: number): Wanted | undefined {
+    const found = this.#options.server.get(deploymentTable, { namespace, name: nameOf(app) });
+    if (found === undefined) return undefined;
+    const { replicas, template } = found["spec"] as { readonly replicas: number; readonly template: KubeObject };
+    const { [annotations.poolIpNumber]: ipNumber = "", [annotations.poolReclaim]: reclaim } =
+      template.metadata.annotations ?? {};
+    return { replicas, ipNumber, reclaim: reclaim === "true" };
+  }
+
   /** Its ReplicaSet and its Pods go with it. */
   delete(app: number): void {
     const { server } = this.#options;

@@ -24,6 +24,9 @@ const statefulActs = [
 /** What happens to the StatefulSet; `at` is the number of its replicas, or an ordinal. */
 export type StatefulAct = (typeof statefulActs)[number];
 
+/** What a plan may be about. */
+const plannable = ["stateful", "app", "pool"] as const;
+
 /** One thing that happens to the cluster from outside. What does not apply any more when its time comes does nothing. */
 export type Op = { readonly atMs: number } & (
   | {
@@ -57,6 +60,8 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "pool-delete" | "pool-create"; readonly pool: number }
   /** Networks name another pool from now on, that gets its addresses as soon as it is gone; the Pods are made anew. */
   | { readonly kind: "pool-rename"; readonly pool: number }
+  /** When all is at rest: what would come of a change is asked, and it is made. The last one counts. */
+  | { readonly kind: "plan"; readonly of: (typeof plannable)[number]; readonly at: number; readonly size: number }
   /** etcd is saved; later it is put back to that. */
   | { readonly kind: "backup" | "restore" }
   /** An application whose Pods have their addresses from a part of a subnet is made, or asks for something else. */
@@ -234,6 +239,12 @@ const kinds = {
 
 /** What happens only in histories that are about it, with its weight there. */
 const ownKinds = {
+  plan: {
+    weight: 1,
+    make: ({ random, atMs }) => ({
+      ...{ atMs, kind: "plan", of: random.pick(plannable), at: random.int(2), size: 1 + random.int(8) },
+    }),
+  },
   "pool-rename": { weight: 8, make: ({ atMs, pool }) => ({ atMs, kind: "pool-rename", pool }) },
   app: {
     weight: 30,

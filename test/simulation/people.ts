@@ -1,6 +1,7 @@
 import { type SpiderIPPool, type SpiderSubnet, validateSubnet } from "#api";
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Fields } from "../../lab/api/index.ts";
+import type { Manifest } from "../../src/ctl/manifests.ts";
 import { subnetName } from "./applications.ts";
 import { type History, type Op, poolName, type StatefulAct, shape, type Who } from "./history.ts";
 import { idOf, isOver } from "./kubelet.ts";
@@ -169,6 +170,8 @@ export class People {
       case "pool-create":
         this.#createPool(op.pool);
         return;
+      case "plan":
+        return; // At the end: see plans.ts.
       case "pool-rename":
         this.#renamePool(op.pool);
         return;
@@ -259,12 +262,53 @@ export class People {
     for (const [at, controller] of world.controllers.entries()) if (controller === undefined) world.startController(at);
   }
 
+  /** Lets there be room for all: fewer Pods, all pools, one StatefulSet and one application, whose changes a plan may be asked. */
+  calm(): void {
+    const { stateful, applications } = this.#world;
+    for (let slot = 3; slot < shape.slots; slot++) this.#deletePod(slot, false);
+    for (let pool = 0; pool < shape.pools; pool++) {
+      this.#createPool(pool);
+      this.#resizePool(pool, 8);
+    }
+    stateful.scale(2);
+    this.#resizeSubnet(undefined);
+    for (let app = 0; app < shape.applications; app++)
+      applications.want(app, { replicas: 1, ipNumber: "+1", reclaim: true });
+  }
+
   /** Makes more Pods on one node than addresses are left. */
   crowd(node: number): void {
     const { server } = this.#world;
     const left = freeIn(server).reduce((sum, { free }) => sum + Number(free), 0);
     for (let at = 0; at < left + 2; at++) {
       this.#createPod({ kind: "create", atMs: 0, slot: shape.slots + at, node, nics: 1, form: "bare" });
+    }
+  }
+
+  /** The change that a plan is asked about, as a manifest, and how it is made; undefined where what it is about is not there. */
+  changeOf({ of, at, size }: Extract<Op, { readonly kind: "plan" }>) {
+    const { stateful, applications } = this.#world;
+    const apps = (kind: string, name: string) => ({ apiVersion: "apps/v1", kind, metadata: { name } });
+    switch (of) {
+      case "stateful": {
+        if (!stateful.isThere) return undefined;
+        const manifest = { ...apps("StatefulSet", "web"), spec: { replicas: size } } as Manifest;
+        return { manifest, make: () => stateful.scale(size) };
+      }
+      case "app": {
+        const asked = applications.asked(at);
+        if (asked === undefined) return undefined;
+        const manifest = { ...apps("Deployment", `app-${at}`), spec: { replicas: size } } as Manifest;
+        return { manifest, make: () => applications.want(at, { ...asked, replicas: size }) };
+      }
+      case "pool": {
+        const pool = this.pool(at);
+        if (pool === undefined) return undefined;
+        const { name } = pool.metadata;
+        const spec = { ips: [range(at, size)] };
+        const manifest = { apiVersion: group, kind: "SpiderIPPool", metadata: { name }, spec } as Manifest;
+        return { manifest, make: () => this.#resizePool(at, size) };
+      }
     }
   }
 

@@ -66,6 +66,17 @@ export function checkRest(world: World): void {
   }
 }
 
+/** Keys of the Pods that are to run and have no addresses. */
+export function whoWaits({ server, nodes }: World): readonly string[] {
+  const holders = new Set(
+    nodes.flatMap(({ machine }) => [...machine.answering()].map(({ namespace }) => namespace.podUid)),
+  );
+  return server.store
+    .list("/pods", "default")
+    .filter((pod) => !isOver(pod) && !uidsOf(pod).some((uid) => holders.has(uid)))
+    .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
+}
+
 /** What is kept is kept for somebody, once; what is set aside is so for a time. */
 function checkKept({ server, time }: World, claims: readonly KubeObject[]): void {
   const keys = new Set<string>();

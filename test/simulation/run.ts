@@ -2,6 +2,7 @@ import { formatError, type Logger } from "#base";
 import { simulateGlobals } from "./globals.ts";
 import { type History, shape } from "./history.ts";
 import { People } from "./people.ts";
+import { foretell } from "./plans.ts";
 import { Random } from "./random.ts";
 import { checkRest } from "./rest.ts";
 import { Violation } from "./violation.ts";
@@ -40,6 +41,14 @@ export async function runHistory(history: History, options: { readonly log?: Log
       }
       const looks = restarted ? looksAtMs : [...looksAtMs, 4_200_000];
       await untilRest(world, looks);
+      const asked = history.ops.findLast((op) => op.kind === "plan");
+      if (!world.isBroken && asked !== undefined) {
+        people.calm();
+        await untilRest(world, looks);
+      }
+      const judge = world.isBroken || asked === undefined ? undefined : foretell(world, people, asked);
+      if (judge !== undefined) await untilRest(world, looks);
+      if (!world.isBroken) judge?.();
       // One node wants more than there is: whatever it has come to believe taken, and is not, would stay free.
       if (!world.isBroken && !restarted) {
         people.crowd(new Random(history.seed, "greedy").int(shape.nodes));

@@ -52,6 +52,10 @@ export class Stateful {
     if (!orphan) for (const pod of this.#pods()) server.delete("v1", "pods", pod);
   }
 
+  get isThere(): boolean {
+    return this.#set() !== undefined;
+  }
+
   restart(ordinal: number, { force }: { readonly force: boolean }): void {
     const pod = this.pod(ordinal);
     if (pod !== undefined) this.#options.server.delete("v1", "pods", pod, force ? 0 : undefined);
