@@ -19,7 +19,7 @@ const jobsByDefault = 3;
 /** These measure, or look at the whole machine. */
 const alone = ["figures", "harness"];
 /** The longest first, so that none is left to run alone at the end. */
-const first = ["failures", "faults"];
+const first = ["failures", "faults", "api-server", "ledger", "workloads", "install", "former"];
 const { values, positionals, jobs } = readArguments();
 const files = globSync("test/e2e/**/*.e2e.ts", { cwd: root })
   .filter((file) => positionals.length === 0 || positionals.some((word) => file.includes(word)))

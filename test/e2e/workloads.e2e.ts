@@ -39,7 +39,7 @@ describe("workloads with addresses of a pool", () => {
   it("a rolling update under load stays inside the pool, and no address is given twice", async () => {
     await suite.apply(deployment("rolling", 4));
     await rolledOut("deployment/rolling");
-    for (let round = 0; round < 3; round += 1) {
+    for (let round = 0; round < 2; round += 1) {
       await suite.kubectl("rollout", "restart", "deployment/rolling");
       await rolledOut("deployment/rolling");
     }
