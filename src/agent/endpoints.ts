@@ -114,11 +114,14 @@ export class Endpoints {
   async #wanted(pod: Pod, o: Signal) {
     const { owners, node, settings } = this.#options;
     const { namespace = "", name: podName, uid } = pod.metadata;
-    const ips = endpointNics(this.#claimsOf(pod));
+    const claims = this.#claimsOf(pod);
+    const ips = endpointNics(claims);
     if (ips.length === 0) return undefined;
     const sticky = stickyOwnerOf(pod, settings);
     const owner = await owners.of(pod, o);
-    const ownerReferences = sticky === undefined ? [{ apiVersion: "v1", kind: "Pod", name: podName, uid }] : [];
+    // What was kept for the Pod stays kept when its owner orphans it: the next owner of that name wants it.
+    const isKept = sticky !== undefined || claims.some(({ spec }) => spec.purpose === "Sticky");
+    const ownerReferences = isKept ? [] : [{ apiVersion: "v1", kind: "Pod", name: podName, uid }];
     return {
       metadata: { namespace, name: sticky?.endpoint ?? podName, ownerReferences },
       status: {

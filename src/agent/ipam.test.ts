@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { spiderIPAddresses, spiderIPPools } from "#api";
+import { pods } from "#kube";
 import { type TestAgent, TestCluster } from "./testing/agent.ts";
 
 const statefulSet = { apiVersion: "apps/v1", kind: "StatefulSet", name: "web", uid: "uid-web", controller: true };
@@ -236,6 +237,22 @@ describe("a StatefulSet's Pod", () => {
     await cluster.advance(1_000);
     return ips;
   }
+
+  it("keeps its index when its StatefulSet orphans it: the next one of that name wants its address", async () => {
+    web0();
+    await n1.add("web-0", "s1");
+    const { metadata } = cluster.api.fake.read(pods, { namespace: "default", name: "web-0" }) ?? assert.fail("no Pod");
+    cluster.api.fake.apply(pods, {
+      metadata: { ...metadata, ownerReferences: [] },
+      spec: { nodeName: "n1" },
+      status: { phase: "Running" },
+    });
+    await cluster.advance(100);
+    await n1.del("web-0", "s1");
+    await n1.add("web-0", "s2");
+    await cluster.advance(3_000);
+    assert.deepEqual(cluster.endpoint("web-0")?.metadata.ownerReferences ?? [], []);
+  });
 
   it("has an index before it has its answer: a SpiderEndpoint that outlives the Pod", async () => {
     const uid = web0();
