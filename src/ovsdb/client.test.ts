@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { never, silentLogger, systemClock } from "#base";
+import { hasCode, never, silentLogger, systemClock } from "#base";
 import { createOvs } from "./client.ts";
 import { parseEndpoint } from "./endpoint.ts";
 import { type FakeServer, type Received, startFakeServer } from "./testing/fake-server.ts";
@@ -173,6 +173,19 @@ describe("createOvs", { timeout: 20_000 }, () => {
       server.send(committed(sent));
       await third;
     }));
+
+  it("says how long it waited for whom where a server takes a change and does not answer", async () => {
+    await using server = await startFakeServer();
+    const { endpoint } = server;
+    await using ovs = createOvs({ endpoint, clock: systemClock, log: silentLogger, patienceMs: 100 });
+    await server.answerMonitor(bridge);
+    await ovs.synced(forever);
+    await assert.rejects(ovs.attach(spec("a"), forever), (error) => {
+      return (
+        hasCode(error, "OVSDB_SILENT") && error.details["endpoint"] === endpoint && error.details["waited"] === "100 ms"
+      );
+    });
+  });
 
   it("fails what waits when it is closed", async () => {
     await using server = await startFakeServer();

@@ -53,7 +53,10 @@ class Client implements Ovs, AsyncDisposable {
     this.#options = options;
     this.#to = parseEndpoint(options.endpoint);
     this.#patienceMs = options.patienceMs ?? limits.patienceMs;
-    this.#queue = new TransactionQueue({ patienceMs: this.#patienceMs, late: (reason) => this.#lateError(reason) });
+    this.#queue = new TransactionQueue({
+      limit: (signal) => this.#limit(signal),
+      late: (reason) => this.#lateError(reason),
+    });
     this.#running = this.#run();
   }
 
@@ -83,7 +86,7 @@ class Client implements Ovs, AsyncDisposable {
   }
 
   async synced({ signal }: Signal): Promise<void> {
-    using limit = withTimeout(signal, this.#patienceMs, () => new Error(`waited ${this.#patienceMs} ms`));
+    using limit = this.#limit(signal);
     await this.#until(() => this.#state.kind === "connected" || undefined, limit);
   }
 
@@ -271,6 +274,18 @@ class Client implements Ovs, AsyncDisposable {
     } finally {
       unsubscribe();
     }
+  }
+
+  #limit(signal: AbortSignal): AbortSignal & Disposable {
+    return withTimeout(signal, this.#patienceMs, () => {
+      return new SpiderError("OVSDB_SILENT", "Open vSwitch's database did not answer in time", {
+        details: {
+          endpoint: this.#options.endpoint,
+          waited: `${this.#patienceMs} ms`,
+          fix: "see what keeps ovsdb-server busy on this node; the call is tried again",
+        },
+      });
+    });
   }
 
   #lateError(reason: unknown): unknown {

@@ -1,4 +1,4 @@
-import { abortable, type Signal, SpiderError, withTimeout } from "#base";
+import { abortable, type Signal, SpiderError } from "#base";
 import { limits } from "./limits.ts";
 import type { Operation } from "./operations.ts";
 
@@ -28,8 +28,8 @@ export interface Refusal {
 }
 
 export interface TransactionQueueOptions {
-  /** How long a call may take, however long its own signal would let it. */
-  readonly patienceMs: number;
+  /** A call's own signal, and no longer than a call may take. */
+  readonly limit: (signal: AbortSignal) => AbortSignal & Disposable;
   /** The error for a call that ran out of time; `reason` is why. */
   readonly late: (reason: unknown) => unknown;
 }
@@ -93,8 +93,8 @@ export class TransactionQueue {
   }
 
   async #bounded<T>(promise: Promise<T>, member: Member, signal: AbortSignal): Promise<T> {
-    const { patienceMs, late } = this.#options;
-    using limit = withTimeout(signal, patienceMs, () => new Error(`waited ${patienceMs} ms`));
+    const { limit: limited, late } = this.#options;
+    using limit = limited(signal);
     promise.catch(() => {}); // Nobody is left to hear of it when the limit comes first.
     try {
       return await abortable(promise, limit);
