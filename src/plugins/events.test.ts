@@ -92,22 +92,23 @@ if (isolated(import.meta.url)) {
       const pods = Array.from({ length: podsMax }, (_, at) => pod(at));
       const { mock: sends } = t.mock.method(libc, "sendto");
       const { mock: enters } = t.mock.method(libc, "setns");
-      // Each of the two ends on the node is made, is told that it has no carrier, and gets one. Less than one more for each: an event of the
-      // set-up may come late.
+      // Each of the two ends on the node is made, is told that it has no carrier, and gets one. Less than one more for each: an
+      // event of the set-up may come late.
       const added = await caused(async () => {
         for (const one of pods) await one.add();
       });
       assert.ok(added.links < 7 && added.routes < 2, JSON.stringify(added));
-      // One for the port, and one for each moment: the pairs are made, and come up. One may be seen as two.
-      assert.ok(added.reconfigures <= 4, JSON.stringify(added));
+      // One for the port, and one for each moment: the pairs are made, and come up. How many changes of links it sees as one
+      // moment is up to the scheduler (3.2 in all, on a machine at rest).
+      assert.ok(added.reconfigures <= 1 + added.links, JSON.stringify(added));
       // Messages to the kernel, the announcement with them, and ways into the Pod's namespace and back.
       const calls = { sends: sends.callCount() / podsMax, enters: enters.callCount() / podsMax };
       assert.ok(calls.sends <= 17 && calls.enters <= 8, JSON.stringify(calls));
 
       const deleted = await caused(() => Promise.all(pods.map((one) => one.del())));
       assert.ok(deleted.links < 7 && deleted.routes < 2, JSON.stringify(deleted));
-      // Ports and links of Pods that end at about the same time go together.
-      assert.ok(deleted.reconfigures <= 2, JSON.stringify(deleted));
+      // Ports and links of Pods that end at about the same time go together: fewer than one for each port and each link.
+      assert.ok(deleted.reconfigures < 3, JSON.stringify(deleted));
       for (const one of pods) one.end();
     });
   });

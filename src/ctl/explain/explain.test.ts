@@ -199,6 +199,30 @@ describe("spiderpoolctl explain", () => {
     assert.equal((await explain("pod", "web")).status, 0);
   });
 
+  it("says which plugin is to be installed where, and never attaches the Pod's first network twice in its place", async () => {
+    network("teleport", '{"cniVersion":"0.3.1","type":"teleport"}');
+    const { uid } = pod("web", { ...ippool({ ipv4: ["a"] }), [annotations.networks]: "kube-system/teleport" }).metadata;
+    const message =
+      'x: error adding container to network "kube-system/teleport": failed to find plugin "teleport" in path [/opt/cni/bin]';
+    api.apply(events, {
+      metadata: { namespace: "default", name: "e", annotations: { [annotations.errorCode]: "PLUGIN_NOT_FOUND" } },
+      involvedObject: { kind: "Pod", namespace: "default", name: "web", uid },
+      type: "Warning",
+      reason: "NetworkFailed",
+      lastTimestamp: new Date().toISOString(),
+      message,
+      source: { component: "spiderpool-agent" },
+    } as object as Parameters<typeof api.apply>[1]);
+    const { out } = await explain("pod", "web");
+    assert.match(out, / {2}- install the plugin teleport in \/opt\/cni\/bin of node node1; /);
+    assert.doesNotMatch(out, /in the place of/);
+    network("storage");
+    assert.match(
+      (await explain("pod", "web")).out,
+      /attach kube-system\/storage in the place of kube-system\/teleport/,
+    );
+  });
+
   it("names the node that is away, and the scheduler's reason, where nothing else is wrong", async () => {
     const conditions = [
       { type: "Ready", status: "Unknown", reason: "NodeStatusUnknown", message: "Kubelet stopped posting" },

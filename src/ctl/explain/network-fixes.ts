@@ -21,6 +21,7 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
         ...controllerFix(facts, code, sentence),
         ...bridgeFix(facts, code, sentence),
         ...otherNetwork(facts, code, sentence),
+        ...pluginFix(facts, code, sentence),
       ];
     case "NETWORK_ANNOTATION":
       return [readableNetworks(facts, sentence)];
@@ -58,6 +59,16 @@ function bridgeFix({ pod }: Facts, code: string, sentence: string): readonly Fix
   ];
 }
 
+function pluginFix({ pod }: Facts, code: string, sentence: string): readonly Fix[] {
+  const [, plugin, folder] = /failed to find plugin "([\w.-]+)" in path \[([\w./-]+)\]/.exec(sentence) ?? [];
+  if (code !== "PLUGIN_NOT_FOUND" || plugin === undefined) return [];
+  return [
+    {
+      text: `install the plugin ${plugin} in ${folder} of node ${pod.nodeName}; the chart brings the reference plugins with plugins.installCNI=true`,
+    },
+  ];
+}
+
 /** Puts a definition that can be used into the place of the one that the sentence is about. */
 function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fix[] {
   const { annotations, namespace } = facts.pod;
@@ -66,7 +77,8 @@ function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fi
   const wrong = selected.find(({ key }) => isAbout(sentence, key));
   const isMisspelt = code === "NETWORK_NOT_FOUND";
   if (wrong !== undefined) {
-    const others = new Set(selected.map(({ key }) => key));
+    const [primary = usualNetwork(facts)] = references(byPod, facts.installation.namespace).map(({ key }) => key);
+    const others = new Set([primary, ...selected.map(({ key }) => key)]);
     const key = replacement(facts, wrong.key, others, isMisspelt);
     if (key === undefined) return [];
     const value = selected.map((one) => formatReference(one === wrong ? { ...one, key } : one)).join(",");
@@ -93,19 +105,23 @@ function isAbout(sentence: string, key: string): boolean {
  * first; else the cluster's default network, if it is among them.
  */
 function replacement(
-  { nads, installation }: Facts,
+  facts: Facts,
   wrong: string,
   except: ReadonlySet<string>,
   isMisspelt: boolean,
 ): string | undefined {
-  const keys = [...nads]
+  const keys = [...facts.nads]
     .filter(([key, { spec }]) => key !== wrong && !except.has(key) && isUsable(spec?.config))
     .map(([key]) => key);
-  const { clusterNetwork, namespace } = installation;
-  const usual = clusterNetwork.includes("/") ? clusterNetwork : `${namespace}/${clusterNetwork}`;
+  const usual = usualNetwork(facts);
   if (!isMisspelt && keys.includes(usual)) return usual;
   const within = keys.filter((key) => key.split("/")[0] === wrong.split("/")[0]);
   return nearest(wrong, within.length > 0 ? within : keys);
+}
+
+/** The cluster's default network, `namespace/name`. */
+function usualNetwork({ installation: { clusterNetwork, namespace } }: Facts): string {
+  return clusterNetwork.includes("/") ? clusterNetwork : `${namespace}/${clusterNetwork}`;
 }
 
 /** A configuration in JSON that takes its addresses from IPPools. */
