@@ -110,7 +110,7 @@ export class PlanLab implements AsyncDisposable {
       this.#store(resource, sent);
       return undefined;
     }
-    const object = kind.mutate(sent as never);
+    const object = kind.mutate(sent as never, old as never);
     const drive = <T>(promise: Promise<T>) => this.#cluster.api.drive(promise);
     const violations = await drive(
       kind.validate(object as never, old as never, { signal: this.#stop.signal, dryRun: false }),

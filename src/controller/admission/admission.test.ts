@@ -100,6 +100,21 @@ describe("/mutate-…", () => {
     });
   });
 
+  it("tells what was stored: a network made of the empty one has the coordinator that nobody refused", async () => {
+    await using admission = new Admission();
+    const metadata = { name: "x", namespace: "kube-system" };
+    const ovs = { cniType: "ovs", customCNI: "", enableCoordinator: false, ovs: { bridge: "br1" } };
+    const enabled = async (oldSpec: object) => {
+      const request = { operation: "UPDATE", object: { metadata, spec: ovs }, oldObject: { metadata, spec: oldSpec } };
+      const { patch = "" } = await admission.ask("mutate", "spidermultusconfig", request);
+      const object = structuredClone(request.object);
+      applyPatch(object, JSON.parse(Buffer.from(patch, "base64").toString()));
+      return object.spec.enableCoordinator;
+    };
+    assert.equal(await enabled({ cniType: "custom", customCNI: "", enableCoordinator: false }), true);
+    assert.equal(await enabled(ovs), false);
+  });
+
   it("lets an object pass that it cannot read: the schema refuses it", async () => {
     await using admission = new Admission();
     const answer = await admission.ask("mutate", "spiderippool", { object: { metadata: {}, spec: { subnet: 7 } } });

@@ -10,8 +10,8 @@ export interface ValidateOptions extends Signal {
 
 /** What admission does with objects of one kind. */
 export interface Admission<T extends KubeObject> {
-  /** Fills in what the user left out. */
-  readonly mutate: (object: Submitted<T>) => Submitted<T>;
+  /** Fills in what the user left out; an update may depend on what `old` was. */
+  readonly mutate: (object: Submitted<T>, old: T | undefined) => Submitted<T>;
   /** Why the object may not be created, or not replace `old`. */
   readonly validate: (
     object: Submitted<T>,
@@ -27,7 +27,7 @@ export interface Admission<T extends KubeObject> {
 /** An {@link Admission} as the webhooks' routes see it: of objects as the API server sends them. */
 export interface AdmissionKind {
   readonly resource: Resource<KubeObject>;
-  readonly mutate: (object: SentObject) => unknown;
+  readonly mutate: (object: SentObject, old: SentObject | undefined) => unknown;
   readonly validate: (
     object: SentObject,
     old: SentObject | undefined,
@@ -46,7 +46,7 @@ export function kindOf<T extends KubeObject>(
   const stored = (object: SentObject) => object as unknown as T;
   return {
     resource,
-    mutate: (object) => mutate(sent(object)),
+    mutate: (object, old) => mutate(sent(object), old && stored(old)),
     validate: async (object, old, o) => validate(sent(object), old && stored(old), o),
     refuseDeletion: async (object, o) => refuseDeletion?.(stored(object), o),
     warn: (object) => warn?.(sent(object)) ?? [],

@@ -42,10 +42,10 @@ function suffixOf({ group, version, kind }: Resource<KubeObject>): string {
 
 /** Mutation comes before the schema's check: an object that cannot be filled in goes on as it is, for that to refuse. */
 function mutate(kind: AdmissionKind, request: AdmissionRequest, log: Logger): object {
-  const { object, operation } = request;
+  const { object, oldObject, operation } = request;
   if (object === undefined || object === null || operation === "DELETE") return allow(request);
   try {
-    return allow(request, { patch: jsonPatch(object, kind.mutate(object)) });
+    return allow(request, { patch: jsonPatch(object, kind.mutate(object, oldObject ?? undefined)) });
   } catch (err) {
     log.warn({ resource: kind.resource.plural, name: request.name, err: formatError(err) }, "defaults not filled in");
     return allow(request);
