@@ -9,10 +9,10 @@ import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
 
 /**
- * The ledger's claims of this node are compared with what is known here every one and a half looks, first after a random part of
- * that: with the second look at what is suspected, within a minute of its beginning. More seldom, the
- * more nodes there are and the longer the API server takes for the list than for one of a small cluster: where 1,000 nodes have
- * 60,000 claims a list takes 40 ms of its time, and all audits together a twentieth of a processor.
+ * The ledger's claims of this node are compared with what is known here every one and a half looks, first after a random part
+ * of that: with the second look at what is suspected, within a minute of its beginning. More seldom, the more nodes there are
+ * and the longer the API server takes for the list than for one of a small cluster: where 1,000 nodes have 60,000 claims a
+ * list takes 40 ms of its time, and all audits together a twentieth of a processor.
  */
 const auditEveryMs = { looks: 1.5, max: 3_600_000, smallListMs: 5, perListMs: 20 };
 /** A static Pod without sandbox whose mirror was missing for so long is gone; a mirror that is missing is no evidence at once. */

@@ -7,8 +7,8 @@ import { CniError, cniCodes, isJsonObject, parseJsonObject } from "#cni";
 const deviceCheckpoint = "device-plugins/kubelet_internal_checkpoint";
 
 /**
- * The devices that the kubelet of this root directory has given to the Pod with this UID, by resource, all containers together. Empty where kubelet
- * has no checkpoint.
+ * The devices that the kubelet of this root directory has given to the Pod with this UID, by resource, all containers
+ * together. Empty where kubelet has no checkpoint.
  *
  * @throws CniError 5 for a checkpoint that cannot be read
  */
