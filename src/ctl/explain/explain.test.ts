@@ -161,6 +161,11 @@ describe("spiderpoolctl explain", () => {
     assert.match(out, /See docs\/reference\/errors\.md#network_not_found/);
   });
 
+  it("puts the Pod's first network into the place of a name that is meant to be it", async () => {
+    pod("web", { [annotations.networks]: "kube-system/nte@data" });
+    assert.match((await explain("pod", "web")).out, /networks=kube-system\/net@data/);
+  });
+
   it("believes the node about what only the node can see, until it succeeds", async () => {
     const { uid } = pod("web", ippool({ ipv4: ["a"] })).metadata;
     const involvedObject = { kind: "Pod", namespace: "default", name: "web", uid };

@@ -78,7 +78,8 @@ function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fi
   const isMisspelt = code === "NETWORK_NOT_FOUND";
   if (wrong !== undefined) {
     const [primary = usualNetwork(facts)] = references(byPod, facts.installation.namespace).map(({ key }) => key);
-    const others = new Set([primary, ...selected.map(({ key }) => key)]);
+    // Who writes a name wrong may well mean the first network; for another reason nobody wants it twice.
+    const others = new Set([...(isMisspelt ? [] : [primary]), ...selected.map(({ key }) => key)]);
     const key = replacement(facts, wrong.key, others, isMisspelt);
     if (key === undefined) return [];
     const value = selected.map((one) => formatReference(one === wrong ? { ...one, key } : one)).join(",");
