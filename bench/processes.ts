@@ -61,7 +61,8 @@ function ticksOf(pid: string): readonly number[] {
   return [Number.parseInt(text, 10), ...fields.slice(11, 15).map(Number)];
 }
 
-function statusMb(pid: string, field: string): number {
+/** One of the sizes in proc_pid_status(5), in MB. */
+export function statusMb(pid: number | string, field: "VmRSS" | "VmHWM"): number {
   const kb = new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   return Number(kb) / 1024;
 }

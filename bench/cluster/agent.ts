@@ -1,6 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spiderIPPools } from "#api";
 import { silentLogger, systemClock } from "#base";
@@ -42,7 +40,8 @@ export class SimulatedAgent implements AsyncDisposable {
   readonly #metadata: WatchedStore<KubeObject>;
   readonly #running: Promise<unknown>;
 
-  constructor(node: string, config: KubeConfig, writes: Writes) {
+  /** `folder`: where all agents keep their intents. */
+  constructor(node: string, config: KubeConfig, folder: string, writes: Writes) {
     const { signal } = this.#stop;
     this.#node = node;
     this.#transport = createTransport(config, { clock });
@@ -57,7 +56,7 @@ export class SimulatedAgent implements AsyncDisposable {
     this.#running = this.#metadata.run({ signal }).catch(() => {});
     this.#ledger = new Ledger({
       ...{ client, clock, log, node, bootId: node, signal },
-      intents: new Intents(mkdtempSync(join(tmpdir(), "intents-"))),
+      intents: new Intents(join(folder, node)),
       // Always the same one: a new one has a pool looked at anew.
       reserved: () => none,
       inUse: () => true,

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { cpuMsOf, statusMb } from "../processes.ts";
 
 /** The controller as a process of its own. */
 export interface RunningController extends AsyncDisposable {
@@ -45,13 +45,7 @@ export async function startController(bundle: string, kubeconfig: string): Promi
 }
 
 function usageOf(pid: number): ReturnType<RunningController["usage"]> {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const megabytes = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) / 1_024;
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / 100;
-  return { cpuSeconds, rssMb: megabytes("VmRSS"), peakRssMb: megabytes("VmHWM") };
+  return { cpuSeconds: cpuMsOf(pid) / 1_000, rssMb: statusMb(pid, "VmRSS"), peakRssMb: statusMb(pid, "VmHWM") };
 }
 
 async function isReady(port: number): Promise<boolean> {

@@ -28,9 +28,11 @@ export interface FillOutcome {
   readonly perSecond: number;
 }
 
-const { server, controller, pods, fillings }: FillPlan & Surroundings = JSON.parse(await text(process.stdin));
+const plan: FillPlan & Surroundings = JSON.parse(await text(process.stdin));
+const { controller, folder, pods, fillings } = plan;
+if (pods % 250 !== 0) throw new RangeError(`Pods are counted in steps of 250, not ${pods}`);
 const clock = systemClock;
-const kubeconfig = kubeconfigOf(server);
+const kubeconfig = kubeconfigOf(plan);
 const config = loadKubeConfig({ kubeconfig });
 await using _controller = await startController(controller, kubeconfig);
 using transport = createTransport(config, { clock });
@@ -49,9 +51,7 @@ process.stdout.write(JSON.stringify(outcomes), () => process.exit(0));
 async function fill(at: number, count: number): Promise<FillOutcome> {
   const pool = `fill-${at}`;
   const base = `10.${at + 1}`;
-  const last = `${base}.${Math.floor(pods / 250)}.${pods % 250}`;
-  const ranges = Array.from({ length: Math.ceil(pods / 250) }, (_, part) => `${base}.${part}.1-${base}.${part}.250`);
-  if (pods % 250 !== 0) throw new RangeError(`Pods are counted in steps of 250, not up to ${last}`);
+  const ranges = Array.from({ length: pods / 250 }, (_, part) => `${base}.${part}.1-${base}.${part}.250`);
   await client.create(
     spiderIPPools,
     { metadata: { name: pool }, spec: { ipVersion: 4, subnet: `${base}.0.0/16`, ips: ranges } },
@@ -61,7 +61,7 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
   const writes: Writes = { creates: 0 };
   await using stack = new AsyncDisposableStack();
   const agents = Array.from({ length: count }, (_, rank) =>
-    stack.use(new SimulatedAgent(`node-${at}-${rank}`, config, writes)),
+    stack.use(new SimulatedAgent(`node-${at}-${rank}`, config, folder, writes)),
   );
   await Promise.all(agents.map((agent) => agent.ready()));
   const random = fractionsFrom(at + 1);

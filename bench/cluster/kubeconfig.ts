@@ -1,13 +1,12 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { kubeconfigFor } from "../../lab/kubeconfig.ts";
-import type { ServerKind } from "./server.ts";
+import type { Surroundings } from "./server.ts";
 
 /** Path of an administrator's kubeconfig for the API server beside which this process runs. */
-export function kubeconfigOf(server: ServerKind): string {
+export function kubeconfigOf({ server, folder }: Pick<Surroundings, "server" | "folder">): string {
   if (server === "real") return "/run/cluster/pki/admin.kubeconfig";
-  const path = join(mkdtempSync(join(tmpdir(), "bench-")), "kubeconfig");
+  const path = join(folder, "kubeconfig");
   writeFileSync(path, kubeconfigFor("http://10.222.0.1:6443"));
   return path;
 }

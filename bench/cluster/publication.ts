@@ -37,7 +37,7 @@ export interface PublicationOutcome {
 
 const plan: PublicationPlan & Surroundings = JSON.parse(await text(process.stdin));
 const clock = systemClock;
-const kubeconfig = kubeconfigOf(plan.server);
+const kubeconfig = kubeconfigOf(plan);
 const config = loadKubeConfig({ kubeconfig });
 using transport = createTransport(config, { clock });
 const client = new KubeClient({ transport, clock });
@@ -52,7 +52,7 @@ const pools = new WatchedStore({ client, clock, log: silentLogger, resource: spi
 const usages = new WatchedStore({ client, clock, log: silentLogger, resource: spiderPoolUsages });
 const running = [pools.run(stop), usages.run(stop)];
 await Promise.all(names.map((name) => usages.waitFor(name, (usage) => usage !== undefined, stop)));
-const agents = nodeNames.map((node) => new SimulatedAgent(node, config, { creates: 0 }));
+const agents = nodeNames.map((node) => new SimulatedAgent(node, config, plan.folder, { creates: 0 }));
 await inBatches(agents, 32, (agent) => agent.ready());
 
 const written = { status: new ViewWrites(), usage: new ViewWrites() };

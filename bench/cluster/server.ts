@@ -1,4 +1,6 @@
-import { globSync, readFileSync } from "node:fs";
+import { globSync, mkdtempDisposableSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type LabHandle, launchLab } from "../../lab/launch.ts";
 import { buildBundles } from "../../scripts/build.ts";
@@ -15,6 +17,8 @@ export interface Surroundings {
   readonly server: ServerKind;
   /** Path of the controller's bundle. */
   readonly controller: string;
+  /** Where the script may keep files: it goes with the script. */
+  readonly folder: string;
 }
 
 /**
@@ -23,12 +27,13 @@ export interface Surroundings {
  */
 export async function runBeside<Plan extends object, Outcome>(
   server: ServerKind,
-  script: "fill" | "publication" | "start",
+  script: "fill" | "publication",
   plan: Plan,
 ): Promise<Outcome> {
   const { controller, lab: program } = await buildBundles();
   await using lab = server === "lab" ? await launchLabServer(program) : await launchRealServer();
-  const surroundings: Surroundings = { server, controller };
+  using folder = mkdtempDisposableSync(join(tmpdir(), "bench-"));
+  const surroundings: Surroundings = { server, controller, folder: folder.path };
   const path = fileURLToPath(new URL(`${script}.ts`, import.meta.url));
   const input = JSON.stringify({ ...surroundings, ...plan });
   return JSON.parse(await lab.run({ argv: [process.execPath, path], input })) as Outcome;
