@@ -100,7 +100,10 @@ export const settingsSchema = v.object({
   agent: part({
     networkResourcePlugin: part({
       enabled: flag(false, notShipped),
-      kubeletRootDir: text("/var/lib/kubelet", notShipped),
+      kubeletRootDir: text(
+        "/var/lib/kubelet",
+        "The kubelet's root directory, where it tells which devices it gave to which Pod.",
+      ),
       devicePluginAffinity: part({ nodeSelector: selector }),
       resourceAdvertisement: part({
         masterNIC: part({ rules: list(masterNicRule, notShipped) }),
