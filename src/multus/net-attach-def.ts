@@ -31,7 +31,16 @@ export function netAttachDefOf(
     const selection = parseDefaultNetwork(byPod, cluster.namespace);
     return `${selection.namespace}/${selection.name}`;
   }
-  const { clusterNetwork, namespace } = cluster;
-  if (clusterNetwork === "") return undefined;
+  return cluster.clusterNetwork === "" ? undefined : clusterNetworkKey(cluster);
+}
+
+/** The cluster's default network as `namespace/name`. `clusterNetwork`: `name`, of the install namespace, or `namespace/name`. */
+export function clusterNetworkKey({
+  clusterNetwork,
+  namespace,
+}: {
+  readonly namespace: string;
+  readonly clusterNetwork: string;
+}): string {
   return clusterNetwork.includes("/") ? clusterNetwork : `${namespace}/${clusterNetwork}`;
 }

@@ -1,5 +1,5 @@
 import { isJsonObject } from "#cni";
-import { defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
+import { clusterNetworkKey, defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
 import type { Facts } from "./facts.ts";
 import { annotationFix, type Fix, nearest, patchCommand, shellLine } from "./fix.ts";
 
@@ -77,7 +77,9 @@ function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fi
   const wrong = selected.find(({ key }) => isAbout(sentence, key));
   const isMisspelt = code === "NETWORK_NOT_FOUND";
   if (wrong !== undefined) {
-    const [primary = usualNetwork(facts)] = references(byPod, facts.installation.namespace).map(({ key }) => key);
+    const [primary = clusterNetworkKey(facts.installation)] = references(byPod, facts.installation.namespace).map(
+      ({ key }) => key,
+    );
     // Who writes a name wrong may well mean the first network; for another reason nobody wants it twice.
     const others = new Set([...(isMisspelt ? [] : [primary]), ...selected.map(({ key }) => key)]);
     const key = replacement(facts, wrong.key, others, isMisspelt);
@@ -114,15 +116,10 @@ function replacement(
   const keys = [...facts.nads]
     .filter(([key, { spec }]) => key !== wrong && !except.has(key) && isUsable(spec?.config))
     .map(([key]) => key);
-  const usual = usualNetwork(facts);
+  const usual = clusterNetworkKey(facts.installation);
   if (!isMisspelt && keys.includes(usual)) return usual;
   const within = keys.filter((key) => key.split("/")[0] === wrong.split("/")[0]);
   return nearest(wrong, within.length > 0 ? within : keys);
-}
-
-/** The cluster's default network, `namespace/name`. */
-function usualNetwork({ installation: { clusterNetwork, namespace } }: Facts): string {
-  return clusterNetwork.includes("/") ? clusterNetwork : `${namespace}/${clusterNetwork}`;
 }
 
 /** A configuration in JSON that takes its addresses from IPPools. */
