@@ -20,10 +20,9 @@ import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
+import { createsAtOnce } from "./turns.ts";
 import { attachAgain, attachClaim, type Created, changeClaim, claimsOfNode, createClaim, readClaim } from "./writes.ts";
 
-/** Creates in flight at once, for the whole node; one more for a namespace that has none, beside another one's burst. */
-const creates = { slots: 4, spare: 1, maxWaiting: 10_000 } as const;
 /** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
 const missesMax = 8;
 /** How long a create whose answer was lost may take effect: the server gives up on it after 4 s. */
@@ -37,7 +36,7 @@ export class Ledger {
   readonly #options: LedgerOptions;
   readonly #book: PoolBook;
   readonly #releases: Releases;
-  readonly #creates = new FairQueue(creates);
+  readonly #creates = new FairQueue(createsAtOnce);
   /** One at a time for each key: two sandboxes of one Pod may be added at the same time. */
   readonly #keys = new KeyedLock();
   readonly #recalled = Promise.withResolvers<void>();

@@ -1,9 +1,7 @@
 import { FairQueue, type Signal } from "#base";
 
-/** Creates of this node in one pool that are in flight at once, and one more of a namespace that has none. */
-const slotsMax = 4;
-const spare = 1;
-const maxWaiting = 10_000;
+/** Creates in flight at once, of a node as of one pool on it; one more for a namespace that has none, beside another one's burst. */
+export const createsAtOnce = { slots: 4, spare: 1, maxWaiting: 10_000 } as const;
 /** How much one success adds to the slots after somebody else was met: four of them make room for one more create. */
 const regained = 0.25;
 
@@ -12,7 +10,7 @@ const regained = 0.25;
  * each has one create in flight, or the API server's queue would be full of guesses that are old when their turn comes.
  */
 export class Turns {
-  readonly #queue = new FairQueue({ slots: 1, spare, maxWaiting });
+  readonly #queue = new FairQueue({ ...createsAtOnce, slots: 1 });
   #slots = 1;
   #isAlone = true;
 
@@ -28,8 +26,9 @@ export class Turns {
 
   /** A create made a claim. */
   made(): void {
-    this.#resize(Math.min(slotsMax, this.#slots + (this.#isAlone ? 1 : regained)));
-    if (this.#slots === slotsMax) this.#isAlone = true;
+    const { slots: most } = createsAtOnce;
+    this.#resize(Math.min(most, this.#slots + (this.#isAlone ? 1 : regained)));
+    if (this.#slots === most) this.#isAlone = true;
   }
 
   /** The address of a create was somebody else's already. */
