@@ -1,3 +1,5 @@
+import type { ObjectMeta } from "#kube";
+
 const packedLength = 16;
 const scratch = Buffer.alloc(packedLength);
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -17,6 +19,31 @@ export function unpackUid(packed: string): string {
   scratch.write(packed, "latin1");
   const hex = scratch.toString("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** What is kept of an object by its fields, and is its own metadata: they are asked for at every turn. */
+export abstract class Packed {
+  readonly name: string;
+  readonly #uid: string;
+  readonly #version: number | string;
+
+  constructor({ name, uid, resourceVersion }: ObjectMeta) {
+    this.name = name;
+    this.#uid = packUid(uid);
+    this.#version = packVersion(resourceVersion);
+  }
+
+  get metadata(): ObjectMeta {
+    return this;
+  }
+
+  get uid(): string {
+    return unpackUid(this.#uid);
+  }
+
+  get resourceVersion(): string {
+    return String(this.#version);
+  }
 }
 
 /** A resourceVersion as a small integer, which takes no memory of its own; any other text remains as it is. */

@@ -2,7 +2,7 @@ import { annotations, type SpiderIPAddress } from "#api";
 import { type Node, nodes, type ObjectRef, type Pod, pods, readyCondition, type Store, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
 import { once, Shared } from "../interned.ts";
-import { packUid, packVersion, unpackUid } from "../packed.ts";
+import { Packed } from "../packed.ts";
 
 /** How agents' Pods are found: the chart's label in the install namespace. */
 export interface AgentSelector {
@@ -83,38 +83,16 @@ function trimPod(pod: Pod, isAgent: boolean): Pod {
 }
 
 /** A Pod of which only its identity is its own: flat, and made an object of objects when it is read. */
-class KeptPod implements Pod {
+class KeptPod extends Packed implements Pod {
   readonly namespace: string;
-  readonly name: string;
   readonly spec: NonNullable<Pod["spec"]>;
   readonly status: NonNullable<Pod["status"]>;
-  readonly #uid: string;
-  readonly #version: number | string;
 
-  constructor(
-    { namespace = "", name, uid, resourceVersion }: Pod["metadata"],
-    spec: NonNullable<Pod["spec"]>,
-    status: NonNullable<Pod["status"]>,
-  ) {
-    this.namespace = once(namespace);
-    this.name = name;
+  constructor(metadata: Pod["metadata"], spec: NonNullable<Pod["spec"]>, status: NonNullable<Pod["status"]>) {
+    super(metadata);
+    this.namespace = once(metadata.namespace ?? "");
     this.spec = spec;
     this.status = status;
-    this.#uid = packUid(uid);
-    this.#version = packVersion(resourceVersion);
-  }
-
-  /** It has the fields itself. */
-  get metadata(): Pod["metadata"] {
-    return this;
-  }
-
-  get uid(): string {
-    return unpackUid(this.#uid);
-  }
-
-  get resourceVersion(): string {
-    return String(this.#version);
   }
 }
 

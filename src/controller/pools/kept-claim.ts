@@ -1,18 +1,14 @@
 import { annotations, type SpiderIPAddress, type SpiderIPAddressSpec } from "#api";
 import { type Ip, parseClaimName, tryParseClaimName } from "#ip";
-import type { ObjectMeta } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 import { once } from "../interned.ts";
-import { packUid, packVersion, unpackUid } from "../packed.ts";
+import { Packed, packUid, unpackUid } from "../packed.ts";
 
 /**
  * A Pod's claim, as nearly all are, in a third of the memory of the object that it stands for: there may be 300,000. It is flat,
  * has only what a view or a decision reads, and makes the object's parts, and the claim's, when they are asked for.
  */
-export class KeptClaim implements SpiderIPAddress, Claim {
-  readonly name: string;
-  readonly #uid: string;
-  readonly #version: number | string;
+export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
   readonly #pool: string;
   readonly #poolUid: string;
   readonly #poolGeneration: number;
@@ -25,10 +21,8 @@ export class KeptClaim implements SpiderIPAddress, Claim {
 
   /** `object`: one of purpose Pod with the address that its name tells. */
   constructor({ metadata, spec }: SpiderIPAddress) {
+    super(metadata);
     const { node = "", podNamespace = "", podName = "", podUID = "", nic = "", owner } = spec;
-    this.name = metadata.name;
-    this.#uid = packUid(metadata.uid);
-    this.#version = packVersion(metadata.resourceVersion);
     this.#pool = once(spec.pool);
     this.#poolUid = once(spec.poolUID);
     this.#poolGeneration = spec.poolGeneration;
@@ -38,19 +32,6 @@ export class KeptClaim implements SpiderIPAddress, Claim {
     this.#podUid = packUid(podUID);
     this.#nic = once(nic);
     this.#owner = owner && once(owner);
-  }
-
-  /** It has the fields itself: they are asked for at every turn. */
-  get metadata(): ObjectMeta {
-    return this;
-  }
-
-  get uid(): string {
-    return unpackUid(this.#uid);
-  }
-
-  get resourceVersion(): string {
-    return String(this.#version);
   }
 
   get ip(): Ip {
