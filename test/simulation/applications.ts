@@ -3,6 +3,7 @@ import { shape } from "./history.ts";
 import { isOver } from "./kubelet.ts";
 import { Random } from "./random.ts";
 import type { KubeObject, Server } from "./server.ts";
+import { soon } from "./soon.ts";
 import type { Time } from "./time.ts";
 
 export const deploymentTable = "apps/deployments";
@@ -33,11 +34,12 @@ export class Applications {
   readonly #options: ApplicationsOptions;
   readonly #random: Random;
   #pods = 0;
-  #isPoked = false;
+  readonly #poke: () => void;
 
   constructor(options: ApplicationsOptions) {
     this.#options = options;
     this.#random = new Random(options.seed, "applications");
+    this.#poke = soon(options.time, this.#random, () => this.#reconcile());
     options.server.store.listen("/pods", ({ object }) => {
       if (ownerOf(object) !== undefined) this.#poke();
     });
@@ -99,15 +101,6 @@ export class Applications {
   #podsOf(set: string): readonly KubeObject[] {
     const pods = this.#options.server.store.list("/pods", namespace);
     return pods.filter((pod) => ownerOf(pod) === set && pod.metadata.deletionTimestamp === undefined && !isOver(pod));
-  }
-
-  #poke(): void {
-    if (this.#isPoked) return;
-    this.#isPoked = true;
-    this.#options.time.after(this.#random.between(50, 1_500), () => {
-      this.#isPoked = false;
-      this.#reconcile();
-    });
   }
 
   #reconcile(): void {

@@ -1,20 +1,14 @@
-import { type SpiderIPPool, type SpiderSubnet, validateSubnet } from "#api";
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
-import type { Fields } from "../../lab/api/index.ts";
 import type { Manifest } from "../../src/ctl/manifests.ts";
-import { subnetName } from "./applications.ts";
-import { type History, type Op, poolName, type StatefulAct, shape, type Who } from "./history.ts";
+import { type History, type Op, type StatefulAct, shape, type Who } from "./history.ts";
 import { idOf, isOver } from "./kubelet.ts";
-import { poolTable } from "./law.ts";
-import { subnetTable } from "./law-parts.ts";
 import type { Machine } from "./machine.ts";
+import { group, Pools, range } from "./pools.ts";
 import type { Process } from "./process.ts";
 import { freeIn } from "./rest.ts";
 import type { KubeObject } from "./server.ts";
 import type { Node, World } from "./world.ts";
 
-const group = "spiderpool.spidernet.io/v2beta1";
-const finalizer = "spiderpool.spidernet.io";
 const namespace = "default";
 /** Where agents keep what they know of sandboxes. */
 const recordFolders = { run: "/run/spiderpool/sandboxes", disk: "/var/lib/spiderpool/sandboxes" } as const;
@@ -41,8 +35,8 @@ const disturbing: ReadonlySet<Op["kind"]> = new Set([
 /** Everything that acts on the cluster from outside of the product: users, administrators, and bad luck. */
 export class People {
   readonly #world: World;
+  readonly #pools: Pools;
   #hashes = 0;
-  #renames = 0;
   /** Until when each node is cut off the API server. */
   readonly #cutUntilMs = new Map<string, number>();
   #backup: { readonly version: number; readonly pools: string; readonly restore: () => void } | undefined;
@@ -50,9 +44,7 @@ export class People {
 
   constructor(world: World) {
     this.#world = world;
-    for (let pool = 0; pool < shape.pools; pool++) this.#createPool(pool);
-    // Each network draws from a pool of its own first, and then from the other: Pods with two NICs meet in one pool.
-    this.#tellNetworks();
+    this.#pools = new Pools(world);
   }
 
   /** Plans all of a history. */
@@ -160,31 +152,31 @@ export class People {
         return;
       }
       case "pool-size":
-        this.#resizePool(op.pool, op.size);
+        this.#pools.resize(op.pool, op.size);
         return;
       case "pool-delete": {
-        const pool = this.pool(op.pool);
+        const pool = this.#pools.get(op.pool);
         if (pool !== undefined) world.server.delete(group, "spiderippools", pool);
         return;
       }
       case "pool-create":
-        this.#createPool(op.pool);
+        this.#pools.create(op.pool);
         return;
       case "plan":
         return; // At the end: see plans.ts.
       case "pool-rename":
-        this.#renamePool(op.pool);
+        this.#pools.rename(op.pool);
         return;
       case "backup": {
         const { store } = world.server;
-        this.#backup = { version: store.resourceVersion, pools: this.#pools(), restore: store.backup() };
+        this.#backup = { version: store.resourceVersion, pools: this.#pools.specs(), restore: store.backup() };
         return;
       }
       case "restore":
         this.#restore();
         return;
       case "app":
-        this.#resizeSubnet(undefined);
+        this.#pools.resizeSubnet(undefined);
         world.applications.want(op.app, op);
         return;
       case "app-delete":
@@ -194,7 +186,7 @@ export class People {
         world.applications.restart(op.app);
         return;
       case "subnet-size":
-        this.#resizeSubnet(op.size);
+        this.#pools.resizeSubnet(op.size);
         return;
       case "part-lag": {
         const process = world.controllers[op.at];
@@ -220,7 +212,8 @@ export class People {
       !isCut &&
       nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn && machine.manifests.size === 0);
     // Addresses of a pool that was another one then are nobody's to claim again.
-    if (backup === undefined || !isWhole || controllers.includes(undefined) || backup.pools !== this.#pools()) return;
+    if (backup === undefined || !isWhole || controllers.includes(undefined) || backup.pools !== this.#pools.specs())
+      return;
     if (server.store.resourceVersion - backup.version < lostWritesMin) return;
     this.#backup = undefined;
     this.#calmUntilMs = time.nowMs + calmMs;
@@ -234,15 +227,6 @@ export class People {
       for (const node of nodes) world.tellAll(node);
     });
     time.after(5_000, () => server.start());
-  }
-
-  /** What pools are, as far as it matters to claims. */
-  #pools(): string {
-    return JSON.stringify(
-      this.#world.server.store
-        .list(poolTable)
-        .map(({ metadata: { uid, deletionTimestamp }, ...pool }) => [uid, deletionTimestamp, pool["spec"]]),
-    );
   }
 
   /** The end of all trouble: everything is connected, on, and as large as it was. */
@@ -267,11 +251,11 @@ export class People {
     const { stateful, applications } = this.#world;
     for (let slot = 3; slot < shape.slots; slot++) this.#deletePod(slot, false);
     for (let pool = 0; pool < shape.pools; pool++) {
-      this.#createPool(pool);
-      this.#resizePool(pool, 8);
+      this.#pools.create(pool);
+      this.#pools.resize(pool, 8);
     }
     stateful.scale(2);
-    this.#resizeSubnet(undefined);
+    this.#pools.resizeSubnet(undefined);
     for (let app = 0; app < shape.applications; app++)
       applications.want(app, { replicas: 1, ipNumber: "+1", reclaim: true });
   }
@@ -302,22 +286,14 @@ export class People {
         return { manifest, make: () => applications.want(at, { ...asked, replicas: size }) };
       }
       case "pool": {
-        const pool = this.pool(at);
+        const pool = this.#pools.get(at);
         if (pool === undefined) return undefined;
         const { name } = pool.metadata;
         const spec = { ips: [range(at, size)] };
         const manifest = { apiVersion: group, kind: "SpiderIPPool", metadata: { name }, spec } as Manifest;
-        return { manifest, make: () => this.#resizePool(at, size) };
+        return { manifest, make: () => this.#pools.resize(at, size) };
       }
     }
-  }
-
-  pool(at: number): KubeObject | undefined {
-    return this.#world.server.get(poolTable, { name: this.#poolName(at) });
-  }
-
-  #poolName(at: number): string {
-    return this.#world.poolNames[at] ?? poolName(at);
   }
 
   // ── Pods ──
@@ -470,92 +446,8 @@ export class People {
     const [kind, at] = who.split(" ");
     return kind === "agent" ? this.#world.nodes[Number(at)]?.agent : this.#world.controllers[Number(at)];
   }
-
-  // ── pools and networks ──
-
-  /** Not as long as another pool has the addresses: admission refuses that. */
-  #createPool(at: number): void {
-    const { server } = this.#world;
-    const isThere = ({ metadata: { name } }: KubeObject) => name.startsWith(poolName(at));
-    if (server.store.list(poolTable).some(isThere)) return;
-    const spec = { subnet: `10.${at + 6}.0.0/16`, ips: [range(at, at === 0 ? 10 : 6)], gateway: `10.${at + 6}.0.254` };
-    const metadata = { name: this.#poolName(at), finalizers: [finalizer] };
-    server.create(group, "spiderippools", { kind: "SpiderIPPool", metadata, spec });
-  }
-
-  #resizePool(at: number, size: number): void {
-    const pool = this.pool(at);
-    if (pool === undefined || pool.metadata.deletionTimestamp !== undefined) return;
-    const spec = { ...(pool["spec"] as Fields), ips: [range(at, size)] };
-    this.#world.server.update(group, "spiderippools", { ...pool, spec });
-  }
-
-  /** Makes the subnet where it is not there; without a size it stays as it is otherwise. What admission refuses is not done. */
-  #resizeSubnet(size: number | undefined): void {
-    const { server } = this.#world;
-    const old = server.get(subnetTable, { name: subnetName });
-    if (old !== undefined && size === undefined) return;
-    const spec = {
-      ipVersion: 4,
-      subnet: "10.16.0.0/16",
-      ips: [`10.16.0.1-10.16.0.${size ?? shape.subnetSizeMax / 2}`],
-    };
-    if (old === undefined) {
-      const metadata = { name: subnetName, finalizers: [finalizer] };
-      server.create(group, "spidersubnets", { kind: "SpiderSubnet", metadata, spec });
-      return;
-    }
-    const subnet = { ...old, spec } as unknown as SpiderSubnet;
-    const violations = validateSubnet(subnet, {
-      old: old as unknown as SpiderSubnet,
-      others: [],
-      pools: server.store.list(poolTable) as unknown as readonly SpiderIPPool[],
-      families: { enableIPv4: true, enableIPv6: true },
-    });
-    if (violations.length === 0) server.update(group, "spidersubnets", subnet as unknown as KubeObject);
-  }
-
-  #renamePool(at: number): void {
-    const { server, time, poolNames } = this.#world;
-    const old = this.pool(at);
-    if (old === undefined || old.metadata.deletionTimestamp !== undefined) return;
-    poolNames[at] = `${poolName(at)}-${++this.#renames}`;
-    this.#tellNetworks();
-    server.delete(group, "spiderippools", old);
-    for (const pod of server.store.list("/pods", namespace)) server.delete("v1", "pods", pod);
-    for (const { machine } of this.#world.nodes) machine.manifests.clear();
-    const again = () => {
-      this.#createPool(at);
-      if (this.pool(at) === undefined) time.after(5_000, again);
-    };
-    time.after(5_000, again);
-  }
-
-  #tellNetworks(): void {
-    const [first = "", second = ""] = this.#world.poolNames;
-    this.#putNetwork("first", [first, second]);
-    this.#putNetwork("second", [first]);
-  }
-
-  #putNetwork(name: string, pools: readonly string[]): void {
-    const { server } = this.#world;
-    const ipam = { type: "spiderpool", default_ipv4_ippool: pools };
-    const config = { cniVersion: "1.0.0", name, plugins: [{ type: "ovs", bridge: "br1", ipam }] };
-    const kind = "NetworkAttachmentDefinition";
-    const body = { kind, metadata: { name, namespace: "kube-system" }, spec: { config: JSON.stringify(config) } };
-    const of = ["k8s.cni.cncf.io/v1", "network-attachment-definitions"] as const;
-    const found = server.get("k8s.cni.cncf.io/network-attachment-definitions", { name, namespace: "kube-system" });
-    if (found === undefined) server.create(...of, body, "kube-system");
-    else server.update(...of, { ...found, spec: body.spec });
-  }
 }
 
 function podName(slot: number): string {
   return `pod-${slot}`;
-}
-
-function range(pool: number, size: number): string {
-  const first = parseIp(`10.${pool + 6}.0.1`);
-  const last = ipFromValue(4, ipValue(first) + BigInt(size - 1));
-  return size === 1 ? formatIp(first) : `${formatIp(first)}-${formatIp(last)}`;
 }

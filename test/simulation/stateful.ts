@@ -2,6 +2,7 @@ import { shape } from "./history.ts";
 import { isOver } from "./kubelet.ts";
 import { Random } from "./random.ts";
 import type { Change, KubeObject, Server } from "./server.ts";
+import { soon } from "./soon.ts";
 import type { Time } from "./time.ts";
 
 export const statefulTable = "apps/statefulsets";
@@ -21,11 +22,12 @@ export interface StatefulOptions {
 export class Stateful {
   readonly #options: StatefulOptions;
   readonly #random: Random;
-  #isPoked = false;
+  readonly #poke: () => void;
 
   constructor(options: StatefulOptions) {
     this.#options = options;
     this.#random = new Random(options.seed, "stateful");
+    this.#poke = soon(options.time, this.#random, () => this.#reconcile());
     options.server.store.listen("/pods", ({ object }: Change) => {
       if (ordinalOf(object.metadata.name) !== undefined) this.#poke();
     });
@@ -72,15 +74,6 @@ export class Stateful {
   #pods(): readonly KubeObject[] {
     const pods = this.#options.server.store.list("/pods", namespace);
     return pods.filter(({ metadata }) => ordinalOf(metadata.name) !== undefined);
-  }
-
-  #poke(): void {
-    if (this.#isPoked) return;
-    this.#isPoked = true;
-    this.#options.time.after(this.#random.between(50, 1_500), () => {
-      this.#isPoked = false;
-      this.#reconcile();
-    });
   }
 
   #reconcile(): void {
