@@ -119,7 +119,7 @@ test("Pods on two nodes run, reach each other, have logs and exec, and leave not
   assert.equal(left?.status?.podIP, "172.18.101.1");
   assert.equal(right?.status?.hostIP, "10.222.0.12");
 
-  const ping = await exec("left", ["ping", "-c1", "-W5", "172.18.102.1"]);
+  const ping = await exec("left", ["ping", "-c1", "-i0.2", "-w5", "172.18.102.1"]);
   assert.match(ping[1] ?? "", /1 received/);
   assert.match(ping[3] ?? "", /"Success"/);
   const cat = await exec("left", ["sh", "-c", "cat; hostname; exit 7"], "typed\n");

@@ -105,7 +105,7 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
       for (const to of others) {
         for (const ip of to.ips) {
           const payload = 1500 - 8 - (ip.includes(":") ? 40 : 20);
-          await inPod(from, "ping", "-c", "1", "-W", "2", "-s", String(payload), ip);
+          await inPod(from, "ping", "-c", "1", "-i", "0.2", "-w", "5", "-s", String(payload), ip);
           assert.equal((await inPod(from, "timeout", "5", "wget", "-qO-", url(ip))).trim(), to.name);
         }
       }
@@ -123,8 +123,8 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
           assert.equal(page.trim(), pod.name);
           const node = addresses.find((one) => one.includes(":") === ip.includes(":")) ?? "";
           const gateway = ip.includes(":") ? "fd00:172:18::1" : "172.18.0.1";
-          await inPod(pod, "ping", "-c", "1", "-W", "2", node);
-          await inPod(pod, "ping", "-c", "1", "-W", "2", gateway);
+          await inPod(pod, "ping", "-c", "1", "-i", "0.2", "-w", "5", node);
+          await inPod(pod, "ping", "-c", "1", "-i", "0.2", "-w", "5", gateway);
         }
       }
     });

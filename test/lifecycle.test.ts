@@ -66,7 +66,8 @@ describe("the life of a Pod's network", () => {
     await client.create("v1/pods", podOf("steady", "only-one"));
     const ip = await runningIp("steady");
     const held = await claims();
-    const pings = async () => (await stage.quiet("exec", "steady", "--", "ping", "-c1", "-W2", "172.18.0.1")).ok;
+    const pings = async () =>
+      (await stage.quiet("exec", "steady", "--", "ping", "-c1", "-i0.2", "-w5", "172.18.0.1")).ok;
     await lab.kill({ node, program: "agent", signal: "SIGKILL" });
     assert.ok(await pings(), "while the agent is away");
     await lab.run({ node, argv: ["timeout", "15", "sh", "-c", untilServing] });

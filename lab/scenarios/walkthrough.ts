@@ -152,10 +152,36 @@ async function talk(stage: Stage, { onFirstPing }: WalkthroughOptions): Promise<
   stage.check("HTTP from Pod to Pod across the nodes", http.stdout.trim() === two.name, http.stdout.trim());
   const near = await stage.onNode(one.node, "timeout", "5", "busybox", "wget", "-qO-", `http://${one.ip}/`);
   stage.check("a node reaches its own Pod, as probes do", near.stdout.trim() === one.name, near.stderr);
-  const gateway = await stage.kubectl("exec", "-i", one.name, "--", "ping", "-c", "1", "-W", "2", "172.18.0.1");
+  const gateway = await stage.kubectl(
+    "exec",
+    "-i",
+    one.name,
+    "--",
+    "ping",
+    "-c",
+    "1",
+    "-i",
+    "0.2",
+    "-w",
+    "5",
+    "172.18.0.1",
+  );
   stage.check("the network's gateway answers", gateway.ok);
   const node = stage.lab.nodes.find(({ name }) => name === one.node);
-  const up = await stage.kubectl("exec", "-i", one.name, "--", "ping", "-c", "1", "-W", "2", node?.ip ?? "");
+  const up = await stage.kubectl(
+    "exec",
+    "-i",
+    one.name,
+    "--",
+    "ping",
+    "-c",
+    "1",
+    "-i",
+    "0.2",
+    "-w",
+    "5",
+    node?.ip ?? "",
+  );
   stage.check("a Pod reaches its own node", up.ok);
 }
 

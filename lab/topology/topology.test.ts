@@ -71,8 +71,8 @@ if (isolated(import.meta.url)) {
   });
 
   test("nodes reach each other, the gateway and the management network, by ping and by TCP, before there are bridges", async () => {
-    await node2.run(["ping", "-c1", "-W2", "10.222.0.1"]);
-    await node2.run(["ping", "-c1", "-W2", "fd00:172:18::11"]);
+    await node2.run(["ping", "-c1", "-i0.2", "-w5", "10.222.0.1"]);
+    await node2.run(["ping", "-c1", "-i0.2", "-w5", "fd00:172:18::11"]);
     assert.equal(await fetchPage(node2, "172.18.0.11"), page);
     assert.equal(await fetchPage(node2, "172.18.0.1"), page);
   });
@@ -82,7 +82,7 @@ if (isolated(import.meta.url)) {
       const commands = await createBridges(node);
       assert.equal(commands[1], "ovs-vsctl --may-exist add-port br1 eth0");
     }
-    await node2.run(["ping", "-c1", "-W2", "172.18.0.11"]);
+    await node2.run(["ping", "-c1", "-i0.2", "-w5", "172.18.0.11"]);
     assert.equal(await fetchPage(node2, "172.18.0.11"), page);
     assert.equal(await fetchPage(node2, "172.18.0.1"), page);
     assert.equal(await fetchPage(node2, "[fd00:172:18::11]"), page);

@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { hasCode, SpiderError, silentLogger, systemClock } from "#base";
 import {
   clusterChecks,
@@ -30,34 +30,38 @@ interface DoctorFlags {
   readonly cniBinDir: string;
 }
 
-const withPreflight = "with --preflight: ";
+const ovsdb = "unix:/var/run/openvswitch/db.sock";
+
+/** What an agent knows by itself, and a node without one has to be told. */
+const preflightOptions: readonly Option[] = [
+  new Option("--bridge <name...>", "with --preflight: bridges that Pods are to use").default([]),
+  new Option("--ovsdb <endpoint>", "with --preflight: Open vSwitch's database").default(ovsdb),
+  new Option("--cni-conf-dir <dir>", "with --preflight: where network configurations will be").default(
+    nodePaths.confDir,
+  ),
+  new Option("--cni-bin-dir <dir>", "with --preflight: where plugins will be").default(nodePaths.binDir),
+];
 
 /** `doctor`: what is wrong with the cluster or a node, and how to mend it. */
 export function addDoctorCommand(program: Command, run: Run): void {
-  program
+  const doctorCommand = program
     .command("doctor")
     .description("finds what is wrong with the cluster or a node, and says how to mend it; changes nothing")
     .option("--local", "this node, now: asks its agent over its socket")
     .option("--preflight", "this node, with nothing installed")
-    .option("--bridge <name...>", `${withPreflight}bridges that Pods are to use`, [])
-    .option("--socket <path>", "the agent's socket", agentSocket)
-    .option("--ovsdb <endpoint>", `${withPreflight}Open vSwitch's database`, "unix:/var/run/openvswitch/db.sock")
-    .option("--cni-conf-dir <dir>", `${withPreflight}where network configurations will be`, nodePaths.confDir)
-    .option("--cni-bin-dir <dir>", `${withPreflight}where plugins will be`, nodePaths.binDir)
-    .action((flags: DoctorFlags, command: Command) =>
-      run((context) => {
-        if (flags.preflight !== true) refusePreflightFlags(command);
-        return doctor(flags, context);
-      }),
-    );
+    .option("--socket <path>", "the agent's socket", agentSocket);
+  for (const option of preflightOptions) doctorCommand.addOption(option);
+  doctorCommand.action((flags: DoctorFlags, command: Command) =>
+    run((context) => {
+      if (flags.preflight !== true) refusePreflightOptions(command);
+      return doctor(flags, context);
+    }),
+  );
 }
 
-/** Throws OPTIONS_INVALID for an option that would have no effect: an agent knows its own bridges and directories. */
-function refusePreflightFlags(command: Command): void {
-  const given = command.options.filter(
-    (option) =>
-      option.description.startsWith(withPreflight) && command.getOptionValueSource(option.attributeName()) === "cli",
-  );
+/** Throws OPTIONS_INVALID for an option that would have no effect. */
+function refusePreflightOptions(command: Command): void {
+  const given = preflightOptions.filter((option) => command.getOptionValueSource(option.attributeName()) === "cli");
   if (given.length === 0) return;
   const names = given.map(({ long }) => long).join(", ");
   throw new SpiderError(

@@ -86,7 +86,7 @@ if (isolated(import.meta.url)) {
 
       using inConsumer = openNetns(consumer.netns);
       const tap = PacketSocket.open(inConsumer, "net1", etherTypeIpv4);
-      producer.inside("ping", "-c", "1", "-W", "2", "10.10.0.6");
+      producer.inside("ping", "-c", "1", "-i", "0.2", "-w", "5", "10.10.0.6");
       for (const echo of [8, 0]) {
         for (;;) {
           const { payload } = await tap.receive(deadline());
