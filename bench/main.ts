@@ -7,8 +7,8 @@ import { clusterSections, nodeSections, type Report } from "./sections.ts";
 
 const names = [...nodeSections, ...clusterSections].map(({ name }) => name);
 const flags = readFlags("npm run bench -- [flags]: what CNI calls cost on one lab node.", {
-  only: { type: "string", help: `sections, joined by commas: ${names.join(", ")}` },
-  json: { type: "string", help: "write the figures to this file" },
+  only: { type: "string", value: "NAMES", help: `sections, joined by commas: ${names.join(", ")}` },
+  json: { type: "string", value: "FILE", help: "write the figures to this file" },
 });
 const wanted = flags.only?.split(",") ?? names;
 const unknown = wanted.filter((name) => !names.includes(name));

@@ -1,10 +1,10 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { parse } from "yaml";
+import { cachePath } from "../lab/cache.ts";
 import { chartFolder, readChartValues } from "../scripts/chart-values.ts";
 import { type DebianBase, debianArchitecture, debianBase } from "./debian.ts";
 import { type Image, type ImageConfig, type Layer, packImage } from "./oci.ts";
@@ -97,7 +97,7 @@ function created(): string {
 
 /** Node's layer takes 5 s to compress, and is the same at nearly every build. */
 function compressOnce(tar: Buffer, digest: string): Buffer {
-  const folder = join(homedir(), ".cache", "spiderpool", "layers");
+  const folder = cachePath("layers");
   const path = join(folder, `${digest}.tar.gz`);
   if (existsSync(path)) return readFileSync(path);
   const compressed = gzipSync(tar);

@@ -2,9 +2,10 @@ import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { cachePath } from "../lab/cache.ts";
 
 const run = promisify(execFile);
 
@@ -34,7 +35,7 @@ interface Locked {
 type Lock = Record<string, Record<string, Locked>>;
 
 const lockFile = new URL("debian.lock.json", import.meta.url);
-const cache = join(homedir(), ".cache", "spiderpool", "deb");
+const cache = cachePath("deb");
 
 /**
  * The packages of this machine's distribution, in the versions of debian.lock.json, downloaded once by its own apt. For a

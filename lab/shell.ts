@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { marker, nodePidDirectory } from "./protocol.ts";
 
 /** The process IDs of the supervisors of all labs that run on this machine, told apart from other kinds by their marker. */
@@ -13,12 +14,46 @@ export function directoryOf(lab: number): string {
   return argvOf(lab)[3] ?? "";
 }
 
-/** The command line that runs `argv` inside a lab: on a node, or beside the API server. */
+/** What people tell a lab from others by: the end of its folder's name. */
+function labName(directory: string): string {
+  return basename(directory).slice(`${marker}-`.length);
+}
+
+/** The commands by which a person enters this lab, and one of its nodes: named where others run, too. */
+export function shellHint({ directory }: { readonly directory: string }): readonly [string, string] {
+  const choice = findLabs().length > 1 ? ` --lab ${labName(directory)}` : "";
+  return [`npm run shell${choice && ` --${choice}`}`, `npm run shell --${choice} --node node1`];
+}
+
+/** The one lab that runs, or the one of this name. Throws Error that names those to choose from. */
+export function chooseLab(name: string | undefined): number {
+  const labs = findLabs();
+  const fitting = labs.filter((lab) => name === undefined || labName(directoryOf(lab)) === name);
+  const [chosen] = fitting;
+  if (chosen !== undefined && fitting.length === 1) return chosen;
+  if (labs.length === 0) throw new Error("no lab is running: start one with `npm start` or `npm run lab`");
+  const choice = labs.map((lab) => `  --lab ${labName(directoryOf(lab))}  ${nodesOf(lab).join(", ")}`).join("\n");
+  const found = name === undefined ? `${labs.length} labs are running` : `no lab of the name '${name}' is running`;
+  throw new Error(`${found}; choose one of:\n${choice}`);
+}
+
+/** The command line that runs `argv` inside a lab: on a node, or beside the API server. Throws Error for an unknown node. */
 export function shellCommand(lab: number, node: string | undefined, argv: readonly string[]): readonly string[] {
   const inLab = ["nsenter", `--target=${lab}`, "--mount", "--net", "--pid", "--"];
   if (node === undefined) return [...inLab, ...argv];
+  const nodes = nodesOf(lab);
+  if (!nodes.includes(node)) throw new Error(`there is no node '${node}': the nodes are ${nodes.join(", ")}`);
   const script = `exec nsenter --target="$(cat ${nodePidDirectory}/"$0")" --mount --net --uts --pid -- "$@"`;
   return [...inLab, "sh", "-c", script, node, ...argv];
+}
+
+/** The names of a lab's nodes that are switched on; none while it starts. */
+function nodesOf(lab: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${lab}/root${nodePidDirectory}`).sort();
+  } catch {
+    return [];
+  }
 }
 
 /** Empty where the process has ended meanwhile. */

@@ -51,14 +51,14 @@ export async function createLab(spec: LabSpec, hooks: LabHooks): Promise<LabComm
     api.listen({ fd: apiDescriptor }),
   ]);
   await api.listen({ host: managementGateway, port: apiPort });
-  hooks.phase("api");
+  hooks.phase("the API server answers");
   for (const { resource, object } of spec.objects ?? []) await client.create(resource, object);
   await startControllers({ client, log: hooks.log });
   const lab = new Lab({ spec, hooks, networks, database, logDirectory });
   await Promise.all(Array.from({ length: spec.nodes }, (_, index) => lab.powerOn({ node: nodePlan(index).name })));
-  hooks.phase("nodes");
+  hooks.phase("the nodes' kernels and Open vSwitch run");
   await registered(client, spec.nodes);
-  hooks.phase("registered");
+  hooks.phase("the nodes are registered");
   if (spec.controller !== undefined) lab.startController(spec.controller);
   return lab;
 }

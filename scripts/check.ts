@@ -1,4 +1,6 @@
 // `npm run check`: types and lint only.
 import { runChecks } from "./checks.ts";
+import { readFlags } from "./options.ts";
 
+readFlags("npm run check: types and lint only.", {});
 process.exitCode = runChecks() ? 0 : 1;

@@ -9,7 +9,7 @@ import { directoryOf, findLabs, shellCommand } from "../lab/shell.ts";
 import { labNamespaces } from "../lab/topology/index.ts";
 import { findBinaries } from "../test/cluster/binaries.ts";
 import { launchCluster } from "../test/cluster/launch.ts";
-import { clusterMarker } from "../test/cluster/protocol.ts";
+import { playMarker } from "../test/cluster/protocol.ts";
 
 const usage = `npm run cluster -- COMMAND
   up [NODES]      a cluster of so many nodes (2), which stays up in the background
@@ -59,8 +59,11 @@ switch (command) {
       labNamespaces([process.execPath, "--test-force-exit", `test/cluster/${command}.e2e.ts`]),
     );
     break;
+  case "--help":
+    process.stdout.write(usage);
+    break;
   default:
-    process.stderr.write(usage);
+    process.stderr.write(command === "" ? usage : `There is no command '${command}'.\n\n${usage}`);
     process.exitCode = 2;
 }
 
@@ -70,7 +73,7 @@ async function up(nodes: string): Promise<number> {
     console.error(`up: NODES must be a whole number from 1 to ${nodesMax}: found '${nodes}'`);
     return 2;
   }
-  if (findLabs(clusterMarker).length > 0) {
+  if (findLabs(playMarker).length > 0) {
     console.error("There is a cluster already: `npm run cluster -- status`, `… down`.");
     return 1;
   }
@@ -96,7 +99,7 @@ async function hold(nodes: number): Promise<void> {
   const say = (line: string) => tell({ line });
   try {
     const onPhase = (phase: string, atMs: number) => say(`  ${(atMs / 1000).toFixed(1).padStart(5)} s  ${phase}`);
-    const cluster = await launchCluster({ nodes, say, onPhase });
+    const cluster = await launchCluster({ marker: playMarker, nodes, say, onPhase });
     tell({ end: "" });
     await cluster.exited;
   } catch (error) {
@@ -106,7 +109,7 @@ async function hold(nodes: number): Promise<void> {
 }
 
 async function down(): Promise<number> {
-  for (const pid of findLabs(clusterMarker)) {
+  for (const pid of findLabs(playMarker)) {
     const directory = directoryOf(pid);
     process.kill(pid, "SIGKILL");
     for (const untilMs = performance.now() + downMsMax; existsSync(directory); await delay(50)) {
@@ -119,7 +122,7 @@ async function down(): Promise<number> {
 }
 
 function running(): number {
-  const [pid] = findLabs(clusterMarker);
+  const [pid] = findLabs(playMarker);
   if (pid !== undefined) return pid;
   console.error("No cluster is running. Start one with `npm run cluster -- up`.");
   process.exit(1);

@@ -6,13 +6,11 @@ import { pipeline } from "node:stream/promises";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { findBinaries } from "../test/cluster/binaries.ts";
 import { productImage } from "../test/cluster/product.ts";
+import { positive, readFlags } from "./options.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const usage =
-  "npm run e2e [-- WORD … --jobs N --json FILE --logs FOLDER]: suites on a real Kubernetes; only files whose path has one of the words.";
 const suiteMsMax = 900_000;
 /** Suites mostly wait, for leases, time-outs, rollouts: one takes about half a processor. */
 const jobsByDefault = 3;
@@ -20,12 +18,22 @@ const jobsByDefault = 3;
 const alone = ["figures", "harness"];
 /** The longest first, so that none is left to run alone at the end. */
 const first = ["failures", "faults", "api-server", "ledger", "workloads", "install", "former"];
-const { values, positionals, jobs } = readArguments();
+const usage = "npm run e2e [-- WORD … flags]: suites on a real Kubernetes, or those whose path has one of the words.";
+const flags = readFlags(
+  usage,
+  {
+    jobs: { type: "string", value: "N", help: `suites at a time (${jobsByDefault})` },
+    json: { type: "string", value: "FILE", help: "write the figures to this file" },
+    logs: { type: "string", value: "DIR", help: "a folder for the programs' logs" },
+  },
+  { takesWords: true },
+);
+const jobs = positive("jobs", flags.jobs, jobsByDefault);
 const files = globSync("test/e2e/**/*.e2e.ts", { cwd: root })
-  .filter((file) => positionals.length === 0 || positionals.some((word) => file.includes(word)))
+  .filter((file) => flags.words.length === 0 || flags.words.some((word) => file.includes(word)))
   .sort();
 if (files.length === 0) {
-  console.error(`No suite has one of these words in its path: ${positionals.join(", ")}`);
+  console.error(`No suite has one of these words in its path: ${flags.words.join(", ")}`);
   process.exit(2);
 }
 await findBinaries({ say: console.log });
@@ -34,9 +42,9 @@ const folder = mkdtempSync(join(tmpdir(), "spiderpool-e2e-"));
 const figures = join(folder, "figures");
 writeFileSync(figures, "");
 process.env["E2E_FIGURES"] = figures;
-if (values.logs !== undefined) {
-  mkdirSync(values.logs, { recursive: true });
-  process.env["E2E_LOGS"] = values.logs;
+if (flags.logs !== undefined) {
+  mkdirSync(flags.logs, { recursive: true });
+  process.env["E2E_LOGS"] = flags.logs;
 }
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
@@ -55,7 +63,7 @@ const measured = Object.fromEntries(
     .map((line) => JSON.parse(line) as [string, unknown]),
 );
 for (const [name, value] of Object.entries(measured)) console.log(`${name}: ${JSON.stringify(value)}`);
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(measured, undefined, 2)}\n`);
+if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(measured, undefined, 2)}\n`);
 rmSync(folder, { recursive: true, force: true });
 process.exitCode = count.failed === 0 && count.passed > 0 ? 0 : 1;
 process.on("exit", () => console.log(`${count.passed} passed, ${count.failed} failed`));
@@ -73,19 +81,4 @@ async function play(suites: readonly string[], concurrency: number): Promise<voi
     if (failureType !== "subtestsFailed") count.failed += 1;
   });
   await pipeline(running.compose(spec), process.stdout, { end: false });
-}
-
-function readArguments() {
-  try {
-    const [string, boolean] = [{ type: "string" }, { type: "boolean" }] as const;
-    const options = { json: string, logs: string, jobs: string, yes: boolean } as const;
-    const parsed = parseArgs({ options, allowPositionals: true });
-    const jobs = Number(parsed.values.jobs ?? jobsByDefault);
-    if (!Number.isInteger(jobs) || jobs < 1)
-      throw new Error(`--jobs is ${parsed.values.jobs}, a number from 1 on is needed`);
-    return { ...parsed, jobs };
-  } catch (error) {
-    console.error(`${(error as Error).message}\n${usage}`);
-    process.exit(2);
-  }
 }

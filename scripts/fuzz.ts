@@ -12,9 +12,9 @@ import { positive, readFlags } from "./options.ts";
 const framesPerProcess = 1_000;
 
 const flags = readFlags("npm run fuzz -- [flags]: damaged frames for the plugin executable, under gcc's sanitizers.", {
-  frames: { type: "string", help: "how many (1000000)" },
-  seed: { type: "string", help: "the same seed makes the same frames (the time)" },
-  jobs: { type: "string", help: "processes at once (one for each processor)" },
+  frames: { type: "string", value: "N", help: "how many (1000000)" },
+  seed: { type: "string", value: "N", help: "the same seed makes the same frames (the time)" },
+  jobs: { type: "string", value: "N", help: "processes at once (one for each processor)" },
 });
 const frames = positive("frames", flags.frames, 1_000_000);
 const seed = positive("seed", flags.seed, Date.now() % 1_000_000_000);

@@ -1,8 +1,7 @@
 // `npm run generate`: everything that is generated and committed.
-import "./generate-api-pages.ts";
-import "./generate-chart.ts";
-import "./generate-crds.ts";
-import "./generate-ctl.ts";
-import "./generate-doctor.ts";
-import "./generate-metrics.ts";
-import "./generate-traffic.ts";
+import { readFlags } from "./options.ts";
+
+readFlags("npm run generate: the CRDs, the chart's schema and the reference pages, from their sources.", {});
+for (const what of ["api-pages", "chart", "crds", "ctl", "doctor", "metrics", "traffic"]) {
+  await import(`./generate-${what}.ts`);
+}

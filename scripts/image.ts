@@ -5,9 +5,13 @@ import { fileURLToPath } from "node:url";
 import { buildImage, writeRootfs } from "../images/build.ts";
 import { readFlags } from "./options.ts";
 
-const flags = readFlags("npm run image -- [flags]", {
-  out: { type: "string", help: "folder of the files; dist by default" },
-  rootfs: { type: "string", help: "write the image's files into this folder instead, for images/Containerfile" },
+const flags = readFlags("npm run image -- [flags]: the product's image, without a container engine.", {
+  out: { type: "string", value: "DIR", help: "folder of the files (dist)" },
+  rootfs: {
+    type: "string",
+    value: "DIR",
+    help: "write the image's files into this folder instead, for images/Containerfile",
+  },
   "update-base": { type: "boolean", help: "take the newest libraries of the distribution" },
 });
 if (flags.rootfs !== undefined) {

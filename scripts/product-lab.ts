@@ -71,7 +71,7 @@ export async function launchProductLab({
     await lab.stop();
     throw error;
   }
-  options.onPhase?.("product", performance.now() - startMs);
+  options.onPhase?.("agents and controller are ready", performance.now() - startMs);
   return lab;
 }
 

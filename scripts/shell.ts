@@ -1,4 +1,4 @@
-// `npm run shell [-- --node NAME]`: a shell inside the running lab, with kubectl and spiderpoolctl ready to type.
+// `npm run shell [-- --node NAME --lab NAME]`: a shell inside a running lab, with kubectl and spiderpoolctl ready to type.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,19 +6,17 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { findKubectl } from "../lab/kubectl.ts";
-import { findLabs, shellCommand } from "../lab/shell.ts";
+import { chooseLab, shellCommand } from "../lab/shell.ts";
 import { buildBundles } from "./build.ts";
 import { readFlags } from "./options.ts";
 
-const flags = readFlags("npm run shell -- [flags]: a shell in the running lab.", {
-  node: { type: "string", help: "on this node instead of beside the API server" },
+const flags = readFlags("npm run shell -- [flags]: a shell in the running lab, with kubectl and spiderpoolctl.", {
+  node: { type: "string", value: "NAME", help: "on this node instead of beside the API server" },
+  lab: { type: "string", value: "NAME", help: "which lab, where several run" },
 });
-const [lab, ...others] = findLabs();
-if (lab === undefined) {
-  console.error("No lab is running. Start one with `npm start` or `npm run lab`.");
-  process.exit(1);
-}
-if (others.length > 0) console.error(`There are ${others.length + 1} labs; this is the first, process ${lab}.`);
+// Entering another mount namespace leaves the folder: back to where the examples are.
+const login = ["sh", "-c", 'cd "$0" && exec bash --norc -i', fileURLToPath(new URL("..", import.meta.url))];
+const [command = "", ...argv] = shellCommand(chooseLab(flags.lab), flags.node, login);
 const folder = mkdtempSync(join(tmpdir(), "spiderpool-shell-"));
 symlinkSync(await findKubectl(), join(folder, "kubectl"));
 const { spiderpoolctl } = await buildBundles();
@@ -36,9 +34,6 @@ const env = {
   PATH: `${folder}:${process.env["PATH"]}`,
   PS1: `(${flags.node ?? "lab"}) \\w # `,
 };
-// Entering another mount namespace leaves the folder: back to where the examples are.
-const login = ["sh", "-c", 'cd "$0" && exec bash --norc -i', fileURLToPath(new URL("..", import.meta.url))];
-const [command = "", ...argv] = shellCommand(lab, flags.node, login);
 const shell = spawn(command, argv, { stdio: "inherit", env });
 process.on("SIGINT", () => {});
 shell.on("exit", (code) => {

@@ -3,15 +3,18 @@ import { readFileSync } from "node:fs";
 import { Simulation } from "../test/simulation/index.ts";
 import { positive, readFlags } from "./options.ts";
 
-const flags = readFlags("Usage: npm run simulate -- [flags]", {
-  steps: { type: "string", help: "stop after so many steps (1000000)" },
-  seed: { type: "string", help: "where randomness begins; printed with every failure (the time)" },
-  focus: {
-    type: "string",
-    help: "what happens far more often, by commas: stateful,reboot (kinds of test/simulation/history.ts)",
+const flags = readFlags(
+  "npm run simulate -- [flags]: random histories of a whole cluster, judged by the law of addresses.",
+  {
+    steps: { type: "string", value: "N", help: "stop after so many steps (1000000)" },
+    seed: { type: "string", value: "WORD", help: "where randomness begins; printed with every failure (the time)" },
+    focus: {
+      ...{ type: "string", value: "KINDS" },
+      help: "what happens far more often, by commas: stateful,reboot (kinds of test/simulation/history.ts)",
+    },
+    replay: { type: "string", value: "FILE", help: "a file with one history, as a failure prints it" },
   },
-  replay: { type: "string", help: "a file with one history, as a failure prints it" },
-});
+);
 const simulation = await Simulation.load();
 if (flags.replay !== undefined) {
   const { violation, steps, atMs } = await simulation.run(simulation.parse(readFileSync(flags.replay, "utf8")));
@@ -21,7 +24,7 @@ if (flags.replay !== undefined) {
 const stepsMin = positive("steps", flags.steps, 1_000_000);
 const seed = flags.seed ?? String(Date.now());
 console.log(`seed ${seed}`);
-const focus = simulation.focusOn(flags.focus?.split(",") ?? []);
+const focus = readFocus();
 const startMs = performance.now();
 let runs = 0;
 const seen = () => {
@@ -40,3 +43,13 @@ if (failure !== undefined) {
   process.exit(1);
 }
 console.log("✔ the law holds");
+
+/** What `--focus` names, or the end of the program with what there is. */
+function readFocus() {
+  try {
+    return simulation.focusOn(flags.focus?.split(",") ?? []);
+  } catch (error) {
+    console.error(`--focus: ${(error as Error).message}`);
+    process.exit(2);
+  }
+}

@@ -4,18 +4,26 @@ import { soak } from "../test/soak/soak.ts";
 import { positive, readFlags } from "./options.ts";
 
 const flags = readFlags("npm run soak -- [flags]: Pods come and go on two nodes; afterwards nothing may be left.", {
-  minutes: { type: "string", help: "how long (10)" },
-  width: { type: "string", help: "Pods at any time on each node (8)" },
-  nics: { type: "string", help: "interfaces of each Pod: 1, or 3 (macvlan, Open vSwitch, macvlan) (1)" },
-  seed: { type: "string", help: "repeats a run (1)" },
+  minutes: { type: "string", value: "N", help: "how long (10)" },
+  width: { type: "string", value: "N", help: "Pods at any time on each node (8)" },
+  nics: {
+    type: "string",
+    value: "1|3",
+    help: "interfaces of each Pod: one, or three (macvlan, Open vSwitch, macvlan) (1)",
+  },
+  seed: { type: "string", value: "N", help: "repeats a run (1)" },
   faults: { type: "boolean", help: "kill agents and cut nodes off from the API server meanwhile" },
-  logs: { type: "string", help: "keep the programs' logs in this folder" },
-  json: { type: "string", help: "write the report to this file" },
+  logs: { type: "string", value: "DIR", help: "keep the programs' logs in this folder" },
+  json: { type: "string", value: "FILE", help: "write the report to this file" },
 });
+if (!["1", "3", undefined].includes(flags.nics)) {
+  console.error(`--nics must be 1 or 3: found ${JSON.stringify(flags.nics)}`);
+  process.exit(2);
+}
 const report = await soak({
   seconds: positive("minutes", flags.minutes, 10) * 60,
   width: positive("width", flags.width, 8),
-  nics: positive("nics", flags.nics, 1) === 3 ? 3 : 1,
+  nics: flags.nics === "3" ? 3 : 1,
   seed: positive("seed", flags.seed, 1),
   faults: flags.faults,
   logDirectory: flags.logs,

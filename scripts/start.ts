@@ -4,13 +4,15 @@ import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { playWalkthrough } from "../lab/scenarios/walkthrough.ts";
+import { shellHint } from "../lab/shell.ts";
+import { playMarker } from "../test/cluster/protocol.ts";
 import { readFlags } from "./options.ts";
 import { launchProductLab } from "./product-lab.ts";
 
 const flags = readFlags("npm start [-- flags]: two Pods on two nodes over real Open vSwitch, driven by kubectl.", {
   once: { type: "boolean", help: "end after the walk-through" },
   kubernetes: { type: "boolean", help: "on a real Kubernetes instead of the lab, from `helm install` on" },
-  logs: { type: "string", help: "a folder for the programs' logs" },
+  logs: { type: "string", value: "DIR", help: "a folder for the programs' logs" },
 });
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 
@@ -21,6 +23,7 @@ let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     interrupted = true;
+    console.log("\nEnding everything that was started …");
     stop.resolve();
   });
 }
@@ -33,15 +36,20 @@ const play = (async () => {
   const onFirstPing = () => stage.say(`first ping ${since()} after the start`);
   await playWalkthrough(stage, { manifests, onFirstPing });
 })();
-await Promise.race([play, stop.promise, lab.exited]);
+const ended = await Promise.race([play, stop.promise, lab.exited.then(() => "by itself" as const)]);
+if (ended === "by itself" && !interrupted) {
+  throw new Error(
+    "the lab ended by itself, before the walk-through did: what its programs said is kept with --logs DIR",
+  );
+}
 if (!interrupted) {
   console.log(`\nThe walk-through took ${since()}.`);
   for (const failure of stage.failures) console.log(`  ✘ ${failure}`);
   if (!flags.once) {
-    const shell = flags.kubernetes ? "npm run cluster -- shell      " : "npm run shell                 ";
-    const onNode = flags.kubernetes ? "npm run cluster -- shell node1" : "npm run shell -- --node node1 ";
+    const inCluster = ["npm run cluster -- shell", "npm run cluster -- shell node1"] as const;
+    const [shell, onNode] = flags.kubernetes ? inCluster : shellHint(lab);
     console.log("\nIt stays up. In another terminal:");
-    console.log(`  ${shell}  kubectl, ready to type`);
+    console.log(`  ${shell.padEnd(onNode.length)}  kubectl, ready to type`);
     console.log(`  ${onNode}  a node from the inside (ovs-vsctl show, ip netns, …)`);
     console.log("Ctrl-C ends it and leaves nothing behind.\n");
     await Promise.race([stop.promise, lab.exited]);
@@ -64,7 +72,7 @@ async function startLab(): Promise<Stage> {
 async function startCluster(): Promise<Stage> {
   console.log("Starting Kubernetes: two nodes and a switch, as namespaces of this machine.");
   const { launchForProduct } = await cluster();
-  const options = { onPhase, say: console.log, print: console.log };
+  const options = { marker: playMarker, onPhase, say: console.log, print: console.log };
   return (await launchForProduct({ ...options, ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }) }))
     .stage;
 }

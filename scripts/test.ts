@@ -1,14 +1,20 @@
-// `npm test [-- PATTERN …]`: types, lint, then every test in one runner call, so that its closing lines count everything.
+// `npm test [-- WORD …]`: types, lint, then every test in one runner call, so that its closing lines count everything.
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { runChecks } from "./checks.ts";
+import { readFlags } from "./options.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const patterns = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
+const usage = "npm test [-- WORD …]: types, lint and every test, or the tests whose path has one of the words.";
+const { words } = readFlags(usage, {}, { takesWords: true });
 const files = globSync("{src,lab,shim,images,test,bench,scripts}/**/*.test.ts", { cwd: root })
-  .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .sort();
+if (files.length === 0) {
+  console.error(`No test file has one of these words in its path: ${words.join(", ")}`);
+  process.exit(2);
+}
 const clean = runChecks();
 /** One more than processors of the smallest machine: much of many files is waiting, for a kubelet's next try or a time-out. */
 const concurrency = 3;

@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { copyFile, mkdir, readFile, rename, stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { cachePath } from "../lab/cache.ts";
 
 const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const warnings = ["-Wall", "-Wextra", "-Werror"];
@@ -22,8 +22,8 @@ export type ShimVariant = keyof typeof variants;
 
 /**
  * Compiles the shim, unless this source was compiled before, and puts it into `outDir` as `spiderpool-shim` (another variant with
- * its name behind it), whose path is returned. Compiled ones are kept under $SPIDERPOOL_CACHE or ~/.cache/spiderpool. The compiler is $CC, gcc or cc. Throws
- * what the compiler says.
+ * its name behind it), whose path is returned. Compiled ones are kept in the cache. The compiler is $CC, gcc or cc. Throws what
+ * the compiler says.
  */
 export async function buildShim(outDir: string, variant: ShimVariant = "release"): Promise<string> {
   const flags = variants[variant];
@@ -32,7 +32,7 @@ export async function buildShim(outDir: string, variant: ShimVariant = "release"
     .update(variant === "harness" ? await readFile(pathOf("fuzz-harness.c")) : "")
     .update(flags.join(" "))
     .update(process.arch);
-  const cache = join(process.env["SPIDERPOOL_CACHE"] ?? join(homedir(), ".cache", "spiderpool"), "shim");
+  const cache = cachePath("shim");
   const cached = join(cache, key.digest("hex").slice(0, 16));
   if (!(await exists(cached))) {
     await mkdir(cache, { recursive: true });

@@ -33,7 +33,7 @@ describe("npm start", () => {
       });
       const exited = once(child, "exit");
       try {
-        const output = await linesUntil(child, /\d s {2}product$/);
+        const output = await linesUntil(child, /agents and controller are ready$/);
         const { processes, namespaces, url } = footprint(child, folder);
         assert.ok(processes.length > 20, `the lab's processes were found: ${processes.length}`);
         assert.ok(namespaces.size >= 9, `those of the lab and of each node were found: ${[...namespaces]}`);

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
-import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
+import { cachePath } from "../../lab/cache.ts";
 import { run } from "../../lab/topology/index.ts";
 import { buildContainerd, buildEtcd, buildKubernetes, containerdPrograms, requireGo } from "./go-build.ts";
 import { download, isReachable } from "./release.ts";
@@ -19,11 +19,6 @@ export const kubernetesPrograms = [
   "kubelet",
   "kube-proxy",
 ] as const;
-
-/** What is kept between runs, outside of the checkout. */
-export function cacheDirectory(): string {
-  return process.env["SPIDERPOOL_CACHE"] ?? join(homedir(), ".cache", "spiderpool");
-}
 
 /** Finds a program's path by its name. Throws Error for a name that was not asked for. */
 export type Binaries = (name: string) => string;
@@ -44,8 +39,8 @@ export interface BinariesOptions {
  */
 export async function findBinaries(options: BinariesOptions): Promise<Binaries> {
   const { version = newest, programs = kubernetesPrograms, say } = options;
-  const cache = join(cacheDirectory(), "kube", version);
-  const etcdCache = join(cacheDirectory(), "kube", `etcd-${etcdVersion}`);
+  const cache = cachePath("kube", version);
+  const etcdCache = cachePath("kube", `etcd-${etcdVersion}`);
   for (const directory of [cache, etcdCache]) mkdirSync(directory, { recursive: true });
   const found = new Map<string, string>();
   for (const name of ["etcd", ...programs]) {
@@ -60,7 +55,7 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     }
   } else if (missing.length > 0) {
     await requireGo();
-    const source = join(cacheDirectory(), "kube", "source", `kubernetes-${version}`);
+    const source = cachePath("kube", "source", `kubernetes-${version}`);
     await buildKubernetes({ directory: cache, source, version }, missing, (name) =>
       say(`building ${name} ${version} from its Go module`),
     );
@@ -70,7 +65,7 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     say(`building etcd ${etcdVersion} from its Go module`);
     await buildEtcd({
       directory: etcdCache,
-      source: join(cacheDirectory(), "kube", "source", "etcd"),
+      source: cachePath("kube", "source", "etcd"),
       version: etcdVersion,
     });
     found.set("etcd", join(etcdCache, "etcd"));
@@ -84,12 +79,12 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
 
 /** The folder of containerd 2's programs, which are built where they are not yet. Throws Error where there is no Go. */
 export async function findContainerd(say: (line: string) => void): Promise<string> {
-  const directory = join(cacheDirectory(), "kube", `containerd-${containerdVersion}`);
+  const directory = cachePath("kube", `containerd-${containerdVersion}`);
   mkdirSync(directory, { recursive: true });
   if (containerdPrograms.every((name) => existsSync(join(directory, name)))) return directory;
   await requireGo();
   say(`building containerd ${containerdVersion} from its Go module`);
-  const source = join(cacheDirectory(), "kube", "source", "containerd");
+  const source = cachePath("kube", "source", "containerd");
   await buildContainerd({ directory, source, version: containerdVersion });
   return directory;
 }

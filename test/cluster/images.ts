@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { debianArchitecture } from "../../images/debian.ts";
 import { packImage } from "../../images/oci.ts";
 import type { Entry, Tree } from "../../images/tar.ts";
+import { cachePath } from "../../lab/cache.ts";
 import { run } from "../../lab/topology/index.ts";
-import { cacheDirectory } from "./binaries.ts";
 
 /** The first container of every Pod. */
 export const pauseImage = "localhost/pause:1";
@@ -32,7 +32,7 @@ export async function buildImages(): Promise<readonly string[]> {
 
 /** Writes an image's archive into the cache, where nodes see it; returns its path. */
 export function keepImage(name: string, archive: Buffer): string {
-  const directory = join(cacheDirectory(), "images");
+  const directory = cachePath("images");
   mkdirSync(directory, { recursive: true });
   const partial = join(directory, `${name}.${process.pid}`);
   writeFileSync(partial, archive);

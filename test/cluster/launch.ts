@@ -8,6 +8,8 @@ import { type ClusterSpec, clusterMarker } from "./protocol.ts";
 export type ClusterOptions = Omit<ClusterSpec, "binaries" | "images" | "kubectl" | "cgroup"> & {
   /** Image archives beside those that every cluster needs. */
   readonly images?: readonly string[];
+  /** By what its supervisor is found. @default clusterMarker */
+  readonly marker?: string;
   /** Of Kubernetes. @default the newest */
   readonly version?: string;
   /** Nodes run containerd 2 in place of the machine's own. @default false */
@@ -27,7 +29,8 @@ const installed = ["containerd", "ctr"];
  * administrator's. Needs root. Throws SpiderError LAB_FAILED, and Error where a program cannot be had.
  */
 export async function launchCluster(options: ClusterOptions): Promise<LabHandle> {
-  const { say = () => {}, onPhase, stderr, images = [], version, containerd2 = false, ...spec } = options;
+  const { say = () => {}, onPhase, stderr, images = [], version, containerd2 = false, ...others } = options;
+  const { marker = clusterMarker, ...spec } = others;
   const programs = options.controllers === false ? ["kube-apiserver"] : kubernetesPrograms;
   const binary = await findBinaries({ say, programs, ...(version && { version }) });
   const runtime = containerd2 ? `${await findContainerd(say)}/` : "";
@@ -35,7 +38,7 @@ export async function launchCluster(options: ClusterOptions): Promise<LabHandle>
   const named = [...programs, "etcd"].map((name) => [name, binary(name)] as const);
   return await launchSupervisor<ClusterSpec>({
     program: fileURLToPath(new URL("./supervisor.ts", import.meta.url)),
-    marker: clusterMarker,
+    marker,
     scheme: "https",
     cgroup,
     spec: {

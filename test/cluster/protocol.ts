@@ -1,5 +1,7 @@
 /** In the arguments of a cluster's supervisor; people and tools find a running cluster by it. */
 export const clusterMarker = "spiderpool-cluster";
+/** The same for one that was started for people to play with, not by a suite. */
+export const playMarker = "spiderpool-cluster-play";
 
 /** Beside the API server: one JSON object a line, with `verb`, `objectRef` and `user`. */
 export const auditLog = "/run/cluster/audit.log";

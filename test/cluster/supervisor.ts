@@ -66,7 +66,7 @@ async function createCluster(
   if (spec.apiProxy === true) start("api-proxy", await apiProxy(plane));
   forward();
   writeAdmin(plane, url, kubeconfig);
-  phase("control plane");
+  phase("the control plane answers");
   const kubectl = (argv: readonly string[], input = "") =>
     run([spec.kubectl, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
   await kubectl(["apply", "-f", "-"], proxyRights);
@@ -79,14 +79,14 @@ async function createCluster(
   await run(["ip", "-batch", "-"], { input: routes });
   const cluster = new Cluster({ spec, plane, networks, database, plans, programs, logDirectory, binary });
   await Promise.all(plans.map(({ name }) => cluster.powerOn({ node: name })));
-  phase("nodes started");
+  phase("the nodes' programs run");
   await Promise.all(
     plans.map(async ({ name }) => {
       await kubectl(["wait", "--for=create", `node/${name}`, `--timeout=${readySeconds}s`]);
       await kubectl(["wait", "--for=condition=Ready", `node/${name}`, `--timeout=${readySeconds}s`]);
     }),
   );
-  phase("nodes Ready");
+  phase("the nodes are Ready");
   return cluster;
 }
 

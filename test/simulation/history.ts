@@ -312,6 +312,11 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
   return random.weighted([...all, ...more]).make(draws);
 }
 
+/** The names of all that may happen. */
+export function allKinds(): readonly string[] {
+  return Object.keys({ ...kinds, ...ownKinds });
+}
+
 /** Whether something of this name may happen. */
 export function isKind(name: string): name is Op["kind"] {
   return Object.hasOwn(kinds, name) || Object.hasOwn(ownKinds, name);

@@ -13,7 +13,7 @@ export { type Mistake, mistakes } from "./mistakes.ts";
 
 type Variant = Pick<
   typeof import("./variant.ts"),
-  "runHistory" | "randomHistory" | "formatHistory" | "isKind" | "parseHistory"
+  "runHistory" | "randomHistory" | "formatHistory" | "allKinds" | "isKind" | "parseHistory"
 >;
 export type Outcome = Awaited<ReturnType<Variant["runHistory"]>>;
 
@@ -48,7 +48,9 @@ export class Simulation {
   focusOn(names: readonly string[]): Focus {
     return names.map((name) => {
       if (this.#variant.isKind(name)) return name;
-      throw new RangeError(`nothing of the name '${name}' happens: the kinds are those of test/simulation/history.ts`);
+      throw new RangeError(
+        `nothing of the name '${name}' happens; the kinds are ${this.#variant.allKinds().join(", ")}`,
+      );
     });
   }
 
