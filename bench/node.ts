@@ -4,17 +4,18 @@ import { createLabClient, type LabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
-import type { Floor } from "./floor.ts";
 import { monotonicMs } from "./monotonic.ts";
 import { benchAnnotations, prepareNetwork } from "./prepare.ts";
 import { cpuMsOf } from "./processes.ts";
-import type { Outcome, Plan, Task } from "./tasks.ts";
+import type { FloorOutcome, FloorPlan, FloorTask, Outcome, Plan, Task } from "./tasks.ts";
 
 const runner = fileURLToPath(new URL("runner.ts", import.meta.url));
-const floor = fileURLToPath(new URL("floor.ts", import.meta.url));
+const floor = fileURLToPath(new URL("floor/main.ts", import.meta.url));
 const probe = fileURLToPath(new URL("probe.ts", import.meta.url));
 const fairNamespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "fair" } };
 const sampleMs = 10;
+/** Of the lab's API server, as seen from a node. */
+const apiUrl = "http://10.222.0.1:6443";
 /** Enough for code and caches to be warm. */
 const warmUpPairs = 10;
 
@@ -22,6 +23,9 @@ const warmUpPairs = 10;
 export interface Measured extends Outcome {
   readonly apiServerMs: number;
 }
+
+/** The API server's CPU time from one moment to another, on CLOCK_MONOTONIC. */
+export type ApiServerMs = (between: Pick<Outcome, "startMs" | "endMs">) => number;
 
 export interface RunOptions {
   /** Pods that are added and removed before anything is measured. */
@@ -67,30 +71,26 @@ export class BenchNode implements AsyncDisposable {
   async run(task: Task, { warmUp = warmUpPairs, annotations = benchAnnotations }: RunOptions = {}): Promise<Measured> {
     const plan: Plan = {
       nodeName: this.#node,
-      apiUrl: "http://10.222.0.1:6443",
+      apiUrl,
       annotations,
       warmUp,
       task,
     };
-    const samples: { readonly atMs: number; readonly cpuMs: number }[] = [];
-    const stop = new AbortController();
-    const sampling = this.#sample(samples, stop.signal);
-    const output = await this.#script(this.#node, runner, plan);
-    stop.abort();
-    await sampling;
+    const { output, apiServerMs } = await this.#sampled(runner, plan);
     const outcome = output as Outcome;
-    const at = (ms: number) => samples.findLast(({ atMs }) => atMs <= ms)?.cpuMs ?? 0;
-    return { ...outcome, apiServerMs: at(outcome.endMs + sampleMs) - at(outcome.startMs) };
+    return { ...outcome, apiServerMs: apiServerMs(outcome) };
+  }
+
+  /** What kernel, Open vSwitch and API server take for themselves. The second tells what the API server spent within a part of it. */
+  async floor(task: FloorTask): Promise<readonly [FloorOutcome, ApiServerMs]> {
+    const plan: FloorPlan = { nodeName: this.#node, apiUrl, task };
+    const { output, apiServerMs } = await this.#sampled(floor, plan);
+    return [output as FloorOutcome, apiServerMs];
   }
 
   /** Those of the addresses that answer no ping or no TCP from the other node. */
   async silent(ips: readonly string[]): Promise<readonly string[]> {
     return (await this.#script(this.#neighbour, probe, ips)) as readonly string[];
-  }
-
-  /** What kernel and Open vSwitch take for themselves, with so many ports on the bridge. */
-  async floor(ports: readonly number[]): Promise<Floor> {
-    return (await this.#script(this.#node, floor, ports)) as Floor;
   }
 
   /** The last `count` successful ADDs, as the agent recorded them. */
@@ -114,6 +114,21 @@ export class BenchNode implements AsyncDisposable {
     const conf =
       "until ls /etc/cni/net.d/*multus* >/dev/null 2>&1 && [ -S /var/run/spidernet/cni.sock ]; do sleep 0.02; done";
     await this.#lab.run({ node: this.#node, argv: ["timeout", "30", "sh", "-c", conf] });
+  }
+
+  /** Runs a script on the node and samples the API server's CPU time meanwhile. */
+  async #sampled(
+    script: string,
+    plan: unknown,
+  ): Promise<{ readonly output: unknown; readonly apiServerMs: ApiServerMs }> {
+    const samples: { readonly atMs: number; readonly cpuMs: number }[] = [];
+    const stop = new AbortController();
+    const sampling = this.#sample(samples, stop.signal);
+    const output = await this.#script(this.#node, script, plan);
+    stop.abort();
+    await sampling;
+    const at = (ms: number) => samples.findLast(({ atMs }) => atMs <= ms)?.cpuMs ?? 0;
+    return { output, apiServerMs: ({ startMs, endMs }) => at(endMs + sampleMs) - at(startMs) };
   }
 
   async #script(node: string, script: string, input: unknown): Promise<unknown> {

@@ -1,19 +1,18 @@
 // Runs on a lab's node, as a container runtime would: makes namespaces, calls the shim, and times each call from its start
 // to its end. Reads a Plan as JSON on stdin and prints an Outcome. Started by bench/node.ts.
-import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
-import { createNetns, deleteNetns } from "#linux";
 import { createLabClient } from "../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../lab/node/index.ts";
 import { monotonicMs } from "./monotonic.ts";
+import { newSandbox, Pods } from "./pods.ts";
 import { forks, Processes } from "./processes.ts";
 import { execute, executeBeside } from "./spawn.ts";
 import type { Outcome, Plan, Task, Timed } from "./tasks.ts";
 
 const { nodeName, apiUrl, annotations, warmUp, task }: Plan = JSON.parse(await text(process.stdin));
-const client = createLabClient({ baseUrl: apiUrl });
+const benchPods = new Pods(createLabClient({ baseUrl: apiUrl }), { nodeName, annotations });
 /** Executed as cheaply as a runtime does it: all at once in a burst, else one after the other. */
 const folder = mkdtempSync("/run/bench-");
 const concurrent = new CniRuntime({
@@ -25,30 +24,6 @@ const inTurn = new CniRuntime({
 
 interface Added extends Timed {
   readonly ips: readonly string[];
-}
-
-/** A Pod that is bound to this node and never started: its kubelet is held. */
-async function makePod(namespace = "default"): Promise<Sandbox> {
-  const name = `bench-${randomBytes(5).toString("hex")}`;
-  const pod = await client.create("v1/pods", {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name, namespace, annotations },
-    spec: { nodeName, containers: [{ name: "app", image: "none" }] },
-  });
-  return newSandbox({ namespace, name, uid: pod.metadata.uid });
-}
-
-async function makePods(count: number): Promise<readonly Sandbox[]> {
-  const made: Sandbox[] = [];
-  for (let at = 0; at < count; at++) made.push(await makePod());
-  return made;
-}
-
-function newSandbox(pod: Sandbox["pod"]): Sandbox {
-  const netns = `/var/run/netns/cni-${randomUUID()}`;
-  createNetns(netns);
-  return { containerId: randomBytes(32).toString("hex"), netns, pod };
 }
 
 async function add(runtime: CniRuntime, sandbox: Sandbox): Promise<Added> {
@@ -73,19 +48,10 @@ async function del(runtime: CniRuntime, sandbox: Sandbox): Promise<Timed> {
 
 /** As at the end of a Pod: deletion is requested, its sandbox is taken down, the object goes. */
 async function remove(runtime: CniRuntime, sandbox: Sandbox): Promise<Timed> {
-  await requestDeletion(sandbox);
+  await benchPods.requestDeletion(sandbox);
   const timed = await del(runtime, sandbox);
-  await forget(sandbox);
+  await benchPods.forget(sandbox);
   return timed;
-}
-
-async function requestDeletion({ pod: { namespace, name } }: Sandbox): Promise<void> {
-  await client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 30 });
-}
-
-async function forget({ netns, pod: { namespace, name } }: Sandbox): Promise<void> {
-  if (netns !== "") deleteNetns(netns);
-  await client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 0 });
 }
 
 type Part = Partial<Pick<Outcome, "adds" | "dels" | "sandboxes" | "ips">>;
@@ -112,7 +78,7 @@ async function prepare(of: Task): Promise<Work> {
       };
     }
     case "add": {
-      const sandboxes = await makePods(of.count);
+      const sandboxes = await benchPods.makeMany(of.count);
       return {
         measured: async () => {
           const adds = await Promise.all(sandboxes.map((sandbox) => add(concurrent, sandbox)));
@@ -121,10 +87,10 @@ async function prepare(of: Task): Promise<Work> {
       };
     }
     case "del":
-      for (const sandbox of of.sandboxes) await requestDeletion(sandbox);
+      for (const sandbox of of.sandboxes) await benchPods.requestDeletion(sandbox);
       return {
         measured: async () => ({ dels: await Promise.all(of.sandboxes.map((one) => del(concurrent, one))) }),
-        cleanUp: () => Promise.all(of.sandboxes.map(forget)),
+        cleanUp: () => Promise.all(of.sandboxes.map((one) => benchPods.forget(one))),
       };
     case "restart": {
       const pairsOf = of.sandboxes.map((old) => ({ old: { ...old, netns: "" }, now: newSandbox(old.pod) }));
@@ -142,7 +108,7 @@ async function prepare(of: Task): Promise<Work> {
       };
     }
     case "fairness": {
-      const [other, ...many] = [await makePod("fair"), ...(await makePods(of.count))];
+      const [other, ...many] = [await benchPods.make("fair"), ...(await benchPods.makeMany(of.count))];
       const all = [...many, other];
       return {
         // The last one is the other namespace's: it is executed when all the others are.
@@ -159,7 +125,7 @@ async function pairs(count: number, restMs = 0): Promise<Part> {
   const adds: Timed[] = [];
   const dels: Timed[] = [];
   for (let pair = 0; pair < count; pair++) {
-    const sandbox = await makePod();
+    const sandbox = await benchPods.make();
     if (restMs > 0) await delay(restMs);
     adds.push(await add(inTurn, sandbox));
     dels.push(await remove(inTurn, sandbox));
@@ -173,7 +139,7 @@ async function sustained(count: number, width: number): Promise<Part> {
   let left = count;
   const worker = async () => {
     while (left-- > 0) {
-      const sandbox = await makePod();
+      const sandbox = await benchPods.make();
       adds.push(await add(concurrent, sandbox));
       dels.push(await remove(concurrent, sandbox));
     }

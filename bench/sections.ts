@@ -1,4 +1,5 @@
 import { type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
+import { compareBurst, compareTurns } from "./floor/compare.ts";
 import { fillings, publication } from "./ipam.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
 import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
@@ -56,7 +57,7 @@ export const nodeSections: readonly Section[] = [
   {
     name: "macvlan",
     what: "200 ADDs and DELs in turn of Pods with one NIC of macvlan, and the coordinator",
-    run: (bench) => pairsOf(bench, macvlanAnnotations),
+    run: macvlan,
   },
   {
     name: "nics3",
@@ -72,11 +73,6 @@ export const nodeSections: readonly Section[] = [
     name: "density",
     what: "ADDs with 0, 100, 250 and 500 Pods on the node, at rest and just after a DEL",
     run: density,
-  },
-  {
-    name: "floor",
-    what: "what kernel and Open vSwitch take without us: a port with 0, 100, 250 and 500 others, a veth pair, a macvlan",
-    run: floor,
   },
   { name: "fairness", what: "200 ADDs of one namespace at once, and one of another", run: fairness },
   {
@@ -95,6 +91,8 @@ async function addAndDel(bench: BenchNode): Promise<Report> {
   const flights = await bench.flights(count);
   const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
   const claims = flights.map(({ spans }) => spans.filter(({ stage }) => stage === "claim").length);
+  const [outcome] = await bench.floor({ kind: "turns", network: "ovs", count: count / 2, restMs: 0 });
+  const compared = compareTurns("ADD", add, outcome);
   const coveredShare = sum(flights.map(coveredMs)) / sum(flights.map(({ totalMs }) => totalMs));
   const figures = {
     ...{ add, del, idleRssMb, failed: failures(measured).length },
@@ -102,6 +100,7 @@ async function addAndDel(bench: BenchNode): Promise<Report> {
     apiWritesPerAdd: round(sum(claims) / claims.length),
     coveredShare: round(coveredShare, 4),
     stages: stagesOf(flights),
+    floor: compared.figures,
   };
   return {
     figures,
@@ -111,17 +110,26 @@ async function addAndDel(bench: BenchNode): Promise<Report> {
       `agent ${idleRssMb} MB idle; processes started per call ${figures.execsPerAdd}; awaited API writes per ADD ${figures.apiWritesPerAdd}`,
       `the stages account for ${round(coveredShare * 100, 1)} % of the time:`,
       ...formatWaterfall(flights),
+      ...compared.lines,
       ...failures(measured).slice(0, 3),
     ],
   };
 }
 
-async function pairsOf(bench: BenchNode, annotations: NonNullable<RunOptions["annotations"]>): Promise<Report> {
+async function macvlan(bench: BenchNode): Promise<Report> {
+  const { figures, lines, add } = await pairsOf(bench, macvlanAnnotations);
+  const [outcome] = await bench.floor({ kind: "turns", network: "macvlan", count: 100, restMs: 0 });
+  const compared = compareTurns("ADD", add, outcome);
+  return { figures: { ...figures, floor: compared.figures }, lines: [...lines, ...compared.lines] };
+}
+
+async function pairsOf(bench: BenchNode, annotations: NonNullable<RunOptions["annotations"]>) {
   const count = 200;
   const measured = await bench.run({ kind: "pairs", count }, { annotations });
   const flights = await bench.flights(count);
   const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
   return {
+    add,
     figures: { add, del, failed: failures(measured).length, stages: stagesOf(flights) },
     lines: [
       `ADD  ${formatPercentiles(add)}`,
@@ -136,6 +144,11 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
   const up = await bench.run({ kind: "add", count });
   const silent = await bench.silent(up.ips);
   const down = await bench.run({ kind: "del", sandboxes: up.sandboxes }, { warmUp: 0 });
+  const [{ bursts }, apiServerMs] = await bench.floor({ kind: "burst", count });
+  const variantsOf = (what: "adds" | "dels") =>
+    bursts.map(({ together, [what]: calls }) => ({ together, calls, apiServerMs: apiServerMs(calls) }));
+  const addFloor = compareBurst("ADDs", count, up.totalMs, variantsOf("adds"));
+  const delFloor = compareBurst("DELs", count, down.totalMs, variantsOf("dels"));
   const cpuMsPerAdd = cpuPerCall(up, count);
   const figures = {
     totalMs: round(up.totalMs),
@@ -146,6 +159,8 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
     cpuMsPerAdd,
     delTotalMs: round(down.totalMs),
     delFailed: failures(down).length,
+    addFloor: addFloor.figures,
+    delFloor: delFloor.figures,
   };
   return {
     figures,
@@ -153,6 +168,8 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
       `${count} ADDs ${figures.totalMs} ms, p99 ${figures.p99Ms} ms, ${figures.failed} failed, ${silent.length} not reached; agent ${figures.peakRssMb} MB at the peak`,
       `CPU per ADD: agent ${cpuMsPerAdd.agent} ms, shim ${cpuMsPerAdd.shim} ms, Open vSwitch ${cpuMsPerAdd.switch} ms, API server ${cpuMsPerAdd.apiServer} ms`,
       `${count} DELs ${figures.delTotalMs} ms, ${figures.delFailed} failed`,
+      ...addFloor.lines,
+      ...delFloor.lines,
       ...[...failures(up), ...failures(down)].slice(0, 3),
     ],
   };
@@ -161,23 +178,11 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
 /** Numbers of Pods, and of ports without Pods, for which ADDs and their floor are compared. */
 const densities: readonly number[] = [0, 100, 250, 500];
 
-async function floor(bench: BenchNode): Promise<Report> {
-  const figures = await bench.floor(densities);
-  const { ports, veth, macvlan } = figures;
-  return {
-    figures: { ...figures },
-    lines: [
-      ...ports.map(({ ports: count, atRest, inTurn }) => {
-        return `${String(count).padStart(3)} ports: one more p50 ${atRest.p50Ms} ms at rest, ${inTurn.p50Ms} ms just after another has gone`;
-      }),
-      `a veth pair: made in ${veth.create.p50Ms} ms, deleted in ${veth.delete.p50Ms} ms`,
-      `a macvlan: made in ${macvlan.create.p50Ms} ms, deleted in ${macvlan.delete.p50Ms} ms`,
-    ],
-  };
-}
-
 /** So long after a DEL a vswitchd with 500 ports has done with it. */
 const restMs = 400;
+
+/** Of each order of row and links. */
+const floorTurns = 20;
 
 async function density(bench: BenchNode): Promise<Report> {
   const pairs = 50;
@@ -191,14 +196,28 @@ async function density(bench: BenchNode): Promise<Report> {
       lines.push(...failures(filled).slice(0, 3));
     }
     const atRest = percentilesOf((await bench.run({ kind: "pairs", count: pairs, restMs })).adds);
+    const [floorAtRest] = await bench.floor({ kind: "turns", network: "ovs", count: floorTurns, restMs });
     const measured = await bench.run({ kind: "pairs", count: pairs });
     const flights = await bench.flights(pairs);
     const waiting = percentiles(flights.map((flight) => stageMs(flight, "ofport")));
     const rest = percentiles(flights.map((flight) => flight.totalMs - stageMs(flight, "ofport")));
     const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
-    rows[`pods${pods}`] = { atRest, add, del, ofport: waiting, withoutOfport: rest };
+    const [floorInTurn] = await bench.floor({ kind: "turns", network: "ovs", count: floorTurns, restMs: 0 });
+    const floors = [
+      compareTurns("  at rest", atRest, floorAtRest),
+      compareTurns("  just after a DEL", add, floorInTurn),
+    ] as const;
+    rows[`pods${pods}`] = {
+      atRest,
+      add,
+      del,
+      ofport: waiting,
+      withoutOfport: rest,
+      floor: floors.map(({ figures }) => figures),
+    };
     lines.push(
       `${String(pods).padStart(3)} Pods: ADD at rest p50 ${atRest.p50Ms}, p99 ${atRest.p99Ms} ms; just after a DEL p50 ${add.p50Ms}, p99 ${add.p99Ms} ms (waiting for the switch ${waiting.p50Ms}, ours ${rest.p50Ms}); DEL p50 ${del.p50Ms} ms`,
+      ...floors.flatMap((one) => one.lines),
     );
   }
   await bench.run({ kind: "del", sandboxes: there }, { warmUp: 0 });

@@ -57,3 +57,50 @@ export interface Outcome {
   /** The addresses of `sandboxes`. */
   readonly ips: readonly string[];
 }
+
+/** What is done on the node without any product, for comparison. */
+export type FloorTask =
+  /** ADD and DEL of one Pod after the other, with a rest of so long before each ADD. */
+  | {
+      readonly kind: "turns";
+      readonly network: "ovs" | "macvlan";
+      readonly count: number;
+      readonly restMs: number;
+    }
+  /** ADDs of Pods with Open vSwitch at once, then DELs of all. */
+  | { readonly kind: "burst"; readonly count: number };
+
+export interface FloorPlan extends Pick<Plan, "nodeName" | "apiUrl"> {
+  readonly task: FloorTask;
+}
+
+/** Times in milliseconds. */
+export interface FloorTurns {
+  /** Of row and links. */
+  readonly order: string;
+  readonly adds: readonly number[];
+  readonly dels: readonly number[];
+  /** Of `adds`: start and end of a process that does nothing. */
+  readonly processes: readonly number[];
+}
+
+export interface FloorBurst {
+  /** Rows and links of all Pods in one round; else as they come. */
+  readonly together: boolean;
+  readonly adds: FloorCalls;
+  readonly dels: FloorCalls;
+}
+
+/** Many calls at once: their time, and CPU time in milliseconds. */
+export interface FloorCalls extends Pick<Outcome, "startMs" | "endMs" | "totalMs"> {
+  /** vswitchd with its database. */
+  readonly switchMs: number;
+  readonly processesMs: number;
+  /** Of the loop that did it all, with the kernel's part: links, addresses, requests. */
+  readonly loopMs: number;
+}
+
+export interface FloorOutcome {
+  readonly turns: readonly FloorTurns[];
+  readonly bursts: readonly FloorBurst[];
+}
