@@ -12,7 +12,7 @@ import { Cache, monitoredColumns } from "./cache.ts";
 import { Connection } from "./connection.ts";
 import { parseEndpoint } from "./endpoint.ts";
 import { limits } from "./limits.ts";
-import { explainMirror, planMirror, planUnmirror } from "./mirrors.ts";
+import { explainMirror, mirrorsOf, planMirror, planUnmirror } from "./mirrors.ts";
 import { attachOperations, bridgeOperations, detachOperation } from "./operations.ts";
 import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";
 import type { BridgeInfo, MirrorRole, Ovs, OvsMirror, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
@@ -171,8 +171,9 @@ class Client implements Ovs, AsyncDisposable {
           );
     for (const port of found) if (port.owner === undefined) throw foreign(port);
     const names = found.map((port) => port.name);
-    const touches = [...names, typeof which === "string" ? which : ownerKey(which)];
-    return { operations: found.map(detachOperation), touches, value: names };
+    const mirrors = mirrorsOf(this.#cache, names);
+    const touches = [...names, typeof which === "string" ? which : ownerKey(which), ...mirrors.touches];
+    return { operations: [...found.map(detachOperation), ...mirrors.operations], touches, value: names };
   }
 
   #explainAttach(spec: PortSpec, refusal: Refusal): SpiderError {

@@ -35,6 +35,14 @@ export function planUnmirror(cache: Cache, role: MirrorRole): Plan<void> {
   return { operations: [...own, ...others.map(remove)], touches: [key(role)], value: undefined };
 }
 
+/** What goes with ports that go: mirrors of ours that have no other port, also where an agent ended before it noted them. */
+export function mirrorsOf(cache: Cache, ports: readonly string[]): Pick<Plan<void>, "operations" | "touches"> {
+  const isLeaving = ({ owned, sources, destinations, output }: OvsMirror) =>
+    owned && [...sources, ...destinations, output ?? []].flat().every((name) => ports.includes(name));
+  const leaving = ports.length === 0 ? [] : cache.mirrors().filter(isLeaving);
+  return { operations: leaving.map(remove), touches: leaving.map(key) };
+}
+
 /** What a refusal of `planMirror`'s transaction means. */
 export function explainMirror(role: MirrorRole, refusal: Refusal): SpiderError {
   // Its one `wait` is for an output that is free.
@@ -138,7 +146,7 @@ function remove({ bridge, uuid }: OvsMirror): Operation {
 }
 
 /** All mirrors of a bridge: a change of one may remove others. */
-function key({ bridge }: MirrorRole): string {
+function key({ bridge }: Pick<MirrorRole, "bridge">): string {
   return `mirrors of ${bridge}`;
 }
 

@@ -186,14 +186,30 @@ if (isolated(import.meta.url)) {
       assert.deepEqual(await one.restore(), [`port ${one.name} in mirror m1`]);
       assert.deepEqual(await one.restore(), []);
       await one.check();
-      await one.delPort(); // its row goes, and the mirror is without a port
+      real.vsctl("del-port", one.name); // its row goes, and the mirror is without a port
       await changed(ovs, () => columns("m1")?.[0]?.length === 0);
       const next = await pod("producer", [{ name: "m2", egress: true }]);
       await next.add();
       assert.equal(columns("m1"), undefined);
       await one.del();
       await next.del();
+      await one.delPort();
       await next.delPort();
+    });
+
+    it("leave no mirror where an agent ended before it had noted what it made, and only the port is deleted", async () => {
+      const one = await pod("producer", [
+        { name: "m1", ingress: true },
+        { name: "shared", egress: true },
+      ]);
+      const other = await pod("consumer", [{ name: "shared" }]);
+      await one.add();
+      await other.add();
+      await one.delPort();
+      await changed(ovs, () => columns("m1") === undefined);
+      assert.deepEqual(columns("shared"), [[], [], other.name]);
+      await other.delPort();
+      await changed(ovs, () => columns("shared") === undefined);
     });
 
     it("refuse configurations that cannot work, with the field and what is allowed", async () => {
