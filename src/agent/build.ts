@@ -117,6 +117,7 @@ export function build(
     ...{ client, clock, log, node, pools: cluster.poolMetadata, lost: cluster.relist },
     recalled: (o) => ledger.recalled(o),
     check: (o) => returned.checkEvery(o),
+    complete: (o) => returned.begin(o),
     takeUp: (o) => claims.takeUp(o),
   });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });

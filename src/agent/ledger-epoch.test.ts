@@ -123,6 +123,24 @@ describe("a lost ledger", () => {
     assert.deepEqual([toldOf("n1"), toldOf("n2")], ["t1", "t1"]);
   });
 
+  it("is told to be complete when there is a pool for every address, where pools were lost, too", async () => {
+    const agent = await cluster.agent("n1");
+    cluster.pod({ name: "a" });
+    const [address] = await agent.add("a", "s-a");
+    await cluster.advance(5_000);
+    const before = cluster.claims;
+    loseLedger();
+    cluster.api.fake.remove(spiderIPPools, { name: "pool" });
+    cluster.pool("other", "10.6.1.1");
+    close("t1");
+    await cluster.advance(20_000);
+    assert.deepEqual([cluster.claims, toldOf("n1")], [{}, undefined]);
+    cluster.pool("anew", "10.6.0.1-10.6.0.9");
+    close("t1");
+    await cluster.advance(5_000);
+    assert.deepEqual([cluster.claims, toldOf("n1"), agent.cut, address], [before, "t1", [], "10.6.0.1"]);
+  });
+
   it("gives no new address while it is closed, and answers when it is open", async () => {
     const agent = await cluster.agent("n1");
     close("t1");

@@ -21,6 +21,8 @@ export interface LedgerEpochOptions {
   readonly recalled: (o: Signal) => Promise<void>;
   /** Checks every sandbox of this node against the ledger: what is missing is claimed again, what is foreign is cut off. */
   readonly check: (o: Signal) => Promise<void>;
+  /** Resolves when every address of a sandbox is in a pool, and claimed. */
+  readonly complete: (o: Signal) => Promise<void>;
   /** Takes up the claims of this node that somebody else made. */
   readonly takeUp: (o: Signal) => Promise<void>;
 }
@@ -147,12 +149,26 @@ export class LedgerEpoch {
   }
 
   async #checkAndTell(token: string, { signal }: Signal): Promise<void> {
-    const { client, clock, log, node, check } = this.#options;
+    const { client, clock, log, node, check, complete } = this.#options;
     const body = { metadata: { annotations: { [annotations.ledgerClosed]: token } } };
     const persist = (act: (o: Signal) => Promise<unknown>) => retry(act, { signal, clock, retryable: () => true });
     await persist(check);
     if (token === ownToken) return; // Nobody asked for it.
+    // Where pools were lost, too, they come one after the other.
+    await this.#while(token, complete, { signal });
+    if (this.#closed?.token !== token) return;
     await persist((o) => client.patch(nodes, { name: node }, { kind: "merge", body }, { ...o, subresource: "status" }));
     log.info({ node, token }, "the ledger has the claims of this node's sandboxes");
+  }
+
+  /** Until `act` is done or the closure is another one, or none. */
+  async #while(token: string, act: (o: Signal) => Promise<void>, { signal }: Signal): Promise<void> {
+    const stop = new AbortController();
+    const changed = async () => {
+      while (this.#closed?.token === token) await abortable(this.#changed.promise, signal);
+    };
+    const acting = act({ signal: AbortSignal.any([signal, stop.signal]) });
+    await Promise.race([acting, changed()]).finally(() => stop.abort());
+    await acting.catch(() => signal.throwIfAborted());
   }
 }

@@ -54,22 +54,21 @@ interface Lost {
  */
 export class Returned {
   readonly #options: ReturnedOptions;
-  /** An address of a running Pod is in no pool, as after a removal and installation: it cannot be claimed, nor be given. */
-  #hasPoolless = false;
+  /** IDs of sandboxes with an address in no pool, as after a removal and installation: it cannot be claimed, nor be given. */
+  readonly #poolless = new Set<string>();
 
   constructor(options: ReturnedOptions) {
     this.#options = options;
   }
 
-  /** Once after a start: {@link checkAll}, then `checked`, and again as pools come, until every address has one. */
-  async begin({ signal }: Signal, checked: () => void): Promise<void> {
-    const { pools, clock } = this.#options;
+  /** {@link checkAll}, then `checked`, and again as pools come. Resolves when every address of a sandbox is in one. */
+  async begin({ signal }: Signal, checked: () => void = () => {}): Promise<void> {
+    const { pools, clock, records } = this.#options;
     for (;;) {
       const change = pools.nextChange();
-      this.#hasPoolless = false;
       await retry((o) => this.checkAll(o), { signal, clock, retryable: () => true });
       checked();
-      if (!this.#hasPoolless) return;
+      if (!records.list().some(({ containerId }) => this.#poolless.has(containerId))) return;
       await abortable(change, signal);
     }
   }
@@ -114,6 +113,7 @@ export class Returned {
   async #check(record: SandboxRecord, o: Signal): Promise<void> {
     const { ledger, pods } = this.#options;
     const { pod: ref } = record;
+    this.#poolless.delete(record.containerId);
     if (!record.complete || record.cut === true || ref === null || !isSandboxThere(record)) return;
     for (const held of heldBy(record)) {
       const found = await ledger.verify(claimName(held.ip), ref.uid, o);
@@ -139,7 +139,7 @@ export class Returned {
     const { ledger, log, settings, pools } = this.#options;
     const pool = poolOf(ip, (await pools.now(o)).pools.values());
     if (pool === undefined) {
-      this.#hasPoolless = true;
+      this.#poolless.add(record.containerId);
       log.error(
         { ip: formatIp(ip), pod: record.pod },
         "the ledger has lost the address of a running Pod, and no IPPool has it",

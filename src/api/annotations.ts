@@ -41,7 +41,7 @@ export const annotations = {
   networkStatus: "k8s.v1.cni.cncf.io/network-status",
   /** Pod: the network of `eth0` in place of the cluster's. */
   defaultNetwork: "v1.multus-cni.io/default-network",
-  /** Lease, of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete. */
+  /** Lease, of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete; `lost-…`: claims and pools are lost. */
   ledgerEpoch: "ipam.spidernet.io/ledger-epoch",
   /** Pool, Node: no new address of the pool is given while the ledger is made anew, or taken over from a former system; the node's agent has done its part. The value says which time. */
   ledgerClosed: "ipam.spidernet.io/ledger-closed",

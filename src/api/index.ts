@@ -6,7 +6,7 @@
  * the chart and, in the compiler only, the types here. Imports #ip, #base and types of #kube; every module after it may import it.
  */
 export { annotations } from "./annotations.ts";
-export { isTakeOver, takeOverToken } from "./closure.ts";
+export { isLost, isTakeOver, lostToken, takeOverToken } from "./closure.ts";
 export { type DecodedSettings, decodeSettings, type Settings } from "./config.ts";
 export { coordinatorDefaults, defaultCoordinator } from "./coordinator/defaults.ts";
 export { coordinatorRules, validateCoordinator } from "./coordinator/rules.ts";

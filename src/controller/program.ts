@@ -6,7 +6,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { decodeSettings } from "#api";
+import { annotations, decodeSettings } from "#api";
 import { type Clock, type Logger, metricsContentType, productVersion, type Signal, systemClock, Tasks } from "#base";
 import type { Family, IpSet } from "#ip";
 import {
@@ -148,7 +148,7 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
   const { stores, uses, reserved, elector } = replica;
   const { pools, subnets, networks } = stores;
   const admission = admissionRoutes({
-    kinds: admissionKinds(deps, stores),
+    kinds: admissionKinds(deps, { ...stores, epoch: () => elector.annotations[annotations.ledgerEpoch] }),
     synced: (o) => Promise.all([pools.synced(o), subnets.synced(o), networks.synced(o)]),
     log,
   });

@@ -1,4 +1,13 @@
-import { apiGroup, networkAttachmentDefinitions, type SpiderIPAddress, spiderIPAddresses } from "#api";
+import { randomUUID } from "node:crypto";
+import {
+  annotations,
+  apiGroup,
+  isLost,
+  lostToken,
+  networkAttachmentDefinitions,
+  type SpiderIPAddress,
+  spiderIPAddresses,
+} from "#api";
 import { type Signal, SpiderError } from "#base";
 import {
   ApiStatusError,
@@ -42,7 +51,8 @@ const namedMax = 10;
  */
 export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
   if (!options.yes) await assertRemoval(options, deps, o);
-  if (!options.force) await assertUnused(deps, o);
+  if (options.force) await noteLoss(options, deps, o);
+  else await assertUnused(deps, o);
   for (const resource of webhookKinds) await remove(resource, { name: options.controller }, options, deps, o);
   await removeKinds(deps, o);
   await removeNetworks(options, deps, o);
@@ -54,17 +64,53 @@ export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promi
 /** Where the controller's replicas meet; they make it themselves. */
 const leaseName = "spiderpool-controller-leases";
 
-/** The Lease is held until the last controller ends, which is after us: it gets the Deployment as owner, and goes with it. */
-async function handLease({ namespace, controller }: CleanOptions, { client, say }: Deps, o: Signal): Promise<void> {
-  const deployment = await client.get(deployments, { namespace, name: controller }, o);
-  if (deployment === undefined) return;
+/**
+ * Pods run on with addresses that nobody knows any more: the Lease tells the next installation so, whose pools are then closed until
+ * agents have told what their sandboxes have.
+ */
+async function noteLoss(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
+  const { staying, leaving } = await holders(deps, o);
+  if (staying.length + leaving.length === 0) return;
+  const noted = { metadata: { annotations: { [annotations.ledgerEpoch]: lostToken(randomUUID()) } } };
+  if (await patchLease(options, deps, noted, o))
+    deps.say(
+      `Lease ${options.namespace}/${leaseName}: stays, and says that ${staying.length} addresses are held by Pods`,
+    );
+}
+
+/**
+ * The Lease is held until the last controller ends, which is after us: it gets the Deployment as owner, and goes with it. One that
+ * tells of a loss stays.
+ */
+async function handLease(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
+  const { namespace, controller } = options;
+  const deployment = await deps.client.get(deployments, { namespace, name: controller }, o);
+  const lease = await deps.client.get(leases, { namespace, name: leaseName }, o);
+  if (deployment === undefined || isLost(lease?.metadata.annotations?.[annotations.ledgerEpoch])) return;
   const { name, uid } = deployment.metadata;
-  const body = { metadata: { ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name, uid }] } };
-  await client.patch(leases, { namespace, name: leaseName }, { kind: "merge", body }, o).then(
-    () => say(`Lease ${namespace}/${leaseName}: goes with the Deployment`),
-    (error: unknown) => {
-      if (!hasReason(error, "NotFound")) throw error;
-    },
+  const owned = { metadata: { ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name, uid }] } };
+  if (await patchLease(options, deps, owned, o)) deps.say(`Lease ${namespace}/${leaseName}: goes with the Deployment`);
+}
+
+/** False where there is no Lease. */
+async function patchLease(
+  { namespace }: CleanOptions,
+  deps: Deps,
+  body: Record<string, unknown>,
+  o: Signal,
+): Promise<boolean> {
+  const ref = { namespace, name: leaseName };
+  return untilItWorks(
+    deps,
+    (call) =>
+      deps.client.patch(leases, ref, { kind: "merge", body }, call).then(
+        () => true,
+        (error: unknown) => {
+          if (!hasReason(error, "NotFound")) throw error;
+          return false;
+        },
+      ),
+    o,
   );
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import {
+  isLost,
   isTakeOver,
   annotations as keys,
   networkAttachmentDefinitions,
@@ -343,6 +344,13 @@ describe("clean()", () => {
     await refused(made, /1 addresses are held by Pods.*172\.18\.1\.2 \(default\/pod-here\)/);
     await made.finish(clean({ ...removal, force: true }, made.deps, made.o), serverOf(made.api));
     assert.equal(made.api.all(crds).length, 1);
+    const lease = made.api.read(leases, { namespace, name: "spiderpool-controller-leases" });
+    assert.ok(isLost(lease?.metadata.annotations?.[keys.ledgerEpoch]), "the next installation is told");
+    assert.equal(lease?.metadata.ownerReferences, undefined, "and it outlives the Deployment");
+    for (const { metadata } of made.api.all(spiderIPAddresses)) made.api.remove(spiderIPAddresses, metadata);
+    await made.finish(clean({ ...removal, force: true }, made.deps, made.o), () => {});
+    const again = made.api.read(leases, { namespace, name: "spiderpool-controller-leases" });
+    assert.deepEqual(again?.metadata, lease?.metadata, "also where the Job is run once more");
   });
 });
 

@@ -81,6 +81,11 @@ export class LeaderElector {
     return this.#term !== undefined || this.#isHeld;
   }
 
+  /** Annotations of the Lease as it was last seen, at no request. */
+  get annotations(): Readonly<Record<string, string>> {
+    return this.#newest?.metadata.annotations ?? {};
+  }
+
   /** We lead, and the last attempt to renew succeeded: nothing was amiss then. */
   get isRenewed(): boolean {
     return this.#term !== undefined && this.#isRenewed;

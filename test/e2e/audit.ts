@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import type { KubeObject, Suite } from "./suite.ts";
+import { type KubeObject, type Suite, until } from "./suite.ts";
 
 interface PodLike extends KubeObject {
   readonly spec: { readonly nodeName?: string; readonly hostNetwork?: boolean };
@@ -42,6 +42,22 @@ interface NodeState {
 /** kubelet collects sandboxes that ended without it, as after a loss of power, once a minute, and not in its first round. */
 const settleSeconds = 130;
 
+const productNamespace = "kube-system";
+const workloads = "deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,pods";
+
+/**
+ * Ends whatever runs outside the product's namespace, and waits until nothing of it is left: in the ledger, its views, the runtime, Open
+ * vSwitch, the kernel. The product may have been removed before. Throws AssertionError with what is left.
+ */
+export async function nothingLeft(suite: Suite): Promise<void> {
+  const elsewhere = `--field-selector=metadata.namespace!=${productNamespace}`;
+  await suite.kubectl("delete", workloads, "-A", elsewhere, "--wait=true", "--timeout=120s");
+  await until("all Pods gone", async () =>
+    (await suite.list("pods", "-A", elsewhere)).length === 0 ? true : undefined,
+  );
+  await settled(suite);
+}
+
 /** Waits until {@link complaints} has nothing to say. Throws AssertionError with what is still wrong after that. */
 export async function settled(suite: Suite): Promise<void> {
   let found: readonly string[] = [];
@@ -59,9 +75,9 @@ export async function settled(suite: Suite): Promise<void> {
 export async function complaints(suite: Suite): Promise<readonly string[]> {
   const [pods, claims, endpoints, pools, states] = await Promise.all([
     suite.list<PodLike>("pods", "-A"),
-    suite.list<Claim>("sia"),
-    suite.list<Endpoint>("se", "-A"),
-    suite.list<Pool>("sp"),
+    ours<Claim>(suite, "spideripaddresses"),
+    ours<Endpoint>(suite, "spiderendpoints", "-A"),
+    ours<Pool>(suite, "spiderippools"),
     Promise.all(suite.cluster.nodes.map(async ({ name }) => [name, await nodeState(suite, name)] as const)),
   ]);
   const live = pods.filter(
@@ -80,6 +96,14 @@ export async function complaints(suite: Suite): Promise<readonly string[]> {
       return nodeComplaints(name, state, claims, pods);
     }),
   ];
+}
+
+/** Objects of a kind of ours; none where the product was removed, and the kind with it. */
+async function ours<T>(suite: Suite, resource: string, ...argv: readonly string[]): Promise<readonly T[]> {
+  const { ok, stdout, stderr } = await suite.stage.quiet("get", resource, "-o", "json", ...argv);
+  if (!ok && stderr.includes("the server doesn't have a resource type")) return [];
+  assert.ok(ok, stderr);
+  return JSON.parse(stdout).items;
 }
 
 function addressComplaints(pods: readonly PodLike[], claims: readonly Claim[]): readonly string[] {
@@ -131,6 +155,7 @@ function nodeComplaints(node: string, state: NodeState, claims: readonly Claim[]
       "records without a sandbox",
       records.filter((id) => !sandboxes.includes(id)),
     ),
+    ...complain("links of no Pod", pods === 0 ? links : []),
     ...(namespaces.length === pods ? [] : [`${node}: ${pods} Pods, ${namespaces.length} network namespaces`]),
   ];
 }
@@ -140,12 +165,12 @@ ctr -n k8s.io containers ls -q 'labels."io.cri-containerd.kind"==sandbox' | grep
 
 async function nodeState(suite: Suite, node: string): Promise<NodeState> {
   const script = [
-    "ovs-vsctl --timeout=5 list-ports br1 2>/dev/null | grep -v '^eth' || true",
+    "for bridge in $(ovs-vsctl --timeout=5 list-br 2>/dev/null); do ovs-vsctl --timeout=5 list-ports $bridge; done | grep -v '^eth' || true",
     "ls /sys/class/net | grep '^veth' || true",
     "ls /run/netns",
     // One that ended may stay listed until its Pod is collected.
     runningSandboxes,
-    "ls /var/lib/spiderpool/sandboxes | sed 's/@.*//' | sort -u",
+    "ls /var/lib/spiderpool/sandboxes 2>/dev/null | sed 's/@.*//' | sort -u",
   ].join("; echo ==; ");
   const sections = (await suite.onNode(node, script)).split("==\n").map((text) => text.split("\n").filter(Boolean));
   const [ports = [], links = [], namespaces = [], sandboxes = [], records = []] = sections;

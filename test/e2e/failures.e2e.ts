@@ -22,7 +22,7 @@ describe("when a part fails", () => {
   afterEach(async () => {
     await suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true");
   });
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   const rolledOut = (what: string, ...more: readonly string[]) =>
     suite.kubectl("rollout", "status", what, "--timeout=120s", ...more);

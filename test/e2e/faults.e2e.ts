@@ -27,7 +27,7 @@ describe("when the API server, or the way to it, is bad", () => {
     await makeFaults(suite.cluster, {});
     await suite.stage.quiet("delete", "deploy,pods", "--all", "--wait=true");
   });
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   const rolledOut = (app: string) => suite.kubectl("rollout", "status", `deployment/${app}`, "--timeout=170s");
   const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);

@@ -3,11 +3,11 @@ import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
-import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
+import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { auditLog } from "../cluster/protocol.ts";
 import { type Api, apiOf, type Body } from "../conformance/api.ts";
 import { figure } from "./figures.ts";
-import { manifests } from "./suite.ts";
+import { manifests, type Suite, startBareSuite } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
 
 const pods = "/api/v1/namespaces/default/pods";
@@ -17,15 +17,17 @@ const largePods = 100;
 const restMs = 10_000;
 
 describe("figures", () => {
+  let suite: Suite;
   let cluster: LabHandle;
   let stage: Stage;
   let api: Api;
   before(async () => {
-    ({ cluster, stage } = await launchForProduct({ bridges: true, audit: true }));
+    suite = await startBareSuite("figures", { bridges: true, audit: true });
+    ({ cluster, stage } = suite);
     api = apiOf(cluster.kubeconfig);
     await api.call("GET", "/version");
   });
-  after(() => cluster.stop());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   /** Milliseconds from the request to Running, one Pod after the other. */
   async function startTimes(name: string, options: Parameters<typeof pod>[1]): Promise<readonly number[]> {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
+import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { formerEndpoint, formerPool, formerReservation, writeFormerChart } from "./former.ts";
-import { type KubeObject, logsOf, manifests, type Suite, suiteOn, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite, startBareSuite, until } from "./suite.ts";
 import { deployment, pod, statefulSet } from "./workloads.ts";
 
 interface PodLike extends KubeObject {
@@ -15,13 +15,13 @@ const helmArgv = ["spiderpool", chart, ...walkthroughFlags];
 describe("a cluster of a former Spiderpool", () => {
   let suite: Suite;
   before(async () => {
-    suite = suiteOn(await launchForProduct({ bridges: true, ...logsOf("former") }));
+    suite = await startBareSuite("former", { bridges: true });
     const former = writeFormerChart(suite.cluster.directory);
     await suite.stage.helm("install", "spiderpool", former, "--namespace", "kube-system");
     await installed(suite.stage);
     assert.deepEqual(suite.stage.failures, []);
   });
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   /** By the former system, after a rollback to it. */
   let given = "";
@@ -174,5 +174,9 @@ describe("a cluster of a former Spiderpool", () => {
       endpoints.map(({ metadata }) => metadata.name).sort(),
       ["c", "web-0", ...app.map(({ metadata }) => metadata.name)].sort(),
     );
+    await suite.stage.helm("install", ...helmArgv);
+    await installed(suite.stage);
+    await opened();
+    assert.deepEqual(Object.keys(await claims()).sort(), Object.keys({ ...kept, [given]: "", ...ours }).sort());
   });
 });

@@ -4,34 +4,24 @@ import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
-import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
+import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { settled } from "./audit.ts";
-import { manifests, suiteOn, until } from "./suite.ts";
+import { manifests, type Suite, startBareSuite, until } from "./suite.ts";
 import { deployment, pod } from "./workloads.ts";
 
 describe("a release", () => {
+  let suite: Suite;
   let cluster: LabHandle;
   let stage: Stage;
+  let kubectl: Suite["kubectl"];
+  let apply: Suite["apply"];
+  let onNode: Suite["onNode"];
   before(async () => {
-    ({ cluster, stage } = await launchForProduct({ bridges: true }));
+    suite = await startBareSuite("install", { bridges: true });
+    ({ cluster, stage, kubectl, apply, onNode } = suite);
   });
-  after(() => cluster.stop());
+  after(() => suite?.[Symbol.asyncDispose]());
 
-  const onNode = (node: string, script: string) => cluster.run({ node, argv: ["sh", "-c", script] });
-  const kubectl = async (...argv: readonly string[]) => {
-    const { ok, stdout, stderr } = await stage.quiet(...argv);
-    assert.ok(ok, `kubectl ${argv.join(" ")}: ${stderr}`);
-    return stdout;
-  };
-  const apply = async (...items: readonly object[]) => {
-    const { ok, stderr } = await stage.input(
-      JSON.stringify({ apiVersion: "v1", kind: "List", items }),
-      "apply",
-      "-f",
-      "-",
-    );
-    assert.ok(ok, stderr);
-  };
   /** What a release may put onto a node; the lock file in /run stays, because removing one lets two hold it. */
   const nodeFiles = (node: string) =>
     onNode(
@@ -63,7 +53,7 @@ describe("a release", () => {
     assert.match(await kubectl("get", "pods", "-l", "app=app", "-o", "wide"), /172\.18\.30\.13/);
     await kubectl("delete", "deployment/app", "--wait=true");
     await until("all Pods gone", async () => ((await kubectl("get", "pods", "-o", "name")) === "" ? true : undefined));
-    await settled(suiteOn({ cluster, stage }));
+    await settled(suite);
   };
   let before1: readonly string[] = [];
   const footprint = async () => [

@@ -22,7 +22,7 @@ describe("when the ledger is lost under running Pods", () => {
     await suite.kubectl("rollout", "status", "deployment/kept", "--timeout=90s");
     await settled(suite);
   });
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   const addresses = async () =>
     (await suite.list<PodLike>("pods", "-l", "app=kept")).map(({ status }) => status.podIP ?? "").sort();
@@ -59,6 +59,34 @@ describe("when the ledger is lost under running Pods", () => {
     assert.deepEqual(await addresses(), first);
     await suite.kubectl("delete", "pod/after", "pod/new", "--wait=true", "--timeout=60s");
     await settled(suite);
+  });
+
+  it("it is given up by force and installed again: Pods keep their addresses, and new ones on both nodes get others", async () => {
+    const first = await addresses();
+    const helm = (...argv: readonly string[]) => suite.stage.helm(...argv, "--namespace", "kube-system");
+    await helm("upgrade", "spiderpool", chart, "--reuse-values", "--set", "spiderpoolController.cleanup.force=true");
+    await installed(suite.stage);
+    await helm("uninstall", "spiderpool", "--wait", "--timeout=120s");
+    assert.equal((await suite.stage.quiet("get", "sia")).ok, false, "the ledger and its kind are gone");
+    await helm("install", "spiderpool", chart, ...walkthroughFlags.slice(2));
+    await installed(suite.stage);
+    assert.deepEqual(suite.stage.failures, []);
+    await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
+    // Where the former addresses looked free, others would get them first.
+    const others = suite.cluster.nodes.map(({ name }) => deployment(`other-${name}`, 2, { ...options, node: name }));
+    await suite.apply(pool("large", "172.18.50.1-172.18.50.100"), ...others);
+    for (const { name } of suite.cluster.nodes)
+      await suite.kubectl("rollout", "status", `deployment/other-${name}`, "--timeout=120s");
+    assert.deepEqual(await addresses(), first);
+    const given = (await suite.list<PodLike>("pods")).map(({ status }) => status.podIP ?? "");
+    assert.equal(new Set(given).size, kept + 4, given.join(" "));
+    for (const { metadata, status } of await suite.list<PodLike>("pods")) {
+      for (const { name: node } of suite.cluster.nodes)
+        assert.equal(await suite.fetch({ node }, `http://${status.podIP}/`), metadata.name);
+    }
+    await settled(suite);
+    await suite.kubectl("delete", "deployment", "-l", "app!=kept", "--wait=true", "--timeout=60s");
+    await until("others are gone", async () => ((await suite.list("pods")).length === kept ? true : undefined));
   });
 
   it("etcd was put back to an earlier state: what runs keeps its address or gives it back, and nothing is double", async () => {

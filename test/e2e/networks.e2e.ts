@@ -34,7 +34,7 @@ describe("networks", () => {
     await suite.apply(deployment("plain", 2, { annotations: {} }));
   });
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "-l", "app!=plain", "--wait=true"));
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   const ready = (what: string, seconds = 90) =>
     suite.kubectl("wait", what, "--for=condition=Ready", `--timeout=${seconds}s`);

@@ -24,7 +24,7 @@ describe("when a node loses power", () => {
     await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
   });
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
   const readyOf = async (app: string) => (await podsOf(app)).filter(isReady);

@@ -11,7 +11,7 @@ describe(`containerd ${containerdVersion}`, () => {
     suite = await startSuite("runtime", { bridges: true, containerd2: true });
     await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
   });
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   it("is what the nodes run", async () => {
     const versions = "jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}";

@@ -63,7 +63,7 @@ describe("Services of underlay Pods", () => {
     );
     await suite.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=90s");
   });
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   const podOf = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
   const clusterIp = (name: string) => suite.kubectl("get", "service", name, "-o", "jsonpath={.spec.clusterIP}");

@@ -5,11 +5,20 @@ import { fileURLToPath } from "node:url";
 import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
 import { until as untilSo } from "../../src/base/testing/until.ts";
-import { launchProductCluster, type ProductCluster, type ProductClusterOptions } from "../cluster/product.ts";
+import {
+  launchForProduct,
+  launchProductCluster,
+  type ProductCluster,
+  type ProductClusterOptions,
+} from "../cluster/product.ts";
+import { nothingLeft } from "./audit.ts";
 
 export const manifests = fileURLToPath(new URL("../../examples/ovs", import.meta.url));
 
-/** A real cluster with the product, as the suites use it; ends with the test file. */
+/**
+ * A real cluster, as the suites use it; ends with the test file. Its end throws AssertionError where anything is left of what ran
+ * there, once that was deleted.
+ */
 export interface Suite extends AsyncDisposable {
   readonly cluster: LabHandle;
   readonly stage: Stage;
@@ -38,7 +47,7 @@ export interface KubeObject {
   readonly status?: Readonly<Record<string, unknown>>;
 }
 
-/** Starts a cluster for the suite of this name; its logs are kept under `$E2E_LOGS` where that is set. */
+/** Starts a cluster with the product for the suite of this name; its logs are kept under `$E2E_LOGS` where that is set. */
 export async function startSuite(
   name: string,
   options: ProductClusterOptions & { readonly flags?: readonly string[] } = {},
@@ -46,8 +55,12 @@ export async function startSuite(
   return suiteOn(await launchProductCluster({ ...options, ...logsOf(name) }));
 }
 
-/** Where the logs of the suite of this name are kept, where `$E2E_LOGS` says so. */
-export function logsOf(name: string): { readonly logDirectory?: string } {
+/** The same for a suite that installs the product itself. */
+export async function startBareSuite(name: string, options: ProductClusterOptions = {}): Promise<Suite> {
+  return suiteOn(await launchForProduct({ ...options, ...logsOf(name) }));
+}
+
+function logsOf(name: string): { readonly logDirectory?: string } {
   const logs = process.env["E2E_LOGS"];
   if (logs === undefined) return {};
   const logDirectory = join(logs, name);
@@ -55,8 +68,7 @@ export function logsOf(name: string): { readonly logDirectory?: string } {
   return { logDirectory };
 }
 
-/** A cluster that is there, as the suites use it; it ends with what this returns. */
-export function suiteOn({ cluster, stage }: ProductCluster): Suite {
+function suiteOn({ cluster, stage }: ProductCluster): Suite {
   const kubectl = async (...argv: readonly string[]) => {
     const { ok, stdout, stderr } = await stage.quiet(...argv);
     assert.ok(ok, `kubectl ${argv.join(" ")}: ${stderr}`);
@@ -68,7 +80,7 @@ export function suiteOn({ cluster, stage }: ProductCluster): Suite {
     if (from !== "outside" && "pod" in from) return (await kubectl("exec", from.pod, "--", ...argv)).trim();
     return (await cluster.run({ ...(from !== "outside" && from), argv })).trim();
   };
-  return {
+  const suite: Suite = {
     ...{ cluster, stage, kubectl, onNode, fetch },
     apply: async (...items) => {
       const input = JSON.stringify({ apiVersion: "v1", kind: "List", items });
@@ -76,8 +88,15 @@ export function suiteOn({ cluster, stage }: ProductCluster): Suite {
       assert.ok(ok, `kubectl apply: ${stderr}`);
     },
     list: async (resource, ...argv) => JSON.parse(await kubectl("get", resource, "-o", "json", ...argv)).items,
-    [Symbol.asyncDispose]: () => cluster.stop(),
+    [Symbol.asyncDispose]: async () => {
+      try {
+        await nothingLeft(suite);
+      } finally {
+        await cluster.stop();
+      }
+    },
   };
+  return suite;
 }
 
 /** Asks again until the answer is not undefined. Throws AssertionError with `what` after `seconds`. */

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
 import { installNamespace } from "../../scripts/product-lab.ts";
-import { chart, installed, launchForProduct, walkthroughFlags } from "../cluster/product.ts";
+import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { settled } from "./audit.ts";
-import { type KubeObject, manifests, suiteOn, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite, startBareSuite, until } from "./suite.ts";
 import { pod } from "./workloads.ts";
 
 const nodes = ["node1", "node2"];
@@ -21,11 +20,12 @@ interface EventLike extends KubeObject {
 
 /** What a user has of his release from its installation to its end, by Helm on a real cluster. */
 describe("a release", () => {
-  let cluster: LabHandle;
+  let suite: Suite;
   let stage: Stage;
   let untouched: Readonly<Record<string, string>>;
   before(async () => {
-    ({ cluster, stage } = await launchForProduct({ bridges: true }));
+    suite = await startBareSuite("upgrade", { bridges: true });
+    ({ stage } = suite);
     untouched = await stateOfNodes();
     await stage.helm("install", "spiderpool", chart, ...walkthroughFlags);
     await installed(stage);
@@ -34,9 +34,9 @@ describe("a release", () => {
     await stage.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=20s");
     assert.deepEqual(stage.failures, []);
   });
-  after(() => cluster.stop());
+  after(() => suite?.[Symbol.asyncDispose]());
 
-  const onNode = (node: string, script: string) => cluster.run({ node, argv: ["sh", "-c", script] });
+  const onNode = (node: string, script: string) => suite.onNode(node, script);
   const list = async <T extends KubeObject>(...what: readonly string[]): Promise<readonly T[]> =>
     JSON.parse((await stage.quiet("get", ...what, "-o", "json")).stdout).items;
   const ok = async (...argv: readonly string[]) => {
@@ -158,7 +158,7 @@ describe("a release", () => {
   });
 
   it("leaves nothing when it is removed: nodes are as they were, and Pods start on the node's former network", async () => {
-    await settled(suiteOn({ cluster, stage }));
+    await settled(suite);
     assert.equal((await stage.helm("uninstall", "spiderpool", "--namespace", installNamespace, "--wait")).ok, true);
     await until("the agents are gone", async () => {
       const agents = await list("pods", "-n", installNamespace, "-l", "app.kubernetes.io/name=spiderpool");

@@ -25,7 +25,7 @@ describe("workloads with addresses of a pool", () => {
     await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
   });
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
-  after(() => suite[Symbol.asyncDispose]());
+  after(() => suite?.[Symbol.asyncDispose]());
 
   const rolledOut = (what: string) => suite.kubectl("rollout", "status", what, "--timeout=90s");
   const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);

@@ -74,7 +74,7 @@ export class PlanLab implements AsyncDisposable {
     const deps = { client, clock, log: silentLogger, settings };
     const stores = watchStores(deps);
     for (const store of Object.values(stores)) store.run({ signal }).catch(() => {});
-    this.#kinds = admissionKinds(deps, stores);
+    this.#kinds = admissionKinds(deps, { ...stores, epoch: () => undefined });
     this.#running = runReplica(options, { transport: api, clock, log: silentLogger, settings }, { signal });
     // Its sockets open in real time.
     for (let turn = 0; turn < 2_000 && api.watches < 30; turn++) await clock.advance(0);

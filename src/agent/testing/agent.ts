@@ -208,6 +208,7 @@ export class TestAgent {
       },
       recalled: (o) => this.ledger.recalled(o),
       check: (o) => returned.checkEvery(o),
+      complete: (o) => returned.begin(o),
       takeUp: (o) => this.claims.takeUp(o),
     });
     this.claims = new ClaimsReconciler({

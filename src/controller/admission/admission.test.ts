@@ -34,6 +34,8 @@ interface Answer {
 
 /** The routes of a replica whose stores follow the cluster. */
 class Admission extends TestCluster {
+  /** What the Lease tells of the ledger. */
+  epoch: string | undefined;
   readonly #stop = new AbortController();
   readonly #options = { client: this.client, clock: this.clock, log: silentLogger };
   readonly #stores = {
@@ -46,7 +48,13 @@ class Admission extends TestCluster {
   constructor(conf = "") {
     super();
     this.routes = admissionRoutes({
-      kinds: admissionKinds({ ...this.#options, settings: decodeSettings(conf).settings }, this.#stores),
+      kinds: admissionKinds(
+        { ...this.#options, settings: decodeSettings(conf).settings },
+        {
+          ...this.#stores,
+          epoch: () => this.epoch,
+        },
+      ),
       synced: (o) => Promise.all(Object.values(this.#stores).map((store) => store.synced(o))),
       log: silentLogger,
     });
@@ -98,6 +106,22 @@ describe("/mutate-…", () => {
       },
       spec: { subnet: "172.18.0.0/16", ips: ["172.18.0.2-172.18.0.3"], ipVersion: 4 },
     });
+  });
+
+  it("closes a pool that gains addresses while claims and pools are lost, and lets it be opened", async () => {
+    await using admission = new Admission();
+    admission.epoch = "lost-1";
+    const closed = async (request: object) => {
+      const { patch = "" } = await admission.ask("mutate", "spiderippool", request);
+      return Buffer.from(patch, "base64").toString().includes('lost-1"');
+    };
+    const object = pool();
+    assert.equal(await closed({ object }), true);
+    const wider = pool({ ips: ["172.18.30.131-172.18.30.150"] });
+    assert.equal(await closed({ operation: "UPDATE", object: wider, oldObject: object }), true);
+    assert.equal(await closed({ operation: "UPDATE", object, oldObject: object }), false);
+    admission.epoch = "5d40b76b-294a-421a-9894-34fb81712732";
+    assert.equal(await closed({ object }), false);
   });
 
   it("tells what was stored: a network made of the empty one has the coordinator that nobody refused", async () => {

@@ -28,6 +28,8 @@ export interface AdmissionStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly networks: Store<NetworkAttachmentDefinition>;
+  /** `ledgerEpoch` of the Lease, as this replica last saw it. */
+  readonly epoch: () => string | undefined;
 }
 
 /** Every kind that is admitted here. */
@@ -38,7 +40,7 @@ export function admissionKinds(
   const pools = new Recent(stores.pools, deps.clock);
   const subnets = new Recent(stores.subnets, deps.clock);
   return [
-    kindOf(spiderIPPools, poolAdmission(deps, { pools, subnets: stores.subnets })),
+    kindOf(spiderIPPools, poolAdmission(deps, { pools, subnets: stores.subnets, epoch: stores.epoch })),
     kindOf(spiderSubnets, subnetAdmission(deps, { pools, subnets })),
     kindOf(spiderReservedIPs, {
       mutate: defaultReservedIp,

@@ -1,7 +1,10 @@
+import { isDeepStrictEqual } from "node:util";
 import {
+  annotations,
   defaultPool,
   defaultSubnet,
   isAutoPool,
+  isLost,
   type PoolContext,
   removedAddresses,
   type SpiderIPPool,
@@ -24,14 +27,22 @@ const namedUsersMax = 10;
 
 export type PoolAdmissionDeps = Pick<Deps, "client" | "settings">;
 
+export interface PoolAdmissionStores {
+  readonly pools: Recent<SpiderIPPool>;
+  readonly subnets: Store<SpiderSubnet>;
+  /** `ledgerEpoch` of the Lease. */
+  readonly epoch: () => string | undefined;
+}
+
 /** Pools: judged against all others, their subnet, and the claims on addresses that an update takes away. */
 export function poolAdmission(
   deps: PoolAdmissionDeps,
-  { pools, subnets }: { readonly pools: Recent<SpiderIPPool>; readonly subnets: Store<SpiderSubnet> },
+  { pools, subnets, epoch }: PoolAdmissionStores,
 ): Admission<SpiderIPPool> {
   const { client, settings } = deps;
   return {
-    mutate: (pool) => defaultPool(pool, settings.enableSpiderSubnet ? subnets.list() : []),
+    mutate: (pool, old) =>
+      closedWhileLost(defaultPool(pool, settings.enableSpiderSubnet ? subnets.list() : []), old, epoch()),
     validate: async (pool, old, o) => {
       const inUse = old === undefined ? [] : await usersOfRemoved(deps, old, pool, o);
       const subnet = await controllerOf(deps, pool, subnets, o);
@@ -62,6 +73,20 @@ export function subnetAdmission(
       if (!isGuarded(deps, subnet) || allocatedIPCount === 0) return undefined;
       return `cannot delete an Subnet with allocated IPs(${allocatedIPCount})`;
     },
+  };
+}
+
+/** After a loss of claims and pools, addresses that a pool gains may be in use by Pods of which no agent has told yet. */
+function closedWhileLost(
+  pool: Submitted<SpiderIPPool>,
+  old: SpiderIPPool | undefined,
+  epoch: string | undefined,
+): Submitted<SpiderIPPool> {
+  if (!isLost(epoch) || (old !== undefined && isDeepStrictEqual(old.spec, pool.spec))) return pool;
+  const { metadata } = pool;
+  return {
+    ...pool,
+    metadata: { ...metadata, annotations: { ...metadata.annotations, [annotations.ledgerClosed]: epoch } },
   };
 }
 

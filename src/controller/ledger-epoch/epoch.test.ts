@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { annotations, finalizer, isTakeOver, spiderIPPools } from "#api";
+import { annotations, finalizer, isLost, isTakeOver, spiderIPPools } from "#api";
 import { never } from "#base";
 import { leases, nodes } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
@@ -12,6 +12,7 @@ const complete: EpochView = {
   crdUid: "a",
   recorded: "a",
   rewound: false,
+  hasPools: true,
   missing: [],
   closedForMs: 0,
   former: "none",
@@ -29,6 +30,7 @@ describe("decideEpoch()", () => {
         kind({ crdUid: "b", missing: ["n1"] }),
         kind({ crdUid: "b" }),
         kind({ crdUid: "b", missing: ["n1"], closedForMs: closedMsMax }),
+        kind({ crdUid: "b", hasPools: false, closedForMs: closedMsMax }),
         kind({ rewound: true }),
         kind({ former: "seen" }),
         kind({ former: "seen", recorded: undefined }),
@@ -38,7 +40,7 @@ describe("decideEpoch()", () => {
         kind({ former: "seen", recorded: undefined, rewound: true }),
       ],
       [
-        ...["complete", "record", "complete", "closed", "closed", "open", "open", "closed"],
+        ...["complete", "record", "complete", "closed", "closed", "open", "open", "wait", "closed"],
         ...["complete", "closed", "closed", "take-over", "closed", "closed"],
       ],
     );
@@ -86,6 +88,25 @@ describe("the ledger's epoch", () => {
     tell("n1");
     await cluster.pass(10_000);
     assert.notEqual(token(), undefined);
+    tell("n2");
+    await cluster.pass(10_000);
+    assert.deepEqual([token(), recorded()], [undefined, uid]);
+  });
+
+  it("waits for pools where they are lost, too, which are created closed, and opens them when every agent has told", async () => {
+    const { cluster, token, recorded, redefine, tell } = await settled();
+    await using _cluster = cluster;
+    cluster.api.remove(spiderIPPools, { name: "p" });
+    const { uid } = redefine().metadata;
+    await cluster.pass(100_000);
+    const noted = recorded();
+    assert.ok(isLost(noted), noted);
+    const closed = { [annotations.ledgerClosed]: noted };
+    const made = cluster.pool("p");
+    cluster.api.apply(spiderIPPools, { ...made, metadata: { ...made.metadata, annotations: closed } });
+    tell("n1");
+    await cluster.pass(50_000);
+    assert.equal(token(), noted);
     tell("n2");
     await cluster.pass(10_000);
     assert.deepEqual([token(), recorded()], [undefined, uid]);

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { annotations, isTakeOver, type SpiderIPPool, spiderIPAddresses, takeOverToken } from "#api";
+import { annotations, isLost, isTakeOver, lostToken, type SpiderIPPool, spiderIPAddresses, takeOverToken } from "#api";
 import { abortable, type Signal } from "#base";
 import {
   hasReason,
@@ -37,6 +37,8 @@ export interface EpochView {
   readonly recorded: string | undefined;
   /** The API server was put back to an earlier state, and that is not on record yet. */
   readonly rewound: boolean;
+  /** Nobody can get an address while there is none. */
+  readonly hasPools: boolean;
   /** Nodes whose agent is there and has not done its part. */
   readonly missing: readonly string[];
   /** For how long this process has seen the pools closed. */
@@ -53,6 +55,8 @@ export type EpochStep =
   | { readonly kind: "complete" }
   /** The first time that a controller sees this cluster: there is nothing that could have been lost. */
   | { readonly kind: "record"; readonly uid: string }
+  /** The pools are lost, too: they will be created closed, and agents tell then. */
+  | { readonly kind: "wait" }
   /** No address is given until all agents have told what their sandboxes have. */
   | { readonly kind: "closed"; readonly why: string }
   | { readonly kind: "open"; readonly uid: string; readonly why: string }
@@ -64,7 +68,7 @@ export const rewound = "rewound";
 
 /** What is to be done about the ledger as a whole. Pure. */
 export function decideEpoch(view: EpochView): EpochStep {
-  const { crdUid, recorded, rewound: isRewound, missing, closedForMs, former } = view;
+  const { crdUid, recorded, rewound: isRewound, hasPools, missing, closedForMs, former } = view;
   if (isRewound) return { kind: "closed", why: "the API server was put back to an earlier state" };
   if (crdUid !== undefined && (former === "closed" || (former === "seen" && recorded === undefined))) {
     // No time is up here: an agent that was not heard may be the former system's, and it goes on giving addresses.
@@ -74,6 +78,7 @@ export function decideEpoch(view: EpochView): EpochStep {
   if (recorded === undefined) return crdUid === undefined ? { kind: "complete" } : { kind: "record", uid: crdUid };
   if (crdUid === undefined) return { kind: "closed", why: "the claims' CustomResourceDefinition does not exist" };
   if (recorded === crdUid) return { kind: "complete" };
+  if (!hasPools) return { kind: "wait" };
   if (missing.length === 0) return { kind: "open", uid: crdUid, why: "every node has made its claims again" };
   if (closedForMs >= closedMsMax) {
     return { kind: "open", uid: crdUid, why: `nodes did not answer in time: ${missing.slice(0, 10).join(", ")}` };
@@ -171,6 +176,7 @@ export class LedgerEpoch {
     }
     const step = decideEpoch({
       ...{ crdUid: crd?.metadata.uid, recorded: this.#recorded.uid, rewound: rewind.isPending },
+      hasPools: this.#options.pools.list().length > 0,
       missing: this.#missing(),
       closedForMs: this.#closed === undefined ? 0 : clock.monotonicMs() - this.#closed.sinceMs,
       former: this.#former(),
@@ -185,10 +191,19 @@ export class LedgerEpoch {
         return this.#setClosure(undefined, o);
       case "record":
         return this.#record(step.uid, o);
+      case "wait":
+        this.#closed = undefined;
+        if (isLost(this.#recorded.uid)) return;
+        log.warn(
+          { epoch: crd?.metadata.uid },
+          "claims and pools are lost: pools will be closed at first, until agents have told what Pods have",
+        );
+        return this.#record(lostToken(randomUUID()), o);
       case "closed": {
         // Statuses tell of a former system only where this one never had the ledger.
         const isFormer = this.#recorded.uid === undefined && !rewind.isPending;
-        const fresh = () => (isFormer ? takeOverToken(randomUUID()) : randomUUID());
+        const { uid } = this.#recorded;
+        const fresh = () => (isFormer ? takeOverToken(randomUUID()) : isLost(uid) ? uid : randomUUID());
         if (rewind.isPending) {
           await this.#record(rewound, o);
           rewind.settled();
