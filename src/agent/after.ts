@@ -77,7 +77,15 @@ export class After {
     const shown = attached.map(({ delegate: { displayName, master }, result, deviceInfo }) => ({
       ...{ displayName, master, result, deviceInfo },
     }));
-    this.#publish(shown, pod, () => this.#record(attached, pod));
+    this.#publish(pod, (o) => {
+      this.#record(attached, pod);
+      return this.#write(shown, pod, o);
+    });
+  }
+
+  /** The ledger had lost an address of the running Pod: its endpoint may be lost, too. */
+  claimedAgain(pod: Pod): void {
+    this.#publish(pod, (o) => this.#options.endpoints.write(pod, o));
   }
 
   /**
@@ -90,34 +98,31 @@ export class After {
       const isAnswered = record.complete && record.cut !== true && record.plugin === undefined;
       if (pod === undefined || !isAnswered || podState(pod, record.pod?.uid ?? "") !== "alive") continue;
       if (pod.metadata.annotations?.[networkStatusAnnotation] !== undefined || !isSandboxThere(record)) continue;
-      this.#publish(attachedBy(record, this.#options.log), pod, () => {});
+      this.#publish(pod, (o) => this.#write(attachedBy(record, this.#options.log), pod, o));
     }
   }
 
-  #publish(attached: readonly Attached[], pod: Pod, tell: () => void): void {
+  #publish(pod: Pod, write: (o: Signal) => Promise<void>): void {
     const { clock, log } = this.#options;
     this.#publishing.spawn("publish", async (stopping) => {
       const signal = AbortSignal.any([stopping, AbortSignal.timeout(publishMsMax)]);
       try {
         await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);
         using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });
-        tell();
-        await this.#writers.run(
-          pod.metadata.uid,
-          async () => {
-            const { endpoints } = this.#options;
-            const isMade = await endpoints.create(pod, { signal });
-            // It holds for this Pod only: another one of that name keeps its endpoint. And where it stands, all stands.
-            await retry((o) => this.#writeStatus(attached, pod, o), { signal, clock, retryable: mayRepeat });
-            if (!isMade) await endpoints.write(pod, { signal });
-          },
-          { signal },
-        );
+        await this.#writers.run(pod.metadata.uid, () => write({ signal }), { signal });
       } catch (err) {
         if (stopping.aborted) return;
         log.warn({ pod: keyOf(pod.metadata), err: formatError(err) }, "a Pod's views were not written");
       }
     });
+  }
+
+  async #write(attached: readonly Attached[], pod: Pod, o: Signal): Promise<void> {
+    const { endpoints, clock } = this.#options;
+    const isMade = await endpoints.create(pod, o);
+    // It holds for this Pod only: another one of that name keeps its endpoint. And where it stands, all stands.
+    await retry((again) => this.#writeStatus(attached, pod, again), { ...o, clock, retryable: mayRepeat });
+    if (!isMade) await endpoints.write(pod, o);
   }
 
   #record(attached: readonly AttachedDelegate[], pod: Pod): void {

@@ -29,6 +29,7 @@ import { crashPoints } from "./crash-points.ts";
 import { cutOff } from "./cut.ts";
 import { readDevices } from "./devices.ts";
 import { type DoctorOptions, observed, runDoctor } from "./doctor.ts";
+import { takeDownEnded } from "./ended.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Faults } from "./faults.ts";
 import type { Flights } from "./flights.ts";
@@ -97,6 +98,7 @@ export function build(
     settings,
     fault: (kind) => metrics.fault(kind),
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
+    claimed: (pod) => after.claimedAgain(pod),
     cut: (record) => cutOff(record, host),
     clock,
     log,
@@ -162,7 +164,7 @@ export function build(
   ];
   const chain = new Chain([...plugins, createPassthruPlugin()] as readonly Plugin<unknown>[], new ForeignPlugins());
   const idle = () => calls.idle();
-  const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
+  const after: After = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
   const calls: Calls = new Calls({
     chain,
     records,
@@ -209,9 +211,13 @@ export function build(
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
   tasks.spawn("ledger epoch", (signal) => epoch.run({ signal }));
   tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
-  tasks.spawn("resume views", async (signal) => {
+  tasks.spawn("what was left undone", async (signal) => {
     await Promise.all([ledger.recalled({ signal }), podStore.synced({ signal })]);
     after.resume(records.list());
+    await takeDownEnded(
+      { records, pods: podStore, perform: (request, o) => calls.perform(request, o), log },
+      { signal },
+    );
   });
   tasks.spawn("bridges", (signal) =>
     runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),

@@ -131,6 +131,8 @@ describe("a lost ledger", () => {
     const before = cluster.claims;
     loseLedger();
     cluster.api.fake.remove(spiderIPPools, { name: "pool" });
+    for (const { metadata } of cluster.api.fake.all(spiderEndpoints))
+      cluster.api.fake.remove(spiderEndpoints, metadata);
     cluster.pool("other", "10.6.1.1");
     close("t1");
     await cluster.advance(20_000);
@@ -139,6 +141,8 @@ describe("a lost ledger", () => {
     close("t1");
     await cluster.advance(5_000);
     assert.deepEqual([cluster.claims, toldOf("n1"), agent.cut, address], [before, "t1", [], "10.6.0.1"]);
+    const shown = cluster.api.fake.all(spiderEndpoints).map(({ status }) => status.current.ips[0]?.ipv4);
+    assert.deepEqual(shown, ["10.6.0.1/16"]);
   });
 
   it("gives no new address while it is closed, and answers when it is open", async () => {

@@ -23,6 +23,8 @@ export interface ReturnedOptions {
   readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
   /** Runs `act` while no call of the sandbox is at work: of one that is being taken down the claim goes before the record. */
   readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
+  /** Told of a Pod whose address was lost and is its own again. */
+  readonly claimed: (pod: Pod) => void;
   /** Takes the host's ends of the sandbox's links down. */
   readonly cut: (record: SandboxRecord) => void;
   /** Told of what was wrong, and is mended. */
@@ -160,13 +162,11 @@ export class Returned {
       answer: () => JSON.stringify(answer),
     };
     const claim = await ledger.reassert(ip, request, o);
-    if (claim !== undefined) this.#options.fault?.("pod-without-claim");
-    if (claim !== undefined)
-      log.warn(
-        { ip: formatIp(ip), pod: record.pod },
-        "the ledger had lost the address of a running Pod: claimed again",
-      );
-    return claim !== undefined;
+    if (claim === undefined) return false;
+    this.#options.fault?.("pod-without-claim");
+    log.warn({ ip: formatIp(ip), pod: record.pod }, "the ledger had lost the address of a running Pod: claimed again");
+    if (shown !== undefined) this.#options.claimed(shown);
+    return true;
   }
 
   #cut(record: SandboxRecord, ip: Ip, why: string): void {

@@ -50,13 +50,19 @@ const workloads = "deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs
  * vSwitch, the kernel. The product may have been removed before. Throws AssertionError with what is left.
  */
 export async function nothingLeft(suite: Suite): Promise<void> {
-  const elsewhere = `--field-selector=metadata.namespace!=${productNamespace}`;
-  await suite.kubectl("delete", workloads, "-A", elsewhere, "--wait=true", "--timeout=120s");
-  await until("all Pods gone", async () =>
-    (await suite.list("pods", "-A", elsewhere)).length === 0 ? true : undefined,
-  );
+  const fields = `metadata.namespace!=${productNamespace}`;
+  await suite.kubectl("delete", workloads, "-A", `--field-selector=${fields}`, "--wait=true", "--timeout=120s");
+  await until("all Pods gone", async () => none(await suite.list("pods", { namespace: "", fields })));
+  await ledgerIsEmpty(suite);
   await settled(suite);
 }
+
+/** Waits until nobody has an address. Throws AssertionError after `seconds`. */
+export async function ledgerIsEmpty(suite: Suite, seconds?: number): Promise<void> {
+  await until("the ledger is empty", async () => none(await suite.list("spideripaddresses")), seconds);
+}
+
+const none = (objects: readonly unknown[]) => (objects.length === 0 ? true : undefined);
 
 /** Waits until {@link complaints} has nothing to say. Throws AssertionError with what is still wrong after that. */
 export async function settled(suite: Suite): Promise<void> {
@@ -69,21 +75,20 @@ export async function settled(suite: Suite): Promise<void> {
 }
 
 /**
- * Compares, object by object, what must agree when nothing is under way: Pods, ledger, views, the runtime's sandboxes, the
- * agents' records, Open vSwitch's ports and the kernel's links and namespaces. One sentence for each disagreement.
+ * Compares, object by object, what must agree when nothing is under way: Pods, ledger, views; where these do, the runtime's sandboxes,
+ * the agents' records, Open vSwitch's ports and the kernel's links and namespaces. One sentence for each disagreement.
  */
 export async function complaints(suite: Suite): Promise<readonly string[]> {
-  const [pods, claims, endpoints, pools, states] = await Promise.all([
-    suite.list<PodLike>("pods", "-A"),
-    ours<Claim>(suite, "spideripaddresses"),
-    ours<Endpoint>(suite, "spiderendpoints", "-A"),
-    ours<Pool>(suite, "spiderippools"),
-    Promise.all(suite.cluster.nodes.map(async ({ name }) => [name, await nodeState(suite, name)] as const)),
+  const [pods, claims, endpoints, pools] = await Promise.all([
+    suite.list<PodLike>("pods", { namespace: "" }),
+    suite.list<Claim>("spideripaddresses"),
+    suite.list<Endpoint>("spiderendpoints", { namespace: "" }),
+    suite.list<Pool>("spiderippools"),
   ]);
   const live = pods.filter(
     ({ spec, status }) => !spec.hostNetwork && !["Succeeded", "Failed"].includes(status?.phase ?? ""),
   );
-  return [
+  const ofCluster = [
     ...addressComplaints(live, claims),
     ...endpointComplaints(claims, endpoints),
     ...pools.flatMap(({ metadata: { name }, status }) => {
@@ -91,19 +96,13 @@ export async function complaints(suite: Suite): Promise<readonly string[]> {
       const shown = status?.allocatedIPCount ?? 0;
       return held === shown ? [] : [`pool ${name} shows ${shown} allocated, the ledger has ${held}`];
     }),
-    ...states.flatMap(([name, state]) => {
-      const pods = live.filter(({ spec, status }) => spec.nodeName === name && status?.podIP !== undefined).length;
-      return nodeComplaints(name, state, claims, pods);
-    }),
   ];
-}
-
-/** Objects of a kind of ours; none where the product was removed, and the kind with it. */
-async function ours<T>(suite: Suite, resource: string, ...argv: readonly string[]): Promise<readonly T[]> {
-  const { ok, stdout, stderr } = await suite.stage.quiet("get", resource, "-o", "json", ...argv);
-  if (!ok && stderr.includes("the server doesn't have a resource type")) return [];
-  assert.ok(ok, stderr);
-  return JSON.parse(stdout).items;
+  if (ofCluster.length > 0) return ofCluster; // Nodes are asked by a dozen programs.
+  const ofNodes = suite.cluster.nodes.map(async ({ name }) => {
+    const here = live.filter(({ spec, status }) => spec.nodeName === name && status?.podIP !== undefined).length;
+    return nodeComplaints(name, await nodeState(suite, name), claims, here);
+  });
+  return (await Promise.all(ofNodes)).flat();
 }
 
 function addressComplaints(pods: readonly PodLike[], claims: readonly Claim[]): readonly string[] {

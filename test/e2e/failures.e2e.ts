@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { settled } from "./audit.ts";
+import { nothingLeft, settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod } from "./workloads.ts";
 
@@ -26,7 +26,7 @@ describe("when a part fails", () => {
 
   const rolledOut = (what: string, ...more: readonly string[]) =>
     suite.kubectl("rollout", "status", what, "--timeout=120s", ...more);
-  const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
+  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
   const agentsReady = () => rolledOut("daemonset/spiderpool-agent", "-n", agentsNamespace);
   /** Ends the agent's process on a node, as the kernel would. */
   const killAgent = (node: string) => suite.onNode(node, "kill -9 $(pgrep -f 'spiderpool-agent.* daemon')");
@@ -38,12 +38,6 @@ describe("when a part fails", () => {
     const counts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
     const text = await suite.kubectl("get", "pods", "-n", agentsNamespace, "-l", agentLabel, "-o", counts);
     return text.split(" ").reduce((sum, count) => sum + Number(count), 0);
-  };
-  const nothingLeft = async () => {
-    await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
-    await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
-    await settled(suite);
   };
   /** Every Pod of the application answers HTTP from both nodes' Pods. */
   const serves = async (app: string) => {
@@ -82,7 +76,7 @@ describe("when a part fails", () => {
     await until("the old Pods are gone", async () => ((await podsOf("churn")).length === 5 ? true : undefined));
     await settled(suite);
     await serves("churn");
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("kubelet and containerd are restarted under running Pods: addresses and traffic stay", async () => {
@@ -105,7 +99,7 @@ describe("when a part fails", () => {
     await suite.apply(pod("late"));
     await suite.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=60s");
     await settled(suite);
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("the API server is away for a minute: running Pods serve, deletions and starts follow when it is back", async () => {
@@ -131,7 +125,7 @@ describe("when a part fails", () => {
     await suite.kubectl("rollout", "restart", "deployment/away");
     await rolledOut("deployment/away");
     await settled(suite);
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("a node is cut off from the API server for half a minute: its Pods serve, and what ended meanwhile is given back", async () => {
@@ -149,14 +143,18 @@ describe("when a part fails", () => {
     await suite.kubectl("wait", "node/node2", "--for=condition=Ready", "--timeout=90s");
     await rolledOut("deployment/cut");
     await settled(suite);
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("the controller is killed: Pods start and end without it, and views are right when it is back", async () => {
     await suite.kubectl("scale", "deployment/spiderpool-controller", "-n", agentsNamespace, "--replicas=0");
     await until("the controller is gone", async () =>
-      (await suite.list("pods", "-n", agentsNamespace, "-l", "app.kubernetes.io/component=spiderpool-controller"))
-        .length === 0
+      (
+        await suite.list("pods", {
+          namespace: agentsNamespace,
+          labels: "app.kubernetes.io/component=spiderpool-controller",
+        })
+      ).length === 0
         ? true
         : undefined,
     );
@@ -167,6 +165,6 @@ describe("when a part fails", () => {
     await suite.kubectl("scale", "deployment/spiderpool-controller", "-n", agentsNamespace, "--replicas=1");
     await rolledOut("deployment/spiderpool-controller", "-n", agentsNamespace);
     await settled(suite);
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { type ApiFaults, faultFlags, type MadeFault, madeFaults, makeFaults } from "../cluster/faults.ts";
-import { complaints, settled } from "./audit.ts";
+import { complaints, ledgerIsEmpty, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
@@ -30,9 +30,7 @@ describe("when the API server, or the way to it, is bad", () => {
   after(() => suite?.[Symbol.asyncDispose]());
 
   const rolledOut = (app: string) => suite.kubectl("rollout", "status", `deployment/${app}`, "--timeout=170s");
-  const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
-  const ledgerIsEmpty = (seconds?: number) =>
-    until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined), seconds);
+  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
 
   /** Pods come, are replaced and go; each has an address, none is double, and nothing is left. Returns the faults made. */
   async function comeAndGo(app: string, faults: ApiFaults): Promise<readonly MadeFault[]> {
@@ -49,7 +47,7 @@ describe("when the API server, or the way to it, is bad", () => {
     assert.equal(new Set(addresses).size, pods, addresses.join(" "));
     await settled(suite);
     await suite.kubectl("delete", "deployment", app, "--wait=true", "--timeout=120s");
-    await ledgerIsEmpty();
+    await ledgerIsEmpty(suite);
     await settled(suite);
     return (await madeFaults(suite.cluster)).slice(earlier);
   }
@@ -83,9 +81,9 @@ describe("when the API server, or the way to it, is bad", () => {
   it("it accepts connections and answers nothing: the Pod is told so, and starts by itself when it answers again", async () => {
     await suite.cluster.kill({ program: "api-proxy", signal: "SIGSTOP" });
     await suite.apply(pod("mute", options));
-    const selector = "involvedObject.name=mute,reason=FailedCreatePodSandBox";
+    const fields = "involvedObject.name=mute,reason=FailedCreatePodSandBox";
     const [event] = await until("an Event on the Pod", async () => {
-      const events = await suite.list<{ readonly message: string }>("events", `--field-selector=${selector}`);
+      const events = await suite.list<{ readonly message: string }>("events", { fields });
       return events.length === 0 ? undefined : events;
     });
     assert.match(event?.message ?? "", /API server/);
@@ -93,7 +91,7 @@ describe("when the API server, or the way to it, is bad", () => {
     await suite.kubectl("wait", "pod/mute", "--for=condition=Ready", "--timeout=120s");
     await settled(suite);
     await suite.kubectl("delete", "pod", "mute", "--wait=true", "--timeout=60s");
-    await ledgerIsEmpty();
+    await ledgerIsEmpty(suite);
     await settled(suite);
   });
 
@@ -117,7 +115,7 @@ describe("when the API server, or the way to it, is bad", () => {
     const silenced = (await madeFaults(suite.cluster)).filter(({ kind }) => kind === "silenced");
     assert.ok(silenced.length > 0);
     await suite.kubectl("delete", "deployment", "--all", "--wait=true", "--timeout=120s");
-    await ledgerIsEmpty();
+    await ledgerIsEmpty(suite);
     await settled(suite);
   });
 });

@@ -28,7 +28,10 @@ describe("a cluster of a former Spiderpool", () => {
 
   const claims = async () =>
     Object.fromEntries(
-      (await suite.list("sia")).map(({ spec }) => [spec["address"], `${spec["purpose"]} ${spec["podName"]}`]),
+      (await suite.list("spideripaddresses")).map(({ spec }) => [
+        spec["address"],
+        `${spec["purpose"]} ${spec["podName"]}`,
+      ]),
     );
   const records = async () =>
     JSON.parse(await suite.kubectl("get", "sp/ippool-test", "-o", "jsonpath={.status.allocatedIPs}"));
@@ -93,7 +96,7 @@ describe("a cluster of a former Spiderpool", () => {
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     await suite.apply(deployment("app", 5));
     await suite.kubectl("rollout", "status", "deployment/app", "--timeout=90s");
-    const given = (await suite.list<PodLike>("pods", "-l", "app=app")).map(({ status }) => status.podIP).sort();
+    const given = (await suite.list<PodLike>("pods", { labels: "app=app" })).map(({ status }) => status.podIP).sort();
     assert.deepEqual(
       given,
       ["133", "134", "137", "138", "139"].map((last) => `172.18.30.${last}`),
@@ -118,7 +121,9 @@ describe("a cluster of a former Spiderpool", () => {
       (await claims())["172.18.30.131"] === undefined ? true : undefined,
     );
     await until("there is a new web-0", async () =>
-      (await suite.list("pods", "-l", "app=web")).some(({ metadata }) => metadata.uid !== former) ? true : undefined,
+      (await suite.list("pods", { labels: "app=web" })).some(({ metadata }) => metadata.uid !== former)
+        ? true
+        : undefined,
     );
     await ready("pod/web-0");
     assert.equal(await suite.kubectl("get", "pod/web-0", "-o", "jsonpath={.status.podIP}"), "172.18.30.135");
@@ -133,7 +138,7 @@ describe("a cluster of a former Spiderpool", () => {
     const watch = "until [ -e /run/over ]; do [ -e /etc/cni/net.d/00-multus.conf ] || echo missing; sleep 0.02; done";
     const watching = suite.cluster.nodes.map(({ name }) => suite.onNode(name, watch));
     await to("1");
-    const app = () => suite.list<PodLike>("pods", "-l", "app=app");
+    const app = () => suite.list<PodLike>("pods", { labels: "app=app" });
     const before = await app();
     await suite.kubectl("scale", "deployment/app", "--replicas=4");
     await suite.apply(pod("later", { node: "node1" }));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
-import { settled } from "./audit.ts";
+import { ledgerIsEmpty, settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
 
@@ -25,7 +25,7 @@ describe("when the ledger is lost under running Pods", () => {
   after(() => suite?.[Symbol.asyncDispose]());
 
   const addresses = async () =>
-    (await suite.list<PodLike>("pods", "-l", "app=kept")).map(({ status }) => status.podIP ?? "").sort();
+    (await suite.list<PodLike>("pods", { labels: "app=kept" })).map(({ status }) => status.podIP ?? "").sort();
   const ready = (what: string) => suite.kubectl("wait", what, "--for=condition=Ready", "--timeout=120s");
 
   it("its definition was deleted: an upgrade brings it back, agents make their claims again, and nothing is double", async () => {
@@ -117,11 +117,11 @@ describe("when the ledger is lost under running Pods", () => {
     );
     await ready("node/node1");
     await ready("node/node2");
-    assert.equal((await suite.list("deployments", "-l", "app=later")).length, 0, "it is the earlier state");
+    assert.equal((await suite.list("deployments", { labels: "app=later" })).length, 0, "it is the earlier state");
     await until(
       "all Pods of then run again",
       async () => {
-        const pods = await suite.list<PodLike>("pods", "-l", "app=kept");
+        const pods = await suite.list<PodLike>("pods", { labels: "app=kept" });
         const { stdout } = await suite.stage.quiet("get", "deployment/kept", "-o", "jsonpath={.status.readyReplicas}");
         return pods.length === kept && stdout === String(kept) ? true : undefined;
       },
@@ -133,7 +133,7 @@ describe("when the ledger is lost under running Pods", () => {
     const same = earlier.filter((ip) => now.includes(ip)).length;
     assert.ok(same >= kept - 2, `those that ran all the time have their addresses: ${now} of ${earlier}`);
     await suite.kubectl("delete", "deploy,pods", "--all", "--wait=true", "--timeout=120s");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await ledgerIsEmpty(suite);
     await settled(suite);
   });
 

@@ -49,10 +49,10 @@ describe("SpiderMultusConfigs", () => {
     suite.stage.input(JSON.stringify(object), "create", "--dry-run=server", "-o", "json", "-f", "-");
 
   it("an empty default network is told, and so is who will change to another one", async () => {
-    const selector = "--field-selector=reason=DefaultNetworkEmpty";
+    const fields = "reason=DefaultNetworkEmpty";
     const event = await until(
       "the Event",
-      async () => (await suite.list<{ message: string }>("events", selector, "-A"))[0],
+      async () => (await suite.list<{ message: string }>("events", { namespace: "", fields }))[0],
     );
     assert.match(event.message, /^kube-system\/ovs-conf is empty: /);
   });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { settled } from "./audit.ts";
+import { ledgerIsEmpty, nothingLeft, settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
 
@@ -40,7 +40,7 @@ describe("networks", () => {
     suite.kubectl("wait", what, "--for=condition=Ready", `--timeout=${seconds}s`);
   const get = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
   const addressesOf = async (app: string) =>
-    (await suite.list<PodLike>("pods", "-l", `app=${app}`)).map(({ status }) => status.podIP ?? "").sort();
+    (await suite.list<PodLike>("pods", { labels: `app=${app}` })).map(({ status }) => status.podIP ?? "").sort();
   /** Pods of no network of ours are made anew; all are Ready, with such addresses. */
   const plainRestarts = async (address: RegExp) => {
     await suite.kubectl("rollout", "restart", "deployment/plain");
@@ -48,18 +48,10 @@ describe("networks", () => {
     await until("the old Pods are gone", async () => ((await addressesOf("plain")).length === 2 ? true : undefined));
     for (const ip of await addressesOf("plain")) assert.match(ip, address);
   };
-  const nothingLeft = async () => {
-    await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
-    await settled(suite);
-  };
   const warning = (name: string) =>
     until(`an Event on ${name}`, async () => {
-      const selector = `involvedObject.name=${name},type=Warning`;
-      const events = await suite.list<{ readonly reason: string; readonly message: string }>(
-        "events",
-        `--field-selector=${selector}`,
-      );
+      const fields = `involvedObject.name=${name},type=Warning`;
+      const events = await suite.list<{ readonly reason: string; readonly message: string }>("events", { fields });
       return events.find(({ reason }) => reason !== "FailedScheduling");
     });
 
@@ -67,7 +59,7 @@ describe("networks", () => {
     const example = fileURLToPath(new URL("../../examples/macvlan", import.meta.url));
     await suite.kubectl("apply", "-f", example);
     await suite.kubectl("rollout", "status", "deployment/macvlan-app", "--timeout=90s");
-    const pods = await suite.list<PodLike>("pods", "-l", "app=macvlan-app");
+    const pods = await suite.list<PodLike>("pods", { labels: "app=macvlan-app" });
     const [one = assert.fail(), two = assert.fail()] = pods;
     for (const { status } of pods) assert.match(status.podIP ?? "", /^172\.18\.41\./);
     const from = { pod: one.metadata.name };
@@ -75,7 +67,7 @@ describe("networks", () => {
     for (const node of ["node1", "node2"])
       assert.equal(await suite.fetch({ node }, `http://${two.status.podIP}/`), two.metadata.name, node);
     await suite.kubectl("delete", "-f", example, "--wait=false");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await ledgerIsEmpty(suite);
     await settled(suite);
   });
 
@@ -97,11 +89,11 @@ describe("networks", () => {
     assert.match(rows, /^early-1 +0\/1 +ContainerCreating +0 .*\nearly-2 +0\/1 +ContainerCreating +0 /);
     const agents = await suite.kubectl("get", "daemonset/spiderpool-agent", "-n", "kube-system", "--no-headers");
     assert.match(agents, /^spiderpool-agent +2 +2 +2 +2 +2 /);
-    const selector = "--field-selector=involvedObject.kind=Node,reason=DoctorOvsSocket";
+    const fields = "involvedObject.kind=Node,reason=DoctorOvsSocket";
     const told = await until(
       "an Event on each node",
       async () => {
-        const events = await suite.list<PodEvent>("events", selector);
+        const events = await suite.list<PodEvent>("events", { fields });
         return new Set(events.map(({ involvedObject }) => involvedObject.name)).size === 2 ? events : undefined;
       },
       120,
@@ -118,7 +110,7 @@ describe("networks", () => {
     assert.equal(await suite.fetch({ pod: "early-1" }, `http://${status.podIP}/`), "early-2");
     await suite.kubectl("delete", "pods", "early-1", "early-2", "--wait=true");
     await suite.kubectl("delete", "smc/early", "sp/early", "-n", "kube-system", "--wait=false");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await ledgerIsEmpty(suite);
     await settled(suite);
   });
 
@@ -133,7 +125,7 @@ describe("networks", () => {
     assert.deepEqual(await addressesOf("plain"), before, "running Pods stay as they are");
     await suite.kubectl("rollout", "restart", "deployment/plain");
     const refusal = await until("an Event that says that there is no pool for them", async () => {
-      const events = await suite.list<PodEvent>("events", "--field-selector=type=Warning");
+      const events = await suite.list<PodEvent>("events", { fields: "type=Warning" });
       return events.find(({ involvedObject, message }) => /^plain-/.test(involvedObject.name) && /pool/.test(message));
     });
     assert.match(refusal.message, /What to do: .*default/s);
@@ -143,7 +135,7 @@ describe("networks", () => {
     await suite.kubectl("apply", "-f", `${manifests}/app.yaml`);
     await suite.kubectl("rollout", "status", "deployment/test-app", "--timeout=90s");
     await plainRestarts(/^172\.18\.30\./);
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("a Pod has addresses of both families", async () => {
@@ -160,7 +152,7 @@ describe("networks", () => {
     assert.match(ips[0] ?? "", /^172\.18\.30\./);
     assert.match(ips[1] ?? "", /^fd00:172:18::a/);
     assert.equal(await suite.fetch({ pod: "dual-1" }, `http://[${ips[1]}]/`), "dual-2");
-    await nothingLeft();
+    await nothingLeft(suite);
     await suite.kubectl("delete", "sp/six", "--wait=false"); // two minutes, until nobody can claim of it any more
   });
 
@@ -180,12 +172,14 @@ describe("networks", () => {
     const { status } = await get("two-2");
     assert.match(status.podIP ?? "", /^10\.244\./);
     const [claim] = (
-      await suite.list<KubeObject & { readonly spec: { readonly address: string; readonly podName: string } }>("sia")
+      await suite.list<KubeObject & { readonly spec: { readonly address: string; readonly podName: string } }>(
+        "spideripaddresses",
+      )
     ).filter(({ spec }) => spec.podName === "two-2");
     for (const address of [status.podIP, claim?.spec.address]) {
       assert.equal(await suite.fetch({ pod: "two-1" }, `http://${address}/`), "two-2", address);
     }
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("Open vSwitch stopped: the Pod is told what to do, and starts by itself when it runs again", async () => {
@@ -195,14 +189,14 @@ describe("networks", () => {
     assert.match(message, /cannot reach Open vSwitch.*What to do: /s);
     await suite.onNode("node1", startOvs);
     await ready("pod/waiting", 120);
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("Open vSwitch restarted under running Pods: they serve as before", async () => {
     await suite.apply(deployment("steady", 4));
     await suite.kubectl("rollout", "status", "deployment/steady", "--timeout=90s");
     for (const { name } of suite.cluster.nodes) await suite.onNode(name, `${stopOvs}; sleep 1; ${startOvs}`);
-    const pods = await suite.list<PodLike>("pods", "-l", "app=steady");
+    const pods = await suite.list<PodLike>("pods", { labels: "app=steady" });
     await until("HTTP from one Pod to all", async () => {
       const pod = pods[0]?.metadata.name ?? "";
       for (const { status } of pods) {
@@ -211,7 +205,7 @@ describe("networks", () => {
       }
       return true;
     });
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("a bridge that is not there: the Pod is told which, and starts when it is made", async () => {
@@ -228,6 +222,6 @@ describe("networks", () => {
     await suite.kubectl("delete", "pod/late", "--wait=true");
     await suite.onNode("node2", "ovs-vsctl del-br br2");
     await suite.kubectl("delete", "sp/second", "smc/late", "-n", "kube-system", "--wait=false");
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 });

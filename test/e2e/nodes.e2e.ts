@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import { settled } from "./audit.ts";
+import { nothingLeft, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pool } from "./workloads.ts";
@@ -26,14 +26,9 @@ describe("when a node loses power", () => {
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
   after(() => suite?.[Symbol.asyncDispose]());
 
-  const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
+  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
   const readyOf = async (app: string) => (await podsOf(app)).filter(isReady);
   const nodeReady = (node: string) => suite.kubectl("wait", `node/${node}`, "--for=condition=Ready", "--timeout=90s");
-  const nothingLeft = async () => {
-    await suite.kubectl("delete", "deploy,sts,pods", "--all", "--wait=true", "--timeout=120s");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
-    await settled(suite);
-  };
 
   it("its Pods start elsewhere, and its return leaves nothing double", async () => {
     await suite.apply(deployment("moving", 4));
@@ -57,7 +52,7 @@ describe("when a node loses power", () => {
     await suite.kubectl("taint", "node", "node2", "node.kubernetes.io/out-of-service-");
     await settled(suite);
     assert.deepEqual((await readyOf("moving")).map(({ status }) => status.podIP).sort(), ips.sort());
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 
   it("both at once, with 30 Pods each: all are Ready again, with their addresses, and nothing is double", async () => {
@@ -84,6 +79,6 @@ describe("when a node loses power", () => {
     figure("60 Pods Ready after both nodes lost power, s", (performance.now() - startedMs) / 1000);
     assert.equal(new Set(ready.map(({ status }) => status.podIP)).size, 60);
     await settled(suite);
-    await nothingLeft();
+    await nothingLeft(suite);
   });
 });

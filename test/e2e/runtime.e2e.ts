@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { containerdVersion } from "../cluster/binaries.ts";
-import { settled } from "./audit.ts";
+import { ledgerIsEmpty, settled } from "./audit.ts";
 import { manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod } from "./workloads.ts";
 
@@ -34,7 +34,7 @@ describe(`containerd ${containerdVersion}`, () => {
     await until("the old Pods are gone", async () => ((await suite.list("pods")).length === 5 ? true : undefined));
     await settled(suite);
     await suite.kubectl("delete", "deploy,pods", "--all", "--wait=true", "--timeout=120s");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await ledgerIsEmpty(suite);
     await settled(suite);
   });
 });

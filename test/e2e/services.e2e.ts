@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { isIP } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { nodePlan } from "../../lab/topology/index.ts";
-import { settled } from "./audit.ts";
+import { ledgerIsEmpty, settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { pod, pool } from "./workloads.ts";
 
@@ -172,7 +172,7 @@ describe("Services of underlay Pods", () => {
 
   it("leaves nothing", async () => {
     await suite.kubectl("delete", "pods,services", "-l", "!provider", "--wait=true", "--timeout=60s");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await ledgerIsEmpty(suite);
     await settled(suite);
   });
 });

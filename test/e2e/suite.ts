@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { apiGroup, apiVersion } from "#api";
 import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
 import { until as untilSo } from "../../src/base/testing/until.ts";
@@ -11,6 +12,7 @@ import {
   type ProductCluster,
   type ProductClusterOptions,
 } from "../cluster/product.ts";
+import { apiOf } from "../conformance/api.ts";
 import { nothingLeft } from "./audit.ts";
 
 export const manifests = fileURLToPath(new URL("../../examples/ovs", import.meta.url));
@@ -26,12 +28,30 @@ export interface Suite extends AsyncDisposable {
   kubectl(...argv: readonly string[]): Promise<string>;
   /** `kubectl apply` of objects. */
   apply(...objects: readonly object[]): Promise<void>;
-  /** `kubectl get` as JSON: the objects of a list, or none where the kind has none. */
-  list<T = KubeObject>(resource: string, ...argv: readonly string[]): Promise<readonly T[]>;
+  /** The objects of a kind; none where it has none, or is not served. By HTTP: tests ask again and again, and a kubectl is a tenth of a second of a processor. */
+  list<T = KubeObject>(kind: keyof typeof listed, options?: ListOptions): Promise<readonly T[]>;
   /** A shell script on a node. */
   onNode(node: string, script: string): Promise<string>;
   /** What a web server answers a Pod, a node, or a host outside. Throws where it does not within 5 s. */
   fetch(from: { readonly pod: string } | { readonly node: string } | "outside", url: string): Promise<string>;
+}
+
+/** Kinds that tests list, with their group. */
+const listed = {
+  ...{ pods: "/api/v1", events: "/api/v1", deployments: "/apis/apps/v1" },
+  spiderippools: `/apis/${apiGroup}/${apiVersion}`,
+  spideripaddresses: `/apis/${apiGroup}/${apiVersion}`,
+  spiderendpoints: `/apis/${apiGroup}/${apiVersion}`,
+} as const;
+const ofNoNamespace = ["spiderippools", "spideripaddresses"];
+
+export interface ListOptions {
+  /** "": all. @default default */
+  readonly namespace?: string;
+  /** A selector. */
+  readonly labels?: string;
+  /** A selector. */
+  readonly fields?: string;
 }
 
 /** As much of an object as tests look at. */
@@ -69,6 +89,7 @@ function logsOf(name: string): { readonly logDirectory?: string } {
 }
 
 function suiteOn({ cluster, stage }: ProductCluster): Suite {
+  const api = apiOf(cluster.kubeconfig);
   const kubectl = async (...argv: readonly string[]) => {
     const { ok, stdout, stderr } = await stage.quiet(...argv);
     assert.ok(ok, `kubectl ${argv.join(" ")}: ${stderr}`);
@@ -87,7 +108,16 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
       const { ok, stderr } = await stage.input(input, "apply", "-f", "-");
       assert.ok(ok, `kubectl apply: ${stderr}`);
     },
-    list: async (resource, ...argv) => JSON.parse(await kubectl("get", resource, "-o", "json", ...argv)).items,
+    list: async (kind, { namespace = "default", labels = "", fields = "" } = {}) => {
+      const scope = namespace === "" || ofNoNamespace.includes(kind) ? "" : `/namespaces/${namespace}`;
+      const query = new URLSearchParams({ labelSelector: labels, fieldSelector: fields });
+      const get = () => api.call("GET", `${listed[kind]}${scope}/${kind}?${query}`);
+      // A connection that was kept may be one of a server that was restarted.
+      const { status, body } = await get().catch(get);
+      if (status === 404) return [];
+      assert.equal(status, 200, JSON.stringify(body));
+      return body.items;
+    },
     [Symbol.asyncDispose]: async () => {
       try {
         await nothingLeft(suite);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import { settled } from "./audit.ts";
+import { ledgerIsEmpty, settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, statefulSet } from "./workloads.ts";
 
@@ -28,11 +28,11 @@ describe("workloads with addresses of a pool", () => {
   after(() => suite?.[Symbol.asyncDispose]());
 
   const rolledOut = (what: string) => suite.kubectl("rollout", "status", what, "--timeout=90s");
-  const podsOf = (app: string) => suite.list<PodLike>("pods", "-l", `app=${app}`);
+  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
   const erase = async (...what: readonly string[]) => {
     await suite.kubectl("delete", ...what, "--wait=true", "--timeout=60s");
     await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await ledgerIsEmpty(suite);
     await settled(suite);
   };
 
@@ -54,10 +54,9 @@ describe("workloads with addresses of a pool", () => {
     await rolledOut("deployment/full");
     await suite.apply(pod("eleventh"));
     const message = await until("an Event that says that the pool is full", async () => {
-      const events = await suite.list<{ readonly message: string }>(
-        "events",
-        "--field-selector=involvedObject.name=eleventh,reason=IPPoolExhausted",
-      );
+      const events = await suite.list<{ readonly message: string }>("events", {
+        fields: "involvedObject.name=eleventh,reason=IPPoolExhausted",
+      });
       return events[0]?.message;
     });
     assert.match(message, /all 10 addresses of IPPool ippool-test are in use\. What to do: /);
@@ -96,7 +95,7 @@ describe("workloads with addresses of a pool", () => {
     await settled(suite);
     await suite.kubectl("scale", "statefulset/fixed", "--replicas=1");
     await until("the addresses of the two that are gone are free", async () => {
-      const held = (await suite.list("sia")).map(({ metadata }) => metadata.name);
+      const held = (await suite.list("spideripaddresses")).map(({ metadata }) => metadata.name);
       return [first["fixed-1"], first["fixed-2"]].some((ip) => held.includes(ip ?? "")) ? undefined : true;
     });
     await erase("statefulset/fixed", "deployment/others");
@@ -111,7 +110,7 @@ describe("workloads with addresses of a pool", () => {
     for (const app of ["rack-app", "backup-app", "office-app"]) await rolledOut(`deployment/${app}`);
     await suite.kubectl("rollout", "status", "deployment/team-app", "-n", "team-a", "--timeout=90s");
     await suite.kubectl("wait", "pod/two-nics", "--for=condition=Ready", "--timeout=60s");
-    const claims = await suite.list<Claim>("sia");
+    const claims = await suite.list<Claim>("spideripaddresses");
     const counts = Object.fromEntries(
       Object.entries(Object.groupBy(claims, ({ spec }) => spec.pool)).map(([name, of = []]) => [name, of.length]),
     );
@@ -124,6 +123,6 @@ describe("workloads with addresses of a pool", () => {
     }
     await settled(suite);
     await suite.kubectl("delete", ...files, "--wait=false");
-    await until("the ledger is empty", async () => ((await suite.list("sia")).length === 0 ? true : undefined));
+    await ledgerIsEmpty(suite);
   });
 });

@@ -196,6 +196,7 @@ export class TestAgent {
       events: { record: (_pod, { reason, message }) => void this.told.push(`${reason}: ${message}`) },
       settings,
       exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
+      claimed: (pod) => void endpoints.write(pod, { signal }).catch(() => {}),
       cut: ({ containerId }) => void this.cut.push(containerId),
       fault: (kind) => void this.faults.push(kind),
       clock,
