@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { apiGroup, apiVersion } from "#api";
 import type { LabHandle } from "../../lab/launch.ts";
@@ -112,11 +113,15 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
       const scope = namespace === "" || ofNoNamespace.includes(kind) ? "" : `/namespaces/${namespace}`;
       const query = new URLSearchParams({ labelSelector: labels, fieldSelector: fields });
       const get = () => api.call("GET", `${listed[kind]}${scope}/${kind}?${query}`);
-      // A connection that was kept may be one of a server that was restarted.
-      const { status, body } = await get().catch(get);
-      if (status === 404) return [];
-      assert.equal(status, 200, JSON.stringify(body));
-      return body.items;
+      for (;;) {
+        // A connection that was kept may be one of a server that was restarted.
+        const { status, body } = await get().catch(get);
+        if (status === 404) return [];
+        if (status === 200) return body.items;
+        // As kubectl does while a server has just begun to watch its storage.
+        assert.equal(status, 429, JSON.stringify(body));
+        await delay((body.details?.retryAfterSeconds ?? 1) * 1_000);
+      }
     },
     [Symbol.asyncDispose]: async () => {
       try {
