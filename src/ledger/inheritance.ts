@@ -41,6 +41,7 @@ export class Inheritance {
         continue;
       }
       if (claim.spec.unclean === true) await assertSilent(claim, kept.probe, o);
+      await this.#options.open?.(o); // Whoever had it may have been waited for long.
       const adopted = await this.#adopt(key, claim, holder, o);
       if (adopted !== undefined) return adopted;
     }

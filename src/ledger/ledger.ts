@@ -28,6 +28,13 @@ const missesMax = 8;
 /** How long a create whose answer was lost may take effect: the server gives up on it after 4 s. */
 const echoMsMax = 5_000;
 
+interface CreateOptions extends Signal {
+  /** An earlier create of the same name may have taken effect. */
+  readonly open: boolean;
+  /** A sandbox has the address already: it is no new one. */
+  readonly isAgain?: boolean;
+}
+
 /**
  * The ledger as one node writes it: to allocate is to create the object that is named after the address, to release is to
  * delete exactly that object. All that is kept in memory can be lost: it makes guesses better and answers quicker.
@@ -165,7 +172,8 @@ export class Ledger {
     const [pool] = request.pools;
     if (pool === undefined) throw new RangeError("an address is claimed again from the pool that has it");
     const key = claimKey(holder.pod.uid, holder.nic, family);
-    const act = async () => this.#own.get(key) ?? (await this.#create(ip, pool, request, { ...o, open: true }));
+    const how = { ...o, open: true, isAgain: true };
+    const act = async () => this.#own.get(key) ?? (await this.#create(ip, pool, request, how));
     return this.#keys.run(key, act, o);
   }
 
@@ -313,12 +321,7 @@ export class Ledger {
   }
 
   /** Undefined: the address is somebody else's. A failure that leaves the outcome open is watched until it is certain. */
-  async #create(
-    ip: Ip,
-    pool: PoolView,
-    request: ClaimRequest,
-    o: Signal & { readonly open: boolean },
-  ): Promise<Claim | undefined> {
+  async #create(ip: Ip, pool: PoolView, request: ClaimRequest, o: CreateOptions): Promise<Claim | undefined> {
     const { holder, family } = request;
     const key = claimKey(holder.pod.uid, holder.nic, family);
     const created = await this.#send(key, ip, pool, request, o);
@@ -341,14 +344,15 @@ export class Ledger {
     ip: Ip,
     pool: PoolView,
     { holder, answer }: ClaimRequest,
-    { signal, open }: Signal & { readonly open: boolean },
+    { signal, open, isAgain = false }: CreateOptions,
   ): Promise<Created> {
-    const { client, clock, node, bootId, intents } = this.#options;
+    const { client, clock, node, bootId, intents, open: before } = this.#options;
     try {
-      using _slot = await this.#creates.enter(holder.pod.namespace, { signal });
+      // What is claimed again opens the ledger: it waits for none of those that wait for that.
+      using _slot = isAgain ? undefined : await this.#creates.enter(holder.pod.namespace, { signal });
       const draft = claimDraft(ip, pool, holder, { node, bootId, since: clock.wall(), answer: answer(pool, ip) });
       intents.write(key, claimName(ip));
-      return await createClaim(draft, holder, { client, clock, signal, open });
+      return await createClaim(draft, holder, { client, clock, signal, open, before: isAgain ? undefined : before });
     } catch (error) {
       return { kind: "failed", open, error };
     }

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderIPAddresses } from "#api";
+import { never } from "#base";
+import { parseIp } from "#ip";
 import type { Fault } from "../kube/testing/fake-api.ts";
 import { isCreate, nameOf, requestOf } from "./testing/nodes.ts";
 import { claim, cluster, node, pool } from "./testing/one-node.ts";
@@ -46,6 +48,24 @@ describe("Ledger.recall()", () => {
     node.kill();
     const next = await cluster.node();
     assert.equal((await cluster.claim(next, requestOf("a", [pool]))).fresh, false);
+  });
+});
+
+describe("Ledger.claim() while the ledger is made anew", () => {
+  it("sends no create again that was sent before, and claims what sandboxes have", async () => {
+    const opened = Promise.withResolvers<void>();
+    cluster.api.faults = (request) => {
+      if (!isCreate(request) || cluster.closed !== undefined) return undefined;
+      cluster.closed = opened.promise; // The server that is asked again is another one: etcd was put back.
+      return { kind: "lost-before" };
+    };
+    const adding = claim("a");
+    await cluster.clock.advance(5_000);
+    assert.deepEqual(cluster.held, {});
+    const again = node.ledger.reassert(parseIp("10.6.0.1"), requestOf("b", [pool]), { signal: never });
+    assert.equal((await cluster.drive(again))?.spec.podUID, "b");
+    opened.resolve();
+    assert.equal(nameOf(await adding), "10.6.0.2");
   });
 });
 

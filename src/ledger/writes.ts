@@ -51,15 +51,22 @@ export async function* claimsOfNode(client: KubeClient, node: string, o: Signal)
 
 /**
  * Creates, and repeats the same name until the outcome is certain. `open` says that an earlier create of this name may have
- * taken effect: only then can an object that exists already be the holder's own.
+ * taken effect: only then can an object that exists already be the holder's own. `before` is waited for before each request.
  */
 export async function createClaim(
   draft: ClaimDraft,
   holder: Holder,
-  { client, signal, clock, ...options }: WriteOptions & { readonly open: boolean },
+  {
+    client,
+    signal,
+    clock,
+    before,
+    ...options
+  }: WriteOptions & { readonly open: boolean; readonly before?: ((o: Signal) => Promise<void>) | undefined },
 ): Promise<Created> {
   let { open } = options;
   const create = async (o: Signal): Promise<Created> => {
+    await before?.(o);
     try {
       const claim = claimOf(await client.create(spiderIPAddresses, draft, o));
       return claim === undefined ? { kind: "foreign" } : { kind: "ours", open, claim };

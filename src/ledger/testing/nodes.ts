@@ -19,6 +19,8 @@ export class Cluster implements Disposable {
   readonly api = new FakeApi({ clock: this.clock });
   /** Sticky claims that no index names. */
   readonly unindexed = new Set<string>();
+  /** What has to happen before new addresses are given; undefined: nothing. */
+  closed: Promise<void> | undefined;
   readonly #folder = mkdtempSync(join(tmpdir(), "ledger-"));
   readonly #stops: (() => void)[] = [];
 
@@ -43,6 +45,7 @@ export class Cluster implements Disposable {
       reserved: (family) => IpSet.empty(family),
       inUse: ({ name: claim }) => used.has(claim),
       isIndexed: async ({ name: claim }) => !this.unindexed.has(claim),
+      open: async () => this.closed,
       signal: stop.signal,
     });
     const kill = () => {
