@@ -69,7 +69,8 @@ const observation: fc.Arbitrary<Observation> = fc
     forced: false,
     holder: of.node === undefined ? undefined : holder,
     next: of.nextNode === undefined ? undefined : next,
-    sticky: of.purpose === "Sticky" && of.node === undefined ? { owner, pod: stickyPod } : undefined,
+    sticky:
+      of.purpose === "Sticky" && of.node === undefined ? { owner, pod: stickyPod, successor: undefined } : undefined,
     probe: of.purpose === "Quarantine" ? probe : "unknown",
     nowMs: 20_000,
   }));

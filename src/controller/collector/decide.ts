@@ -20,6 +20,14 @@ export interface HolderView {
 /** What a look at the address on the wire found. `unknown`: nobody could look. */
 export type ProbeAnswer = "silent" | "answered" | "unknown";
 
+export interface StickyFacts {
+  readonly owner: OwnerFact;
+  /** The Pod of its name. */
+  readonly pod: PodFact;
+  /** What a Pod of the name has for the same NIC instead: the index tells of that one only. */
+  readonly successor: string | undefined;
+}
+
 /** All that a decision rests on: plain data, logged with each release, so that anybody can decide again. */
 export interface Observation {
   readonly spec: SpiderIPAddressSpec;
@@ -27,8 +35,8 @@ export interface Observation {
   readonly forced: boolean;
   readonly holder: HolderView | undefined;
   readonly next: HolderView | undefined;
-  /** Of a detached sticky claim: its application, and the Pod of its name. */
-  readonly sticky: { readonly owner: OwnerFact; readonly pod: PodFact } | undefined;
+  /** Of a detached sticky claim. */
+  readonly sticky: StickyFacts | undefined;
   readonly probe: ProbeAnswer;
   /** Our wall clock, ms: what `until` is compared with. */
   readonly nowMs: number;
@@ -108,6 +116,12 @@ function decideSticky({ spec, holder, next }: Observation, policy: Policy): Verd
 }
 
 function decideDetached({ spec, sticky }: Observation): Verdict {
+  if (sticky?.successor !== undefined) {
+    const action = spec.unclean === true ? "quarantine" : "release";
+    return act(action, "no next Pod would find it", [
+      `Pod ${spec.podNamespace}/${spec.podName} has ${sticky.successor}`,
+    ]);
+  }
   if (sticky === undefined || sticky.owner.kind !== "invalid") return keep("its application may use it again");
   if (sticky.pod.kind !== "gone") return keep("there is a Pod of its name");
   const evidence = [sticky.owner.why, `there is no Pod ${spec.podNamespace}/${spec.podName}`];

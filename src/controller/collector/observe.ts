@@ -1,11 +1,11 @@
-import { annotations, type Settings, type SpiderIPAddress } from "#api";
+import { annotations, type Settings, type SpiderIPAddress, spiderIPAddresses } from "#api";
 import type { Clock, Signal } from "#base";
 import { type KubeClient, keyOf, type Node, nodes, type Pod, pods, type Store } from "#kube";
 import type { HolderView, Observation, ProbeAnswer } from "./decide.ts";
 import { agentFact, type HolderRef, holdersOf, nodeFact, podFact } from "./facts.ts";
 import { readOwner } from "./owner.ts";
 import type { Since } from "./since.ts";
-import { type AgentSelector, agentsAreTold, componentLabel } from "./stores.ts";
+import { type AgentSelector, agentsAreTold, claimsOfPod, componentLabel } from "./stores.ts";
 
 /** Asks the wire about an address in quarantine. */
 export type Probe = (claim: SpiderIPAddress, o: Signal) => Promise<ProbeAnswer>;
@@ -16,6 +16,7 @@ export interface FactSource {
   node(name: string): Promise<Node | undefined> | Node | undefined;
   /** The Pods of agents on the node. */
   agents(node: string): Promise<readonly Pod[]> | readonly Pod[];
+  claim(name: string): Promise<SpiderIPAddress | undefined> | SpiderIPAddress | undefined;
 }
 
 export interface ObserverOptions {
@@ -23,6 +24,7 @@ export interface ObserverOptions {
   readonly clock: Clock;
   readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
   readonly stores: { readonly pods: Store<Pod>; readonly nodes: Store<Node> };
+  readonly claims: Store<SpiderIPAddress>;
   readonly agent: AgentSelector;
   readonly probe: Probe;
   readonly since: Since;
@@ -36,11 +38,12 @@ export class Observer {
 
   constructor(options: ObserverOptions) {
     this.#options = options;
-    const { stores } = options;
+    const { stores, claims } = options;
     this.watched = {
       pod: (ref) => stores.pods.get(keyOf(ref)),
       node: (name) => stores.nodes.get(name),
       agents: (node) => stores.pods.by("agent", node),
+      claim: (name) => claims.get(name),
     };
   }
 
@@ -56,6 +59,7 @@ export class Observer {
         const page = await client.list(pods, { ...o, namespace: agent.namespace, labelSelector, fieldSelector });
         return page.items;
       },
+      claim: (name) => client.get(spiderIPAddresses, { name }, o),
     };
   }
 
@@ -77,6 +81,7 @@ export class Observer {
         ? {
             owner: await readOwner(client, { owner: spec.owner ?? "", podName }, settings, o),
             pod: podFact(await from.pod({ namespace, name: podName }), podUID),
+            successor: await this.#successor(claim, from),
           }
         : undefined,
       probe: expired ? await probe(claim, o) : "unknown",
@@ -93,6 +98,21 @@ export class Observer {
   /** The claim is gone. */
   forget(uid: string): void {
     for (const subject of [`pod/${uid}`, `pod/${uid} next`]) this.#options.since.forget(subject);
+  }
+
+  /** The claim that a Pod of the same name has for the NIC of one that is kept: the watch tells where to look. */
+  async #successor({ metadata, spec }: SpiderIPAddress, from: FactSource): Promise<string | undefined> {
+    const { podNamespace: namespace = "", podName = "" } = spec;
+    const isSuccessor = (other: SpiderIPAddress | undefined) =>
+      other?.spec.purpose === "Sticky" &&
+      other.spec.node !== undefined &&
+      other.spec.owner === spec.owner &&
+      other.spec.nic === spec.nic &&
+      other.spec.address.includes(":") === spec.address.includes(":");
+    for (const { metadata: other } of claimsOfPod(this.#options.claims, { namespace, name: podName })) {
+      if (other.name !== metadata.name && isSuccessor(await from.claim(other.name))) return other.name;
+    }
+    return undefined;
   }
 
   async #holder(subject: string, ref: HolderRef, from: FactSource): Promise<HolderView> {

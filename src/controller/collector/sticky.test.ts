@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { spiderEndpoints, spiderIPAddresses } from "#api";
+import { spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
 import { pods, statefulSets } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 import { claimed, detached, ip, reasons, sticky } from "./testing/claimed.ts";
@@ -66,6 +66,24 @@ describe("a sticky address", () => {
     cluster.pod("web-0", { metadata: { uid: "orphan" } });
     await cluster.pass(1_300_000);
     assert.equal(purpose(), "Sticky");
+  });
+
+  it("goes when a Pod of the name has another one for the same NIC: the index tells of that one", async () => {
+    for (const [nic, after] of [
+      ["eth0", undefined],
+      ["net1", "Sticky"],
+    ] as const) {
+      const { cluster, purpose } = await claimed({ claim: { ...detached, nic: "eth0" } });
+      await using _cluster = cluster;
+      set(cluster, { replicas: 1 });
+      const podUID = cluster.pod("web-0").metadata.uid;
+      const [pool] = cluster.api.all(spiderIPPools);
+      assert.ok(pool);
+      cluster.claim("172.18.30.140", pool, "n1", sticky({ nic, podUID }));
+      await cluster.pass(100_000);
+      assert.equal(purpose(), after);
+      assert.ok(cluster.read("172.18.30.140"));
+    }
   });
 
   it("of an unknown kind of application is kept", async () => {
