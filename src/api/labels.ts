@@ -33,6 +33,11 @@ export const labels = {
   /** On claims: their pool and node, hashed where the name is longer than a label's value may be. */
   claimPool: "pool",
   claimNode: "node",
+  /**
+   * On claims, `true`: Velero leaves them out of backups. Put back, a claim would be a Pod's that is not there, or would take the
+   * address from one that is.
+   */
+  noBackup: "velero.io/exclude-from-backup",
 } as const;
 
 /** The five keys that identify an application in `podAffinity` of the pools made for it. */

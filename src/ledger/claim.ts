@@ -92,10 +92,11 @@ export function isHeir(spec: SpiderIPAddressSpec, { pod, nic, owner, sticky }: H
   return sticky === "owner" || spec.podName === pod.name;
 }
 
-/** The labels that follow from the spec. */
+/** The labels of a claim, those that follow from the spec among them. */
 export function claimLabels({ pool, node }: Pick<SpiderIPAddressSpec, "pool" | "node">): Record<string, string> {
   return {
     [labels.claimPool]: labelValue(pool),
+    [labels.noBackup]: "true",
     ...(node === undefined ? {} : { [labels.claimNode]: labelValue(node) }),
   };
 }

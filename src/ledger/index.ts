@@ -12,6 +12,7 @@ export {
   type Claim,
   type ClaimDraft,
   claimKey,
+  claimLabels,
   claimOf,
   detached,
   foundInUse,

@@ -75,7 +75,8 @@ describe("a sticky claim", () => {
     await detachedClaim();
     const { node, bootID, containerID, podUID, podName } = spec();
     assert.deepEqual([node, bootID, containerID, podUID, podName], [undefined, undefined, undefined, "a", "web-0"]);
-    assert.equal(cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.metadata.labels?.["node"], undefined);
+    const unused = { pool: "pool-a", "velero.io/exclude-from-backup": "true" };
+    assert.deepEqual(cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.metadata.labels, unused);
     for (const pod of ["b", "c", "d"]) await cluster.claim(first, requestOf(pod, [pool]));
     await assert.rejects(cluster.claim(first, requestOf("e", [pool])), (error) => hasCode(error, "POOL_EXHAUSTED"));
     assert.deepEqual(Object.keys(cluster.held), ["10.6.0.1", "10.6.0.2", "10.6.0.3", "10.6.0.4"]);

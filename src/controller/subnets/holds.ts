@@ -1,8 +1,8 @@
-import { labels, labelValue, type SpiderIPPool, spiderIPAddresses } from "#api";
+import { type SpiderIPPool, spiderIPAddresses } from "#api";
 import type { Signal } from "#base";
 import { claimAddress, claimName, type Ip, type IpSet } from "#ip";
 import { hasReason } from "#kube";
-import { isShrinkHold, shrinkHoldReason } from "#ledger";
+import { claimLabels, isShrinkHold, shrinkHoldReason } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 
@@ -26,7 +26,7 @@ export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpS
       },
       ...{ pool: name, poolUID: uid, poolGeneration: generation },
     };
-    const draft = { metadata: { name: claimName(ip), labels: { [labels.claimPool]: labelValue(name) } }, spec };
+    const draft = { metadata: { name: claimName(ip), labels: claimLabels({ pool: name }) }, spec };
     await client.create(spiderIPAddresses, draft, o).catch((error: unknown) => {
       if (!hasReason(error, "AlreadyExists")) throw error;
     });
