@@ -14,7 +14,7 @@ describe("Ledger.claim()", () => {
     const { claim: made, fresh } = await claim("a");
     assert.equal(fresh, true);
     const { metadata, spec } = cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" }) ?? assert.fail("no claim");
-    assert.deepEqual(metadata.labels, { pool: "pool-a", node: "n1" });
+    assert.deepEqual(metadata.labels, { pool: "pool-a", node: "n1", "velero.io/exclude-from-backup": "true" });
     assert.deepEqual(
       { ...spec, since: "" },
       {
