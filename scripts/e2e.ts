@@ -1,4 +1,4 @@
-// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, three clusters at a time; `--json FILE` keeps the figures.
+// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, four clusters at a time; `--json FILE` keeps the figures.
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -12,12 +12,23 @@ import { positive, readFlags } from "./options.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const suiteMsMax = 900_000;
-/** Suites mostly wait, for leases, time-outs, rollouts: one takes about half a processor. */
-const jobsByDefault = 3;
-/** These measure, or look at the whole machine. */
-const alone = ["figures", "harness"];
+/** Suites mostly wait, for leases, time-outs, rollouts. */
+const jobsByDefault = 4;
+/** It measures. */
+const alone = ["figures"];
 /** The longest first, so that none is left to run alone at the end. */
-const first = ["failures", "faults", "api-server", "ledger", "workloads", "install", "former"];
+const longest = [
+  "faults",
+  "failures",
+  "install",
+  "networks",
+  "ledger",
+  "workloads",
+  "former",
+  "api-server",
+  "nodes",
+  "upgrade",
+];
 const usage = "npm run e2e [-- WORD … flags]: suites on a real Kubernetes, or those whose path has one of the words.";
 const flags = readFlags(
   usage,
@@ -49,13 +60,14 @@ if (flags.logs !== undefined) {
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
 const count = { passed: 0, failed: 0 };
-const has = (file: string, names: readonly string[]) => names.includes(basename(file, ".e2e.ts"));
-const together = files.filter((file) => !has(file, alone));
-await play([...together.filter((file) => has(file, first)), ...together.filter((file) => !has(file, first))], jobs);
+const nameOf = (file: string) => basename(file, ".e2e.ts");
+const place = (file: string) => longest.indexOf(nameOf(file)) + 1 || longest.length + 1;
+const measuring = files.filter((file) => alone.includes(nameOf(file)));
 await play(
-  files.filter((file) => has(file, alone)),
-  1,
+  files.filter((file) => !measuring.includes(file)).sort((a, b) => place(a) - place(b)),
+  jobs,
 );
+await play(measuring, 1);
 const measured = Object.fromEntries(
   readFileSync(figures, "utf8")
     .split("\n")
