@@ -96,6 +96,7 @@ const rules: readonly (readonly [RegExp, Schema])[] = [
   [/ipv6Gateway$/, optional(ipv6)],
   [/ipv4IPRanges$/, listOf({ type: "string", pattern: `^${ipv4}(-${ipv4})?$` })],
   [/ipv6IPRanges$/, listOf({ type: "string", pattern: `^${ipv6}(-${ipv6})?$` })],
+  [/[bB]indAddress$/, optional(`node|${ipv4}|${ipv6}`)],
   [/(httpPort|webhookPort|gopsPort|prometheus\.port)$/, port],
   [/(failureThreshold|periodSeconds|intervalInSecond|certValidityDuration)$/, integer(1)],
   [/^spiderpoolController\.replicas$/, integer(0)],

@@ -64,7 +64,9 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   await using _metrics =
     options.metricPort === undefined
       ? undefined
-      : await serveText(options.metricPort, metricsContentType, () => metrics.text());
+      : await serveText({ port: options.metricPort, host: options.metricAddress }, metricsContentType, () =>
+          metrics.text(),
+        );
   let isReady = false;
   await using _probes = await probes(options.healthPort, () => isReady);
   const { node } = options;

@@ -61,9 +61,9 @@ export async function serveProbes(port: number, routes: Routes): Promise<AsyncDi
   return { [Symbol.asyncDispose]: async () => void (await Promise.all(servers.map(close))) };
 }
 
-/** A text on every path of a port of all addresses: what monitoring reads. */
+/** A text on every path of a port, of all addresses unless one is given: what monitoring reads. */
 export async function serveText(
-  port: number,
+  { port, host }: { readonly port: number; readonly host?: string | undefined },
   contentType: string,
   read: () => Promise<string>,
 ): Promise<AsyncDisposable & { readonly port: number }> {
@@ -73,7 +73,7 @@ export async function serveText(
       (error: unknown) => response.writeHead(500).end(sentenceOf(error)),
     );
   });
-  await listen(server, { port });
+  await listen(server, { port, ...(host !== undefined && { host }) });
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : port,

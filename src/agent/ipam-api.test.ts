@@ -208,7 +208,11 @@ describe("the HTTP API on the agent's socket", () => {
 
 describe("the port of the metrics", () => {
   it("answers every path with the text", async () => {
-    await using server = await serveText(0, metricsContentType, async () => "spiderpool_x 1\n");
+    await using server = await serveText(
+      { port: 0, host: "127.0.0.1" },
+      metricsContentType,
+      async () => "spiderpool_x 1\n",
+    );
     for (const path of ["/metrics", "/"]) {
       const response = await fetch(`http://127.0.0.1:${server.port}${path}`);
       assert.deepEqual(

@@ -30,8 +30,10 @@ export interface AgentOptions {
   readonly referencePlugins: string | undefined;
   /** Port of the probes, on the loopback addresses only; undefined: they are not served. */
   readonly healthPort: number | undefined;
-  /** Port of the metrics, on all addresses; undefined: they are not served. */
+  /** Port of the metrics; undefined: they are not served. */
   readonly metricPort: number | undefined;
+  /** Where they are served. @default all addresses */
+  readonly metricAddress: string | undefined;
   /** Plugins may give back addresses that they found in use. */
   readonly releaseConflictIps: boolean;
   /** The DaemonSet of the agents, in the install namespace; undefined: nothing tells that the release goes. */
@@ -66,7 +68,7 @@ Usage: spiderpool-agent daemon [flags]
 Environment: SPIDERPOOL_NODE_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
 MULTUS_CLUSTER_NETWORK (the default network of Pods that name none), SPIDERPOOL_HEALTH_PORT (of /runtime/startup,
 /runtime/readiness and /runtime/liveness on 127.0.0.1 and ::1; without it they are not served),
-SPIDERPOOL_ENABLED_METRIC (false) and SPIDERPOOL_METRIC_HTTP_PORT (5711), SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS (true:
+SPIDERPOOL_ENABLED_METRIC (false), SPIDERPOOL_METRIC_HTTP_PORT (5711) and SPIDERPOOL_METRIC_BIND_ADDRESS (all addresses), SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS (true:
 DELETE /v1/ipam/ips may give back addresses that were found in use), SPIDERPOOL_LOOK_SECONDS (20: how often the node is looked
 at for sources that disagree; what two looks see is mended).
 `;
@@ -125,6 +127,7 @@ export function readOptions(
     cniPlugins,
     referencePlugins: values["reference-plugins"],
     metricPort: environment.flag("SPIDERPOOL_ENABLED_METRIC", false) ? metricPort : undefined,
+    metricAddress: environment.address("SPIDERPOOL_METRIC_BIND_ADDRESS"),
     releaseConflictIps: environment.flag("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS", true),
     healthPort: environment.port("SPIDERPOOL_HEALTH_PORT", undefined),
     daemonSet: values["daemon-set"],

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { SpiderError } from "./errors.ts";
 import { type LogLevel, logLevels } from "./log.ts";
 
@@ -61,6 +62,14 @@ export class Environment {
     if (Number.isInteger(number) && number >= 0 && number < 65_536) return number;
     this.wrong.push(`${name} or its flag is ${JSON.stringify(value)}, a port is needed`);
     return otherwise;
+  }
+
+  /** An IP address: a flag's, else the variable's; undefined where neither is set. */
+  address(name: string, flag?: string): string | undefined {
+    const value = flag ?? this.text(name);
+    if (value === "") return undefined;
+    if (isIP(value) === 0) this.wrong.push(`${name} is ${JSON.stringify(value)}, an IP address is needed`);
+    return value;
   }
 
   /** SPIDERPOOL_LOG_LEVEL. */

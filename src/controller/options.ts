@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { SpiderCoordinatorSpec } from "#api";
 import { Environment, type LogLevel } from "#base";
@@ -37,8 +36,8 @@ export interface ControllerProgramOptions {
   readonly webhookPort: number;
   /** Undefined: admission is served over plain HTTP. */
   readonly tls: TlsOptions | undefined;
-  /** Where all ports are bound. @default all addresses */
-  readonly bindAddress: string | undefined;
+  /** Where each port is bound. @default all addresses */
+  readonly bind: Readonly<Partial<Record<"health" | "webhook" | "metrics", string | undefined>>>;
   /** `/metrics` is served where metrics are switched on. */
   readonly metrics: { readonly port: number; readonly debug: boolean } | undefined;
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
@@ -74,7 +73,7 @@ Usage: spiderpool-controller daemon [flags]
   --tls-webhooks NAME       the webhook configurations that are told whom to trust; with --tls-secret
   --tls-name NAME           a DNS name or address of the certificate; may be repeated; with --tls-secret
   --tls-lifetime TIME       how long a certificate lives: 90d, 12h, 30m, 60s; with --tls-secret
-  --bind-address ADDRESS    where all ports are bound   (all addresses)
+  --bind-address ADDRESS    where ports are bound for which the environment says nothing else   (all addresses)
   --help
 
 Environment: SPIDERPOOL_POD_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
@@ -82,6 +81,7 @@ MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; an Event tel
 MULTUS_CLUSTER_NETWORK_CREATED (true; it is created, empty, where it is absent),
 SPIDERPOOL_COORDINATOR_ENABLED (true), SPIDERPOOL_COORDINATOR_DEAFULT_NAME (default; spelled so by the chart),
 SPIDERPOOL_COORDINATOR_SPEC (JSON; the spec that it is created with), SPIDERPOOL_MULTUS_CONFIG_ENABLED (true),
+SPIDERPOOL_HEALTH_BIND_ADDRESS, SPIDERPOOL_WEBHOOK_BIND_ADDRESS, SPIDERPOOL_METRIC_BIND_ADDRESS (where each port is bound),
 and those of metrics, collection and leader election: docs/reference/controller.md.
 `;
 
@@ -114,10 +114,9 @@ export function readOptions(
   const environment = new Environment(env);
   const { wrong } = environment;
   const tls = readTls(values, wrong);
-  const bindAddress = values["bind-address"];
-  if (bindAddress !== undefined && isIP(bindAddress) === 0) {
-    wrong.push(`--bind-address is ${JSON.stringify(bindAddress)}, an IP address is needed`);
-  }
+  const everywhere = environment.address("--bind-address", values["bind-address"]);
+  const bindOf = (port: "HEALTH" | "WEBHOOK" | "METRIC") =>
+    environment.address(`SPIDERPOOL_${port}_BIND_ADDRESS`) ?? everywhere;
   const metricsPort = environment.port("SPIDERPOOL_METRIC_HTTP_PORT", 5721);
   const options: ControllerProgramOptions = {
     podName: environment.needed("SPIDERPOOL_POD_NAME"),
@@ -128,7 +127,7 @@ export function readOptions(
     healthPort: environment.port("SPIDERPOOL_HEALTH_PORT", 5720, values["health-port"]),
     webhookPort: environment.port("SPIDERPOOL_WEBHOOK_PORT", 5722, values["webhook-port"]),
     tls,
-    bindAddress,
+    bind: { health: bindOf("HEALTH"), webhook: bindOf("WEBHOOK"), metrics: bindOf("METRIC") },
     metrics: environment.flag("SPIDERPOOL_ENABLED_METRIC", false)
       ? { port: metricsPort, debug: environment.flag("SPIDERPOOL_ENABLED_DEBUG_METRIC", false) }
       : undefined,

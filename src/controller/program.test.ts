@@ -71,6 +71,15 @@ describe("readOptions()", () => {
     assert.deepEqual(read(["daemon", "--health-port", "2"], { SPIDERPOOL_HEALTH_PORT: "1" }), [2, 5722]);
   });
 
+  it("takes the address of each port from the environment, then from the flag for all", () => {
+    const more = { SPIDERPOOL_WEBHOOK_BIND_ADDRESS: "10.0.0.1", SPIDERPOOL_METRIC_BIND_ADDRESS: "::1" };
+    const options = readOptions(["daemon", "--bind-address", "127.0.0.1"], { ...env, ...more });
+    assert.ok(!("print" in options));
+    assert.deepEqual(options.bind, { health: "127.0.0.1", webhook: "10.0.0.1", metrics: "::1" });
+    const wrong = { ...env, SPIDERPOOL_HEALTH_BIND_ADDRESS: "node1" };
+    assert.throws(() => readOptions(["daemon"], wrong), /SPIDERPOOL_HEALTH_BIND_ADDRESS is "node1", an IP address/);
+  });
+
   it("names everything that is wrong at once", () => {
     const argv = ["daemon", "--tls-server-cert", "c", "--webhook-port", "x"];
     assert.throws(

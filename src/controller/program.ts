@@ -142,7 +142,7 @@ interface Replica {
 }
 
 async function serve(options: ControllerProgramOptions, deps: Deps, replica: Replica): Promise<AsyncDisposable> {
-  const { healthPort, webhookPort, bindAddress: host } = options;
+  const { healthPort, webhookPort, bind } = options;
   const { log, clock, metrics } = deps;
   const tls = await tlsSource(options, replica.certificates);
   const { stores, uses, reserved, elector } = replica;
@@ -154,12 +154,12 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
   });
   const webhooks = { ...admission, ...injectionRoutes(options, deps, replica) };
   await using servers = new AsyncDisposableStack();
-  const webhook = servers.use(await serveHttp({ port: webhookPort, host, tls, routes: webhooks, log }));
+  const webhook = servers.use(await serveHttp({ port: webhookPort, host: bind.webhook, tls, routes: webhooks, log }));
   const leads = () => elector.term !== undefined;
   const routes = {
     ...healthRoutes({
       isSynced: () => storesOf(replica).every(([, store]) => store.isSynced),
-      isServing: () => webhookAnswers({ host, port: webhook.port }, { tls: tls !== undefined }),
+      isServing: () => webhookAnswers({ host: bind.webhook, port: webhook.port }, { tls: tls !== undefined }),
       isLed: () => elector.isLed && replica.collector?.isSynced !== false,
     }),
     ...apiRoutes({
@@ -173,13 +173,19 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
       epoch: () => elector.term?.epoch,
     }),
   };
-  const health = servers.use(await serveHttp({ port: healthPort, host, tls: undefined, routes, log }));
+  const health = servers.use(await serveHttp({ port: healthPort, host: bind.health, tls: undefined, routes, log }));
   if (options.metrics !== undefined) {
     const { port, debug } = options.metrics;
     collectGauges(metrics, { pools, subnets, uses, reserved, clock, leads, debug });
     const scrape = async () => ({ status: 200, text: { type: metricsContentType, text: await metrics.text() } });
     const served = servers.use(
-      await serveHttp({ port, host, tls: undefined, routes: { "/metrics": { method: "GET", answer: scrape } }, log }),
+      await serveHttp({
+        port,
+        host: bind.metrics,
+        tls: undefined,
+        routes: { "/metrics": { method: "GET", answer: scrape } },
+        log,
+      }),
     );
     log.info({ metricsPort: served.port }, "serving metrics");
   }

@@ -69,6 +69,34 @@ describe("the chart: workloads", () => {
     for (const probe of probes) assert.equal(container[probe].httpGet.host, undefined);
   });
 
+  it("binds each port where it is told, and has the kubelet ask there", async () => {
+    const told = ["httpBindAddress=node", "webhookBindAddress=node", "prometheus.bindAddress=127.0.0.1"];
+    const rendering = await render(
+      ...told.map((one) => `spiderpoolController.${one}`),
+      "spiderpoolAgent.prometheus.bindAddress=node",
+    );
+    const { container } = podOf(controllerOf(rendering));
+    const bound = ({ env }: Rendered) =>
+      Object.fromEntries(
+        env
+          .filter(({ name }: Rendered) => name.endsWith("_BIND_ADDRESS"))
+          .map(({ name, value, valueFrom }: Rendered) => [name.split("_")[1], value ?? valueFrom.fieldRef.fieldPath]),
+      );
+    assert.deepEqual(bound(container), { HEALTH: "status.hostIP", WEBHOOK: "status.hostIP", METRIC: "127.0.0.1" });
+    assert.equal(container.livenessProbe.httpGet.host, undefined, "the node's address is the Pod's");
+    const agent = podOf(agentOf(rendering)).container;
+    assert.deepEqual([bound(agent), agent.livenessProbe.httpGet.host], [{ METRIC: "status.hostIP" }, "127.0.0.1"]);
+    const fixed = podOf(controllerOf(await render("spiderpoolController.httpBindAddress=10.0.0.9"))).container;
+    assert.equal(fixed.livenessProbe.httpGet.host, "10.0.0.9");
+    const local = "spiderpoolController.webhookBindAddress=127.0.0.1";
+    assert.match(await refusal(local), /webhookBindAddress is 127.0.0.1: the API server does not reach it there/);
+    const unknown = ["spiderpoolController.hostnetwork=false", "spiderpoolController.httpBindAddress=node"];
+    assert.match(await refusal(...unknown), /httpBindAddress is node, and .*hostnetwork=false/);
+    assert.match(await refusal("spiderpoolAgent.prometheus.bindAddress=eth0"), /prometheus\/bindAddress/);
+    const plain = podOf(controllerOf(await render())).container;
+    assert.deepEqual([bound(plain), plain.livenessProbe.httpGet.host], [{}, "127.0.0.1"]);
+  });
+
   it("39. runs replicas on different nodes, guarded by a budget", async () => {
     const rendering = await render(
       "spiderpoolController.replicas=3",

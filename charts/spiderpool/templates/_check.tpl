@@ -38,6 +38,17 @@
     {{- fail (printf "%s.prometheus.serviceMonitor.install needs metrics to scrape: set %s.prometheus.enabled=true" $component $component) -}}
   {{- end -}}
 {{- end -}}
+{{- $controller := .Values.spiderpoolController -}}
+{{- if or (hasPrefix "127." $controller.webhookBindAddress) (eq "::1" $controller.webhookBindAddress) -}}
+  {{- fail (printf "spiderpoolController.webhookBindAddress is %s: the API server does not reach it there; leave it empty, or say node" $controller.webhookBindAddress) -}}
+{{- end -}}
+{{- if not $controller.hostnetwork -}}
+  {{- range $key, $address := dict "httpBindAddress" $controller.httpBindAddress "webhookBindAddress" $controller.webhookBindAddress "prometheus.bindAddress" $controller.prometheus.bindAddress -}}
+    {{- if not (has $address (list "" "0.0.0.0" "::")) -}}
+      {{- fail (printf "spiderpoolController.%s is %s, and spiderpoolController.hostnetwork=false gives the Pod an address that nobody knows before: leave it empty" $key $address) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
 {{- include "spiderpool.checkCluster" . -}}
 {{- end -}}
 

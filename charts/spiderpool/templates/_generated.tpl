@@ -169,6 +169,7 @@ spiderpoolAgent:
     enabledDebugMetric: false
     enabledRdmaMetric: false
     port: 5711
+    bindAddress: ""
     serviceMonitor:
       install: false
       namespace: ""
@@ -230,6 +231,7 @@ spiderpoolController:
     annotations: {}
     type: ClusterIP
   httpPort: 5720
+  httpBindAddress: ""
   healthChecking:
     startupProbe:
       failureThreshold: 30
@@ -241,6 +243,7 @@ spiderpoolController:
       failureThreshold: 3
       periodSeconds: 10
   webhookPort: 5722
+  webhookBindAddress: ""
   enableValidatingResourcesDeletedWebhook: false
   podResourceInject:
     enabled: false
@@ -254,6 +257,7 @@ spiderpoolController:
     enabled: false
     enabledDebugMetric: false
     port: 5721
+    bindAddress: ""
     serviceMonitor:
       install: false
       namespace: ""

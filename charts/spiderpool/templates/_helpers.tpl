@@ -147,7 +147,18 @@ imagePullSecrets:
 {{- ternary "127.0.0.1" "::1" .Values.ipam.enableIPv4 -}}
 {{- end -}}
 
-{{/* The three probes of a program. Takes root, port, checks (healthChecking), hostNetwork, delays (by probe, seconds). */}}
+{{/* A variable with the address where a port is bound; nothing for all. Takes name and address. */}}
+{{- define "spiderpool.bindEnv" -}}
+{{- if eq .address "node" }}
+- name: {{ .name }}
+  valueFrom: {fieldRef: {apiVersion: v1, fieldPath: status.hostIP}}
+{{- else if .address }}
+- name: {{ .name }}
+  value: {{ .address | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The three probes of a program. Takes root, port, address (where it is bound), checks (healthChecking), hostNetwork, delays (by probe, seconds). */}}
 {{- define "spiderpool.probes" -}}
 {{- $probes := list "startup" "liveness" "readiness" -}}
 {{- if semverCompare "<1.20-0" .root.Capabilities.KubeVersion.Version -}}{{- $probes = list "liveness" "readiness" -}}{{- end -}}
@@ -155,8 +166,13 @@ imagePullSecrets:
 {{- $key := printf "%sProbe" $probe }}
 {{ $key }}:
   httpGet:
+    {{- /* Without a host it is the Pod's address, in the host's network the node's. */}}
+    {{- if has $.address (list "" "0.0.0.0" "::") }}
     {{- if $.hostNetwork }}
     host: {{ include "spiderpool.probeHost" $.root | quote }}
+    {{- end }}
+    {{- else if ne $.address "node" }}
+    host: {{ $.address | quote }}
     {{- end }}
     path: /runtime/{{ $probe }}
     port: {{ $.port | int }}

@@ -26,7 +26,7 @@ export const options: ControllerProgramOptions = {
   healthPort: 0,
   webhookPort: 0,
   tls: undefined,
-  bindAddress: undefined,
+  bind: {},
   clusterNetwork: "",
   createsNetwork: true,
   coordinator: { name: "default", spec: undefined },
