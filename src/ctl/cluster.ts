@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-import { type Clock, systemClock } from "#base";
+import { type Clock, SpiderError, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig } from "#kube";
 import type { Io } from "./io.ts";
 
@@ -27,8 +27,17 @@ export type Connect = (flags: ClusterFlags, io: Pick<Io, "env">) => Cluster;
  * Pod's service account. Throws KUBE_CONFIG_INVALID.
  */
 export const connect: Connect = ({ kubeconfig, context, namespace }, { env }) => {
-  const candidates = (env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "");
-  const found = kubeconfig ?? [...candidates, join(env["HOME"] ?? homedir(), ".kube", "config")].find(existsSync);
+  const { KUBECONFIG = "", HOME = homedir(), KUBERNETES_SERVICE_HOST: inPod } = env;
+  const named = KUBECONFIG.split(delimiter).filter((path) => path !== "");
+  const candidates = [...named, join(HOME, ".kube", "config")];
+  const found = kubeconfig ?? candidates.find(existsSync);
+  if (found === undefined && inPod === undefined) {
+    const missing = candidates.join(", ");
+    throw new SpiderError(
+      "KUBE_CONFIG_INVALID",
+      `no kubeconfig: there is no ${missing}, and this is no Pod; name one with --kubeconfig FILE or $KUBECONFIG`,
+    );
+  }
   const config = loadKubeConfig({ kubeconfig: found, context, env });
   const transport = createTransport(config, { clock: systemClock });
   return {

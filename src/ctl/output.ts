@@ -36,14 +36,19 @@ export function parseOutputFormat(text: string): OutputFormat {
   );
 }
 
+/** Anything as JSON or YAML has it, `{items: …}`; undefined for the formats that are for people. */
+export function formatItems(items: readonly unknown[], format: OutputFormat): string | undefined {
+  if (format === "json") return `${JSON.stringify({ items }, undefined, 2)}\n`;
+  return format === "yaml" ? stringify({ items }) : undefined;
+}
+
 /** The rows as text ending in a newline; undefined where a table would have no row. */
 export function formatRows<T>(rows: readonly T[], printer: Printer<T>, format: OutputFormat): string | undefined {
   const { columns, name, json = (row) => row } = printer;
   switch (format) {
     case "json":
-      return `${JSON.stringify({ items: rows.map(json) }, undefined, 2)}\n`;
     case "yaml":
-      return stringify({ items: rows.map(json) });
+      return formatItems(rows.map(json), format);
     case "name":
       return rows.map((row) => `${name(row)}\n`).join("");
     case "table":

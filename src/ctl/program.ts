@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
-import { formatError, hasCode, productVersion } from "#base";
+import { formatError, hasCode, productVersion, SpiderError } from "#base";
+import { hasReason } from "#kube";
 import { addBundleCommand } from "./bundle/bundle.ts";
 import { addCheckCommand } from "./check/check.ts";
 import { addGcCommand } from "./check/gc.ts";
@@ -77,9 +78,26 @@ export async function runProgram(argv: readonly string[], { name, io, connect: t
   } catch (error) {
     // Commander has already printed what it refuses, and the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitOk : exitUnknown;
-    io.err(`error: ${formatError(error)}\n`);
-    return hasCode(error, "OPTIONS_INVALID") || hasCode(error, "KUBE_CONFIG_INVALID") ? exitUnknown : exitFailed;
+    io.err(`error: ${formatError(error)}\n${untold(error)}`);
+    return unanswerable.some((code) => hasCode(error, code)) || hasReason(error, "Forbidden", "Unauthorized")
+      ? exitUnknown
+      : exitFailed;
   }
+}
+
+/** The command line is wrong, or nobody is there to answer. */
+const unanswerable = ["OPTIONS_INVALID", "KUBE_CONFIG_INVALID", "KUBE_CREDENTIALS", "API_UNREACHABLE"];
+
+/** What an error's details have and its sentence has not, a line each: which file, which server, what there is to choose. */
+function untold(error: unknown): string {
+  // An answer of the API server is a sentence of its own.
+  if (!(error instanceof SpiderError) || error.code === "API_STATUS") return "";
+  const sentence = formatError(error);
+  return Object.entries(error.details)
+    .map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)] as const)
+    .filter(([, value]) => !sentence.includes(value))
+    .map(([name, value]) => `  ${name}: ${value}\n`)
+    .join("");
 }
 
 /** The options that come before every command. Returns the program. */

@@ -26,7 +26,7 @@ import {
 import { SpiderError } from "#base";
 import { type KubeClient, type KubeObject, keyOf } from "#kube";
 import { exitFailed, exitOk } from "./io.ts";
-import { type Manifest, parseManifests } from "./manifests.ts";
+import { judged, type Manifest, readManifests } from "./manifests.ts";
 import type { Context, Run } from "./program.ts";
 
 /** `validate -f FILE`: what admission would say, before anything is sent. */
@@ -51,7 +51,7 @@ interface Others {
  * passed over. The exit status is 1 where one is refused.
  */
 async function validate(filename: string, { io, cluster }: Context): Promise<number> {
-  const manifests = parseManifests(await io.read(filename), filename).filter((one) => one.apiVersion === ours);
+  const manifests = (await readManifests(io, filename)).filter((one) => one.apiVersion === ours);
   if (manifests.length === 0) {
     throw new SpiderError("OPTIONS_INVALID", `${filename} has no object of ${ours}`);
   }
@@ -59,7 +59,7 @@ async function validate(filename: string, { io, cluster }: Context): Promise<num
   let status = exitOk as number;
   for (const manifest of manifests) {
     const name = `${manifest.kind?.toLowerCase()}/${keyOf({ name: "", ...manifest.metadata })}`;
-    const violations = judge(manifest, others);
+    const violations = judged(manifest, () => judge(manifest, others));
     if (violations.length === 0) io.out(`${name} is valid\n`);
     else status = exitFailed;
     for (const violation of violations) io.err(`${name}: ${formatViolation(violation)}\n`);

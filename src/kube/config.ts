@@ -130,8 +130,11 @@ function named(file: Fields, list: string, name: string, field: string, path: st
   const entries = file[list];
   const entry = Array.isArray(entries) ? entries.find((one) => isFields(one) && one["name"] === name) : undefined;
   const part = isFields(entry) ? entry[field] : undefined;
-  if (!isFields(part)) throw invalid("the kubeconfig lacks an entry", { path, list, name });
-  return part;
+  if (isFields(part)) return part;
+  const known = Array.isArray(entries)
+    ? entries.flatMap((one) => (isFields(one) ? (text(one, "name") ?? []) : []))
+    : [];
+  throw invalid("the kubeconfig lacks an entry", { path, list, name, known });
 }
 
 function text(fields: Fields, name: string): string | undefined {

@@ -13,7 +13,7 @@ import {
 } from "#api";
 import { formatError, SpiderError } from "#base";
 import { daemonSets, deployments, events, type KubeClient, type KubeObject, nodes, pods, type Resource } from "#kube";
-import { exitOk } from "../io.ts";
+import { exitFailed, exitOk } from "../io.ts";
 import { isOutputFormat } from "../output.ts";
 import type { Context, Run } from "../program.ts";
 import { redact } from "./redact.ts";
@@ -65,6 +65,10 @@ async function bundle(filename: string, { io, cluster }: Context): Promise<numbe
     left -= part.bytes;
     parts.push(part);
   }
+  const [first] = parts;
+  if (parts.every(({ error }) => error !== undefined)) {
+    throw new SpiderError("BUNDLE_EMPTY", `nothing could be read, and no file was written: ${first?.error}`);
+  }
   const body = parts.map(({ kind, items, leftOut, error }) => ({ kind, items, leftOut, error }));
   const packed = gzipSync(JSON.stringify({ format: 1, at: cluster.clock.wall(), parts: body }));
   // Addresses and names of Pods are nobody else's business.
@@ -75,7 +79,7 @@ async function bundle(filename: string, { io, cluster }: Context): Promise<numbe
   }
   const count = parts.reduce((sum, { items }) => sum + items.length, 0);
   io.out(`${filename}: ${count} objects, ${packed.length} bytes; look at it before you pass it on\n`);
-  return exitOk;
+  return parts.some(({ error }) => error !== undefined) ? exitFailed : exitOk;
 }
 
 interface Part {

@@ -1,7 +1,9 @@
 import type { Command } from "commander";
-import { stringify } from "yaml";
 import { SpiderError } from "#base";
 import { exitFailed, exitOk, exitUnknown } from "../io.ts";
+import { readManifests } from "../manifests.ts";
+import { formatItems } from "../output.ts";
+import { parsePodName } from "../pod-name.ts";
 import type { Context, Run } from "../program.ts";
 import { type Diagnosis, diagnose, poolsToRead } from "./diagnose.ts";
 import { gatherFacts, readUsage, type Target } from "./gather.ts";
@@ -37,21 +39,19 @@ async function explain(asked: Asked, context: Context): Promise<number> {
     diagnoses.push(diagnose(facts, await readUsage(poolsToRead(facts), cluster, io.signal)));
   }
   const items = diagnoses.map(diagnosisJson);
-  if (output === "json") io.out(`${JSON.stringify({ items }, undefined, 2)}\n`);
-  else if (output === "yaml") io.out(stringify({ items }));
-  else io.out(diagnoses.map(formatDiagnosis).join("\n"));
+  io.out(formatItems(items, output) ?? diagnoses.map(formatDiagnosis).join("\n"));
   const verdicts = diagnoses.map(({ verdict }) => verdict);
   return verdicts.includes("fails") ? exitFailed : verdicts.includes("unknown") ? exitUnknown : exitOk;
 }
 
 async function targetsOf({ kind, name, filename }: Asked, { io, cluster }: Context): Promise<readonly Target[]> {
   if (filename !== undefined && name === undefined) {
-    return podsOfFile(await io.read(filename), filename, cluster.namespace).map((manifest) => ({ manifest }));
+    return podsOfFile(await readManifests(io, filename), filename, cluster.namespace).map((manifest) => ({ manifest }));
   }
   const isPod = kind === "pod" || kind === "pods" || kind === "po";
   if (filename !== undefined || name === undefined || !isPod) {
-    throw new SpiderError("OPTIONS_INVALID", "explain: give either `pod NAME` or `-f FILE`");
+    const found = [kind, name].map((word) => (word === undefined ? "" : ` ${word}`)).join("");
+    throw new SpiderError("OPTIONS_INVALID", `explain${found}: give either \`pod NAME\` or \`-f FILE\``);
   }
-  const [pod = "", namespace = cluster.namespace] = name.split("/").toReversed();
-  return [{ namespace, name: pod }];
+  return [parsePodName(name, cluster.namespace)];
 }

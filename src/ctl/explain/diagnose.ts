@@ -117,7 +117,9 @@ function gone(facts: Facts, nothing: Blank): Diagnosis {
   return {
     ...nothing,
     verdict: "unknown",
-    notes: ["there is no such Pod, and no Event of the last hour tells of one"],
+    notes: [
+      "there is no such Pod, and no Event of the last hour tells of one: see its name and namespace with `kubectl get pods -A`",
+    ],
   };
 }
 

@@ -1,6 +1,6 @@
 import { SpiderError } from "#base";
 import type { OwnerReference, TopController } from "#kube";
-import { type Manifest, parseManifests } from "../manifests.ts";
+import type { Manifest } from "../manifests.ts";
 
 /** A Pod as a file describes it: itself, or by the template of what would make it. */
 export interface PodManifest {
@@ -32,8 +32,12 @@ const templatePaths: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The Pods that a file's objects are or would make; other objects are passed over. Throws OPTIONS_INVALID. */
-export function podsOfFile(text: string, filename: string, namespace: string): readonly PodManifest[] {
-  const found = parseManifests(text, filename).flatMap((manifest) => podOf(manifest, filename, namespace) ?? []);
+export function podsOfFile(
+  manifests: readonly Manifest[],
+  filename: string,
+  namespace: string,
+): readonly PodManifest[] {
+  const found = manifests.flatMap((manifest) => podOf(manifest, filename, namespace) ?? []);
   if (found.length > 0) return found;
   const kinds = Object.keys(templatePaths).join(", ");
   throw new SpiderError("OPTIONS_INVALID", `${filename} has no Pod and nothing that makes one (${kinds})`);

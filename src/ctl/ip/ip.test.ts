@@ -68,6 +68,22 @@ describe("spiderpoolctl ip show", () => {
     assert.match(wrong.err, /^error: "172\.18\.30" is no IP address/);
   });
 
+  it("names what it looked for where nothing is found, and refuses what names no Pod", async () => {
+    const none = await runCtl(claimed({}), ["-n", "prod", "ip", "show", "--pod", "db", "--node", "n9"]);
+    assert.deepEqual([none.status, none.err], [0, "No addresses are in use of Pod prod/db, on node n9.\n"]);
+    for (const text of ["a/b/c", "/x", "x/", ""]) {
+      const { status, err } = await runCtl(claimed({}), ["ip", "show", "--pod", text]);
+      assert.deepEqual([status, err], [2, `error: "${text}" names no Pod: the form is [namespace/]name\n`]);
+    }
+  });
+
+  it("ends with 2 where the user has no right to look, in the API server's words", async () => {
+    const api = claimed({});
+    api.fail(() => true, { kind: "status", status: 403, reason: "Forbidden" });
+    const { status, err } = await runCtl(api, ["ip", "show"]);
+    assert.deepEqual([status, err], [2, "error: cannot list spideripaddresses: injected Forbidden\n"]);
+  });
+
   it("refuses an output format that it does not know, naming those that it does", async () => {
     const { status, err } = await runCtl(claimed(), ["ip", "show", "-o", "xml"]);
     assert.equal(status, 2);

@@ -5,6 +5,7 @@ import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatAge, formatRows, type Printer } from "../output.ts";
+import { parsePodName } from "../pod-name.ts";
 import type { Context } from "../program.ts";
 
 /** Which claims; an absent part selects all. */
@@ -19,7 +20,8 @@ export interface IpSelection {
 /** Prints the claims that are selected, by address. An address that was named and is free makes the exit status 1. */
 export async function showIps(selection: IpSelection, { io, cluster, output }: Context): Promise<number> {
   const { found, free } = await selectClaims(selection, cluster, io.signal);
-  const printer = claimPrinter(cluster.clock.wall());
+  const nothing = `No addresses are in use${whichOf(selection, cluster)}.`;
+  const printer = claimPrinter(cluster.clock.wall(), nothing);
   const text = formatRows(found, printer, output);
   if (text !== undefined) io.out(text);
   else if (free.length === 0) io.err(`${printer.nothing}\n`);
@@ -27,16 +29,28 @@ export async function showIps(selection: IpSelection, { io, cluster, output }: C
   return free.length === 0 ? exitOk : exitFailed;
 }
 
+/** ` of Pod a/b, on node c`; empty where all are selected. */
+function whichOf({ addresses, pool, node, pod }: IpSelection, { namespace }: Pick<Cluster, "namespace">): string {
+  const holder = pod === undefined ? undefined : parsePodName(pod, namespace);
+  const parts = [
+    ...(addresses.length === 0 ? [] : [`among ${addresses.join(", ")}`]),
+    ...(pool === undefined ? [] : [`of IPPool ${pool}`]),
+    ...(holder === undefined ? [] : [`of Pod ${holder.namespace}/${holder.name}`]),
+    ...(node === undefined ? [] : [`on node ${node}`]),
+  ];
+  return parts.length === 0 ? "" : ` ${parts.join(", ")}`;
+}
+
 async function selectClaims(
   { addresses, pool, node, pod }: IpSelection,
   { client, namespace }: Cluster,
   signal: AbortSignal,
 ): Promise<{ readonly found: readonly Claim[]; readonly free: readonly string[] }> {
-  const podKey = pod === undefined || pod.includes("/") ? pod : `${namespace}/${pod}`;
+  const holder = pod === undefined ? undefined : parsePodName(pod, namespace);
   const isWanted = ({ spec }: Claim) =>
     (pool === undefined || spec.pool === pool) &&
     (node === undefined || spec.node === node) &&
-    (podKey === undefined || `${spec.podNamespace}/${spec.podName}` === podKey);
+    (holder === undefined || (spec.podNamespace === holder.namespace && spec.podName === holder.name));
   const found: Claim[] = [];
   const free: string[] = [];
   if (addresses.length > 0) {
@@ -79,7 +93,7 @@ export function holderOf({ spec }: Pick<Claim, "spec">): string {
   return pod === "" ? (spec.reason ?? "") : pod;
 }
 
-function claimPrinter(now: Date): Printer<Claim> {
+function claimPrinter(now: Date, nothing: string): Printer<Claim> {
   const age = ({ spec }: Claim) =>
     spec.since === undefined ? "<unknown>" : formatAge(now.getTime() - Date.parse(spec.since));
   return {
@@ -97,6 +111,6 @@ function claimPrinter(now: Date): Printer<Claim> {
     ],
     name: ({ name }) => `spideripaddress.spiderpool.spidernet.io/${name}`,
     json: ({ spec, uid }) => ({ ...spec, uid }),
-    nothing: "No addresses are in use.",
+    nothing,
   };
 }

@@ -13,7 +13,7 @@ import {
 import { SpiderError } from "#base";
 import { apiVersionOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
-import { type Manifest, parseManifests } from "../manifests.ts";
+import { judged, type Manifest, readManifests } from "../manifests.ts";
 import type { Context, Run } from "../program.ts";
 import { addNetShowCommand } from "./show.ts";
 
@@ -30,13 +30,13 @@ export function addNetCommands(program: Command, run: Run): void {
 
 async function render(filename: string, context: Context): Promise<number> {
   const { io, output } = context;
-  const configs = parseManifests(await io.read(filename), filename).filter(
+  const configs = (await readManifests(io, filename)).filter(
     (one) => one.apiVersion === `${apiGroup}/${apiVersion}` && one.kind === "SpiderMultusConfig",
   );
   if (configs.length === 0) throw new SpiderError("OPTIONS_INVALID", `${filename} has no SpiderMultusConfig`);
   let status: number = exitOk;
   for (const config of configs.map((one) => complete(one, context.namespace ?? "default"))) {
-    const violations = validateMultusConfig(config, { old: undefined, network: undefined });
+    const violations = judged(config, () => validateMultusConfig(config, { old: undefined, network: undefined }));
     for (const violation of violations) io.err(`${config.metadata.name}: ${formatViolation(violation)}\n`);
     if (violations.length > 0) status = exitFailed;
     else io.out(text(config, output === "json"));

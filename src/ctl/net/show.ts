@@ -2,6 +2,8 @@ import type { Command } from "commander";
 import type { NicPath } from "#doctor";
 import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
+import { formatItems } from "../output.ts";
+import { podKey } from "../pod-name.ts";
 import type { Context, Run } from "../program.ts";
 
 /** `net show POD`: every NIC of a Pod as it is on its node now. */
@@ -23,10 +25,9 @@ async function show(
   context: Context,
 ): Promise<number> {
   const { io, output } = context;
-  const key = pod.includes("/") ? pod : `${context.namespace ?? "default"}/${pod}`;
+  const key = podKey(pod, context);
   const nics = (await askAgent(socket, `/v1/net?pod=${encodeURIComponent(key)}`, io)) as readonly NicPath[];
-  if (output === "json") io.out(`${JSON.stringify({ items: nics }, undefined, 2)}\n`);
-  else io.out(nics.map((nic) => (draw ? drawn(nic) : listed(nic))).join("\n"));
+  io.out(formatItems(nics, output) ?? nics.map((nic) => (draw ? drawn(nic) : listed(nic))).join("\n"));
   if (nics.length === 0) {
     io.err(
       `The agent of this node has no running sandbox of Pod ${key}: see on which node it is (kubectl get pod -o wide), `,

@@ -2,7 +2,8 @@ import type { Command } from "commander";
 import type { Span } from "#base";
 import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
-import { formatTable } from "../output.ts";
+import { formatItems, formatTable } from "../output.ts";
+import { podKey } from "../pod-name.ts";
 import type { Context, Run } from "../program.ts";
 
 /** A call as the agent's API tells of it. */
@@ -30,11 +31,10 @@ export function addTraceCommand(program: Command, run: Run): void {
 
 async function trace(pod: string, socket: string, context: Context): Promise<number> {
   const { io, output } = context;
-  const key = pod.includes("/") ? pod : `${context.namespace ?? "default"}/${pod}`;
+  const key = podKey(pod, context);
   const path = `/v1/flights?pod=${encodeURIComponent(key)}`;
   const flights = (await askAgent(socket, path, io)) as readonly Flight[];
-  if (output === "json") io.out(`${JSON.stringify({ items: flights }, undefined, 2)}\n`);
-  else io.out(flights.map(format).join("\n"));
+  io.out(formatItems(flights, output) ?? flights.map(format).join("\n"));
   if (flights.length === 0) io.err(`The agent of this node has no call of Pod ${key} among its last ones.\n`);
   return flights.length === 0 ? exitFailed : exitOk;
 }

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { SpiderError } from "#base";
 import { exitFailed, exitOk } from "../io.ts";
-import { type Manifest, parseManifests } from "../manifests.ts";
+import { type Manifest, readManifests } from "../manifests.ts";
 import type { Context, Run } from "../program.ts";
 import { gatherState } from "./gather.ts";
 import { planChange } from "./plan.ts";
@@ -40,6 +40,6 @@ async function plan({ filename, delete: deleted }: Flags, context: Context): Pro
 
 async function read(files: readonly string[], { io }: Context): Promise<readonly Manifest[]> {
   const lists: (readonly Manifest[])[] = [];
-  for (const file of files) lists.push(parseManifests(await io.read(file), file));
+  for (const file of files) lists.push(await readManifests(io, file));
   return lists.flat();
 }

@@ -235,4 +235,19 @@ Addresses that would go from their holders:
     );
     assert.equal((await runCtl(api, ["plan"])).status, 2);
   });
+
+  it("refuses what it cannot read, and takes an object without metadata", async () => {
+    const files = {
+      empty: "---\n",
+      nameless: "kind: Foo\n",
+      text: "kind: List\nitems: [5]\n",
+      mistyped: pool("p", "5"),
+    };
+    const planned = async (file: string) => await runCtl(api, ["plan", "-f", file], files);
+    assert.deepEqual((await planned("empty")).err, "error: empty has no object\n");
+    assert.deepEqual((await planned("nothing")).err, "error: -f nothing cannot be read: nothing: no such file\n");
+    assert.deepEqual((await planned("text")).err, "error: text: a document is no Kubernetes object\n");
+    assert.deepEqual((await planned("nameless")).err, "error: a Foo of the file has no name\n");
+    assert.match((await planned("mistyped")).err, /^error: SpiderIPPool p: a value is not of the type/);
+  });
 });

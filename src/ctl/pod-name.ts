@@ -1,0 +1,21 @@
+import { SpiderError } from "#base";
+import type { Context } from "./program.ts";
+
+/** A Pod as the command line names it. */
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Reads `[namespace/]name`. Throws OPTIONS_INVALID for anything else. */
+export function parsePodName(text: string, defaultNamespace: string): PodName {
+  const [name = "", namespace = defaultNamespace, ...more] = text.split("/").toReversed();
+  if (name !== "" && namespace !== "" && more.length === 0) return { namespace, name };
+  throw new SpiderError("OPTIONS_INVALID", `"${text}" names no Pod: the form is [namespace/]name`);
+}
+
+/** `namespace/name` of a Pod, for the agent's API: without asking a kubeconfig, which a node need not have. */
+export function podKey(text: string, { namespace = "default" }: Pick<Context, "namespace">): string {
+  const pod = parsePodName(text, namespace);
+  return `${pod.namespace}/${pod.name}`;
+}
