@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { LabHandle } from "../lab/launch.ts";
 import type { Stage } from "../lab/scenarios/stage.ts";
@@ -7,6 +8,22 @@ import { startStage } from "./stage.ts";
 /** Ends as soon as the node's rule and a Pod's route are there, or after 5 s in vain. */
 const untilBoth = `until ip rule show pref 1000 | grep -q "lookup 500" && ip route show table 500 | grep -q "^172.18.30."
 do sleep 0.05; done`;
+
+/** Part of the package systemd; Debian and Ubuntu have it also where it does not run. */
+const networkd = "/usr/lib/systemd/systemd-networkd";
+/**
+ * It takes away what it did not make whenever it configures a link; /sys read-only tells it that it need not wait for udev.
+ * Ends when it has taken the rule.
+ */
+const foreignRemoved = `mkdir -p /run/systemd/network /run/systemd/netif/links
+printf '[Match]\nName=nd0\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.9/24\n' >/run/systemd/network/10-nd0.network
+chown -R systemd-network /run/systemd/netif
+ip monitor rule >/run/seen 2>&1 & seen=$!
+unshare --mount sh -c 'mount --bind /sys /sys; mount -o remount,bind,ro /sys; exec ${networkd}' >/dev/null 2>&1 & networkd=$!
+until grep -q 'Deleted 1000:.*lookup 500' /run/seen; do
+  ip link add nd0 type veth peer name nd1; sleep 0.2; ip link del nd0
+done
+kill -KILL $seen $networkd; rm -r /run/systemd/network /run/systemd/netif /run/seen`;
 
 describe("host rules and routes of running Pods", () => {
   let lab: LabHandle;
@@ -37,8 +54,17 @@ describe("host rules and routes of running Pods", () => {
       await onNode1(...command);
       if (what.startsWith("rules")) {
         // A flush takes the kernel's own rules, too; those are the administrator's to put back.
-        await onNode1("sh", "-c", "ip rule add pref 32766 lookup main; ip rule add pref 32767 lookup default");
+        const own = "ip rule add protocol kernel pref";
+        await onNode1("sh", "-c", `${own} 32766 lookup main; ${own} 32767 lookup default`);
       }
+      await onNode1("timeout", "2", "sh", "-c", untilBoth);
+      assert.match(await pageFrom("node1"), /^test-app-/);
+    });
+  }
+
+  if (existsSync(networkd)) {
+    it("are restored after systemd-networkd removed what it had not made", async () => {
+      await onNode1("timeout", "20", "sh", "-c", foreignRemoved);
       await onNode1("timeout", "2", "sh", "-c", untilBoth);
       assert.match(await pageFrom("node1"), /^test-app-/);
     });
@@ -69,9 +95,9 @@ describe("host rules and routes of running Pods", () => {
     await onNode1("ip", "route", "flush", "table", "500");
     await onNode1("ovs-vsctl", "del-port", veth);
     await lab.hold({ node: "node1", program: "agent", held: false });
-    await onNode1("timeout", "20", "sh", "-c", untilBoth);
+    await onNode1("timeout", "60", "sh", "-c", untilBoth);
     await onNode1(
-      ...["timeout", "20", "sh", "-c"],
+      ...["timeout", "60", "sh", "-c"],
       `until ovs-vsctl get interface ${veth} ofport 2>&1 | grep -q "^[1-9]"; do sleep 0.05; done`,
     );
     for (const node of ["node1", "node2"]) assert.match(await pageFrom(node), /^test-app-/);

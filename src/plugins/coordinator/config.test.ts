@@ -119,6 +119,22 @@ describe("decodeCoordinatorConfig", () => {
     for (const [field, raw] of cases) assert.equal(refusedField(raw), field, JSON.stringify(raw));
   });
 
+  it("says which addresses of a policy route are not of one family, and what a MTU may be", () => {
+    const text = (raw: JsonObject) => {
+      try {
+        settings(raw);
+      } catch (error) {
+        return CniError.from(error).text;
+      }
+      return "";
+    };
+    assert.match(
+      text({ policyRoutes: [{ dst: "10.0.0.0/8", gw: "fd00::1" }] }),
+      /route dst "10\.0\.0\.0\/8" and gw "fd00::1" must use the same IP family/,
+    );
+    assert.match(text({ vethMTU: 0 }), /field vethMTU, value 0, allowed a whole number from 1 to 65535/);
+  });
+
   it("ignores what earlier versions knew, and takes any negative podRPFilter", () => {
     assert.equal(
       refusedField({ detectGateway: "x", detectOptions: 1, hostRPFilter: 9, multusNicPrefix: "net" }),
