@@ -12,6 +12,7 @@ export { hasRole } from "./mirrors.ts";
 export {
   type BridgeInfo,
   type DatapathType,
+  type JoinOptions,
   type MirrorRole,
   type Ovs,
   type OvsMirror,
