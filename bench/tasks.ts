@@ -80,8 +80,8 @@ export interface FloorTurns {
   readonly order: string;
   readonly adds: readonly number[];
   readonly dels: readonly number[];
-  /** Of `adds`: start and end of a process that does nothing. */
-  readonly processes: readonly number[];
+  /** Of each ADD: a process that does nothing, started and ended; and after that, when each of the parts was done. */
+  readonly parts: readonly Readonly<Record<string, number>>[];
 }
 
 export interface FloorBurst {

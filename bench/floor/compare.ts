@@ -13,17 +13,21 @@ export function compareTurns(what: string, product: Percentiles, { turns }: Floo
   const best = orders.toSorted((a, b) => a.add.p50Ms - b.add.p50Ms)[0];
   const floorMs = best?.add.p50Ms ?? Number.NaN;
   const ratio = round(product.p50Ms / floorMs);
-  const others = orders.filter((one) => one !== best).map(({ order, add }) => `, ${order} ${add.p50Ms} ms`);
+  const others = orders.filter((one) => one !== best).map(({ order, add }) => `; ${order} ${add.p50Ms}`);
+  const parts = Object.entries(best?.partsMs ?? {}).map(([part, ms]) => `${part} ${ms}`);
   return {
     figures: { ratio, orders },
     lines: [
-      `${what} p50: product ${product.p50Ms} / floor ${floorMs} ms = ${ratio} (floor: process ${best?.process.p50Ms} ms; ${best?.order}${others.join("")}; p99 ${best?.add.p99Ms} ms)`,
+      `${what} p50: product ${product.p50Ms} / floor ${floorMs} ms = ${ratio}`,
+      `  floor: ${best?.order} ${floorMs} ms, p99 ${best?.add.p99Ms}${others.join("")}; DEL p50 ${best?.del.p50Ms} ms; of the ADD, p50: ${parts.join(", ")} ms (all but the process counted from its end)`,
     ],
   };
 }
 
-function partsOf({ adds, dels, processes }: FloorTurns) {
-  return { add: percentiles(adds), del: percentiles(dels), process: percentiles(processes) };
+function partsOf({ adds, dels, parts }: FloorTurns) {
+  const median = (part: string) => percentiles(parts.map((one) => one[part] ?? Number.NaN)).p50Ms;
+  const partsMs = Object.fromEntries(Object.keys(parts[0] ?? {}).map((part) => [part, median(part)]));
+  return { add: percentiles(adds), del: percentiles(dels), partsMs };
 }
 
 /** A burst, as it comes or all in one round, whichever is faster. */

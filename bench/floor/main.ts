@@ -56,17 +56,26 @@ const macvlan: Attach = async (all) => {
 interface Added {
   readonly pod: FloorPod;
   readonly row: unknown;
+  /** When each part was done, after the begin. */
+  readonly partsMs: Readonly<Record<string, number>>;
 }
 
 /** All that an ADD does after its process has started: create, row and links at the same time, then the address. */
 async function add(pod: FloorPod, network: Network, attach: (pod: FloorPod) => Promise<unknown>): Promise<Added> {
-  const created = api.create(pod.name);
+  const startMs = performance.now();
+  const partsMs: Record<string, number> = {};
+  const done = (part: string) => {
+    partsMs[part] = performance.now() - startMs;
+  };
+  const created = api.create(pod.name).then(() => done("create"));
   const forwards = network === "ovs" ? ovs.forwards(pod.port) : undefined;
   const attached = attach(pod);
-  await Promise.all([created, pod.linked.promise]);
+  const linked = pod.linked.promise.then(() => done("links"));
+  await Promise.all([created, linked]);
   pod.configure();
+  done("addresses");
   const [row] = await Promise.all([attached, forwards]);
-  return { pod, row };
+  return { pod, row, partsMs };
 }
 
 async function del({ pod, row }: Added, network: Network, detach: (row: unknown) => Promise<unknown>): Promise<void> {
@@ -85,7 +94,8 @@ async function timed(act: () => unknown): Promise<number> {
 async function turns(network: Network, count: number, restMs: number): Promise<readonly FloorTurns[]> {
   const orders = network === "macvlan" ? { macvlan } : { linksAtOnce, rowFirst };
   const all = Object.entries(orders).map(([order, attach]) => {
-    return { attach, turns: { order, adds: [] as number[], dels: [] as number[], processes: [] as number[] } };
+    const [adds, dels, parts]: [number[], number[], Record<string, number>[]] = [[], [], []];
+    return { attach, turns: { order, adds, dels, parts } };
   });
   for (let round = -warmUp; round < count; round++) {
     for (const { attach, turns } of all) {
@@ -104,7 +114,7 @@ async function turns(network: Network, count: number, restMs: number): Promise<r
       });
       await pods.forget(sandbox);
       if (round < 0) continue;
-      turns.processes.push(process);
+      turns.parts.push({ process, ...added?.partsMs });
       turns.adds.push(process + rest);
       turns.dels.push(gone);
     }
