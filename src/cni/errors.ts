@@ -1,4 +1,5 @@
 import { formatError, SpiderError } from "#base";
+import { errorTextMax } from "./limits.ts";
 import type { JsonObject } from "./types.ts";
 
 /**
@@ -34,6 +35,9 @@ const codeNames: ReadonlyMap<number, string> = new Map([
   [51, "CNI_LIMITED_CONNECTIVITY"],
 ]);
 
+/** Characters of a value in the pairs of `text`. */
+const foundMax = 200;
+
 export interface CniErrorOptions {
   /** Our own code, where the number says too little. @default that of the number */
   readonly code?: string;
@@ -49,10 +53,10 @@ export class CniError extends SpiderError {
   readonly #text: string | undefined;
 
   constructor(cniCode: number, message: string, options: CniErrorOptions = {}) {
-    super(options.code ?? codeNames.get(cniCode) ?? "CNI_FAILED", message, options);
+    super(options.code ?? codeNames.get(cniCode) ?? "CNI_FAILED", shorten(message, errorTextMax), options);
     this.name = "CniError";
     this.cniCode = cniCode;
-    this.#text = options.text;
+    this.#text = options.text === undefined ? undefined : shorten(options.text, errorTextMax);
   }
 
   /** Anything caught, as the error to answer with. A CniError is never wrapped again; all else becomes 999 or `cniCode`. */
@@ -73,9 +77,10 @@ export class CniError extends SpiderError {
     if (this.#text !== undefined) return this.#text;
     const { fix, ...found } = this.details;
     const pairs = Object.entries(found).map(
-      ([key, value]) => `${key} ${shorten(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"))}`,
+      ([key, value]) =>
+        `${key} ${shorten(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"), foundMax)}`,
     );
-    const cause = describe(this.cause);
+    const cause = shorten(describe(this.cause), errorTextMax);
     const facts = [...pairs, ...(cause === "" || this.message.includes(cause) ? [] : [cause])].join(", ");
     return [facts, ...(typeof fix === "string" ? [`What to do: ${fix}`] : [])].filter((part) => part !== "").join(". ");
   }
@@ -93,6 +98,6 @@ function describe(cause: unknown): string {
 }
 
 /** What was found may be as long as its sender liked. */
-function shorten(text: string): string {
-  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+function shorten(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max)}…` : text;
 }

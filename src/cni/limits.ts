@@ -10,6 +10,8 @@ export const pluginsMax = 64;
 export const resultItemsMax = 4096;
 /** CNI_ARGS as text; the kernel allows 128 KiB for one variable. */
 export const argsBytesMax = 128 * 1024;
+/** Characters of an error's sentence, which may quote what was sent; runtimes log it, and an Event has room for 1,024. */
+export const errorTextMax = 4 * 1024;
 /** Environment variables in one frame. */
 export const frameVariablesMax = 64;
 /** The body of one frame: a stdin, the environment, and what little else there is. */
