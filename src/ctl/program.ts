@@ -7,7 +7,7 @@ import { addGcCommand } from "./check/gc.ts";
 import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
 import { addDoctorCommand } from "./doctor/doctor.ts";
 import { addExplainCommand } from "./explain/commands.ts";
-import { exitFailed, exitOk, exitUnknown, type Io } from "./io.ts";
+import { exitFailed, exitOk, exitUnknown, type Io, printable } from "./io.ts";
 import { addIpCommands } from "./ip/commands.ts";
 import { addNetCommands } from "./net/render.ts";
 import { addNodeCommand } from "./node/status.ts";
@@ -47,7 +47,12 @@ export interface ProgramOptions {
 }
 
 /** Runs one command line (without interpreter and script). Returns the exit status; never throws. */
-export async function runProgram(argv: readonly string[], { name, io, connect: to = connect }: ProgramOptions) {
+export async function runProgram(argv: readonly string[], { name, connect: to = connect, ...options }: ProgramOptions) {
+  const io: Io = {
+    ...options.io,
+    out: (text) => options.io.out(printable(text)),
+    err: (text) => options.io.err(printable(text)),
+  };
   let status: number = exitOk;
   const program = addGlobalOptions(new Command(name))
     .configureOutput({ writeOut: io.out, writeErr: io.err })

@@ -77,6 +77,13 @@ describe("spiderpoolctl ip show", () => {
     }
   });
 
+  it("writes nothing that a terminal would obey, whatever an object holds", async () => {
+    const { out } = await runCtl(claimed({ podName: "\u001b]0;owned\u0007\u202e" }), ["ip", "show"]);
+    assert.match(out, /default\/\\u001b\]0;owned\\u0007\\u202e {3}eth0/);
+    const json = await runCtl(claimed({ podName: "\u009b2J" }), ["ip", "show", "-o", "json"]);
+    assert.equal(JSON.parse(json.out).items[0].podName, "\u009b2J");
+  });
+
   it("ends with 2 where the user has no right to look, in the API server's words", async () => {
     const api = claimed({});
     api.fail(() => true, { kind: "status", status: 403, reason: "Forbidden" });
