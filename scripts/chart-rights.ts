@@ -1,12 +1,17 @@
 import { readFileSync } from "node:fs";
-import { parse } from "yaml";
+import { parseAllDocuments } from "yaml";
 import type { RightsRule } from "../lab/api/index.ts";
 
-/** The rules of the chart's ClusterRole for a program: plain YAML inside the template, so that no Helm is needed. */
+/**
+ * The rules of the chart's ClusterRole and Role for a program. They are plain YAML inside the template, so that no Helm is needed:
+ * conditions are taken to hold, and what Helm would fill in is a name of nothing.
+ */
 export function chartRights(program: "agent" | "controller"): readonly RightsRule[] {
   const file = new URL(`../charts/spiderpool/templates/rbac-${program}.yaml`, import.meta.url);
-  const [, text = ""] = /^kind: ClusterRole$.*?^rules:\n(.*?)^(?:---| *\{\{)/ms.exec(readFileSync(file, "utf8")) ?? [];
-  const rules: unknown = parse(text);
-  if (Array.isArray(rules) && rules.length > 0) return rules;
-  throw new Error(`${file.pathname} has no rules of a ClusterRole that can be read without Helm`);
+  const text = readFileSync(file, "utf8")
+    .replace(/^\s*\{\{.*\}\}$/gm, "")
+    .replace(/\{\{.*?\}\}/g, "of-the-release");
+  const rules = parseAllDocuments(text).flatMap((document) => document.toJS()?.rules ?? []) as readonly RightsRule[];
+  if (rules.length > 0) return rules;
+  throw new Error(`${file.pathname} has no rules that can be read without Helm`);
 }

@@ -31,7 +31,10 @@ const namespace = "kube-system";
 const [helm, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
 const kubectl = (argv: readonly string[], input = "") =>
   run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
-const shown = ["admission-policy", "rbac-agent"].flatMap((name) => ["--show-only", `templates/${name}.yaml`]);
+const shown = ["admission-policy", "rbac-agent", "rbac-controller"].flatMap((name) => [
+  "--show-only",
+  `templates/${name}.yaml`,
+]);
 const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name: "spiderpool-agent" } };
 await kubectl(["apply", "-f", `${chart}/crds`]);
 await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]);
@@ -301,9 +304,24 @@ describe("Events: an agent", () => {
   });
 });
 
+/** Which of these (`verb resource`, or `verb resource/name`) a ServiceAccount of the release may do, anywhere. */
+async function mayDo(accountName: string, asked: readonly string[], where = ["-A"]): Promise<readonly string[]> {
+  const as = ["--as", `system:serviceaccount:${namespace}:${accountName}`];
+  const allowed = await Promise.all(
+    asked.map(async (what) => {
+      const [verb = "", resource = ""] = what.split(" ");
+      // `can-i` answers "no" with status 1.
+      const stdout = await kubectl(["auth", "can-i", verb, resource, ...where, ...as]).catch(
+        ({ details }: SpiderError) => String(details["stdout"]),
+      );
+      return stdout.startsWith("no") ? [] : [what];
+    }),
+  );
+  return allowed.flat();
+}
+
 describe("an agent's rights", () => {
   it("are none to read secrets, run or delete anything, change pools, kinds, rights or workloads", async () => {
-    const as = ["--as", `system:serviceaccount:${namespace}:${account.metadata.name}`];
     const refused = [
       ...["get secrets", "list secrets", "create pods", "delete pods", "patch pods", "create pods/exec"],
       ...["update nodes", "patch nodes", "delete nodes", "get configmaps", "create serviceaccounts/token"],
@@ -312,18 +330,24 @@ describe("an agent's rights", () => {
       ...["get customresourcedefinitions", "create clusterrolebindings", "patch deployments", "update daemonsets"],
       ...["patch validatingadmissionpolicies", "patch validatingwebhookconfigurations", "impersonate users"],
     ];
-    const allowed = await Promise.all(
-      refused.map(async (what) => {
-        const [verb = "", resource = ""] = what.split(" ");
-        // `can-i` answers "no" with status 1.
-        const asked = kubectl(["auth", "can-i", verb, resource, "-A", ...as]);
-        const { stdout } = await asked.then(
-          (stdout) => ({ stdout }),
-          ({ details }: SpiderError) => ({ stdout: String(details["stdout"]) }),
-        );
-        return stdout.startsWith("no") ? [] : [`${what}: ${stdout}`];
-      }),
-    );
-    assert.deepEqual(allowed.flat(), []);
+    assert.deepEqual(await mayDo(account.metadata.name, refused), []);
+  });
+});
+
+describe("the controller's rights", () => {
+  it("are none to read Secrets and ConfigMaps of others, elect for others, run anything, or write what only users write", async () => {
+    const refused = [
+      ...["get secrets", "list secrets", "list configmaps", "get configmaps", "create pods", "delete pods"],
+      ...["patch pods", "create pods/exec", "update nodes", "patch nodes/status", "create serviceaccounts/token"],
+      ...["get leases", "update leases", "create leases", "patch events", "patch deployments"],
+      ...["create spidermultusconfigs", "update spidermultusconfigs", "delete spidermultusconfigs"],
+      ...["update spiderreservedips", "create spidersubnets", "delete spidersubnets", "delete spidercoordinators"],
+      ...["patch spideripaddresses", "create spiderendpoints", "delete network-attachment-definitions"],
+      ...["create customresourcedefinitions", "create clusterrolebindings", "create validatingwebhookconfigurations"],
+    ];
+    assert.deepEqual(await mayDo("spiderpool-controller", refused), []);
+    const own = ["get leases/spiderpool-controller-leases", "create leases", "get configmaps/kubeadm-config"];
+    assert.deepEqual(await mayDo("spiderpool-controller", own, ["-n", namespace]), own);
+    assert.deepEqual(await mayDo("spiderpool-controller", ["get leases/kube-scheduler"], ["-n", namespace]), []);
   });
 });
