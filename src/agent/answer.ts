@@ -16,6 +16,7 @@ export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanG
   return JSON.stringify(answer);
 }
 
+/** What a claim keeps of {@link formatAnswer}; prefix 0 where it keeps nothing. */
 export function answerOf({ answer }: Pick<SpiderIPAddressSpec, "answer">): Answer {
   return answer === undefined ? { prefix: 0 } : JSON.parse(answer);
 }

@@ -1,13 +1,14 @@
-/**
- * The one error class of the product. `message` is constant for a `code` (what was attempted and what is wrong);
- * everything that varies is in `details`, so that logs can be grouped and texts stay testable.
- */
+/** What an error is made with, beside its code and message. */
 export interface ErrorOptionsWithDetails {
   /** Data of this one failure: object names, the value found, what is allowed, what to do next. */
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
 }
 
+/**
+ * The one error class of the product. `message` is constant for a `code` (what was attempted and what is wrong);
+ * everything that varies is in `details`, so that logs can be grouped and texts stay testable.
+ */
 export class SpiderError extends Error {
   readonly code: string;
   readonly details: Readonly<Record<string, unknown>>;

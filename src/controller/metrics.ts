@@ -112,6 +112,7 @@ export const controllerMetrics = {
 
 export type ControllerMetrics = Metrics<typeof controllerMetrics>;
 
+/** The registry of a replica, with all series of known labels at zero. */
 export function createMetrics(): ControllerMetrics {
   return new Metrics("spiderpool-controller", controllerMetrics);
 }

@@ -3,10 +3,10 @@ import { describe, it } from "node:test";
 import { parseIp } from "#ip";
 import { annotationKeys } from "./annotations.ts";
 import { checks } from "./checks.ts";
-import { formatRefusal, formatVerdict } from "./format.ts";
+import { formatVerdict } from "./format.ts";
 import type { PoolView } from "./pool.ts";
 import { decide, type SelectionInput } from "./select.ts";
-import { candidates, input, ippool, pool4, pool6, refusedWith, withPod } from "./testing/selection.ts";
+import { candidates, formatRefusal, input, ippool, pool4, pool6, refusedWith, withPod } from "./testing/selection.ts";
 
 describe("decide(): filter", () => {
   /** Each row: the pool, what to change in the input, the check that rejects (undefined: accepted), the sentence. */

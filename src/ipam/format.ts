@@ -1,5 +1,4 @@
 import { checks, type Rejection, type Verdict } from "./checks.ts";
-import type { Decision } from "./select.ts";
 
 /** How many names or reasons a sentence lists before it says how many more there are: kubelet and Events cut long texts. */
 const listedMax = 10;
@@ -8,11 +7,6 @@ const listedMax = 10;
 export function formatVerdict(verdict: Verdict): string {
   if (verdict.accepted) return `accepted IPPool ${verdict.pool}`;
   return checks.find(({ id }) => id === verdict.check)?.reason(verdict) ?? verdict.check;
-}
-
-/** The one sentence about a refused selection: what is wrong, then what to do. Undefined for a decision with candidates. */
-export function formatRefusal({ outcome }: Decision): string | undefined {
-  return outcome.kind === "refused" ? `${outcome.message}. What to do: ${outcome.fix}` : undefined;
 }
 
 /** All of them up to a bound, then how many more. */

@@ -1,7 +1,7 @@
 /**
  * The decisions of address management: which pools a NIC may draw from and why the others not (`decide`), which address to
  * try next (`Chooser`), what the annotations say. Pure: plain data in, plain data out, time as an argument; the sentences
- * that users read about a decision are made here and nowhere else (`formatVerdict`, `formatRefusal`).
+ * that users read about a decision are made here and nowhere else (`formatVerdict`, and the outcome of `decide`).
  *
  * It will not read or write objects, wait, log or keep anything of a Pod. Imports #ip, #base, #api, #cni and the names of
  * kinds in #kube at most; imported by the ledger, the agent, the controller and the command-line tool.
@@ -37,7 +37,7 @@ export {
   type UsageSnapshot,
 } from "./choice.ts";
 export { formatExhausted } from "./exhausted.ts";
-export { formatRefusal, formatVerdict } from "./format.ts";
+export { formatVerdict } from "./format.ts";
 export { compileGlob, isGlob } from "./glob.ts";
 export { asksForOwner, masterOf, networkPools, type SelectionObjects, selectionFacts } from "./input.ts";
 export { type PoolObject, type PoolView, poolView } from "./pool.ts";

@@ -38,7 +38,7 @@ export {
 export { ensureReplyMarks, hasReplyMarks } from "./nft/reply-marks.ts";
 export { type Frame, PacketSocket } from "./packet-socket.ts";
 export { type ProbeOptions, probe } from "./probe.ts";
-export { bootId, setParentDeathSignal } from "./process.ts";
+export { bootId } from "./process.ts";
 export type { AddAddressOptions, Address } from "./rtnl/address.ts";
 export type { Batch } from "./rtnl/batch.ts";
 export { bondOptionNames } from "./rtnl/link.ts";

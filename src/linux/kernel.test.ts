@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
@@ -330,18 +329,4 @@ if (isolated(import.meta.url)) {
   });
 
   test("the boot has an identifier", () => assert.match(bootId(), /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/));
-
-  test("a process that asked for it ends with its parent", { timeout: 20_000 }, async () => {
-    const script = `
-      import { setParentDeathSignal } from "#linux";
-      setParentDeathSignal("SIGKILL");
-      console.log("ready");
-      setInterval(() => {}, 1000);`;
-    const cwd = `${import.meta.dirname}/../..`;
-    const shell = '"$0" --input-type=module -e "$1" & wait';
-    const parent = spawn("sh", ["-c", shell, process.execPath, script], { cwd, stdio: ["ignore", "pipe", "inherit"] });
-    await once(parent.stdout, "data");
-    parent.kill("SIGKILL");
-    await once(parent.stdout, "end"); // the child held the other end
-  });
 }

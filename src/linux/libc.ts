@@ -39,7 +39,6 @@ export interface Libc {
   ioctl(fd: number, request: number, argument: Uint8Array | null): number;
   /** SIOCETHTOOL: `data` starts with the command and gets the answer. */
   ethtool(fd: number, ifname: string, data: Uint8Array): number;
-  prctl(option: number, argument: number): number;
   madvise(address: bigint, bytes: bigint, advice: number): number;
   strerror(errno: number): string;
 }
@@ -66,7 +65,6 @@ const functions = {
   umount2: library.func("int umount2(const char *, int)"),
   ioctl: library.func("int ioctl(int, ulong, void *)"),
   madvise: library.func("int madvise(uintptr_t, uintptr_t, int)"),
-  prctl: library.func("int prctl(int, ulong, ulong, ulong, ulong)"),
   strerror: library.func("const char *strerror(int)"),
 };
 
@@ -131,7 +129,6 @@ export const libc: Libc = {
     return returned;
   },
   madvise: (address, bytes, advice) => result(functions.madvise(address, bytes, advice)),
-  prctl: (option, argument) => result(functions.prctl(option, argument, 0, 0, 0)),
   strerror: (errno) => functions.strerror(errno),
 };
 

@@ -34,6 +34,7 @@ export interface AddressCase {
   readonly set: IpSet | undefined;
 }
 
+/** A pool, subnet or reserved IP as its rules look at it; what cannot be parsed is undefined, and judged by the rules of its own field. */
 export function addressCase(
   kind: AddressCase["kind"],
   spec: AddressSpec,

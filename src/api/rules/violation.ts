@@ -11,22 +11,27 @@ export type Violation =
       readonly supported: readonly string[];
     };
 
+/** A value that its field cannot have; `detail` says why. */
 export function invalid(field: string, value: unknown, detail: string): Violation {
   return { type: "Invalid", field, value, detail };
 }
 
+/** A value that something else has already; `detail` says what. */
 export function duplicate(field: string, value: unknown, detail: string): Violation {
   return { type: "Duplicate", field, value, detail };
 }
 
+/** A field that is absent and must not be. */
 export function required(field: string, detail: string): Violation {
   return { type: "Required", field, detail };
 }
 
+/** A field that must not be there, or not be changed. */
 export function forbidden(field: string, detail: string): Violation {
   return { type: "Forbidden", field, detail };
 }
 
+/** A value that is none of a fixed set. */
 export function notSupported(field: string, value: unknown, supported: readonly string[]): Violation {
   return { type: "NotSupported", field, value, supported };
 }

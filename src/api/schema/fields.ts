@@ -10,11 +10,13 @@ const addressLengthMax = 64;
 /** As many routes as a Pod can sensibly have; it bounds what CEL rules over them may cost. */
 const routesMax = 256;
 
+/** The address family of a pool or of reserved IPs. */
 export function ipVersion(rules: readonly CelRule[]) {
   const description = "Address family, 4 or 6; inferred when absent. Immutable.";
   return Type.Unsafe<4 | 6>({ type: "integer", format: "int64", enum: [4, 6], description, ...validations(rules) });
 }
 
+/** Any text; what it may be, rules say. */
 export function text(description: string, options: { readonly maxLength?: number } = {}) {
   return Type.String({ description, ...options });
 }
@@ -29,14 +31,17 @@ export function validations(rules: readonly CelRule[]) {
   return rules.length === 0 ? {} : { "x-kubernetes-validations": rules };
 }
 
+/** A list of texts. */
 export function texts(description: string) {
   return Type.Array(Type.String(), { description });
 }
 
+/** A switch; `byDefault` is filled in by the API server. */
 export function flag(description: string, byDefault?: boolean) {
   return Type.Boolean({ description, ...(byDefault !== undefined && { default: byDefault }) });
 }
 
+/** A whole number within bounds. */
 export function integer(
   description: string,
   options: { readonly minimum?: number; readonly maximum?: number; readonly default?: number } = {},
@@ -49,6 +54,7 @@ export function count(description: string) {
   return Type.Integer({ description, format: "int64", minimum: 0 });
 }
 
+/** A moment, RFC 3339. */
 export function time(description: string) {
   return Type.String({ description, format: "date-time" });
 }
@@ -76,6 +82,7 @@ export function word<const W extends readonly string[]>(
   return Type.Unsafe<W[number]>({ type: "string", enum: words, description, ...options });
 }
 
+/** Routes of Pods, as pools and the network configurations have them. */
 export function routes(description: string) {
   return Type.Array(
     Type.Object({

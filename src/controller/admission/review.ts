@@ -32,6 +32,7 @@ export function decodeReview(text: string): AdmissionRequest | undefined {
   }
 }
 
+/** The answer that lets the request pass, changed by `patch`; `warnings` are shown to the user. */
 export function allow(
   { uid }: AdmissionRequest,
   answer: { readonly patch?: readonly JsonPatchOperation[]; readonly warnings?: readonly string[] } = {},

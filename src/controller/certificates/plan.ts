@@ -78,6 +78,7 @@ export function authoritiesOf(ca: string, { cert }: Pair): string {
     .join("");
 }
 
+/** The end of the certificate's life. Throws where it cannot be parsed. */
 export function expiryOf({ cert }: Pair): Date {
   return new Date(new X509Certificate(cert).validTo);
 }

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { labels } from "#api";
 import { annotationKeys } from "../annotations.ts";
-import { formatRefusal } from "../format.ts";
 import { type PoolObject, type PoolView, poolView } from "../pool.ts";
 import type { Decision, SelectionInput } from "../select.ts";
 
@@ -72,4 +71,9 @@ export function refusedWith(decisions: readonly Decision[], code: string, messag
   assert.match(decision.outcome.message, message);
   assert.notEqual(decision.outcome.fix, "");
   assert.equal(formatRefusal(decision), `${decision.outcome.message}. What to do: ${decision.outcome.fix}`);
+}
+
+/** A refused selection as people read it: what is wrong, then what to do. Undefined for a decision with candidates. */
+export function formatRefusal({ outcome }: Decision): string | undefined {
+  return outcome.kind === "refused" ? `${outcome.message}. What to do: ${outcome.fix}` : undefined;
 }
