@@ -14,6 +14,10 @@ const flags = readFlags("npm run shell -- [flags]: a shell in the running lab, w
   node: { type: "string", value: "NAME", help: "on this node instead of beside the API server" },
   lab: { type: "string", value: "NAME", help: "which lab, where several run" },
 });
+if (process.getuid?.() !== 0) {
+  console.error("Entering a lab's namespaces needs root: sudo npm run shell");
+  process.exit(1);
+}
 // Entering another mount namespace leaves the folder: back to where the examples are.
 const login = ["sh", "-c", 'cd "$0" && exec bash --norc -i', fileURLToPath(new URL("..", import.meta.url))];
 const [command = "", ...argv] = shellCommand(chooseLab(flags.lab), flags.node, login);
