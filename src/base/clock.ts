@@ -3,6 +3,8 @@ export interface Clock {
   /** Milliseconds of a clock that never jumps. */
   monotonicMs(): number;
   wall(): Date;
+  /** Runs `act` after `ms`, unless what it returns is called before. */
+  after(ms: number, act: () => void): () => void;
   /** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, options: { readonly signal: AbortSignal }): Promise<void>;
 }
@@ -10,24 +12,35 @@ export interface Clock {
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wall: () => new Date(),
+  after,
+  sleep: sleepBy(after),
+};
+
+function after(ms: number, act: () => void): () => void {
+  const timer = setTimeout(act, ms);
+  return () => clearTimeout(timer);
+}
+
+/** A clock's `sleep`, by its `after`. */
+export function sleepBy(after: Clock["after"]): Clock["sleep"] {
   // Without an error of its own when it is aborted, which most sleeps are: a stack trace costs 100 µs.
-  sleep: (ms, { signal }) =>
+  return (ms, { signal }) =>
     new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason);
         return;
       }
       const onAbort = () => {
-        clearTimeout(timer);
+        cancel();
         reject(signal.reason);
       };
-      const timer = setTimeout(() => {
+      const cancel = after(ms, () => {
         signal.removeEventListener("abort", onAbort);
         resolve();
-      }, ms);
+      });
       signal.addEventListener("abort", onAbort, { once: true });
-    }),
-};
+    });
+}
 
 /** Every function that can wait takes one of these, last. */
 export interface Signal {

@@ -3,7 +3,7 @@
  * anything with knowledge of networks or Kubernetes belongs elsewhere. Imports nothing of ours. Anyone may import it.
  */
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
-export { abortable, type Clock, never, type Signal, systemClock, withTimeout } from "./clock.ts";
+export { abortable, type Clock, never, type Signal, sleepBy, systemClock, withTimeout } from "./clock.ts";
 export { Environment } from "./environment.ts";
 export { assertNever, codeOf, type ErrorOptionsWithDetails, formatError, hasCode, SpiderError } from "./errors.ts";
 export { FairQueue, type FairQueueOptions } from "./fair-queue.ts";

@@ -1,3 +1,5 @@
+import { abortable } from "./clock.ts";
+
 /**
  * One holder at a time for each key; waiters are served in order. Used for container IDs and Pod UIDs: an ADD and a DEL
  * of one sandbox never overlap. A key costs memory only while it is held.
@@ -9,10 +11,10 @@ export class KeyedLock {
   async run<T>(key: string, act: () => Promise<T>, { signal }: { readonly signal: AbortSignal }): Promise<T> {
     const before = this.#tails.get(key);
     const done = Promise.withResolvers<void>();
-    const tail = (before ?? Promise.resolve()).then(() => done.promise);
+    const tail = before === undefined ? done.promise : before.then(() => done.promise);
     this.#tails.set(key, tail);
     try {
-      if (before !== undefined) await abortableWait(before, signal);
+      if (before !== undefined) await abortable(before, signal);
       signal.throwIfAborted();
       return await act();
     } finally {
@@ -24,17 +26,5 @@ export class KeyedLock {
   /** How many keys are held or waited for. */
   get size(): number {
     return this.#tails.size;
-  }
-}
-
-async function abortableWait(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) throw signal.reason;
-  const aborted = Promise.withResolvers<void>();
-  const onAbort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }

@@ -68,14 +68,15 @@ export class Steps {
   readonly signal: AbortSignal;
   readonly #clock: Clock;
   readonly #startMs: number;
-  readonly #failPoint: FailPoint;
+  readonly #failPoint: FailPoint | undefined;
   readonly #turn: StepsOptions["turn"];
   readonly #onUndoError: (stage: Stage, error: unknown) => void;
   readonly #spans: Span[] = [];
   /** Aborts what still runs when the call is given up, by its caller or from within. */
   readonly #given = new AbortController();
   readonly #letGo: () => void;
-  readonly #running = new Set<Promise<unknown>>();
+  /** Every stage so far. */
+  readonly #running: Promise<unknown>[] = [];
   readonly #beside: Promise<unknown>[] = [];
   readonly #owned = new DisposableStack();
   #undo: UndoEntry[] = [];
@@ -90,7 +91,7 @@ export class Steps {
     if (signal.aborted) forward();
     else signal.addEventListener("abort", forward, { once: true });
     this.#letGo = () => signal.removeEventListener("abort", forward);
-    this.#failPoint = failPoint ?? (() => {});
+    this.#failPoint = failPoint;
     this.#turn = turn;
     this.#onUndoError = onUndoError ?? (() => {});
   }
@@ -101,9 +102,8 @@ export class Steps {
    */
   run<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): Promise<T> {
     const running = this.#run(stage, act, options);
-    this.#running.add(running);
-    const forget = () => this.#running.delete(running);
-    running.then(forget, forget);
+    running.catch(() => {}); // Nobody may have come to wait for it when the call fails otherwise.
+    this.#running.push(running);
     return running;
   }
 
@@ -120,9 +120,9 @@ export class Steps {
     const startMs = this.#now();
     let failed = true;
     try {
-      this.#failPoint(`${stage}:before`);
+      this.#failPoint?.(`${stage}:before`);
       done = await act({ signal: this.signal });
-      this.#failPoint(`${stage}:after`);
+      this.#failPoint?.(`${stage}:after`);
       failed = false;
       return done;
     } finally {
@@ -142,9 +142,8 @@ export class Steps {
 
   /** Starts a stage on which nothing that follows depends: it only has to be done before the answer (`settled`). */
   beside<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): void {
-    const running = this.run(stage, act, options);
-    running.catch(() => {}); // Thrown by `settled`, or of no interest to a call that failed otherwise.
-    this.#beside.push(running);
+    // Its failure is thrown by `settled`, or of no interest to a call that failed otherwise.
+    this.#beside.push(this.run(stage, act, options));
   }
 
   /** Disposes it when the call has ended, after what it undoes. */
@@ -180,7 +179,10 @@ export class Steps {
   async abort(): Promise<void> {
     if (this.#ended) return;
     this.#given.abort(givenUp);
-    while (this.#running.size > 0) await Promise.allSettled([...this.#running]);
+    for (let settled = 0; settled < this.#running.length; ) {
+      settled = this.#running.length;
+      await Promise.allSettled(this.#running);
+    }
     this.#ended = true;
     this.#letGo();
     const entries = this.#undo.reverse();

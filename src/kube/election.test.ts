@@ -37,6 +37,12 @@ class Machine implements Clock {
     await this.#resumed;
   }
 
+  after(ms: number, act: () => void): () => void {
+    const cancelled = new AbortController();
+    this.sleep(ms, cancelled).then(act, () => {});
+    return () => cancelled.abort();
+  }
+
   pause(ms: number): void {
     if (this.isPaused || ms === 0) return;
     this.isPaused = true;

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Clock } from "#base";
+import { type Clock, sleepBy } from "#base";
 import type { Transport } from "#kube";
 import type { Machine } from "./machine.ts";
 import { Random } from "./random.ts";
@@ -41,10 +41,12 @@ export class Process {
     this.#time = time;
     this.random = new Random(seed, name);
     const bootMs = this.random.int(1_000_000);
+    const sleep = sleepBy((ms, act) => this.#alarm(ms, act));
     this.clock = {
       monotonicMs: () => bootMs + time.nowMs,
       wall: () => new Date(epochMs + time.nowMs + skewMs),
-      sleep: (ms, { signal }) => this.#sleep(ms, signal),
+      after: (ms, act) => this.#alarm(ms, act),
+      sleep: (ms, o) => (this.isDead ? never() : sleep(ms, o)),
     };
   }
 
@@ -87,20 +89,11 @@ export class Process {
     else this.run(act);
   }
 
-  #sleep(ms: number, signal: AbortSignal): Promise<void> {
-    if (this.isDead) return never();
-    if (signal.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      const onAbort = () => {
-        alarm.cancelled = true;
-        reject(signal.reason);
-      };
-      const alarm = this.after(ms, () => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      });
-      signal.addEventListener("abort", onAbort, { once: true });
-    });
+  #alarm(ms: number, act: () => void): () => void {
+    const alarm = this.after(ms, act);
+    return () => {
+      alarm.cancelled = true;
+    };
   }
 }
 

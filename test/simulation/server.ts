@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Clock } from "#base";
+import { type Clock, sleepBy } from "#base";
 import { type ApiRequest, type ApiResponse, ApiUnreachableError, type Transport } from "#kube";
 import { createApiServer, type Fields, type KubeObject, type LabApi } from "../../lab/api/index.ts";
 import { Registry } from "../../lab/api/registry.ts";
@@ -88,19 +88,17 @@ export class Server {
   constructor(time: Time, seed: string) {
     this.#time = time;
     this.#seed = seed;
+    const after: Clock["after"] = (ms, act) => {
+      const happening = time.after(ms, act);
+      return () => {
+        happening.cancelled = true;
+      };
+    };
     const clock: Clock = {
       monotonicMs: () => time.nowMs,
       wall: () => new Date(epochMs + time.nowMs),
-      sleep: (ms, { signal }) =>
-        new Promise((resolve, reject) => {
-          if (signal.aborted) return reject(signal.reason);
-          const happening = time.after(ms, resolve);
-          const onAbort = () => {
-            happening.cancelled = true;
-            reject(signal.reason);
-          };
-          signal.addEventListener("abort", onAbort, { once: true });
-        }),
+      after,
+      sleep: sleepBy(after),
     };
     this.#writer = new Writer(this.store, clock);
     this.#api = createApiServer({ crds: crds(), clock, store: this.store });

@@ -1,8 +1,8 @@
-import type { Clock } from "../clock.ts";
+import { type Clock, sleepBy } from "../clock.ts";
 
 interface Sleeper {
   readonly atMs: number;
-  readonly wake: () => void;
+  readonly act: () => void;
 }
 
 /** A clock that moves only when told to. `advance` wakes sleepers in the order of their times. */
@@ -23,26 +23,17 @@ export class ManualClock implements Clock {
     return new Date(this.#wallStartMs + this.#nowMs);
   }
 
-  sleep(ms: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-    if (signal.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      const onAbort = () => {
-        this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
-        reject(signal.reason);
-      };
-      const sleeper: Sleeper = {
-        atMs: this.#nowMs + ms,
-        wake: () => {
-          signal.removeEventListener("abort", onAbort);
-          resolve();
-        },
-      };
-      signal.addEventListener("abort", onAbort, { once: true });
-      this.#sleepers.push(sleeper);
-    });
+  after(ms: number, act: () => void): () => void {
+    const sleeper = { atMs: this.#nowMs + ms, act };
+    this.#sleepers.push(sleeper);
+    return () => {
+      this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+    };
   }
 
-  /** How many sleeps are under way: what a test waits for before it advances. */
+  readonly sleep = sleepBy((ms, act) => this.after(ms, act));
+
+  /** How many sleeps are under way, and acts to come: what a test waits for before it advances. */
   get sleeping(): number {
     return this.#sleepers.length;
   }
@@ -68,7 +59,7 @@ export class ManualClock implements Clock {
       if (next === undefined) break;
       this.#sleepers = this.#sleepers.filter((other) => other !== next);
       this.#nowMs = Math.max(this.#nowMs, next.atMs);
-      next.wake();
+      next.act();
       await turn();
     }
     this.#nowMs = endMs;

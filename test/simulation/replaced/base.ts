@@ -7,6 +7,7 @@ export * from "#base";
 export const systemClock: Clock = {
   monotonicMs: () => current().clock.monotonicMs(),
   wall: () => current().clock.wall(),
+  after: (ms, act) => current().clock.after(ms, act),
   sleep: (ms, o) => current().clock.sleep(ms, o),
 };
 
