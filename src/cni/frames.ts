@@ -15,6 +15,8 @@ import { frameBytesMax, frameVariablesMax } from "./limits.ts";
 const frameVersion = 1;
 const magic = Buffer.from("SPC");
 const headerBytes = 12;
+/** Tag and length. */
+const fieldHeaderBytes = 5;
 
 /** From the shim: it was executed. */
 export interface CallFrame extends RawCall {
@@ -74,18 +76,26 @@ type Field = readonly [Tag, string | number | Uint8Array];
 
 /** The bytes of a frame. Throws SpiderError FRAME_TOO_LARGE where its body would exceed `frameBytesMax`. */
 export function encodeFrame(frame: Frame): Uint8Array {
-  const body = Buffer.concat(fieldsOf(frame).map(encodeField));
-  if (body.length > frameBytesMax) {
+  const fields = fieldsOf(frame).map(([tag, value]) => [tag, bytesOf(value)] as const);
+  const bodyBytes = fields.reduce((sum, [, { length }]) => sum + fieldHeaderBytes + length, 0);
+  if (bodyBytes > frameBytesMax) {
     throw new SpiderError("FRAME_TOO_LARGE", "a frame between shim and agent is too large", {
-      details: { kind: frame.kind, bytes: body.length, allowed: frameBytesMax },
+      details: { kind: frame.kind, bytes: bodyBytes, allowed: frameBytesMax },
     });
   }
-  const header = Buffer.alloc(headerBytes);
-  magic.copy(header);
-  header[3] = frameVersion;
-  header[4] = kinds[frame.kind];
-  header.writeUInt32BE(body.length, 8);
-  return Buffer.concat([header, body]);
+  const bytes = Buffer.alloc(headerBytes + bodyBytes);
+  magic.copy(bytes);
+  bytes[3] = frameVersion;
+  bytes[4] = kinds[frame.kind];
+  bytes.writeUInt32BE(bodyBytes, 8);
+  let at = headerBytes;
+  for (const [tag, value] of fields) {
+    bytes[at] = tags[tag];
+    bytes.writeUInt32BE(value.length, at + 1);
+    bytes.set(value, at + fieldHeaderBytes);
+    at += fieldHeaderBytes + value.length;
+  }
+  return bytes;
 }
 
 function fieldsOf(frame: Frame): readonly Field[] {
@@ -122,9 +132,8 @@ function variables(env: Readonly<Record<string, string | undefined>>): readonly 
   );
 }
 
-function encodeField([tag, value]: Field): Uint8Array {
-  const bytes = typeof value === "number" ? u32(value) : typeof value === "string" ? Buffer.from(value) : value;
-  return Buffer.concat([Buffer.from([tags[tag]]), u32(bytes.length), bytes]);
+function bytesOf(value: Field[1]): Uint8Array {
+  return typeof value === "number" ? u32(value) : typeof value === "string" ? Buffer.from(value) : value;
 }
 
 function u32(value: number): Buffer {
@@ -217,10 +226,10 @@ class Fields {
     let variableCount = 0;
     for (let at = headerBytes; at < frame.length; ) {
       const start = at;
-      if (frame.length - at < 5) invalid(at, "field is cut off");
+      if (frame.length - at < fieldHeaderBytes) invalid(at, "field is cut off");
       const tag = frame.readUInt8(at);
       const length = frame.readUInt32BE(at + 1);
-      at += 5;
+      at += fieldHeaderBytes;
       if (length > frame.length - at) invalid(start, `field of ${length} bytes, left are ${frame.length - at}`);
       const bytes = frame.subarray(at, at + length);
       at += length;
