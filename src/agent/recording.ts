@@ -1,3 +1,4 @@
+import type { Steps } from "#base";
 import {
   CniError,
   type CniRequest,
@@ -9,8 +10,9 @@ import {
   type Network,
 } from "#cni";
 import type { Pod } from "#kube";
-import { bootId, openNetns, readNetnsId } from "#linux";
+import { bootId, hostNetns, readNetnsId, sameNetns } from "#linux";
 import { capabilityArgs, type Delegate, delegateArgs } from "#multus";
+import { podOf } from "#plugins";
 import { type ChainCall, ownIpam } from "./chain.ts";
 import { foreignRunner, type Host } from "./foreign.ts";
 import { uidOf } from "./pods.ts";
@@ -29,19 +31,21 @@ export function recordKey({ containerId, ifName, executable }: CniRequest): Reco
   return { containerId, ifName, ...(executable === "multus" ? {} : { plugin: executable }) };
 }
 
-/** The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. Throws CniError 8. */
-export function checkNetns({ netns, netnsOverride, executable }: CniRequest): SandboxRecord["netns"] {
+/**
+ * The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. It stays open for
+ * the whole call, so that whatever is bound to its path meanwhile, this one is meant. Throws CniError 8.
+ */
+export function checkNetns({ netns, netnsOverride, executable }: CniRequest, steps: Steps): SandboxRecord["netns"] {
   try {
     // Who only asks for addresses may have a namespace that is not seen from here.
     if (executable === ownIpam && readNetnsId(netns) === undefined) return { path: netns, device: "0", inode: "0" };
-    using opened = openNetns(netns);
-    const own = readNetnsId("/proc/self/ns/net");
-    if (own?.inode === opened.id.inode && own.device === opened.id.device && !netnsOverride) {
+    const { id } = podOf({ netns }, steps);
+    if (sameNetns(id, hostNetns().id) && !netnsOverride) {
       throw new CniError(cniCodes.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same", {
         details: { netns },
       });
     }
-    return { path: netns, device: String(opened.id.device), inode: String(opened.id.inode) };
+    return { path: netns, device: String(id.device), inode: String(id.inode) };
   } catch (error) {
     throw CniError.from(error, cniCodes.invalidNetns);
   }

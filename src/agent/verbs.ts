@@ -67,7 +67,7 @@ export class Verbs {
   async add(asked: CniRequest, running: Running): Promise<PluginOutput> {
     const { records, findPod, added, clock, log } = this.#options;
     const { steps } = running;
-    const netns = checkNetns(asked);
+    const netns = checkNetns(asked, steps);
     const pod = await steps.run("pod", (o) => findPod(asked, o));
     const request = { ...asked, pod: refOf(pod, asked.pod) };
     const { delegates, routes, record } = await steps.run(

@@ -12,7 +12,7 @@ export type { ReplyMarks } from "./coordinator/reply-marks.ts";
 export { allocateForeign, type Detection } from "./detection.ts";
 export { createIfacerPlugin, type IfacerPluginOptions } from "./ifacer/plugin.ts";
 export { derivedMac, hostLinkName } from "./names.ts";
-export { freePodOf } from "./open-pod.ts";
+export { freePodOf, podOf } from "./open-pod.ts";
 export { type OvsConfig, ovsEndpointOf } from "./ovs/config.ts";
 export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";
 export { createMirrorPlugin, type MirrorPluginOptions } from "./ovs-mirror/plugin.ts";

@@ -7,14 +7,13 @@ interface NetnsId {
 }
 
 const device = 4n;
-const hostPath = "/proc/self/ns/net";
+const hostId: NetnsId = { device, inode: 1n };
 
 export function bootId(): string {
   return current().machine.bootId;
 }
 
 export function readNetnsId(path: string): NetnsId | undefined {
-  if (path === hostPath) return { device, inode: 1n };
   const namespace = current().machine.namespaces.get(path);
   return namespace && { device, inode: namespace.inode };
 }
@@ -59,7 +58,7 @@ export function hostNetns() {
     const link = linkOf(name);
     if (link !== undefined && up !== undefined && !current().isDead) link.isUp = up;
   };
-  return { rtnl: { link: (name: string) => linkOf(name) && { name }, setLink } };
+  return { id: hostId, rtnl: { link: (name: string) => linkOf(name) && { name }, setLink } };
 }
 
 /** The kernel's notifications: nobody takes rules or routes away here. */

@@ -5,8 +5,14 @@ import { type Attachment, CniError, type CniResult, cniCodes, type Ipam, type Pl
 import { formatIp, type Ip } from "#ip";
 import { withoutConflicts } from "../../../src/plugins/detection.ts";
 import { current, type Process } from "../process.ts";
+import { openNetns } from "./linux.ts";
 
 export * from "#plugins";
+
+/** Of the machine's namespaces. */
+export function podOf({ netns }: Pick<Attachment, "netns">) {
+  return openNetns(netns);
+}
 
 /** A longest duration of one effect of the kernel or the switch. */
 const effectMsMax = 8;
