@@ -5,7 +5,7 @@ import type { LabHandle } from "../launch.ts";
 
 const execute = promisify(execFile);
 /** A command that takes longer has failed. */
-const commandMsMax = 180_000;
+const commandMsMax = 300_000;
 
 export interface StageOptions {
   readonly lab: LabHandle;
