@@ -62,6 +62,12 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "pool-rename"; readonly pool: number }
   /** When all is at rest: what would come of a change is asked, and it is made. The last one counts. */
   | { readonly kind: "plan"; readonly of: (typeof plannable)[number]; readonly at: number; readonly size: number }
+  /** Networks give their Pods an IPv6 address, too, from one pool of this size. */
+  | { readonly kind: "dual-stack"; readonly size: number }
+  /** A node's object is deleted; its machine, which may run on, registers anew later: another UID, another Pod network. */
+  | { readonly kind: "node-anew"; readonly node: number; readonly ms: number }
+  /** What makes Pods for StatefulSets is away. */
+  | { readonly kind: "manager-away"; readonly ms: number }
   /** etcd is saved; later it is put back to that. */
   | { readonly kind: "backup" | "restore" }
   /** An application whose Pods have their addresses from a part of a subnet is made, or asks for something else. */
@@ -246,6 +252,21 @@ const ownKinds = {
     }),
   },
   "pool-rename": { weight: 8, make: ({ atMs, pool }) => ({ atMs, kind: "pool-rename", pool }) },
+  "dual-stack": {
+    weight: 3,
+    make: ({ random, atMs }) => ({ atMs, kind: "dual-stack", size: 4 + random.int(shape.poolSizeMax) }),
+  },
+  "manager-away": {
+    weight: 3,
+    make: ({ random, atMs }) => ({ atMs, kind: "manager-away", ms: random.pick([20_000, 70_000, 200_000]) }),
+  },
+  "node-anew": {
+    weight: 6,
+    make: ({ random, atMs, node }) => ({
+      ...{ atMs, kind: "node-anew", node },
+      ms: random.pick([2_000, 30_000, 120_000, 400_000]),
+    }),
+  },
   app: {
     weight: 30,
     make: ({ random, atMs }) => ({

@@ -9,13 +9,17 @@ interface Told {
   readonly podName: string;
 }
 
+function keyOf(podName: string, nic: string | undefined, ip: string): string {
+  return `${podName}/${nic} IPv${ip.includes(":") ? 6 : 4}`;
+}
+
 /**
  * What must hold of addresses that outlive their Pods: the next Pod of the name has the address of the former one as long as
  * the StatefulSet wants it and its pool is there, and until then nobody lets it go.
  */
 export class KeptLaw {
   readonly #server: Server;
-  /** By Pod name and NIC: what the last answered ADD told. */
+  /** By Pod name, NIC and family: what the last answered ADD told. */
   readonly #told = new Map<string, Told>();
 
   constructor(server: Server, poolTable: string) {
@@ -30,7 +34,7 @@ export class KeptLaw {
   /** An ADD was answered with the address of this claim. */
   answered(ip: string, { purpose, podName = "", nic, poolUID }: SpiderIPAddressSpec): void {
     if (purpose !== "Sticky") return;
-    const key = `${podName}/${nic}`;
+    const key = keyOf(podName, nic, ip);
     const before = this.#told.get(key);
     if (isWanted(this.#server, podName)) this.#told.set(key, { ip, poolUid: poolUID, podName });
     if (before === undefined || before.ip === ip) return;
@@ -38,8 +42,8 @@ export class KeptLaw {
   }
 
   /** The claim was deleted. */
-  released(ip: string, { purpose, podName, nic }: SpiderIPAddressSpec, by: string): void {
-    if (purpose !== "Sticky" || this.#told.get(`${podName}/${nic}`)?.ip !== ip) return;
+  released(ip: string, { purpose, podName = "", nic }: SpiderIPAddressSpec, by: string): void {
+    if (purpose !== "Sticky" || this.#told.get(keyOf(podName, nic, ip))?.ip !== ip) return;
     throw new Violation("a sticky address goes with its owner", `${ip} of ${podName}/${nic} was released by ${by}`);
   }
 

@@ -6,7 +6,8 @@ import {
   type SpiderIPPool,
   type SpiderSubnet,
 } from "#api";
-import { formatIpSet, IpSet, parseIp, parseIpSet } from "#ip";
+import { type Family, formatIpSet, IpSet, parseIp, parseIpSet } from "#ip";
+import { textAt } from "../../lab/api/index.ts";
 import type { Author, Change, KubeObject, Server } from "./server.ts";
 import { Violation } from "./violation.ts";
 
@@ -44,7 +45,8 @@ export class PartsLaw {
     const { server, poolTable, claimTable } = this.#options;
     const set = setOf(object);
     for (const other of server.store.list(poolTable)) {
-      if (other.metadata.name === object.metadata.name || !setOf(other).overlaps(set)) continue;
+      if (other.metadata.name === object.metadata.name || familyOf(other) !== familyOf(object)) continue;
+      if (!setOf(other).overlaps(set)) continue;
       const shared = formatIpSet(setOf(other).intersect(set));
       throw new Violation(
         "no address is in two pools",
@@ -79,5 +81,11 @@ export class PartsLaw {
 }
 
 export function setOf(object: KubeObject): IpSet {
-  return effectiveSet((object as unknown as SpiderIPPool).spec, 4) ?? IpSet.empty(4);
+  const family = familyOf(object);
+  return effectiveSet((object as unknown as SpiderIPPool).spec, family) ?? IpSet.empty(family);
+}
+
+/** Of a pool or a subnet. */
+export function familyOf(object: KubeObject): Family {
+  return textAt(object, "spec", "subnet").includes(":") ? 6 : 4;
 }

@@ -1,10 +1,11 @@
 import type { SpiderIPAddressSpec } from "#api";
 import { claimName, formatIp, type IpSet, parseIp, parseIpSet, tryParseClaimName, tryParseIp } from "#ip";
-import { textAt } from "../../lab/api/index.ts";
 import { isOver, type Sandbox } from "./kubelet.ts";
 import { KeptLaw } from "./law-kept.ts";
-import { PartsLaw } from "./law-parts.ts";
+import { familyOf, PartsLaw } from "./law-parts.ts";
+import { WritesLaw } from "./law-writes.ts";
 import type { Machine, Namespace } from "./machine.ts";
+import { epochMs } from "./process.ts";
 import type { Author, Change, KubeObject, Server } from "./server.ts";
 import type { Time } from "./time.ts";
 import { Violation } from "./violation.ts";
@@ -21,6 +22,8 @@ interface Judged {
   readonly uid: string;
 }
 
+/** A registration is not older news for who looked before it. */
+const justMs = 5_000;
 /** No ADD takes longer: whoever answered before it began was there to be met. */
 const addMsMax = 60_000;
 
@@ -54,6 +57,8 @@ export class Law {
     const { server } = options;
     this.#kept = new KeptLaw(server, poolTable);
     this.#parts = new PartsLaw({ server, poolTable, claimTable, guard: (check) => this.#guard(check) });
+    const writes = new WritesLaw();
+    server.onAsked = (author) => this.#guard(() => writes.asked(author));
     server.store.listen(poolTable, (change) => this.#guard(() => this.#poolChanged(change)));
     server.store.listen("/pods", ({ object }) => {
       for (const uid of uidsOf(object)) this.#pods.add(uid);
@@ -124,6 +129,8 @@ export class Law {
         throw new Violation("no Pod gets an address for which a foreign host answers", `${ip} on ${machine.name}`);
       }
       for (const other of this.#options.machines) {
+        // What a machine without a Node has is given to others after a while: it is cut off when it is back.
+        if (this.#options.server.get("/nodes", { name: other.name }) === undefined) continue;
         for (const { namespace: another, ip: taken } of other.answering()) {
           if (taken !== ip || another.podUid === namespace.podUid) continue;
           throw new Violation(
@@ -245,7 +252,7 @@ export class Law {
     if (byController && spec.purpose !== "Quarantine" && this.#isAlive(spec.podUID)) {
       throw new Violation("the claim of a living Pod is not collected", `${name}, by ${process.name}`);
     }
-    if (byController && spec.purpose === "Pod" && this.#options.server.get("/nodes", { name: spec.node ?? "" })) {
+    if (byController && spec.purpose === "Pod" && this.#isRegistered(spec.node ?? "")) {
       throw illegal(`${name} was released by ${process.name} while its node ${spec.node} is registered`);
     }
     // A detached claim is nobody's: the Pod's next node gives it up where its pool is not asked for any more.
@@ -270,9 +277,16 @@ export class Law {
     }
   }
 
+  /** A node that registers just now may have been absent when it was looked for. */
+  #isRegistered(name: string): boolean {
+    const { server, time } = this.#options;
+    const node = server.get("/nodes", { name });
+    return node !== undefined && epochMs + time.nowMs - Date.parse(node.metadata.creationTimestamp ?? "") > justMs;
+  }
+
   #poolChanged({ type, object }: Change): void {
     const { uid, name, generation } = object.metadata;
-    const family = textAt(object, "spec", "subnet").includes(":") ? 6 : 4;
+    const family = familyOf(object);
     const spec = object["spec"] as { readonly ips?: readonly string[]; readonly excludeIPs?: readonly string[] };
     const set = parseIpSet(spec.ips ?? [], family).subtract(parseIpSet(spec.excludeIPs ?? [], family));
     this.#sets.set(`${uid}/${generation}`, { set, uid });

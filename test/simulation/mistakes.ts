@@ -64,7 +64,7 @@ export const mistakes: readonly Mistake[] = [
         put: "if (nowMs >= 0) return 0;",
       },
     ],
-    focus: ["create", "lag", "pool-delete"],
+    focus: ["create", "delete", "lag", "pool-delete", "pool-create"],
   },
   {
     name: "a static Pod is gone when its mirror is",
@@ -132,7 +132,7 @@ export const mistakes: readonly Mistake[] = [
         put: "if (sticky === undefined)",
       },
     ],
-    focus: ["stateful", "reboot"],
+    focus: ["stateful", "manager-away"],
   },
   {
     name: "an address for which a foreign host answered is not set aside",
@@ -182,5 +182,40 @@ export const mistakes: readonly Mistake[] = [
       },
     ],
     focus: ["app", "part-lag"],
+  },
+  {
+    name: "addresses that were met as taken are tried again",
+    edits: [
+      { file: "src/ipam/choice.ts", find: "this.#met = this.#met.add(ip);", put: "this.#metAtMs.clear();" },
+      { file: "src/ledger/ledger.ts", find: "const missesMax = 8;", put: "const missesMax = 8_000;" },
+    ],
+    focus: ["burst", "delete", "lag"],
+  },
+  {
+    name: "a claim is the Pod's for whichever family it was asked for",
+    edits: [
+      {
+        file: "src/ledger/claim.ts",
+        find: "nic: string, family: Family): string {",
+        put: "nic: string, family: Family): string {\n  family = 4;",
+      },
+    ],
+    focus: ["create", "dual-stack"],
+  },
+  {
+    name: "what a node holds is released as soon as its object is gone",
+    edits: [
+      {
+        file: "src/controller/collector/decide.ts",
+        find: "nodeAbsentMs: 300_000,",
+        put: "nodeAbsentMs: 0,",
+      },
+      {
+        file: "src/controller/collector/facts.ts",
+        find: "if (pod === undefined) return gone;",
+        put: "if (pod === undefined || graceSDefault > 0) return gone;",
+      },
+    ],
+    focus: ["create", "node-anew"],
   },
 ];

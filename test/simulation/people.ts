@@ -5,6 +5,7 @@ import { idOf, isOver } from "./kubelet.ts";
 import type { Machine } from "./machine.ts";
 import { group, Pools, range } from "./pools.ts";
 import type { Process } from "./process.ts";
+import { Registrations } from "./registrations.ts";
 import { freeIn } from "./rest.ts";
 import type { KubeObject } from "./server.ts";
 import type { Node, World } from "./world.ts";
@@ -41,9 +42,11 @@ export class People {
   readonly #cutUntilMs = new Map<string, number>();
   #backup: { readonly version: number; readonly pools: string; readonly restore: () => void } | undefined;
   #calmUntilMs = 0;
+  readonly #registrations: Registrations;
 
   constructor(world: World) {
     this.#world = world;
+    this.#registrations = new Registrations(world, (node) => this.#isCut(node));
     this.#pools = new Pools(world);
   }
 
@@ -103,6 +106,7 @@ export class People {
       case "restart-kubelet": {
         const node = this.#node(op.node);
         if (node.machine.isOn) world.startKubelet(node);
+        this.#registrations.join(node);
         return;
       }
       case "lose-records":
@@ -162,6 +166,15 @@ export class People {
       case "pool-create":
         this.#pools.create(op.pool);
         return;
+      case "dual-stack":
+        this.#pools.dualStack(op.size);
+        return;
+      case "manager-away":
+        world.stateful.rest(op.ms);
+        return;
+      case "node-anew":
+        this.#registrations.forget(this.#node(op.node), op.ms);
+        return;
       case "plan":
         return; // At the end: see plans.ts.
       case "pool-rename":
@@ -206,11 +219,8 @@ export class People {
     const world = this.#world;
     const { server, time, nodes, controllers } = world;
     const backup = this.#backup;
-    const isCut = [...this.#cutUntilMs.values()].some((untilMs) => untilMs > time.nowMs);
-    // A static Pod whose mirror is put back into nothing may find its name taken.
-    const isWhole =
-      !isCut &&
-      nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn && machine.manifests.size === 0);
+    const isCut = nodes.some((node) => this.#isCut(node));
+    const isWhole = !isCut && nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn);
     // Addresses of a pool that was another one then are nobody's to claim again.
     if (backup === undefined || !isWhole || controllers.includes(undefined) || backup.pools !== this.#pools.specs())
       return;
@@ -240,6 +250,7 @@ export class People {
       node.machine.trap = undefined;
       node.kubelet?.cut(false);
       if (!node.machine.isOn) this.#turnOn(node);
+      this.#registrations.join(node);
       world.heartbeat(node.machine.name, "True");
       if (node.agent === undefined) world.startAgent(node);
     }
@@ -400,7 +411,12 @@ export class People {
       if (node.machine.isOn) this.#world.heartbeat(node.machine.name, "True");
     });
     this.#world.startKubelet(node);
+    this.#registrations.join(node);
     this.#world.startAgent(node);
+  }
+
+  #isCut({ machine }: Node): boolean {
+    return (this.#cutUntilMs.get(machine.name) ?? 0) > this.#world.time.nowMs;
   }
 
   /** Of several at once, the one that lasts longest. */
@@ -412,7 +428,7 @@ export class People {
     this.#cutUntilMs.set(name, untilMs);
     node.kubelet?.cut(true);
     if (agent !== undefined) server.cut(agent, true);
-    const isCut = () => (this.#cutUntilMs.get(name) ?? 0) > time.nowMs;
+    const isCut = () => this.#isCut(node);
     time.after(silentMs, () => {
       if (isCut()) this.#world.heartbeat(name, "Unknown");
     });

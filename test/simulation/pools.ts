@@ -9,6 +9,8 @@ import type { KubeObject } from "./server.ts";
 import type { World } from "./world.ts";
 
 export const group = "spiderpool.spidernet.io/v2beta1";
+/** The networks' IPv6 pool, in the histories that have one. */
+export const sixName = "six";
 const finalizer = "spiderpool.spidernet.io";
 const namespace = "default";
 
@@ -83,6 +85,18 @@ export class Pools {
     if (violations.length === 0) server.update(group, "spidersubnets", subnet as unknown as KubeObject);
   }
 
+  /** Has networks give their Pods an IPv6 address, too. */
+  dualStack(size: number): void {
+    const { server } = this.#world;
+    const spec = { subnet: "fd00:6::/64", ips: [`fd00:6::1-fd00:6::${size.toString(16)}`], gateway: "fd00:6::ffff" };
+    const found = server.get(poolTable, { name: sixName });
+    if (found === undefined) {
+      const metadata = { name: sixName, finalizers: [finalizer] };
+      server.create(group, "spiderippools", { kind: "SpiderIPPool", metadata, spec });
+    } else server.update(group, "spiderippools", { ...found, spec: { ...(found["spec"] as Fields), ...spec } });
+    this.#tellNetworks();
+  }
+
   rename(at: number): void {
     const { server, time, poolNames } = this.#world;
     const old = this.get(at);
@@ -107,7 +121,8 @@ export class Pools {
 
   #putNetwork(name: string, pools: readonly string[]): void {
     const { server } = this.#world;
-    const ipam = { type: "spiderpool", default_ipv4_ippool: pools };
+    const six = server.get(poolTable, { name: sixName }) === undefined ? {} : { default_ipv6_ippool: [sixName] };
+    const ipam = { type: "spiderpool", default_ipv4_ippool: pools, ...six };
     const config = { cniVersion: "1.0.0", name, plugins: [{ type: "ovs", bridge: "br1", ipam }] };
     const kind = "NetworkAttachmentDefinition";
     const body = { kind, metadata: { name, namespace: "kube-system" }, spec: { config: JSON.stringify(config) } };

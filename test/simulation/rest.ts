@@ -1,9 +1,11 @@
-import { formatIp, parseIp, parseIpSet, tryParseClaimName } from "#ip";
+import { formatIp, type IpSet, parseIp, tryParseClaimName } from "#ip";
 import { at, textAt } from "../../lab/api/index.ts";
 import { isOfApplication } from "./applications.ts";
 import { shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
 import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
+import { setOf } from "./law-parts.ts";
+import { sixName } from "./pools.ts";
 import { epochMs } from "./process.ts";
 import { checkParts, freeForPod } from "./rest-parts.ts";
 import type { KubeObject, Server } from "./server.ts";
@@ -38,7 +40,7 @@ export function checkRest(world: World): void {
     if (spec.purpose !== "Pod") continue;
     const ip = tryParseClaimName(claim.metadata.name);
     if (ip !== undefined && used.get(formatIp(ip)) === spec.podUID) continue;
-    if (pods.some((pod) => waitsForOther(pod, used) && uidsOf(pod).includes(spec.podUID ?? ""))) continue;
+    if (pods.some((pod) => waitsForOther(pod, used, server) && uidsOf(pod).includes(spec.podUID ?? ""))) continue;
     throw new Violation(
       "a claim has somebody who uses it",
       `${claim.metadata.name} of ${spec.podNamespace}/${spec.podName} (${spec.podUID}, ${spec.nic}) on ${spec.node}`,
@@ -81,7 +83,7 @@ export function whoWaits({ server, nodes }: World): readonly string[] {
 function checkKept({ server, time }: World, claims: readonly KubeObject[]): void {
   const keys = new Set<string>();
   for (const claim of claims) {
-    const { purpose, podNamespace = "", podName = "", nic, until = "" } = specOf(claim);
+    const { purpose, podNamespace = "", podName = "", nic, until = "", address } = specOf(claim);
     const { name } = claim.metadata;
     if (purpose === "Quarantine" && Date.parse(until) + lateMsMax < epochMs + time.nowMs) {
       throw new Violation("what is set aside is free again after its time", `${name}, until ${until}`);
@@ -90,16 +92,20 @@ function checkKept({ server, time }: World, claims: readonly KubeObject[]): void
     // The Pod may have outlived its StatefulSet.
     if (!isWanted(server, podName) && server.get("/pods", { namespace: podNamespace, name: podName }) === undefined)
       throw new Violation("a sticky address goes with its owner", `${name} of ${podName}`);
-    if (keys.has(`${podName}/${nic}`))
-      throw new Violation("one sticky address for a Pod's NIC", `${podName} at ${name}`);
-    keys.add(`${podName}/${nic}`);
+    const key = `${podName}/${nic}/${address.includes(":")}`;
+    if (keys.has(key)) throw new Violation("one sticky address for a Pod's NIC and family", `${podName} at ${name}`);
+    keys.add(key);
   }
 }
 
-/** A Pod of two NICs that waits for an address of one may hold that of the other: what it had before a try, the try leaves it. */
-function waitsForOther(pod: KubeObject, used: ReadonlyMap<string, string>): boolean {
-  const networks = at(pod, "metadata", "annotations", "k8s.v1.cni.cncf.io/networks");
-  return networks !== undefined && !isOver(pod) && !uidsOf(pod).some((uid) => [...used.values()].includes(uid));
+/** A Pod of two addresses that waits for one may hold the other: what it had before a try, the try leaves it. */
+function waitsForOther(pod: KubeObject, used: ReadonlyMap<string, string>, server: Server): boolean {
+  const isOfTwo = nicsOf(pod) > 1 || freeInSix(server) !== undefined;
+  return isOfTwo && !isOver(pod) && !uidsOf(pod).some((uid) => [...used.values()].includes(uid));
+}
+
+function nicsOf(pod: KubeObject): number {
+  return at(pod, "metadata", "annotations", "k8s.v1.cni.cncf.io/networks") === undefined ? 1 : 2;
 }
 
 function isOfNetworks({ metadata }: KubeObject): boolean {
@@ -117,11 +123,23 @@ function poolsAreWhole({ server }: World): boolean {
 export function freeIn({ store }: Server): readonly { readonly name: string; readonly free: bigint }[] {
   const claims = store.list(claimTable);
   const pools = store.list(poolTable).filter(isOfNetworks);
-  return pools.map((pool) => {
-    const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
-    const taken = claims.filter((claim) => set.contains(parseIp(specOf(claim).address))).length;
-    return { name: pool.metadata.name, free: set.size - BigInt(taken) };
-  });
+  return pools.map((pool) => ({ name: pool.metadata.name, free: freeOf(pool, claims) }));
+}
+
+function freeOf(pool: KubeObject, claims: readonly KubeObject[]): bigint {
+  const set = setOf(pool);
+  return set.size - BigInt(claims.filter((claim) => isIn(set, specOf(claim).address)).length);
+}
+
+/** How many addresses of the networks' IPv6 pool nobody has; undefined where they have none. */
+function freeInSix(server: Server): bigint | undefined {
+  const pool = server.get(poolTable, { name: sixName });
+  return pool && freeOf(pool, server.store.list(claimTable));
+}
+
+function isIn(set: IpSet, address: string): boolean {
+  const ip = parseIp(address);
+  return ip.family === set.family && set.contains(ip);
 }
 
 /** Where addresses are free, every Pod runs. */
@@ -131,12 +149,13 @@ function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMa
   const holders = new Set(used.values());
   const free = freeIn(server);
   const left = free.reduce((sum, one) => sum + one.free, 0n);
+  const six = freeInSix(server);
   const first = free.find(({ name }) => name === world.poolNames[0])?.free ?? 0n;
   for (const pod of pods) {
     if (isOver(pod) || uidsOf(pod).some((uid) => holders.has(uid))) continue;
-    const networks = at(pod, "metadata", "annotations", "k8s.v1.cni.cncf.io/networks");
+    const nics = nicsOf(pod);
     // A Pod of two NICs needs one of them from the first pool.
-    const ofNetworks = networks === undefined ? left >= 1n : first >= 2n;
+    const ofNetworks = (nics === 1 ? left >= 1n : first >= 2n) && (six ?? 2n) >= nics;
     const fits = isOfApplication(pod) ? (freeForPod(server, pod) ?? 0n) >= 1n : ofNetworks;
     if (!fits) continue;
     throw new Violation("where addresses are free every Pod runs", `Pod ${pod.metadata.name} on ${nodeOf(pod)} waits`);
@@ -147,11 +166,11 @@ function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMa
 function checkViews({ server }: World, claims: readonly KubeObject[], waiting: ReadonlySet<string>): void {
   for (const pool of server.store.list(poolTable)) {
     const { name, uid } = pool.metadata;
-    const set = parseIpSet((pool["spec"] as { readonly ips: readonly string[] }).ips, 4);
+    const set = setOf(pool);
     const held = claims
-      .filter((claim) => specOf(claim).poolUID === uid || set.contains(parseIp(specOf(claim).address)))
+      .filter((claim) => specOf(claim).poolUID === uid || isIn(set, specOf(claim).address))
       .filter((claim) => specOf(claim).purpose !== "Quarantine" && !waiting.has(specOf(claim).podUID ?? ""))
-      .map((claim) => `${specOf(claim).address} ${specOf(claim).podUID}`)
+      .map((claim) => `${formatIp(parseIp(specOf(claim).address))} ${specOf(claim).podUID}`)
       .sort();
     const text = textAt(pool, "status", "allocatedIPs");
     const records: Readonly<Record<string, { readonly podUid: string }>> = text === "" ? {} : JSON.parse(text);

@@ -23,6 +23,7 @@ export class Stateful {
   readonly #options: StatefulOptions;
   readonly #random: Random;
   readonly #poke: () => void;
+  #restsUntilMs = 0;
 
   constructor(options: StatefulOptions) {
     this.#options = options;
@@ -58,6 +59,13 @@ export class Stateful {
     return this.#set() !== undefined;
   }
 
+  /** Its controller does nothing for so long. */
+  rest(ms: number): void {
+    const { time } = this.#options;
+    this.#restsUntilMs = Math.max(this.#restsUntilMs, time.nowMs + ms);
+    time.after(ms, this.#poke);
+  }
+
   restart(ordinal: number, { force }: { readonly force: boolean }): void {
     const pod = this.pod(ordinal);
     if (pod !== undefined) this.#options.server.delete("v1", "pods", pod, force ? 0 : undefined);
@@ -79,7 +87,7 @@ export class Stateful {
   #reconcile(): void {
     const { server } = this.#options;
     const set = this.#set();
-    if (set === undefined) return;
+    if (set === undefined || this.#options.time.nowMs < this.#restsUntilMs) return;
     const { replicas } = set["spec"] as { readonly replicas: number };
     const owner = { apiVersion: "apps/v1", kind: "StatefulSet", name, uid: set.metadata.uid, controller: true };
     for (let ordinal = 0; ordinal < replicas; ordinal++) {

@@ -53,6 +53,7 @@ export class World {
   readonly stateful: Stateful;
   readonly applications: Applications;
   #starts = 0;
+  #registered = 0;
 
   constructor(options: WorldOptions) {
     this.#options = options;
@@ -90,7 +91,8 @@ export class World {
 
   register({ machine }: Node): void {
     if (this.server.get("/nodes", { name: machine.name }) !== undefined) return;
-    this.server.create("v1", "nodes", { kind: "Node", metadata: { name: machine.name } });
+    const spec = { podCIDR: `10.244.${this.#registered++}.0/24` };
+    this.server.create("v1", "nodes", { kind: "Node", metadata: { name: machine.name }, spec });
     this.heartbeat(machine.name, "True");
   }
 

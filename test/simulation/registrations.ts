@@ -1,0 +1,37 @@
+import { nodeOf } from "./kubelet.ts";
+import type { Node, World } from "./world.ts";
+
+/** Pods of a node that has no object are collected by Kubernetes after this. */
+const collectMs = 60_000;
+
+/** Node objects that somebody deletes while their machines run on, or are away. */
+export class Registrations {
+  readonly #world: World;
+  readonly #isCut: (node: Node) => boolean;
+
+  constructor(world: World, isCut: (node: Node) => boolean) {
+    this.#world = world;
+    this.#isCut = isCut;
+  }
+
+  /** Somebody deletes the node's object; its kubelet is started again in `ms`, and registers. */
+  forget(node: Node, ms: number): void {
+    const { server, time } = this.#world;
+    const found = server.get("/nodes", node.machine);
+    if (found === undefined) return;
+    server.delete("v1", "nodes", found, 0);
+    time.after(collectMs, () => {
+      if (server.get("/nodes", node.machine) !== undefined) return;
+      for (const pod of server.store.list("/pods")) {
+        if (nodeOf(pod) === node.machine.name) server.delete("v1", "pods", pod, 0);
+      }
+    });
+    time.after(ms, () => this.join(node));
+  }
+
+  /** A kubelet that starts and reaches the server registers its node, where that has no object. */
+  join(node: Node): void {
+    if (!node.machine.isOn || this.#isCut(node)) return;
+    this.#world.register(node);
+  }
+}
