@@ -73,6 +73,9 @@ export class Law {
   answered(machine: Machine, sandbox: Sandbox): void {
     this.#guard(() => {
       for (const [nic, { ips }] of sandbox.namespace.links) {
+        if (new Set(ips.map((ip) => ip.includes(":"))).size < ips.length) {
+          throw new Violation("one address for a NIC and family", `${nic} of ${sandbox.containerId} has ${ips}`);
+        }
         for (const ip of ips) {
           const claim = this.#claimOn(ip);
           if (claim !== undefined && specOf(claim).podUID === sandbox.namespace.podUid && specOf(claim).nic === nic) {
