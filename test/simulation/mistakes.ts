@@ -64,7 +64,7 @@ export const mistakes: readonly Mistake[] = [
         put: "if (nowMs >= 0) return 0;",
       },
     ],
-    focus: ["create", "delete", "lag", "pool-delete", "pool-create"],
+    focus: ["create", "lag", "pool-delete"],
   },
   {
     name: "a static Pod is gone when its mirror is",
@@ -132,7 +132,7 @@ export const mistakes: readonly Mistake[] = [
         put: "if (sticky === undefined)",
       },
     ],
-    focus: ["stateful", "manager-away"],
+    focus: ["stateful", "reboot"],
   },
   {
     name: "an address for which a foreign host answered is not set aside",
