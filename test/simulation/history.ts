@@ -66,8 +66,8 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "dual-stack"; readonly size: number }
   /** A node's object is deleted; its machine, which may run on, registers anew later: another UID, another Pod network. */
   | { readonly kind: "node-anew"; readonly node: number; readonly ms: number }
-  /** What makes Pods for StatefulSets is away. */
-  | { readonly kind: "manager-away"; readonly ms: number }
+  /** What makes Pods for StatefulSets is away, and one of theirs is deleted. */
+  | { readonly kind: "manager-away"; readonly at: number; readonly ms: number }
   /** etcd is saved; later it is put back to that. */
   | { readonly kind: "backup" | "restore" }
   /** An application whose Pods have their addresses from a part of a subnet is made, or asks for something else. */
@@ -257,8 +257,11 @@ const ownKinds = {
     make: ({ random, atMs }) => ({ atMs, kind: "dual-stack", size: 4 + random.int(shape.poolSizeMax) }),
   },
   "manager-away": {
-    weight: 3,
-    make: ({ random, atMs }) => ({ atMs, kind: "manager-away", ms: random.pick([20_000, 70_000, 200_000]) }),
+    weight: 20,
+    make: ({ random, atMs }) => ({
+      ...{ atMs, kind: "manager-away", at: random.int(3) },
+      ms: random.pick([20_000, 70_000, 120_000]),
+    }),
   },
   "node-anew": {
     weight: 6,

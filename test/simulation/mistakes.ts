@@ -132,7 +132,7 @@ export const mistakes: readonly Mistake[] = [
         put: "if (sticky === undefined)",
       },
     ],
-    focus: ["stateful", "reboot"],
+    focus: ["manager-away"],
   },
   {
     name: "an address for which a foreign host answered is not set aside",

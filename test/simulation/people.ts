@@ -171,6 +171,7 @@ export class People {
         return;
       case "manager-away":
         world.stateful.rest(op.ms);
+        world.stateful.restart(op.at, { force: false });
         return;
       case "node-anew":
         this.#registrations.forget(this.#node(op.node), op.ms);
