@@ -11,10 +11,29 @@ import { launchProductLab } from "../scripts/product-lab.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const sides = ["before", "after"] as const;
+/** Pods have a port on a bridge that is in a mirror, and a second network on a card of the node's. */
+const card = "ip link add card0 type veth peer name card1 && ip link set card0 up && ip link set card1 up";
+const second = {
+  pool: { subnet: "10.9.0.0/16", ips: ["10.9.0.1-10.9.0.10"] },
+  network: { cniType: "macvlan", macvlan: { master: ["card0"], ippools: { ipv4: ["second"] } } },
+};
+const mirrored = {
+  ...{ type: "ovs-mirror-producer", bridge: "br1" },
+  mirrors: [{ name: "m1", ingress: true, egress: true }],
+};
+const first = {
+  ...{ cniType: "ovs", ovs: { bridge: "br1", ippools: { ipv4: ["ippool-test"] } } },
+  chainCNIJsonData: [JSON.stringify(mirrored)],
+};
+/** Stages that an ADD of these Pods comes to more than once: for both networks, or for port and mirror. */
+const repeated = ["claim", "link", "addresses", "port", "coordinator"];
 /** Every stage of an ADD, from the one table; those that a DEL has. */
 const addPoints = stages.flatMap((stage) => sides.map((side) => `ADD ${stage}:${side}`));
 const delPoints = ["queue", "link", "record", "reply"].flatMap((stage) => sides.map((side) => `DEL ${stage}:${side}`));
-/** What is away from the moment of the crash on, while the agent starts again: how it is taken from a node and given back. */
+/**
+ * What is away from the moment of the crash on, while the agent starts again: how it is taken from a node and given back. With
+ * nothing away, a stage that comes more than once is hit at its second time.
+ */
 const ovsPids = "$(cat /run/openvswitch/ovsdb-server.pid /run/openvswitch/ovs-vswitchd.pid)";
 const outages = {
   nothing: undefined,
@@ -43,9 +62,23 @@ describe("an agent that is killed", () => {
     lab = await launchProductLab({ nodes: nodes.length, bridges: true, agentEnv: { SPIDERPOOL_CRASH_POINTS: "true" } });
     stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
     client = createLabClient({ baseUrl: lab.url });
-    for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
-    const nad = "network-attachment-definition/ovs-conf";
-    await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=10s");
+    await Promise.all(nodes.map((node) => lab.run({ node, argv: ["sh", "-c", card] })));
+    await stage.kubectl("apply", "-f", `${manifests}/pool.yaml`);
+    const apply = (kind: string, name: string, spec: object) => {
+      const metadata = { name, namespace: "kube-system" };
+      const object = { apiVersion: "spiderpool.spidernet.io/v2beta1", kind, metadata, spec };
+      return stage.input(JSON.stringify(object), "apply", "-f", "-");
+    };
+    const made = await Promise.all([
+      apply("SpiderIPPool", "second", second.pool),
+      apply("SpiderMultusConfig", "second", second.network),
+      apply("SpiderMultusConfig", "ovs-conf", first),
+    ]);
+    for (const { ok, stderr } of made) assert.ok(ok, stderr);
+    for (const name of ["ovs-conf", "second"]) {
+      const nad = `network-attachment-definition/${name}`;
+      await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=10s");
+    }
     assert.deepEqual(stage.failures, []);
     // The first Pod of a node brings rules that stay.
     await Promise.all(nodes.map((node) => live(node, `first-${node}`)));
@@ -83,7 +116,9 @@ describe("an agent that is killed", () => {
 ${off}; sleep ${outage === "nothing" ? 0 : outageSeconds}; ${on}`;
     let over: Promise<string> | undefined;
     const arm = async () => {
-      await lab.run({ node, argv: ["sh", "-c", 'printf %s "$0" >/run/spiderpool/crash-at', point] });
+      const stageName = point.replace(/^ADD |:.*/g, "");
+      const at = outage === "nothing" && repeated.includes(stageName) ? `${point} 2` : point;
+      await lab.run({ node, argv: ["sh", "-c", 'printf %s "$0" >/run/spiderpool/crash-at', at] });
       over = lab.run({ node, argv: ["timeout", "60", "sh", "-c", follow] });
       over.catch(() => {}); // It is looked at below, where nothing else failed before.
     };
@@ -152,16 +187,17 @@ ${off}; sleep ${outage === "nothing" ? 0 : outageSeconds}; ${on}`;
     }
   }
 
-  /** What a Pod has on its node: ports, links, routes, rules, addresses that answer, records. */
+  /** What a Pod has on its node: ports, mirrors, links, routes, rules, addresses that answer, records. */
   async function inventory(node: string): Promise<string> {
-    const script = `ovs-vsctl list-ports br1; ls /var/lib/spiderpool/sandboxes; ip -o link | grep -o 'veth[^@:]*'
+    const script = `ovs-vsctl list-ports br1; ovs-vsctl --bare --columns=name list mirror; ls /var/lib/spiderpool/sandboxes
+ip -o link | grep -o 'veth[^@:]*'
 ip rule; ip -6 rule; ip route show table all; ip netns list; true`;
     return (await lab.run({ node, argv: ["sh", "-c", script] })).split("\n").sort().join("\n");
   }
 
   async function nothingLeft(): Promise<void> {
     const empty = "--for=jsonpath={.status.allocatedIPCount}=0";
-    const drained = await stage.quiet("wait", "spiderippool/ippool-test", empty, "--timeout=30s");
+    const drained = await stage.quiet("wait", "spiderippool", "--all", empty, "--timeout=30s");
     const claims = (await stage.quiet("get", "sia", "-o", "name")).stdout;
     assert.ok(drained.ok, claims);
     assert.equal(claims, "");
@@ -191,8 +227,8 @@ function podOn(nodeName: string, name: string): object {
       name,
       namespace: "default",
       annotations: {
-        "ipam.spidernet.io/ippool": '{"ipv4":["ippool-test"]}',
         "v1.multus-cni.io/default-network": "kube-system/ovs-conf",
+        "k8s.v1.cni.cncf.io/networks": "kube-system/second",
       },
     },
     spec: {
