@@ -152,37 +152,11 @@ async function talk(stage: Stage, { onFirstPing }: WalkthroughOptions): Promise<
   stage.check("HTTP from Pod to Pod across the nodes", http.stdout.trim() === two.name, http.stdout.trim());
   const near = await stage.onNode(one.node, "timeout", "5", "busybox", "wget", "-qO-", `http://${one.ip}/`);
   stage.check("a node reaches its own Pod, as probes do", near.stdout.trim() === one.name, near.stderr);
-  const gateway = await stage.kubectl(
-    "exec",
-    "-i",
-    one.name,
-    "--",
-    "ping",
-    "-c",
-    "1",
-    "-i",
-    "0.2",
-    "-w",
-    "5",
-    "172.18.0.1",
-  );
-  stage.check("the network's gateway answers", gateway.ok);
+  const untilAnswered = ["ping", "-c", "1", "-i", "0.2", "-w", "5"];
+  const reaches = (ip: string) => stage.kubectl("exec", "-i", one.name, "--", ...untilAnswered, ip);
+  stage.check("the network's gateway answers", (await reaches("172.18.0.1")).ok);
   const node = stage.lab.nodes.find(({ name }) => name === one.node);
-  const up = await stage.kubectl(
-    "exec",
-    "-i",
-    one.name,
-    "--",
-    "ping",
-    "-c",
-    "1",
-    "-i",
-    "0.2",
-    "-w",
-    "5",
-    node?.ip ?? "",
-  );
-  stage.check("a Pod reaches its own node", up.ok);
+  stage.check("a Pod reaches its own node", (await reaches(node?.ip ?? "")).ok);
 }
 
 async function roll(stage: Stage): Promise<void> {
