@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -147,6 +148,13 @@ export class TestRuntime implements AsyncDisposable {
   /** What a script last got on stdin for a verb. */
   stdin(verb: string, name: string): JsonObject {
     return JSON.parse(readFileSync(join(this.folder, `${verb}-${name}`), "utf8"));
+  }
+
+  /** A {@link call} that must be answered with success. */
+  async succeed(verb: string, more: TestCall = {}): Promise<Answer> {
+    const answer = await this.call(verb, more);
+    assert.equal(answer.code, 0, answer.stdout);
+    return answer;
   }
 
   /** Calls an executable as containerd does. An env value of undefined takes the variable away. */
