@@ -26,7 +26,7 @@ export type { KubeletAddress } from "./kubelet.ts";
 export type { Listener, ListenOptions } from "./listen.ts";
 export { quantityValue } from "./quantity.ts";
 export type { Rights, RightsRule } from "./rights.ts";
-export { createApiServer, type LabApi, type LabApiOptions } from "./server.ts";
+export { createApiServer, definitionsIn, type LabApi, type LabApiOptions } from "./server.ts";
 export {
   type ApiRequest,
   type ApiResponse,

@@ -11,12 +11,12 @@ import { Registry } from "./registry.ts";
 import { assertAllowed, type Rights } from "./rights.ts";
 import { type Call, Routes } from "./routes.ts";
 import { Store } from "./store.ts";
-import { type ApiRequest, type ApiResponse, isFields } from "./types.ts";
+import { type ApiRequest, type ApiResponse, type Fields, isFields } from "./types.ts";
 import { Writer } from "./writer.ts";
 
 export interface LabApiOptions {
-  /** Texts of CustomResourceDefinitions (each may hold several documents) that exist from the start. */
-  readonly crds?: readonly string[];
+  /** CustomResourceDefinitions that exist from the start, as objects or as texts (each may hold several documents). */
+  readonly crds?: readonly (string | Readonly<Fields>)[];
   /** @default the system's clock */
   readonly clock?: Clock;
   readonly log?: Logger;
@@ -80,7 +80,7 @@ export function createApiServer(options: LabApiOptions = {}): LabApi {
   };
 }
 
-function seed(registry: Registry, writer: Writer, crds: readonly string[]): void {
+function seed(registry: Registry, writer: Writer, crds: NonNullable<LabApiOptions["crds"]>): void {
   const create = (apiVersion: string, plural: string, body: unknown) => {
     const resource = registry.find(apiVersion, plural);
     if (resource !== undefined && isFields(body)) writer.create(resource, undefined, body);
@@ -88,15 +88,22 @@ function seed(registry: Registry, writer: Writer, crds: readonly string[]): void
   for (const name of firstNamespaces) {
     create("v1", "namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
   }
-  for (const document of crds.flatMap((text) => parseAllDocuments(text))) {
-    try {
-      for (const error of document.errors) throw error;
-      const body: unknown = document.toJS();
-      if (body !== null) create("apiextensions.k8s.io/v1", "customresourcedefinitions", body);
-    } catch (cause) {
-      throw new SpiderError("LAB_BAD_CRD", "a CRD given at the start is not valid", { cause });
+  try {
+    for (const body of crds.flatMap((one) => (typeof one === "string" ? definitionsIn(one) : one))) {
+      create("apiextensions.k8s.io/v1", "customresourcedefinitions", body);
     }
+  } catch (cause) {
+    throw new SpiderError("LAB_BAD_CRD", "a CRD given at the start is not valid", { cause });
   }
+}
+
+/** The objects of a YAML stream. Throws the first error of the text. */
+export function definitionsIn(text: string): readonly Fields[] {
+  return parseAllDocuments(text).flatMap((document) => {
+    for (const error of document.errors) throw error;
+    const body: unknown = document.toJS();
+    return isFields(body) ? [body] : [];
+  });
 }
 
 async function route(

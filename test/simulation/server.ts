@@ -2,7 +2,7 @@ import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Clock, sleepBy } from "#base";
 import { type ApiRequest, type ApiResponse, ApiUnreachableError, type Transport } from "#kube";
-import { createApiServer, type Fields, type KubeObject, type LabApi } from "../../lab/api/index.ts";
+import { createApiServer, definitionsIn, type Fields, type KubeObject, type LabApi } from "../../lab/api/index.ts";
 import { Registry } from "../../lab/api/registry.ts";
 import { type Change, keyOf, Store } from "../../lab/api/store.ts";
 import { Writer } from "../../lab/api/writer.ts";
@@ -429,13 +429,14 @@ function status(code: number, reason: string, headers: Readonly<Record<string, s
   return { status: code, headers, body: stream };
 }
 
-let texts: readonly string[] | undefined;
+/** Read once: every history begins with them. */
+let definitions: readonly Fields[] | undefined;
 
 /** Our own kinds, and those of Kubernetes that the lab's server does not have. */
-function crds(): readonly string[] {
+function crds(): readonly Fields[] {
   const folder = fileURLToPath(new URL("../../charts/spiderpool/crds/", import.meta.url));
-  texts ??= globSync(`${folder}*.yaml`)
+  definitions ??= globSync(`${folder}*.yaml`)
     .sort()
-    .map((file) => readFileSync(file, "utf8"));
-  return texts;
+    .flatMap((file) => definitionsIn(readFileSync(file, "utf8")));
+  return definitions;
 }
