@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeSettings, type Settings, spiderEndpoints } from "#api";
-import { type Logger, SpiderError, systemClock, type Tasks } from "#base";
+import { type Logger, type Signal, SpiderError, systemClock, type Tasks } from "#base";
 import { ownCode } from "#cni";
 import type { FaultKind } from "#doctor";
 import { EventRecorder, keyOf, metadataOf, namespaces, nodeSubject, TopControllers } from "#kube";
@@ -29,6 +29,7 @@ import { crashPoints } from "./crash-points.ts";
 import { cutOff } from "./cut.ts";
 import { readDevices } from "./devices.ts";
 import { type DoctorOptions, observed, runDoctor } from "./doctor.ts";
+import { runDoubts } from "./doubts.ts";
 import { takeDownEnded } from "./ended.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Faults } from "./faults.ts";
@@ -211,6 +212,8 @@ export function build(
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
   tasks.spawn("ledger epoch", (signal) => epoch.run({ signal }));
   tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
+  const inspect = (names: readonly string[], o: Signal) => claims.inspect(names, o);
+  tasks.spawn("doubts", (signal) => runDoubts({ node, nodes: nodeStore, inspect, log }, { signal }));
   tasks.spawn("what was left undone", async (signal) => {
     await Promise.all([ledger.recalled({ signal }), podStore.synced({ signal })]);
     after.resume(records.list());

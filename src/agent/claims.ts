@@ -2,7 +2,7 @@ import type { Clock, Logger, Signal } from "#base";
 import type { PodRef } from "#cni";
 import { claimName } from "#ip";
 import { fromStore, isPodUid, keyOf, type Pod, retry, runController, type Store } from "#kube";
-import { type Claim, claimKey, type Intents, isTakenOver, type Ledger } from "#ledger";
+import { type AuditWatcher, type Claim, claimKey, type Intents, isTakenOver, type Ledger } from "#ledger";
 import { recordedResult } from "./chain.ts";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
@@ -126,10 +126,27 @@ export class ClaimsReconciler {
     await Promise.all([returned.begin({ signal }, checked.resolve), auditing()]);
   }
 
+  /** Looks at the claims of these names, as an audit does at all. */
+  async inspect(names: readonly string[], { signal }: Signal): Promise<void> {
+    const { ledger, pods } = this.#options;
+    await Promise.all([ledger.recalled({ signal }), pods.synced({ signal })]);
+    await this.#compare((watcher) => ledger.inspect(names, watcher), { signal });
+  }
+
   /** Ends claims that nobody needs, and has those made again that somebody else ended. Returns when to look again. */
   async #audit(o: Signal): Promise<number> {
-    const { ledger, pods, nodes, fault, log, lookEveryMs } = this.#options;
+    const { ledger, nodes, lookEveryMs } = this.#options;
     let tookMs = 0;
+    const listed = (ms: number) => {
+      tookMs = ms;
+    };
+    await this.#compare((watcher) => ledger.audit({ ...watcher, listed }), o);
+    const { looks, max, smallListMs, perListMs } = auditEveryMs;
+    return Math.min(max, Math.max(lookEveryMs * looks, (tookMs - smallListMs) * nodes() * perListMs));
+  }
+
+  async #compare(look: (watcher: Signal & AuditWatcher) => Promise<void>, o: Signal): Promise<void> {
+    const { pods, fault, log, lookEveryMs } = this.#options;
     const suspected = ({ spec }: Claim) => {
       const isThere = pods.get(`${spec.podNamespace}/${spec.podName}`) !== undefined;
       fault?.(isThere ? "wrong-uid" : "claim-without-pod");
@@ -140,18 +157,8 @@ export class ClaimsReconciler {
       again = Promise.all([...new Set(claims.map(({ spec }) => spec.podUID ?? ""))].map((uid) => this.#check(uid, o)));
       again.catch(() => {});
     };
-    await ledger.audit({
-      ...o,
-      apartMs: lookEveryMs,
-      suspected,
-      missing,
-      listed: (ms) => {
-        tookMs = ms;
-      },
-    });
+    await look({ ...o, apartMs: lookEveryMs, suspected, missing });
     await again;
-    const { looks, max, smallListMs, perListMs } = auditEveryMs;
-    return Math.min(max, Math.max(lookEveryMs * looks, (tookMs - smallListMs) * nodes() * perListMs));
   }
 
   /** Whether a claim of this node is still needed: its Pod lives, or a sandbox has the address. */

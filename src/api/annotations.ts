@@ -45,6 +45,8 @@ export const annotations = {
   ledgerEpoch: "ipam.spidernet.io/ledger-epoch",
   /** Pool, Node: no new address of the pool is given while the ledger is made anew, or taken over from a former system; the node's agent has done its part. The value says which time. */
   ledgerClosed: "ipam.spidernet.io/ledger-closed",
+  /** Node, JSON `{"at":"…","claims":["10.6.0.1"]}`, written by the controller: claims about which the ledger and the Pods disagree; the node's agent looks at them. */
+  doubts: "ipam.spidernet.io/doubts",
   /** Claim: an administrator's word that the object with this UID is to go. */
   forceRelease: "ipam.spidernet.io/force-release",
   /** Event of the agent: the code of the error, by which its remedy is found (docs/reference/errors.md). */

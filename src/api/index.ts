@@ -17,6 +17,7 @@ export {
   type SpiderCoordinatorStatus,
   spiderCoordinators,
 } from "./coordinator/types.ts";
+export { readDoubts, writeDoubts } from "./doubts.ts";
 export {
   type SpiderEndpoint,
   type SpiderEndpointIp,

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { annotations, decodeSettings } from "#api";
+import { annotations, decodeSettings, type SpiderIPAddress } from "#api";
 import { type Clock, type Logger, metricsContentType, productVersion, type Signal, systemClock, Tasks } from "#base";
 import type { Family, IpSet } from "#ip";
 import {
@@ -38,6 +38,7 @@ import { runOutdatedEndpoints } from "./collector/endpoints.ts";
 import type { Probe } from "./collector/observe.ts";
 import { coordinatorController } from "./coordinator/sync.ts";
 import type { Deps } from "./deps.ts";
+import { Doubts } from "./doubts/doubts.ts";
 import { collectGauges, poolCounts } from "./gauges.ts";
 import { healthRoutes, webhookAnswers } from "./health.ts";
 import { serveHttp } from "./http.ts";
@@ -266,7 +267,10 @@ async function lead(
   const { collection, namespace, agentComponent } = options;
   const { claims, pools } = replica.stores;
   const agent = { namespace, component: agentComponent };
-  const collector = new Collector(deps, { ...collection, claims, pools, agent, ...(probe !== undefined && { probe }) });
+  const doubts = new Doubts(deps, { claims, pod: (key) => collector.pod(key) });
+  const doubt = (claim: SpiderIPAddress) => doubts.about(claim);
+  const found = { claims, pools, agent, doubt, ...(probe !== undefined && { probe }) };
+  const collector: Collector = new Collector(deps, { ...collection, ...found });
   replica.collector = collector;
   const epoch = new LedgerEpoch(deps, {
     pools,
@@ -279,7 +283,11 @@ async function lead(
   const { enableSpiderSubnet, enableAutoPoolForApplication } = deps.settings;
   const workloads = enableSpiderSubnet && enableAutoPoolForApplication ? new Workloads(deps) : undefined;
   const metrics = queueMetrics(deps.metrics);
-  const outdated = { ...collection, apartMs: observationsApartMs, hasPod: (key: string) => collector.hasPod(key) };
+  const outdated = {
+    ...collection,
+    apartMs: observationsApartMs,
+    hasPod: (key: string) => collector.pod(key) !== undefined,
+  };
   const unfollow = replica.rewind.follow([...collector.stores, epoch.store, ...(workloads?.stores ?? [])]);
   try {
     await Promise.all([
@@ -287,7 +295,7 @@ async function lead(
       epoch.run({ signal }),
       ...(deps.settings.enableCleanOutdatedEndpoint ? [runOutdatedEndpoints(deps, outdated, { signal })] : []),
       ...(workloads?.stores ?? []).map((store) => store.run({ signal })),
-      ...controllersOf(deps, options, replica, { term, epoch, workloads }).map((one) =>
+      ...[...controllersOf(deps, options, replica, { term, epoch, workloads }), doubts.controller()].map((one) =>
         runController({ ...one, metrics }, { signal }),
       ),
     ]);

@@ -1,7 +1,5 @@
 import type { Clock, Signal } from "#base";
-import type { KubeClient } from "#kube";
 import type { Claim } from "./claim.ts";
-import { claimsOfNode } from "./writes.ts";
 
 const apartMsDefault = 20_000;
 
@@ -22,7 +20,7 @@ export interface AuditWatcher {
 
 /** What a node knows of its claims. */
 export interface NodeView {
-  /** Those that it held before the list. */
+  /** Those that it held before they were read, and that should be among them. */
   readonly known: readonly Claim[];
   /** Whether it still holds this very claim. */
   readonly isOwn: (claim: Claim) => boolean;
@@ -30,18 +28,25 @@ export interface NodeView {
 }
 
 /**
- * The claims of a node that nobody needs, now and a while later: one list. How old a claim is by the server's clock says
- * nothing here, because the node's own may be off.
+ * Of `claims`, all that a node has or those that are in doubt, the ones that nobody needs, now and a while later. How old a claim
+ * is by the server's clock says nothing here, because the node's own may be off.
  */
 export async function findLeaks(
-  { client, clock, node }: { readonly client: KubeClient; readonly clock: Clock; readonly node: string },
+  claims: AsyncIterable<Claim>,
   { known, isOwn, isNeeded }: NodeView,
-  { apartMs = apartMsDefault, suspected, missing, listed, ...o }: Signal & AuditWatcher,
+  {
+    clock,
+    apartMs = apartMsDefault,
+    suspected,
+    missing,
+    listed,
+    ...o
+  }: Signal & AuditWatcher & { readonly clock: Clock },
 ): Promise<readonly Claim[]> {
   const suspects: Claim[] = [];
   const uids = new Set<string>();
   const startMs = clock.monotonicMs();
-  for await (const claim of claimsOfNode(client, node, o)) {
+  for await (const claim of claims) {
     uids.add(claim.uid);
     if (!isNeeded(claim)) suspects.push(claim);
   }

@@ -21,7 +21,16 @@ import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
 import { createsAtOnce } from "./turns.ts";
-import { attachAgain, attachClaim, type Created, changeClaim, claimsOfNode, createClaim, readClaim } from "./writes.ts";
+import {
+  attachAgain,
+  attachClaim,
+  type Created,
+  changeClaim,
+  claimsOfNode,
+  createClaim,
+  heldOfNode,
+  readClaim,
+} from "./writes.ts";
 
 /** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
 const missesMax = 8;
@@ -215,11 +224,23 @@ export class Ledger {
   }
 
   /** Compares the ledger's claims of this node with what is known here, once, and releases those that nobody needs. */
-  async audit(o: Signal & AuditWatcher): Promise<void> {
+  audit(o: Signal & AuditWatcher): Promise<void> {
+    const { client, node } = this.#options;
+    return this.#releaseLeaks(claimsOfNode(client, node, o), [...this.#own], o);
+  }
+
+  /** The same with the claims of these names only: a read for each of them, and no list. */
+  inspect(names: readonly string[], o: Signal & AuditWatcher): Promise<void> {
+    const { client, node } = this.#options;
+    const known = [...this.#own].filter(({ name }) => names.includes(name));
+    return this.#releaseLeaks(heldOfNode(client, node, names, o), known, o);
+  }
+
+  async #releaseLeaks(claims: AsyncIterable<Claim>, known: readonly Claim[], o: Signal & AuditWatcher): Promise<void> {
     const isOwn = (claim: Claim) => this.#own.get(keyOfClaim(claim))?.uid === claim.uid;
-    const view = { known: [...this.#own], isOwn, isNeeded: (claim: Claim) => this.#isNeeded(claim) };
+    const view = { known, isOwn, isNeeded: (claim: Claim) => this.#isNeeded(claim) };
     const evidence = ({ spec }: Claim) => [`container ${spec.containerID ?? "none"}`];
-    for (const claim of await findLeaks(this.#options, view, o))
+    for (const claim of await findLeaks(claims, view, { ...o, clock: this.#options.clock }))
       this.release(claim, { why: "no sandbox of this node uses it", evidence: evidence(claim) });
   }
 

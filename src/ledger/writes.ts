@@ -49,6 +49,19 @@ export async function* claimsOfNode(client: KubeClient, node: string, o: Signal)
   }
 }
 
+/** Of the claims with these names those that Pods hold or held on a node, each read from the server. */
+export async function* heldOfNode(
+  client: KubeClient,
+  node: string,
+  names: readonly string[],
+  o: Signal,
+): AsyncGenerator<Claim> {
+  for (const name of names) {
+    const claim = await readClaim(client, name, o);
+    if (claim !== undefined && claim.spec.node === node && isHeld(claim)) yield claim;
+  }
+}
+
 /**
  * Creates, and repeats the same name until the outcome is certain. `open` says that an earlier create of this name may have
  * taken effect: only then can an object that exists already be the holder's own. `before` is waited for before each request.

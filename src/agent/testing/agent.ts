@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeSettings, spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderReservedIPs } from "#api";
-import { type FailPoint, silentLogger, Tasks } from "#base";
+import { type FailPoint, type Signal, silentLogger, Tasks } from "#base";
 import { type CniResult, decodeResult, type Ipam, type PluginConfig, type PluginOutput, supportedVersions } from "#cni";
 import { type Family, formatIp, type Ip } from "#ip";
 import {
@@ -27,6 +27,7 @@ import { After } from "../after.ts";
 import { Calls } from "../calls.ts";
 import { Chain } from "../chain.ts";
 import { ClaimsReconciler } from "../claims.ts";
+import { runDoubts } from "../doubts.ts";
 import { Endpoints } from "../endpoints.ts";
 import { Flights } from "../flights.ts";
 import { ForeignPlugins } from "../foreign.ts";
@@ -166,6 +167,7 @@ export class TestAgent {
       return store;
     };
     const podStore = watch(pods, { fieldSelector: `spec.nodeName=${node}` });
+    const nodeStore = watch(nodes, { fieldSelector: `metadata.name=${node}` });
     const reserved = watch(spiderReservedIPs);
     const namespaceStore = watch(metadataOf(namespaces));
     const poolMetadata = watch(metadataOf(spiderIPPools));
@@ -233,7 +235,7 @@ export class TestAgent {
       // The ADD has waited for the watch already.
       findPod: (ref, o) => findPod({ store: podStore, client, node }, ref, { ...o, lagMs: 0 }),
       namespaceOf: async (name, o) => namespaceStore.get(name) ?? client.get(metadataOf(namespaces), { name }, o),
-      nodes: watch(nodes),
+      nodes: nodeStore,
       owners,
       open: (o) => this.epoch.open(o),
       endpoints,
@@ -273,6 +275,8 @@ export class TestAgent {
     this.claims.run({ signal }).catch(() => {});
     this.claims.recallAndAudit({ signal }).catch(() => {});
     this.epoch.run({ signal }).catch(() => {});
+    const inspect = (names: readonly string[], o: Signal) => this.claims.inspect(names, o);
+    runDoubts({ node, nodes: nodeStore, inspect, log }, { signal }).catch(() => {});
     this.ready = Promise.all(synced);
     signal.addEventListener("abort", () => {
       this.ledger.stop();

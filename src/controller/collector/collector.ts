@@ -1,6 +1,14 @@
 import { annotations, type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, hasReason, type KubeObject, runController, type Source, type Store } from "#kube";
+import {
+  type ControllerOptions,
+  hasReason,
+  type KubeObject,
+  type Pod,
+  runController,
+  type Source,
+  type Store,
+} from "#kube";
 import { foundInUse } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
 import { applyAction } from "./apply.ts";
@@ -30,6 +38,8 @@ export interface CollectorOptions {
   readonly dryRun: boolean;
   /** @default nobody can look: `unknown` */
   readonly probe?: Probe;
+  /** Told of a claim whose Pod is gone and whose agent is there to end it, again and again. */
+  readonly doubt?: (claim: SpiderIPAddress) => void;
 }
 
 type Decided = Extract<Verdict, { readonly kind: "act" }>;
@@ -123,9 +133,9 @@ export class Collector {
     return this.#first.size;
   }
 
-  /** Whether the watch shows a Pod of that name. */
-  hasPod(key: string): boolean {
-    return this.#stores.pods.get(key) !== undefined;
+  /** The Pod of that key, trimmed, as the watch shows it. */
+  pod(key: string): Pod | undefined {
+    return this.#stores.pods.get(key);
   }
 
   /** Looks at every claim now. */
@@ -243,6 +253,7 @@ export class Collector {
     const verdict = decide(observation, this.#options.policy);
     if (verdict.kind === "keep") {
       this.#first.delete(name);
+      if (verdict.byAgent === true) this.#options.doubt?.(claim);
       return verdict.againMs === undefined ? {} : { afterMs: Math.min(verdict.againMs, this.#options.intervalMs) };
     }
     const waitMs = this.#waitMs(claim, verdict.action);

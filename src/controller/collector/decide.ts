@@ -47,7 +47,8 @@ export type Action = "release" | "quarantine" | "detach" | "promote" | "clear-ne
 
 export type Verdict =
   /** `againMs`: when time alone can change the verdict. */
-  | { readonly kind: "keep"; readonly why: string; readonly againMs?: number }
+  /** `byAgent`: its Pod is gone, and the node's agent is there to release it. */
+  | { readonly kind: "keep"; readonly why: string; readonly againMs?: number; readonly byAgent?: true }
   | { readonly kind: "act"; readonly action: Action; readonly why: string; readonly evidence: readonly string[] };
 
 export interface Policy {
@@ -178,7 +179,7 @@ function stateOf(view: HolderView | undefined, ref: HolderRef | undefined, polic
   }
   const agentAway = agent.fact.kind === "missing";
   const isSilent = node.fact.kind === "silent" || node.fact.kind === "absent" || node.fact.kind === "out-of-service";
-  if (!isSilent && !agentAway) return keep("its agent releases it");
+  if (!isSilent && !agentAway) return { ...keep("its agent releases it"), ...(gone && { byAgent: true }) };
   if (!isSilent && agent.forMs < limits.agentMissingMs) {
     return keep("its agent may come back", limits.agentMissingMs - agent.forMs);
   }

@@ -1,0 +1,115 @@
+import { annotations, type SpiderIPAddress, writeDoubts } from "#api";
+import type { Signal } from "#base";
+import { type ControllerOptions, hasReason, keyOf, nodes, type Pod, type Source, type Store } from "#kube";
+import { isHeld } from "#ledger";
+import { podFact } from "../collector/facts.ts";
+import type { Deps } from "../deps.ts";
+
+/** An agent ends what it knows of within a second; what lasts longer it may not know of. */
+const graceMs = 5_000;
+/** What an agent was told of and is still so is told again: after this long, … */
+const againMs = 30_000;
+/** … and more and more seldom, up to this. */
+const againMsMax = 3_600_000;
+/** Claims in one message; the rest is in the next. */
+const toldMax = 32;
+
+export interface DoubtsOptions {
+  readonly claims: Store<SpiderIPAddress>;
+  /** The Pod of that key, as the watch shows it. */
+  readonly pod: (key: string) => Pod | undefined;
+}
+
+/** A holder of an address, of which claims and Pods say different things. */
+interface Doubt {
+  readonly namespace: string;
+  readonly podName: string;
+  readonly podUid: string;
+  /** How often the agent was told. */
+  told: number;
+  /** When it is told next. */
+  dueMs: number;
+}
+
+/**
+ * Claims without their Pod, and Pods that have lost a claim. The leader sees all of both as they change; a node's agent, which
+ * alone may act, would have to list its claims again and again, which a thousand of them cannot do often. So the agent is told
+ * which claims to look at, by an annotation of its Node, which it watches anyway. Nothing follows from a doubt but a look.
+ */
+export class Doubts {
+  readonly #deps: Deps;
+  readonly #options: DoubtsOptions;
+  /** By node, then by the claim's name. */
+  readonly #doubts = new Map<string, Map<string, Doubt>>();
+  #add: (node: string, afterMs: number) => void = () => {};
+
+  constructor(deps: Deps, options: DoubtsOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  /** Its Pod may be gone, and its node's agent is there to end it. */
+  about({ metadata: { name }, spec }: SpiderIPAddress): void {
+    const { node, podNamespace: namespace = "", podName = "", podUID: podUid = "" } = spec;
+    if (node === undefined) return;
+    const ofNode = this.#doubts.get(node) ?? new Map<string, Doubt>();
+    this.#doubts.set(node, ofNode);
+    if (ofNode.get(name)?.podUid === podUid) return;
+    const dueMs = this.#deps.clock.monotonicMs() + graceMs;
+    ofNode.set(name, { namespace, podName, podUid, told: 0, dueMs });
+    this.#add(node, graceMs);
+  }
+
+  /** Tells agents. Its keys are names of nodes. */
+  controller(): ControllerOptions {
+    const { clock, log } = this.#deps;
+    const source: Source = {
+      synced: (o) => this.#options.claims.synced(o),
+      subscribe: (add) => {
+        this.#add = add;
+        return this.#options.claims.changed((_name, now, before) => {
+          if (before !== undefined && before.spec.podUID !== now?.spec.podUID && isHeld(before)) this.about(before);
+        });
+      },
+    };
+    return { name: "doubts", clock, log, sources: [source], reconcile: (node, o) => this.#tell(node, o) };
+  }
+
+  async #tell(node: string, o: Signal): Promise<{ readonly afterMs?: number }> {
+    const { clock, client, log } = this.#deps;
+    const ofNode = this.#doubts.get(node) ?? new Map<string, Doubt>();
+    for (const [name, doubt] of ofNode) if (!this.#isDoubtful(node, name, doubt)) ofNode.delete(name);
+    if (ofNode.size === 0) {
+      this.#doubts.delete(node);
+      return {};
+    }
+    const nowMs = clock.monotonicMs();
+    const due = [...ofNode].filter(([, { dueMs }]) => dueMs <= nowMs).slice(0, toldMax);
+    if (due.length > 0) {
+      const names = due.map(([name]) => name);
+      const body = { metadata: { annotations: { [annotations.doubts]: writeDoubts(names, clock.wall()) } } };
+      try {
+        await client.patch(nodes, { name: node }, { kind: "merge", body }, { ...o, subresource: "status" });
+      } catch (error) {
+        if (!hasReason(error, "NotFound")) throw error;
+        this.#doubts.delete(node); // What it held is the collector's.
+        return {};
+      }
+      log.info({ node, claims: names }, "claims and Pods disagree: the node's agent is asked to look");
+      for (const [, doubt] of due) doubt.dueMs = nowMs + Math.min(againMsMax, againMs * 2 ** doubt.told++);
+    }
+    const nextMs = Math.min(...[...ofNode.values()].map(({ dueMs }) => dueMs));
+    return { afterMs: Math.max(0, nextMs - clock.monotonicMs()) };
+  }
+
+  /** A claim is there and its Pod is not, or the other way round. */
+  #isDoubtful(node: string, name: string, { namespace, podName, podUid }: Doubt): boolean {
+    const claim = this.#options.claims.get(name);
+    const isClaimed = claim !== undefined && isHeld(claim) && claim.spec.node === node && claim.spec.podUID === podUid;
+    const pod = this.#options.pod(keyOf({ namespace, name: podName }));
+    const { kind } = podFact(pod, podUid);
+    if (isClaimed) return kind === "gone" || kind === "replaced";
+    // Of a Pod whose sandbox is being made claims come and go.
+    return kind === "alive" && pod?.spec?.nodeName === node && (pod.status?.podIPs ?? []).length > 0;
+  }
+}
