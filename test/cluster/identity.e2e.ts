@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { annotations, type SpiderIPAddress, spiderEndpoints, spiderIPAddresses } from "#api";
+import { annotations, type SpiderIPAddress, spiderEndpoints, spiderIPAddresses, writeDoubts } from "#api";
 import { never, type SpiderError, systemClock } from "#base";
 import {
   ApiStatusError,
@@ -35,18 +35,23 @@ const shown = ["admission-policy", "rbac-agent", "rbac-controller"].flatMap((nam
   "--show-only",
   `templates/${name}.yaml`,
 ]);
-const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name: "spiderpool-agent" } };
+const accountOf = (name: string) => ({ apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name } });
+const account = accountOf("spiderpool-agent");
+const leader = accountOf("spiderpool-controller");
 await kubectl(["apply", "-f", `${chart}/crds`]);
 await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]);
 await kubectl(["apply", "-f", "-"], await run([helm, "template", "spiderpool", chart, "-n", namespace, ...shown]));
-await kubectl(["apply", "-f", "-"], JSON.stringify(account));
+await kubectl(["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items: [account, leader] }));
 
 const o = { signal: never };
 const admin = clientOf(plane.admin);
 for (const name of ["node1", "node2"]) await admin.create(nodes, { metadata: { name } } as Draft<Node>, o);
 const [agent1, agent2] = [await agentOf("node1"), await agentOf("node2")];
+const tokenOf = async ({ metadata }: typeof account) =>
+  clientWith((await kubectl(["create", "token", "-n", namespace, metadata.name])).trim());
 /** Has the account's rights, but belongs to no node. */
-const nowhere = clientWith((await kubectl(["create", "token", "-n", namespace, account.metadata.name])).trim());
+const nowhere = await tokenOf(account);
+const controller = await tokenOf(leader);
 
 function clientOf(kubeconfig: string): KubeClient {
   return new KubeClient({
@@ -118,7 +123,7 @@ const remove = (who: KubeClient, { metadata }: SpiderIPAddress) =>
 /** The call is refused by a policy, in these words. */
 async function cheat(call: Promise<unknown>, words: RegExp): Promise<void> {
   const message = await refusal(call);
-  assert.match(message, /ValidatingAdmissionPolicy 'spiderpool-agent-/);
+  assert.match(message, /ValidatingAdmissionPolicy 'spiderpool-(agent|controller)-/);
   assert.match(message, words);
 }
 
@@ -274,6 +279,25 @@ describe("nodes: an agent", () => {
   const bridge = "ovs-cni.network.kubevirt.io/br1";
   const patch = (who: KubeClient, name: string, body: Record<string, unknown>) =>
     who.patch(nodes, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
+
+  it("is told by the controller what to look at, which changes nothing else of nodes", async () => {
+    const noted = (key: string) => ({ metadata: { annotations: { [key]: writeDoubts(["10.0.0.1"], new Date()) } } });
+    await patch(controller, "node1", noted(annotations.doubts));
+    await cheat(patch(controller, "node1", noted(annotations.ledgerClosed)), /changes ipam.spidernet.io\/doubts only/);
+    await cheat(
+      patch(controller, "node1", { metadata: { labels: { a: "b" } } }),
+      /an annotation of nodes, nothing else/,
+    );
+    await cheat(
+      patch(controller, "node1", { status: { capacity: { cpu: "1" } } }),
+      /an annotation of nodes, nothing else/,
+    );
+    assert.match(
+      await refusal(controller.patch(nodes, { name: "node1" }, { kind: "merge", body: {} }, o)),
+      /forbidden/,
+    );
+    await cheat(patch(agent1, "node1", noted(annotations.doubts)), /changes ipam.spidernet.io\/ledger-closed only/);
+  });
 
   it("offers the bridges of its own, and changes nothing else", async () => {
     const offered = { capacity: { [bridge]: "1000" }, allocatable: { [bridge]: "1000" } };
