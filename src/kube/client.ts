@@ -98,7 +98,7 @@ export class KubeClient {
   async get<T extends KubeObject>(
     resource: Resource<T>,
     ref: ObjectRef,
-    { signal, resourceVersion }: Signal & { readonly resourceVersion?: string },
+    { signal, resourceVersion }: Signal & { readonly resourceVersion?: string | undefined },
   ): Promise<T | undefined> {
     const attempt = { verb: "get", resource: resource.plural, object: keyOf(ref) };
     const path = withQuery(objectPath(resource, ref), { resourceVersion });

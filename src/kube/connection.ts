@@ -18,6 +18,11 @@ export interface EndpointTls {
   /** The name expected in the server's certificate. @default the host */
   readonly serverName: string | undefined;
   readonly verify: boolean;
+  /**
+   * What the server gave to go on with (RFC 8446 §2.2): the next connection spares it the signature that is most of a handshake.
+   * Of the same credentials only.
+   */
+  session: Buffer | undefined;
 }
 
 interface LaneOptions {
@@ -209,7 +214,8 @@ class Connection implements Carrier {
   }
 }
 
-function secured(socket: Socket, host: string, { context, serverName, verify }: EndpointTls): Socket {
+function secured(socket: Socket, host: string, endpoint: EndpointTls): Socket {
+  const { context, serverName, verify, session } = endpoint;
   const above = tls.connect({
     socket,
     host,
@@ -218,6 +224,10 @@ function secured(socket: Socket, host: string, { context, serverName, verify }: 
     servername: serverName ?? (isIP(host) === 0 ? host : ""),
     rejectUnauthorized: verify,
     ALPNProtocols: ["http/1.1"],
+    session,
+  });
+  above.on("session", (next) => {
+    endpoint.session = next;
   });
   // Errors of the one below come up through the one above.
   socket.on("error", (error) => above.destroy(error));

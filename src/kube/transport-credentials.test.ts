@@ -67,6 +67,34 @@ describe("the credentials of a transport", () => {
     );
   });
 
+  it("go on with the server's session in the next connection, until they change", async () => {
+    const { cert, key } = selfSigned("a");
+    const path = join(folder, "session-ca.crt");
+    const server = https.createServer({ cert, key });
+    const reused: boolean[] = [];
+    server.on("secureConnection", (socket) => reused.push(socket.isSessionReused()));
+    const answer: http.RequestListener = (_request, response) => {
+      response.setHeader("connection", "close");
+      response.end("secure");
+    };
+    await serving(
+      answer,
+      async (config) => {
+        const clock = new ManualClock();
+        writeFileSync(path, cert);
+        using transport = createTransport({ ...config, ca: { kind: "file", path } }, { clock });
+        const ask = async () => textOf((await transport.send(get, o)).body);
+        await ask();
+        await ask();
+        writeFileSync(path, `${cert}\n`);
+        await clock.advance(1_000);
+        await ask();
+        assert.deepEqual(reused, [false, true, false]);
+      },
+      server,
+    );
+  });
+
   it("names the file of credentials that is not there", async () => {
     const token = { kind: "file", path: join(folder, "none") } as const;
     const config = { server: "http://127.0.0.1:1", insecureSkipTlsVerify: false, namespace: "", token };

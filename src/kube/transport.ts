@@ -117,7 +117,10 @@ function createLanes(config: KubeConfig, url: URL, tls: TlsMaterial): Lanes {
     host: url.hostname.replace(/^\[|\]$/g, ""),
     port: url.port === "" ? (isSecure ? 443 : 80) : Number(url.port),
     tls: isSecure
-      ? { context: createSecureContext(tls), serverName: config.tlsServerName, verify: !config.insecureSkipTlsVerify }
+      ? {
+          ...{ context: createSecureContext(tls), session: undefined },
+          ...{ serverName: config.tlsServerName, verify: !config.insecureSkipTlsVerify },
+        }
       : undefined,
   };
   return {
