@@ -29,8 +29,8 @@ export class PoolCache {
   readonly #options: PoolCacheOptions;
   readonly #pools = new Map<string, PoolView>();
   readonly #broken = new Map<string, string>();
-  /** By name: the version of the pool that is kept or on its way. */
-  readonly #versions = new Map<string, string>();
+  /** By name: the version of the pool that is kept or on its way, and the newest resourceVersion that the watch told with it. */
+  readonly #versions = new Map<string, { readonly version: string; at: string | undefined }>();
   readonly #fetching = new Map<string, Promise<void>>();
   #change = Promise.withResolvers<void>();
   /** Of the program: what one call asks for is of use to all. */
@@ -55,7 +55,8 @@ export class PoolCache {
     const { metadata, clock } = this.#options;
     await metadata.synced(o);
     if (clock.monotonicMs() - Math.max(metadata.heardAtMs ?? 0, this.#listedAtMs) > unheardMsMax) {
-      this.#listing ??= this.#list().finally(() => {
+      // Where it does not help to ask again, an ADD fails with what the server says.
+      this.#listing ??= retry(() => this.#list(), { signal: this.#signal, clock }).finally(() => {
         this.#listing = undefined;
       });
       await abortable(this.#listing, o.signal);
@@ -102,10 +103,14 @@ export class PoolCache {
       return;
     }
     // Labels have no part in the generation, and one of them makes a pool an automatic one.
-    const { uid, generation, deletionTimestamp, labels } = now.metadata;
+    const { uid, generation, deletionTimestamp, labels, resourceVersion: at } = now.metadata;
     const version = JSON.stringify([uid, generation, deletionTimestamp, labels]);
-    if (this.#versions.get(name) === version) return;
-    this.#versions.set(name, version);
+    const known = this.#versions.get(name);
+    if (known?.version === version) {
+      known.at = at;
+      return;
+    }
+    this.#versions.set(name, { version, at });
     const fetching = this.#fetch(name, version, o).finally(() => {
       if (this.#fetching.get(name) === fetching) this.#fetching.delete(name);
     });
@@ -116,10 +121,14 @@ export class PoolCache {
     const { client, clock, log } = this.#options;
     try {
       // A refusal is tried again too: nobody would ask for this version once more.
-      const retryable = () => this.#versions.get(name) === version;
-      const pool = await retry((o) => client.get(spiderIPPools, { name }, o), { signal, clock, retryable });
+      const retryable = () => this.#versions.get(name)?.version === version;
+      // No older than what the watch told: the server answers from what it keeps of the watch in memory. Without it, it would read
+      // and decode what etcd has, a status of up to 100 kB with it, for each of a thousand agents.
+      const get = (o: Signal) =>
+        client.get(spiderIPPools, { name }, { ...o, resourceVersion: this.#versions.get(name)?.at });
+      const pool = await retry(get, { signal, clock, retryable });
       // A newer version that was seen meanwhile has its own fetch.
-      if (this.#versions.get(name) !== version) return;
+      if (!retryable()) return;
       if (pool === undefined) this.#forget(name);
       else this.#keep(name, pool);
     } catch (err) {
