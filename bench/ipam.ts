@@ -34,14 +34,19 @@ export async function fillings(server: ServerKind): Promise<Report> {
 export async function publication(server: ServerKind): Promise<Report> {
   const plan: PublicationPlan = { agents: 1_000, pools: 8, pods: 2_000, seconds: 10, edits: 3 };
   const found = await runBeside<PublicationPlan, PublicationOutcome>(server, "publication", plan);
-  const { status, usage, edit, failed, settledMs } = found;
+  const { status, usage, add, edit, failed, failures, settledMs, cpuSeconds } = found;
   return {
     figures: { ...plan, ...found, settledMs: round(settledMs) },
     lines: [
       `${plan.pods} Pods in ${plan.seconds} s from ${plan.agents} agents, ${plan.pools} pools, ${failed} failed; statuses exact ${round(settledMs)} ms after the last`,
+      ...failures,
+      `from a Pod's coming to its address: ${formatPercentiles(add)}`,
       `statuses: ${status.writes} written, at most ${status.perSecond} in a second, ${status.perSecondOfPool} of one pool`,
       `usages: ${usage.writes} written, at most ${usage.perSecond} in a second, ${usage.perSecondOfPool} of one pool`,
       `a pool's edit known to an agent: ${formatPercentiles(edit)}`,
+      ...Object.entries(cpuSeconds).map(([when, { server: of, etcd, controller, agents: all }]) => {
+        return `CPU seconds, ${when}: API server ${of}, etcd ${etcd}, controller ${controller}, agents ${all}`;
+      }),
     ],
   };
 }

@@ -4,10 +4,11 @@ import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { spiderIPPools, spiderPoolUsages } from "#api";
-import { silentLogger, systemClock } from "#base";
+import { formatError, silentLogger, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig, nodes, WatchedStore } from "#kube";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
-import { percentiles } from "../report.ts";
+import { cpuMsOfProgram } from "../processes.ts";
+import { percentiles, round } from "../report.ts";
 import { SimulatedAgent } from "./agent.ts";
 import { startController } from "./controller.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
@@ -26,6 +27,12 @@ export interface PublicationPlan {
 
 export interface PublicationOutcome {
   readonly failed: number;
+  /** Why, each reason once. */
+  readonly failures: readonly string[];
+  /** From a Pod's coming until it has its address. */
+  readonly add: ReturnType<typeof percentiles>;
+  /** CPU time, in seconds, while Pods came, and while pools were edited. */
+  readonly cpuSeconds: { readonly draw: CpuSeconds; readonly edits: CpuSeconds };
   /** Writes of `status` and of usages: of all pools in the busiest second, and of one pool in its busiest second. */
   readonly status: ReturnType<ViewWrites["figures"]>;
   readonly usage: ReturnType<ViewWrites["figures"]>;
@@ -33,6 +40,37 @@ export interface PublicationOutcome {
   readonly settledMs: number;
   /** From an edit's answer until an agent knows it: over all edits and agents. */
   readonly edit: ReturnType<typeof percentiles>;
+}
+
+/** `agents`: all of them together, and whoever plays them. */
+interface CpuSeconds {
+  readonly server: number;
+  readonly etcd: number;
+  readonly controller: number;
+  readonly agents: number;
+}
+
+/** What the programs of the cluster take. */
+class CpuMeter {
+  #before = this.#now();
+
+  /** Since the last time. */
+  lap(): CpuSeconds {
+    const [before, now] = [this.#before, this.#now()];
+    this.#before = now;
+    const since = (program: keyof CpuSeconds) => round((now[program] - before[program]) / 1_000);
+    return { server: since("server"), etcd: since("etcd"), controller: since("controller"), agents: since("agents") };
+  }
+
+  #now(): CpuSeconds {
+    const { user, system } = process.cpuUsage();
+    return {
+      server: cpuMsOfProgram(plan.server === "real" ? "kube-apiserver" : "lab.mjs"),
+      etcd: cpuMsOfProgram("etcd"),
+      controller: cpuMsOfProgram("controller.mjs"),
+      agents: (user + system) / 1_000,
+    };
+  }
 }
 
 const plan: PublicationPlan & Surroundings = JSON.parse(await text(process.stdin));
@@ -52,20 +90,33 @@ const pools = new WatchedStore({ client, clock, log: silentLogger, resource: spi
 const usages = new WatchedStore({ client, clock, log: silentLogger, resource: spiderPoolUsages });
 const running = [pools.run(stop), usages.run(stop)];
 await Promise.all(names.map((name) => usages.waitFor(name, (usage) => usage !== undefined, stop)));
-const agents = nodeNames.map((node) => new SimulatedAgent(node, config, plan.folder, { creates: 0 }));
-await inBatches(agents, 32, (agent) => agent.ready());
+const agents: SimulatedAgent[] = [];
+// As nodes come: a thousand handshakes at once would measure those.
+await inBatches(nodeNames, 16, async (node) => {
+  const agent = new SimulatedAgent(node, config, plan.folder, { creates: 0 });
+  agents.push(agent);
+  await agent.ready();
+});
 
+const addMs: number[] = [];
 const written = { status: new ViewWrites(), usage: new ViewWrites() };
 pools.changed((name, now, before) => {
   if (!isDeepStrictEqual(now?.status, before?.status)) written.status.note(name);
 });
 usages.changed((name) => written.usage.note(name));
-const failed = await draw();
+const cpu = new CpuMeter();
+const failures = await draw();
 const settledMs = await settled();
+const drawCpu = cpu.lap();
 const figures = { status: written.status.figures(), usage: written.usage.figures() };
 const editMs: number[] = [];
 for (let edit = 0; edit < plan.edits; edit++) editMs.push(...(await editPool(edit)));
-const outcome: PublicationOutcome = { failed, ...figures, settledMs, edit: percentiles(editMs) };
+const outcome: PublicationOutcome = {
+  ...{ failed: failures.length, failures: [...new Set(failures)].slice(0, 5) },
+  ...figures,
+  ...{ add: percentiles(addMs), settledMs, edit: percentiles(editMs) },
+  cpuSeconds: { draw: drawCpu, edits: cpu.lap() },
+};
 stop.abort();
 await Promise.all([...running, ...agents.map((agent) => agent[Symbol.asyncDispose]())]);
 await _controller[Symbol.asyncDispose]();
@@ -91,22 +142,25 @@ async function makePool(at: number, name: string): Promise<void> {
   );
 }
 
-/** Returns how many Pods got no address. */
-async function draw(): Promise<number> {
+/** Returns why Pods got no address. */
+async function draw(): Promise<readonly string[]> {
   const random = fractionsFrom(1);
   const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)] as T;
   const claims: Promise<unknown>[] = [];
-  let misses = 0;
+  const misses: string[] = [];
   const startMs = performance.now();
   for (let pod = 0; pod < plan.pods; pod++) {
     const aheadMs = startMs + (pod / plan.pods) * plan.seconds * 1_000 - performance.now();
     if (aheadMs > 0) await delay(aheadMs);
+    const claimMs = performance.now();
     claims.push(
       pick(agents)
         .claim(pick(names))
-        .catch(() => {
-          misses += 1;
-        }),
+        .then(
+          () => addMs.push(performance.now() - claimMs),
+          // Without what differs from one to the next.
+          (error: unknown) => misses.push(formatError(error).replace(/[0-9a-f]*\d[0-9a-f.:-]*/g, "…")),
+        ),
     );
   }
   await Promise.all(claims);
@@ -117,7 +171,7 @@ async function draw(): Promise<number> {
 async function settled(): Promise<number> {
   const startMs = performance.now();
   const counted = () => pools.list().reduce((sum, { status }) => sum + Number(status?.allocatedIPCount ?? 0), 0);
-  while (counted() < plan.pods - failed) {
+  while (counted() < plan.pods - failures.length) {
     if (performance.now() - startMs > 60_000) throw new Error(`statuses count ${counted()} of ${plan.pods} after 60 s`);
     await delay(5);
   }
