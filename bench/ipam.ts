@@ -1,4 +1,4 @@
-import type { FillOutcome, FillPlan } from "./cluster/fill.ts";
+import type { FillOutcomes, FillPlan } from "./cluster/fill.ts";
 import type { PublicationOutcome, PublicationPlan } from "./cluster/publication.ts";
 import { runBeside, type ServerKind } from "./cluster/server.ts";
 import { formatPercentiles, round } from "./report.ts";
@@ -11,21 +11,36 @@ const agents = [1, 10, 100];
 export async function fillings(server: ServerKind): Promise<Report> {
   const pods = 1_000;
   const all = Array.from({ length: repetitions }, () => agents).flat();
-  const found = await runBeside<FillPlan, readonly FillOutcome[]>(server, "fill", { pods, fillings: all });
+  const { filled, bare } = await runBeside<FillPlan, FillOutcomes>(server, "fill", { pods, fillings: all });
   const rows = agents.map((count) => {
-    const of = found.filter((one) => one.agents === count);
+    const of = filled.filter((one) => one.agents === count);
+    const barely = (policies: boolean) => bare.filter((one) => one.agents === count && one.policies === policies);
+    const perSecond = median(of.map((one) => one.perSecond));
+    const floorPerSecond = median(barely(true).map((one) => one.perSecond));
     return {
       agents: count,
       failed: sum(of.map(({ failed }) => failed)),
       twice: sum(of.map(({ twice }) => twice)),
       writesPerPod: round(median(of.map(({ writesPerPod }) => writesPerPod))),
-      perSecond: round(median(of.map(({ perSecond }) => perSecond)), 0),
+      perSecond: round(perSecond, 0),
+      serverCpuMs: round(median(of.map(({ serverCpuMs }) => serverCpuMs))),
+      agentsCpuMs: round(median(of.map(({ agentsCpuMs }) => agentsCpuMs))),
+      floor: {
+        perSecond: round(floorPerSecond, 0),
+        ratio: round(perSecond / floorPerSecond),
+        serverCpuMs: round(median(barely(true).map(({ serverCpuMs }) => serverCpuMs))),
+        withoutPolicies: {
+          perSecond: round(median(barely(false).map((one) => one.perSecond)), 0),
+          serverCpuMs: round(median(barely(false).map(({ serverCpuMs }) => serverCpuMs))),
+        },
+      },
       failures: of.flatMap(({ failure }) => failure ?? []),
     };
   });
-  const lines = rows.flatMap(({ agents: count, failed, twice, writesPerPod, perSecond, failures }) => [
-    `${String(count).padStart(3)} agents: ${perSecond} allocations/s, ${writesPerPod} creates per Pod, ${failed} failed, ${twice} twice`,
-    ...failures.slice(0, 1),
+  const lines = rows.flatMap((row) => [
+    `${String(row.agents).padStart(3)} agents: ${row.perSecond} allocations/s, ${row.writesPerPod} creates per Pod, ${row.failed} failed, ${row.twice} twice; CPU per Pod: server ${row.serverCpuMs} ms, all agents ${row.agentsCpuMs} ms`,
+    `  nothing but the creates: ${row.floor.perSecond}/s, server ${row.floor.serverCpuMs} ms; without our policies ${row.floor.withoutPolicies.perSecond}/s, ${row.floor.withoutPolicies.serverCpuMs} ms; ours is ${row.floor.ratio} of it`,
+    ...row.failures.slice(0, 1),
   ]);
   return { figures: { pods, fillings: rows }, lines };
 }

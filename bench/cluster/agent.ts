@@ -46,7 +46,7 @@ export class SimulatedAgent implements AsyncDisposable {
     this.#node = node;
     this.#transport = createTransport(config, { clock });
     const client = new KubeClient({
-      transport: counting(this.#transport, writes),
+      transport: counting(asAgent(this.#transport, node), writes),
       clock,
       userAgent: "spiderpool-agent",
     });
@@ -103,6 +103,21 @@ export class SimulatedAgent implements AsyncDisposable {
     await this.#running;
     this.#transport[Symbol.dispose]();
   }
+}
+
+/**
+ * The administrator's connection as that of the node's agent: the API server applies the agents' rights, their policies and their
+ * place in its queues.
+ */
+export function asAgent(transport: Transport, node: string): Transport {
+  const identity = {
+    "impersonate-user": "system:serviceaccount:kube-system:spiderpool-agent",
+    "impersonate-extra-authentication.kubernetes.io%2fnode-name": node,
+  };
+  return {
+    server: transport.server,
+    send: (request, o) => transport.send({ ...request, headers: { ...request.headers, ...identity } }, o),
+  };
 }
 
 function counting(transport: Transport, writes: Writes): Transport {

@@ -1,12 +1,18 @@
 // Runs beside an API server: many agents fill a pool at once. Reads a FillPlan as JSON on stdin and prints FillOutcomes.
 // Started by bench/cluster/server.ts.
+import { randomUUID } from "node:crypto";
 import { text } from "node:stream/consumers";
-import { spiderIPPools, spiderPoolUsages } from "#api";
+import { spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
 import { formatError, silentLogger, systemClock } from "#base";
+import { parseIp } from "#ip";
 import { createTransport, KubeClient, loadKubeConfig, WatchedStore } from "#kube";
+import type { ClaimDraft } from "#ledger";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
-import { SimulatedAgent, type Writes } from "./agent.ts";
+import { claimDraft } from "../../src/ledger/claim.ts";
+import { createsAtOnce } from "../../src/ledger/turns.ts";
+import { asAgent, SimulatedAgent, type Writes } from "./agent.ts";
 import { startController } from "./controller.ts";
+import { CpuMeter } from "./cpu.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
 import type { Surroundings } from "./server.ts";
 
@@ -14,6 +20,17 @@ export interface FillPlan {
   readonly pods: number;
   /** How many agents fill a pool, one filling after the other. */
   readonly fillings: readonly number[];
+}
+
+/**
+ * The same creates, and nothing else: who creates what is settled beforehand, nobody chooses, watches or keeps anything. `policies`:
+ * as agents, to which the chart's admission policies apply.
+ */
+export interface BareOutcome {
+  readonly agents: number;
+  readonly policies: boolean;
+  readonly perSecond: number;
+  readonly serverCpuMs: number;
 }
 
 /** One filling: `pods` Pods on as many addresses, all at once, each on a random agent. */
@@ -26,6 +43,14 @@ export interface FillOutcome {
   readonly twice: number;
   readonly writesPerPod: number;
   readonly perSecond: number;
+  /** CPU time of the API server and etcd, and of all agents, for each Pod. */
+  readonly serverCpuMs: number;
+  readonly agentsCpuMs: number;
+}
+
+export interface FillOutcomes {
+  readonly filled: readonly FillOutcome[];
+  readonly bare: readonly BareOutcome[];
 }
 
 const plan: FillPlan & Surroundings = JSON.parse(await text(process.stdin));
@@ -41,8 +66,13 @@ const stop = new AbortController();
 const usages = new WatchedStore({ client, clock, log: silentLogger, resource: spiderPoolUsages });
 const watching = usages.run(stop);
 
-const outcomes: FillOutcome[] = [];
-for (const [at, agents] of fillings.entries()) outcomes.push(await fill(at, agents));
+const filled: FillOutcome[] = [];
+const bare: BareOutcome[] = [];
+for (const [at, agents] of fillings.entries()) {
+  filled.push(await fill(at, agents));
+  for (const policies of [true, false]) bare.push(await createBarely(at, agents, policies));
+}
+const outcomes: FillOutcomes = { filled, bare };
 stop.abort();
 await watching;
 await _controller[Symbol.asyncDispose]();
@@ -66,9 +96,11 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
   await Promise.all(agents.map((agent) => agent.ready()));
   const random = fractionsFrom(at + 1);
   const chosen = Array.from({ length: pods }, () => agents[Math.floor(random() * count)] as SimulatedAgent);
+  const cpu = new CpuMeter(plan.server);
   const startMs = performance.now();
   const settled = await Promise.allSettled(chosen.map((agent) => agent.claim(pool)));
   const seconds = (performance.now() - startMs) / 1_000;
+  const { server, etcd, agents: own } = cpu.lap();
   const got = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value.name] : []));
   const failures = settled.flatMap((one) => (one.status === "rejected" ? [formatError(one.reason)] : []));
   const { creates } = writes;
@@ -80,5 +112,48 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
     twice: got.length - new Set(got).size,
     writesPerPod: creates / pods,
     perSecond: got.length / seconds,
+    serverCpuMs: ((server + etcd) * 1_000) / pods,
+    agentsCpuMs: (own * 1_000) / pods,
   };
+}
+
+/** As many connections as the agents have, each with as many creates at a time as an agent makes. */
+async function createBarely(at: number, count: number, policies: boolean): Promise<BareOutcome> {
+  using stack = new DisposableStack();
+  const drafts = Array.from({ length: pods }, (_, pod) => bareDraft(at, pod, `node-${pod % count}`));
+  const left = Array.from({ length: count }, (_, rank) =>
+    drafts.filter((_draft, pod) => pod % count === rank).values(),
+  );
+  const clients = left.map((_, rank) => {
+    const own = stack.use(createTransport(config, { clock }));
+    return new KubeClient({ transport: policies ? asAgent(own, `node-${rank}`) : own, clock });
+  });
+  // The connections stand before it begins.
+  await Promise.all(clients.map((of) => of.get(spiderIPPools, { name: "none" }, stop)));
+  const cpu = new CpuMeter(plan.server);
+  const startMs = performance.now();
+  const worker = async (rank: number) => {
+    for (const draft of left[rank] ?? []) await clients[rank]?.create(spiderIPAddresses, draft, stop);
+  };
+  const workers = clients.flatMap((_, rank) => Array.from({ length: createsAtOnce.slots }, () => worker(rank)));
+  await Promise.all(workers);
+  const seconds = (performance.now() - startMs) / 1_000;
+  const { server, etcd } = cpu.lap();
+  const remove = async (from: Iterable<(typeof drafts)[number]>) => {
+    for (const { metadata } of from) await client.delete(spiderIPAddresses, { name: metadata.name }, stop);
+  };
+  const all = drafts.values();
+  await Promise.all(Array.from({ length: 32 }, () => remove(all)));
+  return { agents: count, policies, perSecond: pods / seconds, serverCpuMs: ((server + etcd) * 1_000) / pods };
+}
+
+function bareDraft(at: number, pod: number, node: string): ClaimDraft {
+  const ip = parseIp(`10.${at + 1}.${128 + (pod >> 8)}.${pod & 255}`);
+  const uid = randomUUID();
+  const holder = {
+    pod: { namespace: "default", name: `pod-${uid}`, uid },
+    ...{ nic: "eth0", containerId: `${uid}-sandbox`, network: "bench" },
+  };
+  const here = { node, bootId: node, since: clock.wall(), answer: '{"prefix":16,"gw":"10.0.0.1"}' };
+  return claimDraft(ip, { name: `fill-${at}`, uid: "bare", generation: 1 }, holder, here);
 }

@@ -7,10 +7,10 @@ import { spiderIPPools, spiderPoolUsages } from "#api";
 import { formatError, silentLogger, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig, nodes, WatchedStore } from "#kube";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
-import { cpuMsOfProgram } from "../processes.ts";
-import { percentiles, round } from "../report.ts";
+import { percentiles } from "../report.ts";
 import { SimulatedAgent } from "./agent.ts";
 import { startController } from "./controller.ts";
+import { CpuMeter, type CpuSeconds } from "./cpu.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
 import type { Surroundings } from "./server.ts";
 import { ViewWrites } from "./writes.ts";
@@ -40,37 +40,6 @@ export interface PublicationOutcome {
   readonly settledMs: number;
   /** From an edit's answer until an agent knows it: over all edits and agents. */
   readonly edit: ReturnType<typeof percentiles>;
-}
-
-/** `agents`: all of them together, and whoever plays them. */
-interface CpuSeconds {
-  readonly server: number;
-  readonly etcd: number;
-  readonly controller: number;
-  readonly agents: number;
-}
-
-/** What the programs of the cluster take. */
-class CpuMeter {
-  #before = this.#now();
-
-  /** Since the last time. */
-  lap(): CpuSeconds {
-    const [before, now] = [this.#before, this.#now()];
-    this.#before = now;
-    const since = (program: keyof CpuSeconds) => round((now[program] - before[program]) / 1_000);
-    return { server: since("server"), etcd: since("etcd"), controller: since("controller"), agents: since("agents") };
-  }
-
-  #now(): CpuSeconds {
-    const { user, system } = process.cpuUsage();
-    return {
-      server: cpuMsOfProgram(plan.server === "real" ? "kube-apiserver" : "lab.mjs"),
-      etcd: cpuMsOfProgram("etcd"),
-      controller: cpuMsOfProgram("controller.mjs"),
-      agents: (user + system) / 1_000,
-    };
-  }
 }
 
 const plan: PublicationPlan & Surroundings = JSON.parse(await text(process.stdin));
@@ -104,7 +73,7 @@ pools.changed((name, now, before) => {
   if (!isDeepStrictEqual(now?.status, before?.status)) written.status.note(name);
 });
 usages.changed((name) => written.usage.note(name));
-const cpu = new CpuMeter();
+const cpu = new CpuMeter(plan.server);
 const failures = await draw();
 const settledMs = await settled();
 const drawCpu = cpu.lap();

@@ -44,10 +44,12 @@ function launchLabServer(program: string): Promise<LabHandle> {
   return launchLab({ nodes: 0, program, crds });
 }
 
-/** With the chart's admission policy, which the server evaluates for each claim. */
+/** What the chart has for the API server: it applies the agents' rights and policies to each call, and queues them. */
+const served = ["ValidatingAdmissionPolicy", "ClusterRole", "FlowSchema", "PriorityLevelConfiguration"];
+
 async function launchRealServer(): Promise<LabHandle> {
   const { objects } = await render();
-  const policies = objects.filter(({ kind }) => String(kind).startsWith("ValidatingAdmissionPolicy"));
-  const manifests = [crdFolder, ...policies.map((policy) => JSON.stringify(policy))];
+  const rules = objects.filter(({ kind }) => served.some((one) => kind === one || kind === `${one}Binding`));
+  const manifests = [crdFolder, JSON.stringify({ apiVersion: "v1", kind: "List", items: rules })];
   return launchCluster({ nodes: 0, controllers: false, manifests, say: console.log });
 }
