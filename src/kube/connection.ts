@@ -115,13 +115,17 @@ class Connection implements Carrier {
       keepAliveInitialDelay: limits.peerSilenceMs,
     });
     this.#socket = tls === undefined ? this.#tcp : secured(this.#tcp, host, tls);
-    const late = setTimeout(
-      () => this.end(new Error(`no connection within ${limits.connectTimeoutMs} ms`)),
-      limits.connectTimeoutMs,
-    );
+    const late = (what: string, ms: number) => setTimeout(() => this.end(new Error(`no ${what} within ${ms} ms`)), ms);
+    let patience = late("connection", limits.connectTimeoutMs);
+    if (tls !== undefined) {
+      this.#tcp.once("connect", () => {
+        clearTimeout(patience);
+        patience = late("TLS handshake", limits.handshakeTimeoutMs);
+      });
+    }
     this.#socket
       .once(tls === undefined ? "connect" : "secureConnect", () => {
-        clearTimeout(late);
+        clearTimeout(patience);
         this.#stands = true;
         this.#socket.setTimeout(this.#idleMs);
         this.#write();
@@ -135,7 +139,7 @@ class Connection implements Carrier {
         if (this.#exchange === undefined) this.#socket.destroy();
       })
       .once("close", () => {
-        clearTimeout(late);
+        clearTimeout(patience);
         this.#exchange?.failed(this.#cause ?? new Error("the connection was closed before the end of the answer"));
         told.gone();
       });

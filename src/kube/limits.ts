@@ -8,8 +8,13 @@ export const limits = {
   errorBodyBytesMax: 64 * 2 ** 10,
   /** Objects asked for in one page of a list. */
   listPageItems: 500,
-  /** A connection that does not stand by then, with its TLS handshake, is tried anew: its first packet may be lost. */
+  /** A connection that TCP has not made by then is tried anew: its first packet may be lost. */
   connectTimeoutMs: 3_000,
+  /**
+   * A server that has no time for the TLS handshake has still less for a new one: giving up early would multiply its work. Shorter
+   * than a call may take, so that it is certain of a call without a connection that it was not sent.
+   */
+  handshakeTimeoutMs: 8_000,
   /** How long one call may take from the client's side. */
   callTimeoutMs: 10_000,
   /** A page of a list of large objects may take longer than a call for one. */

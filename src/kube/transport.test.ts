@@ -19,7 +19,7 @@ const o = { signal: never };
 const get = { method: "GET", path: "/api/v1/nodes/n1", headers: {} };
 
 describe("createTransport()", () => {
-  it("gives a connection up that does not come to stand, as a request that was not sent", async (t) => {
+  it("gives a connection up whose handshake does not end, as a request that was not sent, and no earlier", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     const silent = createServer(() => {}).listen(0, "127.0.0.1"); // takes the connection, and never shakes hands
     await once(silent, "listening");
@@ -29,8 +29,16 @@ describe("createTransport()", () => {
       { clock: systemClock },
     );
     const sending = transport.send({ ...get, method: "POST" }, o);
+    let isOver = false;
+    sending.catch(() => {}).finally(() => {
+      isOver = true;
+    });
     const [socket] = await once(silent, "connection");
-    t.mock.timers.tick(limits.connectTimeoutMs);
+    await once(socket, "data"); // of the client's handshake: its connection stands
+    t.mock.timers.tick(limits.handshakeTimeoutMs - 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(isOver, false);
+    t.mock.timers.tick(1);
     await assert.rejects(sending, (error) => error instanceof ApiUnreachableError && error.outcome === "not-sent");
     socket.destroy();
     silent.close();
