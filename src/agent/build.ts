@@ -141,6 +141,7 @@ export function build(
     hasMac: (podUid, mac) => claims.hasMac(podUid, mac),
     masterAddresses: (device) => masterAddresses(device, host),
     waits: () => metrics.waits(),
+    autoPoolWaitMs: options.autoPoolWaitMs,
     node,
     namespace,
     clusterNetwork,

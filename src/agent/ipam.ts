@@ -67,6 +67,8 @@ export interface IpamOptions {
   readonly masterAddresses: (device: string) => readonly Ip[];
   /** An ADD waits for the pool of its Pod's application. */
   readonly waits: () => void;
+  /** How long it waits. @default 50,000 */
+  readonly autoPoolWaitMs?: number;
   /** Where pools' bare `multusName`s and the cluster network are looked up. */
   readonly namespace: string;
   /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
@@ -77,8 +79,8 @@ export interface IpamOptions {
 
 /** How long an address that a foreign host has is kept from everybody. */
 const quarantineMs = 300_000;
-/** How long an ADD waits for the pool of its Pod's application: kubelet's next try comes later than that. */
-const autoPoolWaitMs = 50_000;
+/** How long an ADD waits for the pool of its Pod's application, unless the node is told otherwise: kubelet's next try comes later. */
+const autoPoolWaitMsDefault = 50_000;
 /** How long an ADD waits for a larger pool where that of its application is used up: replicas come before their addresses. */
 const autoPoolGrowthMs = 5_000;
 /** How often an ADD decides anew because a pool was changed meanwhile. */
@@ -195,7 +197,7 @@ class LedgerIpam implements Ipam {
 
   /** The controller makes the pool of an application when the application is made: its first Pods may be here earlier. */
   async #selectOnceMade(attachment: Attachment, o: Signal): Promise<Plan> {
-    const { clock, pools, waits } = this.#options;
+    const { clock, pools, waits, autoPoolWaitMs = autoPoolWaitMsDefault } = this.#options;
     const untilMs = clock.monotonicMs() + autoPoolWaitMs;
     for (let looks = 1; ; looks++) {
       const change = pools.nextChange();

@@ -25,6 +25,17 @@ describe("readOptions()", () => {
     );
   });
 
+  it("waits for an application's pool as long as the two variables of it say together", () => {
+    const variables = ["SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND", "SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES"];
+    const waitOf = (...values: readonly string[]) => {
+      const set = Object.fromEntries(values.map((value, at) => [variables[at], value]));
+      const options = readOptions(["daemon"], { ...env, ...set });
+      return "print" in options ? assert.fail() : options.autoPoolWaitMs;
+    };
+    assert.deepEqual([waitOf(), waitOf("1"), waitOf("3", "4")], [50_000, 25_000, 12_000]);
+    assert.throws(() => waitOf("0"), /SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND is "0", allowed are 1 to 60/);
+  });
+
   it("names everything that is wrong in one sentence", () => {
     const argv = ["daemon", "--cni-bin-dir", "/opt/cni/bin"];
     assert.throws(

@@ -41,6 +41,8 @@ export interface AgentOptions {
   readonly ovsdb: string;
   /** How often the node is looked at for sources that disagree, and half as often again for claims that nobody needs. */
   readonly lookEveryMs: number;
+  /** How long an ADD waits for the pool of its Pod's application. */
+  readonly autoPoolWaitMs: number;
   /** For tests of crashes: see crash-points.ts. */
   readonly crashPoints: boolean;
 }
@@ -70,7 +72,8 @@ MULTUS_CLUSTER_NETWORK (the default network of Pods that name none), SPIDERPOOL_
 /runtime/readiness and /runtime/liveness on 127.0.0.1 and ::1; without it they are not served),
 SPIDERPOOL_ENABLED_METRIC (false), SPIDERPOOL_METRIC_HTTP_PORT (5711) and SPIDERPOOL_METRIC_BIND_ADDRESS (all addresses), SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS (true:
 DELETE /v1/ipam/ips may give back addresses that were found in use), SPIDERPOOL_LOOK_SECONDS (20: how often the node is looked
-at for sources that disagree; what two looks see is mended).
+at for sources that disagree; what two looks see is mended), SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND (2) times
+SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES (25): how many seconds an ADD waits for the pool of its Pod's application.
 `;
 
 /** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
@@ -134,6 +137,10 @@ export function readOptions(
     ovsdb: values.ovsdb,
     crashPoints: environment.flag("SPIDERPOOL_CRASH_POINTS", false),
     lookEveryMs: environment.integer("SPIDERPOOL_LOOK_SECONDS", 20, { min: 1, max: 20 }) * 1_000,
+    autoPoolWaitMs:
+      environment.integer("SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND", 2, { min: 1, max: 60 }) *
+      environment.integer("SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES", 25, { min: 1, max: 1_000 }) *
+      1_000,
   };
   environment.check();
   return options;
