@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
-import { events } from "#kube";
+import { events, type Transport } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 
 const statusWrites = ({ api }: TestCluster) => api.requests.filter(({ path }) => path.includes("/p/status")).length;
@@ -50,6 +50,33 @@ describe("a pool's status", () => {
     assert.deepEqual([status()?.allocatedIPCount, statusWrites(cluster) - before], [5, 2]);
     await cluster.pass(5_000);
     assert.equal(statusWrites(cluster) - before, 2);
+  });
+
+  it("is written a second after the write before, however long that one was on its way", async () => {
+    await using cluster = new TestCluster();
+    const pool = cluster.pool("p");
+    let delayMs = 0;
+    const atMs: number[] = [];
+    const transport: Transport = {
+      server: cluster.api.server,
+      send: async (request, o) => {
+        if (!request.path.includes("/p/status")) return cluster.api.send(request, o);
+        await cluster.clock.sleep(delayMs, o);
+        atMs.push(cluster.clock.monotonicMs());
+        return cluster.api.send(request, o);
+      },
+    };
+    await cluster.start({}, { transport });
+    await cluster.pass(3_000);
+    atMs.length = 0;
+    delayMs = 900;
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(850);
+    delayMs = 0;
+    cluster.claim("172.18.30.132", pool);
+    await cluster.pass(5_000);
+    assert.equal(atMs.length, 2);
+    assert.ok((atMs[1] ?? 0) - (atMs[0] ?? 0) >= 1_000, String(atMs));
   });
 
   it("counts the addresses of a huge pool as 2^63 - 1, digit by digit", async () => {
@@ -165,7 +192,8 @@ describe("the budget of statuses", () => {
     for (let at = 0; at < 1_000; at++) cluster.node(`n${at}`, { agent: "none" });
     await cluster.start();
     await cluster.pass(10_000);
-    const writes = () => cluster.api.requests.filter(({ path }) => path.includes("/status")).length;
+    const writes = () =>
+      cluster.api.requests.filter(({ path }) => /\/spiderippools\/[^/]+\/status/.test(path)).length;
     const before = writes();
     for (const [at, pool] of pools.entries()) cluster.claim(`10.${at}.0.10`, pool);
     await cluster.pass(1_000);
