@@ -362,7 +362,7 @@ describe("the controller's rights", () => {
   it("are none to read Secrets and ConfigMaps of others, elect for others, run anything, or write what only users write", async () => {
     const refused = [
       ...["get secrets", "list secrets", "list configmaps", "get configmaps", "create pods", "delete pods"],
-      ...["patch pods", "create pods/exec", "update nodes", "patch nodes/status", "create serviceaccounts/token"],
+      ...["patch pods", "create pods/exec", "update nodes", "patch nodes", "create serviceaccounts/token"],
       ...["get leases", "update leases", "create leases", "patch events", "patch deployments"],
       ...["create spidermultusconfigs", "update spidermultusconfigs", "delete spidermultusconfigs"],
       ...["update spiderreservedips", "create spidersubnets", "delete spidersubnets", "delete spidercoordinators"],
