@@ -16,7 +16,8 @@ const othersNeed = [
 export const claimRules: readonly CelRule[] = [
   {
     rule: "self.purpose != 'Pod' || (has(self.podUID) && has(self.node) && has(self.nic) && has(self.podNamespace) && has(self.podName) && !has(self.nextContainerID))",
-    message: "Pod needs podNamespace, podName, podUID, nic and node; a second holder only while a Sticky claim is attached",
+    message:
+      "Pod needs podNamespace, podName, podUID, nic and node; a second holder only while a Sticky claim is attached",
   },
   {
     rule: `self.purpose == 'Pod' || (${othersNeed.join(" && ")})`,

@@ -192,8 +192,7 @@ describe("the budget of statuses", () => {
     for (let at = 0; at < 1_000; at++) cluster.node(`n${at}`, { agent: "none" });
     await cluster.start();
     await cluster.pass(10_000);
-    const writes = () =>
-      cluster.api.requests.filter(({ path }) => /\/spiderippools\/[^/]+\/status/.test(path)).length;
+    const writes = () => cluster.api.requests.filter(({ path }) => /\/spiderippools\/[^/]+\/status/.test(path)).length;
     const before = writes();
     for (const [at, pool] of pools.entries()) cluster.claim(`10.${at}.0.10`, pool);
     await cluster.pass(1_000);
