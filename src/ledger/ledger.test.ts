@@ -78,6 +78,20 @@ describe("Ledger.claim()", () => {
     assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
   });
 
+  it("ends what the next sandbox gives up, too, while the release for the one before is still under way", async () => {
+    const { claim: first } = await claim("a");
+    cluster.api.fail(({ method }) => method === "PUT", { kind: "late-answer", ms: 500 }, 1);
+    cluster.api.fail(isDelete, { kind: "late-commit", ms: 1_000 }, 1);
+    const taking = claim("a", { sandbox: "a-2" });
+    await cluster.clock.advance(10);
+    node.ledger.release(first, reason);
+    const { claim: second } = await taking;
+    assert.equal(node.ledger.pendingReleases, 1);
+    node.ledger.release(second, reason);
+    await cluster.drive(node.ledger.drained());
+    assert.deepEqual(cluster.held, {});
+  });
+
   it("keeps a Pod's address although its pool is no candidate any more", async () => {
     await claim("a");
     const again = await cluster.claim(

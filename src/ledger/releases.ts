@@ -16,6 +16,8 @@ export type Ending = "delete" | "detach";
 interface Pending {
   /** The version to delete or to detach. */
   claim: Claim;
+  /** The sandboxes for which it was decided: of one that took the claim over meanwhile it may be decided, too. */
+  readonly sandboxes: Set<string | undefined>;
   readonly ending: Ending;
   readonly reason: ReleaseReason;
   readonly done: Promise<void>;
@@ -60,20 +62,26 @@ export class Releases {
     return this.#pending.size;
   }
 
-  /** Decides the release of exactly this version of this object; it is done in the background, once, after `afterMs`. */
+  /** Decides that the sandbox of this claim has it no longer; it is ended in the background, once, after `afterMs`. */
   add(
     claim: Claim,
     reason: ReleaseReason,
     { afterMs = 0, ending = "delete" }: { readonly afterMs?: number; readonly ending?: Ending } = {},
   ): Promise<void> {
-    const { uid } = claim;
+    const {
+      uid,
+      spec: { containerID },
+    } = claim;
     const already = this.#pending.get(uid);
-    if (already !== undefined) return already.done;
+    if (already !== undefined) {
+      already.sandboxes.add(containerID);
+      return already.done;
+    }
     const { promise: done, resolve } = Promise.withResolvers<void>();
-    const pending: Pending = { claim, ending, reason, done };
+    const pending: Pending = { claim, sandboxes: new Set([containerID]), ending, reason, done };
     this.#pending.set(uid, pending);
     void this.#release(pending, afterMs).finally(() => {
-      this.#pending.delete(uid);
+      this.#over(pending);
       resolve();
     });
     return done;
@@ -134,9 +142,17 @@ export class Releases {
       const now = await readClaim(client, name, o);
       if (now?.uid !== uid) return "delete";
       if (ending === "detach" && now.spec.node === undefined) return "detach";
-      if (now.spec.podUID !== spec.podUID || now.spec.containerID !== spec.containerID) return undefined;
+      if (now.spec.podUID !== spec.podUID || !pending.sandboxes.has(now.spec.containerID)) {
+        this.#over(pending); // At once: what is decided from now on of that sandbox is another release.
+        return undefined;
+      }
       pending.claim = now;
       throw error;
     }
+  }
+
+  #over(pending: Pending): void {
+    const { uid } = pending.claim;
+    if (this.#pending.get(uid) === pending) this.#pending.delete(uid);
   }
 }
