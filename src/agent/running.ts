@@ -8,6 +8,8 @@ import type { ShimExec } from "./server.ts";
 export const parentVariable = "CNI_SPIDERPOOL_CALL";
 /** What the undoing of a failed call may take, all foreign plugins together. */
 const undoMsMax = 20_000;
+/** The shim ends a plugin so much later than the call's own deadline, which says why. */
+const deadlineFirstMs = 20;
 
 export interface RunningOptions extends Pick<StepsOptions, "failPoint" | "signal" | "turn"> {
   readonly clock: Clock;
@@ -52,7 +54,7 @@ export class Running {
 
   /** Runs a plugin in the time that is left. */
   readonly exec: Exec = ({ timeoutMs = Number.POSITIVE_INFINITY, env, ...command }) => {
-    const leftMs = Math.max(1, Math.ceil(this.#untilMs - this.#clock.monotonicMs()));
+    const leftMs = Math.max(1, Math.ceil(this.#untilMs - this.#clock.monotonicMs())) + deadlineFirstMs;
     return this.#exec({
       ...command,
       env: { ...env, [parentVariable]: this.token },
