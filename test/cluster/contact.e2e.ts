@@ -91,7 +91,7 @@ describe("claims", () => {
   it("that contradict themselves are refused in the words of the rule", async () => {
     const { podUID: _, ...without } = claim("10.0.0.2").spec;
     const wrong: readonly [object, RegExp][] = [
-      [{ ...claim("10.0.0.2"), spec: without }, /Pod needs podUID and node/],
+      [{ ...claim("10.0.0.2"), spec: without }, /Pod needs podNamespace, podName, podUID, nic and node/],
       [{ ...claim("10.0.0.2"), metadata: { name: "10.0.0.3" } }, /metadata.name must be spec.address/],
       [claim("10.0.0.2", { address: "10.0.0.02" }), /spec.address/],
       [claim("10.0.0.2", { purpose: "Toy" }), /Unsupported value: "Toy"/],
