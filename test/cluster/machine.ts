@@ -150,7 +150,7 @@ function proxyConfiguration(clusterCIDR: string): object {
     kind: "KubeProxyConfiguration",
     mode: "nftables",
     // In this mode it would be the primary address only.
-    nodePortAddresses: ["0.0.0.0/0"],
+    nodePortAddresses: clusterCIDR.split(",").map((cidr) => (cidr.includes(":") ? "::/0" : "0.0.0.0/0")),
     clusterCIDR,
     clientConnection: { kubeconfig: "/var/lib/kube-proxy/kubeconfig" },
     // These limits are the machine's, not the node's.

@@ -155,8 +155,8 @@ describe("Services of underlay Pods", () => {
 
       it("a NodePort of each node answers Pods, hosts and the world outside, from both Pods behind it", async () => {
         for (const [index, node] of nodes.entries()) {
-          const { ip, managementIp } = nodePlan(index);
-          await everybody(`http://${ip}:${nodePort}/`, /^web-node[12]$/);
+          const { ip, ip6, managementIp } = nodePlan(index);
+          for (const host of [ip, `[${ip6}]`]) await everybody(`http://${host}:${nodePort}/`, /^web-node[12]$/);
           // The gateway of the Pods' network has no route to the nodes' other network: only the Pods' own node leads there.
           const url = `http://${managementIp}:${nodePort}/`;
           for (const behind of nodes) {
