@@ -95,21 +95,6 @@ describe("createOvs", { timeout: 20_000 }, () => {
       await Promise.all(attaching);
     }));
 
-  it("lets a port's removal wait for the next transaction, and sends it by itself when none comes", () =>
-    withFake(async ({ server, ovs }) => {
-      await server.answerMonitor(portRows("a"));
-      await ovs.synced(forever);
-      const both = [ovs.detach("a", { ...forever, joinMs: 1_000_000 }), ovs.attach(spec("b"), forever)];
-      const together = await server.next();
-      assert.deepEqual(inserted(together), ["b"]);
-      assert.match(JSON.stringify(together.params), /\["ports","delete",\["set",\[\["uuid","p-a"\]\]\]\]/);
-      server.send(committed(together));
-      await Promise.all(both);
-      const alone = ovs.detach("a", { ...forever, joinMs: 1 });
-      server.send(committed(await server.next()));
-      assert.deepEqual(await alone, ["a"]);
-    }));
-
   it("tries the members of a refused transaction singly", () =>
     withFake(async ({ server, ovs }) => {
       await server.answerMonitor(bridge);

@@ -15,17 +15,7 @@ import { limits } from "./limits.ts";
 import { explainMirror, mirrorsOf, planMirror, planUnmirror } from "./mirrors.ts";
 import { attachOperations, bridgeOperations, detachOperation } from "./operations.ts";
 import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";
-import type {
-  BridgeInfo,
-  JoinOptions,
-  MirrorRole,
-  Ovs,
-  OvsMirror,
-  OvsPort,
-  OvsState,
-  PortOwner,
-  PortSpec,
-} from "./types.ts";
+import type { BridgeInfo, MirrorRole, Ovs, OvsMirror, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
 
 export interface OvsOptions {
   /** `unix:/var/run/openvswitch/db.sock`, a bare absolute path, or `tcp:host:port`. */
@@ -132,7 +122,7 @@ class Client implements Ovs, AsyncDisposable {
     }
   }
 
-  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: JoinOptions): Promise<readonly string[]> {
+  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]> {
     const explain = (refusal: Refusal) =>
       new SpiderError("OVSDB_REFUSED", "Open vSwitch's database refused to remove the port", {
         details: { port: which, ...refusal },

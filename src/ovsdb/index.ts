@@ -12,7 +12,6 @@ export { hasRole } from "./mirrors.ts";
 export {
   type BridgeInfo,
   type DatapathType,
-  type JoinOptions,
   type MirrorRole,
   type Ovs,
   type OvsMirror,

@@ -1,7 +1,6 @@
-import { abortable, SpiderError } from "#base";
+import { abortable, type Signal, SpiderError } from "#base";
 import { limits } from "./limits.ts";
 import type { Operation } from "./operations.ts";
-import type { JoinOptions } from "./types.ts";
 
 /** What one call wants done to the database as it is now. */
 export interface Plan<T> {
@@ -76,11 +75,8 @@ export class TransactionQueue {
     for (const member of this.#waiting.splice(0)) member.reject(reason);
   }
 
-  /**
-   * Sends the work, before it returns when nothing else is under way, and resolves when it is committed. With `joinMs` it
-   * waits so long for a transaction of others.
-   */
-  run<T>(work: Work<T>, { signal, joinMs }: JoinOptions): Promise<T> {
+  /** Sends the work, before it returns when nothing else is under way, and resolves when it is committed. */
+  run<T>(work: Work<T>, { signal }: Signal): Promise<T> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     if (this.#waiting.length >= limits.queueMax) {
       return Promise.reject(
@@ -92,8 +88,7 @@ export class TransactionQueue {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const member: Member = { work, resolve: (value) => resolve(value as T), reject, alone: false, cancelled: false };
     this.#waiting.push(member);
-    if (joinMs !== undefined) setTimeout(() => this.#flush(), joinMs).unref();
-    else if (!signal.aborted) this.#flush();
+    if (!signal.aborted) this.#flush();
     return this.#bounded(promise, member, signal);
   }
 

@@ -89,14 +89,6 @@ export type OvsState =
   | { readonly kind: "connected" }
   | { readonly kind: "disconnected"; readonly error: string; readonly attempts: number };
 
-export interface JoinOptions extends Signal {
-  /**
-   * So long a change that nobody waits for may wait for others, to be part of their transaction: vswitchd goes through all
-   * of its ports once for each. In milliseconds. @default at once
-   */
-  readonly joinMs?: number;
-}
-
 /**
  * Every method that waits fails with OVSDB_UNREACHABLE when the database stays away for longer than the client's
  * patience or the given signal, whichever is shorter.
@@ -122,7 +114,7 @@ export interface Ovs {
    *
    * @throws SpiderError OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE, OVSDB_OUTCOME_UNKNOWN
    */
-  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: JoinOptions): Promise<readonly string[]>;
+  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]>;
   /**
    * Gives a port its part in a mirror, which is made where there is none. What it has already is success.
    *

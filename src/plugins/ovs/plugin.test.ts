@@ -135,20 +135,6 @@ if (isolated(import.meta.url)) {
       await Promise.all([few.del(), many.del()]);
     });
 
-    it("has vswitchd go once through many ports for one that ends and one that comes", async (t) => {
-      t.mock.getter(ovs, "portCount", () => 64);
-      const [first, next] = [5, 6].map((last) => pod({}, new StubIpam([`10.10.0.${last}/24`]))) as [OvsPod, OvsPod];
-      await first.add();
-      const { mock: detached } = t.mock.method(ovs, "detach");
-      await first.del();
-      assert.ok(detached.calls[0]?.arguments[1].joinMs !== undefined);
-      await next.add();
-      assert.equal(ovs.ports().has(first.hostName), false);
-      await next.del();
-      await Promise.all(detached.calls.map(({ result }) => result));
-      assert.equal(ovs.ports().has(next.hostName), false);
-    });
-
     it("makes trunks of all, one and several VLANs, which CHECK accepts, also beside a vlan", async () => {
       for (const [raw, trunks] of [
         [{}, "[]"],

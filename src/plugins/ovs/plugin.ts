@@ -53,9 +53,6 @@ export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
 /** From here on vswitchd takes longer to go through its ports than the database takes to answer. */
 const manyPorts = 64;
 
-/** So long the row of a port that ended waits for other changes. Its links go later than that. */
-const joinMs = 20;
-
 /** A vswitchd that does not run must not hold up calls of the same sandbox for long. */
 const restoreMsMax = 2_000;
 
@@ -230,7 +227,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const ovs = this.#options.ovsFor(c.fields.socketFile ?? this.#flat(c)?.socketFile);
     const name = hostLinkName("veth", attachment.containerId, attachment.ifName);
     const [detached, removed, released] = await Promise.allSettled([
-      this.#detach(ovs, name, attachment, options),
+      detach(ovs, name, attachment, options),
       this.#removeLink(name, attachment),
       this.#options.ipamFor(c.config)?.release(attachment, options),
     ]);
@@ -259,24 +256,6 @@ class OvsPlugin implements Plugin<OvsConfig> {
 
   #flat({ configurationPath }: OvsConfig) {
     return readFlatFile(configurationPath, this.#options.flatFiles);
-  }
-
-  /**
-   * By name; else by owner, because ovs-cni gives its ports random names. Among many ports nobody waits for it: the Pod's end
-   * is silent, and with the port of another Pod vswitchd goes through them once for both, whose ADD would have to wait for it
-   * otherwise. What an agent that ends meanwhile leaves is found as a port without a sandbox.
-   */
-  async #detach(ovs: Ovs, name: string, attachment: Attachment, options: Signal): Promise<readonly string[]> {
-    const owner = ovs.portCount >= manyPorts ? ovs.ports().get(name)?.owner : undefined;
-    if (owner !== undefined && ovs.state.kind === "connected") {
-      const act = () => ovs.detach(name, { signal: never, joinMs }).then(() => {});
-      this.#options.tasks.spawn("remove port", act);
-      return [name];
-    }
-    const detached = await retriable(ovs.detach(name, options));
-    const { netns: contNetns, ifName: contIface } = attachment;
-    if (detached.length > 0 || contNetns === "") return detached;
-    return retriable(ovs.detach({ contNetns, contIface }, options));
   }
 
   /** False where there was no such link. One whose Pod's end may still have addresses is gone when this resolves. */
@@ -318,6 +297,14 @@ async function inService(ovs: Ovs, name: string, { readyMs }: OvsSettings, { sig
   if (readyMs === undefined) return await retriable(ovs.ready(name, { signal }));
   using limit = withTimeout(signal, readyMs, () => new Error(`waited ${readyMs} ms`));
   return await retriable(ovs.ready(name, { signal: limit }));
+}
+
+/** By name; else by owner, because ovs-cni gives its ports random names. */
+async function detach(ovs: Ovs, name: string, attachment: Attachment, options: Signal): Promise<readonly string[]> {
+  const detached = await retriable(ovs.detach(name, options));
+  const { netns: contNetns, ifName: contIface } = attachment;
+  if (detached.length > 0 || contNetns === "") return detached;
+  return retriable(ovs.detach({ contNetns, contIface }, options));
 }
 
 /** For a host's end that no name led to: deleting the Pod's end takes it along. The one slow deletion, and rare. */
