@@ -1,4 +1,4 @@
-import { type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
+import { asOne, type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
 import { compareBurst, compareTurns } from "./floor/compare.ts";
 import { fillings, publication } from "./ipam.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
@@ -142,6 +142,7 @@ async function pairsOf(bench: BenchNode, annotations: NonNullable<RunOptions["an
 
 async function burst(bench: BenchNode, count: number): Promise<Report> {
   const up = await bench.run({ kind: "add", count });
+  const flights = await bench.flights(count);
   const silent = await bench.silent(up.ips);
   const down = await bench.run({ kind: "del", sandboxes: up.sandboxes }, { warmUp: 0 });
   const [{ bursts }, apiServerMs] = await bench.floor({ kind: "burst", count });
@@ -167,6 +168,7 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
     lines: [
       `${count} ADDs ${figures.totalMs} ms, p99 ${figures.p99Ms} ms, ${figures.failed} failed, ${silent.length} not reached; agent ${figures.peakRssMb} MB at the peak`,
       `CPU per ADD: agent ${cpuMsPerAdd.agent} ms, shim ${cpuMsPerAdd.shim} ms, Open vSwitch ${cpuMsPerAdd.switch} ms, API server ${cpuMsPerAdd.apiServer} ms`,
+      ...formatWaterfall([asOne(flights)]),
       `${count} DELs ${figures.delTotalMs} ms, ${figures.delFailed} failed`,
       ...addFloor.lines,
       ...delFloor.lines,

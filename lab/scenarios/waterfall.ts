@@ -9,6 +9,7 @@ interface Span {
 /** As the agent tells it at `GET /v1/flights`. */
 export interface Flight {
   readonly verb: string;
+  readonly startedAt: string;
   readonly totalMs: number;
   readonly error?: string;
   readonly spans: readonly Span[];
@@ -44,8 +45,24 @@ export function formatWaterfall(flights: readonly Flight[], widthChars = 44): re
     });
   return [
     ...lines,
-    `${"ADD".padEnd(12)}${" ".repeat(widthChars + 2)}${totalMs.toFixed(2).padStart(7)} ms, mean of ${flights.length}`,
+    `${"ADD".padEnd(12)}${" ".repeat(widthChars + 2)}${totalMs.toFixed(2).padStart(7)} ms${flights.length > 1 ? `, mean of ${flights.length}` : ""}`,
   ];
+}
+
+/** Calls that were made at once, as one: each stage from its begin in the first call to its end in the last. */
+export function asOne(flights: readonly Flight[]): Flight {
+  const offsetOf = ({ startedAt }: Flight) => Date.parse(startedAt);
+  const startMs = Math.min(...flights.map(offsetOf));
+  const spans = flights.flatMap((flight) => {
+    const offsetMs = offsetOf(flight) - startMs;
+    return flight.spans.map(({ stage, ...span }) => ({
+      stage,
+      startMs: offsetMs + span.startMs,
+      endMs: offsetMs + span.endMs,
+    }));
+  });
+  const totalMs = Math.max(...spans.map(({ endMs }) => endMs));
+  return { verb: "ADD", startedAt: new Date(startMs).toISOString(), totalMs, spans };
 }
 
 function mean(values: readonly number[]): number {
