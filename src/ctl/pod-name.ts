@@ -1,4 +1,5 @@
 import { SpiderError } from "#base";
+import { keyOf } from "#kube";
 import type { Context } from "./program.ts";
 
 /** A Pod as the command line names it. */
@@ -16,6 +17,5 @@ export function parsePodName(text: string, defaultNamespace: string): PodName {
 
 /** `namespace/name` of a Pod, for the agent's API: without asking a kubeconfig, which a node need not have. */
 export function podKey(text: string, { namespace = "default" }: Pick<Context, "namespace">): string {
-  const pod = parsePodName(text, namespace);
-  return `${pod.namespace}/${pod.name}`;
+  return keyOf(parsePodName(text, namespace));
 }

@@ -1,6 +1,7 @@
 import { labelValue, spiderIPAddresses } from "#api";
 import { formatError, SpiderError } from "#base";
 import { claimName, formatIp, parseIp } from "#ip";
+import { keyOf } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
@@ -35,7 +36,7 @@ function whichOf({ addresses, pool, node, pod }: IpSelection, { namespace }: Pic
   const parts = [
     ...(addresses.length === 0 ? [] : [`among ${addresses.join(", ")}`]),
     ...(pool === undefined ? [] : [`of IPPool ${pool}`]),
-    ...(holder === undefined ? [] : [`of Pod ${holder.namespace}/${holder.name}`]),
+    ...(holder === undefined ? [] : [`of Pod ${keyOf(holder)}`]),
     ...(node === undefined ? [] : [`on node ${node}`]),
   ];
   return parts.length === 0 ? "" : ` ${parts.join(", ")}`;
