@@ -1,9 +1,9 @@
 import { asOne, type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
-import { compareBurst, compareTurns } from "./floor/compare.ts";
+import { type Compared, compareBurst, compareTurns } from "./floor/compare.ts";
 import { fillings, publication } from "./ipam.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
 import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
-import { formatPercentiles, percentiles, round } from "./report.ts";
+import { formatPercentiles, type Percentiles, percentiles, round } from "./report.ts";
 import { claimsAtStart } from "./scale.ts";
 import type { Timed } from "./tasks.ts";
 import { waits } from "./waits.ts";
@@ -91,8 +91,7 @@ async function addAndDel(bench: BenchNode): Promise<Report> {
   const flights = await bench.flights(count);
   const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
   const claims = flights.map(({ spans }) => spans.filter(({ stage }) => stage === "claim").length);
-  const [outcome] = await bench.floor({ kind: "turns", network: "ovs", count: count / 2, restMs: 0 });
-  const compared = compareTurns("ADD", add, outcome);
+  const compared = await compareAdds(bench, "ADD", add, { network: "ovs", count: count / 2 });
   const coveredShare = sum(flights.map(coveredMs)) / sum(flights.map(({ totalMs }) => totalMs));
   const figures = {
     ...{ add, del, idleRssMb, failed: failures(measured).length },
@@ -118,9 +117,19 @@ async function addAndDel(bench: BenchNode): Promise<Report> {
 
 async function macvlan(bench: BenchNode): Promise<Report> {
   const { figures, lines, add } = await pairsOf(bench, macvlanAnnotations);
-  const [outcome] = await bench.floor({ kind: "turns", network: "macvlan", count: 100, restMs: 0 });
-  const compared = compareTurns("ADD", add, outcome);
+  const compared = await compareAdds(bench, "ADD", add, { network: "macvlan", count: 100 });
   return { figures: { ...figures, floor: compared.figures }, lines: [...lines, ...compared.lines] };
+}
+
+/** ADDs in turn beside their floor, which is measured now. */
+async function compareAdds(
+  bench: BenchNode,
+  what: string,
+  product: Percentiles,
+  { restMs = 0, ...turns }: { readonly network: "ovs" | "macvlan"; readonly count: number; readonly restMs?: number },
+): Promise<Compared> {
+  const [outcome] = await bench.floor({ kind: "turns", ...turns, restMs });
+  return compareTurns(what, product, outcome);
 }
 
 async function pairsOf(bench: BenchNode, annotations: NonNullable<RunOptions["annotations"]>) {
@@ -168,7 +177,7 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
     lines: [
       `${count} ADDs ${figures.totalMs} ms, p99 ${figures.p99Ms} ms, ${figures.failed} failed, ${silent.length} not reached; agent ${figures.peakRssMb} MB at the peak`,
       `CPU per ADD: agent ${cpuMsPerAdd.agent} ms, shim ${cpuMsPerAdd.shim} ms, Open vSwitch ${cpuMsPerAdd.switch} ms, API server ${cpuMsPerAdd.apiServer} ms`,
-      ...formatWaterfall([asOne(flights)]),
+      ...formatWaterfall(asOne(flights)),
       `${count} DELs ${figures.delTotalMs} ms, ${figures.delFailed} failed`,
       ...addFloor.lines,
       ...delFloor.lines,
@@ -177,7 +186,7 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
   };
 }
 
-/** Numbers of Pods, and of ports without Pods, for which ADDs and their floor are compared. */
+/** Numbers of Pods on the node beside which ADDs and their floor are compared. */
 const densities: readonly number[] = [0, 100, 250, 500];
 
 /** So long after a DEL a vswitchd with 500 ports has done with it. */
@@ -198,17 +207,14 @@ async function density(bench: BenchNode): Promise<Report> {
       lines.push(...failures(filled).slice(0, 3));
     }
     const atRest = percentilesOf((await bench.run({ kind: "pairs", count: pairs, restMs })).adds);
-    const [floorAtRest] = await bench.floor({ kind: "turns", network: "ovs", count: floorTurns, restMs });
+    const turns = { network: "ovs", count: floorTurns } as const;
+    const restFloor = await compareAdds(bench, "  at rest", atRest, { ...turns, restMs });
     const measured = await bench.run({ kind: "pairs", count: pairs });
     const flights = await bench.flights(pairs);
     const waiting = percentiles(flights.map((flight) => stageMs(flight, "ofport")));
     const rest = percentiles(flights.map((flight) => flight.totalMs - stageMs(flight, "ofport")));
     const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
-    const [floorInTurn] = await bench.floor({ kind: "turns", network: "ovs", count: floorTurns, restMs: 0 });
-    const floors = [
-      compareTurns("  at rest", atRest, floorAtRest),
-      compareTurns("  just after a DEL", add, floorInTurn),
-    ] as const;
+    const floors = [restFloor, await compareAdds(bench, "  just after a DEL", add, turns)];
     rows[`pods${pods}`] = {
       atRest,
       add,

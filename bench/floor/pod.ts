@@ -10,7 +10,7 @@ const gateway = parsePrefix("172.31.0.1/16").ip;
 let made = 0;
 
 /** A Pod of the floor: its namespace open, its links not yet made. */
-export class FloorPod implements Disposable {
+export class FloorPod {
   readonly sandbox: Sandbox;
   /** The node's end of its interface, and the port's name. */
   readonly port: string;
@@ -90,9 +90,6 @@ export class FloorPod implements Disposable {
     rtnl.deleteAddress(eth0, parsePrefix(`${this.#address}/16`));
     const inside = network === "macvlan" ? rtnl.deleteLinksLater(["eth0"]) : undefined;
     await Promise.all([inside, ...node.map((link) => hostNetns().rtnl.deleteLinkSoon(link))]);
-  }
-
-  [Symbol.dispose](): void {
-    this.#netns?.[Symbol.dispose]();
+    this.#pod[Symbol.dispose]();
   }
 }

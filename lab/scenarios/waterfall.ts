@@ -49,8 +49,9 @@ export function formatWaterfall(flights: readonly Flight[], widthChars = 44): re
   ];
 }
 
-/** Calls that were made at once, as one: each stage from its begin in the first call to its end in the last. */
-export function asOne(flights: readonly Flight[]): Flight {
+/** Calls that were made at once, as one: each stage from its begin in the first call to its end in the last. None of none. */
+export function asOne(flights: readonly Flight[]): readonly Flight[] {
+  if (flights.length === 0) return [];
   const offsetOf = ({ startedAt }: Flight) => Date.parse(startedAt);
   const startMs = Math.min(...flights.map(offsetOf));
   const spans = flights.flatMap((flight) => {
@@ -62,7 +63,7 @@ export function asOne(flights: readonly Flight[]): Flight {
     }));
   });
   const totalMs = Math.max(...spans.map(({ endMs }) => endMs));
-  return { verb: "ADD", startedAt: new Date(startMs).toISOString(), totalMs, spans };
+  return [{ verb: "ADD", startedAt: new Date(startMs).toISOString(), totalMs, spans }];
 }
 
 function mean(values: readonly number[]): number {
