@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createLabClient, type LabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
+import { agentsRssMb } from "../lab/scenarios/memory.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
 import { monotonicMs } from "./monotonic.ts";
@@ -101,9 +102,7 @@ export class BenchNode implements AsyncDisposable {
 
   /** Resident memory of the node's agent. */
   async agentRssMb(): Promise<number> {
-    const script = "for p in /proc/[0-9]*; do grep -q agent.mjs $p/cmdline 2>/dev/null && grep VmRSS $p/status; done";
-    const text = await this.#lab.run({ node: this.#node, argv: ["sh", "-c", script] });
-    return Math.max(0, ...[...text.matchAll(/VmRSS:\s+(\d+)/g)].map(([, kb]) => Number(kb))) / 1024;
+    return Math.max(0, ...(await agentsRssMb(this.#lab, this.#node)));
   }
 
   /** Pulls the node's plug and switches it on again; its kubelet stays held. */

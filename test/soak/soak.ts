@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { benchAnnotations, prepareNetwork, threeNicsAnnotations } from "../../bench/prepare.ts";
 import { createLabClient } from "../../lab/api/index.ts";
 import type { LabHandle } from "../../lab/launch.ts";
+import { agentsRssMb } from "../../lab/scenarios/memory.ts";
 import { launchProductLab } from "../../scripts/product-lab.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import type { ChurnPlan, ChurnReport } from "./churn.ts";
@@ -110,17 +111,12 @@ async function makeTrouble(lab: LabHandle, seed: number, signal: AbortSignal, pr
 }
 
 async function watchMemory(lab: LabHandle, nodes: readonly string[], signal: AbortSignal) {
-  // Written so that the shell, whose command line this is, does not find itself.
-  const script =
-    "for p in /proc/[0-9]*; do grep -q [a]gent.mjs $p/cmdline 2>/dev/null && grep VmRSS $p/status; done; true";
   const seen = new Map(nodes.map((node) => [node, [] as number[][]]));
   const startMs = performance.now();
   while (await slept(rssEveryMs, signal)) {
     const minute = Math.floor((performance.now() - startMs) / 60_000);
     for (const [node, minutes] of seen) {
-      const text = await lab.run({ node, argv: ["sh", "-c", script] });
-      const megabytes = [...text.matchAll(/VmRSS:\s+(\d+)/g)].map(([, kb]) => Number(kb) / 1024);
-      minutes[minute] = [...(minutes[minute] ?? []), ...megabytes];
+      minutes[minute] = [...(minutes[minute] ?? []), ...(await agentsRssMb(lab, node))];
     }
   }
   return new Map([...seen].map(([node, minutes]) => [node, minutes.map(median)]));
