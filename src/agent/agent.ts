@@ -12,7 +12,7 @@ import {
 import { createTransport, loadKubeConfig } from "#kube";
 import { lockFile, releaseCode, tryLockFile } from "#linux";
 import { serveApi, serveProbes, serveText } from "./api.ts";
-import { build, type Serving } from "./build.ts";
+import { build, type Serving } from "./build/build.ts";
 import { watchCluster } from "./cluster.ts";
 import { examineNode, showNetworks } from "./doctor.ts";
 import { Flights } from "./flights.ts";
@@ -81,7 +81,7 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   try {
     owner ??= await lockFile(ownerFile, { clock, signal: over });
     gate.waitsFor = "the first answers of the Kubernetes API server";
-    serving = build(options, log, tasks, cluster, ovsClients, { flights, metrics });
+    serving = build({ options, log, clock, tasks, cluster, ovsClients, flights, metrics });
     const { handle } = serving;
     tasks.spawn("endings", async (stop) => {
       await clock.sleep(endingsWaitMs, { signal: stop });

@@ -1,0 +1,47 @@
+import { SpiderError } from "#base";
+import { ownCode } from "#cni";
+import { keyOf } from "#kube";
+import { After } from "../after.ts";
+import { Calls } from "../calls.ts";
+import type { Chain } from "../chain.ts";
+import { crashPoints } from "../crash-points.ts";
+import { readDevices } from "../devices.ts";
+import { createConfigSource } from "../nads.ts";
+import { findPod } from "../pods.ts";
+import type { Addresses } from "./addresses.ts";
+import type { Context } from "./context.ts";
+
+/** What answers CNI calls, and what follows the answer: views and Events. */
+export function createCalls(context: Context, { claims, endpoints, ipamFor }: Addresses, chain: Chain) {
+  const { options, log, clock, tasks, cluster, settings, detection, records, events, flights, metrics } = context;
+  const { client, podStore, nadStore } = cluster;
+  const after: After = new After({
+    ...{ client, clock, log, tasks, events, endpoints, pods: podStore },
+    idle: () => calls.idle(),
+  });
+  const calls: Calls = new Calls({
+    chain,
+    records,
+    flights,
+    ipamFor,
+    detection,
+    source: createConfigSource(nadStore),
+    devicesOf: (podUid) => readDevices(podUid, settings.agent.networkResourcePlugin.kubeletRootDir),
+    knownPod: (ref) => podStore.get(keyOf(ref)),
+    clock,
+    log,
+    findPod: ({ pod }, o) => {
+      if (pod === undefined)
+        throw new SpiderError("POD_UNKNOWN", "CNI_ARGS name no Pod (K8S_POD_NAMESPACE, K8S_POD_NAME)");
+      return findPod({ store: podStore, client, node: options.node }, pod, o);
+    },
+    added: (attached, pod) => after.added(attached, pod),
+    failed: (attachment, error) => after.failed(attachment, error),
+    ended: (flight, failure) => metrics.ended(flight, failure === undefined ? undefined : ownCode(failure)),
+    failPoint: options.crashPoints ? crashPoints(options.runDir) : undefined,
+    removed: ({ pod }, how) => {
+      if (pod !== undefined) claims.removed(pod, how);
+    },
+  });
+  return { calls, after };
+}

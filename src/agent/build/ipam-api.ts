@@ -1,0 +1,36 @@
+import { spiderEndpoints } from "#api";
+import { stickyOwnerOf } from "#ledger";
+import type { Calls } from "../calls.ts";
+import { clusterConfigOf } from "../cluster-config.ts";
+import { quarantineEnd } from "../ipam.ts";
+import type { IpamApiOptions } from "../ipam-api.ts";
+import type { Addresses } from "./addresses.ts";
+import type { Context } from "./context.ts";
+
+/** What the HTTP API does for third-party plugins. */
+export function createIpamApi(context: Context, { ledger }: Pick<Addresses, "ledger">, calls: Calls): IpamApiOptions {
+  const { options, log, clock, settings, cluster } = context;
+  const { client, podStore, coordinatorStore } = cluster;
+  return {
+    perform: (request, o) => calls.perform(request, o),
+    claimsOf: ({ namespace, name, uid }) =>
+      ledger.claimsOf(uid || (podStore.get(`${namespace}/${name}`)?.metadata.uid ?? "")),
+    release: (claim, why) => ledger.release(claim, { why, evidence: [] }),
+    quarantine: (claim, o) => ledger.quarantine(claim, { until: quarantineEnd(clock) }, o),
+    podOf: (namespace, name) => podStore.get(`${namespace}/${name}`),
+    endpointOf: (namespace, name, o) => {
+      const pod = podStore.get(`${namespace}/${name}`);
+      const sticky = pod && stickyOwnerOf(pod, settings);
+      return client.get(spiderEndpoints, { namespace, name: sticky?.endpoint ?? name }, o);
+    },
+    isSticky: (pod) => stickyOwnerOf(pod, settings) !== undefined,
+    coordinatorConfig: ({ namespace, name }) => {
+      const pod = { namespace, name, uid: "" };
+      const attachment = { containerId: "", ifName: "", netns: "", pod, args: new Map<string, string>() };
+      return clusterConfigOf(coordinatorStore, podStore, attachment);
+    },
+    settings,
+    mayGiveBack: options.releaseConflictIps,
+    log,
+  };
+}

@@ -1,0 +1,38 @@
+import {
+  createCoordinatorPlugin,
+  createIfacerPlugin,
+  createIpvlanPlugin,
+  createMacvlanPlugin,
+  createMirrorPlugin,
+  createOvsPlugin,
+  createPassthruPlugin,
+  createVlanPlugin,
+  type Plugin,
+} from "#plugins";
+import { Chain } from "../chain.ts";
+import { clusterConfigOf } from "../cluster-config.ts";
+import { ForeignPlugins } from "../foreign.ts";
+import type { Addresses } from "./addresses.ts";
+import type { Context } from "./context.ts";
+
+/** Every CNI plugin that runs in this process; others are run by the shim. */
+export function createPlugins(context: Context, { ipamFor }: Pick<Addresses, "ipamFor">): Chain {
+  const { tasks, cluster, ovsClients, detection, host, log, records } = context;
+  const ovsFor = (endpoint: string | undefined) => ovsClients.get(endpoint);
+  const plugins = [
+    createMirrorPlugin("producer", { ovsFor }),
+    createMirrorPlugin("consumer", { ovsFor }),
+    createOvsPlugin({ host, ovsFor, ipamFor, tasks, detection }),
+    createIfacerPlugin({ host, log }),
+    createMacvlanPlugin({ host, ipamFor, tasks, detection }),
+    createIpvlanPlugin({ host, ipamFor, tasks, detection, attached: () => records.plugins() }),
+    createVlanPlugin({ host, ipamFor, tasks, detection }),
+    createCoordinatorPlugin({
+      host,
+      tasks,
+      clusterConfig: (attachment) => clusterConfigOf(cluster.coordinatorStore, cluster.podStore, attachment),
+    }),
+    createPassthruPlugin(),
+  ];
+  return new Chain(plugins as readonly Plugin<unknown>[], new ForeignPlugins());
+}
