@@ -67,13 +67,20 @@ Usage: spiderpool-agent daemon [flags]
   --ovsdb ENDPOINT     Open vSwitch database              (unix:/var/run/openvswitch/db.sock)
   --help
 
-Environment: SPIDERPOOL_NODE_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
-MULTUS_CLUSTER_NETWORK (the default network of Pods that name none), SPIDERPOOL_HEALTH_PORT (of /runtime/startup,
-/runtime/readiness and /runtime/liveness on 127.0.0.1 and ::1; without it they are not served),
-SPIDERPOOL_ENABLED_METRIC (false), SPIDERPOOL_METRIC_HTTP_PORT (5711) and SPIDERPOOL_METRIC_BIND_ADDRESS (all addresses), SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS (true:
-DELETE /v1/ipam/ips may give back addresses that were found in use), SPIDERPOOL_LOOK_SECONDS (20: how often the node is looked
-at for sources that disagree; what two looks see is mended), SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND (2) times
-SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES (25): how many seconds an ADD waits for the pool of its Pod's application.
+Environment:
+  SPIDERPOOL_NODE_NAME, SPIDERPOOL_POD_NAMESPACE  required
+  SPIDERPOOL_LOG_LEVEL                            (info)
+  MULTUS_CLUSTER_NETWORK                          the default network of Pods that name none
+  SPIDERPOOL_HEALTH_PORT                          of /runtime/startup, /runtime/readiness and /runtime/liveness on 127.0.0.1
+                                                  and ::1; without it they are not served
+  SPIDERPOOL_ENABLED_METRIC                       serve metrics (false)
+  SPIDERPOOL_METRIC_HTTP_PORT                     their port (5711)
+  SPIDERPOOL_METRIC_BIND_ADDRESS                  their address (all addresses)
+  SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS         DELETE /v1/ipam/ips may release addresses that were found in use (true)
+  SPIDERPOOL_LOOK_SECONDS                         how often the node is checked for sources that disagree; what two checks
+                                                  in a row find is mended (20)
+  SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND (2) times SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES (25)
+                                                  how many seconds an ADD waits for the pool of its Pod's application
 `;
 
 /** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */

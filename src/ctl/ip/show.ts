@@ -6,7 +6,7 @@ import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatAge, formatRows, type Printer } from "../output.ts";
-import { parsePodName } from "../pod-name.ts";
+import { type PodName, parsePodName } from "../pod-name.ts";
 import type { Context } from "../program.ts";
 
 /** Which claims; an absent part selects all. */
@@ -20,8 +20,9 @@ export interface IpSelection {
 
 /** Prints the claims that are selected, by address. An address that was named and is free makes the exit status 1. */
 export async function showIps(selection: IpSelection, { io, cluster, output }: Context): Promise<number> {
-  const { found, free } = await selectClaims(selection, cluster, io.signal);
-  const nothing = `No addresses are in use${whichOf(selection, cluster)}.`;
+  const holder = selection.pod === undefined ? undefined : parsePodName(selection.pod, cluster.namespace);
+  const { found, free } = await selectClaims(selection, holder, cluster, io.signal);
+  const nothing = `No addresses are in use${whichOf(selection, holder)}.`;
   const printer = claimPrinter(cluster.clock.wall(), nothing);
   const text = formatRows(found, printer, output);
   if (text !== undefined) io.out(text);
@@ -31,8 +32,7 @@ export async function showIps(selection: IpSelection, { io, cluster, output }: C
 }
 
 /** ` of Pod a/b, on node c`; empty where all are selected. */
-function whichOf({ addresses, pool, node, pod }: IpSelection, { namespace }: Pick<Cluster, "namespace">): string {
-  const holder = pod === undefined ? undefined : parsePodName(pod, namespace);
+function whichOf({ addresses, pool, node }: IpSelection, holder: PodName | undefined): string {
   const parts = [
     ...(addresses.length === 0 ? [] : [`among ${addresses.join(", ")}`]),
     ...(pool === undefined ? [] : [`of IPPool ${pool}`]),
@@ -43,11 +43,11 @@ function whichOf({ addresses, pool, node, pod }: IpSelection, { namespace }: Pic
 }
 
 async function selectClaims(
-  { addresses, pool, node, pod }: IpSelection,
-  { client, namespace }: Cluster,
+  { addresses, pool, node }: IpSelection,
+  holder: PodName | undefined,
+  { client }: Cluster,
   signal: AbortSignal,
 ): Promise<{ readonly found: readonly Claim[]; readonly free: readonly string[] }> {
-  const holder = pod === undefined ? undefined : parsePodName(pod, namespace);
   const isWanted = ({ spec }: Claim) =>
     (pool === undefined || spec.pool === pool) &&
     (node === undefined || spec.node === node) &&
