@@ -182,5 +182,6 @@ const reasons: Readonly<Record<string, string>> = {
   BROKEN_POOL: "InvalidIPPool",
   WRONG_INPUT: "InvalidAnnotation",
   NETWORK_ANNOTATION: "InvalidAnnotation",
+  INTERFACE_TAKEN: "InvalidAnnotation",
   STICKY_HELD: "AddressHeld",
 };

@@ -76,10 +76,7 @@ export class CniError extends SpiderError {
   get text(): string {
     if (this.#text !== undefined) return this.#text;
     const { fix, ...found } = this.details;
-    const pairs = Object.entries(found).map(
-      ([key, value]) =>
-        `${key} ${shorten(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"), foundMax)}`,
-    );
+    const pairs = Object.entries(found).map(([key, value]) => `${key} ${shorten(shown(value), foundMax)}`);
     const cause = shorten(describe(this.cause), errorTextMax);
     const facts = [...pairs, ...(cause === "" || this.message.includes(cause) ? [] : [cause])].join(", ");
     return [facts, ...(typeof fix === "string" ? [`What to do: ${fix}`] : [])].filter((part) => part !== "").join(". ");
@@ -95,6 +92,11 @@ export class CniError extends SpiderError {
 function describe(cause: unknown): string {
   if (cause instanceof CniError) return [cause.message, cause.text].filter((part) => part !== "").join("; ");
   return cause === undefined ? "" : formatError(cause);
+}
+
+/** A text as it is, unless it is empty: that would not be seen. */
+function shown(value: unknown): string {
+  return typeof value === "string" && value !== "" ? value : (JSON.stringify(value) ?? "undefined");
 }
 
 /** What was found may be as long as its sender liked. */

@@ -1,6 +1,6 @@
 import { formatIp, formatPrefix, hostPrefix, type Prefix, samePrefix } from "#ip";
 import { type Netns, openNetns } from "#linux";
-import type { Ovs } from "#ovsdb";
+import type { Ovs, OvsPort } from "#ovsdb";
 import type { PodFacts, PodNic } from "./node/facts.ts";
 
 /** One station of a packet on its way out of a Pod. */
@@ -64,7 +64,9 @@ function hopsOf(nic: PodNic, pod: Netns, sources: PathSources): readonly Hop[] {
     linkHop(pod, nic.ifName, "Pod"),
     ...nic.addresses.map(({ address }) => addressHop(pod, nic.ifName, address)),
     ...nodeHops(nic, host),
-    ...(nic.bridge === undefined ? outsideHops(pod, nic.ifName, host) : switchHops(nic, nic.bridge, sources)),
+    ...(nic.bridge === undefined
+      ? outsideHops(pod, nic.ifName, host)
+      : switchHops(nic, nic.bridge, sources, pod.rtnl.link(nic.ifName)?.mtuBytes ?? 0)),
     ...[...gateways].map((gateway): Hop => {
       const ok = answered(gateway);
       const detail = ok === undefined ? "not asked" : ok ? "answers" : "silent";
@@ -119,7 +121,12 @@ function linkHop(netns: Netns, link: string, what: string): Hop {
 }
 
 /** The node's end, its port, and the way out of the bridge. */
-function switchHops({ hostLinks }: PodNic, bridge: string, { host, ovs }: PathSources): readonly Hop[] {
+function switchHops(
+  { hostLinks }: PodNic,
+  bridge: string,
+  { host, ovs }: PathSources,
+  podMtuBytes: number,
+): readonly Hop[] {
   if (ovs.state.kind === "disconnected")
     return [{ name: bridge, ok: false, detail: `Open vSwitch: ${ovs.state.error}` }];
   const ports = [...ovs.ports().values()]
@@ -145,8 +152,32 @@ function switchHops({ hostLinks }: PodNic, bridge: string, { host, ovs }: PathSo
             : (own.error ?? "not forwarding"),
     },
     ...(uplinks.length === 0 ? [{ name: "uplink", ok: false, detail: `${bridge} has none` }] : []),
-    ...uplinks.map(({ name }) => linkHop(host, name, "uplink")),
+    ...uplinks.map((uplink) => uplinkHop(host, uplink, { own, podMtuBytes })),
   ];
+}
+
+/** An uplink that is up may still not pass what the Pod sends: frames of another VLAN, or longer ones. */
+function uplinkHop(
+  host: Netns,
+  { name, vlan }: OvsPort,
+  { own, podMtuBytes }: { readonly own: OvsPort | undefined; readonly podMtuBytes: number },
+): Hop {
+  const { ok, detail, ...hop } = linkHop(host, name, "uplink");
+  const isSmall = (host.rtnl.link(name)?.mtuBytes ?? podMtuBytes) < podMtuBytes;
+  const blocked = own === undefined ? [] : vlansBlocked(own.vlan, vlan);
+  const faults = [
+    ...(isSmall ? [`the Pod's MTU is ${podMtuBytes}: greater packets vanish`] : []),
+    ...(blocked.length === 0 ? [] : [`does not pass VLAN ${blocked.join(", ")}`]),
+  ];
+  return { ...hop, ok: ok === true && faults.length === 0, detail: [detail, ...faults].join("; ") };
+}
+
+/** The VLANs in which the Pod sends, where the uplink passes none of them. A trunk of all VLANs sends untagged at least. */
+function vlansBlocked(own: OvsPort["vlan"], uplink: OvsPort["vlan"]): readonly number[] {
+  if (uplink.mode === "trunk" && uplink.ids.length === 0) return [];
+  const passed = uplink.mode === "access" ? [uplink.tag] : uplink.ids;
+  const sent = own.mode === "access" ? [own.tag] : own.ids.length > 0 ? own.ids : [0];
+  return sent.some((id) => passed.includes(id)) ? [] : sent;
 }
 
 function routingOf({ ifName }: PodNic, pod: Netns): Pick<NicPath, "routes" | "rules"> {

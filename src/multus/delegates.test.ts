@@ -102,7 +102,23 @@ describe("planDelegates()", () => {
     const annotations = { [networksAnnotation]: "a@net2,b" };
     assert.equal(
       refusal({ annotations }),
-      'two networks of the Pod have the same interface name; interface net2, networks ["pod-ns/a","pod-ns/b"]',
+      'two networks of the Pod have the same interface name; interface net2, networks ["pod-ns/a","pod-ns/b"]. What to do: give them different interfaces in annotation k8s.v1.cni.cncf.io/networks, or leave the names out: they are net1, net2, … by their places',
+    );
+  });
+
+  it("refuses a default route on an interface that none of several networks has", () => {
+    const wish = (nic: string, networks: string) => ({
+      annotations: { [networksAnnotation]: networks, "ipam.spidernet.io/default-route-nic": nic },
+    });
+    assert.equal(plan(wish("net1", "a")).length, 2);
+    assert.equal(plan(wish("net7", "")).length, 1, "there is nothing to choose");
+    assert.throws(
+      () => plan(wish("net7", "a,b@data")),
+      ({ code, text }: CniError) => {
+        assert.equal(code, "NETWORK_ANNOTATION");
+        assert.equal(text, "found net7, allowed an interface of the Pod's networks: eth0, net1, data");
+        return true;
+      },
     );
   });
 

@@ -1,3 +1,4 @@
+import { annotations as ours } from "#api";
 import { CniError, cniCodes, decodeNetwork, isJsonObject, type JsonObject, type Network } from "#cni";
 import { deviceInfoFile } from "./device-info.ts";
 import { auxiliaryChain, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
@@ -20,7 +21,8 @@ type Found = Resolved & { readonly selection?: NetworkSelection };
 /**
  * The networks of a Pod, in the order of their ADD: the default network, `defaultNetworks`, then the annotation's, and
  * last the auxiliary chain. A delegate's interface is the one asked for, else `ifName` for the first and `net<position>` for each other. Throws
- * CniError 7 for the first reference that can't be resolved, an interface used twice, and forbidden namespaces.
+ * CniError 7 for the first reference that can't be resolved, an interface used twice, forbidden namespaces, and an annotation
+ * that leaves the default route to an interface which none of several networks has.
  */
 export function planDelegates({ settings, source, ifName, pod }: PlanInput): readonly Delegate[] {
   const annotations = pod?.annotations ?? {};
@@ -42,6 +44,7 @@ export function planDelegates({ settings, source, ifName, pod }: PlanInput): rea
     ifName: one.selection?.interface ?? (position === 0 ? ifName : `net${position}`),
   }));
   checkInterfaces(delegates);
+  checkDefaultRouteNic(delegates, annotations[ours.defaultRouteNic]);
   return delegates;
 }
 
@@ -85,11 +88,25 @@ function checkInterfaces(delegates: readonly Delegate[]): void {
     if (other !== undefined) {
       throw new CniError(cniCodes.invalidConfig, "two networks of the Pod have the same interface name", {
         code: "INTERFACE_TAKEN",
-        details: { interface: ifName, networks: [other, displayName] },
+        details: {
+          interface: ifName,
+          networks: [other, displayName],
+          fix: `give them different interfaces in annotation ${networksAnnotation}, or leave the names out: they are net1, net2, … by their places`,
+        },
       });
     }
     owners.set(ifName, displayName);
   }
+}
+
+/** With one network there is nothing to choose: a template's annotation does no harm there. */
+function checkDefaultRouteNic(delegates: readonly Delegate[], wanted = ""): void {
+  const allowed = delegates.map(({ ifName }) => ifName);
+  if (wanted === "" || delegates.length < 2 || allowed.includes(wanted)) return;
+  throw new CniError(cniCodes.invalidConfig, `invalid annotation ${ours.defaultRouteNic}`, {
+    code: "NETWORK_ANNOTATION",
+    details: { found: wanted, allowed: `an interface of the Pod's networks: ${allowed.join(", ")}` },
+  });
 }
 
 /** `args.cni` of every plugin, with the keys of the annotation's `cni-args` over its own. */

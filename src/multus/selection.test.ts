@@ -31,7 +31,7 @@ describe("parseNetworks() of a comma list", () => {
 
   it("refuses what can't be a name, a namespace or an interface", () => {
     assert.match(refused("a,b.c"), /^item 2, field name, found b\.c, .*a name with dots needs the JSON form/);
-    assert.match(refused("a,"), /^item 2, field name, found ,/);
+    assert.match(refused("a,"), /^item 2, field name, found "",/);
     assert.match(refused("Ns/a"), /^item 1, field namespace, found Ns,/);
     assert.match(refused("a/b/c"), /found a\/b\/c, allowed at most one \//);
     assert.match(refused("a@b@c"), /found a@b@c, allowed at most one @/);

@@ -33,6 +33,8 @@ import {
 } from "#multus";
 import type { Facts, Usage } from "./facts.ts";
 
+/** Where agents look for configurations by name, unless the release says otherwise. */
+const confDir = "/etc/cni/net.d";
 /** The name by which the node's own default network goes where the cluster names none: only the node knows its plugins. */
 const unknownNetwork = "the node's own network";
 
@@ -169,6 +171,7 @@ function settingsOf({ installation: { namespace, clusterNetwork } }: PodScene): 
   const own = { name: unknownNetwork, type: "unknown" };
   return decodeSettings({
     multusNamespace: within ?? namespace,
+    confDir,
     ...(network === "" ? { delegates: [own] } : { clusterNetwork: network }),
   });
 }

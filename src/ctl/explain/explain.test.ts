@@ -226,6 +226,13 @@ describe("spiderpoolctl explain", () => {
       (await explain("pod", "web")).out,
       /attach kube-system\/storage in the place of kube-system\/teleport/,
     );
+    network("backup");
+    const { out: several } = await explain("pod", "web");
+    assert.doesNotMatch(several, /in the place of/, "nobody knows which of several would do");
+    assert.match(
+      several,
+      /correct the network .*: kubectl edit network-attachment-definition teleport -n kube-system\n/,
+    );
   });
 
   it("names the node that is away, and the scheduler's reason, where nothing else is wrong", async () => {

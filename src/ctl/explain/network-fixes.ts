@@ -1,3 +1,4 @@
+import { annotations as ours } from "#api";
 import { isJsonObject } from "#cni";
 import { clusterNetworkKey, defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
 import type { Facts } from "./facts.ts";
@@ -20,9 +21,20 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
       return [
         ...controllerFix(facts, code, sentence),
         ...bridgeFix(facts, code, sentence),
+        ...editFix(facts, sentence),
         ...otherNetwork(facts, code, sentence),
         ...pluginFix(facts, code, sentence),
       ];
+    case "CNI_UNSUPPORTED_FIELD":
+    case "IFACER_BOND_MODE":
+    case "IFACER_BOND_REFUSED":
+    case "IFACER_LINK_UNKNOWN":
+    case "IFACER_NAME_TAKEN":
+    case "IFACER_VLAN_TAKEN":
+    case "PARENT_BUSY":
+    case "PARENT_UNKNOWN":
+    case "VLAN_TAKEN":
+      return editFix(facts, sentence);
     case "NETWORK_ANNOTATION":
       return [readableNetworks(facts, sentence)];
     case "INTERFACE_TAKEN":
@@ -69,6 +81,18 @@ function pluginFix({ pod }: Facts, code: string, sentence: string): readonly Fix
   ];
 }
 
+/** What the network says itself is corrected where it is written: in its SpiderMultusConfig, if one makes it. */
+function editFix({ nads }: Facts, sentence: string): readonly Fix[] {
+  const [key, nad] = [...nads].find(([one]) => isAbout(sentence, one)) ?? [];
+  if (key === undefined) return [];
+  const { kind, name } = nad?.metadata.ownerReferences?.find(({ controller }) => controller === true) ?? {};
+  const [namespace = "", own = ""] = key.split("/");
+  const [resource, object] =
+    kind === "SpiderMultusConfig" ? ["spidermultusconfig", name ?? own] : ["network-attachment-definition", own];
+  const command = shellLine(["kubectl", "edit", resource, object, "-n", namespace]);
+  return [{ text: `correct the network ${key}: ${command}` }];
+}
+
 /** Puts a definition that can be used into the place of the one that the sentence is about. */
 function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fix[] {
   const { annotations, namespace } = facts.pod;
@@ -105,7 +129,8 @@ function isAbout(sentence: string, key: string): boolean {
 
 /**
  * A definition whose configuration can be read. Of a name that does not exist, the nearest, those of the same namespace
- * first; else the cluster's default network, if it is among them.
+ * first; else the cluster's default network, if it is among them, or the only one that there is: of several, nobody knows
+ * which would do.
  */
 function replacement(
   facts: Facts,
@@ -118,6 +143,7 @@ function replacement(
     .map(([key]) => key);
   const usual = clusterNetworkKey(facts.installation);
   if (!isMisspelt && keys.includes(usual)) return usual;
+  if (!isMisspelt) return keys.length === 1 ? keys[0] : undefined;
   const within = keys.filter((key) => key.split("/")[0] === wrong.split("/")[0]);
   return nearest(wrong, within.length > 0 ? within : keys);
 }
@@ -138,6 +164,9 @@ function isUsable(config = ""): boolean {
 
 /** Keeps of an annotation that cannot be read what names a definition; where nothing does, it is taken away. */
 function readableNetworks(facts: Facts, sentence: string): Fix {
+  if (sentence.includes(ours.defaultRouteNic)) {
+    return annotationFix(facts, "leave the default route with the first network", ours.defaultRouteNic, undefined);
+  }
   const annotation = sentence.includes(defaultNetworkAnnotation) ? defaultNetworkAnnotation : networksAnnotation;
   const { namespace } = facts.pod;
   const text = facts.pod.annotations[annotation] ?? "";

@@ -56,6 +56,15 @@ describe("commands about this node", () => {
     );
   });
 
+  it("trace shows the last calls of a Pod that is tried again and again, and all of them on request", async () => {
+    answers = { "/v1/flights?pod=default%2Fweb-0": [200, Array(6).fill(flight)] };
+    const { out } = await run("trace", "web-0", "--socket", socket);
+    assert.ok(out.startsWith("2 earlier calls: --all shows them\n\n2026-01-01"), out);
+    assert.equal(out.match(/error: no address/g)?.length, 4);
+    const { out: all } = await run("trace", "web-0", "--all", "--socket", socket);
+    assert.equal(all.match(/error: no address/g)?.length, 6);
+  });
+
   it("trace says that the agent knows no call of the Pod", async () => {
     answers = { "/v1/flights?pod=a%2Fb": [200, []] };
     const { err, status } = await run("trace", "a/b", "--socket", socket);

@@ -19,24 +19,38 @@ interface Flight {
   readonly spans: readonly Span[];
 }
 
+/** Calls that are shown unless all are asked for: a Pod that cannot start is tried again and again, and fails alike. */
+const shownMax = 4;
+
 /** `trace POD`: the flight record of a Pod's CNI calls, stage by stage. */
 export function addTraceCommand(program: Command, run: Run): void {
   program
     .command("trace")
     .description("shows the CNI calls of a Pod on this node, stage by stage; asks the node's agent, needs no cluster")
     .argument("<pod>", "[namespace/]name")
+    .option("--all", `every call that the agent remembers, not only the last ${shownMax}`, false)
     .option("--socket <path>", "the agent's socket", agentSocket)
-    .action((pod: string, { socket }: { readonly socket: string }) => run((context) => trace(pod, socket, context)));
+    .action((pod: string, options: TraceOptions) => run((context) => trace(pod, options, context)));
 }
 
-async function trace(pod: string, socket: string, context: Context): Promise<number> {
+interface TraceOptions {
+  readonly all: boolean;
+  readonly socket: string;
+}
+
+async function trace(pod: string, { all, socket }: TraceOptions, context: Context): Promise<number> {
   const { io, output } = context;
   const key = podKey(pod, context);
   const path = `/v1/flights?pod=${encodeURIComponent(key)}`;
   const flights = (await askAgent(socket, path, io)) as readonly Flight[];
-  io.out(formatItems(flights, output) ?? flights.map(format).join("\n"));
+  const shown = all ? flights : flights.slice(-shownMax);
+  io.out(formatItems(flights, output) ?? [...earlier(flights.length - shown.length), ...shown.map(format)].join("\n"));
   if (flights.length === 0) io.err(`The agent of this node has no call of Pod ${key} among its last ones.\n`);
   return flights.length === 0 ? exitFailed : exitOk;
+}
+
+function earlier(count: number): readonly string[] {
+  return count === 0 ? [] : [`${count} earlier ${count === 1 ? "call" : "calls"}: --all shows them\n`];
 }
 
 function format({ verb, network, ifName, startedAt, totalMs, error, containerId, spans }: Flight): string {

@@ -16,6 +16,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { silentLogger, systemClock } from "#base";
 import { formatShimSettings } from "#cni";
 import { parsePrefix } from "#ip";
@@ -316,7 +317,7 @@ const cases: readonly Case[] = [
   {
     id: "mtu",
     inject: () => void sh("ip link set vethpod1 mtu 9000 && ip link set gw1 mtu 9000"),
-    found: /uplink up1 of bridge br1 has an MTU of 1500, 1 Pod ports up to 9000 \(vethpod1\)/,
+    found: /uplink up1 of bridge br1 has an MTU of 1500, a Pod's port 9000 \(vethpod1\)/,
   },
   {
     id: "vlan-mismatch",
@@ -390,6 +391,29 @@ if (isolated(import.meta.url)) {
           ["gateway 10.6.0.1", "silent"],
         ],
       );
+    });
+
+    it("shows an uplink that passes neither the Pod's VLAN nor its packets of full size", async () => {
+      node.vswitch.vsctl("set", "port", "vethpod1", "tag=30", "vlan_mode=access", "--", "set", "port", "up1", "tag=10");
+      sh("ip link set eth0 mtu 9000");
+      const [pod] = node.pods();
+      assert.ok(pod !== undefined);
+      const uplinks = () => {
+        const [path] = observePaths(pod, { host: hostNetns(), ovs: node.ovs, answered: () => true });
+        return path?.hops.flatMap(({ name, ok, detail }) =>
+          name.startsWith("uplink") ? [[name, ok, detail.split("; ").slice(1)]] : [],
+        );
+      };
+      const long = "the Pod's MTU is 9000: greater packets vanish";
+      await until("other uplinks", uplinks, (found) =>
+        isDeepStrictEqual(found, [
+          ["uplink gw1", false, [long]],
+          ["uplink up1", false, [long, "does not pass VLAN 30"]],
+        ]),
+      );
+      sh("ip link set eth0 mtu 1500");
+      node.vswitch.vsctl("clear", "port", "vethpod1", "tag", "vlan_mode", "--", "clear", "port", "up1", "tag");
+      await until("healthy uplinks", uplinks, (found) => found?.every(([, ok]) => ok === true) === true);
     });
 
     for (const { id, inject, found, uplink = "", elsewhere } of cases) {

@@ -195,7 +195,7 @@ function tooSmall({ host: { links }, ovs: { ports } }: NodeFacts, bridge: string
   const needed = Math.max(...greater.map(({ name }) => mtuOf(name) ?? 0));
   return [
     {
-      found: `uplink ${uplink.name} of bridge ${bridge} has an MTU of ${own}, ${greater.length} Pod ports up to ${needed} (${example.name})`,
+      found: `uplink ${uplink.name} of bridge ${bridge} has an MTU of ${own}, ${greater.length === 1 ? "a Pod's port" : `${greater.length} Pods' ports up to`} ${needed} (${example.name})`,
       fix: [`ip link set dev ${quote(uplink.name)} mtu ${needed}`],
     },
   ];

@@ -113,7 +113,7 @@ describe("the plan of ifacer", () => {
         [eth1, link(8, "other0", { kind: "vlan", vlanId: 7, peerIndex: 2 })],
         "cannot have multiple different vlan interfaces with the same vlanId 7",
       ],
-      [{ interfaces: ["eth9"], vlanID: 7 }, others, "failed to LinkByName eth9"],
+      [{ interfaces: ["eth9"], vlanID: 7 }, others, "failed to LinkByName eth9: the node has no such interface"],
       [{ interfaces: ["enp129s0f0np0"], vlanID: 100 }, [link(1, "enp129s0f0np0")], "over 15 bytes"],
       [{ ...two, bond }, [...others, link(5, "bond0", { kind: "dummy" })], "a non-bond type interface named bond0"],
       [{ ...two, bond: { ...bond, mode: 7 } }, others, "unknown bond mode: 7, available mode: [0,6]"],
@@ -121,7 +121,7 @@ describe("the plan of ifacer", () => {
       [{ ...two, bond: { ...bond, options: "ad_actor_system=x" } }, others, "invalid bond ad_actor_system"],
       [{ ...two, bond: { ...bond, options: "arp_ip_target=x" } }, others, "invalid bond arp_ip_target"],
       [{ ...two, bond: { ...bond, options: "primary=eth9" } }, others, "LinkByName bond primary"],
-      [{ ...two, bond }, [eth1], "failed to InterfaceByName eth2"],
+      [{ ...two, bond }, [eth1], "failed to InterfaceByName eth2: the node has no such interface"],
       [{ ...two, bond }, [eth1, { ...eth2, master: 9 }], "eth2 already belongs to another"],
     ] as const) {
       assert.throws(

@@ -78,7 +78,10 @@ function planBond(
   for (const slave of interfaces) {
     const link = links.get(slave);
     if (link === undefined)
-      throw unknown(`failed to InterfaceByName ${slave}`, "`interfaces`", { bond: name, existing });
+      throw unknown(`failed to InterfaceByName ${slave}: the node has no such interface`, "`interfaces`", {
+        bond: name,
+        existing,
+      });
     if (found !== undefined && link.master === found.index) continue;
     if (link.master !== undefined) {
       throw new SpiderError("IFACER_LINK_TAKEN", `${slave} already belongs to another bond or bridge`, {
@@ -101,7 +104,11 @@ function optionsAtOnce(
 ) {
   for (const [option, name] of Object.entries(named)) {
     if (links.has(name)) continue;
-    throw unknown(`failed to LinkByName bond ${option} ${name}`, `${option} in bond.options`, { existing });
+    throw unknown(
+      `failed to LinkByName bond ${option} ${name}: the node has no such interface`,
+      `${option} in bond.options`,
+      { existing },
+    );
   }
   const primary = named.primary === undefined ? undefined : links.get(named.primary)?.index;
   return { ...values, ...(primary === undefined ? {} : { primary }) };
@@ -130,7 +137,10 @@ function planVlan(
   }
   const base = links.get(parent);
   if (base === undefined && !isParentNew) {
-    throw unknown(`failed to LinkByName ${parent}`, "`interfaces`", { vlan: name, existing });
+    throw unknown(`failed to LinkByName ${parent}: the node has no such interface`, "`interfaces`", {
+      vlan: name,
+      existing,
+    });
   }
   const found = links.get(name);
   const operations: Operation[] = [];

@@ -116,12 +116,14 @@ class IfacerPlugin implements Plugin<IfacerConfig> {
 }
 
 /** The kernel's own words, with what was wanted. */
-function explain(error: unknown, { bond }: Wanted): unknown {
+function explain(error: unknown, { bond, vlanId }: Wanted): unknown {
   const code = codeOf(error);
   if (code === "EOPNOTSUPP") {
-    return new SpiderError("LINK_KIND_UNKNOWN", "the node's kernel has no such interfaces", {
+    const kinds = [...(bond === undefined ? [] : ["bond"]), ...(vlanId === undefined ? [] : ["vlan"])];
+    const modules = [...(bond === undefined ? [] : ["bonding"]), ...(vlanId === undefined ? [] : ["8021q"])];
+    return new SpiderError("LINK_KIND_UNKNOWN", `the node's kernel has no ${kinds.join(" or no ")} interfaces`, {
       cause: error,
-      details: { fix: "load the kernel module: modprobe 8021q, modprobe bonding" },
+      details: { fix: `load the kernel module: modprobe -a ${modules.join(" ")}` },
     });
   }
   if (bond === undefined || (code !== "EINVAL" && code !== "EACCES")) return error;
