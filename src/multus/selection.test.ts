@@ -36,7 +36,7 @@ describe("parseNetworks() of a comma list", () => {
     assert.match(refused("a/b/c"), /found a\/b\/c, allowed at most one \//);
     assert.match(refused("a@b@c"), /found a@b@c, allowed at most one @/);
     assert.match(refused(`a@${"i".repeat(16)}`), /field interface, .*is too long$/);
-    assert.match(refused("a@"), /field interface, found , .*is empty$/);
+    assert.match(refused("a@"), /field interface, found "", .*is empty$/);
     assert.match(refused("a@e 1"), /field interface, found e 1,/);
   });
 
