@@ -83,8 +83,11 @@ test("a Pod costs four requests of its agent when it comes and one when it goes;
     await agent.add(name, `sandbox-${name}`, { uid });
   }
   const added = await settled();
-  const { "list spiderpoolusages": lists = 0, ...ofPods } = added.ofAgent;
-  assert.ok(lists <= 1, "a pool's usage is listed once, when it is drawn from first");
+  const { "list spiderpoolusages": lists = 0, "get spiderpoolusages": reads = 0, ...ofPods } = added.ofAgent;
+  assert.ok(
+    lists <= 1 && reads <= 1,
+    "a pool's usage is read for the first Pod, and listed and watched for those after it",
+  );
   assert.deepEqual(ofPods, {
     "create spideripaddresses": podsCount,
     "create spiderendpoints": podsCount,

@@ -6,7 +6,10 @@ import { type Choice, Chooser, type Evidence, type PoolView, type UsageSnapshot 
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
 import { Turns } from "./turns.ts";
 
-/** The usage of a pool is watched while it is drawn from and this long after. */
+/**
+ * The usage of a pool is watched while it is drawn from more often than this, and this long after. A Pod now and then is served by
+ * one read, from the server's memory and over a connection that stands; a watch would be a list and a connection more.
+ */
 const usageIdleMs = 5_000;
 /** How long the first ADD of a pool waits for its usage; without it choosing is only a worse guess. */
 const firstUsageMs = 500;
@@ -105,8 +108,11 @@ export class Page {
   #uses = 0;
   #looking: Promise<void> | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #drawnAtMs = Number.NEGATIVE_INFINITY;
   #usage: UsageSnapshot | undefined;
   #usageAtMs = Number.NEGATIVE_INFINITY;
+  /** When a usage was published that is newer than one that was known: what is read first may be of any time before. */
+  #newsAtMs = Number.NEGATIVE_INFINITY;
   #nextUsage = Promise.withResolvers<void>();
   #exhaustedUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -138,20 +144,27 @@ export class Page {
   /** What came of creating a claim on `ip`: the claim, or undefined where somebody else has the address. Returns the same. */
   tried<T>(ip: Ip, claim: T | undefined): T | undefined {
     if (claim === undefined) {
+      this.#watching ??= this.#watch(); // Others draw from it, too.
       this.chooser.meet(ip, this.#options.clock.monotonicMs(), this.turns);
       this.turns.met();
     } else this.turns.made();
     return claim;
   }
 
-  /** Runs `act` while the usage is watched, and watches on for a while; at the first use waits a moment for it. */
+  /** Runs `act` with the usage known, and watches it for a while where it is drawn from often; waits a moment for what is not known. */
   async drawn<T>(act: () => Promise<T>, o: Signal): Promise<T> {
     this.#users += 1;
     this.#uses += 1;
+    const nowMs = this.#options.clock.monotonicMs();
+    const isAlone = this.#watching === undefined && this.#users === 1 && nowMs - this.#drawnAtMs > usageIdleMs;
+    this.#drawnAtMs = nowMs;
     try {
-      this.#watching ??= this.#watch();
-      const { store } = this.#watching;
-      if (!store.isSynced) await this.#patience(store.synced(o), firstUsageMs, o);
+      if (isAlone) await this.#patience(this.#read(), firstUsageMs, o);
+      else {
+        this.#watching ??= this.#watch();
+        const { store } = this.#watching;
+        if (!store.isSynced) await this.#patience(store.synced(o), firstUsageMs, o);
+      }
       return await act();
     } finally {
       this.#users -= 1;
@@ -166,8 +179,9 @@ export class Page {
   async recheck({ freeByUsage }: Evidence, sinceMs: number, o: Signal): Promise<boolean> {
     const { clock } = this.#options;
     if (clock.monotonicMs() < this.#exhaustedUntilMs) return false;
-    const isTold = freeByUsage === 0n && this.#usageAtMs > sinceMs;
+    const isTold = freeByUsage === 0n && this.#newsAtMs > sinceMs;
     if (!isTold) {
+      this.#watching ??= this.#watch();
       const isSpeaking = clock.monotonicMs() - this.#usageAtMs < silentMs;
       if (isSpeaking && (await this.#patience(this.#nextUsage.promise, nextUsageMs, o))) return true;
       if (await this.look(o)) return true;
@@ -222,7 +236,7 @@ export class Page {
     });
     const stop = new AbortController();
     store.changed((_key, usage) => {
-      if (usage !== undefined && usage.spec.poolUID === this.#pool.uid) this.#take(this.#snapshot(usage));
+      if (usage !== undefined) this.#take(usage, { news: store.isSynced });
     });
     store.run({ signal: stop.signal }).catch((err: unknown) => {
       if (!stop.signal.aborted) log.warn({ pool: name, err }, "the usage of a pool cannot be watched");
@@ -230,10 +244,27 @@ export class Page {
     return { store, stop };
   }
 
-  #take(usage: UsageSnapshot): void {
+  /** The usage as it is now; without it choosing is only a worse guess. */
+  async #read(): Promise<void> {
+    const { client, log, signal } = this.#options;
+    const { name } = this.#pool;
+    try {
+      const usage = await client.get(spiderPoolUsages, { name }, { signal, resourceVersion: "0" });
+      // What a watch tells by now is newer.
+      if (usage !== undefined && this.#watching === undefined) this.#take(usage, { news: false });
+    } catch (err) {
+      if (!signal.aborted) log.warn({ pool: name, err }, "the usage of a pool cannot be read");
+    }
+  }
+
+  #take(published: SpiderPoolUsage, { news }: { readonly news: boolean }): void {
+    if (published.spec.poolUID !== this.#pool.uid) return;
+    const usage = this.#snapshot(published);
     this.chooser.setUsage(usage);
     this.#usage = usage;
     this.#usageAtMs = this.#options.clock.monotonicMs();
+    if (!news) return;
+    this.#newsAtMs = this.#usageAtMs;
     this.#exhaustedUntilMs = Number.NEGATIVE_INFINITY;
     this.#nextUsage.resolve();
     this.#nextUsage = Promise.withResolvers();

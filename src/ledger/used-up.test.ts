@@ -82,11 +82,32 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.ok(cluster.api.requests.filter(isList).length <= 2);
   });
 
-  it("watches the usage while it is drawn from and five seconds longer", async () => {
+  const isOfUsage = ({ path }: { readonly path: string }) => path.includes("/spiderpoolusages");
+
+  it("reads the usage once for a Pod now and then, and watches it for nobody", async () => {
+    const usage = { poolUID: pool.uid, used: ["10.6.0.1-10.6.0.2"] };
+    cluster.api.apply(spiderPoolUsages, { metadata: { name: "pool-a" }, spec: usage });
+    assert.equal(nameOf(await claim("a")), "10.6.0.3");
+    await cluster.clock.advance(6_000);
+    assert.equal(nameOf(await claim("b")), "10.6.0.4");
+    const paths = cluster.api.requests.filter(isOfUsage).map(({ path }) => path.replace(/^.*\//, ""));
+    assert.deepEqual(paths, ["pool-a?resourceVersion=0", "pool-a?resourceVersion=0"]);
+    assert.equal(cluster.api.watches, 0);
+  });
+
+  it("watches it at once where an address was somebody else's", async () => {
+    const other = await cluster.node("n9");
+    await claim("a");
+    assert.equal(cluster.api.watches, 0);
+    await cluster.claim(other, requestOf("b", [pool]));
+    assert.equal(cluster.api.watches, 1);
+  });
+
+  it("watches it while it is drawn from often and five seconds longer", async () => {
     await claim("a");
     await cluster.clock.advance(4_700);
-    assert.equal(cluster.api.watches, 1);
     await claim("b");
+    assert.equal(cluster.api.watches, 1);
     await cluster.clock.advance(4_700);
     assert.equal(cluster.api.watches, 1);
     await cluster.clock.advance(500);
