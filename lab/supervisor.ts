@@ -23,7 +23,7 @@ import {
 } from "./topology/index.ts";
 
 /** What {@link createLab} needs from the program around it. */
-export interface LabHooks {
+interface LabHooks {
   readonly log: Logger;
   /** Told of each phase as it is reached. */
   readonly phase: (name: string) => void;

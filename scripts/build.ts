@@ -28,7 +28,7 @@ export function nodeCommand(bundles: Bundles, name: keyof typeof programs): read
   return [process.execPath, ...(flag === undefined ? [] : [flag]), bundles[name]];
 }
 
-export type Bundles = Readonly<Record<keyof typeof programs, string>>;
+type Bundles = Readonly<Record<keyof typeof programs, string>>;
 
 const options = {
   absWorkingDir: root,

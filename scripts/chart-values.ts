@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { isMap, isScalar, parseDocument, stringify, type YAMLMap } from "yaml";
 
 /** One value of the chart, as its comment in values.yaml describes it. */
-export interface ChartValue {
+interface ChartValue {
   /** Like `spiderpoolAgent.image`. */
   readonly path: string;
   readonly default: unknown;

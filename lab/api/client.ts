@@ -30,7 +30,7 @@ export interface WatchOptions extends ListOptions {
   readonly signal: AbortSignal;
 }
 
-export interface Watch {
+interface Watch {
   /** Settles when everything that existed at the start has been reported as ADDED. */
   readonly synced: Promise<void>;
   /** Settles when the watch has ended: its signal aborted. Rejects when `onEvent` threw. */

@@ -1,6 +1,6 @@
 import { SpiderError } from "#base";
 
-export type FieldReason =
+type FieldReason =
   | "FieldValueDuplicate"
   | "FieldValueForbidden"
   | "FieldValueInvalid"

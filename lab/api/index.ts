@@ -19,14 +19,13 @@ export {
   type LabClient,
   type ListOptions,
   type ObjectRef,
-  type Watch,
   type WatchOptions,
 } from "./client.ts";
 export type { KubeletAddress } from "./kubelet.ts";
 export type { Listener, ListenOptions } from "./listen.ts";
 export { quantityValue } from "./quantity.ts";
 export type { Rights, RightsRule } from "./rights.ts";
-export { createApiServer, definitionsIn, type LabApi, type LabApiOptions } from "./server.ts";
+export { createApiServer, definitionsIn, type LabApi } from "./server.ts";
 export {
   type ApiRequest,
   type ApiResponse,

@@ -25,7 +25,7 @@ export interface Listener extends AsyncDisposable {
 }
 
 /** What a listener needs of the server behind it. */
-export interface Served {
+interface Served {
   handle(request: ApiRequest, options: { readonly signal: AbortSignal }): Promise<ApiResponse>;
   /** Which kubelet an upgrade request is for. Throws ApiFailure. */
   upgrade(path: string): KubeletCall;

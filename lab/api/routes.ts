@@ -28,7 +28,7 @@ export interface Call {
   readonly signal: AbortSignal;
 }
 
-export interface RoutesParts {
+interface RoutesParts {
   readonly store: Store;
   readonly writer: Writer;
   readonly clock: Clock;

@@ -14,7 +14,7 @@ import { Store } from "./store.ts";
 import { type ApiRequest, type ApiResponse, type Fields, isFields } from "./types.ts";
 import { Writer } from "./writer.ts";
 
-export interface LabApiOptions {
+interface LabApiOptions {
   /** CustomResourceDefinitions that exist from the start, as objects or as texts (each may hold several documents). */
   readonly crds?: readonly (string | Readonly<Fields>)[];
   /** @default the system's clock */

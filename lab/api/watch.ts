@@ -12,7 +12,7 @@ const bookmarkEveryMs = 60_000;
 const timeoutMsDefault = 30 * 60_000;
 
 /** What a client wants to see of a resource. */
-export interface WatchRequest {
+interface WatchRequest {
   readonly resource: Resource;
   readonly query: URLSearchParams;
   readonly matches: Matcher;

@@ -32,7 +32,7 @@ export interface WriteOptions {
   readonly dropped?: (field: string) => void;
 }
 
-export interface UpdateOptions extends WriteOptions {
+interface UpdateOptions extends WriteOptions {
   /** Change the status alone. */
   readonly status?: boolean;
 }

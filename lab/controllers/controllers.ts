@@ -7,7 +7,7 @@ import { reconcileReplicaSet } from "./replica-set.ts";
 import { scheduleAll } from "./scheduler.ts";
 import { Worker } from "./worker.ts";
 
-export interface ControllersOptions {
+interface ControllersOptions {
   readonly client: LabClient;
   readonly log: Logger;
   /** @default the system's clock */

@@ -4,7 +4,7 @@
  *
  * Speaks only to the API. May be imported by anything under `lab/` and by tests.
  */
-export { type Controllers, type ControllersOptions, startControllers } from "./controllers.ts";
+export { type Controllers, startControllers } from "./controllers.ts";
 export { apiTime, type EventSubject, type Happening, recordEvent } from "./events.ts";
 export {
   conditionOf,
@@ -16,4 +16,4 @@ export {
   type Pod,
   type ReplicaSet,
 } from "./kinds.ts";
-export { Worker, type WorkerOptions } from "./worker.ts";
+export { Worker } from "./worker.ts";

@@ -4,9 +4,7 @@ import { conditionOf, isActive, type Node, type Pod } from "./kinds.ts";
 import { matchesLabels } from "./selector.ts";
 
 /** Where one Pod goes, or Kubernetes' sentence for why it can go nowhere. */
-export type Placement =
-  | { readonly kind: "node"; readonly name: string }
-  | { readonly kind: "none"; readonly why: string };
+type Placement = { readonly kind: "node"; readonly name: string } | { readonly kind: "none"; readonly why: string };
 
 /**
  * Places one Pod: the node that passes every check and has the fewest Pods, the first by name among equals. `pods` are all

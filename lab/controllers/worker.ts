@@ -1,6 +1,6 @@
 import { backoffMs, type Clock, type Tasks } from "#base";
 
-export interface WorkerOptions {
+interface WorkerOptions {
   readonly name: string;
   readonly tasks: Tasks;
   readonly clock: Clock;

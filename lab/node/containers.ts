@@ -14,7 +14,7 @@ export interface RunningContainer {
   stop(graceMs: number): Promise<void>;
 }
 
-export interface ContainerOptions {
+interface ContainerOptions {
   readonly pod: Pod;
   readonly container: Container;
   /** The Pod's namespace; absent: the node's. */

@@ -6,4 +6,4 @@
  * Knows the product only through CNI and the API. May be imported by anything under `lab/`, by `bench/` and by tests.
  */
 export { type Kubelet, type KubeletOptions, kubeletPort, startKubelet } from "./kubelet.ts";
-export { type CniCall, CniRuntime, type CniRuntimeOptions, type Sandbox, type SandboxResult } from "./runtime.ts";
+export { CniRuntime, type Sandbox, type SandboxResult } from "./runtime.ts";

@@ -4,7 +4,7 @@ import type { Clock } from "#base";
 import { isStatus, type LabClient } from "../api/index.ts";
 import { apiTime, conditionOf, type Lease, type Node } from "../controllers/index.ts";
 
-export interface NodeIdentity {
+interface NodeIdentity {
   readonly name: string;
   readonly managementIp: string;
   readonly port: number;

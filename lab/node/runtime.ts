@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { codeOf, SpiderError } from "#base";
 import { run } from "../topology/index.ts";
 
-export interface CniRuntimeOptions {
+interface CniRuntimeOptions {
   /** @default "/etc/cni/net.d" */
   readonly confDir?: string;
   /** @default "/opt/cni/bin" */
@@ -27,7 +27,7 @@ export interface Sandbox {
 }
 
 /** One execution of a plugin, for whoever measures. */
-export interface CniCall {
+interface CniCall {
   readonly verb: "ADD" | "DEL" | "STATUS";
   readonly type: string;
   readonly durationMs: number;
@@ -40,7 +40,7 @@ export interface SandboxResult {
 }
 
 /** A JSON object of the protocol. Only the fields that a runtime looks at are named. */
-export interface CniJson {
+interface CniJson {
   readonly cniVersion?: string;
   readonly name?: string;
   readonly type?: string;

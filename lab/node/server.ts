@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { PodRunner } from "./pod-runner.ts";
 
-export interface ContainerServer {
+interface ContainerServer {
   close(): Promise<void>;
 }
 

@@ -12,7 +12,7 @@ export interface ContainerView {
   readonly restarts: number;
 }
 
-export interface PodView {
+interface PodView {
   readonly nodeIp: string;
   /** Empty until the sandbox has its network. */
   readonly podIps: readonly string[];

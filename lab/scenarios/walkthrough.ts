@@ -3,7 +3,7 @@ import type { Stage } from "./stage.ts";
 import { formatWaterfall, readFlights } from "./waterfall.ts";
 
 /** The first story that must work: a Deployment gets fixed underlay addresses over Open vSwitch (manifests in examples/ovs). */
-export interface WalkthroughOptions {
+interface WalkthroughOptions {
   /** The folder with pool.yaml, network.yaml, app.yaml and more.yaml. */
   readonly manifests: string;
   /** Called at the first answered ping. */

@@ -1,7 +1,7 @@
 import { gateway, gateway6 } from "./networks.ts";
 import type { LabNode } from "./node.ts";
 
-export interface BridgeOptions {
+interface BridgeOptions {
   /** @default "br1" */
   readonly bridge?: string;
 }

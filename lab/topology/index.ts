@@ -5,14 +5,13 @@
  *
  * It knows nothing of Kubernetes or of the product. May be imported by anything under `lab/`, by `bench/` and by tests.
  */
-export { type BridgeOptions, createBridges } from "./bridges.ts";
+export { createBridges } from "./bridges.ts";
 export { type RunOptions, run } from "./command.ts";
 export { enterLab, labNamespaces } from "./isolation.ts";
 export { createNetworks, managementGateway, type Networks, type NodePlan, nodePlan, nodesMax } from "./networks.ts";
 export {
   forkedChild,
   type LabNode,
-  type NodeOptions,
   type NodeProcess,
   type NodeProgram,
   spawnProgram,

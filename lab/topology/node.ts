@@ -80,7 +80,7 @@ echo ready
 sleep infinity & wait
 `;
 
-export interface NodeOptions {
+interface NodeOptions {
   /** More folders that a node shares with no other machine and that outlive a loss of power. */
   readonly own?: readonly string[];
 }

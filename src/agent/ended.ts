@@ -4,7 +4,7 @@ import { keyOf, type Pod, type Store } from "#kube";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 
-export interface EndedOptions {
+interface EndedOptions {
   readonly records: Pick<Records, "list">;
   /** Those of the node; they are known. */
   readonly pods: Pick<Store<Pod>, "get">;

@@ -12,7 +12,7 @@ const settleMs = 300;
 /** The kernel's own tables: rules and routes in them are none of ours. */
 const kernelTables = new Set([253, 254, 255]);
 
-export interface HostStateOptions {
+interface HostStateOptions {
   readonly records: Records;
   readonly chain: Pick<Chain, "restore">;
   readonly host: Netns;

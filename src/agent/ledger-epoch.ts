@@ -8,7 +8,7 @@ const closedMsMax = 60_000;
 /** In place of the leader's token: this agent was faster to see that the server was put back. */
 const ownToken = "versions ran back";
 
-export interface LedgerEpochOptions {
+interface LedgerEpochOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;

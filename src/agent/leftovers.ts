@@ -10,7 +10,7 @@ const auditMs = 600_000;
 const settleMs = 1_000;
 const everyPort = "ports";
 
-export interface LeftoversOptions {
+interface LeftoversOptions {
   readonly ovs: Ovs;
   /** False where the host has no network device of this name: it went with its Pod's namespace. */
   readonly hasLink: (name: string) => boolean;

@@ -33,7 +33,7 @@ type Recorded = Readonly<Record<string, { readonly before: string; readonly set:
 
 const fileName = "node-sysctls.json";
 
-export interface NodeSysctlOptions {
+interface NodeSysctlOptions {
   readonly host: Netns;
   /** Where the earlier values are kept, for `restoreNodeSysctls`. */
   readonly stateDir: string;

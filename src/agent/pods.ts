@@ -31,7 +31,7 @@ export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | 
 }
 
 /** Where the Pods of a node are found. */
-export interface PodSources {
+interface PodSources {
   /** Those of the node only. */
   readonly store: Store<Pod>;
   readonly client: KubeClient;

@@ -14,7 +14,7 @@ import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord 
 /** How long the check of all sandboxes waits for ADDs that are under way: some of them wait for the end of that check. */
 const underWayMsMax = 3_000;
 
-export interface ReturnedOptions {
+interface ReturnedOptions {
   readonly ledger: Ledger;
   readonly records: Records;
   readonly pools: Pick<PoolCache, "now" | "nextChange">;

@@ -122,7 +122,7 @@ export interface Settings
   readonly redundantIpNumber: number;
 }
 
-export interface DecodedSettings {
+interface DecodedSettings {
   readonly settings: Settings;
   /** Keys that we do not know, by path: a typing mistake, or a newer version's. And those that ask for what is not there. */
   readonly warnings: readonly string[];

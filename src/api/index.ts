@@ -7,7 +7,7 @@
  */
 export { annotations } from "./annotations.ts";
 export { isLost, isTakeOver, lostToken, takeOverToken } from "./closure.ts";
-export { type DecodedSettings, decodeSettings, type Settings } from "./config.ts";
+export { decodeSettings, type Settings } from "./config.ts";
 export { coordinatorDefaults, defaultCoordinator } from "./coordinator/defaults.ts";
 export { coordinatorRules, validateCoordinator } from "./coordinator/rules.ts";
 export {
@@ -21,13 +21,11 @@ export { readDoubts, writeDoubts } from "./doubts.ts";
 export {
   type SpiderEndpoint,
   type SpiderEndpointIp,
-  type SpiderEndpointStatus,
   spiderEndpoints,
 } from "./endpoint/types.ts";
 export { bothFamilies, type Families } from "./families.ts";
 export { apiGroup, apiVersion, finalizer } from "./group.ts";
 export {
-  type ClaimPurpose,
   type SpiderIPAddress,
   type SpiderIPAddressSpec,
   spiderIPAddresses,
@@ -35,7 +33,6 @@ export {
 export { defaultPool, linkToSubnet } from "./ippool/defaults.ts";
 export { isAutoPool, type PoolContext, poolRules, removedAddresses, validatePool } from "./ippool/rules.ts";
 export {
-  type AllocatedIPs,
   type SpiderIPPool,
   type SpiderIPPoolSpec,
   type SpiderIPPoolStatus,
@@ -43,7 +40,7 @@ export {
 } from "./ippool/types.ts";
 export { applicationKeys, labels, labelValue } from "./labels.ts";
 export { defaultMultusConfig } from "./multusconfig/defaults.ts";
-export { type RenderedNetwork, renderNetwork } from "./multusconfig/render.ts";
+export { renderNetwork } from "./multusconfig/render.ts";
 export {
   checkInjection,
   type MultusConfigContext,
@@ -87,6 +84,5 @@ export {
   type ControlledIPPools,
   type SpiderSubnet,
   type SpiderSubnetSpec,
-  type SpiderSubnetStatus,
   spiderSubnets,
 } from "./subnet/types.ts";

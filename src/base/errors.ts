@@ -1,5 +1,5 @@
 /** What an error is made with, beside its code and message. */
-export interface ErrorOptionsWithDetails {
+interface ErrorOptionsWithDetails {
   /** Data of this one failure: object names, the value found, what is allowed, what to do next. */
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;

@@ -1,6 +1,6 @@
 import { SpiderError } from "./errors.ts";
 
-export interface FairQueueOptions {
+interface FairQueueOptions {
   /** How many calls may be inside at once. */
   readonly slots: number;
   /**

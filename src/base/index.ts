@@ -5,19 +5,16 @@
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
 export { abortable, type Clock, never, type Signal, sleepBy, systemClock, withTimeout } from "./clock.ts";
 export { Environment } from "./environment.ts";
-export { assertNever, codeOf, type ErrorOptionsWithDetails, formatError, hasCode, SpiderError } from "./errors.ts";
-export { FairQueue, type FairQueueOptions } from "./fair-queue.ts";
+export { assertNever, codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
+export { FairQueue } from "./fair-queue.ts";
 export { Index } from "./indexed.ts";
 export { KeyedLock } from "./lock.ts";
 export { createLogger, type Logger, type LogLevel, logLevels, silentLogger } from "./log.ts";
 export {
   formatMetricTable,
-  type MetricDefinition,
-  type MetricLabels,
   Metrics,
   type MetricTable,
   metricsContentType,
-  type Sample,
 } from "./metrics.ts";
 export { readIfThere, writeState } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";

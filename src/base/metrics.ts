@@ -2,10 +2,10 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { productVersion } from "./version.ts";
 
 /** A label: its known values, each of which starts at zero, or `any` where nobody can list them (a pool's name). */
-export type MetricLabels = Readonly<Record<string, readonly string[] | "any">>;
+type MetricLabels = Readonly<Record<string, readonly string[] | "any">>;
 
 /** What a metric is, as an app declares it: the scrape and the reference page are both made from this. */
-export interface MetricDefinition<L extends MetricLabels = MetricLabels> {
+interface MetricDefinition<L extends MetricLabels = MetricLabels> {
   readonly kind: "counter" | "gauge" | "histogram";
   /** One sentence; it is the HELP line and the row of the reference page. */
   readonly help: string;
@@ -26,7 +26,7 @@ type NamesOf<T extends MetricTable, K extends MetricDefinition["kind"]> = {
   string;
 
 /** One measured value; `labels` exactly where the metric declares some. */
-export type Sample<D> =
+type Sample<D> =
   LabelsOf<D> extends undefined ? { readonly value: number } : { readonly value: number; readonly labels: LabelsOf<D> };
 
 /** What Prometheus accepts most widely. */

@@ -24,7 +24,7 @@ export type Call =
   | { readonly kind: "version" }
   | { readonly kind: "request"; readonly request: CniRequest };
 
-export interface DecodeCallOptions {
+interface DecodeCallOptions {
   /** Refuse a call without CNI_PATH: for plugins that execute others. Those that do not are served without. */
   readonly pathRequired?: boolean;
 }

@@ -38,7 +38,7 @@ const codeNames: ReadonlyMap<number, string> = new Map([
 /** Characters of a value in the pairs of `text`. */
 const foundMax = 200;
 
-export interface CniErrorOptions {
+interface CniErrorOptions {
   /** Our own code, where the number says too little. @default that of the number */
   readonly code?: string;
   /** The `details` text of the answer; by default it is made of `details` and `cause`. */

@@ -7,7 +7,7 @@ import type { CniResult, Verb } from "./types.ts";
 const shownBytesMax = 2048;
 
 /** Which plugin ran, for its errors. */
-export interface ForeignCall {
+interface ForeignCall {
   readonly verb: Verb;
   readonly type: string;
   /** The network's name. */

@@ -19,7 +19,7 @@ const headerBytes = 12;
 const fieldHeaderBytes = 5;
 
 /** From the shim: it was executed. */
-export interface CallFrame extends RawCall {
+interface CallFrame extends RawCall {
   readonly kind: "call";
 }
 
@@ -27,12 +27,12 @@ export interface CallFrame extends RawCall {
  * From the shim: the plugin that it ran ended so. Where it could not be executed, `exitCode` is 127 and stderr says why:
  * `noSuchPlugin` where no directory has a file of its name.
  */
-export interface OutputFrame extends PluginOutput {
+interface OutputFrame extends PluginOutput {
   readonly kind: "output";
 }
 
 /** To the shim: print this and exit. */
-export interface ResultFrame {
+interface ResultFrame {
   readonly kind: "result";
   readonly exitCode: number;
   readonly stdout: Uint8Array;

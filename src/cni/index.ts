@@ -7,7 +7,6 @@ export { formatArgs, parseArgs, podOf } from "./args.ts";
 export {
   type Call,
   type CniEnv,
-  type DecodeCallOptions,
   decodeCall,
   encodeEnv,
   failureOutput,
@@ -15,18 +14,15 @@ export {
   type RawCall,
   successOutput,
 } from "./call.ts";
-export { CniError, type CniErrorOptions, cniCodes } from "./errors.ts";
-export { decodeOutput, type ForeignCall } from "./foreign.ts";
+export { CniError, cniCodes } from "./errors.ts";
+export { decodeOutput } from "./foreign.ts";
 export {
-  type CallFrame,
   decodeFrame,
   type ExecFrame,
   encodeFrame,
   type Frame,
   FrameReader,
   noSuchPlugin,
-  type OutputFrame,
-  type ResultFrame,
 } from "./frames.ts";
 export { formatJson, isJsonObject, parseJson, parseJsonObject } from "./json.ts";
 export { frameBytesMax, stdinBytesMax } from "./limits.ts";
@@ -34,7 +30,6 @@ export {
   appendPlugins,
   decodeNetwork,
   type Network,
-  type NetworkDefaults,
   type NetworkPlugin,
   type PluginCall,
   pluginInput,
@@ -42,8 +37,8 @@ export {
   validAttachments,
 } from "./network.ts";
 export { decodeResult, emptyResult, encodeResult } from "./result.ts";
-export { adviceMark, hintMark, ownCode, type Sentence, sentenceOf } from "./sentence.ts";
-export { formatShimSettings, type ShimSettings, shimSettingsFile } from "./shim-settings.ts";
+export { adviceMark, hintMark, ownCode, sentenceOf } from "./sentence.ts";
+export { formatShimSettings, shimSettingsFile } from "./shim-settings.ts";
 export {
   type AddressConflict,
   type Attachment,

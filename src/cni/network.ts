@@ -24,7 +24,7 @@ export interface Network {
 }
 
 /** What stands in for missing keys. */
-export interface NetworkDefaults {
+interface NetworkDefaults {
   readonly name?: string;
   /** @default "0.1.0", as the specification has it */
   readonly version?: string;

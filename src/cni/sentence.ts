@@ -2,7 +2,7 @@ import { SpiderError } from "#base";
 import { CniError } from "./errors.ts";
 
 /** A failure as users are told of it. */
-export interface Sentence {
+interface Sentence {
   /** The code of the innermost error that is ours; `UNKNOWN` where none is. */
   readonly code: string;
   /** What runtimes show as `msg` and `details`, as one text: what is wrong, what was found, and last what to do. */

@@ -1,7 +1,7 @@
 /** The file beside the shim from which it learns where the agent is. */
 export const shimSettingsFile = ".spiderpool-socket";
 
-export interface ShimSettings {
+interface ShimSettings {
   /** At most 107 bytes, as for every unix socket. */
   readonly socketPath: string;
   /** How long the shim waits until the agent can be reached. */

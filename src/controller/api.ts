@@ -6,7 +6,7 @@ import type { HttpAnswer, HttpRoutes } from "./http.ts";
 /** Candidates that one answer lists. */
 const candidatesMax = 1_000;
 
-export interface ApiSources {
+interface ApiSources {
   /** The collector, where this replica leads. */
   readonly collector: () =>
     | { readonly rescan: () => void; readonly candidates: (max: number, o: Signal) => Promise<readonly Candidate[]> }

@@ -5,7 +5,7 @@ import type { Store } from "#kube";
 import type { ControllerMetrics } from "./metrics.ts";
 import type { PoolMembers, PoolUses } from "./pools/uses.ts";
 
-export interface GaugeSources {
+interface GaugeSources {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly uses: PoolUses;

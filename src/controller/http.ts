@@ -26,7 +26,7 @@ export type HttpRoutes = Readonly<
   >
 >;
 
-export interface HttpOptions {
+interface HttpOptions {
   /** 0: any free one. */
   readonly port: number;
   /** The address to listen on. @default all */

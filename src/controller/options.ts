@@ -10,7 +10,7 @@ import {
 } from "./environment.ts";
 
 /** The certificate of the webhook port: files that others renew, or a Secret that the leader renews. */
-export type TlsOptions =
+type TlsOptions =
   | { readonly kind: "files"; readonly certFile: string; readonly keyFile: string }
   | {
       readonly kind: "secret";

@@ -75,7 +75,7 @@ export async function runProgram(options: ControllerProgramOptions, log: Logger,
   await runReplica(options, { transport, clock, log, settings }, o);
 }
 
-export interface ReplicaDeps extends Pick<Deps, "log" | "settings"> {
+interface ReplicaDeps extends Pick<Deps, "log" | "settings"> {
   readonly transport: Transport;
   readonly clock: Clock;
   /** Looks for an address in quarantine on the wire. @default nobody can look */

@@ -38,7 +38,7 @@ interface GlobalFlags extends ClusterFlags {
   readonly output: string;
 }
 
-export interface ProgramOptions {
+interface ProgramOptions {
   /** As the user started it: `spiderpoolctl`, or `kubectl spiderpool` for the plugin of kubectl. */
   readonly name: string;
   readonly io: Io;

@@ -7,7 +7,7 @@ import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Delegate, NetworkSelection } from "./types.ts";
 
 /** For whom delegates are planned. */
-export interface PlanInput {
+interface PlanInput {
   readonly settings: MultusSettings;
   readonly source: ConfigSource;
   /** The interface that the runtime asked for: the master's, unless the annotation names another. */

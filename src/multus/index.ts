@@ -4,7 +4,7 @@
  * no file and no API, executes nothing and knows no plugin; the agent does. Imports ip, base and cni; plugins, agent,
  * controller and ctl may import it.
  */
-export { assignDevices, type PlanInput, planDelegates } from "./delegates.ts";
+export { assignDevices, planDelegates } from "./delegates.ts";
 export { deviceInfoCapability, deviceInfoFile, devicePluginFile } from "./device-info.ts";
 export { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs } from "./execute.ts";
 export { clusterNetworkKey, netAttachDefOf, slotOf } from "./net-attach-def.ts";

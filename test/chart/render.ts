@@ -11,7 +11,7 @@ export const chart: string = fileURLToPath(new URL("../../charts/spiderpool", im
 // biome-ignore lint/suspicious/noExplicitAny: the shape of a Kubernetes object is what is tested.
 export type Rendered = any;
 
-export interface Rendering {
+interface Rendering {
   readonly text: string;
   readonly objects: readonly Rendered[];
   /** The one of a kind and name; undefined where there is none. */

@@ -14,7 +14,7 @@ export interface Answer {
 // biome-ignore lint/suspicious/noExplicitAny: bodies of both servers are compared field by field, in assertions.
 export type Body = any;
 
-export interface CallOptions {
+interface CallOptions {
   readonly type?: string;
   readonly accept?: string;
 }

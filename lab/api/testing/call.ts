@@ -30,7 +30,7 @@ async function bodyOf(response: ApiResponse): Promise<Fields> {
 }
 
 /** A line of a watch. */
-export interface WatchLine {
+interface WatchLine {
   readonly type: string;
   readonly object: Fields;
 }

@@ -17,7 +17,7 @@ export interface Kept {
   readonly put: () => void;
 }
 
-export interface KeepOptions {
+interface KeepOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** Tells the administrator what was restored, or can't be. */

@@ -11,7 +11,7 @@ const configurationName = /\.(conf|conflist|json)$/;
 const isMetaPlugin = (type: string) => type === "multus" || type === "multus-shim";
 
 /** The configuration that the node's runtime used before ours, or would use without it. */
-export interface FormerNetwork {
+interface FormerNetwork {
   readonly path: string;
   readonly name: string;
 }

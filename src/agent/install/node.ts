@@ -16,9 +16,9 @@ import {
 import { installReference, missingReference, type ReferenceOptions } from "./reference.ts";
 
 /** What administrators are told about the node, as a Warning Event on it. */
-export type TellNode = (reason: string, message: string) => void;
+type TellNode = (reason: string, message: string) => void;
 
-export interface NodeFilesOptions {
+interface NodeFilesOptions {
   /** Undefined: no executables are installed. `reference`: the folder of the reference plugins, where the node is to have those too. */
   readonly executables:
     | (Omit<ExecutablesOptions, "manifest"> & { readonly reference?: string | undefined })

@@ -39,7 +39,7 @@ import { Records } from "../records.ts";
 import { Returned } from "../returned.ts";
 import { TestApi } from "./api.ts";
 
-export interface TestPod {
+interface TestPod {
   readonly name: string;
   /** @default "default" */
   readonly namespace?: string;

@@ -23,7 +23,7 @@ export const works = `[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0","i
 /** Where Debian's and Ubuntu's package containernetworking-plugins has its executables. */
 export const debianPlugins = "/usr/lib/cni";
 
-export interface TestRuntimeOptions {
+interface TestRuntimeOptions {
   readonly plugins?: readonly Plugin<never>[];
   readonly ipamFor?: (config: PluginConfig) => Ipam | undefined;
   readonly more?: Partial<CallsOptions>;

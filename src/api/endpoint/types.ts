@@ -3,7 +3,7 @@ import type { DeepReadonly, KubeObject, Resource } from "#kube";
 import { ours } from "../group.ts";
 import type { endpointStatus } from "./schema.ts";
 
-export type SpiderEndpointStatus = DeepReadonly<Static<typeof endpointStatus>>;
+type SpiderEndpointStatus = DeepReadonly<Static<typeof endpointStatus>>;
 export type SpiderEndpointIp = SpiderEndpointStatus["current"]["ips"][number];
 
 /** The addresses of one Pod, for people and tools. `status` is an ordinary field, not a subresource. */

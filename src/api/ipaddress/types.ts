@@ -4,7 +4,6 @@ import { ours } from "../group.ts";
 import type { ipAddressSpec } from "./schema.ts";
 
 export type SpiderIPAddressSpec = DeepReadonly<Static<typeof ipAddressSpec>>;
-export type ClaimPurpose = SpiderIPAddressSpec["purpose"];
 
 /** The claim on one address. Its name is the address: that names are unique is what keeps it from being given twice. */
 export interface SpiderIPAddress extends KubeObject {

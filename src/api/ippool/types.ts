@@ -12,7 +12,4 @@ export interface SpiderIPPool extends KubeObject {
   readonly status?: SpiderIPPoolStatus;
 }
 
-/** `status.allocatedIPs` decoded: by address. */
-export type AllocatedIPs = Readonly<Record<string, { readonly pod: string; readonly podUid: string }>>;
-
 export const spiderIPPools: Resource<SpiderIPPool> = ours("spiderippools", "SpiderIPPool", false);

@@ -8,7 +8,7 @@ import { lastApplied, type MasterNetwork, masterNetwork, networkNameOf } from ".
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
 /** Ready to be created; the name is known. */
-export type RenderedNetwork = Draft<NetworkAttachmentDefinition> & { readonly metadata: { readonly name: string } };
+type RenderedNetwork = Draft<NetworkAttachmentDefinition> & { readonly metadata: { readonly name: string } };
 
 type Plugin = Readonly<Record<string, unknown>>;
 

@@ -20,7 +20,7 @@ import type { Rule } from "./rule.ts";
 import { forbidden, invalid, notSupported, type Violation } from "./violation.ts";
 
 /** What pools and subnets have in common. */
-export type AddressSpec = Pick<SpiderSubnetSpec, "ipVersion" | "subnet" | "ips" | "excludeIPs" | "gateway" | "routes">;
+type AddressSpec = Pick<SpiderSubnetSpec, "ipVersion" | "subnet" | "ips" | "excludeIPs" | "gateway" | "routes">;
 
 /** The spec, and what of it could be decoded: rules that need what could not leave the word to the rule about that. */
 export interface AddressCase {

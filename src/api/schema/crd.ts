@@ -14,7 +14,7 @@ export interface CelRule {
 }
 
 /** A column of `kubectl get`; above priority 0 only with `-o wide`. */
-export interface PrinterColumn {
+interface PrinterColumn {
   readonly name: string;
   readonly type: "string" | "integer" | "boolean" | "date";
   readonly jsonPath: string;

@@ -4,7 +4,7 @@ import { ours } from "../group.ts";
 import type { subnetSpec, subnetStatus } from "./schema.ts";
 
 export type SpiderSubnetSpec = DeepReadonly<Static<typeof subnetSpec>>;
-export type SpiderSubnetStatus = DeepReadonly<Static<typeof subnetStatus>>;
+type SpiderSubnetStatus = DeepReadonly<Static<typeof subnetStatus>>;
 
 /** Addresses from which pools are cut, by hand or for an application. */
 export interface SpiderSubnet extends KubeObject {

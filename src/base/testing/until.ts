@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 
-export interface UntilOptions {
+interface UntilOptions {
   /** Far more than it ever takes: only what never comes waits so long. @default 30 s */
   readonly withinMs?: number;
   /** Between two looks. @default 10 ms */

@@ -3,7 +3,7 @@ import type { Signal } from "#base";
 import type { KubeObject, Resource } from "#kube";
 import type { SentObject } from "./review.ts";
 
-export interface ValidateOptions extends Signal {
+interface ValidateOptions extends Signal {
   /** The object will not be stored. */
   readonly dryRun: boolean;
 }

@@ -24,7 +24,7 @@ import { type AdmissionKind, kindOf } from "./kind.ts";
 import { poolAdmission, subnetAdmission } from "./pools.ts";
 import { Recent } from "./recent.ts";
 
-export interface AdmissionStores {
+interface AdmissionStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly networks: Store<NetworkAttachmentDefinition>;

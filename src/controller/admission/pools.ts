@@ -25,9 +25,9 @@ import type { Recent } from "./recent.ts";
 /** Users of addresses that are named in one refusal. */
 const namedUsersMax = 10;
 
-export type PoolAdmissionDeps = Pick<Deps, "client" | "settings">;
+type PoolAdmissionDeps = Pick<Deps, "client" | "settings">;
 
-export interface PoolAdmissionStores {
+interface PoolAdmissionStores {
   readonly pools: Recent<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   /** `ledgerEpoch` of the Lease. */

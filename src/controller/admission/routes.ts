@@ -5,7 +5,7 @@ import { jsonPatch } from "./json-patch.ts";
 import type { AdmissionKind } from "./kind.ts";
 import { type AdmissionRequest, allow, decodeReview, forbid, refuse } from "./review.ts";
 
-export interface AdmissionRouteOptions {
+interface AdmissionRouteOptions {
   readonly kinds: readonly AdmissionKind[];
   /** Resolves when the objects that rules compare with are known. */
   readonly synced: (o: Signal) => Promise<unknown>;

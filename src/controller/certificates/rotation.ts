@@ -5,7 +5,7 @@ import { authoritiesOf, type Certificates, planCertificates, type Step } from ".
 import { readSecret, secretData } from "./secret.ts";
 import { publishAuthorities, type WebhookStore } from "./webhooks.ts";
 
-export interface RotationOptions {
+interface RotationOptions {
   /** Of the install namespace. It exists: the chart makes it, so that nobody here needs the right to create Secrets. */
   readonly secret: { readonly namespace: string; readonly name: string };
   /** By which API servers reach us. Webhooks of other services are not touched. */

@@ -2,7 +2,7 @@ import { parse } from "yaml";
 import type { SpiderCoordinatorSpec, SpiderCoordinatorStatus } from "#api";
 import { tryParsePrefix } from "#ip";
 
-export type PodCidrType = NonNullable<SpiderCoordinatorSpec["podCIDRType"]>;
+type PodCidrType = NonNullable<SpiderCoordinatorSpec["podCIDRType"]>;
 
 /** What the API tells of the cluster's ranges. Absent: the cluster has no such object. */
 export interface ClusterFacts {

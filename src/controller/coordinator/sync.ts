@@ -23,7 +23,7 @@ const installed: SpiderCoordinatorSpec = {
   hijackCIDR: ["169.254.0.0/16"],
 };
 
-export interface CoordinatorControllerOptions {
+interface CoordinatorControllerOptions {
   readonly coordinators: Store<SpiderCoordinator>;
   /** Of the cluster's own, which is made where it is absent. */
   readonly name: string;

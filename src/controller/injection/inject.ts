@@ -66,7 +66,7 @@ export function injectionsOf({ metadata }: SpiderMultusConfig): readonly string[
 }
 
 /** Either a Pod, with what its user should hear, or the sentence that refuses it. */
-export type Injected =
+type Injected =
   | { readonly kind: "injected"; readonly pod: InjectedPod; readonly warnings: readonly string[] }
   | { readonly kind: "refused"; readonly reason: string };
 

@@ -6,7 +6,7 @@ import { type AdmissionRequest, allow, decodeReview, refuse } from "../admission
 import type { HttpAnswer, HttpRoutes } from "../http.ts";
 import { type Injection, inject, injectionIndex, injectionOf, injectionsOf, tryParsePod } from "./inject.ts";
 
-export interface PodRouteOptions {
+interface PodRouteOptions {
   readonly client: KubeClient;
   /** With the index `injection`. */
   readonly configs: Store<SpiderMultusConfig>;

@@ -50,7 +50,7 @@ export interface EpochView {
   readonly former: "none" | "seen" | "closed";
 }
 
-export type EpochStep =
+type EpochStep =
   /** Nothing was lost; or nothing of ours is here yet. */
   | { readonly kind: "complete" }
   /** The first time that a controller sees this cluster: there is nothing that could have been lost. */
@@ -86,7 +86,7 @@ export function decideEpoch(view: EpochView): EpochStep {
   return { kind: "closed", why: "nodes make their claims again" };
 }
 
-export interface EpochOptions {
+interface EpochOptions {
   readonly pools: Store<SpiderIPPool>;
   /** Resolves when pools and agents are known. */
   readonly synced: (o: Signal) => Promise<unknown>;

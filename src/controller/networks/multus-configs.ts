@@ -15,7 +15,7 @@ import { type Deps, subjectOf } from "../deps.ts";
 /** An object that is on its way out is looked at again then, should its end not be told. */
 const terminatingMs = 5_000;
 
-export interface MultusConfigStores {
+interface MultusConfigStores {
   readonly configs: Store<SpiderMultusConfig>;
   readonly networks: Store<NetworkAttachmentDefinition>;
 }

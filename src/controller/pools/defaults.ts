@@ -6,7 +6,7 @@ import { type Deps, subjectOf } from "../deps.ts";
 import type { Judgements } from "./judgements.ts";
 import type { PoolUses } from "./uses.ts";
 
-export interface PoolStores {
+interface PoolStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly uses: PoolUses;

@@ -5,7 +5,7 @@ import type { Deps } from "../deps.ts";
 import { isPoolInUse } from "./read-claims.ts";
 import type { PoolUses } from "./uses.ts";
 
-export interface DrainTimes {
+interface DrainTimes {
   /** From when a pool was first seen terminating until its finalizer may go. */
   readonly settleMs: number;
   /** Between the two reads that must find nothing. */

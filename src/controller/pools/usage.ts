@@ -25,7 +25,7 @@ interface Published {
   readonly allocations: number;
 }
 
-export interface UsageOptions {
+interface UsageOptions {
   readonly uses: PoolUses;
   readonly usages: Store<SpiderPoolUsage>;
   /** What no pool may hand out. */

@@ -16,7 +16,7 @@ import { endHolds, hold } from "./holds.ts";
 /** When a deletion that admission refused is tried again: the pool has addresses in use. */
 const guardedMs = 30_000;
 
-export interface ActOptions {
+interface ActOptions {
   readonly plan: SubnetPlan;
   /** With the status that tells which application each pool is for. */
   readonly subnet: SpiderSubnet;

@@ -29,7 +29,7 @@ export interface Problem {
   readonly why: string;
 }
 
-export interface TakeOverPlan {
+interface TakeOverPlan {
   readonly claims: readonly TakenOver[];
   /** Addresses of Pods that are gone: they are free. */
   readonly ended: readonly { readonly pool: string; readonly ip: string }[];

@@ -44,7 +44,7 @@ function defaultsOf(environment: Environment) {
 /** Watches of one replica that does not lead. */
 const storesMax = 8;
 
-export interface ReplicaChanges {
+interface ReplicaChanges {
   /** `conf.yml`. */
   readonly conf?: string;
   /** In place of the API itself: to hold a replica's requests back. */

@@ -8,7 +8,7 @@ import { exitFailed, exitOk } from "../io.ts";
 import type { Context } from "../program.ts";
 import { holderOf, parseAddress } from "./show.ts";
 
-export interface ReleaseFlags {
+interface ReleaseFlags {
   readonly address: string | undefined;
   readonly force: boolean;
   readonly dryRun: boolean;

@@ -10,7 +10,7 @@ import { type PodName, parsePodName } from "../pod-name.ts";
 import type { Context } from "../program.ts";
 
 /** Which claims; an absent part selects all. */
-export interface IpSelection {
+interface IpSelection {
   readonly addresses: readonly string[];
   readonly pool?: string | undefined;
   readonly node?: string | undefined;
