@@ -17,7 +17,7 @@ export const annotations = {
   poolIpNumber: "ipam.spidernet.io/ippool-ip-number",
   /** Pod template: whether the application's pools go with it. */
   poolReclaim: "ipam.spidernet.io/ippool-reclaim",
-  /** Pod: the NIC that has the default route. */
+  /** Pod: the NIC that has the default route: one of the Pod's, where it has several. */
   defaultRouteNic: "ipam.spidernet.io/default-route-nic",
   /** Namespace, JSON array: IPv4 pools of its Pods. */
   defaultIpv4Pools: "ipam.spidernet.io/default-ipv4-ippool",
