@@ -1,6 +1,6 @@
 /**
- * The lab's stand-in for the Kubernetes API server: in process, plain HTTP (to admission webhooks too), without TLS and
- * RBAC. It keeps what the product, the lab's own controllers and kubectl (1.31 and later) can tell apart from a real one: resource versions,
+ * The lab's stand-in for the Kubernetes API server: in process, plain HTTP (to admission webhooks too), without TLS; of RBAC
+ * only what `rights.ts` does: callers that are named there may do no more than their rules say. It keeps what the product, the lab's own controllers and kubectl (1.31 and later) can tell apart from a real one: resource versions,
  * conflicts, watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. It runs no scheduler, no
  * controller and no kubelet: those are clients of it. Everything is in memory and gone with the process.
  *

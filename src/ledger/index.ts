@@ -3,8 +3,7 @@
  * the API server's uniqueness of names is the only lock. Here are the writes of a node's agent (`Ledger`) and the views
  * that the controller makes of claims (`poolStatus`, `poolUsage`).
  *
- * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the agent and the
- * controller.
+ * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the programs.
  */
 export type { Answer } from "./answer.ts";
 export type { AuditWatcher } from "./audit.ts";

@@ -4,7 +4,8 @@
  * millisecond); what is slow in the kernel is asynchronous and says so. Starts no process.
  *
  * It will not do policy: which addresses, names and tables are used is the caller's decision. Imports `#ip` and `#base`.
- * `#ovsdb`, the plugins, the agent and the lab may import it.
+ * The plugins, the doctor, the agent, the command line (on a node
+ * without agent) and the lab may import it.
  */
 
 export { announce } from "./announce.ts";

@@ -4,7 +4,8 @@
  * and take both back.
  *
  * It does not configure bridges, uplinks or flows, never touches a port or a mirror that it does not own
- * (external_ids:owner), and knows neither links nor Pods. Imports only base. The agent and the plugins may import it.
+ * (external_ids:owner), and knows neither links nor Pods. Imports only base. The plugins, the doctor, the agent and
+ * the command line (on a node without agent) may import it.
  */
 export { createOvs, type OvsOptions } from "./client.ts";
 export { isEndpoint } from "./endpoint.ts";
