@@ -1,4 +1,4 @@
-import { parseAllDocuments } from "yaml";
+import { type Document, isNode, isScalar, isMap as isYamlMap, LineCounter, parseAllDocuments } from "yaml";
 import type { Submitted } from "#api";
 import { SpiderError } from "#base";
 import type { KubeObject } from "#kube";
@@ -7,8 +7,20 @@ import type { Io } from "./io.ts";
 /** An object of a file, as a user would send it. */
 export type Manifest = Submitted<KubeObject>;
 
+/** An object of a file and where it stands there. */
+export interface PlacedManifest {
+  readonly manifest: Manifest;
+  /** `pool.yaml, line 7`: of a field like `spec.ips[0]`, or of the nearest around it that the file has. */
+  readonly placeOf: (field: string) => string;
+}
+
 /** The objects of a file, at least one, or of standard input for `-`. Throws OPTIONS_INVALID naming file and place. */
 export async function readManifests(io: Pick<Io, "read">, filename: string): Promise<readonly Manifest[]> {
+  return (await readPlacedManifests(io, filename)).map(({ manifest }) => manifest);
+}
+
+/** The same, for who tells what is wrong in the file. */
+export async function readPlacedManifests(io: Pick<Io, "read">, filename: string): Promise<readonly PlacedManifest[]> {
   const text = await io.read(filename).catch((cause: unknown) => {
     throw new SpiderError("OPTIONS_INVALID", `-f ${filename} cannot be read`, { cause });
   });
@@ -17,37 +29,44 @@ export async function readManifests(io: Pick<Io, "read">, filename: string): Pro
   throw new SpiderError("OPTIONS_INVALID", `${filename} has no object`);
 }
 
-/**
- * Judges a manifest by the rules of admission, which suppose the types of its kind's schema: the API server compares those
- * before. Throws OPTIONS_INVALID where a value is of another type.
- */
-export function judged<T>({ kind, metadata }: Manifest, judge: () => T): T {
-  try {
-    return judge();
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw new SpiderError(
-      "OPTIONS_INVALID",
-      `${kind} ${metadata.name}: a value is not of the type that its field has; \`kubectl apply --dry-run=server\` says which`,
-    );
-  }
-}
-
-/** The objects of a stream of YAML documents. Throws OPTIONS_INVALID naming the place. */
-function parseManifests(text: string, filename: string): readonly Manifest[] {
-  return parseAllDocuments(text).flatMap((document) => {
+/** The objects of a stream of YAML documents, those of Lists among them. Throws OPTIONS_INVALID naming the place. */
+function parseManifests(text: string, filename: string): readonly PlacedManifest[] {
+  const lines = new LineCounter();
+  return parseAllDocuments(text, { lineCounter: lines }).flatMap((document) => {
     const [error] = document.errors;
     // Behind its first line it draws the place.
     const why = error?.message.split(":\n")[0];
     if (why !== undefined) throw new SpiderError("OPTIONS_INVALID", `${filename}: ${why}`);
     const value: unknown = document.toJS();
     if (value === null) return [];
-    const all = isManifest(value) && value.kind === "List" ? value.items : [value];
-    return all.map((one) => {
-      if (isManifest(one)) return { ...one, metadata: one.metadata ?? {} };
-      throw new SpiderError("OPTIONS_INVALID", `${filename}: a document is no Kubernetes object`);
+    const isList = isManifest(value) && value.kind === "List";
+    return (isList ? value.items : [value]).map((one, at): PlacedManifest => {
+      const path = isList ? ["items", at] : [];
+      const placeOf = (field: string) => {
+        const { line } = lines.linePos(offsetOf(document, [...path, ...partsOf(field)]));
+        return `${filename === "-" ? "standard input" : filename}, line ${line}`;
+      };
+      if (isManifest(one)) return { manifest: { ...one, metadata: one.metadata ?? {} }, placeOf };
+      throw new SpiderError("OPTIONS_INVALID", `${placeOf("")}: this is no Kubernetes object`);
     });
   });
+}
+
+/** `spec.ips[0]`: `spec`, `ips`, 0. Where a name has a dot, the place is that of what is around it. */
+function partsOf(field: string): readonly (string | number)[] {
+  return [...field.matchAll(/[^.[\]]+/g)].map(([part]) => (/^\d+$/.test(part) ? Number(part) : part));
+}
+
+/** Where a member's name stands, or an item; of what the document does not have, where the nearest around it does. */
+function offsetOf(document: Document, path: readonly (string | number)[]): number {
+  const last = path.at(-1);
+  const around = path.slice(0, -1);
+  const parent = last === undefined ? undefined : document.getIn(around, true);
+  const keys = isYamlMap(parent) ? parent.items.map(({ key }) => key) : [];
+  const key = keys.find((one) => isScalar(one) && one.value === last);
+  const found = key ?? document.getIn(path, true);
+  if (isNode(found) && found.range) return found.range[0];
+  return path.length === 0 ? (document.range?.[0] ?? 0) : offsetOf(document, around);
 }
 
 /** As much of the shape as is relied on; the rules of its kind and the API server's schema judge the rest. */

@@ -38,6 +38,49 @@ describe("spiderpoolctl validate", () => {
     assert.match((await validate(new FakeApi(), good, pool("b", good.spec))).err, /^spiderippool\/b: .*IPPool a/);
   });
 
+  it("judges by the kind's schema first, with a file and line, in several documents and in Lists", async () => {
+    const file = `# two pools
+apiVersion: spiderpool.spidernet.io/v2beta1
+kind: SpiderIPPool
+metadata: {name: a}
+spec:
+  subnett: 10.6.0.0/16
+  ips:
+    - 10.6.0.10
+    - 5
+  vlan: 3
+---
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: spiderpool.spidernet.io/v2beta1
+    kind: SpiderIPPool
+    metadata: {name: b, labels: {tier: 1}}
+    spec:
+      subnet: 10.7.0.1/16
+  - apiVersion: spiderpool.spidernet.io/v2beta1
+    kind: SpiderIPPool
+    metadata: {name: c}
+    spec:
+      subnet: 10.7.0.1/16
+`;
+    const { status, err } = await runCtl(new FakeApi(), ["validate", "-f", "x.yaml"], { "x.yaml": file });
+    assert.equal(status, 1);
+    const lines = err.trimEnd().split("\n");
+    assert.deepEqual(lines.slice(0, 5), [
+      "spiderippool/a: spec.subnet: Required value (x.yaml, line 5)",
+      'spiderippool/a: spec.subnett: unknown field "subnett": did you mean subnet? (x.yaml, line 6)',
+      'spiderippool/a: spec.ips[1]: Invalid value: "integer": spec.ips[1] in body must be of type string: "integer" (x.yaml, line 9)',
+      lines[3],
+      'spiderippool/b: metadata.labels.tier: Invalid value: "integer": metadata.labels.tier in body must be of type string: "integer" (x.yaml, line 17)',
+    ]);
+    assert.match(
+      lines[3] ?? "",
+      /^spiderippool\/a: spec\.vlan: unknown field "vlan": known are .*gateway.* \(x\.yaml, line 10\)$/,
+    );
+    assert.match(lines[5] ?? "", /^spiderippool\/c: spec\.subnet: Invalid value: .* \(x\.yaml, line 24\)$/);
+  });
+
   it("refuses what is no object of ours", async () => {
     const { status, err } = await validate(new FakeApi(), { ...good, kind: "SpiderPool" });
     assert.equal(status, 1);

@@ -26,14 +26,15 @@ import {
 import { SpiderError } from "#base";
 import { type KubeClient, type KubeObject, keyOf } from "#kube";
 import { exitFailed, exitOk } from "./io.ts";
-import { judged, type Manifest, readManifests } from "./manifests.ts";
+import { type Manifest, readPlacedManifests } from "./manifests.ts";
 import type { Context, Run } from "./program.ts";
+import { violationsOfKind } from "./schema/kinds.ts";
 
-/** `validate -f FILE`: what admission would say, before anything is sent. */
+/** `validate -f FILE`: what the API server would say, by schema and by admission, before anything is sent. */
 export function addValidateCommand(program: Command, run: Run): void {
   program
     .command("validate")
-    .description("says what admission would say of manifests, without sending them")
+    .description("says what the API server would refuse in manifests, and where, without sending them")
     .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
     .action(({ filename }: { filename: string }) => run((context) => validate(filename, context)));
 }
@@ -47,27 +48,43 @@ interface Others {
 }
 
 /**
- * Prints a line for each of our objects in the file: valid, or every rule that it breaks. Objects of other groups are
- * passed over. The exit status is 1 where one is refused.
+ * Prints a line for each of our objects in the file: valid, or everything that is wrong with it and where: first by its kind's
+ * schema, and where that is kept, by the rules of admission. Objects of other groups are passed over. The exit status is 1 where
+ * one is refused.
  */
 async function validate(filename: string, { io, cluster }: Context): Promise<number> {
-  const manifests = (await readManifests(io, filename)).filter((one) => one.apiVersion === ours);
-  if (manifests.length === 0) {
+  const placed = (await readPlacedManifests(io, filename)).filter(({ manifest }) => manifest.apiVersion === ours);
+  if (placed.length === 0) {
     throw new SpiderError("OPTIONS_INVALID", `${filename} has no object of ${ours}`);
   }
   const others = await existing(cluster.client, io.signal);
   let status = exitOk as number;
-  for (const manifest of manifests) {
+  for (const { manifest, placeOf } of placed) {
     const name = `${manifest.kind?.toLowerCase()}/${keyOf({ name: "", ...manifest.metadata })}`;
-    const violations = judged(manifest, () => judge(manifest, others));
-    if (violations.length === 0) io.out(`${name} is valid\n`);
+    const wrong = judge(manifest, others);
+    if (wrong.length === 0) io.out(`${name} is valid\n`);
     else status = exitFailed;
-    for (const violation of violations) io.err(`${name}: ${formatViolation(violation)}\n`);
+    for (const { field, text } of wrong) io.err(`${name}: ${text} (${placeOf(field)})\n`);
   }
   return status;
 }
 
-function judge(manifest: Manifest, others: Others): readonly Violation[] {
+interface Wrong {
+  readonly field: string;
+  /** With the field. */
+  readonly text: string;
+}
+
+function judge(manifest: Manifest, others: Others): readonly Wrong[] {
+  const bySchema = violationsOfKind(manifest).map(({ field, message }) => ({ field, text: `${field}: ${message}` }));
+  if (bySchema.length > 0) return bySchema;
+  return judgeByRules(manifest, others).map((violation) => ({
+    field: violation.field,
+    text: formatViolation(violation),
+  }));
+}
+
+function judgeByRules(manifest: Manifest, others: Others): readonly Violation[] {
   const { kind = "" } = manifest;
   const judgeKind = Object.hasOwn(judges, kind) ? judges[kind] : undefined;
   if (judgeKind !== undefined) return judgeKind(manifest, others);

@@ -13,8 +13,9 @@ import {
 import { SpiderError } from "#base";
 import { apiVersionOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
-import { judged, type Manifest, readManifests } from "../manifests.ts";
+import { type Manifest, readPlacedManifests } from "../manifests.ts";
 import type { Context, Run } from "../program.ts";
+import { violationsOfKind } from "../schema/kinds.ts";
 import { addNetShowCommand } from "./show.ts";
 
 /** `net render -f`: the NetworkAttachmentDefinition that the controller would make; needs no cluster. */
@@ -30,16 +31,19 @@ export function addNetCommands(program: Command, run: Run): void {
 
 async function render(filename: string, context: Context): Promise<number> {
   const { io, output } = context;
-  const configs = (await readManifests(io, filename)).filter(
-    (one) => one.apiVersion === `${apiGroup}/${apiVersion}` && one.kind === "SpiderMultusConfig",
+  const configs = (await readPlacedManifests(io, filename)).filter(
+    ({ manifest }) => manifest.apiVersion === `${apiGroup}/${apiVersion}` && manifest.kind === "SpiderMultusConfig",
   );
   if (configs.length === 0) throw new SpiderError("OPTIONS_INVALID", `${filename} has no SpiderMultusConfig`);
   let status: number = exitOk;
-  for (const config of configs.map((one) => complete(one, context.namespace ?? "default"))) {
-    const violations = judged(config, () => validateMultusConfig(config, { old: undefined, network: undefined }));
-    for (const violation of violations) io.err(`${config.metadata.name}: ${formatViolation(violation)}\n`);
-    if (violations.length > 0) status = exitFailed;
-    else io.out(text(config, output === "json"));
+  for (const { manifest, placeOf } of configs) {
+    const bySchema = violationsOfKind(manifest).map(({ field, message }) => [field, `${field}: ${message}`] as const);
+    const config = bySchema.length > 0 ? undefined : complete(manifest, context.namespace ?? "default");
+    const byRules = config === undefined ? [] : validateMultusConfig(config, { old: undefined, network: undefined });
+    const wrong = [...bySchema, ...byRules.map((one) => [one.field, formatViolation(one)] as const)];
+    for (const [field, text] of wrong) io.err(`${manifest.metadata.name}: ${text} (${placeOf(field)})\n`);
+    if (wrong.length > 0) status = exitFailed;
+    else if (config !== undefined) io.out(textOf(config, output === "json"));
   }
   return status;
 }
@@ -51,7 +55,7 @@ function complete(manifest: Manifest, namespace: string): SpiderMultusConfig {
   return { ...config, metadata: { namespace, ...metadata, name, uid: "", resourceVersion: "" } } as SpiderMultusConfig;
 }
 
-function text(config: SpiderMultusConfig, isJson: boolean): string {
+function textOf(config: SpiderMultusConfig, isJson: boolean): string {
   const { metadata, spec } = renderNetwork(config);
   // The owner's UID is known only when it is stored.
   const { ownerReferences: _, ...shown } = metadata;

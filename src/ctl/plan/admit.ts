@@ -20,7 +20,8 @@ import { compareIp } from "#ip";
 import { type WorkloadObject, workloadKindOf } from "#ipam";
 import { type KubeObject, keyOf, type Pod } from "#kube";
 import { isHeld } from "#ledger";
-import { judged, type Manifest } from "../manifests.ts";
+import type { Manifest } from "../manifests.ts";
+import { violationsOfKind } from "../schema/kinds.ts";
 import { applied } from "./merge.ts";
 import type { Change, StoredWorkload } from "./state.ts";
 import { type World, workloadKey } from "./world.ts";
@@ -150,7 +151,12 @@ class Admission implements Admitted {
     const key = keyOf({ name: "", ...manifest.metadata });
     const old = into.get(key);
     const sent = old === undefined ? (this.#new(manifest) as unknown as T) : applied(old, manifest);
-    const { object, violations } = judged(manifest, () => judge?.(sent, old)) ?? { object: sent, violations: [] };
+    const bySchema = violationsOfKind({ ...sent, kind: manifest.kind ?? "" });
+    if (bySchema.length > 0) {
+      this.#refuse(manifest, bySchema.map(({ field, message }) => `${field}: ${message}`).join("; "));
+      return false;
+    }
+    const { object, violations } = judge?.(sent, old) ?? { object: sent, violations: [] };
     if (violations.length === 0) {
       const generation = (old?.metadata.generation ?? 0) + 1;
       into.set(key, { ...object, metadata: { ...object.metadata, generation } });

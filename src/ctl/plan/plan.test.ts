@@ -246,8 +246,11 @@ Addresses that would go from their holders:
     const planned = async (file: string) => await runCtl(api, ["plan", "-f", file], files);
     assert.deepEqual((await planned("empty")).err, "error: empty has no object\n");
     assert.deepEqual((await planned("nothing")).err, "error: -f nothing cannot be read: nothing: no such file\n");
-    assert.deepEqual((await planned("text")).err, "error: text: a document is no Kubernetes object\n");
+    assert.deepEqual((await planned("text")).err, "error: text, line 2: this is no Kubernetes object\n");
     assert.deepEqual((await planned("nameless")).err, "error: a Foo of the file has no name\n");
-    assert.match((await planned("mistyped")).err, /^error: SpiderIPPool p: a value is not of the type/);
+    assert.match(
+      (await planned("mistyped")).out,
+      /spiderippool\/p.*spec\.ips\[0\]: .* must be of type string: "integer"/,
+    );
   });
 });
