@@ -61,7 +61,7 @@ export class FloorPod {
 
   #makeMacvlan(): void {
     const kind = { kind: "macvlan", parent, mode: "bridge" } as const;
-    hostNetns().rtnl.createLink({ name: "eth0", kind, netns: this.#pod });
+    this.#pod.rtnl.createLink({ name: "eth0", kind, parentNetns: hostNetns() });
   }
 
   #pairs(network: Network) {

@@ -12,7 +12,11 @@ if (isolated(import.meta.url)) {
     const pod = createNetns(path);
     host.rtnl.createVeth({ name: "veth1", up: true, peer: { name: "eth0", netns: pod, up: true } });
     host.rtnl.createVeth({ name: "card0", up: true, peer: { name: "card1", up: true } });
-    host.rtnl.createLink({ name: "net1", kind: { kind: "macvlan", parent: "card0", mode: "bridge" }, netns: pod });
+    pod.rtnl.createLink({
+      name: "net1",
+      kind: { kind: "macvlan", parent: "card0", mode: "bridge" },
+      parentNetns: host,
+    });
     pod.rtnl.setLink("net1", { up: true });
     const network = { name: "n", networkName: "n", plugins: [], cniVersion: "1.0.0", cniArgs: [], capabilityArgs: {} };
     const ends = { cniVersion: "1.0.0", interfaces: [{ name: "veth1" }, { name: "eth0", sandbox: path }] };

@@ -6,6 +6,8 @@ import { linkLocalAddress } from "./names.ts";
 export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
   /** Set before the link comes up, so that its IPv6 link-local address follows from it. */
   readonly mac?: string | undefined;
+  /** Neighbours learn of a MAC address that is changed later. */
+  readonly arpNotify?: true;
 }
 
 /**
@@ -24,10 +26,14 @@ export function configureInterface(
   link: Pick<VethEnd, "name" | "index">,
   configuration: Configuration,
 ): void {
-  const { ips, mac } = configuration;
+  const { ips, mac, arpNotify } = configuration;
   configure(netns, link, configuration, (batch) => {
     if (ips.length > 0 && !hasFamily6(configuration)) batch.setLink(link.index, { addrGenModeNone: true });
-    batch.setLink(link.index, { up: true, ...(mac === undefined ? {} : { mac }) });
+    batch.setLink(link.index, {
+      up: true,
+      ...(mac === undefined ? {} : { mac }),
+      ...(arpNotify === undefined ? {} : { arpNotify }),
+    });
   });
 }
 

@@ -11,12 +11,13 @@ import { openPodIfThere } from "./open-pod.ts";
 export function silence({ netns, ifName }: Pick<Attachment, "netns" | "ifName">, kind: string): boolean {
   using pod = openPodIfThere(netns);
   if (pod === undefined) return false;
-  if (pod.rtnl.link(ifName)?.kind === kind) dropAddresses(pod, ifName);
+  const link = pod.rtnl.link(ifName);
+  if (link?.kind === kind) dropAddresses(pod, link.index);
   return true;
 }
 
-/** As `silence` does, in a namespace that is open. */
-export function dropAddresses({ rtnl }: Netns, link: string): void {
+/** As `silence` does, in a namespace that is open, to a link by its index. */
+export function dropAddresses({ rtnl }: Netns, link: number): void {
   const addresses = rtnl.addresses({ link });
   rtnl.batch((batch) => {
     // An address may take others of its subnet along.

@@ -36,6 +36,8 @@ export const types = {
   deleteRule: 33,
   getRule: 34,
   getNetconf: 82,
+  newNetnsId: 88,
+  getNetnsId: 90,
 } as const;
 
 /** The request with its namespace added to what its error says. */

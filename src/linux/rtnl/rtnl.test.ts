@@ -99,16 +99,16 @@ if (isolated(import.meta.url)) {
       rtnl.deleteLink("loud");
     });
 
-    test("a change sets name, MAC, MTU, queue length, group, bridge and state", () => {
-      rtnl.createVeth({ name: "before", peer: { name: "peer" } });
+    test("a change sets MAC, MTU, queue length, group, bridge and state", () => {
+      rtnl.createVeth({ name: "changed", peer: { name: "peer" } });
       rtnl.createLink({ name: "br", kind: { kind: "bridge" } });
-      rtnl.setLink("before", { newName: "after", txQueueLen: 77, group: 5 });
-      rtnl.setLink("after", { mac: "02:00:00:00:00:09", mtuBytes: 1280, master: "br", up: true });
-      const { name, mac, mtuBytes, txQueueLen, group, master, up } = rtnl.link("after") ?? {};
+      rtnl.setLink("changed", { txQueueLen: 77, group: 5 });
+      rtnl.setLink("changed", { mac: "02:00:00:00:00:09", mtuBytes: 1280, master: "br", up: true });
+      const { name, mac, mtuBytes, txQueueLen, group, master, up } = rtnl.link("changed") ?? {};
       assert.deepEqual(
         { name, mac, mtuBytes, txQueueLen, group, master, up },
         {
-          name: "after",
+          name: "changed",
           mac: "02:00:00:00:00:09",
           mtuBytes: 1280,
           txQueueLen: 77,
@@ -117,23 +117,27 @@ if (isolated(import.meta.url)) {
           up: true,
         },
       );
-      rtnl.setLink("after", { master: null });
-      assert.equal(rtnl.link("after")?.master, undefined);
+      rtnl.setLink("changed", { master: null });
+      assert.equal(rtnl.link("changed")?.master, undefined);
       using other = createNetns("/run/netns/move");
       rtnl.setLink("peer", { netns: other });
       assert.equal(rtnl.link("peer"), undefined);
       assert.equal(other.rtnl.link("peer")?.name, "peer");
-      rtnl.deleteLink("after");
+      rtnl.deleteLink("changed");
       rtnl.deleteLink("br");
     });
 
-    test("macvlan, vxlan and bridge links are made with their options, and put into another namespace", () => {
+    test("macvlan, vxlan and bridge links are made with their options, below a parent of another namespace, too", () => {
       using other = createNetns("/run/netns/kinds");
       rtnl.createVeth({ name: "parent", up: true, peer: { name: "far" } });
-      rtnl.createLink({ name: "mv", kind: { kind: "macvlan", parent: "parent", mode: "bridge" }, netns: other });
+      const made = other.rtnl.createLink({
+        name: "vx",
+        kind: { kind: "macvlan", parent: "parent", mode: "bridge" },
+        parentNetns: hostNetns(),
+      });
       rtnl.createLink({ name: "vx", kind: { kind: "vxlan", id: 7, remote: parseIp("192.0.2.1"), port: 8472 } });
-      assert.equal(other.rtnl.link("mv")?.kind, "macvlan");
-      assert.equal(other.rtnl.link("mv")?.peerIndex, rtnl.link("parent")?.index);
+      assert.deepEqual(other.rtnl.link("vx"), made);
+      assert.deepEqual([made.kind, made.peerIndex], ["macvlan", rtnl.link("parent")?.index]);
       assert.match(ip("-d", "link", "show", "vx"), /vxlan id 7 remote 192\.0\.2\.1 .*dstport 8472/);
       rtnl.deleteLink("parent");
       rtnl.deleteLink("vx");

@@ -9,6 +9,7 @@ import * as links from "./link.ts";
 import { LinkDeleter } from "./link-deleter.ts";
 import { decodeNeighbour, encodeDumpNeighbours, type Neighbour } from "./neighbour.ts";
 import { decodeNetconf, encodeGetNetconf, type Netconf, netconfIndexes } from "./netconf.ts";
+import { decodeNetnsId, encodeGetNetnsId, encodeNewNetnsId } from "./netns-id.ts";
 import { type LinkRef, linkText, located, type Operation, types } from "./request.ts";
 import {
   decodeRoute,
@@ -74,12 +75,7 @@ export class Rtnl implements Disposable {
     });
     const requests = wanted.flatMap((spec): Request[] => [
       { ...newLink(links.encodeVeth(spec)), attempted: () => `create veth ${spec.name}` },
-      {
-        type: types.getLink,
-        flags: 0,
-        body: links.encodeGetLink(spec.name),
-        attempted: () => `find link ${spec.name}`,
-      },
+      { ...getLink(spec.name), attempted: () => `find link ${spec.name}` },
     ]);
     const replies = this.#exchange(requests);
     const made = wanted.flatMap((spec, at) => {
@@ -111,13 +107,35 @@ export class Rtnl implements Disposable {
     }
   }
 
-  /** Makes a link of any kind but veth. Throws EOPNOTSUPP where the kernel lacks the kind. */
-  createLink(spec: LinkSpec): void {
-    const body = links.encodeCreateLink(spec, { indexOf: (link) => this.#indexOf(link) });
-    this.#apply([{ ...newLink(body), attempted: () => `create ${spec.kind.kind} ${spec.name}` }]);
-    if (spec.addrGenModeNone !== true) return;
-    const rtnl = spec.netns?.rtnl ?? this;
-    rtnl.setLink(spec.name, { addrGenModeNone: true, ...(spec.up !== undefined && { up: spec.up }) });
+  /**
+   * Makes a link of any kind but veth. Throws EEXIST where there is one of its name, EOPNOTSUPP where the kernel lacks the
+   * kind.
+   */
+  createLink(spec: LinkSpec): Link {
+    const { name, kind, parentNetns } = spec;
+    const parents = parentNetns?.rtnl ?? this;
+    const parentNetnsId = parents === this ? undefined : this.#idOf(parentNetns as Netns);
+    const body = links.encodeCreateLink(spec, { indexOf: (link) => parents.#indexOf(link) }, parentNetnsId);
+    const [made, found] = this.#exchange([
+      { ...newLink(body), attempted: () => `create ${kind.kind} ${name}` },
+      { ...getLink(name), attempted: () => `find link ${name}` },
+    ]);
+    if (made?.error !== undefined) throw made.error;
+    if (spec.addrGenModeNone === true) {
+      this.setLink(name, { addrGenModeNone: true, ...(spec.up !== undefined && { up: spec.up }) });
+    }
+    return links.decodeLink(answerOf(found));
+  }
+
+  /** The number by which this namespace knows the other one; it gets one where it has none. */
+  #idOf({ fd, path }: Netns): number {
+    const attempted = () => `number the namespace ${path}`;
+    const [given, found] = this.#exchange([
+      { type: types.newNetnsId, flags: links.createFlags, body: encodeNewNetnsId(fd), attempted },
+      { type: types.getNetnsId, flags: 0, body: encodeGetNetnsId(fd), attempted },
+    ]);
+    if (given?.error !== undefined && given.error.code !== "EEXIST") throw given.error;
+    return decodeNetnsId(answerOf(found));
   }
 
   /** Changes options of a bond that is there. */
@@ -299,6 +317,17 @@ export class Rtnl implements Disposable {
 
 function newLink(body: Uint8Array) {
   return { type: types.newLink, flags: links.createFlags, body };
+}
+
+function getLink(link: LinkRef) {
+  return { type: types.getLink, flags: 0, body: links.encodeGetLink(link) };
+}
+
+/** The one answer; throws what the kernel refused. */
+function answerOf(reply: Reply | undefined): Uint8Array {
+  const [body] = reply?.bodies ?? [];
+  if (body === undefined) throw reply?.error ?? new RangeError("the kernel answered nothing");
+  return body;
 }
 
 const noNetconf = ["EINVAL", "ENODEV", "EOPNOTSUPP"];

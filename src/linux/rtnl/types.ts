@@ -71,8 +71,8 @@ export interface LinkSpec {
   readonly up?: boolean;
   readonly addrGenModeNone?: boolean;
   readonly master?: LinkRef;
-  /** Where the new link is put; its parent stays here. */
-  readonly netns?: Netns;
+  /** The namespace of the kind's `parent`; absent: the new link's own. */
+  readonly parentNetns?: Netns;
 }
 
 export type LinkKind =
@@ -99,7 +99,6 @@ export interface LinkChange {
   readonly promiscuous?: boolean;
   readonly mtuBytes?: number;
   readonly mac?: string;
-  readonly newName?: string;
   readonly txQueueLen?: number;
   readonly group?: number;
   /** Takes effect before the link goes up in the same change. False: as the kernel does by itself, from the next time that it goes up. */

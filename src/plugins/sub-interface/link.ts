@@ -1,8 +1,6 @@
 import { codeOf, SpiderError } from "#base";
 import type { Attachment } from "#cni";
 import type { Link, Netns } from "#linux";
-import { differs } from "../check.ts";
-import { hostLinkName } from "../names.ts";
 import { openPodIfThere } from "../open-pod.ts";
 import { dropAddresses } from "../silence.ts";
 import type { SubInterfaceConfig } from "./config.ts";
@@ -15,37 +13,24 @@ export interface Place {
   readonly parent: Link;
 }
 
-/**
- * Makes the link in the container at once, under a name that no link of the parent's namespace has: the kernel compares
- * with both. It is down, so that it comes up with its addresses.
- */
-export async function createLink(
+/** Makes the link in the container at once. It is down, so that it comes up with its addresses. */
+export function createLink(
   c: SubInterfaceConfig,
   { pod, home, parent, requested }: Place & { readonly requested: string | undefined },
   attachment: Attachment,
-): Promise<Link> {
-  const name = temporaryName(attachment);
+): Link {
   const { mtuBytes, make } = c;
-  const create = () =>
-    home.rtnl.createLink({
-      name,
+  try {
+    return pod.rtnl.createLink({
+      name: attachment.ifName,
       kind: { ...make, parent: parent.index },
-      netns: pod,
+      parentNetns: home,
       ...(mtuBytes === undefined ? {} : { mtuBytes }),
       ...(requested === undefined ? {} : { mac: requested }),
     });
-  try {
-    create();
   } catch (error) {
-    // An ADD that was cut off has left it.
-    if (codeOf(error) !== "EEXIST" || pod.rtnl.link(name) === undefined) throw explain(error, c, { home, parent });
-    await pod.rtnl.deleteLinksLater([name]);
-    create();
+    throw explain(error, c, { home, parent });
   }
-  const link = pod.rtnl.link(name);
-  if (link === undefined) throw differs("interface", name, "absent");
-  pod.rtnl.setLink(link.index, { newName: attachment.ifName, arpNotify: true });
-  return { ...link, name: attachment.ifName };
 }
 
 /** What the kernel's bare numbers mean for a sub-interface. */
@@ -97,14 +82,9 @@ export function removeLink({ make }: SubInterfaceConfig, attachment: Attachment)
   const pod = openPodIfThere(attachment.netns);
   if (pod === undefined) return Promise.resolve();
   stack.use(pod);
-  const names = [attachment.ifName, temporaryName(attachment)].filter(
-    (name) => pod.rtnl.link(name)?.kind === make.kind,
-  );
-  for (const name of names) dropAddresses(pod, name);
+  const link = pod.rtnl.link(attachment.ifName);
+  if (link?.kind !== make.kind) return Promise.resolve();
+  dropAddresses(pod, link.index);
   const open = stack.move();
-  return pod.rtnl.deleteLinksLater(names).finally(() => open.dispose());
-}
-
-function temporaryName({ containerId, ifName }: Attachment): string {
-  return hostLinkName("sub", containerId, ifName);
+  return pod.rtnl.deleteLinksLater([link.name]).finally(() => open.dispose());
 }

@@ -26,7 +26,7 @@ import {
   withoutConflicts,
 } from "../detection.ts";
 import { derivedMac } from "../names.ts";
-import { freePodOf, openPod, openPodIfThere } from "../open-pod.ts";
+import { freePodOf, openPod, podOf } from "../open-pod.ts";
 import { makePairs, removePairs, Together } from "../pairs.ts";
 import type { Plugin, StatusOptions } from "../plugin.ts";
 import { dropAddresses } from "../silence.ts";
@@ -114,7 +114,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   async #place(c: SubInterfaceConfig, attachment: Attachment, steps: Steps, { wanted }: Together): Promise<Place> {
     const { host } = this.#options;
     for (const { name } of wanted) await host.rtnl.linkGone(name);
-    if (this.#leaving.size > 0 && isTaken(attachment)) await this.#left();
+    if (this.#leaving.size > 0 && isTaken(attachment, steps)) await this.#left();
     const open = () => {
       const pod = freePodOf(attachment, steps);
       const home = c.linkInContainer ? pod : host;
@@ -133,7 +133,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const { host } = this.#options;
     const { wanted } = together;
     const make = async () => {
-      const link = await createLink(c, place, attachment);
+      const link = createLink(c, place, attachment);
       together.made(await makePairs(host, place.pod, wanted));
       return link;
     };
@@ -155,7 +155,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const configure = async (o: Signal) => {
       asking?.end();
       try {
-        await this.#configure(pod, { name: of, index: link.index }, { ips, routes, mac });
+        await this.#configure(pod, { name: of, index: link.index }, { ips, routes, mac, arpNotify: true });
       } catch (error) {
         throw explainUp(error, mac ?? link.mac, parent);
       }
@@ -224,7 +224,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     } catch (error) {
       if (codeOf(error) !== "EADDRINUSE" || this.#leaving.size === 0) throw error;
       await this.#left();
-      dropAddresses(pod, link.name);
+      dropAddresses(pod, link.index);
       configureInterface(pod, link, configuration);
     }
   }
@@ -295,9 +295,8 @@ function isOneOfMany({ make }: SubInterfaceConfig): boolean {
   return make.kind === "ipvlan" || (make.kind === "macvlan" && make.mode !== "passthru");
 }
 
-function isTaken({ netns, ifName }: Attachment): boolean {
-  using pod = openPodIfThere(netns);
-  return pod?.rtnl.link(ifName) !== undefined;
+function isTaken(attachment: Attachment, steps: Steps): boolean {
+  return podOf(attachment, steps).rtnl.link(attachment.ifName) !== undefined;
 }
 
 /** What distinguishes two Pods on the segment is their own MAC address; a passed-through parent keeps its. */
