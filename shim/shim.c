@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@
 enum { HEADER = 12, FRAME_VERSION = 1, STREAM_MAX = 4 << 20, STDERR_MAX = 64 << 10, BODY_MAX = 5 << 20, VARIABLES_MAX = 64 };
 enum kind { CALL = 1, RESULT, EXEC, OUTPUT };
 enum tag { ARGV0 = 1, ENV, STDIN, EXIT_CODE, STDOUT, STDERR, PATH, TIMEOUT_MS, SIGNAL };
-struct buf { size_t len; char at[BODY_MAX + 1]; };
+struct buf { size_t len; char header[HEADER], at[BODY_MAX + 1]; }; /* a frame's header lies just before its body */
 struct field { char *at; uint32_t len; };
 
 static struct buf input, call, received, reply, out, err; /* pages that are never touched cost nothing */
@@ -101,8 +102,9 @@ static int receive(int fd, char *at, size_t len, int64_t until) {
 static int ask(int fd, enum kind kind, struct buf *body, int64_t until) {
   char header[HEADER] = { 'S', 'P', 'C', FRAME_VERSION, (char)kind };
   uint32_t size = htonl((uint32_t)body->len), len;
-  memcpy(header + 8, &size, 4);
-  if (move(fd, POLLOUT, header, HEADER, until) < 0 || move(fd, POLLOUT, body->at, body->len, until) < 0) return 0;
+  memcpy(body->header, header, 8), memcpy(body->header + 8, &size, 4);
+  /* In one piece: the agent wakes up once. */
+  if (move(fd, POLLOUT, (char *)body + offsetof(struct buf, header), HEADER + body->len, until) < 0) return 0;
   if (!receive(fd, header, HEADER, until)) return 0;
   memcpy(&size, header + 8, 4);
   if (memcmp(header, "SPC", 3) || header[3] != FRAME_VERSION || (size = ntohl(size)) > BODY_MAX) return errno = EPROTO, 0;
