@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { annotations, spiderEndpoints, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
+import { annotations, lostToken, spiderEndpoints, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
 import { never } from "#base";
 import { parseIp } from "#ip";
 import { type KubeObject, nodes, pods } from "#kube";
@@ -136,13 +136,23 @@ describe("a lost ledger", () => {
     cluster.pool("other", "10.6.1.1");
     close("t1");
     await cluster.advance(20_000);
-    assert.deepEqual([cluster.claims, toldOf("n1")], [{}, undefined]);
+    assert.deepEqual([cluster.claims, toldOf("n1")], [{}, "t1 in part"], "nobody waits for pools that may never come");
     cluster.pool("anew", "10.6.0.1-10.6.0.9");
     close("t1");
     await cluster.advance(5_000);
     assert.deepEqual([cluster.claims, toldOf("n1"), agent.cut, address], [before, "t1", [], "10.6.0.1"]);
     const shown = cluster.api.fake.all(spiderEndpoints).map(({ status }) => status.current.ips[0]?.ipv4);
     assert.deepEqual(shown, ["10.6.0.1/16"]);
+  });
+
+  it("is told of by the leader's own closure only: the one of an admission says that he does not know the pool yet", async () => {
+    await cluster.agent("n1");
+    close(lostToken("1"));
+    await cluster.advance(5_000);
+    assert.equal(toldOf("n1"), undefined);
+    close("t1");
+    await cluster.advance(5_000);
+    assert.equal(toldOf("n1"), "t1");
   });
 
   it("gives no new address while it is closed, and answers when it is open", async () => {

@@ -1,4 +1,4 @@
-import { annotations, isTakeOver, spiderIPPools } from "#api";
+import { annotations, doneInPart, isLost, isTakeOver, spiderIPPools } from "#api";
 import { abortable, type Clock, type Logger, type Signal, SpiderError } from "#base";
 import { isEarlier, type KubeClient, type KubeObject, metadataOf, nodes, retry, type Store } from "#kube";
 import { closureOf } from "#ledger";
@@ -21,6 +21,8 @@ interface LedgerEpochOptions {
   readonly recalled: (o: Signal) => Promise<void>;
   /** Checks every sandbox of this node against the ledger: what is missing is claimed again, what is foreign is cut off. */
   readonly check: (o: Signal) => Promise<void>;
+  /** Whether every address of a sandbox was in a pool, as of the last check. */
+  readonly isWhole: () => boolean;
   /** Resolves when every address of a sandbox is in a pool, and claimed. */
   readonly complete: (o: Signal) => Promise<void>;
   /** Takes up the claims of this node that somebody else made. */
@@ -149,16 +151,25 @@ export class LedgerEpoch {
   }
 
   async #checkAndTell(token: string, { signal }: Signal): Promise<void> {
-    const { client, clock, log, node, check, complete } = this.#options;
-    const body = { metadata: { annotations: { [annotations.ledgerClosed]: token } } };
-    const persist = (act: (o: Signal) => Promise<unknown>) => retry(act, { signal, clock, retryable: () => true });
-    await persist(check);
-    if (token === ownToken) return; // Nobody asked for it.
-    // Where pools were lost, too, they come one after the other.
-    await this.#while(token, complete, { signal });
-    if (this.#closed?.token !== token) return;
-    await persist((o) => client.patch(nodes, { name: node }, { kind: "merge", body }, { ...o, subresource: "status" }));
-    log.info({ node, token }, "the ledger has the claims of this node's sandboxes");
+    const { clock, check, isWhole, complete } = this.#options;
+    await retry(check, { signal, clock, retryable: () => true });
+    // Nobody asked for it; or the leader, who does not know this pool yet, is to ask with a closure of its own.
+    if (token === ownToken || isLost(token)) return;
+    if (!isWhole()) {
+      await this.#tell(doneInPart(token), { signal });
+      // Where pools were lost, too, they come one after the other.
+      await this.#while(token, complete, { signal });
+    }
+    if (this.#closed?.token === token) await this.#tell(token, { signal });
+  }
+
+  async #tell(done: string, { signal }: Signal): Promise<void> {
+    const { client, clock, log, node } = this.#options;
+    const body = { metadata: { annotations: { [annotations.ledgerClosed]: done } } };
+    const patch = (o: Signal) =>
+      client.patch(nodes, { name: node }, { kind: "merge", body }, { ...o, subresource: "status" });
+    await retry(patch, { signal, clock, retryable: () => true });
+    log.info({ node, done }, "the ledger has the claims of this node's sandboxes whose addresses are in a pool");
   }
 
   /** Until `act` is done or the closure is another one, or none. */

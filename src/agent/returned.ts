@@ -63,14 +63,19 @@ export class Returned {
     this.#options = options;
   }
 
+  /** Every address of a sandbox was in a pool when it was last checked. */
+  get isWhole(): boolean {
+    return !this.#options.records.list().some(({ containerId }) => this.#poolless.has(containerId));
+  }
+
   /** {@link checkAll}, then `checked`, and again as pools come. Resolves when every address of a sandbox is in one. */
   async begin({ signal }: Signal, checked: () => void = () => {}): Promise<void> {
-    const { pools, clock, records } = this.#options;
+    const { pools, clock } = this.#options;
     for (;;) {
       const change = pools.nextChange();
       await retry((o) => this.checkAll(o), { signal, clock, retryable: () => true });
       checked();
-      if (!records.list().some(({ containerId }) => this.#poolless.has(containerId))) return;
+      if (this.isWhole) return;
       await abortable(change, signal);
     }
   }

@@ -41,9 +41,9 @@ export const annotations = {
   networkStatus: "k8s.v1.cni.cncf.io/network-status",
   /** Pod: the network of `eth0` in place of the cluster's. */
   defaultNetwork: "v1.multus-cni.io/default-network",
-  /** Lease, of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete; `lost-…`: claims and pools are lost. */
+  /** Lease, of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete; `lost-…`: claims and pools are lost, `lost-…@UID`: complete but for addresses of no pool. */
   ledgerEpoch: "ipam.spidernet.io/ledger-epoch",
-  /** Pool, Node: no new address of the pool is given while the ledger is made anew, or taken over from a former system; the node's agent has done its part. The value says which time. */
+  /** Pool, Node: no new address of the pool is given while the ledger is made anew, or taken over from a former system; the node's agent has done its part (`… in part`: but for addresses of no pool). The value says which time; `lost-…`: claims were given up by a forced removal. */
   ledgerClosed: "ipam.spidernet.io/ledger-closed",
   /** Node, JSON `{"at":"…","claims":["10.6.0.1"]}`, written by the controller: claims about which the ledger and the Pods disagree; the node's agent looks at them. */
   doubts: "ipam.spidernet.io/doubts",

@@ -6,7 +6,15 @@
  * the chart and, in the compiler only, the types here. Imports #ip, #base and types of #kube; every module after it may import it.
  */
 export { annotations } from "./annotations.ts";
-export { isLost, isTakeOver, lostToken, takeOverToken } from "./closure.ts";
+export {
+  completeUid,
+  doneInPart,
+  isLost,
+  isTakeOver,
+  lostToken,
+  partlyLost,
+  takeOverToken,
+} from "./closure.ts";
 export { decodeSettings, type Settings } from "./config.ts";
 export { coordinatorDefaults, defaultCoordinator } from "./coordinator/defaults.ts";
 export { coordinatorRules, validateCoordinator } from "./coordinator/rules.ts";

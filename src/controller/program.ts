@@ -44,6 +44,7 @@ import { healthRoutes, webhookAnswers } from "./health.ts";
 import { serveHttp } from "./http.ts";
 import { podRoutes } from "./injection/route.ts";
 import { LedgerEpoch } from "./ledger-epoch/epoch.ts";
+import { LossMark } from "./ledger-epoch/mark.ts";
 import { Rewind } from "./ledger-epoch/rewind.ts";
 import { createMetrics, queueMetrics } from "./metrics.ts";
 import { defaultNetworkController } from "./networks/default-network.ts";
@@ -98,6 +99,7 @@ export async function runReplica(
   const replica: Replica = {
     stores,
     rewind,
+    mark: new LossMark(),
     uses: new PoolUses(stores.pools, stores.claims, { clock, coolDownMs: settings.coolDown * 1_000 }),
     reserved: reservedSets(stores.reserved, log),
     elector: new LeaderElector({
@@ -120,6 +122,8 @@ export async function runReplica(
     tasks.spawn(`watch ${name}`, (stop) => store.run({ signal: stop }));
   }
   tasks.spawn("events", (stop) => events.run({ signal: stop }));
+  const lease = { namespace: options.namespace, name: leaseName };
+  tasks.spawn("mark of a lost ledger", (stop) => replica.mark.run(deps, lease, { signal: stop }));
   try {
     await replica.elector.run((term) => lead(deps, options, replica, { probe, term }), { signal });
   } finally {
@@ -134,6 +138,7 @@ interface Replica {
   readonly reserved: (family: Family) => IpSet;
   readonly elector: LeaderElector;
   readonly rewind: Rewind;
+  readonly mark: LossMark;
   /** Where the webhooks' certificate is the leader's. */
   readonly certificates: CertificateStores | undefined;
   /** Where the webhook of Pods is on. */
@@ -146,11 +151,11 @@ async function serve(options: ControllerProgramOptions, deps: Deps, replica: Rep
   const { healthPort, webhookPort, bind } = options;
   const { log, clock, metrics } = deps;
   const tls = await tlsSource(options, replica.certificates);
-  const { stores, uses, reserved, elector } = replica;
+  const { stores, uses, reserved, elector, mark } = replica;
   const { pools, subnets, networks } = stores;
   const admission = admissionRoutes({
-    kinds: admissionKinds(deps, { ...stores, epoch: () => elector.annotations[annotations.ledgerEpoch] }),
-    synced: (o) => Promise.all([pools.synced(o), subnets.synced(o), networks.synced(o)]),
+    kinds: admissionKinds(deps, { ...stores, epoch: () => elector.annotations[annotations.ledgerEpoch] ?? mark.value }),
+    synced: (o) => Promise.all([pools.synced(o), subnets.synced(o), networks.synced(o), mark.synced(o)]),
     log,
   });
   const webhooks = { ...admission, ...injectionRoutes(options, deps, replica) };
@@ -274,11 +279,11 @@ async function lead(
   replica.collector = collector;
   const epoch = new LedgerEpoch(deps, {
     pools,
-    synced: (o) => Promise.all([pools.synced(o), collector.synced(o)]),
+    synced: (o) => Promise.all([pools.synced(o), collector.synced(o), replica.mark.synced(o)]),
     lease: { namespace, name: leaseName },
     agents: () => collector.agents(),
     takeOver: (o) => takeOver(deps, o),
-    rewind: replica.rewind,
+    ...{ rewind: replica.rewind, mark: replica.mark },
   });
   const { enableSpiderSubnet, enableAutoPoolForApplication } = deps.settings;
   const workloads = enableSpiderSubnet && enableAutoPoolForApplication ? new Workloads(deps) : undefined;

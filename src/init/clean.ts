@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import {
   annotations,
   apiGroup,
-  isLost,
   lostToken,
   networkAttachmentDefinitions,
   type SpiderIPAddress,
@@ -18,6 +17,7 @@ import {
   keyOf,
   leases,
   metadataOf,
+  nodes,
   type ObjectRef,
   pods,
   type Resource,
@@ -51,7 +51,7 @@ const namedMax = 10;
  */
 export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
   if (!options.yes) await assertRemoval(options, deps, o);
-  if (options.force) await noteLoss(options, deps, o);
+  if (options.force) await noteLoss(deps, o);
   else await assertUnused(deps, o);
   for (const resource of webhookKinds) await remove(resource, { name: options.controller }, options, deps, o);
   await removeKinds(deps, o);
@@ -65,45 +65,39 @@ export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promi
 const leaseName = "spiderpool-controller-leases";
 
 /**
- * Pods run on with addresses that nobody knows any more: the Lease tells the next installation so, whose pools are then closed until
- * agents have told what their sandboxes have.
+ * Pods run on with addresses that nobody knows any more: their Nodes tell the next installation so, in whatever namespace, whose
+ * pools are then closed until agents have told what their sandboxes have.
  */
-async function noteLoss(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
+async function noteLoss(deps: Deps, o: Signal): Promise<void> {
   const { staying, leaving } = await holders(deps, o);
-  if (staying.length + leaving.length === 0) return;
-  const noted = { metadata: { annotations: { [annotations.ledgerEpoch]: lostToken(randomUUID()) } } };
-  if (await patchLease(options, deps, noted, o))
-    deps.say(
-      `Lease ${options.namespace}/${leaseName}: stays, and says that ${staying.length} addresses are held by Pods`,
-    );
+  const held = Map.groupBy([...staying, ...leaving], ({ node }) => node);
+  const body = { metadata: { annotations: { [annotations.ledgerClosed]: lostToken(randomUUID()) } } };
+  for (const [name, { length }] of held) {
+    if (name === undefined) continue;
+    const patch = (call: Signal) =>
+      deps.client.patch(nodes, { name }, { kind: "merge", body }, { ...call, subresource: "status" });
+    if (await unlessGone(patch, deps, o))
+      deps.say(`Node ${name}: says that ${length} addresses are held by Pods, for the next installation`);
+  }
 }
 
-/**
- * The Lease is held until the last controller ends, which is after us: it gets the Deployment as owner, and goes with it. One that
- * tells of a loss stays.
- */
-async function handLease(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
-  const { namespace, controller } = options;
+/** The Lease is held until the last controller ends, which is after us: it gets the Deployment as owner, and goes with it. */
+async function handLease({ namespace, controller }: CleanOptions, deps: Deps, o: Signal): Promise<void> {
   const deployment = await deps.client.get(deployments, { namespace, name: controller }, o);
-  const lease = await deps.client.get(leases, { namespace, name: leaseName }, o);
-  if (deployment === undefined || isLost(lease?.metadata.annotations?.[annotations.ledgerEpoch])) return;
+  if (deployment === undefined) return;
   const { name, uid } = deployment.metadata;
-  const owned = { metadata: { ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name, uid }] } };
-  if (await patchLease(options, deps, owned, o)) deps.say(`Lease ${namespace}/${leaseName}: goes with the Deployment`);
+  const body = { metadata: { ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name, uid }] } };
+  const ref = { namespace, name: leaseName };
+  if (await unlessGone((call) => deps.client.patch(leases, ref, { kind: "merge", body }, call), deps, o))
+    deps.say(`Lease ${namespace}/${leaseName}: goes with the Deployment`);
 }
 
-/** False where there is no Lease. */
-async function patchLease(
-  { namespace }: CleanOptions,
-  deps: Deps,
-  body: Record<string, unknown>,
-  o: Signal,
-): Promise<boolean> {
-  const ref = { namespace, name: leaseName };
+/** False where the object that `act` is about does not exist. */
+function unlessGone(act: (o: Signal) => Promise<unknown>, deps: Deps, o: Signal): Promise<boolean> {
   return untilItWorks(
     deps,
     (call) =>
-      deps.client.patch(leases, ref, { kind: "merge", body }, call).then(
+      act(call).then(
         () => true,
         (error: unknown) => {
           if (!hasReason(error, "NotFound")) throw error;
@@ -151,27 +145,44 @@ async function assertUnused(deps: Deps, o: Signal): Promise<void> {
     const { staying, leaving } = await holders(deps, o);
     if (staying.length === 0 && (leaving.length === 0 || deps.clock.monotonicMs() > until)) return;
     if (staying.length > 0) {
-      const names = staying.slice(0, namedMax).join(", ");
+      const names = named(staying);
       throw new SpiderError(
         "CLEAN_REFUSED",
         `nothing was deleted: ${staying.length} addresses are held by Pods, which would keep them while nobody knows: ${names}${staying.length > namedMax ? " …" : ""}; ${remedies}`,
       );
     }
-    deps.say(`waiting for ${leaving.length} Pods that are terminating: ${leaving.slice(0, namedMax).join(", ")}`);
+    deps.say(`waiting for ${leaving.length} Pods that are terminating: ${named(leaving)}`);
     await deps.clock.sleep(stepMs, o);
   }
 }
 
-/** Claims whose Pods exist, as `address (namespace/Pod)`. */
+/** An address that a Pod has. */
+interface Held {
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly address: string;
+  readonly node: string | undefined;
+}
+
+function named(held: readonly Held[]): string {
+  const names = held.slice(0, namedMax).map(({ address, pod }) => `${address} (${pod})`);
+  return names.join(", ");
+}
+
+/** Claims whose Pods exist. */
 async function holders(deps: Deps, o: Signal) {
   const claims = await all<SpiderIPAddress>(spiderIPAddresses, deps, o);
   const live = new Map((await all(metadataOf(pods), deps, o)).map(({ metadata }) => [metadata.uid, metadata]));
-  const staying: string[] = [];
-  const leaving: string[] = [];
+  const staying: Held[] = [];
+  const leaving: Held[] = [];
   for (const { spec } of claims) {
     const pod = spec.podUID === undefined ? undefined : live.get(spec.podUID);
     if (pod === undefined) continue;
-    (pod.deletionTimestamp === undefined ? staying : leaving).push(`${spec.address} (${keyOf(pod)})`);
+    (pod.deletionTimestamp === undefined ? staying : leaving).push({
+      pod: keyOf(pod),
+      address: spec.address,
+      node: spec.node,
+    });
   }
   return { staying, leaving };
 }

@@ -72,6 +72,7 @@ export function createAddresses(context: Context, { exclusive, claimedAgain }: L
     ...{ client, clock, log, node, pools: cluster.poolMetadata, lost: cluster.relist },
     recalled: (o) => ledger.recalled(o),
     check: (o) => returned.checkEvery(o),
+    isWhole: () => returned.isWhole,
     complete: (o) => returned.begin(o),
     takeUp: (o) => claims.takeUp(o),
   });

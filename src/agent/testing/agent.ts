@@ -211,6 +211,7 @@ export class TestAgent {
       },
       recalled: (o) => this.ledger.recalled(o),
       check: (o) => returned.checkEvery(o),
+      isWhole: () => returned.isWhole,
       complete: (o) => returned.begin(o),
       takeUp: (o) => this.claims.takeUp(o),
     });

@@ -28,7 +28,7 @@ interface AdmissionStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly networks: Store<NetworkAttachmentDefinition>;
-  /** `ledgerEpoch` of the Lease, as this replica last saw it. */
+  /** `ledgerEpoch` of the Lease, as this replica last saw it, or what was left on Nodes. */
   readonly epoch: () => string | undefined;
 }
 

@@ -1,4 +1,4 @@
-import { annotations, type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
+import { annotations, isLost, type SpiderIPAddress, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
 import type { Signal } from "#base";
 import {
   type ControllerOptions,
@@ -111,15 +111,19 @@ export class Collector {
     await Promise.all([this.#stores.pods.synced(o), this.#stores.nodes.synced(o)]);
   }
 
-  /** Nodes that are ready with their agent, each with the closure of the ledger for which it has done its part. */
+  /**
+   * Nodes that are ready with their agent, or whose Pods' claims were given up and whose agent has not started yet; each with the
+   * closure of the ledger for which it has done its part.
+   */
   agents(): readonly { readonly node: string; readonly done: string | undefined }[] {
     const { pods, nodes } = this.#stores;
     const told = agentsAreTold(pods);
     return nodes.list().flatMap((node) => {
       const { name, annotations: noted } = node.metadata;
       const agent = agentFact(pods.by("agent", name), { told });
-      if (nodeFact(node).kind !== "ready" || agent.kind === "missing") return [];
-      return { node: name, done: noted?.[annotations.ledgerClosed] };
+      const done = noted?.[annotations.ledgerClosed];
+      if (nodeFact(node).kind !== "ready" || (agent.kind === "missing" && !isLost(done))) return [];
+      return { node: name, done };
     });
   }
 

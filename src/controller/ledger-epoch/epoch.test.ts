@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { annotations, finalizer, isLost, isTakeOver, spiderIPPools } from "#api";
+import { annotations, doneInPart, finalizer, isLost, isTakeOver, lostToken, partlyLost, spiderIPPools } from "#api";
 import { never } from "#base";
 import { leases, nodes } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
-import { closedMsMax, crds, decideEpoch, type EpochView } from "./epoch.ts";
+import { closedMsMax, decideEpoch, type EpochView } from "./decide.ts";
+import { crds } from "./epoch.ts";
 
 const crdName = "spideripaddresses.spiderpool.spidernet.io";
 const lease = { namespace: "kube-system", name: "spiderpool-controller-leases" };
@@ -13,7 +14,9 @@ const complete: EpochView = {
   recorded: "a",
   rewound: false,
   hasPools: true,
+  isClosed: false,
   missing: [],
+  inPart: false,
   closedForMs: 0,
   former: "none",
 };
@@ -45,7 +48,50 @@ describe("decideEpoch()", () => {
       ],
     );
   });
+
+  it("keeps on record that addresses of no pool may be in use, so that pools to come are closed at first", () => {
+    const lost: EpochView = { ...complete, recorded: lostToken("1"), isClosed: true };
+    const partly = partlyLost(lostToken("1"), "a");
+    const late = { missing: ["n1"], closedForMs: closedMsMax };
+    const step = (changes: Partial<EpochView>) => {
+      const decided = decideEpoch({ ...lost, ...changes });
+      return decided.kind === "open" ? decided.recorded : decided.kind;
+    };
+    assert.deepEqual(
+      [step({ missing: ["n1"] }), step({}), step({ inPart: true }), step(late), step({ hasPools: false })],
+      ["closed", "a", partly, partly, "wait"],
+    );
+    const then = (changes: Partial<EpochView>) => step({ recorded: partly, ...changes });
+    assert.deepEqual(
+      [then({ isClosed: false }), then({ missing: ["n1"] }), then({}), then({ inPart: true }), then(late)],
+      ["complete", "closed", "a", partly, partly],
+    );
+    assert.deepEqual(
+      [then({ crdUid: "b", hasPools: false }), then({ crdUid: "b", missing: ["n1"] })],
+      ["wait", "closed"],
+    );
+  });
 });
+
+/** A pool as its admission leaves it. */
+function create(cluster: TestCluster, name: string, closed: string | undefined): void {
+  const made = cluster.pool(name);
+  const noted = { [annotations.ledgerClosed]: closed ?? assert.fail() };
+  cluster.api.apply(spiderIPPools, { ...made, metadata: { ...made.metadata, annotations: noted } });
+}
+
+/** What is to be seen of closures, and what an agent tells. */
+function lookAt(cluster: TestCluster) {
+  const token = (name = "p") =>
+    cluster.api.read(spiderIPPools, { name })?.metadata.annotations?.[annotations.ledgerClosed];
+  /** What an agent does when it has made its claims again. */
+  const tell = (name: string, done = (of: string) => of) => {
+    const node = cluster.api.read(nodes, { name }) ?? assert.fail();
+    const noted = { [annotations.ledgerClosed]: done(token() ?? "") };
+    cluster.api.apply(nodes, { ...node, metadata: { ...node.metadata, annotations: noted } });
+  };
+  return { token, tell };
+}
 
 /** A leader that has seen the ledger complete, two nodes with agents, a pool. */
 async function settled() {
@@ -56,19 +102,12 @@ async function settled() {
   for (const node of ["n1", "n2"]) cluster.node(node);
   await cluster.start();
   await cluster.pass(6_000);
-  const token = () => cluster.api.read(spiderIPPools, { name: "p" })?.metadata.annotations?.[annotations.ledgerClosed];
   const recorded = () => cluster.api.read(leases, lease)?.metadata.annotations?.[annotations.ledgerEpoch];
   const redefine = () => {
     cluster.api.remove(crds, { name: crdName });
     return define();
   };
-  /** What an agent does when it has made its claims again. */
-  const tell = (name: string) => {
-    const node = cluster.api.read(nodes, { name }) ?? assert.fail();
-    const noted = { [annotations.ledgerClosed]: token() ?? "" };
-    cluster.api.apply(nodes, { ...node, metadata: { ...node.metadata, annotations: noted } });
-  };
-  return { cluster, token, recorded, redefine, tell };
+  return { cluster, recorded, redefine, ...lookAt(cluster) };
 }
 
 describe("the ledger's epoch", () => {
@@ -101,14 +140,69 @@ describe("the ledger's epoch", () => {
     await cluster.pass(100_000);
     const noted = recorded();
     assert.ok(isLost(noted), noted);
-    const closed = { [annotations.ledgerClosed]: noted };
-    const made = cluster.pool("p");
-    cluster.api.apply(spiderIPPools, { ...made, metadata: { ...made.metadata, annotations: closed } });
+    create(cluster, "p", noted);
+    await cluster.pass(5_000);
+    const first = token();
+    assert.ok(first !== undefined && !isLost(first), "the leader asks with a closure of its own");
     tell("n1");
     await cluster.pass(50_000);
-    assert.equal(token(), noted);
+    assert.equal(token(), first);
     tell("n2");
     await cluster.pass(10_000);
+    assert.deepEqual([token(), recorded()], [undefined, uid]);
+  });
+
+  it("closes pools that come an hour later, too, where addresses were in none, until agents have told of them", async () => {
+    const { cluster, token, recorded, redefine, tell } = await settled();
+    await using _cluster = cluster;
+    cluster.api.remove(spiderIPPools, { name: "p" });
+    const { uid } = redefine().metadata;
+    await cluster.pass(5_000);
+    create(cluster, "p", recorded());
+    await cluster.pass(5_000);
+    tell("n1");
+    tell("n2", doneInPart);
+    await cluster.pass(5_000);
+    const partly = recorded();
+    assert.deepEqual([token(), isLost(partly)], [undefined, true], "what is in pools can be given");
+    await cluster.pass(100_000);
+    create(cluster, "q", partly);
+    await cluster.pass(5_000);
+    const second = token();
+    assert.ok(second !== undefined, "all pools are closed again");
+    tell("n1");
+    await cluster.pass(20_000);
+    assert.equal(token(), second);
+    tell("n2");
+    await cluster.pass(10_000);
+    assert.deepEqual([token("p"), token("q"), recorded()], [undefined, undefined, uid]);
+  });
+
+  it("was lost where Nodes say so, in whatever namespace: a pool is not open before agents have started and told", async () => {
+    const cluster = new TestCluster();
+    await using _cluster = cluster;
+    const { uid } = cluster.api.apply(crds, { metadata: { name: crdName } }).metadata;
+    cluster.node("n1");
+    cluster.node("n2", { agent: "none" });
+    const mark = lostToken("1");
+    for (const node of cluster.api.all(nodes))
+      cluster.api.apply(nodes, {
+        ...node,
+        metadata: { ...node.metadata, annotations: { [annotations.ledgerClosed]: mark } },
+      });
+    await cluster.start({ namespace: "elsewhere" });
+    await cluster.pass(6_000);
+    const recorded = () =>
+      cluster.api.read(leases, { ...lease, namespace: "elsewhere" })?.metadata.annotations?.[annotations.ledgerEpoch];
+    assert.equal(recorded(), mark);
+    create(cluster, "p", mark);
+    await cluster.pass(5_000);
+    const { token, tell } = lookAt(cluster);
+    tell("n1");
+    await cluster.pass(20_000);
+    assert.ok(token() !== undefined, "an agent is still to come");
+    tell("n2");
+    await cluster.pass(5_000);
     assert.deepEqual([token(), recorded()], [undefined, uid]);
   });
 

@@ -1,5 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { annotations, isLost, isTakeOver, lostToken, type SpiderIPPool, spiderIPAddresses, takeOverToken } from "#api";
+import {
+  annotations,
+  completeUid,
+  doneInPart,
+  isLost,
+  isTakeOver,
+  lostToken,
+  type SpiderIPPool,
+  spiderIPAddresses,
+  takeOverToken,
+} from "#api";
 import { abortable, type Signal } from "#base";
 import {
   hasReason,
@@ -14,12 +24,11 @@ import {
 } from "#kube";
 import { closureOf, setClosure } from "#ledger";
 import type { Deps } from "../deps.ts";
+import { decideEpoch, type EpochView } from "./decide.ts";
+import type { LossMark } from "./mark.ts";
 import type { Rewind } from "./rewind.ts";
 
 const lookEveryMs = 2_000;
-/** Pools are closed for so long at most. */
-export const closedMsMax = 60_000;
-
 export const crds: Resource<KubeObject> = {
   group: "apiextensions.k8s.io",
   version: "v1",
@@ -29,62 +38,8 @@ export const crds: Resource<KubeObject> = {
 };
 const claimsCrd = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
 
-/** What one look at the cluster found. */
-export interface EpochView {
-  /** UID of the claims' definition; undefined: it does not exist now. */
-  readonly crdUid: string | undefined;
-  /** The UID with which the ledger was last complete; undefined: it never was. */
-  readonly recorded: string | undefined;
-  /** The API server was put back to an earlier state, and that is not on record yet. */
-  readonly rewound: boolean;
-  /** Nobody can get an address while there is none. */
-  readonly hasPools: boolean;
-  /** Nodes whose agent is there and has not done its part. */
-  readonly missing: readonly string[];
-  /** For how long this process has seen the pools closed. */
-  readonly closedForMs: number;
-  /**
-   * Pools are as a former system left them: `closed` already, so that all who give addresses can know; `seen`, where it has
-   * only left its records.
-   */
-  readonly former: "none" | "seen" | "closed";
-}
-
-type EpochStep =
-  /** Nothing was lost; or nothing of ours is here yet. */
-  | { readonly kind: "complete" }
-  /** The first time that a controller sees this cluster: there is nothing that could have been lost. */
-  | { readonly kind: "record"; readonly uid: string }
-  /** The pools are lost, too: they will be created closed, and agents tell then. */
-  | { readonly kind: "wait" }
-  /** No address is given until all agents have told what their sandboxes have. */
-  | { readonly kind: "closed"; readonly why: string }
-  | { readonly kind: "open"; readonly uid: string; readonly why: string }
-  /** Nobody gives an address now: what Pods have from the former system is to be put into the ledger, and pools opened. */
-  | { readonly kind: "take-over"; readonly uid: string };
-
 /** `recorded` where the server was put back: no definition has this UID. */
-export const rewound = "rewound";
-
-/** What is to be done about the ledger as a whole. Pure. */
-export function decideEpoch(view: EpochView): EpochStep {
-  const { crdUid, recorded, rewound: isRewound, hasPools, missing, closedForMs, former } = view;
-  if (isRewound) return { kind: "closed", why: "the API server was put back to an earlier state" };
-  if (crdUid !== undefined && (former === "closed" || (former === "seen" && recorded === undefined))) {
-    // No time is up here: an agent that was not heard may be the former system's, and it goes on giving addresses.
-    if (former === "closed" && missing.length === 0) return { kind: "take-over", uid: crdUid };
-    return { kind: "closed", why: "addresses of a former system are taken over" };
-  }
-  if (recorded === undefined) return crdUid === undefined ? { kind: "complete" } : { kind: "record", uid: crdUid };
-  if (crdUid === undefined) return { kind: "closed", why: "the claims' CustomResourceDefinition does not exist" };
-  if (recorded === crdUid) return { kind: "complete" };
-  if (!hasPools) return { kind: "wait" };
-  if (missing.length === 0) return { kind: "open", uid: crdUid, why: "every node has made its claims again" };
-  if (closedForMs >= closedMsMax) {
-    return { kind: "open", uid: crdUid, why: `nodes did not answer in time: ${missing.slice(0, 10).join(", ")}` };
-  }
-  return { kind: "closed", why: "nodes make their claims again" };
-}
+const rewound = "rewound";
 
 interface EpochOptions {
   readonly pools: Store<SpiderIPPool>;
@@ -93,6 +48,8 @@ interface EpochOptions {
   /** Of leader election: where it is kept which ledger was complete. It survives the loss of our definitions. */
   readonly lease: ObjectRef;
   readonly rewind: Rewind;
+  /** Counts where the Lease says nothing yet. */
+  readonly mark: Pick<LossMark, "value">;
   /** Nodes that are ready with their agent, each with the closure for which it has done its part. */
   readonly agents: () => readonly { readonly node: string; readonly done: string | undefined }[];
   /** Puts what Pods have from a former system into the ledger; it can be repeated. */
@@ -112,6 +69,8 @@ export class LedgerEpoch {
   /** What is on the Lease: in a term nobody else writes it. */
   #recorded: { readonly uid: string | undefined } | undefined;
   #closed: { readonly token: string; readonly sinceMs: number } | undefined;
+  /** The closure that was ended last: a watch may show it a moment longer. */
+  #opened: string | undefined;
   #isComplete = false;
   readonly #looked = Promise.withResolvers<void>();
   #completed: () => void = () => {};
@@ -173,11 +132,16 @@ export class LedgerEpoch {
     if (this.#recorded === undefined) {
       const lease = await client.get(metadataOf(leases), this.#options.lease, o);
       this.#recorded = { uid: lease?.metadata.annotations?.[annotations.ledgerEpoch] };
+      const { mark } = this.#options;
+      if (this.#recorded.uid === undefined && mark.value !== undefined) await this.#record(mark.value, o);
     }
+    const isClosed = this.#closures().some((token) => token !== this.#opened);
     const step = decideEpoch({
       ...{ crdUid: crd?.metadata.uid, recorded: this.#recorded.uid, rewound: rewind.isPending },
       hasPools: this.#options.pools.list().length > 0,
+      isClosed,
       missing: this.#missing(),
+      inPart: this.#hasDoneInPart(),
       closedForMs: this.#closed === undefined ? 0 : clock.monotonicMs() - this.#closed.sinceMs,
       former: this.#former(),
     });
@@ -193,7 +157,7 @@ export class LedgerEpoch {
         return this.#record(step.uid, o);
       case "wait":
         this.#closed = undefined;
-        if (isLost(this.#recorded.uid)) return;
+        if (isLost(this.#recorded.uid) && completeUid(this.#recorded.uid) === undefined) return;
         log.warn(
           { epoch: crd?.metadata.uid },
           "claims and pools are lost: pools will be closed at first, until agents have told what Pods have",
@@ -202,14 +166,15 @@ export class LedgerEpoch {
       case "closed": {
         // Statuses tell of a former system only where this one never had the ledger.
         const isFormer = this.#recorded.uid === undefined && !rewind.isPending;
-        const { uid } = this.#recorded;
-        const fresh = () => (isFormer ? takeOverToken(randomUUID()) : isLost(uid) ? uid : randomUUID());
+        const fresh = () => (isFormer ? takeOverToken(randomUUID()) : randomUUID());
         if (rewind.isPending) {
           await this.#record(rewound, o);
           rewind.settled();
           // What pools and Nodes say of a closure may be of an earlier one, put back with them.
           this.#closed = { token: fresh(), sinceMs: clock.monotonicMs() };
         }
+        // What agents have said was not of a pool that came since.
+        if (this.#hasNew()) this.#closed = { token: fresh(), sinceMs: clock.monotonicMs() };
         this.#closed ??= { token: this.#tokenOfPools() ?? fresh(), sinceMs: clock.monotonicMs() };
         log.warn({ why: step.why, missing: this.#missing() }, "the ledger is not complete: pools are closed");
         return this.#setClosure(this.#closed.token, o);
@@ -219,14 +184,19 @@ export class LedgerEpoch {
         await this.#record(step.uid, o);
         this.#closed = undefined;
         return this.#setClosure(undefined, o);
-      case "open":
+      case "open": {
         // A leader that finds the work of another one done has not closed anything itself.
         if (this.#closed === undefined && this.#tokenOfPools() === undefined && this.#options.pools.list().length > 0) {
           this.#closed = { token: randomUUID(), sinceMs: clock.monotonicMs() };
           return this.#setClosure(this.#closed.token, o);
         }
-        await this.#record(step.uid, o);
+        await this.#record(step.recorded, o);
         log.warn({ why: step.why }, "the ledger is complete again: pools are opened");
+        this.#opened = this.#closed?.token ?? this.#tokenOfPools();
+        this.#closed = undefined;
+        for (const pool of this.#options.pools.list())
+          if (closureOf(pool) === this.#opened) await setClosure(client, pool, undefined, o);
+      }
     }
   }
 
@@ -235,20 +205,31 @@ export class LedgerEpoch {
     return this.#options.pools.list().some(({ status }) => (status?.allocatedIPs ?? "") !== "") ? "seen" : "none";
   }
 
-  /** Nodes that have not done their part of the closure that runs. */
+  /** Nodes that have not done their part of the closure that runs, in full or in part. */
   #missing(): readonly string[] {
-    const token = this.#closed?.token ?? this.#tokenOfPools();
+    const token = this.#hasNew() ? undefined : (this.#closed?.token ?? this.#tokenOfPools());
     return this.#options
       .agents()
-      .filter(({ done }) => done === undefined || done !== token)
+      .filter(({ done }) => token === undefined || (done !== token && done !== doneInPart(token)))
       .map(({ node }) => node);
   }
 
+  #hasDoneInPart(): boolean {
+    const token = this.#closed?.token ?? this.#tokenOfPools();
+    return token !== undefined && this.#options.agents().some(({ done }) => done === doneInPart(token));
+  }
+
+  /** A pool was created, or got addresses, since the closure that runs began: its admission closed it. */
+  #hasNew(): boolean {
+    return this.#closures().some(isLost);
+  }
+
   #tokenOfPools(): string | undefined {
-    return this.#options.pools
-      .list()
-      .map(closureOf)
-      .find((token) => token !== undefined);
+    return this.#closures()[0];
+  }
+
+  #closures(): readonly string[] {
+    return this.#options.pools.list().flatMap((pool) => closureOf(pool) ?? []);
   }
 
   /** With the Lease's own version: only who leads writes it, and whoever reads it sees it. */
