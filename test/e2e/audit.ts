@@ -42,7 +42,9 @@ interface NodeState {
 /** kubelet collects sandboxes that ended without it, as after a loss of power, once a minute, and not in its first round. */
 const settleSeconds = 130;
 
-const productNamespace = "kube-system";
+/** The usual one, and the one of suites that install into another. */
+export const otherNamespace = "elsewhere";
+const productNamespaces = ["kube-system", otherNamespace];
 const workloads = "deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,pods";
 
 /**
@@ -50,7 +52,7 @@ const workloads = "deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs
  * vSwitch, the kernel. The product may have been removed before. Throws AssertionError with what is left.
  */
 export async function nothingLeft(suite: Suite): Promise<void> {
-  const fields = `metadata.namespace!=${productNamespace}`;
+  const fields = productNamespaces.map((name) => `metadata.namespace!=${name}`).join(",");
   await suite.kubectl("delete", workloads, "-A", `--field-selector=${fields}`, "--wait=true", "--timeout=120s");
   await until("all Pods gone", async () => none(await suite.list("pods", { namespace: "", fields })));
   await ledgerIsEmpty(suite);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
-import { ledgerIsEmpty, settled } from "./audit.ts";
+import { ledgerIsEmpty, otherNamespace, settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
 
@@ -26,6 +26,11 @@ describe("when the ledger is lost under running Pods", () => {
 
   const addresses = async () =>
     (await suite.list<PodLike>("pods", { labels: "app=kept" })).map(({ status }) => status.podIP ?? "").sort();
+  /** Of the Lease. */
+  const epoch = () => {
+    const path = "jsonpath={.metadata.annotations.ipam\\.spidernet\\.io/ledger-epoch}";
+    return suite.kubectl("get", "lease", "spiderpool-controller-leases", "-n", otherNamespace, "-o", path);
+  };
   const ready = (what: string) => suite.kubectl("wait", what, "--for=condition=Ready", "--timeout=120s");
 
   it("its definition was deleted: an upgrade brings it back, agents make their claims again, and nothing is double", async () => {
@@ -61,31 +66,37 @@ describe("when the ledger is lost under running Pods", () => {
     await settled(suite);
   });
 
-  it("it is given up by force and installed again: Pods keep their addresses, and new ones on both nodes get others", async () => {
+  it("it is given up by force and installed again in another namespace: Pods keep their addresses, and new ones get others, whenever the pools come", async () => {
     const first = await addresses();
     const helm = (...argv: readonly string[]) => suite.stage.helm(...argv, "--namespace", "kube-system");
     await helm("upgrade", "spiderpool", chart, "--reuse-values", "--set", "spiderpoolController.cleanup.force=true");
     await installed(suite.stage);
     await helm("uninstall", "spiderpool", "--wait", "--timeout=120s");
     assert.equal((await suite.stage.quiet("get", "sia")).ok, false, "the ledger and its kind are gone");
-    await helm("install", "spiderpool", chart, ...walkthroughFlags.slice(2));
-    await installed(suite.stage);
+    const there = ["--namespace", otherNamespace, "--create-namespace"];
+    await suite.stage.helm("install", "spiderpool", chart, ...walkthroughFlags.slice(2), ...there);
+    await installed(suite.stage, otherNamespace);
     assert.deepEqual(suite.stage.failures, []);
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
+    // A pool with none of their addresses is open soon, whatever comes later.
+    await suite.apply(pool("other", "172.18.60.1-172.18.60.100"), pod("early", { pools: { ipv4: ["other"] } }));
+    await ready("pod/early");
+    assert.match(await epoch(), /^lost-.*@/, "addresses of no pool are in use");
     // Where the former addresses looked free, others would get them first.
     const others = suite.cluster.nodes.map(({ name }) => deployment(`other-${name}`, 2, { ...options, node: name }));
     await suite.apply(pool("large", "172.18.50.1-172.18.50.100"), ...others);
     for (const { name } of suite.cluster.nodes)
       await suite.kubectl("rollout", "status", `deployment/other-${name}`, "--timeout=120s");
     assert.deepEqual(await addresses(), first);
+    assert.doesNotMatch(await epoch(), /lost/);
     const given = (await suite.list<PodLike>("pods")).map(({ status }) => status.podIP ?? "");
-    assert.equal(new Set(given).size, kept + 4, given.join(" "));
+    assert.equal(new Set(given).size, kept + 5, given.join(" "));
     for (const { metadata, status } of await suite.list<PodLike>("pods")) {
       for (const { name: node } of suite.cluster.nodes)
         assert.equal(await suite.fetch({ node }, `http://${status.podIP}/`), metadata.name);
     }
     await settled(suite);
-    await suite.kubectl("delete", "deployment", "-l", "app!=kept", "--wait=true", "--timeout=60s");
+    await suite.kubectl("delete", "deployment,pod", "-l", "app!=kept", "--wait=true", "--timeout=60s");
     await until("others are gone", async () => ((await suite.list("pods")).length === kept ? true : undefined));
   });
 
