@@ -4,9 +4,15 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { spiderIPPools } from "#api";
+import { never, systemClock } from "#base";
+import { createTransport, KubeClient, loadKubeConfig } from "#kube";
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import { run } from "../../lab/topology/index.ts";
+import { until } from "../../src/base/testing/until.ts";
+import { updateKinds } from "../../src/init/crds.ts";
+import { formerKinds, formerPool } from "../e2e/former.ts";
 import { directory, startApiServer } from "./api-server.ts";
 
 const plane = await startApiServer();
@@ -115,5 +121,63 @@ describe("a real API server", () => {
     assert.equal(await kubectl("get", "daemonset", "spiderpool-agent", "-n", "kube-system", "--ignore-not-found"), "");
     await helm(...install, "--set", "multus.multusCNI.install=false");
     await helm("uninstall", "spiderpool", "--no-hooks");
+  });
+
+  it("keeps what a former release stored when our kinds extend its own: fields that only it knew, and what ours would refuse", async () => {
+    await kubectl("delete", "crd", "--all", "--timeout=30s");
+    const file = `${directory}/former.json`;
+    const apply = (...items: readonly unknown[]) => {
+      writeFileSync(file, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
+      return kubectl("apply", "-f", file);
+    };
+    // `vendor` is a field that ours has not, and `disable` had another type.
+    const loose = '"disable":{"type":"string"},"vendor":{"type":"object","properties":{"region":{"type":"string"}}}';
+    const kinds = JSON.stringify(formerKinds).replace('"disable":{"type":"boolean","default":false}', loose);
+    assert.ok(kinds.includes(loose));
+    await apply(...JSON.parse(kinds));
+    await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s");
+    const { object: plain } = formerPool({});
+    const stored = (name: string, spec: object) => ({
+      ...plain,
+      metadata: { ...plain.metadata, name },
+      spec: { ...plain.spec, ...spec },
+    });
+    const vendor = { region: "a" };
+    // Host bits, no address, another type: ours refuses each of it at a creation.
+    const wrong = { subnet: "172.19.3.4/16", ips: ["garbage"], ipVersion: 4, disable: "true" };
+    await apply(stored("known", { vendor }), stored("wrong", wrong));
+    const said: string[] = [];
+    const transport = createTransport(loadKubeConfig({ kubeconfig: plane.admin }), { clock: systemClock });
+    const client = new KubeClient({ transport, clock: systemClock });
+    const o = { signal: never };
+    await updateKinds(`${chart}/crds`, { client, clock: systemClock, say: (line) => said.push(line) }, o);
+    assert.ok(said.includes("spiderippools.spiderpool.spidernet.io: extended"), said.join());
+    const pool = async (name: string) => (await client.get(spiderIPPools, { name }, o)) ?? assert.fail(name);
+    // The new schema is in force when it refuses what the former one took.
+    writeFileSync(file, JSON.stringify(stored("probe", wrong)));
+    const probe = () => kubectl("create", "--dry-run=server", "-f", file);
+    await until(
+      "the new schema",
+      () => probe().then(() => "", String),
+      (text) => /disable.*must be of type boolean/.test(text),
+    );
+    for (const [name, spec] of [
+      ["known", { vendor }],
+      ["wrong", wrong],
+    ] as const) {
+      const body = { metadata: { annotations: { "ipam.spidernet.io/ledger-closed": "t" } } };
+      await client.patch(spiderIPPools, { name }, { kind: "merge", body }, o);
+      const status = { status: { totalIPCount: 0, allocatedIPCount: 0, allocatedIPs: "{}" } };
+      await client.patch(spiderIPPools, { name }, { kind: "merge", body: status }, { ...o, subresource: "status" });
+      assert.deepEqual((await pool(name)).spec, { ...(await pool(name)).spec, ...spec });
+      assert.equal((await pool(name)).status?.totalIPCount, 0);
+    }
+    await client.patch(
+      spiderIPPools,
+      { name: "wrong" },
+      { kind: "merge", body: { metadata: { finalizers: null } } },
+      o,
+    );
+    await kubectl("delete", "spiderippool", "wrong", "--timeout=10s");
   });
 });
