@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { it } from "node:test";
+import { describe, it } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { networkAttachmentDefinitions, spiderIPPools } from "#api";
 import { configMaps, events, pods, secrets } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
+import { redact } from "./redact.ts";
 
 async function bundle(api: FakeApi, option = "-f") {
   const folder = mkdtempSync(join(tmpdir(), "bundle-"));
@@ -39,6 +40,59 @@ it("bundle has our objects and nothing that lets somebody in", async () => {
   assert.equal(mode & 0o777, 0o600);
   for (const shown of ["pool1", "agent-1", '"PROXY"']) assert.ok(text.includes(shown), shown);
   for (const hidden of ["hunter2", "not-ours"]) assert.ok(!text.includes(hidden), hidden);
+});
+
+describe("redact()", () => {
+  const jwt = `eyJ${"aGVhZGVy".repeat(3)}.eyJzdWIiOiJodW50ZXIyIn0.hunter2`;
+  const pem = "-----BEGIN EC PRIVATE KEY-----\nhunter2\nhunter2==\n-----END EC PRIVATE KEY-----";
+  const kubeconfig = [
+    "users:",
+    "- name: multus",
+    "  user:",
+    "    client-key-data: hunter2",
+    "    token: hunter2",
+    '    password: "hunter2 hunter2"',
+  ].join("\n");
+
+  it("leaves nothing of a password, token or key, wherever it stands", () => {
+    for (const [where, value] of Object.entries({
+      "an annotation of such a name": { metadata: { annotations: { "example.com/api-token": "hunter2" } } },
+      "JSON in an annotation": { metadata: { annotations: { auth: '[{"user":"me","password":"hunter2"}]' } } },
+      "a kubeconfig in an annotation": { metadata: { annotations: { note: kubeconfig } } },
+      "a private key in any text": { metadata: { annotations: { note: `before ${pem} after` } } },
+      "a private key cut off": { note: pem.slice(0, 40) },
+      "an environment variable": { spec: { containers: [{ env: [{ name: "ANY", value: "hunter2" }] }] } },
+      "an option": { spec: { containers: [{ args: ["--db-password=hunter2", "--v=2"] }] } },
+      "an option's value": { spec: { containers: [{ command: ["run", "--token", "hunter2"] }] } },
+      "a line for a shell": { spec: { containers: [{ command: ["sh", "-c", "TOKEN=hunter2 run"] }] } },
+      "an address with a password": { message: "GET https://me:hunter2@proxy:3128/x failed" },
+      "a header in an Event": { message: "Authorization: Bearer hunter2" },
+      "a token in an Event": { message: `401 for ${jwt}` },
+      "a network's configuration": {
+        spec: { config: JSON.stringify({ type: "x", clientKey: "hunter2", tls: { "tls.key": "hunter2" } }) },
+      },
+      "a network's configuration that is no JSON": { spec: { config: '{"type":"x","password":"hunter2",' } },
+      "a Secret": { kind: "Secret", data: { a: "hunter2" }, stringData: { b: "hunter2" } },
+    })) {
+      const shown = JSON.stringify(redact(value));
+      assert.ok(!shown.includes("hunter2"), `${where}: ${shown}`);
+      assert.ok(shown.includes("REDACTED"), where);
+    }
+  });
+
+  it("leaves what support needs as it is", () => {
+    const value = {
+      metadata: { name: "web-0", annotations: { "v1.multus-cni.io/default-network": "kube-system/ovs-conf" } },
+      spec: {
+        serviceAccountName: "agent",
+        volumes: [{ secret: { secretName: "certs" } }],
+        affinity: { matchExpressions: [{ key: "app", values: ["web"] }] },
+        config: '{"cniVersion":"0.3.1","name":"x","plugins":[{"type":"ovs","bridge":"br1"}]}',
+      },
+      message: 'failed to find plugin "ptp" in path [/opt/cni/bin]: see https://example.com/a?b=c#d for 10.6.0.1/16',
+    };
+    assert.deepEqual(redact(value), value);
+  });
 });
 
 it("bundle stays below 20 MB and counts what was left out", async () => {

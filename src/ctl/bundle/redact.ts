@@ -1,11 +1,19 @@
 const hidden = "REDACTED";
-/** Names of fields whose text may let somebody in. */
-const sensitive = /token|passw|secret$|credential|private|apikey|authorization|^data$|^stringData$|caBundle/i;
+/** Names of fields, variables and options whose text may let somebody in. */
+const sensitive =
+  /token|passw|passphrase|secret(-?access)?(-?key)?$|credential|private|api-?key|client-?key|key-?data|[.]key$|authorization|^data$|^stringData$|caBundle/i;
 const dropped = new Set(["managedFields", "kubectl.kubernetes.io/last-applied-configuration"]);
+/** An option whose value is the next word of the command line. */
+const bareOption = /^--?[\w.-]+$/;
 
-/** A copy without what may let somebody in: texts under such names, values of environment variables, applied copies. Pure. */
+/**
+ * A copy without what may let somebody in: texts under such names, values of environment variables and of options, applied
+ * copies; and within any other text private keys, tokens, passwords in addresses, and what follows such a name. Pure.
+ */
 export function redact(value: unknown, name = "", parent = ""): unknown {
-  if (Array.isArray(value)) return value.map((one) => redact(one, name, parent));
+  if (Array.isArray(value)) {
+    return value.map((one, at) => (isOptionsValue(value[at - 1], one) ? hidden : redact(one, name, parent)));
+  }
   if (typeof value === "object" && value !== null) {
     if (/^(data|stringData)$/.test(name)) return hidden;
     const entries = Object.entries(value).filter(([key]) => !dropped.has(key));
@@ -16,12 +24,31 @@ export function redact(value: unknown, name = "", parent = ""): unknown {
   return redactText(value);
 }
 
+function isOptionsValue(before: unknown, value: unknown): boolean {
+  return typeof value === "string" && typeof before === "string" && bareOption.test(before) && sensitive.test(before);
+}
+
 /** Configurations are JSON within a text. */
 function redactText(text: string): string {
-  if (!/^\s*\{/.test(text)) return text;
-  try {
-    return JSON.stringify(redact(JSON.parse(text)));
-  } catch {
-    return text;
+  if (/^\s*[{[]/.test(text)) {
+    try {
+      return JSON.stringify(redact(JSON.parse(text)));
+    } catch {
+      // It only looks like JSON.
+    }
   }
+  return texts.reduce((rest, [pattern, replacement]) => rest.replaceAll(pattern, replacement), text);
 }
+
+/** Each takes a time that grows with the text, not with its square: what others write may be long. */
+const texts: readonly (readonly [RegExp, string])[] = [
+  [/-----BEGIN [^-]*PRIVATE KEY-----.*?(-----END [^-]*PRIVATE KEY-----|$)/gs, hidden],
+  // A JSON Web Token begins with the base64 of `{"`.
+  [/\beyJ[\w-]{8,}(\.[\w-]*)*/g, hidden],
+  [/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, `$1 ${hidden}`],
+  [/(:\/\/)[^\s/@]{1,500}@/g, `$1${hidden}@`],
+  [
+    /((?:token|passw|passphrase|secret|credential|private|api-?key|client-?key|key-?data|authorization)[\w.-]{0,50}["']?\s{0,9}[:=]\s{0,9})("[^"]*"|'[^']*'|\S+)/gi,
+    `$1${hidden}`,
+  ],
+];
