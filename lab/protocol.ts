@@ -8,6 +8,7 @@ export interface ProductProgram {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** What a lab is to consist of. */
 export interface LabSpec {
   readonly nodes: number;
   /** @default true */
@@ -51,6 +52,7 @@ export interface LabCommands {
 
 export type CommandName = keyof LabCommands;
 
+/** What the starter of a lab tells its supervisor. */
 export type ToSupervisor<Spec = LabSpec> =
   | {
       readonly kind: "start";
@@ -62,6 +64,7 @@ export type ToSupervisor<Spec = LabSpec> =
     }
   | { readonly kind: "command"; readonly id: number; readonly name: CommandName; readonly request: unknown };
 
+/** What the supervisor tells the starter. */
 export type FromSupervisor =
   | { readonly kind: "phase"; readonly phase: string; readonly atMs: number }
   | { readonly kind: "ready" }

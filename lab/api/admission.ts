@@ -16,6 +16,7 @@ export interface Webhooks {
   readonly kinds: readonly string[];
 }
 
+/** A request that admission webhooks are asked about. */
 export interface Admitted {
   readonly operation: "CREATE" | "UPDATE" | "DELETE";
   readonly namespace: string | undefined;

@@ -76,6 +76,7 @@ export function conflict(resource: Named, name: string, why: string): ApiFailure
   return new ApiFailure(409, "Conflict", message, about(resource, name));
 }
 
+/** The words of a 409 after a lost race, as Kubernetes has them. */
 export const modified = "the object has been modified; please apply your changes to the latest version and try again";
 
 /** 422 with one cause per field, in the API server's wording. */

@@ -8,6 +8,7 @@ export type Form =
   | { readonly kind: "metadata" }
   | { readonly kind: "table"; readonly include: "Object" | "Metadata" | "None" };
 
+/** `metadata` of a list. */
 export interface ListMeta {
   readonly resourceVersion: string;
   /** Where a list goes on. */

@@ -4,6 +4,7 @@ import { groupVersion, type Resource } from "./resource.ts";
 import type { Store } from "./store.ts";
 import type { KubeObject } from "./types.ts";
 
+/** Where definitions themselves are stored. */
 export const crdTable = "apiextensions.k8s.io/customresourcedefinitions";
 
 /** What the server serves at the moment: the built-in resources and those of the definitions in the store. */

@@ -29,6 +29,7 @@ interface LabApiOptions {
   readonly store?: Store;
 }
 
+/** A running API server; kept in memory, gone with the process. */
 export interface LabApi {
   /** Answers one call; never throws for a bad call. A watch's body ends when `signal` aborts or the server closes. */
   handle(request: ApiRequest, options?: { readonly signal?: AbortSignal }): Promise<ApiResponse>;

@@ -14,6 +14,7 @@ interface ControllersOptions {
   readonly clock?: Clock;
 }
 
+/** The control plane while it runs. */
 export interface Controllers extends AsyncDisposable {
   /** Ends all of them and waits until they have. */
   stop(): Promise<void>;

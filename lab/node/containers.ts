@@ -5,6 +5,7 @@ import type { Container } from "kubernetes-types/core/v1.d.ts";
 import type { Pod } from "../controllers/index.ts";
 import { forkedChild, run } from "../topology/index.ts";
 
+/** A container as its kubelet sees it. */
 export interface RunningContainer {
   /** The program's exit code. */
   readonly exited: Promise<number>;

@@ -18,11 +18,13 @@ export interface KubeletOptions {
   readonly clock?: Clock;
 }
 
+/** A node's kubelet while it runs. */
 export interface Kubelet extends AsyncDisposable {
   /** Ends its work. Containers die with the process, their networks stay on record. */
   stop(): Promise<void>;
 }
 
+/** Where logs and exec are served, as by a real kubelet. */
 export const kubeletPort = 10_250;
 const heartbeatMs = 1_000;
 

@@ -33,6 +33,7 @@ interface CniCall {
   readonly durationMs: number;
 }
 
+/** What the ADD of a sandbox led to. */
 export interface SandboxResult {
   /** Addresses of `eth0` without their prefix lengths, in the result's order. */
   readonly ips: readonly string[];

@@ -5,6 +5,7 @@ import type { Pod } from "../controllers/index.ts";
 import { run } from "../topology/index.ts";
 import type { CniRuntime, Sandbox, SandboxResult } from "./runtime.ts";
 
+/** A sandbox with its network. */
 export interface Network extends SandboxResult {
   readonly sandbox: Sandbox;
 }

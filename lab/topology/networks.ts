@@ -32,6 +32,7 @@ export function nodePlan(index: number): NodePlan {
   };
 }
 
+/** The wires of a lab. */
 export interface Networks {
   /** Puts `mgmt0` and `eth0` into a node's network namespace (named by a process in it) and gives them addresses and routes. */
   connect(node: NodePlan, pid: number): Promise<void>;

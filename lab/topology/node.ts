@@ -14,6 +14,7 @@ export interface NodeProgram {
   readonly logFile?: string;
 }
 
+/** A program that runs on a node. */
 export interface NodeProcess {
   /** Settles with how it ended: a status, or the name of the signal. */
   readonly exited: Promise<number | NodeJS.Signals | null>;

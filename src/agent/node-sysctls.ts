@@ -15,6 +15,7 @@ interface NodeSetting {
   readonly atLeast?: true;
 }
 
+/** The settings that are made; docs/reference/coordinator.md lists them. */
 export const nodeSettings: readonly NodeSetting[] = [
   // Every Pod is a neighbour of its node: beyond this many the kernel refuses new ones.
   { key: "net/ipv4/neigh/default/gc_thresh3", families: [4], value: 28_160, atLeast: true },

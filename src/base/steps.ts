@@ -19,6 +19,7 @@ export const stages = [
   "record",
   "reply",
 ] as const;
+/** The name that steps of one kind share in flight records, metrics and fail points. */
 export type Stage = (typeof stages)[number];
 
 /** One stage as it ran. Times are milliseconds since the call arrived. */
@@ -45,6 +46,7 @@ export interface StepsOptions {
   readonly onUndoError?: (stage: Stage, error: unknown) => void;
 }
 
+/** `undo` is registered before the act starts, and gets what the act returned, or undefined where it failed. */
 export interface RunOptions<T> {
   /** What the stage works on, where one call runs it more than once: a NIC or a family. */
   readonly of?: string;

@@ -57,6 +57,7 @@ export interface ExecFrame {
 /** What the shim says on stderr where no directory has the plugin. */
 export const noSuchPlugin = "no such plugin";
 
+/** What shim and agent tell each other; `kind` is the frame's type on the wire. */
 export type Frame = CallFrame | ResultFrame | ExecFrame | OutputFrame;
 
 const kinds = { call: 1, result: 2, exec: 3, output: 4 } as const;

@@ -5,6 +5,7 @@ import { resultItemsMax } from "./limits.ts";
 import type { CniDns, CniInterface, CniIp, CniResult, CniRoute, JsonObject } from "./types.ts";
 import { type ResultVersion, resultVersions } from "./versions.ts";
 
+/** What a call without output comes to, as DEL and CHECK are. */
 export const emptyResult: CniResult = { interfaces: [], ips: [], routes: [] };
 
 /**

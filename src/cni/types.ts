@@ -72,6 +72,7 @@ export interface CniResult {
   readonly dns?: CniDns;
 }
 
+/** An entry of `interfaces` in a result. */
 export interface CniInterface {
   readonly name: string;
   readonly mac?: string;
@@ -82,6 +83,7 @@ export interface CniInterface {
   readonly pciId?: string;
 }
 
+/** An entry of `ips` in a result. */
 export interface CniIp {
   /** Address with its host bits and the length of its network. */
   readonly address: Prefix;
@@ -90,6 +92,7 @@ export interface CniIp {
   readonly interface?: number;
 }
 
+/** An entry of `routes` in a result; numbers are those of `ip route`. */
 export interface CniRoute {
   readonly dst: Prefix;
   /** Absent: the gateway of the address of the same family. */

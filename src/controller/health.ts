@@ -5,6 +5,7 @@ import type { HttpRoutes } from "./http.ts";
 /** A probe of the chart waits for one second. */
 const webhookMsMax = 800;
 
+/** What the probes ask. */
 export interface Health {
   /** The stores have had their first list. */
   readonly isSynced: () => boolean;

@@ -10,6 +10,7 @@ const bodyBytesMax = 4 * 2 ** 20;
 const requestMsMax = 10_000;
 const connectionsMax = 256;
 
+/** An answer of a route, to be sent as a whole. */
 export interface HttpAnswer {
   readonly status: number;
   /** Sent as JSON; absent: nothing. */

@@ -20,6 +20,7 @@ export interface Cluster extends Disposable {
   readonly namespace: string;
 }
 
+/** Opens the cluster that the flags name; the commands of a test get one in memory. */
 export type Connect = (flags: ClusterFlags, io: Pick<Io, "env">) => Cluster;
 
 /**

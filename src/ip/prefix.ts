@@ -37,10 +37,12 @@ export function tryParsePrefix(text: string, family?: Family): Prefix | undefine
   return bits <= addressBits(ip.family) ? { ip, bits } : undefined;
 }
 
+/** CIDR notation; host bits stay: `10.6.0.10/16`. */
 export function formatPrefix(prefix: Prefix): string {
   return `${formatIp(prefix.ip)}/${prefix.bits}`;
 }
 
+/** Whether both have the same address, host bits too, and the same length. */
 export function samePrefix(a: Prefix, b: Prefix): boolean {
   return a.bits === b.bits && sameIp(a.ip, b.ip);
 }

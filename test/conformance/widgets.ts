@@ -58,8 +58,10 @@ export const widgetCrd = {
   },
 };
 
+/** Where objects of the suite's own definition are. */
 export const widgets = "/apis/conformance.example.com/v1/namespaces/default/widgets";
 
+/** An object of it. */
 export function widget(name: string, spec: object = { mode: "slow" }, metadata: object = {}): object {
   return { apiVersion: "conformance.example.com/v1", kind: "Widget", metadata: { name, ...metadata }, spec };
 }

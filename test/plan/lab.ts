@@ -33,6 +33,7 @@ const conf = "enableIPv6: false\nenableValidatingResourcesDeletedWebhook: true\n
 /** A deleted pool goes after two minutes, a kept address after two looks 30 s apart. */
 const restMs = 240_000;
 
+/** Controller and agents of a cluster in one process, to which a change can be planned and then applied. */
 export class PlanLab implements AsyncDisposable {
   readonly #cluster = new TestCluster();
   readonly #agents = new Map<string, TestAgent>();

@@ -76,6 +76,7 @@ export const pods: { known: Pod | undefined; find: () => Promise<Pod> } = {
   find: async () => testPod("a"),
 };
 
+/** A network configuration with a plugin of each type, in this order. */
 export const network = (name: string, ...types: readonly string[]) => ({
   cniVersion: "1.0.0",
   name,
@@ -136,6 +137,7 @@ export const multusConf = {
   clusterNetwork: "default-net",
 };
 
+/** How a call differs from the usual one: ADD of eth0 for Pod `default/a` by `multus`. */
 export interface More {
   readonly container?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -144,6 +146,7 @@ export interface More {
   readonly context?: CallContext;
 }
 
+/** Sends one call, as the shim would, and returns its output. */
 export function send(verb: string, more: More = {}): Promise<PluginOutput> {
   const { container = "c1", env = {}, stdin = JSON.stringify(multusConf), executable = "multus" } = more;
   const variables = {
@@ -159,20 +162,24 @@ export function send(verb: string, more: More = {}): Promise<PluginOutput> {
   return calls.handle({ executable, env: variables, stdin: Buffer.from(stdin) }, more.context ?? context);
 }
 
+/** Sends a call that must succeed; returns its result. */
 export async function succeed(verb: string, more: More = {}): Promise<unknown> {
   const { exitCode, stdout } = await send(verb, more);
   assert.equal(exitCode, 0, String(stdout));
   return stdout.length === 0 ? undefined : JSON.parse(String(stdout));
 }
 
+/** Sends a call that must fail; returns its CNI error. */
 export async function fail(verb: string, more: More = {}): Promise<{ readonly code: number; readonly msg: string }> {
   const { exitCode, stdout } = await send(verb, more);
   assert.notEqual(exitCode, 0);
   return JSON.parse(String(stdout));
 }
 
+/** The Pod asks for these networks from now on. */
 export const withNetworks = (networks: string) => {
   const annotations = { "k8s.v1.cni.cncf.io/networks": networks };
   pods.find = async () => testPod("a", { metadata: { annotations } });
 };
+/** Lets all that is ready run. */
 export const turn = () => new Promise((resolve) => setImmediate(resolve));

@@ -38,6 +38,7 @@ export interface Answer {
   readonly json: any;
 }
 
+/** How a call differs from the usual one. */
 export interface TestCall {
   readonly executable?: string;
   readonly config?: JsonObject | string;

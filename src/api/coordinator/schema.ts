@@ -35,7 +35,9 @@ function fields(defaults: boolean) {
   };
 }
 
+/** `spec` of a SpiderCoordinator, with every default. */
 export const coordinatorSpec = Type.Object(fields(true), validations(celOf(coordinatorRules)));
+/** `spec.coordinator` of a SpiderMultusConfig: without defaults, because what is absent follows the SpiderCoordinator. */
 export const coordinatorBlock = Type.Object(fields(false), {
   description: "Overrides, for this network, of what the SpiderCoordinator says.",
   ...validations(celOf(coordinatorRules)),

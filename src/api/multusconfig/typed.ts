@@ -44,6 +44,7 @@ export function resourceOf(spec: SpiderMultusConfigSpec): string {
 
 /** The annotations by which Pods get networks injected; the first that has a value counts. They are labels of networks, too. */
 export const injectionKeys = [annotations.rdmaResourceInject, annotations.networkResourceInject] as const;
+/** An annotation by whose value a Pod asks for all networks that have it. */
 export type InjectionKey = (typeof injectionKeys)[number];
 
 /** The resource that is injected into Pods of the network: `resourceOf`, but a master is none. Undefined where there is none. */

@@ -22,6 +22,7 @@ interface PrinterColumn {
   readonly description?: string;
 }
 
+/** One of our kinds, as its CustomResourceDefinition says it. */
 export interface KindDefinition {
   readonly group: string;
   readonly version: string;

@@ -20,6 +20,7 @@ const review = v.object({
 
 /** `admission.k8s.io/v1`, as far as it is read here. */
 export type AdmissionRequest = v.InferOutput<typeof review>["request"];
+/** The object of a request, of any kind: only `metadata` is checked, all else stays as it was sent. */
 export type SentObject = v.InferOutput<typeof object>;
 
 /** undefined: the text is no AdmissionReview. */

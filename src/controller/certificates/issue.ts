@@ -21,6 +21,7 @@ export interface Pair {
   readonly key: string;
 }
 
+/** A new server certificate and the authority that signed it. */
 export interface Issued extends Pair {
   /** The authority that signed it, PEM. Its own key is nowhere by now: it signs once. */
   readonly ca: string;

@@ -1,6 +1,7 @@
 import type { Signal } from "#base";
 import type { KubeClient, KubeObject, Resource, Store } from "#kube";
 
+/** A mutating or validating webhook configuration, as far as it is read and written here. */
 export interface WebhookConfiguration extends KubeObject {
   readonly webhooks?: readonly Webhook[];
 }

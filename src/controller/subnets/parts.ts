@@ -28,6 +28,7 @@ import { changesOf, type Workloads } from "./workloads.ts";
 /** How long an entry of the status stays after its pool was seen neither in the watch nor, yet, by a read. */
 const lookAgainMs = 500;
 
+/** What the controllers of subnets read. */
 export interface SubnetStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;

@@ -17,6 +17,7 @@ import { readCollection, readLeader } from "../environment.ts";
 import type { ControllerProgramOptions } from "../options.ts";
 import { runReplica } from "../program.ts";
 
+/** Options of a replica with the chart's defaults, without TLS, on ports that the kernel chooses. */
 export const options: ControllerProgramOptions = {
   podName: "controller-a",
   namespace: "kube-system",
@@ -53,6 +54,7 @@ interface ReplicaChanges {
   readonly log?: Logger;
 }
 
+/** How a node and its agent look to the controller; what is absent is well. */
 export interface NodeState {
   readonly ready?: "True" | "False" | "Unknown";
   /** The condition Ready of its agent's Pod. */

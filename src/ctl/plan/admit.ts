@@ -26,6 +26,7 @@ import { applied } from "./merge.ts";
 import type { Change, StoredWorkload } from "./state.ts";
 import { type World, workloadKey } from "./world.ts";
 
+/** An object of the change that admission would not let in. */
 export interface Refusal {
   /** `spiderippool/a` */
   readonly object: string;
