@@ -6,7 +6,7 @@ import { type KubeClient, type KubeObject, metadataOf, retry, type Store } from 
 /**
  * How long nothing may have been heard of the pools before they are listed: a little longer than the server's bookmarks are
  * apart. The controller lets a deleted pool go no earlier than 120 s after its deletion, when creates that were decided on what
- * was heard before (34 s) have ended.
+ * was heard before (44 s) have ended.
  */
 const unheardMsMax = 75_000;
 

@@ -39,7 +39,7 @@ describe("KubeClient", () => {
     await client.patch(configMaps, ref, { kind: "merge", body: {} }, o);
     await client.delete(configMaps, ref, o);
     for (const { method, path } of api.requests) {
-      assert.match(path, /timeout=4s/, method);
+      assert.match(path, /timeout=14s/, method);
       if (method !== "DELETE") assert.match(path, /fieldValidation=Strict/, method);
     }
   });

@@ -77,7 +77,7 @@ interface ClientOptions {
  * Typed calls. All throw {@link ApiStatusError} (the server refused), {@link ApiUnreachableError} (no answer, or none in
  * time: see its `outcome`), `API_ANSWER_INVALID`, or the signal's reason. An aborted mutating call may have taken effect.
  * Mutating calls carry `fieldValidation=Strict` (a field that the server does not know is an error, not lost) and
- * `timeout=4s`. Nothing is retried here: see `retry()`.
+ * `timeout=14s`. Nothing is retried here: see `retry()`.
  */
 export class KubeClient {
   readonly #options: ClientOptions;

@@ -19,8 +19,12 @@ export const limits = {
   callTimeoutMs: 10_000,
   /** A page of a list of large objects may take longer than a call for one. */
   listTimeoutMs: 60_000,
-  /** What a mutating call asks of the server as `?timeout=`: afterwards its outcome is settled there. */
-  mutationTimeoutS: 4,
+  /**
+   * What a mutating call asks of the server as `?timeout=`: afterwards its outcome is settled there. A busy server lets a request
+   * wait for a quarter of it and then refuses it, to its place behind all others. Whoever must know when a lost call has ended
+   * counts with it, as the finalizer of pools does.
+   */
+  mutationTimeoutS: 14,
   /** The longest Retry-After that is obeyed: a server or proxy that names hours must not stop a node for hours. */
   retryAfterMsMax: 60_000,
   /** The head of an answer, and the size and trailers of its chunks. */

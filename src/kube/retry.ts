@@ -9,6 +9,8 @@ export interface RetryOptions extends Signal {
   readonly firstMs?: number;
   /** @default 5000 */
   readonly maxMs?: number;
+  /** The longest Retry-After that is obeyed, for who has no time to wait for more. @default as long as any */
+  readonly askedMsMax?: number;
   /** @default Math.random */
   readonly random?: () => number;
 }
@@ -38,14 +40,15 @@ export function mayRepeat(error: unknown): boolean {
  * way, or the signal aborts; then the last error of `act` is thrown, which says more than the signal's reason.
  */
 export async function retry<T>(act: (o: Signal) => Promise<T>, options: RetryOptions): Promise<T> {
-  const { signal, clock, retryable = isRetryable, firstMs = 200, maxMs = 5_000, random = Math.random } = options;
+  const { signal, clock, retryable = isRetryable, random = Math.random } = options;
+  const { firstMs = 200, maxMs = 5_000, askedMsMax = Number.POSITIVE_INFINITY } = options;
   for (let attempt = 0; ; attempt++) {
     signal.throwIfAborted();
     try {
       return await act({ signal });
     } catch (error) {
       if (signal.aborted || !retryable(error)) throw error;
-      const askedMs = error instanceof ApiStatusError ? (error.retryAfterMs ?? 0) : 0;
+      const askedMs = error instanceof ApiStatusError ? Math.min(error.retryAfterMs ?? 0, askedMsMax) : 0;
       // Jitter comes on top of what was asked: all who were told "1 s" must not come back in the same millisecond.
       const delayMs = askedMs + backoffMs(attempt, { firstMs, maxMs, random });
       const woken = await clock.sleep(delayMs, { signal }).then(

@@ -34,8 +34,8 @@ import {
 
 /** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
 const missesMax = 8;
-/** How long a create whose answer was lost may take effect: the server gives up on it after 4 s. */
-const echoMsMax = 5_000;
+/** How long a create whose answer was lost may take effect: the server gives up on it after 14 s. */
+const echoMsMax = 15_000;
 
 interface CreateOptions extends Signal {
   /** An earlier create of the same name may have taken effect. */

@@ -1,6 +1,12 @@
 import type { Clock, Signal } from "#base";
 import { isRetryable, retry } from "#kube";
 
+/**
+ * A server with too much to do refuses what it had no time for, and names up to 32 s. An ADD has 30 s in all; it asks again
+ * after this long, which costs the server little beside what it refused.
+ */
+const askedMsMax = 3_000;
+
 /** Repeats `act` while that may help. Past the deadline it throws the last failure, which says more than the deadline does. */
 export async function persist<T>(
   act: (o: Signal) => Promise<T>,
@@ -13,7 +19,7 @@ export async function persist<T>(
     return retryable(error);
   };
   try {
-    return await retry(act, { signal, clock, retryable: worthIt, firstMs: 50, maxMs: 2_000 });
+    return await retry(act, { signal, clock, retryable: worthIt, firstMs: 50, maxMs: 2_000, askedMsMax });
   } catch (error) {
     throw signal.aborted && last !== undefined ? last : error;
   }

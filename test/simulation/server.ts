@@ -65,8 +65,8 @@ export interface Author {
   readonly asked: Asked;
 }
 
-/** A server acts on a changing request at most so late after it was sent: it carries `timeout=4s`. */
-const lateMsMax = 3_900;
+/** A server acts on a changing request at most so late after it was sent: it carries `timeout=14s`. */
+const lateMsMax = 13_900;
 const claims = "spideripaddresses";
 
 /** The API server of the world: the lab's, with a network between it and every process. */

@@ -13,7 +13,7 @@ interface DrainTimes {
 }
 
 /**
- * An agent may use what it knows of a pool for 60 s, and a create that it sent last may take effect up to 34 s later: after
+ * An agent may use what it knows of a pool for 75 s, and a create that it sent last may take effect up to 44 s later: after
  * 120 s nobody can claim an address of a deleted pool any more.
  */
 const drainTimes: DrainTimes = { settleMs: 120_000, apartMs: 30_000 };
