@@ -64,7 +64,7 @@ export const settingsSchema = v.object({
   ),
   enableStrictIPPoolScope: flag(
     false,
-    "Pods and Namespaces can name only pools that say for which namespaces they are.",
+    "Pods and Namespaces can name only pools, and applications only subnets, that say for which namespaces they are.",
   ),
   enableIPConflictDetection: flag(false, "An ADD asks the wire whether somebody has the address."),
   enableGatewayDetection: flag(false, "An ADD asks the gateway for an answer."),

@@ -24,6 +24,7 @@ export interface Deps {
     | "enableIPv6"
     | "enableSpiderSubnet"
     | "enableAutoPoolForApplication"
+    | "enableStrictIPPoolScope"
     | "redundantIpNumber"
     | "coolDown"
     | "enableValidatingResourcesDeletedWebhook"

@@ -12,6 +12,9 @@ export const subnetSpec = Type.Object(
     subnet: addressText("CIDR, host bits zero; no two subnets overlap. Immutable.", celOf(subnetRules, "subnet")),
     ips: Type.Optional(texts("Addresses that may be given to pools: single addresses `A` and ranges `A-B`.")),
     excludeIPs: Type.Optional(texts("Taken off `ips`, in the same form.")),
+    namespaceName: Type.Optional(
+      texts("Namespaces whose applications may have pools of it; absent: all, or none with `enableStrictIPPoolScope`."),
+    ),
     gateway: Type.Optional(addressText("Inherited by pools that have none when they are linked.")),
     routes: Type.Optional(routes("Inherited by pools that have none when they are linked.")),
   },

@@ -110,6 +110,37 @@ describe("a subnet without enough addresses", () => {
   });
 });
 
+describe("a subnet for some namespaces", () => {
+  const told = "no IPv4 IPPool for NIC eth0: SpiderSubnet s is for";
+
+  it("gives applications of other namespaces no pool, and tells them", async () => {
+    await using cluster = await withSubnet();
+    cluster.subnet("s", { namespaceName: ["team-a"] });
+    cluster.app(deployments);
+    await cluster.pass(500);
+    assert.deepEqual(cluster.pools, {});
+    assert.deepEqual(cluster.told("SubnetUnusable"), [
+      `${told} namespace team-a; add default to its spec.namespaceName, or name another one`,
+    ]);
+    cluster.subnet("s", { namespaceName: ["team-a", "default"] });
+    await cluster.pass(500);
+    assert.deepEqual(Object.keys(cluster.pools), ["auto4-web-eth0-9a2b3"]);
+  });
+
+  it("is what every subnet must be with enableStrictIPPoolScope", async () => {
+    await using cluster = await withSubnet({}, "enableSpiderSubnet: true\nenableStrictIPPoolScope: true");
+    cluster.app(deployments);
+    await cluster.pass(500);
+    assert.deepEqual(cluster.pools, {});
+    assert.deepEqual(cluster.told("SubnetUnusable"), [
+      `${told} no namespace, and enableStrictIPPoolScope is on; add default to its spec.namespaceName`,
+    ]);
+    cluster.subnet("s", { namespaceName: ["default"] });
+    await cluster.pass(500);
+    assert.deepEqual(Object.keys(cluster.pools), ["auto4-web-eth0-9a2b3"]);
+  });
+});
+
 describe("auto pool delete", () => {
   const fixed = (reclaim: string) => ({ [keys.poolReclaim]: reclaim, [keys.poolIpNumber]: "2" });
 

@@ -149,10 +149,14 @@ function demandsOn(workloads: Workloads | undefined, subnet: string): readonly D
 }
 
 /** The demands that the subnet can meet at all; of the others their application is told. */
-function receivable({ events }: Deps, subnet: SpiderSubnet | undefined, demands: readonly Demand[]): readonly Demand[] {
+function receivable(
+  { events, settings }: Deps,
+  subnet: SpiderSubnet | undefined,
+  demands: readonly Demand[],
+): readonly Demand[] {
   return demands.filter((demand) => {
     const { nic, family: wanted } = demand.owner;
-    const why = unusableFor(subnet, demand);
+    const why = unusableFor(subnet, demand, settings);
     if (why === undefined) return true;
     const message = `no IPv${wanted} IPPool for NIC ${nic}: SpiderSubnet ${demand.subnet} ${why}`;
     events.record(subjectOfDemand(demand), { type: "Warning", reason: "SubnetUnusable", message });

@@ -86,12 +86,13 @@ function listOf(demands: ReadonlyMap<string, Wanting>): readonly Demand[] {
 function unusable(world: World, demands: ReadonlyMap<string, Wanting>): readonly string[] {
   const broken = [...demands.values()].flatMap(({ demands: found }) => (found?.kind === "broken" ? [found] : []));
   const { installation, subnets } = world;
+  const { settings } = installation;
   return [
     ...broken.map(({ subject, message }) => `${subject.kind} ${subject.namespace}/${subject.name}: ${message}`),
     ...listOf(demands)
       .filter(({ owner }) => installation.families.includes(owner.family))
       .flatMap((demand) => {
-        const why = unusableFor(subnets.get(demand.subnet), demand);
+        const why = unusableFor(subnets.get(demand.subnet), demand, settings);
         const { kind, namespace, name, nic, family } = demand.owner;
         if (why === undefined) return [];
         return [
@@ -113,7 +114,9 @@ function stepSubnet(
   if (!settings.enableSpiderSubnet || family === undefined) return false;
   const asked = listOf(demands).filter(
     (demand) =>
-      demand.subnet === subnet.metadata.name && families.includes(family) && unusableFor(subnet, demand) === undefined,
+      demand.subnet === subnet.metadata.name &&
+      families.includes(family) &&
+      unusableFor(subnet, demand, settings) === undefined,
   );
   const isWatched = settings.enableAutoPoolForApplication;
   const plan = planSubnet({

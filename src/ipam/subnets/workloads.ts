@@ -81,10 +81,24 @@ export function demandsOfWorkload(
   return demandsOf({ ...facts, template: kind.template(workload), replicas: kind.replicas(workload) });
 }
 
-/** Why a subnet cannot meet a demand at all; undefined where it can, if it has the addresses. */
-export function unusableFor(subnet: SpiderSubnet | undefined, { owner }: Demand): string | undefined {
+/**
+ * Why a subnet cannot meet a demand at all; undefined where it can, if it has the addresses. `enableStrictIPPoolScope`: one that
+ * says for no namespace that it is for it can meet none.
+ */
+export function unusableFor(
+  subnet: SpiderSubnet | undefined,
+  { owner }: Demand,
+  { enableStrictIPPoolScope: isStrict }: { readonly enableStrictIPPoolScope: boolean },
+): string | undefined {
   if (subnet === undefined) return "does not exist; create it, or name another one";
   if (subnet.metadata.deletionTimestamp !== undefined) return "is being deleted; name another one";
+  const { namespaceName = [] } = subnet.spec;
+  if (isStrict && namespaceName.length === 0) {
+    return `is for no namespace, and enableStrictIPPoolScope is on; add ${owner.namespace} to its spec.namespaceName`;
+  }
+  if (namespaceName.length > 0 && !namespaceName.includes(owner.namespace)) {
+    return `is for namespace ${namespaceName.join(", ")}; add ${owner.namespace} to its spec.namespaceName, or name another one`;
+  }
   const family = familyOf(subnet.spec.subnet);
   return family === owner.family ? undefined : `is of IPv${family}; name it under ipv${family}`;
 }
