@@ -68,7 +68,8 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
           metrics.text(),
         );
   let isReady = false;
-  await using _probes = await probes(options.healthPort, () => isReady);
+  await using _probes =
+    options.healthPort === undefined ? undefined : await serveProbes(options.healthPort, () => isReady);
   const { node } = options;
   const ownerFile = join(options.runDir, "owner");
   let owner = tryLockFile(ownerFile);
@@ -111,17 +112,4 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   }
   // Whoever superseded us runs beside us until our Pod is told to end; a restart would take the calls back.
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-}
-
-async function probes(port: number | undefined, isServing: () => boolean): Promise<AsyncDisposable | undefined> {
-  if (port === undefined) return undefined;
-  const serving = () => {
-    if (!isServing()) throw new Error("the objects of the cluster are not read yet");
-  };
-  const routes = {
-    "GET /runtime/startup": serving,
-    "GET /runtime/readiness": serving,
-    "GET /runtime/liveness": () => undefined,
-  };
-  return serveProbes(port, routes);
 }

@@ -50,8 +50,19 @@ export async function serveApi(path: string, routes: Routes): Promise<AsyncDispo
   };
 }
 
-/** The kubelet's probes, on both loopback addresses: nobody else is to reach them. A family that the node lacks is left out. */
-export async function serveProbes(port: number, routes: Routes): Promise<AsyncDisposable> {
+/**
+ * The kubelet's probes, on both loopback addresses: nobody else is to reach them. A family that the node lacks is left out.
+ * Startup and readiness are 200 once `isServing` holds, liveness always.
+ */
+export async function serveProbes(port: number, isServing: () => boolean): Promise<AsyncDisposable> {
+  const serving = () => {
+    if (!isServing()) throw new Error("the objects of the cluster are not read yet");
+  };
+  const routes = {
+    "GET /runtime/startup": serving,
+    "GET /runtime/readiness": serving,
+    "GET /runtime/liveness": () => undefined,
+  };
   const servers = [await listen(jsonServer(routes), { host: "127.0.0.1", port })];
   try {
     servers.push(await listen(jsonServer(routes), { host: "::1", port, ipv6Only: true }));

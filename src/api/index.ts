@@ -17,7 +17,7 @@ export {
 } from "./closure.ts";
 export { decodeSettings, type Settings } from "./config.ts";
 export { coordinatorDefaults, defaultCoordinator } from "./coordinator/defaults.ts";
-export { coordinatorRules, validateCoordinator } from "./coordinator/rules.ts";
+export { coordinatorRules, linkMtuMin, validateCoordinator } from "./coordinator/rules.ts";
 export {
   type CoordinatorOverrides,
   type SpiderCoordinator,

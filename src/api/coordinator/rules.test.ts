@@ -61,6 +61,14 @@ describe("the rules of coordinators", () => {
     assert.deepEqual(validateCoordinator(defaultCoordinator(good)), []);
   });
 
+  test("an MTU that no link can have is refused", () => {
+    const said = (vethMTU: number) => validateCoordinator(coordinator({ vethMTU })).map(formatViolation);
+    assert.deepEqual(said(67), [
+      "spec.vethMTU: Invalid value: 67: must be at least 68, the smallest MTU of a link; 1280 with IPv6",
+    ]);
+    assert.deepEqual(said(68), []);
+  });
+
   test("the source of Pod CIDRs must be said, unless the coordinator is on its way out", () => {
     const silent = { metadata: meta("default"), spec: {} };
     assert.deepEqual(validateCoordinator(silent).map(formatViolation), [

@@ -11,6 +11,9 @@ interface CoordinatorCase {
   readonly spec: CoordinatorOverrides;
 }
 
+/** The smallest MTU that Linux gives a link (ETH_MIN_MTU, RFC 791). */
+export const linkMtuMin = 68;
+
 const podCidrTypes = ["auto", "cluster", "calico", "cilium", "none"];
 
 /** The rules that hold for a SpiderCoordinator and for the block inside a SpiderMultusConfig. */
@@ -99,9 +102,13 @@ export const coordinatorRules: readonly Rule<CoordinatorCase>[] = [
   {
     id: "coordinator-veth-mtu",
     field: "vethMTU",
-    message: "vethMTU is greater than 0",
-    check: ({ at, spec: { vethMTU = 1 } }) =>
-      vethMTU > 0 ? [] : [invalid(`${at}.vethMTU`, vethMTU, "must be greater than 0")],
+    message: "vethMTU is an MTU that a link can have: 68 or more",
+    check: ({ at, spec: { vethMTU = linkMtuMin } }) => {
+      if (vethMTU >= linkMtuMin) return [];
+      const need =
+        vethMTU > 0 ? `at least ${linkMtuMin}, the smallest MTU of a link; 1280 with IPv6` : "greater than 0";
+      return [invalid(`${at}.vethMTU`, vethMTU, `must be ${need}`)];
+    },
   },
 ];
 

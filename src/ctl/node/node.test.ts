@@ -121,6 +121,13 @@ describe("commands about this node", () => {
     assert.deepEqual([status, err.split(":")[1]], [2, " --bridge, --cni-bin-dir"], err);
   });
 
+  it("says what an agent that refuses says", async () => {
+    answers = { "/v1/flights?pod=a%2Fb": [400, "query pod=b is no namespace/name"] };
+    const { err, status } = await run("trace", "a/b", "--socket", socket);
+    assert.equal(status, 1);
+    assert.match(err, /the agent answered 400 to \/v1\/flights\?pod=a%2Fb: query pod=b is no namespace\/name/);
+  });
+
   it("where no agent answers, says on which socket", async () => {
     const { err, status } = await run("trace", "a/b", "--socket", join(folder, "none.sock"));
     assert.equal(status, 1);

@@ -210,6 +210,14 @@ describe("the coordinator's checklist: what is set in the Pod", () => {
     assert.deepEqual(policy(overlay), ["pod: route 192.168.7.9/32 via 10.7.0.2 dev net1 table 101"]);
   });
 
+  it("refuses a pair whose MTU is too small for IPv6, where the Pod has any", () => {
+    const small = settings({ vethMTU: 1279 });
+    assert.throws(() => planCoordinator(observed(podSide({ addresses: { eth0: ["fd06::10/64"] } })), small), {
+      details: { field: "vethMTU", value: 1279, allowed: "at least 1280 where Pods have IPv6 addresses" },
+    });
+    assert.ok(planCoordinator(observed(podSide({ addresses: { eth0: ["10.6.0.10/16"] } })), small).pod.length > 0);
+  });
+
   it("gives veth0 the address that is configured, unless the Pod has IPv6 alone", () => {
     const address = (pod: Observed["pod"]) =>
       lines(observed(pod), settings({ vethLinkAddress: "169.254.200.1" })).filter((line) => /pod: address/.test(line));

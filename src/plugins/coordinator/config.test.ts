@@ -102,6 +102,7 @@ describe("decodeCoordinatorConfig", () => {
       ["mode", { mode: "underlai" }],
       ["vethMTU", { vethMTU: 0 }],
       ["vethMTU", { vethMTU: -1 }],
+      ["vethMTU", { vethMTU: 67 }],
       ["podRPFilter", { podRPFilter: 3 }],
       ["txQueueLen", { txQueueLen: -1 }],
       ["podMACPrefix", { podMACPrefix: "0a-1b" }],
@@ -132,7 +133,7 @@ describe("decodeCoordinatorConfig", () => {
       text({ policyRoutes: [{ dst: "10.0.0.0/8", gw: "fd00::1" }] }),
       /route dst "10\.0\.0\.0\/8" and gw "fd00::1" must use the same IP family/,
     );
-    assert.match(text({ vethMTU: 0 }), /field vethMTU, value 0, allowed a whole number from 1 to 65535/);
+    assert.match(text({ vethMTU: 0 }), /field vethMTU, value 0, allowed a whole number from 68 to 65535/);
   });
 
   it("ignores what earlier versions knew, and takes any negative podRPFilter", () => {

@@ -1,3 +1,4 @@
+import { linkMtuMin } from "#api";
 import type { JsonObject, PluginConfig } from "#cni";
 import { hostPrefix, type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { flagAt, integerAt, invalid, objectsAt, textAt } from "../decode.ts";
@@ -128,7 +129,7 @@ function decodeFields(raw: JsonObject, routeNicKey: string): CoordinatorFields {
     podRpFilter: integerAt(raw, "podRPFilter", { min: -0x8000_0000, max: 2 }),
     txQueueLen: integerAt(raw, "txQueueLen", { min: 0, max: 0x7fff_ffff }),
     vethLinkAddress: decodeLinkAddress(raw),
-    vethMtuBytes: integerAt(raw, "vethMTU", { min: 1, max: 65_535 }),
+    vethMtuBytes: integerAt(raw, "vethMTU", { min: linkMtuMin, max: 65_535 }),
   };
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { SpiderError } from "#base";
 import { hostPrefix, type Ip, ipToBytes, sameIp, samePrefix } from "#ip";
+import { invalid } from "../decode.ts";
 import { disableIpv6, type PairSpec } from "../pairs.ts";
 import type { Settings } from "./config.ts";
 import { type Ends, hostConnectivity, isUnderlayFirst, missing, podConnectivity, type Wanted } from "./connectivity.ts";
@@ -24,11 +25,15 @@ export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "ve
   } satisfies PairSpec;
 }
 
+/** Below this the kernel takes IPv6 off a link (RFC 8200 §5). */
+const ipv6MtuMin = 1280;
+
 /**
  * What is missing for the Pod's interface to be coordinated as the settings say: wanted less observed, so that it is
  * empty where all is in place. Pure.
  *
- * @throws SpiderError `COORDINATOR_…` where the interfaces that are there do not fit
+ * @throws SpiderError `COORDINATOR_…` where the interfaces that are there do not fit, CniError 7 for a `vethMTU` that is too
+ * small for IPv6
  */
 export function planCoordinator(observed: Observed, settings: Settings): Operations {
   const { pod, host, ifName } = observed;
@@ -42,6 +47,9 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
     });
   }
   const families = ([4, 6] as const).filter((family) => own.some((ip) => ip.family === family));
+  if (families.includes(6) && isUnderlayFirst(role) && settings.vethMtuBytes < ipv6MtuMin) {
+    throw invalid("vethMTU", settings.vethMtuBytes, `at least ${ipv6MtuMin} where Pods have IPv6 addresses`);
+  }
   const { veth, ends } = planVeth(observed, role, settings);
   const nodes = nodeAddressesOf(observed, ends.hostIndex).filter(({ family }) => families.includes(family));
   const source = usableAddresses(pod, settings.firstNic).find(({ family }) => family === 4);
