@@ -1,33 +1,57 @@
 import { join } from "node:path";
-import { metadataOf, namespaces } from "#kube";
+import type { Ip } from "#ip";
+import { type EventRecorder, metadataOf, namespaces, type Pod } from "#kube";
 import { Intents, Ledger, reservedSets } from "#ledger";
 import { bootId } from "#linux";
-import type { After } from "../after.ts";
 import type { Calls } from "../calls.ts";
-import { ClaimsReconciler } from "../claims.ts";
-import { cutOff } from "../cut.ts";
+import { type ClaimsOptions, ClaimsReconciler } from "../claims.ts";
+import type { Cluster } from "../cluster.ts";
 import { Endpoints } from "../endpoints.ts";
 import { createIpam } from "../ipam.ts";
 import { LedgerEpoch } from "../ledger-epoch.ts";
-import { masterAddresses } from "../master.ts";
+import type { CallMetrics } from "../metrics.ts";
+import type { AgentOptions } from "../options.ts";
 import { findPod } from "../pods.ts";
+import type { SandboxRecord } from "../records.ts";
 import { Returned } from "../returned.ts";
 import type { Context } from "./context.ts";
 
-/** What addresses need of the parts that are made after them. */
-export interface Later {
+/** The part of the {@link Context} that is used here. */
+export type AddressContext = Pick<
+  Context,
+  "log" | "clock" | "tasks" | "settings" | "families" | "records" | "owners"
+> & {
+  readonly options: Pick<
+    AgentOptions,
+    "node" | "namespace" | "clusterNetwork" | "runDir" | "autoPoolWaitMs" | "lookEveryMs"
+  >;
+  readonly cluster: Pick<
+    Cluster,
+    "client" | "podStore" | "nodeStore" | "namespaceStore" | "reservedStore" | "poolMetadata" | "pools" | "relist"
+  >;
+  readonly events: Pick<EventRecorder, "record">;
+  readonly metrics: Pick<CallMetrics, "fault" | "waits">;
+};
+
+/** What addresses need of the node, and of the parts that are made after them. */
+export interface Surroundings extends Pick<ClaimsOptions, "nodes" | "random"> {
   readonly exclusive: Calls["exclusive"];
-  readonly claimedAgain: After["claimedAgain"];
+  readonly claimedAgain: (pod: Pod) => void;
+  /** Takes a sandbox off the network. */
+  readonly cut: (record: SandboxRecord) => void;
+  /** Addresses of the interface whose virtual function has this PCI address. */
+  readonly masterAddresses: (device: string) => readonly Ip[];
 }
 
 /** The ledger, what keeps it true, and the IPAM that plugins ask. */
 export type Addresses = ReturnType<typeof createAddresses>;
 
 /** They know each other in circles: what is asked back is asked by a function, when all are there. */
-export function createAddresses(context: Context, { exclusive, claimedAgain }: Later) {
-  const { options, log, clock, tasks, cluster, settings, families, host, records, events, owners, metrics } = context;
+export function createAddresses(context: AddressContext, surroundings: Surroundings) {
+  const { options, log, clock, tasks, cluster, settings, families, records, events, owners, metrics } = context;
   const { node, namespace, clusterNetwork, autoPoolWaitMs, lookEveryMs } = options;
   const { client, podStore, nodeStore, namespaceStore, reservedStore, pools } = cluster;
+  const { exclusive, claimedAgain, cut, masterAddresses, ...audits } = surroundings;
   const intents = new Intents(join(options.runDir, "intent"));
   const ledger = new Ledger({
     client,
@@ -52,7 +76,7 @@ export function createAddresses(context: Context, { exclusive, claimedAgain }: L
     fault: (kind) => metrics.fault(kind),
     exclusive,
     claimed: claimedAgain,
-    cut: (record) => cutOff(record, host),
+    cut,
     clock,
     log,
   });
@@ -64,7 +88,7 @@ export function createAddresses(context: Context, { exclusive, claimedAgain }: L
     returned,
     fault: (kind) => metrics.fault(kind),
     lookEveryMs,
-    nodes: () => cluster.release?.nodes ?? 1,
+    ...audits,
     clock,
     log,
   });
@@ -92,7 +116,7 @@ export function createAddresses(context: Context, { exclusive, claimedAgain }: L
     clock,
     hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),
     hasMac: (podUid, mac) => claims.hasMac(podUid, mac),
-    masterAddresses: (device) => masterAddresses(device, host),
+    masterAddresses,
     waits: () => metrics.waits(),
     autoPoolWaitMs,
     node,

@@ -1,3 +1,5 @@
+import { cutOff } from "../cut.ts";
+import { masterAddresses } from "../master.ts";
 import type { CallHandler } from "../server.ts";
 import { type Addresses, createAddresses } from "./addresses.ts";
 import { startBackground } from "./background.ts";
@@ -17,9 +19,13 @@ export type Serving = ReturnType<typeof build>;
  */
 export function build(given: Given) {
   const context = createContext(given);
+  const { cluster, host } = context;
   const addresses: Addresses = createAddresses(context, {
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
     claimedAgain: (pod) => after.claimedAgain(pod),
+    cut: (record) => cutOff(record, host),
+    masterAddresses: (device) => masterAddresses(device, host),
+    nodes: () => cluster.release?.nodes ?? 1,
   });
   const chain = createPlugins(context, addresses);
   const { calls, after } = createCalls(context, addresses, chain);

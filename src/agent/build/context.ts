@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeSettings, type Settings } from "#api";
 import type { Clock, Logger, Tasks } from "#base";
+import type { Family } from "#ip";
 import { EventRecorder, TopControllers } from "#kube";
 import { hostNetns } from "#linux";
 import type { Cluster } from "../cluster.ts";
@@ -33,7 +34,10 @@ export function createContext(given: Given) {
   const { options, log, clock, cluster } = given;
   const { node, stateDir, runDir } = options;
   const settings = readSettings(options.configPath, log);
-  const families = [...(settings.enableIPv4 ? ([4] as const) : []), ...(settings.enableIPv6 ? ([6] as const) : [])];
+  const families: readonly Family[] = [
+    ...(settings.enableIPv4 ? [4 as const] : []),
+    ...(settings.enableIPv6 ? [6 as const] : []),
+  ];
   const host = hostNetns();
   if (settings.tuneSysctlConfig) tuneNodeSysctls({ host, stateDir, families, log });
   return {

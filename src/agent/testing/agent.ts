@@ -20,23 +20,20 @@ import {
   type Transport,
   WatchedStore,
 } from "#kube";
-import { Intents, Ledger, reservedSets } from "#ledger";
-import { bootId } from "#linux";
+import type { Ledger } from "#ledger";
 import type { Plugin } from "#plugins";
 import { After } from "../after.ts";
+import { type Addresses, createAddresses } from "../build/addresses.ts";
 import { Calls } from "../calls.ts";
 import { Chain } from "../chain.ts";
-import { ClaimsReconciler } from "../claims.ts";
+import type { ClaimsReconciler } from "../claims.ts";
 import { runDoubts } from "../doubts.ts";
-import { Endpoints } from "../endpoints.ts";
 import { Flights } from "../flights.ts";
 import { ForeignPlugins } from "../foreign.ts";
-import { createIpam } from "../ipam.ts";
-import { LedgerEpoch } from "../ledger-epoch.ts";
+import type { LedgerEpoch } from "../ledger-epoch.ts";
 import { findPod } from "../pods.ts";
 import { PoolCache } from "../pool-cache.ts";
 import { Records } from "../records.ts";
-import { Returned } from "../returned.ts";
 import { TestApi } from "./api.ts";
 
 interface TestPod {
@@ -168,89 +165,42 @@ export class TestAgent {
     };
     const podStore = watch(pods, { fieldSelector: `spec.nodeName=${node}` });
     const nodeStore = watch(nodes, { fieldSelector: `metadata.name=${node}` });
-    const reserved = watch(spiderReservedIPs);
+    const reservedStore = watch(spiderReservedIPs);
     const namespaceStore = watch(metadataOf(namespaces));
     const poolMetadata = watch(metadataOf(spiderIPPools));
     const pools = new PoolCache({ client, clock, log, metadata: poolMetadata });
     pools.start({ signal });
     const { settings } = decodeSettings("");
-    const owners = new TopControllers(client);
     this.records = new Records(join(folder, "records"));
-    const intents = new Intents(join(folder, "intents"));
-    this.ledger = new Ledger({
-      client,
-      clock,
-      log,
-      node,
-      bootId: bootId(),
-      intents,
-      reserved: reservedSets(reserved, log),
-      inUse: (claim) => this.claims.inUse(claim),
-      open: (o) => this.epoch.open(o),
-      isIndexed: (claim, o) => endpoints.names(claim, o),
-      signal,
-    });
-    const returned = new Returned({
-      ledger: this.ledger,
-      records: this.records,
-      pools,
-      pods: podStore,
-      events: { record: (_pod, { reason, message }) => void this.told.push(`${reason}: ${message}`) },
-      settings,
-      exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
-      claimed: (pod) => void endpoints.write(pod, { signal }).catch(() => {}),
-      cut: ({ containerId }) => void this.cut.push(containerId),
-      fault: (kind) => void this.faults.push(kind),
-      clock,
-      log,
-    });
-    this.epoch = new LedgerEpoch({
-      ...{ client, clock, log, node, pools: poolMetadata },
-      lost: () => {
-        for (const store of stores) store.relist();
+    const addresses: Addresses = createAddresses(
+      {
+        ...{ log, clock, tasks, settings, families, records: this.records, owners: new TopControllers(client) },
+        options: {
+          ...{ node, namespace: "kube-system", clusterNetwork: "", runDir: folder },
+          ...{ autoPoolWaitMs: 50_000, lookEveryMs: 20_000 },
+        },
+        cluster: {
+          ...{ client, podStore, nodeStore, namespaceStore, reservedStore, poolMetadata, pools },
+          relist: () => {
+            for (const store of stores) store.relist();
+          },
+        },
+        events: { record: (_pod, { reason, message }) => void this.told.push(`${reason}: ${message}`) },
+        metrics: { fault: (kind) => void this.faults.push(kind), waits: () => void this.waits++ },
       },
-      recalled: (o) => this.ledger.recalled(o),
-      check: (o) => returned.checkEvery(o),
-      isWhole: () => returned.isWhole,
-      complete: (o) => returned.begin(o),
-      takeUp: (o) => this.claims.takeUp(o),
-    });
-    this.claims = new ClaimsReconciler({
-      ledger: this.ledger,
-      intents,
-      records: this.records,
-      pods: podStore,
-      returned,
-      fault: (kind) => void this.faults.push(kind),
-      clock,
-      log,
-      lookEveryMs: 20_000,
-      nodes: () => 1_000,
-      random: () => 0.5,
-    });
-    const endpoints: Endpoints = new Endpoints({ client, clock, ledger: this.ledger, owners, node, settings });
-    const ipamFor = createIpam({
-      ledger: this.ledger,
-      pools,
-      pods: podStore,
-      // The ADD has waited for the watch already.
-      findPod: (ref, o) => findPod({ store: podStore, client, node }, ref, { ...o, lagMs: 0 }),
-      namespaceOf: async (name, o) => namespaceStore.get(name) ?? client.get(metadataOf(namespaces), { name }, o),
-      nodes: nodeStore,
-      owners,
-      open: (o) => this.epoch.open(o),
-      endpoints,
-      clock,
-      hasSandbox: (podUid, except) => this.claims.hasSandbox(podUid, except),
-      hasMac: (podUid, mac) => this.claims.hasMac(podUid, mac),
-      masterAddresses: () => this.masterAddresses,
-      waits: () => void this.waits++,
-      node,
-      namespace: "kube-system",
-      clusterNetwork: "",
-      families,
-      settings,
-    });
+      {
+        exclusive: (containerId, act, o) => this.#calls.exclusive(containerId, act, o),
+        claimedAgain: (pod) => void endpoints.write(pod, { signal }).catch(() => {}),
+        cut: ({ containerId }) => void this.cut.push(containerId),
+        masterAddresses: () => this.masterAddresses,
+        nodes: () => 1_000,
+        random: () => 0.5,
+      },
+    );
+    const { endpoints, ipamFor } = addresses;
+    this.ledger = addresses.ledger;
+    this.claims = addresses.claims;
+    this.epoch = addresses.epoch;
     const events = new EventRecorder({ client, clock, log, component: "agent", host: node });
     const idle = () => Promise.resolve();
     const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
