@@ -7,6 +7,7 @@ const crypto = require("crypto");
 const fs = require("fs");
 const os = require("os");
 const path = require("path");
+const { makeRunFolder } = require("./run-folder.cjs");
 
 const root = path.join(__dirname, "..");
 const args = process.argv.slice(2);
@@ -211,7 +212,8 @@ function installNodeModules() {
 function handOver() {
   const node = path.join(root, "node_modules", ".bin", "node");
   const script = path.join(root, "scripts", `${command}.ts`);
-  const environment = { ...process.env, PATH: `${path.dirname(node)}:${process.env.PATH}` };
+  const temporary = process.platform === "linux" ? makeRunFolder() : { path: os.tmpdir(), remove: () => {} };
+  const environment = { ...process.env, PATH: `${path.dirname(node)}:${process.env.PATH}`, TMPDIR: temporary.path };
   // The child dies with us, whatever ends us: pdeathsig is the only thing that survives a SIGKILL.
   const child = spawn("setpriv", ["--pdeathsig", "TERM", node, script, ...args], {
     stdio: "inherit",
@@ -223,7 +225,10 @@ function handOver() {
     console.error(`bootstrap: cannot run ${node}: ${error.message}`);
     process.exit(1);
   });
-  child.on("exit", (code, signal) => process.exit(code === null ? 128 + (os.constants.signals[signal] || 1) : code));
+  child.on("exit", (code, signal) => {
+    temporary.remove();
+    process.exit(code === null ? 128 + (os.constants.signals[signal] || 1) : code);
+  });
 }
 
 function have(program) {
