@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { networkInterfaces } from "node:os";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { spiderIPPools } from "#api";
 import type { ApiRequest } from "#kube";
@@ -123,6 +124,20 @@ describe("a second sandbox of a living Pod", () => {
     assert.equal(agent.claims.hasMac(uid, "0A:58:0A:06:00:01"), true);
     assert.equal(agent.claims.hasMac(uid, "0a:58:0a:06:00:02"), false);
     assert.equal(agent.claims.hasMac("another", "0a:58:0a:06:00:01"), false);
+  });
+
+  it("knows the first one's interfaces also while its ADD is under way and has told of none", async () => {
+    const uid = cluster.pod({ name: "a" });
+    const { reached, goOn } = standStill();
+    const adding = agent.call("ADD", "a", "s1");
+    await cluster.api.drive(reached);
+    // The sandbox of these tests is the namespace that they run in.
+    const [{ mac = "" } = {}] = networkInterfaces()["lo"] ?? [];
+    assert.equal(agent.claims.hasMac(uid, mac), true);
+    assert.equal(agent.claims.hasMac(uid, "0a:58:0a:06:00:02"), false);
+    assert.equal(agent.claims.hasMac("another", mac), false);
+    goOn();
+    assert.equal((await adding).exitCode, 0);
   });
 
   it("that is added while the first fails keeps the address", async () => {

@@ -130,6 +130,15 @@ export class Machine {
   }
 }
 
+/** The MAC address of a sandbox's interfaces. */
+export function macOf(containerId: string): string {
+  const digits = [...containerId].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 0xffffff, 7);
+  return `02:00:00:${digits
+    .toString(16)
+    .padStart(6, "0")
+    .replace(/(..)(..)(..)/, "$1:$2:$3")}`;
+}
+
 /** Files by path. Folders are there as soon as somebody asks for them. */
 class Disk {
   readonly #files = new Map<string, string>();

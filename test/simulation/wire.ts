@@ -1,4 +1,4 @@
-import type { Machine } from "./machine.ts";
+import { type Machine, macOf } from "./machine.ts";
 
 /** The segment that all machines are on, and others, too. */
 export class Wire {
@@ -15,7 +15,7 @@ export class Wire {
     if (this.foreign.has(ip)) return "02:00:5e:00:00:01";
     for (const machine of this.#machines) {
       for (const { namespace, ip: used } of machine.answering()) {
-        if (used === ip && namespace.containerId !== by.containerId) return "02:00:5e:00:00:02";
+        if (used === ip && namespace.containerId !== by.containerId) return macOf(namespace.containerId);
       }
     }
     return undefined;

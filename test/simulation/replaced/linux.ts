@@ -1,4 +1,5 @@
 /** `#linux` as the simulated agent sees it: the namespaces of its machine. */
+import { macOf } from "../machine.ts";
 import { current } from "../process.ts";
 
 interface NetnsId {
@@ -25,7 +26,11 @@ export function sameNetns(a: NetnsId, b: NetnsId): boolean {
 export function openNetns(path: string) {
   const id = readNetnsId(path);
   if (id === undefined) throw Object.assign(new Error(`ENOENT: no namespace ${path}`), { code: "ENOENT" });
-  return { path, id, rtnl: { routes: () => [] }, [Symbol.dispose]: () => {} };
+  const links = () => {
+    const namespace = current().machine.namespaces.get(path);
+    return [...(namespace?.links.keys() ?? [])].map((name) => ({ name, mac: macOf(namespace?.containerId ?? "") }));
+  };
+  return { path, id, rtnl: { routes: () => [], links }, [Symbol.dispose]: () => {} };
 }
 
 export const mainTable = 254;

@@ -4,6 +4,7 @@ import type { Signal, Steps } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, type Ipam, type PluginConfig } from "#cni";
 import { formatIp, type Ip } from "#ip";
 import { withoutConflicts } from "../../../src/plugins/detection.ts";
+import { macOf } from "../machine.ts";
 import { current, type Process } from "../process.ts";
 import { openNetns } from "./linux.ts";
 
@@ -106,14 +107,6 @@ function detach({ machine, isDead }: Process, hostName: string): void {
 
 function hostNameOf({ containerId, ifName }: Attachment): string {
   return `${containerId}-${ifName}`;
-}
-
-function macOf(containerId: string): string {
-  const digits = [...containerId].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 0xffffff, 7);
-  return `02:00:00:${digits
-    .toString(16)
-    .padStart(6, "0")
-    .replace(/(..)(..)(..)/, "$1:$2:$3")}`;
 }
 
 function slowly(o: Signal): Promise<void> {
