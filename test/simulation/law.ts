@@ -57,7 +57,7 @@ export class Law {
     const { server } = options;
     this.#kept = new KeptLaw(server, poolTable);
     this.#parts = new PartsLaw({ server, poolTable, claimTable, guard: (check) => this.#guard(check) });
-    const writes = new WritesLaw();
+    const writes = new WritesLaw(server);
     server.onAsked = (author) => this.#guard(() => writes.asked(author));
     server.store.listen(poolTable, (change) => this.#guard(() => this.#poolChanged(change)));
     server.store.listen("/pods", ({ object }) => {
