@@ -66,6 +66,10 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "dual-stack"; readonly size: number }
   /** A node's object is deleted; its machine, which may run on, registers anew later: another UID, another Pod network. */
   | { readonly kind: "node-anew"; readonly node: number; readonly ms: number }
+  /** A machine is off for certain, and its node is tainted out-of-service until it is on again. */
+  | { readonly kind: "out-of-service"; readonly node: number; readonly ms: number }
+  /** Somebody labels a claim, by its place among all: whatever was decided on it before must be decided again. */
+  | { readonly kind: "claim-edit"; readonly at: number }
   /** What makes Pods for StatefulSets is away, and one of theirs is deleted. */
   | { readonly kind: "manager-away"; readonly at: number; readonly ms: number }
   /** etcd is saved; later it is put back to that. */
@@ -270,6 +274,14 @@ const ownKinds = {
       ms: random.pick([2_000, 30_000, 120_000, 400_000]),
     }),
   },
+  "out-of-service": {
+    weight: 4,
+    make: ({ random, atMs, node }) => ({
+      ...{ atMs, kind: "out-of-service", node },
+      ms: random.pick([20_000, 70_000, 120_000]),
+    }),
+  },
+  "claim-edit": { weight: 20, make: ({ random, atMs }) => ({ atMs, kind: "claim-edit", at: random.int(24) }) },
   app: {
     weight: 30,
     make: ({ random, atMs }) => ({

@@ -6,6 +6,7 @@ import { familyOf, PartsLaw } from "./law-parts.ts";
 import { WritesLaw } from "./law-writes.ts";
 import type { Machine, Namespace } from "./machine.ts";
 import { epochMs } from "./process.ts";
+import { isFenced } from "./registrations.ts";
 import type { Author, Change, KubeObject, Server } from "./server.ts";
 import type { Time } from "./time.ts";
 import { Violation } from "./violation.ts";
@@ -280,11 +281,12 @@ export class Law {
     }
   }
 
-  /** A node that registers just now may have been absent when it was looked for. */
+  /** A node that registers just now may have been absent when it was looked for; one that is fenced is as good as absent. */
   #isRegistered(name: string): boolean {
     const { server, time } = this.#options;
     const node = server.get("/nodes", { name });
-    return node !== undefined && epochMs + time.nowMs - Date.parse(node.metadata.creationTimestamp ?? "") > justMs;
+    if (node === undefined || isFenced(node)) return false;
+    return epochMs + time.nowMs - Date.parse(node.metadata.creationTimestamp ?? "") > justMs;
   }
 
   #poolChanged({ type, object }: Change): void {

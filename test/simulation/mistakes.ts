@@ -92,9 +92,13 @@ export const mistakes: readonly Mistake[] = [
   {
     name: "a release that came too late is repeated as it was",
     edits: [
-      { file: "src/ledger/releases.ts", find: "      pending.claim = now;\n      throw error;", put: "      throw error;" },
+      {
+        file: "src/ledger/releases.ts",
+        find: "      pending.claim = now;\n      throw error;",
+        put: "      throw error;",
+      },
     ],
-    focus: ["create", "second-sandbox", "crash", "fault"],
+    focus: ["create", "delete", "claim-edit"],
   },
   {
     name: "what a silent node holds is released",

@@ -2,6 +2,7 @@ import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Manifest } from "../../src/ctl/manifests.ts";
 import { type History, type Op, type StatefulAct, shape, type Who } from "./history.ts";
 import { idOf, isOver } from "./kubelet.ts";
+import { claimTable } from "./law.ts";
 import type { Machine } from "./machine.ts";
 import { group, Pools, range } from "./pools.ts";
 import type { Process } from "./process.ts";
@@ -173,6 +174,18 @@ export class People {
         world.stateful.rest(op.ms);
         world.stateful.restart(op.at, { force: false });
         return;
+      case "out-of-service":
+        this.#reboot(this.#node(op.node), op.ms);
+        this.#registrations.fence(this.#node(op.node));
+        return;
+      case "claim-edit": {
+        const claims = world.server.store.list(claimTable);
+        const claim = claims[op.at % Math.max(1, claims.length)];
+        if (claim === undefined) return;
+        const labels = { ...claim.metadata.labels, "example.org/seen-at": String(Math.round(world.time.nowMs)) };
+        world.server.update(group, "spideripaddresses", { ...claim, metadata: { ...claim.metadata, labels } });
+        return;
+      }
       case "node-anew":
         this.#registrations.forget(this.#node(op.node), op.ms);
         return;
@@ -405,6 +418,7 @@ export class People {
   }
 
   #turnOn(node: Node): void {
+    this.#registrations.unfence(node);
     node.machine.turnOn();
     // The runtime finds its sandboxes without their namespaces, and takes them down.
     for (const sandbox of node.sandboxes) sandbox.state = "failed";

@@ -1,8 +1,17 @@
 import { nodeOf } from "./kubelet.ts";
+import type { KubeObject } from "./server.ts";
 import type { Node, World } from "./world.ts";
 
 /** Pods of a node that has no object are collected by Kubernetes after this. */
 const collectMs = 60_000;
+
+const outOfService = { key: "node.kubernetes.io/out-of-service", value: "nodeshutdown", effect: "NoExecute" };
+
+/** Whether somebody says of the node that its machine is off for certain. */
+export function isFenced(node: KubeObject): boolean {
+  const { taints = [] } = node["spec"] as { readonly taints?: readonly { readonly key: string }[] };
+  return taints.some(({ key }) => key === outOfService.key);
+}
 
 /** Node objects that somebody deletes while their machines run on, or are away. */
 export class Registrations {
@@ -27,6 +36,26 @@ export class Registrations {
       }
     });
     time.after(ms, () => this.join(node));
+  }
+
+  /** Somebody says that the machine is off for certain: its Pods are given up at once, but for static ones, which tolerate all. */
+  fence({ machine: { name, isOn } }: Node): void {
+    const { server } = this.#world;
+    const node = server.get("/nodes", { name });
+    if (isOn || node === undefined) return;
+    server.update("v1", "nodes", { ...node, spec: { ...(node["spec"] as object), taints: [outOfService] } });
+    for (const pod of server.store.list("/pods")) {
+      if (nodeOf(pod) !== name || pod.metadata.annotations?.["kubernetes.io/config.hash"] !== undefined) continue;
+      server.delete("v1", "pods", pod, 0);
+    }
+  }
+
+  /** Takes that back, before the machine is switched on. */
+  unfence({ machine: { name } }: Node): void {
+    const { server } = this.#world;
+    const node = server.get("/nodes", { name });
+    if (node === undefined || !isFenced(node)) return;
+    server.update("v1", "nodes", { ...node, spec: { ...(node["spec"] as object), taints: [] } });
   }
 
   /** A kubelet that starts and reaches the server registers its node, where that has no object. */
