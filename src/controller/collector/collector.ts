@@ -295,6 +295,8 @@ export class Collector {
       log.info({ ip: live.spec.address, action, why: verdict.why, evidence: verdict.evidence }, "would be done");
       return {};
     }
+    // First: where we end in between, the claim is still there to be seen. A Pod that comes meanwhile writes both anew.
+    if (action === "release" && live.spec.purpose === "Sticky") await this.#removeEndpoint(live, o);
     try {
       await applyAction(client, live, verdict, { ...o, now: clock.wall() });
     } catch (error) {
@@ -307,7 +309,6 @@ export class Collector {
     }
     this.#first.delete(name);
     this.#tell(live, verdict, observation);
-    if (action === "release" && live.spec.purpose === "Sticky") await this.#removeEndpoint(live, o);
     return {};
   }
 

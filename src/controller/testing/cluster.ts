@@ -102,8 +102,8 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Time passes in small steps, so that what it wakes can answer in between. */
-  async pass(ms: number): Promise<void> {
-    const stepMs = Math.max(5, Math.ceil(ms / 100));
+  async pass(ms: number, { steps = 100 }: { readonly steps?: number } = {}): Promise<void> {
+    const stepMs = Math.max(5, Math.ceil(ms / steps));
     for (let left = ms; left > 0; left -= stepMs) {
       await this.clock.advance(Math.min(left, stepMs));
       await this.settle();
