@@ -37,7 +37,7 @@ import {
 import { mutatingWebhooks, validatingWebhooks } from "./certificates/webhooks.ts";
 import { crds } from "./ledger-epoch/epoch.ts";
 import type { ControllerProgramOptions } from "./options.ts";
-import { options, type ReplicaChanges, TestCluster } from "./testing/cluster.ts";
+import { options, TestCluster } from "./testing/cluster.ts";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const ip = "172.18.30.131";
@@ -397,7 +397,7 @@ async function run(scenario: Scenario, death?: ConstructorParameters<typeof Mort
   await using cluster = new TestCluster();
   before?.(cluster);
   const mortal = new Mortal(cluster, death);
-  const start = (podName: string, more: ReplicaChanges = {}) =>
+  const start = (podName: string, more: Parameters<TestCluster["start"]>[1] = {}) =>
     cluster.start({ ...changes, podName }, { conf, ...more });
   await start("a", { transport: mortal.transport });
   await cluster.pass(5_000, { steps: 20 });

@@ -68,6 +68,8 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "node-anew"; readonly node: number; readonly ms: number }
   /** A machine is off for certain, and its node is tainted out-of-service until it is on again. */
   | { readonly kind: "out-of-service"; readonly node: number; readonly ms: number }
+  /** A pool that nobody uses is deleted; a node's agent, which hears of it late, is asked for addresses meanwhile. */
+  | { readonly kind: "pool-delete-unseen"; readonly pool: number; readonly node: number; readonly ms: number }
   /** Somebody labels a claim, by its place among all: whatever was decided on it before must be decided again. */
   | { readonly kind: "claim-edit"; readonly at: number }
   /** What makes Pods for StatefulSets is away, and one of theirs is deleted. */
@@ -279,6 +281,13 @@ const ownKinds = {
     make: ({ random, atMs, node }) => ({
       ...{ atMs, kind: "out-of-service", node },
       ms: random.pick([20_000, 70_000, 120_000]),
+    }),
+  },
+  "pool-delete-unseen": {
+    weight: 4,
+    make: ({ random, atMs, pool, node }) => ({
+      ...{ atMs, kind: "pool-delete-unseen", pool, node },
+      ms: random.pick([10_000, 25_000, 45_000]),
     }),
   },
   "claim-edit": { weight: 20, make: ({ random, atMs }) => ({ atMs, kind: "claim-edit", at: random.int(24) }) },

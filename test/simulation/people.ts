@@ -159,9 +159,16 @@ export class People {
       case "pool-size":
         this.#pools.resize(op.pool, op.size);
         return;
-      case "pool-delete": {
-        const pool = this.#pools.get(op.pool);
-        if (pool !== undefined) world.server.delete(group, "spiderippools", pool);
+      case "pool-delete":
+        this.#deletePool(op.pool);
+        return;
+      case "pool-delete-unseen": {
+        const { agent } = this.#node(op.node);
+        if (agent !== undefined) world.server.lag(agent, "spiderippools", op.ms);
+        // Nobody has an address of it any more when it is known to most that it goes, and then some want one.
+        for (let slot = 0; slot < shape.slots; slot++) this.#deletePod(slot, false);
+        world.time.after(op.ms / 2, () => this.#deletePool(op.pool));
+        world.time.after(op.ms, () => this.do({ ...op, kind: "burst", slot: 0, count: shape.slots / 2 }));
         return;
       }
       case "pool-create":
@@ -383,6 +390,11 @@ export class People {
 
   #pod(slot: number): KubeObject | undefined {
     return this.#world.server.get("/pods", { namespace, name: podName(slot) });
+  }
+
+  #deletePool(at: number): void {
+    const pool = this.#pools.get(at);
+    if (pool !== undefined) this.#world.server.delete(group, "spiderippools", pool);
   }
 
   // ── nodes ──
