@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createLabClient, type LabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { agentsRssMb } from "../lab/scenarios/memory.ts";
+import { rssMb } from "../lab/scenarios/memory.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
 import { monotonicMs } from "./monotonic.ts";
@@ -102,7 +102,7 @@ export class BenchNode implements AsyncDisposable {
 
   /** Resident memory of the node's agent. */
   async agentRssMb(): Promise<number> {
-    return Math.max(0, ...(await agentsRssMb(this.#lab, this.#node)));
+    return Math.max(0, ...(await rssMb(this.#lab, this.#node, "agent")));
   }
 
   /** Pulls the node's plug and switches it on again; its kubelet stays held. */

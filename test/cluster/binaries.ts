@@ -55,6 +55,7 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     }
   } else if (missing.length > 0) {
     await requireGo();
+    say(`the official release of Kubernetes ${version} does not answer here: fetching its Go modules`);
     const source = cachePath("kube", "source", `kubernetes-${version}`);
     await buildKubernetes({ directory: cache, source, version }, missing, (name) =>
       say(`building ${name} ${version} from its Go module`),

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { LabHandle } from "../../lab/launch.ts";
+import { rssMb } from "../../lab/scenarios/memory.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { auditLog } from "../cluster/protocol.ts";
@@ -108,12 +109,11 @@ describe("figures", () => {
   });
 
   it("of 100 Pods on two nodes: none fails, and few requests of ours", async () => {
-    const memory = async () => ({
-      agent: await rss("node1", "spiderpool-agent.* daemon"),
-      controller: Math.max(
-        ...(await Promise.all(cluster.nodes.map(({ name }) => rss(name, "spiderpool-controller.* daemon")))),
-      ),
-    });
+    const memory = async () => {
+      const of = async (program: "agent" | "controller") =>
+        Math.max(...(await Promise.all(cluster.nodes.map(({ name }) => rssMb(cluster, name, program)))).flat());
+      return { agent: await of("agent"), controller: await of("controller") };
+    };
     figure("memory before, MiB", await memory());
     await delay(3_000); // what came before has been written
     const atRest = (await requests()).length;
@@ -146,12 +146,6 @@ describe("figures", () => {
     assert.ok(perPodInAll <= 5, JSON.stringify(perPod));
     await stage.quiet("delete", "deployment/hundred", "--wait=true");
   });
-
-  /** MiB of a program on a node; 0 where it does not run. */
-  async function rss(node: string, pattern: string): Promise<number> {
-    const script = `for pid in $(pgrep -f '${pattern}'); do awk '/VmRSS/ { print $2 }' /proc/$pid/status; done | sort -n | tail -1`;
-    return Number((await cluster.run({ node, argv: ["sh", "-c", script] })).trim() || 0) / 1024;
-  }
 
   /** What our programs asked of the API server so far: `user verb resource`. */
   async function requests(): Promise<readonly string[]> {

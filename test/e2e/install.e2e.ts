@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { airgapArchive } from "../../images/airgap.ts";
+import { chartImage } from "../../images/build.ts";
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
-import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
+import { chart, installed, productImage, walkthroughFlags } from "../cluster/product.ts";
 import { settled } from "./audit.ts";
 import { manifests, type Suite, startBareSuite, until } from "./suite.ts";
 import { deployment, pod } from "./workloads.ts";
@@ -103,7 +108,29 @@ describe("a release", () => {
     await leavesNothing(stage);
   });
 
-  it("comes back after its removal, by Helm 3 and with the reference plugins that a node lacks, and is removed again", async () => {
+  /**
+   * Loads the image onto nodes that do not have it any more, as the archive for clusters without internet does: the path of its chart,
+   * and the image's digest, which nodes know it by, too.
+   */
+  async function loadArchive(): Promise<{ readonly packed: string; readonly digest: string }> {
+    const { reference } = chartImage();
+    const archive = airgapArchive({ archive: readFileSync(await productImage()), reference, sbom: "{}" });
+    execFileSync("tar", ["--extract", "--directory", cluster.directory], { input: archive });
+    const folder = join(cluster.directory, "spiderpool-airgap");
+    const digestOf = `ctr -n k8s.io images ls name==${reference} | awk 'NR == 2 { print $3 }'`;
+    const load = `digest=$(${digestOf})
+      ctr -n k8s.io images rm --sync $(ctr -n k8s.io images ls | awk -v digest=$digest '$3 == digest { print $1 }') >&2
+      [ -z "$(${digestOf})" ]
+      sh ${folder}/load.sh >&2
+      digest=$(${digestOf})
+      ctr -n k8s.io images tag ${reference} ${reference.replace(/:[^:/]*$/, "")}@$digest >&2
+      echo $digest`;
+    const digests = await Promise.all(cluster.nodes.map(({ name }) => onNode(name, `set -e; ${load}`)));
+    assert.match(digests[0] ?? "", /^sha256:[0-9a-f]{64}\n$/);
+    return { packed: join(folder, "spiderpool-chart.tgz"), digest: digests[0]?.trim() ?? "" };
+  }
+
+  it("comes back after its removal, from the archive for clusters without internet, pinned by digest, by Helm 3 and with the reference plugins that a node lacks, and is removed again", async () => {
     const helm3 = new Stage({
       lab: cluster,
       kubectl: await findKubectl("1.35"),
@@ -114,9 +141,16 @@ describe("a release", () => {
     const plugins = () => onNode("node1", "cd /opt/cni/bin; sha256sum bridge sbr; stat -c %a sbr");
     const before = await plugins();
     await Promise.all(cluster.nodes.map(({ name }) => onNode(name, "rm /opt/cni/bin/sbr")));
-    await helm3.helm("install", "spiderpool", chart, ...walkthroughFlags, "--set", "plugins.installCNI=true");
+    const { packed, digest } = await loadArchive();
+    const values = ["plugins.installCNI=true", `spiderpoolAgent.image.digest=${digest}`].flatMap((one) => [
+      "--set",
+      one,
+    ]);
+    await helm3.helm("install", "spiderpool", packed, ...walkthroughFlags, ...values);
     await installed(stage);
     assert.deepEqual(helm3.failures, []);
+    const images = ["-n", "kube-system", "-l", "app.kubernetes.io/component=spiderpool-agent", "-o"];
+    assert.match(await kubectl("get", "pods", ...images, "jsonpath={.items[*].spec.containers[*].image}"), /@sha256:/);
     assert.equal(await plugins(), before, "the image has the same package's");
     await works();
     await helm3.helm(

@@ -14,6 +14,12 @@ const nodes = ["node1", "node2"] as const;
 const modes = ["nftables", "iptables"] as const;
 const options = { pools: { ipv4: ["large"], ipv6: ["six"] } };
 const nodePort = 30_080;
+/** Every port of ours elsewhere than at all addresses. */
+const bound = [
+  ...["spiderpoolAgent.prometheus.enabled=true", "spiderpoolAgent.prometheus.bindAddress=127.0.0.2"],
+  ...["spiderpoolController.prometheus.enabled=true", "spiderpoolController.prometheus.bindAddress=127.0.0.2"],
+  ...["spiderpoolController.httpBindAddress=node", "spiderpoolController.webhookBindAddress=node"],
+].flatMap((value) => ["--set", value]);
 
 /** A web server that kubelet asks in three ways, at its underlay address. */
 function probedPod(name: string, node: string): object {
@@ -43,7 +49,7 @@ function service(name: string, selector: object, more: object = {}): object {
 describe("Services of underlay Pods", () => {
   let suite: Suite;
   before(async () => {
-    suite = await startSuite("services", { bridges: true, dualStack: true });
+    suite = await startSuite("services", { bridges: true, dualStack: true, flags: bound });
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     const six = { subnet: "fd00:172:18::/64", gateway: "fd00:172:18::1" };
     await suite.apply(
@@ -92,6 +98,23 @@ describe("Services of underlay Pods", () => {
     );
   const everybody = (url: string, name: RegExp) =>
     Promise.all(clients.map(([who, ask]) => answers(who, ask, url, name)));
+
+  it("programs listen where the values say, and nowhere else; their probes, webhooks and metrics answer there", async () => {
+    const labels = "app.kubernetes.io/component=spiderpool-controller";
+    const [controller] = await suite.list<PodLike>("pods", { namespace: "kube-system", labels });
+    const { spec, status } = controller ?? assert.fail();
+    const listening = async (node: string) => {
+      const said = await suite.onNode(node, "ss -Hltn 'sport >= :5710 and sport <= :5724' | awk '{ print $4 }' | sort");
+      return said.trim().split("\n");
+    };
+    for (const node of nodes) {
+      const own = ["127.0.0.1:5710", "127.0.0.2:5711"];
+      const its = [`${status.podIP}:5720`, "127.0.0.2:5721", `${status.podIP}:5722`];
+      assert.deepEqual(await listening(node), [...own, ...(node === spec.nodeName ? its : [])].sort());
+      assert.match(await suite.fetch({ node }, "http://127.0.0.2:5711/metrics"), /^spiderpool_/m);
+    }
+    assert.match(await suite.fetch({ node: spec.nodeName }, "http://127.0.0.2:5721/metrics"), /^spiderpool_/m);
+  });
 
   it("kubelet's probes reach the Pods: each is Ready, and taken out of its Service when it is not", async () => {
     const endpoints = async (name: string) =>

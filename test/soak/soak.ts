@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { benchAnnotations, prepareNetwork, threeNicsAnnotations } from "../../bench/prepare.ts";
 import { createLabClient } from "../../lab/api/index.ts";
 import type { LabHandle } from "../../lab/launch.ts";
-import { agentsRssMb } from "../../lab/scenarios/memory.ts";
+import { rssMb } from "../../lab/scenarios/memory.ts";
 import { launchProductLab } from "../../scripts/product-lab.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import type { ChurnPlan, ChurnReport } from "./churn.ts";
@@ -116,7 +116,7 @@ async function watchMemory(lab: LabHandle, nodes: readonly string[], signal: Abo
   while (await slept(rssEveryMs, signal)) {
     const minute = Math.floor((performance.now() - startMs) / 60_000);
     for (const [node, minutes] of seen) {
-      minutes[minute] = [...(minutes[minute] ?? []), ...(await agentsRssMb(lab, node))];
+      minutes[minute] = [...(minutes[minute] ?? []), ...(await rssMb(lab, node, "agent"))];
     }
   }
   return new Map([...seen].map(([node, minutes]) => [node, minutes.map(median)]));
