@@ -1,4 +1,4 @@
-// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, four clusters at a time; `--json FILE` keeps the figures.
+// `npm run e2e [-- WORD …]`: suites on a real Kubernetes, five clusters at a time; `--json FILE` keeps the figures.
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -13,7 +13,7 @@ import { positive, readFlags } from "./options.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const suiteMsMax = 900_000;
 /** Suites mostly wait, for leases, time-outs, rollouts. */
-const jobsByDefault = 4;
+const jobsByDefault = 5;
 /** It measures. */
 const alone = ["figures"];
 /** The longest first, so that none is left to run alone at the end. */

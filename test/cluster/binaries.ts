@@ -59,7 +59,14 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     const source = cachePath("kube", "source", `kubernetes-${version}`);
     await buildKubernetes({ directory: cache, source, version }, missing, (name) =>
       say(`building ${name} ${version} from its Go module`),
-    );
+    ).catch((cause: unknown) => {
+      const nowhere =
+        "in KUBE_BIN_DIR, on PATH and in the cache they are not, and the official release does not answer";
+      throw new Error(
+        `${missing.join(", ")} ${version} cannot be built from their Go modules (${nowhere}): ${firstReason(cause)}\nName a folder that has them, and etcd, in KUBE_BIN_DIR`,
+        { cause },
+      );
+    });
   }
   for (const name of missing) found.set(name, join(cache, name));
   if (!found.has("etcd")) {
@@ -76,6 +83,16 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     if (path === undefined) throw new Error(`${name} was not looked for: known are ${[...found.keys()].join(", ")}`);
     return path;
   };
+}
+
+/** What Go says, without what it says on the way. */
+function firstReason(error: unknown): string {
+  const lines = String(error instanceof Error ? error.message : error).split("\n");
+  return lines
+    .filter((line) => !line.startsWith("go: downloading"))
+    .slice(0, 3)
+    .join("\n")
+    .slice(-1_000);
 }
 
 /** The folder of containerd 2's programs, which are built where they are not yet. Throws Error where there is no Go. */
