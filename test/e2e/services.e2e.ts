@@ -108,7 +108,7 @@ describe("Services of underlay Pods", () => {
       return said.trim().split("\n");
     };
     for (const node of nodes) {
-      const own = ["127.0.0.1:5710", "127.0.0.2:5711"];
+      const own = ["127.0.0.1:5710", "127.0.0.2:5711", "[::1]:5710"];
       const its = [`${status.podIP}:5720`, "127.0.0.2:5721", `${status.podIP}:5722`];
       assert.deepEqual(await listening(node), [...own, ...(node === spec.nodeName ? its : [])].sort());
       assert.match(await suite.fetch({ node }, "http://127.0.0.2:5711/metrics"), /^spiderpool_/m);
