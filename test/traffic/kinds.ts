@@ -20,8 +20,6 @@ export interface Kind {
   readonly onePerNode?: true;
   /** The Pods' MAC addresses are the card's. */
   readonly sharesMac?: true;
-  /** Where Pods have only both families at once: in all else it is like the kind before it, and a user-mode kernel is slow. */
-  readonly dualOnly?: readonly Attached[];
 }
 
 const vlan = 100;
@@ -39,7 +37,6 @@ const ovs = (id: number | undefined) =>
   ({ cniType: "ovs", ovs: { bridge: "br1", ...(id === undefined ? {} : { vlan: id }) } }) as const;
 
 export const attachments: readonly Attached[] = ["underlay", "overlay + underlay"];
-const beside: readonly Attached[] = ["overlay + underlay"];
 
 /** Every way in which traffic is tried; the suites beside this file take them by group. */
 export const kinds = {
@@ -48,7 +45,7 @@ export const kinds = {
     { title: "ovs, userspace datapath, access VLAN", needs: [], datapath: "netdev", vlan, spec: ovs },
   ],
   ovsKernel: [
-    { title: "ovs, kernel datapath", needs: ["openvswitch"], datapath: "system", dualOnly: attachments, spec: ovs },
+    { title: "ovs, kernel datapath", needs: ["openvswitch"], datapath: "system", spec: ovs },
     { title: "ovs, kernel datapath, access VLAN", needs: ["openvswitch"], datapath: "system", vlan, spec: ovs },
   ],
   macvlan: [{ title: "macvlan", needs: ["macvlan"], spec: macvlan(card) }],
@@ -58,7 +55,6 @@ export const kinds = {
       title: "macvlan on a VLAN of a bond (ifacer)",
       needs: ["macvlan", "vlan", "bond"],
       vlan,
-      dualOnly: beside,
       spec: macvlan(bond),
     },
   ],
@@ -70,7 +66,6 @@ export const kinds = {
       needs: ["ipvlan", "vlan", "bond"],
       vlan,
       sharesMac: true,
-      dualOnly: beside,
       spec: ipvlan(bond),
     },
   ],
@@ -80,7 +75,6 @@ export const kinds = {
       title: "vlan on a bond (ifacer)",
       needs: ["vlan", "bond"],
       vlan,
-      dualOnly: beside,
       onePerNode: true,
       sharesMac: true,
       spec: vlanOn(bond),
@@ -88,7 +82,5 @@ export const kinds = {
   ],
 } as const satisfies Readonly<Record<string, readonly Kind[]>>;
 
-/** Which families the Pods of a kind have, one after the other. */
-export function familiesOfPods({ dualOnly = [] }: Kind, attached: Attached): readonly Families[] {
-  return dualOnly.includes(attached) ? ["dual"] : ["v4", "v6", "dual"];
-}
+/** Which families the Pods have, one after the other. */
+export const familiesOfPods: readonly Families[] = ["v4", "v6", "dual"];

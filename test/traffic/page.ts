@@ -32,7 +32,7 @@ export function trafficPage(): string {
   const rows = (Object.values(kinds).flat() as readonly Kind[]).map((kind) => {
     const where = kind.needs.every((feature) => feature === "macvlan") ? "own kernel" : "user-mode Linux";
     const vlan = kind.vlan === undefined ? "untagged" : `VLAN ${kind.vlan}`;
-    const pods = attachments.map((attached) => `${attached}: ${familiesOfPods(kind, attached).join(", ")}`);
+    const pods = attachments.map((attached) => `${attached}: ${familiesOfPods.join(", ")}`);
     return `| ${kind.title} | ${vlan} | ${pods.join("; ")} | ${where} |`;
   });
   const table = ["| network | frames | Pods | where |", "|---|---|---|---|", ...rows];

@@ -19,6 +19,8 @@ export interface World {
 /** One way of traffic. Throws where it does not carry; undefined where the kind has no such way. */
 export interface Way {
   readonly title: string;
+  /** It takes its time: nothing may come. */
+  readonly isSilent?: true;
   readonly attempt: (world: World, family: Family) => Promise<void> | undefined;
 }
 
@@ -99,6 +101,7 @@ export const ways: readonly Way[] = [
   },
   {
     title: "other VLAN: nothing passes",
+    isSilent: true,
     attempt: ({ pod, remote, stranger }, family) => stranger && apart(stranger, [pod, remote], family),
   },
 ];
