@@ -196,6 +196,7 @@ function newSandbox(pod: Sandbox["pod"]): Sandbox {
 
 function count(error: unknown): void {
   const words = String(error)
+    .replace(/^.*? failed \((\w+)\): (\[.*?\]: error adding container to network "[^"]*": )?/s, "$1: ")
     .replace(/[0-9a-f-]{12,}|soak-\w+|\d+\.\d+\.\d+\.\d+/g, "…")
     .slice(0, 160);
   failures.set(words, (failures.get(words) ?? 0) + 1);

@@ -53,6 +53,7 @@ ovs-vsctl list-ports br1 | sed 's/^/port /'
 ip -o link | sed 's/^[0-9]*: //; s/[:@].*//; s/^/link /'
 ip rule | sed 's/^/rule4 /'; ip -6 rule | sed 's/^/rule6 /'
 ip route show table all | grep -v ' dev lo ' | sed 's/^/route4 /'
+ip -6 route show table all | grep -v ' dev lo ' | sed 's/ expires [0-9]*sec//; s/^/route6 /'
 ls -A /var/lib/spiderpool/sandboxes | sed 's/^/record /'
 ls -A /run/spiderpool/intent | sed 's/^/intent /'`;
 
