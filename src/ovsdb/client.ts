@@ -293,11 +293,12 @@ class Client implements Ovs, AsyncDisposable {
     if (this.#stop.signal.aborted) return this.#stop.signal.reason;
     if (this.#state.kind === "connected") return reason;
     const { endpoint } = this.#options;
-    const { attempts, error } = this.#state;
+    // Not how often it was tried: an Event is repeated only where its words differ.
+    const { error } = this.#state;
     return new SpiderError("OVSDB_UNREACHABLE", "cannot reach Open vSwitch's database on this node", {
       details: {
         endpoint,
-        tried: `${attempts} times to connect, last: ${error}`,
+        tried: `to connect: ${error}`,
         fix: "see whether Open vSwitch runs (systemctl status openvswitch-switch) and whether this is its socket (socket_file)",
       },
       cause: reason,
