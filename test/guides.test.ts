@@ -66,7 +66,7 @@ describe("the commands of the guides, on a lab", () => {
   before(async () => {
     const [launched, kubectl, { spiderpoolctl }] = await Promise.all([
       launchProductLab({ nodes: 2, bridges: false }),
-      findKubectl(),
+      findKubectl("1.35"),
       buildBundles(),
     ]);
     lab = launched;

@@ -8,13 +8,12 @@ import { launchProductLab } from "../scripts/product-lab.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 
-for (const version of ["1.32", "1.35"] as const) {
-  it(`the walk-through passes with kubectl ${version}`, async () => {
-    const lines: string[] = [];
-    await using lab = await launchProductLab({ nodes: 2 });
-    const stage = new Stage({ lab, kubectl: await findKubectl(version), print: (line) => lines.push(line) });
-    await playWalkthrough(stage, { manifests });
-    assert.deepEqual(stage.failures, [], lines.join("\n"));
-    assert.equal(stage.passed, 25);
-  });
-}
+// With the oldest kubectl; test/guides.test.ts types the walk-through with the newest.
+it("the walk-through passes with kubectl 1.32", async () => {
+  const lines: string[] = [];
+  await using lab = await launchProductLab({ nodes: 2 });
+  const stage = new Stage({ lab, kubectl: await findKubectl("1.32"), print: (line) => lines.push(line) });
+  await playWalkthrough(stage, { manifests });
+  assert.deepEqual(stage.failures, [], lines.join("\n"));
+  assert.equal(stage.passed, 25);
+});
