@@ -26,15 +26,27 @@ consumer sees (\`src/plugins/ovs-mirror/plugin.test.ts\`, own kernel); the modes
 (\`src/plugins/sub-interface\`); kube-proxy's Services, NodePorts and the kubelet's probes on a real Kubernetes (\`test/e2e\`).
 `;
 
+/** The file beside this one that goes through a group of kinds. */
+const files = {
+  ovs: "ovs.test.ts",
+  ovsKernel: "ovs-kernel.test.ts",
+  macvlan: "macvlan.test.ts",
+  macvlanByIfacer: "macvlan-ifacer.test.ts",
+  ipvlan: "ipvlan.test.ts",
+  vlan: "vlan.test.ts",
+} as const satisfies Readonly<Record<keyof typeof kinds, string>>;
+
 /** `docs/reference/traffic.md`. */
 export function trafficPage(): string {
   const list = ways.map(({ title }) => `- ${title}`);
-  const rows = (Object.values(kinds).flat() as readonly Kind[]).map((kind) => {
-    const where = kind.needs.every((feature) => feature === "macvlan") ? "own kernel" : "user-mode Linux";
-    const vlan = kind.vlan === undefined ? "untagged" : `VLAN ${kind.vlan}`;
-    const pods = attachments.map((attached) => `${attached}: ${familiesOfPods.join(", ")}`);
-    return `| ${kind.title} | ${vlan} | ${pods.join("; ")} | ${where} |`;
-  });
-  const table = ["| network | frames | Pods | where |", "|---|---|---|---|", ...rows];
+  const rows = (Object.keys(files) as (keyof typeof kinds)[]).flatMap((group) =>
+    (kinds[group] as readonly Kind[]).map((kind) => {
+      const where = kind.needs.every((feature) => feature === "macvlan") ? "own kernel" : "user-mode Linux";
+      const vlan = kind.vlan === undefined ? "untagged" : `VLAN ${kind.vlan}`;
+      const pods = attachments.map((attached) => `${attached}: ${familiesOfPods.join(", ")}`);
+      return `| ${kind.title} | ${vlan} | ${pods.join("; ")} | ${where} | \`${files[group]}\` |`;
+    }),
+  );
+  const table = ["| network | frames | Pods | where | test |", "|---|---|---|---|---|", ...rows];
   return `${[head, ...list, "", ...table, "", foot].join("\n").trimEnd()}\n`;
 }

@@ -13,6 +13,8 @@ export interface PodOptions {
   readonly families: Families;
   /** The last number of its addresses. */
   readonly host: number;
+  /** Its CHECK is called, too: of Pods alike one is enough, and a process costs a user-mode kernel much. */
+  readonly checked?: boolean;
   /** @default the kind's own */
   readonly vlan?: number | undefined;
   /** More plugins of its network, before the coordinator. */
@@ -55,7 +57,7 @@ export class TrafficPod extends Place {
     this.#overlay = options.attached === "underlay" ? this.#addresses : write("eth0", overlay);
   }
 
-  /** ADD and CHECK, and a server that answers with the Pod's name. */
+  /** ADD, CHECK where it is asked for, and a server that answers with the Pod's name. */
   static async start(site: Site, name: string, node: SiteNode, options: PodOptions): Promise<TrafficPod> {
     const pod = new TrafficPod(site, name, node, options);
     const { runtime } = node;
@@ -66,7 +68,7 @@ export class TrafficPod extends Place {
     runtime.networks = isUnderlay ? "" : "net";
     try {
       await pod.#call("ADD");
-      await pod.#call("CHECK");
+      if (options.checked === true) await pod.#call("CHECK");
       pod.#end = await pod.serve();
       return pod;
     } catch (error) {

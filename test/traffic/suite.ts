@@ -64,7 +64,8 @@ async function populate(site: Site, attached: Attached, given: Families, pods: T
   const [first, second] = site.nodes;
   const { kind } = site;
   const start = async (name: keyof typeof hosts, node = first, vlan = kind.vlan) => {
-    const pod = await TrafficPod.start(site, name, node, { attached, families: given, host: hosts[name], vlan });
+    const options = { attached, families: given, host: hosts[name], vlan, checked: name === "pod" };
+    const pod = await TrafficPod.start(site, name, node, options);
     pods.push(pod);
     return pod;
   };
