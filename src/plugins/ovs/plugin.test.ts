@@ -12,9 +12,10 @@ import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";
 import { derivedMac } from "../names.ts";
 import { startOvsNode } from "../testing/ovs-node.ts";
-import { deadline } from "../testing/run-steps.ts";
+import { deadline, runSteps } from "../testing/run-steps.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, tcpBytes } from "../testing/traffic.ts";
+import { createOvsPlugin } from "./plugin.ts";
 import { type OvsPod, ovsPods } from "./testing/pods.ts";
 
 if (isolated(import.meta.url)) {
@@ -83,6 +84,25 @@ if (isolated(import.meta.url)) {
         assert.throws(() => other.inside("ping", "-c", "1", "-W", "1", reach));
         for (const each of [a, b, other]) await each.del();
       }
+    });
+
+    it("gives vswitchd the ports of a crowd when their links are there: it would try to open each with every round", async (t) => {
+      const pods = Array.from({ length: 6 }, () => pod({}));
+      const { tasks } = node;
+      const plugin = createOvsPlugin({ host, ovsFor: () => ovs, ipamFor: () => undefined, tasks, flatFiles: [] });
+      const config = plugin.decode({ cniVersion: "1.0.0", name: "n", type: "ovs", raw: { bridge: "br1" } });
+      const linked: boolean[] = [];
+      const attach = ovs.attach.bind(ovs);
+      t.mock.method(ovs, "attach", (...args: Parameters<Ovs["attach"]>) => {
+        linked.push(host.rtnl.link(args[0].name) !== undefined);
+        return attach(...args);
+      });
+      await Promise.all(pods.map(({ attachment }) => runSteps((steps) => plugin.add(config, attachment, steps))));
+      assert.deepEqual(
+        linked,
+        pods.map(() => true),
+      );
+      for (const one of pods) await one.del();
     });
 
     it("has the switch send at once to its port what it has sent elsewhere, in either family", async () => {

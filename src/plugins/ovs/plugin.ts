@@ -52,6 +52,8 @@ export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
 
 /** From here on vswitchd takes longer to go through its ports than the database takes to answer. */
 const manyPorts = 64;
+/** From so many ADDs at once on a link waits for its turn for longer than vswitchd needs for a round. */
+const crowd = 4;
 
 /** A vswitchd that does not run must not hold up calls of the same sandbox for long. */
 const restoreMsMax = 2_000;
@@ -84,6 +86,9 @@ class OvsPlugin implements Plugin<OvsConfig> {
    *
    * A vswitchd at rest that has many ports shall hear of the port first: it finds the link, if that is made while it goes
    * through the others. Of the link alone it would make a round in vain, which the port would have to wait for.
+   *
+   * In a crowd links wait for their turns, and a port follows its link: with each round vswitchd would try again to open every
+   * port that has none yet, and write to the database that it could not (29 times for each of 50 ADDs at once).
    */
   async #add(c: OvsConfig, attachment: Attachment, steps: Steps, together: Together): Promise<CniResult> {
     const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
@@ -104,17 +109,22 @@ class OvsPlugin implements Plugin<OvsConfig> {
     // The claim's request leaves with the next turn of the event loop: nothing may block before that.
     await setImmediate();
 
-    const port = steps.run("port", (o) => retriable(ovs.attach(spec, o)), {
-      of,
-      undo: () => ovs.detach(spec.owner, { signal: never }).then(() => {}),
-    });
+    const attach = () =>
+      steps.run("port", (o) => retriable(ovs.attach(spec, o)), {
+        of,
+        undo: () => ovs.detach(spec.owner, { signal: never }).then(() => {}),
+      });
     const make = async () => {
       const pairs = await makePairs(host, pod, specs);
       together.made(pairs);
       return pairs[0] as VethPair;
     };
-    const told = ovs.portCount >= manyPorts && this.#adding === 1 ? port : Promise.resolve();
-    const link = told.then(() => steps.run("link", make, { of, blocking: true, undo: () => removePairs(host, specs) }));
+    const attaching = this.#adding < crowd ? attach() : undefined;
+    const told = ovs.portCount >= manyPorts && this.#adding === 1 ? attaching : undefined;
+    const link = Promise.resolve(told).then(() =>
+      steps.run("link", make, { of, blocking: true, undo: () => removePairs(host, specs) }),
+    );
+    const port = attaching ?? link.then(attach);
     making.resolve(Promise.all([link, port]).then(([pair]) => pair));
 
     const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
