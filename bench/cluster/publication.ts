@@ -2,7 +2,6 @@
 // JSON on stdin and prints a PublicationOutcome. Started by bench/cluster/server.ts.
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
 import { spiderIPPools, spiderPoolUsages } from "#api";
 import { formatError, silentLogger, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig, nodes, WatchedStore } from "#kube";
@@ -13,7 +12,7 @@ import { startController } from "./controller.ts";
 import { CpuMeter, type CpuSeconds } from "./cpu.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
 import type { Surroundings } from "./server.ts";
-import { ViewWrites } from "./writes.ts";
+import { observeViews, type ViewFigures } from "./views.ts";
 
 export interface PublicationPlan {
   readonly agents: number;
@@ -34,8 +33,8 @@ export interface PublicationOutcome {
   /** CPU time, in seconds, while Pods came, and while pools were edited. */
   readonly cpuSeconds: { readonly draw: CpuSeconds; readonly edits: CpuSeconds };
   /** Writes of `status` and of usages: of all pools in the busiest second, and of one pool in its busiest second. */
-  readonly status: ReturnType<ViewWrites["figures"]>;
-  readonly usage: ReturnType<ViewWrites["figures"]>;
+  readonly status: ViewFigures["status"];
+  readonly usage: ViewFigures["usage"];
   /** From the last allocation until every status counts all addresses. */
   readonly settledMs: number;
   /** From an edit's answer until an agent knows it: over all edits and agents. */
@@ -68,16 +67,12 @@ await inBatches(nodeNames, 16, async (node) => {
 });
 
 const addMs: number[] = [];
-const written = { status: new ViewWrites(), usage: new ViewWrites() };
-pools.changed((name, now, before) => {
-  if (!isDeepStrictEqual(now?.status, before?.status)) written.status.note(name);
-});
-usages.changed((name) => written.usage.note(name));
+const views = await observeViews(kubeconfig);
 const cpu = new CpuMeter(plan.server);
 const failures = await draw();
 const settledMs = await settled();
 const drawCpu = cpu.lap();
-const figures = { status: written.status.figures(), usage: written.usage.figures() };
+const figures = await views.figures();
 const editMs: number[] = [];
 for (let edit = 0; edit < plan.edits; edit++) editMs.push(...(await editPool(edit)));
 const outcome: PublicationOutcome = {

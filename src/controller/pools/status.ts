@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { type SpiderIPPool, type SpiderIPPoolStatus, spiderIPPools } from "#api";
-import { type ControllerOptions, fromStore, type Store, surelyUnchanged } from "#kube";
+import { type ControllerOptions, fromStore, type Store } from "#kube";
 import { type PoolStatus, poolStatus } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
 import type { LedgerEpoch } from "../ledger-epoch/epoch.ts";
@@ -69,17 +69,13 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
       anyNotBeforeMs = nowMs + (agents() / watchEventsPerSecond) * 1_000;
       const { resourceVersion } = pool.metadata;
       const body = { metadata: { resourceVersion }, status: toWire(found, conditions) };
-      // From the answer on: a write that was on its way for long would else be followed too closely by one that is not.
-      const written = () => {
-        const pauseMs = Math.max(gapMs, (sizeOf(found) / bytesPerSecond) * 1_000);
-        notBeforeMs.set(name, clock.monotonicMs() + pauseMs);
-      };
       try {
         await client.patch(spiderIPPools, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
-        written();
-      } catch (error) {
-        if (!surelyUnchanged(error)) written();
-        throw error;
+      } finally {
+        // From the answer on: a write that was on its way for long would else be followed too closely by one that is not. After a
+        // refusal, too: what was in the way may be an earlier one of ours, whose answer was lost.
+        const pauseMs = Math.max(gapMs, (sizeOf(found) / bytesPerSecond) * 1_000);
+        notBeforeMs.set(name, clock.monotonicMs() + pauseMs);
       }
       const outside = conditions.find(({ type }) => type === "OutOfRange");
       if (outside !== undefined && !pool.status?.conditions?.some(({ type }) => type === "OutOfRange")) {

@@ -79,6 +79,19 @@ describe("a pool's status", () => {
     assert.ok((atMs[1] ?? 0) - (atMs[0] ?? 0) >= 1_000, String(atMs));
   });
 
+  it("is tried again a second after a refusal: what was in the way may be an earlier one whose answer was lost", async () => {
+    const { cluster, pool, status } = await quietCluster();
+    await using _cluster = cluster;
+    const isStatus = ({ path }: { readonly path: string }) => path.includes("/p/status");
+    cluster.api.fail(isStatus, { kind: "status", status: 409, reason: "Conflict" });
+    const before = statusWrites(cluster);
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(900);
+    assert.equal(statusWrites(cluster) - before, 1);
+    await cluster.pass(3_000);
+    assert.deepEqual([status()?.allocatedIPCount, statusWrites(cluster) - before], [1, 2]);
+  });
+
   it("counts the addresses of a huge pool as 2^63 - 1, digit by digit", async () => {
     await using cluster = new TestCluster();
     cluster.pool("p", { subnet: "fd00::/64", ips: ["fd00::-fd00::ffff:ffff:ffff:ffff"], gateway: "" });
