@@ -6,11 +6,12 @@ import { machineLine } from "./report.ts";
 import { clusterSections, nodeSections, type Report } from "./sections.ts";
 
 const names = [...nodeSections, ...clusterSections].map(({ name }) => name);
+const usual = names.filter((name) => !clusterSections.some((one) => one.name === name && one.onDemand));
 const flags = readFlags("npm run bench -- [flags]: what CNI calls cost on one lab node.", {
   only: { type: "string", value: "NAMES", help: `sections, joined by commas: ${names.join(", ")}` },
   json: { type: "string", value: "FILE", help: "write the figures to this file" },
 });
-const wanted = flags.only?.split(",") ?? names;
+const wanted = flags.only?.split(",") ?? usual;
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
   console.error(`--only ${unknown.join(",")}: there is no such section; there are ${names.join(", ")}`);

@@ -55,6 +55,11 @@ export function cpuMsOfProgram(name: string): number {
   return pidsOf(name).reduce((sum, pid) => sum + own(ticksOf(pid)), 0);
 }
 
+/** Resident memory, in MB, of the same programs. */
+export function rssMbOfProgram(name: string): number {
+  return pidsOf(name).reduce((sum, pid) => sum + statusMb(pid, "VmRSS"), 0);
+}
+
 function own([, user = 0, system = 0]: readonly number[]): number {
   return (user + system) * msPerTick;
 }

@@ -7,40 +7,51 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { buildBundles } from "../scripts/build.ts";
+import type { ClaimsOutcome, ClaimsPlan } from "./cluster/claims.ts";
 import { startController } from "./cluster/controller.ts";
+import { claimAt, type LargeCluster, nodeAt, nodeCount, podAt, poolAt, poolSize } from "./cluster/large.ts";
+import { runBeside } from "./cluster/server.ts";
 import { round } from "./report.ts";
 import type { Report } from "./sections.ts";
 
 const ours = "/apis/spiderpool.spidernet.io/v2beta1";
-const poolSize = 30_000;
-const nodeCount = 1_000;
 /** The controller is at rest so long after it is ready. */
 const restMs = 10_000;
 
-/** What a large cluster has. */
-export interface ScaleOptions {
-  readonly claims: number;
-  /** Pods that hold them, two claims each; 0: the controller sees none. */
-  readonly pods: number;
-}
-
 /** A controller that starts in a cluster of 150,000 Pods with two addresses each. */
 export async function claimsAtStart(): Promise<Report> {
-  const options = { claims: 300_000, pods: 150_000 };
-  const found = await measureController(options);
+  const found = await measureController(large);
+  const { figures, line } = told(found);
+  return { figures, lines: [line] };
+}
+
+/** The same with kube-apiserver and etcd, into which the objects are put. */
+export async function claimsAtStartReal(): Promise<Report> {
+  const plan: ClaimsPlan = { ...large, restMs };
+  const { fillSeconds, server, ...found } = await runBeside<ClaimsPlan, ClaimsOutcome>("real", "claims", plan);
+  const { figures, line } = told(found);
+  const beside = `etcd filled in ${round(fillSeconds, 0)} s; meanwhile API server ${server.cpuSeconds} s CPU, ${server.rssMb} MB`;
+  return { figures: { ...figures, server }, lines: [line, beside] };
+}
+
+const large: LargeCluster = { claims: 300_000, pods: 150_000 };
+
+function told(found: Started) {
   const figures = {
-    ...options,
+    ...large,
     readySeconds: round(found.readySeconds, 1),
     rssMb: round(found.rssMb, 1),
     peakRssMb: round(found.peakRssMb, 1),
     cpuSeconds: round(found.cpuSeconds, 1),
   };
   const line = `ready after ${figures.readySeconds} s (${figures.cpuSeconds} s CPU), ${figures.rssMb} MB, at most ${figures.peakRssMb} MB`;
-  return { figures, lines: [line] };
+  return { figures, line };
 }
 
+type Started = Awaited<ReturnType<typeof measureController>>;
+
 /** Starts the controller against an API server that has nothing but many claims, and says what that took. */
-async function measureController(options: ScaleOptions) {
+async function measureController(options: LargeCluster) {
   const { controller } = await buildBundles();
   const server = await serve(options);
   const { port } = server.address() as AddressInfo;
@@ -58,7 +69,7 @@ async function measureController(options: ScaleOptions) {
   }
 }
 
-async function serve(options: ScaleOptions): Promise<Server> {
+async function serve(options: LargeCluster): Promise<Server> {
   const server = createServer((request, response) => answer(request, response, options));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -66,7 +77,7 @@ async function serve(options: ScaleOptions): Promise<Server> {
 }
 
 /** Lists are made while they are sent; watches say nothing; whoever writes is told that it is written. */
-function answer(request: IncomingMessage, response: ServerResponse, { claims, pods }: ScaleOptions): void {
+function answer(request: IncomingMessage, response: ServerResponse, { claims, pods }: LargeCluster): void {
   const { pathname, searchParams } = new URL(request.url ?? "", "http://api");
   if (request.method !== "GET") {
     const chunks: Buffer[] = [];
@@ -106,82 +117,4 @@ function answer(request: IncomingMessage, response: ServerResponse, { claims, po
 function send(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { "content-type": "application/json" });
   response.end(JSON.stringify(body));
-}
-
-function hex(of: number, digits: number): string {
-  return ((of * 2_654_435_761) % 2 ** 32)
-    .toString(16)
-    .padStart(8, "0")
-    .repeat(Math.ceil(digits / 8))
-    .slice(0, digits);
-}
-
-function uid(kind: number, of: number): string {
-  return `${hex(of + kind, 8)}-${hex(of, 4)}-4${hex(of, 3)}-8${hex(of, 3)}-${hex(of + 7, 12)}`;
-}
-
-const addressAt = (at: number) => {
-  const inPool = at % poolSize;
-  return `10.${1 + Math.floor(at / poolSize)}.${inPool >> 8}.${inPool & 255}`;
-};
-
-/** As agents write them. */
-function claimAt(at: number): object {
-  const pool = Math.floor(at / poolSize);
-  const [pod, node] = [at >> 1, `worker-${String((at >> 1) % nodeCount).padStart(4, "0")}`];
-  const address = addressAt(at);
-  const manager = { manager: "spiderpool-agent", operation: "Update", apiVersion: "spiderpool.spidernet.io/v2beta1" };
-  return {
-    apiVersion: "spiderpool.spidernet.io/v2beta1",
-    kind: "SpiderIPAddress",
-    metadata: {
-      ...{ name: address, uid: uid(1, at), resourceVersion: String(1_000 + at), generation: 1 },
-      creationTimestamp: "2026-01-01T00:00:00Z",
-      labels: { pool: `pool-${pool}`, node },
-      managedFields: [{ ...manager, time: "2026-01-01T00:00:00Z", fieldsType: "FieldsV1", fieldsV1: { "f:spec": {} } }],
-    },
-    spec: {
-      ...{ format: 1, address, purpose: "Pod", pool: `pool-${pool}`, poolUID: uid(2, pool), poolGeneration: 1, node },
-      ...{
-        bootID: uid(3, pod % nodeCount),
-        podNamespace: `team-${pod % 200}`,
-        podName: `service-${pod % 5_000}-${hex(pod, 10)}`,
-      },
-      ...{ podUID: uid(4, pod), nic: at % 2 === 0 ? "eth0" : "net1", containerID: hex(at, 64), network: "underlay" },
-      ...{ answer: '{"prefix":16,"gw":"10.1.0.1"}', since: "2026-01-01T00:00:00.000Z" },
-    },
-  };
-}
-
-function poolAt(at: number): object {
-  const base = `10.${1 + at}`;
-  return {
-    metadata: {
-      ...{ name: `pool-${at}`, uid: uid(2, at), resourceVersion: "1", generation: 1 },
-      ...{ finalizers: ["spiderpool.spidernet.io"], labels: {} },
-    },
-    spec: { ipVersion: 4, subnet: `${base}.0.0/16`, ips: [`${base}.0.0-${base}.255.254`], gateway: `${base}.255.255` },
-  };
-}
-
-function podAt(at: number): object {
-  const name = `service-${at % 5_000}-${hex(at, 10)}`;
-  return {
-    metadata: { namespace: `team-${at % 200}`, name, uid: uid(4, at), resourceVersion: "1", labels: { app: name } },
-    spec: {
-      nodeName: `worker-${String(at % nodeCount).padStart(4, "0")}`,
-      containers: [{ name: "app", image: "registry/app:1", resources: { requests: { cpu: "1" } } }],
-      ...{ restartPolicy: "Always", terminationGracePeriodSeconds: 30 },
-    },
-    status: { phase: "Running", podIPs: [{ ip: addressAt(at * 2) }], conditions: [{ type: "Ready", status: "True" }] },
-  };
-}
-
-function nodeAt(at: number): object {
-  const name = `worker-${String(at).padStart(4, "0")}`;
-  return {
-    metadata: { name, uid: name, resourceVersion: "1" },
-    spec: {},
-    status: { conditions: [{ type: "Ready", status: "True" }] },
-  };
 }

@@ -4,7 +4,7 @@ import { fillings, publication } from "./ipam.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
 import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
 import { formatPercentiles, type Percentiles, percentiles, round } from "./report.ts";
-import { claimsAtStart } from "./scale.ts";
+import { claimsAtStart, claimsAtStartReal } from "./scale.ts";
 import type { Timed } from "./tasks.ts";
 import { waits } from "./waits.ts";
 
@@ -23,6 +23,8 @@ export interface Section {
 /** A section with a cluster of its own, beside which no node is to run. */
 export interface ClusterSection extends Omit<Section, "run"> {
   readonly run: () => Promise<Report>;
+  /** Runs only where `--only` names it. */
+  readonly onDemand?: true;
 }
 
 const servers = [
@@ -48,6 +50,12 @@ export const clusterSections: readonly ClusterSection[] = [
     name: "claims",
     what: "the controller starts among 300,000 addresses of 150,000 Pods on 1,000 nodes",
     run: claimsAtStart,
+  },
+  {
+    name: "claims-real",
+    what: "the same with kube-apiserver and etcd, of which it takes several minutes and 6 GB",
+    run: claimsAtStartReal,
+    onDemand: true,
   },
 ];
 

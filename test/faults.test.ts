@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { annotations as keys, readDoubts } from "#api";
 import { createLabClient, type LabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import type { Stage } from "../lab/scenarios/stage.ts";
@@ -30,6 +31,10 @@ interface Found {
 interface PodLike {
   readonly metadata: { readonly name: string; readonly uid: string };
   readonly status: { readonly podIP: string };
+}
+
+interface NodeLike {
+  readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
 }
 
 interface ClaimLike {
@@ -110,7 +115,7 @@ describe("faults of a node and a cluster", { timeout: 300_000 }, () => {
     await until("the view mended", counted, (count) => count === 2, patience);
   });
 
-  it("of the ledger are found at once, and mended by the agent", async () => {
+  it("of the ledger are found at once, told to the agent that stood still meanwhile, and mended by it", async (t) => {
     const [pod = assert.fail("no Pod")] = pods;
     const held = (await claims()).find(({ spec }) => spec.podUID === pod.metadata.uid) ?? assert.fail("no claim");
     const strange = (address: string, podName: string, podUID: string) =>
@@ -126,10 +131,20 @@ describe("faults of a node and a cluster", { timeout: 300_000 }, () => {
       await client.delete(`${ours}/spideripaddresses`, { name: held.metadata.name });
       const out = await checked(["--kubeconfig", lab.kubeconfig]);
       assertTold(out, ["claim-without-pod", "wrong-uid", "pod-without-claim"]);
+      const told = new Set<string>();
+      const tell = async () => {
+        const found = await client.get<NodeLike>("v1/nodes", { name: node });
+        for (const name of readDoubts(found?.metadata.annotations?.[keys.doubts] ?? "")) told.add(name);
+        return [...told];
+      };
+      const all = [ghost, former, held.metadata.name];
+      await until("the agent told of all three", tell, (now) => all.every((name) => now.includes(name)), patience);
     });
+    const goneOnMs = performance.now();
     const names = async () => (await claims()).map(({ metadata }) => metadata.name).sort();
     const wanted = pods.map(({ status }) => status.podIP).sort();
     await until("the ledger mended", names, (now) => now.join() === wanted.join(), patience);
+    t.diagnostic(`mended ${Math.round(performance.now() - goneOnMs)} ms after the agent went on`);
   });
 
   it("of the node are found at once, mended by the agent where that harms nobody, and told of where it would", async () => {

@@ -27,7 +27,7 @@ export interface Surroundings {
  */
 export async function runBeside<Plan extends object, Outcome>(
   server: ServerKind,
-  script: "fill" | "publication",
+  script: "fill" | "publication" | "claims",
   plan: Plan,
 ): Promise<Outcome> {
   const { controller, lab: program } = await buildBundles();

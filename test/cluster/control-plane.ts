@@ -48,7 +48,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
   start("etcd", [
     ...["--data-dir", join(directory, "etcd"), "--unsafe-no-fsync", "--log-level", "warn"],
-    ...["--listen-client-urls", etcd, "--advertise-client-urls", etcd],
+    ...["--listen-client-urls", etcdUrl, "--advertise-client-urls", etcdUrl],
     ...(options.etcdFlags ?? []),
   ]);
   const apiServer = start("kube-apiserver", [
@@ -70,7 +70,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
 type Start = (name: string, flags: readonly string[]) => Pick<NodeProcess, "exited">;
 
-const etcd = "http://127.0.0.1:2379";
+/** Of the only etcd, in the namespaces of its cluster. */
+export const etcdUrl = "http://127.0.0.1:2379";
 
 async function apiServerFlags(authority: Authority, serviceRanges: string): Promise<readonly string[]> {
   const names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"];
@@ -82,7 +83,7 @@ async function apiServerFlags(authority: Authority, serviceRanges: string): Prom
   const kubelets = await authority.issue("kubelets", "/O=system:masters/CN=kube-apiserver-kubelet-client");
   const tokens = await authority.tokenKeys();
   return [
-    ...[`--etcd-servers=${etcd}`, `--secure-port=${port}`, `--bind-address=${managementGateway}`],
+    ...[`--etcd-servers=${etcdUrl}`, `--secure-port=${port}`, `--bind-address=${managementGateway}`],
     ...[`--advertise-address=${managementGateway}`, `--service-cluster-ip-range=${serviceRanges}`],
     ...["--allow-privileged=true", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"],
     ...[`--client-ca-file=${authority.certificate}`, `--tls-cert-file=${serving.cert}`],

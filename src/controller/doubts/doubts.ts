@@ -11,6 +11,8 @@ const graceMs = 5_000;
 const againMs = 30_000;
 /** … and more and more seldom, up to this. */
 const againMsMax = 3_600_000;
+/** What is due so soon after the first goes with it: a message takes the place of the one before, which may not have been read. */
+const togetherMs = 1_000;
 /** Claims in one message; the rest is in the next. */
 const toldMax = 32;
 
@@ -84,8 +86,9 @@ export class Doubts {
       return {};
     }
     const nowMs = clock.monotonicMs();
-    const due = [...ofNode].filter(([, { dueMs }]) => dueMs <= nowMs).slice(0, toldMax);
-    if (due.length > 0) {
+    const dueWithin = (ms: number) => [...ofNode].filter(([, { dueMs }]) => dueMs <= nowMs + ms);
+    if (dueWithin(0).length > 0) {
+      const due = dueWithin(togetherMs).slice(0, toldMax);
       const names = due.map(([name]) => name);
       const body = { metadata: { annotations: { [annotations.doubts]: writeDoubts(names, clock.wall()) } } };
       try {
