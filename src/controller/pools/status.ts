@@ -14,6 +14,12 @@ const gapMs = 1_000;
 const bytesPerSecond = 20_000;
 /** Events that all watchers of pools together may get in a second: one for each agent and each status written. */
 const watchEventsPerSecond = 20_000;
+/**
+ * A server that answers late has too much to do, and each status makes it tell all agents: with a thousand of them the next one
+ * comes ten times as late as the answer did, with fewer accordingly sooner. No view is that stale for longer than this.
+ */
+const restPerAgent = 1 / 100;
+const restMsMax = 2_000;
 
 export interface StatusOptions {
   readonly pools: Store<SpiderIPPool>;
@@ -66,7 +72,8 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         return {};
       }
       if (madeOf.get(name) === made) deps.metrics.count("spiderpool_faults_total", { kind: "view-differs" });
-      anyNotBeforeMs = nowMs + (agents() / watchEventsPerSecond) * 1_000;
+      const watchers = agents();
+      anyNotBeforeMs = nowMs + (watchers / watchEventsPerSecond) * 1_000;
       const { resourceVersion } = pool.metadata;
       const body = { metadata: { resourceVersion }, status: toWire(found, conditions) };
       try {
@@ -75,7 +82,10 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         // From the answer on: a write that was on its way for long would else be followed too closely by one that is not. After a
         // refusal, too: what was in the way may be an earlier one of ours, whose answer was lost.
         const pauseMs = Math.max(gapMs, (sizeOf(found) / bytesPerSecond) * 1_000);
-        notBeforeMs.set(name, clock.monotonicMs() + pauseMs);
+        const endMs = clock.monotonicMs();
+        notBeforeMs.set(name, endMs + pauseMs);
+        const restMs = Math.min(restMsMax, (endMs - nowMs) * watchers * restPerAgent);
+        anyNotBeforeMs = Math.max(anyNotBeforeMs, endMs + restMs);
       }
       const outside = conditions.find(({ type }) => type === "OutOfRange");
       if (outside !== undefined && !pool.status?.conditions?.some(({ type }) => type === "OutOfRange")) {

@@ -214,6 +214,33 @@ describe("the budget of statuses", () => {
     await cluster.pass(4_000);
     assert.equal(writes() - before, 60);
   });
+
+  it("is smaller while the server answers late, and as before when it does not", async () => {
+    await using cluster = new TestCluster();
+    const all = Array.from({ length: 20 }, (_, at) =>
+      cluster.pool(`p${at}`, { subnet: `10.${at}.0.0/16`, ips: [`10.${at}.0.10-10.${at}.0.20`], gateway: "" }),
+    );
+    for (let at = 0; at < 1_000; at++) cluster.node(`n${at}`, { agent: "none" });
+    let [delayMs, writes] = [0, 0];
+    const transport: Transport = {
+      server: cluster.api.server,
+      send: async (request, o) => {
+        if (!/\/spiderippools\/[^/]+\/status/.test(request.path)) return cluster.api.send(request, o);
+        writes += 1;
+        await cluster.clock.sleep(delayMs, o);
+        return cluster.api.send(request, o);
+      },
+    };
+    await cluster.start({}, { transport });
+    await cluster.pass(5_000);
+    [delayMs, writes] = [400, 0];
+    for (const [at, pool] of all.entries()) cluster.claim(`10.${at}.0.10`, pool);
+    await cluster.pass(4_000);
+    assert.ok(writes > 0 && writes <= 12, `${writes} statuses in four seconds`);
+    delayMs = 0;
+    await cluster.pass(6_000);
+    assert.equal(writes, 20);
+  });
 });
 
 describe("SpiderPoolUsage", () => {
