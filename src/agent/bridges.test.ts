@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { bridgeResourcePrefix } from "#api";
 import { silentLogger } from "#base";
 import { nodes } from "#kube";
 import type { BridgeInfo, Ovs, OvsState } from "#ovsdb";
-import { bridgeResourcePrefix, planBridgeResources, runBridgeResources } from "./bridges.ts";
+import { planBridgeResources, runBridgeResources } from "./bridges.ts";
 import { TestApi } from "./testing/api.ts";
 
 const key = (name: string) => `${bridgeResourcePrefix}${name}`;
@@ -56,15 +57,22 @@ class FakeOvs implements Pick<Ovs, "bridges" | "changed" | "state"> {
 describe("runBridgeResources()", () => {
   let api: TestApi;
   let ovs: FakeOvs;
+  let isGoing: boolean;
 
   beforeEach(async () => {
+    isGoing = false;
     api = new TestApi();
     ovs = new FakeOvs();
     ovs.set("connected", "br1");
     api.fake.apply(nodes, { metadata: { name: "n1" }, status: { capacity: { cpu: "4" } } });
     const { client, clock, signal } = api;
     const options = { client, clock, log: silentLogger, ovs: ovs as unknown as Ovs, nodes: await api.store(nodes) };
-    void runBridgeResources({ ...options, node: "n1" }, { signal });
+    const release = {
+      get isGoing() {
+        return isGoing;
+      },
+    };
+    void runBridgeResources({ ...options, node: "n1", release }, { signal });
     await api.clock.advance(1_000);
   });
   afterEach(() => api[Symbol.dispose]());
@@ -76,6 +84,13 @@ describe("runBridgeResources()", () => {
     ovs.set("connected", "br2");
     await api.clock.advance(1_000);
     assert.deepEqual(published(), ["cpu", key("br2")]);
+  });
+
+  it("publishes nothing any more when the release goes, so that what takes them off the node has done so for good", async () => {
+    isGoing = true;
+    api.fake.apply(nodes, { metadata: { name: "n1" }, status: { capacity: { cpu: "8" } } });
+    await api.clock.advance(5_000);
+    assert.deepEqual(published(), ["cpu"]);
   });
 
   it("changes nothing while the database is away", async () => {

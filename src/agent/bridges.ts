@@ -1,9 +1,9 @@
+import { bridgeResourcePrefix } from "#api";
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 import { type KubeClient, type Node, nodes, runController, type Store } from "#kube";
 import type { Ovs } from "#ovsdb";
+import type { Release } from "./release.ts";
 
-/** A Pod that asks for one of these lands on a node that has the bridge. */
-export const bridgeResourcePrefix = "ovs-cni.network.kubevirt.io/";
 /** How many Pods may ask for a bridge whose number of free ports is unknown. */
 const unknownCapacity = "1000";
 /** The name part of an extended resource; a bridge named otherwise cannot be offered. */
@@ -38,6 +38,8 @@ export function runBridgeResources(
     readonly ovs: Ovs;
     readonly nodes: Store<Node>;
     readonly node: string;
+    /** Nothing is published any more when it goes. */
+    readonly release?: Pick<Release, "isGoing"> | undefined;
   },
   { signal }: Signal,
 ): Promise<void> {
@@ -63,6 +65,7 @@ export function runBridgeResources(
       reconcile: async (_key, o) => {
         const found = options.nodes.get(node);
         // An unreachable database says nothing about bridges; one that never answered has none to offer.
+        if (options.release?.isGoing === true) return {};
         if (found === undefined || (ovs.state.kind === "disconnected" && ovs.bridges().size > 0)) return {};
         const patch = planBridgeResources(ovs.bridges().keys(), found.status);
         if (patch === undefined) return {};

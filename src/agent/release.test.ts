@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { uninstallAnnotation } from "#api";
 import { type DaemonSet, daemonSets } from "#kube";
-import { Release, uninstallAnnotation } from "./release.ts";
+import { Release } from "./release.ts";
 import { TestApi } from "./testing/api.ts";
 
 const ref = { namespace: "kube-system", name: "spiderpool-agent" };

@@ -1,7 +1,5 @@
+import { uninstallAnnotation } from "#api";
 import { type DaemonSet, keyOf, type Store } from "#kube";
-
-/** Set on the DaemonSet by whoever is about to delete the release: the agents then give their nodes back when they end. */
-export const uninstallAnnotation = "spiderpool.spidernet.io/uninstall";
 
 /**
  * Tells an agent that ends because the release goes from one that ends for any other reason (an upgrade, an eviction, a

@@ -52,3 +52,9 @@ export const annotations = {
   /** Event of the agent: the code of the error, by which its remedy is found (docs/reference/errors.md). */
   errorCode: "ipam.spidernet.io/error-code",
 } as const;
+
+/** Set on the agents' DaemonSet by whoever is about to delete the release: agents give their nodes back when they end. */
+export const uninstallAnnotation = "spiderpool.spidernet.io/uninstall";
+
+/** A node's resources that name its bridges: a Pod that asks for one lands on a node that has the bridge. */
+export const bridgeResourcePrefix = "ovs-cni.network.kubevirt.io/";

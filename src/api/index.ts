@@ -5,7 +5,7 @@
  * It will not read or write objects, and holds no schema at run time: TypeBox schemas (`<kind>/schema.ts`) become the CRDs of
  * the chart and, in the compiler only, the types here. Imports #ip, #base and types of #kube; every module after it may import it.
  */
-export { annotations } from "./annotations.ts";
+export { annotations, bridgeResourcePrefix, uninstallAnnotation } from "./annotations.ts";
 export {
   completeUid,
   doneInPart,

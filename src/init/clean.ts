@@ -24,6 +24,7 @@ import {
 } from "#kube";
 import { type Crd, crds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
+import { leaveNodes } from "./nodes.ts";
 import type { InitOptions } from "./options.ts";
 import { untilItWorks } from "./retry.ts";
 
@@ -59,6 +60,7 @@ export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promi
   const { namespace } = options;
   for (const name of options.jobs) await remove(jobs, { namespace, name }, options, deps, o);
   await handLease(options, deps, o);
+  await leaveNodes({ namespace, name: options.agents }, deps, o);
 }
 
 /** Where the controller's replicas meet; they make it themselves. */

@@ -4,14 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import {
+  bridgeResourcePrefix,
   isLost,
   isTakeOver,
   annotations as keys,
+  lostToken,
   networkAttachmentDefinitions,
   spiderCoordinators,
   spiderIPAddresses,
   spiderIPPools,
   spiderMultusConfigs,
+  uninstallAnnotation,
 } from "#api";
 import { hasCode, never } from "#base";
 import { daemonSets, deployments, jobs, KubeClient, type KubeObject, leases, nodes, pods, type Resource } from "#kube";
@@ -21,6 +24,7 @@ import { clean } from "./clean.ts";
 import { type Crd, crds, extended, updateKinds } from "./crds.ts";
 import { nodeNetwork } from "./default-network.ts";
 import { differencesOf, install, readWanted } from "./install.ts";
+import { mark } from "./nodes.ts";
 import { readOptions } from "./options.ts";
 import { prepare } from "./prepare.ts";
 import { isFinal } from "./retry.ts";
@@ -231,6 +235,7 @@ const removal = {
   namespace: "kube-system",
   release: "spiderpool",
   controller: "ctl",
+  agents: "agent",
   hookJob: "hook",
   jobs: ["spiderpool-init"],
   force: false,
@@ -302,6 +307,36 @@ describe("clean()", () => {
     assert.equal(lease?.spec?.holderIdentity, "a");
   });
 
+  it("takes off Nodes what agents wrote there, which know by their DaemonSet that the release goes", async () => {
+    const { api, deps, said, finish, o } = installed();
+    api.apply(daemonSets, { metadata: { namespace, name: "agent" } });
+    const [bridge, cpu] = [`${bridgeResourcePrefix}br1`, { cpu: "4" }];
+    const marked = lostToken("1");
+    const node = (name: string, noted: Record<string, string>, offered: object) =>
+      api.apply(nodes, {
+        metadata: { name, annotations: { other: "x", ...noted } },
+        status: { capacity: { ...cpu, ...offered }, allocatable: { ...cpu, ...offered } },
+      });
+    node("n1", { [keys.ledgerClosed]: "t", [keys.doubts]: "{}" }, { [bridge]: "1000" });
+    node("n2", { [keys.ledgerClosed]: marked }, {});
+    await finish(clean(removal, deps, o), serverOf(api));
+    const left = api
+      .all(nodes)
+      .map(({ metadata: { annotations }, status }) => [annotations, status?.capacity, status?.allocatable]);
+    assert.deepEqual(left, [
+      [{ other: "x" }, cpu, cpu],
+      [{ other: "x", [keys.ledgerClosed]: marked }, cpu, cpu],
+    ]);
+    const ref = { namespace, name: "agent" };
+    assert.equal(api.read(daemonSets, ref)?.metadata.annotations?.[uninstallAnnotation], "true");
+    assert.deepEqual(
+      said.filter((line) => line.startsWith("Node")),
+      ["Node n1: what agents wrote there is gone"],
+    );
+    await finish(mark(ref, undefined, deps, o));
+    assert.equal(api.read(daemonSets, ref)?.metadata.annotations?.[uninstallAnnotation], undefined);
+  });
+
   it("touches a kind that the server has forgotten to take away", async () => {
     const { api, deps, finish, o } = installed();
     const server = serverOf(api);
@@ -360,7 +395,7 @@ describe("readOptions()", () => {
   it("names what is missing, and the commands", () => {
     assert.throws(() => readOptions(["install"], {}), /--objects is not set; SPIDERPOOL_POD_NAMESPACE is not set/);
     assert.throws(() => readOptions(["wipe"], {}), /"wipe", allowed are install, crds, clean/);
-    const read = readOptions(["clean", "--release=r", "--controller=c", "--job=a", "--job=b"], {
+    const read = readOptions(["clean", "--release=r", "--controller=c", "--agents=d", "--job=a", "--job=b"], {
       SPIDERPOOL_POD_NAMESPACE: "ns",
     });
     assert.ok(!("print" in read) && read.command === "clean");

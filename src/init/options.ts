@@ -24,6 +24,8 @@ export type InitOptions = { readonly kubeconfig: string | undefined } & (
       readonly release: string;
       /** Deployment of the controller, and name of both webhook configurations. */
       readonly controller: string;
+      /** DaemonSet of the agents. */
+      readonly agents: string;
       /** Jobs to delete. */
       readonly jobs: readonly string[];
       /** The Job that runs this; it must not have been applied by kubectl. */
@@ -41,8 +43,8 @@ Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]
        spiderpool-init crds --crds DIR [--agents DAEMONSET]
          creates and extends our kinds; where there was no ledger, or agents until now were not those of this chart, pools that are
          there are closed until the controller has taken over the addresses that Pods have
-       spiderpool-init clean --release NAME --controller NAME [--job NAME]… [--hook-job NAME] [--force] [--yes]
-         deletes webhook configurations, the objects of our kinds, the kinds and the Jobs; refuses unless Helm removes the
+       spiderpool-init clean --release NAME --controller NAME --agents DAEMONSET [--job NAME]… [--hook-job NAME] [--force] [--yes]
+         deletes webhook configurations, the objects of our kinds, the kinds, the Jobs and what agents wrote on Nodes; refuses unless Helm removes the
          release (--yes: do it all the same), and while Pods hold addresses (--force: do it all the same)
 
   --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
@@ -99,8 +101,20 @@ export function readOptions(
       case "clean": {
         const release = needed("--release", values.release);
         const controller = needed("--controller", values.controller);
+        const agents = needed("--agents", values.agents);
         const { force, yes, job: jobs = [], "hook-job": hookJob } = values;
-        return { command: "clean", kubeconfig, namespace: namespace(), release, controller, jobs, hookJob, force, yes };
+        return {
+          command: "clean",
+          kubeconfig,
+          namespace: namespace(),
+          release,
+          controller,
+          agents,
+          jobs,
+          hookJob,
+          force,
+          yes,
+        };
       }
       default: {
         const [found = ""] = positionals;

@@ -5,6 +5,7 @@ import { daemonSets, metadataOf, type ObjectRef } from "#kube";
 import { closureOf, setClosure } from "#ledger";
 import { updateKinds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
+import { mark } from "./nodes.ts";
 import type { InitOptions } from "./options.ts";
 import { untilItWorks } from "./retry.ts";
 
@@ -23,6 +24,8 @@ export async function prepare(
   deps: Deps,
   o: Signal,
 ): Promise<void> {
+  // A removal of it may have failed half-way.
+  if (agents !== undefined) await mark(agents, undefined, deps, o);
   const created = await updateKinds(crds, deps, o);
   if (created.has(claims) || (agents !== undefined && !(await areOurs(agents, deps, o)))) await closePools(deps, o);
 }

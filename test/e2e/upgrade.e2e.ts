@@ -165,6 +165,10 @@ describe("a release", () => {
       return agents.length === 0 ? true : undefined;
     });
     assert.deepEqual(await stateOfNodes(), untouched);
+    for (const { metadata, status } of await list<
+      KubeObject & { readonly metadata: { readonly annotations?: object } }
+    >("nodes"))
+      assert.doesNotMatch(JSON.stringify([metadata.annotations, status?.["capacity"]]), /spidernet|ovs-cni/);
     const kinds = "crd,clusterrole,clusterrolebinding,role,rolebinding,serviceaccount,secret,configmap,job,deployment";
     const more = "daemonset,validatingadmissionpolicy,validatingadmissionpolicybinding,mutatingwebhookconfiguration";
     const found = await list(`${kinds},${more},validatingwebhookconfiguration,flowschema`, "-A");

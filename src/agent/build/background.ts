@@ -63,7 +63,10 @@ export function startBackground(context: Context, { addresses, chain, calls, aft
   });
 
   tasks.spawn("bridges", (signal) =>
-    runBridgeResources({ client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node }, { signal }),
+    runBridgeResources(
+      { client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node, release: cluster.release },
+      { signal },
+    ),
   );
 
   const faults = new Faults({

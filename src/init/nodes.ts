@@ -1,0 +1,74 @@
+import { annotations, bridgeResourcePrefix, isLost, uninstallAnnotation } from "#api";
+import type { Signal } from "#base";
+import { daemonSets, hasReason, type Node, nodes, type ObjectRef } from "#kube";
+import type { Deps } from "./deps.ts";
+import { untilItWorks } from "./retry.ts";
+
+const looksMax = 20;
+const apartMs = 500;
+
+/**
+ * Takes off Nodes what agents and controller wrote there, but for a mark of a loss, which is for the next installation. Agents still
+ * run: they are told by their DaemonSet that the release goes, and offer no bridges from then on. Looks until there is nothing twice
+ * in a row; where somebody else offers bridges by the same names, that is soon given up.
+ */
+export async function leaveNodes(agents: ObjectRef, deps: Deps, o: Signal): Promise<void> {
+  await mark(agents, "true", deps, o);
+  for (let clean = 0, look = 0; clean < 2 && look < looksMax; look += 1) {
+    const found = await untilItWorks(deps, (call) => Array.fromAsync(deps.client.listAll(nodes, call)), o);
+    const left = found.flatMap((node) => {
+      const body = withoutOurs(node);
+      return body === undefined ? [] : [{ name: node.metadata.name, body }];
+    });
+    for (const { name, body } of left) {
+      await untilItWorks(
+        deps,
+        async (call) => {
+          const options = { ...call, subresource: "status" } as const;
+          await deps.client.patch(nodes, { name }, { kind: "merge", body }, options).catch((error: unknown) => {
+            if (!hasReason(error, "NotFound")) throw error;
+          });
+        },
+        o,
+      );
+      deps.say(`Node ${name}: what agents wrote there is gone`);
+    }
+    clean = left.length === 0 ? clean + 1 : 0;
+    await deps.clock.sleep(apartMs, o);
+  }
+}
+
+/** Says on the agents' DaemonSet that the release goes, or (undefined) that it stays after all. */
+export async function mark(
+  agents: ObjectRef,
+  value: "true" | undefined,
+  { client, ...deps }: Deps,
+  o: Signal,
+): Promise<void> {
+  const body = { metadata: { annotations: { [uninstallAnnotation]: value ?? null } } };
+  await untilItWorks(
+    { client, ...deps },
+    async (call) => {
+      await client.patch(daemonSets, agents, { kind: "merge", body }, call).catch((error: unknown) => {
+        if (!hasReason(error, "NotFound")) throw error;
+      });
+    },
+    o,
+  );
+}
+
+/** A merge patch; undefined where the Node has nothing of ours. */
+function withoutOurs({ metadata, status }: Node): Record<string, unknown> | undefined {
+  const closed = metadata.annotations?.[annotations.ledgerClosed];
+  const ours = [annotations.doubts, ...(isLost(closed) ? [] : [annotations.ledgerClosed])];
+  const noted = ours.filter((key) => metadata.annotations?.[key] !== undefined);
+  const offered = (of: Readonly<Record<string, unknown>> = {}) =>
+    Object.keys(of).filter((key) => key.startsWith(bridgeResourcePrefix));
+  const [capacity, allocatable] = [offered(status?.capacity), offered(status?.allocatable)];
+  if (noted.length + capacity.length + allocatable.length === 0) return undefined;
+  const gone = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [key, null]));
+  return {
+    metadata: { annotations: gone(noted) },
+    status: { capacity: gone(capacity), allocatable: gone(allocatable) },
+  };
+}
