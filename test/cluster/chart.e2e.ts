@@ -1,7 +1,7 @@
 // The chart against a real kube-apiserver, without kubelets: what is rendered is accepted as it stands, hooks too. Run as
 // process 1 of namespaces of its own (see scripts/cluster.ts).
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { spiderIPPools } from "#api";
@@ -11,6 +11,7 @@ import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import { run } from "../../lab/topology/index.ts";
 import { until } from "../../src/base/testing/until.ts";
+import { clean } from "../../src/init/clean.ts";
 import { updateKinds } from "../../src/init/crds.ts";
 import { formerKinds, formerPool } from "../e2e/former.ts";
 import { directory, startApiServer } from "./api-server.ts";
@@ -23,6 +24,12 @@ const kubectl = (...argv: string[]) =>
 const helm = (...argv: string[]) => run([helmPath, "--kubeconfig", plane.admin, "-n", "kube-system", ...argv]);
 
 const walkthrough = ["--set", "multus.multusCNI.defaultCniCRName=ovs-conf", "--set", "plugins.installOvsCNI=true"];
+
+const hookJob = "spiderpool-controller-hook-pre-delete";
+const clientOf = (kubeconfig: string) => {
+  const transport = createTransport(loadKubeConfig({ kubeconfig }), { clock: systemClock });
+  return new KubeClient({ transport, clock: systemClock });
+};
 
 /** What a user adds to a workload, in every place that has room. */
 const additions = {
@@ -123,6 +130,39 @@ describe("a real API server", () => {
     await helm("uninstall", "spiderpool", "--no-hooks");
   });
 
+  it("lets the hook of a removal do its work with the rights that the chart gives it, on Nodes, too", async () => {
+    const file = `${directory}/hook.yaml`;
+    await helm("install", "spiderpool", chart, "--no-hooks", "--set", "multus.multusCNI.install=false");
+    writeFileSync(file, await helm("template", "spiderpool", chart, "--show-only", "templates/clean.yaml"));
+    await kubectl("apply", "-f", file);
+    const offered = { "ovs-cni.network.kubevirt.io/br1": "1000", cpu: "4" };
+    const annotations = { "ipam.spidernet.io/ledger-closed": "t" };
+    const node = { apiVersion: "v1", kind: "Node", metadata: { name: "n1", annotations } };
+    const status = { capacity: offered, allocatable: offered };
+    writeFileSync(`${directory}/node.json`, JSON.stringify(node));
+    await kubectl("create", "-f", `${directory}/node.json`);
+    await kubectl("patch", "node", "n1", "--subresource=status", "--type=merge", "-p", JSON.stringify({ status }));
+    const account = `${directory}/hook.kubeconfig`;
+    copyFileSync(plane.admin, account);
+    const config = (...argv: string[]) => run([kubectlPath, "--kubeconfig", account, "config", ...argv]);
+    const token = await kubectl("create", "token", hookJob, "-n", "kube-system");
+    await config("set-credentials", "hook", `--token=${token.trim()}`);
+    await config("set-context", "--current", "--user=hook");
+    const client = clientOf(account);
+    const names = { release: "spiderpool", controller: "spiderpool-controller", agents: "spiderpool-agent" };
+    const options = { command: "clean", kubeconfig: account, namespace: "kube-system", ...names } as const;
+    const rest = { jobs: ["spiderpool-init"], hookJob, force: true, yes: true };
+    await clean({ ...options, ...rest }, { client, clock: systemClock, say: () => {} }, { signal: never });
+    const left = JSON.parse(await kubectl("get", "node", "n1", "-o", "json"));
+    assert.doesNotMatch(JSON.stringify([left.metadata.annotations ?? {}, left.status]), /spidernet|ovs-cni/);
+    assert.equal(left.status.capacity.cpu, "4");
+    assert.doesNotMatch(await kubectl("get", "crd", "-o", "name"), /spiderpool/);
+    const agents = await kubectl("get", "daemonset", "spiderpool-agent", "-n", "kube-system", "-o", "yaml");
+    assert.match(agents, /spiderpool.spidernet.io\/uninstall: "true"/);
+    await kubectl("delete", "-f", file, "--wait=false");
+    await helm("uninstall", "spiderpool", "--no-hooks");
+  });
+
   it("keeps what a former release stored when our kinds extend its own: fields that only it knew, and what ours would refuse", async () => {
     await kubectl("delete", "crd", "--all", "--timeout=30s");
     const file = `${directory}/former.json`;
@@ -147,8 +187,7 @@ describe("a real API server", () => {
     const wrong = { subnet: "172.19.3.4/16", ips: ["garbage"], ipVersion: 4, disable: "true" };
     await apply(stored("known", { vendor }), stored("wrong", wrong));
     const said: string[] = [];
-    const transport = createTransport(loadKubeConfig({ kubeconfig: plane.admin }), { clock: systemClock });
-    const client = new KubeClient({ transport, clock: systemClock });
+    const client = clientOf(plane.admin);
     const o = { signal: never };
     await updateKinds(`${chart}/crds`, { client, clock: systemClock, say: (line) => said.push(line) }, o);
     assert.ok(said.includes("spiderippools.spiderpool.spidernet.io: extended"), said.join());
