@@ -65,6 +65,12 @@ describe("decide(): precedence", () => {
     );
   });
 
+  it("says under which key a pool is named, where an annotation has another", () => {
+    const [decision] = decide(withPod(input([pool4("a")]), { [annotationKeys.ippool]: '{"ipv4s":["a"]}' }));
+    assert.equal(decision?.outcome.kind, "refused");
+    assert.equal(decision.outcome.fix, 'name an IPPool there for IPv4 or IPv6, under "ipv4" or "ipv6"');
+  });
+
   it("does not fall through a Pod annotation that is empty or bad", () => {
     const given = input([pool4("d", { default: true })]);
     for (const value of ["{}", '{"ipv4":[],"ipv6":[]}', "null"]) {

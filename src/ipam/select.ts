@@ -293,11 +293,14 @@ function specialities(pool: PoolView): readonly boolean[] {
 }
 
 function nothingNamed({ nic, families }: SelectionInput, rule: SelectionRule): SpiderError {
-  const enabled = families.map((family) => `IPv${family}`).join(" and ");
+  const enabled = families.map((family) => `IPv${family}`).join(" or ");
+  // Keys that nobody knows are passed over: a wrong one is found by the right one.
+  const keys =
+    rule === "ippool" || rule === "ippools" ? `, under ${families.map((one) => `"ipv${one}"`).join(" or ")}` : "";
   return refusal(
     "NO_POOL",
     `no IPPool available, ${ruleWords[rule]} names no IPPool for NIC ${nic} in an enabled family`,
-    `name an IPPool there for ${enabled || "a family, and enable one"}`,
+    enabled === "" ? "name an IPPool there for a family, and enable one" : `name an IPPool there for ${enabled}${keys}`,
   );
 }
 
