@@ -63,6 +63,13 @@ describe("clusterConfigOf()", () => {
     }
   });
 
+  it("is one object for all Pods until the SpiderCoordinator changes", async () => {
+    const [before, after] = [coordinator("default"), coordinator("default", { spec: { mode: "underlay" } })];
+    const read = (one: SpiderCoordinator) => clusterConfigOf(storeOf(one), storeOf<Pod>(), attachment);
+    assert.equal(await read(before), await read(before));
+    assert.equal((await read(after)).mode, "underlay");
+  });
+
   it("needs no ranges where coordination is off", async () => {
     const off = coordinator("default", { spec: { mode: "disabled" }, status: { phase: "NotReady" } });
     const config = await clusterConfigOf(storeOf(off), storeOf<Pod>(), attachment);

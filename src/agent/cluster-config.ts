@@ -20,24 +20,33 @@ export async function clusterConfigOf(
       fix: "see whether spiderpool-controller runs, which creates it; or set mode: disable in the coordinator plugin",
     });
   }
-  const { podCIDRType, ...spec } = first.spec;
-  const { phase, reason, overlayPodCIDR, serviceCIDR } = first.status ?? {};
+  const shared = sharedBy(first);
+  const pod = ref && pods.get(keyOf(ref));
+  const nic = pod?.metadata.annotations?.[annotations.defaultRouteNic];
+  return nic === undefined ? shared : { ...shared, podDefaultRouteNIC: nic };
+}
+
+/** Made once for each state of a SpiderCoordinator: the plugin decodes it once, too. */
+const known = new WeakMap<SpiderCoordinator, ClusterConfig>();
+
+/** What all Pods share, but for their annotations. Throws CniError 11. */
+function sharedBy(coordinator: SpiderCoordinator): ClusterConfig {
+  const found = known.get(coordinator);
+  if (found !== undefined) return found;
+  const { metadata, spec: given, status } = coordinator;
+  const { podCIDRType, ...spec } = given;
+  const { phase, reason, overlayPodCIDR, serviceCIDR } = status ?? {};
   if (spec.mode !== "disabled" && phase !== "Synced") {
     throw unknownYet("the SpiderCoordinator is not ready: the cluster's Pod and Service ranges are not known", {
-      coordinator: first.metadata.name,
+      coordinator: metadata.name,
       phase: phase ?? "none yet",
       reason: reason ?? "spiderpool-controller has not looked at it",
       fix: `correct what the reason says, or spec.podCIDRType (now ${podCIDRType ?? "auto"})`,
     });
   }
-  const pod = ref && pods.get(keyOf(ref));
-  const nic = pod?.metadata.annotations?.[annotations.defaultRouteNic];
-  return {
-    ...spec,
-    overlayPodCIDR: overlayPodCIDR ?? [],
-    serviceCIDR: serviceCIDR ?? [],
-    ...(nic === undefined ? {} : { podDefaultRouteNIC: nic }),
-  };
+  const shared = { ...spec, overlayPodCIDR: overlayPodCIDR ?? [], serviceCIDR: serviceCIDR ?? [] };
+  known.set(coordinator, shared);
+  return shared;
 }
 
 function unknownYet(message: string, details: Readonly<Record<string, unknown>>): CniError {

@@ -96,7 +96,7 @@ export function decodeCoordinatorConfig(config: PluginConfig): CoordinatorConfig
  * @throws CniError 7 where a value of the cluster's cannot be used
  */
 export function settingsOf({ fields, firstNic }: CoordinatorConfig, cluster: ClusterConfig): Settings {
-  const inherited = decodeFields({ ...cluster }, "podDefaultRouteNIC");
+  const inherited = inheritedFrom(cluster);
   const pick = <K extends keyof CoordinatorFields>(key: K): CoordinatorFields[K] => fields[key] ?? inherited[key];
   return {
     mode: pick("mode") ?? "auto",
@@ -112,6 +112,17 @@ export function settingsOf({ fields, firstNic }: CoordinatorConfig, cluster: Clu
     vethLinkAddress: pick("vethLinkAddress"),
     vethMtuBytes: pick("vethMtuBytes") ?? 1500,
   };
+}
+
+/** Decoded once: the Pods of a cluster share one object. */
+const decodedClusters = new WeakMap<ClusterConfig, CoordinatorFields>();
+
+function inheritedFrom(cluster: ClusterConfig): CoordinatorFields {
+  const known = decodedClusters.get(cluster);
+  if (known !== undefined) return known;
+  const fields = decodeFields({ ...cluster }, "podDefaultRouteNIC");
+  decodedClusters.set(cluster, fields);
+  return fields;
 }
 
 /** Empty texts and lists, and a table of 0, mean "not given". */
