@@ -8,7 +8,7 @@ const preferredNames: Readonly<Record<number, string>> = { 11: "EAGAIN", 95: "EO
 const names = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
 /** `EEXIST` for 17. */
-function errnoName(errno: number): string {
+export function errnoName(errno: number): string {
   return preferredNames[errno] ?? names.get(errno) ?? `E${errno}`;
 }
 

@@ -82,6 +82,18 @@ describe("an exchange", () => {
     assert.deepEqual(channel.exchange([request("set")]), [{ error: undefined, bodies: [] }]);
   });
 
+  test("makes no error of a tolerated code", () => {
+    const { channel } = scripted(([a, b]) => {
+      assert.ok(a && b);
+      return [{ messages: [outcome(a, 17), outcome(b, 17)] }];
+    });
+    const replies = channel.exchange([{ ...request("add a"), tolerate: ["EEXIST"] }, request("add b")]);
+    assert.deepEqual(
+      replies.map(({ error }) => error?.code),
+      [undefined, "EEXIST"],
+    );
+  });
+
   test("for one object asks for its answer alone", () => {
     const { channel, sends } = scripted(([message], count) => {
       assert.ok(message);
@@ -89,11 +101,12 @@ describe("an exchange", () => {
       const answer = count === 1 ? entry(message, 5) : outcome(message, 19);
       return [{ messages: [outcome(before, 3), entry(before, 4), answer] }];
     });
-    assert.deepEqual([...channel.get(request("find link"))], [5, 0, 0, 0]);
+    assert.deepEqual([...(channel.get(request("find link")) ?? [])], [5, 0, 0, 0]);
     assert.throws(() => channel.get(request("find link")), { code: "ENODEV", message: /find link/ });
+    assert.equal(channel.get({ ...request("find link"), tolerate: ["ENODEV"] }), undefined);
     assert.deepEqual(
       sends.flat().map((sent) => sent.flags & flags.ack),
-      [0, 0],
+      [0, 0, 0],
     );
   });
 

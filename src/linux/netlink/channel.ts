@@ -1,5 +1,5 @@
 import { SpiderError } from "#base";
-import { LinuxError, must } from "../errors.ts";
+import { errnoName, LinuxError, must } from "../errors.ts";
 import { libc } from "../libc.ts";
 import { controlTypes, decodeMessages, decodeOutcome, encodeMessages, flags, type Message } from "./message.ts";
 
@@ -11,6 +11,8 @@ export interface Request {
   readonly flags: number;
   readonly body: Uint8Array;
   readonly attempted: () => string;
+  /** Codes that count as success, such as `EEXIST`: no error is made of them, which would cost more than the request. */
+  readonly tolerate?: readonly string[];
 }
 
 /** What came back for one request of an exchange. */
@@ -106,8 +108,11 @@ export class Channel implements Disposable {
     }
   }
 
-  /** The one answer to a request for one object, which needs no acknowledgement beside it; throws what the kernel refused. */
-  get(request: Request): Uint8Array {
+  /**
+   * The one answer to a request for one object, which needs no acknowledgement beside it; undefined where the kernel refused
+   * it with a tolerated code. Throws any other refusal.
+   */
+  get(request: Request): Uint8Array | undefined {
     const { first, bytes } = this.#encode([request], () => 0);
     this.#transport.send(bytes);
     for (;;) {
@@ -116,6 +121,7 @@ export class Channel implements Disposable {
         if (message.type !== controlTypes.error) return message.body.slice();
         const error = toError(message, request);
         if (error !== undefined) throw error;
+        return undefined;
       }
     }
   }
@@ -184,8 +190,8 @@ function acknowledgeLast(requests: readonly Request[]): (index: number) => numbe
 
 function toError(message: Message, request: Request): LinuxError | undefined {
   const { errno, extendedText } = decodeOutcome(message);
-  if (errno === 0) return undefined;
-  // Many are expected ("no such link") and dropped at once: a stack costs more than the request, and the text says more.
+  if (errno === 0 || request.tolerate?.includes(errnoName(errno))) return undefined;
+  // A stack costs more than the request, and the text says more.
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   try {

@@ -147,13 +147,16 @@ function oneQueue(writer: MessageWriter): void {
   writer.putU32(ifla.numTxQueues, 1).putU32(ifla.numRxQueues, 1);
 }
 
-/** @param parentNetnsId the number by which the new link's namespace knows that of its parent; undefined: it is the same */
-export function encodeCreateLink(spec: LinkSpec, encoding: Encoding, parentNetnsId: number | undefined): Uint8Array {
+/** Where a link is made that is not in its parent's namespace: the message goes to the one of the two, and names the other. */
+export type OtherNetns = { readonly parentNetnsId: number } | { readonly ownFd: number };
+
+export function encodeCreateLink(spec: LinkSpec, encoding: Encoding, other?: OtherNetns): Uint8Array {
   const writer = header(spec.name, flagsAtOnce(spec));
   if (spec.mac !== undefined) writer.putBytes(ifla.address, parseMac(spec.mac));
   if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
   if (spec.master !== undefined) writer.putU32(ifla.master, encoding.indexOf(spec.master));
-  if (parentNetnsId !== undefined) writer.putU32(ifla.linkNetnsId, parentNetnsId);
+  if (other !== undefined && "parentNetnsId" in other) writer.putU32(ifla.linkNetnsId, other.parentNetnsId);
+  if (other !== undefined && "ownFd" in other) writer.putU32(ifla.netnsFd, other.ownFd);
   if ("parent" in spec.kind && spec.kind.parent !== undefined && spec.kind.kind !== "vxlan") {
     writer.putU32(ifla.link, encoding.indexOf(spec.kind.parent));
   }
@@ -255,7 +258,10 @@ function encodeAddrGenMode(link: LinkRef, mode: number): Uint8Array {
 }
 
 function encodeSetLink(link: LinkRef, change: LinkChange, encoding: Encoding): Uint8Array {
-  const writer = header(link, change);
+  // The kernel takes IFLA_IFNAME as the new name where the header has an index.
+  const subject = change.newName === undefined ? link : encoding.indexOf(link);
+  const writer = header(subject, change);
+  if (change.newName !== undefined) writer.putText(ifla.name, checkName(change.newName));
   if (change.mtuBytes !== undefined) writer.putU32(ifla.mtu, change.mtuBytes);
   if (change.mac !== undefined) writer.putBytes(ifla.address, parseMac(change.mac));
   if (change.txQueueLen !== undefined) writer.putU32(ifla.txQueueLen, change.txQueueLen);

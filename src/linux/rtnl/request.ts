@@ -3,13 +3,11 @@ import type { Request } from "../netlink/channel.ts";
 /** An interface by name or by index. A name costs one small request where the message needs an index, once per batch. */
 export type LinkRef = string | number;
 
-/** Codes that count as success for one operation, such as `EEXIST`. */
-export interface Tolerance {
-  readonly tolerate?: readonly string[];
-}
-
 /** A request that changes something. */
-export interface Operation extends Request, Tolerance {}
+export type Operation = Request;
+
+/** Codes that count as success for one operation. */
+export type Tolerance = Pick<Request, "tolerate">;
 
 /** What the encoders need to know of the namespace for which they encode. */
 export interface Encoding {

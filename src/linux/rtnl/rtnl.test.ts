@@ -99,10 +99,10 @@ if (isolated(import.meta.url)) {
       rtnl.deleteLink("loud");
     });
 
-    test("a change sets MAC, MTU, queue length, group, bridge and state", () => {
-      rtnl.createVeth({ name: "changed", peer: { name: "peer" } });
+    test("a change sets name, MAC, MTU, queue length, group, bridge and state", () => {
+      rtnl.createVeth({ name: "before", peer: { name: "peer" } });
       rtnl.createLink({ name: "br", kind: { kind: "bridge" } });
-      rtnl.setLink("changed", { txQueueLen: 77, group: 5 });
+      rtnl.setLink("before", { newName: "changed", txQueueLen: 77, group: 5 });
       rtnl.setLink("changed", { mac: "02:00:00:00:00:09", mtuBytes: 1280, master: "br", up: true });
       const { name, mac, mtuBytes, txQueueLen, group, master, up } = rtnl.link("changed") ?? {};
       assert.deepEqual(

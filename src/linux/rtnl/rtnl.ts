@@ -1,7 +1,8 @@
+import { release } from "node:os";
 import type { Family, Ip } from "#ip";
 import { LinuxError } from "../errors.ts";
-import { randomMac } from "../mac.ts";
 import { Channel, openTransport, protocols, type Reply, type Request } from "../netlink/channel.ts";
+import { LaterChannel } from "../netlink/later-channel.ts";
 import type { Netns } from "../netns.ts";
 import { type Address, decodeAddress, encodeDumpAddresses } from "./address.ts";
 import { Batch } from "./batch.ts";
@@ -23,6 +24,7 @@ import {
 } from "./route.ts";
 import { decodeRule, encodeDumpRules, type Rule } from "./rule.ts";
 import type { BondValue, Link, LinkSpec, VethPair, VethSpec } from "./types.ts";
+import { type MadeVeth, madeVeths, vethRequests, wantedVeths } from "./veth.ts";
 
 /**
  * Links, addresses, routes, rules and neighbours of one namespace. Synchronous, 0.01 to 0.5 ms each. Whatever the kernel
@@ -31,12 +33,14 @@ import type { BondValue, Link, LinkSpec, VethPair, VethSpec } from "./types.ts";
 export class Rtnl implements Disposable {
   readonly #netns: Netns;
   readonly #deleter: LinkDeleter;
+  readonly #later: LaterChannel;
   #channel: Channel | undefined;
 
   /** Use `Netns.rtnl`. */
   constructor(netns: Netns) {
     this.#netns = netns;
     this.#deleter = new LinkDeleter(() => this.#openTransport(), netns.path);
+    this.#later = new LaterChannel(() => this.#openTransport());
   }
 
   /**
@@ -70,21 +74,9 @@ export class Rtnl implements Disposable {
    * turned off go up after that, and peers go up in their own namespaces (the kernel refuses it while it makes them).
    */
   createVeths(specs: readonly VethSpec[]): readonly VethPair[] {
-    const wanted = specs.map((spec) => {
-      return { ...spec, mac: spec.mac ?? randomMac(), peerMac: spec.peer.mac ?? randomMac() };
-    });
-    const requests = wanted.flatMap((spec): Request[] => [
-      { ...newLink(links.encodeVeth(spec)), attempted: () => `create veth ${spec.name}` },
-      { ...getLink(spec.name), attempted: () => `find link ${spec.name}` },
-    ]);
-    const replies = this.#exchange(requests);
-    const made = wanted.flatMap((spec, at) => {
-      const body = replies[2 * at]?.error === undefined ? replies[2 * at + 1]?.bodies[0] : undefined;
-      if (body === undefined) return [];
-      const { index, peerIndex = 0 } = links.decodeLink(body);
-      const peer = { name: spec.peer.name, index: peerIndex, mac: spec.peerMac };
-      return { spec, pair: { name: spec.name, index, mac: spec.mac, peer } };
-    });
+    const wanted = wantedVeths(specs);
+    const replies = this.#exchange(vethRequests(wanted));
+    const made = madeVeths(wanted, replies);
     const failure = firstFailure(replies);
     if (failure !== undefined) {
       for (const { pair } of made) this.deleteLink(pair.index, { tolerate: ["ENODEV"] });
@@ -94,7 +86,21 @@ export class Rtnl implements Disposable {
     return made.map(({ pair }) => pair);
   }
 
-  #finishVeths(made: readonly { readonly spec: VethSpec; readonly pair: VethPair }[]): void {
+  /** The same off the main thread, together with others that wait; what follows the making is done on it. */
+  async createVethsLater(specs: readonly VethSpec[]): Promise<readonly VethPair[]> {
+    const wanted = wantedVeths(specs);
+    const replies = await this.#later.exchange(vethRequests(wanted).map((request) => this.#located(request)));
+    const made = madeVeths(wanted, replies);
+    const failure = firstFailure(replies);
+    if (failure !== undefined) {
+      await this.deleteLinksLater(made.map(({ pair }) => pair.name));
+      throw failure;
+    }
+    this.#finishVeths(made);
+    return made.map(({ pair }) => pair);
+  }
+
+  #finishVeths(made: readonly MadeVeth[]): void {
     this.batch((batch) => {
       for (const { spec, pair } of made) {
         if (spec.addrGenModeNone === true) batch.setLink(pair.index, { addrGenModeNone: true, up: spec.up === true });
@@ -108,19 +114,26 @@ export class Rtnl implements Disposable {
   }
 
   /**
-   * Makes a link of any kind but veth. Throws EEXIST where there is one of its name, EOPNOTSUPP where the kernel lacks the
-   * kind.
+   * Makes a link of any kind but veth. Throws EEXIST where there is one of its name (before Linux 6.15 also where its parent's
+   * namespace has one), EOPNOTSUPP where the kernel lacks the kind.
    */
   createLink(spec: LinkSpec): Link {
     const { name, kind, parentNetns } = spec;
+    const attempted = () => `create ${kind.kind} ${name}`;
     const parents = parentNetns?.rtnl ?? this;
-    const parentNetnsId = parents === this ? undefined : this.#idOf(parentNetns as Netns);
-    const body = links.encodeCreateLink(spec, { indexOf: (link) => parents.#indexOf(link) }, parentNetnsId);
-    const [made, found] = this.#exchange([
-      { ...newLink(body), attempted: () => `create ${kind.kind} ${name}` },
-      { ...getLink(name), attempted: () => `find link ${name}` },
-    ]);
-    if (made?.error !== undefined) throw made.error;
+    const encoding = { indexOf: (link: LinkRef) => parents.#indexOf(link) };
+    const find = { ...getLink(name), attempted: () => `find link ${name}` };
+    let found: Reply | undefined;
+    if (parentNetns === undefined || parents === this || makesInPlace()) {
+      const other = parents === this ? undefined : { parentNetnsId: this.#idOf(parentNetns as Netns) };
+      const create = { ...newLink(links.encodeCreateLink(spec, encoding, other)), attempted };
+      const [made, own] = this.#exchange([create, find]);
+      if (made?.error !== undefined) throw made.error;
+      found = own;
+    } else {
+      parents.#apply([{ ...newLink(links.encodeCreateLink(spec, encoding, { ownFd: this.#netns.fd })), attempted }]);
+      [found] = this.#exchange([find]);
+    }
     if (spec.addrGenModeNone === true) {
       this.setLink(name, { addrGenModeNone: true, ...(spec.up !== undefined && { up: spec.up }) });
     }
@@ -131,10 +144,10 @@ export class Rtnl implements Disposable {
   #idOf({ fd, path }: Netns): number {
     const attempted = () => `number the namespace ${path}`;
     const [given, found] = this.#exchange([
-      { type: types.newNetnsId, flags: links.createFlags, body: encodeNewNetnsId(fd), attempted },
+      { type: types.newNetnsId, flags: links.createFlags, body: encodeNewNetnsId(fd), attempted, tolerate: ["EEXIST"] },
       { type: types.getNetnsId, flags: 0, body: encodeGetNetnsId(fd), attempted },
     ]);
-    if (given?.error !== undefined && given.error.code !== "EEXIST") throw given.error;
+    if (given?.error !== undefined) throw given.error;
     return decodeNetnsId(answerOf(found));
   }
 
@@ -261,6 +274,7 @@ export class Rtnl implements Disposable {
     this.#channel?.[Symbol.dispose]();
     this.#channel = undefined;
     this.#deleter[Symbol.dispose]();
+    this.#later[Symbol.dispose]();
   }
 
   #openTransport() {
@@ -278,29 +292,16 @@ export class Rtnl implements Disposable {
 
   #apply(operations: readonly Operation[]): void {
     if (operations.length === 0) return;
-    const replies = this.#exchange(operations).filter(({ error }, at) => {
-      return error !== undefined && operations[at]?.tolerate?.includes(error.code) !== true;
-    });
-    const failure = firstFailure(replies);
+    const failure = firstFailure(this.#exchange(operations));
     if (failure !== undefined) throw failure;
   }
 
   #get(type: number, body: Uint8Array, what: string, absent: readonly string[]): Uint8Array | undefined {
-    try {
-      return this.#use().get(this.#located({ type, flags: 0, body, attempted: () => what }));
-    } catch (error) {
-      if (error instanceof LinuxError && absent.includes(error.code)) return undefined;
-      throw error;
-    }
+    return this.#use().get(this.#located({ type, flags: 0, body, attempted: () => what, tolerate: absent }));
   }
 
   #dump(type: number, body: Uint8Array, what: string, absent: readonly string[] = []): readonly Uint8Array[] {
-    try {
-      return this.#use().dump(this.#located({ type, flags: 0, body, attempted: () => what }));
-    } catch (error) {
-      if (error instanceof LinuxError && absent.includes(error.code)) return [];
-      throw error;
-    }
+    return this.#use().dump(this.#located({ type, flags: 0, body, attempted: () => what, tolerate: absent }));
   }
 
   #indexOf(link: LinkRef): number {
@@ -313,6 +314,16 @@ export class Rtnl implements Disposable {
   #located(request: Request): Request {
     return located(request, this.#netns.path);
   }
+}
+
+/**
+ * Since 6.15 a kernel that is told of a parent in another namespace makes the link where it shall be. Before, it makes it beside
+ * its parent and moves it, which everybody there would see; told by the parent's namespace it makes it in its place, but
+ * compares its name with those of both.
+ */
+function makesInPlace(): boolean {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  return major > 6 || (major === 6 && minor >= 15);
 }
 
 function newLink(body: Uint8Array) {

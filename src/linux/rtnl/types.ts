@@ -99,6 +99,7 @@ export interface LinkChange {
   readonly promiscuous?: boolean;
   readonly mtuBytes?: number;
   readonly mac?: string;
+  readonly newName?: string;
   readonly txQueueLen?: number;
   readonly group?: number;
   /** Takes effect before the link goes up in the same change. False: as the kernel does by itself, from the next time that it goes up. */

@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { never, type Signal, type Steps, type Tasks, withTimeout } from "#base";
 import {
   type Attachment,
@@ -80,8 +79,8 @@ class OvsPlugin implements Plugin<OvsConfig> {
   }
 
   /**
-   * Claim, port and link are under way at the same time. The transaction is written just before the blocking netlink
-   * calls, so that vswitchd is busy with it meanwhile. What the Pod's other plugins need on the node is made at the same
+   * Port, link and claim are under way at the same time, in this order: vswitchd is what is waited for in the end. The
+   * transaction is written just before the kernel makes the links, so that vswitchd is busy with it meanwhile. What the Pod's other plugins need on the node is made at the same
    * moment, and all of it comes up at once: each later change would make vswitchd look at everything again.
    *
    * A vswitchd at rest that has many ports shall hear of the port first: it finds the link, if that is made while it goes
@@ -104,11 +103,6 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const making = Promise.withResolvers<VethPair>();
     making.promise.catch(() => {}); // It may fail without anybody asking by the link.
     const ask = askingWhenOpen(pod, of, async (o) => this.#carry(ovs, await making.promise, settings, o));
-    const claim = ipam?.allocate(attachment, steps, ask).then(refuseEmpty);
-    claim?.catch(() => {}); // It may fail before it is waited for below.
-    // The claim's request leaves with the next turn of the event loop: nothing may block before that.
-    await setImmediate();
-
     const attach = () =>
       steps.run("port", (o) => retriable(ovs.attach(spec, o)), {
         of,
@@ -126,6 +120,8 @@ class OvsPlugin implements Plugin<OvsConfig> {
     );
     const port = attaching ?? link.then(attach);
     making.resolve(Promise.all([link, port]).then(([pair]) => pair));
+    const claim = ipam?.allocate(attachment, steps, ask).then(refuseEmpty);
+    claim?.catch(() => {}); // It may fail before it is waited for below.
 
     const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
     const [, pair, claimed] = await steps.all(port, link, claim ?? Promise.resolve(nothing));

@@ -1,6 +1,7 @@
 import { codeOf, SpiderError } from "#base";
 import type { Attachment } from "#cni";
 import type { Link, Netns } from "#linux";
+import { hostLinkName } from "../names.ts";
 import { openPodIfThere } from "../open-pod.ts";
 import { dropAddresses } from "../silence.ts";
 import type { SubInterfaceConfig } from "./config.ts";
@@ -13,21 +14,39 @@ export interface Place {
   readonly parent: Link;
 }
 
-/** Makes the link in the container at once. It is down, so that it comes up with its addresses. */
-export function createLink(
+/**
+ * Makes the link in the container at once. It is down, so that it comes up with its addresses.
+ *
+ * Older kernels compare its name with those beside its parent, too (`Rtnl.createLink`): where one has it, the link is renamed in
+ * the container, for which the kernel waits (RCU).
+ */
+export async function createLink(
   c: SubInterfaceConfig,
   { pod, home, parent, requested }: Place & { readonly requested: string | undefined },
   attachment: Attachment,
-): Link {
+): Promise<Link> {
+  const { ifName } = attachment;
   const { mtuBytes, make } = c;
-  try {
-    return pod.rtnl.createLink({
-      name: attachment.ifName,
+  const create = (name: string) =>
+    pod.rtnl.createLink({
+      name,
       kind: { ...make, parent: parent.index },
       parentNetns: home,
       ...(mtuBytes === undefined ? {} : { mtuBytes }),
       ...(requested === undefined ? {} : { mac: requested }),
     });
+  try {
+    return create(ifName);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw explain(error, c, { home, parent });
+  }
+  const temporary = temporaryName(attachment);
+  // An ADD that was cut off may have left it.
+  if (pod.rtnl.link(temporary) !== undefined) await pod.rtnl.deleteLinksLater([temporary]);
+  try {
+    const link = create(temporary);
+    pod.rtnl.setLink(link.index, { newName: ifName });
+    return { ...link, name: ifName };
   } catch (error) {
     throw explain(error, c, { home, parent });
   }
@@ -82,9 +101,13 @@ export function removeLink({ make }: SubInterfaceConfig, attachment: Attachment)
   const pod = openPodIfThere(attachment.netns);
   if (pod === undefined) return Promise.resolve();
   stack.use(pod);
-  const link = pod.rtnl.link(attachment.ifName);
-  if (link?.kind !== make.kind) return Promise.resolve();
-  dropAddresses(pod, link.index);
+  const links = [attachment.ifName, temporaryName(attachment)].flatMap((name) => pod.rtnl.link(name) ?? []);
+  const own = links.filter(({ kind }) => kind === make.kind);
+  for (const { index } of own) dropAddresses(pod, index);
   const open = stack.move();
-  return pod.rtnl.deleteLinksLater([link.name]).finally(() => open.dispose());
+  return pod.rtnl.deleteLinksLater(own.map(({ name }) => name)).finally(() => open.dispose());
+}
+
+function temporaryName({ containerId, ifName }: Attachment): string {
+  return hostLinkName("sub", containerId, ifName);
 }

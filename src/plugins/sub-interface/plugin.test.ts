@@ -4,14 +4,14 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { type FailPoint, hasCode } from "#base";
 import { CniError, decodeResult, encodeResult, type Ipam, supportedVersions } from "#cni";
 import { formatIp, formatPrefix, parsePrefix } from "#ip";
-import { createNetns, deleteNetns, type Netns, openNetns, readNetnsId } from "#linux";
+import { createNetns, deleteNetns, type LinkKind, type Netns, openNetns, readNetnsId } from "#linux";
 import { libc } from "../../linux/libc.ts";
 import { isolated } from "../../linux/testing/isolated.ts";
-import { derivedMac } from "../names.ts";
+import { derivedMac, hostLinkName } from "../names.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, ping, tcpBytes } from "../testing/traffic.ts";
 import { testsOfKind } from "./testing/of-kind.ts";
-import { both, kinds, subInterfacePods } from "./testing/pods.ts";
+import { both, type Kind, kinds, subInterfacePods } from "./testing/pods.ts";
 
 if (isolated(import.meta.url)) {
   const made = subInterfacePods();
@@ -224,6 +224,23 @@ if (isolated(import.meta.url)) {
         await one.del();
         await assertNothingLeft(one);
         host.rtnl.deleteLink("net1");
+      });
+
+      it("takes the link that an ADD which was cut off left in the Pod under another name", async () => {
+        for (const again of [true, false]) {
+          const one = pod(kind, {}, { ipam: new StubIpam(both) });
+          const name = hostLinkName("sub", one.attachment.containerId, "net1");
+          using netns = openNetns(one.netns);
+          const left = {
+            macvlan: { kind: "macvlan", parent, mode: "bridge" },
+            ipvlan: { kind: "ipvlan", parent, mode: "l2" },
+            vlan: { kind: "vlan", parent, id: 10 },
+          } as const satisfies Record<Kind, LinkKind>;
+          netns.rtnl.createLink({ name, kind: left[kind], parentNetns: host });
+          if (again) await one.check(await one.add());
+          await one.del();
+          await assertNothingLeft(one);
+        }
       });
 
       it("makes it on an interface of the container where linkInContainer says so", async () => {

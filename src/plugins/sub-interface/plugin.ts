@@ -93,12 +93,10 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const made = Promise.withResolvers<Link>();
     made.promise.catch(() => {}); // It may fail without anybody asking by the link.
     const asking = askingFor(c, { ...place, link: attachment.ifName, made: made.promise });
-    const claim = ipam?.allocate(attachment, steps, asking?.ask).then(refuseEmpty);
-    claim?.catch(() => {}); // It may fail before it is waited for below.
-    // The claim's request leaves with the next turn of the event loop: nothing may block before that.
-    await setImmediate();
     const making = this.#make(c, attachment, steps, { ...place, requested }, together);
     made.resolve(making);
+    const claim = ipam?.allocate(attachment, steps, asking?.ask).then(refuseEmpty);
+    claim?.catch(() => {}); // It may fail before it is waited for below.
     const [link, claimed] = await steps.all(making, claim ?? Promise.resolve(before));
 
     const given =
@@ -133,9 +131,12 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const { host } = this.#options;
     const { wanted } = together;
     const make = async () => {
-      const link = createLink(c, place, attachment);
-      together.made(await makePairs(host, place.pod, wanted));
-      return link;
+      const pairs = makePairs(host, place.pod, wanted);
+      // The claim's request leaves with the next turn of the event loop: nothing may block before that.
+      const link = setImmediate().then(() => createLink(c, place, attachment));
+      const [made, own] = await steps.all(pairs, link);
+      together.made(made);
+      return own;
     };
     const undo = async () => {
       await Promise.all([removeLink(c, attachment), removePairs(host, wanted)]);
