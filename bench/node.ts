@@ -26,7 +26,7 @@ export interface Measured extends Outcome {
 }
 
 /** The API server's CPU time from one moment to another, on CLOCK_MONOTONIC. */
-export type ApiServerMs = (between: Pick<Outcome, "startMs" | "endMs">) => number;
+type ApiServerMs = (between: Pick<Outcome, "startMs" | "endMs">) => number;
 
 export interface RunOptions {
   /** Pods that are added and removed before anything is measured. */

@@ -14,14 +14,14 @@ export interface Report {
   readonly lines: readonly string[];
 }
 
-export interface Section {
+interface Section {
   readonly name: string;
   readonly what: string;
   readonly run: (bench: BenchNode) => Promise<Report>;
 }
 
 /** A section with a cluster of its own, beside which no node is to run. */
-export interface ClusterSection extends Omit<Section, "run"> {
+interface ClusterSection extends Omit<Section, "run"> {
   readonly run: () => Promise<Report>;
   /** Runs only where `--only` names it. */
   readonly onDemand?: true;

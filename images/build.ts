@@ -14,7 +14,7 @@ import { baseTree, productTree } from "./tree.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-export interface BuiltImage extends Image {
+interface BuiltImage extends Image {
   /** As the chart names it. */
   readonly reference: string;
   /** SPDX JSON; also in the image. */

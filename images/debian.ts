@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const wantedPackages = ["libc6", "libgcc-s1", "libstdc++6", "containernetworking-plugins"] as const;
 export const debianArchitecture: string = process.arch === "arm64" ? "arm64" : "amd64";
 
-export interface DebianPackage {
+interface DebianPackage {
   readonly name: string;
   readonly version: string;
   readonly sha256: string;

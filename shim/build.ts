@@ -18,7 +18,7 @@ const variants = {
   /** The reader of frames alone, in a loop (fuzz-harness.c). */
   harness: [...warnings, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wno-unused"],
 } as const;
-export type ShimVariant = keyof typeof variants;
+type ShimVariant = keyof typeof variants;
 
 /**
  * Compiles the shim, unless this source was compiled before, and puts it into `outDir` as `spiderpool-shim` (another variant with

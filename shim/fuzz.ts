@@ -54,7 +54,7 @@ export function hostileAnswer(random: (below: number) => number): Uint8Array {
   }
 }
 
-export interface FuzzOptions {
+interface FuzzOptions {
   readonly shim: string;
   readonly frames: number;
   readonly seed: number;

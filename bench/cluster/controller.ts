@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { cpuMsOf, statusMb } from "../processes.ts";
 
 /** The controller as a process of its own. */
-export interface RunningController extends AsyncDisposable {
+interface RunningController extends AsyncDisposable {
   /** From its start until it said that it is ready. */
   readonly readySeconds: number;
   /** CPU time, in seconds, and resident memory, in MB, now and at most. */

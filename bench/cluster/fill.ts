@@ -26,7 +26,7 @@ export interface FillPlan {
  * The same creates, and nothing else: who creates what is settled beforehand, nobody chooses, watches or keeps anything. `policies`:
  * as agents, to which the chart's admission policies apply.
  */
-export interface BareOutcome {
+interface BareOutcome {
   readonly agents: number;
   readonly policies: boolean;
   readonly perSecond: number;
@@ -34,7 +34,7 @@ export interface BareOutcome {
 }
 
 /** One filling: `pods` Pods on as many addresses, all at once, each on a random agent. */
-export interface FillOutcome {
+interface FillOutcome {
   readonly agents: number;
   readonly failed: number;
   /** The first failure. */

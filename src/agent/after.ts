@@ -36,7 +36,7 @@ const writersMax = 4;
 /** A view that cannot be written for so long is given up; the next ADD or restart of the Pod writes it anew. */
 const publishMsMax = 120_000;
 
-export interface AfterOptions {
+interface AfterOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;

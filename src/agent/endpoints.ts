@@ -19,7 +19,7 @@ import { answerOf } from "./answer.ts";
 /** Nobody reads the answer of a create. */
 const unreadEndpoints = metadataOf(spiderEndpoints);
 
-export interface EndpointsOptions {
+interface EndpointsOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly ledger: Pick<Ledger, "claimsNamed">;

@@ -12,7 +12,7 @@ import type { CallMetrics } from "./metrics.ts";
 import type { OvsClients } from "./ovs-clients.ts";
 import { isSandboxThere, type SandboxRecord } from "./records.ts";
 
-export interface FaultsOptions {
+interface FaultsOptions {
   readonly node: string;
   readonly records: () => readonly SandboxRecord[];
   readonly host: Netns;

@@ -44,7 +44,7 @@ import { ForeignIpam } from "./foreign-ipam.ts";
 import { podState, uidOf } from "./pods.ts";
 import type { PoolCache, PoolsNow } from "./pool-cache.ts";
 
-export interface IpamOptions {
+interface IpamOptions {
   readonly ledger: Ledger;
   readonly pools: PoolCache;
   readonly pods: Store<Pod>;

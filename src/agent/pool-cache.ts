@@ -10,13 +10,14 @@ import { type KubeClient, type KubeObject, metadataOf, retry, type Store } from 
  */
 const unheardMsMax = 75_000;
 
+/** All pools at one moment, by name. */
 export interface PoolsNow {
   readonly pools: ReadonlyMap<string, PoolView>;
   /** Pools that cannot be drawn from, with the sentence that says why. */
   readonly broken: ReadonlyMap<string, string>;
 }
 
-export interface PoolCacheOptions {
+interface PoolCacheOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;

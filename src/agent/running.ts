@@ -11,7 +11,7 @@ const undoMsMax = 20_000;
 /** The shim ends a plugin so much later than the call's own deadline, which says why. */
 const deadlineFirstMs = 20;
 
-export interface RunningOptions extends Pick<StepsOptions, "failPoint" | "signal" | "turn"> {
+interface RunningOptions extends Pick<StepsOptions, "failPoint" | "signal" | "turn"> {
   readonly clock: Clock;
   readonly log: Logger;
   readonly containerId: string;

@@ -8,6 +8,7 @@ import { acceptWaiting, bindUnixSocket } from "#linux";
 /** Runs a plugin as the shim's child, in the runtime's own namespaces; one at a time, in the order in which they are asked for. */
 export type ShimExec = (command: Omit<ExecFrame, "kind">) => Promise<PluginOutput>;
 
+/** What a call may do through the shim that made it. */
 export interface CallContext {
   readonly exec: ShimExec;
   /** Aborts when the shim goes away: the runtime gave the call up. */

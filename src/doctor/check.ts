@@ -1,5 +1,5 @@
 /** error: Pods fail or will fail. warning: something is weaker than it should be. */
-export type Severity = "error" | "warning";
+type Severity = "error" | "warning";
 
 /** One thing that is wrong. */
 export interface Fault {
@@ -9,6 +9,7 @@ export interface Fault {
   readonly fix: readonly string[];
 }
 
+/** One thing that may be wrong, and how it is told from facts. */
 export interface Check<Facts> {
   /** kebab-case; never changes. */
   readonly id: string;
@@ -20,6 +21,7 @@ export interface Check<Facts> {
   readonly find: (facts: Facts) => readonly Fault[];
 }
 
+/** A fault that a check found, with where. */
 export interface Finding extends Fault {
   readonly id: string;
   /** The node's name, or `cluster`. */

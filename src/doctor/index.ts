@@ -7,7 +7,7 @@
  * and networks. Imports the modules before it. The agent (of its node) and the command line (of the cluster, and of a node
  * without agent) import it.
  */
-export { type Check, type Finding, fixOnOneLine, runChecks, type Severity } from "./check.ts";
+export { type Check, type Finding, fixOnOneLine, runChecks } from "./check.ts";
 export { clusterChecks } from "./cluster/checks.ts";
 export type { ClusterFacts } from "./cluster/facts.ts";
 export { readCluster } from "./cluster/read.ts";
@@ -26,4 +26,4 @@ export { nodeChecks } from "./node/checks.ts";
 export { bridgesOf, type NetworkFacts, type NodeFacts, type PodFacts, type PodNic } from "./node/facts.ts";
 export { type NodePaths, nodePaths, type ObserveOptions, observeGateways, observeNode } from "./observe/observe.ts";
 export { doctorPage } from "./page.ts";
-export { type Hop, type NicPath, observePaths } from "./path.ts";
+export { type NicPath, observePaths } from "./path.ts";

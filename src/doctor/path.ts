@@ -4,7 +4,7 @@ import type { Ovs, OvsPort } from "#ovsdb";
 import type { PodFacts, PodNic } from "./node/facts.ts";
 
 /** One station of a packet on its way out of a Pod. */
-export interface Hop {
+interface Hop {
   readonly name: string;
   /** Whether packets pass it; undefined where nobody could ask. */
   readonly ok: boolean | undefined;
@@ -30,7 +30,7 @@ export interface NicPath {
   readonly rules: readonly string[];
 }
 
-export interface PathSources {
+interface PathSources {
   readonly host: Netns;
   readonly ovs: Pick<Ovs, "ports" | "state">;
   /** Whether a gateway answered the node's Pods; undefined where it was not asked. */

@@ -10,6 +10,7 @@ import { untilItWorks } from "./retry.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** A CustomResourceDefinition, as far as it is read here. */
 export interface Crd extends KubeObject {
   readonly spec: {
     readonly group: string;

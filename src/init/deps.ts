@@ -5,6 +5,7 @@
 import type { Clock } from "#base";
 import type { KubeClient } from "#kube";
 
+/** What every command of this program is given. */
 export interface Deps {
   readonly client: KubeClient;
   readonly clock: Clock;

@@ -19,7 +19,7 @@ export interface PoolsByFamily {
 }
 
 /** One element of `ippools`. */
-export interface NicPools {
+interface NicPools {
   /** Undefined in the un-named form, where the position says which NIC is meant. */
   readonly nic: string | undefined;
   readonly pools: PoolsByFamily;

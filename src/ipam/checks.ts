@@ -5,6 +5,7 @@ import { applicationLabels } from "./auto-pools.ts";
 import type { PoolView } from "./pool.ts";
 import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
 
+/** What checks read of the NIC's Pod. */
 export interface PodFacts {
   readonly namespace: string;
   readonly name: string;
@@ -38,7 +39,7 @@ export interface FilterFacts {
   readonly masterAddresses: readonly Ip[] | undefined;
 }
 
-export type CheckId =
+type CheckId =
   | "terminating"
   | "disabled"
   | "family"

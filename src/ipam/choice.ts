@@ -16,7 +16,7 @@ export interface UsageSnapshot {
   readonly share?: { readonly rank: number; readonly ranks: number } | undefined;
 }
 
-export interface ChooserOptions {
+interface ChooserOptions {
   /** What the pool may hand out. */
   readonly set: IpSet;
   readonly reserved: IpSet;
@@ -36,6 +36,7 @@ export interface Evidence {
   readonly met: bigint;
 }
 
+/** The address to try next, or that the pool has none as far as is known here. `cooling`: it was released a short while ago. */
 export type Choice =
   | { readonly kind: "address"; readonly ip: Ip; readonly cooling: boolean }
   | { readonly kind: "exhausted"; readonly evidence: Evidence };

@@ -10,7 +10,6 @@
 export type { Annotations } from "./annotation-json.ts";
 export {
   annotationKeys,
-  type NicPools,
   type PoolsByFamily,
   parseIppoolAnnotation,
   parseIppoolsAnnotation,
@@ -25,12 +24,11 @@ export {
   autoPoolName,
   hasAutoPools,
 } from "./auto-pools.ts";
-export type { CheckId, OwnerFacts, PodFacts, Rejection, Verdict } from "./checks.ts";
+export type { OwnerFacts, PodFacts, Rejection, Verdict } from "./checks.ts";
 export { judge } from "./checks.ts";
 export {
   type Choice,
   Chooser,
-  type ChooserOptions,
   type Evidence,
   metMax,
   metMsMax,
@@ -39,15 +37,14 @@ export {
 export { formatExhausted } from "./exhausted.ts";
 export { formatVerdict } from "./format.ts";
 export { compileGlob, isGlob } from "./glob.ts";
-export { asksForOwner, masterOf, networkPools, type SelectionObjects, selectionFacts } from "./input.ts";
+export { asksForOwner, masterOf, networkPools, selectionFacts } from "./input.ts";
 export { type PoolObject, type PoolView, poolView } from "./pool.ts";
 export { type Addressed, attachRoutes, type Route, routesOf } from "./routes.ts";
-export { type Decision, decide, type Outcome, type SelectionInput, type SelectionRule } from "./select.ts";
+export { type Decision, decide, type Outcome, type SelectionInput } from "./select.ts";
 export { formatSelector, type Labels, matchSelector } from "./selector.ts";
 export {
   type IpNumber,
   parseSubnetAnnotations,
-  type SubnetAnnotations,
   type SubnetsOfNic,
   subnetAnnotationKeys,
 } from "./subnet-annotations.ts";

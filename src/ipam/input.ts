@@ -10,7 +10,7 @@ interface Labelled {
 }
 
 /** The objects that a selection depends on, as the API has them. */
-export interface SelectionObjects {
+interface SelectionObjects {
   readonly pod: Labelled & { readonly namespace?: string | undefined; readonly name: string; readonly uid: string };
   /** Undefined where the namespace or node is not known: it has no labels then. */
   readonly namespace: Labelled | undefined;

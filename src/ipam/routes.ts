@@ -1,5 +1,6 @@
 import { type Ip, type Prefix, prefixContains } from "#ip";
 
+/** A route of a pool or a Pod; its gateway is never implied. */
 export interface Route {
   readonly dst: Prefix;
   readonly gw: Ip;

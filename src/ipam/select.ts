@@ -51,8 +51,9 @@ export interface SelectionInput {
 }
 
 /** The levels of precedence, highest first. The first that applies decides both families. */
-export type SelectionRule = "subnet" | "ippools" | "ippool" | "namespace" | "network" | "default";
+type SelectionRule = "subnet" | "ippools" | "ippool" | "namespace" | "network" | "default";
 
+/** Pools to draw from, or why there are none: `code` is a stable error code (docs/reference/errors.md). */
 export type Outcome =
   | { readonly kind: "candidates" /** In the order to try them; never empty. */; readonly pools: readonly string[] }
   | {

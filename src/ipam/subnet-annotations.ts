@@ -7,6 +7,7 @@ import {
   wrongAnnotation,
 } from "./annotation-json.ts";
 
+/** The annotations by which a Pod template asks for pools cut from a SpiderSubnet. */
 export const subnetAnnotationKeys = {
   subnet: annotations.subnet,
   subnets: annotations.subnets,
@@ -27,7 +28,7 @@ export interface IpNumber {
   readonly count: number;
 }
 
-export interface SubnetAnnotations {
+interface SubnetAnnotations {
   readonly nics: readonly SubnetsOfNic[];
   /** Undefined: the cluster's default. */
   readonly ipNumber: IpNumber | undefined;

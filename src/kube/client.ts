@@ -32,6 +32,7 @@ export interface ListOptions extends Selection {
   readonly resourceVersion?: string | undefined;
 }
 
+/** One page of a list. `resourceVersion` is that of the whole list. */
 export interface Page<T> {
   readonly items: readonly T[];
   readonly resourceVersion: string;
@@ -39,10 +40,12 @@ export interface Page<T> {
   readonly continue: string | undefined;
 }
 
-export type Patch =
+/** RFC 7386 (`merge`), strategic merge patch of Kubernetes, or RFC 6902 (`json`). */
+type Patch =
   | { readonly kind: "merge" | "strategic"; readonly body: Readonly<Record<string, unknown>> }
   | { readonly kind: "json"; readonly operations: readonly JsonPatchOperation[] };
 
+/** One operation of RFC 6902, as far as they are used here. */
 export type JsonPatchOperation =
   | { readonly op: "add" | "replace" | "test"; readonly path: string; readonly value: unknown }
   | { readonly op: "remove"; readonly path: string };
@@ -54,6 +57,7 @@ export interface DeleteOptions {
   readonly gracePeriodSeconds?: number;
 }
 
+/** One line of a watch. A BOOKMARK brings no object: all changes up to its version have been told. */
 export type WatchEvent<T> =
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: T }
   | { readonly type: "BOOKMARK"; readonly resourceVersion: string };

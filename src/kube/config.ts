@@ -24,7 +24,7 @@ export interface KubeConfig {
   readonly token?: Source;
 }
 
-export interface LoadOptions {
+interface LoadOptions {
   /** The path of a kubeconfig file. */
   readonly kubeconfig?: string | undefined;
   /** @default the file's current context */

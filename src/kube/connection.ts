@@ -12,7 +12,7 @@ export interface Endpoint {
   readonly tls: EndpointTls | undefined;
 }
 
-export interface EndpointTls {
+interface EndpointTls {
   /** Made once for all connections: reading the certificates costs more than a handshake. */
   readonly context: tls.SecureContext;
   /** The name expected in the server's certificate. @default the host */

@@ -5,7 +5,7 @@ import { type KubeObject, keyOf } from "./resource.ts";
 import type { Store } from "./store.ts";
 
 /** Brings the world to what the API says about `key`, from whatever state. `afterMs`: look again then, changed or not. */
-export type Reconcile = (key: string, o: Signal) => Promise<{ readonly afterMs?: number }>;
+type Reconcile = (key: string, o: Signal) => Promise<{ readonly afterMs?: number }>;
 
 /** Thrown by a reconcile that no repetition can help: the key waits for its next change. */
 export class TerminalError extends SpiderError {
@@ -36,7 +36,8 @@ export interface ControllerMetrics {
 
 /** How a reconcile can end: the label values of its metric, those of controller-runtime first. */
 export const reconcileResults = ["success", "error", "requeue_after", "conflict", "terminal_error"] as const;
-export type ReconcileResult = (typeof reconcileResults)[number];
+/** How a reconcile ended: the label `result` of the metrics. */
+type ReconcileResult = (typeof reconcileResults)[number];
 
 export interface ControllerOptions {
   readonly name: string;

@@ -12,6 +12,7 @@ export interface TlsMaterial {
   readonly key: string | undefined;
 }
 
+/** The credentials with which the next connection and request are made. */
 export interface InUse {
   /** The same object as long as nothing changed. */
   readonly tls: TlsMaterial;

@@ -12,7 +12,7 @@ export interface Term {
   readonly signal: AbortSignal;
 }
 
-export interface ElectorOptions {
+interface ElectorOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;

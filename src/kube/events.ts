@@ -18,6 +18,7 @@ export function nodeSubject(name: string): EventSubject {
   return { apiVersion: "v1", kind: "Node", name, uid: name };
 }
 
+/** What an Event says, without the object that it is about. */
 export interface EventText {
   readonly type: "Normal" | "Warning";
   /** CamelCase, of a small set. */
@@ -30,7 +31,7 @@ export interface EventText {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-export interface EventRecorderOptions {
+interface EventRecorderOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;

@@ -15,7 +15,7 @@ export interface Answer extends AnswerHead {
   readonly body: AsyncIterable<Uint8Array>;
 }
 
-export interface ExchangeOptions {
+interface ExchangeOptions {
   readonly method: string;
   /** The request as it goes out, head and body. */
   readonly bytes: Uint8Array;

@@ -10,7 +10,6 @@ export {
   KubeClient,
   type ListOptions,
   type Page,
-  type Patch,
   type Selection,
   type WatchEvent,
   type WatchOptions,
@@ -20,15 +19,13 @@ export {
   type ControllerMetrics,
   type ControllerOptions,
   fromStore,
-  type Reconcile,
-  type ReconcileResult,
   reconcileResults,
   runController,
   type Source,
   TerminalError,
 } from "./controller.ts";
 export * from "./core.ts";
-export { type ElectorOptions, LeaderElector, type Term } from "./election.ts";
+export { LeaderElector, type Term } from "./election.ts";
 export {
   ApiStatusError,
   ApiUnreachableError,
@@ -37,14 +34,13 @@ export {
   type Outcome,
   surelyUnchanged,
 } from "./errors.ts";
-export { EventRecorder, type EventRecorderOptions, type EventSubject, type EventText, nodeSubject } from "./events.ts";
+export { EventRecorder, type EventSubject, type EventText, nodeSubject } from "./events.ts";
 export { isMirrorPod, isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./pod.ts";
-export { WorkQueue, type WorkQueueOptions } from "./queue.ts";
+export { WorkQueue } from "./queue.ts";
 export {
   apiVersionOf,
   collectionPath,
   type Draft,
-  type DraftMeta,
   type KubeObject,
   keyOf,
   metadataOf,
@@ -55,8 +51,8 @@ export {
   parseKey,
   type Resource,
 } from "./resource.ts";
-export { isRetryable, mayRepeat, type RetryOptions, retry } from "./retry.ts";
-export { type Store, type StoreListener, type StoreOptions, WatchedStore } from "./store.ts";
+export { isRetryable, mayRepeat, retry } from "./retry.ts";
+export { type Store, type StoreOptions, WatchedStore } from "./store.ts";
 export { type TopController, TopControllers, topControllerAmong } from "./top-controller.ts";
 export { type ApiRequest, type ApiResponse, createTransport, type Transport } from "./transport.ts";
 export { isEarlier } from "./watch-step.ts";

@@ -3,7 +3,7 @@ import { abortable, type BackoffOptions, backoffMs, type Clock, type Signal } fr
 /** One for all waits: nobody sees it, and making an error at each costs more than the rest of a wait. */
 const over = new Error("the wait is over");
 
-export interface WorkQueueOptions extends Partial<BackoffOptions> {
+interface WorkQueueOptions extends Partial<BackoffOptions> {
   readonly clock: Clock;
 }
 

@@ -38,7 +38,7 @@ export type Draft<T extends KubeObject> = Omit<T, "apiVersion" | "kind" | "metad
   readonly metadata: DraftMeta;
 };
 
-export type DraftMeta = Pick<ObjectMeta, "namespace" | "labels" | "annotations" | "ownerReferences" | "finalizers"> &
+type DraftMeta = Pick<ObjectMeta, "namespace" | "labels" | "annotations" | "ownerReferences" | "finalizers"> &
   ({ readonly name: string } | { readonly generateName: string });
 
 declare const objectType: unique symbol;

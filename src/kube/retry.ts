@@ -1,7 +1,7 @@
 import { backoffMs, type Clock, type Signal } from "#base";
 import { ApiStatusError, ApiUnreachableError, surelyUnchanged } from "./errors.ts";
 
-export interface RetryOptions extends Signal {
+interface RetryOptions extends Signal {
   readonly clock: Clock;
   /** @default {@link isRetryable} */
   readonly retryable?: (error: unknown) => boolean;

@@ -6,7 +6,7 @@ import type { WatchChange } from "./watch-step.ts";
 import { runWatcher } from "./watcher.ts";
 
 /** Told after the store changed; `now` is undefined where the object is gone, `before` where it is new. */
-export type StoreListener<T> = (key: string, now: T | undefined, before: T | undefined) => void;
+type StoreListener<T> = (key: string, now: T | undefined, before: T | undefined) => void;
 
 /** A local view of a collection, kept by a watch. It lags; it never shows an object that never existed. */
 export interface Store<T extends KubeObject> {

@@ -20,6 +20,7 @@ export interface ApiRequest {
   readonly isView?: boolean;
 }
 
+/** An answer whose status and headers have arrived; its body is still to be read. */
 export interface ApiResponse {
   readonly status: number;
   /** Names in lower case. */

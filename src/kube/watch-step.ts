@@ -11,6 +11,7 @@ import type { KubeObject } from "./resource.ts";
  */
 export type WatchState<T> = ActiveState<T> | BackoffState<T>;
 
+/** What a watcher does next or is waiting for, unless it waits after a failure. */
 export type ActiveState<T> =
   /**
    * The first page is to be fetched, or all in one where the pages of a list expired (`whole`). `known`: the version up to
@@ -38,7 +39,8 @@ export type ActiveState<T> =
 
 type EmptyState = Extract<ActiveState<never>, { kind: "empty" }>;
 
-export interface BackoffState<T> {
+/** After a failure: nothing is asked until `untilMs` of the monotonic clock, then `next` goes on. */
+interface BackoffState<T> {
   readonly kind: "backoff";
   readonly failures: number;
   readonly untilMs: number;
@@ -72,7 +74,8 @@ export type WatchChange<T> =
   | { readonly kind: "put"; readonly object: T }
   | { readonly kind: "removed"; readonly object: T };
 
-export interface StepContext {
+/** What a step may not ask for itself, so that it stays pure. `random` is in [0, 1). */
+interface StepContext {
   readonly nowMs: number;
   readonly random: () => number;
 }

@@ -6,7 +6,7 @@ import { limits } from "./limits.ts";
 import type { KubeObject, Resource } from "./resource.ts";
 import { initialState, step, type WatchChange, type WatchInput, type WatchState } from "./watch-step.ts";
 
-export interface WatcherOptions<T extends KubeObject> extends Selection {
+interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly client: KubeClient;
   readonly resource: Resource<T>;
   readonly clock: Clock;

@@ -19,7 +19,7 @@ export interface AuditWatcher {
 }
 
 /** What a node knows of its claims. */
-export interface NodeView {
+interface NodeView {
   /** Those that it held before they were read, and that should be among them. */
   readonly known: readonly Claim[];
   /** Whether it still holds this very claim. */

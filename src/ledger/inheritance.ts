@@ -7,7 +7,7 @@ import type { ClaimRequest, LedgerOptions } from "./request.ts";
 import { adoptClaim } from "./writes.ts";
 
 /** What the ledger of the node does for {@link Inheritance}. */
-export interface InheritanceParts {
+interface InheritanceParts {
   readonly own: OwnClaims;
   readonly releases: Releases;
   readonly release: (claim: Claim, reason: ReleaseReason) => void;

@@ -22,7 +22,7 @@ export interface Kept {
   readonly probe?: ((ip: Ip, o: Signal) => Promise<string | undefined>) | undefined;
 }
 
-export interface KeptOptions extends Signal {
+interface KeptOptions extends Signal {
   readonly client: KubeClient;
   readonly clock: Clock;
   /** Told of each look at a claim that somebody still has. */

@@ -3,6 +3,7 @@ import { type Clock, formatError, type Logger, type Signal } from "#base";
 /** What became of a create that was cut off is looked up after these times. Absent at the last look: it never happened. */
 const lookAfterMs = [2_000, 10_000, 60_000] as const;
 
+/** One look at a create whose answer never came. */
 export interface LimboLook extends Signal {
   /** So long after the create, a server that took the request has acted on it or never will. */
   readonly last: boolean;
@@ -10,7 +11,7 @@ export interface LimboLook extends Signal {
   readonly isCurrent: () => boolean;
 }
 
-export interface LimboOptions extends Signal {
+interface LimboOptions extends Signal {
   readonly clock: Clock;
   readonly log: Logger;
   /** True when nothing is open any more. */

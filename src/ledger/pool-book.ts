@@ -24,7 +24,7 @@ const exhaustedMs = 5_000;
 /** Pools that are remembered; the one that was drawn from longest ago is forgotten first. */
 const pagesMax = 256;
 
-export interface PoolBookOptions {
+interface PoolBookOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;

@@ -28,7 +28,7 @@ interface Pending {
 /** Deletes in flight at once: releases yield to claims. */
 const deletesMax = 4;
 
-export interface ReleasesOptions {
+interface ReleasesOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;

@@ -24,6 +24,7 @@ export interface LedgerOptions {
   readonly signal: AbortSignal;
 }
 
+/** One address that a NIC is to get. */
 export interface ClaimRequest {
   readonly family: Family;
   /** The candidates in their order; the first that has an address is taken. */
@@ -35,6 +36,7 @@ export interface ClaimRequest {
   readonly kept?: Kept | undefined;
 }
 
+/** The claim that a request led to. */
 export interface Claimed {
   readonly claim: Claim;
   /** False: the holder had it before this call, and an undo must leave it alone. */

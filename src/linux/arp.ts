@@ -11,6 +11,7 @@ export interface ArpPacket {
 }
 
 export const broadcastMac = "ff:ff:ff:ff:ff:ff";
+/** EtherType of ARP (RFC 826). */
 export const etherTypeArp = 0x0806;
 /** Ethernet, IPv4, six and four bytes long. */
 const prefix = [0, 1, 8, 0, 6, 4, 0];

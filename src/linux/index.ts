@@ -46,7 +46,7 @@ export { bondOptionNames } from "./rtnl/link.ts";
 export type { Neighbour } from "./rtnl/neighbour.ts";
 export type { Netconf } from "./rtnl/netconf.ts";
 export type { LinkRef, Tolerance } from "./rtnl/request.ts";
-export type { AddRouteOptions, NextHop, Route, RouteFilter, RouteGetOptions, RouteSpec } from "./rtnl/route.ts";
+export type { AddRouteOptions, Route, RouteFilter, RouteGetOptions, RouteSpec } from "./rtnl/route.ts";
 export { mainTable } from "./rtnl/route.ts";
 export { Rtnl } from "./rtnl/rtnl.ts";
 export type { Rule, RuleSpec } from "./rtnl/rule.ts";

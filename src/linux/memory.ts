@@ -4,7 +4,7 @@ import { libc } from "./libc.ts";
 const dontNeed = 4;
 
 /** Start and end of a part of a program's memory. */
-export interface MappedRange {
+interface MappedRange {
   readonly start: bigint;
   readonly end: bigint;
 }

@@ -15,7 +15,9 @@ export interface NdpPacket {
   readonly override: boolean;
 }
 
+/** EtherType of IPv6, in which NDP is carried (RFC 2464). */
 export const etherTypeIpv6 = 0x86dd;
+/** The link-local all-nodes multicast address (RFC 4291). */
 export const allNodes: Ip = parseIp("ff02::1");
 const solicitedNodePrefix = 0xff02_0000_0000_0000_0000_0001_ff00_0000n;
 const icmpv6 = 58;

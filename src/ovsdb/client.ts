@@ -17,7 +17,7 @@ import { attachOperations, bridgeOperations, detachOperation } from "./operation
 import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";
 import type { BridgeInfo, MirrorRole, Ovs, OvsMirror, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
 
-export interface OvsOptions {
+interface OvsOptions {
   /** `unix:/var/run/openvswitch/db.sock`, a bare absolute path, or `tcp:host:port`. */
   readonly endpoint: string;
   readonly clock: Clock;

@@ -8,7 +8,7 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
-export interface ConnectionEvents {
+interface ConnectionEvents {
   /** A message that needs no answer. `echo` never arrives here: the connection answers it itself. */
   readonly onNotification: (method: string, params: readonly unknown[]) => void;
 }

@@ -7,7 +7,7 @@
  * (external_ids:owner), and knows neither links nor Pods. Imports only base. The plugins, the doctor, the agent and
  * the command line (on a node without agent) may import it.
  */
-export { createOvs, type OvsOptions } from "./client.ts";
+export { createOvs } from "./client.ts";
 export { isEndpoint } from "./endpoint.ts";
 export { hasRole } from "./mirrors.ts";
 export {

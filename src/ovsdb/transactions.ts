@@ -14,6 +14,7 @@ export interface Plan<T> {
   readonly value: T;
 }
 
+/** One caller's part of a transaction; those that wait at the same time are sent as one. */
 export interface Work<T> {
   /** Made anew each time the work is about to be sent; `id` is unique within the transaction. What it throws is the outcome. */
   readonly plan: (id: number) => Plan<T>;
@@ -27,7 +28,7 @@ export interface Refusal {
   readonly details: string;
 }
 
-export interface TransactionQueueOptions {
+interface TransactionQueueOptions {
   /** A call's own signal, and no longer than a call may take. */
   readonly limit: (signal: AbortSignal) => AbortSignal & Disposable;
   /** The error for a call that ran out of time; `reason` is why. */
@@ -35,7 +36,7 @@ export interface TransactionQueueOptions {
 }
 
 /** Sends operations as one transaction and returns the reply's `result`. */
-export type Transact = (operations: readonly Operation[]) => Promise<unknown>;
+type Transact = (operations: readonly Operation[]) => Promise<unknown>;
 
 interface Member {
   readonly work: Work<unknown>;

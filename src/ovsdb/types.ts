@@ -78,6 +78,7 @@ export interface OvsPort {
   readonly ifaceId: string | undefined;
 }
 
+/** A bridge as the monitor shows it. */
 export interface BridgeInfo {
   readonly name: string;
   readonly datapathType: string;
@@ -85,6 +86,7 @@ export interface BridgeInfo {
   readonly ports: readonly string[];
 }
 
+/** The connection to the database. `attempts`: how often connecting has failed since it was lost. */
 export type OvsState =
   | { readonly kind: "connected" }
   | { readonly kind: "disconnected"; readonly error: string; readonly attempts: number };

@@ -42,14 +42,17 @@ export function decodeUuids(value: unknown): readonly string[] {
   return decodeSet(value).flatMap((element) => decodeUuid(element) ?? []);
 }
 
+/** A set in the notation of RFC 7047 §5.1. */
 export function encodeSet(elements: readonly unknown[]): unknown {
   return ["set", elements];
 }
 
+/** A map in the notation of RFC 7047 §5.1. */
 export function encodeMap(entries: Readonly<Record<string, string>>): unknown {
   return ["map", Object.entries(entries)];
 }
 
+/** A reference to a row in the notation of RFC 7047 §5.1. */
 export function encodeUuid(uuid: string): unknown {
   return ["uuid", uuid];
 }

@@ -3,6 +3,7 @@ import type { Family } from "#ip";
 import { type Batch, mainTable, type Netns, readSysctl, type VethEnd, writeSysctl } from "#linux";
 import { linkLocalAddress } from "./names.ts";
 
+/** What a Pod's interface is to have. */
 export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
   /** Set before the link comes up, so that its IPv6 link-local address follows from it. */
   readonly mac?: string | undefined;

@@ -8,15 +8,15 @@
 export type { ClusterConfig, CoordinatorConfig } from "./coordinator/config.ts";
 export { rulePreference as nodeRulePreference } from "./coordinator/connectivity.ts";
 export { hostVethName } from "./coordinator/plan.ts";
-export { type CoordinatorPluginOptions, createCoordinatorPlugin } from "./coordinator/plugin.ts";
+export { createCoordinatorPlugin } from "./coordinator/plugin.ts";
 export type { ReplyMarks } from "./coordinator/reply-marks.ts";
 export { allocateForeign, type Detection } from "./detection.ts";
-export { createIfacerPlugin, type IfacerPluginOptions } from "./ifacer/plugin.ts";
+export { createIfacerPlugin } from "./ifacer/plugin.ts";
 export { derivedMac, hostLinkName } from "./names.ts";
 export { freePodOf, podOf } from "./open-pod.ts";
 export { type OvsConfig, ovsEndpointOf } from "./ovs/config.ts";
-export { createOvsPlugin, type OvsPluginOptions } from "./ovs/plugin.ts";
-export { createMirrorPlugin, type MirrorPluginOptions } from "./ovs-mirror/plugin.ts";
+export { createOvsPlugin } from "./ovs/plugin.ts";
+export { createMirrorPlugin } from "./ovs-mirror/plugin.ts";
 export { Together } from "./pairs.ts";
 export { createPassthruPlugin } from "./passthru.ts";
 export type { Plugin } from "./plugin.ts";
@@ -24,5 +24,4 @@ export {
   createIpvlanPlugin,
   createMacvlanPlugin,
   createVlanPlugin,
-  type SubInterfacePluginOptions,
 } from "./sub-interface/plugin.ts";

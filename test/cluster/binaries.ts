@@ -23,7 +23,7 @@ export const kubernetesPrograms = [
 /** Finds a program's path by its name. Throws Error for a name that was not asked for. */
 export type Binaries = (name: string) => string;
 
-export interface BinariesOptions {
+interface BinariesOptions {
   /** @default newest */
   readonly version?: string;
   /** @default all of Kubernetes */

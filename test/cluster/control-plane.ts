@@ -7,7 +7,7 @@ import type { Binaries } from "./binaries.ts";
 import { Authority } from "./certificates.ts";
 import { clusterRanges } from "./protocol.ts";
 
-export interface ControlPlaneOptions {
+interface ControlPlaneOptions {
   /** Holds certificates, data and logs; is to be new. */
   readonly directory: string;
   readonly binary: Binaries;
@@ -21,6 +21,7 @@ export interface ControlPlaneOptions {
   readonly etcdFlags?: readonly string[];
 }
 
+/** etcd, kube-apiserver and what else of Kubernetes runs once a cluster. */
 export interface ControlPlane {
   /** `https://…`, reached from nodes and from here. */
   readonly url: string;

@@ -20,6 +20,7 @@ export interface ApiFaults {
   readonly silenceWatches?: boolean;
 }
 
+/** A fault that was made in the way of a request, as the log tells it. */
 export interface MadeFault {
   readonly kind: "failed" | "lost" | "cut" | "silenced";
   readonly method: string;

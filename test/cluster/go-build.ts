@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
 
-export interface GoBuild {
+interface GoBuild {
   /** Gets the executables. */
   readonly directory: string;
   /** Keeps the module that is built from, so that the second build is quick. */

@@ -12,7 +12,7 @@ const env = {
 };
 
 /** The programs as everywhere else: bundles and shim; started as the chart starts them. */
-export interface Product {
+interface Product {
   /** `kubeconfig`: the text of one. */
   startController(kubeconfig: string): NodeProcess;
   startAgent(node: LabNode, kubeconfig: string): Promise<NodeProcess>;

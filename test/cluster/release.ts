@@ -7,7 +7,7 @@ const releases = "https://dl.k8s.io/release";
 const connectMsMax = 5_000;
 const downloadMsMax = 600_000;
 
-export interface Download {
+interface Download {
   readonly program: string;
   /** `v1.35.4` */
   readonly version: string;

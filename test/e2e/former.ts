@@ -113,7 +113,7 @@ export const formerKinds: readonly Json[] = [
 ];
 
 /** A Pod that has an address of it. */
-export interface FormerPod {
+interface FormerPod {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;

@@ -9,6 +9,7 @@ import { createLabClient, isStatus, textAt } from "../../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../../lab/node/index.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 
+/** How Pods come and go. */
 export interface ChurnPlan {
   readonly nodeName: string;
   readonly apiUrl: string;
@@ -22,6 +23,7 @@ export interface ChurnPlan {
   readonly seed: number;
 }
 
+/** What came of it. */
 export interface ChurnReport {
   readonly pods: number;
   readonly adds: number;

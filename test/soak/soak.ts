@@ -8,7 +8,7 @@ import { launchProductLab } from "../../scripts/product-lab.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import type { ChurnPlan, ChurnReport } from "./churn.ts";
 
-export interface SoakOptions {
+interface SoakOptions {
   readonly seconds: number;
   /** Ends earlier when so many Pods have come on each node. */
   readonly podsMax?: number;
@@ -24,7 +24,7 @@ export interface SoakOptions {
   readonly print?: (line: string) => void;
 }
 
-export interface SoakReport {
+interface SoakReport {
   readonly churns: readonly ChurnReport[];
   readonly kills: number;
   readonly partitions: number;

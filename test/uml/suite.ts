@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runInUml, whyNot } from "./boot.ts";
 
-export interface UmlSuite {
+interface UmlSuite {
   /** Test files, from the repository's root. */
   readonly files: readonly string[];
   /** Suites that must be among what was run. */

@@ -25,7 +25,7 @@ const roundStep = { claims: 250, apartMs: 8 } as const;
 /** Between the two observations that must agree. */
 export const observationsApartMs = 30_000;
 
-export interface CollectorOptions {
+interface CollectorOptions {
   /** With `claimIndexes`. */
   readonly claims: Store<SpiderIPAddress>;
   readonly pools: Store<SpiderIPPool>;

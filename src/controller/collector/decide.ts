@@ -20,7 +20,8 @@ export interface HolderView {
 /** What a look at the address on the wire found. `unknown`: nobody could look. */
 export type ProbeAnswer = "silent" | "answered" | "unknown";
 
-export interface StickyFacts {
+/** What is known of a sticky address that no Pod has now. */
+interface StickyFacts {
   readonly owner: OwnerFact;
   /** The Pod of its name. */
   readonly pod: PodFact;
@@ -45,12 +46,14 @@ export interface Observation {
 /** What frees or changes a claim, each a row of the ledger's table of transitions. */
 export type Action = "release" | "quarantine" | "detach" | "promote" | "clear-next" | "extend";
 
+/** Leave the claim alone, or act on it. `evidence` is what the Event and the log tell. */
 export type Verdict =
   /** `againMs`: when time alone can change the verdict. */
   /** `byAgent`: its Pod is gone, and the node's agent is there to release it. */
   | { readonly kind: "keep"; readonly why: string; readonly againMs?: number; readonly byAgent?: true }
   | { readonly kind: "act"; readonly action: Action; readonly why: string; readonly evidence: readonly string[] };
 
+/** What the operator allows the collector to do. */
 export interface Policy {
   /** `SPIDERPOOL_GC_IP_ENABLED`. Off: only what has an end of its own (holds, quarantines) or was ordered is released. */
   readonly enabled: boolean;
@@ -63,6 +66,7 @@ export interface Policy {
   readonly delayMs: number;
 }
 
+/** How long a silence must last before it counts as evidence. */
 export const limits = {
   /** A Node object that is absent for so long is fenced: no kubelet keeps its Pods longer without it. */
   nodeAbsentMs: 300_000,

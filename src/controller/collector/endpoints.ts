@@ -27,7 +27,7 @@ async function removeVersion(client: KubeClient, endpoint: SpiderEndpoint, o: Si
   await client.delete(spiderEndpoints, { namespace, name }, { ...o, preconditions: { uid, resourceVersion } });
 }
 
-export interface OutdatedOptions {
+interface OutdatedOptions {
   /** What the watch shows: such endpoints need no further look. */
   readonly hasPod: (key: string) => boolean;
   readonly intervalMs: number;

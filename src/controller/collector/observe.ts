@@ -11,7 +11,7 @@ import { type AgentSelector, agentsAreTold, claimsOfPod, componentLabel } from "
 export type Probe = (claim: SpiderIPAddress, o: Signal) => Promise<ProbeAnswer>;
 
 /** Where an observation reads from: the watches, for a first look; the API server itself, before anything is done. */
-export interface FactSource {
+interface FactSource {
   pod(ref: { readonly namespace: string; readonly name: string }): Promise<Pod | undefined> | Pod | undefined;
   node(name: string): Promise<Node | undefined> | Node | undefined;
   /** The Pods of agents on the node. */
@@ -19,7 +19,7 @@ export interface FactSource {
   claim(name: string): Promise<SpiderIPAddress | undefined> | SpiderIPAddress | undefined;
 }
 
-export interface ObserverOptions {
+interface ObserverOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;

@@ -16,7 +16,7 @@ const kubevirt = (plural: string, kind: string): Resource<VirtualMachine> => ({
 const virtualMachines = kubevirt("virtualmachines", "VirtualMachine");
 const virtualMachineInstances = kubevirt("virtualmachineinstances", "VirtualMachineInstance");
 
-export interface OwnerQuestion {
+interface OwnerQuestion {
   /** `apiVersion/kind/namespace/name`, as the claim has it. */
   readonly owner: string;
   readonly podName: string;

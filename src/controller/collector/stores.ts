@@ -11,6 +11,7 @@ export interface AgentSelector {
   readonly component: string;
 }
 
+/** The label by which agents' Pods are found. */
 export const componentLabel = "app.kubernetes.io/component";
 
 /** Stands for any node in the index of agents: no node can have the name. */

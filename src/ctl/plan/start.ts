@@ -30,7 +30,7 @@ export type Start =
       readonly givenUp: readonly Claim[];
     };
 
-export interface StartOptions {
+interface StartOptions {
   /** Claims that the Pod's predecessor gives back first. */
   readonly returned?: readonly Claim[];
   /** NICs whose network only the node knows, and which are known to have had addresses. */

@@ -19,7 +19,7 @@ export interface Fact {
 }
 
 /** What is to be mended on a node. */
-export type FaultTarget =
+type FaultTarget =
   | { readonly kind: "port"; readonly name: string }
   | { readonly kind: "host-links" }
   | { readonly kind: "sandboxes"; readonly containerIds: readonly string[] }

@@ -20,6 +20,7 @@ export interface PodNic {
   readonly hostRuleTable: number | undefined;
 }
 
+/** A Pod of the node whose sandbox is there. */
 export interface PodFacts {
   /** `namespace/name` */
   readonly pod: string;

@@ -28,7 +28,7 @@ export type Demands =
   /** Its annotations cannot be read. */
   | { readonly kind: "broken"; readonly subject: EventSubject; readonly message: string };
 
-export interface WorkloadFacts {
+interface WorkloadFacts {
   readonly apiGroup: string;
   readonly apiVersion: string;
   readonly kind: string;

@@ -32,6 +32,7 @@ export interface PoolParts {
 /** What has become of the application of an automatic pool: `elsewhere` has its NIC in another subnet by now. */
 export type OwnerState = "lives" | "gone" | "elsewhere" | "unknown";
 
+/** All that the plan of one subnet rests on. */
 export interface SubnetFacts {
   readonly subnet: SpiderSubnet;
   /** Parts that applications are to have. */
@@ -45,6 +46,7 @@ export interface SubnetFacts {
   readonly reserved: IpSet;
 }
 
+/** One write to one pool, or to claims that hold its addresses. `isMoved`: its application draws from another subnet now. */
 export type PoolAction =
   | { readonly kind: "create"; readonly draft: PoolDraft; readonly demand: Demand }
   | { readonly kind: "update"; readonly pool: SpiderIPPool; readonly draft: PoolDraft; readonly demand: Demand }
@@ -52,7 +54,7 @@ export type PoolAction =
   | { readonly kind: "delete"; readonly pool: SpiderIPPool; readonly why: string; readonly isMoved: boolean };
 
 /** A pool as it is to be. */
-export type PoolDraft = Submitted<SpiderIPPool>;
+type PoolDraft = Submitted<SpiderIPPool>;
 
 /** A demand that the subnet cannot meet, and in one sentence why. */
 export interface Unmet {
@@ -60,6 +62,7 @@ export interface Unmet {
   readonly message: string;
 }
 
+/** What is to be written, in this order: `controlled` to the status, then the actions. */
 export interface SubnetPlan {
   /** What each pool has of the subnet; written before anything else is done. */
   readonly controlled: ControlledIPPools;

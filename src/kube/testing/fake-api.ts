@@ -23,7 +23,7 @@ export type Fault =
   /** Never acts and never answers. */
   | { readonly kind: "hang" };
 
-export interface FakeApiOptions {
+interface FakeApiOptions {
   /** For timestamps and for late faults. @default systemClock */
   readonly clock?: Clock;
   /** Plurals of kinds whose status is written with the object. All others have a status subresource. */

@@ -1,6 +1,6 @@
 import type { Commit, StoredObject } from "./fake-storage.ts";
 
-export interface FakeWatchOptions {
+interface FakeWatchOptions {
   /** The version from which on it was asked for. */
   readonly after: number;
   /** Whether an object belongs to the watched selection. */

@@ -114,7 +114,7 @@ export class MessageWriter {
 }
 
 /** One attribute as it came. */
-export interface RawAttribute {
+interface RawAttribute {
   readonly type: number;
   readonly value: Uint8Array;
 }
@@ -251,6 +251,7 @@ export function headerView(bytes: Uint8Array, length: number): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
+/** The error for an attribute or message that is longer than what was received. `offset` and `available` are bytes. */
 export function malformed(what: string, offset: number, available: number): SpiderError {
   return new SpiderError("NETLINK_MALFORMED", "a netlink message is shorter than its own lengths say", {
     details: { what, offset, available },

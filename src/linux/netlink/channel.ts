@@ -3,6 +3,7 @@ import { errnoName, LinuxError, must } from "../errors.ts";
 import { libc } from "../libc.ts";
 import { controlTypes, decodeMessages, decodeOutcome, encodeMessages, flags, type Message } from "./message.ts";
 
+/** The netlink families that are spoken here: `NETLINK_ROUTE`, `NETLINK_NETFILTER`. */
 export const protocols = { route: 0, netfilter: 12 } as const;
 
 /** One request, and what the caller was doing, for its error. */

@@ -23,6 +23,7 @@ const cappedFlag = 0x100;
 const extendedFlag = 0x200;
 const extendedText = 1;
 
+/** One netlink message: the fields of `struct nlmsghdr` and what follows it. */
 export interface Message {
   readonly type: number;
   readonly flags: number;

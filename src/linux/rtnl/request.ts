@@ -43,6 +43,7 @@ export function located(request: Request, where: string): Request {
   return { ...request, attempted: () => `${request.attempted()} in ${where}` };
 }
 
+/** A link as error messages name it: `eth0`, or `#7` where only its index is known. */
 export function linkText(link: LinkRef): string {
   return typeof link === "number" ? `#${link}` : link;
 }

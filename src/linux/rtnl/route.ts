@@ -53,11 +53,12 @@ export interface Route {
   readonly nextHops: readonly NextHop[];
 }
 
-export interface NextHop {
+interface NextHop {
   readonly gw: Ip | undefined;
   readonly dev: number;
 }
 
+/** Which routes of a dump are wanted; the kernel filters. */
 export interface RouteFilter {
   readonly family: Family;
   /** Default 254, main; 0 is every table. */
@@ -79,6 +80,7 @@ const rta = {
 } as const;
 const scopes = { global: 0, site: 200, link: 253, host: 254, nowhere: 255 } as const;
 const routeTypes = { unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8 } as const;
+/** RT_TABLE_MAIN. */
 export const mainTable = 254;
 const protocolBoot = 3;
 const onlinkFlag = 4;
@@ -127,6 +129,7 @@ export interface AddRouteOptions extends Tolerance {
   readonly replace?: boolean;
 }
 
+/** RTM_NEWROUTE. With `replace` a route of the same destination, table and priority makes way; without, it is EEXIST. */
 export function addRouteOperation(
   route: RouteSpec,
   { tolerate = [], replace = false }: AddRouteOptions,

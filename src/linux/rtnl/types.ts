@@ -58,6 +58,7 @@ export interface VethEnd {
   readonly mac: string;
 }
 
+/** A veth pair that was just made: this end, and its peer, which may be in another namespace. */
 export interface VethPair extends VethEnd {
   readonly peer: VethEnd;
 }
@@ -94,6 +95,7 @@ export type LinkKind =
 /** The kernel's number; a MAC address for `ad_actor_system`; IPv4 addresses for `arp_ip_target`. */
 export type BondValue = number | string | readonly Ip[];
 
+/** What is to be different about a link afterwards; what is absent stays. */
 export interface LinkChange {
   readonly up?: boolean;
   readonly promiscuous?: boolean;

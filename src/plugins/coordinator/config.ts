@@ -3,7 +3,7 @@ import type { JsonObject, PluginConfig } from "#cni";
 import { hostPrefix, type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { flagAt, integerAt, invalid, objectsAt, textAt } from "../decode.ts";
 
-export type CoordinatorMode = "auto" | "underlay" | "overlay" | "disabled";
+type CoordinatorMode = "auto" | "underlay" | "overlay" | "disabled";
 
 /** What the cluster says of coordination: a SpiderCoordinator's spec and status in one, with the Pod's annotation applied. */
 export interface ClusterConfig {
@@ -22,13 +22,13 @@ export interface ClusterConfig {
   readonly vethMTU?: number;
 }
 
-export interface PolicyRoute {
+interface PolicyRoute {
   readonly dst: Prefix;
   readonly gw: Ip;
 }
 
 /** The fields that both the plugin's configuration and the cluster's may set. undefined: not given. */
-export interface CoordinatorFields {
+interface CoordinatorFields {
   readonly mode: CoordinatorMode | undefined;
   readonly overlayPodCidrs: readonly Prefix[] | undefined;
   readonly serviceCidrs: readonly Prefix[] | undefined;

@@ -35,7 +35,7 @@ export interface Ends {
 }
 
 /** What a side should hold; `missing` takes from it what it does. */
-export interface Connectivity {
+interface Connectivity {
   readonly neighbours: readonly { readonly dev: string; readonly ip: Ip; readonly mac: string }[];
   readonly routes: readonly (RouteSpec & { readonly dev: string; readonly table: number })[];
   readonly rules: readonly RuleSpec[];

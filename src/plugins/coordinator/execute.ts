@@ -7,7 +7,7 @@ import type { ReplyMarks } from "./reply-marks.ts";
 import { vethName } from "./role.ts";
 import type { Observed } from "./state.ts";
 
-export interface ExecuteOptions {
+interface ExecuteOptions {
   readonly host: Netns;
   readonly pod: Netns;
   readonly marks: ReplyMarks;

@@ -20,7 +20,7 @@ import { hostVethName, pairOf, planCoordinator } from "./plan.ts";
 import { nftReplyMarks, type ReplyMarks } from "./reply-marks.ts";
 import { vethName } from "./role.ts";
 
-export interface CoordinatorPluginOptions {
+interface CoordinatorPluginOptions {
   /** The namespace of the node's own interfaces. */
   readonly host: Netns;
   /** The cluster's part of the configuration, for this Pod. Its failure fails ADD and CHECK, never DEL. */

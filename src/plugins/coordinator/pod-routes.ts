@@ -4,7 +4,7 @@ import type { Change } from "./operations.ts";
 import { type Role, replyTable } from "./role.ts";
 import { type RouteState, type Side, usableAddresses } from "./state.ts";
 
-export interface PodRoutesOptions {
+interface PodRoutesOptions {
   readonly ifName: string;
   readonly role: Role;
   readonly family: Family;

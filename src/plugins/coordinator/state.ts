@@ -11,6 +11,7 @@ export interface Side {
   readonly neighbours: readonly NeighbourState[];
 }
 
+/** A link as the plan of the coordinator reads it. */
 export type LinkState = Pick<Link, "index" | "name" | "mac" | "up" | "flags" | "txQueueLen" | "peerIndex">;
 
 export interface NeighbourState {
@@ -19,6 +20,7 @@ export interface NeighbourState {
   readonly mac: string | undefined;
 }
 
+/** A route as the plan of the coordinator reads it: device names in place of indices. */
 export interface RouteState {
   readonly dst: Prefix;
   readonly dev: string;

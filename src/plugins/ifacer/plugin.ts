@@ -17,7 +17,7 @@ import { type IfacerConfig, type Wanted, wantedOf } from "./config.ts";
 import { execute } from "./execute.ts";
 import { namesOf, type Observed, type Operation, planInterfaces } from "./plan.ts";
 
-export interface IfacerPluginOptions {
+interface IfacerPluginOptions {
   /** The namespace of the interfaces. */
   readonly host: Netns;
   readonly log: Logger;

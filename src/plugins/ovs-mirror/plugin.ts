@@ -6,7 +6,7 @@ import { retriable } from "../ovs/retriable.ts";
 import type { Plugin } from "../plugin.ts";
 import { decodeMirrorConfig, type MirrorConfig, type MirrorKind } from "./config.ts";
 
-export interface MirrorPluginOptions {
+interface MirrorPluginOptions {
   /** The client for a configuration's socket_file; undefined: the node's usual database. */
   readonly ovsFor: (endpoint: string | undefined) => Ovs;
   /** @default the usual places of ovs.conf */

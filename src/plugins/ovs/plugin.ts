@@ -29,7 +29,7 @@ import { checkLinks, checkPort } from "./check.ts";
 import { decodeOvsConfig, type OvsConfig, type OvsSettings, readFlatFile, settingsOf } from "./config.ts";
 import { retriable } from "./retriable.ts";
 
-export interface OvsPluginOptions {
+interface OvsPluginOptions {
   /** The namespace of the bridges. */
   readonly host: Netns;
   /** The client for a configuration's socket_file; undefined: the node's usual database. */

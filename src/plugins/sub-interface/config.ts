@@ -5,7 +5,7 @@ import { checkMac, flagAt, integerAt, invalid, linkNameAt, macAt, macOf, textAt,
 type WithoutParent<K> = K extends { readonly parent: unknown } ? Omit<K, "parent"> : never;
 
 /** What is made on a parent. */
-export type SubInterface = WithoutParent<Extract<LinkKind, { readonly kind: "macvlan" | "ipvlan" | "vlan" }>>;
+type SubInterface = WithoutParent<Extract<LinkKind, { readonly kind: "macvlan" | "ipvlan" | "vlan" }>>;
 
 /** The configuration of a plugin that makes sub-interfaces, decoded. */
 export interface SubInterfaceConfig {

@@ -34,7 +34,7 @@ import { decodeIpvlan, decodeMacvlan, decodeVlan, requestedMac, type SubInterfac
 import { createLink, explainUp, type Place, removeLink } from "./link.ts";
 import { findParent } from "./parent.ts";
 
-export interface SubInterfacePluginOptions {
+interface SubInterfacePluginOptions {
   /** The namespace of the parents. */
   readonly host: Netns;
   /** The configuration's `ipam`; undefined where it has none. */

@@ -3,6 +3,7 @@ import { events, pods } from "#kube";
 import { options, TestCluster } from "../../testing/cluster.ts";
 
 export const ip = "172.18.30.131";
+/** Options in which the given parts of the policy differ from the defaults. */
 export const collection = (changes: Partial<(typeof options)["collection"]["policy"]>) => ({
   collection: { ...options.collection, policy: { ...options.collection.policy, ...changes } },
 });
@@ -31,6 +32,7 @@ export async function claimed(
   return { cluster, pool, claim, removePod, purpose };
 }
 
+/** `reason: message` of all Events about objects of the kind. */
 export const reasons = ({ api }: TestCluster, kind = "SpiderIPAddress") =>
   api
     .all(events)

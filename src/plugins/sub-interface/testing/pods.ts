@@ -102,4 +102,4 @@ export function subInterfacePods() {
 
 export type SubInterfacePods = ReturnType<typeof subInterfacePods>;
 /** A Pod, and what is done to it. */
-export type SubInterfacePod = ReturnType<SubInterfacePods["pod"]>;
+type SubInterfacePod = ReturnType<SubInterfacePods["pod"]>;
