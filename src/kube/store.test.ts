@@ -38,6 +38,18 @@ function setUp(options: Partial<StoreOptions<Pod>> = {}) {
 
 const pod = (name: string, node = "n1") => ({ metadata: { namespace: "x", name }, spec: { nodeName: node } });
 
+/** A store that is synced with Pod a; then the server was backed up, and b and c came. `restore` puts the server back. */
+async function backedUp() {
+  const made = setUp();
+  const { api, store, clock } = made;
+  api.apply(pods, pod("a"));
+  await store.synced(o);
+  const restore = api.backup();
+  for (const name of ["b", "c"]) api.apply(pods, pod(name));
+  await clock.advance(1_000);
+  return { ...made, restore };
+}
+
 describe("WatchedStore", () => {
   it("shows what exists, then every change", async () => {
     const { api, store, clock, end } = setUp();
@@ -150,12 +162,7 @@ describe("WatchedStore", () => {
   });
 
   it("follows a server that was restored from a backup, whose versions begin earlier", async () => {
-    const { api, store, clock, end } = setUp();
-    api.apply(pods, pod("a"));
-    await store.synced(o);
-    const restore = api.backup();
-    for (const name of ["b", "c"]) api.apply(pods, pod(name));
-    await clock.advance(1_000);
+    const { api, store, clock, end, restore } = await backedUp();
     restore();
     await clock.advance(1_000);
     api.apply(pods, pod("d"));
@@ -171,12 +178,7 @@ describe("WatchedStore", () => {
   });
 
   it("follows it within a second where it was away meanwhile, as such a server is, and tells that versions ran back", async () => {
-    const { api, store, clock, end } = setUp();
-    api.apply(pods, pod("a"));
-    await store.synced(o);
-    const restore = api.backup();
-    for (const name of ["b", "c"]) api.apply(pods, pod(name));
-    await clock.advance(1_000);
+    const { api, store, clock, end, restore } = await backedUp();
     let rewinds = 0;
     store.rewound(() => {
       rewinds += 1;
