@@ -17,7 +17,7 @@ export interface World {
 }
 
 /** One way of traffic. Throws where it does not carry; undefined where the kind has no such way. */
-interface Way {
+export interface Way {
   readonly title: string;
   /** It takes its time: nothing may come. */
   readonly isSilent?: true;
