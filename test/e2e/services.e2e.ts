@@ -104,8 +104,8 @@ describe("Services of underlay Pods", () => {
     const [controller] = await suite.list<PodLike>("pods", { namespace: "kube-system", labels });
     const { spec, status } = controller ?? assert.fail();
     const listening = async (node: string) => {
-      const said = await suite.onNode(node, "ss -Hltn 'sport >= :5710 and sport <= :5724' | awk '{ print $4 }' | sort");
-      return said.trim().split("\n");
+      const said = await suite.onNode(node, "ss -Hltn 'sport >= :5710 and sport <= :5724' | awk '{ print $4 }'");
+      return said.trim().split("\n").sort();
     };
     for (const node of nodes) {
       const own = ["127.0.0.1:5710", "127.0.0.2:5711", "[::1]:5710"];
