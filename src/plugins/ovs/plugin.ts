@@ -80,8 +80,9 @@ class OvsPlugin implements Plugin<OvsConfig> {
 
   /**
    * Port, link and claim are under way at the same time, in this order: vswitchd is what is waited for in the end. The
-   * transaction is written just before the kernel makes the links, so that vswitchd is busy with it meanwhile. What the Pod's other plugins need on the node is made at the same
-   * moment, and all of it comes up at once: each later change would make vswitchd look at everything again.
+   * transaction is written just before the kernel makes the links, so that vswitchd is busy with it meanwhile. What the Pod's
+   * other plugins need on the node is made at the same moment, and all of it comes up at once: each later change would make
+   * vswitchd look at everything again.
    *
    * A vswitchd at rest that has many ports shall hear of the port first: it finds the link, if that is made while it goes
    * through the others. Of the link alone it would make a round in vain, which the port would have to wait for.
