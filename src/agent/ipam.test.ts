@@ -353,6 +353,25 @@ describe("a StatefulSet's Pod", () => {
     assert.deepEqual(await n2.add("virt-launcher-2", "s2"), ips);
     assert.equal(cluster.endpoint("vm")?.status.ownerControllerType, "VirtualMachineInstance");
   });
+
+  it("that is the target of a live migration is refused by name, and nothing of the source's changes", async () => {
+    const source = cluster.pod({ name: "virt-launcher-1", owner: machine });
+    const ips = await n1.add("virt-launcher-1", "s1");
+    const before = cluster.api.fake.all(spiderIPAddresses);
+    const index = cluster.endpoint("vm");
+    const target = cluster.pod({ name: "virt-launcher-2", owner: machine, node: "n2" });
+    const held = new RegExp(`address ${ips[0]} is kept .* cannot be taken yet: Pod ${source} on node n1 still has it`);
+    await assert.rejects(n2.add("virt-launcher-2", "s2"), held);
+    await n2.del("virt-launcher-2", "s2");
+    await cluster.advance(10_000);
+    // Not even a second holder is written down: an address has one.
+    assert.deepEqual([cluster.api.fake.all(spiderIPAddresses), cluster.endpoint("vm")], [before, index]);
+    cluster.erase("virt-launcher-1");
+    await n1.del("virt-launcher-1", "s1");
+    await cluster.advance(1_000);
+    assert.deepEqual(await n2.add("virt-launcher-2", "s3"), ips);
+    assert.deepEqual(Object.values(cluster.claims), [`${target}@n2`]);
+  });
 });
 
 describe("a static Pod", () => {
