@@ -5,8 +5,15 @@ import { umlSuite } from "./uml/suite.ts";
 umlSuite("in a user-mode kernel", {
   files: [
     "src/plugins/sub-interface/plugin.test.ts",
+    "src/agent/sub-interface-crash.test.ts",
     "src/plugins/ifacer/plugin.test.ts",
     "src/plugins/ovs/kernel-datapath.test.ts",
   ],
-  tried: ["the macvlan plugin", "the ipvlan plugin", "the vlan plugin", "ifacer's bonds"],
+  tried: [
+    "the macvlan plugin",
+    "the ipvlan plugin",
+    "the vlan plugin",
+    "ifacer's bonds",
+    "an agent that is killed while it serves ipvlan",
+  ],
 });

@@ -1,3 +1,4 @@
+import { codeOf } from "#base";
 import type { Attachment } from "#cni";
 import type { Netns } from "#linux";
 import { openPodIfThere } from "./open-pod.ts";
@@ -16,11 +17,19 @@ export function silence({ netns, ifName }: Pick<Attachment, "netns" | "ifName">,
   return true;
 }
 
-/** As `silence` does, in a namespace that is open, to a link by its index. */
+/**
+ * As `silence` does, in a namespace that is open, to a link by its index. One that goes meanwhile, by an earlier DEL whose deletion
+ * is still under way, takes its addresses along.
+ */
 export function dropAddresses({ rtnl }: Netns, link: number): void {
-  const addresses = rtnl.addresses({ link });
-  rtnl.batch((batch) => {
-    // An address may take others of its subnet along.
-    for (const { address } of addresses) batch.deleteAddress(link, address, { tolerate: ["EADDRNOTAVAIL"] });
-  });
+  try {
+    const addresses = rtnl.addresses({ link });
+    rtnl.batch((batch) => {
+      // An address may take others of its subnet along.
+      for (const { address } of addresses)
+        batch.deleteAddress(link, address, { tolerate: ["EADDRNOTAVAIL", "ENODEV"] });
+    });
+  } catch (error) {
+    if (codeOf(error) !== "ENODEV") throw error;
+  }
 }

@@ -3,7 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeSettings, spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderReservedIPs } from "#api";
 import { type FailPoint, type Signal, silentLogger, Tasks } from "#base";
-import { type CniResult, decodeResult, type Ipam, type PluginConfig, type PluginOutput, supportedVersions } from "#cni";
+import {
+  type CniResult,
+  decodeResult,
+  type Ipam,
+  type JsonObject,
+  type PluginConfig,
+  type PluginOutput,
+  supportedVersions,
+} from "#cni";
 import { type Family, formatIp, type Ip } from "#ip";
 import {
   EventRecorder,
@@ -46,6 +54,15 @@ interface TestPod {
   readonly owner?: OwnerReference;
 }
 
+type IpamFor = (config: PluginConfig) => Ipam | undefined;
+
+interface TestAgentOptions {
+  /** @default both */
+  readonly families?: readonly Family[];
+  /** Plugins that do something to the kernel. @default one that has addresses and nothing else */
+  readonly plugins?: ((ipamFor: IpamFor, tasks: Tasks) => readonly Plugin<unknown>[]) | undefined;
+}
+
 /** A cluster in memory: one API server, one clock, and agents of as many nodes as a test starts. */
 export class TestCluster implements Disposable {
   readonly api = new TestApi();
@@ -77,8 +94,8 @@ export class TestCluster implements Disposable {
   }
 
   /** Starts the node's agent; a second start of a node finds records and intents of the first. */
-  async agent(node = "n1", options: { readonly families?: readonly Family[] } = {}): Promise<TestAgent> {
-    const agent = new TestAgent(this, node, join(this.#folder, node), options.families ?? [4, 6]);
+  async agent(node = "n1", { families = [4, 6], plugins }: TestAgentOptions = {}): Promise<TestAgent> {
+    const agent = new TestAgent(this, { node, folder: join(this.#folder, node), families, plugins });
     this.#agents.push(agent);
     await this.api.drive(agent.ready);
     return agent;
@@ -116,7 +133,7 @@ export class TestCluster implements Disposable {
   }
 }
 
-/** An agent whose only plugin has addresses and nothing else: all that is decided about claims is the real thing. */
+/** An agent with plugins of the test: all that is decided about claims and records is the real thing. */
 export class TestAgent {
   readonly node: string;
   readonly ledger: Ledger;
@@ -141,8 +158,18 @@ export class TestAgent {
   readonly #calls: Calls;
   readonly #cluster: TestCluster;
   readonly #stop = new AbortController();
+  #hasCrashed = false;
 
-  constructor(cluster: TestCluster, node: string, folder: string, families: readonly Family[]) {
+  constructor(
+    cluster: TestCluster,
+    {
+      node,
+      folder,
+      families,
+      plugins: pluginsFor = (of) => [addressPlugin(of, () => this.linked())] as readonly Plugin<unknown>[],
+    }: Required<Pick<TestAgentOptions, "families">> &
+      Pick<TestAgentOptions, "plugins"> & { node: string; folder: string },
+  ) {
     this.node = node;
     this.#cluster = cluster;
     const { clock, fake } = cluster.api;
@@ -204,7 +231,7 @@ export class TestAgent {
     const events = new EventRecorder({ client, clock, log, component: "agent", host: node });
     const idle = () => Promise.resolve();
     const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
-    const plugins = [addressPlugin(ipamFor, () => this.linked())] as readonly Plugin<unknown>[];
+    const plugins = pluginsFor(ipamFor, tasks).map((plugin) => mortal(plugin, () => this.#hasCrashed));
     this.#calls = new Calls({
       chain: new Chain(plugins, new ForeignPlugins()),
       ipamFor,
@@ -252,21 +279,22 @@ export class TestAgent {
     verb: string,
     pod: string,
     sandbox: string,
-    { nic = "eth0", uid = "", pools, namespace = "default" }: CallMore = {},
+    { nic = "eth0", uid = "", pools, namespace = "default", netns = "/proc/self/ns/net", config }: CallMore = {},
   ): Promise<PluginOutput> {
     const env = {
       CNI_COMMAND: verb,
       CNI_CONTAINERID: sandbox,
       CNI_IFNAME: nic,
-      CNI_NETNS: "/proc/self/ns/net",
+      CNI_NETNS: netns,
       CNI_NETNS_OVERRIDE: "1",
       CNI_PATH: "/nowhere",
       CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${pod};K8S_POD_UID=${uid}`,
     };
     const ipam = { type: "spiderpool", ...pools };
-    const stdin = Buffer.from(JSON.stringify({ cniVersion: "1.1.0", name: "net", type: "addresses", ipam }));
+    const plugin = { cniVersion: "1.1.0", name: "net", type: "addresses", ipam, ...config };
+    const stdin = Buffer.from(JSON.stringify(plugin));
     const context = { exec: () => Promise.reject(new Error("no foreign plugins here")), signal: this.#stop.signal };
-    return this.#calls.handle({ executable: "addresses", env, stdin }, context);
+    return this.#calls.handle({ executable: plugin.type, env, stdin }, context);
   }
 
   /** The sandbox's namespace is gone without a DEL, as after a kill of all its processes. */
@@ -274,6 +302,14 @@ export class TestAgent {
     for (const record of this.records.list().filter(({ containerId }) => containerId === sandbox)) {
       this.records.write({ ...record, netns: { ...record.netns, inode: "1" } });
     }
+  }
+
+  /** Ends the process in the middle of a call, from its fail point: nothing is undone, and nothing that follows has an effect. */
+  crash(): never {
+    this.#hasCrashed = true;
+    Object.assign(this.records, { write: () => {}, remove: () => {} });
+    this.kill();
+    throw new Error("killed");
   }
 
   /** Ends the process: memory is lost, records and intents stay, and nothing more is sent. */
@@ -288,8 +324,31 @@ interface CallMore {
   readonly nic?: string;
   /** As the runtime gives it. */
   readonly uid?: string;
+  readonly netns?: string;
+  /** Of the plugin; its type is the executable that is called. */
+  readonly config?: JsonObject & { readonly type: string };
   /** Of the `ipam` block. */
   readonly pools?: Readonly<Record<string, readonly string[] | boolean>>;
+}
+
+/** The plugin as far as its process lives: one that has ended takes nothing back. */
+function mortal(plugin: Plugin<unknown>, isDead: () => boolean): Plugin<unknown> {
+  const add: typeof plugin.add = (config, attachment, steps) => {
+    const kept = new Proxy(steps, {
+      get(target, name) {
+        const found: unknown = Reflect.get(target, name, target);
+        if (typeof found !== "function") return found;
+        if (name !== "run" && name !== "beside") return found.bind(target);
+        return (stage: unknown, act: unknown, { undo, ...rest }: { undo?: (done: unknown) => unknown } = {}) =>
+          found.call(target, stage, act, { ...rest, undo: (done: unknown) => (isDead() ? undefined : undo?.(done)) });
+      },
+    });
+    return plugin.add(config, attachment, kept);
+  };
+  const del: typeof plugin.del = async (config, attachment, o) => {
+    if (!isDead()) await plugin.del(config, attachment, o);
+  };
+  return Object.assign(Object.create(plugin) as typeof plugin, { add, del });
 }
 
 /** A plugin that has no link to make: it allocates, runs `linked`, and answers. */
