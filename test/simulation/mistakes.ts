@@ -64,7 +64,7 @@ export const mistakes: readonly Mistake[] = [
         put: "if (nowMs >= 0) return 0;",
       },
     ],
-    focus: ["create", "delete", "pool-delete-unseen", "pool-create"],
+    focus: ["pool-delete-unseen", "pool-create"],
   },
   {
     name: "a static Pod is gone when its mirror is",
