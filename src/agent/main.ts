@@ -1,6 +1,5 @@
 // spiderpool-agent: reads flags, builds, wires signals.
 import "./heap.ts";
-import "./thread-pool.ts";
 import { createLogger, formatError } from "#base";
 import { runAgent } from "./agent.ts";
 import { readOptions } from "./options.ts";

@@ -47,7 +47,7 @@ export class Together {
 }
 
 /**
- * Makes all pairs of a Pod in one message, off the thread that serves calls, and brings up the Pod's ends in one more. Each moment in which links of the node
+ * Makes all pairs of a Pod in one message, and brings up the Pod's ends in one more. Each moment in which links of the node
  * change makes vswitchd go through all of its ports and read all links and routes: here it is one moment, in which vswitchd
  * has not yet done with the first change when the last comes. The node's ends take no part in IPv6, which would be one more
  * route for each, and the Pod could give the node a default route by it; whoever needs it switches it on. They are up from
@@ -58,11 +58,11 @@ export class Together {
 export async function makePairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): Promise<readonly VethPair[]> {
   if (specs.length === 0) return [];
   try {
-    return await createPairs(host, pod, specs);
+    return createPairs(host, pod, specs);
   } catch (error) {
     if (codeOf(error) !== "EEXIST") throw error;
     await removePairs(host, specs);
-    return await createPairs(host, pod, specs);
+    return createPairs(host, pod, specs);
   }
 }
 
@@ -71,8 +71,8 @@ export function removePairs(host: Netns, specs: readonly PairSpec[]): Promise<vo
   return host.rtnl.deleteLinksLater(specs.map(({ name }) => name));
 }
 
-async function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): Promise<readonly VethPair[]> {
-  const pairs = await host.rtnl.createVethsLater(
+function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): readonly VethPair[] {
+  const pairs = host.rtnl.createVeths(
     specs.map(({ name, mac, mtuBytes, promiscuous, pod: { name: peer, mac: peerMac } }) => ({
       name,
       up: true,

@@ -2,7 +2,6 @@ import { release } from "node:os";
 import type { Family, Ip } from "#ip";
 import { LinuxError } from "../errors.ts";
 import { Channel, openTransport, protocols, type Reply, type Request } from "../netlink/channel.ts";
-import { LaterChannel } from "../netlink/later-channel.ts";
 import type { Netns } from "../netns.ts";
 import { type Address, decodeAddress, encodeDumpAddresses } from "./address.ts";
 import { Batch } from "./batch.ts";
@@ -33,14 +32,12 @@ import { type MadeVeth, madeVeths, vethRequests, wantedVeths } from "./veth.ts";
 export class Rtnl implements Disposable {
   readonly #netns: Netns;
   readonly #deleter: LinkDeleter;
-  readonly #later: LaterChannel;
   #channel: Channel | undefined;
 
   /** Use `Netns.rtnl`. */
   constructor(netns: Netns) {
     this.#netns = netns;
     this.#deleter = new LinkDeleter(() => this.#openTransport(), netns.path);
-    this.#later = new LaterChannel(() => this.#openTransport());
   }
 
   /**
@@ -80,20 +77,6 @@ export class Rtnl implements Disposable {
     const failure = firstFailure(replies);
     if (failure !== undefined) {
       for (const { pair } of made) this.deleteLink(pair.index, { tolerate: ["ENODEV"] });
-      throw failure;
-    }
-    this.#finishVeths(made);
-    return made.map(({ pair }) => pair);
-  }
-
-  /** The same off the main thread, together with others that wait; what follows the making is done on it. */
-  async createVethsLater(specs: readonly VethSpec[]): Promise<readonly VethPair[]> {
-    const wanted = wantedVeths(specs);
-    const replies = await this.#later.exchange(vethRequests(wanted).map((request) => this.#located(request)));
-    const made = madeVeths(wanted, replies);
-    const failure = firstFailure(replies);
-    if (failure !== undefined) {
-      await this.deleteLinksLater(made.map(({ pair }) => pair.name));
       throw failure;
     }
     this.#finishVeths(made);
@@ -274,7 +257,6 @@ export class Rtnl implements Disposable {
     this.#channel?.[Symbol.dispose]();
     this.#channel = undefined;
     this.#deleter[Symbol.dispose]();
-    this.#later[Symbol.dispose]();
   }
 
   #openTransport() {

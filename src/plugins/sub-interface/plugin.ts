@@ -131,12 +131,11 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const { host } = this.#options;
     const { wanted } = together;
     const make = async () => {
-      const pairs = makePairs(host, place.pod, wanted);
       // The claim's request leaves with the next turn of the event loop: nothing may block before that.
-      const link = setImmediate().then(() => createLink(c, place, attachment));
-      const [made, own] = await steps.all(pairs, link);
-      together.made(made);
-      return own;
+      await setImmediate();
+      const link = await createLink(c, place, attachment);
+      together.made(await makePairs(host, place.pod, wanted));
+      return link;
     };
     const undo = async () => {
       await Promise.all([removeLink(c, attachment), removePairs(host, wanted)]);
