@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
@@ -193,7 +194,7 @@ test("a shell from outside finds the lab and its nodes", { skip }, async () => {
   assert.equal(await run(shellCommand(lab.pid, "node2", ["hostname"])), "node2\n");
   assert.match(await run(shellCommand(lab.pid, undefined, ["ip", "-brief", "address"])), /10\.222\.0\.1\/24/);
   assert.throws(() => shellCommand(lab.pid, "node9", []), /no node 'node9': the nodes are node1, node2/);
-  const [, , name = ""] = lab.directory.split("-");
+  const name = basename(lab.directory).replace(/^.*-/, "");
   assert.equal(chooseLab(name), lab.pid);
   assert.throws(
     () => chooseLab("nosuch"),

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -51,8 +51,9 @@ describe("the folder of a command's temporary files", () => {
 
   it("is told from that of an earlier process with the same PID, and what is not of a command stays", async () => {
     const running = await command();
-    const earlier = running.folder.replace(/-[^-]+$/, "-1");
-    const elsewhere = running.folder.replace(/spiderpool-run-[^-]+/, "spiderpool-run-1");
+    const name = basename(running.folder);
+    const earlier = join(base, name.replace(/-[^-]+$/, "-1"));
+    const elsewhere = join(base, name.replace(/^spiderpool-run-[^-]+/, "spiderpool-run-1"));
     for (const folder of [earlier, elsewhere, join(base, "spiderpool-run-notes")]) mkdirSync(folder);
     await end((await command()).child, "well");
     assert.ok(!existsSync(earlier));

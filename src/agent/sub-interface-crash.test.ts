@@ -118,9 +118,9 @@ if (isolated(import.meta.url)) {
     });
   }
 
-  describe("an agent that is killed while it makes an interface of the node's", () => {
-    const skip = has("vlan") ? false : "this kernel has no vlan: test/uml.test.ts runs it in one that has";
-    it("at any stage leaves one that the next ADD completes, and makes once", { skip }, async () => {
+  const skip = has("vlan") ? false : "this kernel has no vlan: test/uml.test.ts runs it in one that has";
+  describe("an agent that is killed while it makes an interface of the node's", { skip }, () => {
+    it("at any stage leaves one that the next ADD completes, and makes once", async () => {
       const config = { type: "ifacer", interfaces: [card], vlanID: 20 };
       const play = async (point: string | undefined) => {
         using cluster = new TestCluster();
