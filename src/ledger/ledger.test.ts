@@ -220,6 +220,16 @@ describe("Ledger.claim() when the create fails", () => {
     assert.equal(nameOf(await cluster.claim(node, other)), "10.6.9.1");
   });
 
+  it("says to try again where somebody else has the address of an open create, until that can't take effect any more", async () => {
+    cluster.api.fail(isCreate, { kind: "late-commit", ms: 12_000 });
+    await assert.rejects(cluster.claim(node, requestOf("a", [pool]), 1_000));
+    const other = await cluster.node("n2");
+    assert.equal(nameOf(await cluster.claim(other, requestOf("b", [testPool("10.6.0.1")]))), "10.6.0.1");
+    await assert.rejects(claim("a"), (error) => hasCode(error, "CLAIM_PENDING"));
+    await cluster.clock.advance(16_000);
+    assert.equal(nameOf(await claim("a")), "10.6.0.2");
+  });
+
   it("leaves the claim alone that the Pod had before, when its new sandbox cannot be written", async () => {
     await claim("a");
     cluster.api.fail(({ method }) => method === "PUT", { kind: "status", status: 403, reason: "Forbidden" });

@@ -28,14 +28,13 @@ import {
   changeClaim,
   claimsOfNode,
   createClaim,
+  echoMsMax,
   heldOfNode,
   readClaim,
 } from "./writes.ts";
 
 /** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
 const missesMax = 8;
-/** How long a create whose answer was lost may take effect: the server gives up on it after 14 s. */
-const echoMsMax = 15_000;
 
 interface CreateOptions extends Signal {
   /** An earlier create of the same name may have taken effect. */
@@ -284,15 +283,14 @@ export class Ledger {
     const mine = found !== undefined && isMine(found.spec, request.holder);
     const claim = mine ? await attachClaim(found, request.holder, { ...this.#options, ...o }) : undefined;
     if (claim !== undefined) return this.#keep(claim);
-    const pool = request.pools.find(({ set }) => set.contains(ip));
-    if (found === undefined && pool === undefined) {
-      throw new SpiderError("CLAIM_PENDING", `an earlier create of address ${name} may still take effect: try again`, {
-        details: { key },
-      });
+    // Somebody else's may go before an open create takes effect.
+    if (found !== undefined && (mine || isDetached(found) || !this.#limbo.has(key))) {
+      intents.remove(key);
+      return undefined;
     }
-    if (found === undefined && pool !== undefined) return this.#create(ip, pool, request, { ...o, open: true });
-    intents.remove(key);
-    return undefined;
+    const pool = request.pools.find(({ set }) => set.contains(ip));
+    if (found !== undefined || pool === undefined) throw pending(key, name);
+    return this.#create(ip, pool, request, { ...o, open: true });
   }
 
   async #choose(request: ClaimRequest, o: Signal): Promise<Claim> {
@@ -351,6 +349,7 @@ export class Ledger {
         if (created.open) this.#echoUntilMs.set(created.claim.uid, this.#options.clock.monotonicMs() + echoMsMax);
         return this.#keep(created.claim);
       case "foreign":
+        if (o.open && o.isAgain !== true && this.#limbo.has(key)) throw pending(key, claimName(ip));
         this.#options.intents.remove(key);
         return undefined;
       case "failed":
@@ -417,17 +416,29 @@ export class Ledger {
   }
 
   /** Whether a create that was cut off took effect. What it made is released: its ADD has failed. */
-  async #lookAtLimbo(key: string, { signal, last, isCurrent }: LimboLook): Promise<boolean> {
+  async #lookAtLimbo(key: string, { signal, sinceMs, last, isCurrent }: LimboLook): Promise<boolean> {
     const { client, node, intents } = this.#options;
     const name = intents.read(key);
     if (name === undefined || this.#own.has(key) || !isCurrent()) return true;
     const found = await readClaim(client, name, { signal });
-    // A create or an adoption that is on its way finds it so.
-    const untouched = found === undefined || (isHeld(found) && found.spec.node === undefined);
-    if (untouched && !last) return false;
     if (found !== undefined && found.spec.node === node && keyOfClaim(found) === key) {
       this.release(found, { why: "the ADD was cut off while it was claimed", evidence: [] });
-    } else this.#neverMade(key, tryParseClaimName(name));
+      return true;
+    }
+    // A create or an adoption that is on its way finds it so; what is somebody else's may go before a create takes effect.
+    if (found === undefined || isDetached(found) ? !last : sinceMs < echoMsMax) return false;
+    this.#neverMade(key, tryParseClaimName(name));
     return true;
   }
+}
+
+/** A sticky address that waits for its next Pod. */
+function isDetached(claim: Claim): boolean {
+  return isHeld(claim) && claim.spec.node === undefined;
+}
+
+function pending(key: string, name: string): SpiderError {
+  return new SpiderError("CLAIM_PENDING", `an earlier create of address ${name} may still take effect: try again`, {
+    details: { key },
+  });
 }

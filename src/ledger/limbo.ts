@@ -1,11 +1,12 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 
 /** What became of a create that was cut off is looked up after these times. Absent at the last look: it never happened. */
-const lookAfterMs = [2_000, 10_000, 60_000] as const;
+const lookAfterMs = [2_000, 14_000, 60_000] as const;
 
 /** One look at a create whose answer never came. */
 export interface LimboLook extends Signal {
-  /** So long after the create, a server that took the request has acted on it or never will. */
+  /** How long the create is over at least. */
+  readonly sinceMs: number;
   readonly last: boolean;
   /** False where a later watch over the same key took over. */
   readonly isCurrent: () => boolean;
@@ -35,13 +36,20 @@ export class Limbo {
     void this.#watch(key, () => this.#watches.get(key) === turn);
   }
 
+  /** Whether the outcome of its create is open. */
+  has(key: string): boolean {
+    return this.#watches.has(key);
+  }
+
   async #watch(key: string, isCurrent: () => boolean): Promise<void> {
     const { clock, log, signal, look } = this.#options;
-    for (let looks = 0; isCurrent(); looks++) {
+    for (let looks = 0, sinceMs = 0; isCurrent(); looks++) {
       try {
-        await clock.sleep(lookAfterMs[looks] ?? lookAfterMs[2], { signal });
+        const afterMs = lookAfterMs[looks] ?? lookAfterMs[2];
+        await clock.sleep(afterMs, { signal });
+        sinceMs += afterMs;
         const last = looks >= lookAfterMs.length - 1;
-        if ((await look(key, { signal, last, isCurrent })) && isCurrent()) this.#watches.delete(key);
+        if ((await look(key, { signal, sinceMs, last, isCurrent })) && isCurrent()) this.#watches.delete(key);
       } catch (err) {
         if (signal.aborted) return;
         log.warn({ err: formatError(err) }, "the outcome of a claim is still unknown");

@@ -7,7 +7,7 @@ import { KubeClient } from "#kube";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { FakeApi } from "../kube/testing/fake-api.ts";
 import { claimDraft } from "./claim.ts";
-import { requestOf, testPool } from "./testing/nodes.ts";
+import { isCreate, requestOf, testPool } from "./testing/nodes.ts";
 import { createClaim } from "./writes.ts";
 
 describe("createClaim() of a name that exists", () => {
@@ -15,14 +15,19 @@ describe("createClaim() of a name that exists", () => {
   const clock = new ManualClock();
   const here = { node: "n1", bootId: "boot-1", since: clock.wall(), answer: "{}" };
 
-  /** The name is held by NIC eth0 of Pod a; who asks for it, and may an earlier create of theirs have made it? */
-  async function ask(pod: string, nic: string, open: boolean): Promise<string> {
+  /** An API server where the name is held by NIC eth0 of Pod a. */
+  function apiOfA(): FakeApi {
     const api = new FakeApi({ clock });
     api.apply(spiderIPAddresses, claimDraft(parseIp("10.6.0.1"), pool, requestOf("a", [pool]).holder, here));
+    return api;
+  }
+
+  /** Who asks for the name, and may an earlier create of theirs have made it? */
+  async function ask(pod: string, nic: string, open: boolean, api = apiOfA()): Promise<string> {
     const { holder } = requestOf(pod, [pool], { nic });
     const client = new KubeClient({ transport: api, clock });
     const draft = claimDraft(parseIp("10.6.0.1"), pool, holder, here);
-    return (await createClaim(draft, holder, { client, clock, signal: never, open })).kind;
+    return (await clock.drive(createClaim(draft, holder, { client, clock, signal: never, open }))).kind;
   }
 
   it("is the holder's own only for the same Pod and NIC, and only where an earlier create is open", async () => {
@@ -30,5 +35,17 @@ describe("createClaim() of a name that exists", () => {
     assert.equal(await ask("a", "net1", true), "foreign");
     assert.equal(await ask("b", "eth0", true), "foreign");
     assert.equal(await ask("a", "eth0", false), "foreign");
+  });
+
+  it("moves on from somebody else's only when no lost create of its own can come after theirs has gone", async () => {
+    const api = apiOfA();
+    api.fail(isCreate, { kind: "late-commit", ms: 5_000, isLost: true });
+    clock.after(1_000, () => api.remove(spiderIPAddresses, { name: "10.6.0.1" }));
+    assert.equal(await ask("b", "eth0", false, api), "ours");
+    const staying = apiOfA();
+    staying.fail(isCreate, { kind: "late-commit", ms: 5_000, isLost: true });
+    const startMs = clock.monotonicMs();
+    assert.equal(await ask("b", "eth0", false, staying), "foreign");
+    assert.ok(clock.monotonicMs() - startMs >= 14_000, "so long the server may take over the lost one");
   });
 });

@@ -25,6 +25,9 @@ export interface Here {
   readonly bootId: string;
 }
 
+/** How long a create whose answer was lost may take effect: the server gives up on it after 14 s. */
+export const echoMsMax = 15_000;
+
 /**
  * How a create ended. `open`: a request whose answer was lost may still take effect. After a failure, no other address may
  * be created in its place; after success, it must not find the name free again.
@@ -64,7 +67,8 @@ export async function* heldOfNode(
 
 /**
  * Creates, and repeats the same name until the outcome is certain. `open` says that an earlier create of this name may have
- * taken effect: only then can an object that exists already be the holder's own. `before` is waited for before each request.
+ * taken effect: only then can an object that exists already be the holder's own. Where it is somebody else's, one that was lost
+ * here may still take effect when theirs has gone: that is waited for. `before` is waited for before each request.
  */
 export async function createClaim(
   draft: ClaimDraft,
@@ -78,6 +82,7 @@ export async function createClaim(
   }: WriteOptions & { readonly open: boolean; readonly before?: ((o: Signal) => Promise<void>) | undefined },
 ): Promise<Created> {
   let { open } = options;
+  let openUntilMs = Number.NEGATIVE_INFINITY;
   const create = async (o: Signal): Promise<Created> => {
     await before?.(o);
     try {
@@ -85,13 +90,20 @@ export async function createClaim(
       return claim === undefined ? { kind: "foreign" } : { kind: "ours", open, claim };
     } catch (error) {
       if (!hasReason(error, "AlreadyExists")) {
-        open ||= !surelyUnchanged(error);
+        if (!surelyUnchanged(error)) {
+          open = true;
+          openUntilMs = clock.monotonicMs() + echoMsMax;
+        }
         throw error;
       }
       if (!open) return { kind: "foreign" };
       const found = await readClaim(client, draft.metadata.name, o);
       if (found === undefined) throw error; // Deleted since: the name is free again.
-      return isMine(found.spec, holder) ? { kind: "ours", open, claim: found } : { kind: "foreign" };
+      if (isMine(found.spec, holder)) return { kind: "ours", open, claim: found };
+      const openMs = openUntilMs - clock.monotonicMs();
+      if (openMs <= 0) return { kind: "foreign" };
+      await clock.sleep(openMs, o);
+      throw error;
     }
   };
   const retryable = (error: unknown) => hasReason(error, "AlreadyExists") || mayRepeat(error);

@@ -15,8 +15,8 @@ export const mistakes: readonly Mistake[] = [
     edits: [
       {
         file: "src/ledger/writes.ts",
-        find: "open ||= !surelyUnchanged(error);\n        throw error;",
-        put: 'return { kind: "foreign" };',
+        find: "if (!surelyUnchanged(error)) {",
+        put: 'return { kind: "foreign" };\n        if (!surelyUnchanged(error)) {',
       },
     ],
     focus: ["create", "fault"],

@@ -19,7 +19,7 @@ export type Fault =
   /** Acts at once, answers after `ms` of the clock. */
   | { readonly kind: "late-answer"; readonly ms: number }
   /** Acts, and answers, after `ms` of the clock, even if the client has gone meanwhile. */
-  | { readonly kind: "late-commit"; readonly ms: number }
+  | { readonly kind: "late-commit"; readonly ms: number; readonly isLost?: true }
   /** Never acts and never answers. */
   | { readonly kind: "hang" };
 
@@ -190,11 +190,11 @@ export class FakeApi implements Transport {
         await this.#clock.sleep(fault.ms, { signal });
         return answer;
       }
-      case "late-commit":
-        return abortable(
-          this.#clock.sleep(fault.ms, { signal: never }).then(() => this.#serve(request, signal)),
-          signal,
-        );
+      case "late-commit": {
+        const served = this.#clock.sleep(fault.ms, { signal: never }).then(() => this.#serve(request, signal));
+        if (fault.isLost) throw this.#lost(request, true);
+        return abortable(served, signal);
+      }
       case "hang":
         return abortable(new Promise<never>(() => {}), signal);
       default:
