@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { hasCode, never, silentLogger, systemClock } from "#base";
+import { until } from "../base/testing/until.ts";
 import { createOvs } from "./client.ts";
 import { parseEndpoint } from "./endpoint.ts";
+import { limits } from "./limits.ts";
 import { type FakeServer, type Received, startFakeServer } from "./testing/fake-server.ts";
 import type { Ovs, PortSpec } from "./types.ts";
 
@@ -186,6 +188,34 @@ describe("createOvs", { timeout: 20_000 }, () => {
       );
     });
   });
+
+  it("says that the server closed the connection, until it is there again", () =>
+    withFake(async ({ server, ovs }) => {
+      await server.answerMonitor(bridge);
+      await ovs.synced(forever);
+      server.cut();
+      const seen = await until(
+        "the end of the connection",
+        () => ovs.state,
+        ({ kind }) => kind === "disconnected",
+      );
+      assert.match(JSON.stringify(seen), /the database server closed the connection/);
+      await server.answerMonitor(bridge);
+      await ovs.synced(forever);
+      assert.equal(ovs.state.kind, "connected");
+    }));
+
+  it("refuses at once what more than it keeps would wait, and forgets none of the others", () =>
+    withFake(async ({ server, ovs }) => {
+      await server.answerMonitor(bridge);
+      await ovs.synced(forever);
+      const stop = new AbortController();
+      const waiting = Array.from({ length: limits.queueMax + 1 }, (_, at) => ovs.attach(spec(`a${at}`), stop));
+      await assert.rejects(ovs.attach(spec("more"), forever), { code: "OVSDB_OVERLOADED" });
+      stop.abort(new Error("enough"));
+      const ends = await Promise.allSettled(waiting);
+      assert.ok(ends.every(({ status }) => status === "rejected"));
+    }));
 
   it("fails what waits when it is closed", async () => {
     await using server = await startFakeServer();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -108,6 +108,15 @@ it("bundle stays below 20 MB and counts what was left out", async () => {
   const { text, err } = await bundle(api);
   assert.ok(text.length <= 20_000_000);
   assert.match(err, /^2 of Event were left out/m);
+});
+
+it("bundle writes no file where nothing could be read", async () => {
+  const api = new FakeApi();
+  api.faults = () => ({ kind: "status", status: 403, reason: "Forbidden" });
+  const file = join(tmpdir(), "never-written.json.gz");
+  const { status, err } = await runCtl(api, ["bundle", "-f", file]);
+  assert.deepEqual([status, existsSync(file)], [1, false]);
+  assert.match(err, /nothing could be read, and no file was written: .*Forbidden/);
 });
 
 it("bundle takes its file by -o, too, and no format", async () => {
