@@ -22,9 +22,6 @@ interface ChooserOptions {
   readonly reserved: IpSet;
 }
 
-/** So many addresses met as taken, and nodes that draw from the pool at once are no longer to follow each other. */
-const crowdedMet = 2;
-
 /** Why no address is left to try. The caller decides whether this is enough to say "exhausted" or a fresh look is due. */
 export interface Evidence {
   /** How many addresses the pool may hand out, reserved ones taken off. */
@@ -68,6 +65,8 @@ export class Chooser {
   /** When each of `#met` was met, oldest first. */
   readonly #metAtMs = new Map<bigint, number>();
   readonly #spot: number;
+  /** Others draw from the pool at once, and no share of ours is known: we begin at our spot, with each new snapshot, too. */
+  #isCrowded = false;
   /** Ours until just now, and not yet among the cooling ones of a snapshot. */
   #released: IpSet;
 
@@ -114,13 +113,13 @@ export class Chooser {
     return { kind: "exhausted", evidence: this.#evidence() };
   }
 
-  /** The create of this address was answered by "exists", and the claim is not ours. `isBurst`: more of ours wait for an address. */
-  meet(ip: Ip, nowMs: number, { isBurst = false }: { readonly isBurst?: boolean } = {}): void {
+  /** The create of this address was answered by "exists", and the claim is not ours. */
+  meet(ip: Ip, nowMs: number): void {
     this.#own = this.#own.remove(ip);
     this.#met = this.#met.add(ip);
     this.#metAtMs.delete(ipValue(ip));
     this.#metAtMs.set(ipValue(ip), nowMs);
-    if (this.#metAtMs.size === (isBurst ? 1 : crowdedMet) && this.#usage.share === undefined) this.#part();
+    this.#part();
     const [oldest] = this.#metAtMs.keys();
     if (this.#metAtMs.size > metMax && oldest !== undefined) this.#forgetMet(oldest);
   }
@@ -145,17 +144,16 @@ export class Chooser {
     return { kind: "address", ip, cooling };
   }
 
-  /** Nodes that begin at once would meet at each address, one after the other, until the next snapshot tells their shares. */
+  /** Nodes that begin at once would meet at each address, one after the other, until a snapshot tells their shares. */
   #part(): void {
-    this.#tiers = this.#tiers.map((tier) => {
-      const { size } = tier.free;
-      const start = tier.free.nth(BigInt(Math.floor(this.#spot * Number(size)))) ?? tier.start;
-      return { ...tier, start, cursor: start };
-    });
+    if (this.#isCrowded || this.#usage.share !== undefined) return;
+    this.#isCrowded = true;
+    this.#rebuild();
   }
 
   #rebuild(): void {
     const { used, cooling, share } = this.#usage;
+    if (share !== undefined) this.#isCrowded = false;
     const free = this.#allowed.subtract(used);
     const tiers = [
       { free: free.subtract(cooling), cooling: false },
@@ -163,7 +161,9 @@ export class Chooser {
     ];
     this.#tiers = tiers.flatMap((tier) => {
       const { size, first } = tier.free;
-      const start = (share && tier.free.nth((size * BigInt(share.rank)) / BigInt(share.ranks))) ?? first;
+      const spot = this.#isCrowded ? BigInt(Math.floor(this.#spot * Number(size))) : 0n;
+      const start =
+        tier.free.nth(share === undefined ? spot : (size * BigInt(share.rank)) / BigInt(share.ranks)) ?? first;
       return start === undefined ? [] : [{ ...tier, start, cursor: start }];
     });
   }

@@ -145,7 +145,7 @@ export class Page {
   tried<T>(ip: Ip, claim: T | undefined): T | undefined {
     if (claim === undefined) {
       this.#watching ??= this.#watch(); // Others draw from it, too.
-      this.chooser.meet(ip, this.#options.clock.monotonicMs(), this.turns);
+      this.chooser.meet(ip, this.#options.clock.monotonicMs());
       this.turns.met();
     } else this.turns.made();
     return claim;

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { never } from "#base";
 import { Turns } from "./turns.ts";
 
 /** How many of so many Pods get their turn at once. */
@@ -40,15 +39,5 @@ describe("turns of creates in one pool", () => {
     assert.equal(await atOnce(turns), 2);
     for (let made = 0; made < 8; made++) turns.made();
     assert.equal(await atOnce(turns), 4);
-  });
-
-  it("tell whether more Pods wait", async () => {
-    const turns = new Turns();
-    using _first = await turns.enter("a", { signal: never });
-    assert.equal(turns.isBurst, false);
-    const second = turns.enter("a", { signal: never });
-    assert.equal(turns.isBurst, true);
-    _first[Symbol.dispose]();
-    (await second)[Symbol.dispose]();
   });
 });

@@ -19,11 +19,6 @@ export class Turns {
     return this.#queue.enter(namespace, o);
   }
 
-  /** Whether more Pods wait for their turn. */
-  get isBurst(): boolean {
-    return this.#queue.depth.waiting > 0;
-  }
-
   /** A create made a claim. */
   made(): void {
     const { slots: most } = createsAtOnce;
