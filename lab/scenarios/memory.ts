@@ -5,9 +5,11 @@ import type { LabHandle } from "../launch.ts";
  * other.
  */
 export async function rssMb(lab: LabHandle, node: string, program: "agent" | "controller"): Promise<readonly number[]> {
-  // Written so that the shell, whose command line this is, does not find itself.
-  const bundle = `[${program[0]}]${program.slice(1)}.mjs`;
-  const script = `for p in /proc/[0-9]*; do grep -q ${bundle} $p/cmdline 2>/dev/null && grep VmRSS $p/status; done; true`;
+  // A bundle in the lab, the image's executable in a real cluster; written so that the shell, whose command line this is, does not
+  // find itself.
+  const name = `[${program[0]}]${program.slice(1)}`;
+  const pattern = `${name}[.]mjs|spiderpool-${name}.*daemon`;
+  const script = `for p in /proc/[0-9]*; do grep -aqE '${pattern}' $p/cmdline 2>/dev/null && grep VmRSS $p/status; done; true`;
   const text = await lab.run({ node, argv: ["sh", "-c", script] });
   return [...text.matchAll(/VmRSS:\s+(\d+)/g)].map(([, kb]) => Number(kb) / 1024);
 }
