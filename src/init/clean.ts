@@ -26,7 +26,7 @@ import { type Crd, crds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
 import { leaveNodes } from "./nodes.ts";
 import type { InitOptions } from "./options.ts";
-import { untilItWorks } from "./retry.ts";
+import { unlessGone, untilItWorks } from "./retry.ts";
 
 type CleanOptions = Extract<InitOptions, { readonly command: "clean" }>;
 
@@ -92,22 +92,6 @@ async function handLease({ namespace, controller }: CleanOptions, deps: Deps, o:
   const ref = { namespace, name: leaseName };
   if (await unlessGone((call) => deps.client.patch(leases, ref, { kind: "merge", body }, call), deps, o))
     deps.say(`Lease ${namespace}/${leaseName}: goes with the Deployment`);
-}
-
-/** False where the object that `act` is about does not exist. */
-function unlessGone(act: (o: Signal) => Promise<unknown>, deps: Deps, o: Signal): Promise<boolean> {
-  return untilItWorks(
-    deps,
-    (call) =>
-      act(call).then(
-        () => true,
-        (error: unknown) => {
-          if (!hasReason(error, "NotFound")) throw error;
-          return false;
-        },
-      ),
-    o,
-  );
 }
 
 /** kubectl leaves it on whatever it applies. */

@@ -1,8 +1,8 @@
 import { annotations, bridgeResourcePrefix, isLost, uninstallAnnotation } from "#api";
 import type { Signal } from "#base";
-import { daemonSets, hasReason, type Node, nodes, type ObjectRef } from "#kube";
+import { daemonSets, type Node, nodes, type ObjectRef } from "#kube";
 import type { Deps } from "./deps.ts";
-import { untilItWorks } from "./retry.ts";
+import { unlessGone, untilItWorks } from "./retry.ts";
 
 const looksMax = 20;
 const apartMs = 500;
@@ -21,16 +21,9 @@ export async function leaveNodes(agents: ObjectRef, deps: Deps, o: Signal): Prom
       return body === undefined ? [] : [{ name: node.metadata.name, body }];
     });
     for (const { name, body } of left) {
-      await untilItWorks(
-        deps,
-        async (call) => {
-          const options = { ...call, subresource: "status" } as const;
-          await deps.client.patch(nodes, { name }, { kind: "merge", body }, options).catch((error: unknown) => {
-            if (!hasReason(error, "NotFound")) throw error;
-          });
-        },
-        o,
-      );
+      const patch = (call: Signal) =>
+        deps.client.patch(nodes, { name }, { kind: "merge", body }, { ...call, subresource: "status" });
+      await unlessGone(patch, deps, o);
       deps.say(`Node ${name}: what agents wrote there is gone`);
     }
     clean = left.length === 0 ? clean + 1 : 0;
@@ -39,22 +32,9 @@ export async function leaveNodes(agents: ObjectRef, deps: Deps, o: Signal): Prom
 }
 
 /** Says on the agents' DaemonSet that the release goes, or (undefined) that it stays after all. */
-export async function mark(
-  agents: ObjectRef,
-  value: "true" | undefined,
-  { client, ...deps }: Deps,
-  o: Signal,
-): Promise<void> {
+export async function mark(agents: ObjectRef, value: "true" | undefined, deps: Deps, o: Signal): Promise<void> {
   const body = { metadata: { annotations: { [uninstallAnnotation]: value ?? null } } };
-  await untilItWorks(
-    { client, ...deps },
-    async (call) => {
-      await client.patch(daemonSets, agents, { kind: "merge", body }, call).catch((error: unknown) => {
-        if (!hasReason(error, "NotFound")) throw error;
-      });
-    },
-    o,
-  );
+  await unlessGone((call) => deps.client.patch(daemonSets, agents, { kind: "merge", body }, call), deps, o);
 }
 
 /** A merge patch; undefined where the Node has nothing of ours. */

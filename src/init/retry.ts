@@ -1,5 +1,5 @@
 import { type Signal, SpiderError } from "#base";
-import { ApiStatusError, ApiUnreachableError, retry } from "#kube";
+import { ApiStatusError, ApiUnreachableError, hasReason, retry } from "#kube";
 import type { Deps } from "./deps.ts";
 
 /** Repeats what can succeed a moment later: the server, a kind or the controller's admission is not there yet. */
@@ -13,6 +13,22 @@ export function untilItWorks<T>({ clock, say }: Deps, act: (o: Signal) => Promis
     return true;
   };
   return retry(act, { ...o, clock, retryable, firstMs: 500, maxMs: 2_000 });
+}
+
+/** The same; false where the object that `act` is about does not exist. */
+export function unlessGone(act: (o: Signal) => Promise<unknown>, deps: Deps, o: Signal): Promise<boolean> {
+  return untilItWorks(
+    deps,
+    (call) =>
+      act(call).then(
+        () => true,
+        (error: unknown) => {
+          if (!hasReason(error, "NotFound")) throw error;
+          return false;
+        },
+      ),
+    o,
+  );
 }
 
 /** True where the server understood and refused, or our own input is wrong: the same again would end the same. */
