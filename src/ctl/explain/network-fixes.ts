@@ -1,8 +1,9 @@
 import { annotations as ours } from "#api";
 import { isJsonObject } from "#cni";
 import { clusterNetworkKey, defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
+import { nearest } from "../nearest.ts";
 import type { Facts } from "./facts.ts";
-import { annotationFix, type Fix, nearest, patchCommand, shellLine } from "./fix.ts";
+import { annotationFix, type Fix, patchCommand, shellLine } from "./fix.ts";
 
 /** A reference of an annotation: `namespace/name`, and the interface that is asked for. */
 interface Reference {

@@ -1,9 +1,10 @@
 import type { LabelSelector } from "#api";
 import { type Family, formatIp, formatRange, IpSet, ipFromValue, ipValue, prefixRange, rangeSize, sameIp } from "#ip";
 import { annotationKeys, type Decision, judge, type PoolView } from "#ipam";
+import { nearest } from "../nearest.ts";
 import { type Attempt, type NicReport, type PoolReport, selectionOf } from "./attempt.ts";
 import type { Facts, Usage } from "./facts.ts";
-import { annotationFix, type Fix, nearest, patchCommand, shellLine } from "./fix.ts";
+import { annotationFix, type Fix, patchCommand, shellLine } from "./fix.ts";
 
 /** How many addresses a pool that is full is extended by, where so many are free in one piece. */
 const extension = 16n;

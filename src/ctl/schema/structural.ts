@@ -1,3 +1,5 @@
+import { editDistance, nearest } from "../nearest.ts";
+
 /** The part of OpenAPI that a structural schema of ours says about values; rules in CEL are twins of the kind's own rules. */
 export interface StructuralSchema {
   readonly type?: "object" | "array" | "string" | "integer" | "boolean";
@@ -131,23 +133,13 @@ function join(path: string, name: string): string {
   return path === "" ? name : `${path}.${name}`;
 }
 
-/** The name that differs least from a mistyped one; undefined where none is near. */
+/** The name that differs least from a mistyped one, whatever its case; undefined where none is near. */
 function closest(name: string, names: readonly string[]): string | undefined {
-  const distances = names.map((known) => [distance(name.toLowerCase(), known.toLowerCase()), known] as const);
-  const [nearest] = distances.toSorted(([a], [b]) => a - b);
-  return nearest !== undefined && nearest[0] <= Math.max(1, name.length / 3) ? nearest[1] : undefined;
-}
-
-/** How many letters must be put in, taken out or replaced (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (const [at, letter] of [...a].entries()) {
-    const next = [at + 1];
-    for (let to = 0; to < b.length; to++) {
-      const replaced = (row[to] ?? 0) + (b[to] === letter ? 0 : 1);
-      next.push(Math.min(replaced, (row[to + 1] ?? 0) + 1, (next[to] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
+  const lower = name.toLowerCase();
+  const found = nearest(
+    lower,
+    names.map((known) => known.toLowerCase()),
+  );
+  if (found === undefined || editDistance(lower, found) > Math.max(1, name.length / 3)) return undefined;
+  return names.find((known) => known.toLowerCase() === found);
 }
