@@ -44,8 +44,8 @@ Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]
          creates and extends our kinds; where there was no ledger, or agents until now were not those of this chart, pools that are
          there are closed until the controller has taken over the addresses that Pods have
        spiderpool-init clean --release NAME --controller NAME --agents DAEMONSET [--job NAME]… [--hook-job NAME] [--force] [--yes]
-         deletes webhook configurations, the objects of our kinds, the kinds, the Jobs and what agents wrote on Nodes; refuses unless Helm removes the
-         release (--yes: do it all the same), and while Pods hold addresses (--force: do it all the same)
+         deletes webhook configurations, the objects of our kinds, the kinds, the Jobs and what agents wrote on Nodes; refuses
+         unless Helm removes the release (--yes: do it all the same), and while Pods hold addresses (--force: do it all the same)
 
   --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
   --help
