@@ -24,38 +24,53 @@ function text(choice: Choice): string {
 }
 
 describe("Chooser", () => {
-  it("takes the lowest free address first where it is alone, and the next one after each", () => {
-    const chooser = new Chooser({
-      set: parseIpSet(["172.18.30.130-172.18.30.135"], 4),
-      reserved: parseIpSet(["172.18.30.130"], 4),
-    });
+  it("takes the lowest free address first where it is alone, and the next one after each, its first met one too", () => {
+    const pool = { set: parseIpSet(["172.18.30.130-172.18.30.135"], 4), reserved: parseIpSet(["172.18.30.130"], 4) };
+    const chooser = new Chooser(pool, { spot: 0.6 });
     assert.equal(text(chooser.next(0)), "172.18.30.131");
     chooser.meet(parseIp("172.18.30.131"), 0);
     assert.deepEqual([text(chooser.next(0)), text(chooser.next(0))], ["172.18.30.132", "172.18.30.133"]);
   });
 
-  it("goes on elsewhere once an address was met as taken, and comes round", () => {
+  it("goes on elsewhere once two addresses were met as taken, and comes round", () => {
     const chooser = new Chooser({ set: upTo(8), reserved: none }, { spot: 0.6 });
     const offered = Array.from({ length: 8 }, () => {
       const choice = chooser.next(0);
-      if (choice.kind === "address" && formatIp(ipAt(0)) === formatIp(choice.ip)) chooser.meet(choice.ip, 0);
+      if (choice.kind === "address" && [0, 1].some((at) => formatIp(ipAt(at)) === formatIp(choice.ip)))
+        chooser.meet(choice.ip, 0);
       return text(choice);
     });
     assert.deepEqual(
       offered,
-      [0, 4, 5, 6, 7, 1, 2, 3].map((at) => `10.0.0.${at}`),
+      [0, 1, 4, 5, 6, 7, 2, 3].map((at) => `10.0.0.${at}`),
     );
     assert.equal(text(chooser.next(0)), "exhausted");
+  });
+
+  it("goes on elsewhere at the first one in a large pool", () => {
+    const chooser = new Chooser({ set: upTo(128), reserved: none }, { spot: 0.5 });
+    chooser.meet(ipAt(0), 0);
+    assert.equal(text(chooser.next(0)), "10.0.0.64");
   });
 
   it("stays elsewhere when a snapshot comes, until one tells its share", () => {
     const chooser = new Chooser({ set: upTo(8), reserved: none }, { spot: 0.6 });
     chooser.meet(ipAt(0), 0);
+    chooser.setUsage({ used: setOf([0]), cooling: none });
+    chooser.meet(ipAt(1), 0);
     chooser.setUsage({ used: setOf([0, 1]), cooling: none });
     assert.equal(text(chooser.next(0)), "10.0.0.5");
     chooser.setUsage({ used: setOf([0, 1]), cooling: none, share: { rank: 0, ranks: 2 } });
     chooser.setUsage({ used: setOf([0, 1]), cooling: none });
     assert.equal(text(chooser.next(0)), "10.0.0.2");
+  });
+
+  it("begins at the lowest again when it has met nobody for long", () => {
+    const chooser = new Chooser({ set: upTo(8), reserved: none }, { spot: 0.6 });
+    for (const at of [0, 1]) chooser.meet(ipAt(at), 0);
+    assert.equal(text(chooser.next(metMsMax - 1)), "10.0.0.4");
+    chooser.setUsage({ used: setOf([0, 1, 4]), cooling: none });
+    assert.equal(text(chooser.next(metMsMax)), "10.0.0.2");
   });
 
   it("starts at the node's share of what is free, and comes round", () => {

@@ -16,6 +16,12 @@ export interface UsageSnapshot {
   readonly share?: { readonly rank: number; readonly ranks: number } | undefined;
 }
 
+/**
+ * Nodes that draw from one pool at once are not to follow each other: who meets somebody goes on elsewhere. In pools of so few
+ * addresses, where no crowd can be, only who meets a second one does: two Pods on two nodes get an idle pool's first two addresses.
+ */
+const fewAddresses = 64n;
+
 interface ChooserOptions {
   /** What the pool may hand out. */
   readonly set: IpSet;
@@ -65,8 +71,11 @@ export class Chooser {
   /** When each of `#met` was met, oldest first. */
   readonly #metAtMs = new Map<bigint, number>();
   readonly #spot: number;
-  /** Others draw from the pool at once, and no share of ours is known: we begin at our spot, with each new snapshot, too. */
-  #isCrowded = false;
+  /** How often we met somebody, over snapshots, until one tells our share or none was met for {@link metMsMax}. */
+  #meetings = 0;
+  #metLastMs = 0;
+  /** We begin at our spot, not at the lowest free address. */
+  #isApart = false;
   /** Ours until just now, and not yet among the cooling ones of a snapshot. */
   #released: IpSet;
 
@@ -119,6 +128,8 @@ export class Chooser {
     this.#met = this.#met.add(ip);
     this.#metAtMs.delete(ipValue(ip));
     this.#metAtMs.set(ipValue(ip), nowMs);
+    this.#metLastMs = nowMs;
+    this.#meetings += 1;
     this.#part();
     const [oldest] = this.#metAtMs.keys();
     if (this.#metAtMs.size > metMax && oldest !== undefined) this.#forgetMet(oldest);
@@ -144,26 +155,33 @@ export class Chooser {
     return { kind: "address", ip, cooling };
   }
 
-  /** Nodes that begin at once would meet at each address, one after the other, until a snapshot tells their shares. */
   #part(): void {
-    if (this.#isCrowded || this.#usage.share !== undefined) return;
-    this.#isCrowded = true;
+    if (this.#isApart || this.#usage.share !== undefined) return;
+    if (this.#meetings === 1 && this.#allowed.size <= fewAddresses) return;
+    this.#isApart = true;
     this.#rebuild();
+  }
+
+  #startOf(free: IpSet, share: UsageSnapshot["share"]): Ip | undefined {
+    if (share !== undefined) return free.nth((free.size * BigInt(share.rank)) / BigInt(share.ranks));
+    return this.#isApart ? free.nth(BigInt(Math.floor(this.#spot * Number(free.size)))) : free.first;
+  }
+
+  #follow(): void {
+    this.#meetings = 0;
+    this.#isApart = false;
   }
 
   #rebuild(): void {
     const { used, cooling, share } = this.#usage;
-    if (share !== undefined) this.#isCrowded = false;
+    if (share !== undefined) this.#follow();
     const free = this.#allowed.subtract(used);
     const tiers = [
       { free: free.subtract(cooling), cooling: false },
       { free: free.intersect(cooling), cooling: true },
     ];
     this.#tiers = tiers.flatMap((tier) => {
-      const { size, first } = tier.free;
-      const spot = this.#isCrowded ? BigInt(Math.floor(this.#spot * Number(size))) : 0n;
-      const start =
-        tier.free.nth(share === undefined ? spot : (size * BigInt(share.rank)) / BigInt(share.ranks)) ?? first;
+      const start = this.#startOf(tier.free, share) ?? tier.free.first;
       return start === undefined ? [] : [{ ...tier, start, cursor: start }];
     });
   }
@@ -179,6 +197,10 @@ export class Chooser {
   }
 
   #forgetOldMet(nowMs: number): void {
+    if (this.#meetings > 0 && nowMs - this.#metLastMs >= metMsMax) {
+      this.#follow();
+      this.#rebuild();
+    }
     for (const [value, atMs] of this.#metAtMs) {
       if (nowMs - atMs < metMsMax) return;
       this.#forgetMet(value);
