@@ -6,9 +6,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { annotations, decodeSettings, type SpiderIPAddress } from "#api";
-import { type Clock, type Logger, metricsContentType, productVersion, type Signal, systemClock, Tasks } from "#base";
-import type { Family, IpSet } from "#ip";
+import { decodeSettings, type SpiderIPAddress } from "#api";
+import { type Clock, type Logger, type Signal, systemClock, Tasks } from "#base";
 import {
   type ControllerOptions,
   createTransport,
@@ -16,33 +15,18 @@ import {
   KubeClient,
   LeaderElector,
   loadKubeConfig,
-  type Namespace,
   runController,
   type Term,
   type Transport,
-  type WatchedStore,
 } from "#kube";
 import { reservedSets } from "#ledger";
-import { admissionKinds } from "./admission/kinds.ts";
-import { admissionRoutes } from "./admission/routes.ts";
-import { apiRoutes } from "./api.ts";
-import { expiryOf } from "./certificates/plan.ts";
-import {
-  type CertificateStores,
-  certificateControllers,
-  tlsSource,
-  watchCertificates,
-} from "./certificates/replica.ts";
+import { certificateControllers, watchCertificates } from "./certificates/replica.ts";
 import { Collector, observationsApartMs } from "./collector/collector.ts";
 import { runOutdatedEndpoints } from "./collector/endpoints.ts";
 import type { Probe } from "./collector/observe.ts";
 import { coordinatorController } from "./coordinator/sync.ts";
 import type { Deps } from "./deps.ts";
 import { Doubts } from "./doubts/doubts.ts";
-import { collectGauges, poolCounts } from "./gauges.ts";
-import { healthRoutes, webhookAnswers } from "./health.ts";
-import { serveHttp } from "./http.ts";
-import { podRoutes } from "./injection/route.ts";
 import { LedgerEpoch } from "./ledger-epoch/epoch.ts";
 import { LossMark } from "./ledger-epoch/mark.ts";
 import { Rewind } from "./ledger-epoch/rewind.ts";
@@ -55,8 +39,10 @@ import { poolDrainController } from "./pools/drain.ts";
 import { Judgements } from "./pools/judgements.ts";
 import { poolStatusController } from "./pools/status.ts";
 import { poolUsageController } from "./pools/usage.ts";
-import { type PoolMembers, PoolUses } from "./pools/uses.ts";
-import { type Stores, watchNamespaces, watchStores } from "./stores.ts";
+import { PoolUses } from "./pools/uses.ts";
+import { type Replica, storesOf } from "./replica.ts";
+import { serve } from "./servers.ts";
+import { watchNamespaces, watchStores } from "./stores.ts";
 import { subnetDrainController } from "./subnets/drain.ts";
 import { brokenWorkloadsController, type SubnetStores, subnetPartsController } from "./subnets/parts.ts";
 import { Workloads } from "./subnets/workloads.ts";
@@ -129,95 +115,6 @@ export async function runReplica(
   } finally {
     await tasks.stop();
   }
-}
-
-/** What one replica knows, and whether it leads. */
-interface Replica {
-  readonly stores: Stores;
-  readonly uses: PoolUses;
-  readonly reserved: (family: Family) => IpSet;
-  readonly elector: LeaderElector;
-  readonly rewind: Rewind;
-  readonly mark: LossMark;
-  /** Where the webhooks' certificate is the leader's. */
-  readonly certificates: CertificateStores | undefined;
-  /** Where the webhook of Pods is on. */
-  readonly namespaces: WatchedStore<Namespace> | undefined;
-  /** Of the term that runs. */
-  collector: Collector | undefined;
-}
-
-async function serve(options: ControllerProgramOptions, deps: Deps, replica: Replica): Promise<AsyncDisposable> {
-  const { healthPort, webhookPort, bind } = options;
-  const { log, clock, metrics } = deps;
-  const tls = await tlsSource(options, replica.certificates);
-  const { stores, uses, reserved, elector, mark } = replica;
-  const { pools, subnets, networks } = stores;
-  const admission = admissionRoutes({
-    kinds: admissionKinds(deps, { ...stores, epoch: () => elector.annotations[annotations.ledgerEpoch] ?? mark.value }),
-    synced: (o) => Promise.all([pools.synced(o), subnets.synced(o), networks.synced(o), mark.synced(o)]),
-    log,
-  });
-  const webhooks = { ...admission, ...injectionRoutes(options, deps, replica) };
-  await using servers = new AsyncDisposableStack();
-  const webhook = servers.use(await serveHttp({ port: webhookPort, host: bind.webhook, tls, routes: webhooks, log }));
-  const leads = () => elector.term !== undefined;
-  const routes = {
-    ...healthRoutes({
-      isSynced: () => storesOf(replica).every(([, store]) => store.isSynced),
-      isServing: () => webhookAnswers({ host: bind.webhook, port: webhook.port }, { tls: tls !== undefined }),
-      isLed: () => elector.isLed && replica.collector?.isSynced !== false,
-    }),
-    ...apiRoutes({
-      collector: () => replica.collector,
-      pools: () => {
-        const counts = (members: PoolMembers) =>
-          poolCounts(members, reserved(members.view.family), clock.monotonicMs());
-        return Object.fromEntries(uses.list().map((members) => [members.view.name, counts(members)]));
-      },
-      identity: options.podName,
-      epoch: () => elector.term?.epoch,
-    }),
-  };
-  const health = servers.use(await serveHttp({ port: healthPort, host: bind.health, tls: undefined, routes, log }));
-  if (options.metrics !== undefined) {
-    const { port, debug } = options.metrics;
-    collectGauges(metrics, { pools, subnets, uses, reserved, clock, leads, debug });
-    const scrape = async () => ({ status: 200, text: { type: metricsContentType, text: await metrics.text() } });
-    const served = servers.use(
-      await serveHttp({
-        port,
-        host: bind.metrics,
-        tls: undefined,
-        routes: { "/metrics": { method: "GET", answer: scrape } },
-        log,
-      }),
-    );
-    log.info({ metricsPort: served.port }, "serving metrics");
-  }
-  if (tls !== undefined) {
-    metrics.collect("spiderpool_webhook_certificate_expiry_timestamp_seconds", () => [
-      { value: expiryOf(tls.current()).getTime() / 1_000 },
-    ]);
-  }
-  log.info(
-    { version: productVersion, webhookPort: webhook.port, healthPort: health.port, tls: tls !== undefined },
-    "serving",
-  );
-  return servers.move();
-}
-
-/** The webhook of Pods, where it is switched on. */
-function injectionRoutes({ namespace }: ControllerProgramOptions, { client, settings }: Deps, replica: Replica) {
-  const { stores, namespaces } = replica;
-  if (namespaces === undefined) return {};
-  const { configs } = stores;
-  return podRoutes({ client, configs, namespaces, settings: settings.podResourceInject, namespace });
-}
-
-/** Everything that is watched, by name. */
-function storesOf({ stores, certificates, namespaces }: Replica) {
-  return Object.entries({ ...stores, ...certificates, ...(namespaces !== undefined && { namespaces }) });
 }
 
 function controllersOf(

@@ -28,7 +28,8 @@ export interface EpochView {
   readonly former: "none" | "seen" | "closed";
 }
 
-type EpochStep =
+/** What the leader does next about the ledger as a whole. */
+export type EpochStep =
   /** Nothing was lost; or nothing of ours is here yet. */
   | { readonly kind: "complete" }
   /** The first time that a controller sees this cluster: there is nothing that could have been lost. */

@@ -10,7 +10,7 @@ import {
   spiderIPAddresses,
   takeOverToken,
 } from "#api";
-import { abortable, type Signal } from "#base";
+import { abortable, assertNever, type Signal } from "#base";
 import {
   hasReason,
   type KubeObject,
@@ -24,7 +24,7 @@ import {
 } from "#kube";
 import { closureOf, setClosure } from "#ledger";
 import type { Deps } from "../deps.ts";
-import { decideEpoch, type EpochView } from "./decide.ts";
+import { decideEpoch, type EpochStep, type EpochView } from "./decide.ts";
 import type { LossMark } from "./mark.ts";
 import type { Rewind } from "./rewind.ts";
 
@@ -40,6 +40,8 @@ const claimsCrd = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
 
 /** `recorded` where the server was put back: no definition has this UID. */
 const rewound = "rewound";
+
+type StepOf<Kind extends EpochStep["kind"]> = Extract<EpochStep, { readonly kind: Kind }>;
 
 interface EpochOptions {
   readonly pools: Store<SpiderIPPool>;
@@ -126,25 +128,8 @@ export class LedgerEpoch {
   }
 
   async #step(o: Signal): Promise<void> {
-    const { client, clock, log } = this.#deps;
-    const { rewind } = this.#options;
-    const crd = this.store.get(claimsCrd);
-    if (this.#recorded === undefined) {
-      const lease = await client.get(metadataOf(leases), this.#options.lease, o);
-      this.#recorded = { uid: lease?.metadata.annotations?.[annotations.ledgerEpoch] };
-      const { mark } = this.#options;
-      if (this.#recorded.uid === undefined && mark.value !== undefined) await this.#record(mark.value, o);
-    }
-    const isClosed = this.#closures().some((token) => token !== this.#opened);
-    const step = decideEpoch({
-      ...{ crdUid: crd?.metadata.uid, recorded: this.#recorded.uid, rewound: rewind.isPending },
-      hasPools: this.#options.pools.list().length > 0,
-      isClosed,
-      missing: this.#missing(),
-      inPart: this.#hasDoneInPart(),
-      closedForMs: this.#closed === undefined ? 0 : clock.monotonicMs() - this.#closed.sinceMs,
-      former: this.#former(),
-    });
+    await this.#readRecord(o);
+    const step = decideEpoch(this.#view());
     const wasComplete = this.#isComplete;
     this.#isComplete = step.kind === "complete";
     this.#looked.resolve();
@@ -156,48 +141,92 @@ export class LedgerEpoch {
       case "record":
         return this.#record(step.uid, o);
       case "wait":
-        this.#closed = undefined;
-        if (isLost(this.#recorded.uid) && completeUid(this.#recorded.uid) === undefined) return;
-        log.warn(
-          { epoch: crd?.metadata.uid },
-          "claims and pools are lost: pools will be closed at first, until agents have told what Pods have",
-        );
-        return this.#record(lostToken(randomUUID()), o);
-      case "closed": {
-        // Statuses tell of a former system only where this one never had the ledger.
-        const isFormer = this.#recorded.uid === undefined && !rewind.isPending;
-        const fresh = () => (isFormer ? takeOverToken(randomUUID()) : randomUUID());
-        if (rewind.isPending) {
-          await this.#record(rewound, o);
-          rewind.settled();
-          // What pools and Nodes say of a closure may be of an earlier one, put back with them.
-          this.#closed = { token: fresh(), sinceMs: clock.monotonicMs() };
-        }
-        // What agents have said was not of a pool that came since.
-        if (this.#hasNew()) this.#closed = { token: fresh(), sinceMs: clock.monotonicMs() };
-        this.#closed ??= { token: this.#tokenOfPools() ?? fresh(), sinceMs: clock.monotonicMs() };
-        log.warn({ why: step.why, missing: this.#missing() }, "the ledger is not complete: pools are closed");
-        return this.#setClosure(this.#closed.token, o);
-      }
+        return this.#waitForPools(o);
+      case "closed":
+        return this.#close(step.why, o);
       case "take-over":
         await this.#options.takeOver(o);
         await this.#record(step.uid, o);
         this.#closed = undefined;
         return this.#setClosure(undefined, o);
-      case "open": {
-        // A leader that finds the work of another one done has not closed anything itself.
-        if (this.#closed === undefined && this.#tokenOfPools() === undefined && this.#options.pools.list().length > 0) {
-          this.#closed = { token: randomUUID(), sinceMs: clock.monotonicMs() };
-          return this.#setClosure(this.#closed.token, o);
-        }
-        await this.#record(step.recorded, o);
-        log.warn({ why: step.why }, "the ledger is complete again: pools are opened");
-        this.#opened = this.#closed?.token ?? this.#tokenOfPools();
-        this.#closed = undefined;
-        for (const pool of this.#options.pools.list())
-          if (closureOf(pool) === this.#opened) await setClosure(client, pool, undefined, o);
-      }
+      case "open":
+        return this.#open(step, o);
+      default:
+        assertNever(step);
     }
+  }
+
+  /** Reads once per term what the Lease says. If it says nothing, the mark on the Nodes counts. */
+  async #readRecord(o: Signal): Promise<void> {
+    if (this.#recorded !== undefined) return;
+    const { lease, mark } = this.#options;
+    const object = await this.#deps.client.get(metadataOf(leases), lease, o);
+    this.#recorded = { uid: object?.metadata.annotations?.[annotations.ledgerEpoch] };
+    if (this.#recorded.uid === undefined && mark.value !== undefined) await this.#record(mark.value, o);
+  }
+
+  #view(): EpochView {
+    const { pools, rewind } = this.#options;
+    return {
+      crdUid: this.store.get(claimsCrd)?.metadata.uid,
+      recorded: this.#recorded?.uid,
+      rewound: rewind.isPending,
+      hasPools: pools.list().length > 0,
+      isClosed: this.#closures().some((token) => token !== this.#opened),
+      missing: this.#missing(),
+      inPart: this.#hasDoneInPart(),
+      closedForMs: this.#closed === undefined ? 0 : this.#deps.clock.monotonicMs() - this.#closed.sinceMs,
+      former: this.#former(),
+    };
+  }
+
+  /** Claims and pools are both lost: records it, so that pools are closed as soon as somebody creates them again. */
+  async #waitForPools(o: Signal): Promise<void> {
+    this.#closed = undefined;
+    const recorded = this.#recorded?.uid;
+    if (isLost(recorded) && completeUid(recorded) === undefined) return;
+    this.#deps.log.warn(
+      { epoch: this.store.get(claimsCrd)?.metadata.uid },
+      "claims and pools are lost: pools will be closed at first, until agents have told what Pods have",
+    );
+    await this.#record(lostToken(randomUUID()), o);
+  }
+
+  /** Closes every pool, under a new token if what agents have reported so far does not count for this closure. */
+  async #close(why: string, o: Signal): Promise<void> {
+    const { rewind } = this.#options;
+    // Statuses come from a former system only if this one never had the ledger.
+    const isFormer = this.#recorded?.uid === undefined && !rewind.isPending;
+    const begin = (token: string) => ({ token, sinceMs: this.#deps.clock.monotonicMs() });
+    const fresh = () => begin(isFormer ? takeOverToken(randomUUID()) : randomUUID());
+    if (rewind.isPending) {
+      await this.#record(rewound, o);
+      rewind.settled();
+      // The closure that pools and Nodes name may be an earlier one, restored with them.
+      this.#closed = fresh();
+    }
+    // Agents reported before the new pool existed.
+    if (this.#hasNew()) this.#closed = fresh();
+    const found = this.#tokenOfPools();
+    this.#closed ??= found === undefined ? fresh() : begin(found);
+    this.#deps.log.warn({ why, missing: this.#missing() }, "the ledger is not complete: pools are closed");
+    await this.#setClosure(this.#closed.token, o);
+  }
+
+  /** Records the ledger as complete and opens the pools that this closure closed. */
+  async #open({ recorded, why }: StepOf<"open">, o: Signal): Promise<void> {
+    const { clock, log, client } = this.#deps;
+    const { pools } = this.#options;
+    // A new leader may find that the agents have already reported, although it has closed nothing itself.
+    if (this.#closed === undefined && this.#tokenOfPools() === undefined && pools.list().length > 0) {
+      this.#closed = { token: randomUUID(), sinceMs: clock.monotonicMs() };
+      return this.#setClosure(this.#closed.token, o);
+    }
+    await this.#record(recorded, o);
+    log.warn({ why }, "the ledger is complete again: pools are opened");
+    this.#opened = this.#closed?.token ?? this.#tokenOfPools();
+    this.#closed = undefined;
+    for (const pool of pools.list()) if (closureOf(pool) === this.#opened) await setClosure(client, pool, undefined, o);
   }
 
   #former(): EpochView["former"] {
