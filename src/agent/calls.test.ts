@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it, mock } from "node:test";
 import { never, SpiderError } from "#base";
-import { cniCodes } from "#cni";
+import { type CniRequest, cniCodes } from "#cni";
 import type { CallContext } from "./server.ts";
 import { testPod } from "./testing/api.ts";
 import {
+  calls,
   context,
   coordinator,
   ended,
@@ -222,6 +223,13 @@ describe("calls of one sandbox and of many", () => {
   });
 });
 
+/** The DEL of the usual sandbox, as somebody else than its runtime would ask for it. */
+const delOfC1: CniRequest = {
+  ...{ verb: "DEL", executable: "multus", containerId: "c1", ifName: "eth0", netns: "", netnsOverride: false },
+  ...{ path: [], args: new Map(), pod: undefined },
+  config: { cniVersion: "1.0.0", name: multusConf.name, type: "multus", raw: multusConf },
+};
+
 describe("DEL", () => {
   it("uses the configuration of the ADD, backwards, whatever has become of it", async () => {
     withNetworks("second");
@@ -278,6 +286,18 @@ describe("DEL", () => {
     assert.deepEqual([log.at(-1), records.list().length], ["del ovs/default-net c1/eth0", 1]);
     coordinator.acts.clear();
     await succeed("DEL");
+    assert.deepEqual(records.list(), []);
+  });
+
+  it("cannot run a foreign plugin where no runtime asks: it says so, and keeps the record for the runtime's own DEL", async () => {
+    withNetworks("foreign");
+    const own: CallContext = { exec: async () => ended({ cniVersion: "1.0.0" }), signal: never };
+    await succeed("ADD", { context: own });
+    log.length = 0;
+    await assert.rejects(calls.perform(delOfC1, { signal: never }), { code: "NO_SHIM" });
+    assert.deepEqual(log, ["del coordinator/default-net c1/eth0", "del ovs/default-net c1/eth0"]);
+    assert.equal(records.list().length, 1);
+    await succeed("DEL", { context: own });
     assert.deepEqual(records.list(), []);
   });
 

@@ -35,7 +35,8 @@ interface SoakReport {
 }
 
 const churn = fileURLToPath(new URL("churn.ts", import.meta.url));
-const claims = "spiderpool.spidernet.io/v2beta1/spideripaddresses";
+/** What the product writes for a Pod; nothing of it outlives the Pod. */
+const perPod = ["spideripaddresses", "spiderendpoints"] as const;
 const faultEveryMsMax = 8_000;
 const partitionMsMax = 4_000;
 /** Releases and link deletions are finished in the background; a create whose fate is open is looked at for the last time after 60 s. */
@@ -50,12 +51,18 @@ const inventory = `ip neigh show nud permanent | sed 's/^/neighbour /'
 nft list ruleset | sed 's/^/nft /'
 ls /var/run/netns | sed 's/^/namespace /'
 ovs-vsctl list-ports br1 | sed 's/^/port /'
+for table in Port Interface Mirror QoS; do ovs-vsctl --bare --columns=_uuid list $table | sed "s/^/$table /"; done
 ip -o link | sed 's/^[0-9]*: //; s/[:@].*//; s/^/link /'
 ip rule | sed 's/^/rule4 /'; ip -6 rule | sed 's/^/rule6 /'
 ip route show table all | grep -v ' dev lo ' | sed 's/^/route4 /'
 ip -6 route show table all | grep -v ' dev lo ' | sed 's/ expires [0-9]*sec//; s/^/route6 /'
 ls -A /var/lib/spiderpool/sandboxes | sed 's/^/record /'
-ls -A /run/spiderpool/intent | sed 's/^/intent /'`;
+ls -A /run/spiderpool/intent | sed 's/^/intent /'
+for p in /proc/[0-9]*; do
+  if grep -aqE '[a]gent[.]mjs' $p/cmdline 2>/dev/null; then
+    ls -l $p/fd | sed -nE 's#.* -> (net:.*|.*/netns/.*)#namespace held open by the agent \\1#p'
+  fi
+done`;
 
 /** Churn on two nodes of a lab, with faults or without, then a look at what is left. */
 export async function soak(options: SoakOptions): Promise<SoakReport> {
@@ -147,15 +154,27 @@ async function whatIsLeft(lab: LabHandle, before: ReadonlyMap<string, string>): 
   for (;;) {
     const left: string[] = [];
     for (const [node, was] of before) {
-      const known = new Set(was.split("\n"));
-      const now = (await look(lab, node)).split("\n");
-      left.push(...now.filter((line) => !known.has(line)).map((line) => `${node}: ${line}`));
-      left.push(...[...known].filter((line) => !now.includes(line)).map((line) => `${node}: gone: ${line}`));
+      const now = await look(lab, node);
+      left.push(...beyond(now, was).map((line) => `${node}: ${line}`));
+      left.push(...beyond(was, now).map((line) => `${node}: gone: ${line}`));
     }
-    left.push(...(await client.list(claims)).map(({ metadata }) => `claim ${metadata.name}`));
+    for (const kind of perPod) {
+      const objects = await client.list(`spiderpool.spidernet.io/v2beta1/${kind}`);
+      left.push(...objects.map(({ metadata }) => `${kind} ${metadata.name}`));
+    }
     if (left.length === 0 || performance.now() > untilMs) return left;
     await delay(500);
   }
+}
+
+/** The lines that the first inventory has more often than the second: of two rules that read the same, one is too many. */
+function beyond(one: string, other: string): readonly string[] {
+  const unmatched = other.split("\n");
+  return one.split("\n").filter((line) => {
+    const at = unmatched.indexOf(line);
+    if (at >= 0) unmatched.splice(at, 1);
+    return at < 0;
+  });
 }
 
 /** False when the signal came before the time was over. */

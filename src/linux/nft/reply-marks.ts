@@ -192,7 +192,10 @@ function withChannel<T>(netns: Netns, act: (channel: Channel) => T): T {
   } catch (cause) {
     if (!(cause instanceof LinuxError) || !missing.includes(cause.code)) throw cause;
     throw new SpiderError("NF_TABLES_MISSING", "the kernel lacks nf_tables or its connection tracking", {
-      details: { netns: netns.path },
+      details: {
+        netns: netns.path,
+        fix: "load them on the node (modprobe -a nf_tables nft_ct), or run a kernel that has CONFIG_NF_TABLES_INET and CONFIG_NFT_CT",
+      },
       cause,
     });
   }
