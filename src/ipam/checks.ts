@@ -2,6 +2,7 @@ import type { ApplicationName, LabelSelector } from "#api";
 import { type Family, formatIp, formatPrefix, type Ip, prefixContains } from "#ip";
 import type { Annotations } from "./annotation-json.ts";
 import { applicationLabels } from "./auto-pools.ts";
+import { type NamespaceFacts, outOfScope } from "./namespace-scope.ts";
 import type { PoolView } from "./pool.ts";
 import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
 
@@ -25,7 +26,7 @@ export interface FilterFacts {
   readonly nic: string;
   readonly family: Family;
   readonly pod: PodFacts;
-  readonly namespace: { readonly name: string; readonly labels: Labels };
+  readonly namespace: NamespaceFacts;
   readonly node: { readonly name: string; readonly labels: Labels };
   /** Undefined for a bare Pod. */
   readonly owner: OwnerFacts | undefined;
@@ -114,25 +115,20 @@ export const checks: readonly Check[] = [
   },
   {
     id: "scope",
-    rejects: (pool, { strict }) => {
-      const { namespaceName, namespaceAffinity } = pool;
-      if (!strict || isOwnPool(pool) || namespaceName.length > 0 || namespaceAffinity !== undefined) return undefined;
-      return { expected: "spec.namespaceName or spec.namespaceAffinity", found: "neither" };
-    },
+    rejects: rejectsNamespace("scope"),
     reason: ({ pool, expected, found }) =>
       `IPPool ${pool} is for no namespace, and enableStrictIPPoolScope is on: expected ${expected}, found ${found}`,
     fix: "add the namespace to spec.namespaceName of the IPPool",
   },
   {
     id: "namespaceName",
-    rejects: ({ namespaceName }, { namespace }) => notAmong(namespaceName, namespace.name),
+    rejects: rejectsNamespace("namespaceName"),
     reason: unmatched("Namespace name"),
     fix: "add the namespace to spec.namespaceName of the IPPool, or name another IPPool",
   },
   {
     id: "namespaceAffinity",
-    rejects: ({ namespaceName, namespaceAffinity }, { namespace }) =>
-      namespaceName.length > 0 ? undefined : unselected(namespaceAffinity, namespace.labels),
+    rejects: rejectsNamespace("namespaceAffinity"),
     reason: unmatched("Namespace affinity"),
     fix: "change spec.namespaceAffinity of the IPPool or the labels of the namespace",
   },
@@ -175,6 +171,14 @@ export function judge(pool: PoolView, facts: FilterFacts): Verdict {
 /** An automatic pool with affinity belongs to one application, so neither network nor master interface is asked about. */
 function isOwnPool({ auto, podAffinity }: PoolView): boolean {
   return auto && podAffinity !== undefined;
+}
+
+/** The part of the rule of namespaces that `check` stands for. */
+function rejectsNamespace(check: "scope" | "namespaceName" | "namespaceAffinity"): Check["rejects"] {
+  return (pool, { namespace, strict }) => {
+    const rejection = outOfScope(pool, namespace, { strict: strict && !isOwnPool(pool) });
+    return rejection?.check === check ? rejection : undefined;
+  };
 }
 
 function rejectsNetwork(pool: PoolView, facts: FilterFacts): ReturnType<Check["rejects"]> {

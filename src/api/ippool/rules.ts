@@ -129,13 +129,6 @@ export const poolRules: readonly Rule<PoolCase>[] = [
       spec.nodeAffinity === undefined ? [] : checkSelector("spec.nodeAffinity", spec.nodeAffinity),
   },
   {
-    id: "namespace-affinity",
-    field: "spec.namespaceAffinity",
-    message: "namespaceAffinity is a valid selector",
-    check: ({ pool: { spec } }) =>
-      spec.namespaceAffinity === undefined ? [] : checkSelector("spec.namespaceAffinity", spec.namespaceAffinity),
-  },
-  {
     id: "cool-down",
     field: "spec.coolDown",
     message: "coolDown is at most a day, in seconds",

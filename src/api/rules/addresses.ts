@@ -17,10 +17,14 @@ import type { Families } from "../families.ts";
 import type { SpiderSubnetSpec } from "../subnet/types.ts";
 import { checkElements, readElement, trySetOf } from "./elements.ts";
 import type { Rule } from "./rule.ts";
+import { checkSelector } from "./selector.ts";
 import { forbidden, invalid, notSupported, type Violation } from "./violation.ts";
 
 /** What pools and subnets have in common. */
-type AddressSpec = Pick<SpiderSubnetSpec, "ipVersion" | "subnet" | "ips" | "excludeIPs" | "gateway" | "routes">;
+type AddressSpec = Pick<
+  SpiderSubnetSpec,
+  "ipVersion" | "subnet" | "ips" | "excludeIPs" | "gateway" | "routes" | "namespaceAffinity"
+>;
 
 /** The spec, and what of it could be decoded: rules that need what could not leave the word to the rule about that. */
 export interface AddressCase {
@@ -233,6 +237,13 @@ export const addressRules: readonly Rule<AddressCase>[] = [
       message: "gw of each route must be an address inside subnet",
       fieldPath: ".routes",
     },
+  },
+  {
+    id: "namespace-affinity",
+    field: "spec.namespaceAffinity",
+    message: "namespaceAffinity is a valid selector",
+    check: ({ spec: { namespaceAffinity } }) =>
+      namespaceAffinity === undefined ? [] : checkSelector("spec.namespaceAffinity", namespaceAffinity),
   },
 ];
 

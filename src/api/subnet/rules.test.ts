@@ -51,6 +51,13 @@ describe("the rules of subnets", () => {
     ]);
   });
 
+  test("a selector of namespaces that is none is refused", () => {
+    const namespaceAffinity = { matchExpressions: [{ key: "team", operator: "Is", values: ["a"] }] };
+    assert.deepEqual(validateSubnet(subnet({ namespaceAffinity })).map(formatViolation), [
+      'spec.namespaceAffinity.matchExpressions[0].operator: Invalid value: "Is": not a valid selector operator',
+    ]);
+  });
+
   test("a subnet as it should be is admitted beside others, with the pools of its CIDR", () => {
     const context = { others: [subnet(), subnet({ subnet: "10.0.0.0/8" }, { name: "other" })], pools: [pool()] };
     assert.deepEqual(validateSubnet(subnet(), context), []);

@@ -1,7 +1,17 @@
 /** Build time only: TypeBox is not part of the programs. */
 import { Type } from "typebox";
 import { celOf } from "../rules/rule.ts";
-import { addressText, conditions, count, ipVersion, routes, text, texts, validations } from "../schema/fields.ts";
+import {
+  addressText,
+  conditions,
+  count,
+  ipVersion,
+  labelSelector,
+  routes,
+  text,
+  texts,
+  validations,
+} from "../schema/fields.ts";
 import { definitionOf, usageColumns } from "../schema/ours.ts";
 import { subnetRules } from "./rules.ts";
 import { spiderSubnets } from "./types.ts";
@@ -12,9 +22,10 @@ export const subnetSpec = Type.Object(
     subnet: addressText("CIDR, host bits zero; no two subnets overlap. Immutable.", celOf(subnetRules, "subnet")),
     ips: Type.Optional(texts("Addresses that may be given to pools: single addresses `A` and ranges `A-B`.")),
     excludeIPs: Type.Optional(texts("Taken off `ips`, in the same form.")),
-    namespaceName: Type.Optional(
-      texts("Namespaces whose applications may have pools of it; absent: all, or none with `enableStrictIPPoolScope`."),
+    namespaceAffinity: Type.Optional(
+      labelSelector("Only applications in Namespaces with these labels may have pools of the subnet."),
     ),
+    namespaceName: Type.Optional(texts("Only applications in these Namespaces; `namespaceAffinity` is then ignored.")),
     gateway: Type.Optional(addressText("Inherited by pools that have none when they are linked.")),
     routes: Type.Optional(routes("Inherited by pools that have none when they are linked.")),
   },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations as keys, labels, type SpiderIPPool, spiderIPPools } from "#api";
-import { deployments, statefulSets } from "#kube";
+import { deployments, namespaces, statefulSets } from "#kube";
 import { Subnets, withSubnet } from "./testing/subnets.ts";
 
 describe("auto pool scale", () => {
@@ -125,6 +125,27 @@ describe("a subnet for some namespaces", () => {
     cluster.subnet("s", { namespaceName: ["team-a", "default"] });
     await cluster.pass(500);
     assert.deepEqual(Object.keys(cluster.pools), ["auto4-web-eth0-9a2b3"]);
+  });
+
+  it("chooses them by their labels, and follows these", async () => {
+    await using cluster = await withSubnet();
+    cluster.subnet("s", { namespaceAffinity: { matchLabels: { team: "a" } } });
+    cluster.app(deployments);
+    await cluster.pass(500);
+    assert.deepEqual(cluster.told("SubnetUnusable"), [], "nothing is known of the namespace yet");
+    cluster.api.apply(namespaces, { metadata: { name: "default" } });
+    await cluster.pass(500);
+    assert.deepEqual(cluster.pools, {});
+    assert.deepEqual(cluster.told("SubnetUnusable"), [
+      `${told} namespaces with team=a, and default has team absent; label the namespace, change spec.namespaceAffinity of the subnet, or name another one`,
+    ]);
+    cluster.api.apply(namespaces, { metadata: { name: "default", labels: { team: "a" } } });
+    await cluster.pass(500);
+    assert.deepEqual(Object.keys(cluster.pools), ["auto4-web-eth0-9a2b3"]);
+    cluster.subnet("s", { namespaceName: ["team-a"], namespaceAffinity: {} });
+    cluster.app(statefulSets);
+    await cluster.pass(500);
+    assert.equal(Object.keys(cluster.pools).length, 1, "names win over labels");
   });
 
   it("is what every subnet must be with enableStrictIPPoolScope", async () => {

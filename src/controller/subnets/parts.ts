@@ -51,6 +51,7 @@ export function subnetPartsController(deps: Deps, stores: SubnetStores): Control
   const withCidr = (cidr: string) => subnets.list().filter(({ spec }) => spec.subnet === cidr);
   const subnetsOf = ({ spec }: SpiderIPPool) => withCidr(spec.subnet).map(({ metadata }) => metadata.name);
   const ofApplication = (uid: string) => pools.by("application", uid).flatMap(subnetsOf);
+  const scoped = () => subnets.list().flatMap((one) => (one.spec.namespaceAffinity === undefined ? [] : nameOf(one)));
   const claims: Source = {
     synced: (o) => uses.source().synced(o),
     subscribe: (add) =>
@@ -72,12 +73,12 @@ export function subnetPartsController(deps: Deps, stores: SubnetStores): Control
         ({ metadata, spec }) => [metadata.deletionTimestamp, spec.ips],
         () => subnets.list().flatMap(nameOf),
       ),
-      ...(workloads === undefined ? [] : [workloads.source(ofApplication)]),
+      ...(workloads === undefined ? [] : [workloads.source(ofApplication), workloads.scopes(scoped)]),
       claims,
     ],
     reconcile: async (name, o) => {
       const subnet = subnets.get(name);
-      const demands = receivable(deps, subnet, demandsOn(workloads, name));
+      const demands = receivable(deps, subnet, workloads, demandsOn(workloads, name));
       const plan = subnet && planSubnet(factsOf(subnet, demands, settings, stores));
       if (subnet === undefined || plan === undefined) return {};
       for (const [pool, of] of waiting) if (of === name) waiting.delete(pool);
@@ -152,11 +153,15 @@ function demandsOn(workloads: Workloads | undefined, subnet: string): readonly D
 function receivable(
   { events, settings }: Deps,
   subnet: SpiderSubnet | undefined,
+  workloads: Workloads | undefined,
   demands: readonly Demand[],
 ): readonly Demand[] {
   return demands.filter((demand) => {
-    const { nic, family: wanted } = demand.owner;
-    const why = unusableFor(subnet, demand, settings);
+    const { nic, family: wanted, namespace } = demand.owner;
+    const namespaceLabels = workloads?.labelsOf(namespace);
+    // The watch of namespaces may lag behind that of workloads; when it shows this one, we come back.
+    if (namespaceLabels === undefined && subnet?.spec.namespaceAffinity !== undefined) return false;
+    const why = unusableFor(subnet, demand, { ...settings, namespaceLabels: namespaceLabels ?? {} });
     if (why === undefined) return true;
     const message = `no IPv${wanted} IPPool for NIC ${nic}: SpiderSubnet ${demand.subnet} ${why}`;
     events.record(subjectOfDemand(demand), { type: "Warning", reason: "SubnetUnusable", message });

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Demands, demandsOfWorkload, type WorkloadKind, type WorkloadObject, workloadKinds } from "#ipam";
-import { type KubeObject, type Resource, type Source, type Store, WatchedStore } from "#kube";
+import { type KubeObject, metadataOf, namespaces, type Resource, type Source, type Store, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
 
 /** A workload, reduced to what its pools depend on. */
@@ -9,16 +9,23 @@ export interface Workload extends KubeObject {
   readonly demands?: Demands;
 }
 
-/** The applications of all kinds that get automatic pools, as far as their pools depend on them. */
+/** The applications of all kinds that get automatic pools and their namespaces, as far as pools depend on them. */
 export class Workloads {
-  readonly stores: readonly WatchedStore<Workload>[];
+  readonly #kinds: readonly WatchedStore<Workload>[];
+  readonly #namespaces: WatchedStore<KubeObject>;
 
   constructor({ client, clock, log, settings }: Deps) {
     const indexes = {
       uid: ({ metadata }: Workload) => [metadata.uid],
       subnet: ({ demands }: Workload) => (demands?.kind === "wanted" ? demands.list.map(({ subnet }) => subnet) : []),
     };
-    this.stores = workloadKinds.map(
+    this.#namespaces = new WatchedStore({
+      ...{ client, clock, log, resource: metadataOf(namespaces) },
+      trim: ({ metadata: { name, uid, resourceVersion, labels } }) => ({
+        metadata: { name, uid, resourceVersion, ...(labels !== undefined && { labels }) },
+      }),
+    });
+    this.#kinds = workloadKinds.map(
       (kind) =>
         new WatchedStore<Workload>({
           ...{ client, clock, log, indexes, resource: kind.resource as Resource<Workload> },
@@ -27,20 +34,31 @@ export class Workloads {
     );
   }
 
+  /** Everything that is watched. */
+  get stores(): readonly WatchedStore<KubeObject>[] {
+    return [...this.#kinds, this.#namespaces];
+  }
+
+  /** Undefined: the watch shows no such namespace (yet). */
+  labelsOf(namespace: string): Readonly<Record<string, string>> | undefined {
+    const found = this.#namespaces.get(namespace);
+    return found && (found.metadata.labels ?? {});
+  }
+
   /** Those that demand a part of the subnet. */
   of(subnet: string): readonly Workload[] {
-    return this.stores.flatMap((store) => store.by("subnet", subnet));
+    return this.#kinds.flatMap((store) => store.by("subnet", subnet));
   }
 
   /** Undefined: there is none with this UID. */
   withUid(uid: string): Workload | undefined {
-    return this.stores.flatMap((store) => store.by("uid", uid))[0];
+    return this.#kinds.flatMap((store) => store.by("uid", uid))[0];
   }
 
   /** The names of the subnets whose demands changed; `ofApplication`: in which subnets an application has pools already. */
   source(ofApplication: (uid: string) => readonly string[]): Source {
     return changesOf(
-      this.stores,
+      this.#kinds,
       ({ demands, metadata: { uid } }) => ({ demands, uid }),
       ({ demands, metadata: { uid } }) => [
         ...(demands?.kind === "wanted" ? demands.list.map(({ subnet }) => subnet) : []),
@@ -49,10 +67,15 @@ export class Workloads {
     );
   }
 
+  /** All of `keys`, whenever the labels of a namespace changed: a subnet may choose its namespaces by them. */
+  scopes(keys: () => readonly string[]): Source {
+    return changesOf([this.#namespaces], ({ metadata: { labels } }) => labels, keys);
+  }
+
   /** The UIDs of workloads whose demands cannot be read. */
   broken(): Source {
     const uids = ({ demands, metadata }: Workload) => (demands?.kind === "broken" ? [metadata.uid] : []);
-    return changesOf(this.stores, ({ demands }) => demands, uids);
+    return changesOf(this.#kinds, ({ demands }) => demands, uids);
   }
 }
 

@@ -86,13 +86,12 @@ function listOf(demands: ReadonlyMap<string, Wanting>): readonly Demand[] {
 function unusable(world: World, demands: ReadonlyMap<string, Wanting>): readonly string[] {
   const broken = [...demands.values()].flatMap(({ demands: found }) => (found?.kind === "broken" ? [found] : []));
   const { installation, subnets } = world;
-  const { settings } = installation;
   return [
     ...broken.map(({ subject, message }) => `${subject.kind} ${subject.namespace}/${subject.name}: ${message}`),
     ...listOf(demands)
       .filter(({ owner }) => installation.families.includes(owner.family))
       .flatMap((demand) => {
-        const why = unusableFor(subnets.get(demand.subnet), demand, settings);
+        const why = unusableFor(subnets.get(demand.subnet), demand, scopeOf(world, demand));
         const { kind, namespace, name, nic, family } = demand.owner;
         if (why === undefined) return [];
         return [
@@ -100,6 +99,11 @@ function unusable(world: World, demands: ReadonlyMap<string, Wanting>): readonly
         ];
       }),
   ];
+}
+
+/** What {@link unusableFor} asks of the cluster. */
+function scopeOf({ installation: { settings }, namespaces }: World, { owner }: Demand) {
+  return { ...settings, namespaceLabels: namespaces.get(owner.namespace)?.metadata.labels ?? {} };
 }
 
 /** One step of the controller about one subnet; false: there is nothing to do. What it cannot give is added to `unmet`. */
@@ -116,7 +120,7 @@ function stepSubnet(
     (demand) =>
       demand.subnet === subnet.metadata.name &&
       families.includes(family) &&
-      unusableFor(subnet, demand, settings) === undefined,
+      unusableFor(subnet, demand, scopeOf(world, demand)) === undefined,
   );
   const isWatched = settings.enableAutoPoolForApplication;
   const plan = planSubnet({

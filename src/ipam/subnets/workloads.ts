@@ -9,6 +9,8 @@ import {
   replicaSets,
   statefulSets,
 } from "#kube";
+import { outOfScope } from "../namespace-scope.ts";
+import type { Labels } from "../selector.ts";
 import { type Demand, type Demands, demandsOf, type PodTemplate } from "./demands.ts";
 import type { OwnerState } from "./plan.ts";
 
@@ -82,25 +84,40 @@ export function demandsOfWorkload(
 }
 
 /**
- * Why a subnet cannot meet a demand at all; undefined where it can, if it has the addresses. `enableStrictIPPoolScope`: one that
- * says for no namespace that it is for it can meet none.
+ * Why a subnet cannot meet a demand at all; undefined where it can, if it has the addresses. It is for the same namespaces as
+ * a pool that says the same, `enableStrictIPPoolScope` included.
  */
 export function unusableFor(
   subnet: SpiderSubnet | undefined,
   { owner }: Demand,
-  { enableStrictIPPoolScope: isStrict }: { readonly enableStrictIPPoolScope: boolean },
+  {
+    enableStrictIPPoolScope,
+    namespaceLabels,
+  }: {
+    readonly enableStrictIPPoolScope: boolean;
+    /** Of the application's namespace. */
+    readonly namespaceLabels: Labels;
+  },
 ): string | undefined {
   if (subnet === undefined) return "does not exist; create it, or name another one";
   if (subnet.metadata.deletionTimestamp !== undefined) return "is being deleted; name another one";
-  const { namespaceName = [] } = subnet.spec;
-  if (isStrict && namespaceName.length === 0) {
-    return `is for no namespace, and enableStrictIPPoolScope is on; add ${owner.namespace} to its spec.namespaceName`;
+  const { namespace } = owner;
+  const facts = { name: namespace, labels: namespaceLabels };
+  const rejection = outOfScope(subnet.spec, facts, { strict: enableStrictIPPoolScope });
+  switch (rejection?.check) {
+    case "scope":
+      return `is for no namespace, and enableStrictIPPoolScope is on; add ${namespace} to its spec.namespaceName`;
+    case "namespaceName": {
+      const names = rejection.expected.replaceAll(" ", ", ");
+      return `is for namespace ${names}; add ${namespace} to its spec.namespaceName, or name another one`;
+    }
+    case "namespaceAffinity":
+      return `is for namespaces with ${rejection.expected}, and ${namespace} has ${rejection.found}; label the namespace, change spec.namespaceAffinity of the subnet, or name another one`;
+    default: {
+      const family = familyOf(subnet.spec.subnet);
+      return family === owner.family ? undefined : `is of IPv${family}; name it under ipv${family}`;
+    }
   }
-  if (namespaceName.length > 0 && !namespaceName.includes(owner.namespace)) {
-    return `is for namespace ${namespaceName.join(", ")}; add ${owner.namespace} to its spec.namespaceName, or name another one`;
-  }
-  const family = familyOf(subnet.spec.subnet);
-  return family === owner.family ? undefined : `is of IPv${family}; name it under ipv${family}`;
 }
 
 /** What has become of the application of an automatic pool. `demandsOfUid`: of a workload that is there. */
