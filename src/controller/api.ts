@@ -3,23 +3,23 @@ import type { Candidate } from "./collector/collector.ts";
 import type { PoolCounts } from "./gauges.ts";
 import type { HttpAnswer, HttpRoutes } from "./http.ts";
 
-/** Candidates that one answer lists. */
+/** How many candidates one answer lists at most. */
 const candidatesMax = 1_000;
 
 interface ApiSources {
-  /** The collector, where this replica leads. */
+  /** The collector; undefined if this replica does not lead. */
   readonly collector: () =>
     | { readonly rescan: () => void; readonly candidates: (max: number, o: Signal) => Promise<readonly Candidate[]> }
     | undefined;
-  /** By pool. */
+  /** Counts of addresses, by pool name. */
   readonly pools: () => Readonly<Record<string, PoolCounts>>;
   readonly identity: string;
   readonly epoch: () => number | undefined;
 }
 
 /**
- * The controller's API, beside the probes. It needs no credentials, so it tells counts and causes nothing that would not
- * happen by itself: a collection that it triggers looks for the same evidence as any other.
+ * The controller's HTTP API, beside the probes. It needs no credentials, so it shows only counts and triggers only what would
+ * happen anyway: a collection started here needs the same evidence as any other.
  */
 export function apiRoutes({ collector, pools, identity, epoch }: ApiSources): HttpRoutes {
   const routes: HttpRoutes = {
@@ -51,7 +51,7 @@ function bad(body: string): HttpAnswer {
   return { status: 400, body };
 }
 
-/** undefined: not what we serve. */
+/** The `dryRun` of a request; undefined if the body is not valid. */
 function readDryRun(text: string): boolean | undefined {
   if (text.trim() === "") return false;
   try {

@@ -11,7 +11,7 @@ import {
 
 import type { ControllerMetrics } from "./metrics.ts";
 
-/** What every controller here is built with. */
+/** What every controller of this program needs. */
 export interface Deps {
   readonly client: KubeClient;
   readonly clock: Clock;
@@ -35,7 +35,7 @@ export interface Deps {
   >;
 }
 
-/** An object as what an Event is about. */
+/** The object as the subject of an Event. */
 export function subjectOf(resource: Resource<KubeObject>, { metadata }: KubeObject): EventSubject {
   const { namespace, name, uid } = metadata;
   return {

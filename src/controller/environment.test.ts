@@ -7,7 +7,7 @@ import { readOptions } from "./options.ts";
 const needed = { SPIDERPOOL_POD_NAME: "a", SPIDERPOOL_POD_NAMESPACE: "kube-system" };
 
 describe("the controller's environment", () => {
-  it("has the documented defaults, also for variables that are empty or blank", () => {
+  it("has the documented defaults, also if variables are empty or blank", () => {
     const blank = { SPIDERPOOL_GC_IP_ENABLED: "", SPIDERPOOL_GC_ADDITIONAL_GRACE_DELAY: "  " };
     const { collection, leader, metrics, listedIps, agentComponent } = optionsOf(blank);
     assert.deepEqual(collection, {
@@ -26,7 +26,7 @@ describe("the controller's environment", () => {
     assert.deepEqual([metrics, listedIps, agentComponent], [undefined, 1_000, "spiderpool-agent"]);
   });
 
-  it("is read trimmed, with the words that users know", () => {
+  it("is trimmed, and accepts Go's words for true and false", () => {
     const { collection, metrics } = optionsOf({
       SPIDERPOOL_GC_IP_ENABLED: " False ",
       SPIDERPOOL_GC_STATELESS_TERMINATING_POD_ON_READY_NODE_ENABLED: "0",
@@ -45,7 +45,7 @@ describe("the controller's environment", () => {
     assert.deepEqual(metrics, { port: 5721, debug: true });
   });
 
-  it("is refused with every wrong variable, its value and what is allowed", () => {
+  it("is refused naming every wrong variable, its value and what is allowed", () => {
     const wrong = {
       SPIDERPOOL_GC_IP_ENABLED: "yes",
       SPIDERPOOL_GC_DEFAULT_INTERVAL_DURATION: "10m",
@@ -68,7 +68,7 @@ describe("the controller's environment", () => {
     );
   });
 
-  it("tells of variables that do nothing any more", () => {
+  it("lists variables that have no effect any more", () => {
     const environment = new Environment({ SPIDERPOOL_GC_CHANNEL_BUFFER: "1", SPIDERPOOL_LEADER_RETRY_GAP: "" });
     assert.deepEqual(setWithoutEffect(environment), ["SPIDERPOOL_GC_CHANNEL_BUFFER"]);
   });

@@ -9,14 +9,14 @@ export interface CollectionOptions {
   readonly dryRun: boolean;
 }
 
-/** Of leader election, ms. */
+/** Times of leader election in ms. */
 export interface LeaderOptions {
   readonly leaseDurationMs: number;
   readonly renewDeadlineMs: number;
   readonly retryPeriodMs: number;
 }
 
-/** Variables of former versions that tuned what does not exist any more: accepted, and told about where they are set. */
+/** Variables of former versions that have no effect any more: accepted, with a warning if set. */
 const variablesWithoutEffect: readonly string[] = [
   "SPIDERPOOL_AUTO_IPPOOL_HANDLER_MAX_WORKQUEUE_LENGTH",
   "SPIDERPOOL_COORDINATOR_INFORMER_RESYNC_PERIOD",
@@ -41,7 +41,7 @@ const variablesWithoutEffect: readonly string[] = [
   "SPIDERPOOL_WORKQUEUE_RETRY_DELAY_DURATION",
 ];
 
-/** The collector's settings, with their documented defaults. What is wrong is put into `environment.wrong`. */
+/** Reads the collector's settings, with their documented defaults. Adds invalid values to `environment.wrong`. */
 export function readCollection(environment: Environment): CollectionOptions {
   const seconds = (name: string, otherwise: number, min: number) =>
     environment.integer(name, otherwise, { min, max: 86_400 }) * 1_000;
@@ -62,7 +62,7 @@ export function readCollection(environment: Environment): CollectionOptions {
   };
 }
 
-/** Times of leader election. What is wrong, or contradicts itself, is put into `environment.wrong`. */
+/** Reads the times of leader election. Adds invalid values and contradictions to `environment.wrong`. */
 export function readLeader(environment: Environment): LeaderOptions {
   const seconds = (name: string, otherwise: number) =>
     environment.integer(name, otherwise, { min: 1, max: 600 }) * 1_000;
@@ -77,7 +77,7 @@ export function readLeader(environment: Environment): LeaderOptions {
   return options;
 }
 
-/** The variables that are set and do nothing any more. */
+/** Variables that are set and have no effect any more. */
 export function setWithoutEffect(environment: Environment): readonly string[] {
   return variablesWithoutEffect.filter((name) => environment.text(name) !== "");
 }

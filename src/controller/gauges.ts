@@ -11,13 +11,13 @@ interface GaugeSources {
   readonly uses: PoolUses;
   readonly reserved: (family: Family) => IpSet;
   readonly clock: Clock;
-  /** Only the leader tells what is true of the cluster: sums over the replicas are right then. */
+  /** Whether this replica leads. Only the leader exports figures about the cluster, so that sums over replicas are right. */
   readonly leads: () => boolean;
-  /** Whether the `debug` metrics are told. */
+  /** Whether to export the `debug` metrics. */
   readonly debug: boolean;
 }
 
-/** How many addresses of one pool are in which state. Held and reserved ones are both kept out of use. */
+/** How many addresses of a pool are in each state. Held addresses count as reserved: nobody gets either. */
 export interface PoolCounts {
   readonly total: number;
   readonly free: number;
@@ -27,7 +27,7 @@ export interface PoolCounts {
   readonly quarantined: number;
 }
 
-/** Counts are exact up to 2^53. Claims outside the pool's addresses are none of it. */
+/** Counts the pool's addresses, exactly up to 2^53. Claims on addresses outside the pool do not count. */
 export function poolCounts(members: PoolMembers, reserved: IpSet, nowMs: number): PoolCounts {
   const { view, held } = members;
   const open = view.set.subtract(members.used);
@@ -41,7 +41,7 @@ export function poolCounts(members: PoolMembers, reserved: IpSet, nowMs: number)
   };
 }
 
-/** Lets every scrape read the gauges of pools and subnets. */
+/** Makes every scrape read the gauges of pools and subnets. */
 export function collectGauges(metrics: ControllerMetrics, sources: GaugeSources): void {
   const { pools, subnets, uses, reserved, clock, leads, debug } = sources;
   const ofPools = (counts: keyof PoolCounts) => () =>
@@ -84,7 +84,7 @@ export function collectGauges(metrics: ControllerMetrics, sources: GaugeSources)
 
 interface SubnetCounts {
   readonly total: number;
-  /** To pools. */
+  /** Addresses given to pools. */
   readonly handedOut: number;
   readonly pools: number;
 }

@@ -2,20 +2,20 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { HttpRoutes } from "./http.ts";
 
-/** A probe of the chart waits for one second. */
+/** Less than the second after which the chart's probes time out. */
 const webhookMsMax = 800;
 
-/** What the probes ask. */
+/** The state that the probes check. */
 export interface Health {
-  /** The stores have had their first list. */
+  /** All stores have received their first list. */
   readonly isSynced: () => boolean;
-  /** Admission is answered. */
+  /** The webhook port answers. */
   readonly isServing: () => Promise<boolean>;
-  /** Somebody leads; where it is us, what only a leader reads has been read. */
+  /** Some replica leads. If it is this one, the stores that only a leader needs are filled, too. */
   readonly isLed: () => boolean;
 }
 
-/** The probes of the Pod. A replica that does not lead is ready too: admission is served by every one. */
+/** The Pod's probes. A replica that does not lead is ready, too: every replica serves admission. */
 export function healthRoutes({ isSynced, isServing, isLed }: Health): HttpRoutes {
   const routes: Record<string, HttpRoutes[string]> = {};
   const probe = (name: string, check: () => Promise<string | undefined>) => {
@@ -34,14 +34,14 @@ export function healthRoutes({ isSynced, isServing, isLed }: Health): HttpRoutes
   return routes;
 }
 
-/** Whether the webhook's own health path answers 200 where we have bound it; never rejects. */
+/** Whether the webhook's health path answers 200 on the address where it is bound; never rejects. */
 export function webhookAnswers(
   { host, port }: { readonly host: string | undefined; readonly port: number },
   { tls }: { readonly tls: boolean },
 ): Promise<boolean> {
   return new Promise((resolve) => {
-    // Our own certificate names the Service, not this address.
-    // An address that means all of them means this machine to a client.
+    // Our certificate names the Service, not this address.
+    // If the server is bound to all addresses, the client connects to loopback.
     const options = {
       host: host ?? "localhost",
       port,

@@ -42,12 +42,12 @@ function call({ port, path, body, tls = false }: Call): Promise<{ readonly statu
 }
 
 describe("serveHttp()", () => {
-  it("gives a route a signal that is still there when the route passes it on with more", async () => {
+  it("gives a route options whose signal survives a spread with more options", async () => {
     await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
     assert.equal((await call({ port: server.port, path: "/spread" })).text, '["signal"]');
   });
 
-  it("answers by path and method, and 500 with the sentence where a route fails", async () => {
+  it("answers by path and method, and 500 with the error's message if a route fails", async () => {
     await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
     const { port } = server;
     assert.deepEqual(await call({ port, path: "/echo?timeout=10s", body: "four" }), { status: 200, text: "4" });
@@ -56,7 +56,7 @@ describe("serveHttp()", () => {
     assert.deepEqual(await call({ port, path: "/fails" }), { status: 500, text: '"out of luck"' });
   });
 
-  it("gives routes a signal that is still there in a copy of their options", async () => {
+  it("gives routes options whose signal survives a copy", async () => {
     const answer: HttpRoutes[string]["answer"] = async (_text, o) => ({ status: 200, body: { ...o }.signal?.aborted });
     const copying: HttpRoutes = { "/copies": { method: "GET", answer } };
     await using server = await serveHttp({ port: 0, tls: undefined, routes: copying, log: silentLogger });
@@ -93,7 +93,7 @@ describe("the probes", () => {
   };
   const well = { isSynced: () => true, isServing: async () => true, isLed: () => true };
 
-  it("answer 200 where all is well, under both paths", async () => {
+  it("answer 200 if all is well, under both paths", async () => {
     assert.deepEqual(
       [await statuses(well), await statuses(well, "/v1")],
       [
@@ -103,12 +103,12 @@ describe("the probes", () => {
     );
   });
 
-  it("hold start-up and readiness back until the cluster is read, readiness until somebody leads", async () => {
+  it("fail start-up and readiness until the stores are filled, and readiness until some replica leads", async () => {
     assert.deepEqual(await statuses({ ...well, isSynced: () => false }), [500, 500, 200]);
     assert.deepEqual(await statuses({ ...well, isLed: () => false }), [200, 500, 200]);
   });
 
-  it("fail liveness and readiness where admission is not answered", async () => {
+  it("fail liveness and readiness if the webhook port does not answer", async () => {
     assert.deepEqual(await statuses({ ...well, isServing: async () => false }), [200, 500, 500]);
     const webhook = { "/webhook-health-check": { method: "GET", answer: async () => ({ status: 200 }) } } as const;
     const server = await serveHttp({ port: 0, tls: undefined, routes: webhook, log: silentLogger });

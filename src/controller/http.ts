@@ -4,22 +4,22 @@ import type { AddressInfo } from "node:net";
 import { formatError, type Logger, type Signal } from "#base";
 import type { TlsSource } from "./certificates/serving.ts";
 
-/** A request of the API server carries two objects of at most 1.5 MiB each. */
+/** An AdmissionReview holds two objects of at most 1.5 MiB each. */
 const bodyBytesMax = 4 * 2 ** 20;
-/** A whole request, from its first byte. The API server waits 10 s for a webhook unless it is told otherwise. */
+/** The time for a whole request. The API server waits 10 s for a webhook by default. */
 const requestMsMax = 10_000;
 const connectionsMax = 256;
 
-/** An answer of a route, to be sent as a whole. */
+/** A route's whole answer. */
 export interface HttpAnswer {
   readonly status: number;
-  /** Sent as JSON; absent: nothing. */
+  /** Sent as JSON; absent: the answer has no body. */
   readonly body?: unknown;
-  /** Sent as it is, with its content type, in place of `body`. */
+  /** Sent unchanged with this content type, in place of `body`. */
   readonly text?: { readonly type: string; readonly text: string };
 }
 
-/** What is served, by path. A GET has no text. */
+/** Routes by path. `text` is the request's body, empty for GET. */
 export type HttpRoutes = Readonly<
   Record<
     string,
@@ -28,7 +28,7 @@ export type HttpRoutes = Readonly<
 >;
 
 interface HttpOptions {
-  /** 0: any free one. */
+  /** 0: any free port. */
   readonly port: number;
   /** The address to listen on. @default all */
   readonly host?: string | undefined;
@@ -38,7 +38,10 @@ interface HttpOptions {
   readonly log: Logger;
 }
 
-/** Serves until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. */
+/**
+ * Serves until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. Throws the system error
+ * if the port cannot be bound.
+ */
 export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable & { readonly port: number }> {
   const { server, close } = listener(options);
   server.requestTimeout = requestMsMax;
@@ -62,7 +65,7 @@ function listener({ tls, routes, log }: HttpOptions) {
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const gone = new AbortController();
     response.once("close", () => gone.abort(new Error("the client is gone")));
-    // Not the AbortController itself, which has a signal, too: spread by a route, it would have none.
+    // A plain object, not the AbortController: `signal` is a getter there, which a route's `{ ...o }` would lose.
     answer(routes, request, { signal: gone.signal })
       .catch((err: unknown): HttpAnswer => {
         log.error({ path: request.url, err }, "a request failed");
@@ -81,7 +84,7 @@ function listener({ tls, routes, log }: HttpOptions) {
   if (tls === undefined) return { server: createServer(onRequest), close: () => {} };
   let served = tls.current();
   const server = createTlsServer(served, onRequest);
-  // Certificates are renewed under a running server.
+  // The certificate may be renewed while the server runs.
   const renew = () => {
     try {
       const next = tls.current();

@@ -1,11 +1,11 @@
-/** Distinct values that are remembered; beyond it, all of them are forgotten and begin anew. */
+/** How many distinct values are remembered; beyond that, all are forgotten. */
 const sharedMax = 100_000;
 
-/** What very many objects have in common, kept once instead of once for each of them. */
+/** Keeps values that very many objects have in common once, instead of once per object. */
 export class Shared<T> {
   readonly #known = new Map<string, T>();
 
-  /** What was made first for this key. `make` must give the same for the same key. */
+  /** The value for this key, made at the first call. `make` must return equal values for equal keys. */
   of(key: string, make: (key: string) => T): T {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
@@ -18,7 +18,7 @@ export class Shared<T> {
 
 const texts = new Shared<string>();
 
-/** The same text, always as the same string. */
+/** The same string object for equal texts. */
 export function once(text: string): string {
   return texts.of(text, (same) => same);
 }

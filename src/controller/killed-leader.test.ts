@@ -1,5 +1,5 @@
-// The leader is killed before and after every write of every reconcile, while that is at work; the next one must bring it to the
-// end that it would have had. What a paused leader writes late: collector/failover.test.ts.
+// Kills the leader before and after every write of every reconcile; the next leader must reach the same result as without
+// the kill. For late writes of a paused leader see collector/failover.test.ts.
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -41,16 +41,16 @@ import { options, TestCluster } from "./testing/cluster.ts";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const ip = "172.18.30.131";
-/** A Lease that nobody renews is taken after 15 s. */
+/** Enough for another replica to take a Lease that nobody renews, which it does after 15 s. */
 const takenMs = 20_000;
-/** So often it is looked, in the course of a scenario, what others have to do. */
+/** How many times in a scenario the other parties act. */
 const looks = 10;
 const isWrite = ({ method, path }: ApiRequest) =>
   method !== "GET" && !path.includes("/leases/") && !path.includes("/events");
 
-/** A replica that dies at one of its writes: nothing that it sends from then on reaches the server, and it hears nothing. */
+/** A replica that dies at one of its writes: from then on its requests do not reach the server, and it gets no answers. */
 class Mortal {
-  /** Writes since it was armed, `PATCH spidersubnets`. */
+  /** Writes since it was armed, such as `PATCH spidersubnets`. */
   readonly writes: string[] = [];
   readonly transport: Transport;
   isArmed = false;
@@ -76,26 +76,26 @@ function nameOf({ method, path }: ApiRequest): string {
 }
 
 interface Scenario {
-  /** Name of the controller, or of the loop, that is at work. */
+  /** Name of the controller or loop under test. */
   readonly of: string;
   readonly does: string;
   readonly options?: Partial<ControllerProgramOptions>;
   readonly conf?: string;
-  /** What there is when the leader starts. */
+  /** Sets up the cluster before the leader starts. */
   readonly before?: (cluster: TestCluster) => void;
-  /** What gives it work. */
+  /** Triggers the reconcile. */
   readonly act: (cluster: TestCluster) => void;
-  /** What others do meanwhile, again and again. */
+  /** What other parties do meanwhile, again and again. */
   readonly meanwhile?: (cluster: TestCluster) => void;
-  /** After which it is done. */
+  /** How long it takes until it is done. */
   readonly ms: number;
-  /** What it comes to is what there was before. */
+  /** The result equals the state before `act`. */
   readonly mends?: true;
-  /** What is to come of it. */
+  /** Reads the result to compare. */
   readonly end: (cluster: TestCluster) => unknown;
 }
 
-/** Pool, node, Pod and claim. */
+/** Creates a pool, a node, a Pod and its claim. */
 function held(cluster: TestCluster, spec: object = {}): void {
   const pool = cluster.pool("p");
   cluster.node("n1");
@@ -120,7 +120,7 @@ function application({ api }: TestCluster, replicas: number): void {
   const metadata = { annotations: { [annotations.subnet]: '{"ipv4":["s"]}', [annotations.poolIpNumber]: "+0" } };
   api.apply(deployments, { metadata: web, spec: { replicas, template: { metadata, spec: {} } } });
 }
-/** What pools, the subnet's own word and holds say of its addresses. */
+/** Who has the subnet's addresses according to pools, the subnet's status and holds. */
 const parts = ({ api }: TestCluster) => {
   const { controlledIPPools } = api.read(spiderSubnets, { name: "s" })?.status ?? {};
   return {
@@ -137,7 +137,7 @@ const ledger = ({ api }: TestCluster) => ({
   isRecorded:
     api.read(leases, lease)?.metadata.annotations?.[annotations.ledgerEpoch] === api.all(crds)[0]?.metadata.uid,
 });
-/** Agents say that they have made their claims again, as soon as they see that pools are closed. */
+/** Acts as the agents: once pools are closed, reports that their claims were made again. */
 function tell({ api }: TestCluster): void {
   const token = api.all(spiderIPPools)[0]?.metadata.annotations?.[annotations.ledgerClosed];
   for (const node of token === undefined ? [] : api.all(nodes)) {
@@ -387,7 +387,7 @@ const scenarios: readonly Scenario[] = [
 
 interface Run {
   readonly writes: readonly string[];
-  /** What there was before, and what has come of it. */
+  /** The state before, and the result. */
   readonly began: unknown;
   readonly end: unknown;
 }
@@ -420,14 +420,14 @@ async function run(scenario: Scenario, death?: ConstructorParameters<typeof Mort
   return { writes: mortal.writes, began, end: end(cluster) };
 }
 
-describe("a leader that is killed before or after any write", () => {
+describe("a leader killed before or after any write", () => {
   for (const scenario of scenarios) {
-    it(`of ${scenario.of} is followed by one that brings it to its end: ${scenario.does}`, async () => {
+    it(`of ${scenario.of} is followed by one that completes the work: ${scenario.does}`, async () => {
       const alone = await run(scenario);
       assert.ok(alone.writes.length > 0, "it has nothing to write");
       if (scenario.mends !== true) assert.notDeepEqual(alone.end, alone.began);
       for (const [at, write] of alone.writes.entries()) {
-        // Before a write the server is as after the one before it.
+        // The state before a write is the state after the previous one, so only the first needs "before".
         for (const when of at === 0 ? (["before", "after"] as const) : (["after"] as const)) {
           const { end } = await run(scenario, { at, when });
           assert.deepEqual(end, alone.end, `killed ${when} write ${at}, ${write}`);
@@ -436,14 +436,14 @@ describe("a leader that is killed before or after any write", () => {
     });
   }
 
-  it("leaves none out of the reconciles of the controller", () => {
+  it("is tried in every reconcile of the controller", () => {
     const loops = ["ledger-epoch", "take-over", "outdated-endpoints"];
     const files = globSync("**/*.ts", { cwd: folder, exclude: ["**/*.test.ts", "testing/**"] });
     const sources = files.map((file) => readFileSync(join(folder, file), "utf8"));
     const controllers = sources
       .filter((source) => source.includes("ControllerOptions"))
       .flatMap((source) => [...source.matchAll(/[{\s]name: "([a-z-]+)",/g)].map(([, name = ""]) => name));
-    // This one writes Events only.
+    // This controller writes only Events.
     const names = new Set([...controllers, ...loops].filter((name) => name !== "workload-annotations"));
     assert.deepEqual(new Set(scenarios.map(({ of }) => of)), names);
   });

@@ -10,7 +10,7 @@ import { controllerMetrics, createMetrics } from "./metrics.ts";
 import { options, TestCluster } from "./testing/cluster.ts";
 
 const page = new URL("../../docs/reference/metrics.md", import.meta.url);
-/** Ours; the client of Prometheus adds two of its own. */
+/** Our metrics, without the two that the Prometheus client adds. */
 const namesOf = (text: string) => [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name).slice(2);
 const valuesOf = (text: string) => Object.fromEntries(seriesOf(text));
 

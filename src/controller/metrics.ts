@@ -16,7 +16,7 @@ const controllers = [
   "workload-annotations",
 ] as const;
 
-/** Every metric of the controller. `docs/reference/metrics.md` is generated from it. */
+/** Every metric of the controller. `npm run generate` makes docs/reference/metrics.md from it. */
 export const controllerMetrics = {
   spiderpool_ip_gc_counts_total: { kind: "counter", help: "Addresses released by the collector." },
   spiderpool_ip_gc_failure_counts_total: {
@@ -117,9 +117,9 @@ export function createMetrics(): ControllerMetrics {
   return new Metrics("spiderpool-controller", controllerMetrics);
 }
 
-/** The reconcilers' counters as these metrics. */
+/** Counters of the work queues, as metrics of this registry. */
 export function queueMetrics(metrics: ControllerMetrics): QueueMetrics {
-  // A controller that the table does not know is a mistake of ours, which a test finds: see `metrics.test.ts`.
+  // metrics.test.ts checks that the table has every controller.
   const named = (name: string) => name as (typeof controllers)[number];
   return {
     reconciled(name, result, durationMs) {

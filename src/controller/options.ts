@@ -9,12 +9,12 @@ import {
   setWithoutEffect,
 } from "./environment.ts";
 
-/** The certificate of the webhook port: files that others renew, or a Secret that the leader renews. */
+/** The webhook port's certificate: files that somebody else renews, or a Secret that the leader renews. */
 type TlsOptions =
   | { readonly kind: "files"; readonly certFile: string; readonly keyFile: string }
   | {
       readonly kind: "secret";
-      /** Of the install namespace, as the service. */
+      /** Name of the Secret in the install namespace. */
       readonly secret: string;
       readonly service: string;
       /** Name of both webhook configurations. */
@@ -25,36 +25,39 @@ type TlsOptions =
 
 export interface ControllerProgramOptions {
   readonly podName: string;
-  /** The install namespace: the Lease, the agents and the default network live in it. */
+  /** The install namespace: home of the Lease, the agents and the default network. */
   readonly namespace: string;
   readonly logLevel: LogLevel;
   readonly kubeconfig: string | undefined;
-  /** `conf.yml`; undefined: every setting has its default. */
+  /** Path of `conf.yml`; undefined: every setting has its default. */
   readonly configPath: string | undefined;
-  /** 0: any free one. */
+  /** 0: any free port. */
   readonly healthPort: number;
   readonly webhookPort: number;
   /** Undefined: admission is served over plain HTTP. */
   readonly tls: TlsOptions | undefined;
-  /** Where each port is bound. @default all addresses */
+  /** The address on which each port listens. @default all addresses */
   readonly bind: Readonly<Partial<Record<"health" | "webhook" | "metrics", string | undefined>>>;
-  /** `/metrics` is served where metrics are switched on. */
+  /** Set if metrics are switched on. */
   readonly metrics: { readonly port: number; readonly debug: boolean } | undefined;
-  /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
+  /** `name` or `namespace/name` of the cluster's default network; "" if there is none. */
   readonly clusterNetwork: string;
-  /** Whether it is created, empty, where it is absent. The chart's init Job does so itself, and its removal deletes it. */
+  /** Whether to create it, empty, if it does not exist. Off in the chart, whose init Job does so and whose removal deletes it. */
   readonly createsNetwork: boolean;
-  /** The SpiderCoordinator that is created where it is absent; without a spec, as the chart does by default. Undefined: none is, and none is kept. */
+  /**
+   * The SpiderCoordinator to create if it does not exist; without a spec it gets the chart's default. Undefined: no
+   * SpiderCoordinator is created or kept up to date.
+   */
   readonly coordinator: { readonly name: string; readonly spec: SpiderCoordinatorSpec | undefined } | undefined;
   /** Whether SpiderMultusConfigs are admitted and rendered. */
   readonly multusConfigs: boolean;
   /** `app.kubernetes.io/component` of the agents' Pods. */
   readonly agentComponent: string;
-  /** Records that a pool's `status.allocatedIPs` lists. */
+  /** How many addresses a pool's `status.allocatedIPs` lists at most. */
   readonly listedIps: number;
   readonly collection: CollectionOptions;
   readonly leader: LeaderOptions;
-  /** Variables that are set and do nothing. */
+  /** Variables that are set and have no effect. */
   readonly withoutEffect: readonly string[];
 }
 
@@ -85,7 +88,7 @@ SPIDERPOOL_HEALTH_BIND_ADDRESS, SPIDERPOOL_WEBHOOK_BIND_ADDRESS, SPIDERPOOL_METR
 and those of metrics, collection and leader election: docs/reference/controller.md.
 `;
 
-/** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
+/** Reads flags and environment; returns the help text if it was asked for. Throws OPTIONS_INVALID naming every mistake. */
 export function readOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
@@ -136,7 +139,7 @@ export function readOptions(
     coordinator: environment.flag("SPIDERPOOL_COORDINATOR_ENABLED", true)
       ? {
           name: environment.text("SPIDERPOOL_COORDINATOR_DEAFULT_NAME") || "default",
-          // Whoever judges the object judges its spec, too.
+          // Admission validates the spec with the object.
           spec: environment.json("SPIDERPOOL_COORDINATOR_SPEC") as SpiderCoordinatorSpec | undefined,
         }
       : undefined,
@@ -152,7 +155,7 @@ export function readOptions(
 }
 
 const timeUnits: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-/** Below it the steps of a rotation would overtake one another. */
+/** With a shorter lifetime the steps of a rotation would overlap. */
 const lifetimeMsMin = 5_000;
 
 interface TlsFlags {
@@ -165,7 +168,7 @@ interface TlsFlags {
   readonly "tls-lifetime"?: string;
 }
 
-/** Adds to `wrong` what contradicts itself. */
+/** Adds contradictions to `wrong`. */
 function readTls(flags: TlsFlags, wrong: string[]): TlsOptions | undefined {
   const { "tls-server-cert": certFile, "tls-server-key": keyFile, "tls-secret": secret } = flags;
   if ((certFile === undefined) !== (keyFile === undefined)) {

@@ -4,15 +4,15 @@ const packedLength = 16;
 const scratch = Buffer.alloc(packedLength);
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** A UID in 32 bytes of memory instead of 56, where it is a UUID as the API server writes it; any other text remains as it is. */
+/** A UID in 32 bytes of memory instead of 56 if it is a UUID as the API server writes it; any other text stays unchanged. */
 export function packUid(uid: string): string {
-  // A text that has a packed one's length by itself is told by its end.
+  // An unpacked text that has the packed length gets a line feed, which tells it apart.
   if (!uuid.test(uid)) return uid.length === packedLength ? `${uid}\n` : uid;
   scratch.write(uid.replaceAll("-", ""), "hex");
   return scratch.toString("latin1");
 }
 
-/** What `packUid` was given. */
+/** The UID that `packUid` was given. */
 export function unpackUid(packed: string): string {
   if (packed.length === packedLength + 1 && packed.endsWith("\n")) return packed.slice(0, packedLength);
   if (packed.length !== packedLength) return packed;
@@ -21,7 +21,7 @@ export function unpackUid(packed: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-/** What is kept of an object by its fields, and is its own metadata: they are asked for at every turn. */
+/** An object in compact form, which is also its own `metadata`, because that is read most often. */
 export abstract class Packed {
   readonly name: string;
   readonly #uid: string;
@@ -46,7 +46,7 @@ export abstract class Packed {
   }
 }
 
-/** A resourceVersion as a small integer, which takes no memory of its own; any other text remains as it is. */
+/** A resourceVersion as a small integer, which takes no memory of its own; any other text stays unchanged. */
 export function packVersion(version: string): number | string {
   return /^[1-9]\d{0,8}$/.test(version) ? Number(version) : version;
 }

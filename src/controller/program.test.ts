@@ -29,7 +29,7 @@ describe("two replicas", () => {
     const pool = cluster.pool("p");
     await cluster.start({ podName: "a" });
     await cluster.pass(2_000);
-    // From here on the leader's renewals are lost; all else reaches the server.
+    // From now on the leader's renewals are lost; everything else reaches the server.
     cluster.api.fail(({ method, path }) => method === "PUT" && path.includes("/leases/"), { kind: "not-sent" }, 100);
     await cluster.pass(12_000);
     const before = cluster.api.requests.length;
@@ -44,7 +44,7 @@ describe("two replicas", () => {
     );
   });
 
-  it("go on where a Lease was taken by force", async () => {
+  it("go on if a Lease is taken by force", async () => {
     await using cluster = new TestCluster();
     const pool = cluster.pool("p");
     await cluster.start({ podName: "a" });
@@ -80,7 +80,7 @@ describe("readOptions()", () => {
     assert.throws(() => readOptions(["daemon"], wrong), /SPIDERPOOL_HEALTH_BIND_ADDRESS is "node1", an IP address/);
   });
 
-  it("names everything that is wrong at once", () => {
+  it("names all mistakes at once", () => {
     const argv = ["daemon", "--tls-server-cert", "c", "--webhook-port", "x"];
     assert.throws(
       () => readOptions(argv, { SPIDERPOOL_LOG_LEVEL: "loud" }),
@@ -129,7 +129,7 @@ describe("the certificate of the webhook port", () => {
     assert.equal(read(), undefined);
   });
 
-  it("is refused with a sentence where flags contradict or lack one another", () => {
+  it("is refused with a sentence if flags contradict each other or one is missing", () => {
     const refused = (argv: readonly string[], words: RegExp) =>
       assert.throws(() => readOptions(["daemon", ...argv], env), words);
     refused([...secret, "--tls-lifetime", "1y"], /--tls-lifetime is "1y", needed is a time like 90d/);

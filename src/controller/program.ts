@@ -1,8 +1,8 @@
 /**
- * The controller: it keeps the views that users read of pools, fills in and judges objects (admission, and repair of what
- * came in without it), renders networks, and keeps the cluster's ranges. Allocation goes on without it.
+ * The controller: keeps the views of pools that users read, defaults and validates objects (in admission, and later those that
+ * bypassed it), renders networks, and finds out the cluster's address ranges. Allocation goes on without it.
  *
- * It will not allocate addresses, and releases only those whose node cannot any more. Nothing imports it.
+ * It does not allocate addresses, and releases only those whose node no longer can. Nothing imports it.
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -48,7 +48,7 @@ import { brokenWorkloadsController, type SubnetStores, subnetPartsController } f
 import { Workloads } from "./subnets/workloads.ts";
 import { takeOver } from "./takeover/take-over.ts";
 
-/** Fixed: replicas of different versions must meet on it. */
+/** Fixed, because replicas of different versions compete for it. */
 const leaseName = "spiderpool-controller-leases";
 
 /** Connects to the cluster and runs until `signal` aborts. */
@@ -65,11 +65,11 @@ export async function runProgram(options: ControllerProgramOptions, log: Logger,
 interface ReplicaDeps extends Pick<Deps, "log" | "settings"> {
   readonly transport: Transport;
   readonly clock: Clock;
-  /** Looks for an address in quarantine on the wire. @default nobody can look */
+  /** Probes an address in quarantine on the wire. @default no probe */
   readonly probe?: Probe;
 }
 
-/** One replica: its stores are always filled and its admission always served; its controllers run while it leads. */
+/** Runs one replica: its stores and its admission always run, its controllers while it leads. */
 export async function runReplica(
   options: ControllerProgramOptions,
   { transport, clock, log, settings, probe }: ReplicaDeps,
@@ -131,7 +131,7 @@ function controllersOf(
   const judgements = new Judgements();
   const agents = () => collector?.nodes ?? 0;
   const { pools, subnets, usages, networks, coordinators } = stores;
-  // A server that was put back would have refused the last renewal of the Lease.
+  // A restored server would have refused the last renewal of the Lease.
   const isComplete = () => epoch.isComplete && elector.isRenewed;
   return [
     ...certificateControllers(deps, options, certificates),
@@ -158,7 +158,7 @@ function subnetControllers(deps: Deps, stores: SubnetStores): readonly Controlle
   ];
 }
 
-/** Runs all until the term ends. */
+/** Runs everything that only the leader does, until the term ends. */
 async function lead(
   deps: Deps,
   options: ControllerProgramOptions,

@@ -1,6 +1,6 @@
-/** What statuses of several kinds have in common. */
+/** Helpers for the statuses of several kinds. */
 
-/** A condition that holds, before it is known since when. */
+/** A condition that holds, without the time since when. */
 interface Holds<T extends string> {
   readonly type: T;
   readonly reason: string;
@@ -12,7 +12,7 @@ interface Condition<T extends string> extends Holds<T> {
   readonly lastTransitionTime: string;
 }
 
-/** With the time at which each began to hold. `before`: as they are written. */
+/** Adds the time at which each condition began to hold. `before`: the conditions in the object. */
 export function since<T extends string>(
   now: readonly Holds<T>[],
   before: readonly { readonly type: T; readonly lastTransitionTime: string }[] = [],
@@ -25,7 +25,7 @@ export function since<T extends string>(
   });
 }
 
-/** A value that JSON.stringify writes digit by digit: int64 goes to 2^63 − 1, and 9223372036854775808 is refused. */
+/** A value that JSON.stringify writes with all digits: a rounded 2^63 would exceed int64, and the API server would refuse it. */
 export function rawInteger(value: bigint): unknown {
   return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(String(value));
 }

@@ -16,7 +16,7 @@ import { injectionsOf } from "./injection/inject.ts";
 import { networkKeyOf } from "./networks/multus-configs.ts";
 import { trimClaim } from "./pools/kept-claim.ts";
 
-/** What every replica watches, leading or not. */
+/** The stores that every replica keeps, leading or not. */
 export function watchStores({ client, clock, log }: Pick<Deps, "client" | "clock" | "log">) {
   const watch = <T extends KubeObject>(options: Omit<StoreOptions<T>, "client" | "clock" | "log">) =>
     new WatchedStore<T>({ client, clock, log, ...options });
@@ -38,7 +38,7 @@ export function watchStores({ client, clock, log }: Pick<Deps, "client" | "clock
   };
 }
 
-/** The namespaces with their annotations, for the webhook of Pods. */
+/** Namespaces with their annotations, for the webhook of Pods. */
 export function watchNamespaces({
   client,
   clock,

@@ -108,7 +108,7 @@ describe("/mutate-…", () => {
     });
   });
 
-  it("closes a pool that gains addresses while claims and pools are lost, and lets it be opened", async () => {
+  it("closes a pool that gains addresses while claims and pools are lost, and allows opening it", async () => {
     await using admission = new Admission();
     admission.epoch = "lost-1";
     const closed = async (request: object) => {
@@ -124,7 +124,7 @@ describe("/mutate-…", () => {
     assert.equal(await closed({ object }), false);
   });
 
-  it("tells what was stored: a network made of the empty one has the coordinator that nobody refused", async () => {
+  it("adds the coordinator to a network made of the empty one, unless its user refused it", async () => {
     await using admission = new Admission();
     const metadata = { name: "x", namespace: "kube-system" };
     const ovs = { cniType: "ovs", customCNI: "", enableCoordinator: false, ovs: { bridge: "br1" } };
@@ -139,7 +139,7 @@ describe("/mutate-…", () => {
     assert.equal(await enabled(ovs), false);
   });
 
-  it("lets an object pass that it cannot read: the schema refuses it", async () => {
+  it("passes an object that it cannot read: the schema refuses it", async () => {
     await using admission = new Admission();
     const answer = await admission.ask("mutate", "spiderippool", { object: { metadata: {}, spec: { subnet: 7 } } });
     assert.deepEqual([answer.allowed, answer.patch], [true, undefined]);
@@ -165,7 +165,7 @@ describe("/validate-…", () => {
     assert.deepEqual(fields(answer), ["FieldValueForbidden spec.ips"]);
   });
 
-  it("admits exactly one of a hundred identical pools that come at once, and a dry run counts for nothing", async () => {
+  it("admits exactly one of a hundred identical pools that come at once, and does not count a dry run", async () => {
     await using admission = new Admission();
     await admission.ask("validate", "spiderippool", { object: pool({}, "dry"), dryRun: true });
     const names = Array.from({ length: 100 }, (_, at) => `p${at}`);
@@ -184,7 +184,7 @@ describe("/validate-…", () => {
     assert.equal((await admission.ask("validate", "spiderippool", { object: pool() })).allowed, true);
   });
 
-  it("asks the ledger who has an address that an update takes away", async () => {
+  it("asks the ledger for the users of addresses that an update removes", async () => {
     await using admission = new Admission();
     const old = admission.api.apply<SpiderIPPool>(spiderIPPools, pool());
     admission.claim("172.18.30.140", old);
@@ -215,7 +215,7 @@ describe("/validate-…", () => {
     assert.deepEqual(await refused("spidermultusconfig", { cniType: "ovs" }), ["FieldValueRequired spec.ovs"]);
   });
 
-  it("lets an address go that is only kept from everybody", async () => {
+  it("allows removing an address that is only on hold or in quarantine", async () => {
     await using admission = new Admission();
     const old = admission.api.apply<SpiderIPPool>(spiderIPPools, pool());
     const until = "2030-01-01T00:00:00Z";
@@ -225,7 +225,7 @@ describe("/validate-…", () => {
     assert.equal(answer.allowed, true);
   });
 
-  it("closes the spec of what is on its way out with 403, and lets its finalizer go", async () => {
+  it("refuses with 403 to change the spec of a terminating object, and allows removing its finalizer", async () => {
     await using admission = new Admission();
     const metadata = {
       ...{ name: "x", uid: "u", resourceVersion: "1", deletionTimestamp: "2026-01-01T00:00:00Z" },
@@ -242,7 +242,7 @@ describe("/validate-…", () => {
     assert.equal((await ask({ ...pool(), metadata: { ...metadata, finalizers: [] } })).allowed, true);
   });
 
-  it("with the guard refuses to delete pools and subnets that are in use, unless they are on their way out", async () => {
+  it("with the guard refuses to delete pools and subnets in use, unless they are terminating already", async () => {
     await using admission = new Admission("enableValidatingResourcesDeletedWebhook: true");
     const ask = (kind: string, oldObject: object) =>
       admission.ask("validate", kind, { operation: "DELETE", oldObject });
@@ -261,7 +261,7 @@ describe("/validate-…", () => {
     assert.equal((await ask("spidersubnet", { ...subnet, status: {} })).allowed, true);
   });
 
-  it("judges a pool of an application by what its subnet gave it a moment ago", async () => {
+  it("judges an application's pool by what its subnet has just given it", async () => {
     await using admission = new Admission();
     const metadata = { name: "s" };
     const subnet = admission.api.apply<SpiderSubnet>(spiderSubnets, { metadata, spec });
@@ -281,7 +281,7 @@ describe("/validate-…", () => {
     assert.equal((await ask(["172.18.30.131-172.18.30.132"])).allowed, true);
   });
 
-  it("without the guard never refuses a deletion, and warns of what is allowed but unwise", async () => {
+  it("without the guard never refuses a deletion, and warns of an unwise one", async () => {
     await using admission = new Admission();
     const request = { operation: "DELETE", oldObject: pool({ gateway: "10.0.0.1" }) };
     assert.equal((await admission.ask("validate", "spiderippool", request)).allowed, true);
@@ -295,7 +295,7 @@ describe("/validate-…", () => {
     );
   });
 
-  it("answers 400 to what is no AdmissionReview", async () => {
+  it("answers 400 to anything but an AdmissionReview", async () => {
     await using admission = new Admission();
     const route = admission.routes["/validate-spiderpool-spidernet-io-v2beta1-spiderippool"] ?? assert.fail();
     for (const text of ["", "{", "[]", '{"apiVersion":"admission.k8s.io/v1beta1"}']) {
@@ -306,7 +306,7 @@ describe("/validate-…", () => {
 
 describe("jsonPatch()", () => {
   it("turns any JSON object into any other", () => {
-    // The library that applies patches here refuses the keys by which prototypes are polluted.
+    // The library that applies patches in this test refuses keys that could pollute prototypes.
     const key = fc.string().filter((text) => !["__proto__", "constructor", "prototype"].includes(text));
     const value = fc.letrec((tie) => ({
       value: fc.oneof({ depthSize: "small" }, fc.constant(null), fc.integer(), fc.string(), tie("list"), tie("object")),

@@ -6,7 +6,7 @@ export function jsonPatch(before: unknown, after: unknown, path = ""): readonly 
   if (isDeepStrictEqual(before, after)) return [];
   if (!isRecord(before) || !isRecord(after)) return [{ op: "replace", path, value: after }];
   const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
-  // A value that JSON does not write is absent; so is what only the prototype has ("toString" can be a label's key).
+  // JSON omits undefined values. Inherited properties do not count either: "toString" can be a label's key.
   const has = (object: object, key: string) => Object.hasOwn(object, key) && Reflect.get(object, key) !== undefined;
   return [...keys].flatMap((key): readonly JsonPatchOperation[] => {
     const at = `${path}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;

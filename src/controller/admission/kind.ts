@@ -4,27 +4,30 @@ import type { KubeObject, Resource } from "#kube";
 import type { SentObject } from "./review.ts";
 
 interface ValidateOptions extends Signal {
-  /** The object will not be stored. */
+  /** True for a dry run: the object will not be stored. */
   readonly dryRun: boolean;
 }
 
-/** What admission does with objects of one kind. */
+/** How admission handles objects of one kind. */
 export interface Admission<T extends KubeObject> {
-  /** Fills in what the user left out; an update may depend on what `old` was. */
+  /** Fills in defaults. `old` is the stored object, for an update. */
   readonly mutate: (object: Submitted<T>, old: T | undefined) => Submitted<T>;
-  /** Why the object may not be created, or not replace `old`. */
+  /** Returns why the object may not be created or, for an update, may not replace `old`. Empty: it may. */
   readonly validate: (
     object: Submitted<T>,
     old: T | undefined,
     o: ValidateOptions,
   ) => Promise<readonly Violation[]> | readonly Violation[];
-  /** Why the object may not be deleted yet; undefined: it may, and its finalizer holds it while it is in use. @default never */
+  /**
+   * Returns why the object may not be deleted yet; undefined: it may, and its finalizer keeps it while it is in use.
+   * @default never refuses
+   */
   readonly refuseDeletion?: (object: T, o: Signal) => Promise<string | undefined> | string | undefined;
-  /** What a user should hear although it is allowed. @default nothing */
+  /** Warnings about an object that is admitted. @default none */
   readonly warn?: (object: Submitted<T>) => readonly string[];
 }
 
-/** An {@link Admission} as the webhooks' routes see it: of objects as the API server sends them. */
+/** An {@link Admission} of untyped objects, as the API server sends them to the webhooks' routes. */
 export interface AdmissionKind {
   readonly resource: Resource<KubeObject>;
   readonly mutate: (object: SentObject, old: SentObject | undefined) => unknown;
@@ -37,7 +40,7 @@ export interface AdmissionKind {
   readonly warn: (object: SentObject) => readonly string[];
 }
 
-/** The one place where an object that was sent is taken for one of its kind: its path says so, and its schema was checked. */
+/** The one place where a sent object is cast to its kind: the request's path names the kind, and the schema was checked. */
 export function kindOf<T extends KubeObject>(
   resource: Resource<T>,
   { mutate, validate, refuseDeletion, warn }: Admission<T>,

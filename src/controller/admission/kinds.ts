@@ -28,11 +28,11 @@ interface AdmissionStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly networks: Store<NetworkAttachmentDefinition>;
-  /** `ledgerEpoch` of the Lease, as this replica last saw it, or what was left on Nodes. */
+  /** The Lease's annotation `ledgerEpoch`, as this replica last saw it; else the mark on the Nodes. */
   readonly epoch: () => string | undefined;
 }
 
-/** Every kind that is admitted here. */
+/** Admission of every kind of ours. */
 export function admissionKinds(
   deps: Pick<Deps, "client" | "clock" | "settings">,
   stores: AdmissionStores,

@@ -22,7 +22,7 @@ import { countHolders, readClaims } from "../pools/read-claims.ts";
 import type { Admission } from "./kind.ts";
 import type { Recent } from "./recent.ts";
 
-/** Users of addresses that are named in one refusal. */
+/** How many users of addresses one refusal names. */
 const namedUsersMax = 10;
 
 type PoolAdmissionDeps = Pick<Deps, "client" | "settings">;
@@ -34,7 +34,7 @@ interface PoolAdmissionStores {
   readonly epoch: () => string | undefined;
 }
 
-/** Pools: judged against all others, their subnet, and the claims on addresses that an update takes away. */
+/** Admission of pools: compared with all other pools, their subnet, and the claims on addresses that an update removes. */
 export function poolAdmission(
   deps: PoolAdmissionDeps,
   { pools, subnets, epoch }: PoolAdmissionStores,
@@ -57,7 +57,7 @@ export function poolAdmission(
   };
 }
 
-/** Subnets: judged against all others and against all pools. */
+/** Admission of subnets: compared with all other subnets and all pools. */
 export function subnetAdmission(
   deps: PoolAdmissionDeps,
   { pools, subnets }: { readonly pools: Recent<SpiderIPPool>; readonly subnets: Recent<SpiderSubnet> },
@@ -76,7 +76,7 @@ export function subnetAdmission(
   };
 }
 
-/** After a loss of claims and pools, addresses that a pool gains may be in use by Pods of which no agent has told yet. */
+/** After a loss of claims and pools, addresses that a pool gains may be in use by Pods that no agent has reported yet. */
 function closedWhileLost(
   pool: Submitted<SpiderIPPool>,
   old: SpiderIPPool | undefined,
@@ -90,12 +90,12 @@ function closedWhileLost(
   };
 }
 
-/** What is on its way out may be deleted again: so are the pools of a subnet. */
+/** Deleting a terminating object again is always allowed: the controller does so with the pools of a deleted subnet. */
 function isGuarded({ settings }: PoolAdmissionDeps, { metadata }: KubeObject): boolean {
   return settings.enableValidatingResourcesDeletedWebhook && metadata.deletionTimestamp === undefined;
 }
 
-/** Who has addresses that the update takes away, some of them, by the claims themselves. */
+/** Some users of addresses that the update removes, read from the claims themselves. */
 async function usersOfRemoved(
   { client }: PoolAdmissionDeps,
   old: SpiderIPPool,
@@ -104,7 +104,7 @@ async function usersOfRemoved(
 ): Promise<NonNullable<PoolContext["inUse"]>> {
   const users: NonNullable<PoolContext["inUse"]>[number][] = [];
   for await (const { ip, spec } of readClaims(client, removedAddresses(old, next), o)) {
-    // Nobody has an address that is only kept from everybody: its pool may lose it.
+    // No Pod has an address that is on hold or in quarantine: its pool may lose it.
     if (spec.purpose === "Hold" || spec.purpose === "Quarantine") continue;
     users.push({ ip, pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}` });
     if (users.length >= namedUsersMax) break;
@@ -112,7 +112,7 @@ async function usersOfRemoved(
   return users;
 }
 
-/** The part of an automatic pool is written just before the pool: by another replica, the watch may not show it yet. */
+/** Another replica writes an automatic pool's part just before the pool; our watch may not show it yet. */
 async function controllerOf(
   { client }: PoolAdmissionDeps,
   pool: Submitted<SpiderIPPool>,

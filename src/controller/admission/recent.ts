@@ -2,20 +2,20 @@ import type { Submitted, Violation } from "#api";
 import type { Clock } from "#base";
 import type { KubeObject, Store } from "#kube";
 
-/** How long an admitted object counts before the watch shows it: admission by others, storage and the watch's way. */
+/** How long an admitted object counts although the watch does not show it: time for other webhooks, storage and the watch. */
 const recentMs = 5_000;
 const recentMax = 1_000;
 
 interface Admitted<T> {
   readonly object: T;
-  /** What the store showed then; once it shows another, that is the object itself or a later one. */
+  /** The generation that the store showed at that time. Once it shows another, it has this object or a later one. */
   readonly generation: number | undefined;
   readonly untilMs: number;
 }
 
 /**
- * The objects of a store and those that were just admitted and which it may not show yet: of a hundred identical pools
- * created at once, exactly one is admitted by a replica.
+ * The objects of a store, and those just admitted that it may not show yet: if a hundred identical pools are created at
+ * once, a replica admits exactly one.
  */
 export class Recent<T extends KubeObject> {
   readonly #store: Store<T>;
@@ -28,7 +28,7 @@ export class Recent<T extends KubeObject> {
     store.changed((name, now) => now === undefined && this.#admitted.delete(name));
   }
 
-  /** Remembers an object that nothing speaks against. Call it in the turn of the judgement; returns the violations. */
+  /** Remembers the object unless it has violations; returns these. No `await` may come between the check and this call. */
   admit(
     object: Submitted<T>,
     violations: readonly Violation[],
@@ -39,7 +39,7 @@ export class Recent<T extends KubeObject> {
     return violations;
   }
 
-  /** An object that is being changed is in it twice: either may come to be. */
+  /** An object under change is listed in both versions: either may become the stored one. */
   list(): readonly T[] {
     const nowMs = this.#clock.monotonicMs();
     for (const [name, { generation, untilMs }] of this.#admitted) {

@@ -18,12 +18,12 @@ const review = v.object({
   }),
 });
 
-/** `admission.k8s.io/v1`, as far as it is read here. */
+/** A request of `admission.k8s.io/v1`, with the fields that we read. */
 export type AdmissionRequest = v.InferOutput<typeof review>["request"];
-/** The object of a request, of any kind: only `metadata` is checked, all else stays as it was sent. */
+/** The object of a request, of any kind: only `metadata` is checked; everything else stays as sent. */
 export type SentObject = v.InferOutput<typeof object>;
 
-/** undefined: the text is no AdmissionReview. */
+/** The request in an AdmissionReview; undefined if the text is not one. */
 export function decodeReview(text: string): AdmissionRequest | undefined {
   try {
     const result = v.safeParse(review, JSON.parse(text));
@@ -33,7 +33,7 @@ export function decodeReview(text: string): AdmissionRequest | undefined {
   }
 }
 
-/** The answer that lets the request pass, changed by `patch`; `warnings` are shown to the user. */
+/** The answer that admits the request, changed by `patch`; the user sees `warnings`. */
 export function allow(
   { uid }: AdmissionRequest,
   answer: { readonly patch?: readonly JsonPatchOperation[]; readonly warnings?: readonly string[] } = {},
@@ -50,7 +50,7 @@ export function allow(
   });
 }
 
-/** Refuses in the words of the API server: 422 with every violation as a cause. */
+/** Refuses as the API server itself does: 422, with every violation as a cause. */
 export function refuse(
   { uid, name }: AdmissionRequest,
   { group, kind }: Resource<KubeObject>,
@@ -72,7 +72,7 @@ export function refuse(
   return encode({ uid, allowed: false, status });
 }
 
-/** Refuses what is right in itself, but not now: 403. */
+/** Refuses a valid request that is not allowed now: 403. */
 export function forbid({ uid, name }: AdmissionRequest, { group, plural }: Resource<KubeObject>, why: string): object {
   const message = `${plural}.${group} "${name}" is forbidden: ${why}`;
   return encode({ uid, allowed: false, status: { status: "Failure", message, reason: "Forbidden", code: 403 } });

@@ -7,12 +7,12 @@ import { type AdmissionRequest, allow, decodeReview, forbid, refuse } from "./re
 
 interface AdmissionRouteOptions {
   readonly kinds: readonly AdmissionKind[];
-  /** Resolves when the objects that rules compare with are known. */
+  /** Resolves when the stores that rules compare with are filled. */
   readonly synced: (o: Signal) => Promise<unknown>;
   readonly log: Logger;
 }
 
-/** `/mutate-…` and `/validate-…` of every kind, and `/webhook-health-check`. */
+/** The routes `/mutate-…` and `/validate-…` of every kind, and `/webhook-health-check`. */
 export function admissionRoutes({ kinds, synced, log }: AdmissionRouteOptions): HttpRoutes {
   const routes: Record<string, HttpRoutes[string]> = {
     "/webhook-health-check": { method: "GET", answer: async () => ({ status: 200 }) },
@@ -35,12 +35,12 @@ export function admissionRoutes({ kinds, synced, log }: AdmissionRouteOptions): 
   return routes;
 }
 
-/** `spiderpool-spidernet-io-v2beta1-spiderippool`: how webhook builders name paths. */
+/** `spiderpool-spidernet-io-v2beta1-spiderippool`: webhook paths as controller-runtime names them. */
 function suffixOf({ group, version, kind }: Resource<KubeObject>): string {
   return `${group.replaceAll(".", "-")}-${version}-${kind.toLowerCase()}`;
 }
 
-/** Mutation comes before the schema's check: an object that cannot be filled in goes on as it is, for that to refuse. */
+/** Mutation runs before schema validation: an object that cannot be defaulted passes unchanged, and the schema refuses it. */
 function mutate(kind: AdmissionKind, request: AdmissionRequest, log: Logger): object {
   const { object, oldObject, operation } = request;
   if (object === undefined || object === null || operation === "DELETE") return allow(request);
@@ -61,7 +61,7 @@ async function validate(kind: AdmissionKind, request: AdmissionRequest, o: Signa
   if (object === undefined || object === null) return allow(request);
   const violations = await kind.validate(object, oldObject ?? undefined, { ...o, dryRun });
   const [first] = violations;
-  // Of what is on its way out the spec as a whole is closed: no field of it is wrong.
+  // The whole spec of a terminating object is immutable: no single field is at fault.
   if (first?.type === "Forbidden" && first.field === "spec") return forbid(request, kind.resource, first.detail);
   if (first !== undefined) return refuse(request, kind.resource, violations);
   return allow(request, { warnings: kind.warn(object) });

@@ -1,4 +1,4 @@
-import "reflect-metadata"; // for the library below, before it
+import "reflect-metadata"; // The library below needs it to be loaded first.
 import { randomBytes, webcrypto } from "node:crypto";
 import { isIP } from "node:net";
 import {
@@ -23,7 +23,7 @@ export interface Pair {
 
 /** A new server certificate and the authority that signed it. */
 export interface Issued extends Pair {
-  /** The authority that signed it, PEM. Its own key is nowhere by now: it signs once. */
+  /** The authority that signed it, PEM. Its private key was discarded after this one signature. */
   readonly ca: string;
 }
 
@@ -35,10 +35,10 @@ export interface IssueOptions {
 }
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
-/** The clocks of API servers may be behind ours. */
+/** Certificates are valid from this long ago, because clocks of API servers may be behind ours. */
 const backdatedMs = 5 * 60_000;
 
-/** Makes an authority, has it sign one server certificate, and forgets its key. */
+/** Creates an authority, signs one server certificate with it, and discards the authority's key. */
 export async function issue({ names, lifetimeMs, now }: IssueOptions): Promise<Issued> {
   cryptoProvider.set(webcrypto as typeof globalThis.crypto);
   const [authority, server] = await Promise.all([keyPair(), keyPair()]);
@@ -46,7 +46,7 @@ export async function issue({ names, lifetimeMs, now }: IssueOptions): Promise<I
     notBefore: new Date(now.getTime() - backdatedMs),
     notAfter: new Date(now.getTime() + lifetimeMs),
   };
-  // Each authority has a name of its own: whoever verifies looks for the issuer by name.
+  // Each authority has its own name, because verifiers look up the issuer by name.
   const issuer = `CN=spiderpool-webhook-ca-${randomBytes(6).toString("hex")}`;
   const ca = await X509CertificateGenerator.createSelfSigned({
     ...validity,
@@ -87,7 +87,7 @@ function keyPair(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
 }
 
-/** Positive, as RFC 5280 wants it. */
+/** A random serial number, positive as RFC 5280 §4.1.2.2 demands. */
 function serialNumber(): string {
   return `01${randomBytes(15).toString("hex")}`;
 }

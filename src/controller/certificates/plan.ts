@@ -2,13 +2,13 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import type { Pair } from "./issue.ts";
 
-/** What the Secret holds, PEM. */
+/** The content of the Secret, PEM. */
 export interface Certificates {
-  /** Every authority that API servers are told to trust. */
+  /** Every authority that API servers shall trust. */
   readonly ca: string;
-  /** What replicas serve. */
+  /** The certificate that replicas serve. */
   readonly current: Pair | undefined;
-  /** What they will serve once its authority is trusted everywhere. */
+  /** The certificate that they will serve once its authority is trusted everywhere. */
   readonly next: Pair | undefined;
 }
 
@@ -17,34 +17,34 @@ export interface PlanOptions {
   /** Names that the certificate must have. */
   readonly names: readonly string[];
   readonly lifetimeMs: number;
-  /** How long the Secret has been as it is, with every webhook trusting its authorities. */
+  /** How long the Secret has been unchanged, with every webhook configuration trusting its authorities. */
   readonly settledMs: number;
 }
 
-/** The next step of a rotation. A replica serves at any time only what every API server has been told to trust. */
+/** The next step of a rotation. At any time a replica serves only a certificate that every API server has been told to trust. */
 export type Step =
-  /** Nobody can trust what is served: a new one is served at once. */
+  /** No client can verify the current certificate: serve a new one at once. */
   | { readonly kind: "replace"; readonly why: string }
-  /** A new one is made and its authority published; nobody serves it yet. */
+  /** Issue a new certificate and publish its authority; nobody serves it yet. */
   | { readonly kind: "prepare"; readonly why: string }
-  /** From now on the prepared one is served. */
+  /** Serve the prepared certificate from now on. */
   | { readonly kind: "promote" }
-  /** Authorities of what nobody serves any more are trusted no longer. */
+  /** Stop trusting authorities whose certificates nobody serves any more. */
   | { readonly kind: "forget" }
   | { readonly kind: "wait"; readonly ms: number };
 
 /** A certificate is renewed when a third of its life is left. */
 const leftToRenew = 1 / 3;
 const dayMs = 86_400_000;
-/** Timers do not take more. */
+/** Node's timers take at most 24.8 days. */
 const waitMsMax = dayMs;
 
-/** How long until an authority that was published counts as trusted everywhere: watches of API servers are that late at most. */
+/** How long until a published authority counts as trusted everywhere: the longest delay of an API server's watch. */
 export const trustMs = (lifetimeMs: number) => Math.min(30_000, lifetimeMs / 12);
-/** How long until nobody serves a certificate that was replaced. */
+/** How long until no replica serves a replaced certificate any more. */
 export const forgetMs = (lifetimeMs: number) => Math.min(5 * 60_000, lifetimeMs / 12);
 
-/** Decides by what the Secret holds. Pure. */
+/** Decides the next step from the content of the Secret. Pure. */
 export function planCertificates({ ca, current, next }: Certificates, options: PlanOptions): Step {
   const { now, lifetimeMs, settledMs } = options;
   const authorities = readCertificates(ca);
@@ -69,7 +69,7 @@ export function planCertificates({ ca, current, next }: Certificates, options: P
   return waitFor(expiryOf(current).getTime() - now.getTime() - lifetimeMs * leftToRenew);
 }
 
-/** The authorities of the list that have signed what is served. */
+/** Those authorities of the list that signed the certificate. */
 export function authoritiesOf(ca: string, { cert }: Pair): string {
   const serving = new X509Certificate(cert);
   return readCertificates(ca)
@@ -78,12 +78,12 @@ export function authoritiesOf(ca: string, { cert }: Pair): string {
     .join("");
 }
 
-/** The end of the certificate's life. Throws where it cannot be parsed. */
+/** When the certificate expires. Throws if it cannot be parsed. */
 export function expiryOf({ cert }: Pair): Date {
   return new Date(new X509Certificate(cert).validTo);
 }
 
-/** Why nobody could verify a server that serves it; undefined where all is well. */
+/** Why clients could not verify a server with this certificate; undefined if they can. */
 function flawOf({ cert, key }: Pair, authorities: readonly X509Certificate[], now: Date): string | undefined {
   try {
     const parsed = new X509Certificate(cert);
@@ -119,7 +119,7 @@ function readCertificates(pem: string): readonly X509Certificate[] {
     try {
       return [new X509Certificate(one)];
     } catch {
-      return []; // What cannot be read vouches for nobody.
+      return []; // An unreadable list contains no authority.
     }
   });
 }

@@ -7,7 +7,10 @@ import { mutatingWebhooks, validatingWebhooks } from "./webhooks.ts";
 
 export type CertificateStores = NonNullable<ReturnType<typeof watchCertificates>>;
 
-/** Stores of the Secret of the certificate and of the webhooks that are to trust it, where the leader renews it. Their watches are the caller's to run. */
+/**
+ * Stores of the certificate's Secret and of the webhook configurations that shall trust it; undefined unless the leader
+ * renews the certificate. The caller runs their watches.
+ */
 export function watchCertificates({ tls, namespace }: ControllerProgramOptions, { client, clock, log }: Deps) {
   if (tls?.kind !== "secret") return undefined;
   const watch = <T extends KubeObject>(resource: Resource<T>, name: string, namespace?: string) =>
@@ -19,7 +22,7 @@ export function watchCertificates({ tls, namespace }: ControllerProgramOptions, 
   };
 }
 
-/** Where the webhook port gets its certificate. Undefined: it speaks plain HTTP. */
+/** Where the webhook port gets its certificate from. Undefined: it serves plain HTTP. */
 export async function tlsSource(
   { tls, namespace }: ControllerProgramOptions,
   certificates: CertificateStores | undefined,
@@ -29,7 +32,7 @@ export async function tlsSource(
   return await tlsOfSecret(certificates.secret, `${namespace}/${tls.secret}`);
 }
 
-/** What the leader does for the certificate: nothing where others renew it. */
+/** The leader's controllers for the certificate: none if cert-manager or Helm renews it. */
 export function certificateControllers(
   deps: Deps,
   { tls, namespace }: ControllerProgramOptions,

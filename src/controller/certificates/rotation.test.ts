@@ -75,7 +75,7 @@ describe("the rotation of the webhooks' certificate", () => {
       signal: tasks.signal,
     });
 
-  it("fills an empty Secret, and has our webhooks trust it, and no other's", async () => {
+  it("fills an empty Secret, and makes our webhooks trust it, and no others", async () => {
     await makeSecret();
     const { secretStore, bundles } = lead(86_400_000);
     const ca = () => secretStore.get("kube-system/certs")?.data?.["ca.crt"] ?? "none";
@@ -83,7 +83,7 @@ describe("the rotation of the webhooks' certificate", () => {
     assert.equal(bundles().filter((one) => one === foreign.clientConfig.caBundle).length, 2);
   });
 
-  it("mends what somebody wrote over a webhook's trust", async () => {
+  it("restores a webhook's caBundle that somebody overwrote", async () => {
     await makeSecret();
     const { secretStore, bundles } = lead(86_400_000);
     const ca = () => secretStore.get("kube-system/certs")?.data?.["ca.crt"] ?? "none";
@@ -99,8 +99,8 @@ describe("the rotation of the webhooks' certificate", () => {
     await until("trust again", () => bundles().filter((one) => one === ca()).length === 4, Boolean);
   });
 
-  it("renews again and again under load without one call that could not be verified", { timeout: 60_000 }, async () => {
-    // Whoever verifies has the real time: certificates are valid from 5 minutes before they are made.
+  it("renews again and again under load, and every call is verified", { timeout: 60_000 }, async () => {
+    // TLS clients verify by the real time: certificates are valid from 5 minutes before their creation.
     const manual = new ManualClock({ wall: new Date() });
     clock = manual;
     client = new KubeClient({ transport: api, clock });
@@ -110,7 +110,7 @@ describe("the rotation of the webhooks' certificate", () => {
     const log = silentLogger;
     const routes = { "/": { method: "GET", answer: async () => ({ status: 200 }) } } as const;
     await using server = await serveHttp({ port: 0, host: "127.0.0.1", tls, routes, log });
-    // An API server: it learns late whom to trust, by a watch of its own.
+    // Stands for an API server: it learns late which authority to trust, by its own watch.
     let trusted = "";
     const learned: { readonly atMs: number; readonly bundle: string }[] = [];
     const late = watch<WebhookConfiguration>(validatingWebhooks);

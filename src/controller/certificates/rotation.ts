@@ -6,9 +6,9 @@ import { readSecret, secretData } from "./secret.ts";
 import { publishAuthorities, type WebhookStore } from "./webhooks.ts";
 
 interface RotationOptions {
-  /** Of the install namespace. It exists: the chart makes it, so that nobody here needs the right to create Secrets. */
+  /** In the install namespace. The chart creates it, so that the controller needs no right to create Secrets. */
   readonly secret: { readonly namespace: string; readonly name: string };
-  /** By which API servers reach us. Webhooks of other services are not touched. */
+  /** The Service through which API servers reach us. Webhooks of other Services are not touched. */
   readonly service: { readonly namespace: string; readonly name: string };
   readonly names: readonly string[];
   readonly lifetimeMs: number;
@@ -17,8 +17,8 @@ interface RotationOptions {
 }
 
 /**
- * Makes the certificate of the webhooks and renews it without one failed call: a new authority is published beside the old
- * one, later the new certificate is served, and later still the old authority is forgotten. Only the leader runs it.
+ * Issues the webhooks' certificate and renews it without a failed call: first publishes a new authority beside the old one,
+ * later serves the new certificate, and finally drops the old authority. Only the leader runs it.
  */
 export function rotationController(
   { client, clock, log }: Pick<Deps, "client" | "clock" | "log">,
@@ -27,7 +27,7 @@ export function rotationController(
   const { names, lifetimeMs, service, webhooks } = options;
   const key = `${options.secret.namespace}/${options.secret.name}`;
   const only = () => [key];
-  /** The version of the Secret whose authorities every webhook trusts, and since when by our own clock. */
+  /** The version of the Secret whose authorities every webhook trusts, and since when, by our monotonic clock. */
   let trusted: { readonly version: string; readonly sinceMs: number } | undefined;
   return {
     name: "certificates",
@@ -58,14 +58,14 @@ export function rotationController(
   };
 }
 
-/** The certificates after a step of the plan. */
+/** The certificates after one step of the plan. */
 async function take(
   step: Exclude<Step["kind"], "wait">,
   before: Certificates,
   wanted: IssueOptions,
 ): Promise<Certificates> {
   const { current, next } = before;
-  /** The authorities that vouch for what is served. */
+  /** The authorities that signed the current certificate. */
   const served = current === undefined ? "" : authoritiesOf(before.ca, current);
   switch (step) {
     case "replace": {

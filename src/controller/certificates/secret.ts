@@ -1,7 +1,7 @@
 import type { Secret } from "#kube";
 import type { Certificates } from "./plan.ts";
 
-/** What a Secret of this shape holds. */
+/** Reads the certificates from a Secret. */
 export function readSecret({ data = {} }: Secret): Certificates {
   const text = (key: string) => Buffer.from(data[key] ?? "", "base64").toString("utf8");
   const pair = (prefix: string) => {
@@ -11,7 +11,7 @@ export function readSecret({ data = {} }: Secret): Certificates {
   return { ca: text("ca.crt"), current: pair("tls"), next: pair("next") };
 }
 
-/** `data` of a Secret that holds this. */
+/** The `data` of a Secret with these certificates. */
 export function secretData({ ca, current, next }: Certificates): Readonly<Record<string, string>> {
   return {
     "ca.crt": encode(ca),

@@ -3,18 +3,18 @@ import type { Secret, Store } from "#kube";
 import { issue, type Pair } from "./issue.ts";
 import { readSecret } from "./secret.ts";
 
-/** Where a server's certificate comes from; it may change under a running server. */
+/** Where a server's certificate comes from; it may change while the server runs. */
 export interface TlsSource {
-  /** Throws where it cannot be read. */
+  /** Throws if it cannot be read. */
   current(): Pair;
-  /** Calls back when there may be another one; returns the function that ends that. */
+  /** Calls `listener` when the certificate may have changed; returns a function that unsubscribes. */
   changed(listener: () => void): () => void;
 }
 
-/** How often a certificate's file is looked at: inotify says nothing of what the kubelet changes in a projected volume's target. */
+/** How often to check the file: the kubelet replaces a projected volume's target, which inotify on the file does not report. */
 const fileCheckMs = 10_000;
 
-/** Files in PEM. A moment with a new certificate and an old key is met at the next look. */
+/** PEM files. If the certificate is new and the key still old, the next check reads both again. */
 export function tlsOfFiles({ certFile, keyFile }: { readonly certFile: string; readonly keyFile: string }): TlsSource {
   return {
     current: () => ({ cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") }),
@@ -27,7 +27,7 @@ export function tlsOfFiles({ certFile, keyFile }: { readonly certFile: string; r
   };
 }
 
-/** A Secret that the leader rotates. Until it has a certificate, one is served that nobody trusts. */
+/** A Secret that the leader rotates. Until it holds a certificate, serves one that nobody trusts. */
 export async function tlsOfSecret(store: Store<Secret>, key: string): Promise<TlsSource> {
   const untrusted = await issue({ names: ["starting"], lifetimeMs: 86_400_000, now: new Date() });
   return {

@@ -1,7 +1,7 @@
 import type { Signal } from "#base";
 import type { KubeClient, KubeObject, Resource, Store } from "#kube";
 
-/** A mutating or validating webhook configuration, as far as it is read and written here. */
+/** A mutating or validating webhook configuration, with the fields that we read and write. */
 export interface WebhookConfiguration extends KubeObject {
   readonly webhooks?: readonly Webhook[];
 }
@@ -39,8 +39,8 @@ export const validatingWebhooks: Resource<WebhookConfiguration> = {
 };
 
 /**
- * Has every webhook of the service trust exactly these authorities (PEM); those of other services are not touched. True where
- * all did so already. Without any authority nothing is written.
+ * Makes every webhook of the Service trust exactly these authorities (PEM); does not touch webhooks of other Services. Returns
+ * true if all did already. Writes nothing if there is no authority.
  */
 export async function publishAuthorities(
   client: KubeClient,

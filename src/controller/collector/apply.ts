@@ -4,12 +4,12 @@ import type { KubeClient } from "#kube";
 import { detached } from "#ledger";
 import type { Action } from "./decide.ts";
 
-/** How long an address stays in quarantine each time. */
+/** How long one quarantine, or one extension of it, lasts. */
 export const quarantineMs = 600_000;
 
 /**
- * Does what was decided to exactly the version of the object on which it was decided: whoever wrote in between wins, and a
- * leader that was paused since then loses. Throws 409 `Conflict` then.
+ * Applies the decision to exactly the version of the object that it was made for. If anybody wrote in between, or a paused
+ * leader wakes up late, the write fails with 409 `Conflict`, which this throws.
  */
 export async function applyAction(
   client: KubeClient,
@@ -36,7 +36,7 @@ export function changed(
   const until = new Date(now.getTime() + quarantineMs).toISOString();
   switch (action) {
     case "quarantine":
-      // Holder and node stay: the node's return or end is what ends the quarantine.
+      // Holder and node stay: the quarantine ends when that node returns or is gone.
       return { ...live, spec: { ...spec, purpose: "Quarantine", unclean: true, until, reason: why } };
     case "extend":
       return { ...live, spec: { ...spec, until } };
@@ -68,7 +68,7 @@ function withoutNext(spec: SpiderIPAddressSpec): SpiderIPAddressSpec {
   return rest;
 }
 
-/** The label is how an agent finds the claims of its node. */
+/** Agents find the claims of their node by this label. */
 function labelled(live: SpiderIPAddress, node: string | undefined): SpiderIPAddress {
   const { [labels.claimNode]: _, ...rest } = live.metadata.labels ?? {};
   const own = node === undefined ? rest : { ...rest, [labels.claimNode]: labelValue(node) };

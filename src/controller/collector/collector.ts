@@ -19,10 +19,10 @@ import { Observer, type Probe } from "./observe.ts";
 import { Since } from "./since.ts";
 import { type AgentSelector, agentsAreTold, claimsOfPod, collectorStores } from "./stores.ts";
 
-/** A round takes so many claims at a time, so far apart: 300,000 within ten seconds, and nothing else waits for it. */
+/** A round looks at this many claims at a time, with pauses, so that other work goes on: 300,000 claims take ten seconds. */
 const roundStep = { claims: 250, apartMs: 8 } as const;
 
-/** Between the two observations that must agree. */
+/** The time between the two observations that must agree. */
 export const observationsApartMs = 30_000;
 
 interface CollectorOptions {
@@ -31,20 +31,20 @@ interface CollectorOptions {
   readonly pools: Store<SpiderIPPool>;
   readonly agent: AgentSelector;
   readonly policy: Policy;
-  /** Every claim is looked at again so often, whatever the watches tell. */
+  /** How often every claim is looked at, even if no watch reports a change. */
   readonly intervalMs: number;
   readonly workers: number;
-  /** Decides and says so, and changes nothing. */
+  /** Decides and logs, but changes nothing. */
   readonly dryRun: boolean;
-  /** @default nobody can look: `unknown` */
+  /** @default always answers `unknown` */
   readonly probe?: Probe;
-  /** Told of a claim whose Pod is gone and whose agent is there to end it, again and again. */
+  /** Called, possibly often, for a claim whose Pod is gone although an agent is there to release it. */
   readonly doubt?: (claim: SpiderIPAddress) => void;
 }
 
 type Decided = Extract<Verdict, { readonly kind: "act" }>;
 
-/** The first of two observations: of one version of one claim. */
+/** The first of two observations of one version of one claim. */
 interface First {
   readonly uid: string;
   readonly resourceVersion: string;
@@ -52,7 +52,7 @@ interface First {
   readonly atMs: number;
 }
 
-/** What the collector is about to do with one claim. */
+/** What the collector would do with one claim. */
 export interface Candidate {
   readonly ip: string;
   readonly pool: string;
@@ -62,9 +62,9 @@ export interface Candidate {
 }
 
 /**
- * Ends claims whose holder has ended and whose node can no longer say so. A node that is there, with its agent, releases for
- * itself. Everything else takes two observations, a fresh reading from the API server, and a write that holds for exactly
- * the version that was read.
+ * Releases claims whose Pod has ended and whose node can no longer release them itself. A ready node with its agent does that on
+ * its own. Any action here takes two observations, a fresh read from the API server, and a write that is bound to
+ * exactly the version that was read.
  */
 export class Collector {
   readonly #deps: Deps;
@@ -73,10 +73,10 @@ export class Collector {
   readonly #observer: Observer;
   readonly #first = new Map<string, First>();
   #add: (claim: string) => void = () => {};
-  /** The first round has: what changed before is in it. */
+  /** True once the first round has started: it covers all changes up to then. */
   #hasBegun = false;
 
-  /** One for each term: it knows nothing of an earlier one. */
+  /** Made anew for each term of the leader, without knowledge of earlier ones. */
   constructor(deps: Deps, options: CollectorOptions) {
     this.#deps = deps;
     this.#options = options;
@@ -85,7 +85,7 @@ export class Collector {
     this.#observer = new Observer({ ...deps, ...options, stores: this.#stores, probe, since: new Since() });
   }
 
-  /** Until the term ends. */
+  /** Runs until the term ends. */
   async run(o: Signal): Promise<void> {
     const { pods, nodes } = this.#stores;
     const ends = this.#follow();
@@ -96,24 +96,24 @@ export class Collector {
     }
   }
 
-  /** What it watches of its own. */
+  /** The stores that the collector watches itself. */
   get stores(): readonly Pick<Store<KubeObject>, "relist">[] {
     return Object.values(this.#stores);
   }
 
-  /** The Pods and nodes of the cluster have been read. */
+  /** True once the cluster's Pods and Nodes have been read. */
   get isSynced(): boolean {
     return this.#stores.pods.isSynced && this.#stores.nodes.isSynced;
   }
 
-  /** Resolves when they have been. */
+  /** Resolves when the cluster's Pods and Nodes have been read. */
   async synced(o: Signal): Promise<void> {
     await Promise.all([this.#stores.pods.synced(o), this.#stores.nodes.synced(o)]);
   }
 
   /**
-   * Nodes that are ready with their agent, or whose Pods' claims were given up and whose agent has not started yet; each with the
-   * closure of the ledger for which it has done its part.
+   * Nodes that are ready with their agent, and nodes whose claims were given up by a forced removal and whose agent has not
+   * started yet; each with the closure of the ledger for which its agent has done its part.
    */
   agents(): readonly { readonly node: string; readonly done: string | undefined }[] {
     const { pods, nodes } = this.#stores;
@@ -137,7 +137,7 @@ export class Collector {
     return this.#first.size;
   }
 
-  /** The Pod of that key, trimmed, as the watch shows it. */
+  /** The Pod of that key as the watch shows it, trimmed to what decisions need. */
   pod(key: string): Pod | undefined {
     return this.#stores.pods.get(key);
   }
@@ -147,7 +147,7 @@ export class Collector {
     for (const { metadata } of this.#options.claims.list()) this.#add(metadata.name);
   }
 
-  /** What would be done, by what the watches show now; at most `max`. Changes nothing. */
+  /** What the collector would do, judging by the watches alone; at most `max` candidates. Changes nothing. */
   async candidates(max: number, o: Signal): Promise<readonly Candidate[]> {
     const found: Candidate[] = [];
     for (const claim of this.#options.claims.list()) {
@@ -182,7 +182,7 @@ export class Collector {
         rounds,
         changesOf(pods, ({ metadata }) => names(claimsOfPod(claims, metadata))),
         changesOf(nodes, (before, now) => {
-          // Heartbeats come every few minutes from every node: only another state matters.
+          // Every node sends heartbeats every few minutes: only a change of state matters.
           return nodeFact(now).kind === nodeFact(before).kind ? [] : names(claims.by("node", before.metadata.name));
         }),
       ],
@@ -190,7 +190,7 @@ export class Collector {
     };
   }
 
-  /** Keeps the times of nodes and agents, also of those that no claim asks about right now. */
+  /** Follows since when nodes and agents are in their state, even if no claim depends on them now. */
   #follow(): readonly (() => void)[] {
     const { pods, nodes } = this.#stores;
     const { claims } = this.#options;
@@ -199,7 +199,7 @@ export class Collector {
       pods.changed((_key, now, before) => {
         const agent = now ?? before;
         const node = agent?.spec?.nodeName;
-        if (agent?.metadata.labels === undefined || node === undefined) return; // only agents keep their labels
+        if (agent?.metadata.labels === undefined || node === undefined) return; // Trimmed Pods keep labels only if they are agents.
         this.#observer.follow(node);
         if (before === undefined) return;
         for (const { metadata } of claims.by("node", node)) this.#add(metadata.name);
@@ -214,7 +214,7 @@ export class Collector {
     ];
   }
 
-  /** An agent, or a plugin that asked it for the address, has met a foreign host. */
+  /** An agent, or a plugin that asked it for the address, found that a foreign host uses it. */
   #tellConflict({ spec }: SpiderIPAddress, before: SpiderIPAddress): void {
     const { mac, reason, until } = spec;
     const pool = this.#options.pools.get(spec.pool);
@@ -229,7 +229,7 @@ export class Collector {
     });
   }
 
-  /** Looks at all claims, a few at a time: when the watches have told what there is, and in every interval from then on. */
+  /** Looks at all claims, a few at a time: once the stores are filled, and in every interval from then on. */
   async #rounds({ signal }: Signal): Promise<void> {
     const { clock } = this.#deps;
     const { claims, intervalMs } = this.#options;
@@ -261,11 +261,11 @@ export class Collector {
       return verdict.againMs === undefined ? {} : { afterMs: Math.min(verdict.againMs, this.#options.intervalMs) };
     }
     const waitMs = this.#waitMs(claim, verdict.action);
-    // An order is evidence enough.
+    // An administrator's order needs no second observation.
     return waitMs > 0 && !observation.forced ? { afterMs: waitMs } : this.#confirm(claim, verdict, o);
   }
 
-  /** How long until this may be the second observation. */
+  /** Milliseconds until a look may count as the second observation. */
   #waitMs({ metadata: { name, uid, resourceVersion } }: SpiderIPAddress, action: Action): number {
     const nowMs = this.#deps.clock.monotonicMs();
     const first = this.#first.get(name);
@@ -274,13 +274,13 @@ export class Collector {
     return same ? first.atMs + observationsApartMs - nowMs : observationsApartMs;
   }
 
-  /** Reads everything anew, and acts where the verdict is the same. */
+  /** Reads everything again from the API server, and acts if the verdict is the same. */
   async #confirm(seen: SpiderIPAddress, { action }: Decided, o: Signal): Promise<{ readonly afterMs?: number }> {
     const { client, log, clock } = this.#deps;
     const { name, uid, resourceVersion } = seen.metadata;
     const live = await client.get(spiderIPAddresses, { name }, o);
     if (live?.metadata.uid !== uid || live.metadata.resourceVersion !== resourceVersion) {
-      // The watch will tell, and both observations start over.
+      // The watch will report the change, and both observations start over.
       this.#first.delete(name);
       return { afterMs: observationsApartMs };
     }
@@ -295,7 +295,7 @@ export class Collector {
       log.info({ ip: live.spec.address, action, why: verdict.why, evidence: verdict.evidence }, "would be done");
       return {};
     }
-    // First: where we end in between, the claim is still there to be seen. A Pod that comes meanwhile writes both anew.
+    // The endpoint goes first: if we are killed in between, the claim remains and is seen again. A new Pod writes both again.
     if (action === "release" && live.spec.purpose === "Sticky") await this.#removeEndpoint(live, o);
     try {
       await applyAction(client, live, verdict, { ...o, now: clock.wall() });
@@ -329,7 +329,7 @@ export class Collector {
     if (object !== undefined) events.record(subjectOf(spiderIPPools, object), { type, reason, message, cause: reason });
   }
 
-  /** The endpoint is the index by which a sticky Pod finds its addresses: it goes with the last of them. */
+  /** A sticky Pod finds its addresses through its endpoint, which is therefore removed with the last of them. */
   async #removeEndpoint({ metadata, spec }: SpiderIPAddress, o: Signal): Promise<void> {
     const ref = { namespace: spec.podNamespace ?? "", name: spec.podName ?? "" };
     const others = claimsOfPod(this.#options.claims, ref);
@@ -337,7 +337,7 @@ export class Collector {
   }
 }
 
-/** How each action is told in Events. */
+/** How Events describe each action. */
 const told: Readonly<
   Record<Action, { readonly type: "Normal" | "Warning"; readonly reason: string; readonly done: string }>
 > = {
@@ -350,8 +350,8 @@ const told: Readonly<
 };
 
 /**
- * The claims that another state, or the end, of an object concerns. What appears is looked at with the claims themselves, or
- * in their next round: a first list of all Pods is no news of their claims.
+ * The claims to look at when an object changes its state or goes. Not when an object appears: the first list of all Pods says
+ * nothing new about their claims, which are looked at when they change themselves, and in each round.
  */
 function changesOf<T extends KubeObject>(
   store: Store<T>,

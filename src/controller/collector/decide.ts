@@ -4,77 +4,77 @@ import type { OwnerFact } from "#ledger";
 import type { AgentFact, HolderRef, NodeFact, PodFact } from "./facts.ts";
 import { holdersOf } from "./facts.ts";
 
-/** A fact and for how long we have seen it without a break, by our own monotonic clock. */
+/** A fact, and how long it has held without interruption, by our monotonic clock. */
 export interface Held<T> {
   readonly fact: T;
   readonly forMs: number;
 }
 
-/** All that is known of one holder of a claim. */
+/** What is known about one holder of a claim. */
 export interface HolderView {
   readonly pod: Held<PodFact>;
   readonly node: Held<NodeFact>;
   readonly agent: Held<AgentFact>;
 }
 
-/** What a look at the address on the wire found. `unknown`: nobody could look. */
+/** Result of probing the address on the wire. `unknown`: nobody could probe. */
 export type ProbeAnswer = "silent" | "answered" | "unknown";
 
-/** What is known of a sticky address that no Pod has now. */
+/** What is known about a sticky address that no Pod has now. */
 interface StickyFacts {
   readonly owner: OwnerFact;
-  /** The Pod of its name. */
+  /** The Pod with the claim's Pod name. */
   readonly pod: PodFact;
-  /** What a Pod of the name has for the same NIC instead: the index tells of that one only. */
+  /** The address that a Pod of that name has for the same NIC instead: its endpoint lists only that one. */
   readonly successor: string | undefined;
 }
 
-/** All that a decision rests on: plain data, logged with each release, so that anybody can decide again. */
+/** Everything that a decision depends on: plain data, logged with each release, so that the decision can be repeated. */
 export interface Observation {
   readonly spec: SpiderIPAddressSpec;
-  /** An administrator named this very object in the annotation `ipam.spidernet.io/force-release`. */
+  /** The annotation `ipam.spidernet.io/force-release` names the UID of this very object. */
   readonly forced: boolean;
   readonly holder: HolderView | undefined;
   readonly next: HolderView | undefined;
-  /** Of a detached sticky claim. */
+  /** Set for a detached sticky claim. */
   readonly sticky: StickyFacts | undefined;
   readonly probe: ProbeAnswer;
-  /** Our wall clock, ms: what `until` is compared with. */
+  /** Our wall clock in ms, to compare with `until`. */
   readonly nowMs: number;
 }
 
-/** What frees or changes a claim, each a row of the ledger's table of transitions. */
+/** What can be done with a claim; each is a row in the ledger's table of transitions. */
 export type Action = "release" | "quarantine" | "detach" | "promote" | "clear-next" | "extend";
 
-/** Leave the claim alone, or act on it. `evidence` is what the Event and the log tell. */
+/** Leave the claim alone, or act on it. Event and log show `evidence`. */
 export type Verdict =
-  /** `againMs`: when time alone can change the verdict. */
-  /** `byAgent`: its Pod is gone, and the node's agent is there to release it. */
+  /** `againMs`: time alone can change the verdict after this. */
+  /** `byAgent`: the Pod is gone, and the node's agent is there to release the claim. */
   | { readonly kind: "keep"; readonly why: string; readonly againMs?: number; readonly byAgent?: true }
   | { readonly kind: "act"; readonly action: Action; readonly why: string; readonly evidence: readonly string[] };
 
-/** What the operator allows the collector to do. */
+/** What the configuration allows the collector to do. */
 export interface Policy {
-  /** `SPIDERPOOL_GC_IP_ENABLED`. Off: only what has an end of its own (holds, quarantines) or was ordered is released. */
+  /** `SPIDERPOOL_GC_IP_ENABLED`. Off: only holds and quarantines end, and forced releases are obeyed. */
   readonly enabled: boolean;
   /** `SPIDERPOOL_GC_STATELESS_TERMINATING_POD_ON_READY_NODE_ENABLED` and `…_NOT_READY_…`. */
   readonly endingOnReadyNode: boolean;
   readonly endingOnNotReadyNode: boolean;
   /** `SPIDERPOOL_GC_ENABLE_STATELESS_RUNNING_POD_ON_EMPTY_POD_STATUS_IPS`. */
   readonly runningWithoutAddresses: boolean;
-  /** `SPIDERPOOL_GC_ADDITIONAL_GRACE_DELAY`: on top of a Pod's own grace. */
+  /** `SPIDERPOOL_GC_ADDITIONAL_GRACE_DELAY`: added to the Pod's own grace period. */
   readonly delayMs: number;
 }
 
-/** How long a silence must last before it counts as evidence. */
+/** How long an absence must last before it counts as evidence. */
 export const limits = {
-  /** A Node object that is absent for so long is fenced: no kubelet keeps its Pods longer without it. */
+  /** A node whose Node object is absent this long is fenced: its kubelet has ended its Pods by then. */
   nodeAbsentMs: 300_000,
-  /** An agent that is missing for so long will not release anything: an upgrade or a restart takes less. */
+  /** An agent missing this long will not release anything: an upgrade or a restart takes less. */
   agentMissingMs: 600_000,
 } as const;
 
-/** What is to become of a claim. Pure: the same observation gives the same verdict, today and in a post-mortem. */
+/** Decides what happens to a claim. Pure: the same observation always gives the same verdict, also in a post-mortem. */
 export function decide(seen: Observation, policy: Policy): Verdict {
   const { spec, forced } = seen;
   if (forced) return act("release", "an administrator ordered it", ["annotation force-release names this object"]);
@@ -130,7 +130,7 @@ function decideDetached({ spec, sticky }: Observation): Verdict {
   if (sticky === undefined || sticky.owner.kind !== "invalid") return keep("its application may use it again");
   if (sticky.pod.kind !== "gone") return keep("there is a Pod of its name");
   const evidence = [sticky.owner.why, `there is no Pod ${spec.podNamespace}/${spec.podName}`];
-  // Somebody may still answer for it: it must not go to a Pod that does not look.
+  // A host may still answer for the address: it must not go to a Pod that does not probe first.
   if (spec.unclean === true)
     return act("quarantine", "its application is gone, its last holder was not seen to end", evidence);
   return act("release", "its application does not want it any more", evidence);
@@ -148,7 +148,7 @@ function endOfQuarantine({ spec, holder, probe }: Observation): Verdict {
     return act("extend", "its Pod still exists", [over, `Pod ${namespace}/${pod} is alive`]);
   }
   if (isFenced(node)) return act("release", "the quarantine is over and the node is gone", [over, sayNode(name, node)]);
-  // An agent that is back has ended what the ledger does not give it.
+  // An agent that came back has already cut off sandboxes whose addresses the ledger gives to others.
   if (node.fact.kind === "ready" && holder.agent.fact.kind !== "missing") {
     return act("release", "the quarantine is over and the node is back", [over, sayNode(name, node)]);
   }
@@ -156,7 +156,7 @@ function endOfQuarantine({ spec, holder, probe }: Observation): Verdict {
   return act("extend", `its node may still have the sandbox: ${fix}`, [over, sayNode(name, node)]);
 }
 
-/** Undefined once `until` has passed. Whoever wrote it may have another clock: the probe and the node's word decide more. */
+/** Undefined once `until` has passed. Its writer's clock may differ from ours, so probe and node state are checked, too. */
 function expiry({ spec: { until = "" }, nowMs }: Observation): Verdict | undefined {
   const leftMs = Date.parse(until) - nowMs;
   return leftMs > 0 ? keep(`until ${until}`, leftMs) : undefined;
@@ -164,12 +164,12 @@ function expiry({ spec: { until = "" }, nowMs }: Observation): Verdict | undefin
 
 type HolderState =
   | Extract<Verdict, { readonly kind: "keep" }>
-  /** The sandbox is gone for certain. */
+  /** The sandbox is certainly gone. */
   | { readonly kind: "fenced"; readonly evidence: readonly string[] }
-  /** The Pod is gone, and whether its sandbox is nobody can tell. */
+  /** The Pod is gone; nobody knows whether its sandbox is. */
   | { readonly kind: "lost"; readonly evidence: readonly string[] };
 
-/** Whether a holder lives, is its own agent's business, or is the collector's. */
+/** Whether a holder lives, must be released by its node's agent, or by the collector. */
 function stateOf(view: HolderView | undefined, ref: HolderRef | undefined, policy: Policy): HolderState {
   if (view === undefined || ref === undefined) return keep("it names no node");
   const { pod, node, agent } = view;
@@ -191,7 +191,7 @@ function stateOf(view: HolderView | undefined, ref: HolderRef | undefined, polic
   return gone ? { kind: "lost", evidence: proof } : endingState(pod, node, proof, policy);
 }
 
-/** A Pod that is still an object: whether it counts as ended is the user's choice. */
+/** For a Pod object that still exists: the configuration says whether it counts as ended. */
 function endingState(
   pod: Held<PodFact>,
   node: Held<NodeFact>,

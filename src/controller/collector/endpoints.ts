@@ -4,7 +4,7 @@ import { claimName, tryParsePrefix } from "#ip";
 import { type KubeClient, keyOf, type ObjectRef, pods } from "#kube";
 import type { Deps } from "../deps.ts";
 
-/** Removes the endpoint of that name, with the finalizer that former versions gave it; absent is well. */
+/** Removes the endpoint and the finalizer that former versions added. Does nothing if it does not exist. */
 export async function removeEndpoint(client: KubeClient, ref: ObjectRef, o: Signal): Promise<void> {
   const endpoint = await client.get(spiderEndpoints, ref, o);
   if (endpoint !== undefined) await removeVersion(client, endpoint, o);
@@ -21,14 +21,14 @@ async function removeVersion(client: KubeClient, endpoint: SpiderEndpoint, o: Si
           { ...endpoint, metadata: { ...endpoint.metadata, finalizers: others } },
           o,
         );
-  // One that is deleted already has gone with its finalizer.
+  // An object that was already being deleted goes as soon as it loses its finalizer.
   if (free.metadata.deletionTimestamp !== undefined) return;
   const { uid, resourceVersion } = free.metadata;
   await client.delete(spiderEndpoints, { namespace, name }, { ...o, preconditions: { uid, resourceVersion } });
 }
 
 interface OutdatedOptions {
-  /** What the watch shows: such endpoints need no further look. */
+  /** Whether the watch shows the Pod: its endpoint is not outdated then. */
   readonly hasPod: (key: string) => boolean;
   readonly intervalMs: number;
   readonly apartMs: number;
@@ -36,8 +36,8 @@ interface OutdatedOptions {
 }
 
 /**
- * Removes endpoints (`enableCleanOutdatedEndpoint`) whose Pod is gone and of whose addresses none is claimed for it: seen twice
- * in one version, `apartMs` apart. Those without addresses stay.
+ * Removes endpoints whose Pod is gone and none of whose addresses is still claimed for it (`enableCleanOutdatedEndpoint`), after
+ * seeing the same version twice, `apartMs` apart. Endpoints without addresses stay.
  */
 export async function runOutdatedEndpoints(deps: Deps, options: OutdatedOptions, { signal }: Signal): Promise<void> {
   const { client, clock, log } = deps;
@@ -58,7 +58,7 @@ export async function runOutdatedEndpoints(deps: Deps, options: OutdatedOptions,
   }
 }
 
-/** Outdated endpoints by key; each is judged by readings of its Pod and its claims by name. */
+/** Outdated endpoints by key. Reads the Pod and the claims of each from the API server. */
 async function outdated(
   client: KubeClient,
   { hasPod }: Pick<OutdatedOptions, "hasPod">,

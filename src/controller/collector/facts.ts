@@ -1,37 +1,37 @@
 import type { SpiderIPAddressSpec } from "#api";
 import { isPodAlive, isPodUid, isStaticPodUid, type Node, type Pod, readyCondition } from "#kube";
 
-/** What is known of a claim's Pod. */
+/** What is known about a claim's Pod. */
 export type PodFact =
   | { readonly kind: "alive" }
-  /** Past `Pending` without an address in its status: its network may be gone. */
+  /** Past phase `Pending` without an address in its status: its network may be gone. */
   | { readonly kind: "without-addresses"; readonly phase: string }
-  /** On its way out; its kubelet has `graceMs` for that. */
+  /** Terminating, within `graceMs`, or finished. */
   | { readonly kind: "ending"; readonly how: "Terminating" | "Succeeded" | "Failed"; readonly graceMs: number }
-  /** The name belongs to another Pod by now. */
+  /** Another Pod has the name now. */
   | { readonly kind: "replaced"; readonly uid: string }
   | { readonly kind: "gone" }
   /** A static Pod without its mirror: the mirror's absence says nothing about the Pod. */
   | { readonly kind: "unknowable" };
 
-/** What is known of a claim's node. */
+/** What is known about a claim's node. */
 export type NodeFact =
   | { readonly kind: "ready" }
-  /** Its kubelet speaks, and says that it is not ready. */
+  /** Its kubelet reports that it is not ready. */
   | { readonly kind: "unready" }
-  /** Its kubelet has not been heard of. */
+  /** Its kubelet no longer reports. */
   | { readonly kind: "silent" }
-  /** An administrator's word that it is switched off: the taint `node.kubernetes.io/out-of-service`. */
+  /** An administrator declared it shut down with the taint `node.kubernetes.io/out-of-service`. */
   | { readonly kind: "out-of-service" }
   | { readonly kind: "absent" };
 
-/** Whether the node's agent is there. `untold`: agents do not run as Pods here, so that only the node speaks for them. */
+/** Whether the node's agent is there. `untold`: agents do not run as Pods in this cluster, so only the node's state counts. */
 export type AgentFact = { readonly kind: "ready" } | { readonly kind: "missing" } | { readonly kind: "untold" };
 
 const graceSDefault = 30;
 const outOfService = "node.kubernetes.io/out-of-service";
 
-/** `pod`: whatever Pod has the claim's name now. */
+/** `pod`: the Pod that has the claim's Pod name now, if any. */
 export function podFact(pod: Pod | undefined, uid: string): PodFact {
   const gone: PodFact = isStaticPodUid(uid) ? { kind: "unknowable" } : { kind: "gone" };
   if (pod === undefined) return gone;
@@ -46,7 +46,7 @@ export function podFact(pod: Pod | undefined, uid: string): PodFact {
   return { kind: "alive" };
 }
 
-/** The node of that name as it is now. */
+/** The state of the node; undefined: there is no Node object. */
 export function nodeFact(node: Node | undefined): NodeFact {
   if (node === undefined) return { kind: "absent" };
   if (node.spec?.taints?.some(({ key }) => key === outOfService)) return { kind: "out-of-service" };
@@ -61,7 +61,7 @@ export function agentFact(agents: readonly Pod[], { told }: { readonly told: boo
   return { kind: ready ? "ready" : "missing" };
 }
 
-/** The holder that a claim names; the second one is there while a virtual machine migrates. */
+/** A holder that a claim names. There is a second one while a virtual machine migrates. */
 export interface HolderRef {
   readonly node: string;
   readonly namespace: string;
@@ -69,7 +69,7 @@ export interface HolderRef {
   readonly uid: string;
 }
 
-/** The holder and the second holder of a claim, as far as it names them. */
+/** The first and second holder that a claim names. */
 export function holdersOf(spec: SpiderIPAddressSpec): {
   readonly holder: HolderRef | undefined;
   readonly next: HolderRef | undefined;

@@ -7,10 +7,10 @@ import { readOwner } from "./owner.ts";
 import type { Since } from "./since.ts";
 import { type AgentSelector, agentsAreTold, claimsOfPod, componentLabel } from "./stores.ts";
 
-/** Asks the wire about an address in quarantine. */
+/** Probes an address in quarantine on the wire. */
 export type Probe = (claim: SpiderIPAddress, o: Signal) => Promise<ProbeAnswer>;
 
-/** Where an observation reads from: the watches, for a first look; the API server itself, before anything is done. */
+/** Where an observation reads from: the watches at first; the API server itself before anything is done. */
 interface FactSource {
   pod(ref: { readonly namespace: string; readonly name: string }): Promise<Pod | undefined> | Pod | undefined;
   node(name: string): Promise<Node | undefined> | Node | undefined;
@@ -30,7 +30,7 @@ interface ObserverOptions {
   readonly since: Since;
 }
 
-/** Gathers what decides about a claim. */
+/** Collects the facts for a decision about a claim. */
 export class Observer {
   readonly #options: ObserverOptions;
   /** What the watches show. */
@@ -47,7 +47,7 @@ export class Observer {
     };
   }
 
-  /** What the API server says now: by name and without `resourceVersion`, so that "gone" is the word of a quorum. */
+  /** Reads from the API server: by name and without `resourceVersion`, so that etcd's quorum confirms that an object is gone. */
   live(o: Signal): FactSource {
     const { client, agent } = this.#options;
     return {
@@ -63,7 +63,7 @@ export class Observer {
     };
   }
 
-  /** All that is known of the claim, by `from`; what the claim names nobody for is not asked. */
+  /** Everything known about the claim. Reads only objects that the claim names. */
   async observe(claim: SpiderIPAddress, from: FactSource, o: Signal): Promise<Observation> {
     const { clock, client, settings, probe } = this.#options;
     const { spec, metadata } = claim;
@@ -89,18 +89,18 @@ export class Observer {
     };
   }
 
-  /** Told of every change of a node or of its agent, so that a short return is not overlooked. */
+  /** To be called at every change of a node or its agent, so that a short return is not missed. */
   follow(node: string): void {
     this.#node(node, this.watched.node(node) as Node | undefined);
     this.#agent(node, this.watched.agents(node) as readonly Pod[]);
   }
 
-  /** The claim is gone. */
+  /** Forgets a claim that is gone. */
   forget(uid: string): void {
     for (const subject of [`pod/${uid}`, `pod/${uid} next`]) this.#options.since.forget(subject);
   }
 
-  /** The claim that a Pod of the same name has for the NIC of one that is kept: the watch tells where to look. */
+  /** The address that a Pod of the same name has for the NIC of a kept claim. The watch shows which claim to read. */
   async #successor({ metadata, spec }: SpiderIPAddress, from: FactSource): Promise<string | undefined> {
     const { podNamespace: namespace = "", podName = "" } = spec;
     const isSuccessor = (other: SpiderIPAddress | undefined) =>
@@ -119,7 +119,7 @@ export class Observer {
     const { since, clock } = this.#options;
     const pod = podFact(await from.pod(ref), ref.uid);
     const forMs = since.held(`pod/${subject}`, pod.kind, clock.monotonicMs(), { usual: "alive" });
-    // Of a living Pod nothing else matters, and most Pods are alive.
+    // Most Pods are alive; nothing else about them matters.
     const node = this.#node(ref.node, await from.node(ref.node));
     const agent = this.#agent(ref.node, await from.agents(ref.node));
     return { pod: { fact: pod, forMs }, node, agent };

@@ -17,12 +17,12 @@ const virtualMachines = kubevirt("virtualmachines", "VirtualMachine");
 const virtualMachineInstances = kubevirt("virtualmachineinstances", "VirtualMachineInstance");
 
 interface OwnerQuestion {
-  /** `apiVersion/kind/namespace/name`, as the claim has it. */
+  /** `apiVersion/kind/namespace/name`, as in the claim. */
   readonly owner: string;
   readonly podName: string;
 }
 
-/** Whether the application of a detached sticky claim may use the address again, asked of the API server itself. */
+/** Asks the API server whether the application of a detached sticky claim may still use the address. */
 export async function readOwner(
   client: KubeClient,
   { owner, podName }: OwnerQuestion,
@@ -49,7 +49,7 @@ export async function readOwner(
   }
 }
 
-/** An instance that is not terminating is wanted; so is a machine, which may start another instance. */
+/** The address is wanted while there is an instance that is not terminating, or a machine that may start one. */
 async function readMachine(
   client: KubeClient,
   ref: { readonly namespace: string; readonly name: string },

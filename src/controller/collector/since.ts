@@ -1,11 +1,11 @@
 /**
- * For how long each subject has been in the state in which it is, by the monotonic clock of this process: nobody's
- * timestamps are trusted. It starts anew with the process, which only makes it wait longer.
+ * Tracks how long each subject has been in its current state, by this process's monotonic clock: timestamps in objects are not
+ * trusted. After a restart it starts from zero, so decisions only take longer.
  */
 export class Since {
   readonly #seen = new Map<string, { readonly state: string; readonly sinceMs: number }>();
 
-  /** Milliseconds since `subject` was first seen in `state` without a break. `usual`: a state that needs no memory. */
+  /** Milliseconds since `subject` was first seen in `state` without interruption. Nothing is stored for the state `usual`. */
   held(subject: string, state: string, nowMs: number, { usual }: { readonly usual: string }): number {
     if (state === usual) {
       this.#seen.delete(subject);

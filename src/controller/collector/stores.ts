@@ -4,20 +4,20 @@ import type { Deps } from "../deps.ts";
 import { once, Shared } from "../interned.ts";
 import { Packed } from "../packed.ts";
 
-/** How agents' Pods are found: the chart's label in the install namespace. */
+/** How to find the agents' Pods: the chart's label, in the install namespace. */
 export interface AgentSelector {
   readonly namespace: string;
   /** Value of `app.kubernetes.io/component`. */
   readonly component: string;
 }
 
-/** The label by which agents' Pods are found. */
+/** The label that identifies agents' Pods. */
 export const componentLabel = "app.kubernetes.io/component";
 
-/** Stands for any node in the index of agents: no node can have the name. */
+/** Stands for any node in the index of agents: not a valid node name. */
 const anyNode = "*";
 
-/** The cluster's Pods and Nodes, cut down to what decides about a claim. They run while this replica leads. */
+/** Stores of the cluster's Pods and Nodes, trimmed to what decisions need. They run while this replica leads. */
 export function collectorStores({ client, clock, log }: Pick<Deps, "client" | "clock" | "log">, agent: AgentSelector) {
   const isAgent = ({ metadata }: Pod) =>
     metadata.namespace === agent.namespace && metadata.labels?.[componentLabel] === agent.component;
@@ -33,28 +33,28 @@ export function collectorStores({ client, clock, log }: Pick<Deps, "client" | "c
   };
 }
 
-/** Whether agents run as Pods at all; where not, nothing can be said about one. */
+/** Whether agents run as Pods at all. If not, nothing is known about any of them. */
 export function agentsAreTold(store: Store<Pod>): boolean {
   return store.by("agent", anyNode).length > 0;
 }
 
-/** Index values of a claim: the names of the Pods, without their namespace, and of the nodes that it tells. */
+/** Index values of a claim: the Pods (names without namespace) and nodes that it names. */
 export const claimIndexes: Readonly<Record<"podName" | "node", (claim: SpiderIPAddress) => readonly string[]>> = {
   podName: ({ spec: { podName, nextPodName } }) => [podName, nextPodName].flatMap((name) => name ?? []),
   node: ({ spec: { node, nextNode } }) => [node, nextNode].flatMap((name) => name ?? []),
 };
 
-/** The claims that name the Pod as their holder, first or second. `claims`: with the indexes above. */
+/** The claims that name the Pod as first or second holder. `claims` must have the indexes above. */
 export function claimsOfPod(claims: Store<SpiderIPAddress>, { namespace = "", name }: ObjectRef) {
-  // Names with their namespaces would be 150,000 texts that only this index has.
+  // Keys with namespaces would be 150,000 strings that exist only for this index.
   return claims.by("podName", name).filter(({ spec }) => spec.podNamespace === namespace);
 }
 
-/** Parts of Pods: with one spec for each node and a few states there are few different ones. */
+/** Trimmed specs are shared: there are only a few different ones per node. */
 const specs = new Shared<NonNullable<Pod["spec"]>>();
 const statuses = new Shared<NonNullable<Pod["status"]>>();
 
-/** There may be 150,000: all but the name is kept once for all that have the same. */
+/** There may be 150,000 Pods: everything but the name is shared between Pods that have the same. */
 function trimPod(pod: Pod, isAgent: boolean): Pod {
   const { metadata } = pod;
   const {
@@ -83,7 +83,7 @@ function trimPod(pod: Pod, isAgent: boolean): Pod {
   };
 }
 
-/** A Pod of which only its identity is its own: flat, and made an object of objects when it is read. */
+/** A Pod in compact form: flat fields, from which `metadata`, `spec` and `status` are built when they are read. */
 class KeptPod extends Packed implements Pod {
   readonly namespace: string;
   readonly spec: NonNullable<Pod["spec"]>;
@@ -113,7 +113,7 @@ function trimPodStatus(pod: Pod, isAgent: boolean): NonNullable<Pod["status"]> {
   return statuses.of(JSON.stringify([phase, podIPs.length > 0, ready, reason]), () => ({
     ...(phase !== undefined && { phase }),
     ...(reason !== undefined && { reason }),
-    // Whether it has an address is asked, not which.
+    // Only whether it has an address matters, not which.
     ...(podIPs.length > 0 && { podIPs: [{}] }),
     ...(ready !== undefined && { conditions: [{ type: "Ready", status: ready }] }),
   }));

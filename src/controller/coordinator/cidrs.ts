@@ -4,25 +4,25 @@ import { tryParsePrefix } from "#ip";
 
 type PodCidrType = NonNullable<SpiderCoordinatorSpec["podCIDRType"]>;
 
-/** What the API tells of the cluster's ranges. Absent: the cluster has no such object. */
+/** What the API says about the cluster's address ranges. Absent: the cluster has no such object. */
 export interface ClusterFacts {
   /** `ClusterConfiguration` of the ConfigMap kubeadm-config. */
   readonly kubeadm?: string | undefined;
   /** Command and arguments of a kube-controller-manager. */
   readonly controllerManager?: readonly string[] | undefined;
-  /** Of the ServiceCIDR objects, the oldest first. */
+  /** From the ServiceCIDR objects, the oldest first. */
   readonly serviceCidrs: readonly string[];
-  /** Of Calico's enabled IPPools, the oldest first. */
+  /** From Calico's enabled IPPools, the oldest first. */
   readonly calicoPools: readonly string[];
   /** The data of the ConfigMap cilium-config. */
   readonly cilium?: Readonly<Record<string, string>> | undefined;
-  /** Of all CiliumPodIPPools. */
+  /** From all CiliumPodIPPools. */
   readonly ciliumPools: readonly string[];
-  /** Whether Flannel's configuration is there. */
+  /** Whether Flannel's ConfigMap exists. */
   readonly flannel: boolean;
 }
 
-/** The status of a coordinator: the ranges, or why they are not known. */
+/** The status of a coordinator: the ranges, or the reason why they are unknown. */
 export function resolveCidrs(type: PodCidrType, facts: ClusterFacts): SpiderCoordinatorStatus {
   const kubernetes = kubernetesCidrs(facts);
   const serviceCIDR = facts.serviceCidrs.length > 0 ? facts.serviceCidrs : kubernetes.services;
@@ -40,7 +40,7 @@ export function resolveCidrs(type: PodCidrType, facts: ClusterFacts): SpiderCoor
   return { phase: "Synced", reason: "", overlayPodCIDR: found.cidrs, serviceCIDR };
 }
 
-/** Whose Pods the cluster's first network has, by the traces of each in the API. */
+/** The CNI of the cluster's default network, recognised by its objects in the API. */
 export function detectType({ calicoPools, cilium, flannel }: ClusterFacts): Exclude<PodCidrType, "auto"> {
   if (calicoPools.length > 0) return "calico";
   if (cilium !== undefined) return "cilium";
@@ -84,7 +84,7 @@ function some(cidrs: readonly string[], missing: string): Found {
   return cidrs.length > 0 ? { cidrs } : { missing };
 }
 
-/** What Kubernetes itself was told: by kubeadm, else by the flags of its controller manager, each range for itself. */
+/** The ranges that Kubernetes was configured with: each from kubeadm, else from the flags of kube-controller-manager. */
 function kubernetesCidrs({ kubeadm, controllerManager = [] }: ClusterFacts) {
   const networking = kubeadmNetworking(kubeadm);
   const flag = (name: string) => controllerManager.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
@@ -106,11 +106,11 @@ function kubeadmNetworking(text: string | undefined): { readonly podSubnet?: str
       ...(typeof serviceSubnet === "string" && { serviceSubnet }),
     };
   } catch {
-    return {}; // Not YAML: as good as absent.
+    return {}; // Invalid YAML counts as absent.
   }
 }
 
-/** The CIDRs of a list joined by commas or spaces; what is none is left out. */
+/** The CIDRs in a list separated by commas or spaces; anything else is skipped. */
 function listOf(text = ""): readonly string[] {
   return text.split(/[,\s]+/).filter((one) => tryParsePrefix(one) !== undefined);
 }

@@ -14,7 +14,7 @@ interface CiliumPool extends KubeObject {
   readonly spec?: Readonly<Record<"ipv4" | "ipv6", { readonly cidrs?: readonly string[] } | undefined>>;
 }
 
-/** The versions in which a cluster may serve ServiceCIDR, the newest first. */
+/** API versions in which a cluster may serve ServiceCIDR, the newest first. */
 const serviceCidrs = ["v1", "v1beta1", "v1alpha1"].map(
   (version): Resource<ServiceCidr> => ({
     ...{ group: "networking.k8s.io", version, plural: "servicecidrs", kind: "ServiceCIDR", namespaced: false },
@@ -33,7 +33,7 @@ const ciliumPools: Resource<CiliumPool> = {
   },
 };
 
-/** Reads what there is now. A kind that the cluster does not serve, or does not let us read, counts as absent. */
+/** Reads the current facts. A kind that the cluster does not serve, or that we may not read, counts as absent. */
 export async function readFacts(client: KubeClient, o: Signal): Promise<ClusterFacts> {
   const config = (namespace: string, name: string) => client.get(configMaps, { namespace, name }, o);
   const [kubeadm, cilium, flannel, formerFlannel, managers, services, calico, ciliumPodPools] = await Promise.all([
@@ -79,7 +79,7 @@ async function listIfServed<T extends KubeObject>(
   try {
     return (await client.list(resource, o)).items;
   } catch (error) {
-    // An API server asks its authorizer first: a kind that is not served may be answered by either.
+    // The authorizer runs before the API server knows that a kind is not served: both answers mean that.
     if (error instanceof ApiStatusError && (error.status === 404 || error.status === 403)) return undefined;
     throw error;
   }

@@ -13,10 +13,10 @@ import { type Deps, subjectOf } from "../deps.ts";
 import { resolveCidrs } from "./cidrs.ts";
 import { readFacts } from "./facts.ts";
 
-/** The ranges of a cluster hardly ever change: they are simply read anew so often, also while they are not known. */
+/** A cluster's ranges hardly ever change: reading them again at this interval is enough, also while they are unknown. */
 const rereadMs = 30_000;
 
-/** What the chart installs. 169.254.0.0/16 is where node-local DNS listens. */
+/** The spec that the chart installs. Node-local DNS listens in 169.254.0.0/16. */
 const installed: SpiderCoordinatorSpec = {
   ...coordinatorDefaults,
   podCIDRType: "auto",
@@ -25,13 +25,13 @@ const installed: SpiderCoordinatorSpec = {
 
 interface CoordinatorControllerOptions {
   readonly coordinators: Store<SpiderCoordinator>;
-  /** Of the cluster's own, which is made where it is absent. */
+  /** Name of the cluster's SpiderCoordinator, which is created if it does not exist. */
   readonly name: string;
-  /** @default what the chart installs */
+  /** @default the chart's */
   readonly spec?: SpiderCoordinatorSpec | undefined;
 }
 
-/** Keeps every SpiderCoordinator complete and its status true; creates the cluster's own where it is absent. */
+/** Fills in every SpiderCoordinator and keeps its status up to date; creates the cluster's own if it does not exist. */
 export function coordinatorController(
   deps: Deps,
   { coordinators, name: own, spec = installed }: CoordinatorControllerOptions,
@@ -54,7 +54,7 @@ export function coordinatorController(
         coordinator.metadata.deletionTimestamp === undefined ? defaultCoordinator(coordinator) : letGo(coordinator);
       if (!isDeepStrictEqual(wanted, coordinator)) {
         await update(deps, wanted, o);
-        return {}; // It comes again by the watch.
+        return {}; // The watch brings the updated object.
       }
       if (coordinator.metadata.deletionTimestamp !== undefined) return {};
       await publish(deps, coordinator, o);
@@ -63,7 +63,7 @@ export function coordinatorController(
   };
 }
 
-/** Has the controller look at `name` once, though there may be no such object. */
+/** Queues `name` once, even if there is no such object. */
 function alsoIfAbsent(name: string, store: Store<SpiderCoordinator>): ControllerOptions["sources"][number] {
   return {
     synced: (o) => store.synced(o),
@@ -74,14 +74,14 @@ function alsoIfAbsent(name: string, store: Store<SpiderCoordinator>): Controller
   };
 }
 
-/** Nothing depends on a coordinator: it may go at once. */
+/** Removes the finalizer at once: nothing depends on a coordinator. */
 function letGo(coordinator: SpiderCoordinator): SpiderCoordinator {
   const { finalizers, ...metadata } = coordinator.metadata;
   if (finalizers === undefined) return coordinator;
   return { ...coordinator, metadata: { ...metadata, finalizers: finalizers.filter((one) => one !== finalizer) } };
 }
 
-/** Throws TerminalError where admission refuses it: the same would be refused again. */
+/** Throws TerminalError if admission refuses the object: a retry would be refused, too. */
 async function update({ client }: Deps, coordinator: SpiderCoordinator, o: Signal): Promise<void> {
   try {
     await client.update(spiderCoordinators, coordinator, o);
@@ -92,7 +92,7 @@ async function update({ client }: Deps, coordinator: SpiderCoordinator, o: Signa
   }
 }
 
-/** Writes what the cluster's ranges are now, and tells where they are not known. */
+/** Writes the cluster's current ranges to the status, with an Event if they are unknown. */
 async function publish({ client, events }: Deps, coordinator: SpiderCoordinator, o: Signal): Promise<void> {
   const { name, resourceVersion } = coordinator.metadata;
   const status = resolveCidrs(coordinator.spec.podCIDRType ?? "auto", await readFacts(client, o));

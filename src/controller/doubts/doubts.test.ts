@@ -32,7 +32,7 @@ function held(cluster: TestCluster, pool: SpiderIPPool, at: number) {
 }
 
 describe("Doubts", () => {
-  it("tells the agent of the one node, among a thousand, within seconds, and nobody while all agree", async () => {
+  it("tells the right agent among a thousand within seconds, and nobody while ledger and Pods agree", async () => {
     const { cluster, pool } = await settled(many);
     await using _cluster = cluster;
     assert.equal(patches(cluster), 0);
@@ -55,7 +55,7 @@ describe("Doubts", () => {
     );
   });
 
-  it("says nothing of what an agent ends, or makes again, by itself", async () => {
+  it("says nothing about claims that the agent releases, or makes again, by itself", async () => {
     const { cluster, pool } = await settled();
     await using _cluster = cluster;
     cluster.claim("172.18.30.139", pool, "n7", { podName: "ghost" });
@@ -68,7 +68,7 @@ describe("Doubts", () => {
     assert.equal(patches(cluster), 0);
   });
 
-  it("tells again what lasts, more and more seldom, and leaves alone a node that went", async () => {
+  it("repeats a lasting doubt less and less often, and forgets a node that is gone", async () => {
     const { cluster, pool } = await settled();
     await using _cluster = cluster;
     cluster.claim("172.18.30.139", pool, "n7", { podName: "ghost" });

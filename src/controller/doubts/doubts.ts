@@ -5,24 +5,24 @@ import { isHeld } from "#ledger";
 import { podFact } from "../collector/facts.ts";
 import type { Deps } from "../deps.ts";
 
-/** An agent ends what it knows of within a second; what lasts longer it may not know of. */
+/** An agent releases claims within a second. It may not know about a contradiction that lasts longer than this. */
 const graceMs = 5_000;
-/** What an agent was told of and is still so is told again: after this long, … */
+/** A doubt that persists is repeated: first after this long, … */
 const againMs = 30_000;
-/** … and more and more seldom, up to this. */
+/** … then less and less often, up to this. */
 const againMsMax = 3_600_000;
-/** What is due so soon after the first goes with it: a message takes the place of the one before, which may not have been read. */
+/** Doubts due within this time go into one message, since each message replaces the one before, read or not. */
 const togetherMs = 1_000;
-/** Claims in one message; the rest is in the next. */
+/** Claims in one message; the rest goes into the next. */
 const toldMax = 32;
 
 export interface DoubtsOptions {
   readonly claims: Store<SpiderIPAddress>;
-  /** The Pod of that key, as the watch shows it. */
+  /** The Pod with that key, as the watch shows it. */
   readonly pod: (key: string) => Pod | undefined;
 }
 
-/** A holder of an address, of which claims and Pods say different things. */
+/** A holder of an address about whom claim and Pod contradict each other. */
 interface Doubt {
   readonly namespace: string;
   readonly podName: string;
@@ -34,9 +34,9 @@ interface Doubt {
 }
 
 /**
- * Claims without their Pod, and Pods that have lost a claim. The leader sees all of both as they change; a node's agent, which
- * alone may act, would have to list its claims again and again, which a thousand of them cannot do often. So the agent is told
- * which claims to look at, by an annotation of its Node, which it watches anyway. Nothing follows from a doubt but a look.
+ * Finds claims without their Pod, and Pods that have lost a claim. Only the node's agent may act on these, but a thousand
+ * agents cannot list their claims often. The leader, which watches all claims and Pods, therefore tells an agent which claims to
+ * check, by an annotation on its Node, which the agent watches anyway. A doubt causes a check and nothing else.
  */
 export class Doubts {
   readonly #deps: Deps;
@@ -50,7 +50,7 @@ export class Doubts {
     this.#options = options;
   }
 
-  /** Its Pod may be gone, and its node's agent is there to end it. */
+  /** Notes that the claim's Pod may be gone although its node's agent is there to release it. */
   about({ metadata: { name }, spec }: SpiderIPAddress): void {
     const { node, podNamespace: namespace = "", podName = "", podUID: podUid = "" } = spec;
     if (node === undefined) return;
@@ -62,7 +62,7 @@ export class Doubts {
     this.#add(node, graceMs);
   }
 
-  /** Tells agents. Its keys are names of nodes. */
+  /** The controller that annotates Nodes. Its keys are node names. */
   controller(): ControllerOptions {
     const { clock, log } = this.#deps;
     const source: Source = {
@@ -95,7 +95,7 @@ export class Doubts {
         await client.patch(nodes, { name: node }, { kind: "merge", body }, { ...o, subresource: "status" });
       } catch (error) {
         if (!hasReason(error, "NotFound")) throw error;
-        this.#doubts.delete(node); // What it held is the collector's.
+        this.#doubts.delete(node); // From now on the collector handles its claims.
         return {};
       }
       log.info({ node, claims: names }, "claims and Pods disagree: the node's agent is asked to look");
@@ -105,14 +105,14 @@ export class Doubts {
     return { afterMs: Math.max(0, nextMs - clock.monotonicMs()) };
   }
 
-  /** A claim is there and its Pod is not, or the other way round. */
+  /** True if the claim exists without its Pod, or the Pod without its claim. */
   #isDoubtful(node: string, name: string, { namespace, podName, podUid }: Doubt): boolean {
     const claim = this.#options.claims.get(name);
     const isClaimed = claim !== undefined && isHeld(claim) && claim.spec.node === node && claim.spec.podUID === podUid;
     const pod = this.#options.pod(keyOf({ namespace, name: podName }));
     const { kind } = podFact(pod, podUid);
     if (isClaimed) return kind === "gone" || kind === "replaced";
-    // Of a Pod whose sandbox is being made claims come and go.
+    // Claims may come and go while the Pod's sandbox is being set up.
     return kind === "alive" && pod?.spec?.nodeName === node && (pod.status?.podIPs ?? []).length > 0;
   }
 }

@@ -37,7 +37,7 @@ const networksOf = ({ metadata }: InjectedPod) => metadata.annotations?.[network
 const limitsOf = ({ spec }: InjectedPod) => spec.containers.map(({ resources }) => resources?.limits ?? {});
 
 describe("what a Pod asks for", () => {
-  it("is its own annotation before its namespace's, and RDMA before the other key", () => {
+  it("comes from its own annotation before its namespace's, and from the RDMA key before the other", () => {
     assert.deepEqual(injectionOf(pod({ [net]: "own" }), { [net]: "space" }), { key: net, value: "own" });
     assert.deepEqual(injectionOf(pod(), { [net]: "space" }), { key: net, value: "space" });
     assert.deepEqual(injectionOf(pod({ [net]: "own" }), { [rdma]: "space" }), { key: rdma, value: "space" });
@@ -45,11 +45,11 @@ describe("what a Pod asks for", () => {
     assert.equal(injectionOf(pod(), {}), undefined);
   });
 
-  it("is nothing on the host's network, where networks have no effect and resources would keep it waiting", () => {
+  it("is nothing on the host's network, where networks have no effect and resources could block scheduling", () => {
     assert.equal(injectionOf(pod({ [rdma]: "x" }, { hostNetwork: true }), { [rdma]: "x" }), undefined);
   });
 
-  it("is found by the annotations of networks that are not on their way out", () => {
+  it("is found by the annotations of networks that are not terminating", () => {
     assert.deepEqual(injectionsOf(macvlan("a", "eth1", "", { [rdma]: "x", [net]: "y" })), [`${rdma}=x`, `${net}=y`]);
     const gone = macvlan("a", "eth1", "", { [rdma]: "x" });
     const metadata = { ...gone.metadata, deletionTimestamp: "2026-01-01T00:00:00Z" };
@@ -91,23 +91,23 @@ describe("an injected Pod", () => {
     ]);
   });
 
-  it("gets no resource from ipoib, whose master only stands for one", () => {
+  it("gets no resource from ipoib, whose master is not a resource", () => {
     const ipoib = config("ib", { cniType: "ipoib", ipoib: { master: "ib0", ippools } });
     assert.deepEqual(limitsOf(injected(pod(), [ipoib]).pod), [{}]);
   });
 
-  it("needs no pools of a network without a resource, for the key of networks", () => {
+  it("may have, by the key of networks, a network with neither pools nor a resource", () => {
     const plain = config("m", { cniType: "macvlan", macvlan: { master: ["eth1"] } });
     assert.equal(networksOf(injected(pod(), [plain], net).pod), "n/m");
   });
 
-  it("hears that its own list of networks was replaced", () => {
+  it("comes with a warning if its own list of networks was replaced", () => {
     const { pod: made, warnings } = injected(pod({ [networks]: "mine" }), [macvlan("m", "eth1", "r/1")]);
     assert.equal(networksOf(made), "n/m");
     assert.match(warnings.join(), /networks was "mine" and is replaced/);
   });
 
-  it("stays as it is when it is injected again, and keeps all else that it had", () => {
+  it("is unchanged by a second injection, and keeps all its other fields", () => {
     const name = fc.constantFrom("a", "b", "c", "d.e");
     const configs = fc.uniqueArray(fc.tuple(name, name, name), { minLength: 1, selector: ([one]) => one });
     const limits = fc.dictionary(fc.constantFrom("r/a", "r/b", "cpu"), fc.constant("2"));
@@ -132,11 +132,11 @@ describe("an injected Pod", () => {
 });
 
 describe("an injection is refused", () => {
-  it("where no network has the annotation", () => {
+  it("if no network has the annotation", () => {
     assert.match(reason([]), /^no spidermultusconfigs with annotation: cni.spidernet.io\/rdma-resource-inject:x found/);
   });
 
-  it("where a network, by name, has no resource, no pools, or a type without either", () => {
+  it("naming the network, if it has no resource, no pools, or a type without either", () => {
     assert.match(reason([macvlan("m", "eth1")]), /^SpiderMultusConfig n\/m: .*the network must name a resource/);
     const poolless = config("m", { cniType: "sriov", sriov: { resourceName: "a/b" } });
     for (const key of [rdma, net] as const) assert.match(reason([poolless], key), /at least one IPv4 or IPv6 pool/);

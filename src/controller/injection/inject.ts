@@ -15,7 +15,7 @@ import { keyOf } from "#kube";
 const texts = v.record(v.string(), v.string());
 const limits = v.record(v.string(), v.union([v.string(), v.number()]));
 
-/** A Pod as far as it is read here; all else goes on as it is. */
+/** The fields of a Pod that are read here; all others pass unchanged. */
 const podSchema = v.looseObject({
   metadata: v.looseObject({ annotations: v.nullish(texts) }),
   spec: v.looseObject({
@@ -26,22 +26,22 @@ const podSchema = v.looseObject({
 
 export type InjectedPod = v.InferOutput<typeof podSchema>;
 
-/** Which networks are asked for: those whose annotation `key` has this value. */
+/** Which networks are requested: those whose annotation `key` has this value. */
 export interface Injection {
   readonly key: InjectionKey;
   readonly value: string;
 }
 
-/** undefined: it is no Pod as the API server has them. */
+/** The object as a Pod; undefined if it is not a valid one. */
 export function tryParsePod(object: unknown): InjectedPod | undefined {
   const result = v.safeParse(podSchema, object);
   return result.success ? result.output : undefined;
 }
 
 /**
- * What a Pod asks for, by its own annotation or by that of its namespace; undefined where it asks for nothing. The first
- * key that has a value counts, the other is passed over. A Pod on the host's network gets no networks, and nothing that
- * could keep it from being scheduled.
+ * What a Pod requests by its own annotation or by its namespace's; undefined if nothing. The first key that has a value counts.
+ * A Pod on the host's network gets nothing: networks have no effect there, and resources could keep it from being
+ * scheduled.
  */
 export function injectionOf(pod: InjectedPod, namespace: Readonly<Record<string, string>>): Injection | undefined {
   if (pod.spec.hostNetwork === true) return undefined;
@@ -52,12 +52,12 @@ export function injectionOf(pod: InjectedPod, namespace: Readonly<Record<string,
   return undefined;
 }
 
-/** An injection as the index `injection` of a store of SpiderMultusConfigs has it. */
+/** The key of an injection in the index `injection` of SpiderMultusConfigs. */
 export function injectionIndex({ key, value }: Injection): string {
   return `${key}=${value}`;
 }
 
-/** Every injection that gives Pods the network: for the index. */
+/** Index keys of every injection that includes this network. */
 export function injectionsOf({ metadata }: SpiderMultusConfig): readonly string[] {
   return injectionKeys.flatMap((key) => {
     const value = metadata.annotations?.[key];
@@ -65,14 +65,14 @@ export function injectionsOf({ metadata }: SpiderMultusConfig): readonly string[
   });
 }
 
-/** Either a Pod, with what its user should hear, or the sentence that refuses it. */
+/** Either the changed Pod with warnings for its user, or the sentence that refuses it. */
 type Injected =
   | { readonly kind: "injected"; readonly pod: InjectedPod; readonly warnings: readonly string[] }
   | { readonly kind: "refused"; readonly reason: string };
 
 /**
- * The Pod on the networks of an injection, in the order of their masters, each with one of its resource in the first
- * container's limits unless a container has it. The same again changes nothing.
+ * Adds the injection's networks to the Pod, ordered by their masters, and one unit of each network's resource to the first
+ * container's limits unless some container requests it already. Idempotent.
  */
 export function inject(pod: InjectedPod, wanted: Injection, configs: readonly SpiderMultusConfig[]): Injected {
   const { key, value } = wanted;
@@ -120,7 +120,7 @@ function withResources(containers: Containers, resources: ReadonlySet<string>): 
   return [{ ...first, resources: { ...first.resources, limits: { ...first.resources?.limits, ...added } } }, ...others];
 }
 
-/** The networks annotation: names of networks, which need not be those of their SpiderMultusConfigs. Dots need the JSON form. */
+/** The networks annotation. A network's name may differ from its SpiderMultusConfig's; names with dots need the JSON form. */
 function formatNetworks(configs: readonly SpiderMultusConfig[]): string {
   const networks = configs.map(({ metadata, spec }) => ({
     namespace: metadata.namespace ?? "",

@@ -10,7 +10,7 @@ import { podRoutes } from "./route.ts";
 
 const { rdmaResourceInject: rdma, networks } = annotations;
 
-/** The webhook of Pods in front of a cluster; what it knows is what the stores show, until they are stopped. */
+/** A cluster with the webhook of Pods. */
 class Injection extends TestCluster {
   readonly #stop = new AbortController();
   readonly #options = { client: this.client, clock: this.clock, log: silentLogger };
@@ -34,7 +34,7 @@ class Injection extends TestCluster {
     for (const store of [this.#configs, this.#namespaces]) store.run(this.#stop).catch(assert.fail);
   }
 
-  /** From here on the stores show nothing new. */
+  /** Stops the stores: they show no change from now on. */
   freeze(): void {
     this.#stop.abort();
   }
@@ -90,7 +90,7 @@ describe("/mutate--v1-pod", () => {
     assert.equal((await cluster.ask("jobs", { [rdma]: "other" })).given, "net/c");
   });
 
-  it("leaves Pods alone that ask for nothing, and those of excluded namespaces and the release's own", async () => {
+  it("leaves Pods alone that request nothing, and Pods in excluded namespaces and the release's own", async () => {
     await using cluster = new Injection();
     cluster.network("a");
     for (const [namespace, notes] of [
@@ -103,7 +103,7 @@ describe("/mutate--v1-pod", () => {
     }
   });
 
-  it("refuses a Pod that asks for networks which do not exist, in the API server's words", async () => {
+  it("refuses a Pod that requests networks which do not exist, in the API server's words", async () => {
     await using cluster = new Injection();
     const { allowed, status } = await cluster.ask("jobs", { [rdma]: "ai" });
     assert.equal(allowed, false);
@@ -113,7 +113,7 @@ describe("/mutate--v1-pod", () => {
     );
   });
 
-  it("asks the API server for a namespace and networks that its watches do not show yet", async () => {
+  it("reads a namespace and networks that its watches do not show yet from the API server", async () => {
     await using cluster = new Injection();
     await cluster.settle();
     cluster.freeze();
@@ -122,7 +122,7 @@ describe("/mutate--v1-pod", () => {
     assert.equal((await cluster.ask("jobs")).given, "net/a");
   });
 
-  it("is served only where it is switched on", async () => {
+  it("is served only if it is switched on", async () => {
     await using cluster = new TestCluster();
     await cluster.start();
     const watched = () => cluster.api.requests.some(({ path }) => path.startsWith("/api/v1/namespaces?"));

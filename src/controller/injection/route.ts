@@ -12,15 +12,15 @@ interface PodRouteOptions {
   readonly configs: Store<SpiderMultusConfig>;
   readonly namespaces: Store<Namespace>;
   readonly settings: Settings["podResourceInject"];
-  /** The release's own namespace, whose Pods are never looked at. */
+  /** The release's own namespace, whose Pods are never changed. */
   readonly namespace: string;
 }
 
 /**
- * `/mutate--v1-pod`: gives Pods the networks and resources that an annotation of theirs or of their namespace asks for.
- * It refuses a Pod only where what is asked for does not exist or cannot be given; when it cannot answer, the API server
- * goes on without it (`failurePolicy: Ignore`). Namespaces are excluded here once more: the selector of the webhook's
- * configuration may be older than the settings.
+ * `/mutate--v1-pod`: gives Pods the networks and resources that an annotation of the Pod or its namespace requests. Refuses a Pod
+ * only if a requested network does not exist or cannot be injected. If the webhook does not answer, the API server admits the Pod
+ * without it (`failurePolicy: Ignore`). Excluded namespaces are checked here again, because the namespace selector in the
+ * webhook configuration may be older than the settings.
  */
 export function podRoutes(options: PodRouteOptions): HttpRoutes {
   const { configs, namespaces: known } = options;
@@ -59,13 +59,13 @@ function isIncluded({ settings, namespace: own }: PodRouteOptions, namespace: st
   return namespacesInclude.length === 0 || namespacesInclude.includes(namespace);
 }
 
-/** Annotations of a namespace; of one that the watch does not show yet, as the API server has them. */
+/** Annotations of a namespace, read from the API server if the watch does not show it yet. */
 async function notesOf({ client, namespaces: known }: PodRouteOptions, name: string, o: Signal) {
   const namespace = known.get(name) ?? (await client.get(namespaces, { name }, o));
   return namespace?.metadata.annotations ?? {};
 }
 
-/** The networks of an injection; where the watch shows none, the API server is asked: they may just have been made. */
+/** The networks of an injection. If the watch shows none, asks the API server: they may have been created just now. */
 async function configsOf({ client, configs }: PodRouteOptions, wanted: Injection, o: Signal) {
   const index = injectionIndex(wanted);
   const found = configs.by("injection", index);

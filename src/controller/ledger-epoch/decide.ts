@@ -1,53 +1,53 @@
 import { completeUid, isLost, partlyLost } from "#api";
 
-/** Pools are closed for so long at most. */
+/** How long pools stay closed at most. */
 export const closedMsMax = 60_000;
 
-/** What one look at the cluster found. */
+/** The state of the cluster at one look. */
 export interface EpochView {
-  /** UID of the claims' definition; undefined: it does not exist now. */
+  /** UID of the claims' CustomResourceDefinition; undefined: it does not exist now. */
   readonly crdUid: string | undefined;
-  /** The UID with which the ledger was last complete, or how it was lost; undefined: it never was. */
+  /** The UID with which the ledger was last complete, or a token that says how it was lost; undefined: it was never complete. */
   readonly recorded: string | undefined;
-  /** The API server was put back to an earlier state, and that is not on record yet. */
+  /** The API server was restored to an earlier state, and the Lease does not say so yet. */
   readonly rewound: boolean;
-  /** Nobody can get an address while there is none. */
+  /** Without pools nobody can get an address. */
   readonly hasPools: boolean;
-  /** A pool is closed that was not opened just now. */
+  /** Some pool is closed, other than those that were opened just now. */
   readonly isClosed: boolean;
-  /** Nodes whose agent is there and has not done its part. */
+  /** Nodes whose agent runs and has not made its claims again yet. */
   readonly missing: readonly string[];
-  /** A node has done its part but for addresses that are in no pool. */
+  /** Some node could not claim addresses of its Pods because they are in no pool. */
   readonly inPart: boolean;
-  /** For how long this process has seen the pools closed. */
+  /** How long this process has seen the pools closed. */
   readonly closedForMs: number;
   /**
-   * Pools are as a former system left them: `closed` already, so that all who give addresses can know; `seen`, where it has
-   * only left its records.
+   * Whether pools are as a former Spiderpool left them: `seen`, with only its records in their statuses; `closed`, if they are
+   * closed already, so that every agent knows.
    */
   readonly former: "none" | "seen" | "closed";
 }
 
 /** What the leader does next about the ledger as a whole. */
 export type EpochStep =
-  /** Nothing was lost; or nothing of ours is here yet. */
+  /** Nothing was lost, or nothing is installed yet. */
   | { readonly kind: "complete" }
-  /** The first time that a controller sees this cluster: there is nothing that could have been lost. */
+  /** A controller sees this cluster for the first time: nothing can have been lost. */
   | { readonly kind: "record"; readonly uid: string }
-  /** The pools are lost, too: they will be created closed, and agents tell then. */
+  /** The pools are lost, too: they will be closed at their creation, until agents have reported. */
   | { readonly kind: "wait" }
-  /** No address is given until all agents have told what their sandboxes have. */
+  /** Give no address until all agents have reported the addresses of their sandboxes. */
   | { readonly kind: "closed"; readonly why: string }
   | { readonly kind: "open"; readonly recorded: string; readonly why: string }
-  /** Nobody gives an address now: what Pods have from the former system is to be put into the ledger, and pools opened. */
+  /** No agent gives an address now: put the addresses that Pods have from the former system into the ledger, then open pools. */
   | { readonly kind: "take-over"; readonly uid: string };
 
-/** What is to be done about the ledger as a whole. Pure. */
+/** Decides the next step for the ledger as a whole. Pure. */
 export function decideEpoch(view: EpochView): EpochStep {
   const { crdUid, recorded, rewound: isRewound, hasPools, isClosed, missing, inPart, closedForMs, former } = view;
   if (isRewound) return { kind: "closed", why: "the API server was put back to an earlier state" };
   if (crdUid !== undefined && (former === "closed" || (former === "seen" && recorded === undefined))) {
-    // No time is up here: an agent that was not heard may be the former system's, and it goes on giving addresses.
+    // No timeout here: a missing agent may be the former system's, which goes on giving addresses.
     if (former === "closed" && missing.length === 0) return { kind: "take-over", uid: crdUid };
     return { kind: "closed", why: "addresses of a former system are taken over" };
   }
@@ -64,7 +64,7 @@ export function decideEpoch(view: EpochView): EpochStep {
   }
   if (closedForMs >= closedMsMax) {
     const why = `nodes did not answer in time: ${missing.slice(0, 10).join(", ")}`;
-    // What they have may be in pools that come later.
+    // Addresses of the missing nodes may be in pools that are created later.
     return { kind: "open", recorded: isLost(recorded) ? partlyLost(recorded, crdUid) : crdUid, why };
   }
   return { kind: "closed", why: "nodes make their claims again" };

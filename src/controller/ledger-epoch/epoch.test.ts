@@ -49,7 +49,7 @@ describe("decideEpoch()", () => {
     );
   });
 
-  it("keeps on record that addresses of no pool may be in use, so that pools to come are closed at first", () => {
+  it("records that addresses outside all pools may be in use, so that new pools start closed", () => {
     const lost: EpochView = { ...complete, recorded: lostToken("1"), isClosed: true };
     const partly = partlyLost(lostToken("1"), "a");
     const late = { missing: ["n1"], closedForMs: closedMsMax };
@@ -73,18 +73,18 @@ describe("decideEpoch()", () => {
   });
 });
 
-/** A pool as its admission leaves it. */
+/** Creates a pool as admission would. */
 function create(cluster: TestCluster, name: string, closed: string | undefined): void {
   const made = cluster.pool(name);
   const noted = { [annotations.ledgerClosed]: closed ?? assert.fail() };
   cluster.api.apply(spiderIPPools, { ...made, metadata: { ...made.metadata, annotations: noted } });
 }
 
-/** What is to be seen of closures, and what an agent tells. */
+/** Reads closures, and reports as an agent. */
 function lookAt(cluster: TestCluster) {
   const token = (name = "p") =>
     cluster.api.read(spiderIPPools, { name })?.metadata.annotations?.[annotations.ledgerClosed];
-  /** What an agent does when it has made its claims again. */
+  /** Reports, as an agent does when it has made its claims again. */
   const tell = (name: string, done = (of: string) => of) => {
     const node = cluster.api.read(nodes, { name }) ?? assert.fail();
     const noted = { [annotations.ledgerClosed]: done(token() ?? "") };
@@ -118,7 +118,7 @@ describe("the ledger's epoch", () => {
     assert.equal(token(), undefined);
   });
 
-  it("closes pools when the claims' definition is another one, until every agent has told", async () => {
+  it("closes pools when the claims' definition is a new one, until every agent has reported", async () => {
     const { cluster, token, recorded, redefine, tell } = await settled();
     await using _cluster = cluster;
     const { uid } = redefine().metadata;
@@ -132,7 +132,7 @@ describe("the ledger's epoch", () => {
     assert.deepEqual([token(), recorded()], [undefined, uid]);
   });
 
-  it("waits for pools where they are lost, too, which are created closed, and opens them when every agent has told", async () => {
+  it("waits for new pools if all are lost; they start closed and are opened when every agent has reported", async () => {
     const { cluster, token, recorded, redefine, tell } = await settled();
     await using _cluster = cluster;
     cluster.api.remove(spiderIPPools, { name: "p" });
@@ -152,7 +152,7 @@ describe("the ledger's epoch", () => {
     assert.deepEqual([token(), recorded()], [undefined, uid]);
   });
 
-  it("closes pools that come an hour later, too, where addresses were in none, until agents have told of them", async () => {
+  it("closes even pools created an hour later if addresses were outside all pools, until agents have reported", async () => {
     const { cluster, token, recorded, redefine, tell } = await settled();
     await using _cluster = cluster;
     cluster.api.remove(spiderIPPools, { name: "p" });
@@ -178,7 +178,7 @@ describe("the ledger's epoch", () => {
     assert.deepEqual([token("p"), token("q"), recorded()], [undefined, undefined, uid]);
   });
 
-  it("was lost where Nodes say so, in whatever namespace: a pool is not open before agents have started and told", async () => {
+  it("was lost if Nodes say so, in any namespace: no pool opens before agents have started and reported", async () => {
     const cluster = new TestCluster();
     await using _cluster = cluster;
     const { uid } = cluster.api.apply(crds, { metadata: { name: crdName } }).metadata;
@@ -206,7 +206,7 @@ describe("the ledger's epoch", () => {
     assert.deepEqual([token(), recorded()], [undefined, uid]);
   });
 
-  it("does not take what its own pools' statuses tell for a former system's", async () => {
+  it("does not mistake the statuses of its own pools for a former system's", async () => {
     const { cluster, token, redefine } = await settled();
     await using _cluster = cluster;
     const pool = cluster.api.read(spiderIPPools, { name: "p" }) ?? assert.fail();
@@ -220,7 +220,7 @@ describe("the ledger's epoch", () => {
     assert.equal(token(), undefined);
   });
 
-  it("opens them after a minute at most, and waits for no node that is not ready", async () => {
+  it("opens pools after a minute at most, and does not wait for nodes that are not ready", async () => {
     const { cluster, token, redefine, tell } = await settled();
     await using _cluster = cluster;
     cluster.node("n2", { ready: "Unknown", agent: "False" });
@@ -246,7 +246,7 @@ describe("the ledger's epoch", () => {
     assert.notEqual(token(), undefined);
   });
 
-  it("is taken up by the next leader in the middle of it, with the same closure", async () => {
+  it("is continued by the next leader in the middle, with the same closure", async () => {
     const { cluster, token, redefine, tell } = await settled();
     await using _cluster = cluster;
     redefine();
@@ -267,7 +267,7 @@ describe("the ledger's epoch", () => {
 
   for (const [how, after] of [
     ["within a term", async () => {}],
-    // Nobody could renew for longer than a term lasts: the same process leads again, and knows what it saw.
+    // Nobody could renew the Lease for longer than a term: the same process leads again, and still knows what it saw.
     [
       "between two terms",
       async (cluster: TestCluster) => {
@@ -278,7 +278,7 @@ describe("the ledger's epoch", () => {
       },
     ],
   ] as const) {
-    it(`is over where etcd was put back to an earlier state ${how}, and what came back is seen`, async () => {
+    it(`ends when etcd is restored to an earlier state ${how}, and restored objects are seen`, async () => {
       const { cluster, token, recorded, tell } = await settled();
       await using _cluster = cluster;
       const before = recorded();
@@ -309,7 +309,7 @@ describe("the ledger's epoch", () => {
     assert.ok(about("PUT /apis/coordination").length <= 30);
   });
 
-  it("holds deleted pools: that nobody has an address of them means nothing now", async () => {
+  it("keeps deleted pools while it is incomplete: missing claims prove nothing then", async () => {
     const { cluster, redefine, tell } = await settled();
     await using _cluster = cluster;
     await cluster.client.delete(spiderIPPools, { name: "p" }, { signal: never });

@@ -38,7 +38,7 @@ export const crds: Resource<KubeObject> = {
 };
 const claimsCrd = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
 
-/** `recorded` where the server was put back: no definition has this UID. */
+/** The record after a restore of the API server: no definition has this UID. */
 const rewound = "rewound";
 
 type StepOf<Kind extends EpochStep["kind"]> = Extract<EpochStep, { readonly kind: Kind }>;
@@ -47,31 +47,31 @@ interface EpochOptions {
   readonly pools: Store<SpiderIPPool>;
   /** Resolves when pools and agents are known. */
   readonly synced: (o: Signal) => Promise<unknown>;
-  /** Of leader election: where it is kept which ledger was complete. It survives the loss of our definitions. */
+  /** The Lease of leader election. Its annotation records which ledger was complete; it survives the loss of our definitions. */
   readonly lease: ObjectRef;
   readonly rewind: Rewind;
-  /** Counts where the Lease says nothing yet. */
+  /** Counts if the Lease says nothing yet. */
   readonly mark: Pick<LossMark, "value">;
-  /** Nodes that are ready with their agent, each with the closure for which it has done its part. */
+  /** Nodes that are ready with their agent, each with the closure for which the agent has done its part. */
   readonly agents: () => readonly { readonly node: string; readonly done: string | undefined }[];
-  /** Puts what Pods have from a former system into the ledger; it can be repeated. */
+  /** Claims the addresses that Pods have from a former system; can be repeated. */
   readonly takeOver: (o: Signal) => Promise<void>;
 }
 
 /**
- * The controller's part when the ledger was lost, or was another system's until now: claims of running Pods are not there, so
- * that their addresses look free. Pools are closed at once, agents make the claims of their sandboxes again, and pools are
- * opened. Every step can be taken up by the next leader.
+ * The controller's part after a loss of the ledger, or at the first start over a former Spiderpool: claims of running Pods are
+ * missing, so their addresses look free. It closes all pools at once, waits until agents have made the claims of their
+ * sandboxes again, and opens the pools. The next leader can continue after any step.
  */
 export class LedgerEpoch {
   readonly #deps: Deps;
   readonly #options: EpochOptions;
-  /** The claims' definition, and nothing else. */
+  /** Watches the claims' CustomResourceDefinition, and nothing else. */
   readonly store: WatchedStore<KubeObject>;
-  /** What is on the Lease: in a term nobody else writes it. */
+  /** What the Lease records. Nobody else writes it during our term. */
   #recorded: { readonly uid: string | undefined } | undefined;
   #closed: { readonly token: string; readonly sinceMs: number } | undefined;
-  /** The closure that was ended last: a watch may show it a moment longer. */
+  /** The closure that ended last: the watch may show it a moment longer. */
   #opened: string | undefined;
   #isComplete = false;
   readonly #looked = Promise.withResolvers<void>();
@@ -85,12 +85,12 @@ export class LedgerEpoch {
     this.store = new WatchedStore({ client, clock, log, resource: metadataOf(crds), fieldSelector });
   }
 
-  /** Nothing was lost, as of the last look: only then does the absence of a claim mean anything. */
+  /** True if nothing was lost, as of the last look. Only then does the absence of a claim mean that an address is free. */
   get isComplete(): boolean {
     return this.#isComplete;
   }
 
-  /** Every pool's name when the ledger has become complete; in step once it is known whether it is. */
+  /** Gives every pool's name when the ledger becomes complete. Synced once it is known whether it is. */
   source(): Source {
     return {
       synced: ({ signal }) => abortable(this.#looked.promise, signal),
@@ -105,7 +105,7 @@ export class LedgerEpoch {
     };
   }
 
-  /** Looks every two seconds until the term ends: at what is here, which costs no request while nothing happens. */
+  /** Looks every two seconds until the term ends. A look reads only stores, so it costs no request while nothing happens. */
   async run({ signal }: Signal): Promise<void> {
     const watching = this.store.run({ signal });
     await this.#look({ signal });
@@ -234,7 +234,7 @@ export class LedgerEpoch {
     return this.#options.pools.list().some(({ status }) => (status?.allocatedIPs ?? "") !== "") ? "seen" : "none";
   }
 
-  /** Nodes that have not done their part of the closure that runs, in full or in part. */
+  /** Nodes whose agent has not reported for the current closure, not even in part. */
   #missing(): readonly string[] {
     const token = this.#hasNew() ? undefined : (this.#closed?.token ?? this.#tokenOfPools());
     return this.#options
@@ -248,7 +248,7 @@ export class LedgerEpoch {
     return token !== undefined && this.#options.agents().some(({ done }) => done === doneInPart(token));
   }
 
-  /** A pool was created, or got addresses, since the closure that runs began: its admission closed it. */
+  /** True if a pool was created or got addresses after the current closure began: its admission closed it. */
   #hasNew(): boolean {
     return this.#closures().some(isLost);
   }
@@ -261,7 +261,7 @@ export class LedgerEpoch {
     return this.#options.pools.list().flatMap((pool) => closureOf(pool) ?? []);
   }
 
-  /** With the Lease's own version: only who leads writes it, and whoever reads it sees it. */
+  /** Writes the annotation with the Lease's resourceVersion, so that only the leader can. */
   async #record(uid: string, o: Signal): Promise<void> {
     const { client } = this.#deps;
     const lease = await client.get(leases, this.#options.lease, o);

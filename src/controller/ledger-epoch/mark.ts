@@ -4,24 +4,24 @@ import { leases, metadataOf, nodes, type ObjectRef, retry } from "#kube";
 import type { Deps } from "../deps.ts";
 
 /**
- * What a removal by force left on the Nodes whose Pods run on: it outlives namespaces, kinds and the Lease. It counts where the Lease
- * does not tell yet which ledger was complete, as in a first installation, or one into another namespace.
+ * The mark that a forced removal leaves on Nodes whose Pods go on running. It outlives namespaces, kinds and the Lease, and counts
+ * as long as the Lease does not record a complete ledger: in a first installation, or in one into another namespace.
  */
 export class LossMark {
   readonly #known = Promise.withResolvers<void>();
   #value: string | undefined;
 
-  /** A `lostToken`; undefined: there is none, or this is not known yet. */
+  /** The mark, a `lostToken`; undefined: there is none, or it was not read yet. */
   get value(): string | undefined {
     return this.#value;
   }
 
-  /** Resolves when it is known. */
+  /** Resolves when it has been read. */
   async synced({ signal }: Signal): Promise<void> {
     await abortable(this.#known.promise, signal);
   }
 
-  /** Reads it, once. */
+  /** Reads the mark once, with retries. */
   async run({ client, clock }: Pick<Deps, "client" | "clock">, lease: ObjectRef, { signal }: Signal): Promise<void> {
     const read = async (o: Signal) => {
       const found = await client.get(metadataOf(leases), lease, o);

@@ -1,22 +1,22 @@
-/** What may show another history than the server's. */
+/** A store whose content may be newer than a restored server's. */
 interface Relisted {
   relist(): void;
 }
 
 /**
- * That the API server was put back to an earlier state, as one replica saw it: it may be the next to lead, and then has to act
- * on it. Everything that it watches is listed anew.
+ * Remembers in each replica that the API server was restored to an earlier state: the replica may be the next leader, which has
+ * to act on it. All its stores list again.
  */
 export class Rewind {
   readonly #stores = new Set<Relisted>();
   #isPending = false;
 
-  /** It was seen, and nothing was done about the ledger yet. */
+  /** A restore was seen, and the Lease does not record yet that the ledger is incomplete. */
   get isPending(): boolean {
     return this.#isPending;
   }
 
-  /** What is to be listed anew; returns what ends that. */
+  /** Adds stores that must list again after a restore; returns a function that removes them. */
   follow(stores: Iterable<Relisted>): () => void {
     const own = [...stores];
     for (const store of own) this.#stores.add(store);
@@ -25,14 +25,14 @@ export class Rewind {
     };
   }
 
-  /** It has just been seen. */
+  /** To be called when a restore is seen. */
   happened(): void {
     if (this.#isPending) return;
     this.#isPending = true;
     for (const store of this.#stores) store.relist();
   }
 
-  /** It is on record that the ledger is not complete. */
+  /** To be called when the Lease records that the ledger is incomplete. */
   settled(): void {
     this.#isPending = false;
   }

@@ -3,15 +3,15 @@ import type { Signal } from "#base";
 import { type ControllerOptions, type KubeClient, keyOf, type Pod, parseKey, pods, type Store } from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
 
-/** Events live an hour: while the network is empty there is always one that says so. */
+/** Events expire after an hour: repeated this often, one is always visible while the network is empty. */
 const tellApartMs = 30 * 60_000;
-/** Pods that the Event names. */
+/** How many Pods the Event names. */
 const namedPodsMax = 10;
 
 /**
- * Creates the cluster's default network, empty, where it is absent: Pods then get the node's former CNI configuration
- * until somebody fills it, and an Event tells so, with the Pods that will change their network. Whatever is there stays
- * as it is. `network` is `name` or `namespace/name`.
+ * Creates the cluster's default network, empty, if it does not exist. Until somebody fills it, Pods get the node's previous CNI
+ * configuration, and an Event says so and names the Pods whose network will change. An existing network stays unchanged.
+ * `network` is `name` or `namespace/name`.
  */
 export function defaultNetworkController(
   { client, clock, events, log }: Deps,
@@ -22,7 +22,7 @@ export function defaultNetworkController(
     networks,
   }: {
     readonly network: string;
-    /** false: somebody else creates it, and may delete it for good. */
+    /** False if somebody else creates it, and may delete it for good. */
     readonly creates: boolean;
     readonly namespace: string;
     readonly networks: Store<NetworkAttachmentDefinition>;
@@ -64,7 +64,7 @@ export function defaultNetworkController(
   };
 }
 
-/** Which Pods another default network is for, as the end of a sentence. */
+/** The Pods that a change of the default network affects, as the end of a sentence. */
 async function affectedPods(client: KubeClient, o: Signal): Promise<string> {
   const named: string[] = [];
   let count = 0;

@@ -12,7 +12,7 @@ import { formatError, type Signal, SpiderError } from "#base";
 import { type ControllerOptions, type Draft, fromStore, keyOf, type OwnerReference, type Store } from "#kube";
 import { type Deps, subjectOf } from "../deps.ts";
 
-/** An object that is on its way out is looked at again then, should its end not be told. */
+/** When to look at a terminating object again, in case its end is missed. */
 const terminatingMs = 5_000;
 
 interface MultusConfigStores {
@@ -20,16 +20,16 @@ interface MultusConfigStores {
   readonly networks: Store<NetworkAttachmentDefinition>;
 }
 
-/** The key of the NetworkAttachmentDefinition that an object is rendered into. */
+/** The key of the NetworkAttachmentDefinition into which an object is rendered. */
 export function networkKeyOf(config: SpiderMultusConfig): string {
   const { namespace, name } = config.metadata;
   return keyOf({ namespace, name: networkNameOf(config) ?? name });
 }
 
 /**
- * Renders each SpiderMultusConfig into its NetworkAttachmentDefinition and repairs that when somebody edits or deletes it.
- * One without an owner is taken over (the empty default network, for instance), one of another SpiderMultusConfig is not.
- * There is nothing to do at deletion: the network has an owner reference.
+ * Renders each SpiderMultusConfig into its NetworkAttachmentDefinition and repairs it when somebody edits or deletes it. Adopts
+ * a NetworkAttachmentDefinition without an owner (such as the empty default network), but not another SpiderMultusConfig's.
+ * Deletion is left to the garbage collector, by owner reference.
  */
 export function multusConfigController(deps: Deps, { configs, networks }: MultusConfigStores): ControllerOptions {
   const { clock, log } = deps;
@@ -79,14 +79,14 @@ async function apply(
     isDeepStrictEqual(found.spec ?? {}, wanted.spec ?? {}) &&
     found.metadata.ownerReferences?.some((owner) => isDeepStrictEqual(owner, ownerReferences[0])) === true;
   if (same) return {};
-  // Labels and everything else that others put there stay.
+  // Keep labels and other fields that somebody else set.
   const object = { ...found, metadata: { ...found.metadata, annotations, ownerReferences }, spec: wanted.spec ?? {} };
   await client.update(networkAttachmentDefinitions, object, o);
   log.info({ namespace, network }, "network brought in line with its SpiderMultusConfig");
   return {};
 }
 
-/** The name of another SpiderMultusConfig that has the network. One of our name with another UID is a former self. */
+/** The name of another SpiderMultusConfig that owns the network. Our name with another UID is our own predecessor. */
 function foreignOwner({ metadata }: NetworkAttachmentDefinition, config: SpiderMultusConfig): string | undefined {
   const isForeign = ({ kind, apiVersion, name }: OwnerReference) =>
     kind === spiderMultusConfigs.kind && apiVersion.startsWith(`${apiGroup}/`) && name !== config.metadata.name;

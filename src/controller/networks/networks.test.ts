@@ -42,7 +42,7 @@ describe("a SpiderMultusConfig", () => {
     ]);
   });
 
-  it("repairs its network when that is edited or deleted, and leaves labels alone", async () => {
+  it("repairs its network when somebody edits or deletes it, and leaves labels alone", async () => {
     await using cluster = new TestCluster();
     applyConfig(cluster);
     await cluster.start();
@@ -57,7 +57,7 @@ describe("a SpiderMultusConfig", () => {
     assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
   });
 
-  it("writes nothing where nothing differs", async () => {
+  it("writes nothing if nothing differs", async () => {
     await using cluster = new TestCluster();
     applyConfig(cluster);
     await cluster.start();
@@ -76,7 +76,7 @@ describe("a SpiderMultusConfig", () => {
     assert.equal(networkOf(cluster)?.metadata.ownerReferences?.[0]?.name, "ovs-conf");
   });
 
-  it("leaves the network of another one alone and says so", async () => {
+  it("leaves another one's network alone and says so", async () => {
     await using cluster = new TestCluster();
     applyConfig(cluster);
     await cluster.start();
@@ -88,7 +88,7 @@ describe("a SpiderMultusConfig", () => {
     assert.match(event?.message ?? "", /kube-system\/ovs-conf already exists and is managed by SpiderMultusConfig/);
   });
 
-  it("gets its network back when its owner was stripped, or its text", async () => {
+  it("repairs its network when somebody removes its owner reference or its text", async () => {
     await using cluster = new TestCluster();
     applyConfig(cluster);
     await cluster.start();
@@ -105,7 +105,7 @@ describe("a SpiderMultusConfig", () => {
     assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
   });
 
-  it("names its network by cr-name; taken back, a second network is made and the first stays its own", async () => {
+  it("names its network by cr-name; without the annotation it makes a second network and keeps the first", async () => {
     await using cluster = new TestCluster();
     applyConfig(cluster, "net", { [annotations.networkName]: "ovs-conf" });
     await cluster.start();
@@ -117,7 +117,7 @@ describe("a SpiderMultusConfig", () => {
     assert.equal(networkOf(cluster)?.metadata.ownerReferences?.[0]?.name, "net");
   });
 
-  it("that waits for the network of another one gets it when that is gone", async () => {
+  it("that waits for another one's network gets it when that one is gone", async () => {
     await using cluster = new TestCluster();
     applyConfig(cluster);
     await cluster.start();
@@ -142,14 +142,14 @@ describe("a SpiderMultusConfig", () => {
     assert.equal(networkOf(cluster)?.metadata.uid, uid);
   });
 
-  it("fills the empty network that an earlier Spiderpool left with it, coordinator included", async () => {
+  it("fills the empty network that an earlier Spiderpool left, with a coordinator", async () => {
     await using cluster = new TestCluster();
     const metadata = { ...ref };
     const left = { cniType: "custom", customCNI: "", enableCoordinator: false } as const;
     const old = cluster.api.apply<SpiderMultusConfig>(spiderMultusConfigs, { metadata, spec: left });
     await cluster.start({ clusterNetwork: "ovs-conf" });
     assert.deepEqual(networkOf(cluster)?.spec, {});
-    // What `kubectl apply` makes of the walk-through's object: what it does not name stays. Then admission.
+    // `kubectl apply` of the walk-through's object keeps fields that it does not name. Then admission runs.
     const merged = { ...old, spec: { ...left, cniType: "ovs", ovs: { bridge: "br1" } } } as const;
     assert.deepEqual(validateMultusConfig(merged, { old, network: networkOf(cluster) }), []);
     cluster.api.apply<SpiderMultusConfig>(spiderMultusConfigs, defaultMultusConfig(merged, old));
@@ -157,7 +157,7 @@ describe("a SpiderMultusConfig", () => {
     assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
   });
 
-  it("that cannot be rendered is reported and leaves the network as it was", async () => {
+  it("that cannot be rendered is reported, and its network stays unchanged", async () => {
     await using cluster = new TestCluster();
     const { metadata } = applyConfig(cluster);
     await cluster.start();
@@ -178,7 +178,7 @@ describe("the default network", () => {
     assert.deepEqual(networkOf(cluster)?.spec, {});
   });
 
-  it("tells while it is empty which Pods will change their network, and no longer when it is filled", async () => {
+  it("says while it is empty which Pods will change their network, and stops when it is filled", async () => {
     await using cluster = new TestCluster();
     cluster.pod("one");
     cluster.pod("on-the-host", { spec: { hostNetwork: true } });
@@ -199,7 +199,7 @@ describe("the default network", () => {
     assert.equal(told()[0]?.count, count);
   });
 
-  it("is not made again where somebody else makes and removes it", async () => {
+  it("is not created again if somebody else creates and removes it", async () => {
     await using cluster = new TestCluster();
     applyNetwork(cluster);
     await cluster.start({ clusterNetwork: "ovs-conf", createsNetwork: false });
@@ -215,7 +215,7 @@ describe("the default network", () => {
     assert.deepEqual(networkOf(cluster)?.spec, { config: '{"mine":true}' });
   });
 
-  it("is filled by a SpiderMultusConfig of its name, whichever is there first, and is empty again without it", async () => {
+  it("is filled by a SpiderMultusConfig of its name, whichever comes first, and is empty again without it", async () => {
     for (const isConfigFirst of [false, true]) {
       await using cluster = new TestCluster();
       if (isConfigFirst) applyConfig(cluster);

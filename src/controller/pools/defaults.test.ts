@@ -7,7 +7,7 @@ import { TestCluster } from "../testing/cluster.ts";
 const poolEvents = ({ api }: TestCluster) => api.all(events).filter(({ reason }) => reason === "InvalidIPPool");
 
 describe("pool defaults", () => {
-  it("are filled in for a pool that was stored without admission", async () => {
+  it("are filled in for a pool stored without admission", async () => {
     await using cluster = new TestCluster();
     cluster.pool("p", { ips: ["172.18.30.7", "172.18.30.6"] });
     await cluster.start();
@@ -17,7 +17,7 @@ describe("pool defaults", () => {
     assert.deepEqual([spec?.ipVersion, spec?.ips], [4, ["172.18.30.6-172.18.30.7"]]);
   });
 
-  it("leave a broken pool to an Event with the first violation's sentence", async () => {
+  it("do not touch an invalid pool, which gets an Event with its first violation", async () => {
     await using cluster = new TestCluster();
     cluster.pool("p", { gateway: "10.0.0.1" });
     await cluster.start();
@@ -29,7 +29,7 @@ describe("pool defaults", () => {
     assert.match(event?.message ?? "", /^spec.gateway: Invalid value: "10.0.0.1": not pertains to/);
   });
 
-  it("blame the younger of two pools that have an address in common", async () => {
+  it("blame the younger of two pools that share an address", async () => {
     await using cluster = new TestCluster();
     cluster.pool("older");
     await cluster.clock.advance(2_000);

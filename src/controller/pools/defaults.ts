@@ -14,15 +14,15 @@ interface PoolStores {
 }
 
 /**
- * Fills in what admission fills in, for pools that were stored without it, and reports pools that break a rule. Admission
- * may have been away, or another pool may have come in between.
+ * Fills in defaults of pools that were stored without admission, and reports pools that break a rule: the webhook may have
+ * been down, or two pools may have been admitted at once by two replicas.
  */
 export function poolDefaultsController(
   deps: Deps,
   { pools, subnets, uses, judgements }: PoolStores,
 ): ControllerOptions {
   const { client, clock, log, events, settings } = deps;
-  /** The version of each pool that was judged. */
+  /** The version in which each pool was last judged. */
   const judged = new Map<string, string>();
   const ofSameCidr = ({ spec }: SpiderSubnet) =>
     pools
@@ -33,7 +33,7 @@ export function poolDefaultsController(
     name: "pool-defaults",
     clock,
     log,
-    // What is wrong with a pool may be another pool: the broken ones are judged again with every change.
+    // The cause may be another pool: pools that break a rule are judged again whenever any pool changes.
     sources: [fromStore(pools), fromStore(pools, () => judgements.broken), fromStore(subnets, ofSameCidr)],
     reconcile: async (name, o) => {
       const pool = pools.get(name);
@@ -78,7 +78,7 @@ export function subnetOf(
   return owner && subnets.get(owner.name);
 }
 
-/** Of two pools that collide, the younger one is at fault. */
+/** An older pool that shares an address with this one: the younger of two is at fault. */
 function olderOverlapping(pool: SpiderIPPool, pools: Store<SpiderIPPool>, uses: PoolUses): readonly SpiderIPPool[] {
   const subnet = tryParsePrefix(pool.spec.subnet);
   if (subnet === undefined) return [];

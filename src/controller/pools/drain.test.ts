@@ -17,7 +17,7 @@ async function deletedPool(claimed: readonly string[] = []) {
 }
 
 describe("the finalizer of a pool", () => {
-  it("goes 120 s after the deletion, also where nothing was ever claimed", async () => {
+  it("goes 120 s after the deletion, even if nothing was ever claimed", async () => {
     const { cluster, isThere } = await deletedPool();
     await using _cluster = cluster;
     await cluster.pass(118_000);
@@ -26,7 +26,7 @@ describe("the finalizer of a pool", () => {
     assert.equal(isThere(), false);
   });
 
-  it("stays while an address is claimed, and goes after two reads 30 s apart that find nothing", async () => {
+  it("stays while an address is claimed, and goes after two reads, 30 s apart, find nothing", async () => {
     const { cluster, isThere } = await deletedPool(["172.18.30.131"]);
     await using _cluster = cluster;
     await cluster.pass(300_000);
@@ -38,7 +38,7 @@ describe("the finalizer of a pool", () => {
     assert.equal(isThere(), false);
   });
 
-  it("trusts no view: a claim that the watch does not show holds the pool", async () => {
+  it("trusts no watch: a claim that the watch does not show keeps the pool", async () => {
     const { cluster, pool, isThere } = await deletedPool();
     await using _cluster = cluster;
     await cluster.pass(80_000);

@@ -6,26 +6,26 @@ import { isPoolInUse } from "./read-claims.ts";
 import type { PoolUses } from "./uses.ts";
 
 interface DrainTimes {
-  /** From when a pool was first seen terminating until its finalizer may go. */
+  /** How long after a pool is first seen terminating its finalizer may go. */
   readonly settleMs: number;
-  /** Between the two reads that must find nothing. */
+  /** The time between the two reads that must find nothing. */
   readonly apartMs: number;
 }
 
 /**
- * An agent may use what it knows of a pool for 75 s, and a create that it sent last may take effect up to 44 s later: after
- * 120 s nobody can claim an address of a deleted pool any more.
+ * An agent may use its copy of a pool for 75 s, and its last create may take effect up to 44 s later: after 120 s nobody can
+ * claim an address of a deleted pool any more.
  */
 const drainTimes: DrainTimes = { settleMs: 120_000, apartMs: 30_000 };
 
 interface Draining {
-  /** By our own clock: later than the pool's deletionTimestamp, whatever the clocks of others say. */
+  /** When we first saw it terminating, by our monotonic clock: certainly after its deletion, whatever other clocks say. */
   readonly sinceMs: number;
-  /** The first of the reads without a find in between that found nothing. */
+  /** When the first of the uninterrupted reads that found nothing was made. */
   emptySinceMs: number | undefined;
 }
 
-/** Holds a deleted pool until nobody has an address of it: by reads of the claims themselves, never by a view. */
+/** Keeps a deleted pool until nobody has an address of it, according to reads of the claims, never to a view. */
 export function poolDrainController(
   deps: Deps,
   {
@@ -35,7 +35,7 @@ export function poolDrainController(
   }: {
     readonly pools: Store<SpiderIPPool>;
     readonly uses: PoolUses;
-    /** The ledger has every claim: only then does finding none mean anything. */
+    /** Whether the ledger has every claim. Only then does finding none prove anything. */
     readonly isComplete: () => boolean;
   },
   times: DrainTimes = drainTimes,
@@ -68,7 +68,7 @@ export function poolDrainController(
   };
 }
 
-/** Milliseconds until the next look; 0: the finalizer may go. */
+/** Returns the milliseconds until the next look; 0: the finalizer may go. */
 async function look(
   { client, clock }: Deps,
   pool: SpiderIPPool,
@@ -80,7 +80,7 @@ async function look(
   const nowMs = clock.monotonicMs();
   const settledMs = state.sinceMs + settleMs;
   const members = uses.get(pool.metadata.name);
-  // What the watch shows need not be read; and early reads would tell nothing.
+  // A claim that the watch shows need not be read, and a read before `settleMs` proves nothing.
   if (members?.isEmpty === false) {
     state.emptySinceMs = undefined;
     return apartMs;

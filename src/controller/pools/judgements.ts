@@ -1,12 +1,12 @@
 import type { Source } from "#kube";
 import type { PoolCondition } from "#ledger";
 
-/** Which pools break a rule, as of the last judgement: written where pools are judged, read where their status is written. */
+/** Which pools break a rule, as of the last check. `defaults.ts` writes it, the status controller reads it. */
 export class Judgements {
   readonly #broken = new Map<string, string>();
   readonly #listeners = new Set<(pool: string) => void>();
 
-  /** `sentence`: the first violation; undefined where there is none. */
+  /** `sentence`: the pool's first violation; undefined if it has none. */
   set(pool: string, sentence: string | undefined): void {
     if (this.#broken.get(pool) === sentence) return;
     if (sentence === undefined) this.#broken.delete(pool);
@@ -14,7 +14,7 @@ export class Judgements {
     for (const listener of this.#listeners) listener(pool);
   }
 
-  /** The pools that break a rule. */
+  /** Names of the pools that break a rule. */
   get broken(): readonly string[] {
     return [...this.#broken.keys()];
   }
@@ -24,7 +24,7 @@ export class Judgements {
     return message === undefined ? [] : [{ type: "Invalid", reason: "RuleBroken", message: message.slice(0, 4_096) }];
   }
 
-  /** The names of pools whose judgement changed. */
+  /** Gives the names of pools whose judgement changed. */
   source(): Source {
     return {
       synced: () => Promise.resolve(),

@@ -14,7 +14,7 @@ const claim = (name: string, spec: Partial<SpiderIPAddress["spec"]> = {}): Spide
 });
 
 describe("trimClaim()", () => {
-  it("keeps of a Pod's claim, IPv4 or IPv6, all that decides and nothing else", () => {
+  it("keeps of a Pod's claim, IPv4 or IPv6, every field that decisions need and nothing else", () => {
     for (const name of ["10.0.0.7", "fd00-0000-0000-0000-0000-0000-0000-0007"]) {
       const {
         containerID: _container,
@@ -34,7 +34,7 @@ describe("trimClaim()", () => {
     }
   });
 
-  it("keeps what only other claims have: an order to release, a second holder, the end of a hold", () => {
+  it("keeps fields of other claims: an order to release, a second holder, the end of a hold", () => {
     const ordered = claim("10.0.0.7");
     const forced = { [annotations.forceRelease]: "uid-10.0.0.7" };
     const kept = trimClaim({ ...ordered, metadata: { ...ordered.metadata, annotations: { ...forced, other: "x" } } });
@@ -45,7 +45,7 @@ describe("trimClaim()", () => {
     assert.deepEqual([held.spec.until, held.spec.reason], ["2030-01-01T00:00:00Z", "why"]);
   });
 
-  it("keeps one whose address is not what its name says as it is", () => {
+  it("leaves a claim unchanged whose address contradicts its name", () => {
     const kept = trimClaim(claim("10.0.0.7", { address: "10.0.0.8" }));
     assert.equal(kept.spec.address, "10.0.0.8");
     assert.equal(keptClaimOf(trimClaim(claim("no-address"))), undefined);

@@ -5,8 +5,8 @@ import { once } from "../interned.ts";
 import { Packed, packUid, unpackUid } from "../packed.ts";
 
 /**
- * A Pod's claim, as nearly all are, in a third of the memory of the object that it stands for: there may be 300,000. It is flat,
- * has only what a view or a decision reads, and makes the object's parts, and the claim's, when they are asked for.
+ * A Pod's claim (nearly all are) in a third of the memory of the whole object, because there may be 300,000. It has flat fields,
+ * only those that a view or a decision reads, and builds the object's parts when they are read.
  */
 export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
   readonly #pool: string;
@@ -19,7 +19,7 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
   readonly #nic: string;
   readonly #owner: string | undefined;
 
-  /** `object`: one of purpose Pod with the address that its name tells. */
+  /** `object` must have purpose Pod and the address that its name says. */
   constructor({ metadata, spec }: SpiderIPAddress) {
     super(metadata);
     const { node = "", podNamespace = "", podName = "", podUID = "", nic = "", owner } = spec;
@@ -57,17 +57,17 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
   }
 }
 
-/** What `spec.address` is for a claim of this name. */
+/** The `spec.address` of a claim of this name. */
 function addressOf(name: string): string {
   return name.replaceAll("-", ":");
 }
 
-/** The claim, decoded once; undefined for one whose name is no address. */
+/** The decoded claim; undefined if its name is not an address. Decodes each object once. */
 export function keptClaimOf(object: SpiderIPAddress): Claim | undefined {
   return object instanceof KeptClaim ? object : claimOf(object);
 }
 
-/** Drops what no view and no decision reads. */
+/** Drops fields that no view and no decision reads. */
 export function trimClaim(object: SpiderIPAddress): SpiderIPAddress {
   const { metadata, spec } = object;
   const { name, uid, resourceVersion } = metadata;

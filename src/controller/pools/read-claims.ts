@@ -4,10 +4,10 @@ import { claimName, type Ip, type IpSet, tryParseClaimName } from "#ip";
 import { type KubeClient, metadataOf } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 
-/** So many addresses are asked for one by one; for more, all claims of the cluster are listed. */
+/** Up to this many addresses are read one by one; for more, all claims of the cluster are listed. */
 const singleReadsMax = 256n;
 
-/** The claims on addresses of `set`, from the API server itself: no view, no cache, whatever pool they name. */
+/** Reads the claims on addresses of `set` from the API server, without any cache, whichever pool they name. */
 export async function* readClaims(client: KubeClient, set: IpSet, o: Signal): AsyncGenerator<Claim, void, undefined> {
   for await (const name of set.size > singleReadsMax ? listedNames(client, set, o) : namesOf(set)) {
     const object = await client.get(spiderIPAddresses, { name }, o);
@@ -16,7 +16,7 @@ export async function* readClaims(client: KubeClient, set: IpSet, o: Signal): As
   }
 }
 
-/** Whether anybody holds an address of the pool, by address and by the pool's UID. `set`: undefined where it is unreadable. */
+/** Whether any claim has an address of the pool or names the pool's UID. `set` is undefined if the pool's `ips` are invalid. */
 export async function isPoolInUse(
   client: KubeClient,
   { metadata }: SpiderIPPool,
@@ -31,7 +31,7 @@ export async function isPoolInUse(
   return false;
 }
 
-/** How many Pods have, or are kept, an address of the pool. */
+/** How many Pods have an address of the pool, or have one kept for them. */
 export async function countHolders(client: KubeClient, { metadata }: SpiderIPPool, o: Signal): Promise<number> {
   const labelSelector = `pool=${labelValue(metadata.name)}`;
   let count = 0;

@@ -8,15 +8,15 @@ import { rawInteger, since } from "../status-fields.ts";
 import type { Judgements } from "./judgements.ts";
 import type { PoolUses } from "./uses.ts";
 
-/** Statuses of one pool are at least so far apart, … */
+/** The shortest time between two writes of one pool's status, … */
 const gapMs = 1_000;
-/** … and more where they are large: every watcher of pools reads each of them. */
+/** … which is longer for a large status, because every watcher of pools reads it: at most this many bytes per second. */
 const bytesPerSecond = 20_000;
-/** Events that all watchers of pools together may get in a second: one for each agent and each status written. */
+/** How many watch events per second all agents together may get: each status written makes one per agent. */
 const watchEventsPerSecond = 20_000;
 /**
- * A server that answers late has too much to do, and each status makes it tell all agents: with a thousand of them the next one
- * comes ten times as late as the answer did, with fewer accordingly sooner. No view is that stale for longer than this.
+ * A server that answers late is overloaded, and it sends each status to all agents. So the pause after a write is its answer's
+ * delay times the number of agents times this: with a thousand agents, ten times the delay.
  */
 const restPerAgent = 1 / 100;
 const restMsMax = 2_000;
@@ -25,11 +25,11 @@ export interface StatusOptions {
   readonly pools: Store<SpiderIPPool>;
   readonly uses: PoolUses;
   readonly judgements: Judgements;
-  /** How many watch pools. */
+  /** How many agents watch pools. */
   readonly agents: () => number;
-  /** The ledger has every claim: until then the status that is there may be the only word of addresses in use. */
+  /** Whether the ledger has every claim. Until then the present status may be the only record of addresses in use. */
   readonly epoch: Pick<LedgerEpoch, "isComplete" | "source">;
-  /** Records that `allocatedIPs` lists. */
+  /** How many addresses `allocatedIPs` lists at most. */
   readonly listed: number;
 }
 
@@ -56,7 +56,7 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         madeOf.delete(name);
         return {};
       }
-      if (!epoch.isComplete) return {}; // It tells when it is.
+      if (!epoch.isComplete) return {}; // `epoch` is a source: it queues all pools when it is.
       const nowMs = clock.monotonicMs();
       const leftMs = Math.max(notBeforeMs.get(name) ?? 0, anyNotBeforeMs) - nowMs;
       if (leftMs > 0) return { afterMs: leftMs };
@@ -79,8 +79,8 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
       try {
         await client.patch(spiderIPPools, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
       } finally {
-        // From the answer on: a write that was on its way for long would else be followed too closely by one that is not. After a
-        // refusal, too: what was in the way may be an earlier one of ours, whose answer was lost.
+        // Counted from the answer: otherwise a slow write would be followed too closely by a fast one. Also after a refusal:
+        // the conflicting write may be an earlier one of ours whose answer was lost.
         const pauseMs = Math.max(gapMs, (sizeOf(found) / bytesPerSecond) * 1_000);
         const endMs = clock.monotonicMs();
         notBeforeMs.set(name, endMs + pauseMs);
@@ -102,14 +102,14 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
 
 type Conditions = NonNullable<SpiderIPPoolStatus["conditions"]>;
 
-/** `now` is undefined where the pool cannot be decoded: its counts then stay as they were. */
+/** `now` is undefined if the pool cannot be decoded: its counts then stay as they were. */
 function isSame(now: PoolStatus | undefined, conditions: Conditions, written: SpiderIPPoolStatus = {}): boolean {
   if (!isDeepStrictEqual(conditions, written.conditions ?? [])) return false;
   if (now === undefined) return true;
   return (
     now.allocatedIPs === written.allocatedIPs &&
     now.allocatedIPCount === written.allocatedIPCount &&
-    // A number that JSON.parse read has lost the last digits of a huge count; so has this one.
+    // JSON.parse loses the last digits of a huge count; so does this conversion.
     Number(now.totalIPCount) === written.totalIPCount
   );
 }

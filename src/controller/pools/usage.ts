@@ -13,31 +13,31 @@ import { poolUsage } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolMembers, PoolUses } from "./uses.ts";
 
-/** Publications of one pool are so far apart while many of its free addresses go or many nodes begin to draw from it, … */
+/** The interval between publications while many of a pool's free addresses go, or many nodes begin to draw from it, … */
 const hurriedMs = 25;
-/** … and so far otherwise, while anything changes. */
+/** … and otherwise, as long as anything changes. */
 const calmMs = 1_000;
 
 interface Published {
   readonly object: SpiderPoolUsage;
   readonly atMs: number;
-  /** Of the pool's members at that time. */
+  /** The members' count of allocations at that time. */
   readonly allocations: number;
 }
 
 interface UsageOptions {
   readonly uses: PoolUses;
   readonly usages: Store<SpiderPoolUsage>;
-  /** What no pool may hand out. */
+  /** Reserved addresses, which no pool may hand out. */
   readonly reserved: (family: Family) => IpSet;
   readonly reservations: Store<SpiderReservedIP>;
-  /** The leader's term. */
+  /** Number of the leader's term. */
   readonly epoch: number;
 }
 
 /**
- * Publishes which addresses of each pool are taken, for the agents' guesses: the sooner, the larger the part of the free
- * addresses that went since, and where nodes came that are not ranked yet. The object has the pool's name and goes with it.
+ * Publishes which addresses of each pool are taken, as a hint for the agents' choice: sooner if a larger part of the free
+ * addresses went since, or if there are nodes without a rank. The object has the pool's name and is deleted with it.
  */
 export function poolUsageController(deps: Deps, options: UsageOptions): ControllerOptions {
   const publisher = new Publisher(deps, options);
@@ -64,7 +64,7 @@ export function poolUsageController(deps: Deps, options: UsageOptions): Controll
 class Publisher {
   readonly #deps: Deps;
   readonly #options: UsageOptions;
-  /** What we wrote: the store may not have seen it yet. */
+  /** Our last writes: the store may not show them yet. */
   readonly #published = new Map<string, Published>();
 
   constructor(deps: Deps, options: UsageOptions) {
@@ -121,7 +121,7 @@ class Publisher {
         ? await client.create(spiderPoolUsages, { metadata: { name }, spec }, o)
         : await client.update(spiderPoolUsages, { ...before, spec }, o);
     } catch (error) {
-      // Somebody else wrote: the next attempt starts from what the store has by then.
+      // Somebody else wrote it: the next attempt starts from the store's version.
       if (hasReason(error, "Conflict", "NotFound")) this.forget(name);
       throw error;
     }
@@ -131,7 +131,7 @@ class Publisher {
 function gapMs({ object, allocations }: Published, members: PoolMembers): number {
   const { free, nodes = [] } = object.spec;
   const isMany = (news: number, of: number) => news >= Math.max(1, of / 10);
-  // Until they have ranks, nodes that begin at once try the same addresses.
+  // Nodes without ranks that start at the same time try the same addresses.
   const isHurried =
     isMany(members.allocations - allocations, free) || isMany(members.nodes.length - nodes.length, nodes.length);
   return isHurried ? hurriedMs : calmMs;

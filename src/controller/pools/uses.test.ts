@@ -52,7 +52,7 @@ function apply(api: FakeApi, step: Step): void {
 }
 
 describe("PoolUses", () => {
-  it("knows after any history who has addresses of each pool: by UID, and by address for claims outside their own pool", async () => {
+  it("knows after any history who has addresses of each pool: by UID, or by address for claims outside their own pool", async () => {
     await fc.assert(
       fc.asyncProperty(steps, async (history) => {
         const clock = new ManualClock();
@@ -87,7 +87,7 @@ describe("PoolUses", () => {
               assert.ok(names.delete(metadata.name), `${metadata.name} in ${view.name}`);
             }
           }
-          // What remains had the address in two pools at once for a time, which no valid pools have.
+          // The remaining claims had their address in two pools for a while, which valid pools never have.
           for (const name of names) assert.ok(all.some(({ metadata }) => metadata.name === name));
         }
         stop.abort();

@@ -6,32 +6,32 @@ import type { Source, Store } from "#kube";
 import type { Claim, PoolUse } from "#ledger";
 import { keptClaimOf } from "./kept-claim.ts";
 
-/** Addresses that cool at once in one pool; beyond it the oldest are forgotten. */
+/** How many addresses of one pool cool at once; beyond that, the oldest are forgotten. */
 const coolingMax = 8_192;
 
-/** One pool and who has addresses of it, as of the last word of the watches. */
+/** One pool and who has its addresses, as the watches show it. */
 export class PoolMembers implements PoolUse {
   view: PoolView;
-  /** Claims that were made in it since this process watches. */
+  /** How many claims were made in it since this process began to watch. */
   allocations = 0;
-  /** How many of the pool's own addresses are claimed for what. Held ones are kept out of use, as reserved ones are. */
+  /** How many of the pool's own addresses are claimed, by purpose. Holds count as reserved. */
   readonly held = { used: 0, reserved: 0, quarantined: 0 };
-  /** Grows with every change of its use. */
+  /** Counts changes of the pool's use. */
   changes = 0;
   readonly #claims = new Map<string, Claim>();
   readonly #nodes = new Map<string, number>();
-  /** In the order of release. */
+  /** Released addresses, in the order of their release. */
   readonly #cooling = new Map<string, { readonly ip: Ip; readonly sinceMs: number }>();
   readonly #coolDownMs: number;
   #used: IpSet | undefined;
 
-  /** `coolDownMs`: where the pool itself does not say. */
+  /** `coolDownMs`: used if the pool itself does not say. */
   constructor(view: PoolView, coolDownMs: number) {
     this.view = view;
     this.#coolDownMs = coolDownMs;
   }
 
-  /** Computed at the first question, then kept up to date with each claim. */
+  /** Addresses in use. Computed at the first call, then kept up to date. */
   get used(): IpSet {
     this.#used ??= IpSet.ofIps(
       this.view.family,
@@ -40,7 +40,7 @@ export class PoolMembers implements PoolUse {
     return this.#used;
   }
 
-  /** Can be gone through any number of times. */
+  /** The claims; can be iterated any number of times. */
   get claims(): Iterable<Claim> {
     return { [Symbol.iterator]: () => this.#claims.values() };
   }
@@ -54,8 +54,8 @@ export class PoolMembers implements PoolUse {
   }
 
   /**
-   * What was released so recently that it is handed out last, and when that changes next: neighbours may still have its former
-   * MAC address in their caches.
+   * Addresses released so recently that they are handed out last, because neighbours may still have the former MAC address
+   * in their caches; and when this set changes next.
    */
   cooling(nowMs: number): { readonly set: IpSet; readonly nextMs: number | undefined } {
     const coolDownMs = this.view.coolDownMs ?? this.#coolDownMs;
@@ -80,7 +80,7 @@ export class PoolMembers implements PoolUse {
     this.changes += 1;
   }
 
-  /** The claim is gone; false where it was none of this pool. */
+  /** Removes a claim that is gone, which starts its address's cooling; false if it was not in this pool. */
   drop({ name, ip }: Claim, nowMs: number): boolean {
     if (!this.forget(name)) return false;
     this.#cooling.delete(name);
@@ -90,7 +90,7 @@ export class PoolMembers implements PoolUse {
     return true;
   }
 
-  /** The claim is no longer one of this pool. */
+  /** Removes a claim that no longer belongs to this pool. */
   forget(name: string): boolean {
     const claim = this.#claims.get(name);
     if (claim === undefined) return false;
@@ -112,10 +112,10 @@ export class PoolMembers implements PoolUse {
 }
 
 /**
- * Who has addresses of which pool, kept claim by claim: an event costs the same in a cluster of ten claims and of 300,000.
- * A claim belongs to the pool whose UID it carries, and to every pool that has its address. The latter is looked for only
- * where the former does not have it (a stray: its pool was edited, deleted, made anew), because no two valid pools have
- * an address in common.
+ * Who has addresses of which pool, updated claim by claim: an event costs the same with ten claims as with 300,000. A claim
+ * belongs to the pool whose UID it carries and to every pool that contains its address. The latter is searched only if the
+ * former does not contain it (a stray: its pool was edited, deleted or created again), because valid pools share no
+ * address.
  */
 export class PoolUses {
   readonly #stores: readonly [Store<SpiderIPPool>, Store<SpiderIPAddress>];
@@ -126,7 +126,7 @@ export class PoolUses {
   readonly #strays = new Map<string, Claim>();
   readonly #listeners = new Set<(pool: string) => void>();
 
-  /** Follows the stores from now on: give them before they run. `coolDownMs`: of pools that do not say. */
+  /** Follows the stores from now on; pass them before they run. `coolDownMs`: for pools that do not say. */
   constructor(
     pools: Store<SpiderIPPool>,
     claims: Store<SpiderIPAddress>,
@@ -139,7 +139,7 @@ export class PoolUses {
     claims.changed((_name, now, before) => this.#followClaim(now, before));
   }
 
-  /** undefined: there is no such pool, or it cannot be decoded. */
+  /** The members of a pool; undefined if there is no such pool or it cannot be decoded. */
   get(pool: string): PoolMembers | undefined {
     return this.#byName.get(pool);
   }
@@ -148,7 +148,7 @@ export class PoolUses {
     return [...this.#byName.values()];
   }
 
-  /** The names of pools, and again of each whose spec or use changed. */
+  /** Gives the names of all pools, and again each one whose spec or use changes. */
   source(): Source {
     return {
       synced: async (o) => void (await Promise.all(this.#stores.map((store) => store.synced(o)))),
@@ -164,7 +164,7 @@ export class PoolUses {
     const { name, generation, deletionTimestamp } = pool.metadata;
     const known = this.#byName.get(name);
     const terminating = deletionTimestamp !== undefined;
-    // Most changes of a pool are our own writes of its status.
+    // Most changes of a pool are our own status writes.
     if (known?.view.generation === generation && known?.view.terminating === terminating) return;
     const view = tryView(pool);
     if (view === undefined) {

@@ -36,7 +36,7 @@ describe("a pool's status", () => {
     assert.deepEqual(status(), { allocatedIPCount: 0, totalIPCount: 10 });
   });
 
-  it("is written at once where it was quiet, then at most once a second", async () => {
+  it("is written at once after a quiet time, then at most once a second", async () => {
     const { cluster, pool, status } = await quietCluster();
     await using _cluster = cluster;
     const before = statusWrites(cluster);
@@ -52,7 +52,7 @@ describe("a pool's status", () => {
     assert.equal(statusWrites(cluster) - before, 2);
   });
 
-  it("is written a second after the write before, however long that one was on its way", async () => {
+  it("is written a second after the previous write's answer, however long that took", async () => {
     await using cluster = new TestCluster();
     const pool = cluster.pool("p");
     let delayMs = 0;
@@ -79,7 +79,7 @@ describe("a pool's status", () => {
     assert.ok((atMs[1] ?? 0) - (atMs[0] ?? 0) >= 1_000, String(atMs));
   });
 
-  it("is tried again a second after a refusal: what was in the way may be an earlier one whose answer was lost", async () => {
+  it("is tried again a second after a refusal: the conflict may be our own write whose answer was lost", async () => {
     const { cluster, pool, status } = await quietCluster();
     await using _cluster = cluster;
     const isStatus = ({ path }: { readonly path: string }) => path.includes("/p/status");
@@ -103,7 +103,7 @@ describe("a pool's status", () => {
     assert.equal(cluster.api.requests.filter(({ path }) => path.includes("/p/status")).length, sent.length);
   });
 
-  it("counts a claim by its address where its pool was made anew", async () => {
+  it("counts a claim by its address if its pool was created again", async () => {
     const { cluster, pool, status } = await quietCluster();
     await using _cluster = cluster;
     cluster.claim("172.18.30.131", pool);
@@ -121,7 +121,7 @@ describe("a pool's conditions", () => {
   const poolEvents = ({ api }: TestCluster, reason: string) =>
     api.all(events).filter((event) => event.reason === reason && event.involvedObject.kind === "SpiderIPPool").length;
 
-  it("name the Pods whose addresses an edit took away, until they are gone, with one Event", async () => {
+  it("name the Pods whose addresses an edit removed, until they are gone, with one Event", async () => {
     const { cluster, pool } = await quietCluster();
     await using _cluster = cluster;
     cluster.claim("172.18.30.139", pool);
@@ -144,7 +144,7 @@ describe("a pool's conditions", () => {
     assert.equal(conditionsOf(cluster), undefined);
   });
 
-  it("say that the list of records is cut short; counts stay exact", async () => {
+  it("say that the list of addresses is cut short; counts stay exact", async () => {
     await using cluster = new TestCluster();
     const pool = cluster.pool("p");
     for (const last of [1, 2, 3]) cluster.claim(`172.18.30.13${last}`, pool);
@@ -174,7 +174,7 @@ describe("a pool's conditions", () => {
     assert.equal(poolEvents(cluster, "InvalidIPPool"), 1);
   });
 
-  it("come with Events: one when the last address goes, one for a foreign host", async () => {
+  it("come with Events: one when the last address is taken, one for a foreign host", async () => {
     await using cluster = new TestCluster();
     const pool = cluster.pool("p", { ips: ["172.18.30.131-172.18.30.132"] });
     cluster.claim("172.18.30.131", pool);
@@ -215,7 +215,7 @@ describe("the budget of statuses", () => {
     assert.equal(writes() - before, 60);
   });
 
-  it("is smaller while the server answers late, and as before when it does not", async () => {
+  it("shrinks while the server answers late, and recovers afterwards", async () => {
     await using cluster = new TestCluster();
     const all = Array.from({ length: 20 }, (_, at) =>
       cluster.pool(`p${at}`, { subnet: `10.${at}.0.0/16`, ips: [`10.${at}.0.10-10.${at}.0.20`], gateway: "" }),
@@ -244,7 +244,7 @@ describe("the budget of statuses", () => {
 });
 
 describe("SpiderPoolUsage", () => {
-  it("counts as free what can be claimed: not what is reserved", async () => {
+  it("counts as free only what can be claimed, without reserved addresses", async () => {
     const { cluster, usage } = await quietCluster();
     await using _cluster = cluster;
     assert.equal(usage()?.free, 10);
@@ -253,7 +253,7 @@ describe("SpiderPoolUsage", () => {
     assert.equal(usage()?.free, 7);
   });
 
-  it("ranks nodes at once that begin to draw from a large pool, and takes its time with the rest", async () => {
+  it("ranks nodes at once that begin to draw from a large pool, and is not hurried otherwise", async () => {
     const { cluster, usage } = await quietCluster();
     await using _cluster = cluster;
     const large = cluster.pool("p", { ips: ["172.18.32.0-172.18.63.255"] });
@@ -269,7 +269,7 @@ describe("SpiderPoolUsage", () => {
     assert.deepEqual(usage()?.used, ["172.18.32.0-172.18.32.2"]);
   });
 
-  it("tells what is taken, how many are free, and on which nodes", async () => {
+  it("lists what is taken, how many are free, and the nodes", async () => {
     const { cluster, pool, usage } = await quietCluster();
     await using _cluster = cluster;
     assert.deepEqual([usage()?.used, usage()?.free, usage()?.nodes, usage()?.epoch], [[], 10, [], 0]);
@@ -280,7 +280,7 @@ describe("SpiderPoolUsage", () => {
     assert.deepEqual([usage()?.free, usage()?.nodes], [8, ["n1", "n2"]]);
   });
 
-  it("is published within 25 ms where a tenth of what was free is gone, and within a second otherwise", async () => {
+  it("is published within 25 ms if a tenth of the free addresses is gone, and within a second otherwise", async () => {
     const { cluster, pool, usage } = await quietCluster();
     await using _cluster = cluster;
     cluster.claim("172.18.30.131", pool);
@@ -297,7 +297,7 @@ describe("SpiderPoolUsage", () => {
     assert.equal(usage()?.free, 9);
   });
 
-  it("names an address that was released as cooling for 30 s", async () => {
+  it("lists a released address as cooling for 30 s", async () => {
     const { cluster, pool, usage } = await quietCluster();
     await using _cluster = cluster;
     cluster.claim("172.18.30.131", pool);
@@ -311,7 +311,7 @@ describe("SpiderPoolUsage", () => {
     assert.equal(usage()?.cooling, undefined);
   });
 
-  it("names it for as long as its pool says, and a change of that counts at once", async () => {
+  it("lists it for as long as its pool says, and obeys a change of that at once", async () => {
     const { cluster, usage } = await quietCluster();
     await using _cluster = cluster;
     const pool = cluster.pool("p", { coolDown: 100 });
@@ -325,7 +325,7 @@ describe("SpiderPoolUsage", () => {
     assert.equal(usage()?.cooling, undefined);
   });
 
-  it("is written only when something changed, comes back when it is removed, and goes with its pool", async () => {
+  it("is written only if something changed, again if somebody removes it, and goes with its pool", async () => {
     const { cluster, usage } = await quietCluster();
     await using _cluster = cluster;
     const before = usageWrites(cluster);

@@ -13,17 +13,17 @@ import { type Deps, subjectOf } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 import { endHolds, hold } from "./holds.ts";
 
-/** When a deletion that admission refused is tried again: the pool has addresses in use. */
+/** When to retry a deletion that admission refused because the pool has addresses in use. */
 const guardedMs = 30_000;
 
 interface ActOptions {
   readonly plan: SubnetPlan;
-  /** With the status that tells which application each pool is for. */
+  /** Its status says which application each pool is for. */
   readonly subnet: SpiderSubnet;
   readonly uses: PoolUses;
 }
 
-/** Does what is planned, as far as it goes: what fails for one application keeps no other one waiting. Throws the first failure. */
+/** Carries out the plan. A failure for one application does not stop the others; throws the first failure at the end. */
 export async function act(deps: Deps, options: ActOptions, o: Signal): Promise<{ readonly afterMs?: number }> {
   const failures: unknown[] = [];
   let afterMs: number | undefined;
@@ -68,7 +68,7 @@ async function actOne(
   }
 }
 
-/** What admission refuses concerns the application: whoever looks at it is to see why its Pods wait. */
+/** Reports a refusal by admission as an Event of the application, whose Pods wait because of it. */
 async function told(
   { events }: Deps,
   { kind, draft, demand }: Extract<PoolAction, { kind: "create" | "update" }>,
@@ -108,7 +108,7 @@ async function remove(
   return undefined;
 }
 
-/** Whether the application of the pool is not there by the API server's own word. */
+/** Asks the API server whether the pool's application is gone. */
 async function isGone(
   { client }: Deps,
   { status }: SpiderSubnet,

@@ -16,7 +16,7 @@ describe("auto pool scale", () => {
     assert.deepEqual(cluster.pools["auto4-web-eth0-9a2b3"], ["10.6.0.10-10.6.0.12", "10.6.0.16-10.6.0.17"]);
   });
 
-  it("down: holds the lowest idle addresses until the pool has lost them, then they are free", async () => {
+  it("down: holds the lowest idle addresses until the pool no longer has them, then frees them", async () => {
     await using cluster = await withSubnet();
     cluster.app(deployments, { replicas: 5 });
     await cluster.pass(300);
@@ -61,7 +61,7 @@ describe("auto pool scale", () => {
     assert.deepEqual([cluster.pools["auto4-web-eth0-9a2b3"], cluster.holds], [["10.6.0.11"], []]);
   });
 
-  it("an address that was claimed while it was to be dropped stays, another one goes", async () => {
+  it("an address claimed just before it would be dropped stays; another one goes", async () => {
     await using cluster = await withSubnet();
     cluster.app(deployments, { replicas: 3, annotations: { [keys.poolIpNumber]: "+0" } });
     await cluster.pass(300);
@@ -76,7 +76,7 @@ describe("auto pool scale", () => {
 });
 
 describe("a subnet without enough addresses", () => {
-  it("says so by a condition and Events, and gives them when there are", async () => {
+  it("says so by a condition and Events, and gives addresses when there are some", async () => {
     await using cluster = await withSubnet({ ips: ["10.6.0.10-10.6.0.11"] });
     cluster.app(deployments);
     await cluster.pass(500);
@@ -93,7 +93,7 @@ describe("a subnet without enough addresses", () => {
     assert.equal(cluster.status().conditions, undefined);
   });
 
-  it("that is not there, of the other family, or an annotation that cannot be read: the application is told", async () => {
+  it("that does not exist or has the other family, or an invalid annotation: the application gets an Event", async () => {
     await using cluster = await withSubnet();
     cluster.app(deployments, { annotations: { [keys.subnet]: '{"ipv4":["nowhere"],"ipv6":["s"]}' } });
     cluster.app(statefulSets, { annotations: { [keys.subnet]: "[" } });
@@ -113,7 +113,7 @@ describe("a subnet without enough addresses", () => {
 describe("a subnet for some namespaces", () => {
   const told = "no IPv4 IPPool for NIC eth0: SpiderSubnet s is for";
 
-  it("gives applications of other namespaces no pool, and tells them", async () => {
+  it("gives applications of other namespaces no pool, and tells them by an Event", async () => {
     await using cluster = await withSubnet();
     cluster.subnet("s", { namespaceName: ["team-a"] });
     cluster.app(deployments);
@@ -127,7 +127,7 @@ describe("a subnet for some namespaces", () => {
     assert.deepEqual(Object.keys(cluster.pools), ["auto4-web-eth0-9a2b3"]);
   });
 
-  it("chooses them by their labels, and follows these", async () => {
+  it("selects namespaces by their labels, and follows changes", async () => {
     await using cluster = await withSubnet();
     cluster.subnet("s", { namespaceAffinity: { matchLabels: { team: "a" } } });
     cluster.app(deployments);
@@ -148,7 +148,7 @@ describe("a subnet for some namespaces", () => {
     assert.equal(Object.keys(cluster.pools).length, 1, "names win over labels");
   });
 
-  it("is what every subnet must be with enableStrictIPPoolScope", async () => {
+  it("is the only kind of subnet allowed with enableStrictIPPoolScope", async () => {
     await using cluster = await withSubnet({}, "enableSpiderSubnet: true\nenableStrictIPPoolScope: true");
     cluster.app(deployments);
     await cluster.pass(500);
@@ -178,7 +178,7 @@ describe("auto pool delete", () => {
     assert.deepEqual([cluster.status().allocatedIPCount, cluster.status().controlledIPPools], [0, undefined]);
   });
 
-  it("reclaim true, with same-named re-creation: the new one has a pool of its own", async () => {
+  it("reclaim true, with same-named re-creation: the new one gets its own pool", async () => {
     await using cluster = await withSubnet();
     cluster.app(deployments, { annotations: fixed("true") });
     await cluster.pass(300);
@@ -192,7 +192,7 @@ describe("auto pool delete", () => {
     assert.notEqual(cluster.read4("auto4-web-eth0-9a2b3").metadata.deletionTimestamp, undefined);
   });
 
-  it("reclaim false, with same-named re-creation: the pool is taken over; another kind does not get it", async () => {
+  it("reclaim false, with same-named re-creation: the new one gets the pool; another kind does not", async () => {
     await using cluster = await withSubnet();
     cluster.app(deployments, { annotations: fixed("false") });
     await cluster.pass(300);
@@ -212,7 +212,7 @@ describe("auto pool delete", () => {
     assert.equal(Object.keys(cluster.pools).length, 2);
   });
 
-  it("an application that goes to another subnet gets a pool there; the old one goes when it is empty", async () => {
+  it("an application that changes its subnet gets a new pool; the old pool goes when it is empty", async () => {
     await using cluster = await withSubnet();
     cluster.subnet("s2", { subnet: "10.7.0.0/16", ips: ["10.7.0.10-10.7.0.19"], gateway: "10.7.0.1" });
     cluster.app(deployments);

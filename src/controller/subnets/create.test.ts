@@ -21,7 +21,7 @@ describe("auto pool create", () => {
     });
   }
 
-  it("makes the pool as the contract has it: labels, affinity, finalizer, owner, gateway and routes", async () => {
+  it("makes the pool with the documented labels, affinity, finalizer, owner, gateway and routes", async () => {
     await using cluster = await withSubnet({ routes: [{ dst: "10.7.0.0/16", gw: "10.6.0.1" }] });
     const uid = cluster.app(statefulSets, {
       annotations: { [keys.poolReclaim]: "false", [keys.poolIpNumber]: "4" },
@@ -69,7 +69,7 @@ describe("auto pool create", () => {
     });
   });
 
-  it("fixed and +N; the cluster's default where nothing is said", async () => {
+  it("fixed and +N; the cluster's default if there is no annotation", async () => {
     await using cluster = await withSubnet({}, "clusterSubnetDefaultFlexibleIPNumber: 3");
     const sizes = async (annotations: App["annotations"]) => {
       cluster.app(deployments, { annotations: annotations ?? {} });
@@ -100,7 +100,7 @@ describe("auto pool create", () => {
     });
   });
 
-  it("reserved IPs respected, and what other pools have", async () => {
+  it("respects reserved IPs and addresses of other pools", async () => {
     await using cluster = await withSubnet();
     cluster.reserved("r", ["10.6.0.11"]);
     cluster.pool("manual", { subnet: "10.6.0.0/16", ips: ["10.6.0.10"], gateway: "10.6.0.1" });
@@ -111,7 +111,7 @@ describe("auto pool create", () => {
     assert.deepEqual(cluster.status().parts["manual"], { ips: ["10.6.0.10"] });
   });
 
-  it("is not for Pods on the host's network, nor for what belongs to a Deployment or a CronJob", async () => {
+  it("does nothing for Pods on the host's network, or for ReplicaSets and Jobs that a Deployment or CronJob owns", async () => {
     await using cluster = await withSubnet();
     cluster.app(deployments, { hostNetwork: true });
     cluster.app(replicaSets, { owners: [reference] });
@@ -127,7 +127,7 @@ describe("auto pool create", () => {
     assert.deepEqual([cluster.pools, cluster.status().totalIPCount], [{}, 10]);
   });
 
-  it("writes the range into the subnet's status before the pool is there", async () => {
+  it("writes the range into the subnet's status before it creates the pool", async () => {
     await using cluster = await withSubnet();
     cluster.app(deployments);
     await cluster.pass(300);
@@ -138,7 +138,7 @@ describe("auto pool create", () => {
     assert.deepEqual([given, made], ["status", "spiderippools"]);
   });
 
-  it("goes on from a range that a controller gave before it died", async () => {
+  it("continues from a range that a controller gave before it died", async () => {
     await using cluster = new Subnets();
     cluster.subnet("s");
     cluster.app(deployments);
@@ -154,7 +154,7 @@ describe("auto pool create", () => {
     assert.deepEqual(cluster.pools, { "auto4-web-eth0-9a2b3": ["10.6.0.10-10.6.0.12"] });
   });
 
-  it("gives long and odd names labels and pools that the API takes", async () => {
+  it("makes valid labels and pool names of long and odd names", async () => {
     await using cluster = await withSubnet();
     const name = `${"a".repeat(62)}.${"b".repeat(62)}.${"c".repeat(62)}.${"d".repeat(60)}`;
     cluster.app(deployments, { name, annotations: { [keys.subnet]: '{"interface":"ETH_0","ipv4":["s"]}' } });

@@ -19,13 +19,13 @@ async function deletedSubnet(pools: readonly string[] = []) {
 }
 
 describe("the finalizer of a subnet", () => {
-  it("goes at once where no pool has a part of it", async () => {
+  it("goes at once if no pool has a part of it", async () => {
     const { cluster, isThere } = await deletedSubnet();
     await using _cluster = cluster;
     assert.equal(isThere(), false);
   });
 
-  it("stays while a pool has a part of it; the pool is deleted, too", async () => {
+  it("stays while a pool has a part of it, and deletes that pool", async () => {
     const { cluster, isThere } = await deletedSubnet(["p"]);
     await using _cluster = cluster;
     assert.equal(isThere(), true);

@@ -2,7 +2,7 @@ import { finalizer, type SpiderIPPool, type SpiderSubnet, spiderIPPools, spiderS
 import { type ControllerOptions, fromStore, type Store } from "#kube";
 import type { Deps } from "../deps.ts";
 
-/** Deletes the pools of a deleted subnet, and lets it go when no pool has a part of it any more. */
+/** Deletes the pools of a deleted subnet, and removes the subnet's finalizer when no pool has a part of it any more. */
 export function subnetDrainController(
   deps: Deps,
   { subnets, pools }: { readonly subnets: Store<SpiderSubnet>; readonly pools: Store<SpiderIPPool> },
@@ -16,7 +16,7 @@ export function subnetDrainController(
       const subnet = subnets.get(name);
       if (subnet?.metadata.deletionTimestamp === undefined) return {};
       if (isHeld(subnet)) {
-        // Deleted in the background it would wait for pools that nobody deletes.
+        // The garbage collector deletes these pools only after the subnet is gone, which waits for them.
         for (const { metadata } of pools.list().filter((pool) => isOwned(pool, subnet))) {
           const preconditions = { uid: metadata.uid };
           await deps.client.delete(spiderIPPools, { name: metadata.name }, { ...o, preconditions });

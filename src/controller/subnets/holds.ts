@@ -6,11 +6,11 @@ import { claimLabels, isShrinkHold, shrinkHoldReason } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 
-/** Longer than a pool takes to lose its addresses; whoever leads then ends them earlier. */
+/** Longer than it takes to shrink a pool; normally the leader ends holds earlier. */
 const holdMs = 300_000;
 const writesAtOnce = 8;
 
-/** Claims the addresses, so that no Pod does; one that was claimed meanwhile stays whose it is. */
+/** Claims the addresses, so that no Pod can. Skips addresses that were claimed meanwhile. */
 export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpSet, o: Signal): Promise<void> {
   const { name, uid, generation = 0 } = pool.metadata;
   const at = (ms: number) => new Date(clock.wall().getTime() + ms).toISOString();
@@ -33,7 +33,7 @@ export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpS
   });
 }
 
-/** Ends holds that the watch shows. */
+/** Ends the holds that the watch shows. */
 export async function endHolds({ client }: Deps, uses: PoolUses, pool: SpiderIPPool, ips: IpSet, o: Signal) {
   const claims = [...(uses.get(pool.metadata.name)?.claims ?? [])].filter(
     (claim) => isShrinkHold(claim) && ips.contains(claim.ip),
@@ -47,7 +47,7 @@ function* membersOf(ips: IpSet): Generator<Ip> {
   for (let index = 0n; index < ips.size; index++) yield ips.nth(index) as Ip;
 }
 
-/** A few at a time; all are tried, then the first failure is thrown. */
+/** Writes a few items at a time. Tries all, then throws the first failure. */
 async function each<T>(items: Iterable<T>, write: (item: T) => Promise<void>): Promise<void> {
   const left = [...items].values();
   const work = async () => {

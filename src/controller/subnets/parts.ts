@@ -25,28 +25,28 @@ import { act } from "./act.ts";
 import { writeStatus } from "./status.ts";
 import { changesOf, type Workloads } from "./workloads.ts";
 
-/** How long an entry of the status stays after its pool was seen neither in the watch nor, yet, by a read. */
+/** When to look again at a status entry whose pool the watch does not show. */
 const lookAgainMs = 500;
 
-/** What the controllers of subnets read. */
+/** The stores that the controllers of subnets read. */
 export interface SubnetStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
   readonly reservations: Store<SpiderReservedIP>;
   readonly reserved: (family: Family) => IpSet;
   readonly uses: PoolUses;
-  /** Undefined: no pool is made for an application, nor goes with one. */
+  /** Undefined: pools of applications are neither created nor deleted. */
   readonly workloads: Workloads | undefined;
 }
 
 /**
- * Makes the pools of applications from subnets, keeps their size, and lets them go with their application; tells in the
- * status of each subnet which pool has which part of it. The status of subnets is written here and nowhere else.
+ * Cuts pools for applications from subnets, adjusts their size, and deletes them with their application. Writes into each
+ * subnet's status which pool has which part of it; nothing else writes that status.
  */
 export function subnetPartsController(deps: Deps, stores: SubnetStores): ControllerOptions {
   const { clock, log, settings } = deps;
   const { pools, subnets, reservations, uses, workloads } = stores;
-  /** Pools whose next step depends on their claims, and their subnets. */
+  /** Subnets by pool, for pools whose next step depends on their claims. */
   const waiting = new Map<string, string>();
   const withCidr = (cidr: string) => subnets.list().filter(({ spec }) => spec.subnet === cidr);
   const subnetsOf = ({ spec }: SpiderIPPool) => withCidr(spec.subnet).map(({ metadata }) => metadata.name);
@@ -85,14 +85,14 @@ export function subnetPartsController(deps: Deps, stores: SubnetStores): Control
       for (const pool of plan.waiting) waiting.set(pool, name);
       tellUnmet(deps, subnet, plan);
       if (await isAnyThere(deps, plan.dropped, o)) return { afterMs: lookAgainMs };
-      // What the watch shows of the new status brings us back, to act on it.
+      // The watch of the new status triggers the next reconcile, which acts on it.
       if (await writeStatus(deps, subnet, plan, o)) return {};
       return act(deps, { plan, subnet, uses }, o);
     },
   };
 }
 
-/** What the watches show of a subnet and its pools. */
+/** A subnet and its pools, as the watches show them. */
 function factsOf(
   subnet: SpiderSubnet,
   demands: readonly Demand[],
@@ -106,7 +106,7 @@ function factsOf(
     pools: pools.list().filter(({ spec }) => spec.subnet === subnet.spec.subnet),
     isTaken: (pool) => pools.get(pool) !== undefined,
     useOf: ({ metadata }) => partsOf([...(uses.get(metadata.name)?.claims ?? [])], metadata.uid, family),
-    // Before anything is deleted for it, `act` makes sure.
+    // `act` reads the owner from the API server before it deletes anything.
     ownerOf: (pool) => (workloads === undefined ? "unknown" : ownerStateOf(pool, (uid) => workloads.withUid(uid))),
     reserved: reserved(family),
   };
@@ -120,7 +120,7 @@ function tellUnmet({ events }: Deps, subnet: SpiderSubnet, { unmet }: SubnetPlan
   }
 }
 
-/** Whether one of the pools is there that the watch does not show: its part of the subnet is still its own. */
+/** Whether a pool exists that the watch does not show. It still owns its part of the subnet. */
 async function isAnyThere({ client }: Deps, pools: readonly string[], o: Signal): Promise<boolean> {
   for (const name of pools) {
     if ((await client.get(metadataOf(spiderIPPools), { name }, o)) !== undefined) return true;
@@ -128,7 +128,7 @@ async function isAnyThere({ client }: Deps, pools: readonly string[], o: Signal)
   return false;
 }
 
-/** Tells of workloads whose annotations cannot be read. */
+/** Reports workloads with invalid annotations by Events. */
 export function brokenWorkloadsController({ clock, log, events }: Deps, workloads: Workloads): ControllerOptions {
   return {
     name: "workload-annotations",
@@ -149,7 +149,7 @@ function demandsOn(workloads: Workloads | undefined, subnet: string): readonly D
   return all.filter((demand) => demand.subnet === subnet);
 }
 
-/** The demands that the subnet can meet at all; of the others their application is told. */
+/** The demands that this subnet may serve. Applications with others get an Event. */
 function receivable(
   { events, settings }: Deps,
   subnet: SpiderSubnet | undefined,
@@ -173,7 +173,7 @@ function nameOf({ metadata }: SpiderSubnet): readonly string[] {
   return [metadata.name];
 }
 
-/** Most changes of a pool are those of its status. */
+/** What of a pool matters here; most changes are those of its status. */
 function versionOf({ metadata }: SpiderIPPool): unknown {
   const { uid, generation, labels: set, annotations, deletionTimestamp } = metadata;
   return [uid, generation, set, annotations, deletionTimestamp];

@@ -5,7 +5,7 @@ import type { SubnetPlan, Unmet } from "#ipam";
 import type { Deps } from "../deps.ts";
 import { rawInteger, since } from "../status-fields.ts";
 
-/** Writes what the plan makes of the subnet's status: which pool has which part. False: it stands there already. */
+/** Writes which pool has which part of the subnet into its status. False if the status says so already. */
 export async function writeStatus(
   { client, clock }: Pick<Deps, "client" | "clock">,
   { metadata, status = {} }: SpiderSubnet,

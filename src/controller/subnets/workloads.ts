@@ -3,13 +3,13 @@ import { type Demands, demandsOfWorkload, type WorkloadKind, type WorkloadObject
 import { type KubeObject, metadataOf, namespaces, type Resource, type Source, type Store, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
 
-/** A workload, reduced to what its pools depend on. */
+/** A workload, trimmed to what its pools depend on. */
 export interface Workload extends KubeObject {
-  /** Absent where its Pods ask for no pool of a subnet. */
+  /** Absent if its Pods request no pool of a subnet. */
   readonly demands?: Demands;
 }
 
-/** The applications of all kinds that get automatic pools and their namespaces, as far as pools depend on them. */
+/** Stores of every kind of application that can have automatic pools, and of their namespaces. */
 export class Workloads {
   readonly #kinds: readonly WatchedStore<Workload>[];
   readonly #namespaces: WatchedStore<KubeObject>;
@@ -34,12 +34,12 @@ export class Workloads {
     );
   }
 
-  /** Everything that is watched. */
+  /** All stores that must run. */
   get stores(): readonly WatchedStore<KubeObject>[] {
     return [...this.#kinds, this.#namespaces];
   }
 
-  /** Undefined: the watch shows no such namespace (yet). */
+  /** The labels of a namespace; undefined if the watch does not show it (yet). */
   labelsOf(namespace: string): Readonly<Record<string, string>> | undefined {
     const found = this.#namespaces.get(namespace);
     return found && (found.metadata.labels ?? {});
@@ -50,12 +50,12 @@ export class Workloads {
     return this.#kinds.flatMap((store) => store.by("subnet", subnet));
   }
 
-  /** Undefined: there is none with this UID. */
+  /** The workload with this UID, if there is one. */
   withUid(uid: string): Workload | undefined {
     return this.#kinds.flatMap((store) => store.by("uid", uid))[0];
   }
 
-  /** The names of the subnets whose demands changed; `ofApplication`: in which subnets an application has pools already. */
+  /** Gives the names of subnets whose demands change. `ofApplication`: the subnets in which an application has pools already. */
   source(ofApplication: (uid: string) => readonly string[]): Source {
     return changesOf(
       this.#kinds,
@@ -85,7 +85,7 @@ function reduced(kind: WorkloadKind, workload: WorkloadObject, redundant: number
   return { metadata: { name, namespace, uid, resourceVersion }, ...(demands !== undefined && { demands }) };
 }
 
-/** Keys of objects in stores, told only where `versionOf` an object changed: most writes concern nobody here. */
+/** Gives keys of objects in the stores whenever `versionOf` the object changes: most writes do not matter here. */
 export function changesOf<T extends KubeObject>(
   stores: readonly Store<T>[],
   versionOf: (object: T) => unknown,

@@ -40,7 +40,7 @@ const brief = ({ claims }: ReturnType<typeof plan>) =>
   claims.map(({ ip, pod, nic, node, owner }) => [formatIp(ip), pod.name, nic, node, owner?.text]);
 
 describe("planTakeOver()", () => {
-  it("claims what living Pods have by their pool's records, and tells NIC and answer by the endpoint", () => {
+  it("claims addresses of living Pods by their pool's records, with NIC and routes from the endpoint", () => {
     const found = plan(
       [pool("p", { "10.6.0.2": { pod: "default/a", podUid: "u-a" } })],
       [pod("a", ["10.6.0.2"])],
@@ -71,7 +71,7 @@ describe("planTakeOver()", () => {
     assert.deepEqual([found.problems, found.ended], [[], []]);
   });
 
-  it("claims what only one of both tells: eth0 where the Pod's status has it, else a NIC of its own for each", () => {
+  it("claims addresses that only one source has: for eth0 if the Pod's status has it, else each for its own NIC", () => {
     const records = {
       "10.6.0.2": { pod: "default/a", podUid: "u-a" },
       "10.6.0.3": { pod: "default/a", podUid: "u-a" },
@@ -93,12 +93,12 @@ describe("planTakeOver()", () => {
     );
   });
 
-  it("leaves addresses of Pods that are gone free, even where another Pod has the name", () => {
+  it("leaves addresses of Pods that are gone free, even if another Pod has the name", () => {
     const found = plan([pool("p", { "10.6.0.2": { pod: "default/a", podUid: "former" } })], [pod("a")]);
     assert.deepEqual([brief(found), found.ended], [[], [{ pool: "p", ip: "10.6.0.2" }]]);
   });
 
-  it("keeps a StatefulSet's addresses: of a Pod that runs, and of one that is away", () => {
+  it("keeps a StatefulSet's addresses, both for running and for missing Pods", () => {
     const nic = (ip: string): readonly Nic[] => [{ interface: "eth0", ipv4: `${ip}/16`, ipv4Pool: "p" }];
     const endpoints = [
       endpoint("app-0", "u-app-0", nic("10.6.0.2"), "StatefulSet"),
@@ -113,7 +113,7 @@ describe("planTakeOver()", () => {
     assert.deepEqual(brief(plan([pool("p")], pods, endpoints, false)).length, 1);
   });
 
-  it("keeps the address of a virtual machine that is switched off for its next Pod, whatever that is called", () => {
+  it("keeps the address of a virtual machine that is switched off, for its next Pod of any name", () => {
     const nic: readonly Nic[] = [{ interface: "eth0", ipv4: "10.6.0.2/16", ipv4Pool: "p" }];
     const record = { "10.6.0.2": { pod: "default/app", podUid: "former" } };
     const endpoints = [endpoint("app", "former", nic, "VirtualMachineInstance")];
@@ -123,7 +123,7 @@ describe("planTakeOver()", () => {
     assert.deepEqual(brief(plan([pool("p", record)], [], endpoints, false)), []);
   });
 
-  it("where two Pods are said to have one address the Pod's own status decides, and both are told", () => {
+  it("lets the Pods' own statuses decide if two Pods are said to have one address, and reports both", () => {
     const found = plan(
       [pool("p", { "10.6.0.2": { pod: "default/a", podUid: "u-a" } })],
       [pod("a"), pod("b", ["10.6.0.2"])],
@@ -136,7 +136,7 @@ describe("planTakeOver()", () => {
     assert.match(found.problems[0]?.why ?? "", /Pod default\/a is said to have it, too/);
   });
 
-  it("names each bad entry, and takes the others all the same", () => {
+  it("names each bad entry, and takes over all others", () => {
     const records = {
       "10.6.0.300": { pod: "default/a", podUid: "u-a" },
       "10.6.0.2": { pod: "default/a", podUid: "u-a" },

@@ -3,7 +3,7 @@ import { formatIp, type Ip, tryParseIp, tryParsePrefix } from "#ip";
 import { keyOf, type Pod } from "#kube";
 import { type Answer, stickyOwnerOf, type TakenOver } from "#ledger";
 
-/** As much of a Pod as decides; Pods that ended for good are none. */
+/** The fields of a Pod that matter here. Pods that have finished do not count. */
 export interface LivingPod {
   readonly namespace: string;
   readonly name: string;
@@ -13,7 +13,7 @@ export interface LivingPod {
   readonly owner: TakenOver["owner"];
 }
 
-/** What the former system has left, all read from the API server itself. */
+/** What the former system left, read from the API server. */
 export interface Former {
   readonly pools: readonly SpiderIPPool[];
   readonly endpoints: readonly SpiderEndpoint[];
@@ -21,9 +21,9 @@ export interface Former {
   readonly pods: ReadonlyMap<string, LivingPod>;
 }
 
-/** An entry that could not be taken over as it stands. */
+/** An entry that could not be taken over. */
 export interface Problem {
-  /** Name of the pool that it is in, or that it names. */
+  /** Name of the pool that contains the entry, or that the entry names. */
   readonly pool: string;
   readonly entry: string;
   readonly why: string;
@@ -31,25 +31,25 @@ export interface Problem {
 
 interface TakeOverPlan {
   readonly claims: readonly TakenOver[];
-  /** Addresses of Pods that are gone: they are free. */
+  /** Addresses of Pods that are gone, which are free. */
   readonly ended: readonly { readonly pool: string; readonly ip: string }[];
   readonly problems: readonly Problem[];
 }
 
-/** One source's word that a Pod has an address. */
+/** One source's statement that a Pod has an address. */
 interface Word {
   readonly ip: Ip;
   readonly pool: SpiderIPPool;
   readonly podUid: string;
-  /** As the source calls the Pod. */
+  /** The Pod's key in that source. */
   readonly podKey: string;
-  /** Absent where the source does not know it: pools do not. */
+  /** Absent if the source does not have it: pools do not. */
   readonly nic?: string;
   readonly answer?: Answer;
   readonly keptBy?: string;
 }
 
-/** The Pod as it is needed here; undefined where it has no node yet, or has ended for good. */
+/** The Pod's fields that matter; undefined if it has no node yet, or has finished. */
 export function livingPod(
   pod: Pod,
   settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">,
@@ -71,8 +71,8 @@ export function livingPod(
 }
 
 /**
- * What the ledger has to hold so that no address of a running Pod is given away: of each pool's `status.allocatedIPs` and of each
- * SpiderEndpoint. Where both disagree the Pod's own status decides, then the pool. Pure.
+ * The claims that the ledger needs so that no address of a running Pod is given away, from each pool's `status.allocatedIPs` and
+ * from the SpiderEndpoints. If these contradict each other, the Pod's own status decides, then the pool. Pure.
  */
 export function planTakeOver(
   former: Former,
@@ -120,7 +120,7 @@ function takenOver(word: Word, pod: LivingPod | undefined, unnamed: Map<string, 
   };
 }
 
-/** Nothing told the NIC. An address of the Pod's status is eth0's; others must only differ, for the claims of one Pod are told apart by it. */
+/** A NIC for an address that no source has a NIC for: eth0 if the Pod's status has the address, else any distinct name. */
 function nicOf(ip: Ip, pod: LivingPod | undefined, unnamed: Map<string, number>): string {
   if (pod === undefined || pod.ips.includes(formatIp(ip))) return "eth0";
   const count = (unnamed.get(pod.uid) ?? 0) + 1;
@@ -128,7 +128,7 @@ function nicOf(ip: Ip, pod: LivingPod | undefined, unnamed: Map<string, number>)
   return `unknown${count}`;
 }
 
-/** The records of all pools. */
+/** Statements from the statuses of all pools. */
 function* pooled(pools: readonly SpiderIPPool[], problems: Problem[]): Generator<Word> {
   for (const pool of pools) {
     const { name } = pool.metadata;
@@ -157,7 +157,7 @@ function* pooled(pools: readonly SpiderIPPool[], problems: Problem[]): Generator
   }
 }
 
-/** The owner, as claims name it, that keeps the endpoint's addresses for its next Pod; undefined: they go with the Pod. */
+/** The owner, as claims name it, for whose next Pod the endpoint's addresses are kept; undefined: they go with the Pod. */
 function keeperOf(
   { metadata: { namespace }, status: { ownerControllerType: kind, ownerControllerName: name } }: SpiderEndpoint,
   settings: Parameters<typeof planTakeOver>[1],
@@ -168,7 +168,7 @@ function keeperOf(
   return undefined;
 }
 
-/** What the endpoints say of Pods that live, and of those of StatefulSets and virtual machines that will come back. */
+/** Statements from the endpoints of living Pods, and of Pods of StatefulSets and virtual machines that will come back. */
 function* endpointed(
   { pools, endpoints, pods }: Former,
   settings: Parameters<typeof planTakeOver>[1],

@@ -49,7 +49,7 @@ const claimed = (cluster: TestCluster) =>
   ["131", "132", "133"].map((last) => cluster.read(`172.18.30.${last}`)?.spec.podUID);
 
 describe("a cluster that was another system's", () => {
-  it("is taken over once every agent knows that pools are closed: its records are left alone until then", async () => {
+  it("is taken over once every agent knows that pools are closed; its records stay untouched until then", async () => {
     const { cluster, uid, allocatedIPs, read, token, tell, recorded } = former(takeOverToken("1"));
     await using _cluster = cluster;
     await cluster.start();
@@ -74,7 +74,7 @@ describe("a cluster that was another system's", () => {
     assert.match(told.map(({ message }) => message).join(), /172\.18\.30\.133: it should have pod/);
   });
 
-  it("is closed by the leader where nobody did before, and closed for as long as an agent has not told", async () => {
+  it("is closed by the leader if nobody did before, and stays closed until every agent has reported", async () => {
     const { cluster, uid, token, tell } = former();
     await using _cluster = cluster;
     await cluster.start();
@@ -85,7 +85,7 @@ describe("a cluster that was another system's", () => {
     assert.deepEqual([token(), claimed(cluster)], [undefined, [uid, undefined, undefined]]);
   });
 
-  it("is taken over again after the former system was back: a claim of a Pod that is gone gives way", async () => {
+  it("is taken over again after the former system came back: claims of Pods that are gone give way", async () => {
     const { cluster, uid, tell, token } = former(takeOverToken("2"));
     await using _cluster = cluster;
     const pool = cluster.api.read(spiderIPPools, { name: "p" }) ?? assert.fail();
@@ -96,7 +96,7 @@ describe("a cluster that was another system's", () => {
     assert.deepEqual([token(), claimed(cluster)], [undefined, [uid, undefined, undefined]]);
   });
 
-  it("is taken up again by the next look where the API server fails in the middle", async () => {
+  it("is continued at the next look if the API server fails in the middle", async () => {
     const { cluster, uid, tell, token } = former(takeOverToken("3"));
     await using _cluster = cluster;
     tell();

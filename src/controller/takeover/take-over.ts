@@ -13,15 +13,14 @@ import { claimOf, isHeld, type TakenOver, takenOverDraft } from "#ledger";
 import { type Deps, subjectOf } from "../deps.ts";
 import { type Former, type LivingPod, livingPod, type Problem, planTakeOver } from "./plan.ts";
 
-/** Creates in flight at once. */
+/** How many creates are in flight at once. */
 const creates = 8;
-/** Entries that one Event names; the log has all. */
+/** How many entries an Event names; the log names all. */
 const namedMax = 10;
 
 /**
- * Takes the addresses that Pods have from a former system into the ledger: once, while no pool gives any. It can be repeated: what is
- * there stays. Throws what the API server answered where something may be missing; what is wrong with single entries is told and
- * holds nothing up.
+ * Claims the addresses that Pods have from a former system, while all pools are closed. Can be repeated: existing claims stay.
+ * Throws the API server's error if claims may be missing. Reports invalid entries by log and Event, and goes on.
  */
 export async function takeOver(deps: Deps, o: Signal): Promise<void> {
   const { settings, log } = deps;
@@ -56,7 +55,7 @@ async function readFormer({ client, settings }: Deps, o: Signal): Promise<Former
   return { pools, endpoints, pods: new Map(byUid) };
 }
 
-/** Undefined: the ledger has it. Else why it cannot. */
+/** Creates the claim. Returns why it cannot exist; undefined: the ledger has it. */
 async function create(deps: Deps, former: Former, claim: TakenOver, o: Signal): Promise<string | undefined> {
   const { client, clock, log } = deps;
   const draft = takenOverDraft(claim, clock.wall());
@@ -73,14 +72,14 @@ async function create(deps: Deps, former: Former, claim: TakenOver, o: Signal): 
     }
     const object = await client.get(spiderIPAddresses, { name }, o);
     const found = object && claimOf(object);
-    if (found === undefined) continue; // Gone since.
+    if (found === undefined) continue; // Deleted meanwhile.
     const { podUID = "", podNamespace, podName } = found.spec;
     if (isHeld(found) && podUID === claim.pod.uid) return undefined;
     const holder = isHeld(found) ? `Pod ${podNamespace}/${podName}` : `a ${found.spec.purpose}`;
     if (claim.node === undefined || !isHeld(found) || former.pods.has(podUID)) {
       return `${holder} has it in the ledger, and Pod ${pod} is said to have it`;
     }
-    // A claim of a Pod that is gone, from before the former system was here for a second time; a UID never comes back.
+    // A claim of a Pod that is gone, from before a rollback to the former system. UIDs are never used again.
     const { uid, resourceVersion } = found;
     log.info(
       { ip: draft.spec.address, podUid: podUID },
@@ -94,7 +93,7 @@ async function create(deps: Deps, former: Former, claim: TakenOver, o: Signal): 
   }
 }
 
-/** The former system held endpoints by a finalizer that nobody of ours takes away: their Pods' successors could get none. */
+/** Removes the former system's finalizer from endpoints: it would keep them, and the next Pods of these names could get none. */
 async function freeEndpoints({ client }: Deps, endpoints: readonly SpiderEndpoint[], o: Signal): Promise<void> {
   for (const endpoint of endpoints) {
     const { finalizers = [] } = endpoint.metadata;

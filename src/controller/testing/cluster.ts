@@ -42,27 +42,27 @@ function defaultsOf(environment: Environment) {
   return { collection: readCollection(environment), leader: readLeader(environment), withoutEffect: [] };
 }
 
-/** Watches of one replica that does not lead. */
+/** How many watches a replica has that does not lead. */
 const storesMax = 8;
 
 interface ReplicaChanges {
   /** `conf.yml`. */
   readonly conf?: string;
-  /** In place of the API itself: to hold a replica's requests back. */
+  /** Used in place of the API itself, to hold back a replica's requests. */
   readonly transport?: Transport;
   readonly probe?: Probe;
   readonly log?: Logger;
 }
 
-/** How a node and its agent look to the controller; what is absent is well. */
+/** How a node and its agent look to the controller. Healthy by default. */
 export interface NodeState {
   readonly ready?: "True" | "False" | "Unknown";
-  /** The condition Ready of its agent's Pod. */
+  /** Condition `Ready` of its agent's Pod. */
   readonly agent?: "True" | "False" | "none";
   readonly outOfService?: boolean;
 }
 
-/** Replicas of the controller on an API in memory; time stands still until `clock.advance`. */
+/** Replicas of the controller with an API in memory. Time stands still until `clock.advance`. */
 export class TestCluster implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly api = new FakeApi({ clock: this.clock, withoutStatusSubresource: ["spiderendpoints"] });
@@ -70,7 +70,7 @@ export class TestCluster implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>[] = [];
 
-  /** Starts a replica; returns the function that stops it. */
+  /** Starts a replica; returns a function that stops it. */
   async start(
     changes: Partial<ControllerProgramOptions> = {},
     more: ReplicaChanges = {},
@@ -96,12 +96,12 @@ export class TestCluster implements AsyncDisposable {
     return runReplica(changed, deps, o);
   }
 
-  /** Lets everything run that needs no time. */
+  /** Runs everything that does not wait for time to pass. */
   async settle(): Promise<void> {
     for (let turn = 0; turn < 40; turn++) await this.clock.advance(0);
   }
 
-  /** Time passes in small steps, so that what it wakes can answer in between. */
+  /** Advances time in small steps, so that woken code can run in between. */
   async pass(ms: number, { steps = 100 }: { readonly steps?: number } = {}): Promise<void> {
     const stepMs = Math.max(5, Math.ceil(ms / steps));
     for (let left = ms; left > 0; left -= stepMs) {
@@ -117,7 +117,7 @@ export class TestCluster implements AsyncDisposable {
     });
   }
 
-  /** A node and its agent's Pod. */
+  /** Creates or changes a node and its agent's Pod. */
   node(name: string, state: NodeState = {}): void {
     const { ready = "True", agent = "True", outOfService = false } = state;
     const taints = outOfService ? [{ key: "node.kubernetes.io/out-of-service", effect: "NoExecute" }] : [];
@@ -135,7 +135,7 @@ export class TestCluster implements AsyncDisposable {
     }
   }
 
-  /** A running Pod in the namespace default. */
+  /** Creates a running Pod in the namespace default. */
   pod(name: string, more: { metadata?: object; spec?: object; status?: object } = {}): Pod {
     return this.api.apply<Pod>(pods, {
       metadata: { namespace: "default", name, ...more.metadata },

@@ -26,7 +26,7 @@ import { TestCluster } from "../../testing/cluster.ts";
 /** An owner that is a Deployment. */
 export const reference = { apiVersion: "apps/v1", kind: "Deployment", name: "up", uid: "u", controller: true };
 
-/** What of a workload a test says; the rest is usual. */
+/** A workload, as far as a test cares; the rest has usual values. */
 export interface App {
   readonly name?: string;
   readonly replicas?: number;
@@ -35,13 +35,13 @@ export interface App {
   readonly owners?: readonly object[];
 }
 
-/** Six kinds of workload that run `replicas` Pods. */
+/** The six kinds of workload. */
 export const kinds = [deployments, replicaSets, statefulSets, daemonSets, jobs, cronJobs] as const;
 
-/** How names of pools end here that are made for the first, the second and the third workload. */
+/** Stable endings of pool names in tests, for the first, second and third workload. */
 const ends = ["9a2b3", "77777", "88888"] as const;
 
-/** A cluster with the controller running, seen by what subnets and their pools are. */
+/** A cluster with a running controller, with views of its subnets and pools. */
 export class Subnets extends TestCluster {
   readonly #uids: string[] = [];
 
@@ -81,7 +81,7 @@ export class Subnets extends TestCluster {
     return found ?? assert.fail(`no pool ${alias}`);
   }
 
-  /** The text with our ends of names for those that are made of UIDs. */
+  /** Replaces the endings made from UIDs by the stable ones. */
   #aliased(text: string): string {
     return this.#uids.reduce((all, uid, at) => all.replaceAll(`-${uid.slice(24, 29)}`, `-${ends[at]}`), text);
   }
