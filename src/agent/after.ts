@@ -184,4 +184,6 @@ const reasons: Readonly<Record<string, string>> = {
   NETWORK_ANNOTATION: "InvalidAnnotation",
   INTERFACE_TAKEN: "InvalidAnnotation",
   STICKY_HELD: "AddressHeld",
+  ADDRESS_CONFLICT: "AddressConflict",
+  GATEWAY_SILENT: "GatewaySilent",
 };

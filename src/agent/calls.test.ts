@@ -59,6 +59,18 @@ describe("ADD", () => {
     assert.deepEqual([records.list(), told.failed.length, told.added], [[], 1, []]);
   });
 
+  it("names Pod and network also where a stage fails that nothing waited for", async () => {
+    withNetworks("second");
+    const places: number[] = [];
+    ovs.acts.set("beside", async () => {
+      if (places.push(places.length) === 2) throw new SpiderError("GATEWAY_SILENT", "nobody answers");
+    });
+    assert.equal(
+      (await fail("ADD")).msg,
+      '[default/a/uid-a:default/second]: error adding container to network "default/second": nobody answers',
+    );
+  });
+
   it("does nothing at all when one configuration is wrong", async () => {
     withNetworks("second,bad");
     assert.deepEqual([(await fail("ADD")).code, log, records.list()], [cniCodes.invalidConfig, [], []]);

@@ -101,7 +101,10 @@ export class Verbs {
         throw delegateError(request, delegate, error);
       }
     }
-    await steps.settled();
+    await steps.settled((error, of) => {
+      const delegate = delegates.find(({ ifName }) => ifName === of);
+      return delegate === undefined ? error : delegateError(request, delegate, error);
+    });
     const complete = completed(record, attached, clock.wall());
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? nothing;

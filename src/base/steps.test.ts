@@ -79,9 +79,14 @@ describe("Steps", () => {
   it("throws the failure of a stage beside only when it is asked whether all have settled", async () => {
     const call = steps();
     const undone: true[] = [];
-    call.beside("ofport", () => Promise.reject(new Error("no port")), { undo: () => void undone.push(true) });
+    call.beside("ofport", () => Promise.reject(new Error("no port")), {
+      of: "net1",
+      undo: () => void undone.push(true),
+    });
     await call.run("coordinator", async () => {});
     await assert.rejects(call.settled(), /no port/);
+    const told = (error: unknown, of: string) => new Error(`${of}: ${String(error)}`);
+    await assert.rejects(call.settled(told), /^Error: net1: Error: no port$/);
     await call.abort();
     assert.deepEqual(undone, [true]);
   });

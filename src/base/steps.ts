@@ -79,7 +79,7 @@ export class Steps {
   readonly #letGo: () => void;
   /** Every stage so far. */
   readonly #running: Promise<unknown>[] = [];
-  readonly #beside: Promise<unknown>[] = [];
+  readonly #beside: { readonly of: string; readonly running: Promise<unknown> }[] = [];
   readonly #owned = new DisposableStack();
   #undo: UndoEntry[] = [];
   #ended = false;
@@ -145,7 +145,7 @@ export class Steps {
   /** Starts a stage on which nothing that follows depends: it only has to be done before the answer (`settled`). */
   beside<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): void {
     // Its failure is thrown by `settled`, or of no interest to a call that failed otherwise.
-    this.#beside.push(this.run(stage, act, options));
+    this.#beside.push({ of: options.of ?? "", running: this.run(stage, act, options) });
   }
 
   /** Disposes it when the call has ended, after what it undoes. */
@@ -153,9 +153,19 @@ export class Steps {
     return this.#owned.use(resource);
   }
 
-  /** Waits for all stages that were started beside; throws the first failure. */
-  async settled(): Promise<void> {
-    await this.all(...this.#beside);
+  /**
+   * Waits for all stages that were started beside; throws the first failure.
+   *
+   * @param told makes the error that is thrown, by what the stage worked on
+   */
+  async settled(told: (error: unknown, of: string) => unknown = (error) => error): Promise<void> {
+    await this.all(
+      ...this.#beside.map(({ of, running }) =>
+        running.catch((error) => {
+          throw told(error, of);
+        }),
+      ),
+    );
   }
 
   /** Waits for ALL to settle, then throws the first failure (in argument order) or returns every value. */

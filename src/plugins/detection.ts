@@ -162,12 +162,13 @@ export async function checkGateways(
     if (gateway === undefined) return;
     const found = await probe(netns, link, gateway, { source, timeoutMs: gatewayMsMax, signal });
     if (found !== undefined) return;
+    // The Pod's address is not told: every try has another one, and Events that differ are not counted but repeated.
     throw new CniError(cniCodes.failed, `gateway ${formatIp(gateway)} is unreachable`, {
+      code: "GATEWAY_SILENT",
       details: {
         interface: link,
-        address: formatIp(source),
         found: `silence for ${gatewayMsMax} ms`,
-        fix: "see whether the pool's gateway and the network's VLAN are right; or set enableGatewayDetection: false",
+        fix: "see whether spec.gateway of the IPPool is right, and whether the network's VLAN passes the node's uplink and the switch; where a gateway answers nobody, set enableGatewayDetection: false",
       },
     });
   };
@@ -190,8 +191,9 @@ function conflictError({ ifName }: Attachment, { ip, mac }: AddressConflict, tri
     cniCodes.failed,
     `ip conflict: pod's interface ${ifName} with an conflicting ip ${text}, ${text} is located at ${mac}`,
     {
+      code: "ADDRESS_CONFLICT",
       details: {
-        tried: tries,
+        ...(tries > 1 && { found: `${tries} addresses were tried, and somebody answers for each` }),
         fix: `find the host with the MAC address ${mac}, or take ${text} out of the pool (spec.excludeIPs, SpiderReservedIP)`,
       },
     },

@@ -37,6 +37,8 @@ class FakePlugin implements Plugin<PluginConfig> {
 
   add(config: PluginConfig, attachment: Attachment, steps: Steps) {
     const undo = () => this.#act("undo", config, attachment, { signal: never });
+    const beside = this.acts.get("beside");
+    if (beside !== undefined) steps.beside("ofport", beside, { of: attachment.ifName });
     return steps.run(
       "link",
       async (o) => {

@@ -99,10 +99,12 @@ class Publisher {
     return cooling.nextMs === undefined ? {} : { afterMs: cooling.nextMs - nowMs };
   }
 
-  #tellUsedUp({ view }: PoolMembers): void {
+  #tellUsedUp({ view, held: { quarantined } }: PoolMembers): void {
     const { events } = this.#deps;
     const { name, uid } = view;
-    const message = `all ${view.set.size} addresses are in use: add addresses to spec.ips, or name a further pool for new Pods`;
+    const foreign =
+      quarantined === 0 ? "" : `, ${quarantined} of them in quarantine (spiderpoolctl ip show --pool ${name} says why)`;
+    const message = `all ${view.set.size} addresses are in use${foreign}: add addresses to spec.ips, or name a further pool for new Pods`;
     const subject = { apiVersion: apiVersionOf(spiderIPPools), kind: spiderIPPools.kind, name, uid };
     events.record(subject, { type: "Warning", reason: "IPPoolExhausted", message });
   }

@@ -193,6 +193,15 @@ describe("a pool's conditions", () => {
     cluster.api.apply(spiderIPAddresses, { ...claim, spec: { ...spec, reason: "another host answers for it" } });
     await cluster.pass(1_000);
     assert.equal(poolEvents(cluster, "AddressConflict"), 1);
+    const other = cluster.pool("q", { ips: ["172.18.30.140"] });
+    const held = cluster.claim("172.18.30.140", other);
+    cluster.api.apply(spiderIPAddresses, { ...held, spec: { ...held.spec, purpose: "Quarantine" } });
+    await cluster.pass(5_000);
+    const told = cluster.api.all(events).flatMap(({ message = "" }) => (message.startsWith("all 1 ") ? [message] : []));
+    assert.match(
+      told.join(),
+      /^all 1 addresses are in use, 1 of them in quarantine \(spiderpoolctl ip show --pool q says why\)/,
+    );
   });
 });
 

@@ -39,10 +39,10 @@ function pool(name: string, prefix: string, spec: Partial<SpiderIPPool["spec"]> 
   api.apply(spiderIPPools, { metadata: { name }, spec: { ...subnet, ...spec } });
 }
 
-function claim(address: string, poolName: string, podName: string): void {
+function claim(address: string, poolName: string, podName: string, more: object = {}): void {
   const metadata = { name: address, labels: { pool: poolName } };
   const pod = { podNamespace: "default", podName, podUID: `uid-${podName}`, nic: "eth0" };
-  const spec = { format: 1, address, purpose: "Pod", pool: poolName, poolUID: "", poolGeneration: 1, ...pod };
+  const spec = { format: 1, address, purpose: "Pod", pool: poolName, poolUID: "", poolGeneration: 1, ...pod, ...more };
   api.apply(spiderIPAddresses, { metadata, spec } as object as Parameters<typeof api.apply>[1]);
 }
 
@@ -113,6 +113,17 @@ describe("spiderpoolctl explain", () => {
     assert.doesNotMatch(out, /use IPPool a/, "which is full, whatever its status says yet");
     api.apply(spiderReservedIPs, { metadata: { name: "s" }, spec: { ips: ["10.6.0.12-10.6.255.255"] } });
     assert.match((await explain("pod", "web")).out, /"10\.6\.0\.5-10\.6\.0\.9"\]/);
+  });
+
+  it("names the hosts outside the cluster that have the addresses of a full pool", async () => {
+    const host = { purpose: "Quarantine", mac: "02:00:00:00:00:01" };
+    claim("10.6.0.10", "a", "x", host);
+    claim("10.6.0.11", "a", "y", host);
+    pod("web", ippool({ ipv4: ["a"] }));
+    assert.match(
+      (await explain("pod", "web")).out,
+      / {2}- find the hosts that answer for addresses of IPPool a \(02:00:00:00:00:01: 10\.6\.0\.10-10\.6\.0\.11\), or take these addresses out of it\n/,
+    );
   });
 
   it("judges a Pod that is not made yet on every node on which it could be, and its template's owner", async () => {

@@ -1,6 +1,18 @@
 import type { LabelSelector } from "#api";
-import { type Family, formatIp, formatRange, IpSet, ipFromValue, ipValue, prefixRange, rangeSize, sameIp } from "#ip";
+import {
+  type Family,
+  formatIp,
+  formatIpSet,
+  formatRange,
+  IpSet,
+  ipFromValue,
+  ipValue,
+  prefixRange,
+  rangeSize,
+  sameIp,
+} from "#ip";
 import { annotationKeys, type Decision, judge, type PoolView } from "#ipam";
+import type { Claim } from "#ledger";
 import { nearest } from "../nearest.ts";
 import { type Attempt, type NicReport, type PoolReport, selectionOf } from "./attempt.ts";
 import type { Facts, Usage } from "./facts.ts";
@@ -8,6 +20,8 @@ import { annotationFix, type Fix, patchCommand, shellLine } from "./fix.ts";
 
 /** How many addresses a pool that is full is extended by, where so many are free in one piece. */
 const extension = 16n;
+/** Hosts outside the cluster that are told. */
+const hostsMax = 5;
 
 /** What can be done about a NIC that gets no address; the likeliest first. */
 export function poolFixes(facts: Facts, usage: Usage, attempt: Attempt, report: NicReport): readonly Fix[] {
@@ -26,9 +40,37 @@ export function poolFixes(facts: Facts, usage: Usage, attempt: Attempt, report: 
   const used = report.pools.filter(({ state }) => state === "used");
   const decision = report.decisions.find(({ family }) => family === used[0]?.family);
   return [
+    ...used.flatMap(({ pool }) => foreignHosts(usage, pool)),
     ...used.slice(0, 1).flatMap(({ pool }) => extend(facts, usage, pool) ?? []),
     ...(decision === undefined ? [] : elsewhere(facts, attempt, report, decision)),
   ];
+}
+
+/** Addresses that other hosts answer for, and the hosts: they have to leave, or the addresses have to leave the pool. */
+function foreignHosts(usage: Usage, pool: string): readonly Fix[] {
+  const held = (usage.get(pool) ?? []).filter(
+    ({ spec: { purpose, mac } }) => purpose === "Quarantine" && mac !== undefined,
+  );
+  if (held.length === 0) return [];
+  const hosts = Map.groupBy(held, ({ spec }) => spec.mac);
+  const shown = Array.from(hosts, ([mac, claims]) => `${mac}: ${addressesOf(claims).join(", ")}`);
+  const more = shown.length > hostsMax ? `; and ${shown.length - hostsMax} more` : "";
+  const list = `${shown.slice(0, hostsMax).join("; ")}${more}`;
+  return [
+    { text: `find the hosts that answer for addresses of IPPool ${pool} (${list}), or take these addresses out of it` },
+  ];
+}
+
+function addressesOf(claims: readonly Claim[]): readonly string[] {
+  const families = Map.groupBy(claims, ({ ip }) => ip.family);
+  return [...families].flatMap(([family, some]) =>
+    formatIpSet(
+      IpSet.ofIps(
+        family,
+        some.map(({ ip }) => ip),
+      ),
+    ),
+  );
 }
 
 /** Adds addresses of the pool's subnet that no pool, reservation, gateway or claim has. */

@@ -60,6 +60,15 @@ describe("spiderpoolctl ip show", () => {
     assert.equal(await shown("--pod", "other/db"), "");
   });
 
+  it("says who answers for an address in quarantine, not which Pod met that host", async () => {
+    const purpose = "Quarantine";
+    const met = { purpose, mac: "02:00:00:00:00:01", reason: "another host answers for it" } as const;
+    const given = { purpose, address: "172.18.30.132", reason: "given back as in use" } as const;
+    const { out } = await runCtl(claimed({ ...met, node: "" }, { ...given, node: "" }), ["ip", "show"]);
+    assert.match(out, /172\.18\.30\.131 +Quarantine +ippool-test +another host, 02:00:00:00:00:01 +eth0/);
+    assert.match(out, /172\.18\.30\.132 +Quarantine +ippool-test +given back as in use +eth0/);
+  });
+
   it("says that an address is free, and that it is no address", async () => {
     const free = await runCtl(claimed({}), ["ip", "show", "172.18.30.9"]);
     assert.deepEqual([free.status, free.err], [1, "172.18.30.9 is not claimed: no Pod holds it\n"]);

@@ -94,6 +94,13 @@ export function holderOf({ spec }: Pick<Claim, "spec">): string {
   return pod === "" ? (spec.reason ?? "") : pod;
 }
 
+/** Who answers for an address in quarantine, where it is known; else who has the claim. */
+function usedBy(claim: Claim): string {
+  const { purpose, mac, reason } = claim.spec;
+  if (purpose !== "Quarantine") return holderOf(claim);
+  return mac === undefined ? (reason ?? holderOf(claim)) : `another host, ${mac}`;
+}
+
 function claimPrinter(now: Date, nothing: string): Printer<Claim> {
   const age = ({ spec }: Claim) =>
     spec.since === undefined ? "<unknown>" : formatAge(now.getTime() - Date.parse(spec.since));
@@ -102,7 +109,7 @@ function claimPrinter(now: Date, nothing: string): Printer<Claim> {
       { header: "ADDRESS", value: ({ ip }) => formatIp(ip) },
       { header: "PURPOSE", value: ({ spec }) => spec.purpose },
       { header: "POOL", value: ({ spec }) => spec.pool },
-      { header: "HELD BY", value: holderOf },
+      { header: "HELD BY", value: usedBy },
       { header: "NIC", value: ({ spec }) => spec.nic ?? "" },
       { header: "NODE", value: ({ spec }) => spec.node ?? "" },
       { header: "AGE", value: age },
