@@ -1,8 +1,8 @@
 const takeOver = "take-over-";
 
 /**
- * A value of the annotation `ledgerClosed`: what Pods have from a former system is put into the ledger first, however long that
- * takes. `id` tells closures apart.
+ * A value of the annotation `ledgerClosed`: pools stay closed until the addresses that Pods have from a former system are in the
+ * ledger, without a time limit. `id` tells closures apart.
  */
 export function takeOverToken(id: string): string {
   return `${takeOver}${id}`;
@@ -16,9 +16,9 @@ export function isTakeOver(closed: string | undefined): boolean {
 const lost = "lost-";
 
 /**
- * A value of the annotation `ledgerEpoch`, of `ledgerClosed` of pools that are created from then on, and of Nodes whose claims were
- * given up: claims and pools are gone, while Pods may run on with their addresses. Pools are created closed until agents have told
- * what their sandboxes have. `id` tells losses apart.
+ * A value of three annotations: `ledgerEpoch`, `ledgerClosed` of pools created after a loss, and `ledgerClosed` of Nodes whose
+ * claims were given up. Claims and pools are gone, while Pods may go on using their addresses. New pools are closed until agents
+ * have reported the addresses of their sandboxes. `id` tells losses apart.
  */
 export function lostToken(id: string): string {
   return `${lost}${id}`;
@@ -30,20 +30,20 @@ export function isLost(token: string | undefined): token is string {
 }
 
 /**
- * A value of `ledgerEpoch`: the ledger with this UID has every address of Pods that a pool has. Others are in use and in no pool:
- * whatever adds addresses to pools closes them again. `before`: the value until now.
+ * A value of `ledgerEpoch`: the ledger with this UID has every address in use that belongs to a pool, but Pods also use addresses
+ * of no pool. Adding addresses to a pool therefore closes it again. `before`: the value until now.
  */
 export function partlyLost(before: string, uid: string): string {
   const [id = ""] = (isLost(before) ? before.slice(lost.length) : before).split("@");
   return `${lost}${id}@${uid}`;
 }
 
-/** The UID with which the ledger was last complete, or complete but for addresses of no pool, by a value of `ledgerEpoch`. */
+/** From a value of `ledgerEpoch`, the UID with which the ledger was last complete, except perhaps for addresses of no pool. */
 export function completeUid(epoch: string | undefined): string | undefined {
   return isLost(epoch) ? epoch.split("@")[1] : epoch;
 }
 
-/** A value of `ledgerClosed` of a Node: its agent has done its part of the closure `token`, and some of its addresses are in no pool. */
+/** A value of a Node's `ledgerClosed`: its agent has done its part of the closure `token`, except for addresses of no pool. */
 export function doneInPart(token: string): string {
   return `${token} in part`;
 }

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { SpiderError } from "#base";
 import { decodeSettings } from "./config.ts";
 
-/** What is said of a text that is refused. */
+/** The problems reported for an invalid text. */
 function problems(yaml: string): unknown {
   try {
     decodeSettings(yaml);
@@ -34,7 +34,7 @@ describe("decodeSettings", () => {
     assert.deepEqual(settings, decodeSettings("").settings);
   });
 
-  test("values given are taken, and parts are filled up", () => {
+  test("given values are kept, and missing ones are filled in", () => {
     const { settings, warnings } = decodeSettings(`
 enableIPv6: false
 agent:
@@ -59,7 +59,7 @@ agent:
     assert.equal(number("clusterSubnetDefaultFlexibleIPNumber: 3\nenableAutoPoolForApplication: false"), 0);
   });
 
-  test("keys that we do not know are warned of by path", () => {
+  test("unknown keys cause a warning with their path", () => {
     const { warnings } = decodeSettings(
       "enableIpv4: true\npodResourceInject: {enable: true}\nagent: {networkResourcePlugin: {resourceAdvertisement: {subENI: {rules: [{max: 1}]}}}}",
     );
@@ -70,12 +70,12 @@ agent:
     ]);
   });
 
-  test("an IaaS provider is warned of: nobody would ask it", () => {
+  test("an IaaS provider causes a warning: nobody would ask it", () => {
     const { warnings } = decodeSettings("iaasNetworkProvider: {serverUrl: 'https://iaas.example'}");
     assert.deepEqual(warnings, ["iaasNetworkProvider.serverUrl has no effect: no IaaS provider is asked"]);
   });
 
-  test("every value of a wrong type is refused by its path", () => {
+  test("every value of a wrong type is refused with its path", () => {
     assert.deepEqual(problems('enableIPv4: "yes"\npodResourceInject: {namespacesExclude: [1]}\nagent: 5'), [
       'enableIPv4: Invalid type: Expected boolean but received "yes"',
       "podResourceInject.namespacesExclude.0: Invalid type: Expected string but received 1",
@@ -85,7 +85,7 @@ agent:
     assert.equal(problems("- a"), "it is a list, not keys with values");
   });
 
-  test("broken YAML is refused with its place", () => {
+  test("invalid YAML is refused with its position", () => {
     assert.match(String(problems("a: [")), /line 1/);
   });
 });

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parse } from "yaml";
 import { SpiderError } from "#base";
 
-// A key without a value is null in YAML; it counts as absent. What a key means is in the reference: `npm run generate`.
+// A key without a value is null in YAML; it counts as absent. `npm run generate` writes the meanings into the reference.
 const described = <S extends v.GenericSchema>(schema: S, meaning: string) => v.pipe(schema, v.description(meaning));
 const text = (value: string, meaning: string) => described(v.nullish(v.string(), value), meaning);
 const flag = (value: boolean, meaning: string) => described(v.nullish(v.boolean(), value), meaning);
@@ -10,7 +10,7 @@ const texts = (value: string[], meaning: string) => described(v.nullish(v.array(
 const whole = v.pipe(v.number(), v.integer(), v.minValue(0));
 const number = (value: number, meaning: string) => described(v.nullish(whole, value), meaning);
 const list = <S extends v.GenericSchema>(item: S, meaning: string) => described(v.nullish(v.array(item), []), meaning);
-/** An object whose fields all have defaults, and which can therefore be left out. */
+/** An object whose fields all have defaults, so that it can be omitted. */
 const part = <E extends v.ObjectEntries>(entries: E) =>
   v.nullish(v.object(entries), {} as v.InferInput<v.ObjectSchema<E, undefined>>);
 
@@ -20,7 +20,7 @@ const selector = part({
     v.array(v.object({ key: v.string(), operator: v.string(), values: v.optional(v.array(v.string())) })),
   ),
 });
-/** Of a part that is decoded, so that it is checked, and used by nothing. */
+/** Meaning of a part that is decoded to check it, but used by nothing. */
 const notShipped = "*not shipped*";
 
 const masterNicRule = v.object({
@@ -43,7 +43,7 @@ export const settingsSchema = v.object({
       "/var/run/spidernet/spiderpool.sock",
       "Decoded for those who read the file; the agent's flag `--api-socket` counts.",
     ),
-    // An empty path was always read as the default one.
+    // An empty path has always meant the default.
     v.transform((path) => path || "/var/run/spidernet/spiderpool.sock"),
   ),
   enableIPv4: flag(true, "IPv4 pools are admitted and used."),
@@ -118,19 +118,19 @@ type Decoded = v.InferOutput<typeof settingsSchema>;
 /** The settings of agent and controller: `conf.yml` of the ConfigMap, every value filled in. */
 export interface Settings
   extends Omit<Decoded, "clusterSubnetDefaultFlexibleIPNumber" | "clusterSubnetAutoPoolDefaultRedundantIPNumber"> {
-  /** Addresses that an application's pool has above its replicas, where the application does not say. */
+  /** How many addresses an application's pool has beyond its replicas, unless the application says. */
   readonly redundantIpNumber: number;
 }
 
 interface DecodedSettings {
   readonly settings: Settings;
-  /** Keys that we do not know, by path: a typing mistake, or a newer version's. And those that ask for what is not there. */
+  /** Warnings by path: unknown keys (a typing mistake, or a newer version's), and settings for features that do not exist. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Decodes `conf.yml`. Empty text means all defaults. Throws SpiderError `CONFIG_INVALID`, with every wrong value by its path, or
- * with the place where the YAML is broken.
+ * Decodes `conf.yml`. Empty text means all defaults. Throws SpiderError `CONFIG_INVALID` with the path of every wrong value, or
+ * with the position of a YAML error.
  */
 export function decodeSettings(yaml: string): DecodedSettings {
   const input = readYaml(yaml);
@@ -156,7 +156,7 @@ export function decodeSettings(yaml: string): DecodedSettings {
 
 function readYaml(yaml: string): unknown {
   const value = parseYaml(yaml) ?? {};
-  // valibot takes an array for an object without entries.
+  // valibot accepts an array as an object without entries.
   if (Array.isArray(value)) throw invalid("it is a list, not keys with values");
   return value;
 }
@@ -173,7 +173,7 @@ function invalid(reason: string, details: Readonly<Record<string, unknown>> = {}
   return new SpiderError("CONFIG_INVALID", "conf.yml cannot be used", { details: { reason, ...details }, cause });
 }
 
-/** The paths in `value` that `known` has no entry for; schemas other than objects, arrays and optionals know everything. */
+/** The paths in `value` that are not in the schema. Looks inside objects, arrays and optionals only. */
 function unknownKeys(value: unknown, known: v.GenericSchema, path = ""): readonly string[] {
   const inner = unwrap(known);
   if (typeof value !== "object" || value === null) return [];

@@ -24,7 +24,7 @@ function* schemas(schema: unknown, path = ""): Generator<readonly [string, Reado
 }
 
 describe("the CustomResourceDefinitions", () => {
-  test("are committed as they are generated: run `npm run generate` after a change", () => {
+  test("are committed as generated: run `npm run generate` after a change", () => {
     const texts = crdTexts();
     assert.deepEqual(readdirSync(folder).toSorted(), [...texts.keys()].toSorted());
     for (const [name, text] of texts) assert.equal(readFileSync(new URL(name, folder), "utf8"), text, name);
@@ -59,7 +59,7 @@ describe("the CustomResourceDefinitions", () => {
     }
   });
 
-  test("have the columns that users read, in their order", () => {
+  test("have the documented columns, in order", () => {
     const columns = (kind: string) =>
       (crdOfKind(kind).version.additionalPrinterColumns || []).map(
         ({ name, type, jsonPath, priority = 0 }) => `${name} ${type} ${jsonPath} ${priority}`,
@@ -89,7 +89,7 @@ describe("the CustomResourceDefinitions", () => {
     assert.deepEqual(columns("SpiderMultusConfig"), []);
   });
 
-  test("default what the user leaves out, and nothing that would hide that the user said nothing", () => {
+  test("have defaults, except where absence has a meaning of its own", () => {
     const defaults = (kind: string) =>
       Object.fromEntries(
         Array.from(schemas(crdOfKind(kind).version.schema.openAPIV3Schema))

@@ -1,14 +1,14 @@
 import { tryParseClaimName } from "#ip";
 
-/** No more are read of one message, whoever wrote it. */
+/** How many names are read from one message, which anybody may have written. */
 const namesMax = 64;
 
-/** The value of the annotation `ipam.spidernet.io/doubts`: names of claims, and when they were told, so that each time is a change. */
+/** A value of the annotation `ipam.spidernet.io/doubts`: names of claims, and the time, so that a repetition is a change, too. */
 export function writeDoubts(names: readonly string[], now: Date): string {
   return JSON.stringify({ at: now.toISOString(), claims: names });
 }
 
-/** The names of claims in the annotation's value; what is none is passed over. */
+/** The names of claims in a value of the annotation; skips anything else. */
 export function readDoubts(text: string): readonly string[] {
   try {
     const { claims } = JSON.parse(text) ?? {};

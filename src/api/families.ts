@@ -1,4 +1,4 @@
-/** Which address families the cluster uses: `enableIPv4` and `enableIPv6` of the configuration. */
+/** The address families that the cluster uses: `enableIPv4` and `enableIPv6` of the configuration. */
 export interface Families {
   readonly enableIPv4: boolean;
   readonly enableIPv6: boolean;

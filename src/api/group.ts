@@ -1,9 +1,9 @@
 import type { KubeObject, Resource } from "#kube";
 
-/** The API group of every kind of ours but the NetworkAttachmentDefinition. */
+/** The API group of all our kinds. (NetworkAttachmentDefinition is not ours.) */
 export const apiGroup = "spiderpool.spidernet.io";
 export const apiVersion = "v2beta1";
-/** On pools, subnets, endpoints and coordinators: the object goes only when what depends on it is gone. */
+/** The finalizer of pools, subnets, endpoints and coordinators: keeps the object until nothing depends on it. */
 export const finalizer = "spiderpool.spidernet.io";
 
 /** A resource of our group. */

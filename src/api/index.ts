@@ -1,9 +1,9 @@
 /**
- * The objects of our API and its configuration: types, resources, defaults and rules of each kind, the rendering of networks
- * and the decoding of conf.yml. Pure: plain data in, plain data out.
+ * The kinds of our API and the configuration: types, resources, defaults and rules of each kind, rendering of networks, and
+ * decoding of conf.yml. Pure: plain data in, plain data out.
  *
- * It will not read or write objects, and holds no schema at run time: TypeBox schemas (`<kind>/schema.ts`) become the CRDs of
- * the chart and, in the compiler only, the types here. Imports #ip, #base and types of #kube; every module after it may import it.
+ * It does not read or write objects, and has no schema at run time: TypeBox schemas (`<kind>/schema.ts`) become the chart's CRDs
+ * and, in the compiler only, the types here. Imports #ip, #base and types of #kube; every later module may import it.
  */
 export { annotations, bridgeResourcePrefix, uninstallAnnotation } from "./annotations.ts";
 export {

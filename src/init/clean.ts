@@ -36,19 +36,19 @@ const webhookKinds: readonly Resource<KubeObject>[] = [
   { ...admission, plural: "mutatingwebhookconfigurations", kind: "MutatingWebhookConfiguration" },
 ];
 
-/** On what this release made: its name. */
+/** The label of everything that the release made: its name. */
 const instance = "app.kubernetes.io/instance";
 
-/** Pods that are on their way out are waited for so long. */
+/** How long to wait for terminating Pods. */
 const leavingMsMax = 60_000;
 const stepMs = 1_000;
-/** Names in a refusal. */
+/** How many names a refusal lists. */
 const namedMax = 10;
 
 /**
- * Removes what Helm would leave: webhook configurations, networks made from SpiderMultusConfigs, all objects of our kinds
- * and the kinds, the Jobs. Tells each. Deletes nothing that is not ours. Throws CLEAN_REFUSED, before anything is deleted,
- * where the release is not being removed, or Pods hold addresses.
+ * Removes what Helm would leave behind: webhook configurations, networks rendered from SpiderMultusConfigs, all objects of our
+ * kinds, the kinds, and Jobs. Reports each, and deletes nothing of others. Throws CLEAN_REFUSED before it deletes anything if
+ * the release is not being removed, or if Pods have addresses.
  */
 export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promise<void> {
   if (!options.yes) await assertRemoval(options, deps, o);
@@ -63,12 +63,12 @@ export async function clean(options: CleanOptions, deps: Deps, o: Signal): Promi
   await leaveNodes({ namespace, name: options.agents }, deps, o);
 }
 
-/** Where the controller's replicas meet; they make it themselves. */
+/** The Lease of the controller's leader election, which the replicas create themselves. */
 const leaseName = "spiderpool-controller-leases";
 
 /**
- * Pods run on with addresses that nobody knows any more: their Nodes tell the next installation so, in whatever namespace, whose
- * pools are then closed until agents have told what their sandboxes have.
+ * Marks the Nodes whose Pods go on using addresses that no ledger has any more. The next installation, in any namespace, then
+ * keeps pools closed until agents have reported the addresses of their sandboxes.
  */
 async function noteLoss(deps: Deps, o: Signal): Promise<void> {
   const { staying, leaving } = await holders(deps, o);
@@ -83,7 +83,7 @@ async function noteLoss(deps: Deps, o: Signal): Promise<void> {
   }
 }
 
-/** The Lease is held until the last controller ends, which is after us: it gets the Deployment as owner, and goes with it. */
+/** The last controller, which ends after us, holds the Lease: makes the Deployment its owner, so that both go together. */
 async function handLease({ namespace, controller }: CleanOptions, deps: Deps, o: Signal): Promise<void> {
   const deployment = await deps.client.get(deployments, { namespace, name: controller }, o);
   if (deployment === undefined) return;
@@ -94,12 +94,12 @@ async function handLease({ namespace, controller }: CleanOptions, deps: Deps, o:
     deps.say(`Lease ${namespace}/${leaseName}: goes with the Deployment`);
 }
 
-/** kubectl leaves it on whatever it applies. */
+/** kubectl adds this annotation to every object that it applies. */
 const applied = "kubectl.kubernetes.io/last-applied-configuration";
 
 /**
- * `helm template | kubectl apply` makes the hook's Job an ordinary one, which must not wipe the installation that it came
- * with. Helm annotates what it installs; and no Job of a hook was applied by kubectl.
+ * With `helm template | kubectl apply` the hook's Job is an ordinary Job, which must not wipe the installation that it came with.
+ * So checks that Helm installed the release, and that kubectl did not apply this Job.
  */
 async function assertRemoval({ namespace, controller, release, hookJob }: CleanOptions, deps: Deps, o: Signal) {
   const read = <T extends KubeObject>(resource: Resource<T>, name: string) =>
@@ -118,7 +118,7 @@ async function assertRemoval({ namespace, controller, release, hookJob }: CleanO
   );
 }
 
-/** A refused removal leaves a release that helm upgrade takes for none. */
+/** After a refused removal `helm upgrade` no longer finds the release. */
 const remedies = [
   "delete these Pods and repeat",
   "or keep pools and addresses for another installation: helm uninstall --no-hooks",
@@ -142,7 +142,7 @@ async function assertUnused(deps: Deps, o: Signal): Promise<void> {
   }
 }
 
-/** An address that a Pod has. */
+/** An address and the Pod that has it. */
 interface Held {
   /** `namespace/name` */
   readonly pod: string;
@@ -155,7 +155,7 @@ function named(held: readonly Held[]): string {
   return names.join(", ");
 }
 
-/** Claims whose Pods exist. */
+/** The claims whose Pods exist. */
 async function holders(deps: Deps, o: Signal) {
   const claims = await all<SpiderIPAddress>(spiderIPAddresses, deps, o);
   const live = new Map((await all(metadataOf(pods), deps, o)).map(({ metadata }) => [metadata.uid, metadata]));
@@ -173,7 +173,7 @@ async function holders(deps: Deps, o: Signal) {
   return { staying, leaving };
 }
 
-/** Every object; none where the kind is not served. */
+/** Every object of a kind; none if the kind is not served. */
 async function all<T extends KubeObject>(resource: Resource<T>, deps: Deps, o: Signal): Promise<readonly T[]> {
   return untilItWorks(
     deps,
@@ -191,7 +191,7 @@ async function all<T extends KubeObject>(resource: Resource<T>, deps: Deps, o: S
   );
 }
 
-/** Deletes an object of this release; one that carries another release's labels stays. */
+/** Deletes an object of this release, but not one with another release's label. */
 async function remove(
   resource: Resource<KubeObject>,
   ref: ObjectRef,
@@ -207,8 +207,9 @@ async function remove(
 }
 
 /**
- * Networks made from SpiderMultusConfigs, and the default network where nobody filled it: the garbage collector cannot tell that an owner is gone once its kind is. Looks until
- * there are none twice in a row: the controller, which still runs, makes a network anew while it knows the owner.
+ * Removes networks rendered from SpiderMultusConfigs, and the default network if it is still empty: once their kind is gone, the
+ * garbage collector does not notice that owners are. Repeats until it has found none twice in a row, because the controller still
+ * runs and renders a network again as long as it knows the owner.
  */
 async function removeNetworks({ release }: CleanOptions, deps: Deps, o: Signal): Promise<void> {
   for (let clean = 0; clean < 2; await deps.clock.sleep(stepMs / 2, o)) {
@@ -223,8 +224,8 @@ async function removeNetworks({ release }: CleanOptions, deps: Deps, o: Signal):
 }
 
 /**
- * The kinds go first: while they do, nobody can create an object anew, and the controller, which still runs, would. Then the
- * objects' finalizers, for which nobody will care.
+ * Deletes the kinds first, because nobody can create objects of a terminating kind, which the controller, still running, would.
+ * Then removes the objects' finalizers, because nobody else will.
  */
 async function removeKinds(deps: Deps, o: Signal): Promise<void> {
   const ours = (await all(crds, deps, o)).filter(({ spec }) => spec.group === apiGroup);
@@ -248,8 +249,8 @@ async function removeKinds(deps: Deps, o: Signal): Promise<void> {
 const looksToTouch = 10;
 
 /**
- * An API server that could not list a kind's objects at once (`storage is (re)initializing`) may take the kind up again only at
- * its next change, or minutes later, when its cache is compared as a whole.
+ * Changes the kind, to wake an API server that could not list its objects (`storage is (re)initializing`): it may otherwise
+ * continue the deletion only minutes later, at its next full resync.
  */
 async function touch({ metadata }: Crd, look: number, { client }: Deps, o: Signal): Promise<void> {
   const body = { metadata: { annotations: { [`${apiGroup}/removal`]: `look ${look}` } } };
@@ -265,13 +266,13 @@ function resourceOf({ spec: { group, names, scope, versions } }: Crd): Resource<
   return metadataOf(resource);
 }
 
-/** Takes the finalizers off all objects. */
+/** Removes the finalizers of all objects. */
 async function release(resource: Resource<KubeObject>, deps: Deps, o: Signal): Promise<void> {
   for (const { metadata } of await all(resource, deps, o)) {
     if ((metadata.finalizers ?? []).length === 0) continue;
     const patch = { kind: "merge", body: { metadata: { finalizers: null } } } as const;
     await deps.client.patch(resource, metadata, patch, o).catch((error: unknown) => {
-      // Gone meanwhile, or the controller wrote it: the next look tells.
+      // Deleted meanwhile, or the controller wrote it: the next round sees it.
       if (!(error instanceof ApiStatusError && [404, 409].includes(error.status))) throw error;
     });
   }
@@ -285,7 +286,7 @@ async function erase(resource: Resource<KubeObject>, { metadata }: KubeObject, d
       deps.client
         .delete(resource, metadata, { ...call, preconditions: { uid }, propagationPolicy: "Background" })
         .catch((error: unknown) => {
-          if (!hasReason(error, "NotFound", "Conflict")) throw error; // Gone, or made anew by somebody.
+          if (!hasReason(error, "NotFound", "Conflict")) throw error; // Deleted, or created again by somebody.
         }),
     o,
   );

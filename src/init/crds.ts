@@ -10,7 +10,7 @@ import { untilItWorks } from "./retry.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A CustomResourceDefinition, as far as it is read here. */
+/** A CustomResourceDefinition, with the fields that we read. */
 export interface Crd extends KubeObject {
   readonly spec: {
     readonly group: string;
@@ -30,10 +30,10 @@ export const crds: Resource<Crd> = {
 };
 
 /**
- * Creates the kinds of a directory where they are absent and extends ours where they are there: Helm does the former only at
- * an installation, and the latter never. Nothing is taken away (a version, a field of a schema), so that objects and programs
- * of the former release go on, and it can come back. Kinds of others (NetworkAttachmentDefinition) stay as they are. Resolves
- * with the names of those that were absent when the server serves all.
+ * Creates missing kinds from the files of a directory and extends existing ones of ours: Helm creates kinds only at installation,
+ * and never extends them. Takes nothing away (no version, no field of a schema), so that objects and programs of the previous
+ * release go on, and a rollback works. Leaves kinds of others (NetworkAttachmentDefinition) unchanged. Resolves with the names of
+ * the kinds it created once the server serves all of them.
  */
 export async function updateKinds(directory: string, deps: Deps, o: Signal): Promise<ReadonlySet<string>> {
   const wanted = readdirSync(directory)
@@ -80,7 +80,7 @@ function updateKind(
   );
 }
 
-/** `found` with everything of `wanted`. What only `found` has stays: its versions, no longer stored, and fields of schemas. */
+/** Merges `wanted` into `found`. Keeps versions that only `found` has, no longer stored, and their fields of schemas. */
 export function extended(found: Crd, wanted: Crd): Crd {
   const older = new Map(found.spec.versions.map((version) => [version.name, version]));
   const versions = wanted.spec.versions.map((version) => {
@@ -92,7 +92,7 @@ export function extended(found: Crd, wanted: Crd): Crd {
   return { ...found, spec: { ...found.spec, ...wanted.spec, versions: [...versions, ...kept] } };
 }
 
-/** A schema of today with the properties that only the former one has, at every depth. */
+/** The new schema with properties that only the previous one has, at every depth. */
 function withFields(before: unknown, now: unknown): unknown {
   if (!isMap(before) || !isMap(now)) return now;
   const entries = Object.entries(now).map(([key, value]) => {

@@ -6,12 +6,12 @@ import type { Draft } from "#kube";
 const objectName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 /**
- * An empty network named like the one that this node's runtime uses, so that Pods can ask for it by name. `default` where
- * the node has none yet, or one whose name no object can have.
+ * An empty network with the name of the one that this node's runtime uses, so that Pods can request it by name. `default` if the
+ * node has none yet, or one whose name is not a valid object name.
  */
 export function nodeNetwork(confDir: string, namespace: string) {
   const name = nodeNetworkName(confDir) ?? "default";
-  // Calico's network has a name that its users know in the annotation only.
+  // Users know Calico's network as "calico", not by the name in its configuration.
   const calico = name === "k8s-pod-network";
   const object: Draft<SpiderMultusConfig> & { readonly metadata: { readonly name: string } } = {
     metadata: {
@@ -24,7 +24,7 @@ export function nodeNetwork(confDir: string, namespace: string) {
   return { resource: spiderMultusConfigs, object };
 }
 
-/** The network of the first CNI configuration, by file name, that is not ours; undefined where there is none. */
+/** The name of the network in the first CNI configuration, by file name, that is not ours; undefined if there is none. */
 function nodeNetworkName(confDir: string): string | undefined {
   for (const file of readdirSync(confDir).sort()) {
     if (!/\.(conf|conflist)$/.test(file) || file.toLowerCase().includes("multus")) continue;
@@ -32,7 +32,7 @@ function nodeNetworkName(confDir: string): string | undefined {
       const { name } = JSON.parse(readFileSync(join(confDir, file), "utf8")) as { readonly name?: unknown };
       if (typeof name === "string" && objectName.test(name)) return name;
     } catch {
-      // Not readable or not JSON: the runtime passes it over, too.
+      // Not readable or not JSON: the runtime skips it, too.
     }
   }
   return undefined;

@@ -37,7 +37,7 @@ const write = (name: string, text: string) => {
   return join(folder, name);
 };
 
-/** An API in memory, and what was told. Time passes by itself: nothing here depends on how much. */
+/** An API in memory, and the lines that were printed. Time passes by itself. */
 function world() {
   const clock = new ManualClock();
   const api = new FakeApi({ clock });
@@ -70,7 +70,7 @@ spec: {"subnet": "172.18.0.0/16", "ips": ["172.18.1.1"]}
 const options = { command: "install", kubeconfig: undefined, namespace: "kube-system", cniConfDir: undefined } as const;
 
 describe("install()", () => {
-  it("creates what is absent, and leaves and compares what is there", async () => {
+  it("creates absent objects, and compares existing ones without changing them", async () => {
     const { api, deps, said, finish, o } = world();
     api.apply(spiderCoordinators, { metadata: { name: "default" }, spec: { mode: "underlay", vethMTU: 1500 } });
     await finish(install({ ...options, objects: write("objects", wanted) }, deps, o));
@@ -84,7 +84,7 @@ describe("install()", () => {
     assert.equal(said.filter((line) => line.endsWith("created")).length, 0);
   });
 
-  it("waits for a controller that is not there yet, and gives up at once where it is refused", async () => {
+  it("waits for a controller that is not there yet, and gives up at once if it is refused", async () => {
     const { api, deps, said, finish, o } = world();
     const objects = write("objects", wanted);
     const posts = ({ method }: { readonly method: string }) => method === "POST";
@@ -105,7 +105,7 @@ describe("install()", () => {
 });
 
 describe("differencesOf()", () => {
-  it("names what is otherwise, and not what nobody asked for", () => {
+  it("names differing fields, and ignores fields that were not wanted", () => {
     assert.deepEqual(differencesOf({ a: 1, b: { c: [1] } }, { a: 1, b: { c: [1], d: 2 }, e: 3 }), []);
     assert.deepEqual(differencesOf({ b: { c: [1] } }, { b: { c: [2] } }), ["spec.b.c is [2], not [1]"]);
   });
@@ -119,7 +119,7 @@ describe("nodeNetwork()", () => {
     return [object.metadata.name, Object.values(object.metadata.annotations ?? {})[0]];
   };
 
-  it("is named like the first configuration of the node that is not ours", () => {
+  it("has the name of the node's first configuration that is not ours", () => {
     const files = {
       "00-multus.conf": '{"name":"ours"}',
       "10-b.conflist": '{"name":"cbr0"}',
@@ -128,7 +128,7 @@ describe("nodeNetwork()", () => {
     assert.deepEqual(name(files), ["cbr0", undefined]);
   });
 
-  it("is calico where Calico's is found, and default where there is none that can be used", () => {
+  it("is calico if Calico's is found, and default if there is none with a valid name", () => {
     assert.deepEqual(name({ "10-calico.conflist": '{"name":"k8s-pod-network"}' }), ["calico", "k8s-pod-network"]);
     assert.deepEqual(name({ "a.conf": "{", "b.conf": '{"name":"Not A Name"}', "c.conf.bak": '{"name":"c"}' }), [
       "default",
@@ -171,7 +171,7 @@ describe("updateKinds()", () => {
     assert.equal(said.at(-2), "spiderippools.spiderpool.spidernet.io: is up to date");
   });
 
-  it("closes the pools that are there where no ledger was, or agents were another's; those of a lost ledger stay as they are", async () => {
+  it("closes existing pools if there was no ledger, or agents of another system; those of a lost ledger stay unchanged", async () => {
     const { api, deps, finish, o } = world();
     api.apply(crds, kind("spiderippools"));
     const pools = ["a", "b"].map((name) =>
@@ -184,7 +184,7 @@ describe("updateKinds()", () => {
     const closed = () =>
       pools.map(({ metadata }) => api.read(spiderIPPools, metadata)?.metadata.annotations?.[ledgerClosed]);
     const options = { command: "crds", kubeconfig: undefined, crds: directory, agents: undefined } as const;
-    // What a server does with a new kind.
+    // Serves a new kind, as an API server does.
     const establish = () => {
       const made = api.read(crds, { name: "spideripaddresses.spiderpool.spidernet.io" });
       if (made !== undefined && made.status === undefined)
@@ -213,7 +213,7 @@ describe("updateKinds()", () => {
     assert.deepEqual([isTakeOver(second), second === taken], [true, false], "an earlier take-over is made anew");
   });
 
-  it("keeps a version that it does not have itself, no longer stored", () => {
+  it("keeps a version that only the existing kind has, no longer stored", () => {
     const before = kind("spiderippools");
     const old = { ...before, spec: { ...before.spec, versions: [{ name: "v1", served: true, storage: true }] } };
     assert.deepEqual(
@@ -267,7 +267,7 @@ function installed() {
   return made;
 }
 
-/** What the server does with a kind that is being deleted: its objects go, and it after them. */
+/** Acts as the server does with a terminating kind: deletes its objects, then the kind. */
 function serverOf(api: FakeApi): () => void {
   const ref = { name: "spiderippools.spiderpool.spidernet.io" };
   return () => {
@@ -284,7 +284,7 @@ function claim(api: FakeApi, address: string, podUID: string) {
 }
 
 describe("clean()", () => {
-  it("removes what is ours and nothing else, and tells each", async () => {
+  it("removes everything of ours and nothing else, and reports each", async () => {
     const { api, deps, said, finish, o } = installed();
     await finish(clean(removal, deps, o), serverOf(api));
     assert.deepEqual(
@@ -307,7 +307,7 @@ describe("clean()", () => {
     assert.equal(lease?.spec?.holderIdentity, "a");
   });
 
-  it("takes off Nodes what agents wrote there, which know by their DaemonSet that the release goes", async () => {
+  it("removes from Nodes what agents wrote there; agents learn from their DaemonSet that the release is removed", async () => {
     const { api, deps, said, finish, o } = installed();
     api.apply(daemonSets, { metadata: { namespace, name: "agent" } });
     const [bridge, cpu] = [`${bridgeResourcePrefix}br1`, { cpu: "4" }];
@@ -337,7 +337,7 @@ describe("clean()", () => {
     assert.equal(api.read(daemonSets, ref)?.metadata.annotations?.[uninstallAnnotation], undefined);
   });
 
-  it("touches a kind that the server has forgotten to take away", async () => {
+  it("touches a kind whose deletion the server has forgotten", async () => {
     const { api, deps, finish, o } = installed();
     const server = serverOf(api);
     const ref = { name: "spiderippools.spiderpool.spidernet.io" };
@@ -357,7 +357,7 @@ describe("clean()", () => {
     assert.deepEqual(writes, []);
   };
 
-  it("deletes nothing where kubectl applied what helm rendered", async () => {
+  it("deletes nothing if kubectl applied what helm rendered", async () => {
     const byHand = installed();
     byHand.api.remove(deployments, { namespace, name: "ctl" });
     byHand.api.apply(deployments, { metadata: { namespace, name: "ctl" } });
@@ -369,7 +369,7 @@ describe("clean()", () => {
     await refused(applied, /applied by kubectl/);
   });
 
-  it("deletes nothing while Pods hold addresses, unless it is forced; claims of Pods that are gone do not count", async () => {
+  it("deletes nothing while Pods have addresses, unless forced; claims of Pods that are gone do not count", async () => {
     const made = installed();
     claim(made.api, "172.18.1.1", "gone");
     claim(made.api, "172.18.1.2", "here");

@@ -26,8 +26,8 @@ const resources: readonly Resource<KubeObject>[] = [
 ];
 
 /**
- * Creates the wanted objects where they are absent. What is there stays as it is; where it differs from what is wanted, that
- * is told. Throws ApiStatusError where the server refuses one, INIT_OBJECTS where the file is not what it should be.
+ * Creates the wanted objects that do not exist. Leaves existing ones unchanged, and reports their differences from the wanted.
+ * Throws ApiStatusError if the server refuses one, INIT_OBJECTS if the file is invalid.
  */
 export async function install(
   { objects, cniConfDir, namespace }: Extract<InitOptions, { readonly command: "install" }>,
@@ -39,7 +39,7 @@ export async function install(
   for (const { resource, object } of wanted) await ensure(resource, object, deps, o);
 }
 
-/** Every document of the text with its resource. */
+/** Every document in the text, with its resource. */
 export function readWanted(
   text: string,
 ): readonly { readonly resource: Resource<KubeObject>; readonly object: Wanted }[] {
@@ -68,7 +68,7 @@ async function ensure(resource: Resource<KubeObject>, object: Wanted, deps: Deps
         await client.create(resource, object, call);
         return undefined;
       } catch (error) {
-        // Somebody else did, or our own earlier attempt whose answer was lost.
+        // Somebody else created it, or our own earlier attempt, whose answer was lost.
         if (!hasReason(error, "AlreadyExists")) throw error;
         return client.get(resource, object.metadata, call);
       }
@@ -80,7 +80,7 @@ async function ensure(resource: Resource<KubeObject>, object: Wanted, deps: Deps
   say(`${title}: is there${differences.length === 0 ? "" : `, left as it is, although ${differences.join("; ")}`}`);
 }
 
-/** What is wanted and is otherwise, by path. Fields that nobody asked for are no difference. */
+/** Fields that differ from the wanted object, by path. Further fields of the found one do not count. */
 export function differencesOf(wanted: unknown, found: unknown, path = "spec"): readonly string[] {
   if (isDeepStrictEqual(wanted, found)) return [];
   if (!isMap(wanted) || !isMap(found)) return [`${path} is ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`];

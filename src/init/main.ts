@@ -8,7 +8,7 @@ import { type InitOptions, readOptions } from "./options.ts";
 import { prepare } from "./prepare.ts";
 import { isFinal } from "./retry.ts";
 
-/** Below the five minutes that Helm waits for a hook: our own sentence is to come first. */
+/** Less than the five minutes that Helm waits for a hook, so that our own message comes first. */
 const durationMsMax = 240_000;
 
 async function main(options: InitOptions): Promise<void> {
@@ -19,7 +19,7 @@ async function main(options: InitOptions): Promise<void> {
   using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-init" });
   const deps: Deps = { client, clock, say: (line) => process.stdout.write(`${line}\n`) };
-  // Awaited here: the transport ends with this function.
+  // Awaited, because the transport ends with this function.
   switch (options.command) {
     case "install":
       return await install(options, deps, { signal });

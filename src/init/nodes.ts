@@ -8,9 +8,9 @@ const looksMax = 20;
 const apartMs = 500;
 
 /**
- * Takes off Nodes what agents and controller wrote there, but for a mark of a loss, which is for the next installation. Agents still
- * run: they are told by their DaemonSet that the release goes, and offer no bridges from then on. Looks until there is nothing twice
- * in a row; where somebody else offers bridges by the same names, that is soon given up.
+ * Removes from Nodes what agents and controller wrote there, except the mark of a lost ledger, which the next installation needs.
+ * Agents still run; an annotation of their DaemonSet tells them that the release is being removed, so that they stop advertising
+ * bridges. Repeats until it has found nothing twice in a row, or gives up soon if somebody else advertises bridges of these names.
  */
 export async function leaveNodes(agents: ObjectRef, deps: Deps, o: Signal): Promise<void> {
   await mark(agents, "true", deps, o);
@@ -31,13 +31,13 @@ export async function leaveNodes(agents: ObjectRef, deps: Deps, o: Signal): Prom
   }
 }
 
-/** Says on the agents' DaemonSet that the release goes, or (undefined) that it stays after all. */
+/** Tells the agents, by an annotation of their DaemonSet, that the release is being removed, or (undefined) that it stays. */
 export async function mark(agents: ObjectRef, value: "true" | undefined, deps: Deps, o: Signal): Promise<void> {
   const body = { metadata: { annotations: { [uninstallAnnotation]: value ?? null } } };
   await unlessGone((call) => deps.client.patch(daemonSets, agents, { kind: "merge", body }, call), deps, o);
 }
 
-/** A merge patch; undefined where the Node has nothing of ours. */
+/** A merge patch that removes what is ours from the Node; undefined if there is nothing. */
 function withoutOurs({ metadata, status }: Node): Record<string, unknown> | undefined {
   const closed = metadata.annotations?.[annotations.ledgerClosed];
   const ours = [annotations.doubts, ...(isLost(closed) ? [] : [annotations.ledgerClosed])];

@@ -7,28 +7,28 @@ export type InitOptions = { readonly kubeconfig: string | undefined } & (
       readonly command: "install";
       /** The install namespace. */
       readonly namespace: string;
-      /** The wanted objects, YAML. */
+      /** File with the wanted objects, YAML. */
       readonly objects: string;
-      /** The node's CNI configurations; undefined: the default network is among the objects. */
+      /** Directory of the node's CNI configurations; undefined: the default network is among the objects. */
       readonly cniConfDir: string | undefined;
     }
   | {
       readonly command: "crds";
       readonly crds: string;
-      /** The DaemonSet that ran agents until now; undefined: whoever they were, they kept the ledger. */
+      /** The DaemonSet of the agents that ran until now; undefined: they certainly kept the ledger. */
       readonly agents: ObjectRef | undefined;
     }
   | {
       readonly command: "clean";
       readonly namespace: string;
       readonly release: string;
-      /** Deployment of the controller, and name of both webhook configurations. */
+      /** Name of the controller's Deployment and of both webhook configurations. */
       readonly controller: string;
-      /** DaemonSet of the agents. */
+      /** Name of the agents' DaemonSet. */
       readonly agents: string;
-      /** Jobs to delete. */
+      /** Names of the Jobs to delete. */
       readonly jobs: readonly string[];
-      /** The Job that runs this; it must not have been applied by kubectl. */
+      /** The Job that runs this command; kubectl must not have applied it. */
       readonly hookJob: string | undefined;
       readonly force: boolean;
       readonly yes: boolean;
@@ -57,7 +57,7 @@ Exits with 3 where doing the same again cannot help.
 const text = { type: "string" } as const;
 const flag = { type: "boolean", default: false } as const;
 
-/** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
+/** Reads flags and environment; returns the help text if it was asked for. Throws OPTIONS_INVALID naming every mistake. */
 export function readOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,

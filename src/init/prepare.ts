@@ -11,34 +11,34 @@ import { untilItWorks } from "./retry.ts";
 
 const claims = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
 
-/** On the Pods of our chart's workloads, and of no other system's. */
+/** An annotation on Pods of our chart's workloads, and of no other system's. */
 const ofChart = "checksum/config";
 
 /**
- * Before the programs of a release start: our kinds as they need them; and where the pools that are there were another system's
- * until now, no agent gives an address of them before the controller knows those that Pods have. What is in the cluster decides,
- * not what Helm saw when it rendered this: a rollback carries out what was rendered long ago.
+ * Runs before the programs of a release start. Creates and extends our kinds. If another system has used the existing pools until
+ * now, closes them, so that no agent gives an address before the controller knows which ones Pods have. Decides by what is in
+ * the cluster, not by what Helm saw when it rendered the release: a rollback applies manifests rendered long ago.
  */
 export async function prepare(
   { crds, agents }: Extract<InitOptions, { readonly command: "crds" }>,
   deps: Deps,
   o: Signal,
 ): Promise<void> {
-  // A removal of it may have failed half-way.
+  // An earlier removal may have failed half-way.
   if (agents !== undefined) await mark(agents, undefined, deps, o);
   const created = await updateKinds(crds, deps, o);
   if (created.has(claims) || (agents !== undefined && !(await areOurs(agents, deps, o)))) await closePools(deps, o);
 }
 
-/** False also where there are no agents: who has given addresses is not known then. */
+/** Whether the running agents are ours. False if there are none: then nobody knows who gave the addresses. */
 async function areOurs(agents: ObjectRef, deps: Deps, o: Signal): Promise<boolean> {
   const found = await untilItWorks(deps, (call) => deps.client.get(daemonSets, agents, call), o);
   return found?.spec?.template.metadata?.annotations?.[ofChart] !== undefined;
 }
 
 /**
- * Pools that are closed because their ledger was lost stay so as they are: it is being made anew. Those of an earlier take-over are
- * closed again: what agents have said of that one they may have said before the other system came back.
+ * Closes all pools, except those closed already because the ledger was lost: that is being repaired. Pools of an earlier take-over
+ * are closed again, because agents may have reported before the other system came back.
  */
 async function closePools(deps: Deps, o: Signal): Promise<void> {
   const { client, say } = deps;

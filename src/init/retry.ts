@@ -2,7 +2,7 @@ import { type Signal, SpiderError } from "#base";
 import { ApiStatusError, ApiUnreachableError, hasReason, retry } from "#kube";
 import type { Deps } from "./deps.ts";
 
-/** Repeats what can succeed a moment later: the server, a kind or the controller's admission is not there yet. */
+/** Retries while the server, a kind or the controller's admission is not there yet. Throws errors that a retry would repeat. */
 export function untilItWorks<T>({ clock, say }: Deps, act: (o: Signal) => Promise<T>, o: Signal): Promise<T> {
   let told = "";
   const retryable = (error: unknown): boolean => {
@@ -15,7 +15,7 @@ export function untilItWorks<T>({ clock, say }: Deps, act: (o: Signal) => Promis
   return retry(act, { ...o, clock, retryable, firstMs: 500, maxMs: 2_000 });
 }
 
-/** The same; false where the object that `act` is about does not exist. */
+/** As `untilItWorks`, but returns false if the object of `act` does not exist. */
 export function unlessGone(act: (o: Signal) => Promise<unknown>, deps: Deps, o: Signal): Promise<boolean> {
   return untilItWorks(
     deps,
@@ -31,7 +31,7 @@ export function unlessGone(act: (o: Signal) => Promise<unknown>, deps: Deps, o: 
   );
 }
 
-/** True where the server understood and refused, or our own input is wrong: the same again would end the same. */
+/** True if the server refused the request, or our own input is wrong: a retry would fail in the same way. */
 export function isFinal(error: unknown): boolean {
   if (error instanceof ApiUnreachableError) return false;
   if (error instanceof ApiStatusError) return error.status < 500 && ![404, 408, 409, 429].includes(error.status);

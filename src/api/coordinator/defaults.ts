@@ -3,7 +3,7 @@ import { isTerminating, withFinalizer } from "../rules/defaults.ts";
 import type { Submitted } from "../submitted.ts";
 import type { SpiderCoordinator } from "./types.ts";
 
-/** What a SpiderCoordinator has where the user says nothing; `podCIDRType` must be said. */
+/** Defaults of a SpiderCoordinator. `podCIDRType` has none and is required. */
 export const coordinatorDefaults = {
   mode: "auto",
   tunePodRoutes: true,
@@ -14,7 +14,7 @@ export const coordinatorDefaults = {
   vethMTU: 1500,
 } as const;
 
-/** The coordinator with what is filled in at every create and update: finalizer, defaults, single addresses as CIDRs. */
+/** Fills in, at every create and update: finalizer and defaults. Writes single addresses as CIDRs. */
 export function defaultCoordinator(coordinator: SpiderCoordinator): SpiderCoordinator;
 export function defaultCoordinator(coordinator: Submitted<SpiderCoordinator>): Submitted<SpiderCoordinator>;
 export function defaultCoordinator(coordinator: Submitted<SpiderCoordinator>): Submitted<SpiderCoordinator> {
@@ -34,13 +34,13 @@ export function defaultCoordinator(coordinator: Submitted<SpiderCoordinator>): S
   };
 }
 
-/** An address as the CIDR that holds only it; anything else as it is. */
+/** Writes an address as a CIDR of one address; leaves anything else unchanged. */
 function singleAsCidr(text: string): string {
   const ip = tryParseIp(text);
   return ip === undefined ? text : formatPrefix({ ip, bits: addressBits(ip.family) });
 }
 
-/** Canonical text, host bits zero; what is no CIDR stays. */
+/** Writes a CIDR in canonical text with zero host bits; leaves anything else unchanged. */
 function maskedCidr(text: string): string {
   const cidr = singleAsCidr(text);
   const prefix = tryParsePrefix(cidr);

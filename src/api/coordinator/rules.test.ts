@@ -43,13 +43,13 @@ const broken: Readonly<Record<string, readonly [SpiderCoordinatorSpec, string]>>
 
 describe("the rules of coordinators", () => {
   for (const { id } of coordinatorRules) {
-    test(`${id} refuses the coordinator that breaks it, and nothing else is said`, () => {
+    test(`${id} refuses a coordinator that breaks it, with this violation only`, () => {
       const [wrong, said] = broken[id] ?? assert.fail(`no case for ${id}`);
       assert.deepEqual(validateCoordinator(coordinator(wrong)).map(formatViolation), [said]);
     });
   }
 
-  test("a coordinator as it should be is admitted", () => {
+  test("a valid coordinator is admitted", () => {
     const good = coordinator({
       hijackCIDR: ["169.254.0.0/16", "10.0.0.1", "fd00::/8"],
       policyRoutes: [{ dst: "10.0.0.0/8", gw: "10.0.0.1" }],
@@ -69,7 +69,7 @@ describe("the rules of coordinators", () => {
     assert.deepEqual(said(68), []);
   });
 
-  test("the source of Pod CIDRs must be said, unless the coordinator is on its way out", () => {
+  test("the source of Pod CIDRs is required, unless the coordinator is terminating", () => {
     const silent = { metadata: meta("default"), spec: {} };
     assert.deepEqual(validateCoordinator(silent).map(formatViolation), [
       "spec.podCIDRType: Required value: must be specified",
@@ -80,7 +80,7 @@ describe("the rules of coordinators", () => {
   });
 });
 
-test("defaultCoordinator fills in the defaults and writes destinations as CIDRs, once and for all", () => {
+test("defaultCoordinator fills in the defaults and writes destinations as CIDRs, and is idempotent", () => {
   const filled = defaultCoordinator(
     coordinator({
       hijackCIDR: ["10.0.0.1", "fd00::1", "10.0.0.0/8"],

@@ -6,7 +6,7 @@ import type { Submitted } from "../submitted.ts";
 import type { CoordinatorOverrides, SpiderCoordinator } from "./types.ts";
 
 interface CoordinatorCase {
-  /** `spec`, or `spec.coordinator` of a SpiderMultusConfig. */
+  /** Path of the block: `spec`, or `spec.coordinator` in a SpiderMultusConfig. */
   readonly at: string;
   readonly spec: CoordinatorOverrides;
 }
@@ -16,7 +16,7 @@ export const linkMtuMin = 68;
 
 const podCidrTypes = ["auto", "cluster", "calico", "cilium", "none"];
 
-/** The rules that hold for a SpiderCoordinator and for the block inside a SpiderMultusConfig. */
+/** Rules for a SpiderCoordinator and for the block inside a SpiderMultusConfig. */
 export const coordinatorRules: readonly Rule<CoordinatorCase>[] = [
   {
     id: "coordinator-pod-cidr-type",
@@ -112,15 +112,15 @@ export const coordinatorRules: readonly Rule<CoordinatorCase>[] = [
   },
 ];
 
-/** Why the SpiderCoordinator may not be stored. */
+/** Returns why the SpiderCoordinator may not be stored. */
 export function validateCoordinator({ spec, metadata }: Submitted<SpiderCoordinator>): readonly Violation[] {
-  // A coordinator on its way out must lose its finalizer whatever is wrong with it.
+  // A terminating coordinator must be able to lose its finalizer even if it is invalid.
   if (metadata.deletionTimestamp !== undefined) return [];
   const missing = spec.podCIDRType === undefined ? [required("spec.podCIDRType", "must be specified")] : [];
   return [...missing, ...checkCoordinatorBlock("spec", spec)];
 }
 
-/** The violations of the fields of a coordinator that are set; `at` is their path. */
+/** Checks the fields of a coordinator that are set; `at` is their path. */
 export function checkCoordinatorBlock(at: string, spec: CoordinatorOverrides): readonly Violation[] {
   return checkRules(coordinatorRules, { at, spec });
 }

@@ -10,8 +10,8 @@ const modes = ["auto", "underlay", "overlay", "disabled"] as const;
 const podCidrTypes = ["auto", "cluster", "calico", "cilium", "none"] as const;
 
 /**
- * The fields that a SpiderCoordinator and the block inside a SpiderMultusConfig share. Only the former has defaults: a
- * default inside a SpiderMultusConfig could not be told from the user's word and would override the cluster's setting.
+ * The fields that a SpiderCoordinator and the block inside a SpiderMultusConfig share. Only the former has defaults: a default
+ * inside a SpiderMultusConfig would look like the user's own choice and override the cluster's setting.
  */
 function fields(defaults: boolean) {
   const byDefault = <T>(value: T) => (defaults ? { default: value } : {});
@@ -37,7 +37,7 @@ function fields(defaults: boolean) {
 
 /** `spec` of a SpiderCoordinator, with every default. */
 export const coordinatorSpec = Type.Object(fields(true), validations(celOf(coordinatorRules)));
-/** `spec.coordinator` of a SpiderMultusConfig: without defaults, because what is absent follows the SpiderCoordinator. */
+/** `spec.coordinator` of a SpiderMultusConfig: without defaults, because absent fields follow the SpiderCoordinator. */
 export const coordinatorBlock = Type.Object(fields(false), {
   description: "Overrides, for this network, of what the SpiderCoordinator says.",
   ...validations(celOf(coordinatorRules)),

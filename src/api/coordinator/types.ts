@@ -5,10 +5,10 @@ import type { coordinatorBlock, coordinatorSpec, coordinatorStatus } from "./sch
 
 export type SpiderCoordinatorSpec = DeepReadonly<Static<typeof coordinatorSpec>>;
 export type SpiderCoordinatorStatus = DeepReadonly<Static<typeof coordinatorStatus>>;
-/** The same fields inside a SpiderMultusConfig: what is absent there is inherited from the SpiderCoordinator. */
+/** The same fields inside a SpiderMultusConfig: absent ones are inherited from the SpiderCoordinator. */
 export type CoordinatorOverrides = DeepReadonly<Static<typeof coordinatorBlock>>;
 
-/** How Pods on underlay networks reach their node and the cluster's services. */
+/** How Pods on underlay networks reach their node and the cluster's Services. */
 export interface SpiderCoordinator extends KubeObject {
   readonly spec: SpiderCoordinatorSpec;
   readonly status?: SpiderCoordinatorStatus;

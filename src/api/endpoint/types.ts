@@ -4,7 +4,7 @@ import { ours } from "../group.ts";
 import type { endpointStatus } from "./schema.ts";
 
 type SpiderEndpointStatus = DeepReadonly<Static<typeof endpointStatus>>;
-/** What one NIC of the Pod has: an address of each family, with pool, gateway and routes. */
+/** One NIC of a Pod: an address of each family, with pool, gateway and routes. */
 export type SpiderEndpointIp = SpiderEndpointStatus["current"]["ips"][number];
 
 /** The addresses of one Pod, for people and tools. `status` is an ordinary field, not a subresource. */

@@ -9,9 +9,9 @@ const othersNeed = [
 ];
 
 /**
- * The transitions of a claim that the API server itself refuses, whoever asks: the last fence of "one address, one Pod".
- * They are CEL only: nothing of ours writes a claim that they refuse, so nobody needs to be told before. The server pays for each
- * field that a rule looks at (it makes a table of all fields each time): for the claim of a Pod, which is created most, eight.
+ * Transitions of a claim that the API server itself refuses: the last guard of "one address, one Pod". They exist only in CEL,
+ * because none of our programs tries such a transition. Each field that a rule reads costs the server time, since it converts all
+ * of them at each check: for a Pod's claim, the most frequent, these are eight.
  */
 export const claimRules: readonly CelRule[] = [
   {
@@ -42,7 +42,7 @@ export const claimRules: readonly CelRule[] = [
   },
 ];
 
-/** The name is the address. A pattern on metadata.name would exceed the API server's cost budget: it is on spec.address. */
+/** The name must be the address. The pattern is on `spec.address`: one on metadata.name would exceed the CEL cost budget. */
 export const claimObjectRules: readonly CelRule[] = [
   {
     rule: "self.metadata.name == self.spec.address.replace(':','-')",

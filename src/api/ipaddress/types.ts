@@ -5,7 +5,7 @@ import type { ipAddressSpec } from "./schema.ts";
 
 export type SpiderIPAddressSpec = DeepReadonly<Static<typeof ipAddressSpec>>;
 
-/** The claim on one address. Its name is the address: that names are unique is what keeps it from being given twice. */
+/** The claim on one address. Its name is the address, and names are unique, so no address is given twice. */
 export interface SpiderIPAddress extends KubeObject {
   readonly spec: SpiderIPAddressSpec;
 }

@@ -23,7 +23,7 @@ describe("defaultPool", () => {
     assert.equal(spec.ipVersion, 4);
   });
 
-  test("merges lists of several elements and leaves single ones as they are written", () => {
+  test("merges lists of several elements and leaves single elements unchanged", () => {
     const merged = (ips: readonly string[], subnet = "10.0.0.0/8") => defaultPool(bare({ subnet, ips })).spec.ips;
     assert.deepEqual(merged(["10.0.0.7", "10.0.0.5", "10.0.0.4"]), ["10.0.0.4-10.0.0.5", "10.0.0.7"]);
     assert.deepEqual(merged(["10.0.0.1-10.0.0.1", "10.0.0.9"]), ["10.0.0.1", "10.0.0.9"]);
@@ -31,13 +31,13 @@ describe("defaultPool", () => {
     assert.deepEqual(merged(["FD00::0001", "fd00::2"], "fd00::/64"), ["fd00::1-fd00::2"]);
   });
 
-  test("leaves what is wrong for validation to report", () => {
+  test("leaves invalid values for validation to report", () => {
     const wrong = ["10.0.0.9-10.0.0.1", "10.0.0.3"];
     assert.deepEqual(defaultPool(bare({ subnet: "10.0.0.0/8", ips: wrong })).spec.ips, wrong);
     assert.equal(defaultPool(bare({ subnet: "x" })).spec.ipVersion, undefined);
   });
 
-  test("a valid pool comes to a fixed point that means the same addresses", () => {
+  test("is idempotent, and keeps the set of addresses of a valid pool", () => {
     const ip = fc.integer({ min: 0, max: 300 }).map((n) => formatIp(ipFromValue(4, 0x0a00_0000n + BigInt(n))));
     const element = fc.oneof(
       ip,
@@ -58,7 +58,7 @@ describe("defaultPool", () => {
     );
   });
 
-  test("links a new pool to the subnet of its CIDR and inherits what it does not say", () => {
+  test("links a new pool to the subnet of its CIDR and inherits absent fields", () => {
     const routes = [{ dst: "10.0.0.0/8", gw: "172.18.0.2" }];
     const parent = subnet({ gateway: "172.18.0.1", routes });
     const { gateway: _, ...spec } = bare().spec;
@@ -76,7 +76,7 @@ describe("defaultPool", () => {
     assert.equal(linked.metadata.labels?.[labels.ownerSubnet], "subnet-test");
     assert.equal(linked.spec.gateway, "172.18.0.1");
     assert.deepEqual(linked.spec.routes, routes);
-    // Later changes of the subnet, or an emptied field, are not inherited again.
+    // Later changes of the subnet are not inherited, nor is a field that the user cleared.
     const { gateway: __, ...cleared } = linked.spec;
     assert.equal(defaultPool({ ...linked, spec: cleared }, [parent]).spec.gateway, undefined);
     assert.deepEqual(defaultPool({ ...bare({ routes: [] }) }, [parent]).spec.routes, []);

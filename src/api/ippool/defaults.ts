@@ -9,8 +9,8 @@ import type { SpiderSubnet } from "../subnet/types.ts";
 import type { SpiderIPPool } from "./types.ts";
 
 /**
- * The pool with what is filled in at every create and update: finalizer, family, CIDR label, lists in normal form and, where
- * `subnets` are given and one has its CIDR, the link to that. What is wrong stays, for validation to say so.
+ * Fills in, at every create and update: finalizer, family, CIDR label, lists in normal form and, if one of `subnets` has the
+ * pool's CIDR, the link to it. Leaves invalid values for validation to report.
  */
 export function defaultPool(pool: SpiderIPPool, subnets?: readonly SpiderSubnet[]): SpiderIPPool;
 export function defaultPool(pool: Submitted<SpiderIPPool>, subnets?: readonly SpiderSubnet[]): Submitted<SpiderIPPool>;
@@ -33,8 +33,8 @@ export function defaultPool(
 }
 
 /**
- * The pool as child of the subnet of its CIDR: owner reference, label and, only now that it is linked, the subnet's gateway
- * and routes where the pool says nothing about them (`routes: []` says something). Linked before, or controlled by another: as it is.
+ * Makes the pool a child of the subnet of its CIDR: owner reference, label and, only at this first link, the subnet's gateway
+ * and routes if the pool has none (`routes: []` counts as having some). Leaves pools unchanged that have a controller already.
  */
 export function linkToSubnet<P extends Submitted<SpiderIPPool>>(pool: P, subnets: readonly SpiderSubnet[]): P {
   const subnet = subnets.find(({ spec }) => spec.subnet === pool.spec.subnet);

@@ -13,7 +13,7 @@ const auto = { labels: { [labels.ownerApplicationName]: "web" } };
 const other = (spec: Parameters<typeof pool>[0]) => [pool({ gateway: "", ...spec }, { name: "other" })];
 const jointly = "total IP addresses of an IPPool are jointly determined by 'spec.ips' and 'spec.excludeIPs'";
 
-/** For each rule a pool that breaks it, and everything that is then said. */
+/** For each rule a pool that breaks it, and all violations of that pool. */
 const broken: Readonly<Record<string, readonly [Submitted<SpiderIPPool>, PoolContext, ...string[]]>> = {
   "version-known": [
     pool({ ipVersion: 5 as never }),
@@ -144,13 +144,13 @@ const broken: Readonly<Record<string, readonly [Submitted<SpiderIPPool>, PoolCon
 
 describe("the rules of pools", () => {
   for (const { id } of poolRules) {
-    test(`${id} refuses the pool that breaks it, and nothing else is said`, () => {
+    test(`${id} refuses a pool that breaks it, with these violations only`, () => {
       const [wrong, context, ...said] = broken[id] ?? assert.fail(`no case for ${id}`);
       assert.deepEqual(validatePool(wrong, context).map(formatViolation), said);
     });
   }
 
-  test("a pool as it should be is admitted whatever it is judged against", () => {
+  test("a valid pool is admitted in every context", () => {
     const context: PoolContext = {
       others: [pool(), ...other({ ips: ["172.18.30.141"] }), ...other({ subnet: "10.0.0.0/8", ips: ["10.0.0.1"] })],
       subnet: subnet(),
@@ -160,13 +160,13 @@ describe("the rules of pools", () => {
     assert.deepEqual(validatePool(pool({ ips: ["172.18.30.130-172.18.30.140"] }), { ...context, old: pool() }), []);
   });
 
-  test("a gateway among the addresses is admitted when it is excluded, in whichever text", () => {
+  test("a gateway among the addresses is admitted if it is excluded, in any spelling", () => {
     const spec = { ipVersion: 6, subnet: "fd00::/64", ips: ["fd00::1-fd00::9"], gateway: "fd00::1" } as const;
     assert.equal(validatePool(pool(spec)).length, 1);
     assert.deepEqual(validatePool(pool({ ...spec, excludeIPs: ["FD00:0::1"] })), []);
   });
 
-  test("a missing family names the field that it would come from", () => {
+  test("a missing family is reported with the field that it would come from", () => {
     const { ipVersion: _, ...spec } = pool({ subnet: "nonsense" }).spec;
     const [first] = validatePool({ ...pool(), spec });
     assert.equal(
@@ -175,7 +175,7 @@ describe("the rules of pools", () => {
     );
   });
 
-  test("an application's pool takes only the five keys of its application, and only what its subnet gave it", () => {
+  test("an application's pool has exactly its five keys, and only addresses that its subnet gave it", () => {
     const foreign = { matchLabels: { app: "web" }, matchExpressions: [{ key: "app", operator: "Exists" }] };
     assert.deepEqual(
       validatePool(pool({ podAffinity: foreign }, auto)).map(({ field }) => field),
@@ -198,7 +198,7 @@ describe("the rules of pools", () => {
     );
   });
 
-  test("a terminating pool keeps its spec, and may always lose its finalizer", () => {
+  test("a terminating pool may not change its spec, but may always lose its finalizer", () => {
     const old = pool({}, { deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [finalizer] });
     assert.deepEqual(validatePool({ ...old, spec: { ...old.spec, disable: true } }, { old }).map(formatViolation), [
       "spec: Forbidden: cannot update a terminating IPPool",
@@ -206,12 +206,12 @@ describe("the rules of pools", () => {
     assert.deepEqual(validatePool({ ...old, metadata: { ...old.metadata, finalizers: [] } }, { old }), []);
   });
 
-  test("labels and finalizers of a stored pool that breaks a rule stay changeable", () => {
+  test("labels and finalizers of a stored invalid pool can be changed", () => {
     const old = pool({ ips: ["172.18.0.9-172.18.0.2"] });
     assert.deepEqual(validatePool({ ...old, metadata: { ...old.metadata, labels: { a: "b" } } }, { old }), []);
   });
 
-  test("removedAddresses are those of the old pool that the new one lacks", () => {
+  test("removedAddresses() gives the old pool's addresses that the new one lacks", () => {
     const gone = removedAddresses(
       pool(),
       pool({ ips: ["172.18.30.133-172.18.30.150"], excludeIPs: ["172.18.30.135"] }),

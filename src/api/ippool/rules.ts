@@ -21,7 +21,7 @@ import { parseControlledIPPools } from "../subnet/controlled.ts";
 import type { SpiderSubnet } from "../subnet/types.ts";
 import type { SpiderIPPool } from "./types.ts";
 
-/** What a pool is judged against; what is left out is not checked. */
+/** What a pool is checked against. Rules that need an absent part do not run. */
 export interface PoolContext {
   /** The stored pool, for an update. */
   readonly old?: SpiderIPPool | undefined;
@@ -29,7 +29,7 @@ export interface PoolContext {
   readonly others?: readonly SpiderIPPool[];
   /** The subnet that controls the pool. */
   readonly subnet?: SpiderSubnet | undefined;
-  /** Who has addresses that the update takes away (see {@link removedAddresses}), at least; others do no harm. */
+  /** At least the users of addresses that the update removes (see {@link removedAddresses}); further ones do no harm. */
   readonly inUse?: readonly { readonly ip: Ip; readonly pod: string }[];
   readonly families?: Families;
 }
@@ -199,8 +199,8 @@ export const poolRules: readonly Rule<PoolCase>[] = [
 ];
 
 /**
- * Why the pool may not be created, or not replace `old`. An update that leaves the spec alone is never refused: whatever is
- * wrong with the stored object, its finalizers and labels must stay changeable.
+ * Returns why the pool may not be created, or may not replace `old`. Never refuses an update that leaves the spec alone: even if
+ * the stored object is invalid, its finalizers and labels must stay changeable.
  */
 export function validatePool(pool: Submitted<SpiderIPPool>, context: PoolContext = {}): readonly Violation[] {
   const { old, others = [], subnet, inUse = [], families = bothFamilies } = context;
@@ -219,14 +219,14 @@ export function validatePool(pool: Submitted<SpiderIPPool>, context: PoolContext
   });
 }
 
-/** The addresses that `next` no longer has; empty where either has a wrong element or another family. */
+/** The addresses that `next` no longer has; empty if either has an invalid element or the families differ. */
 export function removedAddresses(old: SpiderIPPool, next: Submitted<SpiderIPPool>): IpSet {
   const family = familyOf(old.spec.subnet) ?? 4;
   const kept = effectiveSet(next.spec, family);
   return (kept && effectiveSet(old.spec, family)?.subtract(kept)) ?? IpSet.empty(family);
 }
 
-/** True for pools that were made for an application. */
+/** True for pools made for an application. */
 export function isAutoPool(metadata: Partial<ObjectMeta>): boolean {
   return metadata.labels?.[labels.ownerApplicationName] !== undefined;
 }

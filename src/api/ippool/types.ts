@@ -6,7 +6,7 @@ import type { poolSpec, poolStatus } from "./schema.ts";
 export type SpiderIPPoolSpec = DeepReadonly<Static<typeof poolSpec>>;
 export type SpiderIPPoolStatus = DeepReadonly<Static<typeof poolStatus>>;
 
-/** Addresses of one CIDR and who may have them. `ipVersion` is always there once the object was admitted. */
+/** Addresses of one CIDR and who may have them. `ipVersion` is always set once the object was admitted. */
 export interface SpiderIPPool extends KubeObject {
   readonly spec: SpiderIPPoolSpec;
   readonly status?: SpiderIPPoolStatus;

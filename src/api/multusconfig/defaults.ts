@@ -6,15 +6,15 @@ import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
 type Ippools = NonNullable<SpiderMultusConfigSpec["macvlan"]>["ippools"];
 
-/** Annotations that are also labels, so that networks can be listed by them. */
+/** Annotations that are copied to labels, so that networks can be listed by them. */
 const selectable: readonly string[] = injectionKeys;
 
 const pools = (ippools: Ippools) => ({ ipv4: [], ipv6: [], ...ippools });
 
 /**
- * The object with what is filled in at every create and update. Only values that mean the same as their absence are filled
- * in: `ovs.vlan` (0 is the access VLAN 0, absent is a trunk) and the coordinator's fields (absent inherits from the
- * SpiderCoordinator) stay as the user left them. `old` is the stored object, for an update.
+ * Fills in defaults at every create and update, but only where a value means the same as its absence. So `ovs.vlan` (0 is access
+ * VLAN 0, absent is a trunk) and the coordinator's fields (absent ones are inherited from the SpiderCoordinator) stay as they
+ * are. `old` is the stored object, for an update.
  */
 export function defaultMultusConfig(config: SpiderMultusConfig, old?: SpiderMultusConfig): SpiderMultusConfig;
 export function defaultMultusConfig(
@@ -44,8 +44,8 @@ export function defaultMultusConfig(
 }
 
 /**
- * What is custom has no coordinator, so that admission once wrote `enableCoordinator: false` into it. A user who makes a
- * real network of it (of the empty default network, for instance) never said that: it holds where he says it himself.
+ * Custom networks have no coordinator, so an earlier admission wrote `enableCoordinator: false` into them. A user who turns one
+ * into a typed network (the empty default network, for instance) did not ask for that: it counts only if the user wrote it.
  */
 function coordinatorSwitch({ metadata, spec }: Submitted<SpiderMultusConfig>, old: SpiderMultusConfig) {
   const inherited = (old.spec.cniType ?? "custom") === "custom" && old.spec.enableCoordinator === false;
@@ -53,7 +53,7 @@ function coordinatorSwitch({ metadata, spec }: Submitted<SpiderMultusConfig>, ol
   return { enableCoordinator: true };
 }
 
-/** Whether the user's own text has `enableCoordinator`, as client-side or server-side apply tell it. */
+/** Whether the user's own manifest has `enableCoordinator`, as client-side or server-side apply record it. */
 function saysCoordinator(metadata: Submitted<SpiderMultusConfig>["metadata"] & { readonly managedFields?: unknown }) {
   const applied = tryParseJson(metadata.annotations?.[lastApplied] ?? "");
   const managers = Array.isArray(metadata.managedFields) ? metadata.managedFields : [];
@@ -129,10 +129,10 @@ function masterDefaults<N extends Mastered>(network: N): N {
   };
 }
 
-/** The labels with those of `selectable` as the annotations have them, and without those that they no longer have. */
+/** The labels, with every label of `selectable` equal to its annotation, or absent if the annotation is. */
 function labelsOf({ labels, annotations: given }: Submitted<SpiderMultusConfig>["metadata"]) {
   const kept = Object.entries(labels ?? {}).filter(([key]) => !selectable.includes(key));
-  // A value that no label may have is left to validation, whose sentence names the annotation.
+  // Values that no label may have are left to validation, whose message names the annotation.
   const copied = Object.entries(given ?? {}).filter(
     ([key, value]) => selectable.includes(key) && checkValue(key, value).length === 0,
   );

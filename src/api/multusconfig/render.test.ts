@@ -7,7 +7,7 @@ import { defaultMultusConfig } from "./defaults.ts";
 import { renderNetwork } from "./render.ts";
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
-/** What the controller sees: the object after admission. */
+/** The object as the controller sees it, after admission. */
 function admitted(spec: SpiderMultusConfigSpec, notes: Readonly<Record<string, string>> = {}): SpiderMultusConfig {
   return defaultMultusConfig(multusConfig(spec, { name: "net", annotations: notes }));
 }
@@ -20,7 +20,7 @@ const ipam = '"ipam":{"type":"spiderpool"}';
 const alone = { enableCoordinator: false } as const;
 const bond = { name: "bond0", mode: 1 };
 
-/** What → the object → the text of the configuration, byte for byte. */
+/** Case, object, and the text of its configuration, byte for byte. */
 const golden: readonly (readonly [string, SpiderMultusConfigSpec, string])[] = [
   [
     "macvlan on a VLAN, with pools and a coordinator whose values are set",
@@ -275,7 +275,7 @@ const golden: readonly (readonly [string, SpiderMultusConfigSpec, string])[] = [
 describe("renderNetwork", () => {
   for (const [what, spec, text] of golden) test(what, () => assert.equal(render(spec), text));
 
-  test("empty custom text gives an empty spec, which leaves the network to the node's files", () => {
+  test("empty custom text gives an empty spec, so that the node's files decide", () => {
     assert.deepEqual(renderNetwork(admitted({})).spec, {});
   });
 
@@ -287,7 +287,7 @@ describe("renderNetwork", () => {
     assert.match(render(spec, { ...notes, [annotations.cniConfigName]: "other" }) ?? "", /"name":"other",/);
   });
 
-  test("the network is controlled by its SpiderMultusConfig and has its annotations, but not kubectl's note", () => {
+  test("the network has its SpiderMultusConfig as controller and its annotations, but not kubectl's last-applied one", () => {
     const notes = { team: "net", "kubectl.kubernetes.io/last-applied-configuration": "{}" };
     assert.deepEqual(renderNetwork(admitted({ cniType: "ovs", ovs: { bridge: "br1" } }, notes)).metadata, {
       name: "net",
@@ -306,7 +306,7 @@ describe("renderNetwork", () => {
     });
   });
 
-  test("networks that give a device to the Pod name its resource", () => {
+  test("networks that give the Pod a device name its resource", () => {
     const resource = (spec: SpiderMultusConfigSpec) =>
       renderNetwork(admitted(spec)).metadata.annotations?.[annotations.resourceName];
     assert.equal(resource({ cniType: "sriov", sriov: { resourceName: "a/b" } }), "a/b");
@@ -319,7 +319,7 @@ describe("renderNetwork", () => {
     assert.equal(resource({ cniType: "macvlan", macvlan: { master: ["a"], rdmaResourceName: "a/d" } }), undefined);
   });
 
-  test("an object that was stored without its description is refused by name", () => {
+  test("an object stored without the block of its type is refused by name", () => {
     const broken = multusConfig({ cniType: "macvlan" });
     assert.throws(
       () => renderNetwork(broken),

@@ -7,7 +7,7 @@ import type { NetworkAttachmentDefinition } from "../network/types.ts";
 import { lastApplied, type MasterNetwork, masterNetwork, networkNameOf } from "./typed.ts";
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
-/** Ready to be created; the name is known. */
+/** An object ready to be created, with its name. */
 type RenderedNetwork = Draft<NetworkAttachmentDefinition> & { readonly metadata: { readonly name: string } };
 
 type Plugin = Readonly<Record<string, unknown>>;
@@ -15,9 +15,9 @@ type Plugin = Readonly<Record<string, unknown>>;
 const defaultCniVersion = "0.3.1";
 
 /**
- * The NetworkAttachmentDefinition of an admitted SpiderMultusConfig. The same object gives the same text, byte for byte, so
- * that a difference means that somebody changed one of the two. Throws SpiderError `MULTUS_CONFIG_INVALID` where the object
- * that `cniType` names is missing, or text that must be JSON is not.
+ * Renders the NetworkAttachmentDefinition of an admitted SpiderMultusConfig. The same object gives the same text, byte for byte,
+ * so a difference means that somebody changed one of the two. Throws SpiderError `MULTUS_CONFIG_INVALID` if the block that
+ * `cniType` names is missing, or text that must be JSON is not.
  */
 export function renderNetwork(config: SpiderMultusConfig): RenderedNetwork {
   const { name, namespace, uid } = config.metadata;
@@ -35,13 +35,13 @@ export function renderNetwork(config: SpiderMultusConfig): RenderedNetwork {
 }
 
 function renderAnnotations({ metadata, spec }: SpiderMultusConfig): Readonly<Record<string, string>> {
-  // Copied, it would make `kubectl apply` misjudge the network.
+  // A copy of it would confuse `kubectl apply` of the network.
   const { [lastApplied]: _, ...copied } = metadata.annotations ?? {};
   const resource = advertisedResource(spec);
   return resource === undefined ? copied : { ...copied, [annotations.resourceName]: resource };
 }
 
-/** The resource that a Pod on the network is to ask for: where a device is given to the Pod. */
+/** The resource that a Pod on the network must request, if the network gives the Pod a device. */
 function advertisedResource({ cniType, sriov, ibsriov, ovs }: SpiderMultusConfigSpec): string | undefined {
   if (cniType === "sriov") return sriov?.resourceName;
   if (cniType === "ib-sriov") return ibsriov?.resourceName;
@@ -68,12 +68,12 @@ function renderPlugins(config: SpiderMultusConfig): readonly Plugin[] {
     ...(own?.rdmaIsolation ? [{ type: "rdma" }] : []),
     ...chainCNIJsonData.map((text, index) => sortedJson(config, `spec.chainCNIJsonData[${index}]`, text)),
     ...(enableCoordinator ? [renderCoordinator(coordinator)] : []),
-    // Last: what comes after it would set the MTU anew.
+    // Last, because a later plugin would set the MTU again.
     ...(own?.mtu ? [{ type: "tuning", mtu: own.mtu }] : []),
   ];
 }
 
-/** Makes the VLAN interface or bond of the node that the Pod's NIC is put on; the vlan plugin makes its VLAN itself. */
+/** The plugin that makes the node's VLAN interface or bond below the Pod's NIC. The vlan plugin makes its VLAN itself. */
 function renderIfacer(spec: SpiderMultusConfigSpec): readonly Plugin[] {
   const [, network] = masterNetwork(spec) ?? [];
   if (network === undefined) return [];
@@ -90,7 +90,7 @@ function renderIfacer(spec: SpiderMultusConfigSpec): readonly Plugin[] {
   ];
 }
 
-/** The plugin that makes the Pod's NIC; keys in the order that the text has always had. */
+/** The plugin that makes the Pod's NIC, with keys in the order of former versions. */
 function renderMain(config: SpiderMultusConfig): Plugin {
   const { spec } = config;
   const { cniType, macvlan, ipvlan, vlan, sriov, ibsriov, ipoib, ovs } = spec;
@@ -152,7 +152,7 @@ function renderMain(config: SpiderMultusConfig): Plugin {
 
 type Pooled = Pick<NonNullable<SpiderMultusConfigSpec["sriov"]>, "ippools">;
 
-/** Our IPAM with the network's pools; absent where the network has no addresses. */
+/** Our IPAM with the network's pools; absent if the network has no addresses. */
 function renderIpam({ cniType, disableIPAM }: SpiderMultusConfigSpec, ippools: Pooled["ippools"]): Plugin | undefined {
   if (disableIPAM) return undefined;
   const { ipv4 = [], ipv6 = [], matchMasterSubnet = false } = ippools ?? {};
@@ -164,7 +164,7 @@ function renderIpam({ cniType, disableIPAM }: SpiderMultusConfigSpec, ippools: P
   };
 }
 
-/** Only what the user set: everything else comes from the SpiderCoordinator when a Pod starts. */
+/** Only fields that the user set: all others come from the SpiderCoordinator when a Pod starts. */
 function renderCoordinator(spec: CoordinatorOverrides = {}): Plugin {
   const { hijackCIDR = [], policyRoutes = [] } = spec;
   return compact({
@@ -182,7 +182,7 @@ function renderCoordinator(spec: CoordinatorOverrides = {}): Plugin {
   });
 }
 
-/** The interface that macvlan and ipvlan sit on: master or bond, or the VLAN interface of it that ifacer makes. */
+/** The parent interface of macvlan and ipvlan: master or bond, or the VLAN interface that ifacer makes on it. */
 function onVlan(network: MasterNetwork): string {
   const { vlanID = 0 } = network;
   return vlanID === 0 ? masterOf(network) : `${masterOf(network)}.${vlanID}`;
@@ -192,7 +192,7 @@ function masterOf({ master, bond }: MasterNetwork): string {
   return (master.length > 1 ? bond?.name : master[0]) ?? "";
 }
 
-/** Without the keys that have no value; the order stays. */
+/** Removes keys without a value, keeping the order. */
 function compact(plugin: Plugin): Plugin {
   return Object.fromEntries(Object.entries(plugin).filter(([, value]) => value !== undefined));
 }

@@ -11,7 +11,7 @@ const ovs = { cniType: "ovs", ovs: { bridge: "br1" } } as const satisfies Spider
 const noted = (key: string, value: string, spec: SpiderMultusConfigSpec = ovs) =>
   multusConfig(spec, { annotations: { [key]: value } });
 
-/** For each rule an object that breaks it, and everything that is then said. */
+/** For each rule an object that breaks it, and all violations of that object. */
 const broken: Readonly<Record<string, readonly [SpiderMultusConfig, MultusConfigContext, ...string[]]>> = {
   "network-name-immutable": [
     noted(annotations.networkName, "b"),
@@ -121,13 +121,13 @@ const broken: Readonly<Record<string, readonly [SpiderMultusConfig, MultusConfig
 
 describe("the rules of SpiderMultusConfigs", () => {
   for (const { id } of multusConfigRules) {
-    test(`${id} refuses the object that breaks it, and nothing else is said`, () => {
+    test(`${id} refuses an object that breaks it, with these violations only`, () => {
       const [wrong, context, ...said] = broken[id] ?? assert.fail(`no case for ${id}`);
       assert.deepEqual(validateMultusConfig(wrong, context).map(formatViolation), said);
     });
   }
 
-  test("objects of every type as they should be are admitted", () => {
+  test("valid objects of every type are admitted", () => {
     const pools = { ippools: { ipv4: ["a"] } };
     const good: readonly SpiderMultusConfigSpec[] = [
       ovs,
@@ -154,7 +154,7 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.deepEqual(validateMultusConfig(noted(annotations.networkResourceInject, "x", plain)), []);
   });
 
-  test("the name of the network is set at creation and may be taken back, but is neither changed nor added later", () => {
+  test("the network's name may be set at creation and removed, but neither changed nor added later", () => {
     const old = noted(annotations.networkName, "b");
     assert.deepEqual(validateMultusConfig(old), []);
     for (const before of [noted(annotations.networkName, "a"), multusConfig(ovs)]) {
@@ -170,7 +170,7 @@ describe("the rules of SpiderMultusConfigs", () => {
     );
   });
 
-  test("networks of ovs cannot be injected, their coordinator is judged at its own path", () => {
+  test("networks of ovs cannot be injected; their coordinator is checked at its own path", () => {
     assert.deepEqual(validateMultusConfig(noted(annotations.networkResourceInject, "x")).map(formatViolation), [
       "metadata.annotations[cni.spidernet.io/network-resource-inject]: Forbidden: networks of cniType ovs have no resource",
     ]);
@@ -180,7 +180,7 @@ describe("the rules of SpiderMultusConfigs", () => {
     );
   });
 
-  test("an injection is named by what a label may be, in a sentence of ours and not of the label's", () => {
+  test("an injection's name must be a valid label value, in a sentence about the annotation", () => {
     const plain = { cniType: "macvlan", macvlan: { master: ["a"] } } as const;
     const wrong = noted(annotations.networkResourceInject, "two words", plain);
     assert.equal(defaultMultusConfig(wrong).metadata.labels, undefined);
@@ -214,7 +214,7 @@ describe("the rules of SpiderMultusConfigs", () => {
     }
   });
 
-  test("text that has no effect, or that no plugin can be started from, is warned of", () => {
+  test("text without effect, or from which no plugin can start, causes a warning", () => {
     const warned = (spec: SpiderMultusConfigSpec) => warnOfMultusConfig(multusConfig(spec)).join();
     assert.match(warned({ customCNI: "[]" }), /^spec.customCNI: no plugin/);
     assert.match(warned({ customCNI: '{"plugins":[]}' }), /^spec.customCNI: no plugin/);
@@ -224,14 +224,14 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.match(warned({ ...ovs, customCNI: "{}" }), /^spec.customCNI: has no effect with cniType ovs/);
   });
 
-  test("what is rendered but refused by our plugins is warned of", () => {
+  test("a configuration that our plugins would refuse causes a warning", () => {
     const device = { cniType: "ovs", ovs: { bridge: "br1", deviceID: "0000:01:00.1" } } as const;
     assert.match(warnOfMultusConfig(multusConfig(device)).join(), /^spec.ovs.deviceID: /);
     const auto = { cniType: "vlan", vlan: { master: ["a"], vlanMode: "auto" } } as const;
     assert.match(warnOfMultusConfig(multusConfig(auto)).join(), /^spec.vlan.vlanMode: /);
   });
 
-  test("what of a coordinator has no effect is warned of", () => {
+  test("fields of a coordinator without effect cause a warning", () => {
     const warned = (spec: SpiderMultusConfigSpec) => warnOfMultusConfig(multusConfig({ ...ovs, ...spec })).join();
     assert.match(
       warned({ coordinator: { mode: "auto" }, enableCoordinator: false }),
@@ -241,7 +241,7 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.equal(warned({ coordinator: { mode: "auto", txQueueLen: 7 } }), "");
   });
 
-  test("a network without addresses is warned of", () => {
+  test("a network without addresses causes a warning", () => {
     assert.equal(warnOfMultusConfig(multusConfig(ovs)).length, 0);
     assert.equal(warnOfMultusConfig(multusConfig({ ...ovs, disableIPAM: true })).length, 1);
     const both = { cniType: "ipvlan", ipvlan: { master: ["a"] }, disableIPAM: true } as const;
@@ -250,7 +250,7 @@ describe("the rules of SpiderMultusConfigs", () => {
 });
 
 describe("defaultMultusConfig", () => {
-  test("leaves alone what absence says: the VLAN of ovs and the coordinator's values", () => {
+  test("does not fill in fields whose absence means something: the VLAN of ovs and the coordinator's values", () => {
     assert.deepEqual(defaultMultusConfig(multusConfig(ovs)).spec, {
       cniType: "ovs",
       ovs: { bridge: "br1", ippools: { ipv4: [], ipv6: [] } },
@@ -267,7 +267,7 @@ describe("defaultMultusConfig", () => {
     });
   });
 
-  test("the coordinator's absence that custom brought with it ends with custom, unless the user says so himself", () => {
+  test("a custom network that becomes a typed one gets a coordinator, unless the user refused it", () => {
     const old = multusConfig({ cniType: "custom", customCNI: "", enableCoordinator: false });
     const filled = { ...ovs, customCNI: "", enableCoordinator: false };
     const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
@@ -284,7 +284,7 @@ describe("defaultMultusConfig", () => {
     assert.equal(enabled(multusConfig(filled), multusConfig(filled)), false);
   });
 
-  test("labels follow the annotations by which networks are found, also when these go", () => {
+  test("labels follow the annotations by which networks are found, also when they are removed", () => {
     const { networkResourceInject: inject } = annotations;
     const labelled = defaultMultusConfig(noted(inject, "x"));
     assert.deepEqual(labelled.metadata.labels, { [inject]: "x" });

@@ -17,11 +17,11 @@ import {
 } from "./typed.ts";
 import type { SpiderMultusConfig, SpiderMultusConfigSpec } from "./types.ts";
 
-/** What the object is judged against; what is left out is not checked. */
+/** What the object is checked against. Rules that need an absent part do not run. */
 export interface MultusConfigContext {
   /** The stored object, for an update. */
   readonly old?: SpiderMultusConfig | undefined;
-  /** The NetworkAttachmentDefinition of the name that this one would be rendered into, if there is one. */
+  /** The existing NetworkAttachmentDefinition into which this object would be rendered. */
   readonly network?: NetworkAttachmentDefinition | undefined;
 }
 
@@ -35,15 +35,15 @@ interface MultusConfigCase {
 
 const cniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0"];
 const vlanMax = 4094;
-/** CNI specification §1: the name of a network. */
+/** A network's name, CNI specification §1. */
 const cniName = /^[A-Za-z0-9][-A-Za-z0-9_.]*$/;
 
-/** CEL: the object of each type is there exactly when `cniType` says so. */
+/** CEL rules: the block of a type exists exactly if `cniType` names that type. */
 const typedCel = Object.entries(typedProperties)
   .map(([cniType, property]) => `(self.cniType == '${cniType}') == has(self.${property})`)
   .join(" && ");
 
-/** Every rule about a SpiderMultusConfig; those of its coordinator are `coordinatorRules`. */
+/** Every rule about a SpiderMultusConfig, except for its coordinator: see `coordinatorRules`. */
 export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
   {
     id: "network-name-immutable",
@@ -264,7 +264,7 @@ export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
       injectionKeys.flatMap((key) => {
         const value = notes[key];
         if (value === undefined) return [];
-        // Pods choose by it, and it is a label, too, by which users do.
+        // Pods choose networks by this annotation. It is also copied to a label, for users.
         const nameless = value === "" ? [required(annotation(key), "Pods choose networks by this value")] : [];
         return [...nameless, ...checkValue(annotation(key), value), ...checkInjection(key, spec)];
       }),
@@ -291,7 +291,7 @@ export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
   },
 ];
 
-/** Why the object may not be created, or not replace `old`. An update of neither spec nor annotations is never refused. */
+/** Returns why the object may not be created or replace `old`. Never refuses an update that leaves spec and annotations alone. */
 export function validateMultusConfig(
   config: Submitted<SpiderMultusConfig>,
   { old, network }: MultusConfigContext = {},
@@ -307,7 +307,7 @@ export function validateMultusConfig(
   ];
 }
 
-/** What works, but hardly as meant; shown as warnings of the admission. */
+/** Warnings of admission about an object that is valid but probably not what its user meant. */
 export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): readonly string[] {
   const { cniType = "custom", customCNI = "", chainCNIJsonData = [] } = spec;
   const warnings: string[] = [];
@@ -351,7 +351,7 @@ function warnOfCoordinator({ coordinator, enableCoordinator }: SpiderMultusConfi
     );
 }
 
-/** Why Pods cannot be given the network by the annotation `key`: it has no resource, or no pools. Empty where they can. */
+/** Returns why the annotation `key` cannot inject the network into Pods: it has no resource, or no pools. Empty: it can. */
 export function checkInjection(key: InjectionKey, spec: SpiderMultusConfigSpec): readonly Violation[] {
   const network = typedNetwork(spec);
   if (network === undefined || spec.cniType === "ovs") {
@@ -370,7 +370,7 @@ export function checkInjection(key: InjectionKey, spec: SpiderMultusConfigSpec):
   return wrong;
 }
 
-/** The field in every typed object that has it, by path. */
+/** The field's values in all blocks that have it, by path. */
 function pathOf(spec: SpiderMultusConfigSpec, field: "vlanID" | "mtu"): Readonly<Record<string, number | undefined>> {
   const { macvlan, ipvlan, vlan, sriov } = spec;
   return Object.fromEntries(
@@ -391,7 +391,7 @@ function annotation(key: string): string {
   return `metadata.annotations[${key}]`;
 }
 
-/** Whether a runtime could start something: one plugin, or a list of them. */
+/** Whether the value is a CNI configuration: one plugin, or a list of plugins. */
 function isNetwork(value: unknown): boolean {
   if (isPlugin(value)) return true;
   const plugins = typeof value === "object" && value !== null && "plugins" in value ? value.plugins : undefined;

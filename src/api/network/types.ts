@@ -2,7 +2,7 @@ import type { Static } from "typebox";
 import type { DeepReadonly, KubeObject, Resource } from "#kube";
 import type { networkSpec } from "./schema.ts";
 
-/** A network that Pods can ask for by name: the CRD of the Kubernetes Network Plumbing Working Group. */
+/** A network that Pods can request by name: the CRD of the Kubernetes Network Plumbing Working Group. */
 export interface NetworkAttachmentDefinition extends KubeObject {
   readonly spec?: DeepReadonly<Static<typeof networkSpec>>;
 }

@@ -4,9 +4,9 @@ import { count, text, time } from "../schema/fields.ts";
 import { definitionOf } from "../schema/ours.ts";
 import { spiderPoolUsages } from "./types.ts";
 
-/** Ranges in one list: 8,192 of IPv4 are at most 256 KB. What does not fit is left out; `free` stays exact. */
+/** How many ranges a list has at most: 8,192 IPv4 ranges take up to 256 KB. Further ranges are dropped; `free` stays exact. */
 export const usageRangesMax = 8192;
-/** Nodes that draw from one pool at a time. */
+/** How many nodes a pool's usage lists at most. */
 export const usageNodesMax = 5000;
 
 const ranges = (description: string) =>

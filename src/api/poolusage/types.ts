@@ -5,7 +5,7 @@ import type { poolUsageSpec } from "./schema.ts";
 
 export type SpiderPoolUsageSpec = DeepReadonly<Static<typeof poolUsageSpec>>;
 
-/** Which addresses of a pool are taken, published by the leader as a hint: the create of the claim decides. */
+/** Which addresses of a pool are taken. The leader publishes it as a hint; the create of the claim decides. */
 export interface SpiderPoolUsage extends KubeObject {
   readonly spec: SpiderPoolUsageSpec;
 }

@@ -3,7 +3,7 @@ import { isTerminating, normalLists } from "../rules/defaults.ts";
 import type { Submitted } from "../submitted.ts";
 import type { SpiderReservedIP } from "./types.ts";
 
-/** The object with what is filled in at every create and update: the family of its first element, the list in normal form. */
+/** Fills in, at every create and update: the family of the first element. Writes the list in normal form. */
 export function defaultReservedIp(reserved: SpiderReservedIP): SpiderReservedIP;
 export function defaultReservedIp(reserved: Submitted<SpiderReservedIP>): Submitted<SpiderReservedIP>;
 export function defaultReservedIp(reserved: Submitted<SpiderReservedIP>): Submitted<SpiderReservedIP> {

@@ -37,18 +37,18 @@ const broken: Readonly<Record<string, readonly [SpiderReservedIP, Parameters<typ
 
 describe("the rules of reserved addresses", () => {
   for (const { id } of reservedIpRules) {
-    test(`${id} refuses the object that breaks it, and nothing else is said`, () => {
+    test(`${id} refuses an object that breaks it, with these violations only`, () => {
       const [wrong, context, said] = broken[id] ?? assert.fail(`no case for ${id}`);
       assert.deepEqual(validateReservedIp(wrong, context).map(formatViolation), [said]);
     });
   }
 
-  test("good ones are admitted, also with a family and no address", () => {
+  test("valid ones are admitted, also with a family and no address", () => {
     assert.deepEqual(validateReservedIp(good), []);
     assert.deepEqual(validateReservedIp(reserved({ ipVersion: 6 })), []);
   });
 
-  test("a terminating object keeps its spec", () => {
+  test("a terminating object may not change its spec", () => {
     const old = reserved(good.spec, "2026-01-01T00:00:00Z");
     assert.deepEqual(validateReservedIp(old, { old }), []);
     assert.deepEqual(validateReservedIp({ ...old, spec: { ipVersion: 4, ips: [] } }, { old }).map(formatViolation), [

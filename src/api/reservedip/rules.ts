@@ -13,7 +13,7 @@ interface ReservedIpCase {
   readonly families: Families;
 }
 
-/** Every rule about reserved addresses. They may overlap pools and addresses in use: only future picks heed them. */
+/** Every rule about reserved addresses. They may overlap pools and addresses in use: they only affect later allocations. */
 export const reservedIpRules: readonly Rule<ReservedIpCase>[] = [
   {
     id: "reserved-version-known",
@@ -49,7 +49,7 @@ export const reservedIpRules: readonly Rule<ReservedIpCase>[] = [
   },
 ];
 
-/** Why the object may not be created, or not replace `old`. An update that leaves the spec alone is never refused. */
+/** Returns why the object may not be created or replace `old`. Never refuses an update that leaves the spec alone. */
 export function validateReservedIp(
   reserved: Submitted<SpiderReservedIP>,
   context: { readonly old?: SpiderReservedIP | undefined; readonly families?: Families } = {},

@@ -5,7 +5,7 @@ import type { reservedIpSpec } from "./schema.ts";
 
 export type SpiderReservedIPSpec = DeepReadonly<Static<typeof reservedIpSpec>>;
 
-/** Addresses that no pool of the cluster hands out. */
+/** Addresses that no pool hands out. */
 export interface SpiderReservedIP extends KubeObject {
   readonly spec: SpiderReservedIPSpec;
 }

@@ -20,13 +20,13 @@ import type { Rule } from "./rule.ts";
 import { checkSelector } from "./selector.ts";
 import { forbidden, invalid, notSupported, type Violation } from "./violation.ts";
 
-/** What pools and subnets have in common. */
+/** The fields that pools and subnets share. */
 type AddressSpec = Pick<
   SpiderSubnetSpec,
   "ipVersion" | "subnet" | "ips" | "excludeIPs" | "gateway" | "routes" | "namespaceAffinity"
 >;
 
-/** The spec, and what of it could be decoded: rules that need what could not leave the word to the rule about that. */
+/** The spec and its decoded parts. A rule skips a part that could not be decoded: another rule reports that. */
 export interface AddressCase {
   readonly kind: "IPPool" | "Subnet";
   readonly spec: AddressSpec;
@@ -38,7 +38,7 @@ export interface AddressCase {
   readonly set: IpSet | undefined;
 }
 
-/** A pool, subnet or reserved IP as its rules look at it; what cannot be parsed is undefined, and judged by the rules of its own field. */
+/** Decodes a pool, subnet or reserved IP for its rules. Invalid parts are undefined; the rules of their own fields report them. */
 export function addressCase(
   kind: AddressCase["kind"],
   spec: AddressSpec,
@@ -50,20 +50,20 @@ export function addressCase(
   return { kind, spec, old, families, family, subnet, set: family && effectiveSet(spec, family) };
 }
 
-/** `ips − excludeIPs`; undefined where an element of either is wrong. */
+/** `ips − excludeIPs`; undefined if either has an invalid element. */
 export function effectiveSet(spec: Pick<AddressSpec, "ips" | "excludeIPs">, family: Family): IpSet | undefined {
   const excluded = trySetOf(spec.excludeIPs, family);
   return excluded && trySetOf(spec.ips, family)?.subtract(excluded);
 }
 
-/** The family that the text of a CIDR shows. */
+/** The family of a CIDR; undefined if the text is not one. */
 export function familyOf(cidr: string): Family | undefined {
   return tryParsePrefix(cidr)?.ip.family;
 }
 
 const defaultRoutes: readonly string[] = ["0.0.0.0/0", "::/0"];
 
-/** The rules of one object that pools and subnets share. */
+/** The rules that pools and subnets share. */
 export const addressRules: readonly Rule<AddressCase>[] = [
   {
     id: "version-known",
@@ -118,7 +118,7 @@ export const addressRules: readonly Rule<AddressCase>[] = [
     cel: {
       at: "subnet",
       rule: "!isCIDR(self) || string(cidr(self).masked()) == self",
-      // The text of a CIDR has no bound that the API server's cost estimate knows: the message cannot name the right one.
+      // CEL's cost estimate knows no bound for the text of a CIDR, so the message cannot name the corrected one.
       messageExpression: "'unformatted subnet ' + self + ', its host bits must be zero and its text canonical'",
     },
   },
@@ -247,18 +247,18 @@ export const addressRules: readonly Rule<AddressCase>[] = [
   },
 ];
 
-/** Refused where the configuration switches the family off. */
+/** Refuses a family that the configuration switches off. */
 export function checkEnabled(family: Family | undefined, families: Families): readonly Violation[] {
   if (family === undefined || families[`enableIPv${family}`]) return [];
   return [forbidden("spec.ipVersion", `IPv${family} is disabled`)];
 }
 
-/** Refused where an update changes a value that was there. */
+/** Refuses to change a value that was set. */
 export function checkUnchanged(field: string, value: unknown, old: unknown): readonly Violation[] {
   return old === undefined || old === value ? [] : [forbidden(field, "is not changeable")];
 }
 
-/** Refused with the parser's own words. */
+/** Refuses text that `parse` rejects, with the parser's message. */
 export function checkText(field: string, value: string, parse: () => unknown): readonly Violation[] {
   try {
     parse();
@@ -298,7 +298,7 @@ function canonicalText(cidr: string): string {
   return prefix === undefined ? cidr : formatPrefix(networkOf(prefix));
 }
 
-/** True for two CIDRs that are one network, whatever their text. */
+/** True if both CIDRs are the same network, whatever their host bits. */
 export function sameNetwork(a: Prefix, b: Prefix): boolean {
   return samePrefix(networkOf(a), networkOf(b));
 }

@@ -4,18 +4,18 @@ import { finalizer } from "../group.ts";
 import type { Submitted } from "../submitted.ts";
 import { normaliseElements } from "./elements.ts";
 
-/** The metadata with our finalizer. */
+/** Adds our finalizer. */
 export function withFinalizer(metadata: Partial<ObjectMeta>): Partial<ObjectMeta> {
   const { finalizers = [] } = metadata;
   return finalizers.includes(finalizer) ? metadata : { ...metadata, finalizers: [...finalizers, finalizer] };
 }
 
-/** The metadata with one label set. */
+/** Sets one label. */
 export function withLabel(metadata: Partial<ObjectMeta>, key: string, value: string): Partial<ObjectMeta> {
   return metadata.labels?.[key] === value ? metadata : { ...metadata, labels: { ...metadata.labels, [key]: value } };
 }
 
-/** True for an object that is on its way out: nothing is filled in any more. */
+/** True for an object that is being deleted: nothing is filled in any more. */
 export function isTerminating({ metadata }: Submitted<KubeObject>): boolean {
   return metadata.deletionTimestamp !== undefined;
 }
@@ -25,7 +25,7 @@ interface Lists {
   readonly excludeIPs?: readonly string[];
 }
 
-/** The lists that are there, in normal form. */
+/** Those lists that are set, in normal form. */
 export function normalLists({ ips, excludeIPs }: Lists, family: Family): Lists {
   return {
     ...(ips !== undefined && { ips: normaliseElements(ips, family) }),

@@ -1,7 +1,7 @@
 import { type Family, formatIpSet, IpParseError, type IpRange, IpSet, parseRange } from "#ip";
 import { invalid, type Violation } from "./violation.ts";
 
-/** The range that an element of `ips` or `excludeIPs` means, or why it means none. */
+/** The range that an element of `ips` or `excludeIPs` stands for, or why it is invalid. */
 export function readElement(text: string, family: Family): IpRange | { readonly problem: string } {
   try {
     return parseRange(text, family);
@@ -11,7 +11,7 @@ export function readElement(text: string, family: Family): IpRange | { readonly 
   }
 }
 
-/** What is wrong with a list of elements: each one by its index. `outside` says what else an element has to be. */
+/** Violations of a list of elements, with indexes. `outside` checks a further condition of each element. */
 export function checkElements(
   field: string,
   texts: readonly string[] = [],
@@ -25,7 +25,7 @@ export function checkElements(
   });
 }
 
-/** The addresses of a list; undefined where an element is wrong. */
+/** The addresses of a list; undefined if an element is invalid. */
 export function trySetOf(texts: readonly string[] = [], family: Family): IpSet | undefined {
   const ranges: IpRange[] = [];
   for (const text of texts) {
@@ -36,13 +36,13 @@ export function trySetOf(texts: readonly string[] = [], family: Family): IpSet |
   return IpSet.of(family, ranges);
 }
 
-/** The normal form of a list: ascending maximal runs. Lists of one element, and those with a wrong one, stay as they are. */
+/** The normal form of a list: ascending maximal ranges. Lists of one element, or with an invalid one, stay unchanged. */
 export function normaliseElements(texts: readonly string[], family: Family): readonly string[] {
   const set = texts.length < 2 ? undefined : trySetOf(texts, family);
   return set === undefined ? texts : formatIpSet(set);
 }
 
-/** `[10.0.0.1-10.0.0.9 10.0.0.12]`, cut after some. */
+/** `[10.0.0.1-10.0.0.9 10.0.0.12]`, shortened if there are many ranges. */
 export function showSet(set: IpSet): string {
   const shown = formatIpSet(set).slice(0, 10);
   return `[${shown.join(" ")}${set.intervalCount > shown.length ? " …" : ""}]`;

@@ -1,17 +1,17 @@
 import type { CelRule } from "../schema/crd.ts";
 import type { Violation } from "./violation.ts";
 
-/** One rule, written once: webhooks, the command line and plans run `check`, the CRD carries `cel`, the reference lists all. */
+/** One rule, written once: webhooks, `validate` and `plan` run `check`, the CRD carries `cel`, the reference lists all rules. */
 export interface Rule<C> {
-  /** Stable name, for documents and tests. */
+  /** Stable name, for the reference and tests. */
   readonly id: string;
-  /** Where it is reported; `[*]` for an index. */
+  /** The field that violations name; `[*]` stands for an index. */
   readonly field: string;
-  /** What must hold, as a sentence. */
+  /** What must hold, in words. */
   readonly message: string;
-  /** Every way in which the case breaks the rule. Silent about what another row reports, so that each mistake is said once. */
+  /** All violations of the rule. Does not repeat what another rule reports, so that each mistake is reported once. */
   check(subject: C): readonly Violation[];
-  /** The same rule, or a part of it, for the API server. */
+  /** The same rule, or part of it, for the API server. */
   readonly cel?: CelRule;
 }
 
@@ -21,8 +21,8 @@ export function checkRules<C>(rules: readonly Rule<C>[], subject: C): readonly V
 }
 
 /**
- * The CEL of a table that belongs to one property of `spec`, or to `spec` itself, as `x-kubernetes-validations`. Each has the
- * row's message unless it makes a better one.
+ * The CEL rules of a table for one property of `spec`, or for `spec` itself, as `x-kubernetes-validations`. Each has its row's
+ * message unless it computes its own.
  */
 export function celOf<C>(rules: readonly Rule<C>[], property?: string): readonly Omit<CelRule, "at">[] {
   return rules.flatMap(({ cel, message }) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSelector, isSubdomain } from "./selector.ts";
 
-test("checkSelector admits what Kubernetes admits and names the part that it does not", () => {
+test("checkSelector() admits exactly the selectors that Kubernetes admits, and names the invalid part", () => {
   const fields = (selector: Parameters<typeof checkSelector>[1]) =>
     checkSelector("s", selector).map(({ field }) => field);
   assert.deepEqual(fields({}), []);
@@ -20,7 +20,7 @@ test("checkSelector admits what Kubernetes admits and names the part that it doe
   ]);
 });
 
-test("isSubdomain is RFC 1123's", () => {
+test("isSubdomain() accepts exactly the subdomains of RFC 1123", () => {
   for (const good of ["a", "a.b", "a-b.c1", "0"]) assert.ok(isSubdomain(good), good);
   for (const bad of ["", "A", "a_b", "-a", "a.", "a".repeat(254)]) assert.ok(!isSubdomain(bad), bad);
 });

@@ -4,7 +4,7 @@ import { forbidden, invalid, required, type Violation } from "./violation.ts";
 const name = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
 const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
-/** Kubernetes' own validation of a LabelSelector, with its words. */
+/** Validates a LabelSelector as Kubernetes does, with its messages. */
 export function checkSelector(field: string, selector: LabelSelector): readonly Violation[] {
   const { matchLabels = {}, matchExpressions = [] } = selector;
   return [
@@ -51,7 +51,7 @@ function checkKey(field: string, key: string): readonly Violation[] {
       ];
 }
 
-/** A label's value: empty, or at most 63 letters, digits, `-`, `_` and `.`, which begins and ends with a letter or digit. */
+/** A label value: empty, or at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit. */
 export function checkValue(field: string, value: string): readonly Violation[] {
   if (value === "" || (value.length <= 63 && name.test(value))) return [];
   return [
@@ -63,7 +63,7 @@ export function checkValue(field: string, value: string): readonly Violation[] {
   ];
 }
 
-/** RFC 1123 subdomain, as names of objects are. */
+/** Whether the text is an RFC 1123 subdomain, as object names must be. */
 export function isSubdomain(text: string): boolean {
   return text.length <= 253 && subdomain.test(text);
 }

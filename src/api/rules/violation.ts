@@ -1,4 +1,4 @@
-/** Why an object is refused, as the API server's own validation says it. */
+/** Why an object is refused, in the form of the API server's own validation. */
 export type Violation =
   | { readonly type: "Invalid"; readonly field: string; readonly value: unknown; readonly detail: string }
   | { readonly type: "Duplicate"; readonly field: string; readonly value: unknown; readonly detail: string }
@@ -11,27 +11,27 @@ export type Violation =
       readonly supported: readonly string[];
     };
 
-/** A value that its field cannot have; `detail` says why. */
+/** A value that its field may not have; `detail` says why. */
 export function invalid(field: string, value: unknown, detail: string): Violation {
   return { type: "Invalid", field, value, detail };
 }
 
-/** A value that something else has already; `detail` says what. */
+/** A value that something else has already; `detail` names it. */
 export function duplicate(field: string, value: unknown, detail: string): Violation {
   return { type: "Duplicate", field, value, detail };
 }
 
-/** A field that is absent and must not be. */
+/** A required field that is absent. */
 export function required(field: string, detail: string): Violation {
   return { type: "Required", field, detail };
 }
 
-/** A field that must not be there, or not be changed. */
+/** A field that must not be set, or must not change. */
 export function forbidden(field: string, detail: string): Violation {
   return { type: "Forbidden", field, detail };
 }
 
-/** A value that is none of a fixed set. */
+/** A value outside a fixed set. */
 export function notSupported(field: string, value: unknown, supported: readonly string[]): Violation {
   return { type: "NotSupported", field, value, supported };
 }
@@ -41,7 +41,7 @@ export function formatViolation(violation: Violation): string {
   return `${violation.field}: ${formatReason(violation)}`;
 }
 
-/** Without the field, as `status.details.causes[].message` has it: `Invalid value: "10.6.0.1/16": …` */
+/** The message without the field, for `status.details.causes[].message`: `Invalid value: "10.6.0.1/16": …` */
 export function formatReason(violation: Violation): string {
   switch (violation.type) {
     case "Invalid":
@@ -59,7 +59,7 @@ export function formatReason(violation: Violation): string {
   }
 }
 
-/** `status.details.causes[].reason` of each type, as the API server has them. */
+/** The API server's `status.details.causes[].reason` for each type. */
 export const causeReasons: Readonly<Record<Violation["type"], string>> = {
   Invalid: "FieldValueInvalid",
   Duplicate: "FieldValueDuplicate",

@@ -1,19 +1,19 @@
-/** What a kind says about itself for its CustomResourceDefinition; the rest is the same for all of ours. */
+/** CustomResourceDefinitions from the parts that differ between our kinds; the rest is the same for all. */
 import type { TSchema } from "typebox";
 
-/** A rule that the API server itself enforces; see https://kubernetes.io/docs/reference/using-api/cel/. */
+/** A rule that the API server enforces; see https://kubernetes.io/docs/reference/using-api/cel/. */
 export interface CelRule {
-  /** The property of `spec` that carries it; absent: `spec` itself. A rule is not run for a property that did not change. */
+  /** The property of `spec` that carries the rule; absent: `spec` itself. Rules of an unchanged property do not run. */
   readonly at?: string;
   readonly rule: string;
   readonly message?: string;
-  /** CEL that yields the message, where it must name a value. */
+  /** CEL that computes the message, if it must name a value. */
   readonly messageExpression?: string;
   /** Relative to the schema that carries the rule: `.gateway`. */
   readonly fieldPath?: string;
 }
 
-/** A column of `kubectl get`; above priority 0 only with `-o wide`. */
+/** A column of `kubectl get`, shown only with `-o wide` if its priority is above 0. */
 interface PrinterColumn {
   readonly name: string;
   readonly type: "string" | "integer" | "boolean" | "date";
@@ -22,7 +22,7 @@ interface PrinterColumn {
   readonly description?: string;
 }
 
-/** One of our kinds, as its CustomResourceDefinition says it. */
+/** One of our kinds, as its CustomResourceDefinition describes it. */
 export interface KindDefinition {
   readonly group: string;
   readonly version: string;
@@ -35,18 +35,18 @@ export interface KindDefinition {
   readonly description: string;
   readonly spec?: TSchema;
   readonly status?: TSchema;
-  /** Top-level properties that an object must have. */
+  /** Required top-level properties. */
   readonly required: readonly ("spec" | "status")[];
-  /** Status is written through its own endpoint and never by an ordinary update. */
+  /** Whether `status` is a subresource, which ordinary updates do not change. */
   readonly statusSubresource: boolean;
   readonly columns: readonly PrinterColumn[];
-  /** Rules about the whole object; of its metadata only name and generateName can be read. */
+  /** Rules about the whole object. CEL sees only `name` and `generateName` of its metadata. */
   readonly rules?: readonly CelRule[];
 }
 
 export type Crd = ReturnType<typeof crdOf>;
 
-/** The CustomResourceDefinition as plain JSON, keys in the order in which people read them. */
+/** The CustomResourceDefinition as plain JSON, with keys in a readable order. */
 export function crdOf(definition: KindDefinition) {
   const { group, version, kind, plural, singular } = definition;
   return {
@@ -94,7 +94,7 @@ function objectSchema({ description, spec, status, required, rules = [] }: KindD
   };
 }
 
-/** TypeBox keeps its own marks in non-enumerable properties; JSON text has only the schema. */
+/** Drops TypeBox's own non-enumerable properties. */
 function plain(schema: TSchema): unknown {
   return JSON.parse(JSON.stringify(schema));
 }

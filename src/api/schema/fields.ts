@@ -3,11 +3,11 @@ import type { DeepReadonly } from "#kube";
 import type { CelRule } from "./crd.ts";
 
 /**
- * The longest text of an address or CIDR that reaches a rule. Longer than any valid one, so that a wrong value is refused
- * by a rule that says why; short, so that the API server's cost estimate for CEL over it stays small.
+ * The longest text of an address or CIDR that the schema lets pass to the rules. Longer than any valid one, so that a rule
+ * refuses a wrong value and says why; short, so that the API server's cost estimate for CEL stays small.
  */
 const addressLengthMax = 64;
-/** As many routes as a Pod can sensibly have; it bounds what CEL rules over them may cost. */
+/** More routes than a Pod can sensibly have; bounds the cost of CEL rules over them. */
 const routesMax = 256;
 
 /** The address family of a pool or of reserved IPs. */
@@ -16,12 +16,12 @@ export function ipVersion(rules: readonly CelRule[]) {
   return Type.Unsafe<4 | 6>({ type: "integer", format: "int64", enum: [4, 6], description, ...validations(rules) });
 }
 
-/** Any text; what it may be, rules say. */
+/** Any text; rules restrict it. */
 export function text(description: string, options: { readonly maxLength?: number } = {}) {
   return Type.String({ description, ...options });
 }
 
-/** An address or CIDR that rules look at. */
+/** An address or CIDR; rules check it. */
 export function addressText(description: string, rules: readonly CelRule[] = []) {
   return Type.String({ description, maxLength: addressLengthMax, ...validations(rules) });
 }
@@ -36,7 +36,7 @@ export function texts(description: string) {
   return Type.Array(Type.String(), { description });
 }
 
-/** A switch; `byDefault` is filled in by the API server. */
+/** A boolean; the API server fills in `byDefault`. */
 export function flag(description: string, byDefault?: boolean) {
   return Type.Boolean({ description, ...(byDefault !== undefined && { default: byDefault }) });
 }
@@ -54,12 +54,12 @@ export function count(description: string) {
   return Type.Integer({ description, format: "int64", minimum: 0 });
 }
 
-/** A moment, RFC 3339. */
+/** A time, RFC 3339. */
 export function time(description: string) {
   return Type.String({ description, format: "date-time" });
 }
 
-/** Conditions as Kubernetes' own kinds have them, one of each type; only those that hold are listed. */
+/** Conditions as in Kubernetes' own kinds, at most one of each type; only conditions that hold are listed. */
 export function conditions(description: string, types: readonly string[]) {
   return Type.Array(
     Type.Object({
@@ -73,7 +73,7 @@ export function conditions(description: string, types: readonly string[]) {
   );
 }
 
-/** One of the words; the type is their union. */
+/** One of several words; the type is their union. */
 export function word<const W extends readonly string[]>(
   description: string,
   words: W,
@@ -82,7 +82,7 @@ export function word<const W extends readonly string[]>(
   return Type.Unsafe<W[number]>({ type: "string", enum: words, description, ...options });
 }
 
-/** Routes of Pods, as pools and the network configurations have them. */
+/** Routes of Pods, as in pools and subnets. */
 export function routes(description: string) {
   return Type.Array(
     Type.Object({
@@ -123,5 +123,5 @@ export function labelSelector(description: string) {
   });
 }
 
-/** Kubernetes' LabelSelector. The operator is any text: it is validated by rules, not by the schema. */
+/** Kubernetes' LabelSelector. The operator may be any text, because rules validate it, not the schema. */
 export type LabelSelector = DeepReadonly<Selector>;

@@ -1,7 +1,7 @@
 import type { KubeObject, Resource } from "#kube";
 import type { KindDefinition } from "./crd.ts";
 
-/** The definition of a kind of our group: its names come from its Resource, and all are in the category `spiderpool`. */
+/** The definition of a kind of our group, named by its Resource, in the category `spiderpool`. */
 export function definitionOf(
   { group, version, kind, plural, namespaced }: Resource<KubeObject>,
   shortName: string,
@@ -14,7 +14,7 @@ export function definitionOf(
   return { group, version, kind, namespaced, ...names, ...rest };
 }
 
-/** What `kubectl get` shows first of a kind that holds addresses: whose, of which family, how many. */
+/** The first columns of `kubectl get` for kinds that hold addresses. */
 export const usageColumns = [
   { name: "VERSION", type: "string", jsonPath: ".spec.ipVersion", description: "ipVersion" },
   { name: "SUBNET", type: "string", jsonPath: ".spec.subnet", description: "subnet" },

@@ -3,7 +3,7 @@ import type { ControlledIPPools } from "./types.ts";
 
 const controlled = v.record(v.string(), v.object({ ips: v.array(v.string()), application: v.optional(v.string()) }));
 
-/** `status.controlledIPPools` decoded, empty where it is absent; undefined where it is not what we write. */
+/** Decodes `status.controlledIPPools`. Empty if it is absent; undefined if it is not in our format. */
 export function parseControlledIPPools(text = "{}"): ControlledIPPools | undefined {
   try {
     return v.parse(controlled, JSON.parse(text)) as ControlledIPPools;
@@ -12,7 +12,7 @@ export function parseControlledIPPools(text = "{}"): ControlledIPPools | undefin
   }
 }
 
-/** Who a workload is, as `controlledIPPools`, labels and `podAffinity` of its pools say it. */
+/** The identity of a workload, as in `controlledIPPools` and in labels and `podAffinity` of its pools. */
 export interface ApplicationName {
   /** Empty for the core group. */
   readonly apiGroup: string;
@@ -22,12 +22,12 @@ export interface ApplicationName {
   readonly name: string;
 }
 
-/** `apps_v1_Deployment_default_web`; without its first part for the core group. */
+/** `apps_v1_Deployment_default_web`; for the core group without the first part. */
 export function applicationKey({ apiGroup, apiVersion, kind, namespace, name }: ApplicationName): string {
   return [...(apiGroup === "" ? [] : [apiGroup]), apiVersion, kind, namespace, name].join("_");
 }
 
-/** The inverse of {@link applicationKey}; undefined for a text of another number of parts. */
+/** The inverse of {@link applicationKey}; undefined for text with another number of parts. */
 export function parseApplicationKey(key: string): ApplicationName | undefined {
   const parts = key.split("_");
   const [apiGroup, apiVersion, kind, namespace, name] = parts.length === 4 ? ["", ...parts] : parts;

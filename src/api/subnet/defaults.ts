@@ -5,7 +5,7 @@ import { isTerminating, normalLists, withFinalizer, withLabel } from "../rules/d
 import type { Submitted } from "../submitted.ts";
 import type { SpiderSubnet } from "./types.ts";
 
-/** The subnet with what is filled in at every create and update: finalizer, family, CIDR label, lists in normal form. */
+/** Fills in, at every create and update: finalizer, family and CIDR label. Writes lists in normal form. */
 export function defaultSubnet(subnet: SpiderSubnet): SpiderSubnet;
 export function defaultSubnet(subnet: Submitted<SpiderSubnet>): Submitted<SpiderSubnet>;
 export function defaultSubnet(subnet: Submitted<SpiderSubnet>): Submitted<SpiderSubnet> {

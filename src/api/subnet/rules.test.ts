@@ -13,7 +13,7 @@ const stored: SpiderSubnet = {
   status: { controlledIPPools: '{"p":{"ips":["172.18.30.1-172.18.30.9"]}}' },
 };
 
-/** For each rule that pools do not have: a subnet that breaks it, and everything that is then said. */
+/** For each rule that pools do not have: a subnet that breaks it, and all violations of that subnet. */
 const broken: Readonly<Record<string, readonly [SpiderSubnet, SubnetContext, ...string[]]>> = {
   "subnets-apart": [
     subnet(),
@@ -39,13 +39,13 @@ const broken: Readonly<Record<string, readonly [SpiderSubnet, SubnetContext, ...
 
 describe("the rules of subnets", () => {
   for (const { id } of subnetRules.filter((rule) => !addressRules.includes(rule))) {
-    test(`${id} refuses the subnet that breaks it, and nothing else is said`, () => {
+    test(`${id} refuses a subnet that breaks it, with these violations only`, () => {
       const [wrong, context, ...said] = broken[id] ?? assert.fail(`no case for ${id}`);
       assert.deepEqual(validateSubnet(wrong, context).map(formatViolation), said);
     });
   }
 
-  test("those that pools have too speak of the subnet", () => {
+  test("rules shared with pools name the subnet in their messages", () => {
     assert.deepEqual(validateSubnet(subnet({ gateway: "10.0.0.1" })).map(formatViolation), [
       "spec.gateway: Invalid value: \"10.0.0.1\": not pertains to the 'spec.subnet' 172.18.0.0/16 of Subnet",
     ]);
@@ -58,13 +58,13 @@ describe("the rules of subnets", () => {
     ]);
   });
 
-  test("a subnet as it should be is admitted beside others, with the pools of its CIDR", () => {
+  test("a valid subnet is admitted beside others, with the pools of its CIDR", () => {
     const context = { others: [subnet(), subnet({ subnet: "10.0.0.0/8" }, { name: "other" })], pools: [pool()] };
     assert.deepEqual(validateSubnet(subnet(), context), []);
     assert.deepEqual(validateSubnet(subnet({ excludeIPs: ["172.18.30.10"] }), { ...context, old: stored }), []);
   });
 
-  test("an update takes no address from a pool that the status does not tell of yet", () => {
+  test("an update may not remove addresses of a pool that the status does not list yet", () => {
     const context = { old: subnet(), pools: [pool({}, { name: "new" }), pool({ subnet: "10.0.0.0/8" })] };
     const [lost, ...more] = validateSubnet(subnet({ excludeIPs: ["172.18.30.131"] }), context).map(formatViolation);
     assert.match(lost ?? "", /^spec\.ips: Forbidden: remove some IP ranges \[172\.18\.30\.131\] .* by IPPool new, /);
@@ -74,7 +74,7 @@ describe("the rules of subnets", () => {
     assert.deepEqual(validateSubnet(shrunk, { ...context, old: never }), [], "it has never had that address");
   });
 
-  test("a terminating subnet keeps its spec", () => {
+  test("a terminating subnet may not change its spec", () => {
     const old = subnet({}, { deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [finalizer] });
     const edited = { ...old, spec: { ...old.spec, ips: [] } };
     assert.deepEqual(validateSubnet(edited, { old }).map(formatViolation), [
@@ -84,7 +84,7 @@ describe("the rules of subnets", () => {
   });
 });
 
-test("controlledIPPools that are not ours are undefined, absent ones empty", () => {
+test("controlledIPPools decode to undefined if they are not in our format, and to none if absent", () => {
   assert.deepEqual(parseControlledIPPools(), {});
   assert.deepEqual(parseControlledIPPools('{"p":{"ips":["10.0.0.1"],"application":"a"}}'), {
     p: { ips: ["10.0.0.1"], application: "a" },

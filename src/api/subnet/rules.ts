@@ -11,7 +11,7 @@ import type { Submitted } from "../submitted.ts";
 import { parseControlledIPPools } from "./controlled.ts";
 import type { SpiderSubnet } from "./types.ts";
 
-/** What a subnet is judged against; what is left out is not checked. */
+/** What a subnet is checked against. Rules that need an absent part do not run. */
 export interface SubnetContext {
   /** The stored subnet, for an update. */
   readonly old?: SpiderSubnet | undefined;
@@ -95,7 +95,7 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
       const none = IpSet.empty(family);
       const controlled = parseControlledIPPools(stored?.status?.controlledIPPools) ?? {};
       const parts = new Map(Object.entries(controlled).map(([pool, { ips }]) => [pool, trySetOf(ips, family) ?? none]));
-      // The status tells of a pool later than its object is there.
+      // A pool exists before the status lists it.
       for (const { metadata, spec } of pools) {
         const theirs = tryParsePrefix(spec.subnet, family);
         if (theirs === undefined || !sameNetwork(subnet, theirs)) continue;
@@ -117,7 +117,7 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
   },
 ];
 
-/** Why the subnet may not be created, or not replace `old`. An update that leaves the spec alone is never refused. */
+/** Returns why the subnet may not be created or replace `old`. Never refuses an update that leaves the spec alone. */
 export function validateSubnet(subnet: Submitted<SpiderSubnet>, context: SubnetContext = {}): readonly Violation[] {
   const { old, others = [], pools = [], families = bothFamilies } = context;
   if (old !== undefined) {

@@ -12,7 +12,7 @@ export interface SpiderSubnet extends KubeObject {
   readonly status?: SpiderSubnetStatus;
 }
 
-/** `status.controlledIPPools` decoded: by pool name. `application` is there for pools made for an application. */
+/** `status.controlledIPPools` decoded, by pool name. `application` is set for pools made for an application. */
 export type ControlledIPPools = Readonly<
   Record<string, { readonly ips: readonly string[]; readonly application?: string }>
 >;

@@ -8,7 +8,7 @@ export function meta(name: string, more: Partial<ObjectMeta> = {}): ObjectMeta {
   return { name, uid: `uid-of-${name}`, resourceVersion: "1", ...more };
 }
 
-/** A pool of 172.18.0.0/16 that is as it should be, but for what is given. */
+/** A valid pool of 172.18.0.0/16, changed as given. */
 export function pool(spec: Partial<SpiderIPPoolSpec> = {}, more: Partial<ObjectMeta> = {}): SpiderIPPool {
   return {
     metadata: meta("ippool-test", more),
@@ -22,7 +22,7 @@ export function pool(spec: Partial<SpiderIPPoolSpec> = {}, more: Partial<ObjectM
   };
 }
 
-/** A subnet of 172.18.0.0/16 that is as it should be, but for what is given. */
+/** A valid subnet of 172.18.0.0/16, changed as given. */
 export function subnet(spec: Partial<SpiderSubnetSpec> = {}, more: Partial<ObjectMeta> = {}): SpiderSubnet {
   return {
     metadata: meta("subnet-test", more),

@@ -45,7 +45,7 @@ export class Workloads {
     return found && (found.metadata.labels ?? {});
   }
 
-  /** Those that demand a part of the subnet. */
+  /** The workloads that demand a part of the subnet. */
   of(subnet: string): readonly Workload[] {
     return this.#kinds.flatMap((store) => store.by("subnet", subnet));
   }
@@ -67,12 +67,12 @@ export class Workloads {
     );
   }
 
-  /** All of `keys`, whenever the labels of a namespace changed: a subnet may choose its namespaces by them. */
+  /** Gives all of `keys` whenever labels of a namespace change: a subnet may select namespaces by them. */
   scopes(keys: () => readonly string[]): Source {
     return changesOf([this.#namespaces], ({ metadata: { labels } }) => labels, keys);
   }
 
-  /** The UIDs of workloads whose demands cannot be read. */
+  /** Gives the UIDs of workloads whose demands are invalid. */
   broken(): Source {
     const uids = ({ demands, metadata }: Workload) => (demands?.kind === "broken" ? [metadata.uid] : []);
     return changesOf(this.#kinds, ({ demands }) => demands, uids);
