@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { buildBundles } from "../scripts/build.ts";
@@ -76,7 +77,7 @@ async function serve(options: LargeCluster): Promise<Server> {
   return server;
 }
 
-/** Lists are made while they are sent; watches say nothing; whoever writes is told that it is written. */
+/** Lists are made while they are sent; watches tell nothing after what exists; whoever writes is told that it is written. */
 function answer(request: IncomingMessage, response: ServerResponse, { claims, pods }: LargeCluster): void {
   const { pathname, searchParams } = new URL(request.url ?? "", "http://api");
   if (request.method !== "GET") {
@@ -87,11 +88,6 @@ function answer(request: IncomingMessage, response: ServerResponse, { claims, po
       const metadata = { name: "written", ...body.metadata, uid: "u", resourceVersion: "2" };
       send(response, request.method === "POST" ? 201 : 200, { ...body, metadata });
     });
-    return;
-  }
-  if (searchParams.get("watch") === "true") {
-    response.writeHead(200, { "content-type": "application/json" });
-    response.flushHeaders();
     return;
   }
   const many = new Map<string, readonly [(at: number) => object, number]>([
@@ -107,11 +103,30 @@ function answer(request: IncomingMessage, response: ServerResponse, { claims, po
     return;
   }
   const [make, count] = many.get(pathname) ?? [claimAt, 0];
+  if (searchParams.get("watch") === "true") {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.flushHeaders();
+    // Never ended: a watch goes on.
+    if (searchParams.get("sendInitialEvents") === "true")
+      Readable.from(initialEvents(make, count)).pipe(response, { end: false });
+    return;
+  }
   const from = Number(searchParams.get("continue") ?? 0);
   const to = Math.min(count, from + Number(searchParams.get("limit") ?? count));
   const items = Array.from({ length: to - from }, (_, index) => make(from + index));
   const metadata = { resourceVersion: "1", ...(to < count && { continue: String(to) }) };
   send(response, 200, { kind: "List", apiVersion: "v1", metadata, items });
+}
+
+/** The beginning of a streaming list, in pieces of some objects each. */
+function* initialEvents(make: (at: number) => object, count: number): Generator<string> {
+  const line = (type: string, object: object) => `${JSON.stringify({ type, object })}\n`;
+  for (let from = 0; from < count; from += 100) {
+    const to = Math.min(count, from + 100);
+    yield Array.from({ length: to - from }, (_, index) => line("ADDED", make(from + index))).join("");
+  }
+  const annotations = { "k8s.io/initial-events-end": "true" };
+  yield line("BOOKMARK", { metadata: { resourceVersion: "1", annotations } });
 }
 
 function send(response: ServerResponse, status: number, body: object): void {

@@ -57,13 +57,20 @@ export interface DeleteOptions {
   readonly gracePeriodSeconds?: number;
 }
 
-/** One line of a watch. A BOOKMARK brings no object: all changes up to its version have been told. */
+/**
+ * One line of a watch. A BOOKMARK brings no object: all changes up to its version have been told. `endsList`: all that exists
+ * has been told by a watch that began with it.
+ */
 export type WatchEvent<T> =
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: T }
-  | { readonly type: "BOOKMARK"; readonly resourceVersion: string };
+  | { readonly type: "BOOKMARK"; readonly resourceVersion: string; readonly endsList?: true };
 
 export interface WatchOptions extends Selection {
-  readonly resourceVersion: string;
+  /**
+   * What comes after it is told. Absent, as a streaming list (KEP-3157): all that exists is told as ADDED, then what changed
+   * meanwhile, up to a BOOKMARK that `endsList`, then what comes. A server before Kubernetes 1.32 refuses it as 422 `Invalid`.
+   */
+  readonly resourceVersion?: string | undefined;
   /** The server ends the watch then. */
   readonly timeoutSeconds: number;
 }
@@ -239,7 +246,7 @@ export class KubeClient {
       allowWatchBookmarks: true,
       labelSelector,
       fieldSelector,
-      resourceVersion,
+      ...(resourceVersion === undefined ? streaming : { resourceVersion }),
       timeoutSeconds,
     };
     const path = withQuery(collectionPath(resource, o.namespace), query);
@@ -307,6 +314,7 @@ interface Call {
 const json = "application/json";
 const mutationTimeout = `${limits.mutationTimeoutS}s`;
 const strict = `?fieldValidation=Strict&timeout=${mutationTimeout}`;
+const streaming = { sendInitialEvents: true, resourceVersionMatch: "NotOlderThan" };
 const patchTypes = {
   merge: "application/merge-patch+json",
   strategic: "application/strategic-merge-patch+json",

@@ -69,8 +69,10 @@ export function decodeWatchLine<T extends KubeObject>(line: string, attempt: Att
   const object = isRecord(value) ? value["object"] : undefined;
   if (type === "ERROR") throw statusError(object, { attempt, status: 500 });
   if (type === "BOOKMARK" && isRecord(object) && isRecord(object["metadata"])) {
-    const { resourceVersion } = object["metadata"];
-    if (typeof resourceVersion === "string" && resourceVersion !== "") return { type, resourceVersion };
+    const { resourceVersion, annotations } = object["metadata"];
+    const endsList = isRecord(annotations) && annotations["k8s.io/initial-events-end"] === "true";
+    if (typeof resourceVersion === "string" && resourceVersion !== "")
+      return { type, resourceVersion, ...(endsList && { endsList }) };
   } else if ((type === "ADDED" || type === "MODIFIED" || type === "DELETED") && isKubeObject(object)) {
     return { type, object: withoutManagedFields(object) as T };
   }

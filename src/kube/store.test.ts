@@ -11,9 +11,9 @@ import { FakeApi, type Fault } from "./testing/fake-api.ts";
 
 const o = { signal: never };
 
-function setUp(options: Partial<StoreOptions<Pod>> = {}) {
+function setUp(options: Partial<StoreOptions<Pod>> = {}, server: { readonly withoutStreams?: boolean } = {}) {
   const clock = new ManualClock();
-  const api = new FakeApi({ clock });
+  const api = new FakeApi({ clock, ...server });
   const client = new KubeClient({ transport: api, clock });
   const random = () => 0.5;
   const store = new WatchedStore<Pod>({
@@ -102,8 +102,61 @@ describe("WatchedStore", () => {
     await end();
   });
 
-  it("lists in pages of 500 and starts over when they expire", async () => {
+  it("streams what there is more of than 500, and watches on with the same request", async () => {
     const { api, store, clock, end } = setUp();
+    for (let n = 0; n < 501; n++) api.apply(pods, pod(`p${n}`));
+    await store.synced(o);
+    const asked = api.requests.map(({ path }) => new URLSearchParams(path.split("?")[1]));
+    assert.deepEqual(
+      asked.map((query) => [query.get("limit"), query.get("sendInitialEvents"), query.get("resourceVersionMatch")]),
+      [
+        ["500", null, null],
+        [null, "true", "NotOlderThan"],
+      ],
+    );
+    api.remove(pods, { namespace: "x", name: "p7" });
+    await clock.advance(0);
+    assert.deepEqual([store.list().length, store.version, api.requests.length], [500, "503", 2]);
+    await end();
+  });
+
+  it("lists in pages where the server does not stream, and where a stream ends early or says nothing", async () => {
+    const refusing = setUp({ pageItems: 2 }, { withoutStreams: true });
+    for (const name of ["a", "b", "c", "d", "e"]) refusing.api.apply(pods, pod(name));
+    await refusing.store.synced(o);
+    const pages = ({ api }: typeof refusing) => api.requests.filter(({ path }) => path.includes("continue=")).length;
+    assert.deepEqual([refusing.store.list().length, pages(refusing), refusing.store.breaks], [5, 2, 0]);
+    await refusing.end();
+    for (const trouble of ["cutWatches", "deafenWatches"] as const) {
+      const broken = setUp({ pageItems: 2 });
+      const { api, store, clock, end } = broken;
+      for (const name of ["a", "b", "c"]) api.apply(pods, pod(name));
+      api.pauseWatches();
+      await clock.advance(0);
+      assert.equal(api.watches, 1);
+      if (trouble === "cutWatches") api.cutWatches("end");
+      else api.deafenWatches();
+      api.resumeWatches();
+      await clock.advance(200_000);
+      assert.deepEqual([store.list().length, pages(broken), store.breaks], [3, 1, 1], trouble);
+      await end();
+    }
+  });
+
+  it("lists anew where that is asked for during a stream", async () => {
+    const { api, store, clock, end } = setUp({ pageItems: 1 });
+    for (const name of ["a", "b"]) api.apply(pods, pod(name));
+    api.pauseWatches();
+    await clock.advance(0);
+    store.relist();
+    api.resumeWatches();
+    await store.synced(o);
+    assert.deepEqual([store.list().length, store.breaks, api.watches], [2, 0, 1]);
+    await end();
+  });
+
+  it("lists in pages of 500 and starts over when they expire", async () => {
+    const { api, store, clock, end } = setUp({}, { withoutStreams: true });
     for (let n = 0; n < 1_100; n++) api.apply(pods, pod(`p${n}`));
     api.fail((r) => r.path.includes("continue="), { kind: "status", status: 410, reason: "Expired" });
     await clock.advance(2_000);
@@ -340,19 +393,25 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   fc.record({ kind: fc.constant("fault" as const), fault }),
 );
 
+/** Everything is in one page, or streamed, or in pages. */
+const server = fc.record({ pageItems: fc.constantFrom(2, 500), withoutStreams: fc.boolean() });
+
 describe("WatchedStore under faults", () => {
   it("shows only what existed, tells every change in step, and ends equal to the server", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(action, { maxLength: 40 }), (actions) => history(actions)),
+      fc.asyncProperty(fc.array(action, { maxLength: 40 }), server, (actions, of) => history(actions, of)),
       { numRuns: 150 },
     );
   });
 });
 
 /** Plays one history against a store, with a mirror kept from its notifications. */
-async function history(actions: readonly Action[]): Promise<void> {
+async function history(
+  actions: readonly Action[],
+  { pageItems, withoutStreams }: { readonly pageItems: number; readonly withoutStreams: boolean },
+): Promise<void> {
   const clock = new ManualClock();
-  const api = new FakeApi({ clock });
+  const api = new FakeApi({ clock, withoutStreams });
   const client = new KubeClient({ transport: api, clock });
   const indexes = { value: (m: ConfigMap) => [m.data?.["value"] ?? ""] };
   const store = new WatchedStore({
@@ -362,6 +421,7 @@ async function history(actions: readonly Action[]): Promise<void> {
     log: silentLogger,
     freeze: true,
     indexes,
+    pageItems,
     random: () => 0.5,
   });
   const existed = new Set<string>();

@@ -55,6 +55,8 @@ export interface StoreOptions<T extends KubeObject> extends Selection {
   readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
   /** Drops what nobody reads before it is kept; must keep `metadata`. */
   readonly trim?: (object: T) => T;
+  /** What there is more of is listed as a stream, or in pages of so many: for tests. @default 500 */
+  readonly pageItems?: number;
   /** Deep-freezes what is stored: for tests. */
   readonly freeze?: boolean;
   /** @default Math.random */

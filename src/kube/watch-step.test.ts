@@ -24,6 +24,7 @@ const firstPage = {
   kind: "page",
   page: { items: [object("a", "1")], resourceVersion: "7", continue: "token" },
 } as const;
+const streamed = { ...lastPage, kind: "streamed" } as const;
 const event = { kind: "event", event: { type: "MODIFIED", object: object("a", "9") } } as const;
 const failed = { kind: "failed", retryAfterMs: 0 } as const;
 
@@ -65,7 +66,24 @@ describe("step()", () => {
   });
 
   it("asks for all in one where the pages of a list expired", () => {
-    assert.deepEqual(run(firstPage, { kind: "gone" }, { kind: "due" }), { kind: "empty", failures: 1, whole: true });
+    assert.deepEqual(run(firstPage, { kind: "gone" }, { kind: "due" }), { kind: "empty", failures: 1, by: "whole" });
+  });
+
+  it("streams what there is more of than a page, and tells the store nothing twice", () => {
+    const { state, change } = step(run(firstPage), streamed, context);
+    assert.deepEqual(change, { kind: "replaced", objects: [object("a", "1")] });
+    assert.deepEqual(state, { kind: "watching", failures: 0, resourceVersion: "7", heard: false });
+    const back = run(lastPage, event, { kind: "gone" }, firstPage);
+    assert.deepEqual(step(back, streamed, context).rewound, true);
+  });
+
+  it("goes on with the pages where the server does not stream, and begins with pages where a stream broke", () => {
+    const refused = run(firstPage, { kind: "unstreamed" });
+    assert.deepEqual(refused, { ...run(firstPage), by: "pages" });
+    assert.equal(run(firstPage, { kind: "unstreamed" }, lastPage).kind, "watching");
+    const broken = run(firstPage, { kind: "broken" }, { kind: "due" });
+    assert.deepEqual(broken, { kind: "empty", failures: 1, by: "pages" });
+    assert.deepEqual(run(lastPage, event, { kind: "gone" }), { ...initialState, known: "9" }, "the next list streams");
   });
 
   it("asks for the same page again after a failure, not before Retry-After", () => {
@@ -121,7 +139,9 @@ describe("step()", () => {
     const watchInputs: readonly WatchInput<KubeObject>[] = [...listInputs, { kind: "ended", quiet: false }];
     const states: readonly ActiveState<KubeObject>[] = [
       initialState,
-      { kind: "listing", failures: 0, pages: [], continueToken: "t" },
+      ...(["stream", "pages"] as const).map(
+        (by) => ({ kind: "listing", failures: 0, by, pages: [], continueToken: "t" }) as const,
+      ),
       { kind: "watching", failures: 0, resourceVersion: "1", heard: false },
     ];
     fc.assert(

@@ -5,22 +5,21 @@ import type { KubeObject } from "./resource.ts";
 /**
  * Where a watcher stands. `failures` counts since the server last told something new; it makes the backoff grow.
  *
- *     empty ──page──▶ listing ──last page──▶ watching ──ended──▶ watching
- *       ▲ ╲____________last page____________▶   │
- *       └───────────── 410 ─────────────────────┘      any failure ──▶ backoff ──due──▶ where it was
+ *     empty ──page──▶ listing ──stream, or last page──▶ watching ──ended──▶ watching
+ *       ▲ ╲____________last page_______________________▶   │
+ *       └───────────── 410 ────────────────────────────────┘      any failure ──▶ backoff ──due──▶ where it was
  */
 export type WatchState<T> = ActiveState<T> | BackoffState<T>;
 
 /** What a watcher does next or is waiting for, unless it waits after a failure. */
 export type ActiveState<T> =
-  /**
-   * The first page is to be fetched, or all in one where the pages of a list expired (`whole`). `known`: the version up to
-   * which all is known from before.
-   */
-  | { readonly kind: "empty"; readonly failures: number; readonly whole: boolean; readonly known?: string }
+  /** The first page is to be fetched, or all at once. `known`: the version up to which all is known from before. */
+  | { readonly kind: "empty"; readonly failures: number; readonly by: ListingMode; readonly known?: string }
+  /** There is more than a page: all anew by a stream, or the pages that follow. */
   | {
       readonly kind: "listing";
       readonly failures: number;
+      readonly by: ListingMode;
       readonly known?: string | undefined;
       readonly pages: readonly (readonly T[])[];
       readonly continueToken: string;
@@ -37,6 +36,13 @@ export type ActiveState<T> =
       readonly cut?: boolean;
     };
 
+/**
+ * How more than a page of objects is listed. `stream`: as the beginning of a watch, which the server tells from its memory object
+ * by object; for each page it would go through all that is left. `pages`: where it does not stream, or a stream was broken.
+ * `whole`: all in one answer, where the pages expired.
+ */
+export type ListingMode = "stream" | "pages" | "whole";
+
 type EmptyState = Extract<ActiveState<never>, { kind: "empty" }>;
 
 /** After a failure: nothing is asked until `untilMs` of the monotonic clock, then `next` goes on. */
@@ -50,6 +56,10 @@ interface BackoffState<T> {
 /** What can happen to a watcher. */
 export type WatchInput<T> =
   | { readonly kind: "page"; readonly page: Page<T> }
+  /** A stream told all that exists. */
+  | { readonly kind: "streamed"; readonly page: Page<T> }
+  /** The server refuses to stream. */
+  | { readonly kind: "unstreamed" }
   | { readonly kind: "event"; readonly event: WatchEvent<T> }
   /** The server closed the watch, or was silent for too long or doubted (`quiet`): of a kind that nobody touches it may have nothing to say. */
   | { readonly kind: "ended"; readonly quiet: boolean }
@@ -110,25 +120,24 @@ function stepList<T extends KubeObject>(
   input: WatchInput<T>,
   context: StepContext,
 ): Step<T> {
-  const { failures } = state;
+  const { failures, by, known } = state;
   switch (input.kind) {
     case "page": {
       const { page } = input;
       const pages = [...(state.kind === "listing" ? state.pages : []), page.items];
-      if (page.continue !== undefined)
-        return { state: { kind: "listing", failures, known: state.known, pages, continueToken: page.continue } };
-      const { resourceVersion } = page;
-      return {
-        state: { kind: "watching", failures, resourceVersion, heard: false },
-        change: { kind: "replaced", objects: pages.flat() },
-        rewound: isEarlier(resourceVersion, state.known),
-      };
+      if (page.continue === undefined) return listed(state, page, pages.flat());
+      return { state: { kind: "listing", failures, by, known, pages, continueToken: page.continue } };
     }
+    case "streamed":
+      return listed(state, input.page, input.page.items);
+    case "unstreamed":
+      return { state: { ...state, by: "pages" } };
     case "gone":
       // Paging was slower than the server's memory: ask for all at once, or it might never end.
-      return { state: backoff({ ...emptyAfter(state, state.known), whole: true }, context) };
+      return { state: backoff({ ...emptyAfter(state, known), by: "whole" }, context) };
     case "broken":
-      return { state: backoff(emptyAfter(state, state.known), context) };
+      // A stream may be broken wherever it is tried, by what stands between.
+      return { state: backoff({ ...emptyAfter(state, known), ...(by === "stream" && { by: "pages" }) }, context) };
     case "failed":
     case "away":
       return { state: backoff(state, context, input.retryAfterMs) };
@@ -137,6 +146,18 @@ function stepList<T extends KubeObject>(
     default:
       throw unexpected(state, input);
   }
+}
+
+function listed<T>(
+  { failures, known }: { readonly failures: number; readonly known?: string | undefined },
+  { resourceVersion }: Page<T>,
+  objects: readonly T[],
+): Step<T> {
+  return {
+    state: { kind: "watching", failures, resourceVersion, heard: false },
+    change: { kind: "replaced", objects },
+    rewound: isEarlier(resourceVersion, known),
+  };
 }
 
 function stepWatch<T extends KubeObject>(
@@ -188,7 +209,7 @@ function stepWatch<T extends KubeObject>(
   }
 }
 
-const empty: EmptyState = { kind: "empty", failures: 0, whole: false };
+const empty: EmptyState = { kind: "empty", failures: 0, by: "stream" };
 
 /** All is to be listed anew; what was known is known up to this version. */
 function emptyAfter({ failures }: { readonly failures: number }, known: string | undefined): EmptyState {

@@ -3,7 +3,9 @@ import type { KubeClient, Page, Selection, WatchEvent } from "./client.ts";
 import { deadline } from "./deadline.ts";
 import { ApiStatusError, hasReason } from "./errors.ts";
 import { limits } from "./limits.ts";
+import { lineError } from "./lines.ts";
 import type { KubeObject, Resource } from "./resource.ts";
+import { streamedPage } from "./streamed-page.ts";
 import { initialState, step, type WatchChange, type WatchInput, type WatchState } from "./watch-step.ts";
 
 interface WatcherOptions<T extends KubeObject> extends Selection {
@@ -14,6 +16,8 @@ interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly random: () => number;
   /** Drops what nobody reads, of each object as soon as it is decoded: a list is never whole in memory as it came. */
   readonly trim?: (object: T) => T;
+  /** What there is more of is streamed. @default limits.listPageItems */
+  readonly pageItems?: number;
   readonly onChange: (change: WatchChange<T>) => void;
   /** Called at every word of the server, bookmarks included, with the version up to which all is told; undefined within a list. */
   readonly onHeard: (version: string | undefined) => void;
@@ -30,12 +34,13 @@ interface WatcherOptions<T extends KubeObject> extends Selection {
 /** Lists and watches until the signal aborts, then resolves. */
 export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T>, { signal }: Signal): Promise<void> {
   const { clock, random, onChange, onHeard, onRewound, onBroken, onOpened, onStarted } = options;
+  const { pageItems = limits.listPageItems } = options;
   let state = initialState as WatchState<T>;
   const feed = (input: WatchInput<T>, error?: unknown) => {
     const before = state;
     const stepped = step(state, input, { nowMs: clock.monotonicMs(), random });
     state = stepped.state;
-    if (input.kind === "page" || input.kind === "event") {
+    if (input.kind === "page" || input.kind === "streamed" || input.kind === "event") {
       onHeard(state.kind === "watching" ? state.resourceVersion : undefined);
     }
     if (stepped.rewound === true) onRewound();
@@ -58,12 +63,20 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
     const { resourceVersion } = await listPage(options, 1, signal);
     if (!isStale()) feed({ kind: "back", resourceVersion });
   };
-  const follow = async (version: string) => {
-    const openedMs = clock.monotonicMs();
+  const follow = async (version: string | undefined) => {
     renewal = new AbortController();
     const { signal: renewed } = renewal;
+    const events = watch(options, version, { parent: signal, renewal: renewed });
+    if (version === undefined) {
+      const page = await streamedPage(events, () => onHeard(undefined));
+      // Given up because all is to be listed anew: it is, from its beginning.
+      if (page === undefined && renewed.aborted) return;
+      if (page === undefined) throw lineError("a watch ended before it told all that exists", {});
+      feed({ kind: "streamed", page });
+    }
+    const openedMs = clock.monotonicMs();
     onOpened(renew);
-    for await (const event of watch(options, version, { parent: signal, renewal: renewed })) {
+    for await (const event of events) {
       if (isStale()) return;
       feed({ kind: "event", event });
     }
@@ -79,14 +92,25 @@ export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T
     try {
       if (state.kind === "backoff") await waitUntil(state.untilMs);
       else if (state.kind === "watching") await (state.cut === true ? askVersion() : follow(state.resourceVersion));
-      else if (state.kind === "listing") await fetchPage(limits.listPageItems, state.continueToken);
-      else await fetchPage(state.whole ? undefined : limits.listPageItems);
+      else if (state.kind === "empty") await fetchPage(state.by === "whole" ? undefined : pageItems);
+      else if (state.by === "stream") await follow(undefined);
+      else await fetchPage(pageItems, state.continueToken);
     } catch (error) {
       if (signal.aborted) return;
+      const streams = state.kind === "listing" && state.by === "stream";
+      if (streams && isRefused(error)) {
+        feed({ kind: "unstreamed" });
+        continue;
+      }
       onBroken();
       feed(inputOf(error), error);
     }
   }
+}
+
+/** Whether the server does not know, or does not allow, what was asked for. */
+function isRefused(error: unknown): boolean {
+  return error instanceof ApiStatusError && [400, 405, 422].includes(error.status);
 }
 
 async function listPage<T extends KubeObject>(
@@ -102,7 +126,7 @@ async function listPage<T extends KubeObject>(
 /** One watch, which also ends when the server has been silent for too long: a dead connection looks like a quiet one. */
 async function* watch<T extends KubeObject>(
   { client, resource, clock, random, namespace, labelSelector, fieldSelector, trim }: WatcherOptions<T>,
-  resourceVersion: string,
+  resourceVersion: string | undefined,
   { parent, renewal }: { readonly parent: AbortSignal; readonly renewal: AbortSignal },
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
   const silence = new Error("the watch was silent");

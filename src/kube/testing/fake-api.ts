@@ -5,7 +5,7 @@ import { apiVersionOf, collectionPath, type KubeObject, keyOf, type ObjectRef, t
 import type { ApiRequest, ApiResponse, Transport } from "../transport.ts";
 import { type Commit, FakeRefusal, FakeStorage, type StoredMeta, type StoredObject } from "./fake-storage.ts";
 import { FakeWatch } from "./fake-watch.ts";
-import { matchesFields, matchesLabels } from "./selectors.ts";
+import { parseTarget, selection, type Target } from "./target.ts";
 
 /** What happens to one request instead of the ordinary. */
 export type Fault =
@@ -28,6 +28,8 @@ interface FakeApiOptions {
   readonly clock?: Clock;
   /** Plurals of kinds whose status is written with the object. All others have a status subresource. */
   readonly withoutStatusSubresource?: readonly string[];
+  /** Refuses streaming lists, as servers before Kubernetes 1.32 do. */
+  readonly withoutStreams?: boolean;
 }
 
 /**
@@ -53,6 +55,7 @@ export class FakeApi implements Transport {
   readonly #storage: FakeStorage;
   readonly #watches = new Set<FakeWatch>();
   readonly #wholeKinds: ReadonlySet<string>;
+  readonly #streams: boolean;
   readonly #snapshots = new Map<string, readonly StoredObject[]>();
   #planned: { readonly match: (request: ApiRequest) => boolean; readonly fault: Fault; times: number }[] = [];
   #paused = false;
@@ -61,6 +64,7 @@ export class FakeApi implements Transport {
   constructor(options: FakeApiOptions = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#wholeKinds = new Set(options.withoutStatusSubresource ?? []);
+    this.#streams = options.withoutStreams !== true;
     this.#storage = new FakeStorage({
       now: () => this.#clock.wall(),
       onCommit: (commit) => {
@@ -319,7 +323,9 @@ export class FakeApi implements Transport {
   }
 
   #watch(request: ApiRequest, target: Target, signal: AbortSignal): ApiResponse {
-    const after = Number(target.query.get("resourceVersion"));
+    const streams = target.query.get("sendInitialEvents") === "true";
+    if (streams && !this.#streams) throw new FakeRefusal(422, "Invalid", "sendInitialEvents is forbidden for watch");
+    const after = streams ? this.#storage.version : Number(target.query.get("resourceVersion"));
     const missed = this.#storage.since(after);
     const watch: FakeWatch = new FakeWatch({
       after,
@@ -335,6 +341,7 @@ export class FakeApi implements Transport {
       watch.end();
     } else {
       this.#watches.add(watch);
+      if (streams) watch.begin(target.collection, this.#storage.list(target.collection), this.#paused);
       for (const commit of missed) watch.offer(commit, this.#paused);
     }
     return { status: 200, headers: { "content-type": "application/json" }, body: watch.body() };
@@ -356,40 +363,6 @@ function statusMetadata({ collection }: Target, before: StoredObject, next: Stor
 
 interface DeleteBody {
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
-}
-
-/** What a path is about. */
-interface Target {
-  /** The path of the collection over all namespaces. */
-  readonly collection: string;
-  readonly plural: string;
-  readonly namespace: string | undefined;
-  readonly name: string | undefined;
-  readonly subresource: string | undefined;
-  readonly query: URLSearchParams;
-}
-
-function parseTarget(path: string): Target {
-  const url = new URL(path, "http://fake-api");
-  const match = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)\/(.+)$/.exec(url.pathname);
-  const root = match?.[1];
-  const parts = (match?.[2] ?? "").split("/").map(decodeURIComponent);
-  // `namespaces/NAME/status` is a Namespace's own subresource, `namespaces/NAME/PLURAL` a collection in it.
-  const inNamespace = parts[0] === "namespaces" && parts.length > 2 && !["status", "finalize"].includes(parts[2] ?? "");
-  const [plural, name, subresource] = inNamespace ? parts.slice(2) : parts;
-  if (root === undefined || plural === undefined) throw new FakeRefusal(404, "", "404 page not found");
-  const namespace = inNamespace ? parts[1] : undefined;
-  return { collection: `${root}/${plural}`, plural, namespace, name, subresource, query: url.searchParams };
-}
-
-function selection({ collection, namespace, query }: Target): (of: string, object: StoredObject) => boolean {
-  const labels = query.get("labelSelector");
-  const fields = query.get("fieldSelector");
-  return (of, object) =>
-    of === collection &&
-    (namespace === undefined || object.metadata.namespace === namespace) &&
-    (labels === null || matchesLabels(labels, object.metadata.labels ?? {})) &&
-    (fields === null || matchesFields(fields, object));
 }
 
 function viewOf({ headers }: ApiRequest): (object: StoredObject) => object {

@@ -17,7 +17,7 @@ interface FakeWatchOptions {
 export class FakeWatch {
   readonly #options: FakeWatchOptions;
   readonly #lines: string[] = [];
-  readonly #held: Commit[] = [];
+  readonly #held: (() => void)[] = [];
   #end: "open" | "ended" | "broken" = "open";
   #isDeaf = false;
   #wake = () => {};
@@ -29,7 +29,7 @@ export class FakeWatch {
   /** Tells of a commit, or keeps it back. */
   offer(commit: Commit, hold: boolean): void {
     if (hold) {
-      this.#held.push(commit);
+      this.#held.push(() => this.offer(commit, false));
       return;
     }
     const { selects, view, after } = this.#options;
@@ -47,8 +47,23 @@ export class FakeWatch {
     this.sendLine(JSON.stringify({ type, object: view(shown) }));
   }
 
+  /** Tells, or keeps back, the beginning of a streaming list: all that exists, and the bookmark that ends it. */
+  begin(collection: string, objects: readonly StoredObject[], hold: boolean): void {
+    if (hold) {
+      this.#held.push(() => this.begin(collection, objects, false));
+      return;
+    }
+    const { selects, view, after } = this.#options;
+    for (const object of objects.filter((one) => selects(collection, one))) {
+      this.sendLine(JSON.stringify({ type: "ADDED", object: view(object) }));
+    }
+    const annotations = { "k8s.io/initial-events-end": "true" };
+    const object = { kind: "Bookmark", metadata: { resourceVersion: String(after), annotations } };
+    this.sendLine(JSON.stringify({ type: "BOOKMARK", object }));
+  }
+
   flush(): void {
-    for (const commit of this.#held.splice(0)) this.offer(commit, false);
+    for (const tell of this.#held.splice(0)) tell();
   }
 
   /** Only where nothing is kept back: a bookmark says that everything before it was told. */

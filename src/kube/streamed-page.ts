@@ -1,0 +1,34 @@
+import type { Page, WatchEvent } from "./client.ts";
+import { type KubeObject, keyOf } from "./resource.ts";
+
+/**
+ * All objects of a streaming list, and the version that it is of; afterwards the same watch tells what comes. Undefined where it
+ * ends before. A list is told as it was at a moment, then what changed until its end.
+ */
+export async function streamedPage<T extends KubeObject>(
+  events: AsyncGenerator<WatchEvent<T>, void, undefined>,
+  onHeard: () => void,
+): Promise<Page<T> | undefined> {
+  const items: T[] = [];
+  /** What changed after the moment: the objects as they are now, undefined where they are gone. */
+  const changed = new Map<string, T | undefined>();
+  for (;;) {
+    const { value: event, done } = await events.next();
+    if (done === true) return undefined;
+    onHeard();
+    if (event.type !== "BOOKMARK") {
+      const { type, object } = event;
+      if (type === "ADDED" && changed.size === 0) items.push(object);
+      else changed.set(keyOf(object.metadata), type === "DELETED" ? undefined : object);
+    } else if (event.endsList === true) {
+      const { resourceVersion } = event;
+      if (changed.size === 0) return { items, resourceVersion, continue: undefined };
+      const untouched = items.filter(({ metadata }) => !changed.has(keyOf(metadata)));
+      return {
+        items: [...untouched, ...[...changed.values()].flatMap((one) => one ?? [])],
+        resourceVersion,
+        continue: undefined,
+      };
+    }
+  }
+}
