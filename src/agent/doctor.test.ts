@@ -1,14 +1,42 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { ManualClock } from "../base/testing/manual-clock.ts";
 import { Rounds } from "./doctor.ts";
 
 describe("the doctor's rounds", () => {
-  it("come after a minute and then every ten, and once as soon as Open vSwitch is missed for longer than a restart", () => {
-    const rounds = new Rounds(0);
-    // In seconds; missed for one look only, then from 200 s on to 1,000 s.
-    const isMissed = (s: number) => s === 100 || (s >= 200 && s < 1_000) || s >= 1_500;
+  it("come after a minute and then every ten, and once as soon as Open vSwitch is missed for longer than a restart", async () => {
+    const clock = new ManualClock();
+    let isMissed = false;
+    using rounds = new Rounds({ clock, isMissed: () => isMissed });
+    const stop = new AbortController();
     const looks: number[] = [];
-    for (let s = 2; s <= 1_600; s += 2) if (rounds.isDue(s * 1_000, isMissed(s))) looks.push(s);
-    assert.deepEqual(looks, [60, 202, 802, 1_402, 1_502]);
+    const looking = (async () => {
+      for (;;) {
+        await rounds.next(stop);
+        looks.push(clock.monotonicMs() / 1_000);
+      }
+    })();
+    // In seconds: away for one second only, then for long, and once more.
+    const changes: readonly (readonly [number, boolean])[] = [
+      [100, true],
+      [101, false],
+      [200, true],
+      [201, true],
+      [1_000, false],
+      [1_500, true],
+      [1_600, true],
+    ];
+    const startMs = clock.monotonicMs();
+    for (const [at, next] of changes) {
+      await clock.advance(startMs + at * 1_000 - clock.monotonicMs());
+      isMissed = next;
+      rounds.changed();
+    }
+    stop.abort(new Error("the end"));
+    await assert.rejects(looking, /the end/);
+    assert.deepEqual(
+      looks.map((at) => at - startMs / 1_000),
+      [60, 203, 803, 1_403, 1_503],
+    );
   });
 });

@@ -1,5 +1,5 @@
 import type { NetworkAttachmentDefinition } from "#api";
-import { type Clock, formatError, type Logger, type Signal } from "#base";
+import { abortable, type Clock, formatError, type Logger, type Signal } from "#base";
 import { isJsonObject, type JsonObject, parseJsonObject } from "#cni";
 import {
   bridgesOf,
@@ -30,8 +30,8 @@ import { isSandboxThere, type RecordedNetwork, type SandboxRecord } from "./reco
 const everyMs = 600_000;
 /** The node's agents and Pods come up first. */
 const firstMs = 60_000;
-/** How often it is asked whether Open vSwitch is missed; who misses it twice is told at once. */
-const tickMs = 2_000;
+/** A restart of Open vSwitch takes less: whoever misses it for longer is told at once. */
+const missedMs = 3_000;
 const hostRuleTableDefault = 500;
 
 export interface DoctorOptions {
@@ -86,18 +86,30 @@ function podsOf({ records, claims, coordinator }: DoctorOptions): readonly PodFa
     .map((record) => podFacts(record, known));
 }
 
+/** Calls the listener whenever something has changed, until the returned function is called. */
+type Changes = (listener: () => void) => () => void;
+
 /** Publishes what is found as Events on the node, again and again until the signal aborts. */
 export async function runDoctor(
-  options: DoctorOptions & { readonly events: Pick<EventRecorder, "record">; readonly log: Logger },
+  options: DoctorOptions & {
+    readonly events: Pick<EventRecorder, "record">;
+    /** Of network definitions: one may be the first to need Open vSwitch. */
+    readonly nadsChanged: Changes;
+    readonly log: Logger;
+  },
   { signal }: Signal,
 ): Promise<void> {
-  const { clock, log, events, observe } = options;
-  const { node } = observe;
+  const { clock, log, events, observe, nadsChanged } = options;
+  const { node, ovs } = observe;
   const subject = nodeSubject(node);
-  const rounds = new Rounds(clock.monotonicMs());
+  using rounds = new Rounds({ clock, isMissed: () => isOvsMissed(options) });
+  using ends = new DisposableStack();
+  for (const changed of [nadsChanged, (listener: () => void) => ovs.changed(listener)]) {
+    ends.defer(changed(() => rounds.changed()));
+  }
+  rounds.changed();
   for (;;) {
-    await clock.sleep(tickMs, { signal });
-    if (!rounds.isDue(clock.monotonicMs(), isOvsMissed(options))) continue;
+    await rounds.next({ signal });
     try {
       for (const finding of await examineNode(options, { signal })) {
         events.record(subject, eventOf(finding));
@@ -116,22 +128,58 @@ function isOvsMissed(options: DoctorOptions): boolean {
   return bridgesOf({ networks: options.nads().flatMap(networkFacts), pods: podsOf(options) }).size > 0;
 }
 
-/** When the doctor looks: again and again after a while, and once as soon as Open vSwitch is missed for longer than a restart takes. */
-export class Rounds {
-  #dueMs: number;
-  /** How often in a row it was missed. */
-  #missed = 0;
+interface RoundsOptions {
+  /** Open vSwitch is needed, and away. */
+  readonly isMissed: () => boolean;
+  readonly clock: Clock;
+}
 
-  constructor(nowMs: number) {
-    this.#dueMs = nowMs + firstMs;
+/** When the doctor looks: a minute after the start, then every ten, and once as soon as Open vSwitch is missed for `missedMs`. */
+export class Rounds implements Disposable {
+  readonly #options: RoundsOptions;
+  #dueMs: number;
+  /** Calls off the look for which `isMissed` is waiting; undefined while nobody misses it. */
+  #found: (() => void) | undefined;
+  #wake = () => {};
+
+  constructor(options: RoundsOptions) {
+    this.#options = options;
+    this.#dueMs = options.clock.monotonicMs() + firstMs;
   }
 
-  /** To be asked every `tickMs`. Times are of a monotonic clock. */
-  isDue(nowMs: number, isMissed: boolean): boolean {
-    this.#missed = isMissed ? this.#missed + 1 : 0;
-    if (this.#missed !== 2 && nowMs < this.#dueMs) return false;
-    this.#dueMs = nowMs + everyMs;
-    return true;
+  /** To be called whenever the answer of `isMissed` may be another. */
+  changed(): void {
+    const { clock, isMissed } = this.#options;
+    if (!isMissed()) {
+      this.#found?.();
+      this.#found = undefined;
+      return;
+    }
+    this.#found ??= clock.after(missedMs, () => {
+      if (!isMissed()) return;
+      this.#dueMs = clock.monotonicMs();
+      this.#wake();
+    });
+  }
+
+  /** Resolves when it is time to look; rejects with the signal's reason when that aborts first. */
+  async next({ signal }: Signal): Promise<void> {
+    const { clock } = this.#options;
+    while (clock.monotonicMs() < this.#dueMs) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      const cancel = clock.after(this.#dueMs - clock.monotonicMs(), resolve);
+      try {
+        await abortable(promise, signal);
+      } finally {
+        cancel();
+      }
+    }
+    this.#dueMs = clock.monotonicMs() + everyMs;
+  }
+
+  [Symbol.dispose](): void {
+    this.#found?.();
   }
 }
 

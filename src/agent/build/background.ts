@@ -86,6 +86,7 @@ export function startBackground(context: Context, { addresses, chain, calls, aft
     coordinator: () => coordinatorStore.list()[0]?.spec,
     clock,
   };
-  tasks.spawn("doctor", (signal) => runDoctor({ ...doctor, events, log }, { signal }));
+  const nadsChanged = (listener: () => void) => nadStore.changed(listener);
+  tasks.spawn("doctor", (signal) => runDoctor({ ...doctor, events, nadsChanged, log }, { signal }));
   return { doctor, faults };
 }
