@@ -3,7 +3,7 @@ import { request as httpRequest } from "node:http";
 import { text } from "node:stream/consumers";
 import { applyPatch, type Operation } from "rfc6902";
 import { formatError } from "#base";
-import { ApiFailure } from "./failure.ts";
+import { ApiFailure, invalid } from "./failure.ts";
 import { copyOf, type Resource } from "./resource.ts";
 import { at, type Fields, fieldsAt, listAt, numberAt, textAt } from "./types.ts";
 
@@ -44,6 +44,8 @@ export async function admitted(
     return object;
   }
   const changed = mutated(object, await call("mutate", asked));
+  const wrong = resource.malformed?.(changed) ?? [];
+  if (wrong.length > 0) throw invalid(resource, asked.name ?? "", wrong);
   await call("validate", { ...asked, object: changed });
   return changed;
 }

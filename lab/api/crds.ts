@@ -1,7 +1,7 @@
 import { SpiderError } from "#base";
 import { ageOf } from "./age.ts";
 import { parsePath } from "./path.ts";
-import type { Column, Resource } from "./resource.ts";
+import { type Column, copyOf, type Resource } from "./resource.ts";
 import { applyDefaults, checkRules, prune, type Schema, unknownKeyword, validate } from "./schema.ts";
 import { at, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "./types.ts";
 
@@ -54,6 +54,12 @@ function customResource(crd: KubeObject, version: unknown): Resource {
       applyDefaults(object, schema);
       const errors = validate(object, schema);
       return { unknown, errors: errors.length > 0 ? errors : checkRules(object, previous, schema) };
+    },
+    malformed: (object) => {
+      const copy = copyOf(object) as unknown as KubeObject;
+      prune(copy, schema);
+      applyDefaults(copy, schema);
+      return validate(copy, schema);
     },
   };
 }

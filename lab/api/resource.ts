@@ -39,6 +39,8 @@ export interface Resource {
   readonly columns: readonly Column[];
   /** Defaults, prunes and checks `object` in place. `previous` is undefined when it is created. */
   admit(object: KubeObject, previous: KubeObject | undefined): Admitted;
+  /** What the schema refuses of an object, rules in CEL aside: validating webhooks see none that is malformed. @default nothing */
+  malformed?(object: Readonly<Fields>): readonly FieldError[];
 }
 
 /** `v1`, `apps/v1` */
