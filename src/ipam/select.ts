@@ -154,7 +154,7 @@ function bySubnet({ nic, families, pod, owner, settings, network, pools }: Selec
     throw refusal(
       "AUTO_POOL_PENDING",
       `no IPPool available, the auto-created IPPool of ${owner.kind} ${owner.namespace}/${owner.name} for NIC ${nic} from SpiderSubnet ${subnetNames} is not there yet`,
-      `the controller makes it; if it stays away, see the Events of SpiderSubnet ${subnetNames}`,
+      `the controller creates it; if it does not, see the Events of ${owner.kind} ${owner.namespace}/${owner.name} and of SpiderSubnet ${subnetNames}`,
     );
   }
   return { pools: autoPools, cleanGateway: network.cleanGateway };

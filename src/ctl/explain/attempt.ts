@@ -31,6 +31,7 @@ import {
   resolveSelection,
   slotOf,
 } from "#multus";
+import { type PendingPool, pendingPools } from "./auto-pools.ts";
 import type { Facts, Usage } from "./facts.ts";
 
 /** Where agents look for configurations by name, unless the release says otherwise. */
@@ -200,12 +201,29 @@ function nicReport(facts: Facts, usage: Usage, node: string, delegate: Delegate)
   if (config === undefined) return { ...bare, decisions: [], pools: [] };
   try {
     const decisions = decide(selectionOf(facts, node, nic, networkPools(config)));
+    const pending = pendingPools(facts, nic, decisions);
+    if (pending.length > 0) return { ...bare, decisions, ...pendingReport(facts, decisions, pending) };
     const pools = decisions.flatMap((decision) => poolReports(facts, usage, nic, decision));
     const problem = problemOf(facts, nic, decisions, pools);
     return { ...bare, decisions, pools, ...(problem && { problem }) };
   } catch (problem) {
     return { ...bare, decisions: [], pools: [], problem };
   }
+}
+
+/** A Pod that is not made yet gets the pools that can be made; of one that waits for them it is said why. */
+function pendingReport(
+  { pod }: Facts,
+  decisions: readonly Decision[],
+  pending: readonly PendingPool[],
+): Pick<NicReport, "pools" | "problem"> {
+  const stuck = pending.flatMap(({ subnet, why }) => (why === undefined ? [] : [`SpiderSubnet ${subnet} ${why}`]));
+  if (stuck.length > 0 || pod.state !== "new") return { pools: [], problem: refusalOf(decisions, stuck.join("; ")) };
+  const pools = pending.map(({ name, family, subnet, size }): PoolReport => {
+    const count = size === undefined ? "" : `, ${size} addresses`;
+    return { pool: name, family, state: "free", reason: `the controller makes it from SpiderSubnet ${subnet}${count}` };
+  });
+  return { pools };
 }
 
 function isManaged({ ipam }: JsonObject): boolean {
@@ -286,11 +304,8 @@ function problemOf(
   decisions: readonly Decision[],
   reports: readonly PoolReport[],
 ): SpiderError | undefined {
-  for (const { outcome } of decisions) {
-    if (outcome.kind === "refused") {
-      return new SpiderError(outcome.code, outcome.message, { details: { fix: outcome.fix } });
-    }
-  }
+  const refusal = refusalOf(decisions);
+  if (refusal !== undefined) return refusal;
   parseRoutesAnnotation(facts.pod.annotations);
   for (const { family, outcome } of decisions) {
     if (family === undefined || outcome.kind === "refused") continue;
@@ -300,6 +315,15 @@ function problemOf(
     if (!isUsedUp) continue;
     const { message, fix } = exhaustion(facts, nic, family, outcome.pools);
     return new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
+  }
+  return undefined;
+}
+
+/** What the agent would answer, with the fix that it gives unless a better one is known. */
+function refusalOf(decisions: readonly Decision[], fix = ""): SpiderError | undefined {
+  for (const { outcome } of decisions) {
+    if (outcome.kind !== "refused") continue;
+    return new SpiderError(outcome.code, outcome.message, { details: { fix: fix || outcome.fix } });
   }
   return undefined;
 }

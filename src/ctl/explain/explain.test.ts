@@ -2,13 +2,17 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
 import {
   annotations,
+  labels,
   networkAttachmentDefinitions,
   type SpiderIPPool,
+  type SpiderSubnet,
   spiderIPAddresses,
   spiderIPPools,
   spiderReservedIPs,
+  spiderSubnets,
 } from "#api";
-import { configMaps, events, namespaces, nodes, pods, replicaSets } from "#kube";
+import { autoPoolLabels } from "#ipam";
+import { configMaps, deployments, events, namespaces, nodes, pods, replicaSets } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -286,6 +290,78 @@ describe("spiderpoolctl explain", () => {
       out,
       /use IPPool a, in the Pod template of Deployment default\/web\n {6}kubectl patch deployment -n default web --type=merge -p '\{"spec":\{"template":\{"metadata":\{"annotations":/,
     );
+  });
+
+  describe("about pools that are cut from a SpiderSubnet", () => {
+    const annotation = { [annotations.subnet]: '{"ipv4":["s"]}' };
+    const app = (replicas: number) => ({
+      "app.yaml": JSON.stringify({
+        ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "web" } },
+        spec: { replicas, template: { metadata: { annotations: annotation }, spec: {} } },
+      }),
+    });
+    const subnet = (spec: object = {}) =>
+      api.apply<SpiderSubnet>(spiderSubnets, {
+        metadata: { name: "s" },
+        spec: { ipVersion: 4, subnet: "10.9.0.0/24", ips: ["10.9.0.10-10.9.0.13"], ...spec },
+      });
+    const ask = (replicas: number) => runCtl(api, ["explain", "-f", "app.yaml"], app(replicas));
+
+    it("says that the controller will make the pool of an application that is not made yet", async () => {
+      subnet();
+      const { status, out } = await ask(3);
+      assert.equal(status, 0, out);
+      assert.match(out, /✔ auto4-web-eth0-… +IPv4 +the controller makes it from SpiderSubnet s, 4 addresses\n/);
+    });
+
+    it("says why it will not", async () => {
+      assert.match(
+        (await ask(3)).out,
+        /What to do:\n {2}SpiderSubnet s does not exist; create it, or name another one\n/,
+      );
+      subnet({ namespaceAffinity: { matchLabels: { team: "a" } } });
+      assert.match(
+        (await ask(3)).out,
+        /\n {2}SpiderSubnet s is for namespaces with team=a, and default has team absent; /,
+      );
+      subnet();
+      const { status, out } = await ask(4);
+      assert.equal(status, 1);
+      assert.match(out, /^\[.* is not there yet\n.*: AUTO_POOL_PENDING\n/);
+      assert.match(out, /\n {2}SpiderSubnet s has 4 addresses left, and the application needs 5; add addresses /);
+    });
+
+    it("looks at the pool of an application that is applied again", async () => {
+      const stored = { namespace: "default", name: "web" };
+      const { uid } = api.apply(deployments, { metadata: stored }).metadata;
+      const owner = { apiGroup: "apps", apiVersion: "v1", kind: "Deployment", ...stored, uid };
+      const own = { ...autoPoolLabels({ ...owner, nic: "eth0", family: 4 }), [labels.ownerSubnet]: "s" };
+      const spec = { subnet: "10.9.0.0/24", ips: ["10.9.0.10"] };
+      api.apply<SpiderIPPool>(spiderIPPools, { metadata: { name: "auto4-web-eth0-x", labels: own }, spec });
+      const { status, out } = await ask(1);
+      assert.equal(status, 0, out);
+      assert.match(out, /✔ auto4-web-eth0-x +IPv4 +1 of 1 addresses are free\n/);
+    });
+
+    it("says of a Pod that waits what keeps the controller from making it", async () => {
+      const owner = { apiVersion: "apps/v1", kind: "ReplicaSet", name: "web", uid: "r", controller: true };
+      api.apply(replicaSets, {
+        metadata: { namespace: "default", name: "web", uid: "r" },
+        spec: { replicas: 9, template: { metadata: { annotations: annotation } } },
+      } as object as Parameters<typeof api.apply>[1]);
+      const metadata = { namespace: "default", name: "web-x", annotations: annotation, ownerReferences: [owner] };
+      api.apply(pods, { metadata, spec: { nodeName: "node1" } } as object as Parameters<typeof api.apply>[1]);
+      subnet();
+      assert.match(
+        (await explain("pod", "web-x")).out,
+        /SpiderSubnet s has 4 addresses left, and the application needs 10;/,
+      );
+      subnet({ ips: ["10.9.0.10-10.9.0.99"] });
+      assert.match(
+        (await explain("pod", "web-x")).out,
+        /the controller creates it; if it does not, see the Events of ReplicaSet default\/web and of SpiderSubnet s\n/,
+      );
+    });
   });
 
   it("says of a Pod that runs what it has, and that one like it could not start now", async () => {

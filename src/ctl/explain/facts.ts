@@ -1,6 +1,6 @@
-import type { NetworkAttachmentDefinition, Settings, SpiderIPPool } from "#api";
+import type { NetworkAttachmentDefinition, Settings, SpiderIPPool, SpiderSubnet } from "#api";
 import type { Family, IpSet } from "#ip";
-import type { PoolView } from "#ipam";
+import type { PoolView, WorkloadObject } from "#ipam";
 import type { CoreEvent, KubeObject, Node, OwnerReference, TopController } from "#kube";
 import type { Claim } from "#ledger";
 
@@ -54,6 +54,10 @@ export interface Facts {
   /** The same pools as stored, for commands that change them. */
   readonly poolObjects: ReadonlyMap<string, SpiderIPPool>;
   readonly reserved: (family: Family) => IpSet;
+  /** Every SpiderSubnet, by name. */
+  readonly subnets: ReadonlyMap<string, SpiderSubnet>;
+  /** What made the Pod, or would, where the Pod asks for pools of SpiderSubnets. */
+  readonly workload: WorkloadObject | undefined;
   readonly owner: TopController | undefined;
   readonly installation: Installation;
   /** Events on the Pod of the last hour, oldest first. */

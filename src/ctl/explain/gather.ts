@@ -7,14 +7,17 @@ import {
   networkAttachmentDefinitions,
   type SpiderIPPool,
   type SpiderReservedIP,
+  type SpiderSubnet,
   spiderIPAddresses,
   spiderIPPools,
   spiderMultusConfigs,
   spiderReservedIPs,
+  spiderSubnets,
 } from "#api";
 import { formatError } from "#base";
+import { isJsonObject } from "#cni";
 import { type Family, IpSet, parseIpSet } from "#ip";
-import { asksForOwner, type PoolView, poolView } from "#ipam";
+import { asksForOwner, type PoolView, poolView, subnetAnnotationKeys, workloadKindOf } from "#ipam";
 import {
   type CoreEvent,
   configMaps,
@@ -48,17 +51,19 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
   const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
   const now = clock.wall();
   const named = "manifest" in target ? target.manifest.metadata : target;
-  const [stored, poolObjects, reservedIps, nads, configs, nodeList, told, installation, namespace] = await Promise.all([
-    "manifest" in target ? undefined : client.get(pods, target, { signal }),
-    all<SpiderIPPool>(spiderIPPools),
-    all<SpiderReservedIP>(spiderReservedIPs),
-    all<NetworkAttachmentDefinition>(networkAttachmentDefinitions),
-    all(metadataOf(spiderMultusConfigs)),
-    all(nodes),
-    "manifest" in target ? [] : podEvents(client, target, now, signal),
-    findInstallation(client, signal),
-    client.get(namespaces, { name: named.namespace }, { signal }),
-  ]);
+  const [stored, poolObjects, subnets, reservedIps, nads, configs, nodeList, told, installation, namespace] =
+    await Promise.all([
+      "manifest" in target ? undefined : client.get(pods, target, { signal }),
+      all<SpiderIPPool>(spiderIPPools),
+      all<SpiderSubnet>(spiderSubnets),
+      all<SpiderReservedIP>(spiderReservedIPs),
+      all<NetworkAttachmentDefinition>(networkAttachmentDefinitions),
+      all(metadataOf(spiderMultusConfigs)),
+      all(nodes),
+      "manifest" in target ? [] : podEvents(client, target, now, signal),
+      findInstallation(client, signal),
+      client.get(namespaces, { name: named.namespace }, { signal }),
+    ]);
   const { pools, brokenPools } = decodePools(poolObjects);
   const pod = "manifest" in target ? subjectOfManifest(target.manifest) : subjectOf(target, stored, told);
   return {
@@ -76,7 +81,8 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
     brokenPools,
     poolObjects: new Map(poolObjects.map((pool) => [pool.metadata.name, pool])),
     reserved: reservedBy(reservedIps),
-    owner: await ownerOf(target, stored, pools, client, signal),
+    subnets: new Map(subnets.map((subnet) => [subnet.metadata.name, subnet])),
+    ...(await applicationOf(target, stored, pod, pools, client, signal)),
     installation,
     // A former Pod of the same name has Events, too.
     events: stored === undefined ? told : told.filter(({ involvedObject: { uid } }) => isOf(uid, stored)),
@@ -162,15 +168,39 @@ export async function findInstallation(client: KubeClient, signal: AbortSignal):
   };
 }
 
-async function ownerOf(
+/** Who made the Pod or would make it, with what its pools depend on where they are cut from SpiderSubnets. */
+async function applicationOf(
   target: Target,
   stored: Pod | undefined,
+  pod: Subject,
+  pools: ReadonlyMap<string, PoolView>,
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<Pick<Facts, "owner" | "workload">> {
+  const owner = "manifest" in target ? target.manifest.owner : stored && (await ownerOf(stored, pools, client, signal));
+  const { subnet, subnets } = subnetAnnotationKeys;
+  const isCut = pod.annotations[subnet] !== undefined || pod.annotations[subnets] !== undefined;
+  const resource = owner && workloadKindOf(owner)?.resource;
+  if (owner === undefined || resource === undefined || !isCut) return { owner, workload: undefined };
+  const there = await client.get(resource, owner, { signal });
+  if (!("manifest" in target)) return { owner, workload: there };
+  // What is applied again has its pools already.
+  const { uid = "", resourceVersion = "" } = there?.metadata ?? {};
+  const metadata = { namespace: owner.namespace, name: owner.name, uid, resourceVersion };
+  const spec: unknown = Reflect.get(target.manifest.workload ?? {}, "spec");
+  // The API server's default; other kinds have no such field.
+  return {
+    owner: { ...owner, uid },
+    workload: { metadata, spec: { replicas: 1, ...(isJsonObject(spec) ? spec : {}) } },
+  };
+}
+
+async function ownerOf(
+  stored: Pod,
   pools: ReadonlyMap<string, PoolView>,
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<Facts["owner"]> {
-  if ("manifest" in target) return target.manifest.owner;
-  if (stored === undefined) return undefined;
   const isOwned = stored.metadata.ownerReferences?.some(({ controller }) => controller === true) ?? false;
   // A command has to change the template, not the Pod: the owner is of interest whether selection asks or not.
   return isOwned || asksForOwner(stored.metadata, pools.values())

@@ -18,6 +18,8 @@ export interface PodManifest {
   };
   /** Undefined for a bare Pod. */
   readonly owner: TopController | undefined;
+  /** The object itself, as it was written; undefined for a bare Pod. */
+  readonly workload: Manifest | undefined;
 }
 
 /** Where the kinds that make Pods have the template of one. */
@@ -64,7 +66,9 @@ function podOf(manifest: Manifest, filename: string, defaultNamespace: string): 
       nodeSelector: texts(spec["nodeSelector"], `${where}: nodeSelector`),
       hostNetwork: spec["hostNetwork"] === true,
     },
-    owner: kind === "Pod" ? undefined : ownerOf(apiVersion, kind, namespace, name),
+    ...(kind === "Pod"
+      ? { owner: undefined, workload: undefined }
+      : { owner: ownerOf(apiVersion, kind, namespace, name), workload: manifest }),
   };
 }
 

@@ -89,7 +89,7 @@ export function demandsOfWorkload(
  */
 export function unusableFor(
   subnet: SpiderSubnet | undefined,
-  { owner }: Demand,
+  { owner }: { readonly owner: Pick<Demand["owner"], "namespace" | "family"> },
   {
     enableStrictIPPoolScope,
     namespaceLabels,

@@ -1,0 +1,82 @@
+import { effectiveSet, parseControlledIPPools, type SpiderSubnet, trySetOf } from "#api";
+import { type Family, IpSet } from "#ip";
+import {
+  autoPoolName,
+  type Decision,
+  demandsOfWorkload,
+  parseSubnetAnnotations,
+  unusableFor,
+  workloadKindOf,
+} from "#ipam";
+import type { Facts } from "./facts.ts";
+
+/** A pool of the Pod's application that the controller has yet to make. */
+export interface PendingPool {
+  readonly family: Family;
+  /** As it will be called; an application that is not made yet has no UID, so its end is not known. */
+  readonly name: string;
+  readonly subnet: string;
+  /** Addresses; undefined where the workload is not known. */
+  readonly size: number | undefined;
+  /** What is said of the subnet that cannot give them, and what to do; undefined: it can. */
+  readonly why: string | undefined;
+}
+
+/** The pools for which the NIC waits: none where its selection does not wait for the controller. */
+export function pendingPools(facts: Facts, nic: string, decisions: readonly Decision[]): readonly PendingPool[] {
+  const { owner, installation } = facts;
+  const isPending = ({ outcome }: Decision) => outcome.kind === "refused" && outcome.code === "AUTO_POOL_PENDING";
+  const subnets = decisions.some(isPending) ? subnetsOf(facts, nic) : undefined;
+  if (owner === undefined || subnets === undefined) return [];
+  return installation.families.flatMap((family): readonly PendingPool[] => {
+    const subnet = subnets[family];
+    if (subnet === undefined) return [];
+    const size = sizeOf(facts, nic, family);
+    const name = `${autoPoolName({ ...owner, nic, family })}${owner.uid === "" ? "…" : ""}`;
+    return [{ family, name, subnet, size, why: whyNot(facts, { subnet, family, size }) }];
+  });
+}
+
+function subnetsOf({ pod }: Facts, nic: string) {
+  return parseSubnetAnnotations(pod.annotations)?.nics.find((one) => one.nic === nic);
+}
+
+function sizeOf({ owner, workload, installation }: Facts, nic: string, family: Family): number | undefined {
+  const kind = owner && workloadKindOf(owner);
+  if (kind === undefined || workload === undefined) return undefined;
+  const demands = demandsOfWorkload(kind, workload, installation.settings.redundantIpNumber);
+  if (demands?.kind !== "wanted") return undefined;
+  const size = demands.list.find((one) => one.owner.nic === nic && one.owner.family === family)?.size;
+  // A manifest's replicas may be anything.
+  return Number.isSafeInteger(size) ? size : undefined;
+}
+
+function whyNot(
+  facts: Facts,
+  {
+    subnet: name,
+    family,
+    size = 0,
+  }: { readonly subnet: string; readonly family: Family; readonly size: number | undefined },
+): string | undefined {
+  const { subnets, pod, namespace, installation } = facts;
+  const subnet = subnets.get(name);
+  const unusable = unusableFor(
+    subnet,
+    { owner: { namespace: pod.namespace, family } },
+    { ...installation.settings, namespaceLabels: namespace?.metadata.labels ?? {} },
+  );
+  if (unusable !== undefined || subnet === undefined) return unusable;
+  const left = freeOf(facts, subnet, family).size;
+  if (left >= BigInt(size)) return undefined;
+  return `has ${left} addresses left, and the application needs ${size}; add addresses to its spec.ips, or ask for fewer`;
+}
+
+/** What no pool has of the subnet yet. */
+function freeOf({ reserved }: Facts, { spec, status }: SpiderSubnet, family: Family): IpSet {
+  const given = Object.values(parseControlledIPPools(status?.controlledIPPools) ?? {});
+  return given.reduce(
+    (left, { ips }) => left.subtract(trySetOf(ips, family) ?? IpSet.empty(family)),
+    (effectiveSet(spec, family) ?? IpSet.empty(family)).subtract(reserved(family)),
+  );
+}
