@@ -22,7 +22,7 @@ for module in macvlan ipvlan 8021q bonding openvswitch veth dummy bridge; do
 done
 
 cd /mnt/repository || exit 1
-export HOME=/mnt PATH="/mnt/repository/node_modules/.bin:$UML_NODE:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+export NODE_COMPILE_CACHE=/mnt/compiled HOME=/mnt PATH="/mnt/repository/node_modules/.bin:$UML_NODE:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Each file in namespaces as src/linux/testing/isolated.ts makes them, but by one process: the modules of a test take seconds
 # to load here.
 number=0
