@@ -154,7 +154,7 @@ export const mistakes: readonly Mistake[] = [
         put: '() => [mac, until, ledger.release(claim, { why: "conflict", evidence: [] })]',
       },
     ],
-    focus: ["create", "foreign", "burst"],
+    focus: ["foreign", "crash"],
   },
   {
     name: "a Pod that is back does not look for the claim that is back with it",
