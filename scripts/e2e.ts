@@ -7,6 +7,8 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { findBinaries } from "../test/cluster/binaries.ts";
+import { makeImageStore } from "../test/cluster/image-store.ts";
+import { buildImages } from "../test/cluster/images.ts";
 import { productImage } from "../test/cluster/product.ts";
 import { positive, readFlags } from "./options.ts";
 
@@ -48,8 +50,10 @@ if (files.length === 0) {
   process.exit(2);
 }
 await findBinaries({ say: console.log });
-process.env["E2E_IMAGE"] = await productImage();
+const image = await productImage();
 const folder = mkdtempSync(join(tmpdir(), "spiderpool-e2e-"));
+process.env["E2E_IMAGE"] = image;
+process.env["E2E_IMAGE_STORE"] = await makeImageStore(folder, [...(await buildImages()), image]);
 const figures = join(folder, "figures");
 writeFileSync(figures, "");
 process.env["E2E_FIGURES"] = figures;

@@ -6,7 +6,7 @@ import { buildImages } from "./images.ts";
 import { type ClusterSpec, clusterMarker } from "./protocol.ts";
 
 export type ClusterOptions = Omit<ClusterSpec, "binaries" | "images" | "kubectl" | "cgroup"> & {
-  /** Image archives beside those that every cluster needs. */
+  /** Image archives beside those that every cluster needs; the latter are expected in an `imageStore` that is given. */
   readonly images?: readonly string[];
   /** By what its supervisor is found. @default clusterMarker */
   readonly marker?: string;
@@ -45,7 +45,7 @@ export async function launchCluster(options: ClusterOptions): Promise<LabHandle>
       ...spec,
       cgroup,
       binaries: Object.fromEntries([...named, ...installed.map((name) => [name, `${runtime}${name}`] as const)]),
-      images: [...(await buildImages()), ...images],
+      images: [...(spec.imageStore === undefined ? await buildImages() : []), ...images],
       kubectl: await findKubectl("1.35"),
     },
     ...(onPhase && { onPhase }),

@@ -33,7 +33,7 @@ export interface ProductCluster {
 
 export type ProductClusterOptions = Partial<ClusterOptions> & { readonly print?: (line: string) => void };
 
-/** Path of the archive of the product's image; built once for all suites of a run, which is told by `$E2E_IMAGE`. */
+/** Path of the archive of the product's image; built once for all suites of a run, which are told by `$E2E_IMAGE`. */
 export async function productImage(): Promise<string> {
   return process.env["E2E_IMAGE"] ?? keepImage("spiderpool.tar", (await buildImage()).archive);
 }
@@ -44,10 +44,13 @@ export async function launchForProduct({
   ...options
 }: ProductClusterOptions): Promise<ProductCluster> {
   if (options.logDirectory !== undefined) mkdirSync(options.logDirectory, { recursive: true });
+  // Of the machine's own containerd.
+  const imageStore = options.containerd2 === true ? undefined : process.env["E2E_IMAGE_STORE"];
   const cluster = await launchCluster({
     nodes: 2,
     ...options,
-    images: [await productImage(), ...(options.images ?? [])],
+    ...(imageStore !== undefined && { imageStore }),
+    images: [...(imageStore === undefined ? [await productImage()] : []), ...(options.images ?? [])],
     manifests: [JSON.stringify(kubeadmConfigOf(clusterRanges(options))), ...(options.manifests ?? [])],
   });
   const [kubectl, helm] = await Promise.all([findKubectl("1.35"), findHelm()]);

@@ -13,6 +13,8 @@ export interface ClusterSpec {
   readonly binaries: Readonly<Record<string, string>>;
   /** Paths of image archives, which every node gets. */
   readonly images: readonly string[];
+  /** Path of a tar with which each node's containerd begins (image-store.ts). @default it begins empty */
+  readonly imageStore?: string;
   readonly kubectl: string;
   /** The control group above those of the nodes. */
   readonly cgroup: string;
