@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { before, describe, it } from "node:test";
 import { settled } from "./audit.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite, until } from "./suite.ts";
 
 const annotations = {
   "ipam.spidernet.io/subnet": '{"ipv4":["subnet-test"]}',
@@ -40,57 +40,58 @@ function applications(): readonly object[] {
 /** Each application's kind, and the addresses of its pool: one more than Pods. */
 const sizes = { Deployment: 3, ReplicaSet: 3, StatefulSet: 3, DaemonSet: 2, Job: 3, CronJob: 2 } as const;
 
-describe("applications with a subnet", () => {
-  let suite: Suite;
-  before(async () => {
-    suite = await startSuite("subnet", { nodes: 1, bridges: true });
-    await suite.kubectl("apply", "-f", `${manifests}/network.yaml`, "-f", `${manifests}/../subnet/subnet.yaml`);
-    await suite.apply(...applications());
-  });
-  after(() => suite?.[Symbol.asyncDispose]());
+/** For a cluster of one node. */
+export const subnets = (suiteOf: () => Suite) =>
+  describe("applications with a subnet", () => {
+    let suite: Suite;
+    before(async () => {
+      suite = suiteOf();
+      await suite.kubectl("apply", "-f", `${manifests}/network.yaml`, "-f", `${manifests}/../subnet/subnet.yaml`);
+      await suite.apply(...applications());
+    });
 
-  const pools = () => suite.list<KubeObject>("spiderippools");
-  const poolsByKind = async () => {
-    const found = (await pools()).map(({ metadata: { labels = {} }, status = {} }) => [
-      labels["ipam.spidernet.io/owner-application-kind"] ?? "",
-      status["totalIPCount"],
-    ]);
-    return Object.fromEntries(found.filter(([kind]) => kind !== ""));
-  };
+    const pools = () => suite.list<KubeObject>("spiderippools");
+    const poolsByKind = async () => {
+      const found = (await pools()).map(({ metadata: { labels = {} }, status = {} }) => [
+        labels["ipam.spidernet.io/owner-application-kind"] ?? "",
+        status["totalIPCount"],
+      ]);
+      return Object.fromEntries(found.filter(([kind]) => kind !== ""));
+    };
 
-  it("each of the six kinds has a pool of its size", async () => {
-    await until("six pools", async () => {
-      const found = await poolsByKind();
-      return Object.entries(sizes).every(([kind, size]) => found[kind] === size) ? found : undefined;
+    it("each of the six kinds has a pool of its size", async () => {
+      await until("six pools", async () => {
+        const found = await poolsByKind();
+        return Object.entries(sizes).every(([kind, size]) => found[kind] === size) ? found : undefined;
+      });
+    });
+
+    it("and its Pods run, with addresses of it", async () => {
+      await until(
+        "the Pods of Deployment, ReplicaSet, StatefulSet, DaemonSet run, those of the Job end",
+        async () => {
+          const pods = await suite.list<KubeObject>("pods");
+          const ready = pods.filter(({ metadata, status }) => {
+            const phase = status?.["phase"];
+            return metadata.labels?.["app"] === "job" ? phase === "Succeeded" : phase === "Running";
+          });
+          const counts = Object.groupBy(ready, ({ metadata }) => metadata.labels?.["app"] ?? "");
+          const wanted = { deployment: 2, replicaset: 2, statefulset: 2, daemonset: 1, job: 2 };
+          return Object.entries(wanted).every(([app, count]) => counts[app]?.length === count) ? true : undefined;
+        },
+        120,
+      );
+      const pods = await suite.list<{ status: { podIP?: string } }>("pods");
+      for (const { status } of pods) if (status.podIP !== undefined) assert.match(status.podIP, /^172\.18\.50\.\d+$/);
+    });
+
+    it("pools go with their applications", async () => {
+      await suite.kubectl("delete", "deploy,rs,sts,ds,job,cronjob", "--all", "--wait=false");
+      await until("all pools are on their way out", async () => {
+        const left = (await pools()).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+        return left.some(({ metadata }) => metadata.name.startsWith("auto4-")) ? undefined : true;
+      });
+      await until("all Pods are gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
+      await settled(suite);
     });
   });
-
-  it("and its Pods run, with addresses of it", async () => {
-    await until(
-      "the Pods of Deployment, ReplicaSet, StatefulSet, DaemonSet run, those of the Job end",
-      async () => {
-        const pods = await suite.list<KubeObject>("pods");
-        const ready = pods.filter(({ metadata, status }) => {
-          const phase = status?.["phase"];
-          return metadata.labels?.["app"] === "job" ? phase === "Succeeded" : phase === "Running";
-        });
-        const counts = Object.groupBy(ready, ({ metadata }) => metadata.labels?.["app"] ?? "");
-        const wanted = { deployment: 2, replicaset: 2, statefulset: 2, daemonset: 1, job: 2 };
-        return Object.entries(wanted).every(([app, count]) => counts[app]?.length === count) ? true : undefined;
-      },
-      120,
-    );
-    const pods = await suite.list<{ status: { podIP?: string } }>("pods");
-    for (const { status } of pods) if (status.podIP !== undefined) assert.match(status.podIP, /^172\.18\.50\.\d+$/);
-  });
-
-  it("pools go with their applications", async () => {
-    await suite.kubectl("delete", "deploy,rs,sts,ds,job,cronjob", "--all", "--wait=false");
-    await until("all pools are on their way out", async () => {
-      const left = (await pools()).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
-      return left.some(({ metadata }) => metadata.name.startsWith("auto4-")) ? undefined : true;
-    });
-    await until("all Pods are gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
-    await settled(suite);
-  });
-});
