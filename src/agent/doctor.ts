@@ -13,6 +13,7 @@ import {
   observeGateways,
   observeNode,
   observePaths,
+  observeRivals,
   type PodFacts,
   type PodNic,
   runChecks,
@@ -73,9 +74,14 @@ export async function showNetworks(
   { signal }: Signal,
 ): Promise<readonly NicPath[]> {
   const pods = podsOf(options).filter((one) => one.pod === pod);
-  const gateways = await observeGateways(pods, signal);
+  const [gateways, rivals] = await Promise.all([
+    observeGateways(pods, signal),
+    Promise.all(pods.map((one) => observeRivals(one, signal))),
+  ]);
   const answered = (gateway: string) => gateways.find((one) => one.gateway === gateway)?.answered;
-  return pods.flatMap((one) => observePaths(one, { ...options.observe, answered }));
+  return pods.flatMap((one, at) =>
+    observePaths(one, { ...options.observe, answered, rival: (ip) => rivals[at]?.get(ip) }),
+  );
 }
 
 function podsOf({ records, claims, coordinator }: DoctorOptions): readonly PodFacts[] {

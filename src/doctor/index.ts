@@ -24,6 +24,13 @@ export { eventOfFault, faultOfEvent } from "./faults/events.ts";
 export { type FaultFacts, nodeFaults, type SandboxFact } from "./faults/node.ts";
 export { nodeChecks } from "./node/checks.ts";
 export { bridgesOf, type NetworkFacts, type NodeFacts, type PodFacts, type PodNic } from "./node/facts.ts";
-export { type NodePaths, nodePaths, type ObserveOptions, observeGateways, observeNode } from "./observe/observe.ts";
+export {
+  type NodePaths,
+  nodePaths,
+  type ObserveOptions,
+  observeGateways,
+  observeNode,
+  observeRivals,
+} from "./observe/observe.ts";
 export { doctorPage } from "./page.ts";
 export { type NicPath, observePaths } from "./path.ts";

@@ -13,7 +13,9 @@ spiderpoolctl doctor --preflight   # this node before anything is installed; --b
 \`\`\`
 
 Each line is one thing that is wrong, with the commands that mend it; nothing is changed by looking. The exit status is 0 where
-nothing was found, 1 where something was, 2 where it could not be looked at. A healthy cluster has no finding.
+nothing was found, 1 where something was, 2 where it could not be looked at. A healthy cluster has no finding. A node takes less
+than 5 s: what does not answer (the agent's socket, Open vSwitch, gateways) is waited for 2 s, all at once. With 43 Pods the agent
+spends 20 to 30 ms of CPU and 2,100 system calls on it.
 
 Checks that run on a node are made by its agent every ten minutes, at once when Open vSwitch is missed for more than two
 seconds, and again when \`GET /v1/doctor\` of

@@ -35,6 +35,8 @@ interface PathSources {
   readonly ovs: Pick<Ovs, "ports" | "state">;
   /** Whether a gateway answered the node's Pods; undefined where it was not asked. */
   readonly answered: (gateway: string) => boolean | undefined;
+  /** The MAC address of another host that answers for an address of the Pod; undefined where none does. */
+  readonly rival: (ip: string) => string | undefined;
 }
 
 const mainTables = { 253: "default", 254: "main", 255: "local" } as const;
@@ -58,27 +60,38 @@ export function observePaths({ nics, netnsPath }: PodFacts, sources: PathSources
 }
 
 function hopsOf(nic: PodNic, pod: Netns, sources: PathSources): readonly Hop[] {
-  const { host, answered } = sources;
-  const gateways = new Set(nic.addresses.flatMap(({ gateway }) => gateway ?? []));
-  return [
+  const { host } = sources;
+  const onNode = [
     linkHop(pod, nic.ifName, "Pod"),
-    ...nic.addresses.map(({ address }) => addressHop(pod, nic.ifName, address)),
+    ...nic.addresses.map(({ address }) => addressHop(pod, nic.ifName, address, sources)),
     ...nodeHops(nic, host),
     ...(nic.bridge === undefined
       ? outsideHops(pod, nic.ifName, host)
       : switchHops(nic, nic.bridge, sources, pod.rtnl.link(nic.ifName)?.mtuBytes ?? 0)),
-    ...[...gateways].map((gateway): Hop => {
-      const ok = answered(gateway);
-      const detail = ok === undefined ? "not asked" : ok ? "answers" : "silent";
-      return { name: `gateway ${gateway}`, ok, detail };
-    }),
   ];
+  return [...onNode, ...gatewayHops(nic, onNode, sources)];
 }
 
-function addressHop(pod: Netns, ifName: string, address: Prefix): Hop {
+function gatewayHops(nic: PodNic, onNode: readonly Hop[], { answered, ovs }: PathSources): readonly Hop[] {
+  const [own] = nic.hostLinks.flatMap((name) => ovs.ports().get(name) ?? []);
+  const passed = own?.vlan.mode === "access" ? ` pass VLAN ${own.vlan.tag}` : " pass this network's packets";
+  const isInOrder = onNode.every(({ ok, aside }) => ok !== false || aside === true);
+  const beyond = isInOrder ? `: the fault is beyond this node (does the switch${passed}, is the address right?)` : "";
+  return [...new Set(nic.addresses.flatMap(({ gateway }) => gateway ?? []))].map((gateway) => {
+    const ok = answered(gateway);
+    const detail = ok === undefined ? "not asked" : ok ? "answers" : `silent${beyond}`;
+    return { name: `gateway ${gateway}`, ok, detail };
+  });
+}
+
+function addressHop(pod: Netns, ifName: string, address: Prefix, { rival }: PathSources): Hop {
   const name = formatPrefix(address);
-  const ok = pod.rtnl.addresses({ link: ifName }).some((one) => formatPrefix(one.address) === name);
-  return { name, ok, detail: `${ok ? "on" : "not on"} ${ifName}` };
+  if (!pod.rtnl.addresses({ link: ifName }).some((one) => formatPrefix(one.address) === name)) {
+    return { name, ok: false, detail: `not on ${ifName}` };
+  }
+  const other = rival(formatIp(address.ip));
+  if (other === undefined) return { name, ok: true, detail: `on ${ifName}` };
+  return { name, ok: false, detail: `on ${ifName}, and another host answers for it, too: ${other}` };
 }
 
 /** What the coordinator made on the node: probes, Services and the node itself reach the Pod by it. */

@@ -65,7 +65,7 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
       const asked = facts.ovs.error === undefined ? facts.gateways : [];
       const silent = asked.filter((one) => !one.answered && !isShutIn(facts, one));
       return silent.map(({ gateway, pool, pod, ifName }) => ({
-        found: `gateway ${gateway}${pool === "" ? "" : ` of pool ${pool}`} does not answer Pod ${pod} on ${ifName}`,
+        found: `gateway ${gateway}${pool === "" ? "" : ` of pool ${pool}`} does not answer Pod ${pod} on ${ifName}${inVlan(facts, pod, ifName)}`,
         fix: [
           `spiderpoolctl net show ${quote(pod)} --draw`,
           pool === "" ? "kubectl get spiderippools" : `kubectl edit spiderippool ${quote(pool)}`,
@@ -74,3 +74,10 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
     },
   },
 ];
+
+/** The VLAN in which a Pod's NIC sends; nothing where it has none of its own. */
+function inVlan({ pods, ovs: { ports } }: NodeFacts, pod: string, ifName: string): string {
+  const nic = pods.find((one) => one.pod === pod)?.nics.find((one) => one.ifName === ifName);
+  const vlan = ports.find(({ name }) => nic?.hostLinks.includes(name))?.vlan;
+  return vlan?.mode === "access" ? `, in VLAN ${vlan.tag}` : "";
+}

@@ -26,7 +26,7 @@ import { until } from "../../base/testing/until.ts";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { type OpenVswitch, startOpenVswitch } from "../../ovsdb/testing/open-vswitch.ts";
 import { type Finding, runChecks } from "../check.ts";
-import { nodePaths, observeNode } from "../observe/observe.ts";
+import { nodePaths, observeNode, observeRivals } from "../observe/observe.ts";
 import { observePaths } from "../path.ts";
 import { nodeChecks } from "./checks.ts";
 import type { NetworkFacts, PodFacts } from "./facts.ts";
@@ -342,7 +342,7 @@ const cases: readonly Case[] = [
   {
     id: "silent-gateway",
     inject: () => void sh("ip netns exec gateway ip link set gw0 down"),
-    found: /gateway 10\.6\.0\.1 of pool pool1 does not answer Pod default\/web-0 on eth0/,
+    found: /gateway 10\.6\.0\.1 of pool pool1 does not answer Pod default\/web-0 on eth0$/,
     elsewhere: (_node, called) => {
       assert.match(called, /^net show default\/web-0 --draw\nedit spiderippool pool1$/m);
       sh("ip netns exec gateway ip link set gw0 up");
@@ -367,7 +367,12 @@ if (isolated(import.meta.url)) {
       const look = (answered: boolean) => {
         const [pod] = node.pods();
         assert.ok(pod !== undefined);
-        const [path] = observePaths(pod, { host: hostNetns(), ovs: node.ovs, answered: () => answered });
+        const [path] = observePaths(pod, {
+          host: hostNetns(),
+          ovs: node.ovs,
+          answered: () => answered,
+          rival: () => undefined,
+        });
         return path;
       };
       const path = look(true);
@@ -393,13 +398,40 @@ if (isolated(import.meta.url)) {
       );
     });
 
+    it("tells who else answers for the Pod's address, and where to look when all of the node is in order", async () => {
+      const [pod] = node.pods();
+      assert.ok(pod !== undefined);
+      // The bridge, which is in this namespace, answers for the Pod's address, as a further NIC of the Pod would.
+      assert.deepEqual(await observeRivals(pod, signal), new Map());
+      sh("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
+      sh("ip netns exec gateway ip addr add 10.6.0.9/32 dev gw0");
+      const rivals = await observeRivals(pod, signal);
+      sh("ip netns exec gateway ip addr del 10.6.0.9/32 dev gw0 && sysctl -qw net.ipv4.conf.all.arp_ignore=0");
+      const mac = sh("ip netns exec gateway cat /sys/class/net/gw0/address").trim();
+      assert.deepEqual([...rivals], [["10.6.0.9", mac]]);
+      const look = (of: ReadonlyMap<string, string>) => {
+        const sources = { host: hostNetns(), ovs: node.ovs, answered: () => false, rival: (ip: string) => of.get(ip) };
+        const [path] = observePaths(pod, sources);
+        return path?.hops.flatMap(({ ok, detail }) => (ok === true ? [] : [detail]));
+      };
+      assert.deepEqual(look(rivals), [`on eth0, and another host answers for it, too: ${mac}`, "silent"]);
+      assert.deepEqual(look(new Map()), [
+        "silent: the fault is beyond this node (does the switch pass this network's packets, is the address right?)",
+      ]);
+    });
+
     it("shows an uplink that passes neither the Pod's VLAN nor its packets of full size", async () => {
       node.vswitch.vsctl("set", "port", "vethpod1", "tag=30", "vlan_mode=access", "--", "set", "port", "up1", "tag=10");
       sh("ip link set eth0 mtu 9000");
       const [pod] = node.pods();
       assert.ok(pod !== undefined);
       const uplinks = () => {
-        const [path] = observePaths(pod, { host: hostNetns(), ovs: node.ovs, answered: () => true });
+        const [path] = observePaths(pod, {
+          host: hostNetns(),
+          ovs: node.ovs,
+          answered: () => true,
+          rival: () => undefined,
+        });
         return path?.hops.flatMap(({ name, ok, detail }) =>
           name.startsWith("uplink") ? [[name, ok, detail.split("; ").slice(1)]] : [],
         );

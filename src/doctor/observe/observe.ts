@@ -37,6 +37,8 @@ export interface ObserveOptions {
 
 /** How long one thing may take to answer: all are asked at once, so that a node takes little more. */
 const answerMsMax = 2_000;
+/** Silence for as long means that nobody else has an address (`conflictMsMax` of the plugins). */
+const rivalMsMax = 100;
 const gatewaysMax = 16;
 
 /** Reads all that the checks of a node look at: at most some seconds, and without changing anything. */
@@ -134,6 +136,29 @@ export async function observeGateways(pods: readonly PodFacts[], signal: AbortSi
     }),
   );
   return answers.flat();
+}
+
+/** Who else on the segment answers for the addresses of a Pod: MAC addresses by address. Asks as an ADD does before it uses one. */
+export async function observeRivals(
+  { nics, netnsPath }: PodFacts,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
+  const asked = nics.flatMap(({ ifName, addresses }) => addresses.map(({ address: { ip } }) => ({ ifName, ip })));
+  const answers = await Promise.all(
+    asked.map(async ({ ifName, ip }) => {
+      try {
+        using netns = openNetns(netnsPath);
+        const mac = await probe(netns, ifName, ip, { timeoutMs: rivalMsMax, signal });
+        // Of two NICs on one segment, each answers for the other's address.
+        const isOwn = netns.rtnl.links().some((link) => link.mac === mac);
+        return mac === undefined || isOwn ? [] : [[formatIp(ip), mac] as const];
+      } catch {
+        signal.throwIfAborted();
+        return []; // The Pod ended meanwhile, or its interface is down: that is told where its way is shown.
+      }
+    }),
+  );
+  return new Map(answers.flat());
 }
 
 /** undefined where the Pod ended meanwhile. */
