@@ -47,6 +47,7 @@ export class Pods {
   }
 }
 
+/** Creates a network namespace for a new sandbox of the Pod. */
 export function newSandbox(pod: Sandbox["pod"]): Sandbox {
   const netns = `/var/run/netns/cni-${randomUUID()}`;
   createNetns(netns);

@@ -20,10 +20,12 @@ export function percentiles(valuesMs: readonly number[]): Percentiles {
   return { p50Ms: at(0.5), p90Ms: at(0.9), p99Ms: at(0.99), maxMs: at(1) };
 }
 
+/** Rounds a figure for reports. */
 export function round(value: number, digits = 2): number {
   return Math.round(value * 10 ** digits) / 10 ** digits;
 }
 
+/** `p50 … p90 … p99 … max … ms` */
 export function formatPercentiles({ p50Ms, p90Ms, p99Ms, maxMs }: Percentiles): string {
   return `p50 ${p50Ms} ms   p90 ${p90Ms} ms   p99 ${p99Ms} ms   max ${maxMs} ms`;
 }

@@ -76,6 +76,20 @@ describe("the structure", () => {
     }
   });
 
+  it("explains every exported function and class", () => {
+    const exported = /^export (?:async |abstract )?(?:function\*?|class) (\w+)/;
+    const unexplained = sources
+      .filter((file) => !exempt(file))
+      .flatMap((file) => {
+        const lines = readFileSync(join(root, file), "utf8").split("\n");
+        // The first of several signatures has the comment for all.
+        const first = new Map(lines.map((line, at) => [exported.exec(line)?.[1], at] as const).reverse());
+        first.delete(undefined);
+        return [...first].filter(([, at]) => !lines[at - 1]?.endsWith("*/")).map(([name]) => `${file}: ${name}`);
+      });
+    assert.deepEqual(unexplained, []);
+  });
+
   it("has no source file that nobody could read in one sitting", () => {
     const long = sources
       .filter((file) => !file.endsWith(".test.ts"))

@@ -58,6 +58,7 @@ const about = (resource: Named, name: string) => ({
   kind: resource.plural,
 });
 
+/** 404: the resource has no object of that name. */
 export function notFound(resource: Named, name: string): ApiFailure {
   return new ApiFailure(404, "NotFound", `${qualified(resource)} "${name}" not found`, about(resource, name));
 }
@@ -67,10 +68,12 @@ export function noSuchPath(): ApiFailure {
   return new ApiFailure(404, "NotFound", "the server could not find the requested resource", {});
 }
 
+/** 409: the name is taken. */
 export function alreadyExists(resource: Named, name: string): ApiFailure {
   return new ApiFailure(409, "AlreadyExists", `${qualified(resource)} "${name}" already exists`, about(resource, name));
 }
 
+/** 409: the object is not in the state that the request expects. */
 export function conflict(resource: Named, name: string, why: string): ApiFailure {
   const message = `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`;
   return new ApiFailure(409, "Conflict", message, about(resource, name));
@@ -91,10 +94,12 @@ export function invalid(resource: Named, name: string, errors: readonly FieldErr
   });
 }
 
+/** 400. */
 export function badRequest(message: string): ApiFailure {
   return new ApiFailure(400, "BadRequest", message);
 }
 
+/** 403. */
 export function forbidden(resource: Named, name: string, why: string): ApiFailure {
   return new ApiFailure(
     403,
@@ -104,6 +109,7 @@ export function forbidden(resource: Named, name: string, why: string): ApiFailur
   );
 }
 
+/** 405. */
 export function methodNotAllowed(): ApiFailure {
   const message = "the server does not allow this method on the requested resource";
   return new ApiFailure(405, "MethodNotAllowed", message, {});
@@ -114,6 +120,7 @@ export function expired(message: string): ApiFailure {
   return new ApiFailure(410, "Expired", message);
 }
 
+/** 415. */
 export function unsupportedMediaType(message: string): ApiFailure {
   return new ApiFailure(415, "UnsupportedMediaType", message);
 }

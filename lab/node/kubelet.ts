@@ -50,33 +50,59 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   const server = await serveContainers(managementIp, kubeletPort, (namespace, name) =>
     [...runners.values()].find(({ pod: { metadata } }) => metadata.namespace === namespace && metadata.name === name),
   );
-
-  let node: Node | undefined;
-  const nodes = client.watch<Node>(
-    "v1/nodes",
-    { signal: tasks.signal, fieldSelector: `metadata.name=${nodeName}` },
-    async ({ type, object }) => {
-      node = type === "DELETED" ? undefined : object;
-      const allocatable = node && allocatablePatch(node);
-      if (allocatable === undefined) return;
-      await client.patch("v1/nodes", { name: nodeName }, { status: { allocatable } }, { subresource: "status" });
-    },
-  );
-  tasks.spawn("watch node", () => nodes.done);
-
+  const node = watchNode(client, nodeName, tasks);
   tasks.spawn("heartbeat", async (signal) => {
     for (;;) {
       const problem = await runtime.notReady();
       try {
         await renewLease(client, nodeName, clock);
-        if (node !== undefined) await reportReady(client, node, problem, clock);
+        if (node.current !== undefined) await reportReady(client, node.current, problem, clock);
       } catch (err) {
         log.warn({ err }, "the node's state could not be reported");
       }
       await clock.sleep(heartbeatMs, { signal });
     }
   });
+  const pods = runPods(host, runners, tasks);
+  tasks.spawn("lost sandboxes", async () => {
+    await pods.synced;
+    // Pods that were deleted while the node was off.
+    for (const sandbox of await sandboxes.recorded())
+      if (!runners.has(sandbox.pod.uid)) await sandboxes.remove(sandbox);
+  });
+  await node.synced;
 
+  const stop = async () => {
+    await server.close();
+    await tasks.stop();
+  };
+  return { stop, [Symbol.asyncDispose]: stop };
+}
+
+/** Follows the Node object, and copies resources that device plugins or agents add to its capacity to `allocatable`. */
+function watchNode(
+  client: LabClient,
+  name: string,
+  tasks: Tasks,
+): { current: Node | undefined; synced: Promise<void> } {
+  const watch = client.watch<Node>(
+    "v1/nodes",
+    { signal: tasks.signal, fieldSelector: `metadata.name=${name}` },
+    async ({ type, object }) => {
+      found.current = type === "DELETED" ? undefined : object;
+      const allocatable = found.current && allocatablePatch(found.current);
+      if (allocatable === undefined) return;
+      await client.patch("v1/nodes", { name }, { status: { allocatable } }, { subresource: "status" });
+    },
+  );
+  const found: { current: Node | undefined; synced: Promise<void> } = { current: undefined, synced: watch.synced };
+  tasks.spawn("watch node", () => watch.done);
+  return found;
+}
+
+/** Runs every Pod that is bound to the node, with an entry in `runners` by UID as long as it runs. */
+function runPods(host: PodHost, runners: Map<string, PodRunner>, tasks: Tasks): { readonly synced: Promise<void> } {
+  const { client, nodeName } = host;
   const start = (pod: Pod): PodRunner => {
     const runner = new PodRunner(host, pod);
     runners.set(pod.metadata.uid, runner);
@@ -86,7 +112,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     });
     return runner;
   };
-  const pods = client.watch<Pod>(
+  const watch = client.watch<Pod>(
     "v1/pods",
     { signal: tasks.signal, fieldSelector: `spec.nodeName=${nodeName}` },
     ({ type, object }) => {
@@ -95,17 +121,6 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       else (known ?? start(object)).update(object);
     },
   );
-  tasks.spawn("watch pods", () => pods.done);
-  tasks.spawn("lost sandboxes", async () => {
-    await pods.synced;
-    for (const sandbox of await sandboxes.recorded())
-      if (!runners.has(sandbox.pod.uid)) await sandboxes.remove(sandbox); // its Pod went while the node was off
-  });
-  await nodes.synced;
-
-  const stop = async () => {
-    await server.close();
-    await tasks.stop();
-  };
-  return { stop, [Symbol.asyncDispose]: stop };
+  tasks.spawn("watch pods", () => watch.done);
+  return watch;
 }

@@ -23,6 +23,7 @@ export interface Printer<T> {
   readonly nothing: string;
 }
 
+/** Whether the text names an output format. */
 export function isOutputFormat(text: string): text is OutputFormat {
   return outputFormats.some((one) => one === text);
 }

@@ -16,6 +16,7 @@ export function decodeOptional<T>(value: unknown, decode: (element: unknown) => 
   return decode(decodeSet(value)[0]);
 }
 
+/** An OVSDB map of texts (RFC 7047 §5.1); empty if the value is not one. */
 export function decodeMap(value: unknown): ReadonlyMap<string, string> {
   const map = new Map<string, string>();
   if (!Array.isArray(value) || value[0] !== "map" || !Array.isArray(value[1])) return map;
@@ -29,10 +30,12 @@ function decodeUuid(value: unknown): string | undefined {
   return Array.isArray(value) && value[0] === "uuid" && typeof value[1] === "string" ? value[1] : undefined;
 }
 
+/** A text; undefined if the value is not one. */
 export function decodeText(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
+/** An integer; undefined if the value is not one. */
 export function decodeInteger(value: unknown): number | undefined {
   return typeof value === "number" && Number.isSafeInteger(value) ? value : undefined;
 }

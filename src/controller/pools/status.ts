@@ -38,8 +38,7 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
   const { clock, log, events } = deps;
   const client = deps.client.forViews();
   const { pools, uses, judgements, agents, listed, epoch } = options;
-  const notBeforeMs = new Map<string, number>();
-  let anyNotBeforeMs = 0;
+  const pace = new Pace(agents);
   /** What each status was made of when it was written: if nothing of that has changed, somebody else wrote the status. */
   const madeOf = new Map<string, string>();
   return {
@@ -52,14 +51,14 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
       const pool = pools.get(name);
       const members = uses.get(name);
       if (pool === undefined) {
-        notBeforeMs.delete(name);
+        pace.forget(name);
         madeOf.delete(name);
         return {};
       }
       if (!epoch.isComplete) return {}; // `epoch` is a source: it queues all pools when it is.
-      const nowMs = clock.monotonicMs();
-      const leftMs = Math.max(notBeforeMs.get(name) ?? 0, anyNotBeforeMs) - nowMs;
-      if (leftMs > 0) return { afterMs: leftMs };
+      const startMs = clock.monotonicMs();
+      const waitMs = pace.waitMs(name, startMs);
+      if (waitMs > 0) return { afterMs: waitMs };
       const found = members && poolStatus(members.view, members, { listed });
       const conditions = since(
         [...judgements.conditionsOf(name), ...(found?.conditions ?? [])],
@@ -72,20 +71,13 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         return {};
       }
       if (madeOf.get(name) === made) deps.metrics.count("spiderpool_faults_total", { kind: "view-differs" });
-      const watchers = agents();
-      anyNotBeforeMs = nowMs + (watchers / watchEventsPerSecond) * 1_000;
+      pace.started(startMs);
       const { resourceVersion } = pool.metadata;
       const body = { metadata: { resourceVersion }, status: toWire(found, conditions) };
       try {
         await client.patch(spiderIPPools, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
       } finally {
-        // Counted from the answer: otherwise a slow write would be followed too closely by a fast one. Also after a refusal:
-        // the conflicting write may be an earlier one of ours whose answer was lost.
-        const pauseMs = Math.max(gapMs, (sizeOf(found) / bytesPerSecond) * 1_000);
-        const endMs = clock.monotonicMs();
-        notBeforeMs.set(name, endMs + pauseMs);
-        const restMs = Math.min(restMsMax, (endMs - nowMs) * watchers * restPerAgent);
-        anyNotBeforeMs = Math.max(anyNotBeforeMs, endMs + restMs);
+        pace.ended(name, sizeOf(found), { startMs, endMs: clock.monotonicMs() });
       }
       const outside = conditions.find(({ type }) => type === "OutOfRange");
       if (outside !== undefined && !pool.status?.conditions?.some(({ type }) => type === "OutOfRange")) {
@@ -98,6 +90,42 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
       return {};
     },
   };
+}
+
+/** When the next status may be written: of one pool, and of any. Times are of the monotonic clock. */
+class Pace {
+  readonly #agents: () => number;
+  readonly #notBeforeMs = new Map<string, number>();
+  #anyNotBeforeMs = 0;
+
+  /** @param agents how many agents watch pools */
+  constructor(agents: () => number) {
+    this.#agents = agents;
+  }
+
+  /** Milliseconds until a status of the pool may be written; 0 or less: now. */
+  waitMs(pool: string, nowMs: number): number {
+    return Math.max(this.#notBeforeMs.get(pool) ?? 0, this.#anyNotBeforeMs) - nowMs;
+  }
+
+  /** A status is about to be written. */
+  started(nowMs: number): void {
+    this.#anyNotBeforeMs = nowMs + (this.#agents() / watchEventsPerSecond) * 1_000;
+  }
+
+  /**
+   * The server has answered. The pause begins only now: otherwise a slow write would be followed too closely by a fast one. It
+   * also follows a refusal: the conflicting write may be an earlier one of ours whose answer was lost.
+   */
+  ended(pool: string, bytes: number, { startMs, endMs }: { readonly startMs: number; readonly endMs: number }): void {
+    this.#notBeforeMs.set(pool, endMs + Math.max(gapMs, (bytes / bytesPerSecond) * 1_000));
+    const restMs = Math.min(restMsMax, (endMs - startMs) * this.#agents() * restPerAgent);
+    this.#anyNotBeforeMs = Math.max(this.#anyNotBeforeMs, endMs + restMs);
+  }
+
+  forget(pool: string): void {
+    this.#notBeforeMs.delete(pool);
+  }
 }
 
 type Conditions = NonNullable<SpiderIPPoolStatus["conditions"]>;

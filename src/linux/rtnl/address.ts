@@ -63,6 +63,7 @@ export function addAddressOperation(
   return { type: types.newAddress, flags: flags.create | flags.exclusive, body: writer.finish(), attempted, tolerate };
 }
 
+/** RTM_DELADDR. */
 export function deleteAddressOperation(
   link: LinkRef,
   address: Prefix,
@@ -74,6 +75,7 @@ export function deleteAddressOperation(
   return { type: types.deleteAddress, flags: 0, body, attempted, tolerate };
 }
 
+/** RTM_GETADDR as a dump: addresses of one interface, of one family or of both. */
 export function encodeDumpAddresses(family: Family | undefined, index: number): Uint8Array {
   return new MessageWriter()
     .u32(family === undefined ? 0 : afOf(family))

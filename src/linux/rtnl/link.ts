@@ -103,10 +103,12 @@ export function checkName(name: string): string {
   return name;
 }
 
+/** RTM_GETLINK of one link. */
 export function encodeGetLink(link: LinkRef): Uint8Array {
   return header(link).putU32(ifla.extMask, skipStatistics).finish();
 }
 
+/** RTM_GETLINK as a dump, of all links or of one kind. */
 export function encodeDumpLinks(kind?: string): Uint8Array {
   const writer = header(0).putU32(ifla.extMask, skipStatistics);
   if (kind !== undefined) writer.nest(ifla.linkInfo, (info) => info.putText(infoKind, kind));
@@ -150,6 +152,7 @@ function oneQueue(writer: MessageWriter): void {
 /** Where a link is made that is not in its parent's namespace: the message goes to the one of the two, and names the other. */
 export type OtherNetns = { readonly parentNetnsId: number } | { readonly ownFd: number };
 
+/** The body of RTM_NEWLINK for a new link; `other`: link and parent are in different network namespaces. */
 export function encodeCreateLink(spec: LinkSpec, encoding: Encoding, other?: OtherNetns): Uint8Array {
   const writer = header(spec.name, flagsAtOnce(spec));
   if (spec.mac !== undefined) writer.putBytes(ifla.address, parseMac(spec.mac));
@@ -293,6 +296,7 @@ function changeText(change: object): string {
   return parts.join(", ");
 }
 
+/** RTM_DELLINK. */
 export function deleteLinkOperation(link: LinkRef, { tolerate = [] }: Tolerance): Operation {
   const attempted = () => `delete link ${linkText(link)}`;
   return { type: types.deleteLink, flags: 0, body: header(link).finish(), attempted, tolerate };

@@ -47,6 +47,7 @@ export function setNeighbourOperation(
   return { type: types.newNeighbour, flags: flags.create | flags.replace, body, attempted, tolerate };
 }
 
+/** RTM_DELNEIGH. */
 export function deleteNeighbourOperation(
   link: LinkRef,
   ip: Ip,

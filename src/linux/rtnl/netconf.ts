@@ -20,10 +20,12 @@ const netconfa = { ifIndex: 1, forwarding: 2, rpFilter: 3, proxyNeighbours: 5, i
 /** Indexes that stand for the settings of all interfaces and of future ones. */
 export const netconfIndexes = { all: -1, default: -2 } as const;
 
+/** RTM_GETNETCONF of one interface. */
 export function encodeGetNetconf(family: Family, index: number): Uint8Array {
   return new MessageWriter().u8(afOf(family)).pad().putU32(netconfa.ifIndex, index).finish();
 }
 
+/** The body of RTM_NEWNETCONF. */
 export function decodeNetconf(body: Uint8Array): Netconf {
   headerView(body, 4);
   const attributes = new Attributes(body, 4);

@@ -11,6 +11,7 @@ export function encodeNewNetnsId(fd: number): Uint8Array {
   return new MessageWriter().u32(0).putU32(netnsa.fd, fd).putU32(netnsa.id, anyId).finish();
 }
 
+/** RTM_GETNSID for the network namespace behind a descriptor. */
 export function encodeGetNetnsId(fd: number): Uint8Array {
   return new MessageWriter().u32(0).putU32(netnsa.fd, fd).finish();
 }

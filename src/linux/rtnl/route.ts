@@ -143,6 +143,7 @@ export function addRouteOperation(
   return { type: types.newRoute, flags: flags.create | how, body, attempted, tolerate };
 }
 
+/** RTM_DELROUTE. */
 export function deleteRouteOperation(route: RouteSpec, { tolerate = [] }: Tolerance, encoding: Encoding): Operation {
   // In a delete, scope "nowhere" and zeroes match anything.
   const scope = scopes[route.scope ?? "nowhere"];
@@ -175,6 +176,7 @@ export interface RouteGetOptions {
   readonly dev?: LinkRef;
 }
 
+/** RTM_GETROUTE: asks which route the kernel would take to `dst`. */
 export function encodeGetRoute(dst: Ip, { from, mark, dev }: RouteGetOptions, encoding: Encoding): Uint8Array {
   const bits = dst.family === 4 ? 32 : 128;
   const writer = new MessageWriter()

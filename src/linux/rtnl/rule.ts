@@ -63,11 +63,13 @@ function encode(rule: RuleSpec): Uint8Array {
   return writer.finish();
 }
 
+/** RTM_NEWRULE. */
 export function addRuleOperation(rule: RuleSpec, { tolerate = [] }: Tolerance): Operation {
   const attempted = () => `add rule ${ruleText(rule)}`;
   return { type: types.newRule, flags: flags.create | flags.exclusive, body: encode(rule), attempted, tolerate };
 }
 
+/** RTM_DELRULE. */
 export function deleteRuleOperation(rule: RuleSpec, { tolerate = [] }: Tolerance): Operation {
   return {
     type: types.deleteRule,
@@ -94,6 +96,7 @@ function hex(value: number): string {
   return `0x${value.toString(16)}`;
 }
 
+/** RTM_GETRULE as a dump of one family. */
 export function encodeDumpRules(family: Family): Uint8Array {
   return new MessageWriter().u32(afOf(family)).u32(0).u32(0).finish();
 }

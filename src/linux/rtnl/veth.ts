@@ -15,6 +15,7 @@ export interface MadeVeth {
   readonly pair: VethPair;
 }
 
+/** The pairs, with a random MAC address for each end that has none. */
 export function wantedVeths(specs: readonly VethSpec[]): readonly WantedVeth[] {
   return specs.map((spec) => ({ ...spec, mac: spec.mac ?? randomMac(), peerMac: spec.peer.mac ?? randomMac() }));
 }
