@@ -12,8 +12,6 @@ export interface Libc {
   bind(fd: number, address: Uint8Array): number;
   /** Without waiting. */
   accept(fd: number): number;
-  /** Fills `address` with the socket's own. */
-  getsockname(fd: number, address: Uint8Array): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
   /** SO_ATTACH_FILTER: a program of classic BPF, as `struct sock_filter`s outside V8's heap. */
   attachFilter(fd: number, program: Uint8Array): number;
@@ -49,7 +47,6 @@ const functions = {
   socket: library.func("int socket(int, int, int)"),
   bind: library.func("int bind(int, void *, uint32_t)"),
   accept4: library.func("int accept4(int, void *, void *, int)"),
-  getsockname: library.func("int getsockname(int, void *, void *)"),
   setsockopt: library.func("int setsockopt(int, int, int, void *, uint32_t)"),
   sendto: library.func("intptr_t sendto(int, void *, uintptr_t, int, void *, uint32_t)"),
   recvfrom: library.func("intptr_t recvfrom(int, void *, uintptr_t, int, void *, void *)"),
@@ -92,7 +89,6 @@ export const libc: Libc = {
   socket: (domain, type, protocol) => result(functions.socket(domain, type, protocol)),
   bind: (fd, address) => result(functions.bind(fd, address, address.length)),
   accept: (fd) => result(functions.accept4(fd, null, null, cloexecNonblock)),
-  getsockname: (fd, address) => result(functions.getsockname(fd, address, lengthOf(address))),
   setsockopt: (fd, level, option, value) => result(functions.setsockopt(fd, level, option, value, value.length)),
   attachFilter: (fd, program) => {
     const fprog = Buffer.alloc(16); // struct sock_fprog

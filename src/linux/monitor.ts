@@ -1,7 +1,7 @@
 import { LinuxError } from "./errors.ts";
 import { eventFilter } from "./event-filter.ts";
 import { libc } from "./libc.ts";
-import { openNetlinkSocket, protocols, receiveReady } from "./netlink/channel.ts";
+import { openSubscription, protocols, receiveReady } from "./netlink/channel.ts";
 import { decodeMessages, type Message } from "./netlink/message.ts";
 import type { Netns } from "./netns.ts";
 import { poller } from "./poller.ts";
@@ -62,7 +62,7 @@ export function monitor(
   const mask = taken.flatMap(({ groups }) => groups).reduce((bits, group) => bits | (1 << (group - 1)), 0);
   const passing = taken.flatMap((topic) => topic.passing);
   const filter = eventFilter(passing, { downLinks: topics.includes("downLinks") });
-  const { fd } = netns.enter(() => openNetlinkSocket(protocols.route, mask >>> 0));
+  const fd = netns.enter(() => openSubscription(protocols.route, mask >>> 0));
   // Not everything that may come before that is dropped: a reader looks at what it gets.
   libc.attachFilter(fd, filter);
   libc.setsockopt(fd, solSocket, receiveBufferForce, Buffer.from(Uint32Array.of(queueBytes).buffer));

@@ -5,8 +5,6 @@ import { MessageWriter } from "./attributes.ts";
 import { Channel, type Request, type Transport } from "./channel.ts";
 import { controlTypes, decodeMessages, encodeMessages, flags, type Message } from "./message.ts";
 
-const port = 77;
-
 interface Datagram {
   readonly messages: readonly Message[];
   readonly senderPort?: number;
@@ -17,7 +15,6 @@ function scripted(answer: (sent: readonly Message[], count: number) => readonly 
   const queue: Datagram[] = [];
   const sends: (readonly Message[])[] = [];
   const transport: Transport = {
-    port,
     send: (bytes) => {
       sends.push(decodeMessages(bytes));
       queue.push(...answer(decodeMessages(bytes), sends.length));
@@ -36,16 +33,16 @@ function scripted(answer: (sent: readonly Message[], count: number) => readonly 
 const request = (name: string): Request => ({ type: 20, flags: 0, body: new Uint8Array(4), attempted: () => name });
 
 function outcome({ sequence }: Message, errno: number, over: Partial<Message> = {}): Message {
-  const body = new MessageWriter().u32(-errno).u32(20).u32(0).u32(sequence).u32(port).finish();
-  return { type: controlTypes.error, flags: 0x100, sequence, port, body, ...over };
+  const body = new MessageWriter().u32(-errno).u32(20).u32(0).u32(sequence).u32(0).finish();
+  return { type: controlTypes.error, flags: 0x100, sequence, body, ...over };
 }
 
 function entry({ sequence }: Message, value: number, over: Partial<Message> = {}): Message {
-  return { type: 16, flags: 2, sequence, port, body: Uint8Array.of(value, 0, 0, 0), ...over };
+  return { type: 16, flags: 2, sequence, body: Uint8Array.of(value, 0, 0, 0), ...over };
 }
 
 function done({ sequence }: Message, over: Partial<Message> = {}): Message {
-  return { type: controlTypes.done, flags: 2, sequence, port, body: new Uint8Array(4), ...over };
+  return { type: controlTypes.done, flags: 2, sequence, body: new Uint8Array(4), ...over };
 }
 
 describe("an exchange", () => {
@@ -69,13 +66,12 @@ describe("an exchange", () => {
     );
   });
 
-  test("passes over what another sender, another port or an earlier request says", () => {
+  test("passes over what another sender or an earlier request says", () => {
     const { channel } = scripted(([message]) => {
       assert.ok(message);
       const before = { ...message, sequence: (message.sequence - 1) >>> 0 };
       return [
         { messages: [outcome(message, 1)], senderPort: 4242 },
-        { messages: [outcome(message, 2, { port: port + 1 })] },
         { messages: [outcome(before, 3), outcome(message, 0)] },
       ];
     });

@@ -24,7 +24,6 @@ export interface Reply {
 
 /** Where bytes go and come from: a socket, or a script in tests. */
 export interface Transport extends Disposable {
-  readonly port: number;
   send(bytes: Uint8Array): void;
   /** The same off the calling thread. The kernel has worked off the request when it resolves. */
   sendLater(bytes: Uint8Array): Promise<void>;
@@ -38,8 +37,8 @@ const requestsMax = 128;
 const dumpAttemptsMax = 16;
 
 /**
- * Request and answer over one netlink socket, synchronously. Answers count only where sender (the kernel), port and
- * sequence are right, so that what is left of an earlier, timed-out request is passed over.
+ * Request and answer over one netlink socket, synchronously. Answers count only where sender (the kernel) and sequence are
+ * right, so that what is left of an earlier, timed-out request is passed over.
  */
 export class Channel implements Disposable {
   readonly #transport: Transport;
@@ -164,9 +163,8 @@ export class Channel implements Disposable {
   #encode(requests: readonly Request[], extraFlags: (index: number) => number) {
     const first = this.#sequence;
     this.#sequence = (first + requests.length) >>> 0;
-    const { port } = this.#transport;
     const messages = requests.map(({ type, flags: own, body }, index) => {
-      return { type, flags: flags.request | own | extraFlags(index), sequence: (first + index) >>> 0, port, body };
+      return { type, flags: flags.request | own | extraFlags(index), sequence: (first + index) >>> 0, body };
     });
     return { first, bytes: encodeMessages(messages) };
   }
@@ -176,7 +174,7 @@ export class Channel implements Disposable {
     try {
       const { bytes, senderPort } = this.#transport.receive();
       if (senderPort !== 0) return [];
-      return decodeMessages(bytes).filter(({ port }) => port === this.#transport.port);
+      return decodeMessages(bytes);
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
       const attempted = requests[0]?.attempted() ?? "netlink request";
@@ -225,25 +223,32 @@ interface Datagram {
   readonly senderPort: number;
 }
 
-/** A netlink socket of the namespace in which the calling thread is now, subscribed to the multicast groups in `groups`. */
-export function openNetlinkSocket(protocol: number, groups = 0): { readonly fd: number; readonly port: number } {
-  const fd = must(libc.socket(familyNetlink, typeRaw | cloexec, protocol), "make a netlink socket");
+/** A netlink socket of the namespace in which the calling thread is now. */
+function openSocket(protocol: number): number {
+  return must(libc.socket(familyNetlink, typeRaw | cloexec, protocol), "make a netlink socket");
+}
+
+/** One that is subscribed to the multicast groups in `groups`. */
+export function openSubscription(protocol: number, groups: number): number {
+  const fd = openSocket(protocol);
   try {
     const address = Buffer.alloc(12);
     address.writeUInt16LE(familyNetlink, 0);
     address.writeUInt32LE(groups, 8);
-    must(libc.bind(fd, address), "bind a netlink socket");
-    must(libc.getsockname(fd, address), "read a netlink socket's port");
-    return { fd, port: address.readUInt32LE(4) };
+    must(libc.bind(fd, address), "subscribe a netlink socket");
+    return fd;
   } catch (error) {
     libc.close(fd);
     throw error;
   }
 }
 
-/** The real transport. Make it inside the namespace that it is for: a socket keeps the namespace in which it was made. */
+/**
+ * The real transport. Make it inside the namespace that it is for: a socket keeps the namespace in which it was made. The kernel
+ * gives it a port with the first request, and writes nothing to it but answers.
+ */
 export function openTransport(protocol: number): Transport {
-  const { fd, port } = openNetlinkSocket(protocol);
+  const fd = openSocket(protocol);
   const one = Buffer.from([1, 0, 0, 0]);
   const timeout = Buffer.alloc(16);
   timeout.writeBigInt64LE(BigInt(timeoutSeconds), 0);
@@ -251,7 +256,6 @@ export function openTransport(protocol: number): Transport {
   // These are missing in old kernels only, where replies are longer, errors terser and filters ours to apply.
   for (const option of Object.values(options)) libc.setsockopt(fd, solNetlink, option, one);
   return {
-    port,
     send: (bytes) => void must(libc.sendto(fd, bytes, 0, null), "send a netlink request"),
     sendLater: async (bytes) => void must(await libc.sendLater(fd, bytes), "send a netlink request"),
     receive: () => receiveFrom(fd, received),

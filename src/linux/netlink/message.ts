@@ -23,13 +23,14 @@ const cappedFlag = 0x100;
 const extendedFlag = 0x200;
 const extendedText = 1;
 
-/** One netlink message: the fields of `struct nlmsghdr` and what follows it. */
+/**
+ * One netlink message: the fields of `struct nlmsghdr` and what follows it. Its port is left out: the kernel answers the socket that
+ * asked, whatever port the request names.
+ */
 export interface Message {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  /** The port to which the kernel answers. */
-  readonly port: number;
   readonly body: Uint8Array;
 }
 
@@ -39,12 +40,11 @@ export function encodeMessages(messages: readonly Message[]): Uint8Array {
   const total = messages.reduce((sum, { body }) => sum + headerLength + padded(body.length), 0);
   const bytes = zeroes(total);
   let at = 0;
-  for (const { type, flags, sequence, port, body } of messages) {
+  for (const { type, flags, sequence, body } of messages) {
     storeU32(bytes, at, headerLength + body.length);
     storeU16(bytes, at + 4, type);
     storeU16(bytes, at + 6, flags);
     storeU32(bytes, at + 8, sequence);
-    storeU32(bytes, at + 12, port);
     bytes.set(body, at + headerLength);
     at += headerLength + padded(body.length);
   }
@@ -63,7 +63,6 @@ export function decodeMessages(bytes: Uint8Array): readonly Message[] {
       type: view.getUint16(at + 4, true),
       flags: view.getUint16(at + 6, true),
       sequence: view.getUint32(at + 8, true),
-      port: view.getUint32(at + 12, true),
       body: bytes.subarray(at + headerLength, at + length),
     });
     at += (length + 3) & ~3;

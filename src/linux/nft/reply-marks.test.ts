@@ -19,13 +19,11 @@ const withoutNetlink = namespace(() => {
 function refusing(errno: number): Netns {
   return namespace(() => {
     const queue: Uint8Array[] = [];
-    const port = 77;
     const transport: Transport = {
-      port,
       send: (bytes) => {
         for (const { sequence } of decodeMessages(bytes)) {
-          const body = new MessageWriter().u32(-errno).u32(20).u32(0).u32(sequence).u32(port).finish();
-          queue.push(encodeMessages([{ type: controlTypes.error, flags: 0, sequence, port, body }]));
+          const body = new MessageWriter().u32(-errno).u32(20).u32(0).u32(sequence).u32(0).finish();
+          queue.push(encodeMessages([{ type: controlTypes.error, flags: 0, sequence, body }]));
         }
       },
       sendLater: async (bytes) => transport.send(bytes),
