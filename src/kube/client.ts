@@ -265,13 +265,16 @@ export class KubeClient {
   async #read(attempt: Attempt, call: Call, parent: AbortSignal): Promise<Buffer> {
     parent.throwIfAborted();
     const ms = call.timeoutMs ?? limits.callTimeoutMs;
-    const late = new Error(`no answer within ${ms} ms`);
-    using limit = deadline(this.#options.clock, parent, ms, () => late);
+    let late: Error | undefined;
+    using limit = deadline(this.#options.clock, parent, ms, () => {
+      late = new Error(`no answer within ${ms} ms`);
+      return late;
+    });
     try {
       const response = await this.#send(attempt, call, limit.signal);
       return await readBytes(response.body, limits.bodyBytesMax);
     } catch (error) {
-      if (error !== late) throw error;
+      if (late === undefined || error !== late) throw error;
       throw new ApiUnreachableError({ server: this.#options.transport.server, ...call }, { sent: true, cause: late });
     }
   }
