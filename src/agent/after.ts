@@ -1,5 +1,15 @@
 import { annotations } from "#api";
-import { abortable, type Clock, FairQueue, formatError, KeyedLock, type Logger, type Signal, Tasks } from "#base";
+import {
+  abortable,
+  type Clock,
+  FairQueue,
+  formatError,
+  KeyedLock,
+  type Logger,
+  type Signal,
+  Tasks,
+  withTimeout,
+} from "#base";
 import { type Attachment, hintMark, sentenceOf } from "#cni";
 import {
   type EventRecorder,
@@ -105,7 +115,11 @@ export class After {
   #publish(pod: Pod, write: (o: Signal) => Promise<void>): void {
     const { clock, log } = this.#options;
     this.#publishing.spawn("publish", async (stopping) => {
-      const signal = AbortSignal.any([stopping, AbortSignal.timeout(publishMsMax)]);
+      using signal = withTimeout(
+        stopping,
+        publishMsMax,
+        () => new Error("the views of a Pod were not written in time"),
+      );
       try {
         await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);
         using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });

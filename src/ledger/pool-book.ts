@@ -103,9 +103,10 @@ export class Page {
   #pool: PoolView;
   #reserved: IpSet;
   #watching: Watching | undefined;
-  /** How many ADDs draw from the pool now, and how many did so far. */
+  /** How many ADDs draw from the pool now, and since when none does. */
   #users = 0;
-  #uses = 0;
+  #restsSinceMs = Number.NEGATIVE_INFINITY;
+  #isIdling = false;
   #looking: Promise<void> | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #drawnAtMs = Number.NEGATIVE_INFINITY;
@@ -154,7 +155,6 @@ export class Page {
   /** Runs `act` with the usage known, and watches it for a while where it is drawn from often; waits a moment for what is not known. */
   async drawn<T>(act: () => Promise<T>, o: Signal): Promise<T> {
     this.#users += 1;
-    this.#uses += 1;
     const nowMs = this.#options.clock.monotonicMs();
     const isAlone = this.#watching === undefined && this.#users === 1 && nowMs - this.#drawnAtMs > usageIdleMs;
     this.#drawnAtMs = nowMs;
@@ -282,11 +282,16 @@ export class Page {
     }
   }
 
+  /** Ends the watch when nobody has drawn for a while. One waits for all. */
   async #idle(): Promise<void> {
     const { clock, signal } = this.#options;
-    const use = this.#uses;
-    await clock.sleep(usageIdleMs, { signal }).catch(() => {});
-    if (this.#uses === use) this.stop();
+    this.#restsSinceMs = clock.monotonicMs();
+    if (this.#isIdling || this.#watching === undefined) return;
+    this.#isIdling = true;
+    const leftMs = () => this.#restsSinceMs + usageIdleMs - clock.monotonicMs();
+    while (!signal.aborted && leftMs() > 0) await clock.sleep(leftMs(), { signal }).catch(() => {});
+    this.#isIdling = false;
+    if (this.#users === 0) this.stop();
   }
 
   #snapshot({ spec }: SpiderPoolUsage): UsageSnapshot {
