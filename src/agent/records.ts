@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, SpiderError, writeState } from "#base";
+import { codeOf, removeFile, SpiderError, writeState } from "#base";
 import { bootId, readNetnsId, sameNetns } from "#linux";
 
 /** One delegate of a sandbox as ADD resolved it. CNI demands that DEL uses the configuration of ADD. */
@@ -107,7 +107,7 @@ export class Records {
 
   remove(of: RecordKey): void {
     const key = keyOf(of);
-    for (const folder of this.#folders) rmSync(pathOf(folder, key), { force: true });
+    for (const folder of this.#folders) removeFile(pathOf(folder, key));
     this.#records.delete(key);
   }
 

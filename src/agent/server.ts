@@ -163,7 +163,10 @@ async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise
   }
   const { exitCode = 1, stdout, stderr } = output;
   // All that the shim reads: closed at once, it costs less than to close one half and hear of the other.
-  socket.write(encodeFrame({ kind: "result", exitCode, stdout, stderr }), () => socket.destroy());
+  // Not within the callback: Node makes an error, with its stack, for a stream that is destroyed there.
+  socket.write(encodeFrame({ kind: "result", exitCode, stdout, stderr }), () =>
+    process.nextTick(() => socket.destroy()),
+  );
 }
 
 /** The frames of one connection, in order. */

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync, unlinkSync } from "node:fs";
 import { codeOf, SpiderError } from "./errors.ts";
 
 /**
@@ -24,5 +24,14 @@ export function readIfThere(path: string): Buffer | undefined {
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined;
     throw error;
+  }
+}
+
+/** Removes a file that is usually there; one that is not is success. `rmSync` asks twice what it is before. */
+export function removeFile(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
   }
 }

@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { readIfThere, writeState } from "#base";
+import { readIfThere, removeFile, writeState } from "#base";
 
 /**
  * What this node claims or may have claimed: one file for each (Pod UID, NIC, family), holding the name of the claim.
@@ -9,6 +9,8 @@ import { readIfThere, writeState } from "#base";
  */
 export class Intents {
   readonly #folder: string;
+  /** What this process wrote, so that it need not read it again. The file of a predecessor that is about to end is only there. */
+  readonly #written = new Map<string, string>();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -17,15 +19,17 @@ export class Intents {
 
   write(key: string, claimName: string): void {
     writeState(this.#folder, () => writeFileSync(this.#path(key), claimName, { mode: 0o600 }));
+    this.#written.set(key, claimName);
   }
 
   read(key: string): string | undefined {
     // Empty: the agent was killed before it wrote the name, and so before it sent anything.
-    return readIfThere(this.#path(key))?.toString("utf8") || undefined;
+    return this.#written.get(key) ?? (readIfThere(this.#path(key))?.toString("utf8") || undefined);
   }
 
   remove(key: string): void {
-    rmSync(this.#path(key), { force: true });
+    this.#written.delete(key);
+    removeFile(this.#path(key));
   }
 
   /**
