@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { currentIfAny } from "./process.ts";
 import type { Happening } from "./time.ts";
 
@@ -15,7 +16,8 @@ interface Timer extends Disposable {
 export function simulateGlobals(): Disposable {
   const { setTimeout, clearTimeout, setImmediate } = globalThis;
   const { random } = Math;
-  const { timeout } = AbortSignal;
+  const { timeout, any } = AbortSignal;
+  const combined: WeakRef<AbortSignal>[] = [];
   const set = (act: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) => {
     const process = currentIfAny();
     if (process === undefined) return setTimeout(act, ms, ...args);
@@ -49,11 +51,23 @@ export function simulateGlobals(): Disposable {
     process.after(ms, () => late.abort(new Error(`timed out after ${ms} ms`)));
     return late.signal;
   };
+  AbortSignal.any = (signals) => {
+    const signal = any.call(AbortSignal, signals);
+    combined.push(new WeakRef(signal));
+    return signal;
+  };
   return {
     [Symbol.dispose]: () => {
+      // Node keeps a combined signal for as long as somebody listens, and killed processes never cease to: they would all stay.
+      for (const ref of combined) {
+        const signal = ref.deref();
+        if (signal === undefined) continue;
+        for (const listener of getEventListeners(signal, "abort"))
+          signal.removeEventListener("abort", listener as () => void);
+      }
       Object.assign(globalThis, { setTimeout, clearTimeout, setImmediate });
       Math.random = random;
-      AbortSignal.timeout = timeout;
+      Object.assign(AbortSignal, { timeout, any });
     },
   };
 }

@@ -29,8 +29,6 @@ const shimMsMax = 10_000;
 /** The runtime gives an ADD up after this. */
 const addMsMax = 120_000;
 
-const signal = new AbortController().signal;
-
 interface Worker {
   pod: KubeObject | undefined;
   poke: PromiseWithResolvers<void>;
@@ -50,6 +48,8 @@ export class Kubelet {
   /** Pods of which the next ADD gets a second one beside it. */
   readonly #twice = new Set<string>();
   #isCut = false;
+  /** What waits waits until it is there, or until the process is killed. */
+  readonly #forever = { signal: new AbortController().signal };
 
   constructor(options: KubeletOptions) {
     this.#options = options;
@@ -184,7 +184,7 @@ export class Kubelet {
   async #ended(pod: KubeObject, deleted: boolean): Promise<boolean> {
     const { server, process } = this.#options;
     await this.#untilConnected();
-    await process.clock.sleep(process.random.between(1, 30), { signal });
+    await process.clock.sleep(process.random.between(1, 30), this.#forever);
     const now = server.get("/pods", pod.metadata);
     if (now?.metadata.uid !== pod.metadata.uid) return true;
     if (deleted || now.metadata.deletionTimestamp !== undefined) {
@@ -206,7 +206,7 @@ export class Kubelet {
     const nameless = `K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};`;
     const isTaken = ({ args, podUid }: Sandbox) =>
       podUid !== uid && args.includes(nameless) && args.endsWith("K8S_POD_UID=");
-    while ([...sandboxes].some(isTaken)) await process.clock.sleep(500, { signal });
+    while ([...sandboxes].some(isTaken)) await process.clock.sleep(500, this.#forever);
     const containerId = `${machine.name}x${machine.nextSandbox++}`;
     const path = `/run/netns/${containerId}`;
     const told = pod.metadata.annotations?.["simulation/empty-uid"] === undefined ? uid : "";
@@ -225,7 +225,10 @@ export class Kubelet {
     if (exitCode !== 0) {
       sandbox.state = "failed";
       const failures = worker === undefined ? 0 : worker.failures++;
-      await process.clock.sleep(process.random.between(0.1, 1) * Math.min(1_000 * 2 ** failures, 40_000), { signal });
+      await process.clock.sleep(
+        process.random.between(0.1, 1) * Math.min(1_000 * 2 ** failures, 40_000),
+        this.#forever,
+      );
       return;
     }
     if (worker !== undefined) worker.failures = 0;
@@ -234,7 +237,7 @@ export class Kubelet {
     // The older one, of which kubelet had forgotten that it is being made.
     for (const other of this.#of(uid)) if (other !== sandbox && other.state === "answered") other.state = "failed";
     await this.#untilConnected();
-    await process.clock.sleep(process.random.between(1, 40), { signal });
+    await process.clock.sleep(process.random.between(1, 40), this.#forever);
     const now = server.get("/pods", pod.metadata);
     if (now === undefined || idOf(now) !== uid || isOver(now) || sandbox.state !== "answered") return;
     const [podIP] = [...sandbox.namespace.links.values()].flatMap(({ ips }) => ips);
@@ -249,19 +252,19 @@ export class Kubelet {
   /** DEL until it succeeds, then the namespace goes. */
   async #stop(sandbox: Sandbox): Promise<void> {
     const { machine, process, sandboxes } = this.#options;
-    while (sandbox.state === "adding") await process.clock.sleep(500, { signal });
+    while (sandbox.state === "adding") await process.clock.sleep(500, this.#forever);
     sandbox.state = "removing";
     for (;;) {
       const { exitCode } = await this.#call(this.#callOf("DEL", sandbox), addMsMax);
       if (exitCode === 0) break;
-      await process.clock.sleep(process.random.between(500, 3_000), { signal });
+      await process.clock.sleep(process.random.between(500, 3_000), this.#forever);
     }
     machine.removeNamespace(sandbox.namespace.path);
     sandboxes.delete(sandbox);
   }
 
   async #untilConnected(): Promise<void> {
-    while (this.#isCut) await this.#options.process.clock.sleep(1_000, { signal });
+    while (this.#isCut) await this.#options.process.clock.sleep(1_000, this.#forever);
   }
 
   #callOf(verb: string, { containerId, args, namespace }: Sandbox): RawCall {
@@ -285,7 +288,7 @@ export class Kubelet {
     const { machine, process } = this.#options;
     const call = { ...rest, env: { ...env, SPIDERPOOL_CALLED_MS: String(process.clock.wall().getTime()) } };
     for (let waitedMs = 0; machine.listener === undefined && waitedMs < shimMsMax; waitedMs += 500) {
-      await process.clock.sleep(500, { signal });
+      await process.clock.sleep(500, this.#forever);
     }
     const { listener } = machine;
     const answer = Promise.withResolvers<PluginOutput>();
