@@ -72,6 +72,10 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "pool-delete-unseen"; readonly pool: number; readonly node: number; readonly ms: number }
   /** Somebody labels a claim, by its place among all: whatever was decided on it before must be decided again. */
   | { readonly kind: "claim-edit"; readonly at: number }
+  /** Somebody takes a claim's own labels away, or gives it those of another pool and node. */
+  | { readonly kind: "claim-labels"; readonly at: number; readonly to: "none" | "other" }
+  /** Somebody deletes a claim, whoever uses its address. */
+  | { readonly kind: "claim-delete"; readonly at: number }
   /** What makes Pods for StatefulSets is away, and one of theirs is deleted. */
   | { readonly kind: "manager-away"; readonly at: number; readonly ms: number }
   /** etcd is saved; later it is put back to that. */
@@ -291,6 +295,14 @@ const ownKinds = {
     }),
   },
   "claim-edit": { weight: 20, make: ({ random, atMs }) => ({ atMs, kind: "claim-edit", at: random.int(24) }) },
+  "claim-labels": {
+    weight: 12,
+    make: ({ random, atMs }) => ({
+      ...{ atMs, kind: "claim-labels", at: random.int(24) },
+      to: random.pick(["none", "other"] as const),
+    }),
+  },
+  "claim-delete": { weight: 10, make: ({ random, atMs }) => ({ atMs, kind: "claim-delete", at: random.int(24) }) },
   app: {
     weight: 30,
     make: ({ random, atMs }) => ({

@@ -49,6 +49,8 @@ export class Law {
   readonly #told = new Set<string>();
   /** UIDs of claims of which a node's records told before a boot took the last copy: it looks for them in the ledger. */
   readonly #forgotten = new Set<string>();
+  /** Who uses an address whose claim somebody deleted: until that is noticed, others may have it, too. By {@link useOf}. */
+  readonly #robbed = new Set<string>();
 
   readonly #kept: KeptLaw;
   readonly #parts: PartsLaw;
@@ -78,6 +80,7 @@ export class Law {
           throw new Violation("one address for a NIC and family", `${nic} of ${sandbox.containerId} has ${ips}`);
         }
         for (const ip of ips) {
+          if (this.#robbed.has(useOf(sandbox.namespace.podUid, ip))) continue;
           const claim = this.#claimOn(ip);
           if (claim !== undefined && specOf(claim).podUID === sandbox.namespace.podUid && specOf(claim).nic === nic) {
             this.#told.add(claim.metadata.uid);
@@ -112,6 +115,11 @@ export class Law {
     }
   }
 
+  /** Somebody deleted the claim of an address that the Pod uses, or used: it may have been cut off since. */
+  isRobbed(podUid: string): boolean {
+    return [...this.#robbed].some((use) => use.startsWith(`${podUid} `));
+  }
+
   /** The server is about to be put back to an earlier state: what was told since is not so any more. */
   rewound(): void {
     this.#kept.forget();
@@ -137,6 +145,7 @@ export class Law {
         if (this.#options.server.get("/nodes", { name: other.name }) === undefined) continue;
         for (const { namespace: another, ip: taken } of other.answering()) {
           if (taken !== ip || another.podUid === namespace.podUid) continue;
+          if (this.#robbed.has(useOf(another.podUid, ip))) continue;
           throw new Violation(
             "no address is answered by two Pods",
             `${ip} is in ${namespace.containerId} on ${machine.name} and in ${another.containerId} on ${other.name}`,
@@ -144,6 +153,7 @@ export class Law {
         }
       }
       const claim = this.#claimOn(ip);
+      if (this.#robbed.has(useOf(namespace.podUid, ip))) continue;
       if (claim === undefined || specOf(claim).podUID !== namespace.podUid) {
         throw new Violation(
           "who uses an address has its claim",
@@ -158,11 +168,19 @@ export class Law {
     const before = previous && specOf(previous);
     const name = object.metadata.name;
     this.#countKeys(name, before, now);
+    if (before !== undefined && now === undefined && author === undefined) this.#rob(before);
+    if (now !== undefined) this.#robbed.delete(useOf(now.podUID, formatIp(parseIp(now.address))));
     if (author === undefined) return; // A person, who may do anything.
     this.#checkPreconditions(author, type, name);
     if (before === undefined && now !== undefined) this.#created(name, now, author);
     else if (before !== undefined && now !== undefined) this.#changed(name, before, now, author);
     else if (before !== undefined) this.#released(object, before, author);
+  }
+
+  #rob({ podUID, address }: SpiderIPAddressSpec): void {
+    const ip = formatIp(parseIp(address));
+    this.#robbed.add(useOf(podUID, ip));
+    this.#kept.setAside(ip);
   }
 
   /** At most one claim for a Pod's NIC and family. */
@@ -308,6 +326,10 @@ export class Law {
     const parsed = tryParseIp(ip);
     return parsed && this.#options.server.get(claimTable, { name: claimName(parsed) });
   }
+}
+
+function useOf(podUid: string | undefined, ip: string): string {
+  return `${podUid} ${ip}`;
 }
 
 function holderOf(claim: KubeObject | undefined): string {

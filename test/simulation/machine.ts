@@ -101,6 +101,11 @@ export class Machine {
     return this.linkOf(name) !== undefined;
   }
 
+  /** The ends on the host of all interfaces. */
+  hostNames(): readonly string[] {
+    return [...this.namespaces.values()].flatMap(({ links }) => [...links.values()].map(({ hostName }) => hostName));
+  }
+
   tellPorts(): void {
     for (const listener of [...this.portListeners]) listener();
   }
@@ -128,6 +133,11 @@ export class Machine {
       }
     }
   }
+}
+
+/** Whether the agent has taken the sandbox off the network: it has addresses, and answers for none. */
+export function isCutOff({ links }: Namespace): boolean {
+  return links.size > 0 && [...links.values()].every(({ isUp }) => !isUp);
 }
 
 /** The MAC address of a sandbox's interfaces. */

@@ -229,4 +229,9 @@ export const mistakes: readonly Mistake[] = [
     ],
     focus: ["create", "node-anew"],
   },
+  {
+    name: "a Pod whose address was given to another is left on the network",
+    edits: [{ file: "src/agent/returned.ts", find: "    cut(record);\n    const message", put: "    const message" }],
+    focus: ["create", "claim-delete"],
+  },
 ];

@@ -185,12 +185,21 @@ export class People {
         this.#reboot(this.#node(op.node), op.ms);
         this.#registrations.fence(this.#node(op.node));
         return;
-      case "claim-edit": {
-        const claims = world.server.store.list(claimTable);
-        const claim = claims[op.at % Math.max(1, claims.length)];
+      case "claim-edit":
+        this.#labelClaim(op.at, (labels) => ({
+          ...labels,
+          "example.org/seen-at": String(Math.round(world.time.nowMs)),
+        }));
+        return;
+      case "claim-labels":
+        this.#labelClaim(op.at, () => (op.to === "none" ? {} : { pool: "of-others", node: "elsewhere" }));
+        return;
+      case "claim-delete": {
+        const claim = this.#claim(op.at);
         if (claim === undefined) return;
-        const labels = { ...claim.metadata.labels, "example.org/seen-at": String(Math.round(world.time.nowMs)) };
-        world.server.update(group, "spideripaddresses", { ...claim, metadata: { ...claim.metadata, labels } });
+        world.server.delete(group, "spideripaddresses", claim);
+        // Before its node notices, somebody may want an address.
+        world.time.after(2_000, () => this.do({ ...op, kind: "burst", slot: op.at % shape.slots, count: 4 }));
         return;
       }
       case "node-anew":
@@ -390,6 +399,18 @@ export class People {
 
   #pod(slot: number): KubeObject | undefined {
     return this.#world.server.get("/pods", { namespace, name: podName(slot) });
+  }
+
+  #claim(at: number): KubeObject | undefined {
+    const claims = this.#world.server.store.list(claimTable);
+    return claims[at % Math.max(1, claims.length)];
+  }
+
+  #labelClaim(at: number, next: (labels: Readonly<Record<string, string>>) => Readonly<Record<string, string>>): void {
+    const claim = this.#claim(at);
+    if (claim === undefined) return;
+    const metadata = { ...claim.metadata, labels: next(claim.metadata.labels ?? {}) };
+    this.#world.server.update(group, "spideripaddresses", { ...claim, metadata });
   }
 
   #deletePool(at: number): void {

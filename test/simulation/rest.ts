@@ -5,6 +5,7 @@ import { shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
 import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
 import { setOf } from "./law-parts.ts";
+import { isCutOff, type Namespace } from "./machine.ts";
 import { sixName } from "./pools.ts";
 import { epochMs } from "./process.ts";
 import { checkParts, freeForPod } from "./rest-parts.ts";
@@ -27,7 +28,12 @@ export function checkRest(world: World): void {
   }
   const used = new Map<string, string>();
   for (const { machine } of nodes) {
-    for (const { namespace, ip } of machine.answering()) used.set(ip, namespace.podUid);
+    for (const { namespace, ip } of machine.answering()) {
+      const other = used.get(ip) ?? namespace.podUid;
+      if (other !== namespace.podUid)
+        throw new Violation("no address is answered by two Pods", `${ip} is of Pods ${other} and ${namespace.podUid}`);
+      used.set(ip, namespace.podUid);
+    }
   }
   for (const { metadata } of server.store.list(poolTable)) {
     const { name, uid, deletionTimestamp } = metadata;
@@ -152,7 +158,7 @@ function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMa
   const six = freeInSix(server);
   const first = free.find(({ name }) => name === world.poolNames[0])?.free ?? 0n;
   for (const pod of pods) {
-    if (isOver(pod) || uidsOf(pod).some((uid) => holders.has(uid))) continue;
+    if (isOver(pod) || uidsOf(pod).some((uid) => holders.has(uid) || isLeftCut(world, uid))) continue;
     const nics = nicsOf(pod);
     // A Pod of two NICs needs one of them from the first pool.
     const ofNetworks = (nics === 1 ? left >= 1n : first >= 2n) && (six ?? 2n) >= nics;
@@ -160,6 +166,12 @@ function checkDemand(world: World, pods: readonly KubeObject[], used: ReadonlyMa
     if (!fits) continue;
     throw new Violation("where addresses are free every Pod runs", `Pod ${pod.metadata.name} on ${nodeOf(pod)} waits`);
   }
+}
+
+/** Its address was given away after somebody deleted its claim: an Event asks for the Pod to be made anew. */
+function isLeftCut({ nodes, law }: World, uid: string): boolean {
+  const isCut = (namespace: Namespace) => namespace.podUid === uid && isCutOff(namespace);
+  return law.isRobbed(uid) && nodes.some(({ machine }) => [...machine.namespaces.values()].some(isCut));
 }
 
 /** What users read is what the ledger says; what is set aside is nobody's. A Pod that waits for an address of another pool claims and releases in turn. */

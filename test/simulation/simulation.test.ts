@@ -21,6 +21,13 @@ describe("the law of addresses", () => {
     assert.ok(steps >= stepsMin);
   });
 
+  it("holds where people delete claims and change their labels", async () => {
+    const simulation = await Simulation.load();
+    const focus = simulation.focusOn(["create", "stateful", "claim-delete", "claim-labels"]);
+    const { failure } = await simulation.search("people", 10_000, () => {}, focus);
+    if (failure !== undefined) assert.fail((await simulation.minimise(failure)).text);
+  });
+
   it("is judged the same way twice: a seed is a history", async () => {
     const simulation = await Simulation.load();
     const once = await simulation.search("again", 4_000);

@@ -13,7 +13,7 @@ import { Random } from "./random.ts";
 import { Server } from "./server.ts";
 import { Stateful } from "./stateful.ts";
 import { Time } from "./time.ts";
-import type { Violation } from "./violation.ts";
+import { Violation } from "./violation.ts";
 import { Wire } from "./wire.ts";
 
 /** A node and what runs on it. */
@@ -206,6 +206,25 @@ export class World {
   }
 
   #log({ name }: Process): Logger {
-    return this.#options.log?.child({ process: name }) ?? silentLogger;
+    const mistaken = (text: string) =>
+      this.violations.push(new Violation("the simulation is whole", `${name}: ${text}`));
+    return watching(this.#options.log?.child({ process: name }) ?? silentLogger, mistaken);
   }
+}
+
+/** What a program uses of a replaced module and does not find there, it may only log: a part of it would be out of the simulation. */
+function watching(log: Logger, mistaken: (text: string) => void): Logger {
+  const heard = (level: "warn" | "error") => (fields: object, message: string) => {
+    const { err } = fields as { readonly err?: unknown };
+    const text = err instanceof Error ? err.message : String(err ?? "");
+    if (/is not a function|is not simulated|Cannot read properties/.test(text)) mistaken(`${message}: ${text}`);
+    log[level](fields, message);
+  };
+  return {
+    debug: (fields, message) => log.debug(fields, message),
+    info: (fields, message) => log.info(fields, message),
+    warn: heard("warn"),
+    error: heard("error"),
+    child: (fields) => watching(log.child(fields), mistaken),
+  };
 }

@@ -5,4 +5,6 @@ export class HostState {
   run(): Promise<void> {
     return Promise.resolve();
   }
+
+  look(): void {}
 }

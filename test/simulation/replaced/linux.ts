@@ -1,5 +1,6 @@
 /** `#linux` as the simulated agent sees it: the namespaces of its machine. */
-import { macOf } from "../machine.ts";
+import { parseIp } from "#ip";
+import { type Link, macOf } from "../machine.ts";
 import { current } from "../process.ts";
 
 interface NetnsId {
@@ -26,11 +27,17 @@ export function sameNetns(a: NetnsId, b: NetnsId): boolean {
 export function openNetns(path: string) {
   const id = readNetnsId(path);
   if (id === undefined) throw Object.assign(new Error(`ENOENT: no namespace ${path}`), { code: "ENOENT" });
+  const inside = () => [...(current().machine.namespaces.get(path)?.links ?? [])];
   const links = () => {
-    const namespace = current().machine.namespaces.get(path);
-    return [...(namespace?.links.keys() ?? [])].map((name) => ({ name, mac: macOf(namespace?.containerId ?? "") }));
+    const mac = macOf(current().machine.namespaces.get(path)?.containerId ?? "");
+    return inside().map(([name], at) => ({ name, mac, index: at + 1 }));
   };
-  return { path, id, rtnl: { routes: () => [], links }, [Symbol.dispose]: () => {} };
+  const addresses = () =>
+    inside().flatMap(([, { ips }], at) =>
+      ips.map((ip) => ({ link: at + 1, address: { ip: parseIp(ip), bits: 16 }, scope: 0 })),
+    );
+  const linkOf = (name: string) => current().machine.namespaces.get(path)?.links.get(name);
+  return { path, id, rtnl: { routes: () => [], links, addresses, ...linksBy(linkOf) }, [Symbol.dispose]: () => {} };
 }
 
 export const mainTable = 254;
@@ -56,14 +63,21 @@ export async function lockFile(path: string, { signal }: { readonly signal: Abor
   }
 }
 
-export function hostNetns() {
-  const { machine } = current();
-  const linkOf = (name: string) => machine.linkOf(name);
+/** Of a link, whichever end it is asked by, only this is modelled: whether something comes through. */
+function linksBy(linkOf: (name: string) => Link | undefined) {
   const setLink = (name: string, { up }: { readonly up?: boolean }) => {
     const link = linkOf(name);
     if (link !== undefined && up !== undefined && !current().isDead) link.isUp = up;
   };
-  return { id: hostId, rtnl: { link: (name: string) => linkOf(name) && { name }, setLink } };
+  return { link: (name: string) => linkOf(name) && { name }, setLink };
+}
+
+export function hostNetns() {
+  const { machine } = current();
+  const links = () => machine.hostNames().map((name, at) => ({ name, index: at + 1 }));
+  // What leads to Pods by the kernel's own table is not modelled.
+  const rtnl = { ...linksBy((name) => machine.linkOf(name)), links, rules: () => [], routes: () => [] };
+  return { id: hostId, rtnl };
 }
 
 /** The kernel's notifications: nobody takes rules or routes away here. */
