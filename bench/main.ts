@@ -7,10 +7,13 @@ import { clusterSections, nodeSections, type Report } from "./sections.ts";
 
 const names = [...nodeSections, ...clusterSections].map(({ name }) => name);
 const usual = names.filter((name) => !clusterSections.some((one) => one.name === name && one.onDemand));
-const flags = readFlags("npm run bench -- [flags]: what CNI calls cost on one lab node.", {
-  only: { type: "string", value: "NAMES", help: `sections, joined by commas: ${names.join(", ")}` },
-  json: { type: "string", value: "FILE", help: "write the figures to this file" },
-});
+const flags = readFlags(
+  "npm run bench -- [flags]: measures what CNI calls cost on one lab node, and allocation in large clusters.",
+  {
+    only: { type: "string", value: "NAMES", help: `only these sections, separated by commas: ${names.join(", ")}` },
+    json: { type: "string", value: "FILE", help: "write the figures to this file" },
+  },
+);
 const wanted = flags.only?.split(",") ?? usual;
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {

@@ -6,9 +6,12 @@ import { airgapArchive } from "../images/airgap.ts";
 import { buildImage } from "../images/build.ts";
 import { readFlags } from "./options.ts";
 
-const flags = readFlags("npm run airgap -- [flags]: chart, image and a script that loads it, in one archive.", {
-  out: { type: "string", value: "DIR", help: "folder of the archive (dist)" },
-});
+const flags = readFlags(
+  "npm run airgap -- [flags]: packs the chart, the image and a script that loads it into one archive.",
+  {
+    out: { type: "string", value: "DIR", help: "folder for the archive (dist)" },
+  },
+);
 const out = flags.out ?? fileURLToPath(new URL("../dist", import.meta.url));
 const image = await buildImage();
 const archive = airgapArchive(image);

@@ -2,5 +2,5 @@
 import { runChecks } from "./checks.ts";
 import { readFlags } from "./options.ts";
 
-readFlags("npm run check: types and lint only.", {});
+readFlags("npm run check: checks types and lint.", {});
 process.exitCode = runChecks() ? 0 : 1;

@@ -11,17 +11,20 @@ import { findBinaries } from "../test/cluster/binaries.ts";
 import { launchCluster } from "../test/cluster/launch.ts";
 import { playMarker } from "../test/cluster/protocol.ts";
 
-const usage = `npm run cluster -- COMMAND
-  up [NODES]      a cluster of so many nodes (2), which stays up in the background
-  down            ends it and leaves nothing behind
-  status          its nodes and Pods
-  kubectl …       kubectl as its administrator
-  shell [NODE]    a shell on a node, or beside the API server
-  build           only Kubernetes and etcd, into the cache
-  contact         tests of the product against etcd and kube-apiserver alone
-  chart           tests of the chart against them
-  identity        tests of who may do what, against the same
-  rotation        tests of the webhooks' certificate, against the same
+const usage = `npm run cluster -- COMMAND: a real Kubernetes in namespaces of this machine.
+
+  up [NODES]      start a cluster with this many nodes (2), which stays up in the background
+  down            stop it; leaves nothing behind
+  status          show its nodes and Pods
+  kubectl …       run kubectl as its administrator
+  shell [NODE]    open a shell on a node, or beside the API server
+  build           only fetch or build Kubernetes and etcd, into the cache
+
+Tests against etcd and kube-apiserver alone:
+  contact         the programs' requests
+  chart           the chart
+  identity        the rights of every account
+  rotation        renewal of the webhooks' certificate
 `;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const nodesMax = 16;

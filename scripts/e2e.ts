@@ -31,13 +31,14 @@ const longest = [
   "nodes",
   "upgrade",
 ];
-const usage = "npm run e2e [-- WORD … flags]: suites on a real Kubernetes, or those whose path has one of the words.";
+const usage =
+  "npm run e2e [-- WORD … flags]: runs all end-to-end suites on a real Kubernetes, or those whose path has one of the words.";
 const flags = readFlags(
   usage,
   {
-    jobs: { type: "string", value: "N", help: `suites at a time (${jobsByDefault})` },
+    jobs: { type: "string", value: "N", help: `how many suites run at a time (${jobsByDefault})` },
     json: { type: "string", value: "FILE", help: "write the figures to this file" },
-    logs: { type: "string", value: "DIR", help: "a folder for the programs' logs" },
+    logs: { type: "string", value: "DIR", help: "keep the programs' logs in this folder" },
   },
   { takesWords: true },
 );

@@ -11,11 +11,14 @@ import { positive, readFlags } from "./options.ts";
 /** Of so many frames that the reader gets, a whole process gets one. */
 const framesPerProcess = 1_000;
 
-const flags = readFlags("npm run fuzz -- [flags]: damaged frames for the plugin executable, under gcc's sanitizers.", {
-  frames: { type: "string", value: "N", help: "how many (1000000)" },
-  seed: { type: "string", value: "N", help: "the same seed makes the same frames (the time)" },
-  jobs: { type: "string", value: "N", help: "processes at once (one for each processor)" },
-});
+const flags = readFlags(
+  "npm run fuzz -- [flags]: sends damaged frames to the plugin executable, under gcc's sanitizers.",
+  {
+    frames: { type: "string", value: "N", help: "how many frames (1000000)" },
+    seed: { type: "string", value: "N", help: "seed of the random frames (the current time)" },
+    jobs: { type: "string", value: "N", help: "how many processes run at a time (one per processor)" },
+  },
+);
 const frames = positive("frames", flags.frames, 1_000_000);
 const seed = positive("seed", flags.seed, Date.now() % 1_000_000_000);
 const jobs = positive("jobs", flags.jobs, availableParallelism());

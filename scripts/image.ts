@@ -5,14 +5,14 @@ import { fileURLToPath } from "node:url";
 import { buildImage, writeRootfs } from "../images/build.ts";
 import { readFlags } from "./options.ts";
 
-const flags = readFlags("npm run image -- [flags]: the product's image, without a container engine.", {
-  out: { type: "string", value: "DIR", help: "folder of the files (dist)" },
+const flags = readFlags("npm run image -- [flags]: builds the image, without a container engine.", {
+  out: { type: "string", value: "DIR", help: "folder for the image (dist)" },
   rootfs: {
     type: "string",
     value: "DIR",
     help: "write the image's files into this folder instead, for images/Containerfile",
   },
-  "update-base": { type: "boolean", help: "take the newest libraries of the distribution" },
+  "update-base": { type: "boolean", help: "use the distribution's newest libraries, and record their versions" },
 });
 if (flags.rootfs !== undefined) {
   await writeRootfs(flags.rootfs);

@@ -4,10 +4,13 @@ import { nodesMax } from "../lab/topology/index.ts";
 import { positive, readFlags } from "./options.ts";
 import { launchProductLab } from "./product-lab.ts";
 
-const flags = readFlags("npm run lab -- [flags]: a cluster of namespaces on this machine, with Spiderpool running.", {
-  nodes: { type: "string", value: "N", help: `how many nodes, up to ${nodesMax} (2)` },
-  logs: { type: "string", value: "DIR", help: "a folder for the programs' logs" },
-});
+const flags = readFlags(
+  "npm run lab -- [flags]: starts a cluster of network namespaces on this machine, with Spiderpool running.",
+  {
+    nodes: { type: "string", value: "N", help: `how many nodes, up to ${nodesMax} (2)` },
+    logs: { type: "string", value: "DIR", help: "keep the programs' logs in this folder" },
+  },
+);
 const nodes = positive("nodes", flags.nodes, 2, nodesMax);
 await using lab = await launchProductLab({
   nodes,

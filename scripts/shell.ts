@@ -10,9 +10,9 @@ import { chooseLab, shellCommand } from "../lab/shell.ts";
 import { buildBundles } from "./build.ts";
 import { readFlags } from "./options.ts";
 
-const flags = readFlags("npm run shell -- [flags]: a shell in the running lab, with kubectl and spiderpoolctl.", {
-  node: { type: "string", value: "NAME", help: "on this node instead of beside the API server" },
-  lab: { type: "string", value: "NAME", help: "which lab, where several run" },
+const flags = readFlags("npm run shell -- [flags]: opens a shell in the running lab, with kubectl and spiderpoolctl.", {
+  node: { type: "string", value: "NAME", help: "open it on this node instead of beside the API server" },
+  lab: { type: "string", value: "NAME", help: "the lab to use, if several run" },
 });
 if (process.getuid?.() !== 0) {
   console.error("Entering a lab's namespaces needs root: sudo npm run shell");

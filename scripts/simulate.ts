@@ -4,15 +4,19 @@ import { Simulation } from "../test/simulation/index.ts";
 import { positive, readFlags } from "./options.ts";
 
 const flags = readFlags(
-  "npm run simulate -- [flags]: random histories of a whole cluster, judged by the law of addresses.",
+  "npm run simulate -- [flags]: runs random histories of a whole cluster and checks the rules of the ledger.",
   {
-    steps: { type: "string", value: "N", help: "stop after so many steps (1000000)" },
-    seed: { type: "string", value: "WORD", help: "where randomness begins; printed with every failure (the time)" },
+    steps: { type: "string", value: "N", help: "stop after this many steps (1000000)" },
+    seed: {
+      type: "string",
+      value: "WORD",
+      help: "seed of the random histories; printed with every failure (the current time)",
+    },
     focus: {
       ...{ type: "string", value: "KINDS" },
-      help: "what happens far more often, by commas: stateful,reboot (kinds of test/simulation/history.ts)",
+      help: "make these events far more frequent, separated by commas: stateful,reboot (see test/simulation/history.ts)",
     },
-    replay: { type: "string", value: "FILE", help: "a file with one history, as a failure prints it" },
+    replay: { type: "string", value: "FILE", help: "repeat the history in this file, as printed by a failure" },
   },
 );
 const simulation = await Simulation.load();

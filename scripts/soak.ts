@@ -3,19 +3,22 @@ import { writeFileSync } from "node:fs";
 import { soak } from "../test/soak/soak.ts";
 import { positive, readFlags } from "./options.ts";
 
-const flags = readFlags("npm run soak -- [flags]: Pods come and go on two nodes; afterwards nothing may be left.", {
-  minutes: { type: "string", value: "N", help: "how long (10)" },
-  width: { type: "string", value: "N", help: "Pods at any time on each node (8)" },
-  nics: {
-    type: "string",
-    value: "1|3",
-    help: "interfaces of each Pod: one, or three (macvlan, Open vSwitch, macvlan) (1)",
+const flags = readFlags(
+  "npm run soak -- [flags]: creates and deletes Pods on two nodes; afterwards nothing may be left.",
+  {
+    minutes: { type: "string", value: "N", help: "how long (10)" },
+    width: { type: "string", value: "N", help: "Pods at any time on each node (8)" },
+    nics: {
+      type: "string",
+      value: "1|3",
+      help: "interfaces of each Pod: one, or three (macvlan, Open vSwitch, macvlan) (1)",
+    },
+    seed: { type: "string", value: "N", help: "repeats a run (1)" },
+    faults: { type: "boolean", help: "kill agents and cut nodes off from the API server meanwhile" },
+    logs: { type: "string", value: "DIR", help: "keep the programs' logs in this folder" },
+    json: { type: "string", value: "FILE", help: "write the report to this file" },
   },
-  seed: { type: "string", value: "N", help: "repeats a run (1)" },
-  faults: { type: "boolean", help: "kill agents and cut nodes off from the API server meanwhile" },
-  logs: { type: "string", value: "DIR", help: "keep the programs' logs in this folder" },
-  json: { type: "string", value: "FILE", help: "write the report to this file" },
-});
+);
 if (!["1", "3", undefined].includes(flags.nics)) {
   console.error(`--nics must be 1 or 3: found ${JSON.stringify(flags.nics)}`);
   process.exit(2);

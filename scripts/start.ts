@@ -9,11 +9,14 @@ import { playMarker } from "../test/cluster/protocol.ts";
 import { readFlags } from "./options.ts";
 import { launchProductLab } from "./product-lab.ts";
 
-const flags = readFlags("npm start [-- flags]: two Pods on two nodes over real Open vSwitch, driven by kubectl.", {
-  once: { type: "boolean", help: "end after the walk-through" },
-  kubernetes: { type: "boolean", help: "on a real Kubernetes instead of the lab, from `helm install` on" },
-  logs: { type: "string", value: "DIR", help: "a folder for the programs' logs" },
-});
+const flags = readFlags(
+  "npm start [-- flags]: plays the walk-through: two Pods on two nodes with real Open vSwitch, driven by kubectl. Then the lab stays up.",
+  {
+    once: { type: "boolean", help: "stop the lab after the walk-through" },
+    kubernetes: { type: "boolean", help: "use a real Kubernetes instead of the lab, beginning with `helm install`" },
+    logs: { type: "string", value: "DIR", help: "keep the programs' logs in this folder" },
+  },
+);
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 
 const startMs = performance.now();

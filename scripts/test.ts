@@ -6,7 +6,8 @@ import { runChecks } from "./checks.ts";
 import { readFlags } from "./options.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const usage = "npm test [-- WORD …]: types, lint and every test, or the tests whose path has one of the words.";
+const usage =
+  "npm test [-- WORD …]: checks types and lint and runs every test, or those whose path has one of the words.";
 const { words } = readFlags(usage, {}, { takesWords: true });
 const files = globSync("{src,lab,shim,images,test,bench,scripts}/**/*.test.ts", { cwd: root })
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))

@@ -61,9 +61,9 @@ Usage: spiderpool-agent daemon [flags]
   --cni-bin-dir DIR    install the plugin executables here, made of --shim; the same path on the host
   --cni-conf-dir DIR   install the network configuration here; the same path on the host
   --shim FILE          the plugin executable
-  --cni-plugins LIST   the names of the plugins that are ours (${executableNames.join(",")})
-  --reference-plugins DIR  install these, too, where the node has none of that name
-  --daemon-set NAME    when this DaemonSet goes, the node gets its former network back as the agent ends
+  --cni-plugins LIST   names of the plugins that the agent runs itself (${executableNames.join(",")})
+  --reference-plugins DIR  install these, too, unless the node has one of that name
+  --daemon-set NAME    restore the node's former network when the agent ends because this DaemonSet is deleted
   --ovsdb ENDPOINT     Open vSwitch database              (unix:/var/run/openvswitch/db.sock)
   --help
 
@@ -77,8 +77,8 @@ Environment:
   SPIDERPOOL_METRIC_HTTP_PORT                     their port (5711)
   SPIDERPOOL_METRIC_BIND_ADDRESS                  their address (all addresses)
   SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS         DELETE /v1/ipam/ips may release addresses that were found in use (true)
-  SPIDERPOOL_LOOK_SECONDS                         how often the node is checked for sources that disagree; what two checks
-                                                  in a row find is mended (20)
+  SPIDERPOOL_LOOK_SECONDS                         how often the node is checked for contradictions; what two checks in a
+                                                  row find is repaired (20)
   SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND (2) times SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES (25)
                                                   how many seconds an ADD waits for the pool of its Pod's application
 `;

@@ -61,7 +61,7 @@ export interface ControllerProgramOptions {
   readonly withoutEffect: readonly string[];
 }
 
-const help = `spiderpool-controller: keeps the cluster's views, networks and settings; one replica leads.
+const help = `spiderpool-controller: keeps the views of addresses, renders networks and serves admission; one replica leads.
 
 Usage: spiderpool-controller daemon [flags]
 
@@ -71,21 +71,21 @@ Usage: spiderpool-controller daemon [flags]
   --webhook-port PORT       admission and /webhook-health-check                       (5722; also $SPIDERPOOL_WEBHOOK_PORT)
   --tls-server-cert FILE    certificate of the webhook port, PEM; read again when it changes
   --tls-server-key FILE     its key; without files and --tls-secret the port speaks plain HTTP
-  --tls-secret NAME         instead of files: a Secret of the install namespace, whose certificate the leader makes and renews
+  --tls-secret NAME         instead of files: a Secret in the install namespace, whose certificate the leader issues and renews
   --tls-service NAME        the Service before the webhook port; with --tls-secret
-  --tls-webhooks NAME       the webhook configurations that are told whom to trust; with --tls-secret
+  --tls-webhooks NAME       the webhook configurations that get the authority; with --tls-secret
   --tls-name NAME           a DNS name or address of the certificate; may be repeated; with --tls-secret
   --tls-lifetime TIME       how long a certificate lives: 90d, 12h, 30m, 60s; with --tls-secret
-  --bind-address ADDRESS    where ports are bound for which the environment says nothing else   (all addresses)
+  --bind-address ADDRESS    address for ports without a variable of their own             (all addresses)
   --help
 
 Environment: SPIDERPOOL_POD_NAME and SPIDERPOOL_POD_NAMESPACE (required), SPIDERPOOL_LOG_LEVEL (info),
-MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; an Event tells while it is empty),
-MULTUS_CLUSTER_NETWORK_CREATED (true; it is created, empty, where it is absent),
+MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; Events say so while it is empty),
+MULTUS_CLUSTER_NETWORK_CREATED (true: it is created, empty, if it does not exist),
 SPIDERPOOL_COORDINATOR_ENABLED (true), SPIDERPOOL_COORDINATOR_DEAFULT_NAME (default; spelled so by the chart),
-SPIDERPOOL_COORDINATOR_SPEC (JSON; the spec that it is created with), SPIDERPOOL_MULTUS_CONFIG_ENABLED (true),
-SPIDERPOOL_HEALTH_BIND_ADDRESS, SPIDERPOOL_WEBHOOK_BIND_ADDRESS, SPIDERPOOL_METRIC_BIND_ADDRESS (where each port is bound),
-and those of metrics, collection and leader election: docs/reference/controller.md.
+SPIDERPOOL_COORDINATOR_SPEC (JSON; its spec at creation), SPIDERPOOL_MULTUS_CONFIG_ENABLED (true),
+SPIDERPOOL_HEALTH_BIND_ADDRESS, SPIDERPOOL_WEBHOOK_BIND_ADDRESS, SPIDERPOOL_METRIC_BIND_ADDRESS (address of each port),
+and those for metrics, collection and leader election: docs/reference/controller.md.
 `;
 
 /** Reads flags and environment; returns the help text if it was asked for. Throws OPTIONS_INVALID naming every mistake. */

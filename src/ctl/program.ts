@@ -109,11 +109,11 @@ function untold(error: unknown): string {
 export function addGlobalOptions(program: Command): Command {
   return program
     .version(productVersion, "-V, --version", "print the version")
-    .description("Shows, explains and repairs what Spiderpool does in a cluster.")
-    .showHelpAfterError("What is allowed: the same command with --help.")
+    .description("Shows, explains and repairs the addresses and networks that Spiderpool gives to Pods.")
+    .showHelpAfterError("See the same command with --help.")
     .option("--kubeconfig <file>", "the kubeconfig to use")
     .option("--context <name>", "the context of the kubeconfig to use")
-    .option("-n, --namespace <name>", "the namespace of what is named without one")
+    .option("-n, --namespace <name>", "the namespace of objects that are named without one")
     .option("-o, --output <format>", outputFormats.join(", "), "table");
 }
 

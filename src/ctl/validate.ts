@@ -34,7 +34,7 @@ import { violationsOfKind } from "./schema/kinds.ts";
 export function addValidateCommand(program: Command, run: Run): void {
   program
     .command("validate")
-    .description("says what the API server would refuse in manifests, and where, without sending them")
+    .description("find mistakes in manifests that the API server would refuse, and where, without sending them")
     .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
     .action(({ filename }: { filename: string }) => run((context) => validate(filename, context)));
 }

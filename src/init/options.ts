@@ -38,20 +38,20 @@ export type InitOptions = { readonly kubeconfig: string | undefined } & (
 const help = `spiderpool-init: the steps of a release's life that are done once.
 
 Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]
-         creates the objects of FILE where they are absent, and reports differences of those that are there; with a
-         directory of CNI configurations, also an empty network named like the one that the node uses
+         creates the objects of FILE that do not exist, and reports how existing ones differ; with a directory of CNI
+         configurations, also creates an empty network named like the one that the node uses
        spiderpool-init crds --crds DIR [--agents DAEMONSET]
-         creates and extends our kinds; where there was no ledger, or agents until now were not those of this chart, pools that are
-         there are closed until the controller has taken over the addresses that Pods have
+         creates and extends our kinds; if there was no ledger, or the present agents are not this chart's, closes existing
+         pools until the controller has taken over the addresses that Pods have
        spiderpool-init clean --release NAME --controller NAME --agents DAEMONSET [--job NAME]… [--hook-job NAME] [--force] [--yes]
          deletes webhook configurations, the objects of our kinds, the kinds, the Jobs and what agents wrote on Nodes; refuses
-         unless Helm removes the release (--yes: do it all the same), and while Pods hold addresses (--force: do it all the same)
+         unless Helm removes the release (--yes overrides this), and while Pods have addresses (--force overrides this)
 
   --kubeconfig FILE    instead of the Pod's service account; also $KUBECONFIG
   --help
 
 Environment: SPIDERPOOL_POD_NAMESPACE (required by install, clean and --agents).
-Exits with 3 where doing the same again cannot help.
+Exits with 3 if a retry cannot help.
 `;
 
 const text = { type: "string" } as const;

@@ -36,7 +36,7 @@ export function addBundleCommand(program: Command, run: Run): void {
   program
     .command("bundle")
     .description(
-      "writes what support needs to see of the cluster into one file, without secrets: gzipped JSON, at most 20 MB",
+      "write the state of the cluster that support needs into one file, without secrets: gzipped JSON, at most 20 MB",
     )
     .option("-f, --filename <file>", `the file to write; -o does the same here (default: "${defaultFile}")`)
     .action((flags: { readonly filename?: string }, command: Command) =>

@@ -21,19 +21,22 @@ interface CheckFlags {
   readonly socket: string;
 }
 
-/** `check`: does what different sources say of addresses agree? */
+/** `check`: do all sources of information about addresses agree? */
 export function addCheckCommand(program: Command, run: Run): void {
   program
     .command("check")
     .description(
-      "compares claims, Pods, the views made of claims, and what agents found of sandboxes, ports and routes on their nodes; looks twice, some seconds apart",
+      "compare claims, Pods, views, and the sandboxes, ports and routes that agents find on their nodes; looks twice, some seconds apart",
     )
     .option(
       "--fix",
-      "mends what two looks confirm and what harms nobody: addresses of Pods that are gone; with --local ports and routes",
+      "repair what both looks found and what is safe to repair: addresses of Pods that are gone; with --local, ports and routes",
     )
-    .option("--local", "this node: asks its agent over its socket, needs no cluster")
-    .option("--upstream", "a cluster that still has Spiderpool: its pools, Pods and endpoints, read only")
+    .option("--local", "check this node: asks its agent over its socket, needs no API server")
+    .option(
+      "--upstream",
+      "check a cluster that still runs the original Spiderpool: its pools, Pods and endpoints; only reads",
+    )
     .option("--socket <path>", "with --local: the agent's socket", agentSocket)
     .action((flags: CheckFlags) => run((context) => check(flags, context)));
 }

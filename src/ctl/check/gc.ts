@@ -9,7 +9,9 @@ import { confirmed } from "./check.ts";
 export function addGcCommand(program: Command, run: Run): void {
   program
     .command("gc")
-    .description("has addresses released whose Pods are gone, by two looks; leaves alone what a node may still use")
+    .description(
+      "make the controller release addresses whose Pods are gone, after two looks; keeps those that a node may still use",
+    )
     .option("--dry-run", "only say what would happen")
     .action(({ dryRun = false }: { readonly dryRun?: boolean }) => run((context) => collect(dryRun, context)));
 }

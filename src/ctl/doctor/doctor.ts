@@ -39,16 +39,16 @@ const preflightOptions: readonly Option[] = [
   new Option("--cni-conf-dir <dir>", "with --preflight: where network configurations will be").default(
     nodePaths.confDir,
   ),
-  new Option("--cni-bin-dir <dir>", "with --preflight: where plugins will be").default(nodePaths.binDir),
+  new Option("--cni-bin-dir <dir>", "with --preflight: the directory for plugins").default(nodePaths.binDir),
 ];
 
 /** `doctor`: what is wrong with the cluster or a node, and how to mend it. */
 export function addDoctorCommand(program: Command, run: Run): void {
   const doctorCommand = program
     .command("doctor")
-    .description("finds what is wrong with the cluster or a node, and says how to mend it; changes nothing")
-    .option("--local", "this node, now: asks its agent over its socket")
-    .option("--preflight", "this node, with nothing installed")
+    .description("find problems of the cluster or a node, and say how to fix them; changes nothing")
+    .option("--local", "examine this node: asks its agent over its socket")
+    .option("--preflight", "examine this node before anything is installed")
     .option("--socket <path>", "the agent's socket", agentSocket);
   for (const option of preflightOptions) doctorCommand.addOption(option);
   doctorCommand.action((flags: DoctorFlags, command: Command) =>

@@ -14,10 +14,13 @@ import { diagnosisJson, formatDiagnosis } from "./print.ts";
 export function addExplainCommand(program: Command, run: Run): void {
   program
     .command("explain")
-    .description("says why a Pod has its networks or has not: every pool with its reason, and what to do")
+    .description("explain why a Pod has its addresses, or has none: every pool with its reason, and what to do")
     .argument("[kind]", "pod")
     .argument("[name]", "the Pod, [namespace/]name; it may be gone for less than an hour")
-    .option("-f, --filename <file>", "Pods that are not made yet, or what makes them; - is standard input")
+    .option(
+      "-f, --filename <file>",
+      "manifests of Pods that do not exist yet, or of workloads that create them; - is standard input",
+    )
     .addHelpText("after", "\nExit status: 0 it runs or would, 1 it does not or would not, 2 this cannot be told.")
     .action((kind: string | undefined, name: string | undefined, { filename }: { filename?: string }) =>
       run((context) => explain({ kind, name, filename }, context)),

@@ -5,9 +5,9 @@ import { showIps } from "./show.ts";
 
 /** `ip show` and `ip release`. */
 export function addIpCommands(program: Command, run: Run): void {
-  const ip = program.command("ip").description("addresses that are in use, and who holds them");
+  const ip = program.command("ip").description("show or release addresses in use");
   ip.command("show")
-    .description("lists the claims on addresses; all of them, or those that the flags select")
+    .description("list addresses in use and who has them: all, or those that the flags select")
     .argument("[address...]", "only these addresses")
     .option("--ip <address>", "the same as naming it")
     .option("--pool <name>", "only addresses of this IPPool")
@@ -19,7 +19,7 @@ export function addIpCommands(program: Command, run: Run): void {
       return run((context) => showIps({ ...selection, addresses: named }, context));
     });
   ip.command("release")
-    .description("has the controller release an address whose Pod is gone")
+    .description("make the controller release an address whose Pod is gone")
     .argument("[address]", "the address")
     .option("--ip <address>", "the same as naming it")
     .option("-f, --force", "also where its Pod still exists; the Pod keeps using the address until it is deleted")

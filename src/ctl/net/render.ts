@@ -24,7 +24,7 @@ export function addNetCommands(program: Command, run: Run): void {
   addNetShowCommand(net, run);
   net
     .command("render")
-    .description("prints the NetworkAttachmentDefinitions that SpiderMultusConfigs become, without sending anything")
+    .description("print the NetworkAttachmentDefinitions for SpiderMultusConfigs, without sending anything")
     .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
     .action(({ filename }: { readonly filename: string }) => run((context) => render(filename, context)));
 }

@@ -10,7 +10,9 @@ import type { Context, Run } from "../program.ts";
 export function addNetShowCommand(net: Command, run: Run): void {
   net
     .command("show")
-    .description("shows every NIC of a Pod of this node as it is now; asks the node's agent, needs no cluster")
+    .description(
+      "show the present state of every NIC of a Pod on this node; asks the node's agent, needs no API server",
+    )
     .argument("<pod>", "[namespace/]name")
     .option("--draw", "draw the way of a packet from the Pod to its gateway")
     .option("--socket <path>", "the agent's socket", agentSocket)

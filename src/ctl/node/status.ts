@@ -12,8 +12,8 @@ export function addNodeCommand(program: Command, run: Run): void {
     .command("node")
     .description("a node's agent")
     .command("status")
-    .description("says whether this node's agent serves, what its last calls came to and what its doctor finds")
-    .requiredOption("--local", "this node: asks its agent over its socket, needs no cluster")
+    .description("show whether this node's agent works, the results of its last calls, and the findings of its doctor")
+    .requiredOption("--local", "this node: asks its agent over its socket, needs no API server")
     .option("--socket <path>", "the agent's socket", agentSocket)
     .action(({ socket }: { readonly socket: string }) => run((context) => status(socket, context)));
 }

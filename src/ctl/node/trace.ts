@@ -26,7 +26,9 @@ const shownMax = 4;
 export function addTraceCommand(program: Command, run: Run): void {
   program
     .command("trace")
-    .description("shows the CNI calls of a Pod on this node, stage by stage; asks the node's agent, needs no cluster")
+    .description(
+      "show the CNI calls for a Pod on this node, stage by stage; asks the node's agent, needs no API server",
+    )
     .argument("<pod>", "[namespace/]name")
     .option("--all", `every call that the agent remembers, not only the last ${shownMax}`, false)
     .option("--socket <path>", "the agent's socket", agentSocket)

@@ -19,7 +19,7 @@ export function addPlanCommand(program: Command, run: Run): void {
   program
     .command("plan")
     .description(
-      "says what a change would come to, without making it: who would lose an address, which Pods could not start, which pools would run dry",
+      "predict the effects of a change without making it: who would lose an address, which Pods could not start, which pools would run dry",
     )
     .option("-f, --filename <file>", "objects that would be applied, YAML or JSON; - is standard input", many, [])
     .option("--delete <file>", "objects that would be deleted, after that", many, [])
