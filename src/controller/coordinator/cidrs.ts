@@ -1,6 +1,6 @@
 import { parse } from "yaml";
 import type { SpiderCoordinatorSpec, SpiderCoordinatorStatus } from "#api";
-import { tryParsePrefix } from "#ip";
+import { parsePrefix, prefixContains, tryParseIp, tryParsePrefix } from "#ip";
 
 type PodCidrType = NonNullable<SpiderCoordinatorSpec["podCIDRType"]>;
 
@@ -22,15 +22,23 @@ export interface ClusterFacts {
   readonly flannel: boolean;
 }
 
-/** The status of a coordinator: the ranges, or the reason why they are unknown. */
-export function resolveCidrs(type: PodCidrType, facts: ClusterFacts): SpiderCoordinatorStatus {
+/**
+ * The status of a coordinator: the ranges, or the reason why they are unknown.
+ *
+ * @param hijackCidrs of its spec: managed clusters before 1.33 tell their Service CIDR nowhere, and a user may name it there
+ */
+export function resolveCidrs(
+  type: PodCidrType,
+  facts: ClusterFacts,
+  hijackCidrs: readonly string[] = [],
+): SpiderCoordinatorStatus {
   const kubernetes = kubernetesCidrs(facts);
   const serviceCIDR = facts.serviceCidrs.length > 0 ? facts.serviceCidrs : kubernetes.services;
-  if (serviceCIDR.length === 0) {
+  if (serviceCIDR.length === 0 && hijackCidrs.every(isLinkLocal)) {
     return {
       phase: "NotReady",
       reason:
-        "No kube-controller-manager pod found, unable to get the service CIDR; there is neither a ServiceCIDR nor kubeadm-config",
+        "No kube-controller-manager pod found, unable to get the service CIDR; there is neither a ServiceCIDR nor kubeadm-config: add the cluster's service CIDR to spec.hijackCIDR",
       overlayPodCIDR: [],
       serviceCIDR: [],
     };
@@ -39,6 +47,14 @@ export function resolveCidrs(type: PodCidrType, facts: ClusterFacts): SpiderCoor
   if ("missing" in found) return { phase: "NotReady", reason: found.missing, overlayPodCIDR: [], serviceCIDR };
   return { phase: "Synced", reason: "", overlayPodCIDR: found.cidrs, serviceCIDR };
 }
+
+/** Where node-local DNS listens: the chart hijacks that in every cluster, so that it tells nothing about Services. */
+function isLinkLocal(cidr: string): boolean {
+  const ip = tryParsePrefix(cidr)?.ip ?? tryParseIp(cidr);
+  return ip === undefined || linkLocal.some((net) => net.ip.family === ip.family && prefixContains(net, ip));
+}
+
+const linkLocal = ["169.254.0.0/16", "fe80::/10"].map((text) => parsePrefix(text));
 
 /** The CNI of the cluster's default network, recognised by its objects in the API. */
 export function detectType({ calicoPools, cilium, flannel }: ClusterFacts): Exclude<PodCidrType, "auto"> {

@@ -55,6 +55,20 @@ describe("resolveCidrs()", () => {
     assert.deepEqual(resolveCidrs("cluster", services).serviceCIDR, ["10.96.0.0/12"]);
   });
 
+  it("is ready where a user names the Service CIDR that the cluster does not tell", () => {
+    const by = (...hijack: string[]) => resolveCidrs("none", nothing, hijack);
+    for (const hijack of [[], ["169.254.0.0/16"], ["169.254.20.10", "fe80::/64"]]) {
+      assert.deepEqual(
+        [by(...hijack).phase, /add .* to spec\.hijackCIDR$/.test(by(...hijack).reason ?? "")],
+        ["NotReady", true],
+      );
+    }
+    assert.deepEqual(by("169.254.0.0/16", "10.100.0.0/16"), {
+      ...{ phase: "Synced", reason: "", overlayPodCIDR: [], serviceCIDR: [] },
+    });
+    assert.equal(resolveCidrs("cluster", nothing, ["fd00:10::/108"]).phase, "NotReady", "its Pods' ranges are unknown");
+  });
+
   it("survives text that is no YAML", () => {
     assert.equal(resolveCidrs("none", { ...nothing, kubeadm: "{[" }).phase, "NotReady");
     assert.equal(resolveCidrs("none", { ...nothing, kubeadm: "- a" }).phase, "NotReady");

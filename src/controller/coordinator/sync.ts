@@ -95,7 +95,8 @@ async function update({ client }: Deps, coordinator: SpiderCoordinator, o: Signa
 /** Writes the cluster's current ranges to the status, with an Event if they are unknown. */
 async function publish({ client, events }: Deps, coordinator: SpiderCoordinator, o: Signal): Promise<void> {
   const { name, resourceVersion } = coordinator.metadata;
-  const status = resolveCidrs(coordinator.spec.podCIDRType ?? "auto", await readFacts(client, o));
+  const { podCIDRType = "auto", hijackCIDR } = coordinator.spec;
+  const status = resolveCidrs(podCIDRType, await readFacts(client, o), hijackCIDR);
   if (!isDeepStrictEqual(status, coordinator.status)) {
     const body = { metadata: { resourceVersion }, status };
     await client.patch(spiderCoordinators, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
