@@ -11,7 +11,7 @@ export interface Forward {
   readonly masquerade: boolean;
 }
 
-/** False in a user-mode kernel, which has the older iptables instead. */
+/** False in a user-mode kernel, whose nf_tables know neither inet nor NAT: it has the older iptables. */
 const hasNftables = works("iptables");
 const variant = hasNftables ? "" : "-legacy";
 
@@ -43,7 +43,7 @@ export function refuse(node: Place, addresses: readonly string[]): void {
   }
 }
 
-/** What marks replies where the kernel has no nf_tables; undefined where it has: the coordinator's own way is taken. */
+/** What marks replies where the kernel's nf_tables cannot; undefined where they can: the coordinator's own way is taken. */
 export function olderReplyMarks(): ReplyMarks | undefined {
   if (hasNftables) return undefined;
   const marked = new Set<bigint>();

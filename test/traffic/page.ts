@@ -18,7 +18,7 @@ Between Pods and to the gateway, the ping is of 1,500 bytes and may not be cut t
 links, routes, neighbours and ports that they had before.
 
 *Own kernel*: in namespaces of the machine that runs the tests. *User-mode Linux*: in a kernel of the test's own, where the machine's
-lacks what the row needs (\`test/traffic/uml-*.test.ts\`; on a machine that has it, both). That kernel has no nf_tables: the marks of
+lacks what the row needs (\`test/traffic/uml-*.test.ts\`; on a machine that has it, both). That kernel's nf_tables lack the family inet: the marks of
 replies are iptables' there.
 
 Elsewhere: trunks, with a VLAN interface inside the Pod (\`src/plugins/ovs/kernel-datapath.test.ts\`, user-mode Linux); copies that a mirror's
