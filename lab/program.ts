@@ -3,7 +3,7 @@ import type { NodeProcess } from "./topology/index.ts";
 
 const restartAfterMs = 1_000;
 
-/** A program that is started again whenever it ends, until it is held. */
+/** A program that is restarted whenever it ends, until it is held. */
 export class Program {
   readonly #start: () => NodeProcess;
   readonly #onExit: (how: number | string | null) => void;
@@ -20,7 +20,7 @@ export class Program {
     this.#process?.kill(signal);
   }
 
-  /** Starts it no more; whoever calls ends it. */
+  /** Stops restarting it; the caller ends the process. */
   abandon(): void {
     this.#held = true;
   }

@@ -1,6 +1,6 @@
 import type { Rights, Webhooks } from "./api/index.ts";
 
-/** What the launcher and the supervisor say to each other, over the channel that Node opens between parent and child. */
+/** Messages between launcher and supervisor, over Node's IPC channel between parent and child. */
 
 /** A program of the product, as the lab starts it; KUBECONFIG and, on a node, NODE_NAME are added to its environment. */
 export interface ProductProgram {
@@ -8,7 +8,7 @@ export interface ProductProgram {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What a lab is to consist of. */
+/** The parts of a lab. */
 export interface LabSpec {
   readonly nodes: number;
   /** @default true */
@@ -25,24 +25,24 @@ export interface LabSpec {
   readonly controller?: ProductProgram;
   /** Admission webhooks of the product's kinds. */
   readonly webhooks?: Webhooks;
-  /** What the product's programs may do, by their user agents. @default everything */
+  /** The rights of the product's programs, by their user agents. @default everything */
   readonly rights?: Rights;
   /** Gets a file per program. @default a folder inside the lab that vanishes with it */
   readonly logDirectory?: string;
 }
 
 /**
- * What can be asked of a running lab. `node` is a node's name; a program is `agent`, `kubelet` or `controller` (of a real
+ * Commands of a running lab. `node` is a node's name; a program is `agent`, `kubelet` or `controller` (of a real
  * cluster also containerd, kube-proxy, and the control plane's).
  */
 export interface LabCommands {
-  /** Runs a command on a node, or beside the API server where `node` is absent; answers its standard output. */
+  /** Runs a command on a node, or beside the API server if `node` is absent; answers its standard output. */
   run(request: { readonly node?: string; readonly argv: readonly string[]; readonly input?: string }): Promise<string>;
-  /** Pulls a node's plug. */
+  /** Cuts a node's power. */
   powerOff(request: { readonly node: string }): Promise<void>;
   /** Switches it on again: its disk is as it was. */
   powerOn(request: { readonly node: string }): Promise<void>;
-  /** Makes br1 as an administrator does; answers the commands that were run. */
+  /** Creates br1 as an administrator would; answers the commands. */
   createBridges(request: { readonly node: string }): Promise<readonly string[]>;
   /** Sends a signal to a program. It is started again when it ends, as a DaemonSet's would be. */
   kill(request: { readonly node?: string; readonly program: string; readonly signal: NodeJS.Signals }): Promise<void>;
@@ -52,19 +52,19 @@ export interface LabCommands {
 
 export type CommandName = keyof LabCommands;
 
-/** What the starter of a lab tells its supervisor. */
+/** Messages from the launcher to the supervisor. */
 export type ToSupervisor<Spec = LabSpec> =
   | {
       readonly kind: "start";
       readonly spec: Spec;
       /** Of the API server, on the host's loopback. */
       readonly url: string;
-      /** Where the kubeconfig for it is kept. */
+      /** Path of the kubeconfig. */
       readonly kubeconfig: string;
     }
   | { readonly kind: "command"; readonly id: number; readonly name: CommandName; readonly request: unknown };
 
-/** What the supervisor tells the starter. */
+/** Messages from the supervisor to the launcher. */
 export type FromSupervisor =
   | { readonly kind: "phase"; readonly phase: string; readonly atMs: number }
   | { readonly kind: "ready" }

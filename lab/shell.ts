@@ -2,30 +2,30 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { marker, nodePidDirectory } from "./protocol.ts";
 
-/** The process IDs of the supervisors of all labs that run on this machine, told apart from other kinds by their marker. */
+/** The process IDs of the supervisors of all labs on this machine that have this marker. */
 export function findLabs(wanted = marker): readonly number[] {
   return readdirSync("/proc")
     .map(Number)
     .filter((pid) => pid > 0 && argvOf(pid)[2] === wanted);
 }
 
-/** The folder of a lab, where its kubeconfig is. */
+/** The folder of a lab, which contains its kubeconfig. */
 export function directoryOf(lab: number): string {
   return argvOf(lab)[3] ?? "";
 }
 
-/** What people tell a lab from others by: the end of its folder's name. */
+/** The name of a lab for its users: the end of its folder's name. */
 function labName(directory: string): string {
   return basename(directory).slice(`${marker}-`.length);
 }
 
-/** The commands by which a person enters this lab, and one of its nodes: named where others run, too. */
+/** The commands that open a shell in this lab and on one of its nodes, with the lab's name if several run. */
 export function shellHint({ directory }: { readonly directory: string }): readonly [string, string] {
   const choice = findLabs().length > 1 ? ` --lab ${labName(directory)}` : "";
   return [`npm run shell${choice && ` --${choice}`}`, `npm run shell --${choice} --node node1`];
 }
 
-/** The one lab that runs, or the one of this name. Throws Error that names those to choose from. */
+/** The only running lab, or the one of this name. Throws Error with the names to choose from. */
 export function chooseLab(name: string | undefined): number {
   const labs = findLabs();
   const fitting = labs.filter((lab) => name === undefined || labName(directoryOf(lab)) === name);
@@ -56,7 +56,7 @@ function nodesOf(lab: number): readonly string[] {
   }
 }
 
-/** Empty where the process has ended meanwhile. */
+/** Empty if the process has ended meanwhile. */
 function argvOf(pid: number): readonly string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");

@@ -1,11 +1,11 @@
 import { formatError } from "#base";
 import type { CommandName, FromSupervisor, LabCommands, ToSupervisor } from "./protocol.ts";
 
-/** What a supervisor is told at its start; see protocol.ts. */
+/** The launcher's first message; see protocol.ts. */
 export type StartRequest<Spec> = Extract<ToSupervisor<Spec>, { readonly kind: "start" }>;
 
 /**
- * Makes this process the supervisor of a lab: `create` builds it, telling of each phase, and its commands are served to the
+ * Makes this process the supervisor of a lab: `create` builds it and reports each phase, and its commands are served to the
  * launcher. When the launcher is gone, this process ends, and with it everything else.
  */
 export function supervise<Spec>(

@@ -25,7 +25,7 @@ import {
 /** What {@link createLab} needs from the program around it. */
 interface LabHooks {
   readonly log: Logger;
-  /** Told of each phase as it is reached. */
+  /** Called for each phase that is reached. */
   readonly phase: (name: string) => void;
   /** The command line of this program in its role as kubelet; a JSON text is appended. */
   readonly kubelet: readonly string[];
@@ -34,7 +34,7 @@ interface LabHooks {
 const apiPort = 6_443;
 const kubeconfigPath = "/var/lib/kubelet/kubeconfig";
 
-/** Where the API server is found inside the lab. */
+/** URL of the API server inside the lab. */
 export const apiUrl = `http://${managementGateway}:${apiPort}`;
 const nodesKubeconfig = kubeconfigFor(apiUrl);
 
@@ -63,7 +63,7 @@ export async function createLab(spec: LabSpec, hooks: LabHooks): Promise<LabComm
   return lab;
 }
 
-/** Resolves when so many Nodes exist. */
+/** Resolves when this many Nodes exist. */
 async function registered(client: LabClient, count: number): Promise<void> {
   const names = new Set<string>();
   const stop = new AbortController();

@@ -4,7 +4,7 @@ import { annotations } from "../src/api/index.ts";
 const source = new URL("../src/api/annotations.ts", import.meta.url);
 const entry = /^ {2}\/\*\* (.+?): (.+) \*\/\n {2}\w+: "(.+)",$/gm;
 
-/** `docs/reference/annotations.md`: the table of src/api/annotations.ts, by its comments. Throws where one has none of their form. */
+/** `docs/reference/annotations.md` from the comments in src/api/annotations.ts. Throws if one does not have their form. */
 export function annotationsPage(): string {
   const described = new Map(
     Array.from(readFileSync(source, "utf8").matchAll(entry), ([, on = "", meaning = "", key = ""]) => [

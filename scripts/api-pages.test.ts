@@ -9,7 +9,7 @@ import { crdsPage } from "./crds-page.ts";
 const committed = (name: string) => readFileSync(new URL(`../docs/reference/${name}`, import.meta.url), "utf8");
 
 describe("the reference of the API", () => {
-  it("is what is committed (npm run generate writes it anew)", () => {
+  it("is committed as generated (run `npm run generate` after a change)", () => {
     for (const [name, page] of [
       ["annotations.md", annotationsPage()],
       ["configuration.md", configurationPage()],

@@ -1,5 +1,5 @@
 // Prepares the machine, then hands over to scripts/<command>.ts on the pinned Node. Runs on any distribution's Node
-// (12 and up): plain ES2019, no dependencies. What it needs is tried, not guessed, and all findings come at once.
+// (12 and up): plain ES2019, no dependencies. Tries what the machine can do rather than guessing, and reports all problems at once.
 "use strict";
 
 const { spawn, spawnSync } = require("child_process");
@@ -149,7 +149,7 @@ function missingPackages(withRuntime) {
   return [...packages].sort();
 }
 
-/** A kernel with the links that this machine's may lack. Not every distribution has it: its tests say that they are skipped. */
+/** User-mode Linux has link types that this machine's kernel may lack. If a distribution lacks it, its tests report a skip. */
 function isUserModeLinuxWanting() {
   if (process.arch !== "x64" || have("linux.uml") || !have("apt-cache")) return false;
   return run("apt-cache", ["show", "user-mode-linux"]).status === 0;
@@ -182,7 +182,7 @@ async function installPackages(packages) {
   }
 }
 
-/** Installing a service would start it on the host: its units are masked meanwhile, where it was absent. */
+/** Installing a service would start it on the host, so its units are masked meanwhile, unless they exist already. */
 function keepServicesOff(packages) {
   const unitsOf = {
     "openvswitch-switch": ["openvswitch-switch", "ovsdb-server", "ovs-vswitchd"],
@@ -214,7 +214,7 @@ function handOver() {
   const script = path.join(root, "scripts", `${command}.ts`);
   const temporary = process.platform === "linux" ? makeRunFolder() : { path: os.tmpdir(), remove: () => {} };
   const environment = { ...process.env, PATH: `${path.dirname(node)}:${process.env.PATH}`, TMPDIR: temporary.path };
-  // Their hundreds of processes load much the same modules: each is compiled by the first that has it.
+  // Hundreds of processes load the same modules: a shared cache lets only the first one compile each.
   if (["test", "e2e"].includes(command)) environment.NODE_COMPILE_CACHE = path.join(temporary.path, "compiled");
   // The child dies with us, whatever ends us: pdeathsig is the only thing that survives a SIGKILL.
   const child = spawn("setpriv", ["--pdeathsig", "TERM", node, script, ...args], {

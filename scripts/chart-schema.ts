@@ -4,7 +4,7 @@ type Schema = Readonly<Record<string, unknown>>;
 
 const octet = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
 const ipv4 = `${octet}(\\.${octet}){3}`;
-// Its exact form is the API's to judge; a schema tells an address from something else.
+// The API checks the exact form; the schema only refuses what is clearly not an address.
 const ipv6 = "[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}";
 const cidr4 = `${ipv4}/(3[0-2]|[12]?[0-9])`;
 const cidr6 = `${ipv6}/(12[0-8]|1[01][0-9]|[1-9]?[0-9])`;
@@ -63,7 +63,7 @@ const updateStrategy: Schema = {
   },
 };
 
-/** What a value can be beyond the type of its default: by path, or by the end of one. The first that fits. */
+/** Restrictions beyond the type of the default, by path or end of path. The first match counts. */
 const rules: readonly (readonly [RegExp, Schema])[] = [
   [/^global\.imageRegistryOverride$/, optional(registry)],
   [/^global\.distribution$/, oneOf("", "k3s", "rke2", "k0s", "microk8s")],
@@ -71,7 +71,7 @@ const rules: readonly (readonly [RegExp, Schema])[] = [
   [/^global\.configName$/, name],
   [/^global\.nameOverride$/, optional("[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")],
   [/^global\.clusterDnsDomain$/, text("[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")],
-  // Of Services, too, which begin with a letter.
+  // Also a name of Services, which must begin with a letter.
   [/^spiderpool(Agent|Controller|Init)\.name$/, text("[a-z]([-a-z0-9]*[a-z0-9])?")],
   [/\.namespace$/, optional(dnsLabel)],
   [/(priorityClassName|issuerName)$/, optional(dnsName)],

@@ -8,7 +8,7 @@ import { chartFolder, generatedTemplate, readChartValues, valuesPage } from "./c
 describe("what is generated from the chart's values", () => {
   const file = (path: string) => readFileSync(new URL(path, chartFolder), "utf8");
 
-  it("is what is committed (npm run generate writes it anew)", () => {
+  it("is committed as generated (run `npm run generate` after a change)", () => {
     assert.equal(file("templates/_generated.tpl"), generatedTemplate());
     assert.equal(file("values.schema.json"), valuesSchema());
     assert.equal(file("files/dashboards/ipam.json"), ipamDashboard());
@@ -17,7 +17,7 @@ describe("what is generated from the chart's values", () => {
 });
 
 describe("readChartValues()", () => {
-  it("reads path, default, description and what has no effect", () => {
+  it("reads path, default, description, and marks of values without effect", () => {
     const text = "a:\n  # -- First.\n  b: 1\n  # -- [no effect] Second.\n  c:\n    d: x\n# -- Third.\ne: []\n";
     assert.deepEqual(readChartValues(text), [
       { path: "a.b", default: 1, description: "First.", inert: undefined },
@@ -26,7 +26,7 @@ describe("readChartValues()", () => {
     ]);
   });
 
-  it("insists on a description of every value", () => {
+  it("requires a description of every value", () => {
     assert.throws(() => readChartValues("a:\n  b: 1\n"), /a\.b in values\.yaml has no description/);
   });
 });

@@ -7,13 +7,13 @@ interface ChartValue {
   readonly path: string;
   readonly default: unknown;
   readonly description: string;
-  /** Accepted because existing files hold it; NOTES tells who sets it. */
+  /** Accepted because existing files contain it; NOTES warns if it is set. */
   readonly inert: "no effect" | "not shipped" | undefined;
 }
 
 const remarks = { "no effect": "has no effect", "not shipped": "is of a part that is not shipped" } as const;
 
-/** Where the chart is. */
+/** The chart's folder. */
 export const chartFolder: URL = new URL("../charts/spiderpool/", import.meta.url);
 const source = new URL("values.yaml", chartFolder);
 

@@ -3,7 +3,7 @@ import { readOptions as agentOptions } from "../src/agent/options.ts";
 import { settingsSchema } from "../src/api/config.ts";
 import { readOptions as controllerOptions } from "../src/controller/options.ts";
 
-/** `docs/reference/configuration.md`: the keys of `conf.yml` by their schema, and what each program says of its flags. */
+/** `docs/reference/configuration.md`: the keys of `conf.yml` from their schema, and the help text of each program. */
 export function configurationPage(): string {
   return `# Settings of agent and controller
 
@@ -44,7 +44,7 @@ interface Shape {
   readonly wrapped?: v.GenericSchema;
 }
 
-/** One row for each key that has a meaning, in the order of the schema. Throws where one has none. */
+/** One row per key, in the order of the schema. Throws if a key has no described meaning. */
 function rowsOf(schema: v.GenericSchema, path = ""): readonly string[] {
   const { entries } = innermost(schema);
   if (entries === undefined) throw new Error(`${path} is no object`);

@@ -3,7 +3,7 @@ import { coordinatorRules, multusConfigRules, poolRules, reservedIpRules, subnet
 import type { Rule } from "../src/api/rules/rule.ts";
 import type { Crd } from "../src/api/schema/crd.ts";
 
-/** The part of an OpenAPI schema that a field's row tells. */
+/** The parts of an OpenAPI schema that a field's row shows. */
 interface Schema {
   readonly type?: string;
   readonly description?: string;
@@ -66,7 +66,7 @@ function section({ spec }: Crd): string {
   ].join("\n\n");
 }
 
-/** Without what every object has. */
+/** Fields without those that every object has. */
 function topLevel({ properties = {} }: Schema): Readonly<Record<string, Schema>> {
   const { apiVersion: _version, kind: _kind, metadata: _metadata, ...own } = properties;
   return own;

@@ -14,11 +14,11 @@ import { positive, readFlags } from "./options.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const suiteMsMax = 900_000;
-/** Suites mostly wait, for leases, time-outs, rollouts. */
+/** More than the processors, because suites mostly wait, for leases, time-outs, rollouts. */
 const jobsByDefault = 5;
 /** It measures. */
 const alone = ["figures"];
-/** The longest first, so that none is left to run alone at the end. */
+/** The longest suites first, so that none runs alone at the end. */
 const longest = [
   "faults",
   "failures",
@@ -85,7 +85,7 @@ rmSync(folder, { recursive: true, force: true });
 process.exitCode = count.failed === 0 && count.passed > 0 ? 0 : 1;
 process.on("exit", () => console.log(`${count.passed} passed, ${count.failed} failed`));
 
-/** Runs the files, so many at a time, and counts what passed and failed. */
+/** Runs the files, up to a number at a time, and counts passed and failed tests. */
 async function play(suites: readonly string[], concurrency: number): Promise<void> {
   if (suites.length === 0 || stop.signal.aborted) return;
   const running = run({ files: [...suites], cwd: root, concurrency, timeout: suiteMsMax, signal: stop.signal });

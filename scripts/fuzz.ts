@@ -8,7 +8,7 @@ import { buildShim } from "../shim/build.ts";
 import { fuzzShim } from "../shim/fuzz.ts";
 import { positive, readFlags } from "./options.ts";
 
-/** Of so many frames that the reader gets, a whole process gets one. */
+/** The reader gets every frame; a whole process gets one frame in this many. */
 const framesPerProcess = 1_000;
 
 const flags = readFlags(

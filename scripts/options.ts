@@ -4,14 +4,14 @@ import { codeOf, formatError } from "#base";
 interface Flag {
   readonly type: "string" | "boolean";
   readonly help: string;
-  /** What stands for the value in the help. @default VALUE */
+  /** Placeholder for the value in the help. @default VALUE */
   readonly value?: string;
 }
 
 type Read<T extends Readonly<Record<string, Flag>>> = {
   readonly [K in keyof T]: T[K]["type"] extends "boolean" ? boolean : string | undefined;
 } & {
-  /** What is no flag, in its order. */
+  /** Arguments that are not flags, in order. */
   readonly words: readonly string[];
 };
 
@@ -21,8 +21,8 @@ const always = {
 } as const satisfies Readonly<Record<string, Flag>>;
 
 /**
- * What `npm start`, `npm run lab` and their kin understand. Unknown flags end the program with the help text, and so do words,
- * unless it takes some. From here on a failure that is no mistake in the code ends it with a sentence, without a stack.
+ * Reads the flags of `npm start`, `npm run lab` and the like. Unknown flags end the program with the help text, and so do words,
+ * unless it takes some. From here on a failure that is not a bug ends the program with a sentence, without a stack.
  */
 export function readFlags<const T extends Readonly<Record<string, Flag>>>(
   usage: string,
@@ -50,7 +50,7 @@ export function readFlags<const T extends Readonly<Record<string, Flag>>>(
     ]);
     return { ...Object.fromEntries(read), words: positionals } as Read<T>;
   } catch (error) {
-    // What follows the first sentence is advice on words that begin with a dash.
+    // Node's further sentences give advice about words that begin with a dash.
     return refuse(`${(error as Error).message.replace(/[.\n].*/s, "")}.`);
   }
 }
@@ -64,7 +64,7 @@ function helpText(usage: string, flags: Readonly<Record<string, Flag>>): string 
   return [usage, "", ...lines, ""].join("\n");
 }
 
-/** A whole number from 1 to `max`, or the end of the program with what was found. */
+/** A whole number from 1 to `max`; otherwise ends the program and names the value found. */
 export function positive(name: string, text: string | undefined, otherwise: number, max = Infinity): number {
   const value = text === undefined ? otherwise : Number(text);
   if (Number.isInteger(value) && value >= 1 && value <= max) return value;
@@ -73,7 +73,7 @@ export function positive(name: string, text: string | undefined, otherwise: numb
   process.exit(2);
 }
 
-/** Errors of ours, of the system and of programs that were started say it all; of others, where they come from matters. */
+/** Shows only the message of our own errors, system errors and failed programs; of others also the stack. */
 function fail(error: Error): void {
   const isTold = codeOf(error) !== undefined || error.message.startsWith("Command failed");
   console.error(isTold || error.constructor === Error ? `✘ ${formatError(error)}` : error.stack);

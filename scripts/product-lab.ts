@@ -20,9 +20,9 @@ export const defaultNetwork = "ovs-conf";
 export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPhase" | "logDirectory" | "stderr"> & {
   /** @default "info" */
   readonly logLevel?: string;
-  /** Further variables of the agents. */
+  /** Additional environment variables of the agents. */
   readonly agentEnv?: Readonly<Record<string, string>>;
-  /** Further variables of the controller. */
+  /** Additional environment variables of the controller. */
   readonly controllerEnv?: Readonly<Record<string, string>>;
   /** File with the agents' settings, `conf.yml`. @default all defaults */
   readonly agentConfig?: string | undefined;
@@ -60,7 +60,7 @@ export async function launchProductLab({
       resource: "v1/configmaps",
       object,
     })),
-    // What the chart gives them is enough, whatever a test has them do.
+    // The chart's rights must suffice for everything that tests do.
     rights: { "spiderpool-agent": chartRights("agent"), "spiderpool-controller": chartRights("controller") },
     agent,
     controller,
@@ -96,7 +96,7 @@ async function buildPrograms({
     SPIDERPOOL_LOG_LEVEL: logLevel,
     MULTUS_CLUSTER_NETWORK: defaultNetwork,
   };
-  // Only the lab knows a node's name when it starts the agent there.
+  // The lab adds the node's name when it starts the agent there.
   const named = 'export SPIDERPOOL_NODE_NAME="$NODE_NAME"; exec "$0" "$@"';
   return {
     lab: bundles.lab,
@@ -148,7 +148,7 @@ export function kubeadmConfigOf({ pods, services }: { readonly pods: string; rea
   };
 }
 
-/** By which the command line knows how the release is set up. */
+/** The labels by which spiderpoolctl finds the release's settings. */
 const releaseConfig = {
   apiVersion: "v1",
   kind: "ConfigMap",

@@ -1,19 +1,19 @@
-// A folder for the temporary files of one command, which goes with it; what a command that was killed left goes with the next
-// command. Required by bootstrap.cjs, so it runs on any distribution's Node: plain ES2019, no dependencies.
+// A folder for the temporary files of one command, deleted at its end. The next command deletes folders of killed commands.
+// Required by bootstrap.cjs, so it runs on any distribution's Node: plain ES2019, no dependencies.
 "use strict";
 
 const fs = require("fs");
 const os = require("os");
 const path = require("path");
 
-/** Its owner is in its name: PID namespace, PID and start, so that a process which has the PID later is not taken for it. */
+/** The name contains the owner's PID namespace, PID and start time, so that a later process with the same PID does not match. */
 const runFolder = /^spiderpool-run-([0-9a-z]+)-([0-9]+)-([0-9a-z]+)$/;
 /** Control groups of a real cluster outlive their processes; the PID is of the process that launched it. */
 const clusterGroup = /^spiderpool-cluster-([0-9]+)-/;
 
 /**
- * Makes the folder in which this process's children put temporary files (`TMPDIR`), and removes what commands that do not run
- * any more left: their folders below `base` and the control groups of their clusters. Safe beside other commands.
+ * Creates the folder for temporary files of this process's children (`TMPDIR`), and removes leftovers of commands that no longer
+ * run: their folders below `base` and the control groups of their clusters. Safe while other commands run.
  *
  * @param {string} base where temporary files go on this system
  * @returns {{ path: string, remove: () => void }}
@@ -46,7 +46,7 @@ function removeLeftGroups() {
   };
   const removeTree = (group) => {
     for (const inner of below(group)) removeTree(inner);
-    fs.rmdirSync(group); // refused by the kernel while a process is in it
+    fs.rmdirSync(group); // The kernel refuses while a process is in it.
   };
   for (const group of [root, ...below(root)].reduce((all, hierarchy) => all.concat(below(hierarchy)), [])) {
     const [, pid] = clusterGroup.exec(path.basename(group)) || [];
@@ -59,7 +59,7 @@ function removeLeftGroups() {
   }
 }
 
-/** Nothing is removed through a mount: that would be somebody else's. */
+/** Removes nothing below a mount, which would belong to somebody else. */
 function removeFolder(folder) {
   if (fs.readFileSync("/proc/self/mountinfo", "utf8").includes(` ${folder}/`)) return;
   // `rmSync` is not in Node 12. Two commands that start at once remove the same folder, and both find it gone.
@@ -71,7 +71,7 @@ function removeFolder(folder) {
 function startOf(pid) {
   try {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name, in parentheses, may have blanks and parentheses itself; the start is the 20th field after it.
+    // The name, in parentheses, may contain blanks and parentheses; the start time is the 20th field after it.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return fields[0] === "Z" ? undefined : Number(fields[19]).toString(36);
   } catch (error) {

@@ -36,7 +36,7 @@ describe("the folder of a command's temporary files", () => {
     await once(child, "exit");
   }
 
-  it("goes with the command, or with the next one where it was killed; one that runs keeps its own", async () => {
+  it("is deleted with the command, or by the next one if it was killed; a running command keeps its own", async () => {
     const [killed, running] = [await command(), await command()];
     mkdirSync(join(killed.folder, "ovs-left"));
     writeFileSync(join(running.folder, "mine"), "");
@@ -49,7 +49,7 @@ describe("the folder of a command's temporary files", () => {
     assert.deepEqual(readdirSync(base), []);
   });
 
-  it("is told from that of an earlier process with the same PID, and what is not of a command stays", async () => {
+  it("differs from that of an earlier process with the same PID, and other folders stay", async () => {
     const running = await command();
     const name = basename(running.folder);
     const earlier = join(base, name.replace(/-[^-]+$/, "-1"));

@@ -18,14 +18,14 @@ if (process.getuid?.() !== 0) {
   console.error("Entering a lab's namespaces needs root: sudo npm run shell");
   process.exit(1);
 }
-// Entering another mount namespace leaves the folder: back to where the examples are.
+// Entering another mount namespace changes the working directory: back to the folder with the examples.
 const login = ["sh", "-c", 'cd "$0" && exec bash --norc -i', fileURLToPath(new URL("..", import.meta.url))];
 const [command = "", ...argv] = shellCommand(chooseLab(flags.lab), flags.node, login);
 const folder = mkdtempSync(join(tmpdir(), "spiderpool-shell-"));
 symlinkSync(await findKubectl(), join(folder, "kubectl"));
 const { spiderpoolctl } = await buildBundles();
 for (const name of ["spiderpoolctl", "kubectl-spiderpool"]) {
-  // It tells by which name it was started.
+  // `spiderpoolctl` shows in its help the name by which it was started.
   const program = join(folder, `${name}.mjs`);
   symlinkSync(spiderpoolctl, program);
   writeFileSync(join(folder, name), `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`, { mode: 0o755 });

@@ -48,7 +48,7 @@ if (failure !== undefined) {
 }
 console.log("✔ the law holds");
 
-/** What `--focus` names, or the end of the program with what there is. */
+/** The kinds of events that `--focus` names; for an unknown one ends the program with a list of all. */
 function readFocus() {
   try {
     return simulation.focusOn(flags.focus?.split(",") ?? []);

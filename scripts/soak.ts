@@ -1,4 +1,4 @@
-// `npm run soak -- [--minutes N] [--nics 3] [--faults]`: Pods come and go on two nodes; afterwards nothing may be left.
+// `npm run soak -- [--minutes N] [--nics 3] [--faults]`: creates and deletes Pods on two nodes; nothing may be left afterwards.
 import { writeFileSync } from "node:fs";
 import { soak } from "../test/soak/soak.ts";
 import { positive, readFlags } from "./options.ts";

@@ -1,4 +1,4 @@
-// `npm start`: the lab, the walk-through played on it, then it stays up. `--once` ends after the walk-through.
+// `npm start`: starts the lab, plays the walk-through, and leaves the lab running, unless `--once` is given.
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
@@ -80,7 +80,7 @@ async function startCluster(): Promise<Stage> {
     .stage;
 }
 
-/** Loaded when it is wanted: the lab's start takes 2 s, and is to. */
+/** Loaded only if needed, to keep the lab's start at 2 s. */
 function cluster() {
   return import("../test/cluster/product.ts");
 }

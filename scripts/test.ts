@@ -17,7 +17,7 @@ if (files.length === 0) {
   process.exit(2);
 }
 const clean = runChecks();
-/** One more than processors of the smallest machine: much of many files is waiting, for a kubelet's next try or a time-out. */
+/** One more than the processors of the smallest machine, because many test files mostly wait, for retries or time-outs. */
 const concurrency = 3;
 const runner = spawn(
   process.execPath,

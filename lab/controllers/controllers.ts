@@ -16,14 +16,14 @@ interface ControllersOptions {
 
 /** The control plane while it runs. */
 export interface Controllers extends AsyncDisposable {
-  /** Ends all of them and waits until they have. */
+  /** Ends all controllers and waits for them. */
   stop(): Promise<void>;
 }
 
-/** How often leases are looked at. */
+/** How often leases are checked. */
 const judgeEveryMs = 1_000;
 
-/** Starts scheduler, Deployment and ReplicaSet controllers and the watch over nodes; resolves when they have seen what exists. */
+/** Starts scheduler, Deployment and ReplicaSet controllers and the watch over nodes; resolves when all have seen every existing object. */
 export async function startControllers({ client, log, clock = systemClock }: ControllersOptions): Promise<Controllers> {
   const tasks = new Tasks(log);
   const worker = (name: string, reconcile: (key: string) => Promise<void>) =>

@@ -7,7 +7,7 @@ import { boundsOf, type Generation, nextStep } from "./rollout.ts";
 
 const hashLabel = "pod-template-hash";
 
-/** Takes a Deployment one step nearer to its spec; every change of its ReplicaSets brings it back here. */
+/** Brings a Deployment one step nearer to its spec. Runs again at every change of its ReplicaSets. */
 export async function reconcileDeployment(client: LabClient, namespace: string, name: string): Promise<void> {
   const deployment = await client.get<Deployment>("apps/v1/deployments", { namespace, name });
   if (deployment === undefined || deployment.metadata.deletionTimestamp !== undefined) return;

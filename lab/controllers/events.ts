@@ -22,7 +22,7 @@ export interface Happening {
 
 /**
  * Writes an Event. One with the same subject, reason and message is counted up instead, as Kubernetes' recorders do. An Event
- * that cannot be written is dropped: it must never stop the work that it tells about.
+ * that cannot be written is dropped: it must not stop the work that it reports.
  */
 export async function recordEvent(client: LabClient, subject: EventSubject, happening: Happening): Promise<void> {
   const { metadata, apiVersion, kind } = subject;

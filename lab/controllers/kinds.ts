@@ -3,7 +3,7 @@ import type { LeaseSpec } from "kubernetes-types/coordination/v1.d.ts";
 import type { NodeSpec, NodeStatus, PodSpec, PodStatus } from "kubernetes-types/core/v1.d.ts";
 import type { ObjectMeta } from "../api/index.ts";
 
-/** What the lab's parts see of the kinds that they work on: as the server stores them, with metadata always complete. */
+/** The kinds that the lab's parts work on, as the server stores them, with complete metadata. */
 export interface Pod {
   readonly metadata: ObjectMeta;
   readonly spec: PodSpec;
@@ -29,7 +29,7 @@ export interface Lease {
   readonly spec: LeaseSpec;
 }
 
-/** The word of a condition ("True", "False", "Unknown"), undefined where the object has none of this type. */
+/** The status of a condition ("True", "False", "Unknown"); undefined if the object has none of this type. */
 export function conditionOf(
   object: { readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] } },
   type: string,
@@ -37,7 +37,7 @@ export function conditionOf(
   return object.status?.conditions?.find((condition) => condition.type === type)?.status;
 }
 
-/** True until the Pod has ended for good. */
+/** True until the Pod has finished for good. */
 export function isActive(pod: Pod): boolean {
   return pod.status?.phase !== "Succeeded" && pod.status?.phase !== "Failed";
 }

@@ -2,10 +2,10 @@ import type { LabClient } from "../api/index.ts";
 import { apiTime } from "./events.ts";
 import { conditionOf, type Lease, type Node, type Pod } from "./kinds.ts";
 
-/** A node whose lease is older is taken for lost: Kubernetes' 40 s, made short for a lab. */
+/** A node whose lease is older counts as lost: 40 s in Kubernetes, shorter in a lab. */
 const leaseAgeMaxMs = 6_000;
 
-/** Marks nodes that renew their lease no more as not ready, and their Pods with them. Node and kubelet undo it themselves. */
+/** Marks nodes that no longer renew their lease, and their Pods, as not ready. The kubelet undoes this itself. */
 export async function judgeNodes(client: LabClient, now: Date): Promise<void> {
   const [nodes, leases] = await Promise.all([
     client.list<Node>("v1/nodes"),

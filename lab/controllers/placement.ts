@@ -3,7 +3,7 @@ import { quantityValue } from "../api/index.ts";
 import { conditionOf, isActive, type Node, type Pod } from "./kinds.ts";
 import { matchesLabels } from "./selector.ts";
 
-/** Where one Pod goes, or Kubernetes' sentence for why it can go nowhere. */
+/** The node for a Pod, or kube-scheduler's message that says why there is none. */
 type Placement = { readonly kind: "node"; readonly name: string } | { readonly kind: "none"; readonly why: string };
 
 /**
@@ -26,7 +26,7 @@ export function place(pod: Pod, nodes: readonly Node[], pods: readonly Pod[]): P
   return { kind: "none", why: `0/${nodes.length} nodes are available: ${counted.sort().join(", ")}.` };
 }
 
-/** What this node alone has against the Pod, in the words of kube-scheduler. */
+/** Why this node cannot run the Pod, in the words of kube-scheduler. */
 function refusal(pod: Pod, node: Node, others: readonly Pod[]): string | undefined {
   if (conditionOf(node, "Ready") !== "True") return "node(s) had untolerated taint {node.kubernetes.io/not-ready: }";
   if (node.spec?.unschedulable === true) return "node(s) were unschedulable";
@@ -42,7 +42,7 @@ function refusal(pod: Pod, node: Node, others: readonly Pod[]): string | undefin
   return undefined;
 }
 
-/** Anti-affinity counts both ways: what the Pod will not sit beside, and who will not sit beside it. */
+/** Anti-affinity works both ways: Pods that this Pod excludes, and Pods that exclude it. */
 function antiAffinityRefusal(pod: Pod, node: Node, nodes: readonly Node[], placed: readonly Pod[]): string | undefined {
   const domainOf = (name: string | undefined, key: string) =>
     nodes.find(({ metadata }) => metadata.name === name)?.metadata.labels?.[key];

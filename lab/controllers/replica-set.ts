@@ -4,7 +4,7 @@ import { isStatus, type LabClient } from "../api/index.ts";
 import { recordEvent } from "./events.ts";
 import { conditionOf, controllerOf, isActive, type Pod, type ReplicaSet } from "./kinds.ts";
 
-/** Makes the number of a ReplicaSet's Pods what its spec says, and its status what its Pods say. */
+/** Adjusts the number of a ReplicaSet's Pods to its spec, and its status to its Pods. */
 export async function reconcileReplicaSet(client: LabClient, namespace: string, name: string): Promise<void> {
   const set = await client.get<ReplicaSet>("apps/v1/replicasets", { namespace, name });
   if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
@@ -12,7 +12,7 @@ export async function reconcileReplicaSet(client: LabClient, namespace: string, 
   const pods = found.filter(
     (pod) => controllerOf(pod) === set.metadata.uid && isActive(pod) && pod.metadata.deletionTimestamp === undefined,
   );
-  await updateStatus(client, set, pods); // before the changes: they will bring us back here
+  await updateStatus(client, set, pods); // Before the changes, which trigger this again.
   const wanted = set.spec.replicas ?? 1;
   for (let missing = wanted - pods.length; missing > 0; missing--) await createPod(client, set);
   for (const pod of pods.toSorted(byWorth).slice(0, Math.max(0, pods.length - wanted)))

@@ -35,7 +35,7 @@ export function nextStep(current: Generation, old: readonly Generation[], bounds
   const grown = Math.min(wanted, current.replicas + room);
   const targets = new Map([[current.name, grown]]);
   const mustStay = wanted - maxUnavailable;
-  // Pods that are not available cost nothing to take away, as long as the new ones that are still to come can't be missed.
+  // Removing unavailable Pods never reduces availability; keep as many as the bounds need until new Pods exist.
   let removable = Math.max(0, total - mustStay - Math.max(0, current.replicas - current.available));
   let spare = Math.max(0, [current, ...old].reduce((sum, { available }) => sum + available, 0) - mustStay);
   for (const set of old) {

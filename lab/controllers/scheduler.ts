@@ -5,7 +5,7 @@ import { place } from "./placement.ts";
 
 /**
  * One round of scheduling: every Pod without a node, oldest first, each with those before it already placed. Reads everything
- * anew, so that a round depends on nothing but the API.
+ * again, so that a round depends on nothing but the API.
  */
 export async function scheduleAll(client: LabClient): Promise<void> {
   const [nodes, pods] = await Promise.all([client.list<Node>("v1/nodes"), client.list<Pod>("v1/pods")]);
@@ -21,7 +21,7 @@ export async function scheduleAll(client: LabClient): Promise<void> {
   }
 }
 
-/** False where the Pod is gone or was bound by somebody else. */
+/** False if the Pod is gone or somebody else has bound it. */
 async function bind(client: LabClient, pod: Pod, node: string): Promise<boolean> {
   const { name, namespace = "default", uid } = pod.metadata;
   const body = {

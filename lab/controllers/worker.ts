@@ -4,13 +4,13 @@ interface WorkerOptions {
   readonly name: string;
   readonly tasks: Tasks;
   readonly clock: Clock;
-  /** Must read the present state by itself: a key says only that something may have changed. */
+  /** Must read the present state itself: a key only says that something may have changed. */
   readonly reconcile: (key: string) => Promise<void>;
 }
 
 /**
  * A work queue with one worker. A key that is added while it waits is run once; one that is added while it runs is run again.
- * What fails is tried again after a growing delay.
+ * A failed run is retried after a growing delay.
  */
 export class Worker {
   readonly #options: WorkerOptions;

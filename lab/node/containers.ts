@@ -18,7 +18,7 @@ export interface RunningContainer {
 interface ContainerOptions {
   readonly pod: Pod;
   readonly container: Container;
-  /** The Pod's namespace; absent: the node's. */
+  /** The Pod's network namespace; absent: the node's. */
   readonly netns?: string;
   /** Gets standard output and error, appended. */
   readonly logFile: string;
@@ -28,8 +28,8 @@ const toolsDir = "/run/lab/bin";
 const initFile = "/run/lab/container-init";
 
 /**
- * Process 1 of a container: reaps, passes SIGTERM on, and ends with its program, which ends everything else inside. A program
- * that were process 1 itself would not hear SIGTERM unless it had a handler for it.
+ * Process 1 of a container: reaps, forwards SIGTERM, and ends with its program, which ends everything else inside. As process 1
+ * itself, a program without a handler for SIGTERM would not receive it.
  */
 const initScript = `hostname "$1"; shift
 mount -t tmpfs tmpfs /tmp
@@ -48,7 +48,7 @@ export async function prepareContainers(): Promise<void> {
   mkdirSync(toolsDir, { recursive: true });
   writeFileSync(initFile, initScript);
   await run(["busybox", "--install", "-s", toolsDir]);
-  await run(["sh", "-c", 'real=$(command -v ping) && ln -sf "$real" "$1/ping"', "sh", toolsDir]).catch(() => {}); // busybox's then
+  await run(["sh", "-c", 'real=$(command -v ping) && ln -sf "$real" "$1/ping"', "sh", toolsDir]).catch(() => {}); // Then busybox's ping serves.
 }
 
 /** Starts a container: its own mounts, host name and processes; it dies with this process. */
@@ -78,7 +78,7 @@ export function startContainer(options: ContainerOptions): RunningContainer {
     command: (argv) => {
       const pid = init();
       const enter = ["nsenter", `--target=${pid}`, "--mount", "--net", "--uts", "--pid", "--"];
-      const bound = ["setpriv", "--pdeathsig", "KILL"]; // nsenter forks: what it runs must not outlive it
+      const bound = ["setpriv", "--pdeathsig", "KILL"]; // nsenter forks, and its child must not outlive it.
       return pid === undefined ? undefined : [...enter, ...bound, ...withEnvironment(options, argv)];
     },
     stop: async (graceMs) => {
@@ -91,7 +91,7 @@ export function startContainer(options: ContainerOptions): RunningContainer {
   };
 }
 
-/** Images are not pulled: a container that leaves its command to the image serves its host name over HTTP. */
+/** Images are not pulled: a container without a command serves its host name over HTTP. */
 function commandOf({ command, args = [], ports = [] }: Container): readonly string[] {
   if (command !== undefined && command.length > 0) return [...command, ...args];
   const script = 'mkdir -p /tmp/www && hostname >/tmp/www/index.html && exec httpd -f -p "$0" -h /tmp/www';

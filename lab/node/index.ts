@@ -3,7 +3,7 @@
  * runs the Pods that are bound to it, calls CNI as containerd does, and serves logs and exec. Containers are processes of the
  * host's file system in namespaces of their own; images are not pulled.
  *
- * Knows the product only through CNI and the API. May be imported by anything under `lab/`, by `bench/` and by tests.
+ * Knows the product only by CNI and the API. May be imported by anything under `lab/`, by `bench/` and by tests.
  */
 export { type Kubelet, type KubeletOptions, kubeletPort, startKubelet } from "./kubelet.ts";
 export { CniRuntime, type Sandbox, type SandboxResult } from "./runtime.ts";

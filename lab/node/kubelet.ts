@@ -11,7 +11,7 @@ import { serveContainers } from "./server.ts";
 export interface KubeletOptions {
   readonly client: LabClient;
   readonly nodeName: string;
-  /** Where logs and exec are served, port 10250. */
+  /** The address on which logs and exec are served, at port 10250. */
   readonly managementIp: string;
   readonly log: Logger;
   /** @default the system's clock */
@@ -20,11 +20,11 @@ export interface KubeletOptions {
 
 /** A node's kubelet while it runs. */
 export interface Kubelet extends AsyncDisposable {
-  /** Ends its work. Containers die with the process, their networks stay on record. */
+  /** Stops the kubelet. Containers die with the process; their networks stay on record. */
   stop(): Promise<void>;
 }
 
-/** Where logs and exec are served, as by a real kubelet. */
+/** The port of logs and exec, as of a real kubelet. */
 export const kubeletPort = 10_250;
 const heartbeatMs = 1_000;
 

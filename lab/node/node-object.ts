@@ -10,7 +10,7 @@ interface NodeIdentity {
   readonly port: number;
 }
 
-/** Creates the Node, or takes over the one that is there, with what extended resources others wrote into it. */
+/** Creates the Node, or adopts an existing one with its extended resources. */
 export async function registerNode(client: LabClient, { name, managementIp, port }: NodeIdentity): Promise<void> {
   const labels = {
     "kubernetes.io/hostname": name,
@@ -43,8 +43,8 @@ export async function registerNode(client: LabClient, { name, managementIp, port
 }
 
 /**
- * The patch that makes `allocatable` what a kubelet derives from `capacity`: resources that others announced are copied,
- * those that they took back vanish. Undefined where nothing is to be done. Pure.
+ * The patch that derives `allocatable` from `capacity`, as a kubelet does: copies extended resources and removes those that are
+ * no longer in `capacity`. Undefined if nothing differs. Pure.
  */
 export function allocatablePatch({ status }: Node): Readonly<Record<string, string | null>> | undefined {
   const { capacity = {}, allocatable = {} } = status ?? {};
@@ -53,7 +53,7 @@ export function allocatablePatch({ status }: Node): Readonly<Record<string, stri
   return { ...capacity, ...Object.fromEntries(gone.map((resource) => [resource, null])) };
 }
 
-/** Says whether the node can take Pods; writes only when that changes. `problem` is the runtime's own text. */
+/** Reports whether the node is ready; writes only changes. `problem` is the runtime's own text. */
 export async function reportReady(
   client: LabClient,
   node: Node,
@@ -76,7 +76,7 @@ export async function reportReady(
   await client.patch("v1/nodes", { name: node.metadata.name }, patch, { subresource: "status" });
 }
 
-/** Renews the node's lease, by which the control plane knows that it lives. */
+/** Renews the node's lease, which tells the control plane that the node is alive. */
 export async function renewLease(client: LabClient, name: string, clock: Clock): Promise<void> {
   const ref = { namespace: "kube-node-lease", name };
   const spec = {

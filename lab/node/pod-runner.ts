@@ -18,11 +18,11 @@ export interface PodHost {
   reportLater(podUid: string): void;
 }
 
-/** The first wait before a sandbox or container is tried again, and the longest; each doubles the one before. */
+/** The first and the longest wait before a sandbox or container is retried; each wait doubles the one before. */
 const retryFirstMs = 1_000;
 const retryMaxMs = 10_000;
 
-/** One Pod's life on its node, from the binding to the last word to the API. */
+/** Runs one Pod on its node, from its binding to its removal from the API. */
 export class PodRunner {
   readonly #host: PodHost;
   readonly #stop = new AbortController();
@@ -42,11 +42,11 @@ export class PodRunner {
     return this.#pod;
   }
 
-  /** The newest state that the API told of. A Pod that is to be deleted is stopped. */
+  /** Takes the newest state from the API. Stops a Pod that is being deleted. */
   update(pod: Pod): void {
     this.#pod = pod;
     if (pod.metadata.deletionTimestamp !== undefined) this.stop();
-    // The control plane had taken this node for lost.
+    // The control plane counted this node as lost.
     else if (pod.status?.conditions?.some(({ reason }) => reason === "NodeNotReady")) this.#report();
   }
 
@@ -68,12 +68,12 @@ export class PodRunner {
   async run(signal: AbortSignal): Promise<void> {
     const phase = this.#pod.status?.phase;
     const ended = phase === "Succeeded" || phase === "Failed";
-    await this.#removeSandboxes(signal); // of an earlier life of the node
+    await this.#removeSandboxes(signal); // From before the node's restart.
     if (!ended && !this.#stop.signal.aborted) await this.#live();
     for (;;) {
       await this.#removeSandboxes(signal);
       if (this.#pod.metadata.deletionTimestamp !== undefined) break;
-      if (this.#stop.signal.aborted) return; // it is gone from the API already
+      if (this.#stop.signal.aborted) return; // The Pod is gone from the API already.
       await abortable(new Promise<void>((resolve) => this.#onStop(resolve)), signal);
     }
     const { namespace = "default", name, uid } = this.#pod.metadata;
@@ -82,7 +82,7 @@ export class PodRunner {
     });
   }
 
-  /** Puts the present state into the API. */
+  /** Writes the Pod's present status to the API. */
   async writeStatus(): Promise<void> {
     const { client, clock, nodeIp } = this.#host;
     const view = { nodeIp, podIps: this.#podIps, startedAt: this.#startedAt, containers: this.#views };
@@ -91,7 +91,7 @@ export class PodRunner {
     try {
       await client.patch("v1/pods", { namespace, name }, { metadata: { uid }, status }, { subresource: "status" });
     } catch (error) {
-      if (!isStatus(error, 404) && !isStatus(error, 409)) throw error; // gone, or a new Pod of the same name
+      if (!isStatus(error, 404) && !isStatus(error, 409)) throw error; // The Pod is gone, or there is a new one of the same name.
     }
   }
 
@@ -105,7 +105,7 @@ export class PodRunner {
     this.#report();
   }
 
-  /** Tries until the Pod has its network or is to end; one try at a time. */
+  /** Retries until the Pod has its network or must end. */
   async #connect(): Promise<Network | undefined> {
     for (let waitMs = retryFirstMs; !this.#stop.signal.aborted; waitMs = Math.min(retryMaxMs, waitMs * 2)) {
       try {
@@ -119,7 +119,7 @@ export class PodRunner {
     return undefined;
   }
 
-  /** Runs one container as often as the restart policy wants. */
+  /** Runs one container, again and again if the restart policy says so. */
   async #keep(container: Container, netns: string | undefined): Promise<void> {
     const { name } = container;
     const { clock } = this.#host;
@@ -154,7 +154,7 @@ export class PodRunner {
 
   #graceMs(): number {
     const { deletionGracePeriodSeconds, deletionTimestamp } = this.#pod.metadata;
-    if (deletionTimestamp === undefined) return 0; // gone from the API: by force
+    if (deletionTimestamp === undefined) return 0; // Force-deleted from the API.
     return (deletionGracePeriodSeconds ?? this.#pod.spec.terminationGracePeriodSeconds ?? 30) * 1_000;
   }
 
@@ -165,7 +165,7 @@ export class PodRunner {
     });
   }
 
-  /** Repeats what must succeed before the Pod may go. */
+  /** Retries work that must succeed before the Pod may go. */
   async #insist(signal: AbortSignal, act: () => Promise<void>): Promise<void> {
     for (let waitMs = retryFirstMs; ; waitMs = Math.min(retryMaxMs, waitMs * 2)) {
       try {
@@ -195,12 +195,12 @@ export class PodRunner {
     return recordEvent(client, subject, { ...happening, component: "kubelet", host: nodeName });
   }
 
-  /** Waits, but not longer than the Pod is wanted. */
+  /** Waits, but only until the Pod must end. */
   async #pause(ms: number): Promise<void> {
     await this.#host.clock.sleep(ms, { signal: this.#stop.signal }).catch(() => {});
   }
 
-  /** Calls back once, at once if the Pod is already to end. The returned function takes it back. */
+  /** Calls back once when the Pod must end, at once if it already must. The returned function unsubscribes. */
   #onStop(act: () => void): () => void {
     const { signal } = this.#stop;
     if (signal.aborted) act();

@@ -26,14 +26,14 @@ export interface Sandbox {
   readonly capabilityArgs?: Readonly<Record<string, unknown>>;
 }
 
-/** One execution of a plugin, for whoever measures. */
+/** One execution of a plugin, for measurements. */
 interface CniCall {
   readonly verb: "ADD" | "DEL" | "STATUS";
   readonly type: string;
   readonly durationMs: number;
 }
 
-/** What the ADD of a sandbox led to. */
+/** The result of a sandbox's ADD. */
 export interface SandboxResult {
   /** Addresses of `eth0` without their prefix lengths, in the result's order. */
   readonly ips: readonly string[];
@@ -79,7 +79,7 @@ export class CniRuntime {
     this.#execute = execute;
   }
 
-  /** Why no Pod can have a network now, or undefined: no configuration, or a plugin whose STATUS (from 1.1.0) says so. */
+  /** Why no Pod can get a network now: no configuration, or a plugin's STATUS (from 1.1.0) says so. Undefined: they can. */
   async notReady(): Promise<string | undefined> {
     try {
       const network = await this.#network();
@@ -113,7 +113,7 @@ export class CniRuntime {
     return { ips, calls };
   }
 
-  /** Runs DEL of every plugin, the last first, with what ADD returned if that is known. Throws LAB_CNI at the first failure. */
+  /** Runs DEL of every plugin, the last first, with ADD's result if it is known. Throws LAB_CNI at the first failure. */
   async del(sandbox: Sandbox): Promise<readonly CniCall[]> {
     const network = await this.#network();
     const calls: CniCall[] = [];
@@ -191,7 +191,7 @@ function environment({ containerId, netns, pod }: Sandbox): Readonly<Record<stri
   return { CNI_CONTAINERID: containerId, CNI_NETNS: netns, CNI_IFNAME: ifName, CNI_ARGS: shuffled.join(";") };
 }
 
-/** libcni's reading of a plugin that ended with a failure. */
+/** The error that libcni makes of a failed plugin. */
 function diagnosis({ details, message, cause }: SpiderError): string {
   const { stdout = "", stderr = "", status } = details;
   if (status === undefined) return `${message}${codeOf(cause) === undefined ? "" : `: ${codeOf(cause)}`}`;

@@ -11,8 +11,8 @@ export interface Network extends SandboxResult {
 }
 
 /**
- * The sandboxes of one node, each with a record on the node's disk from before its ADD until after its DEL: a node that lost
- * its power calls DEL for what it had, as containerd does.
+ * The sandboxes of one node, each with a record on the node's disk from before its ADD until after its DEL: after a power
+ * loss a node calls DEL for its former sandboxes, as containerd does.
  */
 export class Sandboxes {
   readonly #runtime: CniRuntime;
@@ -23,7 +23,7 @@ export class Sandboxes {
     this.#recordDir = recordDir;
   }
 
-  /** A fresh container ID and namespace at every try. What failed is taken down again before this throws. */
+  /** Creates a sandbox with a new container ID and namespace. After a failure, removes it again before this throws. */
   async create({ metadata, spec }: Pod): Promise<Network> {
     const sandbox: Sandbox = {
       containerId: randomBytes(32).toString("hex"),
@@ -44,7 +44,7 @@ export class Sandboxes {
       await run(["ip", "-netns", name, "link", "set", "lo", "up"]);
       return { sandbox, ...(await this.#runtime.add(sandbox)) };
     } catch (error) {
-      await this.remove(sandbox).catch(() => {}); // tried again with the Pod's end; the ADD's own failure is the news
+      await this.remove(sandbox).catch(() => {}); // Retried at the Pod's end; ADD's own failure matters more.
       throw error;
     }
   }
@@ -52,11 +52,11 @@ export class Sandboxes {
   /** DEL, then the namespace, then the record. Throws LAB_CNI when DEL failed: everything is still there to try again. */
   async remove(sandbox: Sandbox): Promise<void> {
     await this.#runtime.del(sandbox);
-    await run(["ip", "netns", "delete", basename(sandbox.netns)]).catch(() => {}); // gone already, or never made
+    await run(["ip", "netns", "delete", basename(sandbox.netns)]).catch(() => {}); // Gone already, or never created.
     await rm(this.#record(sandbox), { force: true });
   }
 
-  /** What is on record for a Pod; without a UID: for all. */
+  /** The recorded sandboxes of a Pod, or of all Pods. */
   async recorded(podUid?: string): Promise<readonly Sandbox[]> {
     const files = await readdir(this.#recordDir).catch(() => []);
     const texts = await Promise.all(files.map((file) => readFile(join(this.#recordDir, file), "utf8")));

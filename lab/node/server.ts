@@ -71,7 +71,7 @@ async function serveLogs(request: IncomingMessage, response: ServerResponse, fin
   const tailLines = query.get("tailLines");
   let offset = tailLines === null ? 0 : tailOffset(await readFile(file), Number(tailLines));
   for (;;) {
-    const running = pod.container(container) !== undefined; // asked first: what was written before the end is still sent
+    const running = pod.container(container) !== undefined; // Checked first, so that output written before the end is still sent.
     for await (const chunk of createReadStream(file, { start: offset }) as AsyncIterable<Buffer>) {
       offset += chunk.length;
       if (!response.write(chunk)) await Promise.race([once(response, "drain"), once(response, "close")]);

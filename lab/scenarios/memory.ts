@@ -1,8 +1,7 @@
 import type { LabHandle } from "../launch.ts";
 
 /**
- * Resident memory, in MB, of each process of the program that runs on the node: none, one, or two while one takes over from the
- * other.
+ * Resident memory in MB of each process of the program on the node: none, one, or two while one takes over from the other.
  */
 export async function rssMb(lab: LabHandle, node: string, program: "agent" | "controller"): Promise<readonly number[]> {
   // A bundle in the lab, the image's executable in a real cluster; written so that the shell, whose command line this is, does not

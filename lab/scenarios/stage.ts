@@ -10,20 +10,20 @@ const commandMsMax = 300_000;
 export interface StageOptions {
   readonly lab: LabHandle;
   readonly kubectl: string;
-  /** Where a chart is installed. */
+  /** The namespace of the chart's release. */
   readonly helm?: string;
   /** Gets each line. @default the standard output */
   readonly print?: (line: string) => void;
 }
 
-/** What a command left. */
+/** The result of a command. */
 export interface Outcome {
   readonly ok: boolean;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Where a scenario is played: it shows each command with its real output and counts what was checked. */
+/** Plays a scenario: shows each command with its real output, and counts checks. */
 export class Stage {
   readonly lab: LabHandle;
   readonly #kubectl: string;
@@ -85,7 +85,7 @@ export class Stage {
       KUBECACHEDIR: join(directory, "cache"),
     };
     const running = execute(program, [...argv], { env, timeout: commandMsMax, maxBuffer: 1 << 26 });
-    running.child.stdin?.on("error", () => {}); // EPIPE: it does not read its input
+    running.child.stdin?.on("error", () => {}); // EPIPE: the command does not read its input.
     running.child.stdin?.end(input);
     return outcomeOf(running);
   }
@@ -98,7 +98,7 @@ export class Stage {
     return outcome;
   }
 
-  /** Shows a tick or a cross; what was found is shown with a cross. */
+  /** Shows a tick, or a cross with the value found. */
   check(what: string, ok: boolean, found = ""): void {
     this.#print(ok ? `  ✔ ${what}` : `  ✘ ${what}${found === "" ? "" : `: ${found}`}`);
     if (ok) this.passed += 1;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Stage } from "./stage.ts";
 import { formatWaterfall, readFlights } from "./waterfall.ts";
 
-/** The first story that must work: a Deployment gets fixed underlay addresses over Open vSwitch (manifests in examples/ovs). */
+/** The walk-through: a Deployment gets fixed underlay addresses over Open vSwitch (manifests in examples/ovs). */
 interface WalkthroughOptions {
   /** The folder with pool.yaml, network.yaml, app.yaml and more.yaml. */
   readonly manifests: string;
@@ -20,7 +20,7 @@ const pool = /^172\.18\.30\.(13[1-9]|140)$/;
 const eventMsMax = 40_000;
 const bridgeResource = "ovs-cni.network.kubevirt.io/br1";
 
-/** Plays the walk-through on a lab whose bridges are not made yet. Everything that it makes is deleted at its end. */
+/** Plays the walk-through on a lab without bridges. Deletes its objects at the end. */
 export async function playWalkthrough(stage: Stage, options: WalkthroughOptions): Promise<void> {
   const acts: readonly ((stage: Stage, options: WalkthroughOptions) => Promise<void>)[] = [
     makeBridges,

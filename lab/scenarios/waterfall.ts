@@ -6,7 +6,7 @@ interface Span {
   readonly endMs: number;
 }
 
-/** As the agent tells it at `GET /v1/flights`. */
+/** A call in the agent's answer to `GET /v1/flights`. */
 export interface Flight {
   readonly verb: string;
   readonly startedAt: string;
@@ -49,7 +49,7 @@ export function formatWaterfall(flights: readonly Flight[], widthChars = 44): re
   ];
 }
 
-/** Calls that were made at once, as one: each stage from its begin in the first call to its end in the last. None of none. */
+/** Merges concurrent calls into one: each stage from its first begin to its last end. None if there are none. */
 export function asOne(flights: readonly Flight[]): readonly Flight[] {
   if (flights.length === 0) return [];
   const offsetOf = ({ startedAt }: Flight) => Date.parse(startedAt);

@@ -7,8 +7,9 @@ interface BridgeOptions {
 }
 
 /**
- * What an administrator does on a host: a bridge, the network card as its port, and the host's address moved from the card to
- * the bridge. May be run again after a loss of power, as a start-up script is. Returns the commands as they ran. The bridges are of the userspace datapath, which needs no kernel module.
+ * Sets up a host as its administrator would: a bridge with the network card as port, and the host's address moved from the card to
+ * the bridge. Can be run again after a power loss, like a start-up script. Returns the commands. The bridges use the userspace
+ * datapath, which needs no kernel module.
  */
 export async function createBridges(node: LabNode, { bridge = "br1" }: BridgeOptions = {}): Promise<readonly string[]> {
   const commands = [

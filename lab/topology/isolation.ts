@@ -12,8 +12,8 @@ export function labNamespaces(argv: readonly string[]): readonly string[] {
 }
 
 /**
- * Lines of a shell script that give its namespaces a `/sys` of their own, whose network part is theirs, with the machine's
- * control groups as they were. `staging` is a folder; whoever looks for control groups in the list of mounts finds them once.
+ * Lines of a shell script that mount an own `/sys` in its namespaces, which shows their network, and keep the machine's control
+ * groups, mounted once. `staging` is a folder.
  */
 export function freshSysfs(staging: string): string {
   return `mkdir -p ${staging}

@@ -12,11 +12,11 @@ export interface NodePlan {
   readonly ip6: string;
 }
 
-/** Where the API server is reached from nodes. */
+/** The API server's address for nodes. */
 export const managementGateway = "10.222.0.1";
 export const gateway = "172.18.0.1";
 export const gateway6 = "fd00:172:18::1";
-/** So many nodes fit the address plan with room to spare. */
+/** How many nodes fit the address plan, with room to spare. */
 export const nodesMax = 64;
 
 /** The plan of the node with this index, from 0: `node1`, 10.222.0.11, 172.18.0.11. Throws RangeError beyond {@link nodesMax}. */
@@ -36,7 +36,7 @@ export function nodePlan(index: number): NodePlan {
 export interface Networks {
   /** Puts `mgmt0` and `eth0` into a node's network namespace (named by a process in it) and gives them addresses and routes. */
   connect(node: NodePlan, pid: number): Promise<void>;
-  /** Pulls both cables. The kernel removes them with the node's namespace too, but only some time later. */
+  /** Removes both links. The kernel would do so with the node's namespace, too, but only some time later. */
   disconnect(node: NodePlan): Promise<void>;
 }
 

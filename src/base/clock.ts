@@ -3,7 +3,7 @@ export interface Clock {
   /** Milliseconds of a clock that never jumps. */
   monotonicMs(): number;
   wall(): Date;
-  /** Runs `act` after `ms`, unless what it returns is called before. */
+  /** Runs `act` after `ms`. The returned function cancels it. */
   after(ms: number, act: () => void): () => void;
   /** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, options: { readonly signal: AbortSignal }): Promise<void>;
@@ -23,7 +23,7 @@ function after(ms: number, act: () => void): () => void {
 
 /** A clock's `sleep`, by its `after`. */
 export function sleepBy(after: Clock["after"]): Clock["sleep"] {
-  // Without an error of its own when it is aborted, which most sleeps are: a stack trace costs 100 µs.
+  // Rejects with the signal's own reason: most sleeps are aborted, and a new error's stack trace costs 100 µs.
   return (ms, { signal }) =>
     new Promise((resolve, reject) => {
       if (signal.aborted) {
@@ -47,10 +47,10 @@ export interface Signal {
   readonly signal: AbortSignal;
 }
 
-/** A signal that never aborts, for work that must end by itself (undo, release). */
+/** A signal that never aborts, for work that must not be cut short (undo, release). */
 export const never: AbortSignal = new AbortController().signal;
 
-/** A signal that aborts when `parent` does or after `ms`, whichever is first, with the given reason for the latter. */
+/** A signal that aborts with `parent`, or after `ms` with the given reason, whichever is first. */
 export function withTimeout(parent: AbortSignal, ms: number, reason: () => Error): AbortSignal & Disposable {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(reason()), ms);
@@ -65,9 +65,9 @@ export function withTimeout(parent: AbortSignal, ms: number, reason: () => Error
   });
 }
 
-/** Rejects with the signal's reason as soon as it aborts; the promise itself is left to settle on its own. */
+/** The promise's result, or a rejection with the signal's reason as soon as it aborts. Does not cancel the promise's work. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  // One promise, where a race would make five: every stage of a call goes through this.
+  // One promise instead of the five of Promise.race(): every stage of a call goes through here.
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       promise.catch(() => {});

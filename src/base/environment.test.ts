@@ -4,7 +4,7 @@ import { Environment } from "./environment.ts";
 import { hasCode } from "./errors.ts";
 
 describe("Environment", () => {
-  it("reads trimmed, and has what is not set or blank as its default", () => {
+  it("trims values, and uses the default for unset and blank ones", () => {
     const environment = new Environment({ NAME: " a ", BLANK: "  ", COUNT: "5", ON: "T", PORT: "0", SPEC: '{"a":1}' });
     assert.deepEqual(
       [environment.text("NAME"), environment.text("OTHER"), environment.needed("NAME"), environment.flag("ON", false)],
@@ -25,7 +25,7 @@ describe("Environment", () => {
     environment.check();
   });
 
-  it("gathers what is wrong, with the value and what is allowed, and says all of it at once", () => {
+  it("reports all mistakes at once, each with the value found and what is allowed", () => {
     const environment = new Environment({
       ON: "yes",
       COUNT: "1.5",

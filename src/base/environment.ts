@@ -3,11 +3,11 @@ import { SpiderError } from "./errors.ts";
 import { type LogLevel, logLevels } from "./log.ts";
 
 /**
- * A program's environment: reads variables one by one, trimmed, and gathers everything that is wrong with them and with the
- * flags beside them, so that whoever set them is told all of it at once.
+ * Reads a program's environment variables, trimmed, and collects all mistakes in them and in its flags, so that the user sees
+ * all at once.
  */
 export class Environment {
-  /** What is wrong, a clause each; readers of flags add to it. */
+  /** The mistakes, one clause each. Code that reads flags adds to it. */
   readonly wrong: string[] = [];
   readonly #env: Readonly<Record<string, string | undefined>>;
 
@@ -15,7 +15,7 @@ export class Environment {
     this.#env = env;
   }
 
-  /** "" where it is not set. */
+  /** The value; "" if it is not set. */
   text(name: string): string {
     return (this.#env[name] ?? "").trim();
   }
@@ -26,7 +26,7 @@ export class Environment {
     return value;
   }
 
-  /** Also in the words of Go's strconv.ParseBool: 1, t, 0, f. */
+  /** A boolean, in any spelling that Go's strconv.ParseBool accepts: true, 1, t, false, 0, f. */
   flag(name: string, otherwise: boolean): boolean {
     const value = this.text(name);
     if (value === "") return otherwise;
@@ -44,7 +44,7 @@ export class Environment {
     return otherwise;
   }
 
-  /** A JSON object; undefined where it is not set. */
+  /** A JSON object; undefined if it is not set. */
   json(name: string): object | undefined {
     const value = this.text(name);
     if (value === "") return undefined;
@@ -54,7 +54,7 @@ export class Environment {
     return undefined;
   }
 
-  /** A flag's value, else the variable's, else `otherwise`. 0: any free port. */
+  /** A port: the flag's value, else the variable's, else `otherwise`. 0: any free port. */
   port<T extends number | undefined>(name: string, otherwise: T, flag?: string): number | T {
     const value = flag ?? this.text(name);
     if (value === "") return otherwise;
@@ -64,7 +64,7 @@ export class Environment {
     return otherwise;
   }
 
-  /** An IP address: a flag's, else the variable's; undefined where neither is set. */
+  /** An IP address: the flag's value, else the variable's; undefined if neither is set. */
   address(name: string, flag?: string): string | undefined {
     const value = flag ?? this.text(name);
     if (value === "") return undefined;
@@ -82,7 +82,7 @@ export class Environment {
     return level ?? "info";
   }
 
-  /** Throws OPTIONS_INVALID naming everything that is wrong. */
+  /** Throws OPTIONS_INVALID naming all mistakes, if there are any. */
   check(): void {
     if (this.wrong.length > 0) throw new SpiderError("OPTIONS_INVALID", `cannot start: ${this.wrong.join("; ")}`);
   }

@@ -1,13 +1,13 @@
-/** What an error is made with, beside its code and message. */
+/** Options of an error besides code and message. */
 interface ErrorOptionsWithDetails {
-  /** Data of this one failure: object names, the value found, what is allowed, what to do next. */
+  /** Data of this failure: object names, the value found, what is allowed, what to do next. */
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
 }
 
 /**
- * The one error class of the product. `message` is constant for a `code` (what was attempted and what is wrong);
- * everything that varies is in `details`, so that logs can be grouped and texts stay testable.
+ * The product's one error class. `message` says what was attempted and what is wrong, and is constant for a `code`; `details` has
+ * everything that varies, so that logs can be grouped and tests can compare texts.
  */
 export class SpiderError extends Error {
   readonly code: string;
@@ -21,7 +21,7 @@ export class SpiderError extends Error {
   }
 }
 
-/** True where `error` is ours and carries this code. */
+/** True if `error` is a SpiderError with this code. */
 export function hasCode(error: unknown, code: string): error is SpiderError {
   return error instanceof SpiderError && error.code === code;
 }

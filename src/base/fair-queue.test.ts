@@ -7,7 +7,7 @@ import { FairQueue } from "./fair-queue.ts";
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("FairQueue", () => {
-  it("lets the one call of a quiet namespace pass the two hundred of a busy one", async () => {
+  it("lets one call of a quiet namespace overtake two hundred of a busy one", async () => {
     const queue = new FairQueue({ slots: 1, maxWaiting: 300 });
     const order: string[] = [];
     const first = await queue.enter("busy", { signal: never });
@@ -22,7 +22,7 @@ describe("FairQueue", () => {
     assert.deepEqual(queue.depth, { inside: 0, waiting: 0 });
   });
 
-  it("lets more in where it becomes larger, and nobody until enough have left where it becomes smaller", async () => {
+  it("admits more calls when it grows, and none until enough have left when it shrinks", async () => {
     const queue = new FairQueue({ slots: 1, maxWaiting: 10 });
     const inside = Array.from({ length: 5 }, () => queue.enter("busy", { signal: never }));
     queue.resize(3);
@@ -35,7 +35,7 @@ describe("FairQueue", () => {
     assert.equal(queue.depth.waiting, 1);
   });
 
-  it("lets a quiet namespace in beside a busy one where there is room to spare, one call at a time", async () => {
+  it("admits a quiet namespace beside a busy one to a spare slot, one call at a time", async () => {
     const queue = new FairQueue({ slots: 2, spare: 1, maxWaiting: 300 });
     const entered: string[] = [];
     const enter = async (tenant: string) => {
@@ -49,11 +49,11 @@ describe("FairQueue", () => {
     assert.equal(queue.isOpenFor("another"), false);
     (await first)[Symbol.dispose]();
     await settle();
-    // The two slots are for everybody again only when the spare one is free.
+    // Normal slots are given out again only when the spare one is free.
     assert.deepEqual([entered.length, queue.depth], [3, { inside: 2, waiting: 2 }]);
   });
 
-  it("tells when nobody is inside any more", async () => {
+  it("reports when no call is inside any more", async () => {
     const queue = new FairQueue({ slots: 2, maxWaiting: 1 });
     await queue.idle();
     const slot = await queue.enter("a", { signal: never });
@@ -67,14 +67,14 @@ describe("FairQueue", () => {
     await told;
   });
 
-  it("refuses one more than may wait", async () => {
+  it("refuses a call when the queue is full", async () => {
     const queue = new FairQueue({ slots: 1, maxWaiting: 1 });
     await queue.enter("a", { signal: never });
     void queue.enter("a", { signal: never });
     await assert.rejects(queue.enter("a", { signal: never }), /try again later/);
   });
 
-  it("never has more inside than slots, serves everyone, and forgets those that give up", async () => {
+  it("never admits more calls than slots, serves everyone, and forgets callers that give up", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),

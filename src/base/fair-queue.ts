@@ -4,11 +4,11 @@ interface FairQueueOptions {
   /** How many calls may be inside at once. */
   readonly slots: number;
   /**
-   * How many more may be inside of tenants that have nobody else inside: the one call of a quiet namespace need not wait until
-   * a busy one leaves. @default 0
+   * How many more calls may be inside, only for tenants with no other call inside: so a quiet namespace need not wait for a call
+   * of a busy one to end. @default 0
    */
   readonly spare?: number;
-  /** How many may wait; one more is refused at once. */
+  /** How many calls may wait; further ones are refused at once. */
   readonly maxWaiting: number;
 }
 
@@ -17,13 +17,13 @@ interface Waiter {
 }
 
 /**
- * Admits calls up to a bound and is fair between tenants: a freed slot goes to the tenant (the Pod's namespace) that
- * waited longest for its turn, not to whoever queued most calls.
+ * Admits calls up to a bound, fairly between tenants (Pod namespaces): a freed slot goes to the tenant that has waited longest for
+ * its turn, not to the one with most calls.
  */
 export class FairQueue {
   readonly #options: FairQueueOptions;
   #slots: number;
-  /** Tenants in turn order; each with its own waiters, first in first out. */
+  /** Waiters by tenant, first in, first out. The order of tenants is the order of their turns. */
   readonly #waiting = new Map<string, Waiter[]>();
   /** Calls inside, by tenant. */
   readonly #insideOf = new Map<string, number>();
@@ -36,7 +36,7 @@ export class FairQueue {
     this.#slots = options.slots;
   }
 
-  /** Changes how many may be inside from now on; who is inside stays. */
+  /** Changes how many calls may be inside. Calls that are inside stay. */
   resize(slots: number): void {
     this.#slots = slots;
     while (this.#admitNext());
@@ -47,7 +47,7 @@ export class FairQueue {
     return { inside: this.#inside, waiting: this.#waiters };
   }
 
-  /** Resolves when no call is inside: now, or at the next such moment. */
+  /** Resolves as soon as no call is inside. */
   idle(): Promise<void> {
     if (this.#inside === 0) return Promise.resolve();
     this.#idle ??= Promise.withResolvers<void>();
@@ -125,7 +125,7 @@ export class FairQueue {
     }
   }
 
-  /** False where nobody waits who may enter. */
+  /** Admits the next waiter; false if none may enter. */
   #admitNext(): boolean {
     const next = this.#waiting.keys().find((waiting) => this.isOpenFor(waiting));
     if (next !== undefined) this.#admit(next);
@@ -135,7 +135,7 @@ export class FairQueue {
   #admit(tenant: string): void {
     const queue = this.#waiting.get(tenant) ?? [];
     const next = queue.shift();
-    // To the end of the round, so that every other tenant comes first.
+    // The tenant goes to the end of the order, so that all others come first.
     this.#waiting.delete(tenant);
     if (queue.length > 0) this.#waiting.set(tenant, queue);
     next?.enter();

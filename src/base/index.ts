@@ -1,6 +1,6 @@
 /**
- * What every module stands on: errors, clock, backoff, locks, Steps, supervised tasks, log, metrics. A closed list of small files;
- * anything with knowledge of networks or Kubernetes belongs elsewhere. Imports nothing of ours. Anyone may import it.
+ * The foundation of every module: errors, clock, backoff, locks, Steps, supervised tasks, log, metrics. Nothing here knows
+ * about networks or Kubernetes. Imports nothing of ours. Anyone may import it.
  */
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
 export { abortable, type Clock, never, type Signal, sleepBy, systemClock, withTimeout } from "./clock.ts";

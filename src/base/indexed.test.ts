@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Index } from "./indexed.ts";
 
-test("an index finds what a search over all objects finds, in whatever order they come, change and go", () => {
+test("an index finds the same objects as a full search, in whatever order they come, change and go", () => {
   const change = fc.record({ key: fc.nat(5), values: fc.option(fc.uniqueArray(fc.constantFrom("a", "b", "c"))) });
   fc.assert(
     fc.property(fc.array(change), (changes) => {
@@ -25,7 +25,7 @@ test("an index finds what a search over all objects finds, in whatever order the
   );
 });
 
-test("an index of very many objects of one value loses each of them again", () => {
+test("an index with very many objects of one value can remove each of them", () => {
   const objects = Array.from({ length: 3_000 }, (_, at) => ({ at }));
   const index = new Index<{ readonly at: number }>(() => ["all"]);
   for (const object of objects) index.move(undefined, object);

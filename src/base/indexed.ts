@@ -1,25 +1,25 @@
-/** So many objects of one value are a plain list; beyond it, finding the one that goes would take too long. */
+/** Up to this many objects of one value are a plain list; beyond that, finding one to remove would take too long. */
 const listMax = 1_024;
 
-/** Objects by values computed from them; what it keeps of each is one reference. */
+/** Finds objects by values computed from them. Keeps one reference per object and value. */
 export class Index<T extends object> {
   readonly #valuesOf: (object: T) => readonly string[];
   readonly #found = new Map<string, T[] | Set<T>>();
-  /** Most values have one object: a list for each of those would cost more than the objects. */
+  /** Most values have one object, for which a list would cost more memory than the object. */
   readonly #only = new Map<string, T>();
 
-  /** @param valuesOf the values under which an object is found, the same at each call */
+  /** @param valuesOf the values under which an object is found; must give the same for the same object */
   constructor(valuesOf: (object: T) => readonly string[]) {
     this.#valuesOf = valuesOf;
   }
 
-  /** The objects of this value, in the order in which they got it. */
+  /** The objects with this value, in the order in which they got it. */
   get(value: string): readonly T[] {
     const only = this.#only.get(value);
     return only === undefined ? [...(this.#found.get(value) ?? [])] : [only];
   }
 
-  /** One object has become another; undefined: it is new, or gone. `before` is what was given as `now` before. */
+  /** Replaces `before`, as given earlier as `now`, by `now`. `before` undefined: a new object; `now` undefined: it is gone. */
   move(before: T | undefined, now: T | undefined): void {
     for (const value of before === undefined ? [] : this.#valuesOf(before)) this.#remove(value, before as T);
     for (const value of now === undefined ? [] : this.#valuesOf(now)) this.#add(value, now as T);

@@ -7,7 +7,7 @@ import { abortable } from "./clock.ts";
 export class KeyedLock {
   readonly #tails = new Map<string, Promise<void>>();
 
-  /** Runs `act` when every earlier holder of `key` has ended. A waiter whose signal aborts leaves the queue. */
+  /** Runs `act` after every earlier holder of `key` has ended. A waiter whose signal aborts leaves the queue. */
   async run<T>(key: string, act: () => Promise<T>, { signal }: { readonly signal: AbortSignal }): Promise<T> {
     const before = this.#tails.get(key);
     const done = Promise.withResolvers<void>();

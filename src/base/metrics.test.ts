@@ -36,7 +36,7 @@ describe("Metrics", () => {
     );
   });
 
-  it("say with each series which program measured, as OpenTelemetry's exporter does", async () => {
+  it("label each series with the program, as OpenTelemetry's exporter does", async () => {
     const lines = (await new Metrics("app", table).text()).split("\n");
     const scope = `otel_scope_name="app",otel_scope_version="${productVersion}"`;
     for (const line of [
@@ -61,7 +61,7 @@ describe("Metrics", () => {
     assert.ok(lines.includes('app_call_seconds_bucket{le="1"} 1'));
   });
 
-  it("read a gauge at the scrape, and drop series that are not read any more", async () => {
+  it("read a gauge at each scrape, and drop series that are no longer given", async () => {
     const metrics = new Metrics("app", table);
     let pools = ["a", "b"];
     metrics.collect("app_free", () => pools.map((pool, at) => ({ value: at, labels: { pool } })));
@@ -76,7 +76,7 @@ describe("Metrics", () => {
     );
   });
 
-  it("of two apps in one process do not meet", async () => {
+  it("of two programs in one process do not mix", async () => {
     const [one, other] = [new Metrics("app", table), new Metrics("app", table)];
     one.set("app_size", { value: 1 });
     assert.ok((await linesOf(other)).includes("app_size 0"));

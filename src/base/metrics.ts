@@ -1,20 +1,20 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { productVersion } from "./version.ts";
 
-/** A label: its known values, each of which starts at zero, or `any` where nobody can list them (a pool's name). */
+/** A label's known values, each of which starts at zero, or `any` if they cannot be listed (names of pools). */
 type MetricLabels = Readonly<Record<string, readonly string[] | "any">>;
 
-/** What a metric is, as an app declares it: the scrape and the reference page are both made from this. */
+/** A metric as a program declares it: both the scrape and the reference page are made from this. */
 interface MetricDefinition<L extends MetricLabels = MetricLabels> {
   readonly kind: "counter" | "gauge" | "histogram";
-  /** One sentence; it is the HELP line and the row of the reference page. */
+  /** One sentence for the HELP line and the reference page. */
   readonly help: string;
   readonly labels?: L;
   /** Upper bounds of a histogram. */
   readonly buckets?: readonly number[];
 }
 
-/** All metrics of one app by their full names. Declare it `as const satisfies MetricTable`, so that names and labels are checked. */
+/** All metrics of a program by full name. Declare it `as const satisfies MetricTable`, so that names and labels are checked. */
 export type MetricTable = Readonly<Record<string, MetricDefinition>>;
 
 type LabelsOf<D> = D extends { readonly labels: infer L extends MetricLabels }
@@ -25,26 +25,26 @@ type NamesOf<T extends MetricTable, K extends MetricDefinition["kind"]> = {
 }[keyof T] &
   string;
 
-/** One measured value; `labels` exactly where the metric declares some. */
+/** One measured value, with `labels` if the metric declares some. */
 type Sample<D> =
   LabelsOf<D> extends undefined ? { readonly value: number } : { readonly value: number; readonly labels: LabelsOf<D> };
 
-/** What Prometheus accepts most widely. */
+/** The content type of Prometheus' text format. */
 export const metricsContentType = Registry.PROMETHEUS_CONTENT_TYPE;
 
 /**
- * The metrics of one app, in a registry of its own: two apps or two tests in one process do not meet. Wrong names and labels
- * are errors of the compiler.
+ * The metrics of one program, in their own registry, so that two programs or tests in one process do not mix. The compiler checks
+ * names and labels.
  */
 export class Metrics<T extends MetricTable> {
   readonly #registry = new Registry();
   readonly #metrics = new Map<string, Counter | Gauge | Histogram>();
 
   /**
-   * `app` is the program that measures. Every series carries it and its version the way OpenTelemetry's exporter writes them,
-   * because dashboards and rules of Spiderpool select by these labels.
+   * `app` is the name of the program. Every series has it and the version as labels in the form of OpenTelemetry's exporter,
+   * because existing dashboards and rules for Spiderpool select by them.
    *
-   * Throws what the Prometheus client says of a name that it does not allow.
+   * Throws the Prometheus client's error for an invalid name.
    */
   constructor(app: string, table: T) {
     this.#registry.setDefaultLabels({ otel_scope_name: app, otel_scope_version: productVersion });
@@ -62,7 +62,7 @@ export class Metrics<T extends MetricTable> {
     }
   }
 
-  /** Adds to a counter; 1 where no number is given. */
+  /** Adds to a counter, by default 1. */
   count<N extends NamesOf<T, "counter">>(
     name: N,
     ...[labels, by = 1]: LabelsOf<T[N]> extends undefined
@@ -84,7 +84,7 @@ export class Metrics<T extends MetricTable> {
     (this.#metrics.get(name) as Histogram).observe(labels, value);
   }
 
-  /** At each scrape the gauge gets exactly these values: series that are not among them are gone. */
+  /** Reads the gauge's values at each scrape. Series that `read` no longer gives disappear. */
   collect<N extends NamesOf<T, "gauge">>(name: N, read: () => Iterable<Sample<T[N]>>): void {
     const gauge = this.#metrics.get(name) as Gauge & { collect: () => void };
     gauge.collect = () => {
@@ -106,7 +106,7 @@ export class Metrics<T extends MetricTable> {
   }
 }
 
-/** The rows of the reference page: name, kind, labels, meaning. In the order of the table. */
+/** The table of the reference page: name, kind, labels, meaning, in the order of declaration. */
 export function formatMetricTable(table: MetricTable): string {
   const rows = Object.entries(table).map(([name, { kind, help, labels = {} }]) => {
     const shown = Object.entries(labels).map(([label, values]) =>
@@ -117,7 +117,7 @@ export function formatMetricTable(table: MetricTable): string {
   return ["| name | type | labels | meaning |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-/** Every combination of values; none where one of the labels can have any. */
+/** Every combination of known values; none if one of the labels is `any`. */
 function knownLabels(labels: MetricLabels): readonly Readonly<Record<string, string>>[] {
   return Object.entries(labels).reduce<readonly Readonly<Record<string, string>>[]>(
     (some, [name, values]) =>

@@ -2,8 +2,8 @@ import { readFileSync, statSync, unlinkSync } from "node:fs";
 import { codeOf, SpiderError } from "./errors.ts";
 
 /**
- * Writes what a node has to remember before it acts. Throws STATE_NOT_WRITTEN, naming the folder, where the file system does
- * not take it: what is not written down is not begun.
+ * Writes state that a node must remember before it acts. Throws STATE_NOT_WRITTEN, naming the folder, if the write fails, so that
+ * the caller does not begin.
  */
 export function writeState(folder: string, write: () => void): void {
   try {
@@ -16,7 +16,7 @@ export function writeState(folder: string, write: () => void): void {
   }
 }
 
-/** What the file holds; undefined where there is none, which costs no error and no stack trace. Throws whatever else fails. */
+/** The file's content; undefined if there is no file, without the cost of an error. Throws other system errors. */
 export function readIfThere(path: string): Buffer | undefined {
   if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
   try {

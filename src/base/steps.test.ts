@@ -31,7 +31,7 @@ describe("Steps", () => {
     assert.deepEqual(undone, [undefined]);
   });
 
-  it("closes what it owns when it has ended, after what it undoes", async () => {
+  it("disposes its resources at the end, after any undo", async () => {
     const order: string[] = [];
     for (const end of ["commit", "abort"] as const) {
       const call = steps();
@@ -42,7 +42,7 @@ describe("Steps", () => {
     assert.deepEqual(order, ["closed", "undone", "closed"]);
   });
 
-  it("waits for what still runs before it undoes", async () => {
+  it("waits for running stages before it undoes", async () => {
     const order: string[] = [];
     const call = steps();
     const gate = Promise.withResolvers<void>();
@@ -76,7 +76,7 @@ describe("Steps", () => {
     assert.equal(settled, true);
   });
 
-  it("throws the failure of a stage beside only when it is asked whether all have settled", async () => {
+  it("throws the failure of a stage started by beside() only from settled()", async () => {
     const call = steps();
     const undone: true[] = [];
     call.beside("ofport", () => Promise.reject(new Error("no port")), {
@@ -104,7 +104,7 @@ describe("Steps", () => {
     );
   });
 
-  it("reports a failing undo aside and goes on with the others", async () => {
+  it("reports a failing undo and goes on with the others", async () => {
     const errors: string[] = [];
     const undone: true[] = [];
     const call = steps({ onUndoError: (stage) => void errors.push(stage) });
@@ -133,7 +133,7 @@ describe("Steps", () => {
     }
   });
 
-  it("records a span for each stage, also for the one that failed", async () => {
+  it("records a span for each stage, even for one that failed", async () => {
     const call = steps();
     await call.run("claim", async () => {}, { of: "eth0/4" });
     await assert.rejects(call.run("link", () => Promise.reject(new Error("no"))));
@@ -146,7 +146,7 @@ describe("Steps", () => {
     );
   });
 
-  it("waits for its turn where a stage blocks the thread, which the record tells as part of the queue", async () => {
+  it("waits for a turn before a stage that blocks the thread, which the record counts as part of the queue", async () => {
     const clock = new ManualClock();
     const free = Promise.withResolvers<void>();
     let turns = 0;

@@ -25,14 +25,14 @@ export type Stage = (typeof stages)[number];
 /** One stage as it ran. Times are milliseconds since the call arrived. */
 export interface Span {
   readonly stage: Stage;
-  /** What the stage worked on, where one call runs it more than once: a NIC or a family. */
+  /** The NIC or family that the stage worked on, if a call runs the stage more than once. */
   readonly of: string;
   readonly startMs: number;
   readonly endMs: number;
   readonly failed: boolean;
 }
 
-/** Called at `<stage>:before` and `<stage>:after`; crash tests end the process or throw here. */
+/** Called at `<stage>:before` and `<stage>:after`. Crash tests end the process or throw here. */
 export type FailPoint = (point: `${Stage}:${"before" | "after"}`) => void;
 
 export interface StepsOptions {
@@ -42,16 +42,16 @@ export interface StepsOptions {
   readonly failPoint?: FailPoint;
   /** Gives a stage that blocks the thread its turn among those of other calls. @default at once */
   readonly turn?: (options: Signal) => Promise<Disposable>;
-  /** Told of each undo that failed; the cause of the abort is never replaced by it. */
+  /** Called for each undo that fails; such an error never replaces the cause of the abort. */
   readonly onUndoError?: (stage: Stage, error: unknown) => void;
 }
 
-/** `undo` is registered before the act starts, and gets what the act returned, or undefined where it failed. */
+/** `undo` is registered before the act starts. It gets the act's result, or undefined if the act failed. */
 export interface RunOptions<T> {
-  /** What the stage works on, where one call runs it more than once: a NIC or a family. */
+  /** The NIC or family that the stage works on, if a call runs the stage more than once. */
   readonly of?: string;
   readonly undo?: (done: T | undefined) => Promise<void> | void;
-  /** It blocks the thread for as long as a tenth of a call: hundreds of calls at once take turns, fairly. */
+  /** The stage blocks the thread for up to a tenth of a call, so that concurrent calls must take fair turns. */
   readonly blocking?: true;
 }
 
@@ -63,8 +63,8 @@ interface UndoEntry {
 const givenUp = new SpiderError("GIVEN_UP", "another part of the call has failed");
 
 /**
- * One call's life. `run` is at once a span of the flight record, the two fail points of its stage, and an undo entry
- * that is registered before the act starts, because the outcome of an act that was cut off is unknown.
+ * The steps of one call. Each `run` makes a span of the flight record, passes the two fail points of its stage, and registers an
+ * undo entry before the act starts, because the outcome of an interrupted act is unknown.
  */
 export class Steps {
   readonly signal: AbortSignal;
@@ -74,7 +74,7 @@ export class Steps {
   readonly #turn: StepsOptions["turn"];
   readonly #onUndoError: (stage: Stage, error: unknown) => void;
   readonly #spans: Span[] = [];
-  /** Aborts what still runs when the call is given up, by its caller or from within. */
+  /** Aborts running stages when the call is given up, by its caller or by `abort`. */
   readonly #given = new AbortController();
   readonly #letGo: () => void;
   /** Every stage so far. */
@@ -88,7 +88,7 @@ export class Steps {
     this.#clock = clock;
     this.#startMs = clock.monotonicMs();
     this.signal = this.#given.signal;
-    // Not AbortSignal.any(): its bookkeeping of weak references costs as much as a stage.
+    // AbortSignal.any() would cost as much as a stage, because of its weak references.
     const forward = () => this.#given.abort(signal.reason);
     if (signal.aborted) forward();
     else signal.addEventListener("abort", forward, { once: true });
@@ -99,12 +99,12 @@ export class Steps {
   }
 
   /**
-   * Runs one stage. `undo` is called by `abort`, newest first, with what `act` returned, or with undefined when the
-   * outcome is unknown: it must cope with both.
+   * Runs one stage. `abort` calls `undo`, newest first, with the result of `act`, or with undefined if the outcome is unknown:
+   * it must handle both.
    */
   run<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): Promise<T> {
     const running = this.#run(stage, act, options);
-    running.catch(() => {}); // Nobody may have come to wait for it when the call fails otherwise.
+    running.catch(() => {}); // If another stage fails first, nobody may ever await this one.
     this.#running.push(running);
     return running;
   }
@@ -132,7 +132,7 @@ export class Steps {
     }
   }
 
-  /** Waiting for it is told as part of the queue. */
+  /** Waits for a turn. The flight record counts this as part of the queue. */
   async #takeTurn(of: string): Promise<Disposable | undefined> {
     if (this.#turn === undefined) return undefined;
     const startMs = this.#now();
@@ -142,13 +142,13 @@ export class Steps {
     return turn;
   }
 
-  /** Starts a stage on which nothing that follows depends: it only has to be done before the answer (`settled`). */
+  /** Starts a stage on which no later stage depends: it only has to end before the answer (`settled`). */
   beside<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): void {
-    // Its failure is thrown by `settled`, or of no interest to a call that failed otherwise.
+    // `settled` throws its failure, unless the call has failed for another reason.
     this.#beside.push({ of: options.of ?? "", running: this.run(stage, act, options) });
   }
 
-  /** Disposes it when the call has ended, after what it undoes. */
+  /** Disposes the resource when the call has ended, after any undo. */
   own<T extends Disposable>(resource: T): T {
     return this.#owned.use(resource);
   }
@@ -187,7 +187,7 @@ export class Steps {
     this.#owned.dispose();
   }
 
-  /** The call failed: cuts short what still runs, waits for it, then undoes newest first. Never throws; failures of undo are reported aside. */
+  /** The call failed: aborts running stages, waits for them, then undoes newest first. Never throws: `onUndoError` gets failures. */
   async abort(): Promise<void> {
     if (this.#ended) return;
     this.#given.abort(givenUp);
@@ -209,7 +209,7 @@ export class Steps {
     this.#owned.dispose();
   }
 
-  /** The spans so far, by their start. */
+  /** The spans so far, ordered by start. */
   get spans(): readonly Span[] {
     return this.#spans.toSorted((a, b) => a.startMs - b.startMs);
   }

@@ -1,8 +1,8 @@
 import type { Logger } from "./log.ts";
 
 /**
- * Owns every promise that nobody awaits: background work is spawned here, so that a failure is logged and counted and
- * the process knows what still runs when it stops.
+ * Owns every promise that nobody awaits. Background work is spawned here, so that failures are logged and counted, and the process
+ * can wait for running work when it stops.
  */
 export class Tasks {
   readonly #running = new Set<Promise<void>>();
@@ -38,7 +38,7 @@ export class Tasks {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  /** Tells all tasks to end and waits until they have. */
+  /** Aborts all tasks and waits until they have ended. */
   async stop(reason: Error = new Error("stopping")): Promise<void> {
     this.#stop.abort(reason);
     await this.idle();

@@ -1,7 +1,7 @@
-/** Text that is not the address, prefix, range or name that it should be. The message holds the text (cut to 80 characters). */
+/** Text that is not the expected address, prefix, range or name. The message contains the text, cut to 80 characters. */
 export class IpParseError extends Error {
   readonly code = "IP_PARSE";
-  /** The text refused, uncut. */
+  /** The whole refused text. */
   readonly text: string;
 
   constructor(what: string, text: string, reason: string) {

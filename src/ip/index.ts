@@ -2,7 +2,7 @@
  * Addresses, prefixes, ranges and interval sets of both families, as values. Pure arithmetic: the cost of an operation
  * depends on the number of intervals, never on how many addresses they hold, so a /10 or a /64 is as cheap as one address.
  *
- * It will not do names, sockets, interfaces or policy. Imports nothing, not even our own modules. Anyone may import it.
+ * It knows nothing of names, sockets, interfaces or policy. Imports nothing, not even our own modules. Anyone may import it.
  */
 export { clampCount } from "./count.ts";
 export { IpParseError } from "./errors.ts";

@@ -15,7 +15,7 @@ interface Interval {
 export class IpSet {
   readonly family: Family;
   readonly #intervals: readonly Interval[];
-  /** Made at the first question that needs it: how many members lie before each interval, and at the end the size. */
+  /** How many members lie before each interval, and at the end the size. Computed when it is first needed. */
   #before: readonly bigint[] | undefined;
 
   private constructor(family: Family, intervals: readonly Interval[]) {
@@ -27,7 +27,7 @@ export class IpSet {
     return new IpSet(family, []);
   }
 
-  /** The union of ranges in any order, overlapping or not. */
+  /** The union of ranges, which may overlap and come in any order. */
   static of(family: Family, ranges: Iterable<IpRange>): IpSet {
     const intervals: Interval[] = [];
     for (const { first, last } of ranges) {
@@ -39,7 +39,7 @@ export class IpSet {
     return new IpSet(family, coalesce(intervals));
   }
 
-  /** The set of single addresses in any order, repeated or not. */
+  /** The set of single addresses, which may repeat and come in any order. */
   static ofIps(family: Family, ips: Iterable<Ip>): IpSet {
     return IpSet.of(
       family,
@@ -56,7 +56,7 @@ export class IpSet {
     return this.#sums().at(-1) ?? 0n;
   }
 
-  /** How many intervals it has: what its memory and the cost of its operations are proportional to. */
+  /** How many intervals it has. Its memory and the cost of its operations are proportional to this. */
   get intervalCount(): number {
     return this.#intervals.length;
   }
@@ -122,11 +122,11 @@ export class IpSet {
     return (this.#sums()[at] ?? 0n) + inside;
   }
 
-  /** With one address more; the same set where it is a member already. */
+  /** The set with `ip`; the same object if `ip` is a member already. */
   add(ip: Ip): IpSet {
     this.#assertFamily(ip.family);
     const value = ipValue(ip);
-    // Everything from the interval that ends just below the address to the one that begins just above it becomes one.
+    // Merges all intervals that contain the address or touch it into one.
     const from = this.#indexAtOrAfter(value === 0n ? 0n : value - 1n);
     const to = lowestWhere(this.#intervals.length, (i) => (this.#intervals[i]?.first ?? 0n) > value + 1n);
     const [low, high] = [this.#intervals[from], this.#intervals[to - 1]];
@@ -138,7 +138,7 @@ export class IpSet {
     return new IpSet(this.family, this.#intervals.toSpliced(from, to - from, joined));
   }
 
-  /** With one address less; the same set where it is no member. */
+  /** The set without `ip`; the same object if `ip` is not a member. */
   remove(ip: Ip): IpSet {
     if (!this.contains(ip)) return this;
     const value = ipValue(ip);
@@ -191,12 +191,12 @@ export class IpSet {
     }
   }
 
-  /** True where every member is a member of `other`. */
+  /** True if every member is a member of `other`. */
   isSubsetOf(other: IpSet): boolean {
     return this.subtract(other).isEmpty;
   }
 
-  /** True where some address is a member of both. */
+  /** True if some address is a member of both. */
   overlaps(other: IpSet): boolean {
     return !this.intersect(other).isEmpty;
   }
@@ -209,7 +209,7 @@ export class IpSet {
     });
   }
 
-  /** As `formatIpSet`, for logs and JSON. */
+  /** The result of `formatIpSet`, for logs and JSON. */
   toJSON(): readonly string[] {
     return formatIpSet(this);
   }
@@ -236,7 +236,7 @@ export class IpSet {
   }
 }
 
-/** The union of elements as they stand in a pool's `ips` (see `parseRange`). Throws IpParseError at the first bad one. */
+/** The union of elements as in a pool's `ips` (see `parseRange`). Throws IpParseError at the first invalid one. */
 export function parseIpSet(texts: readonly string[], family: Family): IpSet {
   return IpSet.of(
     family,
@@ -244,7 +244,7 @@ export function parseIpSet(texts: readonly string[], family: Family): IpSet {
   );
 }
 
-/** The normal form of a list of ranges: ascending maximal runs, `A` or `A-B`, canonical text. */
+/** The normal form of a list of ranges: ascending maximal ranges, `A` or `A-B`, canonical text. */
 export function formatIpSet(set: IpSet): readonly string[] {
   return set.ranges.map(formatRange);
 }
@@ -260,7 +260,7 @@ function coalesce(intervals: readonly Interval[]): readonly Interval[] {
   return merged;
 }
 
-/** The lowest index below `count` for which `holds` is true, given that it stays true from there on; else `count`. */
+/** Binary search: the lowest index below `count` from which on `holds` is true; `count` if there is none. */
 function lowestWhere(count: number, holds: (index: number) => boolean): number {
   let [low, high] = [0, count];
   while (low < high) {

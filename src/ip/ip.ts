@@ -24,13 +24,13 @@ export function parseIp(text: string, family?: Family): Ip {
   return found;
 }
 
-/** As `parseIp`, with undefined in place of the error. */
+/** As `parseIp`, but returns undefined instead of throwing. */
 export function tryParseIp(text: string, family?: Family): Ip | undefined {
   const found = scan(text);
   return typeof found === "string" || (family !== undefined && found.family !== family) ? undefined : found;
 }
 
-/** Canonical text: dotted IPv4, or IPv6 as RFC 5952 §4 has it (lower case, the first longest run of zero groups cut). */
+/** Canonical text: dotted IPv4, or IPv6 by RFC 5952 §4 (lower case, the first longest run of zero groups shortened). */
 export function formatIp(ip: Ip): string {
   if (ip.family === 4) return formatIpv4(ip.value);
   const groups = ipv6Groups(ip.value);
@@ -40,7 +40,7 @@ export function formatIp(ip: Ip): string {
   return `${hex.slice(0, start).join(":")}::${hex.slice(start + length).join(":")}`;
 }
 
-/** Below zero, zero or above zero, as for `Array.prototype.sort`; IPv4 comes before IPv6. */
+/** A comparator for `Array.prototype.sort`; IPv4 comes before IPv6. */
 export function compareIp(a: Ip, b: Ip): number {
   if (a.family !== b.family) return a.family - b.family;
   return a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
@@ -56,7 +56,7 @@ export function ipValue(ip: Ip): bigint {
   return BigInt(ip.value);
 }
 
-/** The address with this integer. Throws RangeError where the family has no such address. */
+/** The address with this integer. Throws RangeError if the family has no such address. */
 export function ipFromValue(family: Family, value: bigint): Ip {
   if (value < 0n || value >> BigInt(addressBits(family)) !== 0n) {
     throw new RangeError(`Cannot make an IPv${family} address as 'value' is out of range: current value is ${value}`);
@@ -66,7 +66,7 @@ export function ipFromValue(family: Family, value: bigint): Ip {
 
 /** 4 or 16 bytes in network order. */
 export function ipToBytes(ip: Ip): Uint8Array {
-  // Without a view: it would move so short an array out of V8's heap, which costs more than all else here.
+  // No DataView: it would move this short array out of V8's heap, which costs more than everything else here.
   const bytes = new Uint8Array(addressBits(ip.family) / 8);
   if (ip.family === 4) storeWord(bytes, 0, ip.value);
   else {
@@ -99,7 +99,7 @@ function wordAt(bytes: Uint8Array, at: number): number {
   return word;
 }
 
-/** " in IPv4", as the messages about text of a known family have it. */
+/** " in IPv4", for messages about text of a known family. */
 export function inFamily(family: Family | undefined): string {
   return family === undefined ? "" : ` in IPv${family}`;
 }
@@ -128,13 +128,13 @@ function longestZeroRun(groups: readonly number[]): { readonly start: number; re
   return best;
 }
 
-/** The longest text forms: `255.255.255.255`, and IPv6 with a dotted tail. A bound on what is scanned at all. */
+/** Length of the longest text form, IPv6 with a dotted tail. Longer text is refused without a scan. */
 const longestText = 45;
 
 const dot = 0x2e;
 const colon = 0x3a;
 
-/** The address, or why it is none. */
+/** The address, or why the text is not one. */
 function scan(text: string): Ip | string {
   if (text.length === 0) return "it is empty";
   if (text.length > longestText) return "it is too long for an address";
@@ -215,7 +215,7 @@ function joinDottedTail(text: string, start: number, groups: number[], gap: numb
 function joinGroups(groups: number[], gap: number): bigint | undefined {
   if (gap < 0 ? groups.length !== 8 : groups.length > 7) return undefined;
   while (groups.length < 8) groups.splice(gap, 0, 0);
-  // 32 bits at a time: a bigint operation costs as much as the rest of the scan.
+  // 32 bits at a time, because one bigint operation costs as much as the rest of the scan.
   let value = 0n;
   for (let at = 0; at < 8; at += 2) {
     value = (value << 32n) | BigInt((groups[at] ?? 0) * 0x10000 + (groups[at + 1] ?? 0));

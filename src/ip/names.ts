@@ -18,19 +18,19 @@ export function claimName(ip: Ip): string {
   return ip.family === 4 ? formatIp(ip) : fullGroups(ip.value, "-");
 }
 
-/** The address as the claim's `spec.address` has it: as its name, IPv6 groups joined by `:`. */
+/** The address as in the claim's `spec.address`: like its name, but with IPv6 groups joined by `:`. */
 export function claimAddress(ip: Ip): string {
   return ip.family === 4 ? formatIp(ip) : fullGroups(ip.value, ":");
 }
 
-/** The address that a claim of this name stands for. Only the exact form of `claimName` counts. Throws IpParseError. */
+/** The address of the claim with this name. Accepts only the exact form of `claimName`. Throws IpParseError. */
 export function parseClaimName(name: string): Ip {
   const ip = tryParseClaimName(name);
   if (ip === undefined) throw new IpParseError("invalid claim name", name, "want the name of an address");
   return ip;
 }
 
-/** As `parseClaimName`, with undefined in place of the error. */
+/** As `parseClaimName`, but returns undefined instead of throwing. */
 export function tryParseClaimName(name: string): Ip | undefined {
   const ip = tryParseIp(name.replaceAll("-", ":"));
   return ip !== undefined && claimName(ip) === name ? ip : undefined;

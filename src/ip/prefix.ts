@@ -26,7 +26,7 @@ export function parsePrefix(text: string, family?: Family): Prefix {
   throw new IpParseError(`invalid CIDR format${inFamily(family)}`, text, "want an address, '/' and a prefix length");
 }
 
-/** As `parsePrefix`, with undefined in place of the error. */
+/** As `parsePrefix`, but returns undefined instead of throwing. */
 export function tryParsePrefix(text: string, family?: Family): Prefix | undefined {
   const slash = text.indexOf("/");
   if (slash < 0) return undefined;
@@ -57,7 +57,7 @@ export function networkOf(prefix: Prefix): Prefix {
   return { ip: prefixRange(prefix).first, bits: prefix.bits };
 }
 
-/** True for a CIDR in the one text form that pools and subnets may have: host bits zero, canonical address text. */
+/** True for a CIDR in the form that pools and subnets require: host bits zero, canonical address text. */
 export function isCanonicalPrefix(text: string): boolean {
   const prefix = tryParsePrefix(text);
   return prefix !== undefined && formatPrefix(networkOf(prefix)) === text;
@@ -70,7 +70,7 @@ export function prefixContains(prefix: Prefix, ip: Ip): boolean {
   return ipValue(prefix.ip) >> hostBits === ipValue(ip) >> hostBits;
 }
 
-/** True when one holds the other; prefixes of two families never overlap. */
+/** True if one contains the other; prefixes of different families never overlap. */
 export function prefixesOverlap(a: Prefix, b: Prefix): boolean {
   return a.bits <= b.bits ? prefixContains(a, b.ip) : prefixContains(b, a.ip);
 }

@@ -25,7 +25,7 @@ export function parseRange(text: string, family?: Family): IpRange {
   return { first, last };
 }
 
-/** As `parseRange`, with undefined in place of the error. */
+/** As `parseRange`, but returns undefined instead of throwing. */
 export function tryParseRange(text: string, family?: Family): IpRange | undefined {
   try {
     return parseRange(text, family);

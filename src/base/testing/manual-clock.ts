@@ -5,7 +5,7 @@ interface Sleeper {
   readonly act: () => void;
 }
 
-/** A clock that moves only when told to. `advance` wakes sleepers in the order of their times. */
+/** A clock that moves only by `advance`, which wakes sleepers in the order of their times. */
 export class ManualClock implements Clock {
   #nowMs = 0;
   readonly #wallStartMs: number;
@@ -33,12 +33,12 @@ export class ManualClock implements Clock {
 
   readonly sleep = sleepBy((ms, act) => this.after(ms, act));
 
-  /** How many sleeps are under way, and acts to come: what a test waits for before it advances. */
+  /** The number of pending sleeps and acts. A test waits for these before it advances. */
   get sleeping(): number {
     return this.#sleepers.length;
   }
 
-  /** Moves time on until the promise has settled: ten minutes at most. */
+  /** Moves time forward until the promise has settled, by ten minutes at most. */
   async drive<T>(promise: Promise<T>): Promise<T> {
     let settled = false;
     const settle = () => {
@@ -67,7 +67,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets everything that is ready run. */
+/** Runs everything that is ready. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-/** The series of a scrape, by name and labels as they were declared: without the labels that tell which program measured. */
+/** The series of a scrape by name and declared labels, without the labels that name the program. */
 export function seriesOf(text: string): ReadonlyMap<string, number> {
   const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   return new Map(

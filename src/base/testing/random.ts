@@ -1,4 +1,4 @@
-/** mulberry32: the same whole numbers in [0, 2³²) for the same seed, of which 32 bits count. A run can be repeated. */
+/** mulberry32: reproducible whole numbers in [0, 2³²) from the lower 32 bits of a seed. */
 export function mulberry32(seed: number): () => number {
   let state = seed | 0;
   return () => {
@@ -9,7 +9,7 @@ export function mulberry32(seed: number): () => number {
   };
 }
 
-/** The same as fractions in [0, 1). */
+/** The numbers of `mulberry32` as fractions in [0, 1). */
 export function fractionsFrom(seed: number): () => number {
   const next = mulberry32(seed);
   return () => next() / 2 ** 32;

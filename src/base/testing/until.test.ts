@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { until } from "./until.ts";
 
-it("until() returns what it saw when it became so, and says what it saw last where it did not", async () => {
+it("until() returns the value that fulfils the condition, and reports the last value if none does", async () => {
   let count = 0;
   assert.equal(
     await until(

@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { inspect } from "node:util";
 
 interface UntilOptions {
-  /** Far more than it ever takes: only what never comes waits so long. @default 30 s */
+  /** Longer than the condition ever takes: only a failing test waits this long. @default 30 s */
   readonly withinMs?: number;
-  /** Between two looks. @default 10 ms */
+  /** Time between two looks. @default 10 ms */
   readonly everyMs?: number;
 }
 
 /**
- * Looks again and again until `is` holds for what is seen, and returns that. For what another process or the kernel does in
- * its own time, where nothing tells of it. Throws AssertionError with `what` was waited for and what was seen last.
+ * Looks until `is` holds for the value seen, and returns that. For changes that another process or the kernel makes without
+ * notice. Throws AssertionError with `what` was waited for and the value seen last.
  */
 export async function until<T, S extends T = T>(
   what: string,
