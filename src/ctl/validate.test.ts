@@ -22,6 +22,16 @@ describe("spiderpoolctl validate", () => {
     assert.deepEqual(await validate(new FakeApi(), good), { status: 0, out: "spiderippool/a is valid\n", err: "" });
   });
 
+  it("says the same to programs and shells", async () => {
+    const files = { "x.yaml": JSON.stringify({ ...good, spec: { subnet: 5 } }), "y.yaml": JSON.stringify(good) };
+    const { status, out } = await runCtl(new FakeApi(), ["validate", "-f", "x.yaml", "-o", "json"], files);
+    const [{ object, valid, problems }] = JSON.parse(out).items;
+    assert.deepEqual([status, object, valid, problems[0].field], [1, "spiderippool/a", false, "spec.subnet"]);
+    assert.match(problems[0].place, /^x\.yaml, line 1$/);
+    const named = await runCtl(new FakeApi(), ["validate", "-f", "y.yaml", "-o", "name"], files);
+    assert.equal(named.out, "spiderippool.spiderpool.spidernet.io/a\n");
+  });
+
   it("names every field that breaks a rule, with its value", async () => {
     const { status, err } = await validate(new FakeApi(), pool("a", { subnet: "10.6.0.1/16", ips: ["10.7.0.9"] }));
     assert.equal(status, 1);

@@ -27,6 +27,7 @@ import { SpiderError } from "#base";
 import { type KubeClient, type KubeObject, keyOf } from "#kube";
 import { exitFailed, exitOk } from "./io.ts";
 import { type Manifest, readPlacedManifests } from "./manifests.ts";
+import { formatItems } from "./output.ts";
 import type { Context, Run } from "./program.ts";
 import { violationsOfKind } from "./schema/kinds.ts";
 
@@ -52,21 +53,26 @@ interface Others {
  * schema, and where that is kept, by the rules of admission. Objects of other groups are passed over. The exit status is 1 where
  * one is refused.
  */
-async function validate(filename: string, { io, cluster }: Context): Promise<number> {
+async function validate(filename: string, { io, cluster, output }: Context): Promise<number> {
   const placed = (await readPlacedManifests(io, filename)).filter(({ manifest }) => manifest.apiVersion === ours);
   if (placed.length === 0) {
     throw new SpiderError("OPTIONS_INVALID", `${filename} has no object of ${ours}`);
   }
   const others = await existing(cluster.client, io.signal);
-  let status = exitOk as number;
-  for (const { manifest, placeOf } of placed) {
-    const name = `${manifest.kind?.toLowerCase()}/${keyOf({ name: "", ...manifest.metadata })}`;
-    const wrong = judge(manifest, others);
-    if (wrong.length === 0) io.out(`${name} is valid\n`);
-    else status = exitFailed;
-    for (const { field, text } of wrong) io.err(`${name}: ${text} (${placeOf(field)})\n`);
+  const items = placed.map(({ manifest, placeOf }) => {
+    const problems = judge(manifest, others).map((wrong) => ({ ...wrong, place: placeOf(wrong.field) }));
+    const key = keyOf({ name: "", ...manifest.metadata });
+    return { object: `${manifest.kind?.toLowerCase()}/${key}`, valid: problems.length === 0, problems };
+  });
+  const text = formatItems(items, output);
+  if (text !== undefined) io.out(text);
+  else {
+    for (const { object, valid, problems } of items) {
+      if (valid) io.out(output === "name" ? `${object.replace("/", `.${apiGroup}/`)}\n` : `${object} is valid\n`);
+      for (const { text: what, place } of problems) io.err(`${object}: ${what} (${place})\n`);
+    }
   }
-  return status;
+  return items.every(({ valid }) => valid) ? exitOk : exitFailed;
 }
 
 interface Wrong {

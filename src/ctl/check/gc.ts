@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { formatError } from "#base";
 import { exitFailed, exitOk } from "../io.ts";
-import { releaseIp } from "../ip/release.ts";
+import { printReleased, release } from "../ip/release.ts";
+import { parseAddress } from "../ip/show.ts";
 import type { Context, Run } from "../program.ts";
 import { confirmed } from "./check.ts";
 
@@ -16,19 +17,19 @@ export function addGcCommand(program: Command, run: Run): void {
     .action(({ dryRun = false }: { readonly dryRun?: boolean }) => run((context) => collect(dryRun, context)));
 }
 
-async function collect(dryRun: boolean, context: Context): Promise<number> {
-  const { io, cluster } = context;
+/** Prints what became of each address; the exit status is 1 where one could not be released. */
+async function collect(dryRun: boolean, { io, cluster, output }: Context): Promise<number> {
   const gone = (await confirmed(cluster, { signal: io.signal })).flatMap(({ address }) => address ?? []);
   if (gone.length === 0) io.err("No address is held for a Pod that is gone.\n");
   let status: number = exitOk;
+  const released: Awaited<ReturnType<typeof release>>[] = [];
   for (const address of gone) {
     try {
-      const released = await releaseIp({ address, force: false, dryRun }, context);
-      if (released !== exitOk) status = exitFailed;
+      released.push(await release(parseAddress(address), { force: false, dryRun }, cluster, io));
     } catch (error) {
       status = exitFailed;
       io.err(`error: ${address}: ${formatError(error)}\n`);
     }
   }
-  return status;
+  return Math.max(status, printReleased(released, { io, output }));
 }

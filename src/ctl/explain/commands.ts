@@ -21,7 +21,10 @@ export function addExplainCommand(program: Command, run: Run): void {
       "-f, --filename <file>",
       "manifests of Pods that do not exist yet, or of workloads that create them; - is standard input",
     )
-    .addHelpText("after", "\nExit status: 0 it runs or would, 1 it does not or would not, 2 this cannot be told.")
+    .addHelpText(
+      "after",
+      "\nExit status: 0 the Pod has its networks or would get them, 1 it does not, 2 this cannot be told.",
+    )
     .action((kind: string | undefined, name: string | undefined, { filename }: { filename?: string }) =>
       run((context) => explain({ kind, name, filename }, context)),
     );

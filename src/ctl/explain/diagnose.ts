@@ -203,7 +203,7 @@ function fixesOf(facts: Facts, usage: Usage, attempt: Attempt | undefined, cause
   return [...pools, ...networkFixes(facts, cause.code, cause.sentence), ...systemFixes(facts, cause)];
 }
 
-function notesOf({ installation, pod }: Facts, attempts: readonly Attempt[]): readonly string[] {
+function notesOf({ installation, pod, beside }: Facts, attempts: readonly Attempt[]): readonly string[] {
   const failing = attempts.filter(({ failure }) => failure !== undefined);
   const isSome = pod.nodeName === undefined && failing.length > 0 && failing.length < attempts.length;
   return [
@@ -212,6 +212,9 @@ function notesOf({ installation, pod }: Facts, attempts: readonly Attempt[]): re
           `it could not run on ${failing.map(({ node }) => node).join(", ")}: ${sentenceOf(failing[0]?.failure).message}`,
         ]
       : []),
+    ...(beside.length === 0
+      ? []
+      : [`judged by what the cluster has now, without ${beside.join(", ")} of this file: \`plan -f\` counts them in`]),
     ...(installation.found
       ? []
       : ["no ConfigMap of a Spiderpool release was found: its settings are taken for the defaults"]),

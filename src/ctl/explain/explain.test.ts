@@ -331,6 +331,15 @@ describe("spiderpoolctl explain", () => {
       assert.match(out, /\n {2}SpiderSubnet s has 4 addresses left, and the application needs 5; add addresses /);
     });
 
+    it("says that it does not count in the subnet of the same file", async () => {
+      const files = { "app.yaml": `${app(1)["app.yaml"]}\n---\nkind: SpiderSubnet\nmetadata: {name: s}\n` };
+      const { out } = await runCtl(api, ["explain", "-f", "app.yaml"], files);
+      assert.match(
+        out,
+        /\n {2}judged by what the cluster has now, without SpiderSubnet s of this file: `plan -f` counts/,
+      );
+    });
+
     it("looks at the pool of an application that is applied again", async () => {
       const stored = { namespace: "default", name: "web" };
       const { uid } = api.apply(deployments, { metadata: stored }).metadata;

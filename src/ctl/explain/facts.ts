@@ -60,6 +60,8 @@ export interface Facts {
   readonly workload: WorkloadObject | undefined;
   readonly owner: TopController | undefined;
   readonly installation: Installation;
+  /** Objects of the Pod's file that this does not count in, as `Kind name`. */
+  readonly beside: readonly string[];
   /** Events on the Pod of the last hour, oldest first. */
   readonly events: readonly CoreEvent[];
 }

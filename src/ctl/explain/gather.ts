@@ -84,6 +84,7 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
     subnets: new Map(subnets.map((subnet) => [subnet.metadata.name, subnet])),
     ...(await applicationOf(target, stored, pod, pools, client, signal)),
     installation,
+    beside: "manifest" in target ? target.manifest.beside : [],
     // A former Pod of the same name has Events, too.
     events: stored === undefined ? told : told.filter(({ involvedObject: { uid } }) => isOf(uid, stored)),
   };

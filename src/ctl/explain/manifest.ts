@@ -20,6 +20,8 @@ export interface PodManifest {
   readonly owner: TopController | undefined;
   /** The object itself, as it was written; undefined for a bare Pod. */
   readonly workload: Manifest | undefined;
+  /** Objects of the same file on which its networks may depend, as `kind/name`. */
+  readonly beside: readonly string[];
 }
 
 /** Where the kinds that make Pods have the template of one. */
@@ -33,19 +35,32 @@ const templatePaths: Readonly<Record<string, readonly string[]>> = {
   CronJob: ["spec", "jobTemplate", "spec", "template"],
 };
 
+/** Kinds on which the networks of a Pod depend: those in the file are not in the cluster yet, or are otherwise there. */
+const deciding = [
+  ...["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig"],
+  ...["NetworkAttachmentDefinition", "Namespace", "Node"],
+];
+
 /** The Pods that a file's objects are or would make; other objects are passed over. Throws OPTIONS_INVALID. */
 export function podsOfFile(
   manifests: readonly Manifest[],
   filename: string,
   namespace: string,
 ): readonly PodManifest[] {
+  const beside = manifests.flatMap(({ kind = "", metadata: { name = "" } }) =>
+    deciding.includes(kind) ? [`${kind} ${name}`] : [],
+  );
   const found = manifests.flatMap((manifest) => podOf(manifest, filename, namespace) ?? []);
-  if (found.length > 0) return found;
+  if (found.length > 0) return found.map((pod) => ({ ...pod, beside }));
   const kinds = Object.keys(templatePaths).join(", ");
   throw new SpiderError("OPTIONS_INVALID", `${filename} has no Pod and nothing that makes one (${kinds})`);
 }
 
-function podOf(manifest: Manifest, filename: string, defaultNamespace: string): PodManifest | undefined {
+function podOf(
+  manifest: Manifest,
+  filename: string,
+  defaultNamespace: string,
+): Omit<PodManifest, "beside"> | undefined {
   const { kind = "", apiVersion = "v1", metadata } = manifest;
   const path = Object.hasOwn(templatePaths, kind) ? templatePaths[kind] : undefined;
   if (path === undefined) return undefined;

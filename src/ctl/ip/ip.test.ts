@@ -133,6 +133,14 @@ describe("spiderpoolctl ip release", () => {
     assert.notEqual(marked(api), undefined);
   });
 
+  it("tells programs and shells what became of it", async () => {
+    const ask = (...more: string[]) => runCtl(claimed({}), ["ip", "release", "172.18.30.131", ...more]);
+    assert.deepEqual(JSON.parse((await ask("-o", "json", "--dry-run")).out), {
+      items: [{ address: "172.18.30.131", outcome: "wouldBeMarked", reason: "default/web-0 is gone" }],
+    });
+    assert.equal((await ask("-o", "name")).out, "spideripaddress.spiderpool.spidernet.io/172.18.30.131\n");
+  });
+
   it("releases what a former Pod of the same name held", async () => {
     const api = claimed({});
     api.apply(pods, { metadata: { namespace: "default", name: "web-0" } });

@@ -1,10 +1,11 @@
 import { annotations, spiderIPAddresses } from "#api";
-import { SpiderError } from "#base";
-import { claimName, formatIp } from "#ip";
+import { type Signal, SpiderError } from "#base";
+import { claimName, formatIp, type Ip } from "#ip";
 import { hasReason, nodes, pods } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
+import { formatItems } from "../output.ts";
 import type { Context } from "../program.ts";
 import { holderOf, parseAddress } from "./show.ts";
 
@@ -14,52 +15,95 @@ interface ReleaseFlags {
   readonly dryRun: boolean;
 }
 
+/** What became of one address. */
+interface Released {
+  readonly address: string;
+  /** `marked`: the controller releases it; `wouldBeMarked`: on a dry run; `unclaimed`: there is nothing to release. */
+  readonly outcome: "marked" | "wouldBeMarked" | "refused" | "unclaimed";
+  readonly reason: string;
+  /** What to do instead, where it is refused. */
+  readonly fix?: string;
+}
+
+/** `ip release`: prints what became of the address; the exit status is 1 where it is refused. */
+export async function releaseIp(
+  { address, force, dryRun }: ReleaseFlags,
+  { io, cluster, output }: Context,
+): Promise<number> {
+  if (address === undefined) throw new SpiderError("OPTIONS_INVALID", "ip release: name the address to release");
+  const released = await release(parseAddress(address), { force, dryRun }, cluster, io);
+  return printReleased([released], { io, output });
+}
+
 /**
  * Asks the controller to release one address, by a mark on its claim that names the claim's UID: the mark means nothing to
  * a later claim on the same address. Without `force` it refuses while anything of the holder may still use the address.
  */
-export async function releaseIp({ address, force, dryRun }: ReleaseFlags, { io, cluster }: Context): Promise<number> {
-  if (address === undefined) throw new SpiderError("OPTIONS_INVALID", "ip release: name the address to release");
-  const ip = parseAddress(address);
-  const object = await cluster.client.get(spiderIPAddresses, { name: claimName(ip) }, io);
+export async function release(
+  ip: Ip,
+  { force, dryRun }: Pick<ReleaseFlags, "force" | "dryRun">,
+  cluster: Cluster,
+  o: Signal,
+): Promise<Released> {
+  const address = formatIp(ip);
+  const object = await cluster.client.get(spiderIPAddresses, { name: claimName(ip) }, o);
   const claim = object && claimOf(object);
-  if (claim === undefined) {
-    io.out(`${formatIp(ip)} is not claimed: there is nothing to release\n`);
-    return exitOk;
-  }
-  const inUse = await whatStillUses(claim, cluster, io.signal);
-  if (inUse !== undefined && !force) {
-    io.err(`error: ${formatIp(ip)} is not released: ${inUse}\n`);
-    return exitFailed;
-  }
-  const why = inUse === undefined ? `${holderOf(claim) || "its holder"} is gone` : `forced, although ${inUse}`;
-  if (dryRun) {
-    io.out(`${formatIp(ip)} would be released (${why})\n`);
-    return exitOk;
-  }
-  await mark(claim, cluster, io.signal);
-  io.out(`${formatIp(ip)} marked for release (${why}); the controller releases it and records an Event\n`);
-  return exitOk;
+  if (claim === undefined) return { address, outcome: "unclaimed", reason: "there is nothing to release" };
+  const use = await whatStillUses(claim, cluster, o.signal);
+  if (use !== undefined && !force) return { address, outcome: "refused", ...use };
+  const reason = use === undefined ? `${holderOf(claim) || "its holder"} is gone` : `forced, although ${use.reason}`;
+  if (dryRun) return { address, outcome: "wouldBeMarked", reason };
+  await mark(claim, cluster, o.signal);
+  return { address, outcome: "marked", reason };
 }
 
-/** What stands against the release, as a sentence with the way out; undefined where nothing does. */
-async function whatStillUses({ spec }: Claim, { client }: Cluster, signal: AbortSignal): Promise<string | undefined> {
+/** Prints in the format that was asked for; returns the exit status. */
+export function printReleased(list: readonly Released[], { io, output }: Pick<Context, "io" | "output">): number {
+  const isRefused = list.some(({ outcome }) => outcome === "refused");
+  const items = formatItems(list, output);
+  if (items !== undefined) io.out(items);
+  else for (const one of list) printOne(one, { io, output });
+  return isRefused ? exitFailed : exitOk;
+}
+
+function printOne({ address, outcome, reason, fix }: Released, { io, output }: Pick<Context, "io" | "output">): void {
+  if (outcome === "refused") io.err(`error: ${address} is not released: ${reason}; ${fix}\n`);
+  else if (output === "name") {
+    if (outcome !== "unclaimed")
+      io.out(`${spiderIPAddresses.kind.toLowerCase()}.${spiderIPAddresses.group}/${address}\n`);
+  } else if (outcome === "unclaimed") io.out(`${address} is not claimed: ${reason}\n`);
+  else if (outcome === "wouldBeMarked") io.out(`${address} would be released (${reason})\n`);
+  else io.out(`${address} marked for release (${reason}); the controller releases it and records an Event\n`);
+}
+
+/** What stands against the release, and the way out; undefined where nothing does. */
+async function whatStillUses(
+  { spec }: Claim,
+  { client }: Cluster,
+  signal: AbortSignal,
+): Promise<{ readonly reason: string; readonly fix: string } | undefined> {
   const { podNamespace: namespace, podName: name, podUID, node, purpose, until } = spec;
   if (purpose === "Hold" || purpose === "Quarantine") {
-    return `it is kept as ${purpose} until ${until ?? "further notice"} (${spec.reason ?? "no reason given"}); --force ends that`;
+    const reason = `it is kept as ${purpose} until ${until ?? "further notice"} (${spec.reason ?? "no reason given"})`;
+    return { reason, fix: "--force ends that" };
   }
   if (name !== undefined) {
     const pod = await client.get(pods, { namespace, name }, { signal });
     const isHolder = pod !== undefined && (purpose === "Sticky" || pod.metadata.uid === podUID);
-    if (isHolder) return `Pod ${namespace}/${name} exists; delete the Pod, or use --force`;
+    if (isHolder) return { reason: `Pod ${namespace}/${name} exists`, fix: "delete the Pod, or use --force" };
   }
-  if (purpose === "Sticky") return `it is kept for ${spec.owner ?? "its owner"}; delete that, or use --force`;
+  if (purpose === "Sticky") {
+    return { reason: `it is kept for ${spec.owner ?? "its owner"}`, fix: "delete that, or use --force" };
+  }
   if (node === undefined) return undefined;
   // Its sandbox may outlive the Pod's object: the agent of a live node releases by itself when it is gone.
   const held = await client.get(nodes, { name: node }, { signal });
   const ready = held?.status?.conditions?.find(({ type }) => type === "Ready")?.status;
   if (held === undefined || ready === "True") return undefined;
-  return `node ${node} does not answer, and the Pod's sandbox may still run there; make sure that it does not, then use --force`;
+  return {
+    reason: `node ${node} does not answer, and the Pod's sandbox may still run there`,
+    fix: "make sure that it does not, then use --force",
+  };
 }
 
 async function mark(claim: Claim, { client }: Cluster, signal: AbortSignal): Promise<void> {
