@@ -19,9 +19,10 @@ if (files.length === 0) {
 const clean = runChecks();
 /** One more than the processors of the smallest machine, because many test files mostly wait, for retries or time-outs. */
 const concurrency = 3;
+const watchdog = new URL("./watchdog.ts", import.meta.url).href;
 const runner = spawn(
   process.execPath,
-  ["--test", `--test-concurrency=${concurrency}`, "--test-timeout=300000", ...files],
+  ["--import", watchdog, "--test", `--test-concurrency=${concurrency}`, "--test-timeout=300000", ...files],
   {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],

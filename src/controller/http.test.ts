@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { silentLogger } from "#base";
+import { until } from "../base/testing/until.ts";
 import { tlsOfFiles } from "./certificates/serving.ts";
 import { type Health, healthRoutes, webhookAnswers } from "./health.ts";
 import { type HttpRoutes, serveHttp } from "./http.ts";
@@ -111,9 +112,12 @@ describe("the probes", () => {
   it("fail liveness and readiness if the webhook port does not answer", async () => {
     assert.deepEqual(await statuses({ ...well, isServing: async () => false }), [200, 500, 500]);
     const webhook = { "/webhook-health-check": { method: "GET", answer: async () => ({ status: 200 }) } } as const;
-    const server = await serveHttp({ port: 0, tls: undefined, routes: webhook, log: silentLogger });
-    assert.equal(await webhookAnswers({ host: undefined, port: server.port }, { tls: false }), true);
+    const answers = (port: number) => webhookAnswers({ host: undefined, port }, { tls: false });
+    await using server = await serveHttp({ port: 0, tls: undefined, routes: webhook, log: silentLogger });
+    const { port } = server;
+    // Like a probe, it waits less than a second, which a busy machine may need.
+    await until("an answer", () => answers(port), Boolean);
     await server[Symbol.asyncDispose]();
-    assert.equal(await webhookAnswers({ host: undefined, port: server.port }, { tls: false }), false);
+    assert.equal(await answers(port), false);
   });
 });
