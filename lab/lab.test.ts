@@ -88,7 +88,7 @@ before(
     client = createLabClient({ baseUrl: lab.url });
     await installToyNetwork(lab);
   },
-  { timeout: 60_000 },
+  { timeout: 240_000 },
 );
 after(async () => await lab?.stop());
 

@@ -59,7 +59,7 @@ describe("the agent's API, IPAM executable, flight records and metrics", () => {
   }
   const held = async () => (await stage.quiet("get", "sia", "--no-headers", "-o", "name")).stdout.trim();
   const allReleased = async () => {
-    const released = await stage.quiet("wait", "sia", "--all", "--for=delete", "--timeout=20s");
+    const released = await stage.quiet("wait", "sia", "--all", "--for=delete", "--timeout=120s");
     assert.ok(released.ok || /no matching resources/.test(released.stderr), released.stderr);
   };
 

@@ -77,7 +77,7 @@ describe("an agent that is killed", () => {
     for (const { ok, stderr } of made) assert.ok(ok, stderr);
     for (const name of ["ovs-conf", "second"]) {
       const nad = `network-attachment-definition/${name}`;
-      await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=10s");
+      await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=120s");
     }
     assert.deepEqual(stage.failures, []);
     // The first Pod of a node brings rules that stay.

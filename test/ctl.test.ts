@@ -58,7 +58,7 @@ const faults: readonly Broken[] = [
   },
 ];
 
-describe("spiderpoolctl about a running Pod", { timeout: 180_000 }, () => {
+describe("spiderpoolctl about a running Pod", { timeout: 240_000 }, () => {
   let lab: LabHandle;
   let stage: Stage;
   let address: string;

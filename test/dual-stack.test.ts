@@ -59,7 +59,7 @@ interface Pod {
   readonly ips: readonly string[];
 }
 
-describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeout: 180_000 }, () => {
+describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeout: 240_000 }, () => {
   let lab: LabHandle;
   let stage: Stage;
   let pods: readonly Pod[];

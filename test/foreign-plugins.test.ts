@@ -78,7 +78,7 @@ if (isolated(import.meta.url)) {
     return answer;
   }
 
-  describe("Debian's plugins through the shim", { timeout: 120_000 }, () => {
+  describe("Debian's plugins through the shim", { timeout: 240_000 }, () => {
     it("chains of bridge, tuning and bandwidth, and of bridge, portmap and sbr, come, are checked and go", async () => {
       main(
         { type: "bridge", bridge: "cni0", isGateway: true, ipam: { ...hostLocal, routes: [{ dst: "0.0.0.0/0" }] } },
@@ -236,7 +236,7 @@ if (isolated(import.meta.url)) {
     });
   });
 
-  describe("foreign plugins and networks", { timeout: 120_000 }, () => {
+  describe("foreign plugins and networks", { timeout: 240_000 }, () => {
     it("a failure of the third network: DEL comes to the third, the second and the first", async () => {
       for (const name of ["first", "second"]) runtime.script(name, works);
       runtime.script("third", '[ "$CNI_COMMAND" = ADD ] && exit 1');

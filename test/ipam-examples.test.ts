@@ -16,7 +16,7 @@ interface Pod {
 }
 
 /** The examples of the guides about addresses, applied together as they stand. */
-describe("the examples of examples/ipam", { timeout: 180_000 }, () => {
+describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
   let stage: Stage;
   before(async () => {
     stage = await startStage({ nodes: 2, apply: ["network"] });

@@ -196,7 +196,7 @@ describe("the life of a Pod's network", () => {
 
   /** No claim, no port, no link, no record, no hint; the last of them may go a moment after the Pod. */
   async function nothingLeft(): Promise<void> {
-    const released = await stage.quiet("wait", "sia", "--all", "--for=delete", "--timeout=20s");
+    const released = await stage.quiet("wait", "sia", "--all", "--for=delete", "--timeout=120s");
     assert.ok(released.ok || /no matching resources/.test(released.stderr), released.stderr);
     const found = `ovs-vsctl list-ports br1; ip -o link | grep -o 'veth[^@:]*'
       ls -A /var/lib/spiderpool/sandboxes; ls -A /run/spiderpool/intent`;

@@ -46,7 +46,7 @@ describe("the examples of macvlan, ipvlan and vlan", { timeout: 240_000 }, () =>
     const applied = await stage.quiet("apply", "-f", `${examples}/${kind}/${kind}.yaml`);
     assert.ok(applied.ok, applied.stderr);
     const nad = ["network-attachment-definition", `${kind}-conf`, "-n", "kube-system"] as const;
-    await stage.quiet("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=10s");
+    await stage.quiet("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s");
     const { stdout } = await stage.quiet("get", ...nad, "-o", "jsonpath={.spec.config}");
     const types = (JSON.parse(stdout) as { plugins: { type: string }[] }).plugins.map(({ type }) => type);
     assert.deepEqual(types, [kind, "coordinator"]);
@@ -55,7 +55,7 @@ describe("the examples of macvlan, ipvlan and vlan", { timeout: 240_000 }, () =>
   /** A pool is held for a while after its last address was released: that is not waited for. */
   async function remove(kind: string): Promise<void> {
     await stage.quiet("delete", "-f", `${examples}/${kind}/${kind}.yaml`, "--wait=false");
-    await stage.quiet("wait", "pod", "--all", "--for=delete", "--timeout=40s");
+    await stage.quiet("wait", "pod", "--all", "--for=delete", "--timeout=120s");
     assert.deepEqual(await podsOf(kind), []);
   }
 

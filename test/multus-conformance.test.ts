@@ -46,7 +46,7 @@ if (isolated(import.meta.url)) {
   const inPod = (...argv: readonly [string, ...string[]]) =>
     execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8" });
 
-  describe("conformance with Multus", { timeout: 120_000 }, () => {
+  describe("conformance with Multus", { timeout: 240_000 }, () => {
     it("net<position> with and without defaultNetworks, and the names that are asked for; the first network answers", async () => {
       runtime.networks = "b, default/c@data0";
       const { json } = await succeed("ADD");

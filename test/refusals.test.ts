@@ -195,7 +195,7 @@ describe("bad input", () => {
     assert.equal((await stage.quiet("wait", "pod/held", "--for=condition=Ready", "--timeout=30s")).ok, true);
     await lab.hold({ node, program: "kubelet", held: true });
     await client.delete("v1/pods", { namespace: "default", name: "held" }, { gracePeriodSeconds: 0 });
-    await stage.quiet("wait", "pod/held", "--for=delete", "--timeout=10s");
+    await stage.quiet("wait", "pod/held", "--for=delete", "--timeout=120s");
     await client.create("v1/pods", podOf("cut-off", annotations));
     await onNode("ip netns add cut-off && ip link set mgmt0 down");
     const [file = ""] = (await onNode("ls /var/lib/spiderpool/sandboxes")).trim().split("\n");
@@ -223,7 +223,7 @@ describe("bad input", () => {
     await onNode(`common="--detach --no-chdir --verbose=console:off --pidfile"
       ovsdb-server $common --remote=punix:/run/openvswitch/db.sock /etc/openvswitch/conf.db
       ovs-vswitchd $common unix:/run/openvswitch/db.sock`);
-    const started = await stage.quiet("wait", "pod/without-ovs", "--for=condition=Ready", "--timeout=40s");
+    const started = await stage.quiet("wait", "pod/without-ovs", "--for=condition=Ready", "--timeout=120s");
     assert.equal(started.ok, true, started.stderr);
     await stage.quiet("delete", "pod", "without-ovs");
     await nothingLeft();

@@ -21,7 +21,7 @@ export async function startStage({ nodes = 1, apply, ...env }: StageOptions): Pr
   for (const file of apply) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
   if (apply.includes("network")) {
     const nad = "network-attachment-definition/ovs-conf";
-    await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=10s");
+    await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=120s");
   }
   assert.deepEqual(stage.failures, []);
   return stage;

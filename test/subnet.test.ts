@@ -16,7 +16,7 @@ interface Pool {
 }
 
 /** examples/subnet, from `kubectl apply` to `kubectl delete`, with admission, rights and schemas as they are in a cluster. */
-describe("an application with a subnet", { timeout: 180_000 }, () => {
+describe("an application with a subnet", { timeout: 240_000 }, () => {
   let lab: LabHandle;
   let stage: Stage;
   before(async () => {

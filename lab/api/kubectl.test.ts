@@ -145,7 +145,7 @@ function rows(version: KubectlVersion): void {
     assert.equal(await kubectl("get wd -l team=net,team!=app -o name"), "widget.lab.example.com/e\n");
     assert.equal(await kubectl("get wd --field-selector metadata.name=e -o name"), "widget.lab.example.com/e\n");
     const ref = { name: "e", namespace: "default" };
-    const waited = kubectl("wait wd/e --for=condition=Ready --timeout=10s");
+    const waited = kubectl("wait wd/e --for=condition=Ready --timeout=120s");
     const status = { conditions: [{ type: "Ready", status: "True" }] };
     await client.patch("lab.example.com/v1/widgets", ref, { status }, { subresource: "status" });
     assert.match(await waited, /condition met/);
@@ -155,7 +155,7 @@ function rows(version: KubectlVersion): void {
       await client.patch("lab.example.com/v1/widgets", ref, { metadata: { finalizers: null } });
     });
     assert.match(await deleted, /deleted/);
-    assert.equal(await kubectl("wait --for=delete wd -l team=net --timeout=5s"), "");
+    assert.equal(await kubectl("wait --for=delete wd -l team=net --timeout=120s"), "");
     assert.match(await kubectl("delete wd --all"), /deleted/);
   });
 
@@ -216,7 +216,7 @@ function rows(version: KubectlVersion): void {
     assert.match(await kubectl("scale deploy app --replicas=2"), /scaled/);
     assert.match(await kubectl("set image deploy/app http=web:2"), /image updated/);
     assert.match(await kubectl("rollout restart deploy/app"), /restarted/);
-    const rolled = kubectl("rollout status deploy/app --timeout=10s");
+    const rolled = kubectl("rollout status deploy/app --timeout=120s");
     const ref = { name: "app", namespace: "default" };
     const found = await client.get("apps/v1/deployments", ref);
     const counts = { replicas: 2, updatedReplicas: 2, readyReplicas: 2, availableReplicas: 2 };
@@ -240,7 +240,7 @@ function rows(version: KubectlVersion): void {
     const gadgets = widgetCrd.replaceAll("widget", "gadget").replaceAll("Widget", "Gadget").replace("[wd]", "[gd]");
     assert.match(await kubectl("apply -f -", gadgets), /created/);
     assert.match(
-      await kubectl("wait crd/gadgets.lab.example.com --for=condition=Established --timeout=5s"),
+      await kubectl("wait crd/gadgets.lab.example.com --for=condition=Established --timeout=120s"),
       /condition met/,
     );
     await kubectl("create -f -", widget("g", { mode: "slow" }).replace("Widget", "Gadget"));

@@ -52,7 +52,7 @@ async function makeBridges(stage: Stage): Promise<void> {
   for (const { name } of stage.lab.nodes) {
     const path = `{.status.allocatable.${bridgeResource.replaceAll(".", "\\.")}}`;
     // The API server's spelling of 1000.
-    const { ok } = await stage.quiet("wait", `node/${name}`, `--for=jsonpath=${path}=1k`, "--timeout=5s");
+    const { ok } = await stage.quiet("wait", `node/${name}`, `--for=jsonpath=${path}=1k`, "--timeout=120s");
     const { stdout } = await stage.quiet("get", "node", name, "-o", `jsonpath=${path}`);
     stage.check(`${name} offers ${bridgeResource}`, ok, stdout || "nothing");
   }
@@ -61,7 +61,7 @@ async function makeBridges(stage: Stage): Promise<void> {
 async function makePool(stage: Stage, { manifests }: WalkthroughOptions): Promise<void> {
   stage.title("Pool");
   await stage.kubectl("apply", "-f", `${manifests}/pool.yaml`);
-  await stage.quiet("wait", "spiderippool/ippool-test", "--for=jsonpath={.status.totalIPCount}=10", "--timeout=10s");
+  await stage.quiet("wait", "spiderippool/ippool-test", "--for=jsonpath={.status.totalIPCount}=10", "--timeout=120s");
   const { stdout } = await stage.kubectl("get", "sp", "ippool-test");
   const [header = [], row = []] = table(stdout);
   stage.check(
@@ -76,7 +76,7 @@ async function makeNetwork(stage: Stage, { manifests }: WalkthroughOptions): Pro
   stage.title("Network");
   await stage.kubectl("apply", "-f", `${manifests}/network.yaml`);
   const nad = ["network-attachment-definition", "ovs-conf", "-n", "kube-system"] as const;
-  await stage.quiet("wait", nad[0], nad[1], nad[2], nad[3], "--for=jsonpath={.spec.config}", "--timeout=10s");
+  await stage.quiet("wait", nad[0], nad[1], nad[2], nad[3], "--for=jsonpath={.spec.config}", "--timeout=120s");
   const { stdout } = await stage.kubectl("get", ...nad, "-o", "jsonpath={.spec.config}");
   const types = [...stdout.matchAll(/"type":"([^"]+)"/g)].map(([, type]) => type);
   stage.check(
@@ -89,7 +89,7 @@ async function makeNetwork(stage: Stage, { manifests }: WalkthroughOptions): Pro
 async function makeApplication(stage: Stage, { manifests }: WalkthroughOptions): Promise<void> {
   stage.title("Application");
   await stage.kubectl("apply", "-f", `${manifests}/app.yaml`);
-  await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=40s");
+  await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=120s");
   const { stdout } = await stage.kubectl("get", "po", "-l", "app=test-app", "-o", "wide");
   const pods = podRows(stdout);
   stage.check("two Pods run", pods.length === 2 && (stdout.match(/1\/1\s+Running/g) ?? []).length === 2);
@@ -108,7 +108,12 @@ async function podsOf(stage: Stage, app: string): Promise<readonly PodRow[]> {
 async function look(stage: Stage): Promise<void> {
   stage.title("What the user sees");
   const pods = await podsOf(stage, "test-app");
-  await stage.quiet("wait", "spiderippool/ippool-test", "--for=jsonpath={.status.allocatedIPCount}=2", "--timeout=10s");
+  await stage.quiet(
+    "wait",
+    "spiderippool/ippool-test",
+    "--for=jsonpath={.status.allocatedIPCount}=2",
+    "--timeout=120s",
+  );
   const [, pool = []] = table((await stage.kubectl("get", "spiderippool")).stdout);
   stage.check(
     "2 of the pool's 10 addresses are allocated",
@@ -116,7 +121,7 @@ async function look(stage: Stage): Promise<void> {
     pool.join(" "),
   );
   for (const { name } of pods)
-    await stage.quiet("wait", `spiderendpoint/${name}`, "--for=jsonpath={.status.current.node}", "--timeout=10s");
+    await stage.quiet("wait", `spiderendpoint/${name}`, "--for=jsonpath={.status.current.node}", "--timeout=120s");
   const endpoints = (await stage.kubectl("get", "spiderendpoints")).stdout;
   stage.check(
     "the endpoints' columns are INTERFACE IPV4POOL IPV4 IPV6POOL IPV6 NODE",
@@ -162,9 +167,9 @@ async function talk(stage: Stage, { onFirstPing }: WalkthroughOptions): Promise<
 async function roll(stage: Stage): Promise<void> {
   stage.title("Delete, re-create, roll: the addresses stay inside the pool");
   await stage.kubectl("delete", "pod", "-l", "app=test-app", "--wait=true");
-  await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=40s");
+  await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=120s");
   await stage.kubectl("rollout", "restart", "deployment/test-app");
-  await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=40s");
+  await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=120s");
   const pods = podRows((await stage.kubectl("get", "po", "-l", "app=test-app", "-o", "wide")).stdout).filter(
     ({ ip }) => ip !== "<none>",
   );
@@ -176,12 +181,12 @@ async function fill(stage: Stage, { manifests }: WalkthroughOptions): Promise<vo
   stage.title("A full pool explains itself");
   await stage.kubectl("apply", "-f", `${manifests}/more.yaml`);
   const started8 = "--for=jsonpath={.status.readyReplicas}=8";
-  await stage.quiet("wait", "deployment/test-app-more", started8, "--timeout=40s");
+  await stage.quiet("wait", "deployment/test-app-more", started8, "--timeout=120s");
   await stage.quiet(
     "wait",
     "spiderippool/ippool-test",
     "--for=jsonpath={.status.allocatedIPCount}=10",
-    "--timeout=10s",
+    "--timeout=120s",
   );
   await stage.kubectl("get", "spiderippool", "ippool-test");
   const waiting = await waitingPod(stage);
@@ -218,8 +223,13 @@ async function waitingPod(stage: Stage): Promise<string | undefined> {
 async function clean(stage: Stage, { manifests }: WalkthroughOptions): Promise<void> {
   stage.title("Afterwards nothing is left");
   await stage.kubectl("delete", "-f", `${manifests}/more.yaml`, "-f", `${manifests}/app.yaml`);
-  await stage.quiet("wait", "pod", "--all", "--for=delete", "--timeout=40s");
-  await stage.quiet("wait", "spiderippool/ippool-test", "--for=jsonpath={.status.allocatedIPCount}=0", "--timeout=10s");
+  await stage.quiet("wait", "pod", "--all", "--for=delete", "--timeout=120s");
+  await stage.quiet(
+    "wait",
+    "spiderippool/ippool-test",
+    "--for=jsonpath={.status.allocatedIPCount}=0",
+    "--timeout=120s",
+  );
   await stage.kubectl("get", "spiderippool");
   const claims = (await stage.quiet("get", "sia", "-o", "name")).stdout.trim();
   stage.check("the ledger is empty", claims === "", claims);

@@ -35,7 +35,7 @@ it("takes down sandboxes that ended with their Pods, and nothing else; a failure
       },
       log: silentLogger,
     },
-    { signal: AbortSignal.timeout(5_000) },
+    { signal: AbortSignal.timeout(60_000) },
   );
   assert.deepEqual(
     asked.map(({ verb, containerId, executable, config, netns }) => [

@@ -13,7 +13,7 @@ import { Records } from "./records.ts";
 const netnsPath = "/run/netns/pod";
 
 if (isolated(import.meta.url)) {
-  describe("what Pods have on their node", { timeout: 60_000 }, () => {
+  describe("what Pods have on their node", { timeout: 240_000 }, () => {
     it("is put back when the port is lost from a database that is its network's own", async () => {
       await using own = startOpenVswitch();
       own.addBridge("br9");

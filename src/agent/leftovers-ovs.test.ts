@@ -13,7 +13,7 @@ import { runLeftovers } from "./leftovers.ts";
 const count = 200;
 
 if (isolated(import.meta.url)) {
-  describe("left-over ports of a real Open vSwitch", { timeout: 120_000 }, () => {
+  describe("left-over ports of a real Open vSwitch", { timeout: 240_000 }, () => {
     it("are all taken off, whatever their number, and the port of a living device stays", async () => {
       await using real = startOpenVswitch();
       real.addBridge("br1");

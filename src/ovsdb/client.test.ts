@@ -67,7 +67,7 @@ async function withFake(act: (o: { server: FakeServer; ovs: Ovs }) => Promise<vo
   await act({ server, ovs });
 }
 
-describe("createOvs", { timeout: 20_000 }, () => {
+describe("createOvs", { timeout: 240_000 }, () => {
   it("answers echo with the same parameters", () =>
     withFake(async ({ server }) => {
       await server.answerMonitor(bridge);

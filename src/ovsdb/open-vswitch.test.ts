@@ -45,7 +45,7 @@ async function withOvs(act: (o: { real: OpenVswitch; ovs: Ovs }) => Promise<void
 }
 
 if (isolated(import.meta.url)) {
-  describe("createOvs with a real Open vSwitch", { timeout: 60_000 }, () => {
+  describe("createOvs with a real Open vSwitch", { timeout: 240_000 }, () => {
     it("attaches a port with every column and takes it off again", () =>
       withOvs(async ({ real, ovs }) => {
         vethPair("va");

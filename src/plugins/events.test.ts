@@ -87,7 +87,7 @@ if (isolated(import.meta.url)) {
     return { links: links / podsMax, routes: routes / podsMax, reconfigures: reconfigures / podsMax };
   }
 
-  describe("an underlay Pod on Open vSwitch", { timeout: 120_000 }, () => {
+  describe("an underlay Pod on Open vSwitch", { timeout: 240_000 }, () => {
     it("changes the node's links and routes as seldom as can be, and so often makes vswitchd go through its ports", async (t) => {
       const pods = Array.from({ length: podsMax }, (_, at) => pod(at));
       const { mock: sends } = t.mock.method(libc, "sendto");

@@ -26,7 +26,7 @@ if (isolated(import.meta.url)) {
   ];
   const named = ({ rtnl }: Netns) => rtnl.links().map(({ name }) => name);
 
-  describe("pairs between node and Pod", { timeout: 60_000 }, () => {
+  describe("pairs between node and Pod", { timeout: 240_000 }, () => {
     it("are made at once and come up, without IPv6 on the node and without addresses in the Pod", async () => {
       using pod = createNetns("/run/netns/once");
       const pairs = await makePairs(host, pod, specs);

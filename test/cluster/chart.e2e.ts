@@ -65,7 +65,7 @@ describe("a real API server", () => {
     writeFileSync(rendered, await helm("template", "spiderpool", chart, "--include-crds", ...walkthrough));
     const crds = `${chart}/crds`;
     await kubectl("apply", "--server-side", "-f", crds);
-    await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s");
+    await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s");
     const answer = await kubectl("apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", rendered);
     for (const line of ["daemonset.apps/spiderpool-agent", "job.batch/spiderpool-init", "hook-pre-delete"]) {
       assert.ok(answer.includes(line), `${line} in ${answer}`);
@@ -175,7 +175,7 @@ describe("a real API server", () => {
     const kinds = JSON.stringify(formerKinds).replace('"disable":{"type":"boolean","default":false}', loose);
     assert.ok(kinds.includes(loose));
     await apply(...JSON.parse(kinds));
-    await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s");
+    await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s");
     const { object: plain } = formerPool({});
     const stored = (name: string, spec: object) => ({
       ...plain,
@@ -217,6 +217,6 @@ describe("a real API server", () => {
       { kind: "merge", body: { metadata: { finalizers: null } } },
       o,
     );
-    await kubectl("delete", "spiderippool", "wrong", "--timeout=10s");
+    await kubectl("delete", "spiderippool", "wrong", "--timeout=120s");
   });
 });

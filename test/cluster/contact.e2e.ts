@@ -46,7 +46,7 @@ const kubectlPath = await findKubectl("1.35");
 const kubectl = (argv: readonly string[], input = "") =>
   run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
 await kubectl(["apply", "-f", fileURLToPath(new URL("../../charts/spiderpool/crds", import.meta.url))]);
-await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]);
+await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
 await kubectl(["apply", "-f", "-"], rightsManifest());
 const transport = createTransport(loadKubeConfig({ kubeconfig: plane.admin }), { clock: systemClock });
 const client = new KubeClient({ transport, clock: systemClock });
@@ -311,8 +311,8 @@ describe("agent and controller, with no more than their rights", async () => {
     ];
     await kubectl(["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items }));
     const nad = ["net-attach-def/bench", "-n", "kube-system"];
-    await kubectl(["wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=20s"]);
-    await kubectl(["wait", "sp/bench", "--for=jsonpath={.status.totalIPCount}=1022", "--timeout=20s"]);
+    await kubectl(["wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s"]);
+    await kubectl(["wait", "sp/bench", "--for=jsonpath={.status.totalIPCount}=1022", "--timeout=120s"]);
     await node.run([
       "sh",
       "-c",
@@ -336,7 +336,7 @@ describe("agent and controller, with no more than their rights", async () => {
     const inTurn = `ADD p50 ${p50(adds)} ms, of which claim ${p50(claims)} ms; DEL p50 ${p50(dels)} ms`;
     t.diagnostic(`${inTurn}; ${burst.adds.length} ADDs at once ${burst.totalMs.toFixed(0)} ms`);
     for (const { error } of [...adds, ...dels, ...burst.adds, ...ended.dels]) assert.equal(error, undefined);
-    await kubectl(["wait", "sp/bench", "--for=jsonpath={.status.allocatedIPCount}=0", "--timeout=20s"]);
+    await kubectl(["wait", "sp/bench", "--for=jsonpath={.status.allocatedIPCount}=0", "--timeout=120s"]);
     assert.equal((await kubectl(["get", "sia", "-l", "pool=bench", "--no-headers"])).trim(), "");
     const objections = [...agent.calls, ...controller.calls].filter(
       ({ status, warning }) =>

@@ -39,7 +39,7 @@ const accountOf = (name: string) => ({ apiVersion: "v1", kind: "ServiceAccount",
 const account = accountOf("spiderpool-agent");
 const leader = accountOf("spiderpool-controller");
 await kubectl(["apply", "-f", `${chart}/crds`]);
-await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]);
+await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
 await kubectl(["apply", "-f", "-"], await run([helm, "template", "spiderpool", chart, "-n", namespace, ...shown]));
 await kubectl(["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items: [account, leader] }));
 

@@ -21,7 +21,7 @@ describe("when the API server, or the way to it, is bad", () => {
     suite = await startSuite("faults", { bridges: true, apiProxy: true, flags: faultFlags });
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     await suite.apply(pool("large", "172.18.50.1-172.18.50.100"));
-    await suite.kubectl("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=100", "--timeout=20s");
+    await suite.kubectl("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=100", "--timeout=120s");
   });
   afterEach(async () => {
     await makeFaults(suite.cluster, {});

@@ -75,9 +75,9 @@ describe("figures", () => {
       "-n",
       "kube-system",
       "--for=jsonpath={.spec.config}",
-      "--timeout=20s",
+      "--timeout=120s",
     );
-    await stage.quiet("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=200", "--timeout=20s");
+    await stage.quiet("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=200", "--timeout=120s");
   });
 
   it("of a Pod's start with our network", async () => {

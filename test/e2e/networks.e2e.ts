@@ -121,7 +121,7 @@ describe("networks", () => {
     const before = await addressesOf("plain");
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     const nad = ["net-attach-def/ovs-conf", "-n", "kube-system"];
-    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=20s");
+    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s");
     assert.deepEqual(await addressesOf("plain"), before, "running Pods stay as they are");
     await suite.kubectl("rollout", "restart", "deployment/plain");
     const refusal = await until("an Event that says that there is no pool for them", async () => {

@@ -57,7 +57,7 @@ describe("Services of underlay Pods", () => {
       pool("six", "fd00:172:18::50:1-fd00:172:18::50:f", six),
     );
     const nad = ["net-attach-def/ovs-conf", "-n", "kube-system"];
-    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=20s");
+    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s");
     await suite.apply(
       ...nodes.flatMap((node) => [
         probedPod(`web-${node}`, node),

@@ -31,7 +31,7 @@ describe("a release", () => {
     await installed(stage);
     await stage.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
     const nad = ["net-attach-def/ovs-conf", "-n", installNamespace];
-    await stage.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=20s");
+    await stage.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s");
     assert.deepEqual(stage.failures, []);
   });
   after(() => suite?.[Symbol.asyncDispose]());

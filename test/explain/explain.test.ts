@@ -120,7 +120,7 @@ describe("explain", () => {
   async function cleanUp(one: Case): Promise<void> {
     if (one.hold !== undefined) await hold(one.hold, false);
     for (const name of [one.name, `${one.name}-before`]) {
-      await stage.quiet("delete", "pod", name, "--ignore-not-found", "--wait=true", "--timeout=20s");
+      await stage.quiet("delete", "pod", name, "--ignore-not-found", "--wait=true", "--timeout=120s");
     }
     if (one.cleanup !== undefined) await onNode(one.cleanup).catch(() => "");
     for (const { kind, name } of one.objects ?? []) {

@@ -23,7 +23,7 @@ const mtuDiscoverDo = 2;
 export interface PingOptions {
   /** What follows the header of 8 bytes. @default 56 */
   readonly bytes?: number;
-  /** @default 2 */
+  /** @default 10 */
   readonly seconds?: number;
 }
 
@@ -34,7 +34,7 @@ export interface PingOptions {
 export async function ping(
   netns: Netns,
   address: string,
-  { bytes = 56, seconds = 2 }: PingOptions = {},
+  { bytes = 56, seconds = 10 }: PingOptions = {},
 ): Promise<void> {
   const ip = parseIp(address);
   const { protocol, request, reply, level, mtuDiscover } = icmp[ip.family];
@@ -56,7 +56,7 @@ export async function ping(
   }
 }
 
-/** All that a TCP server sends to a client in a namespace until it closes, within five seconds. */
+/** All that a TCP server sends to a client in a namespace until it closes, within twenty seconds. */
 export async function readAll(netns: Netns, address: string, port: number): Promise<Buffer> {
   const what = `connect to ${address} port ${port} from ${netns.path}`;
   const { family } = parseIp(address);
@@ -65,7 +65,7 @@ export async function readAll(netns: Netns, address: string, port: number): Prom
     const to = socketAddress(address, port);
     if (connect(fd, to, to.length) === -1 && koffi.errno() !== einprogress) must(-koffi.errno(), what);
     const buffer = Buffer.from(new ArrayBuffer(65_536));
-    const signal = AbortSignal.timeout(5_000);
+    const signal = AbortSignal.timeout(20_000);
     const chunks: Buffer[] = [];
     await poller.readable(fd, { signal });
     for (;;) {

@@ -9,7 +9,8 @@ interface UmlSuite {
   readonly tried: readonly string[];
 }
 
-const timeout = 280_000;
+/** A busy machine takes three times as long as a quiet one. */
+const timeout = 560_000;
 
 /** Runs test files in one boot of a user-mode kernel; each test there is a sub-test here. What is skipped there has failed. */
 export function umlSuite(name: string, { files, tried }: UmlSuite): void {

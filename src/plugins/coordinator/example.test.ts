@@ -92,7 +92,7 @@ if (isolated(import.meta.url)) {
     };
   }
 
-  describe("the coordinator's worked example", { timeout: 60_000 }, () => {
+  describe("the coordinator's worked example", { timeout: 240_000 }, () => {
     it("is what a kernel has after the first NIC and after the second, and is gone after both DELs", async () => {
       const pod = createNetns("/run/netns/pod");
       const where = { pod: pod.path, node: "/proc/self/ns/net" } as const;

@@ -6,7 +6,7 @@ import { coordinatorNode } from "./testing/node.ts";
 if (isolated(import.meta.url)) {
   const { pod, client, onNode, ping, assertNothingLeft, fromPodServer, seenByService } = coordinatorNode();
 
-  describe("the coordinator plugin for NICs behind the first", { timeout: 120_000 }, () => {
+  describe("the coordinator plugin for NICs behind the first", { timeout: 240_000 }, () => {
     it("keeps the node's end out of IPv6 until an interface of the Pod has it, and then from routes of the Pod", async () => {
       const one = pod(["10.6.0.40/16"]);
       await one.add();

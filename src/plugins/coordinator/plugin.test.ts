@@ -20,7 +20,7 @@ if (isolated(import.meta.url)) {
     return error.details["missing"] as readonly string[];
   }
 
-  describe("the coordinator plugin", { timeout: 120_000 }, () => {
+  describe("the coordinator plugin", { timeout: 240_000 }, () => {
     it("lets node and Pod reach each other in both families, and CHECK finds nothing missing", async () => {
       const one = pod(["10.6.0.10/16", "fd06::10/64"]);
       assert.deepEqual(await one.add(), one.prevResult);

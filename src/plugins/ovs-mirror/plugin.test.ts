@@ -74,7 +74,7 @@ if (isolated(import.meta.url)) {
     return mirror && [mirror.sources, mirror.destinations, mirror.output];
   };
 
-  describe("the ovs-mirror plugins", { timeout: 60_000 }, () => {
+  describe("the ovs-mirror plugins", { timeout: 240_000 }, () => {
     it("copy to the consumer what the producer sends and gets, and leave nothing", async () => {
       const producer = await pod("producer", [{ name: "m1", ingress: true, egress: true }], "10.10.0.5/24");
       const consumer = await pod("consumer", [{ name: "m1" }]);

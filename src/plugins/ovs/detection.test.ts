@@ -14,7 +14,7 @@ if (isolated(import.meta.url)) {
   const { pod, assertNothingLeft } = ovsPods(node);
   after(() => node[Symbol.asyncDispose]());
 
-  describe("the ovs plugin with detection of conflicts and gateways", { timeout: 120_000 }, () => {
+  describe("the ovs plugin with detection of conflicts and gateways", { timeout: 240_000 }, () => {
     const detection = { conflicts: true, gateways: true };
     let rival: OvsPod;
     /** A foreign host of the network, which is also its gateway. */

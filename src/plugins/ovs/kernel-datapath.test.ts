@@ -17,7 +17,7 @@ const skip = existsSync("/sys/module/openvswitch")
   : "this kernel has no openvswitch: test/uml.test.ts runs it in one that has";
 
 if (isolated(import.meta.url)) {
-  describe("the ovs plugin on the kernel's datapath", { timeout: 120_000, skip }, () => {
+  describe("the ovs plugin on the kernel's datapath", { timeout: 240_000, skip }, () => {
     const host = hostNetns();
     const tasks = new Tasks(silentLogger);
     let real: OpenVswitch;

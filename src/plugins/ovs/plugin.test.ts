@@ -33,7 +33,7 @@ if (isolated(import.meta.url)) {
     }
   }
 
-  describe("the ovs plugin", { timeout: 120_000 }, () => {
+  describe("the ovs plugin", { timeout: 240_000 }, () => {
     it("gives a Pod an access port, addresses, routes and the derived MAC address", async () => {
       const ipam = new StubIpam(["10.10.0.5/24", "fd00::5/64"]);
       const one = pod({ vlan: 10, mtu: 1400 }, ipam);
