@@ -29,9 +29,8 @@ export class Place implements Disposable {
   /** Runs a program inside. Returns what it prints. */
   run(argv: readonly string[], input = ""): string {
     const [program = "", ...args] = argv;
-    const options = { encoding: "utf8", input, stdio: ["pipe", "pipe", "pipe"] } as const;
     // It is in the namespace of the thread that starts it: an nsenter for each would cost a user-mode kernel much.
-    return this.netns.enter(() => execFileSync(program, args, options));
+    return this.netns.enter(() => execFileSync(program, args, { encoding: "utf8", input, stdio: "pipe" }));
   }
 
   /** Brings an interface up with these addresses. */
