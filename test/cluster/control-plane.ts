@@ -33,7 +33,7 @@ export interface ControlPlane {
 }
 
 const port = 6_443;
-const readyMsMax = 60_000;
+const readyMsMax = 180_000;
 
 /**
  * Starts etcd and kube-apiserver, with RBAC, on the management address of the present namespaces, which must be the

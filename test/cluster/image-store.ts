@@ -11,7 +11,7 @@ mount -t tmpfs tmpfs /run
 cd /run
 cat >config.toml
 containerd --config config.toml >log 2>&1 &
-timeout 60 sh -c 'until ctr --address /run/socket version >/dev/null 2>&1; do sleep 0.05; done' || { cat log >&2; exit 1; }
+timeout 120 sh -c 'until ctr --address /run/socket version >/dev/null 2>&1; do sleep 0.05; done' || { cat log >&2; exit 1; }
 for archive; do ctr --address /run/socket --namespace k8s.io image import "$archive" >/dev/null; done
 kill $!
 wait $! || true

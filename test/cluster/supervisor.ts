@@ -31,7 +31,7 @@ import { machinePrograms, nodeFolders, podSubnet, setUpMachine } from "./machine
 import { auditLog, type ClusterSpec, clusterRanges } from "./protocol.ts";
 
 const directory = "/run/cluster";
-const readySeconds = 90;
+const readySeconds = 300;
 const apiPort = 6_443;
 
 supervise<ClusterSpec>(createCluster);
@@ -239,7 +239,7 @@ class Cluster implements LabCommands {
 
   async #loadImages(node: LabNode): Promise<void> {
     const ctr = this.#parts.binary("ctr");
-    await node.run(["timeout", "30", "sh", "-c", 'until "$0" version >/dev/null 2>&1; do sleep 0.05; done', ctr]);
+    await node.run(["timeout", "120", "sh", "-c", 'until "$0" version >/dev/null 2>&1; do sleep 0.05; done', ctr]);
     for (const path of this.#parts.spec.images) await node.run([ctr, "--namespace=k8s.io", "image", "import", path]);
   }
 }

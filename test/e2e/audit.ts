@@ -53,7 +53,7 @@ const workloads = "deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs
  */
 export async function nothingLeft(suite: Suite): Promise<void> {
   const fields = productNamespaces.map((name) => `metadata.namespace!=${name}`).join(",");
-  await suite.kubectl("delete", workloads, "-A", `--field-selector=${fields}`, "--wait=true", "--timeout=120s");
+  await suite.kubectl("delete", workloads, "-A", `--field-selector=${fields}`, "--wait=true", "--timeout=300s");
   await until("all Pods gone", async () => none(await suite.list("pods", { namespace: "", fields })));
   await ledgerIsEmpty(suite);
   await settled(suite);

@@ -21,7 +21,7 @@ describe("when the API server, or the way to it, is bad", () => {
     suite = await startSuite("faults", { bridges: true, apiProxy: true, flags: faultFlags });
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     await suite.apply(pool("large", "172.18.50.1-172.18.50.100"));
-    await suite.kubectl("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=100", "--timeout=120s");
+    await suite.kubectl("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=100", "--timeout=300s");
   });
   afterEach(async () => {
     await makeFaults(suite.cluster, {});
@@ -29,7 +29,7 @@ describe("when the API server, or the way to it, is bad", () => {
   });
   after(() => suite?.[Symbol.asyncDispose]());
 
-  const rolledOut = (app: string) => suite.kubectl("rollout", "status", `deployment/${app}`, "--timeout=170s");
+  const rolledOut = (app: string) => suite.kubectl("rollout", "status", `deployment/${app}`, "--timeout=300s");
   const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
 
   /** Pods come, are replaced and go; each has an address, none is double, and nothing is left. Returns the faults made. */
@@ -46,7 +46,7 @@ describe("when the API server, or the way to it, is bad", () => {
     const addresses = (await podsOf(app)).map(({ status }) => status.podIP);
     assert.equal(new Set(addresses).size, pods, addresses.join(" "));
     await settled(suite);
-    await suite.kubectl("delete", "deployment", app, "--wait=true", "--timeout=120s");
+    await suite.kubectl("delete", "deployment", app, "--wait=true", "--timeout=300s");
     await ledgerIsEmpty(suite);
     await settled(suite);
     return (await madeFaults(suite.cluster)).slice(earlier);
@@ -88,9 +88,9 @@ describe("when the API server, or the way to it, is bad", () => {
     });
     assert.match(event?.message ?? "", /API server/);
     await suite.cluster.kill({ program: "api-proxy", signal: "SIGCONT" });
-    await suite.kubectl("wait", "pod/mute", "--for=condition=Ready", "--timeout=120s");
+    await suite.kubectl("wait", "pod/mute", "--for=condition=Ready", "--timeout=300s");
     await settled(suite);
-    await suite.kubectl("delete", "pod", "mute", "--wait=true", "--timeout=60s");
+    await suite.kubectl("delete", "pod", "mute", "--wait=true", "--timeout=300s");
     await ledgerIsEmpty(suite);
     await settled(suite);
   });
@@ -114,7 +114,7 @@ describe("when the API server, or the way to it, is bad", () => {
     figure("views right again after all watches fell silent, s", (performance.now() - startedMs) / 1000);
     const silenced = (await madeFaults(suite.cluster)).filter(({ kind }) => kind === "silenced");
     assert.ok(silenced.length > 0);
-    await suite.kubectl("delete", "deployment", "--all", "--wait=true", "--timeout=120s");
+    await suite.kubectl("delete", "deployment", "--all", "--wait=true", "--timeout=300s");
     await ledgerIsEmpty(suite);
     await settled(suite);
   });

@@ -50,7 +50,7 @@ describe("figures", () => {
 
   it("of a Pod's start with Debian's bridge plugin, before ours is installed", async () => {
     // The default ServiceAccount is made a moment after its namespace.
-    await stage.quiet("wait", "--for=create", "serviceaccount/default", "--timeout=30s");
+    await stage.quiet("wait", "--for=create", "serviceaccount/default", "--timeout=300s");
     bridgeP50 = median(await startTimes("bridge", { annotations: {}, node: "node1" }));
     figure("Pod to Running, bridge plugin, p50 ms", bridgeP50);
   });
@@ -75,9 +75,9 @@ describe("figures", () => {
       "-n",
       "kube-system",
       "--for=jsonpath={.spec.config}",
-      "--timeout=120s",
+      "--timeout=300s",
     );
-    await stage.quiet("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=200", "--timeout=120s");
+    await stage.quiet("wait", "sp/large", "--for=jsonpath={.status.totalIPCount}=200", "--timeout=300s");
   });
 
   it("of a Pod's start with our network", async () => {
@@ -129,7 +129,7 @@ describe("figures", () => {
       "-",
     );
     assert.ok(ok, stderr);
-    const rolled = await stage.quiet("rollout", "status", "deployment/hundred", "--timeout=170s");
+    const rolled = await stage.quiet("rollout", "status", "deployment/hundred", "--timeout=300s");
     assert.ok(rolled.ok, rolled.stderr);
     figure(`${largePods} Pods Ready, s`, (performance.now() - startMs) / 1000);
     await delay(3_000);

@@ -41,7 +41,7 @@ describe("a cluster of a former Spiderpool", () => {
       return noted.includes("ledger-closed") ? undefined : true;
     });
   const ready = (...what: readonly string[]) =>
-    suite.kubectl("wait", ...what, "--for=condition=Ready", "--timeout=90s");
+    suite.kubectl("wait", ...what, "--for=condition=Ready", "--timeout=300s");
   const named = async (name: string) => {
     const [found = assert.fail(name)] = (await suite.list<PodLike>("pods")).filter((one) => one.metadata.name === name);
     const { uid } = found.metadata;
@@ -53,7 +53,7 @@ describe("a cluster of a former Spiderpool", () => {
   });
 
   it("is taken over by an upgrade to this chart: each address of a running Pod is its own, the others are given", async () => {
-    await suite.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s");
+    await suite.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=300s");
     await suite.apply(
       ...["a", "b", "c"].map((name, at) => pod(name, { node: at === 0 ? "node1" : "node2" })),
       statefulSet("web", 1),
@@ -95,7 +95,7 @@ describe("a cluster of a former Spiderpool", () => {
     assert.deepEqual(await claims(), held);
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     await suite.apply(deployment("app", 5));
-    await suite.kubectl("rollout", "status", "deployment/app", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/app", "--timeout=300s");
     const given = (await suite.list<PodLike>("pods", { labels: "app=app" })).map(({ status }) => status.podIP).sort();
     assert.deepEqual(
       given,

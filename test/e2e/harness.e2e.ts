@@ -41,7 +41,7 @@ it("a cluster with a running Pod leaves no process, namespace, mount, control gr
   const pods = "/api/v1/namespaces/default/pods";
   assert.equal((await api.call("POST", pods, pod("plain", { annotations: {} }))).status, 201);
   const running = async () => (await api.call("GET", `${pods}/plain`)).body.status.phase === "Running";
-  await until("the Pod runs on the node's own network", running, Boolean, { withinMs: 60_000, everyMs: 100 });
+  await until("the Pod runs on the node's own network", running, Boolean, { withinMs: 300_000, everyMs: 100 });
   const made = cgroups();
   assert.ok(made.length > 0, "its control groups were found");
   await cluster.stop();

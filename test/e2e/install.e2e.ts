@@ -54,7 +54,7 @@ describe("a release", () => {
   const works = async () => {
     await kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
     await apply(deployment("app", 3));
-    await kubectl("rollout", "status", "deployment/app", "--timeout=90s");
+    await kubectl("rollout", "status", "deployment/app", "--timeout=300s");
     assert.match(await kubectl("get", "pods", "-l", "app=app", "-o", "wide"), /172\.18\.30\.13/);
     await kubectl("delete", "deployment/app", "--wait=true");
     await until("all Pods gone", async () => ((await kubectl("get", "pods", "-o", "name")) === "" ? true : undefined));
@@ -67,7 +67,7 @@ describe("a release", () => {
   ];
 
   it("with a registry that does not exist says so, and the next upgrade mends it", async () => {
-    await kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s");
+    await kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=300s");
     before1 = await footprint();
     const wrong = ["--set", "global.imageRegistryOverride=registry.invalid:5000", "--timeout", "10s"];
     const { ok } = await stage.helm("install", "spiderpool", chart, ...walkthroughFlags, ...wrong);
@@ -99,7 +99,7 @@ describe("a release", () => {
     assert.deepEqual(await footprint(), before1);
     assert.doesNotMatch(await inNamespace(), /spiderpool|ovs-conf/);
     await apply(pod("plain", { annotations: {} }));
-    await kubectl("wait", "pod/plain", "--for=condition=Ready", "--timeout=60s");
+    await kubectl("wait", "pod/plain", "--for=condition=Ready", "--timeout=300s");
     assert.match(await kubectl("get", "pod/plain", "-o", "jsonpath={.status.podIP}"), /^10\.244\./);
     await kubectl("delete", "pod/plain", "--wait=true");
   }

@@ -19,7 +19,7 @@ describe("when the ledger is lost under running Pods", () => {
     suite = await startSuite("ledger", { bridges: true });
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     await suite.apply(pool("large", "172.18.50.1-172.18.50.100"), deployment("kept", kept, options));
-    await suite.kubectl("rollout", "status", "deployment/kept", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/kept", "--timeout=300s");
     await settled(suite);
   });
   after(() => suite?.[Symbol.asyncDispose]());
@@ -31,11 +31,11 @@ describe("when the ledger is lost under running Pods", () => {
     const path = "jsonpath={.metadata.annotations.ipam\\.spidernet\\.io/ledger-epoch}";
     return suite.kubectl("get", "lease", "spiderpool-controller-leases", "-n", otherNamespace, "-o", path);
   };
-  const ready = (what: string) => suite.kubectl("wait", what, "--for=condition=Ready", "--timeout=120s");
+  const ready = (what: string) => suite.kubectl("wait", what, "--for=condition=Ready", "--timeout=300s");
 
   it("its definition was deleted: an upgrade brings it back, agents make their claims again, and nothing is double", async () => {
     const first = await addresses();
-    await suite.kubectl("delete", "crd", "spideripaddresses.spiderpool.spidernet.io", "--timeout=60s");
+    await suite.kubectl("delete", "crd", "spideripaddresses.spiderpool.spidernet.io", "--timeout=300s");
     await suite.apply(pod("new", options));
     await suite.stage.helm("upgrade", "spiderpool", chart, "--namespace", "kube-system", "--reuse-values");
     await installed(suite.stage);
@@ -55,14 +55,14 @@ describe("when the ledger is lost under running Pods", () => {
     const refused = await helm("uninstall", "spiderpool");
     assert.equal(refused.ok, false);
     assert.match(refused.stderr, /nothing was deleted: .* addresses are held by Pods.*helm uninstall --no-hooks/s);
-    assert.equal((await helm("uninstall", "spiderpool", "--no-hooks", "--wait", "--timeout=60s")).ok, true);
+    assert.equal((await helm("uninstall", "spiderpool", "--no-hooks", "--wait", "--timeout=300s")).ok, true);
     const { ok, stderr } = await helm("install", "spiderpool", chart, ...walkthroughFlags.slice(2), "--skip-crds");
     assert.ok(ok, stderr);
     await installed(suite.stage);
     await suite.apply(pod("after", options));
     await ready("pod/after");
     assert.deepEqual(await addresses(), first);
-    await suite.kubectl("delete", "pod/after", "pod/new", "--wait=true", "--timeout=60s");
+    await suite.kubectl("delete", "pod/after", "pod/new", "--wait=true", "--timeout=300s");
     await settled(suite);
   });
 
@@ -71,7 +71,7 @@ describe("when the ledger is lost under running Pods", () => {
     const helm = (...argv: readonly string[]) => suite.stage.helm(...argv, "--namespace", "kube-system");
     await helm("upgrade", "spiderpool", chart, "--reuse-values", "--set", "spiderpoolController.cleanup.force=true");
     await installed(suite.stage);
-    await helm("uninstall", "spiderpool", "--wait", "--timeout=120s");
+    await helm("uninstall", "spiderpool", "--wait", "--timeout=300s");
     assert.equal((await suite.stage.quiet("get", "sia")).ok, false, "the ledger and its kind are gone");
     const there = ["--namespace", otherNamespace, "--create-namespace"];
     await suite.stage.helm("install", "spiderpool", chart, ...walkthroughFlags.slice(2), ...there);
@@ -86,7 +86,7 @@ describe("when the ledger is lost under running Pods", () => {
     const others = suite.cluster.nodes.map(({ name }) => deployment(`other-${name}`, 2, { ...options, node: name }));
     await suite.apply(pool("large", "172.18.50.1-172.18.50.100"), ...others);
     for (const { name } of suite.cluster.nodes)
-      await suite.kubectl("rollout", "status", `deployment/other-${name}`, "--timeout=120s");
+      await suite.kubectl("rollout", "status", `deployment/other-${name}`, "--timeout=300s");
     assert.deepEqual(await addresses(), first);
     assert.doesNotMatch(await epoch(), /lost/);
     const given = (await suite.list<PodLike>("pods")).map(({ status }) => status.podIP ?? "");
@@ -96,7 +96,7 @@ describe("when the ledger is lost under running Pods", () => {
         assert.equal(await suite.fetch({ node }, `http://${status.podIP}/`), metadata.name);
     }
     await settled(suite);
-    await suite.kubectl("delete", "deployment,pod", "-l", "app!=kept", "--wait=true", "--timeout=60s");
+    await suite.kubectl("delete", "deployment,pod", "-l", "app!=kept", "--wait=true", "--timeout=300s");
     await until("others are gone", async () => ((await suite.list("pods")).length === kept ? true : undefined));
   });
 
@@ -107,9 +107,9 @@ describe("when the ledger is lost under running Pods", () => {
     await suite.cluster.run({ argv: ["cp", "-a", database, `${database}.saved`] });
     await start("etcd");
     const earlier = await addresses();
-    await suite.kubectl("delete", "pod/new", "--wait=true", "--timeout=60s");
+    await suite.kubectl("delete", "pod/new", "--wait=true", "--timeout=300s");
     await suite.apply(deployment("later", 4, options));
-    await suite.kubectl("rollout", "status", "deployment/later", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/later", "--timeout=300s");
     await suite.kubectl("scale", "deployment/kept", `--replicas=${kept - 2}`);
     await until("two Pods are gone", async () => ((await addresses()).length === kept - 2 ? true : undefined));
 
@@ -136,14 +136,14 @@ describe("when the ledger is lost under running Pods", () => {
         const { stdout } = await suite.stage.quiet("get", "deployment/kept", "-o", "jsonpath={.status.readyReplicas}");
         return pods.length === kept && stdout === String(kept) ? true : undefined;
       },
-      180,
+      300,
     );
     await ready("pod/new");
     await settled(suite);
     const now = await addresses();
     const same = earlier.filter((ip) => now.includes(ip)).length;
     assert.ok(same >= kept - 2, `those that ran all the time have their addresses: ${now} of ${earlier}`);
-    await suite.kubectl("delete", "deploy,pods", "--all", "--wait=true", "--timeout=120s");
+    await suite.kubectl("delete", "deploy,pods", "--all", "--wait=true", "--timeout=300s");
     await ledgerIsEmpty(suite);
     await settled(suite);
   });

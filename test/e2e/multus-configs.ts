@@ -163,7 +163,7 @@ export const multusConfigs = (suiteOf: () => Suite) =>
         "-l",
         "app.kubernetes.io/component=spiderpool-controller",
         "--for=delete",
-        "--timeout=60s",
+        "--timeout=300s",
       );
       const metadata = { name: "p", namespace: "jobs" };
       const { ok, stderr } = await tried({

@@ -36,7 +36,7 @@ describe("networks", () => {
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "-l", "app!=plain", "--wait=true"));
   after(() => suite?.[Symbol.asyncDispose]());
 
-  const ready = (what: string, seconds = 90) =>
+  const ready = (what: string, seconds = 300) =>
     suite.kubectl("wait", what, "--for=condition=Ready", `--timeout=${seconds}s`);
   const get = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
   const addressesOf = async (app: string) =>
@@ -44,7 +44,7 @@ describe("networks", () => {
   /** Pods of no network of ours are made anew; all are Ready, with such addresses. */
   const plainRestarts = async (address: RegExp) => {
     await suite.kubectl("rollout", "restart", "deployment/plain");
-    await suite.kubectl("rollout", "status", "deployment/plain", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/plain", "--timeout=300s");
     await until("the old Pods are gone", async () => ((await addressesOf("plain")).length === 2 ? true : undefined));
     for (const ip of await addressesOf("plain")) assert.match(ip, address);
   };
@@ -58,7 +58,7 @@ describe("networks", () => {
   it("without Open vSwitch: Pods with macvlan on the nodes' interface reach each other, and both nodes reach them", async () => {
     const example = fileURLToPath(new URL("../../examples/macvlan", import.meta.url));
     await suite.kubectl("apply", "-f", example);
-    await suite.kubectl("rollout", "status", "deployment/macvlan-app", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/macvlan-app", "--timeout=300s");
     const pods = await suite.list<PodLike>("pods", { labels: "app=macvlan-app" });
     const [one = assert.fail(), two = assert.fail()] = pods;
     for (const { status } of pods) assert.match(status.podIP ?? "", /^172\.18\.41\./);
@@ -96,7 +96,7 @@ describe("networks", () => {
         const events = await suite.list<PodEvent>("events", { fields });
         return new Set(events.map(({ involvedObject }) => involvedObject.name)).size === 2 ? events : undefined;
       },
-      120,
+      300,
     );
     assert.match(told[0]?.message ?? "", /does not answer.* Fix: systemctl start openvswitch/);
 
@@ -105,7 +105,7 @@ describe("networks", () => {
       await suite.onNode(name, `${installOvs}\n${startOvs}`);
       await suite.cluster.createBridges({ node: name });
     }
-    await Promise.all([ready("pod/early-1", 120), ready("pod/early-2", 120)]);
+    await Promise.all([ready("pod/early-1", 300), ready("pod/early-2", 300)]);
     const { status } = await get("early-2");
     assert.equal(await suite.fetch({ pod: "early-1" }, `http://${status.podIP}/`), "early-2");
     await suite.kubectl("delete", "pods", "early-1", "early-2", "--wait=true");
@@ -121,7 +121,7 @@ describe("networks", () => {
     const before = await addressesOf("plain");
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     const nad = ["net-attach-def/ovs-conf", "-n", "kube-system"];
-    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s");
+    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=300s");
     assert.deepEqual(await addressesOf("plain"), before, "running Pods stay as they are");
     await suite.kubectl("rollout", "restart", "deployment/plain");
     const refusal = await until("an Event that says that there is no pool for them", async () => {
@@ -130,10 +130,10 @@ describe("networks", () => {
     });
     assert.match(refusal.message, /What to do: .*default/s);
     await suite.kubectl("patch", "sp/ippool-test", "--type=merge", "-p", '{"spec":{"default":true}}');
-    await suite.kubectl("rollout", "status", "deployment/plain", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/plain", "--timeout=300s");
     await plainRestarts(/^172\.18\.30\./);
     await suite.kubectl("apply", "-f", `${manifests}/app.yaml`);
-    await suite.kubectl("rollout", "status", "deployment/test-app", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/test-app", "--timeout=300s");
     await plainRestarts(/^172\.18\.30\./);
     await nothingLeft(suite);
   });
@@ -188,13 +188,13 @@ describe("networks", () => {
     const { message } = await warning("waiting");
     assert.match(message, /cannot reach Open vSwitch.*What to do: /s);
     await suite.onNode("node1", startOvs);
-    await ready("pod/waiting", 120);
+    await ready("pod/waiting", 300);
     await nothingLeft(suite);
   });
 
   it("Open vSwitch restarted under running Pods: they serve as before", async () => {
     await suite.apply(deployment("steady", 4));
-    await suite.kubectl("rollout", "status", "deployment/steady", "--timeout=90s");
+    await suite.kubectl("rollout", "status", "deployment/steady", "--timeout=300s");
     for (const { name } of suite.cluster.nodes) await suite.onNode(name, `${stopOvs}; sleep 1; ${startOvs}`);
     const pods = await suite.list<PodLike>("pods", { labels: "app=steady" });
     await until("HTTP from one Pod to all", async () => {
@@ -218,7 +218,7 @@ describe("networks", () => {
     await suite.apply(pod("late", { network: "late", pools: { ipv4: ["second"] }, node: "node2" }));
     assert.match((await warning("late")).message, /br2/);
     await suite.onNode("node2", "ovs-vsctl add-br br2 -- set bridge br2 datapath_type=netdev");
-    await ready("pod/late", 120);
+    await ready("pod/late", 300);
     await suite.kubectl("delete", "pod/late", "--wait=true");
     await suite.onNode("node2", "ovs-vsctl del-br br2");
     await suite.kubectl("delete", "sp/second", "smc/late", "-n", "kube-system", "--wait=false");

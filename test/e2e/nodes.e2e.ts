@@ -28,13 +28,13 @@ describe("when a node loses power", () => {
 
   const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
   const readyOf = async (app: string) => (await podsOf(app)).filter(isReady);
-  const nodeReady = (node: string) => suite.kubectl("wait", `node/${node}`, "--for=condition=Ready", "--timeout=90s");
+  const nodeReady = (node: string) => suite.kubectl("wait", `node/${node}`, "--for=condition=Ready", "--timeout=300s");
 
   it("its Pods start elsewhere, and its return leaves nothing double", async () => {
     await suite.apply(deployment("moving", 4));
-    await suite.kubectl("rollout", "status", "deployment/moving", "--timeout=120s");
+    await suite.kubectl("rollout", "status", "deployment/moving", "--timeout=300s");
     await suite.cluster.powerOff({ node: "node2" });
-    await suite.kubectl("wait", "node/node2", "--for=condition=Ready=Unknown", "--timeout=60s");
+    await suite.kubectl("wait", "node/node2", "--for=condition=Ready=Unknown", "--timeout=300s");
     // As an administrator says that the machine is off: Pods and volumes are given up at once.
     await suite.kubectl("taint", "node", "node2", "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute");
     const ready = await until(
@@ -43,7 +43,7 @@ describe("when a node loses power", () => {
         const pods = (await readyOf("moving")).filter(({ spec }) => spec.nodeName === "node1");
         return pods.length === 4 ? pods : undefined;
       },
-      180,
+      300,
     );
     const ips = ready.map(({ status }) => status.podIP);
     assert.equal(new Set(ips).size, 4);
@@ -61,7 +61,7 @@ describe("when a node loses power", () => {
       ...["node1", "node2"].map((node) => deployment(`many-${node}`, 30, { pools: { ipv4: ["large"] }, node })),
     );
     for (const node of ["node1", "node2"])
-      await suite.kubectl("rollout", "status", `deployment/many-${node}`, "--timeout=170s");
+      await suite.kubectl("rollout", "status", `deployment/many-${node}`, "--timeout=300s");
     await settled(suite);
     await Promise.all(["node1", "node2"].map((node) => suite.cluster.powerOff({ node })));
     const startedMs = performance.now();

@@ -24,16 +24,16 @@ describe(`containerd ${containerdVersion}`, () => {
 
   it("starts, replaces and ends Pods, over its own restart too, and nothing is left", async () => {
     await suite.apply(deployment("app", 4));
-    await suite.kubectl("rollout", "status", "deployment/app", "--timeout=120s");
+    await suite.kubectl("rollout", "status", "deployment/app", "--timeout=300s");
     await suite.kubectl("rollout", "restart", "deployment/app");
-    await suite.kubectl("rollout", "status", "deployment/app", "--timeout=120s");
+    await suite.kubectl("rollout", "status", "deployment/app", "--timeout=300s");
     for (const { name } of suite.cluster.nodes)
       await suite.cluster.kill({ node: name, program: "containerd", signal: "SIGKILL" });
     await suite.apply(pod("late"));
-    await suite.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=90s");
+    await suite.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=300s");
     await until("the old Pods are gone", async () => ((await suite.list("pods")).length === 5 ? true : undefined));
     await settled(suite);
-    await suite.kubectl("delete", "deploy,pods", "--all", "--wait=true", "--timeout=120s");
+    await suite.kubectl("delete", "deploy,pods", "--all", "--wait=true", "--timeout=300s");
     await ledgerIsEmpty(suite);
     await settled(suite);
   });

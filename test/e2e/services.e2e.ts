@@ -57,7 +57,7 @@ describe("Services of underlay Pods", () => {
       pool("six", "fd00:172:18::50:1-fd00:172:18::50:f", six),
     );
     const nad = ["net-attach-def/ovs-conf", "-n", "kube-system"];
-    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s");
+    await suite.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=300s");
     await suite.apply(
       ...nodes.flatMap((node) => [
         probedPod(`web-${node}`, node),
@@ -66,7 +66,7 @@ describe("Services of underlay Pods", () => {
       ]),
       service("web", { tier: "web" }, { nodePort }),
     );
-    await suite.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=90s");
+    await suite.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=300s");
   });
   after(() => suite?.[Symbol.asyncDispose]());
 
@@ -94,7 +94,7 @@ describe("Services of underlay Pods", () => {
         const answer = await ask(url).catch((error: Error) => error.message);
         return name.test(answer.trim()) ? true : undefined;
       },
-      20,
+      120,
     );
   const everybody = (url: string, name: RegExp) =>
     Promise.all(clients.map(([who, ask]) => answers(who, ask, url, name)));
@@ -122,10 +122,10 @@ describe("Services of underlay Pods", () => {
     const ips = await Promise.all(nodes.map(async (node) => (await podOf(`web-${node}`)).status.podIP));
     assert.deepEqual((await endpoints("web")).sort(), [...ips].sort());
     await suite.kubectl("exec", "web-node1", "--", "mv", "/tmp/www/index.html", "/tmp/www/away");
-    await suite.kubectl("wait", "pod/web-node1", "--for=condition=Ready=False", "--timeout=30s");
+    await suite.kubectl("wait", "pod/web-node1", "--for=condition=Ready=False", "--timeout=300s");
     await until("one endpoint is left", async () => ((await endpoints("web")).join() === ips[1] ? true : undefined));
     await suite.kubectl("exec", "web-node1", "--", "mv", "/tmp/www/away", "/tmp/www/index.html");
-    await suite.kubectl("wait", "pod/web-node1", "--for=condition=Ready", "--timeout=30s");
+    await suite.kubectl("wait", "pod/web-node1", "--for=condition=Ready", "--timeout=300s");
     const restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
     assert.match(await suite.kubectl("get", "pods", "-o", restarts), /^0( 0)*$/, "no liveness probe failed");
   });

@@ -79,7 +79,7 @@ export const subnets = (suiteOf: () => Suite) =>
           const wanted = { deployment: 2, replicaset: 2, statefulset: 2, daemonset: 1, job: 2 };
           return Object.entries(wanted).every(([app, count]) => counts[app]?.length === count) ? true : undefined;
         },
-        120,
+        300,
       );
       const pods = await suite.list<{ status: { podIP?: string } }>("pods");
       for (const { status } of pods) if (status.podIP !== undefined) assert.match(status.podIP, /^172\.18\.50\.\d+$/);

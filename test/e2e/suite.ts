@@ -33,7 +33,7 @@ export interface Suite extends AsyncDisposable {
   list<T = KubeObject>(kind: keyof typeof listed, options?: ListOptions): Promise<readonly T[]>;
   /** A shell script on a node. */
   onNode(node: string, script: string): Promise<string>;
-  /** What a web server answers a Pod, a node, or a host outside. Throws where it does not within 5 s. */
+  /** What a web server answers a Pod, a node, or a host outside. Throws where it does not within 20 s. */
   fetch(from: { readonly pod: string } | { readonly node: string } | "outside", url: string): Promise<string>;
 }
 
@@ -98,7 +98,7 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
   };
   const onNode = (node: string, script: string) => cluster.run({ node, argv: ["sh", "-c", script] });
   const fetch: Suite["fetch"] = async (from, url) => {
-    const argv = ["timeout", "5", "busybox", "wget", "-qO-", url];
+    const argv = ["timeout", "20", "busybox", "wget", "-qO-", url];
     if (from !== "outside" && "pod" in from) return (await kubectl("exec", from.pod, "--", ...argv)).trim();
     return (await cluster.run({ ...(from !== "outside" && from), argv })).trim();
   };
@@ -135,7 +135,7 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
 }
 
 /** Asks again until the answer is not undefined. Throws AssertionError with `what` after `seconds`. */
-export function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
+export function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 300): Promise<T> {
   const isThere = (found: T | undefined): found is T & {} => found !== undefined;
   return untilSo(what, look, isThere, { withinMs: seconds * 1000, everyMs: 200 });
 }

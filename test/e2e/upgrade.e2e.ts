@@ -31,7 +31,7 @@ describe("a release", () => {
     await installed(stage);
     await stage.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
     const nad = ["net-attach-def/ovs-conf", "-n", installNamespace];
-    await stage.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s");
+    await stage.kubectl("wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=300s");
     assert.deepEqual(stage.failures, []);
   });
   after(() => suite?.[Symbol.asyncDispose]());
@@ -66,9 +66,9 @@ describe("a release", () => {
         const name = `load-${next++}`;
         const { ok: created, stderr } = await stage.input(JSON.stringify(pod(name, { node })), "apply", "-f", "-");
         assert.ok(created, stderr);
-        await ok("wait", `pod/${name}`, "--for=condition=Ready", "--timeout=60s");
+        await ok("wait", `pod/${name}`, "--for=condition=Ready", "--timeout=300s");
         count += 1;
-        await ok("delete", "pod", name, "--wait=true", "--timeout=60s");
+        await ok("delete", "pod", name, "--wait=true", "--timeout=300s");
       }
     };
     const load = Promise.all(nodes.flatMap((node) => Array.from({ length: lanesOfNode }, () => lane(node))));
@@ -98,7 +98,7 @@ describe("a release", () => {
     await underLoad(async () => {
       await added(2);
       await ok("rollout", "restart", "daemonset/spiderpool-agent", "-n", installNamespace);
-      await ok("rollout", "status", "daemonset/spiderpool-agent", "-n", installNamespace, "--timeout=120s");
+      await ok("rollout", "status", "daemonset/spiderpool-agent", "-n", installNamespace, "--timeout=300s");
       await added(4);
     });
     t.diagnostic(`${count} Pods`);
@@ -119,7 +119,7 @@ describe("a release", () => {
 
   it("restores its files on a node, and says in an Event who changed them", async () => {
     await onNode("node1", `mv ${network} ${network}.cilium_bak; rm /opt/cni/bin/ovs`);
-    await onNode("node1", `timeout 5 sh -c 'until [ -e ${network} ] && [ -x /opt/cni/bin/ovs ]; do sleep 0.05; done'`);
+    await onNode("node1", `timeout 60 sh -c 'until [ -e ${network} ] && [ -x /opt/cni/bin/ovs ]; do sleep 0.05; done'`);
     await onNode("node1", `rm ${network}.cilium_bak`);
     const seen = await until("the Events", async () => {
       const events = await list<EventLike>("events", "-n", "default", "--field-selector=involvedObject.kind=Node");
@@ -144,8 +144,8 @@ describe("a release", () => {
       "--for=delete",
     );
     assert.equal((await stage.input(JSON.stringify(pod("alone", { node: "node1" })), "apply", "-f", "-")).ok, true);
-    await ok("wait", "pod/alone", "--for=condition=Ready", "--timeout=60s");
-    await ok("delete", "pod", "alone", "--wait=true", "--timeout=60s");
+    await ok("wait", "pod/alone", "--for=condition=Ready", "--timeout=300s");
+    await ok("delete", "pod", "alone", "--wait=true", "--timeout=300s");
     await ok("scale", ...deployment, "--replicas=1");
     await installed(stage);
   });
@@ -179,6 +179,6 @@ describe("a release", () => {
     const { metadata, spec } = pod("afterwards", { node: "node1", annotations: {} }) as unknown as KubeObject;
     const plain = JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata, spec });
     assert.equal((await stage.input(plain, "apply", "-f", "-")).ok, true);
-    await ok("wait", "pod/afterwards", "--for=condition=Ready", "--timeout=60s");
+    await ok("wait", "pod/afterwards", "--for=condition=Ready", "--timeout=300s");
   });
 });

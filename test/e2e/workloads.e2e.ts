@@ -27,10 +27,10 @@ describe("workloads with addresses of a pool", () => {
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
   after(() => suite?.[Symbol.asyncDispose]());
 
-  const rolledOut = (what: string) => suite.kubectl("rollout", "status", what, "--timeout=90s");
+  const rolledOut = (what: string) => suite.kubectl("rollout", "status", what, "--timeout=300s");
   const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
   const erase = async (...what: readonly string[]) => {
-    await suite.kubectl("delete", ...what, "--wait=true", "--timeout=60s");
+    await suite.kubectl("delete", ...what, "--wait=true", "--timeout=300s");
     await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
     await ledgerIsEmpty(suite);
     await settled(suite);
@@ -62,7 +62,7 @@ describe("workloads with addresses of a pool", () => {
     assert.match(message, /all 10 addresses of IPPool ippool-test are in use\. What to do: /);
     await settled(suite);
     await suite.kubectl("scale", "deployment/full", "--replicas=9");
-    await suite.kubectl("wait", "pod/eleventh", "--for=condition=Ready", "--timeout=60s");
+    await suite.kubectl("wait", "pod/eleventh", "--for=condition=Ready", "--timeout=300s");
     await settled(suite);
     await erase("deployment/full", "pod/eleventh");
   });
@@ -108,8 +108,8 @@ describe("workloads with addresses of a pool", () => {
     ]);
     await suite.kubectl("apply", ...files);
     for (const app of ["rack-app", "backup-app", "office-app"]) await rolledOut(`deployment/${app}`);
-    await suite.kubectl("rollout", "status", "deployment/team-app", "-n", "team-a", "--timeout=90s");
-    await suite.kubectl("wait", "pod/two-nics", "--for=condition=Ready", "--timeout=60s");
+    await suite.kubectl("rollout", "status", "deployment/team-app", "-n", "team-a", "--timeout=300s");
+    await suite.kubectl("wait", "pod/two-nics", "--for=condition=Ready", "--timeout=300s");
     const claims = await suite.list<Claim>("spideripaddresses");
     const counts = Object.fromEntries(
       Object.entries(Object.groupBy(claims, ({ spec }) => spec.pool)).map(([name, of = []]) => [name, of.length]),
