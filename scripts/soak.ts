@@ -1,6 +1,6 @@
 // `npm run soak -- [--minutes N] [--nics 3] [--faults]`: creates and deletes Pods on two nodes; nothing may be left afterwards.
 import { writeFileSync } from "node:fs";
-import { soak } from "../test/soak/soak.ts";
+import { isFlat, soak } from "../test/soak/soak.ts";
 import { positive, readFlags } from "./options.ts";
 
 const flags = readFlags(
@@ -38,7 +38,10 @@ for (const { failures } of churns) {
   for (const [words, times] of Object.entries(failures)) console.log(`${times} × tried again after: ${words}`);
 }
 console.log(`${kills} agents killed, ${partitions} partitions`);
+let grew = false;
 for (const [node, minutes] of rssMb) {
+  // A killed agent begins anew.
+  grew ||= !flags.faults && !isFlat(minutes);
   console.log(
     `memory of ${node}'s agent, MB, the median of each minute: ${minutes.map((mb) => mb.toFixed(1)).join(" ")}`,
   );
@@ -47,4 +50,5 @@ console.log(`violations: ${violations.length}`, ...violations.slice(0, 10));
 console.log(`left: ${left.length}`, ...left.slice(0, 20));
 if (flags.json !== undefined)
   writeFileSync(flags.json, `${JSON.stringify({ ...report, rssMb: Object.fromEntries(rssMb) }, undefined, 2)}\n`);
-process.exit(violations.length + left.length === 0 ? 0 : 1);
+if (grew) console.log("memory is not flat: a minute differs from the median by more than 10 MB");
+process.exit(violations.length + left.length === 0 && !grew ? 0 : 1);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { soak } from "./soak.ts";
+import { isFlat, soak } from "./soak.ts";
 
 describe("churn with agents that are killed and nodes that are cut off", () => {
   it("loses no address of a living Pod, gives none twice, and leaves nothing", async () => {
@@ -30,5 +30,13 @@ describe("churn of Pods with three NICs", () => {
       [],
     );
     for (const { pods } of churns) assert.ok(pods > 0, "no Pod came");
+  });
+});
+
+describe("memory in a soak", () => {
+  it("is flat where no minute is far from the median, the first two aside", () => {
+    assert.ok(isFlat([40, 70, 88, 89, 86, 92]));
+    assert.ok(isFlat([40]));
+    assert.ok(!isFlat([40, 70, 80, 88, 96, 104]));
   });
 });

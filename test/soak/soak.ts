@@ -130,6 +130,18 @@ async function watchMemory(lab: LabHandle, nodes: readonly string[], signal: Abo
   return new Map([...seen].map(([node, minutes]) => [node, minutes.map(median)]));
 }
 
+/** What an agent's memory may differ from its median once its caches have filled, in MB. */
+const rssDifferenceMaxMb = 10;
+/** Until then it grows, in minutes. */
+const settlingMinutes = 2;
+
+/** Whether memory was flat, by the median of each minute; true where too few minutes were seen to tell. */
+export function isFlat(minutes: readonly number[]): boolean {
+  const settled = minutes.slice(settlingMinutes);
+  const middle = median(settled);
+  return settled.every((mb) => Math.abs(mb - middle) <= rssDifferenceMaxMb);
+}
+
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
