@@ -22,9 +22,11 @@ const replacements: readonly { readonly of: RegExp; readonly specifier: string; 
   { of: /^src\/agent\/build\//, specifier: "../install/node.ts", by: "node-files.ts" },
   { of: /^src\/agent\/build\//, specifier: "../node-sysctls.ts", by: "node-settings.ts" },
   { of: /^src\/agent\/agent\.ts$/, specifier: "./uninstall.ts", by: "node-settings.ts" },
-  { of: /^src\/controller\/program\.ts$/, specifier: "./http.ts", by: "controller-http.ts" },
+  { of: /^src\/controller\/servers\.ts$/, specifier: "./http.ts", by: "controller-http.ts" },
 ];
 
+/** Those that replaced something: one that does not leaves the real module where nobody expects it. */
+const used = new Set<(typeof replacements)[number]>();
 const variants = new Map<string, Mistake | undefined>();
 let isRegistered = false;
 
@@ -32,12 +34,17 @@ let isRegistered = false;
  * Loads a file, and all that it imports of this repository, as one variant of the product: with the replacements above, and
  * with a mistake where one is planted. Other importers keep the real modules; each variant is loaded once.
  */
-export function loadVariant(file: URL, mistake: Mistake | undefined): Promise<unknown> {
+export async function loadVariant(file: URL, mistake: Mistake | undefined): Promise<unknown> {
   if (!isRegistered) registerHooks(hooks);
   isRegistered = true;
   const name = mistake?.name ?? "as it is";
   variants.set(name, mistake);
-  return import(`${file.href}?variant=${encodeURIComponent(name)}`);
+  const loaded = await import(`${file.href}?variant=${encodeURIComponent(name)}`);
+  for (const one of replacements) {
+    if (used.has(one)) continue;
+    throw new Error(`nothing at ${one.of} imports ${one.specifier} any more: adapt test/simulation/modules.ts`);
+  }
+  return loaded;
 }
 
 const hooks: Parameters<typeof registerHooks>[0] = {
@@ -47,6 +54,7 @@ const hooks: Parameters<typeof registerHooks>[0] = {
     if (parent === null || variant === null) return next(specifier, context);
     const importer = relative(root, fileURLToPath(new URL(parent.pathname, parent)));
     const found = replacements.find((one) => one.specifier === specifier && one.of.test(importer));
+    if (found !== undefined) used.add(found);
     const by = found && new URL(`./replaced/${found.by}`, import.meta.url).href;
     const resolved = next(by ?? specifier, context);
     if (!resolved.url.startsWith(pathToFileURL(root).href) || resolved.url.includes("/node_modules/")) return resolved;
