@@ -3,15 +3,7 @@ import { join } from "node:path";
 import { spiderIPPools } from "#api";
 import { silentLogger, systemClock } from "#base";
 import { IpSet } from "#ip";
-import {
-  createTransport,
-  KubeClient,
-  type KubeConfig,
-  type KubeObject,
-  metadataOf,
-  type Transport,
-  WatchedStore,
-} from "#kube";
+import { KubeClient, type KubeObject, metadataOf, type Transport, WatchedStore } from "#kube";
 import { type Claim, Intents, Ledger } from "#ledger";
 import { PoolCache } from "../../src/agent/pool-cache.ts";
 
@@ -40,16 +32,12 @@ export class SimulatedAgent implements AsyncDisposable {
   readonly #metadata: WatchedStore<KubeObject>;
   readonly #running: Promise<unknown>;
 
-  /** `folder`: where all agents keep their intents. */
-  constructor(node: string, config: KubeConfig, folder: string, writes: Writes) {
+  /** `transport`: its own from now on. `folder`: where all agents keep their intents. */
+  constructor(node: string, transport: Transport & Disposable, folder: string, writes: Writes) {
     const { signal } = this.#stop;
     this.#node = node;
-    this.#transport = createTransport(config, { clock });
-    const client = new KubeClient({
-      transport: counting(asAgent(this.#transport, node), writes),
-      clock,
-      userAgent: "spiderpool-agent",
-    });
+    this.#transport = transport;
+    const client = new KubeClient({ transport: counting(transport, writes), clock, userAgent: "spiderpool-agent" });
     this.#metadata = new WatchedStore({ client, clock, log, resource: metadataOf(spiderIPPools) });
     this.pools = new PoolCache({ client, clock, log, metadata: this.#metadata });
     this.pools.start({ signal });
@@ -103,21 +91,6 @@ export class SimulatedAgent implements AsyncDisposable {
     await this.#running;
     this.#transport[Symbol.dispose]();
   }
-}
-
-/**
- * The administrator's connection as that of the node's agent: the API server applies the agents' rights, their policies and their
- * place in its queues.
- */
-export function asAgent(transport: Transport, node: string): Transport {
-  const identity = {
-    "impersonate-user": "system:serviceaccount:kube-system:spiderpool-agent",
-    "impersonate-extra-authentication.kubernetes.io%2fnode-name": node,
-  };
-  return {
-    server: transport.server,
-    send: (request, o) => transport.send({ ...request, headers: { ...request.headers, ...identity } }, o),
-  };
 }
 
 function counting(transport: Transport, writes: Writes): Transport {

@@ -10,7 +10,8 @@ import type { ClaimDraft } from "#ledger";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import { claimDraft } from "../../src/ledger/claim.ts";
 import { createsAtOnce } from "../../src/ledger/turns.ts";
-import { asAgent, SimulatedAgent, type Writes } from "./agent.ts";
+import { Access } from "./access.ts";
+import { SimulatedAgent, type Writes } from "./agent.ts";
 import { startController } from "./controller.ts";
 import { CpuMeter } from "./cpu.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
@@ -62,6 +63,7 @@ const config = loadKubeConfig({ kubeconfig });
 await using _controller = await startController(controller, kubeconfig);
 using transport = createTransport(config, { clock });
 const client = new KubeClient({ transport, clock });
+const access = await Access.create(plan.server, client, config);
 const stop = new AbortController();
 const usages = new WatchedStore({ client, clock, log: silentLogger, resource: spiderPoolUsages });
 const watching = usages.run(stop);
@@ -90,9 +92,11 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
   await usages.waitFor(pool, (usage) => usage?.spec.free === pods, stop);
   const writes: Writes = { creates: 0 };
   await using stack = new AsyncDisposableStack();
-  const agents = Array.from({ length: count }, (_, rank) =>
-    stack.use(new SimulatedAgent(`node-${at}-${rank}`, config, folder, writes)),
-  );
+  const agents: SimulatedAgent[] = [];
+  for (const node of nodesOf(at, count)) {
+    const connection = await access.connect("spiderpool-agent", node);
+    agents.push(stack.use(new SimulatedAgent(node, connection, folder, writes)));
+  }
   await Promise.all(agents.map((agent) => agent.ready()));
   const random = fractionsFrom(at + 1);
   const chosen = Array.from({ length: pods }, () => agents[Math.floor(random() * count)] as SimulatedAgent);
@@ -120,14 +124,16 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
 /** As many connections as the agents have, each with as many creates at a time as an agent makes. */
 async function createBarely(at: number, count: number, policies: boolean): Promise<BareOutcome> {
   using stack = new DisposableStack();
-  const drafts = Array.from({ length: pods }, (_, pod) => bareDraft(at, pod, `node-${pod % count}`));
+  const nodes = nodesOf(at, count);
+  const drafts = Array.from({ length: pods }, (_, pod) => bareDraft(at, pod, nodes[pod % count] ?? ""));
   const left = Array.from({ length: count }, (_, rank) =>
     drafts.filter((_draft, pod) => pod % count === rank).values(),
   );
-  const clients = left.map((_, rank) => {
-    const own = stack.use(createTransport(config, { clock }));
-    return new KubeClient({ transport: policies ? asAgent(own, `node-${rank}`) : own, clock });
-  });
+  const clients: KubeClient[] = [];
+  for (const node of nodes) {
+    const transport = stack.use(await access.connect(policies ? "spiderpool-agent" : "bench-admin", node));
+    clients.push(new KubeClient({ transport, clock }));
+  }
   // The connections stand before it begins.
   await Promise.all(clients.map((of) => of.get(spiderIPPools, { name: "none" }, stop)));
   const cpu = new CpuMeter(plan.server);
@@ -145,6 +151,10 @@ async function createBarely(at: number, count: number, policies: boolean): Promi
   const all = drafts.values();
   await Promise.all(Array.from({ length: 32 }, () => remove(all)));
   return { agents: count, policies, perSecond: pods / seconds, serverCpuMs: ((server + etcd) * 1_000) / pods };
+}
+
+function nodesOf(filling: number, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, rank) => `node-${filling}-${rank}`);
 }
 
 function bareDraft(at: number, pod: number, node: string): ClaimDraft {

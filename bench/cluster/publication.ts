@@ -7,6 +7,7 @@ import { formatError, silentLogger, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig, nodes, WatchedStore } from "#kube";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import { percentiles } from "../report.ts";
+import { Access } from "./access.ts";
 import { SimulatedAgent } from "./agent.ts";
 import { startController } from "./controller.ts";
 import { CpuMeter, type CpuSeconds } from "./cpu.ts";
@@ -58,10 +59,11 @@ const pools = new WatchedStore({ client, clock, log: silentLogger, resource: spi
 const usages = new WatchedStore({ client, clock, log: silentLogger, resource: spiderPoolUsages });
 const running = [pools.run(stop), usages.run(stop)];
 await Promise.all(names.map((name) => usages.waitFor(name, (usage) => usage !== undefined, stop)));
+const access = await Access.create(plan.server, client, config);
 const agents: SimulatedAgent[] = [];
 // As nodes come: a thousand handshakes at once would measure those.
 await inBatches(nodeNames, 16, async (node) => {
-  const agent = new SimulatedAgent(node, config, plan.folder, { creates: 0 });
+  const agent = new SimulatedAgent(node, await access.connect("spiderpool-agent", node), plan.folder, { creates: 0 });
   agents.push(agent);
   await agent.ready();
 });

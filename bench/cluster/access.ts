@@ -1,0 +1,104 @@
+import { never, systemClock } from "#base";
+import {
+  createTransport,
+  hasReason,
+  type KubeClient,
+  type KubeConfig,
+  type KubeObject,
+  nodes,
+  type Resource,
+  type Transport,
+} from "#kube";
+import type { ServerKind } from "./server.ts";
+
+/** Whom a connection belongs to: the chart's agent, or an account with all rights to which no policy of ours applies. */
+export type Account = "spiderpool-agent" | "bench-admin";
+
+const namespace = "kube-system";
+const o = { signal: never };
+const clock = systemClock;
+const serviceAccounts: Resource<KubeObject> = {
+  ...{ group: "", version: "v1", plural: "serviceaccounts", kind: "ServiceAccount", namespaced: true },
+};
+const clusterRoleBindings: Resource<KubeObject> = {
+  ...{ group: "rbac.authorization.k8s.io", version: "v1", plural: "clusterrolebindings", kind: "ClusterRoleBinding" },
+  namespaced: false,
+};
+
+/**
+ * Connections as components have them. kube-apiserver knows them by tokens that it signed for a node: an administrator's
+ * certificate, which it verifies anew at each request, and speaking for somebody else would cost it 0.4 ms of CPU a request that
+ * no cluster has. The lab's server is told by the administrator for whom it speaks.
+ */
+export class Access {
+  readonly #server: ServerKind;
+  readonly #client: KubeClient;
+  readonly #config: KubeConfig;
+
+  /** `client`, `config`: of the administrator. */
+  private constructor(server: ServerKind, client: KubeClient, config: KubeConfig) {
+    this.#server = server;
+    this.#client = client;
+    this.#config = config;
+  }
+
+  /** Makes the accounts. */
+  static async create(server: ServerKind, client: KubeClient, config: KubeConfig): Promise<Access> {
+    if (server === "real") {
+      for (const name of ["spiderpool-agent", "bench-admin"] satisfies Account[])
+        await client.create(serviceAccounts, { metadata: { namespace, name } }, o);
+      const draft = {
+        metadata: { name: "bench-admin" },
+        subjects: [{ kind: "ServiceAccount", namespace, name: "bench-admin" }],
+        roleRef: { apiGroup: clusterRoleBindings.group, kind: "ClusterRole", name: "cluster-admin" },
+      };
+      await client.create(clusterRoleBindings, draft, o);
+    }
+    return new Access(server, client, config);
+  }
+
+  /** A connection of its own for the account's Pod on this node, which is made where there is none. */
+  async connect(account: Account, node: string): Promise<Transport & Disposable> {
+    if (this.#server === "lab") return account === "spiderpool-agent" ? this.#impersonated(node) : this.#own();
+    const { server, insecureSkipTlsVerify, ca } = this.#config;
+    const token = { kind: "data", data: await this.#token(account, node) } as const;
+    return createTransport({ server, insecureSkipTlsVerify, namespace, token, ...(ca && { ca }) }, { clock });
+  }
+
+  async #token(account: Account, node: string): Promise<string> {
+    const { uid } = (await this.#node(node)).metadata;
+    const boundObjectRef = { apiVersion: "v1", kind: "Node", name: node, uid };
+    const spec = { audiences: [], expirationSeconds: 3_600, boundObjectRef };
+    const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec };
+    const answer = await this.#client.post(serviceAccounts, { namespace, name: account }, "token", body, o);
+    return (answer as { readonly status: { readonly token: string } }).status.token;
+  }
+
+  async #node(name: string): Promise<KubeObject> {
+    try {
+      return await this.#client.create(nodes, { metadata: { name } }, o);
+    } catch (error) {
+      const there = hasReason(error, "AlreadyExists") ? await this.#client.get(nodes, { name }, o) : undefined;
+      if (there === undefined) throw error;
+      return there;
+    }
+  }
+
+  #own(): Transport & Disposable {
+    return createTransport(this.#config, { clock });
+  }
+
+  /** The API server applies the agents' rights, their policies and their place in its queues. */
+  #impersonated(node: string): Transport & Disposable {
+    const own = this.#own();
+    const identity = {
+      "impersonate-user": `system:serviceaccount:${namespace}:spiderpool-agent`,
+      "impersonate-extra-authentication.kubernetes.io%2fnode-name": node,
+    };
+    return {
+      server: own.server,
+      send: (request, signal) => own.send({ ...request, headers: { ...request.headers, ...identity } }, signal),
+      [Symbol.dispose]: () => own[Symbol.dispose](),
+    };
+  }
+}
