@@ -128,10 +128,21 @@ export interface Levels {
   readonly eventsDropped: () => number;
 }
 
+type Duration = `ipam_${"allocation" | "release"}${"" | "_limit"}`;
+
+/** Of all calls so far, in seconds. */
+interface Measured {
+  readonly count: number;
+  readonly sum: number;
+  readonly min: number;
+  readonly max: number;
+  readonly latest: number;
+}
+
 /** Counts and measures the calls of the agent. */
 export class CallMetrics {
   readonly #metrics = new Metrics("spiderpool-agent", agentMetrics);
-  readonly #durations = new Map<string, { count: number; sum: number; min: number; max: number }>();
+  readonly #durations = new Map<Duration, Measured>();
 
   /** From now on the levels are part of what is read. */
   watch({ calls, sandboxes, claims, eventsDropped }: Levels): void {
@@ -159,6 +170,13 @@ export class CallMetrics {
 
   /** The scrape, in Prometheus' text format. */
   text(): Promise<string> {
+    // Once a scrape, not for every call.
+    for (const [name, { count, sum, min, max, latest }] of this.#durations) {
+      this.#metrics.set(`spiderpool_${name}_average_duration_seconds`, { value: sum / count });
+      this.#metrics.set(`spiderpool_${name}_max_duration_seconds`, { value: max });
+      this.#metrics.set(`spiderpool_${name}_min_duration_seconds`, { value: min });
+      this.#metrics.set(`spiderpool_${name}_latest_duration_seconds`, { value: latest });
+    }
     return this.#metrics.text();
   }
 
@@ -182,19 +200,15 @@ export class CallMetrics {
     }
   }
 
-  #measure(name: `ipam_${"allocation" | "release"}${"" | "_limit"}`, seconds: number): void {
+  #measure(name: Duration, seconds: number): void {
     const before = this.#durations.get(name) ?? { count: 0, sum: 0, min: seconds, max: seconds };
-    const now = {
+    this.#durations.set(name, {
       count: before.count + 1,
       sum: before.sum + seconds,
       min: Math.min(before.min, seconds),
       max: Math.max(before.max, seconds),
-    };
-    this.#durations.set(name, now);
-    this.#metrics.set(`spiderpool_${name}_average_duration_seconds`, { value: now.sum / now.count });
-    this.#metrics.set(`spiderpool_${name}_max_duration_seconds`, { value: now.max });
-    this.#metrics.set(`spiderpool_${name}_min_duration_seconds`, { value: now.min });
-    this.#metrics.set(`spiderpool_${name}_latest_duration_seconds`, { value: seconds });
+      latest: seconds,
+    });
     this.#metrics.observe(`spiderpool_${name}_duration_seconds`, { value: seconds });
   }
 }

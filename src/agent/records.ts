@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, removeFile, SpiderError, writeState } from "#base";
+import { codeOf, removeFile, SpiderError, writeState, writeStateFile } from "#base";
 import { bootId, readNetnsId, sameNetns } from "#linux";
 
 /** One delegate of a sandbox as ADD resolved it. CNI demands that DEL uses the configuration of ADD. */
@@ -94,7 +94,7 @@ export class Records {
       // A first one that is torn is absent, as it was before.
       const writtenTo = isFirst ? path : `${path}.new`;
       writeState(folder, () => {
-        writeFileSync(writtenTo, text, { mode: 0o600 });
+        writeStateFile(writtenTo, text);
         if (!isFirst) renameSync(writtenTo, path);
       });
     }

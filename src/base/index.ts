@@ -16,7 +16,7 @@ export {
   type MetricTable,
   metricsContentType,
 } from "./metrics.ts";
-export { readIfThere, removeFile, writeState } from "./state.ts";
+export { readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";
 export { productVersion } from "./version.ts";

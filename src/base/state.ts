@@ -1,4 +1,4 @@
-import { readFileSync, statSync, unlinkSync } from "node:fs";
+import { readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { codeOf, SpiderError } from "./errors.ts";
 
 /**
@@ -14,6 +14,11 @@ export function writeState(folder: string, write: () => void): void {
       cause,
     });
   }
+}
+
+/** The whole of a file that only root reads. Node writes it by one call of its own where the encoding is named. */
+export function writeStateFile(path: string, text: string): void {
+  writeFileSync(path, text, { mode: 0o600, encoding: "utf8" });
 }
 
 /** The file's content; undefined if there is no file, without the cost of an error. Throws other system errors. */

@@ -2,14 +2,16 @@ import { CniError, cniCodes } from "./errors.ts";
 import { jsonDepthMax } from "./limits.ts";
 import type { JsonObject } from "./types.ts";
 
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
 /**
  * Parses JSON from text or UTF-8 bytes. `what` names the document in errors. Throws CniError 6, also for nesting deeper than
  * `jsonDepthMax`, so that whoever walks the value may do so recursively.
  */
 export function parseJson(text: string | Uint8Array, what: string): unknown {
   try {
-    const decoded = typeof text === "string" ? text : new TextDecoder("utf-8", { fatal: true }).decode(text);
-    const depth = jsonDepth(decoded);
+    const decoded = typeof text === "string" ? text : utf8.decode(text);
+    const depth = hasFewBrackets(decoded) ? 0 : jsonDepth(decoded);
     if (depth > jsonDepthMax) throw new RangeError(`nested ${depth} levels deep, allowed are ${jsonDepthMax}`);
     return JSON.parse(decoded);
   } catch (cause) {
@@ -45,6 +47,11 @@ export function kindOf(value: unknown): string {
 /** A document as CNI plugins print it: four spaces, no newline at the end. */
 export function formatJson(value: JsonObject): string {
   return JSON.stringify(value, undefined, 4);
+}
+
+/** No more than the levels that are allowed, as in most documents: then nothing need be counted. */
+function hasFewBrackets(text: string): boolean {
+  return text.split(/[[{]/, jsonDepthMax + 2).length <= jsonDepthMax + 1;
 }
 
 /** The deepest nesting of brackets outside strings; counts without building anything, and so before JSON.parse does. */

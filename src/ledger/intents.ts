@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { readIfThere, removeFile, writeState } from "#base";
+import { readIfThere, removeFile, writeState, writeStateFile } from "#base";
 
 /**
  * What this node claims or may have claimed: one file for each (Pod UID, NIC, family), holding the name of the claim.
@@ -18,7 +18,7 @@ export class Intents {
   }
 
   write(key: string, claimName: string): void {
-    writeState(this.#folder, () => writeFileSync(this.#path(key), claimName, { mode: 0o600 }));
+    writeState(this.#folder, () => writeStateFile(this.#path(key), claimName));
     this.#written.set(key, claimName);
   }
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { formatIp, type Ip, ipFromBytes, ipToBytes, type Prefix } from "#ip";
 import { parseMac } from "#linux";
 
@@ -7,7 +7,7 @@ import { parseMac } from "#linux";
  * call, or the agent after a crash, finds the link without any record. At most 15 bytes (IFNAMSIZ) for prefixes up to 7.
  */
 export function hostLinkName(prefix: string, containerId: string, ifName: string): string {
-  return prefix + createHash("sha256").update(`${containerId}\0${ifName}`).digest("hex").slice(0, 8);
+  return prefix + hash("sha256", `${containerId}\0${ifName}`).slice(0, 8);
 }
 
 /**
@@ -16,7 +16,7 @@ export function hostLinkName(prefix: string, containerId: string, ifName: string
  * four bytes of the SHA-256 of the address's text.
  */
 export function derivedMac(ip: Ip): string {
-  const tail = ip.family === 4 ? ipToBytes(ip) : createHash("sha256").update(formatIp(ip)).digest().subarray(0, 4);
+  const tail = ip.family === 4 ? ipToBytes(ip) : hash("sha256", formatIp(ip), "buffer").subarray(0, 4);
   return `0a:58:${Array.from(tail, (byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
 }
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { SpiderError } from "#base";
 import { hostPrefix, type Ip, ipToBytes, sameIp, samePrefix } from "#ip";
 import { invalid } from "../decode.ts";
@@ -92,7 +92,7 @@ function planVeth(
 
 /** As good as random, but the same for every plan about one container: unicast and locally administered. */
 function vethMac(containerId: string, end: "host" | "pod"): string {
-  const bytes = createHash("sha256").update(`${containerId}\0${end}`).digest().subarray(0, 6);
+  const bytes = hash("sha256", `${containerId}\0${end}`, "buffer").subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
