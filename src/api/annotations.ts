@@ -3,25 +3,25 @@
  * is `objects that have it[, form]: what it means`: docs/reference/annotations.md is made of them.
  */
 export const annotations = {
-  /** Pod, JSON `{"ipv4":[…],"ipv6":[…]}`: pools of whichever NIC is being made. */
+  /** Pod, JSON `{"ipv4":[…],"ipv6":[…]}`: pools for all NICs of the Pod. */
   ippool: "ipam.spidernet.io/ippool",
-  /** Pod, JSON `[{"interface":"eth0","ipv4":[…],"ipv6":[…],"cleangateway":false}]`: pools for each NIC; wins over `ippool`. */
+  /** Pod, JSON `[{"interface":"eth0","ipv4":[…],"ipv6":[…],"cleangateway":false}]`: pools for each NIC; takes precedence over `ippool`. `cleangateway: true`: no default route by this NIC. */
   ippools: "ipam.spidernet.io/ippools",
-  /** Pod, JSON `[{"dst":"10.0.0.0/16","gw":"192.168.1.1"}]`: further routes. */
+  /** Pod, JSON `[{"dst":"10.0.0.0/16","gw":"192.168.1.1"}]`: more routes; each goes to the NIC whose subnet contains `gw`. */
   routes: "ipam.spidernet.io/routes",
-  /** Pod template, JSON `{"ipv4":["s4"],"ipv6":["s6"]}`: subnets from which the application's pools are cut. */
+  /** Pod template, JSON `{"ipv4":["s4"],"ipv6":["s6"]}`: SpiderSubnets from which the application gets its pools. */
   subnet: "ipam.spidernet.io/subnet",
-  /** Pod template, JSON `[{"interface":"eth0","ipv4":[…],"ipv6":[…]}]`: subnets for each NIC; wins over `subnet`. */
+  /** Pod template, JSON `[{"interface":"eth0","ipv4":[…],"ipv6":[…]}]`: the same for each NIC; takes precedence over `subnet`. */
   subnets: "ipam.spidernet.io/subnets",
-  /** Pod template and pools made for an application: `N` addresses, or `+N` more than replicas. */
+  /** Pod template, and automatic pools: `"N"`, so many addresses; `"+N"`, so many more than replicas. */
   poolIpNumber: "ipam.spidernet.io/ippool-ip-number",
-  /** Pod template: whether the application's pools go with it. */
+  /** Pod template: `"true"` (the default): the application's pools are deleted with it; `"false"`: they stay. */
   poolReclaim: "ipam.spidernet.io/ippool-reclaim",
-  /** Pod: the NIC that has the default route: one of the Pod's, where it has several. */
+  /** Pod: which of the Pod's NICs has the default route. */
   defaultRouteNic: "ipam.spidernet.io/default-route-nic",
-  /** Namespace, JSON array: IPv4 pools of its Pods. */
+  /** Namespace, JSON array: IPv4 pools for Pods that name none. */
   defaultIpv4Pools: "ipam.spidernet.io/default-ipv4-ippool",
-  /** Namespace, JSON array: IPv6 pools of its Pods. */
+  /** Namespace, JSON array: IPv6 pools for Pods that name none. */
   defaultIpv6Pools: "ipam.spidernet.io/default-ipv6-ippool",
   /** SpiderMultusConfig: the name of its NetworkAttachmentDefinition. */
   networkName: "multus.spidernet.io/cr-name",
@@ -35,21 +35,21 @@ export const annotations = {
   networkResourceInject: "cni.spidernet.io/network-resource-inject",
   /** NetworkAttachmentDefinition: the resource that a Pod on the network asks for; written for sriov, ib-sriov, and ovs with a device. */
   resourceName: "k8s.v1.cni.cncf.io/resourceName",
-  /** Pod, `[namespace/]name[@interface], …` or JSON: its further networks. */
+  /** Pod, `[namespace/]name[@interface], …` or JSON: its additional networks. */
   networks: "k8s.v1.cni.cncf.io/networks",
-  /** Pod, JSON, written by the agent: what each NIC got. */
+  /** Pod, JSON, written by the agent: the network and addresses of each NIC. */
   networkStatus: "k8s.v1.cni.cncf.io/network-status",
-  /** Pod: the network of `eth0` in place of the cluster's. */
+  /** Pod: the network of `eth0`, instead of the cluster's default. */
   defaultNetwork: "v1.multus-cni.io/default-network",
-  /** Lease, of the controller: the UID of the claims' CustomResourceDefinition with which the ledger was last complete; `lost-…`: claims and pools are lost, `lost-…@UID`: complete but for addresses of no pool. */
+  /** Lease, of the controller: the UID of the claims' CustomResourceDefinition when the ledger was last complete; `lost-…`: claims and pools are lost; `lost-…@UID`: complete except for addresses that are in no pool. */
   ledgerEpoch: "ipam.spidernet.io/ledger-epoch",
-  /** Pool, Node: no new address of the pool is given while the ledger is made anew, or taken over from a former system; the node's agent has done its part (`… in part`: but for addresses of no pool). The value says which time; `lost-…`: claims were given up by a forced removal. */
+  /** Pool, Node: on a pool: it gives no new address while the ledger is rebuilt, or taken over from a former system; on a Node: its agent has done its part (`… in part`: except for addresses that are in no pool). The value identifies the event; `lost-…`: a forced removal gave the claims up. */
   ledgerClosed: "ipam.spidernet.io/ledger-closed",
-  /** Node, JSON `{"at":"…","claims":["10.6.0.1"]}`, written by the controller: claims about which the ledger and the Pods disagree; the node's agent looks at them. */
+  /** Node, JSON `{"at":"…","claims":["10.6.0.1"]}`, written by the controller: claims that do not match the Pods; the node's agent checks them. */
   doubts: "ipam.spidernet.io/doubts",
-  /** Claim: an administrator's word that the object with this UID is to go. */
+  /** Claim: the UID of this object; an administrator sets it to have the address released. */
   forceRelease: "ipam.spidernet.io/force-release",
-  /** Event of the agent: the code of the error, by which its remedy is found (docs/reference/errors.md). */
+  /** Event of the agent: the code of the error; docs/reference/errors.md says what to do. */
   errorCode: "ipam.spidernet.io/error-code",
 } as const;
 

@@ -39,47 +39,53 @@ const subEniRule = v.object({
 /** Every key of `conf.yml`, with its default and its meaning. */
 export const settingsSchema = v.object({
   ipamUnixSocketPath: v.pipe(
-    text(
-      "/var/run/spidernet/spiderpool.sock",
-      "Decoded for those who read the file; the agent's flag `--api-socket` counts.",
-    ),
+    text("/var/run/spidernet/spiderpool.sock", "Not used by the programs: the agent's flag `--api-socket` counts."),
     // An empty path has always meant the default.
     v.transform((path) => path || "/var/run/spidernet/spiderpool.sock"),
   ),
-  enableIPv4: flag(true, "IPv4 pools are admitted and used."),
-  enableIPv6: flag(true, "IPv6 pools are admitted and used."),
-  enableStatefulSet: flag(true, "Addresses of a StatefulSet's Pods outlive them."),
-  enableKubevirtStaticIP: flag(true, "Addresses of KubeVirt's virtual machines outlive their Pods."),
+  enableIPv4: flag(true, "Whether IPv4 pools may be created and are used."),
+  enableIPv6: flag(true, "Whether IPv6 pools may be created and are used."),
+  enableStatefulSet: flag(
+    true,
+    "Pods of a StatefulSet [keep their addresses](../guides/keep-addresses.md) when they restart.",
+  ),
+  enableKubevirtStaticIP: flag(true, "Virtual machines of KubeVirt keep their addresses when they restart."),
   enableCleanOutdatedEndpoint: flag(
     false,
-    "SpiderEndpoints whose Pod is gone, and whose addresses nobody holds for it, are removed.",
+    "The controller deletes SpiderEndpoints whose Pod is gone and whose addresses are no longer claimed for it.",
   ),
   enableSpiderSubnet: flag(
     true,
-    "Pools are linked to the SpiderSubnet of their CIDR; annotations about subnets are read.",
+    "Whether SpiderSubnets are used: pools are linked to the SpiderSubnet of their CIDR, and annotations about subnets count.",
   ),
   enableAutoPoolForApplication: flag(
     true,
-    "Applications that name a SpiderSubnet get pools; off, such annotations are refused.",
+    "Applications that name a SpiderSubnet get pools. If it is off, their Pods fail.",
   ),
   enableStrictIPPoolScope: flag(
     false,
-    "Pods and Namespaces can name only pools, and applications only subnets, that say for which namespaces they are.",
+    "Pods and Namespaces can name only pools, and applications only subnets, that have `namespaceName` or `namespaceAffinity`.",
   ),
-  enableIPConflictDetection: flag(false, "An ADD asks the wire whether somebody has the address."),
-  enableGatewayDetection: flag(false, "An ADD asks the gateway for an answer."),
-  enableValidatingResourcesDeletedWebhook: flag(false, "The deletion of pools and subnets in use is refused."),
+  enableIPConflictDetection: flag(
+    false,
+    "Before a Pod gets an address, its node [asks on the wire](../guides/address-conflicts.md) whether somebody has it.",
+  ),
+  enableGatewayDetection: flag(false, "A Pod does not start if its gateway does not answer."),
+  enableValidatingResourcesDeletedWebhook: flag(
+    false,
+    "Whether the deletion of a pool or subnet in use is refused. Otherwise it stays, terminating, until it is empty.",
+  ),
   clusterSubnetDefaultFlexibleIPNumber: described(
     v.nullish(whole),
-    "Addresses that an application's pool has above its replicas, where the application does not say: 1 where both keys are absent, 0 without application pools.",
+    "How many addresses more than replicas an application's pool has, unless the application says it. Without this key and the next one 1; without application pools 0.",
   ),
   clusterSubnetAutoPoolDefaultRedundantIPNumber: described(
     v.nullish(whole),
-    "The same under its other name; the first one counts where both are there.",
+    "Another name of the key above, which takes precedence.",
   ),
   coolDown: number(
     30,
-    "Seconds for which an address that was given back is handed out last, of pools without `spec.coolDown`.",
+    "For so many seconds a released address is handed out last; `spec.coolDown` of a pool takes precedence.",
   ),
   tuneSysctlConfig: flag(true, "The agent sets the node's [kernel settings](node.md)."),
   podResourceInject: part({
@@ -91,10 +97,10 @@ export const settingsSchema = v.object({
       ["kube-system", "spiderpool", "metallb-system", "istio-system"],
       "Namespaces whose Pods are left alone.",
     ),
-    namespacesInclude: texts([], "Where there is any: only Pods of these namespaces."),
+    namespacesInclude: texts([], "If not empty: only Pods of these namespaces."),
   }),
   iaasNetworkProvider: part({
-    serverUrl: text("", "*not shipped*; a warning in the log where it is set."),
+    serverUrl: text("", "*not shipped*; the log has a warning if it is set."),
     httpRequestTimeout: text("50s", notShipped),
   }),
   agent: part({
