@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { silentLogger } from "#base";
 import { bootId, hostNetns, readNetnsId } from "#linux";
 import type { Ovs, OvsPort } from "#ovsdb";
@@ -19,6 +20,7 @@ let serial = 0;
 
 /** A node with Pods in namespaces of their own; Open vSwitch is played. */
 class Node implements Disposable {
+  readonly clock = new ManualClock();
   readonly events: string[] = [];
   readonly restored: number[] = [];
   readonly verified: string[] = [];
@@ -49,9 +51,15 @@ class Node implements Disposable {
       events: { record: (_subject, { reason, message }) => void this.events.push(`${reason} ${message}`) },
       metrics: this.metrics,
       everyMs: 20_000,
-      clock: new ManualClock(),
+      clock: this.clock,
       log: silentLogger,
     });
+  }
+
+  /** Until `Faults.run` has looked once more, and sleeps again. */
+  async lookAgain(): Promise<void> {
+    await this.clock.advance(20_000);
+    while (this.clock.sleeping === 0) await setImmediate();
   }
 
   /** A Pod with an address inside, the host's end, its port, and the node's route to it. */
@@ -172,6 +180,25 @@ if (isolated(import.meta.url)) {
       ip("-n", n.namespace("b"), "addr", "add", "10.6.0.1/16", "dev", "eth0");
       for (let look = 0; look < 2; look++) await n.faults.reconcile({ signal: never });
       assert.deepEqual([n.verified.toSorted(), await n.counted("one-address-twice")], [["a", "b"], "1"]);
+    });
+
+    it("are mended and counted within a minute of their beginning, even if they begin just after a look", async () => {
+      using n = node();
+      const stop = new AbortController();
+      const running = n.faults.run(stop);
+      await n.lookAgain();
+      n.port("left", "/run/netns/gone");
+      n.ports.delete("ovsa");
+      ip("-n", n.namespace("b"), "addr", "add", "10.6.0.1/16", "dev", "eth0");
+      ip("route", "add", "10.6.0.9", "dev", "lo", "table", "500");
+      const beganMs = n.clock.monotonicMs();
+      while (n.events.length < 4 && n.clock.monotonicMs() - beganMs < 60_000) await n.lookAgain();
+      stop.abort(new Error("the end"));
+      await assert.rejects(running, /the end/);
+      const kinds = ["port-without-namespace", "veth-without-port", "one-address-twice", "stale-host-route"];
+      assert.deepEqual(await Promise.all(kinds.map((kind) => n.counted(kind))), ["1", "1", "1", "1"]);
+      assert.deepEqual([n.ports.has("left"), n.restored.length, n.verified.toSorted()], [false, 1, ["a", "b"]]);
+      assert.doesNotMatch(ip("route", "show", "table", "500"), /10\.6\.0\.9/);
     });
 
     it("a stale route to an address is removed, every other route stays", async () => {
