@@ -4,14 +4,14 @@ import { type KubeClient, type Node, nodes, runController, type Store } from "#k
 import type { Ovs } from "#ovsdb";
 import type { Release } from "./release.ts";
 
-/** How many Pods may ask for a bridge whose number of free ports is unknown. */
+/** How many Pods may request a bridge: its number of free ports is unknown. */
 const unknownCapacity = "1000";
-/** The name part of an extended resource; a bridge named otherwise cannot be offered. */
+/** Valid names of extended resources; bridges with other names cannot be advertised. */
 const resourceName = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 
 type Quantities = Readonly<Record<string, unknown>>;
 
-/** The merge patch that makes the node's resources agree with its bridges; undefined where they do. */
+/** The merge patch that makes the node's resources agree with its bridges; undefined if they do. */
 export function planBridgeResources(
   bridges: Iterable<string>,
   status: { readonly capacity?: Quantities; readonly allocatable?: Quantities } | undefined,
@@ -29,7 +29,7 @@ export function planBridgeResources(
   return Object.keys(capacity).length + Object.keys(allocatable).length === 0 ? undefined : { capacity, allocatable };
 }
 
-/** Keeps this node's bridges among its resources, by the database's own word, until the signal aborts. */
+/** Advertises the bridges in Open vSwitch's database as resources of the node until the signal aborts. */
 export function runBridgeResources(
   options: {
     readonly client: KubeClient;
@@ -38,7 +38,7 @@ export function runBridgeResources(
     readonly ovs: Ovs;
     readonly nodes: Store<Node>;
     readonly node: string;
-    /** Nothing is published any more when it goes. */
+    /** Nothing is advertised any more when the release is being removed. */
     readonly release?: Pick<Release, "isGoing"> | undefined;
   },
   { signal }: Signal,
@@ -64,7 +64,7 @@ export function runBridgeResources(
       ],
       reconcile: async (_key, o) => {
         const found = options.nodes.get(node);
-        // An unreachable database says nothing about bridges; one that never answered has none to offer.
+        // An unreachable database says nothing about bridges; if it never answered, there are none to advertise.
         if (options.release?.isGoing === true) return {};
         if (found === undefined || (ovs.state.kind === "disconnected" && ovs.bridges().size > 0)) return {};
         const patch = planBridgeResources(ovs.bridges().keys(), found.status);

@@ -4,8 +4,8 @@ import { mainTable, openNetns } from "#linux";
 import type { DefaultRoutePlan } from "#multus";
 
 /**
- * Carries out who holds a Pod's default routes, on one of its interfaces: those of the named families go from the main
- * table, and those of the given gateways come. Throws CniError 7 for a gateway that the interface does not reach.
+ * Sets a Pod's default routes on one of its interfaces: removes those of the named families from the main table, and adds those
+ * through the given gateways. Throws CniError 7 for a gateway that is not reachable through the interface.
  */
 export function moveDefaultRoutes(netns: string, ifName: string, { remove, add }: DefaultRoutePlan): void {
   using pod = openNetns(netns);

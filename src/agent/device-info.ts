@@ -5,10 +5,10 @@ import { type JsonObject, parseJsonObject } from "#cni";
 import { type Delegate, deviceInfoCapability, deviceInfoFile, devicePluginFile } from "#multus";
 import type { RecordedNetwork, SandboxRecord } from "./records.ts";
 
-/** What is known of a device has a few hundred bytes. */
+/** Size limit of a file; the information about a device has a few hundred bytes. */
 const bytesMax = 1 << 16;
 
-/** Puts what device plugins told of their devices where the networks' plugins look for it. Best effort, as all of this. */
+/** Copies the device plugins' information about devices to where network plugins look for it. Best effort. */
 export function offerDeviceInfo(delegates: readonly Delegate[], log: Logger): void {
   for (const { deviceInfoFile: file, resourceName, deviceId } of delegates) {
     if (file === undefined || resourceName === undefined || deviceId === undefined) continue;
@@ -20,7 +20,7 @@ export function offerDeviceInfo(delegates: readonly Delegate[], log: Logger): vo
   }
 }
 
-/** What a file tells of a device; undefined where there is none, or none that can be read. */
+/** The information about a device in a file; undefined if there is none, or it cannot be read. */
 export function readDeviceInfo(file: string | undefined, log: Logger): JsonObject | undefined {
   if (file === undefined) return undefined;
   return attempt(log, file, () => {
@@ -29,7 +29,7 @@ export function readDeviceInfo(file: string | undefined, log: Logger): JsonObjec
   });
 }
 
-/** Takes away the files that a sandbox's networks were offered. */
+/** Removes the files for a sandbox's networks. */
 export function removeDeviceInfo(record: SandboxRecord | undefined, log: Logger): void {
   for (const network of record?.networks ?? []) {
     const file = record && recordedDeviceInfoFile(record, network);
@@ -37,7 +37,7 @@ export function removeDeviceInfo(record: SandboxRecord | undefined, log: Logger)
   }
 }
 
-/** The file of a recorded network. One that a runtime named by itself is not ours to read or remove. */
+/** The file for a recorded network. A path that the runtime chose itself is not ours to read or remove. */
 export function recordedDeviceInfoFile(
   { containerId }: Pick<SandboxRecord, "containerId">,
   { name, ifName, capabilityArgs }: RecordedNetwork,

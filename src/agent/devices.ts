@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { codeOf } from "#base";
 import { CniError, cniCodes, isJsonObject, parseJsonObject } from "#cni";
 
-/** Where kubelet keeps what its device plugins have given out, below its root. */
+/** The kubelet's checkpoint of allocated devices, relative to its root directory. */
 const deviceCheckpoint = "device-plugins/kubelet_internal_checkpoint";
 
 /**
- * The devices that the kubelet of this root directory has given to the Pod with this UID, by resource, all containers
- * together. Empty where kubelet has no checkpoint.
+ * The devices that the kubelet with this root directory has allocated to the Pod with this UID, by resource, for all
+ * containers together. Empty if the kubelet has no checkpoint.
  *
  * @throws CniError 5 for a checkpoint that cannot be read
  */

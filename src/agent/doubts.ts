@@ -5,12 +5,12 @@ import type { Node, Store } from "#kube";
 export interface DoubtsOptions {
   readonly node: string;
   readonly nodes: Store<Node>;
-  /** Looks at these claims, and acts where it must. */
+  /** Checks these claims, and acts if necessary. */
   readonly inspect: (names: readonly string[], o: Signal) => Promise<void>;
   readonly log: Logger;
 }
 
-/** What the leader has told this node's agent to look at is looked at: the claims that an annotation of the Node names. */
+/** Checks the claims that the leader names in an annotation of this agent's Node. */
 export async function runDoubts({ node, nodes, inspect, log }: DoubtsOptions, { signal }: Signal): Promise<void> {
   const told = (object: Node | undefined) => object?.metadata.annotations?.[annotations.doubts];
   for (let seen: string | undefined; ; ) {
@@ -21,7 +21,7 @@ export async function runDoubts({ node, nodes, inspect, log }: DoubtsOptions, { 
       if (names.length > 0) await inspect(names, { signal });
     } catch (error) {
       signal.throwIfAborted();
-      // What is still so is told again.
+      // The leader repeats doubts that persist.
       log.warn({ node, claims: names, err: formatError(error) }, "claims that are in doubt could not be read");
     }
   }

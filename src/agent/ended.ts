@@ -6,16 +6,16 @@ import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 
 interface EndedOptions {
   readonly records: Pick<Records, "list">;
-  /** Those of the node; they are known. */
+  /** The node's Pods; they have been read. */
   readonly pods: Pick<Store<Pod>, "get">;
-  /** Carries out a call that the runtime did not make. */
+  /** Runs a call that the runtime did not make. */
   readonly perform: (request: CniRequest, o: Signal) => Promise<unknown>;
   readonly log: Logger;
 }
 
 /**
- * Takes down what is left of sandboxes that ended while this release was not on the node: another system's plugins had their
- * DEL, and none will come here. To be called once after a start. Never throws: what cannot be taken down is told, and stays.
+ * Removes sandboxes that ended while this release was not on the node: another system's plugins got their DEL, so none will come
+ * here. Call once after a start. Never throws: logs sandboxes that cannot be removed, which stay.
  */
 export async function takeDownEnded({ records, pods, perform, log }: EndedOptions, o: Signal): Promise<void> {
   for (const record of records.list()) {
@@ -30,7 +30,7 @@ export async function takeDownEnded({ records, pods, perform, log }: EndedOption
   }
 }
 
-/** The DEL that its runtime would have made; everything else is on record. */
+/** The DEL that the runtime would have made; everything else is in the record. */
 function delOf({ containerId, ifName, plugin, network: name, netns, pod }: SandboxRecord): CniRequest {
   const executable = plugin ?? "multus";
   const config = { cniVersion: "1.0.0", name, type: executable, raw: { name, type: executable } };

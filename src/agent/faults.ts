@@ -16,36 +16,36 @@ interface FaultsOptions {
   readonly node: string;
   readonly records: () => readonly SandboxRecord[];
   readonly host: Netns;
-  /** Of the node's usual database and of those that networks have of their own. */
+  /** Clients of the node's Open vSwitch database, and of databases that networks name themselves. */
   readonly ovs: Pick<OvsClients, "list">;
-  /** Puts back what a sandbox should have on its node, ports among it. */
+  /** Restores rules, routes, links and ports of a sandbox on its node. */
   readonly restore: () => void;
-  /** Asks the ledger whose the sandbox's addresses are, and cuts it off where they are another's. */
+  /** Asks the ledger who has the sandbox's addresses, and cuts the sandbox off if somebody else has. */
   readonly verify: (record: SandboxRecord, o: Signal) => Promise<void>;
   readonly events: Pick<EventRecorder, "record">;
   readonly metrics: Pick<CallMetrics, "fault">;
-  /** The node is looked at so often; what two looks in a row agree on is mended: at 20 s within a minute of its beginning. */
+  /** How often the node is checked. Two checks in a row must agree before a repair: at 20 s it comes within a minute. */
   readonly everyMs: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
- * What records, Open vSwitch, the kernel and the Pods' namespaces say of the same thing, compared now and then. A fault is
- * what two looks see; it is counted and told of once, and mended where that can harm nobody.
+ * Regularly compares what records, Open vSwitch, the kernel and the Pods' namespaces say about the same thing. A contradiction that
+ * two looks see is a fault: it is counted and logged once, and repaired if that is safe.
  */
 export class Faults {
   readonly #options: FaultsOptions;
-  /** Of the last look, by key. */
+  /** Contradictions in the last look, by key. */
   #before = new Set<string>();
-  /** Told of already, and still there. */
+  /** Faults that were logged and persist. */
   readonly #told = new Set<string>();
 
   constructor(options: FaultsOptions) {
     this.#options = options;
   }
 
-  /** One look at the node: what disagrees now, and may be on its way to agreement. */
+  /** One look at the node: contradictions, which may still resolve themselves. */
   async look(): Promise<readonly Disagreement[]> {
     return nodeFaults(await this.#observe());
   }
@@ -63,7 +63,7 @@ export class Faults {
     }
   }
 
-  /** Looks, and mends what the look before saw, too. Returns what two looks agree on. */
+  /** Looks, and repairs what the previous look saw, too. Returns what both saw. */
   async reconcile(o: Signal): Promise<readonly Disagreement[]> {
     const found = await this.look();
     const confirmed = found.filter(({ key }) => this.#before.has(key));
@@ -110,7 +110,7 @@ export class Faults {
     }
   }
 
-  /** Pods are entered one at a time, and calls served in between; what is compared with records is read with them, at one moment. */
+  /** Enters Pods one at a time, so that calls are served in between. Reads records at the same moment as what they are compared with. */
   async #observe(): Promise<FaultFacts> {
     const { records, ovs, host, clock } = this.#options;
     const at = <T>(items: readonly T[]) => ({ items, readAt: clock.wall() });
@@ -125,7 +125,7 @@ export class Faults {
       sandboxes: at(records().map(sandboxFact)),
       links: at(host.rtnl.links().map(({ name }) => name)),
       routes: at(this.#routes()),
-      // Last: a port that comes meanwhile has its record already.
+      // Ports are read last: a port that appears meanwhile already has its record.
       ports: ovs.list().every(({ state }) => state.kind === "connected")
         ? at(ovs.list().flatMap((one) => [...one.ports().values()].flatMap(portFact)))
         : undefined,
@@ -166,7 +166,7 @@ function sandboxFact(record: SandboxRecord): SandboxFact {
   };
 }
 
-/** Addresses on the interfaces inside; none of a namespace that goes meanwhile. */
+/** Addresses on the interfaces inside; none if the namespace vanishes meanwhile. */
 function insideOf({ containerId, netns: { path } }: SandboxRecord): FaultFacts["inside"]["items"] {
   try {
     using pod = openNetns(path);
@@ -187,6 +187,6 @@ function isNamespace(path: string): boolean {
   try {
     return readNetnsId(path) !== undefined;
   } catch {
-    return false; // It is something else by now.
+    return false; // The path is something else now.
   }
 }

@@ -7,48 +7,48 @@ import type { OvsClients } from "./ovs-clients.ts";
 import { recordedNetwork } from "./recording.ts";
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
 
-/** A Pod that ends takes its routes and ports along: only what is missing after this long was taken by somebody else. */
+/** A Pod that ends loses its routes and ports, too: only what is still missing after this long was removed by somebody else. */
 const settleMs = 300;
-/** The kernel's own tables: rules and routes in them are none of ours. */
+/** The kernel's own tables; rules and routes in them are not ours. */
 const kernelTables = new Set([253, 254, 255]);
 
 interface HostStateOptions {
   readonly records: Records;
   readonly chain: Pick<Chain, "restore">;
   readonly host: Netns;
-  /** Of the node's usual database and of those that networks have of their own. */
+  /** Clients of the node's Open vSwitch database, and of databases that networks name themselves. */
   readonly ovs: Pick<OvsClients, "each" | "get" | "list">;
-  /** Runs `act` while no call of the sandbox is at work: what a DEL takes down must not be put back. */
+  /** Runs `act` while no call for the sandbox runs, so that nothing is restored that a DEL is removing. */
   readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
-  /** Resolves when all that a plugin needs to know of the cluster is known. */
+  /** Resolves when everything that plugins need to know about the cluster has been read. */
   readonly synced: (o: Signal) => Promise<void>;
-  /** Told where a port was missing, and is back. */
+  /** Called when a missing port was restored. */
   readonly fault?: (kind: "veth-without-port") => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
-/** What may be missing since the last repair. */
+/** What may have gone missing since the last repair. */
 interface Losses {
   all: boolean;
   readonly destinations: Set<string>;
-  /** Interfaces that were seen down. */
+  /** Interfaces that were reported down. */
   readonly links: Set<string>;
-  /** Open vSwitch's picture has changed. */
+  /** Open vSwitch's database has changed. */
   ports: boolean;
 }
 
 /**
- * Puts back what running Pods have on their node when somebody else takes it: rules and routes (`ip rule flush`, a
- * restart of systemd-networkd), the state of their links, ports of Open vSwitch (whose database was made anew). Told by
- * the kernel and by the database, and looked at once at the start; repaired by the plugins that made it.
+ * Restores what running Pods have on their node if somebody else removes it: rules and routes (`ip rule flush`, a restart of
+ * systemd-networkd), the state of links, ports of Open vSwitch (whose database was created again). Kernel and database report
+ * changes, everything is checked once at the start, and the plugins that made it repair it.
  */
 export class HostState {
   readonly #options: HostStateOptions;
-  /** The agent may have been away when it happened. */
+  /** At the start everything may be missing: the agent did not see earlier changes. */
   #losses: Losses = { ...noLosses(), all: true };
   #repairing: Promise<void> | undefined;
-  /** Sandboxes whose last repair failed: said once, not with every change. */
+  /** Sandboxes whose last repair failed, to log that once, not with every change. */
   readonly #failing = new Set<string>();
 
   constructor(options: HostStateOptions) {
@@ -70,7 +70,7 @@ export class HostState {
     for await (const event of events) if (this.#note(event)) this.#repair(signal);
   }
 
-  /** True where the event may mean a loss. */
+  /** True if the event may mean a loss. */
   #note(event: NetworkEvent): boolean {
     const { destinations, links } = this.#losses;
     if (event.kind === "overrun") this.#losses.all = true;
@@ -83,7 +83,7 @@ export class HostState {
     return true;
   }
 
-  /** Soon, and once for all that happens meanwhile. */
+  /** Schedules one repair soon, for all that happens until then. */
   #repair(signal: AbortSignal): void {
     if (signal.aborted) return;
     this.#repairing ??= this.#repairSoon(signal)
@@ -103,13 +103,13 @@ export class HostState {
     const losses = this.#losses;
     this.#losses = noLosses();
     const { rtnl } = this.#options.host;
-    // Of hundreds of links that an ADD has just made and brought up, none is asked for again.
+    // Links that an ADD has just made and brought up need no check: there may be hundreds.
     for (const name of losses.links) if (rtnl.link(name)?.up !== false) losses.links.delete(name);
     for (const lost of records.list().filter((record) => this.#hasLost(record, losses))) {
       const { containerId } = lost;
       const restore = async () => {
         const record = records.read(lost);
-        // What was missing may have been part of a call that was at work.
+        // A call may have been making or removing what was missing.
         if (record === undefined || !this.#hasLost(record, losses) || !isSandboxThere(record)) return;
         const hadPorts = this.#hasPorts(record);
         const made = await this.#restore(record, { signal });
@@ -131,13 +131,13 @@ export class HostState {
     }
   }
 
-  /** Looks at everything soon: something is known to be missing. */
+  /** Schedules a check of everything: something is known to be missing. */
   look(signal: AbortSignal): void {
     this.#losses = { ...this.#losses, all: true };
     this.#repair(signal);
   }
 
-  /** Which database a network has is only asked where none has the port: names follow from the container. */
+  /** Looks up a network's database only if no database has the port: port names follow from the container. */
   #hasPorts({ networks }: SandboxRecord): boolean {
     const { ovs } = this.#options;
     return networks.every((network) => {
@@ -159,7 +159,7 @@ export class HostState {
     );
   }
 
-  /** Lines that say what was missing. */
+  /** Log lines that say what was missing. */
   async #restore({ containerId, netns, pod, networks }: SandboxRecord, o: Signal): Promise<readonly string[]> {
     const made: string[] = [];
     for (const network of networks) {
@@ -179,9 +179,9 @@ function noLosses(): Losses {
   return { all: false, destinations: new Set(), links: new Set(), ports: false };
 }
 
-/** What a network that was added has on its node. */
+/** What an added network has on its node. */
 interface Footprint {
-  /** Its interfaces there. */
+  /** Its interfaces on the node. */
   readonly links: readonly string[];
   /** Its addresses as host routes: `172.18.30.131/32`. */
   readonly destinations: readonly string[];
@@ -207,7 +207,7 @@ export function hostLinksOf({ containerId, networks }: SandboxRecord): readonly 
   return [hostVethName(containerId), ...networks.flatMap((network) => footprintOf(network).links)];
 }
 
-/** Those of them that are ports of Open vSwitch. */
+/** Those of its interfaces that are ports of Open vSwitch. */
 export function ovsLinksOf({ networks }: SandboxRecord): readonly string[] {
   return networks
     .filter(({ plugins }) => plugins.some(({ type }) => type === "ovs"))

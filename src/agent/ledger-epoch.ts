@@ -3,9 +3,9 @@ import { abortable, type Clock, type Logger, type Signal, SpiderError } from "#b
 import { isEarlier, type KubeClient, type KubeObject, metadataOf, nodes, retry, type Store } from "#kube";
 import { closureOf } from "#ledger";
 
-/** Pools are closed for so long at most: a node that cannot be reached must not stop the whole cluster. */
+/** How long pools stay closed at most: an unreachable node must not stop the whole cluster. */
 const closedMsMax = 60_000;
-/** In place of the leader's token: this agent was faster to see that the server was put back. */
+/** Used in place of the leader's token if this agent notices first that the server was restored. */
 const ownToken = "versions ran back";
 
 interface LedgerEpochOptions {
@@ -13,41 +13,41 @@ interface LedgerEpochOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly node: string;
-  /** The pools' metadata: the leader closes pools by an annotation, and the versions tell where the server was put back. */
+  /** The pools' metadata: the leader closes pools by an annotation, and versions show that the server was restored. */
   readonly pools: Store<KubeObject>;
-  /** Told when the ledger was lost, and the server may have been put back: what other watches have shown may not be so any more. */
+  /** Called when the ledger was lost and the server may have been restored: other watches may show outdated objects. */
   readonly lost: () => void;
-  /** Resolves when the claims of this node were taken up after the start. */
+  /** Resolves when the claims of this node have been adopted after the start. */
   readonly recalled: (o: Signal) => Promise<void>;
-  /** Checks every sandbox of this node against the ledger: what is missing is claimed again, what is foreign is cut off. */
+  /** Checks every sandbox of this node against the ledger: claims missing addresses again, cuts off sandboxes that lost theirs. */
   readonly check: (o: Signal) => Promise<void>;
   /** Whether every address of a sandbox was in a pool, as of the last check. */
   readonly isWhole: () => boolean;
   /** Resolves when every address of a sandbox is in a pool, and claimed. */
   readonly complete: (o: Signal) => Promise<void>;
-  /** Takes up the claims of this node that somebody else made. */
+  /** Adopts the claims of this node that somebody else created. */
   readonly takeUp: (o: Signal) => Promise<void>;
 }
 
-/** The closure that this process sees, and since when. */
+/** The present closure, and since when this process sees it. */
 interface Closure {
   readonly token: string;
   readonly sinceMs: number;
 }
 
 /**
- * The agent's part when the ledger was lost (its CustomResourceDefinition deleted, etcd restored from a snapshot), or was another
- * system's until now: while pools are closed, it gives no new address; it creates the claims of its living sandboxes again, and
- * says so on its Node. Where it sees itself that the server was put back, it begins at once, and takes its pools for closed until
- * the leader has closed and opened them.
+ * The agent's part after a loss of the ledger (CustomResourceDefinition deleted, etcd restored), or at the take-over from another
+ * system: while pools are closed, it gives no new address, creates the claims of its living sandboxes again, and reports that on
+ * its Node. If it notices a restore of the server itself, it begins at once, and treats its pools as closed until the leader has
+ * closed and opened them.
  */
 export class LedgerEpoch {
   readonly #options: LedgerEpochOptions;
   #closed: Closure | undefined;
   #changed = Promise.withResolvers<void>();
-  /** How many of the watch's interruptions are known to have been nothing more. */
+  /** How many of the watch's interruptions are known to be harmless. */
   #soundBreaks = 0;
-  /** What a former system's Pods have on this node is in the ledger since, and has to be known here before anything is chosen. */
+  /** The ledger has claims for a former system's Pods on this node, which must be adopted before any address is chosen. */
   #takenUp: PromiseWithResolvers<void> | undefined;
 
   constructor(options: LedgerEpochOptions) {
@@ -58,8 +58,8 @@ export class LedgerEpoch {
   }
 
   /**
-   * Resolves when new addresses may be given. Throws LEDGER_CLOSED where `signal` aborts before, and where the API server does not
-   * say whether it was put back what it answered.
+   * Resolves when new addresses may be given. Throws LEDGER_CLOSED if `signal` aborts before, or the API server's error if it
+   * does not say whether it was restored.
    */
   async open({ signal }: Signal): Promise<void> {
     await this.#assertSound({ signal });
@@ -87,8 +87,8 @@ export class LedgerEpoch {
   }
 
   /**
-   * A call may reach a server that is back before the watch of the pools does, which waits longer and longer between its tries:
-   * then, once for each interruption, the server's version is asked for.
+   * After an interruption a call may reach the server before the watch of the pools does, which backs off: then the server's
+   * version is read, once per interruption.
    */
   async #assertSound(o: Signal): Promise<void> {
     const { client, pools } = this.#options;
@@ -100,15 +100,15 @@ export class LedgerEpoch {
   }
 
   #rewound(): void {
-    if (this.#closed !== undefined) return; // The leader was faster, or another way of seeing it.
+    if (this.#closed !== undefined) return; // The leader was faster, or the restore was seen in another way.
     this.#close(ownToken);
   }
 
-  /** False: the time of this closure is up. */
+  /** False if the time of this closure is up. */
   async #changes({ token, sinceMs }: Closure, { signal }: Signal): Promise<boolean> {
     const { clock } = this.#options;
     const changed = this.#changed.promise;
-    // What a former system gave is not free only because nobody has told of it yet.
+    // Addresses from a former system stay in use even if nobody has reported them, so there is no timeout.
     const leftMs = isTakeOver(token) ? undefined : sinceMs + closedMsMax - clock.monotonicMs();
     if (leftMs !== undefined && leftMs <= 0) return false;
     const stop = new AbortController();
@@ -135,7 +135,7 @@ export class LedgerEpoch {
     const tokens = this.#options.pools.list().flatMap((pool) => closureOf(pool) ?? []);
     const token = tokens.sort().at(-1);
     const before = this.#closed?.token;
-    // The leader may be slower than this agent to see that all is not what it was.
+    // The leader may notice the restore later than this agent.
     if (token === undefined && before === ownToken) return;
     if (token === undefined && isTakeOver(before)) this.#takenUp ??= Promise.withResolvers();
     if (token !== before) this.#close(token);
@@ -153,11 +153,11 @@ export class LedgerEpoch {
   async #checkAndTell(token: string, { signal }: Signal): Promise<void> {
     const { clock, check, isWhole, complete } = this.#options;
     await retry(check, { signal, clock, retryable: () => true });
-    // Nobody asked for it; or the leader, who does not know this pool yet, is to ask with a closure of its own.
+    // There is no closure to answer; or the leader does not know this pool yet, and will make a closure of its own.
     if (token === ownToken || isLost(token)) return;
     if (!isWhole()) {
       await this.#tell(doneInPart(token), { signal });
-      // Where pools were lost, too, they come one after the other.
+      // If pools were lost, too, they are created one after the other.
       await this.#while(token, complete, { signal });
     }
     if (this.#closed?.token === token) await this.#tell(token, { signal });
@@ -172,7 +172,7 @@ export class LedgerEpoch {
     log.info({ node, done }, "the ledger has the claims of this node's sandboxes whose addresses are in a pool");
   }
 
-  /** Until `act` is done or the closure is another one, or none. */
+  /** Waits until `act` is done, or the closure changes or ends. */
   async #while(token: string, act: (o: Signal) => Promise<void>, { signal }: Signal): Promise<void> {
     const stop = new AbortController();
     const changed = async () => {

@@ -2,28 +2,28 @@ import type { Clock, Logger, Signal } from "#base";
 import { runController } from "#kube";
 import type { Ovs, OvsPort } from "#ovsdb";
 
-/** A port without a link may be one whose link is just being made: only what is seen twice, so far apart, is left over. */
+/** A port without a link may still get it: only a port seen without it twice, this far apart, is left over. */
 const apartMs = 30_000;
-/** How often every port is looked at, also those with which Open vSwitch is content. */
+/** How often every port is checked, even those without an error in Open vSwitch. */
 const auditMs = 600_000;
-/** A change of the database is looked at so much later, with all that follow: in a burst of ADDs most ports have no link yet. */
+/** Changes of the database are handled this much later, all together: in a burst of ADDs most ports have no link yet. */
 const settleMs = 1_000;
 const everyPort = "ports";
 
 interface LeftoversOptions {
   readonly ovs: Ovs;
-  /** False where the host has no network device of this name: it went with its Pod's namespace. */
+  /** False if the host has no network device of this name: it vanished with its Pod's namespace. */
   readonly hasLink: (name: string) => boolean;
-  /** Told of each that is removed. */
+  /** Called for each removed port. */
   readonly fault?: (kind: "port-without-namespace") => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
- * Ports of ours whose network device is gone: of Pods that ended while nobody looked, or before a reboot. Open vSwitch marks
- * them with an error as soon as it looks at its ports anew, which it need not do when a device vanishes; until then the
- * kernel is asked only for those, and for `all` in an audit.
+ * Finds ports of ours whose network device is gone, because their Pods ended while no agent ran, or before a reboot. Open vSwitch
+ * marks such ports with an error, but not always at once. So the kernel is asked only about marked ports, and about `all` ports
+ * in an audit.
  */
 function portsWithoutLink(
   ports: Iterable<OvsPort>,
@@ -37,9 +37,9 @@ function portsWithoutLink(
 }
 
 /**
- * Takes left-over ports off their bridges, in the background: hundreds of them cost an ADD nothing. Runs when the database
- * tells of a change (Open vSwitch marks a port whose device went), when a suspect is due for its second look, and for all
- * ports now and then.
+ * Removes left-over ports from their bridges in the background, so that even hundreds do not slow down ADDs. Runs when the database
+ * changes (Open vSwitch marks a port whose device is gone), when a suspect is due for its second look, and regularly for all
+ * ports.
  */
 export function runLeftovers({ ovs, hasLink, fault, clock, log }: LeftoversOptions, { signal }: Signal): Promise<void> {
   const suspectSinceMs = new Map<string, number>();
@@ -59,7 +59,7 @@ export function runLeftovers({ ovs, hasLink, fault, clock, log }: LeftoversOptio
         },
       ],
       reconcile: async (_key, o) => {
-        if (ovs.state.kind === "disconnected") return {}; // It tells of its return.
+        if (ovs.state.kind === "disconnected") return {}; // Its return triggers another run.
         const nowMs = clock.monotonicMs();
         const all = nowMs >= auditAtMs;
         if (all) auditAtMs = nowMs + auditMs;
@@ -69,7 +69,7 @@ export function runLeftovers({ ovs, hasLink, fault, clock, log }: LeftoversOptio
         }
         for (const name of suspects) if (!suspectSinceMs.has(name)) suspectSinceMs.set(name, nowMs);
         const due = [...suspectSinceMs].filter(([, sinceMs]) => nowMs - sinceMs >= apartMs).map(([name]) => name);
-        // All at once: they share transactions, and vswitchd looks at its ports only once for each.
+        // All at once, so that they share transactions, for each of which vswitchd goes through its ports.
         await Promise.all(due.map((name) => ovs.detach(name, o)));
         for (const name of due) {
           suspectSinceMs.delete(name);

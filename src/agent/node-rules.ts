@@ -2,8 +2,8 @@ import type { Netns } from "#linux";
 import { nodeRulePreference } from "#plugins";
 
 /**
- * Removes the node's rules for tables of routes to Pods, where no Pod is left in them: such a rule has no effect any more.
- * Returns the tables.
+ * Removes the node's rules for tables of routes to Pods that have no Pod any more: such rules have no effect. Returns the
+ * tables.
  */
 export function removeNodeRules(host: Netns): readonly number[] {
   const { rtnl } = host;

@@ -6,43 +6,43 @@ import { type Netns, readSysctl, writeSysctl } from "#linux";
 
 /** A setting of the node that Pods on underlay networks need. */
 interface NodeSetting {
-  /** As `writeSysctl` takes it. */
+  /** Key for `writeSysctl`. */
   readonly key: string;
-  /** The families for which it matters. */
+  /** The address families that need it. */
   readonly families: readonly Family[];
   readonly value: number;
-  /** A greater value serves as well and is left alone. */
+  /** True if a greater value is fine, too, and is left alone. */
   readonly atLeast?: true;
 }
 
-/** The settings that are made; docs/reference/coordinator.md lists them. */
+/** The settings; docs/reference/coordinator.md lists them. */
 export const nodeSettings: readonly NodeSetting[] = [
-  // Every Pod is a neighbour of its node: beyond this many the kernel refuses new ones.
+  // Every Pod is a neighbour of its node, and the kernel refuses further neighbours beyond this number.
   { key: "net/ipv4/neigh/default/gc_thresh3", families: [4], value: 28_160, atLeast: true },
   { key: "net/ipv6/neigh/default/gc_thresh3", families: [6], value: 28_160, atLeast: true },
-  // An interface that comes up tells the segment its addresses.
+  // An interface that comes up announces its addresses.
   { key: "net/ipv4/conf/all/arp_notify", families: [4], value: 1 },
-  // Pods reach Services and other nodes through theirs.
+  // Pods reach Services and other nodes through their node.
   { key: "net/ipv4/conf/all/forwarding", families: [4], value: 1 },
   { key: "net/ipv6/conf/all/forwarding", families: [6], value: 1 },
-  // Requests to a Pod may come by another interface than its answers leave.
+  // Requests to a Pod may arrive on another interface than its answers leave by.
   { key: "net/ipv4/conf/all/rp_filter", families: [4, 6], value: 0 },
 ];
 
-/** What a setting was before the first agent of this node set it, and what it was set to. */
+/** A setting's value before the first agent of this node changed it, and the value it was set to. */
 type Recorded = Readonly<Record<string, { readonly before: string; readonly set: string }>>;
 
 const fileName = "node-sysctls.json";
 
 interface NodeSysctlOptions {
   readonly host: Netns;
-  /** Where the earlier values are kept, for `restoreNodeSysctls`. */
+  /** File with the earlier values, for `restoreNodeSysctls`. */
   readonly stateDir: string;
 }
 
 /**
- * Sets what differs. The earlier values are on disk before the first change; those that an earlier agent has recorded stay.
- * A setting that the kernel does not have is passed over with a warning.
+ * Changes settings that differ. Records earlier values on disk before the first change; values that an earlier agent recorded stay.
+ * Skips a setting that the kernel does not have, with a warning.
  *
  * @throws SpiderError NODE_SYSCTL naming the setting that could not be written
  */
@@ -83,8 +83,8 @@ export function tuneNodeSysctls({
 }
 
 /**
- * Gives the settings their earlier values back and forgets them: for the uninstallation. What somebody has changed since
- * stays as it is. Returns the keys that were restored; none where nothing was recorded.
+ * Restores the settings' earlier values and forgets them, for the uninstallation. Leaves settings alone that somebody has changed
+ * since. Returns the restored keys; none if nothing was recorded.
  */
 export function restoreNodeSysctls({ host, stateDir }: NodeSysctlOptions): readonly string[] {
   const restored = Object.entries(readRecord(stateDir)).flatMap(([key, { before, set }]) => {
@@ -98,7 +98,7 @@ function serves({ value, atLeast }: NodeSetting, found: string): boolean {
   return atLeast === true ? Number(found) >= value : found === String(value);
 }
 
-/** A file that is no record of ours counts as absent. */
+/** An invalid file counts as absent. */
 function readRecord(stateDir: string): Recorded {
   try {
     const found: unknown = JSON.parse(readFileSync(join(stateDir, fileName), "utf8"));

@@ -2,8 +2,8 @@ import { uninstallAnnotation } from "#api";
 import { type DaemonSet, keyOf, type Store } from "#kube";
 
 /**
- * Tells an agent that ends because the release goes from one that ends for any other reason (an upgrade, an eviction, a
- * restart): its DaemonSet was there and is gone, is being deleted, or is marked. In doubt the release stays.
+ * Tells whether the agent ends because the release is being removed, and not for another reason (an upgrade, an eviction, a
+ * restart): its DaemonSet existed and is gone, is being deleted, or is marked. In doubt the release stays.
  */
 export class Release {
   readonly #daemonSets: Store<DaemonSet>;
@@ -19,7 +19,7 @@ export class Release {
     });
   }
 
-  /** How many nodes have an agent, or are to have one; undefined while that is not known. */
+  /** How many nodes have an agent, or should have one; undefined while unknown. */
   get nodes(): number | undefined {
     return this.#daemonSets.get(this.#key)?.status?.desiredNumberScheduled;
   }

@@ -11,7 +11,7 @@ import { podState } from "./pods.ts";
 import type { PoolCache } from "./pool-cache.ts";
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
 
-/** How long the check of all sandboxes waits for ADDs that are under way: some of them wait for the end of that check. */
+/** How long the check of all sandboxes waits for running ADDs, some of which wait for the end of that check. */
 const underWayMsMax = 3_000;
 
 interface ReturnedOptions {
@@ -21,13 +21,13 @@ interface ReturnedOptions {
   readonly pods: Store<Pod>;
   readonly events: Pick<EventRecorder, "record">;
   readonly settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">;
-  /** Runs `act` while no call of the sandbox is at work: of one that is being taken down the claim goes before the record. */
+  /** Runs `act` while no call for the sandbox runs: a DEL removes the claim before the record. */
   readonly exclusive: (containerId: string, act: () => Promise<void>, o: Signal) => Promise<void>;
-  /** Told of a Pod whose address was lost and is its own again. */
+  /** Called for a Pod that has got its lost address back. */
   readonly claimed: (pod: Pod) => void;
-  /** Takes the host's ends of the sandbox's links down. */
+  /** Sets the host's ends of the sandbox's links down. */
   readonly cut: (record: SandboxRecord) => void;
-  /** Told of what was wrong, and is mended. */
+  /** Called for a fault that was repaired. */
   readonly fault?: (kind: "pod-without-claim" | "one-address-twice") => void;
   readonly clock: Clock;
   readonly log: Logger;
@@ -39,36 +39,36 @@ interface Held {
   readonly answer: Answer;
 }
 
-/** An address of a sandbox that the ledger does not have any more. */
+/** An address of a sandbox without a claim. */
 interface Lost {
   readonly record: SandboxRecord;
   readonly ref: PodRef;
   readonly held: Held;
-  /** Its Pod, where the API shows it. */
+  /** Its Pod, if the API shows it. */
   readonly shown: Pod | undefined;
 }
 
 /**
- * Addresses of a node that was away (switched off, cut off, without agent) and comes back with running sandboxes: meanwhile
- * the controller may have given their addresses to others. Each is checked by a quorum read. Gone, and the Pod lives: it is
- * claimed again. Somebody else's, or the Pod is gone: the sandbox is cut off the network at once, before two answer for one
- * address.
+ * Checks the addresses of a node that comes back with running sandboxes after it was off, cut off or without agent: meanwhile the
+ * controller may have released them, and other Pods may have them. Reads each claim with quorum. If it is gone and the Pod lives,
+ * claims the address again. If another Pod has it, or the Pod is gone, cuts the sandbox off the network at once, so that two do
+ * not use one address.
  */
 export class Returned {
   readonly #options: ReturnedOptions;
-  /** IDs of sandboxes with an address in no pool, as after a removal and installation: it cannot be claimed, nor be given. */
+  /** IDs of sandboxes with an address in no pool, as after a reinstallation: nobody can claim or get it. */
   readonly #poolless = new Set<string>();
 
   constructor(options: ReturnedOptions) {
     this.#options = options;
   }
 
-  /** Every address of a sandbox was in a pool when it was last checked. */
+  /** Whether every address of every sandbox was in a pool at the last check. */
   get isWhole(): boolean {
     return !this.#options.records.list().some(({ containerId }) => this.#poolless.has(containerId));
   }
 
-  /** {@link checkAll}, then `checked`, and again as pools come. Resolves when every address of a sandbox is in one. */
+  /** Runs {@link checkAll}, calls `checked`, and repeats both as pools appear, until every address of a sandbox is in one. */
   async begin({ signal }: Signal, checked: () => void = () => {}): Promise<void> {
     const { pools, clock } = this.#options;
     for (;;) {
@@ -80,7 +80,7 @@ export class Returned {
     }
   }
 
-  /** Every sandbox whose addresses the ledger's memory does not confirm. */
+  /** Checks every sandbox whose addresses the ledger's memory does not confirm. */
   async checkAll(o: Signal): Promise<void> {
     const { ledger, records } = this.#options;
     for (const record of records.list()) {
@@ -90,8 +90,8 @@ export class Returned {
   }
 
   /**
-   * Every sandbox, whatever the ledger's memory says. One whose ADD is under way is checked when that has ended, also after
-   * this has resolved. Throws where the API server does not answer.
+   * Checks every sandbox, regardless of the ledger's memory. A sandbox with a running ADD is checked after it, possibly after
+   * this has resolved. Throws if the API server does not answer.
    */
   async checkEvery({ signal }: Signal): Promise<void> {
     const { records, clock } = this.#options;
@@ -107,7 +107,7 @@ export class Returned {
     late.catch(() => {});
   }
 
-  /** Throws where the API server does not answer. */
+  /** Throws if the API server does not answer. */
   async check(known: SandboxRecord, o: Signal): Promise<void> {
     const { records, exclusive } = this.#options;
     const check = async () => {
@@ -126,7 +126,7 @@ export class Returned {
       const found = await ledger.verify(claimName(held.ip), ref.uid, o);
       if (found === "ours") continue;
       const pod = pods.get(keyOf(ref));
-      // Of a static Pod whose mirror is missing its sandbox is the better witness.
+      // If a static Pod's mirror is missing, its sandbox is better evidence that it lives.
       const state = podState(pod, ref.uid);
       const lives = state !== "dead";
       const shown = state === "alive" ? pod : undefined;
@@ -140,7 +140,7 @@ export class Returned {
     }
   }
 
-  /** True where the address is the Pod's again, or where no pool has it and so nobody can get it. */
+  /** True if the Pod has the address again, or if no pool has it, so that nobody can get it. */
   async #claimAgain({ record, ref, held, shown }: Lost, o: Signal): Promise<boolean> {
     const { ip, network, answer } = held;
     const { ledger, log, settings, pools } = this.#options;
@@ -176,9 +176,9 @@ export class Returned {
 
   #cut(record: SandboxRecord, ip: Ip, why: string): void {
     const { records, events, cut, log } = this.#options;
-    if (records.read(record) !== record) return; // While the server was asked a DEL was done, or an ADD anew.
+    if (records.read(record) !== record) return; // A DEL or another ADD ran while the server was asked.
     this.#options.fault?.("one-address-twice");
-    records.write({ ...record, cut: true }); // first: what is down is put back otherwise
+    records.write({ ...record, cut: true }); // First, because links that are down would be restored otherwise.
     cut(record);
     const message = `cut off the network: ${why} (${formatIp(ip)}); the sandbox is left to the runtime`;
     log.error({ ip: formatIp(ip), pod: record.pod, containerId: record.containerId }, message);
@@ -191,7 +191,7 @@ export class Returned {
   }
 }
 
-/** What the sandbox's networks got from the ledger. */
+/** The addresses that the sandbox's networks have from the ledger. */
 function heldBy({ networks }: SandboxRecord): readonly Held[] {
   return networks
     .filter(({ plugins }) => plugins.some((plugin) => ipamTypeOf(plugin) === ownIpam))

@@ -15,7 +15,7 @@ node's former network again, and restores the kernel settings that agents change
 named. The directories are those of the daemon; the node's own have to be mounted at the same paths.
 `;
 
-/** The node's runtime uses its former network from now on, and the kernel its former settings. */
+/** Restores the node's former network configuration and kernel settings. */
 export function giveBack(stateDir: string, log: Logger): void {
   const { removed, left } = new Manifest(stateDir).remove();
   const host = hostNetns();
@@ -25,7 +25,7 @@ export function giveBack(stateDir: string, log: Logger): void {
   if (left.length > 0) log.warn({ left }, "files that others have changed since are left");
 }
 
-/** The sub-command. Returns text to print where help was asked for. Throws AGENT_RUNNING where an agent still serves the node. */
+/** Runs `spiderpool-agent uninstall`. Returns the help text if it was asked for. Throws AGENT_RUNNING if an agent serves the node. */
 export function uninstall(argv: readonly string[], log: Logger): string | undefined {
   const text = (fallback: string) => ({ type: "string", default: fallback }) as const;
   const { values } = parseArgs({

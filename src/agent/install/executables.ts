@@ -5,7 +5,7 @@ import { formatShimSettings, shimSettingsFile } from "#cni";
 import { isFile, readRegularFile, removeTemporary, replaceFile, temporaryName } from "./files.ts";
 import type { Manifest } from "./manifest.ts";
 
-/** The names under which container runtimes and other meta-plugins find us, where the chart names none. */
+/** The default names under which container runtimes and other meta-plugins find us. */
 export const executableNames = [
   ...(["multus", "spiderpool", "coordinator", "ifacer"] as const),
   ...(["ovs", "ovs-mirror-producer", "ovs-mirror-consumer"] as const),
@@ -19,14 +19,14 @@ export interface ExecutablesOptions {
   readonly shim: string;
   /** The agent's socket. */
   readonly socket: string;
-  /** Which plugins are ours on this node. A file of any other name is left alone. */
+  /** Names of our plugins on this node. Files with other names are left alone. */
   readonly names: readonly string[];
   readonly manifest: Pick<Manifest, "add">;
 }
 
 /**
- * Puts the shim into the runtime's plugin directory under every name of ours. Each file appears complete or not at all, and
- * files that are right already are left alone, so that a call that executes one meanwhile is never disturbed.
+ * Installs the shim in the runtime's plugin directory under each of our names. Each file appears complete or not at all, and
+ * correct files are not touched, so that a call that executes one is never disturbed.
  */
 export function installExecutables({ binDir, shim, socket, names, manifest }: ExecutablesOptions): void {
   const program = readRegularFile(shim);
@@ -54,7 +54,7 @@ export function installExecutables({ binDir, shim, socket, names, manifest }: Ex
   }
 }
 
-/** The names that are missing or somebody else's by now; "the shim itself" where that is. */
+/** Names that are missing or belong to somebody else now; "the shim itself" if it is the shim. */
 export function wrongExecutables({ binDir, shim, socket, names }: ExecutablesOptions): readonly string[] {
   const installed = join(binDir, shimFile);
   const settings = Buffer.from(formatShimSettings({ socketPath: socket }));

@@ -14,10 +14,10 @@ import {
 import { dirname, join } from "node:path";
 import { codeOf } from "#base";
 
-/** Files of the node that are larger are none of ours, nor a network configuration. */
+/** Larger files of the node are neither ours nor a network configuration. */
 const fileBytesMax = 64 << 20;
 
-/** Written aside, flushed, renamed: a reader and a power cut see the old or the new. False where it had this content already. */
+/** Writes a temporary file, flushes and renames it: readers, and a power cut, see the old or the new. False if nothing changed. */
 export function replaceFile(path: string, content: Uint8Array, mode: number): boolean {
   if (isFile(path, content, mode)) return false;
   const fresh = temporaryName(path);
@@ -25,7 +25,7 @@ export function replaceFile(path: string, content: Uint8Array, mode: number): bo
     const file = openSync(fresh, "wx", mode);
     try {
       writeFileSync(file, content);
-      fchmodSync(file, mode); // Whatever our umask takes away from `openSync`.
+      fchmodSync(file, mode); // `openSync` applies our umask.
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -39,7 +39,7 @@ export function replaceFile(path: string, content: Uint8Array, mode: number): bo
   return true;
 }
 
-/** Makes the renames and removals in a folder survive a power cut. */
+/** Flushes a folder, so that renames and removals in it survive a power cut. */
 export function flushFolder(path: string): void {
   const folder = openSync(path, "r");
   try {
@@ -49,12 +49,12 @@ export function flushFolder(path: string): void {
   }
 }
 
-/** A name beside `path` that no runtime takes for a configuration or a plugin, and nobody else uses. */
+/** A temporary name beside `path` that no runtime reads as a configuration or plugin. */
 export function temporaryName(path: string): string {
   return `${path}.${randomBytes(6).toString("hex")}.new`;
 }
 
-/** Removes what an agent that was killed while it wrote files of these names has left beside them. */
+/** Removes temporary files that a killed agent left beside files of these names. */
 export function removeTemporary(folder: string, names: readonly string[]): void {
   for (const file of readdirSync(folder)) {
     const [, name] = /^(.+)\.[0-9a-f]{12}\.new$/.exec(file) ?? [];
@@ -62,7 +62,7 @@ export function removeTemporary(folder: string, names: readonly string[]): void 
   }
 }
 
-/** The content of a regular file; undefined where there is none (or a folder, a FIFO, something enormous). */
+/** The content of a regular file; undefined if there is none (or a folder, a FIFO, something enormous). */
 export function readRegularFile(path: string): Buffer | undefined {
   try {
     const found = statSync(path);
@@ -78,7 +78,7 @@ export function checksum(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
-/** True where `path` is a regular file with exactly this content and these permissions. */
+/** True if `path` is a regular file with exactly this content and these permissions. */
 export function isFile(path: string, content: Uint8Array, mode: number): boolean {
   const found = statSync(path, { throwIfNoEntry: false });
   return found?.isFile() === true && (found.mode & 0o777) === mode && readRegularFile(path)?.equals(content) === true;

@@ -1,39 +1,39 @@
 import { type FSWatcher, mkdirSync, statSync, watch } from "node:fs";
 import { assertNever, type Clock, formatError, type Logger, type Signal } from "#base";
 
-/** What is found of a thing that must stay as we put it; `taken`: somebody else changed it, in a sentence. */
+/** The state of something that must stay as we installed it; `taken`: somebody else changed it, as a sentence says. */
 export type Finding =
   | { readonly kind: "right" }
   | { readonly kind: "outdated" }
   | { readonly kind: "taken"; readonly how: string };
 
-/** Something of ours on the node that must stay as we put it. */
+/** Something of ours on the node that must stay as we installed it. */
 export interface Kept {
-  /** The folder in which a change would be seen. */
+  /** The folder to watch for changes. */
   readonly folder: string;
-  /** Looks, and acts on nothing. */
+  /** Looks, without a repair. */
   readonly look: () => Finding;
-  /** Makes it right. Idempotent. */
+  /** Repairs it. Idempotent. */
   readonly put: () => void;
 }
 
 interface KeepOptions {
   readonly clock: Clock;
   readonly log: Logger;
-  /** Tells the administrator what was restored, or can't be. */
+  /** Reports to the administrator what was restored, or cannot be. */
   readonly tell: (sentence: string) => void;
 }
 
-/** The second restoration waits this long, each further one twice as long as the one before. */
+/** The second restoration waits this long, each further one twice as long as the previous. */
 const firstDelayMs = 500;
 const delayMsMax = 60_000;
-/** After so long without a fight the next restoration is immediate again. */
+/** After this long without a change the next restoration is immediate again. */
 const calmMs = 5 * 60_000;
 
 /**
- * Keeps it right until the signal aborts: the kernel tells of each change in the folder, nothing is polled. What somebody
- * else changes is restored at once, and told; where that happens again and again, with longer and longer pauses, because
- * another program may be doing the same with better reason.
+ * Keeps it correct until the signal aborts. The kernel reports each change in the folder, so nothing is polled. Restores and
+ * reports changes at once; if they repeat, with longer and longer pauses, because another program may do the same with
+ * better reason.
  */
 export async function keep(kept: Kept, { clock, log, tell }: KeepOptions, { signal }: Signal): Promise<void> {
   const { folder } = kept;
@@ -75,7 +75,7 @@ export async function keep(kept: Kept, { clock, log, tell }: KeepOptions, { sign
   }
 }
 
-/** Says when something changed in a folder; over when the folder itself went or was replaced. */
+/** Reports changes in a folder; ends when the folder itself is removed or replaced. */
 class FolderChanges implements Disposable {
   readonly #folder: string;
   readonly #inode: number;
@@ -93,7 +93,7 @@ class FolderChanges implements Disposable {
     return statSync(this.#folder, { throwIfNoEntry: false })?.ino !== this.#inode;
   }
 
-  /** Resolves after the next change, or at once where there was one since the last call. Rejects when the signal aborts. */
+  /** Resolves after the next change, or at once if there was one since the last call. Rejects when the signal aborts. */
   async next({ signal }: Signal): Promise<void> {
     const stopped = () => this.#changed.reject(signal.reason);
     signal.throwIfAborted();

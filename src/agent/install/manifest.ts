@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { checksum, flushFolder, readRegularFile, replaceFile } from "./files.ts";
 
-/** One file that we put on the node, as its content was then. */
+/** One file that we installed on the node. */
 interface Entry {
   readonly path: string;
   /** SHA-256, hex. */
@@ -12,27 +12,27 @@ interface Entry {
 const manifestFile = "installed.json";
 
 /**
- * What we wrote on the node outside our own directories, with checksums, in the state directory. Uninstalling removes
- * exactly this, and of it only what is still as we wrote it: a file that another system put in its place is that system's.
+ * Lists, in the state directory, the files that we wrote on the node outside our own directories, with checksums. Uninstalling
+ * removes exactly these, and only if they are unchanged: a file that another system put in its place belongs to that system.
  */
 export class Manifest {
   readonly #path: string;
 
-  /** @param stateDir made if absent */
+  /** @param stateDir created if absent */
   constructor(stateDir: string) {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
     this.#path = join(stateDir, manifestFile);
   }
 
-  /** Notes that `path` is about to have this content. Called before the file is put: a note without a file does no harm. */
+  /** Notes that `path` will have this content. Called before the file is written: a note without a file does no harm. */
   add(path: string, content: Uint8Array): void {
     const sha256 = checksum(content);
-    // What lies there now stays noted: the process may end before it is replaced.
+    // The present file stays noted: the process may end before it is replaced.
     const kept = this.#read().filter((one) => one.path !== path || (one.sha256 !== sha256 && isThere(one)));
     this.#write([...kept, { path, sha256 }]);
   }
 
-  /** Whether the file at `path` is ours, as far as this record knows. */
+  /** Whether the file at `path` is ours, according to this record. */
   stateOf(path: string): "ours" | "missing" | "foreign" | "unknown" {
     const noted = this.#read().filter((one) => one.path === path);
     if (noted.length === 0) return "unknown";
@@ -41,8 +41,8 @@ export class Manifest {
   }
 
   /**
-   * Removes what is there and ours, the newest first (the runtime's configuration before the plugins that it names).
-   * Returns the removed paths, and those left because somebody else has changed or replaced them.
+   * Removes our files, the newest first (the runtime's configuration before the plugins that it names). Returns the removed
+   * paths, and those left because somebody else has changed or replaced them.
    */
   remove(): { readonly removed: readonly string[]; readonly left: readonly string[] } {
     const entries = this.#read();
@@ -63,7 +63,7 @@ export class Manifest {
       const found: unknown = JSON.parse(readRegularFile(this.#path)?.toString("utf8") ?? '{"files":[]}');
       return isManifest(found) ? found.files : [];
     } catch (error) {
-      if (error instanceof SyntaxError) return []; // Replaced by rename, so that only another hand can have torn it.
+      if (error instanceof SyntaxError) return []; // We replace it by rename, so somebody else must have damaged it.
       throw error;
     }
   }

@@ -3,24 +3,24 @@ import { basename, join } from "node:path";
 import { codeOf } from "#base";
 import { readRegularFile } from "./files.ts";
 
-/** Sorts before what other networks call theirs: a runtime takes the first file by name. */
+/** Sorts before the names of other networks' files: a runtime uses the first file by name. */
 export const networkFile = "00-multus.conf";
 const networkName = "multus-cni-network";
-/** Where runtimes look for configurations by these ends of a name. */
+/** Extensions by which runtimes recognise configurations. */
 const configurationName = /\.(conf|conflist|json)$/;
 const isMetaPlugin = (type: string) => type === "multus" || type === "multus-shim";
 
-/** The configuration that the node's runtime used before ours, or would use without it. */
+/** The configuration that the node's runtime would use without ours. */
 interface FormerNetwork {
   readonly path: string;
   readonly name: string;
 }
 
-/** What a folder of configurations holds beside ours. */
+/** The other files in a folder of configurations. */
 export interface Former {
-  /** The first that can be used, by file name. */
+  /** The first usable configuration, by file name. */
   readonly network: FormerNetwork | undefined;
-  /** Files that come before it, or all where there is none, each with why it was passed over. */
+  /** Files before it, or all if there is none, each with the reason why it was skipped. */
   readonly passedOver: readonly string[];
 }
 
@@ -41,7 +41,7 @@ export function findFormer(confDir: string): Former {
   return { network: undefined, passedOver };
 }
 
-/** Files that a runtime reads before ours and would use instead. */
+/** Files that a runtime would use instead of ours, because they sort before it. */
 export function filesBefore(confDir: string): readonly string[] {
   return configurationFiles(confDir)
     .filter((file) => file < networkFile)
@@ -62,7 +62,7 @@ function configurationFiles(confDir: string): readonly string[] {
   }
 }
 
-/** Name and first plugin of a configuration, or why it is none that Pods could have. */
+/** Name and first plugin of a configuration, or why Pods could not use it. */
 function readConfiguration(file: string, text: string): { readonly name: string } | string {
   const config = parseObject(text);
   if (config === undefined) return "is not a JSON object";
@@ -87,17 +87,17 @@ function parseObject(text: string): Readonly<Record<string, unknown>> | undefine
 }
 
 export interface NetworkFileOptions {
-  /** As the runtime's host has it; the agent has the same folder at the same path. */
+  /** The folder's path on the host, which is the same for the agent. */
   readonly confDir: string;
-  /** `name` or `namespace/name` of the cluster's default network; "": the node's former one is. */
+  /** `name` or `namespace/name` of the cluster's default network; "": the node's former network is the default. */
   readonly clusterNetwork: string;
-  /** The install namespace: where cluster-wide networks are looked up that name no other. */
+  /** The install namespace, for cluster-wide networks that name no other. */
   readonly namespace: string;
 }
 
 /**
- * What the runtime is told to call, as the text of {@link networkFile}. Undefined where there is no default network at all,
- * neither configured nor on the node: a file that can only fail would be worse than none.
+ * The text of {@link networkFile}, the configuration that the runtime uses. Undefined if there is no default network, neither
+ * configured nor on the node: a file that can only fail would be worse than none.
  */
 export function networkFileText(options: NetworkFileOptions, former: FormerNetwork | undefined): string | undefined {
   const { confDir, clusterNetwork, namespace } = options;
@@ -110,7 +110,7 @@ export function networkFileText(options: NetworkFileOptions, former: FormerNetwo
     type: "multus",
     confDir,
     clusterNetwork: network,
-    // Holds while the definition of the default network is empty.
+    // Used while the definition of the default network is empty.
     ...(former !== undefined && { fallbackNetwork: former.path }),
     multusNamespace: slash > 0 ? clusterNetwork.slice(0, slash) : namespace,
     capabilities: { portMappings: true, bandwidth: true },
@@ -118,7 +118,7 @@ export function networkFileText(options: NetworkFileOptions, former: FormerNetwo
   return `${JSON.stringify(conf, undefined, 2)}\n`;
 }
 
-/** Who seems to have changed or removed our file, in words for the administrator. `left`: its content now, if any. */
+/** Who seems to have changed or removed our file, in words for the administrator. `left`: its present content, if any. */
 export function describeIntruder(confDir: string, left: string | undefined): string {
   const siblings = readdirIfThere(confDir).filter((file) => file.startsWith(`${networkFile}.`));
   if (left === undefined) {

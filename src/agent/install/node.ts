@@ -15,15 +15,15 @@ import {
 } from "./network-file.ts";
 import { installReference, missingReference, type ReferenceOptions } from "./reference.ts";
 
-/** What administrators are told about the node, as a Warning Event on it. */
+/** A message for administrators, as a Warning Event on the node. */
 type TellNode = (reason: string, message: string) => void;
 
 interface NodeFilesOptions {
-  /** Undefined: no executables are installed. `reference`: the folder of the reference plugins, where the node is to have those too. */
+  /** Undefined: no executables are installed. `reference`: folder of the reference plugins, if these shall be installed, too. */
   readonly executables:
     | (Omit<ExecutablesOptions, "manifest"> & { readonly reference?: string | undefined })
     | undefined;
-  /** Undefined: the runtime's configuration is left alone. */
+  /** Undefined: the runtime's configuration stays untouched. */
   readonly network: NetworkFileOptions | undefined;
   readonly stateDir: string;
   readonly clock: Clock;
@@ -31,7 +31,7 @@ interface NodeFilesOptions {
   readonly tell: TellNode;
 }
 
-/** What we have on the node outside our own directories: plugin executables and the runtime's network configuration. */
+/** Our files on the node outside our own directories: plugin executables and the runtime's network configuration. */
 export class NodeFiles {
   readonly #options: NodeFilesOptions;
   readonly #manifest: Manifest;
@@ -42,7 +42,7 @@ export class NodeFiles {
     this.#manifest = new Manifest(options.stateDir);
   }
 
-  /** Puts all in place: the runtime is told of us last, so that whom it calls is there. Throws where a folder can't be written. */
+  /** Installs everything, the runtime's configuration last, so that it never names a missing plugin. Throws if a folder can't be written. */
   install(): void {
     const { network, tell } = this.#options;
     this.#putExecutables();
@@ -52,7 +52,7 @@ export class NodeFiles {
     if (found.kind === "taken") tell("NetworkFileRestored", found.how);
   }
 
-  /** Keeps it in place until the signal aborts. */
+  /** Keeps the files in place until the signal aborts. */
   async keep({ signal }: Signal): Promise<void> {
     const { executables, network, clock, log, tell } = this.#options;
     const told = (reason: string) => ({ clock, log, tell: (sentence: string) => tell(reason, sentence) });
@@ -125,7 +125,7 @@ export class NodeFiles {
     if (replaceFile(path, content, 0o600)) this.#options.log.info({ path }, "network configuration written");
   }
 
-  /** What the file should be by what lies beside it; says once what is in the way. */
+  /** What the file should contain, given the files beside it; reports problems once. */
   #wantedText(options: NetworkFileOptions): string | undefined {
     const { confDir } = options;
     const former = findFormer(confDir);

@@ -8,14 +8,14 @@ export interface ReferenceOptions {
   readonly binDir: string;
   /** A folder with the reference plugins (bridge, host-local, loopback …), each an executable file. */
   readonly from: string;
-  /** Names under which the shim is installed: these are ours alone. */
+  /** Names under which the shim is installed; these are not touched. */
   readonly names: readonly string[];
   readonly manifest: Pick<Manifest, "add" | "stateOf">;
 }
 
 /**
- * Puts each reference plugin on the node that has none of that name, and brings those that we put there earlier up to date.
- * A file that somebody else put there, before us or in our place, is theirs. Throws where the folders can't be read or written.
+ * Installs each reference plugin unless the node has a file of that name, and updates those that we installed earlier. Leaves files
+ * alone that somebody else put there, before us or in place of ours. Throws if the folders can't be read or written.
  */
 export function installReference(options: ReferenceOptions): void {
   const { binDir, from, manifest } = options;
@@ -32,7 +32,7 @@ export function installReference(options: ReferenceOptions): void {
   }
 }
 
-/** The plugins of which the node has no file at all. Cheap: it is asked at each change in the directory. */
+/** The plugins without a file on the node. Cheap, because it is called at each change in the directory. */
 export function missingReference(options: ReferenceOptions): readonly string[] {
   return pluginsOf(options).filter((name) => !isThere(join(options.binDir, name)));
 }
