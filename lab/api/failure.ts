@@ -19,7 +19,7 @@ export interface FieldError {
 }
 
 /** What a message needs to know of a resource. */
-export interface Named {
+interface Named {
   readonly group: string;
   readonly plural: string;
   readonly kind: string;

@@ -8,7 +8,7 @@ export interface Generation {
 }
 
 /** How many Pods a Deployment may have above, and must have available below, its wanted number. */
-export interface Bounds {
+interface Bounds {
   readonly wanted: number;
   readonly maxSurge: number;
   readonly maxUnavailable: number;

@@ -7,7 +7,7 @@ const execute = promisify(execFile);
 /** A command that takes longer has failed. */
 const commandMsMax = 300_000;
 
-export interface StageOptions {
+interface StageOptions {
   readonly lab: LabHandle;
   readonly kubectl: string;
   /** The namespace of the chart's release. */

@@ -110,7 +110,7 @@ export class Faults {
     }
   }
 
-  /** Enters Pods one at a time, so that calls are served in between. Reads records at the same moment as what they are compared with. */
+  /** Enters Pods one by one, so that calls run in between. Reads records at the same moment as what is compared with them. */
   async #observe(): Promise<FaultFacts> {
     const { records, ovs, host, clock } = this.#options;
     const at = <T>(items: readonly T[]) => ({ items, readAt: clock.wall() });

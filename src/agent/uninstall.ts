@@ -25,7 +25,7 @@ export function giveBack(stateDir: string, log: Logger): void {
   if (left.length > 0) log.warn({ left }, "files that others have changed since are left");
 }
 
-/** Runs `spiderpool-agent uninstall`. Returns the help text if it was asked for. Throws AGENT_RUNNING if an agent serves the node. */
+/** Runs `spiderpool-agent uninstall`. Returns the help text for --help. Throws AGENT_RUNNING if an agent serves the node. */
 export function uninstall(argv: readonly string[], log: Logger): string | undefined {
   const text = (fallback: string) => ({ type: "string", default: fallback }) as const;
   const { values } = parseArgs({

@@ -1,13 +1,13 @@
 import { request } from "node:http";
 import { codeOf, type Signal, SpiderError } from "#base";
 
-/** Where the chart has the agent's API. */
+/** The socket of the agent's API in the chart. */
 export const agentSocket = "/var/run/spidernet/spiderpool.sock";
 const answerBytesMax = 16 << 20;
 
 /**
- * Asks this node's agent, over its socket: works while the API server is away. Returns the JSON of the answer; undefined for
- * an empty one. Throws AGENT_UNREACHABLE where nobody answers, and AGENT_REFUSED with the agent's own sentence.
+ * Asks this node's agent over its socket, which works without the API server. Returns the answer's JSON; undefined for an empty
+ * answer. Throws AGENT_UNREACHABLE if nobody answers, and AGENT_REFUSED with the agent's own sentence.
  */
 export async function askAgent(
   socketPath: string,

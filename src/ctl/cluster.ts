@@ -5,14 +5,14 @@ import { type Clock, SpiderError, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig } from "#kube";
 import type { Io } from "./io.ts";
 
-/** How the command line names the cluster: kubectl's own flags. */
+/** The flags that select the cluster, as in kubectl. */
 export interface ClusterFlags {
   readonly kubeconfig?: string | undefined;
   readonly context?: string | undefined;
   readonly namespace?: string | undefined;
 }
 
-/** The cluster that a command talks to. */
+/** A connection to the cluster. */
 export interface Cluster extends Disposable {
   readonly client: KubeClient;
   readonly clock: Clock;
@@ -20,7 +20,7 @@ export interface Cluster extends Disposable {
   readonly namespace: string;
 }
 
-/** Opens the cluster that the flags name; the commands of a test get one in memory. */
+/** Connects to the cluster that the flags select. Tests replace it by a cluster in memory. */
 export type Connect = (flags: ClusterFlags, io: Pick<Io, "env">) => Cluster;
 
 /**

@@ -8,7 +8,7 @@ import type { Io } from "./io.ts";
 export type Manifest = Submitted<KubeObject>;
 
 /** An object of a file and where it stands there. */
-export interface PlacedManifest {
+interface PlacedManifest {
   readonly manifest: Manifest;
   /** `pool.yaml, line 7`: of a field like `spec.ips[0]`, or of the nearest around it that the file has. */
   readonly placeOf: (field: string) => string;

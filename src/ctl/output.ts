@@ -4,7 +4,7 @@ import { SpiderError } from "#base";
 export const outputFormats = ["table", "wide", "json", "yaml", "name"] as const;
 export type OutputFormat = (typeof outputFormats)[number];
 
-/** One column of a table, in the form of kubectl's. */
+/** One column of a table, as in kubectl. */
 export interface Column<T> {
   readonly header: string;
   readonly value: (row: T) => string;
@@ -19,7 +19,7 @@ export interface Printer<T> {
   readonly name: (row: T) => string;
   /** The row as JSON and YAML show it. @default the row itself */
   readonly json?: (row: T) => unknown;
-  /** Printed in place of an empty table, to where errors go. */
+  /** Printed to standard error in place of an empty table. */
   readonly nothing: string;
 }
 
@@ -37,13 +37,13 @@ export function parseOutputFormat(text: string): OutputFormat {
   );
 }
 
-/** Anything as JSON or YAML has it, `{items: …}`; undefined for the formats that are for people. */
+/** The items as JSON or YAML, `{items: …}`; undefined for the other formats. */
 export function formatItems(items: readonly unknown[], format: OutputFormat): string | undefined {
   if (format === "json") return `${JSON.stringify({ items }, undefined, 2)}\n`;
   return format === "yaml" ? stringify({ items }) : undefined;
 }
 
-/** The rows as text ending in a newline; undefined where a table would have no row. */
+/** The rows as text ending in a newline; undefined if a table would have no rows. */
 export function formatRows<T>(rows: readonly T[], printer: Printer<T>, format: OutputFormat): string | undefined {
   const { columns, name, json = (row) => row } = printer;
   switch (format) {
@@ -64,7 +64,7 @@ export function formatRows<T>(rows: readonly T[], printer: Printer<T>, format: O
   }
 }
 
-/** Cells in columns three blanks apart, as kubectl sets them; the last column is not padded. */
+/** Cells in columns, three blanks apart as in kubectl; the last column is not padded. */
 export function formatTable(cells: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const line of cells) {
@@ -76,7 +76,7 @@ export function formatTable(cells: readonly (readonly string[])[]): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** An age as kubectl shows it: the two greatest units of a duration in milliseconds. */
+/** A duration in milliseconds as kubectl shows ages: its two largest units. */
 export function formatAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   const [minutes, hours, days] = [Math.floor(seconds / 60), Math.floor(seconds / 3600), Math.floor(seconds / 86_400)];

@@ -2,7 +2,7 @@ import { SpiderError } from "#base";
 import { keyOf } from "#kube";
 import type { Context } from "./program.ts";
 
-/** A Pod as the command line names it. */
+/** A Pod named on the command line. */
 export interface PodName {
   readonly namespace: string;
   readonly name: string;
@@ -15,7 +15,7 @@ export function parsePodName(text: string, defaultNamespace: string): PodName {
   throw new SpiderError("OPTIONS_INVALID", `"${text}" names no Pod: the form is [namespace/]name`);
 }
 
-/** `namespace/name` of a Pod, for the agent's API: without asking a kubeconfig, which a node need not have. */
+/** `namespace/name` of a Pod, for the agent's API. Needs no kubeconfig, which a node may not have. */
 export function podKey(text: string, { namespace = "default" }: Pick<Context, "namespace">): string {
   return keyOf(parsePodName(text, namespace));
 }

@@ -16,12 +16,12 @@ import { type OutputFormat, outputFormats, parseOutputFormat } from "./output.ts
 import { addPlanCommand } from "./plan/commands.ts";
 import { addValidateCommand } from "./validate.ts";
 
-/** What a command's action is run with. */
+/** The context of a command's action. */
 export interface Context {
   readonly io: Io;
   readonly cluster: Cluster;
   readonly output: OutputFormat;
-  /** `-n`, without asking any kubeconfig; undefined where it is not given. */
+  /** The value of `-n`; undefined if it is not given. */
   readonly namespace?: string | undefined;
 }
 
@@ -29,8 +29,8 @@ export interface Context {
 export type Action = (context: Context) => Promise<number>;
 
 /**
- * Runs an action with the cluster that the command line names; for commands to register themselves with. `formats: false` is
- * for a command whose `-o` is no format: its action reads that itself.
+ * Runs a command's action with the cluster that the command line selects. `formats: false` is for a command whose `-o` is not a
+ * format: its action reads that itself.
  */
 export type Run = (action: Action, options?: { readonly formats?: boolean }) => Promise<void>;
 
@@ -39,10 +39,10 @@ interface GlobalFlags extends ClusterFlags {
 }
 
 interface ProgramOptions {
-  /** As the user started it: `spiderpoolctl`, or `kubectl spiderpool` for the plugin of kubectl. */
+  /** The name by which the user started it: `spiderpoolctl`, or `kubectl spiderpool` as kubectl plugin. */
   readonly name: string;
   readonly io: Io;
-  /** @default the cluster that kubectl would talk to */
+  /** @default the cluster that kubectl would use */
   readonly connect?: Connect;
 }
 
@@ -81,7 +81,7 @@ export async function runProgram(argv: readonly string[], { name, connect: to = 
     await program.parseAsync(argv, { from: "user" });
     return status;
   } catch (error) {
-    // Commander has already printed what it refuses, and the help that was asked for.
+    // Commander has already printed its message or the help.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitOk : exitUnknown;
     io.err(`error: ${formatError(error)}\n${untold(error)}`);
     return unanswerable.some((code) => hasCode(error, code)) || hasReason(error, "Forbidden", "Unauthorized")
@@ -90,12 +90,12 @@ export async function runProgram(argv: readonly string[], { name, connect: to = 
   }
 }
 
-/** The command line is wrong, or nobody is there to answer. */
+/** Codes that mean: the command line is wrong, or nothing answers. */
 const unanswerable = ["OPTIONS_INVALID", "KUBE_CONFIG_INVALID", "KUBE_CREDENTIALS", "API_UNREACHABLE"];
 
-/** What an error's details have and its sentence has not, a line each: which file, which server, what there is to choose. */
+/** Details of an error that its message does not contain, one per line: the file, the server, the choices. */
 function untold(error: unknown): string {
-  // An answer of the API server is a sentence of its own.
+  // The API server's message is complete.
   if (!(error instanceof SpiderError) || error.code === "API_STATUS") return "";
   const sentence = formatError(error);
   return Object.entries(error.details)
@@ -105,7 +105,7 @@ function untold(error: unknown): string {
     .join("");
 }
 
-/** The options that come before every command. Returns the program. */
+/** Adds the global options. Returns the program. */
 export function addGlobalOptions(program: Command): Command {
   return program
     .version(productVersion, "-V, --version", "print the version")

@@ -18,7 +18,7 @@ describe("spiderpoolctl validate", () => {
       "x.yaml": manifests.map((one) => JSON.stringify(one)).join("\n---\n"),
     });
 
-  it("accepts what admission accepts", async () => {
+  it("accepts objects that admission accepts", async () => {
     assert.deepEqual(await validate(new FakeApi(), good), { status: 0, out: "spiderippool/a is valid\n", err: "" });
   });
 
@@ -39,7 +39,7 @@ describe("spiderpoolctl validate", () => {
     assert.match(err, /^spiderippool\/a: spec\.ips/m);
   });
 
-  it("judges against the cluster and against the manifests before it, an object of the same name being replaced", async () => {
+  it("checks against the cluster and earlier manifests, which replace stored objects of the same name", async () => {
     const api = new FakeApi();
     api.apply(spiderIPPools, { metadata: { name: "stored" }, spec: { ...good.spec, ipVersion: 4 } });
     const overlapping = await validate(api, good);
@@ -48,7 +48,7 @@ describe("spiderpoolctl validate", () => {
     assert.match((await validate(new FakeApi(), good, pool("b", good.spec))).err, /^spiderippool\/b: .*IPPool a/);
   });
 
-  it("judges by the kind's schema first, with a file and line, in several documents and in Lists", async () => {
+  it("checks the kind's schema first, and names file and line, in several documents and in Lists", async () => {
     const file = `# two pools
 apiVersion: spiderpool.spidernet.io/v2beta1
 kind: SpiderIPPool
@@ -91,7 +91,7 @@ items:
     assert.match(lines[5] ?? "", /^spiderippool\/c: spec\.subnet: Invalid value: .* \(x\.yaml, line 24\)$/);
   });
 
-  it("refuses what is no object of ours", async () => {
+  it("refuses a file without objects of ours", async () => {
     const { status, err } = await validate(new FakeApi(), { ...good, kind: "SpiderPool" });
     assert.equal(status, 1);
     assert.match(err, /kind: Unsupported value: "SpiderPool"/);

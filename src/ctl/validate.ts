@@ -31,7 +31,7 @@ import { formatItems } from "./output.ts";
 import type { Context, Run } from "./program.ts";
 import { violationsOfKind } from "./schema/kinds.ts";
 
-/** `validate -f FILE`: what the API server would say, by schema and by admission, before anything is sent. */
+/** `validate -f FILE`: finds what the API server would refuse, by schema and admission, without sending anything. */
 export function addValidateCommand(program: Command, run: Run): void {
   program
     .command("validate")
@@ -42,16 +42,15 @@ export function addValidateCommand(program: Command, run: Run): void {
 
 const ours = `${apiGroup}/${apiVersion}`;
 
-/** What a manifest is judged against: the cluster's objects, and the manifests before it in the file. */
+/** The objects that a manifest is compared with: the cluster's, and those of earlier manifests in the file. */
 interface Others {
   readonly pools: SpiderIPPool[];
   readonly subnets: SpiderSubnet[];
 }
 
 /**
- * Prints a line for each of our objects in the file: valid, or everything that is wrong with it and where: first by its kind's
- * schema, and where that is kept, by the rules of admission. Objects of other groups are passed over. The exit status is 1 where
- * one is refused.
+ * Prints a line for each of our objects in the file: valid, or all mistakes and their places, first by the kind's schema and, if
+ * that finds none, by the rules of admission. Skips objects of other groups. The exit status is 1 if one would be refused.
  */
 async function validate(filename: string, { io, cluster, output }: Context): Promise<number> {
   const placed = (await readPlacedManifests(io, filename)).filter(({ manifest }) => manifest.apiVersion === ours);
@@ -77,7 +76,7 @@ async function validate(filename: string, { io, cluster, output }: Context): Pro
 
 interface Wrong {
   readonly field: string;
-  /** With the field. */
+  /** The message, with the field. */
   readonly text: string;
 }
 
@@ -98,7 +97,7 @@ function judgeByRules(manifest: Manifest, others: Others): readonly Violation[] 
   return [{ type: "NotSupported", field: "kind", value: kind, supported }];
 }
 
-/** Each kind that users write: defaulted, then judged by the rules of admission. */
+/** For each kind that users write: fills in defaults, then checks the rules of admission. */
 const judges: Readonly<Record<string, (manifest: Manifest, others: Others) => readonly Violation[]>> = {
   SpiderIPPool: (manifest, { pools, subnets }) => {
     const pool = defaultPool(manifest as Submitted<SpiderIPPool>, subnets);
@@ -123,7 +122,7 @@ const judges: Readonly<Record<string, (manifest: Manifest, others: Others) => re
   SpiderCoordinator: (manifest) => validateCoordinator(defaultCoordinator(manifest as Submitted<SpiderCoordinator>)),
 };
 
-/** The stored object of this name, which the manifest would replace. */
+/** Takes the stored object of this name, which the manifest would replace, out of the list. */
 function takeOut<T extends KubeObject>(all: T[], { metadata }: Manifest): T | undefined {
   const at = all.findIndex((one) => one.metadata.name === metadata.name);
   return at < 0 ? undefined : all.splice(at, 1)[0];

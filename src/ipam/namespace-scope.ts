@@ -2,7 +2,7 @@ import type { LabelSelector } from "#api";
 import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
 
 /** What an IPPool or a SpiderSubnet says about the namespaces that it is for. */
-export interface NamespaceScope {
+interface NamespaceScope {
   readonly namespaceName?: readonly string[];
   readonly namespaceAffinity?: LabelSelector | undefined;
 }

@@ -17,10 +17,7 @@ import { Returned } from "../returned.ts";
 import type { Context } from "./context.ts";
 
 /** The part of the {@link Context} that is used here. */
-export type AddressContext = Pick<
-  Context,
-  "log" | "clock" | "tasks" | "settings" | "families" | "records" | "owners"
-> & {
+type AddressContext = Pick<Context, "log" | "clock" | "tasks" | "settings" | "families" | "records" | "owners"> & {
   readonly options: Pick<
     AgentOptions,
     "node" | "namespace" | "clusterNetwork" | "runDir" | "autoPoolWaitMs" | "lookEveryMs"

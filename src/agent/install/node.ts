@@ -42,7 +42,7 @@ export class NodeFiles {
     this.#manifest = new Manifest(options.stateDir);
   }
 
-  /** Installs everything, the runtime's configuration last, so that it never names a missing plugin. Throws if a folder can't be written. */
+  /** Installs all files, the runtime's configuration last, since that names the plugins. Throws if a folder can't be written. */
   install(): void {
     const { network, tell } = this.#options;
     this.#putExecutables();

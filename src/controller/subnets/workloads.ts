@@ -4,7 +4,7 @@ import { type KubeObject, metadataOf, namespaces, type Resource, type Source, ty
 import type { Deps } from "../deps.ts";
 
 /** A workload, trimmed to what its pools depend on. */
-export interface Workload extends KubeObject {
+interface Workload extends KubeObject {
   /** Absent if its Pods request no pool of a subnet. */
   readonly demands?: Demands;
 }

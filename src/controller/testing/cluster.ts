@@ -55,7 +55,7 @@ interface ReplicaChanges {
 }
 
 /** How a node and its agent look to the controller. Healthy by default. */
-export interface NodeState {
+interface NodeState {
   readonly ready?: "True" | "False" | "Unknown";
   /** Condition `Ready` of its agent's Pod. */
   readonly agent?: "True" | "False" | "none";

@@ -22,7 +22,7 @@ async function bundle(api: FakeApi, option = "-f") {
   }
 }
 
-it("bundle has our objects and nothing that lets somebody in", async () => {
+it("bundle contains our objects and no credentials", async () => {
   const api = new FakeApi();
   api.apply(spiderIPPools, { metadata: { name: "pool1" }, spec: { subnet: "10.6.0.0/16" } });
   const config = JSON.stringify({ type: "x", nested: { password: "hunter2" } });
@@ -54,7 +54,7 @@ describe("redact()", () => {
     '    password: "hunter2 hunter2"',
   ].join("\n");
 
-  it("leaves nothing of a password, token or key, wherever it stands", () => {
+  it("removes passwords, tokens and keys wherever they are", () => {
     for (const [where, value] of Object.entries({
       "an annotation of such a name": { metadata: { annotations: { "example.com/api-token": "hunter2" } } },
       "JSON in an annotation": { metadata: { annotations: { auth: '[{"user":"me","password":"hunter2"}]' } } },
@@ -80,7 +80,7 @@ describe("redact()", () => {
     }
   });
 
-  it("leaves what support needs as it is", () => {
+  it("does not change anything else that support needs", () => {
     const value = {
       metadata: { name: "web-0", annotations: { "v1.multus-cni.io/default-network": "kube-system/ovs-conf" } },
       spec: {
@@ -95,7 +95,7 @@ describe("redact()", () => {
   });
 });
 
-it("bundle stays below 20 MB and counts what was left out", async () => {
+it("bundle stays below 20 MB and counts omitted objects", async () => {
   const api = new FakeApi();
   const message = "x".repeat(3_000_000);
   for (let at = 0; at < 8; at++) {
@@ -110,7 +110,7 @@ it("bundle stays below 20 MB and counts what was left out", async () => {
   assert.match(err, /^2 of Event were left out/m);
 });
 
-it("bundle writes no file where nothing could be read", async () => {
+it("bundle writes no file if nothing could be read", async () => {
   const api = new FakeApi();
   api.faults = () => ({ kind: "status", status: 403, reason: "Forbidden" });
   const file = join(tmpdir(), "never-written.json.gz");
@@ -119,7 +119,7 @@ it("bundle writes no file where nothing could be read", async () => {
   assert.match(err, /nothing could be read, and no file was written: .*Forbidden/);
 });
 
-it("bundle takes its file by -o, too, and no format", async () => {
+it("bundle accepts its file as -o, too, and no format", async () => {
   assert.equal((await bundle(new FakeApi(), "-o")).status, 0);
   for (const flags of [
     ["-o", "json"],

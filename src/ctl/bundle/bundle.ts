@@ -18,12 +18,12 @@ import { isOutputFormat } from "../output.ts";
 import type { Context, Run } from "../program.ts";
 import { redact } from "./redact.ts";
 
-/** Of the text before it is compressed: the file is never greater. */
+/** Limit of the text before compression, so that the file is smaller. */
 const bytesMax = 20_000_000;
 const defaultFile = "spiderpool-bundle.json.gz";
 const ourWorkloads = "app.kubernetes.io/name=spiderpool";
 
-/** What is collected, the most telling first: what does not fit any more is counted. Secrets are never read. */
+/** What is collected, the most important first; objects that no longer fit are counted. Secrets are never read. */
 const collected: readonly { readonly resource: Resource<KubeObject>; readonly labelSelector?: string }[] = [
   ...[spiderCoordinators, spiderMultusConfigs, networkAttachmentDefinitions].map((resource) => ({ resource })),
   ...[daemonSets, deployments, pods].map((resource) => ({ resource, labelSelector: ourWorkloads })),
@@ -31,7 +31,7 @@ const collected: readonly { readonly resource: Resource<KubeObject>; readonly la
   ...[events, spiderIPAddresses, spiderEndpoints].map((resource) => ({ resource })),
 ];
 
-/** `bundle`: what support needs to see of a cluster, in one file without secrets. */
+/** `bundle`: the state of a cluster in one file for support, without secrets. */
 export function addBundleCommand(program: Command, run: Run): void {
   program
     .command("bundle")
@@ -44,7 +44,7 @@ export function addBundleCommand(program: Command, run: Run): void {
     );
 }
 
-/** The file that `-f` names, or `-o`, which elsewhere is a format. Throws OPTIONS_INVALID where it is one here, too. */
+/** The file given as `-f` or as `-o`, which is a format elsewhere. Throws OPTIONS_INVALID if it is a format here. */
 function fileOf(filename: string | undefined, command: Command): string {
   const isGiven = command.parent?.getOptionValueSource("output") === "cli";
   const output = isGiven ? String(command.parent?.getOptionValue("output")) : undefined;
@@ -71,7 +71,7 @@ async function bundle(filename: string, { io, cluster }: Context): Promise<numbe
   }
   const body = parts.map(({ kind, items, leftOut, error }) => ({ kind, items, leftOut, error }));
   const packed = gzipSync(JSON.stringify({ format: 1, at: cluster.clock.wall(), parts: body }));
-  // Addresses and names of Pods are nobody else's business.
+  // Do not collect unrelated data.
   await writeFile(filename, packed, { mode: 0o600 });
   for (const { kind, leftOut, error } of parts) {
     if (leftOut > 0) io.err(`${leftOut} of ${kind} were left out: the file would be too large\n`);

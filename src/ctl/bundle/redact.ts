@@ -1,5 +1,5 @@
 const hidden = "REDACTED";
-/** Names of fields, variables and options whose text may let somebody in. */
+/** Names of fields, variables and options that may contain credentials. */
 const sensitive =
   /token|passw|passphrase|secret(-?access)?(-?key)?$|credential|private|api-?key|client-?key|key-?data|[.]key$|authorization|^data$|^stringData$|caBundle/i;
 const dropped = new Set(["managedFields", "kubectl.kubernetes.io/last-applied-configuration"]);
@@ -7,8 +7,8 @@ const dropped = new Set(["managedFields", "kubectl.kubernetes.io/last-applied-co
 const bareOption = /^--?[\w.-]+$/;
 
 /**
- * A copy without what may let somebody in: texts under such names, values of environment variables and of options, applied
- * copies; and within any other text private keys, tokens, passwords in addresses, and what follows such a name. Pure.
+ * A copy without credentials: without texts under such names, values of environment variables and options, and last-applied
+ * manifests; and without private keys, tokens, passwords in URLs and values after such names in any other text. Pure.
  */
 export function redact(value: unknown, name = "", parent = ""): unknown {
   if (Array.isArray(value)) {
@@ -28,19 +28,19 @@ function isOptionsValue(before: unknown, value: unknown): boolean {
   return typeof value === "string" && typeof before === "string" && bareOption.test(before) && sensitive.test(before);
 }
 
-/** Configurations are JSON within a text. */
+/** Configurations are JSON inside a text. */
 function redactText(text: string): string {
   if (/^\s*[{[]/.test(text)) {
     try {
       return JSON.stringify(redact(JSON.parse(text)));
     } catch {
-      // It only looks like JSON.
+      // Not JSON after all.
     }
   }
   return texts.reduce((rest, [pattern, replacement]) => rest.replaceAll(pattern, replacement), text);
 }
 
-/** Each takes a time that grows with the text, not with its square: what others write may be long. */
+/** Each takes linear time, because texts that others write may be long. */
 const texts: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN [^-]*PRIVATE KEY-----.*?(-----END [^-]*PRIVATE KEY-----|$)/gs, hidden],
   // A JSON Web Token begins with the base64 of `{"`.

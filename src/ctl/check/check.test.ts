@@ -54,12 +54,12 @@ async function found(api: FakeApi, ...flags: string[]) {
 }
 
 describe("spiderpoolctl check", { concurrency: true }, () => {
-  it("finds nothing where all sources agree", async () => {
+  it("finds nothing if all sources agree", async () => {
     const { status, err } = await runCtl(healthy().api, ["check"]);
     assert.deepEqual([status, err], [0, "All sources agree.\n"]);
   });
 
-  it("finds a claim without Pod, with both facts and when each was read; --fix has it released", async () => {
+  it("finds a claim without Pod, with both facts and when each was read; --fix releases it", async () => {
     const { api } = healthy();
     api.remove(pods, { namespace: "default", name: "web-0" });
     const { status, items } = await found(api);
@@ -74,7 +74,7 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     assert.equal(claim?.metadata.annotations?.[annotations.forceRelease], claim?.metadata.uid);
   });
 
-  it("gc has the address of a Pod that is gone released, and only says so on a dry run", async () => {
+  it("gc releases the address of a Pod that is gone, and only reports it on a dry run", async () => {
     const { api } = healthy();
     assert.equal((await runCtl(api, ["gc"])).err, "No address is held for a Pod that is gone.\n");
     api.remove(pods, { namespace: "default", name: "web-0" });
@@ -119,7 +119,7 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     );
   });
 
-  it("says nothing of what the second look no longer sees", async () => {
+  it("does not report what the second look no longer sees", async () => {
     const { api, count } = healthy();
     count(7);
     let looks = 0;
@@ -132,7 +132,7 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     assert.deepEqual([status, looks], [0, 2]);
   });
 
-  it("tells of what agents have found on their nodes, for as long as that is news", async () => {
+  it("reports what agents have found on their nodes, as long as that is recent", async () => {
     const { api } = healthy();
     const told = (ageMs: number, object: string) => {
       const lastTimestamp = new Date(Date.now() - ageMs).toISOString();
@@ -153,7 +153,7 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     assert.doesNotMatch(out, /10\.6\.0\.8/);
   });
 
-  it("finds one address that two living Pods were told to have", async () => {
+  it("finds an address that two living Pods have", async () => {
     const { api } = healthy();
     const second = api.apply(pods, { metadata: { namespace: "default", name: "web-1" }, status: { phase: "Running" } });
     const { status } = api.read(spiderEndpoints, { namespace: "default", name: "web-0" }) ?? assert.fail();
@@ -165,7 +165,7 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
 });
 
 describe("spiderpoolctl check --upstream", { concurrency: true }, () => {
-  /** A pool as Spiderpool keeps it; `records` by address: Pod and UID. */
+  /** A pool as the original Spiderpool keeps it; `records` by address: Pod and UID. */
   function upstream(name: string, records: Readonly<Record<string, readonly [string, string]>>, api = new FakeApi()) {
     const entries = Object.entries(records).map(([ip, [pod, podUid]]) => [ip, { pod: `default/${pod}`, podUid }]);
     api.apply(spiderIPPools, {
@@ -182,14 +182,14 @@ describe("spiderpoolctl check --upstream", { concurrency: true }, () => {
     return [status, ...kinds(out === "" ? '{"items":[]}' : out).map(({ kind }) => kind)];
   };
 
-  it("finds nothing where records, Pods and endpoints agree, and writes nothing", async () => {
+  it("finds nothing if records, Pods and endpoints agree, and writes nothing", async () => {
     const api = new FakeApi();
     upstream("p", { "172.18.30.131": ["a", makePod(api, "a")] }, api);
     assert.deepEqual(await said(api), [0]);
     assert.ok(api.requests.every(({ method }) => method === "GET"));
   });
 
-  it("finds records of Pods that are gone or are others by now; those of StatefulSets are kept on purpose", async () => {
+  it("finds records of Pods that are gone or replaced, except those of StatefulSets, which are kept on purpose", async () => {
     const api = new FakeApi();
     makePod(api, "b");
     upstream("p", { "172.18.30.131": ["a", "u1"], "172.18.30.132": ["b", "u2"], "172.18.30.133": ["db-0", "u3"] }, api);
@@ -204,7 +204,7 @@ describe("spiderpoolctl check --upstream", { concurrency: true }, () => {
     assert.deepEqual(await said(api), [1, "claim-without-pod", "wrong-uid"]);
   });
 
-  it("finds an address in two pools, and a count that is not that of the records", async () => {
+  it("finds an address in two pools, and a count that differs from the records", async () => {
     const api = new FakeApi();
     const uid = makePod(api, "a");
     upstream("p", { "172.18.30.131": ["a", uid] }, api);
@@ -214,7 +214,7 @@ describe("spiderpoolctl check --upstream", { concurrency: true }, () => {
     assert.deepEqual(await said(api), [1, "view-differs", "one-address-twice"]);
   });
 
-  it("says which pool's records it cannot read, and goes with no option that would change something", async () => {
+  it("names a pool whose records it cannot read, and refuses options that would change something", async () => {
     const api = new FakeApi();
     api.apply(spiderIPPools, {
       metadata: { name: "p" },

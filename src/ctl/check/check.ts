@@ -11,7 +11,7 @@ import { disagreements } from "./compare.ts";
 import { observe } from "./observe.ts";
 import { upstreamDisagreements } from "./upstream.ts";
 
-/** Between the two looks: a Pod that starts or ends meanwhile, and a view that is being written, are no fault. */
+/** The time between the two looks, so that Pods that start or end and views that are being written cause no finding. */
 const apartMs = 3_000;
 
 interface CheckFlags {
@@ -56,7 +56,7 @@ async function check({ fix = false, local = false, upstream = false, socket }: C
   return local ? checkNode(socket, fix, context) : checkCluster(fix, context);
 }
 
-/** What the agent of this node sees, twice; with `fix` the agent mends what both looks see. */
+/** Two looks of this node's agent; with `fix` it repairs what both see. */
 async function checkNode(socket: string, fix: boolean, { io, output }: Context): Promise<number> {
   const look = async (method: "GET" | "POST") => {
     const found = await askAgent(socket, "/v1/faults", { signal: io.signal, method });
@@ -91,7 +91,7 @@ async function checkCluster(fix: boolean, context: Context): Promise<number> {
   for (const { address, kind } of found) {
     if (!fix || kind !== "claim-without-pod" || address === undefined) continue;
     try {
-      // It looks at Pod and node itself once more, and leaves alone what may still be in use.
+      // The controller checks Pod and node again, and keeps addresses that may still be in use.
       if ((await releaseIp({ address, force: false, dryRun: false }, context)) === exitOk) left -= 1;
     } catch (error) {
       io.err(`error: ${address}: ${formatError(error)}\n`);
@@ -100,7 +100,7 @@ async function checkCluster(fix: boolean, context: Context): Promise<number> {
   return left === 0 ? exitOk : exitFailed;
 }
 
-/** What two observations agree on. */
+/** Disagreements that both looks found. */
 export async function confirmed(
   { client, clock }: { readonly client: KubeClient; readonly clock: Clock },
   o: Signal,
@@ -120,7 +120,7 @@ async function twice(
   return (await look()).filter(({ key }) => before.has(key));
 }
 
-/** What agents have told of their nodes: each of them looked twice. */
+/** Disagreements that agents have reported from their nodes, each after two looks. */
 async function published(
   { client, clock }: { readonly client: KubeClient; readonly clock: Clock },
   { signal }: Signal,
@@ -135,7 +135,7 @@ async function published(
   return [...found.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }
 
-/** How disagreements are printed. */
+/** Columns of the table of disagreements. */
 export const printer: Printer<Disagreement> = {
   columns: [
     { header: "KIND", value: ({ kind }) => kind },

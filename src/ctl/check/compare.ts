@@ -4,13 +4,13 @@ import { formatIp, tryParsePrefix } from "#ip";
 import { isPodAlive, isPodUid, keyOf, type Pod } from "#kube";
 import { type Claim, isHeld } from "#ledger";
 
-/** A list of objects, and when it was asked for. */
+/** A list of objects, and when it was requested. */
 export interface Read<T> {
   readonly items: readonly T[];
   readonly readAt: Date;
 }
 
-/** What the sources said. */
+/** The content of all sources. */
 export interface Observed {
   readonly claims: Read<Claim>;
   readonly pods: Read<Pod>;
@@ -18,7 +18,7 @@ export interface Observed {
   readonly pools: Read<SpiderIPPool>;
 }
 
-/** Every pair of facts that disagree. Pure. */
+/** Every pair of facts that contradict each other. Pure. */
 export function disagreements(observed: Observed): readonly Disagreement[] {
   return [
     ...claimsOfGonePods(observed),
@@ -28,7 +28,7 @@ export function disagreements(observed: Observed): readonly Disagreement[] {
   ];
 }
 
-/** Sticky claims outlive their Pods; a claim of a former Pod of a living Pod's name is one with a wrong UID. */
+/** Sticky claims may outlive their Pods. A claim of a former Pod with a living Pod's name has the wrong UID. */
 function claimsOfGonePods({ claims, pods }: Observed): readonly Disagreement[] {
   const podOf = new Map(pods.items.map((pod) => [keyOf(pod.metadata), pod]));
   return claims.items.flatMap((claim): readonly Disagreement[] => {
@@ -50,7 +50,7 @@ function claimsOfGonePods({ claims, pods }: Observed): readonly Disagreement[] {
   });
 }
 
-/** The address that a living Pod was told to have must be its own in the ledger. */
+/** A living Pod's address must belong to it in the ledger. */
 function podsWithoutClaims({ claims, pods, endpoints }: Observed): readonly Disagreement[] {
   const claimOf = new Map(claims.items.map((claim) => [formatIp(claim.ip), claim]));
   const alive = new Map(pods.items.filter(isPodAlive).map((pod) => [pod.metadata.uid, pod]));
@@ -60,7 +60,7 @@ function podsWithoutClaims({ claims, pods, endpoints }: Observed): readonly Disa
     return addressesOf(current).flatMap((address): readonly Disagreement[] => {
       const claim = claimOf.get(address);
       if (claim !== undefined && (!isHeld(claim) || claim.spec.podUID === current.uid)) return [];
-      // Told of already, from the claim's side.
+      // Reported already, for the claim.
       if (claim !== undefined && claim.spec.podName === pod.metadata.name) return [];
       const holder = claim && `the claim is that of Pod ${claim.spec.podNamespace}/${claim.spec.podName}`;
       const object = keyOf(pod.metadata);
@@ -75,7 +75,7 @@ function podsWithoutClaims({ claims, pods, endpoints }: Observed): readonly Disa
   });
 }
 
-/** Two living Pods were told to have one address, each on its own node or not. */
+/** Two living Pods have the same address. */
 function addressesOfTwoPods({ pods, endpoints }: Observed): readonly Disagreement[] {
   const alive = new Map(pods.items.filter(isPodAlive).map((pod) => [pod.metadata.uid, pod]));
   const holders = new Map<string, readonly string[]>();
@@ -98,7 +98,7 @@ function addressesOf({ ips }: SpiderEndpoint["status"]["current"]): readonly str
   return texts.flatMap((text = "") => tryParsePrefix(text) ?? []).map(({ ip }) => formatIp(ip));
 }
 
-/** A pool's status is made of its claims. */
+/** A pool's status must agree with its claims. */
 function differentViews({ claims, pools }: Observed): readonly Disagreement[] {
   const count = new Map<string, number>();
   for (const claim of claims.items) {

@@ -6,7 +6,7 @@ import { parseAddress } from "../ip/show.ts";
 import type { Context, Run } from "../program.ts";
 import { confirmed } from "./check.ts";
 
-/** `gc`: the addresses of Pods that are gone, given back now and not when the collector comes by. */
+/** `gc`: releases addresses of Pods that are gone now, rather than at the collector's next round. */
 export function addGcCommand(program: Command, run: Run): void {
   program
     .command("gc")

@@ -4,7 +4,7 @@ import { type KubeClient, type KubeObject, pods, type Resource } from "#kube";
 import { claimOf } from "#ledger";
 import type { Observed, Read } from "./compare.ts";
 
-/** Reads all sources, claims before Pods: a claim whose Pod is not there was not made for a Pod that came meanwhile. */
+/** Reads all sources, claims before Pods: otherwise a claim for a Pod created in between would seem to have no Pod. */
 export async function observe(client: KubeClient, clock: Clock, { signal }: Signal): Promise<Observed> {
   const read = async <T extends KubeObject>(resource: Resource<T>): Promise<Read<T>> => {
     const readAt = clock.wall();

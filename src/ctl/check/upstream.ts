@@ -6,12 +6,12 @@ import { type KubeClient, type KubeObject, keyOf, pods, type Resource } from "#k
 import type { Claim } from "#ledger";
 import { disagreements, type Observed, type Read } from "./compare.ts";
 
-/** Owners whose Pods keep their addresses there. */
+/** Owners whose Pods keep their addresses in the original Spiderpool. */
 const stickyOwners: ReadonlySet<string> = new Set(["StatefulSet", "VirtualMachine", "VirtualMachineInstance"]);
 
 /**
- * The same comparison in a cluster whose addresses are still kept by Spiderpool: its records stand in the pools' own status.
- * Reads only. Throws what the API server answers.
+ * The same comparison in a cluster that still runs the original Spiderpool, whose records are in the pools' status. Only reads.
+ * Throws the API server's errors.
  */
 export async function upstreamDisagreements(
   client: KubeClient,
@@ -29,7 +29,7 @@ export async function upstreamDisagreements(
   return [...disagreements(observed), ...recordedTwice(records)];
 }
 
-/** The records of one pool, each as the claim that it will become. Throws OPTIONS_INVALID where they cannot be read. */
+/** The records of one pool, each as the claim that it will become. Throws OPTIONS_INVALID if they are invalid. */
 function recordsOf(pool: SpiderIPPool, endpoints: readonly SpiderEndpoint[]): readonly Claim[] {
   const { name, uid, generation = 0 } = pool.metadata;
   const sticky = new Set(
@@ -63,7 +63,7 @@ function decode(pool: string, text = "{}"): Readonly<Record<string, AllocationRe
       );
     }
   } catch {
-    // Told of below.
+    // Reported below.
   }
   throw new SpiderError(
     "OPTIONS_INVALID",
@@ -74,7 +74,7 @@ function decode(pool: string, text = "{}"): Readonly<Record<string, AllocationRe
   );
 }
 
-/** One address in the records of two pools: what one claim for each address makes impossible. */
+/** One address in the records of two pools, which is impossible with one claim per address. */
 function recordedTwice({ items, readAt }: Read<Claim>): readonly Disagreement[] {
   const first = new Map<string, Claim>();
   return items.flatMap((claim): readonly Disagreement[] => {

@@ -32,7 +32,7 @@ interface DoctorFlags {
 
 const ovsdb = "unix:/var/run/openvswitch/db.sock";
 
-/** What an agent knows by itself, and a node without one has to be told. */
+/** Settings that an agent knows, and that must be given for a node without one. */
 const preflightOptions: readonly Option[] = [
   new Option("--bridge <name...>", "with --preflight: bridges that Pods are to use").default([]),
   new Option("--ovsdb <endpoint>", "with --preflight: Open vSwitch's database").default(ovsdb),
@@ -42,7 +42,7 @@ const preflightOptions: readonly Option[] = [
   new Option("--cni-bin-dir <dir>", "with --preflight: the directory for plugins").default(nodePaths.binDir),
 ];
 
-/** `doctor`: what is wrong with the cluster or a node, and how to mend it. */
+/** `doctor`: finds problems of the cluster or a node, and says how to fix them. */
 export function addDoctorCommand(program: Command, run: Run): void {
   const doctorCommand = program
     .command("doctor")
@@ -89,7 +89,7 @@ async function findings(flags: DoctorFlags, context: Context): Promise<readonly 
   }
 }
 
-/** The cluster's own checks, and what agents have published of their nodes. */
+/** The cluster's checks, and the findings that agents have published about their nodes. */
 async function ofCluster({ cluster: { client, clock }, io }: Context): Promise<readonly Finding[]> {
   const now = clock.wall();
   const facts = await readCluster(client, now, io);
@@ -103,7 +103,7 @@ async function ofCluster({ cluster: { client, clock }, io }: Context): Promise<r
   return [...runChecks(clusterChecks, facts, "cluster"), ...ofNodes];
 }
 
-/** This node's checks in this process. */
+/** Runs this node's checks in this process. */
 async function preflight(flags: DoctorFlags, { io }: Context): Promise<readonly Finding[]> {
   const { ovsdb: endpoint, bridge, cniConfDir: confDir, cniBinDir: binDir } = flags;
   await using ovs = createOvs({ endpoint, clock: systemClock, log: silentLogger });

@@ -6,7 +6,7 @@ const text: StructuralSchema = { type: "string" };
 const texts: StructuralSchema = { type: "object", additionalProperties: text };
 const anything: StructuralSchema = {};
 
-/** Kubernetes' ObjectMeta, as people write it; what the server adds is in manifests that were read from it. */
+/** Kubernetes' ObjectMeta, with fields that users write, and fields that the server adds, for manifests that were read from it. */
 const metadata: StructuralSchema = {
   type: "object",
   properties: {
@@ -30,7 +30,7 @@ const metadata: StructuralSchema = {
 
 const specs: Readonly<Record<string, StructuralSchema>> = kinds as Readonly<Record<string, StructuralSchema>>;
 
-/** What the API server says of a manifest of one of our kinds, by the kind's schema; nothing where the kind is none of them. */
+/** Checks a manifest of one of our kinds against the kind's schema, as the API server does; empty for other kinds. */
 export function violationsOfKind(manifest: Pick<KubeObject, "kind"> & object): readonly SchemaViolation[] {
   const { kind = "" } = manifest;
   const spec = Object.hasOwn(specs, kind) ? specs[kind] : undefined;
@@ -38,7 +38,7 @@ export function violationsOfKind(manifest: Pick<KubeObject, "kind"> & object): r
   return schemaViolations(manifest, {
     type: "object",
     required: ["spec"],
-    // The server takes no status from who applies an object.
+    // The server ignores a status in an applied object.
     properties: { apiVersion: text, kind: text, metadata, spec, status: anything },
   });
 }

@@ -9,11 +9,11 @@ import { type StructuralSchema, schemaViolations } from "./structural.ts";
 const text = readFileSync(new URL("./kinds.json", import.meta.url), "utf8");
 
 describe("the schemas of kinds that people write", () => {
-  it("are committed as they are generated: run `npm run generate` after a change", () => {
+  it("are committed as generated: run `npm run generate` after a change", () => {
     assert.equal(text, specSchemasText());
   });
 
-  it("judge any value as the API server does: what it would drop, and what it would refuse", () => {
+  it("judge any value as the API server does: which fields it would drop, and which it would refuse", () => {
     const kinds: Readonly<Record<string, StructuralSchema>> = JSON.parse(text);
     fc.assert(
       fc.property(
@@ -30,7 +30,7 @@ describe("the schemas of kinds that people write", () => {
           const isUnknown = ({ message }: { readonly message: string }) => message.startsWith("unknown field");
           const textsOf = (all: typeof found) => all.map(({ field, message }) => `${field}: ${message}`).toSorted();
           assert.deepEqual(textsOf(found.filter((one) => !isUnknown(one))), textsOf(errors));
-          // In a value of another type nothing is unknown.
+          // A value of the wrong type has no unknown fields.
           const isWithin = (field: string) => errors.some((one) => field.startsWith(`${one.field}.`));
           const fields = found.filter(isUnknown).map(({ field }) => field);
           assert.deepEqual(fields.toSorted(), unknown.filter((field) => !isWithin(field)).toSorted());
@@ -47,14 +47,14 @@ describe("a field that the kind does not have", () => {
   } as const;
   const said = (name: string) => schemaViolations({ [name]: "x" }, schema).map(({ message }) => message);
 
-  it("is told with the one that was meant, or with all that there are", () => {
+  it("is reported with the field that was probably meant, or with all fields of the kind", () => {
     assert.deepEqual(said("namespacename"), ['unknown field "namespacename": did you mean namespaceName?']);
     assert.deepEqual(said("ip"), ['unknown field "ip": did you mean ips?']);
     assert.deepEqual(said("gateway"), ['unknown field "gateway": known are namespaceName, ips']);
   });
 });
 
-/** Values near what the schema takes: some right, some of another type, with fields too many and too few. */
+/** Values close to the schema: some valid, some of the wrong type, with missing or additional fields. */
 function nearly(schema: StructuralSchema): fc.Arbitrary<unknown> {
   const wrong = fc.constantFrom<unknown>(null, 5, -1, 1.5, true, "x", "x".repeat(70), [], {}, { odd: 1 });
   return fc.oneof({ weight: 6, arbitrary: nearlyRight(schema) }, { weight: 1, arbitrary: wrong });

@@ -1,6 +1,6 @@
 import { editDistance, nearest } from "../nearest.ts";
 
-/** The part of OpenAPI that a structural schema of ours says about values; rules in CEL are twins of the kind's own rules. */
+/** The part of OpenAPI that our structural schemas use. CEL rules are not included: `src/api` has the same rules. */
 export interface StructuralSchema {
   readonly type?: "object" | "array" | "string" | "integer" | "boolean";
   readonly format?: string;
@@ -17,7 +17,7 @@ export interface StructuralSchema {
   readonly maxItems?: number;
 }
 
-/** A place in an object and what is wrong there, in the API server's words: `Invalid value: "a": spec.x in body must be …`. */
+/** A mistake in an object and its place, in the API server's words: `Invalid value: "a": spec.x in body must be …`. */
 export interface SchemaViolation {
   /** `spec.ips[0]` */
   readonly field: string;
@@ -25,8 +25,8 @@ export interface SchemaViolation {
 }
 
 /**
- * What the API server says of an object, by its kind's schema, before any rule is asked: fields that the kind does not have, with
- * the one that may have been meant, and values of another type or out of bounds. Nothing is changed: a default counts as there.
+ * Checks an object against its kind's schema, as the API server does before any rule: reports unknown fields, with the one that was
+ * probably meant, and values of the wrong type or out of bounds. Changes nothing: defaults count as present.
  */
 export function schemaViolations(object: unknown, schema: StructuralSchema): readonly SchemaViolation[] {
   return judge(object, schema, "");
@@ -99,9 +99,9 @@ function judgeMap(
   const inner = Object.entries(value).flatMap(([name, one]) => {
     const field = join(path, name);
     const known = Object.hasOwn(properties, name) ? properties[name] : additionalProperties;
-    // A schema that says nothing at all takes anything.
+    // An empty schema accepts anything.
     if (known === undefined) return schema.type === undefined ? [] : [unknown(field, name, Object.keys(properties))];
-    // The API server puts a default in place of a null.
+    // The API server replaces null by the default.
     return one === undefined || (one === null && known.default !== undefined) ? [] : judge(one, known, field);
   });
   return [...missing, ...inner];
@@ -133,7 +133,7 @@ function join(path: string, name: string): string {
   return path === "" ? name : `${path}.${name}`;
 }
 
-/** The name that differs least from a mistyped one, whatever its case; undefined where none is near. */
+/** The name closest to a mistyped one, ignoring case; undefined if none is close. */
 function closest(name: string, names: readonly string[]): string | undefined {
   const lower = name.toLowerCase();
   const found = nearest(

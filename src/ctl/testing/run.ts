@@ -2,13 +2,13 @@ import { systemClock } from "#base";
 import { KubeClient, type Transport } from "#kube";
 import { runProgram } from "../program.ts";
 
-export interface Ran {
+interface Ran {
   readonly status: number;
   readonly out: string;
   readonly err: string;
 }
 
-/** Runs one command line against an API server in process. `files`: what may be read, by path. */
+/** Runs one command line against an API server in this process. `files`: readable files by path. */
 export async function runCtl(
   transport: Transport,
   argv: readonly string[],

@@ -150,7 +150,7 @@ function oneQueue(writer: MessageWriter): void {
 }
 
 /** Where a link is made that is not in its parent's namespace: the message goes to the one of the two, and names the other. */
-export type OtherNetns = { readonly parentNetnsId: number } | { readonly ownFd: number };
+type OtherNetns = { readonly parentNetnsId: number } | { readonly ownFd: number };
 
 /** The body of RTM_NEWLINK for a new link; `other`: link and parent are in different network namespaces. */
 export function encodeCreateLink(spec: LinkSpec, encoding: Encoding, other?: OtherNetns): Uint8Array {

@@ -5,7 +5,7 @@ import { types } from "./request.ts";
 import type { VethPair, VethSpec } from "./types.ts";
 
 /** A pair with the addresses that it gets. */
-export interface WantedVeth extends VethSpec {
+interface WantedVeth extends VethSpec {
   readonly mac: string;
   readonly peerMac: string;
 }
