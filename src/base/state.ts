@@ -37,6 +37,8 @@ export function removeFile(path: string): void {
   try {
     unlinkSync(path);
   } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error;
+    // A file system that is read-only refuses before it looks whether there is anything.
+    const isGone = codeOf(error) === "EROFS" && statSync(path, { throwIfNoEntry: false }) === undefined;
+    if (codeOf(error) !== "ENOENT" && !isGone) throw error;
   }
 }
