@@ -32,4 +32,19 @@ describe("findBinaries()", () => {
     assert.equal(readFileSync(builds, "utf8"), ".\n", "once");
     assert.deepEqual(said, ["building etcd v3.6.16 from its Go module"]);
   });
+
+  it("says what to do where it cannot be built, and where there is no Go to build it", async () => {
+    const [bin, go] = [join(folder, "bin"), join(folder, "bin", "go")];
+    Object.assign(process.env, { PATH: bin, SPIDERPOOL_CACHE: join(folder, "empty") });
+    const find = () => findBinaries({ programs: [], say: () => {} });
+    writeFileSync(go, "#!/bin/sh\n[ $1 = version ] || { echo no route to the proxy >&2; exit 1; }\n");
+    await assert.rejects(find, {
+      message:
+        /^etcd v3\.6\.16 cannot be built from Go modules \(found neither in KUBE_BIN_DIR nor on PATH nor in the cache\): .*no route to the proxy\nName a folder .* in KUBE_BIN_DIR$/s,
+    });
+    rmSync(go);
+    await assert.rejects(find, {
+      message: /^no Go to build Kubernetes with: install Go 1\.25 or later, or name a folder/,
+    });
+  });
 });

@@ -48,6 +48,8 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     if (path !== undefined) found.set(name, path);
   }
   const missing = programs.filter((name) => !found.has(name));
+  // Said before minutes are spent on the others.
+  if (!found.has("etcd")) await requireGo();
   if (missing.length > 0 && (await isReachable(version))) {
     for (const program of missing) {
       say(`downloading ${program} ${version}`);
@@ -59,14 +61,7 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     const source = cachePath("kube", "source", `kubernetes-${version}`);
     await buildKubernetes({ directory: cache, source, version }, missing, (name) =>
       say(`building ${name} ${version} from its Go module`),
-    ).catch((cause: unknown) => {
-      const nowhere =
-        "in KUBE_BIN_DIR, on PATH and in the cache they are not, and the official release does not answer";
-      throw new Error(
-        `${missing.join(", ")} ${version} cannot be built from their Go modules (${nowhere}): ${firstReason(cause)}\nName a folder that has them, and etcd, in KUBE_BIN_DIR`,
-        { cause },
-      );
-    });
+    ).catch(notBuilt(`${missing.join(", ")} ${version}`, ", and the official release does not answer"));
   }
   for (const name of missing) found.set(name, join(cache, name));
   if (!found.has("etcd")) {
@@ -75,13 +70,24 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
       directory: etcdCache,
       source: cachePath("kube", "source", "etcd"),
       version: etcdVersion,
-    });
+    }).catch(notBuilt(`etcd ${etcdVersion}`));
     found.set("etcd", join(etcdCache, "etcd"));
   }
   return (name) => {
     const path = found.get(name);
     if (path === undefined) throw new Error(`${name} was not looked for: known are ${[...found.keys()].join(", ")}`);
     return path;
+  };
+}
+
+/** Says of a build that failed what was to be built, why, and what to do. */
+function notBuilt(what: string, andWhere = ""): (cause: unknown) => never {
+  return (cause) => {
+    const nowhere = `found neither in KUBE_BIN_DIR nor on PATH nor in the cache${andWhere}`;
+    const advice = "Name a folder that has Kubernetes' programs and etcd in KUBE_BIN_DIR";
+    throw new Error(`${what} cannot be built from Go modules (${nowhere}): ${firstReason(cause)}\n${advice}`, {
+      cause,
+    });
   };
 }
 
