@@ -38,14 +38,17 @@ describe("a network on which somebody else uses addresses of the pool", () => {
     const link = await onSwitch("ip", "-o", "link", "show", "br0");
     await stage.kubectl("apply", "-f", `${manifests}/app.yaml`);
     // Two Pods, one free address: whoever is later meets the others, and so did the first, perhaps.
-    await until("the Pod has the free address", podIps, (ips) => ips.includes(free), { withinMs: 40_000 });
+    await until("the Pod has the free address", podIps, (ips) => ips.includes(free), { withinMs: 240_000 });
     await until("an address is in quarantine", quarantined, (kept) => kept.length > 0);
     assert.deepEqual(await podIps(), [free]);
     for (const { address, mac } of await quarantined()) {
       assert.ok(taken.includes(address), address);
       assert.ok(link.includes(`link/ether ${mac} `), mac);
     }
-    const page = await lab.run({ node: "node1", argv: ["timeout", "5", "busybox", "wget", "-qO-", `http://${free}/`] });
+    const page = await lab.run({
+      node: "node1",
+      argv: ["timeout", "60", "busybox", "wget", "-qO-", `http://${free}/`],
+    });
     assert.match(page, /^test-app-/);
   });
 

@@ -106,7 +106,7 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
         for (const ip of to.ips) {
           const payload = 1500 - 8 - (ip.includes(":") ? 40 : 20);
           await inPod(from, "ping", "-c", "1", "-i", "0.2", "-w", "5", "-s", String(payload), ip);
-          assert.equal((await inPod(from, "timeout", "5", "wget", "-qO-", url(ip))).trim(), to.name);
+          assert.equal((await inPod(from, "timeout", "60", "wget", "-qO-", url(ip))).trim(), to.name);
         }
       }
     });
@@ -119,7 +119,7 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
         });
         const addresses = [...shown.matchAll(/inet6? ([^/]+)/g)].map(([, address = ""]) => address);
         for (const ip of pod.ips) {
-          const page = await lab.run({ node: pod.node, argv: ["timeout", "5", "busybox", "wget", "-qO-", url(ip)] });
+          const page = await lab.run({ node: pod.node, argv: ["timeout", "60", "busybox", "wget", "-qO-", url(ip)] });
           assert.equal(page.trim(), pod.name);
           const node = addresses.find((one) => one.includes(":") === ip.includes(":")) ?? "";
           const gateway = ip.includes(":") ? "fd00:172:18::1" : "172.18.0.1";

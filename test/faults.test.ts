@@ -14,7 +14,7 @@ const node = "node1";
 const ours = "spiderpool.spidernet.io/v2beta1";
 const [ghost, former, stale] = ["172.18.30.139", "172.18.30.138", "172.18.30.200"];
 const metrics = { SPIDERPOOL_ENABLED_METRIC: "true" };
-const patience = { withinMs: 90_000, everyMs: 100 };
+const patience = { withinMs: 240_000, everyMs: 100 };
 
 interface Fact {
   readonly text: string;

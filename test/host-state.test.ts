@@ -43,7 +43,7 @@ describe("host rules and routes of running Pods", () => {
   };
   const pageFrom = async (node: string) => {
     const url = `http://${await addressOnNode1()}/`;
-    return lab.run({ node, argv: ["timeout", "5", "busybox", "wget", "-qO-", url] });
+    return lab.run({ node, argv: ["timeout", "60", "busybox", "wget", "-qO-", url] });
   };
 
   for (const [what, ...command] of [
@@ -57,7 +57,7 @@ describe("host rules and routes of running Pods", () => {
         const own = "ip rule add protocol kernel pref";
         await onNode1("sh", "-c", `${own} 32766 lookup main; ${own} 32767 lookup default`);
       }
-      await onNode1("timeout", "2", "sh", "-c", untilBoth);
+      await onNode1("timeout", "60", "sh", "-c", untilBoth);
       assert.match(await pageFrom("node1"), /^test-app-/);
     });
   }
@@ -65,7 +65,7 @@ describe("host rules and routes of running Pods", () => {
   if (existsSync(networkd)) {
     it("are restored after systemd-networkd removed what it had not made", async () => {
       await onNode1("timeout", "20", "sh", "-c", foreignRemoved);
-      await onNode1("timeout", "2", "sh", "-c", untilBoth);
+      await onNode1("timeout", "60", "sh", "-c", untilBoth);
       assert.match(await pageFrom("node1"), /^test-app-/);
     });
   }
@@ -73,7 +73,7 @@ describe("host rules and routes of running Pods", () => {
   it("are restored after their link was taken down and up again", async () => {
     const veth = (await onNode1("ip", "-o", "route", "show", "table", "500")).match(/dev (veth\S+)/)?.[1] ?? "";
     await onNode1("ip", "link", "set", veth, "down");
-    await onNode1("timeout", "2", "sh", "-c", untilBoth);
+    await onNode1("timeout", "60", "sh", "-c", untilBoth);
     assert.match(await pageFrom("node1"), /^test-app-/);
   });
 
@@ -81,10 +81,10 @@ describe("host rules and routes of running Pods", () => {
     const veth = (await onNode1("ovs-vsctl", "list-ports", "br1")).match(/^veth\S+/m)?.[0] ?? "";
     const untilServed = `until ovs-vsctl get interface ${veth} ofport | grep -q "^[1-9]"; do sleep 0.05; done`;
     await onNode1("ovs-vsctl", "del-port", veth);
-    await onNode1("timeout", "5", "sh", "-c", untilServed);
+    await onNode1("timeout", "60", "sh", "-c", untilServed);
     assert.match(await pageFrom("node2"), /^test-app-/);
     await onNode1("ip", "link", "set", veth, "down");
-    await onNode1("timeout", "5", "sh", "-c", `until ip link show ${veth} up | grep -q UP; do sleep 0.05; done`);
+    await onNode1("timeout", "60", "sh", "-c", `until ip link show ${veth} up | grep -q UP; do sleep 0.05; done`);
     assert.match(await pageFrom("node2"), /^test-app-/);
   });
 

@@ -66,7 +66,7 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     };
     assert.equal((await stage.input(JSON.stringify(thief), "apply", "-f", "-")).stderr, "");
     const told = ["get", "events", "--field-selector=involvedObject.name=thief", "-o", "jsonpath={.items[*].message}"];
-    const signal = AbortSignal.timeout(30_000);
+    const signal = AbortSignal.timeout(120_000);
     while (
       !(await output(...told)).includes("unmatched Namespace name of IPPool team-a: expected team-a, found default")
     )

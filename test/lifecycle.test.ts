@@ -6,7 +6,7 @@ import type { Stage } from "../lab/scenarios/stage.ts";
 import { manifests, startStage } from "./stage.ts";
 
 const node = "node1";
-const waitMsMax = 20_000;
+const waitMsMax = 120_000;
 /** One address of the network of the examples. */
 const onlyOne = {
   apiVersion: "spiderpool.spidernet.io/v2beta1",
@@ -70,7 +70,7 @@ describe("the life of a Pod's network", () => {
       (await stage.quiet("exec", "steady", "--", "ping", "-c1", "-i0.2", "-w5", "172.18.0.1")).ok;
     await lab.kill({ node, program: "agent", signal: "SIGKILL" });
     assert.ok(await pings(), "while the agent is away");
-    await lab.run({ node, argv: ["timeout", "15", "sh", "-c", untilServing] });
+    await lab.run({ node, argv: ["timeout", "120", "sh", "-c", untilServing] });
     assert.ok(await pings(), "when it is back");
     assert.equal(await runningIp("steady"), ip);
     assert.deepEqual(await claims(), held);
@@ -202,7 +202,7 @@ describe("the life of a Pod's network", () => {
       ls -A /var/lib/spiderpool/sandboxes; ls -A /run/spiderpool/intent`;
     const script = `until [ "$(${found})" = eth0 ]; do sleep 0.05; done`;
     await lab
-      .run({ node, argv: ["timeout", "15", "sh", "-c", script] })
+      .run({ node, argv: ["timeout", "120", "sh", "-c", script] })
       .catch(async () => assert.fail(await onNode(`${found}; true`)));
   }
 });

@@ -74,10 +74,10 @@ describe("the examples of macvlan, ipvlan and vlan", { timeout: 240_000 }, () =>
         return stdout.trim();
       };
       await inPod("ping", "-c", "1", "-i", "0.2", "-w", "5", "-s", "1472", b.ip);
-      assert.equal(await inPod("timeout", "5", "wget", "-qO-", `http://${b.ip}/`), b.name);
+      assert.equal(await inPod("timeout", "60", "wget", "-qO-", `http://${b.ip}/`), b.name);
       if (kind !== "vlan") await inPod("ping", "-c", "1", "-i", "0.2", "-w", "5", "172.18.0.1");
       // The kernel keeps a parent and its children apart: the coordinator's pair of links is the way.
-      const probe = ["busybox", "timeout", "5", "busybox", "wget", "-qO-", `http://${a.ip}/`];
+      const probe = ["busybox", "timeout", "60", "busybox", "wget", "-qO-", `http://${a.ip}/`];
       assert.equal((await lab.run({ node: a.node, argv: probe })).trim(), a.name);
       const links = (await stage.quiet("exec", "-i", a.name, "--", "ip", "link", "show", "eth0")).stdout;
       assert.match(links, /eth0@/);

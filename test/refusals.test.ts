@@ -235,7 +235,7 @@ describe("bad input", () => {
     const found = `ovs-vsctl list-ports br1; ls -A /var/lib/spiderpool/sandboxes; ls -A /run/spiderpool/intent; ip -o link | grep -o 'veth[^@:]*'`;
     const script = `until [ "$(${found})" = eth0 ]; do sleep 0.1; done`;
     await lab
-      .run({ node, argv: ["timeout", "15", "sh", "-c", script] })
+      .run({ node, argv: ["timeout", "120", "sh", "-c", script] })
       .catch(async () => assert.fail(await onNode(`${found}; true`)));
     // A release goes on after the DEL; its hint goes when it is done.
     assert.equal((await stage.quiet("get", "sia", "-o", "name")).stdout, "", "no claim");
@@ -245,7 +245,7 @@ describe("bad input", () => {
   async function warningOn(pod: string, component = "spiderpool-agent"): Promise<KubeObject> {
     const found = Promise.withResolvers<KubeObject>();
     const stop = new AbortController();
-    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(15_000)]);
+    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(120_000)]);
     signal.addEventListener("abort", () => found.reject(new Error(`no Event on ${pod}`)), { once: true });
     const { done } = client.watch("v1/events", { namespace: "default", signal }, ({ object }) => {
       const ours = textAt(object, "source", "component") === component && textAt(object, "type") === "Warning";

@@ -63,7 +63,7 @@ async function addNode(name: string): Promise<void> {
 /** Resolves with the first state of an object that satisfies `holds`. */
 async function until<T extends object>(resource: string, name: string, holds: (object: T) => boolean): Promise<T> {
   const found = Promise.withResolvers<T>();
-  const signal = AbortSignal.any([AbortSignal.timeout(20_000), stop.signal]);
+  const signal = AbortSignal.any([AbortSignal.timeout(120_000), stop.signal]);
   signal.addEventListener("abort", () => found.reject(new Error(`${resource} ${name} did not become so`)));
   const options = { namespace: "default", fieldSelector: `metadata.name=${name}`, signal };
   client

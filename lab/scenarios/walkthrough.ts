@@ -153,9 +153,9 @@ async function talk(stage: Stage, { onFirstPing }: WalkthroughOptions): Promise<
   const ping = await stage.kubectl("exec", "-i", one.name, "--", "ping", two.ip, "-c", "2", "-i", "0.2");
   onFirstPing?.();
   stage.check("two answers, no loss", /2 packets transmitted, 2 (packets )?received, 0% packet loss/.test(ping.stdout));
-  const http = await stage.kubectl("exec", "-i", one.name, "--", "timeout", "5", "wget", "-qO-", `http://${two.ip}/`);
+  const http = await stage.kubectl("exec", "-i", one.name, "--", "timeout", "60", "wget", "-qO-", `http://${two.ip}/`);
   stage.check("HTTP from Pod to Pod across the nodes", http.stdout.trim() === two.name, http.stdout.trim());
-  const near = await stage.onNode(one.node, "timeout", "5", "busybox", "wget", "-qO-", `http://${one.ip}/`);
+  const near = await stage.onNode(one.node, "timeout", "60", "busybox", "wget", "-qO-", `http://${one.ip}/`);
   stage.check("a node reaches its own Pod, as probes do", near.stdout.trim() === one.name, near.stderr);
   const untilAnswered = ["ping", "-c", "1", "-i", "0.2", "-w", "5"];
   const reaches = (ip: string) => stage.kubectl("exec", "-i", one.name, "--", ...untilAnswered, ip);

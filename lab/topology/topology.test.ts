@@ -20,7 +20,7 @@ const page = "0123456789".repeat(5_000);
 
 /** Fetches the page from `address` with the tools of every machine. */
 function fetchPage(from: LabNode, address: string): Promise<string> {
-  return from.run(["timeout", "5", "curl", "--silent", "--show-error", "--noproxy", "*", `http://${address}/page`]);
+  return from.run(["timeout", "60", "curl", "--silent", "--show-error", "--noproxy", "*", `http://${address}/page`]);
 }
 
 if (isolated(import.meta.url)) {
@@ -107,7 +107,7 @@ if (isolated(import.meta.url)) {
       argv: ["sh", "-c", "trap 'exit 7' TERM; echo up; sleep 60 & wait"],
       logFile: "/run/log",
     });
-    await run(["timeout", "5", "sh", "-c", "until grep -q up /run/log; do sleep 0.02; done"]);
+    await run(["timeout", "60", "sh", "-c", "until grep -q up /run/log; do sleep 0.02; done"]);
     sleeper.kill("SIGTERM");
     assert.equal(await sleeper.exited, 7);
   });

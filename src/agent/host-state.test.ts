@@ -53,7 +53,7 @@ if (isolated(import.meta.url)) {
       });
       const running = state.run({ signal: stop.signal });
       await restored.reach(1); // The look at the start, after which nothing is missing.
-      await clients.get(own.endpoint).synced({ signal: AbortSignal.timeout(20_000) });
+      await clients.get(own.endpoint).synced({ signal: AbortSignal.timeout(120_000) });
       own.vsctl("del-port", "br9", "veth9");
       await restored.reach(2);
       stop.abort(new Error("the test is over"));

@@ -37,7 +37,7 @@ if (isolated(import.meta.url)) {
 
   describe("a monitor", () => {
     const start = (...topics: readonly NetworkTopic[]) =>
-      monitor(host, { topics, signal: AbortSignal.timeout(10_000) });
+      monitor(host, { topics, signal: AbortSignal.timeout(120_000) });
 
     test("sees that somebody flushed the rules", async () => {
       rtnl.addRule({ family: 4, table: 500, pref: 1000 });
@@ -182,7 +182,7 @@ if (isolated(import.meta.url)) {
       rtnl.createVeth({ name: "ann-h", up: true, peer: { name: "eth0", netns: pod, mac, up: true } });
       const arp = PacketSocket.open(host, "ann-h", etherTypeArp);
       const ndp = PacketSocket.open(host, "ann-h", etherTypeIpv6);
-      const signal = AbortSignal.timeout(10_000);
+      const signal = AbortSignal.timeout(120_000);
       const [v4, v6] = [parseIp("10.6.0.10"), parseIp("fd00:6::10")];
       await announce(pod, "eth0", [v4, v6]);
       assert.deepEqual(decodeArp((await arp.receive({ signal })).payload), {
@@ -224,7 +224,7 @@ if (isolated(import.meta.url)) {
     test("a probe is repeated while nobody answers, and hears of others only what is about its address", async () => {
       using pod = createNetns("/run/netns/other");
       rtnl.createVeth({ name: "other-h", up: true, peer: { name: "eth0", netns: pod, up: true } });
-      const signal = AbortSignal.timeout(10_000);
+      const signal = AbortSignal.timeout(120_000);
       const [ours, theirs] = [parseIp("10.6.0.30"), parseIp("10.6.0.31")];
       const [ours6, theirs6, any6] = [parseIp("fd00:6::30"), parseIp("fd00:6::31"), parseIp("::")];
       const [arp, ndp] = [etherTypeArp, etherTypeIpv6].map((type) => PacketSocket.open(pod, "eth0", type)) as [

@@ -7,7 +7,7 @@ import { createOvs } from "./client.ts";
 import { type OpenVswitch, startOpenVswitch } from "./testing/open-vswitch.ts";
 import type { Ovs, PortSpec, Vlan } from "./types.ts";
 
-const soon = () => ({ signal: AbortSignal.timeout(10_000) });
+const soon = () => ({ signal: AbortSignal.timeout(120_000) });
 const allVlans: Vlan = { mode: "trunk", ids: [] };
 const connect = (ovs: OpenVswitch) => createOvs({ endpoint: ovs.endpoint, clock: systemClock, log: silentLogger });
 const vethPair = (name: string) =>

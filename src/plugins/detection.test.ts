@@ -58,7 +58,7 @@ if (isolated(import.meta.url)) {
       release: () => Promise.resolve(),
       check: () => Promise.resolve(),
     };
-    const steps = new Steps({ clock: systemClock, signal: AbortSignal.timeout(20_000) });
+    const steps = new Steps({ clock: systemClock, signal: AbortSignal.timeout(120_000) });
     const { ips } = await allocateForeign(attachment, { ipam, steps, detection });
     return { conflicts, given: ips.map(({ address }) => formatPrefix(address)) };
   }

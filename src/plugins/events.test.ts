@@ -30,7 +30,7 @@ if (isolated(import.meta.url)) {
     host.rtnl.createVeth({ name: "node0", up: true, peer: { name: "eth0", netns: neighbour, up: true } });
     host.rtnl.addAddress("node0", parsePrefix("172.18.0.3/24"));
     host.rtnl.addRoute({ dst: parsePrefix("0.0.0.0/0"), gw: parseIp("172.18.0.9") });
-    await ovs.synced({ signal: AbortSignal.timeout(20_000) });
+    await ovs.synced({ signal: AbortSignal.timeout(120_000) });
     const events = monitor(host, { topics: ["links", "routes"], signal: tasks.signal });
     tasks.spawn("count events", async () => {
       for await (const { kind } of events) if (kind === "link" || kind === "route") counts[kind] += 1;
@@ -62,7 +62,7 @@ if (isolated(import.meta.url)) {
     const none: CniResult = { interfaces: [], ips: [], routes: [] };
     return {
       add: async () => {
-        const steps = new Steps({ clock: systemClock, signal: AbortSignal.timeout(20_000) });
+        const steps = new Steps({ clock: systemClock, signal: AbortSignal.timeout(120_000) });
         const together = new Together(await coordinator.pairs?.(chained(none), attachment, steps));
         const prevResult = await plugin.add(main, attachment, steps, together);
         await coordinator.add(chained(prevResult), attachment, steps, together);

@@ -26,7 +26,7 @@ export interface Api {
   watch(path: string, enough: (events: readonly Body[]) => boolean, options?: CallOptions): Promise<readonly Body[]>;
 }
 
-const watchMsMax = 20_000;
+const watchMsMax = 120_000;
 
 /** The API of a kubeconfig file of JSON, with embedded certificates or of plain HTTP. */
 export function apiOf(kubeconfig: string): Api {

@@ -39,8 +39,8 @@ interface NodeState {
   readonly records: readonly string[];
 }
 
-/** kubelet collects sandboxes that ended without it, as after a loss of power, once a minute, and not in its first round. */
-const settleSeconds = 130;
+/** kubelet collects sandboxes that ended without it, as after a loss of power, once a minute, not in its first round, and later on a busy machine. */
+const settleSeconds = 300;
 
 /** The usual one, and the one of suites that install into another. */
 export const otherNamespace = "elsewhere";

@@ -137,5 +137,5 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
 /** Asks again until the answer is not undefined. Throws AssertionError with `what` after `seconds`. */
 export function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 300): Promise<T> {
   const isThere = (found: T | undefined): found is T & {} => found !== undefined;
-  return untilSo(what, look, isThere, { withinMs: seconds * 1000, everyMs: 200 });
+  return untilSo(what, look, isThere, { withinMs: seconds * 1000, everyMs: 500 });
 }

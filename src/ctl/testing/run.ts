@@ -30,7 +30,7 @@ export async function runCtl(
         const text = files[path];
         return text === undefined ? Promise.reject(new Error(`${path}: no such file`)) : Promise.resolve(text);
       },
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(120_000),
     },
     connect: ({ namespace }) => ({
       client: new KubeClient({ transport, clock: systemClock }),
