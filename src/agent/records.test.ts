@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { hasCode } from "#base";
-import { Records, type SandboxRecord } from "./records.ts";
+import { bootId, readNetnsId } from "#linux";
+import { isSandboxThere, Records, type SandboxRecord } from "./records.ts";
 
 let folder: string;
 
@@ -26,6 +27,24 @@ function record(containerId: string, complete = false): SandboxRecord {
     complete,
   };
 }
+
+describe("isSandboxThere()", () => {
+  it("is true only for the very namespace, in this boot", () => {
+    const path = "/proc/self/ns/net";
+    const id = readNetnsId(path) ?? assert.fail();
+    const netns = { path, device: `${id.device}`, inode: `${id.inode}` };
+    const there = { ...record("c1"), netns, bootId: bootId() };
+    assert.ok(isSandboxThere(there));
+    const others = [
+      { ...there, bootId: "another-boot" },
+      { ...there, netns: { ...netns, inode: `${id.inode + 1n}` } },
+      { ...there, netns: { ...netns, device: `${id.device + 1n}` } },
+      { ...there, netns: { ...netns, path: join(folder, "none") } },
+      { ...there, netns: { ...netns, path: folder } },
+    ];
+    for (const other of others) assert.equal(isSandboxThere(other), false);
+  });
+});
 
 describe("Records", () => {
   it("reads what was written, in this process and in the next", () => {

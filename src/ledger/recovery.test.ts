@@ -38,6 +38,24 @@ describe("Ledger.recall()", () => {
     assert.deepEqual(restarted.ledger.claims(), []);
   });
 
+  it("spares the next claim a request for an address that the node has", async () => {
+    await claim("a");
+    await claim("b");
+    node.kill();
+    const next = await cluster.node();
+    const before = cluster.api.requests.length;
+    assert.equal(nameOf(await cluster.claim(next, requestOf("c", [pool]))), "10.6.0.3");
+    assert.equal(cluster.api.requests.slice(before).filter(isCreate).length, 1);
+  });
+
+  it("has a claim name the boot of its sandbox, where a runtime gives the same container ID after another one", async () => {
+    await claim("a");
+    node.kill();
+    const next = await cluster.node("n1", ["10.6.0.1"], { boot: "boot-2" });
+    await cluster.claim(next, requestOf("a", [pool]));
+    assert.equal(cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec.bootID, "boot-2");
+  });
+
   it("holds claims up until it has succeeded", async () => {
     cluster.api.fail(
       ({ method, path }) => method === "GET" && path.includes("10.6.0.1"),

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
 import { hasCode, never } from "#base";
+import { parseIpSet } from "#ip";
 import type { PoolView } from "#ipam";
 import type { Kept } from "./kept.ts";
 import type { ClaimRequest } from "./request.ts";
@@ -149,6 +150,24 @@ describe("a sticky claim", () => {
   it("is made again where the index names an address that nobody has", async () => {
     assert.equal(nameOf(await cluster.claim(second, web0("b", { names: ["10.6.0.3"] }))), "10.6.0.3");
     assert.equal(nameOf(await cluster.claim(second, requestOf("x", [pool]))), "10.6.0.1");
+  });
+
+  it("is not made again where the address is reserved by now", async () => {
+    cluster.reserved = parseIpSet(["10.6.0.3"], 4);
+    assert.equal(nameOf(await cluster.claim(second, web0("b", { names: ["10.6.0.3"] }))), "10.6.0.1");
+  });
+
+  it("is not taken while the ledger is made anew, also where that began while its holder was waited for", async () => {
+    const { claim } = await cluster.claim(first, web0("a"));
+    const opened = Promise.withResolvers<void>();
+    const adding = second.ledger.claim(web0("b", { names: ["10.6.0.1"] }), { signal: never });
+    await cluster.clock.advance(300);
+    cluster.closed = opened.promise;
+    first.ledger.release(claim, reason);
+    await cluster.clock.advance(2_000);
+    assert.equal(spec().node, undefined);
+    opened.resolve();
+    assert.equal((await cluster.drive(adding)).claim.spec.node, "n2");
   });
 
   it("is not taken while another node's sandbox has it; the ADD waits a moment and then says who does", async () => {

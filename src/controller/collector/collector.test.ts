@@ -61,6 +61,20 @@ describe("a node that is there, with its agent", () => {
 });
 
 describe("a node that is gone", () => {
+  it("gets its five minutes anew with every return, however short", async () => {
+    const { cluster, removePod, purpose } = await claimed();
+    await using _cluster = cluster;
+    cluster.api.remove(nodes, { name: "n1" });
+    removePod();
+    await cluster.pass(250_000);
+    cluster.node("n1");
+    cluster.api.remove(nodes, { name: "n1" });
+    await cluster.pass(250_000);
+    assert.equal(purpose(), "Pod");
+    await cluster.pass(100_000);
+    assert.equal(purpose(), undefined);
+  });
+
   it("frees the address of a Pod that is gone, five minutes later, with evidence in an Event on claim and pool", async () => {
     const { cluster, removePod, purpose } = await claimed();
     await using _cluster = cluster;

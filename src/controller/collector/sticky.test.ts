@@ -80,8 +80,11 @@ describe("a sticky address", () => {
       const [pool] = cluster.api.all(spiderIPPools);
       assert.ok(pool);
       cluster.claim("172.18.30.140", pool, "n1", sticky({ nic, podUID }));
+      const index = { namespace: "default", name: "web-0" };
+      cluster.api.apply(spiderEndpoints, { metadata: index, status: {} });
       await cluster.pass(100_000);
       assert.equal(purpose(), after);
+      assert.ok(cluster.api.read(spiderEndpoints, index), "the index tells of the other one");
       assert.ok(cluster.read("172.18.30.140"));
     }
   });

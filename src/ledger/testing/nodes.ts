@@ -21,6 +21,8 @@ export class Cluster implements Disposable {
   readonly unindexed = new Set<string>();
   /** What has to happen before new addresses are given; undefined: nothing. */
   closed: Promise<void> | undefined;
+  /** IPv4 addresses that no pool may give. */
+  reserved = IpSet.empty(4);
   readonly #folder = mkdtempSync(join(tmpdir(), "ledger-"));
   readonly #stops: (() => void)[] = [];
 
@@ -42,7 +44,7 @@ export class Cluster implements Disposable {
       node: name,
       bootId: boot,
       intents,
-      reserved: (family) => IpSet.empty(family),
+      reserved: (family) => (family === 4 ? this.reserved : IpSet.empty(family)),
       inUse: ({ name: claim }) => used.has(claim),
       isIndexed: async ({ name: claim }) => !this.unindexed.has(claim),
       open: async () => this.closed,
