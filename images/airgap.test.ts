@@ -17,14 +17,14 @@ describe("the archive for clusters without internet", () => {
   execFileSync("tar", ["--extract", "--directory", folder], { input: archive });
   const path = (name: string) => join(folder, "spiderpool-airgap", name);
 
-  it("has a chart that helm installs, and every image that it names", async () => {
+  it("has a chart that helm installs, and all images of that chart", async () => {
     const { text } = read(await helm("template", "spiderpool", path("spiderpool-chart.tgz"), "--include-crds"));
     const named = new Set([...text.matchAll(/ image: (\S+)$/gm)].map(([, image]) => image));
     assert.deepEqual([...named], readFileSync(path("images.txt"), "utf8").trim().split("\n"));
     assert.ok(text.includes("kind: CustomResourceDefinition"));
   });
 
-  it("has a script that imports the image with what the node has", () => {
+  it("has a script that imports the image with the tools of the node", () => {
     const bin = mkdtempSync(join(folder, "bin-"));
     writeFileSync(join(bin, "ctr"), '#!/bin/sh\necho "ctr $*"\n', { mode: 0o755 });
     const load = (...argv: readonly string[]) =>
@@ -38,7 +38,7 @@ describe("the archive for clusters without internet", () => {
     );
   });
 
-  it("is the same bytes at every build", () => {
+  it("is reproducible", () => {
     assert.ok(packageChart().equals(packageChart()));
   });
 });

@@ -7,7 +7,7 @@ import { type Entry, encodeTar, type Tree } from "./tar.ts";
 
 const file = (content: Buffer | string, mode = 0o644): Entry => ({ kind: "file", mode, content: Buffer.from(content) });
 
-/** What `helm package` makes, but the same bytes each time. */
+/** The chart's archive, as `helm package` makes it, but reproducible. */
 export function packageChart(): Buffer {
   const folder = fileURLToPath(chartFolder);
   const tree: Tree = new Map();
@@ -19,7 +19,7 @@ export function packageChart(): Buffer {
   return gzipSync(encodeTar(tree));
 }
 
-/** Run on each node; with `--push REGISTRY` once, where a registry is at hand. */
+/** The script that users run on each node, or once with `--push REGISTRY` to fill a registry. */
 const load = `#!/bin/sh
 # Loads the image into this node's container runtime, or pushes it to a registry that the nodes reach.
 set -eu
@@ -41,7 +41,7 @@ else echo "no ctr and no podman here: import spiderpool-image.tar with your cont
 fi
 `;
 
-/** One archive for clusters without internet: chart, image, its name, its bill of materials, and a script. */
+/** One archive for clusters without internet: chart, image, image name, bill of materials, and a script. */
 export function airgapArchive(image: {
   readonly archive: Buffer;
   readonly reference: string;

@@ -15,20 +15,20 @@ import { baseTree, productTree } from "./tree.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 interface BuiltImage extends Image {
-  /** As the chart names it. */
+  /** The image's name in the chart. */
   readonly reference: string;
-  /** SPDX JSON; also in the image. */
+  /** Bill of materials, SPDX JSON; also in the image. */
   readonly sbom: string;
 }
 
 export interface BuildOptions {
-  /** Take the newest libraries of the distribution. @default false */
+  /** Use the distribution's newest libraries. @default false */
   readonly updateBase?: boolean;
-  /** Keep compressed layers for the next time. @default true */
+  /** Cache compressed layers. @default true */
   readonly cache?: boolean;
 }
 
-/** Builds the one image of the product. The same sources, npm packages and Debian packages give the same bytes. */
+/** Builds the product's image, reproducibly from sources, npm packages and Debian packages. */
 export async function buildImage({ updateBase = false, cache = true }: BuildOptions = {}): Promise<BuiltImage> {
   const base = await debianBase({ update: updateBase });
   const { reference, version } = chartImage();
@@ -49,7 +49,7 @@ export async function writeRootfs(folder: string): Promise<void> {
   }
 }
 
-/** The layers as they are packed: the one that seldom changes first. */
+/** The layers, those that change least first. */
 export async function layersOf(base: DebianBase, bill: string): Promise<readonly Layer[]> {
   const product = await productTree();
   product.set("usr/share/spiderpool/sbom.spdx.json", { kind: "file", mode: 0o644, content: Buffer.from(bill) });
@@ -59,7 +59,7 @@ export async function layersOf(base: DebianBase, bill: string): Promise<readonly
   ];
 }
 
-/** The image that the chart asks for by default; all its components ask for the same. */
+/** The chart's default image, which is the same for all its components. */
 export function chartImage(): { readonly reference: string; readonly version: string } {
   const { appVersion: version } = parse(readFileSync(new URL("Chart.yaml", chartFolder), "utf8")) as {
     readonly appVersion: string;
@@ -71,7 +71,7 @@ export function chartImage(): { readonly reference: string; readonly version: st
   return { reference: `${image.registry}/${image.repository}:v${version}`, version };
 }
 
-/** What the Containerfile says, too. */
+/** The image's configuration, which the Containerfile repeats. */
 export function imageConfig(version: string): ImageConfig {
   return {
     architecture: debianArchitecture,
@@ -87,15 +87,15 @@ export function imageConfig(version: string): ImageConfig {
   };
 }
 
-/** Not the time of the build, which would make each one different: $SOURCE_DATE_EPOCH, else that of the commit, else 1970. */
+/** A reproducible creation time: $SOURCE_DATE_EPOCH, else that of the commit, else 1970. */
 function created(): string {
   const git = () => spawnSync("git", ["log", "-1", "--format=%ct"], { cwd: root, encoding: "utf8" }).stdout;
-  // Neither: sources without their history.
+  // Sources without their git history.
   const seconds = Number(process.env["SOURCE_DATE_EPOCH"] ?? git() ?? 0) || 0;
   return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 
-/** Node's layer takes 5 s to compress, and is the same at nearly every build. */
+/** Compresses with a cache: Node's layer takes 5 s, and hardly ever changes. */
 function compressOnce(tar: Buffer, digest: string): Buffer {
   const folder = cachePath("layers");
   const path = join(folder, `${digest}.tar.gz`);

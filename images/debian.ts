@@ -9,7 +9,7 @@ import { cachePath } from "../lab/cache.ts";
 
 const run = promisify(execFile);
 
-/** The libraries that Node needs, and the reference plugins of CNI; nothing else of the distribution is in the image. */
+/** The libraries that Node needs, and CNI's reference plugins. The image contains nothing else of the distribution. */
 const wantedPackages = ["libc6", "libgcc-s1", "libstdc++6", "containernetworking-plugins"] as const;
 export const debianArchitecture: string = process.arch === "arm64" ? "arm64" : "amd64";
 
@@ -38,9 +38,9 @@ const lockFile = new URL("debian.lock.json", import.meta.url);
 const cache = cachePath("deb");
 
 /**
- * The packages of this machine's distribution, in the versions of debian.lock.json, downloaded once by its own apt. For a
- * release that the lock does not know the newest; with `update` also, and they are written into the lock. Throws Error naming
- * package and version where apt has it no more, or the file is not the recorded one.
+ * The packages of this machine's distribution in the versions of debian.lock.json, downloaded once by its own apt. Uses the newest
+ * ones for a release that is not in the lock, and with `update`, which also records them. Throws Error naming package and version
+ * if apt no longer has it, or if the file differs from the recorded one.
  */
 export async function debianBase({ update = false } = {}): Promise<DebianBase> {
   const osRelease = readFileSync("/etc/os-release", "utf8");
@@ -59,7 +59,7 @@ export async function debianBase({ update = false } = {}): Promise<DebianBase> {
   return { osRelease, packages };
 }
 
-/** The licences of GCC's libraries are in a package of their own, whose name has GCC's version. */
+/** The licences of GCC's libraries are in a separate package, whose name contains GCC's version. */
 async function licencePackage(packages: readonly DebianPackage[]): Promise<string> {
   const { path = "" } = packages.find(({ name }) => name === "libgcc-s1") ?? {};
   const { stdout } = await run("dpkg-deb", ["--field", path, "Depends"]);
@@ -92,10 +92,10 @@ async function fetch(name: string, version: string, path: string): Promise<void>
   mkdirSync(cache, { recursive: true });
   const folder = await mkdtemp(join(tmpdir(), "spiderpool-deb-"));
   try {
-    // Its user for downloads may not write into our folder.
+    // apt's own download user may not write into our folder.
     await run("apt-get", ["download", "-o", "APT::Sandbox::User=root", `${name}=${version}`], { cwd: folder });
     const [file] = await readdir(folder);
-    // Beside its target first: another build may be doing the same.
+    // First under a temporary name: another build may be doing the same.
     const partial = `${path}.${process.pid}`;
     writeFileSync(partial, readFileSync(join(folder, file ?? "")));
     renameSync(partial, path);

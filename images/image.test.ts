@@ -32,7 +32,7 @@ describe("the image", () => {
     assert.notEqual(inImage("/bin/sh", "-c", "true").status, 0);
   });
 
-  it("has what the chart names: programs, shim, kinds", () => {
+  it("has the programs, shim and kinds that the chart names", () => {
     const values = parse(readFileSync(new URL("values.yaml", chartFolder), "utf8"));
     for (const part of ["spiderpoolAgent", "spiderpoolController", "spiderpoolInit"]) {
       assert.equal(inImage(values[part].binName, "--help").status, 0, part);
@@ -57,7 +57,7 @@ describe("the image", () => {
     assert.match(readFileSync(licence, "utf8"), /Apache-2\.0/);
   });
 
-  it("is the same bytes at every build", async () => {
+  it("is reproducible", async () => {
     const base = await debianBase();
     const build = async () => layersOf(base, await sbom(base, { version: "0", created: "2026-01-01T00:00:00Z" }));
     const [one, other] = [await build(), await build()];
@@ -72,7 +72,7 @@ describe("the image", () => {
     }
   });
 
-  it("carries a bill of materials that names Node, the libraries and what is in the bundles", () => {
+  it("has a bill of materials with Node, the libraries and the packages inside the bundles", () => {
     const bill = JSON.parse(readFileSync(join(root, "usr/share/spiderpool/sbom.spdx.json"), "utf8"));
     const names: readonly string[] = bill.packages.map(({ name }: { readonly name: string }) => name);
     for (const name of [
@@ -89,7 +89,7 @@ describe("the image", () => {
     assert.equal(new Set(bill.packages.map(({ SPDXID }: { readonly SPDXID: string }) => SPDXID)).size, names.length);
   });
 
-  it("is described alike by the Containerfile", () => {
+  it("agrees with the Containerfile", () => {
     const text = readFileSync(new URL("Containerfile", import.meta.url), "utf8").replaceAll("\\\n", " ");
     const { entrypoint, env, labels } = imageConfig(chartImage().version);
     assert.deepEqual(JSON.parse(/^ENTRYPOINT (.*)$/m.exec(text)?.[1] ?? ""), entrypoint);

@@ -13,13 +13,13 @@ export interface ImageConfig {
 }
 
 export interface Layer {
-  /** What made it, for `history`. */
+  /** How it was made, for `history`. */
   readonly name: string;
   readonly tree: Tree;
 }
 
 export interface Image {
-  /** One file that is an OCI layout and what `docker save` writes: ctr, docker, podman, skopeo and nerdctl read it. */
+  /** One file that is both an OCI layout and a `docker save` archive: ctr, docker, podman, skopeo and nerdctl read it. */
   readonly archive: Buffer;
   /** `sha256:…` of the manifest. */
   readonly digest: string;

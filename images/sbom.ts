@@ -14,7 +14,7 @@ interface Part {
   readonly purl: string;
 }
 
-/** What the image is made of, as SPDX 2.3 JSON: Node, npm packages inside the bundles, libraries of the distribution. */
+/** The image's bill of materials, SPDX 2.3 JSON: Node, npm packages inside the bundles, libraries of the distribution. */
 export async function sbom(
   base: DebianBase,
   product: { readonly version: string; readonly created: string },

@@ -1,4 +1,4 @@
-/** What a layer holds, by path without a leading slash. Owner is always root, time always zero: same content, same bytes. */
+/** A layer's content by path, without a leading slash. Owner is always root and time always zero, for reproducibility. */
 export type Entry =
   | { readonly kind: "file"; readonly mode: number; readonly content: Buffer }
   | { readonly kind: "link"; readonly target: string }
@@ -9,7 +9,7 @@ export type Tree = Map<string, Entry>;
 const blockBytes = 512;
 const types = { file: "0", link: "2", directory: "5" } as const;
 
-/** Encodes a tree as a ustar archive, sorted by path; missing parent directories are added. Throws RangeError for a path that ustar cannot hold. */
+/** Encodes a tree as a ustar archive, sorted by path; adds missing parent directories. Throws RangeError for too long a path. */
 export function encodeTar(tree: Tree): Buffer {
   const complete = new Map(tree);
   for (const path of tree.keys()) {

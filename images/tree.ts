@@ -20,14 +20,14 @@ const programs = {
   spiderpoolctl: "spiderpoolctl",
 } as const;
 
-/** Where packages have the reference plugins, and where the image has them: they are for nodes, nothing runs them here. */
+/** Path of the reference plugins in packages. The image only carries them for installation on nodes. */
 const pluginFolder = /^usr\/lib\/cni\/(?=[^/]+$)/;
 
-/** Of the packages' files: libraries that Node or a name look-up loads, and the licences. */
+/** The files of packages that the image needs: libraries that Node or name look-ups load, and licences. */
 const wanted =
   /^(usr\/)?lib\/[^/]+\/(ld-linux[^/]*|lib(c|m|dl|pthread|rt|resolv|nss_dns|nss_files|gcc_s|stdc\+\+)\.so[.0-9]*)$|^(usr\/)?lib(64)?\/ld-linux[^/]*$|\/copyright$/;
 
-/** What changes seldom: the distribution's libraries, Node, and the reference plugins. */
+/** The parts that seldom change: the distribution's libraries, Node, and the reference plugins. */
 export function baseTree({ osRelease, packages }: DebianBase): Tree {
   const tree: Tree = new Map<string, Entry>([
     ["lib", link("usr/lib")],
@@ -39,9 +39,9 @@ export function baseTree({ osRelease, packages }: DebianBase): Tree {
     ["etc/passwd", text("root:x:0:0:root:/:/sbin/nologin\n")],
     ["etc/group", text("root:x:0:\n")],
     ["etc/nsswitch.conf", text("hosts: files dns\n")],
-    // For scanners: which distribution's packages these are.
+    // Tells scanners the distribution of these packages.
     ["etc/os-release", text(osRelease)],
-    // The chart mounts the host's /run here; a configuration that names a host's path there finds it.
+    // The chart mounts the host's /run here.
     ["host/run", directory()],
     ["run/openvswitch", link("/host/run/openvswitch")],
     ["run/docker/netns", link("/host/run/docker/netns")],
@@ -64,7 +64,7 @@ export async function productTree(): Promise<Tree> {
   const tree: Tree = new Map<string, Entry>([[`${home}/spiderpool-shim`, program(readFileSync(shim))]]);
   for (const [name, bundle] of Object.entries(programs)) {
     const code = readFileSync(bundles[bundle], "utf8").replace(/^#!.*\n|^\/\/# sourceMappingURL=.*\n?/gm, "");
-    // Started by the kernel, without a shell.
+    // The kernel starts it by its first line, without a shell.
     tree.set(
       `${home}/${name}.mjs`,
       program(Buffer.from(`#!${["/usr/bin/node", nodeFlags[bundle]].join(" ").trim()}\n${code}`)),
@@ -105,7 +105,7 @@ function unpack(deb: string): Tree {
   }
 }
 
-/** Takes the files and links below a folder whose path in it matches. */
+/** Adds the files and links below a folder whose relative path matches. */
 function add(tree: Tree, folder: string, into: string, match: RegExp): void {
   for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     const path = join(folder, file);
@@ -117,7 +117,7 @@ function add(tree: Tree, folder: string, into: string, match: RegExp): void {
   }
 }
 
-/** Older packages have their libraries in /lib, which is a link to /usr/lib here. */
+/** Moves libraries of older packages from /lib, a link to /usr/lib here. */
 function merged(path: string): string {
   return path.replace(/^lib(64)?\//, "usr/lib$1/");
 }
