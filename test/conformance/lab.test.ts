@@ -7,6 +7,7 @@ import { createApiServer, type Listener } from "../../lab/api/index.ts";
 import { kubeconfigFor } from "../../lab/kubeconfig.ts";
 import { type Api, apiOf } from "./api.ts";
 import { prepare, semantics } from "./semantics.ts";
+import { stores } from "./stores.ts";
 
 describe("the lab's API server", () => {
   const folder = mkdtempSync(join(tmpdir(), "spiderpool-conformance-"));
@@ -23,4 +24,5 @@ describe("the lab's API server", () => {
     rmSync(folder, { recursive: true });
   });
   semantics(() => api);
+  stores(() => join(folder, "kubeconfig"));
 });

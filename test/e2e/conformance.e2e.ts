@@ -4,6 +4,7 @@ import { newest, oldest } from "../cluster/binaries.ts";
 import { launchCluster } from "../cluster/launch.ts";
 import { type Api, apiOf } from "../conformance/api.ts";
 import { prepare, semantics } from "../conformance/semantics.ts";
+import { stores } from "../conformance/stores.ts";
 
 for (const version of [newest, oldest]) {
   describe(`kube-apiserver ${version}`, () => {
@@ -16,5 +17,6 @@ for (const version of [newest, oldest]) {
     });
     after(() => cluster.stop());
     semantics(() => api);
+    stores(() => cluster.kubeconfig);
   });
 }
