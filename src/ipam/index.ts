@@ -38,6 +38,7 @@ export { formatExhausted } from "./exhausted.ts";
 export { formatVerdict } from "./format.ts";
 export { compileGlob, isGlob } from "./glob.ts";
 export { asksForOwner, masterOf, networkPools, selectionFacts } from "./input.ts";
+export { outOfScope } from "./namespace-scope.ts";
 export { type PoolObject, type PoolView, poolView } from "./pool.ts";
 export { type Addressed, attachRoutes, type Route, routesOf } from "./routes.ts";
 export { type Decision, decide, type Outcome, type SelectionInput } from "./select.ts";

@@ -4,11 +4,13 @@ import {
   autoPoolName,
   type Decision,
   demandsOfWorkload,
+  outOfScope,
   parseSubnetAnnotations,
   unusableFor,
   workloadKindOf,
 } from "#ipam";
 import type { Facts } from "./facts.ts";
+import { type Fix, labelFix, patchCommand } from "./fix.ts";
 
 /** A pool of the Pod's application that the controller has yet to make. */
 export interface PendingPool {
@@ -34,6 +36,25 @@ export function pendingPools(facts: Facts, nic: string, decisions: readonly Deci
     const size = sizeOf(facts, nic, family);
     const name = `${autoPoolName({ ...owner, nic, family })}${owner.uid === "" ? "…" : ""}`;
     return [{ family, name, subnet, size, why: whyNot(facts, { subnet, family, size }) }];
+  });
+}
+
+/** Lets the Pod's namespace use the SpiderSubnets that the NIC names, where only that is missing. */
+export function subnetFixes(facts: Facts, nic: string): readonly Fix[] {
+  const { pod, subnets, namespace, installation } = facts;
+  const named = subnetsOf(facts, nic);
+  const found = installation.families.flatMap((family) => subnets.get(named?.[family] ?? "") ?? []);
+  return found.flatMap(({ metadata: { name }, spec }): Fix | readonly Fix[] => {
+    const asked = { name: pod.namespace, labels: namespace?.metadata.labels ?? {} };
+    const strict = installation.settings.enableStrictIPPoolScope;
+    const rejection = outOfScope(spec, asked, { strict });
+    if (rejection === undefined) return [];
+    if (rejection.check === "namespaceAffinity") {
+      return labelFix(["namespace", pod.namespace], spec.namespaceAffinity, `SpiderSubnet ${name}`) ?? [];
+    }
+    const namespaceName = [...(spec.namespaceName ?? []), pod.namespace];
+    const command = patchCommand(["spidersubnet", name], { spec: { namespaceName } });
+    return [{ text: `let namespace ${pod.namespace} use SpiderSubnet ${name}`, command }];
   });
 }
 

@@ -322,7 +322,12 @@ describe("spiderpoolctl explain", () => {
       subnet({ namespaceAffinity: { matchLabels: { team: "a" } } });
       assert.match(
         (await ask(3)).out,
-        /\n {2}SpiderSubnet s is for namespaces with team=a, and default has team absent; /,
+        /\n {2}SpiderSubnet s is for namespaces with team=a, and default has team absent; .*\n.*\n +kubectl label namespace default --overwrite team=a\n/,
+      );
+      subnet({ namespaceName: ["x"] });
+      assert.match(
+        (await ask(3)).out,
+        /\n +kubectl patch spidersubnet s --type=merge -p '\{"spec":\{"namespaceName":\["x","default"\]\}\}'\n/,
       );
       subnet();
       const { status, out } = await ask(4);

@@ -1,3 +1,4 @@
+import type { LabelSelector } from "#api";
 import type { Facts } from "./facts.ts";
 
 /** One thing that the user can do. */
@@ -18,6 +19,28 @@ export function shellLine(words: readonly string[]): string {
 /** `kubectl patch` with a JSON merge patch, which replaces lists as a whole. */
 export function patchCommand(target: readonly string[], patch: object): string {
   return shellLine(["kubectl", "patch", ...target, "--type=merge", "-p", JSON.stringify(patch)]);
+}
+
+/**
+ * Gives an object (as `kubectl label` names it) the labels that the selector of `asker` asks for; undefined where it asks for the
+ * absence of one.
+ */
+export function labelFix(
+  target: readonly string[],
+  selector: LabelSelector | undefined,
+  asker: string,
+): Fix | undefined {
+  const wanted = new Map(Object.entries(selector?.matchLabels ?? {}));
+  for (const { key, operator, values = [] } of selector?.matchExpressions ?? []) {
+    if (operator !== "In" && operator !== "Exists") return undefined;
+    if (!wanted.has(key)) wanted.set(key, values[0] ?? "");
+  }
+  const words = Array.from(wanted, ([key, value]) => `${key}=${value}`);
+  const [kind = "", name = ""] = [target[0], target.at(-1)];
+  return {
+    text: `label ${kind === "pod" ? "Pod" : kind} ${name} as ${asker} asks`,
+    command: shellLine(["kubectl", "label", ...target, "--overwrite", ...words]),
+  };
 }
 
 /** Kinds whose template makes the Pods: an annotation belongs there, or the next Pod is without it. */

@@ -1,4 +1,3 @@
-import type { LabelSelector } from "#api";
 import {
   type Family,
   formatIp,
@@ -15,8 +14,9 @@ import { annotationKeys, type Decision, judge, type PoolView } from "#ipam";
 import type { Claim } from "#ledger";
 import { nearest } from "../nearest.ts";
 import { type Attempt, type NicReport, type PoolReport, selectionOf } from "./attempt.ts";
+import { subnetFixes } from "./auto-pools.ts";
 import type { Facts, Usage } from "./facts.ts";
-import { annotationFix, type Fix, patchCommand, shellLine } from "./fix.ts";
+import { annotationFix, type Fix, labelFix, patchCommand, shellLine } from "./fix.ts";
 
 /** How many addresses a pool that is full is extended by, where so many are free in one piece. */
 const extension = 16n;
@@ -27,7 +27,9 @@ const hostsMax = 5;
 export function poolFixes(facts: Facts, usage: Usage, attempt: Attempt, report: NicReport): readonly Fix[] {
   const refused = report.decisions.find(({ outcome }) => outcome.kind === "refused");
   if (refused !== undefined && refused.steps.length === 0) {
-    if (refused.outcome.kind === "refused" && refused.outcome.code === "AUTO_POOL_PENDING") return [];
+    if (refused.outcome.kind === "refused" && refused.outcome.code === "AUTO_POOL_PENDING") {
+      return subnetFixes(facts, report.nic);
+    }
     return elsewhere(facts, attempt, report, refused);
   }
   if (refused !== undefined) {
@@ -131,35 +133,16 @@ function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix
       return patch(`let network ${nad} use IPPool ${pool}`, { multusName: [...view.multusName, nad] });
     }
     case "nodeAffinity":
-      return label(`node ${node}`, ["node", node], view.nodeAffinity, pool);
+      return labelFix(["node", node], view.nodeAffinity, `IPPool ${pool}`);
     case "namespaceAffinity":
-      return label(`namespace ${pod.namespace}`, ["namespace", pod.namespace], view.namespaceAffinity, pool);
+      return labelFix(["namespace", pod.namespace], view.namespaceAffinity, `IPPool ${pool}`);
     case "podAffinity":
       // Labels of an application's Pods select more than pools: they are for a person to change.
       if (facts.owner !== undefined || pod.state === "new" || view.auto) return undefined;
-      return label(`Pod ${pod.name}`, ["pod", "-n", pod.namespace, pod.name], view.podAffinity, pool);
+      return labelFix(["pod", "-n", pod.namespace, pod.name], view.podAffinity, `IPPool ${pool}`);
     default:
       return undefined;
   }
-}
-
-/** Gives an object the labels that the selector asks for; undefined where it asks for the absence of one. */
-function label(
-  what: string,
-  target: readonly string[],
-  selector: LabelSelector | undefined,
-  pool: string,
-): Fix | undefined {
-  const wanted = new Map(Object.entries(selector?.matchLabels ?? {}));
-  for (const { key, operator, values = [] } of selector?.matchExpressions ?? []) {
-    if (operator !== "In" && operator !== "Exists") return undefined;
-    if (!wanted.has(key)) wanted.set(key, values[0] ?? "");
-  }
-  const words = Array.from(wanted, ([key, value]) => `${key}=${value}`);
-  return {
-    text: `label ${what} as IPPool ${pool} asks`,
-    command: shellLine(["kubectl", "label", ...target, "--overwrite", ...words]),
-  };
 }
 
 /** Names a pool that the Pod may use and that has addresses; nothing where there is none. */
