@@ -90,6 +90,27 @@ describe("an exchange", () => {
     );
   });
 
+  test("ends with the answer of a last request that asks, or with its refusal", () => {
+    for (const refused of [0, 19]) {
+      const { channel, sends } = scripted(([make, look]) => {
+        assert.ok(make && look);
+        return [
+          { messages: [outcome(make, 17)] },
+          { messages: [refused === 0 ? entry(look, 5) : outcome(look, refused)] },
+        ];
+      });
+      const replies = channel.exchange([request("make"), { ...request("look"), asks: true }]);
+      assert.deepEqual(
+        replies.map(({ error, bodies }) => [error?.code, bodies.length]),
+        [["EEXIST", 0], refused === 0 ? [undefined, 1] : ["ENODEV", 0]],
+      );
+      assert.deepEqual(
+        sends.flat().map((sent) => sent.flags & flags.ack),
+        [0, 0],
+      );
+    }
+  });
+
   test("for one object asks for its answer alone", () => {
     const { channel, sends } = scripted(([message], count) => {
       assert.ok(message);

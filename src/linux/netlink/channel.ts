@@ -14,6 +14,8 @@ export interface Request {
   readonly attempted: () => string;
   /** Codes that count as success, such as `EEXIST`: no error is made of them, which would cost more than the request. */
   readonly tolerate?: readonly string[];
+  /** It asks for one object: the kernel answers by one message, which is its end, or refuses it. */
+  readonly asks?: true;
 }
 
 /** What came back for one request of an exchange. */
@@ -50,7 +52,7 @@ export class Channel implements Disposable {
 
   /**
    * Sends all requests at once. The kernel works them off in order and goes on after one that fails. Only the last asks
-   * for an acknowledgement, since errors come anyway. Throws where the exchange itself fails.
+   * for an acknowledgement, where it has no answer of its own, since errors come anyway. Throws where the exchange itself fails.
    */
   exchange(requests: readonly Request[]): readonly Reply[] {
     const replies: Reply[] = [];
@@ -88,7 +90,7 @@ export class Channel implements Disposable {
     return this.#collect(requests, first);
   }
 
-  /** Receives until the request that asked for it is acknowledged, or the first failed where others depend on it. */
+  /** Receives until the last request is answered or acknowledged, or the first failed where others depend on it. */
   #collect(requests: readonly Request[], first: number, last = requests.length - 1): readonly Reply[] {
     const replies = requests.map(() => ({ error: undefined as LinuxError | undefined, bodies: [] as Uint8Array[] }));
     const opensTransaction = last < requests.length - 1;
@@ -100,6 +102,7 @@ export class Channel implements Disposable {
         if (request === undefined || reply === undefined) continue;
         if (message.type !== controlTypes.error) {
           reply.bodies.push(message.body.slice());
+          if (index === last && request.asks) return replies;
           continue;
         }
         reply.error = toError(message, request);
@@ -108,22 +111,11 @@ export class Channel implements Disposable {
     }
   }
 
-  /**
-   * The one answer to a request for one object, which needs no acknowledgement beside it; undefined where the kernel refused
-   * it with a tolerated code. Throws any other refusal.
-   */
+  /** The one answer to a request; undefined where the kernel refused it with a tolerated code. Throws any other refusal. */
   get(request: Request): Uint8Array | undefined {
-    const { first, bytes } = this.#encode([request], () => 0);
-    this.#transport.send(bytes);
-    for (;;) {
-      for (const message of this.#receive([request])) {
-        if (message.sequence !== first) continue;
-        if (message.type !== controlTypes.error) return message.body.slice();
-        const error = toError(message, request);
-        if (error !== undefined) throw error;
-        return undefined;
-      }
-    }
+    const [reply] = this.#exchange([{ ...request, asks: true }]);
+    if (reply?.error !== undefined) throw reply.error;
+    return reply?.bodies[0];
   }
 
   /** The bodies of all entries. Starts again where the kernel says that the list changed meanwhile. */
@@ -184,7 +176,8 @@ export class Channel implements Disposable {
 }
 
 function acknowledgeLast(requests: readonly Request[]): (index: number) => number {
-  return (index) => (index === requests.length - 1 ? flags.ack : 0);
+  const isSilent = requests.at(-1)?.asks !== true;
+  return (index) => (isSilent && index === requests.length - 1 ? flags.ack : 0);
 }
 
 function toError(message: Message, request: Request): LinuxError | undefined {

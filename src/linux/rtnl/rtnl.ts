@@ -128,7 +128,7 @@ export class Rtnl implements Disposable {
     const attempted = () => `number the namespace ${path}`;
     const [given, found] = this.#exchange([
       { type: types.newNetnsId, flags: links.createFlags, body: encodeNewNetnsId(fd), attempted, tolerate: ["EEXIST"] },
-      { type: types.getNetnsId, flags: 0, body: encodeGetNetnsId(fd), attempted },
+      { type: types.getNetnsId, flags: 0, body: encodeGetNetnsId(fd), attempted, asks: true },
     ]);
     if (given?.error !== undefined) throw given.error;
     return decodeNetnsId(answerOf(found));
@@ -199,7 +199,13 @@ export class Rtnl implements Disposable {
   netconfs(links: readonly LinkRef[], family: Family): readonly (Netconf | undefined)[] {
     const requests = links.map((link): Request => {
       const body = encodeGetNetconf(family, this.#netconfIndex(link));
-      return { type: types.getNetconf, flags: 0, body, attempted: () => `read settings of ${linkText(link)}` };
+      return {
+        type: types.getNetconf,
+        flags: 0,
+        body,
+        attempted: () => `read settings of ${linkText(link)}`,
+        asks: true,
+      };
     });
     return this.#exchange(requests).map(({ error, bodies: [body] }) => {
       if (error !== undefined && !noNetconf.includes(error.code)) throw error;
@@ -313,7 +319,7 @@ function newLink(body: Uint8Array) {
 }
 
 function getLink(link: LinkRef) {
-  return { type: types.getLink, flags: 0, body: links.encodeGetLink(link) };
+  return { type: types.getLink, flags: 0, body: links.encodeGetLink(link), asks: true } as const;
 }
 
 /** The one answer; throws what the kernel refused. */

@@ -34,6 +34,7 @@ export function vethRequests(wanted: readonly WantedVeth[]): readonly Request[] 
       flags: 0,
       body: encodeGetLink(spec.name),
       attempted: () => `find link ${spec.name}`,
+      asks: true,
     },
   ]);
 }
