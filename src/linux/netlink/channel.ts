@@ -29,7 +29,7 @@ export interface Transport extends Disposable {
   send(bytes: Uint8Array): void;
   /** The same off the calling thread. The kernel has worked off the request when it resolves. */
   sendLater(bytes: Uint8Array): Promise<void>;
-  /** The next datagram, valid until the next call. Throws LinuxError EAGAIN where none comes in time. */
+  /** The next datagram, valid until the next call. Throws LinuxError EAGAIN where there is none. */
   receive(): Datagram;
 }
 
@@ -40,7 +40,7 @@ const dumpAttemptsMax = 16;
 
 /**
  * Request and answer over one netlink socket, synchronously. Answers count only where sender (the kernel) and sequence are
- * right, so that what is left of an earlier, timed-out request is passed over.
+ * right, so that what is left of an earlier request that failed is passed over.
  */
 export class Channel implements Disposable {
   readonly #transport: Transport;
@@ -196,18 +196,16 @@ function toError(message: Message, request: Request): LinuxError | undefined {
 const familyNetlink = 16;
 const typeRaw = 3;
 const cloexec = 0o2000000;
-const solSocket = 1;
-const receiveTimeout = 20;
 const solNetlink = 270;
 const options = { capAck: 10, extAck: 11, strictCheck: 12 } as const;
-const timeoutSeconds = 5;
 /** Far more than the kernel ever puts into one datagram of a dump (32 KB). */
 const receiveBytes = 65_536;
 /** One for all: what is received is used up before the thread does anything else, and hundreds of Pods have a socket each. */
 const received = new Uint8Array(new ArrayBuffer(receiveBytes));
 /** Its sender's address, likewise. */
 const sender = Buffer.from(new ArrayBuffer(12));
-const [truncated, dontWait] = [0x20, 0x40];
+/** MSG_TRUNC and MSG_DONTWAIT. The kernel has answered when a request is sent: nothing need be waited for. */
+const receiveFlags = 0x20 | 0x40;
 const [eintr, eagain] = [4, 11];
 
 /** What came in one piece, valid until the next call, and the port of its sender: 0 is the kernel. */
@@ -243,9 +241,6 @@ export function openSubscription(protocol: number, groups: number): number {
 export function openTransport(protocol: number): Transport {
   const fd = openSocket(protocol);
   const one = Buffer.from([1, 0, 0, 0]);
-  const timeout = Buffer.alloc(16);
-  timeout.writeBigInt64LE(BigInt(timeoutSeconds), 0);
-  libc.setsockopt(fd, solSocket, receiveTimeout, timeout);
   // These are missing in old kernels only, where replies are longer, errors terser and filters ours to apply.
   for (const option of Object.values(options)) libc.setsockopt(fd, solNetlink, option, one);
   return {
@@ -256,20 +251,20 @@ export function openTransport(protocol: number): Transport {
   };
 }
 
-/** One datagram. Throws LinuxError: EAGAIN where none came in time, ENOBUFS where the kernel dropped some. */
+/** One datagram. Throws LinuxError: EAGAIN where there is none, ENOBUFS where the kernel dropped some. */
 function receiveFrom(fd: number, buffer: Uint8Array): Datagram {
-  return decodeDatagram(receive(fd, buffer, truncated), buffer);
+  return decodeDatagram(receive(fd, buffer), buffer);
 }
 
 /** The datagram that waits; undefined where none does. Throws LinuxError ENOBUFS where the kernel dropped some. */
 export function receiveReady(fd: number, buffer: Uint8Array): Datagram | undefined {
-  const length = receive(fd, buffer, truncated | dontWait);
+  const length = receive(fd, buffer);
   return length === -eagain ? undefined : decodeDatagram(length, buffer);
 }
 
-function receive(fd: number, buffer: Uint8Array, messageFlags: number): number {
+function receive(fd: number, buffer: Uint8Array): number {
   for (;;) {
-    const length = libc.recvfrom(fd, buffer, messageFlags, sender);
+    const length = libc.recvfrom(fd, buffer, receiveFlags, sender);
     if (length !== -eintr) return length;
   }
 }
