@@ -37,7 +37,9 @@ export function createCalls(context: Context, { claims, endpoints, ipamFor }: Ad
     },
     added: (attached, pod) => after.added(attached, pod),
     failed: (attachment, error) => after.failed(attachment, error),
-    ended: (flight, failure) => metrics.ended(flight, failure === undefined ? undefined : ownCode(failure)),
+    // The answer is on its way before its call is counted.
+    ended: (flight, failure) =>
+      void setImmediate(() => metrics.ended(flight, failure === undefined ? undefined : ownCode(failure))),
     failPoint: options.crashPoints ? crashPoints(options.runDir) : undefined,
     removed: ({ pod }, how) => {
       if (pod !== undefined) claims.removed(pod, how);
