@@ -6,11 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { parse } from "yaml";
+import { bundledVariable } from "../scripts/build.ts";
 import { chartFolder } from "../scripts/chart-values.ts";
 import { chartImage, imageConfig, layersOf, writeRootfs } from "./build.ts";
 import { debianBase } from "./debian.ts";
 import { sbom } from "./sbom.ts";
 
+// The same bytes twice: bundles are a part of that.
+delete process.env[bundledVariable];
 const root = mkdtempSync(join(tmpdir(), "spiderpool-image-"));
 after(() => rmSync(root, { recursive: true, force: true }));
 await writeRootfs(root);

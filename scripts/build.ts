@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, build } from "esbuild";
@@ -44,11 +44,13 @@ const options = {
   logLevel: "error",
 } satisfies BuildOptions;
 
-/** Bundles every program into `build/` and returns the paths. Takes about 100 ms, so there is no cache. */
+/** Tells processes of a run that begins with {@link buildBundles} that the bundles are there. */
+export const bundledVariable = "BUNDLES_ARE_BUILT";
+
+/** Bundles every program into `build/`, unless this run has done so, and returns the paths. Costs a second of a processor. */
 export async function buildBundles(): Promise<Bundles> {
   const outdir = join(root, "build");
-  mkdirSync(outdir, { recursive: true });
-  await build({ ...options, outdir, sourcemap: "linked" });
+  if (process.env[bundledVariable] === undefined) await bundle(outdir);
   const path = (name: keyof typeof programs) => join(outdir, `${name}.mjs`);
   return {
     agent: path("agent"),
@@ -57,6 +59,17 @@ export async function buildBundles(): Promise<Bundles> {
     init: path("init"),
     lab: path("lab"),
   };
+}
+
+/** Each file is replaced as a whole: another command may be starting the program that it has. */
+async function bundle(outdir: string): Promise<void> {
+  mkdirSync(outdir, { recursive: true });
+  const { outputFiles } = await build({ ...options, outdir, sourcemap: "linked", write: false });
+  for (const { path, contents } of outputFiles) {
+    const partial = `${path}.${process.pid}`;
+    writeFileSync(partial, contents, { mode: path.endsWith("/spiderpoolctl.mjs") ? 0o755 : 0o644 });
+    renameSync(partial, path);
+  }
 }
 
 /** The npm packages whose code is in the bundles of the product. */

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { buildBundles, bundledVariable } from "./build.ts";
 import { runChecks } from "./checks.ts";
 import { readFlags } from "./options.ts";
 
@@ -31,6 +32,7 @@ if (files.length === 0) {
   process.exit(2);
 }
 const clean = runChecks();
+await buildBundles();
 /** One more than the processors of the smallest machine, because many test files mostly wait, for retries or time-outs. */
 const concurrency = 3;
 const watchdog = new URL("./watchdog.ts", import.meta.url).href;
@@ -40,6 +42,7 @@ const runner = spawn(
   {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, [bundledVariable]: "true" },
   },
 );
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => runner.kill(signal));
