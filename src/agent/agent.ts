@@ -31,9 +31,18 @@ const viewsMsMax = 5_000;
 const endingsWaitMs = 10_000;
 const clock = systemClock;
 
+/** How far this agent has come, for those who ask it. */
+interface State {
+  readonly gate: Gate;
+  /** Set when the parts of the agent exist. */
+  serving: Serving | undefined;
+  /** Set while the agent answers the runtime's calls. */
+  isReady: boolean;
+}
+
 /**
- * Serves the node until `signal` aborts, then answers what is under way and ends. One agent serves at a time: who holds the
- * lock of the run directory. A later one takes the calls and keeps them until the one before has answered its own.
+ * Serves the node until `signal` aborts, then answers running calls and ends. Only one agent serves at a time: the one that holds
+ * the lock in the run directory. A later agent takes over the socket, and keeps calls until the earlier one has answered its own.
  */
 export async function runAgent(options: AgentOptions, log: Logger, { signal }: Signal): Promise<void> {
   const tasks = new Tasks(log);
@@ -43,33 +52,8 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   const flights = new Flights({ max: flightsMax });
   const metrics = new CallMetrics();
   const gate = new Gate();
-  let serving: Serving | undefined;
-  const building = () => {
-    if (serving !== undefined) return serving;
-    throw new SpiderError("NOT_SERVING", `spiderpool-agent is starting: it waits for ${gate.waitsFor}`);
-  };
-  const api = () => {
-    const { api: ready } = building();
-    if (isReady) return ready;
-    throw new SpiderError("NOT_SERVING", `spiderpool-agent is starting: it waits for ${gate.waitsFor}`);
-  };
-  await using _api = await serveApi(options.apiSocket, {
-    ...ipamRoutes(api),
-    "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
-    "GET /v1/doctor": (request) => examineNode(building().doctor, request),
-    "GET /v1/faults": () => building().faults.look(),
-    "POST /v1/faults": (request) => building().faults.reconcile(request),
-    "GET /v1/net": (request) => showNetworks(building().doctor, request.query.get("pod") ?? "", request),
-  });
-  await using _metrics =
-    options.metricPort === undefined
-      ? undefined
-      : await serveText({ port: options.metricPort, host: options.metricAddress }, metricsContentType, () =>
-          metrics.text(),
-        );
-  let isReady = false;
-  await using _probes =
-    options.healthPort === undefined ? undefined : await serveProbes(options.healthPort, () => isReady);
+  const state: State = { gate, serving: undefined, isReady: false };
+  await using _servers = await serveQuestions(options, state, { flights, metrics });
   const { node } = options;
   const ownerFile = join(options.runDir, "owner");
   let owner = tryLockFile(ownerFile);
@@ -82,34 +66,73 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   try {
     owner ??= await lockFile(ownerFile, { clock, signal: over });
     gate.waitsFor = "the first answers of the Kubernetes API server";
-    serving = build({ options, log, clock, tasks, cluster, ovsClients, flights, metrics });
-    const { handle } = serving;
+    state.serving = build({ options, log, clock, tasks, cluster, ovsClients, flights, metrics });
+    const { handle, files } = state.serving;
     tasks.spawn("endings", async (stop) => {
       await clock.sleep(endingsWaitMs, { signal: stop });
       gate.openForEndings(handle);
     });
     await cluster.ready({ signal: over });
     gate.open(handle);
-    // The runtime is told of us last: when it calls, there is somebody to answer.
-    serving.files.install();
-    const { files } = serving;
+    // Last, because the runtime calls as soon as it finds our configuration.
+    files.install();
     tasks.spawn("node files", (stop) => files.keep({ signal: stop }));
-    isReady = true;
+    state.isReady = true;
     log.info({ node, version: productVersion }, "serving");
     releaseCode();
     await abortable(new Promise<never>(() => {}), over);
   } catch (error) {
     if (!over.aborted) throw error;
   } finally {
-    isReady = false;
+    state.isReady = false;
     log.info({ node, superseded: server.superseded.aborted }, "stopping");
     gate.close();
     await server[Symbol.asyncDispose]();
-    await serving?.views.idle({ signal: AbortSignal.timeout(viewsMsMax) });
+    await state.serving?.views.idle({ signal: AbortSignal.timeout(viewsMsMax) });
     await tasks.stop();
-    if (serving !== undefined && cluster.release?.isGoing) giveBack(options.stateDir, log);
+    if (state.serving !== undefined && cluster.release?.isGoing) giveBack(options.stateDir, log);
     owner?.[Symbol.dispose]();
   }
-  // Whoever superseded us runs beside us until our Pod is told to end; a restart would take the calls back.
+  // A newer agent runs beside us until our Pod is deleted. If this process ended now, its restart would take the calls back.
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+}
+
+/**
+ * Starts the agent's API, and metrics and probes if they are on. The API serves before the agent is ready: until then it answers
+ * NOT_SERVING, with what the agent waits for.
+ */
+async function serveQuestions(
+  options: AgentOptions,
+  state: State,
+  { flights, metrics }: { readonly flights: Flights; readonly metrics: CallMetrics },
+): Promise<AsyncDisposable> {
+  const refuse = () =>
+    new SpiderError("NOT_SERVING", `spiderpool-agent is starting: it waits for ${state.gate.waitsFor}`);
+  const built = () => {
+    if (state.serving === undefined) throw refuse();
+    return state.serving;
+  };
+  const api = () => {
+    const { api: ready } = built();
+    if (!state.isReady) throw refuse();
+    return ready;
+  };
+  await using servers = new AsyncDisposableStack();
+  servers.use(
+    await serveApi(options.apiSocket, {
+      ...ipamRoutes(api),
+      "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
+      "GET /v1/doctor": (request) => examineNode(built().doctor, request),
+      "GET /v1/faults": () => built().faults.look(),
+      "POST /v1/faults": (request) => built().faults.reconcile(request),
+      "GET /v1/net": (request) => showNetworks(built().doctor, request.query.get("pod") ?? "", request),
+    }),
+  );
+  const { metricPort, metricAddress, healthPort } = options;
+  if (metricPort !== undefined) {
+    const metricsServer = { port: metricPort, host: metricAddress };
+    servers.use(await serveText(metricsServer, metricsContentType, () => metrics.text()));
+  }
+  if (healthPort !== undefined) servers.use(await serveProbes(healthPort, () => state.isReady));
+  return servers.move();
 }
