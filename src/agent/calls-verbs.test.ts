@@ -89,6 +89,27 @@ describe("GC", () => {
   });
 });
 
+describe("GC by an empty list or for another network", () => {
+  const gc = (more: object) =>
+    succeed("GC", { stdin: JSON.stringify({ ...multusConf, cniVersion: "1.1.0", ...more }) });
+
+  it("takes down only what has no namespace any more: the runtime may have lost its memory", async () => {
+    await succeed("ADD");
+    await gc({ "cni.dev/valid-attachments": [] });
+    const [record] = records.list();
+    assert.ok(record, "its sandbox is there");
+    records.write({ ...record, netns: { ...record.netns, inode: "1" } });
+    await gc({ "cni.dev/valid-attachments": [] });
+    assert.deepEqual(records.list(), []);
+  });
+
+  it("leaves sandboxes of other networks alone", async () => {
+    await succeed("ADD");
+    await gc({ name: "another", "cni.dev/valid-attachments": [{ containerID: "other", ifname: "eth0" }] });
+    assert.equal(records.list().length, 1);
+  });
+});
+
 describe("what is no proper call", () => {
   const cases: readonly (readonly [string, More, number])[] = [
     ["stdin that is no JSON", { stdin: "{" }, cniCodes.decode],

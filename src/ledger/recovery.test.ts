@@ -87,6 +87,20 @@ describe("Ledger.claim() while the ledger is made anew", () => {
   });
 });
 
+describe("Ledger.verify()", () => {
+  it("takes the claim of another node for a stranger's, though the Pod's UID is the same as that of a static Pod may be", async () => {
+    await cluster.claim(await cluster.node("n2"), requestOf("a", [pool]));
+    assert.equal(await cluster.drive(node.ledger.verify("10.6.0.1", "a", { signal: never })), "foreign");
+    assert.deepEqual(node.ledger.claims(), []);
+  });
+
+  it("does not forget the claim of the Pod that has the address when it is asked for another Pod", async () => {
+    await claim("b");
+    assert.equal(await cluster.drive(node.ledger.verify("10.6.0.1", "a", { signal: never })), "foreign");
+    assert.equal(node.ledger.claimsOf("b").length, 1);
+  });
+});
+
 describe("Intents.note()", () => {
   it("keeps a claim findable whose record goes with its sandbox after a boot took the hints", async () => {
     await claim("a");
