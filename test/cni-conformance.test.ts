@@ -17,7 +17,7 @@ const hostLocal = { type: "host-local", dataDir: "/run/host-local", ranges: [[{ 
 const gateway = { ...hostLocal, routes: [{ dst: "0.0.0.0/0" }] };
 const cluster = { mode: "underlay", overlayPodCIDR: ["10.233.64.0/18"], serviceCIDR: ["10.233.0.0/18"] };
 
-/** What every CNI plugin and runtime is expected to do (CNI specification 0.3.0 to 1.1.0), asked of our executables as a runtime runs them. */
+/** What the CNI specification (0.3.0 to 1.1.0) demands of plugins, tested with our executables as a runtime runs them. */
 if (isolated(import.meta.url)) {
   const netns = "/run/netns/pod";
   const node = startOvsNode();

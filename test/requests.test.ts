@@ -10,7 +10,7 @@ import { options } from "../src/controller/testing/cluster.ts";
 
 const podsCount = 20;
 
-/** `create spiderendpoints`; undefined for what does not come with Pods: watches, the Lease of the leader, a node's looks at its claims. */
+/** `create spiderendpoints`; undefined for requests not caused by Pods: watches, the leader's Lease, audits of claims. */
 function nameOf({ method, path }: ApiRequest): string | undefined {
   const url = new URL(path, "http://api");
   if (url.searchParams.has("watch") || url.pathname.includes("/leases")) return undefined;

@@ -11,7 +11,7 @@ interface RunningController extends AsyncDisposable {
   usage(): { readonly cpuSeconds: number; readonly rssMb: number; readonly peakRssMb: number };
 }
 
-/** Starts the bundle of the controller with the cluster of this kubeconfig; resolves when it is ready. Throws Error where it ends. */
+/** Starts the controller's bundle for the cluster of this kubeconfig; resolves when it is ready. Throws Error if it ends. */
 export async function startController(bundle: string, kubeconfig: string): Promise<RunningController> {
   const health = 20_000 + (process.pid % 10_000);
   const ports = ["--health-port", String(health), "--webhook-port", String(health + 1)];

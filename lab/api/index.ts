@@ -1,14 +1,15 @@
 /**
- * The lab's stand-in for the Kubernetes API server: in process, plain HTTP (to admission webhooks too), without TLS; of RBAC
- * only what `rights.ts` does: callers that are named there may do no more than their rules say. It keeps what the product, the lab's own controllers and kubectl (1.31 and later) can tell apart from a real one: resource versions,
- * conflicts, watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. It runs no scheduler, no
- * controller and no kubelet: those are clients of it. Everything is in memory and gone with the process.
+ * The lab's stand-in for the Kubernetes API server: in process, over plain HTTP (to admission webhooks, too), without TLS. It
+ * implements what the product, the lab's own controllers and kubectl (1.31 and later) can tell apart from a real one: resource
+ * versions, conflicts, watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. Of RBAC it has only
+ * `rights.ts`: callers that are named there may do no more than their rules say. It runs no scheduler, no controller and no
+ * kubelet: those are its clients. Everything is in memory and ends with the process.
  *
- * Limits, where a real server differs: a CRD with a schema keyword that is not obeyed here is refused, and rules in CEL have
- * the functions that the product's definitions use; built-in kinds have few defaults and no schema (unknown fields stay, immutable fields
- * can be changed); defaults of a definition reach stored objects with their next write; versions of a kind differ in name
- * only; deletion in the foreground happens in the background, and at once, and nothing is orphaned;
- * Events do not expire; no dry runs, server-side apply or protobuf, no SPDY, port-forward, attach, evict or explain.
+ * Differences from a real server: it refuses a CRD with a schema keyword that it does not implement, and CEL rules have only the
+ * functions that the product's definitions use; built-in kinds have few defaults and no schema (unknown fields stay, immutable
+ * fields can be changed); defaults of a definition reach stored objects with their next write; versions of a kind differ in name
+ * only; foreground deletion happens in the background, and at once, and nothing is orphaned; Events do not expire; there are no
+ * dry runs, server-side apply or protobuf, no SPDY, port-forward, attach, evict or explain.
  *
  * Imports #base and npm packages only; anything under `lab/` may import it, nothing under `src/` does.
  */

@@ -41,7 +41,7 @@ export interface LabApi {
 
 const firstNamespaces = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
-/** Builds a server with the namespaces `default`, `kube-node-lease`, `kube-public`, `kube-system`. Throws SpiderError LAB_BAD_CRD. */
+/** Creates a server with the namespaces `default`, `kube-node-lease`, `kube-public`, `kube-system`. Throws LAB_BAD_CRD. */
 export function createApiServer(options: LabApiOptions = {}): LabApi {
   const { clock = systemClock, log = silentLogger, kubelet, webhooks, rights = {}, store = new Store() } = options;
   const registry = new Registry(store);

@@ -23,7 +23,7 @@ export interface Controllers extends AsyncDisposable {
 /** How often leases are checked. */
 const judgeEveryMs = 1_000;
 
-/** Starts scheduler, Deployment and ReplicaSet controllers and the watch over nodes; resolves when all have seen every existing object. */
+/** Starts scheduler, Deployment and ReplicaSet controllers and the watch over nodes; resolves when all have their first lists. */
 export async function startControllers({ client, log, clock = systemClock }: ControllersOptions): Promise<Controllers> {
   const tasks = new Tasks(log);
   const worker = (name: string, reconcile: (key: string) => Promise<void>) =>

@@ -61,7 +61,7 @@ export type WatchInput<T> =
   /** The server refuses to stream. */
   | { readonly kind: "unstreamed" }
   | { readonly kind: "event"; readonly event: WatchEvent<T> }
-  /** The server closed the watch, or was silent for too long or doubted (`quiet`): of a kind that nobody touches it may have nothing to say. */
+  /** The server closed the watch, or it was silent for too long or in doubt (`quiet`): normal for objects that never change. */
   | { readonly kind: "ended"; readonly quiet: boolean }
   /** 410: the version, or the list's continuation, is no longer known. */
   | { readonly kind: "gone" }

@@ -39,7 +39,7 @@ interface NodeState {
   readonly records: readonly string[];
 }
 
-/** kubelet collects sandboxes that ended without it, as after a loss of power, once a minute, not in its first round, and later on a busy machine. */
+/** kubelet collects sandboxes that ended without it, as after a power loss, once a minute, but not in its first round. */
 const settleSeconds = 300;
 
 /** The usual one, and the one of suites that install into another. */

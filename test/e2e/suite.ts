@@ -29,7 +29,7 @@ export interface Suite extends AsyncDisposable {
   kubectl(...argv: readonly string[]): Promise<string>;
   /** `kubectl apply` of objects. */
   apply(...objects: readonly object[]): Promise<void>;
-  /** The objects of a kind; none where it has none, or is not served. By HTTP: tests ask again and again, and a kubectl is a tenth of a second of a processor. */
+  /** The objects of a kind; none if it is not served. By HTTP, because tests ask often, and a kubectl costs 0.1 s of CPU time. */
   list<T = KubeObject>(kind: keyof typeof listed, options?: ListOptions): Promise<readonly T[]>;
   /** A shell script on a node. */
   onNode(node: string, script: string): Promise<string>;

@@ -212,7 +212,7 @@ export class World {
   }
 }
 
-/** What a program uses of a replaced module and does not find there, it may only log: a part of it would be out of the simulation. */
+/** A program may only log that a replaced module lacks an export: then a part of it would not be simulated. */
 function watching(log: Logger, mistaken: (text: string) => void): Logger {
   const heard = (level: "warn" | "error") => (fields: object, message: string) => {
     const { err } = fields as { readonly err?: unknown };

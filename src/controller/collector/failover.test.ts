@@ -10,7 +10,7 @@ const ip = "172.18.30.131";
 const isWrite = ({ method, path }: ApiRequest) =>
   method !== "GET" && !path.includes("/leases/") && !path.includes("/events");
 
-/** A replica that can be stopped in the middle: its next write of `what` waits, as in a process that is paused, and goes out later. */
+/** A replica that can be paused: its next write of `what` waits, as in a paused process, and is sent later. */
 class Paused {
   readonly transport: Transport;
   readonly reached: Promise<void>;

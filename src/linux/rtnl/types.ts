@@ -104,7 +104,7 @@ export interface LinkChange {
   readonly newName?: string;
   readonly txQueueLen?: number;
   readonly group?: number;
-  /** Takes effect before the link goes up in the same change. False: as the kernel does by itself, from the next time that it goes up. */
+  /** Takes effect before the link goes up in the same change. False: the kernel's default, from the next time that it goes up. */
   readonly addrGenModeNone?: boolean;
   /** The link's own `net.ipv4.conf.*.rp_filter`, without a file below /proc/sys. */
   readonly rpFilter?: number;

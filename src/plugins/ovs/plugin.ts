@@ -290,7 +290,7 @@ function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args
   };
 }
 
-/** Both ends are as Open vSwitch will want them. Without IPAM the Pod's end comes up when it is configured, as the kernel likes it. */
+/** Both ends are made as Open vSwitch needs them. Without IPAM the Pod's end comes up when it is configured. */
 function pairSpec(name: string, ifName: string, { mtuBytes }: OvsSettings, silent: boolean): PairSpec {
   return {
     name,
