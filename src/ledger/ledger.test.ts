@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderIPAddresses } from "#api";
 import { hasCode } from "#base";
+import { IpSet, parseIp } from "#ip";
 import { ApiUnreachableError } from "#kube";
 import type { Fault } from "../kube/testing/fake-api.ts";
 import { isCreate, isDelete, nameOf, reason, requestOf, testPool } from "./testing/nodes.ts";
@@ -59,6 +60,12 @@ describe("Ledger.claim()", () => {
       ["10.6.0.1", 1],
       ["10.6.0.9", 2],
     ]);
+  });
+
+  it("gives no address that became reserved after it first drew from the pool", async () => {
+    await claim("a");
+    cluster.reserved = IpSet.ofIps(4, [parseIp("10.6.0.2")]);
+    assert.equal(nameOf(await claim("b")), "10.6.0.3");
   });
 
   it("gives the address again to the same sandbox without a request", async () => {
