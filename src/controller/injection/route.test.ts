@@ -125,7 +125,12 @@ describe("/mutate--v1-pod", () => {
   it("is served only if it is switched on", async () => {
     await using cluster = new TestCluster();
     await cluster.start();
-    const watched = () => cluster.api.requests.some(({ path }) => path.startsWith("/api/v1/namespaces?"));
+    // Whole Namespaces are watched for their annotations; the leader alone watches metadata, for their labels.
+    const watched = () =>
+      cluster.api.requests.some(
+        ({ path, headers }) =>
+          path.startsWith("/api/v1/namespaces?") && !headers["accept"]?.includes("as=PartialObjectMetadata"),
+      );
     assert.equal(watched(), false);
     await cluster.start({ podName: "b" }, { conf: "podResourceInject: {enabled: true}" });
     assert.equal(watched(), true);
