@@ -108,7 +108,7 @@ export function unusableFor(
     case "scope":
       return `is for no namespace, and enableStrictIPPoolScope is on; add ${namespace} to its spec.namespaceName`;
     case "namespaceName": {
-      const names = rejection.expected.replaceAll(" ", ", ");
+      const names = subnet.spec.namespaceName?.join(", ");
       return `is for namespace ${names}; add ${namespace} to its spec.namespaceName, or name another one`;
     }
     case "namespaceAffinity":
