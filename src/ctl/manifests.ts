@@ -52,9 +52,11 @@ function parseManifests(text: string, filename: string): readonly PlacedManifest
   });
 }
 
-/** `spec.ips[0]`: `spec`, `ips`, 0. Where a name has a dot, the place is that of what is around it. */
+/** `spec.ips[0]`: `spec`, `ips`, 0; `metadata.labels[a.b/c]`: `metadata`, `labels`, `a.b/c`. */
 function partsOf(field: string): readonly (string | number)[] {
-  return [...field.matchAll(/[^.[\]]+/g)].map(([part]) => (/^\d+$/.test(part) ? Number(part) : part));
+  return [...field.matchAll(/\[([^\]]*)\]|[^.[\]]+/g)].map(([part, key = part]) =>
+    /^\d+$/.test(key) ? Number(key) : key,
+  );
 }
 
 /** Where a member's name stands, or an item; of what the document does not have, where the nearest around it does. */

@@ -14,7 +14,7 @@ import { addNodeCommand } from "./node/status.ts";
 import { addTraceCommand } from "./node/trace.ts";
 import { type OutputFormat, outputFormats, parseOutputFormat } from "./output.ts";
 import { addPlanCommand } from "./plan/commands.ts";
-import { addValidateCommand } from "./validate.ts";
+import { addValidateCommand } from "./validate/validate.ts";
 
 /** The context of a command's action. */
 export interface Context {

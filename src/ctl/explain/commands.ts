@@ -5,6 +5,7 @@ import { readManifests } from "../manifests.ts";
 import { formatItems } from "../output.ts";
 import { parsePodName } from "../pod-name.ts";
 import type { Context, Run } from "../program.ts";
+import { countFileIn } from "./count-file-in.ts";
 import { type Diagnosis, diagnose, poolsToRead } from "./diagnose.ts";
 import { gatherFacts, readUsage, type Target } from "./gather.ts";
 import { podsOfFile } from "./manifest.ts";
@@ -41,18 +42,21 @@ async function explain(asked: Asked, context: Context): Promise<number> {
   const { io, cluster, output } = context;
   const diagnoses: Diagnosis[] = [];
   for (const target of await targetsOf(asked, context)) {
-    const facts = await gatherFacts(target, cluster, io.signal);
+    const stored = await gatherFacts(target, cluster, io.signal);
+    const facts = "manifest" in target ? countFileIn(stored, target.file, cluster.namespace) : stored;
     diagnoses.push(diagnose(facts, await readUsage(poolsToRead(facts), cluster, io.signal)));
   }
   const items = diagnoses.map(diagnosisJson);
-  io.out(formatItems(items, output) ?? diagnoses.map(formatDiagnosis).join("\n"));
+  if (output === "name") io.out(diagnoses.map(({ pod }) => `pod/${pod.split("/").at(-1)}\n`).join(""));
+  else io.out(formatItems(items, output) ?? diagnoses.map(formatDiagnosis).join("\n"));
   const verdicts = diagnoses.map(({ verdict }) => verdict);
   return verdicts.includes("fails") ? exitFailed : verdicts.includes("unknown") ? exitUnknown : exitOk;
 }
 
 async function targetsOf({ kind, name, filename }: Asked, { io, cluster }: Context): Promise<readonly Target[]> {
   if (filename !== undefined && name === undefined) {
-    return podsOfFile(await readManifests(io, filename), filename, cluster.namespace).map((manifest) => ({ manifest }));
+    const file = await readManifests(io, filename);
+    return podsOfFile(file, filename, cluster.namespace).map((manifest) => ({ manifest, file }));
   }
   const isPod = kind === "pod" || kind === "pods" || kind === "po";
   if (filename !== undefined || name === undefined || !isPod) {

@@ -212,9 +212,12 @@ function notesOf({ installation, pod, beside }: Facts, attempts: readonly Attemp
           `it could not run on ${failing.map(({ node }) => node).join(", ")}: ${sentenceOf(failing[0]?.failure).message}`,
         ]
       : []),
-    ...(beside.length === 0
+    ...beside.refused.map((what) => `of this file, the API server would refuse ${what}`),
+    ...(beside.counted.length === 0
       ? []
-      : [`judged by what the cluster has now, without ${beside.join(", ")} of this file: \`plan -f\` counts them in`]),
+      : [
+          `judged as if ${beside.counted.join(", ")} of this file were applied; what a command below would change of them, change in the file`,
+        ]),
     ...(installation.found
       ? []
       : ["no ConfigMap of a Spiderpool release was found: its settings are taken for the defaults"]),

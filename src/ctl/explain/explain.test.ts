@@ -336,13 +336,23 @@ describe("spiderpoolctl explain", () => {
       assert.match(out, /\n {2}SpiderSubnet s has 4 addresses left, and the application needs 5; add addresses /);
     });
 
-    it("says that it does not count in the subnet of the same file", async () => {
-      const files = { "app.yaml": `${app(1)["app.yaml"]}\n---\nkind: SpiderSubnet\nmetadata: {name: s}\n` };
-      const { out } = await runCtl(api, ["explain", "-f", "app.yaml"], files);
+    it("counts in the subnet of the same file, unless the API server would refuse it", async () => {
+      const explained = (spec: string) => {
+        const text = `apiVersion: spiderpool.spidernet.io/v2beta1\nkind: SpiderSubnet\nmetadata: {name: s}\nspec: ${spec}`;
+        const files = { "app.yaml": `${app(1)["app.yaml"]}\n---\n${text}\n` };
+        return runCtl(api, ["explain", "-f", "app.yaml"], files);
+      };
+      const { status, out } = await explained("{subnet: 10.9.0.0/24, ips: [10.9.0.10-10.9.0.13]}");
+      assert.equal(status, 0, out);
+      assert.match(out, /the controller makes it from SpiderSubnet s, 2 addresses\n/);
+      assert.match(out, /\n {2}judged as if SpiderSubnet s of this file were applied; /);
+      const refused = await explained("{subnet: 10.9.0.1/24}");
+      assert.equal(refused.status, 1);
       assert.match(
-        out,
-        /\n {2}judged by what the cluster has now, without SpiderSubnet s of this file: `plan -f` counts/,
+        refused.out,
+        /\n {2}of this file, the API server would refuse SpiderSubnet s: spec\.subnet: .* please change it to 10\.9\.0\.0\/24\n/,
       );
+      assert.match(refused.out, /SpiderSubnet s does not exist/);
     });
 
     it("looks at the pool of an application that is applied again", async () => {
@@ -376,6 +386,47 @@ describe("spiderpoolctl explain", () => {
         /the controller creates it; if it does not, see the Events of ReplicaSet default\/web and of SpiderSubnet s\n/,
       );
     });
+  });
+
+  it("counts in everything of the same file on which the Pod's networks depend", async () => {
+    const ours = "apiVersion: spiderpool.spidernet.io/v2beta1\nkind:";
+    const file = `apiVersion: v1
+kind: Pod
+metadata: {name: p, annotations: {k8s.v1.cni.cncf.io/networks: "default/second, default/third", ipam.spidernet.io/ippools: '[{"interface":"eth0","ipv4":["b"]},{"interface":"net1","ipv4":["a"]},{"interface":"net2","ipv4":["a"]}]'}}
+spec: {nodeName: node3}
+---
+${ours} SpiderIPPool
+metadata: {name: b}
+spec: {subnet: 10.7.0.0/24, ips: [10.7.0.1-10.7.0.3], nodeName: [node3], namespaceAffinity: {matchLabels: {kubernetes.io/metadata.name: default}}}
+---
+${ours} SpiderReservedIP
+metadata: {name: r}
+spec: {ips: [10.7.0.3]}
+---
+${ours} SpiderMultusConfig
+metadata: {name: second}
+spec: {cniType: macvlan, macvlan: {master: [eth0]}}
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: third}
+spec: {config: '${ovs}'}
+---
+{apiVersion: v1, kind: Node, metadata: {name: node3}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: default}}
+`;
+    const { status, out } = await runCtl(api, ["explain", "-f", "x.yaml"], { "x.yaml": file });
+    assert.equal(status, 0, out);
+    assert.match(out, /✔ b +IPv4 +2 of 2 addresses are free\n/);
+    assert.match(out, /^net1 from default\/second, .*\n {2}✔ a /m);
+    assert.match(out, /^net2 from default\/third, .*\n {2}✔ a /m);
+    assert.equal((await runCtl(api, ["explain", "-f", "x.yaml", "-o", "name"], { "x.yaml": file })).out, "pod/p\n");
+    assert.deepEqual(
+      api.all(spiderIPPools).map(({ metadata }) => metadata.name),
+      ["a"],
+      "it writes nothing",
+    );
   });
 
   it("says of a Pod that runs what it has, and that one like it could not start now", async () => {

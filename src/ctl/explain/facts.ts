@@ -1,4 +1,4 @@
-import type { NetworkAttachmentDefinition, Settings, SpiderIPPool, SpiderSubnet } from "#api";
+import type { NetworkAttachmentDefinition, Settings, SpiderIPPool, SpiderReservedIP, SpiderSubnet } from "#api";
 import type { Family, IpSet } from "#ip";
 import type { PoolView, WorkloadObject } from "#ipam";
 import type { CoreEvent, KubeObject, Node, OwnerReference, TopController } from "#kube";
@@ -37,6 +37,14 @@ export interface Installation {
   readonly found: boolean;
 }
 
+/** Objects of a Pod's own file on which its networks may depend. */
+export interface Beside {
+  /** They are among the facts as they are in the file; each as `Kind name`. */
+  readonly counted: readonly string[];
+  /** Those that the API server would refuse, and why: they are among the facts as they are in the cluster, if they are. */
+  readonly refused: readonly string[];
+}
+
 /** All that the API server tells about one Pod's networks: what a diagnosis is made of. */
 export interface Facts {
   readonly pod: Subject;
@@ -53,6 +61,8 @@ export interface Facts {
   readonly brokenPools: ReadonlyMap<string, string>;
   /** The same pools as stored, for commands that change them. */
   readonly poolObjects: ReadonlyMap<string, SpiderIPPool>;
+  readonly reservations: readonly SpiderReservedIP[];
+  /** The addresses of the reservations. */
   readonly reserved: (family: Family) => IpSet;
   /** Every SpiderSubnet, by name. */
   readonly subnets: ReadonlyMap<string, SpiderSubnet>;
@@ -60,8 +70,8 @@ export interface Facts {
   readonly workload: WorkloadObject | undefined;
   readonly owner: TopController | undefined;
   readonly installation: Installation;
-  /** Objects of the Pod's file that this does not count in, as `Kind name`. */
-  readonly beside: readonly string[];
+  /** What the Pod's file has besides it. */
+  readonly beside: Beside;
   /** Events on the Pod of the last hour, oldest first. */
   readonly events: readonly CoreEvent[];
 }

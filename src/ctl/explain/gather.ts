@@ -36,6 +36,7 @@ import {
 import { type Claim, claimOf } from "#ledger";
 import { networkStatusAnnotation } from "#multus";
 import type { Cluster } from "../cluster.ts";
+import type { Manifest } from "../manifests.ts";
 import type { Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
 import type { PodManifest } from "./manifest.ts";
 import { eventTimeMs } from "./told.ts";
@@ -43,8 +44,10 @@ import { eventTimeMs } from "./told.ts";
 /** Events are kept for an hour by default, and a Pod that is gone is remembered as long. */
 const rememberedMs = 3_600_000;
 
-/** A Pod by name, or one that is not made yet. */
-export type Target = { readonly namespace: string; readonly name: string } | { readonly manifest: PodManifest };
+/** A Pod by name, or one that is not made yet, with all objects of its file. */
+export type Target =
+  | { readonly namespace: string; readonly name: string }
+  | { readonly manifest: PodManifest; readonly file: readonly Manifest[] };
 
 /** Reads all that a diagnosis needs except the claims; nothing is written. Throws what the API server answers. */
 export async function gatherFacts(target: Target, { client, clock }: Cluster, signal: AbortSignal): Promise<Facts> {
@@ -80,11 +83,12 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
     pools,
     brokenPools,
     poolObjects: new Map(poolObjects.map((pool) => [pool.metadata.name, pool])),
+    reservations: reservedIps,
     reserved: reservedBy(reservedIps),
     subnets: new Map(subnets.map((subnet) => [subnet.metadata.name, subnet])),
     ...(await applicationOf(target, stored, pod, pools, client, signal)),
     installation,
-    beside: "manifest" in target ? target.manifest.beside : [],
+    beside: { counted: [], refused: [] },
     // A former Pod of the same name has Events, too.
     events: stored === undefined ? told : told.filter(({ involvedObject: { uid } }) => isOf(uid, stored)),
   };

@@ -1,6 +1,7 @@
 import { SpiderError } from "#base";
 import type { OwnerReference, TopController } from "#kube";
 import type { Manifest } from "../manifests.ts";
+import { isMap, memberOf, podKinds, templateIn } from "../pod-template.ts";
 
 /** A Pod as a file describes it: itself, or by the template of what would make it. */
 export interface PodManifest {
@@ -20,26 +21,7 @@ export interface PodManifest {
   readonly owner: TopController | undefined;
   /** The object itself, as it was written; undefined for a bare Pod. */
   readonly workload: Manifest | undefined;
-  /** Objects of the same file on which its networks may depend, as `kind/name`. */
-  readonly beside: readonly string[];
 }
-
-/** Where the kinds that make Pods have the template of one. */
-const templatePaths: Readonly<Record<string, readonly string[]>> = {
-  Pod: [],
-  Deployment: ["spec", "template"],
-  ReplicaSet: ["spec", "template"],
-  StatefulSet: ["spec", "template"],
-  DaemonSet: ["spec", "template"],
-  Job: ["spec", "template"],
-  CronJob: ["spec", "jobTemplate", "spec", "template"],
-};
-
-/** Kinds on which the networks of a Pod depend: those in the file are not in the cluster yet, or are otherwise there. */
-const deciding = [
-  ...["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig"],
-  ...["NetworkAttachmentDefinition", "Namespace", "Node"],
-];
 
 /** The Pods that a file's objects are or would make; other objects are passed over. Throws OPTIONS_INVALID. */
 export function podsOfFile(
@@ -47,24 +29,19 @@ export function podsOfFile(
   filename: string,
   namespace: string,
 ): readonly PodManifest[] {
-  const beside = manifests.flatMap(({ kind = "", metadata: { name = "" } }) =>
-    deciding.includes(kind) ? [`${kind} ${name}`] : [],
-  );
   const found = manifests.flatMap((manifest) => podOf(manifest, filename, namespace) ?? []);
-  if (found.length > 0) return found.map((pod) => ({ ...pod, beside }));
-  const kinds = Object.keys(templatePaths).join(", ");
-  throw new SpiderError("OPTIONS_INVALID", `${filename} has no Pod and nothing that makes one (${kinds})`);
+  if (found.length > 0) return found;
+  throw new SpiderError(
+    "OPTIONS_INVALID",
+    `${filename} has no Pod and nothing that makes one (${podKinds.join(", ")})`,
+  );
 }
 
-function podOf(
-  manifest: Manifest,
-  filename: string,
-  defaultNamespace: string,
-): Omit<PodManifest, "beside"> | undefined {
+function podOf(manifest: Manifest, filename: string, defaultNamespace: string): PodManifest | undefined {
   const { kind = "", apiVersion = "v1", metadata } = manifest;
-  const path = Object.hasOwn(templatePaths, kind) ? templatePaths[kind] : undefined;
-  if (path === undefined) return undefined;
-  const template = path.reduce<unknown>((at, key) => memberOf(at, key), manifest);
+  const inside = templateIn(manifest);
+  if (inside === undefined) return undefined;
+  const { template } = inside;
   const { name = String(memberOf(metadata, "generateName") ?? ""), namespace = defaultNamespace } = metadata;
   const own = memberOf(template, "metadata");
   const spec = memberOf(template, "spec");
@@ -90,14 +67,6 @@ function podOf(
 function ownerOf(apiVersion: string, kind: string, namespace: string, name: string): TopController {
   const [version = "", group = ""] = apiVersion.split("/").toReversed();
   return { apiGroup: group, apiVersion: version, kind, namespace, name, uid: "" };
-}
-
-function memberOf(value: unknown, key: string): unknown {
-  return isMap(value) ? value[key] : undefined;
-}
-
-function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A map of texts, as the API server would take it. */

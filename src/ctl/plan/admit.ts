@@ -1,16 +1,23 @@
 import {
   apiGroup,
   apiVersion,
+  defaultMultusConfig,
   defaultPool,
   defaultReservedIp,
   defaultSubnet,
   formatViolation,
+  networkAttachmentDefinitions,
+  networkNameOf,
   removedAddresses,
+  renderNetwork,
   type SpiderIPPool,
+  type SpiderMultusConfig,
   type SpiderReservedIP,
   type SpiderSubnet,
   type Submitted,
+  spiderMultusConfigs,
   type Violation,
+  validateMultusConfig,
   validatePool,
   validateReservedIp,
   validateSubnet,
@@ -18,7 +25,7 @@ import {
 import { SpiderError } from "#base";
 import { compareIp } from "#ip";
 import { type WorkloadObject, workloadKindOf } from "#ipam";
-import { type KubeObject, keyOf, type Pod } from "#kube";
+import { apiVersionOf, type KubeObject, keyOf, type OwnerReference, type Pod } from "#kube";
 import { isHeld } from "#ledger";
 import type { Manifest } from "../manifests.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
@@ -57,6 +64,8 @@ export function admit(world: World, change: Change, namespace: string): Admitted
 }
 
 const ours = `${apiGroup}/${apiVersion}`;
+const network = `${apiVersionOf(networkAttachmentDefinitions)} ${networkAttachmentDefinitions.kind}`;
+const namespaceNameLabel = "kubernetes.io/metadata.name";
 const clock = "1970-01-01T00:00:00Z";
 
 class Admission implements Admitted {
@@ -89,8 +98,14 @@ class Admission implements Admitted {
           return { object, violations: validateReservedIp(object, { old, families: this.#settings }) };
         });
         return;
+      case `${ours} SpiderMultusConfig`:
+        this.#putMultusConfig(this.#placed(manifest));
+        return;
+      case network:
+        this.#put(this.#placed(manifest), this.#world.nads);
+        return;
       case "v1 Namespace":
-        this.#put(manifest, namespaces);
+        this.#put(labelled(manifest), namespaces);
         return;
       case "v1 Node":
         this.#put(manifest, nodes);
@@ -122,6 +137,12 @@ class Admission implements Admitted {
         return;
       case `${ours} SpiderReservedIP`:
         reservations.delete(name);
+        return;
+      case `${ours} SpiderMultusConfig`:
+        this.#deleteMultusConfig(this.#placed(manifest));
+        return;
+      case network:
+        this.#world.nads.delete(this.#keyOf(manifest));
         return;
       case "v1 Pod": {
         const pod = pods.get(this.#keyOf(manifest));
@@ -194,6 +215,30 @@ class Admission implements Admitted {
     const others = [...subnets.values()];
     const context = { old, others, pools: [...pools.values()], families: this.#settings };
     return { object, violations: validateSubnet(object, context) };
+  }
+
+  /** What counts is the network that the controller makes of it. */
+  #putMultusConfig(manifest: Manifest): void {
+    const { nads } = this.#world;
+    const configs = new Map<string, SpiderMultusConfig>();
+    const isTaken = this.#put(manifest, configs, (sent, old) => {
+      const object = defaultMultusConfig(sent, old);
+      const { namespace = "", name } = object.metadata;
+      const there = nads.get(keyOf({ namespace, name: networkNameOf(object) ?? name }));
+      return { object, violations: validateMultusConfig(object, { old, network: there }) };
+    });
+    const config = isTaken ? configs.get(this.#keyOf(manifest)) : undefined;
+    if (config === undefined) return;
+    const made = renderNetwork(config);
+    const metadata = { uid: this.#world.newUid(), resourceVersion: "", ...made.metadata };
+    nads.set(keyOf(metadata), { ...made, metadata });
+  }
+
+  #deleteMultusConfig({ metadata: { namespace, name } }: Manifest): void {
+    for (const [key, { metadata }] of this.#world.nads) {
+      const isOwner = (one: OwnerReference) => one.kind === spiderMultusConfigs.kind && one.name === name;
+      if (metadata.namespace === namespace && metadata.ownerReferences?.some(isOwner)) this.#world.nads.delete(key);
+    }
   }
 
   #putWorkload(manifest: Manifest): void {
@@ -273,6 +318,12 @@ class Admission implements Admitted {
   #said({ kind, metadata }: Manifest): string {
     return `${kind}/${keyOf({ name: "", ...metadata })}`;
   }
+}
+
+/** Every Namespace has a label with its name, which the API server adds. */
+function labelled(manifest: Manifest): Manifest {
+  const { name = "", labels } = manifest.metadata;
+  return { ...manifest, metadata: { ...manifest.metadata, labels: { ...labels, [namespaceNameLabel]: name } } };
 }
 
 function terminating<T extends KubeObject>(object: T): T {

@@ -1,4 +1,4 @@
-import type { SpiderIPPool, SpiderReservedIP, SpiderSubnet } from "#api";
+import type { NetworkAttachmentDefinition, SpiderIPPool, SpiderReservedIP, SpiderSubnet } from "#api";
 import { claimAddress, claimName, type Family, formatIp, type Ip, IpSet } from "#ip";
 import type { PoolView } from "#ipam";
 import { keyOf, type Pod, topControllerAmong } from "#kube";
@@ -32,7 +32,7 @@ export class World {
   readonly workloads: Map<string, StoredWorkload>;
   readonly namespaces: Map<string, State["namespaces"][number]>;
   readonly nodes: Map<string, State["nodes"][number]>;
-  readonly nads: Facts["nads"];
+  readonly nads: Map<string, NetworkAttachmentDefinition>;
   readonly installation: Installation;
   readonly freed: Freed[] = [];
   #decoded: Pick<Facts, "pools" | "brokenPools"> | undefined;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { spiderIPPools } from "#api";
-import { FakeApi } from "../kube/testing/fake-api.ts";
-import { runCtl } from "./testing/run.ts";
+import { annotations, spiderIPPools } from "#api";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { runCtl } from "../testing/run.ts";
 
 const pool = (name: string, spec: object) => ({
   apiVersion: "spiderpool.spidernet.io/v2beta1",
@@ -89,6 +89,85 @@ items:
       /^spiderippool\/a: spec\.vlan: unknown field "vlan": known are .*gateway.* \(x\.yaml, line 10\)$/,
     );
     assert.match(lines[5] ?? "", /^spiderippool\/c: spec\.subnet: Invalid value: .* \(x\.yaml, line 24\)$/);
+  });
+
+  describe("about annotations, with which Pods would not start", () => {
+    const deployment = (notes: string) => `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    metadata:
+      annotations:
+${notes}
+    spec: {}
+`;
+    const said = async (file: string) => {
+      const { status, err, out } = await runCtl(new FakeApi(), ["validate", "-f", "x.yaml"], { "x.yaml": file });
+      return { status, lines: `${err}${out}`.trimEnd().split("\n") };
+    };
+
+    it("names the annotation, what is wrong with it, and its line", async () => {
+      const notes = [
+        `        ipam.spidernet.io/ippool: '{"ipv4":"a"}'`,
+        `        ipam.spidernet.io/ippools: '[{"interface":"eth0"},{"ipv4":["a"]}]'`,
+        `        ipam.spidernet.io/routes: '[{"dst":"10.0.0.0/8","gw":"fd00::1"}]'`,
+        `        ipam.spidernet.io/subnet: '{"ipv4":["s"]}'`,
+        "        ipam.spidernet.io/ippool-ip-number: 3",
+        "        ipam.spidernet.io/ipool: '{}'",
+        `        k8s.v1.cni.cncf.io/networks: '["a"'`,
+        "        v1.multus-cni.io/default-network: a,b",
+      ];
+      const { status, lines } = await said(deployment(notes.join("\n")));
+      assert.equal(status, 1);
+      const at = "deployment/web: spec.template.metadata.annotations";
+      const expected = [
+        /\[ipam\.spidernet\.io\/ippool-ip-number\]: 3 is no text: put it in quotation marks \(x\.yaml, line 12\)$/,
+        /\[ipam\.spidernet\.io\/ipool\]: nobody reads this annotation: did you mean ipam\.spidernet\.io\/ippool\? \(x\.yaml, line 13\)$/,
+        /\/ippool\]: wrong input, .* value\.ipv4 must be a list, found "a"; .* \(x\.yaml, line 8\)$/,
+        /\/ippools\]: wrong input, .* NIC should be either all specified or all unspecified; .* \(x\.yaml, line 9\)$/,
+        /\/routes\]: wrong input, .* invalid route format in \[0\], .* \(x\.yaml, line 10\)$/,
+        /\/networks\]: .* \(x\.yaml, line 14\)$/,
+        /\/default-network\]: .*2 networks.* \(x\.yaml, line 15\)$/,
+      ];
+      assert.equal(lines.length, expected.length, lines.join("\n"));
+      for (const [index, line] of lines.entries()) {
+        assert.ok(line.startsWith(at), line);
+        assert.match(line, expected[index] ?? /^$/);
+      }
+    });
+
+    it("accepts what is right, in Pods, templates of every kind, and Namespaces", async () => {
+      const notes = { [annotations.ippool]: '{"ipv4":["a*"]}', [annotations.networks]: "net, other/net@data" };
+      const template = { metadata: { annotations: notes } };
+      const files = [
+        { apiVersion: "v1", kind: "Pod", metadata: { name: "p", annotations: notes } },
+        {
+          apiVersion: "batch/v1",
+          kind: "CronJob",
+          metadata: { name: "c" },
+          spec: { jobTemplate: { spec: { template } } },
+        },
+        { apiVersion: "apps/v1", kind: "StatefulSet", metadata: { name: "s" }, spec: { template } },
+        { apiVersion: "v1", kind: "Service", metadata: { name: "x" } },
+        {
+          apiVersion: "v1",
+          kind: "Namespace",
+          metadata: { name: "n", annotations: { [annotations.defaultIpv4Pools]: '["a"]' } },
+        },
+      ];
+      const file = files.map((one) => JSON.stringify(one)).join("\n---\n");
+      const { status, lines } = await said(file);
+      const right = ["pod/p", "cronjob/c", "statefulset/s", "namespace/n"];
+      assert.deepEqual({ status, lines }, { status: 0, lines: right.map((name) => `${name} is valid`) });
+      const named = await runCtl(new FakeApi(), ["validate", "-f", "x.yaml", "-o", "name"], { "x.yaml": file });
+      assert.match(named.out, /^pod\/p\ncronjob\.batch\/c\nstatefulset\.apps\/s\nnamespace\/n\n$/);
+      const wrong = { ...files[4], metadata: { name: "n", annotations: { [annotations.defaultIpv6Pools]: "a" } } };
+      assert.match(
+        (await said(JSON.stringify(wrong))).lines[0] ?? "",
+        /^namespace\/n: metadata\.annotations\[.*-ipv6-.* it is not JSON/,
+      );
+    });
   });
 
   it("refuses a file without objects of ours", async () => {

@@ -25,17 +25,20 @@ import {
 } from "#api";
 import { SpiderError } from "#base";
 import { type KubeClient, type KubeObject, keyOf } from "#kube";
-import { exitFailed, exitOk } from "./io.ts";
-import { type Manifest, readPlacedManifests } from "./manifests.ts";
-import { formatItems } from "./output.ts";
-import type { Context, Run } from "./program.ts";
-import { violationsOfKind } from "./schema/kinds.ts";
+import { exitFailed, exitOk } from "../io.ts";
+import { type Manifest, readPlacedManifests } from "../manifests.ts";
+import { formatItems } from "../output.ts";
+import type { Context, Run } from "../program.ts";
+import { violationsOfKind } from "../schema/kinds.ts";
+import { annotationMistakes, type Wrong } from "./annotations.ts";
 
-/** `validate -f FILE`: finds what the API server would refuse, by schema and admission, without sending anything. */
+/** `validate -f FILE`: finds what the API server, or later the Pods' ADD, would refuse, without sending anything. */
 export function addValidateCommand(program: Command, run: Run): void {
   program
     .command("validate")
-    .description("find mistakes in manifests that the API server would refuse, and where, without sending them")
+    .description(
+      "find mistakes in manifests, and where: what the API server would refuse, and annotations with which Pods would not start",
+    )
     .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
     .action(({ filename }: { filename: string }) => run((context) => validate(filename, context)));
 }
@@ -50,34 +53,43 @@ interface Others {
 
 /**
  * Prints a line for each of our objects in the file: valid, or all mistakes and their places, first by the kind's schema and, if
- * that finds none, by the rules of admission. Skips objects of other groups. The exit status is 1 if one would be refused.
+ * that finds none, by the rules of admission; and a line for each Pod, Pod template and Namespace with annotations of ours.
+ * Skips other objects. The exit status is 1 if one has a mistake.
  */
 async function validate(filename: string, { io, cluster, output }: Context): Promise<number> {
-  const placed = (await readPlacedManifests(io, filename)).filter(({ manifest }) => manifest.apiVersion === ours);
-  if (placed.length === 0) {
-    throw new SpiderError("OPTIONS_INVALID", `${filename} has no object of ${ours}`);
-  }
-  const others = await existing(cluster.client, io.signal);
-  const items = placed.map(({ manifest, placeOf }) => {
-    const problems = judge(manifest, others).map((wrong) => ({ ...wrong, place: placeOf(wrong.field) }));
-    const key = keyOf({ name: "", ...manifest.metadata });
-    return { object: `${manifest.kind?.toLowerCase()}/${key}`, valid: problems.length === 0, problems };
+  const placed = await readPlacedManifests(io, filename);
+  const isOurs = ({ apiVersion: version }: Manifest) => version === ours;
+  const others = placed.some(({ manifest }) => isOurs(manifest))
+    ? await existing(cluster.client, io.signal)
+    : { pools: [], subnets: [] };
+  const found = placed.flatMap(({ manifest, placeOf }) => {
+    const mistakes = isOurs(manifest) ? judge(manifest, others) : annotationMistakes(manifest, cluster.namespace);
+    if (mistakes === undefined) return [];
+    const problems = mistakes.map((wrong) => ({ ...wrong, place: placeOf(wrong.field) }));
+    const object = `${manifest.kind?.toLowerCase()}/${keyOf({ name: "", ...manifest.metadata })}`;
+    return [{ manifest, item: { object, valid: problems.length === 0, problems } }];
   });
+  if (found.length === 0) {
+    const sought = `no object of ${ours}, and no Pod, Pod template or Namespace with annotations of ours`;
+    throw new SpiderError("OPTIONS_INVALID", `${filename} has ${sought}`);
+  }
+  const items = found.map(({ item }) => item);
   const text = formatItems(items, output);
   if (text !== undefined) io.out(text);
   else {
-    for (const { object, valid, problems } of items) {
-      if (valid) io.out(output === "name" ? `${object.replace("/", `.${apiGroup}/`)}\n` : `${object} is valid\n`);
+    for (const { manifest, item } of found) {
+      const { object, valid, problems } = item;
+      if (valid) io.out(output === "name" ? `${resourceName(manifest)}\n` : `${object} is valid\n`);
       for (const { text: what, place } of problems) io.err(`${object}: ${what} (${place})\n`);
     }
   }
   return items.every(({ valid }) => valid) ? exitOk : exitFailed;
 }
 
-interface Wrong {
-  readonly field: string;
-  /** The message, with the field. */
-  readonly text: string;
+/** As `kubectl -o name` prints it: `deployment.apps/web`. */
+function resourceName({ apiVersion: version = "v1", kind = "", metadata }: Manifest): string {
+  const group = version.includes("/") ? `.${version.split("/")[0]}` : "";
+  return `${kind.toLowerCase()}${group}/${metadata.name ?? ""}`;
 }
 
 function judge(manifest: Manifest, others: Others): readonly Wrong[] {
