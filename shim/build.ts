@@ -8,9 +8,20 @@ import { cachePath } from "../lab/cache.ts";
 
 const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const warnings = ["-Wall", "-Wextra", "-Werror"];
+const optimized = [...warnings, "-O2", "-static", "-fstack-protector-strong", "-Wl,--strip-all"];
+/**
+ * With start.c in place of a C library. The guard is global where there is no thread-local storage; a loop that is what
+ * `strlen` does must not become a call of it; few pages are what is mapped soonest.
+ */
+const withoutLibrary = [
+  ...["-nostdlib", "-fno-builtin", "-fno-tree-loop-distribute-patterns", "-fno-pie", "-no-pie"],
+  ...["-mstack-protector-guard=global", "-fcf-protection=none", "-fno-asynchronous-unwind-tables"],
+  ...["-Wl,-z,noseparate-code", "-Wl,--build-id=none"],
+];
+const isX64 = process.arch === "x64";
 const variants = {
   /** What is installed. */
-  release: [...warnings, "-O2", "-static", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,--strip-all"],
+  release: [...optimized, ...(isX64 ? withoutLibrary : ["-D_FORTIFY_SOURCE=2"])],
   /** Ends with a report at the first memory error or undefined behaviour. */
   sanitized: [...warnings, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
   /** For valgrind, which has to see where functions begin. */
@@ -19,6 +30,15 @@ const variants = {
   harness: [...warnings, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wno-unused"],
 } as const;
 type ShimVariant = keyof typeof variants;
+/** What each is compiled of. */
+const sources: Readonly<Record<ShimVariant, readonly string[]>> = {
+  release: isX64 ? ["shim.c", "start.c"] : ["shim.c"],
+  sanitized: ["shim.c"],
+  debug: ["shim.c"],
+  harness: ["fuzz-harness.c"],
+};
+/** What any of them is made of. */
+const files = ["shim.c", "start.c", "fuzz-harness.c"];
 
 /**
  * Compiles the shim, unless this source was compiled before, and puts it into `outDir` as `spiderpool-shim` (another variant with
@@ -27,18 +47,13 @@ type ShimVariant = keyof typeof variants;
  */
 export async function buildShim(outDir: string, variant: ShimVariant = "release"): Promise<string> {
   const flags = variants[variant];
-  const key = createHash("sha256")
-    .update(await readFile(pathOf("shim.c")))
-    .update(variant === "harness" ? await readFile(pathOf("fuzz-harness.c")) : "")
-    .update(flags.join(" "))
-    .update(process.arch);
+  const key = createHash("sha256").update(flags.join(" ")).update(process.arch);
+  for (const file of files) key.update(await readFile(pathOf(file)));
   const cache = cachePath("shim");
   const cached = join(cache, key.digest("hex").slice(0, 16));
   if (!(await exists(cached))) {
     await mkdir(cache, { recursive: true });
-    await replace(cached, (temporary) =>
-      compile(temporary, flags, pathOf(variant === "harness" ? "fuzz-harness.c" : "shim.c")),
-    );
+    await replace(cached, (temporary) => compile(temporary, flags, sources[variant].map(pathOf)));
   }
   const shim = join(outDir, variant === "release" ? "spiderpool-shim" : `spiderpool-shim-${variant}`);
   await mkdir(outDir, { recursive: true });
@@ -46,10 +61,10 @@ export async function buildShim(outDir: string, variant: ShimVariant = "release"
   return shim;
 }
 
-async function compile(output: string, flags: readonly string[], source: string): Promise<void> {
+async function compile(output: string, flags: readonly string[], from: readonly string[]): Promise<void> {
   for (const compiler of [process.env["CC"] ?? "gcc", "cc"]) {
     try {
-      await promisify(execFile)(compiler, [...flags, "-o", output, source]);
+      await promisify(execFile)(compiler, [...flags, "-o", output, ...from]);
       return;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;

@@ -2,7 +2,7 @@
  * socket, runs foreign plugins as its own children when the agent says so, and prints the agent's answer. It parses no JSON
  * and allocates no memory. The frames are described in src/cni/frames.ts. The file `.spiderpool-socket` beside it may hold
  * the socket's path and, on a second line, milliseconds: how long to wait for the agent at ADD and CHECK, at DEL and GC, at
- * STATUS, and for its answer. */
+ * STATUS, and for its answer. On x86-64 it does without a C library: what it uses of one is in start.c. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -57,8 +57,7 @@ __attribute__((format(printf, 3, 4))) static _Noreturn void fail(int code, const
   va_start(args, format);
   vsnprintf(details, sizeof details, format, args);
   for (char *c = details; *c; c++) if (*c == '"' || *c == '\\' || *c < ' ' || *c == 127) *c = '?';
-  printf("{\n    \"cniVersion\": \"1.1.0\",\n    \"code\": %d,\n    \"msg\": \"%s\",\n    \"details\": \"%s\"\n}", code, msg, details);
-  fflush(stdout);
+  dprintf(1, "{\n    \"cniVersion\": \"1.1.0\",\n    \"code\": %d,\n    \"msg\": \"%s\",\n    \"details\": \"%s\"\n}", code, msg, details);
   _exit(1);
 }
 
@@ -131,22 +130,39 @@ static uint32_t number(enum tag tag) {
 static const char *find_plugin(void) {
   static char file[4096];
   struct stat found;
-  for (char *folder = strtok(frame.field[PATH].at, ":"); folder; folder = strtok(NULL, ":")) {
+  for (char *folder = frame.field[PATH].at, *next; folder; folder = next) {
+    if ((next = strchr(folder, ':'))) *next++ = 0;
+    if (!*folder) continue;
     int len = snprintf(file, sizeof file, "%s/%s", folder, frame.field[ARGV0].at);
     if (len < (int)sizeof file && !stat(file, &found) && S_ISREG(found.st_mode)) return file;
   }
   return NULL;
 }
 
+/* The shim's variables, with the frame's in the places of those of the same names. */
+static void merge_variables(char **all) {
+  size_t many = 0, at;
+  for (char **v = environ; *v; v++) all[many++] = *v;
+  for (int i = 0; i < frame.variables; i++) {
+    char *one = frame.env[i].at, *value = strchr(one, '=');
+    for (at = 0; at < many && value && strncmp(all[at], one, (size_t)(value - one) + 1);) at++;
+    if (value) all[at] = one, many += at == many;
+  }
+  all[many] = NULL;
+}
+
 static _Noreturn void become_plugin(int in_fd, int out_fd, int err_fd) {
   const char *file = find_plugin();
+  size_t many = 0;
+  while (environ[many]) many++;
+  char *variables[many + VARIABLES_MAX + 1];
+  merge_variables(variables);
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGPIPE, SIG_DFL);
   dup2(in_fd, 0), dup2(out_fd, 1), dup2(err_fd, 2); /* ours are all above 2 and close on exec */
-  for (int i = 0; i < frame.variables; i++) putenv(frame.env[i].at);
   for (int tries = 0; file && tries < 6; tries++, sleep(1)) { /* a file that is just being written is worth another try */
-    execve(file, (char *[]){ frame.field[ARGV0].at, NULL }, environ);
+    execve(file, (char *[]){ frame.field[ARGV0].at, NULL }, variables);
     if (errno != ETXTBSY) break;
   }
   if (file) dprintf(2, "cannot execute %s: %s", file, strerror(errno));
@@ -218,14 +234,24 @@ static int converse(int fd, int64_t until) {
 }
 
 static void read_settings(void) {
-  char path[4096] = "", line[100];
+  static char path[4096], text[256];
   if (readlink("/proc/self/exe", path, sizeof path - 32) <= 0) return;
-  strcpy(strrchr(path, '/') + 1, ".spiderpool-socket");
-  FILE *file = fopen(path, "re");
-  if (!file) return;
-  if (fgets(agent.sun_path, sizeof agent.sun_path, file)) agent.sun_path[strcspn(agent.sun_path, "\n")] = 0;
-  if (fgets(line, sizeof line, file)) sscanf(line, "%d %d %d %d", &add_ms, &del_ms, &status_ms, &reply_ms);
-  fclose(file);
+  memcpy(strrchr(path, '/') + 1, ".spiderpool-socket", 19);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  ssize_t len = read(fd, text, sizeof text - 1);
+  close(fd);
+  char *line = strchr(text, '\n'), *next = line;
+  size_t name = line ? (size_t)(line - text) : len > 0 ? (size_t)len : 0;
+  if (name == 0 || name >= sizeof agent.sun_path) return;
+  memcpy(agent.sun_path, text, name);
+  agent.sun_path[name] = 0;
+  int *settings[] = { &add_ms, &del_ms, &status_ms, &reply_ms };
+  for (int i = 0; i < 4 && line; i++, line = next) {
+    int value = (int)strtol(line, &next, 10);
+    if (next == line) break;
+    *settings[i] = value;
+  }
 }
 
 int main(int argc, char **argv) {
@@ -233,8 +259,8 @@ int main(int argc, char **argv) {
   for (int fd = 0; fd >= 0 && fd <= 2;) fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* nothing of ours may become a stream */
   signal(SIGPIPE, SIG_IGN);
   verb = getenv("CNI_COMMAND");
-  if (!verb || !*verb) return fprintf(stderr, "Spiderpool CNI plugin\nCNI protocol versions supported: %s\n", versions) < 0;
-  if (!strcmp(verb, "VERSION")) return printf("{\"cniVersion\":\"1.1.0\",\"supportedVersions\":%s}", versions) < 0 || fflush(stdout);
+  if (!verb || !*verb) return dprintf(2, "Spiderpool CNI plugin\nCNI protocol versions supported: %s\n", versions) < 0;
+  if (!strcmp(verb, "VERSION")) return dprintf(1, "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":%s}", versions) < 0;
   read_settings();
   char called[64]; /* a GC must not take down what was added after it */
   snprintf(called, sizeof called, "SPIDERPOOL_CALLED_MS=%lld", (long long)clock_ms(CLOCK_REALTIME));

@@ -119,7 +119,7 @@ describe("without an agent", () => {
       const error = errorOf(await run({ ...addEnv, CNI_COMMAND: verb }, "{}"));
       assert.equal(error.code, verb === "STATUS" ? 50 : 11);
       assert.equal(error.msg, "spiderpool-agent is not reachable");
-      assert.ok(error.details.includes(socketPath()), error.details);
+      assert.ok(error.details.includes(`${socketPath()}: No such file or directory`), error.details);
     }
   });
 
