@@ -80,6 +80,12 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "manager-away"; readonly at: number; readonly ms: number }
   /** etcd is saved; later it is put back to that. */
   | { readonly kind: "backup" | "restore" }
+  /** Both, and meanwhile all Pods are deleted: they come back with what they had. */
+  | { readonly kind: "rewind"; readonly ms: number }
+  /** Pods are started at once on one node, and kubelet makes a second sandbox of each beside the first. */
+  | { readonly kind: "second-sandboxes"; readonly slot: number; readonly count: number; readonly node: number }
+  /** When all is at rest: all Pods go, then all nodes want all addresses at once, and those Pods go, too. */
+  | { readonly kind: "rush" }
   /** An application whose Pods have their addresses from a part of a subnet is made, or asks for something else. */
   | {
       readonly kind: "app";
@@ -294,6 +300,15 @@ const ownKinds = {
       ms: random.pick([10_000, 25_000, 45_000]),
     }),
   },
+  rewind: { weight: 6, make: ({ atMs, ms }) => ({ atMs, kind: "rewind", ms }) },
+  "second-sandboxes": {
+    weight: 10,
+    make: ({ random, atMs, node, slot }) => ({
+      ...{ atMs, kind: "second-sandboxes", slot, node },
+      count: 2 + random.int(shape.slots / 2),
+    }),
+  },
+  rush: { weight: 40, make: ({ atMs }) => ({ atMs, kind: "rush" }) },
   "claim-edit": { weight: 20, make: ({ random, atMs }) => ({ atMs, kind: "claim-edit", at: random.int(24) }) },
   "claim-labels": {
     weight: 12,

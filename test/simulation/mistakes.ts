@@ -42,7 +42,7 @@ export const mistakes: readonly Mistake[] = [
         put: "this.#claim(key, request, o);",
       },
     ],
-    focus: ["create", "second-sandbox"],
+    focus: ["second-sandboxes"],
   },
   {
     name: "a claim passes to another sandbox without a write",
@@ -121,7 +121,7 @@ export const mistakes: readonly Mistake[] = [
         put: "this.#rebuild();",
       },
     ],
-    focus: ["burst", "delete", "lag"],
+    focus: ["rush"],
   },
   {
     name: "the address of a StatefulSet's Pod goes with the Pod",
@@ -165,7 +165,7 @@ export const mistakes: readonly Mistake[] = [
         put: "claimName(ip);",
       },
     ],
-    focus: ["create", "delete", "backup", "restore"],
+    focus: ["create", "rewind"],
   },
   {
     name: "the pool of an application loses addresses that nobody holds",

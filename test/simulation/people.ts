@@ -12,6 +12,8 @@ import type { KubeObject } from "./server.ts";
 import type { Node, World } from "./world.ts";
 
 const namespace = "default";
+/** Of any Pod: those that crowd have slots of their own. */
+const slotsMax = shape.slots + shape.pools * shape.poolSizeMax + 2;
 /** Where agents keep what they know of sandboxes. */
 const recordFolders = { run: "/run/spiderpool/sandboxes", disk: "/var/lib/spiderpool/sandboxes" } as const;
 /** A node of which nothing was heard for so long is told to be of unknown state. */
@@ -20,6 +22,8 @@ const silentMs = 40_000;
 const calmMs = 120_000;
 /** A backup of which less than so many writes are lost is no earlier state to those who go by versions. */
 const lostWritesMin = 60;
+/** Until then the addresses of deleted Pods are free, where nothing else is wrong. */
+const releasedMs = 5_000;
 /** What does not happen meanwhile. */
 const disturbing: ReadonlySet<Op["kind"]> = new Set([
   ...([
@@ -31,7 +35,7 @@ const disturbing: ReadonlySet<Op["kind"]> = new Set([
     "lose-records",
     "kill-controller",
   ] as const),
-  ...(["pause", "fault", "lag", "break-watches", "half-open", "backup", "restore", "foreign"] as const),
+  ...(["pause", "fault", "lag", "break-watches", "half-open", "backup", "restore", "rewind", "foreign"] as const),
 ]);
 
 /** Everything that acts on the cluster from outside of the product: users, administrators, and bad luck. */
@@ -64,15 +68,12 @@ export class People {
         this.#createPod(op);
         return;
       case "burst":
+        for (let at = op.slot; at < op.slot + op.count; at++) this.#createBare(at % shape.slots, at % shape.nodes);
+        return;
+      case "second-sandboxes":
         for (let at = op.slot; at < op.slot + op.count; at++) {
-          this.#createPod({
-            ...op,
-            kind: "create",
-            slot: at % shape.slots,
-            node: at % shape.nodes,
-            nics: 1,
-            form: "bare",
-          });
+          this.#createBare(at % shape.slots, op.node);
+          this.#toSandbox("second-sandbox", this.#pod(at % shape.slots));
         }
         return;
       case "delete":
@@ -166,7 +167,7 @@ export class People {
         const { agent } = this.#node(op.node);
         if (agent !== undefined) world.server.lag(agent, "spiderippools", op.ms);
         // Nobody has an address of it any more when it is known to most that it goes, and then some want one.
-        for (let slot = 0; slot < shape.slots; slot++) this.#deletePod(slot, false);
+        this.#deletePods();
         world.time.after(op.ms / 2, () => this.#deletePool(op.pool));
         world.time.after(op.ms, () => this.do({ ...op, kind: "burst", slot: 0, count: shape.slots / 2 }));
         return;
@@ -206,7 +207,8 @@ export class People {
         this.#registrations.forget(this.#node(op.node), op.ms);
         return;
       case "plan":
-        return; // At the end: see plans.ts.
+      case "rush":
+        return; // At the end: see run.ts.
       case "pool-rename":
         this.#pools.rename(op.pool);
         return;
@@ -217,6 +219,11 @@ export class People {
       }
       case "restore":
         this.#restore();
+        return;
+      case "rewind":
+        this.do({ ...op, kind: "backup" });
+        this.#deletePods();
+        world.time.after(op.ms, () => this.do({ ...op, kind: "restore" }));
         return;
       case "app":
         this.#pools.resizeSubnet(undefined);
@@ -301,13 +308,22 @@ export class People {
       applications.want(app, { replicas: 1, ipNumber: "+1", reclaim: true });
   }
 
+  /** All Pods go, then nodes want more addresses than there are at the same time, and then nobody does. */
+  rush(): void {
+    const { time } = this.#world;
+    this.#deletePods();
+    time.after(releasedMs, () => this.#crowd((at) => at % shape.nodes));
+    time.after(3 * releasedMs, () => this.#deletePods());
+  }
+
   /** Makes more Pods on one node than addresses are left. */
   crowd(node: number): void {
-    const { server } = this.#world;
-    const left = freeIn(server).reduce((sum, { free }) => sum + Number(free), 0);
-    for (let at = 0; at < left + 2; at++) {
-      this.#createPod({ kind: "create", atMs: 0, slot: shape.slots + at, node, nics: 1, form: "bare" });
-    }
+    this.#crowd(() => node);
+  }
+
+  #crowd(nodeOf: (at: number) => number): void {
+    const left = freeIn(this.#world.server).reduce((sum, { free }) => sum + Number(free), 0);
+    for (let at = 0; at < left + 2; at++) this.#createBare(shape.slots + at, nodeOf(at));
   }
 
   /** The change that a plan is asked about, as a manifest, and how it is made; undefined where what it is about is not there. */
@@ -369,6 +385,15 @@ export class People {
       { kind: "Pod", metadata: { name: podName(slot), namespace, annotations }, spec },
       namespace,
     );
+  }
+
+  #createBare(slot: number, node: number): void {
+    this.#createPod({ kind: "create", atMs: 0, slot, node, nics: 1, form: "bare" });
+  }
+
+  /** All but those of StatefulSets and applications. */
+  #deletePods(): void {
+    for (let slot = 0; slot < slotsMax; slot++) this.#deletePod(slot, false);
   }
 
   #deletePod(slot: number, force: boolean): void {

@@ -21,6 +21,8 @@ export interface Outcome {
  * agents have looked through the ledger, and static Pods without a mirror have been given up.
  */
 const looksAtMs = [150_000, 400_000, 1_300_000] as const;
+/** The same where it was at rest before: nothing is to be found out then, only Pods try again. */
+const looksAgainAtMs = [100_000, 200_000, 300_000, 400_000] as const;
 
 /** Lets a history happen, waits until the world is at rest, and says what is wrong. */
 export async function runHistory(history: History, options: { readonly log?: Logger } = {}): Promise<Outcome> {
@@ -49,10 +51,15 @@ export async function runHistory(history: History, options: { readonly log?: Log
       const judge = world.isBroken || asked === undefined ? undefined : foretell(world, people, asked);
       if (judge !== undefined) await untilRest(world, looks);
       if (!world.isBroken) judge?.();
+      const rushes = history.ops.some((op) => op.kind === "rush");
+      if (!world.isBroken && rushes) {
+        people.rush();
+        await untilRest(world, looksAgainAtMs);
+      }
       // One node wants more than there is: whatever it has come to believe taken, and is not, would stay free.
-      if (!world.isBroken && !restarted) {
+      if (!world.isBroken && (rushes || !restarted)) {
         people.crowd(new Random(history.seed, "greedy").int(shape.nodes));
-        await untilRest(world, looks);
+        await untilRest(world, looksAgainAtMs);
       }
     }
     return { violation: world.violations[0]?.message, steps: world.time.steps, atMs: world.time.nowMs };
