@@ -1,6 +1,4 @@
-import { globSync, mkdtempDisposableSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type LabHandle, launchLab } from "../../lab/launch.ts";
 import { buildBundles } from "../../scripts/build.ts";
@@ -17,7 +15,7 @@ export interface Surroundings {
   readonly server: ServerKind;
   /** Path of the controller's bundle. */
   readonly controller: string;
-  /** Where the script may keep files: it goes with the script. */
+  /** Where the script may keep files, in memory as an agent's `/run`: it goes with the namespaces. */
   readonly folder: string;
 }
 
@@ -32,8 +30,8 @@ export async function runBeside<Plan extends object, Outcome>(
 ): Promise<Outcome> {
   const { controller, lab: program } = await buildBundles();
   await using lab = server === "lab" ? await launchLabServer(program) : await launchRealServer();
-  using folder = mkdtempDisposableSync(join(tmpdir(), "bench-"));
-  const surroundings: Surroundings = { server, controller, folder: folder.path };
+  const surroundings: Surroundings = { server, controller, folder: "/run/bench" };
+  await lab.run({ argv: ["mkdir", surroundings.folder] });
   const path = fileURLToPath(new URL(`${script}.ts`, import.meta.url));
   const input = JSON.stringify({ ...surroundings, ...plan });
   return JSON.parse(await lab.run({ argv: [process.execPath, path], input })) as Outcome;

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { labelValue, type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
 import { abortable, type Clock, type Logger, type Signal } from "#base";
-import { type Family, type Ip, IpSet, parseIpSet, tryParseClaimName } from "#ip";
+import { type Family, type Ip, IpSet, tryParseClaimName } from "#ip";
 import { type Choice, Chooser, type Evidence, type PoolView, type UsageSnapshot } from "#ipam";
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
+import { snapshotOf } from "./snapshot.ts";
 import { Turns } from "./turns.ts";
 
 /**
@@ -96,7 +97,7 @@ interface Watching {
 
 /** What is known here of one pool. */
 export class Page {
-  readonly chooser: Chooser;
+  readonly #chooser: Chooser;
   /** To be entered before `next` is asked, so that it answers by what is known when the create is sent. */
   readonly turns: Turns = new Turns();
   readonly #options: PoolBookOptions;
@@ -111,6 +112,8 @@ export class Page {
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #drawnAtMs = Number.NEGATIVE_INFINITY;
   #usage: UsageSnapshot | undefined;
+  /** The newest usage, until somebody chooses: among many nodes it is published far more often than one of them draws. */
+  #unread: SpiderPoolUsage | undefined;
   #usageAtMs = Number.NEGATIVE_INFINITY;
   /** When a usage was published that is newer than one that was known: what is read first may be of any time before. */
   #newsAtMs = Number.NEGATIVE_INFINITY;
@@ -121,11 +124,23 @@ export class Page {
     this.#options = options;
     this.#pool = pool;
     this.#reserved = options.reserved(pool.family);
-    this.chooser = new Chooser({ set: pool.set, reserved: this.#reserved }, { spot: spotOf(options.node) });
+    this.#chooser = new Chooser({ set: pool.set, reserved: this.#reserved }, { spot: spotOf(options.node) });
   }
 
   get family(): Family {
     return this.#pool.family;
+  }
+
+  /** It knows the newest usage that can be read. */
+  get chooser(): Chooser {
+    const published = this.#unread;
+    this.#unread = undefined;
+    try {
+      if (published !== undefined) this.#know(snapshotOf(published, this.family, this.#options.node));
+    } catch (err) {
+      this.#options.log.warn({ pool: this.#pool.name, err }, "the usage of a pool has no meaning");
+    }
+    return this.#chooser;
   }
 
   /**
@@ -219,8 +234,9 @@ export class Page {
       const ip = tryParseClaimName(metadata.name);
       if (ip?.family === family) used.push(ip);
     }
+    const { chooser } = this; // It has read the usage that was published last.
     const { cooling = IpSet.empty(family), share } = this.#usage ?? {};
-    this.chooser.setUsage({ used: IpSet.ofIps(family, used), cooling, share });
+    chooser.setUsage({ used: IpSet.ofIps(family, used), cooling, share });
     this.#lookedAtMs = clock.monotonicMs();
   }
 
@@ -259,15 +275,18 @@ export class Page {
 
   #take(published: SpiderPoolUsage, { news }: { readonly news: boolean }): void {
     if (published.spec.poolUID !== this.#pool.uid) return;
-    const usage = this.#snapshot(published);
-    this.chooser.setUsage(usage);
-    this.#usage = usage;
+    this.#unread = published;
     this.#usageAtMs = this.#options.clock.monotonicMs();
     if (!news) return;
     this.#newsAtMs = this.#usageAtMs;
     this.#exhaustedUntilMs = Number.NEGATIVE_INFINITY;
     this.#nextUsage.resolve();
     this.#nextUsage = Promise.withResolvers();
+  }
+
+  #know(usage: UsageSnapshot): void {
+    this.#usage = usage;
+    this.#chooser.setUsage(usage);
   }
 
   /** Waits for what makes choosing better, but not long. False: it did not come. */
@@ -292,17 +311,6 @@ export class Page {
     while (!signal.aborted && leftMs() > 0) await clock.sleep(leftMs(), { signal }).catch(() => {});
     this.#isIdling = false;
     if (this.#users === 0) this.stop();
-  }
-
-  #snapshot({ spec }: SpiderPoolUsage): UsageSnapshot {
-    const { family } = this.#pool;
-    const rank = spec.nodes?.indexOf(this.#options.node) ?? -1;
-    const ranks = spec.nodes?.length ?? 0;
-    return {
-      used: parseIpSet(spec.used ?? [], family),
-      cooling: parseIpSet(spec.cooling ?? [], family),
-      share: rank >= 0 && ranks > 1 ? { rank, ranks } : undefined,
-    };
   }
 }
 

@@ -50,6 +50,11 @@ describe("Ledger.claim() of a pool that is used up", () => {
   const publish = (used: readonly string[]) =>
     cluster.api.apply(spiderPoolUsages, { metadata: { name: "tiny" }, spec: { poolUID: one.uid, used } });
 
+  it("passes over a usage that has no meaning", async () => {
+    publish(["somewhere"]);
+    assert.equal(nameOf(await cluster.claim(node, requestOf("a", [one]))), "10.6.0.1");
+  });
+
   it("says so without a list where the leader says so after the ADD began", async () => {
     publish([]);
     await cluster.claim(await cluster.node("n2"), requestOf("a", [one]));
