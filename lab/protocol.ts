@@ -50,6 +50,7 @@ export interface LabCommands {
   hold(request: { readonly node?: string; readonly program: string; readonly held: boolean }): Promise<void>;
 }
 
+/** The name of a command, as it goes over the wire. */
 export type CommandName = keyof LabCommands;
 
 /** Messages from the launcher to the supervisor. */

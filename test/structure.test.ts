@@ -76,8 +76,8 @@ describe("the structure", () => {
     }
   });
 
-  it("explains every exported function and class", () => {
-    const exported = /^export (?:async |abstract )?(?:function\*?|class) (\w+)/;
+  it("explains everything that a file exports", () => {
+    const exported = /^export (?:async |abstract )?(?:function\*?|class|type|interface|const) (\w+)/;
     const unexplained = sources
       .filter((file) => !exempt(file))
       .flatMap((file) => {
@@ -85,7 +85,16 @@ describe("the structure", () => {
         // The first of several signatures has the comment for all.
         const first = new Map(lines.map((line, at) => [exported.exec(line)?.[1], at] as const).reverse());
         first.delete(undefined);
-        return [...first].filter(([, at]) => !lines[at - 1]?.endsWith("*/")).map(([name]) => `${file}: ${name}`);
+        // So has the first of a list: exports that follow each other without a blank line.
+        const isExplained = (at: number): boolean => {
+          const before = lines
+            .slice(0, at)
+            .findLastIndex((line) => line === "" || exported.test(line) || line.endsWith("*/"));
+          const line = lines[before] ?? "";
+          if (before === at - 1 && line.endsWith("*/")) return true;
+          return exported.test(line) && isExplained(before);
+        };
+        return [...first].filter(([, at]) => !isExplained(at)).map(([name]) => `${file}: ${name}`);
       });
     assert.deepEqual(unexplained, []);
   });

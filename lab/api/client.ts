@@ -18,6 +18,7 @@ export interface ObjectRef {
   readonly namespace?: string;
 }
 
+/** Which objects of a kind, by the API's own selectors. */
 export interface ListOptions {
   /** Absent: all namespaces. */
   readonly namespace?: string;
@@ -25,6 +26,7 @@ export interface ListOptions {
   readonly fieldSelector?: string;
 }
 
+/** Which objects to watch, and for how long. */
 export interface WatchOptions extends ListOptions {
   /** Ends the watch. */
   readonly signal: AbortSignal;

@@ -6,6 +6,7 @@ export const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=AP
 
 const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/** The answer to `GET /version`. */
 export const serverVersion = {
   major: "1",
   minor: "33",

@@ -2,6 +2,7 @@ import { badRequest } from "./failure.ts";
 import type { Resource } from "./resource.ts";
 import { at, type Fields, type KubeObject } from "./types.ts";
 
+/** True for an object that a selector selects. */
 export type Matcher = (object: KubeObject) => boolean;
 
 type Labels = Readonly<Record<string, string>>;

@@ -16,6 +16,7 @@ export interface ApiResponse {
 /** A JSON object whose fields nobody has checked. Read it with {@link at} and its siblings. */
 export type Fields = { [field: string]: unknown };
 
+/** The object that an object goes with: the garbage collector deletes it after its last owner. */
 export interface OwnerReference {
   apiVersion: string;
   kind: string;
@@ -25,6 +26,7 @@ export interface OwnerReference {
   blockOwnerDeletion?: boolean;
 }
 
+/** `metadata` of a stored object: the server has set name, UID, version and creation time. */
 export interface ObjectMeta {
   name: string;
   namespace?: string;
@@ -49,6 +51,7 @@ export interface KubeObject {
   [field: string]: unknown;
 }
 
+/** What happened to the object of a watch event. */
 export type WatchEventType = "ADDED" | "MODIFIED" | "DELETED";
 
 /** The value at a path of field names and list positions, or undefined where the path ends early. */

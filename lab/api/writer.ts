@@ -25,6 +25,7 @@ import {
   textAt,
 } from "./types.ts";
 
+/** How a write treats fields that the schema does not know. */
 export interface WriteOptions {
   /** Refuse fields that the schema does not know; they are dropped otherwise. */
   readonly strict?: boolean;
@@ -37,6 +38,7 @@ interface UpdateOptions extends WriteOptions {
   readonly status?: boolean;
 }
 
+/** Preconditions of a delete (409 if the object has another UID or version), and the time that a Pod gets to end. */
 export interface DeleteOptions {
   readonly uid?: string | undefined;
   readonly resourceVersion?: string | undefined;

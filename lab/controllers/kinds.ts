@@ -4,26 +4,36 @@ import type { NodeSpec, NodeStatus, PodSpec, PodStatus } from "kubernetes-types/
 import type { ObjectMeta } from "../api/index.ts";
 
 /** The kinds that the lab's parts work on, as the server stores them, with complete metadata. */
+
+/** A Pod; its status is absent until the kubelet writes it. */
 export interface Pod {
   readonly metadata: ObjectMeta;
   readonly spec: PodSpec;
   readonly status?: PodStatus;
 }
+
+/** A Node; the lab creates it without a status. */
 export interface Node {
   readonly metadata: ObjectMeta;
   readonly spec?: NodeSpec;
   readonly status?: NodeStatus;
 }
+
+/** A ReplicaSet: so many Pods of one template. */
 export interface ReplicaSet {
   readonly metadata: ObjectMeta;
   readonly spec: ReplicaSetSpec;
   readonly status?: ReplicaSetStatus;
 }
+
+/** A Deployment: it makes a ReplicaSet for each version of its template. */
 export interface Deployment {
   readonly metadata: ObjectMeta;
   readonly spec: DeploymentSpec;
   readonly status?: DeploymentStatus;
 }
+
+/** A Lease: a node's heartbeat, or the election of a leader. */
 export interface Lease {
   readonly metadata: ObjectMeta;
   readonly spec: LeaseSpec;

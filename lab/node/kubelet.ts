@@ -8,6 +8,7 @@ import { CniRuntime } from "./runtime.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { serveContainers } from "./server.ts";
 
+/** What a kubelet of the lab needs: the API, its node, and the address to serve on. */
 export interface KubeletOptions {
   readonly client: LabClient;
   readonly nodeName: string;

@@ -7,6 +7,7 @@ export type ContainerPhase =
   | { readonly kind: "running"; readonly startedAt: string }
   | { readonly kind: "ended"; readonly startedAt: string; readonly finishedAt: string; readonly code: number };
 
+/** A container as the Pod's status shows it. */
 export interface ContainerView {
   readonly phase: ContainerPhase;
   readonly restarts: number;

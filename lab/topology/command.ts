@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { SpiderError } from "#base";
 
+/** Standard input, environment and cancellation of a command. */
 export interface RunOptions {
   /** Given to the command's standard input. */
   readonly input?: string;

@@ -14,6 +14,7 @@ export interface NodePlan {
 
 /** The API server's address for nodes. */
 export const managementGateway = "10.222.0.1";
+/** The data-centre network's router, in each family. */
 export const gateway = "172.18.0.1";
 export const gateway6 = "fd00:172:18::1";
 /** How many nodes fit the address plan, with room to spare. */

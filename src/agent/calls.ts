@@ -36,6 +36,7 @@ const spareTurns = 1;
 /** Runtimes ask every few seconds, and wait. */
 const statusMsMax = 1_000;
 
+/** What calls are run with: that of the verbs, limits, and who hears how a call went. */
 export interface CallsOptions extends VerbsOptions {
   readonly flights: Flights;
   /** @default 30 s: runtimes give up after two minutes at the earliest, and what was made must be undone by then */

@@ -23,6 +23,7 @@ const unseenMsMax = 60_000;
 /** Pods without claims whose sandboxes were taken down are remembered for their number only. */
 const takenDownMax = 1_000;
 
+/** The sources that are compared (ledger, records, Pods), and how often. */
 export interface ClaimsOptions {
   readonly ledger: Ledger;
   /** The ledger's. */

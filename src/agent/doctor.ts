@@ -35,6 +35,7 @@ const firstMs = 60_000;
 const missedMs = 3_000;
 const hostRuleTableDefault = 500;
 
+/** The node's state as the agent has it in memory; the rest is read from the node. */
 export interface DoctorOptions {
   readonly observe: Omit<ObserveOptions, "networks" | "pods" | "now" | "signal" | "isAgent">;
   readonly records: () => readonly SandboxRecord[];

@@ -2,6 +2,7 @@ import { annotations, readDoubts } from "#api";
 import { formatError, type Logger, type Signal } from "#base";
 import type { Node, Store } from "#kube";
 
+/** Where the leader's doubts are read, and who checks them. */
 export interface DoubtsOptions {
   readonly node: string;
   readonly nodes: Store<Node>;

@@ -41,6 +41,7 @@ const batchArgs = v.object({
 });
 const podArgs = v.object({ podName: text, podNamespace: text });
 
+/** What the IPAM API asks the rest of the agent for. */
 export interface IpamApiOptions {
   /** Runs an ADD or a DEL of the IPAM plugin in its turn; returns ADD's result. */
   readonly perform: (request: CniRequest, o: Signal) => Promise<CniResult>;

@@ -9,6 +9,7 @@ import { uidOf } from "./pods.ts";
 const readyMsMax = 25_000;
 const readyLookMs = 250;
 
+/** Where a Pod's networks are looked up, and which plugins run them. */
 export interface NetworksOptions {
   readonly chain: Chain;
   readonly source: ConfigSource;

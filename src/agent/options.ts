@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { Environment, type LogLevel } from "#base";
 import { executableNames } from "./install/executables.ts";
 
+/** The agent's flags and environment, validated ({@link readOptions}). */
 export interface AgentOptions {
   readonly node: string;
   /** The install namespace. */

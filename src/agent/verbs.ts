@@ -35,6 +35,7 @@ import {
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
 import { hostOf, type Running } from "./running.ts";
 
+/** What the verbs need beside networks and plugins: records, addresses, the Pod, and what follows after the answer. */
 export interface VerbsOptions extends NetworksOptions {
   readonly records: Records;
   /** The configuration's `ipam`, for whoever calls the executable `spiderpool` by itself. */

@@ -4,4 +4,5 @@ export interface Families {
   readonly enableIPv6: boolean;
 }
 
+/** Dual stack. */
 export const bothFamilies: Families = { enableIPv4: true, enableIPv6: true };

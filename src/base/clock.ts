@@ -9,6 +9,7 @@ export interface Clock {
   sleep(ms: number, options: { readonly signal: AbortSignal }): Promise<void>;
 }
 
+/** The clock of the machine. */
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wall: () => new Date(),

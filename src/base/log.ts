@@ -9,7 +9,9 @@ export interface Logger {
   child(fields: object): Logger;
 }
 
+/** The levels of pino, least severe first: each includes those after it. */
 export const logLevels = ["debug", "info", "warn", "error", "fatal"] as const;
+/** The least severe level that is written. */
 export type LogLevel = (typeof logLevels)[number];
 
 /** A JSON-lines logger on stderr: stdout belongs to results. */

@@ -35,6 +35,7 @@ export interface Span {
 /** Called at `<stage>:before` and `<stage>:after`. Crash tests end the process or throw here. */
 export type FailPoint = (point: `${Stage}:${"before" | "after"}`) => void;
 
+/** A call's clock and deadline, and who hears of its stages. */
 export interface StepsOptions {
   readonly clock: Clock;
   /** The call's own deadline and cancellation. */

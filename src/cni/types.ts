@@ -6,6 +6,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The verbs that carry a network configuration. VERSION does not, and never leaves the shim. */
 export const verbs = ["ADD", "DEL", "CHECK", "GC", "STATUS"] as const;
+/** A command of the CNI specification that carries a configuration. */
 export type Verb = (typeof verbs)[number];
 
 /** The Pod that a runtime named in CNI_ARGS. `uid` is "" where the runtime did not give one. */
@@ -104,6 +105,7 @@ export interface CniRoute {
   readonly scope?: number;
 }
 
+/** `dns` of a configuration or result: what would stand in resolv.conf. */
 export interface CniDns {
   readonly nameservers?: readonly string[];
   readonly domain?: string;

@@ -2,10 +2,12 @@ import { CniError, cniCodes } from "./errors.ts";
 
 /** The versions that our plugins speak, oldest first. */
 export const supportedVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
+/** The newest version that our plugins speak. */
 export const latestVersion = "1.1.0";
 
 /** The versions in which a result can be read and written: foreign plugins may be older than ours. */
 export const resultVersions = ["0.1.0", "0.2.0", ...supportedVersions] as const;
+/** A version that a result may have. */
 export type ResultVersion = (typeof resultVersions)[number];
 
 /** A configuration that names no version is of the first one (specification 0.1.0, "cniVersion"). */

@@ -110,6 +110,7 @@ export const controllerMetrics = {
   workqueue_depth: { kind: "gauge", help: "Keys that wait, by controller.", labels: { name: controllers } },
 } as const satisfies MetricTable;
 
+/** The registry of {@link controllerMetrics}, typed by name and labels. */
 export type ControllerMetrics = Metrics<typeof controllerMetrics>;
 
 /** The registry of a replica, with all series of known labels at zero. */

@@ -23,6 +23,7 @@ type TlsOptions =
       readonly lifetimeMs: number;
     };
 
+/** The controller's flags and environment, validated ({@link readOptions}). */
 export interface ControllerProgramOptions {
   readonly podName: string;
   /** The install namespace: home of the Lease, the agents and the default network. */

@@ -47,4 +47,5 @@ export function watchNamespaces({
   return new WatchedStore({ client, clock, log, resource: namespaces });
 }
 
+/** A replica's stores, by their name in {@link watchStores}. */
 export type Stores = ReturnType<typeof watchStores>;

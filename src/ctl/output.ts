@@ -1,7 +1,9 @@
 import { stringify } from "yaml";
 import { SpiderError } from "#base";
 
+/** What `-o` takes, as for kubectl. */
 export const outputFormats = ["table", "wide", "json", "yaml", "name"] as const;
+/** One of {@link outputFormats}. */
 export type OutputFormat = (typeof outputFormats)[number];
 
 /** One column of a table, as in kubectl. */

@@ -21,6 +21,7 @@ export interface Crd extends KubeObject {
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
 
+/** CustomResourceDefinitions, as far as an upgrade reads them. */
 export const crds: Resource<Crd> = {
   group: "apiextensions.k8s.io",
   version: "v1",

@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { Environment, SpiderError } from "#base";
 import type { ObjectRef } from "#kube";
 
+/** The validated command line: what to do, and with which files ({@link readOptions}). */
 export type InitOptions = { readonly kubeconfig: string | undefined } & (
   | {
       readonly command: "install";

@@ -1,5 +1,6 @@
 import { IpParseError } from "./errors.ts";
 
+/** The version of IP. */
 export type Family = 4 | 6;
 
 /** An address as a value: 32 bits fit a number, 128 need a bigint. Comparable with `sameIp` and `compareIp`, not with `===`. */

@@ -1,5 +1,6 @@
 import { SpiderError } from "#base";
 
+/** `metadata.annotations` of any object; the values are not checked yet. */
 export type Annotations = Readonly<Record<string, string>>;
 
 /** An annotation longer than this is refused before it is parsed. */

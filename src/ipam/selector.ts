@@ -1,5 +1,6 @@
 import type { LabelSelector } from "#api";
 
+/** `metadata.labels` of any object. */
 export type Labels = Readonly<Record<string, string>>;
 
 type Requirement = NonNullable<LabelSelector["matchExpressions"]>[number];

@@ -25,6 +25,7 @@ export interface Selection {
   readonly fieldSelector?: string | undefined;
 }
 
+/** Which objects, how many of them at once, and how fresh. */
 export interface ListOptions extends Selection {
   readonly limit?: number | undefined;
   readonly continue?: string | undefined;
@@ -50,6 +51,7 @@ export type JsonPatchOperation =
   | { readonly op: "add" | "replace" | "test"; readonly path: string; readonly value: unknown }
   | { readonly op: "remove"; readonly path: string };
 
+/** `DeleteOptions` of the API, as far as they are used here. */
 export interface DeleteOptions {
   /** The server refuses with 409 `Conflict` where the object is not, or no longer, this one. */
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
@@ -65,6 +67,7 @@ export type WatchEvent<T> =
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: T }
   | { readonly type: "BOOKMARK"; readonly resourceVersion: string; readonly endsList?: true };
 
+/** Which objects, from where in history, and for how long. */
 export interface WatchOptions extends Selection {
   /**
    * What comes after it is told. Absent, as a streaming list (KEP-3157): all that exists is told as ADDED, then what changed

@@ -28,6 +28,7 @@ export type DeepReadonly<T> = T extends (infer U)[]
 export type Stored<T> = DeepReadonly<Omit<T, "metadata" | "apiVersion" | "kind">> &
   KubeObject & { readonly metadata: ObjectMeta };
 
+/** The built-in kinds that the product reads or writes, as the server stores them. */
 export type Pod = Stored<PodT>;
 export type Node = Stored<NodeT>;
 export type Namespace = Stored<NamespaceT>;
@@ -43,6 +44,7 @@ export type DaemonSet = Stored<DaemonSetT>;
 export type Job = Stored<JobT>;
 export type CronJob = Stored<CronJobT>;
 
+/** Their resources: core group, then coordination, apps and batch, each in v1. */
 export const pods: Resource<Pod> = core("pods", "Pod", true);
 export const nodes: Resource<Node> = core("nodes", "Node", false);
 export const namespaces: Resource<Namespace> = core("namespaces", "Namespace", false);

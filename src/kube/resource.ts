@@ -17,6 +17,7 @@ export interface ObjectMeta {
   readonly finalizers?: readonly string[];
 }
 
+/** The object that an object goes with: the garbage collector deletes it after its last owner. */
 export interface OwnerReference {
   readonly apiVersion: string;
   readonly kind: string;

@@ -46,6 +46,7 @@ export interface Store<T extends KubeObject> {
   waitFor(key: string, predicate: (now: T | undefined) => boolean, o: Signal): Promise<T | undefined>;
 }
 
+/** What is watched, how it is indexed, and what is kept of each object. */
 export interface StoreOptions<T extends KubeObject> extends Selection {
   readonly client: KubeClient;
   readonly resource: Resource<T>;

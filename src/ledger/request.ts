@@ -6,6 +6,7 @@ import type { Claim, Holder } from "./claim.ts";
 import type { Intents } from "./intents.ts";
 import type { Kept } from "./kept.ts";
 
+/** What a node's ledger is told about the node, and asks the agent. */
 export interface LedgerOptions {
   readonly client: KubeClient;
   readonly clock: Clock;

@@ -14,6 +14,7 @@ import {
 } from "./claim.ts";
 import { persist } from "./persist.ts";
 
+/** How claims are written: by which client, on which clock, until when. */
 export interface WriteOptions extends Signal {
   readonly client: KubeClient;
   readonly clock: Clock;

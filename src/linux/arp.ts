@@ -10,6 +10,7 @@ export interface ArpPacket {
   readonly targetIp: Ip;
 }
 
+/** Every host on the segment. */
 export const broadcastMac = "ff:ff:ff:ff:ff:ff";
 /** EtherType of ARP (RFC 826). */
 export const etherTypeArp = 0x0806;

@@ -84,6 +84,7 @@ function later(call: { async: (...args: unknown[]) => void }, ...args: readonly 
   });
 }
 
+/** The C library of this process. */
 export const libc: Libc = {
   open: (path) => result(functions.open(path, cloexecNonblock)),
   socket: (domain, type, protocol) => result(functions.socket(domain, type, protocol)),

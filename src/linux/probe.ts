@@ -10,6 +10,7 @@ const unspecified = { 4: parseIp("0.0.0.0"), 6: parseIp("::") } as const;
 /** PROBE_NUM of RFC 5227: one that is lost shall not decide. */
 const questions = 3;
 
+/** Who asks, and for how long. */
 export interface ProbeOptions {
   /**
    * Who asks. Absent to find out whether an address is free: the probe of RFC 5227 §2.1.1 or the solicitation of RFC 4862

@@ -46,6 +46,7 @@ export interface Plugin<C> {
   status?(config: C, options: StatusOptions): Promise<void>;
 }
 
+/** The question's deadline, and what ran before. */
 export interface StatusOptions extends Signal {
   /** False where plugins come before this one, which may make what it needs. */
   readonly isFirst: boolean;

@@ -12,6 +12,7 @@ export const executableNames = [
 ] as const;
 const shimFile = ".spiderpool-shim";
 
+/** Which file goes where, under which names, and who keeps account of it. */
 export interface ExecutablesOptions {
   /** The runtime's plugin directory. */
   readonly binDir: string;

@@ -86,6 +86,7 @@ function parseObject(text: string): Readonly<Record<string, unknown>> | undefine
   }
 }
 
+/** The runtime's configuration directory and the network that Pods get by default. */
 export interface NetworkFileOptions {
   /** The folder's path on the host, which is the same for the agent. */
   readonly confDir: string;

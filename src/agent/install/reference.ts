@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { readRegularFile, removeTemporary, replaceFile } from "./files.ts";
 import type { Manifest } from "./manifest.ts";
 
+/** Where the reference plugins come from and go to. */
 export interface ReferenceOptions {
   /** The runtime's plugin directory. */
   readonly binDir: string;

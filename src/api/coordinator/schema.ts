@@ -43,6 +43,7 @@ export const coordinatorBlock = Type.Object(fields(false), {
   ...validations(celOf(coordinatorRules)),
 });
 
+/** `status`: the CIDRs of the cluster that the controller found. */
 export const coordinatorStatus = Type.Object({
   phase: word("Whether the CIDRs below are known.", ["Synced", "NotReady"]),
   reason: Type.Optional(text("Why not.")),
@@ -50,6 +51,7 @@ export const coordinatorStatus = Type.Object({
   serviceCIDR: Type.Optional(texts("Service CIDRs of the cluster.")),
 });
 
+/** The CRD's parts. */
 export const coordinatorDefinition = definitionOf(spiderCoordinators, "scc", {
   description: "How Pods on underlay networks reach their node and the cluster's services.",
   spec: coordinatorSpec,

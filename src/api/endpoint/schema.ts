@@ -26,6 +26,7 @@ const endpointIp = Type.Object({
   routes: Type.Optional(routes("Routes that the Pod got for this NIC.")),
 });
 
+/** `status`: the Pod's present sandbox, one entry for each NIC. */
 export const endpointStatus = Type.Object({
   current: Type.Object({
     uid: text("UID of the Pod that has the addresses."),
@@ -38,6 +39,7 @@ export const endpointStatus = Type.Object({
 
 const first = ".status.current.ips[0]";
 
+/** The CRD's parts. Its columns show the first NIC. */
 export const endpointDefinition = definitionOf(spiderEndpoints, "se", {
   description: "The addresses of one Pod.",
   status: endpointStatus,

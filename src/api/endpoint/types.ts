@@ -12,4 +12,5 @@ export interface SpiderEndpoint extends KubeObject {
   readonly status: SpiderEndpointStatus;
 }
 
+/** The namespaced resource; an object has its Pod's name. */
 export const spiderEndpoints: Resource<SpiderEndpoint> = ours("spiderendpoints", "SpiderEndpoint", true);

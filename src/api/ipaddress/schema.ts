@@ -10,6 +10,7 @@ const address = `^((${octet}([.]${octet}){3})|([0-9a-f]{4}(:[0-9a-f]{4}){7}))$`;
 
 const short = (description: string, maxLength: number) => Type.Optional(text(description, { maxLength }));
 
+/** `spec`: the address, its holder, and what the ledger needs to tell a retry from another Pod. */
 export const ipAddressSpec = Type.Object(
   {
     format: integer("Version of this format.", { minimum: 1, maximum: 1000 }),
@@ -49,6 +50,7 @@ export const ipAddressSpec = Type.Object(
   validations(claimRules),
 );
 
+/** The CRD's parts. */
 export const ipAddressDefinition = definitionOf(spiderIPAddresses, "sia", {
   description: "The claim on one address. Written by agents and the controller only.",
   spec: ipAddressSpec,

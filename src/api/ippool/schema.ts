@@ -18,6 +18,7 @@ import { definitionOf, usageColumns } from "../schema/ours.ts";
 import { coolDownMax, poolRules } from "./rules.ts";
 import { spiderIPPools } from "./types.ts";
 
+/** `spec`: addresses of one CIDR, what goes with them, and who may have them. */
 export const poolSpec = Type.Object(
   {
     ipVersion: Type.Optional(ipVersion(celOf(poolRules, "ipVersion"))),
@@ -51,6 +52,7 @@ export const poolSpec = Type.Object(
 
 const poolConditionTypes = ["Invalid", "OutOfRange", "AllocatedIPsTruncated"] as const;
 
+/** `status`: derived from claims by the leader. */
 export const poolStatus = Type.Object({
   allocatedIPs: Type.Optional(text("JSON: address → {pod, podUid}. Absent when nothing is allocated.")),
   totalIPCount: Type.Optional(count("Addresses in `ips` less `excludeIPs`.")),
@@ -60,6 +62,7 @@ export const poolStatus = Type.Object({
   ),
 });
 
+/** The CRD's parts. */
 export const poolDefinition = definitionOf(spiderIPPools, "sp", {
   description: "Addresses of one CIDR, and who may have them.",
   spec: poolSpec,

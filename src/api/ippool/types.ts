@@ -3,7 +3,9 @@ import type { DeepReadonly, KubeObject, Resource } from "#kube";
 import { ours } from "../group.ts";
 import type { poolSpec, poolStatus } from "./schema.ts";
 
+/** `spec`, as the schema has it. */
 export type SpiderIPPoolSpec = DeepReadonly<Static<typeof poolSpec>>;
+/** `status`: a view that the leader derives from claims. */
 export type SpiderIPPoolStatus = DeepReadonly<Static<typeof poolStatus>>;
 
 /** Addresses of one CIDR and who may have them. `ipVersion` is always set once the object was admitted. */
@@ -12,4 +14,5 @@ export interface SpiderIPPool extends KubeObject {
   readonly status?: SpiderIPPoolStatus;
 }
 
+/** The cluster-scoped resource. */
 export const spiderIPPools: Resource<SpiderIPPool> = ours("spiderippools", "SpiderIPPool", false);

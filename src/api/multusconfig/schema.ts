@@ -77,6 +77,7 @@ const ovs = Type.Object({
   ippools: pools,
 });
 
+/** `spec`: a plugin, one block of settings for it, and the coordinator's overrides. */
 export const multusConfigSpec = Type.Object(
   {
     cniType: Type.Optional(word("The plugin that makes the Pod's NIC.", cniTypes, { default: "custom" })),
@@ -107,6 +108,7 @@ export const multusConfigSpec = Type.Object(
   validations(celOf(multusConfigRules)),
 );
 
+/** The CRD's parts. */
 export const multusConfigDefinition = definitionOf(spiderMultusConfigs, "smc", {
   description: "A network in typed form, rendered into a NetworkAttachmentDefinition.",
   spec: multusConfigSpec,

@@ -4,6 +4,7 @@ import type { KindDefinition } from "../schema/crd.ts";
 import { text } from "../schema/fields.ts";
 import { networkAttachmentDefinitions } from "./types.ts";
 
+/** `spec` of the working group's CRD. */
 export const networkSpec = Type.Object({
   config: Type.Optional(text("CNI configuration as JSON text; empty: a file on the node that has this name.")),
 });

@@ -7,6 +7,7 @@ export interface NetworkAttachmentDefinition extends KubeObject {
   readonly spec?: DeepReadonly<Static<typeof networkSpec>>;
 }
 
+/** The namespaced resource, of the working group's API group. */
 export const networkAttachmentDefinitions: Resource<NetworkAttachmentDefinition> = {
   group: "k8s.cni.cncf.io",
   version: "v1",

@@ -12,6 +12,7 @@ export const usageNodesMax = 5000;
 const ranges = (description: string) =>
   Type.Optional(Type.Array(Type.String({ maxLength: 79 }), { description, maxItems: usageRangesMax }));
 
+/** `spec`: the pool as it was looked at, and its taken addresses as ranges. */
 export const poolUsageSpec = Type.Object({
   pool: text("The IPPool; the object has its name.", { maxLength: 253 }),
   poolUID: text("UID of the pool.", { maxLength: 36 }),
@@ -29,6 +30,7 @@ export const poolUsageSpec = Type.Object({
   publishedAt: time("When the figures were right."),
 });
 
+/** The CRD's parts. */
 export const poolUsageDefinition = definitionOf(spiderPoolUsages, "spu", {
   description: "Which addresses of a pool are taken: a hint that the leader publishes; the claims decide.",
   spec: poolUsageSpec,

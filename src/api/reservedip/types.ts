@@ -3,6 +3,7 @@ import type { DeepReadonly, KubeObject, Resource } from "#kube";
 import { ours } from "../group.ts";
 import type { reservedIpSpec } from "./schema.ts";
 
+/** `spec`, as the schema has it. */
 export type SpiderReservedIPSpec = DeepReadonly<Static<typeof reservedIpSpec>>;
 
 /** Addresses that no pool hands out. */
@@ -10,4 +11,5 @@ export interface SpiderReservedIP extends KubeObject {
   readonly spec: SpiderReservedIPSpec;
 }
 
+/** The cluster-scoped resource. */
 export const spiderReservedIPs: Resource<SpiderReservedIP> = ours("spiderreservedips", "SpiderReservedIP", false);

@@ -44,6 +44,7 @@ export interface KindDefinition {
   readonly rules?: readonly CelRule[];
 }
 
+/** A CustomResourceDefinition (`apiextensions.k8s.io/v1`), without status. */
 export type Crd = ReturnType<typeof crdOf>;
 
 /** The CustomResourceDefinition as plain JSON, with keys in a readable order. */

@@ -16,6 +16,7 @@ import { definitionOf, usageColumns } from "../schema/ours.ts";
 import { subnetRules } from "./rules.ts";
 import { spiderSubnets } from "./types.ts";
 
+/** `spec`: addresses, what pools inherit with them, and who may cut pools. */
 export const subnetSpec = Type.Object(
   {
     ipVersion: Type.Optional(ipVersion(celOf(subnetRules, "ipVersion"))),
@@ -34,6 +35,7 @@ export const subnetSpec = Type.Object(
 
 const subnetConditionTypes = ["InsufficientIPs"] as const;
 
+/** `status`: counts, and the pools that were cut. */
 export const subnetStatus = Type.Object({
   controlledIPPools: Type.Optional(text("JSON: pool → {ips, application}. Absent when there is none.")),
   totalIPCount: Type.Optional(count("Addresses in `ips` less `excludeIPs`.")),
@@ -43,6 +45,7 @@ export const subnetStatus = Type.Object({
   ),
 });
 
+/** The CRD's parts. */
 export const subnetDefinition = definitionOf(spiderSubnets, "ss", {
   description: "Addresses from which pools are cut, by hand or for an application.",
   spec: subnetSpec,

@@ -3,6 +3,7 @@ import type { DeepReadonly, KubeObject, Resource } from "#kube";
 import { ours } from "../group.ts";
 import type { subnetSpec, subnetStatus } from "./schema.ts";
 
+/** `spec`, as the schema has it. */
 export type SpiderSubnetSpec = DeepReadonly<Static<typeof subnetSpec>>;
 type SpiderSubnetStatus = DeepReadonly<Static<typeof subnetStatus>>;
 
@@ -17,4 +18,5 @@ export type ControlledIPPools = Readonly<
   Record<string, { readonly ips: readonly string[]; readonly application?: string }>
 >;
 
+/** The cluster-scoped resource. */
 export const spiderSubnets: Resource<SpiderSubnet> = ours("spidersubnets", "SpiderSubnet", false);

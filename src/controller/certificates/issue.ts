@@ -27,6 +27,7 @@ export interface Issued extends Pair {
   readonly ca: string;
 }
 
+/** Whom a certificate names, and how long it is valid. */
 export interface IssueOptions {
   /** DNS names and IP addresses of the server; the first is also its common name. */
   readonly names: readonly string[];

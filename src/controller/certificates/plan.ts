@@ -12,6 +12,7 @@ export interface Certificates {
   readonly next: Pair | undefined;
 }
 
+/** The wanted certificate, and what is known of the present one's publication. */
 export interface PlanOptions {
   readonly now: Date;
   /** Names that the certificate must have. */

@@ -5,6 +5,7 @@ import { rotationController } from "./rotation.ts";
 import { type TlsSource, tlsOfFiles, tlsOfSecret } from "./serving.ts";
 import { mutatingWebhooks, validatingWebhooks } from "./webhooks.ts";
 
+/** The watches of a replica whose leader renews the certificate. */
 export type CertificateStores = NonNullable<ReturnType<typeof watchCertificates>>;
 
 /**

@@ -27,11 +27,13 @@ export interface WebhookStore {
 }
 
 const admission = { group: "admissionregistration.k8s.io", version: "v1", namespaced: false } as const;
+/** The webhooks that set defaults. */
 export const mutatingWebhooks: Resource<WebhookConfiguration> = {
   ...admission,
   plural: "mutatingwebhookconfigurations",
   kind: "MutatingWebhookConfiguration",
 };
+/** The webhooks that refuse. */
 export const validatingWebhooks: Resource<WebhookConfiguration> = {
   ...admission,
   plural: "validatingwebhookconfigurations",

@@ -16,6 +16,7 @@ const togetherMs = 1_000;
 /** Claims in one message; the rest goes into the next. */
 const toldMax = 32;
 
+/** The two sources that are compared: claims and Pods. */
 export interface DoubtsOptions {
   readonly claims: Store<SpiderIPAddress>;
   /** The Pod with that key, as the watch shows it. */

@@ -24,6 +24,7 @@ const podSchema = v.looseObject({
   }),
 });
 
+/** As much of a Pod as injection reads: annotations, and the limits of each container. */
 export type InjectedPod = v.InferOutput<typeof podSchema>;
 
 /** Which networks are requested: those whose annotation `key` has this value. */

@@ -29,6 +29,7 @@ import type { LossMark } from "./mark.ts";
 import type { Rewind } from "./rewind.ts";
 
 const lookEveryMs = 2_000;
+/** CustomResourceDefinitions, for their metadata alone: the UID is the epoch. */
 export const crds: Resource<KubeObject> = {
   group: "apiextensions.k8s.io",
   version: "v1",

@@ -8,6 +8,7 @@ import { type Start, startOf, startPod } from "./start.ts";
 import type { Change, Loss, Plan, PoolChange, State, Stuck } from "./state.ts";
 import { type Freed, World } from "./world.ts";
 
+/** How objects are read. */
 export interface PlanOptions {
   /** Of objects that name none. */
   readonly namespace: string;

@@ -10,6 +10,7 @@ export const faultKinds = [
   "stale-host-route",
 ] as const;
 
+/** One of {@link faultKinds}: the label `kind` of the metric. */
 export type FaultKind = (typeof faultKinds)[number];
 
 /** What one source says. */

@@ -17,6 +17,7 @@ import type { NodePaths } from "./paths.ts";
 
 export { type NodePaths, nodePaths } from "./paths.ts";
 
+/** Where the node is looked at, and what the cluster says should be there. */
 export interface ObserveOptions {
   readonly node: string;
   readonly namespace: string;

@@ -12,6 +12,7 @@ export interface NodePaths {
   readonly appArmor: string;
 }
 
+/** What the kernel shows of a process without an AppArmor profile. */
 export const appArmorUnconfined = "unconfined";
 
 /** As the chart and the distributions have it. */

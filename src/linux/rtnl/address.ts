@@ -25,6 +25,7 @@ export interface Address {
   readonly tentative: boolean;
 }
 
+/** How the address is added, beside errors that count as success. */
 export interface AddAddressOptions extends Tolerance {
   /** Usable at once, without duplicate address detection (IPv6). */
   readonly nodad?: boolean;

@@ -124,6 +124,7 @@ function encodeRoute(route: RouteSpec, fields: Pick<HeaderFields, "protocol" | "
   return writer.finish();
 }
 
+/** How the route is added, beside errors that count as success. */
 export interface AddRouteOptions extends Tolerance {
   /** Takes the place of a route with this destination, table and metric. */
   readonly replace?: boolean;
@@ -169,6 +170,7 @@ export function encodeDumpRoutes(family: Family, table: number, index: number | 
   return (index === undefined ? writer : writer.putU32(rta.oif, index)).finish();
 }
 
+/** The packet whose route is asked for, as far as rules look at it. */
 export interface RouteGetOptions {
   readonly from?: Ip;
   /** Firewall mark of the packet. */

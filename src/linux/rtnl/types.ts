@@ -52,6 +52,7 @@ export interface VethSpec {
   };
 }
 
+/** One end of a veth pair, as its own namespace knows it. */
 export interface VethEnd {
   readonly name: string;
   readonly index: number;
@@ -76,6 +77,7 @@ export interface LinkSpec {
   readonly parentNetns?: Netns;
 }
 
+/** The kind (IFLA_INFO_KIND), with the settings that only this kind has. */
 export type LinkKind =
   | { readonly kind: "bridge" | "dummy" | "ifb" }
   | { readonly kind: "macvlan"; readonly parent: LinkRef; readonly mode: "private" | "vepa" | "bridge" | "passthru" }

@@ -10,6 +10,7 @@ interface WantedVeth extends VethSpec {
   readonly peerMac: string;
 }
 
+/** A pair that the kernel has made, with the spec that it was made by. */
 export interface MadeVeth {
   readonly spec: VethSpec;
   readonly pair: VethPair;

@@ -9,6 +9,7 @@ import type { ReplyMarks } from "./reply-marks.ts";
 import { type Role, resolveRole, vethName } from "./role.ts";
 import { type LinkState, type Lookup, type Observed, type RouteState, type Side, usableAddresses } from "./state.ts";
 
+/** The Pod's and the node's namespace, and what is known without looking. */
 export interface ObserveOptions {
   readonly host: Netns;
   readonly pod: Netns;

@@ -14,6 +14,7 @@ export interface Side {
 /** A link as the plan of the coordinator reads it. */
 export type LinkState = Pick<Link, "index" | "name" | "mac" | "up" | "flags" | "txQueueLen" | "peerIndex">;
 
+/** A neighbour as the plan of the coordinator reads it. `mac` is undefined if the kernel knows none. */
 export interface NeighbourState {
   readonly dev: string;
   readonly ip: Ip;
