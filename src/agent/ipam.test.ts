@@ -75,6 +75,32 @@ describe("a Pod of both families", () => {
   });
 });
 
+describe("a DEL before the agent has listed its Pods", () => {
+  const isPods = ({ path }: { readonly path: string }) => path.startsWith("/api/v1/pods?");
+
+  for (const [fate, left] of [
+    ["keeps its address", 1],
+    ["loses it once the list says that it is gone", 0],
+  ] as const) {
+    it(`releases nothing, and its Pod ${fate}`, async () => {
+      const uid = cluster.pod({ name: "a" });
+      const had = await n1.add("a", "s1", { uid });
+      n1.kill();
+      if (left === 0) cluster.erase("a");
+      cluster.api.fake.fail(isPods, { kind: "not-sent" }, 5);
+      n1 = await cluster.agent("n1", { isSynced: false });
+      await cluster.advance(100);
+      await n1.del("a", "s1", { uid });
+      await cluster.advance(10);
+      assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1` });
+      await cluster.api.drive(n1.ready);
+      await cluster.advance(5_000);
+      assert.equal(Object.keys(cluster.claims).length, left);
+      if (left === 1) assert.deepEqual(await n1.add("a", "s2", { uid }), had);
+    });
+  }
+});
+
 describe("a living Pod whose pool goes", () => {
   const annotations = { "ipam.spidernet.io/ippool": '{"ipv4":["v4"]}' };
   const pool = () => cluster.api.fake.read(spiderIPPools, { name: "v4" }) ?? assert.fail("no pool");

@@ -61,6 +61,8 @@ interface TestAgentOptions {
   readonly families?: readonly Family[];
   /** Plugins that do something to the kernel. @default one that has addresses and nothing else */
   readonly plugins?: ((ipamFor: IpamFor, tasks: Tasks) => readonly Plugin<unknown>[]) | undefined;
+  /** It has had its first lists. @default true */
+  readonly isSynced?: boolean;
 }
 
 /** A cluster in memory: one API server, one clock, and agents of as many nodes as a test starts. */
@@ -94,10 +96,10 @@ export class TestCluster implements Disposable {
   }
 
   /** Starts the node's agent; a second start of a node finds records and intents of the first. */
-  async agent(node = "n1", { families = [4, 6], plugins }: TestAgentOptions = {}): Promise<TestAgent> {
+  async agent(node = "n1", { families = [4, 6], plugins, isSynced = true }: TestAgentOptions = {}): Promise<TestAgent> {
     const agent = new TestAgent(this, { node, folder: join(this.#folder, node), families, plugins });
     this.#agents.push(agent);
-    await this.api.drive(agent.ready);
+    if (isSynced) await this.api.drive(agent.ready);
     return agent;
   }
 

@@ -25,8 +25,8 @@ export const claimRules: readonly CelRule[] = [
       "Sticky needs podNamespace, podName and nic; Lease needs node; Hold and Quarantine need until and reason; an attached claim names its node and Pod; a second holder only while a Sticky claim is attached",
   },
   {
-    rule: "self.address == oldSelf.address && self.pool == oldSelf.pool && self.poolUID == oldSelf.poolUID",
-    message: "address and pool are immutable",
+    rule: "self.address == oldSelf.address && self.pool == oldSelf.pool && self.poolUID == oldSelf.poolUID && self.poolGeneration == oldSelf.poolGeneration",
+    message: "address, pool, poolUID and poolGeneration are immutable",
   },
   {
     rule: "oldSelf.purpose == 'Pod' ? (self.purpose in ['Pod','Lease','Quarantine'] && (self.purpose != 'Pod' || (self.podUID == oldSelf.podUID && self.node == oldSelf.node))) : true",

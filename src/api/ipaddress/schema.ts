@@ -22,7 +22,10 @@ export const ipAddressSpec = Type.Object(
     purpose: word("What the address is kept for.", ["Pod", "Sticky", "Lease", "Hold", "Quarantine"]),
     pool: text("The IPPool; immutable, as poolUID.", { maxLength: 253 }),
     poolUID: text("UID of the pool.", { maxLength: 36 }),
-    poolGeneration: Type.Integer({ format: "int64", description: "The pool's spec by which the claim was judged." }),
+    poolGeneration: Type.Integer({
+      format: "int64",
+      description: "The pool's spec by which the claim was judged; immutable.",
+    }),
     node: short("Holder. Absent: a Sticky claim that is detached, or a Hold.", 253),
     bootID: short("Boot of the node; after another one the sandbox is certainly gone.", 36),
     podNamespace: short("Namespace of the Pod.", 63),
