@@ -97,6 +97,7 @@ describe("bad input", () => {
 
   const specs: readonly (readonly [string, object, RegExp])[] = [
     ["a missing subnet", { subnet: undefined }, /spec\.subnet: Required value/],
+    ["host bits", { subnet: "10.9.0.1/16" }, /10\.9\.0\.1\/16, please change it to 10\.9\.0\.0\/16/],
     ["a reversed range", { ips: ["10.9.0.9-10.9.0.1"] }, /spec\.ips\[0\].*10\.9\.0\.9-10\.9\.0\.1/s],
     ["a range outside its subnet", { ips: ["10.8.0.1-10.8.0.9"] }, /spec\.ips\[0\].*10\.8\.0\.1-10\.8\.0\.9/s],
     ["mixed families", { ips: ["10.9.0.1", "fd00::1"] }, /spec\.ips\[1\].*fd00::1/s],

@@ -39,7 +39,14 @@ export {
   spiderIPAddresses,
 } from "./ipaddress/types.ts";
 export { defaultPool, linkToSubnet } from "./ippool/defaults.ts";
-export { isAutoPool, type PoolContext, poolRules, removedAddresses, validatePool } from "./ippool/rules.ts";
+export {
+  isAutoPool,
+  isPoolRefusedByCel,
+  type PoolContext,
+  poolRules,
+  removedAddresses,
+  validatePool,
+} from "./ippool/rules.ts";
 export {
   type SpiderIPPool,
   type SpiderIPPoolSpec,
@@ -87,7 +94,7 @@ export {
   parseControlledIPPools,
 } from "./subnet/controlled.ts";
 export { defaultSubnet } from "./subnet/defaults.ts";
-export { type SubnetContext, subnetRules, validateSubnet } from "./subnet/rules.ts";
+export { isSubnetRefusedByCel, type SubnetContext, subnetRules, validateSubnet } from "./subnet/rules.ts";
 export {
   type ControlledIPPools,
   type SpiderSubnet,

@@ -117,7 +117,7 @@ export class PlanLab implements AsyncDisposable {
       kind.validate(object as never, old as never, { signal: this.#stop.signal, dryRun: false }),
     );
     if (violations.length > 0) return violations.map(({ field }) => field).join(" ");
-    this.#store(resource, object as KubeObject);
+    this.#store(resource, object as unknown as KubeObject);
     await this.rest(1_000);
     return undefined;
   }

@@ -13,7 +13,7 @@ import {
   sameNetwork,
 } from "../rules/addresses.ts";
 import { showSet, trySetOf } from "../rules/elements.ts";
-import { checkRules, type Rule } from "../rules/rule.ts";
+import { checkRules, type Rule, withCel } from "../rules/rule.ts";
 import { checkSelector } from "../rules/selector.ts";
 import { forbidden, invalid, type Violation } from "../rules/violation.ts";
 import type { Submitted } from "../submitted.ts";
@@ -217,6 +217,12 @@ export function validatePool(pool: Submitted<SpiderIPPool>, context: PoolContext
     controller: subnet,
     inUse,
   });
+}
+
+/** Whether a CEL rule of the schema refuses the pool, in place of `old` if that is given. */
+export function isPoolRefusedByCel(pool: Submitted<SpiderIPPool>, old: SpiderIPPool | undefined): boolean {
+  const own = addressCase("IPPool", pool.spec, old?.spec, bothFamilies);
+  return checkRules(withCel(poolRules), { ...own, pool, others: [], controller: undefined, inUse: [] }).length > 0;
 }
 
 /** The addresses that `next` no longer has; empty if either has an invalid element or the families differ. */

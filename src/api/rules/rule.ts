@@ -20,6 +20,11 @@ export function checkRules<C>(rules: readonly Rule<C>[], subject: C): readonly V
   return rules.flatMap((rule) => rule.check(subject));
 }
 
+/** Those rules that the API server checks itself, by CEL. */
+export function withCel<C>(rules: readonly Rule<C>[]): readonly Rule<C>[] {
+  return rules.filter(({ cel }) => cel !== undefined);
+}
+
 /**
  * The CEL rules of a table for one property of `spec`, or for `spec` itself, as `x-kubernetes-validations`. Each has its row's
  * message unless it computes its own.

@@ -5,7 +5,7 @@ import { finalizer } from "../group.ts";
 import type { SpiderIPPool } from "../ippool/types.ts";
 import { type AddressCase, addressCase, addressRules, effectiveSet, sameNetwork } from "../rules/addresses.ts";
 import { showSet, trySetOf } from "../rules/elements.ts";
-import { checkRules, type Rule } from "../rules/rule.ts";
+import { checkRules, type Rule, withCel } from "../rules/rule.ts";
 import { forbidden, invalid, type Violation } from "../rules/violation.ts";
 import type { Submitted } from "../submitted.ts";
 import { parseControlledIPPools } from "./controlled.ts";
@@ -134,4 +134,11 @@ export function validateSubnet(subnet: Submitted<SpiderSubnet>, context: SubnetC
     pools,
     stored: old,
   });
+}
+
+/** Whether a CEL rule of the schema refuses the subnet, in place of `old` if that is given. */
+export function isSubnetRefusedByCel(subnet: Submitted<SpiderSubnet>, old: SpiderSubnet | undefined): boolean {
+  const own = addressCase("Subnet", subnet.spec, old?.spec, bothFamilies);
+  const { name } = subnet.metadata;
+  return checkRules(withCel(subnetRules), { ...own, name, others: [], pools: [], stored: old }).length > 0;
 }

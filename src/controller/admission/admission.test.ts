@@ -147,6 +147,35 @@ describe("/mutate-…", () => {
 });
 
 describe("/validate-…", () => {
+  it("says in its own words what a CEL rule of the schema would refuse before it is asked, and only then", async () => {
+    await using admission = new Admission();
+    const bits = { subnet: "172.18.0.1/16", ips: ["172.19.0.9"] };
+    for (const kind of ["spiderippool", "spidersubnet"]) {
+      const refused = await admission.ask("mutate", kind, { object: { metadata: { name: "x" }, spec: bits } });
+      assert.match(
+        refused.status?.message ?? "",
+        /spec\.subnet: Invalid value: "172\.18\.0\.1\/16": unformatted subnet 172\.18\.0\.1\/16, please change it to 172\.18\.0\.0\/16, spec\.ips\[0\]/,
+      );
+      const old = { metadata: { name: "x" }, spec };
+      const moved = {
+        object: { ...old, spec: { ...spec, subnet: "172.20.0.0/16" } },
+        oldObject: old,
+        operation: "UPDATE",
+      };
+      assert.match(
+        (await admission.ask("mutate", kind, moved)).status?.message ?? "",
+        /spec\.subnet: Forbidden: is not changeable/,
+      );
+      const outside = { object: { ...old, spec: { ...spec, ips: ["172.19.0.9"] } } };
+      assert.equal((await admission.ask("mutate", kind, outside)).allowed, true, "no CEL rule looks at ips");
+      const kept = {
+        object: { metadata: { name: "x" }, spec: bits },
+        oldObject: { metadata: { name: "x" }, spec: bits },
+      };
+      assert.equal((await admission.ask("mutate", kind, { ...kept, operation: "UPDATE" })).allowed, true);
+    }
+  });
+
   it("refuses in the API server's words, every violation as a cause", async () => {
     await using admission = new Admission();
     const answer = await admission.ask("validate", "spiderippool", { object: pool({ gateway: "10.0.0.1" }) });

@@ -5,6 +5,8 @@ import {
   defaultSubnet,
   isAutoPool,
   isLost,
+  isPoolRefusedByCel,
+  isSubnetRefusedByCel,
   type PoolContext,
   removedAddresses,
   type SpiderIPPool,
@@ -49,6 +51,7 @@ export function poolAdmission(
       const context = { old, others: pools.list(), subnet, inUse, families: settings };
       return pools.admit(pool, validatePool(pool, context), o);
     },
+    isRefusedByCel: isPoolRefusedByCel,
     refuseDeletion: async (pool, o) => {
       if (!isGuarded(deps, pool)) return undefined;
       const allocated = await countHolders(client, pool, o);
@@ -68,6 +71,7 @@ export function subnetAdmission(
       const context = { old, others: subnets.list(), pools: pools.list(), families: deps.settings };
       return subnets.admit(subnet, validateSubnet(subnet, context), o);
     },
+    isRefusedByCel: isSubnetRefusedByCel,
     refuseDeletion: (subnet) => {
       const { allocatedIPCount = 0 } = subnet.status ?? {};
       if (!isGuarded(deps, subnet) || allocatedIPCount === 0) return undefined;

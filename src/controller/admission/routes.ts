@@ -1,3 +1,4 @@
+import type { Violation } from "#api";
 import { formatError, type Logger, type Signal } from "#base";
 import type { KubeObject, Resource } from "#kube";
 import type { HttpAnswer, HttpRoutes } from "../http.ts";
@@ -29,7 +30,7 @@ export function admissionRoutes({ kinds, synced, log }: AdmissionRouteOptions): 
     };
   };
   for (const kind of kinds) {
-    serve(`/mutate-${suffixOf(kind.resource)}`, async (request) => mutate(kind, request, log));
+    serve(`/mutate-${suffixOf(kind.resource)}`, (request, o) => mutate(kind, request, log, o));
     serve(`/validate-${suffixOf(kind.resource)}`, (request, o) => validate(kind, request, o));
   }
   return routes;
@@ -41,11 +42,17 @@ function suffixOf({ group, version, kind }: Resource<KubeObject>): string {
 }
 
 /** Mutation runs before schema validation: an object that cannot be defaulted passes unchanged, and the schema refuses it. */
-function mutate(kind: AdmissionKind, request: AdmissionRequest, log: Logger): object {
+async function mutate(kind: AdmissionKind, request: AdmissionRequest, log: Logger, o: Signal): Promise<object> {
   const { object, oldObject, operation } = request;
   if (object === undefined || object === null || operation === "DELETE") return allow(request);
+  const old = oldObject ?? undefined;
   try {
-    return allow(request, { patch: jsonPatch(object, kind.mutate(object, oldObject ?? undefined)) });
+    const filled = kind.mutate(object, old);
+    if (kind.isRefusedByCel(filled, old)) {
+      const violations = await kind.validate(filled, old, { ...o, dryRun: true });
+      if (violations.length > 0) return answerTo(request, kind, violations);
+    }
+    return allow(request, { patch: jsonPatch(object, filled) });
   } catch (err) {
     log.warn({ resource: kind.resource.plural, name: request.name, err: formatError(err) }, "defaults not filled in");
     return allow(request);
@@ -59,10 +66,17 @@ async function validate(kind: AdmissionKind, request: AdmissionRequest, o: Signa
     return why === undefined ? allow(request) : forbid(request, kind.resource, why);
   }
   if (object === undefined || object === null) return allow(request);
-  const violations = await kind.validate(object, oldObject ?? undefined, { ...o, dryRun });
+  return answerTo(request, kind, await kind.validate(object, oldObject ?? undefined, { ...o, dryRun }));
+}
+
+function answerTo(
+  request: AdmissionRequest,
+  { resource, warn }: AdmissionKind,
+  violations: readonly Violation[],
+): object {
   const [first] = violations;
   // The whole spec of a terminating object is immutable: no single field is at fault.
-  if (first?.type === "Forbidden" && first.field === "spec") return forbid(request, kind.resource, first.detail);
-  if (first !== undefined) return refuse(request, kind.resource, violations);
-  return allow(request, { warnings: kind.warn(object) });
+  if (first?.type === "Forbidden" && first.field === "spec") return forbid(request, resource, first.detail);
+  if (first !== undefined) return refuse(request, resource, violations);
+  return allow(request, { warnings: request.object ? warn(request.object) : [] });
 }
