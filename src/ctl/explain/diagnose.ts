@@ -2,10 +2,11 @@ import { adviceMark, sentenceOf } from "#cni";
 import { formatIp } from "#ip";
 import { type Node, readyCondition } from "#kube";
 import { addressesOfStatus, networkStatusAnnotation } from "#multus";
-import { type Attempt, attemptOn, candidatePools, type NicReport } from "./attempt.ts";
+import { type Attempt, attemptOn, candidatePools } from "./attempt.ts";
 import type { Facts, PodState, Usage } from "./facts.ts";
 import type { Fix } from "./fix.ts";
 import { networkFixes } from "./network-fixes.ts";
+import type { NicReport } from "./nic-report.ts";
 import { poolFixes } from "./pool-fixes.ts";
 import { systemFixes } from "./system-fixes.ts";
 import { lastFailure, type Told } from "./told.ts";
@@ -126,7 +127,9 @@ function gone(facts: Facts, nothing: Blank): Diagnosis {
 /** A Pod that runs has what it needs; whether the next one like it would get it is worth a note. */
 function running([attempt]: readonly Attempt[], about: Blank): Diagnosis {
   const later =
-    attempt?.failure === undefined ? [] : [`a Pod like it could not start now: ${sentenceOf(attempt.failure).message}`];
+    attempt?.failure === undefined
+      ? []
+      : [`one more Pod like it could not start now: ${sentenceOf(attempt.failure).message}`];
   return { ...about, verdict: "runs", nics: attempt?.nics ?? [], notes: [...about.notes, ...later] };
 }
 

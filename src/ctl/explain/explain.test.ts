@@ -119,6 +119,30 @@ describe("spiderpoolctl explain", () => {
     assert.match((await explain("pod", "web")).out, /"10\.6\.0\.5-10\.6\.0\.9"\]/);
   });
 
+  it("does not count what the Pod has itself, or what is kept for it, as somebody else's", async () => {
+    const owner = { apiVersion: "apps/v1", kind: "StatefulSet", name: "db", uid: "d", controller: true };
+    const metadata = { namespace: "default", annotations: ippool({ ipv4: ["a"] }), ownerReferences: [owner] };
+    const set = (name: string, status: object = {}) =>
+      api.apply(pods, { metadata: { ...metadata, name }, spec: { nodeName: "node1" }, status } as object as Parameters<
+        typeof api.apply
+      >[1]);
+    const kept = { purpose: "Sticky", owner: "apps/v1/StatefulSet/default/db" };
+    claim("10.6.0.10", "a", "db-0", { ...kept, podUID: "its predecessor" });
+    claim("10.6.0.11", "a", "db-1", kept);
+    set("db-0");
+    const { status, out } = await explain("pod", "db-0");
+    assert.equal(status, 0, out);
+    assert.match(out, /✔ a {3}IPv4 {3}10\.6\.0\.10 is kept for it\n/);
+    set("db-1", { podIP: "10.6.0.11", podIPs: [{ ip: "10.6.0.11" }] });
+    assert.doesNotMatch((await explain("pod", "db-1")).out, /could not start/);
+    set("db-2");
+    assert.equal((await explain("pod", "db-2")).status, 1, "nothing is kept for this one");
+    pool("c", "10.8.0", { ips: ["10.8.0.10"] });
+    const { uid } = pod("web", ippool({ ipv4: ["c"] })).metadata;
+    claim("10.8.0.10", "c", "web", { podUID: uid });
+    assert.equal((await explain("pod", "web")).status, 0, "its ADD failed after it had got the address");
+  });
+
   it("names the hosts outside the cluster that have the addresses of a full pool", async () => {
     const host = { purpose: "Quarantine", mac: "02:00:00:00:00:01" };
     claim("10.6.0.10", "a", "x", host);
@@ -436,7 +460,7 @@ spec: {config: '${ovs}'}
     assert.equal(exit, 0);
     assert.match(
       out,
-      /it has its networks: 10\.6\.0\.10\n {2}a Pod like it could not start now: .*IPPool "none" not found/,
+      /it has its networks: 10\.6\.0\.10\n {2}one more Pod like it could not start now: .*IPPool "none" not found/,
     );
   });
 

@@ -13,10 +13,12 @@ import {
 import { annotationKeys, type Decision, judge, type PoolView } from "#ipam";
 import type { Claim } from "#ledger";
 import { nearest } from "../nearest.ts";
-import { type Attempt, type NicReport, type PoolReport, selectionOf } from "./attempt.ts";
+import type { Attempt } from "./attempt.ts";
 import { subnetFixes } from "./auto-pools.ts";
 import type { Facts, Usage } from "./facts.ts";
 import { annotationFix, type Fix, labelFix, patchCommand, shellLine } from "./fix.ts";
+import type { NicReport, PoolReport } from "./nic-report.ts";
+import { selectionOf } from "./scene.ts";
 
 /** How many addresses a pool that is full is extended by, where so many are free in one piece. */
 const extension = 16n;

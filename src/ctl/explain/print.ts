@@ -1,8 +1,8 @@
 import { sentenceOf } from "#cni";
 import type { Decision } from "#ipam";
 import { formatTable } from "../output.ts";
-import type { NicReport } from "./attempt.ts";
 import type { Diagnosis } from "./diagnose.ts";
+import type { NicReport } from "./nic-report.ts";
 
 /** Where every code has its anchor. */
 const errorsPage = "docs/reference/errors.md";

@@ -4,8 +4,9 @@ import type { Family } from "#ip";
 import { decide, formatExhausted, parseRoutesAnnotation, type SelectionInput } from "#ipam";
 import { keyOf, type Pod } from "#kube";
 import { type Claim, type Holder, type Wanted, wantedOf } from "#ledger";
-import { managedNics, type PodScene, selectionOf } from "../explain/attempt.ts";
+import { managedNics } from "../explain/attempt.ts";
 import { nodesOf } from "../explain/diagnose.ts";
+import { type PodScene, selectionOf } from "../explain/scene.ts";
 import type { World } from "./world.ts";
 
 /** One address that an ADD comes to. */

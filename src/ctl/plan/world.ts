@@ -3,9 +3,9 @@ import { claimAddress, claimName, type Family, formatIp, type Ip, IpSet } from "
 import type { PoolView } from "#ipam";
 import { keyOf, type Pod, topControllerAmong } from "#kube";
 import { type Claim, type Holder, isHeir, isHeld, isShrinkHold, shrinkHoldReason, stickyOwnerOf } from "#ledger";
-import type { PodScene } from "../explain/attempt.ts";
 import type { Facts, Installation } from "../explain/facts.ts";
 import { decodePools, reservedBy, subjectOf } from "../explain/gather.ts";
+import { holderOf, type PodScene } from "../explain/scene.ts";
 import type { PoolCounts, State, StoredWorkload } from "./state.ts";
 
 /** An address that went from its holder, and why. */
@@ -184,10 +184,8 @@ export class World {
 
   /** Who holds, or is to inherit, the addresses of one NIC of the Pod. */
   holderOf(pod: Pod, nic: string): Holder {
-    const { namespace = "", name, uid } = pod.metadata;
-    const sticky = stickyOwnerOf(pod, this.installation.settings);
-    const kept = sticky === undefined ? {} : { owner: sticky.owner, sticky: sticky.sticky };
-    return { pod: { namespace, name, uid }, nic, containerId: "", network: "", ...kept };
+    const { namespace = "", name, uid, ownerReferences = [] } = pod.metadata;
+    return holderOf({ namespace, name, uid, ownerReferences }, nic, this.installation);
   }
 
   isSticky(pod: Pod): boolean {

@@ -1,0 +1,56 @@
+import { isJsonObject, type JsonObject } from "#cni";
+import { type SelectionInput, selectionFacts } from "#ipam";
+import { type Holder, stickyOwnerOf } from "#ledger";
+import { netAttachDefOf, slotOf } from "#multus";
+import type { Facts, Installation, Subject } from "./facts.ts";
+
+/** What the networks of one Pod and their pools depend on. */
+export type PodScene = Pick<
+  Facts,
+  "pod" | "namespace" | "nodes" | "nads" | "pools" | "brokenPools" | "owner" | "installation"
+>;
+
+/** What the selection of pools for a NIC on a node depends on. */
+export function selectionOf(
+  facts: PodScene,
+  node: string,
+  nic: string,
+  network: SelectionInput["network"] = { pools: { 4: [], 6: [] }, cleanGateway: false },
+): SelectionInput {
+  const { pod, installation, pools, brokenPools, owner } = facts;
+  return {
+    nic,
+    slot: slotOf(nic, pod),
+    families: installation.families,
+    ...selectionFacts({
+      pod,
+      namespace: facts.namespace?.metadata,
+      node: facts.nodes.get(node)?.metadata,
+      nodeName: node,
+    }),
+    owner,
+    pools,
+    brokenPools,
+    network,
+    netAttachDef: netAttachDefOf(nic, pod, installation),
+    agentNamespace: installation.namespace,
+    masterAddresses: undefined,
+    settings: installation.settings,
+  };
+}
+
+/** Who holds, or is to inherit, the addresses of one NIC of the Pod. */
+export function holderOf(
+  { namespace, name, uid, ownerReferences }: Pick<Subject, "namespace" | "name" | "uid" | "ownerReferences">,
+  nic: string,
+  { settings }: Pick<Installation, "settings">,
+): Holder {
+  const kept = stickyOwnerOf({ metadata: { namespace, name, uid, ownerReferences, resourceVersion: "" } }, settings);
+  const { owner, sticky } = kept ?? {};
+  return { pod: { namespace, name, uid }, nic, containerId: "", network: "", ...(kept && { owner, sticky }) };
+}
+
+/** True for the configuration of a plugin whose addresses come from IPPools. */
+export function isManaged({ ipam }: JsonObject): boolean {
+  return isJsonObject(ipam) && ipam["type"] === "spiderpool";
+}
