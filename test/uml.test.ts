@@ -8,6 +8,7 @@ umlSuite("in a user-mode kernel", {
     "src/agent/sub-interface-crash.test.ts",
     "src/plugins/ifacer/plugin.test.ts",
     "src/plugins/ovs/kernel-datapath.test.ts",
+    "test/verbs/links.test.ts",
   ],
   tried: [
     "the macvlan plugin",
@@ -15,5 +16,6 @@ umlSuite("in a user-mode kernel", {
     "the vlan plugin",
     "ifacer's bonds",
     "an agent that is killed while it serves ipvlan",
+    "the verbs of CNI on ipvlan, vlan and ifacer",
   ],
 });
