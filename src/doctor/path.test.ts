@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { isDeepStrictEqual } from "node:util";
+import { hostNetns } from "#linux";
+import { until } from "../base/testing/until.ts";
+import { isolated } from "../linux/testing/isolated.ts";
+import { podRoute, sh, signal, TestNode } from "./node/testing/test-node.ts";
+import { observeRivals } from "./observe/observe.ts";
+import { observePaths } from "./path.ts";
+
+if (isolated(import.meta.url)) {
+  describe("the way of a Pod's packets", () => {
+    let node: TestNode;
+    before(async () => {
+      node = new TestNode();
+      await node.startAgent();
+      await node.examineUntil((ids) => ids.length === 0);
+    });
+    after(() => node[Symbol.asyncDispose]());
+
+    it("leads hop by hop from the Pod to its gateway, and shows the hops that are broken", async () => {
+      const look = (answered: boolean) => {
+        const [pod] = node.pods();
+        assert.ok(pod !== undefined);
+        const [path] = observePaths(pod, {
+          host: hostNetns(),
+          ovs: node.ovs,
+          answered: () => answered,
+          rival: () => undefined,
+        });
+        return path;
+      };
+      const path = look(true);
+      assert.deepEqual(
+        path?.hops.map(({ name, ok }) => [name, ok]),
+        [
+          ...["Pod eth0", "10.6.0.9/16", "its node", "node vethpod1", "port of br1", "uplink gw1", "uplink up1"],
+          "gateway 10.6.0.1",
+        ].map((name) => [name, true]),
+      );
+      assert.ok(path?.routes.some((one) => one === "10.6.0.0/16 dev eth0 table main"));
+      assert.ok(path?.rules.some((one) => one === "1000: from all lookup 500"));
+      sh("ip link set vethpod1 down");
+      const broken = look(false)?.hops.filter(({ ok }) => !ok);
+      sh(`ip link set vethpod1 up && ${podRoute}`);
+      assert.deepEqual(
+        broken?.map(({ name, detail }) => [name, detail.split(",")[0]]),
+        [
+          ["its node", "table 500 has no route to 10.6.0.9"],
+          ["node vethpod1", "down"],
+          ["gateway 10.6.0.1", "silent"],
+        ],
+      );
+    });
+
+    it("names another host that answers for the Pod's address, and says when the fault is beyond the node", async () => {
+      const [pod] = node.pods();
+      assert.ok(pod !== undefined);
+      // The bridge, which is in this namespace, answers for the Pod's address, as a further NIC of the Pod would.
+      assert.deepEqual(await observeRivals(pod, signal), new Map());
+      sh("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
+      sh("ip netns exec gateway ip addr add 10.6.0.9/32 dev gw0");
+      const rivals = await observeRivals(pod, signal);
+      sh("ip netns exec gateway ip addr del 10.6.0.9/32 dev gw0 && sysctl -qw net.ipv4.conf.all.arp_ignore=0");
+      const mac = sh("ip netns exec gateway cat /sys/class/net/gw0/address").trim();
+      assert.deepEqual([...rivals], [["10.6.0.9", mac]]);
+      const look = (of: ReadonlyMap<string, string>) => {
+        const sources = { host: hostNetns(), ovs: node.ovs, answered: () => false, rival: (ip: string) => of.get(ip) };
+        const [path] = observePaths(pod, sources);
+        return path?.hops.flatMap(({ ok, detail }) => (ok === true ? [] : [detail]));
+      };
+      assert.deepEqual(look(rivals), [`on eth0, and another host answers for it, too: ${mac}`, "silent"]);
+      assert.deepEqual(look(new Map()), [
+        "silent: the fault is beyond this node (does the switch pass this network's packets, is the address right?)",
+      ]);
+    });
+
+    it("shows an uplink that passes neither the Pod's VLAN nor its packets of full size", async () => {
+      node.vswitch.vsctl("set", "port", "vethpod1", "tag=30", "vlan_mode=access", "--", "set", "port", "up1", "tag=10");
+      sh("ip link set eth0 mtu 9000");
+      const [pod] = node.pods();
+      assert.ok(pod !== undefined);
+      const uplinks = () => {
+        const [path] = observePaths(pod, {
+          host: hostNetns(),
+          ovs: node.ovs,
+          answered: () => true,
+          rival: () => undefined,
+        });
+        return path?.hops.flatMap(({ name, ok, detail }) =>
+          name.startsWith("uplink") ? [[name, ok, detail.split("; ").slice(1)]] : [],
+        );
+      };
+      const long = "the Pod's MTU is 9000: greater packets vanish";
+      await until("other uplinks", uplinks, (found) =>
+        isDeepStrictEqual(found, [
+          ["uplink gw1", false, [long]],
+          ["uplink up1", false, [long, "does not pass VLAN 30"]],
+        ]),
+      );
+      sh("ip link set eth0 mtu 1500");
+      node.vswitch.vsctl("clear", "port", "vethpod1", "tag", "vlan_mode", "--", "clear", "port", "up1", "tag");
+      await until("healthy uplinks", uplinks, (found) => found?.every(([, ok]) => ok === true) === true);
+    });
+  });
+}
