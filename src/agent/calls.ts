@@ -148,7 +148,9 @@ export class Calls {
         request.containerId,
         async () => {
           try {
-            await running.steps.run("queue", async () => running.steps.own(await this.#queue.enter(tenant, { signal })));
+            await running.steps.run("queue", async () =>
+              running.steps.own(await this.#queue.enter(tenant, { signal })),
+            );
             return await act(running);
           } catch (error) {
             await running.abort(); // Within the turn: nobody else may see it half undone.

@@ -309,15 +309,6 @@ describe("resolving clusterNetwork", () => {
   });
 });
 
-describe("decodeSettings()", () => {
-  it("names the key that is wrong", () => {
-    assert.throws(
-      () => decodeSettings({ clusterNetwork: "x", defaultNetworks: [1] }),
-      (error) => error instanceof CniError && error.text === "field defaultNetworks, found [1], allowed a list",
-    );
-  });
-});
-
 describe("what a delegate is called with", () => {
   const annotation =
     '[{"name":"a","ips":["10.0.0.5","fd00::5"],"mac":"0a:00:00:00:00:01","bandwidth":{"ingressRate":1},"deviceID":"d"}]';

@@ -9,6 +9,7 @@ import {
   renderNetwork,
   type SpiderMultusConfig,
   validateMultusConfig,
+  warnOfMultusConfig,
 } from "#api";
 import { SpiderError } from "#base";
 import { apiVersionOf } from "#kube";
@@ -43,7 +44,10 @@ async function render(filename: string, context: Context): Promise<number> {
     const wrong = [...bySchema, ...byRules.map((one) => [one.field, formatViolation(one)] as const)];
     for (const [field, text] of wrong) io.err(`${manifest.metadata.name}: ${text} (${placeOf(field)})\n`);
     if (wrong.length > 0) status = exitFailed;
-    else if (config !== undefined) io.out(textOf(config, output === "json"));
+    else if (config !== undefined) {
+      for (const text of warnOfMultusConfig(config)) io.err(`Warning: ${config.metadata.name}: ${text}\n`);
+      io.out(textOf(config, output === "json"));
+    }
   }
   return status;
 }

@@ -154,6 +154,14 @@ describe("spiderpoolctl net render", () => {
     assert.equal(status, 1);
     assert.match(err, /^br1: spec\.ovs/);
   });
+
+  it("prints the warnings of admission, and the network all the same", async () => {
+    const files = { "a.yaml": manifest("{cniType: ovs, ovs: {bridge: br1}, disableIPAM: true}") };
+    const { err, out, status } = await runCtl(new FakeApi(), ["net", "render", "-f", "a.yaml"], files);
+    assert.equal(status, 0);
+    assert.match(err, /^Warning: br1: spec\.disableIPAM: the coordinator fails on a NIC without an address/);
+    assert.match(out, /kind: NetworkAttachmentDefinition/);
+  });
 });
 
 describe("docs/reference/spiderpoolctl.md", () => {
