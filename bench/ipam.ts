@@ -1,4 +1,5 @@
 import type { FillOutcomes, FillPlan } from "./cluster/fill.ts";
+import { type CreatesOutcome, type CreatesPlan, type Layer, layers } from "./cluster/layers.ts";
 import type { PublicationOutcome, PublicationPlan } from "./cluster/publication.ts";
 import { runBeside, type ServerKind } from "./cluster/server.ts";
 import { formatPercentiles, round } from "./report.ts";
@@ -64,6 +65,29 @@ export async function publication(server: ServerKind): Promise<Report> {
       }),
     ],
   };
+}
+
+/** What each check of kube-apiserver costs a create, over connections as agents have them. */
+export async function createsByLayer(): Promise<Report> {
+  const plan: CreatesPlan = { creates: 500, rounds: 3, connections: 8 };
+  const outcomes = await runBeside<CreatesPlan, readonly CreatesOutcome[]>("real", "creates", plan);
+  const figuresOf = (layer: Layer) => {
+    const of = outcomes.filter((one) => one.layer === layer);
+    const middle = (figure: Exclude<keyof CreatesOutcome, "layer">) => median(of.map((one) => one[figure]));
+    return {
+      perSecond: round(middle("perSecond"), 0),
+      serverCpuMs: round(middle("serverCpuMs")),
+      etcdCpuMs: round(middle("etcdCpuMs")),
+      clientCpuMs: round(middle("clientCpuMs")),
+      serverKb: round(middle("serverKb"), 0),
+    };
+  };
+  const rows = layers.map((layer) => [layer, figuresOf(layer)] as const);
+  const lines = rows.map(
+    ([layer, { perSecond, serverCpuMs, etcdCpuMs, clientCpuMs, serverKb }]) =>
+      `${layer}: ${perSecond}/s; for each, API server ${serverCpuMs} ms and ${serverKb} KB allocated, etcd ${etcdCpuMs} ms, client ${clientCpuMs} ms`,
+  );
+  return { figures: { ...plan, layers: Object.fromEntries(rows) }, lines };
 }
 
 function median(values: readonly number[]): number {

@@ -1,6 +1,6 @@
 import { asOne, type Flight, formatWaterfall } from "../lab/scenarios/waterfall.ts";
 import { type Compared, compareBurst, compareTurns } from "./floor/compare.ts";
-import { fillings, publication } from "./ipam.ts";
+import { createsByLayer, fillings, publication } from "./ipam.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
 import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
 import { formatPercentiles, type Percentiles, percentiles, round } from "./report.ts";
@@ -47,6 +47,12 @@ export const clusterSections: readonly ClusterSection[] = [
     },
   ]),
   {
+    name: "creates-real",
+    what: "objects of a claim's length, of which kube-apiserver has ever more to check",
+    run: createsByLayer,
+    onDemand: true,
+  },
+  {
     name: "claims",
     what: "the controller starts among 300,000 addresses of 150,000 Pods on 1,000 nodes",
     run: claimsAtStart,
@@ -77,11 +83,11 @@ export const nodeSections: readonly Section[] = [
     what: `${count} ADDs at once, all reached by ping and TCP from another node, then ${count} DELs at once`,
     run: (bench: BenchNode) => burst(bench, count),
   })),
-  {
-    name: "density",
-    what: "ADDs with 0, 100, 250 and 500 Pods on the node, at rest and just after a DEL",
-    run: density,
-  },
+  ...[0, 100, 250, 500].map((pods) => ({
+    name: `density${pods}`,
+    what: `ADDs with ${pods} Pods on the node, at rest and just after a DEL`,
+    run: (bench: BenchNode) => density(bench, pods),
+  })),
   { name: "fairness", what: "200 ADDs of one namespace at once, and one of another", run: fairness },
   {
     name: "waits",
@@ -194,50 +200,38 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
   };
 }
 
-/** Numbers of Pods on the node beside which ADDs and their floor are compared. */
-const densities: readonly number[] = [0, 100, 250, 500];
-
 /** So long after a DEL a vswitchd with 500 ports has done with it. */
 const restMs = 400;
+
+/** As many Pods as one burst may have within its target. */
+const fillAtOnce = 250;
 
 /** Of each order of row and links. */
 const floorTurns = 20;
 
-async function density(bench: BenchNode): Promise<Report> {
+async function density(bench: BenchNode, pods: number): Promise<Report> {
   const pairs = 50;
-  const rows: Record<string, unknown> = {};
-  const lines: string[] = [];
-  const there: Measured["sandboxes"][number][] = [];
-  for (const pods of densities) {
-    if (pods > there.length) {
-      const filled = await bench.run({ kind: "add", count: pods - there.length }, { warmUp: 0 });
-      there.push(...filled.sandboxes);
-      lines.push(...failures(filled).slice(0, 3));
-    }
-    const atRest = percentilesOf((await bench.run({ kind: "pairs", count: pairs, restMs })).adds);
-    const turns = { network: "ovs", count: floorTurns } as const;
-    const restFloor = await compareAdds(bench, "  at rest", atRest, { ...turns, restMs });
-    const measured = await bench.run({ kind: "pairs", count: pairs });
-    const flights = await bench.flights(pairs);
-    const waiting = percentiles(flights.map((flight) => stageMs(flight, "ofport")));
-    const rest = percentiles(flights.map((flight) => flight.totalMs - stageMs(flight, "ofport")));
-    const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
-    const floors = [restFloor, await compareAdds(bench, "  just after a DEL", add, turns)];
-    rows[`pods${pods}`] = {
-      atRest,
-      add,
-      del,
-      ofport: waiting,
-      withoutOfport: rest,
-      floor: floors.map(({ figures }) => figures),
-    };
-    lines.push(
-      `${String(pods).padStart(3)} Pods: ADD at rest p50 ${atRest.p50Ms}, p99 ${atRest.p99Ms} ms; just after a DEL p50 ${add.p50Ms}, p99 ${add.p99Ms} ms (waiting for the switch ${waiting.p50Ms}, ours ${rest.p50Ms}); DEL p50 ${del.p50Ms} ms`,
-      ...floors.flatMap((one) => one.lines),
-    );
-  }
-  await bench.run({ kind: "del", sandboxes: there }, { warmUp: 0 });
-  return { figures: rows, lines };
+  const fillings: Measured[] = [];
+  for (let left = pods; left > 0; left -= fillAtOnce)
+    fillings.push(await bench.run({ kind: "add", count: Math.min(left, fillAtOnce) }, { warmUp: 0 }));
+  const atRest = percentilesOf((await bench.run({ kind: "pairs", count: pairs, restMs })).adds);
+  const turns = { network: "ovs", count: floorTurns } as const;
+  const restFloor = await compareAdds(bench, "at rest", atRest, { ...turns, restMs });
+  const measured = await bench.run({ kind: "pairs", count: pairs });
+  const flights = await bench.flights(pairs);
+  const ofport = percentiles(flights.map((flight) => stageMs(flight, "ofport")));
+  const withoutOfport = percentiles(flights.map((flight) => flight.totalMs - stageMs(flight, "ofport")));
+  const [add, del] = [percentilesOf(measured.adds), percentilesOf(measured.dels)];
+  const floors = [restFloor, await compareAdds(bench, "just after a DEL", add, turns)];
+  await bench.run({ kind: "del", sandboxes: fillings.flatMap(({ sandboxes }) => sandboxes) }, { warmUp: 0 });
+  return {
+    figures: { atRest, add, del, ofport, withoutOfport, floor: floors.map(({ figures }) => figures) },
+    lines: [
+      `ADD at rest p50 ${atRest.p50Ms}, p99 ${atRest.p99Ms} ms; just after a DEL p50 ${add.p50Ms}, p99 ${add.p99Ms} ms (waiting for the switch ${ofport.p50Ms}, ours ${withoutOfport.p50Ms}); DEL p50 ${del.p50Ms} ms`,
+      ...floors.flatMap(({ lines }) => lines),
+      ...fillings.flatMap(failures).slice(0, 3),
+    ],
+  };
 }
 
 async function fairness(bench: BenchNode): Promise<Report> {

@@ -25,7 +25,7 @@ export interface Surroundings {
  */
 export async function runBeside<Plan extends object, Outcome>(
   server: ServerKind,
-  script: "fill" | "publication" | "claims",
+  script: "fill" | "publication" | "claims" | "creates",
   plan: Plan,
 ): Promise<Outcome> {
   const { controller, lab: program } = await buildBundles();
