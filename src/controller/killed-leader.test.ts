@@ -187,7 +187,7 @@ const scenarios: readonly Scenario[] = [
       held(cluster, { ...sticky, node: undefined, containerID: undefined });
       cluster.api.apply(statefulSets, { metadata: web, spec: { replicas: 1 } });
       const metadata = { namespace: "default", name: `pod-${ip}`, finalizers: [finalizer] };
-      cluster.api.apply(spiderEndpoints, { metadata, status: {} });
+      cluster.api.apply(spiderEndpoints, { metadata, status: { current: { uid: "", node: "", ips: [] } } });
     },
     act: (cluster) => {
       cluster.api.remove(statefulSets, web);

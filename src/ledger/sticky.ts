@@ -31,7 +31,7 @@ export function stickyOwnerOf(
 }
 
 /** The name of the SpiderEndpoint that has to name this sticky claim. */
-export function endpointOf({ spec }: Claim): string {
+export function endpointOf({ spec }: Pick<Claim, "spec">): string {
   const owner = spec.owner ?? "";
   return kindOf(owner) === virtualMachine ? (owner.split("/").at(-1) ?? "") : (spec.podName ?? "");
 }

@@ -330,10 +330,11 @@ export class Collector {
   }
 
   /** A sticky Pod finds its addresses through its endpoint, which is therefore removed with the last of them. */
-  async #removeEndpoint({ metadata, spec }: SpiderIPAddress, o: Signal): Promise<void> {
-    const ref = { namespace: spec.podNamespace ?? "", name: spec.podName ?? "" };
-    const others = claimsOfPod(this.#options.claims, ref);
-    if (others.every((other) => other.metadata.name === metadata.name)) await removeEndpoint(this.#deps.client, ref, o);
+  async #removeEndpoint(claim: SpiderIPAddress, o: Signal): Promise<void> {
+    const { podNamespace: namespace = "", podName: name = "" } = claim.spec;
+    const others = claimsOfPod(this.#options.claims, { namespace, name });
+    if (others.some((other) => other.metadata.name !== claim.metadata.name)) return;
+    await removeEndpoint(this.#deps.client, claim, o);
   }
 }
 

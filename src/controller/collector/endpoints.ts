@@ -1,13 +1,44 @@
-import { finalizer, type SpiderEndpoint, spiderEndpoints, spiderIPAddresses } from "#api";
+import { finalizer, type SpiderEndpoint, type SpiderIPAddress, spiderEndpoints, spiderIPAddresses } from "#api";
 import type { Signal } from "#base";
 import { claimName, tryParsePrefix } from "#ip";
-import { type KubeClient, keyOf, type ObjectRef, pods } from "#kube";
+import { type KubeClient, keyOf, pods } from "#kube";
+import { endpointOf } from "#ledger";
 import type { Deps } from "../deps.ts";
 
-/** Removes the endpoint and the finalizer that former versions added. Does nothing if it does not exist. */
-export async function removeEndpoint(client: KubeClient, ref: ObjectRef, o: Signal): Promise<void> {
+/**
+ * Removes the endpoint by which the next holder would find this sticky claim, and the finalizer that former versions added:
+ * unless another address in it is still claimed. Does nothing if it does not exist.
+ */
+export async function removeEndpoint(
+  client: KubeClient,
+  { metadata, spec }: Pick<SpiderIPAddress, "metadata" | "spec">,
+  o: Signal,
+): Promise<void> {
+  const ref = { namespace: spec.podNamespace ?? "", name: endpointOf({ spec }) };
   const endpoint = await client.get(spiderEndpoints, ref, o);
-  if (endpoint !== undefined) await removeVersion(client, endpoint, o);
+  if (endpoint === undefined) return;
+  const others = namesIn(endpoint).filter((name) => name !== metadata.name);
+  if (!(await isClaimed(client, endpoint, others, o))) await removeVersion(client, endpoint, o);
+}
+
+/** The names of the claims on the endpoint's addresses. */
+function namesIn({ status }: SpiderEndpoint): readonly string[] {
+  const texts = status.current.ips.flatMap(({ ipv4 = "", ipv6 = "" }) => [ipv4, ipv6]);
+  return texts.flatMap((text) => tryParsePrefix(text)?.ip ?? []).map(claimName);
+}
+
+/** Whether one of the claims of these names is the endpoint's: by name the Pod's, or the virtual machine's. */
+async function isClaimed(
+  client: KubeClient,
+  { metadata: { namespace, name } }: SpiderEndpoint,
+  names: readonly string[],
+  o: Signal,
+): Promise<boolean> {
+  for (const claimed of names) {
+    const claim = await client.get(spiderIPAddresses, { name: claimed }, o);
+    if (claim !== undefined && claim.spec.podNamespace === namespace && endpointOf(claim) === name) return true;
+  }
+  return false;
 }
 
 async function removeVersion(client: KubeClient, endpoint: SpiderEndpoint, o: Signal): Promise<void> {
@@ -72,16 +103,10 @@ async function outdated(
   return found;
 }
 
-async function isOutdated(client: KubeClient, { metadata, status }: SpiderEndpoint, o: Signal): Promise<boolean> {
-  const { namespace, name } = metadata;
-  const ips = status.current.ips.flatMap(({ ipv4, ipv6 }) =>
-    [ipv4, ipv6].flatMap((text) => tryParsePrefix(text ?? "") ?? []),
-  );
-  if (ips.length === 0) return false;
+async function isOutdated(client: KubeClient, endpoint: SpiderEndpoint, o: Signal): Promise<boolean> {
+  const names = namesIn(endpoint);
+  if (names.length === 0) return false;
+  const { namespace, name } = endpoint.metadata;
   if ((await client.get(pods, { namespace, name }, o)) !== undefined) return false;
-  for (const { ip } of ips) {
-    const claim = await client.get(spiderIPAddresses, { name: claimName(ip) }, o);
-    if (claim?.spec.podNamespace === namespace && claim?.spec.podName === name) return false;
-  }
-  return true;
+  return !(await isClaimed(client, endpoint, names, o));
 }

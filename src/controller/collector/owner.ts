@@ -13,7 +13,8 @@ const kubevirt = (plural: string, kind: string): Resource<VirtualMachine> => ({
   kind,
   namespaced: true,
 });
-const virtualMachines = kubevirt("virtualmachines", "VirtualMachine");
+/** KubeVirt's kind, of which only names and deletion are read. */
+export const virtualMachines = kubevirt("virtualmachines", "VirtualMachine");
 const virtualMachineInstances = kubevirt("virtualmachineinstances", "VirtualMachineInstance");
 
 interface OwnerQuestion {

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
 import { pods, statefulSets } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
+import { virtualMachines } from "./owner.ts";
 import { claimed, detached, ip, reasons, sticky } from "./testing/claimed.ts";
 
 describe("a sticky address", () => {
@@ -47,7 +48,7 @@ describe("a sticky address", () => {
     await using _cluster = cluster;
     set(cluster, { replicas: 1 });
     const metadata = { namespace: "default", name: "web-0", finalizers: ["spiderpool.spidernet.io"] };
-    cluster.api.apply(spiderEndpoints, { metadata, status: {} });
+    cluster.api.apply(spiderEndpoints, { metadata, status: { current: { uid: "", node: "", ips: [] } } });
     await cluster.pass(700_000);
     assert.equal(purpose(), "Sticky");
     set(cluster, { replicas: 0 });
@@ -81,7 +82,7 @@ describe("a sticky address", () => {
       assert.ok(pool);
       cluster.claim("172.18.30.140", pool, "n1", sticky({ nic, podUID }));
       const index = { namespace: "default", name: "web-0" };
-      cluster.api.apply(spiderEndpoints, { metadata: index, status: {} });
+      cluster.api.apply(spiderEndpoints, { metadata: index, status: { current: { uid: "", node: "", ips: [] } } });
       await cluster.pass(100_000);
       assert.equal(purpose(), after);
       assert.ok(cluster.api.read(spiderEndpoints, index), "the index tells of the other one");
@@ -131,6 +132,26 @@ describe("a sticky address", () => {
       cluster.api.all(spiderIPAddresses).map(({ metadata, spec }) => [metadata.name, spec.node]),
       live.map((address) => [address, "n1"]),
     );
+  });
+
+  it("of a virtual machine goes with the machine and with its endpoint, which has the machine's name", async () => {
+    for (const enableCleanOutdatedEndpoint of [false, true]) {
+      const owner = "kubevirt.io/v1/VirtualMachineInstance/default/vm1";
+      const { cluster, purpose } = await claimed({
+        claim: { ...detached, owner, podName: "virt-launcher-vm1-a" },
+        more: { conf: `enableCleanOutdatedEndpoint: ${enableCleanOutdatedEndpoint}` },
+      });
+      await using _cluster = cluster;
+      const vm = { namespace: "default", name: "vm1" };
+      const ips = [{ interface: "eth0", ipv4: `${ip}/16`, ipv4Pool: "p" }];
+      cluster.api.apply(spiderEndpoints, { metadata: vm, status: { current: { uid: "", node: "", ips } } });
+      cluster.api.apply(virtualMachines, { metadata: vm });
+      await cluster.pass(700_000);
+      assert.deepEqual([purpose(), cluster.api.all(spiderEndpoints).length], ["Sticky", 1]);
+      cluster.api.remove(virtualMachines, vm);
+      await cluster.pass(700_000);
+      assert.deepEqual([purpose(), cluster.api.all(spiderEndpoints)], [undefined, []]);
+    }
   });
 
   it("of a migrating machine goes to the second holder when the first one's node is gone", async () => {
