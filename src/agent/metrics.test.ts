@@ -44,7 +44,7 @@ describe("the agent's metrics", () => {
     const of = (kind: string) => value(`ipam_allocation_${kind}_duration_seconds`);
     assert.deepEqual([of("average"), of("max"), of("min"), of("latest")], [2, 3, 1, 3]);
     assert.deepEqual(
-      [value("ipam_allocation_limit_latest_duration_seconds"), value("ipam_release_latest_duration_seconds")],
+      [value("ipam_allocation_latest_limit_duration_seconds"), value("ipam_release_latest_duration_seconds")],
       [0.25, 0.5],
     );
     assert.equal(value('ipam_allocation_duration_seconds_bucket{le="1"}'), 1);

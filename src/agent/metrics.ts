@@ -5,16 +5,28 @@ import type { Flight } from "./flights.ts";
 /** Upper bounds of the durations, in seconds. */
 const buckets = [0.1, 0.3, 0.5, 1, 3, 5, 7, 10, 15] as const;
 
+type GaugeKind = "average" | "max" | "min" | "latest";
+
+/** Of the wait for one's turn, the word `limit` comes behind that of the gauge: dashboards have it so. */
+type GaugeName<N extends string, K extends GaugeKind> = N extends `${infer Verb}_limit`
+  ? `spiderpool_${Verb}_${K}_limit_duration_seconds`
+  : `spiderpool_${N}_${K}_duration_seconds`;
+
+function gaugeName<const N extends string, K extends GaugeKind>(name: N, kind: K): GaugeName<N, K> {
+  const [, verb = "", limit = ""] = /^(.*?)(_limit)?$/.exec(name) ?? [];
+  return `spiderpool_${verb}_${kind}${limit}_duration_seconds` as GaugeName<N, K>;
+}
+
 /** Four gauges and a histogram of one duration. */
 function durations<const N extends string>(name: N, what: string) {
   return {
-    [`spiderpool_${name}_average_duration_seconds`]: { kind: "gauge", help: `Mean ${what}, since the agent started.` },
-    [`spiderpool_${name}_max_duration_seconds`]: { kind: "gauge", help: `Longest ${what}, since the agent started.` },
-    [`spiderpool_${name}_min_duration_seconds`]: { kind: "gauge", help: `Shortest ${what}, since the agent started.` },
-    [`spiderpool_${name}_latest_duration_seconds`]: { kind: "gauge", help: `Last ${what}.` },
+    [gaugeName(name, "average")]: { kind: "gauge", help: `Mean ${what}, since the agent started.` },
+    [gaugeName(name, "max")]: { kind: "gauge", help: `Longest ${what}, since the agent started.` },
+    [gaugeName(name, "min")]: { kind: "gauge", help: `Shortest ${what}, since the agent started.` },
+    [gaugeName(name, "latest")]: { kind: "gauge", help: `Last ${what}.` },
     [`spiderpool_${name}_duration_seconds`]: { kind: "histogram", help: `Each ${what}.`, buckets },
   } as {
-    readonly [K in `spiderpool_${N}_${"average" | "max" | "min" | "latest"}_duration_seconds`]: {
+    readonly [K in GaugeName<N, GaugeKind>]: {
       readonly kind: "gauge";
       readonly help: string;
     };
@@ -172,10 +184,10 @@ export class CallMetrics {
   text(): Promise<string> {
     // Once a scrape, not for every call.
     for (const [name, { count, sum, min, max, latest }] of this.#durations) {
-      this.#metrics.set(`spiderpool_${name}_average_duration_seconds`, { value: sum / count });
-      this.#metrics.set(`spiderpool_${name}_max_duration_seconds`, { value: max });
-      this.#metrics.set(`spiderpool_${name}_min_duration_seconds`, { value: min });
-      this.#metrics.set(`spiderpool_${name}_latest_duration_seconds`, { value: latest });
+      this.#metrics.set(gaugeName(name, "average"), { value: sum / count });
+      this.#metrics.set(gaugeName(name, "max"), { value: max });
+      this.#metrics.set(gaugeName(name, "min"), { value: min });
+      this.#metrics.set(gaugeName(name, "latest"), { value: latest });
     }
     return this.#metrics.text();
   }
