@@ -3,4 +3,4 @@ import { runChecks } from "./checks.ts";
 import { readFlags } from "./options.ts";
 
 readFlags("npm run check: checks types and lint.", {});
-process.exitCode = runChecks() ? 0 : 1;
+process.exitCode = (await runChecks()) ? 0 : 1;

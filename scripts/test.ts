@@ -31,8 +31,10 @@ if (files.length === 0) {
   console.error(`No test file has one of these words in its path: ${words.join(", ")}`);
   process.exit(2);
 }
-const clean = runChecks();
 await buildBundles();
+// Beside the tests: the compiler alone would leave the other processors idle for as long as it takes.
+const stop = new AbortController();
+const checks = runChecks(stop);
 /** One more than the processors of the smallest machine, because many test files mostly wait, for retries or time-outs. */
 const concurrency = 3;
 const watchdog = new URL("./watchdog.ts", import.meta.url).href;
@@ -45,8 +47,14 @@ const runner = spawn(
     env: { ...process.env, [bundledVariable]: "true" },
   },
 );
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => runner.kill(signal));
-runner.on("exit", (code) => {
-  if (!clean) console.log("types or lint failed: see the top of this output");
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    stop.abort();
+    runner.kill(signal);
+  });
+}
+runner.on("exit", async (code) => {
+  const clean = await checks;
+  if (!clean) console.log("types or lint failed: see above, near the top of this output");
   process.exitCode = code === 0 && clean ? 0 : 1;
 });
