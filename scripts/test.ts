@@ -1,4 +1,4 @@
-// `npm test [-- WORD …]`: types, lint, then every test in one runner call, so that its closing lines count everything.
+// `npm test [-- WORD …]`: types and lint, and beside them every test in one runner call, so that its closing lines count everything.
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
