@@ -21,7 +21,7 @@ const integer = (minimum: number, maximum?: number) => ({
 const listOf = (items: Schema) => ({ type: ["array", "null"], items });
 const objects = listOf({ type: "object" });
 const port = integer(1, 65_535);
-const path = text("/.*");
+const path = text("/+[^/].*");
 const name = text(`${dnsName}`);
 const daysText = { type: ["string", "integer", "null"], pattern: "^[1-9][0-9]*$", minimum: 1 };
 // A value with a scheme, a tag or a space would make references that nobody can pull.

@@ -271,6 +271,22 @@ describe("the chart: what the values do", () => {
     }
   });
 
+  it("refuses a port twice on the node's network, and not where each program has an address of its own", async () => {
+    const metrics = ["spiderpoolAgent.prometheus.enabled=true", "spiderpoolAgent.prometheus.port=5720"];
+    const both = "spiderpoolAgent.prometheus.port and spiderpoolController.httpPort are both 5720";
+    assert.ok((await refusal(...metrics)).includes(both));
+    await render(...metrics, "spiderpoolController.hostnetwork=false");
+    const apart = ["spiderpoolAgent.prometheus.bindAddress=127.0.0.2", "spiderpoolController.httpBindAddress=node"];
+    await render(...metrics, ...apart);
+  });
+
+  it("refuses the root as a directory", async () => {
+    assert.match(
+      await refusal("ovs.runDir=/", "global.cniBinHostPath=//"),
+      /ovs\/runDir'(.*\n)*.*cniBinHostPath'|cniBinHostPath'(.*\n)*.*ovs\/runDir'/,
+    );
+  });
+
   it("refuses every value of another type, all at once, each with its path", async () => {
     const all = readChartValues().map(({ path, default: value }) => ({
       path,

@@ -49,6 +49,30 @@
     {{- end -}}
   {{- end -}}
 {{- end -}}
+{{- $agent := .Values.spiderpoolAgent -}}
+{{- $ofAgent := list (list "spiderpoolAgent.httpPort" $agent.httpPort "127.0.0.1") -}}
+{{- if $agent.prometheus.enabled -}}
+  {{- $ofAgent = append $ofAgent (list "spiderpoolAgent.prometheus.port" $agent.prometheus.port $agent.prometheus.bindAddress) -}}
+{{- end -}}
+{{- $ofController := list (list "spiderpoolController.httpPort" $controller.httpPort $controller.httpBindAddress) (list "spiderpoolController.webhookPort" $controller.webhookPort $controller.webhookBindAddress) -}}
+{{- if $controller.prometheus.enabled -}}
+  {{- $ofController = append $ofController (list "spiderpoolController.prometheus.port" $controller.prometheus.port $controller.prometheus.bindAddress) -}}
+{{- end -}}
+{{- $networks := list $ofAgent $ofController -}}
+{{- if $controller.hostnetwork -}}{{- $networks = list (concat $ofAgent $ofController) -}}{{- end -}}
+{{- range $ports := $networks -}}
+  {{- $seen := dict -}}
+  {{- range $one := $ports -}}
+    {{- $port := index $one 1 | int | toString -}}
+    {{- $isEverywhere := has (index $one 2) (list "" "0.0.0.0" "::") -}}
+    {{- with get $seen $port -}}
+      {{- if or $isEverywhere .everywhere -}}
+        {{- fail (printf "%s and %s are both %s: programs on one network need a port each" .path (index $one 0) $port) -}}
+      {{- end -}}
+    {{- end -}}
+    {{- $_ := set $seen $port (dict "path" (index $one 0) "everywhere" $isEverywhere) -}}
+  {{- end -}}
+{{- end -}}
 {{- include "spiderpool.checkCluster" . -}}
 {{- end -}}
 
