@@ -85,6 +85,7 @@ async function main() {
   if (findings.length > 0) return refuse(findings);
   if (missing.length > 0) await installPackages(missing);
   installNodeModules();
+  linkNode();
   handOver();
 }
 
@@ -207,6 +208,18 @@ function installNodeModules() {
   const done = run("npm", ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"]);
   if (done.status !== 0) throw new Error(`npm ci failed: ${(done.stderr || String(done.error)).trim()}`);
   fs.writeFileSync(stamp, wanted);
+}
+
+/** Debian 13's npm (9.2) installs the package of the pinned Node, and makes no link to its program. */
+function linkNode() {
+  const link = path.join(root, "node_modules", ".bin", "node");
+  if (fs.existsSync(link)) return;
+  const target = path.join("..", `node-linux-${process.arch}`, "bin", "node");
+  fs.mkdirSync(path.dirname(link), { recursive: true });
+  if (!fs.existsSync(path.join(path.dirname(link), target)))
+    throw new Error(`npm ci installed no Node for ${process.arch}: delete node_modules, then start again`);
+  fs.rmSync(link, { force: true });
+  fs.symlinkSync(target, link);
 }
 
 function handOver() {
