@@ -32,79 +32,127 @@ interface WatcherOptions<T extends KubeObject> extends Selection {
 }
 
 /** Lists and watches until the signal aborts, then resolves. */
-export async function runWatcher<T extends KubeObject>(options: WatcherOptions<T>, { signal }: Signal): Promise<void> {
-  const { clock, random, onChange, onHeard, onRewound, onBroken, onOpened, onStarted } = options;
-  const { pageItems = limits.listPageItems } = options;
-  let state = initialState as WatchState<T>;
-  const feed = (input: WatchInput<T>, error?: unknown) => {
-    const before = state;
-    const stepped = step(state, input, { nowMs: clock.monotonicMs(), random });
-    state = stepped.state;
+export function runWatcher<T extends KubeObject>(options: WatcherOptions<T>, { signal }: Signal): Promise<void> {
+  return new Watcher(options, signal).run();
+}
+
+/** The effects around {@link step}, which decides: each request's outcome is fed to it, and its state names the next request. */
+class Watcher<T extends KubeObject> {
+  readonly #options: WatcherOptions<T>;
+  readonly #signal: AbortSignal;
+  #state = initialState as WatchState<T>;
+  /** Ends the present watch so that another one takes its place. */
+  #renewal = new AbortController();
+  readonly #renew = () => this.#renewal.abort();
+
+  constructor(options: WatcherOptions<T>, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+    options.onStarted(() => {
+      this.#feed({ kind: "stale" });
+      this.#renew();
+    });
+  }
+
+  async run(): Promise<void> {
+    while (!this.#signal.aborted) {
+      try {
+        await this.#next();
+      } catch (error) {
+        if (this.#signal.aborted) return;
+        this.#failed(error);
+      }
+    }
+  }
+
+  #next(): Promise<void> {
+    const state = this.#state;
+    const { pageItems = limits.listPageItems } = this.#options;
+    if (state.kind === "backoff") return this.#waitUntil(state.untilMs);
+    if (state.kind === "watching")
+      return state.cut === true ? this.#askVersion() : this.#watchFrom(state.resourceVersion);
+    if (state.kind === "empty") return this.#fetchPage(state.by === "whole" ? undefined : pageItems);
+    if (state.by === "stream") return this.#stream();
+    return this.#fetchPage(pageItems, state.continueToken);
+  }
+
+  #failed(error: unknown): void {
+    const isStreaming = this.#state.kind === "listing" && this.#state.by === "stream";
+    if (isStreaming && isRefused(error)) {
+      this.#feed({ kind: "unstreamed" });
+      return;
+    }
+    this.#options.onBroken();
+    this.#feed(inputOf(error), error);
+  }
+
+  #feed(input: WatchInput<T>, error?: unknown): void {
+    const { clock, random, onChange, onHeard, onRewound } = this.#options;
+    const before = this.#state;
+    const { state, rewound, change } = step(before, input, { nowMs: clock.monotonicMs(), random });
+    this.#state = state;
     if (input.kind === "page" || input.kind === "streamed" || input.kind === "event") {
       onHeard(state.kind === "watching" ? state.resourceVersion : undefined);
     }
-    if (stepped.rewound === true) onRewound();
-    if (stepped.change !== undefined) onChange(stepped.change);
-    report(options, before, state, error);
-  };
-  let renewal = new AbortController();
-  const renew = () => renewal.abort();
-  // What was told meanwhile that all is to be listed anew.
-  const isStale = () => state.kind !== "watching";
-  onStarted(() => {
-    feed({ kind: "stale" });
-    renew();
-  });
-  const waitUntil = async (untilMs: number) => {
-    await clock.sleep(Math.max(0, untilMs - clock.monotonicMs()), { signal });
-    feed({ kind: "due" });
-  };
-  const askVersion = async () => {
-    const { resourceVersion } = await listPage(options, 1, signal);
-    if (!isStale()) feed({ kind: "back", resourceVersion });
-  };
-  const follow = async (version: string | undefined) => {
-    renewal = new AbortController();
-    const { signal: renewed } = renewal;
-    const events = watch(options, version, { parent: signal, renewal: renewed });
-    if (version === undefined) {
-      const page = await streamedPage(events, () => onHeard(undefined));
-      // Given up because all is to be listed anew: it is, from its beginning.
-      if (page === undefined && renewed.aborted) return;
-      if (page === undefined) throw lineError("a watch ended before it told all that exists", {});
-      feed({ kind: "streamed", page });
-    }
-    const openedMs = clock.monotonicMs();
-    onOpened(renew);
-    for await (const event of events) {
-      if (isStale()) return;
-      feed({ kind: "event", event });
-    }
-    if (isStale()) return;
-    const quiet = renewed.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
-    feed({ kind: "ended", quiet });
-  };
-  const fetchPage = async (limit: number | undefined, token?: string) => {
+    if (rewound === true) onRewound();
+    if (change !== undefined) onChange(change);
+    report(this.#options, before, state, error);
+  }
+
+  /** True if everything is to be listed anew: what a running request still answers is out of date. */
+  #isStale(): boolean {
+    return this.#state.kind !== "watching";
+  }
+
+  async #waitUntil(untilMs: number): Promise<void> {
+    const { clock } = this.#options;
+    await clock.sleep(Math.max(0, untilMs - clock.monotonicMs()), { signal: this.#signal });
+    this.#feed({ kind: "due" });
+  }
+
+  async #askVersion(): Promise<void> {
+    const { resourceVersion } = await listPage(this.#options, 1, this.#signal);
+    if (!this.#isStale()) this.#feed({ kind: "back", resourceVersion });
+  }
+
+  async #fetchPage(limit: number | undefined, token?: string): Promise<void> {
     // Without a resourceVersion the answer is the newest state: a relist never takes the store back in time.
-    feed({ kind: "page", page: await listPage(options, limit, signal, token) });
-  };
-  while (!signal.aborted) {
-    try {
-      if (state.kind === "backoff") await waitUntil(state.untilMs);
-      else if (state.kind === "watching") await (state.cut === true ? askVersion() : follow(state.resourceVersion));
-      else if (state.kind === "empty") await fetchPage(state.by === "whole" ? undefined : pageItems);
-      else if (state.by === "stream") await follow(undefined);
-      else await fetchPage(pageItems, state.continueToken);
-    } catch (error) {
-      if (signal.aborted) return;
-      const streams = state.kind === "listing" && state.by === "stream";
-      if (streams && isRefused(error)) {
-        feed({ kind: "unstreamed" });
-        continue;
-      }
-      onBroken();
-      feed(inputOf(error), error);
+    this.#feed({ kind: "page", page: await listPage(this.#options, limit, this.#signal, token) });
+  }
+
+  /** A watch that begins with everything there is (a streaming list), then goes on as any other. */
+  async #stream(): Promise<void> {
+    const { events, renewed } = this.#open(undefined);
+    const page = await streamedPage(events, () => this.#options.onHeard(undefined));
+    // Ended by a relist, which begins the list again.
+    if (page === undefined && renewed.aborted) return;
+    if (page === undefined) throw lineError("a watch ended before it told all that exists", {});
+    this.#feed({ kind: "streamed", page });
+    await this.#follow(events, renewed);
+  }
+
+  #watchFrom(version: string): Promise<void> {
+    const { events, renewed } = this.#open(version);
+    return this.#follow(events, renewed);
+  }
+
+  #open(version: string | undefined) {
+    this.#renewal = new AbortController();
+    const renewed = this.#renewal.signal;
+    return { events: watch(this.#options, version, { parent: this.#signal, renewal: renewed }), renewed };
+  }
+
+  async #follow(events: AsyncIterable<WatchEvent<T>>, renewed: AbortSignal): Promise<void> {
+    const { clock, onOpened } = this.#options;
+    const openedMs = clock.monotonicMs();
+    onOpened(this.#renew);
+    for await (const event of events) {
+      if (this.#isStale()) return;
+      this.#feed({ kind: "event", event });
     }
+    if (this.#isStale()) return;
+    const quiet = renewed.aborted || clock.monotonicMs() - openedMs >= limits.watchSilenceMs;
+    this.#feed({ kind: "ended", quiet });
   }
 }
 
