@@ -19,18 +19,34 @@ interface Built extends ReturnType<typeof createCalls> {
 }
 
 /** Starts all that the agent does without being called. Returns what its HTTP API asks for the state of the node. */
-export function startBackground(context: Context, { addresses, chain, calls, after }: Built) {
-  const { options, log, clock, tasks, cluster, ovsClients, host, records, events, metrics } = context;
-  const { ledger, claims, epoch, returned } = addresses;
-  const { client, podStore, nodeStore, nadStore, coordinatorStore } = cluster;
-  const { node, lookEveryMs } = options;
+export function startBackground(context: Context, built: Built) {
+  const { tasks, events } = context;
+  tasks.spawn("events", (signal) => events.run({ signal }));
+  keepClaims(context, built);
+  const hostState = keepNode(context, built);
+  tasks.spawn("what was left undone", (signal) => finishWhatWasLeft(context, built, { signal }));
+  return { doctor: startDoctor(context, built), faults: compareSources(context, built, hostState) };
+}
+
+/** Claims, against their Pods and the leader's doubts. */
+function keepClaims({ options, log, tasks, cluster }: Context, { addresses }: Built): void {
+  const { claims, epoch } = addresses;
+  tasks.spawn("claims", (signal) => claims.run({ signal }));
+  tasks.spawn("ledger epoch", (signal) => epoch.run({ signal }));
+  tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
+  const inspect = (names: readonly string[], o: Signal) => claims.inspect(names, o);
+  const doubts = { node: options.node, nodes: cluster.nodeStore, inspect, log };
+  tasks.spawn("doubts", (signal) => runDoubts(doubts, { signal }));
+}
+
+/** Links, rules, routes and ports of running Pods, and the bridges that the Node offers. */
+function keepNode(context: Context, { chain, calls }: Built): HostState {
+  const { options, log, clock, tasks, cluster, ovsClients, host, records, metrics } = context;
+  const { client, podStore, nodeStore, coordinatorStore, release } = cluster;
   const fault = (kind: FaultKind) => metrics.fault(kind);
 
-  tasks.spawn("events", (signal) => events.run({ signal }));
-  tasks.spawn("claims", (signal) => claims.run({ signal }));
-
   const hasLink = (name: string) => host.rtnl.link(name) !== undefined;
-  ovsClients.get();
+  const ovs = ovsClients.get();
   ovsClients.each((ovs) => {
     tasks.spawn("left-over ports", (signal) => runLeftovers({ ovs, hasLink, fault, clock, log }, { signal }));
   });
@@ -48,45 +64,44 @@ export function startBackground(context: Context, { addresses, chain, calls, aft
   });
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
 
-  tasks.spawn("ledger epoch", (signal) => epoch.run({ signal }));
-  tasks.spawn("recall", (signal) => claims.recallAndAudit({ signal }));
-  const inspect = (names: readonly string[], o: Signal) => claims.inspect(names, o);
-  tasks.spawn("doubts", (signal) => runDoubts({ node, nodes: nodeStore, inspect, log }, { signal }));
+  const bridges = { client, clock, log, ovs, nodes: nodeStore, node: options.node, release };
+  tasks.spawn("bridges", (signal) => runBridgeResources(bridges, { signal }));
+  return hostState;
+}
 
-  tasks.spawn("what was left undone", async (signal) => {
-    await Promise.all([ledger.recalled({ signal }), podStore.synced({ signal })]);
-    after.resume(records.list());
-    await takeDownEnded(
-      { records, pods: podStore, perform: (request, o) => calls.perform(request, o), log },
-      { signal },
-    );
-  });
+/** Resumes what a former agent left undone, once claims and Pods are known. */
+async function finishWhatWasLeft({ log, cluster, records }: Context, { addresses, calls, after }: Built, o: Signal) {
+  const { podStore: pods } = cluster;
+  await Promise.all([addresses.ledger.recalled(o), pods.synced(o)]);
+  after.resume(records.list());
+  await takeDownEnded({ records, pods, perform: (request, o) => calls.perform(request, o), log }, o);
+}
 
-  tasks.spawn("bridges", (signal) =>
-    runBridgeResources(
-      { client, clock, log, ovs: ovsClients.get(undefined), nodes: nodeStore, node, release: cluster.release },
-      { signal },
-    ),
-  );
-
+function compareSources(context: Context, { addresses }: Built, hostState: HostState): Faults {
+  const { options, log, clock, tasks, ovsClients, host, records, events, metrics } = context;
   const faults = new Faults({
-    ...{ node, host, events, metrics, clock, log, everyMs: lookEveryMs },
+    ...{ node: options.node, host, events, metrics, clock, log, everyMs: options.lookEveryMs },
     records: () => records.list(),
     ovs: ovsClients,
     restore: () => hostState.look(tasks.signal),
-    verify: (record, o) => returned.check(record, o),
+    verify: (record, o) => addresses.returned.check(record, o),
   });
   tasks.spawn("faults", (signal) => faults.run({ signal }));
+  return faults;
+}
 
+function startDoctor(context: Context, { addresses }: Built): DoctorOptions {
+  const { options, log, clock, tasks, cluster, ovsClients, host, records, events } = context;
+  const { nadStore, coordinatorStore } = cluster;
   const doctor: DoctorOptions = {
     observe: observed(options, { host, ovs: ovsClients.get() }),
     records: () => records.list(),
-    claims: () => ledger.claims(),
+    claims: () => addresses.ledger.claims(),
     nads: () => nadStore.list(),
     coordinator: () => coordinatorStore.list()[0]?.spec,
     clock,
   };
   const nadsChanged = (listener: () => void) => nadStore.changed(listener);
   tasks.spawn("doctor", (signal) => runDoctor({ ...doctor, events, nadsChanged, log }, { signal }));
-  return { doctor, faults };
+  return doctor;
 }

@@ -16,5 +16,5 @@ export interface SpiderCoordinator extends KubeObject {
   readonly status?: SpiderCoordinatorStatus;
 }
 
-/** The cluster-scoped resource; the object in force is called `default`. */
+/** The cluster-scoped resource. A cluster has one object, `default`. */
 export const spiderCoordinators: Resource<SpiderCoordinator> = ours("spidercoordinators", "SpiderCoordinator", false);

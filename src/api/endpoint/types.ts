@@ -12,5 +12,5 @@ export interface SpiderEndpoint extends KubeObject {
   readonly status: SpiderEndpointStatus;
 }
 
-/** The namespaced resource; an object has its Pod's name. */
+/** The namespaced resource; an object has the name of its Pod or virtual machine. */
 export const spiderEndpoints: Resource<SpiderEndpoint> = ours("spiderendpoints", "SpiderEndpoint", true);
