@@ -206,7 +206,8 @@ function installNodeModules() {
   if (fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === wanted) return;
   console.error("• npm ci");
   const done = run("npm", ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"]);
-  if (done.status !== 0) throw new Error(`npm ci failed: ${(done.stderr || String(done.error)).trim()}`);
+  const cause = done.error || (done.signal ? `it was ended by ${done.signal}` : `status ${done.status}`);
+  if (done.status !== 0) throw new Error(`npm ci failed: ${(done.stderr || String(cause)).trim()}`);
   fs.writeFileSync(stamp, wanted);
 }
 

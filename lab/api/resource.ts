@@ -39,7 +39,7 @@ export interface Resource {
   readonly columns: readonly Column[];
   /** Defaults, prunes and checks `object` in place. `previous` is undefined when it is created. */
   admit(object: KubeObject, previous: KubeObject | undefined): Admitted;
-  /** What the schema refuses of an object, rules in CEL aside: validating webhooks see none that is malformed. @default nothing */
+  /** Returns what the schema refuses, except rules in CEL. Runs before validating webhooks. @default nothing */
   malformed?(object: Readonly<Fields>): readonly FieldError[];
 }
 

@@ -105,7 +105,7 @@ export class Calls {
     }
   }
 
-  /** Does, in its turn, what the runtime did not ask for: no foreign plugin can be run. Returns ADD's result. Throws what failed. */
+  /** Runs, in its turn, a call that no runtime made, without foreign plugins. Returns ADD's result. Throws if the call fails. */
   async perform(request: CniRequest, { signal }: Signal): Promise<CniResult> {
     const exec: CallContext["exec"] = () =>
       Promise.reject(new SpiderError("NO_SHIM", "foreign plugins run only during a call of the runtime"));

@@ -18,7 +18,7 @@ import type { Returned } from "./returned.ts";
 const auditEveryMs = { looks: 1.5, max: 3_600_000, smallListMs: 5, perListMs: 20 };
 /** A static Pod without sandbox whose mirror was missing for so long is gone; a mirror that is missing is no evidence at once. */
 const missingMsMax = 600_000;
-/** The sandbox of a Pod that is gone, of which we have no record and saw no DEL, has ended by then: its Pod was deleted by force. */
+/** A Pod deleted by force leaves no record, and its DEL may never come: its sandbox counts as ended after this long. */
 const unseenMsMax = 60_000;
 /** Pods without claims whose sandboxes were taken down are remembered for their number only. */
 const takenDownMax = 1_000;
@@ -107,7 +107,7 @@ export class ClaimsReconciler {
     );
   }
 
-  /** After a start: takes up the claims that the records name; later, and then again and again, looks for claims that nobody knows. */
+  /** After a start: takes up the claims that the records name. Then looks for unknown claims, again and again. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
     const { ledger, intents, records, pods, returned, clock, lookEveryMs, random = Math.random } = this.#options;
     // Taken before the first call is served: a DEL that comes while the API server is away takes its record along.

@@ -111,7 +111,7 @@ function supportedVersionsOf({ exitCode, stdout }: PluginOutput): readonly strin
   }
 }
 
-/** The type of a configuration's address management, or undefined where it has none. Throws CniError 7 for what is no file name. */
+/** Returns `ipam.type` of a configuration; undefined if it has none. Throws CniError 7 if it is not a file name. */
 export function ipamTypeOf(config: Readonly<Record<string, unknown>>): string | undefined {
   const { ipam } = config;
   // An empty block is how some write "none".

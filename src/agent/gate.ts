@@ -2,7 +2,7 @@ import { abortable, withTimeout } from "#base";
 import { CniError, cniCodes, failureOutput, latestVersion } from "#cni";
 import type { CallHandler } from "./server.ts";
 
-/** How long a call is kept for a starting agent. With the shim's own wait and the call's deadline, less than the shim's patience. */
+/** How long a call is kept for a starting agent. This and the call's deadline together stay within the shim's patience. */
 const heldMsMax = 40_000;
 
 /** What takes down is done by the node's own records: it must succeed without the API server. */

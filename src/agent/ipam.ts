@@ -79,7 +79,7 @@ interface IpamOptions {
 
 /** How long an address that a foreign host has is kept from everybody. */
 const quarantineMs = 300_000;
-/** How long an ADD waits for its application's pool, unless the agent is configured otherwise: the kubelet's retry comes later. */
+/** Default of how long an ADD waits for its application's pool. After that the kubelet retries. */
 const autoPoolWaitMsDefault = 50_000;
 /** How long an ADD waits for a larger pool where that of its application is used up: replicas come before their addresses. */
 const autoPoolGrowthMs = 5_000;

@@ -19,7 +19,7 @@ interface LedgerEpochOptions {
   readonly lost: () => void;
   /** Resolves when the claims of this node have been adopted after the start. */
   readonly recalled: (o: Signal) => Promise<void>;
-  /** Checks every sandbox of this node against the ledger: claims missing addresses again, cuts off sandboxes that lost theirs. */
+  /** Checks this node's sandboxes against the ledger: claims missing addresses again, cuts off sandboxes that lost theirs. */
   readonly check: (o: Signal) => Promise<void>;
   /** Whether every address of a sandbox was in a pool, as of the last check. */
   readonly isWhole: () => boolean;

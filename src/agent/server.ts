@@ -5,7 +5,7 @@ import { type Logger, SpiderError } from "#base";
 import { type ExecFrame, encodeFrame, type Frame, FrameReader, type PluginOutput, type RawCall } from "#cni";
 import { acceptWaiting, bindUnixSocket } from "#linux";
 
-/** Runs a plugin as the shim's child, in the runtime's own namespaces; one at a time, in the order in which they are asked for. */
+/** Runs a plugin as the shim's child, in the runtime's own namespaces. One at a time, in order of request. */
 export type ShimExec = (command: Omit<ExecFrame, "kind">) => Promise<PluginOutput>;
 
 /** What a call may do through the shim that made it. */

@@ -188,7 +188,7 @@ export class Steps {
     this.#owned.dispose();
   }
 
-  /** The call failed: aborts running stages, waits for them, then undoes newest first. Never throws: `onUndoError` gets failures. */
+  /** After a failure: aborts running stages, waits for them, then undoes newest first. Never throws: see `onUndoError`. */
   async abort(): Promise<void> {
     if (this.#ended) return;
     this.#given.abort(givenUp);

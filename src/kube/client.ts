@@ -53,15 +53,15 @@ export type JsonPatchOperation =
 
 /** `DeleteOptions` of the API, as far as they are used here. */
 export interface DeleteOptions {
-  /** The server refuses with 409 `Conflict` where the object is not, or no longer, this one. */
+  /** The server answers 409 `Conflict` if the object has another UID or version. */
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
   readonly propagationPolicy?: "Orphan" | "Background" | "Foreground";
   readonly gracePeriodSeconds?: number;
 }
 
 /**
- * One line of a watch. A BOOKMARK brings no object: all changes up to its version have been told. `endsList`: all that exists
- * has been told by a watch that began with it.
+ * One line of a watch. A BOOKMARK has no object: every change up to its version was reported before. With `endsList` it ends
+ * the list with which a streaming watch begins.
  */
 export type WatchEvent<T> =
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: T }
@@ -70,11 +70,11 @@ export type WatchEvent<T> =
 /** Which objects, from where in history, and for how long. */
 export interface WatchOptions extends Selection {
   /**
-   * What comes after it is told. Absent, as a streaming list (KEP-3157): all that exists is told as ADDED, then what changed
-   * meanwhile, up to a BOOKMARK that `endsList`, then what comes. A server before Kubernetes 1.32 refuses it as 422 `Invalid`.
+   * The watch reports changes after this version. Without it, it is a streaming list (KEP-3157): first ADDED for every object,
+   * then changes made meanwhile, then a BOOKMARK with `endsList`. Kubernetes before 1.32 refuses that with 422 `Invalid`.
    */
   readonly resourceVersion?: string | undefined;
-  /** The server ends the watch then. */
+  /** The server ends the watch after this time. */
   readonly timeoutSeconds: number;
 }
 

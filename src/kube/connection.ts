@@ -33,7 +33,7 @@ interface LaneOptions {
   readonly keep: boolean;
 }
 
-/** Connections of one purpose. Exchanges take one that is free, or a new one, or wait their turn in the order in which they came. */
+/** Connections of one purpose. An exchange takes a free one or a new one, or waits its turn, first come, first served. */
 export class Lane {
   readonly #options: LaneOptions;
   readonly #all = new Set<Connection>();

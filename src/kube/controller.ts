@@ -57,7 +57,7 @@ export interface ControllerOptions {
   readonly random?: () => number;
 }
 
-/** The keys of a store's objects, or what `keysOf` makes of each old and each new object (an owner's, a pool's). */
+/** A source of the keys of a store's objects, or of the keys that `keysOf` returns for each old and new object (its owner's). */
 export function fromStore<T extends KubeObject>(
   store: Store<T>,
   keysOf: (object: T) => readonly string[] = (object) => [keyOf(object.metadata)],

@@ -40,7 +40,7 @@ export interface Store<T extends KubeObject> {
    * stands: one request.
    */
   doubt(): void;
-  /** The caller knows that what is shown is not of the server's history any more: all is listed anew. */
+  /** Lists everything anew. For a caller who knows that the server's history no longer contains this state. */
   relist(): void;
   /** Resolves with the object (or its absence) as soon as the predicate holds for it. */
   waitFor(key: string, predicate: (now: T | undefined) => boolean, o: Signal): Promise<T | undefined>;
@@ -54,11 +54,11 @@ export interface StoreOptions<T extends KubeObject> extends Selection {
   readonly log: Logger;
   /** Index name → the values under which an object is found. */
   readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
-  /** Drops what nobody reads before it is kept; must keep `metadata`. */
+  /** Drops fields that nobody reads, before an object is kept. Must keep `metadata`. */
   readonly trim?: (object: T) => T;
-  /** What there is more of is listed as a stream, or in pages of so many: for tests. @default 500 */
+  /** More objects than this are listed as a stream, or in pages of this size. For tests. @default 500 */
   readonly pageItems?: number;
-  /** Deep-freezes what is stored: for tests. */
+  /** Deep-freezes stored objects. For tests. */
   readonly freeze?: boolean;
   /** @default Math.random */
   readonly random?: () => number;

@@ -14,20 +14,20 @@ interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly clock: Clock;
   readonly log: Logger;
   readonly random: () => number;
-  /** Drops what nobody reads, of each object as soon as it is decoded: a list is never whole in memory as it came. */
+  /** Drops fields that nobody reads from each object as it is decoded, so that no whole list is in memory. */
   readonly trim?: (object: T) => T;
-  /** What there is more of is streamed. @default limits.listPageItems */
+  /** More objects than this are streamed. @default limits.listPageItems */
   readonly pageItems?: number;
   readonly onChange: (change: WatchChange<T>) => void;
-  /** Called at every word of the server, bookmarks included, with the version up to which all is told; undefined within a list. */
+  /** Called for each event and page, bookmarks included, with the version reached; undefined within a list. */
   readonly onHeard: (version: string | undefined) => void;
-  /** Called when the server's versions ran back; its objects may still be on their way. */
+  /** Called when the server's versions ran back, possibly before its objects arrive. */
   readonly onRewound: () => void;
   /** Called when a list or watch fails. */
   readonly onBroken: () => void;
-  /** Called when a watch is opened, with what ends it so that another one takes its place at once. */
+  /** Called when a watch opens. `renew` replaces it with a new one at once. */
   readonly onOpened: (renew: () => void) => void;
-  /** Called at the start, with what lets all be listed anew. */
+  /** Called once at the start. `relist` lists everything anew. */
   readonly onStarted: (relist: () => void) => void;
 }
 
@@ -156,7 +156,7 @@ class Watcher<T extends KubeObject> {
   }
 }
 
-/** Whether the server does not know, or does not allow, what was asked for. */
+/** True if the server does not know, or does not allow, the request. */
 function isRefused(error: unknown): boolean {
   return error instanceof ApiStatusError && [400, 405, 422].includes(error.status);
 }
@@ -171,7 +171,7 @@ async function listPage<T extends KubeObject>(
   return client.list(resource, { ...selection, limit, continue: token, trim, signal });
 }
 
-/** One watch, which also ends when the server has been silent for too long: a dead connection looks like a quiet one. */
+/** One watch. Also ends after a long silence of the server, because a dead connection looks like a quiet one. */
 async function* watch<T extends KubeObject>(
   { client, resource, clock, random, namespace, labelSelector, fieldSelector, trim }: WatcherOptions<T>,
   resourceVersion: string | undefined,
@@ -204,7 +204,7 @@ function inputOf<T>(error: unknown): WatchInput<T> {
   return { kind: "broken" };
 }
 
-/** One line when trouble begins and one when it is over, however often it is tried meanwhile. */
+/** Logs one line when trouble begins and one when it is over; retries in between only at debug level. */
 function report<T extends KubeObject>(
   { log, resource }: WatcherOptions<T>,
   before: WatchState<T>,

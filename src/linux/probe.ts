@@ -17,14 +17,14 @@ export interface ProbeOptions {
    * §5.4.2, which nobody caches. The own address to find a gateway.
    */
   readonly source?: Ip;
-  /** Asked three times, evenly within it; silence for as long means that nobody has the address. */
+  /** Three questions, spread evenly over this time. Silence for as long means that nobody has the address. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
 /**
- * Asks the segment who has an address. The MAC address of the first that answers; undefined after silence. Throws, by
- * rejection, the signal's reason, and LinuxError where the interface is missing or down.
+ * Asks the segment who has an address. Resolves to the MAC address of the first that answers; undefined after silence.
+ * Rejects with the signal's reason, or with LinuxError if the interface is missing or down.
  */
 export async function probe(
   netns: Netns,

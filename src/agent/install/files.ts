@@ -17,7 +17,7 @@ import { codeOf } from "#base";
 /** Larger files of the node are neither ours nor a network configuration. */
 const fileBytesMax = 64 << 20;
 
-/** Writes a temporary file, flushes and renames it: readers, and a power cut, see the old or the new. False if nothing changed. */
+/** Replaces a file at once: readers, even after a power cut, see the old or the new one. Returns false if nothing changed. */
 export function replaceFile(path: string, content: Uint8Array, mode: number): boolean {
   if (isFile(path, content, mode)) return false;
   const fresh = temporaryName(path);

@@ -16,7 +16,7 @@ export function storeU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value >>> 24;
 }
 
-/** Zeroes, as a part of memory that many share: most messages are short, and each allocation of its own costs more than they do. */
+/** Returns zeroes from memory that messages share: an allocation costs more than most messages do. */
 export function zeroes(length: number): Uint8Array {
   return Buffer.allocUnsafe(length).fill(0);
 }
