@@ -2,15 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { after, afterEach, describe, it } from "node:test";
 import { type FailPoint, hasCode } from "#base";
-import {
-  type Attachment,
-  CniError,
-  type CniResult,
-  decodeResult,
-  encodeResult,
-  type JsonObject,
-  supportedVersions,
-} from "#cni";
+import { type Attachment, CniError, type CniResult, decodeResult, encodeResult, type JsonObject } from "#cni";
 import { createNetns, hostNetns, openNetns, PacketSocket } from "#linux";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";
@@ -138,16 +130,14 @@ if (isolated(import.meta.url)) {
       await Promise.all([first.delPort(), second.delPort()]);
     });
 
-    it("serve every CNI version: ADD, CHECK with the result as it travelled, DEL twice, DEL without one", async () => {
+    it("accept their port's result as it travelled in the oldest version, and delete twice and without a result", async () => {
       for (const kind of ["producer", "consumer"] as const) {
         const one = await pod(kind, [{ name: "m1", ...(kind === "producer" && { ingress: true }) }]);
-        for (const cniVersion of supportedVersions) {
-          const travelled = decodeResult(encodeResult(one.result, cniVersion), cniVersion);
-          assert.deepEqual(await one.add(one.decode(travelled)), travelled);
-          await one.check(travelled);
-          for (const previous of [travelled, travelled, null]) await one.del(previous);
-          assert.equal(columns("m1"), undefined);
-        }
+        const travelled = decodeResult(encodeResult(one.result, "0.3.0"), "0.3.0");
+        assert.deepEqual(await one.add(one.decode(travelled)), travelled);
+        await one.check(travelled);
+        for (const previous of [travelled, travelled, null]) await one.del(previous);
+        assert.equal(columns("m1"), undefined);
         await one.delPort();
       }
     });
