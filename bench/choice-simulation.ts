@@ -4,7 +4,7 @@
  *
  * Model: all Pods ask at once, each on a random node. A node has at most four creates in flight. The API server works on four
  * creates at a time, 2 ms each, and answers the second create of an address with 409. Watches lag by 5 ms. The leader
- * publishes the usage when allocations since the last time are at least a tenth of what is free, at least 25 ms and at most
+ * publishes the usage when allocations since the last time are at least a third of what is free, at least 25 ms and at most
  * 1 s apart (for the random rule once a second); nodes know their rank from the start.
  */
 import { type Ip, IpSet, ipFromValue, ipValue } from "#ip";
@@ -210,7 +210,7 @@ class Filling {
     const used = this.#api.seen;
     const sinceMs = this.#timeline.nowMs - this.#published.atMs;
     const allocated = Number(used.size - this.#published.used.size);
-    const worth = Math.max(1, Math.floor(Number(this.#all.size - used.size) / 10));
+    const worth = Math.max(1, Math.floor(Number(this.#all.size - used.size) / 3));
     const early = this.#rule !== "lowest, then random" && allocated >= worth && sinceMs >= publishMsMin;
     if (allocated > 0 && (early || sinceMs >= publishMsMax)) {
       this.#published = { used, atMs: this.#timeline.nowMs };

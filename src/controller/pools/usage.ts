@@ -17,6 +17,12 @@ import type { PoolMembers, PoolUses } from "./uses.ts";
 const hurriedMs = 25;
 /** … and otherwise, as long as anything changes. */
 const calmMs = 1_000;
+/**
+ * Many are a third of what was free: nodes meet at the same addresses no more often than with a tenth
+ * (bench/choice-simulation.ts), for a quarter of the writes, of which each is told to every node that draws.
+ */
+const manyOfFree = 1 / 3;
+const manyOfNodes = 1 / 10;
 
 interface Published {
   readonly object: SpiderPoolUsage;
@@ -132,10 +138,11 @@ class Publisher {
 
 function gapMs({ object, allocations }: Published, members: PoolMembers): number {
   const { free, nodes = [] } = object.spec;
-  const isMany = (news: number, of: number) => news >= Math.max(1, of / 10);
+  const isMany = (news: number, of: number) => news >= Math.max(1, of);
   // Nodes without ranks that start at the same time try the same addresses.
   const isHurried =
-    isMany(members.allocations - allocations, free) || isMany(members.nodes.length - nodes.length, nodes.length);
+    isMany(members.allocations - allocations, free * manyOfFree) ||
+    isMany(members.nodes.length - nodes.length, nodes.length * manyOfNodes);
   return isHurried ? hurriedMs : calmMs;
 }
 
