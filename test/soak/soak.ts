@@ -87,7 +87,9 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   const before = new Map(await Promise.all(nodes.map(async (node) => [node, await settled(lab, node)] as const)));
 
   const stop = new AbortController();
-  const trouble = faults ? makeTrouble(lab, seed, stop.signal, print) : Promise.resolve({ kills: 0, partitions: 0 });
+  // The last Pods end without any: on a slow machine agents might be killed before they have done anything, for ever.
+  const troubled = AbortSignal.any([stop.signal, AbortSignal.timeout(seconds * 1000)]);
+  const trouble = faults ? makeTrouble(lab, seed, troubled, print) : Promise.resolve({ kills: 0, partitions: 0 });
   const memory = watchMemory(lab, nodes, stop.signal);
   const churns = await Promise.all(nodes.map((node, at) => run(node, { seconds, podsMax, width }, at)));
   stop.abort();
