@@ -35,7 +35,8 @@ const report = await soak({
 const { rssMb, left, churns, kills, partitions } = report;
 const violations = churns.flatMap((churn) => churn.violations);
 for (const { failures } of churns) {
-  for (const [words, times] of Object.entries(failures)) console.log(`${times} × tried again after: ${words}`);
+  for (const [words, { times, soonestMs }] of Object.entries(failures))
+    console.log(`${times} × tried again after ${soonestMs.toFixed(0)} ms or more: ${words}`);
 }
 console.log(`${kills} agents killed, ${partitions} partitions`);
 let grew = false;

@@ -27,8 +27,8 @@ export interface ChurnPlan {
 export interface ChurnReport {
   readonly pods: number;
   readonly adds: number;
-  /** ADDs that failed and were tried again, by the beginning of their errors. */
-  readonly failures: Readonly<Record<string, number>>;
+  /** Calls that failed and were tried again, by the beginning of their errors: how often, and how long the quickest took. */
+  readonly failures: Readonly<Record<string, { readonly times: number; readonly soonestMs: number }>>;
   /** What must never be: an address lost, doubled or changed under a living Pod. */
   readonly violations: readonly string[];
 }
@@ -44,7 +44,7 @@ const client = createLabClient({ baseUrl: plan.apiUrl });
 const runtime = new CniRuntime();
 const random = fractionsFrom(plan.seed);
 const untilMs = performance.now() + plan.seconds * 1000;
-const failures = new Map<string, number>();
+const failures = new Map<string, { readonly times: number; readonly soonestMs: number }>();
 const violations: string[] = [];
 /** Which living Pod has an address, as its sandbox sees it. */
 const holders = new Map<string, string>();
@@ -96,6 +96,7 @@ async function create(): Promise<Sandbox["pod"]> {
 async function start(pod: Sandbox["pod"]): Promise<{ readonly sandbox: Sandbox; readonly ips: readonly string[] }> {
   for (;;) {
     const sandbox = newSandbox(pod);
+    const startMs = performance.now();
     try {
       adds += 1;
       await runtime.add(sandbox);
@@ -108,7 +109,7 @@ async function start(pod: Sandbox["pod"]): Promise<{ readonly sandbox: Sandbox; 
       }
       return { sandbox, ips };
     } catch (error) {
-      count(error);
+      count(error, startMs);
       await takeDown(sandbox);
       await delay(retryMs);
     }
@@ -151,11 +152,12 @@ async function end(sandbox: Sandbox, ips: readonly string[]): Promise<void> {
 /** DEL until it succeeds, then the namespace goes. */
 async function takeDown(sandbox: Sandbox): Promise<void> {
   for (;;) {
+    const startMs = performance.now();
     try {
       await runtime.del(sandbox);
       break;
     } catch (error) {
-      count(error);
+      count(error, startMs);
       await delay(retryMs);
     }
   }
@@ -196,10 +198,12 @@ function newSandbox(pod: Sandbox["pod"]): Sandbox {
   return { containerId: randomBytes(32).toString("hex"), netns, pod };
 }
 
-function count(error: unknown): void {
+function count(error: unknown, startMs: number): void {
+  const tookMs = performance.now() - startMs;
   const words = String(error)
     .replace(/^.*? failed \((\w+)\): (\[.*?\]: error adding container to network "[^"]*": )?/s, "$1: ")
     .replace(/[0-9a-f-]{12,}|soak-\w+|\d+\.\d+\.\d+\.\d+/g, "…")
     .slice(0, 160);
-  failures.set(words, (failures.get(words) ?? 0) + 1);
+  const { times = 0, soonestMs = tookMs } = failures.get(words) ?? {};
+  failures.set(words, { times: times + 1, soonestMs: Math.min(soonestMs, tookMs) });
 }

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isFlat, soak } from "./soak.ts";
 
+/** Of the limits in an ADD the shortest: how long a port of Open vSwitch is waited for. */
+const shortestLimitMs = 3_000;
+
 describe("churn with agents that are killed and nodes that are cut off", () => {
   it("loses no address of a living Pod, gives none twice, and leaves nothing", async () => {
     const { churns, kills, left } = await soak({ seconds: 20, width: 4, seed: 1, faults: true });
@@ -23,10 +26,11 @@ describe("churn of Pods with three NICs", () => {
       [],
     );
     assert.deepEqual(left, []);
-    // Where the machine has so much else to do that somebody is too late, the runtime tries again.
-    const isLate = (failure: string) => / in time|not done within|cannot be reached/.test(failure);
+    // Where the machine has so much else to do that somebody is too late, the runtime tries again: after as long as that takes.
+    const isLate = ([words, { soonestMs }]: readonly [string, { readonly soonestMs: number }]) =>
+      / in time|not done within|cannot be reached/.test(words) && soonestMs >= shortestLimitMs;
     assert.deepEqual(
-      churns.flatMap(({ failures }) => Object.keys(failures).filter((one) => !isLate(one))),
+      churns.flatMap(({ failures }) => Object.entries(failures).filter((one) => !isLate(one))),
       [],
     );
     for (const { pods } of churns) assert.ok(pods > 0, "no Pod came");
