@@ -28,6 +28,7 @@ import { type WorkloadObject, workloadKindOf } from "#ipam";
 import { apiVersionOf, type KubeObject, keyOf, type OwnerReference, type Pod } from "#kube";
 import { isHeld } from "#ledger";
 import type { Manifest } from "../manifests.ts";
+import { templateIn } from "../pod-template.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
 import { applied } from "./merge.ts";
 import type { Change, StoredWorkload } from "./state.ts";
@@ -251,6 +252,12 @@ class Admission implements Admitted {
     const old = workloads.get(key);
     const sent = old === undefined ? this.#new(this.#placed(manifest)) : applied(old, this.#placed(manifest));
     const { apiVersion: version = "", kind = "" } = manifest;
+    const inside = templateIn({ ...sent, kind });
+    if (inside !== undefined && inside.template === undefined) {
+      // An applied file stands for the whole object: what it leaves out and an earlier one said is taken away.
+      this.#refuse(manifest, `${inside.path.join(".")}: Required value: give the whole ${kind}, as in its file`);
+      return;
+    }
     const { spec = {} } = sent as WorkloadObject;
     // Of a new one that says nothing of replicas there is one; the API server fills that in.
     const filled = kind.endsWith("Set") || kind === "Deployment" ? { replicas: 1, ...spec } : spec;

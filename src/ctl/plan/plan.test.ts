@@ -218,6 +218,16 @@ describe("plan", () => {
     assert.deepEqual(pools[0].after, { total: 6, used: 5, free: 1 });
   });
 
+  it("refuses a workload that would lose its template, as the API server does", async () => {
+    application("StatefulSet", 2);
+    const stored = api.read(statefulSets, { namespace: "default", name: "db" });
+    const lastApplied = { "kubectl.kubernetes.io/last-applied-configuration": JSON.stringify({ spec: stored?.spec }) };
+    api.apply(statefulSets, { metadata: { namespace: "default", name: "db", annotations: lastApplied } });
+    const { status, refused, stuck } = await plan(scaled("StatefulSet", "db", 1));
+    assert.deepEqual([status, stuck], [1, []]);
+    assert.match(refused[0].why, /^spec\.template: Required value: give the whole StatefulSet/);
+  });
+
   it("prints a page for people, and needs a file", async () => {
     application("StatefulSet", 2);
     const files = { f: scaled("StatefulSet", "db", 1) };
