@@ -1,5 +1,5 @@
 import { codeOf } from "#base";
-import { type Netns, type VethPair, writeSysctl } from "#linux";
+import { type Netns, type VethPair, type VethSpec, writeSysctl } from "#linux";
 
 /** A pair of links between the node and a Pod. */
 export interface PairSpec {
@@ -72,16 +72,28 @@ export function removePairs(host: Netns, specs: readonly PairSpec[]): Promise<vo
 }
 
 function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): readonly VethPair[] {
-  const pairs = host.rtnl.createVeths(
-    specs.map(({ name, mac, mtuBytes, promiscuous, pod: { name: peer, mac: peerMac } }) => ({
-      name,
-      up: true,
-      ...(mac === undefined ? {} : { mac }),
-      ...(mtuBytes === undefined ? {} : { mtuBytes }),
-      ...(promiscuous === undefined ? {} : { promiscuous }),
-      peer: { name: peer, netns: pod, ...(peerMac === undefined ? {} : { mac: peerMac }) },
-    })),
-  );
+  return bringUp(host, pod, specs, host.rtnl.createVeths(vethsOf(specs, pod)));
+}
+
+/** As the kernel is asked for them. */
+export function vethsOf(specs: readonly PairSpec[], pod: Netns): readonly VethSpec[] {
+  return specs.map(({ name, mac, mtuBytes, promiscuous, pod: { name: peer, mac: peerMac } }) => ({
+    name,
+    up: true,
+    ...(mac === undefined ? {} : { mac }),
+    ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    ...(promiscuous === undefined ? {} : { promiscuous }),
+    peer: { name: peer, netns: pod, ...(peerMac === undefined ? {} : { mac: peerMac }) },
+  }));
+}
+
+/** What comes when the links are there: no IPv6 on the node, then the Pod's ends. Returns the pairs. */
+export function bringUp(
+  host: Netns,
+  pod: Netns,
+  specs: readonly PairSpec[],
+  pairs: readonly VethPair[],
+): readonly VethPair[] {
   for (const { name } of pairs) writeSysctl(host, disableIpv6(name), 1);
   pod.rtnl.batch((batch) => {
     for (const [at, { peer }] of pairs.entries()) {

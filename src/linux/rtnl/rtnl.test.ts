@@ -143,6 +143,25 @@ if (isolated(import.meta.url)) {
       rtnl.deleteLink("vx");
     });
 
+    test("a macvlan in another namespace and pairs are made off the thread, one at a time; what cannot be made is not", async () => {
+      using other = createNetns("/run/netns/beside");
+      rtnl.createVeth({ name: "parent", up: true, peer: { name: "far" } });
+      const kind = { kind: "macvlan", parent: "parent", mode: "bridge" } as const;
+      const child = { spec: { name: "eth0", kind }, netns: other };
+      const veths = [{ name: "beside0", up: true, peer: { name: "veth0", netns: other } }];
+      const making = rtnl.tryBeside({ child, veths });
+      assert.deepEqual(await rtnl.tryBeside({ child, veths }), { child: false, pairs: undefined });
+      const made = await making;
+      assert.deepEqual([made.child, made.pairs?.map(({ name }) => name)], [true, ["beside0"]]);
+      assert.equal(other.rtnl.link("eth0")?.kind, "macvlan");
+      assert.equal(other.rtnl.link("eth0")?.peerIndex, rtnl.link("parent")?.index);
+      assert.equal(other.rtnl.link("veth0")?.index, made.pairs?.[0]?.peer.index);
+      const two = [{ name: "beside1", peer: { name: "veth1", netns: other } }, ...veths];
+      assert.deepEqual(await rtnl.tryBeside({ child, veths: two }), { child: false, pairs: undefined });
+      assert.equal(rtnl.link("beside1"), undefined, "all pairs or none");
+      await rtnl.deleteLinksLater(["beside0", "parent"]);
+    });
+
     test("a name that is too long is refused before the kernel sees it", () => {
       assert.throws(() => rtnl.createVeth({ name: "sixteen-letters-", peer: { name: "x" } }), RangeError);
     });

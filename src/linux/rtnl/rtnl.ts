@@ -22,7 +22,7 @@ import {
   type RouteGetOptions,
 } from "./route.ts";
 import { decodeRule, encodeDumpRules, type Rule } from "./rule.ts";
-import type { BondValue, Link, LinkSpec, VethPair, VethSpec } from "./types.ts";
+import type { BesideSpec, BondValue, Link, LinkSpec, MadeBeside, VethPair, VethSpec } from "./types.ts";
 import { type MadeVeth, madeVeths, vethRequests, wantedVeths } from "./veth.ts";
 
 /**
@@ -33,6 +33,9 @@ export class Rtnl implements Disposable {
   readonly #netns: Netns;
   readonly #deleter: LinkDeleter;
   #channel: Channel | undefined;
+  /** For what is made beside: what it asks for takes its time. */
+  #beside: Channel | undefined;
+  #makesBeside = false;
 
   /** Use `Netns.rtnl`. */
   constructor(netns: Netns) {
@@ -72,7 +75,10 @@ export class Rtnl implements Disposable {
    */
   createVeths(specs: readonly VethSpec[]): readonly VethPair[] {
     const wanted = wantedVeths(specs);
-    const replies = this.#exchange(vethRequests(wanted));
+    return this.#completeVeths(wanted, this.#exchange(vethRequests(wanted)));
+  }
+
+  #completeVeths(wanted: ReturnType<typeof wantedVeths>, replies: readonly Reply[]): readonly VethPair[] {
     const made = madeVeths(wanted, replies);
     const failure = firstFailure(replies);
     if (failure !== undefined) {
@@ -81,6 +87,40 @@ export class Rtnl implements Disposable {
     }
     this.#finishVeths(made);
     return made.map(({ pair }) => pair);
+  }
+
+  /**
+   * Makes what it can of a link in another namespace, whose parent is here, and of pairs, in one send off the calling thread:
+   * the kernel works on them for 2 ms. One at a time: nothing is made where another is under way. Throws nothing that the
+   * kernel refuses; who makes what is missing will hear it.
+   */
+  async tryBeside({ child, veths }: BesideSpec): Promise<MadeBeside> {
+    if (this.#makesBeside || (child === undefined && veths.length === 0)) return nothingBeside;
+    this.#makesBeside = true;
+    try {
+      const wanted = wantedVeths(veths);
+      const first = child === undefined ? [] : [this.#createInside(child.spec, child.netns)];
+      this.#beside ??= new Channel(this.#openTransport());
+      const requests = [...first, ...vethRequests(wanted)].map((request) => this.#located(request));
+      const replies = await this.#beside.exchangeLater(requests);
+      const isMade = child !== undefined && replies[0]?.error === undefined;
+      try {
+        return { child: isMade, pairs: this.#completeVeths(wanted, replies.slice(first.length)) };
+      } catch (error) {
+        if (!(error instanceof LinuxError)) throw error;
+        return { child: isMade, pairs: undefined };
+      }
+    } finally {
+      this.#makesBeside = false;
+    }
+  }
+
+  /** The request to this namespace, where its parent is, for a link in another. */
+  #createInside(spec: LinkSpec, { fd }: Netns): Request {
+    const { name, kind } = spec;
+    const encoding = { indexOf: (link: LinkRef) => this.#indexOf(link) };
+    const attempted = () => `create ${kind.kind} ${name}`;
+    return { ...newLink(links.encodeCreateLink(spec, encoding, { ownFd: fd })), attempted };
   }
 
   #finishVeths(made: readonly MadeVeth[]): void {
@@ -114,7 +154,7 @@ export class Rtnl implements Disposable {
       if (made?.error !== undefined) throw made.error;
       found = own;
     } else {
-      parents.#apply([{ ...newLink(links.encodeCreateLink(spec, encoding, { ownFd: this.#netns.fd })), attempted }]);
+      parents.#apply([parents.#createInside(spec, this.#netns)]);
       [found] = this.#exchange([find]);
     }
     if (spec.addrGenModeNone === true) {
@@ -262,6 +302,7 @@ export class Rtnl implements Disposable {
   [Symbol.dispose](): void {
     this.#channel?.[Symbol.dispose]();
     this.#channel = undefined;
+    this.#beside?.[Symbol.dispose]();
     this.#deleter[Symbol.dispose]();
   }
 
@@ -303,6 +344,9 @@ export class Rtnl implements Disposable {
     return located(request, this.#netns.path);
   }
 }
+
+/** Where another is under way, or nothing is wanted. */
+const nothingBeside: MadeBeside = { child: false, pairs: undefined };
 
 /**
  * Since 6.15 a kernel that is told of a parent in another namespace makes the link where it shall be. Before, it makes it beside

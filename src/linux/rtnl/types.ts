@@ -77,6 +77,19 @@ export interface LinkSpec {
   readonly parentNetns?: Netns;
 }
 
+/** What `Rtnl.tryBeside` is to make: a link in another namespace whose parent is here, and pairs. */
+export interface BesideSpec {
+  readonly child?: { readonly spec: LinkSpec; readonly netns: Netns } | undefined;
+  readonly veths: readonly VethSpec[];
+}
+
+/** What of it was made. */
+export interface MadeBeside {
+  readonly child: boolean;
+  /** Undefined: none. */
+  readonly pairs: readonly VethPair[] | undefined;
+}
+
 /** The kind (IFLA_INFO_KIND), with the settings that only this kind has. */
 export type LinkKind =
   | { readonly kind: "bridge" | "dummy" | "ifb" }

@@ -1,6 +1,6 @@
 import { codeOf, SpiderError } from "#base";
 import type { Attachment } from "#cni";
-import type { Link, Netns } from "#linux";
+import type { Link, LinkSpec, Netns } from "#linux";
 import { hostLinkName } from "../names.ts";
 import { openPodIfThere } from "../open-pod.ts";
 import { dropAddresses } from "../silence.ts";
@@ -14,6 +14,20 @@ export interface Place {
   readonly parent: Link;
 }
 
+/** What the kernel is asked for. `requested`: the MAC address that it gets from the start. */
+export function linkSpec(
+  { mtuBytes, make }: SubInterfaceConfig,
+  { parent, requested }: Pick<Place, "parent"> & { readonly requested: string | undefined },
+  name: string,
+): LinkSpec {
+  return {
+    name,
+    kind: { ...make, parent: parent.index },
+    ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    ...(requested === undefined ? {} : { mac: requested }),
+  };
+}
+
 /**
  * Makes the link in the container at once. It is down, so that it comes up with its addresses.
  *
@@ -22,19 +36,12 @@ export interface Place {
  */
 export async function createLink(
   c: SubInterfaceConfig,
-  { pod, home, parent, requested }: Place & { readonly requested: string | undefined },
+  place: Place & { readonly requested: string | undefined },
   attachment: Attachment,
 ): Promise<Link> {
   const { ifName } = attachment;
-  const { mtuBytes, make } = c;
-  const create = (name: string) =>
-    pod.rtnl.createLink({
-      name,
-      kind: { ...make, parent: parent.index },
-      parentNetns: home,
-      ...(mtuBytes === undefined ? {} : { mtuBytes }),
-      ...(requested === undefined ? {} : { mac: requested }),
-    });
+  const { pod, home, parent } = place;
+  const create = (name: string) => pod.rtnl.createLink({ ...linkSpec(c, place, name), parentNetns: home });
   try {
     return create(ifName);
   } catch (error) {

@@ -11,7 +11,7 @@ import {
   type PluginConfig,
   supportedVersions,
 } from "#cni";
-import { announce, type Link, type Netns, writeSysctl } from "#linux";
+import { announce, type Link, type Netns, type VethPair, writeSysctl } from "#linux";
 import { checkAddresses, checkLink, differs, insideOf, requirePrevious } from "../check.ts";
 import { type Configuration, configureInterface } from "../configure.ts";
 import { invalid } from "../decode.ts";
@@ -27,11 +27,11 @@ import {
 } from "../detection.ts";
 import { derivedMac } from "../names.ts";
 import { freePodOf, openPod, podOf } from "../open-pod.ts";
-import { makePairs, removePairs, Together } from "../pairs.ts";
+import { bringUp, makePairs, type PairSpec, removePairs, Together, vethsOf } from "../pairs.ts";
 import type { Plugin, StatusOptions } from "../plugin.ts";
 import { dropAddresses } from "../silence.ts";
 import { decodeIpvlan, decodeMacvlan, decodeVlan, requestedMac, type SubInterfaceConfig } from "./config.ts";
-import { createLink, explainUp, type Place, removeLink } from "./link.ts";
+import { createLink, explainUp, linkSpec, type Place, removeLink } from "./link.ts";
 import { findParent } from "./parent.ts";
 
 interface SubInterfacePluginOptions {
@@ -69,6 +69,8 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   readonly #options: SubInterfacePluginOptions;
   /** Links that have no addresses any more and that the kernel is deleting. */
   readonly #leaving = new Set<Promise<void>>();
+  /** ADDs whose links are being made. */
+  #making = 0;
 
   constructor(type: string, decode: (config: PluginConfig) => SubInterfaceConfig, options: SubInterfacePluginOptions) {
     this.type = type;
@@ -131,16 +133,42 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     const { host } = this.#options;
     const { wanted } = together;
     const make = async () => {
-      // The claim's request leaves with the next turn of the event loop: nothing may block before that.
-      await setImmediate();
-      const link = await createLink(c, place, attachment);
-      together.made(await makePairs(host, place.pod, wanted));
-      return link;
+      this.#making += 1;
+      try {
+        const early = this.#making === 1 ? await this.#tryBeside(c, attachment, place, wanted) : undefined;
+        // The claim's request leaves with the next turn of the event loop: nothing may block before that.
+        if (early === undefined) await setImmediate();
+        const link = early?.link ?? (await createLink(c, place, attachment));
+        together.made(early?.pairs ?? (await makePairs(host, place.pod, wanted)));
+        return link;
+      } finally {
+        this.#making -= 1;
+      }
     };
     const undo = async () => {
       await Promise.all([removeLink(c, attachment), removePairs(host, wanted)]);
     };
     return steps.run("link", make, { of: attachment.ifName, undo });
+  }
+
+  /**
+   * An ADD that is alone lets the kernel make the links on another thread, while this one finds an address and asks for it. What
+   * is missing then, for whatever reason, is made as in a crowd.
+   */
+  async #tryBeside(
+    c: SubInterfaceConfig,
+    { ifName }: Attachment,
+    place: Place & { readonly requested: string | undefined },
+    wanted: readonly PairSpec[],
+  ): Promise<{ readonly link: Link | undefined; readonly pairs: readonly VethPair[] | undefined }> {
+    const { host } = this.#options;
+    const { pod, home } = place;
+    const child = home === host ? { spec: linkSpec(c, place, ifName), netns: pod } : undefined;
+    const made = await host.rtnl.tryBeside({ child, veths: vethsOf(wanted, pod) });
+    return {
+      link: made.child ? pod.rtnl.link(ifName) : undefined,
+      pairs: made.pairs && bringUp(host, pod, wanted, made.pairs),
+    };
   }
 
   /** Brings the link up with its addresses, asks for the gateways where that is wanted, and tells the segment. */
