@@ -41,7 +41,7 @@ export type ActiveState<T> =
  * by object; for each page it would go through all that is left. `pages`: where it does not stream, or a stream was broken.
  * `whole`: all in one answer, where the pages expired.
  */
-export type ListingMode = "stream" | "pages" | "whole";
+type ListingMode = "stream" | "pages" | "whole";
 
 type EmptyState = Extract<ActiveState<never>, { kind: "empty" }>;
 
