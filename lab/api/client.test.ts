@@ -74,6 +74,23 @@ void describe("the lab's client", () => {
     await api.close();
   });
 
+  void it("cuts off a call that has no answer in time, with its connection", async () => {
+    const closed = Promise.withResolvers<void>();
+    const silent = createServer((socket) =>
+      socket
+        .on("error", () => {})
+        .on("close", () => closed.resolve())
+        .resume(),
+    );
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const address = silent.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const client = createLabClient({ baseUrl: `http://127.0.0.1:${port}` }, { callMsMax: 50 });
+    await assert.rejects(client.get("v1/configmaps", ref), { name: "AbortError" });
+    await closed.promise;
+    silent.close();
+  });
+
   void it("reports after a restart of the server what changed, came and went meanwhile", async () => {
     const first = createApiServer();
     const { port, url } = await first.listen();

@@ -85,18 +85,25 @@ type Send = (request: ApiRequest, signal: AbortSignal) => Promise<ApiResponse>;
 
 const retryMs = 500;
 
+interface LabClientOptions {
+  readonly clock?: Clock;
+  /** A call that has no answer by then is cut off and fails, with its connection. @default it waits */
+  readonly callMsMax?: number;
+}
+
 /** A client over HTTP, or straight into a server of this process. */
 export function createLabClient(
   target: { readonly baseUrl: string } | { readonly api: LabApi },
-  options: { readonly clock?: Clock } = {},
+  options: LabClientOptions = {},
 ): LabClient {
   const send: Send =
     "api" in target ? (request, signal) => target.api.handle(request, { signal }) : overHttp(target.baseUrl);
-  const clock = options.clock ?? systemClock;
+  const { clock = systemClock, callMsMax } = options;
 
   async function call<T>(method: string, path: string, body?: object, type = "application/json"): Promise<T> {
     const content = body === undefined ? {} : { body: new TextEncoder().encode(JSON.stringify(body)) };
-    const response = await send({ method, path, headers: { "content-type": type }, ...content }, never);
+    const signal = callMsMax === undefined ? never : AbortSignal.timeout(callMsMax);
+    const response = await send({ method, path, headers: { "content-type": type }, ...content }, signal);
     return JSON.parse(await checked(response, method, path)) as T;
   }
   return {
