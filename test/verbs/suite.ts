@@ -95,66 +95,66 @@ export function verbsSuite(title: string, cases: readonly VerbsCase[], node: Ver
       const use = (cniVersion: string) =>
         runtime.nads.set("kube-system/main", { cniVersion, name: "main", plugins: [...plugins] });
 
-      it(`${network}: every verb in every CNI version, DEL twice and after the namespace`, { skip }, async () => {
-        use("1.1.0");
-        // What is made once for all Pods, and stays.
-        await succeed("ADD");
-        await succeed("DEL");
-        const before = await settled();
-        for (const cniVersion of supportedVersions) {
-          use(cniVersion);
-          const { json } = await succeed("ADD", cniVersion);
-          assert.equal(json.cniVersion, cniVersion);
-          const checked = await call("CHECK", cniVersion);
-          const mayCheck = compareVersions(cniVersion, "0.4.0") >= 0;
-          assert.deepEqual([checked.code, checked.json?.code], mayCheck ? [0, undefined] : [1, 1], checked.stdout);
-          for (const verb of ["STATUS", "GC"]) {
-            // GC by an empty list spares what has its namespace.
-            const answer = await call(verb, cniVersion);
-            const hasVerb = cniVersion === "1.1.0";
-            assert.deepEqual([answer.code, answer.json?.code], hasVerb ? [0, undefined] : [1, 1], answer.stdout);
-          }
-          for (const times of ["once", "twice"]) {
-            assert.equal((await succeed("DEL", cniVersion)).stdout, "");
-            await assertNothingLeft(before, `${cniVersion}, deleted ${times}`);
-          }
-          await succeed("ADD", cniVersion);
-          deleteNetns(netns);
-          await runtime.succeed("DEL", { config: config(cniVersion), netns: "" });
-          await succeed("DEL", cniVersion);
-          createNetns(netns)[Symbol.dispose]();
-          await assertNothingLeft(before, `${cniVersion}, deleted after its namespace`);
-        }
-      });
-
-      if (versionsOnly) continue;
-      it(`${network}: an ADD that fails at any stage leaves nothing, and a DEL that does is finished by the next`, {
-        skip,
-      }, async () => {
-        use("1.1.0");
-        const before = await settled();
-        for (const reached of Object.values(stages)) reached.clear();
-        await succeed("ADD");
-        await succeed("DEL");
-        const [adding, deleting] = [[...stages.ADD], [...stages.DEL]];
-        assert.ok(adding.length > 0 && deleting.length > 0, "no stage was seen");
-        for (const point of adding) {
-          failing = `ADD ${point}`;
-          const answer = await call("ADD");
-          assert.equal(answer.code, 1, `${point}: ${answer.stdout}`);
-          assert.match(answer.stdout, new RegExp(`failed at ${point}`));
-          await assertNothingLeft(before, `ADD failed at ${point}`);
-        }
-        for (const point of deleting) {
-          failing = undefined;
+      describe(network, { skip }, () => {
+        it("every verb in every CNI version, DEL twice and after the namespace", async () => {
+          use("1.1.0");
+          // What is made once for all Pods, and stays.
           await succeed("ADD");
-          failing = `DEL ${point}`;
-          const answer = await call("DEL");
-          assert.equal(answer.code, 1, `${point}: ${answer.stdout}`);
-          failing = undefined;
           await succeed("DEL");
-          await assertNothingLeft(before, `DEL failed at ${point}`);
-        }
+          const before = await settled();
+          for (const cniVersion of supportedVersions) {
+            use(cniVersion);
+            const { json } = await succeed("ADD", cniVersion);
+            assert.equal(json.cniVersion, cniVersion);
+            const checked = await call("CHECK", cniVersion);
+            const mayCheck = compareVersions(cniVersion, "0.4.0") >= 0;
+            assert.deepEqual([checked.code, checked.json?.code], mayCheck ? [0, undefined] : [1, 1], checked.stdout);
+            for (const verb of ["STATUS", "GC"]) {
+              // GC by an empty list spares what has its namespace.
+              const answer = await call(verb, cniVersion);
+              const hasVerb = cniVersion === "1.1.0";
+              assert.deepEqual([answer.code, answer.json?.code], hasVerb ? [0, undefined] : [1, 1], answer.stdout);
+            }
+            for (const times of ["once", "twice"]) {
+              assert.equal((await succeed("DEL", cniVersion)).stdout, "");
+              await assertNothingLeft(before, `${cniVersion}, deleted ${times}`);
+            }
+            await succeed("ADD", cniVersion);
+            deleteNetns(netns);
+            await runtime.succeed("DEL", { config: config(cniVersion), netns: "" });
+            await succeed("DEL", cniVersion);
+            createNetns(netns)[Symbol.dispose]();
+            await assertNothingLeft(before, `${cniVersion}, deleted after its namespace`);
+          }
+        });
+
+        if (versionsOnly) return;
+        it("an ADD that fails at any stage leaves nothing, and a DEL that does is finished by the next", async () => {
+          use("1.1.0");
+          const before = await settled();
+          for (const reached of Object.values(stages)) reached.clear();
+          await succeed("ADD");
+          await succeed("DEL");
+          const [adding, deleting] = [[...stages.ADD], [...stages.DEL]];
+          assert.ok(adding.length > 0 && deleting.length > 0, "no stage was seen");
+          for (const point of adding) {
+            failing = `ADD ${point}`;
+            const answer = await call("ADD");
+            assert.equal(answer.code, 1, `${point}: ${answer.stdout}`);
+            assert.match(answer.stdout, new RegExp(`failed at ${point}`));
+            await assertNothingLeft(before, `ADD failed at ${point}`);
+          }
+          for (const point of deleting) {
+            failing = undefined;
+            await succeed("ADD");
+            failing = `DEL ${point}`;
+            const answer = await call("DEL");
+            assert.equal(answer.code, 1, `${point}: ${answer.stdout}`);
+            failing = undefined;
+            await succeed("DEL");
+            await assertNothingLeft(before, `DEL failed at ${point}`);
+          }
+        });
       });
     }
   });
