@@ -76,10 +76,7 @@ export class TransactionQueue {
     for (const member of this.#waiting.splice(0)) member.reject(reason);
   }
 
-  /**
-   * Resolves when the work is committed. When nothing else is under way it is sent before anything that its caller awaits
-   * afterwards, together with what else is asked for by then.
-   */
+  /** Sends the work, before it returns when nothing else is under way, and resolves when it is committed. */
   run<T>(work: Work<T>, { signal }: Signal): Promise<T> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     if (this.#waiting.length >= limits.queueMax) {
@@ -92,7 +89,7 @@ export class TransactionQueue {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const member: Member = { work, resolve: (value) => resolve(value as T), reject, alone: false, cancelled: false };
     this.#waiting.push(member);
-    if (!signal.aborted) queueMicrotask(() => this.#flush());
+    if (!signal.aborted) this.#flush();
     return this.#bounded(promise, member, signal);
   }
 

@@ -28,7 +28,6 @@ import { silence } from "../silence.ts";
 import { checkLinks, checkPort } from "./check.ts";
 import { decodeOvsConfig, type OvsConfig, type OvsSettings, readFlatFile, settingsOf } from "./config.ts";
 import { retriable } from "./retriable.ts";
-import { type Place, Waves } from "./waves.ts";
 
 interface OvsPluginOptions {
   /** The namespace of the bridges. */
@@ -52,7 +51,7 @@ export function createOvsPlugin(options: OvsPluginOptions): Plugin<OvsConfig> {
 
 /** From here on vswitchd takes longer to go through its ports than the database takes to answer. */
 const manyPorts = 64;
-/** From so many ADDs at once on a link waits for its turn for longer than vswitchd needs to go through its ports. */
+/** From so many ADDs at once on a link waits for its turn for longer than vswitchd needs for a round. */
 const crowd = 4;
 
 /** A vswitchd that does not run must not hold up calls of the same sandbox for long. */
@@ -63,42 +62,20 @@ class OvsPlugin implements Plugin<OvsConfig> {
   readonly versions = supportedVersions;
   readonly decode = decodeOvsConfig;
   readonly #options: OvsPluginOptions;
-  /** ADDs under way, by the namespaces of their Pods. */
-  readonly #adding = new Map<string, number>();
-  /** One vswitchd each. */
-  readonly #waves = new WeakMap<Ovs, Waves>();
+  /** ADDs under way. */
+  #adding = 0;
 
   constructor(options: OvsPluginOptions) {
     this.#options = options;
   }
 
   async add(c: OvsConfig, attachment: Attachment, steps: Steps, together = new Together()): Promise<CniResult> {
-    const tenant = tenantOf(attachment);
-    this.#count(tenant, 1);
+    this.#adding += 1;
     try {
       return await this.#add(c, attachment, steps, together);
     } finally {
-      this.#count(tenant, -1);
+      this.#adding -= 1;
     }
-  }
-
-  #count(tenant: string, by: 1 | -1): void {
-    const adding = (this.#adding.get(tenant) ?? 0) + by;
-    if (adding === 0) this.#adding.delete(tenant);
-    else this.#adding.set(tenant, adding);
-  }
-
-  get #addingInAll(): number {
-    return this.#adding.values().reduce((sum, adding) => sum + adding, 0);
-  }
-
-  /** A place among those of a crowd; undefined where it is no crowd, and for the only ADD of a namespace. */
-  async #place(ovs: Ovs, attachment: Attachment, o: Signal): Promise<Place | undefined> {
-    const tenant = tenantOf(attachment);
-    if (this.#addingInAll < crowd || this.#adding.get(tenant) === 1) return undefined;
-    const waves = this.#waves.get(ovs) ?? new Waves();
-    this.#waves.set(ovs, waves);
-    return await waves.enter(tenant, o);
   }
 
   /**
@@ -110,10 +87,8 @@ class OvsPlugin implements Plugin<OvsConfig> {
    * A vswitchd at rest that has many ports shall hear of the port first: it finds the link, if that is made while it goes
    * through the others. Of the link alone it would make a round in vain, which the port would have to wait for.
    *
-   * In a crowd ADDs go in waves: one makes all its links, then asks for all its ports in one transaction, then the next wave may
-   * make links. Without waves links and ports come one by one for as long as the crowd lasts, and vswitchd goes through all its
-   * ports all the time. A port follows its link: with each round vswitchd would try again to open every port that has none
-   * yet, and write to the database that it could not (29 times for each of 50 ADDs at once).
+   * In a crowd links wait for their turns, and a port follows its link: with each round vswitchd would try again to open every
+   * port that has none yet, and write to the database that it could not (29 times for each of 50 ADDs at once).
    */
   async #add(c: OvsConfig, attachment: Attachment, steps: Steps, together: Together): Promise<CniResult> {
     const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
@@ -139,19 +114,17 @@ class OvsPlugin implements Plugin<OvsConfig> {
       together.made(pairs);
       return pairs[0] as VethPair;
     };
-    using place = await this.#place(ovs, attachment, steps);
-    const attaching = place === undefined ? attach() : undefined;
-    const told = ovs.portCount >= manyPorts && this.#addingInAll === 1 ? attaching : undefined;
+    const attaching = this.#adding < crowd ? attach() : undefined;
+    const told = ovs.portCount >= manyPorts && this.#adding === 1 ? attaching : undefined;
     const link = Promise.resolve(told).then(() =>
       steps.run("link", make, { of, blocking: true, undo: () => removePairs(host, specs) }),
     );
-    const port = attaching ?? link.then(() => place?.together()).then(attach);
+    const port = attaching ?? link.then(attach);
     making.resolve(Promise.all([link, port]).then(([pair]) => pair));
     const claim = ipam?.allocate(attachment, steps, ask).then(refuseEmpty);
     claim?.catch(() => {}); // It may fail before it is waited for below.
 
     const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
-    void Promise.allSettled([port]).then(() => place?.[Symbol.dispose]());
     const [, pair, claimed] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
     const settled =
       detection.conflicts && ipam !== undefined
@@ -301,10 +274,6 @@ class OvsPlugin implements Plugin<OvsConfig> {
     else await host.rtnl.deleteLinksLater([name]);
     return true;
   }
-}
-
-function tenantOf({ pod }: Attachment): string {
-  return pod?.namespace ?? "";
 }
 
 function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args }: Attachment): PortSpec {
