@@ -33,6 +33,8 @@ export interface ClaimsOptions {
   readonly returned: Pick<Returned, "begin" | "check">;
   /** Told of claims and Pods that do not agree. */
   readonly fault?: (kind: "claim-without-pod" | "wrong-uid") => void;
+  /** Told of claims that nobody needs, and which are released. */
+  readonly leaked?: NonNullable<AuditWatcher["leaked"]>;
   readonly clock: Clock;
   readonly log: Logger;
   /** How many nodes make audits. */
@@ -148,7 +150,7 @@ export class ClaimsReconciler {
   }
 
   async #compare(look: (watcher: Signal & AuditWatcher) => Promise<void>, o: Signal): Promise<void> {
-    const { pods, fault, log, lookEveryMs } = this.#options;
+    const { pods, fault, leaked, log, lookEveryMs } = this.#options;
     const suspected = ({ spec }: Claim) => {
       const isThere = pods.get(`${spec.podNamespace}/${spec.podName}`) !== undefined;
       fault?.(isThere ? "wrong-uid" : "claim-without-pod");
@@ -159,7 +161,7 @@ export class ClaimsReconciler {
       again = Promise.all([...new Set(claims.map(({ spec }) => spec.podUID ?? ""))].map((uid) => this.#check(uid, o)));
       again.catch(() => {});
     };
-    await look({ ...o, apartMs: lookEveryMs, suspected, missing });
+    await look({ ...o, apartMs: lookEveryMs, suspected, missing, ...(leaked && { leaked }) });
     await again;
   }
 

@@ -53,6 +53,10 @@ describe("an agent that is told of doubts", () => {
     await cluster.advance(20_100);
     assert.deepEqual(cluster.claims, { "10.6.0.1": `${uid}@n1`, "10.6.0.4": "u-ghost@n2" });
     assert.equal(lists(), before);
+    assert.deepEqual(n1.told.filter((event) => event.startsWith("AddressReclaimed")).toSorted(), [
+      "AddressReclaimed: 10.6.0.2 of Pod default/ghost was released: no sandbox of this node uses it (node n1; container u-ghost)",
+      "AddressReclaimed: 10.6.0.3 of Pod default/a was released: no sandbox of this node uses it (node n1; container u-former)",
+    ]);
   });
 
   it("leaves alone what is right, and what a sandbox still uses", async () => {

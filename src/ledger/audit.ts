@@ -1,5 +1,6 @@
 import type { Clock, Signal } from "#base";
 import type { Claim } from "./claim.ts";
+import type { ReleaseReason } from "./releases.ts";
 
 const apartMsDefault = 20_000;
 
@@ -14,6 +15,8 @@ export interface AuditWatcher {
   readonly suspected?: (claim: Claim) => void;
   /** Claims of this node that the ledger does not have any more, although nobody here has released them. */
   readonly missing?: (claims: readonly Claim[]) => void;
+  /** It was not needed on the second look either, and is released. */
+  readonly leaked?: (claim: Claim, reason: ReleaseReason) => void;
   /** How long the list took: what an audit costs others. */
   readonly listed?: (ms: number) => void;
 }

@@ -239,8 +239,11 @@ export class Ledger {
     const isOwn = (claim: Claim) => this.#own.get(keyOfClaim(claim))?.uid === claim.uid;
     const view = { known, isOwn, isNeeded: (claim: Claim) => this.#isNeeded(claim) };
     const evidence = ({ spec }: Claim) => [`container ${spec.containerID ?? "none"}`];
-    for (const claim of await findLeaks(claims, view, { ...o, clock: this.#options.clock }))
-      this.release(claim, { why: "no sandbox of this node uses it", evidence: evidence(claim) });
+    for (const claim of await findLeaks(claims, view, { ...o, clock: this.#options.clock })) {
+      const reason = { why: "no sandbox of this node uses it", evidence: evidence(claim) };
+      this.release(claim, reason);
+      o.leaked?.(claim, reason);
+    }
   }
 
   stop(): void {

@@ -1,7 +1,16 @@
 import { join } from "node:path";
+import { spiderIPAddresses } from "#api";
 import type { Ip } from "#ip";
-import { type EventRecorder, metadataOf, namespaces, type Pod } from "#kube";
-import { Intents, Ledger, reservedSets } from "#ledger";
+import {
+  apiVersionOf,
+  type EventRecorder,
+  type EventSubject,
+  type EventText,
+  metadataOf,
+  namespaces,
+  type Pod,
+} from "#kube";
+import { type Claim, Intents, Ledger, type ReleaseReason, reservedSets } from "#ledger";
 import { bootId } from "#linux";
 import type { Calls } from "../calls.ts";
 import { type ClaimsOptions, ClaimsReconciler } from "../claims.ts";
@@ -84,6 +93,7 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
     pods: podStore,
     returned,
     fault: (kind) => metrics.fault(kind),
+    leaked: (claim, reason) => events.record(claimSubject(claim), reclaimed(claim, reason, node)),
     lookEveryMs,
     ...audits,
     clock,
@@ -123,4 +133,15 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
     settings,
   });
   return { ledger, returned, claims, epoch, endpoints, ipamFor };
+}
+
+function claimSubject({ name, uid }: Claim): EventSubject {
+  return { apiVersion: apiVersionOf(spiderIPAddresses), kind: spiderIPAddresses.kind, name, uid };
+}
+
+/** As the controller words it where it is the one who releases. */
+function reclaimed({ spec }: Claim, { why, evidence }: ReleaseReason, node: string): EventText {
+  const of = spec.podName === undefined ? "" : ` of Pod ${spec.podNamespace}/${spec.podName}`;
+  const message = `${spec.address}${of} was released: ${why} (${[`node ${node}`, ...evidence].join("; ")})`;
+  return { type: "Normal", reason: "AddressReclaimed", message };
 }
