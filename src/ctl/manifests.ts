@@ -1,6 +1,7 @@
 import { type Document, isNode, isScalar, isMap as isYamlMap, LineCounter, parseAllDocuments } from "yaml";
 import type { Submitted } from "#api";
 import { SpiderError } from "#base";
+import { isJsonObject } from "#cni";
 import type { KubeObject } from "#kube";
 import type { Io } from "./io.ts";
 
@@ -75,9 +76,5 @@ function offsetOf(document: Document, path: readonly (string | number)[]): numbe
 function isManifest(value: unknown): value is Manifest & { readonly items: readonly unknown[] } {
   if (typeof value !== "object" || value === null) return false;
   const { kind, metadata = {}, spec = {}, items = [] } = value as Record<string, unknown>;
-  return typeof kind === "string" && isMap(metadata) && isMap(spec) && Array.isArray(items);
-}
-
-function isMap(value: unknown): boolean {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof kind === "string" && isJsonObject(metadata) && isJsonObject(spec) && Array.isArray(items);
 }

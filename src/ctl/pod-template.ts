@@ -1,3 +1,4 @@
+import { isJsonObject } from "#cni";
 import type { Manifest } from "./manifests.ts";
 
 /** Where the kinds that make Pods have the template of one; a Pod is its own. */
@@ -30,10 +31,5 @@ export function templateIn(manifest: Manifest): TemplateInManifest | undefined {
 
 /** A member of what may be an object; undefined where it is none. */
 export function memberOf(value: unknown, key: string): unknown {
-  return isMap(value) ? value[key] : undefined;
-}
-
-/** True for an object, as opposed to a list or a plain value. */
-export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return isJsonObject(value) ? value[key] : undefined;
 }

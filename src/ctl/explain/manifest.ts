@@ -1,7 +1,8 @@
 import { SpiderError } from "#base";
+import { isJsonObject } from "#cni";
 import type { OwnerReference, TopController } from "#kube";
 import type { Manifest } from "../manifests.ts";
-import { isMap, memberOf, podKinds, templateIn } from "../pod-template.ts";
+import { memberOf, podKinds, templateIn } from "../pod-template.ts";
 
 /** A Pod as a file describes it: itself, or by the template of what would make it. */
 export interface PodManifest {
@@ -45,7 +46,8 @@ function podOf(manifest: Manifest, filename: string, defaultNamespace: string): 
   const { name = String(memberOf(metadata, "generateName") ?? ""), namespace = defaultNamespace } = metadata;
   const own = memberOf(template, "metadata");
   const spec = memberOf(template, "spec");
-  if (!isMap(spec)) throw new SpiderError("OPTIONS_INVALID", `${filename}: ${kind} ${name} has no spec of a Pod`);
+  if (!isJsonObject(spec))
+    throw new SpiderError("OPTIONS_INVALID", `${filename}: ${kind} ${name} has no spec of a Pod`);
   const where = `${filename}: ${kind} ${name}`;
   return {
     metadata: {
@@ -71,7 +73,7 @@ function ownerOf(apiVersion: string, kind: string, namespace: string, name: stri
 
 /** A map of texts, as the API server would take it. */
 function texts(value: unknown, where: string): Readonly<Record<string, string>> {
-  const entries = Object.entries(isMap(value) ? value : {});
+  const entries = Object.entries(isJsonObject(value) ? value : {});
   const wrong = entries.find(([, text]) => typeof text !== "string");
   if (wrong === undefined) return Object.fromEntries(entries) as Readonly<Record<string, string>>;
   throw new SpiderError(

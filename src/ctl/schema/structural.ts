@@ -1,3 +1,4 @@
+import { isJsonObject } from "#cni";
 import { editDistance, nearest } from "../nearest.ts";
 
 /** The part of OpenAPI that our structural schemas use. CEL rules are not included: `src/api` has the same rules. */
@@ -44,7 +45,7 @@ function judge(value: unknown, schema: StructuralSchema, path: string): readonly
   if (typeof value === "number") return judgeNumber(value, schema, path);
   if (typeof value === "string") return judgeText(value, schema, path);
   if (Array.isArray(value)) return judgeList(value, schema, path);
-  return isMap(value) ? judgeMap(value, schema, path) : [];
+  return isJsonObject(value) ? judgeMap(value, schema, path) : [];
 }
 
 function judgeNumber(value: number, { minimum, maximum }: StructuralSchema, path: string): readonly SchemaViolation[] {
@@ -123,10 +124,6 @@ function typeOf(value: unknown): string {
   if (Array.isArray(value)) return "array";
   if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
   return typeof value;
-}
-
-function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function join(path: string, name: string): string {

@@ -1,5 +1,5 @@
 import { annotations } from "#api";
-import { sentenceOf } from "#cni";
+import { isJsonObject, sentenceOf } from "#cni";
 import {
   parseIppoolAnnotation,
   parseIppoolsAnnotation,
@@ -10,7 +10,7 @@ import {
 import { parseDefaultNetwork, parseNetworks } from "#multus";
 import type { Manifest } from "../manifests.ts";
 import { nearest } from "../nearest.ts";
-import { isMap, memberOf, templateIn } from "../pod-template.ts";
+import { memberOf, templateIn } from "../pod-template.ts";
 
 /** One mistake in a manifest. */
 export interface Wrong {
@@ -59,7 +59,7 @@ export function annotationMistakes(manifest: Manifest, defaultNamespace: string)
   const found = memberOf(memberOf(inside?.template ?? manifest, "metadata"), "annotations");
   const where = [...(inside?.path ?? []), "metadata", "annotations"].join(".");
   const ours: readonly string[] = isNamespace ? known.namespace : known.pod;
-  const notes = Object.entries(isMap(found) ? found : {}).filter(
+  const notes = Object.entries(isJsonObject(found) ? found : {}).filter(
     ([key]) => key.startsWith(prefix) || ours.includes(key),
   );
   if (notes.length === 0) return undefined;
