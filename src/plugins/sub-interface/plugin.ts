@@ -153,18 +153,19 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
 
   /**
    * An ADD that is alone lets the kernel make the links on another thread, while this one finds an address and asks for it. What
-   * is missing then, for whatever reason, is made as in a crowd.
+   * is missing then, for whatever reason, is made as in a crowd. Undefined: nothing was made, maybe without a wait.
    */
   async #tryBeside(
     c: SubInterfaceConfig,
     { ifName }: Attachment,
     place: Place & { readonly requested: string | undefined },
     wanted: readonly PairSpec[],
-  ): Promise<{ readonly link: Link | undefined; readonly pairs: readonly VethPair[] | undefined }> {
+  ): Promise<{ readonly link: Link | undefined; readonly pairs: readonly VethPair[] | undefined } | undefined> {
     const { host } = this.#options;
     const { pod, home } = place;
     const child = home === host ? { spec: linkSpec(c, place, ifName), netns: pod } : undefined;
     const made = await host.rtnl.tryBeside({ child, veths: vethsOf(wanted, pod) });
+    if (!made.child && made.pairs === undefined) return undefined;
     return {
       link: made.child ? pod.rtnl.link(ifName) : undefined,
       pairs: made.pairs && bringUp(host, pod, wanted, made.pairs),
