@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { describe, it } from "node:test";
 import { createApiServer, createLabClient, isStatus, type KubeObject, type LabApi, type LabClient } from "./index.ts";
 
 const configMap = (name: string) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "default" } });
 const ref = { name: "a", namespace: "default" };
+
+/** Has the server listen on loopback. Returns its port. */
+async function portOf(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
 
 /** Collects what a watch reports; `until` waits for a line. */
 function collect(client: LabClient, signal: AbortSignal) {
@@ -82,9 +89,7 @@ void describe("the lab's client", () => {
         .on("close", () => closed.resolve())
         .resume(),
     );
-    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
-    const address = silent.address();
-    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const port = await portOf(silent);
     const client = createLabClient({ baseUrl: `http://127.0.0.1:${port}` }, { callMsMax: 50 });
     await assert.rejects(client.get("v1/configmaps", ref), { name: "AbortError" });
     await closed.promise;
@@ -112,10 +117,8 @@ void describe("the lab's client", () => {
 
 void describe("a listener", () => {
   void it("refuses a port that is taken", async () => {
-    const taken = createServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => taken.once("listening", resolve));
-    const address = taken.address();
-    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const taken = createServer();
+    const port = await portOf(taken);
     const api = createApiServer();
     await assert.rejects(api.listen({ port }), { code: "EADDRINUSE" });
     taken.close();
