@@ -13,7 +13,6 @@ import {
 import { type Attachment, hintMark, sentenceOf } from "#cni";
 import {
   type EventRecorder,
-  type EventSubject,
   type KubeClient,
   keyOf,
   mayRepeat,
@@ -22,6 +21,7 @@ import {
   pods,
   retry,
   type Store,
+  subjectOf,
 } from "#kube";
 import {
   type Attached,
@@ -143,7 +143,7 @@ export class After {
     for (const { delegate, result } of attached) {
       const message = addedInterfaceMessage(delegate, result);
       if (message === undefined) continue;
-      this.#options.events.record(subjectOf(pod), { type: "Normal", reason: "AddedInterface", message });
+      this.#options.events.record(subjectOf(pods, pod), { type: "Normal", reason: "AddedInterface", message });
     }
   }
 
@@ -154,7 +154,7 @@ export class After {
     const { code, message } = sentenceOf(error);
     const reason = reasons[code] ?? "NetworkFailed";
     const { name, namespace = "" } = pod.metadata;
-    this.#options.events.record(subjectOf(pod), {
+    this.#options.events.record(subjectOf(pods, pod), {
       type: "Warning",
       reason,
       message: `${message}${hintMark}spiderpoolctl explain pod ${name} -n ${namespace}`,
@@ -179,11 +179,6 @@ function attachedBy(record: SandboxRecord, log: Logger): readonly Attached[] {
     const deviceInfo = readDeviceInfo(recordedDeviceInfoFile(record, network), log);
     return [{ displayName: network.name, master: position === 0, result, deviceInfo }];
   });
-}
-
-function subjectOf({ metadata }: Pod): EventSubject {
-  const { namespace, name, uid } = metadata;
-  return { apiVersion: "v1", kind: "Pod", namespace, name, uid };
 }
 
 /** Event reasons by error code; what is not here is `NetworkFailed`. */

@@ -1,13 +1,6 @@
 import type { Settings } from "#api";
 import type { Clock, Logger } from "#base";
-import {
-  apiVersionOf,
-  type EventRecorder,
-  type EventSubject,
-  type KubeClient,
-  type KubeObject,
-  type Resource,
-} from "#kube";
+import type { EventRecorder, KubeClient } from "#kube";
 
 import type { ControllerMetrics } from "./metrics.ts";
 
@@ -33,16 +26,4 @@ export interface Deps {
     | "enableCleanOutdatedEndpoint"
     | "podResourceInject"
   >;
-}
-
-/** The object as the subject of an Event. */
-export function subjectOf(resource: Resource<KubeObject>, { metadata }: KubeObject): EventSubject {
-  const { namespace, name, uid } = metadata;
-  return {
-    apiVersion: apiVersionOf(resource),
-    kind: resource.kind,
-    ...(namespace !== undefined && { namespace }),
-    name,
-    uid,
-  };
 }

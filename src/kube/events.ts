@@ -3,7 +3,15 @@ import type { KubeClient } from "./client.ts";
 import { type CoreEvent, events } from "./core.ts";
 import { deadline } from "./deadline.ts";
 import { limits } from "./limits.ts";
-import { type Draft, metadataOf, type ObjectRef } from "./resource.ts";
+import {
+  apiVersionOf,
+  type Draft,
+  type KubeObject,
+  metadataOf,
+  type ObjectMeta,
+  type ObjectRef,
+  type Resource,
+} from "./resource.ts";
 import { retry } from "./retry.ts";
 
 /** The object that an Event is about. */
@@ -11,6 +19,20 @@ export interface EventSubject extends ObjectRef {
   readonly apiVersion: string;
   readonly kind: string;
   readonly uid?: string;
+}
+
+type Identified = { readonly metadata: Pick<ObjectMeta, "namespace" | "name" | "uid"> };
+
+/** The object as the subject of an Event. */
+export function subjectOf(resource: Resource<KubeObject>, { metadata }: Identified): EventSubject {
+  const { namespace, name, uid } = metadata;
+  return {
+    apiVersion: apiVersionOf(resource),
+    kind: resource.kind,
+    ...(namespace !== undefined && { namespace }),
+    name,
+    uid,
+  };
 }
 
 /** A node as `kubectl describe node` looks for its Events: kubelet's own have the node's name as UID, too. */

@@ -34,7 +34,7 @@ export {
   type Outcome,
   surelyUnchanged,
 } from "./errors.ts";
-export { EventRecorder, type EventSubject, type EventText, nodeSubject } from "./events.ts";
+export { EventRecorder, type EventSubject, type EventText, nodeSubject, subjectOf } from "./events.ts";
 export { isMirrorPod, isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./pod.ts";
 export { WorkQueue } from "./queue.ts";
 export {

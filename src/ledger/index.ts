@@ -27,7 +27,7 @@ export { closureOf, setClosure } from "./closure.ts";
 export { Intents } from "./intents.ts";
 export type { Kept } from "./kept.ts";
 export { Ledger } from "./ledger.ts";
-export type { ReleaseReason } from "./releases.ts";
+export { formatAction, type ReleaseReason } from "./releases.ts";
 export type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
 export { reservedSets } from "./reserved.ts";
 export {

@@ -10,6 +10,16 @@ export interface ReleaseReason {
   readonly evidence: readonly string[];
 }
 
+/** What an Event says of an address: what was done with it, why, and by what evidence. */
+export function formatAction(
+  { address, podNamespace, podName }: Claim["spec"],
+  done: string,
+  { why, evidence }: ReleaseReason,
+): string {
+  const of = podName === undefined ? "" : ` of Pod ${podNamespace}/${podName}`;
+  return `${address}${of} ${done}: ${why} (${evidence.join("; ")})`;
+}
+
 /** Deleted, or kept for the next Pod like the one that had it. */
 export type Ending = "delete" | "detach";
 

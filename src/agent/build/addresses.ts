@@ -1,16 +1,8 @@
 import { join } from "node:path";
 import { spiderIPAddresses } from "#api";
 import type { Ip } from "#ip";
-import {
-  apiVersionOf,
-  type EventRecorder,
-  type EventSubject,
-  type EventText,
-  metadataOf,
-  namespaces,
-  type Pod,
-} from "#kube";
-import { type Claim, Intents, Ledger, type ReleaseReason, reservedSets } from "#ledger";
+import { type EventRecorder, metadataOf, namespaces, type Pod, subjectOf } from "#kube";
+import { formatAction, Intents, Ledger, reservedSets } from "#ledger";
 import { bootId } from "#linux";
 import type { Calls } from "../calls.ts";
 import { type ClaimsOptions, ClaimsReconciler } from "../claims.ts";
@@ -93,7 +85,11 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
     pods: podStore,
     returned,
     fault: (kind) => metrics.fault(kind),
-    leaked: (claim, reason) => events.record(claimSubject(claim), reclaimed(claim, reason, node)),
+    leaked: ({ name, uid, spec }, { why, evidence }) => {
+      const message = formatAction(spec, "was released", { why, evidence: [`node ${node}`, ...evidence] });
+      const subject = subjectOf(spiderIPAddresses, { metadata: { name, uid } });
+      events.record(subject, { type: "Normal", reason: "AddressReclaimed", message });
+    },
     lookEveryMs,
     ...audits,
     clock,
@@ -133,15 +129,4 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
     settings,
   });
   return { ledger, returned, claims, epoch, endpoints, ipamFor };
-}
-
-function claimSubject({ name, uid }: Claim): EventSubject {
-  return { apiVersion: apiVersionOf(spiderIPAddresses), kind: spiderIPAddresses.kind, name, uid };
-}
-
-/** As the controller words it where it is the one who releases. */
-function reclaimed({ spec }: Claim, { why, evidence }: ReleaseReason, node: string): EventText {
-  const of = spec.podName === undefined ? "" : ` of Pod ${spec.podNamespace}/${spec.podName}`;
-  const message = `${spec.address}${of} was released: ${why} (${[`node ${node}`, ...evidence].join("; ")})`;
-  return { type: "Normal", reason: "AddressReclaimed", message };
 }

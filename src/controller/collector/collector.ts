@@ -8,9 +8,10 @@ import {
   runController,
   type Source,
   type Store,
+  subjectOf,
 } from "#kube";
-import { foundInUse } from "#ledger";
-import { type Deps, subjectOf } from "../deps.ts";
+import { formatAction, foundInUse } from "#ledger";
+import type { Deps } from "../deps.ts";
 import { applyAction } from "./apply.ts";
 import { type Action, decide, type Observation, type Policy, type Verdict } from "./decide.ts";
 import { removeEndpoint } from "./endpoints.ts";
@@ -314,16 +315,15 @@ export class Collector {
 
   #tell(claim: SpiderIPAddress, { action, why, evidence }: Decided, observation: Observation): void {
     const { log, events, metrics } = this.#deps;
-    const { address, pool, podNamespace, podName } = claim.spec;
+    const { address, pool } = claim.spec;
     metrics.count("spiderpool_ip_gc_actions_total", { action });
     if (action === "release") metrics.count("spiderpool_ip_gc_counts_total");
     const fact = observation.holder?.pod.fact.kind;
     if (fact === "gone") metrics.count("spiderpool_faults_total", { kind: "claim-without-pod" });
     if (fact === "replaced") metrics.count("spiderpool_faults_total", { kind: "wrong-uid" });
     log.info({ ip: address, pool, action, why, evidence, observation }, "claim collected");
-    const of = podName === undefined ? "" : ` of Pod ${podNamespace}/${podName}`;
     const { type, reason, done } = told[action];
-    const message = `${address}${of} ${done}: ${why} (${evidence.join("; ")})`;
+    const message = formatAction(claim.spec, done, { why, evidence });
     events.record(subjectOf(spiderIPAddresses, claim), { type, reason, message });
     const object = this.#options.pools.get(pool);
     if (object !== undefined) events.record(subjectOf(spiderIPPools, object), { type, reason, message, cause: reason });

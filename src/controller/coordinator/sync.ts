@@ -8,8 +8,8 @@ import {
   spiderCoordinators,
 } from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, fromStore, hasReason, type Store, TerminalError } from "#kube";
-import { type Deps, subjectOf } from "../deps.ts";
+import { type ControllerOptions, fromStore, hasReason, type Store, subjectOf, TerminalError } from "#kube";
+import type { Deps } from "../deps.ts";
 import { resolveCidrs } from "./cidrs.ts";
 import { readFacts } from "./facts.ts";
 

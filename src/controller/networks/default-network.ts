@@ -1,7 +1,7 @@
 import { annotations, type NetworkAttachmentDefinition, networkAttachmentDefinitions } from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, type KubeClient, keyOf, type Pod, parseKey, pods, type Store } from "#kube";
-import { type Deps, subjectOf } from "../deps.ts";
+import { type ControllerOptions, type KubeClient, keyOf, type Pod, parseKey, pods, type Store, subjectOf } from "#kube";
+import type { Deps } from "../deps.ts";
 
 /** Events expire after an hour: repeated this often, one is always visible while the network is empty. */
 const tellApartMs = 30 * 60_000;

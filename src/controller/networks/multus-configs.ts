@@ -9,8 +9,16 @@ import {
   spiderMultusConfigs,
 } from "#api";
 import { formatError, type Signal, SpiderError } from "#base";
-import { type ControllerOptions, type Draft, fromStore, keyOf, type OwnerReference, type Store } from "#kube";
-import { type Deps, subjectOf } from "../deps.ts";
+import {
+  type ControllerOptions,
+  type Draft,
+  fromStore,
+  keyOf,
+  type OwnerReference,
+  type Store,
+  subjectOf,
+} from "#kube";
+import type { Deps } from "../deps.ts";
 
 /** When to look at a terminating object again, in case its end is missed. */
 const terminatingMs = 5_000;

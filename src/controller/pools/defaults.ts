@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { defaultPool, formatViolation, type SpiderIPPool, type SpiderSubnet, spiderIPPools, validatePool } from "#api";
 import { prefixesOverlap, tryParsePrefix } from "#ip";
-import { type ControllerOptions, fromStore, hasReason, keyOf, type Store, TerminalError } from "#kube";
-import { type Deps, subjectOf } from "../deps.ts";
+import { type ControllerOptions, fromStore, hasReason, keyOf, type Store, subjectOf, TerminalError } from "#kube";
+import type { Deps } from "../deps.ts";
 import type { Judgements } from "./judgements.ts";
 import type { PoolUses } from "./uses.ts";
 

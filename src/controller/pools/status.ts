@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { type SpiderIPPool, type SpiderIPPoolStatus, spiderIPPools } from "#api";
-import { type ControllerOptions, fromStore, type Store } from "#kube";
+import { type ControllerOptions, fromStore, type Store, subjectOf } from "#kube";
 import { type PoolStatus, poolStatus } from "#ledger";
-import { type Deps, subjectOf } from "../deps.ts";
+import type { Deps } from "../deps.ts";
 import type { LedgerEpoch } from "../ledger-epoch/epoch.ts";
 import { rawInteger, since } from "../status-fields.ts";
 import type { Judgements } from "./judgements.ts";

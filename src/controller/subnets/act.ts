@@ -8,8 +8,8 @@ import {
 } from "#api";
 import { formatError, type Signal } from "#base";
 import { type PoolAction, type SubnetPlan, subjectOfDemand, workloadKindOf } from "#ipam";
-import { type Draft, hasReason, metadataOf } from "#kube";
-import { type Deps, subjectOf } from "../deps.ts";
+import { type Draft, hasReason, metadataOf, subjectOf } from "#kube";
+import type { Deps } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 import { endHolds, hold } from "./holds.ts";
 

@@ -17,9 +17,9 @@ import {
   subjectOfDemand,
   unusableFor,
 } from "#ipam";
-import { type ControllerOptions, metadataOf, type Source, type Store } from "#kube";
+import { type ControllerOptions, metadataOf, type Source, type Store, subjectOf } from "#kube";
 import { partsOf } from "#ledger";
-import { type Deps, subjectOf } from "../deps.ts";
+import type { Deps } from "../deps.ts";
 import type { PoolUses } from "../pools/uses.ts";
 import { act } from "./act.ts";
 import { writeStatus } from "./status.ts";

@@ -8,9 +8,9 @@ import {
 } from "#api";
 import type { Signal } from "#base";
 import { formatIp } from "#ip";
-import { hasReason, pods } from "#kube";
+import { hasReason, pods, subjectOf } from "#kube";
 import { claimOf, isHeld, type TakenOver, takenOverDraft } from "#ledger";
-import { type Deps, subjectOf } from "../deps.ts";
+import type { Deps } from "../deps.ts";
 import { type Former, type LivingPod, livingPod, type Problem, planTakeOver } from "./plan.ts";
 
 /** How many creates are in flight at once. */
