@@ -15,7 +15,7 @@ import { installToyNetwork } from "./testing/toy-network.ts";
 import { run } from "./topology/index.ts";
 
 const skip = process.getuid?.() === 0 ? false : "needs root to make namespaces";
-const deadlineMs = 20_000;
+const deadlineMs = 60_000;
 
 /** Resolves with the first state of an object that satisfies `holds`; undefined stands for its absence. */
 async function shows<T extends object>(
@@ -28,11 +28,14 @@ async function shows<T extends object>(
   const stop = new AbortController();
   const timer = setTimeout(() => found.reject(new Error(`${resource} ${name} did not become so`)), deadlineMs);
   const options = { ...namespace, fieldSelector: `metadata.name=${name}`, signal: stop.signal };
+  let last: T | undefined;
   const watch = client.watch<T>(resource, options, ({ type, object }) => {
-    const state = type === "DELETED" ? undefined : object;
-    if (holds(state)) found.resolve(state);
+    last = type === "DELETED" ? undefined : object;
+    if (holds(last)) found.resolve(last);
   });
   watch.done.catch(() => {});
+  // What has gone before the watch begins makes no event.
+  void watch.synced.then(() => last === undefined && holds(last) && found.resolve(last));
   try {
     return await found.promise;
   } finally {
