@@ -45,6 +45,8 @@ const packageOf = {
   gcc: "gcc",
   valgrind: "valgrind",
   iptables: "iptables",
+  nft: "nftables",
+  curl: "curl",
   tc: "iproute2",
   "/usr/lib/cni/bridge": "containernetworking-plugins",
 };
@@ -52,11 +54,8 @@ const packageOf = {
 const runtimePackageOf = {
   containerd: "containerd",
   runc: "runc",
-  nft: "nftables",
-  iptables: "iptables",
   conntrack: "conntrack",
   openssl: "openssl",
-  curl: "curl",
 };
 const pluginDirectory = "/usr/lib/cni";
 const minMemoryMiB = 1200;
