@@ -2,8 +2,7 @@ import type { FillOutcomes, FillPlan } from "./cluster/fill.ts";
 import { type CreatesOutcome, type CreatesPlan, type Layer, layers } from "./cluster/layers.ts";
 import type { PublicationOutcome, PublicationPlan } from "./cluster/publication.ts";
 import { runBeside, type ServerKind } from "./cluster/server.ts";
-import { formatPercentiles, round } from "./report.ts";
-import type { Report } from "./sections.ts";
+import { formatPercentiles, type Report, round } from "./report.ts";
 
 const repetitions = 3;
 const agents = [1, 10, 100];

@@ -2,8 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { readFlags } from "../scripts/options.ts";
 import { BenchNode } from "./node.ts";
-import { machineLine } from "./report.ts";
-import { clusterSections, nodeSections, type Report } from "./sections.ts";
+import { machineLine, type Report } from "./report.ts";
+import { clusterSections, nodeSections } from "./sections.ts";
 
 const names = [...nodeSections, ...clusterSections].map(({ name }) => name);
 const usual = names.filter((name) => !clusterSections.some((one) => one.name === name && one.onDemand));

@@ -1,5 +1,11 @@
 import { cpus, release } from "node:os";
 
+/** A section of the bench: figures for `--json`, and the same as lines for people. */
+export interface Report {
+  readonly figures: Readonly<Record<string, unknown>>;
+  readonly lines: readonly string[];
+}
+
 /** A line about the machine: figures mean nothing without it. */
 export function machineLine(): string {
   const [first] = cpus();

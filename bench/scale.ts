@@ -12,8 +12,7 @@ import type { ClaimsOutcome, ClaimsPlan } from "./cluster/claims.ts";
 import { startController } from "./cluster/controller.ts";
 import { claimAt, type LargeCluster, nodeAt, nodeCount, podAt, poolAt, poolSize } from "./cluster/large.ts";
 import { runBeside } from "./cluster/server.ts";
-import { round } from "./report.ts";
-import type { Report } from "./sections.ts";
+import { type Report, round } from "./report.ts";
 
 const ours = "/apis/spiderpool.spidernet.io/v2beta1";
 /** The controller is at rest so long after it is ready. */

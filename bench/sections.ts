@@ -3,16 +3,10 @@ import { type Compared, compareBurst, compareTurns } from "./floor/compare.ts";
 import { createsByLayer, fillings, publication } from "./ipam.ts";
 import type { BenchNode, Measured, RunOptions } from "./node.ts";
 import { macvlanAnnotations, threeNicsAnnotations } from "./prepare.ts";
-import { formatPercentiles, type Percentiles, percentiles, round } from "./report.ts";
+import { formatPercentiles, type Percentiles, percentiles, type Report, round } from "./report.ts";
 import { claimsAtStart, claimsAtStartReal } from "./scale.ts";
 import type { Timed } from "./tasks.ts";
 import { waits } from "./waits.ts";
-
-/** A section of the bench: figures for `--json`, and the same as lines for people. */
-export interface Report {
-  readonly figures: Readonly<Record<string, unknown>>;
-  readonly lines: readonly string[];
-}
 
 interface Section {
   readonly name: string;

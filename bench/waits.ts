@@ -2,8 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { LabClient } from "../lab/api/index.ts";
 import { monotonicMs } from "./monotonic.ts";
 import type { BenchNode } from "./node.ts";
-import { formatPercentiles, percentiles } from "./report.ts";
-import type { Report } from "./sections.ts";
+import { formatPercentiles, percentiles, type Report } from "./report.ts";
 
 const ours = "spiderpool.spidernet.io/v2beta1";
 const network = { "v1.multus-cni.io/default-network": "kube-system/bench" };

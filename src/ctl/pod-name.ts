@@ -1,6 +1,6 @@
 import { SpiderError } from "#base";
 import { keyOf } from "#kube";
-import type { Context } from "./program.ts";
+import type { Context } from "./run.ts";
 
 /** A Pod named on the command line. */
 export interface PodName {

@@ -12,27 +12,10 @@ import { addIpCommands } from "./ip/commands.ts";
 import { addNetCommands } from "./net/render.ts";
 import { addNodeCommand } from "./node/status.ts";
 import { addTraceCommand } from "./node/trace.ts";
-import { type OutputFormat, outputFormats, parseOutputFormat } from "./output.ts";
+import { outputFormats, parseOutputFormat } from "./output.ts";
 import { addPlanCommand } from "./plan/commands.ts";
+import type { Run } from "./run.ts";
 import { addValidateCommand } from "./validate/validate.ts";
-
-/** The context of a command's action. */
-export interface Context {
-  readonly io: Io;
-  readonly cluster: Cluster;
-  readonly output: OutputFormat;
-  /** The value of `-n`; undefined if it is not given. */
-  readonly namespace?: string | undefined;
-}
-
-/** An action returns the exit status. */
-export type Action = (context: Context) => Promise<number>;
-
-/**
- * Runs a command's action with the cluster that the command line selects. `formats: false` is for a command whose `-o` is not a
- * format: its action reads that itself.
- */
-export type Run = (action: Action, options?: { readonly formats?: boolean }) => Promise<void>;
 
 interface GlobalFlags extends ClusterFlags {
   readonly output: string;

@@ -4,11 +4,10 @@ import { isDeepStrictEqual } from "node:util";
 import { parse } from "yaml";
 import { apiGroup } from "#api";
 import { type Signal, SpiderError } from "#base";
+import { isJsonObject, type JsonObject } from "#cni";
 import { type Draft, hasReason, type KubeObject, type Resource } from "#kube";
 import type { Deps } from "./deps.ts";
 import { untilItWorks } from "./retry.ts";
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** A CustomResourceDefinition, with the fields that we read. */
 export interface Crd extends KubeObject {
@@ -16,7 +15,7 @@ export interface Crd extends KubeObject {
     readonly group: string;
     readonly names: { readonly plural: string; readonly kind: string };
     readonly scope: "Cluster" | "Namespaced";
-    readonly versions: readonly (Json & { readonly name: string })[];
+    readonly versions: readonly (JsonObject & { readonly name: string })[];
   };
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
@@ -95,10 +94,10 @@ export function extended(found: Crd, wanted: Crd): Crd {
 
 /** The new schema with properties that only the previous one has, at every depth. */
 function withFields(before: unknown, now: unknown): unknown {
-  if (!isMap(before) || !isMap(now)) return now;
+  if (!isJsonObject(before) || !isJsonObject(now)) return now;
   const entries = Object.entries(now).map(([key, value]) => {
     const former = before[key];
-    if (key === "properties" && isMap(former) && isMap(value)) {
+    if (key === "properties" && isJsonObject(former) && isJsonObject(value)) {
       const both = Object.keys({ ...former, ...value });
       const merged = both.map((name) => [name, name in value ? withFields(former[name], value[name]) : former[name]]);
       return [key, Object.fromEntries(merged)];
@@ -115,8 +114,4 @@ async function served(name: string, deps: Deps, o: Signal): Promise<void> {
     if (conditions.some(({ type, status }) => type === "Established" && status === "True")) return;
     await deps.clock.sleep(200, o);
   }
-}
-
-function isMap(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -9,6 +9,7 @@ import {
   spiderSubnets,
 } from "#api";
 import { type Signal, SpiderError } from "#base";
+import { isJsonObject } from "#cni";
 import { type Draft, hasReason, type KubeObject, keyOf, type Resource } from "#kube";
 import { nodeNetwork } from "./default-network.ts";
 import type { Deps } from "./deps.ts";
@@ -83,10 +84,7 @@ async function ensure(resource: Resource<KubeObject>, object: Wanted, deps: Deps
 /** Fields that differ from the wanted object, by path. Further fields of the found one do not count. */
 export function differencesOf(wanted: unknown, found: unknown, path = "spec"): readonly string[] {
   if (isDeepStrictEqual(wanted, found)) return [];
-  if (!isMap(wanted) || !isMap(found)) return [`${path} is ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`];
+  if (!isJsonObject(wanted) || !isJsonObject(found))
+    return [`${path} is ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`];
   return Object.entries(wanted).flatMap(([key, value]) => differencesOf(value, found[key], `${path}.${key}`));
-}
-
-function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

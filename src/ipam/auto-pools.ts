@@ -1,6 +1,5 @@
 import { type ApplicationName, labels, labelValue } from "#api";
 import type { Family } from "#ip";
-import type { OwnerFacts } from "./checks.ts";
 import type { PoolView } from "./pool.ts";
 import type { SubnetsOfNic } from "./subnet-annotations.ts";
 
@@ -17,6 +16,11 @@ export const autoPoolKinds = [
 /** Whether an application of this kind gets automatic pools. */
 export function hasAutoPools({ apiGroup, apiVersion, kind }: ApplicationName): boolean {
   return autoPoolKinds.some((one) => one === `${apiGroup}/${apiVersion} ${kind}`);
+}
+
+/** The Pod's top controller. */
+export interface OwnerFacts extends ApplicationName {
+  readonly uid: string;
 }
 
 /** The one application, NIC and family for which an automatic pool is made. */

@@ -1,7 +1,7 @@
-import type { ApplicationName, LabelSelector } from "#api";
+import type { LabelSelector } from "#api";
 import { type Family, formatIp, formatPrefix, type Ip, prefixContains } from "#ip";
 import type { Annotations } from "./annotation-json.ts";
-import { applicationLabels } from "./auto-pools.ts";
+import { applicationLabels, type OwnerFacts } from "./auto-pools.ts";
 import { type NamespaceFacts, outOfScope } from "./namespace-scope.ts";
 import type { PoolView } from "./pool.ts";
 import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
@@ -14,11 +14,6 @@ export interface PodFacts {
   readonly labels: Labels;
   readonly annotations: Annotations;
   readonly nodeName: string;
-}
-
-/** The Pod's top controller. */
-export interface OwnerFacts extends ApplicationName {
-  readonly uid: string;
 }
 
 /** What the checks of one pool look at beside the pool itself. */

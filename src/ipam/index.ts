@@ -23,9 +23,9 @@ export {
   autoPoolLabels,
   autoPoolName,
   hasAutoPools,
+  type OwnerFacts,
 } from "./auto-pools.ts";
-export type { OwnerFacts, PodFacts, Rejection, Verdict } from "./checks.ts";
-export { judge } from "./checks.ts";
+export { judge, type PodFacts, type Rejection, type Verdict } from "./checks.ts";
 export {
   type Choice,
   Chooser,

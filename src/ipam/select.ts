@@ -8,8 +8,8 @@ import {
   parseIppoolsAnnotation,
   parseNamespaceDefaults,
 } from "./annotations.ts";
-import { autoPoolKinds, autoPoolsOf, hasAutoPools } from "./auto-pools.ts";
-import { type FilterFacts, judge, type OwnerFacts, type PodFacts, type Verdict } from "./checks.ts";
+import { autoPoolKinds, autoPoolsOf, hasAutoPools, type OwnerFacts } from "./auto-pools.ts";
+import { type FilterFacts, judge, type PodFacts, type Verdict } from "./checks.ts";
 import { fixesOf, formatVerdict, listed } from "./format.ts";
 import { compileGlob, isGlob } from "./glob.ts";
 import type { PoolView } from "./pool.ts";

@@ -5,9 +5,11 @@ import {
   decodePage,
   decodeWatchLine,
   isStatus,
+  type Page,
   readBytes,
   readText,
   statusError,
+  type WatchEvent,
 } from "./codec.ts";
 import { deadline } from "./deadline.ts";
 import { ApiUnreachableError, type Attempt, hasReason } from "./errors.ts";
@@ -33,14 +35,6 @@ export interface ListOptions extends Selection {
   readonly resourceVersion?: string | undefined;
 }
 
-/** One page of a list. `resourceVersion` is that of the whole list. */
-export interface Page<T> {
-  readonly items: readonly T[];
-  readonly resourceVersion: string;
-  /** Given back in the next call; undefined on the last page. */
-  readonly continue: string | undefined;
-}
-
 /** RFC 7386 (`merge`), strategic merge patch of Kubernetes, or RFC 6902 (`json`). */
 type Patch =
   | { readonly kind: "merge" | "strategic"; readonly body: Readonly<Record<string, unknown>> }
@@ -58,14 +52,6 @@ export interface DeleteOptions {
   readonly propagationPolicy?: "Orphan" | "Background" | "Foreground";
   readonly gracePeriodSeconds?: number;
 }
-
-/**
- * One line of a watch. A BOOKMARK has no object: every change up to its version was reported before. With `endsList` it ends
- * the list with which a streaming watch begins.
- */
-export type WatchEvent<T> =
-  | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: T }
-  | { readonly type: "BOOKMARK"; readonly resourceVersion: string; readonly endsList?: true };
 
 /** Which objects, from where in history, and for how long. */
 export interface WatchOptions extends Selection {

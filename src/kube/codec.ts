@@ -1,9 +1,24 @@
 import { SpiderError } from "#base";
-import type { Page, WatchEvent } from "./client.ts";
 import { ApiStatusError, type Attempt } from "./errors.ts";
 import { spansOfItems } from "./items.ts";
 import { lineError } from "./lines.ts";
 import type { KubeObject, ObjectMeta } from "./resource.ts";
+
+/** One page of a list. `resourceVersion` is that of the whole list. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly resourceVersion: string;
+  /** Given back in the next call; undefined on the last page. */
+  readonly continue: string | undefined;
+}
+
+/**
+ * One line of a watch. A BOOKMARK has no object: every change up to its version was reported before. With `endsList` it ends
+ * the list with which a streaming watch begins.
+ */
+export type WatchEvent<T> =
+  | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: T }
+  | { readonly type: "BOOKMARK"; readonly resourceVersion: string; readonly endsList?: true };
 
 /** The whole body as text. Throws `API_ANSWER_TOO_LARGE` beyond `maxBytes`. */
 export async function readText(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {

@@ -9,11 +9,10 @@ export {
   type JsonPatchOperation,
   KubeClient,
   type ListOptions,
-  type Page,
   type Selection,
-  type WatchEvent,
   type WatchOptions,
 } from "./client.ts";
+export type { Page, WatchEvent } from "./codec.ts";
 export { type KubeConfig, loadKubeConfig, type Source as CredentialSource } from "./config.ts";
 export {
   type ControllerMetrics,

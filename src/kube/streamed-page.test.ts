@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { WatchEvent } from "./client.ts";
+import type { WatchEvent } from "./codec.ts";
 import type { KubeObject } from "./resource.ts";
 import { streamedPage } from "./streamed-page.ts";
 

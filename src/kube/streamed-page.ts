@@ -1,4 +1,4 @@
-import type { Page, WatchEvent } from "./client.ts";
+import type { Page, WatchEvent } from "./codec.ts";
 import { type KubeObject, keyOf } from "./resource.ts";
 
 /**

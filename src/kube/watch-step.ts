@@ -1,5 +1,5 @@
 import { assertNever, backoffMs } from "#base";
-import type { Page, WatchEvent } from "./client.ts";
+import type { Page, WatchEvent } from "./codec.ts";
 import type { KubeObject } from "./resource.ts";
 
 /**

@@ -1,5 +1,6 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
-import type { KubeClient, Page, Selection, WatchEvent } from "./client.ts";
+import type { KubeClient, Selection } from "./client.ts";
+import type { Page, WatchEvent } from "./codec.ts";
 import { deadline } from "./deadline.ts";
 import { ApiStatusError, hasReason } from "./errors.ts";
 import { limits } from "./limits.ts";

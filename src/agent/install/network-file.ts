@@ -1,6 +1,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { codeOf } from "#base";
+import { isJsonObject, type JsonObject } from "#cni";
 import { readRegularFile } from "./files.ts";
 
 /** Sorts before the names of other networks' files: a runtime uses the first file by name. */
@@ -70,17 +71,15 @@ function readConfiguration(file: string, text: string): { readonly name: string 
   if (typeof name !== "string" || !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name)) return "has no usable `name`";
   const plugins = file.endsWith(".conflist") ? config["plugins"] : [config];
   if (!Array.isArray(plugins) || plugins.length === 0) return "has no `plugins`";
-  const types = plugins.map((plugin: unknown) =>
-    typeof plugin === "object" && plugin !== null && "type" in plugin ? plugin.type : undefined,
-  );
+  const types = plugins.map((plugin: unknown) => (isJsonObject(plugin) ? plugin["type"] : undefined));
   if (!types.every((type) => typeof type === "string" && type !== "")) return "has a plugin without `type`";
   return types.some((type) => isMetaPlugin(String(type))) ? "calls a meta-plugin" : { name };
 }
 
-function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
+function parseObject(text: string): JsonObject | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+    return isJsonObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
 import type { Settings, SpiderEndpoint, SpiderIPPool } from "#api";
+import { isJsonObject } from "#cni";
 import { formatIp, type Ip, tryParseIp, tryParsePrefix } from "#ip";
 import { keyOf, type Pod } from "#kube";
 import { type Answer, stickyOwnerOf, type TakenOver } from "#ledger";
@@ -141,13 +142,13 @@ function* pooled(pools: readonly SpiderIPPool[], problems: Problem[]): Generator
       problems.push({ pool: name, entry: "status.allocatedIPs", why: `it is no JSON: ${(error as Error).message}` });
       continue;
     }
-    if (!isMap(records)) {
+    if (!isJsonObject(records)) {
       problems.push({ pool: name, entry: "status.allocatedIPs", why: "it is no JSON object of addresses" });
       continue;
     }
     for (const [address, record] of Object.entries(records)) {
       const ip = tryParseIp(address);
-      const { pod: podKey, podUid } = isMap(record) ? record : {};
+      const { pod: podKey, podUid } = isJsonObject(record) ? record : {};
       if (ip === undefined) problems.push({ pool: name, entry: address, why: "it is no IP address" });
       else if (typeof podUid !== "string" || podUid === "" || typeof podKey !== "string" || !podKey.includes("/")) {
         const why = `it should have pod (namespace/name) and podUid, and is ${JSON.stringify(record)}`;
@@ -208,8 +209,4 @@ function* endpointed(
       }
     }
   }
-}
-
-function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -15,7 +15,7 @@ import { formatError, SpiderError } from "#base";
 import { daemonSets, deployments, events, type KubeClient, type KubeObject, nodes, pods, type Resource } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
 import { isOutputFormat } from "../output.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 import { redact } from "./redact.ts";
 
 /** Limit of the text before compression, so that the file is smaller. */

@@ -6,7 +6,7 @@ import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { releaseIp } from "../ip/release.ts";
 import { formatRows, type Printer } from "../output.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 import { disagreements } from "./compare.ts";
 import { observe } from "./observe.ts";
 import { upstreamDisagreements } from "./upstream.ts";

@@ -3,7 +3,7 @@ import { formatError } from "#base";
 import { exitFailed, exitOk } from "../io.ts";
 import { printReleased, release } from "../ip/release.ts";
 import { parseAddress } from "../ip/show.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 import { confirmed } from "./check.ts";
 
 /** `gc`: releases addresses of Pods that are gone now, rather than at the collector's next round. */

@@ -18,7 +18,7 @@ import { createOvs } from "#ovsdb";
 import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk, type Io } from "../io.ts";
 import { formatRows, type OutputFormat, type Printer } from "../output.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 
 interface DoctorFlags {
   readonly local?: boolean;

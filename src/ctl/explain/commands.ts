@@ -4,7 +4,7 @@ import { exitFailed, exitOk, exitUnknown } from "../io.ts";
 import { readManifests } from "../manifests.ts";
 import { formatItems } from "../output.ts";
 import { parsePodName } from "../pod-name.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 import { countFileIn } from "./count-file-in.ts";
 import { type Diagnosis, diagnose, poolsToRead } from "./diagnose.ts";
 import { gatherFacts, readUsage, type Target } from "./gather.ts";

@@ -3,6 +3,7 @@ import { formatIp } from "#ip";
 import { type Node, readyCondition } from "#kube";
 import { addressesOfStatus, networkStatusAnnotation } from "#multus";
 import { type Attempt, attemptOn, candidatePools } from "./attempt.ts";
+import type { Cause } from "./cause.ts";
 import type { Facts, PodState, Usage } from "./facts.ts";
 import type { Fix } from "./fix.ts";
 import { networkFixes } from "./network-fixes.ts";
@@ -10,18 +11,6 @@ import type { NicReport } from "./nic-report.ts";
 import { poolFixes } from "./pool-fixes.ts";
 import { systemFixes } from "./system-fixes.ts";
 import { lastFailure, type Told } from "./told.ts";
-
-/** What keeps the Pod from its networks. */
-export interface Cause {
-  /** Found in docs/reference/errors.md. */
-  readonly code: string;
-  /** As the CNI error and the Event have it, without the advice. */
-  readonly sentence: string;
-  /** "" where none is known. */
-  readonly advice: string;
-  /** When its node told of it; absent: it follows from what the API server has now. */
-  readonly seenAt?: Date;
-}
 
 /** The answer to "why has this Pod (not) got its networks?". */
 export interface Diagnosis {

@@ -1,4 +1,4 @@
-import type { Cause } from "./diagnose.ts";
+import type { Cause } from "./cause.ts";
 import type { Facts } from "./facts.ts";
 import { type Fix, shellLine } from "./fix.ts";
 

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Run } from "../program.ts";
+import type { Run } from "../run.ts";
 import { releaseIp } from "./release.ts";
 import { showIps } from "./show.ts";
 

@@ -6,7 +6,7 @@ import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatItems } from "../output.ts";
-import type { Context } from "../program.ts";
+import type { Context } from "../run.ts";
 import { holderOf, parseAddress } from "./show.ts";
 
 interface ReleaseFlags {

@@ -7,7 +7,7 @@ import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatAge, formatRows, type Printer } from "../output.ts";
 import { type PodName, parsePodName } from "../pod-name.ts";
-import type { Context } from "../program.ts";
+import type { Context } from "../run.ts";
 
 /** Which claims; an absent part selects all. */
 interface IpSelection {

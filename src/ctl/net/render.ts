@@ -15,7 +15,7 @@ import { SpiderError } from "#base";
 import { apiVersionOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
 import { type Manifest, readPlacedManifests } from "../manifests.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
 import { addNetShowCommand } from "./show.ts";
 

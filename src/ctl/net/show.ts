@@ -4,7 +4,7 @@ import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatItems } from "../output.ts";
 import { podKey } from "../pod-name.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 
 /** `net show POD`: every NIC of a Pod as it is on its node now. */
 export function addNetShowCommand(net: Command, run: Run): void {

@@ -4,7 +4,7 @@ import type { Finding } from "#doctor";
 import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatTable } from "../output.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 
 /** `node status --local`: how the agent of this node is; works while the API server is away. */
 export function addNodeCommand(program: Command, run: Run): void {

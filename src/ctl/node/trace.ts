@@ -4,7 +4,7 @@ import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatItems, formatTable } from "../output.ts";
 import { podKey } from "../pod-name.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 
 /** A call as the agent's API tells of it. */
 interface Flight {

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { SpiderError } from "#base";
 import { exitFailed, exitOk } from "../io.ts";
 import { type Manifest, readManifests } from "../manifests.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 import { gatherState } from "./gather.ts";
 import { planChange } from "./plan.ts";
 import { formatPlan, isHarmful } from "./print.ts";

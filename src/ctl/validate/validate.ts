@@ -28,7 +28,7 @@ import { type KubeClient, type KubeObject, keyOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
 import { type Manifest, readPlacedManifests } from "../manifests.ts";
 import { formatItems } from "../output.ts";
-import type { Context, Run } from "../program.ts";
+import type { Context, Run } from "../run.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
 import { annotationMistakes, type Wrong } from "./annotations.ts";
 
