@@ -9,10 +9,12 @@ import { changed } from "../../ovsdb/testing/changed.ts";
 import { createOvsPlugin } from "../ovs/plugin.ts";
 import { startOvsNode } from "../testing/ovs-node.ts";
 import { deadline, runSteps } from "../testing/run-steps.ts";
+import { bytesOverTcp, ping, tcpBytes } from "../testing/traffic.ts";
 import type { MirrorKind } from "./config.ts";
 import { createMirrorPlugin } from "./plugin.ts";
+import { type Copy, copyOf } from "./testing/copies.ts";
 
-const etherTypeIpv4 = 0x0800;
+const etherTypes = { 4: 0x0800, 6: 0x86dd } as const;
 
 if (isolated(import.meta.url)) {
   const node = startOvsNode();
@@ -23,7 +25,7 @@ if (isolated(import.meta.url)) {
   afterEach(() => assert.equal(real.vsctl("--bare", "--columns=name", "list", "mirror"), ""));
 
   /** A Pod with a port on br1, and the mirror plugin chained after it. */
-  async function pod(kind: MirrorKind, mirrors: readonly JsonObject[], address?: string) {
+  async function pod(kind: MirrorKind, mirrors: readonly JsonObject[], addresses: readonly string[] = []) {
     const containerId = `c${++pods}`;
     const netns = `/run/netns/${containerId}`;
     createNetns(netns)[Symbol.dispose]();
@@ -44,7 +46,7 @@ if (isolated(import.meta.url)) {
     };
     const inside = (...argv: readonly [string, ...string[]]) =>
       execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-    if (address !== undefined) inside("ip", "addr", "add", address, "dev", "net1");
+    for (const address of addresses) inside("ip", "addr", "add", address, "dev", "net1", "nodad");
     return {
       netns,
       result,
@@ -67,32 +69,77 @@ if (isolated(import.meta.url)) {
   };
 
   describe("the ovs-mirror plugins", { timeout: 240_000 }, () => {
-    it("copy to the consumer what the producer sends and gets, and leave nothing", async () => {
-      const producer = await pod("producer", [{ name: "m1", ingress: true, egress: true }], "10.10.0.5/24");
+    it("give a mirror its producer and its consumer, and leave nothing", async () => {
+      const producer = await pod("producer", [{ name: "m1", ingress: true, egress: true }]);
       const consumer = await pod("consumer", [{ name: "m1" }]);
-      const peer = await pod("consumer", [{ name: "unused" }], "10.10.0.6/24");
       assert.equal(await producer.add(), producer.result);
       assert.equal(await consumer.add(), consumer.result);
       assert.deepEqual(columns("m1"), [[producer.name], [producer.name], consumer.name]);
       await Promise.all([producer.check(), consumer.check()]);
 
-      using inConsumer = openNetns(consumer.netns);
-      const tap = PacketSocket.open(inConsumer, "net1", etherTypeIpv4);
-      producer.inside("ping", "-c", "1", "-i", "0.2", "-w", "5", "10.10.0.6");
-      for (const echo of [8, 0]) {
-        for (;;) {
-          const { payload } = await tap.receive(deadline());
-          if (payload[9] === 1 && payload[20] === echo) break; // ICMP: the request, then the reply
-        }
-      }
-      await tap.close();
-
       await producer.del();
       assert.deepEqual(columns("m1"), [[], [], consumer.name]);
       await consumer.del();
       await Promise.all([producer.del(), consumer.del(null)]);
-      for (const each of [producer, consumer, peer]) await each.delPort();
+      for (const each of [producer, consumer]) await each.delPort();
     });
+
+    for (const [sides, config] of [
+      [["producer"], { ingress: true }],
+      [["peer"], { egress: true }],
+      [["producer", "peer"], { ingress: true, egress: true }],
+    ] as const) {
+      it(`copy to the consumer the ping and the TCP of the producer in either family, with ${Object.keys(config).join(" and ")}`, async () => {
+        const producer = await pod("producer", [{ name: "m1", ...config }], ["10.10.0.5/24", "fd00::5/64"]);
+        const peer = await pod("consumer", [{ name: "unused" }], ["10.10.0.6/24", "fd00::6/64"]);
+        const consumer = await pod("consumer", [{ name: "m1" }]);
+        await producer.add();
+        await consumer.add();
+        using inConsumer = openNetns(consumer.netns);
+        for (const [family, from, address] of [
+          [4, "10.10.0.5", "10.10.0.6"],
+          [6, "fd00::5", "fd00::6"],
+        ] as const) {
+          const tap = PacketSocket.open(inConsumer, "net1", etherTypes[family]);
+          const copies: Copy[] = [];
+          // The request and the answer of the ping at the end, as far as they are copied, end the copy.
+          const copied = async () => {
+            for (let pings = 0; pings < sides.length; ) {
+              const copy = copyOf((await tap.receive(deadline())).payload);
+              if (copy === undefined) continue;
+              copies.push(copy);
+              if (copy.what === "ping") pings += 1;
+            }
+          };
+          const [sent] = await Promise.all([
+            bytesOverTcp(peer.netns, producer.netns, address).then((bytes) => {
+              ping(producer.netns, address);
+              return bytes;
+            }),
+            copied(),
+          ]);
+          await tap.close();
+          assert.equal(sent, tcpBytes);
+          const addresses = { producer: from, peer: address };
+          assert.deepEqual(
+            [...new Set(copies.map(({ source }) => source))].sort(),
+            sides.map((side) => addresses[side]).sort(),
+          );
+          for (const side of sides) {
+            const tcp = copies.filter(({ what, source }) => what === "tcp" && source === addresses[side]);
+            assert.ok(tcp.some(({ isFirst }) => isFirst) && tcp.some(({ isLast }) => isLast), `${side}, IPv${family}`);
+            // A segment that was sent again counts once.
+            const carrying = tcp.filter(({ bytes }) => bytes > 0);
+            const segments = new Map(carrying.map(({ sequence, bytes }) => [sequence, bytes]));
+            const total = [...segments.values()].reduce((sum, each) => sum + each, 0);
+            assert.equal(total, side === "peer" ? tcpBytes : 0);
+          }
+        }
+        await producer.del();
+        await consumer.del();
+        for (const each of [producer, consumer, peer]) await each.delPort();
+      });
+    }
 
     it("know ingress from egress, several mirrors of one port and several producers of one mirror", async () => {
       const both = await pod("producer", [
