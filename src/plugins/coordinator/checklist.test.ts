@@ -6,7 +6,7 @@ import { formatOperations, type Operations } from "./operations.ts";
 import { planCoordinator } from "./plan.ts";
 import { resolveRole } from "./role.ts";
 import type { Observed, Side } from "./state.ts";
-import { calico, firstPod, link, lo, observed, overlay, podSide, route, settings } from "./testing/observed.ts";
+import { after, calico, firstPod, link, lo, observed, overlay, podSide, route, settings } from "./testing/observed.ts";
 
 const lines = (at: Observed, cluster = settings()) => formatOperations(planCoordinator(at, cluster));
 /** How a link of the Pod is changed. */
@@ -68,6 +68,13 @@ describe("the coordinator's checklist: modes, first NICs and tables", () => {
     };
     assert.equal(resolveRole(side, "net1", settings()).table, 101);
     assert.equal(resolveRole(side, "net2", settings()).table, 102);
+  });
+
+  it("keeps the table of a NIC that has routes in one and no rule, when others have come", () => {
+    const cluster = settings({ tunePodRoutes: false, policyRoutes: [{ dst: "192.168.7.0/24", gw: "10.7.0.2" }] });
+    const done = after(overlay, planCoordinator(overlay, cluster));
+    const pod = { ...done.pod, links: [...done.pod.links, link("net2", 5)] };
+    assert.deepEqual(formatOperations(planCoordinator({ ...done, pod }, cluster)), []);
   });
 
   it("takes a NIC behind one without a coordinator for a later one: no neighbours, and no way back by table 100", () => {
@@ -134,6 +141,28 @@ describe("the coordinator's checklist: the default route of a Pod with several N
         "pod: rule IPv4 from 10.244.1.5/32 lookup 100",
       ]);
     }
+  });
+
+  it("keeps the default route where the wanted NIC has none: otherwise no NIC would have one", () => {
+    const kept = (podDefaultRouteNIC: string, at: Observed) =>
+      formatOperations(planCoordinator(at, settings({ podDefaultRouteNIC }))).filter((line) =>
+        /no route|rule IPv4 from \d/.test(line),
+      );
+    assert.deepEqual(kept("net1", overlay), [
+      "pod: rule IPv4 from 10.7.0.10/32 lookup 101",
+      "pod: rule IPv4 from 10.244.1.5/32 lookup 100",
+    ]);
+    const pod = {
+      ...calico,
+      links: [...calico.links, link("net2", 5)],
+      addresses: [...calico.addresses, { dev: "net2", address: parsePrefix("10.8.0.10/16") }],
+      routes: [...calico.routes, route("default via 10.8.0.1 dev net2")],
+    };
+    // What net2 sends leaves by net2, whichever NIC is wanted.
+    assert.deepEqual(kept("net1", { ...overlay, ifName: "net2", pod }), [
+      "pod: no route 0.0.0.0/0 via 10.8.0.1 dev net2 table 254",
+      "pod: rule IPv4 from 10.8.0.10/32 lookup 102",
+    ]);
   });
 
   it("moves only its own next hop of an IPv6 default route, and leaves fe80::/64 alone", () => {

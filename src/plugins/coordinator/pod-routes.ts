@@ -8,7 +8,7 @@ interface PodRoutesOptions {
   readonly ifName: string;
   readonly role: Role;
   readonly family: Family;
-  /** The interface that shall have the default route; undefined, or not there yet: the one that has it. */
+  /** The interface that shall have the default route; undefined, not there yet, or without one: the one that has it. */
   readonly wantedNic: string | undefined;
 }
 
@@ -16,19 +16,18 @@ interface PodRoutesOptions {
  * Gives each interface of a Pod with several a table of its own, so that answers leave by the interface whose address
  * they bear. One interface keeps its default route in the main table: the wanted one. Of the other (the current one, or
  * the holder if the current one is to have it) the default moves to the current one's table and what else it has is
- * copied there; a rule by source address leads to it. Nothing where no other interface has a default route. Pure.
+ * copied there; a rule by source address leads to it. Nothing where no other interface has a default route; and none gives
+ * way to one that has no default route itself, which would leave the Pod without. Pure.
  */
 export function planPodRoutes(pod: Side, { ifName, role, family, wantedNic }: PodRoutesOptions): readonly Change[] {
   const main = pod.routes.filter((route) => route.table === mainTable && route.dst.ip.family === family);
+  const hasDefault = (name: string) => main.some((route) => route.dev === name && isDefault(route));
   const others = pod.links.filter(({ name }) => name !== "lo" && name !== ifName);
-  const found = others
-    .toSorted((a, b) => a.index - b.index)
-    .find(({ name }) => main.some((route) => route.dev === name && isDefault(route)))?.name;
+  const found = others.toSorted((a, b) => a.index - b.index).find(({ name }) => hasDefault(name))?.name;
   if (found === undefined) return [];
-  const want = pod.links.some(({ name }) => name === wantedNic) ? wantedNic : found;
-  const moved = want === found ? ifName : found;
-  const ruled = want === ifName ? found : ifName;
-  const isOverlayFirst = role.mode === "overlay" && role.first && want !== ifName;
+  const isWanted = wantedNic === ifName && hasDefault(ifName);
+  const moved = isWanted ? found : ifName;
+  const isOverlayFirst = role.mode === "overlay" && role.first && !isWanted;
   return [
     ...moveRoutes(pod, main, moved, role.table),
     ...(isOverlayFirst
@@ -38,7 +37,7 @@ export function planPodRoutes(pod: Side, { ifName, role, family, wantedNic }: Po
           replyTable,
         )
       : []),
-    ...missingRules(pod, ruled, family, role.table),
+    ...missingRules(pod, moved, family, role.table),
     ...(isOverlayFirst ? missingRules(pod, found, family, replyTable) : []),
   ];
 }

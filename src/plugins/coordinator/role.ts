@@ -27,8 +27,8 @@ const iffMulticast = 0x1000;
 
 /**
  * Tells the role of `ifName`. Tables are numbered by how many interfaces the Pod has when one is added: in underlay Pods
- * with `veth0`, so that the first NIC and the second share 101. An interface whose addresses already have a rule keeps
- * the table of that rule, since later interfaces change the count.
+ * with `veth0`, so that the first NIC and the second share 101. An interface whose addresses already have a rule, or that
+ * has routes in such a table, keeps that table, since later interfaces change the count.
  *
  * @throws SpiderError `COORDINATOR_MODE_UNFIT` where the mode does not fit the interfaces that are there
  */
@@ -79,10 +79,9 @@ function countLinks({ links }: Side, ifName: string): number {
 
 function keptTable(pod: Side, ifName: string): number | undefined {
   const own = usableAddresses(pod, ifName);
-  return pod.rules.find(
-    ({ from, table }) =>
-      table >= firstTable && table < 254 && from !== undefined && own.some((ip) => sameIp(ip, from.ip)),
-  )?.table;
+  const isNic = ({ table }: { readonly table: number }) => table >= firstTable && table < 254;
+  const ruled = pod.rules.filter(isNic).find(({ from }) => from !== undefined && own.some((ip) => sameIp(ip, from.ip)));
+  return (ruled ?? pod.routes.filter(isNic).find(({ dev }) => dev === ifName))?.table;
 }
 
 function unfit(message: string, found: Readonly<Record<string, string>>, fix: string): SpiderError {
