@@ -213,7 +213,7 @@ if (isolated(import.meta.url)) {
       assert.equal(bonding("active_slave"), "eth2");
       assert.equal(bonding("miimon"), "100");
       for (const name of ["bond1", "bond1.30", "eth1", "eth2"]) assert.equal(rtnl.link(name)?.up, true, name);
-      assert.deepEqual(lines, [{ interface: "eth1", addresses: ["192.0.2.7/24"] }]);
+      assert.deepEqual(lines, [{ interface: "eth1", addresses: ["192.0.2.7/24"], defaultRoutes: [] }]);
       const before = rtnl.link("bond1")?.index;
       await ten();
       assert.equal(rtnl.link("bond1")?.index, before);
@@ -242,6 +242,50 @@ if (isolated(import.meta.url)) {
         for (const name of interfaces) rtnl.deleteLink(name);
         deleteNetns("/run/netns/switch");
       }
+    });
+
+    it("have every option as it is given, each by the kernel's own word for it", async () => {
+      for (const [mode, options, expected] of [
+        [
+          1,
+          "miimon=100;updelay=200;downdelay=300;peer_notif_delay=400;num_peer_notif=4;primary=eth1;primary_reselect=better;fail_over_mac=active;resend_igmp=3;all_slaves_active=1;min_links=1",
+          {
+            ...{ miimon: "100", updelay: "200", downdelay: "300", peer_notif_delay: "400", num_grat_arp: "4" },
+            ...{ primary: "eth1", primary_reselect: "better 1", fail_over_mac: "active 1" },
+            ...{ resend_igmp: "3", all_slaves_active: "1", min_links: "1" },
+          },
+        ],
+        [
+          1,
+          "arp_interval=150;arp_ip_target=10.0.0.2;arp_validate=all;arp_all_targets=all",
+          { arp_interval: "150", arp_ip_target: "10.0.0.2", arp_validate: "all 3", arp_all_targets: "all 1" },
+        ],
+        [0, "packets_per_slave=3", { packets_per_slave: "3" }],
+        [2, "xmit_hash_policy=encap2+3", { xmit_hash_policy: "encap2+3 3" }],
+        [5, "tlb_dynamic_lb=0;lp_interval=7", { tlb_dynamic_lb: "0", lp_interval: "7" }],
+        [
+          4,
+          "lacp_rate=1;ad_select=count;ad_actor_sys_prio=1000;ad_user_port_key=5;ad_actor_system=02:00:00:00:00:0a",
+          {
+            ...{ lacp_rate: "fast 1", ad_select: "count 2", ad_actor_sys_prio: "1000", ad_user_port_key: "5" },
+            ad_actor_system: "02:00:00:00:00:0a",
+          },
+        ],
+      ] as const) {
+        cards();
+        await add({ interfaces, bond: { name: "bond1", mode, options } });
+        const found = Object.fromEntries(Object.keys(expected).map((file) => [file, bonding(file)]));
+        assert.deepEqual(found, { ...expected });
+        for (const name of ["bond1", ...interfaces]) rtnl.deleteLink(name);
+        deleteNetns("/run/netns/switch");
+      }
+    });
+
+    it("warn of a default route that their members take with them, also where these have no address", async () => {
+      cards();
+      rtnl.addRoute({ dst: parsePrefix("0.0.0.0/0"), dev: "eth1" });
+      await add({ interfaces, bond });
+      assert.deepEqual(lines, [{ interface: "eth1", addresses: [], defaultRoutes: ["0.0.0.0/0"] }]);
     });
 
     it("get the members that they lack", async () => {

@@ -9,7 +9,7 @@ import {
   supportedVersions,
 } from "#cni";
 import { formatPrefix } from "#ip";
-import type { Netns } from "#linux";
+import { mainTable, type Netns } from "#linux";
 import { differs } from "../check.ts";
 import { nodeInterfaces } from "../node-interfaces.ts";
 import type { Plugin } from "../plugin.ts";
@@ -105,13 +105,20 @@ class IfacerPlugin implements Plugin<IfacerConfig> {
     return planInterfaces(wanted, observed);
   }
 
-  /** Addresses on a member of a bond work no more: the node may have been reached by them. */
+  /** Addresses and routes of a member of a bond work no more: the node may have been reached by them. */
   #warnOfAddresses(name: string): void {
     const { host, log } = this.#options;
     const addresses = host.rtnl.addresses({ link: name }).filter(({ scope }) => scope === globalScope);
-    if (addresses.length === 0) return;
-    const fields = { interface: name, addresses: addresses.map(({ address }) => formatPrefix(address)) };
-    log.warn(fields, "an interface with addresses becomes a member of a bond: they stop working");
+    const defaults = ([4, 6] as const)
+      .flatMap((family) => host.rtnl.routes({ family, table: mainTable, link: name }))
+      .filter(({ dst }) => dst.bits === 0);
+    if (addresses.length === 0 && defaults.length === 0) return;
+    const fields = {
+      interface: name,
+      addresses: addresses.map(({ address }) => formatPrefix(address)),
+      defaultRoutes: defaults.map(({ dst }) => formatPrefix(dst)),
+    };
+    log.warn(fields, "an interface with addresses or a default route becomes a member of a bond: they stop working");
   }
 }
 
