@@ -1,23 +1,16 @@
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Manifest } from "../../src/ctl/manifests.ts";
+import { BarePods } from "./bare-pods.ts";
 import { type History, type Op, type StatefulAct, shape, type Who } from "./history.ts";
-import { idOf, isOver } from "./kubelet.ts";
+import { idOf } from "./kubelet.ts";
 import { claimTable } from "./law.ts";
-import type { Machine } from "./machine.ts";
+import { Outages } from "./outages.ts";
 import { group, Pools, range } from "./pools.ts";
 import type { Process } from "./process.ts";
-import { Registrations } from "./registrations.ts";
 import { freeIn } from "./rest.ts";
 import type { KubeObject } from "./server.ts";
-import type { Node, World } from "./world.ts";
+import type { World } from "./world.ts";
 
-const namespace = "default";
-/** Of any Pod: those that crowd have slots of their own. */
-const slotsMax = shape.slots + shape.pools * shape.poolSizeMax + 2;
-/** Where agents keep what they know of sandboxes. */
-const recordFolders = { run: "/run/spiderpool/sandboxes", disk: "/var/lib/spiderpool/sandboxes" } as const;
-/** A node of which nothing was heard for so long is told to be of unknown state. */
-const silentMs = 40_000;
 /** How long nothing else goes wrong after etcd was put back: so long agents have to say what their sandboxes have. */
 const calmMs = 120_000;
 /** A backup of which less than so many writes are lost is no earlier state to those who go by versions. */
@@ -38,21 +31,23 @@ const disturbing: ReadonlySet<Op["kind"]> = new Set([
   ...(["pause", "fault", "lag", "break-watches", "half-open", "backup", "restore", "rewind", "foreign"] as const),
 ]);
 
+/** An operation of one kind. */
+type OpOf<K extends Op["kind"]> = Op & { readonly kind: K };
+
 /** Everything that acts on the cluster from outside of the product: users, administrators, and bad luck. */
 export class People {
   readonly #world: World;
   readonly #pools: Pools;
-  #hashes = 0;
-  /** Until when each node is cut off the API server. */
-  readonly #cutUntilMs = new Map<string, number>();
+  readonly #pods: BarePods;
+  readonly #outages: Outages;
   #backup: { readonly version: number; readonly pools: string; readonly restore: () => void } | undefined;
   #calmUntilMs = 0;
-  readonly #registrations: Registrations;
 
   constructor(world: World) {
     this.#world = world;
-    this.#registrations = new Registrations(world, (node) => this.#isCut(node));
     this.#pools = new Pools(world);
+    this.#pods = new BarePods(world);
+    this.#outages = new Outages(world);
   }
 
   /** Plans all of a history. */
@@ -60,195 +55,146 @@ export class People {
     for (const op of ops) this.#world.time.after(op.atMs, () => this.do(op));
   }
 
-  do(op: Op): void {
-    const world = this.#world;
-    if (disturbing.has(op.kind) && world.time.nowMs < this.#calmUntilMs) return;
-    switch (op.kind) {
-      case "create":
-        this.#createPod(op);
-        return;
-      case "burst":
-        for (let at = op.slot; at < op.slot + op.count; at++) this.#createBare(at % shape.slots, at % shape.nodes);
-        return;
-      case "second-sandboxes":
-        for (let at = op.slot; at < op.slot + op.count; at++) {
-          this.#createBare(at % shape.slots, op.node);
-          this.#toSandbox("second-sandbox", this.#pod(at % shape.slots));
-        }
-        return;
-      case "delete":
-        this.#deletePod(op.slot, op.force);
-        return;
-      case "lose-mirror": {
-        const pod = this.#pod(op.slot);
-        if (pod !== undefined && world.nodes.some(({ machine }) => machine.manifests.has(idOf(pod)))) {
-          world.server.delete("v1", "pods", pod, 0);
-        }
-        return;
+  do<K extends Op["kind"]>(op: OpOf<K>): void {
+    if (disturbing.has(op.kind) && this.#world.time.nowMs < this.#calmUntilMs) return;
+    this.#acts[op.kind](op);
+  }
+
+  /** What comes of each kind of operation. */
+  readonly #acts: { readonly [K in Op["kind"]]: (op: OpOf<K>) => void } = {
+    // Pods
+    create: (op) => this.#pods.create(op),
+    burst: ({ slot, count }) => {
+      for (let at = slot; at < slot + count; at++) this.#pods.createBare(at % shape.slots, at % shape.nodes);
+    },
+    "second-sandboxes": ({ slot, count, node }) => {
+      for (let at = slot; at < slot + count; at++) {
+        this.#pods.createBare(at % shape.slots, node);
+        this.#pods.tell("second-sandbox", this.#pods.get(at % shape.slots));
       }
-      case "finish":
-      case "crash":
-      case "second-sandbox":
-        this.#toSandbox(op.kind, this.#pod(op.slot));
-        return;
-      case "kill-agent":
-        this.#restartAgent(this.#node(op.node), op.downMs);
-        return;
-      case "trap-agent": {
-        const node = this.#node(op.node);
-        node.machine.trap = { point: op.point, sprung: () => this.#restartAgent(node, op.downMs) };
-        return;
+    },
+    delete: ({ slot, force }) => this.#pods.delete(slot, force),
+    "lose-mirror": ({ slot }) => {
+      const { nodes, server } = this.#world;
+      const pod = this.#pods.get(slot);
+      if (pod !== undefined && nodes.some(({ machine }) => machine.manifests.has(idOf(pod)))) {
+        server.delete("v1", "pods", pod, 0);
       }
-      case "reboot":
-        this.#reboot(this.#node(op.node), op.downMs);
-        return;
-      case "partition":
-        this.#partition(this.#node(op.node), op.ms);
-        return;
-      case "restart-kubelet": {
-        const node = this.#node(op.node);
-        if (node.machine.isOn) world.startKubelet(node);
-        this.#registrations.join(node);
-        return;
-      }
-      case "lose-records":
-        this.#loseRecords(this.#node(op.node), op.torn);
-        return;
-      case "gc":
-        if (this.#node(op.node).machine.isOn) this.#node(op.node).kubelet?.gc({ empty: op.empty });
-        return;
-      case "kill-controller":
-        world.killController(op.at);
-        world.time.after(op.downMs, () => {
-          if (world.controllers[op.at] === undefined) world.startController(op.at);
-        });
-        return;
-      case "pause":
-        this.#who(op.who)?.pause(op.ms);
-        return;
-      case "fault": {
-        const process = this.#who(op.who);
-        if (process !== undefined) world.server.arm(process, op, op.effect);
-        return;
-      }
-      case "lag": {
-        const process = this.#who(op.who);
-        if (process !== undefined) world.server.lag(process, op.plural, op.ms);
-        return;
-      }
-      case "break-watches": {
-        const process = this.#who(op.who);
-        if (process !== undefined) world.server.endWatches(process, { expire: op.expire });
-        return;
-      }
-      case "stateful":
-        this.#toStateful(op.act, op.at);
-        return;
-      case "foreign": {
-        const ip = formatIp(ipFromValue(4, ipValue(parseIp(range(op.pool, 1))) + BigInt(op.at)));
-        // A host that takes an address which a Pod has is nobody's to prevent.
-        if (world.wire.ask(ip, { containerId: "" }) !== undefined) return;
-        world.wire.foreign.set(ip, world.time.nowMs);
-        world.time.after(op.ms, () => world.wire.foreign.delete(ip));
-        return;
-      }
-      case "half-open": {
-        const process = this.#who(op.who);
-        if (process !== undefined) world.server.deafenWatches(process);
-        return;
-      }
-      case "pool-size":
-        this.#pools.resize(op.pool, op.size);
-        return;
-      case "pool-delete":
-        this.#deletePool(op.pool);
-        return;
-      case "pool-delete-unseen": {
-        const { agent } = this.#node(op.node);
-        if (agent !== undefined) world.server.lag(agent, "spiderippools", op.ms);
-        // Nobody has an address of it any more when it is known to most that it goes, and then some want one.
-        this.#deletePods();
-        world.time.after(op.ms / 2, () => this.#deletePool(op.pool));
-        world.time.after(op.ms, () => this.do({ ...op, kind: "burst", slot: 0, count: shape.slots / 2 }));
-        return;
-      }
-      case "pool-create":
-        this.#pools.create(op.pool);
-        return;
-      case "dual-stack":
-        this.#pools.dualStack(op.size);
-        return;
-      case "manager-away":
-        world.stateful.rest(op.ms);
-        world.stateful.restart(op.at, { force: false });
-        return;
-      case "out-of-service":
-        this.#reboot(this.#node(op.node), op.ms);
-        this.#registrations.fence(this.#node(op.node));
-        return;
-      case "claim-edit":
-        this.#labelClaim(op.at, (labels) => ({
-          ...labels,
-          "example.org/seen-at": String(Math.round(world.time.nowMs)),
-        }));
-        return;
-      case "claim-labels":
-        this.#labelClaim(op.at, () => (op.to === "none" ? {} : { pool: "of-others", node: "elsewhere" }));
-        return;
-      case "claim-delete": {
-        const claim = this.#claim(op.at);
-        if (claim === undefined) return;
-        world.server.delete(group, "spideripaddresses", claim);
-        // Before its node notices, somebody may want an address.
-        world.time.after(2_000, () => this.do({ ...op, kind: "burst", slot: op.at % shape.slots, count: 4 }));
-        return;
-      }
-      case "node-anew":
-        this.#registrations.forget(this.#node(op.node), op.ms);
-        return;
-      case "plan":
-      case "rush":
-        return; // At the end: see run.ts.
-      case "pool-rename":
-        this.#pools.rename(op.pool);
-        return;
-      case "backup": {
-        const { store } = world.server;
-        this.#backup = { version: store.resourceVersion, pools: this.#pools.specs(), restore: store.backup() };
-        return;
-      }
-      case "restore":
-        this.#restore();
-        return;
-      case "rewind":
-        this.do({ ...op, kind: "backup" });
-        this.#deletePods();
-        world.time.after(op.ms, () => this.do({ ...op, kind: "restore" }));
-        return;
-      case "app":
-        this.#pools.resizeSubnet(undefined);
-        world.applications.want(op.app, op);
-        return;
-      case "app-delete":
-        world.applications.delete(op.app);
-        return;
-      case "app-restart":
-        world.applications.restart(op.app);
-        return;
-      case "subnet-size":
-        this.#pools.resizeSubnet(op.size);
-        return;
-      case "part-lag": {
-        const process = world.controllers[op.at];
-        if (process !== undefined) world.server.lag(process, "spideripaddresses", op.ms);
-        return;
-      }
-      case "part-fault": {
-        const process = world.controllers[op.at];
-        if (process !== undefined) world.server.arm(process, op, op.effect);
-        return;
-      }
-    }
+    },
+    finish: ({ slot }) => this.#pods.tell("finish", this.#pods.get(slot)),
+    crash: ({ slot }) => this.#pods.tell("crash", this.#pods.get(slot)),
+    "second-sandbox": ({ slot }) => this.#pods.tell("second-sandbox", this.#pods.get(slot)),
+    stateful: ({ act, at }) => this.#toStateful(act, at),
+    "manager-away": ({ at, ms }) => {
+      this.#world.stateful.rest(ms);
+      this.#world.stateful.restart(at, { force: false });
+    },
+
+    // nodes
+    "kill-agent": ({ node, downMs }) => this.#outages.restartAgent(this.#world.node(node), downMs),
+    "trap-agent": ({ node: at, point, downMs }) => {
+      const node = this.#world.node(at);
+      node.machine.trap = { point, sprung: () => this.#outages.restartAgent(node, downMs) };
+    },
+    reboot: ({ node, downMs }) => this.#outages.reboot(this.#world.node(node), downMs),
+    partition: ({ node, ms }) => this.#outages.partition(this.#world.node(node), ms),
+    "restart-kubelet": ({ node: at }) => {
+      const node = this.#world.node(at);
+      if (node.machine.isOn) this.#world.startKubelet(node);
+      this.#outages.registrations.join(node);
+    },
+    "lose-records": ({ node, torn }) => this.#outages.loseRecords(this.#world.node(node), torn),
+    gc: ({ node, empty }) => {
+      const { machine, kubelet } = this.#world.node(node);
+      if (machine.isOn) kubelet?.gc({ empty });
+    },
+    "out-of-service": ({ node, ms }) => {
+      this.#outages.reboot(this.#world.node(node), ms);
+      this.#outages.registrations.fence(this.#world.node(node));
+    },
+    "node-anew": ({ node, ms }) => this.#outages.registrations.forget(this.#world.node(node), ms),
+    foreign: ({ pool, at, ms }) => {
+      const { wire, time } = this.#world;
+      const ip = formatIp(ipFromValue(4, ipValue(parseIp(range(pool, 1))) + BigInt(at)));
+      // Nobody can prevent that a host takes an address which a Pod has.
+      if (wire.ask(ip, { containerId: "" }) !== undefined) return;
+      wire.foreign.set(ip, time.nowMs);
+      time.after(ms, () => wire.foreign.delete(ip));
+    },
+
+    // the API server and those who use it
+    "kill-controller": ({ at, downMs }) => {
+      const world = this.#world;
+      world.killController(at);
+      world.time.after(downMs, () => {
+        if (world.controllers[at] === undefined) world.startController(at);
+      });
+    },
+    pause: ({ who, ms }) => this.#who(who)?.pause(ms),
+    fault: (op) => this.#with(this.#who(op.who), (process) => this.#world.server.arm(process, op, op.effect)),
+    lag: ({ who, plural, ms }) => this.#with(this.#who(who), (process) => this.#world.server.lag(process, plural, ms)),
+    "break-watches": ({ who, expire }) =>
+      this.#with(this.#who(who), (process) => this.#world.server.endWatches(process, { expire })),
+    "half-open": ({ who }) => this.#with(this.#who(who), (process) => this.#world.server.deafenWatches(process)),
+    "part-lag": ({ at, ms }) =>
+      this.#with(this.#world.controllers[at], (process) => this.#world.server.lag(process, "spideripaddresses", ms)),
+    "part-fault": (op) =>
+      this.#with(this.#world.controllers[op.at], (process) => this.#world.server.arm(process, op, op.effect)),
+    backup: () => {
+      const { store } = this.#world.server;
+      this.#backup = { version: store.resourceVersion, pools: this.#pools.specs(), restore: store.backup() };
+    },
+    restore: () => this.#restore(),
+    rewind: ({ atMs, ms }) => {
+      this.do({ kind: "backup", atMs });
+      this.#pods.deleteAll();
+      this.#world.time.after(ms, () => this.do({ kind: "restore", atMs }));
+    },
+
+    // pools, claims, applications
+    "pool-size": ({ pool, size }) => this.#pools.resize(pool, size),
+    "pool-create": ({ pool }) => this.#pools.create(pool),
+    "pool-delete": ({ pool }) => this.#deletePool(pool),
+    "pool-delete-unseen": ({ atMs, pool, node, ms }) => {
+      const { server, time } = this.#world;
+      this.#with(this.#world.node(node).agent, (agent) => server.lag(agent, "spiderippools", ms));
+      // By the time most know that the pool goes, nobody has an address of it any more. Then some want one.
+      this.#pods.deleteAll();
+      time.after(ms / 2, () => this.#deletePool(pool));
+      time.after(ms, () => this.do({ kind: "burst", atMs, slot: 0, count: shape.slots / 2 }));
+    },
+    "pool-rename": ({ pool }) => this.#pools.rename(pool),
+    "dual-stack": ({ size }) => this.#pools.dualStack(size),
+    "claim-edit": ({ at }) =>
+      this.#labelClaim(at, (labels) => ({
+        ...labels,
+        "example.org/seen-at": String(Math.round(this.#world.time.nowMs)),
+      })),
+    "claim-labels": ({ at, to }) =>
+      this.#labelClaim(at, () => (to === "none" ? {} : { pool: "of-others", node: "elsewhere" })),
+    "claim-delete": ({ atMs, at }) => {
+      const { server, time } = this.#world;
+      const claim = this.#claim(at);
+      if (claim === undefined) return;
+      server.delete(group, "spideripaddresses", claim);
+      // Before its node notices, somebody may want an address.
+      time.after(2_000, () => this.do({ kind: "burst", atMs, slot: at % shape.slots, count: 4 }));
+    },
+    app: (op) => {
+      this.#pools.resizeSubnet(undefined);
+      this.#world.applications.want(op.app, op);
+    },
+    "app-delete": ({ app }) => this.#world.applications.delete(app),
+    "app-restart": ({ app }) => this.#world.applications.restart(app),
+    "subnet-size": ({ size }) => this.#pools.resizeSubnet(size),
+
+    // These two come when all else is at rest: see run.ts.
+    plan: () => {},
+    rush: () => {},
+  };
+
+  #with(process: Process | undefined, act: (process: Process) => void): void {
+    if (process !== undefined) act(process);
   }
 
   /** Everything that works, works through it: whoever is away while etcd is put back may find that others have its addresses. */
@@ -256,7 +202,7 @@ export class People {
     const world = this.#world;
     const { server, time, nodes, controllers } = world;
     const backup = this.#backup;
-    const isCut = nodes.some((node) => this.#isCut(node));
+    const isCut = nodes.some((node) => this.#outages.isCut(node));
     const isWhole = !isCut && nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn);
     // Addresses of a pool that was another one then are nobody's to claim again.
     if (backup === undefined || !isWhole || controllers.includes(undefined) || backup.pools !== this.#pools.specs())
@@ -280,24 +226,16 @@ export class People {
   heal(): void {
     const world = this.#world;
     world.server.heal();
-    this.#cutUntilMs.clear();
     world.wire.foreign.clear();
     for (const process of world.processes()) process.resume();
-    for (const node of world.nodes) {
-      node.machine.trap = undefined;
-      node.kubelet?.cut(false);
-      if (!node.machine.isOn) this.#turnOn(node);
-      this.#registrations.join(node);
-      world.heartbeat(node.machine.name, "True");
-      if (node.agent === undefined) world.startAgent(node);
-    }
+    this.#outages.end();
     for (const [at, controller] of world.controllers.entries()) if (controller === undefined) world.startController(at);
   }
 
   /** Lets there be room for all: fewer Pods, all pools, one StatefulSet and one application, whose changes a plan may be asked. */
   calm(): void {
     const { stateful, applications } = this.#world;
-    for (let slot = 3; slot < shape.slots; slot++) this.#deletePod(slot, false);
+    for (let slot = 3; slot < shape.slots; slot++) this.#pods.delete(slot, false);
     for (let pool = 0; pool < shape.pools; pool++) {
       this.#pools.create(pool);
       this.#pools.resize(pool, 8);
@@ -311,9 +249,9 @@ export class People {
   /** All Pods go, then nodes want more addresses than there are at the same time, and then nobody does. */
   rush(): void {
     const { time } = this.#world;
-    this.#deletePods();
+    this.#pods.deleteAll();
     time.after(releasedMs, () => this.#crowd((at) => at % shape.nodes));
-    time.after(3 * releasedMs, () => this.#deletePods());
+    time.after(3 * releasedMs, () => this.#pods.deleteAll());
   }
 
   /** Makes more Pods on one node than addresses are left. */
@@ -323,7 +261,7 @@ export class People {
 
   #crowd(nodeOf: (at: number) => number): void {
     const left = freeIn(this.#world.server).reduce((sum, { free }) => sum + Number(free), 0);
-    for (let at = 0; at < left + 2; at++) this.#createBare(shape.slots + at, nodeOf(at));
+    for (let at = 0; at < left + 2; at++) this.#pods.createBare(shape.slots + at, nodeOf(at));
   }
 
   /** The change that a plan is asked about, as a manifest, and how it is made; undefined where what it is about is not there. */
@@ -353,77 +291,12 @@ export class People {
     }
   }
 
-  // ── Pods ──
-
-  #createPod({ slot, node, nics, form }: Extract<Op, { readonly kind: "create" }>): void {
-    const { server, nodes } = this.#world;
-    if (this.#pod(slot) !== undefined) return;
-    const isNamed = (metadata: { readonly name: string }) => metadata.name === podName(slot);
-    // One file on one node is what a static Pod's name stands for.
-    if (
-      form === "static" &&
-      nodes.some(({ machine }) => [...machine.manifests.values()].some((one) => isNamed(one.metadata)))
-    )
-      return;
-    const networks = nics > 1 ? { "k8s.v1.cni.cncf.io/networks": "kube-system/second" } : {};
-    const made = form === "static" ? (++this.#hashes).toString(16).padStart(32, "0") : undefined;
-    const hash = made === undefined ? {} : { "kubernetes.io/config.hash": made, "kubernetes.io/config.mirror": made };
-    const empty = form === "empty-uid" ? { "simulation/empty-uid": "" } : {};
-    const annotations = { ...networks, ...hash, ...empty };
-    const spec = {
-      nodeName: this.#node(node).machine.name,
-      restartPolicy: form === "job" ? "Never" : "Always",
-      terminationGracePeriodSeconds: 2,
-      containers: [],
-    };
-    const { machine } = this.#node(node);
-    const body = { kind: "Pod", metadata: { name: podName(slot), namespace, annotations }, spec };
-    if (made !== undefined) machine.manifests.set(made, { ...body, metadata: { ...body.metadata } });
-    server.create(
-      "v1",
-      "pods",
-      { kind: "Pod", metadata: { name: podName(slot), namespace, annotations }, spec },
-      namespace,
-    );
-  }
-
-  #createBare(slot: number, node: number): void {
-    this.#createPod({ kind: "create", atMs: 0, slot, node, nics: 1, form: "bare" });
-  }
-
-  /** All but those of StatefulSets and applications. */
-  #deletePods(): void {
-    for (let slot = 0; slot < slotsMax; slot++) this.#deletePod(slot, false);
-  }
-
-  #deletePod(slot: number, force: boolean): void {
-    const pod = this.#pod(slot);
-    if (pod === undefined) return;
-    for (const { machine } of this.#world.nodes) machine.manifests.delete(idOf(pod));
-    this.#world.server.delete("v1", "pods", pod, force ? 0 : undefined);
-  }
-
   #toStateful(act: StatefulAct, at: number): void {
     const { stateful } = this.#world;
     if (act === "scale") stateful.scale(at);
     else if (act === "restart" || act === "force") stateful.restart(at, { force: act === "force" });
-    else if (act === "crash") this.#toSandbox("crash", stateful.pod(at));
+    else if (act === "crash") this.#pods.tell("crash", stateful.pod(at));
     else stateful.delete({ orphan: act === "orphan" });
-  }
-
-  #toSandbox(kind: "finish" | "crash" | "second-sandbox", pod: KubeObject | undefined): void {
-    if (pod === undefined || isOver(pod)) return;
-    const spec = pod["spec"] as { readonly nodeName: string; readonly restartPolicy: string };
-    const node = this.#world.nodes.find(({ machine }) => machine.name === spec.nodeName);
-    if (node?.machine.isOn !== true) return;
-    const uid = idOf(pod);
-    if (kind === "crash") node.kubelet?.crash(uid);
-    else if (kind === "second-sandbox") node.kubelet?.second(uid);
-    else if (spec.restartPolicy === "Never") node.kubelet?.finish(uid);
-  }
-
-  #pod(slot: number): KubeObject | undefined {
-    return this.#world.server.get("/pods", { namespace, name: podName(slot) });
   }
 
   #claim(at: number): KubeObject | undefined {
@@ -443,100 +316,8 @@ export class People {
     if (pool !== undefined) this.#world.server.delete(group, "spiderippools", pool);
   }
 
-  // ── nodes ──
-
-  #node(at: number): Node {
-    const node = this.#world.nodes[at];
-    if (node === undefined) throw new RangeError(`there is no node ${at}`);
-    return node;
-  }
-
-  #restartAgent(node: Node, downMs: number): void {
-    const world = this.#world;
-    if (node.agent === undefined) return;
-    world.killAgent(node);
-    world.time.after(downMs, () => {
-      if (node.machine.isOn && node.agent === undefined) world.startAgent(node);
-    });
-  }
-
-  #reboot(node: Node, downMs: number): void {
-    const world = this.#world;
-    if (!node.machine.isOn) return;
-    world.killAgent(node);
-    node.kubeletProcess?.kill();
-    if (this.#hasOnlyCopies(node.machine)) world.law.forget(node.machine);
-    node.machine.turnOff();
-    world.time.after(silentMs, () => {
-      if (!node.machine.isOn) world.heartbeat(node.machine.name, "Unknown");
-    });
-    world.time.after(downMs, () => {
-      if (!node.machine.isOn) this.#turnOn(node);
-    });
-  }
-
-  #turnOn(node: Node): void {
-    this.#registrations.unfence(node);
-    node.machine.turnOn();
-    // The runtime finds its sandboxes without their namespaces, and takes them down.
-    for (const sandbox of node.sandboxes) sandbox.state = "failed";
-    this.#world.time.after(5_000, () => {
-      if (node.machine.isOn) this.#world.heartbeat(node.machine.name, "True");
-    });
-    this.#world.startKubelet(node);
-    this.#registrations.join(node);
-    this.#world.startAgent(node);
-  }
-
-  #isCut({ machine }: Node): boolean {
-    return (this.#cutUntilMs.get(machine.name) ?? 0) > this.#world.time.nowMs;
-  }
-
-  /** Of several at once, the one that lasts longest. */
-  #partition(node: Node, ms: number): void {
-    const { server, time } = this.#world;
-    const { agent } = node;
-    const { name } = node.machine;
-    const untilMs = Math.max(time.nowMs + ms, this.#cutUntilMs.get(name) ?? 0);
-    this.#cutUntilMs.set(name, untilMs);
-    node.kubelet?.cut(true);
-    if (agent !== undefined) server.cut(agent, true);
-    const isCut = () => this.#isCut(node);
-    time.after(silentMs, () => {
-      if (isCut()) this.#world.heartbeat(name, "Unknown");
-    });
-    time.after(ms, () => {
-      if (isCut()) return;
-      node.kubelet?.cut(false);
-      if (agent !== undefined) server.cut(agent, false);
-      if (node.machine.isOn) this.#world.heartbeat(name, "True");
-    });
-  }
-
-  /** Somebody empties a folder, or a disk did not keep what was written: the records on it are gone, or half there. */
-  #loseRecords({ machine }: Node, torn: boolean): void {
-    const folder = recordFolders.disk;
-    for (const name of machine.disk.list(folder)) {
-      const path = `${folder}/${name}`;
-      const text = machine.disk.read(path) ?? "";
-      if (torn) machine.disk.write(path, text.slice(0, text.length / 2));
-      else machine.disk.remove(path);
-    }
-    if (!machine.isOn) this.#world.law.forget(machine);
-  }
-
-  /** Whether a boot now would take the only copy of a record. */
-  #hasOnlyCopies({ disk }: Machine): boolean {
-    const { run, disk: kept } = recordFolders;
-    return disk.list(run).some((name) => disk.read(`${run}/${name}`) !== disk.read(`${kept}/${name}`));
-  }
-
   #who(who: Who): Process | undefined {
     const [kind, at] = who.split(" ");
     return kind === "agent" ? this.#world.nodes[Number(at)]?.agent : this.#world.controllers[Number(at)];
   }
-}
-
-function podName(slot: number): string {
-  return `pod-${slot}`;
 }

@@ -89,6 +89,13 @@ export class World {
     return this.violations.length > 0;
   }
 
+  /** The node at this place. Throws if there is none. */
+  node(at: number): Node {
+    const node = this.nodes[at];
+    if (node === undefined) throw new RangeError(`there is no node ${at}`);
+    return node;
+  }
+
   register({ machine }: Node): void {
     if (this.server.get("/nodes", { name: machine.name }) !== undefined) return;
     const spec = { podCIDR: `10.244.${this.#registered++}.0/24` };

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { spiderIPAddresses } from "#api";
 import type { Ip } from "#ip";
 import { type EventRecorder, metadataOf, namespaces, type Pod, subjectOf } from "#kube";
-import { formatAction, Intents, Ledger, reservedSets } from "#ledger";
+import { type Claim, formatAction, Intents, Ledger, type ReleaseReason, reservedSets } from "#ledger";
 import { bootId } from "#linux";
 import type { Calls } from "../calls.ts";
 import { type ClaimsOptions, ClaimsReconciler } from "../claims.ts";
@@ -31,8 +31,8 @@ type AddressContext = Pick<Context, "log" | "clock" | "tasks" | "settings" | "fa
   readonly metrics: Pick<CallMetrics, "fault" | "waits">;
 };
 
-/** What addresses need of the node, and of the parts that are made after them. */
-export interface Surroundings extends Pick<ClaimsOptions, "nodes" | "random"> {
+/** What addresses need of the node, and of parts that are created after them. */
+interface Surroundings extends Pick<ClaimsOptions, "nodes" | "random"> {
   readonly exclusive: Calls["exclusive"];
   readonly claimedAgain: (pod: Pod) => void;
   /** Takes a sandbox off the network. */
@@ -44,12 +44,46 @@ export interface Surroundings extends Pick<ClaimsOptions, "nodes" | "random"> {
 /** The ledger, what keeps it true, and the IPAM that plugins ask. */
 export type Addresses = ReturnType<typeof createAddresses>;
 
-/** They know each other in circles: what is asked back is asked by a function, when all are there. */
+/** Creates everything that has to do with addresses. */
 export function createAddresses(context: AddressContext, surroundings: Surroundings) {
-  const { options, log, clock, tasks, cluster, settings, families, records, events, owners, metrics } = context;
-  const { node, namespace, clusterNetwork, autoPoolWaitMs, lookEveryMs } = options;
-  const { client, podStore, nodeStore, namespaceStore, reservedStore, pools } = cluster;
-  const { exclusive, claimedAgain, cut, masterAddresses, ...audits } = surroundings;
+  const { options, clock, cluster, settings, families, owners, metrics } = context;
+  const { node, namespace, clusterNetwork, autoPoolWaitMs } = options;
+  const { client, podStore, nodeStore, namespaceStore, pools } = cluster;
+  const kept = createLedger(context, surroundings);
+  const { ledger, claims, epoch, endpoints } = kept;
+  const ipamFor = createIpam({
+    ledger,
+    pools,
+    pods: podStore,
+    // The ADD has already waited for the watch.
+    findPod: (ref, o) => findPod({ store: podStore, client, node }, ref, { ...o, lagMs: 0 }),
+    // A namespace that the watch does not show yet must be asked for: without its default pools the Pod would get, for all its
+    // life, an address of another pool.
+    namespaceOf: async (name, o) => namespaceStore.get(name) ?? client.get(metadataOf(namespaces), { name }, o),
+    nodes: nodeStore,
+    owners,
+    open: (o) => epoch.open(o),
+    endpoints,
+    clock,
+    hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),
+    hasMac: (podUid, mac) => claims.hasMac(podUid, mac),
+    masterAddresses: surroundings.masterAddresses,
+    waits: () => metrics.waits(),
+    autoPoolWaitMs,
+    node,
+    namespace,
+    clusterNetwork,
+    families,
+    settings,
+  });
+  return { ...kept, ipamFor };
+}
+
+/** The ledger and what keeps it true. These parts ask each other in circles, so each asks by a function, once all exist. */
+function createLedger(context: AddressContext, { exclusive, claimedAgain, cut, nodes, random }: Surroundings) {
+  const { options, log, clock, tasks, cluster, settings, records, events, owners, metrics } = context;
+  const { node, lookEveryMs } = options;
+  const { client, podStore, reservedStore, pools } = cluster;
   const intents = new Intents(join(options.runDir, "intent"));
   const ledger = new Ledger({
     client,
@@ -85,13 +119,10 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
     pods: podStore,
     returned,
     fault: (kind) => metrics.fault(kind),
-    leaked: ({ name, uid, spec }, { why, evidence }) => {
-      const message = formatAction(spec, "was released", { why, evidence: [`node ${node}`, ...evidence] });
-      const subject = subjectOf(spiderIPAddresses, { metadata: { name, uid } });
-      events.record(subject, { type: "Normal", reason: "AddressReclaimed", message });
-    },
+    leaked: (claim, found) => tellReclaimed(context, claim, found),
     lookEveryMs,
-    ...audits,
+    nodes,
+    ...(random !== undefined && { random }),
     clock,
     log,
   });
@@ -104,29 +135,15 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
     takeUp: (o) => claims.takeUp(o),
   });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
-  const ipamFor = createIpam({
-    ledger,
-    pools,
-    pods: podStore,
-    // The ADD has waited for the watch already.
-    findPod: (ref, o) => findPod({ store: podStore, client, node }, ref, { ...o, lagMs: 0 }),
-    // What it says of pools must not be missed: the Pod would have an address of another one for all its life.
-    namespaceOf: async (name, o) => namespaceStore.get(name) ?? client.get(metadataOf(namespaces), { name }, o),
-    nodes: nodeStore,
-    owners,
-    open: (o) => epoch.open(o),
-    endpoints,
-    clock,
-    hasSandbox: (podUid, except) => claims.hasSandbox(podUid, except),
-    hasMac: (podUid, mac) => claims.hasMac(podUid, mac),
-    masterAddresses,
-    waits: () => metrics.waits(),
-    autoPoolWaitMs,
-    node,
-    namespace,
-    clusterNetwork,
-    families,
-    settings,
-  });
-  return { ledger, returned, claims, epoch, endpoints, ipamFor };
+  return { ledger, returned, claims, epoch, endpoints };
+}
+
+function tellReclaimed(
+  { options, events }: Pick<AddressContext, "events" | "options">,
+  { name, uid, spec }: Claim,
+  { why, evidence }: ReleaseReason,
+): void {
+  const message = formatAction(spec, "was released", { why, evidence: [`node ${options.node}`, ...evidence] });
+  const subject = subjectOf(spiderIPAddresses, { metadata: { name, uid } });
+  events.record(subject, { type: "Normal", reason: "AddressReclaimed", message });
 }
