@@ -50,6 +50,6 @@ export class Pods {
 /** Creates a network namespace for a new sandbox of the Pod. */
 export function newSandbox(pod: Sandbox["pod"]): Sandbox {
   const netns = `/var/run/netns/cni-${randomUUID()}`;
-  createNetns(netns);
+  createNetns(netns)[Symbol.dispose](); // Held open, it would outlive its path, and what is in it would too.
   return { containerId: randomBytes(32).toString("hex"), netns, pod };
 }

@@ -21,8 +21,9 @@ if (isolated(import.meta.url)) {
 
   before(() => host.rtnl.createVeth({ name: card, up: true, peer: { name: "far0", up: true } }));
 
-  function start(cluster: TestCluster): Promise<TestAgent> {
+  function start(cluster: TestCluster, more: { readonly isSynced?: boolean } = {}): Promise<TestAgent> {
     return cluster.agent("n1", {
+      ...more,
       families: [4],
       plugins: (ipamFor, tasks) => {
         const options = { host, ipamFor, tasks, attached: () => [] };
@@ -82,8 +83,10 @@ if (isolated(import.meta.url)) {
       const ipam = { type: "spiderpool", default_ipv4_ippool: ["p"] };
       const config = { type: kind, master: card, ipam, ...vlan };
 
-      for (const verb of ["ADD", "DEL"]) {
-        it(`at any stage of ${verb} loses no address, gives none twice and leaves nothing`, async () => {
+      const cases = ["ADD", "DEL"].flatMap((verb) => [false, true].map((isAway) => ({ verb, isAway })));
+      for (const { verb, isAway } of cases) {
+        const meanwhile = isAway ? ", with the API server away until the sandbox is taken down," : "";
+        it(`at any stage of ${verb}${meanwhile} loses no address, gives none twice and leaves nothing`, async () => {
           const play = async (point: string | undefined) => {
             using cluster = new TestCluster();
             cluster.pool("p", "10.6.0.1-10.6.0.3");
@@ -95,11 +98,14 @@ if (isolated(import.meta.url)) {
             const reached = armed(first, verb, point);
             await cluster.api.drive(first.call(verb, "a", "s1", { netns: old, nic: "net1", config }));
             first.kill();
-            const agent = await start(cluster);
+            if (isAway) cluster.api.fake.faults = () => ({ kind: "hang" });
+            const agent = await start(cluster, { isSynced: !isAway });
             // As kubelet: the sandbox whose call failed is taken down, and the Pod, which lives, gets another.
             await agent.del("a", "s1", { netns: old, nic: "net1", config });
             await emptied(old);
             deleteNetns(old);
+            cluster.api.fake.faults = () => undefined;
+            await cluster.api.drive(agent.ready);
             const ips = await agent.add("a", "s2", { netns: next, nic: "net1", config });
             assert.deepEqual(addressesIn(next), ips, point);
             assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);

@@ -1,10 +1,11 @@
 // Runs on a lab's node in the place of kubelet and runtime: Pods come, have their sandboxes replaced, and go, `width` of them
 // at any time, until the time is over. Reads ChurnPlan as JSON on stdin, prints ChurnReport. Started by soak.ts.
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { formatIp } from "#ip";
-import { createNetns, deleteNetns, openNetns } from "#linux";
+import { deleteNetns, openNetns } from "#linux";
+import { newSandbox } from "../../bench/pods.ts";
 import { createLabClient, isStatus, textAt } from "../../lab/api/index.ts";
 import { CniRuntime, type Sandbox } from "../../lab/node/index.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
@@ -191,12 +192,6 @@ function unless(status: number): (error: unknown) => undefined {
     if (isStatus(error, status)) return undefined;
     throw error;
   };
-}
-
-function newSandbox(pod: Sandbox["pod"]): Sandbox {
-  const netns = `/var/run/netns/cni-${randomUUID()}`;
-  createNetns(netns);
-  return { containerId: randomBytes(32).toString("hex"), netns, pod };
 }
 
 function count(error: unknown, startMs: number): void {

@@ -20,9 +20,6 @@ import {
 } from "#kube";
 import type { Deps } from "../deps.ts";
 
-/** When to look at a terminating object again, in case its end is missed. */
-const terminatingMs = 5_000;
-
 interface MultusConfigStores {
   readonly configs: Store<SpiderMultusConfig>;
   readonly networks: Store<NetworkAttachmentDefinition>;
@@ -55,7 +52,8 @@ export function multusConfigController(deps: Deps, { configs, networks }: Multus
       if (config === undefined || config.metadata.deletionTimestamp !== undefined) return {};
       const wanted = tryRender(deps, config);
       if (wanted === undefined) return {};
-      return apply(deps, config, wanted, networks.get(networkKeyOf(config)), o);
+      await apply(deps, config, wanted, networks.get(networkKeyOf(config)), o);
+      return {};
     },
   };
 }
@@ -66,32 +64,31 @@ async function apply(
   wanted: Draft<NetworkAttachmentDefinition>,
   found: NetworkAttachmentDefinition | undefined,
   o: Signal,
-): Promise<{ readonly afterMs?: number }> {
+): Promise<void> {
   const { namespace } = config.metadata;
   const network = networkKeyOf(config);
   if (found === undefined) {
     await client.create(networkAttachmentDefinitions, wanted, o);
     log.info({ namespace, network }, "network created");
-    return {};
+    return;
   }
   const other = foreignOwner(found, config);
   if (other !== undefined) {
     const message = `NetworkAttachmentDefinition ${network} already exists and is managed by SpiderMultusConfig ${other}: name another with the annotation multus.spidernet.io/cr-name, or delete that one`;
     events.record(subjectOf(spiderMultusConfigs, config), { type: "Warning", reason: "NetworkTaken", message });
-    return {};
+    return;
   }
-  if (found.metadata.deletionTimestamp !== undefined) return { afterMs: terminatingMs };
+  if (found.metadata.deletionTimestamp !== undefined) return; // Its end is a change, which comes here again.
   const { annotations = {}, ownerReferences = [] } = wanted.metadata;
   const same =
     isDeepStrictEqual(found.metadata.annotations ?? {}, annotations) &&
     isDeepStrictEqual(found.spec ?? {}, wanted.spec ?? {}) &&
     found.metadata.ownerReferences?.some((owner) => isDeepStrictEqual(owner, ownerReferences[0])) === true;
-  if (same) return {};
+  if (same) return;
   // Keep labels and other fields that somebody else set.
   const object = { ...found, metadata: { ...found.metadata, annotations, ownerReferences }, spec: wanted.spec ?? {} };
   await client.update(networkAttachmentDefinitions, object, o);
   log.info({ namespace, network }, "network brought in line with its SpiderMultusConfig");
-  return {};
 }
 
 /** The name of another SpiderMultusConfig that owns the network. Our name with another UID is our own predecessor. */

@@ -130,6 +130,23 @@ describe("a SpiderMultusConfig", () => {
     assert.equal(networkOf(cluster)?.metadata.ownerReferences?.[0]?.name, "second");
   });
 
+  it("leaves a network that is being deleted alone, and makes it anew when that one is gone", async () => {
+    await using cluster = new TestCluster();
+    applyConfig(cluster);
+    await cluster.start();
+    const { metadata } = networkOf(cluster) ?? assert.fail();
+    applyNetwork(cluster, { ...metadata, finalizers: ["example.com/hold"] }, { config: "{}" });
+    await cluster.client.delete(networkAttachmentDefinitions, ref, { signal: AbortSignal.timeout(5_000) });
+    const going = networkOf(cluster);
+    assert.ok(going?.metadata.deletionTimestamp !== undefined);
+    await cluster.pass(60_000);
+    assert.deepEqual(networkOf(cluster), going);
+    cluster.api.remove(networkAttachmentDefinitions, ref);
+    await cluster.settle();
+    assert.notEqual(networkOf(cluster)?.metadata.uid, going.metadata.uid);
+    assert.deepEqual(pluginsOf(cluster), ["ovs", "coordinator"]);
+  });
+
   it("is rendered in place when its type changes", async () => {
     await using cluster = new TestCluster();
     const { metadata } = applyConfig(cluster);
