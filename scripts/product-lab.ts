@@ -11,7 +11,7 @@ import { chartRights } from "./chart-rights.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 const apiVersion = "spiderpool.spidernet.io/v2beta1";
-const readyMsMax = 20_000;
+const readyMsMax = 60_000;
 
 /** The install namespace and the default network, as the walk-through's `helm install` sets them. */
 export const installNamespace = "kube-system";

@@ -137,7 +137,7 @@ ${off}; sleep ${outage === "nothing" ? 0 : outageSeconds}; ${on}`;
     assert.match(ip, /^172\.18\.30\./);
     // A Pod without probes is Ready a moment before its server listens.
     const fetch = 'until busybox wget -qO- "http://$0/" 2>/dev/null; do sleep 0.05; done';
-    const page = await lab.run({ node, argv: ["timeout", "60", "sh", "-c", fetch, ip] });
+    const page = await lab.run({ node, argv: ["timeout", "120", "sh", "-c", fetch, ip] });
     assert.equal(page.trim(), pod);
     await running();
     await client.delete("v1/pods", { namespace: "default", name: pod });

@@ -70,7 +70,7 @@ describe("spiderpoolctl about a running Pod", { timeout: 240_000 }, () => {
     const annotations = { "ipam.spidernet.io/ippool": '{"ipv4":["ippool-test"]}' };
     const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "web", namespace: "default", annotations }, spec };
     await createLabClient({ baseUrl: lab.url }).create("v1/pods", pod);
-    await stage.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=60s");
+    await stage.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=120s");
     const told = await stage.quiet("get", "events", "-o", "jsonpath={.items[*].message}");
     assert.deepEqual(stage.failures, [], told.stdout);
     const { stdout } = await stage.quiet("exec", "web", "--", "ip", "-o", "-4", "addr", "show", "dev", "eth0");

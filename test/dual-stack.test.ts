@@ -72,7 +72,7 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
       const applied = await stage.input(JSON.stringify(object), "apply", "-f", "-");
       assert.equal(applied.stderr, "");
     }
-    for (const name of names) await stage.kubectl("rollout", "status", `deployment/${name}`, "--timeout=40s");
+    for (const name of names) await stage.kubectl("rollout", "status", `deployment/${name}`, "--timeout=120s");
     assert.deepEqual(stage.failures, []);
     const { items } = JSON.parse((await stage.quiet("get", "po", "-o", "json")).stdout);
     pods = items.map(
@@ -105,7 +105,7 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
       for (const to of others) {
         for (const ip of to.ips) {
           const payload = 1500 - 8 - (ip.includes(":") ? 40 : 20);
-          await inPod(from, "ping", "-c", "1", "-i", "0.2", "-w", "5", "-s", String(payload), ip);
+          await inPod(from, "ping", "-c", "1", "-i", "0.2", "-w", "60", "-s", String(payload), ip);
           assert.equal((await inPod(from, "timeout", "60", "wget", "-qO-", url(ip))).trim(), to.name);
         }
       }
@@ -123,8 +123,8 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
           assert.equal(page.trim(), pod.name);
           const node = addresses.find((one) => one.includes(":") === ip.includes(":")) ?? "";
           const gateway = ip.includes(":") ? "fd00:172:18::1" : "172.18.0.1";
-          await inPod(pod, "ping", "-c", "1", "-i", "0.2", "-w", "5", node);
-          await inPod(pod, "ping", "-c", "1", "-i", "0.2", "-w", "5", gateway);
+          await inPod(pod, "ping", "-c", "1", "-i", "0.2", "-w", "60", node);
+          await inPod(pod, "ping", "-c", "1", "-i", "0.2", "-w", "60", gateway);
         }
       }
     });
@@ -138,7 +138,7 @@ describe("Pods of IPv4, of IPv6 and of both on an Open vSwitch network", { timeo
     await stage.kubectl("delete", "deployment", ...Object.keys(families));
     const gone = "until ! ovs-vsctl list-ports br1 | grep -q veth && ! ip link | grep -q veth; do sleep 0.1; done";
     for (const node of ["node1", "node2"]) {
-      await lab.run({ node, argv: ["timeout", "20", "sh", "-c", gone] });
+      await lab.run({ node, argv: ["timeout", "120", "sh", "-c", gone] });
       const left = await lab.run({
         node,
         argv: ["sh", "-c", "ip route show table 500; ip -6 route show table 500; ip neigh show nud permanent; true"],

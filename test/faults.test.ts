@@ -58,7 +58,7 @@ describe("faults of a node and a cluster", { timeout: 300_000 }, () => {
     ({ lab } = stage);
     client = createLabClient({ baseUrl: lab.url });
     for (const name of ["web-a", "web-b"]) await client.create("v1/pods", podOf(name));
-    await stage.kubectl("wait", "pod/web-a", "pod/web-b", "--for=condition=Ready", "--timeout=90s");
+    await stage.kubectl("wait", "pod/web-a", "pod/web-b", "--for=condition=Ready", "--timeout=120s");
     assert.deepEqual(stage.failures, []);
     pods = await client.list<PodLike>("v1/pods", { namespace: "default" });
     await until("the pool's status", counted, (count) => count === 2, patience);

@@ -109,7 +109,7 @@ if (isolated(import.meta.url)) {
       assert.match(inPod("ip", "rule"), /from 10\.1\.0\.\d lookup 100/);
       assert.match(sh("tc qdisc"), /tbf/);
       assert.match(sh("iptables-save -t nat"), /--dport 8080/);
-      inPod("ping", "-c", "1", "-i", "0.2", "-w", "5", "10.1.0.1");
+      inPod("ping", "-c", "1", "-i", "0.2", "-w", "60", "10.1.0.1");
       assert.deepEqual(leases(), ["10.1.0.2"]);
 
       await succeed("CHECK");

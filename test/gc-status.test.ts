@@ -15,7 +15,7 @@ describe("GC and STATUS", () => {
     const two = readFileSync(`${manifests}/more.yaml`, "utf8").replace("replicas: 9", "replicas: 2");
     writeFileSync(`${lab.directory}/two.yaml`, two);
     await stage.kubectl("apply", "-f", `${lab.directory}/two.yaml`);
-    await stage.kubectl("rollout", "status", "deployment/test-app-more", "--timeout=40s");
+    await stage.kubectl("rollout", "status", "deployment/test-app-more", "--timeout=120s");
     assert.deepEqual(stage.failures, []);
     // From here on the runtime is this test.
     await lab.hold({ node, program: "kubelet", held: true });

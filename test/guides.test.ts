@@ -171,10 +171,10 @@ describe("the commands of the guides, on a lab", () => {
       );
     await until(sentence, told, (found) => found.includes(sentence), { everyMs: 200 });
     await typed(
-      "kubectl scale deployment/test-app --replicas=1 && kubectl rollout status deployment/test-app-more --timeout=60s",
+      "kubectl scale deployment/test-app --replicas=1 && kubectl rollout status deployment/test-app-more --timeout=120s",
     );
     await typed(
-      "kubectl delete -f app.yaml -f more.yaml --wait=true && kubectl wait --for=delete pod --all --timeout=60s",
+      "kubectl delete -f app.yaml -f more.yaml --wait=true && kubectl wait --for=delete pod --all --timeout=120s",
     );
     for (const { name } of lab.nodes) {
       await until(

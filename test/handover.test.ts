@@ -44,7 +44,7 @@ describe("an agent that is replaced under load", () => {
 
   const onNode = (...argv: readonly string[]) => lab.run({ node, argv });
   const servedBy = (pid: string) =>
-    onNode("timeout", "20", "sh", "-c", `until grep -q '"serving"' /run/second-agent.log; do sleep 0.05; done`).catch(
+    onNode("timeout", "120", "sh", "-c", `until grep -q '"serving"' /run/second-agent.log; do sleep 0.05; done`).catch(
       async () => assert.fail(`agent ${pid} does not serve: ${await onNode("cat", "/run/second-agent.log")}`),
     );
 
@@ -69,14 +69,14 @@ describe("an agent that is replaced under load", () => {
       await lab.hold({ node, program: "agent", held: false });
       await added(3);
       await onNode("kill", "-TERM", pid);
-      await onNode("timeout", "60", "sh", "-c", `while kill -0 ${pid} 2>/dev/null; do sleep 0.05; done`);
+      await onNode("timeout", "120", "sh", "-c", `while kill -0 ${pid} 2>/dev/null; do sleep 0.05; done`);
       await added(3);
     });
   });
 
   it("by one that cannot reach the API server still takes a sandbox down", async () => {
     await client.create("v1/pods", podNamed("stranded"));
-    const ready = await stage.quiet("wait", "pod/stranded", "--for=condition=Ready", "--timeout=40s");
+    const ready = await stage.quiet("wait", "pod/stranded", "--for=condition=Ready", "--timeout=120s");
     assert.ok(ready.ok, ready.stderr);
     const [container = ""] = (await onNode("ls", "/var/lib/spiderpool/sandboxes")).split("@");
     await lab.hold({ node, program: "kubelet", held: true });
@@ -124,11 +124,11 @@ describe("an agent that is replaced under load", () => {
       );
     assert.deepEqual(bad, []);
     const drained = "--for=jsonpath={.status.allocatedIPCount}=0";
-    assert.ok((await stage.quiet("wait", "spiderippool/ippool-test", drained, "--timeout=30s")).ok);
+    assert.ok((await stage.quiet("wait", "spiderippool/ippool-test", drained, "--timeout=120s")).ok);
     assert.equal((await stage.quiet("get", "sia", "-o", "name")).stdout, "");
     // The DEL of a Pod whose object is gone comes when the runtime comes to it.
     const records = "/var/lib/spiderpool/sandboxes";
-    await onNode("timeout", "20", "sh", "-c", `until [ -z "$(ls ${records})" ]; do sleep 0.05; done`).catch(async () =>
+    await onNode("timeout", "120", "sh", "-c", `until [ -z "$(ls ${records})" ]; do sleep 0.05; done`).catch(async () =>
       assert.fail(`left: ${await onNode("ls", records)}`),
     );
   }

@@ -31,7 +31,7 @@ describe("host rules and routes of running Pods", () => {
   before(async () => {
     stage = await startStage({ nodes: 2, apply: ["pool", "network", "app"] });
     ({ lab } = stage);
-    await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=40s");
+    await stage.kubectl("rollout", "status", "deployment/test-app", "--timeout=120s");
     assert.deepEqual(stage.failures, []);
   });
   after(() => lab.stop());
@@ -57,15 +57,15 @@ describe("host rules and routes of running Pods", () => {
         const own = "ip rule add protocol kernel pref";
         await onNode1("sh", "-c", `${own} 32766 lookup main; ${own} 32767 lookup default`);
       }
-      await onNode1("timeout", "60", "sh", "-c", untilBoth);
+      await onNode1("timeout", "120", "sh", "-c", untilBoth);
       assert.match(await pageFrom("node1"), /^test-app-/);
     });
   }
 
   if (existsSync(networkd)) {
     it("are restored after systemd-networkd removed what it had not made", async () => {
-      await onNode1("timeout", "20", "sh", "-c", foreignRemoved);
-      await onNode1("timeout", "60", "sh", "-c", untilBoth);
+      await onNode1("timeout", "120", "sh", "-c", foreignRemoved);
+      await onNode1("timeout", "120", "sh", "-c", untilBoth);
       assert.match(await pageFrom("node1"), /^test-app-/);
     });
   }
@@ -73,7 +73,7 @@ describe("host rules and routes of running Pods", () => {
   it("are restored after their link was taken down and up again", async () => {
     const veth = (await onNode1("ip", "-o", "route", "show", "table", "500")).match(/dev (veth\S+)/)?.[1] ?? "";
     await onNode1("ip", "link", "set", veth, "down");
-    await onNode1("timeout", "60", "sh", "-c", untilBoth);
+    await onNode1("timeout", "120", "sh", "-c", untilBoth);
     assert.match(await pageFrom("node1"), /^test-app-/);
   });
 
@@ -81,10 +81,10 @@ describe("host rules and routes of running Pods", () => {
     const veth = (await onNode1("ovs-vsctl", "list-ports", "br1")).match(/^veth\S+/m)?.[0] ?? "";
     const untilServed = `until ovs-vsctl get interface ${veth} ofport | grep -q "^[1-9]"; do sleep 0.05; done`;
     await onNode1("ovs-vsctl", "del-port", veth);
-    await onNode1("timeout", "60", "sh", "-c", untilServed);
+    await onNode1("timeout", "120", "sh", "-c", untilServed);
     assert.match(await pageFrom("node2"), /^test-app-/);
     await onNode1("ip", "link", "set", veth, "down");
-    await onNode1("timeout", "60", "sh", "-c", `until ip link show ${veth} up | grep -q UP; do sleep 0.05; done`);
+    await onNode1("timeout", "120", "sh", "-c", `until ip link show ${veth} up | grep -q UP; do sleep 0.05; done`);
     assert.match(await pageFrom("node2"), /^test-app-/);
   });
 
@@ -95,9 +95,9 @@ describe("host rules and routes of running Pods", () => {
     await onNode1("ip", "route", "flush", "table", "500");
     await onNode1("ovs-vsctl", "del-port", veth);
     await lab.hold({ node: "node1", program: "agent", held: false });
-    await onNode1("timeout", "60", "sh", "-c", untilBoth);
+    await onNode1("timeout", "120", "sh", "-c", untilBoth);
     await onNode1(
-      ...["timeout", "60", "sh", "-c"],
+      ...["timeout", "120", "sh", "-c"],
       `until ovs-vsctl get interface ${veth} ofport 2>&1 | grep -q "^[1-9]"; do sleep 0.05; done`,
     );
     for (const node of ["node1", "node2"]) assert.match(await pageFrom(node), /^test-app-/);

@@ -22,8 +22,8 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     stage = await startStage({ nodes: 2, apply: ["network"] });
     await stage.kubectl("apply", "-f", examples);
     const deployments = ["backup-app", "rack-app", "office-app"].map((name) => `deployment/${name}`);
-    await stage.kubectl("wait", ...deployments, "--for=condition=Available", "--timeout=60s");
-    await stage.kubectl("wait", "deployment/team-app", "-n", "team-a", "--for=condition=Available", "--timeout=60s");
+    await stage.kubectl("wait", ...deployments, "--for=condition=Available", "--timeout=120s");
+    await stage.kubectl("wait", "deployment/team-app", "-n", "team-a", "--for=condition=Available", "--timeout=120s");
     await ready("two-nics", "dual-stack", "routed");
     assert.deepEqual(stage.failures, []);
   });
@@ -35,7 +35,7 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     return stdout;
   };
   const ready = async (...names: readonly string[]) =>
-    void (await output("wait", ...names.map((name) => `pod/${name}`), "--for=condition=Ready", "--timeout=60s"));
+    void (await output("wait", ...names.map((name) => `pod/${name}`), "--for=condition=Ready", "--timeout=120s"));
   const podsOf = async (app: string, namespace = "default"): Promise<readonly Pod[]> =>
     JSON.parse(await output("get", "pods", "-n", namespace, "-l", `app=${app}`, "-o", "json")).items;
   const addressesOf = async (app: string, namespace?: string) =>
@@ -126,7 +126,7 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     };
     const before = [await start("db-0", "node1"), await start("db-1", "node1")];
     assert.deepEqual([...before].sort(), ["172.18.65.1", "172.18.65.2"]);
-    await output("delete", "pod", "db-0", "db-1", "--grace-period=1", "--timeout=30s");
+    await output("delete", "pod", "db-0", "db-1", "--grace-period=1", "--timeout=120s");
     assert.deepEqual([await start("db-1", "node2"), await start("db-0", "node1")], before.toReversed());
   });
 });

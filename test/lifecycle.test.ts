@@ -67,7 +67,7 @@ describe("the life of a Pod's network", () => {
     const ip = await runningIp("steady");
     const held = await claims();
     const pings = async () =>
-      (await stage.quiet("exec", "steady", "--", "ping", "-c1", "-i0.2", "-w5", "172.18.0.1")).ok;
+      (await stage.quiet("exec", "steady", "--", "ping", "-c1", "-i0.2", "-w60", "172.18.0.1")).ok;
     await lab.kill({ node, program: "agent", signal: "SIGKILL" });
     assert.ok(await pings(), "while the agent is away");
     await lab.run({ node, argv: ["timeout", "120", "sh", "-c", untilServing] });
@@ -93,7 +93,7 @@ describe("the life of a Pod's network", () => {
       const otherUid = await createPod("other");
       assert.notEqual(await add("other", otherUid, "sandbox-other"), first);
       assert.equal(await add("anew", uid, "sandbox-2"), first);
-      await onNode("ip netns exec sandbox-2 ping -c1 -W2 172.18.0.1");
+      await onNode("ip netns exec sandbox-2 ping -c1 -i0.2 -w60 172.18.0.1");
       assert.equal(await del("anew", uid, "sandbox-2"), "");
       assert.equal(await del("other", otherUid, "sandbox-other"), "");
       await onNode("ip netns delete sandbox-2; ip netns delete sandbox-other");
@@ -184,13 +184,13 @@ describe("the life of a Pod's network", () => {
   }
 
   async function runningIp(name: string): Promise<string> {
-    const ready = await stage.quiet("wait", `pod/${name}`, "--for=condition=Ready", "--timeout=30s");
+    const ready = await stage.quiet("wait", `pod/${name}`, "--for=condition=Ready", "--timeout=120s");
     assert.ok(ready.ok, ready.stderr);
     return (await stage.quiet("get", "pod", name, "-o", "jsonpath={.status.podIP}")).stdout;
   }
 
   async function remove(name: string): Promise<void> {
-    const deleted = await stage.quiet("delete", "pod", name, "--wait=true", "--timeout=30s");
+    const deleted = await stage.quiet("delete", "pod", name, "--wait=true", "--timeout=120s");
     assert.ok(deleted.ok, deleted.stderr);
   }
 

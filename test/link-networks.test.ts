@@ -62,7 +62,7 @@ describe("the examples of macvlan, ipvlan and vlan", { timeout: 240_000 }, () =>
   for (const kind of kinds.filter(has)) {
     it(`${kind}: Pods reach each other, their nodes and the gateway by ping and TCP, and leave nothing`, async () => {
       await apply(kind);
-      const rolled = await stage.quiet("rollout", "status", `deployment/${kind}-app`, "--timeout=60s");
+      const rolled = await stage.quiet("rollout", "status", `deployment/${kind}-app`, "--timeout=120s");
       const told = await stage.quiet("get", "events", "-o", "jsonpath={.items[*].message}");
       assert.ok(rolled.ok, told.stdout);
       const pods = await podsOf(kind);
@@ -73,9 +73,9 @@ describe("the examples of macvlan, ipvlan and vlan", { timeout: 240_000 }, () =>
         assert.ok(ok, `${argv.join(" ")}: ${stdout}${stderr}`);
         return stdout.trim();
       };
-      await inPod("ping", "-c", "1", "-i", "0.2", "-w", "5", "-s", "1472", b.ip);
+      await inPod("ping", "-c", "1", "-i", "0.2", "-w", "60", "-s", "1472", b.ip);
       assert.equal(await inPod("timeout", "60", "wget", "-qO-", `http://${b.ip}/`), b.name);
-      if (kind !== "vlan") await inPod("ping", "-c", "1", "-i", "0.2", "-w", "5", "172.18.0.1");
+      if (kind !== "vlan") await inPod("ping", "-c", "1", "-i", "0.2", "-w", "60", "172.18.0.1");
       // The kernel keeps a parent and its children apart: the coordinator's pair of links is the way.
       const probe = ["busybox", "timeout", "60", "busybox", "wget", "-qO-", `http://${a.ip}/`];
       assert.equal((await lab.run({ node: a.node, argv: probe })).trim(), a.name);

@@ -185,7 +185,7 @@ describe("bad input", () => {
     await client.create("v1/pods", podOf("later", { ...ovsConf, [ippool]: '{"ipv4":["ippool-test"]}' }));
     assert.match(textAt(await warningOn("later", "kubelet"), "message"), /spiderpool-agent is not reachable; socket/);
     await lab.hold({ node, program: "agent", held: false });
-    assert.equal((await stage.quiet("wait", "pod/later", "--for=condition=Ready", "--timeout=30s")).ok, true);
+    assert.equal((await stage.quiet("wait", "pod/later", "--for=condition=Ready", "--timeout=120s")).ok, true);
     await stage.quiet("delete", "pod", "later");
     await nothingLeft();
   });
@@ -193,7 +193,7 @@ describe("bad input", () => {
   it("an API server that is cut off: ADD says which server, DEL succeeds, and the release is finished later", async () => {
     const annotations = { ...ovsConf, [ippool]: '{"ipv4":["ippool-test"]}' };
     await client.create("v1/pods", podOf("held", annotations));
-    assert.equal((await stage.quiet("wait", "pod/held", "--for=condition=Ready", "--timeout=30s")).ok, true);
+    assert.equal((await stage.quiet("wait", "pod/held", "--for=condition=Ready", "--timeout=120s")).ok, true);
     await lab.hold({ node, program: "kubelet", held: true });
     await client.delete("v1/pods", { namespace: "default", name: "held" }, { gracePeriodSeconds: 0 });
     await stage.quiet("wait", "pod/held", "--for=delete", "--timeout=120s");
@@ -208,7 +208,7 @@ describe("bad input", () => {
     const add = `CNI_COMMAND=ADD CNI_CONTAINERID=c2 CNI_NETNS=/var/run/netns/cut-off CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin ${args} /opt/cni/bin/multus || true`;
     assert.match(await onNode(add, conf), /http:\/\/10\.222\.0\.1:6443/);
     await onNode("ip link set mgmt0 up && ip netns delete cut-off");
-    const drained = ["spiderippool/ippool-test", "--for=jsonpath={.status.allocatedIPCount}=0", "--timeout=60s"];
+    const drained = ["spiderippool/ippool-test", "--for=jsonpath={.status.allocatedIPCount}=0", "--timeout=120s"];
     assert.equal((await stage.quiet("wait", ...drained)).ok, true);
     await client.delete("v1/pods", { namespace: "default", name: "cut-off" }, { gracePeriodSeconds: 0 });
     await lab.hold({ node, program: "kubelet", held: false });

@@ -8,7 +8,7 @@ import { Stage } from "../lab/scenarios/stage.ts";
 import { launchProductLab } from "../scripts/product-lab.ts";
 
 const examples = fileURLToPath(new URL("../examples", import.meta.url));
-const untilMs = 20_000;
+const untilMs = 120_000;
 
 interface Pool {
   readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
@@ -24,7 +24,7 @@ describe("an application with a subnet", { timeout: 240_000 }, () => {
     stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
     await stage.kubectl("apply", "-f", `${examples}/ovs/network.yaml`, "-f", `${examples}/subnet/subnet.yaml`);
     await stage.kubectl("apply", "-f", `${examples}/subnet/app.yaml`);
-    await stage.kubectl("rollout", "status", "deployment/subnet-app", "--timeout=60s");
+    await stage.kubectl("rollout", "status", "deployment/subnet-app", "--timeout=120s");
     assert.deepEqual(stage.failures, []);
   });
   after(() => lab.stop());
@@ -87,7 +87,7 @@ describe("an application with a subnet", { timeout: 240_000 }, () => {
 
   it("scale up and down: the pool follows, and the new Pods run", async () => {
     await stage.kubectl("scale", "deployment/subnet-app", "--replicas=4");
-    await stage.kubectl("rollout", "status", "deployment/subnet-app", "--timeout=60s");
+    await stage.kubectl("rollout", "status", "deployment/subnet-app", "--timeout=120s");
     const ipsOf = async () => (await pools()).find(({ metadata }) => metadata.name.startsWith("auto4"))?.spec.ips;
     assert.deepEqual(await ipsOf(), ["172.18.50.1-172.18.50.3", "172.18.50.6-172.18.50.7"]);
     await stage.kubectl("scale", "deployment/subnet-app", "--replicas=1");

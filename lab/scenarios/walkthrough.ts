@@ -17,7 +17,7 @@ interface PodRow {
 }
 
 const pool = /^172\.18\.30\.(13[1-9]|140)$/;
-const eventMsMax = 40_000;
+const eventMsMax = 120_000;
 const bridgeResource = "ovs-cni.network.kubevirt.io/br1";
 
 /** Plays the walk-through on a lab without bridges. Deletes its objects at the end. */
@@ -157,7 +157,7 @@ async function talk(stage: Stage, { onFirstPing }: WalkthroughOptions): Promise<
   stage.check("HTTP from Pod to Pod across the nodes", http.stdout.trim() === two.name, http.stdout.trim());
   const near = await stage.onNode(one.node, "timeout", "60", "busybox", "wget", "-qO-", `http://${one.ip}/`);
   stage.check("a node reaches its own Pod, as probes do", near.stdout.trim() === one.name, near.stderr);
-  const untilAnswered = ["ping", "-c", "1", "-i", "0.2", "-w", "5"];
+  const untilAnswered = ["ping", "-c", "1", "-i", "0.2", "-w", "60"];
   const reaches = (ip: string) => stage.kubectl("exec", "-i", one.name, "--", ...untilAnswered, ip);
   stage.check("the network's gateway answers", (await reaches("172.18.0.1")).ok);
   const node = stage.lab.nodes.find(({ name }) => name === one.node);
@@ -205,7 +205,7 @@ async function fill(stage: Stage, { manifests }: WalkthroughOptions): Promise<vo
   );
   stage.say("One Pod less is wanted: its address is released.");
   await stage.kubectl("scale", "deployment/test-app", "--replicas=1");
-  const started = await stage.kubectl("wait", `pod/${waiting}`, "--for=condition=Ready", "--timeout=30s");
+  const started = await stage.kubectl("wait", `pod/${waiting}`, "--for=condition=Ready", "--timeout=120s");
   stage.check("the eleventh Pod starts by itself", started.ok);
 }
 

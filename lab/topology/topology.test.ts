@@ -71,8 +71,8 @@ if (isolated(import.meta.url)) {
   });
 
   test("nodes reach each other, the gateway and the management network, by ping and by TCP, before there are bridges", async () => {
-    await node2.run(["ping", "-c1", "-i0.2", "-w5", "10.222.0.1"]);
-    await node2.run(["ping", "-c1", "-i0.2", "-w5", "fd00:172:18::11"]);
+    await node2.run(["ping", "-c1", "-i0.2", "-w60", "10.222.0.1"]);
+    await node2.run(["ping", "-c1", "-i0.2", "-w60", "fd00:172:18::11"]);
     assert.equal(await fetchPage(node2, "172.18.0.11"), page);
     assert.equal(await fetchPage(node2, "172.18.0.1"), page);
   });
@@ -82,7 +82,7 @@ if (isolated(import.meta.url)) {
       const commands = await createBridges(node);
       assert.equal(commands[1], "ovs-vsctl --may-exist add-port br1 eth0");
     }
-    await node2.run(["ping", "-c1", "-i0.2", "-w5", "172.18.0.11"]);
+    await node2.run(["ping", "-c1", "-i0.2", "-w60", "172.18.0.11"]);
     assert.equal(await fetchPage(node2, "172.18.0.11"), page);
     assert.equal(await fetchPage(node2, "172.18.0.1"), page);
     assert.equal(await fetchPage(node2, "[fd00:172:18::11]"), page);
@@ -107,7 +107,7 @@ if (isolated(import.meta.url)) {
       argv: ["sh", "-c", "trap 'exit 7' TERM; echo up; sleep 60 & wait"],
       logFile: "/run/log",
     });
-    await run(["timeout", "60", "sh", "-c", "until grep -q up /run/log; do sleep 0.02; done"]);
+    await run(["timeout", "120", "sh", "-c", "until grep -q up /run/log; do sleep 0.02; done"]);
     sleeper.kill("SIGTERM");
     assert.equal(await sleeper.exited, 7);
   });

@@ -8,7 +8,7 @@ import { apiOf } from "../conformance/api.ts";
 import { figure } from "./figures.ts";
 import { pod } from "./workloads.ts";
 
-const endMsMax = 20_000;
+const endMsMax = 120_000;
 const namespaceKinds = ["net", "mnt", "pid", "uts"];
 
 /** The namespaces of a process; none where it has ended meanwhile. */

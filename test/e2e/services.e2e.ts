@@ -142,9 +142,9 @@ describe("Services of underlay Pods", () => {
     const { status } = await podOf("web-node2");
     for (const node of nodes) {
       const inPod = (...argv: readonly string[]) => suite.kubectl("exec", `client-${node}`, "--", ...argv);
-      for (const index of [0, 1]) await inPod("ping", "-c", "1", "-i", "0.2", "-w", "5", nodePlan(index).ip);
-      await inPod("ping", "-c", "1", "-i", "0.2", "-w", "5", "-s", "1472", status.podIP);
-      await inPod("nc", "-w", "5", await clusterIp("kubernetes"), "443", "-e", "true");
+      for (const index of [0, 1]) await inPod("ping", "-c", "1", "-i", "0.2", "-w", "60", nodePlan(index).ip);
+      await inPod("ping", "-c", "1", "-i", "0.2", "-w", "60", "-s", "1472", status.podIP);
+      await inPod("nc", "-w", "60", await clusterIp("kubernetes"), "443", "-e", "true");
     }
   });
 

@@ -163,7 +163,7 @@ describe("explain", () => {
     });
 
   async function ready(pod: string): Promise<void> {
-    const { ok, stderr } = await stage.quiet("wait", `pod/${pod}`, "--for=condition=Ready", "--timeout=60s");
+    const { ok, stderr } = await stage.quiet("wait", `pod/${pod}`, "--for=condition=Ready", "--timeout=120s");
     if (!ok) assert.fail(`${stderr}${(await ctl("explain", "pod", pod, "-n", "default")).out}`);
   }
 

@@ -23,27 +23,31 @@ const mtuDiscoverDo = 2;
 export interface PingOptions {
   /** What follows the header of 8 bytes. @default 56 */
   readonly bytes?: number;
-  /** @default 10 */
+  /** @default 60 */
   readonly seconds?: number;
 }
 
 /**
- * Sends an echo request from a namespace and waits for the reply. A process for each would take most of the time in a
+ * Sends an echo request a second from a namespace and waits for a reply. A process for each would take most of the time in a
  * user-mode kernel. Throws where there is none within the time, and LinuxError where it cannot be sent.
  */
 export async function ping(
   netns: Netns,
   address: string,
-  { bytes = 56, seconds = 10 }: PingOptions = {},
+  { bytes = 56, seconds = 60 }: PingOptions = {},
 ): Promise<void> {
   const ip = parseIp(address);
   const { protocol, request, reply, level, mtuDiscover } = icmp[ip.family];
   const what = `ping ${address} from ${netns.path}`;
   const fd = netns.enter(() => must(libc.socket(af[ip.family], sockRaw | cloexecNonblock, protocol), what));
+  let again: NodeJS.Timeout | undefined;
   try {
     must(libc.setsockopt(fd, level, mtuDiscover, Buffer.from(Int32Array.of(mtuDiscoverDo).buffer)), what);
     const id = randomInt(0x10000);
-    must(libc.sendto(fd, echo(request, id, bytes), 0, socketAddress(address, 0)), what);
+    const send = () => libc.sendto(fd, echo(request, id, bytes), 0, socketAddress(address, 0));
+    must(send(), what);
+    // The kernel gives a neighbour three seconds to say where it is, and then drops what waits for that.
+    again = setInterval(send, 1_000);
     const buffer = Buffer.from(new ArrayBuffer(65_536));
     const signal = AbortSignal.timeout(seconds * 1000);
     for (;;) {
@@ -52,11 +56,12 @@ export async function ping(
       if (message[0] === reply && message.readUInt16BE(4) === id && message.length === 8 + bytes) return;
     }
   } finally {
+    clearInterval(again);
     libc.close(fd);
   }
 }
 
-/** All that a TCP server sends to a client in a namespace until it closes, within twenty seconds. */
+/** All that a TCP server sends to a client in a namespace until it closes, within a minute. */
 export async function readAll(netns: Netns, address: string, port: number): Promise<Buffer> {
   const what = `connect to ${address} port ${port} from ${netns.path}`;
   const { family } = parseIp(address);
@@ -65,7 +70,7 @@ export async function readAll(netns: Netns, address: string, port: number): Prom
     const to = socketAddress(address, port);
     if (connect(fd, to, to.length) === -1 && koffi.errno() !== einprogress) must(-koffi.errno(), what);
     const buffer = Buffer.from(new ArrayBuffer(65_536));
-    const signal = AbortSignal.timeout(20_000);
+    const signal = AbortSignal.timeout(60_000);
     const chunks: Buffer[] = [];
     await poller.readable(fd, { signal });
     for (;;) {

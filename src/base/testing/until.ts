@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { inspect } from "node:util";
 
 interface UntilOptions {
-  /** Longer than the condition ever takes: only a failing test waits this long. @default 30 s */
+  /** Longer than the condition ever takes: only a failing test waits this long. @default 2 min */
   readonly withinMs?: number;
   /** Time between two looks. @default 10 ms */
   readonly everyMs?: number;
@@ -16,7 +16,7 @@ export async function until<T, S extends T = T>(
   what: string,
   look: () => T | Promise<T>,
   is: ((seen: T) => seen is S) | ((seen: T) => boolean),
-  { withinMs = 30_000, everyMs = 10 }: UntilOptions = {},
+  { withinMs = 120_000, everyMs = 10 }: UntilOptions = {},
 ): Promise<S> {
   for (const endMs = performance.now() + withinMs; ; ) {
     const seen = await look();

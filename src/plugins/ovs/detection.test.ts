@@ -67,8 +67,8 @@ if (isolated(import.meta.url)) {
         assert.ok(shown.includes(mac), shown);
         assert.equal(shown.match(/inet6 fe80/g)?.length, 1);
         assert.match(shown, /inet6 fe80::858:aff:fe0a:[67]\/64/);
-        one.inside("ping", "-c", "1", "-i", "0.2", "-w", "5", "10.10.0.1");
-        one.inside("ping", "-c", "1", "-i", "0.2", "-w", "5", "fd00::1");
+        one.inside("ping", "-c", "1", "-i", "0.2", "-w", "60", "10.10.0.1");
+        one.inside("ping", "-c", "1", "-i", "0.2", "-w", "60", "fd00::1");
         await one.check(result);
         await one.del();
         await assertNothingLeft(one);

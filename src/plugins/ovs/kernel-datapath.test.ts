@@ -67,7 +67,7 @@ if (isolated(import.meta.url)) {
         ["fd00::6", "1452"],
       ] as const) {
         ping(a.netns, address);
-        inside(a.netns, "ping", "-c", "1", "-i", "0.2", "-w", "5", "-M", "do", "-s", full, address);
+        inside(a.netns, "ping", "-c", "1", "-i", "0.2", "-w", "60", "-M", "do", "-s", full, address);
         assert.equal(await bytesOverTcp(b.netns, a.netns, address), tcpBytes);
         assert.throws(() => inside(other.netns, "ping", "-c", "1", "-W", "1", address));
       }

@@ -80,7 +80,7 @@ if (isolated(import.meta.url)) {
         await Promise.all([a.add(), b.add(), other.add()]);
         // At once: no duplicate address detection is waited for.
         assert.equal(await bytesOverTcp(b.attachment.netns, a.attachment.netns, reach), tcpBytes);
-        a.inside("ping", "-c", "1", "-i", "0.2", "-w", "5", reach);
+        a.inside("ping", "-c", "1", "-i", "0.2", "-w", "60", reach);
         assert.throws(() => other.inside("ping", "-c", "1", "-W", "1", reach));
         for (const each of [a, b, other]) await each.del();
       }

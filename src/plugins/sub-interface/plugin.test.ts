@@ -90,7 +90,7 @@ if (isolated(import.meta.url)) {
             const [own, peer] = [address.replace(/\/.*/, ""), address.includes(":") ? "fd00::1" : "10.10.0.1"];
             ping(one.netns, peer);
             const full = address.includes(":") ? "1452" : "1472";
-            one.inside("ping", "-c", "1", "-W", "2", "-M", "do", "-s", full, peer);
+            one.inside("ping", "-c", "1", "-i", "0.2", "-w", "60", "-M", "do", "-s", full, peer);
             assert.equal(await bytesOverTcp(gatewayNetns, one.netns, peer), tcpBytes);
             assert.equal(await bytesOverTcp(one.netns, gatewayNetns, own), tcpBytes);
           }

@@ -13,11 +13,11 @@ export function inside(netns: string, ...argv: readonly [string, ...string[]]): 
 }
 
 /**
- * Throws where `address` does not answer a ping from the namespace at `netns` within five seconds: the kernel drops what is
+ * Throws where `address` does not answer a ping from the namespace at `netns` within a minute: the kernel drops what is
  * sent by a link that has only just come up.
  */
 export function ping(netns: string, address: string): void {
-  inside(netns, "ping", "-c", "1", "-i", "0.2", "-w", "5", address);
+  inside(netns, "ping", "-c", "1", "-i", "0.2", "-w", "60", address);
 }
 
 /** How many of the `tcpBytes` that a server in one namespace sends from `address` reach a client in the other. */
@@ -28,7 +28,7 @@ export async function bytesOverTcp(server: string, client: string, address: stri
   netns.enter(() => void listening.listen(80));
   try {
     if (!listening.listening) await once(listening, "listening");
-    const receiving = promisify(execFile)("nsenter", [`--net=${client}`, "busybox", "nc", "-w", "5", address, "80"], {
+    const receiving = promisify(execFile)("nsenter", [`--net=${client}`, "busybox", "nc", "-w", "60", address, "80"], {
       encoding: "buffer",
     });
     receiving.child.stdin?.end();

@@ -159,7 +159,7 @@ export function coordinatorNode() {
     };
   }
   /** Until the first answer: the kernel drops what is sent by a link that has only just come up. */
-  const ping = (address: string) => ["ping", "-c", "1", "-i", "0.2", "-w", "5", address];
+  const ping = (address: string) => ["ping", "-c", "1", "-i", "0.2", "-w", "60", address];
   const onNode = (...argv: readonly string[]) => execFileSync(argv[0] ?? "", argv.slice(1), { encoding: "utf8" });
 
   /** Neither link nor route nor neighbour of the Pod is left on the node. */
@@ -202,7 +202,7 @@ export function coordinatorNode() {
     await once(server, "listening");
     try {
       const dial = `require("net").connect(80, "${service}").on("end", () => process.exit()).resume()`;
-      await run("nsenter", [`--net=${one.netns}`, process.execPath, "-e", dial], { timeout: 20_000 });
+      await run("nsenter", [`--net=${one.netns}`, process.execPath, "-e", dial], { timeout: 120_000 });
       return seen;
     } finally {
       server.close();
