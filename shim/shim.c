@@ -34,7 +34,7 @@ static struct { struct field field[SIGNAL + 1], env[VARIABLES_MAX]; int variable
 static struct sockaddr_un agent = { .sun_family = AF_UNIX, .sun_path = "/var/run/spidernet/cni.sock" };
 static int add_ms = 30000, del_ms = 30000, status_ms = 1000, reply_ms = 110000;
 static const struct timespec step = { .tv_nsec = 20000000 };
-static const char *verb;
+static const char *verb, *plugin = ""; /* the name by which this was started */
 extern char **environ;
 
 static int64_t clock_ms(clockid_t id) {
@@ -63,7 +63,9 @@ __attribute__((format(printf, 3, 4))) static _Noreturn void fail(int code, const
 
 static _Noreturn void fail_agent(const char *what, int why) {
   const char *advice = "check that the spiderpool-agent Pod of this node is running";
-  fail(!strcmp(verb, "STATUS") ? 50 : 11, what, "socket %s: %s; %s", agent.sun_path, strerror(why), advice);
+  char msg[96]; /* plugins that call the IPAM plugin know its prefix */
+  snprintf(msg, sizeof msg, "%s%s", strcmp(plugin, "spiderpool") ? "" : "unhealthy spiderpool-agent backend: ", what);
+  fail(!strcmp(verb, "STATUS") ? 50 : 11, msg, "socket %s: %s; %s", agent.sun_path, strerror(why), advice);
 }
 
 static void put(struct buf *b, const void *data, size_t len) {
@@ -256,6 +258,7 @@ static void read_settings(void) {
 
 int main(int argc, char **argv) {
   const char *versions = "[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]", *name = argc ? argv[0] : "", *slash = strrchr(name, '/');
+  plugin = slash ? slash + 1 : name;
   for (int fd = 0; fd >= 0 && fd <= 2;) fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* nothing of ours may become a stream */
   signal(SIGPIPE, SIG_IGN);
   verb = getenv("CNI_COMMAND");
@@ -268,7 +271,7 @@ int main(int argc, char **argv) {
   ssize_t n = move(0, POLLIN, input.at, STREAM_MAX + 1, until);
   if (n < 0) fail(5, "cannot read the network configuration from stdin", "%s", strerror(errno));
   if (n > STREAM_MAX) fail(5, "network configuration on stdin is too large", "more than the allowed %d bytes", STREAM_MAX);
-  put_field(&call, ARGV0, slash ? slash + 1 : name, strlen(slash ? slash + 1 : name));
+  put_field(&call, ARGV0, plugin, strlen(plugin));
   for (char **v = environ; *v; v++) if (!strncmp(*v, "CNI_", 4)) put_field(&call, ENV, *v, strlen(*v));
   put_field(&call, ENV, called, strlen(called));
   put_field(&call, STDIN, input.at, (size_t)n);

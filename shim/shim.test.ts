@@ -123,6 +123,14 @@ describe("without an agent", () => {
     }
   });
 
+  it("says so with the IPAM plugin's prefix where it is called as that", async () => {
+    await settings(hasty);
+    const ipam = join(directory, "spiderpool");
+    await copyFile(shim, ipam);
+    const error = errorOf(await run(addEnv, "{}", ipam));
+    assert.equal(error.msg, "unhealthy spiderpool-agent backend: spiderpool-agent is not reachable");
+  });
+
   it("refuses a stdin above the limit with the limit", async () => {
     const error = errorOf(await run(addEnv, Buffer.alloc(stdinBytesMax + 1, " ")));
     assert.equal(error.code, 5);

@@ -11,7 +11,7 @@ import {
 } from "#base";
 import { createTransport, loadKubeConfig } from "#kube";
 import { lockFile, releaseCode, tryLockFile } from "#linux";
-import { serveApi, serveProbes, serveText } from "./api.ts";
+import { elsewhere, probesElsewhere, serveApi, serveProbes, serveText } from "./api.ts";
 import { build, type Serving } from "./build/build.ts";
 import { watchCluster } from "./cluster.ts";
 import { examineNode, showNetworks } from "./doctor.ts";
@@ -118,9 +118,11 @@ async function serveQuestions(
     return ready;
   };
   await using servers = new AsyncDisposableStack();
+  const ipam = ipamRoutes(api);
   servers.use(
     await serveApi(options.apiSocket, {
-      ...ipamRoutes(api),
+      ...ipam,
+      ...probesElsewhere,
       "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
       "GET /v1/doctor": (request) => examineNode(built().doctor, request),
       "GET /v1/faults": () => built().faults.look(),
@@ -133,6 +135,9 @@ async function serveQuestions(
     const metricsServer = { port: metricPort, host: metricAddress };
     servers.use(await serveText(metricsServer, metricsContentType, () => metrics.text()));
   }
-  if (healthPort !== undefined) servers.use(await serveProbes(healthPort, () => state.isReady));
+  if (healthPort !== undefined) {
+    const onSocket = elsewhere(Object.keys(ipam), "it is served on the agent's socket");
+    servers.use(await serveProbes(healthPort, () => state.isReady, onSocket));
+  }
   return servers.move();
 }

@@ -50,19 +50,35 @@ export async function serveApi(path: string, routes: Routes): Promise<AsyncDispo
   };
 }
 
+const probeNames = ["startup", "readiness", "liveness"] as const;
+
+/** The probes of the agent's port, as its socket answers them: with 501, as the earlier Spiderpool does. */
+export const probesElsewhere = elsewhere(
+  probeNames.map((name) => `GET /v1/runtime/${name}`),
+  "it is served at the port of the probes",
+);
+
+/** Answers 501 on `keys` of {@link Routes}: a path of this API, which `where` serves. */
+export function elsewhere(keys: readonly string[], where: string): Routes {
+  const refuse = () => {
+    throw new HttpError(501, `not implemented here: ${where}`);
+  };
+  return Object.fromEntries(keys.map((key) => [key, refuse]));
+}
+
 /**
  * The kubelet's probes, on both loopback addresses: nobody else is to reach them. A family that the node lacks is left out.
- * Startup and readiness are 200 once `isServing` holds, liveness always.
+ * Startup and readiness are 200 once `isServing` holds, liveness always. `more` are further paths.
  */
-export async function serveProbes(port: number, isServing: () => boolean): Promise<AsyncDisposable> {
+export async function serveProbes(port: number, isServing: () => boolean, more: Routes = {}): Promise<AsyncDisposable> {
   const serving = () => {
     if (!isServing()) throw new Error("the objects of the cluster are not read yet");
   };
-  const routes = {
-    "GET /runtime/startup": serving,
-    "GET /runtime/readiness": serving,
-    "GET /runtime/liveness": () => undefined,
-  };
+  const routes: Record<string, Routes[string]> = { ...more };
+  for (const name of probeNames) {
+    const answerProbe = name === "liveness" ? () => undefined : serving;
+    for (const path of [`/runtime/${name}`, `/v1/runtime/${name}`]) routes[`GET ${path}`] = answerProbe;
+  }
   const servers = [await listen(jsonServer(routes), { host: "127.0.0.1", port })];
   try {
     servers.push(await listen(jsonServer(routes), { host: "::1", port, ipv6Only: true }));

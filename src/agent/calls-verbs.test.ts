@@ -161,3 +161,15 @@ describe("the flight record", () => {
     assert.match(del?.error ?? "", /busy just now/);
   });
 });
+
+describe("the IPAM plugin, called by a plugin of others", () => {
+  it("says in an error which of its two tasks failed, in the words that such plugins know", async () => {
+    const asked = {
+      executable: "spiderpool",
+      stdin: JSON.stringify({ cniVersion: "1.0.0", name: "n", type: "bridge" }),
+    };
+    const missing = "the network configuration has no ipam";
+    assert.equal((await fail("ADD", asked)).msg, `spiderpool IP allocation error: ${missing}`);
+    assert.equal((await fail("DEL", asked)).msg, `spiderpool IP release error: ${missing}`);
+  });
+});

@@ -9,7 +9,7 @@ import { metricsContentType, SpiderError, silentLogger } from "#base";
 import { type CniRequest, type CniResult, emptyResult } from "#cni";
 import { formatIp, parseIp, parsePrefix } from "#ip";
 import type { Claim } from "#ledger";
-import { serveApi, serveText } from "./api.ts";
+import { probesElsewhere, serveApi, serveText } from "./api.ts";
 import { type IpamApiOptions, ipamRoutes, selectFlights } from "./ipam-api.ts";
 import { testPod } from "./testing/api.ts";
 
@@ -44,6 +44,7 @@ const endpoint = {
 
 before(async () => {
   served = await serveApi(socketPath, {
+    ...probesElsewhere,
     ...ipamRoutes(() => {
       if (serving === undefined) throw new SpiderError("NOT_SERVING", "spiderpool-agent is starting");
       return serving;
@@ -132,6 +133,16 @@ describe("the HTTP API on the agent's socket", () => {
     });
   });
 
+  it("POST /v1/ipam/ip: omits what is not known", async () => {
+    const [ip] = result.ips;
+    assert.ok(ip);
+    const bare: CniResult = { ...emptyResult, ips: [{ address: ip.address }] };
+    const settings = { enableGatewayDetection: false, enableIPConflictDetection: false };
+    serving = { ...(serving as IpamApiOptions), perform: async () => bare, claimsOf: () => [], settings };
+    const { body } = await ask("POST", "/v1/ipam/ip", nic);
+    assert.deepEqual(body, { ips: [{ version: 4, address: "10.6.168.101/16", nic: "eth0" }], routes: null });
+  });
+
   it("POST /v1/ipam/ip: 422 names every wrong field, 500 is the sentence of a failure", async () => {
     const { status, body } = await ask("POST", "/v1/ipam/ip", { ...nic, podName: "", ifName: 7 });
     assert.deepEqual([status, performed], [422, []]);
@@ -155,9 +166,13 @@ describe("the HTTP API on the agent's socket", () => {
     assert.equal((await ask("DELETE", "/v1/ipam/ips", body)).status, 200);
     assert.deepEqual([released.length, quarantined.length], [1, 1]);
     const sticky = await ask("DELETE", "/v1/ipam/ips", { ...body, podName: "db-0" });
-    assert.deepEqual([sticky.status, released.length], [522, 1]);
+    assert.deepEqual(sticky, { status: 522, body: "forbid releasing IPs for stateful workload " });
+    assert.equal(released.length, 1);
     serving = { ...(serving as IpamApiOptions), mayGiveBack: false };
-    assert.equal((await ask("DELETE", "/v1/ipam/ips", { ...body, isReleaseConflictIPs: true })).status, 521);
+    assert.deepEqual(await ask("DELETE", "/v1/ipam/ips", { ...body, isReleaseConflictIPs: true }), {
+      status: 521,
+      body: "forbid releasing IPs for stateless workload",
+    });
     assert.equal((await ask("DELETE", "/v1/ipam/ips", { podName: "web-0" })).status, 422);
     assert.deepEqual([released.length, quarantined.length], [1, 1]);
   });
@@ -194,6 +209,13 @@ describe("the HTTP API on the agent's socket", () => {
     assert.equal(((await ask("GET", "/v1/flights")).body as unknown[]).length, 2);
     assert.deepEqual((await ask("GET", "/v1/flights?pod=default/db-0")).body, [{ pod: "default/db-0" }]);
     assert.equal((await ask("GET", "/v1/flights?pod=db-0")).status, 400);
+  });
+
+  it("answers 501 where another listener of the agent serves the path", async () => {
+    assert.deepEqual(await ask("GET", "/v1/runtime/readiness"), {
+      status: 501,
+      body: "not implemented here: it is served at the port of the probes",
+    });
   });
 
   it("says which paths and methods there are to whoever asks for others", async () => {

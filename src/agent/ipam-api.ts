@@ -2,7 +2,7 @@ import * as v from "valibot";
 import type { Settings, SpiderEndpoint } from "#api";
 import { formatError, type Logger, type Signal } from "#base";
 import { CniError, type CniRequest, type CniResult, checkContainerId, checkIfName, type JsonObject } from "#cni";
-import { formatIp, formatPrefix } from "#ip";
+import { formatIp, formatPrefix, type Ip } from "#ip";
 import type { Pod } from "#kube";
 import type { Claim } from "#ledger";
 import type { ClusterConfig } from "#plugins";
@@ -109,13 +109,13 @@ async function allocate(args: AddArgs, o: Signal, options: IpamApiOptions): Prom
   };
   const { ips, routes } = await perform(requestOf("ADD", args, ipam), o);
   const claims = claimsOf({ namespace: args.podNamespace, name: args.podName, uid: args.podUID });
-  const poolOf = (ip: string) => claims.find((claim) => formatIp(claim.ip) === ip)?.spec.pool;
+  const claimOf = (ip: Ip) => claims.find((claim) => formatIp(claim.ip) === formatIp(ip));
   return {
     ips: ips.map(({ address, gateway }) => ({
       version: address.ip.family,
       address: formatPrefix(address),
-      ...(gateway === undefined ? {} : { gateway: formatIp(gateway) }),
-      ipPool: poolOf(formatIp(address.ip)) ?? "",
+      ...(gateway && { gateway: formatIp(gateway) }),
+      ...(claimOf(address.ip) && { ipPool: claimOf(address.ip)?.spec.pool }),
       nic: args.ifName,
       ...(settings.enableGatewayDetection ? { enableGatewayDetection: true } : {}),
       ...(settings.enableIPConflictDetection ? { enableIPConflictDetection: true } : {}),
@@ -146,12 +146,10 @@ async function giveBack(args: v.InferOutput<typeof batchArgs>, o: Signal, option
   const uid = args.podUID || (pod?.metadata.uid ?? "");
   if (uid === "") return;
   if (args.isReleaseConflictIPs && !mayGiveBack) {
-    throw new HttpError(
-      521,
-      "forbid releasing IPs for stateless workload: SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS is false",
-    );
+    throw new HttpError(521, "forbid releasing IPs for stateless workload");
   }
-  if (pod !== undefined && isSticky(pod)) throw new HttpError(522, "forbid releasing IPs for stateful workload");
+  // The blank at the end belongs to it: plugins may compare the whole body.
+  if (pod !== undefined && isSticky(pod)) throw new HttpError(522, "forbid releasing IPs for stateful workload ");
   const held = claimsOf({ namespace, name, uid }).filter((claim) => claim.spec.containerID === args.containerID);
   const { isReleaseConflictIPs: conflict, containerID: containerId } = args;
   for (const claim of held) {
