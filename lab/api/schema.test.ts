@@ -36,6 +36,19 @@ void describe("validate", () => {
       ['spec[1]: Invalid value: "string": spec[1] in body must be of type integer: "string"'],
     ],
     [
+      "alternatives of which none fits",
+      { a: 1 },
+      { anyOf: [{ required: ["b"] }, { not: { required: ["a"] } }] },
+      ['<nil>: Invalid value: "": "spec" must validate at least one schema (anyOf)', "spec.b: Required value"],
+    ],
+    ["alternatives of which one fits", { a: 1 }, { anyOf: [{ required: ["b"] }, { required: ["a"] }] }, []],
+    [
+      "what must not be",
+      { a: 1 },
+      { not: { required: ["a"] } },
+      ['<nil>: Invalid value: "": "spec" must not validate the schema (not)'],
+    ],
+    [
       "a value in a map",
       { a: "x" },
       { additionalProperties: { type: "integer" } },

@@ -18,12 +18,14 @@ export interface Schema {
   readonly maxLength?: number;
   readonly pattern?: string;
   readonly maxItems?: number;
+  readonly anyOf?: readonly Schema[];
+  readonly not?: Schema;
   readonly "x-kubernetes-validations"?: readonly Rule[];
 }
 
 const keywords = new Set([
   ...["type", "format", "default", "enum", "properties", "additionalProperties", "items", "required"],
-  ...["minimum", "maximum", "maxLength", "pattern", "maxItems"],
+  ...["minimum", "maximum", "maxLength", "pattern", "maxItems", "anyOf", "not"],
   "x-kubernetes-validations",
   // These change nothing here: how lists merge matters to server-side apply.
   ...["description", "x-kubernetes-list-type"],
@@ -34,9 +36,10 @@ const keywords = new Set([
 export function unknownKeyword(schema: Schema, path = "schema"): string | undefined {
   const foreign = Object.keys(schema).find((keyword) => !keywords.has(keyword));
   if (foreign !== undefined) return `${path}.${foreign}`;
-  const { properties = {}, items, additionalProperties } = schema;
-  return Object.entries({ ...properties, "[]": items, "*": additionalProperties })
-    .map(([name, inner]) => inner && unknownKeyword(inner, `${path}.${name}`))
+  const { properties = {}, items, additionalProperties, anyOf = [], not } = schema;
+  const inner: Record<string, Schema | undefined> = { ...properties, "[]": items, "*": additionalProperties, not };
+  return [...Object.entries(inner), ...anyOf.map((one) => ["anyOf", one] as const)]
+    .map(([name, one]) => one && unknownKeyword(one, `${path}.${name}`))
     .find((found) => found !== undefined);
 }
 
@@ -81,7 +84,7 @@ export function validate(value: unknown, schema: Schema, path = ""): FieldError[
   else if (typeof value === "string") errors.push(...stringErrors(value, schema, path));
   else if (Array.isArray(value)) errors.push(...arrayErrors(value, schema, path));
   else if (isFields(value)) errors.push(...objectErrors(value, schema, path));
-  return errors;
+  return [...errors, ...joinedErrors(value, schema, path)];
 }
 
 const compiled = new WeakMap<Schema, readonly RuleCheck[]>();
@@ -112,6 +115,13 @@ const invalidValue = (field: string, value: unknown, rule: string): FieldError =
   message: `Invalid value: ${JSON.stringify(value)}: ${field} in body ${rule}`,
 });
 
+/** The API server names the field in the message only. */
+const joined = (path: string, rule: string): FieldError => ({
+  field: "<nil>",
+  reason: "FieldValueInvalid",
+  message: `Invalid value: "": "${path}" ${rule}`,
+});
+
 function typeOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "array";
@@ -124,6 +134,18 @@ function enumErrors(value: unknown, schema: Schema, field: string): FieldError[]
   const allowed = schema.enum.map((item) => JSON.stringify(item)).join(", ");
   const message = `Unsupported value: ${JSON.stringify(value)}: supported values: ${allowed}`;
   return [{ field, reason: "FieldValueNotSupported", message }];
+}
+
+/** What is wrong by the first alternative is told where none fits; the API server tells it of the one that fits best. */
+function joinedErrors(value: unknown, { anyOf, not }: Schema, path: string): FieldError[] {
+  const errors: FieldError[] = [];
+  if (not !== undefined && validate(value, not, path).length === 0) {
+    errors.push(joined(path, "must not validate the schema (not)"));
+  }
+  const failures = anyOf?.map((one) => validate(value, one, path)) ?? [];
+  const [first] = failures;
+  if (first === undefined || failures.some((failed) => failed.length === 0)) return errors;
+  return [...errors, joined(path, "must validate at least one schema (anyOf)"), ...first];
 }
 
 function numberErrors(value: number, { minimum, maximum }: Schema, path: string): FieldError[] {

@@ -88,15 +88,16 @@ describe("claims", () => {
     assert.equal(taken.serverMessage, 'spideripaddresses.spiderpool.spidernet.io "10.0.0.1" already exists');
   });
 
-  it("that contradict themselves are refused in the words of the rule", async () => {
+  it("that contradict themselves are refused in the words of the schema or of the rule", async () => {
     const { podUID: _, ...without } = claim("10.0.0.2").spec;
     const wrong: readonly [object, RegExp][] = [
-      [{ ...claim("10.0.0.2"), spec: without }, /Pod needs podNamespace, podName, podUID, nic and node/],
+      [{ ...claim("10.0.0.2"), spec: without }, /spec.podUID: Required value/],
       [{ ...claim("10.0.0.2"), metadata: { name: "10.0.0.3" } }, /metadata.name must be spec.address/],
       [claim("10.0.0.2", { address: "10.0.0.02" }), /spec.address/],
       [claim("10.0.0.2", { purpose: "Toy" }), /Unsupported value: "Toy"/],
       [claim("10.0.0.2", { purpose: "Quarantine" }), /need until and reason/],
-      [claim("10.0.0.2", { nextContainerID: "x" }), /second holder/],
+      [claim("10.0.0.2", { nextContainerID: "x" }), /"spec" must not validate the schema/],
+      [claim("10.0.0.2", { purpose: "Lease", nextContainerID: "x" }), /second holder/],
       [claim("10.0.0.2", { answer: "x".repeat(9_000) }), /Too long/],
     ];
     for (const [draft, words] of wrong) {
