@@ -50,7 +50,7 @@ export function forks(): number {
   return Number(/^processes (\d+)/m.exec(readFileSync("/proc/stat", "utf8"))?.[1]);
 }
 
-/** CPU time, in milliseconds, of the programs of this name that run in the present PID namespace; 0 where there is none. */
+/** CPU time, in milliseconds, of the programs of this name that run in the present PID namespace; 0 if there is none. */
 export function cpuMsOfProgram(name: string): number {
   return pidsOf(name).reduce((sum, pid) => sum + own(ticksOf(pid)), 0);
 }

@@ -27,7 +27,7 @@ export interface Admitted {
 
 const timeoutMs = 10_000;
 
-/** What the webhooks make of an object. Throws the refusal of the one that refuses, or 500 where one cannot be called. */
+/** What the webhooks make of an object. Throws the refusal of the one that refuses, or 500 if one cannot be called. */
 export async function admitted(
   webhooks: Webhooks | undefined,
   resource: Resource,

@@ -10,7 +10,7 @@ export interface Rule {
   readonly reason?: FieldError["reason"];
 }
 
-/** Checks a value against a rule; `old` is undefined where there was none. Answers what is wrong, in the API server's wording. */
+/** Checks a value against a rule; `old` is undefined if there was none. Answers what is wrong, in the API server's wording. */
 export type RuleCheck = (self: unknown, old: unknown, path: string) => FieldError | undefined;
 
 /** An address, and a prefix, of Kubernetes' own CEL library. */

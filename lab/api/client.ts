@@ -45,7 +45,7 @@ interface Watch {
  * Failed calls throw SpiderError LAB_API with `details: {status, reason, method, path}`; see {@link isStatus}.
  */
 export interface LabClient {
-  /** Undefined where it does not exist. */
+  /** Undefined if it does not exist. */
   get<T extends object = KubeObject>(resource: string, ref: ObjectRef): Promise<T | undefined>;
   list<T extends object = KubeObject>(resource: string, options?: ListOptions): Promise<readonly T[]>;
   /** The namespace is taken from the object's metadata. */
@@ -76,7 +76,7 @@ export interface LabClient {
   ): Watch;
 }
 
-/** True where a call failed with this HTTP status. */
+/** True if a call failed with this HTTP status. */
 export function isStatus(error: unknown, status: number): boolean {
   return error instanceof SpiderError && error.code === "LAB_API" && error.details["status"] === status;
 }

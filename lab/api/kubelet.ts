@@ -28,7 +28,7 @@ export function addressOfNode(node: KubeObject | undefined): KubeletAddress | un
 
 /**
  * The kubelet's path for a container's `containerLogs` or `exec`: `/exec/NAMESPACE/POD/CONTAINER?…`, with the client's
- * query as it came but for `container`. Throws a 400 where the Pod has no node or the container is not clear.
+ * query as it came but for `container`. Throws a 400 if the Pod has no node or the container is not clear.
  */
 export function kubeletPath(verb: "containerLogs" | "exec", pod: KubeObject, query: URLSearchParams): string {
   const { name, namespace } = pod.metadata;

@@ -17,7 +17,7 @@ export interface ListenOptions {
 
 /** One open door of the server. */
 export interface Listener extends AsyncDisposable {
-  /** 0 where the listener was made from a descriptor and the system does not tell. */
+  /** 0 if the listener was made from a descriptor and the system does not tell. */
   readonly port: number;
   /** `http://host:port` */
   readonly url: string;

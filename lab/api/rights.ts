@@ -13,7 +13,7 @@ export interface RightsRule {
 /** What callers may do, by their user agent, which stands for their identity here. Who is not named may do everything. */
 export type Rights = Readonly<Record<string, readonly RightsRule[]>>;
 
-/** Throws what RBAC answers where no rule allows the call. */
+/** Throws what RBAC answers if no rule allows the call. */
 export function assertAllowed(rights: Rights, call: Call): void {
   const user = call.headers["user-agent"] ?? "";
   const rules = rights[user];

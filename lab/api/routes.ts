@@ -23,7 +23,7 @@ export interface Call {
   readonly subresource: string | undefined;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string>>;
-  /** The body as JSON; throws a 400 or 415. Undefined where there is none. */
+  /** The body as JSON; throws a 400 or 415. Undefined if there is none. */
   body(): unknown;
   readonly signal: AbortSignal;
 }

@@ -32,7 +32,7 @@ const keywords = new Set([
   ...["x-kubernetes-list-map-keys", "x-kubernetes-map-type"],
 ]);
 
-/** The path of the first keyword that nothing here would obey; undefined where there is none. */
+/** The path of the first keyword that nothing here would obey; undefined if there is none. */
 export function unknownKeyword(schema: Schema, path = "schema"): string | undefined {
   const foreign = Object.keys(schema).find((keyword) => !keywords.has(keyword));
   if (foreign !== undefined) return `${path}.${foreign}`;
@@ -62,7 +62,7 @@ function knownField({ properties = {}, additionalProperties }: Schema, field: st
   return Object.hasOwn(properties, field) ? properties[field] : additionalProperties;
 }
 
-/** Fills in defaults, in place. A null counts as absent where there is a default. */
+/** Fills in defaults, in place. A null counts as absent if there is a default. */
 export function applyDefaults(value: unknown, schema: Schema): void {
   if (Array.isArray(value)) for (const item of value) applyDefaults(item, schema.items ?? {});
   if (!isFields(value)) return;

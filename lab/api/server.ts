@@ -146,7 +146,7 @@ function describe(path: string, registry: Registry): ApiResponse | undefined {
   return body && json(200, body);
 }
 
-/** The resource, namespace, name and subresource that a request is about; undefined where it is about none. */
+/** The resource, namespace, name and subresource that a request is about; undefined if it is about none. */
 function callOf(request: ApiRequest, registry: Registry, signal: AbortSignal): Call | undefined {
   const [path = "", search = ""] = request.path.split(/\?(.*)/s);
   const [, core, grouped, rest = ""] = /^\/(?:api\/(v1)|apis\/([^/]+\/[^/]+))\/([^?]+)$/.exec(path) ?? [];

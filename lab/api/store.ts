@@ -79,7 +79,7 @@ export class Store {
     return stamped;
   }
 
-  /** Changes after `resourceVersion`, oldest first; undefined where some of them are forgotten. */
+  /** Changes after `resourceVersion`, oldest first; undefined if some of them are forgotten. */
   since(table: string, resourceVersion: number): readonly Change[] | undefined {
     const held = this.#table(table);
     if (resourceVersion < held.forgotten) return undefined;

@@ -54,7 +54,7 @@ export interface KubeObject {
 /** What happened to the object of a watch event. */
 export type WatchEventType = "ADDED" | "MODIFIED" | "DELETED";
 
-/** The value at a path of field names and list positions, or undefined where the path ends early. */
+/** The value at a path of field names and list positions, or undefined if the path ends early. */
 export function at(value: unknown, ...path: readonly (string | number)[]): unknown {
   let found = value;
   for (const step of path) {
@@ -70,7 +70,7 @@ export function textAt(value: unknown, ...path: readonly (string | number)[]): s
   return typeof found === "string" ? found : "";
 }
 
-/** {@link at}, or 0 where no number is there. */
+/** {@link at}, or 0 if no number is there. */
 export function numberAt(value: unknown, ...path: readonly (string | number)[]): number {
   const found = at(value, ...path);
   return typeof found === "number" ? found : 0;

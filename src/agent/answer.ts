@@ -16,7 +16,7 @@ export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanG
   return JSON.stringify(answer);
 }
 
-/** What a claim keeps of {@link formatAnswer}; prefix 0 where it keeps nothing. */
+/** What a claim keeps of {@link formatAnswer}; prefix 0 if it keeps nothing. */
 export function answerOf({ answer }: Pick<SpiderIPAddressSpec, "answer">): Answer {
   return answer === undefined ? { prefix: 0 } : JSON.parse(answer);
 }

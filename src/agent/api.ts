@@ -7,7 +7,7 @@ import { codeOf, SpiderError } from "#base";
 /** What is asked of a path. */
 export interface ApiRequest {
   readonly query: URLSearchParams;
-  /** The body as JSON; undefined where there is none. Also a GET may have one. */
+  /** The body as JSON; undefined if there is none. Also a GET may have one. */
   readonly body: unknown;
   /** Aborts when the caller goes away. */
   readonly signal: AbortSignal;

@@ -68,7 +68,7 @@ export async function examineNode(options: DoctorOptions, { signal }: Signal): P
   return runChecks(nodeChecks, facts, observe.node);
 }
 
-/** Every NIC of a Pod (`namespace/name`) as it is on the node now; none where it has no sandbox here. */
+/** Every NIC of a Pod (`namespace/name`) as it is on the node now; none if it has no sandbox here. */
 export async function showNetworks(
   options: DoctorOptions,
   pod: string,

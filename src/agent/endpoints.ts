@@ -69,8 +69,8 @@ export class Endpoints {
   }
 
   /**
-   * Makes the endpoint of a Pod that has none. False where it has one, which may be another Pod's of that name, or where it is
-   * a sticky owner's: `write` is to follow once the Pod is known to be there. Repeats what may help.
+   * Makes the endpoint of a Pod that has none. False if there is one already, perhaps of another Pod of that name, or if a sticky
+   * owner has it: then `write` must follow once the Pod is known to be there. Retries what may succeed later.
    */
   async create(pod: Pod, o: Signal): Promise<boolean> {
     const { clock, settings } = this.#options;
@@ -82,7 +82,7 @@ export class Endpoints {
     return await this.#writers.run(pod.metadata.uid, () => retry(make, { ...o, clock, retryable: mayRepeat }), o);
   }
 
-  /** Writes what the Pod's claims on this node say, and nothing where that stands there already. Repeats what may help. */
+  /** Writes what the Pod's claims on this node say, and nothing if that stands there already. Repeats what may help. */
   async write(pod: Pod, o: Signal): Promise<void> {
     const { clock } = this.#options;
     const retryable = (error: unknown) => hasReason(error, "Conflict", "AlreadyExists") || mayRepeat(error);
@@ -110,7 +110,7 @@ export class Endpoints {
     }
   }
 
-  /** The endpoint as the Pod's claims on this node have it; undefined where it has none. */
+  /** The endpoint as the Pod's claims on this node have it; undefined if it has none. */
   async #wanted(pod: Pod, o: Signal) {
     const { owners, node, settings } = this.#options;
     const { namespace = "", name: podName, uid } = pod.metadata;
@@ -139,7 +139,7 @@ export class Endpoints {
   }
 }
 
-/** False where a create met an object of that name. */
+/** False if a create met an object of that name. */
 async function isNew(create: Promise<unknown>): Promise<boolean> {
   try {
     await create;

@@ -62,7 +62,7 @@ export function foreignRunner(attachment: Omit<Attachment, "run">, { exec, path 
 export class ForeignPlugins {
   readonly #versions = new Map<string, readonly string[]>();
 
-  /** Throws CniError 7 where there is no such plugin, and CniError 1 where it says that it does not know the version. */
+  /** Throws CniError 7 if there is no such plugin, and CniError 1 if the plugin says that it does not know the version. */
   async verify(type: string, cniVersion: string, host: Host): Promise<void> {
     const versions = await this.#versionsOf(type, cniVersion, host);
     if (versions.length === 0 || versions.includes(cniVersion)) return;
@@ -80,7 +80,7 @@ export class ForeignPlugins {
     );
   }
 
-  /** Empty where the plugin does not tell. */
+  /** Empty if the plugin does not tell. */
   async #versionsOf(type: string, cniVersion: string, { exec, path }: Host): Promise<readonly string[]> {
     const key = [type, ...path].join(":");
     const known = this.#versions.get(key);

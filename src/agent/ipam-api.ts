@@ -72,7 +72,7 @@ export interface IpamApiOptions {
  * The part of the agent's HTTP API that third-party plugins of the earlier Spiderpool speak: the same paths, bodies and
  * status codes. What is asked here takes its turn among the runtime's calls.
  *
- * @param serving throws where the agent does not serve yet
+ * @param serving throws if the agent does not serve yet
  */
 export function ipamRoutes(serving: () => IpamApiOptions): Routes {
   return {

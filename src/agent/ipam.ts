@@ -211,7 +211,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** False where the time came first. */
+  /** False if the time came first. */
   async #before(change: Promise<void>, untilMs: number, { signal }: Signal): Promise<boolean> {
     const { clock } = this.#options;
     const over = new AbortController();
@@ -338,7 +338,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** The pools, as soon as one has other addresses; undefined where the time comes first. */
+  /** The pools, as soon as one has other addresses; undefined if the time comes first. */
   async #grown(before: ClaimRequest["pools"], untilMs: number, o: Signal): Promise<ClaimRequest["pools"] | undefined> {
     const { pools } = this.#options;
     for (;;) {

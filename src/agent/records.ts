@@ -43,7 +43,7 @@ export interface SandboxRecord {
   readonly complete: boolean;
   /** When it did, in milliseconds of Unix time. */
   readonly answeredMs?: number;
-  /** True where an address of it has another holder: it was cut off the network, and nothing of it is put back. */
+  /** True if an address of it has another holder: it was cut off the network, and nothing of it is put back. */
   readonly cut?: boolean;
 }
 

@@ -30,7 +30,7 @@ export function formatArgs(pairs: Iterable<readonly [string, string]>): string {
   return Array.from(pairs, ([key, value]) => `${key}=${value}`).join(";");
 }
 
-/** The Pod that kubelet's runtimes name, or undefined where no Pod is behind the call. */
+/** The Pod that kubelet's runtimes name, or undefined if no Pod is behind the call. */
 export function podOf(args: ReadonlyMap<string, string>): PodRef | undefined {
   const namespace = args.get("K8S_POD_NAMESPACE") ?? "";
   const name = args.get("K8S_POD_NAME") ?? "";

@@ -170,7 +170,7 @@ export function encodeEnv(
 
 /** What a plugin process leaves behind. */
 export interface PluginOutput {
-  /** Absent where a signal ended it. */
+  /** Absent if a signal ended it. */
   readonly exitCode?: number;
   readonly signal?: number;
   readonly stdout: Uint8Array;

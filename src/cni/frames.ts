@@ -75,7 +75,7 @@ const tags = {
 type Tag = keyof typeof tags;
 type Field = readonly [Tag, string | number | Uint8Array];
 
-/** The bytes of a frame. Throws SpiderError FRAME_TOO_LARGE where its body would exceed `frameBytesMax`. */
+/** The bytes of a frame. Throws SpiderError FRAME_TOO_LARGE if its body would exceed `frameBytesMax`. */
 export function encodeFrame(frame: Frame): Uint8Array {
   const fields = fieldsOf(frame).map(([tag, value]) => [tag, bytesOf(value)] as const);
   const bodyBytes = fields.reduce((sum, [, { length }]) => sum + fieldHeaderBytes + length, 0);

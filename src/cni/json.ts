@@ -24,7 +24,7 @@ export function parseJsonObject(text: string | Uint8Array, what: string): JsonOb
   return objectOf(parseJson(text, what), what);
 }
 
-/** `value` as an object; throws CniError 6 naming `what` where it is anything else. */
+/** `value` as an object; throws CniError 6 naming `what` if it is anything else. */
 export function objectOf(value: unknown, what: string): JsonObject {
   if (isJsonObject(value)) return value;
   throw new CniError(cniCodes.decode, `failed to decode ${what}`, {

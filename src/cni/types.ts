@@ -37,7 +37,7 @@ export interface ForeignPlugin {
 
 /**
  * Runs a plugin as a program for one attachment, where the runtime runs its plugins. Returns its result at ADD, an empty one
- * for the other verbs. Throws the plugin's error, CniError 7 where there is no such plugin, 11 at the call's deadline.
+ * for the other verbs. Throws the plugin's error, CniError 7 if there is no such plugin, 11 at the call's deadline.
  */
 export type RunForeign = (verb: Verb, plugin: ForeignPlugin, options: Signal) => Promise<CniResult>;
 
@@ -141,6 +141,6 @@ export interface Ipam {
   isOwn?(attachment: Attachment, conflict: AddressConflict): boolean;
   /** Idempotent: releasing what is not held is success. */
   release(attachment: Attachment, options: Signal): Promise<void>;
-  /** Throws where an address of `got` is no longer held by the attachment. */
+  /** Throws if an address of `got` is no longer held by the attachment. */
   check(attachment: Attachment, got: CniResult, options: Signal): Promise<void>;
 }

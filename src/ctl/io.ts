@@ -3,7 +3,7 @@ export interface Io {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** True where a person reads the output: progress and colours are for them only. */
+  /** True if a person reads the output: progress and colours are for them only. */
   readonly interactive: boolean;
   /** A file's text, or standard input for `-`. Throws what the file system says. */
   readonly read: (path: string) => Promise<string>;

@@ -29,7 +29,7 @@ export function templateIn(manifest: Manifest): TemplateInManifest | undefined {
   return path && { path, template: path.reduce<unknown>((at, key) => memberOf(at, key), manifest) };
 }
 
-/** A member of what may be an object; undefined where it is none. */
+/** A member of what may be an object; undefined if it is none. */
 export function memberOf(value: unknown, key: string): unknown {
   return isJsonObject(value) ? value[key] : undefined;
 }

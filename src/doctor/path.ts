@@ -6,7 +6,7 @@ import type { PodFacts, PodNic } from "./node/facts.ts";
 /** One station of a packet on its way out of a Pod. */
 interface Hop {
   readonly name: string;
-  /** Whether packets pass it; undefined where nobody could ask. */
+  /** Whether packets pass it; undefined if nobody could ask. */
   readonly ok: boolean | undefined;
   /** What was found there. */
   readonly detail: string;
@@ -33,9 +33,9 @@ export interface NicPath {
 interface PathSources {
   readonly host: Netns;
   readonly ovs: Pick<Ovs, "ports" | "state">;
-  /** Whether a gateway answered the node's Pods; undefined where it was not asked. */
+  /** Whether a gateway answered the node's Pods; undefined if it was not asked. */
   readonly answered: (gateway: string) => boolean | undefined;
-  /** The MAC address of another host that answers for an address of the Pod; undefined where none does. */
+  /** The MAC address of another host that answers for an address of the Pod; undefined if none does. */
   readonly rival: (ip: string) => string | undefined;
 }
 

@@ -12,7 +12,7 @@ export const annotationKeys = {
   defaultIpv6: annotations.defaultIpv6Pools,
 } as const;
 
-/** Pool names or patterns in the order given; empty where the family is not mentioned. */
+/** Pool names or patterns in the order given; empty if the family is not mentioned. */
 export interface PoolsByFamily {
   readonly 4: readonly string[];
   readonly 6: readonly string[];
@@ -26,7 +26,7 @@ interface NicPools {
   readonly cleanGateway: boolean;
 }
 
-/** `ipam.spidernet.io/ippool` of a Pod; undefined where the key is absent. Throws SpiderError WRONG_INPUT. */
+/** `ipam.spidernet.io/ippool` of a Pod; undefined if the key is absent. Throws SpiderError WRONG_INPUT. */
 export function parseIppoolAnnotation(annotations: Annotations): PoolsByFamily | undefined {
   const text = annotations[annotationKeys.ippool];
   if (text === undefined) return undefined;
@@ -40,7 +40,7 @@ export function parseIppoolAnnotation(annotations: Annotations): PoolsByFamily |
 }
 
 /**
- * `ipam.spidernet.io/ippools` of a Pod; undefined where the key is absent. Either all elements name an interface or none does,
+ * `ipam.spidernet.io/ippools` of a Pod; undefined if the key is absent. Either all elements name an interface or none does,
  * and none is named twice. Throws SpiderError WRONG_INPUT.
  */
 export function parseIppoolsAnnotation(annotations: Annotations): readonly NicPools[] | undefined {

@@ -62,7 +62,7 @@ export type Verdict = { readonly pool: string; readonly accepted: true } | Rejec
 
 interface Check {
   readonly id: CheckId;
-  /** Undefined where the pool passes, or where the check does not concern it. */
+  /** Undefined if the pool passes, or the check does not concern it. */
   readonly rejects: (
     pool: PoolView,
     facts: FilterFacts,

@@ -12,7 +12,7 @@ interface Labelled {
 /** The objects that a selection depends on, as the API has them. */
 interface SelectionObjects {
   readonly pod: Labelled & { readonly namespace?: string | undefined; readonly name: string; readonly uid: string };
-  /** Undefined where the namespace or node is not known: it has no labels then. */
+  /** Undefined if the namespace or node is not known: it has no labels then. */
   readonly namespace: Labelled | undefined;
   readonly node: Labelled | undefined;
   readonly nodeName: string;
@@ -33,7 +33,7 @@ export function selectionFacts({
   };
 }
 
-/** True where the Pod's top controller has a say: it costs a request to know it. */
+/** True if the Pod's top controller has a say: it costs a request to know it. */
 export function asksForOwner(pod: Labelled, pools: Iterable<PoolView>): boolean {
   const annotations = pod.annotations ?? {};
   const { subnet, subnets } = subnetAnnotationKeys;
@@ -51,7 +51,7 @@ export function networkPools(config: JsonObject): SelectionInput["network"] {
 
 /**
  * With `match_master_subnet`: the PCI address of the virtual function that the NIC is, "" where the configuration does not tell
- * it. Undefined where nothing is asked.
+ * it. Undefined if nothing is asked.
  */
 export function masterOf(config: JsonObject): string | undefined {
   const block = isJsonObject(config["ipam"]) ? config["ipam"] : {};

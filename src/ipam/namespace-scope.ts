@@ -22,7 +22,7 @@ interface OutOfScope {
 
 /**
  * The one rule of pools and subnets. `namespaceName` wins over `namespaceAffinity`. A scope with neither is for every
- * namespace, or for none where it is `strict`. Undefined: the namespace is in scope.
+ * namespace, or for none if it is `strict`. Undefined: the namespace is in scope.
  */
 export function outOfScope(
   { namespaceName = [], namespaceAffinity }: NamespaceScope,

@@ -66,7 +66,7 @@ export type Outcome =
 /** What was decided for one NIC and family, and why. Plain JSON. */
 export interface Decision {
   readonly nic: string;
-  /** Undefined where a refusal concerns the NIC as a whole. */
+  /** Undefined if a refusal concerns the NIC as a whole. */
   readonly family: Family | undefined;
   readonly rule: SelectionRule;
   /** True: no default route through the pool's gateway. */

@@ -5,7 +5,7 @@ export type Labels = Readonly<Record<string, string>>;
 
 type Requirement = NonNullable<LabelSelector["matchExpressions"]>[number];
 
-/** True where the labels satisfy every requirement; the empty selector matches everything, an unknown operator nothing. */
+/** True if the labels satisfy every requirement; the empty selector matches everything, an unknown operator nothing. */
 export function matchSelector(selector: LabelSelector, labels: Labels): boolean {
   return requirements(selector).every((requirement) => satisfies(requirement, labels));
 }

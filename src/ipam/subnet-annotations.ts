@@ -37,7 +37,7 @@ interface SubnetAnnotations {
 }
 
 /**
- * What a Pod (template) says about subnets; undefined where neither `subnets` nor `subnet` is present. Of each list only the
+ * What a Pod (template) says about subnets; undefined if neither `subnets` nor `subnet` is present. Of each list only the
  * first name counts. Throws SpiderError WRONG_INPUT.
  */
 export function parseSubnetAnnotations(annotations: Annotations): SubnetAnnotations | undefined {

@@ -71,7 +71,7 @@ export class AnswerReader {
     if (this.#state === "done") this.#sink.ended(this.#reusable && at === bytes.length);
   }
 
-  /** The server closed the connection: true where that is how the answer ends. */
+  /** The server closed the connection: true if that is how the answer ends. */
   close(): boolean {
     if (this.#state !== "open end") return false;
     this.#state = "done";

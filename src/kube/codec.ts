@@ -39,7 +39,7 @@ export async function readBytes(body: AsyncIterable<Uint8Array>, maxBytes: numbe
   return Buffer.concat(chunks, bytes);
 }
 
-/** Throws `API_ANSWER_INVALID` where the text is not JSON. */
+/** Throws `API_ANSWER_INVALID` if the text is not JSON. */
 export function decodeJson(text: string, attempt: Attempt): unknown {
   try {
     return JSON.parse(text);

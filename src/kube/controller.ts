@@ -109,7 +109,7 @@ async function work(options: ControllerOptions, queue: WorkQueue, signal: AbortS
   }
 }
 
-/** Never throws; undefined where the signal cut it off. */
+/** Never throws; undefined if the signal cut it off. */
 async function reconcileOne(
   { name, log, reconcile }: ControllerOptions,
   queue: WorkQueue,

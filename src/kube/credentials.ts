@@ -98,7 +98,7 @@ function isSame(one: TlsMaterial, other: TlsMaterial): boolean {
   return one.ca === other.ca && one.cert === other.cert && one.key === other.key;
 }
 
-/** Why no connection could be made with these; undefined where one can. */
+/** Why no connection could be made with these; undefined if one can. */
 function refusalOf({ ca, cert, key }: TlsMaterial): unknown {
   try {
     // No CA at all would mean those of the system.
@@ -111,7 +111,7 @@ function refusalOf({ ca, cert, key }: TlsMaterial): unknown {
 }
 
 interface WatchedSource {
-  /** Undefined where the text is in the configuration itself. */
+  /** Undefined if the text is in the configuration itself. */
   readonly path: string | undefined;
   readonly text: string;
   refresh(): void;

@@ -175,7 +175,7 @@ export class LeaderElector {
     this.#options.rewound();
   }
 
-  /** Waits until the Lease is ours; undefined where the signal aborted first. */
+  /** Waits until the Lease is ours; undefined if the signal aborted first. */
   async #acquire(signal: AbortSignal): Promise<Held | undefined> {
     const { client, clock, log, namespace, name, retryPeriodMs, renewDeadlineMs, random } = this.#options;
     let seen: { readonly version: string; readonly atMs: number } | undefined;

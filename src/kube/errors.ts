@@ -71,13 +71,13 @@ export class ApiUnreachableError extends SpiderError {
   }
 }
 
-/** True where the server answered with one of these reasons: `hasReason(error, "AlreadyExists")`. */
+/** True if the server answered with one of these reasons: `hasReason(error, "AlreadyExists")`. */
 export function hasReason(error: unknown, ...reasons: readonly string[]): error is ApiStatusError {
   return error instanceof ApiStatusError && reasons.includes(error.reason);
 }
 
 /**
- * True where a mutating call that failed with `error` certainly changed nothing. Everything else (a lost answer, a 5xx,
+ * True if a mutating call that failed with `error` certainly changed nothing. Everything else (a lost answer, a 5xx,
  * an aborted signal) leaves the outcome open: repeat the same call or look.
  */
 export function surelyUnchanged(error: unknown): boolean {

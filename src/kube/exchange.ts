@@ -28,7 +28,7 @@ interface ExchangeOptions {
 export class Exchange implements AnswerSink {
   readonly method: string;
   readonly bytes: Uint8Array;
-  /** Rejects with the failure, or with the signal's reason where it aborted first. */
+  /** Rejects with the failure, or with the signal's reason if it aborted first. */
   readonly answer: Promise<Answer>;
   readonly #options: ExchangeOptions;
   readonly #head: PromiseWithResolvers<Answer> = Promise.withResolvers();

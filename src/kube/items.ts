@@ -10,7 +10,7 @@ const itemsKey = Buffer.from('"items"');
 
 /**
  * Where the objects of a list stand in its JSON, so that each can be decoded, and trimmed, for itself: a page of large objects
- * is never whole in memory. `array` is all of `items`. Undefined where the text has no `items` of objects, or is broken; what
+ * is never whole in memory. `array` is all of `items`. Undefined if the text has no `items` of objects, or is broken; what
  * is found may still be broken inside.
  */
 export function spansOfItems(bytes: Buffer): { readonly array: Span; readonly items: readonly Span[] } | undefined {

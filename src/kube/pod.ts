@@ -4,13 +4,13 @@ import type { Node, Pod } from "./core.ts";
 const configHash = "kubernetes.io/config.hash";
 const configMirror = "kubernetes.io/config.mirror";
 
-/** True where `uid`, as the runtime gave it, is this Pod's: its own, or the hash of a static Pod's configuration. */
+/** True if `uid`, as the runtime gave it, is this Pod's: its own, or the hash of a static Pod's configuration. */
 export function isPodUid({ metadata }: Pod, uid: string): boolean {
   const { [configHash]: hash, [configMirror]: mirror } = metadata.annotations ?? {};
   return uid === "" || uid === metadata.uid || uid === hash || uid === mirror;
 }
 
-/** True where the UID is the hash of a static Pod's configuration: whether such a Pod runs, only its node can tell. */
+/** True if the UID is the hash of a static Pod's configuration: whether such a Pod runs, only its node can tell. */
 export function isStaticPodUid(uid: string): boolean {
   return /^[0-9a-f]{32}$/.test(uid);
 }

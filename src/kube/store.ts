@@ -5,7 +5,7 @@ import { type KubeObject, keyOf, type Resource } from "./resource.ts";
 import type { WatchChange } from "./watch-step.ts";
 import { runWatcher } from "./watcher.ts";
 
-/** Told after the store changed; `now` is undefined where the object is gone, `before` where it is new. */
+/** Told after the store changed; `now` is undefined if the object is gone, `before` if it is new. */
 type StoreListener<T> = (key: string, now: T | undefined, before: T | undefined) => void;
 
 /** A local view of a collection, kept by a watch. It lags; it never shows an object that never existed. */

@@ -2,7 +2,7 @@ import type { Page, WatchEvent } from "./codec.ts";
 import { type KubeObject, keyOf } from "./resource.ts";
 
 /**
- * All objects of a streaming list, and the version that it is of; afterwards the same watch tells what comes. Undefined where it
+ * All objects of a streaming list, and the version that it is of; afterwards the same watch tells what comes. Undefined if it
  * ends before. A list is told as it was at a moment, then what changed until its end.
  */
 export async function streamedPage<T extends KubeObject>(
@@ -10,7 +10,7 @@ export async function streamedPage<T extends KubeObject>(
   onHeard: () => void,
 ): Promise<Page<T> | undefined> {
   const items: T[] = [];
-  /** What changed after the moment: the objects as they are now, undefined where they are gone. */
+  /** What changed after the moment: the objects as they are now, undefined if they are gone. */
   const changed = new Map<string, T | undefined>();
   for (;;) {
     const { value: event, done } = await events.next();

@@ -30,7 +30,7 @@ export interface ApiResponse {
 }
 
 /**
- * Sends one request. Rejects with {@link ApiUnreachableError} where no answer came, and with the signal's reason where
+ * Sends one request. Rejects with {@link ApiUnreachableError} if no answer came, and with the signal's reason if
  * it aborted first; so does the body. Any status is an answer.
  *
  * A request leaves at once only where a connection is free: who blocks the thread right after `send` (netlink) must yield one

@@ -8,7 +8,7 @@ import type { VethEnd } from "./rtnl/types.ts";
 /**
  * Tells the segment that these addresses are at this interface: a gratuitous ARP request for each IPv4 address, an
  * unsolicited neighbour advertisement for each IPv6 address. Everything is sent when this returns; the promise is the end
- * of the socket's clean-up. Throws, by rejection, LinuxError where the interface is missing or down.
+ * of the socket's clean-up. Throws, by rejection, LinuxError if the interface is missing or down.
  *
  * @param link the interface by its name, or by all that has to be known of it
  */

@@ -38,7 +38,7 @@ export class LinuxError extends SpiderError {
   }
 }
 
-/** Returns what a Libc call returned; throws LinuxError where that is an error. */
+/** Returns what a Libc call returned; throws LinuxError if that is an error. */
 export function must(returned: number, attempted: string): number {
   if (returned < 0) throw new LinuxError(-returned, attempted);
   return returned;

@@ -10,7 +10,7 @@ const wouldBlock = 11;
 const lookAgainMs = 20;
 
 /**
- * Takes the lock of a file (flock(2)), which is made if absent and stays. Undefined where another process has it. It falls
+ * Takes the lock of a file (flock(2)), which is made if absent and stays. Undefined if another process has it. It falls
  * when it is disposed, or with the process, however that ends.
  */
 export function tryLockFile(path: string): Disposable | undefined {

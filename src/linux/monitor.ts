@@ -97,7 +97,7 @@ async function* read(
   }
 }
 
-/** The events of the next datagrams that have any; none where nothing waits. */
+/** The events of the next datagrams that have any; none if nothing waits. */
 function receive(fd: number, buffer: Uint8Array): readonly NetworkEvent[] {
   for (;;) {
     try {

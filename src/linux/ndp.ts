@@ -116,7 +116,7 @@ function readOptions(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> | undef
   return found;
 }
 
-/** Over a pseudo-header (addresses, length, next header) and the ICMPv6 part (RFC 8200 §8.1). 0 where it is right already. */
+/** Over a pseudo-header (addresses, length, next header) and the ICMPv6 part (RFC 8200 §8.1). 0 if it is right already. */
 function checksum(packet: Uint8Array): number {
   let sum = packet.length - ipHeaderBytes + icmpv6;
   for (let at = 8; at < packet.length; at += 2) sum += ((packet[at] ?? 0) << 8) | (packet[at + 1] ?? 0);

@@ -83,7 +83,7 @@ function leave(to: number): void {
 }
 
 /**
- * Opens the namespace bound to `path`. Throws LinuxError (`ENOENT`) where the path is absent and SpiderError
+ * Opens the namespace bound to `path`. Throws LinuxError (`ENOENT`) if the path is absent and SpiderError
  * `NOT_A_NETNS`, naming the path, where it is anything but a network namespace.
  */
 export function openNetns(path: string): Netns {
@@ -100,7 +100,7 @@ export function hostNetns(): Netns {
   return host;
 }
 
-/** Identity of the namespace at `path`; undefined where the path is absent. Throws `NOT_A_NETNS` as openNetns does. */
+/** Identity of the namespace at `path`; undefined if the path is absent. Throws `NOT_A_NETNS` as openNetns does. */
 export function readNetnsId(path: string): NetnsId | undefined {
   try {
     const { fd, id } = openNamespaceFile(path);
@@ -112,7 +112,7 @@ export function readNetnsId(path: string): NetnsId | undefined {
   }
 }
 
-/** True where both are one namespace. */
+/** True if both are one namespace. */
 export function sameNetns(a: NetnsId, b: NetnsId): boolean {
   return a.device === b.device && a.inode === b.inode;
 }

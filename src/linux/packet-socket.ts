@@ -39,7 +39,7 @@ export class PacketSocket {
     this.#attempted = attempted;
   }
 
-  /** Throws LinuxError ENODEV where there is no such interface, RangeError where it has no Ethernet address. */
+  /** Throws LinuxError ENODEV if there is no such interface, RangeError if it has no Ethernet address. */
   static open(netns: Netns, of: string | VethEnd, etherType: number): PacketSocket {
     const name = typeof of === "string" ? of : of.name;
     const attempted = `packets on ${name} in ${netns.path}`;

@@ -6,13 +6,13 @@ import type { Netns } from "./netns.ts";
 
 /**
  * A network setting of a namespace. The key is the path below /proc/sys, with slashes because interface names may have
- * dots: `net/ipv4/conf/eth0.100/rp_filter`. undefined where the kernel has no such key. Up to 0.5 ms with many namespaces.
+ * dots: `net/ipv4/conf/eth0.100/rp_filter`. undefined if the kernel has no such key. Up to 0.5 ms with many namespaces.
  */
 export function readSysctl(netns: Netns, key: string): string | undefined {
   return access(netns, key, "read", (file) => readFileSync(file, "utf8").trimEnd());
 }
 
-/** Sets it. Returns false where the kernel has no such key; throws LinuxError (`EINVAL`) for a value that it refuses. */
+/** Sets it. Returns false if the kernel has no such key; throws LinuxError (`EINVAL`) for a value that it refuses. */
 export function writeSysctl(netns: Netns, key: string, value: string | number): boolean {
   // Here, not where the thread is in the namespace: a socket keeps the one in which it was made.
   const socket = lockSocket();

@@ -26,7 +26,7 @@ export function bindUnixSocket(path: string): number {
   }
 }
 
-/** The next connection that waits at a listening socket, as a descriptor; undefined where none does. Throws LinuxError. */
+/** The next connection that waits at a listening socket, as a descriptor; undefined if none does. Throws LinuxError. */
 export function acceptWaiting(fd: number): number | undefined {
   for (;;) {
     const accepted = libc.accept(fd);

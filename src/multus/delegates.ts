@@ -12,7 +12,7 @@ interface PlanInput {
   readonly source: ConfigSource;
   /** The interface that the runtime asked for: the master's, unless the annotation names another. */
   readonly ifName: string;
-  /** Absent where no Pod is behind the call: cluster-wide networks only. */
+  /** Absent if no Pod is behind the call: cluster-wide networks only. */
   readonly pod?: { readonly namespace: string; readonly annotations?: Readonly<Record<string, string>> } | undefined;
 }
 

@@ -55,7 +55,7 @@ export function addFailure(pod: PodRef | undefined, { displayName }: Delegate, e
   return new CniError(cniCode, `${where}: ${what}: ${message}`, { text, cause: error });
 }
 
-/** The message of the Event `AddedInterface`, or undefined where the delegate's result has nothing to say. */
+/** The message of the Event `AddedInterface`, or undefined if the delegate's result has nothing to say. */
 export function addedInterfaceMessage({ ifName, displayName }: Delegate, result: CniResult): string | undefined {
   if (result.interfaces.length === 0 && result.ips.length === 0) return undefined;
   return `Add ${ifName} [${result.ips.map(({ address }) => formatPrefix(address)).join(" ")}] from ${displayName}`;

@@ -15,7 +15,7 @@ export function slotOf(
 
 /**
  * The net-attach-def of a NIC as `namespace/name`: the selected network's of that name or position, else the default
- * network's, which the Pod's annotation may replace. Undefined where there is neither. `clusterNetwork`: `name` or
+ * network's, which the Pod's annotation may replace. Undefined if there is neither. `clusterNetwork`: `name` or
  * `namespace/name`. Throws CniError 7 for an annotation that cannot be read.
  */
 export function netAttachDefOf(

@@ -135,7 +135,7 @@ function fromPath(path: string, settings: MultusSettings, source: ConfigSource):
 
 /**
  * The list `auxiliaryCNIChainName`: the plugins of the files in the directory of its name beside the path `clusterNetwork`,
- * behind one that passes on what it is given, so that each of them gets a result. Undefined where there are no such files.
+ * behind one that passes on what it is given, so that each of them gets a result. Undefined if there are no such files.
  */
 export function auxiliaryChain(
   { auxiliaryChainName: name, clusterNetwork, cniVersion }: MultusSettings,

@@ -51,8 +51,8 @@ export interface Delegate {
 /** Where configurations come from; the caller reads watches and files. Paths are those of the node. */
 export interface ConfigSource {
   nad(namespace: string, name: string): Nad | undefined;
-  /** The names of the files directly in a directory, in any order; undefined where there is no such directory. */
+  /** The names of the files directly in a directory, in any order; undefined if there is no such directory. */
   directory(path: string): readonly string[] | undefined;
-  /** A file's text; undefined where there is no such file. */
+  /** A file's text; undefined if there is no such file. */
   file(path: string): string | undefined;
 }

@@ -41,7 +41,7 @@ export class Cache {
   #portsView: ReadonlyMap<string, OvsPort> | undefined;
   #bridgesView: ReadonlyMap<string, BridgeInfo> | undefined;
 
-  /** Takes the `table-updates` of RFC 7047 §4.1.6: `new` is the whole row, absent where it was deleted. */
+  /** Takes the `table-updates` of RFC 7047 §4.1.6: `new` is the whole row, absent if it was deleted. */
   apply(updates: unknown): void {
     const tables = asObject<{ readonly [T in keyof typeof monitoredColumns]?: unknown }>(updates);
     for (const [uuid, row] of rowsOf(tables.Bridge)) this.#setBridge(uuid, row);

@@ -14,7 +14,7 @@ export function parseEndpoint(endpoint: string): NetConnectOpts {
   });
 }
 
-/** True where `createOvs` would take it. */
+/** True if `createOvs` would take it. */
 export function isEndpoint(endpoint: string): boolean {
   return tryParseEndpoint(endpoint) !== undefined;
 }

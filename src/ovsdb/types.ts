@@ -65,7 +65,7 @@ export interface OvsPort {
   readonly name: string;
   readonly bridge: string;
   readonly vlan: Vlan;
-  /** Absent where the port is not ours. */
+  /** Absent if the port is not ours. */
   readonly owner: PortOwner | undefined;
   /** The OpenFlow port number: greater than 0 when the port works, undefined while vswitchd has not looked at it. */
   readonly ofport: number | undefined;

@@ -11,7 +11,7 @@ export function decodeSet(value: unknown): readonly unknown[] {
   return [value];
 }
 
-/** The one element of an optional column, undefined where it is empty. */
+/** The one element of an optional column, undefined if it is empty. */
 export function decodeOptional<T>(value: unknown, decode: (element: unknown) => T | undefined): T | undefined {
   return decode(decodeSet(value)[0]);
 }

@@ -7,7 +7,7 @@ export function invalid(field: string, value: unknown, allowed: string): CniErro
   });
 }
 
-/** A whole number from `min` to `max`; undefined where it is absent or null. */
+/** A whole number from `min` to `max`; undefined if it is absent or null. */
 export function integerAt(
   object: JsonObject,
   key: string,
@@ -19,7 +19,7 @@ export function integerAt(
   throw invalid(path, value, `a whole number from ${min} to ${max}`);
 }
 
-/** A text; undefined where it is absent, null or empty, which all mean "not given". */
+/** A text; undefined if it is absent, null or empty, which all mean "not given". */
 export function textAt(object: JsonObject, key: string, path: string = key): string | undefined {
   const value = object[key];
   if (value === undefined || value === null || value === "") return undefined;
@@ -27,7 +27,7 @@ export function textAt(object: JsonObject, key: string, path: string = key): str
   throw invalid(path, value, "a text");
 }
 
-/** An object; empty where it is absent or null. */
+/** An object; empty if it is absent or null. */
 export function objectAt(object: JsonObject, key: string, path: string = key): JsonObject {
   const value = object[key];
   if (value === undefined || value === null) return {};
@@ -35,7 +35,7 @@ export function objectAt(object: JsonObject, key: string, path: string = key): J
   throw invalid(path, value, "an object");
 }
 
-/** A list of objects; empty where it is absent or null. */
+/** A list of objects; empty if it is absent or null. */
 export function objectsAt(object: JsonObject, key: string, path: string = key): readonly JsonObject[] {
   const value = object[key];
   if (value === undefined || value === null) return [];
@@ -43,14 +43,14 @@ export function objectsAt(object: JsonObject, key: string, path: string = key): 
   throw invalid(path, value, "a list of objects");
 }
 
-/** True or false; undefined where it is absent or null. */
+/** True or false; undefined if it is absent or null. */
 export function flagAt(object: JsonObject, key: string, path: string = key): boolean | undefined {
   const value = object[key] ?? undefined;
   if (value === undefined || typeof value === "boolean") return value;
   throw invalid(path, value, "true or false");
 }
 
-/** One of the words; undefined where it is absent, null or empty. */
+/** One of the words; undefined if it is absent, null or empty. */
 export function wordAt<T extends string>(object: JsonObject, key: string, words: readonly T[]): T | undefined {
   const text = textAt(object, key);
   const word = words.find((one) => one === text);
@@ -90,7 +90,7 @@ export function checkMac(field: string, value: string | undefined): string | und
   return mac;
 }
 
-/** The name of an interface; undefined where it is absent or empty. */
+/** The name of an interface; undefined if it is absent or empty. */
 export function linkNameAt(object: JsonObject, key: string): string | undefined {
   const name = textAt(object, key);
   if (name === undefined || isLinkName(name)) return name;

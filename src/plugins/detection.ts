@@ -86,7 +86,7 @@ export function askingBy(netns: Netns, link: string): AskingLink {
   };
 }
 
-/** What an IPAM has allocated. Throws CniError 999 where it is nothing. */
+/** What an IPAM has allocated. Throws CniError 999 if it is nothing. */
 export function refuseEmpty(result: CniResult): CniResult {
   if (result.ips.length > 0) return result;
   throw new CniError(cniCodes.failed, "IPAM plugin returned missing IP config");
@@ -120,7 +120,7 @@ export async function allocateForeign(
  * Asks for all addresses at once whether somebody else has them, and gets others for those. Returns the result with
  * addresses that nobody else has.
  *
- * @throws CniError 999 naming address and MAC address where the IPAM has no others to give, or too many are taken
+ * @throws CniError 999 naming address and MAC address if the IPAM has no others to give, or too many are taken
  */
 export async function withoutConflicts(
   first: CniResult,

@@ -2,7 +2,7 @@ import { hasCode, type Steps } from "#base";
 import { type Attachment, CniError, cniCodes } from "#cni";
 import { type Netns, openNetns } from "#linux";
 
-/** The container's namespace, to be disposed by the caller. Throws CniError 8 where it cannot be opened. */
+/** The container's namespace, to be disposed by the caller. Throws CniError 8 if it cannot be opened. */
 export function openPod(netns: string): Netns {
   try {
     return openNetns(netns);
@@ -18,7 +18,7 @@ const ofCalls = new WeakMap<Steps, Map<string, Netns>>();
 
 /**
  * The container's namespace for all plugins of a call: opened once, with one socket, and closed when the call has ended.
- * Throws CniError 8 where it cannot be opened.
+ * Throws CniError 8 if it cannot be opened.
  */
 export function podOf({ netns }: Pick<Attachment, "netns">, steps: Steps): Netns {
   const opened = ofCalls.get(steps) ?? new Map<string, Netns>();
@@ -43,7 +43,7 @@ export function freePodOf(attachment: Pick<Attachment, "netns" | "ifName">, step
   });
 }
 
-/** The container's namespace, or undefined where nothing is left of it: no path, no file, or a file without a namespace. */
+/** The container's namespace, or undefined if nothing is left of it: no path, no file, or a file without a namespace. */
 export function openPodIfThere(netns: string): Netns | undefined {
   if (netns === "") return undefined;
   try {

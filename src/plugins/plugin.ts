@@ -42,7 +42,7 @@ export interface Plugin<C> {
   restore?(config: C, attachment: Attachment, options: Signal): Promise<readonly string[]>;
   /** Removes what the network's attachments left behind, other than the valid ones. */
   gc?(config: C, valid: readonly ValidAttachment[], options: Signal): Promise<void>;
-  /** Throws CniError 50 where an ADD could not work now. */
+  /** Throws CniError 50 if an ADD could not work now. */
   status?(config: C, options: StatusOptions): Promise<void>;
 }
 

@@ -7,7 +7,7 @@ import { openPodIfThere } from "./open-pod.ts";
  * Takes every address from the Pod's interface: it answers for none from here on, whenever it is deleted. Nothing on the
  * node notices, and the kernel waits for nothing, as it would to take the interface down.
  *
- * @returns false where the namespace is not there any more, and with it, as far as one can tell, the interface
+ * @returns false if the namespace is not there any more, and with it, as far as one can tell, the interface
  */
 export function silence({ netns, ifName }: Pick<Attachment, "netns" | "ifName">, kind: string): boolean {
   using pod = openPodIfThere(netns);

@@ -33,7 +33,7 @@ export interface Answer {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  /** Stdout parsed; undefined where there is none. */
+  /** Stdout parsed; undefined if there is none. */
   // biome-ignore lint/suspicious/noExplicitAny: a test looks into it
   readonly json: any;
 }

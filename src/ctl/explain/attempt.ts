@@ -111,7 +111,7 @@ function askedNetworks(facts: Facts, source: ConfigSource): readonly NicReport[]
   });
 }
 
-/** What an annotation selects; nothing where it cannot be read, which is a failure of its own. */
+/** What an annotation selects; nothing if it cannot be read, which is a failure of its own. */
 function readable(read: () => readonly NetworkSelection[]): readonly NetworkSelection[] {
   try {
     return read();

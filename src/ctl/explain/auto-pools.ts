@@ -18,13 +18,13 @@ export interface PendingPool {
   /** As it will be called; an application that is not made yet has no UID, so its end is not known. */
   readonly name: string;
   readonly subnet: string;
-  /** Addresses; undefined where the workload is not known. */
+  /** Addresses; undefined if the workload is not known. */
   readonly size: number | undefined;
   /** What is said of the subnet that cannot give them, and what to do; undefined: it can. */
   readonly why: string | undefined;
 }
 
-/** The pools for which the NIC waits: none where its selection does not wait for the controller. */
+/** The pools for which the NIC waits: none if its selection does not wait for the controller. */
 export function pendingPools(facts: Facts, nic: string, decisions: readonly Decision[]): readonly PendingPool[] {
   const { owner, installation } = facts;
   const isPending = ({ outcome }: Decision) => outcome.kind === "refused" && outcome.code === "AUTO_POOL_PENDING";

@@ -22,7 +22,7 @@ export function patchCommand(target: readonly string[], patch: object): string {
 }
 
 /**
- * Gives an object (as `kubectl label` names it) the labels that the selector of `asker` asks for; undefined where it asks for the
+ * Gives an object (as `kubectl label` names it) the labels that the selector of `asker` asks for; undefined if it asks for the
  * absence of one.
  */
 export function labelFix(

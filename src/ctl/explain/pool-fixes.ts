@@ -147,7 +147,7 @@ function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix
   }
 }
 
-/** Names a pool that the Pod may use and that has addresses; nothing where there is none. */
+/** Names a pool that the Pod may use and that has addresses; nothing if there is none. */
 function elsewhere(facts: Facts, attempt: Attempt, report: NicReport, decision: Decision): readonly Fix[] {
   const found = usable(facts, attempt, report, decision);
   if (found.size === 0) return [];

@@ -20,7 +20,7 @@ const agentSilent = "spiderpool-agent is not reachable";
 const kubeletPreamble = /^.*? failed \(add\): /s;
 
 /**
- * The newest failure of an ADD among the Pod's Events, oldest first; undefined where the last word is that it succeeded.
+ * The newest failure of an ADD among the Pod's Events, oldest first; undefined if the last word is that it succeeded.
  * The kubelet tells of every attempt, the agent of each cause once in five minutes: the one says when, the other which code.
  */
 export function lastFailure(events: readonly CoreEvent[]): Told | undefined {

@@ -76,7 +76,7 @@ function printOne({ address, outcome, reason, fix }: Released, { io, output }: P
   else io.out(`${address} marked for release (${reason}); the controller releases it and records an Event\n`);
 }
 
-/** What stands against the release, and the way out; undefined where nothing does. */
+/** What stands against the release, and the way out; undefined if nothing does. */
 async function whatStillUses(
   { spec }: Claim,
   { client }: Cluster,

@@ -31,7 +31,7 @@ export async function showIps(selection: IpSelection, { io, cluster, output }: C
   return free.length === 0 ? exitOk : exitFailed;
 }
 
-/** ` of Pod a/b, on node c`; empty where all are selected. */
+/** ` of Pod a/b, on node c`; empty if all are selected. */
 function whichOf({ addresses, pool, node }: IpSelection, holder: PodName | undefined): string {
   const parts = [
     ...(addresses.length === 0 ? [] : [`among ${addresses.join(", ")}`]),

@@ -16,7 +16,7 @@ export function formatPlan(plan: Plan, format: OutputFormat): string {
   }
 }
 
-/** True where somebody would be worse off, or something is refused. */
+/** True if somebody would be worse off, or something is refused. */
 export function isHarmful({ refused, losses, stuck, unmet, pools }: Plan): boolean {
   return refused.length + losses.length + stuck.length + unmet.length > 0 || pools.some(({ dry }) => dry);
 }

@@ -12,7 +12,7 @@ export interface Unstarted {
   readonly failure: Extract<Start, { readonly kind: "fails" }>;
 }
 
-/** A workload before the change and after it; undefined where there is none. */
+/** A workload before the change and after it; undefined if there is none. */
 export interface WorkloadChange {
   readonly key: string;
   readonly before: StoredWorkload | undefined;

@@ -35,7 +35,7 @@ export interface Disagreement {
   readonly key: string;
   /** The address that a release would mend. */
   readonly address?: string;
-  /** What its node's agent has to see to; absent where the agent mends nothing. */
+  /** What its node's agent has to see to; absent if the agent mends nothing. */
   readonly target?: FaultTarget;
   readonly one: Fact;
   readonly other: Fact;

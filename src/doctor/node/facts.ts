@@ -16,7 +16,7 @@ export interface PodNic {
   readonly hostLinks: readonly string[];
   /** Of a NIC on Open vSwitch. */
   readonly bridge: string | undefined;
-  /** The table of the node in which the Pod's routes are; undefined where nobody coordinates the NIC. */
+  /** The table of the node in which the Pod's routes are; undefined if nobody coordinates the NIC. */
   readonly hostRuleTable: number | undefined;
 }
 

@@ -75,7 +75,7 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
   },
 ];
 
-/** The VLAN in which a Pod's NIC sends; nothing where it has none of its own. */
+/** The VLAN in which a Pod's NIC sends; nothing if it has none of its own. */
 function inVlan({ pods, ovs: { ports } }: NodeFacts, pod: string, ifName: string): string {
   const nic = pods.find((one) => one.pod === pod)?.nics.find((one) => one.ifName === ifName);
   const vlan = ports.find(({ name }) => nic?.hostLinks.includes(name))?.vlan;

@@ -164,7 +164,7 @@ function list(folder: string): readonly string[] {
   }
 }
 
-/** undefined where there is no such file. */
+/** undefined if there is no such file. */
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").slice(0, readBytesMax);

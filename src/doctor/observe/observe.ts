@@ -162,7 +162,7 @@ export async function observeRivals(
   return new Map(answers.flat());
 }
 
-/** undefined where the Pod ended meanwhile. */
+/** undefined if the Pod ended meanwhile. */
 async function gatewayAnswers(
   netnsPath: string,
   ifName: string,
@@ -179,7 +179,7 @@ async function gatewayAnswers(
   }
 }
 
-/** Why nobody answers there, as a phrase; undefined where somebody does. */
+/** Why nobody answers there, as a phrase; undefined if somebody does. */
 async function whyNotConnected(path: string, signal: AbortSignal): Promise<string | undefined> {
   const socket = connect(path);
   try {

@@ -55,7 +55,7 @@ export const workloadKinds: readonly WorkloadKind[] = [
   },
 ];
 
-/** The kind of that group, version and name; undefined where it gets no automatic pools. */
+/** The kind of that group, version and name; undefined if it gets no automatic pools. */
 export function workloadKindOf(o: {
   readonly apiGroup: string;
   readonly apiVersion: string;
@@ -84,8 +84,8 @@ export function demandsOfWorkload(
 }
 
 /**
- * Why a subnet cannot meet a demand at all; undefined where it can, if it has the addresses. It is for the same namespaces as
- * a pool that says the same, `enableStrictIPPoolScope` included.
+ * Why a subnet cannot meet a demand at all; undefined if it can once it has the addresses. A subnet is for the same namespaces
+ * as a pool that says the same, `enableStrictIPPoolScope` included.
  */
 export function unusableFor(
   subnet: SpiderSubnet | undefined,

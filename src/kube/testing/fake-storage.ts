@@ -77,7 +77,7 @@ export class FakeStorage {
     return objects.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
   }
 
-  /** Commits after `version`, or undefined where they are compacted away. */
+  /** Commits after `version`, or undefined if they are compacted away. */
   since(version: number): readonly Commit[] | undefined {
     return version < this.#compactedVersion ? undefined : this.#history.filter((commit) => commit.version > version);
   }

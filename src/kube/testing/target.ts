@@ -12,7 +12,7 @@ export interface Target {
   readonly query: URLSearchParams;
 }
 
-/** Throws 404 where the path is none of an API. */
+/** Throws 404 if the path is none of an API. */
 export function parseTarget(path: string): Target {
   const url = new URL(path, "http://fake-api");
   const match = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)\/(.+)$/.exec(url.pathname);

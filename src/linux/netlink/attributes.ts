@@ -131,7 +131,7 @@ export function listAttributes(bytes: Uint8Array, offset = 0): readonly RawAttri
 }
 
 /**
- * The attributes that follow `offset`, by type; of several of one type the last. Every getter is undefined where the attribute
+ * The attributes that follow `offset`, by type; of several of one type the last. Every getter is undefined if the attribute
  * is absent. Nothing is made of those that nobody asks for: a link has sixty, and a burst tells of thousands of links.
  */
 export class Attributes {
@@ -226,7 +226,7 @@ export class Attributes {
   }
 }
 
-/** Where the next attribute begins. Throws NETLINK_MALFORMED where the length of this one does not fit. */
+/** Where the next attribute begins. Throws NETLINK_MALFORMED if the length of this one does not fit. */
 function nextAttribute(bytes: Uint8Array, at: number): number {
   const length = at + headerBytes <= bytes.length ? u16At(bytes, at) : 0;
   if (length < headerBytes || at + length > bytes.length) throw malformed("attribute", at, bytes.length);

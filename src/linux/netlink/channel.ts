@@ -29,7 +29,7 @@ export interface Transport extends Disposable {
   send(bytes: Uint8Array): void;
   /** The same off the calling thread. The kernel has worked off the request when it resolves. */
   sendLater(bytes: Uint8Array): Promise<void>;
-  /** The next datagram, valid until the next call. Throws LinuxError EAGAIN where there is none. */
+  /** The next datagram, valid until the next call. Throws LinuxError EAGAIN if there is none. */
   receive(): Datagram;
 }
 
@@ -52,7 +52,7 @@ export class Channel implements Disposable {
 
   /**
    * Sends all requests at once. The kernel works them off in order and goes on after one that fails. Only the last asks
-   * for an acknowledgement, where it has no answer of its own, since errors come anyway. Throws where the exchange itself fails.
+   * for an acknowledgement, where it has no answer of its own, since errors come anyway. Throws if the exchange itself fails.
    */
   exchange(requests: readonly Request[]): readonly Reply[] {
     const replies: Reply[] = [];
@@ -111,7 +111,7 @@ export class Channel implements Disposable {
     }
   }
 
-  /** The one answer to a request; undefined where the kernel refused it with a tolerated code. Throws any other refusal. */
+  /** The one answer to a request; undefined if the kernel refused it with a tolerated code. Throws any other refusal. */
   get(request: Request): Uint8Array | undefined {
     const [reply] = this.#exchange([{ ...request, asks: true }]);
     if (reply?.error !== undefined) throw reply.error;
@@ -251,12 +251,12 @@ export function openTransport(protocol: number): Transport {
   };
 }
 
-/** One datagram. Throws LinuxError: EAGAIN where there is none, ENOBUFS where the kernel dropped some. */
+/** One datagram. Throws LinuxError: EAGAIN if there is none, ENOBUFS if the kernel dropped some. */
 function receiveFrom(fd: number, buffer: Uint8Array): Datagram {
   return decodeDatagram(receive(fd, buffer), buffer);
 }
 
-/** The datagram that waits; undefined where none does. Throws LinuxError ENOBUFS where the kernel dropped some. */
+/** The datagram that waits; undefined if none does. Throws LinuxError ENOBUFS if the kernel dropped some. */
 export function receiveReady(fd: number, buffer: Uint8Array): Datagram | undefined {
   const length = receive(fd, buffer);
   return length === -eagain ? undefined : decodeDatagram(length, buffer);

@@ -51,7 +51,7 @@ export function encodeMessages(messages: readonly Message[]): Uint8Array {
   return bytes;
 }
 
-/** The messages of one datagram. Throws NETLINK_MALFORMED where a length does not fit. Bodies share the buffer. */
+/** The messages of one datagram. Throws NETLINK_MALFORMED if a length does not fit. Bodies share the buffer. */
 export function decodeMessages(bytes: Uint8Array): readonly Message[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const found: Message[] = [];

@@ -11,7 +11,7 @@ export type Tolerance = Pick<Request, "tolerate">;
 
 /** What the encoders need to know of the namespace for which they encode. */
 export interface Encoding {
-  /** Index of a link; throws LinuxError ENODEV where there is none of that name. */
+  /** Index of a link; throws LinuxError ENODEV if there is none of that name. */
   indexOf(link: LinkRef): number;
 }
 

@@ -59,7 +59,7 @@ export class Rtnl implements Disposable {
     return this.#dump(types.getLink, links.encodeDumpLinks(kind), "list links").map(links.decodeLink);
   }
 
-  /** undefined where there is none of that name or index. */
+  /** undefined if there is none of that name or index. */
   link(link: LinkRef): Link | undefined {
     const body = this.#get(types.getLink, links.encodeGetLink(link), `find link ${linkText(link)}`, ["ENODEV"]);
     return body === undefined ? undefined : links.decodeLink(body);
@@ -137,7 +137,7 @@ export class Rtnl implements Disposable {
   }
 
   /**
-   * Makes a link of any kind but veth. Throws EEXIST where there is one of its name (before Linux 6.15 also where its parent's
+   * Makes a link of any kind but veth. Throws EEXIST if there is one of its name (before Linux 6.15 also if its parent's
    * namespace has one), EOPNOTSUPP where the kernel lacks the kind.
    */
   createLink(spec: LinkSpec): Link {
@@ -214,7 +214,7 @@ export class Rtnl implements Disposable {
       .filter(({ dev, nextHops }) => index === undefined || dev === index || nextHops.some((hop) => hop.dev === index));
   }
 
-  /** The route by which a packet would leave now; undefined where there is none. */
+  /** The route by which a packet would leave now; undefined if there is none. */
   routeGet(dst: Ip, options: RouteGetOptions = {}): Route | undefined {
     const body = encodeGetRoute(dst, options, { indexOf: (link) => this.#indexOf(link) });
     const answer = this.#get(types.getRoute, body, "look up a route", ["ENETUNREACH", "EHOSTUNREACH"]);
@@ -235,7 +235,7 @@ export class Rtnl implements Disposable {
       .filter(({ dev }) => index === undefined || dev === index);
   }
 
-  /** Settings of links, of `all`, or of `default`, in their order; undefined where the link or the family is missing. */
+  /** Settings of links, of `all`, or of `default`, in their order; undefined if the link or the family is missing. */
   netconfs(links: readonly LinkRef[], family: Family): readonly (Netconf | undefined)[] {
     const requests = links.map((link): Request => {
       const body = encodeGetNetconf(family, this.#netconfIndex(link));

@@ -6,7 +6,7 @@ import type { LinkRef } from "./request.ts";
 export interface Link {
   readonly index: number;
   readonly name: string;
-  /** Lower-case, colons; undefined where the link has no Ethernet address. */
+  /** Lower-case, colons; undefined if the link has no Ethernet address. */
   readonly mac: string | undefined;
   readonly mtuBytes: number;
   /** Administratively up (IFF_UP). */

@@ -93,7 +93,7 @@ export function decodeCoordinatorConfig(config: PluginConfig): CoordinatorConfig
 /**
  * Each field as the plugin's configuration gives it, else as the cluster does, else its default. A list is taken whole.
  *
- * @throws CniError 7 where a value of the cluster's cannot be used
+ * @throws CniError 7 if a value of the cluster's cannot be used
  */
 export function settingsOf({ fields, firstNic }: CoordinatorConfig, cluster: ClusterConfig): Settings {
   const inherited = inheritedFrom(cluster);

@@ -24,7 +24,7 @@ export interface ObserveOptions {
  * Reads what the plan needs. The Pod's tables are short; of the node's only what goes by the link to the Pod is asked
  * for, and nothing while there is no such link.
  *
- * @throws SpiderError `COORDINATOR_MODE_UNFIT` where the mode does not fit the interfaces that are there
+ * @throws SpiderError `COORDINATOR_MODE_UNFIT` if the mode does not fit the interfaces that are there
  */
 export function observe(
   { containerId, ifName }: Pick<Attachment, "containerId" | "ifName">,

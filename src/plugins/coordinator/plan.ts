@@ -30,9 +30,9 @@ const ipv6MtuMin = 1280;
 
 /**
  * What is missing for the Pod's interface to be coordinated as the settings say: wanted less observed, so that it is
- * empty where all is in place. Pure.
+ * empty if all is in place. Pure.
  *
- * @throws SpiderError `COORDINATOR_…` where the interfaces that are there do not fit, CniError 7 for a `vethMTU` that is too
+ * @throws SpiderError `COORDINATOR_…` if the interfaces that are there do not fit, CniError 7 for a `vethMTU` that is too
  * small for IPv6
  */
 export function planCoordinator(observed: Observed, settings: Settings): Operations {
@@ -163,7 +163,7 @@ function linkUp({ links }: Side, name: string): readonly Change[] {
   return links.some((link) => link.name === name && !link.up) ? [{ kind: "link", name, change: { up: true } }] : [];
 }
 
-/** The prefix and the four bytes of an IPv4 address, or the last four of an IPv6 address; undefined where it has it already. */
+/** The prefix and the four bytes of an IPv4 address, or the last four of an IPv6 address; undefined if it has it already. */
 function newMac({ observed: { pod, ifName }, settings: { podMacPrefix }, own }: Wanted): string | undefined {
   const [first] = own;
   if (podMacPrefix === undefined || first === undefined) return undefined;

@@ -16,7 +16,7 @@ interface PodRoutesOptions {
  * Gives each interface of a Pod with several a table of its own, so that answers leave by the interface whose address
  * they bear. One interface keeps its default route in the main table: the wanted one. Of the other (the current one, or
  * the holder if the current one is to have it) the default moves to the current one's table and what else it has is
- * copied there; a rule by source address leads to it. Nothing where no other interface has a default route; and none gives
+ * copied there; a rule by source address leads to it. Nothing if no other interface has a default route; and none gives
  * way to one that has no default route itself, which would leave the Pod without. Pure.
  */
 export function planPodRoutes(pod: Side, { ifName, role, family, wantedNic }: PodRoutesOptions): readonly Change[] {

@@ -7,5 +7,5 @@ export interface ReplyMarks {
   has(pod: Netns, link: string, mark: number): boolean;
 }
 
-/** By nf_tables over netlink. Throws NF_TABLES_MISSING where the kernel lacks it. */
+/** By nf_tables over netlink. Throws NF_TABLES_MISSING if the kernel lacks it. */
 export const nftReplyMarks: ReplyMarks = { ensure: ensureReplyMarks, has: hasReplyMarks };

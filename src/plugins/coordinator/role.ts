@@ -30,7 +30,7 @@ const iffMulticast = 0x1000;
  * with `veth0`, so that the first NIC and the second share 101. An interface whose addresses already have a rule, or that
  * has routes in such a table, keeps that table, since later interfaces change the count.
  *
- * @throws SpiderError `COORDINATOR_MODE_UNFIT` where the mode does not fit the interfaces that are there
+ * @throws SpiderError `COORDINATOR_MODE_UNFIT` if the mode does not fit the interfaces that are there
  */
 export function resolveRole(pod: Side, ifName: string, { mode, firstNic }: Settings): Role {
   const hasVeth = pod.links.some(({ name }) => name === vethName);

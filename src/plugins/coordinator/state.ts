@@ -57,7 +57,7 @@ export interface Observed {
   };
   /** Only the link that leads to the Pod, where there is one, and what goes by it. */
   readonly host: Side & {
-    /** The link takes no part in IPv6, as each that is yet to be made. False where the Pod's interface has no IPv6 either. */
+    /** The link takes no part in IPv6, as each that is yet to be made. False if the Pod's interface has no IPv6 either. */
     readonly ipv6Off: boolean;
   };
   /** The node's addresses by which Pods may reach it, see node-addresses.ts. */

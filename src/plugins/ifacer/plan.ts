@@ -41,7 +41,7 @@ export function namesOf({ interfaces, vlanId, bond }: Wanted): readonly string[]
  * What is missing of the bond and the VLAN interface that are wanted. One interface needs no bond, and several without one
  * need nothing: then the plugin behind names its own.
  *
- * @throws SpiderError `IFACER_…` where it cannot be made, naming what is in the way
+ * @throws SpiderError `IFACER_…` if it cannot be made, naming what is in the way
  */
 export function planInterfaces({ interfaces, vlanId, bond }: Wanted, observed: Observed): readonly Operation[] {
   const [only] = interfaces;

@@ -64,7 +64,7 @@ class IfacerPlugin implements Plugin<IfacerConfig> {
 
   async del(): Promise<void> {}
 
-  /** Throws CniError 50 where the interfaces could not be made. */
+  /** Throws CniError 50 if the interfaces could not be made. */
   async status(c: IfacerConfig, _o: Signal): Promise<void> {
     try {
       this.#plan(wantedOf(c));

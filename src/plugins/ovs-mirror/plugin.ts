@@ -97,7 +97,7 @@ class MirrorPlugin implements Plugin<MirrorConfig> {
   }
 }
 
-/** What the configuration wants of the Pod's port. Throws CniError 999 where the bridge has no port of the Pod. */
+/** What the configuration wants of the Pod's port. Throws CniError 999 if the bridge has no port of the Pod. */
 function rolesOf(
   { mirrors }: MirrorConfig,
   ovs: Ovs,

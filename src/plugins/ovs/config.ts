@@ -80,7 +80,7 @@ export function decodeOvsConfig(config: PluginConfig): OvsConfig {
  * Puts configuration, flat file and CNI_ARGS together. A key of the flat file counts where the configuration does not
  * give it.
  *
- * @throws CniError 7 where no bridge can be told or a value of CNI_ARGS cannot be used, CniError 2 for a deviceID
+ * @throws CniError 7 if no bridge can be told or a value of CNI_ARGS cannot be used, CniError 2 for a deviceID
  */
 export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: Pick<Attachment, "args">): OvsSettings {
   const pick = <K extends keyof OvsFields>(key: K): OvsFields[K] | undefined => c.fields[key] ?? flat?.[key];
@@ -121,9 +121,9 @@ export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: 
 }
 
 /**
- * The first flat file that exists, the one that the configuration names before the usual places; undefined where none does.
+ * The first flat file that exists, the one that the configuration names before the usual places; undefined if none does.
  *
- * @throws CniError 7 where it cannot be read or holds a value that cannot be used
+ * @throws CniError 7 if it cannot be read or holds a value that cannot be used
  */
 export function readFlatFile(
   named: string | undefined,

@@ -34,7 +34,7 @@ interface OvsPluginOptions {
   readonly host: Netns;
   /** The client for a configuration's socket_file; undefined: the node's usual database. */
   readonly ovsFor: (endpoint: string | undefined) => Ovs;
-  /** The configuration's `ipam`; undefined where it has none. */
+  /** The configuration's `ipam`; undefined if it has none. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
   /** Owns what goes on after an answer: the deletion of links, the closing of sockets. */
   readonly tasks: Tasks;
@@ -244,7 +244,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     for (const each of [detached, removed, released]) if (each.status === "rejected") throw each.reason;
   }
 
-  /** Throws CniError 50 where the database or the configured bridge is missing. */
+  /** Throws CniError 50 if the database or the configured bridge is missing. */
   async status(c: OvsConfig, options: Signal): Promise<void> {
     const settings = settingsOf(c, this.#flat(c), { args: new Map() });
     const ovs = this.#options.ovsFor(settings.socketFile);
@@ -265,7 +265,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     return readFlatFile(configurationPath, this.#options.flatFiles);
   }
 
-  /** False where there was no such link. One whose Pod's end may still have addresses is gone when this resolves. */
+  /** False if there was no such link. One whose Pod's end may still have addresses is gone when this resolves. */
   async #removeLink(name: string, attachment: Attachment): Promise<boolean> {
     const { host, tasks } = this.#options;
     const link = host.rtnl.link(name);

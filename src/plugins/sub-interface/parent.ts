@@ -8,7 +8,7 @@ import type { SubInterfaceConfig } from "./config.ts";
 /**
  * The link on which the sub-interface is made: `master`, else the one of the default route.
  *
- * @throws SpiderError `PARENT_UNKNOWN` where it is absent, `PARENT_DOWN` where it carries nothing; CniError 7 for an `mtu`
+ * @throws SpiderError `PARENT_UNKNOWN` if it is absent, `PARENT_DOWN` if it carries nothing; CniError 7 for an `mtu`
  * that it does not have
  */
 export function findParent(home: Netns, { master, mtuBytes, linkInContainer }: SubInterfaceConfig): Link {

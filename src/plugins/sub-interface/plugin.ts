@@ -37,7 +37,7 @@ import { findParent } from "./parent.ts";
 interface SubInterfacePluginOptions {
   /** The namespace of the parents. */
   readonly host: Netns;
-  /** The configuration's `ipam`; undefined where it has none. */
+  /** The configuration's `ipam`; undefined if it has none. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
   /** Owns what goes on after an answer: the closing of sockets. */
   readonly tasks: Tasks;
@@ -258,7 +258,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     }
   }
 
-  /** Throws CniError 50 where the parent is missing or down, unless a plugin before this one may make it. */
+  /** Throws CniError 50 if the parent is missing or down, unless a plugin before this one may make it. */
   async status(c: SubInterfaceConfig, { isFirst }: StatusOptions): Promise<void> {
     if (c.linkInContainer) return;
     try {

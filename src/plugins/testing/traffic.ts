@@ -7,13 +7,13 @@ import { openNetns } from "#linux";
 /** Several segments, so that segmentation offload takes part. */
 export const tcpBytes = 100_000;
 
-/** Runs a program in the namespace at `netns`. Returns what it printed; throws where it fails. */
+/** Runs a program in the namespace at `netns`. Returns what it printed; throws if it fails. */
 export function inside(netns: string, ...argv: readonly [string, ...string[]]): string {
   return execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
 /**
- * Throws where `address` does not answer a ping from the namespace at `netns` within a minute: the kernel drops what is
+ * Throws if `address` does not answer a ping from the namespace at `netns` within a minute: the kernel drops what is
  * sent by a link that has only just come up.
  */
 export function ping(netns: string, address: string): void {

@@ -18,7 +18,7 @@ import type { NetworkFacts, PodFacts } from "../facts.ts";
 
 /** Ends every wait of a test. */
 export const signal = AbortSignal.timeout(120_000);
-/** Runs shell commands; throws where one fails. */
+/** Runs shell commands; throws if one fails. */
 export const sh = (command: string, path = process.env["PATH"]) =>
   execFileSync("sh", ["-ec", command], { encoding: "utf8", env: { ...process.env, PATH: path }, stdio: "pipe" });
 
