@@ -25,7 +25,7 @@ import {
 import { SpiderError } from "#base";
 import { compareIp } from "#ip";
 import { type WorkloadObject, workloadKindOf } from "#ipam";
-import { apiVersionOf, type KubeObject, keyOf, type OwnerReference, type Pod } from "#kube";
+import { apiVersionOf, type KubeObject, keyOf, type ObjectMeta, type OwnerReference, type Pod } from "#kube";
 import { isHeld } from "#ledger";
 import type { Manifest } from "../manifests.ts";
 import { templateIn } from "../pod-template.ts";
@@ -50,6 +50,8 @@ export interface Admitted {
   readonly pools: ReadonlySet<string>;
   /** `Kind/namespace/name` of objects that addresses do not depend on. */
   readonly ignored: readonly string[];
+  /** Sentences about what the product itself would undo. */
+  readonly undone: readonly string[];
 }
 
 /**
@@ -74,6 +76,7 @@ class Admission implements Admitted {
   readonly workloads = new Map<string, StoredWorkload | undefined>();
   readonly pools = new Set<string>();
   readonly ignored: string[] = [];
+  readonly undone: string[] = [];
   readonly #world: World;
   readonly #namespace: string;
 
@@ -143,7 +146,7 @@ class Admission implements Admitted {
         this.#deleteMultusConfig(this.#placed(manifest));
         return;
       case network:
-        this.#world.nads.delete(this.#keyOf(manifest));
+        this.#deleteNetwork(this.#keyOf(manifest));
         return;
       case "v1 Pod": {
         const pod = pods.get(this.#keyOf(manifest));
@@ -237,8 +240,17 @@ class Admission implements Admitted {
 
   #deleteMultusConfig({ metadata: { namespace, name } }: Manifest): void {
     for (const [key, { metadata }] of this.#world.nads) {
-      const isOwner = (one: OwnerReference) => one.kind === spiderMultusConfigs.kind && one.name === name;
-      if (metadata.namespace === namespace && metadata.ownerReferences?.some(isOwner)) this.#world.nads.delete(key);
+      if (metadata.namespace === namespace && makerOf(metadata)?.name === name) this.#world.nads.delete(key);
+    }
+  }
+
+  /** The controller makes the network of a SpiderMultusConfig again. */
+  #deleteNetwork(key: string): void {
+    const maker = makerOf(this.#world.nads.get(key)?.metadata);
+    if (maker === undefined) this.#world.nads.delete(key);
+    else {
+      const why = `spiderpool-controller makes it again from SpiderMultusConfig ${maker.name}; delete that instead`;
+      this.undone.push(`${networkAttachmentDefinitions.kind} ${key} would not stay deleted: ${why}`);
     }
   }
 
@@ -340,4 +352,9 @@ function terminating<T extends KubeObject>(object: T): T {
 /** A new bare Pod among the workloads, as the Pod that it is to be. */
 export function asPod({ metadata, spec }: StoredWorkload): Pod {
   return { metadata, spec: spec ?? {}, status: {} } as unknown as Pod;
+}
+
+/** The SpiderMultusConfig of which the controller makes the network. */
+function makerOf(network: Partial<ObjectMeta> | undefined): OwnerReference | undefined {
+  return network?.ownerReferences?.find(({ kind }) => kind === spiderMultusConfigs.kind);
 }

@@ -263,4 +263,32 @@ Addresses that would go from their holders:
       /spiderippool\/p.*spec\.ips\[0\]: .* must be of type string: "integer"/,
     );
   });
+
+  it("of a deleted network says that the controller makes it again where a SpiderMultusConfig is behind it", async () => {
+    const maker = { apiVersion: "spiderpool.spidernet.io/v2beta1", kind: "SpiderMultusConfig", name: "made", uid: "u" };
+    api.apply(networkAttachmentDefinitions, {
+      metadata: { namespace: "default", name: "made", ownerReferences: [{ ...maker, controller: true }] },
+      spec: { config: '{"cniVersion":"1.0.0","name":"made","type":"ovs","ipam":{"type":"spiderpool"}}' },
+    });
+    runningPod({ [annotations.defaultNetwork]: "default/made", [annotations.ippool]: '{"ipv4":["a"]}' });
+    const gone = (apiVersion: string, kind: string) =>
+      `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: { name: made, namespace: default }\n`;
+    const network = await plan("", gone("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition"));
+    assert.deepEqual([network.status, network.stuck], [0, []]);
+    assert.deepEqual(network.notes, [
+      "NetworkAttachmentDefinition default/made would not stay deleted: spiderpool-controller makes it again from SpiderMultusConfig made; delete that instead",
+    ]);
+    const config = await plan("", gone("spiderpool.spidernet.io/v2beta1", "SpiderMultusConfig"));
+    assert.deepEqual(
+      [config.status, config.stuck[0]?.pod, config.stuck[0]?.code, config.notes],
+      [1, "default/alone", "NETWORK_NOT_FOUND", []],
+    );
+  });
 });
+
+/** A Pod of no controller, with an address of pool a. */
+function runningPod(notes: Readonly<Record<string, string>>): void {
+  const metadata = { namespace: "default", name: "alone", annotations: notes };
+  api.apply(pods, { metadata, spec: { nodeName: "n1" }, status: { phase: "Running" } });
+  claim("172.18.0.1", "a", "alone");
+}

@@ -35,7 +35,10 @@ export function planChange(state: State, change: Change, { namespace }: PlanOpti
     losses: [...world.freed.filter(isLoss).map(lossNow), ...restarts.losses],
     stuck: [...unstarted.map((one) => stuckNow(world, one)), ...restarts.stuck],
     unmet: unmet.filter((one) => !without.includes(one)),
-    notes: admitted.ignored.map((object) => `${object} has nothing to do with addresses, as far as is known here`),
+    notes: [
+      ...admitted.undone,
+      ...admitted.ignored.map((object) => `${object} has nothing to do with addresses, as far as is known here`),
+    ],
   };
 }
 
