@@ -1,6 +1,7 @@
 // `npm run soak -- [--minutes N] [--nics 3] [--faults]`: creates and deletes Pods on two nodes; nothing may be left afterwards.
 import { writeFileSync } from "node:fs";
-import { isFlat, soak } from "../test/soak/soak.ts";
+import { judge } from "../test/soak/judge.ts";
+import { soak } from "../test/soak/soak.ts";
 import { positive, readFlags } from "./options.ts";
 
 const flags = readFlags(
@@ -32,24 +33,22 @@ const report = await soak({
   logDirectory: flags.logs,
   print: console.log,
 });
-const { rssMb, left, churns, kills, partitions } = report;
-const violations = churns.flatMap((churn) => churn.violations);
+const { rssMb, churns, kills, partitions } = report;
 for (const { failures } of churns) {
   for (const [words, { times, soonestMs }] of Object.entries(failures))
     console.log(`${times} × tried again after ${soonestMs.toFixed(0)} ms or more: ${words}`);
 }
 console.log(`${kills} agents killed, ${partitions} partitions`);
-let grew = false;
 for (const [node, minutes] of rssMb) {
-  // A killed agent begins anew.
-  grew ||= !flags.faults && !isFlat(minutes);
   console.log(
     `memory of ${node}'s agent, MB, the median of each minute: ${minutes.map((mb) => mb.toFixed(1)).join(" ")}`,
   );
 }
-console.log(`violations: ${violations.length}`, ...violations.slice(0, 10));
-console.log(`left: ${left.length}`, ...left.slice(0, 20));
 if (flags.json !== undefined)
   writeFileSync(flags.json, `${JSON.stringify({ ...report, rssMb: Object.fromEntries(rssMb) }, undefined, 2)}\n`);
-if (grew) console.log("memory is not flat: a minute differs from the median by more than 10 MB");
-process.exit(violations.length + left.length === 0 && !grew ? 0 : 1);
+const wrong = judge(report, { faults: flags.faults });
+console.log(
+  wrong.length === 0 ? "as it must be" : `wrong: ${wrong.length}`,
+  ...wrong.slice(0, 30).map((line) => `\n  ${line}`),
+);
+process.exit(wrong.length === 0 ? 0 : 1);

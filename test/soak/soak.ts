@@ -7,6 +7,7 @@ import { rssMb } from "../../lab/scenarios/memory.ts";
 import { launchProductLab } from "../../scripts/product-lab.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import type { ChurnPlan, ChurnReport } from "./churn.ts";
+import { median } from "./judge.ts";
 
 interface SoakOptions {
   readonly seconds: number;
@@ -24,7 +25,8 @@ interface SoakOptions {
   readonly print?: (line: string) => void;
 }
 
-interface SoakReport {
+/** What was seen in a soak. */
+export interface SoakReport {
   readonly churns: readonly ChurnReport[];
   readonly kills: number;
   readonly partitions: number;
@@ -130,22 +132,6 @@ async function watchMemory(lab: LabHandle, nodes: readonly string[], signal: Abo
     }
   }
   return new Map([...seen].map(([node, minutes]) => [node, minutes.map(median)]));
-}
-
-/** What an agent's memory may differ from its median once its caches have filled, in MB. */
-const rssDifferenceMaxMb = 10;
-/** Until then it grows, in minutes. */
-const settlingMinutes = 2;
-
-/** Whether memory was flat, by the median of each minute; true where too few minutes were seen to tell. */
-export function isFlat(minutes: readonly number[]): boolean {
-  const settled = minutes.slice(settlingMinutes);
-  const middle = median(settled);
-  return settled.every((mb) => Math.abs(mb - middle) <= rssDifferenceMaxMb);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 /** The inventory, when two looks in a row are the same. */
