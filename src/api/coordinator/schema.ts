@@ -21,12 +21,14 @@ function fields(defaults: boolean) {
     ),
     podCIDRType: Type.Optional(word("Where the Pod CIDRs of the cluster are read from.", podCidrTypes)),
     hijackCIDR: Type.Optional(texts("Further CIDRs that Pods reach through their node.")),
-    policyRoutes: Type.Optional(routes("Further routes of Pods through their node.")),
+    policyRoutes: Type.Optional(routes("Further routes of the NIC, by a gateway in its own network.")),
     podMACPrefix: Type.Optional(text("First two octets of the Pods' MAC addresses, `hh:hh`.", { maxLength: 64 })),
     tunePodRoutes: Type.Optional(
       flag("Gives every NIC of a Pod a routing table of its own.", defaults ? true : undefined),
     ),
-    podDefaultRouteNIC: Type.Optional(text("NIC that has the default route of Pods with several.")),
+    podDefaultRouteNIC: Type.Optional(
+      text("NIC that has the default route of Pods with several, if it has one itself."),
+    ),
     hostRuleTable: Type.Optional(integer("Routing table of the node for routes to Pods.", byDefault(500))),
     podRPFilter: Type.Optional(integer("rp_filter in Pods: 0, 1, 2, or negative to leave it.", byDefault(0))),
     txQueueLen: Type.Optional(integer("Transmit queue length of Pod NICs; 0 leaves it.", byDefault(0))),

@@ -246,6 +246,8 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.equal(warnOfMultusConfig(multusConfig({ ...ovs, disableIPAM: true })).length, 1);
     const both = { cniType: "ipvlan", ipvlan: { master: ["a"] }, disableIPAM: true } as const;
     assert.equal(warnOfMultusConfig(multusConfig(both)).length, 2);
+    const disabled = { ...ovs, disableIPAM: true, coordinator: { mode: "disabled" } } as const;
+    assert.deepEqual(warnOfMultusConfig(multusConfig(disabled)), []);
   });
 });
 

@@ -333,7 +333,7 @@ export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): rea
   warnings.push(...warnOfCoordinator(spec));
   if (spec.disableIPAM !== true) return warnings;
   if (cniType === "ipvlan") warnings.push("spec.disableIPAM: ipvlan interfaces cannot be made without an address");
-  if (spec.enableCoordinator !== false) {
+  if (spec.enableCoordinator !== false && spec.coordinator?.mode !== "disabled") {
     warnings.push(
       "spec.disableIPAM: the coordinator fails on a NIC without an address; set enableCoordinator to false",
     );
