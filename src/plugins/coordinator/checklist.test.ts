@@ -239,6 +239,25 @@ describe("the coordinator's checklist: what is set in the Pod", () => {
     assert.deepEqual(policy(overlay), ["pod: route 192.168.7.9/32 via 10.7.0.2 dev net1 table 101"]);
   });
 
+  it("adds policy routes to the main table for the NIC that keeps its default route there: no rule leads it elsewhere", () => {
+    const cluster = settings({
+      policyRoutes: [{ dst: "192.168.7.0/24", gw: "10.7.0.2" }],
+      podDefaultRouteNIC: "net1",
+    });
+    const pod = { ...calico, routes: [...calico.routes, route("default via 10.7.0.1 dev net1")] };
+    const before = { ...overlay, pod };
+    const plan = planCoordinator(before, cluster);
+    assert.ok(formatOperations(plan).includes("pod: route 192.168.7.0/24 via 10.7.0.2 dev net1 table 254"));
+    assert.deepEqual(formatOperations(planCoordinator(after(before, plan), cluster)), []);
+  });
+
+  it("leaves an ipvlan interface the MAC address of its parent, which it cannot change", () => {
+    const pod = podSide({ links: [lo, link("eth0", 2, { kind: "ipvlan" })], addresses: { eth0: ["10.6.1.2/16"] } });
+    const plan = planCoordinator(observed(pod), settings({ podMACPrefix: "0a:1b" }));
+    assert.deepEqual(changesOf(plan, "eth0"), []);
+    assert.deepEqual(plan.announce, []);
+  });
+
   it("refuses a pair whose MTU is too small for IPv6, where the Pod has any", () => {
     const small = settings({ vethMTU: 1279 });
     assert.throws(() => planCoordinator(observed(podSide({ addresses: { eth0: ["fd06::10/64"] } })), small), {

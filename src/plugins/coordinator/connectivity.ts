@@ -2,6 +2,7 @@ import { type Family, hostPrefix, type Ip, ipFromValue, type Prefix, sameIp, sam
 import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
 import type { Settings } from "./config.ts";
 import type { Change } from "./operations.ts";
+import { keepsDefault } from "./pod-routes.ts";
 import { type Role, replyTable } from "./role.ts";
 import type { Observed, Side } from "./state.ts";
 
@@ -89,11 +90,16 @@ function hijackingRoutes(wanted: Wanted, gateways: readonly Ip[]): readonly Tabl
   });
 }
 
+/** Where what the NIC sends looks them up: in its own table, unless its default route is to stay in the main one. */
 function policyRoutes({ observed, role, settings, families }: Wanted): readonly TableRoute[] {
-  const table = isUnderlayFirst(role) ? mainTable : role.table;
+  const { ifName: dev, pod } = observed;
+  const tableOf = (family: Family) =>
+    isUnderlayFirst(role) || (settings.tunePodRoutes && keepsDefault(pod, { ifName: dev, family, ...settings }))
+      ? mainTable
+      : role.table;
   return settings.policyRoutes
     .filter(({ dst }) => families.includes(dst.ip.family))
-    .map(({ dst, gw }) => ({ dst, gw, dev: observed.ifName, table }));
+    .map(({ dst, gw }) => ({ dst, gw, dev, table: tableOf(gw.family) }));
 }
 
 /** The node's ways to the Pod's addresses. */

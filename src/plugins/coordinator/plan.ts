@@ -163,13 +163,17 @@ function linkUp({ links }: Side, name: string): readonly Change[] {
   return links.some((link) => link.name === name && !link.up) ? [{ kind: "link", name, change: { up: true } }] : [];
 }
 
-/** The prefix and the four bytes of an IPv4 address, or the last four of an IPv6 address; undefined if it has it already. */
+/**
+ * The prefix and the four bytes of an IPv4 address, or the last four of an IPv6 address; undefined if it has it already.
+ * The prefix may be the whole cluster's: an ipvlan interface, whose MAC address is its parent's for good, goes without.
+ */
 function newMac({ observed: { pod, ifName }, settings: { podMacPrefix }, own }: Wanted): string | undefined {
   const [first] = own;
   if (podMacPrefix === undefined || first === undefined) return undefined;
   const tail = Array.from(ipToBytes(first).subarray(-4), (byte) => byte.toString(16).padStart(2, "0"));
   const mac = [podMacPrefix, ...tail].join(":");
-  return pod.links.find(({ name }) => name === ifName)?.mac === mac ? undefined : mac;
+  const link = pod.links.find(({ name }) => name === ifName);
+  return link?.mac === mac || link?.kind === "ipvlan" ? undefined : mac;
 }
 
 /** What the node has learnt of the addresses' earlier holders: it would be used again when the Pod is gone. */
@@ -185,7 +189,6 @@ function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted)
  */
 function podRoutes({ observed: { pod, ifName }, role, settings, families }: Wanted): readonly Change[] {
   if (!settings.tunePodRoutes || isUnderlayFirst(role)) return [];
-  return families.flatMap((family) =>
-    planPodRoutes(pod, { ifName, role, family, wantedNic: settings.podDefaultRouteNic }),
-  );
+  const { podDefaultRouteNic } = settings;
+  return families.flatMap((family) => planPodRoutes(pod, { ifName, role, family, podDefaultRouteNic }));
 }

@@ -9,7 +9,7 @@ interface PodRoutesOptions {
   readonly role: Role;
   readonly family: Family;
   /** The interface that shall have the default route; undefined, not there yet, or without one: the one that has it. */
-  readonly wantedNic: string | undefined;
+  readonly podDefaultRouteNic: string | undefined;
 }
 
 /**
@@ -19,13 +19,13 @@ interface PodRoutesOptions {
  * copied there; a rule by source address leads to it. Nothing if no other interface has a default route; and none gives
  * way to one that has no default route itself, which would leave the Pod without. Pure.
  */
-export function planPodRoutes(pod: Side, { ifName, role, family, wantedNic }: PodRoutesOptions): readonly Change[] {
+export function planPodRoutes(pod: Side, options: PodRoutesOptions): readonly Change[] {
+  const { ifName, role, family } = options;
   const main = pod.routes.filter((route) => route.table === mainTable && route.dst.ip.family === family);
-  const hasDefault = (name: string) => main.some((route) => route.dev === name && isDefault(route));
   const others = pod.links.filter(({ name }) => name !== "lo" && name !== ifName);
-  const found = others.toSorted((a, b) => a.index - b.index).find(({ name }) => hasDefault(name))?.name;
+  const found = others.toSorted((a, b) => a.index - b.index).find(({ name }) => hasDefault(main, name))?.name;
   if (found === undefined) return [];
-  const isWanted = wantedNic === ifName && hasDefault(ifName);
+  const isWanted = keepsDefault(pod, options);
   const moved = isWanted ? found : ifName;
   const isOverlayFirst = role.mode === "overlay" && role.first && !isWanted;
   return [
@@ -40,6 +40,20 @@ export function planPodRoutes(pod: Side, { ifName, role, family, wantedNic }: Po
     ...missingRules(pod, moved, family, role.table),
     ...(isOverlayFirst ? missingRules(pod, found, family, replyTable) : []),
   ];
+}
+
+/** Whether the interface is the one that shall have the default route, and has one in the main table. */
+export function keepsDefault(
+  pod: Side,
+  { ifName, family, podDefaultRouteNic }: Omit<PodRoutesOptions, "role">,
+): boolean {
+  if (podDefaultRouteNic !== ifName) return false;
+  const main = pod.routes.filter((route) => route.table === mainTable && route.dst.ip.family === family);
+  return hasDefault(main, ifName);
+}
+
+function hasDefault(main: readonly RouteState[], name: string): boolean {
+  return main.some((route) => route.dev === name && isDefault(route));
 }
 
 /** Of a multipath route only the next hop by that interface moves. */

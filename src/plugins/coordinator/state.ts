@@ -12,7 +12,8 @@ export interface Side {
 }
 
 /** A link as the plan of the coordinator reads it. */
-export type LinkState = Pick<Link, "index" | "name" | "mac" | "up" | "flags" | "txQueueLen" | "peerIndex">;
+export type LinkState = Pick<Link, "index" | "name" | "mac" | "up" | "flags" | "txQueueLen" | "peerIndex"> &
+  Partial<Pick<Link, "kind">>;
 
 /** A neighbour as the plan of the coordinator reads it. `mac` is undefined if the kernel knows none. */
 export interface NeighbourState {
