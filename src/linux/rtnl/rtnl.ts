@@ -5,6 +5,7 @@ import { Channel, openTransport, protocols, type Reply, type Request } from "../
 import type { Netns } from "../netns.ts";
 import { type Address, decodeAddress, encodeDumpAddresses } from "./address.ts";
 import { Batch } from "./batch.ts";
+import { BesideMaker } from "./beside.ts";
 import * as links from "./link.ts";
 import { LinkDeleter } from "./link-deleter.ts";
 import { decodeNeighbour, encodeDumpNeighbours, type Neighbour } from "./neighbour.ts";
@@ -23,7 +24,7 @@ import {
 } from "./route.ts";
 import { decodeRule, encodeDumpRules, type Rule } from "./rule.ts";
 import type { BesideSpec, BondValue, Link, LinkSpec, MadeBeside, VethPair, VethSpec } from "./types.ts";
-import { type MadeVeth, madeVeths, vethRequests, wantedVeths } from "./veth.ts";
+import { type MadeVeth, madeVeths, vethRequests, type WantedVeth, wantedVeths } from "./veth.ts";
 
 /**
  * Links, addresses, routes, rules and neighbours of one namespace. Synchronous, 0.01 to 0.5 ms each. Whatever the kernel
@@ -32,15 +33,18 @@ import { type MadeVeth, madeVeths, vethRequests, wantedVeths } from "./veth.ts";
 export class Rtnl implements Disposable {
   readonly #netns: Netns;
   readonly #deleter: LinkDeleter;
+  readonly #beside: BesideMaker;
   #channel: Channel | undefined;
-  /** For what is made beside: what it asks for takes its time. */
-  #beside: Channel | undefined;
-  #makesBeside = false;
 
   /** Use `Netns.rtnl`. */
   constructor(netns: Netns) {
     this.#netns = netns;
     this.#deleter = new LinkDeleter(() => this.#openTransport(), netns.path);
+    this.#beside = new BesideMaker({
+      open: () => this.#openTransport(),
+      where: netns.path,
+      complete: (wanted, replies) => this.#completeVeths(wanted, replies),
+    });
   }
 
   /**
@@ -70,15 +74,15 @@ export class Rtnl implements Disposable {
   }
 
   /**
-   * Several pairs in one send: all or none. What cannot be part of it follows: ends whose IPv6 address generation is
-   * turned off go up after that, and peers go up in their own namespaces (the kernel refuses it while it makes them).
+   * Makes several pairs in one send: all or none. Two things need a second send: an end without IPv6 address generation goes
+   * up only after that was turned off, and the kernel refuses to bring a peer up while it makes the pair.
    */
   createVeths(specs: readonly VethSpec[]): readonly VethPair[] {
     const wanted = wantedVeths(specs);
     return this.#completeVeths(wanted, this.#exchange(vethRequests(wanted)));
   }
 
-  #completeVeths(wanted: ReturnType<typeof wantedVeths>, replies: readonly Reply[]): readonly VethPair[] {
+  #completeVeths(wanted: readonly WantedVeth[], replies: readonly Reply[]): readonly VethPair[] {
     const made = madeVeths(wanted, replies);
     const failure = firstFailure(replies);
     if (failure !== undefined) {
@@ -90,32 +94,15 @@ export class Rtnl implements Disposable {
   }
 
   /**
-   * Makes what it can of a link in another namespace, whose parent is here, and of pairs, in one send off the calling thread:
-   * the kernel works on them for 2 ms. One at a time: nothing is made where another is under way. Throws nothing that the
-   * kernel refuses; who makes what is missing will hear it.
+   * Makes a link in another namespace, whose parent is here, and pairs, in one send off the calling thread: the kernel works
+   * on them for 2 ms. Makes as much of it as it can, and nothing while another call is under way. Does not throw what the
+   * kernel refuses: the caller makes what is missing, and gets the error then.
    */
-  async tryBeside({ child, veths }: BesideSpec): Promise<MadeBeside> {
-    if (this.#makesBeside || (child === undefined && veths.length === 0)) return nothingBeside;
-    this.#makesBeside = true;
-    try {
-      const wanted = wantedVeths(veths);
-      const first = child === undefined ? [] : [this.#createInside(child.spec, child.netns)];
-      this.#beside ??= new Channel(this.#openTransport());
-      const requests = [...first, ...vethRequests(wanted)].map((request) => this.#located(request));
-      const replies = await this.#beside.exchangeLater(requests);
-      const isMade = child !== undefined && replies[0]?.error === undefined;
-      try {
-        return { child: isMade, pairs: this.#completeVeths(wanted, replies.slice(first.length)) };
-      } catch (error) {
-        if (!(error instanceof LinuxError)) throw error;
-        return { child: isMade, pairs: undefined };
-      }
-    } finally {
-      this.#makesBeside = false;
-    }
+  tryBeside({ child, veths }: BesideSpec): Promise<MadeBeside> {
+    return this.#beside.make({ child: child && (() => this.#createInside(child.spec, child.netns)), veths });
   }
 
-  /** The request to this namespace, where its parent is, for a link in another. */
+  /** The request for a link in another namespace, sent in this one because its parent is here. */
   #createInside(spec: LinkSpec, { fd }: Netns): Request {
     const { name, kind } = spec;
     const encoding = { indexOf: (link: LinkRef) => this.#indexOf(link) };
@@ -163,7 +150,7 @@ export class Rtnl implements Disposable {
     return links.decodeLink(answerOf(found));
   }
 
-  /** The number by which this namespace knows the other one; it gets one where it has none. */
+  /** The number by which this namespace knows the other one, which it gives it if it has none yet. */
   #idOf({ fd, path }: Netns): number {
     const attempted = () => `number the namespace ${path}`;
     const [given, found] = this.#exchange([
@@ -174,23 +161,23 @@ export class Rtnl implements Disposable {
     return decodeNetnsId(answerOf(found));
   }
 
-  /** Changes options of a bond that is there. */
+  /** Changes options of an existing bond. */
   setBond(link: LinkRef, options: Readonly<Record<string, BondValue>>): void {
     const attempted = () => `set ${Object.keys(options).join(", ")} of bond ${link}`;
     this.#apply([{ type: types.newLink, flags: 0, body: links.encodeSetBond(link, options), attempted }]);
   }
 
-  /** Off the main thread, together with others that wait; names that are gone are success. */
+  /** Deletes links off the main thread, together with others that wait. A link that is already gone is success. */
   deleteLinksLater(names: readonly string[]): Promise<void> {
     return this.#deleter.delete(names);
   }
 
-  /** The same for a link that need not go at once: after a pause, so that many go together. Resolves when it is gone. */
+  /** Deletes a link that nobody waits for, after a pause, so that many go together. Resolves when it is gone. */
   deleteLinkSoon(link: Pick<Link, "index" | "name">): Promise<void> {
     return this.#deleter.deleteSoon(link);
   }
 
-  /** Resolves when a link of this name that is being deleted soon is gone, and hurries it; at once where there is none. */
+  /** Hurries the pending deletion of a link of this name, and resolves when it is gone: at once if there is none. */
   linkGone(name: string): Promise<void> {
     return this.#deleter.gone(name);
   }
@@ -203,7 +190,7 @@ export class Rtnl implements Disposable {
       .filter(({ link }) => index === 0 || link === index);
   }
 
-  /** Routes of the main table, unless the filter says another; a table that has none yet is empty. */
+  /** Routes of the main table, unless the filter names another one. A table that does not exist yet is empty. */
   routes({ family, table = mainTable, link }: RouteFilter): readonly Route[] {
     const index = link === undefined ? undefined : this.#indexOf(link);
     const bodies = this.#dump(types.getRoute, encodeDumpRoutes(family, table, index), "list routes", ["ENOENT"]);
@@ -302,7 +289,7 @@ export class Rtnl implements Disposable {
   [Symbol.dispose](): void {
     this.#channel?.[Symbol.dispose]();
     this.#channel = undefined;
-    this.#beside?.[Symbol.dispose]();
+    this.#beside[Symbol.dispose]();
     this.#deleter[Symbol.dispose]();
   }
 
@@ -345,13 +332,10 @@ export class Rtnl implements Disposable {
   }
 }
 
-/** Where another is under way, or nothing is wanted. */
-const nothingBeside: MadeBeside = { child: false, pairs: undefined };
-
 /**
- * Since 6.15 a kernel that is told of a parent in another namespace makes the link where it shall be. Before, it makes it beside
- * its parent and moves it, which everybody there would see; told by the parent's namespace it makes it in its place, but
- * compares its name with those of both.
+ * Whether the kernel can make a link in the asking namespace when its parent is in another one. Before Linux 6.15 it makes the
+ * link in the parent's namespace and moves it, which all programs there would see. There we ask in the parent's namespace
+ * instead: then the link is made in its place, but the kernel compares its name with those of both namespaces.
  */
 function makesInPlace(): boolean {
   const [major = 0, minor = 0] = release().split(".").map(Number);

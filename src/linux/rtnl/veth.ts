@@ -4,8 +4,8 @@ import { createFlags, decodeLink, encodeGetLink, encodeVeth } from "./link.ts";
 import { types } from "./request.ts";
 import type { VethPair, VethSpec } from "./types.ts";
 
-/** A pair with the addresses that it gets. */
-interface WantedVeth extends VethSpec {
+/** A pair to be made, with the MAC addresses of both ends. */
+export interface WantedVeth extends VethSpec {
   readonly mac: string;
   readonly peerMac: string;
 }
@@ -21,7 +21,7 @@ export function wantedVeths(specs: readonly VethSpec[]): readonly WantedVeth[] {
   return specs.map((spec) => ({ ...spec, mac: spec.mac ?? randomMac(), peerMac: spec.peer.mac ?? randomMac() }));
 }
 
-/** Two for each pair: it is made, and looked at. */
+/** Two requests for each pair: one makes it, one reads it. */
 export function vethRequests(wanted: readonly WantedVeth[]): readonly Request[] {
   return wanted.flatMap((spec): Request[] => [
     {
@@ -40,7 +40,7 @@ export function vethRequests(wanted: readonly WantedVeth[]): readonly Request[] 
   ]);
 }
 
-/** Those pairs that were made, by the replies to `vethRequests`. */
+/** The pairs that were made, read from the replies to `vethRequests`. */
 export function madeVeths(wanted: readonly WantedVeth[], replies: readonly Reply[]): readonly MadeVeth[] {
   return wanted.flatMap((spec, at) => {
     const body = replies[2 * at]?.error === undefined ? replies[2 * at + 1]?.bodies[0] : undefined;
