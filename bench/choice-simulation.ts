@@ -133,7 +133,7 @@ class Filling {
     this.#published = { used: this.#api.seen, atMs: 0 };
     const agent = (_: unknown, rank: number): Agent => ({
       rank,
-      chooser: new Chooser({ set: this.#all, reserved: none }),
+      chooser: new Chooser({ set: this.#all, reserved: none }, { spot: random() }),
       open: this.#all,
       podsWaiting: 0,
       inFlight: 0,

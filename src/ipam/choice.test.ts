@@ -53,6 +53,30 @@ describe("Chooser", () => {
     assert.equal(text(chooser.next(0)), "10.0.0.64");
   });
 
+  it("goes on elsewhere each time it meets somebody after that", () => {
+    const chooser = new Chooser({ set: upTo(100), reserved: none }, { spot: 0.5 });
+    const met = Array.from({ length: 4 }, () => {
+      const choice = chooser.next(0);
+      if (choice.kind === "address") chooser.meet(choice.ip, 0);
+      return text(choice);
+    });
+    assert.deepEqual(met, ["10.0.0.0", "10.0.0.50", "10.0.0.11", "10.0.0.73"]);
+    chooser.setUsage({ used: setOf([0]), cooling: none, share: { rank: 1, ranks: 3 } });
+    assert.equal(text(chooser.next(0)), "10.0.0.34");
+  });
+
+  it("begins elsewhere in a large pool where several ask at once and no share is known", () => {
+    const begun = (size: number, share?: { rank: number; ranks: number }) => {
+      const chooser = new Chooser({ set: upTo(size), reserved: none }, { spot: 0.5 });
+      chooser.setUsage({ used: none, cooling: none, share });
+      chooser.crowd();
+      return text(chooser.next(0));
+    };
+    assert.equal(begun(128), "10.0.0.64");
+    assert.equal(begun(64), "10.0.0.0");
+    assert.equal(begun(128, { rank: 1, ranks: 4 }), "10.0.0.32");
+  });
+
   it("stays elsewhere when a snapshot comes, until one tells its share", () => {
     const chooser = new Chooser({ set: upTo(8), reserved: none }, { spot: 0.6 });
     chooser.meet(ipAt(0), 0);

@@ -17,10 +17,14 @@ export interface UsageSnapshot {
 }
 
 /**
- * Nodes that draw from one pool at once are not to follow each other: who meets somebody goes on elsewhere. In pools of so few
- * addresses, where no crowd can be, only who meets a second one does: two Pods on two nodes get an idle pool's first two addresses.
+ * Nodes that draw from one pool at once are not to follow each other: who meets somebody goes on elsewhere, each time. In pools of
+ * so few addresses, where no crowd can be, only who meets a second one does: two Pods on two nodes get an idle pool's first two
+ * addresses.
  */
 const fewAddresses = 64n;
+
+/** How much further the next place is after each meeting, as a part of what is free: no two of many places come close (golden ratio). */
+const stride = (Math.sqrt(5) - 1) / 2;
 
 interface ChooserOptions {
   /** What the pool may hand out. */
@@ -47,8 +51,8 @@ export type Choice =
 interface Tier {
   readonly free: IpSet;
   readonly cooling: boolean;
-  /** Where this node begins. */
-  readonly start: Ip;
+  /** Where this node begins, or goes on since it met somebody. */
+  start: Ip;
   /** Where the next search begins: all from `start` up to it, coming round, is known to be blocked. */
   cursor: Ip;
 }
@@ -76,6 +80,8 @@ export class Chooser {
   #metLastMs = 0;
   /** We begin at our spot, not at the lowest free address. */
   #isApart = false;
+  /** How often we went on elsewhere. */
+  #leaps = 0;
   /** Ours until just now, and not yet among the cooling ones of a snapshot. */
   #released: IpSet;
 
@@ -130,7 +136,8 @@ export class Chooser {
     this.#metAtMs.set(ipValue(ip), nowMs);
     this.#metLastMs = nowMs;
     this.#meetings += 1;
-    this.#part();
+    if (this.#isApart || this.#usage.share !== undefined) this.#leap();
+    else if (this.#meetings > 1 || this.#allowed.size > fewAddresses) this.#part();
     const [oldest] = this.#metAtMs.keys();
     if (this.#metAtMs.size > metMax && oldest !== undefined) this.#forgetMet(oldest);
   }
@@ -155,11 +162,23 @@ export class Chooser {
     return { kind: "address", ip, cooling };
   }
 
+  /** Several Pods at once: as likely as not, on other nodes, too. */
+  crowd(): void {
+    if (!this.#isApart && this.#usage.share === undefined && this.#allowed.size > fewAddresses) this.#part();
+  }
+
   #part(): void {
-    if (this.#isApart || this.#usage.share !== undefined) return;
-    if (this.#meetings === 1 && this.#allowed.size <= fewAddresses) return;
     this.#isApart = true;
     this.#rebuild();
+  }
+
+  #leap(): void {
+    this.#leaps += 1;
+    const place = (this.#spot + this.#leaps * stride) % 1;
+    for (const tier of this.#tiers) {
+      tier.start = tier.free.nth(BigInt(Math.floor(place * Number(tier.free.size)))) ?? tier.start;
+      tier.cursor = tier.start;
+    }
   }
 
   #startOf(free: IpSet, share: UsageSnapshot["share"]): Ip | undefined {

@@ -154,6 +154,7 @@ export class Page {
       this.#reserved = reserved;
       this.chooser.setAllowed({ set: pool.set, reserved });
     }
+    if (this.#users > 1) this.chooser.crowd();
     return this.chooser.next(this.#options.clock.monotonicMs());
   }
 
@@ -287,6 +288,7 @@ export class Page {
   #know(usage: UsageSnapshot): void {
     this.#usage = usage;
     this.#chooser.setUsage(usage);
+    this.turns.among(usage.share?.ranks ?? 1);
   }
 
   /** Waits for what makes choosing better, but not long. False: it did not come. */
@@ -310,7 +312,9 @@ export class Page {
     const leftMs = () => this.#restsSinceMs + usageIdleMs - clock.monotonicMs();
     while (!signal.aborted && leftMs() > 0) await clock.sleep(leftMs(), { signal }).catch(() => {});
     this.#isIdling = false;
-    if (this.#users === 0) this.stop();
+    if (this.#users > 0) return;
+    this.stop();
+    this.turns.rested();
   }
 }
 

@@ -40,4 +40,18 @@ describe("turns of creates in one pool", () => {
     for (let made = 0; made < 8; made++) turns.made();
     assert.equal(await atOnce(turns), 4);
   });
+
+  it("become more again as slowly as there are nodes, until nobody has drawn for a while", async () => {
+    const turns = new Turns();
+    turns.among(10);
+    turns.met();
+    for (let made = 0; made < 9; made++) turns.made();
+    assert.equal(await atOnce(turns), 1);
+    for (let made = 0; made < 2; made++) turns.made();
+    assert.equal(await atOnce(turns), 2);
+    turns.rested();
+    turns.made();
+    turns.made();
+    assert.equal(await atOnce(turns), 4);
+  });
 });
