@@ -16,7 +16,7 @@ export function integerAt(
   const value = object[key];
   if (value === undefined || value === null) return undefined;
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) return value;
-  throw invalid(path, value, `a whole number from ${min} to ${max}`);
+  throw invalid(path, value, unquoted(value, `a whole number from ${min} to ${max}`));
 }
 
 /** A text; undefined if it is absent, null or empty, which all mean "not given". */
@@ -47,7 +47,12 @@ export function objectsAt(object: JsonObject, key: string, path: string = key): 
 export function flagAt(object: JsonObject, key: string, path: string = key): boolean | undefined {
   const value = object[key] ?? undefined;
   if (value === undefined || typeof value === "boolean") return value;
-  throw invalid(path, value, "true or false");
+  throw invalid(path, value, unquoted(value, "true or false"));
+}
+
+/** What is allowed, for one who reads the value without its quotation marks and finds nothing wrong with it. */
+function unquoted(value: unknown, allowed: string): string {
+  return typeof value === "string" ? `${allowed}, without quotation marks` : allowed;
 }
 
 /** One of the words; undefined if it is absent, null or empty. */

@@ -83,6 +83,19 @@ describe("decodeOvsConfig", () => {
       );
   });
 
+  it("says of a number or a flag that is a text that it is one: the sentence shows its value without quotation marks", () => {
+    for (const [raw, sentence] of [
+      [{ vlan: "10" }, "field vlan, value 10, allowed a whole number from 0 to 4095, without quotation marks"],
+      [{ create_bridge: "true" }, "field create_bridge, value true, allowed true or false, without quotation marks"],
+      [{ vlan: 4096 }, "field vlan, value 4096, allowed a whole number from 0 to 4095"],
+    ] as const) {
+      assert.throws(
+        () => decode(raw),
+        (error) => CniError.from(error).text.endsWith(sentence),
+      );
+    }
+  });
+
   it("takes MAC and OvnPort from CNI_ARGS before args.cni in any case before runtimeConfig", () => {
     const raw = {
       args: { cni: { Mac: "02:00:00:00:00:02", OVNPORT: "lsp-2", other: 5 } },
