@@ -67,7 +67,7 @@ export class AnswerReader {
         at = end + 1;
       }
     }
-    // Who says more than was asked cannot be asked again: the next answer would be taken for another one.
+    // Bytes after the answer make the connection useless: they would be read as part of the next answer.
     if (this.#state === "done") this.#sink.ended(this.#reusable && at === bytes.length);
   }
 

@@ -28,8 +28,8 @@ interface ElectorOptions {
   /** Between renewals, and between attempts to acquire. @default 2000 */
   readonly retryPeriodMs?: number;
   /**
-   * Told when the Lease is an earlier one than it was: the API server was put back to an earlier state. Seen by every candidate,
-   * also where the restore raised resourceVersions; within `retryPeriodMs`, at no request. @default nobody
+   * Called when the Lease is older than it was before: etcd was restored to an earlier state. Every candidate sees this within
+   * `retryPeriodMs`, without a request of its own, even if the restore raised resourceVersions. @default nothing is called
    */
   readonly rewound?: () => void;
   /** @default Math.random */
@@ -116,7 +116,7 @@ export class LeaderElector {
     log.info({ lease: name, identity, epoch: term.epoch }, "leading");
     const renewing = this.#renew(held.lease, end, limit);
     try {
-      // A machine that stood still since it asked has let its term go by: nobody would tell `lead` of an end that has been.
+      // If the machine stood still since it asked, the term is already over, and nothing would tell `lead` so.
       if (!term.signal.aborted) await lead(term);
     } catch (error) {
       if (!term.signal.aborted) throw error;

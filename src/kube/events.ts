@@ -76,8 +76,8 @@ const attemptMs = 30_000;
 const unreadEvents = metadataOf(events);
 
 /**
- * Writes core/v1 Events without ever making its caller wait: a queue of bounded length, and what can't be written is dropped and
- * counted. In a burst, Warnings take the places of what only says that all went well.
+ * Writes core/v1 Events and never makes its caller wait: the queue is bounded, and Events that can't be written are dropped and
+ * counted. In a burst, Warnings take the places of Normal Events.
  */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;

@@ -3,7 +3,7 @@ import { limits } from "./limits.ts";
 
 /** What carries an exchange. */
 export interface Carrier {
-  /** Stops and resumes reading: who reads a body slower than it arrives does not fill the memory. */
+  /** Stops and resumes reading, so that a slow reader of a body does not fill the memory. */
   pause(): void;
   resume(): void;
   /** Ends the connection so that nothing of the request can arrive any more. */

@@ -9,9 +9,9 @@ const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x
 const itemsKey = Buffer.from('"items"');
 
 /**
- * Where the objects of a list stand in its JSON, so that each can be decoded, and trimmed, for itself: a page of large objects
- * is never whole in memory. `array` is all of `items`. Undefined if the text has no `items` of objects, or is broken; what
- * is found may still be broken inside.
+ * Where the objects of a list stand in its JSON, so that each can be decoded and trimmed alone, and a page of large objects is
+ * never in memory as a whole. `array` is all of `items`. Undefined if the text has no `items` of objects, or is broken. An
+ * object that is found may still be broken inside.
  */
 export function spansOfItems(bytes: Buffer): { readonly array: Span; readonly items: readonly Span[] } | undefined {
   const start = startOfItems(bytes);

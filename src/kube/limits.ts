@@ -11,8 +11,8 @@ export const limits = {
   /** A connection that TCP has not made by then is tried anew: its first packet may be lost. */
   connectTimeoutMs: 3_000,
   /**
-   * A server that has no time for the TLS handshake has still less for a new one: giving up early would multiply its work. Shorter
-   * than a call may take, so that it is certain of a call without a connection that it was not sent.
+   * A server that has no time for a TLS handshake has even less for another one: giving up early would multiply its work. Shorter
+   * than a call may take: if a call ends without a connection, it was certainly not sent.
    */
   handshakeTimeoutMs: 8_000,
   /** How long one call may take from the client's side. */
@@ -20,9 +20,9 @@ export const limits = {
   /** A page of a list of large objects may take longer than a call for one. */
   listTimeoutMs: 60_000,
   /**
-   * What a mutating call asks of the server as `?timeout=`: afterwards its outcome is settled there. A busy server lets a request
-   * wait for a quarter of it and then refuses it, to its place behind all others. Whoever must know when a lost call has ended
-   * counts with it, as the finalizer of pools does.
+   * The `?timeout=` of a mutating call: after this time its outcome is settled at the server. A busy server queues a request for
+   * a quarter of it, then refuses it, and the next attempt queues behind all others. Code that must know when a lost call has
+   * ended, such as the finalizer of pools, relies on this time.
    */
   mutationTimeoutS: 14,
   /** The longest Retry-After that is obeyed: a server or proxy that names hours must not stop a node for hours. */
@@ -42,8 +42,8 @@ export const limits = {
   /** No event and no bookmark (sent about once a minute) for this long: the watch is taken for dead. */
   watchSilenceMs: 150_000,
   /**
-   * The kernel asks a peer that has been silent for so long whether it is there, and ends the connection after ten silent seconds
-   * more: a watch cut off by a network that is back since would otherwise tell nothing until the next look.
+   * After this silence the kernel asks the peer whether it is still there, and closes the connection after ten more silent
+   * seconds. Otherwise a watch that a network failure cut off would report nothing, although the network is back.
    */
   peerSilenceMs: 15_000,
   /** A watch that is doubted, and has said nothing for so long, is opened anew. */

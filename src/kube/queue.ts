@@ -85,8 +85,8 @@ export class WorkQueue {
   }
 
   /**
-   * The key that has been ready for longest. An iterator that stands: a new one would walk over everything that was taken
-   * since the set last grew, which of 300,000 keys makes minutes.
+   * The key that has been ready for longest. Keeps one iterator: a new one would walk over every key that was taken since the
+   * set last grew, which takes minutes for 300,000 keys.
    */
   #first(): string | undefined {
     const next = this.#front.next();

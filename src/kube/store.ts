@@ -20,8 +20,8 @@ export interface Store<T extends KubeObject> {
   /** Monotonic time of the last word of the server (list, event, bookmark); undefined before the first. */
   readonly heardAtMs: number | undefined;
   /**
-   * Returns the function that ends it. Changes may be merged, and a deletion may be told late, after an interrupted
-   * watch; but a name that comes back with another UID is always told as gone first.
+   * Returns the function that ends it. Changes may be merged, and a deletion may be reported late, after an interrupted watch.
+   * But a name that comes back with another UID is always reported as gone first.
    */
   changed(listener: StoreListener<T>): () => void;
   /** How often the watch was interrupted by a failure. */
@@ -29,15 +29,15 @@ export interface Store<T extends KubeObject> {
   /** Up to which resourceVersion all is shown; undefined before the first list. */
   readonly version: string | undefined;
   /**
-   * Told when the server's versions ran back: its etcd was put back to an earlier state, so that objects come back that were gone,
-   * and some are missing that were there; the store shows them a moment later. What the versions have caught up with before the
-   * store is connected again is not noticed. Returns the function that ends it.
+   * Calls the listener when the server's versions ran back: etcd was restored to an earlier state, so that deleted objects exist
+   * again and newer ones are missing. The store shows that a moment later. It does not notice if the versions have caught up
+   * before it is connected again. Returns the function that ends it.
    */
   rewound(listener: () => void): () => void;
   /**
-   * The caller knows of something that the watch should have told long ago: its connection may be half open, which looks like
-   * a collection that nobody touches. Where the server has been silent for a while, the watch is opened anew from where it
-   * stands: one request.
+   * For a caller that knows of a change which the watch should have reported long ago: the connection may be half open, which
+   * looks like a collection that nobody changes. If the server has been silent for a while, the watch is opened again from
+   * where it stands, which costs one request.
    */
   doubt(): void;
   /** Lists everything anew. For a caller who knows that the server's history no longer contains this state. */
@@ -221,7 +221,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
     return [...this.#objects.keys()].filter((key) => !keys.has(key));
   }
 
-  /** Returns what it replaces; `now` itself where that is shown already. */
+  /** Returns the object that it replaces, or `now` itself if the store already has that. */
   #put(now: T): T | undefined {
     const key = keyOf(now.metadata);
     const before = this.#objects.get(key);

@@ -2,8 +2,8 @@ import type { Page, WatchEvent } from "./codec.ts";
 import { type KubeObject, keyOf } from "./resource.ts";
 
 /**
- * All objects of a streaming list, and the version that it is of; afterwards the same watch tells what comes. Undefined if it
- * ends before. A list is told as it was at a moment, then what changed until its end.
+ * All objects of a streaming list, and its version. Afterwards the same watch reports changes. Undefined if the stream ends
+ * before the list does. The server sends the list of one moment, then what changed until the list's end.
  */
 export async function streamedPage<T extends KubeObject>(
   events: AsyncGenerator<WatchEvent<T>, void, undefined>,

@@ -33,8 +33,8 @@ export interface ApiResponse {
  * Sends one request. Rejects with {@link ApiUnreachableError} if no answer came, and with the signal's reason if
  * it aborted first; so does the body. Any status is an answer.
  *
- * A request leaves at once only where a connection is free: who blocks the thread right after `send` (netlink) must yield one
- * `setImmediate` first, or it may not be on its way meanwhile.
+ * A request leaves at once only if a connection is free. Whoever blocks the thread right after `send` (netlink) must first yield
+ * one `setImmediate`: otherwise the request may not be under way meanwhile.
  */
 export interface Transport {
   /** For errors and logs: `https://10.96.0.1:443`. */
@@ -43,9 +43,9 @@ export interface Transport {
 }
 
 /**
- * A transport over HTTP/1.1, in the clear or with TLS. Connections are kept and bounded; watches and views have their own, so
- * that they can't starve calls. Credentials are re-read when their files change, and a 401 is tried once more where they did. Dispose it
- * to close all connections.
+ * A transport over HTTP/1.1, with or without TLS. Connections are reused and their number is bounded. Watches and views have
+ * their own, so that they can't starve calls. Credentials are read again when their files change, and a request that got 401 is
+ * then sent once more. Dispose of the transport to close all connections.
  */
 export function createTransport(config: KubeConfig, options: { readonly clock: Clock }): Transport & Disposable {
   return new HttpTransport(config, new Credentials(config, options.clock));

@@ -25,8 +25,8 @@ export type ActiveState<T> =
       readonly continueToken: string;
     }
   /**
-   * `heard`: this watch has told something since it was opened. `cut`: the server was away, and may have come back with its etcd
-   * restored: before the watch is taken up, its version is asked for.
+   * `heard`: this watch has reported something since it was opened. `cut`: the server was away, and etcd may have been restored
+   * meanwhile, so the server is asked for its version before the watch goes on.
    */
   | {
       readonly kind: "watching";
@@ -37,9 +37,9 @@ export type ActiveState<T> =
     };
 
 /**
- * How more than a page of objects is listed. `stream`: as the beginning of a watch, which the server tells from its memory object
- * by object; for each page it would go through all that is left. `pages`: where it does not stream, or a stream was broken.
- * `whole`: all in one answer, where the pages expired.
+ * How more than a page of objects is listed. `stream`: as the beginning of a watch, which the server sends object by object from
+ * its memory; for each page it would go through all objects that are left. `pages`: if the server does not stream, or a stream
+ * broke. `whole`: all in one answer, after the pages expired.
  */
 type ListingMode = "stream" | "pages" | "whole";
 
@@ -180,8 +180,8 @@ function stepWatch<T extends KubeObject>(
     case "ended": {
       const again = { ...state, heard: false };
       if (state.heard) return { state: again };
-      // Silent for all of its life: nobody tells whether the server still knows this version. One that was restored from a
-      // backup, whose versions begin earlier, says nothing until it gets there.
+      // The watch never reported anything, so nobody knows whether the server still has this version. A server that was restored
+      // from a backup says nothing until it reaches it.
       if (input.quiet) return { state: relist };
       // A watch that ends before it told anything is a failure: without this a broken proxy would be asked in a tight loop.
       return { state: backoff(again, context) };
@@ -196,7 +196,7 @@ function stepWatch<T extends KubeObject>(
     case "away":
       return { state: backoff({ ...state, heard: false, cut: true }, context, input.retryAfterMs) };
     case "back": {
-      // A server would take up a watch of a version that it has not reached yet, and never tell what was put back.
+      // The server would accept a watch from a version that it has not reached yet, and never report what was restored.
       if (isEarlier(input.resourceVersion, state.resourceVersion))
         return { state: { ...empty, failures }, rewound: true };
       const { cut: _cut, ...sound } = state;

@@ -13,8 +13,8 @@ export function readTxChecksum(netns: Netns, ifname: string): boolean {
 }
 
 /**
- * Turns that on or off. A userspace switch forwards packets as they are, so a Pod behind one must write its checksums
- * itself: with the offload on, ping works and TCP does not.
+ * Turns transmit checksum offload on or off. A userspace switch forwards packets as they are, so a Pod behind one must write
+ * its checksums itself: with the offload on, ping works and TCP does not.
  */
 export function setTxChecksum(netns: Netns, ifname: string, on: boolean): void {
   const what = `turn TX checksum offload of ${ifname} ${on ? "on" : "off"}`;

@@ -19,8 +19,8 @@ const iffUp = 1;
 const instructionBytes = 8;
 
 /**
- * A program for SO_ATTACH_FILTER that lets pass the notifications of these message types and, where wanted, of links that
- * are down; the others never wake the reader.
+ * A program for SO_ATTACH_FILTER that passes only notifications of these message types and, on request, only of links that are
+ * down. Others never wake the reader.
  */
 export function eventFilter(passing: readonly number[], { downLinks }: { readonly downLinks: boolean }): Uint8Array {
   const program: Instruction[] = [[loadHalf, 0, 0, typeAt]];

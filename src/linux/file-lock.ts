@@ -10,8 +10,8 @@ const wouldBlock = 11;
 const lookAgainMs = 20;
 
 /**
- * Takes the lock of a file (flock(2)), which is made if absent and stays. Undefined if another process has it. It falls
- * when it is disposed, or with the process, however that ends.
+ * Locks a file (flock(2)); creates the file if it is absent, and never removes it. Undefined if another process has the lock.
+ * The lock ends when it is disposed of, or with the process, however that ends.
  */
 export function tryLockFile(path: string): Disposable | undefined {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });

@@ -10,19 +10,19 @@ interface MappedRange {
 }
 
 /**
- * Lets go of the pages of this process's executable, most of which only its start needs: what is used again comes back from
- * the page cache, in microseconds. They are resident no longer, and the kernel may reclaim them.
+ * Drops the pages of this process's executable from its resident memory, so that the kernel may reclaim them: most are needed
+ * only at the start. A page that is used again comes back from the page cache in microseconds.
  */
 export function releaseCode(): void {
   const executable = readlinkSync("/proc/self/exe");
   for (const { start, end } of cleanRanges(readFileSync("/proc/self/smaps", "utf8"), executable)) {
-    libc.madvise(start, end - start, dontNeed); // Where it is refused they just stay.
+    libc.madvise(start, end - start, dontNeed); // If the kernel refuses, they just stay.
   }
 }
 
 /**
- * Where the file is mapped, cannot be written and was never written: to drop a page there loses nothing. `smaps` is the text
- * of /proc/PID/smaps.
+ * Where the file is mapped read-only and was never written, so that dropping a page loses nothing. `smaps` is the text of
+ * /proc/PID/smaps.
  */
 export function cleanRanges(smaps: string, file: string): readonly MappedRange[] {
   const mappings = smaps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);

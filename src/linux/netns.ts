@@ -20,7 +20,8 @@ const mntDetach = 2;
 const ownPath = "/proc/thread-self/ns/net";
 
 /**
- * An open network namespace: it stays alive while this does, whatever happens to its path. Dispose it when the call ends.
+ * An open network namespace. It exists as long as this object does, whatever happens to its path. Dispose of it when the call
+ * ends.
  */
 export class Netns implements Disposable {
   readonly path: string;

@@ -14,7 +14,7 @@ export function readSysctl(netns: Netns, key: string): string | undefined {
 
 /** Sets it. Returns false if the kernel has no such key; throws LinuxError (`EINVAL`) for a value that it refuses. */
 export function writeSysctl(netns: Netns, key: string, value: string | number): boolean {
-  // Here, not where the thread is in the namespace: a socket keeps the one in which it was made.
+  // Opened here and not while the thread is in the namespace: a socket keeps the namespace in which it was made.
   const socket = lockSocket();
   const written = access(netns, key, "write", (file) => {
     const fd = openSync(file, "r+");
@@ -44,9 +44,9 @@ function lockSocket(): number {
 }
 
 /**
- * Waits until nobody changes the network. Some settings are only taken at such a moment: to somebody who writes one at
- * another, the kernel has it tried again and again, at the full speed of a processor. A request that needs the same lock
- * and changes nothing sleeps instead.
+ * Waits until nobody changes the network. Some settings can only be written at such a moment: otherwise the kernel restarts
+ * the write again and again, which keeps a processor busy. A request that needs the same lock and changes nothing sleeps
+ * instead.
  */
 function awaitNetworkLock(socket: number): void {
   libc.ioctl(socket, setQueueLength, refused);

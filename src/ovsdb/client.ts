@@ -293,7 +293,7 @@ class Client implements Ovs, AsyncDisposable {
     if (this.#stop.signal.aborted) return this.#stop.signal.reason;
     if (this.#state.kind === "connected") return reason;
     const { endpoint } = this.#options;
-    // Not how often it was tried: an Event is repeated only where its words differ.
+    // Leaves out how often it was tried: Events with different texts are not counted as one.
     const { error } = this.#state;
     return new SpiderError("OVSDB_UNREACHABLE", "cannot reach Open vSwitch's database on this node", {
       details: {

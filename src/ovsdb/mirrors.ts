@@ -8,8 +8,8 @@ import { encodeMap, encodeNamedUuid, encodeSet, encodeUuid } from "./values.ts";
 const columns = { source: "select_src_port", destination: "select_dst_port" } as const;
 
 /**
- * Gives a port its part in a mirror, which is made with it where there is none: a mirror of ours is never without a port,
- * not even for a moment. Those of the bridge that lost their ports (with Pods that vanished) go in the same transaction.
+ * Gives a port its part in a mirror, and makes the mirror with it if there is none: our mirrors always have a port. Mirrors of
+ * the bridge that lost their ports, because Pods vanished, are removed in the same transaction.
  *
  * @throws SpiderError OVS_PORT_UNKNOWN, OVS_MIRROR_FOREIGN, OVS_MIRROR_TAKEN
  */
@@ -26,7 +26,7 @@ export function planMirror(cache: Cache, role: MirrorRole, id: number): Plan<voi
   return { operations: [...operations, ...others.map(remove)], touches: [key(role)], value: undefined };
 }
 
-/** Takes a port out of a mirror; one without any port goes, as do the other empty ones of ours on the bridge. */
+/** Takes a port out of a mirror. Removes all our mirrors on the bridge that then have no port. */
 export function planUnmirror(cache: Cache, role: MirrorRole): Plan<void> {
   const mirror = mirrorOf(cache, role);
   const port = cache.port(role.port);
@@ -35,7 +35,7 @@ export function planUnmirror(cache: Cache, role: MirrorRole): Plan<void> {
   return { operations: [...own, ...others.map(remove)], touches: [key(role)], value: undefined };
 }
 
-/** What goes with ports that go: mirrors of ours that have no other port, also where an agent ended before it noted them. */
+/** Removes, with the ports, our mirrors that have no other port, even if an agent was killed before it recorded them. */
 export function mirrorsOf(cache: Cache, ports: readonly string[]): Pick<Plan<void>, "operations" | "touches"> {
   const isLeaving = ({ owned, sources, destinations, output }: OvsMirror) =>
     owned && [...sources, ...destinations, output ?? []].flat().every((name) => ports.includes(name));

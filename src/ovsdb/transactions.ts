@@ -8,7 +8,7 @@ export interface Plan<T> {
   readonly operations: readonly Operation[];
   /** What the plan touches: two plans that touch the same thing never share a transaction. */
   readonly touches: readonly string[];
-  /** The plan may well be refused, and would drag others with it. */
+  /** The plan may well be refused, and would make other plans of its transaction fail. */
   readonly risky?: boolean;
   /** The outcome when it is committed. */
   readonly value: T;

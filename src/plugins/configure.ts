@@ -15,9 +15,9 @@ export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
  * Gives a Pod's interface its MAC address, addresses and routes and brings it up, in one netlink batch. A route without a
  * gateway of its own goes by the gateway of the address of its family.
  *
- * Addresses come into use at once, without duplicate address detection: that no other Pod holds them is what IPAM is for,
- * and other hosts are looked for by the coordinator. Without any IPv6 address among several, the kernel makes no
- * link-local one either: each port would get its multicast.
+ * Addresses are usable at once, without duplicate address detection: IPAM makes sure that no other Pod has them, and the
+ * coordinator looks for other hosts that do. If there are addresses but none is IPv6, the kernel generates no link-local one
+ * either: otherwise each port would get its multicast.
  *
  * A default route beside another interface's gets a metric: the kernel would refuse it otherwise (IPv4) or share the
  * traffic between both (IPv6). The first one stays in use until the coordinator gives each interface a table of its own.
@@ -39,8 +39,8 @@ export function configureInterface(
 }
 
 /**
- * The same for an interface that is up, silent until now (`PairSpec`): it stays up, so that nothing changes at its other
- * end. Its IPv6 link-local address is the one that the kernel would have made.
+ * The same for an interface that is already up but silent (`PairSpec`). It stays up, so that nothing changes at its other end.
+ * Its IPv6 link-local address is the one that the kernel would have generated.
  */
 export function configureSilent(netns: Netns, link: VethEnd, configuration: Configuration): void {
   const { mac = link.mac } = configuration;

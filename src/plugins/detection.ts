@@ -40,10 +40,10 @@ export interface AskingLink {
 }
 
 /**
- * Asks by a Pod's own link before it has addresses. The link comes up when something is first asked, and is taken down at
- * the end, so that it comes up anew with the MAC address and the IPv6 settings that follow from its addresses.
+ * Asks through a Pod's own link before that has addresses. The link is set up with the first question and down at the end, so
+ * that it comes up again with the MAC address and the IPv6 settings that follow from its addresses.
  *
- * @param open resolves when the Pod's end exists and what it sends would be carried
+ * @param open resolves when the Pod's end exists and its packets would be forwarded
  */
 export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promise<void>): AskingLink {
   let opened: Promise<void> | undefined;
@@ -117,8 +117,8 @@ export async function allocateForeign(
 }
 
 /**
- * Asks for all addresses at once whether somebody else has them, and gets others for those. Returns the result with
- * addresses that nobody else has.
+ * Asks for all addresses at once whether another host has them, and replaces those. Returns the result with addresses that
+ * no other host has.
  *
  * @throws CniError 999 naming address and MAC address if the IPAM has no others to give, or too many are taken
  */
@@ -148,7 +148,7 @@ export async function withoutConflicts(
 }
 
 /**
- * Asks for the gateways of the addresses, which the link has by now.
+ * Checks that the gateways of the addresses answer. The link already has its addresses.
  *
  * @throws CniError 999 naming the gateway that does not answer
  */
@@ -162,7 +162,8 @@ export async function checkGateways(
     if (gateway === undefined) return;
     const found = await probe(netns, link, gateway, { source, timeoutMs: gatewayMsMax, signal });
     if (found !== undefined) return;
-    // The Pod's address is not told: every try has another one, and Events that differ are not counted but repeated.
+    // The text leaves out the Pod's address: every attempt has another one, and Events with different texts are not counted
+    // as one.
     throw new CniError(cniCodes.failed, `gateway ${formatIp(gateway)} is unreachable`, {
       code: "GATEWAY_SILENT",
       details: {

@@ -29,8 +29,8 @@ export function podOf({ netns }: Pick<Attachment, "netns">, steps: Steps): Netns
 }
 
 /**
- * The same, where the attachment's interface has yet to be made. Refused before anything is done where
- * there is one of this name: it belongs to an earlier ADD, which an undo of this one would destroy.
+ * The same for an attachment whose interface has yet to be made. Refuses, before anything is done, if an interface of this
+ * name exists: it belongs to an earlier ADD, and an undo of this one would destroy it.
  *
  * @throws CniError 999, and CniError 8 as podOf does
  */

@@ -5,7 +5,7 @@ import { type Netns, type VethPair, type VethSpec, writeSysctl } from "#linux";
 export interface PairSpec {
   /** The node's end. */
   readonly name: string;
-  /** Random where absent, as the Pod's. */
+  /** @default a random one, as for the Pod's end */
   readonly mac?: string;
   readonly mtuBytes?: number;
   /** The node's end takes every packet, as the port of a switch does, which then has nothing to change. */
@@ -14,8 +14,8 @@ export interface PairSpec {
     readonly name: string;
     readonly mac?: string;
     /**
-     * It comes up with the node's end, silent: it has no address and makes itself none. Where absent, whoever configures it
-     * brings it up.
+     * Brings it up together with the node's end. It stays silent: it has no address, and the kernel generates none. If absent,
+     * whoever configures it brings it up.
      */
     readonly up?: true;
   };
@@ -31,7 +31,7 @@ export class Together {
     this.#wanted = wanted;
   }
 
-  /** Those that nobody has made yet: whoever makes a link makes them along. */
+  /** The pairs that do not exist yet: whoever makes a link makes them in the same send. */
   get wanted(): readonly PairSpec[] {
     return this.#wanted.filter(({ name }) => !this.#made.has(name));
   }
@@ -47,13 +47,14 @@ export class Together {
 }
 
 /**
- * Makes all pairs of a Pod in one message, and brings up the Pod's ends in one more. Each moment in which links of the node
- * change makes vswitchd go through all of its ports and read all links and routes: here it is one moment, in which vswitchd
- * has not yet done with the first change when the last comes. The node's ends take no part in IPv6, which would be one more
- * route for each, and the Pod could give the node a default route by it; whoever needs it switches it on. They are up from
- * the start: IPv6 begins with the carrier, which comes with the Pod's end.
+ * Makes all pairs of a Pod in one message, and brings up the Pod's ends in one more. Every change of the node's links makes
+ * vswitchd go through all of its ports and read all links and routes. Changes that come while it still handles the first one
+ * cost it nothing more.
  *
- * All or none. A node's end that an ended agent has left behind is replaced. Throws LinuxError.
+ * The node's ends are up from the start, but without IPv6: it would add a route for each, and a Pod could give the node a
+ * default route through it. Whoever needs IPv6 switches it on.
+ *
+ * All or none. Replaces a node's end that a killed agent has left behind. Throws LinuxError.
  */
 export async function makePairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): Promise<readonly VethPair[]> {
   if (specs.length === 0) return [];

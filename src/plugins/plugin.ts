@@ -18,14 +18,14 @@ export interface Plugin<C> {
    */
   decode(config: PluginConfig): C;
   /**
-   * The pairs that ADD will need, if that can be told before the plugins that come before this one have run. Acts on
-   * nothing. Throws what ADD would.
+   * The pairs that ADD will need, if that is known before the plugins in front of this one have run. Changes nothing. Throws
+   * what ADD would throw.
    */
   pairs?(config: C, attachment: Attachment, options: Signal): Promise<readonly PairSpec[]>;
   /**
    * Registers the undo of each side effect on `steps`; whoever made `steps` aborts or commits them.
    *
-   * @param together with the other plugins of the chain; absent: alone
+   * @param together what the plugins of the chain do for each other; absent: this plugin runs alone
    * @returns the whole result: what the plugin was given as prevResult, with its own additions
    */
   add(config: C, attachment: Attachment, steps: Steps, together?: Together): Promise<CniResult>;
@@ -34,10 +34,10 @@ export interface Plugin<C> {
   /** Idempotent: what is already gone is success, and neither namespace nor prevResult need exist. */
   del(config: C, attachment: Attachment, options: Signal): Promise<void>;
   /**
-   * Makes again what somebody took from the node of an attachment that lives. The configuration has the result of ADD as
-   * its prevResult. What is there stays untouched.
+   * Makes again what somebody removed from the node although the attachment still exists. The configuration has the result of
+   * ADD as its prevResult. Does not touch what is there.
    *
-   * @returns a line for each thing that was made
+   * @returns a line for each thing that it made
    */
   restore?(config: C, attachment: Attachment, options: Signal): Promise<readonly string[]>;
   /** Removes what the network's attachments left behind, other than the valid ones. */

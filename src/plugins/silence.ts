@@ -4,10 +4,10 @@ import type { Netns } from "#linux";
 import { openPodIfThere } from "./open-pod.ts";
 
 /**
- * Takes every address from the Pod's interface: it answers for none from here on, whenever it is deleted. Nothing on the
- * node notices, and the kernel waits for nothing, as it would to take the interface down.
+ * Takes all addresses from the Pod's interface, so that it answers for none from now on, however late it is deleted. Unlike
+ * setting the interface down, this is invisible to the node, and the kernel waits for nothing.
  *
- * @returns false if the namespace is not there any more, and with it, as far as one can tell, the interface
+ * @returns false if the namespace no longer exists, and with it, as far as one can tell, the interface
  */
 export function silence({ netns, ifName }: Pick<Attachment, "netns" | "ifName">, kind: string): boolean {
   using pod = openPodIfThere(netns);
@@ -18,14 +18,14 @@ export function silence({ netns, ifName }: Pick<Attachment, "netns" | "ifName">,
 }
 
 /**
- * As `silence` does, in a namespace that is open, to a link by its index. One that goes meanwhile, by an earlier DEL whose deletion
- * is still under way, takes its addresses along.
+ * The same for a link by its index, in a namespace that is already open. If an earlier DEL deletes the link meanwhile, its
+ * addresses go with it.
  */
 export function dropAddresses({ rtnl }: Netns, link: number): void {
   try {
     const addresses = rtnl.addresses({ link });
     rtnl.batch((batch) => {
-      // An address may take others of its subnet along.
+      // With an address, the kernel may delete others of its subnet.
       for (const { address } of addresses)
         batch.deleteAddress(link, address, { tolerate: ["EADDRNOTAVAIL", "ENODEV"] });
     });

@@ -39,8 +39,8 @@ const requestsMax = 128;
 const dumpAttemptsMax = 16;
 
 /**
- * Request and answer over one netlink socket, synchronously. Answers count only where sender (the kernel) and sequence are
- * right, so that what is left of an earlier request that failed is passed over.
+ * Request and answer over one netlink socket, synchronously. Skips answers from any other sender than the kernel, and those
+ * of an earlier request that failed (by their sequence number).
  */
 export class Channel implements Disposable {
   readonly #transport: Transport;
@@ -51,8 +51,8 @@ export class Channel implements Disposable {
   }
 
   /**
-   * Sends all requests at once. The kernel works them off in order and goes on after one that fails. Only the last asks
-   * for an acknowledgement, where it has no answer of its own, since errors come anyway. Throws if the exchange itself fails.
+   * Sends all requests at once. The kernel handles them in order and goes on after one that fails. Errors come in any case, so
+   * only the last request asks for an acknowledgement, if it has no answer of its own. Throws if the exchange itself fails.
    */
   exchange(requests: readonly Request[]): readonly Reply[] {
     const replies: Reply[] = [];
@@ -235,8 +235,8 @@ export function openSubscription(protocol: number, groups: number): number {
 }
 
 /**
- * The real transport. Make it inside the namespace that it is for: a socket keeps the namespace in which it was made. The kernel
- * gives it a port with the first request, and writes nothing to it but answers.
+ * The real transport. Open it inside the namespace that it is for: a socket keeps the namespace in which it was made. The
+ * kernel gives it a port with the first request, and sends it nothing but answers.
  */
 export function openTransport(protocol: number): Transport {
   const fd = openSocket(protocol);

@@ -47,8 +47,8 @@ function markRules(ifname: string, mark: number): readonly MarkRule[] {
 }
 
 /**
- * Sees to it that the namespace has the rules for `ifname`, and no others, in table `inet spiderpool`. One transaction
- * where there is no such table yet. Throws NF_TABLES_MISSING if the kernel lacks nf_tables or connection tracking.
+ * Makes table `inet spiderpool` of the namespace contain the rules for `ifname` and no others. Takes one transaction if there
+ * is no such table yet. Throws NF_TABLES_MISSING if the kernel lacks nf_tables or connection tracking.
  */
 export function ensureReplyMarks(netns: Netns, ifname: string, mark: number): void {
   if (!Number.isInteger(mark) || mark < 1 || mark > 0xffff_ffff) throw new RangeError(`a mark has 32 bits: ${mark}`);

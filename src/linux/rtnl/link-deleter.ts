@@ -18,8 +18,8 @@ interface Waiter {
 }
 
 /**
- * Deletes links off the main thread. Deleting a veth waits about 24 ms in the kernel; fifty that were put into one link
- * group wait as long as one. So whatever is asked for while a delete runs goes together in the next.
+ * Deletes links off the main thread. Deleting a veth waits about 24 ms in the kernel, and deleting a link group of fifty waits
+ * no longer. So all links that are to be deleted while a delete runs go together in the next one.
  */
 export class LinkDeleter implements Disposable {
   readonly #open: () => Transport;
@@ -28,7 +28,7 @@ export class LinkDeleter implements Disposable {
   readonly #group = randomInt(0x4000_0000, 0x7fff_ffff);
   #channel: Channel | undefined;
   #waiting: Waiter[] = [];
-  /** By name, what is deleted a little later, and its end. */
+  /** The deletions that are still to come, by the link's name. */
   readonly #leaving = new Map<string, Promise<unknown>>();
   #resting: Waiter[] = [];
   #rest: NodeJS.Timeout | undefined;
@@ -50,9 +50,9 @@ export class LinkDeleter implements Disposable {
   }
 
   /**
-   * Deletes a link when others do not mind: with the next that goes, or after a pause. Every link that goes costs each
-   * program that watches links a look at all of them, so that a crowd shall go together and not in the way of those that
-   * come. It goes by its index, since a new link may have its name by then.
+   * Deletes a link that nobody waits for: with the next deletion, or after a pause. Each deletion makes every program that
+   * watches links look at all of them. So many links should go together, and not while new ones are made. The link is
+   * deleted by its index, since a new link may have its name by then.
    */
   async deleteSoon({ index, name }: Pick<Link, "index" | "name">): Promise<void> {
     const leaving = this.#enqueue(this.#resting, index);
@@ -66,7 +66,7 @@ export class LinkDeleter implements Disposable {
     }
   }
 
-  /** Resolves when a link of this name that is to be deleted soon is gone: at once where there is none. */
+  /** Hurries the pending deletion of a link of this name, and resolves when it is gone: at once if there is none. */
   async gone(name: string): Promise<void> {
     const leaving = this.#leaving.get(name);
     if (leaving === undefined) return;
@@ -74,7 +74,7 @@ export class LinkDeleter implements Disposable {
     await leaving;
   }
 
-  /** Closes the socket, after what is under way and what was to follow soon. */
+  /** Closes the socket, after all deletions that are under way or pending. */
   [Symbol.dispose](): void {
     this.#disposed = true;
     this.#wake();

@@ -16,7 +16,7 @@ export interface Link {
   readonly kind: string | undefined;
   /** The other end of a veth or the parent of a macvlan, as an index of *its* namespace. */
   readonly peerIndex: number | undefined;
-  /** Set where that other one is in another namespace. */
+  /** Set if that link is in another namespace. */
   readonly peerNetnsId: number | undefined;
   /** Index of the bridge or bond that it belongs to. */
   readonly master: number | undefined;
@@ -34,7 +34,7 @@ export interface Link {
 export interface VethSpec {
   readonly name: string;
   readonly mtuBytes?: number;
-  /** Random and locally administered where absent; always set explicitly, so that udev leaves it alone. */
+  /** Always set explicitly, so that udev leaves it alone. @default a random, locally administered one */
   readonly mac?: string;
   readonly up?: boolean;
   /** Keeps the kernel from giving this end an IPv6 link-local address and from its multicast. */
@@ -46,7 +46,7 @@ export interface VethSpec {
     /** The peer is made there directly; absent: beside the first end. */
     readonly netns?: Netns;
     readonly mac?: string;
-    /** As the first end's where absent. */
+    /** @default that of the first end */
     readonly mtuBytes?: number;
     readonly up?: boolean;
   };
@@ -110,7 +110,7 @@ export type LinkKind =
 /** The kernel's number; a MAC address for `ad_actor_system`; IPv4 addresses for `arp_ip_target`. */
 export type BondValue = number | string | readonly Ip[];
 
-/** What is to be different about a link afterwards; what is absent stays. */
+/** What to change about a link. Absent fields stay as they are. */
 export interface LinkChange {
   readonly up?: boolean;
   readonly promiscuous?: boolean;

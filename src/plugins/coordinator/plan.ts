@@ -29,8 +29,8 @@ export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "ve
 const ipv6MtuMin = 1280;
 
 /**
- * What is missing for the Pod's interface to be coordinated as the settings say: wanted less observed, so that it is
- * empty if all is in place. Pure.
+ * What is missing until the Pod's interface is coordinated as the settings say: the wanted state less the observed one. Empty
+ * if everything is in place. Pure.
  *
  * @throws SpiderError `COORDINATOR_…` if the interfaces that are there do not fit, CniError 7 for a `vethMTU` that is too
  * small for IPv6
@@ -98,8 +98,8 @@ function vethMac(containerId: string, end: "host" | "pod"): string {
 }
 
 /**
- * The node's addresses; the first of a family is the gateway of what goes through the node. One by which the node itself
- * would reach the Pod comes first, but no address of an interface for other purposes, if any other will do.
+ * The node's addresses. The first of a family becomes the Pod's gateway for what goes through the node. Preferred is the
+ * address from which the node itself would reach the Pod; last come those of interfaces for other purposes.
  */
 function nodeAddressesOf({ nodeAddresses, lookups }: Observed, hostIndex: number | undefined): readonly Ip[] {
   // Where the node's route to the Pod leads through the pair, the address says nothing.
@@ -184,8 +184,8 @@ function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted)
 }
 
 /**
- * Every interface but the first of an underlay Pod gets its own routes into its own table. What has been moved there is
- * no longer in the main table, so that a plan made later does not miss a default route in that table.
+ * Every interface but the first of an underlay Pod gets its routes in a table of its own. A default route that was moved there
+ * is no longer in the main table; a later plan must not take it for missing.
  */
 function podRoutes({ observed: { pod, ifName }, role, settings, families }: Wanted): readonly Change[] {
   if (!settings.tunePodRoutes || isUnderlayFirst(role)) return [];

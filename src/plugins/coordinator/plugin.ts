@@ -78,7 +78,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       mac = macAfter(operations, of) ?? link?.mac;
       if (operations.announce.length === 0 || link === undefined || mac === undefined) return;
       const end = { ...link, mac };
-      // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+      // Everything is sent before spawn() returns. Only the kernel's closing of the socket, which is slow, goes on.
       tasks.spawn("announce addresses", () => announce(pod, end, operations.announce));
     };
     const undo = async () => {
@@ -112,8 +112,8 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
   }
 
   /**
-   * With the first interface the pair goes, and with it all neighbours and routes on both sides; what hangs on nothing
-   * in the Pod goes with its namespace. With a later one its own go. The node's rule serves all Pods and stays.
+   * DEL of the first interface removes the pair, and with it all its neighbours and routes on both sides; the rest goes with
+   * the Pod's namespace. DEL of a later interface removes its own. The node's rule serves all Pods and stays.
    */
   async del(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
     const { containerId, ifName, netns } = attachment;

@@ -26,9 +26,9 @@ const iffBroadcast = 0x2;
 const iffMulticast = 0x1000;
 
 /**
- * Tells the role of `ifName`. Tables are numbered by how many interfaces the Pod has when one is added: in underlay Pods
- * with `veth0`, so that the first NIC and the second share 101. An interface whose addresses already have a rule, or that
- * has routes in such a table, keeps that table, since later interfaces change the count.
+ * The role of `ifName`. The number of its table follows from how many interfaces the Pod has when this one is added. In
+ * underlay Pods `veth0` counts, so that the first and the second NIC share table 101. An interface whose addresses already
+ * have a rule, or that has routes in such a table, keeps its table, since later interfaces change the count.
  *
  * @throws SpiderError `COORDINATOR_MODE_UNFIT` if the mode does not fit the interfaces that are there
  */

@@ -16,7 +16,7 @@ export function execute(rtnl: Rtnl, operations: readonly Operation[]): void {
       // Three steps, of which any may fail.
       if (operation.do === "enslave") undo.push(() => release(rtnl, operation));
       perform(rtnl, operation);
-      // Only once it was made: what was there is somebody else's, who came first.
+      // Only after it was made: one that existed before is somebody else's.
       if (isMade(operation)) undo.push(() => rtnl.deleteLink(operation.name, { tolerate: ["ENODEV"] }));
     }
   } catch (error) {

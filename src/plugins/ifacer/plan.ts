@@ -38,8 +38,8 @@ export function namesOf({ interfaces, vlanId, bond }: Wanted): readonly string[]
 }
 
 /**
- * What is missing of the bond and the VLAN interface that are wanted. One interface needs no bond, and several without one
- * need nothing: then the plugin behind names its own.
+ * What is missing of the wanted bond and VLAN interface. A single interface needs no bond. Several interfaces without a bond
+ * need nothing: the next plugin names its own.
  *
  * @throws SpiderError `IFACER_…` if it cannot be made, naming what is in the way
  */
@@ -120,8 +120,8 @@ function modeOf(mode: unknown): number {
 }
 
 /**
- * The restriction to one VLAN interface for each tag holds for the whole node: who addresses Pods by a VLAN shall have one
- * layer-2 network there. What is there already with the right name, tag and parent is used as it is.
+ * A node may have only one VLAN interface for each tag, so that a VLAN is one layer-2 network there. An existing interface
+ * with the right name, tag and parent is used unchanged.
  */
 function planVlan(
   parent: string,

@@ -79,16 +79,16 @@ class OvsPlugin implements Plugin<OvsConfig> {
   }
 
   /**
-   * Port, link and claim are under way at the same time, in this order: vswitchd is what is waited for in the end. The
-   * transaction is written just before the kernel makes the links, so that vswitchd is busy with it meanwhile. What the Pod's
-   * other plugins need on the node is made at the same moment, and all of it comes up at once: each later change would make
-   * vswitchd look at everything again.
+   * Begins port, link and claim in this order, and lets them run at the same time: in the end an ADD waits for vswitchd. The
+   * transaction is written just before the kernel makes the links, so that vswitchd works on it meanwhile. What the Pod's other
+   * plugins need on the node is made and brought up in the same moment: each later change would make vswitchd look at
+   * everything again.
    *
-   * A vswitchd at rest that has many ports shall hear of the port first: it finds the link, if that is made while it goes
-   * through the others. Of the link alone it would make a round in vain, which the port would have to wait for.
+   * A vswitchd with many ports that has nothing to do should hear of the port first: while it goes through the others, the link
+   * is made. If it heard of the link first, it would go through all ports for nothing, and the port would have to wait for that.
    *
-   * In a crowd links wait for their turns, and a port follows its link: with each round vswitchd would try again to open every
-   * port that has none yet, and write to the database that it could not (29 times for each of 50 ADDs at once).
+   * In a crowd links take turns, and a port follows its link. Otherwise vswitchd would, in each round, try to open every port
+   * whose link is missing, and write to the database that it could not (29 times for each of 50 ADDs at once).
    */
   async #add(c: OvsConfig, attachment: Attachment, steps: Steps, together: Together): Promise<CniResult> {
     const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
@@ -133,7 +133,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const { ips, routes, dns } = settled;
     const mac = settings.mac ?? (ips[0] === undefined ? undefined : derivedMac(ips[0].address.ip));
     const act = () => {
-      // A datapath in user space forwards what the Pod leaves to a network card: packets without a checksum.
+      // A datapath in user space would forward packets whose checksum the Pod leaves to a network card.
       if (ovs.bridges().get(spec.bridge)?.datapathType === "netdev") setTxChecksum(pod, of, false);
       const configure = ipam === undefined ? configureInterface : configureSilent;
       configure(pod, pair.peer, { ips, routes, mac });
@@ -174,7 +174,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     await this.#carry(ovs, pair, settings, o);
     if (detection.gateways) await checkGateways(pod, end.name, ips, o);
     const addresses = ips.map(({ address }) => address.ip);
-    // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+    // Everything is sent before spawn() returns. Only the kernel's closing of the socket, which is slow, goes on.
     tasks.spawn("announce addresses", () => announce(pod, end, addresses));
   }
 
@@ -211,11 +211,11 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const settings = settingsOf(c, this.#flat(c), attachment);
     const ovs = ovsFor(settings.socketFile);
     const made: string[] = [];
-    // A database that is away says nothing about its ports; it is asked again when it is back.
+    // While the database is away, nothing is known of its ports. They are looked at when it is back.
     if (ovs.state.kind === "connected" && !ovs.ports().has(link.name)) {
       await retriable(ovs.attach({ ...portSpec(settings, attachment), name: link.name }, options));
       made.push(`port ${link.name} of bridge ${settings.bridge}`);
-      // It may take the link down meanwhile, see #carry.
+      // vswitchd may set the link down meanwhile: see #carry.
       await inService(ovs, link.name, { ...settings, readyMs: restoreMsMax }, options);
     }
     if (host.rtnl.link(link.index)?.up === false) {

@@ -29,10 +29,10 @@ export function linkSpec(
 }
 
 /**
- * Makes the link in the container at once. It is down, so that it comes up with its addresses.
+ * Makes the link directly in the container. It stays down until it has its addresses.
  *
- * Older kernels compare its name with those beside its parent, too (`Rtnl.createLink`): where one has it, the link is renamed in
- * the container, for which the kernel waits (RCU).
+ * Older kernels also compare its name with those in the parent's namespace (`Rtnl.createLink`). If the name is taken there,
+ * the link gets another one and is renamed in the container, which is slower (RCU).
  */
 export async function createLink(
   c: SubInterfaceConfig,
@@ -48,7 +48,7 @@ export async function createLink(
     if (codeOf(error) !== "EEXIST") throw explain(error, c, { home, parent });
   }
   const temporary = temporaryName(attachment);
-  // An ADD that was cut off may have left it.
+  // An ADD that was interrupted may have left it.
   if (pod.rtnl.link(temporary) !== undefined) await pod.rtnl.deleteLinksLater([temporary]);
   try {
     const link = create(temporary);
@@ -99,9 +99,9 @@ export function explainUp(error: unknown, mac: string | undefined, parent: Link)
 }
 
 /**
- * Deletes the link, off the main thread: the kernel lets every packet that is on its way to a macvlan pass first, 25 ms. To
- * take it down before would wait as long. It has no addresses any more when this returns, and is gone when the promise
- * resolves. What is already gone, with or without its namespace, is success.
+ * Deletes the link off the main thread: the kernel first waits for all packets on their way to a macvlan, 25 ms, and setting
+ * it down first would wait as long. The link has no addresses when this returns, and is gone when the promise resolves. A
+ * link that is already gone, with or without its namespace, is success.
  */
 export function removeLink({ make }: SubInterfaceConfig, attachment: Attachment): Promise<void> {
   using stack = new DisposableStack();

@@ -152,8 +152,8 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   }
 
   /**
-   * An ADD that is alone lets the kernel make the links on another thread, while this one finds an address and asks for it. What
-   * is missing then, for whatever reason, is made as in a crowd. Undefined: nothing was made, maybe without a wait.
+   * While an ADD is the only one, the kernel makes its links on another thread, and this thread chooses an address and claims
+   * it. Whatever is missing afterwards is made as in a crowd. Undefined if nothing was made; then it may not have waited.
    */
   async #tryBeside(
     c: SubInterfaceConfig,
@@ -193,7 +193,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     await steps.run("addresses", configure, { of });
     if (!hasSegment(c)) return;
     const addresses = ips.map(({ address }) => address.ip);
-    // Sent before spawn() returns; what goes on is the closing of the socket, for which the kernel takes its time.
+    // Everything is sent before spawn() returns. Only the kernel's closing of the socket, which is slow, goes on.
     const known = mac ?? link.mac;
     const end = known === undefined ? of : { name: of, index: link.index, mac: known };
     tasks.spawn("announce addresses", () => announce(pod, end, addresses));
@@ -222,8 +222,8 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   }
 
   /**
-   * The link answers for no address before one is released. Of a parent that has many, nobody waits until the kernel has
-   * deleted one; what a parent has but once is gone when this resolves.
+   * The link no longer answers for any address before one is released. If the parent can have many such links, nobody waits
+   * until the kernel has deleted this one. If it can have only one, that is gone when this resolves.
    */
   async del(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
     const removed = removeLink(c, attachment);
