@@ -93,6 +93,26 @@ export class Endpoints {
     );
   }
 
+  /** Takes addresses out of the Pod's endpoint that are about to be given back; the object stays for the next ADD. */
+  async withdraw(pod: Pod, given: readonly Claim[], o: Signal): Promise<void> {
+    const { client, clock } = this.#options;
+    const { namespace = "", name, uid } = pod.metadata;
+    const names = new Set(given.map((claim) => claim.name));
+    const isKept = ({ ipv4, ipv6 }: SpiderEndpointIp) =>
+      ![...namesOf(ipv4), ...namesOf(ipv6)].some((claim) => names.has(claim));
+    const act = async (signal: Signal) => {
+      const found = await client.get(spiderEndpoints, { namespace, name }, signal);
+      if (found === undefined || found.status.current.uid !== uid) return;
+      const { current } = found.status;
+      const ips = current.ips.filter(isKept);
+      if (ips.length === current.ips.length) return;
+      const status = { ...found.status, current: { ...current, ips } };
+      await client.update(spiderEndpoints, { ...found, status }, signal);
+    };
+    const retryable = (error: unknown) => hasReason(error, "Conflict") || mayRepeat(error);
+    await this.#writers.run(uid, () => retry(act, { ...o, clock, retryable }), o);
+  }
+
   async #write(pod: Pod, o: Signal): Promise<void> {
     const wanted = await this.#wanted(pod, o);
     if (wanted === undefined) return;

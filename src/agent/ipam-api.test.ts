@@ -19,6 +19,7 @@ let served: AsyncDisposable;
 let performed: CniRequest[];
 let released: string[];
 let quarantined: string[];
+let withdrawn: string[];
 let serving: IpamApiOptions | undefined;
 
 const result: CniResult = {
@@ -60,6 +61,7 @@ beforeEach(() => {
   performed = [];
   released = [];
   quarantined = [];
+  withdrawn = [];
   serving = {
     perform: async (request) => {
       performed.push(request);
@@ -68,6 +70,10 @@ beforeEach(() => {
     claimsOf: () => [claim],
     release: (_claim, why) => void released.push(why),
     quarantine: async ({ ip }) => void quarantined.push(formatIp(ip)),
+    withdraw: async ({ metadata }, claims) => {
+      assert.deepEqual([released, quarantined], [[], []], "the endpoint comes first");
+      withdrawn.push(metadata.name, ...claims.map(({ ip }) => formatIp(ip)));
+    },
     podOf: (_namespace, name) => (name === "none" ? undefined : testPod(name)),
     endpointOf: async (_namespace, name) => (name === "none" ? undefined : endpoint),
     isSticky: ({ metadata }) => metadata.name === "db-0",
@@ -163,6 +169,7 @@ describe("the HTTP API on the agent's socket", () => {
     const body = { containerID: "c1", podNamespace: "default", podName: "web-0", podUID: "u1" };
     assert.equal((await ask("DELETE", "/v1/ipam/ips", { ...body, isReleaseConflictIPs: true })).status, 200);
     assert.deepEqual([released.length, quarantined], [0, ["10.6.168.101"]]);
+    serving = { ...(serving as IpamApiOptions), withdraw: async () => {} };
     assert.equal((await ask("DELETE", "/v1/ipam/ips", body)).status, 200);
     assert.deepEqual([released.length, quarantined.length], [1, 1]);
     const sticky = await ask("DELETE", "/v1/ipam/ips", { ...body, podName: "db-0" });
@@ -175,6 +182,12 @@ describe("the HTTP API on the agent's socket", () => {
     });
     assert.equal((await ask("DELETE", "/v1/ipam/ips", { podName: "web-0" })).status, 422);
     assert.deepEqual([released.length, quarantined.length], [1, 1]);
+  });
+
+  it("DELETE /v1/ipam/ips: takes the addresses out of the Pod's endpoint before anybody can have them", async () => {
+    const body = { containerID: "c1", podNamespace: "default", podName: "web-0", podUID: "u1" };
+    assert.equal((await ask("DELETE", "/v1/ipam/ips", body)).status, 200);
+    assert.deepEqual([withdrawn, released.length], [["web-0", "10.6.168.101"], 1]);
   });
 
   it("GET /v1/workloadendpoint: the Pod's interfaces, or 404", async () => {

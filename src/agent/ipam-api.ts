@@ -54,6 +54,8 @@ export interface IpamApiOptions {
   readonly release: (claim: Claim, why: string) => void;
   /** Keeps an address that somebody else has from everybody for a while. */
   readonly quarantine: (claim: Claim, o: Signal) => Promise<void>;
+  /** Takes addresses out of the Pod's endpoint. */
+  readonly withdraw: (pod: Pod, claims: readonly Claim[], o: Signal) => Promise<void>;
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
   readonly endpointOf: (namespace: string, name: string, o: Signal) => Promise<SpiderEndpoint | undefined>;
   /** Whether the Pod's addresses outlive it. */
@@ -152,6 +154,8 @@ async function giveBack(args: v.InferOutput<typeof batchArgs>, o: Signal, option
   if (pod !== undefined && isSticky(pod)) throw new HttpError(522, "forbid releasing IPs for stateful workload ");
   const held = claimsOf({ namespace, name, uid }).filter((claim) => claim.spec.containerID === args.containerID);
   const { isReleaseConflictIPs: conflict, containerID: containerId } = args;
+  // First: whoever reads the endpoint must not take an address for the Pod's that another one may have.
+  if (pod !== undefined) await options.withdraw(pod, held, { signal: o.signal });
   for (const claim of held) {
     if (conflict) await options.quarantine(claim, { signal: o.signal });
     else options.release(claim, "given back by the plugin that asked for it");

@@ -8,7 +8,11 @@ import type { Addresses } from "./addresses.ts";
 import type { Context } from "./context.ts";
 
 /** What the HTTP API does for third-party plugins. */
-export function createIpamApi(context: Context, { ledger }: Pick<Addresses, "ledger">, calls: Calls): IpamApiOptions {
+export function createIpamApi(
+  context: Context,
+  { ledger, endpoints }: Pick<Addresses, "ledger" | "endpoints">,
+  calls: Calls,
+): IpamApiOptions {
   const { options, log, clock, settings, cluster } = context;
   const { client, podStore, coordinatorStore } = cluster;
   return {
@@ -17,6 +21,7 @@ export function createIpamApi(context: Context, { ledger }: Pick<Addresses, "led
       ledger.claimsOf(uid || (podStore.get(`${namespace}/${name}`)?.metadata.uid ?? "")),
     release: (claim, why) => ledger.release(claim, { why, evidence: [] }),
     quarantine: (claim, o) => ledger.quarantine(claim, { until: quarantineEnd(clock) }, o),
+    withdraw: (pod, claims, o) => endpoints.withdraw(pod, claims, o),
     podOf: (namespace, name) => podStore.get(`${namespace}/${name}`),
     endpointOf: (namespace, name, o) => {
       const pod = podStore.get(`${namespace}/${name}`);
