@@ -71,6 +71,7 @@ describe("decodeOvsConfig", () => {
       ["trunk[0].maxID", { trunk: [{ minID: 1, maxID: 4096 }] }],
       ["ofport_request", { ofport_request: 65_280 }],
       ["socket_file", { socket_file: "ssl:1.2.3.4:6640" }],
+      ["interface_type", { interface_type: "internal" }],
       ["args.cni.mac", { args: { cni: { mac: "01:00:00:00:00:01" } } }],
       ["runtimeConfig.mac", { runtimeConfig: { mac: "nonsense" } }],
       ["args", { args: [] }],

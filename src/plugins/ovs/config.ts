@@ -150,6 +150,11 @@ export function ovsEndpointOf(raw: JsonObject): string | undefined {
 
 /** The keys that configuration and flat file share. Throws CniError 7. */
 export function decodeFields(raw: JsonObject): OvsFields {
+  const interfaceType = textAt(raw, "interface_type");
+  if (interfaceType === "internal" || interfaceType === "patch") {
+    const allowed = 'a type that has the Pod\'s veth for its device, as "system", which is the default';
+    throw invalid("interface_type", interfaceType, allowed);
+  }
   const socketFile = textAt(raw, "socket_file");
   if (socketFile !== undefined && !isEndpoint(socketFile)) {
     throw invalid("socket_file", socketFile, "unix:/path, an absolute path, or tcp:host:port");
@@ -165,7 +170,7 @@ export function decodeFields(raw: JsonObject): OvsFields {
     mtuBytes: integerAt(raw, "mtu", { min: 0, max: 65_535 }) || undefined,
     deviceId: textAt(raw, "deviceID"),
     ofportRequest: integerAt(raw, "ofport_request", { min: 0, max: 65_279 }) || undefined,
-    interfaceType: textAt(raw, "interface_type"),
+    interfaceType,
     socketFile,
     linkStateRetries: integerAt(raw, "link_state_check_retries", { min: 0, max: 1_000 }) || undefined,
     linkStateIntervalMs: integerAt(raw, "link_state_check_interval", { min: 0, max: 60_000 }) || undefined,
