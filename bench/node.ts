@@ -82,7 +82,9 @@ export class BenchNode implements AsyncDisposable {
     return { ...outcome, apiServerMs: apiServerMs(outcome) };
   }
 
-  /** What kernel, Open vSwitch and API server take for themselves. The second tells what the API server spent within a part of it. */
+  /**
+   * What kernel, Open vSwitch and API server take for themselves. The second tells what the API server spent within a part of it.
+   */
   async floor(task: FloorTask): Promise<readonly [FloorOutcome, ApiServerMs]> {
     const plan: FloorPlan = { nodeName: this.#node, apiUrl, task };
     const { output, apiServerMs } = await this.#sampled(floor, plan);

@@ -38,9 +38,9 @@ const lockFile = new URL("debian.lock.json", import.meta.url);
 const cache = cachePath("deb");
 
 /**
- * The packages of this machine's distribution in the versions of debian.lock.json, downloaded once by its own apt. Uses the newest
- * ones for a release that is not in the lock, and with `update`, which also records them. Throws Error naming package and version
- * if apt no longer has it, or if the file differs from the recorded one.
+ * The packages of this machine's distribution in the versions of debian.lock.json, downloaded once by its own apt. Uses the
+ * newest ones for a release that is not in the lock, and with `update`, which also records them. Throws Error naming package and
+ * version if apt no longer has it, or if the file differs from the recorded one.
  */
 export async function debianBase({ update = false } = {}): Promise<DebianBase> {
   const osRelease = readFileSync("/etc/os-release", "utf8");

@@ -3,8 +3,8 @@ import { parseAllDocuments } from "yaml";
 import type { RightsRule } from "../lab/api/index.ts";
 
 /**
- * The rules of the chart's ClusterRole and Role for a program. They are plain YAML inside the template, so that no Helm is needed:
- * all conditions count as true, and template expressions become names that match nothing.
+ * The rules of the chart's ClusterRole and Role for a program. They are plain YAML inside the template, so that no Helm is
+ * needed: all conditions count as true, and template expressions become names that match nothing.
  */
 export function chartRights(program: "agent" | "controller"): readonly RightsRule[] {
   const file = new URL(`../charts/spiderpool/templates/rbac-${program}.yaml`, import.meta.url);

@@ -15,7 +15,9 @@ import { decodeOvsConfig } from "../src/plugins/ovs/config.ts";
 import { decodeMirrorConfig } from "../src/plugins/ovs-mirror/config.ts";
 import { decodeIpvlan, decodeMacvlan, decodeVlan } from "../src/plugins/sub-interface/config.ts";
 
-/** What a Pod, an annotation or a runtime may send in place of any value, as JSON text: `JSON.parse` makes own `__proto__` keys. */
+/**
+ * What a Pod, an annotation or a runtime may send in place of any value, as JSON text: `JSON.parse` makes own `__proto__` keys.
+ */
 const values: readonly string[] = [
   ...["null", "true", "0", "-1", "-0.5", "1e308", "1e999", "9007199254740993", '""', '" "', '"\\u0000"', "[]", "{}"],
   ...['"../../etc/passwd"', '"a\\nlevel=error msg=forged"', '"\\u001b]0;owned\\u0007"', '"\\ud800"', '"ａ\u202e０"'],

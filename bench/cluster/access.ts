@@ -29,7 +29,9 @@ const flowSchemas: Resource<KubeObject> = {
   namespaced: false,
 };
 
-/** Nothing limits the administrator: one flow of Pods may have 300 requests waiting, fewer than the connections of the floor make. */
+/**
+ * Nothing limits the administrator: one flow of Pods may have 300 requests waiting, fewer than the connections of the floor make.
+ */
 const administratorsFlow = {
   metadata: { name: "bench-admin" },
   spec: {

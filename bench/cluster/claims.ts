@@ -38,8 +38,8 @@ using transport = createTransport(loadKubeConfig({ kubeconfig }), { clock: syste
 const client = new KubeClient({ transport, clock: systemClock });
 const stop = new AbortController();
 
-// Of our kinds the server keeps nothing in memory before somebody asks for them: a start among 300,000 objects that it has still to
-// read from etcd, as after its own start, would measure that.
+// Of our kinds the server keeps nothing in memory before somebody asks for them: a start among 300,000 objects that it has still
+// to read from etcd, as after its own start, would measure that.
 for (const resource of [spiderIPAddresses, spiderIPPools]) await isCached(resource);
 const startMs = performance.now();
 const left = inBatches(objects());

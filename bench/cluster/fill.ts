@@ -24,8 +24,8 @@ export interface FillPlan {
 }
 
 /**
- * The same creates, and nothing else: who creates what is settled beforehand, nobody chooses, watches or keeps anything. `policies`:
- * as agents, to which the chart's admission policies apply.
+ * The same creates, and nothing else: who creates what is settled beforehand, nobody chooses, watches or keeps anything.
+ * `policies`: as agents, to which the chart's admission policies apply.
  */
 interface BareOutcome {
   readonly agents: number;

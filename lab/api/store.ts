@@ -104,8 +104,8 @@ export class Store {
   }
 
   /**
-   * A backup: what it returns puts all back as it is now, versions included, as an administrator does with etcd. Watches must have
-   * ended; listeners are told of what changed by that, deletions first, when all is in place.
+   * A backup: what it returns puts all back as it is now, versions included, as an administrator does with etcd. Watches must
+   * have ended; listeners are told of what changed by that, deletions first, when all is in place.
    */
   backup(): () => void {
     const version = this.#resourceVersion;

@@ -7,8 +7,8 @@ interface BridgeOptions {
 }
 
 /**
- * Sets up a host as its administrator would: a bridge with the network card as port, and the host's address moved from the card to
- * the bridge. Can be run again after a power loss, like a start-up script. Returns the commands. The bridges use the userspace
+ * Sets up a host as its administrator would: a bridge with the network card as port, and the host's address moved from the card
+ * to the bridge. Can be run again after a power loss, like a start-up script. Returns the commands. The bridges use the userspace
  * datapath, which needs no kernel module.
  */
 export async function createBridges(node: LabNode, { bridge = "br1" }: BridgeOptions = {}): Promise<readonly string[]> {

@@ -177,7 +177,9 @@ export class ClaimsReconciler {
     );
   }
 
-  /** Whether a sandbox of the Pod is there, other than the one with ID `except`: one whose DEL has not come yet uses its address. */
+  /**
+   * Whether a sandbox of the Pod is there, other than the one with ID `except`: one whose DEL has not come yet uses its address.
+   */
   hasSandbox(podUid: string, except?: string): boolean {
     return this.#sandboxesOf(podUid, except).length > 0;
   }

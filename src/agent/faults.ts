@@ -31,8 +31,8 @@ interface FaultsOptions {
 }
 
 /**
- * Regularly compares what records, Open vSwitch, the kernel and the Pods' namespaces say about the same thing. A contradiction that
- * two looks see is a fault: it is counted and logged once, and repaired if that is safe.
+ * Regularly compares what records, Open vSwitch, the kernel and the Pods' namespaces say about the same thing. A contradiction
+ * that two looks see is a fault: it is counted and logged once, and repaired if that is safe.
  */
 export class Faults {
   readonly #options: FaultsOptions;

@@ -37,9 +37,9 @@ function portsWithoutLink(
 }
 
 /**
- * Removes left-over ports from their bridges in the background, so that even hundreds do not slow down ADDs. Runs when the database
- * changes (Open vSwitch marks a port whose device is gone), when a suspect is due for its second look, and regularly for all
- * ports.
+ * Removes left-over ports from their bridges in the background, so that even hundreds do not slow down ADDs. Runs when the
+ * database changes (Open vSwitch marks a port whose device is gone), when a suspect is due for its second look, and regularly for
+ * all ports.
  */
 export function runLeftovers({ ovs, hasLink, fault, clock, log }: LeftoversOptions, { signal }: Signal): Promise<void> {
   const suspectSinceMs = new Map<string, number>();

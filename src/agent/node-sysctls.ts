@@ -41,8 +41,8 @@ interface NodeSysctlOptions {
 }
 
 /**
- * Changes settings that differ. Records earlier values on disk before the first change; values that an earlier agent recorded stay.
- * Skips a setting that the kernel does not have, with a warning.
+ * Changes settings that differ. Records earlier values on disk before the first change; values that an earlier agent recorded
+ * stay. Skips a setting that the kernel does not have, with a warning.
  *
  * @throws SpiderError NODE_SYSCTL naming the setting that could not be written
  */

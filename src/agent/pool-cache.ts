@@ -123,8 +123,8 @@ export class PoolCache {
     try {
       // A refusal is tried again too: nobody would ask for this version once more.
       const retryable = () => this.#versions.get(name)?.version === version;
-      // No older than what the watch told: the server answers from what it keeps of the watch in memory. Without it, it would read
-      // and decode what etcd has, a status of up to 100 kB with it, for each of a thousand agents.
+      // No older than what the watch told: the server answers from what it keeps of the watch in memory. Without it, it would
+      // read and decode what etcd has, a status of up to 100 kB with it, for each of a thousand agents.
       const get = (o: Signal) =>
         client.get(spiderIPPools, { name }, { ...o, resourceVersion: this.#versions.get(name)?.at });
       const pool = await retry(get, { signal, clock, retryable });

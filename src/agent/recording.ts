@@ -32,8 +32,8 @@ export function recordKey({ containerId, ifName, executable }: CniRequest): Reco
 }
 
 /**
- * The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. It stays open for
- * the whole call, so that whatever is bound to its path meanwhile, this one is meant. Throws CniError 8.
+ * The namespace must be one, and not the host's: a plugin that worked there would take the node off the network. It stays open
+ * for the whole call, so that whatever is bound to its path meanwhile, this one is meant. Throws CniError 8.
  */
 export function checkNetns({ netns, netnsOverride, executable }: CniRequest, steps: Steps): SandboxRecord["netns"] {
   try {

@@ -69,7 +69,9 @@ if (isolated(import.meta.url)) {
     return usable.map(({ address }) => formatIp(address.ip));
   }
 
-  /** DEL answers when nothing answers for the addresses any more; the link, and its MAC address on the card, goes a little later. */
+  /**
+   * DEL answers when nothing answers for the addresses any more; the link, and its MAC address on the card, goes a little later.
+   */
   async function emptied(path: string): Promise<void> {
     assert.deepEqual(addressesIn(path), []);
     using netns = openNetns(path);

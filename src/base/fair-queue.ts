@@ -17,8 +17,8 @@ interface Waiter {
 }
 
 /**
- * Admits calls up to a bound, fairly between tenants (Pod namespaces): a freed slot goes to the tenant that has waited longest for
- * its turn, not to the one with most calls.
+ * Admits calls up to a bound, fairly between tenants (Pod namespaces): a freed slot goes to the tenant that has waited longest
+ * for its turn, not to the one with most calls.
  */
 export class FairQueue {
   readonly #options: FairQueueOptions;

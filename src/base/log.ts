@@ -1,6 +1,8 @@
 import { pino } from "pino";
 
-/** Constant message, data in fields. Keys come from a small list: pod, namespace, pool, ip, node, containerId, durationMs, err. */
+/**
+ * Constant message, data in fields. Keys come from a small list: pod, namespace, pool, ip, node, containerId, durationMs, err.
+ */
 export interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;

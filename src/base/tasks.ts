@@ -1,8 +1,8 @@
 import type { Logger } from "./log.ts";
 
 /**
- * Owns every promise that nobody awaits. Background work is spawned here, so that failures are logged and counted, and the process
- * can wait for running work when it stops.
+ * Owns every promise that nobody awaits. Background work is spawned here, so that failures are logged and counted, and the
+ * process can wait for running work when it stops.
  */
 export class Tasks {
   readonly #running = new Set<Promise<void>>();

@@ -1,6 +1,6 @@
 /**
- * The one-time steps of a release: the first objects, our kinds at an upgrade, the removal. Each is a Job that reports what it did
- * and ends. Nothing imports this module.
+ * The one-time steps of a release: the first objects, our kinds at an upgrade, the removal. Each is a Job that reports what it
+ * did and ends. Nothing imports this module.
  */
 import type { Clock } from "#base";
 import type { KubeClient } from "#kube";

@@ -10,7 +10,8 @@ const apartMs = 500;
 /**
  * Removes from Nodes what agents and controller wrote there, except the mark of a lost ledger, which the next installation needs.
  * Agents still run; an annotation of their DaemonSet tells them that the release is being removed, so that they stop advertising
- * bridges. Repeats until it has found nothing twice in a row, or gives up soon if somebody else advertises bridges of these names.
+ * bridges. Repeats until it has found nothing twice in a row, or gives up soon if somebody else advertises bridges of these
+ * names.
  */
 export async function leaveNodes(agents: ObjectRef, deps: Deps, o: Signal): Promise<void> {
   await mark(agents, "true", deps, o);

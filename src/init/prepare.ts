@@ -37,8 +37,8 @@ async function areOurs(agents: ObjectRef, deps: Deps, o: Signal): Promise<boolea
 }
 
 /**
- * Closes all pools, except those closed already because the ledger was lost: that is being repaired. Pools of an earlier take-over
- * are closed again, because agents may have reported before the other system came back.
+ * Closes all pools, except those closed already because the ledger was lost: that is being repaired. Pools of an earlier
+ * take-over are closed again, because agents may have reported before the other system came back.
  */
 async function closePools(deps: Deps, o: Signal): Promise<void> {
   const { client, say } = deps;

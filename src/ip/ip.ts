@@ -78,7 +78,9 @@ export function ipToBytes(ip: Ip): Uint8Array {
   return bytes;
 }
 
-/** The address in 4 or 16 bytes in network order; throws RangeError for other lengths. Accepts mapped addresses, as in packets. */
+/**
+ * The address in 4 or 16 bytes in network order; throws RangeError for other lengths. Accepts mapped addresses, as in packets.
+ */
 export function ipFromBytes(bytes: Uint8Array): Ip {
   if (bytes.length === 4) return { family: 4, value: wordAt(bytes, 0) };
   if (bytes.length !== 16) {

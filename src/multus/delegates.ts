@@ -20,9 +20,9 @@ type Found = Resolved & { readonly selection?: NetworkSelection };
 
 /**
  * The networks of a Pod, in the order of their ADD: the default network, `defaultNetworks`, then the annotation's, and
- * last the auxiliary chain. A delegate's interface is the one asked for, else `ifName` for the first and `net<position>` for each other. Throws
- * CniError 7 for the first reference that can't be resolved, an interface used twice, forbidden namespaces, and an annotation
- * that leaves the default route to an interface which none of several networks has.
+ * last the auxiliary chain. A delegate's interface is the one asked for, else `ifName` for the first and `net<position>` for each
+ * other. Throws CniError 7 for the first reference that can't be resolved, an interface used twice, forbidden namespaces, and an
+ * annotation that leaves the default route to an interface which none of several networks has.
  */
 export function planDelegates({ settings, source, ifName, pod }: PlanInput): readonly Delegate[] {
   const annotations = pod?.annotations ?? {};

@@ -2,8 +2,8 @@ import { join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
 
 /**
- * Process 1 of namespaces of its own, so that nothing of it stays. Arguments: where the result goes, then the archives. It works in
- * memory: containerd's snapshots are overlays, which not every file system of a machine's /tmp carries.
+ * Process 1 of namespaces of its own, so that nothing of it stays. Arguments: where the result goes, then the archives. It works
+ * in memory: containerd's snapshots are overlays, which not every file system of a machine's /tmp carries.
  */
 const script = `set -e
 store=$1; shift
@@ -27,8 +27,9 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 `;
 
 /**
- * Unpacks image archives once, for all nodes that run the machine's own containerd: a tar of what is then below its root. A node that
- * begins with it saves seconds of a processor. Needs root. Returns the tar's path, in `folder`. Throws SpiderError LAB_COMMAND.
+ * Unpacks image archives once, for all nodes that run the machine's own containerd: a tar of what is then below its root. A node
+ * that begins with it saves seconds of a processor. Needs root. Returns the tar's path, in `folder`. Throws SpiderError
+ * LAB_COMMAND.
  */
 export async function makeImageStore(folder: string, archives: readonly string[]): Promise<string> {
   const store = join(folder, "image-store.tar");

@@ -57,7 +57,9 @@ export async function launchForProduct({
   return { cluster, stage: new Stage({ lab: cluster, kubectl, helm, print }) };
 }
 
-/** {@link launchForProduct}, with the chart installed from the checkout and every program ready. Throws Error with what failed. */
+/**
+ * {@link launchForProduct}, with the chart installed from the checkout and every program ready. Throws Error with what failed.
+ */
 export async function launchProductCluster(
   options: ProductClusterOptions & { readonly flags?: readonly string[] },
 ): Promise<ProductCluster> {

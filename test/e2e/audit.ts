@@ -48,8 +48,8 @@ const productNamespaces = ["kube-system", otherNamespace];
 const workloads = "deployments,statefulsets,daemonsets,replicasets,jobs,cronjobs,pods";
 
 /**
- * Ends whatever runs outside the product's namespace, and waits until nothing of it is left: in the ledger, its views, the runtime, Open
- * vSwitch, the kernel. The product may have been removed before. Throws AssertionError with what is left.
+ * Ends whatever runs outside the product's namespace, and waits until nothing of it is left: in the ledger, its views, the
+ * runtime, Open vSwitch, the kernel. The product may have been removed before. Throws AssertionError with what is left.
  */
 export async function nothingLeft(suite: Suite): Promise<void> {
   const fields = productNamespaces.map((name) => `metadata.namespace!=${name}`).join(",");
@@ -77,8 +77,8 @@ export async function settled(suite: Suite): Promise<void> {
 }
 
 /**
- * Compares, object by object, what must agree when nothing is under way: Pods, ledger, views; where these do, the runtime's sandboxes,
- * the agents' records, Open vSwitch's ports and the kernel's links and namespaces. One sentence for each disagreement.
+ * Compares, object by object, what must agree when nothing is under way: Pods, ledger, views; where these do, the runtime's
+ * sandboxes, the agents' records, Open vSwitch's ports and the kernel's links and namespaces. One sentence for each disagreement.
  */
 export async function complaints(suite: Suite): Promise<readonly string[]> {
   const [pods, claims, endpoints, pools] = await Promise.all([

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { busyboxImage } from "../cluster/images.ts";
 
 /**
- * What a former Spiderpool has in a cluster, as its chart installs it: kinds, workloads of the same names and selectors, and objects
- * with their finalizers and records. In place of its programs something sleeps.
+ * What a former Spiderpool has in a cluster, as its chart installs it: kinds, workloads of the same names and selectors, and
+ * objects with their finalizers and records. In place of its programs something sleeps.
  */
 type Json = Readonly<Record<string, unknown>>;
 

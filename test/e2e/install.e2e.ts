@@ -109,8 +109,8 @@ describe("a release", () => {
   });
 
   /**
-   * Loads the image onto nodes that do not have it any more, as the archive for clusters without internet does: the path of its chart,
-   * and the image's digest, which nodes know it by, too.
+   * Loads the image onto nodes that do not have it any more, as the archive for clusters without internet does: the path of its
+   * chart, and the image's digest, which nodes know it by, too.
    */
   async function loadArchive(): Promise<{ readonly packed: string; readonly digest: string }> {
     const { reference } = chartImage();

@@ -10,9 +10,9 @@ import { Violation } from "./violation.ts";
 const createsMax = 12;
 
 /**
- * A Pod costs so many writes at most, by anybody and of any kind, lost and refused ones included, for each of its sandboxes that came
- * to a claim, and a few once. Two are usual for a Pod with one NIC, claim and status, and one when it ends; in 150,000 steps with
- * every fault no Pod had more than 7 for each of its sandboxes.
+ * A Pod costs so many writes at most, by anybody and of any kind, lost and refused ones included, for each of its sandboxes that
+ * came to a claim, and a few once. Two are usual for a Pod with one NIC, claim and status, and one when it ends; in 150,000 steps
+ * with every fault no Pod had more than 7 for each of its sandboxes.
  */
 const writesMax = { eachSandbox: 10, once: 10 };
 

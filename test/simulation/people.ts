@@ -232,7 +232,9 @@ export class People {
     for (const [at, controller] of world.controllers.entries()) if (controller === undefined) world.startController(at);
   }
 
-  /** Lets there be room for all: fewer Pods, all pools, one StatefulSet and one application, whose changes a plan may be asked. */
+  /**
+   * Lets there be room for all: fewer Pods, all pools, one StatefulSet and one application, whose changes a plan may be asked.
+   */
   calm(): void {
     const { stateful, applications } = this.#world;
     for (let slot = 3; slot < shape.slots; slot++) this.#pods.delete(slot, false);

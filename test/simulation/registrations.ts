@@ -38,7 +38,9 @@ export class Registrations {
     time.after(ms, () => this.join(node));
   }
 
-  /** Somebody says that the machine is off for certain: its Pods are given up at once, but for static ones, which tolerate all. */
+  /**
+   * Somebody says that the machine is off for certain: its Pods are given up at once, but for static ones, which tolerate all.
+   */
   fence({ machine: { name, isOn } }: Node): void {
     const { server } = this.#world;
     const node = server.get("/nodes", { name });

@@ -174,7 +174,10 @@ function isLeftCut({ nodes, law }: World, uid: string): boolean {
   return law.isRobbed(uid) && nodes.some(({ machine }) => [...machine.namespaces.values()].some(isCut));
 }
 
-/** Views agree with the ledger, and set-aside addresses belong to nobody. A Pod that waits for another pool claims and releases in turn. */
+/**
+ * Views agree with the ledger, and set-aside addresses belong to nobody. A Pod that waits for another pool claims and releases in
+ * turn.
+ */
 function checkViews({ server }: World, claims: readonly KubeObject[], waiting: ReadonlySet<string>): void {
   for (const pool of server.store.list(poolTable)) {
     const { name, uid } = pool.metadata;

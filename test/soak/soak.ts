@@ -41,7 +41,9 @@ const churn = fileURLToPath(new URL("churn.ts", import.meta.url));
 const perPod = ["spideripaddresses", "spiderendpoints"] as const;
 const faultEveryMsMax = 8_000;
 const partitionMsMax = 4_000;
-/** Releases and link deletions finish in the background; a create with unknown outcome is checked for the last time after 60 s. */
+/**
+ * Releases and link deletions finish in the background; a create with unknown outcome is checked for the last time after 60 s.
+ */
 const quietMsMax = 100_000;
 const rssEveryMs = 2_000;
 

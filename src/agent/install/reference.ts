@@ -15,8 +15,8 @@ export interface ReferenceOptions {
 }
 
 /**
- * Installs each reference plugin unless the node has a file of that name, and updates those that we installed earlier. Leaves files
- * alone that somebody else put there, before us or in place of ours. Throws if the folders can't be read or written.
+ * Installs each reference plugin unless the node has a file of that name, and updates those that we installed earlier. Leaves
+ * files alone that somebody else put there, before us or in place of ours. Throws if the folders can't be read or written.
  */
 export function installReference(options: ReferenceOptions): void {
   const { binDir, from, manifest } = options;

@@ -47,7 +47,9 @@ export interface AdmissionKind {
   readonly warn: (object: SentObject) => readonly string[];
 }
 
-/** The one place where a sent object is cast to its kind and back: the request's path names the kind, and the schema was checked. */
+/**
+ * The one place where a sent object is cast to its kind and back: the request's path names the kind, and the schema was checked.
+ */
 export function kindOf<T extends KubeObject>(
   resource: Resource<T>,
   { mutate, validate, isRefusedByCel, refuseDeletion, warn }: Admission<T>,

@@ -4,8 +4,8 @@ import { leases, metadataOf, nodes, type ObjectRef, retry } from "#kube";
 import type { Deps } from "../deps.ts";
 
 /**
- * The mark that a forced removal leaves on Nodes whose Pods go on running. It outlives namespaces, kinds and the Lease, and counts
- * as long as the Lease does not record a complete ledger: in a first installation, or in one into another namespace.
+ * The mark that a forced removal leaves on Nodes whose Pods go on running. It outlives namespaces, kinds and the Lease, and
+ * counts as long as the Lease does not record a complete ledger: in a first installation, or in one into another namespace.
  */
 export class LossMark {
   readonly #known = Promise.withResolvers<void>();

@@ -6,7 +6,9 @@ const text: StructuralSchema = { type: "string" };
 const texts: StructuralSchema = { type: "object", additionalProperties: text };
 const anything: StructuralSchema = {};
 
-/** Kubernetes' ObjectMeta, with fields that users write, and fields that the server adds, for manifests that were read from it. */
+/**
+ * Kubernetes' ObjectMeta, with fields that users write, and fields that the server adds, for manifests that were read from it.
+ */
 const metadata: StructuralSchema = {
   type: "object",
   properties: {

@@ -26,8 +26,8 @@ export interface SchemaViolation {
 }
 
 /**
- * Checks an object against its kind's schema, as the API server does before any rule: reports unknown fields, with the one that was
- * probably meant, and values of the wrong type or out of bounds. Changes nothing: defaults count as present.
+ * Checks an object against its kind's schema, as the API server does before any rule: reports unknown fields, with the one that
+ * was probably meant, and values of the wrong type or out of bounds. Changes nothing: defaults count as present.
  */
 export function schemaViolations(object: unknown, schema: StructuralSchema): readonly SchemaViolation[] {
   return judge(object, schema, "");

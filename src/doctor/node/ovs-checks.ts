@@ -202,8 +202,8 @@ function tooSmall({ host: { links }, ovs: { ports } }: NodeFacts, bridge: string
 }
 
 /**
- * VLANs of the network that cannot pass the port. 0, untagged, must be in a trunk's list like any other. An access port passes only
- * traffic that is untagged inside its own VLAN.
+ * VLANs of the network that cannot pass the port. 0, untagged, must be in a trunk's list like any other. An access port passes
+ * only traffic that is untagged inside its own VLAN.
  */
 function blocked({ name, vlans }: NetworkFacts, { vlan, name: port }: OvsPort): readonly Fault[] {
   if (vlans === undefined) return [];

@@ -139,7 +139,9 @@ export async function observeGateways(pods: readonly PodFacts[], signal: AbortSi
   return answers.flat();
 }
 
-/** Who else on the segment answers for the addresses of a Pod: MAC addresses by address. Asks as an ADD does before it uses one. */
+/**
+ * Who else on the segment answers for the addresses of a Pod: MAC addresses by address. Asks as an ADD does before it uses one.
+ */
 export async function observeRivals(
   { nics, netnsPath }: PodFacts,
   signal: AbortSignal,

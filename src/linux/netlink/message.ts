@@ -24,8 +24,8 @@ const extendedFlag = 0x200;
 const extendedText = 1;
 
 /**
- * One netlink message: the fields of `struct nlmsghdr` and what follows it. Its port is left out: the kernel answers the socket that
- * asked, whatever port the request names.
+ * One netlink message: the fields of `struct nlmsghdr` and what follows it. Its port is left out: the kernel answers the socket
+ * that asked, whatever port the request names.
  */
 export interface Message {
   readonly type: number;
