@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
+import { pbkdf2 } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import { promisify } from "node:util";
 import { never } from "#base";
 import { type Ip, parseIp, parsePrefix } from "#ip";
 import { announce } from "./announce.ts";
@@ -219,6 +221,23 @@ if (isolated(import.meta.url)) {
       assert.equal(await ask("fd00:6::11", { ...short, source: source6 }), undefined);
       const aborted = new Error("stop");
       await assert.rejects(ask("10.6.0.11", { signal: AbortSignal.abort(aborted) }), aborted);
+    });
+
+    test("a probe hears an answer that came in time where this process had no time to look", async () => {
+      using pod = createNetns("/run/netns/late");
+      rtnl.createVeth({ name: "late-h", up: true, peer: { name: "eth0", netns: pod, up: true } });
+      const arp = PacketSocket.open(pod, "eth0", etherTypeArp);
+      const [senderIp, targetIp] = [parseIp("10.6.0.10"), parseIp("0.0.0.0")];
+      // Work of another kind has every thread of the pool, the one that waits for packets, too.
+      const busy = Array.from({ length: 8 }, () => promisify(pbkdf2)("", "", 100_000, 64, "sha512"));
+      const asked = probe(host, "late-h", senderIp, { timeoutMs: 20, signal: never });
+      arp.send({
+        destination: "ff:ff:ff:ff:ff:ff",
+        etherType: etherTypeArp,
+        payload: encodeArp({ operation: "reply", senderMac: arp.mac, senderIp, targetMac: arp.mac, targetIp }),
+      });
+      assert.equal(await asked, arp.mac);
+      await Promise.all([...busy, arp.close()]);
     });
 
     test("a probe is repeated while nobody answers, and hears of others only what is about its address", async () => {

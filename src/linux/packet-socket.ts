@@ -74,17 +74,23 @@ export class PacketSocket {
 
   /** Sender and payload of the next frame, own ones left out. */
   async receive({ signal }: Signal): Promise<Pick<Frame, "source" | "payload">> {
+    for (;;) {
+      signal.throwIfAborted();
+      const frame = this.received();
+      if (frame !== undefined) return frame;
+      await poller.readable(this.#fd, { signal });
+    }
+  }
+
+  /** The same of a frame that is here already, if any is. */
+  received(): Pick<Frame, "source" | "payload"> | undefined {
     const own = Buffer.from(parseMac(this.mac));
     // Most sockets only send.
     this.#buffer ??= Buffer.from(new ArrayBuffer(frameBytesMax));
     const buffer = this.#buffer;
     for (;;) {
-      signal.throwIfAborted();
       const length = libc.recvfrom(this.#fd, buffer, 0, null);
-      if (length === -eagain) {
-        await poller.readable(this.#fd, { signal });
-        continue;
-      }
+      if (length === -eagain) return undefined;
       must(length, `receive ${this.#attempted}`);
       if (length < ethernetBytes || own.equals(buffer.subarray(6, 12))) continue;
       return {

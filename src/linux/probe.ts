@@ -1,4 +1,4 @@
-import { type Signal, withTimeout } from "#base";
+import { withTimeout } from "#base";
 import { type Ip, parseIp, sameIp } from "#ip";
 import { broadcastMac, decodeArp, encodeArp, etherTypeArp } from "./arp.ts";
 import { decodeNdp, encodeNdp, etherTypeIpv6, multicastMac, solicitedNode } from "./ndp.ts";
@@ -52,22 +52,26 @@ export async function probe(
         clearInterval(again); // The interface went down: nobody will answer.
       }
     }, timeoutMs / questions);
-    return await firstAnswer(socket, ip, source, { signal: deadline });
+    for (;;) {
+      const holder = holderOf(ip, await socket.receive({ signal: deadline }), source);
+      if (holder !== undefined) return holder;
+    }
   } catch (error) {
-    if (error === silence) return undefined;
-    throw error;
+    if (error !== silence) throw error;
+    // On a busy machine the time may be over before anybody looked at an answer that came within it.
+    for (let frame = socket.received(); frame !== undefined; frame = socket.received()) {
+      const holder = holderOf(ip, frame, source);
+      if (holder !== undefined) return holder;
+    }
+    return undefined;
   } finally {
     clearInterval(again);
     await socket.close();
   }
 }
 
-async function firstAnswer(socket: PacketSocket, ip: Ip, source: Ip | undefined, o: Signal): Promise<string> {
-  for (;;) {
-    const frame = await socket.receive(o);
-    const holder = ip.family === 4 ? arpHolder(ip, frame, source) : ndpHolder(ip, frame, source);
-    if (holder !== undefined) return holder;
-  }
+function holderOf(ip: Ip, heard: Heard, source: Ip | undefined): string | undefined {
+  return ip.family === 4 ? arpHolder(ip, heard, source) : ndpHolder(ip, heard, source);
 }
 
 function question(mac: string, ip: Ip, source: Ip | undefined): Omit<Frame, "source"> {
