@@ -221,7 +221,8 @@ export class Collector {
     const pool = this.#options.pools.get(spec.pool);
     const isConflict = spec.purpose === "Quarantine" && (mac !== undefined || reason === foundInUse);
     if (!isConflict || pool === undefined || (before.spec.mac === mac && before.spec.reason === reason)) return;
-    const found = mac === undefined ? "was given back as in use by somebody" : `is answered for by ${mac}, which is`;
+    const found =
+      mac === undefined ? "was given back as in use by a host that is" : `is answered for by ${mac}, which is`;
     this.#deps.events.record(subjectOf(spiderIPPools, pool), {
       type: "Warning",
       reason: "AddressConflict",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
 import { events, type Transport } from "#kube";
+import { foundInUse } from "#ledger";
 import { TestCluster } from "../testing/cluster.ts";
 
 const statusWrites = ({ api }: TestCluster) => api.requests.filter(({ path }) => path.includes("/p/status")).length;
@@ -195,8 +196,13 @@ describe("a pool's conditions", () => {
     assert.equal(poolEvents(cluster, "AddressConflict"), 1);
     const other = cluster.pool("q", { ips: ["172.18.30.140"] });
     const held = cluster.claim("172.18.30.140", other);
-    cluster.api.apply(spiderIPAddresses, { ...held, spec: { ...held.spec, purpose: "Quarantine" } });
+    cluster.api.apply(spiderIPAddresses, {
+      ...held,
+      spec: { ...held.spec, purpose: "Quarantine", reason: foundInUse },
+    });
     await cluster.pass(5_000);
+    const isGivenBack = /^172\.18\.30\.140 was given back as in use by a host that is none of ours: /;
+    assert.equal(cluster.api.all(events).filter(({ message = "" }) => isGivenBack.test(message)).length, 1);
     const told = cluster.api.all(events).flatMap(({ message = "" }) => (message.startsWith("all 1 ") ? [message] : []));
     assert.match(
       told.join(),
