@@ -79,6 +79,10 @@ describe("the agent's API, IPAM executable, flight records and metrics", () => {
       flights.map(({ executable }) => executable),
       ["spiderpool", "spiderpool"],
     );
+    const endpoint = await stage.quiet("wait", "se/over-http", "--for=create", "--timeout=120s");
+    assert.ok(endpoint.ok, endpoint.stderr);
+    const [known] = await api("GET", "/v1/workloadendpoint?podNamespace=default&podName=over-http");
+    assert.equal(known, 200);
     assert.equal((await api("GET", "/v1/workloadendpoint?podNamespace=default&podName=nobody"))[0], 404);
     await client.delete("v1/pods", { namespace: "default", name: "over-http" }, { gracePeriodSeconds: 0 });
     assert.deepEqual(await api("DELETE", "/v1/ipam/ip", args), [200, undefined]);

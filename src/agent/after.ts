@@ -93,8 +93,8 @@ export class After {
     });
   }
 
-  /** The ledger had lost an address of the running Pod: its endpoint may be lost, too. */
-  claimedAgain(pod: Pod): void {
+  /** Writes the Pod's endpoint alone: others attach it, or the ledger had lost an address of it and claimed it again. */
+  addressed(pod: Pod): void {
     this.#publish(pod, (o) => this.#options.endpoints.write(pod, o));
   }
 

@@ -50,6 +50,8 @@ export interface VerbsOptions extends NetworksOptions {
   readonly findPod: (request: CniRequest, o: Signal) => Promise<Pod>;
   /** What follows after the answer: SpiderEndpoint, network-status, Events. */
   readonly added: (attached: readonly AttachedDelegate[], pod: Pod) => void;
+  /** The same where others attach the Pod and we gave the addresses alone: their Multus writes the rest. */
+  readonly addressed: (pod: Pod) => void;
   /** Releases what the Pod's sandbox held, where the Pod is gone. */
   readonly removed: (request: CniRequest, how: { readonly recorded: boolean }) => void;
 }
@@ -66,7 +68,7 @@ export class Verbs {
   }
 
   async add(asked: CniRequest, running: Running): Promise<PluginOutput> {
-    const { records, findPod, added, clock, log } = this.#options;
+    const { records, findPod, added, addressed, clock, log } = this.#options;
     const { steps } = running;
     const netns = checkNetns(asked, steps);
     const pod = await steps.run("pod", (o) => findPod(asked, o));
@@ -110,7 +112,7 @@ export class Verbs {
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? nothing;
     // The answer is on its way before the first of the writes that follow it.
-    if (request.executable !== ownIpam) setImmediate(() => added(attached, pod));
+    setImmediate(() => (request.executable === ownIpam ? addressed(pod) : added(attached, pod)));
     return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
   }
 

@@ -22,7 +22,7 @@ export function build(given: Given) {
   const { cluster, host } = context;
   const addresses: Addresses = createAddresses(context, {
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
-    claimedAgain: (pod) => after.claimedAgain(pod),
+    claimedAgain: (pod) => after.addressed(pod),
     cut: (record) => cutOff(record, host),
     masterAddresses: (device) => masterAddresses(device, host),
     nodes: () => cluster.release?.nodes ?? 1,

@@ -36,6 +36,7 @@ export function createCalls(context: Context, { claims, endpoints, ipamFor }: Ad
       return findPod({ store: podStore, client, node: options.node }, pod, o);
     },
     added: (attached, pod) => after.added(attached, pod),
+    addressed: (pod) => after.addressed(pod),
     failed: (attachment, error) => after.failed(attachment, error),
     // The answer is on its way before its call is counted.
     ended: (flight, failure) =>

@@ -245,6 +245,7 @@ export class TestAgent {
       findPod: ({ pod }, o) =>
         findPod({ store: podStore, client, node }, pod ?? { namespace: "", name: "", uid: "" }, o),
       added: (attached, pod) => after.added(attached, pod),
+      addressed: (pod) => after.addressed(pod),
       failed: () => {},
       removed: ({ pod }, how) => {
         if (pod !== undefined) this.claims.removed(pod, how);

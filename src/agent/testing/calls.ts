@@ -119,6 +119,7 @@ beforeEach(() => {
     log: silentLogger,
     findPod: () => pods.find(),
     added: (attached) => void told.added.push(attached),
+    addressed: () => {},
     failed: (_attachment, error) => void told.failed.push(error),
     removed: (attachment) => void told.removed.push(attachment),
   });

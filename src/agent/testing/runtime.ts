@@ -104,6 +104,7 @@ export class TestRuntime implements AsyncDisposable {
       log: silentLogger,
       findPod: async () => runtime.pod(),
       added: () => {},
+      addressed: () => {},
       failed: (_attachment, error) => void runtime.failures.push(error),
       removed: () => {},
       ...more,
