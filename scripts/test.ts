@@ -21,6 +21,11 @@ const longest = [
   "uml-vlan",
   "uml.",
   "soak/",
+  "plan/",
+  "api/kubectl",
+  "chart/workloads",
+  "chart/acceptance",
+  "refusals",
 ];
 const place = (file: string) => longest.findIndex((part) => file.includes(`/${part}`)) + 1 || longest.length + 1;
 const files = globSync("{src,lab,shim,images,test,bench,scripts}/**/*.test.ts", { cwd: root })
