@@ -171,5 +171,10 @@ describe("the IPAM plugin, called by a plugin of others", () => {
     const missing = "the network configuration has no ipam";
     assert.equal((await fail("ADD", asked)).msg, `spiderpool IP allocation error: ${missing}`);
     assert.equal((await fail("DEL", asked)).msg, `spiderpool IP release error: ${missing}`);
+    assert.equal(
+      flights.list()[0]?.error?.includes("spiderpool IP"),
+      false,
+      "who asks over HTTP puts it before by itself",
+    );
   });
 });

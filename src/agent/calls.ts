@@ -17,6 +17,7 @@ import {
   successOutput,
   versionDocument,
 } from "#cni";
+import { ownIpam } from "./chain.ts";
 import type { Flight, Flights } from "./flights.ts";
 import { parentVariable, Running } from "./running.ts";
 import type { CallContext } from "./server.ts";
@@ -94,14 +95,16 @@ export class Calls {
   /** Answers one call. Never throws. */
   async handle(raw: RawCall, context: CallContext): Promise<PluginOutput> {
     let cniVersion: string = latestVersion;
+    let request: CniRequest | undefined;
     try {
       const call = decodeCall(raw, { pathRequired: raw.executable === "multus" });
       if (call.kind !== "request") return successOutput(versionDocument());
-      cniVersion = call.request.config.cniVersion;
+      request = call.request;
+      cniVersion = request.config.cniVersion;
       const parent = this.#running.get(raw.env[parentVariable] ?? "");
-      return await this.#run(call.request, { ...context, parent });
+      return await this.#run(request, { ...context, parent });
     } catch (error) {
-      return failureOutput(error, cniVersion);
+      return failureOutput(ipamFailure(request, error), cniVersion);
     }
   }
 
@@ -249,4 +252,13 @@ function lasting(caller: Caller): Caller {
 
 function podName(pod: Attachment["pod"]): string {
   return pod === undefined ? "" : `${pod.namespace}/${pod.name}`;
+}
+
+/** What the IPAM plugin prints of a failure begins with its task, in words that the plugins which call it know. */
+function ipamFailure(request: CniRequest | undefined, error: unknown): unknown {
+  const tasks: Partial<Record<CniRequest["verb"], string>> = { ADD: "allocation", DEL: "release" };
+  const task = request?.executable === ownIpam ? tasks[request.verb] : undefined;
+  if (task === undefined) return error;
+  const { cniCode, message, text } = CniError.from(error);
+  return new CniError(cniCode, `spiderpool IP ${task} error: ${message}`, { text, cause: error });
 }

@@ -181,7 +181,7 @@ export class Verbs {
         else log.info({ pod: request.pod, network: network.name, err: formatError(error) }, "nothing taken down");
       }
     }
-    if (failures.length > 0) throw request.executable === ownIpam ? ipamError("release", failures[0]) : failures[0];
+    if (failures.length > 0) throw failures[0];
     removeDeviceInfo(record, log);
     await steps.run("record", () => records.remove(recordKey(request)));
     removed({ ...request, pod: request.pod ?? record?.pod ?? undefined }, { recorded: record !== undefined });
@@ -283,12 +283,5 @@ function refOf(pod: Pod, asked: PodRef | undefined): PodRef {
 
 /** Of the meta-plugin an error names the network in which it happened. */
 function delegateError({ executable, pod }: CniRequest, delegate: Delegate, error: unknown): unknown {
-  if (executable === "multus") return addFailure(pod, delegate, error);
-  return executable === ownIpam ? ipamError("allocation", error) : error;
-}
-
-/** Of the IPAM plugin an error says that it was about addresses, in words that plugins which call it know. */
-function ipamError(what: "allocation" | "release", error: unknown): CniError {
-  const { cniCode, message, text } = CniError.from(error);
-  return new CniError(cniCode, `spiderpool IP ${what} error: ${message}`, { text, cause: error });
+  return executable === "multus" ? addFailure(pod, delegate, error) : error;
 }
