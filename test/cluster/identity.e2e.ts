@@ -217,10 +217,9 @@ describe("claims: an agent", () => {
     await cheat(change(agent1, await made(held("node2")), { ...join, containerID: "stolen" }), words);
     await cheat(change(agent1, await made(held("node2")), { answer: "{}" }), words);
     await cheat(change(agent1, await made({ ...held("node2"), ...join, nextNode: "node2" }), left), words);
-    assert.match(
-      await refusal(change(agent1, await made({ node: "node2" }), join)),
-      /while a Sticky claim is attached/,
-    );
+    // A Pod's claim has none: its schema says so to everybody.
+    const joinsPod = change(agent1, await made({ node: "node2" }), join);
+    assert.match(await refusal(joinsPod), /"spec" must not validate the schema/);
     const until = { until: "2100-01-01T00:00:00Z", reason: "r" };
     await cheat(change(agent1, await made(held("node2")), { ...until, purpose: "Quarantine" }), words);
   });
