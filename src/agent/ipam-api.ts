@@ -111,13 +111,13 @@ async function allocate(args: AddArgs, o: Signal, options: IpamApiOptions): Prom
   };
   const { ips, routes } = await perform(requestOf("ADD", args, ipam), o);
   const claims = claimsOf({ namespace: args.podNamespace, name: args.podName, uid: args.podUID });
-  const claimOf = (ip: Ip) => claims.find((claim) => formatIp(claim.ip) === formatIp(ip));
+  const poolOf = (ip: Ip) => claims.find((claim) => formatIp(claim.ip) === formatIp(ip))?.spec.pool;
   return {
     ips: ips.map(({ address, gateway }) => ({
       version: address.ip.family,
       address: formatPrefix(address),
       ...(gateway && { gateway: formatIp(gateway) }),
-      ...(claimOf(address.ip) && { ipPool: claimOf(address.ip)?.spec.pool }),
+      ipPool: poolOf(address.ip), // JSON leaves out what is unknown.
       nic: args.ifName,
       ...(settings.enableGatewayDetection ? { enableGatewayDetection: true } : {}),
       ...(settings.enableIPConflictDetection ? { enableIPConflictDetection: true } : {}),
