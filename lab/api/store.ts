@@ -20,9 +20,6 @@ interface Table {
   readonly listeners: Set<(change: Change) => void>;
 }
 
-/** Changes that a table remembers for watches that start in the past. */
-const historyMax = 4096;
-
 /**
  * Objects by table and key, under one counter of resource versions. Stored objects are never changed in place: whoever
  * writes puts a new one. The store knows nothing of kinds or rules.
@@ -30,7 +27,13 @@ const historyMax = 4096;
 export class Store {
   readonly #tables = new Map<string, Table>();
   readonly #listeners = new Set<(change: Change) => void>();
+  readonly #historyMin: number;
   #resourceVersion = 1;
+
+  /** `historyMin`: a table remembers at least so many changes, and at most twice as many, for watches that start in the past. */
+  constructor({ historyMin = 4096 }: { readonly historyMin?: number } = {}) {
+    this.#historyMin = historyMin;
+  }
 
   /** Of the latest write. */
   get resourceVersion(): number {
@@ -148,8 +151,8 @@ export class Store {
     if (type !== "MODIFIED") table.sorted = undefined;
     const change: Change = { table: name, type, resourceVersion: this.#resourceVersion, object, previous };
     table.history.push(change);
-    if (table.history.length > historyMax * 2) {
-      const dropped = table.history.splice(0, historyMax);
+    if (table.history.length > this.#historyMin * 2) {
+      const dropped = table.history.splice(0, this.#historyMin);
       table.forgotten = dropped.at(-1)?.resourceVersion ?? table.forgotten;
     }
     for (const listener of table.listeners) listener(change);

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { ManualClock } from "../../src/base/testing/manual-clock.ts";
 import { at, createApiServer, type LabApi, listAt, textAt } from "./index.ts";
+import { Store } from "./store.ts";
 import { call, openWatch } from "./testing/call.ts";
 
 const maps = "/api/v1/namespaces/default/configmaps";
@@ -76,8 +77,8 @@ void describe("a watch", () => {
   });
 
   void it("from a forgotten version is told so", async () => {
-    const api = createApiServer();
-    for (let i = 0; i < 8200; i++) await put(api, "a", String(i));
+    const api = createApiServer({ store: new Store({ historyMin: 4 }) });
+    for (let i = 0; i < 10; i++) await put(api, "a", String(i));
     const watch = await openWatch(api, `${maps}?watch=true&resourceVersion=2`);
     const line = await watch.next();
     assert.deepEqual([line?.type, at(line?.object, "code"), at(line?.object, "reason")], ["ERROR", 410, "Expired"]);
