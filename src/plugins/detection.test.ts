@@ -1,18 +1,19 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { Steps, systemClock } from "#base";
+import { type SpiderError, Steps, systemClock } from "#base";
 import type { Attachment, CniResult, Ipam } from "#cni";
 import { formatPrefix, parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns } from "#linux";
 import { isolated } from "../linux/testing/isolated.ts";
-import { allocateForeign } from "./detection.ts";
+import { allocateForeign, type Detection } from "./detection.ts";
+import { patience, shortPatience } from "./testing/patience.ts";
 
 if (isolated(import.meta.url)) {
   const host = hostNetns();
   const netns = "/run/netns/pod";
   const attachment: Attachment = { containerId: "c", ifName: "net1", netns, pod: undefined, args: new Map() };
   const rivalMac = "02:00:00:00:00:99";
-  const on = { conflicts: true, gateways: true };
+  const on: Detection = { ...patience, conflicts: true, gateways: true };
 
   /** A Pod's link as a foreign plugin makes it, down and without addresses; beyond it a host that is its gateway, too. */
   before(() => {
@@ -41,7 +42,7 @@ if (isolated(import.meta.url)) {
   let own = "";
 
   /** Gives out these lists one after the other. */
-  async function allocate(detection: typeof on, ...lists: readonly (readonly string[])[]) {
+  async function allocate(detection: Detection, ...lists: readonly (readonly string[])[]) {
     const conflicts: string[] = [];
     let at = 0;
     const next = async () => {
@@ -72,9 +73,13 @@ if (isolated(import.meta.url)) {
         ["10.6.0.12/16", "fd06::10/64"],
       ];
       assert.deepEqual(await allocate(on, ...taken, free), { conflicts: [rivalMac, rivalMac], given: free });
-      await assert.rejects(allocate(on, ["10.6.0.20/16"]), { message: "gateway 10.6.0.99 is unreachable" });
-      await assert.rejects(allocate({ ...on, conflicts: false }, ["fd06::20/64"]), {
-        message: "gateway fd06::99 is unreachable",
+      await assert.rejects(allocate({ ...on, ...shortPatience }, ["10.6.0.20/16"]), {
+        message: "gateway 10.6.0.99 is unreachable",
+      });
+      const silent = allocate({ ...on, gatewayMsMax: 40, conflicts: false }, ["fd06::20/64"]);
+      await assert.rejects(silent, ({ message, details }: SpiderError) => {
+        assert.deepEqual([message, details["found"]], ["gateway fd06::99 is unreachable", "silence for 40 ms"]);
+        return true;
       });
     });
 
@@ -89,7 +94,7 @@ if (isolated(import.meta.url)) {
       const taken = ["10.6.0.10/16"];
       using pod = openNetns(netns);
       pod.rtnl.setLink("net1", { up: false });
-      assert.deepEqual((await allocate({ conflicts: false, gateways: false }, taken)).given, taken);
+      assert.deepEqual((await allocate({ ...on, conflicts: false, gateways: false }, taken)).given, taken);
       assert.equal(pod.rtnl.link("net1")?.up, false);
       pod.rtnl.deleteLink("net1");
       assert.deepEqual((await allocate(on, taken)).given, taken);

@@ -19,14 +19,17 @@ export interface Detection {
   readonly conflicts: boolean;
   /** That their gateways answer. */
   readonly gateways: boolean;
+  /** Silence for as long means that an address is free. @default 100 ms */
+  readonly conflictMsMax?: number;
+  /** How long a gateway may take to answer. @default 500 ms */
+  readonly gatewayMsMax?: number;
 }
 
 /** Nothing is made sure of. */
 export const noDetection: Detection = { conflicts: false, gateways: false };
 
-/** Silence for as long means that an address is free. */
-const conflictMsMax = 100;
-const gatewayMsMax = 500;
+const usualConflictMsMax = 100;
+const usualGatewayMsMax = 500;
 /** Addresses that one ADD tries: where so many are taken in a row, the pool is not ours alone. */
 const triesMax = 5;
 
@@ -39,16 +42,22 @@ export interface AskingLink {
   readonly end: () => void;
 }
 
+/** How a Pod's own link asks. */
+interface LinkQuestions {
+  /** Resolves when the Pod's end exists and its packets would be forwarded. */
+  readonly open: (o: Signal) => Promise<void>;
+  readonly detection: Detection;
+}
+
 /**
  * Asks through a Pod's own link before that has addresses. The link is set up with the first question and down at the end, so
  * that it comes up again with the MAC address and the IPv6 settings that follow from its addresses.
- *
- * @param open resolves when the Pod's end exists and its packets would be forwarded
  */
-export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promise<void>): AskingLink {
+export function askingLink(pod: Netns, link: string, { open: whenThere, detection }: LinkQuestions): AskingLink {
+  const question = questionBy(pod, link, detection);
   let opened: Promise<void> | undefined;
   const bringUp = async (o: Signal) => {
-    await open(o);
+    await whenThere(o);
     pod.rtnl.setLink(link, { up: true });
   };
   const opening = (o: Signal) => {
@@ -59,7 +68,7 @@ export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promis
     open: opening,
     ask: async (ip, o) => {
       await opening(o);
-      return probe(pod, link, ip, { timeoutMs: conflictMsMax, signal: o.signal });
+      return question(ip, o);
     },
     end: () => {
       if (opened !== undefined) pod.rtnl.setLink(link, { up: false });
@@ -67,23 +76,24 @@ export function askingLink(pod: Netns, link: string, open: (o: Signal) => Promis
   };
 }
 
-/** Asks by a Pod's own link that is up before it has addresses, and stays so. `open` as for `askingLink`, called once. */
-export function askingWhenOpen(pod: Netns, link: string, open: (o: Signal) => Promise<void>): Probe {
+/** Asks by a Pod's own link that is up before it has addresses, and stays so. `open` is called once. */
+export function askingWhenOpen(pod: Netns, link: string, { open, detection }: LinkQuestions): Probe {
+  const question = questionBy(pod, link, detection);
   let opened: Promise<void> | undefined;
   return async (ip, o) => {
     opened ??= open(o);
     await opened;
-    return probe(pod, link, ip, { timeoutMs: conflictMsMax, signal: o.signal });
+    return question(ip, o);
   };
 }
 
 /** Asks by a link that is up already and stays so: where a Pod's own would not hear the answers. */
-export function askingBy(netns: Netns, link: string): AskingLink {
-  return {
-    open: () => Promise.resolve(),
-    ask: (ip, { signal }) => probe(netns, link, ip, { timeoutMs: conflictMsMax, signal }),
-    end: () => {},
-  };
+export function askingBy(netns: Netns, link: string, detection: Detection): AskingLink {
+  return { open: () => Promise.resolve(), ask: questionBy(netns, link, detection), end: () => {} };
+}
+
+function questionBy(netns: Netns, link: string, { conflictMsMax = usualConflictMsMax }: Detection): Probe {
+  return (ip, { signal }) => probe(netns, link, ip, { timeoutMs: conflictMsMax, signal });
 }
 
 /** What an IPAM has allocated. Throws CniError 999 if it is nothing. */
@@ -104,13 +114,13 @@ export async function allocateForeign(
   const { netns, ifName: of } = attachment;
   using pod = openPod(netns);
   if (pod.rtnl.link(of) === undefined) return await ipam.allocate(attachment, steps);
-  const { open, ask } = askingLink(pod, of, () => Promise.resolve());
+  const { open, ask } = askingLink(pod, of, { open: () => Promise.resolve(), detection });
   const first = await ipam.allocate(attachment, steps, ask);
   const result = detection.conflicts ? await withoutConflicts(first, { ask, ipam, attachment, steps }) : first;
   if (!detection.gateways) return result;
   const check = async (o: Signal) => {
     await open(o);
-    await checkGateways(pod, of, result.ips, o);
+    await checkGateways(pod, of, result.ips, { ...o, detection });
   };
   await steps.run("addresses", check, { of });
   return result;
@@ -156,8 +166,9 @@ export async function checkGateways(
   netns: Netns,
   link: string,
   ips: readonly CniIp[],
-  { signal }: Signal,
+  { signal, detection }: Signal & { readonly detection: Detection },
 ): Promise<void> {
+  const { gatewayMsMax = usualGatewayMsMax } = detection;
   const ask = async ({ address: { ip: source }, gateway }: CniIp) => {
     if (gateway === undefined) return;
     const found = await probe(netns, link, gateway, { source, timeoutMs: gatewayMsMax, signal });

@@ -5,6 +5,7 @@ import { formatIp, formatPrefix, parsePrefix } from "#ip";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { derivedMac } from "../names.ts";
 import { startOvsNode } from "../testing/ovs-node.ts";
+import { patience, shortPatience } from "../testing/patience.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { type OvsPod, ovsPods } from "./testing/pods.ts";
 
@@ -15,7 +16,7 @@ if (isolated(import.meta.url)) {
   after(() => node[Symbol.asyncDispose]());
 
   describe("the ovs plugin with detection of conflicts and gateways", { timeout: 240_000 }, () => {
-    const detection = { conflicts: true, gateways: true };
+    const detection = { ...patience, conflicts: true, gateways: true };
     let rival: OvsPod;
     /** A foreign host of the network, which is also its gateway. */
     before(async () => {
@@ -96,11 +97,11 @@ if (isolated(import.meta.url)) {
 
     it("says which gateway does not answer, and leaves nothing", async () => {
       const ipam = new StubIpam(["10.10.0.6/24"]);
-      const one = pod({ vlan: 21 }, ipam, ovs, { conflicts: false, gateways: true });
+      const one = pod({ vlan: 21 }, ipam, ovs, { ...shortPatience, conflicts: false, gateways: true });
       await assert.rejects(one.add(), { message: "gateway 10.10.0.1 is unreachable" });
       assert.equal(ipam.held.size, 0);
       await assertNothingLeft(one);
-      const six = pod({ vlan: 21 }, new StubIpam(["fd00::6/64"]), ovs, detection);
+      const six = pod({ vlan: 21 }, new StubIpam(["fd00::6/64"]), ovs, { ...detection, ...shortPatience });
       await assert.rejects(six.add(), { message: "gateway fd00::1 is unreachable" });
       await assertNothingLeft(six);
     });

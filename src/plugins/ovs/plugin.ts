@@ -103,7 +103,8 @@ class OvsPlugin implements Plugin<OvsConfig> {
 
     const making = Promise.withResolvers<VethPair>();
     making.promise.catch(() => {}); // It may fail without anybody asking by the link.
-    const ask = askingWhenOpen(pod, of, async (o) => this.#carry(ovs, await making.promise, settings, o));
+    const open = async (o: Signal) => this.#carry(ovs, await making.promise, settings, o);
+    const ask = askingWhenOpen(pod, of, { open, detection });
     const attach = () =>
       steps.run("port", (o) => retriable(ovs.attach(spec, o)), {
         of,
@@ -172,7 +173,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
   ): Promise<void> {
     const { tasks, detection = noDetection } = this.#options;
     await this.#carry(ovs, pair, settings, o);
-    if (detection.gateways) await checkGateways(pod, end.name, ips, o);
+    if (detection.gateways) await checkGateways(pod, end.name, ips, { ...o, detection });
     const addresses = ips.map(({ address }) => address.ip);
     // Everything is sent before spawn() returns. Only the kernel's closing of the socket, which is slow, goes on.
     tasks.spawn("announce addresses", () => announce(pod, end, addresses));

@@ -8,6 +8,7 @@ import { createNetns, deleteNetns, type LinkKind, type Netns, openNetns, readNet
 import { libc } from "../../linux/libc.ts";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { derivedMac, hostLinkName } from "../names.ts";
+import { patience, shortPatience } from "../testing/patience.ts";
 import { StubIpam } from "../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, ping, tcpBytes } from "../testing/traffic.ts";
 import { testsOfKind } from "./testing/of-kind.ts";
@@ -286,7 +287,7 @@ if (isolated(import.meta.url)) {
           return new StubIpam(["10.10.0.6/24", "fd00::6/64"]).allocate(attachment, steps);
         };
         Object.assign(ipam, { replace });
-        const one = pod(kind, {}, { ipam, detection: { conflicts: true, gateways: true } });
+        const one = pod(kind, {}, { ipam, detection: { ...patience, conflicts: true, gateways: true } });
         const result = await one.add();
         assert.deepEqual(conflicts, ["10.10.0.5"]);
         assert.deepEqual(
@@ -307,7 +308,7 @@ if (isolated(import.meta.url)) {
       it("says which gateway does not answer, and leaves nothing", async () => {
         gateway.netns?.rtnl.setLink(uplink, { up: false });
         const ipam = new StubIpam(["10.10.0.6/24"]);
-        const one = pod(kind, {}, { ipam, detection: { conflicts: false, gateways: true } });
+        const one = pod(kind, {}, { ipam, detection: { ...shortPatience, conflicts: false, gateways: true } });
         await assert.rejects(one.add(), { message: "gateway 10.10.0.1 is unreachable" });
         assert.equal(ipam.held.size, 0);
         await assertNothingLeft(one);

@@ -94,7 +94,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
 
     const made = Promise.withResolvers<Link>();
     made.promise.catch(() => {}); // It may fail without anybody asking by the link.
-    const asking = askingFor(c, { ...place, link: attachment.ifName, made: made.promise });
+    const asking = askingFor(c, { ...place, link: attachment.ifName, made: made.promise, detection });
     const making = this.#make(c, attachment, steps, { ...place, requested }, together);
     made.resolve(making);
     const claim = ipam?.allocate(attachment, steps, asking?.ask).then(refuseEmpty);
@@ -188,7 +188,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
       } catch (error) {
         throw explainUp(error, mac ?? link.mac, parent);
       }
-      if (detection.gateways && hasSegment(c)) await checkGateways(pod, of, ips, o);
+      if (detection.gateways && hasSegment(c)) await checkGateways(pod, of, ips, { ...o, detection });
     };
     await steps.run("addresses", configure, { of });
     if (!hasSegment(c)) return;
@@ -341,9 +341,16 @@ function hasSegment({ make }: SubInterfaceConfig): boolean {
 /** An ipvlan interface only gets answers to addresses that it has: its parent asks, which has the same MAC address. */
 function askingFor(
   c: SubInterfaceConfig,
-  { pod, home, parent, link, made }: Place & { readonly link: string; readonly made: Promise<Link> },
+  {
+    pod,
+    home,
+    parent,
+    link,
+    made,
+    detection,
+  }: Place & { readonly link: string; readonly made: Promise<Link>; readonly detection: Detection },
 ): AskingLink | undefined {
   if (!hasSegment(c)) return undefined;
-  if (c.make.kind === "ipvlan") return askingBy(home, parent.name);
-  return askingLink(pod, link, async () => void (await made));
+  if (c.make.kind === "ipvlan") return askingBy(home, parent.name, detection);
+  return askingLink(pod, link, { open: async () => void (await made), detection });
 }
