@@ -445,6 +445,18 @@ if (isolated(import.meta.url)) {
         assert.deepEqual(state(), nothing);
       }));
 
+    it("a second ADD of a container fails, and takes nothing from the first", () =>
+      inNetns(async () => {
+        await succeed("ADD");
+        const before = state();
+        assert.match((await fail("ADD")).msg, /the container already has an interface of this name/);
+        assert.deepEqual(state(), before);
+        await succeed("CHECK");
+        inPod("ip", "link", "show", "eth0");
+        await succeed("DEL");
+        assert.deepEqual(state(), nothing);
+      }));
+
     it("CHECK accepts the MAC address that the coordinator's podMACPrefix gave an interface of ovs", () =>
       inNetns(async () => {
         network(

@@ -73,6 +73,7 @@ export class Verbs {
     const netns = checkNetns(asked, steps);
     const pod = await steps.run("pod", (o) => findPod(asked, o));
     const request = { ...asked, pod: refOf(pod, asked.pod) };
+    const former = records.read(recordKey(request));
     const { delegates, routes, record } = await steps.run(
       "networks",
       async (o) => {
@@ -85,10 +86,12 @@ export class Verbs {
         offerDeviceInfo(planned, log);
         return { delegates: planned, routes: plans, record: fresh };
       },
-      // What could not be undone is left to the runtime's DEL, which goes by the record.
+      // What could not be undone is left to the runtime's DEL, which goes by the record. One of an earlier ADD holds again:
+      // its sandbox may run.
       {
         undo: () => {
           if (!running.undone) return;
+          if (former !== undefined) return records.write(former);
           removeDeviceInfo(records.read(recordKey(request)), log);
           records.remove(recordKey(request));
         },
