@@ -128,6 +128,8 @@ describe("spiderpoolctl about a running Pod", { timeout: 240_000 }, () => {
     assert.match(listed.out, /address 172\.18\.\S+ of ippool-test, gateway 172\.18\.0\.1\n/);
     assert.match(listed.out, /route default via 172\.18\.0\.1 dev eth0 table main\n/);
     assert.match(listed.out, /rule 1000: from all fwmark 1 lookup 100\n/);
+    assert.match(listed.out, /route default via 172\.18\.\S+ dev veth0 table 100\n/);
+    assert.match(listed.out, /route 10\.96\.0\.0\/12 via 172\.18\.\S+ dev veth0 table main\n/);
   });
 
   for (const { what, breaks, mends, crosses } of faults) {

@@ -5,7 +5,7 @@ type Severity = "error" | "warning";
 export interface Fault {
   /** One sentence: which object, what was found. */
   readonly found: string;
-  /** Commands for a shell as root, one per line; run in order they make the fault go away. */
+  /** Commands for a shell as root, one per line; run in order they make the fault go away, or say what does if that depends. */
   readonly fix: readonly string[];
 }
 

@@ -34,3 +34,4 @@ export {
 } from "./observe/observe.ts";
 export { doctorPage } from "./page.ts";
 export { type NicPath, observePaths } from "./path.ts";
+export { eventTimeMs, lastFailure, type Told } from "./told.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { parsePrefix } from "#ip";
 import { hostNetns } from "#linux";
 import { until } from "../base/testing/until.ts";
 import { isolated } from "../linux/testing/isolated.ts";
@@ -51,6 +52,38 @@ if (isolated(import.meta.url)) {
           ["gateway 10.6.0.1", "silent"],
         ],
       );
+    });
+
+    it("shows with each NIC its rules and the tables to which they lead, and with the first one what serves the whole Pod", () => {
+      const setUp = [
+        "ip link add net1 type veth peer name other1 && ip addr add 10.7.0.9/16 dev net1 && ip link set net1 up",
+        "ip link add veth0 type veth peer name other0 && ip link set veth0 up && ip link set other0 up && ip link set other1 up",
+        "ip route add 10.96.0.0/12 dev veth0",
+        "ip route add default dev veth0 table 100 && ip rule add pref 999 fwmark 1 lookup 100",
+        "ip route add default via 10.7.0.1 dev net1 table 101 && ip rule add pref 998 from 10.7.0.9 lookup 101",
+      ];
+      sh(setUp.join(" && "));
+      const [pod] = node.pods();
+      const [first] = pod?.nics ?? [];
+      assert.ok(pod !== undefined && first !== undefined);
+      const address = { address: parsePrefix("10.7.0.9/16"), pool: "", gateway: undefined };
+      const second = { ...first, ifName: "net1", addresses: [address], hostLinks: [], bridge: undefined };
+      const [eth0, net1] = observePaths(
+        { ...pod, nics: [first, second] },
+        { host: hostNetns(), ovs: node.ovs, answered: () => true, rival: () => undefined },
+      );
+      sh("ip rule del pref 999 && ip rule del pref 998 && ip link del net1 && ip link del veth0");
+      assert.deepEqual(net1?.rules, ["998: from 10.7.0.9/32 lookup 101"]);
+      assert.deepEqual(
+        net1.routes.filter((route) => !route.startsWith("fe80:")),
+        ["default via 10.7.0.1 dev net1 table 101", "10.7.0.0/16 dev net1 table main"],
+      );
+      for (const route of ["default dev veth0 table 100", "10.96.0.0/12 dev veth0 table main"]) {
+        assert.ok(eth0?.routes.includes(route), eth0?.routes.join("; "));
+      }
+      assert.ok(eth0?.rules.includes("999: from all fwmark 1 lookup 100"));
+      assert.ok(!eth0?.rules.some((rule) => rule.startsWith("998:")));
+      assert.ok(!eth0?.routes.some((route) => route.includes("net1")));
     });
 
     it("names another host that answers for the Pod's address, and says when the fault is beyond the node", async () => {

@@ -1,5 +1,5 @@
-import { formatIp, formatPrefix, hostPrefix, type Prefix, samePrefix } from "#ip";
-import { type Netns, openNetns } from "#linux";
+import { formatIp, formatPrefix, hostPrefix, type Prefix, parsePrefix, samePrefix } from "#ip";
+import { mainTable, type Netns, openNetns, type Rule } from "#linux";
 import type { Ovs, OvsPort } from "#ovsdb";
 import type { PodFacts, PodNic } from "./node/facts.ts";
 
@@ -39,23 +39,27 @@ interface PathSources {
   readonly rival: (ip: string) => string | undefined;
 }
 
-const mainTables = { 253: "default", 254: "main", 255: "local" } as const;
+const localTable = 255;
+const mainTables = { 253: "default", [mainTable]: "main", [localTable]: "local" } as const;
+const families = [4, 6] as const;
+/** The kernel has a route to it by each interface with IPv6. */
+const multicast = parsePrefix("ff00::/8");
 
 /** Looks at every NIC of a Pod. A Pod that has ended meanwhile has none. */
-export function observePaths({ nics, netnsPath }: PodFacts, sources: PathSources): readonly NicPath[] {
+export function observePaths(facts: PodFacts, sources: PathSources): readonly NicPath[] {
   let netns: Netns;
   try {
-    netns = openNetns(netnsPath);
+    netns = openNetns(facts.netnsPath);
   } catch {
     return [];
   }
   using pod = netns;
-  return nics.map((nic) => ({
+  return facts.nics.map((nic) => ({
     ifName: nic.ifName,
     network: nic.network,
     addresses: nic.addresses.map(({ address, pool, gateway }) => ({ address: formatPrefix(address), pool, gateway })),
     hops: hopsOf(nic, pod, sources),
-    ...routingOf(nic, pod),
+    ...routingOf(nic, facts, pod),
   }));
 }
 
@@ -193,31 +197,43 @@ function vlansBlocked(own: OvsPort["vlan"], uplink: OvsPort["vlan"]): readonly n
   return sent.some((id) => passed.includes(id)) ? [] : sent;
 }
 
-function routingOf({ ifName }: PodNic, pod: Netns): Pick<NicPath, "routes" | "rules"> {
-  const own = pod.rtnl.link(ifName)?.index;
-  const families = [4, 6] as const;
-  const routes = families
-    .flatMap((family) => pod.rtnl.routes({ family, table: 0 }))
-    .filter(({ dev, table }) => dev === own && table !== 255)
-    .map(({ dst, gw, table }) => {
-      const to = dst.bits === 0 ? "default" : formatPrefix(dst);
-      return [to, gw && `via ${formatIp(gw)}`, `dev ${ifName}`, `table ${tableName(table)}`].filter(Boolean).join(" ");
-    });
+/**
+ * The routes by the NIC, the rules that concern it, and all routes of the tables to which they lead. What goes by no NIC (to
+ * the node, to Services) is shown with the Pod's first one.
+ */
+function routingOf(nic: PodNic, { nics }: PodFacts, pod: Netns): Pick<NicPath, "routes" | "rules"> {
+  const names = new Map(pod.rtnl.links().map(({ index, name }) => [index, name]));
+  const isFirst = nic.ifName === nics[0]?.ifName;
+  const isOther = (name: string) => name !== nic.ifName && nics.some(({ ifName }) => ifName === name);
+  const isOwnSource = (from: Prefix) => nic.addresses.some(({ address: { ip } }) => samePrefix(from, hostPrefix(ip)));
   const rules = families
     .flatMap((family) => pod.rtnl.rules(family))
-    .filter(({ table }) => !(table in mainTables))
-    .map(({ pref, from, to, fwmark, table }) =>
-      [
-        `${pref}:`,
-        `from ${from ? formatPrefix(from) : "all"}`,
-        to && `to ${formatPrefix(to)}`,
-        fwmark === undefined ? "" : `fwmark ${fwmark}`,
-        `lookup ${tableName(table)}`,
-      ]
-        .filter(Boolean)
-        .join(" "),
-    );
-  return { routes, rules };
+    .filter(({ table, from }) => !(table in mainTables) && (from === undefined ? isFirst : isOwnSource(from)));
+  const ledTo = new Set(rules.map(({ table }) => table));
+  const routes = families
+    .flatMap((family) => pod.rtnl.routes({ family, table: 0 }))
+    .map(({ dev = 0, ...route }) => ({ ...route, dev: names.get(dev) ?? "lo" }))
+    .filter(({ dev, table, dst }) => {
+      if (table === localTable || dev === "lo" || samePrefix(dst, multicast)) return false;
+      return dev === nic.ifName || ledTo.has(table) || (isFirst && table === mainTable && !isOther(dev));
+    })
+    .map(({ dst, gw, dev, table }) => {
+      const to = dst.bits === 0 ? "default" : formatPrefix(dst);
+      return [to, gw && `via ${formatIp(gw)}`, `dev ${dev}`, `table ${tableName(table)}`].filter(Boolean).join(" ");
+    });
+  return { routes, rules: rules.map(formatRule) };
+}
+
+function formatRule({ pref, from, to, fwmark, table }: Rule): string {
+  return [
+    `${pref}:`,
+    `from ${from ? formatPrefix(from) : "all"}`,
+    to && `to ${formatPrefix(to)}`,
+    fwmark === undefined ? "" : `fwmark ${fwmark}`,
+    `lookup ${tableName(table)}`,
+  ]
+    .filter(Boolean)
+    .join(" ");
 }
 
 function tableName(table: number): string {

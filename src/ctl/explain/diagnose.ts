@@ -1,4 +1,5 @@
 import { adviceMark, sentenceOf } from "#cni";
+import { lastFailure, type Told } from "#doctor";
 import { formatIp } from "#ip";
 import { type Node, readyCondition } from "#kube";
 import { addressesOfStatus, networkStatusAnnotation } from "#multus";
@@ -10,7 +11,6 @@ import { networkFixes } from "./network-fixes.ts";
 import type { NicReport } from "./nic-report.ts";
 import { poolFixes } from "./pool-fixes.ts";
 import { systemFixes } from "./system-fixes.ts";
-import { lastFailure, type Told } from "./told.ts";
 
 /** The answer to "why has this Pod (not) got its networks?". */
 export interface Diagnosis {

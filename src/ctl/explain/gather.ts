@@ -16,6 +16,7 @@ import {
 } from "#api";
 import { formatError } from "#base";
 import { isJsonObject } from "#cni";
+import { eventTimeMs } from "#doctor";
 import { type Family, IpSet, parseIpSet } from "#ip";
 import { asksForOwner, type PoolView, poolView, subnetAnnotationKeys, workloadKindOf } from "#ipam";
 import {
@@ -39,7 +40,6 @@ import type { Cluster } from "../cluster.ts";
 import type { Manifest } from "../manifests.ts";
 import type { Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
 import type { PodManifest } from "./manifest.ts";
-import { eventTimeMs } from "./told.ts";
 
 /** Events are kept for an hour by default, and a Pod that is gone is remembered as long. */
 const rememberedMs = 3_600_000;

@@ -5,6 +5,8 @@ import type { ClusterFacts } from "./facts.ts";
 const certificateLeft = 0.1;
 /** A privileged Pod is refused at these levels. */
 const refusing = new Set(["baseline", "restricted"]);
+/** So many waiting Pods are named; their causes are rarely as many. */
+const namedPodsMax = 10;
 
 /** Checks of what the API server knows. `docs/reference/doctor.md` is generated from it. */
 export const clusterChecks: readonly Check<ClusterFacts>[] = [
@@ -55,6 +57,28 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
           found: `namespace ${name} enforces Pod Security ${enforces}: agents are refused when they start anew`,
           fix: [`kubectl label namespace ${name} pod-security.kubernetes.io/enforce=privileged --overwrite`],
         })),
+  },
+  {
+    id: "pod-without-network",
+    severity: "warning",
+    finding: "A Pod waits because its node cannot give it its addresses or networks; ten such Pods are named.",
+    remedy: "`explain pod` says what the Pod waits for, and by which changes it starts.",
+    find: ({ waiting }) => {
+      const named = waiting.slice(0, namedPodsMax).map(({ namespace, pod, node, said }) => ({
+        found: `Pod ${namespace}/${pod} on ${node} waits for its network: ${said}`,
+        fix: [`spiderpoolctl explain pod ${pod} -n ${namespace}`],
+      }));
+      const further = waiting.length - named.length;
+      return further <= 0
+        ? named
+        : [
+            ...named,
+            {
+              found: `${further} further Pods wait for their networks`,
+              fix: ["kubectl get pods -A --field-selector status.phase=Pending"],
+            },
+          ];
+    },
   },
   {
     id: "version-skew",

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { systemClock } from "#base";
-import { configMaps, daemonSets, deployments, KubeClient, namespaces, pods, secrets } from "#kube";
+import { configMaps, daemonSets, deployments, events, KubeClient, namespaces, pods, secrets } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { type Finding, runChecks } from "../check.ts";
 import { eventOf, findingOfEvent, publishedMsMax } from "../events.ts";
@@ -115,6 +115,63 @@ describe("the doctor of a cluster", () => {
     assert.match(finding?.fix[0] ?? "", /^kubectl label namespace kube-system \S+=privileged --overwrite$/);
     enforce("privileged");
     assert.deepEqual(await examine(api), []);
+  });
+
+  it("finds pod-without-network: a Pod whose newest attempt failed, until it has an address", async () => {
+    const api = healthy();
+    const apply = (name: string, spec: object, status: object) =>
+      api.apply(pods, {
+        metadata: { namespace: "shop", name },
+        spec: { containers: [], nodeName: "node1", ...spec },
+        status: { phase: "Pending", ...status },
+      }).metadata.uid;
+    const tell = (name: string, uid: string, message: string, more: object = {}) =>
+      api.apply(events, {
+        metadata: { namespace: "shop", name, annotations: { "ipam.spidernet.io/error-code": "POOL_EXHAUSTED" } },
+        ...{ involvedObject: { kind: "Pod", namespace: "shop", uid }, type: "Warning", message },
+        ...more,
+      } as never);
+    const web = apply("web", {}, {});
+    apply("fresh", {}, {});
+    const runs = apply("runs", {}, { phase: "Running", podIP: "10.6.0.1" });
+    const onHost = apply("on-host", { hostNetwork: true }, {});
+    const said = "all 10 addresses of IPPool a are in use";
+    tell("a", web, "an older reason", { lastTimestamp: "2026-01-01T00:00:00Z" });
+    tell("b", web, `${said}. What to do: add some. See: spiderpoolctl explain pod web -n shop`, {
+      lastTimestamp: "2026-01-01T00:01:00Z",
+    });
+    for (const uid of [runs, onHost, "former"]) tell(`of-${uid}`, uid, said);
+    assert.deepEqual(await examine(api), [
+      {
+        ...{ id: "pod-without-network", on: "cluster", severity: "warning" },
+        found: `Pod shop/web on node1 waits for its network: ${said}`,
+        fix: ["spiderpoolctl explain pod web -n shop"],
+      },
+    ]);
+    apply("web", {}, { phase: "Running", podIP: "10.6.0.2" });
+    assert.deepEqual(await examine(api), []);
+  });
+
+  it("finds pod-without-network where only kubelet tells, names ten Pods, and counts the others", async () => {
+    const api = healthy();
+    const message =
+      'Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox: plugin type="multus" name="multus-cni-network" failed (add): spiderpool-agent is not reachable; What to do: start it';
+    for (const at of Array(12).keys()) {
+      const name = `web-${at}`;
+      const { uid } = api.apply(pods, {
+        metadata: { namespace: "shop", name },
+        spec: { containers: [], nodeName: "node1" },
+        status: { phase: "Pending" },
+      }).metadata;
+      api.apply(events, {
+        metadata: { namespace: "shop", name },
+        ...{ involvedObject: { kind: "Pod", uid }, type: "Warning", reason: "FailedCreatePodSandBox", message },
+      } as never);
+    }
+    const found = (await examine(api)).map((one) => one.found);
+    assert.equal(found.length, 11);
+    assert.equal(found[0], "Pod shop/web-0 on node1 waits for its network: spiderpool-agent is not reachable");
+    assert.equal(found.at(-1), "2 further Pods wait for their networks");
   });
 
   it("finds version-skew: a Pod that lags behind its workload", async () => {

@@ -21,6 +21,14 @@ export interface ClusterFacts {
     readonly from: Date;
     readonly until: Date;
   }[];
+  /** Pods that a node cannot give a network, in the order of their names. */
+  readonly waiting: readonly {
+    readonly namespace: string;
+    readonly pod: string;
+    readonly node: string;
+    /** What the newest attempt said. */
+    readonly said: string;
+  }[];
   /** Cilium's cni-exclusive, where Cilium is installed. */
   readonly ciliumExclusive: boolean | undefined;
 }

@@ -6,6 +6,7 @@ import {
   type Deployment,
   daemonSets,
   deployments,
+  events,
   hasReason,
   type KubeClient,
   type KubeObject,
@@ -16,6 +17,7 @@ import {
   type Resource,
   secrets,
 } from "#kube";
+import { eventTimeMs, lastFailure } from "../told.ts";
 import type { ClusterFacts } from "./facts.ts";
 
 const nameLabel = "app.kubernetes.io/name=spiderpool";
@@ -25,11 +27,13 @@ const secretFlag = /^--tls-secret=(.+)$/;
 
 /** Reads what the checks of a cluster look at, over all namespaces. What the caller may not read counts as not there. */
 export async function readCluster(client: KubeClient, now: Date, { signal }: Signal): Promise<ClusterFacts> {
-  const list = <T extends KubeObject>(resource: Resource<T>) => readAll(client, resource, signal);
-  const [agents, controllers, processes, cilium] = await Promise.all([
+  const list = <T extends KubeObject>(resource: Resource<T>) =>
+    readAll(client, resource, { labelSelector: nameLabel, signal });
+  const [agents, controllers, processes, waiting, cilium] = await Promise.all([
     list(daemonSets),
     list(deployments),
     list(pods),
+    readWaiting(client, signal),
     readOne(client, configMaps, { namespace: "kube-system", name: "cilium-config" }, signal),
   ]);
   const workloads = [
@@ -53,6 +57,7 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
       one === undefined ? [] : [{ name: one.metadata.name, enforces: one.metadata.labels?.[enforceLabel] ?? "" }],
     ),
     certificates: certificates.flat(),
+    waiting,
     ciliumExclusive: cilium === undefined ? undefined : cilium.data?.["cni-exclusive"] === "true",
   };
 }
@@ -78,6 +83,26 @@ function processOf({ metadata, spec }: Pod, workloads: readonly Workload[]): Clu
       workload: `${workload.kind}/${workload.object.metadata.name}`,
     },
   ];
+}
+
+/** Pods that their nodes have begun but that have no address, each with its last failure. Events are kept for an hour. */
+async function readWaiting(client: KubeClient, signal: AbortSignal): Promise<ClusterFacts["waiting"]> {
+  const pending = (await readAll(client, pods, { fieldSelector: "status.phase=Pending", signal })).filter(hasNoNetwork);
+  if (pending.length === 0) return [];
+  const told = await readAll(client, events, { fieldSelector: "involvedObject.kind=Pod,type=Warning", signal });
+  const byPod = Map.groupBy(told, ({ involvedObject: { uid = "" } }) => uid);
+  return pending
+    .flatMap(({ metadata: { namespace = "", name, uid }, spec }) => {
+      const oldestFirst = byPod.get(uid)?.toSorted((a, b) => eventTimeMs(a) - eventTimeMs(b)) ?? [];
+      const said = lastFailure(oldestFirst)?.sentence;
+      return said === undefined ? [] : [{ namespace, pod: name, node: spec?.nodeName ?? "", said }];
+    })
+    .sort((a, b) => `${a.namespace}/${a.pod}`.localeCompare(`${b.namespace}/${b.pod}`));
+}
+
+function hasNoNetwork({ metadata, spec, status }: Pod): boolean {
+  const isBegun = spec?.nodeName !== undefined && metadata.deletionTimestamp === undefined;
+  return isBegun && spec.hostNetwork !== true && status?.podIP === undefined;
 }
 
 /** The Secret of the serving certificate: named by a flag, or mounted. */
@@ -111,10 +136,10 @@ async function readCertificate(
 async function readAll<T extends KubeObject>(
   client: KubeClient,
   resource: Resource<T>,
-  signal: AbortSignal,
+  selection: Signal & { readonly labelSelector?: string; readonly fieldSelector?: string },
 ): Promise<readonly T[]> {
   try {
-    return await Array.fromAsync(client.listAll(resource, { labelSelector: nameLabel, signal }));
+    return await Array.fromAsync(client.listAll(resource, selection));
   } catch (error) {
     if (hasReason(error, "Forbidden")) return [];
     throw error;

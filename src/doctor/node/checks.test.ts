@@ -205,6 +205,26 @@ if (isolated(import.meta.url)) {
       });
     }
 
+    it("takes less than 5 s where neither Open vSwitch, the agent's socket nor the gateway answers", async () => {
+      await node.stopAgent();
+      await node.vswitch.stopDatabase();
+      sh("ip netns exec gateway ip link set gw0 down");
+      const isAll = (ids: readonly string[]) => ["agent-socket", "ovs-socket"].every((id) => ids.includes(id));
+      await node.examineUntil(isAll);
+      // The fastest of three: a machine may be busy otherwise.
+      const tookMs: number[] = [];
+      for (const _ of [1, 2, 3]) {
+        const beginMs = performance.now();
+        assert.ok(isAll((await node.examine()).map(({ id }) => id)));
+        tookMs.push(performance.now() - beginMs);
+      }
+      sh("ip netns exec gateway ip link set gw0 up");
+      await node.vswitch.startDatabase();
+      await node.startAgent();
+      assert.ok(Math.min(...tookMs) < 5_000, `${tookMs.map(Math.round).join(", ")} ms`);
+      await node.examineUntil((ids) => ids.length === 0);
+    });
+
     it("has a case for each check", () => {
       assert.deepEqual(new Set(cases.map(({ id }) => id)), new Set(nodeChecks.map(({ id }) => id)));
     });
