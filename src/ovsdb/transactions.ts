@@ -35,7 +35,7 @@ interface TransactionQueueOptions {
   readonly late: (reason: unknown) => unknown;
 }
 
-/** Sends operations as one transaction and returns the reply's `result`. */
+/** Sends operations as one transaction and returns the reply's `result`. Rejects with OVSDB_REFUSED, or if the connection is lost. */
 type Transact = (operations: readonly Operation[]) => Promise<unknown>;
 
 interface Member {
@@ -63,7 +63,7 @@ export class TransactionQueue {
     this.#options = options;
   }
 
-  /** Work may be sent from now on; undefined stops it until the next call. */
+  /** Work may be sent from now on, until a transaction is cut off; undefined stops it until the next call. */
   use(transact: Transact | undefined): void {
     this.#transact = transact;
     this.#flush();
@@ -142,7 +142,12 @@ export class TransactionQueue {
       else this.#again(members, true);
     } catch (error) {
       if (error instanceof SpiderError && error.code === "OVSDB_REFUSED") for (const one of members) one.reject(error);
-      else this.#again(members, false);
+      else {
+        // The connection is lost, also where nobody has said so yet: each try would fail at once, and because nothing but
+        // tries would run between them, nobody ever could.
+        if (this.#transact === transact) this.#transact = undefined;
+        this.#again(members, false);
+      }
     } finally {
       this.#busy = false;
       this.#flush();
