@@ -133,7 +133,7 @@ const classes: ReadonlyMap<string, ErrorClass> = new Map([
 ]);
 
 /** What is read when somebody looks. */
-export interface Levels {
+interface Levels {
   readonly calls: () => { readonly inside: number; readonly waiting: number };
   readonly sandboxes: () => number;
   readonly claims: () => number;

@@ -16,7 +16,7 @@ const paths: Readonly<Record<string, readonly string[]>> = {
 export const podKinds: readonly string[] = Object.keys(paths);
 
 /** A Pod in a manifest, or the template of one. */
-export interface TemplateInManifest {
+interface TemplateInManifest {
   /** Its place in the manifest: `["spec", "template"]`. */
   readonly path: readonly string[];
   readonly template: unknown;

@@ -21,7 +21,7 @@ export interface WriteOptions extends Signal {
 }
 
 /** The node that writes, in this boot. */
-export interface Here {
+interface Here {
   readonly node: string;
   readonly bootId: string;
 }

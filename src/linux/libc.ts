@@ -5,7 +5,7 @@ import koffi from "koffi";
  * errno where that is -1 (as the kernel itself does): `must` in errors.ts turns that into a LinuxError. Little-endian,
  * 64-bit machines only, as the packages that we ship.
  */
-export interface Libc {
+interface Libc {
   /** Read-only, without waiting for a FIFO's other end. */
   open(path: string): number;
   socket(domain: number, type: number, protocol: number): number;

@@ -10,7 +10,7 @@ export const deploymentTable = "apps/deployments";
 export const subnetName = "parts";
 const namespace = "default";
 
-export interface ApplicationsOptions {
+interface ApplicationsOptions {
   readonly server: Server;
   readonly time: Time;
   readonly seed: string;

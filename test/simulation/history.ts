@@ -6,7 +6,7 @@ import { type Effect, effects, type Verb, verbs } from "./server.ts";
 export type Who = `agent ${number}` | `controller ${number}`;
 
 const podForms = ["bare", "job", "static", "empty-uid"] as const;
-export type PodForm = (typeof podForms)[number];
+type PodForm = (typeof podForms)[number];
 
 const statefulActs = [
   "scale",

@@ -13,7 +13,7 @@ import { Violation } from "./violation.ts";
 
 export const subnetTable = "spiderpool.spidernet.io/spidersubnets";
 
-export interface PartsLawOptions {
+interface PartsLawOptions {
   readonly server: Server;
   readonly poolTable: string;
   readonly claimTable: string;

@@ -28,7 +28,7 @@ const justMs = 5_000;
 /** No ADD takes longer: whoever answered before it began was there to be met. */
 const addMsMax = 60_000;
 
-export interface LawOptions {
+interface LawOptions {
   readonly server: Server;
   readonly time: Time;
   readonly machines: readonly Machine[];

@@ -39,7 +39,7 @@ export interface Port {
 }
 
 /** A static Pod, as its mirror is made. */
-export interface StaticPod {
+interface StaticPod {
   readonly metadata: { readonly name: string; readonly namespace: string };
   readonly [field: string]: unknown;
 }

@@ -5,7 +5,7 @@ import type { Machine } from "./machine.ts";
 import { Random } from "./random.ts";
 import type { Happening, Time } from "./time.ts";
 
-export interface ProcessOptions {
+interface ProcessOptions {
   readonly time: Time;
   /** `agent n1`, `controller a`: who is told of in traces. */
   readonly name: string;

@@ -9,7 +9,7 @@ export const statefulTable = "apps/statefulsets";
 const namespace = "default";
 const name = "web";
 
-export interface StatefulOptions {
+interface StatefulOptions {
   readonly server: Server;
   readonly time: Time;
   readonly seed: string;

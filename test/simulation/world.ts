@@ -26,7 +26,7 @@ export interface Node {
   kubeletProcess: Process | undefined;
 }
 
-export interface WorldOptions {
+interface WorldOptions {
   readonly seed: string;
   readonly nodes: number;
   readonly controllers: number;

@@ -22,7 +22,7 @@ export interface VerbsCase {
 }
 
 /** The node on which the networks are made. */
-export interface VerbsNode {
+interface VerbsNode {
   readonly plugins: readonly Plugin<never>[];
   /** All that a plugin may change outside the Pod. */
   readonly state: () => readonly string[];

@@ -38,7 +38,7 @@ export interface Installation {
 }
 
 /** Objects of a Pod's own file on which its networks may depend. */
-export interface Beside {
+interface Beside {
   /** They are among the facts as they are in the file; each as `Kind name`. */
   readonly counted: readonly string[];
   /** Those that the API server would refuse, and why: they are among the facts as they are in the cluster, if they are. */
