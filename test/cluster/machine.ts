@@ -9,7 +9,7 @@ import type { clusterRanges } from "./protocol.ts";
 export const nodeFolders = ["/var/lib/containerd", "/var/lib/kube-proxy", "/usr/local/lib/spiderpool"];
 
 /** What a node is made with. */
-interface MachineOptions {
+export interface MachineOptions {
   readonly authority: Authority;
   /** Of the API server, as nodes reach it. */
   readonly url: string;

@@ -1,9 +1,9 @@
 /** The program of a cluster, as process 1 of namespaces of its own; launch.ts starts it. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { SpiderError } from "#base";
+import { type Machine, Machines } from "../../lab/machines.ts";
 import { Program } from "../../lab/program.ts";
 import { apiDescriptor, type LabCommands, nodePidDirectory } from "../../lab/protocol.ts";
 import { type StartRequest, supervise } from "../../lab/supervise.ts";
@@ -14,7 +14,6 @@ import {
   enterLab,
   type LabNode,
   managementGateway,
-  type Networks,
   type NodePlan,
   type NodeProcess,
   type NodeProgram,
@@ -27,7 +26,7 @@ import {
 import { makeCgroup, removeCgroup } from "./cgroups.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { faultPort } from "./faults.ts";
-import { machinePrograms, nodeFolders, podSubnet, setUpMachine } from "./machine.ts";
+import { type MachineOptions, machinePrograms, nodeFolders, podSubnet, setUpMachine } from "./machine.ts";
 import { auditLog, type ClusterSpec, clusterRanges } from "./protocol.ts";
 
 const directory = "/run/cluster";
@@ -77,7 +76,18 @@ async function createCluster(
   const plans = Array.from({ length: spec.nodes }, (_, index) => nodePlan(index));
   const routes = plans.map((plan) => `route add ${podSubnet(plan)} via ${plan.managementIp}\n`).join("");
   await run(["ip", "-batch", "-"], { input: routes });
-  const cluster = new Cluster({ spec, plane, networks, database, plans, programs, logDirectory, binary });
+  const { authority, url: nodesUrl } = plane;
+  const machine = { authority, url: nodesUrl, binary, cgroup: spec.cgroup, ranges: clusterRanges(spec) };
+  const cluster = new Machines({
+    ...{ plans, programs },
+    start: (plan) => {
+      makeCgroup(`${spec.cgroup}/${plan.name}`);
+      return startNode(plan, networks, { own: nodeFolders });
+    },
+    setUp: (one) => setUpNode(one, { spec, plans, database, machine, logDirectory }),
+    // As after a restart of a machine: groups of Pods that ended cost the next kubelet seconds each.
+    poweredOff: (name) => removeCgroup(`${spec.cgroup}/${name}`),
+  });
   await Promise.all(plans.map(({ name }) => cluster.powerOn({ node: name })));
   phase("the nodes' programs run");
   await Promise.all(
@@ -135,111 +145,36 @@ const proxyRights = JSON.stringify({
   subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "system:kube-proxy" }],
 });
 
-interface Parts {
+interface NodeParts {
   readonly spec: ClusterSpec;
-  readonly plane: ControlPlane;
-  readonly networks: Networks;
-  readonly database: string;
   readonly plans: readonly NodePlan[];
-  /** Of the control plane. */
-  readonly programs: ReadonlyMap<string, Program>;
+  readonly database: string;
+  readonly machine: MachineOptions;
   readonly logDirectory: string;
-  readonly binary: (name: string) => string;
 }
 
-interface Machine {
-  readonly node: LabNode;
-  readonly programs: Map<string, Program>;
+/** What happens on a node of the cluster when it is switched on. */
+async function setUpNode({ node, programs }: Machine, parts: NodeParts): Promise<void> {
+  const { spec, plans, database, machine, logDirectory } = parts;
+  const { openVswitch = true } = spec;
+  await Promise.all([setUpMachine(node, plans, machine), openVswitch && startOpenVswitch(node, database)]);
+  if (spec.bridges === true) await createBridges(node);
+  for (const [name, program] of Object.entries(machinePrograms(node, machine))) {
+    if (name === "containerd") await fillImageStore(node, spec);
+    const logFile = join(logDirectory, `${node.name}-${name}.log`);
+    programs.set(name, new Program(() => node.spawn({ ...program, logFile }), report(`${node.name} ${name}`)));
+    if (name === "containerd") await loadImages(node, spec, machine.binary("ctr"));
+  }
 }
 
-class Cluster implements LabCommands {
-  readonly #parts: Parts;
-  readonly #machines = new Map<string, Machine>();
+/** What a node had before a loss of power stays. */
+async function fillImageStore(node: LabNode, { imageStore }: ClusterSpec): Promise<void> {
+  if (imageStore === undefined) return;
+  const fill = '[ -e io.containerd.metadata.v1.bolt ] || tar --extract --xattrs --file "$0"';
+  await node.run(["sh", "-c", `cd /var/lib/containerd && { ${fill}; }`, imageStore]);
+}
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
-  }
-
-  async powerOn({ node: name }: { readonly node: string }): Promise<void> {
-    const { spec, plane, networks, database, plans, binary } = this.#parts;
-    const plan = plans.find((one) => one.name === name);
-    if (plan === undefined || this.#machines.has(name))
-      throw new SpiderError("LAB_NO_NODE", `there is no node ${name} that is switched off`);
-    makeCgroup(`${spec.cgroup}/${name}`);
-    const node = await startNode(plan, networks, { own: nodeFolders });
-    const programs = new Map<string, Program>();
-    this.#machines.set(name, { node, programs });
-    writeFileSync(`${nodePidDirectory}/${name}`, String(node.pid));
-    const { url, authority } = plane;
-    const machine = { authority, url, binary, cgroup: spec.cgroup, ranges: clusterRanges(spec) };
-    const { openVswitch = true } = spec;
-    await Promise.all([setUpMachine(node, plans, machine), openVswitch && startOpenVswitch(node, database)]);
-    if (spec.bridges === true) await createBridges(node);
-    const start = (program: string, what: NodeProgram) => programs.set(program, this.#onNode(node, program, what));
-    for (const [program, what] of Object.entries(machinePrograms(plan, machine))) {
-      if (program === "containerd") await this.#fillImageStore(node);
-      start(program, what);
-      if (program === "containerd") await this.#loadImages(node);
-    }
-  }
-
-  async powerOff({ node: name }: { readonly node: string }): Promise<void> {
-    const { node, programs } = this.#machine(name);
-    this.#machines.delete(name);
-    rmSync(`${nodePidDirectory}/${name}`, { force: true });
-    for (const program of programs.values()) program.abandon();
-    await node.powerOff();
-    // As after a restart of a machine: groups of Pods that ended cost the next kubelet seconds each.
-    await removeCgroup(`${this.#parts.spec.cgroup}/${name}`);
-  }
-
-  async run(request: { readonly node?: string; readonly argv: readonly string[]; readonly input?: string }) {
-    const { node, argv, input = "" } = request;
-    return node === undefined ? await run(argv, { input }) : await this.#machine(node).node.run(argv, { input });
-  }
-
-  async createBridges({ node }: { readonly node: string }): Promise<readonly string[]> {
-    return await createBridges(this.#machine(node).node);
-  }
-
-  async kill(request: { readonly node?: string; readonly program: string; readonly signal: NodeJS.Signals }) {
-    this.#program(request.node, request.program).signal(request.signal);
-  }
-
-  async hold(request: { readonly node?: string; readonly program: string; readonly held: boolean }) {
-    await this.#program(request.node, request.program).hold(request.held);
-  }
-
-  #machine(name: string): Machine {
-    const machine = this.#machines.get(name);
-    if (machine === undefined) throw new SpiderError("LAB_NO_NODE", `there is no node ${name} that is switched on`);
-    return machine;
-  }
-
-  #program(node: string | undefined, name: string): Program {
-    const programs = node === undefined ? this.#parts.programs : this.#machine(node).programs;
-    const program = programs.get(name);
-    if (program !== undefined) return program;
-    const known = [...programs.keys()].join(", ");
-    throw new SpiderError("LAB_NO_PROGRAM", `${node ?? "the control plane"} runs no ${name}: it runs ${known}`);
-  }
-
-  #onNode(node: LabNode, name: string, program: NodeProgram): Program {
-    const logFile = join(this.#parts.logDirectory, `${node.name}-${name}.log`);
-    return new Program(() => node.spawn({ ...program, logFile }), report(`${node.name} ${name}`));
-  }
-
-  /** What a node had before a loss of power stays. */
-  async #fillImageStore(node: LabNode): Promise<void> {
-    const { imageStore } = this.#parts.spec;
-    if (imageStore === undefined) return;
-    const fill = '[ -e io.containerd.metadata.v1.bolt ] || tar --extract --xattrs --file "$0"';
-    await node.run(["sh", "-c", `cd /var/lib/containerd && { ${fill}; }`, imageStore]);
-  }
-
-  async #loadImages(node: LabNode): Promise<void> {
-    const ctr = this.#parts.binary("ctr");
-    await node.run(["timeout", "120", "sh", "-c", 'until "$0" version >/dev/null 2>&1; do sleep 0.05; done', ctr]);
-    for (const path of this.#parts.spec.images) await node.run([ctr, "--namespace=k8s.io", "image", "import", path]);
-  }
+async function loadImages(node: LabNode, { images }: ClusterSpec, ctr: string): Promise<void> {
+  await node.run(["timeout", "120", "sh", "-c", 'until "$0" version >/dev/null 2>&1; do sleep 0.05; done', ctr]);
+  for (const path of images) await node.run([ctr, "--namespace=k8s.io", "image", "import", path]);
 }
