@@ -20,16 +20,20 @@ const jobsByDefault = 5;
 const alone = ["figures"];
 /** The longest suites first, so that none runs alone at the end. */
 const longest = [
-  "faults",
   "failures",
-  "install",
-  "networks",
+  "faults",
   "ledger",
-  "workloads",
-  "former",
+  "install",
   "api-server",
-  "nodes",
+  "former",
+  "networks",
   "upgrade",
+  "nodes",
+  "workloads",
+  "services",
+  "one-node",
+  "walkthrough",
+  "runtime",
 ];
 const usage =
   "npm run e2e [-- WORD … flags]: runs all end-to-end suites on a real Kubernetes, or those whose path has one of the words.";
