@@ -70,13 +70,6 @@ describe("the coordinator's checklist: modes, first NICs and tables", () => {
     assert.equal(resolveRole(side, "net2", settings()).table, 102);
   });
 
-  it("keeps the table of a NIC that has routes in one and no rule, when others have come", () => {
-    const cluster = settings({ tunePodRoutes: false, policyRoutes: [{ dst: "192.168.7.0/24", gw: "10.7.0.2" }] });
-    const done = after(overlay, planCoordinator(overlay, cluster));
-    const pod = { ...done.pod, links: [...done.pod.links, link("net2", 5)] };
-    assert.deepEqual(formatOperations(planCoordinator({ ...done, pod }, cluster)), []);
-  });
-
   it("takes a NIC behind one without a coordinator for a later one: no neighbours, and no way back by table 100", () => {
     const net2 = link("net2", 5);
     const pod = {
@@ -182,14 +175,17 @@ describe("the coordinator's checklist: the default route of a Pod with several N
     assert.ok(!lines.some((line) => line.includes("fe80::/64")));
   });
 
-  it("leaves routes alone where tunePodRoutes is off or no other NIC has a default route", () => {
-    const tuned = (pod: Observed["pod"], tunePodRoutes: boolean) =>
-      formatOperations(planCoordinator({ ...overlay, pod }, settings({ tunePodRoutes }))).some((line) =>
-        /from \d/.test(line),
-      );
-    assert.equal(tuned(calico, true), true);
-    assert.equal(tuned(calico, false), false);
-    assert.equal(tuned({ ...calico, routes: calico.routes.filter(({ dst }) => dst.bits > 0) }, true), false);
+  it("leaves routes alone where tunePodRoutes is off", () => {
+    const tuned = (tunePodRoutes: boolean) => lines(overlay, settings({ tunePodRoutes }));
+    const isOfTable = (line: string) => /from \d|table 101/.test(line);
+    assert.equal(tuned(true).some(isOfTable), true);
+    assert.equal(tuned(false).some(isOfTable), false);
+  });
+
+  it("keeps a NIC's default route in the main table where no other NIC has one, beside the NIC's own table", () => {
+    const routes = [...calico.routes.filter(({ dst }) => dst.bits > 0), route("default via 10.7.0.1 dev net1")];
+    const found = lines({ ...overlay, pod: { ...calico, routes } }).filter((line) => line.includes("0.0.0.0/0"));
+    assert.deepEqual(found, ["pod: route 0.0.0.0/0 via 10.7.0.1 dev net1 table 101"]);
   });
 });
 
@@ -237,6 +233,15 @@ describe("the coordinator's checklist: what is set in the Pod", () => {
     const policy = (at: Observed) => lines(at, settings({ policyRoutes })).filter((line) => /192\.168|fd77/.test(line));
     assert.deepEqual(policy(observed(firstPod)), ["pod: route 192.168.7.9/32 via 10.7.0.2 dev eth0 table 254"]);
     assert.deepEqual(policy(overlay), ["pod: route 192.168.7.9/32 via 10.7.0.2 dev net1 table 101"]);
+  });
+
+  it("adds policy routes to the main table where tunePodRoutes is off: no rule leads to another", () => {
+    const cluster = settings({ tunePodRoutes: false, policyRoutes: [{ dst: "192.168.7.0/24", gw: "10.7.0.2" }] });
+    const plan = planCoordinator(overlay, cluster);
+    assert.ok(formatOperations(plan).includes("pod: route 192.168.7.0/24 via 10.7.0.2 dev net1 table 254"));
+    const done = after(overlay, plan);
+    const pod = { ...done.pod, links: [...done.pod.links, link("net2", 5)] };
+    assert.deepEqual(formatOperations(planCoordinator({ ...done, pod }, cluster)), []);
   });
 
   it("adds policy routes to the main table for the NIC that keeps its default route there: no rule leads it elsewhere", () => {

@@ -2,7 +2,6 @@ import { type Family, hostPrefix, type Ip, ipFromValue, type Prefix, sameIp, sam
 import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
 import type { Settings } from "./config.ts";
 import type { Change } from "./operations.ts";
-import { keepsDefault } from "./pod-routes.ts";
 import { type Role, replyTable } from "./role.ts";
 import type { Observed, Side } from "./state.ts";
 
@@ -22,6 +21,10 @@ export interface Wanted {
   readonly ends: Ends;
   /** Addresses of the node, the gateways first. */
   readonly nodes: readonly Ip[];
+  /** The table of its own to which the interface's routes go; undefined: it has none, and all stay in the main one. */
+  readonly ownTable: (family: Family) => number | undefined;
+  /** Whether its default route is to stay in the main table, though others' have a table of their own. */
+  readonly keepsMain: (family: Family) => boolean;
   /** What the Pod sends to its node and by it bears this address, in IPv4; undefined: the kernel chooses. */
   readonly source: Ip | undefined;
 }
@@ -75,31 +78,35 @@ function byNode({ source, role }: Wanted, route: Omit<TableRoute, "dev">): Table
 
 /** In the table of each NIC, so that what is sent by it reaches the node; the first serves the main table, too. */
 function nodeRoutes(wanted: Wanted): readonly TableRoute[] {
-  const { role, nodes } = wanted;
-  const tables = role.first ? [mainTable, role.table] : [role.table];
-  return nodes.flatMap((ip) => tables.map((table) => byNode(wanted, { dst: hostPrefix(ip), table })));
+  return wanted.nodes.flatMap((ip) =>
+    tablesOf(wanted, ip.family).map((table) => byNode(wanted, { dst: hostPrefix(ip), table })),
+  );
+}
+
+/** The tables that lead what the NIC sends to the node. */
+function tablesOf({ role, ownTable }: Wanted, family: Family): readonly number[] {
+  const own = isUnderlayFirst(role) ? role.table : ownTable(family);
+  return [...(role.first ? [mainTable] : []), ...(own === undefined ? [] : [own])];
 }
 
 /** The first NIC of an overlay Pod has them in its own table, too: what it answers to a Service goes by that. */
 function hijackingRoutes(wanted: Wanted, gateways: readonly Ip[]): readonly TableRoute[] {
-  const { role, settings } = wanted;
-  const tables = [...(role.first ? [mainTable] : []), ...(isUnderlayFirst(role) ? [] : [role.table])];
-  return settings.hijackCidrs.flatMap((dst) => {
+  return wanted.settings.hijackCidrs.flatMap((dst) => {
     const gw = gateways.find(({ family }) => family === dst.ip.family);
-    return gw === undefined ? [] : tables.map((table) => byNode(wanted, { dst, gw, table }));
+    if (gw === undefined) return [];
+    const tables = isUnderlayFirst(wanted.role) ? [mainTable] : tablesOf(wanted, gw.family);
+    return tables.map((table) => byNode(wanted, { dst, gw, table }));
   });
 }
 
-/** Where what the NIC sends looks them up: in its own table, unless its default route is to stay in the main one. */
-function policyRoutes({ observed, role, settings, families }: Wanted): readonly TableRoute[] {
-  const { ifName: dev, pod } = observed;
-  const tableOf = (family: Family) =>
-    isUnderlayFirst(role) || (settings.tunePodRoutes && keepsDefault(pod, { ifName: dev, family, ...settings }))
-      ? mainTable
-      : role.table;
+/** Where what the NIC sends looks them up: in its own table if a rule leads there, else in the main one. */
+function policyRoutes({ observed, settings, families, keepsMain, ownTable }: Wanted): readonly TableRoute[] {
   return settings.policyRoutes
     .filter(({ dst }) => families.includes(dst.ip.family))
-    .map(({ dst, gw }) => ({ dst, gw, dev, table: tableOf(gw.family) }));
+    .map(({ dst, gw }) => {
+      const table = keepsMain(gw.family) ? mainTable : (ownTable(gw.family) ?? mainTable);
+      return { dst, gw, dev: observed.ifName, table };
+    });
 }
 
 /** The node's ways to the Pod's addresses. */

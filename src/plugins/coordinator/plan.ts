@@ -1,12 +1,12 @@
 import { hash } from "node:crypto";
 import { SpiderError } from "#base";
-import { hostPrefix, type Ip, ipToBytes, sameIp, samePrefix } from "#ip";
+import { type Family, hostPrefix, type Ip, ipToBytes, sameIp, samePrefix } from "#ip";
 import { invalid } from "../decode.ts";
 import { disableIpv6, type PairSpec } from "../pairs.ts";
 import type { Settings } from "./config.ts";
 import { type Ends, hostConnectivity, isUnderlayFirst, missing, podConnectivity, type Wanted } from "./connectivity.ts";
 import type { Change, Operations, Setting } from "./operations.ts";
-import { planPodRoutes } from "./pod-routes.ts";
+import { keepsDefault, planPodRoutes, tableOf } from "./pod-routes.ts";
 import { type Role, resolveRole, vethName } from "./role.ts";
 import { type Observed, type Side, usableAddresses } from "./state.ts";
 
@@ -53,11 +53,19 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
   const { veth, ends } = planVeth(observed, role, settings);
   const nodes = nodeAddressesOf(observed, ends.hostIndex).filter(({ family }) => families.includes(family));
   const source = usableAddresses(pod, settings.firstNic).find(({ family }) => family === 4);
-  const wanted: Wanted = { observed, settings, role, own, families, ends, nodes, source };
+  const isTuned = settings.tunePodRoutes && !isUnderlayFirst(role);
+  const routesOf = (family: Family) => ({ ifName, role, family, podDefaultRouteNic: settings.podDefaultRouteNic });
+  const wanted: Wanted = {
+    ...{ observed, settings, role, own, families, ends, nodes, source },
+    ownTable: (family) => (isTuned ? tableOf(pod, routesOf(family)) : undefined),
+    keepsMain: (family) => isTuned && keepsDefault(pod, routesOf(family)),
+  };
+  // Every interface but the first of an underlay Pod.
+  const podRoutes = isTuned ? families.flatMap((family) => planPodRoutes(pod, routesOf(family))) : [];
   return {
     veth,
     podSettings: podSettings(wanted),
-    pod: [...ownRpFilters(wanted), ...podLinks(wanted), ...missing(pod, podConnectivity(wanted)), ...podRoutes(wanted)],
+    pod: [...ownRpFilters(wanted), ...podLinks(wanted), ...missing(pod, podConnectivity(wanted)), ...podRoutes],
     replyMarks: isUnderlayFirst(role) && !pod.replyMarks,
     hostSettings: hostSettings(wanted),
     host: [...linkUp(host, ends.hostName), ...staleNeighbours(wanted), ...missing(host, hostConnectivity(wanted))],
@@ -181,14 +189,4 @@ function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted)
   return lookups.flatMap(({ ip, dev, onLink }): readonly Change[] =>
     dev === undefined || dev === hostIndex || !onLink ? [] : [{ kind: "dropNeighbour", dev, ip }],
   );
-}
-
-/**
- * Every interface but the first of an underlay Pod gets its routes in a table of its own. A default route that was moved there
- * is no longer in the main table; a later plan must not take it for missing.
- */
-function podRoutes({ observed: { pod, ifName }, role, settings, families }: Wanted): readonly Change[] {
-  if (!settings.tunePodRoutes || isUnderlayFirst(role)) return [];
-  const { podDefaultRouteNic } = settings;
-  return families.flatMap((family) => planPodRoutes(pod, { ifName, role, family, podDefaultRouteNic }));
 }

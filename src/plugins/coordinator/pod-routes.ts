@@ -1,7 +1,7 @@
 import { type Family, hostPrefix, ipFromValue, type Prefix, sameIp, samePrefix } from "#ip";
 import { mainTable } from "#linux";
 import type { Change } from "./operations.ts";
-import { type Role, replyTable } from "./role.ts";
+import { type Role, replyTable, ruledTable } from "./role.ts";
 import { type RouteState, type Side, usableAddresses } from "./state.ts";
 
 interface PodRoutesOptions {
@@ -15,31 +15,55 @@ interface PodRoutesOptions {
 /**
  * Gives each interface of a Pod with several a table of its own, so that answers leave by the interface whose address
  * they bear. One interface keeps its default route in the main table: the wanted one. Of the other (the current one, or
- * the holder if the current one is to have it) the default moves to the current one's table and what else it has is
- * copied there; a rule by source address leads to it. Nothing if no other interface has a default route; and none gives
- * way to one that has no default route itself, which would leave the Pod without. Pure.
+ * the holder if the current one is to have it) the default moves to its table and what else it has is copied there; a rule
+ * by source address leads to it. If no other interface has a default route, the current one keeps its own in the main table,
+ * too; and none gives way to one that has no default route itself, which would leave the Pod without. Pure.
  */
 export function planPodRoutes(pod: Side, options: PodRoutesOptions): readonly Change[] {
   const { ifName, role, family } = options;
-  const main = pod.routes.filter((route) => route.table === mainTable && route.dst.ip.family === family);
-  const others = pod.links.filter(({ name }) => name !== "lo" && name !== ifName);
-  const found = others.toSorted((a, b) => a.index - b.index).find(({ name }) => hasDefault(main, name))?.name;
-  if (found === undefined) return [];
-  const isWanted = keepsDefault(pod, options);
-  const moved = isWanted ? found : ifName;
-  const isOverlayFirst = role.mode === "overlay" && role.first && !isWanted;
+  const main = mainRoutes(pod, family);
+  const holder = defaultHolder(pod, options);
+  const table = tableOf(pod, options);
+  if (table === undefined) return [];
+  if (keepsDefault(pod, options)) {
+    if (holder === undefined) return [];
+    return [...moveRoutes(pod, main, holder, table), ...missingRules(pod, holder, family, table)];
+  }
+  // What eth0 answers keeps to its own way, too.
+  const isBesideFirst = role.mode === "overlay" && role.first && holder === role.podLink;
+  // Done once: a default route that stayed because there was no other one still does when another one has come.
+  const isDone = missingRules(pod, ifName, family, table).length === 0;
+  const gives = holder !== undefined && !isDone;
   return [
-    ...moveRoutes(pod, main, moved, role.table),
-    ...(isOverlayFirst
+    ...(gives ? moveRoutes(pod, main, ifName, table) : copyRoutes(pod, main, ifName, table)),
+    ...(isBesideFirst
       ? missingRoutes(
           pod,
-          main.filter((route) => route.dev === found && isDefault(route)),
+          main.filter((route) => route.dev === holder && isDefault(route)),
           replyTable,
         )
       : []),
-    ...missingRules(pod, moved, family, role.table),
-    ...(isOverlayFirst ? missingRules(pod, found, family, replyTable) : []),
+    ...missingRules(pod, ifName, family, table),
+    ...(isBesideFirst ? missingRules(pod, holder, family, replyTable) : []),
   ];
+}
+
+/**
+ * The table to which the interface's plan leads: its own; or, if it is to keep its default route in the main table, that of
+ * the interface which gives way to it, undefined if none does (any more).
+ */
+export function tableOf(pod: Side, options: PodRoutesOptions): number | undefined {
+  const { role } = options;
+  if (!keepsDefault(pod, options)) return role.table;
+  const holder = defaultHolder(pod, options);
+  return holder === undefined ? undefined : (ruledTable(pod, holder) ?? role.table);
+}
+
+/** The first other interface with a default route in the main table. */
+function defaultHolder(pod: Side, { ifName, family }: PodRoutesOptions): string | undefined {
+  const main = mainRoutes(pod, family);
+  const others = pod.links.filter(({ name }) => name !== "lo" && name !== ifName);
+  return others.toSorted((a, b) => a.index - b.index).find(({ name }) => hasDefault(main, name))?.name;
 }
 
 /** Whether the interface is the one that shall have the default route, and has one in the main table. */
@@ -47,21 +71,28 @@ export function keepsDefault(
   pod: Side,
   { ifName, family, podDefaultRouteNic }: Omit<PodRoutesOptions, "role">,
 ): boolean {
-  if (podDefaultRouteNic !== ifName) return false;
-  const main = pod.routes.filter((route) => route.table === mainTable && route.dst.ip.family === family);
-  return hasDefault(main, ifName);
+  return podDefaultRouteNic === ifName && hasDefault(mainRoutes(pod, family), ifName);
+}
+
+function mainRoutes({ routes }: Side, family: Family): readonly RouteState[] {
+  return routes.filter((route) => route.table === mainTable && route.dst.ip.family === family);
 }
 
 function hasDefault(main: readonly RouteState[], name: string): boolean {
   return main.some((route) => route.dev === name && isDefault(route));
 }
 
-/** Of a multipath route only the next hop by that interface moves. */
-function moveRoutes(pod: Side, main: readonly RouteState[], dev: string, table: number): readonly Change[] {
+function copyRoutes(pod: Side, main: readonly RouteState[], dev: string, table: number): readonly Change[] {
   const own = main.filter((route) => route.dev === dev && !samePrefix(route.dst, linkLocalNet));
+  return missingRoutes(pod, own, table);
+}
+
+/** Only the default route leaves the main table. Of a multipath one, only the next hop by that interface does. */
+function moveRoutes(pod: Side, main: readonly RouteState[], dev: string, table: number): readonly Change[] {
+  const defaults = main.filter((route) => route.dev === dev && isDefault(route));
   return [
-    ...missingRoutes(pod, own, table),
-    ...own.filter(isDefault).map(({ dst, gw }): Change => {
+    ...copyRoutes(pod, main, dev, table),
+    ...defaults.map(({ dst, gw }): Change => {
       return { kind: "dropRoute", route: { dst, dev, table: mainTable, ...(gw === undefined ? {} : { gw }) } };
     }),
   ];

@@ -28,7 +28,7 @@ const iffMulticast = 0x1000;
 /**
  * The role of `ifName`. The number of its table follows from how many interfaces the Pod has when this one is added. In
  * underlay Pods `veth0` counts, so that the first and the second NIC share table 101. An interface whose addresses already
- * have a rule, or that has routes in such a table, keeps its table, since later interfaces change the count.
+ * have a rule keeps its table, since later interfaces change the count.
  *
  * @throws SpiderError `COORDINATOR_MODE_UNFIT` if the mode does not fit the interfaces that are there
  */
@@ -37,7 +37,7 @@ export function resolveRole(pod: Side, ifName: string, { mode, firstNic }: Setti
   const isFirstNic = ifName === firstNic;
   const underlay = mode === "underlay" || (mode === "auto" && (isFirstNic || hasVeth));
   const count = countLinks(pod, ifName);
-  const kept = keptTable(pod, ifName);
+  const kept = ruledTable(pod, ifName);
   if (underlay) {
     if (!isFirstNic && !hasVeth) {
       throw unfit(
@@ -77,11 +77,13 @@ function countLinks({ links }: Side, ifName: string): number {
     .length;
 }
 
-function keptTable(pod: Side, ifName: string): number | undefined {
+/** The table to which a rule by the interface's addresses leads. */
+export function ruledTable(pod: Side, ifName: string): number | undefined {
   const own = usableAddresses(pod, ifName);
-  const isNic = ({ table }: { readonly table: number }) => table >= firstTable && table < 254;
-  const ruled = pod.rules.filter(isNic).find(({ from }) => from !== undefined && own.some((ip) => sameIp(ip, from.ip)));
-  return (ruled ?? pod.routes.filter(isNic).find(({ dev }) => dev === ifName))?.table;
+  return pod.rules.find(
+    ({ from, table }) =>
+      table >= firstTable && table < 254 && from !== undefined && own.some((ip) => sameIp(ip, from.ip)),
+  )?.table;
 }
 
 function unfit(message: string, found: Readonly<Record<string, string>>, fix: string): SpiderError {

@@ -127,8 +127,14 @@ function changed(side: Side, changes: Operations["pod"]): Side {
       const { dst, dev, gw, src, table = 254 } = change.route;
       routes = [...routes, { dst, dev: `${dev}`, gw, src, table }];
     } else if (change.kind === "rule") {
-      const { family, from, fwmark, table, pref = 999 } = change.rule;
-      rules = [...rules, { family, from, fwmark, table, pref }];
+      const {
+        family,
+        from,
+        fwmark,
+        table,
+        pref = Math.min(32_766, ...rules.map((rule) => rule.pref)) - 1,
+      } = change.rule;
+      rules = [...rules, { family, from, fwmark, table, pref }].sort((a, b) => a.pref - b.pref);
     } else if (change.kind === "dropRoute") {
       const { dst, dev, table } = change.route;
       routes = routes.filter((one) => !(one.dev === dev && one.table === table && one.dst.bits === dst.bits));
