@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { afterEach, beforeEach, describe, it, mock } from "node:test";
 import { annotations as keys, labels, spiderIPAddresses, spiderIPPools } from "#api";
 import { deployments, replicaSets } from "#kube";
 import { type TestAgent, TestCluster } from "./testing/agent.ts";
@@ -83,6 +83,21 @@ describe("a Pod of an application with a subnet", () => {
       got,
       /auto-created IPPool of Deployment default\/web for NIC eth0 from SpiderSubnet s is not there yet/,
     );
+  });
+
+  it("says whose pool is missing, also where the call's deadline comes first", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      deployment("a");
+      const got = n1.add("a", "s1");
+      got.catch(() => {});
+      await cluster.advance(10_000);
+      mock.timers.tick(30_000);
+      await assert.rejects(got, /auto-created IPPool of Deployment default\/web .* is not there yet/);
+      assert.deepEqual(cluster.claims, {});
+    } finally {
+      mock.timers.reset();
+    }
   });
 
   it("waits for a larger pool where it is used up, for 5 s", async () => {

@@ -79,7 +79,7 @@ interface IpamOptions {
 
 /** How long an address that a foreign host has is kept from everybody. */
 const quarantineMs = 300_000;
-/** Default of how long an ADD waits for its application's pool. After that the kubelet retries. */
+/** Default of how long an ADD waits for its application's pool; the call's deadline may be earlier. Then the kubelet retries. */
 const autoPoolWaitMsDefault = 50_000;
 /** How long an ADD waits for a larger pool where that of its application is used up: replicas come before their addresses. */
 const autoPoolGrowthMs = 5_000;
@@ -211,7 +211,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** False if the time came first. */
+  /** False if the time came first, or the call's own deadline: what the ADD waits for tells more than that it took long. */
   async #before(change: Promise<void>, untilMs: number, { signal }: Signal): Promise<boolean> {
     const { clock } = this.#options;
     const over = new AbortController();
@@ -220,6 +220,9 @@ class LedgerIpam implements Ipam {
     });
     try {
       return await Promise.race([change.then(() => true), late.then(() => false)]);
+    } catch (error) {
+      if (hasCode(error, "CNI_TRY_AGAIN")) return false;
+      throw error;
     } finally {
       late.catch(() => {});
       over.abort();

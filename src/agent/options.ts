@@ -81,7 +81,8 @@ Environment:
   SPIDERPOOL_LOOK_SECONDS                         how often the node is checked for contradictions; what two checks in a
                                                   row find is repaired (20)
   SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND (2) times SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES (25)
-                                                  how many seconds an ADD waits for the pool of its Pod's application
+                                                  how many seconds an ADD waits for the pool of its Pod's application,
+                                                  within its 30 s
 `;
 
 /** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
