@@ -1,4 +1,5 @@
 // `npm run lab -- --nodes N`: a lab with the product on it, until Ctrl-C.
+import { resolve } from "node:path";
 import { shellHint } from "../lab/shell.ts";
 import { nodesMax } from "../lab/topology/index.ts";
 import { positive, readFlags } from "./options.ts";
@@ -8,6 +9,7 @@ const flags = readFlags(
   "npm run lab -- [flags]: starts a cluster of network namespaces on this machine, with Spiderpool running.",
   {
     nodes: { type: "string", value: "N", help: `how many nodes, up to ${nodesMax} (2)` },
+    conf: { type: "string", value: "FILE", help: "settings of agents and controller, as in conf.yml (all defaults)" },
     logs: { type: "string", value: "DIR", help: "keep the programs' logs in this folder" },
   },
 );
@@ -15,6 +17,7 @@ const nodes = positive("nodes", flags.nodes, 2, nodesMax);
 await using lab = await launchProductLab({
   nodes,
   bridges: true,
+  config: flags.conf === undefined ? undefined : resolve(flags.conf),
   onPhase: (phase, atMs) => console.log(`  ${(atMs / 1000).toFixed(2).padStart(6)} s  ${phase}`),
   ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }),
 });

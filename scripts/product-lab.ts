@@ -24,8 +24,8 @@ export type ProductLabOptions = Pick<LaunchOptions, "nodes" | "bridges" | "onPha
   readonly agentEnv?: Readonly<Record<string, string>>;
   /** Additional environment variables of the controller. */
   readonly controllerEnv?: Readonly<Record<string, string>>;
-  /** File with the agents' settings, `conf.yml`. @default all defaults */
-  readonly agentConfig?: string | undefined;
+  /** File with the settings of agents and controller, `conf.yml`. @default all defaults */
+  readonly config?: string | undefined;
 };
 
 /** A lab that runs the product: the same bundles and the same shim as everywhere, started as the chart starts them. */
@@ -33,17 +33,11 @@ export async function launchProductLab({
   logLevel = "info",
   agentEnv = {},
   controllerEnv = {},
-  agentConfig,
+  config,
   ...options
 }: ProductLabOptions): Promise<LabHandle> {
   const startMs = performance.now();
-  const {
-    agent,
-    controller,
-    lab: program,
-  } = await buildPrograms({
-    ...{ logLevel, agentEnv, controllerEnv, agentConfig },
-  });
+  const { agent, controller, lab: program } = await buildPrograms({ logLevel, agentEnv, controllerEnv, config });
   if (options.logDirectory !== undefined) mkdirSync(options.logDirectory, { recursive: true });
   const lab = await launchLab({
     ...options,
@@ -56,10 +50,12 @@ export async function launchProductLab({
       group: "spiderpool.spidernet.io",
       kinds: ["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig", "SpiderCoordinator"],
     },
-    objects: [kubeadmConfigOf({ pods: "10.244.0.0/16", services: "10.96.0.0/12" }), releaseConfig].map((object) => ({
-      resource: "v1/configmaps",
-      object,
-    })),
+    objects: [kubeadmConfigOf({ pods: "10.244.0.0/16", services: "10.96.0.0/12" }), releaseConfigOf(config)].map(
+      (object) => ({
+        resource: "v1/configmaps",
+        object,
+      }),
+    ),
     // The chart's rights must suffice for everything that tests do.
     rights: { "spiderpool-agent": chartRights("agent"), "spiderpool-controller": chartRights("controller") },
     agent,
@@ -88,14 +84,15 @@ async function buildPrograms({
   logLevel = "info",
   agentEnv = {},
   controllerEnv = {},
-  agentConfig,
-}: Pick<ProductLabOptions, "logLevel" | "agentEnv" | "controllerEnv" | "agentConfig">): Promise<Programs> {
+  config,
+}: Pick<ProductLabOptions, "logLevel" | "agentEnv" | "controllerEnv" | "config">): Promise<Programs> {
   const [bundles, shim] = await Promise.all([buildBundles(), buildShim(join(root, "build"))]);
   const env = {
     SPIDERPOOL_POD_NAMESPACE: installNamespace,
     SPIDERPOOL_LOG_LEVEL: logLevel,
     MULTUS_CLUSTER_NETWORK: defaultNetwork,
   };
+  const settings = config === undefined ? [] : ["--config-path", config];
   // The lab adds the node's name when it starts the agent there.
   const named = 'export SPIDERPOOL_NODE_NAME="$NODE_NAME"; exec "$0" "$@"';
   return {
@@ -104,12 +101,12 @@ async function buildPrograms({
       argv: [
         ...["sh", "-c", named, ...nodeCommand(bundles, "agent"), "daemon"],
         ...["--cni-bin-dir", "/opt/cni/bin", "--cni-conf-dir", "/etc/cni/net.d", "--shim", shim],
-        ...(agentConfig === undefined ? [] : ["--config-path", agentConfig]),
+        ...settings,
       ],
       env: { ...env, ...agentEnv },
     },
     controller: {
-      argv: [...nodeCommand(bundles, "controller"), "daemon"],
+      argv: [...nodeCommand(bundles, "controller"), "daemon", ...settings],
       env: { ...env, SPIDERPOOL_POD_NAME: "spiderpool-controller-lab", ...controllerEnv },
     },
   };
@@ -148,13 +145,15 @@ export function kubeadmConfigOf({ pods, services }: { readonly pods: string; rea
   };
 }
 
-/** The labels by which spiderpoolctl finds the release's settings. */
-const releaseConfig = {
-  apiVersion: "v1",
-  kind: "ConfigMap",
-  metadata: {
-    ...{ name: "spiderpool-conf", namespace: installNamespace },
-    labels: { "app.kubernetes.io/component": "spiderpool" },
-  },
-  data: { clusterNetwork: defaultNetwork, "conf.yml": "" },
-};
+/** The release's settings, with the label by which spiderpoolctl finds them. The programs themselves read the file. */
+function releaseConfigOf(config: string | undefined) {
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: {
+      ...{ name: "spiderpool-conf", namespace: installNamespace },
+      labels: { "app.kubernetes.io/component": "spiderpool" },
+    },
+    data: { clusterNetwork: defaultNetwork, "conf.yml": config === undefined ? "" : readFileSync(config, "utf8") },
+  };
+}

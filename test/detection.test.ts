@@ -20,9 +20,9 @@ describe("a network on which somebody else uses addresses of the pool", () => {
   let lab: LabHandle;
   let stage: Stage;
   before(async () => {
-    const agentConfig = join(folder, "conf.yml");
-    writeFileSync(agentConfig, "enableIPConflictDetection: true\nenableGatewayDetection: true\n");
-    lab = await launchProductLab({ nodes: 2, bridges: true, agentConfig });
+    const config = join(folder, "conf.yml");
+    writeFileSync(config, "enableIPConflictDetection: true\nenableGatewayDetection: true\n");
+    lab = await launchProductLab({ nodes: 2, bridges: true, config });
     stage = new Stage({ lab, kubectl: await findKubectl(), print: () => {} });
     for (const file of ["pool", "network"]) await stage.kubectl("apply", "-f", `${manifests}/${file}.yaml`);
     assert.deepEqual(stage.failures, []);

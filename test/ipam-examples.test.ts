@@ -111,22 +111,29 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
   });
 
   it("sticky: the next Pod of the name has the address, on another node, too", async () => {
-    const set = JSON.parse(await output("get", "statefulset", "db", "-o", "json"));
-    const owner = { apiVersion: "apps/v1", kind: "StatefulSet", name: "db", uid: set.metadata.uid, controller: true };
-    // What a StatefulSet's controller does: the lab has none.
-    const start = async (name: string, nodeName: string) => {
-      const { metadata, spec } = set.spec.template;
-      const pod = {
-        ...{ apiVersion: "v1", kind: "Pod", spec: { ...spec, nodeName } },
-        metadata: { ...metadata, name, namespace: "default", ownerReferences: [owner] },
-      };
-      assert.equal((await stage.input(JSON.stringify(pod), "create", "-f", "-")).stderr, "");
-      await ready(name);
-      return await output("get", "pod", name, "-o", "jsonpath={.status.podIP}");
+    const settled = async () => {
+      await output("wait", "statefulset/db", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=120s");
+      await output("rollout", "status", "statefulset/db", "--timeout=120s");
+      return Object.fromEntries((await podsOf("db")).map(({ metadata, status }) => [metadata.name, status.podIP]));
     };
-    const before = [await start("db-0", "node1"), await start("db-1", "node1")];
-    assert.deepEqual([...before].sort(), ["172.18.65.1", "172.18.65.2"]);
-    await output("delete", "pod", "db-0", "db-1", "--grace-period=1", "--timeout=120s");
-    assert.deepEqual([await start("db-1", "node2"), await start("db-0", "node1")], before.toReversed());
+    const nodeOf = async (name: string) => await output("get", "pod", name, "-o", "jsonpath={.spec.nodeName}");
+    const before = await settled();
+    assert.deepEqual(Object.values(before).sort(), ["172.18.65.1", "172.18.65.2"]);
+    const former = await nodeOf("db-0");
+    await output("cordon", former);
+    await output("delete", "pod", "db-0", "--timeout=120s");
+    await output("wait", "pod/db-0", "--for=create", "--timeout=120s");
+    await output("wait", "pod/db-0", "--for=condition=Ready", "--timeout=120s");
+    await output("uncordon", former);
+    assert.deepEqual(await settled(), before);
+    assert.notEqual(await nodeOf("db-0"), former);
+  });
+
+  it("sticky: the address of an ordinal that is scaled away is free", async () => {
+    await output("scale", "statefulset", "db", "--replicas=1");
+    await output("wait", "pod/db-1", "--for=delete", "--timeout=120s");
+    const kept = ["get", "sia", "-l", "pool=databases", "-o", "name"];
+    const signal = AbortSignal.timeout(120_000);
+    while ((await output(...kept)).trim().split("\n").length > 1) signal.throwIfAborted();
   });
 });

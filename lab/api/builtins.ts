@@ -9,14 +9,19 @@ import { at, type Fields, fieldsAt, isFields, type KubeObject, textAt } from "./
 /** Fills in defaults, in place; may say what is wrong. */
 type Prepare = (object: KubeObject, previous: KubeObject | undefined) => readonly FieldError[];
 
-interface Kind extends Partial<Pick<Resource, "group" | "shortNames" | "categories" | "subresources" | "selectable">> {
+interface Kind
+  extends Partial<Pick<Resource, "group" | "shortNames" | "categories" | "subresources" | "selectable" | "warning">> {
   readonly kind: string;
   readonly namespaced: boolean;
   readonly prepare?: Prepare;
   readonly required?: readonly string[];
 }
 
-const keptOnly = { categories: ["all"], subresources: ["status"] } as const;
+/** The product watches them, but no controller here makes Pods of them. */
+const withoutPods = {
+  ...{ categories: ["all"], subresources: ["status"] },
+  warning: "nothing in the lab makes Pods of it: create Pods that it owns, or use a real Kubernetes (npm run cluster)",
+} as const;
 
 /** Which of the built-in kinds exist here, by plural. All are v1. */
 const kinds: Readonly<Record<string, Kind>> = {
@@ -68,11 +73,28 @@ const kinds: Readonly<Record<string, Kind>> = {
     prepare: workload,
     required: ["spec.selector"],
   },
-  // No controller here makes Pods of these; the product watches them.
-  statefulsets: { group: "apps", kind: "StatefulSet", namespaced: true, shortNames: ["sts"], ...keptOnly },
-  daemonsets: { group: "apps", kind: "DaemonSet", namespaced: true, shortNames: ["ds"], ...keptOnly },
-  jobs: { group: "batch", kind: "Job", namespaced: true, ...keptOnly },
-  cronjobs: { group: "batch", kind: "CronJob", namespaced: true, shortNames: ["cj"], ...keptOnly },
+  statefulsets: {
+    group: "apps",
+    kind: "StatefulSet",
+    namespaced: true,
+    shortNames: ["sts"],
+    categories: ["all"],
+    subresources: ["status", "scale"],
+    prepare: statefulSet,
+    required: ["spec.selector", "spec.template"],
+  },
+  daemonsets: {
+    group: "apps",
+    kind: "DaemonSet",
+    namespaced: true,
+    shortNames: ["ds"],
+    categories: ["all"],
+    subresources: ["status"],
+    prepare: daemonSet,
+    required: ["spec.selector", "spec.template"],
+  },
+  jobs: { group: "batch", kind: "Job", namespaced: true, ...withoutPods },
+  cronjobs: { group: "batch", kind: "CronJob", namespaced: true, shortNames: ["cj"], ...withoutPods },
   leases: { group: "coordination.k8s.io", kind: "Lease", namespaced: true },
   customresourcedefinitions: {
     group: "apiextensions.k8s.io",
@@ -149,9 +171,24 @@ function pod(object: KubeObject, previous: KubeObject | undefined): readonly Fie
   return [];
 }
 
-/** A workload whose selector misses its own Pods would make new ones for ever. */
 function workload(object: KubeObject): readonly FieldError[] {
   setDefaults(ensure(object, "spec"), { replicas: 1 });
+  return selectsOwnPods(object);
+}
+
+function statefulSet(object: KubeObject): readonly FieldError[] {
+  const defaults = { podManagementPolicy: "OrderedReady", updateStrategy: { type: "RollingUpdate" } };
+  setDefaults(ensure(object, "spec"), defaults);
+  return workload(object);
+}
+
+function daemonSet(object: KubeObject): readonly FieldError[] {
+  setDefaults(ensure(object, "spec"), { updateStrategy: { type: "RollingUpdate" } });
+  return selectsOwnPods(object);
+}
+
+/** A workload whose selector misses its own Pods would make new ones for ever. */
+function selectsOwnPods(object: KubeObject): readonly FieldError[] {
   const labels = fieldsAt(object, "spec", "template", "metadata", "labels");
   const wanted = Object.entries(fieldsAt(object, "spec", "selector", "matchLabels"));
   if (wanted.every(([key, value]) => labels[key] === value)) return [];

@@ -61,6 +61,16 @@ export const builtinColumns: Readonly<Record<string, readonly Column[]>> = {
     },
     withTemplate,
   ),
+  statefulsets: columns({
+    Ready: (object) => `${numberAt(object, "status", "readyReplicas")}/${numberAt(object, "spec", "replicas")}`,
+    Age: age,
+  }),
+  daemonsets: columns({
+    Desired: (object) => numberAt(object, "status", "desiredNumberScheduled"),
+    Current: (object) => numberAt(object, "status", "currentNumberScheduled"),
+    Ready: (object) => numberAt(object, "status", "numberReady"),
+    Age: age,
+  }),
   nodes: columns(
     {
       Status: nodeStatus,

@@ -37,6 +37,8 @@ export interface Resource {
   /** Paths that field selectors may name, besides the object's name and namespace. */
   readonly selectable: readonly string[];
   readonly columns: readonly Column[];
+  /** What somebody who creates one is told. */
+  readonly warning?: string;
   /** Defaults, prunes and checks `object` in place. `previous` is undefined when it is created. */
   admit(object: KubeObject, previous: KubeObject | undefined): Admitted;
   /** Returns what the schema refuses, except rules in CEL. Runs before validating webhooks. @default nothing */

@@ -78,9 +78,9 @@ export class Routes {
       }
       case "POST": {
         const admitted = await this.#admit(call, "CREATE", asFields(call.body()));
-        const dropped: string[] = [];
-        const created = writer.create(resource, namespace, admitted, validation(query, dropped));
-        return this.#object(call, 201, created, dropped);
+        const warnings = resource.warning === undefined ? [] : [resource.warning];
+        const created = writer.create(resource, namespace, admitted, validation(query, warnings));
+        return this.#object(call, 201, created, warnings);
       }
       case "DELETE": {
         for (const object of store.list(resource.table).filter(matcherOf(resource, query, namespace))) {
@@ -130,9 +130,9 @@ export class Routes {
     const changed = this.#changed(call, { ...before, apiVersion: groupVersion(call.resource) });
     const next = status ? changed : await this.#admit(call, "UPDATE", changed, before);
     const old = this.#find(call); // A webhook takes time, and somebody may have written meanwhile.
-    const dropped: string[] = [];
-    const options = { ...validation(call.query, dropped), status };
-    return this.#object(call, 200, this.#parts.writer.update(call.resource, old, next, options), dropped);
+    const warnings: string[] = [];
+    const options = { ...validation(call.query, warnings), status };
+    return this.#object(call, 200, this.#parts.writer.update(call.resource, old, next, options), warnings);
   }
 
   /** The object as admission leaves it. */
@@ -193,16 +193,19 @@ export class Routes {
     return object;
   }
 
-  #object(call: Call, status: number, object: KubeObject, dropped: readonly string[] = []): ApiResponse {
+  #object(call: Call, status: number, object: KubeObject, warnings: readonly string[] = []): ApiResponse {
     const form = formOf(call.headers["accept"], call.query.get("includeObject"));
     const body = presentOne(call.resource, object, form, this.#parts.clock.wall().getTime());
-    const warning = dropped.map((field) => `299 - "unknown field \\"${field}\\""`).join(", ");
+    const warning = warnings.map((text) => `299 - ${JSON.stringify(text)}`).join(", ");
     return json(status, body, warning === "" ? {} : { warning });
   }
 }
 
 /** What becomes of fields that nobody knows: a refusal, a warning (where nothing is asked for) or silence. */
-function validation(query: URLSearchParams, dropped: string[]): WriteOptions {
+function validation(query: URLSearchParams, warnings: string[]): WriteOptions {
   const wanted = query.get("fieldValidation") ?? "Warn";
-  return { strict: wanted === "Strict", ...(wanted === "Warn" && { dropped: (field) => dropped.push(field) }) };
+  return {
+    strict: wanted === "Strict",
+    ...(wanted === "Warn" && { dropped: (field) => warnings.push(`unknown field "${field}"`) }),
+  };
 }

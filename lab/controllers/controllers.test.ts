@@ -5,10 +5,12 @@ import { createApiServer, createLabClient, type LabApi, type LabClient } from ".
 import {
   type Controllers,
   conditionOf,
+  type DaemonSet,
   type Deployment,
   type Node,
   type Pod,
   type ReplicaSet,
+  type StatefulSet,
   startControllers,
 } from "./index.ts";
 
@@ -160,4 +162,61 @@ test("a node whose lease is old is marked, and so are its Pods", async () => {
   const node = await client.get<Node>("v1/nodes", { name: "node1" });
   assert.equal(node && conditionOf(node, "Ready"), "Unknown");
   await until<Deployment>("apps/v1/deployments", "web", (one) => conditionOf(one, "Available") === "False");
+});
+
+const template = (image: string) => ({
+  metadata: { labels: { app: "web" } },
+  spec: { containers: [{ name: "http", image }] },
+});
+const selector = { matchLabels: { app: "web" } };
+const podNames = async () =>
+  (await client.list<Pod>("v1/pods", { namespace: "default" })).map((pod) => pod.metadata.name);
+
+test("a StatefulSet gets Pods with ordinals, replaces one under its name, and gives up the highest", async () => {
+  await addNode("node1");
+  const object = { apiVersion: "apps/v1", kind: "StatefulSet", metadata: { name: "web", namespace: "default" } };
+  await client.create("apps/v1/statefulsets", {
+    ...object,
+    spec: { replicas: 2, serviceName: "web", selector, template: template("one") },
+  });
+  const ready = (replicas: number, generation: number) => (one: StatefulSet) =>
+    one.status?.observedGeneration === generation &&
+    one.status.replicas === replicas &&
+    one.status.readyReplicas === replicas &&
+    one.status.updatedReplicas === replicas;
+  await until<StatefulSet>("apps/v1/statefulsets", "web", ready(2, 1));
+  assert.deepEqual((await podNames()).sort(), ["web-0", "web-1"]);
+  const first = await client.get<Pod>("v1/pods", { namespace: "default", name: "web-0" });
+  await client.delete("v1/pods", { namespace: "default", name: "web-0" });
+  const next = await until<Pod>(
+    "v1/pods",
+    "web-0",
+    (pod) => pod.metadata.uid !== first?.metadata.uid && conditionOf(pod, "Ready") === "True",
+  );
+  assert.equal(next.metadata.labels?.["apps.kubernetes.io/pod-index"], "0");
+  await client.patch("apps/v1/statefulsets", web, { spec: { template: template("two") } });
+  await until<StatefulSet>("apps/v1/statefulsets", "web", ready(2, 2));
+  const images = (await client.list<Pod>("v1/pods")).map(({ spec }) => spec.containers[0]?.image);
+  assert.deepEqual(images, ["two", "two"]);
+  await client.patch("apps/v1/statefulsets", web, { spec: { replicas: 1 } });
+  await until<StatefulSet>("apps/v1/statefulsets", "web", ready(1, 3));
+  assert.deepEqual(await podNames(), ["web-0"]);
+});
+
+test("a DaemonSet has a Pod on each node, also on one that comes later, and replaces Pods of another template", async () => {
+  await addNode("node1");
+  const object = { apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name: "web", namespace: "default" } };
+  await client.create("apps/v1/daemonsets", { ...object, spec: { selector, template: template("one") } });
+  const ready = (pods: number, generation: number) => (one: DaemonSet) =>
+    one.status?.observedGeneration === generation &&
+    one.status.desiredNumberScheduled === pods &&
+    one.status.numberReady === pods &&
+    one.status.updatedNumberScheduled === pods;
+  await until<DaemonSet>("apps/v1/daemonsets", "web", ready(1, 1));
+  await addNode("node2");
+  await until<DaemonSet>("apps/v1/daemonsets", "web", ready(2, 1));
+  const pods = await client.list<Pod>("v1/pods");
+  assert.deepEqual(new Set(pods.map(({ spec }) => spec.nodeName)), new Set(["node1", "node2"]));
+  await client.patch("apps/v1/daemonsets", web, { spec: { template: template("two") } });
+  await until<DaemonSet>("apps/v1/daemonsets", "web", ready(2, 2));
 });

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { DeploymentStatus } from "kubernetes-types/apps/v1.d.ts";
 import type { LabClient } from "../api/index.ts";
-import { apiTime, hashText, recordEvent } from "./events.ts";
+import { apiTime, recordEvent } from "./events.ts";
 import { controllerOf, type Deployment, type ReplicaSet } from "./kinds.ts";
+import { templateHash } from "./own-pods.ts";
 import { boundsOf, type Generation, nextStep } from "./rollout.ts";
 
 const hashLabel = "pod-template-hash";
@@ -13,7 +14,7 @@ export async function reconcileDeployment(client: LabClient, namespace: string, 
   if (deployment === undefined || deployment.metadata.deletionTimestamp !== undefined) return;
   const found = await client.list<ReplicaSet>("apps/v1/replicasets", { namespace });
   const owned = found.filter((set) => controllerOf(set) === deployment.metadata.uid);
-  const hash = hashText(canonicalJson(deployment.spec.template)).slice(0, 10);
+  const hash = templateHash(deployment);
   const known = owned.find((set) => set.metadata.labels?.[hashLabel] === hash);
   const old = owned
     .filter((set) => set !== known)
@@ -106,14 +107,5 @@ async function updateStatus(
     { namespace, name: deployment.metadata.name },
     { status },
     { subresource: "status" },
-  );
-}
-
-/** JSON with sorted keys: the same template gives the same text whichever way it was written. */
-function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === "object" && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
   );
 }

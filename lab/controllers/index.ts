@@ -1,6 +1,7 @@
 /**
- * The lab's control plane besides the API server: scheduler, Deployments, ReplicaSets, and the watch over nodes' leases. They
- * are what the walk-through and kubectl can tell apart from Kubernetes' own, and no more.
+ * The lab's control plane besides the API server: scheduler, Deployments, ReplicaSets, StatefulSets, DaemonSets, and the watch
+ * over nodes' leases. They do what examples and kubectl can tell apart from Kubernetes' own, and no more; nothing makes Pods of
+ * Jobs and CronJobs.
  *
  * Speaks only to the API. May be imported by anything under `lab/` and by tests.
  */
@@ -8,6 +9,7 @@ export { type Controllers, startControllers } from "./controllers.ts";
 export { apiTime, type EventSubject, type Happening, recordEvent } from "./events.ts";
 export {
   conditionOf,
+  type DaemonSet,
   type Deployment,
   isActive,
   keyOf,
@@ -15,5 +17,6 @@ export {
   type Node,
   type Pod,
   type ReplicaSet,
+  type StatefulSet,
 } from "./kinds.ts";
 export { Worker } from "./worker.ts";

@@ -1,4 +1,13 @@
-import type { DeploymentSpec, DeploymentStatus, ReplicaSetSpec, ReplicaSetStatus } from "kubernetes-types/apps/v1.d.ts";
+import type {
+  DaemonSetSpec,
+  DaemonSetStatus,
+  DeploymentSpec,
+  DeploymentStatus,
+  ReplicaSetSpec,
+  ReplicaSetStatus,
+  StatefulSetSpec,
+  StatefulSetStatus,
+} from "kubernetes-types/apps/v1.d.ts";
 import type { LeaseSpec } from "kubernetes-types/coordination/v1.d.ts";
 import type { NodeSpec, NodeStatus, PodSpec, PodStatus } from "kubernetes-types/core/v1.d.ts";
 import type { ObjectMeta } from "../api/index.ts";
@@ -31,6 +40,21 @@ export interface Deployment {
   readonly metadata: ObjectMeta;
   readonly spec: DeploymentSpec;
   readonly status?: DeploymentStatus;
+}
+
+/** A StatefulSet: Pods with ordinals, of which each keeps its name. */
+export interface StatefulSet {
+  readonly metadata: ObjectMeta;
+  /** kubernetes-types knows no `ordinals` yet. */
+  readonly spec: StatefulSetSpec & { readonly ordinals?: { readonly start?: number } };
+  readonly status?: StatefulSetStatus;
+}
+
+/** A DaemonSet: one Pod on each node. */
+export interface DaemonSet {
+  readonly metadata: ObjectMeta;
+  readonly spec: DaemonSetSpec;
+  readonly status?: DaemonSetStatus;
 }
 
 /** A Lease: a node's heartbeat, or the election of a leader. */

@@ -1,20 +1,19 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ReplicaSetStatus } from "kubernetes-types/apps/v1.d.ts";
-import { isStatus, type LabClient } from "../api/index.ts";
-import { recordEvent } from "./events.ts";
-import { conditionOf, controllerOf, isActive, type Pod, type ReplicaSet } from "./kinds.ts";
+import type { LabClient } from "../api/index.ts";
+import { isActive, type Pod, type ReplicaSet } from "./kinds.ts";
+import { createPod, deletePod, isEnding, isReady, ownPods } from "./own-pods.ts";
 
 /** Adjusts the number of a ReplicaSet's Pods to its spec, and its status to its Pods. */
 export async function reconcileReplicaSet(client: LabClient, namespace: string, name: string): Promise<void> {
-  const set = await client.get<ReplicaSet>("apps/v1/replicasets", { namespace, name });
-  if (set === undefined || set.metadata.deletionTimestamp !== undefined) return;
-  const found = await client.list<Pod>("v1/pods", { namespace });
-  const pods = found.filter(
-    (pod) => controllerOf(pod) === set.metadata.uid && isActive(pod) && pod.metadata.deletionTimestamp === undefined,
-  );
+  const found = await client.get<ReplicaSet>("apps/v1/replicasets", { namespace, name });
+  if (found === undefined || found.metadata.deletionTimestamp !== undefined) return;
+  const set = { ...found, kind: "ReplicaSet" } as const;
+  const pods = (await ownPods(client, set)).filter((pod) => isActive(pod) && !isEnding(pod));
   await updateStatus(client, set, pods); // Before the changes, which trigger this again.
   const wanted = set.spec.replicas ?? 1;
-  for (let missing = wanted - pods.length; missing > 0; missing--) await createPod(client, set);
+  for (let missing = wanted - pods.length; missing > 0; missing--)
+    await createPod(client, set, { metadata: { generateName: `${name}-` } });
   for (const pod of pods.toSorted(byWorth).slice(0, Math.max(0, pods.length - wanted)))
     await deletePod(client, set, pod);
 }
@@ -23,44 +22,6 @@ export async function reconcileReplicaSet(client: LabClient, namespace: string, 
 function byWorth(a: Pod, b: Pod): number {
   const worth = (pod: Pod) => (pod.spec.nodeName === undefined ? 0 : isReady(pod) ? 2 : 1);
   return worth(a) - worth(b) || b.metadata.creationTimestamp.localeCompare(a.metadata.creationTimestamp);
-}
-
-function isReady(pod: Pod): boolean {
-  return conditionOf(pod, "Ready") === "True";
-}
-
-async function createPod(client: LabClient, set: ReplicaSet): Promise<void> {
-  const { metadata, spec } = set.spec.template ?? {};
-  const { namespace = "default", name, uid } = set.metadata;
-  const owner = { apiVersion: "apps/v1", kind: "ReplicaSet", name, uid, controller: true, blockOwnerDeletion: true };
-  const pod = await client.create<Pod>("v1/pods", {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: {
-      namespace,
-      generateName: `${name}-`,
-      labels: metadata?.labels ?? {},
-      annotations: metadata?.annotations ?? {},
-      ownerReferences: [owner],
-    },
-    spec,
-  });
-  await report(client, set, "SuccessfulCreate", `Created pod: ${pod.metadata.name}`);
-}
-
-async function deletePod(client: LabClient, set: ReplicaSet, pod: Pod): Promise<void> {
-  const { namespace = "default", name, uid } = pod.metadata;
-  try {
-    await client.delete("v1/pods", { namespace, name }, { uid });
-  } catch (error) {
-    if (!isStatus(error, 409)) throw error;
-  }
-  await report(client, set, "SuccessfulDelete", `Deleted pod: ${name}`);
-}
-
-function report(client: LabClient, set: ReplicaSet, reason: string, message: string): Promise<void> {
-  const subject = { apiVersion: "apps/v1", kind: "ReplicaSet", metadata: set.metadata };
-  return recordEvent(client, subject, { type: "Normal", reason, message, component: "replicaset-controller" });
 }
 
 async function updateStatus(client: LabClient, set: ReplicaSet, pods: readonly Pod[]): Promise<void> {
