@@ -1,13 +1,25 @@
-import { type Clock, type Signal, withTimeout } from "#base";
+import { type Clock, hasCode, type Signal, withTimeout } from "#base";
 import { CniError, type CniRequest, cniCodes } from "#cni";
 import type { Pod } from "#kube";
-import { assignDevices, type ConfigSource, type Delegate, decodeSettings, planDelegates } from "#multus";
+import {
+  assignDevices,
+  type ConfigSource,
+  type Delegate,
+  decodeSettings,
+  networkNotFound,
+  planDelegates,
+} from "#multus";
 import { type Chain, ownIpam } from "./chain.ts";
 import { uidOf } from "./pods.ts";
 
 /** How long an ADD waits for others' daemons, within its own time. */
 const readyMsMax = 25_000;
 const readyLookMs = 250;
+/** A Pod so young may have come together with its networks, a moment before the controller makes them. */
+const youngMsMax = 10_000;
+/** How long its ADD waits for them. */
+const networksMsMax = 2_000;
+const networksLookMs = 50;
 
 /** Where a Pod's networks are looked up, and which plugins run them. */
 export interface NetworksOptions {
@@ -45,6 +57,30 @@ export function planNetworks(
   const { name, cniVersion } = config;
   const single = { disableCheck: false, disableGc: false, loadOnlyInlinedPlugins: true };
   return [{ displayName: name, network: { name, cniVersion, plugins, ...single }, ifName, master: true }];
+}
+
+/**
+ * The networks of a Pod's ADD. One manifest may have Pod and SpiderMultusConfig: then the network is waited for, because
+ * kubelet would try again only ten seconds later.
+ */
+export async function awaitNetworks(
+  request: CniRequest,
+  pod: Pod,
+  options: NetworksOptions,
+  { signal }: Signal,
+): Promise<readonly Delegate[]> {
+  const { clock } = options;
+  const ageMs = clock.wall().getTime() - Date.parse(pod.metadata.creationTimestamp ?? "");
+  // The node's clock may differ from the API server's, in either direction.
+  const untilMs = clock.monotonicMs() + (Math.abs(ageMs) < youngMsMax ? networksMsMax : 0);
+  for (;;) {
+    try {
+      return planNetworks(request, pod, options);
+    } catch (error) {
+      if (!hasCode(error, networkNotFound) || clock.monotonicMs() >= untilMs) throw error;
+    }
+    await clock.sleep(networksLookMs, { signal });
+  }
 }
 
 /** Where others' daemons must be ready first, waits for the file by which they tell. Throws CniError 11 naming it. */

@@ -19,7 +19,7 @@ import { allocateForeign, type Detection, freePodOf } from "#plugins";
 import { ownIpam, recordedResult } from "./chain.ts";
 import { moveDefaultRoutes } from "./default-routes.ts";
 import { offerDeviceInfo, readDeviceInfo, removeDeviceInfo } from "./device-info.ts";
-import { type NetworksOptions, planNetworks, refuseUnready, waitForOthers } from "./networks.ts";
+import { awaitNetworks, type NetworksOptions, planNetworks, refuseUnready, waitForOthers } from "./networks.ts";
 import { uidOf } from "./pods.ts";
 import {
   type AttachedDelegate,
@@ -78,7 +78,7 @@ export class Verbs {
       "networks",
       async (o) => {
         await waitForOthers(request, this.#options, o);
-        const planned = planNetworks(request, pod, this.#options);
+        const planned = await awaitNetworks(request, pod, this.#options, o);
         const plans = planDefaultRoutes(planned);
         for (const delegate of planned) await this.#verify(request, delegate, running);
         const fresh = newRecord(request, netns, pod, planned);

@@ -29,8 +29,9 @@ const card = { master: ["eth0"] };
 
 const macvlan = (on: typeof card | typeof bond) => (id: number | undefined) =>
   ({ cniType: "macvlan", macvlan: { ...on, ...tagged(id) } }) as const;
+/** The prefix is without effect: the kernel refuses another MAC address than the parent's. */
 const ipvlan = (on: typeof card | typeof bond) => (id: number | undefined) =>
-  ({ cniType: "ipvlan", ipvlan: { ...on, ...tagged(id) } }) as const;
+  ({ cniType: "ipvlan", ipvlan: { ...on, ...tagged(id) }, coordinator: { podMACPrefix: "0a:1b" } }) as const;
 const vlanOn = (on: typeof card | typeof bond) => (id: number | undefined) =>
   ({ cniType: "vlan", vlan: { ...on, vlanID: id ?? 0 } }) as const;
 const ovs = (id: number | undefined) =>
