@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations, type SpiderIPAddressSpec, spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
-import { events, pods } from "#kube";
+import { events, pods, statefulSets } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -86,6 +86,30 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     assert.notEqual(mark(), undefined);
   });
 
+  it("gc releases what is kept for a StatefulSet that is gone or smaller by now, and nothing else that is kept", async () => {
+    const { api } = healthy();
+    const { spec } = api.read(spiderIPAddresses, { name: address }) as unknown as { spec: SpiderIPAddressSpec };
+    const sticky = (name: string, podName: string, set: string, more: Partial<SpiderIPAddressSpec> = {}) =>
+      api.apply(spiderIPAddresses, {
+        metadata: { name },
+        spec: {
+          ...{ ...spec, address: name, purpose: "Sticky", podName, owner: `apps/v1/StatefulSet/default/${set}` },
+          ...more,
+        },
+      });
+    sticky("172.18.30.132", "db-0", "db");
+    sticky("172.18.30.133", "db-1", "db");
+    sticky("172.18.30.134", "old-0", "old");
+    sticky("172.18.30.135", "old-1", "old", { unclean: true });
+    sticky("172.18.30.136", "vm-1", "", { owner: "kubevirt.io/v1/VirtualMachineInstance/default/vm" });
+    api.apply(statefulSets, { metadata: { namespace: "default", name: "db" }, spec: { replicas: 1 } });
+    const pool = api.read(spiderIPPools, { name: "p" }) ?? assert.fail();
+    api.apply(spiderIPPools, { ...pool, status: { allocatedIPCount: 6 } });
+    const { out, status } = await runCtl(api, ["gc", "--dry-run", "-o", "name"]);
+    assert.equal(status, 0);
+    assert.deepEqual(out.match(/172\.18\.30\.\d+/g), ["172.18.30.133", "172.18.30.134"]);
+  });
+
   it("finds a claim of a former Pod of the same name", async () => {
     const { api, makePod, endpoint } = healthy();
     api.remove(pods, { namespace: "default", name: "web-0" });
@@ -151,6 +175,29 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     assert.equal(status, 1);
     assert.match(out, /^stale-host-route +n1: route 10\.6\.0\.9\/32 +table 500 leads to it by eth0 \(read 2026/m);
     assert.doesNotMatch(out, /10\.6\.0\.8/);
+  });
+
+  it("finds a Pod that runs with an address in quarantine, and not one whose ADD went on to another address", async () => {
+    const { api } = healthy();
+    const { spec } = api.read(spiderIPAddresses, { name: address }) as unknown as { spec: SpiderIPAddressSpec };
+    const quarantine = {
+      purpose: "Quarantine",
+      until: "2026-01-01T00:05:00Z",
+      reason: "a plugin found it in use",
+    } as const;
+    api.apply(spiderIPAddresses, { metadata: { name: address }, spec: { ...spec, ...quarantine } });
+    api.remove(spiderEndpoints, { namespace: "default", name: "web-0" });
+    const pool = api.read(spiderIPPools, { name: "p" }) ?? assert.fail();
+    api.apply(spiderIPPools, { ...pool, status: { allocatedIPCount: 0 } });
+    assert.deepEqual((await runCtl(api, ["check"])).err, "All sources agree.\n");
+    const pod = api.read(pods, { namespace: "default", name: "web-0" }) ?? assert.fail();
+    api.apply(pods, { ...pod, status: { phase: "Running", podIPs: [{ ip: address }] } });
+    const { out, status } = await runCtl(api, ["check"]);
+    assert.equal(status, 1);
+    assert.match(
+      out,
+      /^pod-without-claim +default\/web-0 +the Pod runs with 172\.18\.30\.131 .* +it is in quarantine until 2026-01-01T00:05:00Z: a plugin found it in use/m,
+    );
   });
 
   it("finds an address that two living Pods have", async () => {

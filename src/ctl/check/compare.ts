@@ -1,8 +1,9 @@
 import type { SpiderEndpoint, SpiderIPPool } from "#api";
 import type { Disagreement } from "#doctor";
-import { formatIp, tryParsePrefix } from "#ip";
+import { formatIp, sameIp, tryParseIp, tryParsePrefix } from "#ip";
 import { isPodAlive, isPodUid, keyOf, type Pod } from "#kube";
 import { type Claim, isHeld } from "#ledger";
+import { addressesOfStatus, networkStatusAnnotation } from "#multus";
 
 /** A list of objects, and when it was requested. */
 export interface Read<T> {
@@ -23,6 +24,7 @@ export function disagreements(observed: Observed): readonly Disagreement[] {
   return [
     ...claimsOfGonePods(observed),
     ...podsWithoutClaims(observed),
+    ...podsInQuarantine(observed),
     ...addressesOfTwoPods(observed),
     ...differentViews(observed),
   ];
@@ -72,6 +74,28 @@ function podsWithoutClaims({ claims, pods, endpoints }: Observed): readonly Disa
         },
       ];
     });
+  });
+}
+
+/** A Pod runs with an address that was given back, because somebody else was found to have it. */
+function podsInQuarantine({ claims, pods }: Observed): readonly Disagreement[] {
+  const alive = new Map(pods.items.filter(isPodAlive).map((pod) => [pod.metadata.uid, pod]));
+  return claims.items.flatMap(({ ip, spec }): readonly Disagreement[] => {
+    const pod = alive.get(spec.podUID ?? "");
+    if (spec.purpose !== "Quarantine" || pod === undefined) return [];
+    const { metadata, status } = pod;
+    const shown = addressesOfStatus(metadata.annotations?.[networkStatusAnnotation], spec.nic ?? "");
+    const podIps = status?.podIPs?.flatMap((one) => (one.ip === undefined ? [] : (tryParseIp(one.ip) ?? []))) ?? [];
+    if (![...shown, ...podIps].some((one) => sameIp(one, ip))) return [];
+    const address = formatIp(ip);
+    const until = `it is in quarantine until ${spec.until ?? "further notice"}: ${spec.reason ?? "no reason given"}`;
+    return [
+      {
+        ...{ kind: "pod-without-claim", object: keyOf(metadata), key: `pod-without-claim ${metadata.uid} ${address}` },
+        one: { text: `the Pod runs with ${address}`, readAt: pods.readAt },
+        other: { text: until, readAt: claims.readAt },
+      },
+    ];
   });
 }
 

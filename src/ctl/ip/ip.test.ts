@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations, type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
-import { nodes, pods } from "#kube";
+import { nodes, pods, statefulSets } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -145,6 +145,27 @@ describe("spiderpoolctl ip release", () => {
     const api = claimed({});
     api.apply(pods, { metadata: { namespace: "default", name: "web-0" } });
     assert.equal((await runCtl(api, ["ip", "release", "172.18.30.131"])).status, 0);
+  });
+
+  it("releases what is kept for a StatefulSet only when that wants it no more", async () => {
+    const api = claimed({});
+    const { node: _, containerID: __, ...detached } = spec;
+    const kept = { ...detached, purpose: "Sticky", podName: "db-1", owner: "apps/v1/StatefulSet/default/db" } as const;
+    const claim = (more: object = {}) =>
+      api.apply(spiderIPAddresses, { metadata: { name: spec.address }, spec: { ...kept, ...more } });
+    const release = () => runCtl(api, ["ip", "release", spec.address, "--dry-run"]);
+    claim();
+    api.apply(statefulSets, { metadata: { namespace: "default", name: "db" }, spec: { replicas: 2 } });
+    assert.match(
+      (await release()).err,
+      /it is kept for apps\/v1\/StatefulSet\/default\/db; when that wants it no more/,
+    );
+    api.apply(statefulSets, { metadata: { namespace: "default", name: "db" }, spec: { replicas: 1 } });
+    assert.match((await release()).out, /would be released/);
+    api.remove(statefulSets, { namespace: "default", name: "db" });
+    assert.match((await release()).out, /would be released/);
+    claim({ unclean: true });
+    assert.match((await release()).err, /does not exist, but nobody saw the last sandbox end/);
   });
 
   it("does not trust a node that does not answer", async () => {

@@ -1,8 +1,8 @@
 import { annotations, spiderIPAddresses } from "#api";
 import { type Signal, SpiderError } from "#base";
 import { claimName, formatIp, type Ip } from "#ip";
-import { hasReason, nodes, pods } from "#kube";
-import { type Claim, claimOf } from "#ledger";
+import { hasReason, nodes, pods, statefulSets } from "#kube";
+import { type Claim, claimOf, type OwnerFact, parseOwner, statefulSetFact } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatItems } from "../output.ts";
@@ -93,7 +93,15 @@ async function whatStillUses(
     if (isHolder) return { reason: `Pod ${namespace}/${name} exists`, fix: "delete the Pod, or use --force" };
   }
   if (purpose === "Sticky") {
-    return { reason: `it is kept for ${spec.owner ?? "its owner"}`, fix: "delete that, or use --force" };
+    const wanted = await wantedBy(spec, client, signal);
+    if (wanted.kind !== "invalid") {
+      const fix = "when that wants it no more, the controller releases it by itself; --force does it now";
+      return { reason: `it is kept for ${spec.owner ?? "its owner"}`, fix };
+    }
+    if (spec.unclean === true) {
+      const reason = `${wanted.why}, but nobody saw the last sandbox end that had the address`;
+      return { reason, fix: "the controller releases it after a quarantine; --force does it now" };
+    }
   }
   if (node === undefined) return undefined;
   // Its sandbox may outlive the Pod's object: the agent of a live node releases by itself when it is gone.
@@ -104,6 +112,18 @@ async function whatStillUses(
     reason: `node ${node} does not answer, and the Pod's sandbox may still run there`,
     fix: "make sure that it does not, then use --force",
   };
+}
+
+/** Whether the application of a sticky address still wants it. Only StatefulSets are asked. */
+async function wantedBy(
+  { owner = "", podName = "" }: Claim["spec"],
+  client: Cluster["client"],
+  signal: AbortSignal,
+): Promise<OwnerFact> {
+  const ref = parseOwner(owner);
+  if (ref?.type !== "apps/v1/StatefulSet") return { kind: "unknown" };
+  const set = await client.get(statefulSets, { namespace: ref.namespace, name: ref.name }, { signal });
+  return statefulSetFact(ref, set?.spec, podName);
 }
 
 async function mark(claim: Claim, { client }: Cluster, signal: AbortSignal): Promise<void> {
