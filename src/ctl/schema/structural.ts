@@ -23,6 +23,8 @@ export interface SchemaViolation {
   /** `spec.ips[0]` */
   readonly field: string;
   readonly message: string;
+  /** The field is not known: what is known may be judged without it. */
+  readonly unknown?: true;
 }
 
 /**
@@ -112,7 +114,7 @@ function unknown(field: string, name: string, names: readonly string[]): SchemaV
   const meant = closest(name, names);
   const known = names.length === 0 ? "there is none here" : `known are ${names.join(", ")}`;
   const hint = meant === undefined ? known : `did you mean ${meant}?`;
-  return { field, message: `unknown field ${JSON.stringify(name)}: ${hint}` };
+  return { field, message: `unknown field ${JSON.stringify(name)}: ${hint}`, unknown: true };
 }
 
 function invalid(field: string, value: unknown, rule: string): SchemaViolation {

@@ -91,6 +91,16 @@ items:
     assert.match(lines[5] ?? "", /^spiderippool\/c: spec\.subnet: Invalid value: .* \(x\.yaml, line 24\)$/);
   });
 
+  it("judges what it knows of an object beside a field that it does not know", async () => {
+    const spec = { subnet: "10.6.0.0/16", ips: ["10.6.0.9-10.6.0.1"], vlan: 1 };
+    const { err } = await validate(new FakeApi(), pool("a", spec));
+    const fields = err
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split(": ")[1]);
+    assert.deepEqual(fields, ["spec.vlan", "spec.ips[0]"]);
+  });
+
   describe("about annotations, with which Pods would not start", () => {
     const deployment = (notes: string) => `apiVersion: apps/v1
 kind: Deployment

@@ -52,8 +52,8 @@ interface Others {
 }
 
 /**
- * Prints a line for each of our objects in the file: valid, or all mistakes and their places, first by the kind's schema and, if
- * that finds none, by the rules of admission; and a line for each Pod, Pod template and Namespace with annotations of ours.
+ * Prints a line for each of our objects in the file: valid, or all mistakes and their places, by the kind's schema and, if
+ * that finds no wrong value, by the rules of admission; and a line for each Pod, Pod template and Namespace with annotations of ours.
  * Skips other objects. The exit status is 1 if one has a mistake.
  */
 async function validate(filename: string, { io, cluster, output }: Context): Promise<number> {
@@ -93,12 +93,14 @@ function resourceName({ apiVersion: version = "v1", kind = "", metadata }: Manif
 }
 
 function judge(manifest: Manifest, others: Others): readonly Wrong[] {
-  const bySchema = violationsOfKind(manifest).map(({ field, message }) => ({ field, text: `${field}: ${message}` }));
-  if (bySchema.length > 0) return bySchema;
-  return judgeByRules(manifest, others).map((violation) => ({
+  const violations = violationsOfKind(manifest);
+  const bySchema = violations.map(({ field, message }) => ({ field, text: `${field}: ${message}` }));
+  if (!violations.every(({ unknown }) => unknown)) return bySchema;
+  const byRules = judgeByRules(manifest, others).map((violation) => ({
     field: violation.field,
     text: formatViolation(violation),
   }));
+  return [...bySchema, ...byRules];
 }
 
 function judgeByRules(manifest: Manifest, others: Others): readonly Violation[] {
