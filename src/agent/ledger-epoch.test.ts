@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { annotations, lostToken, spiderEndpoints, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
-import { never } from "#base";
+import { never, type SpiderError } from "#base";
 import { parseIp } from "#ip";
 import { type KubeObject, nodes, pods } from "#kube";
 import { takenOverDraft } from "#ledger";
@@ -242,7 +242,12 @@ describe("a node of a former system", () => {
     const agent = await cluster.agent("n1");
     await cluster.advance(300_000);
     const late = AbortSignal.abort(new Error("late"));
-    await assert.rejects(agent.epoch.open({ signal: late }), /no new address is given while the ledger is taken over/);
+    await assert.rejects(agent.epoch.open({ signal: late }), (error: SpiderError) => {
+      assert.match(error.message, /no new address is given while the ledger is taken over/);
+      // The fix names the release's own namespace.
+      assert.match(String(error.details["fix"]), /kubectl -n spiderpool logs deploy\/spiderpool-controller/);
+      return true;
+    });
     close(undefined);
     await cluster.advance(1_000);
     await agent.epoch.open({ signal: never });

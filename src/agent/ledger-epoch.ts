@@ -13,6 +13,8 @@ interface LedgerEpochOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly node: string;
+  /** Where the controller runs. */
+  readonly namespace: string;
   /** The pools' metadata: the leader closes pools by an annotation, and versions show that the server was restored. */
   readonly pools: Store<KubeObject>;
   /** Called when the ledger was lost and the server may have been restored: other watches may show outdated objects. */
@@ -126,7 +128,7 @@ export class LedgerEpoch {
     throw new SpiderError("LEDGER_CLOSED", `no new address is given while the ledger is ${why}`, {
       details: {
         closed: this.#closed?.token,
-        fix: "it is tried again; where this lasts, kubectl -n kube-system logs deploy/spiderpool-controller says what it waits for",
+        fix: `it is tried again; where this lasts, kubectl -n ${this.#options.namespace} logs deploy/spiderpool-controller says what it waits for`,
       },
     });
   }

@@ -82,7 +82,7 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
 /** The ledger and what keeps it true. These parts ask each other in circles, so each asks by a function, once all exist. */
 function createLedger(context: AddressContext, { exclusive, claimedAgain, cut, nodes, random }: Surroundings) {
   const { options, log, clock, tasks, cluster, settings, records, events, owners, metrics } = context;
-  const { node, lookEveryMs } = options;
+  const { node, namespace, lookEveryMs } = options;
   const { client, podStore, reservedStore, pools } = cluster;
   const intents = new Intents(join(options.runDir, "intent"));
   const ledger = new Ledger({
@@ -127,7 +127,7 @@ function createLedger(context: AddressContext, { exclusive, claimedAgain, cut, n
     log,
   });
   const epoch: LedgerEpoch = new LedgerEpoch({
-    ...{ client, clock, log, node, pools: cluster.poolMetadata, lost: cluster.relist },
+    ...{ client, clock, log, node, namespace, pools: cluster.poolMetadata, lost: cluster.relist },
     recalled: (o) => ledger.recalled(o),
     check: (o) => returned.checkEvery(o),
     isWhole: () => returned.isWhole,

@@ -205,7 +205,7 @@ export class TestAgent {
       {
         ...{ log, clock, tasks, settings, families, records: this.records, owners: new TopControllers(client) },
         options: {
-          ...{ node, namespace: "kube-system", clusterNetwork: "", runDir: folder },
+          ...{ node, namespace: "spiderpool", clusterNetwork: "", runDir: folder },
           ...{ autoPoolWaitMs: 50_000, lookEveryMs: 20_000 },
         },
         cluster: {
