@@ -71,6 +71,9 @@ export const ipAddressDefinition = definitionOf(spiderIPAddresses, "sia", {
     { name: "NAMESPACE", type: "string", jsonPath: ".spec.podNamespace", description: "podNamespace" },
     { name: "POD", type: "string", jsonPath: ".spec.podName", description: "podName" },
     { name: "NIC", type: "string", jsonPath: ".spec.nic", description: "nic" },
+    { name: "UNTIL", type: "string", jsonPath: ".spec.until", description: "until", priority: 10 },
+    { name: "MAC", type: "string", jsonPath: ".spec.mac", description: "mac", priority: 10 },
+    { name: "REASON", type: "string", jsonPath: ".spec.reason", description: "reason", priority: 10 },
   ],
   rules: claimObjectRules,
 });

@@ -113,6 +113,7 @@ function claimPrinter(now: Date, nothing: string): Printer<Claim> {
       { header: "NIC", value: ({ spec }) => spec.nic ?? "" },
       { header: "NODE", value: ({ spec }) => spec.node ?? "" },
       { header: "AGE", value: age },
+      { header: "UNTIL", value: ({ spec }) => spec.until ?? "", wide: true },
       { header: "OWNER", value: ({ spec }) => spec.owner ?? "", wide: true },
       { header: "POD UID", value: ({ spec }) => spec.podUID ?? "", wide: true },
       { header: "CONTAINER", value: ({ spec }) => (spec.containerID ?? "").slice(0, 12), wide: true },
