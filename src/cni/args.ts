@@ -3,9 +3,9 @@ import { argsBytesMax } from "./limits.ts";
 import type { PodRef } from "./types.ts";
 
 /**
- * CNI_ARGS, `K=V;K=V`, in the order given; of a key given more than once the last value holds. Keys that nobody knows are
- * always accepted, with or without IgnoreUnknown. Throws CniError 4 for an item without exactly one `=`: values have no
- * escape, so neither `;` nor `=` can be part of one.
+ * Parses CNI_ARGS (`K=V;K=V`). The order is kept; a repeated key has its last value. Unknown keys are accepted, with or
+ * without IgnoreUnknown. Throws CniError 4 for a text that is too long, and for an item without exactly one `=`: the format
+ * has no escapes, so a value can contain neither `;` nor `=`.
  */
 export function parseArgs(text: string): ReadonlyMap<string, string> {
   const args = new Map<string, string>();
@@ -25,7 +25,7 @@ export function parseArgs(text: string): ReadonlyMap<string, string> {
   return args;
 }
 
-/** The inverse of `parseArgs`. Pairs rather than a map, because Multus repeats keys. */
+/** The inverse of {@link parseArgs}. Takes pairs rather than a map, because Multus repeats keys. */
 export function formatArgs(pairs: Iterable<readonly [string, string]>): string {
   return Array.from(pairs, ([key, value]) => `${key}=${value}`).join(";");
 }

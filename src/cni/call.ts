@@ -7,10 +7,10 @@ import { type CniRequest, type CniResult, type JsonObject, type PluginConfig, ty
 import { checkContainerId, checkIfName, checkNetworkName } from "./validate.ts";
 import { compareVersions, impliedVersion, supportedVersions } from "./versions.ts";
 
-/** The CNI_* variables of one process. */
+/** The environment of a plugin process; only the CNI_* variables count. */
 export type CniEnv = Readonly<Record<string, string | undefined>>;
 
-/** A call as the operating system delivers it. */
+/** A call as the operating system delivers it, before anything is checked. */
 export interface RawCall {
   /** The last part of argv[0]. */
   readonly executable: string;
@@ -18,14 +18,14 @@ export interface RawCall {
   readonly stdin: Uint8Array;
 }
 
-/** A call understood. VERSION and a call without a verb need no configuration and no container. */
+/** A decoded call. VERSION and a call without a verb need no configuration and no container. */
 export type Call =
   | { readonly kind: "about" }
   | { readonly kind: "version" }
   | { readonly kind: "request"; readonly request: CniRequest };
 
 interface DecodeCallOptions {
-  /** Refuse a call without CNI_PATH: for plugins that execute others. Those that do not are served without. */
+  /** Refuse a call without CNI_PATH. Only plugins that execute others need it. */
   readonly pathRequired?: boolean;
 }
 
@@ -35,12 +35,12 @@ interface Variable {
   readonly check?: (value: string) => void;
 }
 
-/** The one variable in a call's frame that is the shim's own: when it was started. */
+/** The shim adds this variable to the frame: when it was started. */
 const calledVariable = "SPIDERPOOL_CALLED_MS";
 
 const ofContainer: readonly string[] = ["ADD", "CHECK", "DEL"];
 
-// In the order in which missing ones are listed. An empty value counts as missing.
+// Errors list missing variables in this order. An empty value counts as missing.
 const variables: readonly Variable[] = [
   { name: "CNI_COMMAND", requiredBy: [] },
   { name: "CNI_CONTAINERID", requiredBy: ofContainer, check: checkContainerId },
@@ -51,8 +51,9 @@ const variables: readonly Variable[] = [
 ];
 
 /**
- * Reads a call in the order in which plugins are expected to check it: environment (CniError 4), size of stdin (5), JSON
- * (6), name (7), version (1), whether the version has the verb (1), and last whether there is such a verb (4).
+ * Checks and decodes a call, in the order that runtimes expect of plugins, because the order decides which error a wrong call
+ * gets: environment (CniError 4), size of stdin (5), JSON (6), name (7), version (1), a verb that is newer than the version
+ * (1), an unknown verb (4).
  */
 export function decodeCall(raw: RawCall, options: DecodeCallOptions = {}): Call {
   const command = raw.env["CNI_COMMAND"] ?? "";
@@ -93,7 +94,7 @@ function checkEnvironment(env: CniEnv, command: string, pathRequired: boolean): 
   }
 }
 
-/** The configuration alone, with its previous result. Throws CniError 5, 6, 7 or 1, in this order. */
+/** Decodes stdin: the configuration with its previous result. Throws CniError 5, 6, 7 or 1, in this order. */
 function decodeConfig({ executable, stdin }: Pick<RawCall, "executable" | "stdin">, command: string): PluginConfig {
   if (stdin.byteLength > stdinBytesMax) {
     throw new CniError(cniCodes.io, "network configuration on stdin is too large", {
@@ -118,7 +119,7 @@ function decodeConfig({ executable, stdin }: Pick<RawCall, "executable" | "stdin
   return { cniVersion, name, type, raw, ...(prevResult === undefined ? {} : { prevResult }) };
 }
 
-/** A DEL goes on without a previous result that nobody can read: it comes from a cache, and must not keep a Pod from ending. */
+/** A DEL ignores a malformed previous result: it comes from the runtime's cache, and must not keep a Pod from ending. */
 function decodePrevResult(raw: JsonObject, cniVersion: string, command: string): CniResult | undefined {
   const found = raw["prevResult"];
   if (found === undefined || found === null) return undefined;
@@ -130,7 +131,7 @@ function decodePrevResult(raw: JsonObject, cniVersion: string, command: string):
   }
 }
 
-/** The first version that has the verb; the others are as old as the protocol. */
+/** The first version that has the verb. Verbs that are not listed are as old as the protocol. */
 const sinceVersion: ReadonlyMap<string, string> = new Map([
   ["CHECK", "0.4.0"],
   ["GC", "1.1.0"],
@@ -152,7 +153,7 @@ function verbOf(command: string): Verb {
   return verb;
 }
 
-/** The CNI_* variables of a call, for executing another plugin. All are there, so that none of an outer call shows through. */
+/** The CNI_* variables for executing another plugin. All are set, so that none is inherited from an outer call. */
 export function encodeEnv(
   request: Pick<CniRequest, "verb" | "containerId" | "netns" | "ifName" | "path" | "netnsOverride">,
   args: Iterable<readonly [string, string]>,
@@ -168,7 +169,7 @@ export function encodeEnv(
   };
 }
 
-/** What a plugin process leaves behind. */
+/** What is left of a plugin process that ended: its exit status and its output. */
 export interface PluginOutput {
   /** Absent if a signal ended it. */
   readonly exitCode?: number;
@@ -177,7 +178,7 @@ export interface PluginOutput {
   readonly stderr: Uint8Array;
 }
 
-/** What a plugin answers on success: exit status 0, and a document on stdout where the verb has one. */
+/** What a plugin answers on success: exit status 0, and a document on stdout if the verb has one. */
 export function successOutput(document?: JsonObject): PluginOutput {
   return output(0, document);
 }

@@ -3,8 +3,8 @@ import { errorTextMax } from "./limits.ts";
 import type { JsonObject } from "./types.ts";
 
 /**
- * The numbers of the CNI specification ("Error" section; 1–99 are reserved by it), each with our stable code. `failed` (999)
- * is what plugins answer by custom where no number fits; our own numbers would start at 100.
+ * The error numbers of the CNI specification (section "Error"), which reserves 1 to 99. By custom, plugins answer 999
+ * (`failed`) if no number fits. Numbers of our own would start at 100.
  */
 export const cniCodes = {
   incompatibleVersion: 1,
@@ -21,6 +21,7 @@ export const cniCodes = {
   failed: 999,
 } as const;
 
+/** Our stable code for each number. */
 const codeNames: ReadonlyMap<number, string> = new Map([
   [1, "CNI_INCOMPATIBLE_VERSION"],
   [2, "CNI_UNSUPPORTED_FIELD"],
@@ -35,19 +36,19 @@ const codeNames: ReadonlyMap<number, string> = new Map([
   [51, "CNI_LIMITED_CONNECTIVITY"],
 ]);
 
-/** Characters of a value in the pairs of `text`. */
+/** The length at which a value in `text` is cut, in characters. */
 const foundMax = 200;
 
 interface CniErrorOptions {
-  /** Our own code, where the number says too little. @default that of the number */
+  /** Our own code, if the number says too little. @default the number's */
   readonly code?: string;
-  /** The `details` text of the answer; by default it is made of `details` and `cause`. */
+  /** The `details` text of the answer. @default made of `details` and `cause` */
   readonly text?: string;
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
 }
 
-/** An error that a plugin answers with: `message` becomes `msg`, and runtimes show it as `msg; details`. */
+/** An error that a plugin answers with. `message` becomes `msg`; runtimes show `msg; details`. */
 export class CniError extends SpiderError {
   readonly cniCode: number;
   readonly #text: string | undefined;
@@ -59,7 +60,7 @@ export class CniError extends SpiderError {
     this.#text = options.text === undefined ? undefined : shorten(options.text, errorTextMax);
   }
 
-  /** Anything caught, as the error to answer with. A CniError is never wrapped again; all else becomes 999 or `cniCode`. */
+  /** Makes anything that was caught an error to answer with. A CniError is returned as it is; all else gets `cniCode`. */
   static from(error: unknown, cniCode: number = cniCodes.failed): CniError {
     if (error instanceof CniError) return error;
     if (error instanceof SpiderError) {
@@ -70,8 +71,8 @@ export class CniError extends SpiderError {
   }
 
   /**
-   * The `details` of the answer: what was given, else `key value` pairs and the causes, and last what `details.fix` says can
-   * be done; "" when there is nothing to add.
+   * The `details` text of the answer: the text that was given; otherwise the details as `key value` pairs, the causes, and
+   * at the end the advice in `details.fix`. "" if there is nothing to add.
    */
   get text(): string {
     if (this.#text !== undefined) return this.#text;
@@ -82,7 +83,7 @@ export class CniError extends SpiderError {
     return [facts, ...(typeof fix === "string" ? [`What to do: ${fix}`] : [])].filter((part) => part !== "").join(". ");
   }
 
-  /** The answer as an object; `cniVersion` is the configuration's where it is known. */
+  /** The answer as an object. `cniVersion` is that of the configuration, if it is known. */
   toJson(cniVersion: string): JsonObject {
     const text = this.text;
     return { cniVersion, code: this.cniCode, msg: this.message, ...(text === "" ? {} : { details: text }) };
@@ -94,12 +95,12 @@ function describe(cause: unknown): string {
   return cause === undefined ? "" : formatError(cause);
 }
 
-/** A text as it is, unless it is empty: that would not be seen. */
+/** A text is shown without quotes, unless it is empty and could not be seen. */
 function shown(value: unknown): string {
   return typeof value === "string" && value !== "" ? value : (JSON.stringify(value) ?? "undefined");
 }
 
-/** What was found may be as long as its sender liked. */
+/** Errors quote their input, which may be of any length. */
 function shorten(text: string, max: number): string {
   return text.length > max ? `${text.slice(0, max)}…` : text;
 }

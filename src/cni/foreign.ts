@@ -4,6 +4,7 @@ import { isJsonObject, parseJsonObject } from "./json.ts";
 import { decodeResult, emptyResult } from "./result.ts";
 import type { CniResult, Verb } from "./types.ts";
 
+/** The length at which quoted output is cut, in bytes. */
 const shownBytesMax = 2048;
 
 /** Which plugin ran, for its errors. */
@@ -12,13 +13,13 @@ interface ForeignCall {
   readonly type: string;
   /** The network's name. */
   readonly network: string;
-  /** The configuration's version: that of a result which names none. */
+  /** The configuration's version. A result that names none has this one. */
   readonly cniVersion: string;
 }
 
 /**
- * The outcome of a plugin that ran as a process: its result at ADD, an empty one for the other verbs, whose output does not
- * count. Throws the plugin's own error, with its number, under the words `plugin type="x" name="y" failed (add)`.
+ * Reads the outcome of a plugin that ran as a process: its result at ADD; an empty result for the other verbs, whose output
+ * is ignored. Throws the plugin's own error with its number, preceded by `plugin type="x" name="y" failed (add)` as in libcni.
  */
 export function decodeOutput(call: ForeignCall, output: PluginOutput): CniResult {
   if (output.exitCode !== 0) throw failure(call, output);

@@ -1,12 +1,12 @@
 /**
- * What shim and agent say to each other over the agent's unix stream socket. The shim sends one `call`; the agent answers
- * with any number of `exec` (run this plugin as your child), each of which the shim answers with `output`, and at last
- * with `result`. The shim is C and parses no JSON, hence this form:
+ * The protocol between shim and agent on the agent's unix stream socket. The shim sends one `call`. The agent answers with
+ * any number of `exec` (run this plugin as your child), and the shim answers each with `output`. Finally the agent sends
+ * `result`. The shim is written in C and parses no JSON; that is why the format is binary:
  *
  *   frame: "SPC" | version u8 | kind u8 | three zero bytes | body length u32          (12 bytes, big-endian) | body
  *   body:  fields, each  tag u8 | length u32 | bytes
  *
- * The decoder refuses unknown kinds and tags, missing and repeated fields: both ends are installed together.
+ * The decoder refuses unknown kinds and tags, and missing or repeated fields: both ends are installed together.
  */
 import { SpiderError } from "#base";
 import type { PluginOutput, RawCall } from "./call.ts";
@@ -15,17 +15,17 @@ import { frameBytesMax, frameVariablesMax } from "./limits.ts";
 const frameVersion = 1;
 const magic = Buffer.from("SPC");
 const headerBytes = 12;
-/** Tag and length. */
+/** A field's tag and length. */
 const fieldHeaderBytes = 5;
 
-/** From the shim: it was executed. */
+/** From the shim: the runtime executed it. */
 interface CallFrame extends RawCall {
   readonly kind: "call";
 }
 
 /**
- * From the shim: the plugin that it ran ended so. Where it could not be executed, `exitCode` is 127 and stderr says why:
- * `noSuchPlugin` where no directory has a file of its name.
+ * From the shim: how the plugin that it ran ended. If the plugin could not be executed, `exitCode` is 127 and stderr says
+ * why; it is {@link noSuchPlugin} if no directory has a file of that name.
  */
 interface OutputFrame extends PluginOutput {
   readonly kind: "output";
@@ -40,13 +40,14 @@ interface ResultFrame {
 }
 
 /**
- * To the shim: run this plugin, found where the runtime sees it: the agent may have a root of its own. Its environment is
- * the shim's with `env` over it, where an empty value hides one of the shim's. After `timeoutMs` its process group is killed
- * (signal 9). Of its stdout 4 MiB are kept, of its stderr 64 KiB. While its file is being replaced it is tried again.
+ * To the shim: run this plugin. The shim finds it in the runtime's file system, which the agent may not see. The plugin gets
+ * the shim's environment with `env` on top; an empty value hides a variable of the shim. After `timeoutMs` its process group
+ * is killed (signal 9). The shim keeps 4 MiB of its stdout and 64 KiB of its stderr, and tries again while the plugin's file
+ * is being replaced.
  */
 export interface ExecFrame {
   readonly kind: "exec";
-  /** The directories, separated by `:`, of which the first that has a regular file `argv0` is taken. */
+  /** Directories, separated by `:`. The first one with a regular file `argv0` is used. */
   readonly path: string;
   readonly argv0: string;
   readonly env: Readonly<Record<string, string>>;
@@ -54,10 +55,10 @@ export interface ExecFrame {
   readonly timeoutMs: number;
 }
 
-/** What the shim says on stderr where no directory has the plugin. */
+/** What the shim writes to stderr if no directory has the plugin. */
 export const noSuchPlugin = "no such plugin";
 
-/** What shim and agent tell each other; `kind` is the frame's type on the wire. */
+/** One message between shim and agent; `kind` is its type on the wire. */
 export type Frame = CallFrame | ResultFrame | ExecFrame | OutputFrame;
 
 const kinds = { call: 1, result: 2, exec: 3, output: 4 } as const;
@@ -149,7 +150,7 @@ export class FrameReader {
   #bytes = 0;
   #needed = headerBytes;
 
-  /** The frames that `chunk` completes. Throws SpiderError FRAME_INVALID; the stream is of no use after that. */
+  /** Returns the frames that `chunk` completes. Throws SpiderError FRAME_INVALID; the stream is unusable after that. */
   push(chunk: Uint8Array): readonly Frame[] {
     const frames: Frame[] = [];
     this.#chunks.push(chunk);
@@ -169,7 +170,7 @@ export class FrameReader {
     return frames;
   }
 
-  /** Bytes of an unfinished frame: not 0 at the end of the stream means that the other side went away in the middle. */
+  /** Bytes of an unfinished frame. If it is not 0 at the end of the stream, the other side was cut off. */
   get pendingBytes(): number {
     return this.#bytes;
   }
@@ -183,7 +184,7 @@ function bodyLength(bytes: Buffer): number {
   return length;
 }
 
-/** Reads exactly one frame. Throws SpiderError FRAME_INVALID with the offset and what is wrong there. */
+/** Decodes exactly one frame. Throws SpiderError FRAME_INVALID with the offset and what is wrong there. */
 export function decodeFrame(frame: Uint8Array): Frame {
   const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
   if (bytes.length < headerBytes) invalid(bytes.length, "header is cut off");
@@ -218,7 +219,7 @@ export function decodeFrame(frame: Uint8Array): Frame {
   }
 }
 
-/** The fields of one body, each to be taken once. */
+/** The fields of one body. Reading a field removes it, so that `done` finds those that nobody expected. */
 class Fields {
   readonly #single = new Map<number, Buffer>();
   readonly #env: Record<string, string> = {};
@@ -277,7 +278,7 @@ class Fields {
     return { stdout: this.bytes("stdout"), stderr: this.bytes("stderr") };
   }
 
-  /** `frame`, when nothing is left over. */
+  /** Returns `frame`; refuses a body with fields that were not read. */
   done<T extends Frame>(frame: T): T {
     const [left] = this.#single.keys();
     if (left !== undefined) invalid(headerBytes, `unexpected field ${left}`);

@@ -1,7 +1,7 @@
 /**
  * The CNI protocol, specification 0.1.0 to 1.1.0: calls, network configurations, results in every version, errors, the
- * frames between shim and agent, and the port behind which address management stands. Pure: it touches no file, socket
- * or process, and knows no plugin. May be imported by every module after it and by the lab.
+ * frames between shim and agent, and `Ipam`, the interface of address management. The module is pure: it touches no file,
+ * socket or process, and knows no plugin. Every later module and the lab may import it.
  */
 export { formatArgs, parseArgs, podOf } from "./args.ts";
 export {

@@ -5,8 +5,8 @@ import type { JsonObject } from "./types.ts";
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
- * Parses JSON from text or UTF-8 bytes. `what` names the document in errors. Throws CniError 6, also for nesting deeper than
- * `jsonDepthMax`, so that whoever walks the value may do so recursively.
+ * Parses JSON from text or UTF-8 bytes. `what` names the document in errors. Throws CniError 6, also if the document is nested
+ * deeper than `jsonDepthMax`: then code that walks the value may be recursive.
  */
 export function parseJson(text: string | Uint8Array, what: string): unknown {
   try {
@@ -19,12 +19,12 @@ export function parseJson(text: string | Uint8Array, what: string): unknown {
   }
 }
 
-/** As `parseJson`, and throws CniError 6 for anything but an object. */
+/** {@link parseJson} of an object. Throws CniError 6 for any other value, too. */
 export function parseJsonObject(text: string | Uint8Array, what: string): JsonObject {
   return objectOf(parseJson(text, what), what);
 }
 
-/** `value` as an object; throws CniError 6 naming `what` if it is anything else. */
+/** Returns `value` if it is an object. Otherwise throws CniError 6, which names `what`. */
 export function objectOf(value: unknown, what: string): JsonObject {
   if (isJsonObject(value)) return value;
   throw new CniError(cniCodes.decode, `failed to decode ${what}`, {
@@ -32,29 +32,29 @@ export function objectOf(value: unknown, what: string): JsonObject {
   });
 }
 
-/** True for what JSON writes in braces. */
+/** True for an object of JSON: neither null nor an array. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** What a JSON value is, in the words of an error. */
+/** The kind of a JSON value, in words for errors: `an array`, `a number`. */
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (value === undefined) return "nothing";
   return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
-/** A document as CNI plugins print it: four spaces, no newline at the end. */
+/** Formats a document as CNI plugins do: indented by four spaces, without a newline at the end. */
 export function formatJson(value: JsonObject): string {
   return JSON.stringify(value, undefined, 4);
 }
 
-/** No more than the levels that are allowed, as in most documents: then nothing need be counted. */
+/** True if there are at most as many brackets as levels are allowed. Most documents pass this cheap test. */
 function hasFewBrackets(text: string): boolean {
   return text.split(/[[{]/, jsonDepthMax + 2).length <= jsonDepthMax + 1;
 }
 
-/** The deepest nesting of brackets outside strings; counts without building anything, and so before JSON.parse does. */
+/** The deepest nesting of brackets outside strings. It runs before JSON.parse, and so must not recurse itself. */
 function jsonDepth(text: string): number {
   let depth = 0;
   let deepest = 0;

@@ -19,11 +19,11 @@ export interface Network {
   readonly plugins: readonly NetworkPlugin[];
   readonly disableCheck: boolean;
   readonly disableGc: boolean;
-  /** False: plugin files beside the list belong to it, too, and `plugins` may be empty until they are added. */
+  /** If false, plugin files in a folder beside the list belong to it, too; `plugins` may be empty until they are added. */
   readonly loadOnlyInlinedPlugins: boolean;
 }
 
-/** What stands in for missing keys. */
+/** Values for missing keys. */
 interface NetworkDefaults {
   readonly name?: string;
   /** @default "0.1.0", as the specification has it */
@@ -31,8 +31,8 @@ interface NetworkDefaults {
 }
 
 /**
- * Reads a network configuration from text or JSON; an object with a top-level `type` is a single plugin. Throws CniError 6
- * for what is not JSON, CniError 7 with the field for all else.
+ * Decodes a network configuration, from text or an object. An object with a top-level `type` is a single plugin. Throws
+ * CniError 6 if the text is not JSON, and CniError 7 with the field for any other mistake.
  */
 export function decodeNetwork(source: string | JsonObject, options: NetworkDefaults = {}): Network {
   const object = typeof source === "string" ? parseJsonObject(source, "network configuration") : source;
@@ -52,7 +52,7 @@ export function decodeNetwork(source: string | JsonObject, options: NetworkDefau
   return network;
 }
 
-/** The network with plugins of further files behind its own (`loadOnlyInlinedPlugins: false`). */
+/** Adds the plugins of further files at the end (`loadOnlyInlinedPlugins: false`). Throws CniError 6 or 7. */
 export function appendPlugins(network: Network, texts: readonly string[]): Network {
   const more = texts.map((text) => decodePlugin(parseJsonObject(text, "plugin configuration"), network.name, ""));
   const plugins = [...network.plugins, ...more];
@@ -63,17 +63,17 @@ export function appendPlugins(network: Network, texts: readonly string[]): Netwo
 
 /** What a runtime adds to a plugin's own keys for one call. */
 export interface PluginCall {
-  /** The previous plugin's result at ADD; the final result at CHECK and DEL. */
+  /** At ADD the previous plugin's result; at CHECK and DEL the final result of the ADD. */
   readonly prevResult?: CniResult | undefined;
-  /** Values by capability; a plugin receives those that it declares. */
+  /** Values by capability. A plugin receives only those that it declares. */
   readonly capabilityArgs?: JsonObject;
   /** `cni.dev/valid-attachments` at GC. */
   readonly validAttachments?: readonly ValidAttachment[];
 }
 
 /**
- * The object that a plugin of `network` receives on stdin: its own keys with the network's name and version, and of
- * `call` what applies. `capabilities` stays in, as libcni leaves it; `runtimeConfig` is absent when it would be empty.
+ * The object that a plugin of `network` receives on stdin: its own keys, the network's name and version, and the parts of
+ * `call` that concern it. As in libcni, `capabilities` is kept and an empty `runtimeConfig` is left out.
  */
 export function pluginInput(network: Network, plugin: NetworkPlugin, call: PluginCall = {}): JsonObject {
   const { prevResult: _previous, runtimeConfig: _former, ...own } = plugin.raw;
@@ -96,15 +96,15 @@ function wanted(capabilities: unknown, args: JsonObject): JsonObject {
   );
 }
 
-/** An attachment that a runtime still knows. */
+/** An attachment that the runtime still knows. */
 export interface ValidAttachment {
   readonly containerId: string;
   readonly ifName: string;
 }
 
 /**
- * The attachments that a GC must spare. An absent list is an empty one: everything of this network is stale. Throws
- * CniError 7 for a malformed list, because guessing here would destroy what lives.
+ * The attachments that a GC must spare. If the list is absent, everything of this network is stale. Throws CniError 7 for a
+ * malformed list: a wrong guess would remove the network of running Pods.
  */
 export function validAttachments(config: JsonObject): readonly ValidAttachment[] {
   const key = config["cni.dev/valid-attachments"] === undefined ? "cni.dev/attachments" : "cni.dev/valid-attachments";
@@ -119,7 +119,7 @@ export function validAttachments(config: JsonObject): readonly ValidAttachment[]
   });
 }
 
-/** Of `cniVersion` and `cniVersions` the highest that we know; where we know none, `cniVersion`, for the plugin to refuse. */
+/** The highest known version among `cniVersion` and `cniVersions`. If none is known, `cniVersion`: the plugin will refuse it. */
 function versionOf(object: JsonObject, otherwise: string): string {
   const stated = object["cniVersion"] || otherwise;
   if (typeof stated !== "string") invalid(object["name"], "cniVersion", "a string", kindOf(stated));
@@ -147,7 +147,7 @@ function decodePlugin(raw: JsonObject, name: string, at: string): NetworkPlugin 
   return { type, raw };
 }
 
-/** libcni also takes the words "true" and "false" for a flag. */
+/** Like libcni, takes the texts "true" and "false", too. */
 function flag(object: JsonObject, key: string, name: string, otherwise: boolean): boolean {
   const value = object[key] ?? otherwise;
   if (value === true || value === "true") return true;

@@ -5,14 +5,14 @@ import { resultItemsMax } from "./limits.ts";
 import type { CniDns, CniInterface, CniIp, CniResult, CniRoute, JsonObject } from "./types.ts";
 import { type ResultVersion, resultVersions } from "./versions.ts";
 
-/** What a call without output comes to, as DEL and CHECK are. */
+/** The result of verbs that have none, such as DEL and CHECK. */
 export const emptyResult: CniResult = { interfaces: [], ips: [], routes: [] };
 
 /**
- * A result as a JSON object in `version`, keys in the order that plugins of that version print: sorted from 1.0.0 on and
- * before it with `dns` always last, even when empty. What a version cannot say is left out; up from 0.3.0 that is only
- * mtu, socketPath and pciID of interfaces. Throws CniError 1 for a version that is not in `resultVersions` and, for 0.2.0
- * and older, CniError 7 where the result has no address.
+ * Encodes a result as a JSON object of `version`. The keys are in the order that plugins of that version print: sorted since
+ * 1.0.0; before, with `dns` last, even if it is empty. What the version cannot express is left out; since 0.3.0 these are only
+ * an interface's mtu, socketPath and pciID. Throws CniError 1 for a version that is not in `resultVersions`, and CniError 7 if
+ * the version is 0.2.0 or older and the result has no address.
  */
 export function encodeResult(result: CniResult, version: string): JsonObject {
   const known = knownVersion(version);
@@ -72,7 +72,7 @@ function encodeDns(dns: CniDns | undefined): JsonObject {
   };
 }
 
-/** 0.1.0 and 0.2.0 know one address of each family and no interface; what is more is lost. */
+/** 0.1.0 and 0.2.0 have one address of each family and no interfaces. The rest is left out. */
 function encodeLegacy(result: CniResult, version: ResultVersion): JsonObject {
   const half = (family: 4 | 6): JsonObject => {
     const ip = result.ips.find(({ address }) => address.ip.family === family);
@@ -107,8 +107,8 @@ function filled(key: string, value: readonly string[] | undefined): JsonObject {
 }
 
 /**
- * Reads a result of any version. One that names no version is of `impliedVersion`, the configuration's. `null` counts as
- * absent. Throws CniError 1 for an unknown version and CniError 6, with the path of the field, for a malformed result.
+ * Decodes a result of any version. A result without a version has `impliedVersion`, that of the configuration. `null` counts
+ * as absent. Throws CniError 1 for an unknown version and CniError 6, with the path of the field, for a malformed result.
  */
 export function decodeResult(json: unknown, impliedVersion?: string): CniResult {
   const object = objectOf(json, "result");
@@ -184,7 +184,7 @@ function decodeDns(value: unknown): CniDns | undefined {
   return Object.keys(dns).length === 0 ? undefined : dns;
 }
 
-// Readers of one field each. `at` is the path in front of the key; null and "" count as absent, as Go's encoder leaves them.
+// Each of these reads one field. `at` is the path before the key. null and "" count as absent: Go's encoder writes them so.
 
 function present<K extends string, T>(key: K, value: T | undefined): { readonly [k in K]?: T } {
   return (value === undefined ? {} : { [key]: value }) as { readonly [k in K]?: T };
@@ -219,12 +219,12 @@ function texts(object: JsonObject, key: string): readonly string[] | undefined {
   return value.length === 0 ? undefined : value;
 }
 
-/** A whole number ≥ 0; 0 means unset wherever it is used. */
+/** A whole number ≥ 0, of a field where 0 means unset. */
 function integer(object: JsonObject, key: string, at: string): number | undefined {
   return index(object, key, at) || undefined;
 }
 
-/** A whole number ≥ 0 of which 0 is a value like any other. */
+/** A whole number ≥ 0, of a field where 0 is an ordinary value. */
 function index(object: JsonObject, key: string, at: string): number | undefined {
   const value = object[key];
   if (value === undefined || value === null) return undefined;

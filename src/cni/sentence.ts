@@ -1,26 +1,26 @@
 import { SpiderError } from "#base";
 import { CniError } from "./errors.ts";
 
-/** A failure as users are told of it. */
+/** What users are told of a failure. */
 interface Sentence {
-  /** The code of the innermost error that is ours; `UNKNOWN` where none is. */
+  /** Our code that says most about the failure (see {@link ownCode}). */
   readonly code: string;
-  /** What runtimes show as `msg` and `details`, as one text: what is wrong, what was found, and last what to do. */
+  /** The `msg` and `details` of the answer as one text: what is wrong, what was found, and at the end what to do. */
   readonly message: string;
 }
 
-/** Between what is wrong and what can be done about it, in every text about an error. */
+/** Separates what is wrong from what can be done about it, in every text about an error. */
 export const adviceMark = "What to do: ";
-/** Before the command that tells more, which ends the text of an Event. */
+/** Precedes the command that tells more, at the end of an Event's text. */
 export const hintMark = ". See: ";
 
-/** The one text about a failed call: for the Pod's Event and `explain`, in the words in which the runtime is answered. */
+/** The text about a failed call for the Pod's Event and `explain`: the same words as in the answer to the runtime. */
 export function sentenceOf(error: unknown): Sentence {
   const { message, text } = CniError.from(error);
   return { code: ownCode(error), message: text === "" ? message : `${message}. ${text}` };
 }
 
-/** The code of the first error, from the outermost inwards, that is more than a CNI number. */
+/** The first code in the chain of causes that is more than the name of a CNI number; `UNKNOWN` if no error is ours. */
 export function ownCode(error: unknown): string {
   const isNumber = error instanceof CniError && error.code.startsWith("CNI_");
   if (isNumber && error.cause instanceof SpiderError) return ownCode(error.cause);

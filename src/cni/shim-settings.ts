@@ -1,16 +1,16 @@
-/** The file beside the shim from which it learns where the agent is. */
+/** The file beside the shim that tells it where the agent's socket is. */
 export const shimSettingsFile = ".spiderpool-socket";
 
 interface ShimSettings {
   /** At most 107 bytes, as for every unix socket. */
   readonly socketPath: string;
-  /** How long the shim waits until the agent can be reached. */
+  /** How long the shim waits for an agent that does not accept connections. */
   readonly waitMs?: { readonly add: number; readonly del: number; readonly status: number };
-  /** How long it waits for the agent's answer. Runtimes give up after 2 to 4 minutes. */
+  /** How long it waits for the agent's answer. It must be less than the 2 to 4 minutes of runtimes. */
   readonly replyMs?: number;
 }
 
-/** An agent that is replaced is away for some seconds. A runtime waits for minutes, so that no call need fail for it. */
+/** An agent that is being replaced is away for some seconds. Runtimes wait for minutes, so no call has to fail for that. */
 const defaultWaitMs = { add: 30_000, del: 30_000, status: 1_000 };
 
 /** The text of the settings file. Throws RangeError for a path that no socket can have. */

@@ -1,7 +1,7 @@
 import type { Signal, Steps } from "#base";
 import type { Ip, Prefix } from "#ip";
 
-/** What a JSON document's object is before anything is known about it. */
+/** An object of a JSON document, before it is decoded. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The verbs that carry a network configuration. VERSION does not, and never leaves the shim. */
@@ -9,35 +9,35 @@ export const verbs = ["ADD", "DEL", "CHECK", "GC", "STATUS"] as const;
 /** A command of the CNI specification that carries a configuration. */
 export type Verb = (typeof verbs)[number];
 
-/** The Pod that a runtime named in CNI_ARGS. `uid` is "" where the runtime did not give one. */
+/** The Pod that the runtime named in CNI_ARGS. `uid` is "" if the runtime gave none. */
 export interface PodRef {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
 }
 
-/** One interface of one container: what a plugin works on. */
+/** One interface of one container; every call of a plugin is about one. */
 export interface Attachment {
   readonly containerId: string;
   readonly ifName: string;
-  /** Path of the network namespace; "" where the runtime no longer has one (DEL). */
+  /** Path of the network namespace; "" if the runtime no longer has one (DEL). */
   readonly netns: string;
   readonly pod: PodRef | undefined;
-  /** CNI_ARGS; of a key given more than once the last value. */
+  /** CNI_ARGS; a repeated key has its last value. */
   readonly args: ReadonlyMap<string, string>;
   /** Runs plugins that are not ours; absent outside a call of the runtime. */
   readonly run?: RunForeign;
 }
 
-/** A plugin that is not ours, and the whole object that it gets on stdin. */
+/** A plugin that is not ours, with the object that it gets on stdin. */
 export interface ForeignPlugin {
   readonly type: string;
   readonly config: JsonObject;
 }
 
 /**
- * Runs a plugin as a program for one attachment, where the runtime runs its plugins. Returns its result at ADD, an empty one
- * for the other verbs. Throws the plugin's error, CniError 7 if there is no such plugin, 11 at the call's deadline.
+ * Runs a plugin that is not ours for one attachment, in the runtime's own mount namespace. Returns its result at ADD, an empty
+ * one for the other verbs. Throws the plugin's error, CniError 7 if there is no such plugin, CniError 11 at the call's deadline.
  */
 export type RunForeign = (verb: Verb, plugin: ForeignPlugin, options: Signal) => Promise<CniResult>;
 
@@ -54,18 +54,18 @@ export interface PluginConfig {
 /** One call of a plugin. GC and STATUS have no container: their Attachment fields are empty. */
 export interface CniRequest extends Attachment {
   readonly verb: Verb;
-  /** The file name under which the plugin was executed; an IPAM plugin differs here from `config.type`. */
+  /** The file name under which the plugin was executed. For an IPAM plugin it differs from `config.type`. */
   readonly executable: string;
   /** The directories of CNI_PATH. */
   readonly path: readonly string[];
-  /** The runtime permits that `netns` is the caller's own namespace (CNI_NETNS_OVERRIDE). */
+  /** Whether `netns` may be the plugin's own namespace (CNI_NETNS_OVERRIDE). */
   readonly netnsOverride: boolean;
-  /** When the runtime made the call, in milliseconds of Unix time on this node; it may have waited for an agent since. */
+  /** When the runtime made the call, in Unix milliseconds of this node's clock. The shim may have waited for an agent since. */
   readonly calledMs?: number;
   readonly config: PluginConfig;
 }
 
-/** A plugin's result, independent of the version in which it travels. Order and indices are kept by every conversion. */
+/** A plugin's result, independent of the version that it is encoded in. Every conversion keeps the order and the indices. */
 export interface CniResult {
   readonly interfaces: readonly CniInterface[];
   readonly ips: readonly CniIp[];
@@ -93,7 +93,7 @@ export interface CniIp {
   readonly interface?: number;
 }
 
-/** An entry of `routes` in a result; numbers are those of `ip route`. */
+/** An entry of `routes` in a result. The numbers are those of `ip route`. */
 export interface CniRoute {
   readonly dst: Prefix;
   /** Absent: the gateway of the address of the same family. */
@@ -105,7 +105,7 @@ export interface CniRoute {
   readonly scope?: number;
 }
 
-/** `dns` of a configuration or result: what would stand in resolv.conf. */
+/** `dns` of a configuration or result: what belongs in resolv.conf. */
 export interface CniDns {
   readonly nameservers?: readonly string[];
   readonly domain?: string;
@@ -114,8 +114,8 @@ export interface CniDns {
 }
 
 /**
- * Asks the attachment's own link whether anybody answers for an address: the MAC that did. May be called while the link is
- * still being made, and waits for it.
+ * Asks, over the attachment's own link, whether anybody answers for an address. Returns the MAC address of the one that did,
+ * or undefined. It may be called while the link is still being made, and then waits for the link.
  */
 export type Probe = (ip: Ip, o: Signal) => Promise<string | undefined>;
 
@@ -126,20 +126,20 @@ export interface AddressConflict {
 }
 
 /**
- * Address management as a plugin sees it. The ledger, static addresses, host-local and foreign executables implement it;
- * one is made for each call, from that call's configuration.
+ * Address management as a plugin sees it. The ledger, static addresses, host-local and foreign executables implement it.
+ * An `Ipam` is made for each call, from that call's configuration.
  */
 export interface Ipam {
-  /** Addresses for the attachment; its undo entries are registered on `steps`. */
+  /** Allocates the attachment's addresses, and registers on `steps` how that is undone. */
   allocate(attachment: Attachment, steps: Steps, probe?: Probe): Promise<CniResult>;
   /**
-   * Another host answers for an address that was allocated: it is set aside, and the attachment gets another one in its place.
-   * Returns all its addresses anew. Absent where addresses are none of its own choice.
+   * Sets an allocated address aside because another host answers for it, and allocates another one in its place. Returns all
+   * addresses of the attachment. Absent if this kind of address management cannot choose addresses.
    */
   replace?(attachment: Attachment, conflict: AddressConflict, steps: Steps): Promise<CniResult>;
-  /** The answer is that of another sandbox of the attachment's own Pod, whose DEL has not come yet. @default none is */
+  /** Whether the one that answers is an earlier sandbox of the same Pod, whose DEL has not come yet. @default false */
   isOwn?(attachment: Attachment, conflict: AddressConflict): boolean;
-  /** Idempotent: releasing what is not held is success. */
+  /** Releases the attachment's addresses. Idempotent: it succeeds if there are none. */
   release(attachment: Attachment, options: Signal): Promise<void>;
   /** Throws if an address of `got` is no longer held by the attachment. */
   check(attachment: Attachment, got: CniResult, options: Signal): Promise<void>;

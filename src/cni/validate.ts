@@ -1,21 +1,21 @@
 import { CniError, cniCodes } from "./errors.ts";
 
 const word = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-const ifNameBytesMax = 15; // IFNAMSIZ without its final zero
+const ifNameBytesMax = 15; // IFNAMSIZ less the final zero
 
-/** Container IDs become parts of file names and database keys. Throws CniError 4. */
+/** Checks a container ID, which becomes part of file names and database keys. Throws CniError 4. */
 export function checkContainerId(id: string): void {
   if (!word.test(id))
     throw new CniError(cniCodes.invalidEnvironment, "invalid characters in containerID", { text: id });
 }
 
-/** An interface name that the kernel accepts (dev_valid_name in net/core/dev.c). Throws CniError 4. */
+/** Checks an interface name by the kernel's rules (dev_valid_name in net/core/dev.c). Throws CniError 4. */
 export function checkIfName(name: string): void {
   const fault = ifNameFault(name);
   if (fault !== undefined) throw new CniError(cniCodes.invalidEnvironment, `interface name ${fault}`, { text: name });
 }
 
-/** What is wrong with an interface name, or undefined. */
+/** What is wrong with an interface name, as the end of a sentence; undefined if nothing is. */
 export function ifNameFault(name: string): string | undefined {
   if (name === "") return "is empty";
   if (Buffer.byteLength(name) > ifNameBytesMax) return "is too long";
@@ -24,7 +24,7 @@ export function ifNameFault(name: string): string | undefined {
   return undefined;
 }
 
-/** Names of networks become parts of file names, too. Throws CniError 7. */
+/** Returns the name of a network, which becomes part of file names, if it is valid. Throws CniError 7. */
 export function checkNetworkName(name: unknown): string {
   if (name === undefined || name === null || name === "") {
     throw new CniError(cniCodes.invalidConfig, "missing network name");

@@ -5,17 +5,17 @@ export const supportedVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] a
 /** The newest version that our plugins speak. */
 export const latestVersion = "1.1.0";
 
-/** The versions in which a result can be read and written: foreign plugins may be older than ours. */
+/** The versions that results can be read and written in. Foreign plugins may be older than ours. */
 export const resultVersions = ["0.1.0", "0.2.0", ...supportedVersions] as const;
 /** A version that a result may have. */
 export type ResultVersion = (typeof resultVersions)[number];
 
-/** A configuration that names no version is of the first one (specification 0.1.0, "cniVersion"). */
+/** The version of a configuration that names none (specification 0.1.0, "cniVersion"). */
 export const impliedVersion = "0.1.0";
 
 const numbers = /^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$/;
 
-/** Negative, zero or positive as `a` is older than, equal to or newer than `b`. Throws CniError 7 for what is no x.y.z. */
+/** Negative if `a` is older than `b`, 0 if they are equal, positive if it is newer. Throws CniError 7 if one is not x.y.z. */
 export function compareVersions(a: string, b: string): number {
   const [x, y] = [split(a), split(b)];
   return x[0] - y[0] || x[1] - y[1] || x[2] - y[2];

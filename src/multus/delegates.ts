@@ -6,23 +6,23 @@ import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, pars
 import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Delegate, NetworkSelection } from "./types.ts";
 
-/** For whom delegates are planned. */
+/** What the delegates of a Pod follow from. */
 interface PlanInput {
   readonly settings: MultusSettings;
   readonly source: ConfigSource;
-  /** The interface that the runtime asked for: the master's, unless the annotation names another. */
+  /** The interface that the runtime asked for. The first delegate gets it, unless the annotation names another. */
   readonly ifName: string;
-  /** Absent if no Pod is behind the call: cluster-wide networks only. */
+  /** Absent if the call is not for a Pod; then only cluster-wide networks are attached. */
   readonly pod?: { readonly namespace: string; readonly annotations?: Readonly<Record<string, string>> } | undefined;
 }
 
 type Found = Resolved & { readonly selection?: NetworkSelection };
 
 /**
- * The networks of a Pod, in the order of their ADD: the default network, `defaultNetworks`, then the annotation's, and
- * last the auxiliary chain. A delegate's interface is the one asked for, else `ifName` for the first and `net<position>` for each
- * other. Throws CniError 7 for the first reference that can't be resolved, an interface used twice, forbidden namespaces, and an
- * annotation that leaves the default route to an interface which none of several networks has.
+ * The networks of a Pod in the order of their ADD: the default network, `defaultNetworks`, the annotation's networks, and the
+ * auxiliary chain. A delegate's interface is the one in its selection; otherwise the first gets `ifName` and each other one
+ * `net<position>`. Throws CniError 7 for the first reference that cannot be resolved, for an interface name that is used twice,
+ * for a namespace that the Pod may not use, and if the annotation for the default route names an interface that no network has.
  */
 export function planDelegates({ settings, source, ifName, pod }: PlanInput): readonly Delegate[] {
   const annotations = pod?.annotations ?? {};
@@ -48,7 +48,7 @@ export function planDelegates({ settings, source, ifName, pod }: PlanInput): rea
   return delegates;
 }
 
-/** The default network, which an annotation may replace, and whatever else is configured inline. */
+/** The default network, which an annotation may replace, and the other networks that the configuration has inline. */
 function clusterDelegates(
   annotation: string | undefined,
   settings: MultusSettings,
@@ -99,7 +99,7 @@ function checkInterfaces(delegates: readonly Delegate[]): void {
   }
 }
 
-/** With one network there is nothing to choose: a template's annotation does no harm there. */
+/** A Pod with one network may have the annotation, too: it may come from a template, and there is nothing to choose. */
 function checkDefaultRouteNic(delegates: readonly Delegate[], wanted = ""): void {
   const allowed = delegates.map(({ ifName }) => ifName);
   if (wanted === "" || delegates.length < 2 || allowed.includes(wanted)) return;
@@ -109,7 +109,7 @@ function checkDefaultRouteNic(delegates: readonly Delegate[], wanted = ""): void
   });
 }
 
-/** `args.cni` of every plugin, with the keys of the annotation's `cni-args` over its own. */
+/** Adds the annotation's `cni-args` to `args.cni` of every plugin. The annotation wins over the plugin's own keys. */
 function mergeCniArgs(network: Network, cniArgs: JsonObject | undefined): Network {
   return cniArgs === undefined
     ? network
@@ -125,9 +125,9 @@ function eachPlugin(network: Network, change: (raw: JsonObject) => JsonObject): 
 }
 
 /**
- * Gives each delegate that wants a device the next one of its resource; `devices` are those allocated to the Pod, by
- * resource. IDs are taken in sorted order. A delegate for which none is left goes without. All but the master get a file
- * for what is known of their device.
+ * Gives each delegate that wants a device the next one of its resource, in the order of their IDs. `devices` are the IDs of
+ * the Pod's devices by resource. A delegate for which none is left gets none. Every delegate with a device, but for the
+ * master, gets a device-info file.
  */
 export function assignDevices(
   delegates: readonly Delegate[],

@@ -4,9 +4,9 @@ import { deviceInfoCapability } from "./device-info.ts";
 import type { Delegate } from "./types.ts";
 
 /**
- * CNI_ARGS for a delegate, in the order in which they are written: Kubernetes' own, what the runtime sent, then `MAC` and
- * `IP` where the annotation asks for them. A key occurs once, with its last value, as every plugin would read it; unknown
- * keys are always to be ignored, because most plugins know none of these.
+ * CNI_ARGS for a delegate, in the order in which they are written: those of Kubernetes, those that the runtime sent, then `MAC`
+ * and `IP` if the annotation asks for them. Each key occurs once, with its last value, as plugins would read it. `IgnoreUnknown`
+ * is always set, because most plugins know none of these keys.
  */
 export function delegateArgs(
   { selection }: Delegate,
@@ -27,8 +27,8 @@ export function delegateArgs(
 }
 
 /**
- * The values by capability that are offered to a delegate's plugins: what the runtime offered us and, except for the master,
- * what the annotation asks for. A plugin receives those that it declares (`pluginInput` of #cni).
+ * The values by capability that are offered to a delegate's plugins: those that the runtime offered us and, except for the
+ * master, those that the annotation asks for. A plugin receives only those that it declares (`pluginInput` of #cni).
  */
 export function capabilityArgs(
   { master, selection, deviceId, deviceInfoFile }: Delegate,
@@ -47,7 +47,7 @@ export function capabilityArgs(
   return { ...received, ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)) };
 }
 
-/** The error that the runtime gets when a delegate's ADD failed; the number of the plugin's own error is kept. */
+/** The error for the runtime when a delegate's ADD failed. It keeps the number of the plugin's error. */
 export function addFailure(pod: PodRef | undefined, { displayName }: Delegate, error: unknown): CniError {
   const { cniCode, message, text } = CniError.from(error);
   const where = `[${pod?.namespace ?? ""}/${pod?.name ?? ""}/${pod?.uid ?? ""}:${displayName}]`;
@@ -55,7 +55,7 @@ export function addFailure(pod: PodRef | undefined, { displayName }: Delegate, e
   return new CniError(cniCode, `${where}: ${what}: ${message}`, { text, cause: error });
 }
 
-/** The message of the Event `AddedInterface`, or undefined if the delegate's result has nothing to say. */
+/** The message of the Event `AddedInterface`; undefined if the result has neither interfaces nor addresses. */
 export function addedInterfaceMessage({ ifName, displayName }: Delegate, result: CniResult): string | undefined {
   if (result.interfaces.length === 0 && result.ips.length === 0) return undefined;
   return `Add ${ifName} [${result.ips.map(({ address }) => formatPrefix(address)).join(" ")}] from ${displayName}`;

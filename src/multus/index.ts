@@ -1,8 +1,8 @@
 /**
- * Which networks a Pod gets, as the meta-plugin decides it: annotations and references resolved into an ordered list of
- * delegates, what each delegate is called with, who holds the default routes, and the network-status text. Pure: it reads
- * no file and no API, executes nothing and knows no plugin; the agent does. Imports ip, base and cni; plugins, agent,
- * controller and ctl may import it.
+ * Which networks a Pod gets, as a meta-plugin decides it: resolves annotations and references into an ordered list of
+ * delegates, says what each delegate is called with and which network has the default routes, and formats network-status.
+ * The module is pure: the agent reads the files and the API for it, and executes the plugins. It imports api, ip and cni;
+ * plugins, agent, controller and ctl may import it.
  */
 export { assignDevices, planDelegates } from "./delegates.ts";
 export { deviceInfoCapability, deviceInfoFile, devicePluginFile } from "./device-info.ts";

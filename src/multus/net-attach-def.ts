@@ -1,8 +1,8 @@
 import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
 
 /**
- * The position of a NIC among the Pod's: 0 for the default network's, k for that of the k-th selected network, whatever it is
- * called. Undefined for a name that nothing tells the position of. Throws CniError 7 for an annotation that cannot be read.
+ * The position of a NIC among the NICs of a Pod: 0 for the default network, k for the k-th network of the annotation, whatever
+ * the NIC's name. Undefined if neither is known under this name. Throws CniError 7 for a malformed annotation.
  */
 export function slotOf(
   nic: string,
@@ -14,9 +14,9 @@ export function slotOf(
 }
 
 /**
- * The net-attach-def of a NIC as `namespace/name`: the selected network's of that name or position, else the default
- * network's, which the Pod's annotation may replace. Undefined if there is neither. `clusterNetwork`: `name` or
- * `namespace/name`. Throws CniError 7 for an annotation that cannot be read.
+ * The NetworkAttachmentDefinition of a NIC, as `namespace/name`: that of the selected network with the NIC's name or position;
+ * otherwise that of the default network, which the Pod's annotation may replace; undefined if there is neither.
+ * `clusterNetwork` is `name` or `namespace/name`. Throws CniError 7 for a malformed annotation.
  */
 export function netAttachDefOf(
   nic: string,
@@ -34,7 +34,7 @@ export function netAttachDefOf(
   return cluster.clusterNetwork === "" ? undefined : clusterNetworkKey(cluster);
 }
 
-/** The cluster's default network as `namespace/name`. `clusterNetwork`: `name`, of the install namespace, or `namespace/name`. */
+/** The cluster's default network as `namespace/name`. A `clusterNetwork` without a namespace is in the install namespace. */
 export function clusterNetworkKey({
   clusterNetwork,
   namespace,

@@ -3,10 +3,10 @@ import { defaultNetworkAnnotation, networksAnnotation } from "./selection.ts";
 import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Nad } from "./types.ts";
 
-/** A device plugin resource of which the delegate wants a device. */
+/** Annotation of a NAD: the device plugin resource that each NIC of the network needs a device of. */
 const resourceAnnotation = "k8s.v1.cni.cncf.io/resourceName";
 
-/** A reference resolved. */
+/** The network that a reference leads to. */
 export interface Resolved {
   readonly displayName: string;
   readonly network: Network;
@@ -14,8 +14,8 @@ export interface Resolved {
 }
 
 /**
- * Resolves `clusterNetwork` or an entry of `defaultNetworks`. Without a `/` it names a NAD of `multusNamespace`, or where
- * that is absent or broken a configuration in `confDir`. With a `/` it is a path, never `namespace/name`. Throws CniError 7.
+ * Resolves `clusterNetwork` or an entry of `defaultNetworks`. Without a `/` it names a NAD of `multusNamespace`; if that is
+ * absent or invalid, a configuration in `confDir`. With a `/` it is a path, never `namespace/name`. Throws CniError 7.
  */
 export function resolveReference(reference: string, settings: MultusSettings, source: ConfigSource): Resolved {
   if (reference.includes("/")) return fromPath(reference, settings, source);
@@ -45,7 +45,7 @@ function remedy(name: string, namespace: string): string {
   return `create a SpiderMultusConfig ${name} in namespace ${namespace}, or name another network in the Pod's annotation ${defaultNetworkAnnotation}`;
 }
 
-/** Resolves what a Pod's annotation names. Throws CniError 7, in the words that users know for a missing NAD. */
+/** Resolves a network that a Pod's annotation names. Throws CniError 7, for a missing NAD in the words that users know. */
 export function resolveSelection(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   settings: MultusSettings,
@@ -65,12 +65,12 @@ function missingNad(namespace: string, name: string): CniError {
   return new CniError(cniCodes.invalidConfig, message, { code: networkNotFound, details: { fix } });
 }
 
-/** True for a NAD that leaves its configuration to a file. */
+/** True for a NAD whose configuration is in a file. */
 function isEmpty({ spec }: Nad): boolean {
   return (spec?.config ?? "").trim() === "";
 }
 
-/** The configuration of a NAD: its own, or where it has none that of the file which has the NAD's name. */
+/** The configuration of a NAD: its own or, if it has none, that of the file with the NAD's name. */
 function resolveNad(nad: Nad, settings: MultusSettings, source: ConfigSource): Resolved {
   const displayName = `${nad.metadata.namespace}/${nad.metadata.name}`;
   const resourceName = nad.metadata.annotations?.[resourceAnnotation];
@@ -97,7 +97,7 @@ function nadNetwork(nad: Nad, displayName: string, settings: MultusSettings, sou
   });
 }
 
-/** The first file, by name, whose configuration is called `name`. A file before it that can't be read ends the search. */
+/** The first file, sorted by name, whose configuration is called `name`. A malformed file before it ends the search. */
 function searchByName(name: string, settings: MultusSettings, source: ConfigSource): Network | undefined {
   const files = (source.directory(settings.confDir) ?? [])
     .filter((file) => /\.(conf|json|conflist)$/.test(file))
@@ -134,8 +134,8 @@ function fromPath(path: string, settings: MultusSettings, source: ConfigSource):
 }
 
 /**
- * The list `auxiliaryCNIChainName`: the plugins of the files in the directory of its name beside the path `clusterNetwork`,
- * behind one that passes on what it is given, so that each of them gets a result. Undefined if there are no such files.
+ * The list `auxiliaryCNIChainName`: the plugins in the files of the directory with this name beside the path `clusterNetwork`.
+ * `passthru` comes first, so that each of them gets a previous result. Undefined if there are no such files.
  */
 export function auxiliaryChain(
   { auxiliaryChainName: name, clusterNetwork, cniVersion }: MultusSettings,
@@ -149,7 +149,7 @@ export function auxiliaryChain(
   return { displayName: name, network: appendPlugins(decodeNetwork(list), texts) };
 }
 
-/** A configuration file: a `.conflist`, to which plugin files of a directory of its name may belong, or a single plugin. */
+/** Decodes a configuration file: a single plugin, or a `.conflist`, to which the files of a directory may belong. */
 function loadFile(path: string, text: string, settings: MultusSettings, source: ConfigSource): Network {
   return attempt(path, "the file", () => {
     const config = parseJsonObject(text, "network configuration");
@@ -172,7 +172,7 @@ function chainedFiles(listPath: string, name: string, source: ConfigSource): rea
     .flatMap((file) => source.file(`${directory}/${file}`) ?? []);
 }
 
-/** Says of which object or file an error speaks, and what to correct in it. */
+/** Adds to an error of `act` which object or file it is about, and what to correct there. */
 function attempt<T>(what: string, where: string, act: () => T): T {
   try {
     return act();

@@ -2,19 +2,19 @@ import { CniError, type CniResult, type CniRoute, cniCodes } from "#cni";
 import { type Family, type Ip, ipFromValue } from "#ip";
 import type { NetworkSelection } from "./types.ts";
 
-/** What happens to the default routes of one delegate's interface, once it is attached. */
+/** What is done to the default routes of one delegate's interface when it is attached. */
 export interface DefaultRoutePlan {
-  /** The families whose default routes are taken away … */
+  /** The families whose default routes are removed. */
   readonly remove: readonly Family[];
-  /** … and the gateways that default routes are then made through. */
+  /** The gateways of the default routes that are then added. */
   readonly add: readonly Ip[];
 }
 
 /**
- * Who holds the Pod's default routes (NPWG multi-network specification §4.1.2.1.9, `default-route`); one plan for each
- * delegate, in their order. A network with gateways of a family replaces its own default route of that family; one with an
- * empty list keeps its own in every family for which no gateway is given anywhere. All others lose theirs in each family
- * that is so claimed. Throws CniError 7 where two networks, or two gateways, claim one family.
+ * Which network has the Pod's default routes (`default-route`, NPWG multi-network specification §4.1.2.1.9). Returns one plan
+ * per delegate, in their order. A network that names gateways of a family gets default routes through them instead of its own.
+ * A network with an empty list keeps its own default route of each family that no network names a gateway of. All other
+ * networks lose their default routes of these families. Throws CniError 7 if two networks or two gateways claim a family.
  */
 export function planDefaultRoutes(
   delegates: readonly { readonly selection?: NetworkSelection; readonly displayName: string }[],
@@ -37,7 +37,7 @@ export function planDefaultRoutes(
   }));
 }
 
-/** A delegate's result after its plan was carried out. */
+/** The result of a delegate, changed by its plan. */
 export function applyDefaultRoutes(result: CniResult, { remove, add }: DefaultRoutePlan): CniResult {
   const kept = result.routes.filter((route) => !isDefault(route) || !remove.includes(route.dst.ip.family));
   const added = add.map((gw) => ({ dst: { ip: ipFromValue(gw.family, 0n), bits: 0 }, gw }));

@@ -13,15 +13,15 @@ const annotationBytesMax = 256 * 1024;
 const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
 /**
- * The networks annotation: a comma list of `[<namespace>/]<name>[@<interface>]`, or a JSON array where the text contains
- * any of `[`, `{` and `"`. Blank is no network. Throws CniError 7 with the item, the field, what was found and what is
- * allowed.
+ * Parses the networks annotation: a JSON array if the text contains `[`, `{` or `"`; otherwise a comma-separated list of
+ * `[<namespace>/]<name>[@<interface>]`. Blank text names no network. Throws CniError 7 with the item, the field, what was
+ * found and what is allowed.
  */
 export function parseNetworks(text: string, defaultNamespace: string): readonly NetworkSelection[] {
   return parse(text, defaultNamespace, networksAnnotation);
 }
 
-/** The default-network annotation: as `parseNetworks`, of exactly one element. */
+/** Parses the default-network annotation: the same format, with exactly one network. Throws CniError 7. */
 export function parseDefaultNetwork(text: string, multusNamespace: string): NetworkSelection {
   const [first, ...more] = parse(text, multusNamespace, defaultNetworkAnnotation);
   if (first !== undefined && more.length === 0) return first;
@@ -43,7 +43,7 @@ function parse(text: string, namespace: string, annotation: string): readonly Ne
   });
 }
 
-/** Reports what is wrong with one field of one item. */
+/** Throws the error about one field of one item. */
 type Problem = (field: string, found: unknown, allowed: string) => never;
 
 function fail(annotation: string, details: Readonly<Record<string, unknown>>, cause?: unknown): never {
@@ -96,7 +96,7 @@ function fromJson(item: unknown, defaultNamespace: string, problem: Problem): Ne
   });
 }
 
-/** Readers of one key each, by type; null, and an empty text, count as absent. */
+/** Functions that read one key, by type. null and "" count as absent. */
 function readers(item: JsonObject, problem: Problem) {
   return {
     text: (key: string): string | undefined => {
@@ -145,7 +145,7 @@ function checkedHardware(
   return problem(field, text, `a hardware address of ${bytes.join(", ")} bytes`);
 }
 
-/** How many bytes a hardware address has in one of its usual spellings, else 0. */
+/** The length of a hardware address in bytes; 0 if it is none in one of the usual spellings. */
 function hardwareBytes(text: string): number {
   if (/^[0-9a-f]{2}([:-])[0-9a-f]{2}(\1[0-9a-f]{2})*$/i.test(text)) return (text.length + 1) / 3;
   return /^[0-9a-f]{4}(\.[0-9a-f]{4})+$/i.test(text) ? ((text.length + 1) / 5) * 2 : 0;

@@ -4,13 +4,13 @@ import { CniError, cniCodes, isJsonObject, type JsonObject } from "#cni";
 export interface MultusSettings {
   /** For delegates that name no version. */
   readonly cniVersion: string;
-  /** Reference to the default network: a NAD's name, a configuration's name, or a path. "": `delegates` are used. */
+  /** Reference to the default network: the name of a NAD or of a configuration, or a path. If "", `delegates` are used. */
   readonly clusterNetwork: string;
-  /** Path of the configuration that holds while the NAD of `clusterNetwork` exists and is empty; "": none. */
+  /** Path of the configuration that is used while the NAD of `clusterNetwork` exists but is empty. "" for none. */
   readonly fallbackNetwork: string;
-  /** Inline configurations, used where `clusterNetwork` is empty: the first is the default network, all are attached. */
+  /** Inline configurations, used if `clusterNetwork` is empty. The first is the default network; all are attached. */
   readonly delegates: readonly JsonObject[];
-  /** References to networks that every Pod outside `systemNamespaces` gets, too. */
+  /** References to further networks that every Pod outside `systemNamespaces` gets. */
   readonly defaultNetworks: readonly string[];
   /** Where NADs of cluster-wide references are. */
   readonly multusNamespace: string;
@@ -20,9 +20,9 @@ export interface MultusSettings {
   readonly globalNamespaces: readonly string[];
   /** Where configuration files are searched by name. */
   readonly confDir: string;
-  /** A file that another network's daemon writes when it is ready; nothing is attached before. "": nothing to wait for. */
+  /** Path of a file that another network's daemon writes when it is ready. Nothing is attached before. "" for none. */
   readonly readinessIndicatorFile: string;
-  /** Name of one more list of plugins, made of the files in the directory of its name beside `clusterNetwork`. "": none. */
+  /** Name of another list of plugins: the files in the directory of this name beside `clusterNetwork`. "" for none. */
   readonly auxiliaryChainName: string;
 }
 

@@ -5,18 +5,18 @@ import { isDefault } from "./routes.ts";
 /** Where a Pod's networks are reported (NPWG multi-network specification §5). */
 export const networkStatusAnnotation = "k8s.v1.cni.cncf.io/network-status";
 
-/** What came of one delegate. */
+/** A delegate that was attached, with its result. */
 export interface Attached {
   readonly displayName: string;
   readonly master: boolean;
   readonly result: CniResult;
-  /** The device-info file that its plugin left, as JSON. */
+  /** The contents of the device-info file that its plugin wrote. */
   readonly deviceInfo?: JsonObject | undefined;
 }
 
 /**
- * The text of the network-status annotation: each entry indented by four spaces, entries joined by `,` within `[` and `]`.
- * A delegate with one interface has one entry; with more, one for each interface inside the Pod; with none, no entry.
+ * Formats the network-status annotation: entries indented by four spaces and joined by `,` between `[` and `]`. A delegate with
+ * one interface has one entry, a delegate with several has one for each interface inside the Pod, one without has none.
  */
 export function formatNetworkStatus(attached: readonly Attached[]): string {
   const entries = attached.flatMap(entriesOf).map((entry) => JSON.stringify(entry, undefined, 4));
@@ -53,14 +53,14 @@ function entriesOf(one: Attached): readonly JsonObject[] {
   });
 }
 
-/** Keys in the order in which readers know them; empty ones are left out, but for `dns`. */
+/** The keys are in the order that users know. Empty ones are left out, except `dns`. */
 function entry(
   one: Attached,
   shown: CniInterface | undefined,
   ips: readonly string[],
   isDefaultNet: boolean,
 ): JsonObject {
-  // A default route that names no gateway has always been printed like this.
+  // Multus prints a default route without a gateway like this.
   const gateways = one.result.routes.filter(isDefault).map(({ gw }) => (gw === undefined ? "<nil>" : formatIp(gw)));
   return {
     name: one.displayName,
@@ -76,11 +76,11 @@ function entry(
 }
 
 /**
- * The addresses that a network-status annotation shows for an interface of the Pod. Anybody who may write the Pod may have
- * written the text: it is a hint where to look, never a reason to believe.
+ * The addresses that a network-status annotation shows for an interface of the Pod. Anybody who may change the Pod may have
+ * written the text: use it as a hint, never as proof. Malformed text shows no address.
  */
 export function addressesOfStatus(text: string | undefined, nic: string): readonly Ip[] {
-  // Most Pods have none yet: to find that out by an error would cost more than all else of the question.
+  // Most Pods have no annotation yet, and an exception for each would cost more than everything else here.
   const entries = text === undefined ? undefined : parsed(text);
   if (!Array.isArray(entries)) return [];
   return entries.slice(0, shownMax).flatMap((entry: unknown) => {
@@ -89,7 +89,7 @@ export function addressesOfStatus(text: string | undefined, nic: string): readon
   });
 }
 
-/** More entries, or addresses of one, are none that we wrote. */
+/** The most entries, and the most addresses of an entry, that are read. We write fewer. */
 const shownMax = 64;
 
 function parsed(text: string): unknown {

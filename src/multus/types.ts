@@ -1,7 +1,7 @@
 import type { JsonObject, Network } from "#cni";
 import type { Ip } from "#ip";
 
-/** A NetworkAttachmentDefinition (k8s.cni.cncf.io/v1), as far as it matters here. */
+/** The parts of a NetworkAttachmentDefinition (k8s.cni.cncf.io/v1) that matter here. */
 export interface Nad {
   readonly metadata: {
     readonly name: string;
@@ -11,7 +11,7 @@ export interface Nad {
   readonly spec?: { readonly config?: string };
 }
 
-/** One network that a Pod asks for: an element of its annotation. */
+/** One network that a Pod asks for: an item of its annotation. */
 export interface NetworkSelection {
   readonly namespace: string;
   readonly name: string;
@@ -25,30 +25,30 @@ export interface NetworkSelection {
   readonly bandwidth?: JsonObject;
   readonly deviceId?: string;
   readonly cniArgs?: JsonObject;
-  /** Gateways of the Pod's default routes; empty: this network's own default routes hold. */
+  /** Gateways of the Pod's default routes. If empty, this network's own default routes are kept. */
   readonly defaultRoute?: readonly Ip[];
   readonly ipamClaimReference?: string;
 }
 
-/** One network to attach, resolved: the first of a Pod's delegates answers the runtime, all others are additional. */
+/** One network to attach. The result of a Pod's first delegate is the answer to the runtime; all others are additional. */
 export interface Delegate {
-  /** `<namespace>/<name>` of the NAD, else the name in the configuration. For status and Events. */
+  /** `<namespace>/<name>` of the NAD; without a NAD the name in the configuration. For status and Events. */
   readonly displayName: string;
-  /** The configuration, complete: cni-args merged, device injected. */
+  /** The complete configuration, with cni-args and the device. */
   readonly network: Network;
   readonly ifName: string;
-  /** Its result is the answer to the runtime. */
+  /** Whether its result is the answer to the runtime. */
   readonly master: boolean;
   readonly selection?: NetworkSelection;
-  /** The device plugin resource of which the delegate wants a device (NAD annotation k8s.v1.cni.cncf.io/resourceName). */
+  /** The device plugin resource that the delegate wants a device of (NAD annotation k8s.v1.cni.cncf.io/resourceName). */
   readonly resourceName?: string;
-  /** The device that it got. */
+  /** The ID of the device that it got. */
   readonly deviceId?: string;
-  /** Where its plugins find and tell what is known of the device; the master has none. */
+  /** Path of the file about the device that its plugins read and write. The master has none. */
   readonly deviceInfoFile?: string;
 }
 
-/** Where configurations come from; the caller reads watches and files. Paths are those of the node. */
+/** Where configurations come from. The caller implements it by watches and files. Paths are those of the node. */
 export interface ConfigSource {
   nad(namespace: string, name: string): Nad | undefined;
   /** The names of the files directly in a directory, in any order; undefined if there is no such directory. */
