@@ -1,27 +1,27 @@
-/** error: Pods fail or will fail. warning: something is weaker than it should be. */
+/** error: Pods fail now or will fail. warning: something works, but less well than it should. */
 type Severity = "error" | "warning";
 
-/** One thing that is wrong. */
+/** One thing that is wrong, and how to repair it. */
 export interface Fault {
-  /** One sentence: which object, what was found. */
+  /** One sentence that names the object and what was found. */
   readonly found: string;
-  /** Commands for a shell as root, one per line; run in order they make the fault go away, or say what does if that depends. */
+  /** Shell commands that repair the fault when root runs them in this order, or that say how if that depends. */
   readonly fix: readonly string[];
 }
 
-/** One thing that may be wrong, and how it is told from facts. */
+/** One kind of fault, and how facts show it. */
 export interface Check<Facts> {
-  /** kebab-case; never changes. */
+  /** In kebab-case. It never changes: Events and users refer to it. */
   readonly id: string;
   readonly severity: Severity;
-  /** For the reference page: what the check finds, and how that is mended. */
+  /** What the check finds, and how that is repaired; for the reference page. */
   readonly finding: string;
   readonly remedy: string;
-  /** Pure. Facts that could not be read are absent: then it finds nothing. */
+  /** Finds the faults. It is pure, and finds nothing if the facts that it needs could not be read. */
   readonly find: (facts: Facts) => readonly Fault[];
 }
 
-/** A fault that a check found, with where. */
+/** A fault with the check that found it and the place. */
 export interface Finding extends Fault {
   readonly id: string;
   /** The node's name, or `cluster`. */
@@ -29,12 +29,12 @@ export interface Finding extends Fault {
   readonly severity: Severity;
 }
 
-/** Runs all checks of a table over the same facts, in the table's order. */
+/** Runs all checks of a table on the same facts. The findings are in the table's order. */
 export function runChecks<Facts>(checks: readonly Check<Facts>[], facts: Facts, on: string): readonly Finding[] {
   return checks.flatMap(({ id, severity, find }) => find(facts).map((fault) => ({ id, on, severity, ...fault })));
 }
 
-/** The commands as one line that can be pasted. */
+/** The commands of a fix as one line for a shell. */
 export function fixOnOneLine({ fix }: Fault): string {
   return fix.join(" && ");
 }

@@ -2,20 +2,20 @@ import type { CoreEvent, EventText } from "#kube";
 import type { Finding } from "./check.ts";
 import { nodeChecks } from "./node/checks.ts";
 
-/** Agents publish what they find at least so often; a finding that is older was mended meanwhile. */
+/** Agents publish their findings more often than this, in milliseconds. An older finding has been repaired meanwhile. */
 export const publishedMsMax = 12 * 60_000;
 
 const prefix = "Doctor";
 const separator = " Fix: ";
 const fixSeparator = "; ";
 
-/** A finding as the Event on its node by which an agent publishes it: also `kubectl describe node` shows it. */
+/** The Event on the node with which an agent publishes a finding. `kubectl describe node` shows it. */
 export function eventOf({ id, found, fix }: Finding): EventText {
   const reason = prefix + id.replaceAll(/(^|-)([a-z])/g, (_all, _dash, letter: string) => letter.toUpperCase());
   return { type: "Warning", reason, message: `${found}.${separator}${fix.join(fixSeparator)}` };
 }
 
-/** The finding that an Event publishes; undefined for any other Event, and for one that is too old. */
+/** The inverse of {@link eventOf}: the finding in an Event. Undefined for other Events, and for one that is too old. */
 export function findingOfEvent(event: CoreEvent, now: Date): Finding | undefined {
   const { reason = "", message = "", lastTimestamp, involvedObject } = event;
   if (involvedObject.kind !== "Node" || !reason.startsWith(prefix)) return undefined;

@@ -1,11 +1,10 @@
 /**
- * What is wrong with a node or a cluster although nothing failed yet: one table of checks, each with the words for what it
- * finds and the commands that mend it. A check is pure: facts in, faults out; facts are read by `observeNode` and
- * `readCluster`, which change nothing and start no process.
+ * Finds what is wrong with a node or a cluster, even if nothing has failed yet. Each check has the words for what it finds and
+ * the commands that repair it. Checks are pure: facts in, faults out. `observeNode` and `readCluster` read the facts; they
+ * change nothing and start no process.
  *
- * It will not mend anything, and it doesn't know the agent's own records: whoever asks passes what is to be known of Pods
- * and networks. Imports the modules before it. The agent (of its node) and the command line (of the cluster, and of a node
- * without agent) import it.
+ * The module repairs nothing, and it does not read the agent's records: its caller passes the Pods and networks. It imports
+ * earlier modules only. The agent imports it for its node, the command line for the cluster and for a node without agent.
  */
 export { type Check, type Finding, fixOnOneLine, runChecks } from "./check.ts";
 export { clusterChecks } from "./cluster/checks.ts";

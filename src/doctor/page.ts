@@ -26,7 +26,7 @@ and \`spiderpoolctl doctor\` reads these Events. So a fault that was mended is l
 only the agent knows (Pods, networks, its token, its confinement). Settings of the node's other programs are read from its \`/etc\`
 and \`/usr/lib\`, which the agent's Pod has read-only below \`/host\`.`;
 
-/** `docs/reference/doctor.md`. */
+/** The text of `docs/reference/doctor.md`. */
 export function doctorPage(): string {
   const rows = [
     ...nodeChecks.map((check) => row(check, "node")),

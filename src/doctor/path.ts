@@ -6,15 +6,15 @@ import type { PodFacts, PodNic } from "./node/facts.ts";
 /** One station of a packet on its way out of a Pod. */
 interface Hop {
   readonly name: string;
-  /** Whether packets pass it; undefined if nobody could ask. */
+  /** Whether packets pass it; undefined if that is unknown. */
   readonly ok: boolean | undefined;
   /** What was found there. */
   readonly detail: string;
-  /** Beside the way out: the node's own way to the Pod. */
+  /** True for what is not on the way out: the node's own way to the Pod. */
   readonly aside?: true;
 }
 
-/** A NIC as it is on the node now. */
+/** A NIC and the way of its packets, as they are on the node now. */
 export interface NicPath {
   readonly ifName: string;
   readonly network: string;
@@ -25,7 +25,7 @@ export interface NicPath {
   }[];
   /** From the Pod's interface to the gateway. */
   readonly hops: readonly Hop[];
-  /** The Pod's own, as `ip route` and `ip rule` would show them. */
+  /** The routes and rules inside the Pod, in the format of `ip route` and `ip rule`. */
   readonly routes: readonly string[];
   readonly rules: readonly string[];
 }
@@ -33,7 +33,7 @@ export interface NicPath {
 interface PathSources {
   readonly host: Netns;
   readonly ovs: Pick<Ovs, "ports" | "state">;
-  /** Whether a gateway answered the node's Pods; undefined if it was not asked. */
+  /** Whether a gateway answered a Pod of the node; undefined if it was not asked. */
   readonly answered: (gateway: string) => boolean | undefined;
   /** The MAC address of another host that answers for an address of the Pod; undefined if none does. */
   readonly rival: (ip: string) => string | undefined;
@@ -45,7 +45,7 @@ const families = [4, 6] as const;
 /** The kernel has a route to it by each interface with IPv6. */
 const multicast = parsePrefix("ff00::/8");
 
-/** Looks at every NIC of a Pod. A Pod that has ended meanwhile has none. */
+/** Looks at every NIC of a Pod. Returns none if the Pod has ended meanwhile. */
 export function observePaths(facts: PodFacts, sources: PathSources): readonly NicPath[] {
   let netns: Netns;
   try {
@@ -98,7 +98,7 @@ function addressHop(pod: Netns, ifName: string, address: Prefix, { rival }: Path
   return { name, ok: false, detail: `on ${ifName}, and another host answers for it, too: ${other}` };
 }
 
-/** What the coordinator made on the node: probes, Services and the node itself reach the Pod by it. */
+/** The routes on the node that the coordinator made: probes, Services and the node itself reach the Pod by them. */
 function nodeHops({ addresses, hostRuleTable: table }: PodNic, host: Netns): readonly Hop[] {
   if (table === undefined) return [];
   const ways = addresses.map(({ address: { ip } }) => {
@@ -112,7 +112,7 @@ function nodeHops({ addresses, hostRuleTable: table }: PodNic, host: Netns): rea
   return ways.length === 0 ? [] : [{ name: "its node", ok: ways.every(({ ok }) => ok), detail, aside: true }];
 }
 
-/** The other end of the Pod's pair, or the interface of which its own is a part; then what bridge that is in. */
+/** The other end of the Pod's veth pair, or the parent of its interface; then the bridge that this is a port of. */
 function outsideHops(pod: Netns, ifName: string, host: Netns): readonly Hop[] {
   const { kind, peerIndex, peerNetnsId } = pod.rtnl.link(ifName) ?? {};
   const outside = peerIndex === undefined || peerNetnsId === undefined ? undefined : host.rtnl.link(peerIndex);
@@ -124,20 +124,20 @@ function outsideHops(pod: Netns, ifName: string, host: Netns): readonly Hop[] {
   ];
 }
 
-/** `what` says whose interface it is, or what for. */
+/** The hop at one interface. `what` says whose interface it is or what it is for. */
 function linkHop(netns: Netns, link: string, what: string): Hop {
   const name = `${what} ${link}`;
   const found = netns.rtnl.link(link);
   if (found === undefined) return { name, ok: false, detail: "there is no such interface" };
   const { up, carrier, mtuBytes, mac } = found;
-  // The ends of a pair have a carrier while both are up: that is said of the end that is down.
+  // A veth has no carrier while its other end is down. That is reported for the other end.
   const isCut = up && !carrier && (what === "uplink" || what === "parent");
   const state = isCut ? "up, no carrier" : up ? "up" : "down";
   const detail = [state, `MTU ${mtuBytes}`, ...(mac === undefined ? [] : [mac])].join(", ");
   return { name, ok: up && !isCut, detail };
 }
 
-/** The node's end, its port, and the way out of the bridge. */
+/** The hops on the node's side: the veth, its port of the bridge, and the bridge's uplinks. */
 function switchHops(
   { hostLinks }: PodNic,
   bridge: string,
@@ -173,7 +173,7 @@ function switchHops(
   ];
 }
 
-/** An uplink that is up may still not pass what the Pod sends: frames of another VLAN, or longer ones. */
+/** The hop at an uplink. Even if it is up, it may not pass the Pod's VLAN or its longest packets. */
 function uplinkHop(
   host: Netns,
   { name, vlan }: OvsPort,
@@ -189,7 +189,7 @@ function uplinkHop(
   return { ...hop, ok: ok === true && faults.length === 0, detail: [detail, ...faults].join("; ") };
 }
 
-/** The VLANs in which the Pod sends, where the uplink passes none of them. A trunk of all VLANs sends untagged at least. */
+/** The Pod's VLANs, if the uplink passes none of them; otherwise none. A trunk of all VLANs sends at least untagged frames. */
 function vlansBlocked(own: OvsPort["vlan"], uplink: OvsPort["vlan"]): readonly number[] {
   if (uplink.mode === "trunk" && uplink.ids.length === 0) return [];
   const passed = uplink.mode === "access" ? [uplink.tag] : uplink.ids;

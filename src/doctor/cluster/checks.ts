@@ -1,14 +1,14 @@
 import type { Check } from "../check.ts";
 import type { ClusterFacts } from "./facts.ts";
 
-/** Of a certificate's life: the controller renews it when a third is left. */
+/** A certificate is a fault when less than this part of its life is left. The controller renews it when a third is left. */
 const certificateLeft = 0.1;
-/** A privileged Pod is refused at these levels. */
+/** The levels of Pod Security that refuse privileged Pods. */
 const refusing = new Set(["baseline", "restricted"]);
 /** So many waiting Pods are named; their causes are rarely as many. */
 const namedPodsMax = 10;
 
-/** Checks of what the API server knows. `docs/reference/doctor.md` is generated from it. */
+/** Checks of objects in the API server. `docs/reference/doctor.md` is generated from this table. */
 export const clusterChecks: readonly Check<ClusterFacts>[] = [
   {
     id: "cilium-exclusive",
@@ -100,7 +100,7 @@ function lateProcesses(processes: Processes) {
     }));
 }
 
-/** Each workload that is of another version than the controller's of its namespace. */
+/** A fault for each workload whose version differs from that of the controller in its namespace. */
 function differentWorkloads(processes: Processes) {
   const workloads = new Map(processes.map((one) => [`${one.namespace} ${one.workload}`, one]));
   return [...workloads.values()].flatMap(({ namespace, workload, container, wantedImage }) => {
@@ -118,7 +118,7 @@ function differentWorkloads(processes: Processes) {
   });
 }
 
-/** An image's tag or digest. A registry's port is before a slash. */
+/** An image's tag or digest. A colon before a slash belongs to the registry's port. */
 function versionOf(image: string): string {
   return image.slice(repositoryOf(image).length).replace(/^[:@]/, "") || "latest";
 }

@@ -1,20 +1,20 @@
-/** All that the checks of a cluster look at. A part that may not be read, or isn't there, is absent or empty. */
+/** What the checks of a cluster look at. A part that does not exist or that the caller may not read is absent or empty. */
 export interface ClusterFacts {
   readonly now: Date;
-  /** Our workloads' Pods. */
+  /** The Pods of agents and controllers. */
   readonly processes: readonly {
     readonly namespace: string;
     readonly pod: string;
-    /** DaemonSet or Deployment that it belongs to, as `kubectl` names it: `daemonset/spiderpool-agent`. */
+    /** Its DaemonSet or Deployment, as `kubectl` names it: `daemonset/spiderpool-agent`. */
     readonly workload: string;
     readonly container: string;
     readonly image: string;
-    /** What the workload says its Pods should run. */
+    /** The image in the workload's Pod template. */
     readonly wantedImage: string;
   }[];
-  /** The install namespaces with the level of Pod Security that they enforce; "" where they enforce none. */
+  /** The install namespaces with the level of Pod Security that they enforce; "" if they enforce none. */
   readonly namespaces: readonly { readonly name: string; readonly enforces: string }[];
-  /** Serving certificates of the webhooks. */
+  /** The webhooks' serving certificates. */
   readonly certificates: readonly {
     readonly namespace: string;
     readonly secret: string;
@@ -29,6 +29,6 @@ export interface ClusterFacts {
     /** What the newest attempt said. */
     readonly said: string;
   }[];
-  /** Cilium's cni-exclusive, where Cilium is installed. */
+  /** Cilium's setting cni-exclusive; undefined if Cilium is not installed. */
   readonly ciliumExclusive: boolean | undefined;
 }

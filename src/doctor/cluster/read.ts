@@ -25,7 +25,7 @@ const componentLabel = "app.kubernetes.io/component";
 const enforceLabel = "pod-security.kubernetes.io/enforce";
 const secretFlag = /^--tls-secret=(.+)$/;
 
-/** Reads what the checks of a cluster look at, over all namespaces. What the caller may not read counts as not there. */
+/** Reads the facts for the checks of a cluster, in all namespaces. Objects that the caller may not read count as absent. */
 export async function readCluster(client: KubeClient, now: Date, { signal }: Signal): Promise<ClusterFacts> {
   const list = <T extends KubeObject>(resource: Resource<T>) =>
     readAll(client, resource, { labelSelector: nameLabel, signal });
@@ -105,7 +105,7 @@ function hasNoNetwork({ metadata, spec, status }: Pod): boolean {
   return isBegun && spec.hostNetwork !== true && status?.podIP === undefined;
 }
 
-/** The Secret of the serving certificate: named by a flag, or mounted. */
+/** The Secrets of the serving certificate: the one that a flag names, and those that are mounted. */
 function secretsOf({ metadata: { namespace }, spec }: Deployment): readonly ObjectRef[] {
   const { containers = [], volumes = [] } = spec?.template.spec ?? {};
   const named = containers.flatMap(({ args = [] }) => args.flatMap((arg) => secretFlag.exec(arg)?.[1] ?? []));
@@ -129,7 +129,7 @@ async function readCertificate(
     const { validFromDate: from, validToDate: until } = new X509Certificate(Buffer.from(pem, "base64"));
     return [{ namespace: ref.namespace ?? "", secret: ref.name, from, until }];
   } catch {
-    return []; // What is no certificate doesn't serve: the controller's own probe says so.
+    return []; // The controller's readiness probe reports a Secret without a valid certificate.
   }
 }
 

@@ -4,13 +4,13 @@ import { type Disagreement, type FaultKind, faultKinds } from "./disagreement.ts
 
 const prefix = "Fault";
 
-/** The disagreement as the Event on its node by which the agent tells of it. */
+/** The Event on the node with which an agent publishes a disagreement. */
 export function eventOfFault({ kind, object, one, other }: Disagreement): EventText {
   const said = ({ text, readAt }: Disagreement["one"]) => `${text} (read ${readAt.toISOString()})`;
   return { type: "Warning", reason: reasonOf(kind), message: `${object}: ${said(one)}, but ${said(other)}` };
 }
 
-/** The disagreement of which the Event tells; undefined for any other Event, and for one that is too old. */
+/** The disagreement that an Event publishes. Undefined for other Events, and for one that is too old. */
 export function faultOfEvent(event: CoreEvent, now: Date): Disagreement | undefined {
   const { reason = "", message = "", lastTimestamp, involvedObject } = event;
   const kind = faultKinds.find((one) => reasonOf(one) === reason);

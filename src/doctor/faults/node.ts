@@ -1,46 +1,46 @@
 import { formatIp, formatPrefix, hostPrefix, type Ip, type Prefix, samePrefix } from "#ip";
 import type { Disagreement, Fact } from "./disagreement.ts";
 
-/** What was seen of one kind of thing, and when. */
+/** All objects of one kind, and when they were read. */
 interface Seen<T> {
   readonly items: readonly T[];
   readonly readAt: Date;
 }
 
-/** A sandbox that the agent has on record. */
+/** A sandbox that the agent has a record of. */
 export interface SandboxFact {
   /** `default/web-0`, or the container's ID. */
   readonly pod: string;
   readonly containerId: string;
   readonly netnsPath: string;
-  /** The namespace of the record is there, in this boot. */
+  /** Whether the record's network namespace exists, since the node's last start. */
   readonly isThere: boolean;
-  /** Its ADD has answered, and it was not cut off the network. */
+  /** Whether its ADD has answered and it was not cut off. */
   readonly isAttached: boolean;
-  /** As its ADD answered. */
+  /** The addresses in the answer of its ADD. */
   readonly addresses: readonly Ip[];
-  /** Names on the host of its ends that are to be ports of Open vSwitch. */
+  /** Names of its interfaces on the host that must be ports of Open vSwitch. */
   readonly ports: readonly string[];
-  /** Names on the host of all its ends. */
+  /** Names of all its interfaces on the host. */
   readonly hostLinks: readonly string[];
 }
 
-/** Everything on one node that is compared. */
+/** What is compared on one node. */
 export interface FaultFacts {
   readonly sandboxes: Seen<SandboxFact>;
-  /** Ports that this product made; undefined where Open vSwitch does not answer. */
+  /** The ports that this product made; undefined if Open vSwitch does not answer. */
   readonly ports:
     | Seen<{ readonly name: string; readonly netnsPath: string; readonly hasNamespace: boolean }>
     | undefined;
   /** Names of the host's network devices. */
   readonly links: Seen<string>;
-  /** Routes in the tables that the node's rules for Pods lead to. */
+  /** Routes in the tables that the node uses for Pods. */
   readonly routes: Seen<{ readonly dst: Prefix; readonly dev: string; readonly table: number }>;
-  /** Addresses on interfaces inside the sandboxes' namespaces. */
+  /** Addresses of the interfaces inside the sandboxes' network namespaces. */
   readonly inside: Seen<{ readonly containerId: string; readonly ip: Ip; readonly nic: string }>;
 }
 
-/** Every pair of facts of a node that disagree. Pure. */
+/** Compares the facts of a node with each other, and returns every contradiction. Pure. */
 export function nodeFaults(facts: FaultFacts): readonly Disagreement[] {
   return [
     ...portsWithoutNamespace(facts),
@@ -50,7 +50,7 @@ export function nodeFaults(facts: FaultFacts): readonly Disagreement[] {
   ];
 }
 
-/** A namespace that is there may be that of a plugin which this one replaces: its ports carry the same mark. */
+/** A port whose namespace exists is no fault: another plugin, which this one replaces, marks its ports in the same way. */
 function portsWithoutNamespace({ ports, sandboxes }: FaultFacts): readonly Disagreement[] {
   if (ports === undefined) return [];
   const there = new Set(sandboxes.items.filter(({ isThere }) => isThere).flatMap((one) => one.ports));
@@ -82,7 +82,7 @@ function linksWithoutPort({ sandboxes, ports, links }: FaultFacts): readonly Dis
     );
 }
 
-/** Only addresses that this product gave: what Pods add to their own interfaces is their business until it is another's. */
+/** Concerns only addresses that this product gave: a Pod may add other addresses to its own interfaces. */
 function addressesOfTwo({ sandboxes, inside }: FaultFacts): readonly Disagreement[] {
   const live = sandboxes.items.filter(({ isThere, isAttached }) => isThere && isAttached);
   const byId = new Map(sandboxes.items.map((one) => [one.containerId, one]));
@@ -108,7 +108,7 @@ function addressesOfTwo({ sandboxes, inside }: FaultFacts): readonly Disagreemen
   );
 }
 
-/** A sandbox whose ADD is under way has routes before it has a result: its own devices are its business. */
+/** During an ADD, a sandbox has routes before it has a result. So routes by its own interfaces are no fault. */
 function staleHostRoutes({ sandboxes, routes }: FaultFacts): readonly Disagreement[] {
   const there = sandboxes.items.filter(({ isThere }) => isThere);
   const given = new Set(there.flatMap(({ addresses }) => addresses.map(formatIp)));

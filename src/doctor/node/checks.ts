@@ -4,5 +4,5 @@ import { fileChecks } from "./file-checks.ts";
 import { hostChecks } from "./host-checks.ts";
 import { ovsChecks } from "./ovs-checks.ts";
 
-/** Every check of a node. `docs/reference/doctor.md` is generated from it. */
+/** All checks of a node. `docs/reference/doctor.md` is generated from this table. */
 export const nodeChecks: readonly Check<NodeFacts>[] = [...fileChecks, ...ovsChecks, ...hostChecks];

@@ -2,7 +2,7 @@ import type { Family, Prefix } from "#ip";
 import type { Link } from "#linux";
 import type { BridgeInfo, OvsPort } from "#ovsdb";
 
-/** A Pod's NIC on this node, as its record has it. */
+/** A NIC of a Pod on this node, according to the agent's record. */
 export interface PodNic {
   readonly ifName: string;
   /** `namespace/name` of its network. */
@@ -12,15 +12,15 @@ export interface PodNic {
     readonly gateway: string | undefined;
     readonly pool: string;
   }[];
-  /** The node's ends of its interfaces. */
+  /** Names of its interfaces on the node. */
   readonly hostLinks: readonly string[];
-  /** Of a NIC on Open vSwitch. */
+  /** Its bridge; undefined if the NIC is not on Open vSwitch. */
   readonly bridge: string | undefined;
-  /** The table of the node in which the Pod's routes are; undefined if nobody coordinates the NIC. */
+  /** The node's routing table with the routes to the Pod; undefined if no coordinator runs for the NIC. */
   readonly hostRuleTable: number | undefined;
 }
 
-/** A Pod of the node whose sandbox is there. */
+/** A Pod of the node with a sandbox. */
 export interface PodFacts {
   /** `namespace/name` */
   readonly pod: string;
@@ -28,45 +28,45 @@ export interface PodFacts {
   readonly nics: readonly PodNic[];
 }
 
-/** A network on a bridge that Pods may ask for. */
+/** A network on a bridge that Pods can use. */
 export interface NetworkFacts {
   readonly name: string;
   readonly bridge: string;
-  /** VLANs that its Pods send in: 0 is untagged; undefined: all (a trunk). */
+  /** The VLANs that its Pods send in, 0 for untagged frames; undefined for all (a trunk). */
   readonly vlans: readonly number[] | undefined;
 }
 
-/** All that the checks of a node look at, read at one time. */
+/** What the checks of a node look at, read at one time. */
 export interface NodeFacts {
   readonly node: string;
-  /** The install namespace, for commands. */
+  /** The install namespace; commands of fixes need it. */
   readonly namespace: string;
   readonly now: Date;
   readonly cni: {
     readonly confDir: string;
-    /** Configurations by file name, as a runtime reads them. */
+    /** File names of the network configurations that a runtime would read. */
     readonly configs: readonly string[];
     readonly binDir: string;
-    /** The shim, where it is installed. */
+    /** Path of the shim; undefined if it is not installed. */
     readonly shim: string | undefined;
-    /** What we installed under our names and is no longer what we installed. */
+    /** Paths of executables that we installed and that somebody has replaced. */
     readonly foreignExecutables: readonly string[];
   };
-  /** The container runtime's configuration; absent: none was found. */
+  /** The container runtime's configuration; absent if none was found. */
   readonly runtime?:
     | {
         readonly file: string;
         readonly confDir: string;
         readonly binDirs: readonly string[];
-        /** Which of the two the file says; the other is the runtime's default. */
+        /** Which of the two are set in the file. The others are the runtime's defaults. */
         readonly says: { readonly confDir: boolean; readonly binDirs: boolean };
       }
     | undefined;
-  /** The agent's socket for the plugins, as they are told of it; absent: they are not installed. */
+  /** The socket that the plugins are told to use; absent if they are not installed. */
   readonly agentSocket?: { readonly path: string; readonly error: string | undefined } | undefined;
-  /** The agent's own token; absent: none is mounted. */
+  /** The agent's token; absent if none is mounted. */
   readonly token?: { readonly path: string; readonly issued: Date; readonly expires: Date } | undefined;
-  /** The profile that confines the process that asks, without its mode; absent: unconfined. */
+  /** The AppArmor profile that confines this process, without its mode; absent if it is unconfined. */
   readonly appArmor?: string | undefined;
   readonly ovs: {
     readonly endpoint: string;
@@ -79,18 +79,18 @@ export interface NodeFacts {
     readonly addresses: readonly { readonly dev: string; readonly address: Prefix }[];
     readonly defaultRoutes: readonly { readonly dev: string; readonly gateway: string; readonly family: Family }[];
     readonly rules: readonly { readonly family: Family; readonly pref: number; readonly table: number }[];
-    /** net.ipv4.conf.<interface>.rp_filter, of `all` and of the node's ends of Pods' interfaces. */
+    /** net.ipv4.conf.<interface>.rp_filter of `all` and of the Pods' interfaces on the node. */
     readonly rpFilters: ReadonlyMap<string, number>;
   };
-  /** Absent: NetworkManager doesn't run. */
+  /** Absent if NetworkManager does not run. */
   readonly networkManager?: { readonly confDir: string; readonly leavesPods: boolean } | undefined;
-  /** Absent: systemd-networkd doesn't run. */
+  /** Absent if systemd-networkd does not run. */
   readonly networkd?: { readonly confDir: string; readonly keepsForeign: boolean } | undefined;
   readonly networks: readonly NetworkFacts[];
-  /** Bridges that this node is said to have; others of `networks` may be on other nodes only. */
+  /** Bridges that must be on this node. Other bridges of `networks` may be on other nodes only. */
   readonly bridges: readonly string[];
   readonly pods: readonly PodFacts[];
-  /** Gateways that were asked for from a Pod. */
+  /** Gateways that were probed from a Pod, with the outcome. */
   readonly gateways: readonly {
     readonly gateway: string;
     readonly pool: string;
@@ -100,7 +100,7 @@ export interface NodeFacts {
   }[];
 }
 
-/** The bridges that networks name or Pods are on. */
+/** The bridges that networks name or that Pods are on. */
 export function bridgesOf({ networks, pods }: Pick<NodeFacts, "networks" | "pods">): ReadonlySet<string> {
   const used = pods.flatMap(({ nics }) => nics.flatMap(({ bridge }) => bridge ?? []));
   return new Set([...networks.map(({ bridge }) => bridge), ...used]);

@@ -2,9 +2,9 @@ import { join } from "node:path";
 import type { Check } from "../check.ts";
 import type { NodeFacts } from "./facts.ts";
 
-/** The runtime takes the first by name; this is ours. */
+/** Our network configuration. The runtime uses the first file by name. */
 const ownNetworkFile = "00-multus.conf";
-/** Of a token's life: the kubelet renews it when a fifth is left. */
+/** A token is a fault when less than this part of its life is left. The kubelet renews it when a fifth is left. */
 const tokenLeft = 0.1;
 
 const restartAgent = ({ namespace, node }: NodeFacts) =>
@@ -165,7 +165,7 @@ function runtimeRestart(file: string): string {
   return `systemctl restart ${file.includes("crio") ? "crio" : "containerd"}`;
 }
 
-/** For a POSIX shell. */
+/** Quotes a word for a POSIX shell, if that is needed. */
 export function quote(text: string): string {
   return /^[A-Za-z0-9_./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

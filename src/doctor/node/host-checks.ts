@@ -4,10 +4,10 @@ import type { NodeFacts } from "./facts.ts";
 import { quote } from "./file-checks.ts";
 import { isShutIn } from "./ovs-checks.ts";
 
-/** rp_filter: packets are dropped unless the way back leads through the interface by which they came. */
+/** Value of rp_filter: packets are dropped unless the route back leads through the interface that they came in by. */
 const strict = 1;
 
-/** Checks of the node's kernel, and of what Pods see of their network. */
+/** Checks of the node's kernel, and of the network as Pods see it. */
 export const hostChecks: readonly Check<NodeFacts>[] = [
   {
     id: "rp-filter",
@@ -19,7 +19,7 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
       const wrong = [...rpFilters].filter(([, value]) => value === strict).map(([name]) => name);
       return wrong.map((name) => ({
         found: `net.ipv4.conf.${name}.rp_filter is ${strict}: packets of Pods that come by another interface are dropped`,
-        // A name with dots is written with slashes.
+        // Written with slashes, because the name of an interface may contain dots.
         fix: [`sysctl -w ${quote(`net/ipv4/conf/${name}/rp_filter=0`)}`],
       }));
     },
@@ -61,7 +61,7 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
     remedy:
       "See where the Pod's way ends; start the gateway or join it to the segment; where the pool names a wrong address, correct spec.gateway and make the Pods anew.",
     find: (facts) => {
-      // Without its database Open vSwitch may forward nothing, and without an uplink nobody can answer: that is said once.
+      // Without Open vSwitch or an uplink no gateway can answer. Other checks report that already.
       const asked = facts.ovs.error === undefined ? facts.gateways : [];
       const silent = asked.filter((one) => !one.answered && !isShutIn(facts, one));
       return silent.map(({ gateway, pool, pod, ifName }) => ({
@@ -75,7 +75,7 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
   },
 ];
 
-/** The VLAN in which a Pod's NIC sends; nothing if it has none of its own. */
+/** The VLAN that a Pod's NIC sends in, for the text of a finding; "" if it sends untagged or in several. */
 function inVlan({ pods, ovs: { ports } }: NodeFacts, pod: string, ifName: string): string {
   const nic = pods.find((one) => one.pod === pod)?.nics.find((one) => one.ifName === ifName);
   const vlan = ports.find(({ name }) => nic?.hostLinks.includes(name))?.vlan;

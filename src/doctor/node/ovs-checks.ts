@@ -81,7 +81,7 @@ export const ovsChecks: readonly Check<NodeFacts>[] = [
   {
     id: "mtu",
     severity: "error",
-    finding: "Pods may send packets greater than the uplink passes: small ones arrive, great ones vanish.",
+    finding: "Pods may send packets larger than the uplink passes: small ones arrive, large ones vanish.",
     remedy: "Raise the uplink's MTU (and the switch's), or lower that of the network.",
     find: (facts) =>
       usedBridges(facts).flatMap(({ bridge, uplinks }) => uplinks.flatMap((port) => tooSmall(facts, bridge, port))),
@@ -106,7 +106,7 @@ function missingBridges({ ovs, bridges, pods }: NodeFacts): readonly string[] {
   return [...wanted].filter((name) => !ovs.bridges.some((bridge) => bridge.name === name));
 }
 
-/** The bridges in use that are there, with the ports that are neither ours nor the bridge's own. */
+/** The bridges in use that exist, each with its uplinks: the ports that are neither Pods' nor the bridge's own. */
 function usedBridges(facts: NodeFacts): readonly { readonly bridge: string; readonly uplinks: readonly OvsPort[] }[] {
   const { ovs } = facts;
   if (ovs.error !== undefined) return [];
@@ -124,13 +124,13 @@ function usedBridges(facts: NodeFacts): readonly { readonly bridge: string; read
     }));
 }
 
-/** Those by which nothing leaves the node. What the kernel has no interface for (a bond, a tunnel) is taken to work. */
+/** Bridges without an uplink that works. An uplink that the kernel has no interface for (a bond, a tunnel) counts as working. */
 function closedBridges(facts: NodeFacts): ReturnType<typeof usedBridges> {
   const isDown = ({ name }: OvsPort) => facts.host.links.some((link) => link.name === name && !link.up);
   return usedBridges(facts).filter(({ uplinks }) => uplinks.every(isDown));
 }
 
-/** Whether a Pod's NIC is on a bridge by which nothing leaves the node, or on one that is gone. */
+/** Whether a Pod's NIC is on a bridge that does not exist or that has no working uplink. */
 export function isShutIn(
   facts: NodeFacts,
   { pod, ifName }: { readonly pod: string; readonly ifName: string },
@@ -145,7 +145,7 @@ function joinUplink(facts: NodeFacts, bridge: string): readonly string[] {
   return [`ovs-vsctl --may-exist add-port ${quote(bridge)} ${free}`, `ip link set dev ${free} up`];
 }
 
-/** The one interface that could be meant, or a word to be replaced. */
+/** The only interface that could become the uplink. If there are several or none, a word for the user to replace. */
 function freeInterface({ host: { links, addresses, defaultRoutes }, ovs: { ports } }: NodeFacts): string {
   const [first, ...others] = links.filter(
     ({ name, kind, mac, master }) =>
@@ -202,8 +202,8 @@ function tooSmall({ host: { links }, ovs: { ports } }: NodeFacts, bridge: string
 }
 
 /**
- * VLANs of the network that cannot pass the port. 0, untagged, must be in a trunk's list like any other. An access port passes
- * only traffic that is untagged inside its own VLAN.
+ * A fault if VLANs of the network cannot pass the uplink. A trunk passes the VLANs in its list; 0, for untagged frames, must be
+ * in the list, too. An access port passes only its own VLAN.
  */
 function blocked({ name, vlans }: NetworkFacts, { vlan, name: port }: OvsPort): readonly Fault[] {
   if (vlans === undefined) return [];

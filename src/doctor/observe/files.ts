@@ -11,10 +11,10 @@ const configuration = /\.(conf|conflist|json)$/;
 const shimFile = ".spiderpool-shim";
 const readBytesMax = 1 << 20;
 
-/** A path of the node as this process sees it. */
+/** Maps a path of the node to the path where this process sees it. */
 type Seen = (path: string) => string;
 
-/** What lies in the runtime's two directories. */
+/** Reads the runtime's directories of network configurations and plugins. */
 export function observeCni({ confDir, binDir, stateDir }: NodePaths, seen: Seen): NodeFacts["cni"] {
   const installed = readInstalled(join(stateDir, "installed.json"));
   const shim = join(binDir, shimFile);
@@ -32,13 +32,13 @@ export function observeCni({ confDir, binDir, stateDir }: NodePaths, seen: Seen)
   };
 }
 
-/** The socket that the plugin executables have been told of. */
+/** The socket that the shim is told to use; undefined if it is not installed. */
 export function readShimSocket({ binDir }: NodePaths, seen: Seen): string | undefined {
   const [path] = (read(seen(join(binDir, shimSettingsFile))) ?? "").split("\n");
   return path === "" ? undefined : path;
 }
 
-/** containerd's and CRI-O's configuration, as far as it says where networks are. Their defaults are ours. */
+/** The CNI directories in the configuration of containerd or CRI-O. Their defaults are the same as ours. */
 export function observeRuntime({ etc }: NodePaths, seen: Seen): NodeFacts["runtime"] {
   const defaults = { confDir: "/etc/cni/net.d", binDirs: ["/opt/cni/bin"] };
   const crio = list(seen(join(etc, "crio/crio.conf.d"))).map((name) => join(etc, "crio/crio.conf.d", name));
@@ -58,7 +58,7 @@ export function observeRuntime({ etc }: NodePaths, seen: Seen): NodeFacts["runti
   return undefined;
 }
 
-/** NetworkManager, where it runs: whether anything tells it to leave veth interfaces alone. */
+/** Whether NetworkManager is told to leave veth interfaces alone; undefined if it does not run. */
 export function observeNetworkManager({ etc, run, usrLib }: NodePaths, seen: Seen): NodeFacts["networkManager"] {
   if (!sees(seen(etc)) || list(seen(join(run, "NetworkManager"))).length === 0) return undefined;
   const confDir = join(etc, "NetworkManager/conf.d");
@@ -70,17 +70,17 @@ export function observeNetworkManager({ etc, run, usrLib }: NodePaths, seen: See
   const excluded = texts.some((text) =>
     /^\s*unmanaged-devices\s*=.*\b(interface-name:veth\*|type:veth|driver:veth|\*)/m.test(text ?? ""),
   );
-  // Distributions ship a rule of udev to the same effect.
+  // Distributions ship a udev rule with the same effect.
   const udev = read(seen(join(usrLib, "udev/rules.d/85-nm-unmanaged.rules"))) ?? "";
   return { confDir, leavesPods: excluded || /veth.*NM_UNMANAGED/.test(udev) };
 }
 
-/** systemd-networkd, where it runs: whether it keeps rules and routes of others. The last setting by file name wins. */
+/** Whether systemd-networkd keeps foreign rules and routes; undefined if it does not run. The last file by name wins. */
 export function observeNetworkd({ etc, run, usrLib }: NodePaths, seen: Seen): NodeFacts["networkd"] {
   if (!sees(seen(etc)) || list(seen(join(run, "systemd/netif"))).length === 0) return undefined;
   const confDir = join(etc, "systemd/networkd.conf.d");
   const folders = [join(usrLib, "systemd/networkd.conf.d"), join(run, "systemd/networkd.conf.d"), confDir];
-  // A file of a later folder replaces one of the same name.
+  // A file in a later folder replaces a file of the same name (networkd.conf(5)).
   const dropIns = new Map(folders.flatMap((folder) => list(seen(folder)).map((name) => [name, join(folder, name)])));
   const ordered = [
     join(etc, "systemd/networkd.conf"),
@@ -92,7 +92,7 @@ export function observeNetworkd({ etc, run, usrLib }: NodePaths, seen: Seen): No
   return { confDir, keepsForeign: isOff("ManageForeignRoutingPolicyRules") && isOff("ManageForeignRoutes") };
 }
 
-/** The times in a service account token. Its signature is not looked at: the API server does that. */
+/** The lifetime of a service account token. The signature is left to the API server to check. */
 export function observeToken({ token }: NodePaths): NodeFacts["token"] {
   const [, payload] = (read(token) ?? "").split(".");
   try {
@@ -100,7 +100,7 @@ export function observeToken({ token }: NodePaths): NodeFacts["token"] {
     if (typeof exp !== "number" || typeof iat !== "number") return undefined;
     return { path: token, issued: new Date(iat * 1000), expires: new Date(exp * 1000) };
   } catch {
-    return undefined; // No JWT: a token that does not expire.
+    return undefined; // It is no JWT, so it does not expire.
   }
 }
 
@@ -110,7 +110,7 @@ export function observeAppArmor({ appArmor }: NodePaths): string | undefined {
   return text === "" || text.startsWith(appArmorUnconfined) ? undefined : text.replace(/ \(\w+\)$/, "");
 }
 
-/** A container may see the node's /run and not its /etc: then nothing can be said of settings. */
+/** False in a container that sees the node's /run but not its /etc: there, settings are unknown. */
 function sees(etc: string): boolean {
   return list(etc).length > 0;
 }
@@ -154,7 +154,7 @@ function checksum(path: string): string | undefined {
   }
 }
 
-/** Sorted; a folder that is not there, or is none, is empty. */
+/** The names in a folder, sorted; none if there is no such folder or it may not be read. */
 function list(folder: string): readonly string[] {
   try {
     return readdirSync(folder).sort();
@@ -164,7 +164,7 @@ function list(folder: string): readonly string[] {
   }
 }
 
-/** undefined if there is no such file. */
+/** The beginning of a file, as text; undefined if there is no such file or it may not be read. */
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").slice(0, readBytesMax);

@@ -17,32 +17,32 @@ import type { NodePaths } from "./paths.ts";
 
 export { type NodePaths, nodePaths } from "./paths.ts";
 
-/** Where the node is looked at, and what the cluster says should be there. */
+/** Where to look at the node, and what should be there according to the cluster. */
 export interface ObserveOptions {
   readonly node: string;
   readonly namespace: string;
   readonly paths: NodePaths;
   readonly host: Netns;
   readonly ovs: Ovs;
-  /** Of `ovs`, for words. */
+  /** The endpoint of `ovs`, for texts. */
   readonly endpoint: string;
   readonly networks: readonly NetworkFacts[];
-  /** Bridges that this node is said to have. @default none */
+  /** Bridges that must be on this node. @default none */
   readonly bridges?: readonly string[];
   readonly pods: readonly PodFacts[];
-  /** True in the agent's own process: its token and its confinement are looked at. */
+  /** True in the agent's own process, whose token and AppArmor profile are then read. */
   readonly isAgent: boolean;
   readonly now: Date;
   readonly signal: AbortSignal;
 }
 
-/** How long one thing may take to answer: all are asked at once, so that a node takes little more. */
+/** How long anything may take to answer. All are asked at once, so looking at a node takes little longer. */
 const answerMsMax = 2_000;
-/** Silence for as long means that nobody else has an address (`conflictMsMax` of the plugins). */
+/** If nobody answers for so long, nobody else has an address (like `conflictMsMax` of the plugins). */
 const rivalMsMax = 100;
 const gatewaysMax = 16;
 
-/** Reads all that the checks of a node look at: at most some seconds, and without changing anything. */
+/** Reads the facts for the checks of a node. It takes a few seconds at most and changes nothing. */
 export async function observeNode(options: ObserveOptions): Promise<NodeFacts> {
   const { node, namespace, paths, networks, bridges = [], pods, isAgent, now, signal } = options;
   const seen = (path: string) => (/^\/(etc|run|usr)(\/|$)/.test(path) ? `${paths.root}${path}` : path);
@@ -75,7 +75,7 @@ export async function observeNode(options: ObserveOptions): Promise<NodeFacts> {
 }
 
 async function observeOvs({ ovs, endpoint, signal, networks, pods }: ObserveOptions): Promise<NodeFacts["ovs"]> {
-  // A node without Open vSwitch is waited for only where somebody needs it.
+  // A node may have no Open vSwitch. It is waited for only if something needs it.
   const isWanted = bridgesOf({ networks, pods }).size > 0;
   try {
     using deadline = withTimeout(signal, isWanted ? answerMsMax : answerMsMax / 10, () => new Error("no answer"));
@@ -114,7 +114,7 @@ function observeHost({ host, pods }: ObserveOptions): NodeFacts["host"] {
   };
 }
 
-/** Each gateway once, from the first Pod that has it. */
+/** Probes each gateway once, from the first Pod that has it; at most 16 gateways. */
 export async function observeGateways(pods: readonly PodFacts[], signal: AbortSignal): Promise<NodeFacts["gateways"]> {
   const asked = new Map<
     string,
@@ -140,7 +140,8 @@ export async function observeGateways(pods: readonly PodFacts[], signal: AbortSi
 }
 
 /**
- * Who else on the segment answers for the addresses of a Pod: MAC addresses by address. Asks as an ADD does before it uses one.
+ * Finds other hosts on the segment that answer for addresses of a Pod, in the same way as an ADD. Returns their MAC addresses
+ * by the Pod's address.
  */
 export async function observeRivals(
   { nics, netnsPath }: PodFacts,
@@ -152,19 +153,19 @@ export async function observeRivals(
       try {
         using netns = openNetns(netnsPath);
         const mac = await probe(netns, ifName, ip, { timeoutMs: rivalMsMax, signal });
-        // Of two NICs on one segment, each answers for the other's address.
+        // If a Pod has two NICs on one segment, each answers for the other's address.
         const isOwn = netns.rtnl.links().some((link) => link.mac === mac);
         return mac === undefined || isOwn ? [] : [[formatIp(ip), mac] as const];
       } catch {
         signal.throwIfAborted();
-        return []; // The Pod ended meanwhile, or its interface is down: that is told where its way is shown.
+        return []; // The Pod ended meanwhile, or its interface is down, which `observePaths` shows.
       }
     }),
   );
   return new Map(answers.flat());
 }
 
-/** undefined if the Pod ended meanwhile. */
+/** Whether the gateway answers; undefined if the Pod has ended meanwhile. */
 async function gatewayAnswers(
   netnsPath: string,
   ifName: string,
@@ -181,7 +182,7 @@ async function gatewayAnswers(
   }
 }
 
-/** Why nobody answers there, as a phrase; undefined if somebody does. */
+/** Why nobody accepts connections on a socket, as a phrase; undefined if somebody does. */
 async function whyNotConnected(path: string, signal: AbortSignal): Promise<string | undefined> {
   const socket = connect(path);
   try {

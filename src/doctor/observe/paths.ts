@@ -1,6 +1,6 @@
-/** Where things are on a node. All but `token` and `appArmor` are paths of the node itself. */
+/** Where files are on a node. `token` and `appArmor` are paths of this process, all others are paths of the node. */
 export interface NodePaths {
-  /** Before each path of the node's `/etc`, `/run` and `/usr/lib`, where this process sees them elsewhere; "" on the node. */
+  /** Where this process sees the node's `/etc`, `/run` and `/usr`, as a prefix of their paths; "" on the node itself. */
   readonly root: string;
   readonly etc: string;
   readonly run: string;
@@ -12,10 +12,10 @@ export interface NodePaths {
   readonly appArmor: string;
 }
 
-/** What the kernel shows of a process without an AppArmor profile. */
+/** What the kernel shows for a process without an AppArmor profile. */
 export const appArmorUnconfined = "unconfined";
 
-/** As the chart and the distributions have it. */
+/** The paths of the chart and of distributions. */
 export const nodePaths: NodePaths = {
   root: "",
   etc: "/etc",
