@@ -1,4 +1,4 @@
-/** What an address was given with: kept in its claim as JSON, so that the same answer can be given again. */
+/** What a Pod is told with its address. The claim keeps it as JSON, so that a repeated ADD gets the same answer. */
 export interface Answer {
   readonly prefix: number;
   readonly gw?: string;

@@ -4,35 +4,35 @@ import type { ReleaseReason } from "./releases.ts";
 
 const apartMsDefault = 20_000;
 
-/** What an audit tells of while it is under way. */
+/** Callbacks of an audit. */
 export interface AuditWatcher {
   /**
-   * Between the two observations. What is in the list has been made; what this node makes is in its intents before; and the
-   * release holds for the version that was seen. So time adds little: what a watch tells late is here by then. @default 20 s
+   * Time between the two looks, in which late news of watches arrive. It need not be long: a claim in the list exists, this
+   * node writes an intent before it creates a claim, and a release applies only to the version that was seen. @default 20 s
    */
   readonly apartMs?: number;
-  /** A claim that nobody here needs, as far as is known; it may be on its way. */
+  /** A claim that nobody on this node seems to need. */
   readonly suspected?: (claim: Claim) => void;
-  /** Claims of this node that the ledger does not have any more, although nobody here has released them. */
+  /** Claims of this node that are no longer in the ledger, although this node has not released them. */
   readonly missing?: (claims: readonly Claim[]) => void;
-  /** It was not needed on the second look either, and is released. */
+  /** A claim that nobody needed on the second look either. It is released. */
   readonly leaked?: (claim: Claim, reason: ReleaseReason) => void;
-  /** How long the list took: what an audit costs others. */
+  /** How long the list took. It is the audit's cost for the API server. */
   readonly listed?: (ms: number) => void;
 }
 
 /** What a node knows of its claims. */
 interface NodeView {
-  /** Those that it held before they were read, and that should be among them. */
+  /** The claims that it had before the list was read, and that should be in the list. */
   readonly known: readonly Claim[];
-  /** Whether it still holds this very claim. */
+  /** Whether it still has this very claim. */
   readonly isOwn: (claim: Claim) => boolean;
   readonly isNeeded: (claim: Claim) => boolean;
 }
 
 /**
- * Of `claims`, all that a node has or those that are in doubt, the ones that nobody needs, now and a while later. How old a claim
- * is by the server's clock says nothing here, because the node's own may be off.
+ * Finds the claims that nobody needs, neither now nor after `apartMs`. `claims` are all claims of the node, or those in doubt.
+ * The age of a claim is not used, because the clocks of server and node may differ.
  */
 export async function findLeaks(
   claims: AsyncIterable<Claim>,

@@ -3,23 +3,23 @@ import type { PodRef } from "#cni";
 import { claimAddress, claimName, type Family, type Ip, IpSet, tryParseClaimName } from "#ip";
 import type { PoolParts, PoolView } from "#ipam";
 
-/** Who holds an address: identity is (Pod UID, NIC) and, within it, the sandbox. Names are for people. */
+/** Who has an address. It is identified by Pod UID and NIC and, within these, by the sandbox. Names are for people. */
 export interface Holder {
   readonly pod: PodRef;
   readonly nic: string;
   readonly containerId: string;
-  /** The CNI network's name: the scope of CNI GC. */
+  /** The CNI network's name. A CNI GC is about one network. */
   readonly network: string;
-  /** `apps/v1/StatefulSet/ns/web` and its UID, where the claim is to tell. */
+  /** The owner to be named in the claim, `apps/v1/StatefulSet/ns/web`, and its UID. */
   readonly owner?: { readonly text: string; readonly uid: string } | undefined;
   /**
-   * The address outlives the Pod: the next Pod of the same name gets it (a StatefulSet's), or the next one of the same owner
-   * (a virtual machine's). Needs `owner`. Absent: the address goes with the Pod.
+   * Who gets the address after the Pod: the next Pod of the same name ("pod", a StatefulSet's) or of the same owner ("owner",
+   * a virtual machine's). It needs `owner`. If absent, the address is released with the Pod.
    */
   readonly sticky?: "pod" | "owner" | undefined;
 }
 
-/** An address that the ledger gave, as of the object's last known version. */
+/** A claim, in the last known version of its object. */
 export interface Claim {
   readonly name: string;
   readonly ip: Ip;
@@ -28,17 +28,17 @@ export interface Claim {
   readonly spec: SpiderIPAddressSpec;
 }
 
-/** One address of one NIC of one Pod and family: there is never more than one claim for it. */
+/** The key of a claim. A NIC of a Pod never has more than one claim of a family. */
 export function claimKey(podUid: string, nic: string, family: Family): string {
   return `${podUid}.${nic}.${family}`;
 }
 
-/** Of a sticky name: one for all Pods that have it one after the other. */
+/** The key of a sticky address, which is the same for all Pods that have the name one after the other. */
 export function keptKey({ pod, nic }: Holder, family: Family): string {
   return `${pod.namespace}/${pod.name} ${nic} ${family}`;
 }
 
-/** Decodes the object; undefined for one whose name is no address. */
+/** Decodes a SpiderIPAddress; undefined if its name is no address. */
 export function claimOf(object: SpiderIPAddress): Claim | undefined {
   const ip = tryParseClaimName(object.metadata.name);
   if (ip === undefined) return undefined;
@@ -46,28 +46,28 @@ export function claimOf(object: SpiderIPAddress): Claim | undefined {
   return { name, ip, uid, resourceVersion, spec: object.spec };
 }
 
-/** The key of the Pod, NIC and family for which the claim was made. */
+/** The {@link claimKey} of a claim. */
 export function keyOfClaim({ spec, ip }: Pick<Claim, "spec" | "ip">): string {
   return claimKey(spec.podUID ?? "", spec.nic ?? "", ip.family);
 }
 
-/** Made for a Pod, in use or kept: not a Hold, a Quarantine or a Lease. */
+/** True for a claim that was made for a Pod, in use or kept; false for a Hold, a Quarantine and a Lease. */
 export function isHeld({ spec }: Pick<Claim, "spec">): boolean {
   return spec.purpose === "Pod" || spec.purpose === "Sticky";
 }
 
-/** Why addresses are held while a pool of an application loses them. */
+/** The reason of holds on addresses that an application's pool loses. */
 export const shrinkHoldReason = "its pool is made smaller";
 
-/** Why an address is in quarantine that a plugin gave back as one that somebody else has. */
+/** The reason of a quarantine after a plugin found that somebody else uses the address. */
 export const foundInUse = "a plugin found it in use";
 
-/** Whether a claim keeps an address from everybody while its pool loses it. */
+/** Whether a claim is a hold on an address that its pool loses. */
 export function isShrinkHold({ spec }: Pick<Claim, "spec">): boolean {
   return spec.purpose === "Hold" && spec.reason === shrinkHoldReason;
 }
 
-/** The claims on addresses of one pool as the planner of its subnet sees them. */
+/** The claims of one pool, for the planner of its subnet. */
 export function partsOf(claims: readonly Claim[], poolUid: string, family: Family): PoolParts {
   const set = (of: readonly Claim[]) =>
     IpSet.ofIps(
@@ -80,19 +80,19 @@ export function partsOf(claims: readonly Claim[], poolUid: string, family: Famil
   };
 }
 
-/** Held by this Pod for this NIC, whichever sandbox it was made for: two NICs in one pool are two claims. */
+/** Whether this Pod has the claim for this NIC, in whichever sandbox. Two NICs in one pool have two claims. */
 export function isMine(spec: SpiderIPAddressSpec, holder: Holder): boolean {
   return isHeld({ spec }) && spec.podUID === holder.pod.uid && spec.nic === holder.nic;
 }
 
-/** The claim is kept for Pods like this one: whether it is free to take is another question. */
+/** Whether the claim is kept for Pods like this one. It may still be in use. */
 export function isHeir(spec: SpiderIPAddressSpec, { pod, nic, owner, sticky }: Holder): boolean {
   if (spec.purpose !== "Sticky" || sticky === undefined || owner === undefined) return false;
   if (spec.podNamespace !== pod.namespace || spec.nic !== nic || spec.owner !== owner.text) return false;
   return sticky === "owner" || spec.podName === pod.name;
 }
 
-/** The labels of a claim, those that follow from the spec among them. */
+/** The labels of a claim. */
 export function claimLabels({ pool, node }: Pick<SpiderIPAddressSpec, "pool" | "node">): Record<string, string> {
   return {
     [labels.claimPool]: labelValue(pool),
@@ -101,7 +101,7 @@ export function claimLabels({ pool, node }: Pick<SpiderIPAddressSpec, "pool" | "
   };
 }
 
-/** The sandbox that has the address, as it stands in a claim. */
+/** The part of a claim's spec that says which sandbox has the address. */
 export function attachment(
   { pod, nic, containerId, network, owner }: Holder,
   { node, bootId }: { readonly node: string; readonly bootId: string },
@@ -119,7 +119,7 @@ export function attachment(
   };
 }
 
-/** Nobody has the address, and it stays kept: only the Pod that had it last is still told. */
+/** The spec of a sticky claim that no sandbox has. It still names the last Pod. */
 export function detached({
   node: _node,
   bootID: _boot,
@@ -129,22 +129,22 @@ export function detached({
   return spec;
 }
 
-/** Somebody else has the address: nobody gets it before `until`. One that is in quarantine already stays as it is. */
+/** The spec of a claim on an address that somebody else uses: nobody gets it before `until`. */
 export function quarantined(
   spec: SpiderIPAddressSpec,
   { mac, until }: { readonly mac?: string; readonly until: Date },
 ): SpiderIPAddressSpec {
-  if (spec.purpose === "Quarantine") return spec; // a lost answer of ours
+  if (spec.purpose === "Quarantine") return spec; // Our write took effect, but its answer was lost.
   const why = mac === undefined ? { reason: foundInUse } : { mac, reason: "another host answers for it" };
   return { ...detached(spec), purpose: "Quarantine", until: until.toISOString(), ...why };
 }
 
-/** What is sent to create a claim. */
+/** The object that is sent to create a claim. */
 export type ClaimDraft = Pick<SpiderIPAddress, "spec"> & {
   readonly metadata: { readonly name: string; readonly labels: Record<string, string> };
 };
 
-/** The claim's metadata and spec as they are created. */
+/** Makes the object for a claim of `holder` on `ip`. */
 export function claimDraft(
   ip: Ip,
   pool: Pick<PoolView, "name" | "uid" | "generation">,

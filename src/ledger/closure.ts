@@ -2,14 +2,14 @@ import { annotations, spiderIPPools } from "#api";
 import type { Signal } from "#base";
 import { hasReason, type KubeClient, type KubeObject } from "#kube";
 
-/** The closure that the pool is under: agents give no new address of any pool while one has such a token. */
+/** The token with which a pool is closed; undefined if it is open. While any pool is closed, agents give no new address. */
 export function closureOf({ metadata }: KubeObject): string | undefined {
   return metadata.annotations?.[annotations.ledgerClosed];
 }
 
 /**
- * Closes the pool with this token; `undefined` opens it. Nothing is written where it is so already, or where the pool is gone
- * or another one by now; true: it was written. Throws what the API server answers otherwise.
+ * Closes the pool with this token, or opens it (`undefined`). Returns whether that was written: not if it is so already, nor if
+ * the pool was deleted or replaced meanwhile. Throws any other error of the API server.
  */
 export async function setClosure(
   client: KubeClient,

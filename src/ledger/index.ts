@@ -1,9 +1,9 @@
 /**
- * The ledger: one SpiderIPAddress for each address in use. Creating that object is allocating, deleting it is releasing;
- * the API server's uniqueness of names is the only lock. Here are the writes of a node's agent (`Ledger`) and the views
- * that the controller makes of claims (`poolStatus`, `poolUsage`).
+ * The ledger: one SpiderIPAddress (a claim) for each address in use. Creating the object allocates the address, deleting it
+ * releases the address; the only lock is that names are unique in the API server. The module has the writes of a node's agent
+ * (`Ledger`) and the views that the controller derives from claims (`poolStatus`, `poolUsage`).
  *
- * It will not choose pools (`#ipam` decides) and knows nothing of kernels or containers. Imported by the programs.
+ * It does not choose pools, which `#ipam` does, and it knows nothing of kernels or containers. The programs import it.
  */
 export type { Answer } from "./answer.ts";
 export type { AuditWatcher } from "./audit.ts";

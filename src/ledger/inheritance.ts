@@ -6,17 +6,17 @@ import type { ReleaseReason, Releases } from "./releases.ts";
 import type { ClaimRequest, LedgerOptions } from "./request.ts";
 import { adoptClaim } from "./writes.ts";
 
-/** What the ledger of the node does for {@link Inheritance}. */
+/** The parts of the node's ledger that {@link Inheritance} uses. */
 interface InheritanceParts {
   readonly own: OwnClaims;
   readonly releases: Releases;
   readonly release: (claim: Claim, reason: ReleaseReason) => void;
   readonly keep: (claim: Claim) => Claim;
-  /** The outcome of what was sent for this key is not known. */
+  /** Called if the outcome of a write for this key is unknown. */
   readonly inLimbo: (key: string) => void;
 }
 
-/** Addresses that outlive their Pods, as the next Pod of the name gets them on this node. */
+/** Hands sticky addresses to the next Pod that they are kept for, on this node. */
 export class Inheritance {
   readonly #options: LedgerOptions;
   readonly #parts: InheritanceParts;
@@ -27,12 +27,12 @@ export class Inheritance {
   }
 
   /**
-   * The address that is kept for the holder, once nobody else has it; undefined where none is. One that is kept in no candidate
-   * is given up. Throws STICKY_HELD where somebody still has it.
+   * Takes the address that is kept for the holder, after waiting until no other Pod has it; undefined if none is kept. An address
+   * that is in none of the holder's pools is given up. Throws STICKY_HELD if another Pod still has the address after a while.
    */
   async take(key: string, { holder, kept, family }: ClaimRequest, o: Signal): Promise<Claim | undefined> {
     if (kept === undefined) return undefined;
-    // The index may not name yet what the Pod before this one got on this node.
+    // The index may not yet name an address that the previous Pod got on this node.
     for (const name of new Set([...kept.names, ...this.#parts.own.before(holder, family)])) {
       const claim = await this.#untilDetached(name, holder, o);
       if (claim === undefined) continue;
@@ -41,14 +41,14 @@ export class Inheritance {
         continue;
       }
       if (claim.spec.unclean === true) await assertSilent(claim, kept.probe, o);
-      await this.#options.open?.(o); // Whoever had it may have been waited for long.
+      await this.#options.open?.(o); // The ledger may have been closed during a long wait.
       const adopted = await this.#adopt(key, claim, holder, o);
       if (adopted !== undefined) return adopted;
     }
     return undefined;
   }
 
-  /** What is kept for the holder and is not asked for any more becomes free; waits for that. */
+  /** Releases addresses that are kept for the holder although it asks for other pools now. Waits until they are released. */
   async giveUp(names: readonly string[], holder: Holder, o: Signal): Promise<void> {
     for (const name of names) {
       const claim = await this.#untilDetached(name, holder, o);
@@ -56,7 +56,7 @@ export class Inheritance {
     }
   }
 
-  /** A claim of this node that nobody here needs is detached at once: its process was another one. */
+  /** Waits for {@link untilDetached}. A claim of this node that nobody needs is left over of an earlier agent, and detached. */
   #untilDetached(name: string, holder: Holder, { signal }: Signal): Promise<Claim | undefined> {
     const { client, clock, node, inUse } = this.#options;
     const { own, release } = this.#parts;
@@ -74,7 +74,7 @@ export class Inheritance {
     await abortable(this.#parts.releases.add(claim, reason), signal);
   }
 
-  /** Undefined where somebody was faster. The intent is written first: a claim under adoption is nobody's leak. */
+  /** Undefined if somebody else was faster. The intent is written first, so that no audit takes the claim for a leak. */
   async #adopt(key: string, claim: Claim, holder: Holder, o: Signal): Promise<Claim | undefined> {
     const { intents } = this.#options;
     intents.write(key, claim.name);

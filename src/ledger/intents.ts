@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { readIfThere, removeFile, writeState, writeStateFile } from "#base";
 
 /**
- * What this node claims or may have claimed: one file for each (Pod UID, NIC, family), holding the name of the claim.
- * Written before the create is sent and removed when the claim is known to be gone, so that an agent that was killed at
- * any moment in between finds its own claims. On tmpfs: after a reboot sandbox records tell of claims that remained.
+ * Which claims this node has or may have made: one file for each (Pod UID, NIC, family), with the name of the claim. A file is
+ * written before the create is sent and removed when the claim is known to be gone. So an agent that was killed at any time in
+ * between finds its claims. The files are on tmpfs; after a reboot, sandbox records name the claims that remain.
  */
 export class Intents {
   readonly #folder: string;
-  /** What this process wrote, so that it need not read it again. The file of a predecessor that is about to end is only there. */
+  /** What this process wrote, as a cache. Files of a previous agent, which may still be ending, are not in it. */
   readonly #written = new Map<string, string>();
 
   constructor(folder: string) {
@@ -23,7 +23,7 @@ export class Intents {
   }
 
   read(key: string): string | undefined {
-    // Empty: the agent was killed before it wrote the name, and so before it sent anything.
+    // A file is empty if the agent was killed before it wrote the name, and so before it sent anything.
     return this.#written.get(key) ?? (readIfThere(this.#path(key))?.toString("utf8") || undefined);
   }
 
@@ -33,14 +33,14 @@ export class Intents {
   }
 
   /**
-   * Notes what sandbox records tell of claims, before the first of those sandboxes can go: a boot took the hints, and a DEL
-   * takes the record, but the Pod may live and its claim has to be found by the next process, too.
+   * Adds claims that sandbox records name, before any of these sandboxes can end. A reboot has removed the files, and a DEL
+   * removes the record, but the Pod may go on, and the next process must find its claim, too.
    */
   note(claims: Iterable<{ readonly key: string; readonly name: string }>): void {
     for (const { key, name } of claims) if (this.read(key) === undefined) this.write(key, name);
   }
 
-  /** All of them: the claim's name by its key. */
+  /** The names of all claims by their keys. */
   all(): ReadonlyMap<string, string> {
     const keys = readdirSync(this.#folder).map(decodeURIComponent);
     return new Map(
@@ -51,7 +51,7 @@ export class Intents {
     );
   }
 
-  /** Pod UIDs come from the runtime: nothing in one may name another folder. */
+  /** Encoded, because a Pod UID comes from the runtime and must not lead to another folder. */
   #path(key: string): string {
     return join(this.#folder, encodeURIComponent(key));
   }

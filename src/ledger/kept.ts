@@ -5,19 +5,19 @@ import { type Claim, type Holder, isHeir } from "./claim.ts";
 import { persist } from "./persist.ts";
 import { readClaim } from "./writes.ts";
 
-/** A sticky address is usually detached a moment after its Pod's end: how long an ADD waits for that, and how often it looks. */
+/** How long an ADD waits until a sticky address is detached, and how often it looks. Usually that is soon after its Pod's end. */
 const heldMsMax = 5_000;
 const heldLookMs = 250;
 
-/** What the index names for one NIC and family of a sticky holder. */
+/** What is kept for one NIC and family of a sticky holder, according to the index (its SpiderEndpoint). */
 export interface Kept {
   /** Names of claims. */
   readonly names: readonly string[];
-  /** Names of the pools that the address may still be of, whether or not a new one could be drawn from them. */
+  /** Names of the pools that a kept address may be in, even if they could give no new one. */
   readonly pools: readonly string[];
   /**
-   * Asks the network whether anybody answers for the address: the MAC that did. Needed where the last holder was not seen to
-   * end; absent where the network cannot be asked.
+   * Asks the network whether anybody answers for the address; returns the MAC address that did. Used if nobody has seen the
+   * end of the last holder. Absent if the network cannot be asked.
    */
   readonly probe?: ((ip: Ip, o: Signal) => Promise<string | undefined>) | undefined;
 }
@@ -25,13 +25,13 @@ export interface Kept {
 interface KeptOptions extends Signal {
   readonly client: KubeClient;
   readonly clock: Clock;
-  /** Told of each look at a claim that somebody still has. */
+  /** Called whenever the claim still has a holder. */
   readonly held: (claim: Claim) => void;
 }
 
 /**
- * The claim of this name once nobody has it; undefined where it is not kept for Pods like this one. Throws STICKY_HELD where
- * somebody still has it after a while.
+ * Waits until no sandbox has the claim of this name, and returns it; undefined if it is not kept for Pods like this one. Throws
+ * STICKY_HELD if it still has a holder after 5 s.
  */
 export async function untilDetached(
   name: string,
@@ -48,7 +48,7 @@ export async function untilDetached(
   }
 }
 
-/** Throws STICKY_HELD where somebody still answers for an address whose last holder was not seen to end. */
+/** Throws STICKY_HELD if somebody on the network still answers for the address. */
 export async function assertSilent(claim: Claim, probe: Kept["probe"], o: Signal): Promise<void> {
   const mac = await probe?.(claim.ip, o);
   if (mac !== undefined) throw stickyHeld(claim, `host ${mac} still answers for it`);

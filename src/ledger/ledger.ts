@@ -33,32 +33,32 @@ import {
   readClaim,
 } from "./writes.ts";
 
-/** After so many addresses that were taken in a row, guessing is worse than one list of the pool's claims. */
+/** After so many collisions in a row, one list of the pool's claims is better than more guesses. */
 const missesMax = 8;
 
 interface CreateOptions extends Signal {
   /** An earlier create of the same name may have taken effect. */
   readonly open: boolean;
-  /** A sandbox has the address already: it is no new one. */
+  /** Whether a sandbox already has the address, and only the claim was lost. */
   readonly isAgain?: boolean;
 }
 
 /**
- * The ledger as one node writes it: to allocate is to create the object that is named after the address, to release is to
- * delete exactly that object. All that is kept in memory can be lost: it makes guesses better and answers quicker.
+ * The ledger, as one node writes it. Allocating is creating the object that is named after the address; releasing is deleting
+ * exactly that object. What is in memory only makes guesses better and answers faster, and may be lost.
  */
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #book: PoolBook;
   readonly #releases: Releases;
   readonly #creates = new FairQueue(createsAtOnce);
-  /** One at a time for each key: two sandboxes of one Pod may be added at the same time. */
+  /** Locks for each key, because two sandboxes of one Pod may be added at the same time. */
   readonly #keys = new KeyedLock();
   readonly #recalled = Promise.withResolvers<void>();
   readonly #own = new OwnClaims();
   readonly #limbo: Limbo;
   readonly #inheritance: Inheritance;
-  /** Until when a lost create of the same name may come after the one that made the claim; by the claim's UID. */
+  /** Until when an earlier create of the same name, whose answer was lost, may still take effect; by the claim's UID. */
   readonly #echoUntilMs = new Map<string, number>();
 
   constructor(options: LedgerOptions) {
@@ -81,32 +81,33 @@ export class Ledger {
     return this.#own.of(podUid);
   }
 
-  /** The claims on this node of all Pods that have this name or had it: `namespace/name`. */
+  /** The claims on this node of all Pods that have or had this name, `namespace/name`. */
   claimsNamed(podKey: string): readonly Claim[] {
     return this.#own.named(podKey);
   }
 
-  /** Every claim of this node that is known here. */
+  /** All known claims of this node. */
   claims(): readonly Claim[] {
     return [...this.#own];
   }
 
-  /** How many releases are decided and not done. */
+  /** How many releases are decided but not done. */
   get pendingReleases(): number {
     return this.#releases.pending;
   }
 
   /**
-   * One address of the family for the holder: the one that it has, whatever became of its pool, else the one that is kept for
-   * it, else one from the first candidate that has any. Waits for `recall`. Throws POOL_EXHAUSTED where every candidate is used up, STICKY_HELD
-   * where somebody still has the address that is kept, else what the API server answered. A claim that throws needs no undo: what it may have made is looked up and released here.
+   * Claims one address of the family for the holder: the address that it has, whatever became of its pool; otherwise the one
+   * that is kept for it; otherwise one from the first pool that has any. Waits for `recall`. Throws POOL_EXHAUSTED if every pool
+   * is used up, STICKY_HELD if another Pod still has the kept address, CLAIM_PENDING if an earlier create may still take effect,
+   * and errors of the API server. If it throws, no undo is needed: what it may have created is found and released here.
    */
   async claim(request: ClaimRequest, o: Signal): Promise<Claimed> {
     const { holder, family } = request;
     await abortable(this.#recalled.promise, o.signal);
     const key = claimKey(holder.pod.uid, holder.nic, family);
     const act = () => this.#keys.run(key, () => this.#claim(key, request, o), o);
-    // After a forced deletion two Pods of one sticky name may be added at once: the later one inherits.
+    // After a forced deletion, two Pods of one sticky name may be added at the same time. The later one inherits.
     return holder.sticky === undefined ? act() : this.#keys.run(keptKey(holder, family), act, o);
   }
 
@@ -123,8 +124,8 @@ export class Ledger {
   }
 
   /**
-   * Decides that the holder has the claim no longer; it is finished in the background, whatever the API server's state. A
-   * sticky claim is detached: it stays kept for the next Pod, and the controller ends it with its owner.
+   * Decides that the holder no longer has the claim. The release is done in the background, however long the API server is
+   * away. A sticky claim is detached: it is kept for the next Pod until the controller ends it with its owner.
    */
   release(claim: Claim, reason: ReleaseReason): void {
     const key = keyOfClaim(claim);
@@ -138,9 +139,9 @@ export class Ledger {
   }
 
   /**
-   * Somebody else has the address: nobody gets it before `until`, and the holder has it no longer, so that the next `claim`
-   * takes the next candidate. `mac`: who answered, where that is known. Throws where it cannot be written; the claim is the
-   * holder's then as before.
+   * Sets an address aside because somebody else uses it. Nobody gets it before `until`, and the holder's next `claim` gets
+   * another one. `mac` is the address of the host that answered, if that is known. If the write fails, it throws, and the
+   * holder still has the claim.
    */
   async quarantine(claim: Claim, conflict: { readonly mac?: string; readonly until: Date }, o: Signal): Promise<void> {
     const key = keyOfClaim(claim);
@@ -155,7 +156,7 @@ export class Ledger {
     );
   }
 
-  /** What the API server knows of a claim that this node holds for the Pod, whatever was known here. */
+  /** Reads from the API server whether this node has the claim for the Pod, and corrects what is known here. */
   async verify(name: string, podUid: string, o: Signal): Promise<"ours" | "missing" | "foreign"> {
     const { client, node } = this.#options;
     const found = await readClaim(client, name, o);
@@ -174,7 +175,7 @@ export class Ledger {
     return found === undefined ? "missing" : "foreign";
   }
 
-  /** Claims an address again that the ledger lost while its sandbox lives. Undefined: it is somebody else's. */
+  /** Claims an address again whose claim was lost while its sandbox is there. Undefined if somebody else has it. */
   reassert(ip: Ip, request: ClaimRequest, o: Signal): Promise<Claim | undefined> {
     const { holder, family } = request;
     const [pool] = request.pools;
@@ -185,7 +186,7 @@ export class Ledger {
     return this.#keys.run(key, act, o);
   }
 
-  /** What is kept for a sticky holder and is not asked for any more becomes free; waits for that. */
+  /** Releases addresses that are kept for a sticky holder although it asks for other pools now. Waits until they are released. */
   giveUpKept(names: readonly string[], holder: Holder, o: Signal): Promise<void> {
     return this.#inheritance.giveUp(names, holder, o);
   }
@@ -196,8 +197,8 @@ export class Ledger {
   }
 
   /**
-   * After a start, before any claim is answered: takes up the claims of this node among those that sandbox records name
-   * and those that an earlier process may have made.
+   * Reads, after a start, the claims of this node among those that sandbox records name and those that an earlier process may
+   * have made. No claim is answered before.
    */
   async recall(names: Iterable<string>, o: Signal): Promise<void> {
     const { client, node, intents } = this.#options;
@@ -216,19 +217,19 @@ export class Ledger {
     return abortable(this.#recalled.promise, signal);
   }
 
-  /** From now on the claims are known here that somebody else made for this node's Pods. One list. */
+  /** Reads the claims that somebody else made for this node's Pods, in one list. From then on they are known here. */
   async takeUp(o: Signal): Promise<void> {
     const { client, node } = this.#options;
     for await (const claim of claimsOfNode(client, node, o)) this.#isNeeded(claim);
   }
 
-  /** Compares the ledger's claims of this node with what is known here, once, and releases those that nobody needs. */
+  /** Compares the ledger's claims of this node with what is known here, and releases those that nobody needs. One list. */
   audit(o: Signal & AuditWatcher): Promise<void> {
     const { client, node } = this.#options;
     return this.#releaseLeaks(claimsOfNode(client, node, o), [...this.#own], o);
   }
 
-  /** The same with the claims of these names only: a read for each of them, and no list. */
+  /** Like {@link audit}, but only for claims of these names, each of which is read. */
   inspect(names: readonly string[], o: Signal & AuditWatcher): Promise<void> {
     const { client, node } = this.#options;
     const known = [...this.#own].filter(({ name }) => names.includes(name));
@@ -250,20 +251,20 @@ export class Ledger {
     this.#book.stop();
   }
 
-  /** Whether a claim of this node is known here, may be on its way, or is in use; what is in use is known from now on. */
+  /** Whether a claim of this node is known, may be under way, or is in use. A claim in use is known from then on. */
   #isNeeded(claim: Claim): boolean {
     const { bootId, intents, inUse } = this.#options;
     const key = keyOfClaim(claim);
     const own = this.#own.get(key);
     if (own?.uid === claim.uid || intents.read(key) === claim.name) return true;
-    // All that was known of it was lost; its Pod got another one after the boot that ended its sandbox.
+    // The reboot ended its sandbox and removed the intent, and its Pod has another claim by now.
     if (own !== undefined && claim.spec.bootID !== bootId) return false;
     if (!inUse(claim)) return false;
     if (own === undefined) this.#keep(claim);
     return true;
   }
 
-  /** What the holder already has, for this sandbox. */
+  /** The claim that the holder already has, attached to this sandbox. */
   async #reattach(key: string, holder: Holder, o: Signal): Promise<Claim | undefined> {
     const own = this.#own.get(key);
     if (own === undefined) return undefined;
@@ -276,7 +277,7 @@ export class Ledger {
     return claim;
   }
 
-  /** The address that an earlier call may have got: only when its fate is certain may another one be chosen. */
+  /** The claim of an earlier call whose outcome was unknown. Another address may be chosen only when that outcome is known. */
   async #resume(key: string, request: ClaimRequest, o: Signal): Promise<Claim | undefined> {
     const { client, clock, intents } = this.#options;
     const name = intents.read(key);
@@ -286,7 +287,7 @@ export class Ledger {
     const mine = found !== undefined && isMine(found.spec, request.holder);
     const claim = mine ? await attachClaim(found, request.holder, { ...this.#options, ...o }) : undefined;
     if (claim !== undefined) return this.#keep(claim);
-    // Somebody else's may go before an open create takes effect.
+    // Another holder's claim may be deleted before our earlier create takes effect.
     if (found !== undefined && (mine || isDetached(found) || !this.#limbo.has(key))) {
       intents.remove(key);
       return undefined;
@@ -310,7 +311,7 @@ export class Ledger {
     throw new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
   }
 
-  /** What the index names and nobody has (any more): the Pod had it, and gets it again where that is allowed. */
+  /** Creates the claim again that the index names, if it was deleted meanwhile and one of the pools has the address. */
   async #createKept(request: ClaimRequest, o: Signal): Promise<Claim | undefined> {
     for (const name of request.kept?.names ?? []) {
       const ip = tryParseClaimName(name);
@@ -334,7 +335,7 @@ export class Ledger {
     }
   }
 
-  /** One guess. Undefined: the address is somebody else's. Evidence: there is none left to guess. */
+  /** Tries one guess. Undefined if somebody else has the address; evidence if there is no address left to guess. */
   async #try(page: Page, pool: PoolView, request: ClaimRequest, o: Signal): Promise<Claim | Evidence | undefined> {
     using _turn = await page.turns.enter(request.holder.pod.namespace, o);
     const choice = page.next(pool);
@@ -342,7 +343,7 @@ export class Ledger {
     return page.tried(choice.ip, await this.#create(choice.ip, pool, request, { ...o, open: false }));
   }
 
-  /** Undefined: the address is somebody else's. A failure that leaves the outcome open is watched until it is certain. */
+  /** Creates a claim; undefined if somebody else has the address. If the answer is lost, the outcome is watched. */
   async #create(ip: Ip, pool: PoolView, request: ClaimRequest, o: CreateOptions): Promise<Claim | undefined> {
     const { holder, family } = request;
     const key = claimKey(holder.pod.uid, holder.nic, family);
@@ -371,7 +372,7 @@ export class Ledger {
   ): Promise<Created> {
     const { client, clock, node, bootId, intents, open: before } = this.#options;
     try {
-      // What is claimed again opens the ledger: it waits for none of those that wait for that.
+      // New claims wait until lost ones are restored. So a restored claim must not wait for a slot that they have.
       using _slot = isAgain ? undefined : await this.#creates.enter(holder.pod.namespace, { signal });
       const draft = claimDraft(ip, pool, holder, { node, bootId, since: clock.wall(), answer: answer(pool, ip) });
       intents.write(key, claimName(ip));
@@ -397,7 +398,7 @@ export class Ledger {
     this.#book.release(claim.ip);
   }
 
-  /** The claim exists and is not ours. */
+  /** To be called if the claim exists but is not ours any more. */
   #lost(claim: Claim): void {
     this.#forget(claim);
     this.#book.meet(claim.ip);
@@ -418,7 +419,7 @@ export class Ledger {
     for (const { spec, ip } of this.#own) if (spec.poolUID === pool.uid) yield ip;
   }
 
-  /** Whether a create that was cut off took effect. What it made is released: its ADD has failed. */
+  /** Looks whether a create whose answer was lost took effect. If so, the claim is released, because its ADD has failed. */
   async #lookAtLimbo(key: string, { signal, sinceMs, last, isCurrent }: LimboLook): Promise<boolean> {
     const { client, node, intents } = this.#options;
     const name = intents.read(key);
@@ -428,14 +429,14 @@ export class Ledger {
       this.release(found, { why: "the ADD was cut off while it was claimed", evidence: [] });
       return true;
     }
-    // A create or an adoption that is on its way finds it so; what is somebody else's may go before a create takes effect.
+    // Our write may still be under way: it finds the claim absent or detached, or another holder's claim deleted by then.
     if (found === undefined || isDetached(found) ? !last : sinceMs < echoMsMax) return false;
     this.#neverMade(key, tryParseClaimName(name));
     return true;
   }
 }
 
-/** A sticky address that waits for its next Pod. */
+/** True for a sticky claim that no sandbox has. */
 function isDetached(claim: Claim): boolean {
   return isHeld(claim) && claim.spec.node === undefined;
 }

@@ -1,42 +1,42 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 
-/** What became of a create that was cut off is looked up after these times. Absent at the last look: it never happened. */
+/** Times between looks at a create whose answer was lost. If there is no claim at the last look, it took no effect. */
 const lookAfterMs = [2_000, 14_000, 60_000] as const;
 
-/** One look at a create whose answer never came. */
+/** One look at a create whose answer was lost. */
 export interface LimboLook extends Signal {
-  /** How long the create is over at least. */
+  /** The least time since the create ended. */
   readonly sinceMs: number;
   readonly last: boolean;
-  /** False where a later watch over the same key took over. */
+  /** False if a later create of the same key is watched instead. */
   readonly isCurrent: () => boolean;
 }
 
 interface LimboOptions extends Signal {
   readonly clock: Clock;
   readonly log: Logger;
-  /** True when nothing is open any more. */
+  /** Looks at the create; true if its outcome is known now. */
   readonly look: (key: string, look: LimboLook) => Promise<boolean>;
 }
 
-/** Keys with a create whose outcome is open: each is looked at until that is certain. */
+/** Creates whose outcome is unknown, by key. Each is looked at until the outcome is known. */
 export class Limbo {
   readonly #options: LimboOptions;
-  /** The latest watch over each key. */
+  /** The current watch of each key. */
   readonly #watches = new Map<string, symbol>();
 
   constructor(options: LimboOptions) {
     this.#options = options;
   }
 
-  /** Starts over where the key is watched already: its create was sent again. */
+  /** Watches the key's create. If it is watched already, the watch starts again, because the create was sent again. */
   watch(key: string): void {
     const turn = Symbol(key);
     this.#watches.set(key, turn);
     void this.#watch(key, () => this.#watches.get(key) === turn);
   }
 
-  /** Whether the outcome of its create is open. */
+  /** Whether the outcome of the key's create is unknown. */
   has(key: string): boolean {
     return this.#watches.has(key);
   }

@@ -2,7 +2,7 @@ import { Index } from "#base";
 import type { Family } from "#ip";
 import { type Claim, type Holder, isHeir, keyOfClaim } from "./claim.ts";
 
-/** The claims of one node by their keys, and by their Pods. Iterates over all. */
+/** The claims of one node by key and by Pod. Iterates over all of them. */
 export class OwnClaims {
   readonly #claims = new Map<string, Claim>();
   readonly #byUid = new Index<Claim>(({ spec }) => [spec.podUID ?? ""]);
@@ -17,7 +17,7 @@ export class OwnClaims {
     return this.#claims.has(key);
   }
 
-  /** In place of one with the same key. */
+  /** Adds a claim, or replaces the one with the same key. */
   set(claim: Claim): void {
     const key = keyOfClaim(claim);
     this.#move(key, claim);
@@ -29,17 +29,17 @@ export class OwnClaims {
     this.#claims.delete(key);
   }
 
-  /** Those of the Pod with this UID. */
+  /** The claims of the Pod with this UID. */
   of(podUid: string): readonly Claim[] {
     return this.#byUid.get(podUid);
   }
 
-  /** Those of all Pods with this name, whatever their UIDs: `namespace/name`. */
+  /** The claims of all Pods with this name (`namespace/name`), whatever their UIDs. */
   named(podKey: string): readonly Claim[] {
     return this.#byName.get(podKey);
   }
 
-  /** Names of the claims of Pods that had the holder's sticky name before it. */
+  /** Names of the claims of earlier Pods that had the holder's sticky name. */
   before(holder: Holder, family: Family): readonly string[] {
     const { uid, namespace, name } = holder.pod;
     return this.named(`${namespace}/${name}`)

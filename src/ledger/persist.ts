@@ -2,12 +2,12 @@ import type { Clock, Signal } from "#base";
 import { isRetryable, retry } from "#kube";
 
 /**
- * A server with too much to do refuses what it had no time for, and names up to 32 s. An ADD has 30 s in all; it asks again
- * after this long, which costs the server little beside what it refused.
+ * An overloaded API server refuses requests and asks to wait for up to 32 s. An ADD has 30 s in all, so it tries again after
+ * this time at the latest. That costs the server little.
  */
 const askedMsMax = 3_000;
 
-/** Repeats `act` while that may help. Past the deadline it throws the last failure, which says more than the deadline does. */
+/** Repeats `act` while that may help. After the deadline it throws the last failure, which says more than "too late". */
 export async function persist<T>(
   act: (o: Signal) => Promise<T>,
   options: Signal & { readonly clock: Clock; readonly retryable?: (error: unknown) => boolean },

@@ -8,21 +8,21 @@ import { snapshotOf } from "./snapshot.ts";
 import { Turns } from "./turns.ts";
 
 /**
- * The usage of a pool is watched while it is drawn from more often than this, and this long after. A Pod now and then is served by
- * one read, from the server's memory and over a connection that stands; a watch would be a list and a connection more.
+ * A pool's usage is watched if the pool is drawn from more often than this, and until this long afterwards. For a Pod now and
+ * then it is only read: that comes from the server's memory over an existing connection. A watch needs a list and a connection.
  */
 const usageIdleMs = 5_000;
-/** How long the first ADD of a pool waits for its usage; without it choosing is only a worse guess. */
+/** How long the first ADD of a pool waits for its usage. Without the usage, the choice is only a worse guess. */
 const firstUsageMs = 500;
-/** While allocations go on, the leader publishes at least this often: how long its next word is waited for. */
+/** How long the next usage is waited for. During allocations the leader publishes more often than this. */
 const nextUsageMs = 1_200;
-/** A leader that was silent for so long has nothing to say, or is none. */
+/** If nothing was published for so long, nothing has changed, or there is no leader. */
 const silentMs = 30_000;
-/** A list of one pool's claims costs the API server much: each node makes one at most this often. */
+/** How often a node lists a pool's claims at most. A list is expensive for the API server. */
 const lookEveryMs = 30_000;
-/** How long "exhausted" is believed without another question; newer usage ends it. */
+/** How long a pool counts as exhausted without asking again. Newer usage ends that. */
 const exhaustedMs = 5_000;
-/** Pools that are remembered; the one that was drawn from longest ago is forgotten first. */
+/** How many pools are remembered. The one that was drawn from longest ago is forgotten first. */
 const pagesMax = 256;
 
 interface PoolBookOptions {
@@ -55,7 +55,7 @@ export class PoolBook {
     return page;
   }
 
-  /** An address that counted as ours is not: its claim is gone or was never made. */
+  /** An address that counted as ours has no claim: it was deleted or never made. */
   release(ip: Ip): void {
     for (const { chooser } of this.#ofFamily(ip)) chooser.release(ip);
   }
@@ -65,7 +65,7 @@ export class PoolBook {
     for (const { chooser } of this.#ofFamily(ip)) chooser.meet(ip, this.#options.clock.monotonicMs());
   }
 
-  /** A claim that was made elsewhere (before a restart, by adoption) is ours. */
+  /** A claim that was not made by a guess (before a restart, by adoption) is ours. */
   adopt(poolUid: string, ip: Ip): void {
     this.#pages.get(poolUid)?.chooser.adopt(ip);
   }
@@ -75,7 +75,7 @@ export class PoolBook {
     this.#pages.clear();
   }
 
-  /** To the end of the order: the first page is the one that was not used for longest. */
+  /** Moves the page to the end of the order, so that the first page is the one that was not used for longest. */
   #keep(uid: string, page: Page): void {
     this.#pages.delete(uid);
     this.#pages.set(uid, page);
@@ -95,10 +95,10 @@ interface Watching {
   readonly stop: AbortController;
 }
 
-/** What is known here of one pool. */
+/** What this node knows about one pool. */
 export class Page {
   readonly #chooser: Chooser;
-  /** To be entered before `next` is asked, so that it answers by what is known when the create is sent. */
+  /** To be entered before `next` is called, so that the choice uses what is known when the create is sent. */
   readonly turns: Turns = new Turns();
   readonly #options: PoolBookOptions;
   #pool: PoolView;
@@ -131,7 +131,7 @@ export class Page {
     return this.#pool.family;
   }
 
-  /** It knows the newest usage that can be read. */
+  /** The chooser, with the newest usage. */
   get chooser(): Chooser {
     const published = this.#unread;
     this.#unread = undefined;
@@ -144,8 +144,8 @@ export class Page {
   }
 
   /**
-   * The address to create next in this view of the pool, with which its claim must be written. While a pool is being edited
-   * ADDs with an older and with a newer view draw from one page.
+   * The address to try next, according to this view of the pool; the claim must be written with the same view. While a pool is
+   * being edited, ADDs with an older and a newer view use the same page.
    */
   next(pool: PoolView): Choice {
     const reserved = this.#options.reserved(pool.family);
@@ -158,7 +158,7 @@ export class Page {
     return this.chooser.next(this.#options.clock.monotonicMs());
   }
 
-  /** What came of creating a claim on `ip`: the claim, or undefined where somebody else has the address. Returns the same. */
+  /** Takes note of the outcome of a create: the claim, or undefined if somebody else has the address. Returns the same. */
   tried<T>(ip: Ip, claim: T | undefined): T | undefined {
     if (claim === undefined) {
       this.#watching ??= this.#watch(); // Others draw from it, too.
@@ -168,7 +168,7 @@ export class Page {
     return claim;
   }
 
-  /** Runs `act` with the usage known, and watches it for a while where it is drawn from often; waits a moment for what is not known. */
+  /** Runs `act` when the usage is known, or after a short wait for it. Watches the usage if the pool is drawn from often. */
   async drawn<T>(act: () => Promise<T>, o: Signal): Promise<T> {
     this.#users += 1;
     const nowMs = this.#options.clock.monotonicMs();
@@ -189,8 +189,8 @@ export class Page {
   }
 
   /**
-   * The chooser has nothing left. True: something new was learnt, choose again. False: the pool is exhausted. It is so by
-   * usage that came after the ADD began (`sinceMs`), or by a list of the claims where the leader has nothing to say.
+   * To be called when the chooser has nothing left. True if there is news: choose again. False if the pool is exhausted,
+   * according to usage that came after the ADD began (`sinceMs`), or to a list of the claims if no usage comes.
    */
   async recheck({ freeByUsage }: Evidence, sinceMs: number, o: Signal): Promise<boolean> {
     const { clock } = this.#options;
@@ -207,8 +207,8 @@ export class Page {
   }
 
   /**
-   * Looks authoritatively who holds what in the pool, unless that was done a while ago; callers at the same time share one
-   * list. False: nothing new was learnt.
+   * Lists the pool's claims, unless that was done a short while ago. Callers at the same time share one list. False if there is
+   * no news.
    */
   async look({ signal }: Signal): Promise<boolean> {
     if (this.#looking === undefined) {
@@ -235,7 +235,7 @@ export class Page {
       const ip = tryParseClaimName(metadata.name);
       if (ip?.family === family) used.push(ip);
     }
-    const { chooser } = this; // It has read the usage that was published last.
+    const { chooser } = this; // The getter has taken the usage that was published last.
     const { cooling = IpSet.empty(family), share } = this.#usage ?? {};
     chooser.setUsage({ used: IpSet.ofIps(family, used), cooling, share });
     this.#lookedAtMs = clock.monotonicMs();
@@ -261,13 +261,13 @@ export class Page {
     return { store, stop };
   }
 
-  /** The usage as it is now; without it choosing is only a worse guess. */
+  /** Reads the usage once. A failure is only logged: without the usage, the choice is only a worse guess. */
   async #read(): Promise<void> {
     const { client, log, signal } = this.#options;
     const { name } = this.#pool;
     try {
       const usage = await client.get(spiderPoolUsages, { name }, { signal, resourceVersion: "0" });
-      // What a watch tells by now is newer.
+      // If there is a watch by now, its news is newer.
       if (usage !== undefined && this.#watching === undefined) this.#take(usage, { news: false });
     } catch (err) {
       if (!signal.aborted) log.warn({ pool: name, err }, "the usage of a pool cannot be read");
@@ -291,7 +291,7 @@ export class Page {
     this.turns.among(usage.share?.ranks ?? 1);
   }
 
-  /** Waits for what makes choosing better, but not long. False: it did not come. */
+  /** Waits for `wanted`, but at most `ms`. False if that was too short. */
   async #patience(wanted: Promise<void>, ms: number, { signal }: Signal): Promise<boolean> {
     const enough = new AbortController();
     const late = this.#options.clock.sleep(ms, { signal: AbortSignal.any([signal, enough.signal]) }).then(() => false);
@@ -303,7 +303,7 @@ export class Page {
     }
   }
 
-  /** Ends the watch when nobody has drawn for a while. One waits for all. */
+  /** Ends the watch when nobody has drawn for a while. One call at a time does so for all. */
   async #idle(): Promise<void> {
     const { clock, signal } = this.#options;
     this.#restsSinceMs = clock.monotonicMs();

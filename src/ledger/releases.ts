@@ -4,13 +4,13 @@ import { hasReason, type KubeClient, retry } from "#kube";
 import { type Claim, detached, keyOfClaim } from "./claim.ts";
 import { readClaim, writeClaim } from "./writes.ts";
 
-/** Why an address becomes free, for the log and the Events. */
+/** Why an address is released, for the log and for Events. */
 export interface ReleaseReason {
   readonly why: string;
   readonly evidence: readonly string[];
 }
 
-/** What an Event says of an address: what was done with it, why, and by what evidence. */
+/** The text of an Event about an address: what was done with it, why, and by what evidence. */
 export function formatAction(
   { address, podNamespace, podName }: Claim["spec"],
   done: string,
@@ -20,45 +20,45 @@ export function formatAction(
   return `${address}${of} ${done}: ${why} (${evidence.join("; ")})`;
 }
 
-/** Deleted, or kept for the next Pod like the one that had it. */
+/** What happens to a claim in the end: it is deleted, or kept for the next Pod (detached). */
 export type Ending = "delete" | "detach";
 
 interface Pending {
-  /** The version to delete or to detach. */
+  /** The version of the claim to delete or to detach. */
   claim: Claim;
-  /** The sandboxes for which it was decided: of one that took the claim over meanwhile it may be decided, too. */
+  /** The sandboxes whose release was decided. A sandbox that takes the claim over meanwhile may be added. */
   readonly sandboxes: Set<string | undefined>;
   readonly ending: Ending;
   readonly reason: ReleaseReason;
   readonly done: Promise<void>;
-  /** What the last try met. */
+  /** The error of the last attempt. */
   failure?: unknown;
 }
 
-/** Deletes in flight at once: releases yield to claims. */
+/** How many deletes are in flight at a time. There are few, because claims are more urgent. */
 const deletesMax = 4;
 
 interface ReleasesOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Told when the holder has lost the claim for certain. */
+  /** Called when it is certain that the holder no longer has the claim. */
   readonly released: (claim: Claim, ending: Ending) => void;
   /**
-   * Whether the next Pod would find the claim. One that nobody would find is deleted, not detached: its ADD ended before it
-   * was answered.
+   * Whether the next Pod would find the sticky claim. If not, it is deleted rather than detached: its ADD ended before it was
+   * answered.
    */
   readonly isIndexed: (claim: Claim, o: Signal) => Promise<boolean>;
 }
 
 /**
- * Releases that are decided and not yet done. A DEL never waits for the API server: its releases are finished here,
- * however long that takes. What is lost with the process is found again by recall and audit.
+ * Releases that are decided but not done. A DEL never waits for the API server: its releases are done here, however long that
+ * takes. If the process ends before, the next one finds them by recall and audit.
  */
 export class Releases {
   readonly #options: ReleasesOptions;
   readonly #slots = new FairQueue({ slots: deletesMax, maxWaiting: Number.MAX_SAFE_INTEGER });
-  /** By the UID of the claim. */
+  /** By the claim's UID. */
   readonly #pending = new Map<string, Pending>();
   readonly #stop: AbortSignal;
 
@@ -67,12 +67,12 @@ export class Releases {
     this.#stop = signal;
   }
 
-  /** How many are not done yet. */
+  /** How many releases are not done. */
   get pending(): number {
     return this.#pending.size;
   }
 
-  /** Decides that the sandbox of this claim has it no longer; it is ended in the background, once, after `afterMs`. */
+  /** Decides that the claim's sandbox no longer has it. The claim is ended in the background after `afterMs`, once. */
   add(
     claim: Claim,
     reason: ReleaseReason,
@@ -97,7 +97,7 @@ export class Releases {
     return done;
   }
 
-  /** Resolves when no release of this key is pending. Past the deadline it throws what stands in the way. */
+  /** Resolves when no release of this key is pending. After the deadline it throws the error that prevents the release. */
   async settled(key: string, { signal }: Signal): Promise<void> {
     for (const pending of [...this.#pending.values()].filter(({ claim }) => keyOfClaim(claim) === key)) {
       await abortable(pending.done, signal).catch((error: unknown) => {
@@ -136,7 +136,7 @@ export class Releases {
     }
   }
 
-  /** What became of the claim; undefined where another sandbox has it by now. Throws where it must be tried again. */
+  /** Ends the claim and returns how; undefined if another sandbox has it by now. Throws if that must be tried again. */
   async #end(pending: Pending, o: Signal): Promise<Ending | undefined> {
     const { client, isIndexed } = this.#options;
     using _slot = await this.#slots.enter("", o);
@@ -153,7 +153,7 @@ export class Releases {
       if (now?.uid !== uid) return "delete";
       if (ending === "detach" && now.spec.node === undefined) return "detach";
       if (now.spec.podUID !== spec.podUID || !pending.sandboxes.has(now.spec.containerID)) {
-        this.#over(pending); // At once: what is decided from now on of that sandbox is another release.
+        this.#over(pending); // At once, because a later decision about that sandbox is another release.
         return undefined;
       }
       pending.claim = now;

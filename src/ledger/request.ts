@@ -6,7 +6,7 @@ import type { Claim, Holder } from "./claim.ts";
 import type { Intents } from "./intents.ts";
 import type { Kept } from "./kept.ts";
 
-/** What a node's ledger is told about the node, and asks the agent. */
+/** What a node's ledger knows about the node, and what it asks the agent. */
 export interface LedgerOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
@@ -15,31 +15,31 @@ export interface LedgerOptions {
   readonly bootId: string;
   readonly intents: Intents;
   readonly reserved: (family: Family) => IpSet;
-  /** Whether this node still needs a claim of its own: its Pod lives, or a sandbox is there. Asked of those not in memory. */
+  /** Whether this node needs a claim that is not in memory: its Pod runs, or there is a sandbox. */
   readonly inUse: (claim: Claim) => boolean;
-  /** Whether the next Pod would find this sticky claim: whether the index (the SpiderEndpoint) names it. */
+  /** Whether the index (the SpiderEndpoint) names this sticky claim, so that the next Pod finds it. */
   readonly isIndexed: (claim: Claim, o: Signal) => Promise<boolean>;
-  /** Resolves when new addresses may be given: not while a lost ledger is made anew. @default always */
+  /** Resolves when new addresses may be given, which is not so while a lost ledger is restored. @default always */
   readonly open?: (o: Signal) => Promise<void>;
-  /** The process' own life: releases go on until it ends. */
+  /** Aborted when the process ends. Releases go on until then. */
   readonly signal: AbortSignal;
 }
 
-/** One address that a NIC is to get. */
+/** A request for one address of a NIC. */
 export interface ClaimRequest {
   readonly family: Family;
-  /** The candidates in their order; the first that has an address is taken. */
+  /** The candidates in their order. The first one with a free address is used. */
   readonly pools: readonly PoolView[];
   readonly holder: Holder;
-  /** What the Pod is told, kept in the claim. */
+  /** The answer to the Pod, which the claim keeps. */
   readonly answer: (pool: PoolView, ip: Ip) => string;
-  /** What is kept for a sticky holder. */
+  /** The addresses that are kept for a sticky holder. */
   readonly kept?: Kept | undefined;
 }
 
 /** The claim that a request led to. */
 export interface Claimed {
   readonly claim: Claim;
-  /** False: the holder had it before this call, and an undo must leave it alone. */
+  /** False if the holder had it before this call. Then an undo must not release it. */
   readonly fresh: boolean;
 }

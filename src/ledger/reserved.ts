@@ -3,7 +3,7 @@ import { formatError, type Logger } from "#base";
 import { type Family, IpSet, parseIpSet } from "#ip";
 import type { Store } from "#kube";
 
-/** The addresses that no pool may hand out, by family; computed anew only when a SpiderReservedIP changed. */
+/** The addresses that no pool may hand out, by family. They are computed again only after a SpiderReservedIP changed. */
 export function reservedSets(store: Store<SpiderReservedIP>, log: Logger): (family: Family) => IpSet {
   let cached = new Map<Family, IpSet>();
   store.changed(() => {

@@ -2,7 +2,7 @@ import type { SpiderPoolUsage } from "#api";
 import { type Family, parseIpSet } from "#ip";
 import type { UsageSnapshot } from "#ipam";
 
-/** What a pool's published usage says to a node. Throws where its addresses are none of the family. */
+/** Decodes a pool's published usage for a node. Throws if its addresses are not of the family. */
 export function snapshotOf({ spec }: SpiderPoolUsage, family: Family, node: string): UsageSnapshot {
   const rank = spec.nodes?.indexOf(node) ?? -1;
   const ranks = spec.nodes?.length ?? 0;

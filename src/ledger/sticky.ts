@@ -5,14 +5,14 @@ import type { Claim, Holder } from "./claim.ts";
 const statefulSet = "apps/v1/StatefulSet";
 const virtualMachine = "kubevirt.io/v1/VirtualMachineInstance";
 
-/** Whose addresses outlive a Pod, and how the next one finds them. */
+/** The owner that keeps a Pod's addresses, and where the next Pod finds them. */
 export interface StickyOwner extends Required<Pick<Holder, "owner" | "sticky">> {
   readonly owner: NonNullable<Holder["owner"]>;
-  /** The name of the SpiderEndpoint, which is the index of what is kept: the Pod's, or the virtual machine's. */
+  /** The name of the SpiderEndpoint that is the index of kept addresses: the Pod's name or the virtual machine's. */
   readonly endpoint: string;
 }
 
-/** The owner that keeps the Pod's addresses; undefined where they go with the Pod. */
+/** The owner that keeps the Pod's addresses; undefined if they are released with the Pod. */
 export function stickyOwnerOf(
   { metadata }: Pod,
   settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">,
@@ -30,13 +30,13 @@ export function stickyOwnerOf(
   }
 }
 
-/** The name of the SpiderEndpoint that has to name this sticky claim. */
+/** The name of the SpiderEndpoint that is the index of this sticky claim. */
 export function endpointOf({ spec }: Pick<Claim, "spec">): string {
   const owner = spec.owner ?? "";
   return kindOf(owner) === virtualMachine ? (owner.split("/").at(-1) ?? "") : (spec.podName ?? "");
 }
 
-/** KubeVirt's kind has had several versions, which are one kind. */
+/** All versions of KubeVirt's API count as one, because an address outlives an upgrade of KubeVirt. */
 function ownerText({ apiVersion, kind, name }: OwnerReference, namespace: string): string {
   const version = apiVersion.startsWith("kubevirt.io/") ? "kubevirt.io/v1" : apiVersion;
   return `${version}/${kind}/${namespace}/${name}`;
@@ -46,14 +46,14 @@ function kindOf(owner: string): string {
   return owner.split("/").slice(0, -2).join("/");
 }
 
-/** Whether a sticky address is still wanted by the application that has it. */
+/** Whether the owner still needs a sticky address. */
 export type OwnerFact =
   | { readonly kind: "valid" }
   | { readonly kind: "invalid"; readonly why: string }
-  /** A kind that we cannot ask. */
+  /** The owner is of a kind that we know nothing about. */
   | { readonly kind: "unknown" };
 
-/** A StatefulSet wants the ordinals from `spec.ordinals.start` on, as many as it has replicas. */
+/** Whether a StatefulSet still has a Pod of this name: its ordinals begin at `spec.ordinals.start`, one for each replica. */
 export function statefulSetFact(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   spec: { readonly replicas?: number; readonly ordinals?: { readonly start?: number } } | undefined,
@@ -73,7 +73,7 @@ export function statefulSetFact(
   };
 }
 
-/** The parts of the `owner` of a claim; undefined where it is none. */
+/** Parses the `owner` of a claim; undefined if it is malformed. */
 export function parseOwner(
   owner: string,
 ): { readonly type: string; readonly namespace: string; readonly name: string } | undefined {

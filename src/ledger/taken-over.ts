@@ -4,20 +4,20 @@ import { claimAddress, claimName, type Ip } from "#ip";
 import type { Answer } from "./answer.ts";
 import { type ClaimDraft, claimLabels } from "./claim.ts";
 
-/** An address that a Pod has from a system before this one, or that such a system kept for the next Pod of its name. */
+/** An address that a Pod got from a former system, or that such a system kept for the next Pod of the name. */
 export interface TakenOver {
   readonly ip: Ip;
   readonly pool: { readonly name: string; readonly uid: string; readonly generation: number };
   readonly pod: PodRef;
   readonly nic: string;
-  /** Absent: nobody has the address, it is kept; and nobody has seen the end of who had it last. */
+  /** The node of the Pod; absent if the address is kept for the next Pod. Nobody has seen the end of its last user then. */
   readonly node: string | undefined;
-  /** `apps/v1/StatefulSet/ns/web` of one whose addresses outlive its Pods. */
+  /** `apps/v1/StatefulSet/ns/web`, if the address outlives its Pod. */
   readonly owner: { readonly text: string; readonly uid?: string } | undefined;
   readonly answer: Answer;
 }
 
-/** The claim by which an address of a former system is in the ledger. It names no sandbox: that one was not made by us. */
+/** The claim for an address of a former system. It names no sandbox, because we did not make it. */
 export function takenOverDraft({ ip, pool, pod, nic, node, owner, answer }: TakenOver, since: Date): ClaimDraft {
   return {
     metadata: { name: claimName(ip), labels: claimLabels({ pool: pool.name, ...(node !== undefined && { node }) }) },
@@ -40,7 +40,7 @@ export function takenOverDraft({ ip, pool, pod, nic, node, owner, answer }: Take
   };
 }
 
-/** The claim's holder has a sandbox of which this system has no record: only the runtime's DEL tells that it is gone. */
+/** Whether a former system made the claim's sandbox. There is no record of it: only the runtime's DEL tells that it has ended. */
 export function isTakenOver({ node, containerID }: Pick<SpiderIPAddressSpec, "node" | "containerID">): boolean {
   return node !== undefined && containerID === undefined;
 }

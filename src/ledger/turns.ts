@@ -1,14 +1,14 @@
 import { FairQueue, type Signal } from "#base";
 
-/** Creates in flight at once, of a node as of one pool on it; one more for a namespace that has none, beside another one's burst. */
+/** How many creates are in flight at a time, on a node and in one of its pools; and one more for a namespace that has none. */
 export const createsAtOnce = { slots: 4, spare: 1, maxWaiting: 10_000 } as const;
-/** After somebody else was met so many successes make room for one more create, or one for each node that draws from the pool. */
+/** After a collision, so many successes (or as many as nodes draw from the pool) allow one more create in flight. */
 const successesMin = 4;
 
 /**
- * Who creates in a pool next. A create is a guess by what is known when it is sent: as long as nodes meet at the same addresses,
- * each has one create in flight, or the API server's queue would be full of guesses that are old when their turn comes, each of them
- * over a connection of its own.
+ * The order of creates in one pool, and how many are in flight at a time. A create is a guess by what is known when it is sent.
+ * While nodes collide at the same addresses, each has one create in flight. Otherwise the API server's queue would fill with
+ * guesses that are outdated when their turn comes, each over a connection of its own.
  */
 export class Turns {
   readonly #queue = new FairQueue({ ...createsAtOnce, slots: 1 });
@@ -21,25 +21,25 @@ export class Turns {
     return this.#queue.enter(namespace, o);
   }
 
-  /** A create made a claim. */
+  /** To be called when a create has made a claim. */
   made(): void {
     const { slots: most } = createsAtOnce;
     this.#resize(Math.min(most, this.#slots + (this.#isAlone ? 1 : 1 / this.#successes)));
     if (this.#slots === most) this.#isAlone = true;
   }
 
-  /** The address of a create was somebody else's already. */
+  /** To be called after a collision: somebody else already had the address. */
   met(): void {
     this.#isAlone = false;
     this.#resize(1);
   }
 
-  /** So many nodes have addresses of the pool. */
+  /** Says how many nodes have addresses of the pool. */
   among(nodes: number): void {
     this.#successes = Math.max(successesMin, nodes);
   }
 
-  /** Nobody has drawn for a while: whom we met is gone. */
+  /** To be called when nothing was allocated for a while: the collisions are probably over. */
   rested(): void {
     this.#isAlone = true;
   }

@@ -4,38 +4,38 @@ import type { PoolView } from "#ipam";
 import { type Claim, isHeld } from "./claim.ts";
 import { endpointOf } from "./sticky.ts";
 
-/** Records listed in a pool's status unless somebody wants more; counts are exact beyond it. */
+/** How many records a pool's status lists by default. The counts are exact even if there are more. */
 const listedRecordsMax = 1_000;
-/** Pods named in one condition. */
+/** How many Pods a condition names. */
 const namedPodsMax = 10;
-/** What the schema of SpiderPoolUsage allows; what does not fit is left out of the guesses that it helps. */
+/** How many ranges the schema of SpiderPoolUsage allows. The rest is left out; it only makes the agents' guesses worse. */
 const usageRangesMax = 8_192;
-/** Of one list: every agent that draws from the pool reads all of it. */
+/** The size of one list, in bytes. Every agent that draws from the pool reads all of it. */
 const usageBytesMax = 256 * 1_024;
 const usageNodesMax = 5_000;
 
-/** Who uses what of one pool. Membership goes by address, not by the name that a claim carries. */
+/** Who uses which addresses of one pool. What counts is the claim's address, not the pool that it names. */
 export interface PoolUse {
   readonly used: IpSet;
-  /** Can be gone through any number of times. */
+  /** May be iterated any number of times. */
   readonly claims: Iterable<Claim>;
-  /** Nodes with claims in the pool, in the order of their names: a node's position is its rank. */
+  /** Nodes with claims in the pool, sorted by name. A node's position is its rank. */
   readonly nodes: readonly string[];
 }
 
-/** A pool's status with exact counts: a JSON number of JavaScript holds 2^53, the field 2^63 − 1. */
+/** A pool's status. `totalIPCount` may be up to 2^63 − 1, more than a number of JavaScript can hold exactly. */
 export type PoolStatus = Pick<SpiderIPPoolStatus, "allocatedIPs"> & {
   readonly allocatedIPCount: number;
   readonly totalIPCount: bigint;
   readonly conditions: readonly PoolCondition[];
 };
 
-/** A condition that holds; since when, only its writer knows. */
+/** A condition that is true. Its time is added by whoever writes it. */
 export type PoolCondition = Pick<NonNullable<SpiderIPPoolStatus["conditions"]>[number], "type" | "reason" | "message">;
 
 /**
- * The pool's status in the format that users know. Keys of `allocatedIPs` are in the order of their text; of more than `listed`
- * records it has the first, and a condition says so.
+ * The pool's status in the format that users know. The keys of `allocatedIPs` are sorted as text. If there are more than `listed`
+ * records, it has the first ones, and a condition says so.
  */
 export function poolStatus(
   pool: Pick<PoolView, "name" | "uid" | "set">,
@@ -51,7 +51,7 @@ export function poolStatus(
     if (spec.poolUID === pool.uid && !pool.set.contains(ip)) outside.push(`${textOf(claim)} (${podOf(claim)})`);
   }
   texts.sort();
-  // Of a pool of 30,000 the records that are not listed are not even made.
+  // In a large pool, records that are not listed are not even made.
   const allocated = recordsOf(claims, new Set(texts.slice(0, listed)));
   return {
     ...(texts.length === 0 ? {} : { allocatedIPs: JSON.stringify(Object.fromEntries(allocated)) }),
@@ -61,20 +61,20 @@ export function poolStatus(
   };
 }
 
-/** In the order of their text. */
+/** The records of the listed addresses, sorted as text. */
 function recordsOf(claims: Iterable<Claim>, listed: ReadonlySet<string>) {
   const records: [string, { readonly pod: string; readonly podUid: string }][] = [];
   for (const claim of claims) {
     const text = textOf(claim);
     if (!listed.has(text) || !isHeld(claim)) continue;
-    // Of a virtual machine its own name: those of its Pods come and go.
+    // For a virtual machine its own name, because its Pods come and go.
     const pod = `${claim.spec.podNamespace}/${endpointOf(claim)}`;
     records.push([text, { pod, podUid: claim.spec.podUID ?? "" }]);
   }
   return records.sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** As users write the address. The name of an IPv4 address is that already. */
+/** The address as users write it. For IPv4 that is the claim's name. */
 function textOf({ name, ip }: Claim): string {
   return ip.family === 4 ? name : formatIp(ip);
 }
@@ -99,8 +99,8 @@ function truncated(pool: string, count: number, listed: number): readonly PoolCo
 }
 
 /**
- * The published usage: what makes the agents' guesses good. `epoch` is the leader's term, `reserved` what no pool may hand out,
- * `cooling` what was released a moment ago. `free` is exact up to 2^53 − 1, more than anybody will use up.
+ * The published usage, by which agents guess free addresses. `epoch` is the leader's term, `reserved` are addresses that no pool
+ * may hand out, `cooling` those that were released recently. `free` is exact up to 2^53 − 1, and never greater.
  */
 export function poolUsage(
   pool: Pick<PoolView, "name" | "uid" | "generation" | "set">,
@@ -127,10 +127,10 @@ export function poolUsage(
   };
 }
 
-/** As ascending ranges. Of a set that has too many, the largest: each of them spares the most misses. */
+/** The ranges of a set in ascending order. If there are too many, the largest, because these prevent the most collisions. */
 function boundedRanges(set: IpSet): readonly string[] {
   const texts = formatIpSet(set);
-  // Each with its quotes and comma.
+  // Each has two quotes and a comma.
   const bytes = (list: readonly string[]) => list.reduce((sum, text) => sum + text.length + 3, 0);
   if (texts.length <= usageRangesMax && bytes(texts) <= usageBytesMax) return texts;
   const family = set.first?.family ?? 4;

@@ -3,19 +3,19 @@ import type { Family } from "#ip";
 import type { Decision } from "#ipam";
 import type { Claim } from "./claim.ts";
 
-/** What an ADD of one NIC and family is to get, and from where. */
+/** From which pools an ADD gets the address of one NIC and family. */
 export interface Wanted extends Pick<Decision, "nic" | "cleanGateway" | "named"> {
   readonly family: Family;
   /** Pools in the order to try them. */
   readonly candidates: readonly string[];
-  /** Why there are no candidates: told where nothing is kept either. */
+  /** Why there are no candidates. It is the error if no address is kept for the NIC either. */
   readonly refusal?: SpiderError;
 }
 
 /**
- * Throws the refusal of a decision, except where the NIC may have an address without any candidate: the one that it has, which
- * stays the Pod's for its life whatever becomes of the pool, or one that is kept in a named pool. `own`: what the NIC has;
- * `kept`: names of claims that are kept for it.
+ * Throws the refusal of a decision, unless the NIC may have an address without any candidate: the one that it has, because an
+ * address stays with its Pod whatever becomes of the pool, or one that is kept for it. `own` are the claims of the NIC, `kept`
+ * the names of claims that are kept for it.
  */
 export function wantedOf(
   { nic, family, cleanGateway, named, outcome }: Decision,

@@ -14,19 +14,19 @@ import {
 } from "./claim.ts";
 import { persist } from "./persist.ts";
 
-/** How claims are written: by which client, on which clock, until when. */
+/** What every write of a claim needs. */
 export interface WriteOptions extends Signal {
   readonly client: KubeClient;
   readonly clock: Clock;
 }
 
-/** The node that writes, in this boot. */
+/** The node that writes, and its boot. */
 interface Here {
   readonly node: string;
   readonly bootId: string;
 }
 
-/** How long a create whose answer was lost may take effect: the server gives up on it after 14 s. */
+/** How long a create whose answer was lost may still take effect: the API server gives it up after 14 s. */
 export const echoMsMax = 15_000;
 
 /**
@@ -38,13 +38,13 @@ export type Created =
   | { readonly kind: "foreign" }
   | { readonly kind: "failed"; readonly open: boolean; readonly error: unknown };
 
-/** The claim of this name as it is now. */
+/** Reads a claim from the API server; undefined if there is none of this name. */
 export async function readClaim(client: KubeClient, name: string, o: Signal): Promise<Claim | undefined> {
   const object = await client.get(spiderIPAddresses, { name }, o);
   return object && claimOf(object);
 }
 
-/** What Pods hold or held on a node. */
+/** The claims of Pods on a node, from one list of the API server. */
 export async function* claimsOfNode(client: KubeClient, node: string, o: Signal): AsyncGenerator<Claim> {
   const labelSelector = `${labels.claimNode}=${labelValue(node)}`;
   for await (const object of client.listAll(spiderIPAddresses, { ...o, labelSelector })) {
@@ -53,7 +53,7 @@ export async function* claimsOfNode(client: KubeClient, node: string, o: Signal)
   }
 }
 
-/** Of the claims with these names those that Pods hold or held on a node, each read from the server. */
+/** Like {@link claimsOfNode}, but only claims of these names, each of which is read. */
 export async function* heldOfNode(
   client: KubeClient,
   node: string,
@@ -67,9 +67,9 @@ export async function* heldOfNode(
 }
 
 /**
- * Creates, and repeats the same name until the outcome is certain. `open` says that an earlier create of this name may have
- * taken effect: only then can an object that exists already be the holder's own. Where it is somebody else's, one that was lost
- * here may still take effect when theirs has gone: that is waited for. `before` is waited for before each request.
+ * Creates a claim, and repeats the create until the outcome is known. `open` says that an earlier create of this name may have
+ * taken effect; only then can an existing object be the holder's own. If it is somebody else's, our create whose answer was lost
+ * could still take effect once theirs is deleted, so that time is waited for. `before` is called before each request.
  */
 export async function createClaim(
   draft: ClaimDraft,
@@ -116,8 +116,9 @@ export async function createClaim(
 }
 
 /**
- * The claim with what `next` makes of its spec, read and written again until that is certain. `next` gives the very spec
- * that it got where nothing is to be written, and undefined where the claim is not the caller's (any more): so does this.
+ * Changes a claim's spec by `next`, and reads and writes it again until the outcome is known. Returns the claim. `next` returns
+ * the spec that it got if nothing is to be written, and undefined if the claim is no longer the caller's; then this function
+ * returns undefined, too.
  */
 export function changeClaim(
   known: Claim,
@@ -131,14 +132,14 @@ export function changeClaim(
     const spec = next(claim.spec);
     if (spec === undefined || spec === claim.spec) return spec && claim;
     const before = claim;
-    claim = undefined; // Whatever comes of the write, what was known is not the newest any more.
+    claim = undefined; // Whether the write succeeds or not, the known version is outdated.
     return writeClaim(client, before, spec, o);
   };
   const retryable = (error: unknown) => hasReason(error, "Conflict", "NotFound") || mayRepeat(error);
   return persist(change, { signal, clock, retryable });
 }
 
-/** One write, of exactly the version that is known. */
+/** Writes a claim's spec once, on condition that the known version is the newest. */
 export async function writeClaim(
   client: KubeClient,
   { name, uid, resourceVersion }: Claim,
@@ -150,8 +151,8 @@ export async function writeClaim(
 }
 
 /**
- * The claim with this sandbox as its holder; undefined where the holder no longer has it. Another sandbox always means a
- * write: it moves the resourceVersion, so that a delete which was decided on an older view fails.
+ * Makes this sandbox the claim's holder; undefined if the Pod no longer has the claim. If the sandbox is another one, the claim
+ * is always written: the new resourceVersion makes a delete fail that was decided on an older version.
  */
 export function attachClaim(known: Claim, holder: Holder, o: WriteOptions & Here): Promise<Claim | undefined> {
   const attach = (spec: SpiderIPAddressSpec) => {
@@ -163,8 +164,8 @@ export function attachClaim(known: Claim, holder: Holder, o: WriteOptions & Here
 }
 
 /**
- * Where etcd was put back to a time when another sandbox of the Pod had the claim: the claim with the attachment that is known.
- * Undefined where there is nothing to write, or somebody else writes it at the same time, who is right.
+ * Restores the known sandbox in a claim, after etcd was restored to a time when another sandbox of the Pod had it. Undefined if
+ * nothing is to be written, or if somebody else writes the claim at the same time: then theirs counts.
  */
 export async function attachAgain(
   found: Claim,
@@ -179,11 +180,11 @@ export async function attachAgain(
   });
 }
 
-/** A detached sticky claim passes to the next Pod, with what its predecessor was told. It is always written. */
+/** Gives a detached sticky claim to the next Pod, which gets the same answer as the last one. The claim is always written. */
 export function adoptClaim(known: Claim, holder: Holder, o: WriteOptions & Here): Promise<Claim | undefined> {
   const adopt = (spec: SpiderIPAddressSpec) => {
     if (spec.node !== undefined) {
-      // Ours by a write whose answer was lost, of this ADD or of a former one.
+      // It is ours if the answer of an earlier write was lost, in this ADD or another one.
       if (!isMine(spec, holder) || spec.node !== o.node) return undefined;
       return spec.containerID === holder.containerId ? spec : { ...spec, ...attachment(holder, o) };
     }
