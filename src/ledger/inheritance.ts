@@ -12,8 +12,8 @@ interface InheritanceParts {
   readonly releases: Releases;
   readonly release: (claim: Claim, reason: ReleaseReason) => void;
   readonly keep: (claim: Claim) => Claim;
-  /** Called if the outcome of a write for this key is unknown. */
-  readonly inLimbo: (key: string) => void;
+  /** Watches the write of this key, because its outcome is unknown. */
+  readonly watchOutcome: (key: string) => void;
 }
 
 /** Hands sticky addresses to the next Pod that they are kept for, on this node. */
@@ -84,7 +84,7 @@ export class Inheritance {
       intents.remove(key);
       return undefined;
     } catch (error) {
-      this.#parts.inLimbo(key);
+      this.#parts.watchOutcome(key);
       throw error;
     }
   }

@@ -14,13 +14,13 @@ import {
   quarantined,
 } from "./claim.ts";
 import { Inheritance } from "./inheritance.ts";
-import { Limbo, type LimboLook } from "./limbo.ts";
 import { OwnClaims } from "./own-claims.ts";
 import { persist } from "./persist.ts";
 import { type Page, PoolBook } from "./pool-book.ts";
 import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
 import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
 import { createsAtOnce } from "./turns.ts";
+import { type OutcomeLook, UncertainWrites } from "./uncertain-writes.ts";
 import {
   attachAgain,
   attachClaim,
@@ -56,7 +56,7 @@ export class Ledger {
   readonly #keys = new KeyedLock();
   readonly #recalled = Promise.withResolvers<void>();
   readonly #own = new OwnClaims();
-  readonly #limbo: Limbo;
+  readonly #uncertain: UncertainWrites;
   readonly #inheritance: Inheritance;
   /** Until when an earlier create of the same name, whose answer was lost, may still take effect; by the claim's UID. */
   readonly #echoUntilMs = new Map<string, number>();
@@ -65,14 +65,14 @@ export class Ledger {
     this.#options = options;
     this.#book = new PoolBook(options);
     this.#releases = new Releases({ ...options, released: (claim, ending) => this.#ended(claim, ending) }, options);
-    const look = (key: string, how: LimboLook) => this.#keys.run(key, () => this.#lookAtLimbo(key, how), how);
-    this.#limbo = new Limbo({ ...options, look });
+    const look = (key: string, how: OutcomeLook) => this.#keys.run(key, () => this.#lookAtOutcome(key, how), how);
+    this.#uncertain = new UncertainWrites({ ...options, look });
     this.#inheritance = new Inheritance(options, {
       own: this.#own,
       releases: this.#releases,
       release: (claim, reason) => this.release(claim, reason),
       keep: (claim) => this.#keep(claim),
-      inLimbo: (key) => this.#limbo.watch(key),
+      watchOutcome: (key) => this.#uncertain.watch(key),
     });
   }
 
@@ -208,7 +208,7 @@ export class Ledger {
       if (claim === undefined || !isHeld(claim) || claim.spec.node !== node) continue;
       if (!this.#own.has(keyOfClaim(claim))) this.#keep(claim);
     }
-    for (const key of hints.keys()) if (!this.#own.has(key)) this.#limbo.watch(key);
+    for (const key of hints.keys()) if (!this.#own.has(key)) this.#uncertain.watch(key);
     this.#recalled.resolve();
   }
 
@@ -288,7 +288,7 @@ export class Ledger {
     const claim = mine ? await attachClaim(found, request.holder, { ...this.#options, ...o }) : undefined;
     if (claim !== undefined) return this.#keep(claim);
     // Another holder's claim may be deleted before our earlier create takes effect.
-    if (found !== undefined && (mine || isDetached(found) || !this.#limbo.has(key))) {
+    if (found !== undefined && (mine || isDetached(found) || !this.#uncertain.has(key))) {
       intents.remove(key);
       return undefined;
     }
@@ -353,11 +353,11 @@ export class Ledger {
         if (created.open) this.#echoUntilMs.set(created.claim.uid, this.#options.clock.monotonicMs() + echoMsMax);
         return this.#keep(created.claim);
       case "foreign":
-        if (o.open && o.isAgain !== true && this.#limbo.has(key)) throw pending(key, claimName(ip));
+        if (o.open && o.isAgain !== true && this.#uncertain.has(key)) throw pending(key, claimName(ip));
         this.#options.intents.remove(key);
         return undefined;
       case "failed":
-        if (created.open) this.#limbo.watch(key);
+        if (created.open) this.#uncertain.watch(key);
         else this.#neverMade(key, ip);
         throw created.error;
     }
@@ -419,8 +419,8 @@ export class Ledger {
     for (const { spec, ip } of this.#own) if (spec.poolUID === pool.uid) yield ip;
   }
 
-  /** Looks whether a create whose answer was lost took effect. If so, the claim is released, because its ADD has failed. */
-  async #lookAtLimbo(key: string, { signal, sinceMs, last, isCurrent }: LimboLook): Promise<boolean> {
+  /** Looks whether a write whose answer was lost took effect. If so, the claim is released, because its ADD has failed. */
+  async #lookAtOutcome(key: string, { signal, sinceMs, last, isCurrent }: OutcomeLook): Promise<boolean> {
     const { client, node, intents } = this.#options;
     const name = intents.read(key);
     if (name === undefined || this.#own.has(key) || !isCurrent()) return true;

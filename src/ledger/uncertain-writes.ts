@@ -1,42 +1,42 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
 
-/** Times between looks at a create whose answer was lost. If there is no claim at the last look, it took no effect. */
+/** Times between looks at a write whose answer was lost. If there is no claim at the last look, it took no effect. */
 const lookAfterMs = [2_000, 14_000, 60_000] as const;
 
-/** One look at a create whose answer was lost. */
-export interface LimboLook extends Signal {
-  /** The least time since the create ended. */
+/** One look at a write whose answer was lost. */
+export interface OutcomeLook extends Signal {
+  /** The least time since the write ended. */
   readonly sinceMs: number;
   readonly last: boolean;
-  /** False if a later create of the same key is watched instead. */
+  /** False if a later write of the same key is watched instead. */
   readonly isCurrent: () => boolean;
 }
 
-interface LimboOptions extends Signal {
+interface UncertainWritesOptions extends Signal {
   readonly clock: Clock;
   readonly log: Logger;
-  /** Looks at the create; true if its outcome is known now. */
-  readonly look: (key: string, look: LimboLook) => Promise<boolean>;
+  /** Looks at the claim; true if the outcome of the write is known now. */
+  readonly look: (key: string, look: OutcomeLook) => Promise<boolean>;
 }
 
-/** Creates whose outcome is unknown, by key. Each is looked at until the outcome is known. */
-export class Limbo {
-  readonly #options: LimboOptions;
+/** Creates and adoptions whose outcome is unknown, by key. Each is looked at until the outcome is known. */
+export class UncertainWrites {
+  readonly #options: UncertainWritesOptions;
   /** The current watch of each key. */
   readonly #watches = new Map<string, symbol>();
 
-  constructor(options: LimboOptions) {
+  constructor(options: UncertainWritesOptions) {
     this.#options = options;
   }
 
-  /** Watches the key's create. If it is watched already, the watch starts again, because the create was sent again. */
+  /** Watches the key's write. If one is watched already, the watch starts again, because there was another write. */
   watch(key: string): void {
     const turn = Symbol(key);
     this.#watches.set(key, turn);
     void this.#watch(key, () => this.#watches.get(key) === turn);
   }
 
-  /** Whether the outcome of the key's create is unknown. */
+  /** Whether the outcome of the key's write is unknown. */
   has(key: string): boolean {
     return this.#watches.has(key);
   }
