@@ -4,7 +4,7 @@ import { runBridgeResources } from "../bridges.ts";
 import type { Chain } from "../chain.ts";
 import { type DoctorOptions, observed, runDoctor } from "../doctor.ts";
 import { runDoubts } from "../doubts.ts";
-import { takeDownEnded } from "../ended.ts";
+import { takeDownEndedSandboxes } from "../ended-sandboxes.ts";
 import { Faults } from "../faults.ts";
 import { HostState } from "../host-state.ts";
 import { runLeftovers } from "../leftovers.ts";
@@ -70,11 +70,11 @@ function keepNode(context: Context, { chain, calls }: Built): HostState {
 }
 
 /** Resumes what a former agent left undone, once claims and Pods are known. */
-async function finishWhatWasLeft({ log, cluster, records }: Context, { addresses, calls, after }: Built, o: Signal) {
+async function finishWhatWasLeft({ log, cluster, records }: Context, { addresses, calls, views }: Built, o: Signal) {
   const { podStore: pods } = cluster;
   await Promise.all([addresses.ledger.recalled(o), pods.synced(o)]);
-  after.resume(records.list());
-  await takeDownEnded({ records, pods, perform: (request, o) => calls.perform(request, o), log }, o);
+  views.resume(records.list());
+  await takeDownEndedSandboxes({ records, pods, perform: (request, o) => calls.perform(request, o), log }, o);
 }
 
 function compareSources(context: Context, { addresses }: Built, hostState: HostState): Faults {

@@ -22,14 +22,14 @@ export function build(given: Given) {
   const { cluster, host } = context;
   const addresses: Addresses = createAddresses(context, {
     exclusive: (containerId, act, o) => calls.exclusive(containerId, act, o),
-    claimedAgain: (pod) => after.addressed(pod),
+    claimedAgain: (pod) => views.addressed(pod),
     cut: (record) => cutOff(record, host),
     masterAddresses: (device) => masterAddresses(device, host),
     nodes: () => cluster.release?.nodes ?? 1,
   });
   const chain = createPlugins(context, addresses);
-  const { calls, after } = createCalls(context, addresses, chain);
-  const { doctor, faults } = startBackground(context, { addresses, chain, calls, after });
+  const { calls, views } = createCalls(context, addresses, chain);
+  const { doctor, faults } = startBackground(context, { addresses, chain, calls, views });
   const { records, events, metrics } = context;
   metrics.watch({
     calls: () => calls.depth,
@@ -39,5 +39,5 @@ export function build(given: Given) {
   });
   const handle: CallHandler = (call, caller) => calls.handle(call, caller);
   const api = createIpamApi(context, addresses, calls);
-  return { handle, api, doctor, faults, views: after, files: createNodeFiles(context) };
+  return { handle, api, doctor, faults, views, files: createNodeFiles(context) };
 }

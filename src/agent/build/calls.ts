@@ -1,12 +1,12 @@
 import { SpiderError } from "#base";
 import { ownCode } from "#cni";
 import { keyOf } from "#kube";
-import { After } from "../after.ts";
 import { Calls } from "../calls.ts";
 import type { Chain } from "../chain.ts";
 import { crashPoints } from "../crash-points.ts";
 import { readDevices } from "../devices.ts";
 import { createConfigSource } from "../nads.ts";
+import { PodViews } from "../pod-views.ts";
 import { findPod } from "../pods.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Context } from "./context.ts";
@@ -15,7 +15,7 @@ import type { Context } from "./context.ts";
 export function createCalls(context: Context, { claims, endpoints, ipamFor }: Addresses, chain: Chain) {
   const { options, log, clock, tasks, cluster, settings, detection, records, events, flights, metrics } = context;
   const { client, podStore, nadStore } = cluster;
-  const after: After = new After({
+  const views: PodViews = new PodViews({
     ...{ client, clock, log, tasks, events, endpoints, pods: podStore },
     idle: () => calls.idle(),
   });
@@ -35,9 +35,9 @@ export function createCalls(context: Context, { claims, endpoints, ipamFor }: Ad
         throw new SpiderError("POD_UNKNOWN", "CNI_ARGS name no Pod (K8S_POD_NAMESPACE, K8S_POD_NAME)");
       return findPod({ store: podStore, client, node: options.node }, pod, o);
     },
-    added: (attached, pod) => after.added(attached, pod),
-    addressed: (pod) => after.addressed(pod),
-    failed: (attachment, error) => after.failed(attachment, error),
+    added: (attached, pod) => views.added(attached, pod),
+    addressed: (pod) => views.addressed(pod),
+    failed: (attachment, error) => views.failed(attachment, error),
     // The answer is on its way before its call is counted.
     ended: (flight, failure) =>
       void setImmediate(() => metrics.ended(flight, failure === undefined ? undefined : ownCode(failure))),
@@ -46,5 +46,5 @@ export function createCalls(context: Context, { claims, endpoints, ipamFor }: Ad
       if (pod !== undefined) claims.removed(pod, how);
     },
   });
-  return { calls, after };
+  return { calls, views };
 }

@@ -30,7 +30,6 @@ import {
 } from "#kube";
 import type { Ledger } from "#ledger";
 import type { Plugin } from "#plugins";
-import { After } from "../after.ts";
 import { type Addresses, createAddresses } from "../build/addresses.ts";
 import { Calls } from "../calls.ts";
 import { Chain } from "../chain.ts";
@@ -39,6 +38,7 @@ import { runDoubts } from "../doubts.ts";
 import { Flights } from "../flights.ts";
 import { ForeignPlugins } from "../foreign.ts";
 import type { LedgerEpoch } from "../ledger-epoch.ts";
+import { PodViews } from "../pod-views.ts";
 import { findPod } from "../pods.ts";
 import { PoolCache } from "../pool-cache.ts";
 import { Records } from "../records.ts";
@@ -232,7 +232,7 @@ export class TestAgent {
     this.epoch = addresses.epoch;
     const events = new EventRecorder({ client, clock, log, component: "agent", host: node });
     const idle = () => Promise.resolve();
-    const after = new After({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
+    const views = new PodViews({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
     const plugins = pluginsFor(ipamFor, tasks).map((plugin) => mortal(plugin, () => this.#hasCrashed));
     this.#calls = new Calls({
       chain: new Chain(plugins, new ForeignPlugins()),
@@ -244,8 +244,8 @@ export class TestAgent {
       log,
       findPod: ({ pod }, o) =>
         findPod({ store: podStore, client, node }, pod ?? { namespace: "", name: "", uid: "" }, o),
-      added: (attached, pod) => after.added(attached, pod),
-      addressed: (pod) => after.addressed(pod),
+      added: (attached, pod) => views.added(attached, pod),
+      addressed: (pod) => views.addressed(pod),
       failed: () => {},
       removed: ({ pod }, how) => {
         if (pod !== undefined) this.claims.removed(pod, how);

@@ -4,7 +4,7 @@ import { silentLogger } from "#base";
 import type { CniRequest } from "#cni";
 import type { Pod } from "#kube";
 import { bootId } from "#linux";
-import { takeDownEnded } from "./ended.ts";
+import { takeDownEndedSandboxes } from "./ended-sandboxes.ts";
 import type { SandboxRecord } from "./records.ts";
 
 const own = { path: "/proc/self/ns/net", device: "0", inode: "0" };
@@ -18,7 +18,7 @@ function record(containerId: string, more: Partial<SandboxRecord> = {}): Sandbox
 it("takes down sandboxes that ended with their Pods, and nothing else; a failure keeps none of the others", async () => {
   const asked: CniRequest[] = [];
   const living: Pod = { metadata: { namespace: "default", name: "living", uid: "uid-living" } } as Pod;
-  await takeDownEnded(
+  await takeDownEndedSandboxes(
     {
       records: {
         list: () => [

@@ -9,8 +9,8 @@ import type { Claim, Ledger } from "#ledger";
 import { bootId, readNetnsId } from "#linux";
 import { networkStatusAnnotation } from "#multus";
 import type { Fault } from "../kube/testing/fake-api.ts";
-import { After } from "./after.ts";
 import { Endpoints, endpointNics } from "./endpoints.ts";
+import { PodViews } from "./pod-views.ts";
 import type { AttachedDelegate } from "./recording.ts";
 import type { SandboxRecord } from "./records.ts";
 import { TestApi, testPod } from "./testing/api.ts";
@@ -72,10 +72,10 @@ const attached = [
   { delegate: { displayName: "kube-system/net", ifName: "eth0", master: true }, result },
 ] as unknown as readonly AttachedDelegate[];
 
-describe("After", () => {
+describe("the views of a Pod", () => {
   let api: TestApi;
   let tasks: Tasks;
-  let after: After;
+  let views: PodViews;
 
   beforeEach(async () => {
     api = new TestApi();
@@ -92,7 +92,7 @@ describe("After", () => {
     const idle = () => Promise.resolve();
     const endpoints = new Endpoints({ client, clock, ledger, owners, node: "n1", settings });
     const store = await api.store(pods);
-    after = new After({ client, clock, log, tasks, events: recorder, endpoints, pods: store, idle });
+    views = new PodViews({ client, clock, log, tasks, events: recorder, endpoints, pods: store, idle });
   });
   afterEach(async () => {
     await tasks.stop();
@@ -109,7 +109,7 @@ describe("After", () => {
   const told = () => api.fake.all(events).map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
 
   it("writes network-status, SpiderEndpoint and an Event for each network", async () => {
-    after.added(attached, pod());
+    views.added(attached, pod());
     await api.clock.advance(2_000);
     const [written] = statuses();
     assert.equal(written.uid, pod().metadata.uid);
@@ -140,7 +140,7 @@ describe("After", () => {
     it(`tries again where an answer is ${"reason" in fault ? fault.reason : fault.kind}`, async () => {
       api.fake.fail(({ path }) => path.includes("/status?"), fault, 2);
       api.fake.fail(({ method, path }) => method === "POST" && path.includes("spiderendpoints"), fault, 2);
-      after.added(attached, pod());
+      views.added(attached, pod());
       await api.clock.advance(60_000);
       assert.equal(statuses().length, 3);
       assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
@@ -163,7 +163,7 @@ describe("After", () => {
       ...{ pod: { name, namespace, uid }, networks: [network], complete: true },
     } as unknown as SandboxRecord;
     const resume = async (...records: readonly SandboxRecord[]) => {
-      after.resume(records);
+      views.resume(records);
       await api.clock.advance(2_000);
     };
     await resume(
@@ -189,7 +189,7 @@ describe("After", () => {
       ownerControllerName: "a",
     };
     api.fake.apply(spiderEndpoints, { metadata: { namespace: "default", name: "a" }, status: stale });
-    after.added(attached, pod());
+    views.added(attached, pod());
     await api.clock.advance(2_000);
     const sorted = endpoint() ?? assert.fail("no endpoint");
     assert.equal(sorted.metadata.ownerReferences?.[0]?.uid, pod().metadata.uid);
@@ -200,7 +200,7 @@ describe("After", () => {
       status: { current: { ips, node, uid }, ownerControllerName, ownerControllerType },
     });
     const written = endpoint();
-    after.added(attached, pod());
+    views.added(attached, pod());
     await api.clock.advance(2_000);
     assert.equal(endpoint()?.metadata.resourceVersion, written?.metadata.resourceVersion);
   });
@@ -208,7 +208,7 @@ describe("After", () => {
   it("reads the endpoint again where somebody else wrote it meanwhile", async () => {
     api.fake.apply(spiderEndpoints, { metadata: { namespace: "default", name: "a" }, status: {} });
     api.fake.fail(({ method }) => method === "PUT", { kind: "status", status: 409, reason: "Conflict" }, 2);
-    after.added(attached, pod());
+    views.added(attached, pod());
     await api.clock.advance(60_000);
     assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
   });
@@ -217,7 +217,7 @@ describe("After", () => {
     const former = pod();
     api.fake.remove(pods, { namespace: "default", name: "a" });
     api.fake.apply(pods, testPod("a"));
-    after.added(attached, former);
+    views.added(attached, former);
     await api.clock.advance(60_000);
     assert.deepEqual([statuses().length, endpoint()], [1, undefined]);
   });
@@ -230,10 +230,10 @@ describe("After", () => {
       args: new Map(),
       pod: { namespace: "default", name: "a", uid: "" },
     };
-    after.failed(about, new SpiderError("POOL_EXHAUSTED", "all used", { details: { fix: "add some" } }));
-    after.failed(about, new CniError(cniCodes.failed, "no", { cause: new SpiderError("WRONG_INPUT", "bad") }));
-    after.failed(about, new Error("boom"));
-    after.failed({ ...about, pod: { namespace: "default", name: "unknown", uid: "" } }, new Error("nobody"));
+    views.failed(about, new SpiderError("POOL_EXHAUSTED", "all used", { details: { fix: "add some" } }));
+    views.failed(about, new CniError(cniCodes.failed, "no", { cause: new SpiderError("WRONG_INPUT", "bad") }));
+    views.failed(about, new Error("boom"));
+    views.failed({ ...about, pod: { namespace: "default", name: "unknown", uid: "" } }, new Error("nobody"));
     await api.clock.advance(1_000);
     assert.deepEqual(told().sort(), [
       "Warning IPPoolExhausted: all used. What to do: add some. See: spiderpoolctl explain pod a -n default",

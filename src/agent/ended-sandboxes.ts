@@ -4,9 +4,9 @@ import { keyOf, type Pod, type Store } from "#kube";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 
-interface EndedOptions {
+interface EndedSandboxesOptions {
   readonly records: Pick<Records, "list">;
-  /** The node's Pods; they have been read. */
+  /** The node's Pods; they must have been read. */
   readonly pods: Pick<Store<Pod>, "get">;
   /** Runs a call that the runtime did not make. */
   readonly perform: (request: CniRequest, o: Signal) => Promise<unknown>;
@@ -14,10 +14,13 @@ interface EndedOptions {
 }
 
 /**
- * Removes sandboxes that ended while this release was not on the node: another system's plugins got their DEL, so none will come
- * here. Call once after a start. Never throws: logs sandboxes that cannot be removed, which stay.
+ * Removes what is left of sandboxes that ended while this release was not on the node. Another system's plugins got their DEL, so
+ * none will come here. To be called once after a start. Never throws: a sandbox that cannot be removed is logged and stays.
  */
-export async function takeDownEnded({ records, pods, perform, log }: EndedOptions, o: Signal): Promise<void> {
+export async function takeDownEndedSandboxes(
+  { records, pods, perform, log }: EndedSandboxesOptions,
+  o: Signal,
+): Promise<void> {
   for (const record of records.list()) {
     const { pod, containerId } = record;
     if (pod === null || isSandboxThere(record) || podState(pods.get(keyOf(pod)), pod.uid) !== "dead") continue;

@@ -37,16 +37,16 @@ import { podState } from "./pods.ts";
 import type { AttachedDelegate } from "./recording.ts";
 import { isSandboxThere, type SandboxRecord } from "./records.ts";
 
-/** Views wait for a pause between calls, but no longer than this: a node that never pauses shows its Pods, too. */
+/** Views wait for a pause between CNI calls, but no longer than this: a node without pauses must show its Pods, too. */
 const pauseMsMax = 2_000;
-/** The answer is not read: the watch brings the Pod. */
+/** Only metadata is asked for in answers to writes: the watch brings the Pod. */
 const unreadPods = metadataOf(pods);
-/** Pods whose views are written at once. */
+/** How many Pods have their views written at a time. */
 const writersMax = 4;
-/** A view that cannot be written for so long is given up; the next ADD or restart of the Pod writes it anew. */
+/** How long writing a view is tried. After that, the next ADD of the Pod writes it. */
 const publishMsMax = 120_000;
 
-interface AfterOptions {
+interface PodViewsOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly log: Logger;
@@ -58,17 +58,17 @@ interface AfterOptions {
   readonly idle: () => Promise<void>;
 }
 
-/** What users read about an ADD: written after its answer, and tried again until it is written. Nothing decides by it. */
-export class After {
-  readonly #options: AfterOptions;
+/** Writes SpiderEndpoint, network-status and Events of an ADD after its answer. Users read them; no decision depends on them. */
+export class PodViews {
+  readonly #options: PodViewsOptions;
   readonly #client: KubeClient;
-  /** One writer for each Pod: two NICs may be added one right after the other. */
+  /** One write at a time for each Pod, because two of its NICs may be added at once. */
   readonly #writers = new KeyedLock();
   readonly #slots = new FairQueue({ slots: writersMax, maxWaiting: Number.MAX_SAFE_INTEGER });
 
   readonly #publishing: Tasks;
 
-  constructor(options: AfterOptions) {
+  constructor(options: PodViewsOptions) {
     this.#options = options;
     this.#client = options.client.forViews();
     this.#publishing = new Tasks(options.log);
@@ -83,6 +83,7 @@ export class After {
     await abortable(this.#publishing.idle(), signal).catch(() => {});
   }
 
+  /** Writes all views of an ADD that succeeded. */
   added(attached: readonly AttachedDelegate[], pod: Pod): void {
     const shown = attached.map(({ delegate: { displayName, master }, result, deviceInfo }) => ({
       ...{ displayName, master, result, deviceInfo },
@@ -93,14 +94,14 @@ export class After {
     });
   }
 
-  /** Writes the Pod's endpoint alone: others attach it, or the ledger had lost an address of it and claimed it again. */
+  /** Writes only the Pod's endpoint: another plugin attaches the Pod, or one of its claims was made again. */
   addressed(pod: Pod): void {
     this.#publish(pod, (o) => this.#options.endpoints.write(pod, o));
   }
 
   /**
-   * Writes what an agent that was killed between an ADD's answer and its views left unwritten: such a Pod has no
-   * network-status, which comes last. To be called when the ledger has recalled its claims and the Pods are known.
+   * Writes the views of ADDs after whose answer the agent was killed. Such a Pod has no network-status, which is written last.
+   * To be called when the ledger has recalled its claims and the Pods are known.
    */
   resume(records: readonly SandboxRecord[]): void {
     for (const record of records) {
@@ -147,7 +148,7 @@ export class After {
     }
   }
 
-  /** The sentence that the runtime got, as an Event on the Pod. */
+  /** Records an Event on the Pod with the same sentence as the answer to the runtime. */
   failed({ pod: ref }: Attachment, error: unknown): void {
     const pod = ref && this.#options.pods.get(keyOf(ref));
     if (pod === undefined) return;
@@ -171,7 +172,7 @@ export class After {
   }
 }
 
-/** What came of an ADD, by what its record kept. */
+/** The result of an ADD according to its record. */
 function attachedBy(record: SandboxRecord, log: Logger): readonly Attached[] {
   return record.networks.flatMap((network, position) => {
     const result = recordedResult(network);
@@ -181,7 +182,7 @@ function attachedBy(record: SandboxRecord, log: Logger): readonly Attached[] {
   });
 }
 
-/** Event reasons by error code; what is not here is `NetworkFailed`. */
+/** The reasons of Events by error code. For all other codes it is `NetworkFailed`. */
 const reasons: Readonly<Record<string, string>> = {
   [networkNotFound]: "NoNetworkFound",
   POOL_EXHAUSTED: "IPPoolExhausted",
