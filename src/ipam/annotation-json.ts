@@ -1,15 +1,15 @@
 import { SpiderError } from "#base";
 
-/** `metadata.annotations` of any object; the values are not checked yet. */
+/** `metadata.annotations` of an object. The values are not checked yet. */
 export type Annotations = Readonly<Record<string, string>>;
 
-/** An annotation longer than this is refused before it is parsed. */
+/** The longest annotation, in characters. A longer one is refused before it is parsed. */
 const annotationLengthMax = 64 * 1024;
 
-/** The deepest JSON that any annotation needs is a list in an object in a list. */
+/** The deepest JSON of an annotation. Three levels are enough for every annotation: a list in an object in a list. */
 const nestingMax = 8;
 
-/** Where a value comes from and what it may look like: every error about it says both. */
+/** Where a value is from and what it may look like. Every error about it says both. */
 export interface AnnotationSource {
   readonly object: "Pod" | "Namespace";
   readonly key: string;
@@ -17,7 +17,7 @@ export interface AnnotationSource {
   readonly allowed: string;
 }
 
-/** The JSON value in an annotation's text. Throws SpiderError WRONG_INPUT: too long, not JSON, nested too deep. */
+/** Parses the JSON of an annotation. Throws SpiderError WRONG_INPUT if it is too long, no JSON, or nested too deep. */
 export function decodeAnnotation(source: AnnotationSource, text: string): unknown {
   if (text.length > annotationLengthMax) {
     throw wrongAnnotation(
@@ -36,7 +36,7 @@ export function decodeAnnotation(source: AnnotationSource, text: string): unknow
   return value;
 }
 
-/** Reads the members of one decoded annotation; each error names the path and what was found there. */
+/** Reads members of one decoded annotation. Throws SpiderError WRONG_INPUT with the path and what was found there. */
 export class AnnotationReader {
   readonly #source: AnnotationSource;
   readonly #text: string;
@@ -46,7 +46,7 @@ export class AnnotationReader {
     this.#text = text;
   }
 
-  /** `null` counts as an empty list. */
+  /** Reads a list; `null` counts as an empty one. */
   list(value: unknown, path: string): readonly unknown[] {
     if (value === null || value === undefined) return [];
     if (Array.isArray(value)) return value;
@@ -72,7 +72,7 @@ export class AnnotationReader {
     throw this.error(`${path} must be true or false, found ${describe(value)}`);
   }
 
-  /** The members under lower-case keys: keys are matched without regard to case, and unknown ones are nobody's concern. */
+  /** Reads an object; `null` counts as an empty one. The keys are lower-cased, because their case does not matter. */
   members(value: unknown, path: string): ReadonlyMap<string, unknown> {
     if (value === null) return new Map();
     if (typeof value === "object" && !Array.isArray(value)) {
@@ -86,7 +86,7 @@ export class AnnotationReader {
   }
 }
 
-/** SpiderError WRONG_INPUT about one annotation; its details hold the key, the value (cut) and what is allowed. */
+/** SpiderError WRONG_INPUT about one annotation. Its details are the key, the beginning of the value, and what is allowed. */
 export function wrongAnnotation(source: AnnotationSource, text: string, reason: string, cause?: unknown): SpiderError {
   const { object, key, allowed } = source;
   const value = text.length > 120 ? `${text.slice(0, 120)}…` : text;

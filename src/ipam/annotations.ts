@@ -3,7 +3,7 @@ import { type Family, IpParseError, parseIp, parsePrefix } from "#ip";
 import { AnnotationReader, type AnnotationSource, type Annotations, decodeAnnotation } from "./annotation-json.ts";
 import type { Route } from "./routes.ts";
 
-/** The annotations that selection reads; those about subnets are in `subnetAnnotationKeys`. */
+/** The annotations about pools and routes. Those about subnets are `subnetAnnotationKeys`. */
 export const annotationKeys = {
   ippool: annotations.ippool,
   ippools: annotations.ippools,
@@ -12,21 +12,21 @@ export const annotationKeys = {
   defaultIpv6: annotations.defaultIpv6Pools,
 } as const;
 
-/** Pool names or patterns in the order given; empty if the family is not mentioned. */
+/** Pool names or patterns by family, in the given order. Empty if the annotation does not mention the family. */
 export interface PoolsByFamily {
   readonly 4: readonly string[];
   readonly 6: readonly string[];
 }
 
-/** One element of `ippools`. */
+/** One item of the annotation `ippools`. */
 interface NicPools {
-  /** Undefined in the un-named form, where the position says which NIC is meant. */
+  /** Undefined if the items name no NICs; then the position says which NIC is meant. */
   readonly nic: string | undefined;
   readonly pools: PoolsByFamily;
   readonly cleanGateway: boolean;
 }
 
-/** `ipam.spidernet.io/ippool` of a Pod; undefined if the key is absent. Throws SpiderError WRONG_INPUT. */
+/** Parses `ipam.spidernet.io/ippool` of a Pod; undefined if it is absent. Throws SpiderError WRONG_INPUT. */
 export function parseIppoolAnnotation(annotations: Annotations): PoolsByFamily | undefined {
   const text = annotations[annotationKeys.ippool];
   if (text === undefined) return undefined;
@@ -40,8 +40,8 @@ export function parseIppoolAnnotation(annotations: Annotations): PoolsByFamily |
 }
 
 /**
- * `ipam.spidernet.io/ippools` of a Pod; undefined if the key is absent. Either all elements name an interface or none does,
- * and none is named twice. Throws SpiderError WRONG_INPUT.
+ * Parses `ipam.spidernet.io/ippools` of a Pod; undefined if it is absent. Either all items name an interface or none does, and
+ * no interface is named twice. Throws SpiderError WRONG_INPUT.
  */
 export function parseIppoolsAnnotation(annotations: Annotations): readonly NicPools[] | undefined {
   const text = annotations[annotationKeys.ippools];
@@ -70,7 +70,7 @@ export function parseIppoolsAnnotation(annotations: Annotations): readonly NicPo
   return items;
 }
 
-/** The default pools that a Namespace gives its Pods; empty lists where it gives none. Throws SpiderError WRONG_INPUT. */
+/** Parses the default pools in a Namespace's annotations. Lists are empty if there are none. Throws SpiderError WRONG_INPUT. */
 export function parseNamespaceDefaults(annotations: Annotations): PoolsByFamily {
   const read = (key: string): readonly string[] => {
     const text = annotations[key];
@@ -81,7 +81,7 @@ export function parseNamespaceDefaults(annotations: Annotations): PoolsByFamily 
   return { 4: read(annotationKeys.defaultIpv4), 6: read(annotationKeys.defaultIpv6) };
 }
 
-/** `ipam.spidernet.io/routes` of a Pod, empty where absent. Throws SpiderError WRONG_INPUT. */
+/** Parses `ipam.spidernet.io/routes` of a Pod; empty if it is absent. Throws SpiderError WRONG_INPUT. */
 export function parseRoutesAnnotation(annotations: Annotations): readonly Route[] {
   const text = annotations[annotationKeys.routes];
   if (text === undefined) return [];

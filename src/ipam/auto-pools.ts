@@ -3,7 +3,7 @@ import type { Family } from "#ip";
 import type { PoolView } from "./pool.ts";
 import type { SubnetsOfNic } from "./subnet-annotations.ts";
 
-/** The kinds whose automatic pools the controller makes, as `group/version Kind`. */
+/** The kinds of applications that the controller makes automatic pools for, as `group/version Kind`. */
 export const autoPoolKinds = [
   "apps/v1 Deployment",
   "apps/v1 ReplicaSet",
@@ -23,14 +23,14 @@ export interface OwnerFacts extends ApplicationName {
   readonly uid: string;
 }
 
-/** The one application, NIC and family for which an automatic pool is made. */
+/** The application, NIC and family that an automatic pool is made for. */
 export interface AutoPoolOwner extends ApplicationName {
   readonly uid: string;
   readonly nic: string;
   readonly family: Family;
 }
 
-/** `auto4-web-eth0-9a2b3`: family, application (cut where the name would be too long), NIC, and the end of the UID. */
+/** `auto4-web-eth0-9a2b3`: family, application (cut if the name would be too long), NIC, beginning of the UID's last part. */
 export function autoPoolName({ family, name, nic, uid }: AutoPoolOwner): string {
   const end = (uid.split("-").at(-1) ?? "").slice(0, 5);
   const [head, tail] = [`auto${family}-`, `-${nic}-${end}`].map((part) =>
@@ -40,7 +40,7 @@ export function autoPoolName({ family, name, nic, uid }: AutoPoolOwner): string 
   return `${head}${name.slice(0, room).replace(/[.-]+$/, "")}${tail}`.replace(/\.(?![a-z0-9])|(?<![a-z0-9])\./g, "-");
 }
 
-/** The labels of an automatic pool that say for whom it is; {@link autoPoolOwnerOf} reads them. */
+/** The labels of an automatic pool that say what it is made for. */
 export function autoPoolLabels(owner: AutoPoolOwner): Readonly<Record<string, string>> {
   const { apiGroup, apiVersion, kind, namespace, name, uid, nic, family } = owner;
   return {
@@ -54,7 +54,7 @@ export function autoPoolLabels(owner: AutoPoolOwner): Readonly<Record<string, st
   };
 }
 
-/** `podAffinity.matchLabels` of an automatic pool: compared with the Pod's top controller, never with labels of Pods. */
+/** `podAffinity.matchLabels` of an automatic pool. They are compared with the Pod's top controller, not with a Pod's labels. */
 export function applicationLabels(owner: ApplicationName | undefined): Readonly<Record<string, string>> {
   if (owner === undefined) return {};
   return {
@@ -66,7 +66,7 @@ export function applicationLabels(owner: ApplicationName | undefined): Readonly<
   };
 }
 
-/** The automatic pools that exist of one application for one NIC, by family, in order of name. */
+/** The names of an application's automatic pools for one NIC, by family and sorted. */
 export function autoPoolsOf(
   pools: Iterable<PoolView>,
   owner: OwnerFacts,

@@ -6,7 +6,7 @@ import { type NamespaceFacts, outOfScope } from "./namespace-scope.ts";
 import type { PoolView } from "./pool.ts";
 import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
 
-/** What checks read of the NIC's Pod. */
+/** The parts of the NIC's Pod that checks read. */
 export interface PodFacts {
   readonly namespace: string;
   readonly name: string;
@@ -16,7 +16,7 @@ export interface PodFacts {
   readonly nodeName: string;
 }
 
-/** What the checks of one pool look at beside the pool itself. */
+/** What checks of a pool look at, beside the pool itself. */
 export interface FilterFacts {
   readonly nic: string;
   readonly family: Family;
@@ -25,13 +25,13 @@ export interface FilterFacts {
   readonly node: { readonly name: string; readonly labels: Labels };
   /** Undefined for a bare Pod. */
   readonly owner: OwnerFacts | undefined;
-  /** The NIC's net-attach-def as `namespace/name`, where it has one. */
+  /** The NIC's NetworkAttachmentDefinition as `namespace/name`; undefined if it has none. */
   readonly netAttachDef: string | undefined;
-  /** The namespace of a `multusName` element that names none. */
+  /** The namespace of names in `multusName` that have none. */
   readonly agentNamespace: string;
-  /** Only pools that say for which namespaces they are may be used. */
+  /** Whether only pools may be used that say which namespaces they are for. */
   readonly strict: boolean;
-  /** With `match_master_subnet`: the addresses of the host interface under the NIC; else undefined, and nothing is checked. */
+  /** With `match_master_subnet`, the addresses of the host interface under the NIC. If undefined, they are not checked. */
   readonly masterAddresses: readonly Ip[] | undefined;
 }
 
@@ -48,7 +48,7 @@ type CheckId =
   | "multusName"
   | "masterSubnet";
 
-/** Why a pool may not be used: the first check that it failed, what would have passed and what was there. */
+/** Why a pool may not be used: the first check that it fails, what would pass, and what was found. */
 export interface Rejection {
   readonly pool: string;
   readonly accepted: false;
@@ -57,12 +57,12 @@ export interface Rejection {
   readonly found: string;
 }
 
-/** The outcome for one candidate pool, as it goes into events, `explain` and the dashboard. */
+/** The outcome of the checks for one pool. Events and `explain` show it. */
 export type Verdict = { readonly pool: string; readonly accepted: true } | Rejection;
 
 interface Check {
   readonly id: CheckId;
-  /** Undefined if the pool passes, or the check does not concern it. */
+  /** Undefined if the pool passes or the check does not concern it. */
   readonly rejects: (
     pool: PoolView,
     facts: FilterFacts,
@@ -72,7 +72,7 @@ interface Check {
   readonly fix: string;
 }
 
-/** The filter in its order: the first check that rejects is the one reported. */
+/** The checks in their order. The first one that rejects a pool is reported. */
 export const checks: readonly Check[] = [
   {
     id: "terminating",
@@ -154,7 +154,7 @@ export const checks: readonly Check[] = [
   },
 ];
 
-/** The verdict about one candidate pool. */
+/** Checks one pool. */
 export function judge(pool: PoolView, facts: FilterFacts): Verdict {
   for (const { id, rejects } of checks) {
     const rejection = rejects(pool, facts);
@@ -163,12 +163,12 @@ export function judge(pool: PoolView, facts: FilterFacts): Verdict {
   return { pool: pool.name, accepted: true };
 }
 
-/** An automatic pool with affinity belongs to one application, so neither network nor master interface is asked about. */
+/** True for an automatic pool of one application. Network and master interface are not checked for it. */
 function isOwnPool({ auto, podAffinity }: PoolView): boolean {
   return auto && podAffinity !== undefined;
 }
 
-/** The part of the rule of namespaces that `check` stands for. */
+/** The part of the rule about namespaces that one check is about. */
 function rejectsNamespace(check: "scope" | "namespaceName" | "namespaceAffinity"): Check["rejects"] {
   return (pool, { namespace, strict }) => {
     const rejection = outOfScope(pool, namespace, { strict: strict && !isOwnPool(pool) });
@@ -188,7 +188,7 @@ function notAmong(allowed: readonly string[], name: string): { expected: string;
   return allowed.length === 0 || allowed.includes(name) ? undefined : { expected: allowed.join(" "), found: name };
 }
 
-/** The empty selector selects everything, an absent one asks nothing. */
+/** Undefined if the selector matches, is empty, or is absent. */
 function unselected(
   selector: LabelSelector | undefined,
   labels: Labels,

@@ -3,7 +3,7 @@ import type { Evidence } from "./choice.ts";
 import { listed } from "./format.ts";
 import type { PoolView } from "./pool.ts";
 
-/** The one sentence about candidates that have no address left, and what to do about it. */
+/** The sentence about pools that have no address left, and what to do about it. */
 export function formatExhausted(
   nic: string,
   family: Family,

@@ -1,14 +1,14 @@
 /** One step of a pattern: any run of characters, or one character that `accepts` allows. */
 type Token = "run" | { readonly accepts: (char: string) => boolean };
 
-/** True for a pool name that is to be taken as a pattern: it contains `?`, `*`, or both `[` and `]`. */
+/** True if a pool name is a pattern: it contains `?`, `*`, or both `[` and `]`. */
 export function isGlob(name: string): boolean {
   return /[?*]/.test(name) || (name.includes("[") && name.includes("]"));
 }
 
 /**
- * A shell pattern as a test of names: `*` any run, `?` one character, `[abc]`, `[a-c]`, `[^a]` classes, `\` takes the next
- * character literally. Undefined for a malformed pattern (an open or empty class, a `\` at the end).
+ * Compiles a shell pattern into a test of names: `*` is any run, `?` one character, `[abc]`, `[a-c]` and `[^a]` are classes, `\`
+ * makes the next character literal. Undefined if the pattern is malformed (an open or empty class, a `\` at the end).
  */
 export function compileGlob(pattern: string): ((name: string) => boolean) | undefined {
   const tokens: Token[] = [];
@@ -32,7 +32,7 @@ export function compileGlob(pattern: string): ((name: string) => boolean) | unde
   return (name) => matches(tokens, [...name]);
 }
 
-/** Greedy with one point to come back to (the last run), so the cost is at most pattern × name, whatever the pattern. */
+/** Greedy, going back only to the last run. So the cost is at most the product of both lengths, whatever the pattern. */
 function matches(tokens: readonly Token[], name: readonly string[]): boolean {
   let [token, at] = [0, 0];
   let back: { token: number; at: number } | undefined;
@@ -53,7 +53,7 @@ function matches(tokens: readonly Token[], name: readonly string[]): boolean {
   return token === tokens.length;
 }
 
-/** The class whose first character is at `from`; `end` is the index of its `]`. */
+/** Parses the class whose first character is at `from`. `end` is the index of its `]`. */
 function parseClass(
   chars: readonly string[],
   from: number,

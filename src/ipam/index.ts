@@ -1,10 +1,10 @@
 /**
- * The decisions of address management: which pools a NIC may draw from and why the others not (`decide`), which address to
- * try next (`Chooser`), what the annotations say. Pure: plain data in, plain data out, time as an argument; the sentences
- * that users read about a decision are made here and nowhere else (`formatVerdict`, and the outcome of `decide`).
+ * The decisions of address management: which pools a NIC may use, and why not the others (`decide`); which address to try next
+ * (`Chooser`); what the annotations say; how SpiderSubnets are divided (`planSubnet`). The module is pure: plain data in, plain
+ * data out, time is an argument. It alone words the sentences that users read about a decision (`formatVerdict`, `Outcome`).
  *
- * It will not read or write objects, wait, log or keep anything of a Pod. Imports #ip, #base, #api, #cni and the names of
- * kinds in #kube at most; imported by the ledger, the agent, the controller and the command-line tool.
+ * It does not read or write objects, wait or log, and it remembers nothing about Pods. It imports #ip, #base, #api, #cni and
+ * kinds of #kube. The ledger, the agent, the controller and the command line import it.
  */
 
 export type { Annotations } from "./annotation-json.ts";

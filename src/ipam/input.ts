@@ -3,22 +3,22 @@ import type { PoolView } from "./pool.ts";
 import type { SelectionInput } from "./select.ts";
 import { subnetAnnotationKeys } from "./subnet-annotations.ts";
 
-/** As much of an object's metadata as selection reads. */
+/** The part of an object's metadata that selection reads. */
 interface Labelled {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly annotations?: Readonly<Record<string, string>> | undefined;
 }
 
-/** The objects that a selection depends on, as the API has them. */
+/** The Kubernetes objects that a selection depends on. */
 interface SelectionObjects {
   readonly pod: Labelled & { readonly namespace?: string | undefined; readonly name: string; readonly uid: string };
-  /** Undefined if the namespace or node is not known: it has no labels then. */
+  /** Undefined if it is not known; then it counts as one without labels. */
   readonly namespace: Labelled | undefined;
   readonly node: Labelled | undefined;
   readonly nodeName: string;
 }
 
-/** What a selection depends on beside the NIC's own facts: the objects in the form that the checks look at. */
+/** Brings the objects that a selection depends on into the form that the checks read. */
 export function selectionFacts({
   pod,
   namespace,
@@ -33,14 +33,14 @@ export function selectionFacts({
   };
 }
 
-/** True if the Pod's top controller has a say: it costs a request to know it. */
+/** Whether the Pod's top controller matters. It costs a request to know it. */
 export function asksForOwner(pod: Labelled, pools: Iterable<PoolView>): boolean {
   const annotations = pod.annotations ?? {};
   const { subnet, subnets } = subnetAnnotationKeys;
   return annotations[subnet] !== undefined || annotations[subnets] !== undefined || [...pools].some(({ auto }) => auto);
 }
 
-/** What the `ipam` block of a plugin's configuration says about pools. Throws CniError 7. */
+/** The default pools in the `ipam` block of a plugin's configuration. Throws CniError 7. */
 export function networkPools(config: JsonObject): SelectionInput["network"] {
   const block = isJsonObject(config["ipam"]) ? config["ipam"] : {};
   return {
@@ -50,8 +50,8 @@ export function networkPools(config: JsonObject): SelectionInput["network"] {
 }
 
 /**
- * With `match_master_subnet`: the PCI address of the virtual function that the NIC is, "" where the configuration does not tell
- * it. Undefined if nothing is asked.
+ * With `match_master_subnet`, the PCI address of the NIC's virtual function, or "" if the configuration does not say it.
+ * Undefined without `match_master_subnet`.
  */
 export function masterOf(config: JsonObject): string | undefined {
   const block = isJsonObject(config["ipam"]) ? config["ipam"] : {};

@@ -1,19 +1,19 @@
 import type { LabelSelector } from "#api";
 import { formatLabelsFor, formatSelector, type Labels, matchSelector } from "./selector.ts";
 
-/** What an IPPool or a SpiderSubnet says about the namespaces that it is for. */
+/** The fields of an IPPool or SpiderSubnet that say which namespaces it is for. */
 interface NamespaceScope {
   readonly namespaceName?: readonly string[];
   readonly namespaceAffinity?: LabelSelector | undefined;
 }
 
-/** A namespace as scopes look at it. */
+/** The parts of a namespace that a scope depends on. */
 export interface NamespaceFacts {
   readonly name: string;
   readonly labels: Labels;
 }
 
-/** Why a namespace is out of scope: the field that says so (`scope`: neither is set), what would do, and what was there. */
+/** Why a namespace is out of scope: the field that says so (`scope` if neither is set), what would pass, what was found. */
 interface OutOfScope {
   readonly check: "scope" | "namespaceName" | "namespaceAffinity";
   readonly expected: string;
@@ -21,8 +21,8 @@ interface OutOfScope {
 }
 
 /**
- * The one rule of pools and subnets. `namespaceName` wins over `namespaceAffinity`. A scope with neither is for every
- * namespace, or for none if it is `strict`. Undefined: the namespace is in scope.
+ * Decides for pools and subnets whether a namespace is in scope; undefined if it is. `namespaceName` wins over
+ * `namespaceAffinity`. A scope with neither is for every namespace, or for none if it is `strict`.
  */
 export function outOfScope(
   { namespaceName = [], namespaceAffinity }: NamespaceScope,

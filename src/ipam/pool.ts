@@ -15,21 +15,21 @@ import {
 } from "#ip";
 import type { Route } from "./routes.ts";
 
-/** What is read of a SpiderIPPool. */
+/** The parts of a SpiderIPPool that are read. */
 export type PoolObject = Pick<SpiderIPPool, "spec"> & {
   readonly metadata: Partial<
     Pick<SpiderIPPool["metadata"], "name" | "uid" | "generation" | "deletionTimestamp" | "labels">
   >;
 };
 
-/** A pool as selection and choice see it: decoded once for each generation. */
+/** A decoded pool, for selection and choice. */
 export interface PoolView {
   readonly name: string;
   readonly uid: string;
   readonly generation: number;
   readonly family: Family;
   readonly subnet: Prefix;
-  /** What the pool may hand out: `ips − excludeIPs`. Reserved addresses are taken off by whoever chooses. */
+  /** The addresses of the pool: `ips` less `excludeIPs`. Reserved addresses are subtracted only by the chooser. */
   readonly set: IpSet;
   readonly gateway: Ip | undefined;
   readonly routes: readonly Route[];
@@ -42,18 +42,17 @@ export interface PoolView {
   readonly default: boolean;
   readonly disable: boolean;
   readonly terminating: boolean;
-  /** For how long an address that was given back is handed out last; undefined: as long as the cluster says. */
+  /** How long a released address is handed out last; undefined for the cluster's default. */
   readonly coolDownMs: number | undefined;
-  /** Made for one application: its `podAffinity` is compared with the Pod's top controller, not with its labels. */
+  /** Whether it is made for one application. Its `podAffinity` is then compared with the Pod's top controller. */
   readonly auto: boolean;
-  /** Of an automatic pool, by its labels: the application's UID, the NIC, and the SpiderSubnet that it is a part of. */
+  /** What an automatic pool is made for, by its labels: the application's UID, the NIC, and its SpiderSubnet. */
   readonly madeFor: { readonly uid: string; readonly nic: string; readonly subnet: string } | undefined;
 }
 
 /**
- * Decodes and checks a pool. Throws SpiderError BROKEN_POOL, naming the pool, the field and the value, for one that must not
- * be drawn from: text that does not parse, a reversed range, addresses outside the subnet, two families, the gateway among
- * the addresses to hand out.
+ * Decodes and checks a pool. Throws SpiderError BROKEN_POOL with the pool, the field and the value if the pool must not be used:
+ * a text that is malformed, a reversed range, addresses outside the subnet, two families, a gateway among the addresses.
  */
 export function poolView(pool: PoolObject): PoolView {
   const { metadata, spec } = pool;

@@ -1,24 +1,24 @@
 import { type Ip, type Prefix, prefixContains } from "#ip";
 
-/** A route of a pool or a Pod; its gateway is never implied. */
+/** A route of a pool or a Pod. It always names its gateway. */
 export interface Route {
   readonly dst: Prefix;
   readonly gw: Ip;
 }
 
-/** One address given to a NIC, with what goes with it. */
+/** An address of a NIC, with its gateway and routes. */
 export interface Addressed {
   /** The address with the prefix length of its pool's subnet. */
   readonly address: Prefix;
   readonly gateway: Ip | undefined;
-  /** True: no default route through the gateway. */
+  /** Whether the default route through the gateway is left out. */
   readonly cleanGateway: boolean;
   readonly routes: readonly Route[];
 }
 
 /**
- * Gives each route of the Pod's `routes` annotation to the first address whose subnet contains its gateway. Routes whose
- * gateway is in no subnet are handed back in `unmatched`: worth a log line, no reason to fail.
+ * Adds each route of the Pod's annotation to the first address whose subnet contains the route's gateway. Routes whose gateway
+ * is in no subnet are returned as `unmatched`; they are logged, but do not fail the ADD.
  */
 export function attachRoutes<T extends Addressed>(
   addresses: readonly T[],
@@ -34,7 +34,7 @@ export function attachRoutes<T extends Addressed>(
   };
 }
 
-/** The routes of an answer in their order: those of the pool, those of the Pod, then the default route through the gateway. */
+/** The routes of an answer: those of the pool, those of the Pod's annotation, and the default route through the gateway. */
 export function routesOf({ routes, gateway, cleanGateway, address }: Addressed): readonly Route[] {
   if (gateway === undefined || cleanGateway) return routes;
   const all: Ip = address.ip.family === 4 ? { family: 4, value: 0 } : { family: 6, value: 0n };

@@ -16,16 +16,16 @@ import type { PoolView } from "./pool.ts";
 import type { Labels } from "./selector.ts";
 import { parseSubnetAnnotations, subnetAnnotationKeys } from "./subnet-annotations.ts";
 
-/** Everything that a selection depends on. */
+/** What a selection depends on. */
 export interface SelectionInput {
   /** The NIC being added. */
   readonly nic: string;
   /**
-   * Its position among the Pod's NICs: 0 for the default network, k for the k-th selected one. Used by the un-named form of
-   * `ippools`; undefined where only the name is known (then `eth0` is 0 and `net<k>` is k).
+   * Its position among the Pod's NICs: 0 for the default network, k for the k-th selected network. Annotations `ippools` without
+   * names of NICs need it. If undefined, the name tells it: `eth0` is 0 and `net<k>` is k.
    */
   readonly slot: number | undefined;
-  /** The families that are switched on. Candidates of others are dropped without a word. */
+  /** The enabled families. Pools of another family are ignored. */
   readonly families: readonly Family[];
   readonly pod: PodFacts;
   readonly namespace: { readonly name: string; readonly labels: Labels; readonly annotations: Annotations };
@@ -33,27 +33,27 @@ export interface SelectionInput {
   /** The Pod's top controller; undefined for a bare Pod. */
   readonly owner: OwnerFacts | undefined;
   readonly pools: ReadonlyMap<string, PoolView>;
-  /** Pools that could not be decoded, with the sentence that says why: naming one fails with it. */
+  /** Pools that could not be decoded, with the sentence that says why. Naming one is refused with this sentence. */
   readonly brokenPools: ReadonlyMap<string, string>;
-  /** From the `ipam` block of the CNI configuration. */
+  /** The settings in the `ipam` block of the CNI configuration. */
   readonly network: { readonly pools: PoolsByFamily; readonly cleanGateway: boolean };
-  /** The NIC's net-attach-def as `namespace/name`, where it has one. */
+  /** The NIC's NetworkAttachmentDefinition as `namespace/name`; undefined if it has none. */
   readonly netAttachDef: string | undefined;
   readonly agentNamespace: string;
-  /** With `match_master_subnet`: the addresses of the host interface under the NIC. */
+  /** With `match_master_subnet`, the addresses of the host interface under the NIC; otherwise undefined. */
   readonly masterAddresses: readonly Ip[] | undefined;
   readonly settings: {
     readonly enableSpiderSubnet: boolean;
     readonly enableAutoPoolForApplication: boolean;
-    /** Pools are named by Pods and Namespaces only where they say for which namespaces they are. @default false */
+    /** Whether Pods and Namespaces may name only pools that say which namespaces they are for. @default false */
     readonly enableStrictIPPoolScope?: boolean;
   };
 }
 
-/** The levels of precedence, highest first. The first that applies decides both families. */
+/** The rules, by precedence. The first one that applies decides for both families. */
 type SelectionRule = "subnet" | "ippools" | "ippool" | "namespace" | "network" | "default";
 
-/** Pools to draw from, or why there are none: `code` is a stable error code (docs/reference/errors.md). */
+/** The pools that may be used, or why there are none. `code` is a stable error code (docs/reference/errors.md). */
 export type Outcome =
   | { readonly kind: "candidates" /** In the order to try them; never empty. */; readonly pools: readonly string[] }
   | {
@@ -63,30 +63,30 @@ export type Outcome =
       readonly fix: string;
     };
 
-/** What was decided for one NIC and family, and why. Plain JSON. */
+/** What was decided for one NIC and family, and why. It can be written as JSON. */
 export interface Decision {
   readonly nic: string;
   /** Undefined if a refusal concerns the NIC as a whole. */
   readonly family: Family | undefined;
   readonly rule: SelectionRule;
-  /** True: no default route through the pool's gateway. */
+  /** Whether the default route through the pool's gateway is left out. */
   readonly cleanGateway: boolean;
-  /** The pools named by the rule, patterns expanded, before the filter: what a fixed address must still be among. */
+  /** The pools that the rule names, with patterns expanded, before they are checked. A kept address must be in one of them. */
   readonly named: readonly string[];
-  /** One for each named pool, in the order named. */
+  /** The verdicts on the named pools, in their order. */
   readonly steps: readonly Verdict[];
   readonly outcome: Outcome;
 }
 
-/** What a level of the precedence found. */
+/** The pools that a rule names. */
 interface Named {
   readonly pools: PoolsByFamily;
   readonly cleanGateway: boolean;
 }
 
 /**
- * Which pools the NIC may draw from: one decision for each family that is to get an address, or a single refused one. The
- * call as a whole fails if any decision is refused; a family that nothing names is no error as long as the other has pools.
+ * Decides which pools the NIC may use. Returns one decision for each family that the NIC gets an address of, or a single refusal.
+ * If any decision is a refusal, the ADD must fail. It is no error if no pool of a family is named, as long as the other has one.
  */
 export function decide(input: SelectionInput): readonly Decision[] {
   for (const [rule, level] of levels) {
@@ -201,7 +201,7 @@ function unlessEmpty(pools: PoolsByFamily, { cleanGateway }: SelectionInput["net
   return pools[4].length + pools[6].length > 0 ? { pools, cleanGateway } : undefined;
 }
 
-/** `eth0` → 0, `net2` → 2, as the NICs are named unless the Pod asks for other names; −1 for those. */
+/** The position of a NIC with a default name (`eth0` is 0, `net2` is 2); −1 for any other name. */
 function slotOfName(nic: string): number {
   if (nic === "eth0") return 0;
   const [, digits] = /^net([1-9][0-9]{0,3})$/.exec(nic) ?? [];
@@ -241,7 +241,7 @@ function decideFamily(input: SelectionInput, rule: SelectionRule, found: Named, 
   };
 }
 
-/** Patterns become the names that they match, in order of name. One that matches nothing is refused: it asked for something. */
+/** Replaces patterns by the names that they match, sorted. Refuses a pattern that matches nothing: it is probably wrong. */
 function expand(names: readonly string[], family: Family, pools: ReadonlyMap<string, PoolView>): readonly string[] {
   return names.flatMap((name) => {
     if (!isGlob(name)) return [name];
@@ -273,7 +273,7 @@ function lookUp(names: readonly string[], { nic, pools, brokenPools }: Selection
   });
 }
 
-/** Pools made for something come before pools for all; what is equal in that stays in the order named. */
+/** Pools for certain Pods, nodes, namespaces or networks come before pools for all. Otherwise the order stays. */
 function inOrder(pools: readonly PoolView[]): readonly PoolView[] {
   return pools.toSorted((a, b) => {
     const [left, right] = [specialities(a), specialities(b)];
@@ -295,7 +295,7 @@ function specialities(pool: PoolView): readonly boolean[] {
 
 function nothingNamed({ nic, families }: SelectionInput, rule: SelectionRule): SpiderError {
   const enabled = families.map((family) => `IPv${family}`).join(" or ");
-  // Keys that nobody knows are passed over: a wrong one is found by the right one.
+  // Unknown keys are ignored, so the likely mistake is a misspelled key: the right one is shown.
   const keys =
     rule === "ippool" || rule === "ippools" ? `, under ${families.map((one) => `"ipv${one}"`).join(" or ")}` : "";
   return refusal(
@@ -305,7 +305,7 @@ function nothingNamed({ nic, families }: SelectionInput, rule: SelectionRule): S
   );
 }
 
-/** Where each rule reads its pools, for sentences. */
+/** Where each rule finds its pools, for sentences. */
 const ruleWords: Readonly<Record<SelectionRule, string>> = {
   subnet: `Pod annotation '${subnetAnnotationKeys.subnets}' or '${subnetAnnotationKeys.subnet}'`,
   ippools: `Pod annotation '${annotationKeys.ippools}'`,
@@ -319,7 +319,7 @@ function refusal(code: string, message: string, fix: string): SpiderError {
   return new SpiderError(code, message, { details: { fix } });
 }
 
-/** A refusal of this module or of the annotation decoder as an outcome; anything else is a defect and goes on. */
+/** Makes an outcome of a refusal that this module or the annotation decoder threw. Any other error is a bug and thrown again. */
 function refusedBy(error: unknown): Outcome {
   if (!(error instanceof SpiderError)) throw error;
   const { fix, allowed } = error.details;

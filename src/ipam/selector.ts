@@ -5,17 +5,17 @@ export type Labels = Readonly<Record<string, string>>;
 
 type Requirement = NonNullable<LabelSelector["matchExpressions"]>[number];
 
-/** True if the labels satisfy every requirement; the empty selector matches everything, an unknown operator nothing. */
+/** Whether labels match a selector. An empty selector matches all labels, an unknown operator none. */
 export function matchSelector(selector: LabelSelector, labels: Labels): boolean {
   return requirements(selector).every((requirement) => satisfies(requirement, labels));
 }
 
-/** As kubectl writes selectors: `app=web,zone in (a,b),!gpu`; an unknown operator is shown as it is. */
+/** Formats a selector as kubectl does: `app=web,zone in (a,b),!gpu`. An unknown operator is shown as it is. */
 export function formatSelector(selector: LabelSelector): string {
   return requirements(selector).map(formatRequirement).join(",");
 }
 
-/** The labels that the selector asks about, as found: `app=db,zone absent`. */
+/** Formats the labels that a selector asks about: `app=db,zone absent`. */
 export function formatLabelsFor(selector: LabelSelector, labels: Labels): string {
   const keys = new Set(requirements(selector).map(({ key }) => key));
   return [...keys].map((key) => (labels[key] === undefined ? `${key} absent` : `${key}=${labels[key]}`)).join(",");

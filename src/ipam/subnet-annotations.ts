@@ -7,7 +7,7 @@ import {
   wrongAnnotation,
 } from "./annotation-json.ts";
 
-/** The annotations by which a Pod template asks for pools cut from a SpiderSubnet. */
+/** The annotations with which a Pod template asks for pools cut from a SpiderSubnet. */
 export const subnetAnnotationKeys = {
   subnet: annotations.subnet,
   subnets: annotations.subnets,
@@ -15,14 +15,14 @@ export const subnetAnnotationKeys = {
   reclaim: annotations.poolReclaim,
 } as const;
 
-/** The subnets from which one NIC's automatic pools are made. At least one family is there. */
+/** The names of the subnets that a NIC's automatic pools are cut from, by family. At least one is given. */
 export interface SubnetsOfNic {
   readonly nic: string;
   readonly 4: string | undefined;
   readonly 6: string | undefined;
 }
 
-/** How large an automatic pool is to be: `count` addresses, or as many as replicas and `count` more. */
+/** The size of an automatic pool: `count` addresses or, if `flexible`, one for each replica and `count` more. */
 export interface IpNumber {
   readonly flexible: boolean;
   readonly count: number;
@@ -30,15 +30,15 @@ export interface IpNumber {
 
 interface SubnetAnnotations {
   readonly nics: readonly SubnetsOfNic[];
-  /** Undefined: the cluster's default. */
+  /** Undefined for the cluster's default. */
   readonly ipNumber: IpNumber | undefined;
-  /** Whether the pools go with their application. */
+  /** Whether the pools are deleted with their application. */
   readonly reclaim: boolean;
 }
 
 /**
- * What a Pod (template) says about subnets; undefined if neither `subnets` nor `subnet` is present. Of each list only the
- * first name counts. Throws SpiderError WRONG_INPUT.
+ * Parses the annotations about subnets; undefined if there is neither `subnets` nor `subnet`. Only the first name of each list
+ * counts. Throws SpiderError WRONG_INPUT.
  */
 export function parseSubnetAnnotations(annotations: Annotations): SubnetAnnotations | undefined {
   const many = annotations[subnetAnnotationKeys.subnets];

@@ -4,28 +4,28 @@ import type { EventSubject, ObjectMeta } from "#kube";
 import type { AutoPoolOwner } from "../auto-pools.ts";
 import { type IpNumber, parseSubnetAnnotations } from "../subnet-annotations.ts";
 
-/** What is read of a Pod template. */
+/** The parts of a Pod template that are read. */
 export interface PodTemplate {
   readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> };
   readonly spec?: { readonly hostNetwork?: boolean };
 }
 
-/** A part of a subnet that an application is to have for one NIC of its Pods. */
+/** The part of a subnet that an application needs for one NIC of its Pods. */
 export interface Demand {
   readonly owner: AutoPoolOwner;
   readonly subnet: string;
-  /** Addresses. */
+  /** How many addresses it needs. */
   readonly size: number;
-  /** As the pool's annotation says it: `3` fixed, `+1` above the replicas. */
+  /** The size in the format of the pool's annotation: `3`, or `+1` for one more than the replicas. */
   readonly ipNumber: string;
-  /** Whether the pool goes with the application. */
+  /** Whether the pool is deleted with the application. */
   readonly reclaim: boolean;
 }
 
-/** What a workload asks for; undefined: nothing. */
+/** What a workload asks for. */
 export type Demands =
   | { readonly kind: "wanted"; readonly list: readonly Demand[] }
-  /** Its annotations cannot be read. */
+  /** Its annotations are wrong. */
   | { readonly kind: "broken"; readonly subject: EventSubject; readonly message: string };
 
 interface WorkloadFacts {
@@ -35,11 +35,11 @@ interface WorkloadFacts {
   readonly metadata: ObjectMeta;
   readonly template: PodTemplate | undefined;
   readonly replicas: number;
-  /** Addresses above the replicas, where the annotations do not say. */
+  /** How many addresses it gets beyond its replicas if the annotations do not say. */
   readonly redundant: number;
 }
 
-/** What a workload's Pods need: one pool for each NIC and family. Pods on the host's network need none. */
+/** What a workload asks for: a pool for each NIC and family. Undefined if it asks for none or uses the host's network. */
 export function demandsOf(workload: WorkloadFacts): Demands | undefined {
   const { apiGroup, apiVersion, kind, metadata, template, replicas, redundant } = workload;
   if (template?.spec?.hostNetwork === true) return undefined;
@@ -69,7 +69,7 @@ export function demandsOf(workload: WorkloadFacts): Demands | undefined {
   }
 }
 
-/** The application as what an Event is about. */
+/** The application of a demand, as the object of an Event. */
 export function subjectOfDemand({ owner }: Demand): EventSubject {
   const { apiGroup, apiVersion, kind, namespace, name, uid } = owner;
   return { apiVersion: apiGroup === "" ? apiVersion : `${apiGroup}/${apiVersion}`, kind, namespace, name, uid };

@@ -18,26 +18,26 @@ import { clampCount, type Family, formatIpSet, IpSet } from "#ip";
 import { applicationLabels, autoPoolLabels, autoPoolName } from "../auto-pools.ts";
 import type { Demand } from "./demands.ts";
 
-/** Addresses that are held at once before a pool loses them: each of them is a write. */
+/** How many addresses are held at a time before a pool loses them. Each hold is a write. */
 const heldAtOnceMax = 256n;
 
 /** What is known of the addresses of one pool. */
 export interface PoolParts {
-  /** In use or kept for a Pod. */
+  /** Addresses in use or kept for a Pod. */
   readonly claimed: IpSet;
-  /** Held by us, so that nobody claims them while the pool loses them; some may be outside the pool. */
+  /** Addresses that we hold, so that nobody claims them while the pool loses them. Some may already be outside the pool. */
   readonly held: IpSet;
 }
 
-/** What has become of the application of an automatic pool: `elsewhere` has its NIC in another subnet by now. */
+/** The state of an automatic pool's application. `elsewhere`: its NIC uses another subnet now. */
 export type OwnerState = "lives" | "gone" | "elsewhere" | "unknown";
 
-/** All that the plan of one subnet rests on. */
+/** What the plan of one subnet depends on. */
 export interface SubnetFacts {
   readonly subnet: SpiderSubnet;
-  /** Parts that applications are to have. */
+  /** The parts that applications need. */
   readonly demands: readonly Demand[];
-  /** All pools of its CIDR. */
+  /** All pools of the subnet's CIDR. */
   readonly pools: readonly SpiderIPPool[];
   /** Whether a pool of any subnet has this name. */
   readonly isTaken: (poolName: string) => boolean;
@@ -46,30 +46,30 @@ export interface SubnetFacts {
   readonly reserved: IpSet;
 }
 
-/** One write to one pool, or to claims that hold its addresses. `isMoved`: its application draws from another subnet now. */
+/** A write to a pool, or to claims that hold its addresses. `isMoved`: its application uses another subnet now. */
 export type PoolAction =
   | { readonly kind: "create"; readonly draft: PoolDraft; readonly demand: Demand }
   | { readonly kind: "update"; readonly pool: SpiderIPPool; readonly draft: PoolDraft; readonly demand: Demand }
   | { readonly kind: "hold" | "unhold"; readonly pool: SpiderIPPool; readonly ips: IpSet }
   | { readonly kind: "delete"; readonly pool: SpiderIPPool; readonly why: string; readonly isMoved: boolean };
 
-/** A pool as it is to be. */
+/** A pool as it should be. */
 type PoolDraft = Submitted<SpiderIPPool>;
 
-/** A demand that the subnet cannot meet, and in one sentence why. */
+/** A demand that the subnet cannot meet, with a sentence that says why. */
 export interface Unmet {
   readonly demand: Demand;
   readonly message: string;
 }
 
-/** What is to be written, in this order: `controlled` to the status, then the actions. */
+/** What to write, in this order: `controlled` to the status, then the actions. */
 export interface SubnetPlan {
-  /** What each pool has of the subnet; written before anything else is done. */
+  /** The part of the subnet that each pool has. It must be written before anything else is done. */
   readonly controlled: ControlledIPPools;
-  /** Clamped to what a status field can hold. */
+  /** Limited to what a status field can hold. */
   readonly total: bigint;
   readonly allocated: bigint;
-  /** Entries that went because nothing of them is there: to be made sure of. */
+  /** Entries that are left out because nothing of them exists. The caller must make sure of that. */
   readonly dropped: readonly string[];
   /** What to do when `controlled` is stored. */
   readonly actions: readonly PoolAction[];
@@ -79,10 +79,10 @@ export interface SubnetPlan {
 }
 
 /**
- * What is to be done about one subnet, from whatever state. The part of each automatic pool stands in the subnet's status
- * before the pool has it, and stays there until the pool has lost it: two leaders, or one that dies in between, never give
- * one address to two pools. A pool shrinks in four steps, each of which is seen before the next: hold the addresses to drop,
- * take them off its part, off the pool, end the holds. Undefined: the subnet cannot be read.
+ * Plans what to do about one subnet, from any state. The part of each automatic pool is in the subnet's status before the pool
+ * has it and until the pool has lost it. So two leaders, or one that is killed in between, never give an address to two pools. A
+ * pool shrinks in four steps, and each waits until the last one is seen: hold the addresses to drop, remove them from its part,
+ * remove them from the pool, end the holds. Undefined if the subnet is malformed.
  */
 export function planSubnet(facts: SubnetFacts): SubnetPlan | undefined {
   const family = familyOf(facts.subnet.spec.subnet);
@@ -118,7 +118,7 @@ class Planner {
     for (const pool of facts.pools.filter(({ metadata }) => isAutoPool(metadata))) {
       const set = this.#setOf(pool);
       const given = this.#givenTo(pool.metadata.name) ?? set;
-      // A pool that somebody made meanwhile may have what was given to this one and is not in it yet.
+      // Another pool, made meanwhile by somebody, may have addresses that were given to this one but are not in it yet.
       this.#parts.set(pool.metadata.name, given.equals(set) ? set : given.subtract(sets.subtract(set)));
     }
     this.#free = whole.subtract(sets).subtract(unionOf(family, [...this.#parts.values()]));
@@ -127,7 +127,7 @@ class Planner {
   plan(): SubnetPlan {
     const { demands, pools, reserved } = this.#facts;
     const planned = demands.toSorted((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1)).map((demand) => this.#place(demand));
-    // Parts of pools that are not made yet: nobody else may have them.
+    // Parts of pools that are not made yet are reserved for them.
     for (const { name, pool } of planned) {
       const isNew = pool === undefined && !this.#parts.has(name);
       const part = isNew ? this.#givenTo(name)?.intersect(this.#free) : undefined;
@@ -143,7 +143,7 @@ class Planner {
     return this.#result();
   }
 
-  /** Which pool is to meet the demand: one that is there, else the name of the one to be made. */
+  /** The pool for a demand: an existing one, or the name of a new one. */
   #place(demand: Demand): Placed {
     const { pools, isTaken } = this.#facts;
     const { owner } = demand;
@@ -155,7 +155,7 @@ class Planner {
     );
     const pool =
       fitting.find((one) => uidOf(one) === owner.uid) ??
-      // What a namesake left on purpose is taken over; what is to go with the namesake is not.
+      // A pool that a former application of the name left on purpose is taken over; one that is deleted with it is not.
       fitting.find(({ metadata }) => metadata.labels?.[labels.poolReclaim] === "false");
     const plain = autoPoolName(owner);
     const name = pool?.metadata.name ?? (isTaken(plain) ? `${plain}-${shortHash(demand)}` : plain);
@@ -166,7 +166,7 @@ class Planner {
 
   #meet({ demand, pool, name }: Placed): void {
     if (pool === undefined) {
-      // The pool of this name is on its way out: it goes first.
+      // A pool of this name is being deleted. It must be gone first.
       if (this.#facts.isTaken(name)) return;
       if (!this.#resize(name, demand, demand.size)) this.#parts.delete(name);
       else this.#actions.push({ kind: "create", draft: this.#draft(demand, name, undefined), demand });
@@ -188,7 +188,7 @@ class Planner {
     if (!over.isEmpty) this.#actions.push({ kind: "unhold", pool, ips: over });
   }
 
-  /** Grows the part, all or nothing; one that was planned and not made may also become smaller at once. */
+  /** Grows the part, completely or not at all. A part whose pool is not made yet may also shrink, at once. */
   #resize(name: string, demand: Demand, size: number): boolean {
     const part = this.#parts.get(name) ?? IpSet.empty(this.#family);
     const lacking = BigInt(size) - part.size;
@@ -210,11 +210,11 @@ class Planner {
     return true;
   }
 
-  /** The next step towards a smaller pool; returns the addresses that stay held meanwhile. */
+  /** Does the next step towards a smaller pool. Returns the addresses that stay held meanwhile. */
   #shrink(pool: SpiderIPPool, { part, claimed, held, more, demand }: Shrinking): IpSet {
     const { name } = pool.metadata;
     const idle = part.subtract(claimed);
-    // Pods that are about to go still have addresses: nothing is dropped before the size can be reached.
+    // Pods that are ending still have addresses. Nothing is dropped until the wanted size can be reached.
     if (part.size - idle.size > BigInt(demand.size)) {
       this.#waiting.add(name);
       return IpSet.empty(this.#family);
@@ -235,7 +235,7 @@ class Planner {
   #unwanted(pool: SpiderIPPool): void {
     const { name, labels: found = {}, deletionTimestamp } = pool.metadata;
     const { claimed, held } = this.#facts.useOf(pool);
-    // It keeps what it has; a change of its size that was under way ends here.
+    // It keeps its addresses. A change of its size that was under way ends here.
     this.#parts.set(name, this.#setOf(pool));
     if (!held.isEmpty) this.#actions.push({ kind: "unhold", pool, ips: held });
     if (deletionTimestamp !== undefined || found[labels.poolReclaim] !== "true") return;
@@ -315,7 +315,7 @@ interface Shrinking extends PoolParts {
 
 type ControlledEntry = [name: string, part: IpSet, application: string | undefined];
 
-/** The automatic pool that meets the demand with these addresses; of one that is there, nothing else changes. */
+/** The automatic pool for a demand, with these addresses. Nothing else of an existing pool is changed. */
 function draftOf(o: {
   readonly subnet: SpiderSubnet;
   readonly demand: Demand;
@@ -338,7 +338,7 @@ function draftOf(o: {
   return defaultPool(draft, [subnet]);
 }
 
-/** Whether what was planned of the pool is so already. */
+/** Whether the pool already is as planned. */
 function sameAutoPool(draft: PoolDraft, { metadata, spec }: SpiderIPPool): boolean {
   const same = (a: object = {}, b: object = {}) =>
     JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
@@ -369,7 +369,7 @@ function orderOf({ owner }: Demand): string {
   return `${applicationKey(owner)} ${owner.nic}`;
 }
 
-/** Tells pools apart that would have one name: of an application that went to another subnet, of NICs with odd names. */
+/** Distinguishes pools that would have the same name, after a move to another subnet or because of odd names of NICs. */
 function shortHash({ owner, subnet }: Demand): string {
   return labelValue(` ${owner.nic} ${owner.uid} ${subnet}`).slice(2, 7);
 }

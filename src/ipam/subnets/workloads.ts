@@ -14,7 +14,7 @@ import type { Labels } from "../selector.ts";
 import { type Demand, type Demands, demandsOf, type PodTemplate } from "./demands.ts";
 import type { OwnerState } from "./plan.ts";
 
-/** What is read of a workload of any of the kinds that get automatic pools. */
+/** The parts of a workload that are read, of any kind that gets automatic pools. */
 export interface WorkloadObject extends KubeObject {
   readonly spec?: {
     readonly replicas?: number;
@@ -30,9 +30,9 @@ export interface WorkloadObject extends KubeObject {
 export interface WorkloadKind {
   readonly resource: Resource<KubeObject>;
   readonly template: (workload: WorkloadObject) => PodTemplate | undefined;
-  /** How many Pods there are at once. */
+  /** How many Pods it has at a time. */
   readonly replicas: (workload: WorkloadObject) => number;
-  /** The kind of owner whose application this one is a part of. */
+  /** The kind of owner that makes a workload a part of the owner's application. */
   readonly partOf?: string;
 }
 
@@ -41,7 +41,7 @@ const scaled = { template, replicas: ({ spec }: WorkloadObject) => spec?.replica
 const podsOfJob = ({ completions, parallelism = 1 }: NonNullable<WorkloadObject["spec"]> = {}) =>
   (completions ?? parallelism) || 1;
 
-/** Every kind whose automatic pools the controller makes. */
+/** The kinds of workloads that get automatic pools. */
 export const workloadKinds: readonly WorkloadKind[] = [
   { resource: deployments, ...scaled },
   { resource: replicaSets, ...scaled, partOf: "Deployment" },
@@ -66,12 +66,12 @@ export function workloadKindOf(o: {
   );
 }
 
-/** True for a part of an application: its Deployment or CronJob speaks for it. */
+/** True for a ReplicaSet of a Deployment and a Job of a CronJob. The owner's demands count for it. */
 function isPartOfApplication({ partOf }: WorkloadKind, { metadata }: KubeObject): boolean {
   return metadata.ownerReferences?.some(({ controller, kind }) => controller === true && kind === partOf) ?? false;
 }
 
-/** What a workload asks of subnets; undefined: nothing. `redundant`: addresses above the replicas by default. */
+/** What a workload asks for; undefined if nothing. `redundant` is how many addresses it gets beyond its replicas by default. */
 export function demandsOfWorkload(
   kind: WorkloadKind,
   workload: WorkloadObject,
@@ -84,8 +84,8 @@ export function demandsOfWorkload(
 }
 
 /**
- * Why a subnet cannot meet a demand at all; undefined if it can once it has the addresses. A subnet is for the same namespaces
- * as a pool that says the same, `enableStrictIPPoolScope` included.
+ * Why a subnet can never meet a demand; undefined if it can when it has enough addresses. The rule about namespaces is that of
+ * pools, including `enableStrictIPPoolScope`.
  */
 export function unusableFor(
   subnet: SpiderSubnet | undefined,
@@ -95,7 +95,7 @@ export function unusableFor(
     namespaceLabels,
   }: {
     readonly enableStrictIPPoolScope: boolean;
-    /** Of the application's namespace. */
+    /** The labels of the application's namespace. */
     readonly namespaceLabels: Labels;
   },
 ): string | undefined {
@@ -120,7 +120,7 @@ export function unusableFor(
   }
 }
 
-/** What has become of the application of an automatic pool. `demandsOfUid`: of a workload that is there. */
+/** The state of an automatic pool's application. `demandsOfUid` finds the demands of an existing workload by its UID. */
 export function ownerStateOf(
   { metadata, spec }: SpiderIPPool,
   demandsOfUid: (uid: string) => { readonly demands?: Demands | undefined } | undefined,
