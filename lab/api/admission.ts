@@ -12,7 +12,7 @@ export interface Webhooks {
   /** Where they are served. */
   readonly url: string;
   readonly group: string;
-  /** The kinds that have them. */
+  /** The kinds that they are called for. */
   readonly kinds: readonly string[];
 }
 
@@ -27,7 +27,7 @@ export interface Admitted {
 
 const timeoutMs = 10_000;
 
-/** What the webhooks make of an object. Throws the refusal of the one that refuses, or 500 if one cannot be called. */
+/** Calls the webhooks and returns the object as they change it. Throws a webhook's refusal, or a 500 if one cannot be called. */
 export async function admitted(
   webhooks: Webhooks | undefined,
   resource: Resource,

@@ -1,13 +1,13 @@
 import { type KubeObject, textAt } from "./types.ts";
 
-/** How long ago an object was made or a time was, as kubectl writes it: `42s`, `5m3s`, `2d4h`; `<unknown>` without a time. */
+/** The age of an object or a time, as kubectl prints it: `42s`, `5m3s`, `2d4h`; `<unknown>` without a time. */
 export function ageOf(since: KubeObject | string | undefined, nowMs: number): string {
   const text = typeof since === "string" ? since : textAt(since, "metadata", "creationTimestamp");
   const thenMs = Date.parse(text);
   return Number.isNaN(thenMs) ? "<unknown>" : formatDuration(nowMs - thenMs);
 }
 
-/** Two units at most, and only one once the larger is large: apimachinery's `duration.HumanDuration`. */
+/** At most two units, and only one if the larger one is large, like `duration.HumanDuration` of apimachinery. */
 export function formatDuration(ms: number): string {
   const seconds = Math.floor(ms / 1000);
   const minutes = Math.floor(seconds / 60);

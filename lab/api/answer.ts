@@ -12,7 +12,7 @@ export function plain(status: number, text: string): ApiResponse {
   return bytes(status, text, { "content-type": "text/plain; charset=utf-8" });
 }
 
-/** One JSON document a line, as they come. */
+/** A stream of JSON documents, one on each line. */
 export function jsonLines(lines: AsyncIterable<object>): ApiResponse {
   async function* body(): AsyncGenerator<Uint8Array> {
     for await (const line of lines) yield encoder.encode(`${JSON.stringify(line)}\n`);

@@ -6,7 +6,7 @@ import { canonicalQuantity } from "./quantity.ts";
 import { ensure, type Resource } from "./resource.ts";
 import { at, type Fields, fieldsAt, isFields, type KubeObject, textAt } from "./types.ts";
 
-/** Fills in defaults, in place; may say what is wrong. */
+/** Fills in defaults, in place. May return what is wrong. */
 type Prepare = (object: KubeObject, previous: KubeObject | undefined) => readonly FieldError[];
 
 interface Kind
@@ -23,7 +23,7 @@ const withoutPods = {
   warning: "nothing in the lab makes Pods of it: create Pods that it owns, or use a real Kubernetes (npm run cluster)",
 } as const;
 
-/** Which of the built-in kinds exist here, by plural. All are v1. */
+/** The built-in kinds that exist here, by plural. All are v1. */
 const kinds: Readonly<Record<string, Kind>> = {
   namespaces: {
     kind: "Namespace",
@@ -138,7 +138,7 @@ function setDefaults(fields: Fields, defaults: Readonly<Fields>): void {
   for (const [name, value] of Object.entries(defaults)) fields[name] ??= value;
 }
 
-/** The content of a namespace or definition goes before it does. */
+/** The content of a namespace or definition is deleted before the object itself. */
 function holdContent({ metadata }: KubeObject): void {
   if (metadata.deletionTimestamp !== undefined) return;
   metadata.finalizers = [...new Set([...(metadata.finalizers ?? []), contentFinalizer])];
@@ -151,7 +151,7 @@ function namespace(object: KubeObject, previous: KubeObject | undefined): readon
   return [];
 }
 
-/** Amounts are kept in one spelling: `1000` is read back as `1k`. */
+/** Amounts are stored in one spelling: `1000` as `1k`. */
 function node(object: KubeObject): readonly FieldError[] {
   const status = fieldsAt(object, "status");
   const spelled = (amounts: Readonly<Fields>) =>
@@ -187,7 +187,7 @@ function daemonSet(object: KubeObject): readonly FieldError[] {
   return selectsOwnPods(object);
 }
 
-/** A workload whose selector misses its own Pods would make new ones for ever. */
+/** A workload whose selector does not match its own Pods would create new ones forever. */
 function selectsOwnPods(object: KubeObject): readonly FieldError[] {
   const labels = fieldsAt(object, "spec", "template", "metadata", "labels");
   const wanted = Object.entries(fieldsAt(object, "spec", "selector", "matchLabels"));

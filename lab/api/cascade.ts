@@ -8,17 +8,17 @@ import type { Writer } from "./writer.ts";
 const namespaceTable = "/namespaces";
 
 /**
- * What follows from a deletion: dependents of a vanished owner go, and so does the content of a namespace or definition
- * that is being deleted, which then goes itself. It all happens within the write that caused it, where a real cluster
- * takes a moment.
+ * Deletes what a deletion entails: the dependents of an owner that is gone, and the content of a namespace or definition that
+ * is being deleted, and then this object itself. All of that happens within the write that caused it; a real cluster takes a
+ * moment.
  */
 export class Cascade {
   readonly #store: Store;
   readonly #registry: Registry;
   readonly #writer: Writer;
-  /** Of everything that exists. */
+  /** The UIDs of all existing objects. */
   readonly #uids = new Set<string>();
-  /** Each removal asks whether it was the last: not while the removals are ours. */
+  /** True while this class removes objects, so that it does not react to its own removals. */
   #emptying = false;
 
   constructor(store: Store, registry: Registry, writer: Writer) {
@@ -44,7 +44,7 @@ export class Cascade {
     if (definition?.metadata.deletionTimestamp !== undefined) this.#empty(crdTable, definition);
   }
 
-  /** Deletes a dependent none of whose owners exists. An owner of a kind that nobody serves may exist elsewhere. */
+  /** Deletes a dependent if none of its owners exists. An owner of a kind that is not served counts as existing. */
   #collect(table: string, object: KubeObject): void {
     const { ownerReferences = [] } = object.metadata;
     const gone = ownerReferences.every(
@@ -53,7 +53,7 @@ export class Cascade {
     if (ownerReferences.length > 0 && gone) this.#delete(table, object);
   }
 
-  /** Deletes what a namespace or definition holds and, once nothing is left, takes its finalizer off. */
+  /** Deletes the content of a namespace or definition, and removes its finalizer when nothing is left. */
   #empty(table: string, holder: KubeObject): void {
     const { name, finalizers = [] } = holder.metadata;
     const resource = this.#registry.byTable(table);

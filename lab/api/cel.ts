@@ -10,10 +10,10 @@ export interface Rule {
   readonly reason?: FieldError["reason"];
 }
 
-/** Checks a value against a rule; `old` is undefined if there was none. Answers what is wrong, in the API server's wording. */
+/** Checks a value against a rule; `old` is undefined if there was none. Returns what is wrong, in the API server's words. */
 export type RuleCheck = (self: unknown, old: unknown, path: string) => FieldError | undefined;
 
-/** An address, and a prefix, of Kubernetes' own CEL library. */
+/** The types for addresses and prefixes of Kubernetes' CEL library. */
 class Ip {
   readonly text: string;
   constructor(text: string) {
@@ -56,7 +56,7 @@ const environment = new Environment({ unlistedVariablesAreDyn: true, homogeneous
     text.replaceAll(from, to),
   );
 
-/** Compiles a rule. Throws what the parser says of one that it does not understand. */
+/** Compiles a rule. Throws the parser's error if the rule is malformed. */
 export function compileRule({ rule, message, messageExpression, reason = "FieldValueInvalid" }: Rule): RuleCheck {
   const holds = environment.parse(rule);
   const words = messageExpression === undefined ? undefined : environment.parse(messageExpression);
@@ -70,7 +70,7 @@ export function compileRule({ rule, message, messageExpression, reason = "FieldV
   };
 }
 
-/** JSON as CEL sees it: whole numbers are `int`. */
+/** Converts JSON for CEL, where whole numbers are `int`. */
 function celValue(value: unknown): unknown {
   if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : value;
   if (Array.isArray(value)) return value.map(celValue);
@@ -103,7 +103,7 @@ function numberOf(address: string): bigint {
   return all.reduce((sum, group) => (sum << 16n) + BigInt(`0x${group}`), 0n);
 }
 
-/** Any spelling that differs from the one given will do: rules compare. */
+/** The spelling need not be that of Kubernetes, as long as it differs from a wrong one: rules only compare it. */
 function textOf(value: bigint, bits: bigint): string {
   const step = bits === 32n ? 8n : 16n;
   const parts = Array.from(

@@ -12,7 +12,7 @@ import {
   type WatchEventType,
 } from "./types.ts";
 
-/** Names an object; `namespace` is absent for cluster-scoped kinds. */
+/** The name of an object. `namespace` is absent for cluster-scoped kinds. */
 export interface ObjectRef {
   readonly name: string;
   readonly namespace?: string;
@@ -40,30 +40,30 @@ interface Watch {
 }
 
 /**
- * A small client for the lab's own parts. `resource` is `"v1/pods"`, `"apps/v1/deployments"`. `T` is the caller's word for
- * what the kind looks like (for example a type of `kubernetes-types`); nothing checks it.
+ * A small client for the lab's own parts. `resource` is `"v1/pods"` or `"apps/v1/deployments"`. `T` is the type that the caller
+ * expects, for example one of `kubernetes-types`; it is not checked.
  * Failed calls throw SpiderError LAB_API with `details: {status, reason, method, path}`; see {@link isStatus}.
  */
 export interface LabClient {
   /** Undefined if it does not exist. */
   get<T extends object = KubeObject>(resource: string, ref: ObjectRef): Promise<T | undefined>;
   list<T extends object = KubeObject>(resource: string, options?: ListOptions): Promise<readonly T[]>;
-  /** The namespace is taken from the object's metadata. */
+  /** Creates an object in the namespace of its metadata. */
   create<T extends object = KubeObject>(resource: string, object: object): Promise<T>;
-  /** A list is a JSON patch, an object a merge patch. */
+  /** Patches an object: by a JSON patch if the patch is a list, otherwise by a merge patch. */
   patch<T extends object = KubeObject>(
     resource: string,
     ref: ObjectRef,
     patch: object,
     options?: { readonly subresource?: string },
   ): Promise<T>;
-  /** True when it was there. `gracePeriodSeconds: 0` is the kubelet's word that a Pod has ended. */
+  /** Deletes an object; false if there was none. With `gracePeriodSeconds: 0` the kubelet says that a Pod has ended. */
   delete(
     resource: string,
     ref: ObjectRef,
     options?: { readonly uid?: string; readonly resourceVersion?: string; readonly gracePeriodSeconds?: number },
   ): Promise<boolean>;
-  /** Posts to a subresource that is an action: `pods` `binding`. */
+  /** Posts to a subresource that is an action, such as `binding` of Pods. */
   act(resource: string, ref: ObjectRef, subresource: string, body: object): Promise<void>;
   /**
    * Reports every change from now on, after an ADDED for each object that exists. Reconnects by itself and then reports
@@ -87,7 +87,7 @@ const retryMs = 500;
 
 interface LabClientOptions {
   readonly clock?: Clock;
-  /** A call that has no answer by then is cut off and fails, with its connection. @default it waits */
+  /** How long a call waits for its answer. After that it fails, and its connection is closed. @default no limit */
   readonly callMsMax?: number;
 }
 
@@ -145,11 +145,11 @@ interface FollowerParts<T> {
   readonly onSynced: () => void;
 }
 
-/** One watch's life: the whole state, told as what differs from what was known, then changes; again when it breaks off. */
+/** One watch: reports how the state differs from the known one, then every change. Begins again when it breaks off. */
 class Follower<T extends object> {
   readonly #parts: FollowerParts<T>;
   readonly #known = new Map<string, T>();
-  /** What the caller's listener threw. */
+  /** The error that the caller's listener threw. */
   #failure: { readonly error: unknown } | undefined;
 
   constructor(parts: FollowerParts<T>) {
@@ -184,7 +184,7 @@ class Follower<T extends object> {
     }
   }
 
-  /** Reports what differs from what was known: an object may have gone and another of its name have come. */
+  /** Reports how the state differs from the known one. An object may have been replaced by another of its name. */
   async #compare(present: readonly T[]): Promise<void> {
     const uids = new Set(present.map(uidOf));
     for (const [uid, object] of this.#known) if (!uids.has(uid)) await this.#report("DELETED", object);
@@ -225,7 +225,7 @@ function pathOf(resource: string, { name, namespace }: ObjectRef, subresource?: 
   return `${base}/${name}${subresource === undefined ? "" : `/${subresource}`}`;
 }
 
-/** The body of a successful answer; else throws LAB_API with the Status's message. */
+/** Returns the body of a successful answer. Otherwise throws LAB_API with the message of the Status. */
 async function checked(response: ApiResponse, method: string, path: string): Promise<string> {
   const text = await textOf(Readable.from(response.body));
   if (response.status < 400) return text;

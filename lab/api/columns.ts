@@ -13,7 +13,7 @@ const ofContainers = (field: string) => (object: KubeObject) =>
     .map((container) => textAt(container, field))
     .join(",");
 
-/** `normal` columns always, `wide` ones with `-o wide`. The table itself puts NAME first. */
+/** Columns of one kind: the `normal` ones, and those for `-o wide`. NAME is added as the first one. */
 function columns(normal: Cells, wide: Cells = {}): Column[] {
   const column =
     (priority: number) =>
@@ -109,7 +109,7 @@ function podReady(pod: KubeObject): string {
   return `${ready.length}/${listAt(pod, "spec", "containers").length}`;
 }
 
-/** The most telling word: deletion, why a container waits or ended, else the phase. */
+/** A Pod's status in one word: that it is being deleted, why a container waits or has ended, or the phase. */
 function podStatus(pod: KubeObject): string {
   if (pod.metadata.deletionTimestamp !== undefined) return "Terminating";
   const reasons = listAt(pod, "status", "containerStatuses").map(stateReason);

@@ -1,7 +1,7 @@
 import { groupVersion, type Resource } from "./resource.ts";
 import type { ApiResponse } from "./types.ts";
 
-/** The type that tells a client it got the aggregated form; it asks for the same. */
+/** The content type of aggregated discovery. Clients ask for it, and the answer has it. */
 export const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -14,7 +14,7 @@ export const serverVersion = {
   platform: "linux/amd64",
 };
 
-/** `/api` (core) or `/apis` (the rest) in the aggregated form, the only one that kubectl asks for from 1.27 on. */
+/** `/api` (core) or `/apis` (the rest) in the aggregated form, which is the only one that kubectl uses since 1.27. */
 export function aggregated(resources: readonly Resource[], core: boolean): object {
   const groups = Map.groupBy(
     resources.filter((resource) => (resource.group === "") === core),
@@ -53,7 +53,7 @@ function aggregatedResource(resource: Resource): object {
   };
 }
 
-/** `/openapi/v3`: where the document of each group-version is; `hash` changes with the set of resources. */
+/** `/openapi/v3`: the paths of the documents of all group-versions. `hash` changes with the set of resources. */
 export function openApiRoot(resources: readonly Resource[], hash: string): object {
   const paths = new Set(resources.map(pathOf));
   const entry = (path: string) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }];
@@ -61,8 +61,8 @@ export function openApiRoot(resources: readonly Resource[], hash: string): objec
 }
 
 /**
- * `/openapi/v3/apis/G/V`: only what kubectl looks for before it leaves the checking of fields to the server, namely that
- * each kind's PATCH takes `fieldValidation`. It has no schemas: `kubectl explain` does not work.
+ * `/openapi/v3/apis/G/V`. It only says that PATCH of each kind takes `fieldValidation`; then kubectl leaves the validation of
+ * fields to the server. It has no schemas, so `kubectl explain` does not work.
  */
 export function openApiDocument(resources: readonly Resource[], path: string): object | undefined {
   const served = resources.filter((resource) => pathOf(resource) === path);
@@ -87,8 +87,8 @@ export function openApiDocument(resources: readonly Resource[], path: string): o
 }
 
 /**
- * `/openapi/v2`: a protobuf document without content, which is no bytes. kubectl asks for it where it finds a `kind: List`
- * in a manifest, and refuses the manifest when there is none.
+ * `/openapi/v2`: an empty protobuf document, which has no bytes. kubectl reads it if a manifest has a `kind: List`, and refuses
+ * the manifest if there is none.
  */
 export function emptyOpenApiV2(): ApiResponse {
   async function* body(): AsyncGenerator<Uint8Array> {}

@@ -9,7 +9,7 @@ type FieldReason =
   | "FieldValueTooLong"
   | "FieldValueTooMany";
 
-/** One field that is wrong, as Kubernetes reports it. */
+/** An error about one field, as Kubernetes reports it. */
 export interface FieldError {
   /** `spec.ips[0]` */
   readonly field: string;
@@ -18,7 +18,7 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** What a message needs to know of a resource. */
+/** The parts of a resource that messages name. */
 interface Named {
   readonly group: string;
   readonly plural: string;
@@ -73,13 +73,13 @@ export function alreadyExists(resource: Named, name: string): ApiFailure {
   return new ApiFailure(409, "AlreadyExists", `${qualified(resource)} "${name}" already exists`, about(resource, name));
 }
 
-/** 409: the object is not in the state that the request expects. */
+/** 409: the object is not in the state that the request requires. */
 export function conflict(resource: Named, name: string, why: string): ApiFailure {
   const message = `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`;
   return new ApiFailure(409, "Conflict", message, about(resource, name));
 }
 
-/** The words of a 409 after a lost race, as Kubernetes has them. */
+/** Kubernetes' message for a write of an outdated version. */
 export const modified = "the object has been modified; please apply your changes to the latest version and try again";
 
 /** 422 with one cause per field, in the API server's wording. */
@@ -115,7 +115,7 @@ export function methodNotAllowed(): ApiFailure {
   return new ApiFailure(405, "MethodNotAllowed", message, {});
 }
 
-/** The client must list again: what it wants to continue from is forgotten. */
+/** 410: the client must list again, because the version that it wants to continue from is forgotten. */
 export function expired(message: string): ApiFailure {
   return new ApiFailure(410, "Expired", message);
 }

@@ -27,8 +27,8 @@ export function addressOfNode(node: KubeObject | undefined): KubeletAddress | un
 }
 
 /**
- * The kubelet's path for a container's `containerLogs` or `exec`: `/exec/NAMESPACE/POD/CONTAINER?…`, with the client's
- * query as it came but for `container`. Throws a 400 if the Pod has no node or the container is not clear.
+ * The kubelet's path for a container's `containerLogs` or `exec`: `/exec/NAMESPACE/POD/CONTAINER?…`, with the client's query
+ * except `container`. Throws a 400 if the Pod has no node or the container is ambiguous.
  */
 export function kubeletPath(verb: "containerLogs" | "exec", pod: KubeObject, query: URLSearchParams): string {
   const { name, namespace } = pod.metadata;
@@ -48,7 +48,7 @@ export function kubeletPath(verb: "containerLogs" | "exec", pod: KubeObject, que
   return `/${verb}/${namespace}/${name}/${container}?${rest}`;
 }
 
-/** Fetches a log; the answer's body streams. Throws a 500 when the kubelet cannot be reached. */
+/** Fetches a log as a stream. Throws a 500 if the kubelet cannot be reached. */
 export async function proxyLog(call: KubeletCall, signal: AbortSignal): Promise<ApiResponse> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const request = httpRequest({ ...call.address, path: call.path, signal }, resolve);
@@ -69,8 +69,8 @@ function unreachable(error: Error): ApiFailure {
 }
 
 /**
- * Repeats a client's upgrade request to the kubelet and joins the two sockets: whatever the kubelet answers, WebSocket or
- * refusal, is between client and kubelet, and this server understands none of it.
+ * Forwards a client's upgrade request to the kubelet and connects the two sockets. Whatever follows, WebSocket or refusal, is
+ * between client and kubelet; this server does not interpret it.
  */
 export function proxyUpgrade(call: KubeletCall, request: IncomingMessage, client: Duplex, head: Buffer): void {
   const kubelet = connect(call.address);
@@ -84,7 +84,7 @@ export function proxyUpgrade(call: KubeletCall, request: IncomingMessage, client
   client.pipe(kubelet).pipe(client);
 }
 
-/** Answers an upgrade request without upgrading, and hangs up. */
+/** Refuses an upgrade request, and closes the connection. */
 export function refuseUpgrade(client: Duplex, status: number, body: string): void {
   const length = String(Buffer.byteLength(body));
   const headers = ["content-type", "application/json", "content-length", length, "connection", "close"];

@@ -15,7 +15,7 @@ export interface ListenOptions {
   readonly fd?: number;
 }
 
-/** One open door of the server. */
+/** An address that the server listens on. */
 export interface Listener extends AsyncDisposable {
   /** 0 if the listener was made from a descriptor and the system does not tell. */
   readonly port: number;
@@ -33,10 +33,10 @@ interface Served {
 
 /** The largest request body, as in Kubernetes. */
 export const bodyBytesMax = 3 * 1024 * 1024;
-/** Longer than clients keep idle connections, so that none of them sends into a closing one. */
+/** Longer than clients keep idle connections, so that no client sends on a connection that is being closed. */
 const keepAliveMs = 120_000;
 
-/** Opens one door. Rejects with the system's error (EADDRINUSE). */
+/** Listens on one address. Rejects with the system's error (EADDRINUSE). */
 export async function listenOn(served: Served, options: ListenOptions = {}): Promise<Listener> {
   const { host = "127.0.0.1", port = 0, fd } = options;
   const upgraded = new Set<Duplex>();
@@ -84,7 +84,7 @@ async function answer(served: Served, request: IncomingMessage, response: Server
     { signal: gone.signal },
   );
   response.writeHead(reply.status, reply.headers);
-  // A watch's head must not wait for its first event: kubectl 1.32's `wait` hangs past its own timeout otherwise.
+  // The headers of a watch must not wait for its first event: `wait` of kubectl 1.32 would hang beyond its timeout.
   response.flushHeaders();
   for await (const chunk of reply.body) {
     if (gone.signal.aborted) break;
@@ -93,7 +93,7 @@ async function answer(served: Served, request: IncomingMessage, response: Server
   response.end();
 }
 
-/** The whole body; of one that is too long, one byte more than allowed, which the server refuses. */
+/** Reads the body. Of a body that is too long it returns one byte more than allowed, which the server refuses. */
 async function readBody(request: IncomingMessage): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   let length = 0;

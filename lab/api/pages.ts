@@ -13,16 +13,16 @@ interface Rest {
   readonly resourceVersion: string;
 }
 
-/** Lists that somebody is in the middle of; an older one is forgotten, and its reader must begin again. */
+/** How many unfinished lists are kept. The oldest is forgotten first, and its reader must begin again. */
 const openMax = 64;
 const prefix = "lab-page-";
 
-/** Lists in pages: what follows the first page is as it was at that moment. */
+/** Lists in pages. All pages show the state at the time of the first one. */
 export class Pages {
   readonly #open = new Map<string, Rest>();
   #lastId = 0;
 
-  /** The page that `limit` and `continue` ask for; `all` makes the list of a first page. Throws a 400 or a 410. */
+  /** The page for `limit` and `continue`. `all` makes the list, for a first page. Throws a 400 or a 410. */
   page(query: URLSearchParams, resourceVersion: number, all: () => readonly KubeObject[]): Page {
     const token = query.get("continue") ?? "";
     const from = token === "" ? { objects: all(), resourceVersion: String(resourceVersion) } : this.#take(token);
@@ -32,7 +32,7 @@ export class Pages {
     }
     const rest = from.objects.slice(limit);
     const metadata = { resourceVersion: from.resourceVersion, continue: this.#keep({ ...from, objects: rest }) };
-    // With a selector a real server does not count what is left.
+    // A real server does not count the rest if there is a selector.
     const counts = query.get("labelSelector") === null && query.get("fieldSelector") === null;
     return {
       objects: from.objects.slice(0, limit),

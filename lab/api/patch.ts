@@ -3,7 +3,7 @@ import { ApiFailure, badRequest, unsupportedMediaType } from "./failure.ts";
 import { copyOf } from "./resource.ts";
 import { at, type Fields, isFields, listAt } from "./types.ts";
 
-/** Throws a 415 for a type that the resource does not take: server-side apply anywhere, strategic for custom resources. */
+/** Throws a 415 for a type of patch that is not supported: server-side apply, and strategic patches of custom resources. */
 export function checkPatchType(contentType: string, custom: boolean): void {
   const accepted = ["application/json-patch+json", "application/merge-patch+json"];
   if (!custom) accepted.push("application/strategic-merge-patch+json");
@@ -14,7 +14,7 @@ export function checkPatchType(contentType: string, custom: boolean): void {
   );
 }
 
-/** `object` with a patch of a checked type applied; neither is changed. Throws a 400 or 422 for a bad patch. */
+/** Returns `object` with a patch of a supported type applied. Neither is changed. Throws a 400 or 422 for a bad patch. */
 export function patched(object: object, patch: unknown, contentType: string): Fields {
   if (contentType === "application/json-patch+json") return jsonPatched(object, patch);
   if (!isFields(patch)) throw badRequest("error decoding patch: a JSON object is expected");

@@ -2,7 +2,7 @@ import { ApiFailure } from "./failure.ts";
 import { groupVersion, type Resource } from "./resource.ts";
 import type { KubeObject } from "./types.ts";
 
-/** How a client wants objects: whole, as rows for printing, or their metadata alone. */
+/** The form in which a client wants objects: complete, as rows of a table, or only their metadata. */
 export type Form =
   | { readonly kind: "plain" }
   | { readonly kind: "metadata" }
@@ -11,12 +11,12 @@ export type Form =
 /** `metadata` of a list. */
 export interface ListMeta {
   readonly resourceVersion: string;
-  /** Where a list goes on. */
+  /** The token of the next page. */
   readonly continue?: string;
   readonly remainingItemCount?: number;
 }
 
-/** The first of the accepted types that this server can write. Throws a 406 when it can write none. */
+/** The first of the accepted types that is supported. Throws a 406 if none is. */
 export function formOf(accept: string | undefined, includeObject: string | null): Form {
   for (const alternative of (accept ?? "*/*").split(",")) {
     const [type = "", ...parameters] = alternative.split(";").map((part) => part.trim());
@@ -65,7 +65,7 @@ export function presentList(
   };
 }
 
-/** The object of a bookmark: nothing but a resourceVersion. */
+/** The object of a bookmark, which has only a resourceVersion. */
 export function presentBookmark(resource: Resource, metadata: object, form: Form): object {
   if (form.kind === "plain") return { kind: resource.kind, apiVersion: groupVersion(resource), metadata };
   const kind = form.kind === "table" ? "Table" : "PartialObjectMetadata";
@@ -78,7 +78,7 @@ const partialEnvelope = { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.i
 
 const metadataOnly = (object: KubeObject) => ({ ...partialEnvelope, metadata: object.metadata });
 
-/** The object in the version that was asked for: versions differ in name only. */
+/** The object in the requested version. Versions differ only in their names. */
 function served(resource: Resource, object: KubeObject): KubeObject {
   const apiVersion = groupVersion(resource);
   return object.apiVersion === apiVersion ? object : { ...object, apiVersion };

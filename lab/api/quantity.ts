@@ -2,8 +2,8 @@ const decimal = ["", "k", "M", "G", "T", "P", "E"];
 const binary = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 /**
- * The API server's spelling of a whole amount: with the largest suffix that leaves it whole, of the same system. Others
- * (fractions, exponents) are returned as they are.
+ * The API server's spelling of a whole amount: with the largest suffix of the same system that leaves it whole. Fractions and
+ * exponents are returned as they are.
  */
 export function canonicalQuantity(text: string): string {
   const [, digits, suffix = ""] = /^(\d+)([kMGTPE]|[KMGTPE]i)?$/.exec(text) ?? [];
@@ -16,7 +16,7 @@ export function canonicalQuantity(text: string): string {
   return `${amount}${suffixes[index]}`;
 }
 
-/** A whole amount as a number; NaN for what is not one. */
+/** A whole amount as a number; NaN if it is none. */
 export function quantityValue(text: string): number {
   const [, digits, suffix = ""] = /^(\d+)([kMGTPE]|[KMGTPE]i)?$/.exec(text) ?? [];
   const [suffixes, step] = suffix.endsWith("i") ? [binary, 1024] : [decimal, 1000];

@@ -7,7 +7,7 @@ import type { KubeObject } from "./types.ts";
 /** Where definitions themselves are stored. */
 export const crdTable = "apiextensions.k8s.io/customresourcedefinitions";
 
-/** What the server serves at the moment: the built-in resources and those of the definitions in the store. */
+/** The resources that are served now: the built-in ones and those of the definitions in the store. */
 export class Registry {
   readonly #byCrd = new Map<string, readonly Resource[]>();
   #all: readonly Resource[] = builtinResources;
@@ -19,7 +19,7 @@ export class Registry {
     store.listen(crdTable, (change) => this.#define(change.object, change.type === "DELETED"));
   }
 
-  /** Changes with the set of resources: what discovery documents are cached by. */
+  /** Changes with the set of resources. Clients cache discovery documents by it. */
   get revision(): number {
     return this.#revision;
   }

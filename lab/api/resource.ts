@@ -5,13 +5,13 @@ import type { Fields, KubeObject } from "./types.ts";
 export interface Column {
   readonly name: string;
   readonly type: "string" | "integer" | "boolean" | "date";
-  /** Above 0: with `-o wide` only. */
+  /** If it is above 0, the column is only in `-o wide`. */
   readonly priority: number;
-  /** The cell's value; `nowMs` is for ages. */
+  /** The value of a cell. Ages need `nowMs`. */
   cell(object: KubeObject, nowMs: number): unknown;
 }
 
-/** What a resource does with an object that is about to be stored. */
+/** What the rules of a resource find in an object that is about to be stored. */
 export interface Admitted {
   readonly errors: readonly FieldError[];
   /** Fields that the schema does not know and that were dropped: `spec.x`. */
@@ -30,14 +30,14 @@ export interface Resource {
   readonly categories: readonly string[];
   /** Where its objects are in the store. */
   readonly table: string;
-  /** True for what a CRD defines: no strategic patches, updates need a resourceVersion. */
+  /** True if a CRD defines it: then there are no strategic patches, and updates need a resourceVersion. */
   readonly custom: boolean;
-  /** `status` among them means that the object itself cannot change it. */
+  /** If `status` is one of them, writes of the object itself do not change its status. */
   readonly subresources: readonly string[];
   /** Paths that field selectors may name, besides the object's name and namespace. */
   readonly selectable: readonly string[];
   readonly columns: readonly Column[];
-  /** What somebody who creates one is told. */
+  /** A warning for clients that create one. */
   readonly warning?: string;
   /** Defaults, prunes and checks `object` in place. `previous` is undefined when it is created. */
   admit(object: KubeObject, previous: KubeObject | undefined): Admitted;

@@ -10,10 +10,10 @@ export interface RightsRule {
   readonly resourceNames?: readonly string[];
 }
 
-/** What callers may do, by their user agent, which stands for their identity here. Who is not named may do everything. */
+/** What callers may do, by their user agent, which is their identity here. Other callers may do everything. */
 export type Rights = Readonly<Record<string, readonly RightsRule[]>>;
 
-/** Throws what RBAC answers if no rule allows the call. */
+/** Throws the refusal of RBAC if no rule allows the call. */
 export function assertAllowed(rights: Rights, call: Call): void {
   const user = call.headers["user-agent"] ?? "";
   const rules = rights[user];

@@ -135,7 +135,7 @@ export class Routes {
     return this.#object(call, 200, this.#parts.writer.update(call.resource, old, next, options), warnings);
   }
 
-  /** The object as admission leaves it. */
+  /** Runs admission, and returns the object as it changed it. */
   #admit(
     call: Call,
     operation: Admitted["operation"],
@@ -147,7 +147,7 @@ export class Routes {
     return admitted(this.#parts.webhooks, resource, { operation, namespace, name, object, oldObject });
   }
 
-  /** What a PUT brings, or what a PATCH makes of `current`. */
+  /** The new object: the body of a PUT, or `current` changed by a PATCH. */
   #changed(call: Call, current: object): Readonly<Fields> {
     if (call.method === "PUT") return asFields(call.body());
     const type = (call.headers["content-type"] ?? "").split(";")[0]?.trim() ?? "";
@@ -201,7 +201,7 @@ export class Routes {
   }
 }
 
-/** What becomes of fields that nobody knows: a refusal, a warning (where nothing is asked for) or silence. */
+/** How a request wants unknown fields treated: refused, with a warning (the default), or silently. */
 function validation(query: URLSearchParams, warnings: string[]): WriteOptions {
   const wanted = query.get("fieldValidation") ?? "Warn";
   return {

@@ -27,12 +27,12 @@ const keywords = new Set([
   ...["type", "format", "default", "enum", "properties", "additionalProperties", "items", "required"],
   ...["minimum", "maximum", "maxLength", "pattern", "maxItems", "anyOf", "not"],
   "x-kubernetes-validations",
-  // These change nothing here: how lists merge matters to server-side apply.
+  // These have no effect here: how lists are merged matters only to server-side apply.
   ...["description", "x-kubernetes-list-type"],
   ...["x-kubernetes-list-map-keys", "x-kubernetes-map-type"],
 ]);
 
-/** The path of the first keyword that nothing here would obey; undefined if there is none. */
+/** The path of the first keyword that is not implemented here; undefined if there is none. */
 export function unknownKeyword(schema: Schema, path = "schema"): string | undefined {
   const foreign = Object.keys(schema).find((keyword) => !keywords.has(keyword));
   if (foreign !== undefined) return `${path}.${foreign}`;
@@ -45,7 +45,7 @@ export function unknownKeyword(schema: Schema, path = "schema"): string | undefi
 
 const join = (path: string, field: string) => (path === "" ? field : `${path}.${field}`);
 
-/** Drops from `value` what the schema does not know, in place, and returns the paths dropped. The object's envelope stays. */
+/** Drops unknown fields of `value`, in place, and returns their paths. apiVersion, kind and metadata stay. */
 export function prune(value: unknown, schema: Schema, path = ""): string[] {
   if (Array.isArray(value)) return value.flatMap((item, index) => prune(item, schema.items ?? {}, `${path}[${index}]`));
   if (!isFields(value)) return [];
@@ -72,7 +72,7 @@ export function applyDefaults(value: unknown, schema: Schema): void {
   for (const [field, inner] of Object.entries(value)) applyDefaults(inner, knownField(schema, field) ?? {});
 }
 
-/** What is wrong with `value`, in the API server's wording. */
+/** What is wrong with `value`, in the API server's words. */
 export function validate(value: unknown, schema: Schema, path = ""): FieldError[] {
   const found = typeOf(value);
   const { type } = schema;
@@ -90,8 +90,8 @@ export function validate(value: unknown, schema: Schema, path = ""): FieldError[
 const compiled = new WeakMap<Schema, readonly RuleCheck[]>();
 
 /**
- * What rules in CEL say of `value`, which is valid otherwise; `old` is what was in its place. Within lists there is nothing
- * old: whose item is whose is not looked for.
+ * Checks rules in CEL on `value`, which is valid otherwise. `old` is the former value. Items of lists have no former value,
+ * because they are not matched with each other.
  */
 export function checkRules(value: unknown, old: unknown, schema: Schema, path = ""): FieldError[] {
   const rules = compiled.get(schema) ?? (schema["x-kubernetes-validations"] ?? []).map(compileRule);
@@ -136,7 +136,7 @@ function enumErrors(value: unknown, schema: Schema, field: string): FieldError[]
   return [{ field, reason: "FieldValueNotSupported", message }];
 }
 
-/** What is wrong by the first alternative is told where none fits; the API server tells it of the one that fits best. */
+/** If no alternative fits, reports the errors of the first one. The API server reports those of the one that fits best. */
 function joinedErrors(value: unknown, { anyOf, not }: Schema, path: string): FieldError[] {
   const errors: FieldError[] = [];
   if (not !== undefined && validate(value, not, path).length === 0) {

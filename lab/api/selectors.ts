@@ -2,7 +2,7 @@ import { badRequest } from "./failure.ts";
 import type { Resource } from "./resource.ts";
 import { at, type Fields, type KubeObject } from "./types.ts";
 
-/** True for an object that a selector selects. */
+/** A compiled selector: true for objects that it selects. */
 export type Matcher = (object: KubeObject) => boolean;
 
 type Labels = Readonly<Record<string, string>>;
@@ -51,7 +51,7 @@ function parseFieldSelector(text: string, resource: Resource): Matcher {
   return (object) => tests.every((test) => test(object));
 }
 
-/** Everything that a request's query and namespace ask for. */
+/** The selector of a request, from its query and namespace. */
 export function matcherOf(resource: Resource, query: URLSearchParams, namespace: string | undefined): Matcher {
   const labels = parseLabelSelector(query.get("labelSelector") ?? "");
   const fields = parseFieldSelector(query.get("fieldSelector") ?? "", resource);

@@ -25,15 +25,15 @@ interface LabApiOptions {
   readonly webhooks?: Webhooks | undefined;
   /** @default everybody may do everything */
   readonly rights?: Rights | undefined;
-  /** Where objects are kept: whoever gives it sees every write and can look behind the server. @default an empty one */
+  /** Where objects are stored. With a store of its own, a test sees every write and can change objects. @default an empty one */
   readonly store?: Store;
 }
 
-/** A running API server; kept in memory, gone with the process. */
+/** A running API server. Everything is in memory. */
 export interface LabApi {
   /** Answers one call; never throws for a bad call. A watch's body ends when `signal` aborts or the server closes. */
   handle(request: ApiRequest, options?: { readonly signal?: AbortSignal }): Promise<ApiResponse>;
-  /** Opens one more door; rejects with the system's error (EADDRINUSE). */
+  /** Listens on one more address. Rejects with the system's error (EADDRINUSE). */
   listen(options?: ListenOptions): Promise<Listener>;
   /** Ends all watches and closes all listeners. */
   close(): Promise<void>;
@@ -130,7 +130,7 @@ async function route(
   throw noSuchPath();
 }
 
-/** What the server says of itself; undefined for other paths. */
+/** Health, version, discovery and OpenAPI; undefined for other paths. */
 function describe(path: string, registry: Registry): ApiResponse | undefined {
   const resources = registry.all();
   const trimmed = path.replace(/\/$/, "");

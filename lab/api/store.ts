@@ -1,28 +1,28 @@
 import type { KubeObject, WatchEventType } from "./types.ts";
 
-/** One write, as watches see it. */
+/** One write, in the form for watches. */
 export interface Change {
   readonly table: string;
   readonly type: WatchEventType;
   readonly resourceVersion: number;
-  /** The new state; for a removal the last one, with the removal's resourceVersion. */
+  /** The new state of the object. For a removal, its last state with the removal's resourceVersion. */
   readonly object: KubeObject;
   readonly previous: KubeObject | undefined;
 }
 
 interface Table {
   objects: Map<string, KubeObject>;
-  /** The keys in order; undefined after one came or went. */
+  /** The sorted keys; undefined after a key was added or removed. */
   sorted: readonly string[] | undefined;
   history: Change[];
-  /** The resourceVersion of the newest change that history no longer has. */
+  /** The resourceVersion of the newest change that is no longer in `history`. */
   forgotten: number;
   readonly listeners: Set<(change: Change) => void>;
 }
 
 /**
- * Objects by table and key, under one counter of resource versions. Stored objects are never changed in place: whoever
- * writes puts a new one. The store knows nothing of kinds or rules.
+ * Objects by table and key, with one counter of resource versions. Stored objects are never changed in place: every write puts
+ * a new one. The store knows nothing about kinds or rules.
  */
 export class Store {
   readonly #tables = new Map<string, Table>();
@@ -35,7 +35,7 @@ export class Store {
     this.#historyMin = historyMin;
   }
 
-  /** Of the latest write. */
+  /** The resourceVersion of the latest write. */
   get resourceVersion(): number {
     return this.#resourceVersion;
   }
@@ -44,7 +44,7 @@ export class Store {
     return this.#tables.get(table)?.objects.get(key);
   }
 
-  /** All objects of a table or of one namespace of it, in the order of their keys. */
+  /** All objects of a table, or of one namespace in it, sorted by key. */
   list(table: string, namespace?: string): readonly KubeObject[] {
     const held = this.#table(table);
     held.sorted ??= [...held.objects.keys()].sort();
@@ -71,7 +71,7 @@ export class Store {
     return stored;
   }
 
-  /** Removes `last`'s key; watches see `last` as the object's final state. */
+  /** Removes the object with the key of `last`. Watches see `last` as its final state. */
   remove(table: string, last: KubeObject): KubeObject {
     const { objects } = this.#table(table);
     const key = keyOf(last.metadata);
@@ -107,8 +107,8 @@ export class Store {
   }
 
   /**
-   * A backup: what it returns puts all back as it is now, versions included, as an administrator does with etcd. Watches must
-   * have ended; listeners are told of what changed by that, deletions first, when all is in place.
+   * Makes a backup, and returns a function that restores it, as an administrator does with etcd, versions included. Watches must
+   * have ended by then. After everything is restored, listeners are told what changed by that, deletions first.
    */
   backup(): () => void {
     const version = this.#resourceVersion;
@@ -160,7 +160,7 @@ export class Store {
   }
 }
 
-/** What leads from one state of a table to another. */
+/** The changes that lead from one state of a table to another. */
 function differences(
   table: string,
   before: ReadonlyMap<string, KubeObject>,

@@ -15,7 +15,7 @@ export function scaleOf(object: KubeObject): Fields {
   };
 }
 
-/** A workload with the replicas that a Scale asks for; with the Scale's resourceVersion, a change in between is refused. */
+/** Changes a workload's replicas to those of a Scale. If the Scale has a resourceVersion, it must be the current one. */
 export function scaled(object: KubeObject, scale: unknown): KubeObject {
   const result = copyOf(object);
   result.metadata.resourceVersion = textAt(scale, "metadata", "resourceVersion") || object.metadata.resourceVersion;
@@ -23,7 +23,7 @@ export function scaled(object: KubeObject, scale: unknown): KubeObject {
   return result;
 }
 
-/** A Pod as its Binding leaves it; `now` is the transition's time. */
+/** Binds a Pod to the node of a Binding. `now` is the transition time of its condition. */
 export function bound(pod: KubeObject, binding: unknown, now: string): KubeObject {
   const result = copyOf(pod);
   ensure(result, "spec")["nodeName"] = textAt(binding, "target", "name");
@@ -33,7 +33,7 @@ export function bound(pod: KubeObject, binding: unknown, now: string): KubeObjec
   return result;
 }
 
-/** What a DELETE answers when the object is gone, and what actions answer. */
+/** The answer of actions, and of a DELETE after which the object is gone. */
 export function success(resource: Resource, object?: KubeObject): object {
   const { group, plural: kind } = resource;
   const details = object && { name: object.metadata.name, ...(group && { group }), kind, uid: object.metadata.uid };

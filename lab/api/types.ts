@@ -1,4 +1,4 @@
-/** One call as it travels over HTTP; `path` carries the query. The same shape as the product's Kubernetes transport. */
+/** An HTTP request; `path` includes the query. It has the form of the product's Kubernetes transport. */
 export interface ApiRequest {
   readonly method: string;
   readonly path: string;
@@ -6,17 +6,17 @@ export interface ApiRequest {
   readonly body?: Uint8Array;
 }
 
-/** `headers` have lower-case names. Whoever stops reading `body` early aborts the call's signal. */
+/** An HTTP response. Names of headers are in lower case. To stop reading `body` early, abort the call's signal. */
 export interface ApiResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: AsyncIterable<Uint8Array>;
 }
 
-/** A JSON object whose fields nobody has checked. Read it with {@link at} and its siblings. */
+/** A JSON object whose fields are not checked. Read it with {@link at} and the functions below. */
 export type Fields = { [field: string]: unknown };
 
-/** The object that an object goes with: the garbage collector deletes it after its last owner. */
+/** An owner of an object. The garbage collector deletes an object after its last owner. */
 export interface OwnerReference {
   apiVersion: string;
   kind: string;
@@ -51,7 +51,7 @@ export interface KubeObject {
   [field: string]: unknown;
 }
 
-/** What happened to the object of a watch event. */
+/** The type of a watch event. */
 export type WatchEventType = "ADDED" | "MODIFIED" | "DELETED";
 
 /** The value at a path of field names and list positions, or undefined if the path ends early. */
@@ -64,25 +64,25 @@ export function at(value: unknown, ...path: readonly (string | number)[]): unkno
   return found;
 }
 
-/** {@link at}, or "" where no text is there. */
+/** Like {@link at}; "" if there is no text. */
 export function textAt(value: unknown, ...path: readonly (string | number)[]): string {
   const found = at(value, ...path);
   return typeof found === "string" ? found : "";
 }
 
-/** {@link at}, or 0 if no number is there. */
+/** Like {@link at}; 0 if there is no number. */
 export function numberAt(value: unknown, ...path: readonly (string | number)[]): number {
   const found = at(value, ...path);
   return typeof found === "number" ? found : 0;
 }
 
-/** {@link at}, or an empty list where no list is there. */
+/** Like {@link at}; an empty list if there is no list. */
 export function listAt(value: unknown, ...path: readonly (string | number)[]): readonly unknown[] {
   const found = at(value, ...path);
   return Array.isArray(found) ? found : [];
 }
 
-/** {@link at}, or an empty object where no object is there. */
+/** Like {@link at}; an empty object if there is no object. */
 export function fieldsAt(value: unknown, ...path: readonly (string | number)[]): Readonly<Fields> {
   const found = at(value, ...path);
   return isFields(found) ? found : {};

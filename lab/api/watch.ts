@@ -6,12 +6,12 @@ import type { Matcher } from "./selectors.ts";
 import type { Change, Store } from "./store.ts";
 import type { KubeObject, WatchEventType } from "./types.ts";
 
-/** Changes that wait for a slow reader before its watch is ended. */
+/** How many changes wait for a slow reader before its watch is ended. */
 const pendingMax = 10_000;
 const bookmarkEveryMs = 60_000;
 const timeoutMsDefault = 30 * 60_000;
 
-/** What a client wants to see of a resource. */
+/** Which objects of a resource a client watches, and from when. */
 interface WatchRequest {
   readonly resource: Resource;
   readonly query: URLSearchParams;
@@ -19,16 +19,16 @@ interface WatchRequest {
   readonly form: Form;
 }
 
-/** What a client sees as one line. */
+/** One line of a watch. */
 interface Line {
   readonly type: WatchEventType | "BOOKMARK" | "ERROR";
   readonly object: object;
 }
 
 /**
- * The lines of one watch. It listens from the moment of the call, before anything is read: no change can fall between
- * the state it opens with and the first change it reports. Ends when `signal` aborts, at its timeout, or when the reader
- * is too slow.
+ * The lines of one watch. It listens from the moment of the call, before anything is read, so that no change is lost between
+ * the initial state and the first change that it reports. It ends when `signal` aborts, at its timeout, or if the reader is too
+ * slow.
  */
 export function watch(store: Store, clock: Clock, request: WatchRequest, signal: AbortSignal): AsyncIterable<Line> {
   const { resource, query } = request;
@@ -78,13 +78,13 @@ export function watch(store: Store, clock: Clock, request: WatchRequest, signal:
   return lines();
 }
 
-/** What comes before the live changes. */
+/** The lines before the live changes. */
 type Opening =
   | { readonly kind: "state"; readonly objects: readonly KubeObject[]; readonly marked: string | undefined }
   | { readonly kind: "changes"; readonly changes: readonly Change[] }
   | { readonly kind: "gone"; readonly status: object };
 
-/** Everything that exists, or what changed since the client's resourceVersion. */
+/** All existing objects, or the changes since the client's resourceVersion. */
 function openingOf(store: Store, { resource, query, matches }: WatchRequest): Opening {
   const from = query.get("resourceVersion") ?? "";
   const wantsState = query.get("sendInitialEvents") === "true";
@@ -109,7 +109,7 @@ function* openingLines(opening: Opening, request: WatchRequest, clock: Clock): G
   }
 }
 
-/** A change as a watch with selectors sees it: an object that begins to match appears, one that ceases to match goes. */
+/** A change for a watch with selectors: an object that begins to match is ADDED, one that no longer matches is DELETED. */
 function* seen(change: Change, request: WatchRequest, clock: Clock): Generator<Line> {
   const { object, previous } = change;
   const before = previous !== undefined && request.matches(previous);

@@ -29,7 +29,7 @@ import {
 export interface WriteOptions {
   /** Refuse fields that the schema does not know; they are dropped otherwise. */
   readonly strict?: boolean;
-  /** Told of each field that was dropped. */
+  /** Called for each field that was dropped. */
   readonly dropped?: (field: string) => void;
 }
 
@@ -42,7 +42,7 @@ interface UpdateOptions extends WriteOptions {
 export interface DeleteOptions {
   readonly uid?: string | undefined;
   readonly resourceVersion?: string | undefined;
-  /** Of Pods; undefined: the Pod's own. */
+  /** The grace period of a Pod; undefined for the one in its spec. */
   readonly gracePeriodSeconds?: number | undefined;
 }
 
@@ -56,12 +56,12 @@ export class Writer {
     this.#clock = clock;
   }
 
-  /** The time as metadata carries it: whole seconds, UTC, or `inSeconds` later. */
+  /** Now or `inSeconds` later, in the format of metadata: UTC in whole seconds. */
   now(inSeconds = 0): string {
     return new Date(this.#clock.wall().getTime() + inSeconds * 1000).toISOString().replace(/\.\d+Z$/, "Z");
   }
 
-  /** `namespace` is undefined for cluster-scoped resources. Throws the refusals that a POST can meet. */
+  /** Creates an object. `namespace` is undefined for cluster-scoped resources. Throws the refusals of a POST. */
   create(
     resource: Resource,
     namespace: string | undefined,
@@ -102,8 +102,8 @@ export class Writer {
   }
 
   /**
-   * Replaces `old` by `body`, or only its status. What the client may not change stays as it was; nothing is written when
-   * nothing differs. The object is removed when it was being deleted and its last finalizer went.
+   * Replaces `old` by `body`, or only its status. Fields that the client may not change are kept. If nothing differs, nothing is
+   * written. The object is removed if it is being deleted and has no finalizer left.
    */
   update(resource: Resource, old: KubeObject, body: Readonly<Fields>, options: UpdateOptions = {}): KubeObject {
     const { status: onlyStatus = false } = options;
@@ -129,8 +129,8 @@ export class Writer {
   }
 
   /**
-   * Removes an object, or marks it as being deleted where finalizers or a Pod's grace period hold it. Returns it when it
-   * is still there, undefined when it is gone.
+   * Removes an object, or marks it as being deleted if it has finalizers or a Pod's grace period. Returns the object if it still
+   * exists, undefined if it is gone.
    */
   delete(resource: Resource, old: KubeObject, options: DeleteOptions = {}): KubeObject | undefined {
     checkPreconditions(resource, old, options);
@@ -289,7 +289,7 @@ function countsGenerations({ custom, subresources }: Resource): boolean {
   return custom || subresources.includes("status");
 }
 
-/** Anything but metadata and, where it is a subresource, status. */
+/** The object without metadata and, if status is a subresource, without status. */
 function changesGeneration(resource: Resource, old: KubeObject, next: KubeObject): boolean {
   const content = (object: KubeObject) => {
     const { apiVersion: _apiVersion, metadata: _metadata, status, ...rest } = object;
@@ -310,7 +310,7 @@ function checkPreconditions(resource: Resource, old: KubeObject, options: Delete
   }
 }
 
-/** A Pod that no node has, or that has ended, needs no grace. */
+/** A Pod that is on no node or that has ended needs no grace period. */
 function podGraceSeconds(pod: KubeObject, asked: number | undefined): number {
   const ended = ["Succeeded", "Failed"].includes(textAt(pod, "status", "phase"));
   if (textAt(pod, "spec", "nodeName") === "" || ended) return 0;
