@@ -42,11 +42,11 @@ const inFlightMax = 4;
 const publishMsMin = 25;
 const publishMsMax = 1000;
 const hintMs = 2;
-/** How long the leader tells nobody else an address that it told one node. */
+/** How long the leader does not offer an address again that it has offered to a node. */
 const hintHeldMs = 2000;
 const none = IpSet.empty(4);
 
-/** Virtual time: acts run in order of their time, those of one time in the order in which they were asked for. */
+/** Virtual time. Actions run in the order of their times, those of the same time in the order in which they were added. */
 class Timeline {
   nowMs = 0;
   readonly #acts: { readonly atMs: number; readonly act: () => void }[] = [];
@@ -69,7 +69,7 @@ class Timeline {
 /** The ledger behind an API server with few slots and a first-in, first-out queue before them. */
 class Api {
   claims: IpSet;
-  /** The claims as watches show them. */
+  /** The claims as nodes see them by their watches. */
   seen: IpSet;
   readonly #timeline: Timeline;
   readonly #queue: (() => void)[] = [];
@@ -104,15 +104,15 @@ class Api {
 interface Agent {
   readonly rank: number;
   readonly chooser: Chooser;
-  /** For the random rule: what the node does not know to be taken. */
+  /** For the random rule: addresses that the node takes for free. */
   open: IpSet;
   podsWaiting: number;
   inFlight: number;
 }
 
-/** One filling of a pool by one rule. */
+/** Fills one pool by one rule. */
 class Filling {
-  /** The creates that each Pod cost, in the order in which they got their addresses. */
+  /** How many creates each Pod took, in the order in which the Pods got their addresses. */
   readonly costs: number[] = [];
   readonly #rule: Rule;
   readonly #scenario: Scenario;
@@ -161,11 +161,11 @@ class Filling {
     }
   }
 
-  /** One Pod that cost `writes` creates so far. */
+  /** Claims for one Pod, after `writes` creates. */
   #allocate(agent: Agent, writes: number): void {
     const ip = this.#choose(agent, writes);
     if (ip === undefined) {
-      // Everything is taken as far as this node knows: the next usage will tell of what is left.
+      // To this node all addresses seem taken. The next usage will show which are left.
       this.#timeline.after(publishMsMin, () => this.#allocate(agent, writes));
       return;
     }
@@ -193,7 +193,7 @@ class Filling {
     return choice.kind === "address" ? choice.ip : undefined;
   }
 
-  /** What the leader answers: the lowest address that it sees free and told nobody lately. */
+  /** The leader's hint: the lowest address that seems free and that it has not offered recently. */
   #hint(): Ip | undefined {
     const { nowMs } = this.#timeline;
     for (const { first, last } of this.#all.subtract(this.#api.seen).ranges) {

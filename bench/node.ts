@@ -17,10 +17,10 @@ const fairNamespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "
 const sampleMs = 10;
 /** Of the lab's API server, as seen from a node. */
 const apiUrl = "http://10.222.0.1:6443";
-/** Enough for code and caches to be warm. */
+/** How many calls are made first, to warm up code and caches. */
 const warmUpPairs = 10;
 
-/** What the API server, a process of the lab, spent meanwhile. */
+/** The CPU time that the API server, a process of the lab, used meanwhile. */
 export interface Measured extends Outcome {
   readonly apiServerMs: number;
 }
@@ -83,7 +83,8 @@ export class BenchNode implements AsyncDisposable {
   }
 
   /**
-   * What kernel, Open vSwitch and API server take for themselves. The second tells what the API server spent within a part of it.
+   * Measures what kernel, Open vSwitch and API server need by themselves. The second result is a function that returns the API
+   * server's CPU time within a part of the run.
    */
   async floor(task: FloorTask): Promise<readonly [FloorOutcome, ApiServerMs]> {
     const plan: FloorPlan = { nodeName: this.#node, apiUrl, task };
@@ -91,7 +92,7 @@ export class BenchNode implements AsyncDisposable {
     return [output as FloorOutcome, apiServerMs];
   }
 
-  /** Those of the addresses that answer no ping or no TCP from the other node. */
+  /** Returns the addresses that do not answer ping or TCP from the other node. */
   async silent(ips: readonly string[]): Promise<readonly string[]> {
     return (await this.#script(this.#neighbour, probe, ips)) as readonly string[];
   }
@@ -107,7 +108,7 @@ export class BenchNode implements AsyncDisposable {
     return Math.max(0, ...(await rssMb(this.#lab, this.#node, "agent")));
   }
 
-  /** Pulls the node's plug and switches it on again; its kubelet stays held. */
+  /** Cuts the node's power and switches it on again. Its kubelet stays held. */
   async reboot(): Promise<void> {
     await this.#lab.powerOff({ node: this.#node });
     await this.#lab.powerOn({ node: this.#node });
@@ -133,7 +134,7 @@ export class BenchNode implements AsyncDisposable {
   }
 
   async #script(node: string, script: string, input: unknown): Promise<unknown> {
-    // A thread waits for each process of a burst: with Node's usual four, most ends would be noticed late.
+    // Each process of a burst needs a thread that waits for it. With Node's usual four, most ends would be noticed late.
     const argv = ["env", "UV_THREADPOOL_SIZE=512", process.execPath, script];
     return JSON.parse(await this.#lab.run({ node, argv, input: JSON.stringify(input) }));
   }

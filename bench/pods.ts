@@ -35,12 +35,12 @@ export class Pods {
     return made;
   }
 
-  /** What precedes the DEL of its sandbox. */
+  /** What happens before the DEL of its sandbox. */
   async requestDeletion({ pod: { namespace, name } }: Sandbox): Promise<void> {
     await this.#client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 30 });
   }
 
-  /** What follows the DEL of its sandbox. */
+  /** What happens after the DEL of its sandbox. */
   async forget({ netns, pod: { namespace, name } }: Sandbox): Promise<void> {
     if (netns !== "") deleteNetns(netns);
     await this.#client.delete("v1/pods", { namespace, name }, { gracePeriodSeconds: 0 });

@@ -46,7 +46,7 @@ async function del(runtime: CniRuntime, sandbox: Sandbox): Promise<Timed> {
   }
 }
 
-/** As at the end of a Pod: deletion is requested, its sandbox is taken down, the object goes. */
+/** Ends a Pod: requests its deletion, takes its sandbox down, and removes the object. */
 async function remove(runtime: CniRuntime, sandbox: Sandbox): Promise<Timed> {
   await benchPods.requestDeletion(sandbox);
   const timed = await del(runtime, sandbox);

@@ -15,7 +15,7 @@ import { runBeside } from "./cluster/server.ts";
 import { type Report, round } from "./report.ts";
 
 const ours = "/apis/spiderpool.spidernet.io/v2beta1";
-/** The controller is at rest so long after it is ready. */
+/** How long after it is ready the controller counts as at rest. */
 const restMs = 10_000;
 
 /** A controller that starts in a cluster of 150,000 Pods with two addresses each. */
@@ -76,7 +76,7 @@ async function serve(options: LargeCluster): Promise<Server> {
   return server;
 }
 
-/** Lists are made while they are sent; watches tell nothing after what exists; whoever writes is told that it is written. */
+/** An API server that makes lists while it sends them, reports only existing objects in watches, and accepts all writes. */
 function answer(request: IncomingMessage, response: ServerResponse, { claims, pods }: LargeCluster): void {
   const { pathname, searchParams } = new URL(request.url ?? "", "http://api");
   if (request.method !== "GET") {
@@ -95,7 +95,7 @@ function answer(request: IncomingMessage, response: ServerResponse, { claims, po
     ["/api/v1/pods", [podAt, pods]],
     ["/api/v1/nodes", [nodeAt, nodeCount]],
   ]);
-  // Names of collections are plurals; what follows one is an object by its name, and there is none.
+  // The path of a collection ends with a plural. A longer path names an object, and there is none.
   const isCollection = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)(\/namespaces\/[^/]+)?\/[a-z-]+$/.test(pathname);
   if (!isCollection) {
     send(response, 404, { kind: "Status", status: "Failure", reason: "NotFound", code: 404, message: "none" });

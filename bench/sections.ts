@@ -194,10 +194,10 @@ async function burst(bench: BenchNode, count: number): Promise<Report> {
   };
 }
 
-/** So long after a DEL a vswitchd with 500 ports has done with it. */
+/** How long after a DEL a vswitchd with 500 ports has finished with it. */
 const restMs = 400;
 
-/** As many Pods as one burst may have within its target. */
+/** The largest burst that has a target. */
 const fillAtOnce = 250;
 
 /** Of each order of row and links. */
@@ -305,12 +305,12 @@ function stagesOf(flights: readonly Flight[]): Readonly<Record<string, unknown>>
   );
 }
 
-/** What a stage took in all of its spans. */
+/** The time of a stage in all of its spans. */
 function stageMs({ spans }: Flight, stage: string): number {
   return sum(spans.filter((span) => span.stage === stage).map(({ startMs, endMs }) => endMs - startMs));
 }
 
-/** How much of a call's time some stage accounts for. */
+/** The part of a call's time that is in any stage. */
 function coveredMs({ spans }: Flight): number {
   let covered = 0;
   let untilMs = 0;

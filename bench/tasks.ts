@@ -42,9 +42,9 @@ export interface Cpu {
 export interface Outcome {
   readonly adds: readonly Timed[];
   readonly dels: readonly Timed[];
-  /** From the first call to the last answer. */
+  /** The time from the first call to the last answer. */
   readonly totalMs: number;
-  /** The same on CLOCK_MONOTONIC, for whoever samples meanwhile. */
+  /** Begin and end on CLOCK_MONOTONIC, for those who sample meanwhile. */
   readonly startMs: number;
   readonly endMs: number;
   readonly cpu: Cpu;
@@ -52,7 +52,7 @@ export interface Outcome {
   readonly peakRssMb: number;
   /** Processes started on the machine for each call. */
   readonly forksPerCall: number;
-  /** What is there afterwards. */
+  /** The sandboxes that exist afterwards. */
   readonly sandboxes: readonly Sandbox[];
   /** The addresses of `sandboxes`. */
   readonly ips: readonly string[];

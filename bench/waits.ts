@@ -18,7 +18,7 @@ interface EventLike {
   readonly involvedObject: { readonly name: string };
 }
 
-/** What users wait for beside an ADD: an application's own pool after the application, and the Event after an ADD that failed. */
+/** What users wait for, beside ADDs: the pool of a new application, and the Event after an ADD that failed. */
 export async function waits(bench: BenchNode): Promise<Report> {
   const { pool, add } = await autoPools(bench);
   const event = await failedAdds(bench);
@@ -108,7 +108,7 @@ async function failedAdds(bench: BenchNode) {
   return percentiles(eventMs);
 }
 
-/** When an object with this key was first told of, on CLOCK_MONOTONIC, in milliseconds; waits for it, for 20 s. */
+/** When an object with this key was first seen, in milliseconds of CLOCK_MONOTONIC. Waits for it for up to 20 s. */
 function firstSeen<T extends object>(client: LabClient, resource: string, keyOf: (object: T) => string | undefined) {
   const atMs = new Map<string, number>();
   const stop = new AbortController();

@@ -11,7 +11,7 @@ import {
 } from "#kube";
 import type { ServerKind } from "./server.ts";
 
-/** Whom a connection belongs to: the chart's agent, or an account with all rights to which no policy of ours applies. */
+/** The account of a connection: the chart's agent, or one with all rights that none of our policies applies to. */
 export type Account = "spiderpool-agent" | "bench-admin";
 
 const namespace = "kube-system";
@@ -30,7 +30,8 @@ const flowSchemas: Resource<KubeObject> = {
 };
 
 /**
- * Nothing limits the administrator: one flow of Pods may have 300 requests waiting, fewer than the connections of the floor make.
+ * Exempts the account from priority and fairness. Otherwise at most 300 requests of one flow may wait, which is fewer than the
+ * connections of the floor send.
  */
 const administratorsFlow = {
   metadata: { name: "bench-admin" },
@@ -47,23 +48,23 @@ const administratorsFlow = {
 };
 
 /**
- * Connections as components have them. kube-apiserver knows them by tokens that it signed for a node: an administrator's
- * certificate, which it verifies anew at each request, and speaking for somebody else would cost it 0.4 ms of CPU a request that
- * no cluster has. The lab's server is told by the administrator for whom it speaks.
+ * Makes connections like those of components. On kube-apiserver they have tokens that it signed for a node. An administrator's
+ * certificate, which is verified at each request, and impersonation would add 0.4 ms of CPU to each request, which no real
+ * cluster has. On the lab's server, the administrator impersonates the account.
  */
 export class Access {
   readonly #server: ServerKind;
   readonly #client: KubeClient;
   readonly #config: KubeConfig;
 
-  /** `client`, `config`: of the administrator. */
+  /** `client` and `config` are the administrator's. */
   private constructor(server: ServerKind, client: KubeClient, config: KubeConfig) {
     this.#server = server;
     this.#client = client;
     this.#config = config;
   }
 
-  /** Makes the accounts. */
+  /** Creates the accounts. */
   static async create(server: ServerKind, client: KubeClient, config: KubeConfig): Promise<Access> {
     if (server === "real") {
       for (const name of ["spiderpool-agent", "bench-admin"] satisfies Account[])
@@ -79,7 +80,7 @@ export class Access {
     return new Access(server, client, config);
   }
 
-  /** A connection of its own for the account's Pod on this node, which is made where there is none. */
+  /** A connection of its own for the account's Pod on this node. Creates the node if there is none. */
   async connect(account: Account, node: string): Promise<Transport & Disposable> {
     if (this.#server === "lab") return account === "spiderpool-agent" ? this.#impersonated(node) : this.#own();
     const { server, insecureSkipTlsVerify, ca } = this.#config;

@@ -10,18 +10,18 @@ import { PoolCache } from "../../src/agent/pool-cache.ts";
 const clock = systemClock;
 const log = silentLogger;
 const none = IpSet.empty(4);
-/** As the ADD of a container runtime. */
+/** Like an ADD of a container runtime. */
 const claimMsMax = 30_000;
 
-/** Writes that agents sent. */
+/** How many writes agents sent. */
 export interface Writes {
   /** Creates of claims. */
   creates: number;
 }
 
 /**
- * One node's part in allocation, and nothing else of an agent: the product's pool cache and ledger, with connections, watches
- * and memory of its own.
+ * The part of an agent that allocates, and nothing else: the product's pool cache and ledger, with connections, watches and
+ * memory of its own.
  */
 export class SimulatedAgent implements AsyncDisposable {
   readonly pools: PoolCache;
@@ -32,7 +32,7 @@ export class SimulatedAgent implements AsyncDisposable {
   readonly #metadata: WatchedStore<KubeObject>;
   readonly #running: Promise<unknown>;
 
-  /** `transport`: its own from now on. `folder`: where all agents keep their intents. */
+  /** It takes over `transport`. `folder` is where all agents keep their intents. */
   constructor(node: string, transport: Transport & Disposable, folder: string, writes: Writes) {
     const { signal } = this.#stop;
     this.#node = node;
@@ -62,7 +62,7 @@ export class SimulatedAgent implements AsyncDisposable {
     return this.#stop.signal;
   }
 
-  /** One ADD's address, for a Pod that was not there before. Throws as an ADD does. */
+  /** Claims the address of a new Pod. Throws like an ADD. */
   async claim(poolName: string): Promise<Claim> {
     const signal = AbortSignal.any([this.signal, AbortSignal.timeout(claimMsMax)]);
     const { pools } = await this.pools.now({ signal });
@@ -78,7 +78,7 @@ export class SimulatedAgent implements AsyncDisposable {
     return claim;
   }
 
-  /** Gives everything back that it claimed. */
+  /** Releases everything that it claimed. */
   async release(): Promise<void> {
     for (const claim of this.#ledger.claims())
       this.#ledger.release(claim, { why: "the measurement is over", evidence: [] });

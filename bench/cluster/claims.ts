@@ -24,11 +24,11 @@ export interface ClaimsOutcome {
   readonly cpuSeconds: number;
   readonly rssMb: number;
   readonly peakRssMb: number;
-  /** From the controller's start until it is at rest. */
+  /** The time from the controller's start until it is at rest. */
   readonly server: { readonly cpuSeconds: number; readonly rssMb: number };
 }
 
-/** Puts in one transaction: etcd takes no more. */
+/** How many puts a transaction has: etcd's limit. */
 const putsAtOnce = 128;
 const connections = 8;
 
@@ -101,7 +101,7 @@ async function putAll(): Promise<void> {
   }
 }
 
-/** Resolves when the API server answers reads and watches of the kind from its memory. */
+/** Resolves when the API server serves the kind from its watch cache. */
 async function isCached(resource: Parameters<KubeClient["get"]>[0]): Promise<void> {
   for (;;) {
     try {
@@ -112,14 +112,14 @@ async function isCached(resource: Parameters<KubeClient["get"]>[0]): Promise<voi
       }));
       return;
     } catch (error) {
-      // 429: it is being read from etcd.
+      // 429 while the cache is being filled from etcd.
       if (!(error instanceof ApiStatusError) || error.status !== 429) throw error;
       await delay(200);
     }
   }
 }
 
-/** Resolves when the API server has nothing to do for a second, after two minutes at the latest. */
+/** Resolves when the API server was idle for a second, or after two minutes. */
 async function isAtRest(): Promise<void> {
   for (let second = 0; second < 120; second++) {
     const beforeMs = cpuMsOfProgram("kube-apiserver");
@@ -128,7 +128,7 @@ async function isAtRest(): Promise<void> {
   }
 }
 
-/** Resolves when the API server's memory has it. */
+/** Resolves when the object is in the API server's watch cache. */
 async function isKnown(
   resource: Parameters<KubeClient["get"]>[0],
   { metadata }: ReturnType<typeof podAt>,

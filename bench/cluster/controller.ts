@@ -5,7 +5,7 @@ import { cpuMsOf, statusMb } from "../processes.ts";
 
 /** The controller as a process of its own. */
 interface RunningController extends AsyncDisposable {
-  /** From its start until it said that it is ready. */
+  /** The time from its start until it was ready. */
   readonly readySeconds: number;
   /** CPU time, in seconds, and resident memory, in MB, now and at most. */
   usage(): { readonly cpuSeconds: number; readonly rssMb: number; readonly peakRssMb: number };

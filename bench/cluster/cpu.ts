@@ -2,7 +2,7 @@ import { cpuMsOfProgram } from "../processes.ts";
 import { round } from "../report.ts";
 import type { ServerKind } from "./server.ts";
 
-/** `agents`: all of them together, and whoever plays them. */
+/** `agents` is for all of them together, or for the process that plays them. */
 export interface CpuSeconds {
   readonly server: number;
   readonly etcd: number;
@@ -10,7 +10,7 @@ export interface CpuSeconds {
   readonly agents: number;
 }
 
-/** What the programs of the cluster take. */
+/** The CPU time of the cluster's programs. */
 export class CpuMeter {
   readonly #server: ServerKind;
   #before: CpuSeconds;

@@ -76,7 +76,7 @@ const outcomes: CreatesOutcome[] = [];
 for (let round = 0; round <= plan.rounds; round++) {
   for (const layer of layers) {
     const outcome = await measure(layer, round);
-    // The first one is for the server to warm up.
+    // The first round only warms the server up.
     if (round > 0) outcomes.push(outcome);
   }
 }
@@ -88,7 +88,7 @@ async function measure(layer: Layer, round: number): Promise<CreatesOutcome> {
   const clients: KubeClient[] = [];
   for (let at = 0; at < plan.connections; at++)
     clients.push(new KubeClient({ transport: stack.use(await access.connect(account, node)), clock }));
-  // The connections stand before it begins.
+  // All connections are open before it begins.
   const none = resource.namespaced ? { namespace: "default", name: "none" } : { name: "none" };
   await Promise.all(clients.map((of) => of.get(resource, none, o)));
   const drafts = Array.from({ length: plan.creates }, (_, at) => body(draftOf(round, at)) as KubeObject);
@@ -118,13 +118,13 @@ async function measure(layer: Layer, round: number): Promise<CreatesOutcome> {
   };
 }
 
-/** What the API server has allocated since its start. */
+/** How much memory the API server has allocated since its start. */
 async function allocatedBytes(): Promise<number> {
   const { body } = await transport.send({ method: "GET", path: "/metrics", headers: { accept: "text/plain" } }, o);
   return Number(/^go_memstats_alloc_bytes_total (\S+)$/m.exec(await text(body))?.[1]);
 }
 
-/** A kind of its own like the claim's, with what `change` makes of the claim's schema. */
+/** Defines a kind like the claim's, whose schema is that of the claim after `change`. */
 async function kindWith(name: string, change: (schema: Json) => Json): Promise<Resource<KubeObject>> {
   const group = `${name}.spidernet.io`;
   const crd = parse(readFileSync(claimCrd, "utf8"));

@@ -121,7 +121,7 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
   };
 }
 
-/** As many connections as the agents have, each with as many creates at a time as an agent makes. */
+/** As many connections as agents have, with as many creates at a time as an agent makes. */
 async function createBarely(at: number, count: number, policies: boolean): Promise<BareOutcome> {
   using stack = new DisposableStack();
   const nodes = nodesOf(at, count);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { kubeconfigFor } from "../../lab/kubeconfig.ts";
 import type { Surroundings } from "./server.ts";
 
-/** Path of an administrator's kubeconfig for the API server beside which this process runs. */
+/** Path of an administrator's kubeconfig for the API server in the same namespaces. */
 export function kubeconfigOf({ server, folder }: Pick<Surroundings, "server" | "folder">): string {
   if (server === "real") return "/run/cluster/pki/admin.kubeconfig";
   const path = join(folder, "kubeconfig");

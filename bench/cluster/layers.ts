@@ -1,13 +1,13 @@
 export interface CreatesPlan {
   /** Creates of each layer in each round. */
   readonly creates: number;
-  /** All layers in turn, so often. */
+  /** How many rounds there are. A round goes through all layers. */
   readonly rounds: number;
   /** Connections, each with one create at a time. */
   readonly connections: number;
 }
 
-/** What the server has to check, in the order in which it is more and more. */
+/** The layers of checks that the API server makes. Each has all checks of the layer before, and more. */
 export const layers = ["ConfigMap", "no schema", "schema", "schema and rules", "schema, rules and policies"] as const;
 export type Layer = (typeof layers)[number];
 
@@ -18,6 +18,6 @@ export interface CreatesOutcome {
   readonly serverCpuMs: number;
   readonly etcdCpuMs: number;
   readonly clientCpuMs: number;
-  /** What the API server allocates: hardly any two runs differ in it, however busy the machine is. */
+  /** Memory that the API server allocates. Even on a busy machine it hardly differs from run to run. */
   readonly serverKb: number;
 }

@@ -27,18 +27,18 @@ export interface PublicationPlan {
 
 export interface PublicationOutcome {
   readonly failed: number;
-  /** Why, each reason once. */
+  /** The reasons, each one once. */
   readonly failures: readonly string[];
-  /** From a Pod's coming until it has its address. */
+  /** The time from a Pod's arrival until it has its address. */
   readonly add: ReturnType<typeof percentiles>;
   /** CPU time, in seconds, while Pods came, and while pools were edited. */
   readonly cpuSeconds: { readonly draw: CpuSeconds; readonly edits: CpuSeconds };
   /** Writes of `status` and of usages: of all pools in the busiest second, and of one pool in its busiest second. */
   readonly status: ViewFigures["status"];
   readonly usage: ViewFigures["usage"];
-  /** From the last allocation until every status counts all addresses. */
+  /** The time from the last allocation until every status counts all addresses. */
   readonly settledMs: number;
-  /** From an edit's answer until an agent knows it: over all edits and agents. */
+  /** The time from the answer to an edit until an agent knows it, over all edits and agents. */
   readonly edit: ReturnType<typeof percentiles>;
 }
 
@@ -108,7 +108,7 @@ async function makePool(at: number, name: string): Promise<void> {
   );
 }
 
-/** Returns why Pods got no address. */
+/** Lets Pods arrive. Returns why some got no address. */
 async function draw(): Promise<readonly string[]> {
   const random = fractionsFrom(1);
   const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)] as T;
@@ -144,7 +144,7 @@ async function settled(): Promise<number> {
   return performance.now() - startMs;
 }
 
-/** Returns how long each agent took to know it. */
+/** Returns how long each agent took to learn of the edit. */
 async function editPool(edit: number): Promise<readonly number[]> {
   const [name = ""] = names;
   const excludeIPs = [`10.1.3.${edit + 1}`];

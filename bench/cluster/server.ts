@@ -7,10 +7,10 @@ import { launchCluster } from "../../test/cluster/launch.ts";
 
 const crdFolder = fileURLToPath(new URL("../../charts/spiderpool/crds", import.meta.url));
 
-/** Whose API server is measured: the lab's, or kube-apiserver with etcd. */
+/** Which API server is measured: the lab's, or kube-apiserver with etcd. */
 export type ServerKind = "lab" | "real";
 
-/** What every script beside an API server is told. */
+/** What every script beside an API server gets on its stdin, beside its plan. */
 export interface Surroundings {
   readonly server: ServerKind;
   /** Path of the controller's bundle. */
@@ -42,7 +42,7 @@ function launchLabServer(program: string): Promise<LabHandle> {
   return launchLab({ nodes: 0, program, crds });
 }
 
-/** What the chart has for the API server: it applies the agents' rights and policies to each call, and queues them. */
+/** The parts of the chart that concern the API server: it checks each call by the rights and policies, and queues it. */
 const served = ["ValidatingAdmissionPolicy", "ClusterRole", "FlowSchema", "PriorityLevelConfiguration"];
 
 async function launchRealServer(): Promise<LabHandle> {

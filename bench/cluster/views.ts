@@ -9,8 +9,8 @@ import { ViewWrites } from "./writes.ts";
 export type ViewFigures = Readonly<Record<"status" | "usage", ReturnType<ViewWrites["figures"]>>>;
 
 /**
- * Notes from now on when views are written, by a watch on a thread of its own: a thousand agents keep theirs busy for longer than
- * two writes are apart, and both would be noted at once.
+ * Records from now on when views are written, by a watch on a thread of its own. The thread of a thousand agents is busy for so
+ * long at a time that several writes would seem to happen at once.
  */
 export async function observeViews(kubeconfig: string): Promise<{ figures(): Promise<ViewFigures> }> {
   const worker = new Worker(new URL(import.meta.url), { workerData: { kubeconfig } });

@@ -1,8 +1,8 @@
-/** When which pool's view was written. */
+/** The times at which the view of each pool was written. */
 export class ViewWrites {
   readonly #all: { readonly atMs: number; readonly pool: string }[] = [];
 
-  /** Notes a write of now. */
+  /** Records a write at the present time. */
   note(pool: string): void {
     this.#all.push({ atMs: performance.now(), pool });
   }

@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 
 const headEnd = "\r\n\r\n";
 
-/** One warm connection to the lab's API server, and nothing around it: requests are written, answers come in their order. */
+/** One warm connection to the lab's API server, without any client around it. Answers come in the order of the requests. */
 export class BareApi {
   readonly #socket: Socket;
   readonly #host: string;

@@ -21,7 +21,7 @@ export class BareSwitch {
   readonly #forwarding = new Map<string, () => void>();
   #answer: ((message: Message) => void) | undefined;
   #received = "";
-  /** How far `#received` has been read, and how many braces are open there. */
+  /** The position in `#received` up to which it was scanned, and how many braces are open there. */
   #at = 0;
   #depth = 0;
 
@@ -46,7 +46,7 @@ export class BareSwitch {
     return promise;
   }
 
-  /** Written when this returns; resolves with the rows of the ports. */
+  /** Sends the transaction before it returns. Resolves with the rows of the ports. */
   async insert(names: readonly string[]): Promise<readonly unknown[]> {
     const rows = names.flatMap((name, at) => [
       { op: "insert", table: "Interface", "uuid-name": `i${at}`, row: { name } },
@@ -83,7 +83,7 @@ export class BareSwitch {
     return result;
   }
 
-  /** A message is whole where its braces are even: names and numbers have none. */
+  /** A message is complete when its braces are balanced. Strings have no braces here. */
   #take(text: string): void {
     this.#received += text;
     for (; this.#at < this.#received.length; this.#at++) {

@@ -1,5 +1,5 @@
 /**
- * Work that comes while some is under way goes together in the next round.
+ * Batches work: items that arrive while a round runs are done together in the next one.
  *
  * @param act one round; answers for each item
  * @param least so many are waited for before the first round

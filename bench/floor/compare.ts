@@ -1,7 +1,7 @@
 import { type Percentiles, percentiles, round } from "../report.ts";
 import type { FloorCalls, FloorOutcome, FloorTurns } from "../tasks.ts";
 
-/** The product beside the floor, of the same minute: the machine's speed changes from one quarter of an hour to the next. */
+/** The product and the floor, measured in the same minute, because the machine's speed changes within a quarter of an hour. */
 export interface Compared {
   readonly figures: Readonly<Record<string, unknown>>;
   readonly lines: readonly string[];

@@ -30,13 +30,13 @@ const pods = new Pods(createLabClient({ baseUrl: apiUrl }), { nodeName, annotati
 const api = await BareApi.connect(apiUrl);
 const ovs = await BareSwitch.connect("/run/openvswitch/db.sock", "br1");
 const processes = new Processes();
-/** What goes on after an answer. */
+/** Work that goes on after an answer. */
 const beside: Promise<void>[] = [];
 
-/** How Pods get their links: makes them for so many, and answers with the rows of their ports. */
+/** A way to make the links of some Pods. Returns the rows of their ports. */
 type Attach = (all: readonly FloorPod[]) => Promise<readonly unknown[]>;
 
-/** The row is written, and the links are made while the database and vswitchd see to it. */
+/** Writes the row, and makes the links while the database and vswitchd work on it. */
 const linksAtOnce: Attach = async (all) => {
   const inserted = ovs.insert(all.map(({ port }) => port));
   FloorPod.link(all, "ovs");
@@ -147,7 +147,7 @@ async function burst(count: number, together: boolean): Promise<FloorBurst> {
 
 const spawner = new Worker(new URL("spawner.ts", import.meta.url), { workerData: { program, folder } });
 
-/** So many processes at once, and `then` after each. */
+/** Starts some processes at once, and calls `then` after each of them. */
 async function spawned(count: number, then: (at: number) => Promise<void>): Promise<void> {
   const all: Promise<void>[] = [];
   await new Promise<void>((resolve) => {

@@ -9,7 +9,7 @@ const parent = "br1";
 const gateway = parsePrefix("172.31.0.1/16").ip;
 let made = 0;
 
-/** A Pod of the floor: its namespace open, its links not yet made. */
+/** A Pod of the floor. Its namespace is open, and its links are not made yet. */
 export class FloorPod {
   readonly sandbox: Sandbox;
   /** The node's end of its interface, and the port's name. */
@@ -83,7 +83,7 @@ export class FloorPod {
     hostNetns().rtnl.addRoute({ dst: parsePrefix(`${this.#address}/32`), dev: wire, table: 30_000 });
   }
 
-  /** It answers for its address no more when this returns; its links are gone when the promise resolves. */
+  /** When this returns, the Pod no longer answers for its address. When the promise resolves, its links are gone. */
   async remove(network: Network): Promise<void> {
     const { eth0, node } = this.#links;
     const { rtnl } = this.#pod;

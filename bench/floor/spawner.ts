@@ -1,5 +1,5 @@
-// A thread that executes a program many times at once, as a runtime does in a burst, and tells of each end. In a thread of its
-// own, as the runtime is a process of its own: what follows an end does not wait for the starts of others.
+// A thread that executes a program many times at once, as a runtime does in a burst, and reports each end. A runtime is a process
+// of its own; so this is a thread of its own, and the work after an end does not wait for other starts.
 import { parentPort, workerData } from "node:worker_threads";
 import { executeBeside } from "../spawn.ts";
 

@@ -7,14 +7,14 @@ import { findHelm } from "../../lab/helm.ts";
 const run = promisify(execFile);
 export const chart: string = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
 
-/** An object as it was rendered, or a part of one: tests look into all corners of it. */
+/** A rendered object, or a part of one. */
 // biome-ignore lint/suspicious/noExplicitAny: the shape of a Kubernetes object is what is tested.
 export type Rendered = any;
 
 interface Rendering {
   readonly text: string;
   readonly objects: readonly Rendered[];
-  /** The one of a kind and name; undefined where there is none. */
+  /** The object of this kind and name; undefined if there is none. */
   get(kind: string, name?: string): Rendered;
   all(kind: string): readonly Rendered[];
   /** The settings, decoded. */
@@ -33,7 +33,7 @@ export async function render(...flags: readonly string[]): Promise<Rendering> {
   return read(await helm("template", release, chart, "-n", "kube-system", ...argumentsOf(others)));
 }
 
-/** What helm says of a rendering that it refuses. Throws Error where it does not. */
+/** Helm's error about flags that it refuses. Throws Error if it does not refuse them. */
 export async function refusal(...flags: readonly string[]): Promise<string> {
   try {
     await render(...flags);
@@ -49,7 +49,7 @@ export async function notes(...flags: readonly string[]): Promise<string> {
   return text.slice(text.indexOf("NOTES:"));
 }
 
-/** The objects of a text of YAML documents. */
+/** The objects in a text with YAML documents. */
 export function read(text: string): Rendering {
   const objects = parseAllDocuments(text).flatMap((document) => {
     if (document.errors.length > 0) throw new Error(`not YAML: ${document.errors[0]}`);

@@ -3,15 +3,15 @@ import { createNetworks, enterLab } from "../../lab/topology/index.ts";
 import { findBinaries } from "./binaries.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 
-/** For suites that make Pods: without a controller manager these have no service accounts. */
+/** Flags for suites that create Pods, because without a controller manager there are no service accounts. */
 export const withoutAccounts = "--disable-admission-plugins=ServiceAccount";
 
-/** Where the API server's files are, and a suite's own. */
+/** The folder for the files of the API server and of a suite. */
 export const directory = "/run/cluster";
 
 /**
- * For a suite of its own process: enters namespaces of a lab and starts there a Kubernetes API server with its etcd, without
- * controllers. Everything ends with the process.
+ * For a suite that is a process of its own: enters the namespaces of a lab, and starts a Kubernetes API server with its etcd
+ * there, without controllers. Everything ends with the process.
  */
 export async function startApiServer(
   flags: readonly string[] = [],

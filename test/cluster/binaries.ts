@@ -5,11 +5,11 @@ import { run } from "../../lab/topology/index.ts";
 import { buildContainerd, buildEtcd, buildKubernetes, containerdPrograms, requireGo } from "./go-build.ts";
 import { download, isReachable } from "./release.ts";
 
-/** The newest and the oldest Kubernetes that the product is for. */
+/** The newest and the oldest supported version of Kubernetes. */
 export const newest = "v1.35.4";
 export const oldest = "v1.31.14";
 const etcdVersion = "v3.6.16";
-/** What may stand in for the machine's own containerd, which is of version 1 on Debian 12. */
+/** The version of containerd that can replace the machine's own, which is version 1 on Debian 12. */
 export const containerdVersion = "v2.4.2";
 
 export const kubernetesPrograms = [
@@ -28,7 +28,7 @@ interface BinariesOptions {
   readonly version?: string;
   /** @default all of Kubernetes */
   readonly programs?: readonly string[];
-  /** Told of each step that takes long. */
+  /** Called for each step that takes long. */
   readonly say: (line: string) => void;
 }
 
@@ -48,7 +48,7 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
     if (path !== undefined) found.set(name, path);
   }
   const missing = programs.filter((name) => !found.has(name));
-  // Said before minutes are spent on the others.
+  // Checked first, before minutes are spent on the others.
   if (!found.has("etcd")) await requireGo();
   if (missing.length > 0 && (await isReachable(version))) {
     for (const program of missing) {
@@ -80,7 +80,7 @@ export async function findBinaries(options: BinariesOptions): Promise<Binaries> 
   };
 }
 
-/** Says of a build that failed what was to be built, why, and what to do. */
+/** Adds to the error of a build what was built, what for, and what to do. */
 function notBuilt(what: string, andWhere = ""): (cause: unknown) => never {
   return (cause) => {
     const nowhere = `found neither in KUBE_BIN_DIR nor on PATH nor in the cache${andWhere}`;
@@ -91,7 +91,7 @@ function notBuilt(what: string, andWhere = ""): (cause: unknown) => never {
   };
 }
 
-/** What Go says, without what it says on the way. */
+/** Go's error, without its progress messages. */
 function firstReason(error: unknown): string {
   const lines = String(error instanceof Error ? error.message : error).split("\n");
   return lines
@@ -101,7 +101,7 @@ function firstReason(error: unknown): string {
     .slice(-1_000);
 }
 
-/** The folder of containerd 2's programs, which are built where they are not yet. Throws Error where there is no Go. */
+/** The folder with containerd 2's programs. Builds them if they do not exist yet. Throws Error if there is no Go. */
 export async function findContainerd(say: (line: string) => void): Promise<string> {
   const directory = cachePath("kube", `containerd-${containerdVersion}`);
   mkdirSync(directory, { recursive: true });

@@ -9,7 +9,7 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** The cluster's one certificate authority: it signs for servers, and who the API server's users are. */
+/** The cluster's certificate authority. It signs the certificates of servers and of the API server's users. */
 export class Authority {
   readonly #directory: string;
 
@@ -63,7 +63,7 @@ export class Authority {
     return { publicKey, privateKey };
   }
 
-  /** Makes a user known by this certificate's subject and writes the kubeconfig for it; returns its path. */
+  /** Issues a certificate for a user with this subject, and writes a kubeconfig for it. Returns its path. */
   async kubeconfig(user: string, subject: string, server: string): Promise<string> {
     const { cert, key } = await this.issue(user, subject);
     const path = join(this.#directory, `${user}.kubeconfig`);

@@ -11,7 +11,7 @@ export function makeCgroup(path: string): void {
     for (const name of path.split("/")) {
       const parent = directory;
       directory = join(directory, name);
-      // Version 2: a group has the controllers that its parent hands down.
+      // Version 2: a group has the controllers that its parent delegates.
       const controllers = join(parent, "cgroup.controllers");
       if (hierarchy === root && existsSync(controllers)) {
         const each = readFileSync(controllers, "utf8").trim().split(" ");
@@ -27,7 +27,7 @@ export function makeCgroup(path: string): void {
   }
 }
 
-/** Removes a control group and all below it, whose processes are ended or ending. Throws what rmdir says after 10 s. */
+/** Removes a control group and all groups in it. Their processes may still be ending: after 10 s it throws rmdir's error. */
 export async function removeCgroup(path: string): Promise<void> {
   for (const hierarchy of hierarchies()) {
     const directory = join(hierarchy, path);

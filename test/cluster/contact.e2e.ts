@@ -63,7 +63,7 @@ const claim = (address: string, spec: object = {}) => ({
   },
 });
 
-/** The refusal of a call; fails where there was none. */
+/** Returns the refusal of a call. Fails if the call is not refused. */
 async function refusal(call: Promise<unknown>): Promise<ApiStatusError> {
   try {
     await call;

@@ -8,20 +8,20 @@ import { Authority } from "./certificates.ts";
 import { clusterRanges } from "./protocol.ts";
 
 interface ControlPlaneOptions {
-  /** Holds certificates, data and logs; is to be new. */
+  /** The folder for certificates, data and logs. It must be new. */
   readonly directory: string;
   readonly binary: Binaries;
   /** How a program is started. @default once, as child of this process */
   readonly start?: (name: string, program: NodeProgram) => Pick<NodeProcess, "exited">;
   /** Also starts kube-controller-manager and kube-scheduler. @default true */
   readonly controllers?: boolean;
-  /** Of Services, one or two. @default of IPv4 */
+  /** The address ranges of Services, one or two. @default one of IPv4 */
   readonly serviceRanges?: string;
   readonly apiServerFlags?: readonly string[];
   readonly etcdFlags?: readonly string[];
 }
 
-/** etcd, kube-apiserver and what else of Kubernetes runs once a cluster. */
+/** The programs of Kubernetes that run once in a cluster: etcd, kube-apiserver, and possibly its controllers. */
 export interface ControlPlane {
   /** `https://…`, reached from nodes and from here. */
   readonly url: string;
@@ -115,7 +115,7 @@ async function startControllers(authority: Authority, url: string, start: Start)
   start("kube-scheduler", [...(await common("kube-scheduler")), "--kube-api-qps=300", "--kube-api-burst=300"]);
 }
 
-/** Resolves when `/readyz` says so. */
+/** Resolves when the API server's `/readyz` answers 200. */
 async function ready(kubeconfig: string, url: string, exited: Promise<unknown>, logFile: string): Promise<void> {
   const config = JSON.parse(readFileSync(kubeconfig, "utf8"));
   const decoded = (text: string) => Buffer.from(text, "base64");

@@ -1,6 +1,6 @@
 /**
- * Stands between the product's programs and the API server and makes what a bad network or a bad server makes; a program of
- * its own, so that it can also be stopped and killed. Arguments: certificate, key, authority, address of the server, port.
+ * A proxy between the product's programs and the API server that acts like a bad network or a bad server. It is a program of its
+ * own, so that it can be stopped and killed, too. Arguments: certificate, key, authority, address of the server, port.
  */
 import { appendFileSync, readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -18,7 +18,7 @@ createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (from, to) =>
   serve(from, to).catch(() => to.destroy());
 }).listen(Number(port), hostname);
 
-/** What holds now: the file is read anew each time, so a rule holds from the next request on, and for open watches too. */
+/** The present rules. The file is read each time, so that a rule applies to the next request and to open watches. */
 function rules(): ApiFaults {
   try {
     return JSON.parse(readFileSync(faultRules, "utf8"));
@@ -56,7 +56,7 @@ async function serve(from: IncomingMessage, to: ServerResponse): Promise<void> {
   onward.end(Buffer.concat(body));
 }
 
-/** Whether the answer to this create, which the server has carried out, is to be lost. */
+/** Whether the answer to this create, which the server has executed, must be lost. */
 function isLost({ method }: IncomingMessage): boolean {
   if (method !== "POST") return false;
   const { loseEvery = 0 } = rules();
@@ -71,7 +71,7 @@ function pass(answer: IncomingMessage, to: ServerResponse): void {
   answer.pipe(to);
 }
 
-/** Passes a watch on until a rule cuts it, or silences it for good: its connection stays, as to a peer that vanished. */
+/** Forwards a watch until a rule cuts it, or silences it for good: then its connection stays open, as to a peer that vanished. */
 function passWatch(from: IncomingMessage, answer: IncomingMessage, to: ServerResponse): void {
   to.writeHead(answer.statusCode ?? 502, answer.headers);
   to.flushHeaders();

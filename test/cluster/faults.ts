@@ -1,26 +1,26 @@
 import type { LabHandle } from "../../lab/launch.ts";
 import { managementGateway } from "../../lab/topology/index.ts";
 
-/** Beside the API server: the rules that the proxy follows, and one JSON object a line for each fault that it made. */
+/** Files beside the API server: the rules of the proxy, and a line of JSON for each fault that it made. */
 export const faultRules = "/run/cluster/faults.json";
 export const faultLog = "/run/cluster/faults.log";
 export const faultPort = 6_444;
 
 /** What goes wrong between the product's programs and the API server. */
 export interface ApiFaults {
-  /** Each request waits so long before the server gets it. @default 0 */
+  /** How long each request waits before the server gets it. @default 0 */
   readonly latencyMs?: number;
   /** Each Nth request that is no watch is answered with 500, and the server does not get it. */
   readonly failEvery?: number;
-  /** The server carries out each Nth create, and its answer is lost with the connection. */
+  /** The server executes each Nth create, and its answer is lost with the connection. */
   readonly loseEvery?: number;
-  /** Watches are cut when they are so old. */
+  /** The age at which watches are cut. */
   readonly cutWatchesAfterMs?: number;
-  /** Watches say nothing any more and are not closed. */
+  /** Watches become silent, but stay open. */
   readonly silenceWatches?: boolean;
 }
 
-/** A fault that was made in the way of a request, as the log tells it. */
+/** A fault that the proxy made, according to its log. */
 export interface MadeFault {
   readonly kind: "failed" | "lost" | "cut" | "silenced";
   readonly method: string;
@@ -37,13 +37,13 @@ export const faultFlags: readonly string[] = ["spiderpoolAgent", "spiderpoolCont
   ),
 );
 
-/** From the next request on these faults, and only these, are made. */
+/** Sets the faults that are made from the next request on. */
 export async function makeFaults(cluster: LabHandle, faults: ApiFaults): Promise<void> {
   const script = `cat >${faultRules}.new && mv ${faultRules}.new ${faultRules}`;
   await cluster.run({ argv: ["sh", "-c", script], input: JSON.stringify(faults) });
 }
 
-/** All that were made since the cluster's start. */
+/** The faults that were made since the cluster's start. */
 export async function madeFaults(cluster: LabHandle): Promise<readonly MadeFault[]> {
   const text = await cluster.run({ argv: ["sh", "-c", `cat ${faultLog} 2>/dev/null || true`] });
   return text

@@ -5,7 +5,7 @@ import { run } from "../../lab/topology/index.ts";
 interface GoBuild {
   /** Gets the executables. */
   readonly directory: string;
-  /** Keeps the module that is built from, so that the second build is quick. */
+  /** The folder of the module that is built. It is kept, so that a second build is quick. */
   readonly source: string;
   /** `v1.35.4` */
   readonly version: string;
@@ -99,7 +99,7 @@ async function build(folder: string, target: string, what: string, flags = "", t
   renameSync(partial, target);
 }
 
-/** Throws Error with what to do where there is no Go. */
+/** Throws Error with what to do if there is no Go. */
 export async function requireGo(): Promise<void> {
   await go("/", ["version"]).catch((cause: unknown) => {
     const advice = "install Go 1.25 or later, or name a folder with Kubernetes' programs and etcd in KUBE_BIN_DIR";
@@ -107,7 +107,7 @@ export async function requireGo(): Promise<void> {
   });
 }
 
-/** At low priority: who builds for minutes may want to work meanwhile. */
+/** Runs at low priority, because a build takes minutes in which somebody may work. */
 async function go(folder: string, argv: readonly string[]): Promise<string> {
   const settings = { GOTOOLCHAIN: "local", GOFLAGS: "-mod=mod", GOWORK: "off", CGO_ENABLED: "0" };
   return await run(["env", "-C", folder, "nice", "-n", "10", "go", ...argv], { env: { ...process.env, ...settings } });

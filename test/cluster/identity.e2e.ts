@@ -69,7 +69,7 @@ function clientWith(token: string): KubeClient {
   return clientOf(path);
 }
 
-/** The agent of a node: what the kubelet would give its Pod is a token that the API server signs for that Pod. */
+/** The agent of a node. Its token is signed by the API server for its Pod, like the one that the kubelet would mount. */
 async function agentOf(nodeName: string): Promise<KubeClient> {
   const { name, uid } = (
     await admin.create(pods, podDraft(`agent-${nodeName}`, nodeName, { serviceAccountName: account.metadata.name }), o)
@@ -120,7 +120,7 @@ const remove = (who: KubeClient, { metadata }: SpiderIPAddress) =>
     { ...o, preconditions: { uid: metadata.uid, resourceVersion: metadata.resourceVersion ?? "" } },
   );
 
-/** The call is refused by a policy, in these words. */
+/** Asserts that a policy refuses the call in these words. */
 async function cheat(call: Promise<unknown>, words: RegExp): Promise<void> {
   const message = await refusal(call);
   assert.match(message, /ValidatingAdmissionPolicy 'spiderpool-(agent|controller)-/);
@@ -137,7 +137,7 @@ async function refusal(call: Promise<unknown>): Promise<string> {
   return error.serverMessage;
 }
 
-/** Policies are compiled a moment after they are made: until then nothing is refused. */
+/** Waits until policies are compiled. Until then they refuse nothing. */
 async function untilEnforced(): Promise<void> {
   for (let turn = 0; turn < 200; turn++) {
     const stray = claim({ node: "node2" });
@@ -327,7 +327,7 @@ describe("Events: an agent", () => {
   });
 });
 
-/** Which of these (`verb resource`, or `verb resource/name`) a ServiceAccount of the release may do, anywhere. */
+/** Which of these rights (`verb resource` or `verb resource/name`) a ServiceAccount of the release has in any namespace. */
 async function mayDo(accountName: string, asked: readonly string[], where = ["-A"]): Promise<readonly string[]> {
   const as = ["--as", `system:serviceaccount:${namespace}:${accountName}`];
   const allowed = await Promise.all(

@@ -2,8 +2,8 @@ import { join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
 
 /**
- * Process 1 of namespaces of its own, so that nothing of it stays. Arguments: where the result goes, then the archives. It works
- * in memory: containerd's snapshots are overlays, which not every file system of a machine's /tmp carries.
+ * Runs as process 1 of namespaces of its own, so that nothing of it stays. Arguments: the path of the result, then the archives.
+ * It works in memory, because containerd's snapshots are overlays, which not every file system supports.
  */
 const script = `set -e
 store=$1; shift

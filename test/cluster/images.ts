@@ -9,7 +9,7 @@ import { run } from "../../lab/topology/index.ts";
 
 /** The first container of every Pod. */
 export const pauseImage = "localhost/pause:1";
-/** What the examples run: a shell, a web server, the usual tools. */
+/** The image that the examples run: a shell, a web server, and usual tools. */
 export const busyboxImage = "docker.io/library/busybox:1.37";
 
 const pauseSource = `#include <signal.h>

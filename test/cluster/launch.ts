@@ -8,13 +8,13 @@ import { type ClusterSpec, clusterMarker } from "./protocol.ts";
 export type ClusterOptions = Omit<ClusterSpec, "binaries" | "images" | "kubectl" | "cgroup"> & {
   /** Image archives beside those that every cluster needs; the latter are expected in an `imageStore` that is given. */
   readonly images?: readonly string[];
-  /** By what its supervisor is found. @default clusterMarker */
+  /** The marker by which its supervisor is found. @default clusterMarker */
   readonly marker?: string;
-  /** Of Kubernetes. @default the newest */
+  /** The version of Kubernetes. @default the newest */
   readonly version?: string;
   /** Nodes run containerd 2 in place of the machine's own. @default false */
   readonly containerd2?: boolean;
-  /** Told of each step that takes long, before the start. */
+  /** Called for each step that takes long, before the start. */
   readonly say?: (line: string) => void;
   readonly onPhase?: (phase: string, atMs: number) => void;
   readonly stderr?: number | "inherit";

@@ -8,14 +8,14 @@ import type { clusterRanges } from "./protocol.ts";
 /** Folders of a Kubernetes node that outlive a loss of power, beyond those of every node of the lab. */
 export const nodeFolders = ["/var/lib/containerd", "/var/lib/kube-proxy", "/usr/local/lib/spiderpool"];
 
-/** What a node is made with. */
+/** What is needed to set up a node. */
 export interface MachineOptions {
   readonly authority: Authority;
-  /** Of the API server, as nodes reach it. */
+  /** The API server's address for nodes. */
   readonly url: string;
   /** Finds a program by its name. */
   readonly binary: (name: string) => string;
-  /** Of all nodes of the cluster, the node's own below it by name. */
+  /** The control group of all nodes of the cluster. Each node has its own in it, by name. */
   readonly cgroup: string;
   readonly ranges: ReturnType<typeof clusterRanges>;
 }
@@ -25,7 +25,7 @@ export function podSubnet({ managementIp }: NodePlan): string {
   return `10.244.${managementIp.split(".")[3]}.0/24`;
 }
 
-/** kubelet sets these of the whole machine; private files that already hold what it wants keep it from that. */
+/** Settings that kubelet would change for the whole machine. Private files with the values that it wants prevent that. */
 const kernelSettings = {
   "vm/overcommit_memory": 1,
   "vm/panic_on_oom": 0,
@@ -108,7 +108,7 @@ function kubeletConfiguration(cgroupRoot: string, serviceRanges: string): object
     kind: "KubeletConfiguration",
     failCgroupV1: false,
     cgroupDriver: "cgroupfs",
-    // Or the kubelets would remove each other's Pods.
+    // Otherwise kubelets would remove each other's Pods.
     cgroupRoot,
     enforceNodeAllocatable: [],
     containerRuntimeEndpoint: "unix:///run/containerd/containerd.sock",
@@ -180,7 +180,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     conf_dir = "/etc/cni/net.d"
 `;
 
-/** The cluster's own network, as any cluster has one before ours is installed: Debian's bridge plugin. */
+/** The network that the cluster has before ours is installed: Debian's bridge plugin. */
 function bridgeNetwork(subnet: string): object {
   const ipam = { type: "host-local", ranges: [[{ subnet }]], routes: [{ dst: "0.0.0.0/0" }] };
   return {

@@ -11,9 +11,9 @@ const env = {
   MULTUS_CLUSTER_NETWORK: "ovs-conf",
 };
 
-/** The programs as everywhere else: bundles and shim; started as the chart starts them. */
+/** Bundles and shim of the product, started with the same flags as by the chart. */
 interface Product {
-  /** `kubeconfig`: the text of one. */
+  /** `kubeconfig` is the text of one. */
   startController(kubeconfig: string): NodeProcess;
   startAgent(node: LabNode, kubeconfig: string): Promise<NodeProcess>;
 }

@@ -33,12 +33,12 @@ export interface ProductCluster {
 
 export type ProductClusterOptions = Partial<ClusterOptions> & { readonly print?: (line: string) => void };
 
-/** Path of the archive of the product's image; built once for all suites of a run, which are told by `$E2E_IMAGE`. */
+/** Path of the archive of the product's image. It is built once for all suites of a run, which get it by `$E2E_IMAGE`. */
 export async function productImage(): Promise<string> {
   return process.env["E2E_IMAGE"] ?? keepImage("spiderpool.tar", (await buildImage()).archive);
 }
 
-/** A real cluster whose nodes have the product's image, and where kubeadm's settings are found; nothing is installed. */
+/** A real cluster with the product's image on its nodes and the settings that kubeadm leaves. Nothing is installed. */
 export async function launchForProduct({
   print = () => {},
   ...options

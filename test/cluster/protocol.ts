@@ -1,9 +1,9 @@
-/** In the arguments of a cluster's supervisor; people and tools find a running cluster by it. */
+/** An argument of a cluster's supervisor, by which people and tools find a running cluster. */
 export const clusterMarker = "spiderpool-cluster";
-/** The same for one that was started for people to play with, not by a suite. */
+/** The same for a cluster that a user has started, not a suite. */
 export const playMarker = "spiderpool-cluster-play";
 
-/** Beside the API server: one JSON object a line, with `verb`, `objectRef` and `user`. */
+/** A file beside the API server with a line of JSON for each request: `verb`, `objectRef` and `user`. */
 export const auditLog = "/run/cluster/audit.log";
 
 /** What a cluster is made of. */
@@ -13,18 +13,18 @@ export interface ClusterSpec {
   readonly binaries: Readonly<Record<string, string>>;
   /** Paths of image archives, which every node gets. */
   readonly images: readonly string[];
-  /** Path of a tar with which each node's containerd begins (image-store.ts). @default it begins empty */
+  /** Path of a tar with the contents that each node's containerd begins with (image-store.ts). @default none */
   readonly imageStore?: string;
   readonly kubectl: string;
-  /** The control group above those of the nodes. */
+  /** The control group that contains those of the nodes. */
   readonly cgroup: string;
   /** kube-controller-manager and kube-scheduler; without them Pods need no ServiceAccount. @default true */
   readonly controllers?: boolean;
-  /** Starts Open vSwitch on each node; without it a node is as one where it was never installed. @default true */
+  /** Starts Open vSwitch on each node. Otherwise nodes are like those where it was never installed. @default true */
   readonly openVswitch?: boolean;
   /** Moves each node's address from eth0 to a bridge br1 at the start. @default false */
   readonly bridges?: boolean;
-  /** Notes each request of the product's own users in {@link auditLog}. @default false */
+  /** Logs each request of agents and controller in {@link auditLog}. @default false */
   readonly audit?: boolean;
   /** Starts the program `api-proxy`, which makes the faults of faults.ts. @default false */
   readonly apiProxy?: boolean;

@@ -17,7 +17,7 @@ export interface Recorded {
   readonly answer: string;
 }
 
-/** Stands between a program and the API server, with the rights of one kubeconfig, and keeps what was said. Plain HTTP. */
+/** A proxy of plain HTTP between a program and the API server, with the rights of one kubeconfig. It records the calls. */
 export async function startRecorder(
   kubeconfig: string,
   host: string,

@@ -17,7 +17,7 @@ interface Download {
   readonly from?: string;
 }
 
-/** True where the official release answers: asked once, before minutes are spent on it. */
+/** Whether the official downloads can be reached. It is asked once, before minutes are spent on them. */
 export async function isReachable(version: string, from = releases): Promise<boolean> {
   const url = `${from}/${version}/bin/linux/${architecture()}/kubelet.sha256`;
   return await fetch(url, { signal: AbortSignal.timeout(connectMsMax) }).then(

@@ -85,7 +85,7 @@ async function createCluster(
       return startNode(plan, networks, { own: nodeFolders });
     },
     setUp: (one) => setUpNode(one, { spec, plans, database, machine, logDirectory }),
-    // As after a restart of a machine: groups of Pods that ended cost the next kubelet seconds each.
+    // As after the restart of a machine. Otherwise, groups of Pods that ended would cost the next kubelet seconds each.
     poweredOff: (name) => removeCgroup(`${spec.cgroup}/${name}`),
   });
   await Promise.all(plans.map(({ name }) => cluster.powerOn({ node: name })));
@@ -136,7 +136,7 @@ function auditFlags(): readonly string[] {
   return [`--audit-policy-file=${path}`, `--audit-log-path=${auditLog}`];
 }
 
-/** What kubeadm gives kube-proxy. */
+/** The rights that kubeadm gives to kube-proxy. */
 const proxyRights = JSON.stringify({
   apiVersion: "rbac.authorization.k8s.io/v1",
   kind: "ClusterRoleBinding",
@@ -167,7 +167,7 @@ async function setUpNode({ node, programs }: Machine, parts: NodeParts): Promise
   }
 }
 
-/** What a node had before a loss of power stays. */
+/** Fills a node's image store, unless it has kept one from before a loss of power. */
 async function fillImageStore(node: LabNode, { imageStore }: ClusterSpec): Promise<void> {
   if (imageStore === undefined) return;
   const fill = '[ -e io.containerd.metadata.v1.bolt ] || tar --extract --xattrs --file "$0"';

@@ -10,7 +10,7 @@ export interface Answer {
   readonly body: Body;
 }
 
-/** JSON whose fields a test looks at; what is absent fails its assertion. */
+/** JSON that a test looks into. An absent field fails the test's assertion. */
 // biome-ignore lint/suspicious/noExplicitAny: bodies of both servers are compared field by field, in assertions.
 export type Body = any;
 
@@ -22,7 +22,7 @@ interface CallOptions {
 /** One API server, real or the lab's, as HTTP. */
 export interface Api {
   call(method: string, path: string, body?: unknown, options?: CallOptions): Promise<Answer>;
-  /** Reads a watch until `enough` says so of the events so far, or the server ends it. Fails after 20 s. */
+  /** Reads a watch until `enough` is true for the events so far, or the server ends it. Fails after 20 s. */
   watch(path: string, enough: (events: readonly Body[]) => boolean, options?: CallOptions): Promise<readonly Body[]>;
 }
 

@@ -8,8 +8,8 @@ import { widgetCrd, widgets } from "./widgets.ts";
 import { writing } from "./writing.ts";
 
 /**
- * What clients may rely on, as tests of one API server. The lab's and real ones must pass the same: whatever only one of
- * them does is a failure here. `server` is asked when the tests run; {@link prepare} makes the definition of widgets first.
+ * Tests of what clients may rely on, for one API server. The lab's and real ones must pass the same tests, so that a difference
+ * between them is a failure. `server` is called when the tests run. {@link prepare} must make the definition of widgets before.
  */
 export function semantics(server: () => Api): void {
   const suite = suiteOf(server);

@@ -11,13 +11,13 @@ export const jsonPatch = { type: "application/json-patch+json" };
 
 /** The API server under test, and what every test does with it. */
 export interface Suite extends Pick<Api, "call" | "watch"> {
-  /** Creates an object; the test fails where that is refused. */
+  /** Creates an object. The test fails if that is refused. */
   readonly made: (path: string, object: object) => Promise<Body>;
   /** Names of a list's objects, in its order. */
   readonly names: (list: Body) => readonly string[];
 }
 
-/** @param server asked when the tests run, not when they are declared */
+/** @param server called when the tests run, not when they are declared */
 export function suiteOf(server: () => Api): Suite {
   const call: Api["call"] = (...args) => server().call(...args);
   return {
