@@ -124,7 +124,7 @@ describe("decodeCall()", () => {
     assert.equal(decode({}, { ...config, filler }).config.raw["filler"], filler);
   });
 
-  it("reads the previous result in its own version, and lets a DEL go on without one that is broken", () => {
+  it("reads the previous result in its own version, and ignores a malformed one at a DEL", () => {
     const prevResult = { cniVersion: "0.3.1", ips: [{ version: "4", address: "10.0.0.1/8" }], dns: {} };
     assert.equal(decode({}, { ...config, prevResult }).config.prevResult?.ips.length, 1);
     assert.equal(decode({ CNI_COMMAND: "DEL" }, { ...config, prevResult: [] }).config.prevResult, undefined);

@@ -33,7 +33,7 @@ describe("decodeOutput()", () => {
     assert.equal(failure(output(1, error)), '11 plugin type="bridge" name="net" failed (add): later; busy');
   });
 
-  it("says what is known where the plugin says nothing that can be read", () => {
+  it("says what is known if the plugin's output is malformed", () => {
     const prefix = '999 plugin type="bridge" name="net" failed (add): netplugin failed';
     assert.equal(failure(output(2, "")), `${prefix} with no error message: exit status 2`);
     assert.equal(failure(output(2, "", "oops\n")), `${prefix}: "oops": exit status 2`);

@@ -45,7 +45,7 @@ describe("Ledger.claim()", () => {
     assert.deepEqual(names, ["10.6.0.1", "10.6.0.2"]);
   });
 
-  it("goes on to the next candidate where one is used up", async () => {
+  it("goes on to the next pool if one is used up", async () => {
     const small = testPool("10.6.9.1", "small");
     await cluster.claim(node, requestOf("a", [small]));
     assert.equal(nameOf(await cluster.claim(node, requestOf("b", [small, pool]))), "10.6.0.1");
@@ -75,7 +75,7 @@ describe("Ledger.claim()", () => {
     assert.equal(cluster.api.requests.length, before);
   });
 
-  it("always writes for another sandbox, so that a late delete of the older view fails", async () => {
+  it("always writes for another sandbox, so that a late delete of the older version fails", async () => {
     const { claim: first } = await claim("a");
     const { claim: second, fresh } = await claim("a", { sandbox: "a-2" });
     assert.equal(fresh, false);
@@ -85,7 +85,7 @@ describe("Ledger.claim()", () => {
     assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
   });
 
-  it("ends what the next sandbox gives up, too, while the release for the one before is still under way", async () => {
+  it("releases the claim for the next sandbox, too, while the release for the last one is under way", async () => {
     const { claim: first } = await claim("a");
     cluster.api.fail(({ method }) => method === "PUT", { kind: "late-answer", ms: 500 }, 1);
     cluster.api.fail(isDelete, { kind: "late-commit", ms: 1_000 }, 1);
@@ -99,7 +99,7 @@ describe("Ledger.claim()", () => {
     assert.deepEqual(cluster.held, {});
   });
 
-  it("keeps a Pod's address although its pool is no candidate any more", async () => {
+  it("keeps a Pod's address although its pool is no longer a candidate", async () => {
     await claim("a");
     const again = await cluster.claim(
       node,
@@ -114,7 +114,7 @@ describe("Ledger.claim()", () => {
     assert.deepEqual([names, Object.keys(cluster.held)], [["10.6.0.1", "10.6.0.1"], ["10.6.0.1"]]);
   });
 
-  it("takes a new address where the Pod's own was taken from the ledger", async () => {
+  it("takes a new address if the Pod's claim was deleted by somebody", async () => {
     await claim("a");
     cluster.api.remove(spiderIPAddresses, { name: "10.6.0.1" });
     const { fresh } = await claim("a", { sandbox: "a-2" });
@@ -160,7 +160,7 @@ describe("Ledger.claim() when the create fails", () => {
     });
   }
 
-  it("honours Retry-After as far as an ADD has time for it", async () => {
+  it("obeys Retry-After as far as an ADD has time for it", async () => {
     for (const [pod, retryAfterS, leastMs, mostMs] of [
       ["a", 2, 2_000, 4_100],
       ["b", 32, 3_000, 5_100],
@@ -189,7 +189,7 @@ describe("Ledger.claim() when the create fails", () => {
     );
   });
 
-  it("releases what a create made that was given up", async () => {
+  it("releases a claim whose create was given up", async () => {
     cluster.api.faults = (request) => (isCreate(request) ? lostAfter : undefined);
     cluster.api.fail((request) => request.path.includes("/10.6.0.1"), { kind: "hang" }, 3);
     await assert.rejects(claim("a"));
@@ -199,7 +199,7 @@ describe("Ledger.claim() when the create fails", () => {
     assert.deepEqual(cluster.held, {});
   });
 
-  it("never takes another address while the fate of one is open", async () => {
+  it("never takes another address while the outcome of a create is unknown", async () => {
     cluster.api.fail(isCreate, { kind: "late-commit", ms: 33_000 }, 3);
     await assert.rejects(claim("a"));
     assert.equal(cluster.api.all(spiderIPAddresses).length, 0);
@@ -217,7 +217,7 @@ describe("Ledger.claim() when the create fails", () => {
     assert.deepEqual(cluster.held, {});
   });
 
-  it("says to try again where the open create is in a pool that is no candidate any more", async () => {
+  it("asks to try again if an uncertain create is in a pool that is no longer a candidate", async () => {
     cluster.api.faults = (request) => (isCreate(request) ? { kind: "lost-before" } : undefined);
     await assert.rejects(claim("a"));
     cluster.api.faults = () => undefined;
@@ -227,7 +227,7 @@ describe("Ledger.claim() when the create fails", () => {
     assert.equal(nameOf(await cluster.claim(node, other)), "10.6.9.1");
   });
 
-  it("says to try again where somebody else has the address of an open create, until that can't take effect any more", async () => {
+  it("asks to try again while somebody else has the address of a create that may still take effect", async () => {
     cluster.api.fail(isCreate, { kind: "late-commit", ms: 12_000 });
     await assert.rejects(cluster.claim(node, requestOf("a", [pool]), 1_000));
     const other = await cluster.node("n2");
@@ -237,7 +237,7 @@ describe("Ledger.claim() when the create fails", () => {
     assert.equal(nameOf(await claim("a")), "10.6.0.2");
   });
 
-  it("leaves the claim alone that the Pod had before, when its new sandbox cannot be written", async () => {
+  it("leaves the Pod's earlier claim alone if its new sandbox cannot be written", async () => {
     await claim("a");
     cluster.api.fail(({ method }) => method === "PUT", { kind: "status", status: 403, reason: "Forbidden" });
     await assert.rejects(claim("a", { sandbox: "a-2" }));
@@ -261,7 +261,7 @@ describe("Ledger.claim() when the create fails", () => {
 });
 
 describe("Ledger.release()", () => {
-  it("deletes exactly the object that was decided on", async () => {
+  it("deletes exactly the object that the decision was about", async () => {
     const { claim: made } = await claim("a");
     node.ledger.release(made, reason);
     await cluster.drive(node.ledger.drained());
@@ -282,7 +282,7 @@ describe("Ledger.release()", () => {
     assert.deepEqual(cluster.held, {});
   });
 
-  it("leaves the name alone where it belongs to another object by now", async () => {
+  it("leaves an object of the same name alone that was made meanwhile", async () => {
     const { claim: made } = await claim("a");
     cluster.api.remove(spiderIPAddresses, { name: made.name });
     await cluster.claim(await cluster.node("n2"), requestOf("b", [pool]));

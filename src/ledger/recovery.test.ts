@@ -32,13 +32,13 @@ describe("Ledger.recall()", () => {
     assert.equal((await cluster.node()).ledger.claimsOf("b").length, 1);
   });
 
-  it("takes up what sandbox records name, of this node only", async () => {
+  it("reads the claims that sandbox records name, if they are of this node", async () => {
     await claim("a");
     const restarted = await cluster.node("n2", ["10.6.0.1", "10.6.0.2"]);
     assert.deepEqual(restarted.ledger.claims(), []);
   });
 
-  it("spares the next claim a request for an address that the node has", async () => {
+  it("saves a request about addresses that the node has, at the next claim", async () => {
     await claim("a");
     await claim("b");
     node.kill();
@@ -48,7 +48,7 @@ describe("Ledger.recall()", () => {
     assert.equal(cluster.api.requests.slice(before).filter(isCreate).length, 1);
   });
 
-  it("has a claim name the boot of its sandbox, where a runtime gives the same container ID after another one", async () => {
+  it("writes the boot into a claim whose sandbox has the container ID of one before the reboot", async () => {
     await claim("a");
     node.kill();
     const next = await cluster.node("n1", ["10.6.0.1"], { boot: "boot-2" });
@@ -56,7 +56,7 @@ describe("Ledger.recall()", () => {
     assert.equal(cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec.bootID, "boot-2");
   });
 
-  it("holds claims up until it has succeeded", async () => {
+  it("makes claims wait until it has succeeded", async () => {
     cluster.api.fail(
       ({ method, path }) => method === "GET" && path.includes("10.6.0.1"),
       { kind: "status", status: 503, reason: "ServiceUnavailable" },
@@ -69,8 +69,8 @@ describe("Ledger.recall()", () => {
   });
 });
 
-describe("Ledger.claim() while the ledger is made anew", () => {
-  it("sends no create again that was sent before, and claims what sandboxes have", async () => {
+describe("Ledger.claim() while the ledger is restored", () => {
+  it("does not repeat creates from before, but claims the addresses of sandboxes", async () => {
     const opened = Promise.withResolvers<void>();
     cluster.api.faults = (request) => {
       if (!isCreate(request) || cluster.closed !== undefined) return undefined;
@@ -88,13 +88,13 @@ describe("Ledger.claim() while the ledger is made anew", () => {
 });
 
 describe("Ledger.verify()", () => {
-  it("takes the claim of another node for a stranger's, though the Pod's UID is the same as that of a static Pod may be", async () => {
+  it("says foreign of a claim of another node, even if the Pods have the same UID, as static Pods may", async () => {
     await cluster.claim(await cluster.node("n2"), requestOf("a", [pool]));
     assert.equal(await cluster.drive(node.ledger.verify("10.6.0.1", "a", { signal: never })), "foreign");
     assert.deepEqual(node.ledger.claims(), []);
   });
 
-  it("does not forget the claim of the Pod that has the address when it is asked for another Pod", async () => {
+  it("does not forget the holder's claim when it is asked about another Pod", async () => {
     await claim("b");
     assert.equal(await cluster.drive(node.ledger.verify("10.6.0.1", "a", { signal: never })), "foreign");
     assert.equal(node.ledger.claimsOf("b").length, 1);
@@ -102,7 +102,7 @@ describe("Ledger.verify()", () => {
 });
 
 describe("Intents.note()", () => {
-  it("keeps a claim findable whose record goes with its sandbox after a boot took the hints", async () => {
+  it("keeps a claim findable after a reboot removed its intent and a DEL removes its record", async () => {
     await claim("a");
     node.kill();
     const booted = await cluster.node("n1", [], { boot: "boot-2" });
@@ -134,7 +134,7 @@ describe("Ledger.audit()", () => {
       },
     });
 
-  it("deletes the claim of a living holder that has another one since the boot that ended its sandbox", async () => {
+  it("deletes a claim from before the reboot if its Pod has another one now", async () => {
     await claim("a");
     cluster.api.apply(spiderIPAddresses, {
       metadata: { name: "10.6.0.2", labels: { node: "n1" } },
@@ -150,7 +150,7 @@ describe("Ledger.audit()", () => {
     assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
   });
 
-  it("deletes what two looks find that nobody knows, apart by the node's own clock, and nothing else", async () => {
+  it("deletes only claims that nobody knows at two looks, with a pause by the node's own clock", async () => {
     await claim("a");
     leaked("10.6.0.2");
     leaked("10.6.0.3", "n2");
@@ -165,7 +165,7 @@ describe("Ledger.audit()", () => {
     assert.equal(node.ledger.claimsOf("old-10.6.0.9").length, 1);
   });
 
-  it("leaves a name alone whose create is still open", async () => {
+  it("leaves a claim alone whose create has an unknown outcome", async () => {
     cluster.api.faults = (request) => (isCreate(request) ? lostAfter : undefined);
     cluster.api.fail(({ method, path }) => method === "GET" && path.endsWith("/10.6.0.1"), { kind: "hang" }, 9);
     await assert.rejects(claim("a"));

@@ -96,7 +96,7 @@ describe("a sticky claim", () => {
     assert.equal(cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.metadata.labels?.["node"], "n2");
   });
 
-  it("is had although no pool can be drawn from any more, as long as its own is named", async () => {
+  it("can be taken although no pool may give new addresses, as long as its own pool is named", async () => {
     await detachedClaim();
     assert.equal(nameOf(await cluster.claim(second, { ...web0("b", { names: ["10.6.0.1"] }), pools: [] })), "10.6.0.1");
   });
@@ -117,7 +117,7 @@ describe("a sticky claim", () => {
     assert.equal(spec().node, undefined);
   });
 
-  it("of a virtual machine passes to its next Pod whatever that is called", async () => {
+  it("of a virtual machine passes to its next Pod, whatever the Pod's name", async () => {
     const vm = (uid: string, names: readonly string[]): ClaimRequest => {
       const request = web0(uid, { names });
       const { holder } = request;
@@ -140,24 +140,24 @@ describe("a sticky claim", () => {
     assert.deepEqual([nameOf(made), made.fresh, Object.keys(cluster.held)], ["10.6.1.1", true, ["10.6.1.1"]]);
   });
 
-  it("is given up when the Pod asks for its family no longer", async () => {
+  it("is given up when the Pod no longer asks for its family", async () => {
     await detachedClaim();
     const { holder } = web0("b");
     await cluster.drive(second.ledger.giveUpKept(["10.6.0.1", "10.6.0.9"], holder, { signal: never }));
     assert.deepEqual(cluster.held, {});
   });
 
-  it("is made again where the index names an address that nobody has", async () => {
+  it("is made again if the index names an address that nobody has", async () => {
     assert.equal(nameOf(await cluster.claim(second, web0("b", { names: ["10.6.0.3"] }))), "10.6.0.3");
     assert.equal(nameOf(await cluster.claim(second, requestOf("x", [pool]))), "10.6.0.1");
   });
 
-  it("is not made again where the address is reserved by now", async () => {
+  it("is not made again if the address is reserved now", async () => {
     cluster.reserved = parseIpSet(["10.6.0.3"], 4);
     assert.equal(nameOf(await cluster.claim(second, web0("b", { names: ["10.6.0.3"] }))), "10.6.0.1");
   });
 
-  it("is not taken while the ledger is made anew, also where that began while its holder was waited for", async () => {
+  it("is not taken while the ledger is restored, even if that began during the wait for its holder", async () => {
     const { claim } = await cluster.claim(first, web0("a"));
     const opened = Promise.withResolvers<void>();
     const adding = second.ledger.claim(web0("b", { names: ["10.6.0.1"] }), { signal: never });
@@ -196,7 +196,7 @@ describe("a sticky claim", () => {
     assert.equal(nameOf(await cluster.claim(next, web0("b", { names: ["10.6.0.1"] }))), "10.6.0.1");
   });
 
-  it("whose last holder was not seen to end is taken only when nobody answers for it", async () => {
+  it("is taken only when nobody answers for it if nobody saw its last holder end", async () => {
     await detachedClaim();
     const { metadata } = cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" }) ?? assert.fail();
     cluster.api.apply(spiderIPAddresses, { metadata, spec: { ...spec(), unclean: true } });
@@ -287,7 +287,7 @@ describe("Ledger.quarantine()", () => {
     assert.deepEqual([told?.mac, told?.reason], [undefined, "a plugin found it in use"]);
   });
 
-  it("is done once though the answer is lost, and leaves a claim alone that is another object by now", async () => {
+  it("is done once although the answer is lost, and leaves a claim alone that was made meanwhile", async () => {
     const { claim } = await cluster.claim(first, requestOf("a", [pool]));
     cluster.api.fail(({ method }) => method === "PUT", { kind: "lost-after" });
     await cluster.drive(first.ledger.quarantine(claim, conflict, { signal: never }));

@@ -20,7 +20,7 @@ async function atOnce(turns: Turns): Promise<number> {
 }
 
 describe("turns of creates in one pool", () => {
-  it("are one at first, and four after as many successes", async () => {
+  it("allow one create in flight at first, and four after four successes", async () => {
     const turns = new Turns();
     const counts = [];
     for (let made = 0; made < 5; made++) {
@@ -30,7 +30,7 @@ describe("turns of creates in one pool", () => {
     assert.deepEqual(counts, [1, 2, 3, 4, 4]);
   });
 
-  it("are one again where somebody else was met, and become more slowly", async () => {
+  it("allow one again after a collision, and then grow slowly", async () => {
     const turns = new Turns();
     for (let made = 0; made < 4; made++) turns.made();
     turns.met();
@@ -41,7 +41,7 @@ describe("turns of creates in one pool", () => {
     assert.equal(await atOnce(turns), 4);
   });
 
-  it("become more again as slowly as there are nodes, until nobody has drawn for a while", async () => {
+  it("grow more slowly the more nodes there are, until nobody has drawn for a while", async () => {
     const turns = new Turns();
     turns.among(10);
     turns.met();

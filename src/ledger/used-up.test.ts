@@ -8,7 +8,7 @@ import { claim, cluster, node, pool } from "./testing/one-node.ts";
 describe("Ledger.claim() of a pool that is used up", () => {
   const one = testPool("10.6.0.1", "tiny");
 
-  it("says so only after it has looked, in a sentence that names NIC and pools and what to do", async () => {
+  it("is refused only after a list, in a sentence with the NIC, the pools and what to do", async () => {
     await claim("a");
     await assert.rejects(cluster.claim(node, requestOf("b", [one, testPool("10.6.0.1", "other")])), (error) => {
       assert.ok(hasCode(error, "POOL_EXHAUSTED"));
@@ -22,7 +22,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.requests.filter(isList).length, 2);
   });
 
-  it("believes the answer for a short time only", async () => {
+  it("counts as used up only for a short time", async () => {
     const other = await cluster.node("n2");
     const { claim: held } = await cluster.claim(other, requestOf("a", [one]));
     const refused = () =>
@@ -36,7 +36,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     await cluster.claim(node, requestOf("b", [one]));
   });
 
-  it("believes newer usage more than its own list", async () => {
+  it("has addresses again when newer usage says so, whatever the list said", async () => {
     const other = await cluster.node("n2");
     const { claim: held } = await cluster.claim(other, requestOf("a", [one]));
     await assert.rejects(cluster.claim(node, requestOf("b", [one])));
@@ -50,12 +50,12 @@ describe("Ledger.claim() of a pool that is used up", () => {
   const publish = (used: readonly string[]) =>
     cluster.api.apply(spiderPoolUsages, { metadata: { name: "tiny" }, spec: { poolUID: one.uid, used } });
 
-  it("passes over a usage that has no meaning", async () => {
+  it("ignores malformed usage", async () => {
     publish(["somewhere"]);
     assert.equal(nameOf(await cluster.claim(node, requestOf("a", [one]))), "10.6.0.1");
   });
 
-  it("says so without a list where the leader says so after the ADD began", async () => {
+  it("is refused without a list if usage that came after the ADD began says so", async () => {
     publish([]);
     await cluster.claim(await cluster.node("n2"), requestOf("a", [one]));
     const asking = cluster.claim(node, requestOf("b", [one]));
@@ -65,7 +65,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.requests.filter(isList).length, 0);
   });
 
-  it("waits for the leader's next word before it asks the server, and takes what has become free by then", async () => {
+  it("waits for the next usage before it is listed, and gives what has become free by then", async () => {
     const other = await cluster.node("n2");
     const { claim: held } = await cluster.claim(other, requestOf("a", [one]));
     publish(["10.6.0.1"]);
@@ -78,7 +78,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.requests.filter(isList).length, 0);
   });
 
-  it("asks the server for a list at most twice a minute, however many ask and however the leader is silent", async () => {
+  it("is listed at most twice a minute, however many ask and even if no usage comes", async () => {
     await cluster.claim(await cluster.node("n2"), requestOf("a", [one]));
     for (let at = 0; at < 20; at++) {
       await assert.rejects(cluster.claim(node, requestOf(`p${at}`, [one])));
@@ -89,7 +89,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
 
   const isOfUsage = ({ path }: { readonly path: string }) => path.includes("/spiderpoolusages");
 
-  it("reads the usage once for a Pod now and then, and watches it for nobody", async () => {
+  it("has its usage read once for a Pod now and then, and not watched", async () => {
     const usage = { poolUID: pool.uid, used: ["10.6.0.1-10.6.0.2"] };
     cluster.api.apply(spiderPoolUsages, { metadata: { name: "pool-a" }, spec: usage });
     assert.equal(nameOf(await claim("a")), "10.6.0.3");
@@ -100,7 +100,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.watches, 0);
   });
 
-  it("watches it at once where an address was somebody else's", async () => {
+  it("has its usage watched at once after a collision", async () => {
     const other = await cluster.node("n9");
     await claim("a");
     assert.equal(cluster.api.watches, 0);
@@ -108,7 +108,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.watches, 1);
   });
 
-  it("watches it while it is drawn from often and five seconds longer", async () => {
+  it("has its usage watched while it is drawn from often, and for five more seconds", async () => {
     await claim("a");
     await cluster.clock.advance(4_700);
     await claim("b");
@@ -119,21 +119,21 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.watches, 0);
   });
 
-  it("hands out what cools down last, and at once where nothing else is left", async () => {
+  it("gives cooling addresses last, and at once if no other is left", async () => {
     const usage = { poolUID: pool.uid, used: ["10.6.0.4"], cooling: ["10.6.0.1-10.6.0.2"] };
     cluster.api.apply(spiderPoolUsages, { metadata: { name: "pool-a" }, spec: usage });
     const names = [nameOf(await claim("a")), nameOf(await claim("b")), nameOf(await claim("c"))];
     assert.deepEqual(names, ["10.6.0.3", "10.6.0.1", "10.6.0.2"]);
   });
 
-  it("starts at its own place among the nodes that draw from the pool, alone at the lowest address", async () => {
+  it("begins at the node's share if several nodes draw from it, otherwise at the lowest address", async () => {
     const usage = { poolUID: pool.uid, used: [], nodes: ["n0", "n1"] };
     cluster.api.apply(spiderPoolUsages, { metadata: { name: "pool-a" }, spec: usage });
     assert.deepEqual([nameOf(await claim("a")), nameOf(await claim("b"))], ["10.6.0.3", "10.6.0.4"]);
     assert.equal(nameOf(await cluster.claim(await cluster.node("n9"), requestOf("c", [pool]))), "10.6.0.1");
   });
 
-  it("shares one list among those that wait for it", async () => {
+  it("is listed once for all that wait for it", async () => {
     await claim("a");
     const waiting = Array.from({ length: 10 }, (_, at) => cluster.claim(node, requestOf(`p${at}`, [one])));
     const answers = await Promise.allSettled(waiting);
@@ -141,7 +141,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.requests.filter(isList).length, 1);
   });
 
-  it("does not say so where the list fails", async () => {
+  it("is not called used up if the list fails", async () => {
     await cluster.claim(await cluster.node("n2"), requestOf("a", [one]));
     cluster.api.faults = (request) =>
       isList(request) ? { kind: "status", status: 500, reason: "InternalError" } : undefined;
@@ -150,7 +150,7 @@ describe("Ledger.claim() of a pool that is used up", () => {
     await assert.rejects(cluster.claim(node, requestOf("b", [one])), (error) => hasCode(error, "POOL_EXHAUSTED"));
   });
 
-  it("looks when guesses miss again and again", async () => {
+  it("is listed after many collisions", async () => {
     const full = testPool("10.6.2.1-10.6.2.99", "full");
     const other = await cluster.node("n2");
     for (let at = 0; at < 50; at++) await cluster.claim(other, requestOf(`p${at}`, [full]));

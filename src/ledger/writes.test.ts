@@ -30,14 +30,14 @@ describe("createClaim() of a name that exists", () => {
     return (await clock.drive(createClaim(draft, holder, { client, clock, signal: never, open }))).kind;
   }
 
-  it("is the holder's own only for the same Pod and NIC, and only where an earlier create is open", async () => {
+  it("is the holder's own only for the same Pod and NIC, and only if an earlier create may have taken effect", async () => {
     assert.equal(await ask("a", "eth0", true), "ours");
     assert.equal(await ask("a", "net1", true), "foreign");
     assert.equal(await ask("b", "eth0", true), "foreign");
     assert.equal(await ask("a", "eth0", false), "foreign");
   });
 
-  it("moves on from somebody else's only when no lost create of its own can come after theirs has gone", async () => {
+  it("gives the name up only when no lost create can take effect after the other claim is deleted", async () => {
     const api = apiOfA();
     api.fail(isCreate, { kind: "late-commit", ms: 5_000, isLost: true });
     clock.after(1_000, () => api.remove(spiderIPAddresses, { name: "10.6.0.1" }));

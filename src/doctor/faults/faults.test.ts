@@ -40,7 +40,7 @@ const said = (found: readonly Disagreement[]) =>
   found.map(({ kind, object, one, other }) => `${kind} ${object}: ${one.text}, but ${other.text}`);
 
 describe("the faults of a node", () => {
-  it("are none where everything agrees, and none that depend on Open vSwitch where that is away", () => {
+  it("do not exist if everything agrees, and exclude those about Open vSwitch while that is away", () => {
     assert.deepEqual(nodeFaults(facts()), []);
     assert.deepEqual(nodeFaults(facts({ ports: undefined })), []);
   });
