@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "#cni";
 import { deleteNetns } from "#linux";
+import { until } from "../../src/base/testing/until.ts";
 import { bare, type Families, type Family, families, overlayOf, type Segment } from "./addresses.ts";
 import { Place } from "./net.ts";
 import type { Site, SiteNode } from "./site.ts";
@@ -92,12 +94,9 @@ export class TrafficPod extends Place {
     try {
       await this.#end();
       await this.#call("DEL");
-      // What DEL has begun to delete is gone when what is queued behind it is.
-      await this.node.netns.rtnl.deleteLinksLater(["none"]);
-      assert.deepEqual(
-        this.netns.rtnl.links().map(({ name }) => name),
-        ["lo"],
-      );
+      // The answer does not wait for the kernel, which deletes links on a thread of its own.
+      const links = () => this.netns.rtnl.links().map(({ name }) => name);
+      await until("loopback alone in the Pod", links, (names) => isDeepStrictEqual(names, ["lo"]));
     } finally {
       this.#remove();
     }
