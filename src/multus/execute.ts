@@ -55,6 +55,11 @@ export function addFailure(pod: PodRef | undefined, { displayName }: Delegate, e
   return new CniError(cniCode, `${where}: ${what}: ${message}`, { text, cause: error });
 }
 
+/** A failure's message without what `addFailure` puts before the plugin's own words. */
+export function withoutAddFailure(message: string): string {
+  return message.replace(/^\[[^\s\]]*\]: error adding container to network "[^"]*": /, "");
+}
+
 /** The message of the Event `AddedInterface`; undefined if the result has neither interfaces nor addresses. */
 export function addedInterfaceMessage({ ifName, displayName }: Delegate, result: CniResult): string | undefined {
   if (result.interfaces.length === 0 && result.ips.length === 0) return undefined;

@@ -6,7 +6,7 @@
  */
 export { assignDevices, planDelegates } from "./delegates.ts";
 export { deviceInfoCapability, deviceInfoFile, devicePluginFile } from "./device-info.ts";
-export { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs } from "./execute.ts";
+export { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs, withoutAddFailure } from "./execute.ts";
 export { clusterNetworkKey, netAttachDefOf, slotOf } from "./net-attach-def.ts";
 export { networkNotFound, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
 export { applyDefaultRoutes, type DefaultRoutePlan, isDefault, planDefaultRoutes } from "./routes.ts";

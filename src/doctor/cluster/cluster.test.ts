@@ -137,7 +137,8 @@ describe("the doctor of a cluster", () => {
     const onHost = apply("on-host", { hostNetwork: true }, {});
     const said = "all 10 addresses of IPPool a are in use";
     tell("a", web, "an older reason", { lastTimestamp: "2026-01-01T00:00:00Z" });
-    tell("b", web, `${said}. What to do: add some. See: spiderpoolctl explain pod web -n shop`, {
+    const where = '[shop/web/uid:kube-system/net]: error adding container to network "kube-system/net": ';
+    tell("b", web, `${where}${said}. What to do: add some. See: spiderpoolctl explain pod web -n shop`, {
       lastTimestamp: "2026-01-01T00:01:00Z",
     });
     for (const uid of [runs, onHost, "former"]) tell(`of-${uid}`, uid, said);

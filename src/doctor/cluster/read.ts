@@ -17,6 +17,7 @@ import {
   type Resource,
   secrets,
 } from "#kube";
+import { withoutAddFailure } from "#multus";
 import { eventTimeMs, lastFailure } from "../told.ts";
 import type { ClusterFacts } from "./facts.ts";
 
@@ -95,7 +96,8 @@ async function readWaiting(client: KubeClient, signal: AbortSignal): Promise<Clu
     .flatMap(({ metadata: { namespace = "", name, uid }, spec }) => {
       const oldestFirst = byPod.get(uid)?.toSorted((a, b) => eventTimeMs(a) - eventTimeMs(b)) ?? [];
       const said = lastFailure(oldestFirst)?.sentence;
-      return said === undefined ? [] : [{ namespace, pod: name, node: spec?.nodeName ?? "", said }];
+      if (said === undefined) return [];
+      return [{ namespace, pod: name, node: spec?.nodeName ?? "", said: withoutAddFailure(said) }];
     })
     .sort((a, b) => `${a.namespace}/${a.pod}`.localeCompare(`${b.namespace}/${b.pod}`));
 }
