@@ -22,6 +22,8 @@ describe("formatExhausted()", () => {
         "all 10 addresses of IPPool a are in use; IPPool b has no address to hand out",
     );
     assert.match(fix, /^add addresses to spec\.ips of IPPool a/);
+    // Some may be in quarantine, and have no Pod that could be deleted.
+    assert.match(fix, /: spiderpoolctl ip show --pool a says who has them$/);
   });
 
   it("stays short for hundreds of pools", () => {

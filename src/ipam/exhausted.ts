@@ -17,6 +17,6 @@ export function formatExhausted(
   );
   return {
     message: `failed to allocate any IPv${family} IP address to NIC ${nic} from IPPools [${listed(names, " ")}]: all IP addresses used out: ${listed(counts, "; ")}`,
-    fix: `add addresses to spec.ips of IPPool ${names[0] ?? ""}, name a further IPPool in the Pod's annotation, or delete Pods that hold addresses of it`,
+    fix: `add addresses to spec.ips of IPPool ${names[0] ?? ""}, name a further IPPool in the Pod's annotation, or free addresses of it: spiderpoolctl ip show --pool ${names[0] ?? ""} says who has them`,
   };
 }

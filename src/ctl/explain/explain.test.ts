@@ -277,6 +277,19 @@ describe("spiderpoolctl explain", () => {
     assert.match(out, /^no pool\n {2}Pod default\/web on node2 \(gone\): NO_POOL/);
   });
 
+  it("names the node that still has a kept address, also where that is no node any more", async () => {
+    const { uid } = cluster.pod("web", ippool({ ipv4: ["a"] })).metadata;
+    cluster.api.apply(events, {
+      metadata: { namespace: "default", name: "e", annotations: { [annotations.errorCode]: "STICKY_HELD" } },
+      involvedObject: { kind: "Pod", namespace: "default", name: "web", uid },
+      ...{ type: "Warning", reason: "AddressHeld", lastTimestamp: new Date().toISOString() },
+      message: "address 10.6.0.10 is kept for Pod default/web and cannot be taken yet: Pod u1 on node n7 still has it",
+      source: { component: "spiderpool-agent" },
+    });
+    const { out } = await cluster.explain("pod", "web");
+    assert.match(out, / {2}- where node n7 is gone for good, delete its Node object: kubectl delete node n7\n/);
+  });
+
   it("says in JSON what it says in words", async () => {
     cluster.pod("web", ippool({ ipv4: ["none"] }));
     const { out } = await cluster.explain("pod", "web", "-o", "json");

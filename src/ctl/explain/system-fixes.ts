@@ -30,8 +30,12 @@ export function systemFixes(
     }
     case "NODE_NOT_READY":
       return onNode("start the kubelet", "systemctl", "restart", "kubelet");
-    case "STICKY_HELD":
-      return [{ text: "where the former node is gone for good, delete the Node object: kubectl delete node NAME" }];
+    case "STICKY_HELD": {
+      const former = / on node (\S+) still has it/.exec(sentence)?.[1];
+      // Nobody but a person knows whether the node is gone: these words are no command that a script runs.
+      if (former === undefined) return [];
+      return [{ text: `where node ${former} is gone for good, delete its Node object: kubectl delete node ${former}` }];
+    }
     default:
       return [];
   }
