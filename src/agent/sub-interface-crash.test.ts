@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Stage, silentLogger } from "#base";
+import { decodeResult, type PluginOutput } from "#cni";
 import { formatIp } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns } from "#linux";
 import { isolated } from "../linux/testing/isolated.ts";
@@ -21,7 +22,10 @@ if (isolated(import.meta.url)) {
 
   before(() => host.rtnl.createVeth({ name: card, up: true, peer: { name: "far0", up: true } }));
 
-  function start(cluster: TestCluster, more: { readonly isSynced?: boolean } = {}): Promise<TestAgent> {
+  function start(
+    cluster: TestCluster,
+    more: { readonly isSynced?: boolean; readonly addMsMax?: number } = {},
+  ): Promise<TestAgent> {
     return cluster.agent("n1", {
       ...more,
       families: [4],
@@ -56,6 +60,32 @@ if (isolated(import.meta.url)) {
     for (const point of points) assert.ok((await play(point)).has(point), `${point} was not reached`);
   }
 
+  /** Lets the cluster's time pass until a call has ended, by itself or by its deadline, which is one of real time. */
+  async function ended(cluster: TestCluster, call: Promise<PluginOutput>): Promise<PluginOutput> {
+    let isOver = false;
+    const over = () => {
+      isOver = true;
+    };
+    call.then(over, over);
+    while (!isOver) {
+      await cluster.advance(100);
+      await delay(1);
+    }
+    return call;
+  }
+
+  /** What an ADD answered with, or why it failed. */
+  async function added(cluster: TestCluster, call: Promise<PluginOutput>): Promise<readonly string[]> {
+    const { exitCode, stdout } = await ended(cluster, call);
+    if (exitCode !== 0) throw new Error(String(stdout));
+    return decodeResult(JSON.parse(String(stdout))).ips.map(({ address }) => formatIp(address.ip));
+  }
+
+  async function deleted(cluster: TestCluster, call: Promise<PluginOutput>): Promise<void> {
+    const { exitCode, stdout } = await ended(cluster, call);
+    assert.equal(exitCode, 0, String(stdout));
+  }
+
   function namespace(): string {
     const path = `/run/netns/crash${namespaces++}`;
     createNetns(path)[Symbol.dispose]();
@@ -78,6 +108,18 @@ if (isolated(import.meta.url)) {
     while (netns.rtnl.links().length > 1) await delay(2);
   }
 
+  /** What a call comes to, where the API server is away or not. */
+  const whole = ["claim", "link", "addresses", "record"] as const;
+  const outages = [
+    { verb: "ADD", away: "never", stages: whole },
+    { verb: "ADD", away: "after the call", stages: whole },
+    // It gets as far as the request for its address, and has a link by then.
+    { verb: "ADD", away: "before the call", stages: ["queue", "pod", "networks", "select"] },
+    { verb: "DEL", away: "never", stages: ["link", "record"] },
+    { verb: "DEL", away: "after the call", stages: ["link", "record"] },
+  ] as const;
+  const unreachable = /the Kubernetes API server cannot be reached.*server http/s;
+
   for (const kind of kinds) {
     const skip = has(kind) ? false : `this kernel has no ${kind}: test/uml.test.ts runs it in one that has`;
     describe(`an agent that is killed while it serves ${kind}`, { skip }, () => {
@@ -85,34 +127,56 @@ if (isolated(import.meta.url)) {
       const ipam = { type: "spiderpool", default_ipv4_ippool: ["p"] };
       const config = { type: kind, master: card, ipam, ...vlan };
 
-      const cases = ["ADD", "DEL"].flatMap((verb) => [false, true].map((isAway) => ({ verb, isAway })));
-      for (const { verb, isAway } of cases) {
-        const meanwhile = isAway ? ", with the API server away until the sandbox is taken down," : "";
+      for (const { verb, away, stages } of outages) {
+        const isAway = away !== "never";
+        const meanwhile = isAway ? `, with the API server away ${away} until an ADD has failed for it,` : "";
         it(`at any stage of ${verb}${meanwhile} loses no address, gives none twice and leaves nothing`, async () => {
           const play = async (point: string | undefined) => {
             using cluster = new TestCluster();
             cluster.pool("p", "10.6.0.1-10.6.0.3");
             const clean = names();
-            const first = await start(cluster);
+            const first = await start(cluster, away === "before the call" ? { addMsMax: 1_500 } : {});
             const uid = cluster.pod({ name: "a" });
+            const of = { nic: "net1", config };
             const [old, next] = [namespace(), namespace()];
-            if (verb === "DEL") await first.add("a", "s1", { netns: old, nic: "net1", config });
+            if (verb === "DEL") await added(cluster, first.call("ADD", "a", "s1", { netns: old, ...of }));
             const reached = armed(first, verb, point);
-            await cluster.api.drive(first.call(verb, "a", "s1", { netns: old, nic: "net1", config }));
+            const cutOff = () => {
+              cluster.api.fake.faults = () => ({ kind: "hang" });
+            };
+            if (away === "before the call") cutOff();
+            const failed = await ended(cluster, first.call(verb, "a", "s1", { netns: old, ...of, uid }));
+            if (away === "before the call" && point === undefined) {
+              assert.match(String(failed.stdout), unreachable);
+              assert.deepEqual(first.records.list(), []);
+              await emptied(old);
+            }
             first.kill();
-            if (isAway) cluster.api.fake.faults = () => ({ kind: "hang" });
+            if (isAway) cutOff();
             const agent = await start(cluster, { isSynced: !isAway });
             // As kubelet: the sandbox whose call failed is taken down, and the Pod, which lives, gets another.
-            await agent.del("a", "s1", { netns: old, nic: "net1", config });
+            await deleted(cluster, agent.call("DEL", "a", "s1", { netns: old, ...of }));
             await emptied(old);
             deleteNetns(old);
+            if (isAway) {
+              const startMs = cluster.api.clock.monotonicMs();
+              await assert.rejects(
+                added(cluster, agent.call("ADD", "a", "s-away", { netns: next, ...of })),
+                unreachable,
+                point,
+              );
+              assert.ok(cluster.api.clock.monotonicMs() - startMs <= 30_000, point);
+              await emptied(next);
+              assert.deepEqual(agent.records.list(), [], point);
+              await deleted(cluster, agent.call("DEL", "a", "s-away", { netns: next, ...of }));
+            }
             cluster.api.fake.faults = () => undefined;
             await cluster.api.drive(agent.ready);
-            const ips = await agent.add("a", "s2", { netns: next, nic: "net1", config });
+            const ips = await added(cluster, agent.call("ADD", "a", "s2", { netns: next, ...of }));
             assert.deepEqual(addressesIn(next), ips, point);
             assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);
             cluster.erase("a");
-            await agent.del("a", "s2", { netns: next, nic: "net1", config });
+            await deleted(cluster, agent.call("DEL", "a", "s2", { netns: next, ...of }));
             await cluster.advance(100_000);
             assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
             await emptied(next);
@@ -120,7 +184,7 @@ if (isolated(import.meta.url)) {
             deleteNetns(next);
             return reached;
           };
-          await atEach(play, verb === "ADD" ? ["claim", "link", "addresses", "record"] : ["link", "record"]);
+          await atEach(play, stages);
         });
       }
     });
@@ -140,12 +204,12 @@ if (isolated(import.meta.url)) {
         await cluster.api.drive(first.call("ADD", "a", "s1", { netns, config }));
         first.kill();
         const agent = await start(cluster);
-        await agent.del("a", "s1", { netns, config });
-        await agent.add("a", "s2", { netns, config });
+        await deleted(cluster, agent.call("DEL", "a", "s1", { netns, config }));
+        await added(cluster, agent.call("ADD", "a", "s2", { netns, config }));
         const made = names().filter((name) => !clean.includes(name));
         assert.deepEqual(made, [`${card}.20`], point);
         assert.equal(host.rtnl.link(`${card}.20`)?.up, true, point);
-        await agent.del("a", "s2", { netns, config });
+        await deleted(cluster, agent.call("DEL", "a", "s2", { netns, config }));
         assert.deepEqual(agent.records.list(), [], point);
         host.rtnl.deleteLink(`${card}.20`);
         deleteNetns(netns);

@@ -63,6 +63,8 @@ interface TestAgentOptions {
   readonly plugins?: ((ipamFor: IpamFor, tasks: Tasks) => readonly Plugin<unknown>[]) | undefined;
   /** It has had its first lists. @default true */
   readonly isSynced?: boolean;
+  /** What an ADD may take, in real time. @default as in the product */
+  readonly addMsMax?: number | undefined;
 }
 
 /** A cluster in memory: one API server, one clock, and agents of as many nodes as a test starts. */
@@ -96,8 +98,8 @@ export class TestCluster implements Disposable {
   }
 
   /** Starts the node's agent; a second start of a node finds records and intents of the first. */
-  async agent(node = "n1", { families = [4, 6], plugins, isSynced = true }: TestAgentOptions = {}): Promise<TestAgent> {
-    const agent = new TestAgent(this, { node, folder: join(this.#folder, node), families, plugins });
+  async agent(node = "n1", { families = [4, 6], isSynced = true, ...more }: TestAgentOptions = {}): Promise<TestAgent> {
+    const agent = new TestAgent(this, { node, folder: join(this.#folder, node), families, ...more });
     this.#agents.push(agent);
     if (isSynced) await this.api.drive(agent.ready);
     return agent;
@@ -169,8 +171,9 @@ export class TestAgent {
       folder,
       families,
       plugins: pluginsFor = (of) => [addressPlugin(of, () => this.linked())] as readonly Plugin<unknown>[],
+      addMsMax,
     }: Required<Pick<TestAgentOptions, "families">> &
-      Pick<TestAgentOptions, "plugins"> & { node: string; folder: string },
+      Pick<TestAgentOptions, "plugins" | "addMsMax"> & { node: string; folder: string },
   ) {
     this.node = node;
     this.#cluster = cluster;
@@ -239,6 +242,7 @@ export class TestAgent {
       ipamFor,
       records: this.records,
       flights: new Flights({ max: 100 }),
+      ...(addMsMax !== undefined && { addMsMax }),
       source: { nad: () => undefined, directory: () => undefined, file: () => undefined },
       clock,
       log,

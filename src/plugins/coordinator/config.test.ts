@@ -116,6 +116,8 @@ describe("decodeCoordinatorConfig", () => {
       ["policyRoutes[0].gw", { policyRoutes: [{ dst: "10.0.0.0/8" }] }],
       ["policyRoutes[0]", { policyRoutes: [{ dst: "10.0.0.0/8", gw: "fd00::1" }] }],
       ["tunePodRoutes", { tunePodRoutes: "yes" }],
+      ["logOptions.logLevel", { logOptions: { logLevel: "verbose" } }],
+      ["logOptions", { logOptions: "debug" }],
     ];
     for (const [field, raw] of cases) assert.equal(refusedField(raw), field, JSON.stringify(raw));
   });
@@ -134,6 +136,12 @@ describe("decodeCoordinatorConfig", () => {
       /route dst "10\.0\.0\.0\/8" and gw "fd00::1" must use the same IP family/,
     );
     assert.match(text({ vethMTU: 0 }), /field vethMTU, value 0, allowed a whole number from 68 to 65535/);
+  });
+
+  it("takes the log options of earlier versions, though they have no effect", () => {
+    for (const logLevel of ["", "Debug", "panic"]) {
+      assert.equal(refusedField({ logOptions: { logLevel, logFile: "/x", logMaxSize: -1 } }), undefined, logLevel);
+    }
   });
 
   it("ignores what earlier versions knew, and takes any negative podRPFilter", () => {

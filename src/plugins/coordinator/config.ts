@@ -1,7 +1,7 @@
 import { linkMtuMin } from "#api";
 import type { JsonObject, PluginConfig } from "#cni";
 import { hostPrefix, type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
-import { flagAt, integerAt, invalid, objectsAt, textAt } from "../decode.ts";
+import { flagAt, integerAt, invalid, objectAt, objectsAt, textAt } from "../decode.ts";
 
 type CoordinatorMode = "auto" | "underlay" | "overlay" | "disabled";
 
@@ -81,8 +81,15 @@ const modes: ReadonlyMap<string, CoordinatorMode> = new Map([
   ["disabled", "disabled"],
 ]);
 
+/** What `logOptions.logLevel` may be: the agent logs, at its own level, but a mistake is told as it always was. */
+const logLevels: readonly string[] = ["debug", "info", "warn", "error", "fatal", "panic"];
+
 /** Throws CniError 7 with field, value and what is allowed. */
 export function decodeCoordinatorConfig(config: PluginConfig): CoordinatorConfig {
+  const logLevel = textAt(objectAt(config.raw, "logOptions"), "logLevel", "logOptions.logLevel");
+  if (logLevel !== undefined && !logLevels.includes(logLevel.toLowerCase())) {
+    throw invalid("logOptions.logLevel", logLevel, logLevels.join(", "));
+  }
   return {
     config,
     fields: decodeFields(config.raw, "podDefaultRouteNic"),

@@ -1,3 +1,4 @@
+import { accessSync, constants } from "node:fs";
 import { readIfThere } from "#base";
 import { type Attachment, CniError, cniCodes, type JsonObject, type PluginConfig, parseJsonObject } from "#cni";
 import { type DatapathType, isEndpoint, type Vlan } from "#ovsdb";
@@ -9,6 +10,7 @@ import {
   linkNameAt,
   macAt,
   macOf,
+  objectAt,
   objectsAt,
   textAt,
   wordAt,
@@ -62,6 +64,7 @@ export interface OvsSettings {
 /** Where the flat file is looked for after configuration_path. */
 const flatFilePaths = ["/etc/kubernetes/cni/net.d/ovs.d/ovs.conf", "/etc/cni/net.d/ovs.d/ovs.conf"] as const;
 
+const deviceInfoKey = "CNIDeviceInfoFile";
 const defaultRetries = 5;
 const defaultIntervalMs = 600;
 
@@ -118,6 +121,20 @@ export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: 
     socketFile: pick("socketFile"),
     readyMs: unlimited ? undefined : (retries ?? defaultRetries) * (intervalMs ?? defaultIntervalMs),
   };
+}
+
+/** What is known of a device must be there for the plugin, which was told of it. Throws CniError 7 where it cannot be read. */
+export function checkDeviceInfo({ config: { raw } }: Pick<OvsConfig, "config">): void {
+  const file = textAt(objectAt(raw, "runtimeConfig"), deviceInfoKey, `runtimeConfig.${deviceInfoKey}`);
+  if (file === undefined) return;
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (cause) {
+    throw new CniError(cniCodes.invalidConfig, "the information about the network's device cannot be read", {
+      details: { field: `runtimeConfig.${deviceInfoKey}`, value: file, allowed: "a file that can be read" },
+      cause,
+    });
+  }
 }
 
 /**

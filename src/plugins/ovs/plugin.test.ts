@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { after, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { type FailPoint, hasCode, type Signal, silentLogger, systemClock } from "#base";
@@ -209,6 +209,21 @@ if (isolated(import.meta.url)) {
         assert.match(CniError.from(error).text, /vswitchd could not open network device .*nonsense|not supported/);
         return true;
       });
+      await assertNothingLeft(one);
+    });
+
+    it("reads what it is told about a device before it does anything, and takes a Pod down without", async () => {
+      const told = "/run/device-info";
+      const one = pod({ runtimeConfig: { CNIDeviceInfoFile: told } }, new StubIpam(["10.10.0.5/24"]));
+      await assert.rejects(one.add(), (error) => {
+        assert.match(CniError.from(error).text, /field runtimeConfig\.CNIDeviceInfoFile, value \/run\/device-info/);
+        return true;
+      });
+      await assertNothingLeft(one);
+      writeFileSync(told, "{}");
+      await one.add();
+      rmSync(told);
+      await one.del();
       await assertNothingLeft(one);
     });
 

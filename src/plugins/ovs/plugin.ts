@@ -26,7 +26,14 @@ import { makePairs, type PairSpec, removePairs, Together } from "../pairs.ts";
 import type { Plugin } from "../plugin.ts";
 import { silence } from "../silence.ts";
 import { checkLinks, checkPort } from "./check.ts";
-import { decodeOvsConfig, type OvsConfig, type OvsSettings, readFlatFile, settingsOf } from "./config.ts";
+import {
+  checkDeviceInfo,
+  decodeOvsConfig,
+  type OvsConfig,
+  type OvsSettings,
+  readFlatFile,
+  settingsOf,
+} from "./config.ts";
 import { retriable } from "./retriable.ts";
 
 interface OvsPluginOptions {
@@ -93,6 +100,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
   async #add(c: OvsConfig, attachment: Attachment, steps: Steps, together: Together): Promise<CniResult> {
     const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
     const settings = settingsOf(c, this.#flat(c), attachment);
+    checkDeviceInfo(c);
     const spec = portSpec(settings, attachment);
     const ovs = ovsFor(settings.socketFile);
     const of = attachment.ifName;
