@@ -1,10 +1,10 @@
-import { type Clock, hasCode, type Logger, type Signal } from "#base";
+import type { Clock, Logger, Signal } from "#base";
 import type { PodRef } from "#cni";
 import { claimName } from "#ip";
 import { fromStore, isPodUid, keyOf, type Pod, retry, runController, type Store } from "#kube";
 import { type AuditWatcher, type Claim, claimKey, type Intents, isTakenOver, type Ledger } from "#ledger";
-import { openNetns } from "#linux";
 import { recordedResult } from "./chain.ts";
+import { hasMac } from "./macs.ts";
 import { podState } from "./pods.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
@@ -186,10 +186,7 @@ export class ClaimsReconciler {
 
   /** Whether a sandbox of the Pod has a NIC with this MAC address. */
   hasMac(podUid: string, mac: string): boolean {
-    const wanted = mac.toLowerCase();
-    return this.#sandboxesOf(podUid)
-      .flatMap((record) => [...macsAnswered(record), ...macsIn(record)])
-      .some((mac) => mac.toLowerCase() === wanted);
+    return this.#sandboxesOf(podUid).some((record) => hasMac(record, mac));
   }
 
   /** The Pod is ending, and whether its sandbox has, only the runtime's DEL or the Pod's absence will tell: no record does. */
@@ -243,22 +240,6 @@ export class ClaimsReconciler {
     if (missing.size > 0) this.#missingSinceMs.set(podKey, missing);
     else this.#missingSinceMs.delete(podKey);
     return afterMs === undefined ? {} : { afterMs };
-  }
-}
-
-/** The MAC addresses of which the record's results tell: also of interfaces that no kernel has. */
-function macsAnswered({ networks }: SandboxRecord): readonly string[] {
-  return networks.flatMap((network) => recordedResult(network)?.interfaces ?? []).flatMap(({ mac }) => mac ?? []);
-}
-
-/** Those that the sandbox has now: an ADD that is still under way has told of none. */
-function macsIn({ netns: { path } }: SandboxRecord): readonly string[] {
-  try {
-    using pod = openNetns(path);
-    return pod.rtnl.links().flatMap(({ mac }) => mac ?? []);
-  } catch (error) {
-    if (hasCode(error, "ENOENT") || hasCode(error, "NOT_A_NETNS")) return [];
-    throw error;
   }
 }
 

@@ -60,29 +60,15 @@ if (isolated(import.meta.url)) {
     for (const point of points) assert.ok((await play(point)).has(point), `${point} was not reached`);
   }
 
-  /** Lets the cluster's time pass until a call has ended, by itself or by its deadline, which is one of real time. */
-  async function ended(cluster: TestCluster, call: Promise<PluginOutput>): Promise<PluginOutput> {
-    let isOver = false;
-    const over = () => {
-      isOver = true;
-    };
-    call.then(over, over);
-    while (!isOver) {
-      await cluster.advance(100);
-      await delay(1);
-    }
-    return call;
-  }
-
   /** What an ADD answered with, or why it failed. */
   async function added(cluster: TestCluster, call: Promise<PluginOutput>): Promise<readonly string[]> {
-    const { exitCode, stdout } = await ended(cluster, call);
+    const { exitCode, stdout } = await cluster.ended(call);
     if (exitCode !== 0) throw new Error(String(stdout));
     return decodeResult(JSON.parse(String(stdout))).ips.map(({ address }) => formatIp(address.ip));
   }
 
   async function deleted(cluster: TestCluster, call: Promise<PluginOutput>): Promise<void> {
-    const { exitCode, stdout } = await ended(cluster, call);
+    const { exitCode, stdout } = await cluster.ended(call);
     assert.equal(exitCode, 0, String(stdout));
   }
 
@@ -145,7 +131,7 @@ if (isolated(import.meta.url)) {
               cluster.api.fake.faults = () => ({ kind: "hang" });
             };
             if (away === "before the call") cutOff();
-            const failed = await ended(cluster, first.call(verb, "a", "s1", { netns: old, ...of, uid }));
+            const failed = await cluster.ended(first.call(verb, "a", "s1", { netns: old, ...of, uid }));
             if (away === "before the call" && point === undefined) {
               assert.match(String(failed.stdout), unreachable);
               assert.deepEqual(first.records.list(), []);

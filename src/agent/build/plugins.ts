@@ -12,6 +12,7 @@ import {
 import { Chain } from "../chain.ts";
 import { clusterConfigOf } from "../cluster-config.ts";
 import { ForeignPlugins } from "../foreign.ts";
+import { holderOfMac } from "../macs.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Context } from "./context.ts";
 
@@ -19,12 +20,13 @@ import type { Context } from "./context.ts";
 export function createPlugins(context: Context, { ipamFor }: Pick<Addresses, "ipamFor">): Chain {
   const { tasks, cluster, ovsClients, detection, host, log, records } = context;
   const ovsFor = (endpoint: string | undefined) => ovsClients.get(endpoint);
+  const holderOf = (mac: string, except: string) => holderOfMac(records, mac, except);
   const plugins = [
     createMirrorPlugin("producer", { ovsFor }),
     createMirrorPlugin("consumer", { ovsFor }),
     createOvsPlugin({ host, ovsFor, ipamFor, tasks, detection }),
     createIfacerPlugin({ host, log }),
-    createMacvlanPlugin({ host, ipamFor, tasks, detection }),
+    createMacvlanPlugin({ host, ipamFor, tasks, detection, holderOf }),
     createIpvlanPlugin({ host, ipamFor, tasks, detection, attached: () => records.plugins() }),
     createVlanPlugin({ host, ipamFor, tasks, detection }),
     createCoordinatorPlugin({

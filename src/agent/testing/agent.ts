@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { decodeSettings, spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderReservedIPs } from "#api";
 import { type FailPoint, type Signal, silentLogger, Tasks } from "#base";
 import {
@@ -128,6 +129,23 @@ export class TestCluster implements Disposable {
   /** Lets everything that is ready run, and time pass. */
   advance(ms = 0): Promise<void> {
     return this.api.clock.advance(ms);
+  }
+
+  /**
+   * Lets time pass until a call has ended that has to do with a kernel, which takes real time, or with the call's deadline,
+   * which is one of real time.
+   */
+  async ended(call: Promise<PluginOutput>): Promise<PluginOutput> {
+    let isOver = false;
+    const over = () => {
+      isOver = true;
+    };
+    call.then(over, over);
+    while (!isOver) {
+      await this.advance(100);
+      await delay(1);
+    }
+    return call;
   }
 
   [Symbol.dispose](): void {

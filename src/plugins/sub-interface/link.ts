@@ -86,14 +86,33 @@ function explain(error: unknown, { make }: SubInterfaceConfig, { home, parent }:
   return error;
 }
 
-/** On one parent each MAC address is there once, as long as the link that has it is up. */
-export function explainUp(error: unknown, mac: string | undefined, parent: Link): unknown {
-  if (codeOf(error) !== "EADDRINUSE") return error;
+/** Who has a MAC address, for people: `except` is the container that wants it. */
+export type HolderOf = (mac: string, except: string) => string | undefined;
+
+/**
+ * On one parent each MAC address is there once, as long as the link that has it is up. A Pod of no fixed address gets another
+ * one when the runtime tries again; one that keeps its address waits for whoever is named here.
+ */
+export function explainUp(
+  error: unknown,
+  { pod, home, parent }: Place,
+  { mac, of, holderOf }: { readonly mac: string | undefined; readonly of: Attachment; readonly holderOf: HolderOf },
+): unknown {
+  if (codeOf(error) !== "EADDRINUSE" || mac === undefined) return error;
+  const isOwn = ({ name }: Link) => home === pod && name === of.ifName;
+  const has = (link: Link) => link.mac === mac && [link.index, link.peerIndex].includes(parent.index) && !isOwn(link);
+  const beside = home.rtnl.links().find(has);
+  const known = beside === undefined ? holderOf(mac, of.containerId) : `the interface ${beside.name}`;
+  const fix =
+    known === undefined
+      ? `look for it in the node's other network namespaces (\`lsns -t net\`, \`nsenter --net=PATH ip link\`), and delete it`
+      : `delete or change ${known}`;
   return new SpiderError("MAC_TAKEN", `another interface on ${parent.name} has the MAC address ${mac}`, {
     cause: error,
     details: {
       master: parent.name,
-      fix: "find the Pod of this node with the same address or `mac`; the runtime tries again when it is gone",
+      holder: known ?? "an interface in a network namespace of which nothing is on record",
+      fix: `${fix}; the runtime tries again, and a Pod that keeps no address gets another one then`,
     },
   });
 }

@@ -31,7 +31,7 @@ import { bringUp, makePairs, type PairSpec, removePairs, Together, vethsOf } fro
 import type { Plugin, StatusOptions } from "../plugin.ts";
 import { dropAddresses } from "../silence.ts";
 import { decodeIpvlan, decodeMacvlan, decodeVlan, requestedMac, type SubInterfaceConfig } from "./config.ts";
-import { createLink, explainUp, linkSpec, type Place, removeLink } from "./link.ts";
+import { createLink, explainUp, type HolderOf, linkSpec, type Place, removeLink } from "./link.ts";
 import { findParent } from "./parent.ts";
 
 interface SubInterfacePluginOptions {
@@ -43,6 +43,8 @@ interface SubInterfacePluginOptions {
   readonly tasks: Tasks;
   /** @default neither */
   readonly detection?: Detection;
+  /** Which other container has a MAC address. @default nothing is known of any */
+  readonly holderOf?: HolderOf;
   /** The configurations of attachments that live, of all plugins. @default none are known */
   readonly attached?: () => Iterable<JsonObject>;
 }
@@ -175,18 +177,20 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   /** Brings the link up with its addresses, asks for the gateways where that is wanted, and tells the segment. */
   async #giveAddresses(
     c: SubInterfaceConfig,
-    { ifName: of }: Attachment,
+    attachment: Attachment,
     steps: Steps,
-    { pod, parent, link, given, mac, asking }: Made,
+    { link, given, mac, asking, ...place }: Made,
   ): Promise<void> {
-    const { tasks, detection = noDetection } = this.#options;
+    const { tasks, detection = noDetection, holderOf = () => undefined } = this.#options;
+    const { ifName: of } = attachment;
+    const { pod } = place;
     const { ips, routes } = given;
     const configure = async (o: Signal) => {
       asking?.end();
       try {
         await this.#configure(pod, { name: of, index: link.index }, { ips, routes, mac, arpNotify: true });
       } catch (error) {
-        throw explainUp(error, mac ?? link.mac, parent);
+        throw explainUp(error, place, { mac: mac ?? link.mac, of: attachment, holderOf });
       }
       if (detection.gateways && hasSegment(c)) await checkGateways(pod, of, ips, { ...o, detection });
     };
@@ -271,7 +275,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
 }
 
 /** A link that was made, and what it is given. */
-interface Made extends Pick<Place, "pod" | "parent"> {
+interface Made extends Place {
   readonly link: Link;
   readonly given: CniResult;
   /** undefined: the one that it has. */

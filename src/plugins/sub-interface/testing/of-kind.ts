@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import type { SpiderError } from "#base";
 import { CniError, type CniResult, emptyResult, type Ipam } from "#cni";
 import { parsePrefix } from "#ip";
 import { StubIpam } from "../../testing/stub-ipam.ts";
@@ -44,6 +45,16 @@ export function testsOfKind(kind: Kind, { parent, gatewayNetns }: Segment, pods:
       await same.add();
       ping(same.netns, "10.10.0.1");
       await same.del();
+      await assertNothingLeft(one);
+    });
+
+    it("names the interface of the node that has the MAC address, also where it is the parent", async () => {
+      const mac = host.rtnl.link(parent)?.mac ?? "";
+      const one = pod(kind, { mac }, { ipam: new StubIpam(both) });
+      await assert.rejects(one.add(), ({ code, details }: SpiderError) => {
+        assert.deepEqual([code, details["holder"]], ["MAC_TAKEN", `the interface ${parent}`]);
+        return true;
+      });
       await assertNothingLeft(one);
     });
 
