@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { silentLogger } from "#base";
 import { type JsonObject, type PluginConfig, supportedVersions } from "#cni";
+import { parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
 import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
 import { ipamTypeOf } from "../src/agent/foreign.ts";
@@ -15,6 +16,7 @@ import { startOvsNode } from "../src/plugins/testing/ovs-node.ts";
 
 const hostLocal = { type: "host-local", dataDir: "/run/host-local", ranges: [[{ subnet: "10.1.0.0/16" }]] };
 const gateway = { ...hostLocal, routes: [{ dst: "0.0.0.0/0" }] };
+const ovsConfig = { name: "main", type: "ovs", bridge: "br1" };
 const cluster = { mode: "underlay", overlayPodCIDR: ["10.233.64.0/18"], serviceCIDR: ["10.233.0.0/18"] };
 
 /** What the CNI specification (0.3.0 to 1.1.0) demands of plugins, tested with our executables as a runtime runs them. */
@@ -265,6 +267,9 @@ if (isolated(import.meta.url)) {
         );
         assert.match(inPod("ip", "-br", "link"), /^lo [^\n]*\n?$/);
         assert.deepEqual(state(), nothing);
+        // The runtime's DEL comes all the same.
+        assert.equal((await succeed("DEL", { config: conf({ clusterNetwork: "late" }) })).stdout, "");
+        assert.deepEqual(state(), nothing);
       }));
 
     it("14. the runtime's own namespace is error 8, unless it is permitted", async () => {
@@ -273,6 +278,13 @@ if (isolated(import.meta.url)) {
       assert.deepEqual([code, msg], [8, "plugin's netns and netns from CNI_NETNS should not be the same"]);
       assert.equal((await fail("ADD", { netns: "/run/netns/none" })).code, 8);
       const config = { cniVersion: "1.0.0", name: "main", type: "somebody-elses", ipam: { type: "spiderpool" } };
+      // A DEL there would take down an interface of the node's that has the name of a Pod's.
+      hostNetns().rtnl.createVeth({ name: "eth0", up: true, peer: { name: "eth0-peer" } });
+      hostNetns().rtnl.addAddress("eth0", parsePrefix("10.99.0.1/16"));
+      const del = await fail("DEL", { ...own, executable: "ovs", config: { ...ovsConfig, cniVersion: "1.0.0" } });
+      assert.deepEqual([del.code, del.msg], [8, msg]);
+      assert.match(sh("ip addr show eth0"), /10\.99\.0\.1/);
+      hostNetns().rtnl.deleteLink("eth0");
       const permitted = { ...own, executable: "spiderpool", config, env: { CNI_NETNS_OVERRIDE: "true" } };
       await succeed("ADD", permitted);
       await succeed("DEL", permitted);

@@ -40,15 +40,34 @@ export function checkNetns({ netns, netnsOverride, executable }: CniRequest, ste
     // Who only asks for addresses may have a namespace that is not seen from here.
     if (executable === ownIpam && readNetnsId(netns) === undefined) return { path: netns, device: "0", inode: "0" };
     const { id } = podOf({ netns }, steps);
-    if (sameNetns(id, hostNetns().id) && !netnsOverride) {
-      throw new CniError(cniCodes.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same", {
-        details: { netns },
-      });
-    }
+    if (sameNetns(id, hostNetns().id) && !netnsOverride) throw ownNetns(netns);
     return { path: netns, device: String(id.device), inode: String(id.inode) };
   } catch (error) {
     throw CniError.from(error, cniCodes.invalidNetns);
   }
+}
+
+/**
+ * The same for a DEL of which nothing is on record: an interface of the node's that has the name of a Pod's is none of ours.
+ * What is no namespace any more is success, as always.
+ */
+export function refuseOwnNetns({ netns, netnsOverride }: CniRequest): void {
+  if (netns !== "" && !netnsOverride && isOwnNetns(netns)) throw ownNetns(netns);
+}
+
+function isOwnNetns(netns: string): boolean {
+  try {
+    const id = readNetnsId(netns);
+    return id !== undefined && sameNetns(id, hostNetns().id);
+  } catch {
+    return false;
+  }
+}
+
+function ownNetns(netns: string): CniError {
+  return new CniError(cniCodes.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same", {
+    details: { netns },
+  });
 }
 
 /** What is known of a sandbox before its first side effect. */

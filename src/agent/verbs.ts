@@ -31,6 +31,7 @@ import {
   recordedNetwork,
   recordKey,
   recordNetwork,
+  refuseOwnNetns,
 } from "./recording.ts";
 import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "./records.ts";
 import { hostOf, type Running } from "./running.ts";
@@ -171,6 +172,7 @@ export class Verbs {
     const { records, chain, removed, log } = this.#options;
     const { steps } = running;
     const record = records.read(recordKey(request));
+    if (record === undefined) refuseOwnNetns(request);
     const failures: unknown[] = [];
     for (const network of (record?.networks ?? this.#unrecorded(request)).toReversed()) {
       const call = recordedCall(request, network, hostOf(request, running));
