@@ -24,6 +24,13 @@ const statefulActs = [
 /** What happens to the StatefulSet; `at` is the number of its replicas, or an ordinal. */
 export type StatefulAct = (typeof statefulActs)[number];
 
+const virtualActs = [
+  ...["start", "start", "start", "lose", "force", "crash", "stop"],
+  ...["migrate", "migrate", "migrate", "migrate", "stay", "stay"],
+] as const;
+/** What happens to the virtual machine. */
+export type VirtualAct = (typeof virtualActs)[number];
+
 /** What a plan may be about. */
 const plannable = ["stateful", "app", "pool"] as const;
 
@@ -54,6 +61,8 @@ export type Op = { readonly atMs: number } & (
   | { readonly kind: "break-watches"; readonly who: Who; readonly expire: boolean }
   | { readonly kind: "half-open"; readonly who: Who }
   | { readonly kind: "stateful"; readonly act: StatefulAct; readonly at: number }
+  /** A virtual machine starts, stops, loses its Pod, or migrates live, which is given up when it stays. */
+  | { readonly kind: "virtual"; readonly act: VirtualAct }
   /** A host that is not ours takes an address of a pool, by its place in it. */
   | { readonly kind: "foreign"; readonly pool: number; readonly at: number; readonly ms: number }
   | { readonly kind: "pool-size"; readonly pool: number; readonly size: number }
@@ -267,6 +276,7 @@ const ownKinds = {
       ...{ atMs, kind: "plan", of: random.pick(plannable), at: random.int(2), size: 1 + random.int(8) },
     }),
   },
+  virtual: { weight: 60, make: ({ random, atMs }) => ({ atMs, kind: "virtual", act: random.pick(virtualActs) }) },
   "pool-rename": { weight: 8, make: ({ atMs, pool }) => ({ atMs, kind: "pool-rename", pool }) },
   "dual-stack": {
     weight: 3,

@@ -2,20 +2,30 @@ import type { SpiderIPAddressSpec } from "#api";
 import type { Change, Server } from "./server.ts";
 import { isWanted, statefulTable } from "./stateful.ts";
 import { Violation } from "./violation.ts";
+import { isOfVirtual, isVirtualThere, virtualTable } from "./virtual.ts";
 
 interface Told {
   readonly ip: string;
   readonly poolUid: string;
-  readonly podName: string;
+  readonly spec: SpiderIPAddressSpec;
 }
 
-function keyOf(podName: string, nic: string | undefined, ip: string): string {
-  return `${podName}/${nic} IPv${ip.includes(":") ? 6 : 4}`;
+/** For whom an address is kept: a Pod's name, or the virtual machine. */
+export function keeperOf(spec: SpiderIPAddressSpec): string {
+  return isOfVirtual(spec) ? "the virtual machine" : (spec.podName ?? "");
+}
+
+function keyOf(spec: SpiderIPAddressSpec, ip: string): string {
+  return `${keeperOf(spec)}/${spec.nic} IPv${ip.includes(":") ? 6 : 4}`;
+}
+
+function isKept(server: Server, spec: SpiderIPAddressSpec): boolean {
+  return isOfVirtual(spec) ? isVirtualThere(server) : isWanted(server, spec.podName ?? "");
 }
 
 /**
  * What must hold of addresses that outlive their Pods: the next Pod of the name has the address of the former one as long as
- * the StatefulSet wants it and its pool is there, and until then nobody lets it go.
+ * the StatefulSet or the virtual machine wants it and its pool is there, and until then nobody lets it go.
  */
 export class KeptLaw {
   readonly #server: Server;
@@ -24,7 +34,9 @@ export class KeptLaw {
 
   constructor(server: Server, poolTable: string) {
     this.#server = server;
-    server.store.listen(statefulTable, () => this.#forget(({ podName }) => !isWanted(server, podName)));
+    for (const table of [statefulTable, virtualTable]) {
+      server.store.listen(table, () => this.#forget(({ spec }) => !isKept(server, spec)));
+    }
     server.store.listen(poolTable, ({ type, object }: Change) => {
       const goes = type === "DELETED" || object.metadata.deletionTimestamp !== undefined;
       if (goes) this.#forget(({ poolUid }) => poolUid === object.metadata.uid);
@@ -32,19 +44,20 @@ export class KeptLaw {
   }
 
   /** An ADD was answered with the address of this claim. */
-  answered(ip: string, { purpose, podName = "", nic, poolUID }: SpiderIPAddressSpec): void {
-    if (purpose !== "Sticky") return;
-    const key = keyOf(podName, nic, ip);
+  answered(ip: string, spec: SpiderIPAddressSpec): void {
+    if (spec.purpose !== "Sticky") return;
+    const key = keyOf(spec, ip);
     const before = this.#told.get(key);
-    if (isWanted(this.#server, podName)) this.#told.set(key, { ip, poolUid: poolUID, podName });
+    if (isKept(this.#server, spec)) this.#told.set(key, { ip, poolUid: spec.poolUID, spec });
     if (before === undefined || before.ip === ip) return;
     throw new Violation("a sticky Pod has its recorded address", `${key} had ${before.ip}, and has ${ip} now`);
   }
 
   /** The claim was deleted. */
-  released(ip: string, { purpose, podName = "", nic }: SpiderIPAddressSpec, by: string): void {
-    if (purpose !== "Sticky" || this.#told.get(keyOf(podName, nic, ip))?.ip !== ip) return;
-    throw new Violation("a sticky address goes with its owner", `${ip} of ${podName}/${nic} was released by ${by}`);
+  released(ip: string, spec: SpiderIPAddressSpec, by: string): void {
+    const key = keyOf(spec, ip);
+    if (spec.purpose !== "Sticky" || this.#told.get(key)?.ip !== ip) return;
+    throw new Violation("a sticky address goes with its owner", `${ip} of ${key} was released by ${by}`);
   }
 
   /** The address was set aside, because another host has it. */

@@ -2,6 +2,7 @@ import type { SpiderIPAddressSpec } from "#api";
 import { claimTable } from "./law.ts";
 import type { Author, Server } from "./server.ts";
 import { Violation } from "./violation.ts";
+import { virtualOf } from "./virtual.ts";
 
 /**
  * An ADD sends so many creates for one address at most, lost and refused ones included. By what agents know of a pool the
@@ -24,7 +25,7 @@ export class WritesLaw {
   readonly #server: Server;
   /** By sandbox, NIC and family. */
   readonly #creates = new Map<string, number>();
-  /** By name of the Pod. */
+  /** By name of the Pod; all Pods of the virtual machine have one endpoint, which has its name. */
   readonly #pods = new Map<string, { readonly sandboxes: Set<string>; writes: number }>();
 
   constructor(server: Server) {
@@ -51,7 +52,8 @@ export class WritesLaw {
     if (sent > createsMax) throw new Violation("an ADD sends few creates", `${sent} for ${key}`);
   }
 
-  #count(pod: string, sandbox: string | undefined): void {
+  #count(podKey: string, sandbox: string | undefined): void {
+    const pod = virtualOf(podKey) ?? podKey;
     const of = this.#pods.get(pod) ?? { sandboxes: new Set(), writes: 0 };
     this.#pods.set(pod, of);
     if (sandbox !== undefined) of.sandboxes.add(sandbox);

@@ -135,6 +135,17 @@ export const mistakes: readonly Mistake[] = [
     focus: ["stateful"],
   },
   {
+    name: "the target of a live migration takes the address that the source has",
+    edits: [
+      {
+        file: "src/ledger/kept.ts",
+        find: "if (claim.spec.node === undefined) return claim;",
+        put: "return claim;",
+      },
+    ],
+    focus: ["virtual"],
+  },
+  {
     name: "a sticky address is collected although its StatefulSet wants it",
     edits: [
       {

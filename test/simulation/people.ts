@@ -1,7 +1,7 @@
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Manifest } from "../../src/ctl/manifests.ts";
 import { BarePods } from "./bare-pods.ts";
-import { type History, type Op, type StatefulAct, shape, type Who } from "./history.ts";
+import { type History, type Op, type StatefulAct, shape, type VirtualAct, type Who } from "./history.ts";
 import { idOf } from "./kubelet.ts";
 import { claimTable } from "./law.ts";
 import { Outages } from "./outages.ts";
@@ -85,6 +85,7 @@ export class People {
     crash: ({ slot }) => this.#pods.tell("crash", this.#pods.get(slot)),
     "second-sandbox": ({ slot }) => this.#pods.tell("second-sandbox", this.#pods.get(slot)),
     stateful: ({ act, at }) => this.#toStateful(act, at),
+    virtual: ({ act }) => this.#toVirtual(act),
     "manager-away": ({ at, ms }) => {
       this.#world.stateful.rest(ms);
       this.#world.stateful.restart(at, { force: false });
@@ -227,6 +228,7 @@ export class People {
     const world = this.#world;
     world.server.heal();
     world.wire.foreign.clear();
+    world.virtual.stay();
     for (const process of world.processes()) process.resume();
     this.#outages.end();
     for (const [at, controller] of world.controllers.entries()) if (controller === undefined) world.startController(at);
@@ -299,6 +301,13 @@ export class People {
     else if (act === "restart" || act === "force") stateful.restart(at, { force: act === "force" });
     else if (act === "crash") this.#pods.tell("crash", stateful.pod(at));
     else stateful.delete({ orphan: act === "orphan" });
+  }
+
+  #toVirtual(act: VirtualAct): void {
+    const { virtual } = this.#world;
+    if (act === "crash") this.#pods.tell("crash", virtual.source());
+    else if (act === "lose" || act === "force") virtual.lose({ force: act === "force" });
+    else virtual[act]();
   }
 
   #claim(at: number): KubeObject | undefined {

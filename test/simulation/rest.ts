@@ -1,9 +1,11 @@
+import type { SpiderIPAddressSpec } from "#api";
 import { formatIp, type IpSet, parseIp, tryParseClaimName } from "#ip";
 import { at, textAt } from "../../lab/api/index.ts";
 import { isOfApplication } from "./applications.ts";
 import { shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
 import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
+import { keeperOf } from "./law-kept.ts";
 import { setOf } from "./law-parts.ts";
 import { isCutOff, type Namespace } from "./machine.ts";
 import { sixName } from "./pools.ts";
@@ -12,6 +14,7 @@ import { checkParts, freeForPod } from "./rest-parts.ts";
 import type { KubeObject, Server } from "./server.ts";
 import { isWanted } from "./stateful.ts";
 import { Violation } from "./violation.ts";
+import { hasVirtualPod, isOfVirtual, isVirtualThere } from "./virtual.ts";
 import type { World } from "./world.ts";
 
 /** What an 'until' that others wrote may be late by: clocks that are off, and a collector that looks twice. */
@@ -89,19 +92,27 @@ export function whoWaits({ server, nodes }: World): readonly string[] {
 function checkKept({ server, time }: World, claims: readonly KubeObject[]): void {
   const keys = new Set<string>();
   for (const claim of claims) {
-    const { purpose, podNamespace = "", podName = "", nic, until = "", address } = specOf(claim);
+    const spec = specOf(claim);
+    const { purpose, podName = "", nic, until = "", address } = spec;
     const { name } = claim.metadata;
     if (purpose === "Quarantine" && Date.parse(until) + lateMsMax < epochMs + time.nowMs) {
       throw new Violation("what is set aside is free again after its time", `${name}, until ${until}`);
     }
     if (purpose !== "Sticky") continue;
     // The Pod may have outlived its StatefulSet.
-    if (!isWanted(server, podName) && server.get("/pods", { namespace: podNamespace, name: podName }) === undefined)
+    if (!isKeeperThere(server, spec))
       throw new Violation("a sticky address goes with its owner", `${name} of ${podName}`);
-    const key = `${podName}/${nic}/${address.includes(":")}`;
+    const key = `${keeperOf(spec)}/${nic}/${address.includes(":")}`;
     if (keys.has(key)) throw new Violation("one sticky address for a Pod's NIC and family", `${podName} at ${name}`);
     keys.add(key);
   }
+}
+
+/** Whether there is, or will be, a Pod that has or gets the address. */
+function isKeeperThere(server: Server, spec: SpiderIPAddressSpec): boolean {
+  const { podNamespace: namespace = "", podName = "" } = spec;
+  if (isOfVirtual(spec)) return isVirtualThere(server) || hasVirtualPod(server);
+  return isWanted(server, podName) || server.get("/pods", { namespace, name: podName }) !== undefined;
 }
 
 /** A Pod of two addresses that waits for one may hold the other: what it had before a try, the try leaves it. */

@@ -10,6 +10,7 @@ import { epochMs, type Process } from "./process.ts";
 import { Random } from "./random.ts";
 import { Stream } from "./stream.ts";
 import type { Time } from "./time.ts";
+import { virtualDefinition } from "./virtual.ts";
 
 /** What becomes of one request instead of the ordinary. */
 export const effects = [
@@ -437,6 +438,7 @@ function crds(): readonly Fields[] {
   const folder = fileURLToPath(new URL("../../charts/spiderpool/crds/", import.meta.url));
   definitions ??= globSync(`${folder}*.yaml`)
     .sort()
-    .flatMap((file) => definitionsIn(readFileSync(file, "utf8")));
+    .flatMap((file) => definitionsIn(readFileSync(file, "utf8")))
+    .concat(virtualDefinition);
   return definitions;
 }

@@ -28,6 +28,12 @@ describe("the law of addresses", () => {
     if (failure !== undefined) assert.fail((await simulation.minimise(failure)).text);
   });
 
+  it("holds where a virtual machine migrates live, which is refused while its Pod runs, and where that Pod is lost", async () => {
+    const simulation = await Simulation.load();
+    const { failure } = await simulation.search("virtual", 15_000, () => {}, simulation.focusOn(["virtual"]));
+    if (failure !== undefined) assert.fail((await simulation.minimise(failure)).text);
+  });
+
   it("is judged the same way twice: a seed is a history", async () => {
     const simulation = await Simulation.load();
     const once = await simulation.search("again", 4_000);

@@ -14,6 +14,7 @@ import { Server } from "./server.ts";
 import { Stateful } from "./stateful.ts";
 import { Time } from "./time.ts";
 import { Violation } from "./violation.ts";
+import { Virtual } from "./virtual.ts";
 import { Wire } from "./wire.ts";
 
 /** A node and what runs on it. */
@@ -51,6 +52,7 @@ export class World {
   readonly law: Law;
   readonly wire: Wire;
   readonly stateful: Stateful;
+  readonly virtual: Virtual;
   readonly applications: Applications;
   #starts = 0;
   #registered = 0;
@@ -72,6 +74,7 @@ export class World {
     for (const machine of machines) Object.assign(machine, { wire: this.wire, detects });
     const { server, time } = this;
     this.stateful = new Stateful({ server, time, seed: options.seed });
+    this.virtual = new Virtual({ server, time, seed: options.seed });
     this.applications = new Applications({ server, time, seed: options.seed });
     this.law = new Law({
       ...{ server, time, machines },
