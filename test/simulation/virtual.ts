@@ -5,7 +5,7 @@ import { isOver, nodeOf } from "./kubelet.ts";
 import { Random } from "./random.ts";
 import type { Change, KubeObject, Server } from "./server.ts";
 import { soon } from "./soon.ts";
-import type { StatefulOptions } from "./stateful.ts";
+import type { Time } from "./time.ts";
 
 export const virtualTable = "kubevirt.io/virtualmachineinstances";
 const [group, plural, kind] = ["kubevirt.io", "virtualmachineinstances", "VirtualMachineInstance"] as const;
@@ -24,18 +24,24 @@ export const virtualDefinition: Fields = {
   },
 };
 
+interface VirtualOptions {
+  readonly server: Server;
+  readonly time: Time;
+  readonly seed: string;
+}
+
 /**
  * The virtual machine `vm`, and what KubeVirt does for it: a Pod that runs it, made again on any node when that has gone, and
  * while it migrates live a second one on another node. The second one gets no address as long as the first has it, so that
  * KubeVirt gives the migration up after a while; or it takes the machine over where the first is lost.
  */
 export class Virtual {
-  readonly #options: StatefulOptions;
+  readonly #options: VirtualOptions;
   readonly #random: Random;
   readonly #poke: () => void;
   #launchers = 0;
 
-  constructor(options: StatefulOptions) {
+  constructor(options: VirtualOptions) {
     this.#options = options;
     this.#random = new Random(options.seed, "virtual");
     this.#poke = soon(options.time, this.#random, () => this.#reconcile());
