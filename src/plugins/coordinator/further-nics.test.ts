@@ -44,6 +44,29 @@ if (isolated(import.meta.url)) {
       await assertNothingLeft(one, ["10.6.0.16", "10.7.0.16", "fd06::16", "fd07::16"]);
     });
 
+    for (const tunePodRoutes of [true, false]) {
+      it(`finds nothing missing on a NIC when a later one brings the only default route, tunePodRoutes ${tunePodRoutes}`, async () => {
+        const policyRoutes = [{ dst: "192.168.7.0/24", gw: "10.7.0.2" }];
+        const one = pod(["10.6.0.41/16"], { tunePodRoutes });
+        await one.add();
+        one.inside("ip", "route", "del", "default");
+        one.addNic("net1", ["10.7.0.41/16"], []);
+        one.inside("ip", "route", "del", "default", "dev", "net1");
+        await one.add("net1", undefined, { policyRoutes });
+        one.addNic("net2", ["10.8.0.41/16"], ["10.8.0.1"]);
+        await one.add("net2");
+        await Promise.all([one.check(), one.check("net1"), one.check("net2")]);
+        assert.match(one.inside("ip", "route"), /^default via 10\.8\.0\.1 dev net2/m);
+        const wayOf = (dst: string) => one.inside("ip", "route", "get", dst, "from", "10.7.0.41");
+        assert.match(wayOf("192.168.7.9"), /via 10\.7\.0\.2 dev net1/);
+        for (const address of ["10.6.0.41", "10.7.0.41", "10.8.0.41"]) onNode(...ping(address));
+        await one.del("net2");
+        await one.del("net1");
+        await one.del();
+        await assertNothingLeft(one, ["10.6.0.41", "10.7.0.41", "10.8.0.41"]);
+      });
+    }
+
     it("moves the second NIC's next hop of an IPv6 multipath default route, and leaves the first NIC's", async () => {
       const one = pod(["fd06::33/64"]);
       await one.add();
