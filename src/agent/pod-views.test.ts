@@ -222,14 +222,23 @@ describe("the views of a Pod", () => {
     assert.deepEqual([statuses().length, endpoint()], [1, undefined]);
   });
 
+  const about = {
+    ...{ containerId: "c", netns: "", ifName: "eth0", args: new Map() },
+    pod: { namespace: "default", name: "a", uid: "" },
+  };
+
+  it("tells once in five minutes of conflicts, though each try meets them at other addresses", async () => {
+    const conflict = (ip: string) => new SpiderError("ADDRESS_CONFLICT", `ip conflict: ${ip} is located elsewhere`);
+    for (const ip of ["10.6.0.1", "10.6.0.2"]) views.failed(about, conflict(ip));
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 1);
+    await api.clock.advance(300_000);
+    views.failed(about, conflict("10.6.0.3"));
+    await api.clock.advance(1_000);
+    assert.match(told().at(-1) ?? "", /10\.6\.0\.3/);
+  });
+
   it("tells the Pod why an ADD failed, with a reason that can be searched for", async () => {
-    const about = {
-      containerId: "c",
-      netns: "",
-      ifName: "eth0",
-      args: new Map(),
-      pod: { namespace: "default", name: "a", uid: "" },
-    };
     views.failed(about, new SpiderError("POOL_EXHAUSTED", "all used", { details: { fix: "add some" } }));
     views.failed(about, new CniError(cniCodes.failed, "no", { cause: new SpiderError("WRONG_INPUT", "bad") }));
     views.failed(about, new Error("boom"));

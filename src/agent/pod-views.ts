@@ -160,6 +160,7 @@ export class PodViews {
       reason,
       message: `${message}${hintMark}spiderpoolctl explain pod ${name} -n ${namespace}`,
       annotations: { [annotations.errorCode]: code },
+      ...(differentEachTry.has(code) && { cause: code }),
     });
   }
 
@@ -181,6 +182,9 @@ function attachedBy(record: SandboxRecord, log: Logger): readonly Attached[] {
     return [{ displayName: network.name, master: position === 0, result, deviceInfo }];
   });
 }
+
+/** Failures whose sentence names an address or a port, which are others at every try of the kubelet: one Event for all. */
+const differentEachTry: ReadonlySet<string> = new Set(["ADDRESS_CONFLICT", "OVS_PORT_NOT_READY", "OVSDB_REFUSED"]);
 
 /** The reasons of Events by error code. For all other codes it is `NetworkFailed`. */
 const reasons: Readonly<Record<string, string>> = {
