@@ -1,15 +1,17 @@
 /**
  * How many creates a Pod costs when many nodes fill one pool at once, by the rule for choosing the next address. A simulation
- * in virtual time with the product's own `Chooser`: `node bench/choice-simulation.ts`. The decision note cites its table.
+ * in virtual time with the product's own `Chooser` and `Turns`: `node bench/choice-simulation.ts`. The decision note cites its table.
  *
- * Model: all Pods ask at once, each on a random node. A node has at most four creates in flight. The API server works on four
- * creates at a time, 2 ms each, and answers the second create of an address with 409. Watches lag by 5 ms. The leader
- * publishes the usage when allocations since the last time are at least a third of what is free, at least 25 ms and at most
- * 1 s apart (for the random rule once a second); nodes know their rank from the start.
+ * Model: all Pods ask at once, each on a random node, and a node creates when it is its Pods' turn. The API server works on four
+ * creates at a time, 6 ms each, and answers the second create of an address with 409. Watches lag by 10 ms. The leader
+ * publishes the usage when allocations since the last time are at least a quarter of what is free or there are a tenth more
+ * nodes, at least 25 ms and at most 1 s apart (for the random rule once a second); a node has a rank when it has a claim.
  */
+import { never } from "#base";
 import { type Ip, IpSet, ipFromValue, ipValue } from "#ip";
-import { Chooser } from "#ipam";
+import { Chooser, type UsageSnapshot } from "#ipam";
 import { fractionsFrom } from "../src/base/testing/random.ts";
+import { Turns } from "../src/ledger/turns.ts";
 
 interface Scenario {
   readonly title: string;
@@ -36,9 +38,10 @@ const scenarios: readonly Scenario[] = [
 
 const seeds = [1, 2, 3, 4, 5];
 const apiSlots = 4;
-const createMs = 2;
-const watchLagMs = 5;
-const inFlightMax = 4;
+const createMs = 6;
+const watchLagMs = 10;
+/** How often the leader looks. */
+const lookMs = 5;
 const publishMsMin = 25;
 const publishMsMax = 1000;
 const hintMs = 2;
@@ -58,10 +61,12 @@ class Timeline {
     this.#acts.splice(at, 0, { atMs, act });
   }
 
-  run(): void {
+  /** Promises settle between two acts, as they do in a program. */
+  async run(): Promise<void> {
     for (let next = this.#acts.shift(); next !== undefined; next = this.#acts.shift()) {
       this.nowMs = next.atMs;
       next.act();
+      await new Promise((resolve) => setImmediate(resolve));
     }
   }
 }
@@ -81,12 +86,15 @@ class Api {
     this.seen = claims;
   }
 
-  create(ip: Ip, answer: (created: boolean) => void): void {
-    if (this.#busy < apiSlots) this.#work(ip, answer);
-    else this.#queue.push(() => this.#work(ip, answer));
+  /** Resolves with whether it made the claim. */
+  create(agent: Agent, ip: Ip): Promise<boolean> {
+    return new Promise((answer) => {
+      if (this.#busy < apiSlots) this.#work(agent, ip, answer);
+      else this.#queue.push(() => this.#work(agent, ip, answer));
+    });
   }
 
-  #work(ip: Ip, answer: (created: boolean) => void): void {
+  #work(agent: Agent, ip: Ip, answer: (created: boolean) => void): void {
     this.#busy++;
     this.#timeline.after(createMs, () => {
       this.#busy--;
@@ -94,6 +102,7 @@ class Api {
       this.claims = this.claims.add(ip);
       this.#timeline.after(watchLagMs, () => {
         this.seen = this.seen.add(ip);
+        if (created) agent.seen++;
       });
       answer(created);
       this.#queue.shift()?.();
@@ -102,12 +111,15 @@ class Api {
 }
 
 interface Agent {
-  readonly rank: number;
   readonly chooser: Chooser;
+  readonly turns: Turns;
+  /** The newest usage, until a Pod chooses. */
+  unread: UsageSnapshot | undefined;
   /** For the random rule: addresses that the node takes for free. */
   open: IpSet;
   podsWaiting: number;
-  inFlight: number;
+  /** How many of the claims that the leader sees are the node's. */
+  seen: number;
 }
 
 /** Fills one pool by one rule. */
@@ -122,7 +134,7 @@ class Filling {
   readonly #api: Api;
   readonly #agents: readonly Agent[];
   readonly #told = new Map<bigint, number>();
-  #published: { readonly used: IpSet; readonly atMs: number };
+  #published: { readonly used: IpSet; readonly nodes: number; readonly atMs: number };
 
   constructor(rule: Rule, scenario: Scenario, random: () => number) {
     this.#rule = rule;
@@ -130,67 +142,88 @@ class Filling {
     this.#random = random;
     this.#all = IpSet.of(4, [{ first: ipAt(0), last: ipAt(scenario.addresses - 1) }]);
     this.#api = new Api(this.#timeline, randomSubset(this.#all, scenario.usedBefore, random));
-    this.#published = { used: this.#api.seen, atMs: 0 };
-    const agent = (_: unknown, rank: number): Agent => ({
-      rank,
+    this.#published = { used: this.#api.seen, nodes: 0, atMs: 0 };
+    const agent = (): Agent => ({
       chooser: new Chooser({ set: this.#all, reserved: none }, { spot: random() }),
+      turns: new Turns({
+        monotonicMs: () => this.#timeline.nowMs,
+        after: (ms, act) => {
+          this.#timeline.after(ms, act);
+          return () => {};
+        },
+      }),
+      unread: undefined,
       open: this.#all,
       podsWaiting: 0,
-      inFlight: 0,
+      seen: 0,
     });
     this.#agents = Array.from({ length: scenario.agents }, agent);
   }
 
-  run(): readonly number[] {
-    for (let pod = 0; pod < this.#scenario.pods; pod++) {
+  async run(): Promise<readonly number[]> {
+    this.#tell(this.#api.seen);
+    const pods = Array.from({ length: this.#scenario.pods }, () => {
       const agent = this.#agents[Math.floor(this.#random() * this.#agents.length)];
-      if (agent !== undefined) agent.podsWaiting++;
-    }
-    this.#publish(this.#api.seen);
+      return agent && this.#allocate(agent);
+    });
     this.#considerPublishing();
-    for (const agent of this.#agents) this.#pump(agent);
-    this.#timeline.run();
+    await this.#timeline.run();
+    await Promise.all(pods);
     return this.costs;
   }
 
-  #pump(agent: Agent): void {
-    while (agent.inFlight < inFlightMax && agent.podsWaiting > 0) {
-      agent.podsWaiting--;
-      agent.inFlight++;
-      this.#allocate(agent, 0);
-    }
-  }
-
-  /** Claims for one Pod, after `writes` creates. */
-  #allocate(agent: Agent, writes: number): void {
-    const ip = this.#choose(agent, writes);
-    if (ip === undefined) {
-      // To this node all addresses seem taken. The next usage will show which are left.
-      this.#timeline.after(publishMsMin, () => this.#allocate(agent, writes));
-      return;
-    }
-    this.#api.create(ip, (created) => {
-      if (created) {
-        this.costs.push(writes + 1);
-        agent.inFlight--;
-        this.#pump(agent);
+  /** Claims for one Pod until it has an address. */
+  async #allocate(agent: Agent): Promise<void> {
+    agent.podsWaiting++;
+    for (let creates = 0; ; ) {
+      const tried = await this.#try(agent, creates);
+      if (tried !== "nothing known to be free") creates++;
+      if (tried === "made") {
+        this.costs.push(creates);
+        agent.podsWaiting--;
         return;
       }
-      agent.chooser.meet(ip, this.#timeline.nowMs);
-      this.#timeline.after(this.#rule === "rank + usage + hint" ? hintMs : 0, () => this.#allocate(agent, writes + 1));
-    });
+      if (tried === "met") await this.#sleep(this.#rule === "rank + usage + hint" ? hintMs : 0);
+      // To this node all addresses seem taken. The next usage will show which are left.
+      else await this.#sleep(publishMsMin);
+    }
   }
 
-  #choose(agent: Agent, writes: number): Ip | undefined {
+  async #try(agent: Agent, creates: number): Promise<"made" | "met" | "nothing known to be free"> {
+    using _turn = await agent.turns.enter("default", { signal: never });
+    const ip = this.#choose(agent, creates);
+    if (ip === undefined) return "nothing known to be free";
+    if (await this.#api.create(agent, ip)) {
+      agent.turns.made();
+      return "made";
+    }
+    agent.chooser.meet(ip, this.#timeline.nowMs);
+    agent.turns.met();
+    return "met";
+  }
+
+  #choose(agent: Agent, creates: number): Ip | undefined {
+    const { chooser, turns, unread } = agent;
+    if (unread !== undefined) {
+      agent.open = agent.open.subtract(unread.used);
+      chooser.setUsage(unread);
+      turns.among(unread.share?.ranks ?? 1);
+      agent.unread = undefined;
+    }
     if (this.#rule === "lowest, then random") {
-      const index = writes === 0 ? 0 : Math.floor(this.#random() * Number(agent.open.size));
+      const index = creates === 0 ? 0 : Math.floor(this.#random() * Number(agent.open.size));
       const ip = agent.open.nth(BigInt(index));
       if (ip !== undefined) agent.open = agent.open.remove(ip);
       return ip;
     }
-    if (this.#rule === "rank + usage + hint" && writes > 0) return this.#hint();
-    const choice = agent.chooser.next(this.#timeline.nowMs);
+    if (this.#rule === "rank + usage + hint" && creates > 0) return this.#hint();
+    if (agent.podsWaiting > 1) chooser.crowd();
+    const choice = chooser.next(this.#timeline.nowMs);
     return choice.kind === "address" ? choice.ip : undefined;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#timeline.after(ms, resolve));
   }
 
   /** The leader's hint: the lowest address that seems free and that it has not offered recently. */
@@ -208,22 +241,27 @@ class Filling {
 
   #considerPublishing(): void {
     const used = this.#api.seen;
+    const nodes = this.#agents.filter(({ seen }) => seen > 0).length;
     const sinceMs = this.#timeline.nowMs - this.#published.atMs;
     const allocated = Number(used.size - this.#published.used.size);
-    const worth = Math.max(1, Math.floor(Number(this.#all.size - used.size) / 3));
-    const early = this.#rule !== "lowest, then random" && allocated >= worth && sinceMs >= publishMsMin;
+    const isMany = (news: number, of: number) => news >= Math.max(1, of);
+    const freeThen = Number(this.#all.size - this.#published.used.size);
+    const isHurried =
+      isMany(allocated, freeThen / 4) || isMany(nodes - this.#published.nodes, this.#published.nodes / 10);
+    const early = this.#rule !== "lowest, then random" && isHurried && sinceMs >= publishMsMin;
     if (allocated > 0 && (early || sinceMs >= publishMsMax)) {
-      this.#published = { used, atMs: this.#timeline.nowMs };
-      this.#timeline.after(createMs + watchLagMs, () => this.#publish(used));
+      this.#published = { used, nodes, atMs: this.#timeline.nowMs };
+      const ranked = this.#agents.filter(({ seen }) => seen > 0);
+      this.#timeline.after(createMs + watchLagMs, () => this.#tell(used, ranked));
     }
-    if (this.costs.length < this.#scenario.pods) this.#timeline.after(watchLagMs, () => this.#considerPublishing());
+    if (this.costs.length < this.#scenario.pods) this.#timeline.after(lookMs, () => this.#considerPublishing());
   }
 
-  #publish(used: IpSet): void {
-    const ranks = this.#agents.length;
+  #tell(used: IpSet, ranked: readonly Agent[] = []): void {
+    const ranks = ranked.length;
     for (const agent of this.#agents) {
-      agent.open = agent.open.subtract(used);
-      agent.chooser.setUsage({ used, cooling: none, share: ranks > 1 ? { rank: agent.rank, ranks } : undefined });
+      const rank = ranked.indexOf(agent);
+      agent.unread = { used, cooling: none, share: ranks > 1 && rank >= 0 ? { rank, ranks } : undefined };
     }
   }
 }
@@ -248,9 +286,12 @@ function mean(numbers: readonly number[]): number {
 console.log(`writes per Pod (and of the worst tenth), mean of ${seeds.length} fillings\n`);
 console.log(`| Pods on addresses | agents | ${rules.join(" | ")} |\n|---|---|${"---|".repeat(rules.length)}`);
 for (const scenario of scenarios) {
-  const cells = rules.map((rule) => {
-    const costs = seeds.flatMap((seed) => new Filling(rule, scenario, fractionsFrom(seed)).run()).sort((a, b) => b - a);
-    return `${mean(costs).toFixed(2)} (${mean(costs.slice(0, Math.ceil(costs.length / 10))).toFixed(1)})`;
-  });
+  const cells: string[] = [];
+  for (const rule of rules) {
+    const costs: number[] = [];
+    for (const seed of seeds) costs.push(...(await new Filling(rule, scenario, fractionsFrom(seed)).run()));
+    costs.sort((a, b) => b - a);
+    cells.push(`${mean(costs).toFixed(2)} (${mean(costs.slice(0, Math.ceil(costs.length / 10))).toFixed(1)})`);
+  }
   console.log(`| ${scenario.title} | ${scenario.agents} | ${cells.join(" | ")} |`);
 }

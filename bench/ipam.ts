@@ -1,4 +1,4 @@
-import type { FillOutcomes, FillPlan } from "./cluster/fill.ts";
+import type { Checked, FillOutcomes, FillPlan } from "./cluster/fill.ts";
 import { type CreatesOutcome, type CreatesPlan, type Layer, layers } from "./cluster/layers.ts";
 import type { PublicationOutcome, PublicationPlan } from "./cluster/publication.ts";
 import { runBeside, type ServerKind } from "./cluster/server.ts";
@@ -14,9 +14,16 @@ export async function fillings(server: ServerKind): Promise<Report> {
   const { filled, bare } = await runBeside<FillPlan, FillOutcomes>(server, "fill", { pods, fillings: all });
   const rows = agents.map((count) => {
     const of = filled.filter((one) => one.agents === count);
-    const barely = (policies: boolean) => bare.filter((one) => one.agents === count && one.policies === policies);
     const perSecond = median(of.map((one) => one.perSecond));
-    const floorPerSecond = median(barely(true).map((one) => one.perSecond));
+    const barely = (checked: Checked) => {
+      const ones = bare.filter((one) => one.agents === count && one.checked === checked);
+      if (ones.length === 0) return undefined;
+      return {
+        perSecond: round(median(ones.map((one) => one.perSecond)), 0),
+        serverCpuMs: round(median(ones.map(({ serverCpuMs }) => serverCpuMs))),
+      };
+    };
+    const floor = barely("all") ?? { perSecond: Number.NaN, serverCpuMs: Number.NaN };
     return {
       agents: count,
       failed: sum(of.map(({ failed }) => failed)),
@@ -24,22 +31,17 @@ export async function fillings(server: ServerKind): Promise<Report> {
       writesPerPod: round(median(of.map(({ writesPerPod }) => writesPerPod))),
       perSecond: round(perSecond, 0),
       serverCpuMs: round(median(of.map(({ serverCpuMs }) => serverCpuMs))),
+      controllerCpuMs: round(median(of.map(({ controllerCpuMs }) => controllerCpuMs))),
       agentsCpuMs: round(median(of.map(({ agentsCpuMs }) => agentsCpuMs))),
-      floor: {
-        perSecond: round(floorPerSecond, 0),
-        ratio: round(perSecond / floorPerSecond),
-        serverCpuMs: round(median(barely(true).map(({ serverCpuMs }) => serverCpuMs))),
-        withoutPolicies: {
-          perSecond: round(median(barely(false).map((one) => one.perSecond)), 0),
-          serverCpuMs: round(median(barely(false).map(({ serverCpuMs }) => serverCpuMs))),
-        },
-      },
+      floor: { ...floor, ratio: round(perSecond / floor.perSecond) },
+      floorWithoutPolicies: barely("no policies"),
+      floorWithoutChecks: barely("nothing"),
       failures: of.flatMap(({ failure }) => failure ?? []),
     };
   });
   const lines = rows.flatMap((row) => [
-    `${String(row.agents).padStart(3)} agents: ${row.perSecond} allocations/s, ${row.writesPerPod} creates per Pod, ${row.failed} failed, ${row.twice} twice; CPU per Pod: server ${row.serverCpuMs} ms, all agents ${row.agentsCpuMs} ms`,
-    `  nothing but the creates: ${row.floor.perSecond}/s, server ${row.floor.serverCpuMs} ms; without our policies ${row.floor.withoutPolicies.perSecond}/s, ${row.floor.withoutPolicies.serverCpuMs} ms; ours is ${row.floor.ratio} of it`,
+    `${String(row.agents).padStart(3)} agents: ${row.perSecond} allocations/s, ${row.writesPerPod} creates per Pod, ${row.failed} failed, ${row.twice} twice; CPU per Pod: server ${row.serverCpuMs} ms, controller ${row.controllerCpuMs} ms, all agents ${row.agentsCpuMs} ms`,
+    `  nothing but the creates: ${formatBare(row.floor)}; allocation is at ${row.floor.ratio} of that; without our policies ${formatBare(row.floorWithoutPolicies)}; of a kind without any check of ours ${formatBare(row.floorWithoutChecks)}`,
     ...row.failures.slice(0, 1),
   ]);
   return { figures: { pods, fillings: rows }, lines };
@@ -87,6 +89,10 @@ export async function createsByLayer(): Promise<Report> {
       `${layer}: ${perSecond}/s; for each, API server ${serverCpuMs} ms and ${serverKb} KB allocated, etcd ${etcdCpuMs} ms, client ${clientCpuMs} ms`,
   );
   return { figures: { ...plan, layers: Object.fromEntries(rows) }, lines };
+}
+
+function formatBare(of: { readonly perSecond: number; readonly serverCpuMs: number } | undefined): string {
+  return of === undefined ? "not measured" : `${of.perSecond}/s, server ${of.serverCpuMs} ms`;
 }
 
 function median(values: readonly number[]): number {

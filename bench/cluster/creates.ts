@@ -1,28 +1,16 @@
 // Runs beside kube-apiserver and etcd: creates objects of a claim's length and content, of which the server has ever more to
 // check. Reads a CreatesPlan as JSON on stdin and prints CreatesOutcomes. Started by bench/cluster/server.ts.
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
-import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { parse } from "yaml";
 import { spiderIPAddresses } from "#api";
 import { systemClock } from "#base";
 import { parseIp } from "#ip";
-import {
-  ApiStatusError,
-  createTransport,
-  type Draft,
-  KubeClient,
-  type KubeObject,
-  loadKubeConfig,
-  type Resource,
-} from "#kube";
+import { createTransport, KubeClient, type KubeObject, loadKubeConfig, type Resource } from "#kube";
 import type { ClaimDraft } from "#ledger";
-import { type Crd, crds } from "../../src/init/crds.ts";
 import { claimDraft } from "../../src/ledger/claim.ts";
 import { Access, type Account } from "./access.ts";
 import { CpuMeter } from "./cpu.ts";
+import { type Json, kindLike, kindWithoutSchema } from "./kinds.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
 import { type CreatesOutcome, type CreatesPlan, type Layer, layers } from "./layers.ts";
 import type { Surroundings } from "./server.ts";
@@ -33,11 +21,6 @@ interface Way {
   readonly body: (draft: ClaimDraft) => object;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-const claimCrd = fileURLToPath(
-  new URL("../../charts/spiderpool/crds/spiderpool.spidernet.io_spideripaddresses.yaml", import.meta.url),
-);
 const plan: CreatesPlan & Surroundings = JSON.parse(await text(process.stdin));
 const clock = systemClock;
 const config = loadKubeConfig({ kubeconfig: kubeconfigOf(plan) });
@@ -65,9 +48,9 @@ const ways: Readonly<Record<Layer, Way>> = {
   },
   "no schema": {
     ...asAdministrator,
-    resource: await kindWith("open", () => ({ type: "object", "x-kubernetes-preserve-unknown-fields": true })),
+    resource: await kindWithoutSchema(client),
   },
-  schema: { ...asAdministrator, resource: await kindWith("typed", withoutRules) },
+  schema: { ...asAdministrator, resource: await kindLike(client, "typed", withoutRules) },
   "schema and rules": { ...asAdministrator, resource: spiderIPAddresses },
   "schema, rules and policies": { ...asAdministrator, resource: spiderIPAddresses, account: "spiderpool-agent" },
 };
@@ -122,30 +105,6 @@ async function measure(layer: Layer, round: number): Promise<CreatesOutcome> {
 async function allocatedBytes(): Promise<number> {
   const { body } = await transport.send({ method: "GET", path: "/metrics", headers: { accept: "text/plain" } }, o);
   return Number(/^go_memstats_alloc_bytes_total (\S+)$/m.exec(await text(body))?.[1]);
-}
-
-/** Defines a kind like the claim's, whose schema is that of the claim after `change`. */
-async function kindWith(name: string, change: (schema: Json) => Json): Promise<Resource<KubeObject>> {
-  const group = `${name}.spidernet.io`;
-  const crd = parse(readFileSync(claimCrd, "utf8"));
-  const names = { kind: spiderIPAddresses.kind, plural: spiderIPAddresses.plural };
-  const versions = crd.spec.versions.map((version: { readonly schema: { readonly openAPIV3Schema: Json } }) => ({
-    ...version,
-    schema: { openAPIV3Schema: change(version.schema.openAPIV3Schema) },
-  }));
-  const metadata = { name: `${names.plural}.${group}` };
-  await client.create(crds, { metadata, spec: { ...crd.spec, group, names, versions } } as Draft<Crd>, o);
-  const resource = { ...spiderIPAddresses, group } as Resource<KubeObject>;
-  for (;;) {
-    try {
-      await client.get(resource, { name: "none" }, o);
-      return resource;
-    } catch (error) {
-      // 404 page not found: it is not served yet.
-      if (!(error instanceof ApiStatusError) || error.status !== 404) throw error;
-      await delay(100);
-    }
-  }
 }
 
 function withoutRules(schema: unknown): Json {

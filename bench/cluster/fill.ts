@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import { spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
 import { formatError, silentLogger, systemClock } from "#base";
 import { parseIp } from "#ip";
-import { createTransport, KubeClient, loadKubeConfig, WatchedStore } from "#kube";
+import { createTransport, KubeClient, type KubeObject, loadKubeConfig, type Resource, WatchedStore } from "#kube";
 import type { ClaimDraft } from "#ledger";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import { claimDraft } from "../../src/ledger/claim.ts";
@@ -14,6 +14,7 @@ import { Access } from "./access.ts";
 import { SimulatedAgent, type Writes } from "./agent.ts";
 import { startController } from "./controller.ts";
 import { CpuMeter } from "./cpu.ts";
+import { kindWithoutSchema } from "./kinds.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
 import type { Surroundings } from "./server.ts";
 
@@ -24,12 +25,15 @@ export interface FillPlan {
 }
 
 /**
- * The same creates, and nothing else: who creates what is settled beforehand, nobody chooses, watches or keeps anything.
- * `policies`: as agents, to which the chart's admission policies apply.
+ * What the server checks of a bare create: all that it does of an agent's claim; the same but for the chart's admission policies;
+ * nothing of ours, as of a kind without a schema.
  */
+export type Checked = "all" | "no policies" | "nothing";
+
+/** The same creates, and nothing else: who creates what is settled beforehand, nobody chooses, watches or keeps anything. */
 interface BareOutcome {
   readonly agents: number;
-  readonly policies: boolean;
+  readonly checked: Checked;
   readonly perSecond: number;
   readonly serverCpuMs: number;
 }
@@ -44,8 +48,9 @@ interface FillOutcome {
   readonly twice: number;
   readonly writesPerPod: number;
   readonly perSecond: number;
-  /** CPU time of the API server and etcd, and of all agents, for each Pod. */
+  /** CPU time of the API server and etcd, of the controller, and of all agents, for each Pod. */
   readonly serverCpuMs: number;
+  readonly controllerCpuMs: number;
   readonly agentsCpuMs: number;
 }
 
@@ -53,6 +58,9 @@ export interface FillOutcomes {
   readonly filled: readonly FillOutcome[];
   readonly bare: readonly BareOutcome[];
 }
+
+/** More creates at a time would wait in the server's queue until it refuses them. */
+const barelyAtOnce = 64;
 
 const plan: FillPlan & Surroundings = JSON.parse(await text(process.stdin));
 const { controller, folder, pods, fillings } = plan;
@@ -68,11 +76,16 @@ const stop = new AbortController();
 const usages = new WatchedStore({ client, clock, log: silentLogger, resource: spiderPoolUsages });
 const watching = usages.run(stop);
 
+// The lab's server checks little, and takes no kinds while it runs.
+const bareKinds: Partial<Record<Checked, Resource<KubeObject>>> = {
+  ...{ all: spiderIPAddresses, "no policies": spiderIPAddresses },
+  ...(plan.server === "real" && { nothing: await kindWithoutSchema(client) }),
+};
 const filled: FillOutcome[] = [];
 const bare: BareOutcome[] = [];
 for (const [at, agents] of fillings.entries()) {
   filled.push(await fill(at, agents));
-  for (const policies of [true, false]) bare.push(await createBarely(at, agents, policies));
+  for (const checked of Object.keys(bareKinds) as Checked[]) bare.push(await createBarely(at, agents, checked));
 }
 const outcomes: FillOutcomes = { filled, bare };
 stop.abort();
@@ -104,7 +117,7 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
   const startMs = performance.now();
   const settled = await Promise.allSettled(chosen.map((agent) => agent.claim(pool)));
   const seconds = (performance.now() - startMs) / 1_000;
-  const { server, etcd, agents: own } = cpu.lap();
+  const { server, etcd, controller: views, agents: own } = cpu.lap();
   const got = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value.name] : []));
   const failures = settled.flatMap((one) => (one.status === "rejected" ? [formatError(one.reason)] : []));
   const { creates } = writes;
@@ -117,12 +130,15 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
     writesPerPod: creates / pods,
     perSecond: got.length / seconds,
     serverCpuMs: ((server + etcd) * 1_000) / pods,
+    controllerCpuMs: (views * 1_000) / pods,
     agentsCpuMs: (own * 1_000) / pods,
   };
 }
 
-/** As many connections as agents have, with as many creates at a time as an agent makes. */
-async function createBarely(at: number, count: number, policies: boolean): Promise<BareOutcome> {
+/** As many clients as agents, with as many creates at a time as an agent makes at most. */
+async function createBarely(at: number, count: number, checked: Checked): Promise<BareOutcome> {
+  const resource = bareKinds[checked] ?? spiderIPAddresses;
+  const account = checked === "all" ? "spiderpool-agent" : "bench-admin";
   using stack = new DisposableStack();
   const nodes = nodesOf(at, count);
   const drafts = Array.from({ length: pods }, (_, pod) => bareDraft(at, pod, nodes[pod % count] ?? ""));
@@ -131,26 +147,27 @@ async function createBarely(at: number, count: number, policies: boolean): Promi
   );
   const clients: KubeClient[] = [];
   for (const node of nodes) {
-    const transport = stack.use(await access.connect(policies ? "spiderpool-agent" : "bench-admin", node));
+    const transport = stack.use(await access.connect(account, node));
     clients.push(new KubeClient({ transport, clock }));
   }
   // The connections stand before it begins.
-  await Promise.all(clients.map((of) => of.get(spiderIPPools, { name: "none" }, stop)));
+  await Promise.all(clients.map((of) => of.get(resource, { name: "none" }, stop)));
   const cpu = new CpuMeter(plan.server);
   const startMs = performance.now();
   const worker = async (rank: number) => {
-    for (const draft of left[rank] ?? []) await clients[rank]?.create(spiderIPAddresses, draft, stop);
+    for (const draft of left[rank] ?? []) await clients[rank]?.create(resource, draft, stop);
   };
-  const workers = clients.flatMap((_, rank) => Array.from({ length: createsAtOnce.slots }, () => worker(rank)));
+  const atOnce = Math.min(createsAtOnce.slots, Math.ceil(barelyAtOnce / count));
+  const workers = clients.flatMap((_, rank) => Array.from({ length: atOnce }, () => worker(rank)));
   await Promise.all(workers);
   const seconds = (performance.now() - startMs) / 1_000;
   const { server, etcd } = cpu.lap();
   const remove = async (from: Iterable<(typeof drafts)[number]>) => {
-    for (const { metadata } of from) await client.delete(spiderIPAddresses, { name: metadata.name }, stop);
+    for (const { metadata } of from) await client.delete(resource, { name: metadata.name }, stop);
   };
   const all = drafts.values();
   await Promise.all(Array.from({ length: 32 }, () => remove(all)));
-  return { agents: count, policies, perSecond: pods / seconds, serverCpuMs: ((server + etcd) * 1_000) / pods };
+  return { agents: count, checked, perSecond: pods / seconds, serverCpuMs: ((server + etcd) * 1_000) / pods };
 }
 
 function nodesOf(filling: number, count: number): readonly string[] {

@@ -129,14 +129,14 @@ describe("Ledger.claim()", () => {
     assert.deepEqual(Object.values(cluster.held), ["a"]);
   });
 
-  it("has at most four creates in flight", async () => {
+  it("has at most eight creates in flight", async () => {
     cluster.api.faults = (request) => (isCreate(request) ? { kind: "late-answer", ms: 1_000 } : undefined);
     const wide = testPool("10.6.1.1-10.6.1.99", "wide");
-    const all = Array.from({ length: 20 }, (_, at) => cluster.claim(node, requestOf(`p${at}`, [wide])));
+    const all = Array.from({ length: 40 }, (_, at) => cluster.claim(node, requestOf(`p${at}`, [wide])));
     await cluster.clock.advance(1_500);
-    assert.ok(cluster.api.requests.filter(isCreate).length <= 8, "two rounds of four");
+    assert.ok(cluster.api.requests.filter(isCreate).length <= 16, "two rounds of eight");
     await Promise.all(all);
-    assert.equal(Object.keys(cluster.held).length, 20);
+    assert.equal(Object.keys(cluster.held).length, 40);
   });
 });
 

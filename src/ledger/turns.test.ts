@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { never } from "#base";
+import { ManualClock } from "../base/testing/manual-clock.ts";
 import { Turns } from "./turns.ts";
 
 /** How many of so many Pods get their turn at once. */
 async function atOnce(turns: Turns): Promise<number> {
   const stop = new AbortController();
   const entered: Disposable[] = [];
-  const waiting = Array.from({ length: 8 }, () =>
+  const waiting = Array.from({ length: 12 }, () =>
     turns.enter("a", stop).then(
       (turn) => entered.push(turn),
       () => {},
@@ -20,19 +22,19 @@ async function atOnce(turns: Turns): Promise<number> {
 }
 
 describe("turns of creates in one pool", () => {
-  it("allow one create in flight at first, and four after four successes", async () => {
-    const turns = new Turns();
+  it("allow one create in flight at first, and eight after eight successes", async () => {
+    const turns = new Turns(new ManualClock());
     const counts = [];
-    for (let made = 0; made < 5; made++) {
+    for (let made = 0; made < 9; made++) {
       counts.push(await atOnce(turns));
       turns.made();
     }
-    assert.deepEqual(counts, [1, 2, 3, 4, 4]);
+    assert.deepEqual(counts, [1, 2, 3, 4, 5, 6, 7, 8, 8]);
   });
 
   it("allow one again after a collision, and then grow slowly", async () => {
-    const turns = new Turns();
-    for (let made = 0; made < 4; made++) turns.made();
+    const turns = new Turns(new ManualClock());
+    for (let made = 0; made < 8; made++) turns.made();
     turns.met();
     assert.equal(await atOnce(turns), 1);
     for (let made = 0; made < 4; made++) turns.made();
@@ -42,7 +44,7 @@ describe("turns of creates in one pool", () => {
   });
 
   it("grow more slowly the more nodes there are, until nobody has drawn for a while", async () => {
-    const turns = new Turns();
+    const turns = new Turns(new ManualClock());
     turns.among(10);
     turns.met();
     for (let made = 0; made < 9; made++) turns.made();
@@ -53,5 +55,44 @@ describe("turns of creates in one pool", () => {
     turns.made();
     turns.made();
     assert.equal(await atOnce(turns), 4);
+  });
+
+  it("pause after a late answer if other nodes have addresses of the pool", async () => {
+    const clock = new ManualClock();
+    const turns = new Turns(clock);
+    turns.among(2);
+    const turn = await turns.enter("a", { signal: never });
+    await clock.advance(120);
+    turn[Symbol.dispose]();
+    await clock.advance(199);
+    assert.equal(await atOnce(turns), 0);
+    await clock.advance(1);
+    assert.equal(await atOnce(turns), 1);
+  });
+
+  it("pause for a second at most", async () => {
+    const clock = new ManualClock();
+    const turns = new Turns(clock);
+    turns.met();
+    const turn = await turns.enter("a", { signal: never });
+    await clock.advance(10_000);
+    turn[Symbol.dispose]();
+    await clock.advance(1_000);
+    assert.equal(await atOnce(turns), 1);
+  });
+
+  it("do not pause after a prompt answer, or if no other node has addresses of the pool", async () => {
+    const clock = new ManualClock();
+    const crowd = new Turns(clock);
+    crowd.among(2);
+    for (const [turns, tookMs] of [
+      [crowd, 20],
+      [new Turns(clock), 4_000],
+    ] as const) {
+      const turn = await turns.enter("a", { signal: never });
+      await clock.advance(tookMs);
+      turn[Symbol.dispose]();
+      assert.equal(await atOnce(turns), 1);
+    }
   });
 });

@@ -18,10 +18,10 @@ const hurriedMs = 25;
 /** … and otherwise, as long as anything changes. */
 const calmMs = 1_000;
 /**
- * Many are a third of what was free: nodes meet at the same addresses no more often than with a tenth
- * (bench/choice-simulation.ts), for a quarter of the writes, of which each is told to every node that draws.
+ * Many are a quarter of what was free: nodes meet at the same addresses hardly more often than with a tenth
+ * (bench/choice-simulation.ts), for a third of the writes, of which each is told to every node that draws.
  */
-const manyOfFree = 1 / 3;
+const manyOfFree = 1 / 4;
 const manyOfNodes = 1 / 10;
 
 interface Published {
