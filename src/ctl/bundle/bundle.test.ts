@@ -33,12 +33,16 @@ it("bundle contains our objects and no credentials", async () => {
   const metadata = { namespace: "a", name: "agent-1", labels, annotations };
   api.apply(pods, { metadata, spec: { containers: [{ name: "agent", env }] } });
   api.apply(pods, { metadata: { namespace: "a", name: "not-ours" }, spec: { containers: [] } });
+  const wanting = { annotations: { "ipam.spidernet.io/ippool": '{"ipv4":["pool1"]}' }, namespace: "a", name: "waits" };
+  const spec = { containers: [{ name: "app", env }] };
+  api.apply(pods, { metadata: wanting, spec, status: { phase: "Pending" } });
   api.apply(secrets, { metadata: { namespace: "a", name: "s" }, data: { password: "hunter2" } });
   api.apply(configMaps, { metadata: { namespace: "a", name: "c" }, data: { x: "hunter2" } });
   const { text, status, mode } = await bundle(api);
   assert.equal(status, 0);
   assert.equal(mode & 0o777, 0o600);
-  for (const shown of ["pool1", "agent-1", '"PROXY"']) assert.ok(text.includes(shown), shown);
+  for (const shown of ["pool1", "agent-1", '"PROXY"', "waits", "ipam.spidernet.io/ippool"])
+    assert.ok(text.includes(shown), shown);
   for (const hidden of ["hunter2", "not-ours"]) assert.ok(!text.includes(hidden), hidden);
 });
 

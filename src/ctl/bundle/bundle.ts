@@ -23,10 +23,18 @@ const bytesMax = 20_000_000;
 const defaultFile = "spiderpool-bundle.json.gz";
 const ourWorkloads = "app.kubernetes.io/name=spiderpool";
 
+/** Which objects of a kind. */
+interface Selectors {
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
 /** What is collected, the most important first; objects that no longer fit are counted. Secrets are never read. */
-const collected: readonly { readonly resource: Resource<KubeObject>; readonly labelSelector?: string }[] = [
+const collected: readonly ({ readonly resource: Resource<KubeObject> } & Selectors)[] = [
   ...[spiderCoordinators, spiderMultusConfigs, networkAttachmentDefinitions].map((resource) => ({ resource })),
   ...[daemonSets, deployments, pods].map((resource) => ({ resource, labelSelector: ourWorkloads })),
+  // Who asks for help often has a Pod that does not start: its annotations say what it wants.
+  { resource: pods, fieldSelector: "status.phase=Pending" },
   ...[spiderIPPools, spiderSubnets, spiderReservedIPs, nodes].map((resource) => ({ resource })),
   ...[events, spiderIPAddresses, spiderEndpoints].map((resource) => ({ resource })),
 ];
@@ -60,8 +68,8 @@ function fileOf(filename: string | undefined, command: Command): string {
 async function bundle(filename: string, { io, cluster }: Context): Promise<number> {
   const parts: Part[] = [];
   let left = bytesMax;
-  for (const { resource, labelSelector } of collected) {
-    const part = await collect(cluster.client, resource, { labelSelector, left, signal: io.signal });
+  for (const { resource, ...selectors } of collected) {
+    const part = await collect(cluster.client, resource, { selectors, left, signal: io.signal });
     left -= part.bytes;
     parts.push(part);
   }
@@ -93,14 +101,14 @@ interface Part {
 async function collect(
   client: KubeClient,
   resource: Resource<KubeObject>,
-  options: { readonly labelSelector?: string | undefined; readonly left: number; readonly signal: AbortSignal },
+  options: { readonly selectors: Selectors; readonly left: number; readonly signal: AbortSignal },
 ): Promise<Part> {
-  const { labelSelector, left, signal } = options;
+  const { selectors, left, signal } = options;
   const { kind } = resource;
   const items: unknown[] = [];
   let [bytes, leftOut] = [0, 0];
   try {
-    for await (const object of client.listAll(resource, { signal, ...(labelSelector && { labelSelector }) })) {
+    for await (const object of client.listAll(resource, { signal, ...selectors })) {
       const shown = redact(object);
       // One for the comma, and some for the frame around the items.
       const size = Buffer.byteLength(JSON.stringify(shown)) + 1;
