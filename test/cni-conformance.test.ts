@@ -29,6 +29,7 @@ if (isolated(import.meta.url)) {
   const logger = {
     ...silentLogger,
     debug: (_fields: object, message: string) => void logged.push(message),
+    info: (fields: object, message: string) => void logged.push(`${message}: ${JSON.stringify(fields)}`),
   };
 
   before(async () => {
@@ -230,6 +231,7 @@ if (isolated(import.meta.url)) {
         script(
           "notes",
           "[ $CNI_COMMAND = VERSION ] && exit 1",
+          "echo what it does >&2",
           `echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_NETNS $CNI_IFNAME $OUTER" >>${seen}`,
           `cat >${seen}-$CNI_COMMAND`,
           `[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.9.9/16"}]}'; exit 0`,
@@ -244,6 +246,7 @@ if (isolated(import.meta.url)) {
           const stdin = JSON.parse(readFileSync(`${seen}-${verb}`, "utf8"));
           assert.deepEqual(stdin, { ...plugin, name: "noted", cniVersion: "1.0.0" });
         }
+        assert.ok(logged.some((line) => /^a plugin said: .*"plugin":"notes","stderr":"what it does"/.test(line)));
         network("missing", { type: "ovs", bridge: "br1", ipam: { type: "no-such-ipam" } });
         const { code, msg } = await fail("ADD", { config: conf({ clusterNetwork: "missing" }) });
         assert.deepEqual([code, /failed to find plugin "no-such-ipam" in path \[/.test(msg)], [7, true]);

@@ -174,11 +174,32 @@ describe("ADD", () => {
       const failing = fail("ADD");
       await started.promise;
       mock.timers.tick(30_000);
-      assert.deepEqual(await failing.then(({ code, msg }) => [code, /ADD was not done within 30 s/.test(msg)]), [
-        cniCodes.tryAgain,
-        true,
-      ]);
+      const { code, msg, details } = await failing;
+      assert.deepEqual([code, details], [cniCodes.tryAgain, "unfinished link"]);
+      assert.match(msg, /ADD was not done within 30 s/);
       assert.equal(log.at(-1), "undo ovs/default-net c1/eth0");
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it("says at its deadline that another call of the sandbox was before it", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      const [started, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      coordinator.acts.set("del", () => {
+        started.resolve();
+        return goOn.promise;
+      });
+      await succeed("ADD");
+      const first = send("DEL");
+      await started.promise;
+      const waiting = fail("ADD");
+      await turn();
+      mock.timers.tick(30_000);
+      assert.match((await waiting).details ?? "", /another call of the sandbox was before it/);
+      goOn.resolve();
+      await first;
     } finally {
       mock.timers.reset();
     }

@@ -185,12 +185,8 @@ export class Calls {
     const { verb, containerId } = request;
     const startedAt = clock.wall().toISOString();
     const startMs = clock.monotonicMs();
-    using signal = withTimeout(
-      caller.signal,
-      deadlineMs,
-      () => new CniError(cniCodes.tryAgain, `${verb} was not done within ${deadlineMs / 1000} s`),
-    );
-    const running = new Running({
+    using signal = withTimeout(caller.signal, deadlineMs, () => late(verb, deadlineMs, running));
+    const running: Running = new Running({
       ...{ clock, log, containerId, deadlineMs, signal, exec: caller.exec },
       turn: (o) => this.#turn(request, o),
       ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
@@ -243,6 +239,14 @@ export class Calls {
     if (failures.length > 0) throw failures[0];
     return successOutput();
   }
+}
+
+/** The call's deadline came: what it waits for is what its unfinished stages are about. */
+function late(verb: string, deadlineMs: number, { steps }: Running): CniError {
+  const unfinished = steps.unfinished.join(", ") || "nothing yet: another call of the sandbox was before it";
+  return new CniError(cniCodes.tryAgain, `${verb} was not done within ${deadlineMs / 1000} s`, {
+    details: { unfinished },
+  });
 }
 
 /** Goes on when the runtime has given it up. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, type Logger, Steps, type StepsOptions } from "#base";
-import type { CniRequest } from "#cni";
+import { type CniRequest, noSuchPlugin } from "#cni";
 import type { Exec, Host } from "./foreign.ts";
 import type { ShimExec } from "./server.ts";
 
@@ -10,6 +10,8 @@ export const parentVariable = "CNI_SPIDERPOOL_CALL";
 const undoMsMax = 20_000;
 /** The shim ends a plugin so much later than the call's own deadline, which says why. */
 const deadlineFirstMs = 20;
+/** Characters of what a plugin said that are logged. */
+const stderrMax = 4_096;
 
 interface RunningOptions extends Pick<StepsOptions, "failPoint" | "signal" | "turn"> {
   readonly clock: Clock;
@@ -27,6 +29,7 @@ export class Running {
   readonly steps: Steps;
   readonly #clock: Clock;
   readonly #exec: ShimExec;
+  readonly #log: Logger;
   #untilMs: number;
   #undoFailed = false;
 
@@ -34,6 +37,7 @@ export class Running {
     this.containerId = containerId;
     this.#clock = clock;
     this.#exec = exec;
+    this.#log = log;
     this.#untilMs = clock.monotonicMs() + deadlineMs;
     this.steps = new Steps({
       clock,
@@ -53,13 +57,19 @@ export class Running {
   }
 
   /** Runs a plugin in the time that is left. */
-  readonly exec: Exec = ({ timeoutMs = Number.POSITIVE_INFINITY, env, ...command }) => {
+  readonly exec: Exec = async ({ timeoutMs = Number.POSITIVE_INFINITY, env, ...command }) => {
     const leftMs = Math.max(1, Math.ceil(this.#untilMs - this.#clock.monotonicMs())) + deadlineFirstMs;
-    return this.#exec({
+    const output = await this.#exec({
       ...command,
       env: { ...env, [parentVariable]: this.token },
       timeoutMs: Math.min(timeoutMs, leftMs),
     });
+    const { containerId } = this;
+    const said = Buffer.from(output.stderr).toString().trim();
+    // Plugins log there; what they answer with is on stdout.
+    if (said !== "" && said !== noSuchPlugin)
+      this.#log.info({ containerId, plugin: command.argv0, stderr: said.slice(0, stderrMax) }, "a plugin said");
+    return output;
   };
 
   async abort(): Promise<void> {

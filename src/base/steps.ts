@@ -75,6 +75,7 @@ export class Steps {
   readonly #turn: StepsOptions["turn"];
   readonly #onUndoError: (stage: Stage, error: unknown) => void;
   readonly #spans: Span[] = [];
+  readonly #open = new Set<Pick<Span, "stage" | "of">>();
   /** Aborts running stages when the call is given up, by its caller or by `abort`. */
   readonly #given = new AbortController();
   readonly #letGo: () => void;
@@ -121,6 +122,8 @@ export class Steps {
     let done: T | undefined;
     if (undo !== undefined) this.#undo.push({ stage, undo: async () => undo(done) });
     const startMs = this.#now();
+    const open = { stage, of };
+    this.#open.add(open);
     let failed = true;
     try {
       this.#failPoint?.(`${stage}:before`);
@@ -129,6 +132,7 @@ export class Steps {
       failed = false;
       return done;
     } finally {
+      this.#open.delete(open);
       this.#spans.push({ stage, of, startMs, endMs: this.#now(), failed });
     }
   }
@@ -213,6 +217,11 @@ export class Steps {
   /** The spans so far, ordered by start. */
   get spans(): readonly Span[] {
     return this.#spans.toSorted((a, b) => a.startMs - b.startMs);
+  }
+
+  /** The stages that have begun and not ended, with what they work on, for people. */
+  get unfinished(): readonly string[] {
+    return Array.from(this.#open, ({ stage, of }) => (of === "" ? stage : `${stage} ${of}`));
   }
 
   #now(): number {

@@ -172,8 +172,14 @@ export async function succeed(verb: string, more: More = {}): Promise<unknown> {
   return stdout.length === 0 ? undefined : JSON.parse(String(stdout));
 }
 
+interface CniFailure {
+  readonly code: number;
+  readonly msg: string;
+  readonly details?: string;
+}
+
 /** Sends a call that must fail; returns its CNI error. */
-export async function fail(verb: string, more: More = {}): Promise<{ readonly code: number; readonly msg: string }> {
+export async function fail(verb: string, more: More = {}): Promise<CniFailure> {
   const { exitCode, stdout } = await send(verb, more);
   assert.notEqual(exitCode, 0);
   return JSON.parse(String(stdout));
