@@ -27,7 +27,7 @@ import { giveBack } from "./uninstall.ts";
 const flightsMax = 1_000;
 /** How long the views of Pods that were just added may delay the end. */
 const viewsMsMax = 5_000;
-/** How long DEL and GC wait for the cluster to be read; with an API server that is away they go by the node's records alone. */
+/** How long DEL and GC wait until the cluster is read. If the API server is away, they use only the node's records. */
 const endingsWaitMs = 10_000;
 const clock = systemClock;
 

@@ -3,7 +3,7 @@ import { formatIp, formatPrefix, parseIp, parsePrefix } from "#ip";
 import type { Addressed, PoolView } from "#ipam";
 import type { Answer, Claim } from "#ledger";
 
-/** What is told with an address of the pool. */
+/** Formats the answer that goes with an address of the pool. */
 export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanGateway: boolean }): string {
   const answer: Answer = {
     prefix: pool.subnet.bits,
@@ -16,12 +16,12 @@ export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanG
   return JSON.stringify(answer);
 }
 
-/** What a claim keeps of {@link formatAnswer}; prefix 0 if it keeps nothing. */
+/** Parses what {@link formatAnswer} made for a claim. The prefix is 0 if the claim has none. */
 export function answerOf({ answer }: Pick<SpiderIPAddressSpec, "answer">): Answer {
   return answer === undefined ? { prefix: 0 } : JSON.parse(answer);
 }
 
-/** As the claim tells it: whoever has an address keeps what it was given with, whatever became of the pool. */
+/** The answer in a claim. A Pod keeps the answer that it got with its address, even if the pool was changed. */
 export function addressed({ ip, spec }: Claim): Addressed {
   const { prefix, gw, clean, routes = [] } = answerOf(spec);
   return {

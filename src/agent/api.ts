@@ -4,18 +4,18 @@ import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
 import { codeOf, SpiderError } from "#base";
 
-/** What is asked of a path. */
+/** One request to a path. */
 export interface ApiRequest {
   readonly query: URLSearchParams;
-  /** The body as JSON; undefined if there is none. Also a GET may have one. */
+  /** The body as JSON; undefined if there is none. A GET may have one, too. */
   readonly body: unknown;
   /** Aborts when the caller goes away. */
   readonly signal: AbortSignal;
 }
 
 /**
- * What each `METHOD /path` answers with, as JSON; undefined is an empty answer. Throwing is a 500 with the sentence, or the
- * status of an HttpError.
+ * The handler of each `METHOD /path`. It returns the answer as JSON, or undefined for an empty one. If it throws, the answer is a
+ * 500 with the error's sentence, or has the status of an HttpError.
  */
 export type Routes = Readonly<Record<string, (request: ApiRequest) => unknown>>;
 
@@ -29,9 +29,9 @@ export class HttpError extends SpiderError {
   }
 }
 
-/** A request of ours has a few hundred bytes. */
+/** The longest body, in bytes. Our requests have a few hundred. */
 const bodyBytesMax = 1 << 20;
-/** From the first byte to the last of a request. */
+/** How long a request may take to arrive, from its first byte to its last. */
 const requestMsMax = 10_000;
 
 /** The agent's HTTP API on a unix socket that only root can open. JSON only; errors are bare JSON strings. */
@@ -44,7 +44,7 @@ export async function serveApi(path: string, routes: Routes): Promise<AsyncDispo
   return {
     [Symbol.asyncDispose]: async () => {
       await close(server);
-      // A later agent may have put its own there.
+      // A later agent may have replaced the socket by its own.
       if (statSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true });
     },
   };
@@ -52,7 +52,7 @@ export async function serveApi(path: string, routes: Routes): Promise<AsyncDispo
 
 const probeNames = ["startup", "readiness", "liveness"] as const;
 
-/** The probes of the agent's port, as its socket answers them: with 501, as the earlier Spiderpool does. */
+/** The probes of the agent's port, on its socket. As in the earlier Spiderpool, they are answered with 501. */
 export const probesElsewhere = elsewhere(
   probeNames.map((name) => `GET /v1/runtime/${name}`),
   "it is served at the port of the probes",
@@ -67,8 +67,8 @@ export function elsewhere(keys: readonly string[], where: string): Routes {
 }
 
 /**
- * The kubelet's probes, on both loopback addresses: nobody else is to reach them. A family that the node lacks is left out.
- * Startup and readiness are 200 once `isServing` holds, liveness always. `more` are further paths.
+ * Serves the kubelet's probes on both loopback addresses, so that nobody else reaches them. A family that the node lacks is left
+ * out. Startup and readiness are 200 once `isServing` is true, liveness always. `more` are further paths.
  */
 export async function serveProbes(port: number, isServing: () => boolean, more: Routes = {}): Promise<AsyncDisposable> {
   const serving = () => {
@@ -88,7 +88,7 @@ export async function serveProbes(port: number, isServing: () => boolean, more: 
   return { [Symbol.asyncDispose]: async () => void (await Promise.all(servers.map(close))) };
 }
 
-/** A text on every path of a port, of all addresses unless one is given: what monitoring reads. */
+/** Serves a text for monitoring on every path of a port, on all addresses unless one is given. */
 export async function serveText(
   { port, host }: { readonly port: number; readonly host?: string | undefined },
   contentType: string,

@@ -23,53 +23,53 @@ import { parentVariable, Running } from "./running.ts";
 import type { CallContext } from "./server.ts";
 import { Verbs, type VerbsOptions } from "./verbs.ts";
 
-/** An ADD that is not done by then fails, and everything that it made is undone. */
+/** How long an ADD may take. After that it fails, and everything that it made is undone. */
 const usualAddMsMax = 30_000;
-/** A DEL may wait for Open vSwitch, never for the API server. */
+/** How long a DEL may take. It may wait for Open vSwitch, but never for the API server. */
 const delMsMax = 20_000;
-/** Calls that work at once: many, because Open vSwitch reconfigures once for all that are waiting. */
+/** How many calls run at a time. They are many, because Open vSwitch reconfigures once for all that wait. */
 const slots = 256;
 const maxWaiting = 1_000;
-/** Stages that block the thread, of all calls: by turns between namespaces, so that a burst of one delays no other's Pod. */
+/** Slots for stages that block the thread. Namespaces take turns, so that a burst of one delays no Pod of another. */
 const turns = 2;
-/** One more for a namespace that has none: without it each stage of its call would wait for a stage of the burst. */
+/** A further slot for a namespace that has none. Otherwise each stage of its call would wait for a stage of the burst. */
 const spareTurns = 1;
-/** Runtimes ask every few seconds, and wait. */
+/** How long a STATUS may take. Runtimes ask every few seconds, and wait for the answer. */
 const statusMsMax = 1_000;
 
-/** What calls are run with: that of the verbs, limits, and who hears how a call went. */
+/** What calls need: the parts that the verbs use, limits, and callbacks. */
 export interface CallsOptions extends VerbsOptions {
   readonly flights: Flights;
-  /** @default 30 s: runtimes give up after two minutes at the earliest, and what was made must be undone by then */
+  /** @default 30 s. Runtimes give up after two minutes or more, and what was made must be undone by then. */
   readonly addMsMax?: number;
-  /** An ADD failed: told to the Pod's owner. */
+  /** Called if an ADD failed, to tell the Pod's owner. */
   readonly failed: (attachment: Attachment, error: unknown) => void;
-  /** Told of each call when it has ended. */
+  /** Called for each call that has ended. */
   readonly ended?: (flight: Flight, failure: unknown) => void;
-  /** Told of each point before and after a stage, with the call's verb. */
+  /** Called before and after each stage, with the call's verb. */
   readonly failPoint?: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
 }
 
-/** Who called, and for which call of ours where a plugin that we run did. */
+/** The caller. If a plugin that we run calls us, also the call of ours that runs it. */
 interface Caller extends CallContext {
   readonly parent: Running | undefined;
 }
 
 /** How a call went. */
 interface Ending extends Pick<Flight, "startedAt" | "totalMs"> {
-  /** Undefined: it succeeded. */
+  /** Undefined if it succeeded. */
   readonly failure: unknown;
   readonly nested: boolean;
 }
 
-/** Every CNI call of this node: what the shim asked is decoded, ordered, bounded, run and recorded here. */
+/** Decodes, orders, limits, runs and records every CNI call of this node. */
 export class Calls {
   readonly #options: CallsOptions;
   readonly #verbs: Verbs;
   readonly #sandboxes = new KeyedLock();
   readonly #queue = new FairQueue({ slots, maxWaiting });
   readonly #turns = new FairQueue({ slots: turns, spare: spareTurns, maxWaiting: Number.MAX_SAFE_INTEGER });
-  /** Calls under way, by what their plugins know them. */
+  /** Running calls, by the key that their plugins know. */
   readonly #running = new Map<string, Running>();
 
   constructor(options: CallsOptions) {
@@ -77,17 +77,17 @@ export class Calls {
     this.#verbs = new Verbs(options);
   }
 
-  /** Calls at work and calls that wait for their turn. */
+  /** Running calls, and calls that wait for their turn. */
   get depth(): { readonly inside: number; readonly waiting: number } {
     return this.#queue.depth;
   }
 
-  /** Resolves at the next moment in which no call is at work. */
+  /** Resolves as soon as no call is running. */
   idle(): Promise<void> {
     return this.#queue.idle();
   }
 
-  /** Runs `act` while no call of this sandbox is at work; calls that come meanwhile wait. */
+  /** Runs `act` while no call of this sandbox is running. Calls that arrive meanwhile wait. */
   exclusive<T>(containerId: string, act: () => Promise<T>, o: Signal): Promise<T> {
     return this.#sandboxes.run(containerId, act, o);
   }
@@ -108,7 +108,7 @@ export class Calls {
     }
   }
 
-  /** Runs, in its turn, a call that no runtime made, without foreign plugins. Returns ADD's result. Throws if the call fails. */
+  /** Runs a call that no runtime made, without foreign plugins. Returns the result of an ADD. Throws if the call fails. */
   async perform(request: CniRequest, { signal }: Signal): Promise<CniResult> {
     const exec: CallContext["exec"] = () =>
       Promise.reject(new SpiderError("NO_SHIM", "foreign plugins run only during a call of the runtime"));
@@ -134,8 +134,8 @@ export class Calls {
   }
 
   /**
-   * One call at a time for each sandbox; bounded and fair among all. A call of ours that one of our plugins' plugins makes
-   * for the same sandbox is part of the call that waits for it.
+   * Runs one call at a time for each sandbox, and a limited number in all, fairly between namespaces. A foreign plugin that we
+   * run may call us for the same sandbox: such a call is part of the one that waits for the plugin.
    */
   #ordered(
     request: CniRequest,
@@ -156,7 +156,7 @@ export class Calls {
             );
             return await act(running);
           } catch (error) {
-            await running.abort(); // Within the turn: nobody else may see it half undone.
+            await running.abort(); // Before the turn ends, so that no other call sees it half undone.
             throw error;
           }
         },
@@ -165,7 +165,7 @@ export class Calls {
     });
   }
 
-  /** In a crowd the event loop turns between two turns: calls that have just come take part, too. */
+  /** If many calls wait, lets the event loop run between two turns, so that calls that have just arrived take part. */
   async #turn({ pod }: CniRequest, o: Signal): Promise<Disposable> {
     const tenant = pod?.namespace ?? "";
     const crowded = !this.#turns.isOpenFor(tenant);
@@ -174,7 +174,7 @@ export class Calls {
     return turn;
   }
 
-  /** With a deadline, all or nothing, and with a flight record. */
+  /** Runs a call with a deadline and a flight record. If it fails, what it did is undone. */
   async #bounded(
     request: CniRequest,
     deadlineMs: number,
@@ -218,14 +218,14 @@ export class Calls {
     const fields = { verb, executable, network: config.name, containerId, ifName, pod: podName(pod) };
     const error = failure === undefined ? {} : { error: formatError(failure) };
     const flight: Flight = { ...fields, ...times, ...error, ...(nested ? { nested } : {}), spans: steps.spans };
-    // Runtimes ask for STATUS every few seconds: it would push out all that is of interest.
+    // Runtimes ask for STATUS every few seconds. Its flights would displace all others.
     if (verb !== "STATUS" || failure !== undefined) flights.add(flight);
     ended?.(flight, failure);
     if (failure === undefined) log.debug({ ...fields, durationMs: times.totalMs }, "CNI call");
     else log.warn({ ...fields, durationMs: times.totalMs, err: formatError(failure) }, "a CNI call failed");
   }
 
-  /** Takes down what is stale, then has the plugins collect. All are tried; the first failure is thrown at the end. */
+  /** Removes stale sandboxes, then lets the plugins collect. All are tried; the first failure is thrown at the end. */
   async #gc(request: CniRequest, caller: Caller): Promise<PluginOutput> {
     const failures: unknown[] = [];
     const atWork = new Set(Array.from(this.#running.values(), (running) => running.containerId));
@@ -258,7 +258,7 @@ function podName(pod: Attachment["pod"]): string {
   return pod === undefined ? "" : `${pod.namespace}/${pod.name}`;
 }
 
-/** What the IPAM plugin prints of a failure begins with its task, in words that the plugins which call it know. */
+/** Errors of the IPAM plugin begin with its task, in words that the plugins which call it know. */
 function ipamFailure(request: CniRequest | undefined, error: unknown): unknown {
   const tasks: Partial<Record<CniRequest["verb"], string>> = { ADD: "allocation", DEL: "release" };
   const task = request?.executable === ownIpam ? tasks[request.verb] : undefined;

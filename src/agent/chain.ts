@@ -19,9 +19,9 @@ import { type Plugin, Together } from "#plugins";
 import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf } from "./foreign.ts";
 import type { RecordedNetwork } from "./records.ts";
 
-/** The address management that is ours. */
+/** The `ipam.type` of our own address management. */
 export const ownIpam = "spiderpool";
-/** The first versions that have these verbs, and ADD's result at DEL. Ours also check what is older. */
+/** The first versions that have these verbs, and the result of ADD at DEL. Our own plugins check older versions, too. */
 const sinceVersion = { CHECK: "0.4.0", prevResult: "0.4.0", STATUS: "1.1.0", GC: "1.1.0" } as const;
 
 /** What one call needs beyond the attachment. */
@@ -40,12 +40,12 @@ export class Chain {
     this.#foreign = foreign;
   }
 
-  /** The plugin of this type that we are; undefined for a foreign one. */
+  /** Our plugin of this type; undefined for a foreign one. */
   plugin(type: string): Plugin<unknown> | undefined {
     return this.#plugins.get(type);
   }
 
-  /** Throws for the first plugin that does not exist or cannot work with its configuration. Acts on nothing. */
+  /** Throws for the first plugin that does not exist or whose configuration is wrong. Changes nothing. */
   async verify(network: Network, call: ChainCall, host: Host): Promise<void> {
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
@@ -59,7 +59,7 @@ export class Chain {
     }
   }
 
-  /** Returns the last plugin's result. */
+  /** Runs ADD of the plugins in order. Returns the last plugin's result. */
   async add(network: Network, call: ChainCall, steps: Steps, before: CniResult | undefined): Promise<CniResult> {
     let prevResult = before;
     const together = await this.#together(network, call, steps);
@@ -69,7 +69,7 @@ export class Chain {
     return prevResult ?? emptyResult;
   }
 
-  /** In reverse order. All are tried; the first failure is thrown at the end. */
+  /** Runs DEL of the plugins in reverse order. All are tried; the first failure is thrown at the end. */
   async del(network: Network, call: ChainCall, result: CniResult | undefined, o: Signal): Promise<void> {
     const failures: unknown[] = [];
     for (const plugin of network.plugins.toReversed()) {
@@ -86,7 +86,7 @@ export class Chain {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** What somebody else took from the node is made again, by the plugins that can. Returns a line for each thing made. */
+  /** Lets plugins restore what somebody else removed from the node. Returns a line for each thing that was restored. */
   async restore(network: Network, call: ChainCall, result: CniResult, o: Signal): Promise<readonly string[]> {
     const made: string[] = [];
     for (const plugin of network.plugins) {
@@ -109,7 +109,7 @@ export class Chain {
     }
   }
 
-  /** Whether an ADD could work now, as far as the plugins can tell. Throws the first one's reason. */
+  /** Throws if an ADD cannot succeed now, with the reason of the first plugin that says so. */
   async status(network: Network, host: Host, o: Signal): Promise<void> {
     const call = withoutContainer(host);
     for (const [at, plugin] of network.plugins.entries()) {
@@ -123,7 +123,7 @@ export class Chain {
     }
   }
 
-  /** Has the plugins remove what belongs to no valid attachment of the network. All are tried; the first failure is thrown. */
+  /** Lets plugins remove what belongs to no valid attachment of the network. All are tried; the first failure is thrown. */
   async gc(network: Network, valid: readonly ValidAttachment[], host: Host, o: Signal): Promise<void> {
     if (network.disableGc) return;
     const call = withoutContainer(host);
@@ -144,7 +144,7 @@ export class Chain {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** What later plugins need, so that an earlier one can make it along. */
+  /** What later plugins need, so that an earlier one can make it in the same step. */
   async #together(network: Network, call: ChainCall, steps: Steps): Promise<Together> {
     const pairs = await Promise.all(
       network.plugins.slice(1).map(async (plugin) => {
@@ -173,7 +173,7 @@ export class Chain {
   }
 }
 
-/** What a plugin of the network gets on stdin, decoded. */
+/** The decoded configuration that a plugin of the network gets on stdin. */
 function configOf(
   network: Network,
   plugin: NetworkPlugin,
@@ -210,7 +210,7 @@ function allows(what: keyof typeof sinceVersion, { cniVersion }: Network): boole
   return compareVersions(cniVersion, sinceVersion[what]) >= 0;
 }
 
-/** The result that a record kept of a network, or undefined where ADD never had one. */
+/** The result of a network's ADD in its record; undefined if the ADD had none. */
 export function recordedResult({ result, cniVersion }: RecordedNetwork): CniResult | undefined {
   return result === undefined ? undefined : decodeResult(result, cniVersion);
 }

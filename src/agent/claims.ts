@@ -10,15 +10,14 @@ import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 import type { Returned } from "./returned.ts";
 
 /**
- * The ledger's claims of this node are compared with what is known here every one and a half looks, first after a random part
- * of that: with the second look at what is suspected, within a minute of its beginning. More seldom, the more nodes there are
- * and the longer the API server takes for the list than for one of a small cluster: where 1,000 nodes have 60,000 claims a
- * list takes 40 ms of its time, and all audits together a twentieth of a processor.
+ * How many looks apart two audits of this node's claims are. The first audit comes after a random part of that. A leak is found
+ * and checked again within a minute. Audits are rarer in large clusters and if the API server takes longer for the list: with
+ * 1,000 nodes and 60,000 claims a list takes 40 ms of its time, and all audits together need a twentieth of a processor.
  */
 const auditEveryMs = { looks: 1.5, max: 3_600_000, smallListMs: 5, perListMs: 20 };
-/** A static Pod without sandbox whose mirror was missing for so long is gone; a mirror that is missing is no evidence at once. */
+/** How long the mirror of a static Pod without sandbox must be missing until the Pod counts as gone. */
 const missingMsMax = 600_000;
-/** A Pod deleted by force leaves no record, and its DEL may never come: its sandbox counts as ended after this long. */
+/** When the sandbox of a Pod that was deleted by force counts as ended. It has no record, and its DEL may never come. */
 const unseenMsMax = 60_000;
 /** Pods without claims whose sandboxes were taken down are remembered for their number only. */
 const takenDownMax = 1_000;
@@ -31,32 +30,32 @@ export interface ClaimsOptions {
   readonly records: Records;
   readonly pods: Store<Pod>;
   readonly returned: Pick<Returned, "begin" | "check">;
-  /** Told of claims and Pods that do not agree. */
+  /** Called for contradictions between claims and Pods. */
   readonly fault?: (kind: "claim-without-pod" | "wrong-uid") => void;
-  /** Told of claims that nobody needs, and which are released. */
+  /** Called for claims that nobody needs and that are released. */
   readonly leaked?: NonNullable<AuditWatcher["leaked"]>;
   readonly clock: Clock;
   readonly log: Logger;
-  /** How many nodes make audits. */
+  /** How many nodes there are that make audits. */
   readonly nodes: () => number;
-  /** Between the two looks at what is suspected. */
+  /** The time between the two looks at suspected claims. */
   readonly lookEveryMs: number;
-  /** Between 0 and 1: agents that start together do not all list at once. @default Math.random */
+  /** A random number between 0 and 1, so that agents that start together do not list together. @default Math.random */
   readonly random?: () => number;
 }
 
 /**
- * Ends claims whose Pod and sandbox are gone. A DEL of a living Pod leaves its claims alone; the Pod's own end, seen here,
- * releases them. Level-triggered: what was missed while the agent was away is found when it is back.
+ * Ends claims whose Pod and sandbox are gone. A DEL of a running Pod leaves its claims alone; they are released here when the Pod
+ * has ended. It is level-triggered: what happened while the agent was away is found when it is back.
  */
 export class ClaimsReconciler {
   readonly #options: ClaimsOptions;
   /**
-   * By name and UID: since when a Pod with claims is missing that may have a sandbox all the same, a static one, or one of a
-   * former system.
+   * Since when Pods with claims are missing that may have a sandbox all the same (static Pods, Pods of a former system), by name
+   * and UID.
    */
   readonly #missingSinceMs = new Map<string, ReadonlyMap<string, number>>();
-  /** UIDs of Pods of a former system whose sandbox the runtime has taken down. */
+  /** UIDs of Pods of a former system whose sandbox the runtime has removed. */
   readonly #takenDown = new Set<string>();
   #poke: (podKey: string) => void = () => {};
 
@@ -64,12 +63,12 @@ export class ClaimsReconciler {
     this.#options = options;
   }
 
-  /** Look at this Pod's claims again. */
+  /** Schedules another look at the Pod's claims. */
   poke(podKey: string): void {
     this.#poke(podKey);
   }
 
-  /** The runtime has taken down a sandbox of the Pod; `recorded`: one that was made here. */
+  /** To be called when the runtime has removed a sandbox of the Pod. `recorded`: whether we had made it. */
   removed(pod: PodRef, { recorded }: { readonly recorded: boolean }): void {
     if (!recorded) {
       this.#takenDown.add(pod.uid);
@@ -109,10 +108,10 @@ export class ClaimsReconciler {
     );
   }
 
-  /** After a start: takes up the claims that the records name. Then looks for unknown claims, again and again. */
+  /** Reads the claims that the records name, after a start. Then makes audits until the signal aborts. */
   async recallAndAudit({ signal }: Signal): Promise<void> {
     const { ledger, intents, records, pods, returned, clock, lookEveryMs, random = Math.random } = this.#options;
-    // Taken before the first call is served: a DEL that comes while the API server is away takes its record along.
+    // Read before the first call is served, because a DEL removes its record even if the API server is away.
     const known = records.list();
     intents.note(known.flatMap(claimKeys));
     // Until it has succeeded no ADD gets an address.
@@ -130,14 +129,14 @@ export class ClaimsReconciler {
     await Promise.all([returned.begin({ signal }, checked.resolve), auditing()]);
   }
 
-  /** Looks at the claims of these names, as an audit does at all. */
+  /** Like an audit, for claims of these names. */
   async inspect(names: readonly string[], { signal }: Signal): Promise<void> {
     const { ledger, pods } = this.#options;
     await Promise.all([ledger.recalled({ signal }), pods.synced({ signal })]);
     await this.#compare((watcher) => ledger.inspect(names, watcher), { signal });
   }
 
-  /** Ends claims that nobody needs, and has those made again that somebody else ended. Returns when to look again. */
+  /** Ends claims that nobody needs, and lets those be made again that somebody else deleted. Returns when to look again. */
   async #audit(o: Signal): Promise<number> {
     const { ledger, nodes, lookEveryMs } = this.#options;
     let tookMs = 0;
@@ -178,7 +177,7 @@ export class ClaimsReconciler {
   }
 
   /**
-   * Whether a sandbox of the Pod is there, other than the one with ID `except`: one whose DEL has not come yet uses its address.
+   * Whether there is a sandbox of the Pod, other than the one with ID `except`. Until its DEL it uses its addresses.
    */
   hasSandbox(podUid: string, except?: string): boolean {
     return this.#sandboxesOf(podUid, except).length > 0;
@@ -189,7 +188,7 @@ export class ClaimsReconciler {
     return this.#sandboxesOf(podUid).some((record) => hasMac(record, mac));
   }
 
-  /** The Pod is ending, and whether its sandbox has, only the runtime's DEL or the Pod's absence will tell: no record does. */
+  /** Whether the Pod is ending but has no record. Then only the runtime's DEL or the Pod's absence shows the sandbox's end. */
   #endsElsewhere(spec: Claim["spec"], pod: Pod | undefined): boolean {
     const podUid = spec.podUID ?? "";
     return isTakenOver(spec) && pod !== undefined && isPodUid(pod, podUid) && !this.#takenDown.has(podUid);
@@ -218,7 +217,7 @@ export class ClaimsReconciler {
       const state = podState(pod, podUid);
       if (state === "alive") continue;
       if (this.hasSandbox(podUid)) {
-        // Its object should outlive its sandbox. Where it does not, this node may have been away, and others may have acted.
+        // A Pod's object should outlive its sandbox. If not, this node may have been away, and others may have acted.
         if (pod?.metadata.uid !== podUid && state === "dead") await this.#check(podUid, o);
         continue;
       }
@@ -243,12 +242,12 @@ export class ClaimsReconciler {
   }
 }
 
-/** The claims of which the record's results tell. */
+/** The claims of the addresses in the record's results. */
 function claimNames(record: SandboxRecord): readonly string[] {
   return claimKeys(record).map(({ name }) => name);
 }
 
-/** The same, each with the key of its holder. */
+/** The same claims, each with the key of its holder. */
 function claimKeys({ pod, networks }: SandboxRecord): readonly { readonly key: string; readonly name: string }[] {
   return networks.flatMap((network) => {
     const ips = (recordedResult(network)?.ips ?? []).map(({ address }) => address.ip);

@@ -2,12 +2,12 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 /**
- * In the run directory: `ADD claim:after` kills the agent there, once; `ADD claim:after 2` when it comes there for the second
- * time. Only looked for where the environment allows it.
+ * A file in the run directory. `ADD claim:after` kills the agent at that point, once; `ADD claim:after 2` when it gets there for
+ * the second time. It is read only if the environment allows it.
  */
 const file = "crash-at";
 
-/** For tests of what is true after a crash: the agent ends where the file says, without a chance to clean up. */
+/** For tests of crashes: ends the agent at the point in the file, without a chance to clean up. */
 export function crashPoints(runDir: string): (verb: string, point: string) => void {
   const path = join(runDir, file);
   let reached = 0;

@@ -27,15 +27,15 @@ import { hostLinksOf } from "./host-state.ts";
 import type { AgentOptions } from "./options.ts";
 import { isSandboxThere, type RecordedNetwork, type SandboxRecord } from "./records.ts";
 
-/** Findings are published again so often: who reads them takes what is older for mended (`publishedMsMax`). */
+/** How often findings are published again. Older ones count as repaired (`publishedMsMax`). */
 const everyMs = 600_000;
-/** The node's agents and Pods come up first. */
+/** The time after the start until the first look, so that the node's Pods start first. */
 const firstMs = 60_000;
-/** A restart of Open vSwitch takes less: whoever misses it for longer is told at once. */
+/** If Open vSwitch is missed for longer than this, there is a look at once. A restart takes less. */
 const missedMs = 3_000;
 const hostRuleTableDefault = 500;
 
-/** The node's state as the agent has it in memory; the rest is read from the node. */
+/** The part of the node's state that the agent has in memory. The rest is read from the node. */
 export interface DoctorOptions {
   readonly observe: Omit<ObserveOptions, "networks" | "pods" | "now" | "signal" | "isAgent">;
   readonly records: () => readonly SandboxRecord[];
@@ -47,8 +47,8 @@ export interface DoctorOptions {
 }
 
 /**
- * What is looked at on this node. In the agent's Pod the node's `/etc`, `/run` and `/usr/lib` are below
- * `/host`; the runtime's directories are in place.
+ * What to look at on this node. In the agent's Pod the node's `/etc`, `/run` and `/usr/lib` are below `/host`; the runtime's
+ * directories have the same paths as on the node.
  */
 export function observed(
   { node, namespace, ovsdb: endpoint, stateDir, cniConfDir, cniBinDir }: AgentOptions,
@@ -59,7 +59,7 @@ export function observed(
   return { node, namespace, host, ovs, endpoint, paths };
 }
 
-/** Looks at the node now: what every check of a node finds. */
+/** Looks at the node now. Returns the findings of all checks. */
 export async function examineNode(options: DoctorOptions, { signal }: Signal): Promise<readonly Finding[]> {
   const { observe, clock } = options;
   const pods = podsOf(options);
@@ -96,11 +96,11 @@ function podsOf({ records, claims, coordinator }: DoctorOptions): readonly PodFa
 /** Calls the listener whenever something has changed, until the returned function is called. */
 type Changes = (listener: () => void) => () => void;
 
-/** Publishes what is found as Events on the node, again and again until the signal aborts. */
+/** Looks at the node again and again, and publishes the findings as Events on it, until the signal aborts. */
 export async function runDoctor(
   options: DoctorOptions & {
     readonly events: Pick<EventRecorder, "record">;
-    /** Of network definitions: one may be the first to need Open vSwitch. */
+    /** Changes of network definitions. A new one may be the first that needs Open vSwitch. */
     readonly nadsChanged: Changes;
     readonly log: Logger;
   },
@@ -129,14 +129,14 @@ export async function runDoctor(
   }
 }
 
-/** Networks or Pods of this node need Open vSwitch, and its database is away. */
+/** True if networks or Pods of this node need Open vSwitch, and its database is away. */
 function isOvsMissed(options: DoctorOptions): boolean {
   if (options.observe.ovs.state.kind === "connected") return false;
   return bridgesOf({ networks: options.nads().flatMap(networkFacts), pods: podsOf(options) }).size > 0;
 }
 
 interface RoundsOptions {
-  /** Open vSwitch is needed, and away. */
+  /** Whether Open vSwitch is needed, but away. */
   readonly isMissed: () => boolean;
   readonly clock: Clock;
 }
@@ -145,7 +145,7 @@ interface RoundsOptions {
 export class Rounds implements Disposable {
   readonly #options: RoundsOptions;
   #dueMs: number;
-  /** Calls off the look for which `isMissed` is waiting; undefined while nobody misses it. */
+  /** Cancels the look that was scheduled because Open vSwitch is missed; undefined if there is none. */
   #found: (() => void) | undefined;
   #wake = () => {};
 
@@ -154,7 +154,7 @@ export class Rounds implements Disposable {
     this.#dueMs = options.clock.monotonicMs() + firstMs;
   }
 
-  /** To be called whenever the answer of `isMissed` may be another. */
+  /** To be called whenever the result of `isMissed` may have changed. */
   changed(): void {
     const { clock, isMissed } = this.#options;
     if (!isMissed()) {
@@ -225,7 +225,7 @@ function nicFacts(record: SandboxRecord, network: RecordedNetwork, { poolOf, clu
   };
 }
 
-/** The network on Open vSwitch that the definition describes; a definition that cannot be read is refused where it is used. */
+/** The network on Open vSwitch that a definition describes, if any. A malformed definition is ignored here; its ADDs fail. */
 function networkFacts({ metadata, spec }: NetworkAttachmentDefinition): readonly NetworkFacts[] {
   const { namespace = "", name } = metadata;
   try {
@@ -240,7 +240,7 @@ function networkFacts({ metadata, spec }: NetworkAttachmentDefinition): readonly
   }
 }
 
-/** A trunk wins over a tag; with neither, every VLAN passes. */
+/** A trunk takes precedence over a tag. Without both, every VLAN passes. */
 function vlansOf({ vlan, trunk }: JsonObject): readonly number[] | undefined {
   if (!Array.isArray(trunk) || trunk.length === 0) return typeof vlan === "number" ? [vlan] : undefined;
   const ids = trunk.filter(isJsonObject).flatMap(({ id, minID, maxID }) => {

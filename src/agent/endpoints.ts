@@ -29,13 +29,14 @@ interface EndpointsOptions {
 }
 
 /**
- * SpiderEndpoints: one for each Pod, what people and tools read about its addresses. Of a sticky owner it is more, the index
- * by which the next Pod finds what is kept: it has no owner reference, and NICs that the new Pod does not have yet stay.
+ * Writes SpiderEndpoints, one for each Pod, where people and tools read about its addresses. For sticky owners it is also the
+ * index by which the next Pod finds its kept addresses. Then it has no owner reference, and keeps NICs that the new Pod does not
+ * have yet.
  */
 export class Endpoints {
   readonly #options: EndpointsOptions;
   readonly #views: KubeClient;
-  /** One writer for each Pod: two NICs may be added one right after the other. */
+  /** One write at a time for each Pod, because two of its NICs may be added at once. */
   readonly #writers = new KeyedLock();
 
   constructor(options: EndpointsOptions) {
@@ -59,7 +60,7 @@ export class Endpoints {
     return { 4: nics.flatMap(({ ipv4 }) => namesOf(ipv4)), 6: nics.flatMap(({ ipv6 }) => namesOf(ipv6)) };
   }
 
-  /** Whether the endpoint that the next Pod will ask names this claim. */
+  /** Whether the endpoint that the next Pod will read names this claim. */
   async names(claim: Claim, o: Signal): Promise<boolean> {
     const { podNamespace: namespace = "", nic } = claim.spec;
     const found = await this.#options.client.get(spiderEndpoints, { namespace, name: endpointOf(claim) }, o);
@@ -69,8 +70,8 @@ export class Endpoints {
   }
 
   /**
-   * Makes the endpoint of a Pod that has none. False if there is one already, perhaps of another Pod of that name, or if a sticky
-   * owner has it: then `write` must follow once the Pod is known to be there. Retries what may succeed later.
+   * Creates the endpoint of a Pod that has none. False if there is one already, perhaps of another Pod of that name, or if a
+   * sticky owner has it: then `write` must follow when the Pod is known to exist. Retries what may succeed later.
    */
   async create(pod: Pod, o: Signal): Promise<boolean> {
     const { clock, settings } = this.#options;
@@ -82,7 +83,7 @@ export class Endpoints {
     return await this.#writers.run(pod.metadata.uid, () => retry(make, { ...o, clock, retryable: mayRepeat }), o);
   }
 
-  /** Writes what the Pod's claims on this node say, and nothing if that stands there already. Repeats what may help. */
+  /** Writes the Pod's claims on this node into its endpoint, if it differs. Retries what may succeed later. */
   async write(pod: Pod, o: Signal): Promise<void> {
     const { clock } = this.#options;
     const retryable = (error: unknown) => hasReason(error, "Conflict", "AlreadyExists") || mayRepeat(error);
@@ -93,7 +94,7 @@ export class Endpoints {
     );
   }
 
-  /** Takes addresses out of the Pod's endpoint that are about to be given back; the object stays for the next ADD. */
+  /** Removes addresses that are about to be given back from the Pod's endpoint. The object stays for the next ADD. */
   async withdraw(pod: Pod, given: readonly Claim[], o: Signal): Promise<void> {
     const { client, clock } = this.#options;
     const { namespace = "", name, uid } = pod.metadata;
@@ -117,7 +118,7 @@ export class Endpoints {
     const wanted = await this.#wanted(pod, o);
     if (wanted === undefined) return;
     const isSticky = wanted.metadata.ownerReferences.length === 0;
-    // The index of a sticky owner is awaited by ADDs; any other is a view.
+    // ADDs wait for the index of a sticky owner. Any other endpoint is only a view.
     const client = isSticky ? this.#options.client : this.#views;
     const found = await client.get(spiderEndpoints, wanted.metadata, o);
     const { current } = wanted.status;
@@ -130,7 +131,7 @@ export class Endpoints {
     }
   }
 
-  /** The endpoint as the Pod's claims on this node have it; undefined if it has none. */
+  /** The endpoint according to the Pod's claims on this node; undefined if it has none. */
   async #wanted(pod: Pod, o: Signal) {
     const { owners, node, settings } = this.#options;
     const { namespace = "", name: podName, uid } = pod.metadata;
@@ -139,7 +140,7 @@ export class Endpoints {
     if (ips.length === 0) return undefined;
     const sticky = stickyOwnerOf(pod, settings);
     const owner = await owners.of(pod, o);
-    // What was kept for the Pod stays kept when its owner orphans it: the next owner of that name wants it.
+    // What was kept for the Pod is still kept if its owner orphans it, because the next owner of that name needs it.
     const isKept = sticky !== undefined || claims.some(({ spec }) => spec.purpose === "Sticky");
     const ownerReferences = isKept ? [] : [{ apiVersion: "v1", kind: "Pod", name: podName, uid }];
     return {
@@ -152,14 +153,14 @@ export class Endpoints {
     };
   }
 
-  /** By name and either UID: the claims of a static Pod have the runtime's, not the mirror's. */
+  /** The claims with the Pod's name and one of its UIDs: claims of a static Pod have the runtime's UID, not the mirror's. */
   #claimsOf(pod: Pod): readonly Claim[] {
     const claims = this.#options.ledger.claimsNamed(keyOf(pod.metadata));
     return claims.filter(({ spec }) => isPodUid(pod, spec.podUID ?? "none"));
   }
 }
 
-/** False if a create met an object of that name. */
+/** Whether the object was created. False if there is one of that name. */
 async function isNew(create: Promise<unknown>): Promise<boolean> {
   try {
     await create;
@@ -194,7 +195,7 @@ export function endpointNics(claims: readonly Claim[]): readonly SpiderEndpointI
   return inOrder([...nics.values()]);
 }
 
-/** The NICs of a sticky Pod, and those of its predecessor that it has not got yet. */
+/** The NICs of a sticky Pod, and those of its predecessor that it does not have yet. */
 function withKept(nics: readonly SpiderEndpointIp[], found: SpiderEndpoint | undefined): readonly SpiderEndpointIp[] {
   const have = new Set(nics.map((one) => one.interface));
   const kept = (found?.status.current.ips ?? []).filter((one) => !have.has(one.interface));
@@ -206,7 +207,7 @@ function inOrder(nics: readonly SpiderEndpointIp[]): readonly SpiderEndpointIp[]
   return nics.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1));
 }
 
-/** The server sorts the fields of custom resources. */
+/** Compares regardless of the order of fields: the server sorts those of custom resources. */
 function isAsWritten(
   { status, metadata }: SpiderEndpoint,
   wanted: object,
@@ -218,7 +219,7 @@ function isAsWritten(
   );
 }
 
-/** `10.6.0.1/16` as the name of its claim; nothing for what is no such text. */
+/** The name of the claim of `10.6.0.1/16`; none if the text is malformed. */
 function namesOf(address: string | undefined): readonly string[] {
   const prefix = address === undefined ? undefined : tryParsePrefix(address);
   return prefix === undefined ? [] : [claimName(prefix.ip)];
