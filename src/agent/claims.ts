@@ -19,7 +19,7 @@ const auditEveryMs = { looks: 1.5, max: 3_600_000, smallListMs: 5, perListMs: 20
 const missingMsMax = 600_000;
 /** When the sandbox of a Pod that was deleted by force counts as ended. It has no record, and its DEL may never come. */
 const unseenMsMax = 60_000;
-/** Pods without claims whose sandboxes were taken down are remembered for their number only. */
+/** How many Pods without claims are remembered whose sandboxes the runtime has removed. */
 const takenDownMax = 1_000;
 
 /** The sources that are compared (ledger, records, Pods), and how often. */
@@ -188,7 +188,7 @@ export class ClaimsReconciler {
     return this.#sandboxesOf(podUid).some((record) => hasMac(record, mac));
   }
 
-  /** Whether the Pod is ending but has no record. Then only the runtime's DEL or the Pod's absence shows the sandbox's end. */
+  /** Whether the Pod has a former system's sandbox. Without a record, only its DEL or the Pod's absence shows its end. */
   #endsElsewhere(spec: Claim["spec"], pod: Pod | undefined): boolean {
     const podUid = spec.podUID ?? "";
     return isTakenOver(spec) && pod !== undefined && isPodUid(pod, podUid) && !this.#takenDown.has(podUid);

@@ -13,28 +13,28 @@ import {
 } from "#cni";
 import type { ShimExec } from "./server.ts";
 
-/** Runs a plugin within what is left of the call's time, or in `timeoutMs` where that is less. */
+/** Runs a plugin within the rest of the call's time, or `timeoutMs` if that is less. */
 export type Exec = (
   command: Omit<Parameters<ShimExec>[0], "timeoutMs"> & { readonly timeoutMs?: number },
 ) => Promise<PluginOutput>;
 
-/** The way of one call to run plugins that are not ours. */
+/** How one call runs plugins that are not ours. */
 export interface Host {
   readonly exec: Exec;
   /** The directories in which plugins are looked for, as the runtime sees them. */
   readonly path: readonly string[];
 }
 
-/** A plugin that does not answer VERSION by then is taken for one that has no VERSION. */
+/** How long a plugin may take to answer VERSION. After that it counts as one without VERSION. */
 const probeMsMax = 5_000;
-/** Plugins of which the versions are remembered. */
+/** How many plugins' versions are remembered. */
 const knownMax = 1_000;
 const killed = 9;
 
 /** Runs plugins for one attachment, each with the attachment's environment. */
 export function foreignRunner(attachment: Omit<Attachment, "run">, { exec, path }: Host): RunForeign {
   return async (verb, { type, config }, { signal }) => {
-    // What the runtime permitted us in CNI_NETNS_OVERRIDE it permits our plugins: they have our environment below theirs.
+    // CNI_NETNS_OVERRIDE of the runtime holds for our plugins, too: they inherit our environment.
     const { CNI_NETNS_OVERRIDE: _override, ...env } = encodeEnv(
       { ...attachment, verb, path, netnsOverride: false },
       attachment.args,
@@ -58,7 +58,7 @@ export function foreignRunner(attachment: Omit<Attachment, "run">, { exec, path 
   };
 }
 
-/** Which plugins that are not ours there are, and what they take: asked before the first side effect of an ADD. */
+/** Which foreign plugins exist, and which versions they know. It is asked before the first side effect of an ADD. */
 export class ForeignPlugins {
   readonly #versions = new Map<string, readonly string[]>();
 
@@ -80,7 +80,7 @@ export class ForeignPlugins {
     );
   }
 
-  /** Empty if the plugin does not tell. */
+  /** The versions of a plugin; empty if the plugin does not say. */
   async #versionsOf(type: string, cniVersion: string, { exec, path }: Host): Promise<readonly string[]> {
     const key = [type, ...path].join(":");
     const known = this.#versions.get(key);

@@ -5,18 +5,18 @@ import type { CallHandler } from "./server.ts";
 /** How long a call is kept for a starting agent. This and the call's deadline together stay within the shim's patience. */
 const heldMsMax = 40_000;
 
-/** What takes down is done by the node's own records: it must succeed without the API server. */
+/** These verbs use only the node's own records, because they must succeed without the API server. */
 const endings: readonly (string | undefined)[] = ["DEL", "GC"];
 
 /**
- * Holds calls back until the agent can answer them: its predecessor on the node has ended, and, for all but DEL and GC, the
- * cluster is read. A STATUS is answered at once, because the runtime wants to know just that.
+ * Holds calls back until the agent can answer them: its predecessor on the node must have ended and, except for DEL and GC, the
+ * cluster must be read. A STATUS is answered at once, because the runtime wants to know just that.
  */
 export class Gate {
   readonly #opened = Promise.withResolvers<CallHandler>();
   readonly #openedForEndings = Promise.withResolvers<CallHandler>();
   #handler: CallHandler | undefined;
-  /** What the agent waits for, for people. */
+  /** What the agent waits for, in words for people. */
   waitsFor = "the agent that served this node before";
 
   constructor() {

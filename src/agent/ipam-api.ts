@@ -9,7 +9,7 @@ import type { ClusterConfig } from "#plugins";
 import { type ApiRequest, HttpError, type Routes } from "./api.ts";
 import { ownIpam } from "./chain.ts";
 
-/** The version in which these calls speak to the rest of the agent. */
+/** The CNI version of the calls that this API makes to the rest of the agent. */
 const cniVersion = "1.0.0";
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(4096));
 const pools = v.nullish(v.array(v.string()), []);
@@ -41,20 +41,20 @@ const batchArgs = v.object({
 });
 const podArgs = v.object({ podName: text, podNamespace: text });
 
-/** What the IPAM API asks the rest of the agent for. */
+/** The parts of the agent that the IPAM API uses. */
 export interface IpamApiOptions {
-  /** Runs an ADD or a DEL of the IPAM plugin in its turn; returns ADD's result. */
+  /** Runs an ADD or a DEL of the IPAM plugin among the runtime's calls. Returns the result of an ADD. */
   readonly perform: (request: CniRequest, o: Signal) => Promise<CniResult>;
   readonly claimsOf: (pod: {
     readonly namespace: string;
     readonly name: string;
     readonly uid: string;
   }) => readonly Claim[];
-  /** Gives an address back to its pool. */
+  /** Releases an address. */
   readonly release: (claim: Claim, why: string) => void;
-  /** Keeps an address that somebody else has from everybody for a while. */
+  /** Puts an address that somebody else uses in quarantine. */
   readonly quarantine: (claim: Claim, o: Signal) => Promise<void>;
-  /** Takes addresses out of the Pod's endpoint. */
+  /** Removes addresses from the Pod's endpoint. */
   readonly withdraw: (pod: Pod, claims: readonly Claim[], o: Signal) => Promise<void>;
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
   readonly endpointOf: (namespace: string, name: string, o: Signal) => Promise<SpiderEndpoint | undefined>;
@@ -71,8 +71,8 @@ export interface IpamApiOptions {
 }
 
 /**
- * The part of the agent's HTTP API that third-party plugins of the earlier Spiderpool speak: the same paths, bodies and
- * status codes. What is asked here takes its turn among the runtime's calls.
+ * The part of the agent's HTTP API that third-party plugins of the earlier Spiderpool use, with the same paths, bodies and
+ * status codes. Requests are ordered with the runtime's calls.
  *
  * @param serving throws if the agent does not serve yet
  */
@@ -138,8 +138,8 @@ async function release(args: NicArgs, o: Signal, { perform }: IpamApiOptions): P
 }
 
 /**
- * What a plugin gives back after its ADD: the Pod's next ADD asks anew. Addresses that it found in use by somebody else are
- * kept from everybody for a while, or that ADD would get the same again; others are free at once.
+ * Takes back addresses that a plugin returns after its ADD; the Pod's next ADD chooses again. Addresses that it found in use by
+ * somebody else go into quarantine, because that ADD would get the same ones otherwise. All others are released at once.
  */
 async function giveBack(args: v.InferOutput<typeof batchArgs>, o: Signal, options: IpamApiOptions): Promise<void> {
   const { podOf, claimsOf, isSticky, mayGiveBack, log } = options;
@@ -150,11 +150,11 @@ async function giveBack(args: v.InferOutput<typeof batchArgs>, o: Signal, option
   if (args.isReleaseConflictIPs && !mayGiveBack) {
     throw new HttpError(521, "forbid releasing IPs for stateless workload");
   }
-  // The blank at the end belongs to it: plugins may compare the whole body.
+  // The space at the end is intended, because plugins may compare the whole body.
   if (pod !== undefined && isSticky(pod)) throw new HttpError(522, "forbid releasing IPs for stateful workload ");
   const held = claimsOf({ namespace, name, uid }).filter((claim) => claim.spec.containerID === args.containerID);
   const { isReleaseConflictIPs: conflict, containerID: containerId } = args;
-  // First: whoever reads the endpoint must not take an address for the Pod's that another one may have.
+  // First, so that nobody takes an address in the endpoint for the Pod's when another Pod may already have it.
   if (pod !== undefined) await options.withdraw(pod, held, { signal: o.signal });
   for (const claim of held) {
     if (conflict) await options.quarantine(claim, { signal: o.signal });

@@ -48,9 +48,9 @@ interface IpamOptions {
   readonly ledger: Ledger;
   readonly pools: PoolCache;
   readonly pods: Store<Pod>;
-  /** The Pod of a call, alive, whether the watch shows it yet or not. */
+  /** The Pod of a call, even if the watch does not show it yet. Throws if it is not alive. */
   readonly findPod: (ref: PodRef, o: Signal) => Promise<Pod>;
-  /** Metadata of a namespace, whether the watch shows it yet or not. */
+  /** The metadata of a namespace, even if the watch does not show it yet. */
   readonly namespaceOf: (name: string, o: Signal) => Promise<KubeObject | undefined>;
   readonly nodes: Store<Node>;
   readonly owners: TopControllers;
@@ -58,40 +58,40 @@ interface IpamOptions {
   readonly open: (o: Signal) => Promise<void>;
   readonly endpoints: Endpoints;
   readonly clock: Clock;
-  /** Whether a sandbox of the Pod with this UID, other than the given one, is there. */
+  /** Whether there is a sandbox of the Pod with this UID, other than the given one. */
   readonly hasSandbox: (podUid: string, except: string) => boolean;
   /** Whether a sandbox of the Pod with this UID has a NIC with this MAC address. */
   readonly hasMac: (podUid: string, mac: string) => boolean;
   readonly node: string;
   /** The addresses of the host's interface whose virtual function a NIC is, by the function's PCI address. */
   readonly masterAddresses: (device: string) => readonly Ip[];
-  /** An ADD waits for the pool of its Pod's application. */
+  /** Called if an ADD waits for the pool of its Pod's application. */
   readonly waits: () => void;
   /** How long it waits. @default 50,000 */
   readonly autoPoolWaitMs?: number;
-  /** Where pools' bare `multusName`s and the cluster network are looked up. */
+  /** The install namespace, for a `multusName` or cluster network that names no namespace. */
   readonly namespace: string;
-  /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
+  /** `name` or `namespace/name` of the cluster's default network; "" if there is none. */
   readonly clusterNetwork: string;
   readonly families: readonly Family[];
   readonly settings: Settings;
 }
 
-/** How long an address that a foreign host has is kept from everybody. */
+/** How long an address that a foreign host uses is in quarantine. */
 const quarantineMs = 300_000;
 /** Default of how long an ADD waits for its application's pool; the call's deadline may be earlier. Then the kubelet retries. */
 const autoPoolWaitMsDefault = 50_000;
-/** How long an ADD waits for a larger pool where that of its application is used up: replicas come before their addresses. */
+/** How long an ADD waits until its application's pool, which is used up, grows: new replicas may come before it does. */
 const autoPoolGrowthMs = 5_000;
-/** How often an ADD decides anew because a pool was changed meanwhile. */
+/** How often an ADD decides again because a pool was changed meanwhile. */
 const triesMax = 3;
 
-/** Until when an address is kept from everybody that is found in use now. */
+/** The end of the quarantine of an address that is found in use now. */
 export function quarantineEnd(clock: Clock): Date {
   return new Date(clock.wall().getTime() + quarantineMs);
 }
 
-/** Address management by the ledger where `ipam.type` is `spiderpool`, else by the plugin of that name. */
+/** Address management by the ledger if `ipam.type` is `spiderpool`, otherwise by the plugin of that name. */
 export function createIpam(options: IpamOptions): (config: PluginConfig) => Ipam | undefined {
   return (config) => {
     const { raw } = config;
@@ -106,7 +106,7 @@ class LedgerIpam implements Ipam {
   readonly #options: IpamOptions;
   readonly #network: SelectionInput["network"];
   readonly #networkName: string;
-  /** With `match_master_subnet`: the PCI address of the NIC's virtual function. */
+  /** With `match_master_subnet`, the PCI address of the NIC's virtual function. */
   readonly #master: string | undefined;
 
   constructor(options: IpamOptions, { raw }: PluginConfig) {
@@ -119,7 +119,7 @@ class LedgerIpam implements Ipam {
   async allocate(attachment: Attachment, steps: Steps, probe?: Probe): Promise<CniResult> {
     const { plan, claims } = await this.#claimAll(attachment, steps, probe);
     const { sticky, routes } = plan;
-    // The next Pod finds what is kept for it only by this: it is written before the Pod can have the address.
+    // The next Pod finds its kept addresses only by the endpoint. So that is written before the Pod can have the address.
     if (sticky !== undefined) {
       await steps.run("claim", (o) => this.#index(plan, attachment, o), { of: `${attachment.ifName}/index` });
     }
@@ -147,13 +147,13 @@ class LedgerIpam implements Ipam {
     return pod !== undefined && hasMac(uidOf(pod, pods.get(keyOf(pod))), mac);
   }
 
-  /** A Pod that lives keeps its addresses: the runtime may only be replacing its sandbox. */
+  /** A Pod that is alive keeps its addresses, because the runtime may only be replacing its sandbox. */
   async release({ pod: ref, containerId, ifName }: Attachment, _o: Signal): Promise<void> {
     if (ref === undefined) return;
     const { ledger, pods, hasSandbox } = this.#options;
     const pod = pods.get(keyOf(ref));
     const uid = uidOf(ref, pod);
-    // Before the first list nothing is known of the Pod: the reconciler looks again when there is.
+    // Nothing is known about the Pod before the first list. The reconciler looks again then.
     if (!pods.isSynced || podState(pod, uid) !== "dead" || hasSandbox(uid, containerId)) return;
     for (const claim of ledger.claimsOf(uid)) {
       if (claim.spec.nic !== ifName || claim.spec.containerID !== containerId) continue;
@@ -174,7 +174,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** Both families or none. A pool that was changed meanwhile may not have the address any more: then all is decided anew. */
+  /** Claims both families or none. If a pool was changed meanwhile and no longer has the address, decides again. */
   async #claimAll(
     attachment: Attachment,
     steps: Steps,
@@ -195,7 +195,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** The controller makes the pool of an application when the application is made: its first Pods may be here earlier. */
+  /** Waits for the pool of a new application: its first Pods may come before the controller has made the pool. */
   async #selectOnceMade(attachment: Attachment, o: Signal): Promise<Plan> {
     const { clock, pools, waits, autoPoolWaitMs = autoPoolWaitMsDefault } = this.#options;
     const untilMs = clock.monotonicMs() + autoPoolWaitMs;
@@ -211,7 +211,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** False if the time came first, or the call's own deadline: what the ADD waits for tells more than that it took long. */
+  /** False after the time or at the call's deadline. It does not throw then, because what the ADD waits for says more. */
   async #before(change: Promise<void>, untilMs: number, { signal }: Signal): Promise<boolean> {
     const { clock } = this.#options;
     const over = new AbortController();
@@ -272,23 +272,23 @@ class LedgerIpam implements Ipam {
   }
 
   /**
-   * What the Pod has for the NIC. This process may not know it: a boot took the record that named it, or etcd was put back to a
-   * time before it was released. Then the Pod itself tells where to look: only after its first ADD was answered, and only where
-   * nothing is known does it cost a request.
+   * The claims that the Pod has for the NIC. This process may not know them, because a reboot removed the record or etcd was
+   * restored to a time before their release. Then the Pod's network-status shows where to look. That costs a request only if
+   * nothing is known and an earlier ADD of the Pod was answered.
    */
   async #own({ metadata }: Pod, uid: string, nic: string, o: Signal): Promise<readonly Claim[]> {
     const { ledger } = this.#options;
     const known = () => ledger.claimsOf(uid).filter(({ spec }) => spec.nic === nic);
     for (const ip of addressesOfStatus(metadata.annotations?.[networkStatusAnnotation], nic)) {
       if (known().some((claim) => claim.ip.family === ip.family)) continue;
-      // Where etcd was put back, somebody of the lost time may still have the address: until all have looked at what is theirs.
+      // If etcd was restored, a Pod from after the backup may still have the address, until all nodes have checked theirs.
       await this.#options.open(o);
       await ledger.verify(claimName(ip), uid, o);
     }
     return known();
   }
 
-  /** Asked only where the answer matters: it may cost a request. */
+  /** The Pod's top controller, if it matters for the decision. It may cost a request. */
   #owner(pod: Pod, { pools }: PoolsNow, o: Signal): Promise<SelectionInput["owner"]> {
     return asksForOwner(pod.metadata, pools.values()) ? this.#options.owners.of(pod, o) : Promise.resolve(undefined);
   }
@@ -324,7 +324,7 @@ class LedgerIpam implements Ipam {
     );
   }
 
-  /** As the ledger's `claim`; from a pool of the Pod's application that is used up, as soon as that became larger. */
+  /** Like `claim` of the ledger. If the pool of the Pod's application is used up, waits until it grows. */
   async #claimOnceGrown(request: ClaimRequest, o: Signal): Promise<Claimed> {
     const { ledger, clock } = this.#options;
     const isOfApplication = request.pools.length > 0 && request.pools.every(({ madeFor }) => madeFor !== undefined);
@@ -341,7 +341,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** The pools, as soon as one has other addresses; undefined if the time comes first. */
+  /** Waits until one of the pools has other addresses, and returns the pools; undefined after the time. */
   async #grown(before: ClaimRequest["pools"], untilMs: number, o: Signal): Promise<ClaimRequest["pools"] | undefined> {
     const { pools } = this.#options;
     for (;;) {
@@ -353,7 +353,7 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  /** What the Pod has is found by the next one, and what it asks for no longer is free. */
+  /** Writes the index of a sticky Pod, so that the next one finds its addresses, and releases those that it no longer wants. */
   async #index(plan: Plan, attachment: Attachment, o: Signal): Promise<void> {
     const { ledger, endpoints } = this.#options;
     const { pod, kept, wanted } = plan;
@@ -377,15 +377,15 @@ class LedgerIpam implements Ipam {
   }
 }
 
-/** What an ADD of one NIC is to get, and from where. */
+/** The addresses that an ADD of one NIC needs, and where they may come from. */
 interface Plan {
   readonly pod: Pod;
   readonly pools: PoolsNow;
-  /** Where the addresses outlive the Pod: who keeps them, and what is kept for the NIC. */
+  /** If the addresses outlive the Pod: the owner that keeps them, and what is kept for the NIC. */
   readonly sticky: StickyOwner | undefined;
   readonly kept: Readonly<Record<Family, readonly string[]>> | undefined;
   readonly wanted: readonly Wanted[];
-  /** Those that the Pod asks for beside its pools'. */
+  /** The routes that the Pod asks for, beside those of its pools. */
   readonly routes: ReturnType<typeof parseRoutesAnnotation>;
 }
 

@@ -7,11 +7,11 @@ import type { Netns } from "#linux";
 const pciDevices = "/sys/bus/pci/devices";
 
 /**
- * The addresses on the host of the physical function to which a virtual function belongs: what `match_master_subnet` compares
- * pools with. None where `device` is no PCI address of a virtual function, or its physical function is not on the host.
+ * The host's addresses on the physical function of a virtual function. `match_master_subnet` compares pools with them. None if
+ * `device` is no PCI address of a virtual function, or if its physical function is not in the host's network namespace.
  */
 export function masterAddresses(device: string, { rtnl }: Pick<Netns, "rtnl">, devices = pciDevices): readonly Ip[] {
-  // It comes from a CNI call and becomes a part of a path.
+  // It comes from a CNI call, and becomes part of a path.
   if (!/^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(device)) return [];
   return interfacesOf(`${devices}/${device.toLowerCase()}/physfn/net`)
     .filter((name) => rtnl.link(name) !== undefined)

@@ -7,7 +7,7 @@ const buckets = [0.1, 0.3, 0.5, 1, 3, 5, 7, 10, 15] as const;
 
 type GaugeKind = "average" | "max" | "min" | "latest";
 
-/** Of the wait for one's turn, the word `limit` comes behind that of the gauge: dashboards have it so. */
+/** In names about waiting for a turn, `limit` comes after the word of the gauge, as dashboards expect it. */
 type GaugeName<N extends string, K extends GaugeKind> = N extends `${infer Verb}_limit`
   ? `spiderpool_${Verb}_${K}_limit_duration_seconds`
   : `spiderpool_${N}_${K}_duration_seconds`;
@@ -132,7 +132,7 @@ const classes: ReadonlyMap<string, ErrorClass> = new Map([
   ["PLUGIN_NOT_FOUND", "wrong_input"],
 ]);
 
-/** What is read when somebody looks. */
+/** Values that are read at each scrape. */
 interface Levels {
   readonly calls: () => { readonly inside: number; readonly waiting: number };
   readonly sandboxes: () => number;
@@ -142,7 +142,7 @@ interface Levels {
 
 type Duration = `ipam_${"allocation" | "release"}${"" | "_limit"}`;
 
-/** Of all calls so far, in seconds. */
+/** Durations of all calls so far, in seconds. */
 interface Measured {
   readonly count: number;
   readonly sum: number;
@@ -156,7 +156,7 @@ export class CallMetrics {
   readonly #metrics = new Metrics("spiderpool-agent", agentMetrics);
   readonly #durations = new Map<Duration, Measured>();
 
-  /** From now on the levels are part of what is read. */
+  /** Adds the levels to the metrics. */
   watch({ calls, sandboxes, claims, eventsDropped }: Levels): void {
     this.#metrics.collect("spiderpool_cni_calls_in_progress", () => {
       const { inside, waiting } = calls();
@@ -170,19 +170,19 @@ export class CallMetrics {
     this.#metrics.collect("spiderpool_events_dropped", () => [{ value: eventsDropped() }]);
   }
 
-  /** An ADD waits for the pool of its Pod's application. */
+  /** To be called when an ADD waits for the pool of its Pod's application. */
   waits(): void {
     this.#metrics.count("spiderpool_debug_auto_pool_waited_for_available_counts_total");
   }
 
-  /** Two sources disagree, or did until they were made to agree. */
+  /** To be called for each contradiction between two sources, even if it was repaired. */
   fault(kind: FaultKind): void {
     this.#metrics.count("spiderpool_faults_total", { kind });
   }
 
   /** The scrape, in Prometheus' text format. */
   text(): Promise<string> {
-    // Once a scrape, not for every call.
+    // At a scrape, not for every call.
     for (const [name, { count, sum, min, max, latest }] of this.#durations) {
       this.#metrics.set(gaugeName(name, "average"), { value: sum / count });
       this.#metrics.set(gaugeName(name, "max"), { value: max });
@@ -192,7 +192,7 @@ export class CallMetrics {
     return this.#metrics.text();
   }
 
-  /** A call has ended; `code` is that of its error. Calls that are part of another one are not counted twice. */
+  /** To be called when a call has ended; `code` is that of its error. Calls that are part of another one are not counted. */
   ended({ verb, totalMs, spans, nested }: Flight, code: string | undefined): void {
     const outcome = code === undefined ? "success" : "failure";
     this.#metrics.count("spiderpool_cni_calls_total", { verb, outcome });

@@ -12,12 +12,12 @@ import {
 import { type Chain, ownIpam } from "./chain.ts";
 import { uidOf } from "./pods.ts";
 
-/** How long an ADD waits for others' daemons, within its own time. */
+/** How long an ADD waits for another network's daemon; its own deadline may be earlier. */
 const readyMsMax = 25_000;
 const readyLookMs = 250;
-/** A Pod so young may have come together with its networks, a moment before the controller makes them. */
+/** A Pod younger than this may have been created together with its networks, before the controller has made them. */
 const youngMsMax = 10_000;
-/** How long its ADD waits for them. */
+/** How long the ADD of such a Pod waits for its networks. */
 const networksMsMax = 2_000;
 const networksLookMs = 50;
 
@@ -25,13 +25,13 @@ const networksLookMs = 50;
 export interface NetworksOptions {
   readonly chain: Chain;
   readonly source: ConfigSource;
-  /** The devices that kubelet has given to a Pod, by resource; absent: none. */
+  /** The devices that the kubelet has allocated to a Pod, by resource. @default none */
   readonly devicesOf?: (podUid: string) => ReadonlyMap<string, readonly string[]>;
   readonly clock: Clock;
 }
 
 /**
- * The networks of a call: all of the Pod's for the meta-plugin, else the one plugin that was executed.
+ * The networks of a call: all networks of the Pod for the meta-plugin, otherwise only the plugin that was executed.
  *
  * @throws CniError 7 for what cannot be resolved, or is not ours to run
  */
@@ -47,7 +47,7 @@ export function planNetworks(
     if (pod === undefined || delegates.every(({ resourceName }) => resourceName === undefined)) return delegates;
     return assignDevices(delegates, devicesOf?.(uidOf(request.pod, pod)) ?? new Map(), request.containerId);
   }
-  // An IPAM plugin gets the configuration of the plugin that called it: that one is not ours to run.
+  // An IPAM plugin gets the configuration of its caller. The caller must not be run again.
   const plugins = executable === ownIpam ? [] : [{ type: config.type, raw: config.raw }];
   if (plugins.some(({ type }) => chain.plugin(type) === undefined)) {
     throw new CniError(cniCodes.invalidConfig, `plugin type ${JSON.stringify(config.type)} is not one of ours`, {
@@ -83,7 +83,7 @@ export async function awaitNetworks(
   }
 }
 
-/** Where others' daemons must be ready first, waits for the file by which they tell. Throws CniError 11 naming it. */
+/** Waits for the file of another network's daemon that must be ready first, if there is one. Throws CniError 11 naming it. */
 export async function waitForOthers(request: CniRequest, o: NetworksOptions, { signal }: Signal): Promise<void> {
   const file = readinessFile(request);
   if (file === "") return;
@@ -91,7 +91,7 @@ export async function waitForOthers(request: CniRequest, o: NetworksOptions, { s
   while (o.source.file(file) === undefined) await o.clock.sleep(readyLookMs, { signal: limit });
 }
 
-/** Throws CniError 50 where others' daemons are not ready. */
+/** Throws CniError 50 if another network's daemon is not ready. */
 export function refuseUnready(request: CniRequest, { source }: NetworksOptions): void {
   const file = readinessFile(request);
   if (file !== "" && source.file(file) === undefined) throw unready(cniCodes.notAvailable, file);

@@ -7,7 +7,7 @@ export interface AgentOptions {
   readonly node: string;
   /** The install namespace. */
   readonly namespace: string;
-  /** `name` or `namespace/name` of the cluster's default network; "" where there is none. */
+  /** `name` or `namespace/name` of the cluster's default network; "" if there is none. */
   readonly clusterNetwork: string;
   readonly kubeconfig: string | undefined;
   /** conf.yml; undefined: every setting has its default. */
@@ -17,9 +17,9 @@ export interface AgentOptions {
   readonly cniSocket: string;
   /** Socket of the HTTP API. */
   readonly apiSocket: string;
-  /** Kept over restarts and boots: sandbox records. */
+  /** The folder for sandbox records, which survive reboots. */
   readonly stateDir: string;
-  /** Gone with a boot: hints of claims on their way. */
+  /** The folder for intents, which a reboot removes. */
   readonly runDir: string;
   /** Where the runtime looks for plugins and configurations; undefined: nothing is installed. */
   readonly cniBinDir: string | undefined;
@@ -37,10 +37,10 @@ export interface AgentOptions {
   readonly metricAddress: string | undefined;
   /** Plugins may give back addresses that they found in use. */
   readonly releaseConflictIps: boolean;
-  /** The DaemonSet of the agents, in the install namespace; undefined: nothing tells that the release goes. */
+  /** The agents' DaemonSet, in the install namespace. If undefined, nothing shows that the release is being removed. */
   readonly daemonSet: string | undefined;
   readonly ovsdb: string;
-  /** How often the node is looked at for sources that disagree, and half as often again for claims that nobody needs. */
+  /** How often the node is checked for contradictions. Audits of claims are one and a half times as far apart. */
   readonly lookEveryMs: number;
   /** How long an ADD waits for the pool of its Pod's application. */
   readonly autoPoolWaitMs: number;
@@ -85,7 +85,7 @@ Environment:
                                                   within its 30 s
 `;
 
-/** Reads flags and environment. Returns text to print instead where help was asked for. Throws OPTIONS_INVALID naming each. */
+/** Reads flags and environment. Returns a text to print if help was asked for. Throws OPTIONS_INVALID naming each mistake. */
 export function readOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,

@@ -24,12 +24,12 @@ export class OvsClients implements AsyncDisposable {
     return made;
   }
 
-  /** The clients that there are. */
+  /** The existing clients. */
   list(): readonly Ovs[] {
     return [...this.#clients.values()];
   }
 
-  /** Calls `watch` for each client, now for those that there are, and later for each that is made. */
+  /** Calls `watch` for each client: now for the existing ones, later for each new one. */
   each(watch: (ovs: Ovs) => void): void {
     for (const ovs of this.#clients.values()) watch(ovs);
     this.#watchers.push(watch);

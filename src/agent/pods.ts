@@ -21,8 +21,8 @@ export function uidOf(ref: PodRef | undefined, pod: Pod | undefined): string {
 }
 
 /**
- * What the API tells of the Pod with this UID, once the Pods are known: `pod` is what has its name now. A static Pod whose
- * mirror is missing may live as well as not, also where another Pod took its name; the next mirror is that of its successor.
+ * What the API says about the Pod with this UID, once the Pods are known. `pod` is the one that has its name now. A static Pod
+ * whose mirror is missing may be alive or not, even if another Pod has its name: a new mirror may be that of its successor.
  */
 export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | "unknown" {
   if (pod !== undefined && isPodUid(pod, uid)) return isPodAlive(pod) ? "alive" : "dead";
@@ -32,16 +32,16 @@ export function podState(pod: Pod | undefined, uid: string): "alive" | "dead" | 
 
 /** Where the Pods of a node are found. */
 interface PodSources {
-  /** Those of the node only. */
+  /** The Pods of this node. */
   readonly store: Store<Pod>;
   readonly client: KubeClient;
   readonly node: string;
 }
 
 /**
- * The Pod of a call: from the watch, else from one GET; always by a GET where the runtime gives no UID, because the watch may
- * still show the Pod that had the name before. `lagMs`: how long the watch may take to show it. Throws POD_NOT_FOUND,
- * POD_REPLACED (the name belongs to another Pod by now, maybe of another node) or POD_DEAD; none of them may get an address.
+ * The Pod of a call, from the watch or by one GET. Without a UID it is always a GET, because the watch may still show an earlier
+ * Pod of that name. `lagMs` is how long the watch may take to show the Pod. Throws POD_NOT_FOUND, POD_REPLACED (the name belongs
+ * to another Pod now, maybe on another node) or POD_DEAD; such a Pod must not get an address.
  */
 export async function findPod(
   { store, client, node }: PodSources,
@@ -64,14 +64,14 @@ export async function findPod(
   const pod = known ?? (await client.get(pods, { namespace: ref.namespace, name: ref.name }, { signal }));
   if (pod === undefined)
     throw new SpiderError("POD_NOT_FOUND", `Pod ${key} does not exist`, { details: { uid: ref.uid } });
-  // A call without a UID may be late: a Pod of another node has its name by now.
+  // A call without a UID may be late: a Pod on another node may have the name by now.
   const { nodeName } = pod.spec ?? {};
   if (!isPodUid(pod, ref.uid) || nodeName !== node) {
     throw new SpiderError("POD_REPLACED", `Pod ${key} is another one by now`, {
       details: { expected: ref.uid, found: pod.metadata.uid, node: nodeName },
     });
   }
-  // The watch should have shown it by now. If it is dead, the next ADDs need not wait for it in vain.
+  // The watch should have shown it by now. If the watch is dead, later ADDs must not wait for it in vain.
   if (known === undefined && !fits(store.get(key))) store.doubt();
   return living(pod);
 }

@@ -4,16 +4,15 @@ import { type PoolView, poolView } from "#ipam";
 import { type KubeClient, type KubeObject, metadataOf, retry, type Store } from "#kube";
 
 /**
- * How long nothing may have been heard of the pools before they are listed: a little longer than the server's bookmarks are
- * apart. The controller lets a deleted pool go no earlier than 120 s after its deletion, when creates that were decided on what
- * was heard before (44 s) have ended.
+ * If the watch of the pools was silent for longer, they are listed. It is a little longer than the time between the server's
+ * bookmarks. The controller keeps a deleted pool for 120 s, until creates that were decided by older news (44 s) have ended.
  */
 const unheardMsMax = 75_000;
 
 /** All pools at one moment, by name. */
 export interface PoolsNow {
   readonly pools: ReadonlyMap<string, PoolView>;
-  /** Pools that cannot be drawn from, with the sentence that says why. */
+  /** Malformed pools, each with the sentence that says why. */
   readonly broken: ReadonlyMap<string, string>;
 }
 
@@ -25,7 +24,7 @@ interface PoolCacheOptions {
   readonly metadata: Store<KubeObject>;
 }
 
-/** Every pool, decoded; a pool is fetched when its metadata says that its spec moved. */
+/** All pools, decoded. A pool is fetched again when its metadata shows that its spec has changed. */
 export class PoolCache {
   readonly #options: PoolCacheOptions;
   readonly #pools = new Map<string, PoolView>();
@@ -34,7 +33,7 @@ export class PoolCache {
   readonly #versions = new Map<string, { readonly version: string; at: string | undefined }>();
   readonly #fetching = new Map<string, Promise<void>>();
   #change = Promise.withResolvers<void>();
-  /** Of the program: what one call asks for is of use to all. */
+  /** Aborted when the program ends. A fetch does not end with the call that asked for it, because others use it, too. */
   #signal: AbortSignal = never;
   #listedAtMs = Number.NEGATIVE_INFINITY;
   #listing: Promise<void> | undefined;
@@ -43,7 +42,7 @@ export class PoolCache {
     this.#options = options;
   }
 
-  /** Follows the metadata from now on. */
+  /** Watches the metadata from now on. */
   start(o: Signal): void {
     const { metadata } = this.#options;
     this.#signal = o.signal;
@@ -51,12 +50,12 @@ export class PoolCache {
     for (const pool of metadata.list()) this.#follow(pool.metadata.name, pool, o);
   }
 
-  /** The pools as of the last word of the watch, which is not long ago; waits for those that are just being fetched. */
+  /** The pools, as of recent news of the watch. Waits for pools that are being fetched. */
   async now(o: Signal): Promise<PoolsNow> {
     const { metadata, clock } = this.#options;
     await metadata.synced(o);
     if (clock.monotonicMs() - Math.max(metadata.heardAtMs ?? 0, this.#listedAtMs) > unheardMsMax) {
-      // Where it does not help to ask again, an ADD fails with what the server says.
+      // If asking again does not help, the ADD fails with the server's error.
       this.#listing ??= retry(() => this.#list(), { signal: this.#signal, clock }).finally(() => {
         this.#listing = undefined;
       });
@@ -83,7 +82,7 @@ export class PoolCache {
     this.#change = Promise.withResolvers();
   }
 
-  /** What a silent watch may have missed. Its connection may be half open: it is opened anew, too. */
+  /** Lists what a silent watch may have missed, and opens the watch again, because its connection may be half open. */
   async #list(): Promise<void> {
     const signal = this.#signal;
     const { client, clock, metadata } = this.#options;
@@ -103,7 +102,7 @@ export class PoolCache {
       this.#forget(name);
       return;
     }
-    // Labels have no part in the generation, and one of them makes a pool an automatic one.
+    // Changes of labels do not change the generation, but a label makes a pool an automatic one.
     const { uid, generation, deletionTimestamp, labels, resourceVersion: at } = now.metadata;
     const version = JSON.stringify([uid, generation, deletionTimestamp, labels]);
     const known = this.#versions.get(name);
@@ -121,7 +120,7 @@ export class PoolCache {
   async #fetch(name: string, version: string, { signal }: Signal): Promise<void> {
     const { client, clock, log } = this.#options;
     try {
-      // A refusal is tried again too: nobody would ask for this version once more.
+      // Even a refusal is tried again, because nobody else would ask for this version.
       const retryable = () => this.#versions.get(name)?.version === version;
       // No older than what the watch told: the server answers from what it keeps of the watch in memory. Without it, it would
       // read and decode what etcd has, a status of up to 100 kB with it, for each of a thousand agents.
