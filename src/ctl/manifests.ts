@@ -8,10 +8,10 @@ import type { Io } from "./io.ts";
 /** An object of a file, as a user would send it. */
 export type Manifest = Submitted<KubeObject>;
 
-/** An object of a file and where it stands there. */
+/** An object of a file with its place in the file. */
 interface PlacedManifest {
   readonly manifest: Manifest;
-  /** `pool.yaml, line 7`: of a field like `spec.ips[0]`, or of the nearest around it that the file has. */
+  /** The place (`pool.yaml, line 7`) of a field like `spec.ips[0]`, or of the nearest enclosing one that the file has. */
   readonly placeOf: (field: string) => string;
 }
 
@@ -20,7 +20,7 @@ export async function readManifests(io: Pick<Io, "read">, filename: string): Pro
   return (await readPlacedManifests(io, filename)).map(({ manifest }) => manifest);
 }
 
-/** The same, for who tells what is wrong in the file. */
+/** The same, with places, for reports of mistakes in the file. */
 export async function readPlacedManifests(io: Pick<Io, "read">, filename: string): Promise<readonly PlacedManifest[]> {
   const text = await io.read(filename).catch((cause: unknown) => {
     throw new SpiderError("OPTIONS_INVALID", `-f ${filename} cannot be read`, { cause });
@@ -60,7 +60,7 @@ function partsOf(field: string): readonly (string | number)[] {
   );
 }
 
-/** Where a member's name stands, or an item; of what the document does not have, where the nearest around it does. */
+/** The position of a member's name or an item. If the document does not have it, that of the nearest enclosing one. */
 function offsetOf(document: Document, path: readonly (string | number)[]): number {
   const last = path.at(-1);
   const around = path.slice(0, -1);
@@ -72,7 +72,7 @@ function offsetOf(document: Document, path: readonly (string | number)[]): numbe
   return path.length === 0 ? (document.range?.[0] ?? 0) : offsetOf(document, around);
 }
 
-/** As much of the shape as is relied on; the rules of its kind and the API server's schema judge the rest. */
+/** The part of the shape that this program relies on. The rules of the kind and its schema judge the rest. */
 function isManifest(value: unknown): value is Manifest & { readonly items: readonly unknown[] } {
   if (typeof value !== "object" || value === null) return false;
   const { kind, metadata = {}, spec = {}, items = [] } = value as Record<string, unknown>;

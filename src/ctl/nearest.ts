@@ -1,10 +1,10 @@
-/** The nearest of the names, by the fewest letters to change; the first where several are as near. */
+/** The most similar of the names, by edit distance; the first one if several are equally similar. */
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const scored = names.map((one) => ({ one, distance: editDistance(name, one) }));
   return scored.toSorted((a, b) => a.distance - b.distance)[0]?.one;
 }
 
-/** How many letters must be put in, taken out or replaced (Levenshtein). */
+/** How many letters must be inserted, removed or replaced (Levenshtein distance). */
 export function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at);
   for (let i = 1; i <= a.length; i++) {

@@ -15,17 +15,17 @@ interface ReleaseFlags {
   readonly dryRun: boolean;
 }
 
-/** What became of one address. */
+/** The outcome for one address. */
 interface Released {
   readonly address: string;
   /** `marked`: the controller releases it; `wouldBeMarked`: on a dry run; `unclaimed`: there is nothing to release. */
   readonly outcome: "marked" | "wouldBeMarked" | "refused" | "unclaimed";
   readonly reason: string;
-  /** What to do instead, where it is refused. */
+  /** What to do instead, if it is refused. */
   readonly fix?: string;
 }
 
-/** `ip release`: prints what became of the address; the exit status is 1 where it is refused. */
+/** `ip release`: prints the outcome. The exit status is 1 if the release is refused. */
 export async function releaseIp(
   { address, force, dryRun }: ReleaseFlags,
   { io, cluster, output }: Context,
@@ -36,8 +36,8 @@ export async function releaseIp(
 }
 
 /**
- * Asks the controller to release one address, by a mark on its claim that names the claim's UID: the mark means nothing to
- * a later claim on the same address. Without `force` it refuses while anything of the holder may still use the address.
+ * Asks the controller to release one address, by a mark on its claim that names the claim's UID, so that it does not affect a
+ * later claim on the same address. Without `force` it refuses while anything of the holder may still use the address.
  */
 export async function release(
   ip: Ip,
@@ -76,7 +76,7 @@ function printOne({ address, outcome, reason, fix }: Released, { io, output }: P
   else io.out(`${address} marked for release (${reason}); the controller releases it and records an Event\n`);
 }
 
-/** What stands against the release, and the way out; undefined if nothing does. */
+/** Why the address must not be released, and what to do instead; undefined if it may be. */
 async function whatStillUses(
   { spec }: Claim,
   { client }: Cluster,

@@ -9,7 +9,7 @@ import { formatAge, formatRows, type Printer } from "../output.ts";
 import { type PodName, parsePodName } from "../pod-name.ts";
 import type { Context } from "../run.ts";
 
-/** Which claims; an absent part selects all. */
+/** Which claims to show. An absent part selects all. */
 interface IpSelection {
   readonly addresses: readonly string[];
   readonly pool?: string | undefined;
@@ -94,7 +94,7 @@ export function holderOf({ spec }: Pick<Claim, "spec">): string {
   return pod === "" ? (spec.reason ?? "") : pod;
 }
 
-/** Who answers for an address in quarantine, where it is known; else who has the claim. */
+/** For an address in quarantine, the host that answers for it, if it is known; otherwise the holder of the claim. */
 function usedBy(claim: Claim): string {
   const { purpose, mac, reason } = claim.spec;
   if (purpose !== "Quarantine") return holderOf(claim);

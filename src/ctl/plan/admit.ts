@@ -34,29 +34,29 @@ import { applied } from "./merge.ts";
 import type { Change, StoredWorkload } from "./state.ts";
 import { type World, workloadKey } from "./world.ts";
 
-/** An object of the change that admission would not let in. */
+/** An object of the change that admission would refuse. */
 export interface Refusal {
   /** `spiderippool/a` */
   readonly object: string;
   readonly why: string;
 }
 
-/** What was taken of a change. */
+/** The part of a change that admission accepts. */
 export interface Admitted {
   readonly refused: readonly Refusal[];
-  /** Keys of workloads that are new, changed or deleted, each with what it was. */
+  /** Keys of new, changed or deleted workloads, each with its former state. */
   readonly workloads: ReadonlyMap<string, StoredWorkload | undefined>;
-  /** Names of pools that the change itself makes, changes or deletes. */
+  /** Names of pools that the change itself creates, changes or deletes. */
   readonly pools: ReadonlySet<string>;
   /** `Kind/namespace/name` of objects that addresses do not depend on. */
   readonly ignored: readonly string[];
-  /** Sentences about what the product itself would undo. */
+  /** Sentences about changes that the product itself would undo. */
   readonly undone: readonly string[];
 }
 
 /**
- * Does to the world what the API server would take of the change, object by object in the order of the file, by the rules
- * of admission. `namespace`: of objects that name none.
+ * Applies a change to the world, object by object in the order of the file, as far as the rules of admission accept it.
+ * `namespace` is for objects that name none.
  */
 export function admit(world: World, change: Change, namespace: string): Admitted {
   const admission = new Admission(world, namespace);
@@ -168,7 +168,7 @@ class Admission implements Admitted {
     return this.#world.installation.settings;
   }
 
-  /** The object as it is to be, judged; true: nothing stands against it, and it is stored. */
+  /** Judges the new object, and stores it if nothing is wrong. Returns whether it is stored. */
   #put<T extends KubeObject>(
     manifest: Manifest,
     into: Map<string, T>,
@@ -221,7 +221,7 @@ class Admission implements Admitted {
     return { object, violations: validateSubnet(object, context) };
   }
 
-  /** What counts is the network that the controller makes of it. */
+  /** A SpiderMultusConfig counts by the network that the controller makes of it. */
   #putMultusConfig(manifest: Manifest): void {
     const { nads } = this.#world;
     const configs = new Map<string, SpiderMultusConfig>();
@@ -266,12 +266,12 @@ class Admission implements Admitted {
     const { apiVersion: version = "", kind = "" } = manifest;
     const inside = templateIn({ ...sent, kind });
     if (inside !== undefined && inside.template === undefined) {
-      // An applied file stands for the whole object: what it leaves out and an earlier one said is taken away.
+      // An applied file describes the whole object: fields of an earlier file that it leaves out are removed.
       this.#refuse(manifest, `${inside.path.join(".")}: Required value: give the whole ${kind}, as in its file`);
       return;
     }
     const { spec = {} } = sent as WorkloadObject;
-    // Of a new one that says nothing of replicas there is one; the API server fills that in.
+    // The API server fills in one replica if a new workload does not say how many.
     const filled = kind.endsWith("Set") || kind === "Deployment" ? { replicas: 1, ...spec } : spec;
     workloads.set(key, { ...sent, spec: filled, apiVersion: version, kind } as StoredWorkload);
     if (!this.workloads.has(key)) this.workloads.set(key, old);
@@ -314,7 +314,7 @@ class Admission implements Admitted {
     return { ...manifest, metadata: { ...metadata, ...more } } as unknown as KubeObject;
   }
 
-  /** With the namespace that the command line gives it. */
+  /** The object in its namespace, by default that of the command line. */
   #placed(manifest: Manifest): Manifest {
     const { namespace = this.#namespace } = manifest.metadata;
     return { ...manifest, metadata: { ...manifest.metadata, namespace } };
@@ -354,7 +354,7 @@ export function asPod({ metadata, spec }: StoredWorkload): Pod {
   return { metadata, spec: spec ?? {}, status: {} } as unknown as Pod;
 }
 
-/** The SpiderMultusConfig of which the controller makes the network. */
+/** The SpiderMultusConfig that the controller makes the network from. */
 function makerOf(network: Partial<ObjectMeta> | undefined): OwnerReference | undefined {
   return network?.ownerReferences?.find(({ kind }) => kind === spiderMultusConfigs.kind);
 }

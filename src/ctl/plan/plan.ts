@@ -10,16 +10,16 @@ import { type Freed, World } from "./world.ts";
 
 /** How objects are read. */
 export interface PlanOptions {
-  /** Of objects that name none. */
+  /** The namespace of objects that name none. */
   readonly namespace: string;
 }
 
 /**
- * What the change would come to, once everything has come to rest: by the rules of admission, the controller's planner of
- * subnets, and the agents' selection. Pure; the state itself is left alone.
+ * What a change would lead to in the end, by the rules of admission, the controller's planner of subnets, and the agents'
+ * selection. Pure: the state itself is not changed.
  */
 export function planChange(state: State, change: Change, { namespace }: PlanOptions): Plan {
-  // What is on its way without the change is none of its effects.
+  // What would happen without the change, too, is no effect of it.
   const [{ world: before, unmet: without }, { world }] = [atRest(state), atRest(state)];
   const admitted = admit(world, change, namespace);
   const workloads = changesOf(world, admitted);
@@ -87,7 +87,7 @@ function stuckNow(world: World, { pod, failure: { code, why } }: Unstarted): Stu
   return { pod: keyOf(pod.metadata), sticky: world.isSticky(pod), when: "now", code, why };
 }
 
-/** Pods that run on and could not start again, or would not have the same address then; where the change is to blame. */
+/** Pods that go on, but because of the change could not start again, or not with the same address. */
 function restartsOf(
   before: World,
   after: World,

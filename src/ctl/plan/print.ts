@@ -21,7 +21,7 @@ export function isHarmful({ refused, losses, stuck, unmet, pools }: Plan): boole
   return refused.length + losses.length + stuck.length + unmet.length > 0 || pools.some(({ dry }) => dry);
 }
 
-/** Counts may be greater than what JSON's numbers hold: those are texts. */
+/** Counts that are too large for numbers in JSON become texts. */
 function toJson(plan: Plan) {
   const count = (n: bigint) => (n <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(n) : String(n));
   const counts = ({ total, used, free }: PoolCounts) => ({ total: count(total), used: count(used), free: count(free) });

@@ -6,7 +6,7 @@ import { type Start, startOf, startPod } from "./start.ts";
 import type { StoredWorkload } from "./state.ts";
 import type { World } from "./world.ts";
 
-/** A Pod that the change makes and that would not get its addresses. */
+/** A Pod that the change creates and that would not get its addresses. */
 export interface Unstarted {
   readonly pod: Pod;
   readonly failure: Extract<Start, { readonly kind: "fails" }>;
@@ -19,7 +19,7 @@ export interface WorkloadChange {
   readonly after: StoredWorkload | undefined;
 }
 
-/** As much as is read of what decides how Pods are replaced. */
+/** The fields that decide how Pods are replaced. */
 interface Strategy {
   readonly type?: string;
   readonly rollingUpdate?: {
@@ -31,7 +31,7 @@ interface Strategy {
 
 type SpecOf = StoredWorkload["spec"] & { readonly strategy?: Strategy; readonly updateStrategy?: Strategy };
 
-/** Takes away the Pods that the workload does not want any more: all before any other Pod is made. */
+/** Removes the Pods that the workload no longer wants, before any other Pod is created. */
 export function endPods(world: World, { key, before, after }: WorkloadChange): void {
   if (before === undefined) return;
   const pods = podsOf(world, before);
@@ -43,7 +43,7 @@ export function endPods(world: World, { key, before, after }: WorkloadChange): v
   for (const pod of surplus(world, after, pods)) world.end(pod, `${name} is made smaller`);
 }
 
-/** Makes the Pods that are missing and replaces those of a changed template, as its controller would. */
+/** Creates missing Pods and replaces those of a changed template, as the workload's controller would. */
 export function startPods(world: World, { before, after }: WorkloadChange): readonly Unstarted[] {
   if (after === undefined) return [];
   if (after.kind === "Pod") return startAll(world, [asPod(after)]);
@@ -66,13 +66,13 @@ export function startPods(world: World, { before, after }: WorkloadChange): read
   }
 }
 
-/** The workload with what its own controller would count: a DaemonSet's Pods depend on the nodes. */
+/** The workload with the counts of its own controller, because a DaemonSet's Pods depend on the nodes. */
 export function counted(world: World, workload: StoredWorkload): StoredWorkload {
   if (workload.kind !== "DaemonSet") return workload;
   return { ...workload, status: { ...workload.status, desiredNumberScheduled: nodesFor(world, workload).length } };
 }
 
-/** The living Pods whose top controller the workload is, in the order of their names, ordinals by number. */
+/** The workload's Pods that are alive, sorted by name, with ordinals as numbers. */
 export function podsOf(world: World, { kind, metadata }: Pick<StoredWorkload, "kind" | "metadata">): readonly Pod[] {
   const owned = [...world.pods.values()].filter((pod) => {
     const owner = world.ownerOf(pod);
@@ -90,7 +90,7 @@ function sameTemplate(kind: WorkloadKind, a: StoredWorkload, b: StoredWorkload):
   return isDeepStrictEqual(kind.template(a), kind.template(b));
 }
 
-/** How many Pods there are to be; of a DaemonSet, as many as nodes fit. */
+/** How many Pods it wants. A DaemonSet wants one for each node that fits. */
 function wantedOf(world: World, workload: StoredWorkload): number {
   if (workload.kind === "DaemonSet") return nodesFor(world, workload).length;
   return kindOf(workload)?.replicas(workload) ?? 0;
@@ -103,7 +103,7 @@ function nodesFor(world: World, workload: StoredWorkload): readonly string[] {
     .map(({ metadata }) => metadata.name);
 }
 
-/** Those that are too many: of a StatefulSet the highest ordinals, else the youngest. */
+/** The surplus Pods: those of a StatefulSet with the highest ordinals, otherwise the youngest. */
 function surplus(world: World, workload: StoredWorkload, pods: readonly Pod[]): readonly Pod[] {
   const wanted = wantedOf(world, workload);
   if (workload.kind === "StatefulSet") return pods.filter((pod) => !ordinals(workload).includes(pod.metadata.name));
@@ -122,7 +122,7 @@ function ordinals({ metadata, spec }: StoredWorkload): readonly string[] {
   return Array.from({ length: spec?.replicas ?? 1 }, (_, index) => `${metadata.name}-${start + index}`);
 }
 
-/** A Pod as the workload's template makes it. */
+/** A new Pod of the workload's template. */
 function newPod(world: World, workload: StoredWorkload, name: string, nodeName?: string): Pod {
   const template = (kindOf(workload)?.template(workload) ?? {}) as {
     readonly metadata?: object;
@@ -189,7 +189,7 @@ function startAll(
   return failed;
 }
 
-/** One after the other: the old Pod goes first; where the next one does not start, the rest stays as it is. */
+/** Replaces Pods one by one. The old Pod ends first. If the new one does not start, the others stay as they are. */
 function replaceInOrder(
   world: World,
   workload: StoredWorkload,
@@ -212,7 +212,7 @@ function replaceInOrder(
   return added;
 }
 
-/** As a rolling update goes: new Pods within the surge, old ones as soon as enough are there. */
+/** Replaces Pods by a rolling update: adds new ones within the surge, and removes old ones as soon as there are enough. */
 function replaceDeployment(
   world: World,
   workload: StoredWorkload,
@@ -255,7 +255,7 @@ function replaceDeployment(
         moved = true;
       }
     }
-    // Those that do not run go first: nobody misses them.
+    // Pods that do not run are removed first, because nobody misses them.
     while (ready.length + broken.length + running > least && endOne(broken)) moved = true;
     while (ready.length + running > least && endOne(ready)) moved = true;
   }
@@ -266,7 +266,7 @@ function share(value: number | string, of: number, round: (n: number) => number)
   return typeof value === "number" ? value : round((Number.parseFloat(value) / 100) * of);
 }
 
-/** The Pod exists, and has got none of its addresses. */
+/** Whether the Pod exists but has none of its addresses. */
 function isWaiting(world: World, pod: Pod): boolean {
   return pod.spec?.hostNetwork !== true && world.claimsOfPod(pod).length === 0 && needsAddress(world, pod);
 }

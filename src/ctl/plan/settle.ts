@@ -14,13 +14,13 @@ import { parseOwner, partsOf, statefulSetFact } from "#ledger";
 import type { StoredWorkload } from "./state.ts";
 import { membersOf, type World } from "./world.ts";
 
-/** A subnet comes to rest in a few steps for each pool; more than this would be a mistake of ours. */
+/** The most steps for one subnet. A few for each pool are enough; more would be a bug. */
 const turnsMax = 10_000;
 
 /**
- * Lets everything happen that the controller does by itself, until there is nothing left to do: kept addresses of
- * applications that do not want them go, pools of applications are made, grow, shrink and go, deleted pools and subnets go
- * when nobody has a part of them. Returns what subnets could not give.
+ * Does everything that the controller does by itself, until nothing is left to do: releases kept addresses that applications no
+ * longer want, creates, grows, shrinks and deletes their pools, and lets deleted pools and subnets go when nobody uses them.
+ * Returns what subnets could not give.
  */
 export function settle(world: World): readonly string[] {
   for (let turn = 0; turn < turnsMax; turn++) {
@@ -33,7 +33,7 @@ export function settle(world: World): readonly string[] {
   throw new Error("the subnets of the cluster do not come to rest");
 }
 
-/** Sticky addresses that nobody has, and whose application does not want them any more. */
+/** Releases sticky addresses that nobody has and that their application no longer wants. */
 function endUnwanted(world: World): boolean {
   let acted = false;
   for (const claim of [...world.claims.values()]) {
@@ -50,7 +50,7 @@ function endUnwanted(world: World): boolean {
   return acted;
 }
 
-/** Deleted pools that nobody has an address of. */
+/** Removes deleted pools that nobody has an address of. */
 function drainPools(world: World): boolean {
   const gone = [...world.pools.values()].filter(
     (pool) => pool.metadata.deletionTimestamp !== undefined && world.claimsOf(pool).length === 0,
@@ -101,12 +101,12 @@ function unusable(world: World, demands: ReadonlyMap<string, Wanting>): readonly
   ];
 }
 
-/** What {@link unusableFor} asks of the cluster. */
+/** The parts of the cluster that {@link unusableFor} needs. */
 function scopeOf({ installation: { settings }, namespaces }: World, { owner }: Demand) {
   return { ...settings, namespaceLabels: namespaces.get(owner.namespace)?.metadata.labels ?? {} };
 }
 
-/** One step of the controller about one subnet; false: there is nothing to do. What it cannot give is added to `unmet`. */
+/** Does one step of the controller for one subnet; false if there is nothing to do. Adds what it cannot give to `unmet`. */
 function stepSubnet(
   world: World,
   subnet: SpiderSubnet,
@@ -154,7 +154,7 @@ function storeStatus(world: World, subnet: SpiderSubnet, plan: SubnetPlan): bool
   return true;
 }
 
-/** A deleted subnet: its pools go first. */
+/** Removes a deleted subnet, after its pools. */
 function removeSubnet(world: World, subnet: SpiderSubnet, plan: SubnetPlan): boolean {
   const { name, uid, deletionTimestamp } = subnet.metadata;
   if (deletionTimestamp === undefined) return false;
@@ -193,7 +193,7 @@ function act(world: World, action: PoolAction, subnet: SpiderSubnet): boolean {
       return true;
     case "delete": {
       const isGuarded = world.installation.settings.enableValidatingResourcesDeletedWebhook;
-      // Refused as long as Pods have addresses of it; tried again later.
+      // The controller would be refused while Pods have addresses of it. It tries again later.
       if (isGuarded && world.claimsOf(action.pool).length > 0) return false;
       const deletionTimestamp = subnet.metadata.creationTimestamp ?? "1970-01-01T00:00:00Z";
       putPool(world, { ...action.pool, metadata: { ...action.pool.metadata, deletionTimestamp } });
@@ -207,7 +207,7 @@ function putPool(world: World, pool: SpiderIPPool): void {
   world.changed();
 }
 
-/** Whether the pool was made for an application, and for which: `Deployment/default/web`. */
+/** The application that the pool was made for (`Deployment/default/web`), if any. */
 export function applicationOf({ metadata }: SpiderIPPool): string | undefined {
   const { labels: found = {} } = metadata;
   const name = found[labels.ownerApplicationName];

@@ -9,13 +9,13 @@ import { nodesOf } from "../explain/diagnose.ts";
 import { type PodScene, selectionOf } from "../explain/scene.ts";
 import type { World } from "./world.ts";
 
-/** One address that an ADD comes to. */
+/** An address that an ADD would get. */
 type Address =
-  /** The one that is kept for the Pod. */
+  /** Whether it is kept for the Pod. */
   | { readonly kind: "kept"; readonly claim: Claim; readonly holder: Holder }
   | { readonly kind: "new"; readonly pool: string; readonly holder: Holder };
 
-/** What the ADD of a Pod comes to. */
+/** The result of a Pod's ADD. */
 export type Start =
   | {
       readonly kind: "runs";
@@ -32,7 +32,7 @@ export type Start =
     };
 
 interface StartOptions {
-  /** Claims that the Pod's predecessor gives back first. */
+  /** Claims that the Pod's predecessor releases first. */
   readonly returned?: readonly Claim[];
   /** NICs whose network only the node knows, and which are known to have had addresses. */
   readonly nics?: readonly string[];
@@ -41,8 +41,7 @@ interface StartOptions {
 const noPools: SelectionInput["network"] = { pools: { 4: [], 6: [] }, cleanGateway: false };
 
 /**
- * What the Pod's ADD would come to, by the agent's own rules; on the first node of those that it may be put on where it
- * works. Changes nothing.
+ * The result of the Pod's ADD, by the agent's own rules, on the first suitable node where it succeeds. Changes nothing.
  */
 export function startOf(world: World, pod: Pod, options: StartOptions = {}): Start {
   const scene = world.sceneOf(pod);
@@ -90,7 +89,7 @@ function isStillWanted({ ip, spec }: Claim, wanted: readonly Wanted[]): boolean 
   return wanted.some(({ family, named }) => family === ip.family && named.includes(spec.pool));
 }
 
-/** The address that is kept where its pool is still named, else one of the first candidate that has any. Throws why not. */
+/** The kept address if its pool is still named, otherwise one of the first pool that has any. Throws why there is none. */
 function addressFor(wanted: Wanted, holder: Holder, kept: readonly Claim[], room: Room): Address {
   const { family, named, candidates, refusal, nic } = wanted;
   const claim = kept.find(({ ip, spec }) => ip.family === family && named.includes(spec.pool));
@@ -100,7 +99,7 @@ function addressFor(wanted: Wanted, holder: Holder, kept: readonly Claim[], room
   throw refusal ?? room.exhausted(nic, family, candidates);
 }
 
-/** How many addresses each pool has left while one Pod is thought through. */
+/** How many addresses each pool has left during the simulation of one Pod. */
 class Room {
   readonly #world: World;
   readonly #returned: readonly Claim[];
@@ -111,7 +110,7 @@ class Room {
     this.#returned = returned;
   }
 
-  /** False: the pool has none left. */
+  /** Takes an address; false if the pool has none left. */
   take(pool: string): boolean {
     const view = this.#world.view(pool);
     if (view === undefined) return false;

@@ -8,7 +8,7 @@ import { decodePools, reservedBy, subjectOf } from "../explain/gather.ts";
 import { holderOf, type PodScene } from "../explain/scene.ts";
 import type { PoolCounts, State, StoredWorkload } from "./state.ts";
 
-/** An address that went from its holder, and why. */
+/** An address that its holder lost, and why. */
 export interface Freed {
   readonly claim: Claim;
   readonly why: string;
@@ -20,8 +20,8 @@ export function workloadKey({ kind, metadata }: Pick<StoredWorkload, "kind" | "m
 }
 
 /**
- * A cluster that is thought through: starts as one that was read, and changes only here. What follows from its objects
- * (decoded pools, free addresses) is computed when it is asked for.
+ * A simulated cluster. It starts as one that was read, and is changed only by the methods of this class. What follows from its
+ * objects (decoded pools, free addresses) is computed on demand.
  */
 export class World {
   readonly pools: Map<string, SpiderIPPool>;
@@ -37,11 +37,11 @@ export class World {
   readonly freed: Freed[] = [];
   #decoded: Pick<Facts, "pools" | "brokenPools"> | undefined;
   #reserved: Map<Family, IpSet> = new Map();
-  /** By pool: what new Pods can have. */
+  /** The addresses that new Pods can have, by pool. */
   #free: Map<string, IpSet> = new Map();
   /** Addresses with a claim. */
   readonly #taken = new Map<Family, IpSet>();
-  /** Names of claims by Pod and by owner: those of one Pod are asked for often. */
+  /** Names of claims by Pod and by owner, because those of one Pod are needed often. */
   readonly #named = new Map<string, Set<string>>();
   #serial = 0;
 
@@ -65,7 +65,7 @@ export class World {
     }
   }
 
-  /** Pools, reservations or subnets were changed. */
+  /** To be called when pools, reservations or subnets were changed. */
   changed(): void {
     this.#decoded = undefined;
     this.#reserved = new Map();
@@ -93,7 +93,7 @@ export class World {
     return known;
   }
 
-  /** What new Pods can have of the pool. */
+  /** The addresses of the pool that new Pods can have. */
   free(pool: string): IpSet {
     const known = this.#free.get(pool);
     if (known !== undefined) return known;
@@ -116,7 +116,7 @@ export class World {
     };
   }
 
-  /** Claims that were made of the pool, and all on its addresses. */
+  /** The claims that name the pool, and all claims on its addresses. */
   claimsOf({ metadata }: SpiderIPPool): readonly Claim[] {
     const own = this.#under(`pool ${metadata.uid}`);
     const view = this.view(metadata.name);
@@ -126,7 +126,7 @@ export class World {
     return [...new Set([...own, ...strays])];
   }
 
-  /** Gives an address of the pool to the holder: the lowest that is free. Undefined: none is. */
+  /** Gives the lowest free address of the pool to the holder. Undefined if there is none. */
   take(pool: string, holder: Holder, node: string): Claim | undefined {
     const view = this.view(pool);
     const ip = this.free(pool).first;
@@ -144,7 +144,7 @@ export class World {
     return claim;
   }
 
-  /** Keeps the address from everybody while its pool loses it; one that is claimed stays whose it is. */
+  /** Holds an address while its pool loses it, unless it is claimed. */
   hold(ip: Ip, { metadata }: SpiderIPPool): void {
     if (this.claims.has(claimName(ip))) return;
     const until = new Date(0).toISOString();
@@ -154,35 +154,35 @@ export class World {
     this.#put({ name: claimName(ip), ip, uid: this.newUid(), resourceVersion: "", spec });
   }
 
-  /** Ends what `hold` made. */
+  /** Ends a hold. */
   unhold({ metadata }: SpiderIPPool, ips: IpSet): void {
     for (const claim of [...this.claims.values()]) {
       if (isShrinkHold(claim) && claim.spec.poolUID === metadata.uid && ips.contains(claim.ip)) this.#drop(claim);
     }
   }
 
-  /** The claim passes to the next Pod of its owner. */
+  /** Gives the claim to the next Pod of its owner. */
   inherit(claim: Claim, holder: Holder): void {
     this.#index({ ...claim, spec: { ...claim.spec, podUID: holder.pod.uid, podName: holder.pod.name } });
   }
 
-  /** The address becomes free. */
+  /** Releases an address. */
   release(claim: Claim, why: string): void {
     if (this.#drop(claim)) this.freed.push({ claim, why });
   }
 
-  /** The Pod goes, and with it the addresses that do not outlive it. */
+  /** Removes the Pod, and releases its addresses that do not outlive it. */
   end(pod: Pod, why: string): void {
     this.pods.delete(keyOf(pod.metadata));
     for (const claim of this.claimsOfPod(pod)) if (claim.spec.purpose === "Pod") this.release(claim, why);
   }
 
-  /** What the Pod has, for all of its NICs. */
+  /** The claims that the Pod has, for all of its NICs. */
   claimsOfPod({ metadata }: Pod): readonly Claim[] {
     return this.#under(`pod ${keyOf(metadata)}`).filter((claim) => isHeld(claim) && claim.spec.podUID === metadata.uid);
   }
 
-  /** Who holds, or is to inherit, the addresses of one NIC of the Pod. */
+  /** The holder for addresses of one NIC of the Pod. */
   holderOf(pod: Pod, nic: string): Holder {
     const { namespace = "", name, uid, ownerReferences = [] } = pod.metadata;
     return holderOf({ namespace, name, uid, ownerReferences }, nic, this.installation);
@@ -192,13 +192,13 @@ export class World {
     return stickyOwnerOf(pod, this.installation.settings) !== undefined;
   }
 
-  /** What is kept for one NIC of the Pod. */
+  /** The claims that are kept for one NIC of the Pod. */
   keptFor(holder: Holder): readonly Claim[] {
     if (holder.sticky === undefined) return [];
     return this.#under(`owner ${holder.owner?.text}`).filter(({ spec }) => isHeir(spec, holder));
   }
 
-  /** Everything on which the Pod's ADD depends. */
+  /** Everything that the Pod's ADD depends on. */
   sceneOf(pod: Pod): PodScene {
     const { namespace = "", name } = pod.metadata;
     return {
@@ -228,7 +228,7 @@ export class World {
     for (const [name, free] of this.#free) if (free.contains(ip)) this.#free.set(name, free.remove(ip));
   }
 
-  /** False: there is no such claim. */
+  /** False if there is no such claim. */
   #drop(claim: Claim): boolean {
     if (!this.claims.delete(claim.name)) return false;
     this.#taken.set(claim.ip.family, this.#takenOf(claim.ip.family).remove(claim.ip));
@@ -265,7 +265,7 @@ export function* membersOf(ips: IpSet): Generator<Ip, void, undefined> {
   for (let index = 0n; index < ips.size; index++) yield ips.nth(index) as Ip;
 }
 
-/** As tables show it: `172.18.30.131`. */
+/** The address as tables show it: `172.18.30.131`. */
 export function addressOf({ ip }: Claim): string {
   return formatIp(ip);
 }
