@@ -113,22 +113,7 @@ export class MessageWriter {
   }
 }
 
-/** One attribute as it came. */
-interface RawAttribute {
-  readonly type: number;
-  readonly value: Uint8Array;
-}
-
 const headerBytes = 4;
-
-/** All attributes in order, for lists whose members share a type. Throws NETLINK_MALFORMED where lengths do not fit. */
-export function listAttributes(bytes: Uint8Array, offset = 0): readonly RawAttribute[] {
-  const found: RawAttribute[] = [];
-  for (let at = offset; at < bytes.length; at = nextAttribute(bytes, at)) {
-    found.push({ type: typeAt(bytes, at), value: bytes.subarray(at + headerBytes, at + u16At(bytes, at)) });
-  }
-  return found;
-}
 
 /**
  * The attributes that follow `offset`, by type; of several of one type the last. Every getter is undefined if the attribute
