@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { SpiderError } from "#base";
+import { pods } from "#kube";
 import { exitFailed, exitOk, exitUnknown } from "../io.ts";
 import { readManifests } from "../manifests.ts";
 import { formatItems } from "../output.ts";
@@ -8,7 +9,7 @@ import type { Context, Run } from "../run.ts";
 import { countFileIn } from "./count-file-in.ts";
 import { type Diagnosis, diagnose, poolsToRead } from "./diagnose.ts";
 import { gatherFacts, readUsage, type Target } from "./gather.ts";
-import { podsOfFile } from "./manifest.ts";
+import { type PodManifest, podsOfFile } from "./manifest.ts";
 import { diagnosisJson, formatDiagnosis } from "./print.ts";
 
 /** `explain pod NAME` and `explain -f FILE`. */
@@ -42,6 +43,7 @@ async function explain(asked: Asked, context: Context): Promise<number> {
   const { io, cluster, output } = context;
   const diagnoses: Diagnosis[] = [];
   for (const target of await targetsOf(asked, context)) {
+    if ("manifest" in target) await sayIfStored(target.manifest, context);
     const stored = await gatherFacts(target, cluster, io.signal);
     const facts = "manifest" in target ? countFileIn(stored, target.file, cluster.namespace) : stored;
     diagnoses.push(diagnose(facts, await readUsage(poolsToRead(facts), cluster, io.signal)));
@@ -51,6 +53,15 @@ async function explain(asked: Asked, context: Context): Promise<number> {
   else io.out(formatItems(items, output) ?? diagnoses.map(formatDiagnosis).join("\n"));
   const verdicts = diagnoses.map(({ verdict }) => verdict);
   return verdicts.includes("fails") ? exitFailed : verdicts.includes("unknown") ? exitUnknown : exitOk;
+}
+
+/** What is said of a bare Pod's manifest is about a Pod that is yet to be made: one of that name may have its address already. */
+async function sayIfStored({ owner, metadata: { namespace, name } }: PodManifest, { io, cluster }: Context) {
+  if (owner !== undefined || name === "") return;
+  if ((await cluster.client.get(pods, { namespace, name }, { signal: io.signal })) === undefined) return;
+  io.err(
+    `Pod ${namespace}/${name} exists: this is about a new one; explain pod ${name} -n ${namespace} tells of that.\n`,
+  );
 }
 
 async function targetsOf({ kind, name, filename }: Asked, { io, cluster }: Context): Promise<readonly Target[]> {

@@ -38,6 +38,15 @@ describe("spiderpoolctl explain -f", () => {
     assert.match(some.out, /it could not run on node1: .*unmatched Node name/);
   });
 
+  it("says where a Pod of that name exists, which may have the address that the new one does not get", async () => {
+    const metadata = { name: "web", annotations: ippool({ ipv4: ["a"] }) };
+    const file = JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata, spec: {} });
+    assert.equal((await cluster.explainFile(file)).err, "");
+    cluster.pod("web", metadata.annotations);
+    const { err } = await cluster.explainFile(file);
+    assert.equal(err, "Pod default/web exists: this is about a new one; explain pod web -n default tells of that.\n");
+  });
+
   it("counts in everything of the same file on which the Pod's networks depend", async () => {
     const ours = "apiVersion: spiderpool.spidernet.io/v2beta1\nkind:";
     const file = `apiVersion: v1
