@@ -114,7 +114,7 @@ export class KubeClient {
   }
 
   /**
-   * One page; all objects where no limit is given. `trim` drops what the caller does not read of each object as soon as it is
+   * One page, or all objects if no limit is given. `trim` drops what the caller does not read of each object as soon as it is
    * decoded.
    */
   async list<T extends KubeObject>(
@@ -142,7 +142,7 @@ export class KubeClient {
     } while (token !== undefined);
   }
 
-  /** 409 `AlreadyExists` where the name is taken. */
+  /** 409 `AlreadyExists` if the name is taken. */
   async create<T extends KubeObject>(resource: Resource<T>, draft: Draft<T>, { signal }: Signal): Promise<T> {
     const { metadata } = draft;
     const name = "name" in metadata ? metadata.name : `${metadata.generateName}*`;

@@ -12,7 +12,7 @@ export type Source =
 export interface KubeConfig {
   /** `https://10.96.0.1:443`, `http://127.0.0.1:8001`: without a slash at the end. */
   readonly server: string;
-  /** The name expected in the server's certificate, where it is not that of `server`. */
+  /** The name expected in the server's certificate, if it differs from that in `server`. */
   readonly tlsServerName?: string;
   readonly insecureSkipTlsVerify: boolean;
   /** The context's or the Pod's own namespace. */
@@ -35,7 +35,7 @@ interface LoadOptions {
   readonly serviceAccountFolder?: string;
 }
 
-/** The kubeconfig file where one is given, else the Pod's service account. Throws `KUBE_CONFIG_INVALID`. */
+/** Reads the kubeconfig file if one is given, otherwise the Pod's service account. Throws `KUBE_CONFIG_INVALID`. */
 export function loadKubeConfig(options: LoadOptions): KubeConfig {
   return options.kubeconfig === undefined ? inCluster(options) : fromFile(options.kubeconfig, options.context);
 }

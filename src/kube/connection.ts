@@ -8,7 +8,7 @@ import { limits } from "./limits.ts";
 export interface Endpoint {
   readonly host: string;
   readonly port: number;
-  /** Undefined: in the clear. */
+  /** Undefined for a connection without TLS. */
   readonly tls: EndpointTls | undefined;
 }
 

@@ -39,7 +39,7 @@ export const reconcileResults = ["success", "error", "requeue_after", "conflict"
 /** How a reconcile ended: the label `result` of the metrics. */
 type ReconcileResult = (typeof reconcileResults)[number];
 
-/** What is reconciled, on which changes, and how a failed key is tried again. */
+/** What is reconciled, after which changes, and how a failed key is retried. */
 export interface ControllerOptions {
   readonly name: string;
   readonly reconcile: Reconcile;

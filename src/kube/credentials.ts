@@ -5,7 +5,7 @@ import { type Clock, SpiderError } from "#base";
 import type { KubeConfig, Source } from "./config.ts";
 import { limits } from "./limits.ts";
 
-/** What a connection needs. */
+/** The credentials for a connection. */
 export interface TlsMaterial {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
@@ -46,7 +46,7 @@ export class Credentials {
     };
   }
 
-  /** What a request is to be sent with. Throws `KUBE_CREDENTIALS` while a file was never readable and usable. */
+  /** The credentials for a request. Throws `KUBE_CREDENTIALS` while a file was never readable and usable. */
   get current(): InUse {
     this.#refresh(false);
     return { tls: this.#currentTls(), token: this.#currentToken() };

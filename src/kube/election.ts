@@ -130,7 +130,7 @@ export class LeaderElector {
     }
   }
 
-  /** Renews until the term ends, or ends it. Resolves with the Lease where it is still ours. */
+  /** Renews until the term ends, or ends it. Resolves with the Lease if it is still ours. */
   async #renew(lease: Lease, end: AbortController, limit: Deadline): Promise<Lease | undefined> {
     const { client, clock, log, retryPeriodMs, renewDeadlineMs, name } = this.#options;
     const { signal } = limit;

@@ -47,7 +47,7 @@ export interface EventText {
   readonly reason: string;
   /** Cut to the 1024 characters that the API allows. */
   readonly message: string;
-  /** What makes two Events about one object the same one; where messages differ only by an example. @default the message */
+  /** The identity of an Event about an object, if its messages differ only by an example. @default the message */
   readonly cause?: string;
   /** For programs: annotations of the Event. @default none */
   readonly annotations?: Readonly<Record<string, string>>;
@@ -59,7 +59,7 @@ interface EventRecorderOptions {
   readonly log: Logger;
   /** `spiderpool-agent` … */
   readonly component: string;
-  /** The node, where the component runs on one. */
+  /** The node that the component runs on, if any. */
   readonly host?: string;
 }
 

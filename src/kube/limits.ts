@@ -8,7 +8,7 @@ export const limits = {
   errorBodyBytesMax: 64 * 2 ** 10,
   /** Objects asked for in one page of a list. */
   listPageItems: 500,
-  /** A connection that TCP has not made by then is tried anew: its first packet may be lost. */
+  /** How long a TCP connection may take. After that it is tried again, because its first packet may be lost. */
   connectTimeoutMs: 3_000,
   /**
    * A server that has no time for a TLS handshake has even less for another one: giving up early would multiply its work. Shorter
@@ -46,7 +46,7 @@ export const limits = {
    * seconds. Otherwise a watch that a network failure cut off would report nothing, although the network is back.
    */
   peerSilenceMs: 15_000,
-  /** A watch that is doubted, and has said nothing for so long, is opened anew. */
+  /** A doubtful watch that was silent for so long is opened again. */
   watchDoubtMs: 5_000,
   /** Files with tokens and certificates are looked at this often at most. */
   credentialCheckMs: 1_000,

@@ -28,7 +28,7 @@ export function isPodAlive({ metadata, spec, status }: Pod): boolean {
   return true;
 }
 
-/** The condition `Ready` in the status of a Pod or Node; `Unknown` where there is none. */
+/** The condition `Ready` in the status of a Pod or Node; `Unknown` if there is none. */
 export function readyCondition({ status }: Pod | Node): "True" | "False" | "Unknown" {
   const conditions: readonly { readonly type: string; readonly status: string }[] = status?.conditions ?? [];
   const found = conditions.find(({ type }) => type === "Ready")?.status;

@@ -1,6 +1,6 @@
 import { SpiderError } from "#base";
 
-/** What the server sets or keeps about every object. Field names are those of the wire. */
+/** The metadata that the server sets or keeps for every object. Fields have their names on the wire. */
 export interface ObjectMeta {
   readonly name: string;
   readonly namespace?: string;
@@ -57,7 +57,7 @@ export interface Resource<T extends KubeObject> {
   readonly [objectType]?: T;
 }
 
-/** Which object: `namespace` exactly where the resource is namespaced. */
+/** The name of an object. It has a `namespace` exactly if the resource is namespaced. */
 export interface ObjectRef {
   readonly namespace?: string | undefined;
   readonly name: string;

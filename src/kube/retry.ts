@@ -9,7 +9,7 @@ interface RetryOptions extends Signal {
   readonly firstMs?: number;
   /** @default 5000 */
   readonly maxMs?: number;
-  /** The longest Retry-After that is obeyed, for who has no time to wait for more. @default as long as any */
+  /** The longest Retry-After that is obeyed, for callers that have no time for more. @default any */
   readonly askedMsMax?: number;
   /** @default Math.random */
   readonly random?: () => number;

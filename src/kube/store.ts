@@ -40,13 +40,13 @@ export interface Store<T extends KubeObject> {
    * where it stands, which costs one request.
    */
   doubt(): void;
-  /** Lists everything anew. For a caller who knows that the server's history no longer contains this state. */
+  /** Lists everything again. For callers that know that the server's history no longer contains this state. */
   relist(): void;
   /** Resolves with the object (or its absence) as soon as the predicate holds for it. */
   waitFor(key: string, predicate: (now: T | undefined) => boolean, o: Signal): Promise<T | undefined>;
 }
 
-/** What is watched, how it is indexed, and what is kept of each object. */
+/** Which objects are watched, how they are indexed, and which parts of them are kept. */
 export interface StoreOptions<T extends KubeObject> extends Selection {
   readonly client: KubeClient;
   readonly resource: Resource<T>;
@@ -200,7 +200,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
         this.#tell(undefined, this.#remove(keyOf(change.object.metadata)));
         break;
       case "replaced": {
-        // All is in place before anyone is told, so that no listener sees half of a list.
+        // Everything is stored before listeners are called, so that none of them sees half of a list.
         const { objects } = change;
         const gone = this.#missing(objects).map((key) => this.#remove(key));
         // There may be 300,000: nothing is made for each of them.

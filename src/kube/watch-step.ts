@@ -15,7 +15,7 @@ export type WatchState<T> = ActiveState<T> | BackoffState<T>;
 export type ActiveState<T> =
   /** The first page is to be fetched, or all at once. `known`: the version up to which all is known from before. */
   | { readonly kind: "empty"; readonly failures: number; readonly by: ListingMode; readonly known?: string }
-  /** There is more than a page: all anew by a stream, or the pages that follow. */
+  /** There is more than a page: everything again by a stream, or the following pages. */
   | {
       readonly kind: "listing";
       readonly failures: number;
@@ -78,19 +78,19 @@ export type WatchInput<T> =
   /** The backoff is over. */
   | { readonly kind: "due" };
 
-/** What a step tells the store. */
+/** What a step reports to the store. */
 export type WatchChange<T> =
   | { readonly kind: "replaced"; readonly objects: readonly T[] }
   | { readonly kind: "put"; readonly object: T }
   | { readonly kind: "removed"; readonly object: T };
 
-/** What a step may not ask for itself, so that it stays pure. `random` is in [0, 1). */
+/** Inputs that a step must not read itself, so that it is pure. `random` is in [0, 1). */
 interface StepContext {
   readonly nowMs: number;
   readonly random: () => number;
 }
 
-/** What comes of an input. `rewound`: the server's versions ran back, as where its etcd was restored from a backup. */
+/** The result of a step. `rewound`: the server's versions ran back, as after a restore of etcd from a backup. */
 export interface Step<T> {
   readonly state: WatchState<T>;
   readonly change?: WatchChange<T>;
@@ -191,7 +191,7 @@ function stepWatch<T extends KubeObject>(
     case "gone":
       return { state: state.heard ? relist : backoff(relist, context) };
     case "broken":
-      // The same version may lead to the same broken line for ever: the second time in a row all is listed anew.
+      // The same version may lead to the same broken line forever. So after the second time in a row, everything is listed again.
       return { state: backoff(failures === 0 ? { ...state, heard: false } : relist, context) };
     case "away":
       return { state: backoff({ ...state, heard: false, cut: true }, context, input.retryAfterMs) };
@@ -211,12 +211,12 @@ function stepWatch<T extends KubeObject>(
 
 const empty: EmptyState = { kind: "empty", failures: 0, by: "stream" };
 
-/** All is to be listed anew; what was known is known up to this version. */
+/** Everything must be listed again. The known state is that of this version. */
 function emptyAfter({ failures }: { readonly failures: number }, known: string | undefined): EmptyState {
   return known === undefined ? { ...empty, failures } : { ...empty, failures, known };
 }
 
-/** Whether a resourceVersion is of an earlier state than another one; of those that are no numbers nobody can say. */
+/** Whether a resourceVersion is of an earlier state than another one. False if one is not a number, because that is unknown. */
 export function isEarlier(version: string, than: string | undefined): boolean {
   return [version, than].every((one) => /^\d+$/.test(one ?? "")) && BigInt(version) < BigInt(than ?? "");
 }

@@ -28,7 +28,7 @@ interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly onBroken: () => void;
   /** Called when a watch opens. `renew` replaces it with a new one at once. */
   readonly onOpened: (renew: () => void) => void;
-  /** Called once at the start. `relist` lists everything anew. */
+  /** Called once at the start. `relist` lists everything again. */
   readonly onStarted: (relist: () => void) => void;
 }
 
@@ -100,7 +100,7 @@ class Watcher<T extends KubeObject> {
     report(this.#options, before, state, error);
   }
 
-  /** True if everything is to be listed anew: what a running request still answers is out of date. */
+  /** True if everything must be listed again. Then the answer to a running request is outdated. */
   #isStale(): boolean {
     return this.#state.kind !== "watching";
   }

@@ -20,7 +20,7 @@ export class LinuxError extends SpiderError {
   readonly errno: number;
   /** What was attempted on which object, without the kernel's text. */
   readonly attempted: string;
-  /** The kernel's extended acknowledgement, where it sent one. */
+  /** The kernel's extended acknowledgement, if it sent one. */
   readonly extendedText: string | undefined;
 
   constructor(

@@ -15,13 +15,13 @@ interface Libc {
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
   /** SO_ATTACH_FILTER: a program of classic BPF, as `struct sock_filter`s outside V8's heap. */
   attachFilter(fd: number, program: Uint8Array): number;
-  /** To `address`, or to where a netlink socket sends by default: the kernel. */
+  /** Sends to `address`, or by default to the kernel (netlink). */
   sendto(fd: number, bytes: Uint8Array, flags: number, address: Uint8Array | null): number;
   /** The same on a pool thread, for requests which the kernel works on for long. The errno is lost there: -1 is -EIO. */
   sendLater(fd: number, bytes: Uint8Array): Promise<number>;
   read(fd: number, bytes: Uint8Array): number;
   write(fd: number, bytes: Uint8Array): number;
-  /** Fills `bytes`, and `sender` where given. */
+  /** Receives into `bytes`, and the address of the sender into `sender` if that is given. */
   recvfrom(fd: number, bytes: Uint8Array, flags: number, sender: Uint8Array | null): number;
   close(fd: number): number;
   /** The same on a pool thread: closing a packet socket waits for an RCU grace period, 6.5 ms. */

@@ -13,7 +13,7 @@ import { decodeRoute, type Route } from "./rtnl/route.ts";
 import { decodeRule, type Rule } from "./rtnl/rule.ts";
 import type { Link } from "./rtnl/types.ts";
 
-/** What a monitor can be asked to report: the kernel's multicast groups. */
+/** What a monitor can report. */
 export type NetworkTopic = keyof typeof topicsKnown;
 
 /** What changed in a namespace. A change of something that exists is `new` too. */

@@ -5,7 +5,7 @@ import { LinuxError, must } from "./errors.ts";
 import { libc } from "./libc.ts";
 import { Rtnl } from "./rtnl/rtnl.ts";
 
-/** Identity of a namespace. A path is only a hint: it may be mounted anew over another namespace. */
+/** Identity of a namespace. A path is only a hint, because another namespace may be mounted there later. */
 export interface NetnsId {
   readonly device: bigint;
   readonly inode: bigint;

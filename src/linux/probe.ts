@@ -7,7 +7,7 @@ import { type Frame, PacketSocket } from "./packet-socket.ts";
 
 const zeroMac = "00:00:00:00:00:00";
 const unspecified = { 4: parseIp("0.0.0.0"), 6: parseIp("::") } as const;
-/** PROBE_NUM of RFC 5227: one that is lost shall not decide. */
+/** PROBE_NUM of RFC 5227: several, so that a lost probe does not decide. */
 const questions = 3;
 
 /** Who asks, and for how long. */
@@ -86,7 +86,7 @@ function question(mac: string, ip: Ip, source: Ip | undefined): Omit<Frame, "sou
     source: source ?? unspecified[6],
     destination,
     target: ip,
-    // RFC 4861 §4.3: no option where the source is unspecified.
+    // RFC 4861 §4.3: no option if the source is unspecified.
     mac: source === undefined ? undefined : mac,
     solicited: false,
     override: false,

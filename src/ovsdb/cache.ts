@@ -127,7 +127,7 @@ export class Cache {
     const has = row === undefined ? noPorts : new Set(decodeUuids(row.ports));
     for (const port of had.difference(has)) {
       this.#decoded.delete(port);
-      // A port may have moved to a bridge that this same update has already told of.
+      // A port may have moved to a bridge that is earlier in the same update.
       if (this.#bridgeOfPort.get(port) === before?.name) this.#bridgeOfPort.delete(port);
     }
     if (row === undefined) {

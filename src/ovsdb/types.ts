@@ -28,7 +28,7 @@ export interface PortSpec {
   readonly ofportRequest?: number;
   /** The logical port of OVN, kept as the interface's external_ids:iface-id. */
   readonly ifaceId?: string;
-  /** The bridge is made, with this datapath, where there is none. @default absent: it has to be there */
+  /** The datapath with which the bridge is created if there is none. If absent, the bridge must exist. */
   readonly createBridge?: { readonly datapathType: DatapathType };
 }
 

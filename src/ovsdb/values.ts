@@ -4,7 +4,7 @@
  * the transaction that inserts it.
  */
 
-/** The elements of a column that holds a set, also where the one element came bare. Anything malformed is empty. */
+/** The elements of a column that holds a set; a single element may come bare (RFC 7047 §5.1). Malformed values are empty. */
 export function decodeSet(value: unknown): readonly unknown[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value[0] === "set") return Array.isArray(value[1]) ? value[1] : [];

@@ -100,7 +100,7 @@ export class MessageWriter {
     return this.u16(4 + valueLength).u16(type);
   }
 
-  /** Makes room and returns where it is. Call it first: the buffer may be another one afterwards. */
+  /** Makes room and returns its position. To be called first, because it may replace the buffer. */
   #grow(by: number): number {
     const at = this.#length;
     this.#length += by;
@@ -123,7 +123,7 @@ export class Attributes {
   readonly #bytes: Uint8Array;
   readonly #offset: number;
 
-  /** Throws NETLINK_MALFORMED where lengths do not fit. */
+  /** Throws NETLINK_MALFORMED if lengths do not fit. */
   constructor(bytes: Uint8Array, offset = 0) {
     this.#bytes = bytes;
     this.#offset = offset;
@@ -191,7 +191,7 @@ export class Attributes {
     return value === undefined ? undefined : new Attributes(value);
   }
 
-  /** Where the attribute begins; -1 where there is none. */
+  /** The position of the attribute; -1 if there is none. */
   #find(type: number): number {
     const bytes = this.#bytes;
     let found = -1;
@@ -201,7 +201,7 @@ export class Attributes {
     return found;
   }
 
-  /** Where the value begins, of which `length` bytes are there; -1 where there is none. */
+  /** The position of a value of at least `length` bytes; -1 if there is none. */
   #valueAt(type: number, length: number): number {
     const at = this.#find(type);
     if (at < 0) return -1;

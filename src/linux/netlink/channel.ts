@@ -90,7 +90,7 @@ export class Channel implements Disposable {
     return this.#collect(requests, first);
   }
 
-  /** Receives until the last request is answered or acknowledged, or the first failed where others depend on it. */
+  /** Receives until the last request is answered, or until the first failure if the requests depend on each other. */
   #collect(requests: readonly Request[], first: number, last = requests.length - 1): readonly Reply[] {
     const replies = requests.map(() => ({ error: undefined as LinuxError | undefined, bodies: [] as Uint8Array[] }));
     const opensTransaction = last < requests.length - 1;
@@ -118,7 +118,7 @@ export class Channel implements Disposable {
     return reply?.bodies[0];
   }
 
-  /** The bodies of all entries. Starts again where the kernel says that the list changed meanwhile. */
+  /** The bodies of all entries. Starts again if the kernel says that the list changed meanwhile. */
   dump(request: Request): readonly Uint8Array[] {
     for (let attempt = 1; attempt <= dumpAttemptsMax; attempt++) {
       const bodies = this.#dump(request);

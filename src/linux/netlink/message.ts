@@ -70,13 +70,13 @@ export function decodeMessages(bytes: Uint8Array): readonly Message[] {
   return found;
 }
 
-/** What the kernel answered to one request; `errno` 0 is success. */
+/** The kernel's answer to one request. `errno` 0 is success. */
 export interface Outcome {
   readonly errno: number;
   readonly extendedText: string | undefined;
 }
 
-/** Reads the body of an error message (which is an acknowledgement where its number is 0) or of the end of a dump. */
+/** Reads the body of an error message (which is an acknowledgement if its number is 0) or of the end of a dump. */
 export function decodeOutcome({ type, flags, body }: Message): Outcome {
   if (body.length < 4) {
     // A dump may end with an empty body.

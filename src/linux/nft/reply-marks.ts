@@ -64,7 +64,7 @@ export function ensureReplyMarks(netns: Netns, ifname: string, mark: number): vo
   });
 }
 
-/** What makes the table, by interface and mark: hundreds of Pods have the same. */
+/** The messages that make the table, by interface and mark. Hundreds of Pods have the same ones. */
 const encoded = new Map<string, readonly Encoded[]>();
 
 function createTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
@@ -182,7 +182,7 @@ function message(type: number, extraFlags: number, build: Build, family: number,
   return { type, flags: extraFlags, body: build(body).finish(), what };
 }
 
-/** What the kernel answers where a part is not there: the protocol, the subsystem, an expression or a chain type. */
+/** The kernel's errors for a missing part: the protocol, the subsystem, an expression or a chain type. */
 const missing: readonly string[] = ["EPROTONOSUPPORT", "EOPNOTSUPP", "ENOENT", "EAFNOSUPPORT"];
 
 function withChannel<T>(netns: Netns, act: (channel: Channel) => T): T {

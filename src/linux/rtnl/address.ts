@@ -51,7 +51,7 @@ function encode(index: number, { ip, bits }: Prefix, scope: number): MessageWrit
     .putBytes(ifa.address, bytes);
 }
 
-/** RTM_NEWADDR; fails with EEXIST where the link has the address. `nodad`: without duplicate address detection. */
+/** RTM_NEWADDR; fails with EEXIST if the link has the address. `nodad`: without duplicate address detection. */
 export function addAddressOperation(
   link: LinkRef,
   address: Prefix,

@@ -261,7 +261,7 @@ function encodeAddrGenMode(link: LinkRef, mode: number): Uint8Array {
 }
 
 function encodeSetLink(link: LinkRef, change: LinkChange, encoding: Encoding): Uint8Array {
-  // The kernel takes IFLA_IFNAME as the new name where the header has an index.
+  // The kernel takes IFLA_IFNAME as the new name if the header has an index.
   const subject = change.newName === undefined ? link : encoding.indexOf(link);
   const writer = header(subject, change);
   if (change.newName !== undefined) writer.putText(ifla.name, checkName(change.newName));

@@ -16,7 +16,7 @@ export function encodeGetNetnsId(fd: number): Uint8Array {
   return new MessageWriter().u32(0).putU32(netnsa.fd, fd).finish();
 }
 
-/** Negative where there is none. */
+/** The number; negative if there is none. */
 export function decodeNetnsId(body: Uint8Array): number {
   return new Attributes(body, headerBytes).i32(netnsa.id) ?? -1;
 }

@@ -9,7 +9,7 @@ export type Operation = Request;
 /** Codes that count as success for one operation. */
 export type Tolerance = Pick<Request, "tolerate">;
 
-/** What the encoders need to know of the namespace for which they encode. */
+/** What encoders need to know about the namespace of the request. */
 export interface Encoding {
   /** Index of a link; throws LinuxError ENODEV if there is none of that name. */
   indexOf(link: LinkRef): number;
@@ -43,7 +43,7 @@ export function located(request: Request, where: string): Request {
   return { ...request, attempted: () => `${request.attempted()} in ${where}` };
 }
 
-/** A link as error messages name it: `eth0`, or `#7` where only its index is known. */
+/** The name of a link for error messages: `eth0`, or `#7` if only its index is known. */
 export function linkText(link: LinkRef): string {
   return typeof link === "number" ? `#${link}` : link;
 }

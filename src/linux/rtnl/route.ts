@@ -20,7 +20,7 @@ export interface RouteSpec {
   readonly dev?: LinkRef;
   /** Preferred source address. */
   readonly src?: Ip;
-  /** Default: link where there is no gateway, else global. */
+  /** @default link without a gateway, otherwise global */
   readonly scope?: keyof typeof scopes;
   /** Default 254, main. */
   readonly table?: number;

@@ -359,7 +359,7 @@ function answerOf(reply: Reply | undefined): Uint8Array {
 
 const noNetconf = ["EINVAL", "ENODEV", "EOPNOTSUPP"];
 
-/** The first error, with the messages of all in its details where there are several. */
+/** The first error. If there are several, its details have the messages of all. */
 function firstFailure(replies: readonly Reply[]): LinuxError | undefined {
   const errors = replies.map(({ error }) => error).filter((error) => error !== undefined);
   const [first] = errors;

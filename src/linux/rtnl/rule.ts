@@ -120,7 +120,7 @@ export function decodeRule(body: Uint8Array): Rule | undefined {
     iif: attributes.text(fra.iif),
     oif: attributes.text(fra.oif),
     table: attributes.u32(fra.table) ?? view.getUint8(4),
-    // The kernel leaves the attribute out where it is 0.
+    // The kernel leaves the attribute out if it is 0.
     pref: attributes.u32(fra.priority) ?? 0,
   };
 }

@@ -86,7 +86,7 @@ export interface BesideSpec {
 /** What of it was made. */
 export interface MadeBeside {
   readonly child: boolean;
-  /** Undefined: none. */
+  /** Undefined if there is none. */
   readonly pairs: readonly VethPair[] | undefined;
 }
 
