@@ -9,7 +9,7 @@ export const annotations = {
   ippools: "ipam.spidernet.io/ippools",
   /** Pod, JSON `[{"dst":"10.0.0.0/16","gw":"192.168.1.1"}]`: more routes; each goes to the NIC whose subnet contains `gw`. */
   routes: "ipam.spidernet.io/routes",
-  /** Pod template, JSON `{"ipv4":["s4"],"ipv6":["s6"]}`: SpiderSubnets from which the application gets its pools. */
+  /** Pod template, JSON `{"ipv4":["s4"],"ipv6":["s6"]}`: SpiderSubnets from which the application gets its pools; the first of each family counts. */
   subnet: "ipam.spidernet.io/subnet",
   /** Pod template, JSON `[{"interface":"eth0","ipv4":[…],"ipv6":[…]}]`: the same for each NIC; takes precedence over `subnet`. */
   subnets: "ipam.spidernet.io/subnets",
