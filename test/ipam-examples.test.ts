@@ -110,23 +110,39 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     }
   });
 
+  /** Resolves when both Pods of the StatefulSet run; their addresses by name. */
+  const settled = async () => {
+    await output("wait", "statefulset/db", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=120s");
+    await output("rollout", "status", "statefulset/db", "--timeout=120s");
+    return Object.fromEntries((await podsOf("db")).map(({ metadata, status }) => [metadata.name, status.podIP]));
+  };
+  const replaceFirst = async () => {
+    await output("delete", "pod", "db-0", "--timeout=120s");
+    await output("wait", "pod/db-0", "--for=create", "--timeout=120s");
+    await output("wait", "pod/db-0", "--for=condition=Ready", "--timeout=120s");
+  };
+
   it("sticky: the next Pod of the name has the address, on another node, too", async () => {
-    const settled = async () => {
-      await output("wait", "statefulset/db", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=120s");
-      await output("rollout", "status", "statefulset/db", "--timeout=120s");
-      return Object.fromEntries((await podsOf("db")).map(({ metadata, status }) => [metadata.name, status.podIP]));
-    };
     const nodeOf = async (name: string) => await output("get", "pod", name, "-o", "jsonpath={.spec.nodeName}");
     const before = await settled();
     assert.deepEqual(Object.values(before).sort(), ["172.18.65.1", "172.18.65.2"]);
     const former = await nodeOf("db-0");
     await output("cordon", former);
-    await output("delete", "pod", "db-0", "--timeout=120s");
-    await output("wait", "pod/db-0", "--for=create", "--timeout=120s");
-    await output("wait", "pod/db-0", "--for=condition=Ready", "--timeout=120s");
+    await replaceFirst();
     await output("uncordon", former);
     assert.deepEqual(await settled(), before);
     assert.notEqual(await nodeOf("db-0"), former);
+  });
+
+  it("sticky: a StatefulSet that is deleted without its Pods and made again finds them and their addresses", async () => {
+    const uid = () => output("get", "pod", "db-0", "-o", "jsonpath={.metadata.uid}");
+    const [before, first] = [await settled(), await uid()];
+    await output("delete", "statefulset", "db", "--cascade=orphan");
+    await output("apply", "-f", `${examples}/sticky.yaml`);
+    assert.deepEqual(await settled(), before);
+    assert.equal(await uid(), first);
+    await replaceFirst();
+    assert.deepEqual(await settled(), before);
   });
 
   it("sticky: the address of an ordinal that is scaled away is free", async () => {

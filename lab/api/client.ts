@@ -61,7 +61,12 @@ export interface LabClient {
   delete(
     resource: string,
     ref: ObjectRef,
-    options?: { readonly uid?: string; readonly resourceVersion?: string; readonly gracePeriodSeconds?: number },
+    options?: {
+      readonly uid?: string;
+      readonly resourceVersion?: string;
+      readonly gracePeriodSeconds?: number;
+      readonly propagationPolicy?: "Orphan";
+    },
   ): Promise<boolean>;
   /** Posts to a subresource that is an action, such as `binding` of Pods. */
   act(resource: string, ref: ObjectRef, subresource: string, body: object): Promise<void>;
@@ -118,9 +123,12 @@ export function createLabClient(
       const type = Array.isArray(patch) ? "application/json-patch+json" : "application/merge-patch+json";
       return call("PATCH", pathOf(resource, ref, subresource), patch, type);
     },
-    delete: (resource, ref, { gracePeriodSeconds, ...preconditions } = {}) => {
-      const grace = gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds };
-      const body = { kind: "DeleteOptions", apiVersion: "v1", preconditions, ...grace };
+    delete: (resource, ref, { gracePeriodSeconds, propagationPolicy, ...preconditions } = {}) => {
+      const how = {
+        ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }),
+        ...(propagationPolicy !== undefined && { propagationPolicy }),
+      };
+      const body = { kind: "DeleteOptions", apiVersion: "v1", preconditions, ...how };
       const deleted = call("DELETE", pathOf(resource, ref), body).then(() => true);
       return orMissing(deleted, false);
     },

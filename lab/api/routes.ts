@@ -179,11 +179,13 @@ export class Routes {
   #delete(call: Call, object: KubeObject): KubeObject | undefined {
     const given = call.body();
     if (at(given, "dryRun") !== undefined) throw badRequest("this lab's API server makes no dry runs");
+    const policy = textAt(given, "propagationPolicy") || call.query.get("propagationPolicy");
     const grace = at(given, "gracePeriodSeconds") ?? call.query.get("gracePeriodSeconds");
     return this.#parts.writer.delete(call.resource, object, {
       uid: textAt(given, "preconditions", "uid") || undefined,
       resourceVersion: textAt(given, "preconditions", "resourceVersion") || undefined,
       gracePeriodSeconds: grace === null ? undefined : Number(grace),
+      orphan: policy === "Orphan",
     });
   }
 

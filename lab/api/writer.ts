@@ -44,6 +44,8 @@ export interface DeleteOptions {
   readonly resourceVersion?: string | undefined;
   /** The grace period of a Pod; undefined for the one in its spec. */
   readonly gracePeriodSeconds?: number | undefined;
+  /** What it owns outlives it. */
+  readonly orphan?: boolean;
 }
 
 /** The rules of writing: names, versions, generations, defaults and schemas, finalizers, graceful deletion. */
@@ -134,6 +136,7 @@ export class Writer {
    */
   delete(resource: Resource, old: KubeObject, options: DeleteOptions = {}): KubeObject | undefined {
     checkPreconditions(resource, old, options);
+    if (options.orphan === true) this.#orphan(old.metadata.uid);
     const graceSeconds = resource.table === "/pods" ? podGraceSeconds(old, options.gracePeriodSeconds) : 0;
     const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = old.metadata;
     if (!isHeld(old) && graceSeconds === 0) {
@@ -148,6 +151,14 @@ export class Writer {
       ...(old.metadata.generation === undefined ? {} : { generation: old.metadata.generation + 1 }),
     };
     return this.#store.put(resource.table, { ...old, metadata });
+  }
+
+  /** Takes the owner out of its dependents, which then outlive it. */
+  #orphan(owner: string): void {
+    for (const [table, { metadata, ...rest }] of this.#store.dependentsOf(owner)) {
+      const ownerReferences = (metadata.ownerReferences ?? []).filter(({ uid }) => uid !== owner);
+      this.#store.put(table, { ...rest, metadata: { ...metadata, ownerReferences } } as KubeObject);
+    }
   }
 
   #checkNamespace(resource: Resource, namespace: string | undefined, name: string): void {

@@ -203,6 +203,21 @@ test("a StatefulSet gets Pods with ordinals, replaces one under its name, and gi
   assert.deepEqual(await podNames(), ["web-0"]);
 });
 
+test("a StatefulSet that is deleted without its Pods leaves them to the next one of its name", async () => {
+  await addNode("node1");
+  const object = { apiVersion: "apps/v1", kind: "StatefulSet", metadata: { name: "web", namespace: "default" } };
+  const spec = { replicas: 1, serviceName: "web", selector, template: template("one") };
+  await client.create("apps/v1/statefulsets", { ...object, spec });
+  const isReady = ({ status }: StatefulSet) => status?.readyReplicas === 1;
+  await until<StatefulSet>("apps/v1/statefulsets", "web", isReady);
+  const before = await client.get<Pod>("v1/pods", { namespace: "default", name: "web-0" });
+  await client.delete("apps/v1/statefulsets", web, { propagationPolicy: "Orphan" });
+  await client.create("apps/v1/statefulsets", { ...object, spec });
+  await until<StatefulSet>("apps/v1/statefulsets", "web", isReady);
+  const after = await client.get<Pod>("v1/pods", { namespace: "default", name: "web-0" });
+  assert.equal(after?.metadata.uid, before?.metadata.uid);
+});
+
 test("a DaemonSet has a Pod on each node, also on one that comes later, and replaces Pods of another template", async () => {
   await addNode("node1");
   const object = { apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name: "web", namespace: "default" } };

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { StatefulSetStatus } from "kubernetes-types/apps/v1.d.ts";
 import type { LabClient } from "../api/index.ts";
-import { isActive, type Pod, type StatefulSet } from "./kinds.ts";
+import { controllerOf, isActive, type Pod, type StatefulSet } from "./kinds.ts";
 import { createPod, deletePod, isEnding, isReady, ownPods, templateHash } from "./own-pods.ts";
+import { matchesLabels } from "./selector.ts";
 
 const revisionLabel = "controller-revision-hash";
 
@@ -16,6 +17,7 @@ export async function reconcileStatefulSet(client: LabClient, namespace: string,
   const found = await client.get<StatefulSet>("apps/v1/statefulsets", { namespace, name });
   if (found === undefined || found.metadata.deletionTimestamp !== undefined) return;
   const set = { ...found, kind: "StatefulSet" } as const;
+  await adopt(client, set);
   const pods = await ownPods(client, set);
   const revision = templateHash(set);
   await updateStatus(client, set, pods, revision); // Before the changes, which trigger this again.
@@ -32,6 +34,20 @@ export async function reconcileStatefulSet(client: LabClient, namespace: string,
         spec: { hostname: step.name, ...(set.spec.serviceName && { subdomain: set.spec.serviceName }) },
       });
     }
+  }
+}
+
+/** Takes Pods without a controller that have its selector's labels and one of its names: those of a former set that left them. */
+async function adopt(
+  client: LabClient,
+  { metadata: { name, namespace = "default", uid }, spec }: StatefulSet,
+): Promise<void> {
+  for (const { metadata } of await client.list<Pod>("v1/pods", { namespace })) {
+    const isMember = metadata.name.startsWith(`${name}-`) && /^\d+$/.test(metadata.name.slice(name.length + 1));
+    if (!isMember || controllerOf({ metadata }) !== undefined || !matchesLabels(spec.selector, metadata.labels))
+      continue;
+    const owner = { apiVersion: "apps/v1", kind: "StatefulSet", name, uid, controller: true, blockOwnerDeletion: true };
+    await client.patch("v1/pods", { namespace, name: metadata.name }, { metadata: { ownerReferences: [owner] } });
   }
 }
 
