@@ -1,49 +1,49 @@
 import { type Ip, IpSet, ipFromValue, ipValue } from "#ip";
 
-/** An address met as taken is tried again after this long: its holder may be gone, and nobody would tell us. */
+/** When an address that was taken is tried again. Its holder may be gone, and no message would say so. */
 export const metMsMax = 30_000;
 
-/** How many addresses met as taken are remembered; the oldest is forgotten first. */
+/** How many taken addresses are remembered. The oldest is forgotten first. */
 export const metMax = 4096;
 
-/** What is known of a pool's use at one moment, from the published usage or from a list of claims. */
+/** The use of a pool at one time, from the published usage or from a list of claims. */
 export interface UsageSnapshot {
-  /** Claimed by anybody. Addresses outside the pool do no harm. */
+  /** Addresses with a claim. Some may be outside the pool. */
   readonly used: IpSet;
-  /** Free, but released so recently that others may still have them in their neighbour caches: handed out last. */
+  /** Free addresses that are handed out last, because neighbour caches may still have their last holders. */
   readonly cooling: IpSet;
-  /** The place of this node among the nodes that draw from the pool now (0 ≤ rank < ranks): they start apart. */
+  /** The rank of this node among those that draw from the pool now (0 ≤ rank < ranks), so that they begin apart. */
   readonly share?: { readonly rank: number; readonly ranks: number } | undefined;
 }
 
 /**
- * Nodes that draw from one pool at once are not to follow each other: who meets somebody goes on elsewhere, each time. In pools of
- * so few addresses, where no crowd can be, only who meets a second one does: two Pods on two nodes get an idle pool's first two
- * addresses.
+ * A pool with at most so many addresses is small. Nodes that draw from one pool at once must not follow each other, so a node
+ * goes on elsewhere after each collision. In a small pool it does so only after the second one, because many nodes cannot draw
+ * from it anyway: two Pods on two nodes get the first two addresses of an idle pool.
  */
 const fewAddresses = 64n;
 
-/** How much further the next place is after each meeting, as a part of what is free: no two of many places come close (golden ratio). */
+/** How far the next place is after a collision, as a part of the free addresses. By the golden ratio, places never come close. */
 const stride = (Math.sqrt(5) - 1) / 2;
 
 interface ChooserOptions {
-  /** What the pool may hand out. */
+  /** The addresses of the pool. */
   readonly set: IpSet;
   readonly reserved: IpSet;
 }
 
-/** Why no address is left to try. The caller decides whether this is enough to say "exhausted" or a fresh look is due. */
+/** Why no address is left to try. The caller decides whether the pool is exhausted or must be looked at again. */
 export interface Evidence {
-  /** How many addresses the pool may hand out, reserved ones taken off. */
+  /** How many addresses the pool has, less the reserved ones. */
   readonly allowed: bigint;
-  /** How many of those the newest usage shows as free. 0: the usage by itself says that the pool is exhausted. */
+  /** How many of them are free according to the newest usage. If 0, that alone says that the pool is exhausted. */
   readonly freeByUsage: bigint;
-  /** Of the free ones: our own creates since, and those met as taken since. */
+  /** How many of the free ones we have claimed since, and how many turned out to be taken. */
   readonly own: bigint;
   readonly met: bigint;
 }
 
-/** The address to try next, or that the pool has none as far as is known here. `cooling`: it was released a short while ago. */
+/** The address to try next, or that the pool seems to have none. `cooling`: it was released recently. */
 export type Choice =
   | { readonly kind: "address"; readonly ip: Ip; readonly cooling: boolean }
   | { readonly kind: "exhausted"; readonly evidence: Evidence };
@@ -51,41 +51,41 @@ export type Choice =
 interface Tier {
   readonly free: IpSet;
   readonly cooling: boolean;
-  /** Where this node begins, or goes on since it met somebody. */
+  /** Where this node begins, or goes on after a collision. */
   start: Ip;
-  /** Where the next search begins: all from `start` up to it, coming round, is known to be blocked. */
+  /** Where the next search begins. Everything from `start` up to here, coming round, is blocked. */
   cursor: Ip;
 }
 
 /**
- * Which address of one pool to try next. A guess: creating the claim decides. It never offers an address that it knows to be
- * used, ours or met as taken; it offers every other one before it gives up, those that cool down last.
+ * Chooses which address of one pool to try next. It is a guess: creating the claim decides. Addresses that are known to be used,
+ * ours or taken are never offered. Every other address is offered before it gives up, cooling ones last.
  *
- * Cost: a new snapshot O(intervals); a choice O(log intervals) for each run of own or met addresses crossed, and each is
- * crossed once. Neither depends on how many addresses the pool has or how many are used.
+ * Cost: O(intervals) for a new snapshot; for a choice O(log intervals) for each run of own or taken addresses that it passes, and
+ * each is passed once. The cost does not depend on the size of the pool or the number of used addresses.
  */
 export class Chooser {
   #allowed: IpSet;
   #usage: UsageSnapshot;
-  /** Free by the snapshot, first those that are not cooling. */
+  /** The free addresses of the snapshot, first those that are not cooling. */
   #tiers: readonly Tier[] = [];
-  /** Ours, in use or being created. Never forgotten, whatever a snapshot says: it may be older than the create. */
+  /** Our addresses, in use or being created. A snapshot does not change them, because it may be older than the create. */
   #own: IpSet;
   #met: IpSet;
-  /** When each of `#met` was met, oldest first. */
+  /** When each address of `#met` turned out to be taken, oldest first. */
   readonly #metAtMs = new Map<bigint, number>();
   readonly #spot: number;
-  /** How often we met somebody, over snapshots, until one tells our share or none was met for {@link metMsMax}. */
+  /** How many collisions there were, until a snapshot has our share or there was none for {@link metMsMax}. */
   #meetings = 0;
   #metLastMs = 0;
-  /** We begin at our spot, not at the lowest free address. */
+  /** Whether we begin at our spot rather than at the lowest free address. */
   #isApart = false;
   /** How often we went on elsewhere. */
   #leaps = 0;
-  /** Ours until just now, and not yet among the cooling ones of a snapshot. */
+  /** Addresses that we have just released and that are not yet among the cooling ones of a snapshot. */
   #released: IpSet;
 
-  /** @param spot between 0 and 1, of the node: where it goes on while others take what it would, and no share is known */
+  /** @param spot the node's place, from 0 to 1, where it goes on after collisions if no share is known */
   constructor({ set, reserved }: ChooserOptions, { spot = 0 }: { readonly spot?: number } = {}) {
     const none = IpSet.empty(set.family);
     this.#usage = { used: none, cooling: none };
@@ -97,13 +97,13 @@ export class Chooser {
     this.#rebuild();
   }
 
-  /** The pool or the reserved addresses changed. */
+  /** To be called when the pool or the reserved addresses have changed. */
   setAllowed({ set, reserved }: ChooserOptions): void {
     this.#allowed = set.subtract(reserved);
     this.#rebuild();
   }
 
-  /** A newer view of who uses what. What was met as taken is forgotten: the snapshot knows better. */
+  /** To be called with a newer snapshot. Forgets which addresses were taken, because the snapshot knows better. */
   setUsage(usage: UsageSnapshot): void {
     this.#usage = usage;
     this.#released = IpSet.empty(this.#allowed.family);
@@ -112,7 +112,7 @@ export class Chooser {
     this.#rebuild();
   }
 
-  /** The address to create next; it counts as ours from here on, until `met` or `released` says otherwise. */
+  /** The address to try next. It counts as ours from now on, until `meet` or `release` is called. */
   next(nowMs: number): Choice {
     this.#forgetOldMet(nowMs);
     const blocked = [this.#own, this.#met, this.#released];
@@ -128,7 +128,7 @@ export class Chooser {
     return { kind: "exhausted", evidence: this.#evidence() };
   }
 
-  /** The create of this address was answered by "exists", and the claim is not ours. */
+  /** To be called after a collision: somebody else has a claim on the address. */
   meet(ip: Ip, nowMs: number): void {
     this.#own = this.#own.remove(ip);
     this.#met = this.#met.add(ip);
@@ -142,14 +142,14 @@ export class Chooser {
     if (this.#metAtMs.size > metMax && oldest !== undefined) this.#forgetMet(oldest);
   }
 
-  /** A claim of this node that was made elsewhere: before a restart, by adoption. */
+  /** To be called for a claim of ours that was not chosen here: from before a restart, or adopted. */
   adopt(ip: Ip): void {
     this.#forgetMet(ipValue(ip));
     this.#released = this.#released.remove(ip);
     this.#own = this.#own.add(ip);
   }
 
-  /** A claim of ours is gone, or the create was never sent. The address comes last until a snapshot tells more. */
+  /** To be called when a claim of ours is deleted or was never made. The address comes last until the next snapshot. */
   release(ip: Ip): void {
     if (!this.#own.contains(ip)) return;
     this.#own = this.#own.remove(ip);
@@ -162,7 +162,7 @@ export class Chooser {
     return { kind: "address", ip, cooling };
   }
 
-  /** Several Pods at once: as likely as not, on other nodes, too. */
+  /** To be called if several Pods come at once: then there are probably some on other nodes, too. */
   crowd(): void {
     if (!this.#isApart && this.#usage.share === undefined && this.#allowed.size > fewAddresses) this.#part();
   }
@@ -233,7 +233,7 @@ export class Chooser {
   }
 }
 
-/** The lowest address of `set`, from `from` on, that is in none of the `blocked` sets. */
+/** The lowest address of `set` from `from` on that is in none of the `blocked` sets. */
 function firstOutside(set: IpSet, blocked: readonly IpSet[], from: Ip): Ip | undefined {
   let at = set.atOrAfter(from);
   while (at !== undefined) {
