@@ -50,6 +50,19 @@ function addressesOf({ ips, annotations }: Facts["pod"], [attempt]: readonly Att
   return told.length > 1 ? told.join("; ") : ips.join(", ");
 }
 
+/** Addresses with which the Pod runs although a plugin gave them back, as somebody else's. */
+function quarantined({ uid, ips, annotations }: Facts["pod"], usage: Usage): readonly string[] {
+  return [...usage.values()].flat().flatMap(({ ip, spec }) => {
+    if (spec.purpose !== "Quarantine" || spec.podUID !== uid) return [];
+    const own = [...ips, ...addressesOfStatus(annotations[networkStatusAnnotation], spec.nic ?? "").map(formatIp)];
+    if (!own.includes(formatIp(ip))) return [];
+    const why = `until ${spec.until ?? "further notice"} (${spec.reason ?? "no reason given"})`;
+    return [
+      `its address ${formatIp(ip)} is in quarantine ${why}: delete the Pod, and the next one gets another address`,
+    ];
+  });
+}
+
 /** Says what the Pod's ADD comes to, and why. */
 export function diagnose(facts: Facts, usage: Usage): Diagnosis {
   const { pod } = facts;
@@ -61,8 +74,10 @@ export function diagnose(facts: Facts, usage: Usage): Diagnosis {
   if (pod.state === "ended")
     return { ...nothing, verdict: "unknown", notes: ["it has ended or is being deleted: it gets no network any more"] };
   const attempts = nodesOf(facts).map((node) => attemptOn(facts, usage, node));
-  if (pod.state === "running")
-    return running(attempts, { ...nothing, notes: [`it has its networks: ${addressesOf(pod, attempts)}`] });
+  if (pod.state === "running") {
+    const has = `it has its networks: ${addressesOf(pod, attempts)}`;
+    return running(attempts, { ...nothing, notes: [has, ...quarantined(pod, usage)] });
+  }
   const told = lastFailure(facts.events);
   const cause = causeOf(facts, attempts, told);
   const [attempt] = attempts.toSorted((a, b) => rank(a) - rank(b));

@@ -242,6 +242,24 @@ describe("spiderpoolctl explain", () => {
     );
   });
 
+  it("says of a Pod that runs that its address is in quarantine, and nothing of one that it did not keep", async () => {
+    const status = { podIP: "10.6.0.10", podIPs: [{ ip: "10.6.0.10" }] };
+    const { uid } = cluster.pod("web", ippool({ ipv4: ["a"] }), { spec: { nodeName: "node1" }, status }).metadata;
+    const more = {
+      podUID: uid,
+      purpose: "Quarantine",
+      until: "2026-01-01T00:05:00Z",
+      reason: "a plugin found it in use",
+    };
+    cluster.claim("10.6.0.11", "a", "web", more);
+    assert.doesNotMatch((await cluster.explain("pod", "web")).out, /quarantine/);
+    cluster.claim("10.6.0.10", "a", "web", more);
+    assert.match(
+      (await cluster.explain("pod", "web")).out,
+      / {2}its address 10\.6\.0\.10 is in quarantine until 2026-01-01T00:05:00Z \(a plugin found it in use\): delete the Pod/,
+    );
+  });
+
   it("says of a Pod with two NICs which has which address", async () => {
     const entries = [
       { name: "kube-system/net", interface: "eth0", ips: ["10.6.0.10"] },
