@@ -20,7 +20,7 @@ export function formatMac(bytes: Uint8Array): string {
   return written.toString("latin1");
 }
 
-/** Each link that the kernel tells of goes through this: hundreds for an ADD in a burst. Only the text itself is made anew. */
+/** It is called for each link that the kernel reports, hundreds of times for an ADD in a burst. So it allocates only the text. */
 const written = Buffer.from("00:00:00:00:00:00");
 const digits = Buffer.from("0123456789abcdef");
 

@@ -94,7 +94,7 @@ function vlanColumns(vlan: PortSpec["vlan"]): Operation {
 
 /**
  * Takes a port off the bridge that holds it. Port and Interface are not root tables: without the reference both rows are
- * collected at commit. Naming the port by its uuid makes this harmless when the name has been given anew meanwhile.
+ * collected at commit. Naming the port by its uuid makes this harmless if the name was given to another port meanwhile.
  */
 export function detachOperation(port: Pick<OvsPort, "uuid" | "bridge">): Operation {
   return {

@@ -118,7 +118,7 @@ export interface Ovs {
    */
   detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]>;
   /**
-   * Gives a port its part in a mirror, which is made where there is none. What it has already is success.
+   * Adds a port to a mirror, which is created if there is none. It succeeds if the port is in the mirror already.
    *
    * @throws SpiderError OVS_PORT_UNKNOWN, OVS_MIRROR_FOREIGN, OVS_MIRROR_TAKEN, OVSDB_REFUSED, OVSDB_UNREACHABLE
    */

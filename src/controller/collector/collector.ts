@@ -77,7 +77,7 @@ export class Collector {
   /** True once the first round has started: it covers all changes up to then. */
   #hasBegun = false;
 
-  /** Made anew for each term of the leader, without knowledge of earlier ones. */
+  /** Created for each term of the leader, without knowledge of earlier terms. */
   constructor(deps: Deps, options: CollectorOptions) {
     this.#deps = deps;
     this.#options = options;

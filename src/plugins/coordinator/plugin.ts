@@ -100,7 +100,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return formatOperations(operations);
   }
 
-  /** Everything is in place where nothing is left to be planned. */
+  /** Throws unless everything is in place, so that the plan is empty. */
   async check(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
     previousOf(c);
     const settings = await this.#settings(c, attachment, options);

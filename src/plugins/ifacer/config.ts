@@ -11,7 +11,7 @@ export interface Wanted {
   readonly bond: WantedBond | undefined;
 }
 
-/** A bond of the interfaces, as it is made where there is none of this name. */
+/** The bond of the interfaces, which is created if there is none of this name. */
 export interface WantedBond {
   readonly name: string;
   /** Not checked before one has to be made: 0 to 6. */

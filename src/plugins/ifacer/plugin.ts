@@ -23,7 +23,7 @@ interface IfacerPluginOptions {
   readonly log: Logger;
 }
 
-/** How often a plan is made anew because somebody else has made one of the interfaces meanwhile. */
+/** How often a plan is repeated because somebody else has made one of the interfaces meanwhile. */
 const triesMax = 3;
 /** RT_SCOPE_UNIVERSE */
 const globalScope = 0;

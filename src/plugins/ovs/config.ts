@@ -47,7 +47,7 @@ export interface OvsConfig {
 /** What one call works with, when configuration, flat file and CNI_ARGS have been put together. */
 export interface OvsSettings {
   readonly bridge: string;
-  /** How the bridge is made where there is none; undefined: it has to be there. */
+  /** How the bridge is created if there is none. If undefined, it must exist. */
   readonly createBridge: { readonly datapathType: DatapathType } | undefined;
   readonly vlan: Vlan;
   readonly mtuBytes: number | undefined;
