@@ -1,5 +1,5 @@
 import type { SpiderIPAddressSpec } from "#api";
-import type { Fields } from "../../lab/api/index.ts";
+import { type Fields, textAt } from "../../lab/api/index.ts";
 import { shape } from "./history.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
 import { Random } from "./random.ts";
@@ -72,9 +72,11 @@ export class Virtual {
     if (source !== undefined) this.#options.server.delete("v1", "pods", source, force ? 0 : undefined);
   }
 
+  /** Only a machine that runs is migrated. */
   migrate(): void {
     const source = this.source();
     if (source === undefined || this.#pods().length > 1 || source.metadata.deletionTimestamp !== undefined) return;
+    if (textAt(source, "status", "phase") !== "Running") return;
     const others = Array.from({ length: shape.nodes }, (_, at) => `n${at + 1}`).filter((one) => one !== nodeOf(source));
     this.#create(this.#random.pick(others));
   }
