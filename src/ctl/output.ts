@@ -45,6 +45,18 @@ export function formatItems(items: readonly unknown[], format: OutputFormat): st
   return format === "yaml" ? stringify({ items }) : undefined;
 }
 
+/**
+ * One thing that is no object of the API, as JSON or YAML; undefined for tables. Throws OPTIONS_INVALID for `-o name`: it has
+ * none.
+ */
+export function formatOne(thing: unknown, format: OutputFormat): string | undefined {
+  if (format === "name") {
+    throw new SpiderError("OPTIONS_INVALID", "-o name: this has no name; allowed are table, wide, json, yaml");
+  }
+  if (format === "json") return `${JSON.stringify(thing, undefined, 2)}\n`;
+  return format === "yaml" ? stringify(thing) : undefined;
+}
+
 /** The rows as text ending in a newline; undefined if a table would have no rows. */
 export function formatRows<T>(rows: readonly T[], printer: Printer<T>, format: OutputFormat): string | undefined {
   const { columns, name, json = (row) => row } = printer;

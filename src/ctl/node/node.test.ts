@@ -76,6 +76,10 @@ describe("commands about this node", () => {
     const well = await run("node", "status", "--local", "--socket", socket);
     assert.equal(well.status, 0);
     assert.match(well.out, /^Agent +serves\nLast calls +1, 1 failed\nLast error +no address\nDoctor +nothing found\n$/);
+    const yaml = await run("node", "status", "--local", "--socket", socket, "-o", "yaml");
+    assert.match(yaml.out, /^serving: true\n/);
+    const named = await run("node", "status", "--local", "--socket", socket, "-o", "name");
+    assert.deepEqual([named.status, named.out], [2, ""], named.err);
     answers = { "/v1/flights": [200, []], "/v1/ipam/healthy": [500, "it waits for the first answers"] };
     const waits = await run("node", "status", "--local", "--socket", socket);
     assert.equal(waits.status, 1);

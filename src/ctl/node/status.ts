@@ -3,7 +3,7 @@ import { formatError, hasCode } from "#base";
 import type { Finding } from "#doctor";
 import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
-import { formatTable } from "../output.ts";
+import { formatOne, formatTable } from "../output.ts";
 import type { Context, Run } from "../run.ts";
 
 /** `node status --local`: how the agent of this node is; works while the API server is away. */
@@ -29,8 +29,7 @@ interface Status {
 
 async function status(socket: string, { io, output }: Context): Promise<number> {
   const found = await read(socket, io.signal);
-  if (output === "json") io.out(`${JSON.stringify(found, undefined, 2)}\n`);
-  else io.out(formatTable(rowsOf(found)));
+  io.out(formatOne(found, output) ?? formatTable(rowsOf(found)));
   return found.serving && found.findings.length === 0 ? exitOk : exitFailed;
 }
 
