@@ -57,10 +57,10 @@ describe("turns of creates in one pool", () => {
     assert.equal(await atOnce(turns), 4);
   });
 
-  it("pause after a late answer if other nodes have addresses of the pool", async () => {
+  it("pause after a late answer, and a collision", async () => {
     const clock = new ManualClock();
     const turns = new Turns(clock);
-    turns.among(2);
+    turns.met();
     const turn = await turns.enter("a", { signal: never });
     await clock.advance(120);
     turn[Symbol.dispose]();
@@ -81,13 +81,15 @@ describe("turns of creates in one pool", () => {
     assert.equal(await atOnce(turns), 1);
   });
 
-  it("do not pause after a prompt answer, or if no other node has addresses of the pool", async () => {
+  it("do not pause after a prompt answer, or without a collision, whoever else has addresses of the pool", async () => {
     const clock = new ManualClock();
-    const crowd = new Turns(clock);
-    crowd.among(2);
+    const colliding = new Turns(clock);
+    colliding.met();
+    const peaceful = new Turns(clock);
+    peaceful.among(2);
     for (const [turns, tookMs] of [
-      [crowd, 20],
-      [new Turns(clock), 4_000],
+      [colliding, 20],
+      [peaceful, 4_000],
     ] as const) {
       const turn = await turns.enter("a", { signal: never });
       await clock.advance(tookMs);

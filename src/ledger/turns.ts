@@ -6,7 +6,7 @@ export const createsAtOnce = { slots: 8, spare: 1, maxWaiting: 10_000 } as const
 const successesMin = 4;
 /** An answer that took no longer than this has hardly waited in the API server. */
 const promptMs = 20;
-/** How long a node pauses, for each millisecond that an answer took longer, if other nodes have addresses of the pool, too; … */
+/** How long a node that collides pauses, for each millisecond that an answer took longer; … */
 const pausePerLate = 2;
 /** … and how long at most. */
 const pauseMsMax = 1_000;
@@ -15,8 +15,8 @@ const pauseMsMax = 1_000;
  * The order of creates in one pool, and how many are in flight at a time. A create is a guess by what is known when it is sent.
  * While nodes collide at the same addresses, each has one create in flight. Otherwise the API server's queue would fill with
  * guesses that are outdated when their turn comes, each over a connection of its own. With a hundred nodes even one create each
- * is such a queue. Answers are late then, and each node pauses before its next guess: it is better to wait before the choice
- * than after it.
+ * is such a queue. Answers are late then, and each node that collides pauses before its next guess: it is better to wait before the
+ * choice than after it. A node that meets nobody never pauses, however slow the API server is.
  */
 export class Turns {
   readonly #clock: Pick<Clock, "monotonicMs" | "after">;
@@ -61,8 +61,7 @@ export class Turns {
   }
 
   #leave(slot: Disposable, tookMs: number): void {
-    const isCrowd = !this.#isAlone || this.#nodes > 1;
-    const pauseMs = isCrowd ? Math.min(pauseMsMax, pausePerLate * (tookMs - promptMs)) : 0;
+    const pauseMs = this.#isAlone ? 0 : Math.min(pauseMsMax, pausePerLate * (tookMs - promptMs));
     if (pauseMs > 0) this.#clock.after(pauseMs, () => slot[Symbol.dispose]());
     else slot[Symbol.dispose]();
   }
