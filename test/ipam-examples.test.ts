@@ -116,10 +116,14 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     await output("rollout", "status", "statefulset/db", "--timeout=120s");
     return Object.fromEntries((await podsOf("db")).map(({ metadata, status }) => [metadata.name, status.podIP]));
   };
+  const uidOfFirst = async () => (await stage.quiet("get", "pod", "db-0", "-o", "jsonpath={.metadata.uid}")).stdout;
   const replaceFirst = async () => {
-    await output("delete", "pod", "db-0", "--timeout=120s");
-    await output("wait", "pod/db-0", "--for=create", "--timeout=120s");
-    await output("wait", "pod/db-0", "--for=condition=Ready", "--timeout=120s");
+    const former = await uidOfFirst();
+    // kubectl's own wait is for an absence, which it may miss: the next Pod of the name comes at once.
+    await output("delete", "pod", "db-0", "--wait=false");
+    const signal = AbortSignal.timeout(120_000);
+    while (["", former].includes(await uidOfFirst())) signal.throwIfAborted();
+    await ready("db-0");
   };
 
   it("sticky: the next Pod of the name has the address, on another node, too", async () => {
@@ -135,12 +139,11 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
   });
 
   it("sticky: a StatefulSet that is deleted without its Pods and made again finds them and their addresses", async () => {
-    const uid = () => output("get", "pod", "db-0", "-o", "jsonpath={.metadata.uid}");
-    const [before, first] = [await settled(), await uid()];
+    const [before, first] = [await settled(), await uidOfFirst()];
     await output("delete", "statefulset", "db", "--cascade=orphan");
     await output("apply", "-f", `${examples}/sticky.yaml`);
     assert.deepEqual(await settled(), before);
-    assert.equal(await uid(), first);
+    assert.equal(await uidOfFirst(), first);
     await replaceFirst();
     assert.deepEqual(await settled(), before);
   });
