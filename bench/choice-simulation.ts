@@ -145,13 +145,7 @@ class Filling {
     this.#published = { used: this.#api.seen, nodes: 0, atMs: 0 };
     const agent = (): Agent => ({
       chooser: new Chooser({ set: this.#all, reserved: none }, { spot: random() }),
-      turns: new Turns({
-        monotonicMs: () => this.#timeline.nowMs,
-        after: (ms, act) => {
-          this.#timeline.after(ms, act);
-          return () => {};
-        },
-      }),
+      turns: new Turns(),
       unread: undefined,
       open: this.#all,
       podsWaiting: 0,

@@ -99,7 +99,7 @@ interface Watching {
 export class Page {
   readonly #chooser: Chooser;
   /** To be entered before `next` is called, so that the choice uses what is known when the create is sent. */
-  readonly turns: Turns;
+  readonly turns: Turns = new Turns();
   readonly #options: PoolBookOptions;
   #pool: PoolView;
   #reserved: IpSet;
@@ -122,7 +122,6 @@ export class Page {
 
   constructor(options: PoolBookOptions, pool: PoolView) {
     this.#options = options;
-    this.turns = new Turns(options.clock);
     this.#pool = pool;
     this.#reserved = options.reserved(pool.family);
     this.#chooser = new Chooser({ set: pool.set, reserved: this.#reserved }, { spot: spotOf(options.node) });

@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { never } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
 import { Turns } from "./turns.ts";
 
 /** How many of so many Pods get their turn at once. */
@@ -23,7 +21,7 @@ async function atOnce(turns: Turns): Promise<number> {
 
 describe("turns of creates in one pool", () => {
   it("allow one create in flight at first, and eight after eight successes", async () => {
-    const turns = new Turns(new ManualClock());
+    const turns = new Turns();
     const counts = [];
     for (let made = 0; made < 9; made++) {
       counts.push(await atOnce(turns));
@@ -33,7 +31,7 @@ describe("turns of creates in one pool", () => {
   });
 
   it("allow one again after a collision, and then grow slowly", async () => {
-    const turns = new Turns(new ManualClock());
+    const turns = new Turns();
     for (let made = 0; made < 8; made++) turns.made();
     turns.met();
     assert.equal(await atOnce(turns), 1);
@@ -44,7 +42,7 @@ describe("turns of creates in one pool", () => {
   });
 
   it("grow more slowly the more nodes there are, until nobody has drawn for a while", async () => {
-    const turns = new Turns(new ManualClock());
+    const turns = new Turns();
     turns.among(10);
     turns.met();
     for (let made = 0; made < 9; made++) turns.made();
@@ -55,46 +53,5 @@ describe("turns of creates in one pool", () => {
     turns.made();
     turns.made();
     assert.equal(await atOnce(turns), 4);
-  });
-
-  it("pause after a late answer, and a collision", async () => {
-    const clock = new ManualClock();
-    const turns = new Turns(clock);
-    turns.met();
-    const turn = await turns.enter("a", { signal: never });
-    await clock.advance(120);
-    turn[Symbol.dispose]();
-    await clock.advance(199);
-    assert.equal(await atOnce(turns), 0);
-    await clock.advance(1);
-    assert.equal(await atOnce(turns), 1);
-  });
-
-  it("pause for a second at most", async () => {
-    const clock = new ManualClock();
-    const turns = new Turns(clock);
-    turns.met();
-    const turn = await turns.enter("a", { signal: never });
-    await clock.advance(10_000);
-    turn[Symbol.dispose]();
-    await clock.advance(1_000);
-    assert.equal(await atOnce(turns), 1);
-  });
-
-  it("do not pause after a prompt answer, or without a collision, whoever else has addresses of the pool", async () => {
-    const clock = new ManualClock();
-    const colliding = new Turns(clock);
-    colliding.met();
-    const peaceful = new Turns(clock);
-    peaceful.among(2);
-    for (const [turns, tookMs] of [
-      [colliding, 20],
-      [peaceful, 4_000],
-    ] as const) {
-      const turn = await turns.enter("a", { signal: never });
-      await clock.advance(tookMs);
-      turn[Symbol.dispose]();
-      assert.equal(await atOnce(turns), 1);
-    }
   });
 });

@@ -1,40 +1,25 @@
-import { type Clock, FairQueue, type Signal } from "#base";
+import { FairQueue, type Signal } from "#base";
 
 /** How many creates are in flight at a time, on a node and in one of its pools; and one more for a namespace that has none. */
 export const createsAtOnce = { slots: 8, spare: 1, maxWaiting: 10_000 } as const;
 /** After a collision, so many successes (or as many as nodes draw from the pool) allow one more create in flight. */
 const successesMin = 4;
-/** An answer that took no longer than this has hardly waited in the API server. */
-const promptMs = 20;
-/** How long a node that collides pauses, for each millisecond that an answer took longer; … */
-const pausePerLate = 2;
-/** … and how long at most. */
-const pauseMsMax = 1_000;
 
 /**
  * The order of creates in one pool, and how many are in flight at a time. A create is a guess by what is known when it is sent.
  * While nodes collide at the same addresses, each has one create in flight. Otherwise the API server's queue would fill with
- * guesses that are outdated when their turn comes, each over a connection of its own. With a hundred nodes even one create each
- * is such a queue. Answers are late then, and each node that collides pauses before its next guess: it is better to wait before the
- * choice than after it. A node that meets nobody never pauses, however slow the API server is.
+ * guesses that are outdated when their turn comes, each over a connection of its own.
  */
 export class Turns {
-  readonly #clock: Pick<Clock, "monotonicMs" | "after">;
   readonly #queue = new FairQueue({ ...createsAtOnce, slots: 1 });
   #slots = 1;
   #isAlone = true;
   /** How many nodes have addresses of the pool. */
   #nodes = 1;
 
-  constructor(clock: Pick<Clock, "monotonicMs" | "after">) {
-    this.#clock = clock;
-  }
-
   /** Resolves when it is the turn of one of the namespace's Pods; dispose it when its create is answered. */
-  async enter(namespace: string, o: Signal): Promise<Disposable> {
-    const slot = await this.#queue.enter(namespace, o);
-    const sentMs = this.#clock.monotonicMs();
-    return { [Symbol.dispose]: () => this.#leave(slot, this.#clock.monotonicMs() - sentMs) };
+  enter(namespace: string, o: Signal): Promise<Disposable> {
+    return this.#queue.enter(namespace, o);
   }
 
   /** To be called when a create has made a claim. */
@@ -58,12 +43,6 @@ export class Turns {
   /** To be called when nothing was allocated for a while: the collisions are probably over. */
   rested(): void {
     this.#isAlone = true;
-  }
-
-  #leave(slot: Disposable, tookMs: number): void {
-    const pauseMs = this.#isAlone ? 0 : Math.min(pauseMsMax, pausePerLate * (tookMs - promptMs));
-    if (pauseMs > 0) this.#clock.after(pauseMs, () => slot[Symbol.dispose]());
-    else slot[Symbol.dispose]();
   }
 
   #resize(slots: number): void {
