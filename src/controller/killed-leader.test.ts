@@ -416,7 +416,9 @@ async function run(scenario: Scenario, death?: ConstructorParameters<typeof Mort
   const began = end(cluster);
   act(cluster);
   await pass(ms, () => mortal.isDead);
-  if (death !== undefined) {
+  // If not all of it follows the clock, one run may write something twice that another one need not.
+  const isDoneWithFewer = !mortal.isDead && isDone?.(cluster) === true;
+  if (death !== undefined && !isDoneWithFewer) {
     assert.ok(mortal.isDead, `write ${death.at} was not reached: ${mortal.writes.join(", ")}`);
     await start("b");
     await pass(ms + takenMs, () => false);
