@@ -41,8 +41,7 @@ export function parseOutputFormat(text: string): OutputFormat {
 
 /** The items as JSON or YAML, `{items: …}`; undefined for the other formats. */
 export function formatItems(items: readonly unknown[], format: OutputFormat): string | undefined {
-  if (format === "json") return `${JSON.stringify({ items }, undefined, 2)}\n`;
-  return format === "yaml" ? stringify({ items }) : undefined;
+  return encode({ items }, format);
 }
 
 /**
@@ -53,6 +52,10 @@ export function formatOne(thing: unknown, format: OutputFormat): string | undefi
   if (format === "name") {
     throw new SpiderError("OPTIONS_INVALID", "-o name: this has no name; allowed are table, wide, json, yaml");
   }
+  return encode(thing, format);
+}
+
+function encode(thing: unknown, format: OutputFormat): string | undefined {
   if (format === "json") return `${JSON.stringify(thing, undefined, 2)}\n`;
   return format === "yaml" ? stringify(thing) : undefined;
 }
