@@ -1,9 +1,9 @@
 import type { SpiderEndpoint, SpiderIPPool } from "#api";
 import type { Disagreement } from "#doctor";
-import { formatIp, sameIp, tryParseIp, tryParsePrefix } from "#ip";
+import { formatIp, tryParsePrefix } from "#ip";
 import { isPodAlive, isPodUid, keyOf, type Pod } from "#kube";
 import { type Claim, isHeld } from "#ledger";
-import { addressesOfStatus, networkStatusAnnotation } from "#multus";
+import { isUsedThoughGivenBack } from "../given-back.ts";
 
 /** A list of objects, and when it was requested. */
 export interface Read<T> {
@@ -80,13 +80,13 @@ function podsWithoutClaims({ claims, pods, endpoints }: Observed): readonly Disa
 /** A Pod runs with an address that was given back, because somebody else was found to have it. */
 function podsInQuarantine({ claims, pods }: Observed): readonly Disagreement[] {
   const alive = new Map(pods.items.filter(isPodAlive).map((pod) => [pod.metadata.uid, pod]));
-  return claims.items.flatMap(({ ip, spec }): readonly Disagreement[] => {
+  return claims.items.flatMap((claim): readonly Disagreement[] => {
+    const { ip, spec } = claim;
     const pod = alive.get(spec.podUID ?? "");
-    if (spec.purpose !== "Quarantine" || pod === undefined) return [];
+    if (pod === undefined) return [];
     const { metadata, status } = pod;
-    const shown = addressesOfStatus(metadata.annotations?.[networkStatusAnnotation], spec.nic ?? "");
-    const podIps = status?.podIPs?.flatMap((one) => (one.ip === undefined ? [] : (tryParseIp(one.ip) ?? []))) ?? [];
-    if (![...shown, ...podIps].some((one) => sameIp(one, ip))) return [];
+    const ips = status?.podIPs?.flatMap((one) => one.ip ?? []) ?? [];
+    if (!isUsedThoughGivenBack(claim, { ...metadata, ips })) return [];
     const address = formatIp(ip);
     const until = `it is in quarantine until ${spec.until ?? "further notice"}: ${spec.reason ?? "no reason given"}`;
     return [

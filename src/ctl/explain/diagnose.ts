@@ -3,6 +3,7 @@ import { lastFailure, type Told } from "#doctor";
 import { formatIp } from "#ip";
 import { type Node, readyCondition } from "#kube";
 import { addressesOfStatus, networkStatusAnnotation } from "#multus";
+import { isUsedThoughGivenBack } from "../given-back.ts";
 import { type Attempt, attemptOn, candidatePools } from "./attempt.ts";
 import type { Cause } from "./cause.ts";
 import type { Facts, PodState, Usage } from "./facts.ts";
@@ -51,15 +52,11 @@ function addressesOf({ ips, annotations }: Facts["pod"], [attempt]: readonly Att
 }
 
 /** Addresses with which the Pod runs although a plugin gave them back, as somebody else's. */
-function quarantined({ uid, ips, annotations }: Facts["pod"], usage: Usage): readonly string[] {
-  return [...usage.values()].flat().flatMap(({ ip, spec }) => {
-    if (spec.purpose !== "Quarantine" || spec.podUID !== uid) return [];
-    const own = [...ips, ...addressesOfStatus(annotations[networkStatusAnnotation], spec.nic ?? "").map(formatIp)];
-    if (!own.includes(formatIp(ip))) return [];
+function quarantined(pod: Facts["pod"], usage: Usage): readonly string[] {
+  const givenBack = [...usage.values()].flat().filter((claim) => isUsedThoughGivenBack(claim, pod));
+  return givenBack.map(({ ip, spec }) => {
     const why = `until ${spec.until ?? "further notice"} (${spec.reason ?? "no reason given"})`;
-    return [
-      `its address ${formatIp(ip)} is in quarantine ${why}: delete the Pod, and the next one gets another address`,
-    ];
+    return `its address ${formatIp(ip)} is in quarantine ${why}: delete the Pod, and the next one gets another address`;
   });
 }
 
