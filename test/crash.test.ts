@@ -25,8 +25,8 @@ const first = {
   ...{ cniType: "ovs", ovs: { bridge: "br1", ippools: { ipv4: ["ippool-test"] } } },
   chainCNIJsonData: [JSON.stringify(mirrored)],
 };
-/** Stages that an ADD of these Pods comes to more than once: for both networks, or for port and mirror. */
-const repeated = ["claim", "link", "addresses", "port", "coordinator"];
+/** Stages that an ADD of these Pods comes to more than once: to plan networks and to record them, for both, for port and mirror. */
+const repeated = ["networks", "claim", "link", "addresses", "port", "coordinator"];
 /** Every stage of an ADD, from the one table; those that a DEL has. */
 const addPoints = stages.flatMap((stage) => sides.map((side) => `ADD ${stage}:${side}`));
 const delPoints = ["queue", "link", "record", "reply"].flatMap((stage) => sides.map((side) => `DEL ${stage}:${side}`));

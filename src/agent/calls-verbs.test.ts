@@ -156,7 +156,7 @@ describe("the flight record", () => {
     assert.deepEqual([add?.verb, add?.pod, add?.error], ["ADD", "default/a", undefined]);
     assert.deepEqual(
       add?.spans.map(({ stage }) => stage),
-      ["queue", "pod", "networks", "link", "link", "record", "reply"],
+      ["queue", "pod", "networks", "networks", "link", "link", "record", "reply"],
     );
     assert.match(del?.error ?? "", /busy just now/);
   });

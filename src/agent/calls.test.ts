@@ -5,6 +5,7 @@ import { type CniRequest, cniCodes } from "#cni";
 import type { CallContext } from "./server.ts";
 import { testPod } from "./testing/api.ts";
 import {
+  addNad,
   calls,
   context,
   coordinator,
@@ -13,6 +14,8 @@ import {
   folder,
   log,
   multusConf,
+  nadListeners,
+  network,
   ovs,
   pods,
   records,
@@ -22,6 +25,9 @@ import {
   turn,
   withNetworks,
 } from "./testing/calls.ts";
+
+/** The environment of a call for a Pod in that namespace. */
+const argsOf = (namespace: string) => ({ CNI_ARGS: `K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=a;K8S_POD_UID=uid-a` });
 
 describe("ADD", () => {
   it("runs each network's plugins in order, answers with the first network's result and records all", async () => {
@@ -40,6 +46,24 @@ describe("ADD", () => {
     );
     await turn();
     assert.equal(told.added[0]?.length, 2);
+  });
+
+  it("that waits for its networks holds up no other", async () => {
+    const metadata = { creationTimestamp: new Date().toISOString() };
+    const annotations = { "k8s.v1.cni.cncf.io/networks": "default/late" };
+    pods.find = async () => testPod("a", { metadata: { ...metadata, annotations } });
+    // More than there are turns.
+    const namespaces = ["busy", "busy", "calm"];
+    const waiting = namespaces.map((namespace, at) =>
+      succeed("ADD", { container: `late${at}`, env: argsOf(namespace) }),
+    );
+    while (nadListeners.size < waiting.length) await turn();
+    pods.find = async () => testPod("a", { metadata });
+    await succeed("ADD", { env: argsOf("other") });
+    assert.equal(nadListeners.size, waiting.length, "they still wait");
+    addNad("default/late", network("late", "ovs"));
+    await Promise.all(waiting);
+    assert.equal(nadListeners.size, 0);
   });
 
   it("undoes everything when one plugin fails, newest first, and leaves no record", async () => {

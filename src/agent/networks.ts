@@ -1,4 +1,4 @@
-import { type Clock, hasCode, type Signal, withTimeout } from "#base";
+import { abortable, type Clock, hasCode, type Signal, withTimeout } from "#base";
 import { CniError, type CniRequest, cniCodes } from "#cni";
 import type { Pod } from "#kube";
 import {
@@ -19,12 +19,13 @@ const readyLookMs = 250;
 const youngMsMax = 10_000;
 /** How long the ADD of such a Pod waits for its networks. */
 const networksMsMax = 2_000;
-const networksLookMs = 50;
 
 /** Where a Pod's networks are looked up, and which plugins run them. */
 export interface NetworksOptions {
   readonly chain: Chain;
   readonly source: ConfigSource;
+  /** Calls the listener whenever a network in the API changes. Returns the function that ends it. */
+  readonly nadsChanged: (listener: () => void) => () => void;
   /** The devices that the kubelet has allocated to a Pod, by resource. @default none */
   readonly devicesOf?: (podUid: string) => ReadonlyMap<string, readonly string[]>;
   readonly clock: Clock;
@@ -61,7 +62,7 @@ export function planNetworks(
 
 /**
  * The networks of a Pod's ADD. One manifest may have Pod and SpiderMultusConfig: then the network is waited for, because
- * kubelet would try again only ten seconds later.
+ * kubelet would try again only ten seconds later. Throws as {@link planNetworks} does.
  */
 export async function awaitNetworks(
   request: CniRequest,
@@ -69,18 +70,30 @@ export async function awaitNetworks(
   options: NetworksOptions,
   { signal }: Signal,
 ): Promise<readonly Delegate[]> {
-  const { clock } = options;
-  const ageMs = clock.wall().getTime() - Date.parse(pod.metadata.creationTimestamp ?? "");
-  // The node's clock may differ from the API server's, in either direction.
-  const untilMs = clock.monotonicMs() + (Math.abs(ageMs) < youngMsMax ? networksMsMax : 0);
-  for (;;) {
-    try {
-      return planNetworks(request, pod, options);
-    } catch (error) {
-      if (!hasCode(error, networkNotFound) || clock.monotonicMs() >= untilMs) throw error;
-    }
-    await clock.sleep(networksLookMs, { signal });
+  const { clock, nadsChanged } = options;
+  const isMissing = (error: unknown) => hasCode(error, networkNotFound);
+  try {
+    return planNetworks(request, pod, options);
+  } catch (error) {
+    if (!isMissing(error) || !isYoung(pod, clock)) throw error;
   }
+  const { promise, resolve, reject } = Promise.withResolvers<readonly Delegate[]>();
+  const plan = (isLast: boolean) => {
+    try {
+      resolve(planNetworks(request, pod, options));
+    } catch (error) {
+      if (isLast || !isMissing(error)) reject(error);
+    }
+  };
+  using waiting = new DisposableStack();
+  waiting.defer(nadsChanged(() => plan(false)));
+  waiting.defer(clock.after(networksMsMax, () => plan(true)));
+  return await abortable(promise, signal);
+}
+
+/** The node's clock may differ from the API server's, in either direction. */
+function isYoung({ metadata }: Pod, clock: Clock): boolean {
+  return Math.abs(clock.wall().getTime() - Date.parse(metadata.creationTimestamp ?? "")) < youngMsMax;
 }
 
 /** Waits for the file of another network's daemon that must be ready first, if there is one. Throws CniError 11 naming it. */

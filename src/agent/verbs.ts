@@ -75,17 +75,20 @@ export class Verbs {
     const pod = await steps.run("pod", (o) => findPod(asked, o));
     const request = { ...asked, pod: refOf(pod, asked.pod) };
     const former = records.read(recordKey(request));
-    const { delegates, routes, record } = await steps.run(
+    // May wait, so it takes no turn: calls whose networks are there go on.
+    const delegates = await steps.run("networks", async (o) => {
+      await waitForOthers(request, this.#options, o);
+      return awaitNetworks(request, pod, this.#options, o);
+    });
+    const { routes, record } = await steps.run(
       "networks",
-      async (o) => {
-        await waitForOthers(request, this.#options, o);
-        const planned = await awaitNetworks(request, pod, this.#options, o);
-        const plans = planDefaultRoutes(planned);
-        for (const delegate of planned) await this.#verify(request, delegate, running);
-        const fresh = newRecord(request, netns, pod, planned);
+      async () => {
+        const plans = planDefaultRoutes(delegates);
+        for (const delegate of delegates) await this.#verify(request, delegate, running);
+        const fresh = newRecord(request, netns, pod, delegates);
         records.write(fresh);
-        offerDeviceInfo(planned, log);
-        return { delegates: planned, routes: plans, record: fresh };
+        offerDeviceInfo(delegates, log);
+        return { routes: plans, record: fresh };
       },
       // What could not be undone is left to the runtime's DEL, which goes by the record. One of an earlier ADD holds again:
       // its sandbox may run.

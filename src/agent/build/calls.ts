@@ -26,6 +26,7 @@ export function createCalls(context: Context, { claims, endpoints, ipamFor }: Ad
     ipamFor,
     detection,
     source: createConfigSource(nadStore),
+    nadsChanged: (listener) => nadStore.changed(listener),
     devicesOf: (podUid) => readDevices(podUid, settings.agent.networkResourcePlugin.kubeletRootDir),
     knownPod: (ref) => podStore.get(keyOf(ref)),
     clock,

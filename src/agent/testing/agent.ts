@@ -262,6 +262,7 @@ export class TestAgent {
       flights: new Flights({ max: 100 }),
       ...(addMsMax !== undefined && { addMsMax }),
       source: { nad: () => undefined, directory: () => undefined, file: () => undefined },
+      nadsChanged: () => () => {},
       clock,
       log,
       findPod: ({ pod }, o) =>

@@ -84,16 +84,27 @@ export const network = (name: string, ...types: readonly string[]) => ({
   name,
   plugins: types.map((type) => ({ type })),
 });
-const nads = new Map<string, object>([
+const givenNads: readonly (readonly [string, object])[] = [
   ["kube-system/default-net", network("default-net", "ovs", "coordinator")],
   ["default/second", network("second", "ovs")],
   ["default/bad", { ...network("bad"), plugins: [{ type: "ovs", bad: true }] }],
   ["default/foreign", network("foreign", "tuning")],
-]);
+];
+const nads = new Map<string, object>();
+/** Told of new networks; empty if no call waits for one. */
+export const nadListeners = new Set<() => void>();
+
+/** Adds a network, called `namespace/name`, as the watch would. */
+export function addNad(key: string, config: object): void {
+  nads.set(key, config);
+  for (const listener of nadListeners) listener();
+}
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "calls-"));
   log = [];
+  nads.clear();
+  for (const [key, config] of givenNads) nads.set(key, config);
   ovs = new FakePlugin("ovs", log);
   coordinator = new FakePlugin("coordinator", log);
   records = new Records(join(folder, "records"));
@@ -111,6 +122,10 @@ beforeEach(() => {
       },
       directory: () => undefined,
       file: () => undefined,
+    },
+    nadsChanged: (listener) => {
+      nadListeners.add(listener);
+      return () => nadListeners.delete(listener);
     },
     ipamFor: () => undefined,
     devicesOf: () => new Map([["vendor/nic", ["0000:02", "0000:01"]]]),

@@ -98,6 +98,7 @@ export class TestRuntime implements AsyncDisposable {
         directory: () => undefined,
         file: (path) => (existsSync(path) ? readFileSync(path, "utf8") : undefined),
       },
+      nadsChanged: () => () => {},
       devicesOf: () => runtime.devices,
       knownPod: () => undefined,
       clock: systemClock,
