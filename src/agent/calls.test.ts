@@ -66,6 +66,18 @@ describe("ADD", () => {
     assert.equal(nadListeners.size, 0);
   });
 
+  it("has plugins verify each network by the interfaces of all, but not where another meta-plugin attaches the Pod", async () => {
+    withNetworks("second");
+    await succeed("ADD");
+    assert.deepEqual(ovs.fits, [
+      ["eth0", "eth0", "net1"],
+      ["net1", "eth0", "net1"],
+    ]);
+    const stdin = JSON.stringify({ cniVersion: "1.0.0", name: "chain", type: "ovs" });
+    await succeed("ADD", { container: "c2", executable: "ovs", stdin });
+    assert.equal(ovs.fits.length, 2);
+  });
+
   it("undoes everything when one plugin fails, newest first, and leaves no record", async () => {
     withNetworks("second");
     let adds = 0;

@@ -45,14 +45,26 @@ export class Chain {
     return this.#plugins.get(type);
   }
 
-  /** Throws for the first plugin that does not exist or whose configuration is wrong. Changes nothing. */
-  async verify(network: Network, call: ChainCall, host: Host): Promise<void> {
+  /**
+   * Throws for the first plugin that does not exist, or whose configuration is wrong or does not fit the Pod's interfaces, where
+   * we know all of them. Changes nothing.
+   */
+  async verify(
+    network: Network,
+    call: ChainCall,
+    host: Host,
+    interfaces: readonly string[] | undefined,
+    o: Signal,
+  ): Promise<void> {
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
       const config = configOf(network, plugin, call);
       const ipam = ipamTypeOf(config.raw);
       if (own === undefined) await this.#foreign.verify(plugin.type, network.cniVersion, host);
-      else own.decode(config);
+      else {
+        const decoded = own.decode(config);
+        if (interfaces !== undefined) await own.verify?.(decoded, call.attachment, interfaces, o);
+      }
       if (own !== undefined && ipam !== undefined && ipam !== ownIpam) {
         await this.#foreign.verify(ipam, network.cniVersion, host);
       }

@@ -84,7 +84,8 @@ export class Verbs {
       "networks",
       async () => {
         const plans = planDefaultRoutes(delegates);
-        for (const delegate of delegates) await this.#verify(request, delegate, running);
+        const interfaces = delegates.map(({ ifName }) => ifName);
+        for (const delegate of delegates) await this.#verify(request, delegate, interfaces, running);
         const fresh = newRecord(request, netns, pod, delegates);
         records.write(fresh);
         offerDeviceInfo(delegates, log);
@@ -155,7 +156,12 @@ export class Verbs {
   }
 
   /** Every plugin's configuration is checked before the first one acts. */
-  async #verify(request: CniRequest, delegate: Delegate, running: Running): Promise<void> {
+  async #verify(
+    request: CniRequest,
+    delegate: Delegate,
+    interfaces: readonly string[],
+    running: Running,
+  ): Promise<void> {
     const { chain } = this.#options;
     const [first] = delegate.network.plugins;
     const { ifName } = delegate;
@@ -165,7 +171,9 @@ export class Verbs {
       if (request.executable === "multus" && isForeign && ifName !== "lo")
         freePodOf({ ...request, ifName }, running.steps);
       const host = hostOf(request, running);
-      await chain.verify(delegate.network, chainCall(request, delegate, host), host);
+      // Another meta-plugin has us attach one of several.
+      const all = request.executable === "multus" ? interfaces : undefined;
+      await chain.verify(delegate.network, chainCall(request, delegate, host), host, all, running.steps);
     } catch (error) {
       throw delegateError(request, delegate, error);
     }

@@ -18,6 +18,13 @@ export interface Plugin<C> {
    */
   decode(config: PluginConfig): C;
   /**
+   * Whether the attachment fits the others of its Pod, before any is made. `interfaces` are the Pod's interfaces, of all its
+   * networks. Changes nothing.
+   *
+   * @throws CniError 7 with field, value and what is allowed
+   */
+  verify?(config: C, attachment: Attachment, interfaces: readonly string[], options: Signal): Promise<void>;
+  /**
    * The pairs that ADD will need, if that is known before the plugins in front of this one have run. Changes nothing. Throws
    * what ADD would throw.
    */

@@ -30,6 +30,13 @@ class FakePlugin implements Plugin<PluginConfig> {
     this.#log = log;
   }
 
+  /** The Pod's interfaces by which each attachment was verified. */
+  readonly fits: (readonly string[])[] = [];
+
+  async verify(_config: PluginConfig, { ifName }: Attachment, interfaces: readonly string[]): Promise<void> {
+    this.fits.push([ifName, ...interfaces]);
+  }
+
   decode(config: PluginConfig): PluginConfig {
     if (config.raw["bad"] === true) throw new CniError(cniCodes.invalidConfig, "bad is not allowed");
     return config;

@@ -67,6 +67,51 @@ if (isolated(import.meta.url)) {
       });
     }
 
+    it("has all others give way to the wanted NIC, also one without a coordinator, and finds nothing missing afterwards", async () => {
+      const one = pod(["10.6.0.42/16"], { podDefaultRouteNic: "net2" });
+      await one.add();
+      one.addNic("net1", ["10.7.0.42/16"], ["10.7.0.1"]);
+      one.addNic("net2", ["10.8.0.42/16"], ["10.8.0.1"]);
+      await one.add("net2");
+      const defaults = () => one.inside("ip", "route", "show", "default").trim().split("\n");
+      assert.match(defaults().join(), /^default via 10\.8\.0\.1 dev net2[^,]*$/);
+      for (const [from, way] of [
+        ["10.6.0.42", /via 10\.6\.0\.1 dev eth0/],
+        ["10.7.0.42", /via 10\.7\.0\.1 dev net1/],
+        ["10.8.0.42", /via 10\.8\.0\.1 dev net2/],
+      ] as const) {
+        assert.match(one.inside("ip", "route", "get", "8.8.8.8", "from", from), way);
+      }
+      one.addNic("net3", ["10.9.0.42/16"], ["10.9.0.1"]);
+      await Promise.all([one.check(), one.check("net2")]);
+      assert.equal(defaults().length, 2);
+      for (const address of ["10.6.0.42", "10.8.0.42"]) onNode(...ping(address));
+      await one.del("net2");
+      await one.del();
+      await assertNothingLeft(one, ["10.6.0.42", "10.8.0.42"]);
+    });
+
+    it("refuses a wanted NIC that the Pod never has, of the network or the cluster, where there is one to choose", async () => {
+      for (const one of [
+        pod(["10.6.0.43/16"], { podDefaultRouteNic: "net2" }),
+        pod(["10.6.0.44/16"], {}, { podDefaultRouteNIC: "net2" }),
+      ]) {
+        await assert.rejects(async () => one.verify("net1", ["eth0", "net1"]), {
+          details: {
+            field: "podDefaultRouteNIC",
+            value: "net2",
+            allowed: "an interface of the Pod's networks: eth0, net1",
+          },
+        });
+        await one.verify("net1", ["eth0", "net1", "net2"]);
+        await one.verify("eth0", ["eth0"]);
+      }
+      await pod(["10.6.0.45/16"], { podDefaultRouteNic: "net2", tunePodRoutes: false }).verify("net1", [
+        "eth0",
+        "net1",
+      ]);
+    });
+
     it("moves the second NIC's next hop of an IPv6 multipath default route, and leaves the first NIC's", async () => {
       const one = pod(["fd06::33/64"]);
       await one.add();

@@ -54,7 +54,10 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
   const nodes = nodeAddressesOf(observed, ends.hostIndex).filter(({ family }) => families.includes(family));
   const source = usableAddresses(pod, settings.firstNic).find(({ family }) => family === 4);
   const isTuned = settings.tunePodRoutes && !isUnderlayFirst(role);
-  const routesOf = (family: Family) => ({ ifName, role, family, podDefaultRouteNic: settings.podDefaultRouteNic });
+  // The node's routes to the Pod are made last.
+  const isMade = own.every((ip) => host.routes.some(({ dst }) => samePrefix(dst, hostPrefix(ip))));
+  const { podDefaultRouteNic } = settings;
+  const routesOf = (family: Family) => ({ ifName, role, family, podDefaultRouteNic, isMade });
   const wanted: Wanted = {
     ...{ observed, settings, role, own, families, ends, nodes, source },
     ownTable: (family) => (isTuned ? tableOf(pod, routesOf(family)) : undefined),

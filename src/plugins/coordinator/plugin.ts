@@ -2,6 +2,7 @@ import type { Signal, Steps, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, supportedVersions } from "#cni";
 import { hostPrefix, samePrefix } from "#ip";
 import { announce, type Netns, readNetnsId, type VethPair } from "#linux";
+import { invalid } from "../decode.ts";
 import { openPod, podOf } from "../open-pod.ts";
 import { type PairSpec, removePairs, type Together } from "../pairs.ts";
 import type { Plugin } from "../plugin.ts";
@@ -49,6 +50,19 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
   constructor(options: CoordinatorPluginOptions) {
     this.#options = options;
     this.#nodeAddresses = new NodeAddresses(options.host, options.tasks);
+  }
+
+  /** A wanted NIC that never comes would be waited for in vain, and the Pod would send by another one. */
+  async verify(
+    c: CoordinatorConfig,
+    attachment: Attachment,
+    interfaces: readonly string[],
+    options: Signal,
+  ): Promise<void> {
+    if (attachment.ifName === c.firstNic) return;
+    const { mode, tunePodRoutes, podDefaultRouteNic: wanted } = await this.#settings(c, attachment, options);
+    if (mode === "disabled" || !tunePodRoutes || wanted === undefined || interfaces.includes(wanted)) return;
+    throw invalid("podDefaultRouteNIC", wanted, `an interface of the Pod's networks: ${interfaces.join(", ")}`);
   }
 
   /** Of a Pod whose first interface bypasses the node. */

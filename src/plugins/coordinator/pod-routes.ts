@@ -1,7 +1,7 @@
 import { type Family, hostPrefix, ipFromValue, type Prefix, sameIp, samePrefix } from "#ip";
 import { mainTable } from "#linux";
 import type { Change } from "./operations.ts";
-import { type Role, replyTable, ruledTable } from "./role.ts";
+import { firstTable, type Role, replyTable, ruledTable } from "./role.ts";
 import { type RouteState, type Side, usableAddresses } from "./state.ts";
 
 interface PodRoutesOptions {
@@ -10,25 +10,28 @@ interface PodRoutesOptions {
   readonly family: Family;
   /** The interface that shall have the default route; undefined, not there yet, or without one: the one that has it. */
   readonly podDefaultRouteNic: string | undefined;
+  /** An earlier call made what this plan makes: it looks whether all is there still. */
+  readonly isMade: boolean;
 }
 
 /**
  * Gives each interface of a Pod with several a table of its own, so that answers leave by the interface whose address
- * they bear. One interface keeps its default route in the main table: the wanted one. Of the other (the current one, or
- * the holder if the current one is to have it) the default moves to its table and what else it has is copied there; a rule
+ * they bear. One interface keeps its default route in the main table: the wanted one. Of each other (the current one, or
+ * the holders if the current one is to have it) the default moves to its table and what else it has is copied there; a rule
  * by source address leads to it. If no other interface has a default route, the current one keeps its own in the main table,
  * too; and none gives way to one that has no default route itself, which would leave the Pod without. Pure.
  */
 export function planPodRoutes(pod: Side, options: PodRoutesOptions): readonly Change[] {
   const { ifName, role, family } = options;
   const main = mainRoutes(pod, family);
-  const holder = defaultHolder(pod, options);
-  const table = tableOf(pod, options);
-  if (table === undefined) return [];
   if (keepsDefault(pod, options)) {
-    if (holder === undefined) return [];
-    return [...moveRoutes(pod, main, holder, table), ...missingRules(pod, holder, family, table)];
+    return givers(pod, options).flatMap(({ name, table }) => [
+      ...moveRoutes(pod, main, name, table),
+      ...missingRules(pod, name, family, table),
+    ]);
   }
+  const [holder] = defaultHolders(pod, options);
+  const { table } = role;
   // What eth0 answers keeps to its own way, too.
   const isBesideFirst = role.mode === "overlay" && role.first && holder === role.podLink;
   // Done once: a default route that stayed because there was no other one still does when another one has come.
@@ -50,26 +53,45 @@ export function planPodRoutes(pod: Side, options: PodRoutesOptions): readonly Ch
 
 /**
  * The table to which the interface's plan leads: its own; or, if it is to keep its default route in the main table, that of
- * the interface which gives way to it, undefined if none does (any more).
+ * the first interface which gives way to it, undefined if none does (any more).
  */
 export function tableOf(pod: Side, options: PodRoutesOptions): number | undefined {
-  const { role } = options;
-  if (!keepsDefault(pod, options)) return role.table;
-  const holder = defaultHolder(pod, options);
-  return holder === undefined ? undefined : (ruledTable(pod, holder) ?? role.table);
+  return keepsDefault(pod, options) ? givers(pod, options)[0]?.table : options.role.table;
 }
 
-/** The first other interface with a default route in the main table. */
-function defaultHolder(pod: Side, { ifName, family }: PodRoutesOptions): string | undefined {
+/**
+ * The interfaces that give way to the current one, and their tables: the first gets the one that the current one does not
+ * need, others get those of earlier interfaces that have none. One that came later without a coordinator of its own keeps what
+ * it has: nobody was asked when it came, and CHECK must not find that missing.
+ */
+function givers(pod: Side, options: PodRoutesOptions): readonly { readonly name: string; readonly table: number }[] {
+  const { role, isMade } = options;
+  const taken = new Set(pod.rules.map(({ table }) => table)).add(role.table);
+  const unruled = (): number => {
+    let table = firstTable;
+    while (taken.has(table)) table += 1;
+    taken.add(table);
+    return table;
+  };
+  return defaultHolders(pod, options)
+    .map((name) => ({ name, ruled: ruledTable(pod, name) }))
+    .filter(({ ruled }) => !isMade || ruled !== undefined)
+    .map(({ name, ruled }, at) => ({ name, table: ruled ?? (at === 0 ? role.table : unruled()) }));
+}
+
+/** The other interfaces with a default route in the main table, the oldest first. */
+function defaultHolders(pod: Side, { ifName, family }: PodRoutesOptions): readonly string[] {
   const main = mainRoutes(pod, family);
-  const others = pod.links.filter(({ name }) => name !== "lo" && name !== ifName);
-  return others.toSorted((a, b) => a.index - b.index).find(({ name }) => hasDefault(main, name))?.name;
+  return pod.links
+    .filter(({ name }) => name !== "lo" && name !== ifName && hasDefault(main, name))
+    .toSorted((a, b) => a.index - b.index)
+    .map(({ name }) => name);
 }
 
 /** Whether the interface is the one that shall have the default route, and has one in the main table. */
 export function keepsDefault(
   pod: Side,
-  { ifName, family, podDefaultRouteNic }: Omit<PodRoutesOptions, "role">,
+  { ifName, family, podDefaultRouteNic }: Pick<PodRoutesOptions, "ifName" | "family" | "podDefaultRouteNic">,
 ): boolean {
   return podDefaultRouteNic === ifName && hasDefault(mainRoutes(pod, family), ifName);
 }

@@ -8,7 +8,7 @@ export const vethName = "veth0";
 /** The table by which replies leave that are not to follow the default route. */
 export const replyTable = 100;
 /** The table of the first NIC; later ones follow. */
-const firstTable = 101;
+export const firstTable = 101;
 
 /** What an interface is to its Pod. */
 export interface Role {

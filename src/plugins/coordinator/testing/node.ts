@@ -111,7 +111,7 @@ export function coordinatorNode() {
           return {
             dst: parsePrefix(family === 4 ? "0.0.0.0/0" : "::/0"),
             ...(gw === undefined ? {} : { gw }),
-            priority: name === "eth0" ? 0 : 100,
+            priority: name === "eth0" ? 0 : 100 + peer.index,
           };
         }),
       });
@@ -152,6 +152,8 @@ export function coordinatorNode() {
         const config = Object.keys(more).length === 0 ? decoded : decode({ ...raw, ...more });
         return runSteps((steps) => plugin.add(config, attachmentOf(ifName), steps), failPoint);
       },
+      verify: (ifName: string, interfaces: readonly string[]) =>
+        plugin.verify?.(decoded, attachmentOf(ifName), interfaces, deadline()),
       check: (ifName = "eth0") => plugin.check(decoded, attachmentOf(ifName), deadline()),
       del: (ifName = "eth0", more: Partial<Attachment> = {}) =>
         plugin.del(decoded, { ...attachmentOf(ifName), ...more }, deadline()),
