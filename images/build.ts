@@ -21,7 +21,7 @@ interface BuiltImage extends Image {
   readonly sbom: string;
 }
 
-export interface BuildOptions {
+interface BuildOptions {
   /** Use the distribution's newest libraries. @default false */
   readonly updateBase?: boolean;
   /** Cache compressed layers. @default true */

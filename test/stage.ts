@@ -7,7 +7,7 @@ import { launchProductLab, type ProductLabOptions } from "../scripts/product-lab
 /** Where the walk-through's manifests are. */
 export const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 
-export interface StageOptions extends Pick<ProductLabOptions, "agentEnv" | "controllerEnv"> {
+interface StageOptions extends Pick<ProductLabOptions, "agentEnv" | "controllerEnv"> {
   /** @default 1 */
   readonly nodes?: number;
   /** Which of the walk-through's manifests are applied; a network is waited for. */

@@ -76,6 +76,35 @@ describe("the structure", () => {
     }
   });
 
+  it("exports only what another file imports", () => {
+    const all = globSync("{src,lab,test,bench,scripts,shim,images}/**/*.ts", { cwd: root }).map(normalize);
+    const listed = /^(?:import|export) (?:type )?(?:\{([^}]*)\}|\*(?: as \w+)?) from "([#.][^"]+)";$/gm;
+    const declared = /^export (?:async |abstract )?(?:function\*?|class|type|interface|const|let) (\w+)/gm;
+    const texts = new Map(all.map((file) => [file, readFileSync(join(root, file), "utf8")]));
+    const names = (list: string) => list.split(",").flatMap((name) => name.trim().replace(/^type /, "") || []);
+    const pathOf = (file: string, from: string) =>
+      from.startsWith("#") ? `src/${from.slice(1)}/index.ts` : normalize(join(dirname(file), from));
+    const imported = new Set<string>();
+    for (const [file, text] of texts) {
+      for (const [, list = "*", from = ""] of text.matchAll(listed)) {
+        for (const name of names(list)) imported.add(`${pathOf(file, from)}: ${name.replace(/ as .*/, "")}`);
+      }
+      for (const [, from = ""] of text.matchAll(/import\("([#.][^"]+)"\)/g)) imported.add(`${pathOf(file, from)}: *`);
+    }
+    const unused = [...texts]
+      // They stand in for files that somebody imports.
+      .filter(([file]) => !file.startsWith("test/simulation/replaced/") && !imported.has(`${file}: *`))
+      .flatMap(([file, text]) => {
+        const own = Array.from(text.matchAll(declared), ([, name]) => name);
+        const passedOn = [...text.matchAll(listed)].filter(([line]) => line.startsWith("export"));
+        const others = passedOn.flatMap(([, list = ""]) => names(list).map((name) => name.replace(/.* as /, "")));
+        return [...own, ...others].map((name) => `${file}: ${name}`);
+      })
+      .filter((one) => !imported.has(one));
+    assert.ok(imported.size > 1_000, `only ${imported.size} imports found`);
+    assert.deepEqual(unused, []);
+  });
+
   it("explains everything that a file exports", () => {
     const exported = /^export (?:async |abstract )?(?:function\*?|class|type|interface|const) (\w+)/;
     const unexplained = sources

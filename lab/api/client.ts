@@ -13,13 +13,13 @@ import {
 } from "./types.ts";
 
 /** The name of an object. `namespace` is absent for cluster-scoped kinds. */
-export interface ObjectRef {
+interface ObjectRef {
   readonly name: string;
   readonly namespace?: string;
 }
 
 /** Which objects of a kind, by the API's own selectors. */
-export interface ListOptions {
+interface ListOptions {
   /** Absent: all namespaces. */
   readonly namespace?: string;
   readonly labelSelector?: string;
@@ -27,7 +27,7 @@ export interface ListOptions {
 }
 
 /** Which objects to watch, and for how long. */
-export interface WatchOptions extends ListOptions {
+interface WatchOptions extends ListOptions {
   /** Ends the watch. */
   readonly signal: AbortSignal;
 }

@@ -48,7 +48,7 @@ export class ApiFailure extends SpiderError {
 }
 
 /** `pods`, or `deployments.apps` for a kind with a group. */
-export function qualified(resource: Named): string {
+function qualified(resource: Named): string {
   return resource.group === "" ? resource.plural : `${resource.plural}.${resource.group}`;
 }
 

@@ -14,31 +14,18 @@
  * Imports #base and npm packages only; anything under `lab/` may import it, nothing under `src/` does.
  */
 export type { Webhooks } from "./admission.ts";
-export {
-  createLabClient,
-  isStatus,
-  type LabClient,
-  type ListOptions,
-  type ObjectRef,
-  type WatchOptions,
-} from "./client.ts";
-export type { KubeletAddress } from "./kubelet.ts";
-export type { Listener, ListenOptions } from "./listen.ts";
+export { createLabClient, isStatus, type LabClient } from "./client.ts";
+export type { Listener } from "./listen.ts";
 export { quantityValue } from "./quantity.ts";
 export type { Rights, RightsRule } from "./rights.ts";
 export { createApiServer, definitionsIn, type LabApi } from "./server.ts";
 export {
-  type ApiRequest,
   type ApiResponse,
   at,
   type Fields,
-  fieldsAt,
-  isFields,
   type KubeObject,
   listAt,
-  numberAt,
   type ObjectMeta,
-  type OwnerReference,
   textAt,
   type WatchEventType,
 } from "./types.ts";

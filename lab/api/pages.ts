@@ -3,7 +3,7 @@ import type { ListMeta } from "./present.ts";
 import type { KubeObject } from "./types.ts";
 
 /** One page of a list. `metadata.continue` names the next one, if there is one. */
-export interface Page {
+interface Page {
   readonly objects: readonly KubeObject[];
   readonly metadata: ListMeta;
 }

@@ -12,7 +12,7 @@ export interface Column {
 }
 
 /** What the rules of a resource find in an object that is about to be stored. */
-export interface Admitted {
+interface Admitted {
   readonly errors: readonly FieldError[];
   /** Fields that the schema does not know and that were dropped: `spec.x`. */
   readonly unknown: readonly string[];

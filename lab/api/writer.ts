@@ -39,7 +39,7 @@ interface UpdateOptions extends WriteOptions {
 }
 
 /** Preconditions of a delete (409 if the object has another UID or version), and the time that a Pod gets to end. */
-export interface DeleteOptions {
+interface DeleteOptions {
   readonly uid?: string | undefined;
   readonly resourceVersion?: string | undefined;
   /** The grace period of a Pod; undefined for the one in its spec. */

@@ -4,7 +4,7 @@ import { systemClock } from "#base";
 import { isStatus, type LabClient, type ObjectMeta } from "../api/index.ts";
 
 /** What an Event is about. */
-export interface EventSubject {
+interface EventSubject {
   readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: ObjectMeta;

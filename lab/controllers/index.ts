@@ -6,13 +6,11 @@
  * Speaks only to the API. May be imported by anything under `lab/` and by tests.
  */
 export { type Controllers, startControllers } from "./controllers.ts";
-export { apiTime, type EventSubject, type Happening, recordEvent } from "./events.ts";
+export { apiTime, type Happening, recordEvent } from "./events.ts";
 export {
   conditionOf,
   type DaemonSet,
   type Deployment,
-  isActive,
-  keyOf,
   type Lease,
   type Node,
   type Pod,

@@ -4,7 +4,7 @@ import { hashText, recordEvent } from "./events.ts";
 import { conditionOf, controllerOf, type Pod } from "./kinds.ts";
 
 /** A workload that makes Pods of its template. */
-export interface Owner {
+interface Owner {
   readonly kind: "ReplicaSet" | "StatefulSet" | "DaemonSet";
   readonly metadata: ObjectMeta;
   readonly spec: { readonly template?: PodTemplateSpec };

@@ -8,7 +8,7 @@ import { matchesLabels } from "./selector.ts";
 const revisionLabel = "controller-revision-hash";
 
 /** What a StatefulSet does next; nothing while it waits for a Pod to become ready or to end. */
-export type Step =
+type Step =
   | { readonly kind: "create"; readonly name: string; readonly ordinal: number }
   | { readonly kind: "delete"; readonly pod: Pod };
 

@@ -5,5 +5,5 @@
  *
  * Knows the product only by CNI and the API. May be imported by anything under `lab/`, by `bench/` and by tests.
  */
-export { type Kubelet, type KubeletOptions, kubeletPort, startKubelet } from "./kubelet.ts";
-export { CniRuntime, type Sandbox, type SandboxResult } from "./runtime.ts";
+export { startKubelet } from "./kubelet.ts";
+export { CniRuntime, type Sandbox } from "./runtime.ts";

@@ -9,7 +9,7 @@ import { Sandboxes } from "./sandboxes.ts";
 import { serveContainers } from "./server.ts";
 
 /** What a kubelet of the lab needs: the API, its node, and the address to serve on. */
-export interface KubeletOptions {
+interface KubeletOptions {
   readonly client: LabClient;
   readonly nodeName: string;
   /** The address on which logs and exec are served, at port 10250. */
@@ -20,13 +20,13 @@ export interface KubeletOptions {
 }
 
 /** A node's kubelet while it runs. */
-export interface Kubelet extends AsyncDisposable {
+interface Kubelet extends AsyncDisposable {
   /** Stops the kubelet. Containers die with the process; their networks stay on record. */
   stop(): Promise<void>;
 }
 
 /** The port of logs and exec, as of a real kubelet. */
-export const kubeletPort = 10_250;
+const kubeletPort = 10_250;
 const heartbeatMs = 1_000;
 
 /** Starts the node's stand-in for kubelet and containerd, inside the node's namespaces. Resolves when the Node is registered. */

@@ -17,7 +17,7 @@ interface StageOptions {
 }
 
 /** The result of a command. */
-export interface Outcome {
+interface Outcome {
   readonly ok: boolean;
   readonly stdout: string;
   readonly stderr: string;

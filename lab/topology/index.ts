@@ -6,7 +6,7 @@
  * It knows nothing of Kubernetes or of the product. May be imported by anything under `lab/`, by `bench/` and by tests.
  */
 export { createBridges } from "./bridges.ts";
-export { type RunOptions, run } from "./command.ts";
+export { run } from "./command.ts";
 export { enterLab, labNamespaces } from "./isolation.ts";
 export { createNetworks, managementGateway, type Networks, type NodePlan, nodePlan, nodesMax } from "./networks.ts";
 export {

@@ -3,7 +3,7 @@ import { formatError, type Logger, type Signal } from "#base";
 import type { Node, Store } from "#kube";
 
 /** Where the leader's doubts are read, and who checks them. */
-export interface DoubtsOptions {
+interface DoubtsOptions {
   readonly node: string;
   readonly nodes: Store<Node>;
   /** Checks these claims, and acts if necessary. */

@@ -6,38 +6,20 @@
  * and, in the compiler only, the types here. Imports #ip, #base and types of #kube; every later module may import it.
  */
 export { annotations, bridgeResourcePrefix, uninstallAnnotation } from "./annotations.ts";
-export {
-  completeUid,
-  doneInPart,
-  isLost,
-  isTakeOver,
-  lostToken,
-  partlyLost,
-  takeOverToken,
-} from "./closure.ts";
+export { completeUid, doneInPart, isLost, isTakeOver, lostToken, partlyLost, takeOverToken } from "./closure.ts";
 export { decodeSettings, type Settings } from "./config.ts";
 export { coordinatorDefaults, defaultCoordinator } from "./coordinator/defaults.ts";
 export { coordinatorRules, linkMtuMin, validateCoordinator } from "./coordinator/rules.ts";
 export {
-  type CoordinatorOverrides,
   type SpiderCoordinator,
   type SpiderCoordinatorSpec,
   type SpiderCoordinatorStatus,
   spiderCoordinators,
 } from "./coordinator/types.ts";
 export { readDoubts, writeDoubts } from "./doubts.ts";
-export {
-  type SpiderEndpoint,
-  type SpiderEndpointIp,
-  spiderEndpoints,
-} from "./endpoint/types.ts";
-export { bothFamilies, type Families } from "./families.ts";
+export { type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "./endpoint/types.ts";
 export { apiGroup, apiVersion, finalizer } from "./group.ts";
-export {
-  type SpiderIPAddress,
-  type SpiderIPAddressSpec,
-  spiderIPAddresses,
-} from "./ipaddress/types.ts";
+export { type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "./ipaddress/types.ts";
 export { defaultPool, linkToSubnet } from "./ippool/defaults.ts";
 export {
   isAutoPool,
@@ -47,22 +29,11 @@ export {
   removedAddresses,
   validatePool,
 } from "./ippool/rules.ts";
-export {
-  type SpiderIPPool,
-  type SpiderIPPoolSpec,
-  type SpiderIPPoolStatus,
-  spiderIPPools,
-} from "./ippool/types.ts";
-export { applicationKeys, labels, labelValue } from "./labels.ts";
+export { type SpiderIPPool, type SpiderIPPoolSpec, type SpiderIPPoolStatus, spiderIPPools } from "./ippool/types.ts";
+export { labels, labelValue } from "./labels.ts";
 export { defaultMultusConfig } from "./multusconfig/defaults.ts";
 export { renderNetwork } from "./multusconfig/render.ts";
-export {
-  checkInjection,
-  type MultusConfigContext,
-  multusConfigRules,
-  validateMultusConfig,
-  warnOfMultusConfig,
-} from "./multusconfig/rules.ts";
+export { checkInjection, multusConfigRules, validateMultusConfig, warnOfMultusConfig } from "./multusconfig/rules.ts";
 export {
   type InjectionKey,
   injectedResource,
@@ -70,20 +41,14 @@ export {
   injectionOrder,
   networkNameOf,
 } from "./multusconfig/typed.ts";
-export {
-  type CniType,
-  type SpiderMultusConfig,
-  type SpiderMultusConfigSpec,
-  spiderMultusConfigs,
-} from "./multusconfig/types.ts";
+export { type SpiderMultusConfig, type SpiderMultusConfigSpec, spiderMultusConfigs } from "./multusconfig/types.ts";
 export { type NetworkAttachmentDefinition, networkAttachmentDefinitions } from "./network/types.ts";
 export { type SpiderPoolUsage, type SpiderPoolUsageSpec, spiderPoolUsages } from "./poolusage/types.ts";
 export { defaultReservedIp } from "./reservedip/defaults.ts";
 export { reservedIpRules, validateReservedIp } from "./reservedip/rules.ts";
-export { type SpiderReservedIP, type SpiderReservedIPSpec, spiderReservedIPs } from "./reservedip/types.ts";
+export { type SpiderReservedIP, spiderReservedIPs } from "./reservedip/types.ts";
 export { effectiveSet, familyOf } from "./rules/addresses.ts";
 export { trySetOf } from "./rules/elements.ts";
-export type { Rule } from "./rules/rule.ts";
 export { causeReasons, formatReason, formatViolation, type Violation } from "./rules/violation.ts";
 export type { LabelSelector } from "./schema/fields.ts";
 export type { Submitted } from "./submitted.ts";
@@ -94,10 +59,5 @@ export {
   parseControlledIPPools,
 } from "./subnet/controlled.ts";
 export { defaultSubnet } from "./subnet/defaults.ts";
-export { isSubnetRefusedByCel, type SubnetContext, subnetRules, validateSubnet } from "./subnet/rules.ts";
-export {
-  type ControlledIPPools,
-  type SpiderSubnet,
-  type SpiderSubnetSpec,
-  spiderSubnets,
-} from "./subnet/types.ts";
+export { isSubnetRefusedByCel, subnetRules, validateSubnet } from "./subnet/rules.ts";
+export { type ControlledIPPools, type SpiderSubnet, type SpiderSubnetSpec, spiderSubnets } from "./subnet/types.ts";

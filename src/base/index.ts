@@ -9,13 +9,8 @@ export { assertNever, codeOf, formatError, hasCode, SpiderError } from "./errors
 export { FairQueue } from "./fair-queue.ts";
 export { Index } from "./indexed.ts";
 export { KeyedLock } from "./lock.ts";
-export { createLogger, type Logger, type LogLevel, logLevels, silentLogger } from "./log.ts";
-export {
-  formatMetricTable,
-  Metrics,
-  type MetricTable,
-  metricsContentType,
-} from "./metrics.ts";
+export { createLogger, type Logger, type LogLevel, silentLogger } from "./log.ts";
+export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from "./metrics.ts";
 export { readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";

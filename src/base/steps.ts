@@ -48,7 +48,7 @@ export interface StepsOptions {
 }
 
 /** `undo` is registered before the act starts. It gets the act's result, or undefined if the act failed. */
-export interface RunOptions<T> {
+interface RunOptions<T> {
   /** The NIC or family that the stage works on, if a call runs the stage more than once. */
   readonly of?: string;
   readonly undo?: (done: T | undefined) => Promise<void> | void;

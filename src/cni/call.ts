@@ -19,7 +19,7 @@ export interface RawCall {
 }
 
 /** A decoded call. VERSION and a call without a verb need no configuration and no container. */
-export type Call =
+type Call =
   | { readonly kind: "about" }
   | { readonly kind: "version" }
   | { readonly kind: "request"; readonly request: CniRequest };

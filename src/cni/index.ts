@@ -3,29 +3,12 @@
  * frames between shim and agent, and `Ipam`, the interface of address management. The module is pure: it touches no file,
  * socket or process, and knows no plugin. Every later module and the lab may import it.
  */
-export { formatArgs, parseArgs, podOf } from "./args.ts";
-export {
-  type Call,
-  type CniEnv,
-  decodeCall,
-  encodeEnv,
-  failureOutput,
-  type PluginOutput,
-  type RawCall,
-  successOutput,
-} from "./call.ts";
+export { decodeCall, encodeEnv, failureOutput, type PluginOutput, type RawCall, successOutput } from "./call.ts";
 export { CniError, cniCodes } from "./errors.ts";
 export { decodeOutput } from "./foreign.ts";
-export {
-  decodeFrame,
-  type ExecFrame,
-  encodeFrame,
-  type Frame,
-  FrameReader,
-  noSuchPlugin,
-} from "./frames.ts";
+export { type ExecFrame, encodeFrame, type Frame, FrameReader, noSuchPlugin } from "./frames.ts";
 export { formatJson, isJsonObject, parseJson, parseJsonObject } from "./json.ts";
-export { frameBytesMax, stdinBytesMax } from "./limits.ts";
+export { stdinBytesMax } from "./limits.ts";
 export {
   appendPlugins,
   decodeNetwork,
@@ -42,7 +25,6 @@ export { formatShimSettings, shimSettingsFile } from "./shim-settings.ts";
 export {
   type AddressConflict,
   type Attachment,
-  type CniDns,
   type CniInterface,
   type CniIp,
   type CniRequest,
@@ -58,12 +40,5 @@ export {
   type Verb,
   verbs,
 } from "./types.ts";
-export { checkContainerId, checkIfName, checkNetworkName, ifNameFault } from "./validate.ts";
-export {
-  compareVersions,
-  latestVersion,
-  type ResultVersion,
-  resultVersions,
-  supportedVersions,
-  versionDocument,
-} from "./versions.ts";
+export { checkContainerId, checkIfName, ifNameFault } from "./validate.ts";
+export { compareVersions, latestVersion, supportedVersions, versionDocument } from "./versions.ts";

@@ -7,7 +7,7 @@ export const outputFormats = ["table", "wide", "json", "yaml", "name"] as const;
 export type OutputFormat = (typeof outputFormats)[number];
 
 /** One column of a table, as in kubectl. */
-export interface Column<T> {
+interface Column<T> {
   readonly header: string;
   readonly value: (row: T) => string;
   /** Shown with `-o wide` only. */

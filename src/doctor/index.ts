@@ -6,15 +6,13 @@
  * The module repairs nothing, and it does not read the agent's records: its caller passes the Pods and networks. It imports
  * earlier modules only. The agent imports it for its node, the command line for the cluster and for a node without agent.
  */
-export { type Check, type Finding, fixOnOneLine, runChecks } from "./check.ts";
+export { type Finding, fixOnOneLine, runChecks } from "./check.ts";
 export { clusterChecks } from "./cluster/checks.ts";
-export type { ClusterFacts } from "./cluster/facts.ts";
 export { readCluster } from "./cluster/read.ts";
-export { eventOf, findingOfEvent, publishedMsMax } from "./events.ts";
+export { eventOf, findingOfEvent } from "./events.ts";
 export {
   type Disagreement,
   type DisagreementJson,
-  type Fact,
   type FaultKind,
   faultKinds,
   parseDisagreement,
@@ -22,15 +20,8 @@ export {
 export { eventOfFault, faultOfEvent } from "./faults/events.ts";
 export { type FaultFacts, nodeFaults, type SandboxFact } from "./faults/node.ts";
 export { nodeChecks } from "./node/checks.ts";
-export { bridgesOf, type NetworkFacts, type NodeFacts, type PodFacts, type PodNic } from "./node/facts.ts";
-export {
-  type NodePaths,
-  nodePaths,
-  type ObserveOptions,
-  observeGateways,
-  observeNode,
-  observeRivals,
-} from "./observe/observe.ts";
+export { bridgesOf, type NetworkFacts, type PodFacts, type PodNic } from "./node/facts.ts";
+export { nodePaths, type ObserveOptions, observeGateways, observeNode, observeRivals } from "./observe/observe.ts";
 export { doctorPage } from "./page.ts";
 export { type NicPath, observePaths } from "./path.ts";
 export { eventTimeMs, lastFailure, type Told } from "./told.ts";

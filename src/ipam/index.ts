@@ -7,51 +7,26 @@
  * kinds of #kube. The ledger, the agent, the controller and the command line import it.
  */
 
-export type { Annotations } from "./annotation-json.ts";
 export {
   annotationKeys,
-  type PoolsByFamily,
   parseIppoolAnnotation,
   parseIppoolsAnnotation,
   parseNamespaceDefaults,
   parseRoutesAnnotation,
 } from "./annotations.ts";
-export {
-  type AutoPoolOwner,
-  applicationLabels,
-  autoPoolKinds,
-  autoPoolLabels,
-  autoPoolName,
-  hasAutoPools,
-  type OwnerFacts,
-} from "./auto-pools.ts";
-export { judge, type PodFacts, type Rejection, type Verdict } from "./checks.ts";
-export {
-  type Choice,
-  Chooser,
-  type Evidence,
-  metMax,
-  metMsMax,
-  type UsageSnapshot,
-} from "./choice.ts";
+export { autoPoolLabels, autoPoolName } from "./auto-pools.ts";
+export { judge, type Rejection } from "./checks.ts";
+export { type Choice, Chooser, type Evidence, type UsageSnapshot } from "./choice.ts";
 export { formatExhausted } from "./exhausted.ts";
 export { formatVerdict } from "./format.ts";
-export { compileGlob, isGlob } from "./glob.ts";
 export { asksForOwner, masterOf, networkPools, selectionFacts } from "./input.ts";
 export { outOfScope } from "./namespace-scope.ts";
-export { type PoolObject, type PoolView, poolView } from "./pool.ts";
-export { type Addressed, attachRoutes, type Route, routesOf } from "./routes.ts";
-export { type Decision, decide, type Outcome, type SelectionInput } from "./select.ts";
-export { formatSelector, type Labels, matchSelector } from "./selector.ts";
+export { type PoolView, poolView } from "./pool.ts";
+export { type Addressed, attachRoutes, routesOf } from "./routes.ts";
+export { type Decision, decide, type SelectionInput } from "./select.ts";
+export { parseSubnetAnnotations, subnetAnnotationKeys } from "./subnet-annotations.ts";
+export { type Demand, type Demands, subjectOfDemand } from "./subnets/demands.ts";
 export {
-  type IpNumber,
-  parseSubnetAnnotations,
-  type SubnetsOfNic,
-  subnetAnnotationKeys,
-} from "./subnet-annotations.ts";
-export { type Demand, type Demands, demandsOf, type PodTemplate, subjectOfDemand } from "./subnets/demands.ts";
-export {
-  type OwnerState,
   type PoolAction,
   type PoolParts,
   planSubnet,

@@ -54,7 +54,7 @@ export interface SelectionInput {
 type SelectionRule = "subnet" | "ippools" | "ippool" | "namespace" | "network" | "default";
 
 /** The pools that may be used, or why there are none. `code` is a stable error code (docs/reference/errors.md). */
-export type Outcome =
+type Outcome =
   | { readonly kind: "candidates" /** In the order to try them; never empty. */; readonly pools: readonly string[] }
   | {
       readonly kind: "refused";

@@ -28,7 +28,7 @@ export interface Selection {
 }
 
 /** Which objects, how many of them at once, and how fresh. */
-export interface ListOptions extends Selection {
+interface ListOptions extends Selection {
   readonly limit?: number | undefined;
   readonly continue?: string | undefined;
   /** "0" allows any cached, possibly stale state; absent demands the newest. */
@@ -46,7 +46,7 @@ export type JsonPatchOperation =
   | { readonly op: "remove"; readonly path: string };
 
 /** `DeleteOptions` of the API, as far as they are used here. */
-export interface DeleteOptions {
+interface DeleteOptions {
   /** The server answers 409 `Conflict` if the object has another UID or version. */
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
   readonly propagationPolicy?: "Orphan" | "Background" | "Foreground";
@@ -54,7 +54,7 @@ export interface DeleteOptions {
 }
 
 /** Which objects, from where in history, and for how long. */
-export interface WatchOptions extends Selection {
+interface WatchOptions extends Selection {
   /**
    * The watch reports changes after this version. Without it, it is a streaming list (KEP-3157): first ADDED for every object,
    * then changes made meanwhile, then a BOOKMARK with `endsList`. Kubernetes before 1.32 refuses that with 422 `Invalid`.

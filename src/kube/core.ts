@@ -13,7 +13,6 @@ import type {
   Node as NodeT,
   Pod as PodT,
   Secret as SecretT,
-  Service as ServiceT,
 } from "kubernetes-types/core/v1.js";
 import type { KubeObject, ObjectMeta, Resource } from "./resource.ts";
 
@@ -25,7 +24,7 @@ export type DeepReadonly<T> = T extends (infer U)[]
     : T;
 
 /** A generated type as the server stores it: its metadata is there. */
-export type Stored<T> = DeepReadonly<Omit<T, "metadata" | "apiVersion" | "kind">> &
+type Stored<T> = DeepReadonly<Omit<T, "metadata" | "apiVersion" | "kind">> &
   KubeObject & { readonly metadata: ObjectMeta };
 
 /** The built-in kinds that the product reads or writes, as the server stores them. */
@@ -35,14 +34,11 @@ export type Namespace = Stored<NamespaceT>;
 export type CoreEvent = Stored<EventT>;
 export type ConfigMap = Stored<ConfigMapT>;
 export type Secret = Stored<SecretT>;
-export type Service = Stored<ServiceT>;
 export type Lease = Stored<LeaseT>;
 export type Deployment = Stored<DeploymentT>;
 export type ReplicaSet = Stored<ReplicaSetT>;
 export type StatefulSet = Stored<StatefulSetT>;
 export type DaemonSet = Stored<DaemonSetT>;
-export type Job = Stored<JobT>;
-export type CronJob = Stored<CronJobT>;
 
 /** Their resources: core group, then coordination, apps and batch, each in v1. */
 export const pods: Resource<Pod> = core("pods", "Pod", true);
@@ -51,7 +47,6 @@ export const namespaces: Resource<Namespace> = core("namespaces", "Namespace", f
 export const events: Resource<CoreEvent> = core("events", "Event", true);
 export const configMaps: Resource<ConfigMap> = core("configmaps", "ConfigMap", true);
 export const secrets: Resource<Secret> = core("secrets", "Secret", true);
-export const services: Resource<Service> = core("services", "Service", true);
 export const leases: Resource<Lease> = {
   group: "coordination.k8s.io",
   version: "v1",
@@ -63,8 +58,14 @@ export const deployments: Resource<Deployment> = apps("deployments", "Deployment
 export const replicaSets: Resource<ReplicaSet> = apps("replicasets", "ReplicaSet");
 export const statefulSets: Resource<StatefulSet> = apps("statefulsets", "StatefulSet");
 export const daemonSets: Resource<DaemonSet> = apps("daemonsets", "DaemonSet");
-export const jobs: Resource<Job> = { group: "batch", version: "v1", plural: "jobs", kind: "Job", namespaced: true };
-export const cronJobs: Resource<CronJob> = {
+export const jobs: Resource<Stored<JobT>> = {
+  group: "batch",
+  version: "v1",
+  plural: "jobs",
+  kind: "Job",
+  namespaced: true,
+};
+export const cronJobs: Resource<Stored<CronJobT>> = {
   group: "batch",
   version: "v1",
   plural: "cronjobs",

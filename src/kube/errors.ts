@@ -48,7 +48,7 @@ export class ApiStatusError extends SpiderError {
 }
 
 /** `read`: nothing can have changed. `not-sent`: the request did not reach the server. `unknown`: it may have taken effect. */
-export type Outcome = "read" | "not-sent" | "unknown";
+type Outcome = "read" | "not-sent" | "unknown";
 
 /** No answer, or none that was complete. Code `API_UNREACHABLE`; details name the server and the request. */
 export class ApiUnreachableError extends SpiderError {

@@ -11,7 +11,7 @@ export interface Carrier {
 }
 
 /** The head of an answer and its body. */
-export interface Answer extends AnswerHead {
+interface Answer extends AnswerHead {
   readonly body: AsyncIterable<Uint8Array>;
 }
 

@@ -4,16 +4,8 @@
  * knowledge of our own kinds (`#api`) or of networks. Imports `#base` only; every module after it may import it.
  * Unit tests use `testing/fake-api.ts`, a Transport with an API server's behaviour in memory and faults on demand.
  */
-export {
-  type DeleteOptions,
-  type JsonPatchOperation,
-  KubeClient,
-  type ListOptions,
-  type Selection,
-  type WatchOptions,
-} from "./client.ts";
-export type { Page, WatchEvent } from "./codec.ts";
-export { type KubeConfig, loadKubeConfig, type Source as CredentialSource } from "./config.ts";
+export { type JsonPatchOperation, KubeClient, type Selection } from "./client.ts";
+export { type KubeConfig, loadKubeConfig } from "./config.ts";
 export {
   type ControllerMetrics,
   type ControllerOptions,
@@ -25,20 +17,11 @@ export {
 } from "./controller.ts";
 export * from "./core.ts";
 export { LeaderElector, type Term } from "./election.ts";
-export {
-  ApiStatusError,
-  ApiUnreachableError,
-  type Attempt,
-  hasReason,
-  type Outcome,
-  surelyUnchanged,
-} from "./errors.ts";
+export { ApiStatusError, ApiUnreachableError, hasReason, surelyUnchanged } from "./errors.ts";
 export { EventRecorder, type EventSubject, type EventText, nodeSubject, subjectOf } from "./events.ts";
 export { isMirrorPod, isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./pod.ts";
-export { WorkQueue } from "./queue.ts";
 export {
   apiVersionOf,
-  collectionPath,
   type Draft,
   type KubeObject,
   keyOf,
@@ -46,7 +29,6 @@ export {
   type ObjectMeta,
   type ObjectRef,
   type OwnerReference,
-  objectPath,
   parseKey,
   type Resource,
 } from "./resource.ts";

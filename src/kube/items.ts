@@ -1,5 +1,5 @@
 /** Where a value stands in a text: from its first byte to the one after its last. */
-export interface Span {
+interface Span {
   readonly start: number;
   readonly end: number;
 }

@@ -91,7 +91,7 @@ interface StepContext {
 }
 
 /** The result of a step. `rewound`: the server's versions ran back, as after a restore of etcd from a backup. */
-export interface Step<T> {
+interface Step<T> {
   readonly state: WatchState<T>;
   readonly change?: WatchChange<T>;
   readonly rewound?: boolean;

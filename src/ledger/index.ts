@@ -25,19 +25,11 @@ export {
 } from "./claim.ts";
 export { closureOf, setClosure } from "./closure.ts";
 export { Intents } from "./intents.ts";
-export type { Kept } from "./kept.ts";
 export { Ledger } from "./ledger.ts";
 export { formatAction, type ReleaseReason } from "./releases.ts";
-export type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
+export type { Claimed, ClaimRequest } from "./request.ts";
 export { reservedSets } from "./reserved.ts";
-export {
-  endpointOf,
-  type OwnerFact,
-  parseOwner,
-  type StickyOwner,
-  statefulSetFact,
-  stickyOwnerOf,
-} from "./sticky.ts";
+export { endpointOf, type OwnerFact, parseOwner, type StickyOwner, statefulSetFact, stickyOwnerOf } from "./sticky.ts";
 export { isTakenOver, type TakenOver, takenOverDraft } from "./taken-over.ts";
 export { type PoolCondition, type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";
 export { type Wanted, wantedOf } from "./wanted.ts";

@@ -15,7 +15,7 @@ import {
 import { persist } from "./persist.ts";
 
 /** What every write of a claim needs. */
-export interface WriteOptions extends Signal {
+interface WriteOptions extends Signal {
   readonly client: KubeClient;
   readonly clock: Clock;
 }

@@ -1,6 +1,6 @@
 /**
  * The Linux kernel, as this product needs it: network namespaces, netlink (links, addresses, routes, rules, neighbours,
- * nf_tables), ethtool, sysctls, packet sockets and the ARP and NDP codecs. Calls are synchronous and short (under a
+ * nf_tables), ethtool, sysctls, packet sockets, probes and announcements by ARP and NDP. Calls are synchronous and short (under a
  * millisecond); what is slow in the kernel is asynchronous and says so. Starts no process.
  *
  * It will not do policy: which addresses, names and tables are used is the caller's decision. Imports `#ip` and `#base`.
@@ -9,44 +9,20 @@
  */
 
 export { announce } from "./announce.ts";
-export { type ArpPacket, broadcastMac, decodeArp, encodeArp, etherTypeArp, gratuitousArp } from "./arp.ts";
-export { LinuxError } from "./errors.ts";
 export { readTxChecksum, setTxChecksum } from "./ethtool.ts";
 export { lockFile, tryLockFile } from "./file-lock.ts";
-export { formatMac, parseMac, randomMac } from "./mac.ts";
+export { parseMac } from "./mac.ts";
 export { releaseCode } from "./memory.ts";
-export { monitor, type NetworkEvent, type NetworkTopic } from "./monitor.ts";
-export {
-  allNodes,
-  decodeNdp,
-  encodeNdp,
-  etherTypeIpv6,
-  multicastMac,
-  type NdpPacket,
-  solicitedNode,
-  unsolicitedAdvertisement,
-} from "./ndp.ts";
-export {
-  createNetns,
-  deleteNetns,
-  hostNetns,
-  Netns,
-  type NetnsId,
-  openNetns,
-  readNetnsId,
-  sameNetns,
-} from "./netns.ts";
+export { monitor, type NetworkEvent } from "./monitor.ts";
+export { createNetns, deleteNetns, hostNetns, Netns, openNetns, readNetnsId, sameNetns } from "./netns.ts";
 export { ensureReplyMarks, hasReplyMarks } from "./nft/reply-marks.ts";
-export { type Frame, PacketSocket } from "./packet-socket.ts";
-export { type ProbeOptions, probe } from "./probe.ts";
+export { PacketSocket } from "./packet-socket.ts";
+export { probe } from "./probe.ts";
 export { bootId } from "./process.ts";
-export type { AddAddressOptions, Address } from "./rtnl/address.ts";
 export type { Batch } from "./rtnl/batch.ts";
 export { bondOptionNames } from "./rtnl/link.ts";
-export type { Neighbour } from "./rtnl/neighbour.ts";
-export type { Netconf } from "./rtnl/netconf.ts";
-export type { LinkRef, Tolerance } from "./rtnl/request.ts";
-export type { AddRouteOptions, Route, RouteFilter, RouteGetOptions, RouteSpec } from "./rtnl/route.ts";
+export type { LinkRef } from "./rtnl/request.ts";
+export type { Route, RouteSpec } from "./rtnl/route.ts";
 export { mainTable } from "./rtnl/route.ts";
 export { Rtnl } from "./rtnl/rtnl.ts";
 export type { Rule, RuleSpec } from "./rtnl/rule.ts";

@@ -6,7 +6,7 @@ import { libc } from "./libc.ts";
 import { Rtnl } from "./rtnl/rtnl.ts";
 
 /** Identity of a namespace. A path is only a hint, because another namespace may be mounted there later. */
-export interface NetnsId {
+interface NetnsId {
   readonly device: bigint;
   readonly inode: bigint;
 }

@@ -15,7 +15,7 @@ export interface Plan<T> {
 }
 
 /** One caller's part of a transaction; those that wait at the same time are sent as one. */
-export interface Work<T> {
+interface Work<T> {
   /** Called each time the work is about to be sent; `id` is unique within the transaction. What it throws is the outcome. */
   readonly plan: (id: number) => Plan<T>;
   /** Turns the refusal of one of its operations into the error for the caller. */

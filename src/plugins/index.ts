@@ -5,23 +5,18 @@
  * doctor (names and rules by which it finds what plugins made) may import it.
  */
 
-export type { ClusterConfig, CoordinatorConfig } from "./coordinator/config.ts";
+export type { ClusterConfig } from "./coordinator/config.ts";
 export { rulePreference as nodeRulePreference } from "./coordinator/connectivity.ts";
 export { hostVethName } from "./coordinator/plan.ts";
 export { createCoordinatorPlugin } from "./coordinator/plugin.ts";
 export type { ReplyMarks } from "./coordinator/reply-marks.ts";
 export { allocateForeign, type Detection } from "./detection.ts";
 export { createIfacerPlugin } from "./ifacer/plugin.ts";
-export { derivedMac, hostLinkName } from "./names.ts";
 export { freePodOf, podOf } from "./open-pod.ts";
-export { type OvsConfig, ovsEndpointOf } from "./ovs/config.ts";
+export { ovsEndpointOf } from "./ovs/config.ts";
 export { createOvsPlugin } from "./ovs/plugin.ts";
 export { createMirrorPlugin } from "./ovs-mirror/plugin.ts";
 export { Together } from "./pairs.ts";
 export { createPassthruPlugin } from "./passthru.ts";
 export type { Plugin } from "./plugin.ts";
-export {
-  createIpvlanPlugin,
-  createMacvlanPlugin,
-  createVlanPlugin,
-} from "./sub-interface/plugin.ts";
+export { createIpvlanPlugin, createMacvlanPlugin, createVlanPlugin } from "./sub-interface/plugin.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "../../lab/topology/index.ts";
 
 /** Paths of PEM files. */
-export interface Certificate {
+interface Certificate {
   readonly cert: string;
   readonly key: string;
 }

@@ -4,7 +4,7 @@ import { type LabNode, type NodeProcess, spawnProgram } from "../../lab/topology
 import { buildBundles, nodeCommand } from "../../scripts/build.ts";
 import { buildShim } from "../../shim/build.ts";
 
-export const installNamespace = "kube-system";
+const installNamespace = "kube-system";
 const env = {
   SPIDERPOOL_POD_NAMESPACE: installNamespace,
   SPIDERPOOL_LOG_LEVEL: "info",

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 
 /** One call of a program to the API server. */
-export interface Recorded {
+interface Recorded {
   readonly method: string;
   readonly url: string;
   readonly status: number;

@@ -46,7 +46,7 @@ const listed = {
 } as const;
 const ofNoNamespace = ["spiderippools", "spideripaddresses"];
 
-export interface ListOptions {
+interface ListOptions {
   /** "": all. @default default */
   readonly namespace?: string;
   /** A selector. */

@@ -1,7 +1,7 @@
 import { busyboxImage } from "../cluster/images.ts";
 
 /** Objects that the suites make; all Pods are web servers that answer with their name. */
-export const namespace = "default";
+const namespace = "default";
 
 interface PodOptions {
   /** Of kube-system. @default the walk-through's */

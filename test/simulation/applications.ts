@@ -17,7 +17,7 @@ interface ApplicationsOptions {
 }
 
 /** What an application asks for. */
-export interface Wanted {
+interface Wanted {
   readonly replicas: number;
   /** Addresses of its pool: `3`, or `+1` above the replicas. */
   readonly ipNumber: string;

@@ -8,17 +8,16 @@ import type { Mistake } from "./mistakes.ts";
 import { loadVariant } from "./modules.ts";
 import { shrink } from "./shrink.ts";
 
-export type { History, Op } from "./history.ts";
-export { type Mistake, mistakes } from "./mistakes.ts";
+export { mistakes } from "./mistakes.ts";
 
 type Variant = Pick<
   typeof import("./variant.ts"),
   "runHistory" | "randomHistory" | "formatHistory" | "allKinds" | "isKind" | "parseHistory"
 >;
-export type Outcome = Awaited<ReturnType<Variant["runHistory"]>>;
+type Outcome = Awaited<ReturnType<Variant["runHistory"]>>;
 
 /** A history that breaks the law, and what is broken. */
-export interface Failure {
+interface Failure {
   readonly violation: string;
   /** As it came. */
   readonly seed: string;

@@ -14,7 +14,7 @@ export interface Sandbox {
   state: "adding" | "answered" | "failed" | "removing";
 }
 
-export interface KubeletOptions {
+interface KubeletOptions {
   readonly server: Server;
   readonly machine: Machine;
   readonly process: Process;

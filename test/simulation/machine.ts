@@ -32,7 +32,7 @@ export interface Listener {
 }
 
 /** What may be said about a port of the switch. */
-export interface Port {
+interface Port {
   readonly name: string;
   readonly bridge: string;
   readonly owner: { readonly contPodUid: string; readonly contNetns: string; readonly contIface: string };

@@ -8,7 +8,7 @@ import { checkRest } from "./rest.ts";
 import { Violation } from "./violation.ts";
 import { World } from "./world.ts";
 
-export interface Outcome {
+interface Outcome {
   /** What the law says is wrong; undefined: nothing. */
   readonly violation: string | undefined;
   readonly steps: number;

@@ -33,7 +33,7 @@ export const verbs = ["create", "get", "list", "update", "patch", "delete"] as c
 export type Verb = (typeof verbs)[number];
 
 /** A request as faults and checks see it. */
-export interface Asked {
+interface Asked {
   readonly verb: Verb | "watch";
   readonly plural: string;
   readonly name: string | undefined;

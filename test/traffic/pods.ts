@@ -10,7 +10,7 @@ import type { Site, SiteNode } from "./site.ts";
 /** How a Pod is connected: by the network alone, or by it beside an overlay's eth0. */
 export type Attached = "underlay" | "overlay + underlay";
 
-export interface PodOptions {
+interface PodOptions {
   readonly attached: Attached;
   readonly families: Families;
   /** The last number of its addresses. */

@@ -20,7 +20,7 @@ export function whyNot(): string | undefined {
   return "user-mode Linux is not installed: apt-get install user-mode-linux";
 }
 
-export interface Run {
+interface Run {
   readonly outcomes: readonly Outcome[];
   /** What the first process printed; of use where outcomes are missing. */
   readonly console: string;

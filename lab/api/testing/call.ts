@@ -3,7 +3,7 @@ import { json as readJson, text } from "node:stream/consumers";
 import type { ApiResponse, Fields, LabApi } from "../index.ts";
 
 /** An answer with its body read. */
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Fields;

@@ -8,7 +8,7 @@ export type Finding =
   | { readonly kind: "taken"; readonly how: string };
 
 /** Something of ours on the node that must stay as we installed it. */
-export interface Kept {
+interface Kept {
   /** The folder to watch for changes. */
   readonly folder: string;
   /** Looks, without a repair. */

@@ -18,7 +18,7 @@ interface FormerNetwork {
 }
 
 /** The other files in a folder of configurations. */
-export interface Former {
+interface Former {
   /** The first usable configuration, by file name. */
   readonly network: FormerNetwork | undefined;
   /** Files before it, or all if there is none, each with the reason why it was skipped. */

@@ -5,9 +5,9 @@ import { definitionOf } from "../schema/ours.ts";
 import { spiderPoolUsages } from "./types.ts";
 
 /** How many ranges a list has at most: 8,192 IPv4 ranges take up to 256 KB. Further ranges are dropped; `free` stays exact. */
-export const usageRangesMax = 8192;
+const usageRangesMax = 8192;
 /** How many nodes a pool's usage lists at most. */
-export const usageNodesMax = 5000;
+const usageNodesMax = 5000;
 
 const ranges = (description: string) =>
   Type.Optional(Type.Array(Type.String({ maxLength: 79 }), { description, maxItems: usageRangesMax }));

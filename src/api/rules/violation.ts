@@ -1,7 +1,6 @@
 /** Why an object is refused, in the form of the API server's own validation. */
 export type Violation =
   | { readonly type: "Invalid"; readonly field: string; readonly value: unknown; readonly detail: string }
-  | { readonly type: "Duplicate"; readonly field: string; readonly value: unknown; readonly detail: string }
   | { readonly type: "Required"; readonly field: string; readonly detail: string }
   | { readonly type: "Forbidden"; readonly field: string; readonly detail: string }
   | {
@@ -14,11 +13,6 @@ export type Violation =
 /** A value that its field may not have; `detail` says why. */
 export function invalid(field: string, value: unknown, detail: string): Violation {
   return { type: "Invalid", field, value, detail };
-}
-
-/** A value that something else has already; `detail` names it. */
-export function duplicate(field: string, value: unknown, detail: string): Violation {
-  return { type: "Duplicate", field, value, detail };
 }
 
 /** A required field that is absent. */
@@ -46,8 +40,6 @@ export function formatReason(violation: Violation): string {
   switch (violation.type) {
     case "Invalid":
       return `Invalid value: ${JSON.stringify(violation.value)}: ${violation.detail}`;
-    case "Duplicate":
-      return `Duplicate value: ${JSON.stringify(violation.value)}: ${violation.detail}`;
     case "Required":
       return `Required value: ${violation.detail}`;
     case "Forbidden":
@@ -62,7 +54,6 @@ export function formatReason(violation: Violation): string {
 /** The API server's `status.details.causes[].reason` for each type. */
 export const causeReasons: Readonly<Record<Violation["type"], string>> = {
   Invalid: "FieldValueInvalid",
-  Duplicate: "FieldValueDuplicate",
   Required: "FieldValueRequired",
   Forbidden: "FieldValueForbidden",
   NotSupported: "FieldValueNotSupported",

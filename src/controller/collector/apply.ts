@@ -5,7 +5,7 @@ import { detached } from "#ledger";
 import type { Action } from "./decide.ts";
 
 /** How long one quarantine, or one extension of it, lasts. */
-export const quarantineMs = 600_000;
+const quarantineMs = 600_000;
 
 /**
  * Applies the decision to exactly the version of the object that it was made for. If anybody wrote in between, or a paused
@@ -26,12 +26,7 @@ export async function applyAction(
 }
 
 /** The claim after the action. Pure. */
-export function changed(
-  live: SpiderIPAddress,
-  action: Exclude<Action, "release">,
-  why: string,
-  now: Date,
-): SpiderIPAddress {
+function changed(live: SpiderIPAddress, action: Exclude<Action, "release">, why: string, now: Date): SpiderIPAddress {
   const { spec } = live;
   const until = new Date(now.getTime() + quarantineMs).toISOString();
   switch (action) {

@@ -5,7 +5,7 @@ import type { AgentFact, HolderRef, NodeFact, PodFact } from "./facts.ts";
 import { holdersOf } from "./facts.ts";
 
 /** A fact, and how long it has held without interruption, by our monotonic clock. */
-export interface Held<T> {
+interface Held<T> {
   readonly fact: T;
   readonly forMs: number;
 }

@@ -17,7 +17,7 @@ const togetherMs = 1_000;
 const toldMax = 32;
 
 /** The two sources that are compared: claims and Pods. */
-export interface DoubtsOptions {
+interface DoubtsOptions {
   readonly claims: Store<SpiderIPAddress>;
   /** The Pod with that key, as the watch shows it. */
   readonly pod: (key: string) => Pod | undefined;

@@ -22,7 +22,7 @@ const restPerAgent = 1 / 100;
 const restMsMax = 2_000;
 
 /** Where a pool's figures come from, and how much of them is shown. */
-export interface StatusOptions {
+interface StatusOptions {
   readonly pools: Store<SpiderIPPool>;
   readonly uses: PoolUses;
   readonly judgements: Judgements;

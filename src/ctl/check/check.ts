@@ -136,7 +136,7 @@ async function published(
 }
 
 /** Columns of the table of disagreements. */
-export const printer: Printer<Disagreement> = {
+const printer: Printer<Disagreement> = {
   columns: [
     { header: "KIND", value: ({ kind }) => kind },
     { header: "OBJECT", value: ({ object }) => object },

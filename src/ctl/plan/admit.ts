@@ -35,7 +35,7 @@ import type { Change, StoredWorkload } from "./state.ts";
 import { type World, workloadKey } from "./world.ts";
 
 /** An object of the change that admission would refuse. */
-export interface Refusal {
+interface Refusal {
   /** `spiderippool/a` */
   readonly object: string;
   readonly why: string;

@@ -9,7 +9,7 @@ import type { Change, Loss, Plan, PoolChange, State, Stuck } from "./state.ts";
 import { type Freed, World } from "./world.ts";
 
 /** How objects are read. */
-export interface PlanOptions {
+interface PlanOptions {
   /** The namespace of objects that name none. */
   readonly namespace: string;
 }

@@ -73,7 +73,7 @@ export function counted(world: World, workload: StoredWorkload): StoredWorkload 
 }
 
 /** The workload's Pods that are alive, sorted by name, with ordinals as numbers. */
-export function podsOf(world: World, { kind, metadata }: Pick<StoredWorkload, "kind" | "metadata">): readonly Pod[] {
+function podsOf(world: World, { kind, metadata }: Pick<StoredWorkload, "kind" | "metadata">): readonly Pod[] {
   const owned = [...world.pods.values()].filter((pod) => {
     const owner = world.ownerOf(pod);
     return owner?.kind === kind && owner.uid === metadata.uid && isPodAlive(pod);

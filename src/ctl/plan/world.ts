@@ -1,5 +1,5 @@
 import type { NetworkAttachmentDefinition, SpiderIPPool, SpiderReservedIP, SpiderSubnet } from "#api";
-import { claimAddress, claimName, type Family, formatIp, type Ip, IpSet } from "#ip";
+import { claimAddress, claimName, type Family, type Ip, IpSet } from "#ip";
 import type { PoolView } from "#ipam";
 import { keyOf, type Pod, topControllerAmong } from "#kube";
 import { type Claim, type Holder, isHeir, isHeld, isShrinkHold, shrinkHoldReason, stickyOwnerOf } from "#ledger";
@@ -263,9 +263,4 @@ export class World {
 /** Every address of the set, ascending. */
 export function* membersOf(ips: IpSet): Generator<Ip, void, undefined> {
   for (let index = 0n; index < ips.size; index++) yield ips.nth(index) as Ip;
-}
-
-/** The address as tables show it: `172.18.30.131`. */
-export function addressOf({ ip }: Claim): string {
-  return formatIp(ip);
 }

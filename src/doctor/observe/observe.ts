@@ -15,7 +15,7 @@ import {
 } from "./files.ts";
 import type { NodePaths } from "./paths.ts";
 
-export { type NodePaths, nodePaths } from "./paths.ts";
+export { nodePaths } from "./paths.ts";
 
 /** Where to look at the node, and what should be there according to the cluster. */
 export interface ObserveOptions {

@@ -71,7 +71,7 @@ export function decodeMessages(bytes: Uint8Array): readonly Message[] {
 }
 
 /** The kernel's answer to one request. `errno` 0 is success. */
-export interface Outcome {
+interface Outcome {
   readonly errno: number;
   readonly extendedText: string | undefined;
 }

@@ -10,7 +10,7 @@ import { type Role, resolveRole, vethName } from "./role.ts";
 import { type LinkState, type Lookup, type Observed, type RouteState, type Side, usableAddresses } from "./state.ts";
 
 /** The Pod's and the node's namespace, and what is known without looking. */
-export interface ObserveOptions {
+interface ObserveOptions {
   readonly host: Netns;
   readonly pod: Netns;
   readonly settings: Settings;

@@ -25,7 +25,7 @@ const cluster: ClusterConfig = {
 };
 
 /** A Pod of {@link coordinatorNode}. */
-export type Pod = ReturnType<ReturnType<typeof coordinatorNode>["pod"]>;
+type Pod = ReturnType<ReturnType<typeof coordinatorNode>["pod"]>;
 
 /**
  * A node with Pods that the coordinator plugin works on, for a test file in namespaces of its own; it is made before the

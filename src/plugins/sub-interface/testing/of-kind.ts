@@ -7,7 +7,7 @@ import { StubIpam } from "../../testing/stub-ipam.ts";
 import { bytesOverTcp, inside, ping, tcpBytes } from "../../testing/traffic.ts";
 import { both, type Kind, type SubInterfacePods } from "./pods.ts";
 
-export interface Segment {
+interface Segment {
   /** The parent on the node. */
   readonly parent: string;
   /** The namespace of the gateway, 10.10.0.1 and fd00::1. */
