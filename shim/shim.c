@@ -276,8 +276,9 @@ int main(int argc, char **argv) {
   put_field(&call, ENV, called, strlen(called));
   put_field(&call, STDIN, input.at, (size_t)n);
   int wait_ms = !strcmp(verb, "STATUS") ? status_ms : !strcmp(verb, "DEL") || !strcmp(verb, "GC") ? del_ms : add_ms;
-  for (int64_t reachable = began + wait_ms;; nanosleep(&step, NULL)) { /* a DEL is said again: the agent may be restarting */
+  /* What may be done twice is said again: the agent may be restarting. A DEL follows an ADD that failed. */
+  for (int64_t reachable = began + wait_ms;; nanosleep(&step, NULL)) {
     int why = converse(connect_agent(reachable), until), lost = why == ECONNRESET || why == EPIPE;
-    if (!lost || strcmp(verb, "DEL") || !left_ms(reachable)) fail_agent("spiderpool-agent did not answer", why);
+    if (!lost || !strcmp(verb, "ADD") || !left_ms(reachable)) fail_agent("spiderpool-agent did not answer", why);
   }
 }
