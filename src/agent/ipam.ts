@@ -161,10 +161,13 @@ class LedgerIpam implements Ipam {
     }
   }
 
-  async check({ pod: ref, ifName }: Attachment, got: CniResult): Promise<void> {
+  async check({ pod: ref, ifName }: Attachment, got: CniResult, o: Signal): Promise<void> {
     if (ref === undefined) return;
-    const pod = this.#options.pods.get(keyOf(ref));
-    const claims = this.#options.ledger.claimsOf(uidOf(ref, pod)).filter(({ spec }) => spec.nic === ifName);
+    const { ledger, pods } = this.#options;
+    // Just after a start it is not known yet what is held: a runtime would take down what runs.
+    await ledger.recalled(o);
+    const pod = pods.get(keyOf(ref));
+    const claims = ledger.claimsOf(uidOf(ref, pod)).filter(({ spec }) => spec.nic === ifName);
     const held = new Set(claims.map(({ ip }) => formatIp(ip)));
     const lost = got.ips.map(({ address }) => formatIp(address.ip)).filter((ip) => !held.has(ip));
     if (lost.length > 0) {

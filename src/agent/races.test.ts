@@ -98,6 +98,20 @@ describe("a DEL", () => {
   });
 });
 
+describe("a CHECK", () => {
+  it("that comes before a new process has read its claims waits for them", async () => {
+    cluster.pod({ name: "a" });
+    const [ip = ""] = await agent.add("a", "s1");
+    agent.kill();
+    const isRead = ({ method, path }: ApiRequest) => method === "GET" && path.endsWith(`/spideripaddresses/${ip}`);
+    cluster.api.fake.fail(isRead, { kind: "late-answer", ms: 500 });
+    const next = await cluster.agent("n1", { families: [4] });
+    const early = next.call("CHECK", "a", "s1");
+    await cluster.advance(1_000);
+    assert.equal((await early).exitCode, 0);
+  });
+});
+
 describe("a second sandbox of a living Pod", () => {
   it("that is added while the first hangs gets the same address, and the late end of the first leaves it alone", async () => {
     const uid = cluster.pod({ name: "a" });

@@ -7,6 +7,7 @@ import { type FailPoint, type Signal, silentLogger, Tasks } from "#base";
 import {
   type CniResult,
   decodeResult,
+  emptyResult,
   type Ipam,
   type JsonObject,
   type PluginConfig,
@@ -374,7 +375,14 @@ function mortal(plugin: Plugin<unknown>, isDead: () => boolean): Plugin<unknown>
   const del: typeof plugin.del = async (config, attachment, o) => {
     if (!isDead()) await plugin.del(config, attachment, o);
   };
-  return Object.assign(Object.create(plugin) as typeof plugin, { add, del });
+  return new Proxy(plugin, {
+    get(target, name) {
+      if (name === "add") return add;
+      if (name === "del") return del;
+      const found: unknown = Reflect.get(target, name, target);
+      return typeof found === "function" ? found.bind(target) : found;
+    },
+  });
 }
 
 /** A plugin that has no link to make: it allocates, runs `linked`, and answers. */
@@ -391,7 +399,7 @@ function addressPlugin(
       await steps.run("link", linked);
       return { ...result, interfaces: [{ name: attachment.ifName, sandbox: attachment.netns }] };
     },
-    check: async () => {},
+    check: async (config, attachment, o) => ipamFor(config)?.check(attachment, config.prevResult ?? emptyResult, o),
     del: async (config, attachment, o) => ipamFor(config)?.release(attachment, o),
   };
 }
