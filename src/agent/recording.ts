@@ -89,6 +89,21 @@ export function newRecord(
   };
 }
 
+/**
+ * What is on record while an ADD is under way that is not the first of its sandbox. If the agent ends in the middle of it, what
+ * runs is on record as before, with all that CHECK and the reconcilers know of it; what only one of the two ADDs was asked for
+ * is there for DEL.
+ */
+export function recordMeanwhile(fresh: SandboxRecord, former: SandboxRecord | undefined): SandboxRecord {
+  if (former === undefined) return fresh;
+  const { device, inode } = fresh.netns;
+  const isSame = former.bootId === fresh.bootId && former.netns.device === device && former.netns.inode === inode;
+  const runs = former.complete && isSame;
+  const [first, other] = runs ? [former, fresh] : [fresh, former];
+  const isOnlyThere = ({ ifName }: RecordedNetwork) => !first.networks.some((one) => one.ifName === ifName);
+  return { ...first, networks: [...first.networks, ...other.networks.filter(isOnlyThere)] };
+}
+
 /** A delegate with all that its DEL will need. */
 export function recordNetwork(delegate: Delegate, request: CniRequest): RecordedNetwork {
   const { network, displayName, ifName } = delegate;

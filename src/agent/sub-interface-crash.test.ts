@@ -67,7 +67,7 @@ if (isolated(import.meta.url)) {
     return decodeResult(JSON.parse(String(stdout))).ips.map(({ address }) => formatIp(address.ip));
   }
 
-  async function deleted(cluster: TestCluster, call: Promise<PluginOutput>): Promise<void> {
+  async function succeeded(cluster: TestCluster, call: Promise<PluginOutput>): Promise<void> {
     const { exitCode, stdout } = await cluster.ended(call);
     assert.equal(exitCode, 0, String(stdout));
   }
@@ -141,7 +141,7 @@ if (isolated(import.meta.url)) {
             if (isAway) cutOff();
             const agent = await start(cluster, { isSynced: !isAway });
             // As kubelet: the sandbox whose call failed is taken down, and the Pod, which lives, gets another.
-            await deleted(cluster, agent.call("DEL", "a", "s1", { netns: old, ...of }));
+            await succeeded(cluster, agent.call("DEL", "a", "s1", { netns: old, ...of }));
             await emptied(old);
             deleteNetns(old);
             if (isAway) {
@@ -154,7 +154,7 @@ if (isolated(import.meta.url)) {
               assert.ok(cluster.api.clock.monotonicMs() - startMs <= 30_000, point);
               await emptied(next);
               assert.deepEqual(agent.records.list(), [], point);
-              await deleted(cluster, agent.call("DEL", "a", "s-away", { netns: next, ...of }));
+              await succeeded(cluster, agent.call("DEL", "a", "s-away", { netns: next, ...of }));
             }
             cluster.api.fake.faults = () => undefined;
             await cluster.api.drive(agent.ready);
@@ -162,7 +162,7 @@ if (isolated(import.meta.url)) {
             assert.deepEqual(addressesIn(next), ips, point);
             assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);
             cluster.erase("a");
-            await deleted(cluster, agent.call("DEL", "a", "s2", { netns: next, ...of }));
+            await succeeded(cluster, agent.call("DEL", "a", "s2", { netns: next, ...of }));
             await cluster.advance(100_000);
             assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
             await emptied(next);
@@ -171,6 +171,44 @@ if (isolated(import.meta.url)) {
             return reached;
           };
           await atEach(play, stages);
+        });
+      }
+
+      for (const ending of ["DEL", "GC"]) {
+        it(`at any stage of a second ADD of a running sandbox leaves it as it runs, until its ${ending}`, async () => {
+          const play = async (point: string | undefined) => {
+            using cluster = new TestCluster();
+            cluster.pool("p", "10.6.0.1-10.6.0.3");
+            const clean = names();
+            const first = await start(cluster);
+            const uid = cluster.pod({ name: "a" });
+            const netns = namespace();
+            const of = { nic: "net1", netns, config };
+            const ips = await added(cluster, first.call("ADD", "a", "s1", of));
+            const running = first.records.list();
+            const reached = armed(first, "ADD", point);
+            assert.equal((await cluster.ended(first.call("ADD", "a", "s1", of))).exitCode, 1, point);
+            first.kill();
+            const agent = await start(cluster);
+            const gc = (containerID: string) =>
+              agent.call("GC", "a", "", {
+                ...of,
+                config: { ...config, "cni.dev/valid-attachments": [{ containerID, ifname: "net1" }] },
+              });
+            await succeeded(cluster, agent.call("CHECK", "a", "s1", of));
+            await succeeded(cluster, gc("s1"));
+            assert.deepEqual(agent.records.list(), running, point);
+            assert.deepEqual([addressesIn(netns), cluster.claims], [ips, { [ips[0] ?? ""]: `${uid}@n1` }], point);
+            cluster.erase("a");
+            await succeeded(cluster, ending === "GC" ? gc("another") : agent.call("DEL", "a", "s1", of));
+            await cluster.advance(100_000);
+            assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
+            await emptied(netns);
+            assert.deepEqual(names(), clean, point);
+            deleteNetns(netns);
+            return reached;
+          };
+          await atEach(play, ["queue", "pod", "networks"]);
         });
       }
     });
@@ -190,12 +228,12 @@ if (isolated(import.meta.url)) {
         await cluster.api.drive(first.call("ADD", "a", "s1", { netns, config }));
         first.kill();
         const agent = await start(cluster);
-        await deleted(cluster, agent.call("DEL", "a", "s1", { netns, config }));
+        await succeeded(cluster, agent.call("DEL", "a", "s1", { netns, config }));
         await added(cluster, agent.call("ADD", "a", "s2", { netns, config }));
         const made = names().filter((name) => !clean.includes(name));
         assert.deepEqual(made, [`${card}.20`], point);
         assert.equal(host.rtnl.link(`${card}.20`)?.up, true, point);
-        await deleted(cluster, agent.call("DEL", "a", "s2", { netns, config }));
+        await succeeded(cluster, agent.call("DEL", "a", "s2", { netns, config }));
         assert.deepEqual(agent.records.list(), [], point);
         host.rtnl.deleteLink(`${card}.20`);
         deleteNetns(netns);

@@ -30,6 +30,7 @@ import {
   recordedCall,
   recordedNetwork,
   recordKey,
+  recordMeanwhile,
   recordNetwork,
   refuseOwnNetns,
 } from "./recording.ts";
@@ -87,7 +88,7 @@ export class Verbs {
         const interfaces = delegates.map(({ ifName }) => ifName);
         for (const delegate of delegates) await this.#verify(request, delegate, interfaces, running);
         const fresh = newRecord(request, netns, pod, delegates);
-        records.write(fresh);
+        records.write(recordMeanwhile(fresh, former));
         offerDeviceInfo(delegates, log);
         return { routes: plans, record: fresh };
       },
