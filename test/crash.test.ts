@@ -31,8 +31,8 @@ const repeated = ["networks", "claim", "link", "addresses", "port", "coordinator
 const addPoints = stages.flatMap((stage) => sides.map((side) => `ADD ${stage}:${side}`));
 const delPoints = ["queue", "link", "record", "reply"].flatMap((stage) => sides.map((side) => `DEL ${stage}:${side}`));
 /**
- * What is away from the moment of the crash on, while the agent starts again: how it is taken from a node and given back. With
- * nothing away, a stage that comes more than once is hit at its second time.
+ * What is away from the crash on, while the agent starts again and gets an ADD: how it is taken from a node and given back.
+ * With nothing away, a stage that comes more than once is hit at its second time.
  */
 const ovsPids = "$(cat /run/openvswitch/ovsdb-server.pid /run/openvswitch/ovs-vswitchd.pid)";
 const outages = {
@@ -41,7 +41,23 @@ const outages = {
   "Open vSwitch": { off: `kill -STOP ${ovsPids}`, on: `kill -CONT ${ovsPids}` },
 } as const;
 type Outage = keyof typeof outages;
-const outageSeconds = 1.5;
+/** Those that a second ADD of a sandbox comes to: then it sees that there is one. */
+const secondPoints = addPoints.slice(0, addPoints.indexOf("ADD select:before")).concat("ADD link:before");
+const multusConf = JSON.stringify({
+  ...{ cniVersion: "1.0.0", name: "multus-cni-network" },
+  ...{ type: "multus", clusterNetwork: "ovs-conf" },
+});
+/** In the shell: the processes of a Pod's ADD that is under way, and whether one of them has got through to an agent. */
+const calling = String.raw`
+adding() { grep -lszE "K8S_POD_NAME=$1(;|\$)" $(grep -lszxF CNI_COMMAND=ADD /proc/[0-9]*/environ) /dev/null | cut -d/ -f3; }
+asking() {
+  for pid in $(adding "$1"); do
+    for socket in $(ls -l /proc/$pid/fd | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p'); do
+      grep -qE " 03 +$socket( |$)" /proc/$pid/net/unix && return
+    done
+  done
+  false
+}`;
 const readyMsMax = 120_000;
 /** What is left over is taken down in the background, a port after two looks. */
 const leftMsMax = 180_000;
@@ -109,30 +125,102 @@ describe("an agent that is killed", () => {
     });
   }
 
+  it("at any point of a second ADD of a running sandbox leaves it as it runs", async () => {
+    await Promise.all(
+      nodes.map(async (node, turn) => {
+        for (let at = turn; at < secondPoints.length; at += nodes.length) {
+          const point = secondPoints[at] ?? "";
+          await live(node, `second-${at}`, () => again(node, point, `second-${at}`));
+        }
+      }),
+    );
+    await nothingLeft();
+  });
+
+  /** The runtime calls ADD once more for a sandbox that runs, and the agent is killed at the point. */
+  async function again(node: string, point: string, pod: string): Promise<void> {
+    const { containerId, netns, uid } = await sandboxOf(node, pod);
+    const call = (verb: string) => {
+      const env = [
+        ...[`CNI_COMMAND=${verb}`, `CNI_CONTAINERID=${containerId}`, `CNI_NETNS=${netns}`, "CNI_IFNAME=eth0"],
+        ...["CNI_PATH=/opt/cni/bin", `CNI_ARGS=K8S_POD_NAMESPACE=default;K8S_POD_NAME=${pod};K8S_POD_UID=${uid}`],
+      ];
+      return lab.run({ node, argv: ["env", ...env, "sh", "-c", "/opt/cni/bin/multus || true"], input: multusConf });
+    };
+    await lab.run({ node, argv: ["sh", "-c", 'printf %s "$0" >/run/spiderpool/crash-at', point] });
+    assert.match(await call("ADD"), /spiderpool-agent did not answer/, point);
+    assert.equal(await call("CHECK"), "", point);
+    assert.match(await call("ADD"), /the container already has an interface of this name/, point);
+    const page = await lab.run({ node, argv: ["busybox", "wget", "-qO-", `http://${await ipOf(pod)}/`] });
+    assert.equal(page.trim(), pod, point);
+    assert.equal(await call("CHECK"), "", point);
+  }
+
+  /** The Pod's sandbox, as the runtime has it on record. */
+  async function sandboxOf(node: string, name: string) {
+    type Sandbox = { containerId: string; netns: string; pod: { name: string; uid: string } };
+    const script = 'for file in /var/lib/kubelet/sandboxes/*; do cat "$file"; echo; done';
+    const lines = (await lab.run({ node, argv: ["sh", "-c", script] })).trim().split("\n");
+    const found = lines.map((line) => JSON.parse(line) as Sandbox).find(({ pod }) => pod.name === name);
+    assert.ok(found, `${name} has a sandbox`);
+    return { ...found, uid: found.pod.uid };
+  }
+
+  async function ipOf(pod: string): Promise<string> {
+    return textAt((await client.get("v1/pods", { namespace: "default", name: pod })) ?? {}, "status", "podIP");
+  }
+
   async function crash(node: string, point: string, pod: string, outage: Outage): Promise<void> {
-    // The file goes at the crash: then, until the agent is well on its way again, something is away.
-    const { off, on } = outages[outage] ?? { off: ":", on: ":" };
-    const follow = `while [ -e /run/spiderpool/crash-at ]; do sleep 0.02; done
-${off}; sleep ${outage === "nothing" ? 0 : outageSeconds}; ${on}`;
-    let over: Promise<string> | undefined;
+    const away = outages[outage];
+    const next = `${pod}-next`;
+    let crashed: Promise<unknown> | undefined;
     const arm = async () => {
       const stageName = point.replace(/^ADD |:.*/g, "");
-      const at = outage === "nothing" && repeated.includes(stageName) ? `${point} 2` : point;
+      const at = away === undefined && repeated.includes(stageName) ? `${point} 2` : point;
       await lab.run({ node, argv: ["sh", "-c", 'printf %s "$0" >/run/spiderpool/crash-at', at] });
-      over = lab.run({ node, argv: ["timeout", "120", "sh", "-c", follow] });
-      over.catch(() => {}); // It is looked at below, where nothing else failed before.
+      // The file goes at the crash.
+      const gone = until(node, "! [ -e /run/spiderpool/crash-at ]").catch(() =>
+        assert.fail("the point was not reached"),
+      );
+      crashed = away === undefined ? gone : gone.then(() => restart(node, away, next));
+      crashed.catch(() => {}); // It is looked at below, where nothing else failed before.
     };
     if (point.startsWith("ADD")) await arm();
     await live(node, pod, async () => {
       if (point.startsWith("DEL")) await arm();
     });
     // The DEL may come after the Pod's object is gone.
-    await over?.catch(() => assert.fail("the point was not reached"));
+    await crashed;
+    if (away !== undefined) await liveOn(node, next);
+  }
+
+  /** Starts the agent that has ended where something is away, until it has the ADD of a Pod that was on its way before. */
+  async function restart(node: string, { off, on }: { off: string; on: string }, pod: string): Promise<void> {
+    await lab.hold({ node, program: "agent", held: true });
+    await client.create("v1/pods", podOn(node, pod));
+    await until(node, `[ "$(adding ${pod})" ]`);
+    await lab.run({ node, argv: ["sh", "-c", off] });
+    try {
+      await lab.hold({ node, program: "agent", held: false });
+      await until(node, `asking ${pod}`);
+    } finally {
+      await lab.run({ node, argv: ["sh", "-c", on] });
+    }
+  }
+
+  /** Waits until the condition holds on the node. */
+  async function until(node: string, condition: string): Promise<void> {
+    const script = `${calling}\nuntil ${condition}; do sleep 0.02; done`;
+    await lab.run({ node, argv: ["timeout", "120", "sh", "-c", script] });
   }
 
   /** A Pod comes, answers and goes. */
-  async function live(node: string, pod: string, running: () => Promise<void> = async () => {}): Promise<void> {
+  async function live(node: string, pod: string, running?: () => Promise<void>): Promise<void> {
     await client.create("v1/pods", podOn(node, pod));
+    await liveOn(node, pod, running);
+  }
+
+  async function liveOn(node: string, pod: string, running: () => Promise<void> = async () => {}): Promise<void> {
     const ip = await untilPod(pod, (object) => (ready(object) ? textAt(object, "status", "podIP") : undefined));
     assert.match(ip, /^172\.18\.30\./);
     // A Pod without probes is Ready a moment before its server listens.
