@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
-import { codeOf, SpiderError } from "#base";
+import { codeOf, readBody, SpiderError } from "#base";
 
 /** One request to a path. */
 export interface ApiRequest {
@@ -133,21 +133,16 @@ async function answer(
       throw new HttpError(405, `${request.method} is not served here, but ${methods.join(", ")}`);
     }
     if (route === undefined) throw new HttpError(404, `unknown path; there are ${Object.keys(routes).join(", ")}`);
-    return { status: 200, body: await route({ query, body: await readBody(request), signal }) };
+    return { status: 200, body: await route({ query, body: await readJson(request), signal }) };
   } catch (error) {
     return { status: error instanceof HttpError ? error.status : 500, body: sentenceOf(error) };
   }
 }
 
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > bodyBytesMax) throw new HttpError(413, `a body may have ${bodyBytesMax} bytes`);
-    chunks.push(chunk);
-  }
-  const text = Buffer.concat(chunks).toString();
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const body = await readBody(request, bodyBytesMax);
+  if (body === undefined) throw new HttpError(413, `a body may have ${bodyBytesMax} bytes`);
+  const text = body.toString();
   if (text.trim() === "") return undefined;
   try {
     return JSON.parse(text);

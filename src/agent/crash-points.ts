@@ -1,5 +1,6 @@
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { readIfThere } from "#base";
 
 /**
  * A file in the run directory. `ADD claim:after` kills the agent at that point, once; `ADD claim:after 2` when it gets there for
@@ -12,20 +13,13 @@ export function crashPoints(runDir: string): (verb: string, point: string) => vo
   const path = join(runDir, file);
   let reached = 0;
   return (verb, point) => {
-    const wanted = readIfThere(path);
-    const [ofVerb, at, times = "1"] = (wanted ?? "").split(" ");
+    const [ofVerb, at, times = "1"] = String(readIfThere(path) ?? "")
+      .trim()
+      .split(" ");
     if (ofVerb !== verb || at !== point) return;
     reached += 1;
     if (reached < Number(times)) return;
     rmSync(path);
     process.kill(process.pid, "SIGKILL");
   };
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return undefined;
-  }
 }

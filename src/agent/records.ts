@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, removeFile, SpiderError, writeState, writeStateFile } from "#base";
+import { codeOf, isJsonObject, removeFile, SpiderError, writeState, writeStateFile } from "#base";
 import { bootId, readNetnsId, sameNetns } from "#linux";
 
 /** One delegate of a sandbox as ADD resolved it. CNI demands that DEL uses the configuration of ADD. */
@@ -141,8 +141,7 @@ function readRecord(path: string): SandboxRecord | undefined {
 }
 
 function isRecord(value: unknown): value is SandboxRecord {
-  if (typeof value !== "object" || value === null || !("format" in value && "networks" in value)) return false;
-  return value.format === 1 && Array.isArray(value.networks);
+  return isJsonObject(value) && value["format"] === 1 && Array.isArray(value["networks"]);
 }
 
 /** The record's namespace is still the one in which ADD worked, in the same boot. */

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { SpiderError } from "./errors.ts";
+import { isJsonObject } from "./json.ts";
 import { type LogLevel, logLevels } from "./log.ts";
 
 /**
@@ -49,7 +50,7 @@ export class Environment {
     const value = this.text(name);
     if (value === "") return undefined;
     const parsed = parseOrUndefined(value);
-    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed;
+    if (isJsonObject(parsed)) return parsed;
     this.wrong.push(`${name} is ${JSON.stringify(value)}, a JSON object is needed`);
     return undefined;
   }

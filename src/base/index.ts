@@ -3,11 +3,13 @@
  * about networks or Kubernetes. Imports nothing of ours. Anyone may import it.
  */
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
+export { readBody } from "./body.ts";
 export { abortable, type Clock, never, type Signal, sleepBy, systemClock, withTimeout } from "./clock.ts";
 export { Environment } from "./environment.ts";
 export { assertNever, codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
 export { FairQueue } from "./fair-queue.ts";
 export { Index } from "./indexed.ts";
+export { isJsonObject, type JsonObject } from "./json.ts";
 export { KeyedLock } from "./lock.ts";
 export { createLogger, type Logger, type LogLevel, silentLogger } from "./log.ts";
 export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from "./metrics.ts";

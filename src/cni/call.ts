@@ -1,9 +1,10 @@
+import type { JsonObject } from "#base";
 import { formatArgs, parseArgs, podOf } from "./args.ts";
 import { CniError, cniCodes } from "./errors.ts";
 import { formatJson, kindOf, parseJsonObject } from "./json.ts";
 import { stdinBytesMax } from "./limits.ts";
 import { decodeResult } from "./result.ts";
-import { type CniRequest, type CniResult, type JsonObject, type PluginConfig, type Verb, verbs } from "./types.ts";
+import { type CniRequest, type CniResult, type PluginConfig, type Verb, verbs } from "./types.ts";
 import { checkContainerId, checkIfName, checkNetworkName } from "./validate.ts";
 import { compareVersions, impliedVersion, supportedVersions } from "./versions.ts";
 

@@ -1,6 +1,5 @@
-import { formatError, SpiderError } from "#base";
+import { formatError, type JsonObject, SpiderError } from "#base";
 import { errorTextMax } from "./limits.ts";
-import type { JsonObject } from "./types.ts";
 
 /**
  * The error numbers of the CNI specification (section "Error"), which reserves 1 to 99. By custom, plugins answer 999

@@ -1,6 +1,7 @@
+import { isJsonObject } from "#base";
 import type { PluginOutput } from "./call.ts";
 import { CniError, cniCodes } from "./errors.ts";
-import { isJsonObject, parseJsonObject } from "./json.ts";
+import { parseJsonObject } from "./json.ts";
 import { decodeResult, emptyResult } from "./result.ts";
 import type { CniResult, Verb } from "./types.ts";
 

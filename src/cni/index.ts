@@ -3,11 +3,12 @@
  * frames between shim and agent, and `Ipam`, the interface of address management. The module is pure: it touches no file,
  * socket or process, and knows no plugin. Every later module and the lab may import it.
  */
+export { isJsonObject, type JsonObject } from "#base";
 export { decodeCall, encodeEnv, failureOutput, type PluginOutput, type RawCall, successOutput } from "./call.ts";
 export { CniError, cniCodes } from "./errors.ts";
 export { decodeOutput } from "./foreign.ts";
 export { type ExecFrame, encodeFrame, type Frame, FrameReader, noSuchPlugin } from "./frames.ts";
-export { formatJson, isJsonObject, parseJson, parseJsonObject } from "./json.ts";
+export { formatJson, parseJson, parseJsonObject } from "./json.ts";
 export { stdinBytesMax } from "./limits.ts";
 export {
   appendPlugins,
@@ -32,7 +33,6 @@ export {
   type CniRoute,
   type ForeignPlugin,
   type Ipam,
-  type JsonObject,
   type PluginConfig,
   type PodRef,
   type Probe,

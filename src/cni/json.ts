@@ -1,6 +1,6 @@
+import { isJsonObject, type JsonObject } from "#base";
 import { CniError, cniCodes } from "./errors.ts";
 import { jsonDepthMax } from "./limits.ts";
-import type { JsonObject } from "./types.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -30,11 +30,6 @@ export function objectOf(value: unknown, what: string): JsonObject {
   throw new CniError(cniCodes.decode, `failed to decode ${what}`, {
     text: `expected an object, found ${kindOf(value)}`,
   });
-}
-
-/** True for an object of JSON: neither null nor an array. */
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The kind of a JSON value, in words for errors: `an array`, `a number`. */

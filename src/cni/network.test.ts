@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import type { JsonObject } from "#base";
 import { CniError } from "./errors.ts";
 import { pluginsMax } from "./limits.ts";
 import { appendPlugins, decodeNetwork, pluginInput, validAttachments } from "./network.ts";
 import { decodeResult } from "./result.ts";
-import type { JsonObject } from "./types.ts";
 
 const list = { cniVersion: "1.0.0", name: "net", plugins: [{ type: "macvlan", mtu: 1400 }, { type: "tuning" }] };
 

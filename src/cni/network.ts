@@ -1,8 +1,9 @@
+import { isJsonObject, type JsonObject } from "#base";
 import { CniError, cniCodes } from "./errors.ts";
-import { isJsonObject, kindOf, objectOf, parseJsonObject } from "./json.ts";
+import { kindOf, objectOf, parseJsonObject } from "./json.ts";
 import { pluginsMax } from "./limits.ts";
 import { encodeResult } from "./result.ts";
-import type { CniResult, JsonObject } from "./types.ts";
+import type { CniResult } from "./types.ts";
 import { checkNetworkName } from "./validate.ts";
 import { impliedVersion, resultVersions } from "./versions.ts";
 

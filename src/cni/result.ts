@@ -1,8 +1,9 @@
+import { isJsonObject, type JsonObject } from "#base";
 import { formatIp, formatPrefix, type Ip, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { CniError, cniCodes } from "./errors.ts";
-import { isJsonObject, kindOf, objectOf } from "./json.ts";
+import { kindOf, objectOf } from "./json.ts";
 import { resultItemsMax } from "./limits.ts";
-import type { CniDns, CniInterface, CniIp, CniResult, CniRoute, JsonObject } from "./types.ts";
+import type { CniDns, CniInterface, CniIp, CniResult, CniRoute } from "./types.ts";
 import { type ResultVersion, resultVersions } from "./versions.ts";
 
 /** The result of verbs that have none, such as DEL and CHECK. */

@@ -1,8 +1,5 @@
-import type { Signal, Steps } from "#base";
+import type { JsonObject, Signal, Steps } from "#base";
 import type { Ip, Prefix } from "#ip";
-
-/** An object of a JSON document, before it is decoded. */
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The verbs that carry a network configuration. VERSION does not, and never leaves the shim. */
 export const verbs = ["ADD", "DEL", "CHECK", "GC", "STATUS"] as const;

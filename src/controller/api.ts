@@ -1,4 +1,4 @@
-import type { Signal } from "#base";
+import { isJsonObject, type Signal } from "#base";
 import type { Candidate } from "./collector/collector.ts";
 import type { PoolCounts } from "./gauges.ts";
 import type { HttpAnswer, HttpRoutes } from "./http.ts";
@@ -56,8 +56,8 @@ function readDryRun(text: string): boolean | undefined {
   if (text.trim() === "") return false;
   try {
     const body: unknown = JSON.parse(text);
-    if (typeof body !== "object" || body === null || Array.isArray(body)) return undefined;
-    const { dryRun = false, ...rest } = body as Readonly<Record<string, unknown>>;
+    if (!isJsonObject(body)) return undefined;
+    const { dryRun = false, ...rest } = body;
     return typeof dryRun === "boolean" && Object.keys(rest).length === 0 ? dryRun : undefined;
   } catch {
     return undefined;

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { formatError, type Logger, type Signal } from "#base";
+import { formatError, type Logger, readBody, type Signal } from "#base";
 import type { TlsSource } from "./certificates/serving.ts";
 
 /** An AdmissionReview holds two objects of at most 1.5 MiB each. */
@@ -103,17 +103,8 @@ async function answer(routes: HttpRoutes, request: IncomingMessage, o: Signal): 
   const route = routes[(request.url ?? "").split("?", 1)[0] ?? ""];
   if (route === undefined) return { status: 404, body: "unknown path" };
   if (request.method !== route.method) return { status: 405, body: `only ${route.method} is served` };
-  const text = route.method === "GET" ? "" : await readBody(request);
-  return text === undefined ? { status: 413, body: `more than ${bodyBytesMax} bytes` } : route.answer(text, o);
-}
-
-async function readBody(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes > bodyBytesMax) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, bytes).toString("utf8");
+  const body = route.method === "GET" ? Buffer.alloc(0) : await readBody(request, bodyBytesMax);
+  return body === undefined
+    ? { status: 413, body: `more than ${bodyBytesMax} bytes` }
+    : route.answer(body.toString("utf8"), o);
 }

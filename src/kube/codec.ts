@@ -1,4 +1,4 @@
-import { SpiderError } from "#base";
+import { isJsonObject, readBody, SpiderError } from "#base";
 import { ApiStatusError, type Attempt } from "./errors.ts";
 import { spansOfItems } from "./items.ts";
 import { lineError } from "./lines.ts";
@@ -27,16 +27,9 @@ export async function readText(body: AsyncIterable<Uint8Array>, maxBytes: number
 
 /** The whole body. Throws `API_ANSWER_TOO_LARGE` beyond `maxBytes`. */
 export async function readBytes(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) {
-      throw new SpiderError("API_ANSWER_TOO_LARGE", "the API server's answer is too large", { details: { maxBytes } });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, bytes);
+  const bytes = await readBody(body, maxBytes);
+  if (bytes !== undefined) return bytes;
+  throw new SpiderError("API_ANSWER_TOO_LARGE", "the API server's answer is too large", { details: { maxBytes } });
 }
 
 /** Throws `API_ANSWER_INVALID` if the text is not JSON. */
@@ -61,7 +54,7 @@ export function decodePage<T extends KubeObject>(bytes: Buffer, attempt: Attempt
   const rest =
     array === undefined ? text(0, bytes.length) : `${text(0, array.start)}[]${text(array.end, bytes.length)}`;
   const value = decodeJson(rest, attempt);
-  if (!isRecord(value) || !isRecord(value["metadata"])) throw invalidAnswer(attempt, "a list", value);
+  if (!isJsonObject(value) || !isJsonObject(value["metadata"])) throw invalidAnswer(attempt, "a list", value);
   const { resourceVersion, continue: token } = value["metadata"];
   const isList = array !== undefined || (value["items"] ?? undefined) === undefined;
   if (typeof resourceVersion !== "string" || !isList) throw invalidAnswer(attempt, "a list", value);
@@ -80,12 +73,12 @@ export function decodeWatchLine<T extends KubeObject>(line: string, attempt: Att
   } catch (cause) {
     throw lineError("a line of the watch is not JSON", { ...attempt, line: line.slice(0, 200) }, cause);
   }
-  const type = isRecord(value) ? value["type"] : undefined;
-  const object = isRecord(value) ? value["object"] : undefined;
+  const type = isJsonObject(value) ? value["type"] : undefined;
+  const object = isJsonObject(value) ? value["object"] : undefined;
   if (type === "ERROR") throw statusError(object, { attempt, status: 500 });
-  if (type === "BOOKMARK" && isRecord(object) && isRecord(object["metadata"])) {
+  if (type === "BOOKMARK" && isJsonObject(object) && isJsonObject(object["metadata"])) {
     const { resourceVersion, annotations } = object["metadata"];
-    const endsList = isRecord(annotations) && annotations["k8s.io/initial-events-end"] === "true";
+    const endsList = isJsonObject(annotations) && annotations["k8s.io/initial-events-end"] === "true";
     if (typeof resourceVersion === "string" && resourceVersion !== "")
       return { type, resourceVersion, ...(endsList && { endsList }) };
   } else if ((type === "ADDED" || type === "MODIFIED" || type === "DELETED") && isKubeObject(object)) {
@@ -100,7 +93,7 @@ export function statusError(
   answer: { readonly attempt: Attempt; readonly status: number; readonly retryAfterMs?: number | undefined },
 ): ApiStatusError {
   const body: Readonly<Record<string, unknown>> = isStatus(value) ? value : {};
-  const details = isRecord(body["details"]) ? body["details"] : {};
+  const details = isJsonObject(body["details"]) ? body["details"] : {};
   const seconds = details["retryAfterSeconds"];
   return new ApiStatusError(answer.attempt, {
     status: typeof body["code"] === "number" ? body["code"] : answer.status,
@@ -112,15 +105,11 @@ export function statusError(
 
 /** True for the server's own Status: a 404 without one comes from an address that it does not serve. */
 export function isStatus(value: unknown): value is Readonly<Record<string, unknown>> {
-  return isRecord(value) && value["kind"] === "Status";
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return isJsonObject(value) && value["kind"] === "Status";
 }
 
 function isKubeObject(value: unknown): value is KubeObject {
-  if (!isRecord(value) || !isRecord(value["metadata"])) return false;
+  if (!isJsonObject(value) || !isJsonObject(value["metadata"])) return false;
   const { name, resourceVersion } = value["metadata"];
   return typeof name === "string" && typeof resourceVersion === "string" && resourceVersion !== "";
 }

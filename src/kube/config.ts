@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
-import { SpiderError } from "#base";
+import { isJsonObject, SpiderError } from "#base";
 
 /** Text given in the configuration itself, or a file that is read again when it changes. */
 export type Source =
@@ -121,18 +121,18 @@ function parseYaml(path: string): Fields {
   } catch (cause) {
     throw invalid("the kubeconfig is not YAML", { path }, cause);
   }
-  if (!isFields(value)) throw invalid("the kubeconfig is not a map", { path });
+  if (!isJsonObject(value)) throw invalid("the kubeconfig is not a map", { path });
   return value;
 }
 
 /** The part `field` of the entry `name` in the list `list`. */
 function named(file: Fields, list: string, name: string, field: string, path: string): Fields {
   const entries = file[list];
-  const entry = Array.isArray(entries) ? entries.find((one) => isFields(one) && one["name"] === name) : undefined;
-  const part = isFields(entry) ? entry[field] : undefined;
-  if (isFields(part)) return part;
+  const entry = Array.isArray(entries) ? entries.find((one) => isJsonObject(one) && one["name"] === name) : undefined;
+  const part = isJsonObject(entry) ? entry[field] : undefined;
+  if (isJsonObject(part)) return part;
   const known = Array.isArray(entries)
-    ? entries.flatMap((one) => (isFields(one) ? (text(one, "name") ?? []) : []))
+    ? entries.flatMap((one) => (isJsonObject(one) ? (text(one, "name") ?? []) : []))
     : [];
   throw invalid("the kubeconfig lacks an entry", { path, list, name, known });
 }
@@ -140,10 +140,6 @@ function named(file: Fields, list: string, name: string, field: string, path: st
 function text(fields: Fields, name: string): string | undefined {
   const value = fields[name];
   return typeof value === "string" && value !== "" ? value : undefined;
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function readText(path: string): string {

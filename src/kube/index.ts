@@ -22,6 +22,7 @@ export { EventRecorder, type EventSubject, type EventText, nodeSubject, subjectO
 export { isMirrorPod, isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./pod.ts";
 export {
   apiVersionOf,
+  controllerOf,
   type Draft,
   type KubeObject,
   keyOf,
@@ -29,6 +30,7 @@ export {
   type ObjectMeta,
   type ObjectRef,
   type OwnerReference,
+  parseApiVersion,
   parseKey,
   type Resource,
 } from "./resource.ts";

@@ -73,6 +73,17 @@ export function apiVersionOf({ group, version }: Resource<KubeObject>): string {
   return group === "" ? version : `${group}/${version}`;
 }
 
+/** The inverse of {@link apiVersionOf}. */
+export function parseApiVersion(apiVersion: string): { readonly group: string; readonly version: string } {
+  const slash = apiVersion.indexOf("/");
+  return { group: slash < 0 ? "" : apiVersion.slice(0, slash), version: apiVersion.slice(slash + 1) };
+}
+
+/** The one owner that manages the object, if there is any. */
+export function controllerOf({ metadata }: Pick<KubeObject, "metadata">): OwnerReference | undefined {
+  return metadata.ownerReferences?.find(({ controller }) => controller === true);
+}
+
 /** The key of an object in stores and queues: `namespace/name`, or `name` of a cluster-scoped one. */
 export function keyOf({ namespace, name }: ObjectRef): string {
   return namespace === undefined || namespace === "" ? name : `${namespace}/${name}`;

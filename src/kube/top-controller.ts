@@ -1,7 +1,15 @@
 import type { Signal } from "#base";
 import type { KubeClient } from "./client.ts";
 import { jobs, type Pod, replicaSets } from "./core.ts";
-import { type KubeObject, metadataOf, type ObjectRef, type OwnerReference, type Resource } from "./resource.ts";
+import {
+  controllerOf,
+  type KubeObject,
+  metadataOf,
+  type ObjectRef,
+  type OwnerReference,
+  parseApiVersion,
+  type Resource,
+} from "./resource.ts";
 
 /** The outermost owner that users know: the Deployment, not its ReplicaSet; the CronJob, not its Job. */
 export interface TopController {
@@ -72,18 +80,7 @@ function isKind({ apiVersion, kind }: OwnerReference, wanted: string): boolean {
   return `${apiVersion} ${kind}` === wanted;
 }
 
-function controllerOf({ metadata }: KubeObject): OwnerReference | undefined {
-  return metadata.ownerReferences?.find(({ controller }) => controller === true);
-}
-
 function facts({ apiVersion, kind, name, uid }: OwnerReference, namespace: string): TopController {
-  const slash = apiVersion.indexOf("/");
-  return {
-    apiGroup: slash < 0 ? "" : apiVersion.slice(0, slash),
-    apiVersion: apiVersion.slice(slash + 1),
-    kind,
-    namespace,
-    name,
-    uid,
-  };
+  const { group, version } = parseApiVersion(apiVersion);
+  return { apiGroup: group, apiVersion: version, kind, namespace, name, uid };
 }

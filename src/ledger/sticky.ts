@@ -1,5 +1,5 @@
 import type { Settings } from "#api";
-import type { OwnerReference, Pod } from "#kube";
+import { controllerOf, type OwnerReference, type Pod } from "#kube";
 import type { Claim, Holder } from "./claim.ts";
 
 const statefulSet = "apps/v1/StatefulSet";
@@ -14,10 +14,11 @@ export interface StickyOwner extends Required<Pick<Holder, "owner" | "sticky">> 
 
 /** The owner that keeps the Pod's addresses; undefined if they are released with the Pod. */
 export function stickyOwnerOf(
-  { metadata }: Pod,
+  pod: Pod,
   settings: Pick<Settings, "enableStatefulSet" | "enableKubevirtStaticIP">,
 ): StickyOwner | undefined {
-  const controller = metadata.ownerReferences?.find((owner) => owner.controller === true);
+  const { metadata } = pod;
+  const controller = controllerOf(pod);
   if (controller === undefined) return undefined;
   const owner = { text: ownerText(controller, metadata.namespace ?? ""), uid: controller.uid };
   switch (kindOf(owner.text)) {

@@ -2,7 +2,13 @@ import { annotations as ours } from "#api";
 import { CniError, cniCodes, decodeNetwork, isJsonObject, type JsonObject, type Network } from "#cni";
 import { deviceInfoFile } from "./device-info.ts";
 import { auxiliaryChain, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
-import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
+import {
+  defaultNetworkAnnotation,
+  networksAnnotation,
+  nicNameOf,
+  parseDefaultNetwork,
+  parseNetworks,
+} from "./selection.ts";
 import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Delegate, NetworkSelection } from "./types.ts";
 
@@ -41,7 +47,7 @@ export function planDelegates({ settings, source, ifName, pod }: PlanInput): rea
     ...one,
     network: mergeCniArgs(one.network, one.selection?.cniArgs),
     master: position === 0,
-    ifName: one.selection?.interface ?? (position === 0 ? ifName : `net${position}`),
+    ifName: position === 0 ? (one.selection?.interface ?? ifName) : nicNameOf(one.selection ?? {}, position),
   }));
   checkInterfaces(delegates);
   checkDefaultRouteNic(delegates, annotations[ours.defaultRouteNic]);

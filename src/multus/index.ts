@@ -10,7 +10,13 @@ export { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs, withou
 export { clusterNetworkKey, netAttachDefOf, slotOf } from "./net-attach-def.ts";
 export { networkNotFound, resolveSelection } from "./resolve.ts";
 export { applyDefaultRoutes, type DefaultRoutePlan, planDefaultRoutes } from "./routes.ts";
-export { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
+export {
+  defaultNetworkAnnotation,
+  networksAnnotation,
+  nicNameOf,
+  parseDefaultNetwork,
+  parseNetworks,
+} from "./selection.ts";
 export { decodeSettings, type MultusSettings } from "./settings.ts";
 export { type Attached, addressesOfStatus, formatNetworkStatus, networkStatusAnnotation } from "./status.ts";
 export type { ConfigSource, Delegate, NetworkSelection } from "./types.ts";

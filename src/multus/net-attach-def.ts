@@ -1,4 +1,10 @@
-import { defaultNetworkAnnotation, networksAnnotation, parseDefaultNetwork, parseNetworks } from "./selection.ts";
+import {
+  defaultNetworkAnnotation,
+  networksAnnotation,
+  nicNameOf,
+  parseDefaultNetwork,
+  parseNetworks,
+} from "./selection.ts";
 
 /**
  * The position of a NIC among the NICs of a Pod: 0 for the default network, k for the k-th network of the annotation, whatever
@@ -9,7 +15,7 @@ export function slotOf(
   pod: { readonly namespace: string; readonly annotations: Readonly<Record<string, string>> },
 ): number | undefined {
   const selected = parseNetworks(pod.annotations[networksAnnotation] ?? "", pod.namespace);
-  const at = selected.findIndex((one, index) => (one.interface ?? `net${index + 1}`) === nic);
+  const at = selected.findIndex((one, index) => nicNameOf(one, index + 1) === nic);
   return at >= 0 ? at + 1 : nic === "eth0" ? 0 : undefined;
 }
 
@@ -25,7 +31,7 @@ export function netAttachDefOf(
 ): string | undefined {
   const { [networksAnnotation]: networks = "", [defaultNetworkAnnotation]: byPod = "" } = pod.annotations;
   const selected = parseNetworks(networks, pod.namespace);
-  const found = selected.find((one, at) => (one.interface ?? `net${at + 1}`) === nic);
+  const found = selected.find((one, at) => nicNameOf(one, at + 1) === nic);
   if (found !== undefined) return `${found.namespace}/${found.name}`;
   if (byPod.trim() !== "") {
     const selection = parseDefaultNetwork(byPod, cluster.namespace);

@@ -28,6 +28,11 @@ export function parseDefaultNetwork(text: string, multusNamespace: string): Netw
   return fail(defaultNetworkAnnotation, { found: `${more.length + (first ? 1 : 0)} networks`, allowed: "exactly one" });
 }
 
+/** The name of a selected network's NIC in the Pod; `position` counts the Pod's NICs, the default network's is 0. */
+export function nicNameOf({ interface: name }: Pick<NetworkSelection, "interface">, position: number): string {
+  return name ?? `net${position}`;
+}
+
 function parse(text: string, namespace: string, annotation: string): readonly NetworkSelection[] {
   if (text.length > annotationBytesMax) {
     fail(annotation, { found: `${text.length} characters`, allowed: `at most ${annotationBytesMax}` });

@@ -1,4 +1,4 @@
-import { CniError, cniCodes, type JsonObject } from "#cni";
+import { CniError, cniCodes, isJsonObject, type JsonObject } from "#cni";
 
 /** The error for a configuration value that cannot be used. `field` is its path from the configuration's top. */
 export function invalid(field: string, value: unknown, allowed: string): CniError {
@@ -31,7 +31,7 @@ export function textAt(object: JsonObject, key: string, path: string = key): str
 export function objectAt(object: JsonObject, key: string, path: string = key): JsonObject {
   const value = object[key];
   if (value === undefined || value === null) return {};
-  if (typeof value === "object" && !Array.isArray(value)) return value as JsonObject;
+  if (isJsonObject(value)) return value;
   throw invalid(path, value, "an object");
 }
 
@@ -39,7 +39,7 @@ export function objectAt(object: JsonObject, key: string, path: string = key): J
 export function objectsAt(object: JsonObject, key: string, path: string = key): readonly JsonObject[] {
   const value = object[key];
   if (value === undefined || value === null) return [];
-  if (Array.isArray(value) && value.every((one) => typeof one === "object" && one !== null)) return value;
+  if (Array.isArray(value) && value.every(isJsonObject)) return value;
   throw invalid(path, value, "a list of objects");
 }
 

@@ -1,4 +1,4 @@
-import { SpiderError } from "#base";
+import { isJsonObject, SpiderError } from "#base";
 import type { Draft } from "#kube";
 import { annotations } from "../annotations.ts";
 import type { CoordinatorOverrides } from "../coordinator/types.ts";
@@ -200,9 +200,7 @@ function compact(plugin: Plugin): Plugin {
 function sortedJson(config: SpiderMultusConfig, field: string, text: string): Plugin {
   try {
     return JSON.parse(text, (_key, value: unknown) =>
-      typeof value === "object" && value !== null && !Array.isArray(value)
-        ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-        : value,
+      isJsonObject(value) ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))) : value,
     ) as Plugin;
   } catch (error) {
     throw invalidConfig(config, field, "it is not JSON", error);

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { isJsonObject } from "#base";
 import { annotations } from "../annotations.ts";
 import { checkCoordinatorBlock } from "../coordinator/rules.ts";
 import type { NetworkAttachmentDefinition } from "../network/types.ts";
@@ -394,16 +395,10 @@ function annotation(key: string): string {
 /** Whether the value is a CNI configuration: one plugin, or a list of plugins. */
 function isNetwork(value: unknown): boolean {
   if (isPlugin(value)) return true;
-  const plugins = typeof value === "object" && value !== null && "plugins" in value ? value.plugins : undefined;
+  const plugins = isJsonObject(value) ? value["plugins"] : undefined;
   return Array.isArray(plugins) && plugins.length > 0 && plugins.every(isPlugin);
 }
 
 function isPlugin(value: unknown): boolean {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "type" in value &&
-    typeof value.type === "string" &&
-    value.type !== ""
-  );
+  return isJsonObject(value) && typeof value["type"] === "string" && value["type"] !== "";
 }

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
+import { isJsonObject } from "#base";
 import type { JsonPatchOperation } from "#kube";
 
 /** RFC 6902 operations that turn `before` into `after`, both plain JSON. Lists are replaced as a whole. */
 export function jsonPatch(before: unknown, after: unknown, path = ""): readonly JsonPatchOperation[] {
   if (isDeepStrictEqual(before, after)) return [];
-  if (!isRecord(before) || !isRecord(after)) return [{ op: "replace", path, value: after }];
+  if (!isJsonObject(before) || !isJsonObject(after)) return [{ op: "replace", path, value: after }];
   const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
   // JSON omits undefined values. Inherited properties do not count either: "toString" can be a label's key.
   const has = (object: object, key: string) => Object.hasOwn(object, key) && Reflect.get(object, key) !== undefined;
@@ -13,8 +14,4 @@ export function jsonPatch(before: unknown, after: unknown, path = ""): readonly 
     if (!has(after, key)) return has(before, key) ? [{ op: "remove", path: at }] : [];
     return has(before, key) ? jsonPatch(before[key], after[key], at) : [{ op: "add", path: at, value: after[key] }];
   });
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -8,6 +8,7 @@ import {
   type MultusSettings,
   type NetworkSelection,
   networksAnnotation,
+  nicNameOf,
   parseDefaultNetwork,
   parseNetworks,
   planDefaultRoutes,
@@ -98,7 +99,7 @@ function askedNetworks(facts: Facts, source: ConfigSource): readonly NicReport[]
   const selected = readable(() => parseNetworks(networks, namespace));
   const asked = [
     ...byDefault.map((one) => ({ ...one, nic: "eth0" })),
-    ...selected.map((one, at) => ({ ...one, nic: one.interface ?? `net${at + 1}` })),
+    ...selected.map((one, at) => ({ ...one, nic: nicNameOf(one, at + 1) })),
   ];
   return asked.map(({ nic, ...selection }): NicReport => {
     const bare = { nic, network: `${selection.namespace}/${selection.name}`, managed: false, decisions: [], pools: [] };

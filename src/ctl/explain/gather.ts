@@ -22,6 +22,7 @@ import { asksForOwner, type PoolView, poolView, subnetAnnotationKeys, workloadKi
 import {
   type CoreEvent,
   configMaps,
+  controllerOf,
   events,
   type KubeClient,
   type KubeObject,
@@ -206,7 +207,7 @@ async function ownerOf(
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<Facts["owner"]> {
-  const isOwned = stored.metadata.ownerReferences?.some(({ controller }) => controller === true) ?? false;
+  const isOwned = controllerOf(stored) !== undefined;
   // A command has to change the template, not the Pod: the owner is of interest whether selection asks or not.
   return isOwned || asksForOwner(stored.metadata, pools.values())
     ? new TopControllers(client).of(stored, { signal })

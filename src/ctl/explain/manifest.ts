@@ -1,6 +1,6 @@
 import { SpiderError } from "#base";
 import { isJsonObject } from "#cni";
-import type { OwnerReference, TopController } from "#kube";
+import { type OwnerReference, parseApiVersion, type TopController } from "#kube";
 import type { Manifest } from "../manifests.ts";
 import { memberOf, podKinds, templateIn } from "../pod-template.ts";
 
@@ -67,7 +67,7 @@ function podOf(manifest: Manifest, filename: string, defaultNamespace: string): 
 }
 
 function ownerOf(apiVersion: string, kind: string, namespace: string, name: string): TopController {
-  const [version = "", group = ""] = apiVersion.split("/").toReversed();
+  const { group, version } = parseApiVersion(apiVersion);
   return { apiGroup: group, apiVersion: version, kind, namespace, name, uid: "" };
 }
 

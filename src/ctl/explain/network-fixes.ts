@@ -1,5 +1,6 @@
 import { annotations as ours } from "#api";
 import { isJsonObject } from "#cni";
+import { controllerOf } from "#kube";
 import { clusterNetworkKey, defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
 import { nearest } from "../nearest.ts";
 import type { Facts } from "./facts.ts";
@@ -86,7 +87,7 @@ function pluginFix({ pod }: Facts, code: string, sentence: string): readonly Fix
 function editFix({ nads }: Facts, sentence: string): readonly Fix[] {
   const [key, nad] = [...nads].find(([one]) => isAbout(sentence, one)) ?? [];
   if (key === undefined) return [];
-  const { kind, name } = nad?.metadata.ownerReferences?.find(({ controller }) => controller === true) ?? {};
+  const { kind, name } = (nad && controllerOf(nad)) ?? {};
   const [namespace = "", own = ""] = key.split("/");
   const [resource, object] =
     kind === "SpiderMultusConfig" ? ["spidermultusconfig", name ?? own] : ["network-attachment-definition", own];

@@ -24,14 +24,14 @@ import {
 } from "#api";
 import { SpiderError } from "#base";
 import { compareIp } from "#ip";
-import { type WorkloadObject, workloadKindOf } from "#ipam";
+import type { WorkloadObject } from "#ipam";
 import { apiVersionOf, type KubeObject, keyOf, type ObjectMeta, type OwnerReference, type Pod } from "#kube";
 import { isHeld } from "#ledger";
 import type { Manifest } from "../manifests.ts";
 import { templateIn } from "../pod-template.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
 import { applied } from "./merge.ts";
-import type { Change, StoredWorkload } from "./state.ts";
+import { type Change, kindOf, type StoredWorkload } from "./state.ts";
 import { type World, workloadKey } from "./world.ts";
 
 /** An object of the change that admission would refuse. */
@@ -325,9 +325,8 @@ class Admission implements Admitted {
   }
 
   #workloadKeyOf(manifest: Manifest): string | undefined {
-    const [version = "", group = ""] = (manifest.apiVersion ?? "").split("/").toReversed();
-    const { kind = "" } = manifest;
-    if (workloadKindOf({ apiGroup: group, apiVersion: version, kind }) === undefined) return undefined;
+    const { apiVersion = "", kind = "" } = manifest;
+    if (kindOf({ apiVersion, kind }) === undefined) return undefined;
     return workloadKey({
       kind,
       metadata: { uid: "", resourceVersion: "", name: "", ...this.#placed(manifest).metadata },

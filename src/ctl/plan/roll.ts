@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
-import { type WorkloadKind, workloadKindOf } from "#ipam";
+import type { WorkloadKind } from "#ipam";
 import { isPodAlive, keyOf, type Pod } from "#kube";
 import { asPod } from "./admit.ts";
 import { type Start, startOf, startPod } from "./start.ts";
-import type { StoredWorkload } from "./state.ts";
+import { kindOf, type StoredWorkload } from "./state.ts";
 import type { World } from "./world.ts";
 
 /** A Pod that the change creates and that would not get its addresses. */
@@ -79,11 +79,6 @@ function podsOf(world: World, { kind, metadata }: Pick<StoredWorkload, "kind" | 
     return owner?.kind === kind && owner.uid === metadata.uid && isPodAlive(pod);
   });
   return owned.toSorted((a, b) => a.metadata.name.localeCompare(b.metadata.name, "en", { numeric: true }));
-}
-
-function kindOf({ apiVersion, kind }: StoredWorkload): WorkloadKind | undefined {
-  const [version = "", group = ""] = apiVersion.split("/").toReversed();
-  return workloadKindOf({ apiGroup: group, apiVersion: version, kind });
 }
 
 function sameTemplate(kind: WorkloadKind, a: StoredWorkload, b: StoredWorkload): boolean {

@@ -8,10 +8,9 @@ import {
   planSubnet,
   type SubnetPlan,
   unusableFor,
-  workloadKindOf,
 } from "#ipam";
 import { parseOwner, partsOf, statefulSetFact } from "#ledger";
-import type { StoredWorkload } from "./state.ts";
+import { kindOf, type StoredWorkload } from "./state.ts";
 import { membersOf, type World } from "./world.ts";
 
 /** The most steps for one subnet. A few for each pool are enough; more would be a bug. */
@@ -71,8 +70,7 @@ function demandsIn(world: World): ReadonlyMap<string, Wanting> {
   if (!settings.enableSpiderSubnet || !settings.enableAutoPoolForApplication) return new Map();
   return new Map(
     [...world.workloads.values()].map((workload) => {
-      const [version = "", group = ""] = workload.apiVersion.split("/").toReversed();
-      const kind = workloadKindOf({ apiGroup: group, apiVersion: version, kind: workload.kind });
+      const kind = kindOf(workload);
       const demands = kind && demandsOfWorkload(kind, workload, settings.redundantIpNumber);
       return [workload.metadata.uid, { workload, demands }];
     }),

@@ -1,6 +1,6 @@
 import type { NetworkAttachmentDefinition, SpiderIPPool, SpiderReservedIP, SpiderSubnet } from "#api";
-import type { WorkloadObject } from "#ipam";
-import type { KubeObject, Node, Pod } from "#kube";
+import { type WorkloadKind, type WorkloadObject, workloadKindOf } from "#ipam";
+import { type KubeObject, type Node, type Pod, parseApiVersion } from "#kube";
 import type { Claim } from "#ledger";
 import type { Installation } from "../explain/facts.ts";
 import type { Manifest } from "../manifests.ts";
@@ -10,6 +10,12 @@ export interface StoredWorkload extends WorkloadObject {
   /** `apps/v1`. */
   readonly apiVersion: string;
   readonly kind: string;
+}
+
+/** How a workload of this kind makes Pods; undefined if subnets do not know the kind. */
+export function kindOf({ apiVersion, kind }: Pick<StoredWorkload, "apiVersion" | "kind">): WorkloadKind | undefined {
+  const { group, version } = parseApiVersion(apiVersion);
+  return workloadKindOf({ apiGroup: group, apiVersion: version, kind });
 }
 
 /** All of a cluster that addresses depend on, as it was read. */
