@@ -17,7 +17,7 @@ export {
 export { autoPoolLabels, autoPoolName } from "./auto-pools.ts";
 export { judge, type Rejection } from "./checks.ts";
 export { type Choice, Chooser, type Evidence, type UsageSnapshot } from "./choice.ts";
-export { formatExhausted } from "./exhausted.ts";
+export { formatExhausted, formatShortage, type SetAside, type Shortage } from "./exhausted.ts";
 export { formatVerdict } from "./format.ts";
 export { asksForOwner, masterOf, networkPools, selectionFacts } from "./input.ts";
 export { outOfScope } from "./namespace-scope.ts";

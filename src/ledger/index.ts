@@ -31,5 +31,5 @@ export type { Claimed, ClaimRequest } from "./request.ts";
 export { reservedSets } from "./reserved.ts";
 export { endpointOf, type OwnerFact, parseOwner, type StickyOwner, statefulSetFact, stickyOwnerOf } from "./sticky.ts";
 export { isTakenOver, type TakenOver, takenOverDraft } from "./taken-over.ts";
-export { type PoolCondition, type PoolStatus, type PoolUse, poolStatus, poolUsage } from "./views.ts";
+export { type PoolCondition, type PoolStatus, type PoolUse, poolStatus, poolUsage, setAsideOf } from "./views.ts";
 export { type Wanted, wantedOf } from "./wanted.ts";

@@ -1,6 +1,6 @@
 import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
 import { claimName, type Ip, tryParseClaimName } from "#ip";
-import { type Evidence, formatExhausted, type PoolView } from "#ipam";
+import { type Evidence, formatExhausted, type PoolView, type Shortage } from "#ipam";
 import { type AuditWatcher, findLeaks } from "./audit.ts";
 import {
   type Claim,
@@ -300,12 +300,12 @@ export class Ledger {
   async #choose(request: ClaimRequest, o: Signal): Promise<Claim> {
     const again = await this.#createKept(request, o);
     if (again !== undefined) return again;
-    const exhausted: { readonly pool: PoolView; readonly evidence: Evidence }[] = [];
+    const exhausted: Shortage[] = [];
     for (const pool of request.pools) {
       const page = this.#book.open(pool, () => this.#heldIn(pool));
       const claim = await page.drawn(() => this.#chooseIn(page, pool, request, o), o);
       if ("uid" in claim) return claim;
-      exhausted.push({ pool, evidence: claim });
+      exhausted.push({ pool, allowed: claim.allowed, aside: page.aside });
     }
     const { message, fix } = formatExhausted(request.holder.nic, request.family, exhausted);
     throw new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { labelValue, type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
 import { abortable, type Clock, type Logger, type Signal } from "#base";
 import { type Family, type Ip, IpSet, tryParseClaimName } from "#ip";
-import { type Choice, Chooser, type Evidence, type PoolView, type UsageSnapshot } from "#ipam";
+import { type Choice, Chooser, type Evidence, type PoolView, type SetAside, type UsageSnapshot } from "#ipam";
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
-import { snapshotOf } from "./snapshot.ts";
+import { setAsideIn, snapshotOf } from "./snapshot.ts";
 import { Turns } from "./turns.ts";
 
 /**
@@ -112,6 +112,7 @@ export class Page {
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #drawnAtMs = Number.NEGATIVE_INFINITY;
   #usage: UsageSnapshot | undefined;
+  #aside: SetAside | undefined;
   /** The newest usage, until somebody chooses: among many nodes it is published far more often than one of them draws. */
   #unread: SpiderPoolUsage | undefined;
   #usageAtMs = Number.NEGATIVE_INFINITY;
@@ -129,6 +130,11 @@ export class Page {
 
   get family(): Family {
     return this.#pool.family;
+  }
+
+  /** How many addresses are set aside, by the newest usage. It has no part in the choice. */
+  get aside(): SetAside | undefined {
+    return this.#aside;
   }
 
   /** The chooser, with the newest usage. */
@@ -277,6 +283,7 @@ export class Page {
   #take(published: SpiderPoolUsage, { news }: { readonly news: boolean }): void {
     if (published.spec.poolUID !== this.#pool.uid) return;
     this.#unread = published;
+    this.#aside = setAsideIn(published);
     this.#usageAtMs = this.#options.clock.monotonicMs();
     if (!news) return;
     this.#newsAtMs = this.#usageAtMs;

@@ -1,6 +1,6 @@
 import type { SpiderPoolUsage } from "#api";
 import { type Family, parseIpSet } from "#ip";
-import type { UsageSnapshot } from "#ipam";
+import type { SetAside, UsageSnapshot } from "#ipam";
 
 /** Decodes a pool's published usage for a node. Throws if its addresses are not of the family. */
 export function snapshotOf({ spec }: SpiderPoolUsage, family: Family, node: string): UsageSnapshot {
@@ -11,4 +11,10 @@ export function snapshotOf({ spec }: SpiderPoolUsage, family: Family, node: stri
     cooling: parseIpSet(spec.cooling ?? [], family),
     share: rank >= 0 && ranks > 1 ? { rank, ranks } : undefined,
   };
+}
+
+/** How many of the pool's addresses are set aside, as it was published. */
+export function setAsideIn({ spec }: SpiderPoolUsage): SetAside {
+  const { quarantined = 0, quarantinedUntil, held = 0 } = spec;
+  return { quarantined, quarantinedUntil, held };
 }

@@ -65,6 +65,18 @@ describe("Ledger.claim() of a pool that is used up", () => {
     assert.equal(cluster.api.requests.filter(isList).length, 0);
   });
 
+  it("says how many of its addresses no Pod has, as far as that is published", async () => {
+    const other = await cluster.node("n2");
+    for (const pod of ["a", "b", "c", "d"]) await cluster.claim(other, requestOf(pod, [pool]));
+    const aside = { quarantined: 1, quarantinedUntil: "2026-01-01T00:05:00.000Z", held: 1 };
+    const spec = { poolUID: pool.uid, used: ["10.6.0.1-10.6.0.4"], ...aside };
+    cluster.api.apply(spiderPoolUsages, { metadata: { name: pool.name }, spec });
+    await assert.rejects(
+      cluster.claim(node, requestOf("e", [pool])),
+      /: all 4 addresses of IPPool pool-a are taken: 2 in use, 1 in quarantine until 2026-01-01T00:05:00\.000Z, 1 held$/,
+    );
+  });
+
   it("waits for the next usage before it is listed, and gives what has become free by then", async () => {
     const other = await cluster.node("n2");
     const { claim: held } = await cluster.claim(other, requestOf("a", [one]));

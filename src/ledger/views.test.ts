@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type Family, formatIp, type Ip, IpSet, ipFromValue, parseIpSet } from "#ip";
 import type { Claim } from "./claim.ts";
-import { poolStatus, poolUsage } from "./views.ts";
+import { poolStatus, poolUsage, setAsideOf } from "./views.ts";
 
 const pool = { name: "p", uid: "u", generation: 1 };
 const setOf = (family: Family, values: readonly number[]) =>
@@ -14,17 +14,17 @@ const setOf = (family: Family, values: readonly number[]) =>
 const usageOf = (set: IpSet, used: IpSet, reserved: IpSet) =>
   poolUsage(
     { ...pool, set },
-    { used, nodes: [] },
+    { used, nodes: [], aside: [] },
     { reserved, cooling: IpSet.empty(4), epoch: 1, now: new Date("2026-01-01T00:00:00Z") },
   );
 
-describe("poolStatus()", () => {
-  const claim = (value: number, spec: object): Claim => {
-    const ip = ipFromValue(4, BigInt(0x0a060000 + value));
-    const held = { purpose: "Sticky", poolUID: "u", podNamespace: "ns", podUID: `u${value}`, ...spec };
-    return { name: formatIp(ip), ip, uid: "", resourceVersion: "", spec: held as unknown as Claim["spec"] };
-  };
+function claim(value: number, spec: object): Claim {
+  const ip = ipFromValue(4, BigInt(0x0a060000 + value));
+  const held = { purpose: "Sticky", poolUID: "u", podNamespace: "ns", podUID: `u${value}`, ...spec };
+  return { name: formatIp(ip), ip, uid: "", resourceVersion: "", spec: held as unknown as Claim["spec"] };
+}
 
+describe("poolStatus()", () => {
   it("records Pods in the order of their addresses' text, a virtual machine by its own name", () => {
     const machine = "kubevirt.io/v1/VirtualMachineInstance/ns/vm";
     const claims = [
@@ -36,6 +36,24 @@ describe("poolStatus()", () => {
       poolStatus({ ...pool, set: parseIpSet(["10.6.0.1-10.6.0.20"], 4) }, { claims }).allocatedIPs,
       '{"10.6.0.1":{"pod":"ns/app","podUid":"u1"},"10.6.0.10":{"pod":"ns/web-0","podUid":"u10"},"10.6.0.2":{"pod":"ns/vm","podUid":"u2"}}',
     );
+  });
+});
+
+describe("setAsideOf()", () => {
+  it("counts what is held and in quarantine among the allowed addresses, and says which quarantine ends first", () => {
+    const quarantine = (until: string) => ({ purpose: "Quarantine", until });
+    const claims = [
+      claim(1, quarantine("2026-01-01T00:10:00.000Z")),
+      claim(2, quarantine("2026-01-01T00:05:00Z")),
+      claim(3, { purpose: "Hold", until: "2026-01-01T00:01:00Z" }),
+      claim(4, { purpose: "Pod" }),
+      claim(30, quarantine("2026-01-01T00:00:00Z")),
+    ];
+    assert.deepEqual(setAsideOf(claims, parseIpSet(["10.6.0.1-10.6.0.20"], 4)), {
+      quarantined: 2,
+      quarantinedUntil: "2026-01-01T00:05:00Z",
+      held: 1,
+    });
   });
 });
 

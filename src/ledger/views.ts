@@ -1,6 +1,6 @@
 import { labelValue, type SpiderIPPoolStatus, type SpiderPoolUsageSpec } from "#api";
 import { clampCount, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
-import type { PoolView } from "#ipam";
+import type { PoolView, SetAside } from "#ipam";
 import { type Claim, isHeld } from "./claim.ts";
 import { endpointOf } from "./sticky.ts";
 
@@ -21,6 +21,8 @@ export interface PoolUse {
   readonly claims: Iterable<Claim>;
   /** Nodes with claims in the pool, sorted by name. A node's position is its rank. */
   readonly nodes: readonly string[];
+  /** Those claims of Quarantine and Hold. There are few. */
+  readonly aside: Iterable<Claim>;
 }
 
 /** A pool's status. `totalIPCount` may be up to 2^63 − 1, more than a number of JavaScript can hold exactly. */
@@ -104,7 +106,7 @@ function truncated(pool: string, count: number, listed: number): readonly PoolCo
  */
 export function poolUsage(
   pool: Pick<PoolView, "name" | "uid" | "generation" | "set">,
-  { used, nodes }: Pick<PoolUse, "used" | "nodes">,
+  { used, nodes, aside }: Pick<PoolUse, "used" | "nodes" | "aside">,
   {
     reserved,
     cooling,
@@ -112,7 +114,9 @@ export function poolUsage(
     now,
   }: { readonly reserved: IpSet; readonly cooling: IpSet; readonly epoch: number; readonly now: Date },
 ): SpiderPoolUsageSpec {
-  const free = pool.set.subtract(used).subtract(reserved).size;
+  const allowed = pool.set.subtract(reserved);
+  const free = allowed.subtract(used).size;
+  const { quarantined, quarantinedUntil, held } = setAsideOf(aside, allowed);
   const most = BigInt(Number.MAX_SAFE_INTEGER);
   return {
     pool: pool.name,
@@ -121,10 +125,30 @@ export function poolUsage(
     free: Number(free > most ? most : free),
     used: boundedRanges(used),
     ...(cooling.isEmpty ? {} : { cooling: boundedRanges(cooling) }),
+    ...(quarantined > 0 && { quarantined }),
+    ...(quarantinedUntil !== undefined && { quarantinedUntil }),
+    ...(held > 0 && { held }),
     nodes: nodes.slice(0, usageNodesMax),
     epoch,
     publishedAt: now.toISOString(),
   };
+}
+
+/** How many of the allowed addresses are set aside; `claims` may have any others, too. */
+export function setAsideOf(claims: Iterable<Claim>, allowed: IpSet): SetAside {
+  let [quarantined, held] = [0, 0];
+  let quarantinedUntil: string | undefined;
+  for (const { ip, spec } of claims) {
+    if (ip.family !== allowed.family || !allowed.contains(ip)) continue;
+    if (spec.purpose === "Hold") held += 1;
+    if (spec.purpose !== "Quarantine") continue;
+    quarantined += 1;
+    const { until } = spec;
+    if (until !== undefined && (quarantinedUntil === undefined || Date.parse(until) < Date.parse(quarantinedUntil))) {
+      quarantinedUntil = until;
+    }
+  }
+  return { quarantined, quarantinedUntil, held };
 }
 
 /** The ranges of a set in ascending order. If there are too many, the largest, because these prevent the most collisions. */

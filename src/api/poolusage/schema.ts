@@ -20,6 +20,11 @@ export const poolUsageSpec = Type.Object({
   used: ranges("Claimed addresses as ascending ranges."),
   cooling: ranges("Free addresses that were released a moment ago: handed out last."),
   free: count("Addresses that can be claimed; exact even where `used` is cut short."),
+  quarantined: Type.Optional(count("Claimed addresses in quarantine: somebody outside the cluster may use them.")),
+  quarantinedUntil: Type.Optional(time("When the first of these ends.")),
+  held: Type.Optional(
+    count("Claimed addresses that are held back, for example because the pool is about to lose them."),
+  ),
   nodes: Type.Optional(
     Type.Array(Type.String({ maxLength: 253 }), {
       description: "Nodes that draw from the pool now; the position is the node's rank.",

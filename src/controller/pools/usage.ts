@@ -8,8 +8,9 @@ import {
 } from "#api";
 import type { Signal } from "#base";
 import type { Family, IpSet } from "#ip";
+import { formatShortage } from "#ipam";
 import { apiVersionOf, type ControllerOptions, fromStore, hasReason, type Store } from "#kube";
-import { poolUsage } from "#ledger";
+import { poolUsage, setAsideOf } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolMembers, PoolUses } from "./uses.ts";
 
@@ -99,18 +100,20 @@ class Publisher {
     });
     if (last === undefined || !isSame(last.object.spec, spec)) {
       const object = await this.#write(name, last?.object ?? usages.get(name), spec, o);
-      if (spec.free === 0 && last?.object.spec.free !== 0 && !members.view.set.isEmpty) this.#tellUsedUp(members);
+      if (spec.free === 0 && last?.object.spec.free !== 0 && !members.view.set.isEmpty) {
+        this.#tellUsedUp(members, reserved(members.view.family));
+      }
       this.#published.set(name, { object, atMs: nowMs, allocations });
     }
     return cooling.nextMs === undefined ? {} : { afterMs: cooling.nextMs - nowMs };
   }
 
-  #tellUsedUp({ view, held: { quarantined } }: PoolMembers): void {
+  #tellUsedUp({ view, aside }: PoolMembers, reserved: IpSet): void {
     const { events } = this.#deps;
     const { name, uid } = view;
-    const foreign =
-      quarantined === 0 ? "" : `, ${quarantined} of them in quarantine (spiderpoolctl ip show --pool ${name} says why)`;
-    const message = `all ${view.set.size} addresses are in use${foreign}: add addresses to spec.ips, or name a further pool for new Pods`;
+    const allowed = view.set.subtract(reserved);
+    const shortage = formatShortage({ pool: view, allowed: allowed.size, aside: setAsideOf(aside, allowed) });
+    const message = `${shortage}: add addresses to spec.ips, or name a further pool for new Pods; spiderpoolctl ip show --pool ${name} says who has them`;
     const subject = { apiVersion: apiVersionOf(spiderIPPools), kind: spiderIPPools.kind, name, uid };
     events.record(subject, { type: "Warning", reason: "IPPoolExhausted", message });
   }

@@ -20,6 +20,8 @@ export class PoolMembers implements PoolUse {
   changes = 0;
   readonly #claims = new Map<string, Claim>();
   readonly #nodes = new Map<string, number>();
+  /** Claims that no Pod has: there are few, and they need not be looked for among the others. */
+  readonly #aside = new Map<string, Claim>();
   /** Released addresses, in the order of their release. */
   readonly #cooling = new Map<string, { readonly ip: Ip; readonly sinceMs: number }>();
   readonly #coolDownMs: number;
@@ -43,6 +45,10 @@ export class PoolMembers implements PoolUse {
   /** The claims; can be iterated any number of times. */
   get claims(): Iterable<Claim> {
     return { [Symbol.iterator]: () => this.#claims.values() };
+  }
+
+  get aside(): Iterable<Claim> {
+    return this.#aside.values();
   }
 
   get isEmpty(): boolean {
@@ -73,6 +79,8 @@ export class PoolMembers implements PoolUse {
     const before = this.#claims.get(claim.name);
     if (before?.resourceVersion === claim.resourceVersion) return;
     this.#claims.set(claim.name, claim);
+    if (claim.spec.purpose === "Hold" || claim.spec.purpose === "Quarantine") this.#aside.set(claim.name, claim);
+    else this.#aside.delete(claim.name);
     this.#used = this.#used?.add(claim.ip);
     this.#cooling.delete(claim.name);
     if (before !== undefined) this.#count(before, -1);
@@ -95,6 +103,7 @@ export class PoolMembers implements PoolUse {
     const claim = this.#claims.get(name);
     if (claim === undefined) return false;
     this.#claims.delete(name);
+    this.#aside.delete(name);
     this.#used = this.#used?.remove(claim.ip);
     this.#count(claim, -1);
     this.changes += 1;

@@ -203,11 +203,15 @@ describe("a pool's conditions", () => {
     await cluster.pass(5_000);
     const isGivenBack = /^172\.18\.30\.140 was given back as in use by a host that is none of ours: /;
     assert.equal(cluster.api.all(events).filter(({ message = "" }) => isGivenBack.test(message)).length, 1);
-    const told = cluster.api.all(events).flatMap(({ message = "" }) => (message.startsWith("all 1 ") ? [message] : []));
+    const told = cluster.api
+      .all(events)
+      .flatMap(({ message = "" }) => (message.startsWith("all 1 addresses of IPPool q ") ? [message] : []));
     assert.match(
       told.join(),
-      /^all 1 addresses are in use, 1 of them in quarantine \(spiderpoolctl ip show --pool q says why\)/,
+      /^all 1 addresses of IPPool q are taken: 1 in quarantine: .*spiderpoolctl ip show --pool q says who has them$/,
     );
+    const usage = cluster.api.all(spiderPoolUsages).find(({ metadata }) => metadata.name === "p");
+    assert.deepEqual([usage?.spec.quarantined, usage?.spec.quarantinedUntil], [1, "2030-01-01T00:00:00Z"]);
   });
 });
 

@@ -93,8 +93,10 @@ describe("spiderpoolctl explain", () => {
     cluster.claim("10.6.0.10", "a", "x", host);
     cluster.claim("10.6.0.11", "a", "y", host);
     cluster.pod("web", ippool({ ipv4: ["a"] }));
+    const { out } = await cluster.explain("pod", "web");
+    assert.match(out, /✘ a {3}IPv4 {3}all 2 addresses of IPPool a are taken: 2 in quarantine/);
     assert.match(
-      (await cluster.explain("pod", "web")).out,
+      out,
       / {2}- find the hosts that answer for addresses of IPPool a \(02:00:00:00:00:01: 10\.6\.0\.10-10\.6\.0\.11\), or take these addresses out of it\n/,
     );
   });

@@ -4,12 +4,14 @@ import {
   type Decision,
   decide,
   formatExhausted,
+  formatShortage,
   formatVerdict,
   networkPools,
   parseRoutesAnnotation,
   type Rejection,
+  type Shortage,
 } from "#ipam";
-import { type Claim, isHeir, isMine } from "#ledger";
+import { type Claim, isHeir, isMine, setAsideOf } from "#ledger";
 import type { Delegate } from "#multus";
 import { type PendingPool, pendingPools } from "./auto-pools.ts";
 import type { Facts, Usage } from "./facts.ts";
@@ -50,7 +52,7 @@ export function nicReport(facts: Facts, usage: Usage, node: string, delegate: De
     const pending = pendingPools(facts, nic, decisions);
     if (pending.length > 0) return { ...bare, decisions, ...pendingReport(facts, decisions, pending) };
     const pools = decisions.flatMap((decision) => poolReports(facts, usage, nic, decision));
-    const problem = problemOf(facts, nic, decisions, pools);
+    const problem = problemOf(facts, usage, nic, { decisions, pools });
     return { ...bare, decisions, pools, ...(problem && { problem }) };
   } catch (problem) {
     return { ...bare, decisions: [], pools: [], problem };
@@ -90,8 +92,7 @@ function poolReports(facts: Facts, usage: Usage, nic: string, decision: Decision
     }
     const { allowed, free } = roomOf(facts, usage, pool);
     if (free > 0n) return { pool, family, state: "free", reason: `${free} of ${allowed} addresses are free` };
-    const view = facts.pools.get(pool);
-    const reason = view === undefined ? "" : (exhaustion(facts, nic, family, [pool]).message.split(": ").at(-1) ?? "");
+    const reason = shortagesOf(facts, usage, [pool]).map(formatShortage).join();
     return { pool, family, state: "used", reason };
   });
   if (decision.outcome.kind === "candidates") return inOrderOf(decision.outcome.pools, reports);
@@ -133,9 +134,9 @@ function ownClaims(facts: Facts, usage: Usage, nic: string, pool: string): reado
 /** The first thing that stands against the NIC, in the order in which the agent would meet it. */
 function problemOf(
   facts: Facts,
+  usage: Usage,
   nic: string,
-  decisions: readonly Decision[],
-  reports: readonly PoolReport[],
+  { decisions, pools: reports }: Pick<NicReport, "decisions" | "pools">,
 ): SpiderError | undefined {
   const refusal = refusalOf(decisions);
   if (refusal !== undefined) return refusal;
@@ -146,7 +147,7 @@ function problemOf(
       reports.some(({ pool, state, family: of }) => pool === name && of === family && state === "used"),
     );
     if (!isUsedUp) continue;
-    const { message, fix } = exhaustion(facts, nic, family, outcome.pools);
+    const { message, fix } = formatExhausted(nic, family, shortagesOf(facts, usage, outcome.pools));
     return new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
   }
   return undefined;
@@ -161,11 +162,11 @@ function refusalOf(decisions: readonly Decision[], fix = ""): SpiderError | unde
   return undefined;
 }
 
-function exhaustion(facts: Facts, nic: string, family: Family, names: readonly string[]) {
-  const exhausted = names.flatMap((name) => {
+function shortagesOf(facts: Facts, usage: Usage, names: readonly string[]): readonly Shortage[] {
+  return names.flatMap((name) => {
     const pool = facts.pools.get(name);
-    const { allowed } = roomOf(facts, new Map(), name);
-    return pool === undefined ? [] : [{ pool, evidence: { allowed, freeByUsage: 0n, own: 0n, met: 0n } }];
+    if (pool === undefined) return [];
+    const allowed = pool.set.subtract(facts.reserved(pool.family));
+    return [{ pool, allowed: allowed.size, aside: setAsideOf(usage.get(name) ?? [], allowed) }];
   });
-  return formatExhausted(nic, family, exhausted);
 }

@@ -3,7 +3,7 @@ import { sentenceOf } from "#cni";
 import type { Family } from "#ip";
 import { decide, formatExhausted, parseRoutesAnnotation, type SelectionInput } from "#ipam";
 import { keyOf, type Pod } from "#kube";
-import { type Claim, type Holder, type Wanted, wantedOf } from "#ledger";
+import { type Claim, type Holder, setAsideOf, type Wanted, wantedOf } from "#ledger";
 import { managedNics } from "../explain/attempt.ts";
 import { nodesOf } from "../explain/diagnose.ts";
 import { type PodScene, selectionOf } from "../explain/scene.ts";
@@ -126,8 +126,8 @@ class Room {
     const found = pools.flatMap((name) => {
       const pool = this.#world.view(name);
       if (pool === undefined) return [];
-      const allowed = pool.set.subtract(this.#world.reserved(pool.family)).size;
-      return [{ pool, evidence: { allowed, freeByUsage: 0n, own: 0n, met: 0n } }];
+      const allowed = pool.set.subtract(this.#world.reserved(pool.family));
+      return [{ pool, allowed: allowed.size, aside: setAsideOf(this.#world.claims.values(), allowed) }];
     });
     const { message, fix } = formatExhausted(nic, family, found);
     return new SpiderError("POOL_EXHAUSTED", message, { details: { fix } });
