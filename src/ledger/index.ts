@@ -1,7 +1,8 @@
 /**
  * The ledger: one SpiderIPAddress (a claim) for each address in use. Creating the object allocates the address, deleting it
  * releases the address; the only lock is that names are unique in the API server. The module has the writes of a node's agent
- * (`Ledger`) and the views that the controller derives from claims (`poolStatus`, `poolUsage`).
+ * (`Ledger`), the views that the controller derives from claims (`poolStatus`, `poolUsage`), and the rule by which the owner of a kept
+ * address still wants it (`readOwner`).
  *
  * It does not choose pools, which `#ipam` does, and it knows nothing of kernels or containers. The programs import it.
  */
@@ -26,6 +27,7 @@ export {
 export { closureOf, setClosure } from "./closure.ts";
 export { Intents } from "./intents.ts";
 export { Ledger } from "./ledger.ts";
+export { readOwner, virtualMachines } from "./owner.ts";
 export { formatAction, type ReleaseReason } from "./releases.ts";
 export type { Claimed, ClaimRequest } from "./request.ts";
 export { reservedSets } from "./reserved.ts";

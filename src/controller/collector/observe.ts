@@ -1,9 +1,9 @@
 import { annotations, type Settings, type SpiderIPAddress, spiderIPAddresses } from "#api";
 import type { Clock, Signal } from "#base";
 import { type KubeClient, keyOf, type Node, nodes, type Pod, pods, type Store } from "#kube";
+import { readOwner } from "#ledger";
 import type { HolderView, Observation, ProbeAnswer } from "./decide.ts";
 import { agentFact, type HolderRef, holdersOf, nodeFact, podFact } from "./facts.ts";
-import { readOwner } from "./owner.ts";
 import type { Since } from "./since.ts";
 import { type AgentSelector, agentsAreTold, claimsOfPod, componentLabel } from "./stores.ts";
 

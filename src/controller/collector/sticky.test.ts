@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
 import { pods, statefulSets } from "#kube";
+import { virtualMachines } from "#ledger";
 import { TestCluster } from "../testing/cluster.ts";
-import { virtualMachines } from "./owner.ts";
 import { claimed, detached, ip, reasons, sticky } from "./testing/claimed.ts";
 
 describe("a sticky address", () => {

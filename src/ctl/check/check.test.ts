@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations, type SpiderIPAddressSpec, spiderEndpoints, spiderIPAddresses, spiderIPPools } from "#api";
 import { events, pods, statefulSets } from "#kube";
+import { virtualMachines } from "#ledger";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -86,7 +87,7 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     assert.notEqual(mark(), undefined);
   });
 
-  it("gc releases what is kept for a StatefulSet that is gone or smaller by now, and nothing else that is kept", async () => {
+  it("gc releases what is kept for a StatefulSet that is gone or smaller by now, or for a machine that is gone, and nothing else that is kept", async () => {
     const { api } = healthy();
     const { spec } = api.read(spiderIPAddresses, { name: address }) as unknown as { spec: SpiderIPAddressSpec };
     const sticky = (name: string, podName: string, set: string, more: Partial<SpiderIPAddressSpec> = {}) =>
@@ -102,12 +103,14 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
     sticky("172.18.30.134", "old-0", "old");
     sticky("172.18.30.135", "old-1", "old", { unclean: true });
     sticky("172.18.30.136", "vm-1", "", { owner: "kubevirt.io/v1/VirtualMachineInstance/default/vm" });
+    sticky("172.18.30.137", "vm-2", "", { owner: "kubevirt.io/v1/VirtualMachineInstance/default/gone" });
+    api.apply(virtualMachines, { metadata: { namespace: "default", name: "vm" } });
     api.apply(statefulSets, { metadata: { namespace: "default", name: "db" }, spec: { replicas: 1 } });
     const pool = api.read(spiderIPPools, { name: "p" }) ?? assert.fail();
-    api.apply(spiderIPPools, { ...pool, status: { allocatedIPCount: 6 } });
+    api.apply(spiderIPPools, { ...pool, status: { allocatedIPCount: 7 } });
     const { out, status } = await runCtl(api, ["gc", "--dry-run", "-o", "name"]);
     assert.equal(status, 0);
-    assert.deepEqual(out.match(/172\.18\.30\.\d+/g), ["172.18.30.133", "172.18.30.134"]);
+    assert.deepEqual(out.match(/172\.18\.30\.\d+/g), ["172.18.30.133", "172.18.30.134", "172.18.30.137"]);
   });
 
   it("finds a claim of a former Pod of the same name", async () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations, type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
-import { nodes, pods, statefulSets } from "#kube";
+import { configMaps, nodes, pods, statefulSets } from "#kube";
+import { virtualMachines } from "#ledger";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -166,6 +167,22 @@ describe("spiderpoolctl ip release", () => {
     assert.match((await release()).out, /would be released/);
     claim({ unclean: true });
     assert.match((await release()).err, /does not exist, but nobody saw the last sandbox end/);
+  });
+
+  it("asks KubeVirt and the settings of the release, as the collector does", async () => {
+    const api = claimed({});
+    const { node: _, containerID: __, ...detached } = spec;
+    const owner = "kubevirt.io/v1/VirtualMachineInstance/default/vm1";
+    const kept = { ...detached, purpose: "Sticky", podName: "virt-launcher-vm1-a", owner } as const;
+    api.apply(spiderIPAddresses, { metadata: { name: spec.address }, spec: kept });
+    const release = () => runCtl(api, ["ip", "release", spec.address, "--dry-run"]);
+    assert.match((await release()).out, /would be released/);
+    api.apply(virtualMachines, { metadata: { namespace: "default", name: "vm1" } });
+    assert.match((await release()).err, /it is kept for kubevirt\.io\/v1\/VirtualMachineInstance\/default\/vm1; when/);
+    const labels = { "app.kubernetes.io/component": "spiderpool" };
+    const data = { "conf.yml": "enableKubevirtStaticIP: false" };
+    api.apply(configMaps, { metadata: { namespace: "kube-system", name: "spiderpool-conf", labels }, data });
+    assert.match((await release()).out, /would be released/);
   });
 
   it("does not trust a node that does not answer", async () => {

@@ -1,9 +1,10 @@
 import { annotations, spiderIPAddresses } from "#api";
 import { type Signal, SpiderError } from "#base";
 import { claimName, formatIp, type Ip } from "#ip";
-import { hasReason, nodes, pods, statefulSets } from "#kube";
-import { type Claim, claimOf, type OwnerFact, parseOwner, statefulSetFact } from "#ledger";
+import { hasReason, nodes, pods } from "#kube";
+import { type Claim, claimOf, readOwner } from "#ledger";
 import type { Cluster } from "../cluster.ts";
+import { findInstallation } from "../explain/gather.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatItems } from "../output.ts";
 import type { Context } from "../run.ts";
@@ -93,7 +94,8 @@ async function whatStillUses(
     if (isHolder) return { reason: `Pod ${namespace}/${name} exists`, fix: "delete the Pod, or use --force" };
   }
   if (purpose === "Sticky") {
-    const wanted = await wantedBy(spec, client, signal);
+    const { settings } = await findInstallation(client, signal);
+    const wanted = await readOwner(client, { owner: spec.owner ?? "", podName: name ?? "" }, settings, { signal });
     if (wanted.kind !== "invalid") {
       const fix = "when that wants it no more, the controller releases it by itself; --force does it now";
       return { reason: `it is kept for ${spec.owner ?? "its owner"}`, fix };
@@ -112,18 +114,6 @@ async function whatStillUses(
     reason: `node ${node} does not answer, and the Pod's sandbox may still run there`,
     fix: "make sure that it does not, then use --force",
   };
-}
-
-/** Whether the application of a sticky address still wants it. Only StatefulSets are asked. */
-async function wantedBy(
-  { owner = "", podName = "" }: Claim["spec"],
-  client: Cluster["client"],
-  signal: AbortSignal,
-): Promise<OwnerFact> {
-  const ref = parseOwner(owner);
-  if (ref?.type !== "apps/v1/StatefulSet") return { kind: "unknown" };
-  const set = await client.get(statefulSets, { namespace: ref.namespace, name: ref.name }, { signal });
-  return statefulSetFact(ref, set?.spec, podName);
 }
 
 async function mark(claim: Claim, { client }: Cluster, signal: AbortSignal): Promise<void> {

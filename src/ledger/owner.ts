@@ -2,7 +2,7 @@ import type { Settings } from "#api";
 import type { Signal } from "#base";
 import type { DeepReadonly, KubeClient, KubeObject, Resource } from "#kube";
 import { keyOf, statefulSets } from "#kube";
-import { type OwnerFact, parseOwner, statefulSetFact } from "#ledger";
+import { type OwnerFact, parseOwner, statefulSetFact } from "./sticky.ts";
 
 type VirtualMachine = DeepReadonly<KubeObject>;
 
