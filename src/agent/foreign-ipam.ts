@@ -44,6 +44,7 @@ export class ForeignIpam implements Ipam {
   #run(verb: "ADD" | "DEL" | "CHECK", { run }: Attachment, o: Signal): Promise<CniResult> {
     if (run !== undefined) return run(verb, this.#plugin, o);
     throw new CniError(cniCodes.tryAgain, "foreign plugins run only during a call of the runtime", {
+      code: "NO_SHIM",
       details: { plugin: this.#plugin.type },
     });
   }

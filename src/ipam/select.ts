@@ -231,8 +231,8 @@ function decideFamily(input: SelectionInput, rule: SelectionRule, found: Named, 
     };
   }
   const rejections = steps.filter((step) => !step.accepted);
-  const which = `all IPv${family} IPPools [${listed(named, " ")}] of ${input.nic} filtered out`;
-  const message = `no IPPool available, ${which}: ${listed(rejections.map(formatVerdict), "; ")}`;
+  const why = listed(rejections.map(formatVerdict), "; ");
+  const message = `no IPPool available, all IPv${family} IPPools [${listed(named, " ")}] of ${input.nic} filtered out: ${why}`;
   return {
     ...decision,
     named,
