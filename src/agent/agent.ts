@@ -46,6 +46,7 @@ interface State {
  */
 export async function runAgent(options: AgentOptions, log: Logger, { signal }: Signal): Promise<void> {
   const tasks = new Tasks(log);
+  for (const variable of options.withoutEffect) log.warn({ variable }, "a variable that is set has no effect any more");
   using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
   await using ovsClients = new OvsClients(options.ovsdb, log);
   const cluster = watchCluster(options, log, tasks, transport);

@@ -48,6 +48,22 @@ describe("readOptions()", () => {
     );
   });
 
+  it("has no other commands: none of a former version starts the agent", () => {
+    for (const command of ["shutdown", "generate-markdown"]) {
+      const argv = [command, "--markdown-path", "/tmp"];
+      assert.throws(() => readOptions(argv, env), {
+        message: `cannot start: the command is "${command}", allowed are daemon, uninstall`,
+      });
+    }
+    assert.doesNotThrow(() => readOptions(["--state-dir", "/s"], env));
+  });
+
+  it("lists variables that have no effect, unless they say no", () => {
+    const set = { SPIDERPOOL_GOPS_LISTEN_PORT: "5712", SPIDERPOOL_ENABLED_DEBUG_METRIC: "false" };
+    const options = readOptions(["daemon"], { ...env, ...set });
+    assert.deepEqual("print" in options || options.withoutEffect, ["SPIDERPOOL_GOPS_LISTEN_PORT"]);
+  });
+
   it("prints help without any environment, and refuses unknown flags by name", () => {
     const help = readOptions(["--help"], {});
     assert.ok("print" in help && help.print.startsWith("spiderpool-agent:"));

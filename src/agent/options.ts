@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { Environment, type LogLevel } from "#base";
+import { checkCommand, Environment, type LogLevel } from "#base";
 import { executableNames } from "./install/executables.ts";
 
 /** The agent's flags and environment, validated ({@link readOptions}). */
@@ -46,7 +46,20 @@ export interface AgentOptions {
   readonly autoPoolWaitMs: number;
   /** For tests of crashes: see crash-points.ts. */
   readonly crashPoints: boolean;
+  /** Variables that are set and have no effect. */
+  readonly withoutEffect: readonly string[];
 }
+
+/** Variables of former versions that have no effect any more: accepted, with a warning if set. */
+const variablesWithoutEffect: readonly string[] = [
+  "SPIDERPOOL_ENABLED_DEBUG_METRIC",
+  "SPIDERPOOL_ENABLED_RDMA_METRIC",
+  "SPIDERPOOL_GOPS_LISTEN_PORT",
+  "SPIDERPOOL_IPPOOL_MAX_ALLOCATED_IPS",
+  "SPIDERPOOL_PYROSCOPE_PUSH_SERVER_ADDRESS",
+  "SPIDERPOOL_UPDATE_CR_MAX_RETRIES",
+  "SPIDERPOOL_WORKLOADENDPOINT_MAX_HISTORY_RECORDS",
+];
 
 const help = `spiderpool-agent: serves the CNI calls of one node.
 
@@ -83,6 +96,7 @@ Environment:
   SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND (2) times SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES (25)
                                                   how many seconds an ADD waits for the pool of its Pod's application,
                                                   within its 30 s
+Those of former versions that have no effect any more are named in the log if they are set.
 `;
 
 /** Reads flags and environment. Returns a text to print if help was asked for. Throws OPTIONS_INVALID naming each mistake. */
@@ -92,6 +106,7 @@ export function readOptions(
 ): AgentOptions | { readonly print: string } {
   const optional = { type: "string" } as const;
   const flag = <const T extends string>(fallback: T) => ({ type: "string", default: fallback }) as const;
+  checkCommand(argv, ["daemon", "uninstall"]);
   const { values } = parseArgs({
     args: [...argv],
     allowPositionals: true,
@@ -145,6 +160,7 @@ export function readOptions(
     daemonSet: values["daemon-set"],
     ovsdb: values.ovsdb,
     crashPoints: environment.flag("SPIDERPOOL_CRASH_POINTS", false),
+    withoutEffect: environment.set(variablesWithoutEffect),
     lookEveryMs: environment.integer("SPIDERPOOL_LOOK_SECONDS", 20, { min: 1, max: 20 }) * 1_000,
     autoPoolWaitMs:
       environment.integer("SPIDERPOOL_WAIT_SUBNET_POOL_TIME_IN_SECOND", 2, { min: 1, max: 60 }) *

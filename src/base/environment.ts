@@ -73,6 +73,11 @@ export class Environment {
     return value;
   }
 
+  /** Those of these variables that are set, to something else than false. */
+  set(names: readonly string[]): readonly string[] {
+    return names.filter((name) => !/^(false|0|f|)$/i.test(this.text(name)));
+  }
+
   /** SPIDERPOOL_LOG_LEVEL. */
   logLevel(): LogLevel {
     const value = this.text("SPIDERPOOL_LOG_LEVEL") || "info";
@@ -87,6 +92,16 @@ export class Environment {
   check(): void {
     if (this.wrong.length > 0) throw new SpiderError("OPTIONS_INVALID", `cannot start: ${this.wrong.join("; ")}`);
   }
+}
+
+/**
+ * Throws OPTIONS_INVALID for a command that a program does not have: it must not run as if it were another one. Flags alone are the
+ * program's usual command.
+ */
+export function checkCommand([command = ""]: readonly string[], allowed: readonly string[]): void {
+  if (command === "" || command.startsWith("-") || allowed.includes(command)) return;
+  const found = JSON.stringify(command);
+  throw new SpiderError("OPTIONS_INVALID", `cannot start: the command is ${found}, allowed are ${allowed.join(", ")}`);
 }
 
 function parseOrUndefined(text: string): unknown {

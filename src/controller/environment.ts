@@ -79,5 +79,5 @@ export function readLeader(environment: Environment): LeaderOptions {
 
 /** Variables that are set and have no effect any more. */
 export function setWithoutEffect(environment: Environment): readonly string[] {
-  return variablesWithoutEffect.filter((name) => environment.text(name) !== "");
+  return environment.set(variablesWithoutEffect);
 }

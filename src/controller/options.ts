@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import type { SpiderCoordinatorSpec } from "#api";
-import { Environment, type LogLevel } from "#base";
+import { checkCommand, Environment, type LogLevel } from "#base";
 import {
   type CollectionOptions,
   type LeaderOptions,
@@ -95,6 +95,7 @@ export function readOptions(
   env: Readonly<Record<string, string | undefined>>,
 ): ControllerProgramOptions | { readonly print: string } {
   const text = { type: "string" } as const;
+  checkCommand(argv, ["daemon"]);
   const { values } = parseArgs({
     args: [...argv],
     allowPositionals: true,

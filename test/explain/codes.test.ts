@@ -87,6 +87,18 @@ describe("docs/reference/errors.md", () => {
     );
   });
 
+  it("or the page about collection has every reason of an Event in the sources", () => {
+    const pages = page + readFileSync(join(root, "docs/reference/collection.md"), "utf8");
+    const reasons = sourceTexts().flatMap((text) =>
+      Array.from(text.matchAll(/type: "(?:Warning|Normal)",\s+reason: "(\w+)"/g), ([, reason = ""]) => reason),
+    );
+    assert.ok(reasons.length > 5, `${reasons.length} were found`);
+    assert.deepEqual(
+      reasons.filter((reason) => !pages.includes(`\`${reason}\``)),
+      [],
+    );
+  });
+
   it("has no anchor twice, and none for a code that is no more", () => {
     assert.deepEqual(
       anchors.filter((code, at) => anchors.indexOf(code) !== at),

@@ -8,6 +8,7 @@ import type { Calls } from "../calls.ts";
 import { type ClaimsOptions, ClaimsReconciler } from "../claims.ts";
 import type { Cluster } from "../cluster.ts";
 import { Endpoints } from "../endpoints.ts";
+import { IgnoredKeys } from "../ignored-keys.ts";
 import { createIpam } from "../ipam.ts";
 import { LedgerEpoch } from "../ledger-epoch.ts";
 import type { CallMetrics } from "../metrics.ts";
@@ -51,7 +52,8 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
   const { client, podStore, nodeStore, namespaceStore, pools } = cluster;
   const kept = createLedger(context, surroundings);
   const { ledger, claims, epoch, endpoints } = kept;
-  const ipamFor = createIpam({
+  const ignored = new IgnoredKeys(context.log);
+  const ipamOf = createIpam({
     ledger,
     pools,
     pods: podStore,
@@ -76,6 +78,10 @@ export function createAddresses(context: AddressContext, surroundings: Surroundi
     families,
     settings,
   });
+  const ipamFor: typeof ipamOf = (config) => {
+    ignored.see(config);
+    return ipamOf(config);
+  };
   return { ...kept, ipamFor };
 }
 

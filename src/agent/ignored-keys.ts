@@ -1,0 +1,24 @@
+import type { Logger } from "#base";
+import type { PluginConfig } from "#cni";
+import { ignoredKeys } from "#ipam";
+
+/** How many networks are remembered. */
+const networksMax = 1_000;
+
+/** Tells the log once of each network whose `ipam` block has keys that have no effect. */
+export class IgnoredKeys {
+  readonly #log: Logger;
+  readonly #told = new Set<string>();
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  see({ raw }: PluginConfig): void {
+    const keys = ignoredKeys(raw);
+    const network = String(raw["name"] ?? "");
+    if (keys.length === 0 || this.#told.has(network) || this.#told.size >= networksMax) return;
+    this.#told.add(network);
+    this.#log.warn({ network, keys }, "keys of a network's ipam block have no effect: the agent's own settings count");
+  }
+}
