@@ -183,7 +183,10 @@ describe("spiderpoolctl about a running Pod", { timeout: 240_000 }, () => {
     await lab.run({ node, argv: ["ip", "link", "set", "mgmt0", "down"] });
     try {
       const { status, out } = await onNode("node", "status", "--local");
-      assert.match(out, /^Agent +serves\nLast calls +\d+, 0 failed\nDoctor +nothing found\n$/);
+      assert.match(
+        out,
+        /^Node +node1\nVersion +\S+\nController +not known: .+\nAgent +serves\nLast calls +\d+, 0 failed\nDoctor +nothing found\n$/,
+      );
       assert.equal(status, 0);
       assert.equal((await onNode("trace", "web")).status, 0);
       assert.equal((await draw()).status, 0);
@@ -206,9 +209,30 @@ describe("spiderpoolctl about a running Pod", { timeout: 240_000 }, () => {
     const of = (kind: string) => JSON.stringify(parts.find((part) => part.kind === kind)?.items);
     assert.match(of("SpiderIPAddress"), new RegExp(`"${address.replace(/\/.*/, "").replaceAll(".", "\\.")}"`));
     assert.match(of("SpiderIPPool"), /"ippool-test"/);
+    assert.deepEqual(parts.find(({ kind }) => kind === "Log")?.items, [], "the lab's agents are no Pods");
     assert.match(of("NetworkAttachmentDefinition"), /"ovs-conf"/);
     assert.ok(packed.length < 20_000_000);
     assert.doesNotMatch(text, /"kind":"Secret"|PRIVATE KEY/);
+  });
+
+  it("bundle --local has what the node's agent tells, also while the API server is away", async () => {
+    const argv = ["sh", "-c", '"$@" -f - | gzip -d', "sh", process.execPath, program, "bundle", "--local"];
+    let text: string;
+    await lab.run({ node, argv: ["ip", "link", "set", "mgmt0", "down"] });
+    try {
+      text = await lab.run({ node, argv });
+    } finally {
+      await lab.run({ node, argv: ["ip", "link", "set", "mgmt0", "up"] });
+    }
+    const { parts } = JSON.parse(text) as {
+      parts: { items: { about: string; answer: unknown }[] }[];
+    };
+    const answers = new Map(parts[0]?.items.map(({ about, answer }) => [about, JSON.stringify(answer)]));
+    assert.match(answers.get("status") ?? "", new RegExp(`"node":"${node}"`));
+    assert.match(answers.get("flights") ?? "", /"pod":"default\/web".*"stage":"claim"/);
+    assert.match(answers.get("log") ?? "", /serving/);
+    assert.match(answers.get("metrics") ?? "", /spiderpool_cni_calls_total/);
+    assert.equal(answers.get("doctor"), "[]");
   });
 
   /** What the doctor finds on the node when it finds exactly this: the agent's picture of the node may be a moment old. */

@@ -4,6 +4,7 @@ import {
   type Logger,
   metricsContentType,
   productVersion,
+  type RecentLines,
   type Signal,
   SpiderError,
   systemClock,
@@ -40,11 +41,20 @@ interface State {
   isReady: boolean;
 }
 
+/** What a process gives its agent: when to end, and the newest lines of its log, for those who ask. */
+interface AgentEnvironment extends Signal {
+  readonly recent?: RecentLines;
+}
+
 /**
  * Serves the node until `signal` aborts, then answers running calls and ends. Only one agent serves at a time: the one that holds
  * the lock in the run directory. A later agent takes over the socket, and keeps calls until the earlier one has answered its own.
  */
-export async function runAgent(options: AgentOptions, log: Logger, { signal }: Signal): Promise<void> {
+export async function runAgent(
+  options: AgentOptions,
+  log: Logger,
+  { signal, recent }: AgentEnvironment,
+): Promise<void> {
   const tasks = new Tasks(log);
   for (const variable of options.withoutEffect) log.warn({ variable }, "a variable that is set has no effect any more");
   using transport = createTransport(loadKubeConfig({ kubeconfig: options.kubeconfig }), { clock });
@@ -54,7 +64,7 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   const metrics = new CallMetrics();
   const gate = new Gate();
   const state: State = { gate, serving: undefined, isReady: false };
-  await using _servers = await serveQuestions(options, state, { flights, metrics });
+  await using _servers = await serveQuestions(options, state, { flights, metrics, recent });
   const { node } = options;
   const ownerFile = join(options.runDir, "owner");
   let owner = tryLockFile(ownerFile);
@@ -98,6 +108,13 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }
 
+/** What an agent tells of itself. */
+interface Told {
+  readonly flights: Flights;
+  readonly metrics: CallMetrics;
+  readonly recent: RecentLines | undefined;
+}
+
 /**
  * Starts the agent's API, and metrics and probes if they are on. The API serves before the agent is ready: until then it answers
  * NOT_SERVING, with what the agent waits for.
@@ -105,7 +122,7 @@ export async function runAgent(options: AgentOptions, log: Logger, { signal }: S
 async function serveQuestions(
   options: AgentOptions,
   state: State,
-  { flights, metrics }: { readonly flights: Flights; readonly metrics: CallMetrics },
+  { flights, metrics, recent }: Told,
 ): Promise<AsyncDisposable> {
   const refuse = () =>
     new SpiderError("NOT_SERVING", `spiderpool-agent is starting: it waits for ${state.gate.waitsFor}`);
@@ -124,6 +141,9 @@ async function serveQuestions(
     await serveApi(options.apiSocket, {
       ...ipam,
       ...probesElsewhere,
+      "GET /v1/status": () => ({ node: options.node, version: productVersion }),
+      "GET /v1/log": () => recent?.list() ?? [],
+      "GET /v1/metrics": () => metrics.text(),
       "GET /v1/flights": ({ query }) => selectFlights(flights.list(), query),
       "GET /v1/doctor": (request) => examineNode(built().doctor, request),
       "GET /v1/faults": () => built().faults.look(),

@@ -1,9 +1,12 @@
 // spiderpool-agent: reads flags, builds, wires signals.
 import "./heap.ts";
-import { createLogger, formatError } from "#base";
+import { createLogger, formatError, RecentLines } from "#base";
 import { runAgent } from "./agent.ts";
 import { readOptions } from "./options.ts";
 import { uninstall } from "./uninstall.ts";
+
+/** About a thousand lines. */
+const recentCharsMax = 250_000;
 
 try {
   if (process.argv[2] === "uninstall") {
@@ -14,10 +17,11 @@ try {
   const options = readOptions(process.argv.slice(2), process.env);
   if ("print" in options) process.stdout.write(options.print);
   else {
-    const log = createLogger({ level: options.logLevel, name: "spiderpool-agent" });
+    const recent = new RecentLines({ charsMax: recentCharsMax });
+    const log = createLogger({ level: options.logLevel, name: "spiderpool-agent", recent });
     const stop = new AbortController();
     for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort(new Error(name)));
-    await runAgent(options, log, { signal: stop.signal });
+    await runAgent(options, log, { signal: stop.signal, recent });
     process.exit(0);
   }
 } catch (error) {

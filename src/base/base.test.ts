@@ -5,9 +5,25 @@ import { backoffMs } from "./backoff.ts";
 import { abortable, never, withTimeout } from "./clock.ts";
 import { codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
 import { KeyedLock } from "./lock.ts";
-import { silentLogger } from "./log.ts";
+import { RecentLines, silentLogger } from "./log.ts";
 import { Tasks } from "./tasks.ts";
 import { ManualClock } from "./testing/manual-clock.ts";
+
+describe("RecentLines", () => {
+  it("keeps the newest lines, as many as it may, whatever their lengths", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ minLength: 1, maxLength: 30 })), (all) => {
+        const recent = new RecentLines({ charsMax: 40 });
+        for (const line of all) recent.add(line);
+        const kept = recent.list();
+        assert.deepEqual(kept, all.slice(all.length - kept.length));
+        const charsOf = (lines: readonly string[]) => lines.join("").length;
+        assert.ok(charsOf(kept) <= 40);
+        assert.ok(kept.length === all.length || charsOf(all.slice(-kept.length - 1)) > 40);
+      }),
+    );
+  });
+});
 
 describe("formatError()", () => {
   it("joins the messages of the causes once each", () => {

@@ -11,7 +11,7 @@ export { FairQueue } from "./fair-queue.ts";
 export { Index } from "./indexed.ts";
 export { isJsonObject, type JsonObject } from "./json.ts";
 export { KeyedLock } from "./lock.ts";
-export { createLogger, type Logger, type LogLevel, silentLogger } from "./log.ts";
+export { createLogger, type Logger, type LogLevel, RecentLines, silentLogger } from "./log.ts";
 export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from "./metrics.ts";
 export { readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";

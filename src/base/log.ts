@@ -16,8 +16,54 @@ export const logLevels = ["debug", "info", "warn", "error", "fatal"] as const;
 /** The least severe level that is written. */
 export type LogLevel = (typeof logLevels)[number];
 
+/** The newest lines of a log, kept for those who ask a program what it wrote last. */
+export class RecentLines {
+  readonly #charsMax: number;
+  #lines: string[] = [];
+  #chars = 0;
+
+  constructor({ charsMax }: { readonly charsMax: number }) {
+    this.#charsMax = charsMax;
+  }
+
+  add(line: string): void {
+    this.#lines.push(line);
+    this.#chars += line.length;
+    // A quarter at a time, so that keeping the bound costs nothing per line.
+    if (this.#chars <= this.#charsMax * 1.25) return;
+    this.#lines = this.list().slice();
+    this.#chars = this.#lines.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /** The oldest first. */
+  list(): readonly string[] {
+    let [from, left] = [this.#lines.length, this.#charsMax];
+    while (from > 0) {
+      left -= this.#lines[from - 1]?.length ?? 0;
+      if (left < 0) break;
+      from -= 1;
+    }
+    return this.#lines.slice(from);
+  }
+}
+
+interface LoggerOptions {
+  readonly level: LogLevel;
+  readonly name: string;
+  /** Gets each line, too. */
+  readonly recent?: RecentLines;
+}
+
 /** A JSON-lines logger on stderr: stdout belongs to results. */
-export function createLogger(options: { readonly level: LogLevel; readonly name: string }): Logger {
+export function createLogger(options: LoggerOptions): Logger {
+  const stderr = pino.destination({ dest: 2, sync: true });
+  const { recent } = options;
+  const both = {
+    write: (line: string) => {
+      recent?.add(line.trimEnd());
+      stderr.write(line);
+    },
+  };
   return pino(
     {
       name: options.name,
@@ -25,7 +71,7 @@ export function createLogger(options: { readonly level: LogLevel; readonly name:
       base: { name: options.name },
       timestamp: pino.stdTimeFunctions.isoTime,
     },
-    pino.destination({ dest: 2, sync: true }),
+    recent === undefined ? stderr : both,
   );
 }
 

@@ -9,6 +9,7 @@
 export { type Finding, fixOnOneLine, runChecks } from "./check.ts";
 export { clusterChecks } from "./cluster/checks.ts";
 export { readCluster } from "./cluster/read.ts";
+export { readVersions, type Versions } from "./cluster/versions.ts";
 export { eventOf, findingOfEvent } from "./events.ts";
 export {
   type Disagreement,

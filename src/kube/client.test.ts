@@ -115,6 +115,25 @@ describe("KubeClient", () => {
     assert.equal(odd.items.length, 2);
   });
 
+  it("reads a Pod's log, and what it answers through the proxy, as text", async () => {
+    const paths: string[] = [];
+    const transport = {
+      server: "http://x",
+      send: async ({ path }: { readonly path: string }) => {
+        paths.push(path);
+        return { status: 200, headers: {}, body: bytes("a\nb\n") };
+      },
+    };
+    const client = new KubeClient({ transport, clock: new ManualClock() });
+    const log = { kind: "log", container: "agent", lines: 10, previous: true } as const;
+    assert.equal(await client.podText(ref, { of: log, ...o }), "a\nb\n");
+    assert.equal(await client.podText(ref, { of: { kind: "proxy", port: 5711, path: "/metrics" }, ...o }), "a\nb\n");
+    assert.deepEqual(paths, [
+      "/api/v1/namespaces/default/pods/a/log?container=agent&tailLines=10&previous=true",
+      "/api/v1/namespaces/default/pods/a%3A5711/proxy/metrics",
+    ]);
+  });
+
   it("asks for metadata only where the resource says so", async () => {
     const { api, client } = setUp();
     api.apply(nodes, { metadata: { name: "n1" }, spec: { podCIDR: "10.0.0.0/24" } });

@@ -11,6 +11,7 @@ import {
   statusError,
   type WatchEvent,
 } from "./codec.ts";
+import { pods } from "./core.ts";
 import { deadline } from "./deadline.ts";
 import { ApiUnreachableError, type Attempt, hasReason } from "./errors.ts";
 import { limits } from "./limits.ts";
@@ -63,6 +64,11 @@ interface WatchOptions extends Selection {
   /** The server ends the watch after this time. */
   readonly timeoutSeconds: number;
 }
+
+/** Which text of a Pod. */
+export type PodText =
+  | { readonly kind: "log"; readonly container: string; readonly lines: number; readonly previous?: boolean }
+  | { readonly kind: "proxy"; readonly port: number; readonly path: `/${string}` };
 
 interface ClientOptions {
   readonly transport: Transport;
@@ -217,6 +223,20 @@ export class KubeClient {
     const attempt = { verb: `create ${subresource} of`, resource: resource.plural, object: keyOf(ref) };
     const path = objectPath(resource, ref, subresource) + strict;
     return this.#call(attempt, { method: "POST", path, body, accept: json }, signal);
+  }
+
+  /** What a Pod's container has written, or what it answers to a GET through the API server's proxy. */
+  async podText(ref: ObjectRef, { of, signal }: Signal & { readonly of: PodText }): Promise<string> {
+    const attempt = { verb: `get ${of.kind} of`, resource: pods.plural, object: keyOf(ref) };
+    const path =
+      of.kind === "log"
+        ? withQuery(objectPath(pods, ref, "log"), {
+            container: of.container,
+            tailLines: of.lines,
+            previous: of.previous,
+          })
+        : `${objectPath(pods, { ...ref, name: `${ref.name}:${of.port}` }, "proxy")}${of.path}`;
+    return (await this.#read(attempt, { method: "GET", path, accept: "*/*" }, signal)).toString("utf8");
   }
 
   /**

@@ -4,7 +4,7 @@
  * knowledge of our own kinds (`#api`) or of networks. Imports `#base` only; every module after it may import it.
  * Unit tests use `testing/fake-api.ts`, a Transport with an API server's behaviour in memory and faults on demand.
  */
-export { type JsonPatchOperation, KubeClient, type Selection } from "./client.ts";
+export { type JsonPatchOperation, KubeClient, type PodText, type Selection } from "./client.ts";
 export { type KubeConfig, loadKubeConfig } from "./config.ts";
 export {
   type ControllerMetrics,

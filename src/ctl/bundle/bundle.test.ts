@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { describe, it } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { networkAttachmentDefinitions, spiderIPPools } from "#api";
-import { configMaps, events, pods, secrets } from "#kube";
+import { configMaps, events, pods, secrets, type Transport } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 import { redact } from "./redact.ts";
 
-async function bundle(api: FakeApi, option = "-f") {
+async function bundle(api: Transport, option = "-f") {
   const folder = mkdtempSync(join(tmpdir(), "bundle-"));
   const file = join(folder, "b.json.gz");
   try {
@@ -44,6 +46,85 @@ it("bundle contains our objects and no credentials", async () => {
   for (const shown of ["pool1", "agent-1", '"PROXY"', "waits", "ipam.spidernet.io/ippool"])
     assert.ok(text.includes(shown), shown);
   for (const hidden of ["hunter2", "not-ours"]) assert.ok(!text.includes(hidden), hidden);
+});
+
+it("bundle has the newest lines of our Pods' logs and their metrics, without credentials, and tells what it has not", async () => {
+  const api = new FakeApi();
+  const pod = (component: string, restartCount: number, more: object = {}) =>
+    api.apply(pods, {
+      metadata: {
+        ...{ namespace: "s", name: component },
+        labels: { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": component },
+      },
+      spec: { nodeName: "node1", containers: [{ name: "main", ...more }] },
+      status: { containerStatuses: [{ name: "main", restartCount }] as never },
+    });
+  const env = [
+    { name: "SPIDERPOOL_ENABLED_METRIC", value: "true" },
+    { name: "SPIDERPOOL_METRIC_HTTP_PORT", value: "5711" },
+  ];
+  pod("spiderpool-agent", 1, { env });
+  pod("spiderpool-controller", 0);
+  const line = (at: number) => JSON.stringify({ msg: `line ${at}`, auth: { token: "hunter2" } });
+  const key = "-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----";
+  const asked: string[] = [];
+  const transport: Transport = {
+    server: api.server,
+    send: (request, o) => {
+      const { path } = request;
+      if (!/pods\/.+\/(log|proxy)/.test(path)) return api.send(request, o);
+      asked.push(path);
+      if (path.includes("controller")) throw new Error("the container has not started");
+      const text = path.includes("/proxy/") ? "calls 1\n" : `${[1, 2].map(line).join("\n")}\n${key}\nend\n`;
+      return Promise.resolve({ status: 200, headers: {}, body: Readable.from([Buffer.from(text)]) });
+    },
+  };
+  const { text, status, err } = await bundle(transport);
+  assert.equal(status, 0, err);
+  assert.doesNotMatch(text, /hunter2/);
+  const { parts } = JSON.parse(text) as { parts: { kind: string; items: { lines?: string[]; error?: string }[] }[] };
+  const of = (kind: string) => parts.find((part) => part.kind === kind)?.items;
+  assert.deepEqual(
+    of("Log")?.map(({ lines, error }) => error ?? lines?.map((one) => /line \d|end/.exec(one)?.[0])),
+    ["the container has not started", ["line 1", "line 2", undefined, "end"], ["line 1", "line 2", undefined, "end"]],
+  );
+  assert.match(JSON.stringify(of("Metrics")), /calls 1/);
+  assert.ok(
+    asked.every((path) => /tailLines=2000|proxy\/metrics$/.test(path)),
+    asked.join("\n"),
+  );
+  assert.match(err, /kubectl -n s exec spiderpool-agent -- spiderpoolctl bundle --local -f - > node1\.json\.gz$/m);
+});
+
+it("bundle --local asks the agent alone, and says what it does not answer", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bundle-"));
+  const [socket, file] = [join(folder, "socket"), join(folder, "b.json.gz")];
+  const server = createServer(({ url }, response) => {
+    const isStarting = url === "/v1/doctor";
+    const body = isStarting ? "it is starting" : [{ url, password: "hunter2" }];
+    response.writeHead(isStarting ? 500 : 200).end(JSON.stringify(body));
+  });
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  try {
+    const api = new FakeApi();
+    const argv = ["bundle", "--local", "-f", file, "--socket", socket];
+    const { status, err } = await runCtl(api, argv);
+    assert.deepEqual([status, err, api.requests.length], [0, "", 0]);
+    const [part, ...others] = JSON.parse(gunzipSync(readFileSync(file)).toString()).parts;
+    assert.deepEqual([part.kind, others], ["Agent", []]);
+    assert.deepEqual(
+      part.items.map(({ about, answer, error }: Record<string, unknown>) => [about, answer ?? error]),
+      ["status", "doctor", "faults", "flights", "log", "metrics"].map((about) => [
+        about,
+        about === "doctor"
+          ? "the agent answered 500 to /v1/doctor: it is starting"
+          : [{ url: `/v1/${about}`, password: "REDACTED" }],
+      ]),
+    );
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+    rmSync(folder, { recursive: true });
+  }
 });
 
 describe("redact()", () => {

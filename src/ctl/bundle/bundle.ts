@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import type { Command } from "commander";
@@ -11,17 +12,19 @@ import {
   spiderReservedIPs,
   spiderSubnets,
 } from "#api";
-import { formatError, SpiderError } from "#base";
-import { daemonSets, deployments, events, type KubeClient, type KubeObject, nodes, pods, type Resource } from "#kube";
+import { productVersion, SpiderError, systemClock } from "#base";
+import { daemonSets, deployments, events, type KubeObject, nodes, type Pod, pods, type Resource } from "#kube";
+import { agentSocket } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { isOutputFormat } from "../output.ts";
 import type { Context, Run } from "../run.ts";
-import { redact } from "./redact.ts";
+import { agentFacts } from "./node.ts";
+import { type Part, partOf } from "./part.ts";
+import { isAgent, logs, metrics, ourPods } from "./processes.ts";
 
 /** Limit of the text before compression, so that the file is smaller. */
 const bytesMax = 20_000_000;
 const defaultFile = "spiderpool-bundle.json.gz";
-const ourWorkloads = "app.kubernetes.io/name=spiderpool";
 
 /** Which objects of a kind. */
 interface Selectors {
@@ -29,27 +32,42 @@ interface Selectors {
   readonly fieldSelector?: string;
 }
 
-/** What is collected, the most important first; objects that no longer fit are counted. Secrets are never read. */
+/** The objects that are collected, the most important first; those that no longer fit are counted. Secrets are never read. */
 const collected: readonly ({ readonly resource: Resource<KubeObject> } & Selectors)[] = [
   ...[spiderCoordinators, spiderMultusConfigs, networkAttachmentDefinitions].map((resource) => ({ resource })),
-  ...[daemonSets, deployments, pods].map((resource) => ({ resource, labelSelector: ourWorkloads })),
+  ...[daemonSets, deployments, pods].map((resource) => ({ resource, labelSelector: ourPods })),
   // Who asks for help often has a Pod that does not start: its annotations say what it wants.
   { resource: pods, fieldSelector: "status.phase=Pending" },
   ...[spiderIPPools, spiderSubnets, spiderReservedIPs, nodes].map((resource) => ({ resource })),
-  ...[events, spiderIPAddresses, spiderEndpoints].map((resource) => ({ resource })),
 ];
+/** Those of which there may be very many, and that come last. */
+const many: readonly Resource<KubeObject>[] = [events, spiderIPAddresses, spiderEndpoints];
 
-/** `bundle`: the state of a cluster in one file for support, without secrets. */
+/** `bundle`: the state of a cluster and of this node's agent in one file for support, without secrets. */
 export function addBundleCommand(program: Command, run: Run): void {
   program
     .command("bundle")
     .description(
-      "write the state of the cluster that support needs into one file, without secrets: gzipped JSON, at most 20 MB",
+      "write what support needs into one file, without secrets: gzipped JSON, at most 20 MB; objects of the cluster, logs and metrics of our Pods, and what this node's agent tells of itself",
     )
-    .option("-f, --filename <file>", `the file to write; -o does the same here (default: "${defaultFile}")`)
-    .action((flags: { readonly filename?: string }, command: Command) =>
-      run((context) => bundle(fileOf(flags.filename, command), context), { formats: false }),
+    .option(
+      "-f, --filename <file>",
+      `the file to write, - for stdout; -o does the same here (default: "${defaultFile}")`,
+    )
+    .option(
+      "--local",
+      "only what this node's agent tells: status, doctor, faults, flight records, log, metrics; needs no API server",
+    )
+    .option("--socket <path>", "the agent's socket", agentSocket)
+    .action((flags: BundleFlags, command: Command) =>
+      run((context) => bundle(fileOf(flags.filename, command), flags, context), { formats: false }),
     );
+}
+
+interface BundleFlags {
+  readonly filename?: string;
+  readonly local?: boolean;
+  readonly socket: string;
 }
 
 /** The file given as `-f` or as `-o`, which is a format elsewhere. Throws OPTIONS_INVALID if it is a format here. */
@@ -65,11 +83,17 @@ function fileOf(filename: string | undefined, command: Command): string {
   return filename ?? output ?? defaultFile;
 }
 
-async function bundle(filename: string, { io, cluster }: Context): Promise<number> {
+async function bundle(filename: string, { local = false, socket }: BundleFlags, context: Context): Promise<number> {
+  const { io } = context;
   const parts: Part[] = [];
   let left = bytesMax;
-  for (const { resource, ...selectors } of collected) {
-    const part = await collect(cluster.client, resource, { selectors, left, signal: io.signal });
+  const isOnNode = local || existsSync(socket);
+  const sources = [
+    ...(isOnNode ? [{ kind: "Agent", read: () => agentFacts(socket, io.signal) }] : []),
+    ...(local ? [] : clusterSources(context)),
+  ];
+  for (const { kind, read } of sources) {
+    const part = await partOf(kind, read(), { left, signal: io.signal });
     left -= part.bytes;
     parts.push(part);
   }
@@ -78,49 +102,43 @@ async function bundle(filename: string, { io, cluster }: Context): Promise<numbe
     throw new SpiderError("BUNDLE_EMPTY", `nothing could be read, and no file was written: ${first?.error}`);
   }
   const body = parts.map(({ kind, items, leftOut, error }) => ({ kind, items, leftOut, error }));
-  const packed = gzipSync(JSON.stringify({ format: 1, at: cluster.clock.wall(), parts: body }));
+  const packed = gzipSync(JSON.stringify({ format: 1, at: systemClock.wall(), version: productVersion, parts: body }));
   // Do not collect unrelated data.
-  await writeFile(filename, packed, { mode: 0o600 });
+  await writeFile(filename === "-" ? "/dev/stdout" : filename, packed, { mode: 0o600 });
   for (const { kind, leftOut, error } of parts) {
     if (leftOut > 0) io.err(`${leftOut} of ${kind} were left out: the file would be too large\n`);
     if (error !== undefined) io.err(`${kind} could not be read: ${error}\n`);
   }
+  if (!local) io.err(hintOfNodes(parts, isOnNode));
   const count = parts.reduce((sum, { items }) => sum + items.length, 0);
-  io.out(`${filename}: ${count} objects, ${packed.length} bytes; look at it before you pass it on\n`);
+  const say = filename === "-" ? io.err : io.out;
+  say(`${filename}: ${count} objects, ${packed.length} bytes; look at it before you pass it on\n`);
   return parts.some(({ error }) => error !== undefined) ? exitFailed : exitOk;
 }
 
-interface Part {
+interface Source {
   readonly kind: string;
-  readonly items: readonly unknown[];
-  readonly leftOut: number;
-  readonly bytes: number;
-  readonly error?: string | undefined;
+  readonly read: () => AsyncIterable<unknown>;
 }
 
-async function collect(
-  client: KubeClient,
-  resource: Resource<KubeObject>,
-  options: { readonly selectors: Selectors; readonly left: number; readonly signal: AbortSignal },
-): Promise<Part> {
-  const { selectors, left, signal } = options;
-  const { kind } = resource;
-  const items: unknown[] = [];
-  let [bytes, leftOut] = [0, 0];
-  try {
-    for await (const object of client.listAll(resource, { signal, ...selectors })) {
-      const shown = redact(object);
-      // One for the comma, and some for the frame around the items.
-      const size = Buffer.byteLength(JSON.stringify(shown)) + 1;
-      if (bytes + size > left - 10_000) leftOut += 1;
-      else {
-        bytes += size;
-        items.push(shown);
-      }
-    }
-    return { kind, items, leftOut, bytes };
-  } catch (error) {
-    signal.throwIfAborted();
-    return { kind, items, leftOut, bytes, error: formatError(error) };
-  }
+function clusterSources({ io: { signal }, cluster: { client } }: Context): readonly Source[] {
+  const objects = ({ resource, ...selectors }: (typeof collected)[number]) => ({
+    kind: resource.kind,
+    read: () => client.listAll(resource, { signal, ...selectors }),
+  });
+  return [
+    ...collected.map(objects),
+    { kind: "Log", read: () => logs(client, signal) },
+    { kind: "Metrics", read: () => metrics(client, signal) },
+    ...many.map((resource) => objects({ resource })),
+  ];
+}
+
+/** An agent tells of itself only on its own node: how to get that from others. "" where there are none. */
+function hintOfNodes(parts: readonly Part[], isOnNode: boolean): string {
+  const pod = parts.flatMap(({ kind, items }) => (kind === "Pod" ? (items as readonly Pod[]) : [])).find(isAgent);
+  if (pod === undefined) return "";
+  const { namespace, name } = pod.metadata;
+  const command = `kubectl -n ${namespace} exec ${name} -- spiderpoolctl bundle --local -f - > ${pod.spec?.nodeName}.json.gz`;
+  return `Flight records and doctor of ${isOnNode ? "other nodes are" : "nodes are"} not in it; for each that matters: ${command}\n`;
 }

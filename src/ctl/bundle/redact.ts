@@ -40,6 +40,9 @@ function redactText(text: string): string {
   return texts.reduce((rest, [pattern, replacement]) => rest.replaceAll(pattern, replacement), text);
 }
 
+const named =
+  /((?:token|passw|passphrase|secret|credential|private|api-?key|client-?key|key-?data|authorization)[\w.-]{0,50}["']?\s{0,9}[:=]\s{0,9})/;
+
 /** Each takes linear time, because texts that others write may be long. */
 const texts: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN [^-]*PRIVATE KEY-----.*?(-----END [^-]*PRIVATE KEY-----|$)/gs, hidden],
@@ -47,8 +50,7 @@ const texts: readonly (readonly [RegExp, string])[] = [
   [/\beyJ[\w-]{8,}(\.[\w-]*)*/g, hidden],
   [/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, `$1 ${hidden}`],
   [/(:\/\/)[^\s/@]{1,500}@/g, `$1${hidden}@`],
-  [
-    /((?:token|passw|passphrase|secret|credential|private|api-?key|client-?key|key-?data|authorization)[\w.-]{0,50}["']?\s{0,9}[:=]\s{0,9})("[^"]*"|'[^']*'|\S+)/gi,
-    `$1${hidden}`,
-  ],
+  // In quotation marks it stays in them, so that a line of JSON is still one.
+  [new RegExp(`${named.source}"(?:[^"\\\\]|\\\\.)*"`, "gis"), `$1"${hidden}"`],
+  [new RegExp(`${named.source}(?!"${hidden}")("[^"]*|'[^']*'|\\S+)`, "gi"), `$1${hidden}`],
 ];

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { pods } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { helpPage } from "../help-page.ts";
 import { runCtl } from "../testing/run.ts";
@@ -40,6 +41,7 @@ describe("commands about this node", () => {
     rmSync(folder, { recursive: true });
   });
   const run = (...argv: readonly string[]) => runCtl(new FakeApi(), argv);
+  const own = { "/v1/status": [200, { node: "node1", version: "1.2.3" }] } as const;
 
   it("trace shows a Pod's calls with the stages and the error", async () => {
     answers = { "/v1/flights?pod=default%2Fweb-0": [200, [flight]] };
@@ -72,18 +74,50 @@ describe("commands about this node", () => {
   });
 
   it("node status --local tells of an agent that serves, and of one that waits for the API server", async () => {
-    answers = { "/v1/flights": [200, [flight]], "/v1/ipam/healthy": [200, undefined], "/v1/doctor": [200, []] };
+    const serves = { "/v1/ipam/healthy": [200, undefined], "/v1/doctor": [200, []] } as const;
+    answers = { ...own, ...serves, "/v1/flights": [200, [flight]] };
     const well = await run("node", "status", "--local", "--socket", socket);
     assert.equal(well.status, 0);
-    assert.match(well.out, /^Agent +serves\nLast calls +1, 1 failed\nLast error +no address\nDoctor +nothing found\n$/);
+    assert.match(
+      well.out,
+      /^Node +node1\nVersion +1\.2\.3\nController +there is no Pod of it\nAgent +serves\nLast calls +1, 1 failed\nLast error +no address\nDoctor +nothing found\n$/,
+    );
     const yaml = await run("node", "status", "--local", "--socket", socket, "-o", "yaml");
-    assert.match(yaml.out, /^serving: true\n/);
+    assert.match(yaml.out, /^node: node1\nversion: 1\.2\.3\n(?:.*\n)+serving: true\n/);
     const named = await run("node", "status", "--local", "--socket", socket, "-o", "name");
     assert.deepEqual([named.status, named.out], [2, ""], named.err);
-    answers = { "/v1/flights": [200, []], "/v1/ipam/healthy": [500, "it waits for the first answers"] };
+    answers = { ...own, "/v1/flights": [200, []], "/v1/ipam/healthy": [500, "it waits for the first answers"] };
     const waits = await run("node", "status", "--local", "--socket", socket);
     assert.equal(waits.status, 1);
     assert.match(waits.out, /does not serve: .*it waits for the first answers/);
+  });
+
+  it("node status --local compares the agent's version with the controllers', if the cluster answers", async () => {
+    const serves = { "/v1/ipam/healthy": [200, undefined], "/v1/doctor": [200, []] } as const;
+    answers = { ...own, ...serves, "/v1/flights": [200, []] };
+    const api = new FakeApi();
+    const pod = (component: string, version: string, nodeName: string, namespace = "kube-system") =>
+      api.apply(pods, {
+        metadata: {
+          ...{ namespace, name: `${component}-${nodeName}` },
+          labels: { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": component },
+        },
+        spec: { nodeName, containers: [{ name: "main", image: `registry:5000/image:${version}` }] },
+      });
+    const ask = async () => {
+      const { out, status } = await runCtl(api, ["node", "status", "--local", "--socket", socket]);
+      return [status, /^Controller +(.*)$/m.exec(out)?.[1]];
+    };
+    pod("spiderpool-agent", "v1", "node1");
+    pod("spiderpool-agent", "v0", "node2");
+    pod("spiderpool-controller", "v1", "node2");
+    pod("spiderpool-controller", "v0", "node2", "another-release");
+    assert.deepEqual(await ask(), [0, "image v1, as the agent"]);
+    pod("spiderpool-controller", "v2", "node2");
+    assert.deepEqual(await ask(), [1, "image v2, the agent's is v1: they should be the same"]);
+    api.faults = () => ({ kind: "status", status: 403, reason: "Forbidden" });
+    const [status, said] = await ask();
+    assert.deepEqual([status, /^not known: .*Forbidden/.test(String(said))], [0, true], String(said));
   });
 
   it("net show draws a packet's way with a tick or a cross for each station", async () => {

@@ -1,5 +1,6 @@
 import type { Check } from "../check.ts";
 import type { ClusterFacts } from "./facts.ts";
+import { repositoryOf, versionOf } from "./versions.ts";
 
 /** A certificate is a fault when less than this part of its life is left. The controller renews it when a third is left. */
 const certificateLeft = 0.1;
@@ -116,13 +117,4 @@ function differentWorkloads(processes: Processes) {
       },
     ];
   });
-}
-
-/** An image's tag or digest. A colon before a slash belongs to the registry's port. */
-function versionOf(image: string): string {
-  return image.slice(repositoryOf(image).length).replace(/^[:@]/, "") || "latest";
-}
-
-function repositoryOf(image: string): string {
-  return /^[^@]*?(?=(:[^/@]*)?(@.*)?$)/.exec(image)?.[0] ?? image;
 }
