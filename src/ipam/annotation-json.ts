@@ -18,7 +18,7 @@ export interface AnnotationSource {
 }
 
 /** Parses the JSON of an annotation. Throws SpiderError WRONG_INPUT if it is too long, no JSON, or nested too deep. */
-export function decodeAnnotation(source: AnnotationSource, text: string): unknown {
+function decodeAnnotation(source: AnnotationSource, text: string): unknown {
   if (text.length > annotationLengthMax) {
     throw wrongAnnotation(
       source,
@@ -36,14 +36,23 @@ export function decodeAnnotation(source: AnnotationSource, text: string): unknow
   return value;
 }
 
-/** Reads members of one decoded annotation. Throws SpiderError WRONG_INPUT with the path and what was found there. */
+/** Decodes one annotation and reads its members. Throws SpiderError WRONG_INPUT with the path and what was found there. */
 export class AnnotationReader {
   readonly #source: AnnotationSource;
   readonly #text: string;
+  /** The whole annotation. */
+  readonly value: unknown;
 
   constructor(source: AnnotationSource, text: string) {
     this.#source = source;
     this.#text = text;
+    this.value = decodeAnnotation(source, text);
+  }
+
+  /** Of the annotation among others; undefined if it is absent. */
+  static of(annotations: Annotations, source: AnnotationSource): AnnotationReader | undefined {
+    const text = annotations[source.key];
+    return text === undefined ? undefined : new AnnotationReader(source, text);
   }
 
   /** Reads a list; `null` counts as an empty one. */

@@ -1,6 +1,6 @@
 import { annotations } from "#api";
 import { type Family, IpParseError, parseIp, parsePrefix } from "#ip";
-import { AnnotationReader, type AnnotationSource, type Annotations, decodeAnnotation } from "./annotation-json.ts";
+import { AnnotationReader, type Annotations } from "./annotation-json.ts";
 import type { Route } from "./routes.ts";
 
 /** The annotations about pools and routes. Those about subnets are `subnetAnnotationKeys`. */
@@ -28,15 +28,13 @@ interface NicPools {
 
 /** Parses `ipam.spidernet.io/ippool` of a Pod; undefined if it is absent. Throws SpiderError WRONG_INPUT. */
 export function parseIppoolAnnotation(annotations: Annotations): PoolsByFamily | undefined {
-  const text = annotations[annotationKeys.ippool];
-  if (text === undefined) return undefined;
-  const source: AnnotationSource = {
+  const reader = AnnotationReader.of(annotations, {
     object: "Pod",
     key: annotationKeys.ippool,
     allowed: '{"ipv4":["pool-a"],"ipv6":["pool-b"]}',
-  };
-  const reader = new AnnotationReader(source, text);
-  return familyLists(reader, reader.members(decodeAnnotation(source, text), "value"), "value");
+  });
+  if (reader === undefined) return undefined;
+  return familyLists(reader, reader.members(reader.value, "value"), "value");
 }
 
 /**
@@ -44,15 +42,13 @@ export function parseIppoolAnnotation(annotations: Annotations): PoolsByFamily |
  * no interface is named twice. Throws SpiderError WRONG_INPUT.
  */
 export function parseIppoolsAnnotation(annotations: Annotations): readonly NicPools[] | undefined {
-  const text = annotations[annotationKeys.ippools];
-  if (text === undefined) return undefined;
-  const source: AnnotationSource = {
+  const reader = AnnotationReader.of(annotations, {
     object: "Pod",
     key: annotationKeys.ippools,
     allowed: '[{"interface":"eth0","ipv4":["pool-a"],"ipv6":["pool-b"],"cleangateway":false}]',
-  };
-  const reader = new AnnotationReader(source, text);
-  const items = reader.list(decodeAnnotation(source, text), "value").map((item, at): NicPools => {
+  });
+  if (reader === undefined) return undefined;
+  const items = reader.list(reader.value, "value").map((item, at): NicPools => {
     const members = reader.members(item, `[${at}]`);
     return {
       nic: reader.string(members.get("interface"), `[${at}].interface`) || undefined,
@@ -73,25 +69,21 @@ export function parseIppoolsAnnotation(annotations: Annotations): readonly NicPo
 /** Parses the default pools in a Namespace's annotations. Lists are empty if there are none. Throws SpiderError WRONG_INPUT. */
 export function parseNamespaceDefaults(annotations: Annotations): PoolsByFamily {
   const read = (key: string): readonly string[] => {
-    const text = annotations[key];
-    if (text === undefined) return [];
-    const source: AnnotationSource = { object: "Namespace", key, allowed: '["pool-a","pool-b"]' };
-    return new AnnotationReader(source, text).strings(decodeAnnotation(source, text), "value");
+    const reader = AnnotationReader.of(annotations, { object: "Namespace", key, allowed: '["pool-a","pool-b"]' });
+    return reader?.strings(reader.value, "value") ?? [];
   };
   return { 4: read(annotationKeys.defaultIpv4), 6: read(annotationKeys.defaultIpv6) };
 }
 
 /** Parses `ipam.spidernet.io/routes` of a Pod; empty if it is absent. Throws SpiderError WRONG_INPUT. */
 export function parseRoutesAnnotation(annotations: Annotations): readonly Route[] {
-  const text = annotations[annotationKeys.routes];
-  if (text === undefined) return [];
-  const source: AnnotationSource = {
+  const reader = AnnotationReader.of(annotations, {
     object: "Pod",
     key: annotationKeys.routes,
     allowed: '[{"dst":"10.0.0.0/16","gw":"192.168.1.1"}]',
-  };
-  const reader = new AnnotationReader(source, text);
-  return reader.list(decodeAnnotation(source, text), "value").map((item, at) => {
+  });
+  if (reader === undefined) return [];
+  return reader.list(reader.value, "value").map((item, at) => {
     const members = reader.members(item, `[${at}]`);
     const dst = reader.string(members.get("dst"), `[${at}].dst`);
     const gw = reader.string(members.get("gw"), `[${at}].gw`);

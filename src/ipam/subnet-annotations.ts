@@ -1,11 +1,5 @@
 import { annotations } from "#api";
-import {
-  AnnotationReader,
-  type AnnotationSource,
-  type Annotations,
-  decodeAnnotation,
-  wrongAnnotation,
-} from "./annotation-json.ts";
+import { AnnotationReader, type AnnotationSource, type Annotations, wrongAnnotation } from "./annotation-json.ts";
 
 /** The annotations with which a Pod template asks for pools cut from a SpiderSubnet. */
 export const subnetAnnotationKeys = {
@@ -57,7 +51,8 @@ function parseSubnet(text: string): readonly SubnetsOfNic[] {
     key: subnetAnnotationKeys.subnet,
     allowed: '{"ipv4":["subnet-a"],"ipv6":["subnet-b"]}',
   };
-  return [subnetsOfNic(new AnnotationReader(source, text), decodeAnnotation(source, text), "value")];
+  const reader = new AnnotationReader(source, text);
+  return [subnetsOfNic(reader, reader.value, "value")];
 }
 
 function parseSubnets(text: string): readonly SubnetsOfNic[] {
@@ -67,9 +62,7 @@ function parseSubnets(text: string): readonly SubnetsOfNic[] {
     allowed: '[{"interface":"eth0","ipv4":["subnet-a"],"ipv6":["subnet-b"]}]',
   };
   const reader = new AnnotationReader(source, text);
-  const nics = reader
-    .list(decodeAnnotation(source, text), "value")
-    .map((item, at) => subnetsOfNic(reader, item, `[${at}]`));
+  const nics = reader.list(reader.value, "value").map((item, at) => subnetsOfNic(reader, item, `[${at}]`));
   if (nics.length === 0) throw reader.error("value requires at least one item");
   for (const [at, { nic, 4: v4, 6: v6 }] of nics.entries()) {
     for (const before of nics.slice(0, at)) {

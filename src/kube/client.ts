@@ -109,10 +109,7 @@ export class KubeClient {
     const attempt = { verb: "get", resource: resource.plural, object: keyOf(ref) };
     const path = withQuery(objectPath(resource, ref), { resourceVersion });
     try {
-      return decodeObject<T>(
-        await this.#call(attempt, { method: "GET", path, accept: accept(resource) }, signal),
-        attempt,
-      );
+      return await this.#object<T>(attempt, { method: "GET", path, accept: accept(resource) }, signal);
     } catch (error) {
       if (hasReason(error, "NotFound")) return undefined;
       throw error;
@@ -159,10 +156,7 @@ export class KubeClient {
     };
     const path = collectionPath(resource, metadata.namespace) + strict;
     const body = { apiVersion: apiVersionOf(resource), kind: resource.kind, ...draft };
-    return decodeObject<T>(
-      await this.#call(attempt, { method: "POST", path, body, accept: accept(resource) }, signal),
-      attempt,
-    );
+    return this.#object<T>(attempt, { method: "POST", path, body, accept: accept(resource) }, signal);
   }
 
   /** Replaces the object, if it is still of the given resourceVersion: else 409 `Conflict`. */
@@ -174,10 +168,7 @@ export class KubeClient {
     const attempt = { verb: "update", resource: resource.plural, object: keyOf(object.metadata) };
     const path = objectPath(resource, object.metadata, subresource) + strict;
     const body = { ...object, apiVersion: apiVersionOf(resource), kind: resource.kind };
-    return decodeObject<T>(
-      await this.#call(attempt, { method: "PUT", path, body, accept: accept(resource) }, signal),
-      attempt,
-    );
+    return this.#object<T>(attempt, { method: "PUT", path, body, accept: accept(resource) }, signal);
   }
 
   async patch<T extends KubeObject>(
@@ -190,7 +181,7 @@ export class KubeClient {
     const path = objectPath(resource, ref, subresource) + strict;
     const body = patch.kind === "json" ? patch.operations : patch.body;
     const request = { method: "PATCH", path, body, contentType: patchTypes[patch.kind], accept: accept(resource) };
-    return decodeObject<T>(await this.#call(attempt, request, signal), attempt);
+    return this.#object<T>(attempt, request, signal);
   }
 
   /** `deleting`: finalizers or a grace period hold it; `absent`: there was none. */
@@ -263,6 +254,11 @@ export class KubeClient {
     for await (const line of splitLines(response.body, limits.watchLineBytesMax)) {
       yield decodeWatchLine<T>(line, attempt);
     }
+  }
+
+  /** One call that is answered with the object. */
+  async #object<T extends KubeObject>(attempt: Attempt, call: Call, parent: AbortSignal): Promise<T> {
+    return decodeObject<T>(await this.#call(attempt, call, parent), attempt);
   }
 
   /** One call to its decoded end. */

@@ -48,6 +48,13 @@ describe("the rules of reserved addresses", () => {
     assert.deepEqual(validateReservedIp(reserved({ ipVersion: 6 })), []);
   });
 
+  test("a family that does not exist is reported once", () => {
+    const wrong = reserved({ ipVersion: 5 as never, ips: [] });
+    assert.deepEqual(validateReservedIp(wrong).map(formatViolation), [
+      'spec.ipVersion: Unsupported value: 5: supported values: "4", "6"',
+    ]);
+  });
+
   test("a terminating object may not change its spec", () => {
     const old = reserved(good.spec, "2026-01-01T00:00:00Z");
     assert.deepEqual(validateReservedIp(old, { old }), []);

@@ -65,30 +65,7 @@ const defaultRoutes: readonly string[] = ["0.0.0.0/0", "::/0"];
 
 /** The rules that pools and subnets share. */
 export const addressRules: readonly Rule<AddressCase>[] = [
-  {
-    id: "version-known",
-    field: "spec.ipVersion",
-    message: "ipVersion is 4 or 6; it is inferred from subnet",
-    check: ({ spec: { ipVersion } }) => {
-      if (ipVersion === undefined) {
-        return [invalid("spec.ipVersion", null, "is not generated correctly, 'spec.subnet' may be invalid")];
-      }
-      return [4, 6].includes(ipVersion) ? [] : [notSupported("spec.ipVersion", ipVersion, ["4", "6"])];
-    },
-  },
-  {
-    id: "version-enabled",
-    field: "spec.ipVersion",
-    message: "the address family is enabled in the cluster's configuration",
-    check: ({ family, families }) => checkEnabled(family, families),
-  },
-  {
-    id: "version-immutable",
-    field: "spec.ipVersion",
-    message: "is not changeable",
-    check: ({ spec, old }) => checkUnchanged("spec.ipVersion", spec.ipVersion, old?.ipVersion),
-    cel: { at: "ipVersion", rule: "self == oldSelf" },
-  },
+  ...versionRules<AddressCase>({ prefix: "", source: "subnet", unreadable: "'spec.subnet' may be invalid" }),
   {
     id: "subnet-immutable",
     field: "spec.subnet",
@@ -247,14 +224,58 @@ export const addressRules: readonly Rule<AddressCase>[] = [
   },
 ];
 
-/** Refuses a family that the configuration switches off. */
-export function checkEnabled(family: Family | undefined, families: Families): readonly Violation[] {
-  if (family === undefined || families[`enableIPv${family}`]) return [];
+/** What is known of a spec that has an address family. */
+interface VersionCase {
+  readonly spec: { readonly ipVersion?: Family | undefined };
+  readonly old: { readonly ipVersion?: Family | undefined } | undefined;
+  readonly families: Families;
+}
+
+/**
+ * The rules about the address family, which is inferred from another field. `prefix` is that of their ids, `source` the field,
+ * and `unreadable` says why nothing could be inferred.
+ */
+export function versionRules<C extends VersionCase>(words: {
+  readonly prefix: string;
+  readonly source: string;
+  readonly unreadable: string;
+}): readonly Rule<C>[] {
+  const { prefix, source, unreadable } = words;
+  const field = "spec.ipVersion";
+  return [
+    {
+      id: `${prefix}version-known`,
+      field,
+      message: `ipVersion is 4 or 6; it is inferred from ${source}`,
+      check: ({ spec: { ipVersion } }) => {
+        if (ipVersion === undefined) return [invalid(field, null, `is not generated correctly, ${unreadable}`)];
+        return [4, 6].includes(ipVersion) ? [] : [notSupported(field, ipVersion, ["4", "6"])];
+      },
+    },
+    {
+      id: `${prefix}version-enabled`,
+      field,
+      message: "the address family is enabled in the cluster's configuration",
+      check: ({ spec: { ipVersion }, families }) => checkEnabled(ipVersion, families),
+    },
+    {
+      id: `${prefix}version-immutable`,
+      field,
+      message: "is not changeable",
+      check: ({ spec, old }) => checkUnchanged(field, spec.ipVersion, old?.ipVersion),
+      cel: { at: "ipVersion", rule: "self == oldSelf" },
+    },
+  ];
+}
+
+/** Refuses a family that the configuration switches off. What is no family is another rule's. */
+function checkEnabled(family: Family | undefined, families: Families): readonly Violation[] {
+  if ((family !== 4 && family !== 6) || families[`enableIPv${family}`]) return [];
   return [forbidden("spec.ipVersion", `IPv${family} is disabled`)];
 }
 
 /** Refuses to change a value that was set. */
-export function checkUnchanged(field: string, value: unknown, old: unknown): readonly Violation[] {
+function checkUnchanged(field: string, value: unknown, old: unknown): readonly Violation[] {
   return old === undefined || old === value ? [] : [forbidden(field, "is not changeable")];
 }
 
