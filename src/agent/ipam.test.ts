@@ -302,6 +302,23 @@ describe("a StatefulSet's Pod", () => {
     assert.deepEqual(cluster.claims, {});
   });
 
+  it("has the same address at each try from its first index on, and so has the next of its name, where none has run yet", async () => {
+    web0();
+    n1.linked = () => Promise.reject(new Error("no link"));
+    for (const sandbox of ["s1", "s2"]) {
+      await assert.rejects(n1.add("web-0", sandbox), /no link/);
+      await n1.del("web-0", sandbox);
+      await cluster.advance(10_000);
+      assert.deepEqual(Object.keys(cluster.claims), ["10.6.0.1"], sandbox);
+    }
+    cluster.pod({ name: "b" });
+    n1.linked = async () => {};
+    assert.deepEqual(await n1.add("b", "s3"), ["10.6.0.2"], "nobody else gets it");
+    cluster.erase("web-0");
+    web0({ node: "n2" });
+    assert.deepEqual(await n2.add("web-0", "s4"), ["10.6.0.1"]);
+  });
+
   it("keeps its address when it goes, and has it again on any node, though the pool is full or switched off", async () => {
     assert.deepEqual(await had(), ["10.6.0.1"]);
     for (const name of ["b", "c"]) {

@@ -46,7 +46,8 @@ interface ReleasesOptions {
   readonly released: (claim: Claim, ending: Ending) => void;
   /**
    * Whether the next Pod would find the sticky claim. If not, it is deleted rather than detached: its ADD ended before it was
-   * answered.
+   * answered. From the index on the address is its owner's, though no Pod may ever have run with it: an address that the index
+   * names is made again by the next ADD, and only the controller, which knows what the owner wants, may let it go.
    */
   readonly isIndexed: (claim: Claim, o: Signal) => Promise<boolean>;
 }
