@@ -32,6 +32,7 @@ import {
 } from "#kube";
 import type { Ledger } from "#ledger";
 import type { Plugin } from "#plugins";
+import { assertAnswer } from "../../cni/testing/answers.ts";
 import { type Addresses, createAddresses } from "../build/addresses.ts";
 import { Calls } from "../calls.ts";
 import { Chain } from "../chain.ts";
@@ -321,7 +322,11 @@ export class TestAgent {
     const plugin = { cniVersion: "1.1.0", name: "net", type: "addresses", ipam, ...config };
     const stdin = Buffer.from(JSON.stringify(plugin));
     const context = { exec: () => Promise.reject(new Error("no foreign plugins here")), signal: this.#stop.signal };
-    return this.#calls.handle({ executable: plugin.type, env, stdin }, context);
+    const answered = (output: PluginOutput) => {
+      assertAnswer({ verb, stdin: String(stdin), exitCode: output.exitCode, stdout: String(output.stdout) });
+      return output;
+    };
+    return this.#calls.handle({ executable: plugin.type, env, stdin }, context).then(answered);
   }
 
   /** The sandbox's namespace is gone without a DEL, as after a kill of all its processes. */

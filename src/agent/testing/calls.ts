@@ -7,6 +7,7 @@ import { never, type Signal, type Steps, silentLogger, systemClock } from "#base
 import { type Attachment, CniError, cniCodes, noSuchPlugin, type PluginConfig, type PluginOutput } from "#cni";
 import type { Pod } from "#kube";
 import type { Plugin } from "#plugins";
+import { assertAnswer } from "../../cni/testing/answers.ts";
 import { Calls } from "../calls.ts";
 import { Chain } from "../chain.ts";
 import { Flights } from "../flights.ts";
@@ -172,7 +173,7 @@ export interface More {
 }
 
 /** Sends one call, as the shim would, and returns its output. */
-export function send(verb: string, more: More = {}): Promise<PluginOutput> {
+export async function send(verb: string, more: More = {}): Promise<PluginOutput> {
   const { container = "c1", env = {}, stdin = JSON.stringify(multusConf), executable = "multus" } = more;
   const variables = {
     CNI_COMMAND: verb,
@@ -184,7 +185,9 @@ export function send(verb: string, more: More = {}): Promise<PluginOutput> {
     CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=a;K8S_POD_UID=uid-a",
     ...env,
   };
-  return calls.handle({ executable, env: variables, stdin: Buffer.from(stdin) }, more.context ?? context);
+  const output = await calls.handle({ executable, env: variables, stdin: Buffer.from(stdin) }, more.context ?? context);
+  assertAnswer({ verb, stdin, exitCode: output.exitCode, stdout: String(output.stdout) });
+  return output;
 }
 
 /** Sends a call that must succeed; returns its result. */

@@ -8,6 +8,7 @@ import type { Ipam, JsonObject, PluginConfig } from "#cni";
 import type { Pod } from "#kube";
 import type { Plugin } from "#plugins";
 import { buildShim } from "../../../shim/build.ts";
+import { assertAnswer } from "../../cni/testing/answers.ts";
 import { Calls, type CallsOptions } from "../calls.ts";
 import { Chain } from "../chain.ts";
 import { Flights } from "../flights.ts";
@@ -186,7 +187,8 @@ export class TestRuntime implements AsyncDisposable {
     });
     if (child.pid !== undefined) more.started?.(child.pid);
     child.stdin.on("error", () => {}); // It need not read all of it.
-    child.stdin.end(typeof config === "string" ? config : JSON.stringify(config));
+    const input = typeof config === "string" ? config : JSON.stringify(config);
+    child.stdin.end(input);
     const texts = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const) {
       child[name].setEncoding("utf8").on("data", (text: string) => {
@@ -196,7 +198,14 @@ export class TestRuntime implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     child.on("error", reject);
     child.on("close", (code) => {
-      resolve({ code, ...texts, json: texts.stdout.startsWith("{") ? JSON.parse(texts.stdout) : undefined });
+      try {
+        // Without a command it says what it is; it may have been killed, and behind another program the answer is that one's.
+        if (verb !== "" && code !== null && wrapper.length === 0)
+          assertAnswer({ verb, stdin: input, exitCode: code, stdout: texts.stdout });
+        resolve({ code, ...texts, json: texts.stdout.startsWith("{") ? JSON.parse(texts.stdout) : undefined });
+      } catch (error) {
+        reject(error);
+      }
     });
     return promise;
   }
