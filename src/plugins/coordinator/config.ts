@@ -5,7 +5,7 @@ import { flagAt, integerAt, invalid, objectAt, objectsAt, textAt } from "../deco
 
 type CoordinatorMode = "auto" | "underlay" | "overlay" | "disabled";
 
-/** What the cluster says of coordination: a SpiderCoordinator's spec and status in one, with the Pod's annotation applied. */
+/** The cluster's part of the configuration: spec and status of its SpiderCoordinator in one, with the Pod's annotation applied. */
 export interface ClusterConfig {
   readonly mode?: string;
   readonly overlayPodCIDR?: readonly string[];
@@ -27,7 +27,7 @@ interface PolicyRoute {
   readonly gw: Ip;
 }
 
-/** The fields that both the plugin's configuration and the cluster's may set. undefined: not given. */
+/** The fields that both the plugin's configuration and the cluster's can set; undefined: not set. */
 interface CoordinatorFields {
   readonly mode: CoordinatorMode | undefined;
   readonly overlayPodCidrs: readonly Prefix[] | undefined;
@@ -35,13 +35,13 @@ interface CoordinatorFields {
   readonly hijackCidrs: readonly Prefix[] | undefined;
   readonly policyRoutes: readonly PolicyRoute[] | undefined;
   readonly tunePodRoutes: boolean | undefined;
-  /** Two octets, `0a:1b`. */
+  /** The first two octets of the interface's MAC address, `0a:1b`; the address of the Pod gives the other four. */
   readonly podMacPrefix: string | undefined;
   readonly podDefaultRouteNic: string | undefined;
   readonly hostRuleTable: number | undefined;
-  /** Negative: left as it is. */
+  /** The value of rp_filter in the Pod. Negative: it is not changed. */
   readonly podRpFilter: number | undefined;
-  /** 0: left as it is. */
+  /** The length of the interface's transmit queue. 0: it is not changed. */
   readonly txQueueLen: number | undefined;
   readonly vethLinkAddress: Ip | undefined;
   readonly vethMtuBytes: number | undefined;
@@ -55,11 +55,11 @@ export interface CoordinatorConfig {
   readonly firstNic: string;
 }
 
-/** What one call works with. */
+/** The settings of one call, from both configurations. */
 export interface Settings {
   readonly mode: CoordinatorMode;
   readonly firstNic: string;
-  /** Destinations that the Pod reaches through its node, in this order: Pods, services, what else was configured. */
+  /** Destinations that the Pod reaches through its node, in this order: Pods, Services, further ones of the configuration. */
   readonly hijackCidrs: readonly Prefix[];
   readonly policyRoutes: readonly PolicyRoute[];
   readonly tunePodRoutes: boolean;
@@ -72,7 +72,7 @@ export interface Settings {
   readonly vethMtuBytes: number;
 }
 
-/** The names of the modes in configurations; the plugin's and the API's word for the last differ. */
+/** The modes by their names in configurations. The last has two: the plugin's and the API's. */
 const modes: ReadonlyMap<string, CoordinatorMode> = new Map([
   ["auto", "auto"],
   ["underlay", "underlay"],
@@ -81,10 +81,10 @@ const modes: ReadonlyMap<string, CoordinatorMode> = new Map([
   ["disabled", "disabled"],
 ]);
 
-/** What `logOptions.logLevel` may be: the agent logs, at its own level, but a mistake is told as it always was. */
+/** The allowed values of `logOptions.logLevel`. It has no effect, because the agent logs, at its own level; others are refused. */
 const logLevels: readonly string[] = ["debug", "info", "warn", "error", "fatal", "panic"];
 
-/** Throws CniError 7 with field, value and what is allowed. */
+/** Decodes the plugin's configuration. Throws CniError 7 with field, value and what is allowed. */
 export function decodeCoordinatorConfig(config: PluginConfig): CoordinatorConfig {
   const logLevel = textAt(objectAt(config.raw, "logOptions"), "logLevel", "logOptions.logLevel");
   if (logLevel !== undefined && !logLevels.includes(logLevel.toLowerCase())) {
@@ -98,7 +98,7 @@ export function decodeCoordinatorConfig(config: PluginConfig): CoordinatorConfig
 }
 
 /**
- * Each field as the plugin's configuration gives it, else as the cluster does, else its default. A list is taken whole.
+ * Merges the two configurations: each field is the plugin's, else the cluster's, else its default. Lists are not merged.
  *
  * @throws CniError 7 if a value of the cluster's cannot be used
  */
@@ -121,7 +121,7 @@ export function settingsOf({ fields, firstNic }: CoordinatorConfig, cluster: Clu
   };
 }
 
-/** Decoded once: the Pods of a cluster share one object. */
+/** The cluster's parts that were decoded already: all Pods of a cluster share one object. */
 const decodedClusters = new WeakMap<ClusterConfig, CoordinatorFields>();
 
 function inheritedFrom(cluster: ClusterConfig): CoordinatorFields {
@@ -132,7 +132,7 @@ function inheritedFrom(cluster: ClusterConfig): CoordinatorFields {
   return fields;
 }
 
-/** Empty texts and lists, and a table of 0, mean "not given". */
+/** Decodes the fields that both configurations have. Empty texts and lists, and a table of 0, count as not set. */
 function decodeFields(raw: JsonObject, routeNicKey: string): CoordinatorFields {
   return {
     mode: decodeMode(raw),
@@ -159,7 +159,7 @@ function decodeMode(raw: JsonObject): CoordinatorMode | undefined {
   return mode;
 }
 
-/** The kernel takes no route whose destination has host bits. */
+/** The CIDRs of a list, with their host bits cleared: the kernel refuses a route whose destination has host bits. */
 function cidrsAt(raw: JsonObject, key: string): readonly Prefix[] | undefined {
   const items = raw[key] ?? [];
   if (!Array.isArray(items)) throw invalid(key, items, "a list of CIDRs");
@@ -198,7 +198,7 @@ function decodeLinkAddress(raw: JsonObject): Ip | undefined {
   return ip;
 }
 
-/** A CIDR with its host bits cleared, or an address alone as the CIDR of just it. */
+/** A CIDR with its host bits cleared. An address alone stands for the CIDR that has only this address. */
 function parseNetwork(text: string): Prefix | undefined {
   const prefix = tryParsePrefix(text);
   if (prefix !== undefined) return networkOf(prefix);

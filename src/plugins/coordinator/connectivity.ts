@@ -5,12 +5,12 @@ import type { Change } from "./operations.ts";
 import { type Role, replyTable } from "./role.ts";
 import type { Observed, Side } from "./state.ts";
 
-/** The bit of the mark that connections from the node carry. */
+/** The bit that marks connections from the node to the Pod. */
 export const replyMark = 0x1;
-/** The preference of the rules that lead to Pods, on the node, and of those by mark, in the Pod. */
+/** The preference of the node's rules that lead to Pods, and of the Pod's rules by mark. */
 export const rulePreference = 1000;
 
-/** What is to be, and what it follows from. */
+/** The state that an interface shall have, and what it follows from. */
 export interface Wanted {
   readonly observed: Observed;
   readonly settings: Settings;
@@ -21,24 +21,24 @@ export interface Wanted {
   readonly ends: Ends;
   /** Addresses of the node, the gateways first. */
   readonly nodes: readonly Ip[];
-  /** The table of its own to which the interface's routes go; undefined: it has none, and all stay in the main one. */
+  /** The interface's own routing table; undefined: it has none, and its routes stay in the main table. */
   readonly ownTable: (family: Family) => number | undefined;
-  /** Whether its default route is to stay in the main table, though others' have a table of their own. */
+  /** Whether the interface keeps its default route in the main table, while other interfaces have tables of their own. */
   readonly keepsMain: (family: Family) => boolean;
-  /** What the Pod sends to its node and by it bears this address, in IPv4; undefined: the kernel chooses. */
+  /** The IPv4 source address of packets to the node and through it; undefined: the kernel chooses. */
   readonly source: Ip | undefined;
 }
 
 /** The two ends by which Pod and node reach each other. */
 export interface Ends {
   readonly hostName: string;
-  /** undefined while there is none. */
+  /** Undefined before the pair exists. */
   readonly hostIndex: number | undefined;
   readonly hostMac: string;
   readonly podMac: string;
 }
 
-/** What a side should hold; `missing` takes from it what it does. */
+/** What a namespace must have; {@link missing} subtracts what it has already. */
 interface Connectivity {
   readonly neighbours: readonly { readonly dev: string; readonly ip: Ip; readonly mac: string }[];
   readonly routes: readonly (RouteSpec & { readonly dev: string; readonly table: number })[];
@@ -46,12 +46,12 @@ interface Connectivity {
   readonly replaceRoutes: boolean;
 }
 
-/** The Pod's ways to its node, and through it to what is hijacked. */
+/** The Pod's neighbours, routes and rules to its node, and through the node to the hijacked destinations. */
 export function podConnectivity(wanted: Wanted): Connectivity {
   const { role, ends, families, nodes } = wanted;
   const { podLink: dev, first } = role;
   const gateways = families.flatMap((family) => gatewayOf(wanted, family) ?? []);
-  // Connections come in by a link beside the Pod's own NIC only where there is a pair.
+  // Only a Pod with a pair gets connections by another link than its own NIC.
   const answered = isUnderlayFirst(role) ? gateways : [];
   const replies = answered.map((gw) => byNode(wanted, { gw, dst: everything(gw.family), table: replyTable }));
   const mark = { fwmark: replyMark, fwmask: replyMark, table: replyTable, pref: rulePreference };
@@ -63,33 +63,33 @@ export function podConnectivity(wanted: Wanted): Connectivity {
   };
 }
 
-/** The NIC whose routes are the Pod's own: they stay in the main table. */
+/** Whether this is an underlay Pod's first NIC. Its routes stay in the main table. */
 export function isUnderlayFirst({ mode, first }: Role): boolean {
   return mode === "underlay" && first;
 }
 
 type TableRoute = Connectivity["routes"][number];
 
-/** A route by the Pod's link to its node. IPv6 finds a source by itself; older kernels refuse one of another interface. */
+/** A route by the Pod's link to its node. No source for IPv6: the kernel finds one, and older ones refuse another interface's. */
 function byNode({ source, role }: Wanted, route: Omit<TableRoute, "dev">): TableRoute {
   const isFour = route.dst.ip.family === 4;
   return { ...route, dev: role.podLink, ...(isFour && source !== undefined ? { src: source } : {}) };
 }
 
-/** In the table of each NIC, so that what is sent by it reaches the node; the first serves the main table, too. */
+/** The routes to the node. Each NIC has them in its table; the first one also adds them to the main table. */
 function nodeRoutes(wanted: Wanted): readonly TableRoute[] {
   return wanted.nodes.flatMap((ip) =>
     tablesOf(wanted, ip.family).map((table) => byNode(wanted, { dst: hostPrefix(ip), table })),
   );
 }
 
-/** The tables that lead what the NIC sends to the node. */
+/** The tables in which packets of the NIC look for a route to the node. */
 function tablesOf({ role, ownTable }: Wanted, family: Family): readonly number[] {
   const own = isUnderlayFirst(role) ? role.table : ownTable(family);
   return [...(role.first ? [mainTable] : []), ...(own === undefined ? [] : [own])];
 }
 
-/** The first NIC of an overlay Pod has them in its own table, too: what it answers to a Service goes by that. */
+/** The routes to hijacked destinations. An overlay Pod's first NIC has them in its own table, too, for its answers to Services. */
 function hijackingRoutes(wanted: Wanted, gateways: readonly Ip[]): readonly TableRoute[] {
   return wanted.settings.hijackCidrs.flatMap((dst) => {
     const gw = gateways.find(({ family }) => family === dst.ip.family);
@@ -99,7 +99,7 @@ function hijackingRoutes(wanted: Wanted, gateways: readonly Ip[]): readonly Tabl
   });
 }
 
-/** Where what the NIC sends looks them up: in its own table if a rule leads there, else in the main one. */
+/** The configured routes by this NIC, in the table that its packets use: its own if a rule leads there, else the main one. */
 function policyRoutes({ observed, settings, families, keepsMain, ownTable }: Wanted): readonly TableRoute[] {
   return settings.policyRoutes
     .filter(({ dst }) => families.includes(dst.ip.family))
@@ -109,7 +109,7 @@ function policyRoutes({ observed, settings, families, keepsMain, ownTable }: Wan
     });
 }
 
-/** The node's ways to the Pod's addresses. */
+/** The node's neighbours, routes and rules to the Pod's addresses. */
 export function hostConnectivity({ own, ends, families, settings: { hostRuleTable: table } }: Wanted): Connectivity {
   return {
     neighbours: own.map((ip) => ({ dev: ends.hostName, ip, mac: ends.podMac })),
@@ -119,14 +119,14 @@ export function hostConnectivity({ own, ends, families, settings: { hostRuleTabl
   };
 }
 
-/** A gateway that is in use is kept: later interfaces, and CHECK, see other routes to the Pod than the first one did. */
+/** The node's address that is the Pod's gateway. One in use is kept: later NICs see other routes and would choose another. */
 function gatewayOf({ observed: { pod }, role, nodes }: Wanted, family: Family): Ip | undefined {
   const inUse = pod.routes.flatMap(({ dev, gw }) => (dev === role.podLink && gw !== undefined ? [gw] : []));
   const ofFamily = nodes.filter((ip) => ip.family === family);
   return ofFamily.find((ip) => inUse.some((gw) => sameIp(gw, ip))) ?? ofFamily[0];
 }
 
-/** What a side lacks of what it should hold. */
+/** The changes that add what a namespace lacks. */
 export function missing(side: Side, { neighbours, routes, rules, replaceRoutes }: Connectivity): readonly Change[] {
   const isNew = (route: (typeof routes)[number], at: number) =>
     !side.routes.some((one) => sameRoute(one, route)) &&

@@ -13,7 +13,7 @@ interface ExecuteOptions {
   readonly marks: ReplyMarks;
 }
 
-/** Does what was planned by what was observed: the pair, then one batch in the Pod, then one on the node. */
+/** Carries out a plan: makes the pair, then one batch of changes in the Pod, then one on the node. */
 export async function execute(
   operations: Operations,
   observed: Pick<Observed, "pod" | "host">,
@@ -33,9 +33,9 @@ function indexesOf(links: readonly Pick<VethEnd, "name" | "index">[], made: Veth
 }
 
 /**
- * In one batch. What is there already counts as made, and what is gone as removed.
+ * Makes the changes in one netlink batch. Objects that exist already count as made, and absent ones as removed.
  *
- * @param indexes of links, by their names, as far as they are known
+ * @param indexes known indexes of links, by name
  */
 export function apply(netns: Netns, changes: readonly Change[], indexes?: ReadonlyMap<string, number>): void {
   netns.rtnl.batch((batch) => {

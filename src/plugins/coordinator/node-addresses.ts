@@ -5,8 +5,8 @@ import { isNodeInterface } from "../node-interfaces.ts";
 import { isUsable } from "./state.ts";
 
 /**
- * The addresses by which Pods may reach their node. Read once and again after a change: an interface for virtual servers
- * can hold thousands.
+ * The addresses by which Pods can reach their node. They are read again only after a change, because an interface for virtual
+ * servers can have thousands.
  */
 export class NodeAddresses {
   readonly #host: Netns;
@@ -19,14 +19,14 @@ export class NodeAddresses {
     this.#tasks = tasks;
   }
 
-  /** In the order of the interfaces. What has an address on another system's is not the node as Pods should know it. */
+  /** The usable addresses, in the order of the interfaces; without those that other systems have made, see `isNodeInterface`. */
   list(): readonly Ip[] {
     if (!this.#watching) this.#watch();
     this.#known ??= read(this.#host);
     return this.#known;
   }
 
-  /** Subscribed before the first reading, so that no change is missed. */
+  /** Subscribes to changes, before the first reading, so that none is missed. */
   #watch(): void {
     const { signal } = this.#tasks;
     const events = monitor(this.#host, { topics: ["addresses"], signal });
@@ -34,7 +34,7 @@ export class NodeAddresses {
     this.#tasks.spawn("watch node addresses", async () => {
       try {
         for await (const event of events) {
-          // Every new Pod's link on the node gets an address of its own that nobody else can know.
+          // The link of every new Pod gets a link-local address on the node: that is no reason to read again.
           if (event.kind !== "address" || isUsable(event.address.address.ip)) this.#known = undefined;
         }
       } finally {

@@ -9,20 +9,20 @@ import type { ReplyMarks } from "./reply-marks.ts";
 import { type Role, resolveRole, vethName } from "./role.ts";
 import { type LinkState, type Lookup, type Observed, type RouteState, type Side, usableAddresses } from "./state.ts";
 
-/** The Pod's and the node's namespace, and what is known without looking. */
+/** The namespaces of Pod and node, and what is known already. */
 interface ObserveOptions {
   readonly host: Netns;
   readonly pod: Netns;
   readonly settings: Settings;
   readonly nodeAddresses: readonly Ip[];
   readonly marks: ReplyMarks;
-  /** The Pod's pair, where it was made in this call: up, and nothing is there by it yet. */
+  /** The Pod's pair, if this call has made it: it is up and has no addresses and routes yet. */
   readonly fresh?: VethPair | undefined;
 }
 
 /**
- * Reads what the plan needs. The Pod's tables are short; of the node's only what goes by the link to the Pod is asked
- * for, and nothing while there is no such link.
+ * Reads what the plan needs: everything in the Pod, and on the node only what belongs to the link to the Pod, because the
+ * node's tables may be long.
  *
  * @throws SpiderError `COORDINATOR_MODE_UNFIT` if the mode does not fit the interfaces that are there
  */
@@ -68,7 +68,7 @@ export function hostLink(
   return peerIndex === undefined ? undefined : host.rtnl.link(peerIndex);
 }
 
-/** A first interface without a pair, or with a fresh one, has nothing of ours yet: its links and addresses suffice. */
+/** Reads the Pod. While there is no pair, or a fresh one, nothing of ours can be there: links and addresses suffice. */
 function observePod(pod: Netns, ifName: string, isFresh: boolean, { firstNic }: Settings): Side {
   const links = pod.rtnl.links();
   const namesOf = new Map(links.map(({ index, name }) => [index, name]));
@@ -124,7 +124,7 @@ function readNeighbours({ rtnl }: Netns, family: Family, namesOf: ReadonlyMap<nu
     .map(({ dev, ip, mac }) => ({ dev: nameOf(namesOf, dev), ip, mac }));
 }
 
-/** A multipath route counts as one for each next hop. Local and broadcast routes are not for us. */
+/** Unicast routes of the tables that matter. A multipath route becomes one route for each next hop. */
 function routeStates(
   { dst, gw, dev, src, table, type, onlink, nextHops }: Route,
   namesOf: ReadonlyMap<number, string>,
@@ -136,12 +136,12 @@ function routeStates(
   });
 }
 
-/** One that came between two answers has no name yet. */
+/** The name of a link; one that appeared between two dumps is not known yet. */
 function nameOf(namesOf: ReadonlyMap<number, string>, index: number): string {
   return namesOf.get(index) ?? `#${index}`;
 }
 
-/** RTN_UNICAST */
+/** RTN_UNICAST (rtnetlink(7)). */
 const unicast = 1;
 
 function readRpFilters({ rtnl }: Netns, names: readonly string[], links: readonly LinkState[]) {

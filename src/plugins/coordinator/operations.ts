@@ -3,13 +3,13 @@ import { formatIp, formatPrefix, type Ip, type Prefix } from "#ip";
 import { type LinkChange, type LinkRef, mainTable, type RouteSpec, type RuleSpec } from "#linux";
 import type { PairSpec } from "../pairs.ts";
 
-/** One thing to be done in a namespace. */
+/** One change in a namespace. */
 export type Change =
   | { readonly kind: "link"; readonly name: string; readonly change: LinkChange }
   | { readonly kind: "address"; readonly dev: string; readonly address: Prefix }
   | { readonly kind: "neighbour"; readonly dev: string; readonly ip: Ip; readonly mac: string }
   | { readonly kind: "dropNeighbour"; readonly dev: LinkRef; readonly ip: Ip }
-  /** `replace` takes the place of a route to the same destination, whose address now belongs to this Pod. */
+  /** `replace`: also replaces another route to the destination, because the address belongs to this Pod now. */
   | { readonly kind: "route"; readonly route: RouteSpec; readonly replace?: boolean }
   | { readonly kind: "dropRoute"; readonly route: RouteSpec }
   | { readonly kind: "rule"; readonly rule: RuleSpec }
@@ -21,22 +21,22 @@ export interface Setting {
   readonly value: number;
 }
 
-/** What is to be done, in the order in which it is done. */
+/** A plan: its parts are carried out in this order. */
 export interface Operations {
-  /** Made first; both ends are up from then on. */
+  /** The pair to make, if it is missing; both ends come up. */
   readonly veth: PairSpec | undefined;
   readonly podSettings: readonly Setting[];
   readonly pod: readonly Change[];
-  /** The reply marks are missing. */
+  /** Whether the nf_tables rules that mark connections are missing in the Pod. */
   readonly replyMarks: boolean;
   readonly hostSettings: readonly Setting[];
-  /** Brings up the node's end first: routes need it. */
+  /** Changes on the node. The first brings up the node's end, because routes need it. */
   readonly host: readonly Change[];
-  /** Addresses that have moved to another MAC address. */
+  /** Addresses whose MAC address changes: they are announced. */
   readonly announce: readonly Ip[];
 }
 
-/** A line per operation, as the ip command would write them; empty where everything is in place. */
+/** The plan as text, a line for each operation, in the words of ip(8). Empty if nothing is to be done. */
 export function formatOperations(operations: Operations): readonly string[] {
   const { veth, podSettings, pod, replyMarks, hostSettings, host } = operations;
   return [

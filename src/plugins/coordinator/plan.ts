@@ -10,12 +10,12 @@ import { keepsDefault, planPodRoutes, tableOf } from "./pod-routes.ts";
 import { type Role, resolveRole, vethName } from "./role.ts";
 import { type Observed, type Side, usableAddresses } from "./state.ts";
 
-/** The host's end of an underlay Pod's pair: it follows from the container, so that DEL finds it without any record. */
+/** The name of the host's end of an underlay Pod's pair: it follows from the container ID, so that DEL needs no record. */
 export function hostVethName(containerId: string): string {
   return `veth${containerId.slice(0, 11)}`;
 }
 
-/** The pair of an underlay Pod. Its MAC addresses follow from the container, too. */
+/** The pair of an underlay Pod. Its MAC addresses follow from the container ID, too. */
 export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "vethMtuBytes">) {
   return {
     name: hostVethName(containerId),
@@ -25,12 +25,12 @@ export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "ve
   } satisfies PairSpec;
 }
 
-/** Below this the kernel takes IPv6 off a link (RFC 8200 §5). */
+/** The smallest MTU of a link with IPv6 (RFC 8200 §5): below it the kernel removes IPv6 from the link. */
 const ipv6MtuMin = 1280;
 
 /**
- * What is missing until the Pod's interface is coordinated as the settings say: the wanted state less the observed one. Empty
- * if everything is in place. Pure.
+ * Plans what is missing until the Pod's interface is as the settings say: the wanted state less the observed one. The plan is
+ * empty if everything is in place. Pure.
  *
  * @throws SpiderError `COORDINATOR_…` if the interfaces that are there do not fit, CniError 7 for a `vethMTU` that is too
  * small for IPv6
@@ -54,7 +54,7 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
   const nodes = nodeAddressesOf(observed, ends.hostIndex).filter(({ family }) => families.includes(family));
   const source = usableAddresses(pod, settings.firstNic).find(({ family }) => family === 4);
   const isTuned = settings.tunePodRoutes && !isUnderlayFirst(role);
-  // The node's routes to the Pod are made last.
+  // The node's routes to the Pod are made last, so that their presence means that an earlier call made everything.
   const isMade = own.every((ip) => host.routes.some(({ dst }) => samePrefix(dst, hostPrefix(ip))));
   const { podDefaultRouteNic } = settings;
   const routesOf = (family: Family) => ({ ifName, role, family, podDefaultRouteNic, isMade });
@@ -63,7 +63,7 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
     ownTable: (family) => (isTuned ? tableOf(pod, routesOf(family)) : undefined),
     keepsMain: (family) => isTuned && keepsDefault(pod, routesOf(family)),
   };
-  // Every interface but the first of an underlay Pod.
+  // Not for the first interface of an underlay Pod.
   const podRoutes = isTuned ? families.flatMap((family) => planPodRoutes(pod, routesOf(family))) : [];
   return {
     veth,
@@ -101,7 +101,7 @@ function planVeth(
   });
 }
 
-/** As good as random, but the same for every plan about one container: unicast and locally administered. */
+/** A MAC address by hash: the same in every plan for this container, unicast, locally administered. */
 function vethMac(containerId: string, end: "host" | "pod"): string {
   const bytes = hash("sha256", `${containerId}\0${end}`, "buffer").subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
@@ -109,11 +109,11 @@ function vethMac(containerId: string, end: "host" | "pod"): string {
 }
 
 /**
- * The node's addresses. The first of a family becomes the Pod's gateway for what goes through the node. Preferred is the
- * address from which the node itself would reach the Pod; last come those of interfaces for other purposes.
+ * The node's addresses in the order of preference; the first of a family becomes the Pod's gateway to the node. First come
+ * those from which the node itself would reach the Pod, last those of interfaces for other purposes.
  */
 function nodeAddressesOf({ nodeAddresses, lookups }: Observed, hostIndex: number | undefined): readonly Ip[] {
-  // Where the node's route to the Pod leads through the pair, the address says nothing.
+  // A route through the pair says nothing about which address is best.
   const sources = lookups.filter(({ dev }) => dev !== hostIndex).flatMap(({ src }) => (src === undefined ? [] : [src]));
   const isListed = (ip: Ip) => nodeAddresses.some((one) => sameIp(one, ip));
   const ordered = [...sources.filter(isListed), ...nodeAddresses, ...sources];
@@ -129,18 +129,18 @@ function podSettings({ observed: { pod }, settings, families }: Wanted): readonl
   return needed;
 }
 
-/** A pair is made without IPv6 at the node's end; where a Pod has IPv6, it shall not give the node a default route by it. */
+/** The node's end is made without IPv6. If the Pod has IPv6, it is enabled, and the Pod's router advertisements are ignored. */
 function hostSettings({ observed: { host }, role, families, ends: { hostName } }: Wanted): readonly Setting[] {
   if (role.mode === "overlay" || !families.includes(6) || !host.ipv6Off) return [];
   return [
     { key: `net/ipv6/conf/${hostName}/accept_ra`, value: 0 },
-    // No link-local address: both sides know each other's MAC address.
+    // 1: no link-local address. None is needed, because both sides know each other's MAC address.
     { key: `net/ipv6/conf/${hostName}/addr_gen_mode`, value: 1 },
     { key: disableIpv6(hostName), value: 0 },
   ];
 }
 
-/** The kernel takes the greater of an interface's own and that of all. */
+/** rp_filter of each interface: the kernel uses the greater of this and that of `all`. */
 function ownRpFilters({ observed: { pod, ifName }, settings, role, families }: Wanted): readonly Change[] {
   const { podRpFilter: wanted } = settings;
   if (wanted < 0 || !families.includes(4)) return [];
@@ -169,14 +169,15 @@ function podLinks(wanted: Wanted): readonly Change[] {
   return changes;
 }
 
-/** A new end is up already. */
+/** The end of a pair that exists but is down. A new one is up already. */
 function linkUp({ links }: Side, name: string): readonly Change[] {
   return links.some((link) => link.name === name && !link.up) ? [{ kind: "link", name, change: { up: true } }] : [];
 }
 
 /**
- * The prefix and the four bytes of an IPv4 address, or the last four of an IPv6 address; undefined if it has it already.
- * The prefix may be the whole cluster's: an ipvlan interface, whose MAC address is its parent's for good, goes without.
+ * The MAC address that the interface shall have: the prefix and the (last) four bytes of its address; undefined if it has it
+ * already. The prefix may be set for the whole cluster, so it is skipped for ipvlan interfaces, whose MAC address is their
+ * parent's and cannot change.
  */
 function newMac({ observed: { pod, ifName }, settings: { podMacPrefix }, own }: Wanted): string | undefined {
   const [first] = own;
@@ -187,7 +188,7 @@ function newMac({ observed: { pod, ifName }, settings: { podMacPrefix }, own }: 
   return link?.mac === mac || link?.kind === "ipvlan" ? undefined : mac;
 }
 
-/** What the node has learnt of the addresses' earlier holders: it would be used again when the Pod is gone. */
+/** The node's neighbour entries of earlier holders of the addresses. They would be used again after the Pod's end. */
 function staleNeighbours({ observed: { lookups }, ends: { hostIndex } }: Wanted): readonly Change[] {
   return lookups.flatMap(({ ip, dev, onLink }): readonly Change[] =>
     dev === undefined || dev === hostIndex || !onLink ? [] : [{ kind: "dropNeighbour", dev, ip }],

@@ -24,9 +24,9 @@ import { vethName } from "./role.ts";
 interface CoordinatorPluginOptions {
   /** The namespace of the node's own interfaces. */
   readonly host: Netns;
-  /** The cluster's part of the configuration, for this Pod. Its failure fails ADD and CHECK, never DEL. */
+  /** The cluster's part of the configuration, for this Pod. If it throws, ADD and CHECK fail, but never DEL. */
   readonly clusterConfig: (attachment: Attachment, options: Signal) => Promise<ClusterConfig>;
-  /** Owns what goes on after an answer, and the watch of the node's addresses. */
+  /** Owns work that goes on after an answer, and the watch of the node's addresses. */
   readonly tasks: Tasks;
   /** @default by nf_tables */
   readonly replyMarks?: ReplyMarks;
@@ -52,7 +52,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     this.#nodeAddresses = new NodeAddresses(options.host, options.tasks);
   }
 
-  /** A wanted NIC that never comes would be waited for in vain, and the Pod would send by another one. */
+  /** Refuses a Pod that wants the default route on a NIC that it will not have. Otherwise it would silently use another one. */
   async verify(
     c: CoordinatorConfig,
     attachment: Attachment,
@@ -65,14 +65,14 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     throw invalid("podDefaultRouteNIC", wanted, `an interface of the Pod's networks: ${interfaces.join(", ")}`);
   }
 
-  /** Of a Pod whose first interface bypasses the node. */
+  /** The pair to the node, which only a Pod needs whose first interface bypasses the node. */
   async pairs(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<readonly PairSpec[]> {
     if (attachment.ifName !== c.firstNic) return [];
     const settings = await this.#settings(c, attachment, options);
     return settings.mode === "auto" || settings.mode === "underlay" ? [pairOf(attachment.containerId, settings)] : [];
   }
 
-  /** Repeated, it makes what is missing. A failure takes back what this call made and nothing of an earlier one. */
+  /** A repeated ADD makes only what is missing. A failed one undoes what it made itself, and nothing of an earlier ADD. */
   async add(c: CoordinatorConfig, attachment: Attachment, steps: Steps, together?: Together): Promise<CniResult> {
     const previous = previousOf(c);
     const { host, tasks } = this.#options;
@@ -147,20 +147,20 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     return { observed, operations: planCoordinator(observed, settings) };
   }
 
-  /** Where the plugin itself is told to do nothing, the cluster's word does not matter. */
+  /** The cluster's part is not read if the plugin's own configuration disables it. */
   async #settings(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<Settings> {
     if (c.fields.mode === "disabled") return settingsOf(c, {});
     return settingsOf(c, await this.#options.clusterConfig(attachment, options));
   }
 
-  /** The answer does not wait until the kernel has deleted the link, with the one whose addresses it led to. */
+  /** Deletes the pair in the background: an answer does not wait for the kernel. */
   #removePair(name: string): void {
     const { host, tasks } = this.#options;
     const link = host.rtnl.link(name);
     if (link !== undefined) tasks.spawn("delete link", () => host.rtnl.deleteLinkSoon(link));
   }
 
-  /** What an interface other than the first has on both sides. */
+  /** Removes what an interface other than the first has in the Pod and on the node. */
   #removeLater(c: CoordinatorConfig, attachment: Attachment, { hostRuleTable: table }: Settings): void {
     const { containerId, ifName, netns } = attachment;
     const { host } = this.#options;
@@ -190,12 +190,12 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
   }
 }
 
-/** The MAC address that an interface of the Pod gets by them; undefined: it keeps its own. */
+/** The MAC address that the plan gives to an interface of the Pod; undefined: it is not changed. */
 function macAfter({ pod }: Operations, name: string): string | undefined {
   return pod.flatMap((one) => (one.kind === "link" && one.name === name ? (one.change.mac ?? []) : []))[0];
 }
 
-/** The result with the MAC address that the interface has now: what CHECK compares with, and what users read. */
+/** The result with the interface's new MAC address: CHECK compares with it, and users read it. */
 function withMac(result: CniResult, { ifName, netns }: Attachment, mac: string | undefined): CniResult {
   if (mac === undefined) return result;
   const interfaces = result.interfaces.map((one) =>

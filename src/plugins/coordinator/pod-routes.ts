@@ -8,18 +8,21 @@ interface PodRoutesOptions {
   readonly ifName: string;
   readonly role: Role;
   readonly family: Family;
-  /** The interface that shall have the default route; undefined, not there yet, or without one: the one that has it. */
+  /**
+   * The interface that shall have the default route. If it is undefined, absent or without a default route, the interface that
+   * has it now keeps it.
+   */
   readonly podDefaultRouteNic: string | undefined;
-  /** An earlier call made what this plan makes: it looks whether all is there still. */
+  /** An earlier call has made all of this: the plan only restores what is missing. */
   readonly isMade: boolean;
 }
 
 /**
- * Gives each interface of a Pod with several a table of its own, so that answers leave by the interface whose address
- * they bear. One interface keeps its default route in the main table: the wanted one. Of each other (the current one, or
- * the holders if the current one is to have it) the default moves to its table and what else it has is copied there; a rule
- * by source address leads to it. If no other interface has a default route, the current one keeps its own in the main table,
- * too; and none gives way to one that has no default route itself, which would leave the Pod without. Pure.
+ * Plans the routing tables of a Pod with several interfaces, so that answers leave by the interface that has their source
+ * address. Only the wanted interface keeps its default route in the main table. The default route of any other one (the current
+ * interface or, if that is the wanted one, those that have a default route) moves to a table of its own, to which a rule by
+ * source address leads; its other routes are copied there. So that the Pod always has a default route, the current interface
+ * keeps its own if no other has one, and none gives way to an interface without one. Pure.
  */
 export function planPodRoutes(pod: Side, options: PodRoutesOptions): readonly Change[] {
   const { ifName, role, family } = options;
@@ -32,9 +35,9 @@ export function planPodRoutes(pod: Side, options: PodRoutesOptions): readonly Ch
   }
   const [holder] = defaultHolders(pod, options);
   const { table } = role;
-  // What eth0 answers keeps to its own way, too.
+  // In an overlay Pod, answers of eth0 must leave by eth0, too.
   const isBesideFirst = role.mode === "overlay" && role.first && holder === role.podLink;
-  // Done once: a default route that stayed because there was no other one still does when another one has come.
+  // Routes are moved only once. One that stayed because it was the only one still stays when another one has come.
   const isDone = missingRules(pod, ifName, family, table).length === 0;
   const gives = holder !== undefined && !isDone;
   return [
@@ -52,17 +55,17 @@ export function planPodRoutes(pod: Side, options: PodRoutesOptions): readonly Ch
 }
 
 /**
- * The table to which the interface's plan leads: its own; or, if it is to keep its default route in the main table, that of
- * the first interface which gives way to it, undefined if none does (any more).
+ * The table that the interface's plan fills: its own or, if it is the wanted interface, that of the first interface which
+ * gives way to it; undefined if none does.
  */
 export function tableOf(pod: Side, options: PodRoutesOptions): number | undefined {
   return keepsDefault(pod, options) ? givers(pod, options)[0]?.table : options.role.table;
 }
 
 /**
- * The interfaces that give way to the current one, and their tables: the first gets the one that the current one does not
- * need, others get those of earlier interfaces that have none. One that came later without a coordinator of its own keeps what
- * it has: nobody was asked when it came, and CHECK must not find that missing.
+ * The interfaces that give way to the current one, with their tables. The first gets the table that the current one does not
+ * need; others get unused tables of earlier interfaces. An interface that came later, without a coordinator, is left alone:
+ * CHECK must not find a rule missing that no ADD could make.
  */
 function givers(pod: Side, options: PodRoutesOptions): readonly { readonly name: string; readonly table: number }[] {
   const { role, isMade } = options;
@@ -79,7 +82,7 @@ function givers(pod: Side, options: PodRoutesOptions): readonly { readonly name:
     .map(({ name, ruled }, at) => ({ name, table: ruled ?? (at === 0 ? role.table : unruled()) }));
 }
 
-/** The other interfaces with a default route in the main table, the oldest first. */
+/** The other interfaces with a default route in the main table, in the order in which they were made. */
 function defaultHolders(pod: Side, { ifName, family }: PodRoutesOptions): readonly string[] {
   const main = mainRoutes(pod, family);
   return pod.links
@@ -109,7 +112,7 @@ function copyRoutes(pod: Side, main: readonly RouteState[], dev: string, table: 
   return missingRoutes(pod, own, table);
 }
 
-/** Only the default route leaves the main table. Of a multipath one, only the next hop by that interface does. */
+/** Copies the interface's routes to the table, and takes its default route, or its next hop of one, out of the main table. */
 function moveRoutes(pod: Side, main: readonly RouteState[], dev: string, table: number): readonly Change[] {
   const defaults = main.filter((route) => route.dev === dev && isDefault(route));
   return [
@@ -120,7 +123,7 @@ function moveRoutes(pod: Side, main: readonly RouteState[], dev: string, table: 
   ];
 }
 
-/** Routes without a gateway first: the others' gateways are found by them. */
+/** The routes that the table lacks. Those without a gateway come first, because gateways are reached by them. */
 function missingRoutes(pod: Side, routes: readonly RouteState[], table: number): readonly Change[] {
   return routes
     .filter((route) => !pod.routes.some((one) => one.table === table && sameWay(one, route)))
@@ -131,7 +134,7 @@ function missingRoutes(pod: Side, routes: readonly RouteState[], table: number):
     });
 }
 
-/** Without a preference: the kernel puts each before the lowest that is there. */
+/** The rules by source address that are missing. They have no preference: the kernel puts each before those that exist. */
 function missingRules(pod: Side, dev: string, family: Family, table: number): readonly Change[] {
   return usableAddresses(pod, dev)
     .filter((ip) => ip.family === family)

@@ -5,15 +5,15 @@ import { type Side, usableAddresses } from "./state.ts";
 
 /** The Pod's end of the pair that the coordinator makes for underlay Pods. */
 export const vethName = "veth0";
-/** The table by which replies leave that are not to follow the default route. */
+/** The table for replies that must not follow the default route. */
 export const replyTable = 100;
 /** The table of the first NIC; later ones follow. */
 export const firstTable = 101;
 
-/** What an interface is to its Pod. */
+/** The part that an interface has in its Pod. */
 export interface Role {
   readonly mode: "underlay" | "overlay";
-  /** It is the first one that is coordinated: what serves the whole Pod is made with it. */
+  /** It is the first interface with a coordinator: its ADD also makes what serves the whole Pod. */
   readonly first: boolean;
   /** Its own routing table in the Pod. */
   readonly table: number;
@@ -65,12 +65,12 @@ export function resolveRole(pod: Side, ifName: string, { mode, firstNic }: Setti
       "set mode to auto or underlay for this network, too",
     );
   }
-  // The first has two interfaces, and with them table 101.
+  // At the first NIC two interfaces count, which gives table 101.
   const table = kept ?? count + 99;
   return { mode: "overlay", first: table === firstTable, table, podLink: firstNic };
 }
 
-/** Neither loopback nor tunnels, which carry no broadcasts; the current one is about to be up. */
+/** The number of interfaces that are up, and the current one. Loopback and tunnels, which have no broadcast, do not count. */
 function countLinks({ links }: Side, ifName: string): number {
   const needed = iffBroadcast | iffMulticast;
   return links.filter(({ name, flags }) => (flags & needed) === needed && (name === ifName || (flags & iffUp) !== 0))

@@ -1,13 +1,13 @@
 import type { Ip, Prefix } from "#ip";
 import type { Link, Rule } from "#linux";
 
-/** What one namespace holds, as far as it matters here. Interfaces go by their names. */
+/** The state of one namespace, as far as the plan needs it. Interfaces are named, not numbered. */
 export interface Side {
   readonly links: readonly LinkState[];
   readonly addresses: readonly { readonly dev: string; readonly address: Prefix }[];
   readonly routes: readonly RouteState[];
   readonly rules: readonly Pick<Rule, "family" | "from" | "fwmark" | "table" | "pref">[];
-  /** The permanent ones. */
+  /** Permanent neighbour entries only. */
   readonly neighbours: readonly NeighbourState[];
 }
 
@@ -33,14 +33,14 @@ export interface RouteState {
   readonly onlink?: boolean;
 }
 
-/** By which way the node would send to an address of the Pod. */
+/** The node's route to one address of the Pod, as the kernel looks it up. */
 export interface Lookup {
   readonly ip: Ip;
-  /** The node's address that it would use. */
+  /** The source address that the node would use. */
   readonly src: Ip | undefined;
-  /** Index of the node's interface. */
+  /** Index of the node's interface that it leads to. */
   readonly dev: number | undefined;
-  /** Without a gateway: the node would ask for the address's MAC address itself. */
+  /** The route has no gateway: the node would resolve the address itself, by ARP or NDP. */
   readonly onLink: boolean;
 }
 
@@ -52,25 +52,25 @@ export interface Observed {
   readonly pod: Side & {
     /** rp_filter of `all`, of `default` and of each link, by name. */
     readonly rpFilters: ReadonlyMap<string, number>;
-    /** New links of the Pod have no IPv6. */
+    /** IPv6 is disabled on new links of the Pod. */
     readonly ipv6Off: boolean;
     readonly replyMarks: boolean;
   };
-  /** Only the link that leads to the Pod, where there is one, and what goes by it. */
+  /** Of the node only the link to the Pod, if there is one, with its routes and neighbours. */
   readonly host: Side & {
-    /** The link takes no part in IPv6, as each that is yet to be made. False if the Pod's interface has no IPv6 either. */
+    /** IPv6 is disabled on the link, as on each new one. False if the Pod's interface has no IPv6 either. */
     readonly ipv6Off: boolean;
   };
   /** The node's addresses by which Pods may reach it, see node-addresses.ts. */
   readonly nodeAddresses: readonly Ip[];
-  /** For the addresses of `ifName`. */
+  /** One for each address of `ifName`. */
   readonly lookups: readonly Lookup[];
 }
 
 const linkLocal6 = 0xfe80n << 112n;
 const multicast6 = 0xff00n << 112n;
 
-/** An address that other hosts than the link's own could know: neither link-local nor multicast nor loopback. */
+/** Whether other hosts can use the address: it is neither link-local nor multicast nor loopback. */
 export function isUsable(ip: Ip): boolean {
   if (ip.family === 4) {
     const top = ip.value >>> 24;
@@ -80,7 +80,7 @@ export function isUsable(ip: Ip): boolean {
   return ip.value > 1n && !linkLocal && ip.value < multicast6;
 }
 
-/** The addresses of an interface that count. */
+/** The addresses of an interface that other hosts can use. */
 export function usableAddresses({ addresses }: Side, dev: string): readonly Ip[] {
   return addresses.filter((one) => one.dev === dev && isUsable(one.address.ip)).map((one) => one.address.ip);
 }
