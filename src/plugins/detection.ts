@@ -13,36 +13,36 @@ import { formatIp } from "#ip";
 import { type Netns, probe } from "#linux";
 import { openPod } from "./open-pod.ts";
 
-/** What is made sure of before a Pod has its addresses. Either costs time on every ADD; neither is on by default. */
+/** Which checks an ADD makes on the wire. Each costs time; none is on by default. */
 export interface Detection {
-  /** That nobody on the segment has them. */
+  /** Whether another host of the segment has the addresses. */
   readonly conflicts: boolean;
-  /** That their gateways answer. */
+  /** Whether the gateways answer. */
   readonly gateways: boolean;
-  /** Silence for as long means that an address is free. @default 100 ms */
+  /** After this long without an answer an address counts as free. @default 100 ms */
   readonly conflictMsMax?: number;
   /** How long a gateway may take to answer. @default 500 ms */
   readonly gatewayMsMax?: number;
 }
 
-/** Nothing is made sure of. */
+/** No checks. */
 export const noDetection: Detection = { conflicts: false, gateways: false };
 
 const usualConflictMsMax = 100;
 const usualGatewayMsMax = 500;
-/** Addresses that one ADD tries: where so many are taken in a row, the pool is not ours alone. */
+/** How many times one ADD tries addresses. If so many are taken, other systems use the pool, too. */
 const triesMax = 5;
 
-/** A link by which it is asked who has addresses, before the Pod has them. */
+/** A link for questions about addresses that the Pod does not have yet. */
 export interface AskingLink {
-  /** Brings the link up, once; resolves when it can be asked by. */
+  /** Brings the link up, once. Resolves when questions can be sent. */
   readonly open: (o: Signal) => Promise<void>;
   readonly ask: Probe;
-  /** Call it before the link is configured: from here on nobody asks. */
+  /** Ends the questions. To be called before the link is configured. */
   readonly end: () => void;
 }
 
-/** How a Pod's own link asks. */
+/** What the questions through a Pod's own link need. */
 interface LinkQuestions {
   /** Resolves when the Pod's end exists and its packets would be forwarded. */
   readonly open: (o: Signal) => Promise<void>;
@@ -50,8 +50,8 @@ interface LinkQuestions {
 }
 
 /**
- * Asks through a Pod's own link before that has addresses. The link is set up with the first question and down at the end, so
- * that it comes up again with the MAC address and the IPv6 settings that follow from its addresses.
+ * Asks through the Pod's own link, which has no addresses yet. The link is set up for the first question and down at the end: its
+ * MAC address and its IPv6 settings follow from its addresses, and take effect when it comes up again.
  */
 export function askingLink(pod: Netns, link: string, { open: whenThere, detection }: LinkQuestions): AskingLink {
   const question = questionBy(pod, link, detection);
@@ -76,7 +76,7 @@ export function askingLink(pod: Netns, link: string, { open: whenThere, detectio
   };
 }
 
-/** Asks by a Pod's own link that is up before it has addresses, and stays so. `open` is called once. */
+/** Asks through a Pod's own link that is up already and stays up. `open` is called once. */
 export function askingWhenOpen(pod: Netns, link: string, { open, detection }: LinkQuestions): Probe {
   const question = questionBy(pod, link, detection);
   let opened: Promise<void> | undefined;
@@ -87,7 +87,7 @@ export function askingWhenOpen(pod: Netns, link: string, { open, detection }: Li
   };
 }
 
-/** Asks by a link that is up already and stays so: where a Pod's own would not hear the answers. */
+/** Asks through another link, which is up and stays up, because the Pod's own would not get the answers. */
 export function askingBy(netns: Netns, link: string, detection: Detection): AskingLink {
   return { open: () => Promise.resolve(), ask: questionBy(netns, link, detection), end: () => {} };
 }
@@ -96,15 +96,15 @@ function questionBy(netns: Netns, link: string, { conflictMsMax = usualConflictM
   return (ip, { signal }) => probe(netns, link, ip, { timeoutMs: conflictMsMax, signal });
 }
 
-/** What an IPAM has allocated. Throws CniError 999 if it is nothing. */
+/** Returns the result of an IPAM. Throws CniError 999 if it has no address. */
 export function refuseEmpty(result: CniResult): CniResult {
   if (result.ips.length > 0) return result;
   throw new CniError(cniCodes.failed, "IPAM plugin returned missing IP config");
 }
 
 /**
- * Addresses for an attachment whose link another's plugin makes: that plugin gives them to the link when it has them. Where
- * it has made the link by now, they are made sure of by it.
+ * Allocates addresses for a plugin of others, which makes the link and gives it the addresses. If the link exists already, the
+ * checks are made through it.
  */
 export async function allocateForeign(
   attachment: Attachment,
@@ -127,8 +127,8 @@ export async function allocateForeign(
 }
 
 /**
- * Asks for all addresses at once whether another host has them, and replaces those. Returns the result with addresses that
- * no other host has.
+ * Asks about all addresses at once, and replaces those that another host has. Returns the result with addresses that no other
+ * host has.
  *
  * @throws CniError 999 naming address and MAC address if the IPAM has no others to give, or too many are taken
  */

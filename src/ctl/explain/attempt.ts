@@ -21,27 +21,27 @@ import { isManaged, type PodScene } from "./scene.ts";
 
 /** Where agents look for configurations by name, unless the release says otherwise. */
 const confDir = "/etc/cni/net.d";
-/** The name by which the node's own default network goes where the cluster names none: only the node knows its plugins. */
+/** Stands for the node's own default network, if the cluster names none: only the node knows its plugins. */
 const unknownNetwork = "the node's own network";
 
-/** What an ADD of the Pod on one node would come to, as far as the API server knows. */
+/** The outcome of an ADD of the Pod on one node, as far as it follows from the API server's objects. */
 export interface Attempt {
   readonly node: string;
   readonly nics: readonly NicReport[];
-  /** What the runtime would be answered; undefined: nothing stands against it. */
+  /** The error that the runtime would get; undefined: the ADD would succeed. */
   readonly failure?: unknown;
-  /** It depends on files of the node, which only its agent sees. */
+  /** Whether the outcome also depends on files of the node, which only its agent sees. */
   readonly uncertain: boolean;
 }
 
-/** The pools whose use has to be known for an {@link attemptOn} this node. */
+/** The pools whose claims must be read before {@link attemptOn} this node. */
 export function candidatePools(facts: Facts, node: string): readonly string[] {
   return attemptOn(facts, new Map(), node).nics.flatMap(({ decisions }) =>
     decisions.flatMap(({ outcome }) => (outcome.kind === "candidates" ? outcome.pools : [])),
   );
 }
 
-/** Does as the agent does, with the same functions, up to where the node itself would be asked. Never throws. */
+/** Decides as the agent does, by the same functions, as far as no answer of the node is needed. Never throws. */
 export function attemptOn(facts: Facts, usage: Usage, node: string): Attempt {
   const { delegates, source, failure, uncertain } = delegatesOf(facts);
   if (delegates === undefined) return { node, nics: askedNetworks(facts, source), failure, uncertain: uncertain() };
@@ -56,12 +56,12 @@ export function attemptOn(facts: Facts, usage: Usage, node: string): Attempt {
   return { node, nics, uncertain: comparesMaster || uncertain(), ...(problem && { failure: problem }) };
 }
 
-/** The NICs of the Pod whose addresses come from IPPools, with what their network says about pools. */
+/** The NICs of the Pod whose addresses come from IPPools, each with the pools that its network names. */
 export function managedNics(scene: PodScene): {
   readonly nics: readonly { readonly nic: string; readonly network: SelectionInput["network"] }[];
   /** Why the Pod has no networks at all. */
   readonly failure?: unknown;
-  /** It depends on files of the node, which only its agent sees. */
+  /** Whether the networks also depend on files of the node, which only its agent sees. */
   readonly uncertain: boolean;
 } {
   const { delegates = [], failure, uncertain } = delegatesOf(scene);
@@ -90,7 +90,7 @@ function delegatesOf(scene: PodScene): {
   }
 }
 
-/** Where the plan as a whole fails: each network that the Pod asks for, with what is wrong with it by itself. */
+/** For a Pod whose networks cannot be planned: each network that it asks for, with its own problem if it has one. */
 function askedNetworks(facts: Facts, source: ConfigSource): readonly NicReport[] {
   const { namespace, annotations } = facts.pod;
   const { [defaultNetworkAnnotation]: byPod = "", [networksAnnotation]: networks = "" } = annotations;
@@ -112,7 +112,7 @@ function askedNetworks(facts: Facts, source: ConfigSource): readonly NicReport[]
   });
 }
 
-/** What an annotation selects; nothing if it cannot be read, which is a failure of its own. */
+/** The networks that an annotation selects; none if it is malformed, which is reported elsewhere. */
 function readable(read: () => readonly NetworkSelection[]): readonly NetworkSelection[] {
   try {
     return read();
@@ -121,7 +121,7 @@ function readable(read: () => readonly NetworkSelection[]): readonly NetworkSele
   }
 }
 
-/** The default network and its namespace, as the agent writes them into the configuration that the runtime reads. */
+/** The settings that the agent writes into the configuration for the runtime: the default network and its namespace. */
 function settingsOf({ installation: { namespace, clusterNetwork } }: PodScene): MultusSettings {
   const [network = "", within] = clusterNetwork.split("/").toReversed();
   const own = { name: unknownNetwork, type: "unknown" };

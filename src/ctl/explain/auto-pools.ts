@@ -15,16 +15,16 @@ import { type Fix, labelFix, patchCommand } from "./fix.ts";
 /** A pool of the Pod's application that the controller has yet to make. */
 export interface PendingPool {
   readonly family: Family;
-  /** As it will be called; an application that is not made yet has no UID, so its end is not known. */
+  /** The name that it will get. Of an application that does not exist yet, which has no UID, only the beginning is known. */
   readonly name: string;
   readonly subnet: string;
-  /** Addresses; undefined if the workload is not known. */
+  /** The number of its addresses; undefined if the workload is not known. */
   readonly size: number | undefined;
-  /** What is said of the subnet that cannot give them, and what to do; undefined: it can. */
+  /** Why the subnet cannot give the addresses, and what to do, as a predicate ("has 3 addresses left, …"); undefined: it can. */
   readonly why: string | undefined;
 }
 
-/** The pools for which the NIC waits: none if its selection does not wait for the controller. */
+/** The pools that the controller has yet to make for the NIC; none if the NIC does not wait for any. */
 export function pendingPools(facts: Facts, nic: string, decisions: readonly Decision[]): readonly PendingPool[] {
   const { owner, installation } = facts;
   const isPending = ({ outcome }: Decision) => outcome.kind === "refused" && outcome.code === "AUTO_POOL_PENDING";
@@ -39,7 +39,7 @@ export function pendingPools(facts: Facts, nic: string, decisions: readonly Deci
   });
 }
 
-/** Lets the Pod's namespace use the SpiderSubnets that the NIC names, where only that is missing. */
+/** Permits the Pod's namespace to use the SpiderSubnets that the NIC names, if it may not yet. */
 export function subnetFixes(facts: Facts, nic: string): readonly Fix[] {
   const { pod, subnets, namespace, installation } = facts;
   const named = subnetsOf(facts, nic);
@@ -68,7 +68,7 @@ function sizeOf({ owner, workload, installation }: Facts, nic: string, family: F
   const demands = demandsOfWorkload(kind, workload, installation.settings.redundantIpNumber);
   if (demands?.kind !== "wanted") return undefined;
   const size = demands.list.find((one) => one.owner.nic === nic && one.owner.family === family)?.size;
-  // A manifest's replicas may be anything.
+  // `replicas` of a manifest was not validated.
   return Number.isSafeInteger(size) ? size : undefined;
 }
 
@@ -93,7 +93,7 @@ function whyNot(
   return `has ${left} addresses left, and the application needs ${size}; add addresses to its spec.ips, or ask for fewer`;
 }
 
-/** What no pool has of the subnet yet. */
+/** The subnet's addresses that no pool has and nothing reserves. */
 function freeOf({ reserved }: Facts, { spec, status }: SpiderSubnet, family: Family): IpSet {
   const given = Object.values(parseControlledIPPools(status?.controlledIPPools) ?? {});
   return given.reduce(

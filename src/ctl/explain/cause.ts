@@ -1,6 +1,6 @@
-/** What keeps the Pod from its networks. */
+/** Why the Pod has no networks. */
 export interface Cause {
-  /** Found in docs/reference/errors.md. */
+  /** A code of docs/reference/errors.md. */
   readonly code: string;
   /** The sentence of the CNI error and of the Event, without the advice. */
   readonly sentence: string;

@@ -55,7 +55,7 @@ async function explain(asked: Asked, context: Context): Promise<number> {
   return verdicts.includes("fails") ? exitFailed : verdicts.includes("unknown") ? exitUnknown : exitOk;
 }
 
-/** What is said of a bare Pod's manifest is about a Pod that is yet to be made: one of that name may have its address already. */
+/** Warns if a bare Pod of a manifest exists already: the answer is about a Pod that is yet to be created. */
 async function sayIfStored({ owner, metadata: { namespace, name } }: PodManifest, { io, cluster }: Context) {
   if (owner !== undefined || name === "") return;
   if ((await cluster.client.get(pods, { namespace, name }, { signal: io.signal })) === undefined) return;

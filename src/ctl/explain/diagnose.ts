@@ -23,11 +23,11 @@ export interface Diagnosis {
   readonly cause?: Cause;
   readonly nics: readonly NicReport[];
   readonly fixes: readonly Fix[];
-  /** What else is worth knowing. */
+  /** Further sentences for the user. */
   readonly notes: readonly string[];
 }
 
-/** The nodes on which an ADD is thought through: the Pod's own, or all on which it could be put. */
+/** The nodes on which an ADD is tried in thought: the Pod's own or, before it is scheduled, all that it could be put on. */
 export function nodesOf({ pod, nodes }: Pick<Facts, "pod" | "nodes">): readonly string[] {
   if (pod.state === "gone" || pod.hostNetwork) return [];
   if (pod.nodeName !== undefined) return [pod.nodeName];
@@ -37,12 +37,12 @@ export function nodesOf({ pod, nodes }: Pick<Facts, "pod" | "nodes">): readonly 
   return [...nodes.values()].filter(fits).map(({ metadata }) => metadata.name);
 }
 
-/** The pools whose claims {@link diagnose} has to know. */
+/** The pools whose claims must be read before {@link diagnose}. */
 export function poolsToRead(facts: Facts): ReadonlySet<string> {
   return new Set(nodesOf(facts).flatMap((node) => candidatePools(facts, node)));
 }
 
-/** With several NICs each with its own, as far as the Pod's status tells; the kubelet knows only eth0's. */
+/** The Pod's addresses, for several NICs with their names, by network-status: the kubelet reports only those of eth0. */
 function addressesOf({ ips, annotations }: Facts["pod"], [attempt]: readonly Attempt[]): string {
   const told = (attempt?.nics ?? []).flatMap(({ nic }) => {
     const own = addressesOfStatus(annotations[networkStatusAnnotation], nic);
@@ -51,7 +51,7 @@ function addressesOf({ ips, annotations }: Facts["pod"], [attempt]: readonly Att
   return told.length > 1 ? told.join("; ") : ips.join(", ");
 }
 
-/** Addresses with which the Pod runs although a plugin gave them back, as somebody else's. */
+/** A note for each address that the Pod uses although a plugin gave it back because another host has it. */
 function quarantined(pod: Facts["pod"], usage: Usage): readonly string[] {
   const givenBack = [...usage.values()].flat().filter((claim) => isUsedThoughGivenBack(claim, pod));
   return givenBack.map(({ ip, spec }) => {
@@ -60,7 +60,7 @@ function quarantined(pod: Facts["pod"], usage: Usage): readonly string[] {
   });
 }
 
-/** Says what the Pod's ADD comes to, and why. */
+/** Finds out whether the Pod gets its networks and, if not, why. Pure. */
 export function diagnose(facts: Facts, usage: Usage): Diagnosis {
   const { pod } = facts;
   const about = { pod: `${pod.namespace}/${pod.name}`, state: pod.state, node: pod.nodeName };
@@ -125,7 +125,7 @@ function gone(facts: Facts, nothing: Blank): Diagnosis {
   };
 }
 
-/** A Pod that runs has what it needs; whether the next one like it would get it is worth a note. */
+/** The diagnosis of a running Pod: it has its networks. A note says so if another Pod like it would not get them now. */
 function running([attempt]: readonly Attempt[], about: Blank): Diagnosis {
   const later =
     attempt?.failure === undefined
@@ -134,15 +134,15 @@ function running([attempt]: readonly Attempt[], about: Blank): Diagnosis {
   return { ...about, verdict: "runs", nics: attempt?.nics ?? [], notes: [...about.notes, ...later] };
 }
 
-/** Where it works comes first, if the scheduler may still choose. */
+/** Sorts attempts: while the scheduler may still choose, nodes on which the ADD would succeed come first. */
 function rank({ failure, uncertain }: Attempt): number {
   return failure !== undefined ? 2 : uncertain ? 1 : 0;
 }
 
-/** What the API server shows to be wrong now, else what only the node can know and has told. */
+/** The cause of a failure: the last one that only the node can see, else what the API server's objects show now. */
 function causeOf(facts: Facts, attempts: readonly Attempt[], told: Told | undefined): Cause | undefined {
   const { pod } = facts;
-  // Every attempt is told: of what only the node sees, its word is the newest there is.
+  // The node reports every attempt, so its last report is the newest about what only the node can see.
   if (told !== undefined && !isComputable(told.code)) return causeTold(told);
   const failed = attempts.filter(({ failure }) => failure !== undefined);
   const [first] = failed;
@@ -158,7 +158,7 @@ function causeOf(facts: Facts, attempts: readonly Attempt[], told: Told | undefi
   return nodeAway(facts);
 }
 
-/** What follows from the API's objects; the node's own words where it said the same. */
+/** The cause that follows from the API server's objects; with the time of the node's report, if that says the same. */
 function computed({ failure }: Attempt, told: Told | undefined): Cause {
   const { code, message } = sentenceOf(failure);
   const at = message.lastIndexOf(adviceMark);
@@ -172,7 +172,7 @@ function causeTold({ code, sentence, advice, at }: Told): Cause {
   return { code, sentence, advice, seenAt: at };
 }
 
-/** Codes of failures that would show here, too, if they still held. */
+/** Whether a failure with this code can be seen in the API server's objects as long as it lasts. */
 function isComputable(code: string): boolean {
   return computable.has(code);
 }
@@ -201,7 +201,7 @@ function nodeAway({ pod, nodes }: Facts): Cause | undefined {
 
 function fixesOf(facts: Facts, usage: Usage, attempt: Attempt | undefined, cause: Cause): readonly Fix[] {
   const failed = attempt?.nics.find(({ problem }) => problem !== undefined);
-  // Pools are of no help against what the node met before or after it had asked for an address.
+  // Other pools help only if the NIC's own problem is the cause.
   const isAboutIt = failed !== undefined && sentenceOf(failed.problem).code === cause.code;
   const pools = attempt !== undefined && isAboutIt ? poolFixes(facts, usage, attempt, failed) : [];
   return [...pools, ...networkFixes(facts, cause.code, cause.sentence), ...systemFixes(facts, cause)];

@@ -5,13 +5,13 @@ import type { Facts } from "./facts.ts";
 export interface Fix {
   /** In words. */
   readonly text: string;
-  /** As a line for a shell; absent where only a person can decide what to write. */
+  /** The same as a shell command; absent if only a person can decide what to write. */
   readonly command?: string;
-  /** The node on which the command is run; absent: wherever kubectl is. */
+  /** The node on which to run the command; absent: where kubectl is. */
   readonly node?: string;
 }
 
-/** Words as a POSIX shell reads them back. */
+/** Quotes words for a POSIX shell. */
 export function shellLine(words: readonly string[]): string {
   return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(" ");
 }
@@ -22,8 +22,8 @@ export function patchCommand(target: readonly string[], patch: object): string {
 }
 
 /**
- * Gives an object (as `kubectl label` names it) the labels that the selector of `asker` asks for; undefined if it asks for the
- * absence of one.
+ * Adds the labels that a selector of `asker` asks for to an object, which is named as for `kubectl label`. Undefined if the
+ * selector asks for the absence of a label.
  */
 export function labelFix(
   target: readonly string[],
@@ -43,7 +43,7 @@ export function labelFix(
   };
 }
 
-/** Kinds whose template makes the Pods: an annotation belongs there, or the next Pod is without it. */
+/** The kinds that make Pods, and where their template's annotations are: the next Pod would lack one that only the Pod has. */
 const templated: Readonly<Record<string, readonly string[]>> = {
   "apps Deployment": ["spec", "template"],
   "apps StatefulSet": ["spec", "template"],
@@ -53,8 +53,8 @@ const templated: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Sets an annotation of the Pod, or takes it away where the value is undefined: on the Pod itself where nobody made it, else
- * in the template of what did. In words only where the Pod is not stored yet.
+ * Sets an annotation, or removes it if the value is undefined: in the template of what made the Pod or, for a bare Pod, on the
+ * Pod itself. In words only if the Pod is not stored yet.
  */
 export function annotationFix({ pod, owner }: Facts, text: string, key: string, value: string | undefined): Fix {
   if (pod.state === "new") {

@@ -42,15 +42,15 @@ import type { Manifest } from "../manifests.ts";
 import type { Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
 import type { PodManifest } from "./manifest.ts";
 
-/** Events are kept for an hour by default, and a Pod that is gone is remembered as long. */
+/** How long a Pod that is gone is known: API servers keep Events for an hour by default. */
 const rememberedMs = 3_600_000;
 
-/** A Pod by name, or one that is not made yet, with all objects of its file. */
+/** A Pod by name, or one of a manifest, with all objects of its file. */
 export type Target =
   | { readonly namespace: string; readonly name: string }
   | { readonly manifest: PodManifest; readonly file: readonly Manifest[] };
 
-/** Reads all that a diagnosis needs except the claims; nothing is written. Throws what the API server answers. */
+/** Reads everything that a diagnosis needs except the claims. Throws the API server's errors. */
 export async function gatherFacts(target: Target, { client, clock }: Cluster, signal: AbortSignal): Promise<Facts> {
   const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
   const now = clock.wall();
@@ -90,7 +90,7 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
     ...(await applicationOf(target, stored, pod, pools, client, signal)),
     installation,
     beside: { counted: [], refused: [] },
-    // A former Pod of the same name has Events, too.
+    // Events of a former Pod with the same name are left out.
     events: stored === undefined ? told : told.filter(({ involvedObject: { uid } }) => isOf(uid, stored)),
   };
 }
@@ -125,7 +125,7 @@ async function podEvents(
     );
 }
 
-/** The pools as selection sees them, and why the others cannot be used. */
+/** The pools as selection sees them, and why others cannot be decoded. */
 export function decodePools(objects: readonly SpiderIPPool[]): Pick<Facts, "pools" | "brokenPools"> {
   const pools = new Map<string, PoolView>();
   const brokenPools = new Map<string, string>();
@@ -139,7 +139,7 @@ export function decodePools(objects: readonly SpiderIPPool[]): Pick<Facts, "pool
   return { pools, brokenPools };
 }
 
-/** As the agent counts them; a reservation that cannot be read reserves nothing. */
+/** The reserved addresses of a family, as the agent counts them: a reservation that cannot be decoded reserves nothing. */
 export function reservedBy(objects: readonly SpiderReservedIP[]): Facts["reserved"] {
   const texts = objects.filter(({ metadata }) => metadata.deletionTimestamp === undefined).map(({ spec }) => spec.ips);
   return (family) => texts.reduce((set, ips) => set.union(readable(ips ?? [], family)), IpSet.empty(family));
@@ -156,7 +156,7 @@ function readable(ips: readonly string[], family: Family): IpSet {
   }
 }
 
-/** The chart's ConfigMap, whatever its name: its labels are the contract. */
+/** Reads the release's ConfigMap. It is found by its labels, because its name is the user's choice. */
 export async function findInstallation(client: KubeClient, signal: AbortSignal): Promise<Installation> {
   const labelSelector = "app.kubernetes.io/component=spiderpool";
   const [first] = await Array.fromAsync(client.listAll(configMaps, { signal, labelSelector }));
@@ -174,7 +174,7 @@ export async function findInstallation(client: KubeClient, signal: AbortSignal):
   };
 }
 
-/** Who made the Pod or would make it, with what its pools depend on where they are cut from SpiderSubnets. */
+/** The application that made the Pod, or would make it, with the facts on which its pools of SpiderSubnets depend. */
 async function applicationOf(
   target: Target,
   stored: Pod | undefined,
@@ -190,7 +190,7 @@ async function applicationOf(
   if (owner === undefined || resource === undefined || !isCut) return { owner, workload: undefined };
   const there = await client.get(resource, owner, { signal });
   if (!("manifest" in target)) return { owner, workload: there };
-  // What is applied again has its pools already.
+  // A manifest of an existing application: the application's pools go by its UID.
   const { uid = "", resourceVersion = "" } = there?.metadata ?? {};
   const metadata = { namespace: owner.namespace, name: owner.name, uid, resourceVersion };
   const spec: unknown = Reflect.get(target.manifest.workload ?? {}, "spec");
@@ -208,13 +208,13 @@ async function ownerOf(
   signal: AbortSignal,
 ): Promise<Facts["owner"]> {
   const isOwned = controllerOf(stored) !== undefined;
-  // A command has to change the template, not the Pod: the owner is of interest whether selection asks or not.
+  // Fixes must change the template, not the Pod: so the owner is needed even if selection does not ask for it.
   return isOwned || asksForOwner(stored.metadata, pools.values())
     ? new TopControllers(client).of(stored, { signal })
     : undefined;
 }
 
-/** A stored Pod as what is asked about; of one that is gone, what Events tell. */
+/** The Pod that is asked about, as stored; if it is gone, as its Events tell. */
 export function subjectOf(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   pod: Pod | undefined,

@@ -4,7 +4,7 @@ import { type OwnerReference, parseApiVersion, type TopController } from "#kube"
 import type { Manifest } from "../manifests.ts";
 import { memberOf, podKinds, templateIn } from "../pod-template.ts";
 
-/** A Pod as a file describes it: itself, or by the template of what would make it. */
+/** A Pod as a file describes it: by itself, or by the template of an object that would make it. */
 export interface PodManifest {
   readonly metadata: {
     readonly namespace: string;
@@ -20,7 +20,7 @@ export interface PodManifest {
   };
   /** Undefined for a bare Pod. */
   readonly owner: TopController | undefined;
-  /** The object itself, as it was written; undefined for a bare Pod. */
+  /** The object that would make it, as written in the file; undefined for a bare Pod. */
   readonly workload: Manifest | undefined;
 }
 
@@ -71,7 +71,7 @@ function ownerOf(apiVersion: string, kind: string, namespace: string, name: stri
   return { apiGroup: group, apiVersion: version, kind, namespace, name, uid: "" };
 }
 
-/** A map of texts, as the API server would take it. */
+/** Labels or annotations: a map whose values the API server would only accept as texts. Throws OPTIONS_INVALID. */
 function texts(value: unknown, where: string): Readonly<Record<string, string>> {
   const entries = Object.entries(isJsonObject(value) ? value : {});
   const wrong = entries.find(([, text]) => typeof text !== "string");

@@ -6,13 +6,13 @@ import { nearest } from "../nearest.ts";
 import type { Facts } from "./facts.ts";
 import { annotationFix, type Fix, patchCommand, shellLine } from "./fix.ts";
 
-/** A reference of an annotation: `namespace/name`, and the interface that is asked for. */
+/** A network that an annotation names: `namespace/name`, and the interface that it asks for. */
 interface Reference {
   readonly key: string;
   readonly ifName: string | undefined;
 }
 
-/** What can be done about a network that cannot be attached, by the code of the failure; the likeliest first. */
+/** The fixes for a network that cannot be attached, by the code of the failure, the likeliest first. */
 export function networkFixes(facts: Facts, code: string, sentence: string): readonly Fix[] {
   switch (code) {
     case "NETWORK_NOT_FOUND":
@@ -48,7 +48,7 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
   }
 }
 
-/** A definition that a SpiderMultusConfig asks for is missing only where nobody makes it. */
+/** If there is a SpiderMultusConfig for the missing network, no controller runs that would make the network. */
 function controllerFix({ wantedNads, installation }: Facts, code: string, sentence: string): readonly Fix[] {
   const wanted = [...wantedNads].find((key) => isAbout(sentence, key));
   if (code !== "NETWORK_NOT_FOUND" || wanted === undefined) return [];
@@ -83,7 +83,7 @@ function pluginFix({ pod }: Facts, code: string, sentence: string): readonly Fix
   ];
 }
 
-/** What the network says itself is corrected where it is written: in its SpiderMultusConfig, if one makes it. */
+/** Opens the network's configuration in an editor: its SpiderMultusConfig, if one makes it. */
 function editFix({ nads }: Facts, sentence: string): readonly Fix[] {
   const [key, nad] = [...nads].find(([one]) => isAbout(sentence, one)) ?? [];
   if (key === undefined) return [];
@@ -95,7 +95,7 @@ function editFix({ nads }: Facts, sentence: string): readonly Fix[] {
   return [{ text: `correct the network ${key}: ${command}` }];
 }
 
-/** Puts a definition that can be used into the place of the one that the sentence is about. */
+/** Replaces the network that the sentence is about by another one that can be used. */
 function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fix[] {
   const { annotations, namespace } = facts.pod;
   const { [defaultNetworkAnnotation]: byPod = "", [networksAnnotation]: networks = "" } = annotations;
@@ -106,7 +106,7 @@ function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fi
     const [primary = clusterNetworkKey(facts.installation)] = references(byPod, facts.installation.namespace).map(
       ({ key }) => key,
     );
-    // Who writes a name wrong may well mean the first network; for another reason nobody wants it twice.
+    // A misspelt name may mean the first network, which otherwise nobody wants to have twice.
     const others = new Set([...(isMisspelt ? [] : [primary]), ...selected.map(({ key }) => key)]);
     const key = replacement(facts, wrong.key, others, isMisspelt);
     if (key === undefined) return [];
@@ -119,7 +119,7 @@ function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fi
   return [annotationFix(facts, `use ${key} as default network`, defaultNetworkAnnotation, key)];
 }
 
-/** Sentences name a definition as `ns/name`, or as `(name) in namespace (ns)`. */
+/** Whether the sentence of an error is about this network: sentences name it in three ways. */
 function isAbout(sentence: string, key: string): boolean {
   const [namespace, name] = key.split("/");
   return (
@@ -130,9 +130,8 @@ function isAbout(sentence: string, key: string): boolean {
 }
 
 /**
- * A definition whose configuration can be read. Of a name that does not exist, the nearest, those of the same namespace
- * first; else the cluster's default network, if it is among them, or the only one that there is: of several, nobody knows
- * which would do.
+ * A usable network in the place of `wrong`. For a misspelt name the one with the nearest name, in the same namespace if there is
+ * any; otherwise the cluster's default network or the only one that there is. Among several nobody knows which would do.
  */
 function replacement(
   facts: Facts,
@@ -150,7 +149,7 @@ function replacement(
   return nearest(wrong, within.length > 0 ? within : keys);
 }
 
-/** A configuration in JSON that takes its addresses from IPPools. */
+/** Whether a configuration is JSON and takes its addresses from IPPools. */
 function isUsable(config = ""): boolean {
   try {
     const value: unknown = JSON.parse(config);
@@ -164,7 +163,7 @@ function isUsable(config = ""): boolean {
   }
 }
 
-/** Keeps of an annotation that cannot be read what names a definition; where nothing does, it is taken away. */
+/** Reduces a malformed annotation to the names of existing networks in it; removes it if there are none. */
 function readableNetworks(facts: Facts, sentence: string): Fix {
   if (sentence.includes(ours.defaultRouteNic)) {
     return annotationFix(facts, "leave the default route with the first network", ours.defaultRouteNic, undefined);
@@ -183,7 +182,7 @@ function readableNetworks(facts: Facts, sentence: string): Fix {
   return annotationFix(facts, `name in annotation ${annotation} only what can be read of it`, annotation, value);
 }
 
-/** Lets each network have the interface of its place. */
+/** Removes the interface names from the annotation, so that each network gets the interface of its position. */
 function unnamedInterfaces(facts: Facts): Fix {
   const { namespace, annotations } = facts.pod;
   const value = references(annotations[networksAnnotation] ?? "", namespace)

@@ -17,23 +17,23 @@ import { type PendingPool, pendingPools } from "./auto-pools.ts";
 import type { Facts, Usage } from "./facts.ts";
 import { holderOf, isManaged, selectionOf } from "./scene.ts";
 
-/** What became of one pool. */
+/** How selection judges one pool. */
 export interface PoolReport {
   readonly pool: string;
   readonly family: Family;
   /** `free`: it has addresses; `used`: it has none left; `passed`: it may not be used here. */
   readonly state: "free" | "used" | "passed";
-  /** One sentence. */
+  /** Why, in one sentence. */
   readonly reason: string;
   readonly rejection?: Rejection;
 }
 
-/** What became, or would become, of one NIC. */
+/** How one NIC gets its addresses, or would. */
 export interface NicReport {
   readonly nic: string;
-  /** As the Pod's Events name it. */
+  /** The name of its network as in the Pod's Events. */
   readonly network: string;
-  /** Its addresses come from IPPools. */
+  /** Whether its addresses come from IPPools. */
   readonly managed: boolean;
   readonly decisions: readonly Decision[];
   readonly pools: readonly PoolReport[];
@@ -41,7 +41,7 @@ export interface NicReport {
   readonly problem?: unknown;
 }
 
-/** What became, or would become, of the NIC that the network makes. Never throws. */
+/** Reports on the NIC that a network makes. Never throws. */
 export function nicReport(facts: Facts, usage: Usage, node: string, delegate: Delegate): NicReport {
   const { ifName: nic, displayName: network } = delegate;
   const config = delegate.network.plugins.map(({ raw }) => raw).find(isManaged);
@@ -59,7 +59,7 @@ export function nicReport(facts: Facts, usage: Usage, node: string, delegate: De
   }
 }
 
-/** A Pod that is not made yet gets the pools that can be made; of one that waits for them it is said why. */
+/** Reports on a NIC whose pools the controller has yet to make: a problem if it cannot, or if the Pod waits for them already. */
 function pendingReport(
   { pod }: Facts,
   decisions: readonly Decision[],
@@ -99,13 +99,13 @@ function poolReports(facts: Facts, usage: Usage, nic: string, decision: Decision
   return reports;
 }
 
-/** Candidates in the order in which they are tried, then those passed over. */
+/** The candidates in the order in which the agent tries them, then the pools that it passes over. */
 function inOrderOf(names: readonly string[], reports: readonly PoolReport[]): readonly PoolReport[] {
   const tried = names.flatMap((name) => reports.find(({ pool }) => pool === name) ?? []);
   return [...tried, ...reports.filter((one) => !tried.includes(one))];
 }
 
-/** How many addresses the pool may hand out, and how many of them nobody has. */
+/** How many addresses the pool may hand out, and how many of them have no claim. */
 function roomOf(
   { pools, reserved }: Pick<Facts, "pools" | "reserved">,
   usage: Usage,
@@ -122,8 +122,8 @@ function roomOf(
 }
 
 /**
- * What the Pod has of the pool by itself or, for a StatefulSet or virtual machine, by its predecessor, and would be given again.
- * A Pod that runs, and whose address goes with it, stands for the next one like it, which would need another.
+ * The claims of the pool that an ADD would use again: the Pod's own while it waits, and those that it keeps or inherits as part
+ * of a StatefulSet or virtual machine. A running Pod's other claims do not count: the report is about the next Pod like it.
  */
 function ownClaims(facts: Facts, usage: Usage, nic: string, pool: string): readonly Claim[] {
   const holder = holderOf(facts.pod, nic, facts.installation);
@@ -131,7 +131,7 @@ function ownClaims(facts: Facts, usage: Usage, nic: string, pool: string): reado
   return (usage.get(pool) ?? []).filter(isOwn);
 }
 
-/** The first thing that stands against the NIC, in the order in which the agent would meet it. */
+/** The first problem of the NIC, in the order in which the agent would find them. */
 function problemOf(
   facts: Facts,
   usage: Usage,
@@ -153,7 +153,7 @@ function problemOf(
   return undefined;
 }
 
-/** What the agent would answer, with the fix that it gives unless a better one is known. */
+/** The agent's refusal, if there is one; `fix` replaces the agent's advice. */
 function refusalOf(decisions: readonly Decision[], fix = ""): SpiderError | undefined {
   for (const { outcome } of decisions) {
     if (outcome.kind !== "refused") continue;

@@ -20,12 +20,12 @@ import { annotationFix, type Fix, labelFix, patchCommand, shellLine } from "./fi
 import type { NicReport, PoolReport } from "./nic-report.ts";
 import { selectionOf } from "./scene.ts";
 
-/** How many addresses a pool that is full is extended by, where so many are free in one piece. */
+/** How many addresses are added to a full pool at most: one range of free addresses. */
 const extension = 16n;
-/** Hosts outside the cluster that are told. */
+/** How many foreign hosts one fix names. */
 const hostsMax = 5;
 
-/** What can be done about a NIC that gets no address; the likeliest first. */
+/** The fixes for a NIC that gets no address, the likeliest first. */
 export function poolFixes(facts: Facts, usage: Usage, attempt: Attempt, report: NicReport): readonly Fix[] {
   const refused = report.decisions.find(({ outcome }) => outcome.kind === "refused");
   if (refused !== undefined && refused.steps.length === 0) {
@@ -50,7 +50,7 @@ export function poolFixes(facts: Facts, usage: Usage, attempt: Attempt, report: 
   ];
 }
 
-/** Addresses that other hosts answer for, and the hosts: they have to leave, or the addresses have to leave the pool. */
+/** Names foreign hosts that use addresses of the pool: either they or the addresses must go. */
 function foreignHosts(usage: Usage, pool: string): readonly Fix[] {
   const held = (usage.get(pool) ?? []).filter(
     ({ spec: { purpose, mac } }) => purpose === "Quarantine" && mac !== undefined,
@@ -83,7 +83,7 @@ function extend(facts: Facts, usage: Usage, name: string): Fix | undefined {
   const object = facts.poolObjects.get(name);
   if (view === undefined || object === undefined) return undefined;
   const free = unusedIn(view, facts, usage);
-  // Beside what the pool has: at the beginning of a network there are often hosts of which nobody here knows.
+  // After the pool's last address: at the beginning of a network there are often hosts that the cluster does not know.
   const first = (view.set.last && free.atOrAfter(view.set.last)) ?? free.first;
   const run = first && free.rangeOf(first);
   if (first === undefined || run === undefined) return undefined;
@@ -101,7 +101,7 @@ function unusedIn({ family, subnet, gateway }: PoolView, { pools, reserved }: Fa
   const { first, last } = prefixRange(subnet);
   const others = [...pools.values()].filter((pool) => pool.family === family).map(({ set }) => set);
   const claimed = [...usage.values()].flat().flatMap(({ ip }) => (ip.family === family ? [ip] : []));
-  // Network and broadcast address are nobody's; routers like the one beside the former.
+  // The network and the broadcast address belong to nobody, and the first address often to a router.
   const taken = IpSet.ofIps(family, [first, ipFromValue(family, ipValue(first) + 1n), last, ...claimed]);
   const withGateway = gateway === undefined ? taken : taken.add(gateway);
   return [...others, reserved(family), withGateway].reduce(
@@ -110,7 +110,7 @@ function unusedIn({ family, subnet, gateway }: PoolView, { pools, reserved }: Fa
   );
 }
 
-/** Makes the pool fit for the Pod, where the check that it failed can be met. */
+/** Lets the Pod use a pool that was passed over; undefined if no change of the pool or of labels can. */
 function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix | undefined {
   const { pod, pools, poolObjects } = facts;
   const view = pools.get(pool);
@@ -139,7 +139,7 @@ function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix
     case "namespaceAffinity":
       return labelFix(["namespace", pod.namespace], view.namespaceAffinity, `IPPool ${pool}`);
     case "podAffinity":
-      // Labels of an application's Pods select more than pools: they are for a person to change.
+      // The labels of an application's Pods select more than pools: only a person should change them.
       if (facts.owner !== undefined || pod.state === "new" || view.auto) return undefined;
       return labelFix(["pod", "-n", pod.namespace, pod.name], view.podAffinity, `IPPool ${pool}`);
     default:
@@ -147,7 +147,7 @@ function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix
   }
 }
 
-/** Names a pool that the Pod may use and that has addresses; nothing if there is none. */
+/** Lets the Pod use another pool, one that it may use and that has addresses. */
 function elsewhere(facts: Facts, attempt: Attempt, report: NicReport, decision: Decision): readonly Fix[] {
   const found = usable(facts, attempt, report, decision);
   if (found.size === 0) return [];
@@ -155,21 +155,21 @@ function elsewhere(facts: Facts, attempt: Attempt, report: NicReport, decision: 
   if (decision.rule === "namespace") return [namespaceFix(facts, text, found)];
   const names = { ...kept(report, decision.family), ...byKey(found) };
   if (decision.rule !== "ippools") return [annotationFix(facts, text, annotationKeys.ippool, JSON.stringify(names))];
-  // The annotation is about all NICs or it is wrong.
+  // The annotation must name all NICs.
   const items = attempt.nics
     .filter(({ managed }) => managed)
     .map((one) => ({ interface: one.nic, ...(one.nic === report.nic ? names : itemOf(facts, attempt, one)) }));
   return [annotationFix(facts, text, annotationKeys.ippools, JSON.stringify(items))];
 }
 
-/** What another NIC has now or, where that is as wrong, could have. */
+/** The pools of another NIC: those that it has now or, if they are refused too, others that it could have. */
 function itemOf(facts: Facts, attempt: Attempt, report: NicReport): Readonly<Record<string, readonly string[]>> {
   const [refused] = report.decisions.filter(({ outcome }) => outcome.kind === "refused");
   const others = kept(report, refused?.family);
   return refused === undefined ? others : { ...others, ...byKey(usable(facts, attempt, report, refused)) };
 }
 
-/** The pools of other families than this one, which stay as they are named. */
+/** The named pools of the other address families: they stay. */
 function kept({ decisions }: NicReport, family: Family | undefined): Readonly<Record<string, readonly string[]>> {
   const others = decisions.filter((one) => one.family !== undefined && one.family !== family);
   return Object.fromEntries(others.map((one) => [`ipv${one.family}`, one.named]));
@@ -179,10 +179,10 @@ function byKey(found: ReadonlyMap<Family, string>): Readonly<Record<string, read
   return Object.fromEntries(Array.from(found, ([family, pool]) => [`ipv${family}`, [pool]]));
 }
 
-/** For each family that is asked for, the pool with the likeliest name among those that would do. */
+/** For each family that the Pod asks for, the usable pool whose name is nearest to the one that was asked for. */
 function usable(facts: Facts, { node }: Attempt, report: NicReport, decision: Decision): ReadonlyMap<Family, string> {
   const { nic, pools: reports } = report;
-  // Whether claims fill it is known of some pools only; of the others tells their status, which comes a little later.
+  // Claims were read for some pools only. Of the others the status tells, which lags a little.
   const isUsedUp = ({ name }: PoolView) => reports.some(({ pool, state }) => pool === name && state === "used");
   const text = facts.pod.annotations[annotationKeys[decision.rule === "ippools" ? "ippools" : "ippool"]] ?? "";
   const { families, settings } = facts.installation;
@@ -200,13 +200,13 @@ function usable(facts: Facts, { node }: Attempt, report: NicReport, decision: De
   return new Map(wanted.length > 0 ? found : found.slice(0, 1));
 }
 
-/** By the published figures: whether there is room for one more is decided when it is asked for. */
+/** Whether the pool has free addresses by its status. It may lag: the ADD itself decides. */
 function hasRoom({ poolObjects, reserved }: Facts, { name, family, set }: PoolView): boolean {
   const used = BigInt(poolObjects.get(name)?.status?.allocatedIPCount ?? 0);
   return set.subtract(reserved(family)).size > used;
 }
 
-/** The name that was asked for: named by the rule, or in the sentence about one that does not exist. */
+/** The name of the pool that was asked for: from the decision or, if no such pool exists, from its sentence. */
 function askedName({ named, outcome }: Decision): string {
   const [first] = named;
   if (first !== undefined || outcome.kind !== "refused") return first ?? "";

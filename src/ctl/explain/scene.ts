@@ -4,13 +4,13 @@ import { type Holder, stickyOwnerOf } from "#ledger";
 import { netAttachDefOf, slotOf } from "#multus";
 import type { Facts, Installation, Subject } from "./facts.ts";
 
-/** What the networks of one Pod and their pools depend on. */
+/** The facts on which a Pod's networks and their pools depend. */
 export type PodScene = Pick<
   Facts,
   "pod" | "namespace" | "nodes" | "nads" | "pools" | "brokenPools" | "owner" | "installation"
 >;
 
-/** What the selection of pools for a NIC on a node depends on. */
+/** The input for the selection of a NIC's pools on a node. */
 export function selectionOf(
   facts: PodScene,
   node: string,
@@ -39,7 +39,7 @@ export function selectionOf(
   };
 }
 
-/** Who holds, or is to inherit, the addresses of one NIC of the Pod. */
+/** The holder of one NIC's addresses, now or by inheritance. */
 export function holderOf(
   { namespace, name, uid, ownerReferences }: Pick<Subject, "namespace" | "name" | "uid" | "ownerReferences">,
   nic: string,

@@ -2,7 +2,7 @@ import type { Cause } from "./cause.ts";
 import type { Facts } from "./facts.ts";
 import { type Fix, shellLine } from "./fix.ts";
 
-/** What can be done about a part of the system that does not work; the likeliest first. */
+/** The fixes for a part of the system that does not work, the likeliest first. */
 export function systemFixes(
   { pod, installation }: Facts,
   { code, sentence }: Pick<Cause, "code" | "sentence">,
@@ -32,7 +32,7 @@ export function systemFixes(
       return onNode("start the kubelet", "systemctl", "restart", "kubelet");
     case "STICKY_HELD": {
       const former = / on node (\S+) still has it/.exec(sentence)?.[1];
-      // Nobody but a person knows whether the node is gone: these words are no command that a script runs.
+      // Only a person knows whether the node is gone for good, so that the command is part of the text: no script runs it.
       if (former === undefined) return [];
       return [{ text: `where node ${former} is gone for good, delete its Node object: kubectl delete node ${former}` }];
     }

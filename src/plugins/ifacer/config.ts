@@ -2,24 +2,24 @@ import { CniError, cniCodes, type JsonObject, type PluginConfig } from "#cni";
 import { isLinkName, objectAt, textAt } from "../decode.ts";
 import { type BondOptions, parseBondOptions } from "./options.ts";
 
-/** What the node is to have before the plugins behind `ifacer` work. */
+/** The interfaces that the node must have for the plugins after `ifacer`. */
 export interface Wanted {
   readonly interfaces: readonly string[];
   /** 802.1Q tag; undefined: none. */
   readonly vlanId: number | undefined;
-  /** undefined: none is configured. */
+  /** Undefined: no bond. */
   readonly bond: WantedBond | undefined;
 }
 
-/** The bond of the interfaces, which is created if there is none of this name. */
+/** The bond of the interfaces. It is created if the node has none of this name. */
 export interface WantedBond {
   readonly name: string;
-  /** Not checked before one has to be made: 0 to 6. */
+  /** 0 to 6. Checked only when a bond has to be made. */
   readonly mode: unknown;
   readonly options: BondOptions;
 }
 
-/** The configuration of `ifacer`. It is read when something is to be done by it: DEL works with any. */
+/** The configuration of `ifacer`. It is decoded when it is needed, so that DEL works with any. */
 export interface IfacerConfig {
   readonly config: PluginConfig;
 }

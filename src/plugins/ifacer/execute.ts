@@ -3,9 +3,9 @@ import type { Rtnl } from "#linux";
 import type { Operation } from "./plan.ts";
 
 /**
- * Carries out a plan. Synchronous, so that nothing of this process comes between the look at the node and the change. Where
- * one operation fails, those before it are taken back, newest first: no half-made bond is left, and interfaces that were
- * up are up again.
+ * Carries out a plan. It is synchronous, so that nothing else in this process changes the node after it was observed. If an
+ * operation fails, those before it are undone, newest first: no half-made bond is left, and interfaces that were up are up
+ * again.
  *
  * @throws LinuxError of the operation that failed
  */
@@ -13,10 +13,10 @@ export function execute(rtnl: Rtnl, operations: readonly Operation[]): void {
   const undo: (() => void)[] = [];
   try {
     for (const operation of operations) {
-      // Three steps, of which any may fail.
+      // Registered before the act, because each of its three steps may fail.
       if (operation.do === "enslave") undo.push(() => release(rtnl, operation));
       perform(rtnl, operation);
-      // Only after it was made: one that existed before is somebody else's.
+      // Registered after the act, because a link that existed before belongs to somebody else.
       if (isMade(operation)) undo.push(() => rtnl.deleteLink(operation.name, { tolerate: ["ENODEV"] }));
     }
   } catch (error) {
@@ -29,7 +29,7 @@ function isMade({ do: what }: Operation): boolean {
   return what === "make bond" || what === "make VLAN";
 }
 
-/** Gone meanwhile, it needs nothing. */
+/** Takes an interface out of its bond. One that is gone by now needs nothing. */
 function release(rtnl: Rtnl, { name, wasUp }: Extract<Operation, { readonly do: "enslave" }>): void {
   if (rtnl.link(name) === undefined) return;
   rtnl.setLink(name, { master: null });
@@ -44,7 +44,7 @@ function perform(rtnl: Rtnl, operation: Operation): void {
       break;
     }
     case "enslave":
-      // A bond takes interfaces that are down.
+      // A bond accepts only interfaces that are down.
       rtnl.setLink(operation.name, { up: false });
       rtnl.setLink(operation.name, { master: operation.bond });
       rtnl.setLink(operation.name, { up: true });

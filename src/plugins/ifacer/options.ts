@@ -4,17 +4,17 @@ import type { BondValue } from "#linux";
 
 /** The options of a bond to be made. */
 export interface BondOptions {
-  /** By the names that the kernel has for them. */
+  /** By the kernel's names. */
   readonly values: Readonly<Record<string, BondValue>>;
-  /** Interfaces that options name, by the option. */
+  /** The options whose value is an interface, with its name. */
   readonly links: Readonly<Partial<Record<"primary" | "active_slave", string>>>;
-  /** Keys that are no options of a bond, and have no effect. */
+  /** Unknown keys, which have no effect. */
   readonly ignored: readonly string[];
 }
 
 type Kind = "link" | "mac" | "ips" | readonly string[];
 
-/** Values that have names, in the order of their numbers; empty: numbers only. */
+/** The names of each option's values; a value's number is its position. Empty: numbers only. */
 const words: Readonly<Record<string, readonly string[]>> = {
   ad_select: ["stable", "bandwidth", "count"],
   arp_validate: ["none", "active", "backup", "all", "filter", "filter_active", "filter_backup"],
@@ -40,7 +40,7 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ["arp_ip_target", "ips"],
 ]);
 
-/** Spellings of keys that differ from the kernel's. */
+/** Other spellings of the kernel's names. */
 const spellings: Readonly<Record<string, string>> = { up_delay: "updelay" };
 
 /**
@@ -84,7 +84,7 @@ function macOf(item: string, value: string): string {
   throw wrong("invalid bond ad_actor_system", item, "a MAC address as in 02:00:00:00:00:01");
 }
 
-/** The kernel takes IPv4 addresses here, sixteen of them. */
+/** The value of arp_ip_target: the kernel accepts up to sixteen IPv4 addresses. */
 function ipsOf(item: string, value: string): readonly Ip[] {
   const allowed = 'one to 16 IPv4 addresses as in ["10.0.0.1"]';
   try {

@@ -2,20 +2,20 @@ import { SpiderError } from "#base";
 import type { BondValue, Link } from "#linux";
 import type { Wanted, WantedBond } from "./config.ts";
 
-/** A link as far as the plan looks at it. */
+/** The fields of a link that the plan reads. */
 export type LinkState = Pick<Link, "index" | "name" | "kind" | "up" | "master" | "peerIndex" | "vlanId">;
 
-/** The node's links that matter, at one moment. */
+/** The state of the node's links. */
 export interface Observed {
   /** Every link that the configuration names, by name. */
   readonly links: ReadonlyMap<string, LinkState>;
-  /** All links with an 802.1Q tag. Looked at only where one has to be made. */
+  /** All links with an 802.1Q tag. Read only if one has to be made. */
   readonly vlans: () => readonly LinkState[];
-  /** Names of the node's own interfaces. Looked at only where one that is named is missing. */
+  /** Names of the node's own interfaces. Read only for the error about one that is missing. */
   readonly existing: () => readonly string[];
 }
 
-/** What is done to the node, in order. */
+/** One change of the node's links; a plan is a list of them, in order. */
 export type Operation =
   | {
       readonly do: "make bond";
@@ -28,7 +28,7 @@ export type Operation =
   | { readonly do: "make VLAN"; readonly name: string; readonly parent: string; readonly id: number }
   | { readonly do: "up"; readonly name: string };
 
-/** The interfaces that a plan has to know of. */
+/** The names of all interfaces that the plan must observe. */
 export function namesOf({ interfaces, vlanId, bond }: Wanted): readonly string[] {
   const onBond = interfaces.length > 1 && bond !== undefined;
   const base = onBond ? bond.name : interfaces[0];
@@ -38,8 +38,8 @@ export function namesOf({ interfaces, vlanId, bond }: Wanted): readonly string[]
 }
 
 /**
- * What is missing of the wanted bond and VLAN interface. A single interface needs no bond. Several interfaces without a bond
- * need nothing: the next plugin names its own.
+ * Plans what is missing of the wanted bond and VLAN interface. A single interface needs no bond. Several interfaces without a
+ * bond need nothing, because the next plugin names the one that it uses. Pure.
  *
  * @throws SpiderError `IFACER_…` if it cannot be made, naming what is in the way
  */
@@ -91,13 +91,13 @@ function planBond(
     operations.push({ do: "enslave", bond: name, name: slave, wasUp: link.up });
   }
   if (found?.up !== true) operations.push({ do: "up", name });
-  // A bond has active members only after it has any.
+  // The active member can be set only after the members were added.
   const { active_slave: active } = options.links;
   if (found === undefined && active !== undefined) operations.push({ do: "activate", bond: name, name: active });
   return operations;
 }
 
-/** `primary` goes by name, and may come before its member does. */
+/** The options that are set when the bond is made. `primary` is among them: the kernel accepts it before its member is added. */
 function optionsAtOnce(
   { values, links: named }: WantedBond["options"],
   { links, existing }: Pick<Observed, "links" | "existing">,
@@ -155,7 +155,7 @@ function planVlan(
 
 const nameBytesMax = 15;
 
-/** The node has no interface of a name; `field` has it. */
+/** The error for an interface that the node does not have; `field` names it. */
 function unknown(
   message: string,
   field: string,

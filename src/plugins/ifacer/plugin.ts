@@ -18,19 +18,19 @@ import { execute } from "./execute.ts";
 import { namesOf, type Observed, type Operation, planInterfaces } from "./plan.ts";
 
 interface IfacerPluginOptions {
-  /** The namespace of the interfaces. */
+  /** The node's network namespace. */
   readonly host: Netns;
   readonly log: Logger;
 }
 
-/** How often a plan is repeated because somebody else has made one of the interfaces meanwhile. */
+/** How many times a plan is made if others create the same interfaces meanwhile. */
 const triesMax = 3;
-/** RT_SCOPE_UNIVERSE */
+/** RT_SCOPE_UNIVERSE (rtnetlink(7)). */
 const globalScope = 0;
 
 /**
- * The plugin `ifacer`: VLAN interfaces and bonds of the node, made on demand for the plugins behind it. All Pods of the
- * node share them; none is ever deleted here, and none survives a restart of the node but by the next ADD.
+ * The plugin `ifacer` makes VLAN interfaces and bonds of the node on demand, for the plugins after it. All Pods of the node share
+ * them, so they are never deleted. After a restart of the node the next ADD makes them again.
  */
 export function createIfacerPlugin(options: IfacerPluginOptions): Plugin<IfacerConfig> {
   return new IfacerPlugin(options);
@@ -49,7 +49,7 @@ class IfacerPlugin implements Plugin<IfacerConfig> {
     return { config };
   }
 
-  /** Without an undo: what one Pod's ADD has made, another's may use by the time it fails. */
+  /** Has no undo: when the ADD fails, another Pod may already use the interfaces. */
   async add(c: IfacerConfig, { ifName: of }: Attachment, steps: Steps): Promise<CniResult> {
     const wanted = wantedOf(c);
     await steps.run("link", () => this.#ensure(wanted), { of: `${of}/ifacer` });
@@ -105,7 +105,7 @@ class IfacerPlugin implements Plugin<IfacerConfig> {
     return planInterfaces(wanted, observed);
   }
 
-  /** Addresses and routes of a member of a bond work no more: the node may have been reached by them. */
+  /** Warns that a new member of a bond has addresses: they no longer work, and the node may have been reached by them. */
   #warnOfAddresses(name: string): void {
     const { host, log } = this.#options;
     const addresses = host.rtnl.addresses({ link: name }).filter(({ scope }) => scope === globalScope);
@@ -122,7 +122,7 @@ class IfacerPlugin implements Plugin<IfacerConfig> {
   }
 }
 
-/** The kernel's own words, with what was wanted. */
+/** Adds the wanted interface to an error of the kernel. */
 function explain(error: unknown, { bond, vlanId }: Wanted): unknown {
   const code = codeOf(error);
   if (code === "EOPNOTSUPP") {

@@ -14,8 +14,8 @@ interface MirrorPluginOptions {
 }
 
 /**
- * The chained plugins `ovs-mirror-producer` and `ovs-mirror-consumer`: the port that the ovs plugin made before them gets
- * its part in mirrors of its bridge.
+ * The chained plugins `ovs-mirror-producer` and `ovs-mirror-consumer`: they add the port of the `ovs` plugin before them to
+ * mirrors of its bridge, as source or as output.
  */
 export function createMirrorPlugin(kind: MirrorKind, options: MirrorPluginOptions): Plugin<MirrorConfig> {
   return new MirrorPlugin(kind, options);
@@ -37,7 +37,7 @@ class MirrorPlugin implements Plugin<MirrorConfig> {
     return decodeMirrorConfig(this.#kind, config);
   }
 
-  /** Returns what it was given, whole. */
+  /** Returns the previous result unchanged. */
   async add(c: MirrorConfig, { ifName: of }: Attachment, steps: Steps): Promise<CniResult> {
     const previous = previousOf(c);
     const { ovs, bridge } = this.#open(c);
@@ -72,7 +72,7 @@ class MirrorPlugin implements Plugin<MirrorConfig> {
     });
   }
 
-  /** Without the result of ADD there was none; a port that is gone has left its mirrors by that. */
+  /** Needs the result of ADD; without one there was no ADD. OVSDB itself takes a port that is gone out of its mirrors. */
   async del(c: MirrorConfig, _attachment: Attachment, o: Signal): Promise<void> {
     const names = hostNames(c.config.prevResult);
     if (names.length === 0) return;
@@ -97,7 +97,7 @@ class MirrorPlugin implements Plugin<MirrorConfig> {
   }
 }
 
-/** What the configuration wants of the Pod's port. Throws CniError 999 if the bridge has no port of the Pod. */
+/** The parts that the Pod's port has in the configured mirrors. Throws CniError 999 if the bridge has no port of the Pod. */
 function rolesOf(
   { mirrors }: MirrorConfig,
   ovs: Ovs,

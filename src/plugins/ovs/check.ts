@@ -28,7 +28,7 @@ export function checkPort(ovs: Ovs, spec: PortSpec): void {
   const port = ovs.ports().get(spec.name);
   if (port === undefined || port.owner === undefined) throw differs("port", spec.name, port ?? "absent");
   if (port.bridge !== spec.bridge) throw differs("bridge of the port", spec.bridge, port.bridge);
-  // vswitchd takes back an earlier error a moment after it has given the number: only the number counts.
+  // vswitchd clears an earlier error a moment after it has set the number, so only the number counts.
   if (port.ofport === undefined || port.ofport <= 0)
     throw differs("state of the port", "in service", port.error ?? "new");
   if (!sameVlan(port.vlan, spec.vlan)) throw differs("VLAN of the port", spec.vlan, port.vlan);

@@ -16,11 +16,11 @@ import {
   wordAt,
 } from "../decode.ts";
 
-/** The keys that both the network configuration and the flat file may set. Absent: not given. */
+/** The keys that both the network configuration and the flat file can set. Undefined: not set. */
 export interface OvsFields {
   readonly bridge: string | undefined;
   readonly vlan: number | undefined;
-  /** Sorted, each once. */
+  /** VLAN ids, sorted, without repetition. */
   readonly trunk: readonly number[] | undefined;
   readonly mtuBytes: number | undefined;
   readonly deviceId: string | undefined;
@@ -37,14 +37,14 @@ export interface OvsFields {
 export interface OvsConfig {
   readonly config: PluginConfig;
   readonly fields: OvsFields;
-  /** Read before the usual places of the flat file. */
+  /** Path of a flat file that takes precedence over the usual ones. */
   readonly configurationPath: string | undefined;
   /** From args.cni, else from runtimeConfig. CNI_ARGS wins over it. */
   readonly mac: string | undefined;
   readonly ovnPort: string | undefined;
 }
 
-/** What one call works with, when configuration, flat file and CNI_ARGS have been put together. */
+/** The settings of one call: configuration, flat file and CNI_ARGS merged. */
 export interface OvsSettings {
   readonly bridge: string;
   /** How the bridge is created if there is none. If undefined, it must exist. */
@@ -61,7 +61,7 @@ export interface OvsSettings {
   readonly readyMs: number | undefined;
 }
 
-/** Where the flat file is looked for after configuration_path. */
+/** The usual paths of the flat file, used if `configuration_path` names none. */
 const flatFilePaths = ["/etc/kubernetes/cni/net.d/ovs.d/ovs.conf", "/etc/cni/net.d/ovs.d/ovs.conf"] as const;
 
 const deviceInfoKey = "CNIDeviceInfoFile";
@@ -80,8 +80,7 @@ export function decodeOvsConfig(config: PluginConfig): OvsConfig {
 }
 
 /**
- * Puts configuration, flat file and CNI_ARGS together. A key of the flat file counts where the configuration does not
- * give it.
+ * Merges configuration, flat file and CNI_ARGS. A key of the flat file counts only if the configuration does not set it.
  *
  * @throws CniError 7 if no bridge can be told or a value of CNI_ARGS cannot be used, CniError 2 for a deviceID
  */
@@ -123,7 +122,7 @@ export function settingsOf(c: OvsConfig, flat: OvsFields | undefined, { args }: 
   };
 }
 
-/** What is known of a device must be there for the plugin, which was told of it. Throws CniError 7 where it cannot be read. */
+/** Checks that the device-info file which the configuration names can be read. Throws CniError 7 otherwise. */
 export function checkDeviceInfo({ config: { raw } }: Pick<OvsConfig, "config">): void {
   const file = textAt(objectAt(raw, "runtimeConfig"), deviceInfoKey, `runtimeConfig.${deviceInfoKey}`);
   if (file === undefined) return;
@@ -138,7 +137,7 @@ export function checkDeviceInfo({ config: { raw } }: Pick<OvsConfig, "config">):
 }
 
 /**
- * The first flat file that exists, the one that the configuration names before the usual places; undefined if none does.
+ * The first flat file that exists: that of `configuration_path`, else a usual one. Undefined if there is none.
  *
  * @throws CniError 7 if it cannot be read or holds a value that cannot be used
  */
@@ -177,13 +176,13 @@ export function decodeFields(raw: JsonObject): OvsFields {
     throw invalid("socket_file", socketFile, "unix:/path, an absolute path, or tcp:host:port");
   }
   return {
-    // A bridge is a network device, too: its name has the limits of one.
+    // A bridge is a network device, so its name has the same limits.
     bridge: linkNameAt(raw, "bridge"),
     createBridge: flagAt(raw, "create_bridge"),
     datapathType: wordAt(raw, "datapath_type", ["system", "netdev"]),
     vlan: integerAt(raw, "vlan", { min: 0, max: 4095 }),
     trunk: decodeTrunk(raw),
-    // Zero means "not given" for all of these.
+    // 0 means "not set" for all of these.
     mtuBytes: integerAt(raw, "mtu", { min: 0, max: 65_535 }) || undefined,
     deviceId: textAt(raw, "deviceID"),
     ofportRequest: integerAt(raw, "ofport_request", { min: 0, max: 65_279 }) || undefined,
@@ -194,7 +193,7 @@ export function decodeFields(raw: JsonObject): OvsFields {
   };
 }
 
-/** An item is one id, or a range of which both ends are greater than 0; an item with neither contributes nothing. */
+/** Reads `trunk`: each item is an `id` or a range from `minID` to `maxID`, whose ends are greater than 0. Others add nothing. */
 function decodeTrunk(raw: JsonObject): readonly number[] | undefined {
   const items = objectsAt(raw, "trunk");
   if (items.length === 0) return undefined;
@@ -212,7 +211,7 @@ function decodeTrunk(raw: JsonObject): readonly number[] | undefined {
   return [...ids].sort((a, b) => a - b);
 }
 
-/** A trunk wins over a tag. Access with tag 0 differs from no VLAN at all, which lets every VLAN pass. */
+/** A trunk takes precedence over a tag. Tag 0 is an access port, unlike no VLAN at all, which passes every VLAN. */
 function vlanOf(vlan: number | undefined, trunk: readonly number[] | undefined): Vlan {
   if (trunk !== undefined) return { mode: "trunk", ids: trunk };
   return vlan === undefined ? { mode: "trunk", ids: [] } : { mode: "access", tag: vlan };
