@@ -8,20 +8,20 @@ export interface PairSpec {
   /** @default a random one, as for the Pod's end */
   readonly mac?: string;
   readonly mtuBytes?: number;
-  /** The node's end takes every packet, as the port of a switch does, which then has nothing to change. */
+  /** Makes the node's end promiscuous from the start, as a switch needs its ports: otherwise it would change the link later. */
   readonly promiscuous?: boolean;
   readonly pod: {
     readonly name: string;
     readonly mac?: string;
     /**
-     * Brings it up together with the node's end. It stays silent: it has no address, and the kernel generates none. If absent,
-     * whoever configures it brings it up.
+     * Brings the Pod's end up together with the node's. It stays silent, because it has no address and the kernel generates
+     * none. If absent, it comes up when it is configured.
      */
     readonly up?: true;
   };
 }
 
-/** What the plugins of one ADD of an interface do for each other. */
+/** Lets the first plugin of a chain make the pairs that later ones need, in the same message to the kernel. */
 export class Together {
   readonly #wanted: readonly PairSpec[];
   readonly #made = new Map<string, VethPair>();
@@ -31,7 +31,7 @@ export class Together {
     this.#wanted = wanted;
   }
 
-  /** The pairs that do not exist yet: whoever makes a link makes them in the same send. */
+  /** The pairs that do not exist yet. A plugin that makes a link makes these along with it. */
   get wanted(): readonly PairSpec[] {
     return this.#wanted.filter(({ name }) => !this.#made.has(name));
   }
@@ -40,21 +40,20 @@ export class Together {
     for (const pair of pairs) this.#made.set(pair.name, pair);
   }
 
-  /** The pair whose end on the node has this name, if it was made in this ADD: nothing hangs on it yet. */
+  /** The pair whose end on the node has this name, if this ADD has made it: then it has no addresses and routes yet. */
   pair(name: string): VethPair | undefined {
     return this.#made.get(name);
   }
 }
 
 /**
- * Makes all pairs of a Pod in one message, and brings up the Pod's ends in one more. Every change of the node's links makes
- * vswitchd go through all of its ports and read all links and routes. Changes that come while it still handles the first one
- * cost it nothing more.
+ * Makes all pairs of a Pod in one message, and brings up the Pod's ends in one more. The reason is vswitchd, which goes through
+ * all ports, links and routes after a change of the node's links: changes that come while it does so cost nothing more.
  *
- * The node's ends are up from the start, but without IPv6: it would add a route for each, and a Pod could give the node a
- * default route through it. Whoever needs IPv6 switches it on.
+ * The node's ends are up from the start, but without IPv6: the kernel would add a route for each, and a Pod could give the node
+ * a default route by router advertisements. A plugin that needs IPv6 enables it.
  *
- * All or none. Replaces a node's end that a killed agent has left behind. Throws LinuxError.
+ * Makes all pairs or none. Replaces links of these names, which a killed agent has left behind. Throws LinuxError.
  */
 export async function makePairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): Promise<readonly VethPair[]> {
   if (specs.length === 0) return [];
@@ -67,7 +66,7 @@ export async function makePairs(host: Netns, pod: Netns, specs: readonly PairSpe
   }
 }
 
-/** The undo of `makePairs`, whatever came of it. */
+/** The undo of {@link makePairs}, whether it has succeeded or not. */
 export function removePairs(host: Netns, specs: readonly PairSpec[]): Promise<void> {
   return host.rtnl.deleteLinksLater(specs.map(({ name }) => name));
 }
@@ -76,7 +75,7 @@ function createPairs(host: Netns, pod: Netns, specs: readonly PairSpec[]): reado
   return bringUp(host, pod, specs, host.rtnl.createVeths(vethsOf(specs, pod)));
 }
 
-/** As the kernel is asked for them. */
+/** The pairs in the form in which the kernel is asked for them. */
 export function vethsOf(specs: readonly PairSpec[], pod: Netns): readonly VethSpec[] {
   return specs.map(({ name, mac, mtuBytes, promiscuous, pod: { name: peer, mac: peerMac } }) => ({
     name,
@@ -88,7 +87,7 @@ export function vethsOf(specs: readonly PairSpec[], pod: Netns): readonly VethSp
   }));
 }
 
-/** What comes when the links are there: no IPv6 on the node, then the Pod's ends. Returns the pairs. */
+/** The second half of {@link makePairs}: disables IPv6 on the node's ends, then brings up the Pod's. Returns the pairs. */
 export function bringUp(
   host: Netns,
   pod: Netns,
@@ -104,7 +103,7 @@ export function bringUp(
   return pairs;
 }
 
-/** The setting below /proc/sys. */
+/** The name of the setting, below /proc/sys, that disables IPv6 on a link. */
 export function disableIpv6(link: string): string {
   return `net/ipv6/conf/${link}/disable_ipv6`;
 }

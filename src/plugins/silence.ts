@@ -4,8 +4,8 @@ import type { Netns } from "#linux";
 import { openPodIfThere } from "./open-pod.ts";
 
 /**
- * Takes all addresses from the Pod's interface, so that it answers for none from now on, however late it is deleted. Unlike
- * setting the interface down, this is invisible to the node, and the kernel waits for nothing.
+ * Removes all addresses of the Pod's interface, so that it no longer answers for any, even if it is deleted late. Unlike setting
+ * the interface down, this causes no event on the node, and the kernel does not wait.
  *
  * @returns false if the namespace no longer exists, and with it, as far as one can tell, the interface
  */
@@ -18,14 +18,14 @@ export function silence({ netns, ifName }: Pick<Attachment, "netns" | "ifName">,
 }
 
 /**
- * The same for a link by its index, in a namespace that is already open. If an earlier DEL deletes the link meanwhile, its
- * addresses go with it.
+ * Removes the addresses of a link in a namespace that is open already. If an earlier DEL deletes the link meanwhile, its
+ * addresses are gone, too.
  */
 export function dropAddresses({ rtnl }: Netns, link: number): void {
   try {
     const addresses = rtnl.addresses({ link });
     rtnl.batch((batch) => {
-      // With an address, the kernel may delete others of its subnet.
+      // The kernel may delete other addresses of the subnet along with one.
       for (const { address } of addresses)
         batch.deleteAddress(link, address, { tolerate: ["EADDRNOTAVAIL", "ENODEV"] });
     });

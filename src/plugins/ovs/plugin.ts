@@ -43,7 +43,7 @@ interface OvsPluginOptions {
   readonly ovsFor: (endpoint: string | undefined) => Ovs;
   /** The configuration's `ipam`; undefined if it has none. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
-  /** Owns what goes on after an answer: the deletion of links, the closing of sockets. */
+  /** Owns work that goes on after an answer: deletion of links, announcements. */
   readonly tasks: Tasks;
   /** @default neither */
   readonly detection?: Detection;
@@ -69,7 +69,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
   readonly versions = supportedVersions;
   readonly decode = decodeOvsConfig;
   readonly #options: OvsPluginOptions;
-  /** ADDs under way. */
+  /** How many ADDs are under way. */
   #adding = 0;
 
   constructor(options: OvsPluginOptions) {
@@ -161,7 +161,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     };
   }
 
-  /** Waits until packets are forwarded, then makes sure of the gateways and tells the network where the addresses are. */
+  /** Waits until packets are forwarded, then checks the gateways if that is enabled, and announces the addresses. */
   async #inService(
     pair: VethPair,
     {
@@ -174,7 +174,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
       readonly ovs: Ovs;
       readonly settings: OvsSettings;
       readonly pod: Netns;
-      /** The Pod's, as it is now. */
+      /** The Pod's end, with its new MAC address. */
       readonly end: VethEnd;
     },
     o: Signal,
@@ -209,7 +209,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     checkPort(ovs, { ...portSpec(settings, attachment), name: hostName });
   }
 
-  /** The port, where the database lost it, and the host's end, where it was taken down; a link that is gone cannot be. */
+  /** Restores the port if the database has lost it, and brings the host's end up. A lost link cannot be restored. */
   async restore(c: OvsConfig, attachment: Attachment, options: Signal): Promise<readonly string[]> {
     const { host, ovsFor } = this.#options;
     const name = c.config.prevResult?.interfaces.find(({ sandbox = "" }) => sandbox === "")?.name;
@@ -220,7 +220,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const settings = settingsOf(c, this.#flat(c), attachment);
     const ovs = ovsFor(settings.socketFile);
     const made: string[] = [];
-    // While the database is away, nothing is known of its ports. They are looked at when it is back.
+    // Without a connection nothing is known of ports. They are checked when it is back.
     if (ovs.state.kind === "connected" && !ovs.ports().has(link.name)) {
       await retriable(ovs.attach({ ...portSpec(settings, attachment), name: link.name }, options));
       made.push(`port ${link.name} of bridge ${settings.bridge}`);
@@ -235,9 +235,8 @@ class OvsPlugin implements Plugin<OvsConfig> {
   }
 
   /**
-   * Goes by names that follow from the container, and by the owner that is noted in the port, so that it also finds what
-   * ovs-cni made. The answer does not wait until the kernel has deleted the link: by then no port leads to it, and the
-   * Pod's end has no address.
+   * Finds the port by its name, which follows from the container ID, else by its owner in external_ids, as ovs-cni wrote it. Does
+   * not wait until the kernel has deleted the link: it has no port any more, and the Pod's end no address.
    */
   async del(c: OvsConfig, attachment: Attachment, options: Signal): Promise<void> {
     const ovs = this.#options.ovsFor(c.fields.socketFile ?? this.#flat(c)?.socketFile);
@@ -257,7 +256,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
   async status(c: OvsConfig, options: Signal): Promise<void> {
     const settings = settingsOf(c, this.#flat(c), { args: new Map() });
     const ovs = this.#options.ovsFor(settings.socketFile);
-    // Runtimes ask every few seconds.
+    // Runtimes ask every few seconds, so an answer must not take long.
     using limit = withTimeout(options.signal, 1_000, () => new Error("waited 1000 ms"));
     try {
       await ovs.synced({ signal: limit });
@@ -274,7 +273,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     return readFlatFile(configurationPath, this.#options.flatFiles);
   }
 
-  /** False if there was no such link. One whose Pod's end may still have addresses is gone when this resolves. */
+  /** False if there is no such link. If the Pod's end may still have addresses, the link is gone when this resolves. */
   async #removeLink(name: string, attachment: Attachment): Promise<boolean> {
     const { host, tasks } = this.#options;
     const link = host.rtnl.link(name);
@@ -299,7 +298,7 @@ function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args
   };
 }
 
-/** Both ends are made as Open vSwitch needs them. Without IPAM the Pod's end comes up when it is configured. */
+/** The pair as Open vSwitch needs it. `silent`: the Pod's end comes up at once, otherwise when it is configured. */
 function pairSpec(name: string, ifName: string, { mtuBytes }: OvsSettings, silent: boolean): PairSpec {
   return {
     name,
@@ -315,7 +314,7 @@ async function inService(ovs: Ovs, name: string, { readyMs }: OvsSettings, { sig
   return await retriable(ovs.ready(name, { signal: limit }));
 }
 
-/** By name; else by owner, because ovs-cni gives its ports random names. */
+/** Removes the port, by name or else by owner, because ovs-cni gives its ports random names. Returns the names. */
 async function detach(ovs: Ovs, name: string, attachment: Attachment, options: Signal): Promise<readonly string[]> {
   const detached = await retriable(ovs.detach(name, options));
   const { netns: contNetns, ifName: contIface } = attachment;
@@ -323,7 +322,7 @@ async function detach(ovs: Ovs, name: string, attachment: Attachment, options: S
   return retriable(ovs.detach({ contNetns, contIface }, options));
 }
 
-/** For a host's end that no name led to: deleting the Pod's end takes it along. The one slow deletion, and rare. */
+/** Deletes the Pod's end, and with it a host's end that no name led to. This deletion is slow, but rarely needed. */
 function removePodLink({ netns, ifName }: Attachment): void {
   using pod = openPodIfThere(netns);
   if (pod?.rtnl.link(ifName)?.kind === "veth") pod.rtnl.deleteLink(ifName, { tolerate: ["ENODEV"] });

@@ -4,7 +4,7 @@ import { checkMac, flagAt, integerAt, invalid, linkNameAt, macAt, macOf, textAt,
 
 type WithoutParent<K> = K extends { readonly parent: unknown } ? Omit<K, "parent"> : never;
 
-/** What is made on a parent. */
+/** The kind of link that is made on a parent, with its options. */
 type SubInterface = WithoutParent<Extract<LinkKind, { readonly kind: "macvlan" | "ipvlan" | "vlan" }>>;
 
 /** The configuration of a plugin that makes sub-interfaces, decoded. */
@@ -15,9 +15,9 @@ export interface SubInterfaceConfig {
   readonly master: string | undefined;
   /** The parent is in the container's namespace instead of the node's. */
   readonly linkInContainer: boolean;
-  /** undefined: as the parent's. */
+  /** Undefined: the parent's MTU. */
   readonly mtuBytes: number | undefined;
-  /** CNI_ARGS win over it. */
+  /** From the configuration. CNI_ARGS take precedence. */
   readonly mac: string | undefined;
 }
 
@@ -51,7 +51,7 @@ export function decodeVlan(config: PluginConfig): SubInterfaceConfig {
 /**
  * The MAC address that one call asks for, by its arguments or by its configuration.
  *
- * @throws CniError 7 for what is none, CniError 2 for an ipvlan
+ * @throws CniError 7 if it is no MAC address, CniError 2 for an ipvlan, which cannot have one of its own
  */
 export function requestedMac(c: SubInterfaceConfig, { args }: Pick<Attachment, "args">): string | undefined {
   const mac = macOf(args) ?? c.mac;
@@ -66,7 +66,7 @@ function decode(config: PluginConfig, make: SubInterface): SubInterfaceConfig {
     make,
     master: linkNameAt(raw, "master"),
     linkInContainer: flagAt(raw, "linkInContainer") ?? false,
-    // Zero means "not given".
+    // 0 means "not set".
     mtuBytes: integerAt(raw, "mtu", { min: 0, max: 65_535 }) || undefined,
     mac: macAt(raw) ?? ownMac(raw),
   };

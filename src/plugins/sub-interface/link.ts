@@ -9,12 +9,12 @@ import type { SubInterfaceConfig } from "./config.ts";
 /** Where a sub-interface is made. */
 export interface Place {
   readonly pod: Netns;
-  /** Where the parent is. */
+  /** The parent's namespace. */
   readonly home: Netns;
   readonly parent: Link;
 }
 
-/** What the kernel is asked for. `requested`: the MAC address that it gets from the start. */
+/** The link in the form in which the kernel is asked for it. `requested`: its MAC address from the start. */
 export function linkSpec(
   { mtuBytes, make }: SubInterfaceConfig,
   { parent, requested }: Pick<Place, "parent"> & { readonly requested: string | undefined },
@@ -29,7 +29,7 @@ export function linkSpec(
 }
 
 /**
- * Makes the link directly in the container. It stays down until it has its addresses.
+ * Makes the link directly in the container's namespace. It stays down until it has its addresses.
  *
  * Older kernels also compare its name with those in the parent's namespace (`Rtnl.createLink`). If the name is taken there,
  * the link gets another one and is renamed in the container, which is slower (RCU).
@@ -48,7 +48,7 @@ export async function createLink(
     if (codeOf(error) !== "EEXIST") throw explain(error, c, { home, parent });
   }
   const temporary = temporaryName(attachment);
-  // An ADD that was interrupted may have left it.
+  // An interrupted ADD may have left it behind.
   if (pod.rtnl.link(temporary) !== undefined) await pod.rtnl.deleteLinksLater([temporary]);
   try {
     const link = create(temporary);
@@ -59,7 +59,7 @@ export async function createLink(
   }
 }
 
-/** What the kernel's bare numbers mean for a sub-interface. */
+/** Replaces an error number of the kernel by what it means for a sub-interface. */
 function explain(error: unknown, { make }: SubInterfaceConfig, { home, parent }: Omit<Place, "pod">): unknown {
   const code = codeOf(error);
   const options = (fix: string) => ({ cause: error, details: { master: parent.name, fix } });
@@ -86,12 +86,12 @@ function explain(error: unknown, { make }: SubInterfaceConfig, { home, parent }:
   return error;
 }
 
-/** Who has a MAC address, for people: `except` is the container that wants it. */
+/** Names, for people, the holder of a MAC address other than the container `except`; undefined if it is unknown. */
 export type HolderOf = (mac: string, except: string) => string | undefined;
 
 /**
- * On one parent each MAC address is there once, as long as the link that has it is up. A Pod of no fixed address gets another
- * one when the runtime tries again; one that keeps its address waits for whoever is named here.
+ * Explains why the link cannot come up: on one parent only one link with a MAC address can be up, and the error names the other
+ * one. At the next attempt a Pod gets another address; one with a fixed address has to wait until that link is gone.
  */
 export function explainUp(
   error: unknown,
@@ -118,9 +118,9 @@ export function explainUp(
 }
 
 /**
- * Deletes the link off the main thread: the kernel first waits for all packets on their way to a macvlan, 25 ms, and setting
- * it down first would wait as long. The link has no addresses when this returns, and is gone when the promise resolves. A
- * link that is already gone, with or without its namespace, is success.
+ * Deletes the link on another thread, because the kernel first waits 25 ms for packets on their way to a macvlan; setting it
+ * down would take as long. When this returns, the link has no addresses any more; when the promise resolves, it is gone. An
+ * absent link, or namespace, counts as deleted.
  */
 export function removeLink({ make }: SubInterfaceConfig, attachment: Attachment): Promise<void> {
   using stack = new DisposableStack();

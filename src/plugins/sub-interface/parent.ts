@@ -6,7 +6,7 @@ import { nodeInterfaces } from "../node-interfaces.ts";
 import type { SubInterfaceConfig } from "./config.ts";
 
 /**
- * The link on which the sub-interface is made: `master`, else the one of the default route.
+ * Finds the parent of the sub-interface: `master`, else the link of the default route.
  *
  * @throws SpiderError `PARENT_UNKNOWN` if it is absent, `PARENT_DOWN` if it carries nothing; CniError 7 for an `mtu`
  * that it does not have
@@ -34,7 +34,7 @@ export function findParent(home: Netns, { master, mtuBytes, linkInContainer }: S
   return parent;
 }
 
-/** By the lowest metric; IPv4 before IPv6. */
+/** The link of the default route with the lowest metric, of IPv4 before IPv6. */
 function defaultRouteLink({ rtnl }: Netns): Link | undefined {
   for (const family of [4, 6] satisfies Family[]) {
     const [best] = rtnl

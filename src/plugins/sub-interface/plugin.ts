@@ -35,17 +35,17 @@ import { createLink, explainUp, type HolderOf, linkSpec, type Place, removeLink 
 import { findParent } from "./parent.ts";
 
 interface SubInterfacePluginOptions {
-  /** The namespace of the parents. */
+  /** The node's network namespace, with the parents. */
   readonly host: Netns;
   /** The configuration's `ipam`; undefined if it has none. */
   readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
-  /** Owns what goes on after an answer: the closing of sockets. */
+  /** Owns work that goes on after an answer: deletion of links, announcements. */
   readonly tasks: Tasks;
   /** @default neither */
   readonly detection?: Detection;
-  /** Which other container has a MAC address. @default nothing is known of any */
+  /** Finds the holder of a MAC address. @default it is never known */
   readonly holderOf?: HolderOf;
-  /** The configurations of attachments that live, of all plugins. @default none are known */
+  /** The configurations of all existing attachments, of every plugin. @default none */
   readonly attached?: () => Iterable<JsonObject>;
 }
 
@@ -69,9 +69,9 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   readonly versions = supportedVersions;
   readonly decode: (config: PluginConfig) => SubInterfaceConfig;
   readonly #options: SubInterfacePluginOptions;
-  /** Links that have no addresses any more and that the kernel is deleting. */
+  /** Links that the kernel is deleting; they have no addresses any more. */
   readonly #leaving = new Set<Promise<void>>();
-  /** ADDs whose links are being made. */
+  /** How many ADDs are making their links now. */
   #making = 0;
 
   constructor(type: string, decode: (config: PluginConfig) => SubInterfaceConfig, options: SubInterfacePluginOptions) {
@@ -80,7 +80,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     this.#options = options;
   }
 
-  /** The link is made while the claim's request is on its way, and along with it what later plugins need on the node. */
+  /** Makes the link, and the pairs of later plugins, while the request for the claim is on its way. */
   async add(
     c: SubInterfaceConfig,
     attachment: Attachment,
@@ -112,7 +112,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     return resultOf(before, given, attachment, mac ?? link.mac);
   }
 
-  /** Where the link is to be made, when what had its names before is gone. */
+  /** Finds pod and parent. First waits until former links of the same names are gone. */
   async #place(c: SubInterfaceConfig, attachment: Attachment, steps: Steps, { wanted }: Together): Promise<Place> {
     const { host } = this.#options;
     for (const { name } of wanted) await host.rtnl.linkGone(name);
@@ -138,7 +138,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
       this.#making += 1;
       try {
         const early = this.#making === 1 ? await this.#tryBeside(c, attachment, place, wanted) : undefined;
-        // The claim's request leaves with the next turn of the event loop: nothing may block before that.
+        // The request for the claim leaves in the next turn of the event loop: nothing may block the thread before that.
         if (early === undefined) await setImmediate();
         const link = early?.link ?? (await createLink(c, place, attachment));
         together.made(early?.pairs ?? (await makePairs(host, place.pod, wanted)));
@@ -154,8 +154,8 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   }
 
   /**
-   * While an ADD is the only one, the kernel makes its links on another thread, and this thread chooses an address and claims
-   * it. Whatever is missing afterwards is made as in a crowd. Undefined if nothing was made; then it may not have waited.
+   * If this is the only ADD, its links are made on another thread, while this one chooses and claims an address. What is missing
+   * afterwards is made in the usual way. Undefined if nothing was made, possibly at once.
    */
   async #tryBeside(
     c: SubInterfaceConfig,
@@ -174,7 +174,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     };
   }
 
-  /** Brings the link up with its addresses, asks for the gateways where that is wanted, and tells the segment. */
+  /** Brings the link up with its addresses, checks the gateways if that is enabled, and announces the addresses. */
   async #giveAddresses(
     c: SubInterfaceConfig,
     attachment: Attachment,
@@ -210,7 +210,7 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     using pod = openPod(attachment.netns);
     const { inside, at } = insideOf(previous, attachment);
     const link = checkLink(pod, inside, c.make.kind);
-    // The default route may have moved since.
+    // Without `master` the parent cannot be compared: the default route may have changed since ADD.
     const parent = c.master === undefined ? undefined : (c.linkInContainer ? pod : host).rtnl.link(c.master);
     if (parent !== undefined && link.peerIndex !== parent.index) {
       throw differs(`parent of ${inside.name}`, parent.name, `#${link.peerIndex}`);
@@ -226,8 +226,8 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   }
 
   /**
-   * The link no longer answers for any address before one is released. If the parent can have many such links, nobody waits
-   * until the kernel has deleted this one. If it can have only one, that is gone when this resolves.
+   * Releases an address only after the link has stopped answering for it. If the parent can have many such links, the kernel
+   * deletes this one in the background; if it can have only one, the link is gone when this resolves.
    */
   async del(c: SubInterfaceConfig, attachment: Attachment, options: Signal): Promise<void> {
     const removed = removeLink(c, attachment);
@@ -246,9 +246,9 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
     await Promise.allSettled(this.#leaving);
   }
 
-  /** The one that had the address before, and with it the MAC address, may not be gone yet: then once more. */
+  /** Configures the link. Tries once more if a link that is being deleted had the same address, and so the same MAC address. */
   async #configure(pod: Netns, link: Pick<Link, "index" | "name">, configuration: Configuration): Promise<void> {
-    // As arp_notify: neighbours learn of a MAC address that is changed later.
+    // What arp_notify is for IPv4: neighbours learn of later changes of the MAC address.
     if (configuration.ips.some(({ address }) => address.ip.family === 6)) {
       writeSysctl(pod, `net/ipv6/conf/${link.name}/ndisc_notify`, 1);
     }
@@ -274,21 +274,21 @@ class SubInterfacePlugin implements Plugin<SubInterfaceConfig> {
   }
 }
 
-/** A link that was made, and what it is given. */
+/** A new link, and its configuration. */
 interface Made extends Place {
   readonly link: Link;
   readonly given: CniResult;
-  /** undefined: the one that it has. */
+  /** Undefined: it is not changed. */
   readonly mac: string | undefined;
   readonly asking: AskingLink | undefined;
 }
 
-/** The MAC address that follows from the first address, where the link has one of its own. */
+/** The MAC address that follows from the first address; undefined for a link that has its parent's. */
 function macOf(c: SubInterfaceConfig, { ips: [first] }: CniResult): string | undefined {
   return hasOwnMac(c) && first !== undefined ? derivedMac(first.address.ip) : undefined;
 }
 
-/** What plugins before this one made, and the link with its addresses. */
+/** The result: that of earlier plugins, with the link and its addresses. */
 function resultOf(
   { interfaces }: CniResult,
   { ips, routes, dns }: CniResult,
@@ -303,7 +303,7 @@ function resultOf(
   };
 }
 
-/** Addresses of plugins before this one: an ipvlan interface without IPAM takes them over, all others begin anew. */
+/** The result of earlier plugins. Only an ipvlan interface without IPAM takes over their addresses. */
 function addressesBefore({ make, config }: SubInterfaceConfig, ipam: Ipam | undefined): CniResult {
   if (make.kind !== "ipvlan" || ipam !== undefined) return emptyResult;
   const { prevResult = emptyResult } = config;
@@ -313,7 +313,7 @@ function addressesBefore({ make, config }: SubInterfaceConfig, ipam: Ipam | unde
   });
 }
 
-/** The kernel would give the new mode to every ipvlan interface of the parent, and cut off those Pods. Throws CniError 7. */
+/** Refuses another ipvlan mode than that of other Pods on the parent: the kernel would change it for all, and cut those off. */
 function refuseOtherMode({ make, config: { raw } }: SubInterfaceConfig, attached: Iterable<JsonObject>): void {
   if (make.kind !== "ipvlan") return;
   for (const other of attached) {
@@ -323,7 +323,7 @@ function refuseOtherMode({ make, config: { raw } }: SubInterfaceConfig, attached
   }
 }
 
-/** A parent has one interface of a VLAN, and one that passes it through. */
+/** Whether the parent can have several such links. It has one for each VLAN tag, and one in mode passthru. */
 function isOneOfMany({ make }: SubInterfaceConfig): boolean {
   return make.kind === "ipvlan" || (make.kind === "macvlan" && make.mode !== "passthru");
 }
@@ -332,17 +332,17 @@ function isTaken(attachment: Attachment, steps: Steps): boolean {
   return podOf(attachment, steps).rtnl.link(attachment.ifName) !== undefined;
 }
 
-/** What distinguishes two Pods on the segment is their own MAC address; a passed-through parent keeps its. */
+/** Whether the link gets a MAC address of its own. Only a macvlan does, unless it is in mode passthru. */
 function hasOwnMac({ make }: SubInterfaceConfig): boolean {
   return make.kind === "macvlan" && make.mode !== "passthru";
 }
 
-/** ARP and NDP work on it. In the other modes of ipvlan the parent routes. */
+/** Whether ARP and NDP work on the link. In the layer-3 modes of ipvlan they do not: the parent routes. */
 function hasSegment({ make }: SubInterfaceConfig): boolean {
   return make.kind !== "ipvlan" || make.mode === "l2";
 }
 
-/** An ipvlan interface only gets answers to addresses that it has: its parent asks, which has the same MAC address. */
+/** How to ask for conflicts. For an ipvlan its parent asks, with the same MAC address: the link would get no answers yet. */
 function askingFor(
   c: SubInterfaceConfig,
   {
