@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, globSync, readFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { basename, dirname, join, normalize } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -126,6 +126,15 @@ describe("the structure", () => {
         return [...first].filter(([, at]) => !isExplained(at)).map(([name]) => `${file}: ${name}`);
       });
     assert.deepEqual(unexplained, []);
+  });
+
+  it("has every file of the agent on the architecture's map", () => {
+    const map = readFileSync(join(root, "docs/architecture.md"), "utf8");
+    const files = globSync("src/agent/*.ts", { cwd: root }).map((file) => basename(file));
+    assert.deepEqual(
+      files.filter((file) => !file.endsWith(".test.ts") && !map.includes(`\`${file}\``)),
+      [],
+    );
   });
 
   it("has no source file that nobody could read in one sitting", () => {
