@@ -37,6 +37,12 @@ describe("the shim against hostile answers", { timeout: 300_000 }, () => {
     assert.deepEqual(await fuzzShim({ shim: await buildShim(folder, "sanitized"), frames: 100, seed }), []);
   });
 
+  it("is tried by a command that comes to its end", () => {
+    const file = fileURLToPath(new URL("../scripts/fuzz.ts", import.meta.url));
+    const { status, stdout } = spawnSync(process.execPath, [file, "--frames=20000", "--seed=7"], { encoding: "utf8" });
+    assert.deepEqual([status, /20 answers, 0 faults\n$/.test(stdout)], [0, true], stdout);
+  });
+
   it("passes its own tests under gcc's sanitizers", async () => {
     const shim = await buildShim(folder, "sanitized");
     const { NODE_TEST_CONTEXT: _outer, ...env } = process.env;

@@ -141,7 +141,9 @@ async function call(wrapper: readonly string[], executable: string): Promise<str
 }
 
 async function listen(path: string, serve: (socket: Socket) => void): Promise<Server> {
-  const server = createServer({ allowHalfOpen: true }, serve);
+  // A connection that the shim has closed is closed here, too: a half-open one would not keep this process alive until its time is
+  // over, and the end of the server waits for it.
+  const server = createServer(serve);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(path, resolve);
