@@ -4,6 +4,7 @@ import { hintMark } from "#cni";
 import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import type { Stage } from "../lab/scenarios/stage.ts";
+import { takenForSuccess } from "../src/cni/testing/answers.ts";
 import { startStage } from "./stage.ts";
 
 const node = "node1";
@@ -171,6 +172,8 @@ describe("bad input", () => {
     });
   }
 
+  const delWithoutNetns = "CNI_COMMAND=DEL CNI_CONTAINERID=c9 CNI_NETNS= CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin";
+
   it("an agent that is away: ADD answers error 11 naming the socket, VERSION still works, and the Pod starts afterwards", async () => {
     await lab.hold({ node, program: "agent", held: true });
     await onNode(
@@ -182,6 +185,9 @@ describe("bad input", () => {
     const answer = await onNode(`${call} /opt/cni/bin/multus || true`, good);
     assert.match(answer, /"code": 11,[\s\S]*\/var\/run\/spidernet\/cni\.sock[\s\S]*spiderpool-agent/);
     assert.match(await onNode("CNI_COMMAND=VERSION /opt/cni/bin/multus"), /"supportedVersions"/);
+    const refused = await onNode(`${delWithoutNetns} /opt/cni/bin/multus || true`, good);
+    assert.match(refused, /"code": 11,[\s\S]*spiderpool-agent/);
+    assert.doesNotMatch(refused, takenForSuccess);
     await client.create("v1/pods", podOf("later", { ...ovsConf, [ippool]: '{"ipv4":["ippool-test"]}' }));
     assert.match(textAt(await warningOn("later", "kubelet"), "message"), /spiderpool-agent is not reachable; socket/);
     await lab.hold({ node, program: "agent", held: false });
@@ -221,6 +227,10 @@ describe("bad input", () => {
     const event = await warningOn("without-ovs");
     const sentence = /cannot reach Open vSwitch.*\/var\/run\/openvswitch\/db\.sock.*What to do: .*systemctl/s;
     assert.match(textAt(event, "message"), sentence);
+    const ovs = '{"cniVersion":"1.0.0","name":"n","type":"ovs","bridge":"br1"}';
+    const refused = await onNode(`${delWithoutNetns} /opt/cni/bin/ovs || true`, ovs);
+    assert.match(refused, /"code": 11,[\s\S]*db\.sock/);
+    assert.doesNotMatch(refused, takenForSuccess);
     await onNode(`common="--detach --no-chdir --verbose=console:off --pidfile"
       ovsdb-server $common --remote=punix:/run/openvswitch/db.sock /etc/openvswitch/conf.db
       ovs-vswitchd $common unix:/run/openvswitch/db.sock`);

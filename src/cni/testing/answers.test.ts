@@ -54,6 +54,9 @@ describe("the check of plugins' answers", () => {
     for (const wrong of [{ ...right, code: 12 }, { ...right, msg: "" }, { ...right, stack: "" }, unversioned])
       assert.throws(() => answered(cniVersion, wrong, of), /CHECK/);
     assert.throws(() => answered(cniVersion, right, { ...of, exitCode: 2 }), /2 CHECK/);
+    const ignored = { ...right, msg: "port not found" };
+    answered(cniVersion, ignored, of);
+    assert.throws(() => answered(cniVersion, ignored, { ...of, verb: "DEL" }));
   });
 
   it("lets only ADD and VERSION say something", () => {
