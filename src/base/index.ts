@@ -1,5 +1,5 @@
 /**
- * The foundation of every module: errors, clock, backoff, locks, Steps, supervised tasks, log, metrics. Nothing here knows
+ * The foundation of every module: errors, clock, backoff, locks, Steps, supervised tasks, log, metrics, JSON. Nothing here knows
  * about networks or Kubernetes. Imports nothing of ours. Anyone may import it.
  */
 export { type BackoffOptions, backoffMs } from "./backoff.ts";

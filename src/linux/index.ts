@@ -3,9 +3,8 @@
  * nf_tables), ethtool, sysctls, packet sockets, probes and announcements by ARP and NDP. Calls are synchronous and short (under a
  * millisecond); what is slow in the kernel is asynchronous and says so. Starts no process.
  *
- * It will not do policy: which addresses, names and tables are used is the caller's decision. Imports `#ip` and `#base`.
- * The plugins, the doctor, the agent, the command line (on a node
- * without agent) and the lab may import it.
+ * It will not do policy: which addresses, names and tables are used is the caller's decision. Imports `#ip` and `#base`. The
+ * plugins, the doctor, the agent, the command line (on a node without agent) and the lab may import it.
  */
 
 export { announce } from "./announce.ts";

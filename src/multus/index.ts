@@ -1,8 +1,8 @@
 /**
  * Which networks a Pod gets, as a meta-plugin decides it: resolves annotations and references into an ordered list of
  * delegates, says what each delegate is called with and which network has the default routes, and formats network-status.
- * The module is pure: the agent reads the files and the API for it, and executes the plugins. It imports api, ip and cni;
- * plugins, agent, controller and ctl may import it.
+ * The module is pure: the agent reads the files and the API for it, and executes the plugins. It imports api, ip and cni; the
+ * doctor, the agent and the command line may import it.
  */
 export { assignDevices, planDelegates } from "./delegates.ts";
 export { deviceInfoCapability, deviceInfoFile, devicePluginFile } from "./device-info.ts";

@@ -1,8 +1,8 @@
 /**
  * The CNI plugins that run within the agent, one folder each behind one interface. A plugin wires a Pod's interface; which
  * addresses it gets is the business of the Ipam that it is given, and which plugins run, in what order and under which
- * deadline is the agent's. Imports ip, base, linux, ovsdb, api and cni. Only the agent and the
- * doctor (names and rules by which it finds what plugins made) may import it.
+ * deadline is the agent's. Imports ip, base, linux, ovsdb, api and cni. Only the agent and the doctor (names and rules by which
+ * it finds what plugins made) may import it.
  */
 
 export type { ClusterConfig } from "./coordinator/config.ts";

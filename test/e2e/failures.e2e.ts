@@ -2,13 +2,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { nothingLeft, settled } from "./audit.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod } from "./workloads.ts";
-
-interface PodLike extends KubeObject {
-  readonly spec: { readonly nodeName: string };
-  readonly status: { readonly podIP?: string; readonly phase: string };
-}
 
 const agentsNamespace = "kube-system";
 const agentLabel = "app.kubernetes.io/component=spiderpool-agent";
@@ -26,7 +21,6 @@ describe("when a part fails", () => {
 
   const rolledOut = (what: string, ...more: readonly string[]) =>
     suite.kubectl("rollout", "status", what, "--timeout=300s", ...more);
-  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
   const agentsReady = () => rolledOut("daemonset/spiderpool-agent", "-n", agentsNamespace);
   /** Ends the agent's process on a node, as the kernel would. */
   const killAgent = (node: string) => suite.onNode(node, "kill -9 $(pgrep -f 'spiderpool-agent.* daemon')");
@@ -41,7 +35,7 @@ describe("when a part fails", () => {
   };
   /** Every Pod of the application answers HTTP from both nodes' Pods. */
   const serves = async (app: string) => {
-    const pods = await podsOf(app);
+    const pods = await suite.podsOf(app);
     for (const from of pods) {
       for (const to of pods) {
         const answer = await suite.fetch({ pod: from.metadata.name }, `http://${to.status.podIP}/`);
@@ -75,7 +69,7 @@ describe("when a part fails", () => {
     await killing;
     await suite.kubectl("delete", "pods", "-n", agentsNamespace, "-l", agentLabel);
     await agentsReady();
-    await until("the old Pods are gone", async () => ((await podsOf("churn")).length === 5 ? true : undefined));
+    await until("the old Pods are gone", async () => ((await suite.podsOf("churn")).length === 5 ? true : undefined));
     await settled(suite);
     await serves("churn");
     await nothingLeft(suite);
@@ -84,7 +78,7 @@ describe("when a part fails", () => {
   it("kubelet and containerd are restarted under running Pods: addresses and traffic stay", async () => {
     await suite.apply(deployment("steady", 2));
     await rolledOut("deployment/steady");
-    const addresses = async () => (await podsOf("steady")).map(({ status }) => status.podIP).sort();
+    const addresses = async () => (await suite.podsOf("steady")).map(({ status }) => status.podIP).sort();
     const first = await addresses();
     for (const program of ["kubelet", "containerd"]) {
       for (const { name } of suite.cluster.nodes) await suite.cluster.kill({ node: name, program, signal: "SIGKILL" });
@@ -107,7 +101,7 @@ describe("when a part fails", () => {
   it("the API server is away for a minute: running Pods serve, deletions and starts follow when it is back", async () => {
     await suite.apply(deployment("away", 4));
     await rolledOut("deployment/away");
-    const [first] = await podsOf("away");
+    const [first] = await suite.podsOf("away");
     const held = suite.cluster.hold({ program: "kube-apiserver", held: true });
     await suite.cluster.kill({ program: "kube-apiserver", signal: "SIGKILL" }); // asked to end, it takes a minute
     await held;
@@ -133,7 +127,7 @@ describe("when a part fails", () => {
   it("a node is cut off from the API server for half a minute: its Pods serve, and what ended meanwhile is given back", async () => {
     await suite.apply(deployment("cut", 4));
     await rolledOut("deployment/cut");
-    const [kept, ended] = (await podsOf("cut")).filter(({ spec }) => spec.nodeName === "node2");
+    const [kept, ended] = (await suite.podsOf("cut")).filter(({ spec }) => spec.nodeName === "node2");
     await suite.onNode("node2", "ip link set mgmt0 down");
     await suite.kubectl("delete", `pod/${ended?.metadata.name}`, "--wait=false");
     await delay(30_000);
@@ -163,7 +157,7 @@ describe("when a part fails", () => {
     await suite.apply(deployment("alone", 4));
     await rolledOut("deployment/alone");
     await suite.kubectl("scale", "deployment/alone", "--replicas=2");
-    await until("two Pods are left", async () => ((await podsOf("alone")).length === 2 ? true : undefined));
+    await until("two Pods are left", async () => ((await suite.podsOf("alone")).length === 2 ? true : undefined));
     await suite.kubectl("scale", "deployment/spiderpool-controller", "-n", agentsNamespace, "--replicas=1");
     await rolledOut("deployment/spiderpool-controller", "-n", agentsNamespace);
     await settled(suite);

@@ -3,12 +3,8 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { type ApiFaults, faultFlags, type MadeFault, madeFaults, makeFaults } from "../cluster/faults.ts";
 import { complaints, ledgerIsEmpty, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
-
-interface PodLike extends KubeObject {
-  readonly status: { readonly podIP?: string };
-}
 
 const pods = 8;
 /** A watch that says nothing is given up by the client after 150 s. */
@@ -30,7 +26,6 @@ describe("when the API server, or the way to it, is bad", () => {
   after(() => suite?.[Symbol.asyncDispose]());
 
   const rolledOut = (app: string) => suite.kubectl("rollout", "status", `deployment/${app}`, "--timeout=300s");
-  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
 
   /** Pods come, are replaced and go; each has an address, none is double, and nothing is left. Returns the faults made. */
   async function comeAndGo(app: string, faults: ApiFaults): Promise<readonly MadeFault[]> {
@@ -42,8 +37,8 @@ describe("when the API server, or the way to it, is bad", () => {
     figure(`${pods} Pods Ready, ${JSON.stringify(faults)}, s`, (performance.now() - startedMs) / 1000);
     await suite.kubectl("rollout", "restart", `deployment/${app}`);
     await rolledOut(app);
-    await until("the old Pods are gone", async () => ((await podsOf(app)).length === pods ? true : undefined));
-    const addresses = (await podsOf(app)).map(({ status }) => status.podIP);
+    await until("the old Pods are gone", async () => ((await suite.podsOf(app)).length === pods ? true : undefined));
+    const addresses = (await suite.podsOf(app)).map(({ status }) => status.podIP);
     assert.equal(new Set(addresses).size, pods, addresses.join(" "));
     await settled(suite);
     await suite.kubectl("delete", "deployment", app, "--wait=true", "--timeout=300s");
@@ -102,7 +97,9 @@ describe("when the API server, or the way to it, is bad", () => {
     await suite.kubectl("scale", "deployment/before", "--replicas=2");
     await suite.apply(deployment("during", 4, options));
     await rolledOut("during");
-    const running = [...(await podsOf("during")), ...(await podsOf("before"))].map(({ status }) => status.podIP);
+    const running = [...(await suite.podsOf("during")), ...(await suite.podsOf("before"))].map(
+      ({ status }) => status.podIP,
+    );
     assert.equal(new Set(running).size, running.length, running.join(" "));
     await makeFaults(suite.cluster, {}); // what is silent stays so
     const startedMs = performance.now();

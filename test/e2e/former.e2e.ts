@@ -2,13 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { formerEndpoint, formerPool, formerReservation, writeFormerChart } from "./former.ts";
-import { type KubeObject, manifests, type Suite, startBareSuite, until } from "./suite.ts";
+import { manifests, type StoredPod, type Suite, startBareSuite, until } from "./suite.ts";
 import { deployment, pod, statefulSet } from "./workloads.ts";
-
-interface PodLike extends KubeObject {
-  readonly spec: { readonly nodeName: string };
-  readonly status: { readonly podIP?: string };
-}
 
 const helmArgv = ["spiderpool", chart, ...walkthroughFlags];
 
@@ -43,7 +38,9 @@ describe("a cluster of a former Spiderpool", () => {
   const ready = (...what: readonly string[]) =>
     suite.kubectl("wait", ...what, "--for=condition=Ready", "--timeout=300s");
   const named = async (name: string) => {
-    const [found = assert.fail(name)] = (await suite.list<PodLike>("pods")).filter((one) => one.metadata.name === name);
+    const [found = assert.fail(name)] = (await suite.list<StoredPod>("pods")).filter(
+      (one) => one.metadata.name === name,
+    );
     const { uid } = found.metadata;
     return { namespace: "default", name, uid, node: found.spec.nodeName };
   };
@@ -96,7 +93,7 @@ describe("a cluster of a former Spiderpool", () => {
     await suite.kubectl("apply", "-f", `${manifests}/network.yaml`);
     await suite.apply(deployment("app", 5));
     await suite.kubectl("rollout", "status", "deployment/app", "--timeout=300s");
-    const given = (await suite.list<PodLike>("pods", { labels: "app=app" })).map(({ status }) => status.podIP).sort();
+    const given = (await suite.podsOf("app")).map(({ status }) => status.podIP).sort();
     assert.deepEqual(
       given,
       ["133", "134", "137", "138", "139"].map((last) => `172.18.30.${last}`),
@@ -138,7 +135,7 @@ describe("a cluster of a former Spiderpool", () => {
     const watch = "until [ -e /run/over ]; do [ -e /etc/cni/net.d/00-multus.conf ] || echo missing; sleep 0.02; done";
     const watching = suite.cluster.nodes.map(({ name }) => suite.onNode(name, watch));
     await to("1");
-    const app = () => suite.list<PodLike>("pods", { labels: "app=app" });
+    const app = () => suite.podsOf("app");
     const before = await app();
     await suite.kubectl("scale", "deployment/app", "--replicas=4");
     await suite.apply(pod("later", { node: "node1" }));
@@ -167,7 +164,7 @@ describe("a cluster of a former Spiderpool", () => {
     await installed(suite.stage);
     await suite.stage.helm("uninstall", "spiderpool", "--namespace", "kube-system", "--wait", "--timeout", "120s");
     assert.deepEqual(suite.stage.failures, []);
-    const pods = await suite.list<PodLike>("pods");
+    const pods = await suite.list<StoredPod>("pods");
     const own = (name: string) =>
       record((({ metadata }) => metadata)(pods.find((one) => one.metadata.name === name) ?? assert.fail(name)));
     const kept = { "172.18.30.132": own("b"), "172.18.30.135": own("web-0"), "172.18.30.136": own("c") };

@@ -2,12 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { ledgerIsEmpty, otherNamespace, settled } from "./audit.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type StoredPod, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
-
-interface PodLike extends KubeObject {
-  readonly status: { readonly podIP?: string };
-}
 
 const options = { pools: { ipv4: ["large"] } };
 const database = "/run/cluster/etcd";
@@ -24,8 +20,7 @@ describe("when the ledger is lost under running Pods", () => {
   });
   after(() => suite?.[Symbol.asyncDispose]());
 
-  const addresses = async () =>
-    (await suite.list<PodLike>("pods", { labels: "app=kept" })).map(({ status }) => status.podIP ?? "").sort();
+  const addresses = async () => (await suite.podsOf("kept")).map(({ status }) => status.podIP ?? "").sort();
   /** Of the Lease. */
   const epoch = () => {
     const path = "jsonpath={.metadata.annotations.ipam\\.spidernet\\.io/ledger-epoch}";
@@ -89,9 +84,9 @@ describe("when the ledger is lost under running Pods", () => {
       await suite.kubectl("rollout", "status", `deployment/other-${name}`, "--timeout=300s");
     assert.deepEqual(await addresses(), first);
     assert.doesNotMatch(await epoch(), /lost/);
-    const given = (await suite.list<PodLike>("pods")).map(({ status }) => status.podIP ?? "");
+    const given = (await suite.list<StoredPod>("pods")).map(({ status }) => status.podIP ?? "");
     assert.equal(new Set(given).size, kept + 5, given.join(" "));
-    for (const { metadata, status } of await suite.list<PodLike>("pods")) {
+    for (const { metadata, status } of await suite.list<StoredPod>("pods")) {
       for (const { name: node } of suite.cluster.nodes)
         assert.equal(await suite.fetch({ node }, `http://${status.podIP}/`), metadata.name);
     }
@@ -132,7 +127,7 @@ describe("when the ledger is lost under running Pods", () => {
     await until(
       "all Pods of then run again",
       async () => {
-        const pods = await suite.list<PodLike>("pods", { labels: "app=kept" });
+        const pods = await suite.podsOf("kept");
         const { stdout } = await suite.stage.quiet("get", "deployment/kept", "-o", "jsonpath={.status.readyReplicas}");
         return pods.length === kept && stdout === String(kept) ? true : undefined;
       },

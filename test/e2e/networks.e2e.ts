@@ -2,16 +2,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ledgerIsEmpty, nothingLeft, settled } from "./audit.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { type KubeObject, manifests, type StoredPod, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, pool } from "./workloads.ts";
-
-interface PodLike extends KubeObject {
-  readonly status: {
-    readonly podIP?: string;
-    readonly podIPs?: readonly { readonly ip: string }[];
-    readonly phase: string;
-  };
-}
 
 interface PodEvent {
   readonly message: string;
@@ -38,9 +30,8 @@ describe("networks", () => {
 
   const ready = (what: string, seconds = 300) =>
     suite.kubectl("wait", what, "--for=condition=Ready", `--timeout=${seconds}s`);
-  const get = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as PodLike;
-  const addressesOf = async (app: string) =>
-    (await suite.list<PodLike>("pods", { labels: `app=${app}` })).map(({ status }) => status.podIP ?? "").sort();
+  const get = async (name: string) => JSON.parse(await suite.kubectl("get", "pod", name, "-o", "json")) as StoredPod;
+  const addressesOf = async (app: string) => (await suite.podsOf(app)).map(({ status }) => status.podIP ?? "").sort();
   /** Pods of no network of ours are made anew; all are Ready, with such addresses. */
   const plainRestarts = async (address: RegExp) => {
     await suite.kubectl("rollout", "restart", "deployment/plain");
@@ -59,7 +50,7 @@ describe("networks", () => {
     const example = fileURLToPath(new URL("../../examples/macvlan", import.meta.url));
     await suite.kubectl("apply", "-f", example);
     await suite.kubectl("rollout", "status", "deployment/macvlan-app", "--timeout=300s");
-    const pods = await suite.list<PodLike>("pods", { labels: "app=macvlan-app" });
+    const pods = await suite.podsOf("macvlan-app");
     const [one = assert.fail(), two = assert.fail()] = pods;
     for (const { status } of pods) assert.match(status.podIP ?? "", /^172\.18\.41\./);
     const from = { pod: one.metadata.name };
@@ -196,7 +187,7 @@ describe("networks", () => {
     await suite.apply(deployment("steady", 4));
     await suite.kubectl("rollout", "status", "deployment/steady", "--timeout=300s");
     for (const { name } of suite.cluster.nodes) await suite.onNode(name, `${stopOvs}; sleep 1; ${startOvs}`);
-    const pods = await suite.list<PodLike>("pods", { labels: "app=steady" });
+    const pods = await suite.podsOf("steady");
     await until("HTTP from one Pod to all", async () => {
       const pod = pods[0]?.metadata.name ?? "";
       for (const { status } of pods) {

@@ -2,18 +2,10 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { nothingLeft, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type StoredPod, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pool } from "./workloads.ts";
 
-interface PodLike extends KubeObject {
-  readonly spec: { readonly nodeName: string };
-  readonly status: {
-    readonly podIP?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-  };
-}
-
-const isReady = ({ metadata, status }: PodLike) =>
+const isReady = ({ metadata, status }: StoredPod) =>
   metadata.deletionTimestamp === undefined &&
   (status.conditions ?? []).some(({ type, status }) => type === "Ready" && status === "True");
 
@@ -26,8 +18,7 @@ describe("when a node loses power", () => {
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
   after(() => suite?.[Symbol.asyncDispose]());
 
-  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
-  const readyOf = async (app: string) => (await podsOf(app)).filter(isReady);
+  const readyOf = async (app: string) => (await suite.podsOf(app)).filter(isReady);
   const nodeReady = (node: string) => suite.kubectl("wait", `node/${node}`, "--for=condition=Ready", "--timeout=300s");
 
   it("its Pods start elsewhere, and its return leaves nothing double", async () => {

@@ -31,6 +31,8 @@ export interface Suite extends AsyncDisposable {
   apply(...objects: readonly object[]): Promise<void>;
   /** The objects of a kind; none if it is not served. By HTTP, because tests ask often, and a kubectl costs 0.1 s of CPU time. */
   list<T = KubeObject>(kind: keyof typeof listed, options?: ListOptions): Promise<readonly T[]>;
+  /** The Pods with the label `app` of this value, in namespace default. */
+  podsOf(app: string): Promise<readonly StoredPod[]>;
   /** A shell script on a node. */
   onNode(node: string, script: string): Promise<string>;
   /** What a web server answers a Pod, a node, or a host outside. Throws where it does not within 20 s. */
@@ -66,6 +68,17 @@ export interface KubeObject {
   };
   readonly spec: Readonly<Record<string, unknown>>;
   readonly status?: Readonly<Record<string, unknown>>;
+}
+
+/** A Pod that is bound to a node, as much of it as tests look at. */
+export interface StoredPod extends KubeObject {
+  readonly spec: { readonly nodeName: string };
+  readonly status: {
+    readonly phase: string;
+    readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip: string }[];
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
 }
 
 /** Starts a cluster with the product for the suite of this name; its logs are kept under `$E2E_LOGS` where that is set. */
@@ -123,6 +136,7 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
         await delay((body.details?.retryAfterSeconds ?? 1) * 1_000);
       }
     },
+    podsOf: (app) => suite.list<StoredPod>("pods", { labels: `app=${app}` }),
     [Symbol.asyncDispose]: async () => {
       try {
         await nothingLeft(suite);

@@ -4,11 +4,6 @@ import { ledgerIsEmpty, settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
 import { deployment, pod, statefulSet } from "./workloads.ts";
 
-interface PodLike extends KubeObject {
-  readonly spec: { readonly nodeName: string };
-  readonly status: { readonly podIP?: string; readonly phase: string };
-}
-
 interface Claim extends KubeObject {
   readonly spec: {
     readonly address: string;
@@ -28,7 +23,6 @@ describe("workloads with addresses of a pool", () => {
   after(() => suite?.[Symbol.asyncDispose]());
 
   const rolledOut = (what: string) => suite.kubectl("rollout", "status", what, "--timeout=300s");
-  const podsOf = (app: string) => suite.list<PodLike>("pods", { labels: `app=${app}` });
   const erase = async (...what: readonly string[]) => {
     await suite.kubectl("delete", ...what, "--wait=true", "--timeout=300s");
     await until("all Pods gone", async () => ((await suite.list("pods")).length === 0 ? true : undefined));
@@ -43,8 +37,9 @@ describe("workloads with addresses of a pool", () => {
       await suite.kubectl("rollout", "restart", "deployment/rolling");
       await rolledOut("deployment/rolling");
     }
-    await until("the old Pods are gone", async () => ((await podsOf("rolling")).length === 4 ? true : undefined));
-    for (const { status } of await podsOf("rolling")) assert.match(status.podIP ?? "", /^172\.18\.30\.1(3[1-9]|40)$/);
+    await until("the old Pods are gone", async () => ((await suite.podsOf("rolling")).length === 4 ? true : undefined));
+    for (const { status } of await suite.podsOf("rolling"))
+      assert.match(status.podIP ?? "", /^172\.18\.30\.1(3[1-9]|40)$/);
     await settled(suite);
     await erase("deployment/rolling");
   });
@@ -71,7 +66,7 @@ describe("workloads with addresses of a pool", () => {
     await suite.apply(statefulSet("fixed", 3));
     await rolledOut("statefulset/fixed");
     const addresses = async () =>
-      Object.fromEntries((await podsOf("fixed")).map(({ metadata, status }) => [metadata.name, status.podIP]));
+      Object.fromEntries((await suite.podsOf("fixed")).map(({ metadata, status }) => [metadata.name, status.podIP]));
     const first = await addresses();
     assert.equal(new Set(Object.values(first)).size, 3);
     // Others ask for addresses meanwhile.
@@ -82,14 +77,14 @@ describe("workloads with addresses of a pool", () => {
     assert.deepEqual(await addresses(), first);
 
     await suite.kubectl("cordon", "node1");
-    const former = new Set((await podsOf("fixed")).map(({ metadata }) => metadata.uid));
+    const former = new Set((await suite.podsOf("fixed")).map(({ metadata }) => metadata.uid));
     // Not by kubectl's own waiting, which may wait for a successor of the same name to go.
     await suite.kubectl("delete", "pods", "-l", "app=fixed", "--wait=false");
     await until("the former Pods are gone", async () =>
-      (await podsOf("fixed")).some(({ metadata }) => former.has(metadata.uid)) ? undefined : true,
+      (await suite.podsOf("fixed")).some(({ metadata }) => former.has(metadata.uid)) ? undefined : true,
     );
     await rolledOut("statefulset/fixed");
-    assert.deepEqual(new Set((await podsOf("fixed")).map(({ spec }) => spec.nodeName)), new Set(["node2"]));
+    assert.deepEqual(new Set((await suite.podsOf("fixed")).map(({ spec }) => spec.nodeName)), new Set(["node2"]));
     assert.deepEqual(await addresses(), first);
     await suite.kubectl("uncordon", "node1");
     await settled(suite);
