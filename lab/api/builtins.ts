@@ -17,12 +17,6 @@ interface Kind
   readonly required?: readonly string[];
 }
 
-/** The product watches them, but no controller here makes Pods of them. */
-const withoutPods = {
-  ...{ categories: ["all"], subresources: ["status"] },
-  warning: "nothing in the lab makes Pods of it: create Pods that it owns, or use a real Kubernetes (npm run cluster)",
-} as const;
-
 /** The built-in kinds that exist here, by plural. All are v1. */
 const kinds: Readonly<Record<string, Kind>> = {
   namespaces: {
@@ -93,8 +87,25 @@ const kinds: Readonly<Record<string, Kind>> = {
     prepare: daemonSet,
     required: ["spec.selector", "spec.template"],
   },
-  jobs: { group: "batch", kind: "Job", namespaced: true, ...withoutPods },
-  cronjobs: { group: "batch", kind: "CronJob", namespaced: true, shortNames: ["cj"], ...withoutPods },
+  jobs: {
+    group: "batch",
+    kind: "Job",
+    namespaced: true,
+    categories: ["all"],
+    subresources: ["status"],
+    prepare: job,
+    required: ["spec.template"],
+  },
+  cronjobs: {
+    group: "batch",
+    kind: "CronJob",
+    namespaced: true,
+    shortNames: ["cj"],
+    categories: ["all"],
+    subresources: ["status"],
+    required: ["spec.schedule", "spec.jobTemplate"],
+    warning: "nothing in the lab looks at its schedule: kubectl create job NAME --from=cronjob/NAME makes a Job of it",
+  },
   leases: { group: "coordination.k8s.io", kind: "Lease", namespaced: true },
   customresourcedefinitions: {
     group: "apiextensions.k8s.io",
@@ -185,6 +196,17 @@ function statefulSet(object: KubeObject): readonly FieldError[] {
 function daemonSet(object: KubeObject): readonly FieldError[] {
   setDefaults(ensure(object, "spec"), { updateStrategy: { type: "RollingUpdate" } });
   return selectsOwnPods(object);
+}
+
+/** As the API server has it: both counts default to 1, unless only `parallelism` is given. */
+function job(object: KubeObject): readonly FieldError[] {
+  const spec = ensure(object, "spec");
+  if (spec["parallelism"] === undefined) setDefaults(spec, { completions: 1 });
+  setDefaults(spec, { parallelism: 1, backoffLimit: 6 });
+  const policy = textAt(object, "spec", "template", "spec", "restartPolicy");
+  if (policy === "Never" || policy === "OnFailure") return [];
+  const message = `Required value: valid values: "OnFailure", "Never"`;
+  return [{ field: "spec.template.spec.restartPolicy", reason: "FieldValueRequired", message }];
 }
 
 /** A workload whose selector does not match its own Pods would create new ones forever. */

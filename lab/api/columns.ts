@@ -71,6 +71,11 @@ export const builtinColumns: Readonly<Record<string, readonly Column[]>> = {
     Ready: (object) => numberAt(object, "status", "numberReady"),
     Age: age,
   }),
+  jobs: columns({
+    Status: (job) => listAt(job, "status", "conditions").map((condition) => textAt(condition, "type"))[0] ?? "Running",
+    Completions: (job) => `${numberAt(job, "status", "succeeded")}/${numberAt(job, "spec", "completions")}`,
+    Age: age,
+  }),
   nodes: columns(
     {
       Status: nodeStatus,

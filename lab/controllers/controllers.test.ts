@@ -7,6 +7,7 @@ import {
   conditionOf,
   type DaemonSet,
   type Deployment,
+  type Job,
   type Node,
   type Pod,
   type ReplicaSet,
@@ -216,6 +217,26 @@ test("a StatefulSet that is deleted without its Pods leaves them to the next one
   await until<StatefulSet>("apps/v1/statefulsets", "web", isReady);
   const after = await client.get<Pod>("v1/pods", { namespace: "default", name: "web-0" });
   assert.equal(after?.metadata.uid, before?.metadata.uid);
+});
+
+test("a Job makes Pods until so many have succeeded, and replaces those that fail", async () => {
+  const object = { apiVersion: "batch/v1", kind: "Job", metadata: { name: "web", namespace: "default" } };
+  const pod = { spec: { restartPolicy: "Never", containers: [{ name: "once", image: "one" }] } };
+  await assert.rejects(client.create("batch/v1/jobs", { ...object, spec: { template: template("one") } }), /"Never"/);
+  await client.create("batch/v1/jobs", { ...object, spec: { completions: 2, template: pod } });
+  const isOver = ({ status }: Pod) => status?.phase === "Succeeded" || status?.phase === "Failed";
+  for (const [at, phase] of ["Succeeded", "Failed", "Succeeded"].entries()) {
+    await until<Job>("batch/v1/jobs", "web", ({ status }) => status?.active === 1);
+    const pod = (await client.list<Pod>("v1/pods")).find((one) => !isOver(one)) ?? assert.fail();
+    assert.equal(pod.metadata.ownerReferences?.[0]?.apiVersion, "batch/v1");
+    const ref = { namespace: "default", name: pod.metadata.name };
+    await client.patch("v1/pods", ref, { status: { phase } }, { subresource: "status" });
+    const ended = ({ status: { succeeded = 0, failed = 0 } = {} }: Job) => succeeded + failed > at;
+    await until<Job>("batch/v1/jobs", "web", ended);
+  }
+  const done = await until<Job>("batch/v1/jobs", "web", (one) => conditionOf(one, "Complete") === "True");
+  assert.deepEqual([done.status?.succeeded, done.status?.failed, done.status?.active], [2, 1, 0]);
+  assert.equal((await podNames()).length, 3);
 });
 
 test("a DaemonSet has a Pod on each node, also on one that comes later, and replaces Pods of another template", async () => {

@@ -2,6 +2,7 @@ import { type Clock, type Logger, systemClock, Tasks } from "#base";
 import { type LabClient, type ObjectMeta, textAt, type WatchEventType } from "../api/index.ts";
 import { reconcileDaemonSet } from "./daemon-set.ts";
 import { reconcileDeployment } from "./deployment.ts";
+import { reconcileJob } from "./job.ts";
 import { keyOf } from "./kinds.ts";
 import { judgeNodes } from "./node-lifecycle.ts";
 import { reconcileReplicaSet } from "./replica-set.ts";
@@ -34,6 +35,7 @@ export async function startControllers({ client, log, clock = systemClock }: Con
   const sets = worker("replica sets", (key) => reconcileReplicaSet(client, ...splitKey(key)));
   const stateful = worker("stateful sets", (key) => reconcileStatefulSet(client, ...splitKey(key)));
   const daemons = worker("daemon sets", (key) => reconcileDaemonSet(client, ...splitKey(key)));
+  const jobs = worker("jobs", (key) => reconcileJob(client, ...splitKey(key)));
   const deployments = worker("deployments", (key) => reconcileDeployment(client, ...splitKey(key)));
 
   const watch = (resource: string, onChange: (object: Watched, type: WatchEventType) => void): Promise<void> => {
@@ -60,6 +62,7 @@ export async function startControllers({ client, log, clock = systemClock }: Con
       toOwner(pod, "ReplicaSet", sets);
       toOwner(pod, "StatefulSet", stateful);
       toOwner(pod, "DaemonSet", daemons);
+      toOwner(pod, "Job", jobs);
     }),
     watch("apps/v1/replicasets", (set) => {
       sets.add(keyOf(set));
@@ -71,6 +74,7 @@ export async function startControllers({ client, log, clock = systemClock }: Con
       else daemonSets.add(keyOf(set));
       daemons.add(keyOf(set));
     }),
+    watch("batch/v1/jobs", (job) => jobs.add(keyOf(job))),
     watch("apps/v1/deployments", (deployment) => deployments.add(keyOf(deployment))),
   ];
   tasks.spawn("node leases", async (signal) => {

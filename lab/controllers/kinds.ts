@@ -8,6 +8,7 @@ import type {
   StatefulSetSpec,
   StatefulSetStatus,
 } from "kubernetes-types/apps/v1.d.ts";
+import type { JobSpec, JobStatus } from "kubernetes-types/batch/v1.d.ts";
 import type { LeaseSpec } from "kubernetes-types/coordination/v1.d.ts";
 import type { NodeSpec, NodeStatus, PodSpec, PodStatus } from "kubernetes-types/core/v1.d.ts";
 import type { ObjectMeta } from "../api/index.ts";
@@ -55,6 +56,13 @@ export interface DaemonSet {
   readonly metadata: ObjectMeta;
   readonly spec: DaemonSetSpec;
   readonly status?: DaemonSetStatus;
+}
+
+/** A Job: Pods that run until they have succeeded. */
+export interface Job {
+  readonly metadata: ObjectMeta;
+  readonly spec: JobSpec;
+  readonly status?: JobStatus;
 }
 
 /** A Lease: a node's heartbeat, or the election of a leader. */

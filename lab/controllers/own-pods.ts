@@ -5,7 +5,7 @@ import { conditionOf, controllerOf, type Pod } from "./kinds.ts";
 
 /** A workload that makes Pods of its template. */
 interface Owner {
-  readonly kind: "ReplicaSet" | "StatefulSet" | "DaemonSet";
+  readonly kind: "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job";
   readonly metadata: ObjectMeta;
   readonly spec: { readonly template?: PodTemplateSpec };
 }
@@ -36,7 +36,7 @@ export async function createPod(client: LabClient, owner: Owner, own: Own): Prom
       labels: { ...metadata?.labels, ...own.labels },
       annotations: metadata?.annotations ?? {},
       ownerReferences: [
-        { apiVersion: "apps/v1", kind: owner.kind, name, uid, controller: true, blockOwnerDeletion: true },
+        { apiVersion: groupOf(owner), kind: owner.kind, name, uid, controller: true, blockOwnerDeletion: true },
       ],
     },
     spec: { ...spec, ...own.spec },
@@ -55,10 +55,18 @@ export async function deletePod(client: LabClient, owner: Owner, pod: Pod): Prom
   await report(client, owner, "SuccessfulDelete", `Deleted pod: ${name}`);
 }
 
+function groupOf({ kind }: Owner): string {
+  return kind === "Job" ? "batch/v1" : "apps/v1";
+}
+
 function report(client: LabClient, owner: Owner, reason: string, message: string): Promise<void> {
   const { kind, metadata } = owner;
   const component = `${kind.toLowerCase()}-controller`;
-  return recordEvent(client, { apiVersion: "apps/v1", kind, metadata }, { type: "Normal", reason, message, component });
+  return recordEvent(
+    client,
+    { apiVersion: groupOf(owner), kind, metadata },
+    { type: "Normal", reason, message, component },
+  );
 }
 
 /** True while its containers answer. */
