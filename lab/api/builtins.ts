@@ -104,7 +104,8 @@ const kinds: Readonly<Record<string, Kind>> = {
     categories: ["all"],
     subresources: ["status"],
     required: ["spec.schedule", "spec.jobTemplate"],
-    warning: "nothing in the lab looks at its schedule: kubectl create job NAME --from=cronjob/NAME makes a Job of it",
+    warning:
+      "nothing in the lab looks at its schedule: kubectl create job JOB --from=cronjob/NAME --dry-run=client -o yaml | kubectl apply -f - makes a Job",
   },
   leases: { group: "coordination.k8s.io", kind: "Lease", namespaced: true },
   customresourcedefinitions: {

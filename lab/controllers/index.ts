@@ -1,7 +1,7 @@
 /**
  * The lab's control plane besides the API server: scheduler, Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, and the
  * watch over nodes' leases. They do what examples and kubectl can tell apart from Kubernetes' own, and no more; nothing looks at
- * the schedule of CronJobs (`kubectl create job NAME --from=cronjob/NAME` makes a Job of one).
+ * the schedule of CronJobs.
  *
  * Speaks only to the API. May be imported by anything under `lab/` and by tests.
  */

@@ -1,3 +1,10 @@
+/** A file that was read. */
+export interface TextFile {
+  /** As it was named; `-` for standard input. */
+  readonly name: string;
+  readonly text: string;
+}
+
 /** What a command sees of the world besides the cluster: injected, so that a test reads what a user would. */
 export interface Io {
   readonly out: (text: string) => void;
@@ -5,8 +12,8 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** True if a person reads the output: progress and colours are for them only. */
   readonly interactive: boolean;
-  /** A file's text, or standard input for `-`. Throws what the file system says. */
-  readonly read: (path: string) => Promise<string>;
+  /** A file, those of a folder, or standard input for `-`. Throws what the file system says. */
+  readonly read: (path: string) => Promise<readonly TextFile[]>;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
 }

@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 // spiderpoolctl, also installed as kubectl-spiderpool: wires the process to a command.
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { text } from "node:stream/consumers";
+import { readFiles } from "./files.ts";
 import { runProgram } from "./program.ts";
 
 const stop = new AbortController();
@@ -14,7 +13,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     err: (written) => void process.stderr.write(written),
     env: process.env,
     interactive: process.stdout.isTTY === true,
-    read: (path) => (path === "-" ? text(process.stdin) : readFile(path, "utf8")),
+    read: readFiles,
     signal: stop.signal,
   },
 });

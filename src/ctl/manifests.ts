@@ -15,17 +15,17 @@ interface PlacedManifest {
   readonly placeOf: (field: string) => string;
 }
 
-/** The objects of a file, at least one, or of standard input for `-`. Throws OPTIONS_INVALID naming file and place. */
+/** The objects of what `-f` names, at least one. Throws OPTIONS_INVALID naming file and place. */
 export async function readManifests(io: Pick<Io, "read">, filename: string): Promise<readonly Manifest[]> {
   return (await readPlacedManifests(io, filename)).map(({ manifest }) => manifest);
 }
 
 /** The same, with places, for reports of mistakes in the file. */
 export async function readPlacedManifests(io: Pick<Io, "read">, filename: string): Promise<readonly PlacedManifest[]> {
-  const text = await io.read(filename).catch((cause: unknown) => {
+  const files = await io.read(filename).catch((cause: unknown) => {
     throw new SpiderError("OPTIONS_INVALID", `-f ${filename} cannot be read`, { cause });
   });
-  const manifests = parseManifests(text, filename);
+  const manifests = files.flatMap(({ name, text }) => parseManifests(text, name));
   if (manifests.length > 0) return manifests;
   throw new SpiderError("OPTIONS_INVALID", `${filename} has no object`);
 }
@@ -38,7 +38,7 @@ function parseManifests(text: string, filename: string): readonly PlacedManifest
     // Behind its first line it draws the place.
     const why = error?.message.split(":\n")[0];
     if (why !== undefined) throw new SpiderError("OPTIONS_INVALID", `${filename}: ${why}`);
-    const value: unknown = document.toJS();
+    const value = plain(document, filename);
     if (value === null) return [];
     const isList = isManifest(value) && value.kind === "List";
     return (isList ? value.items : [value]).map((one, at): PlacedManifest => {
@@ -51,6 +51,15 @@ function parseManifests(text: string, filename: string): readonly PlacedManifest
       throw new SpiderError("OPTIONS_INVALID", `${placeOf("")}: this is no Kubernetes object`);
     });
   });
+}
+
+/** The document as plain data. References to other parts of it may come to more than anybody could have meant. */
+function plain(document: Document, filename: string): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new SpiderError("OPTIONS_INVALID", `${filename} cannot be used`, { cause });
+  }
 }
 
 /** `spec.ips[0]`: `spec`, `ips`, 0; `metadata.labels[a.b/c]`: `metadata`, `labels`, `a.b/c`. */

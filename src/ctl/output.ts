@@ -39,6 +39,12 @@ export function parseOutputFormat(text: string): OutputFormat {
   );
 }
 
+/** Throws OPTIONS_INVALID for `-o name` of what is no object of the API. */
+export function refuseName(format: OutputFormat): void {
+  if (format !== "name") return;
+  throw new SpiderError("OPTIONS_INVALID", "-o name: this has no name; allowed are table, wide, json, yaml");
+}
+
 /** The items as JSON or YAML, `{items: …}`; undefined for the other formats. */
 export function formatItems(items: readonly unknown[], format: OutputFormat): string | undefined {
   return encode({ items }, format);
@@ -49,9 +55,7 @@ export function formatItems(items: readonly unknown[], format: OutputFormat): st
  * none.
  */
 export function formatOne(thing: unknown, format: OutputFormat): string | undefined {
-  if (format === "name") {
-    throw new SpiderError("OPTIONS_INVALID", "-o name: this has no name; allowed are table, wide, json, yaml");
-  }
+  refuseName(format);
   return encode(thing, format);
 }
 

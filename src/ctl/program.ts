@@ -74,7 +74,13 @@ export async function runProgram(argv: readonly string[], { name, connect: to = 
 }
 
 /** Codes that mean: the command line is wrong, or nothing answers. */
-const unanswerable = ["OPTIONS_INVALID", "KUBE_CONFIG_INVALID", "KUBE_CREDENTIALS", "API_UNREACHABLE"];
+const unanswerable = [
+  "OPTIONS_INVALID",
+  "KUBE_CONFIG_INVALID",
+  "KUBE_CREDENTIALS",
+  "API_UNREACHABLE",
+  "AGENT_UNREACHABLE",
+];
 
 /** Details of an error that its message does not contain, one per line: the file, the server, the choices. */
 function untold(error: unknown): string {

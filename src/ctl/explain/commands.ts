@@ -21,7 +21,7 @@ export function addExplainCommand(program: Command, run: Run): void {
     .argument("[name]", "the Pod, [namespace/]name; it may be gone for less than an hour")
     .option(
       "-f, --filename <file>",
-      "manifests of Pods that do not exist yet, or of workloads that create them; - is standard input",
+      "manifests of Pods that do not exist yet, or of workloads that create them, a file or a folder; - is standard input",
     )
     .addHelpText(
       "after",

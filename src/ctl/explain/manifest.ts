@@ -44,11 +44,10 @@ function podOf(manifest: Manifest, filename: string, defaultNamespace: string): 
   if (inside === undefined) return undefined;
   const { template } = inside;
   const { name = String(memberOf(metadata, "generateName") ?? ""), namespace = defaultNamespace } = metadata;
+  const where = `${filename}: ${kind}${name && ` ${name}`}`;
   const own = memberOf(template, "metadata");
   const spec = memberOf(template, "spec");
-  if (!isJsonObject(spec))
-    throw new SpiderError("OPTIONS_INVALID", `${filename}: ${kind} ${name} has no spec of a Pod`);
-  const where = `${filename}: ${kind} ${name}`;
+  if (!isJsonObject(spec)) throw new SpiderError("OPTIONS_INVALID", `${where} has no spec of a Pod`);
   return {
     metadata: {
       ...{ namespace, name, ownerReferences: [] },

@@ -79,8 +79,12 @@ describe("spiderpoolctl ip show", () => {
   });
 
   it("names what it looked for where nothing is found, and refuses what names no Pod", async () => {
-    const none = await runCtl(claimed({}), ["-n", "prod", "ip", "show", "--pod", "db", "--node", "n9"]);
+    const api = claimed({});
+    api.apply(nodes, { metadata: { name: "n9" } });
+    const none = await runCtl(api, ["-n", "prod", "ip", "show", "--pod", "db", "--node", "n9"]);
     assert.deepEqual([none.status, none.err], [0, "No addresses are in use of Pod prod/db, on node n9.\n"]);
+    const misspelt = await runCtl(api, ["ip", "show", "--pool", "ippol", "-o", "json"]);
+    assert.deepEqual([misspelt.status, misspelt.err], [1, "There is no IPPool ippol.\n"]);
     for (const text of ["a/b/c", "/x", "x/", ""]) {
       const { status, err } = await runCtl(claimed({}), ["ip", "show", "--pod", text]);
       assert.deepEqual([status, err], [2, `error: "${text}" names no Pod: the form is [namespace/]name\n`]);

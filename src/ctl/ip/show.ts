@@ -1,7 +1,7 @@
-import { labelValue, spiderIPAddresses } from "#api";
+import { labelValue, spiderIPAddresses, spiderIPPools } from "#api";
 import { formatError, SpiderError } from "#base";
 import { claimName, formatIp, parseIp } from "#ip";
-import { keyOf } from "#kube";
+import { type KubeObject, keyOf, metadataOf, nodes, type Resource } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
@@ -18,17 +18,34 @@ interface IpSelection {
   readonly pod?: string | undefined;
 }
 
-/** Prints the claims that are selected, by address. An address that was named and is free makes the exit status 1. */
+/** Prints the claims that are selected, by address. The exit status is 1 if an address that was named is free, or a
+ * pool or node that was named does not exist and nothing is found. */
 export async function showIps(selection: IpSelection, { io, cluster, output }: Context): Promise<number> {
   const holder = selection.pod === undefined ? undefined : parsePodName(selection.pod, cluster.namespace);
   const { found, free } = await selectClaims(selection, holder, cluster, io.signal);
+  const absent = found.length === 0 ? await absentOf(selection, cluster, io.signal) : [];
   const nothing = `No addresses are in use${whichOf(selection, holder)}.`;
   const printer = claimPrinter(cluster.clock.wall(), nothing);
   const text = formatRows(found, printer, output);
   if (text !== undefined) io.out(text);
   else if (free.length === 0) io.err(`${printer.nothing}\n`);
+  for (const sentence of absent) io.err(`${sentence}\n`);
   for (const address of free) io.err(`${address} is not claimed: no Pod holds it\n`);
-  return free.length === 0 ? exitOk : exitFailed;
+  return free.length + absent.length === 0 ? exitOk : exitFailed;
+}
+
+/** Which of the named objects do not exist: then a misspelt name is likelier than a pool that nobody draws from. */
+async function absentOf(
+  { pool, node }: IpSelection,
+  { client }: Cluster,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const isThere = async <T extends KubeObject>(kind: Resource<T>, name: string) =>
+    (await client.get(metadataOf(kind), { name }, { signal })) !== undefined;
+  return [
+    ...(pool === undefined || (await isThere(spiderIPPools, pool)) ? [] : [`There is no IPPool ${pool}.`]),
+    ...(node === undefined || (await isThere(nodes, node)) ? [] : [`There is no node ${node}.`]),
+  ];
 }
 
 /** ` of Pod a/b, on node c`; empty if all are selected. */

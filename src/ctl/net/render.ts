@@ -26,7 +26,7 @@ export function addNetCommands(program: Command, run: Run): void {
   net
     .command("render")
     .description("print the NetworkAttachmentDefinitions for SpiderMultusConfigs, without sending anything")
-    .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
+    .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON, a file or a folder; - is standard input")
     .action(({ filename }: { readonly filename: string }) => run((context) => render(filename, context)));
 }
 

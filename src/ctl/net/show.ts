@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { NicPath } from "#doctor";
 import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
-import { formatItems } from "../output.ts";
+import { formatItems, refuseName } from "../output.ts";
 import { podKey } from "../pod-name.ts";
 import type { Context, Run } from "../run.ts";
 
@@ -27,6 +27,7 @@ async function show(
   context: Context,
 ): Promise<number> {
   const { io, output } = context;
+  refuseName(output);
   const key = podKey(pod, context);
   const nics = (await askAgent(socket, `/v1/net?pod=${encodeURIComponent(key)}`, io)) as readonly NicPath[];
   io.out(formatItems(nics, output) ?? nics.map((nic) => (draw ? drawn(nic) : listed(nic))).join("\n"));

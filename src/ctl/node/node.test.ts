@@ -166,9 +166,16 @@ describe("commands about this node", () => {
     assert.match(err, /the agent answered 400 to \/v1\/flights\?pod=a%2Fb: query pod=b is no namespace\/name/);
   });
 
+  it("refuses -o name, as calls and NICs have none", async () => {
+    for (const command of [["trace"], ["net", "show"]]) {
+      const { err, status } = await run(...command, "a/b", "-o", "name", "--socket", socket);
+      assert.deepEqual([status, err], [2, "error: -o name: this has no name; allowed are table, wide, json, yaml\n"]);
+    }
+  });
+
   it("where no agent answers, says on which socket", async () => {
     const { err, status } = await run("trace", "a/b", "--socket", join(folder, "none.sock"));
-    assert.equal(status, 1);
+    assert.equal(status, 2);
     assert.match(err, /no agent answers on .*none\.sock \(there is no such socket\); run this on a node/);
   });
 });

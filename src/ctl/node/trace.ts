@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Span } from "#base";
 import { agentSocket, askAgent } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
-import { formatItems, formatTable } from "../output.ts";
+import { formatItems, formatTable, refuseName } from "../output.ts";
 import { podKey } from "../pod-name.ts";
 import type { Context, Run } from "../run.ts";
 
@@ -42,6 +42,7 @@ interface TraceOptions {
 
 async function trace(pod: string, { all, socket }: TraceOptions, context: Context): Promise<number> {
   const { io, output } = context;
+  refuseName(output);
   const key = podKey(pod, context);
   const path = `/v1/flights?pod=${encodeURIComponent(key)}`;
   const flights = (await askAgent(socket, path, io)) as readonly Flight[];

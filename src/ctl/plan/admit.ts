@@ -22,7 +22,6 @@ import {
   validateReservedIp,
   validateSubnet,
 } from "#api";
-import { SpiderError } from "#base";
 import { compareIp } from "#ip";
 import type { WorkloadObject } from "#ipam";
 import { apiVersionOf, type KubeObject, keyOf, type ObjectMeta, type OwnerReference, type Pod } from "#kube";
@@ -88,7 +87,7 @@ class Admission implements Admitted {
   apply(manifest: Manifest): void {
     const { pools, subnets, reservations, namespaces, nodes, pods, workloads } = this.#world;
     const { name } = manifest.metadata;
-    if (name === undefined) throw new SpiderError("OPTIONS_INVALID", `a ${manifest.kind} of the file has no name`);
+    if (name === undefined) throw new TypeError(`a manifest of a change has a name: ${manifest.kind} has none`);
     switch (`${manifest.apiVersion} ${manifest.kind}`) {
       case `${ours} SpiderIPPool`:
         if (this.#put(manifest, pools, (pool, old) => this.#judgePool(pool, old))) this.pools.add(name);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { SpiderError } from "#base";
 import { exitFailed, exitOk } from "../io.ts";
-import { type Manifest, readManifests } from "../manifests.ts";
+import { type Manifest, readPlacedManifests } from "../manifests.ts";
 import type { Context, Run } from "../run.ts";
 import { gatherState } from "./gather.ts";
 import { planChange } from "./plan.ts";
@@ -21,7 +21,12 @@ export function addPlanCommand(program: Command, run: Run): void {
     .description(
       "predict the effects of a change without making it: who would lose an address, which Pods could not start, which pools would run dry",
     )
-    .option("-f, --filename <file>", "objects that would be applied, YAML or JSON; - is standard input", many, [])
+    .option(
+      "-f, --filename <file>",
+      "objects that would be applied, YAML or JSON, a file or a folder; - is standard input",
+      many,
+      [],
+    )
     .option("--delete <file>", "objects that would be deleted, after that", many, [])
     .action((flags: Flags) => run((context) => plan(flags, context)));
 }
@@ -40,6 +45,14 @@ async function plan({ filename, delete: deleted }: Flags, context: Context): Pro
 
 async function read(files: readonly string[], { io }: Context): Promise<readonly Manifest[]> {
   const lists: (readonly Manifest[])[] = [];
-  for (const file of files) lists.push(await readManifests(io, file));
+  for (const file of files) {
+    const placed = await readPlacedManifests(io, file);
+    const nameless = placed.find(({ manifest }) => manifest.metadata.name === undefined);
+    if (nameless !== undefined) {
+      const { manifest, placeOf } = nameless;
+      throw new SpiderError("OPTIONS_INVALID", `${placeOf("")}: this ${manifest.kind} has no name`);
+    }
+    lists.push(placed.map(({ manifest }) => manifest));
+  }
   return lists.flat();
 }

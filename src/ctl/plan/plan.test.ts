@@ -253,11 +253,20 @@ Addresses that would go from their holders:
       text: "kind: List\nitems: [5]\n",
       mistyped: pool("p", "5"),
     };
+    const levels = "bcdefghi".split("").map((name, at) => {
+      const of = "abcdefgh"[at];
+      return `${name}: &${name} [${Array(9).fill(`*${of}`).join(",")}]\n`;
+    });
+    const grown = { bomb: `a: &a [x]\n${levels.join("")}` };
+    assert.match(
+      (await runCtl(api, ["plan", "-f", "bomb"], grown)).err,
+      /^error: bomb cannot be used: Excessive alias count/,
+    );
     const planned = async (file: string) => await runCtl(api, ["plan", "-f", file], files);
     assert.deepEqual((await planned("empty")).err, "error: empty has no object\n");
     assert.deepEqual((await planned("nothing")).err, "error: -f nothing cannot be read: nothing: no such file\n");
     assert.deepEqual((await planned("text")).err, "error: text, line 2: this is no Kubernetes object\n");
-    assert.deepEqual((await planned("nameless")).err, "error: a Foo of the file has no name\n");
+    assert.deepEqual((await planned("nameless")).err, "error: nameless, line 1: this Foo has no name\n");
     assert.match(
       (await planned("mistyped")).out,
       /spiderippool\/p.*spec\.ips\[0\]: .* must be of type string: "integer"/,

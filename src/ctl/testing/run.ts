@@ -28,7 +28,9 @@ export async function runCtl(
       interactive: false,
       read: (path) => {
         const text = files[path];
-        return text === undefined ? Promise.reject(new Error(`${path}: no such file`)) : Promise.resolve(text);
+        return text === undefined
+          ? Promise.reject(new Error(`${path}: no such file`))
+          : Promise.resolve([{ name: path, text }]);
       },
       signal: AbortSignal.timeout(120_000),
     },

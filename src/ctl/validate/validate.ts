@@ -39,7 +39,7 @@ export function addValidateCommand(program: Command, run: Run): void {
     .description(
       "find mistakes in manifests, and where: what the API server would refuse, and annotations with which Pods would not start",
     )
-    .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON; - is standard input")
+    .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON, a file or a folder; - is standard input")
     .action(({ filename }: { filename: string }) => run((context) => validate(filename, context)));
 }
 
