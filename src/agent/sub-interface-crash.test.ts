@@ -174,6 +174,48 @@ if (isolated(import.meta.url)) {
         });
       }
 
+      it("at any stage of a GC leaves what the next GC takes down, and nothing of what it is to keep", async () => {
+        const play = async (point: string | undefined) => {
+          using cluster = new TestCluster();
+          cluster.pool("p", "10.6.0.1-10.6.0.3");
+          const clean = names();
+          const first = await start(cluster);
+          const [kept, stale] = [namespace(), namespace()];
+          const of = (netns: string) => ({
+            nic: "net1",
+            netns,
+            config: { ...config, vlanId: netns === kept ? 10 : 11 },
+          });
+          const uid = cluster.pod({ name: "kept" });
+          cluster.pod({ name: "stale" });
+          const ips = await added(cluster, first.call("ADD", "kept", "s-kept", of(kept)));
+          await added(cluster, first.call("ADD", "stale", "s-stale", of(stale)));
+          cluster.erase("stale");
+          const valid = { "cni.dev/valid-attachments": [{ containerID: "s-kept", ifname: "net1" }] };
+          const gc = (agent: TestAgent) =>
+            agent.call("GC", "kept", "", { ...of(kept), config: { ...config, ...valid } });
+          const reached = armed(first, "DEL", point);
+          await cluster.ended(gc(first));
+          first.kill();
+          const agent = await start(cluster);
+          await succeeded(cluster, gc(agent));
+          await cluster.advance(100_000);
+          await emptied(stale);
+          const containers = agent.records.list().map(({ containerId }) => containerId);
+          assert.deepEqual([containers, addressesIn(kept)], [["s-kept"], ips], point);
+          assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);
+          await succeeded(cluster, agent.call("CHECK", "kept", "s-kept", of(kept)));
+          cluster.erase("kept");
+          await succeeded(cluster, agent.call("DEL", "kept", "s-kept", of(kept)));
+          await cluster.advance(100_000);
+          await emptied(kept);
+          assert.deepEqual([cluster.claims, agent.records.list(), names()], [{}, [], clean], point);
+          for (const path of [kept, stale]) deleteNetns(path);
+          return reached;
+        };
+        await atEach(play, ["queue", "link", "record", "reply"]);
+      });
+
       for (const ending of ["DEL", "GC"]) {
         it(`at any stage of a second ADD of a running sandbox leaves it as it runs, until its ${ending}`, async () => {
           const play = async (point: string | undefined) => {
