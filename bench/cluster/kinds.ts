@@ -4,8 +4,15 @@ import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { spiderIPAddresses } from "#api";
 import { never } from "#base";
-import { ApiStatusError, type Draft, type KubeClient, type KubeObject, type Resource } from "#kube";
-import { type Crd, crds } from "../../src/init/crds.ts";
+import {
+  ApiStatusError,
+  type CustomResourceDefinition,
+  customResourceDefinitions,
+  type Draft,
+  type KubeClient,
+  type KubeObject,
+  type Resource,
+} from "#kube";
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -33,7 +40,11 @@ export async function kindLike(
     schema: { openAPIV3Schema: change(version.schema.openAPIV3Schema) },
   }));
   const metadata = { name: `${names.plural}.${group}` };
-  await client.create(crds, { metadata, spec: { ...crd.spec, group, names, versions } } as Draft<Crd>, o);
+  await client.create(
+    customResourceDefinitions,
+    { metadata, spec: { ...crd.spec, group, names, versions } } as Draft<CustomResourceDefinition>,
+    o,
+  );
   const resource = { ...spiderIPAddresses, group } as Resource<KubeObject>;
   for (;;) {
     try {

@@ -26,6 +26,7 @@ import { abortable, never, type Signal } from "#base";
 import {
   type ApiRequest,
   configMaps,
+  customResourceDefinitions,
   deployments,
   leases,
   nodes,
@@ -36,7 +37,6 @@ import {
 } from "#kube";
 import { until } from "../base/testing/until.ts";
 import { mutatingWebhooks, validatingWebhooks } from "./certificates/webhooks.ts";
-import { crds } from "./ledger-epoch/epoch.ts";
 import type { ControllerProgramOptions } from "./options.ts";
 import { options, TestCluster } from "./testing/cluster.ts";
 
@@ -138,7 +138,8 @@ const lease = { namespace: "kube-system", name: "spiderpool-controller-leases" }
 const ledger = ({ api }: TestCluster) => ({
   closed: api.all(spiderIPPools).map(({ metadata }) => metadata.annotations?.[annotations.ledgerClosed]),
   isRecorded:
-    api.read(leases, lease)?.metadata.annotations?.[annotations.ledgerEpoch] === api.all(crds)[0]?.metadata.uid,
+    api.read(leases, lease)?.metadata.annotations?.[annotations.ledgerEpoch] ===
+    api.all(customResourceDefinitions)[0]?.metadata.uid,
 });
 /** Acts as the agents: once pools are closed, reports that their claims were made again. */
 function tell({ api }: TestCluster): void {
@@ -343,19 +344,19 @@ const scenarios: readonly Scenario[] = [
       end: ledger,
     },
     before: (cluster) => {
-      cluster.api.apply(crds, definition);
+      cluster.api.apply(customResourceDefinitions, definition);
       held(cluster);
     },
     act: ({ api }) => {
-      api.remove(crds, definition.metadata);
-      api.apply(crds, definition);
+      api.remove(customResourceDefinitions, definition.metadata);
+      api.apply(customResourceDefinitions, definition);
     },
     meanwhile: tell,
   },
   {
     ...{ of: "take-over", does: "claims what a former system gave", ms: 150_000, meanwhile: tell },
     before: (cluster) => {
-      cluster.api.apply(crds, definition);
+      cluster.api.apply(customResourceDefinitions, definition);
       cluster.node("n1");
     },
     act: (cluster) => {

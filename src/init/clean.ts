@@ -10,6 +10,8 @@ import {
 import { type Signal, SpiderError } from "#base";
 import {
   ApiStatusError,
+  type CustomResourceDefinition,
+  customResourceDefinitions,
   deployments,
   hasReason,
   jobs,
@@ -22,7 +24,6 @@ import {
   pods,
   type Resource,
 } from "#kube";
-import { type Crd, crds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
 import { leaveNodes } from "./nodes.ts";
 import type { InitOptions } from "./options.ts";
@@ -228,16 +229,20 @@ async function removeNetworks({ release }: CleanOptions, deps: Deps, o: Signal):
  * Then removes the objects' finalizers, because nobody else will.
  */
 async function removeKinds(deps: Deps, o: Signal): Promise<void> {
-  const ours = (await all(crds, deps, o)).filter(({ spec }) => spec.group === apiGroup);
+  const ours = (await all(customResourceDefinitions, deps, o)).filter(({ spec }) => spec.group === apiGroup);
   for (const crd of ours) {
     for (const object of await all(resourceOf(crd), deps, o)) {
       deps.say(`${crd.spec.names.kind} ${keyOf(object.metadata)}: deleted with its kind`);
     }
-    await erase(crds, crd, deps, o);
+    await erase(customResourceDefinitions, crd, deps, o);
   }
   for (const crd of ours) {
     for (let look = 1; ; look += 1) {
-      const found = await untilItWorks(deps, (call) => deps.client.get(crds, crd.metadata, call), o);
+      const found = await untilItWorks(
+        deps,
+        (call) => deps.client.get(customResourceDefinitions, crd.metadata, call),
+        o,
+      );
       if (found === undefined) break;
       await release(resourceOf(crd), deps, o);
       if (look % looksToTouch === 0) await touch(found, look, deps, o);
@@ -252,14 +257,14 @@ const looksToTouch = 10;
  * Changes the kind, to wake an API server that could not list its objects (`storage is (re)initializing`): it may otherwise
  * continue the deletion only minutes later, at its next full resync.
  */
-async function touch({ metadata }: Crd, look: number, { client }: Deps, o: Signal): Promise<void> {
+async function touch({ metadata }: CustomResourceDefinition, look: number, { client }: Deps, o: Signal): Promise<void> {
   const body = { metadata: { annotations: { [`${apiGroup}/removal`]: `look ${look}` } } };
-  await client.patch(crds, metadata, { kind: "merge", body }, o).catch((error: unknown) => {
+  await client.patch(customResourceDefinitions, metadata, { kind: "merge", body }, o).catch((error: unknown) => {
     if (!hasReason(error, "NotFound")) throw error;
   });
 }
 
-function resourceOf({ spec: { group, names, scope, versions } }: Crd): Resource<KubeObject> {
+function resourceOf({ spec: { group, names, scope, versions } }: CustomResourceDefinition): Resource<KubeObject> {
   const stored = versions.find((version) => version["storage"] === true) ?? versions[0];
   const version = stored?.name ?? "";
   const resource = { group, version, plural: names.plural, kind: names.kind, namespaced: scope === "Namespaced" };

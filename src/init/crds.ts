@@ -4,30 +4,10 @@ import { isDeepStrictEqual } from "node:util";
 import { parse } from "yaml";
 import { apiGroup } from "#api";
 import { type Signal, SpiderError } from "#base";
-import { isJsonObject, type JsonObject } from "#cni";
-import { type Draft, hasReason, type KubeObject, type Resource } from "#kube";
+import { isJsonObject } from "#cni";
+import { type CustomResourceDefinition, customResourceDefinitions, type Draft, hasReason } from "#kube";
 import type { Deps } from "./deps.ts";
 import { untilItWorks } from "./retry.ts";
-
-/** A CustomResourceDefinition, with the fields that we read. */
-export interface Crd extends KubeObject {
-  readonly spec: {
-    readonly group: string;
-    readonly names: { readonly plural: string; readonly kind: string };
-    readonly scope: "Cluster" | "Namespaced";
-    readonly versions: readonly (JsonObject & { readonly name: string })[];
-  };
-  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
-}
-
-/** CustomResourceDefinitions, as far as an upgrade reads them. */
-export const crds: Resource<Crd> = {
-  group: "apiextensions.k8s.io",
-  version: "v1",
-  plural: "customresourcedefinitions",
-  kind: "CustomResourceDefinition",
-  namespaced: false,
-};
 
 /**
  * Creates missing kinds from the files of a directory and extends existing ones of ours: Helm creates kinds only at installation,
@@ -39,7 +19,7 @@ export async function updateKinds(directory: string, deps: Deps, o: Signal): Pro
   const wanted = readdirSync(directory)
     .filter((file) => file.endsWith(".yaml"))
     .sort()
-    .map((file) => parse(readFileSync(join(directory, file), "utf8")) as Crd);
+    .map((file) => parse(readFileSync(join(directory, file), "utf8")) as CustomResourceDefinition);
   if (wanted.length === 0) {
     throw new SpiderError("INIT_CRDS", "the directory holds no kinds", { details: { directory } });
   }
@@ -54,7 +34,7 @@ export async function updateKinds(directory: string, deps: Deps, o: Signal): Pro
 }
 
 function updateKind(
-  wanted: Crd,
+  wanted: CustomResourceDefinition,
   deps: Deps,
   o: Signal,
 ): Promise<"created" | "extended" | "is up to date" | "is there, left as it is"> {
@@ -63,17 +43,19 @@ function updateKind(
   return untilItWorks(
     deps,
     async (call) => {
-      const found = await client.get(crds, wanted.metadata, call);
+      const found = await client.get(customResourceDefinitions, wanted.metadata, call);
       if (found === undefined) {
-        await client.create(crds, draft as Draft<Crd>, call).catch((error: unknown) => {
-          if (!hasReason(error, "AlreadyExists")) throw error;
-        });
+        await client
+          .create(customResourceDefinitions, draft as Draft<CustomResourceDefinition>, call)
+          .catch((error: unknown) => {
+            if (!hasReason(error, "AlreadyExists")) throw error;
+          });
         return "created";
       }
       if (wanted.spec.group !== apiGroup) return "is there, left as it is";
       const next = extended(found, wanted);
       if (isDeepStrictEqual(next.spec, found.spec)) return "is up to date";
-      await client.update(crds, next, call);
+      await client.update(customResourceDefinitions, next, call);
       return "extended";
     },
     o,
@@ -81,7 +63,7 @@ function updateKind(
 }
 
 /** Merges `wanted` into `found`. Keeps versions that only `found` has, no longer stored, and their fields of schemas. */
-export function extended(found: Crd, wanted: Crd): Crd {
+export function extended(found: CustomResourceDefinition, wanted: CustomResourceDefinition): CustomResourceDefinition {
   const older = new Map(found.spec.versions.map((version) => [version.name, version]));
   const versions = wanted.spec.versions.map((version) => {
     const before = older.get(version.name);
@@ -109,7 +91,7 @@ function withFields(before: unknown, now: unknown): unknown {
 
 async function served(name: string, deps: Deps, o: Signal): Promise<void> {
   for (;;) {
-    const found = await untilItWorks(deps, (call) => deps.client.get(crds, { name }, call), o);
+    const found = await untilItWorks(deps, (call) => deps.client.get(customResourceDefinitions, { name }, call), o);
     const conditions = found?.status?.conditions ?? [];
     if (conditions.some(({ type, status }) => type === "Established" && status === "True")) return;
     await deps.clock.sleep(200, o);

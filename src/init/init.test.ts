@@ -17,11 +17,23 @@ import {
   uninstallAnnotation,
 } from "#api";
 import { hasCode, never } from "#base";
-import { daemonSets, deployments, jobs, KubeClient, type KubeObject, leases, nodes, pods, type Resource } from "#kube";
+import {
+  type CustomResourceDefinition,
+  customResourceDefinitions,
+  daemonSets,
+  deployments,
+  jobs,
+  KubeClient,
+  type KubeObject,
+  leases,
+  nodes,
+  pods,
+  type Resource,
+} from "#kube";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { FakeApi } from "../kube/testing/fake-api.ts";
 import { clean } from "./clean.ts";
-import { type Crd, crds, extended, updateKinds } from "./crds.ts";
+import { extended, updateKinds } from "./crds.ts";
 import { nodeNetwork } from "./default-network.ts";
 import { differencesOf, install, readWanted } from "./install.ts";
 import { mark } from "./nodes.ts";
@@ -137,7 +149,7 @@ describe("nodeNetwork()", () => {
   });
 });
 
-const kind = (plural: string, group = "spiderpool.spidernet.io", schema: object = {}): Crd =>
+const kind = (plural: string, group = "spiderpool.spidernet.io", schema: object = {}): CustomResourceDefinition =>
   ({
     metadata: { name: `${plural}.${group}` },
     spec: {
@@ -147,7 +159,7 @@ const kind = (plural: string, group = "spiderpool.spidernet.io", schema: object 
       versions: [{ name: "v2beta1", served: true, storage: true, schema }],
     },
     status: { conditions: [{ type: "Established", status: "True" }] },
-  }) as unknown as Crd;
+  }) as unknown as CustomResourceDefinition;
 
 describe("updateKinds()", () => {
   it("extends ours, takes nothing away, and leaves a foreign kind alone", async () => {
@@ -155,8 +167,11 @@ describe("updateKinds()", () => {
     const properties = (...names: readonly string[]) => ({
       openAPIV3Schema: { properties: { spec: { properties: Object.fromEntries(names.map((name) => [name, {}])) } } },
     });
-    api.apply(crds, kind("spiderippools", undefined, properties("old", "both")));
-    const foreign = api.apply(crds, kind("network-attachment-definitions", "k8s.cni.cncf.io", properties("theirs")));
+    api.apply(customResourceDefinitions, kind("spiderippools", undefined, properties("old", "both")));
+    const foreign = api.apply(
+      customResourceDefinitions,
+      kind("network-attachment-definitions", "k8s.cni.cncf.io", properties("theirs")),
+    );
     const directory = mkdtempSync(join(folder, "crds-"));
     const next = [
       kind("spiderippools", undefined, properties("both", "new")),
@@ -164,16 +179,18 @@ describe("updateKinds()", () => {
     ];
     for (const [index, crd] of next.entries()) writeFileSync(join(directory, `${index}.yaml`), JSON.stringify(crd));
     await finish(updateKinds(directory, deps, o));
-    const stored = JSON.stringify(api.read(crds, { name: "spiderippools.spiderpool.spidernet.io" })?.spec);
+    const stored = JSON.stringify(
+      api.read(customResourceDefinitions, { name: "spiderippools.spiderpool.spidernet.io" })?.spec,
+    );
     for (const name of ["old", "both", "new"]) assert.ok(stored.includes(`"${name}"`), `${name} in ${stored}`);
-    assert.deepEqual(api.read(crds, foreign.metadata), foreign);
+    assert.deepEqual(api.read(customResourceDefinitions, foreign.metadata), foreign);
     await finish(updateKinds(directory, deps, o));
     assert.equal(said.at(-2), "spiderippools.spiderpool.spidernet.io: is up to date");
   });
 
   it("closes existing pools if there was no ledger, or agents of another system; those of a lost ledger stay unchanged", async () => {
     const { api, deps, finish, o } = world();
-    api.apply(crds, kind("spiderippools"));
+    api.apply(customResourceDefinitions, kind("spiderippools"));
     const pools = ["a", "b"].map((name) =>
       api.apply(spiderIPPools, { metadata: { name }, spec: { subnet: "10.6.0.0/16" } }),
     );
@@ -186,9 +203,13 @@ describe("updateKinds()", () => {
     const options = { command: "crds", kubeconfig: undefined, crds: directory, agents: undefined } as const;
     // Serves a new kind, as an API server does.
     const establish = () => {
-      const made = api.read(crds, { name: "spideripaddresses.spiderpool.spidernet.io" });
+      const made = api.read(customResourceDefinitions, { name: "spideripaddresses.spiderpool.spidernet.io" });
       if (made !== undefined && made.status === undefined)
-        api.apply(crds, { ...kind("spideripaddresses"), ...made, status: kind("spideripaddresses").status });
+        api.apply(customResourceDefinitions, {
+          ...kind("spideripaddresses"),
+          ...made,
+          status: kind("spideripaddresses").status,
+        });
     };
     await finish(prepare(options, deps, o), establish);
     assert.ok(closed().every(isTakeOver), String(closed()));
@@ -254,8 +275,11 @@ function installed() {
   api.apply(leases, { metadata: { namespace, name: "spiderpool-controller-leases" }, spec: { holderIdentity: "a" } });
   api.apply(jobs, { metadata: { namespace, name: "spiderpool-init", labels } });
   const pools = kind("spiderippools");
-  api.apply(crds, { ...pools, metadata: { ...pools.metadata, finalizers: ["customresourcecleanup"] } });
-  api.apply(crds, kind("sriovnetworks", "sriovnetwork.openshift.io"));
+  api.apply(customResourceDefinitions, {
+    ...pools,
+    metadata: { ...pools.metadata, finalizers: ["customresourcecleanup"] },
+  });
+  api.apply(customResourceDefinitions, kind("sriovnetworks", "sriovnetwork.openshift.io"));
   api.apply(spiderIPPools, { metadata: { name: "p", finalizers: ["spiderpool.spidernet.io"] }, spec: {} });
   api.apply(admission("validatingwebhookconfigurations"), { metadata: { name: "ctl", labels } });
   api.apply(admission("mutatingwebhookconfigurations"), { metadata: { name: "ctl" } });
@@ -271,9 +295,9 @@ function installed() {
 function serverOf(api: FakeApi): () => void {
   const ref = { name: "spiderippools.spiderpool.spidernet.io" };
   return () => {
-    if (api.read(crds, ref)?.metadata.deletionTimestamp === undefined) return;
+    if (api.read(customResourceDefinitions, ref)?.metadata.deletionTimestamp === undefined) return;
     const [pool] = api.all(spiderIPPools);
-    if (pool === undefined) api.remove(crds, ref);
+    if (pool === undefined) api.remove(customResourceDefinitions, ref);
     else if ((pool.metadata.finalizers ?? []).length === 0) api.remove(spiderIPPools, pool.metadata);
   };
 }
@@ -288,7 +312,7 @@ describe("clean()", () => {
     const { api, deps, said, finish, o } = installed();
     await finish(clean(removal, deps, o), serverOf(api));
     assert.deepEqual(
-      api.all(crds).map(({ metadata }) => metadata.name),
+      api.all(customResourceDefinitions).map(({ metadata }) => metadata.name),
       ["sriovnetworks.sriovnetwork.openshift.io"],
     );
     assert.deepEqual(api.all(spiderIPPools), []);
@@ -342,9 +366,13 @@ describe("clean()", () => {
     const server = serverOf(api);
     const ref = { name: "spiderippools.spiderpool.spidernet.io" };
     await finish(clean(removal, deps, o), () => {
-      if (api.read(crds, ref)?.metadata.annotations?.["spiderpool.spidernet.io/removal"] !== undefined) server();
+      if (
+        api.read(customResourceDefinitions, ref)?.metadata.annotations?.["spiderpool.spidernet.io/removal"] !==
+        undefined
+      )
+        server();
     });
-    assert.equal(api.read(crds, ref), undefined);
+    assert.equal(api.read(customResourceDefinitions, ref), undefined);
   });
 
   const refused = async (made: ReturnType<typeof installed>, reason: RegExp) => {
@@ -379,7 +407,7 @@ describe("clean()", () => {
     claim(made.api, "172.18.1.2", uid);
     await refused(made, /1 addresses are held by Pods.*172\.18\.1\.2 \(default\/pod-here\)/);
     await made.finish(clean({ ...removal, force: true }, made.deps, made.o), serverOf(made.api));
-    assert.equal(made.api.all(crds).length, 1);
+    assert.equal(made.api.all(customResourceDefinitions).length, 1);
     const lease = made.api.read(leases, { namespace, name: "spiderpool-controller-leases" });
     assert.equal(lease?.metadata.ownerReferences?.[0]?.name, "ctl");
     const marks = () => made.api.all(nodes).map(({ metadata }) => metadata.annotations?.[keys.ledgerClosed]);

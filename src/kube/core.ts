@@ -14,6 +14,7 @@ import type {
   Pod as PodT,
   Secret as SecretT,
 } from "kubernetes-types/core/v1.js";
+import type { JsonObject } from "#base";
 import type { KubeObject, ObjectMeta, Resource } from "./resource.ts";
 
 /** All the way down: objects of the API are shared by everyone who reads a store. */
@@ -40,7 +41,18 @@ export type ReplicaSet = Stored<ReplicaSetT>;
 export type StatefulSet = Stored<StatefulSetT>;
 export type DaemonSet = Stored<DaemonSetT>;
 
-/** Their resources: core group, then coordination, apps and batch, each in v1. */
+/** A CustomResourceDefinition, with the fields that we read. */
+export interface CustomResourceDefinition extends KubeObject {
+  readonly spec: {
+    readonly group: string;
+    readonly names: { readonly plural: string; readonly kind: string };
+    readonly scope: "Cluster" | "Namespaced";
+    readonly versions: readonly (JsonObject & { readonly name: string })[];
+  };
+  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
+
+/** Their resources: core group, then coordination, apps, batch and apiextensions, each in v1. */
 export const pods: Resource<Pod> = core("pods", "Pod", true);
 export const nodes: Resource<Node> = core("nodes", "Node", false);
 export const namespaces: Resource<Namespace> = core("namespaces", "Namespace", false);
@@ -71,6 +83,13 @@ export const cronJobs: Resource<Stored<CronJobT>> = {
   plural: "cronjobs",
   kind: "CronJob",
   namespaced: true,
+};
+export const customResourceDefinitions: Resource<CustomResourceDefinition> = {
+  group: "apiextensions.k8s.io",
+  version: "v1",
+  plural: "customresourcedefinitions",
+  kind: "CustomResourceDefinition",
+  namespaced: false,
 };
 
 function core<T extends KubeObject>(plural: string, kind: string, namespaced: boolean): Resource<T> {

@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import { hasCode, never, silentLogger, systemClock } from "#base";
 import { isolated } from "../linux/testing/isolated.ts";
 import { createOvs } from "./client.ts";
+import { changed } from "./testing/changed.ts";
 import { type OpenVswitch, startOpenVswitch } from "./testing/open-vswitch.ts";
 import type { Ovs, PortSpec, Vlan } from "./types.ts";
 
@@ -16,14 +17,6 @@ const vethPair = (name: string) =>
 function spec(name: string, more: Partial<PortSpec> = {}): PortSpec {
   const owner = { contPodUid: "u1", contNetns: `/run/netns/${name}`, contIface: "net1" };
   return { bridge: "br1", name, vlan: allVlans, owner, ...more };
-}
-
-async function changed(ovs: Ovs, look: () => boolean): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const check = () => void (look() && resolve());
-  const unsubscribe = ovs.changed(check);
-  check();
-  await promise.finally(unsubscribe);
 }
 
 /** The details of the failure, which must have this code. */

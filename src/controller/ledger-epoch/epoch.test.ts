@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations, doneInPart, finalizer, isLost, isTakeOver, lostToken, partlyLost, spiderIPPools } from "#api";
 import { never } from "#base";
-import { leases, nodes } from "#kube";
+import { customResourceDefinitions, leases, nodes } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 import { closedMsMax, decideEpoch, type EpochView } from "./decide.ts";
-import { crds } from "./epoch.ts";
 
 const crdName = "spideripaddresses.spiderpool.spidernet.io";
 const lease = { namespace: "kube-system", name: "spiderpool-controller-leases" };
@@ -96,7 +95,7 @@ function lookAt(cluster: TestCluster) {
 /** A leader that has seen the ledger complete, two nodes with agents, a pool. */
 async function settled() {
   const cluster = new TestCluster();
-  const define = () => cluster.api.apply(crds, { metadata: { name: crdName } });
+  const define = () => cluster.api.apply(customResourceDefinitions, { metadata: { name: crdName } });
   define();
   cluster.pool("p");
   for (const node of ["n1", "n2"]) cluster.node(node);
@@ -104,7 +103,7 @@ async function settled() {
   await cluster.pass(6_000);
   const recorded = () => cluster.api.read(leases, lease)?.metadata.annotations?.[annotations.ledgerEpoch];
   const redefine = () => {
-    cluster.api.remove(crds, { name: crdName });
+    cluster.api.remove(customResourceDefinitions, { name: crdName });
     return define();
   };
   return { cluster, recorded, redefine, ...lookAt(cluster) };
@@ -114,7 +113,7 @@ describe("the ledger's epoch", () => {
   it("is recorded the first time, and pools stay open", async () => {
     const { cluster, token, recorded } = await settled();
     await using _cluster = cluster;
-    assert.equal(recorded(), cluster.api.read(crds, { name: crdName })?.metadata.uid);
+    assert.equal(recorded(), cluster.api.read(customResourceDefinitions, { name: crdName })?.metadata.uid);
     assert.equal(token(), undefined);
   });
 
@@ -181,7 +180,7 @@ describe("the ledger's epoch", () => {
   it("was lost if Nodes say so, in any namespace: no pool opens before agents have started and reported", async () => {
     const cluster = new TestCluster();
     await using _cluster = cluster;
-    const { uid } = cluster.api.apply(crds, { metadata: { name: crdName } }).metadata;
+    const { uid } = cluster.api.apply(customResourceDefinitions, { metadata: { name: crdName } }).metadata;
     cluster.node("n1");
     cluster.node("n2", { agent: "none" });
     const mark = lostToken("1");
@@ -241,7 +240,7 @@ describe("the ledger's epoch", () => {
   it("closes pools while there is no definition at all", async () => {
     const { cluster, token } = await settled();
     await using _cluster = cluster;
-    cluster.api.remove(crds, { name: crdName });
+    cluster.api.remove(customResourceDefinitions, { name: crdName });
     await cluster.pass(200_000);
     assert.notEqual(token(), undefined);
   });
@@ -305,7 +304,10 @@ describe("the ledger's epoch", () => {
     await cluster.pass(60_000);
     const paths = cluster.api.requests.slice(before).map(({ method, path }) => `${method} ${path.split("?")[0]}`);
     const about = (what: string) => paths.filter((path) => path.includes(what));
-    assert.deepEqual([about(crds.plural), about("spiderippools"), about("GET /apis/coordination")], [[], [], []]);
+    assert.deepEqual(
+      [about(customResourceDefinitions.plural), about("spiderippools"), about("GET /apis/coordination")],
+      [[], [], []],
+    );
     assert.ok(about("PUT /apis/coordination").length <= 30);
   });
 

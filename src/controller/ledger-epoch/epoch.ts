@@ -12,12 +12,12 @@ import {
 } from "#api";
 import { abortable, assertNever, type Signal } from "#base";
 import {
+  customResourceDefinitions,
   hasReason,
   type KubeObject,
   leases,
   metadataOf,
   type ObjectRef,
-  type Resource,
   type Source,
   type Store,
   WatchedStore,
@@ -29,14 +29,6 @@ import type { LossMark } from "./mark.ts";
 import type { Rewind } from "./rewind.ts";
 
 const lookEveryMs = 2_000;
-/** CustomResourceDefinitions, for their metadata alone: the UID is the epoch. */
-export const crds: Resource<KubeObject> = {
-  group: "apiextensions.k8s.io",
-  version: "v1",
-  plural: "customresourcedefinitions",
-  kind: "CustomResourceDefinition",
-  namespaced: false,
-};
 const claimsCrd = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
 
 /** The record after a restore of the API server: no definition has this UID. */
@@ -83,7 +75,13 @@ export class LedgerEpoch {
     this.#options = options;
     const { client, clock, log } = deps;
     const fieldSelector = `metadata.name=${claimsCrd}`;
-    this.store = new WatchedStore({ client, clock, log, resource: metadataOf(crds), fieldSelector });
+    this.store = new WatchedStore({
+      client,
+      clock,
+      log,
+      resource: metadataOf(customResourceDefinitions),
+      fieldSelector,
+    });
   }
 
   /** True if nothing was lost, as of the last look. Only then does the absence of a claim mean that an address is free. */

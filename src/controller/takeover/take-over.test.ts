@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { annotations, finalizer, spiderEndpoints, spiderIPPools, takeOverToken } from "#api";
-import { events, leases, nodes } from "#kube";
-import { crds } from "../ledger-epoch/epoch.ts";
+import { customResourceDefinitions, events, leases, nodes } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 
 const crdName = "spideripaddresses.spiderpool.spidernet.io";
@@ -11,7 +10,7 @@ const lease = { namespace: "kube-system", name: "spiderpool-controller-leases" }
 /** A cluster as a former system left it: a pool with records, their Pods, an endpoint. */
 function former(closed?: string) {
   const cluster = new TestCluster();
-  cluster.api.apply(crds, { metadata: { name: crdName } });
+  cluster.api.apply(customResourceDefinitions, { metadata: { name: crdName } });
   cluster.node("n1");
   const { uid } = cluster.pod("a", { status: { podIPs: [{ ip: "172.18.30.131" }] } }).metadata;
   const pool = cluster.pool("p");
@@ -64,7 +63,10 @@ describe("a cluster that was another system's", () => {
       [spec.purpose, spec.node, spec.nic, spec.containerID, spec.answer],
       ["Pod", "n1", "eth0", undefined, '{"prefix":16}'],
     );
-    assert.deepEqual([token(), recorded()], [undefined, cluster.api.read(crds, { name: crdName })?.metadata.uid]);
+    assert.deepEqual(
+      [token(), recorded()],
+      [undefined, cluster.api.read(customResourceDefinitions, { name: crdName })?.metadata.uid],
+    );
     const records = { "172.18.30.131": { pod: "default/a", podUid: uid } };
     assert.deepEqual(read().status?.allocatedIPs, JSON.stringify(records));
     assert.deepEqual(cluster.api.read(spiderEndpoints, { namespace: "default", name: "a" })?.metadata.finalizers, []);
