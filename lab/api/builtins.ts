@@ -47,6 +47,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     ],
   },
   configmaps: { kind: "ConfigMap", namespaced: true, shortNames: ["cm"] },
+  secrets: { kind: "Secret", namespaced: true },
   deployments: {
     group: "apps",
     kind: "Deployment",

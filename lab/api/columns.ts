@@ -105,6 +105,11 @@ export const builtinColumns: Readonly<Record<string, readonly Column[]>> = {
     },
   ),
   configmaps: columns({ Data: (object) => Object.keys(fieldsAt(object, "data")).length, Age: age }),
+  secrets: columns({
+    Type: (object) => textAt(object, "type"),
+    Data: (object) => Object.keys(fieldsAt(object, "data")).length,
+    Age: age,
+  }),
   leases: columns({ Holder: (object) => textAt(object, "spec", "holderIdentity"), Age: age }),
   customresourcedefinitions: columns({ "Created At": (object) => object.metadata.creationTimestamp }),
 };

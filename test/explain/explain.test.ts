@@ -33,6 +33,12 @@ interface Case {
   readonly cleanup?: string;
 }
 
+interface DoctorFinding {
+  readonly id: string;
+  readonly found: string;
+  readonly fix: readonly string[];
+}
+
 const execute = promisify(execFile);
 const cases = parse(readFileSync(new URL("./cases.yaml", import.meta.url), "utf8")) as readonly Case[];
 const manifests = fileURLToPath(new URL("../../examples/ovs", import.meta.url));
@@ -112,6 +118,9 @@ describe("explain", () => {
     assert.match(second, new RegExp(`^  Pod default/${one.name} on node1 \\(waiting\\): ${one.code}(,|$)`));
     for (const pool of one.pools ?? []) assert.match(out, new RegExp(`^  [–✘] ${pool} +IPv[46] +\\S`, "m"));
     assert.match(out, new RegExp(`^See docs/reference/errors\\.md#${one.code.toLowerCase()}$`, "m"));
+    const isThis = ({ found }: DoctorFinding) => found.startsWith(`Pod default/${one.name} on node1 `);
+    const [waits] = (await waiting()).filter(isThis);
+    assert.deepEqual(waits?.fix, [`spiderpoolctl explain pod ${one.name} -n default`]);
     const [command, where] = firstCommand(out);
     assert.notEqual(command, "", out);
     if (one.hold !== undefined) await hold(one.hold, false);
@@ -119,6 +128,13 @@ describe("explain", () => {
     else await shell(command);
     await ready(one.name);
     assert.equal((await ctl("explain", "pod", one.name, "-n", "default")).status, 0);
+    assert.deepEqual((await waiting()).filter(isThis), []);
+  }
+
+  /** What the doctor of the cluster finds of Pods that wait: their fix is to do what `explain` says. */
+  async function waiting(): Promise<readonly DoctorFinding[]> {
+    const { out } = await ctl("doctor", "-o", "json");
+    return (JSON.parse(out).items as readonly DoctorFinding[]).filter(({ id }) => id === "pod-without-network");
   }
 
   async function cleanUp(one: Case): Promise<void> {
