@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { parseIp, parsePrefix } from "#ip";
 import { ManualClock } from "../base/testing/manual-clock.ts";
-import { Rounds } from "./doctor.ts";
+import { isUsed, Rounds } from "./doctor.ts";
+
+it("the doctor asks no gateway by which a Pod has no route, as of a bridge that none of its Pods leaves", () => {
+  const gateway = parseIp("10.1.0.1");
+  const route = (dst: string, gw?: string) => ({ dst: parsePrefix(dst), ...(gw && { gw: parseIp(gw) }) });
+  assert.equal(isUsed(gateway, []), false);
+  assert.equal(isUsed(gateway, [route("0.0.0.0/0", "10.1.0.2"), route("::/0")]), false);
+  assert.equal(isUsed(gateway, [route("0.0.0.0/0")]), true);
+  assert.equal(isUsed(gateway, [route("192.0.2.0/24", "10.1.0.1")]), true);
+});
 
 describe("the doctor's rounds", () => {
   it("come after a minute and then every ten, and once as soon as Open vSwitch is missed for longer than a restart", async () => {

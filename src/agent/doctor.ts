@@ -1,6 +1,6 @@
 import type { NetworkAttachmentDefinition } from "#api";
 import { abortable, type Clock, formatError, type Logger, type Signal } from "#base";
-import { isJsonObject, type JsonObject, parseJsonObject } from "#cni";
+import { type CniResult, isJsonObject, type JsonObject, parseJsonObject } from "#cni";
 import {
   bridgesOf,
   eventOf,
@@ -18,7 +18,7 @@ import {
   type PodNic,
   runChecks,
 } from "#doctor";
-import { formatIp } from "#ip";
+import { formatIp, type Ip, sameIp } from "#ip";
 import { type EventRecorder, nodeSubject } from "#kube";
 import type { Claim } from "#ledger";
 import type { ClusterConfig } from "#plugins";
@@ -206,7 +206,7 @@ function podFacts(record: SandboxRecord, known: Known): PodFacts {
 
 function nicFacts(record: SandboxRecord, network: RecordedNetwork, { poolOf, cluster }: Known): PodNic {
   const { name, ifName, plugins } = network;
-  const ips = recordedResult(network)?.ips ?? [];
+  const result = recordedResult(network);
   const ovs = plugins.find(({ type }) => type === "ovs");
   const coordinator = plugins.find(({ type }) => type === "coordinator");
   const mode = String(coordinator?.["mode"] ?? cluster?.mode ?? "auto");
@@ -214,15 +214,20 @@ function nicFacts(record: SandboxRecord, network: RecordedNetwork, { poolOf, clu
   return {
     network: name,
     ifName,
-    addresses: ips.map(({ address, gateway }) => ({
+    addresses: (result?.ips ?? []).map(({ address, gateway }) => ({
       address,
-      gateway: gateway && formatIp(gateway),
+      gateway: gateway !== undefined && isUsed(gateway, result?.routes ?? []) ? formatIp(gateway) : undefined,
       pool: poolOf.get(formatIp(address.ip)) ?? "",
     })),
     hostLinks: hostLinksOf({ ...record, networks: [network] }),
     bridge: typeof ovs?.["bridge"] === "string" ? ovs["bridge"] : undefined,
     hostRuleTable: coordinator === undefined || mode.startsWith("disable") ? undefined : table,
   };
+}
+
+/** `host-local` names a gateway where nobody routes by it, too: then none need be there. A route without one is by it. */
+export function isUsed(gateway: Ip, routes: CniResult["routes"]): boolean {
+  return routes.some(({ dst, gw }) => (gw === undefined ? dst.ip.family === gateway.family : sameIp(gw, gateway)));
 }
 
 /** The network on Open vSwitch that a definition describes, if any. A malformed definition is ignored here; its ADDs fail. */
