@@ -1,5 +1,5 @@
 import { networkAttachmentDefinitions, spiderIPAddresses, spiderIPPools, spiderReservedIPs, spiderSubnets } from "#api";
-import { workloadKinds } from "#ipam";
+import { type WorkloadKind, workloadKinds } from "#ipam";
 import { apiVersionOf, type KubeClient, type KubeObject, namespaces, nodes, pods, type Resource } from "#kube";
 import { claimOf } from "#ledger";
 import { findInstallation } from "../explain/gather.ts";
@@ -8,10 +8,10 @@ import type { State, StoredWorkload } from "./state.ts";
 /** Reads all that a plan depends on; writes nothing. Throws what the API server answers. */
 export async function gatherState(client: KubeClient, signal: AbortSignal): Promise<State> {
   const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
-  const workloads = workloadKinds.map(async ({ resource }) => {
+  const allOf = async ({ resource }: WorkloadKind) => {
     const of = { apiVersion: apiVersionOf(resource), kind: resource.kind };
     return (await all(resource)).map((one): StoredWorkload => ({ ...one, ...of }));
-  });
+  };
   // Claims before Pods: a claim without a Pod is then one whose Pod is gone.
   const [installation, pools, subnets, reservations, claims] = await Promise.all([
     findInstallation(client, signal),
@@ -23,7 +23,7 @@ export async function gatherState(client: KubeClient, signal: AbortSignal): Prom
   return {
     ...{ installation, pools, subnets, reservations },
     claims: claims.flatMap((one) => claimOf(one) ?? []),
-    workloads: (await Promise.all(workloads)).flat(),
+    workloads: (await Promise.all(workloadKinds.map(allOf))).flat(),
     pods: await all(pods),
     namespaces: await all(namespaces),
     nodes: await all(nodes),

@@ -246,6 +246,18 @@ Addresses that would go from their holders:
     assert.equal((await runCtl(api, ["plan"])).status, 2);
   });
 
+  it("ends with 2 and one sentence where the cluster cannot be read, whichever list fails first", async () => {
+    api.faults = () => ({ kind: "status", status: 403, reason: "Forbidden" });
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    const { status, err } = await runCtl(api, ["plan", "-f", "a"], { a: pool("p", "['10.6.0.1']") });
+    await new Promise(setImmediate); // Rejections that nobody waits for are told after the microtasks.
+    process.off("unhandledRejection", note);
+    assert.deepEqual([status, unhandled], [2, []]);
+    assert.match(err, /^error: cannot list \w+: injected Forbidden\n$/);
+  });
+
   it("refuses what it cannot read, and takes an object without metadata", async () => {
     const files = {
       empty: "---\n",
