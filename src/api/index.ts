@@ -20,7 +20,7 @@ export { readDoubts, writeDoubts } from "./doubts.ts";
 export { type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "./endpoint/types.ts";
 export { apiGroup, apiVersion, finalizer } from "./group.ts";
 export { type SpiderIPAddress, type SpiderIPAddressSpec, spiderIPAddresses } from "./ipaddress/types.ts";
-export { defaultPool, linkToSubnet } from "./ippool/defaults.ts";
+export { defaultPool, linkToSubnet, subnetNameOf } from "./ippool/defaults.ts";
 export {
   isAutoPool,
   isPoolRefusedByCel,

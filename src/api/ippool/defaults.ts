@@ -50,6 +50,11 @@ export function linkToSubnet<P extends Submitted<SpiderIPPool>>(pool: P, subnets
   };
 }
 
+/** The name of the SpiderSubnet of which the pool is a part; undefined if it is of none. */
+export function subnetNameOf({ metadata }: Submitted<SpiderIPPool>): string | undefined {
+  return metadata.ownerReferences?.find(({ controller, kind }) => controller === true && kind === "SpiderSubnet")?.name;
+}
+
 function ownedBy({ name, uid }: ObjectMeta): OwnerReference {
   return {
     apiVersion: `${apiGroup}/${apiVersion}`,

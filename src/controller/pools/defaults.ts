@@ -1,5 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
-import { defaultPool, formatViolation, type SpiderIPPool, type SpiderSubnet, spiderIPPools, validatePool } from "#api";
+import {
+  defaultPool,
+  formatViolation,
+  type SpiderIPPool,
+  type SpiderSubnet,
+  spiderIPPools,
+  subnetNameOf,
+  validatePool,
+} from "#api";
 import { prefixesOverlap, tryParsePrefix } from "#ip";
 import { type ControllerOptions, fromStore, hasReason, keyOf, type Store, subjectOf, TerminalError } from "#kube";
 import type { Deps } from "../deps.ts";
@@ -71,11 +79,11 @@ export function poolDefaultsController(
 
 /** The SpiderSubnet that controls the pool. */
 export function subnetOf(
-  { metadata: { ownerReferences = [] } }: { readonly metadata: Partial<SpiderIPPool["metadata"]> },
+  pool: Parameters<typeof subnetNameOf>[0],
   subnets: Store<SpiderSubnet>,
 ): SpiderSubnet | undefined {
-  const owner = ownerReferences.find(({ kind, controller }) => controller === true && kind === "SpiderSubnet");
-  return owner && subnets.get(owner.name);
+  const name = subnetNameOf(pool);
+  return name === undefined ? undefined : subnets.get(name);
 }
 
 /** An older pool that shares an address with this one: the younger of two is at fault. */

@@ -15,6 +15,7 @@ import { SpiderError } from "#base";
 import { apiVersionOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
 import { type Manifest, readPlacedManifests } from "../manifests.ts";
+import type { OutputFormat } from "../output.ts";
 import type { Context, Run } from "../run.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
 import { addNetShowCommand } from "./show.ts";
@@ -46,7 +47,7 @@ async function render(filename: string, context: Context): Promise<number> {
     if (wrong.length > 0) status = exitFailed;
     else if (config !== undefined) {
       for (const text of warnOfMultusConfig(config)) io.err(`Warning: ${config.metadata.name}: ${text}\n`);
-      io.out(textOf(config, output === "json"));
+      io.out(textOf(config, output));
     }
   }
   return status;
@@ -59,11 +60,12 @@ function complete(manifest: Manifest, namespace: string): SpiderMultusConfig {
   return { ...config, metadata: { namespace, ...metadata, name, uid: "", resourceVersion: "" } } as SpiderMultusConfig;
 }
 
-function textOf(config: SpiderMultusConfig, isJson: boolean): string {
+function textOf(config: SpiderMultusConfig, output: OutputFormat): string {
   const { metadata, spec } = renderNetwork(config);
   // The owner's UID is known only when it is stored.
   const { ownerReferences: _, ...shown } = metadata;
-  const { kind } = networkAttachmentDefinitions;
+  const { kind, group } = networkAttachmentDefinitions;
+  if (output === "name") return `${kind.toLowerCase()}.${group}/${metadata.name}\n`;
   const network = { apiVersion: apiVersionOf(networkAttachmentDefinitions), kind, metadata: shown, spec };
-  return isJson ? `${JSON.stringify(network, undefined, 2)}\n` : `---\n${stringify(network)}`;
+  return output === "json" ? `${JSON.stringify(network, undefined, 2)}\n` : `---\n${stringify(network)}`;
 }

@@ -191,6 +191,10 @@ describe("spiderpoolctl net render", () => {
     const network = JSON.parse(out);
     assert.deepEqual([network.kind, network.metadata.name], ["NetworkAttachmentDefinition", "br1"]);
     assert.equal(JSON.parse(network.spec.config).plugins[0].bridge, "br1");
+    assert.equal(
+      (await runCtl(new FakeApi(), ["net", "render", "-f", "a.yaml", "-o", "name"], files)).out,
+      "networkattachmentdefinition.k8s.cni.cncf.io/br1\n",
+    );
   });
 
   it("says what admission would refuse", async () => {

@@ -16,6 +16,7 @@ import {
   type SpiderSubnet,
   type Submitted,
   spiderMultusConfigs,
+  subnetNameOf,
   type Violation,
   validateMultusConfig,
   validatePool,
@@ -196,7 +197,7 @@ class Admission implements Admitted {
     const { pools, subnets, claims } = this.#world;
     const { enableSpiderSubnet } = this.#settings;
     const object = defaultPool(sent, enableSpiderSubnet ? [...subnets.values()] : []);
-    const owner = object.metadata.ownerReferences?.find((one) => one.controller && one.kind === "SpiderSubnet");
+    const owner = subnetNameOf(object);
     const removed = old && removedAddresses(old, object);
     const inUse = [...claims.values()]
       .filter(
@@ -207,7 +208,7 @@ class Admission implements Admitted {
         ip,
         pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}`,
       }));
-    const subnet = owner && subnets.get(owner.name);
+    const subnet = owner === undefined ? undefined : subnets.get(owner);
     const context = { old, others: [...pools.values()], subnet, inUse, families: this.#settings };
     return { object, violations: validatePool(object, context) };
   }

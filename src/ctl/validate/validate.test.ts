@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { annotations, spiderIPPools } from "#api";
+import { annotations, spiderIPPools, spiderSubnets } from "#api";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 
@@ -89,6 +89,16 @@ items:
       /^spiderippool\/a: spec\.vlan: unknown field "vlan": known are .*gateway.* \(x\.yaml, line 10\)$/,
     );
     assert.match(lines[5] ?? "", /^spiderippool\/c: spec\.subnet: Invalid value: .* \(x\.yaml, line 24\)$/);
+  });
+
+  it("compares a pool with the subnet of which it would be a part, which one that is being deleted is not", async () => {
+    const api = new FakeApi();
+    const subnet = { metadata: { name: "s" }, spec: { subnet: "10.6.0.0/16", ips: ["10.6.1.1-10.6.1.9"] } };
+    api.apply(spiderSubnets, subnet);
+    assert.match((await validate(api, good)).err, /that are not contained in controller Subnet s/);
+    const going = { name: "s", deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: ["x"] };
+    api.apply(spiderSubnets, { ...subnet, metadata: going });
+    assert.equal((await validate(api, good)).err, "");
   });
 
   it("judges what it knows of an object beside a field that it does not know", async () => {

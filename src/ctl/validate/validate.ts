@@ -16,6 +16,7 @@ import {
   type Submitted,
   spiderIPPools,
   spiderSubnets,
+  subnetNameOf,
   type Violation,
   validateCoordinator,
   validateMultusConfig,
@@ -115,7 +116,8 @@ function judgeByRules(manifest: Manifest, others: Others): readonly Violation[] 
 const judges: Readonly<Record<string, (manifest: Manifest, others: Others) => readonly Violation[]>> = {
   SpiderIPPool: (manifest, { pools, subnets }) => {
     const pool = defaultPool(manifest as Submitted<SpiderIPPool>, subnets);
-    const subnet = subnets.find(({ spec }) => spec.subnet === pool.spec.subnet);
+    const owner = subnetNameOf(pool);
+    const subnet = subnets.find(({ metadata }) => metadata.name === owner);
     const found = validatePool(pool, { old: takeOut(pools, pool), others: pools, subnet });
     pools.push(pool as SpiderIPPool);
     return found;
