@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Cache } from "./cache.ts";
+import { decodeUuids } from "./values.ts";
 
 /** Which bridge holds which ports: what a database may look like at one moment. */
 type Model = Readonly<Record<string, readonly string[]>>;
@@ -40,7 +41,7 @@ function rowsOf(database: Model): Rows {
   };
 }
 
-/** The update that leads from one moment to the next, as a monitor sends it: whole new rows, `old` alone for deleted ones. */
+/** The update that leads from one moment to the next, as a monitor sends it: of the ports of a bridge only what came and went. */
 function updateOf(before: Rows, after: Rows): object {
   const tables = (["Bridge", "Port", "Interface"] as const).map((table) => {
     const uuids = new Set([...Object.keys(before[table]), ...Object.keys(after[table])]);
@@ -48,12 +49,19 @@ function updateOf(before: Rows, after: Rows): object {
       (uuid) => JSON.stringify(before[table][uuid]) !== JSON.stringify(after[table][uuid]),
     );
     const updates = changed.map((uuid) => {
-      const row = after[table][uuid];
-      return [uuid, row === undefined ? { old: {} } : { new: row }];
+      const [had, has] = [before[table][uuid], after[table][uuid]];
+      if (has === undefined) return [uuid, { delete: null }];
+      return [uuid, had === undefined ? { insert: has } : { modify: { ports: difference(had, has) } }];
     });
     return [table, Object.fromEntries(updates)];
   });
   return Object.fromEntries(tables);
+}
+
+/** Bridges differ in nothing but their ports. */
+function difference(...rows: readonly [{ readonly ports?: unknown }, { readonly ports?: unknown }]): unknown {
+  const [had, has] = rows.map(({ ports }) => new Set(decodeUuids(ports)));
+  return ["set", [...(had ?? new Set()).symmetricDifference(has ?? new Set())].map((uuid) => ["uuid", uuid])];
 }
 
 describe("Cache", () => {
@@ -92,8 +100,14 @@ describe("Cache", () => {
   });
 
   it("survives rows of any shape", () => {
+    const how = fc.constantFrom("initial", "insert", "modify", "delete");
     fc.assert(
-      fc.property(fc.jsonValue(), (updates) => new Cache().apply({ Port: updates, Bridge: { b: { new: updates } } })),
+      fc.property(fc.jsonValue(), how, (updates, kind) => {
+        const cache = new Cache();
+        cache.apply({ Port: updates, Bridge: { b: { [kind]: updates } } });
+        cache.apply({ Bridge: { b: { modify: updates } }, Interface: { i: { modify: updates } } });
+        cache.bridges();
+      }),
     );
   });
 });

@@ -1,21 +1,13 @@
+import { asObject, decodeRowUpdate, type Row, type RowUpdate, rowAfter, type Table } from "./row-updates.ts";
 import { type BridgeInfo, type OvsMirror, type OvsPort, type PortOwner, portOwnerTag, type Vlan } from "./types.ts";
 import { decodeInteger, decodeMap, decodeOptional, decodeSet, decodeText, decodeUuids } from "./values.ts";
 
-/** The columns that the picture is made of, in the form of a `monitor` request (RFC 7047 §4.1.5). */
-export const monitoredColumns = {
-  Bridge: { columns: ["name", "ports", "datapath_type", "mirrors"] },
-  Port: { columns: ["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"] },
-  Interface: { columns: ["name", "type", "ofport", "error", "external_ids"] },
-  Mirror: { columns: ["name", "select_src_port", "select_dst_port", "output_port", "external_ids"] },
-} as const;
-
-type Column = (typeof monitoredColumns)[keyof typeof monitoredColumns]["columns"][number];
-type Row = { readonly [C in Column]?: unknown };
 interface Bridge {
   readonly name: string;
   readonly datapathType: string;
+  /** Hundreds, of which an update tells only those that came and went. */
   readonly ports: Set<string>;
-  readonly mirrors: readonly string[];
+  readonly row: Row;
 }
 interface Port {
   readonly name: string;
@@ -41,14 +33,15 @@ export class Cache {
   #portsView: ReadonlyMap<string, OvsPort> | undefined;
   #bridgesView: ReadonlyMap<string, BridgeInfo> | undefined;
 
-  /** Takes the `table-updates` of RFC 7047 §4.1.6: `new` is the whole row, absent if it was deleted. */
+  /** Takes the `table-updates2` of ovsdb-server(7) §4.1.14. */
   apply(updates: unknown): void {
-    const tables = asObject<{ readonly [T in keyof typeof monitoredColumns]?: unknown }>(updates);
-    for (const [uuid, row] of rowsOf(tables.Bridge)) this.#setBridge(uuid, row);
-    for (const [uuid, row] of rowsOf(tables.Port)) this.#setPort(uuid, row);
-    for (const [uuid, row] of rowsOf(tables.Mirror)) setRow(this.#mirrors, uuid, row);
-    for (const [uuid, row] of rowsOf(tables.Interface)) {
-      setRow(this.#interfaces, uuid, row);
+    const tables = asObject<Record<Table, unknown>>(updates);
+    for (const [uuid, update] of updatesOf(tables.Bridge)) this.#setBridge(uuid, update);
+    for (const [uuid, update] of updatesOf(tables.Port))
+      this.#setPort(uuid, rowAfter(this.#ports.get(uuid)?.row, update));
+    for (const [uuid, update] of updatesOf(tables.Mirror)) setRow(this.#mirrors, uuid, update);
+    for (const [uuid, update] of updatesOf(tables.Interface)) {
+      setRow(this.#interfaces, uuid, update);
       this.#decoded.delete(this.#portOfInterface.get(uuid) ?? "");
     }
     this.#portsView = undefined;
@@ -102,8 +95,8 @@ export class Cache {
   /** Few, and asked for rarely. */
   mirrors(): readonly OvsMirror[] {
     const names = (ports: readonly string[]) => ports.flatMap((uuid) => this.#ports.get(uuid)?.name ?? []);
-    return [...this.#bridges.values()].flatMap(({ name: bridge, mirrors }) =>
-      mirrors.flatMap((uuid): readonly OvsMirror[] => {
+    return [...this.#bridges.values()].flatMap(({ name: bridge, row: { mirrors } }) =>
+      decodeUuids(mirrors).flatMap((uuid): readonly OvsMirror[] => {
         const row = this.#mirrors.get(uuid);
         if (row === undefined) return [];
         return [
@@ -121,27 +114,34 @@ export class Cache {
     );
   }
 
-  #setBridge(uuid: string, row: Row | undefined): void {
+  #setBridge(uuid: string, update: RowUpdate): void {
     const before = this.#bridges.get(uuid);
-    const had = before?.ports ?? noPorts;
-    const has = row === undefined ? noPorts : new Set(decodeUuids(row.ports));
-    for (const port of had.difference(has)) {
-      this.#decoded.delete(port);
-      // A port may have moved to a bridge that is earlier in the same update.
-      if (this.#bridgeOfPort.get(port) === before?.name) this.#bridgeOfPort.delete(port);
-    }
-    if (row === undefined) {
+    const isChange = update !== "gone" && "change" in update;
+    if (before !== undefined && !isChange) for (const port of before.ports) this.#leave(port, before.name);
+    if (update === "gone") {
       this.#bridges.delete(uuid);
       return;
     }
+    const { ports: told, ...columns } = isChange ? update.change : update.whole;
+    const row = isChange ? (rowAfter(before?.row, { change: columns }) ?? {}) : columns;
     const name = decodeText(row.name) ?? "";
-    // An empty datapath_type means the default, which is the kernel's.
-    const datapathType = decodeText(row.datapath_type) || "system";
-    this.#bridges.set(uuid, { name, datapathType, ports: has, mirrors: decodeUuids(row.mirrors) });
-    for (const port of before?.name === name ? has.difference(had) : has) {
-      this.#decoded.delete(port);
-      this.#bridgeOfPort.set(port, name);
+    const ports = (isChange ? before?.ports : undefined) ?? new Set();
+    for (const port of decodeUuids(told)) {
+      if (ports.delete(port)) this.#leave(port, name);
+      else {
+        ports.add(port);
+        this.#decoded.delete(port);
+        this.#bridgeOfPort.set(port, name);
+      }
     }
+    // An empty datapath_type means the default, which is the kernel's.
+    this.#bridges.set(uuid, { name, datapathType: decodeText(row.datapath_type) || "system", ports, row });
+  }
+
+  #leave(port: string, bridge: string): void {
+    this.#decoded.delete(port);
+    // A port may have moved to a bridge that is earlier in the same update.
+    if (this.#bridgeOfPort.get(port) === bridge) this.#bridgeOfPort.delete(port);
   }
 
   #setPort(uuid: string, row: Row | undefined): void {
@@ -185,9 +185,8 @@ export class Cache {
   }
 }
 
-const noPorts = new Set<string>();
-
-function setRow(rows: Map<string, Row>, uuid: string, row: Row | undefined): void {
+function setRow(rows: Map<string, Row>, uuid: string, update: RowUpdate): void {
+  const row = rowAfter(rows.get(uuid), update);
   if (row === undefined) rows.delete(uuid);
   else rows.set(uuid, row);
 }
@@ -209,14 +208,9 @@ function ownerOf(ids: ReadonlyMap<string, string>): PortOwner | undefined {
   };
 }
 
-function rowsOf(table: unknown): readonly (readonly [string, Row | undefined])[] {
-  return Object.entries(asObject<Record<string, unknown>>(table)).map(([uuid, update]) => {
-    const row = asObject<{ readonly new?: unknown }>(update).new;
-    return [uuid, row === undefined || row === null ? undefined : asObject<Row>(row)];
-  });
-}
-
-/** Reads anything but an object as an empty one: whatever the server leaves out is absent. */
-function asObject<T extends object>(value: unknown): Partial<T> {
-  return typeof value === "object" && value !== null ? value : {};
+function updatesOf(table: unknown): readonly (readonly [string, RowUpdate])[] {
+  return Object.entries(asObject<Record<string, unknown>>(table)).map(([uuid, update]) => [
+    uuid,
+    decodeRowUpdate(update),
+  ]);
 }

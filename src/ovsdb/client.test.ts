@@ -10,7 +10,7 @@ import type { Ovs, PortSpec } from "./types.ts";
 
 const forever = { signal: never };
 const owner = { contPodUid: "", contNetns: "/run/netns/a", contIface: "net1" };
-const bridge = { Bridge: { b1: { new: { name: "br1", ports: ["set", []], datapath_type: "" } } } };
+const bridge = { Bridge: { b1: { insert: { name: "br1", ports: ["set", []], datapath_type: "" } } } };
 
 function spec(name: string): PortSpec {
   return {
@@ -24,10 +24,10 @@ function spec(name: string): PortSpec {
 /** The update that tells of a port on br1, as the server sends it before the transaction's reply. */
 function portRows(name: string, more: object = {}): object {
   return {
-    Bridge: { b1: { new: { name: "br1", ports: ["uuid", `p-${name}`], datapath_type: "" } } },
+    Bridge: { b1: { insert: { name: "br1", ports: ["uuid", `p-${name}`], datapath_type: "" } } },
     Port: {
       [`p-${name}`]: {
-        new: {
+        insert: {
           name,
           interfaces: ["uuid", `i-${name}`],
           tag: 1,
@@ -44,11 +44,11 @@ function portRows(name: string, more: object = {}): object {
         },
       },
     },
-    Interface: { [`i-${name}`]: { new: { name, type: "", ofport: ["set", []], error: ["set", []], ...more } } },
+    Interface: { [`i-${name}`]: { insert: { name, type: "", ofport: ["set", []], error: ["set", []], ...more } } },
   };
 }
 
-const update = (rows: object) => ({ id: null, method: "update", params: ["ports", rows] });
+const update = (rows: object) => ({ id: null, method: "update2", params: ["ports", rows] });
 const committed = ({ id, params = [] }: Received) => ({ id, error: null, result: params.slice(1).map(() => ({})) });
 
 /** How often a transaction asks for a port of this name. */

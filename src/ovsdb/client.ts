@@ -8,12 +8,13 @@ import {
   SpiderError,
   withTimeout,
 } from "#base";
-import { Cache, monitoredColumns } from "./cache.ts";
+import { Cache } from "./cache.ts";
 import { Connection } from "./connection.ts";
 import { parseEndpoint } from "./endpoint.ts";
 import { limits } from "./limits.ts";
 import { explainMirror, mirrorsOf, planMirror, planUnmirror } from "./mirrors.ts";
 import { attachOperations, bridgeOperations, detachOperation } from "./operations.ts";
+import { monitored } from "./row-updates.ts";
 import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";
 import type { BridgeInfo, MirrorRole, Ovs, OvsMirror, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
 
@@ -220,7 +221,7 @@ class Client implements Ovs, AsyncDisposable {
     const early: unknown[] = [];
     let cache: Cache | undefined;
     const onNotification = (method: string, [, updates]: readonly unknown[]) => {
-      if (method !== "update") return;
+      if (method !== "update2") return;
       if (cache === undefined) early.push(updates);
       else {
         cache.apply(updates);
@@ -230,7 +231,7 @@ class Client implements Ovs, AsyncDisposable {
     using limit = withTimeout(this.#stop.signal, limits.answerMs, () => new Error("connecting took too long"));
     const connection = await Connection.open(this.#to, { onNotification }, { signal: limit });
     try {
-      const snapshot = await abortable(connection.call("monitor", [database, "ports", monitoredColumns]), limit);
+      const snapshot = await abortable(connection.call("monitor_cond", [database, "ports", monitored]), limit);
       cache = new Cache();
       for (const updates of [snapshot, ...early]) cache.apply(updates);
     } catch (error) {

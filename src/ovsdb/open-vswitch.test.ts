@@ -160,6 +160,32 @@ if (isolated(import.meta.url)) {
         await changed(ovs, () => !ovs.bridges().has("br2"));
       }));
 
+    it("knows after many changes, of which it is told only what changed, what a new client is told at once", () =>
+      withOvs(async ({ real, ovs }) => {
+        await ovs.synced(soon());
+        real.addBridge("br2");
+        for (const name of ["wa", "wb", "wc"]) vethPair(name);
+        await ovs.attach(spec("wa", { vlan: { mode: "trunk", ids: [7, 9] }, ifaceId: "lsp-1" }), soon());
+        for (const name of ["wb", "wc"]) await ovs.attach(spec(name), soon());
+        await ovs.mirror({ bridge: "br1", mirror: "m", port: "wb", sides: ["output"] }, soon());
+        real.vsctl("set", "port", "wa", "trunks=[9,11,12]", "tag=3", "external_ids:contIface=net2");
+        real.vsctl("clear", "interface", "wa", "external_ids");
+        real.vsctl("set", "port", "wb", "tag=5", "external_ids:note=x", "--", "clear", "port", "wb", "tag");
+        real.vsctl("del-port", "br1", "wc", "--", "add-port", "br2", "wc");
+        real.addBridge("last");
+        await changed(ovs, () => ovs.bridges().has("last"));
+        await using fresh = connect(real);
+        await fresh.synced(soon());
+        const seen = (client: Ovs) => [
+          [...client.ports().values()].sort((a, b) => a.name.localeCompare(b.name)),
+          [...client.bridges().values()].sort((a, b) => a.name.localeCompare(b.name)),
+          client.mirrors(),
+        ];
+        assert.deepEqual(seen(ovs), seen(fresh));
+        assert.deepEqual(fresh.ports().get("wa")?.vlan, { mode: "trunk", ids: [9, 11, 12] });
+        assert.equal(fresh.mirrors().length, 1);
+      }));
+
     it("fails with the socket, what was tried and what to do when there is no database", async () => {
       await using ovs = createOvs({
         endpoint: "unix:/run/absent/db.sock",

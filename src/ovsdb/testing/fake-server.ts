@@ -60,7 +60,7 @@ export async function startFakeServer(): Promise<FakeServer> {
     send,
     answerMonitor: async (snapshot) => {
       const { method, id } = await next();
-      if (method !== "monitor") throw new Error(`expected monitor, got ${method}`);
+      if (method !== "monitor_cond") throw new Error(`expected monitor_cond, got ${method}`);
       send({ id, result: snapshot, error: null });
     },
     cut: () => void client?.destroy(),
