@@ -1,8 +1,12 @@
 import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
 import { codeOf, readBody, SpiderError } from "#base";
+
+// An import of the module would run the getters of all that it exports, one of which loads Node's other HTTP client, and HTTP/2
+// with it: memory that nothing here uses.
+const { createServer } = process.getBuiltinModule("node:http");
 
 /** One request to a path. */
 export interface ApiRequest {
