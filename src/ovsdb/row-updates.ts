@@ -12,6 +12,7 @@ export const monitored = {
   Mirror: [{ columns: ["name", "select_src_port", "select_dst_port", "output_port", "external_ids"] }],
 } as const;
 
+/** A table that is watched. */
 export type Table = keyof typeof monitored;
 type Column = (typeof monitored)[Table][number]["columns"][number];
 
