@@ -238,6 +238,18 @@ describe("the views of a Pod", () => {
     assert.match(told().at(-1) ?? "", /10\.6\.0\.3/);
   });
 
+  it("tells once in five minutes that the same pools are used up, though their counts change", async () => {
+    const usedUp = (pools: string, counts: string) =>
+      new SpiderError("POOL_EXHAUSTED", `from IPPools [${pools}]: all IP addresses used out: ${counts}`);
+    views.failed(about, usedUp("a", "all 2 addresses are taken: 1 in use, 1 in quarantine"));
+    views.failed(about, usedUp("a", "all 2 addresses are in use"));
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 1);
+    views.failed(about, usedUp("b", "all 2 addresses are in use"));
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 2);
+  });
+
   it("tells the Pod why an ADD failed, with a reason that can be searched for", async () => {
     views.failed(about, new SpiderError("POOL_EXHAUSTED", "all used", { details: { fix: "add some" } }));
     views.failed(about, new CniError(cniCodes.failed, "no", { cause: new SpiderError("WRONG_INPUT", "bad") }));

@@ -154,13 +154,14 @@ export class PodViews {
     if (pod === undefined) return;
     const { code, message } = sentenceOf(error);
     const reason = reasons[code] ?? "NetworkFailed";
+    const cause = causeOf(code, message);
     const { name, namespace = "" } = pod.metadata;
     this.#options.events.record(subjectOf(pods, pod), {
       type: "Warning",
       reason,
       message: `${message}${hintMark}spiderpoolctl explain pod ${name} -n ${namespace}`,
       annotations: { [annotations.errorCode]: code },
-      ...(differentEachTry.has(code) && { cause: code }),
+      ...(cause !== undefined && { cause }),
     });
   }
 
@@ -185,6 +186,13 @@ function attachedBy(record: SandboxRecord, log: Logger): readonly Attached[] {
 
 /** Failures whose sentence names an address or a port, which are others at every try of the kubelet: one Event for all. */
 const differentEachTry: ReadonlySet<string> = new Set(["ADDRESS_CONFLICT", "OVS_PORT_NOT_READY", "OVSDB_REFUSED"]);
+
+/** What the sentences of one failure have in common; undefined if they are the same at every try. */
+function causeOf(code: string, message: string): string | undefined {
+  // How many addresses are in use, and how many in quarantine, changes while others try, too.
+  if (code === "POOL_EXHAUSTED") return message.split(": all IP addresses used out", 1)[0];
+  return differentEachTry.has(code) ? code : undefined;
+}
 
 /** The reasons of Events by error code. For all other codes it is `NetworkFailed`. */
 const reasons: Readonly<Record<string, string>> = {

@@ -115,7 +115,9 @@ class Publisher {
     const shortage = formatShortage({ pool: view, allowed: allowed.size, aside: setAsideOf(aside, allowed) });
     const message = `${shortage}: add addresses to spec.ips, or name a further pool for new Pods; spiderpoolctl ip show --pool ${name} says who has them`;
     const subject = { apiVersion: apiVersionOf(spiderIPPools), kind: spiderIPPools.kind, name, uid };
-    events.record(subject, { type: "Warning", reason: "IPPoolExhausted", message });
+    // The counts in the message change while the pool fills up: one Event for all.
+    const reason = "IPPoolExhausted";
+    events.record(subject, { type: "Warning", reason, message, cause: reason });
   }
 
   async remove(name: string, o: Signal): Promise<void> {

@@ -194,6 +194,11 @@ describe("a pool's conditions", () => {
     cluster.api.apply(spiderIPAddresses, { ...claim, spec: { ...spec, reason: "another host answers for it" } });
     await cluster.pass(1_000);
     assert.equal(poolEvents(cluster, "AddressConflict"), 1);
+    cluster.api.remove(spiderIPAddresses, { name: "172.18.30.131" });
+    await cluster.pass(2_000);
+    cluster.claim("172.18.30.131", pool);
+    await cluster.pass(2_000);
+    assert.equal(poolEvents(cluster, "IPPoolExhausted"), 1, "of the same pool, with other counts");
     const other = cluster.pool("q", { ips: ["172.18.30.140"] });
     const held = cluster.claim("172.18.30.140", other);
     cluster.api.apply(spiderIPAddresses, {
