@@ -174,6 +174,44 @@ if (isolated(import.meta.url)) {
         });
       }
 
+      it("at any step of undoing an ADD that failed leaves what its DEL takes down", async () => {
+        const play = async (crashAt: number): Promise<number> => {
+          using cluster = new TestCluster();
+          cluster.pool("p", "10.6.0.1-10.6.0.3");
+          const clean = names();
+          const first = await start(cluster);
+          const uid = cluster.pod({ name: "a" });
+          const netns = namespace();
+          const of = { nic: "net1", netns, config };
+          first.failPoint = (_verb, point) => {
+            if (point === "record:before") throw new Error("the disk is full");
+          };
+          let undone = 0;
+          first.undoing = () => {
+            undone += 1;
+            if (undone === crashAt) first.crash();
+          };
+          assert.equal((await cluster.ended(first.call("ADD", "a", "s1", of))).exitCode, 1);
+          first.kill();
+          const agent = await start(cluster);
+          await succeeded(cluster, agent.call("DEL", "a", "s1", of));
+          await emptied(netns);
+          const ips = await added(cluster, agent.call("ADD", "a", "s2", of));
+          await cluster.advance(100_000);
+          assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, `undo ${crashAt}`);
+          cluster.erase("a");
+          await succeeded(cluster, agent.call("DEL", "a", "s2", of));
+          await cluster.advance(100_000);
+          await emptied(netns);
+          assert.deepEqual([cluster.claims, agent.records.list(), names()], [{}, [], clean], `undo ${crashAt}`);
+          deleteNetns(netns);
+          return undone;
+        };
+        const steps = await play(0);
+        assert.ok(steps >= 2, "there are a link and a claim");
+        for (let at = 1; at <= steps; at++) assert.equal(await play(at), at);
+      });
+
       it("at any stage of a GC leaves what the next GC takes down, and nothing of what it is to keep", async () => {
         const play = async (point: string | undefined) => {
           using cluster = new TestCluster();

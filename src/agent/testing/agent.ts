@@ -177,6 +177,8 @@ export class TestAgent {
   readonly told: string[] = [];
   /** Throws or waits at a stage of a call. */
   failPoint: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
+  /** Called before each undo of an ADD that failed. */
+  undoing: () => void = () => {};
   /** Runs in an ADD after the addresses are there. */
   linked: () => Promise<void> = async () => {};
   readonly #calls: Calls;
@@ -256,7 +258,13 @@ export class TestAgent {
     const events = new EventRecorder({ client, clock, log, component: "agent", host: node });
     const idle = () => Promise.resolve();
     const views = new PodViews({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
-    const plugins = pluginsFor(ipamFor, tasks).map((plugin) => mortal(plugin, () => this.#hasCrashed));
+    const undo = (act: () => unknown) => {
+      if (!this.#hasCrashed) this.undoing();
+      return this.#hasCrashed ? undefined : act();
+    };
+    const plugins = pluginsFor(ipamFor, tasks).map((plugin) =>
+      mortal(plugin, { isDead: () => this.#hasCrashed, undo }),
+    );
     this.#calls = new Calls({
       chain: new Chain(plugins, new ForeignPlugins()),
       ipamFor,
@@ -364,7 +372,10 @@ interface CallMore {
 }
 
 /** The plugin as far as its process lives: one that has ended takes nothing back. */
-function mortal(plugin: Plugin<unknown>, isDead: () => boolean): Plugin<unknown> {
+function mortal(
+  plugin: Plugin<unknown>,
+  life: { readonly isDead: () => boolean; readonly undo: (act: () => unknown) => unknown },
+): Plugin<unknown> {
   const add: typeof plugin.add = (config, attachment, steps) => {
     const kept = new Proxy(steps, {
       get(target, name) {
@@ -372,13 +383,16 @@ function mortal(plugin: Plugin<unknown>, isDead: () => boolean): Plugin<unknown>
         if (typeof found !== "function") return found;
         if (name !== "run" && name !== "beside") return found.bind(target);
         return (stage: unknown, act: unknown, { undo, ...rest }: { undo?: (done: unknown) => unknown } = {}) =>
-          found.call(target, stage, act, { ...rest, undo: (done: unknown) => (isDead() ? undefined : undo?.(done)) });
+          found.call(target, stage, act, {
+            ...rest,
+            ...(undo && { undo: (done: unknown) => life.undo(() => undo(done)) }),
+          });
       },
     });
     return plugin.add(config, attachment, kept);
   };
   const del: typeof plugin.del = async (config, attachment, o) => {
-    if (!isDead()) await plugin.del(config, attachment, o);
+    if (!life.isDead()) await plugin.del(config, attachment, o);
   };
   return new Proxy(plugin, {
     get(target, name) {
