@@ -4,13 +4,15 @@
  *
  * Model: all Pods ask at once, each on a random node, and a node creates when it is its Pods' turn. The API server works on four
  * creates at a time, 6 ms each, and answers the second create of an address with 409. Watches lag by 10 ms. The leader
- * publishes the usage when allocations since the last time are at least a quarter of what is free or there are a tenth more
- * nodes, at least 25 ms and at most 1 s apart (for the random rule once a second); a node has a rank when it has a claim.
+ * publishes the usage when allocations since the last time are at least a quarter of what is free (with grants: half) or there
+ * are a tenth more nodes (or Pods without a granted address), at least 25 ms, and 1 ms for each node, and at most 1 s apart (for the
+ * random rule once a second); a node has a rank when it has a claim.
  */
 import { never } from "#base";
 import { type Ip, IpSet, ipFromValue, ipValue } from "#ip";
 import { Chooser, type UsageSnapshot } from "#ipam";
 import { fractionsFrom } from "../src/base/testing/random.ts";
+import { type Grants, grantsOf, ungranted, type WaitingNode } from "../src/ledger/grants.ts";
 import { Turns } from "../src/ledger/turns.ts";
 
 interface Scenario {
@@ -21,7 +23,7 @@ interface Scenario {
   readonly agents: number;
 }
 
-const rules = ["lowest, then random", "rank + usage", "rank + usage + hint"] as const;
+const rules = ["lowest, then random", "rank + usage", "rank + usage + hint", "rank + usage + grants"] as const;
 type Rule = (typeof rules)[number];
 
 const scenarios: readonly Scenario[] = [
@@ -43,6 +45,7 @@ const watchLagMs = 10;
 /** How often the leader looks. */
 const lookMs = 5;
 const publishMsMin = 25;
+const publishMsPerNode = 1;
 const publishMsMax = 1000;
 const hintMs = 2;
 /** How long the leader does not offer an address again that it has offered to a node. */
@@ -88,13 +91,15 @@ class Api {
 
   /** Resolves with whether it made the claim. */
   create(agent: Agent, ip: Ip): Promise<boolean> {
+    const waiting = agent.podsWaiting - agent.turns.inside;
     return new Promise((answer) => {
-      if (this.#busy < apiSlots) this.#work(agent, ip, answer);
-      else this.#queue.push(() => this.#work(agent, ip, answer));
+      const work = () => this.#work(agent, { ip, waiting }, answer);
+      if (this.#busy < apiSlots) work();
+      else this.#queue.push(work);
     });
   }
 
-  #work(agent: Agent, ip: Ip, answer: (created: boolean) => void): void {
+  #work(agent: Agent, { ip, waiting }: Create, answer: (created: boolean) => void): void {
     this.#busy++;
     this.#timeline.after(createMs, () => {
       this.#busy--;
@@ -102,7 +107,7 @@ class Api {
       this.claims = this.claims.add(ip);
       this.#timeline.after(watchLagMs, () => {
         this.seen = this.seen.add(ip);
-        if (created) agent.seen++;
+        if (created) Object.assign(agent, { seen: agent.seen + 1, told: { waiting, last: ip } });
       });
       answer(created);
       this.#queue.shift()?.();
@@ -110,7 +115,14 @@ class Api {
   }
 }
 
+/** What a create says: the address, and how many more Pods wait on the node. */
+interface Create {
+  readonly ip: Ip;
+  readonly waiting: number;
+}
+
 interface Agent {
+  readonly name: string;
   readonly chooser: Chooser;
   readonly turns: Turns;
   /** The newest usage, until a Pod chooses. */
@@ -120,6 +132,8 @@ interface Agent {
   podsWaiting: number;
   /** How many of the claims that the leader sees are the node's. */
   seen: number;
+  /** What the newest of these claims said. */
+  told: Omit<WaitingNode, "node"> | undefined;
 }
 
 /** Fills one pool by one rule. */
@@ -134,7 +148,7 @@ class Filling {
   readonly #api: Api;
   readonly #agents: readonly Agent[];
   readonly #told = new Map<bigint, number>();
-  #published: { readonly used: IpSet; readonly nodes: number; readonly atMs: number };
+  #published: { readonly used: IpSet; readonly nodes: number; readonly grants: Grants; readonly atMs: number };
 
   constructor(rule: Rule, scenario: Scenario, random: () => number) {
     this.#rule = rule;
@@ -142,16 +156,18 @@ class Filling {
     this.#random = random;
     this.#all = IpSet.of(4, [{ first: ipAt(0), last: ipAt(scenario.addresses - 1) }]);
     this.#api = new Api(this.#timeline, randomSubset(this.#all, scenario.usedBefore, random));
-    this.#published = { used: this.#api.seen, nodes: 0, atMs: 0 };
-    const agent = (): Agent => ({
+    this.#published = { used: this.#api.seen, nodes: 0, grants: new Map(), atMs: 0 };
+    const agent = (at: number): Agent => ({
+      name: `n${at}`,
       chooser: new Chooser({ set: this.#all, reserved: none }, { spot: random() }),
       turns: new Turns(),
       unread: undefined,
       open: this.#all,
       podsWaiting: 0,
       seen: 0,
+      told: undefined,
     });
-    this.#agents = Array.from({ length: scenario.agents }, agent);
+    this.#agents = Array.from({ length: scenario.agents }, (_, at) => agent(at));
   }
 
   async run(): Promise<readonly number[]> {
@@ -201,7 +217,10 @@ class Filling {
     if (unread !== undefined) {
       agent.open = agent.open.subtract(unread.used);
       chooser.setUsage(unread);
-      turns.among(unread.share?.ranks ?? 1);
+      turns.among(unread.share?.ranks ?? 1, {
+        // Where nothing is granted to anybody, nobody waits for it.
+        isGranted: this.#rule !== "rank + usage + grants" || unread.granted?.own.isEmpty === false,
+      });
       agent.unread = undefined;
     }
     if (this.#rule === "lowest, then random") {
@@ -240,22 +259,37 @@ class Filling {
     const allocated = Number(used.size - this.#published.used.size);
     const isMany = (news: number, of: number) => news >= Math.max(1, of);
     const freeThen = Number(this.#all.size - this.#published.used.size);
+    const waiting = this.#waiting();
     const isHurried =
-      isMany(allocated, freeThen / 4) || isMany(nodes - this.#published.nodes, this.#published.nodes / 10);
-    const early = this.#rule !== "lowest, then random" && isHurried && sinceMs >= publishMsMin;
+      isMany(allocated, freeThen / (this.#published.grants.size > 0 ? 2 : 4)) ||
+      isMany(nodes - this.#published.nodes, this.#published.nodes / 10) ||
+      isMany(ungranted(this.#published.grants, waiting, used), sum(waiting.map((node) => node.waiting)) / 10);
+    const soonestMs = Math.min(publishMsMax, publishMsMin + publishMsPerNode * nodes);
+    const early = this.#rule !== "lowest, then random" && isHurried && sinceMs >= soonestMs;
     if (allocated > 0 && (early || sinceMs >= publishMsMax)) {
-      this.#published = { used, nodes, atMs: this.#timeline.nowMs };
+      const grants = grantsOf(this.#all.subtract(used), this.#published.grants, waiting);
+      this.#published = { used, nodes, grants, atMs: this.#timeline.nowMs };
       const ranked = this.#agents.filter(({ seen }) => seen > 0);
-      this.#timeline.after(createMs + watchLagMs, () => this.#tell(used, ranked));
+      this.#timeline.after(createMs + watchLagMs, () => this.#tell(used, ranked, grants));
     }
     if (this.costs.length < this.#scenario.pods) this.#timeline.after(lookMs, () => this.#considerPublishing());
   }
 
-  #tell(used: IpSet, ranked: readonly Agent[] = []): void {
+  #waiting(): readonly WaitingNode[] {
+    if (this.#rule !== "rank + usage + grants") return [];
+    return this.#agents.flatMap(({ name, told }) => (told && told.waiting > 0 ? { node: name, ...told } : []));
+  }
+
+  #tell(used: IpSet, ranked: readonly Agent[] = [], grants: Grants = new Map()): void {
     const ranks = ranked.length;
+    const all = [...grants.values()].reduce((together, of) => together.union(of), none);
     for (const agent of this.#agents) {
       const rank = ranked.indexOf(agent);
-      agent.unread = { used, cooling: none, share: ranks > 1 && rank >= 0 ? { rank, ranks } : undefined };
+      const own = grants.get(agent.name) ?? none;
+      agent.unread = {
+        ...{ used, cooling: none, share: ranks > 1 && rank >= 0 ? { rank, ranks } : undefined },
+        granted: { own, others: all.subtract(own) },
+      };
     }
   }
 }
@@ -273,8 +307,12 @@ function randomSubset(set: IpSet, count: number, random: () => number): IpSet {
   return set.subtract(left);
 }
 
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
 function mean(numbers: readonly number[]): number {
-  return numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+  return sum(numbers) / numbers.length;
 }
 
 console.log(`writes per Pod (and of the worst tenth), mean of ${seeds.length} fillings\n`);

@@ -47,6 +47,13 @@ describe("Chooser", () => {
     assert.equal(text(chooser.next(0)), "exhausted");
   });
 
+  it("takes what is granted to its node first, then what is granted to nobody, and other nodes' addresses last", () => {
+    const chooser = new Chooser({ set: upTo(6), reserved: none });
+    chooser.setUsage({ used: setOf([0]), cooling: setOf([1]), granted: { own: setOf([0, 4]), others: setOf([1, 2]) } });
+    const offered = Array.from({ length: 6 }, () => text(chooser.next(0)));
+    assert.deepEqual(offered, [...[4, 3, 5, 2, 1].map((at) => `10.0.0.${at}`), "exhausted"]);
+  });
+
   it("goes on elsewhere at the first one in a large pool", () => {
     const chooser = new Chooser({ set: upTo(128), reserved: none }, { spot: 0.5 });
     chooser.meet(ipAt(0), 0);

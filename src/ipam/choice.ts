@@ -14,6 +14,8 @@ export interface UsageSnapshot {
   readonly cooling: IpSet;
   /** The rank of this node among those that draw from the pool now (0 ≤ rank < ranks), so that they begin apart. */
   readonly share?: { readonly rank: number; readonly ranks: number } | undefined;
+  /** The parts of the pool that were granted to this node, for the Pods that wait on it, and to other ones. */
+  readonly granted?: { readonly own: IpSet; readonly others: IpSet } | undefined;
 }
 
 /**
@@ -192,17 +194,23 @@ export class Chooser {
   }
 
   #rebuild(): void {
-    const { used, cooling, share } = this.#usage;
+    const { used, cooling, share, granted } = this.#usage;
     if (share !== undefined) this.#follow();
     const free = this.#allowed.subtract(used);
+    const warm = free.subtract(cooling);
+    const parts = granted === undefined ? [warm] : this.#partsOf(warm, granted);
     const tiers = [
-      { free: free.subtract(cooling), cooling: false },
+      ...parts.map((of) => ({ free: of, cooling: false })),
       { free: free.intersect(cooling), cooling: true },
     ];
     this.#tiers = tiers.flatMap((tier) => {
       const start = this.#startOf(tier.free, share) ?? tier.free.first;
       return start === undefined ? [] : [{ ...tier, start, cursor: start }];
     });
+  }
+
+  #partsOf(free: IpSet, { own, others }: NonNullable<UsageSnapshot["granted"]>): readonly IpSet[] {
+    return [free.intersect(own), free.subtract(own).subtract(others), free.intersect(others)];
   }
 
   #evidence(): Evidence {

@@ -37,6 +37,18 @@ describe("the watcher of a store", () => {
     await end();
   });
 
+  it("streams whatever there is where it is told to, by one request, and lists where the server does not stream", async () => {
+    for (const withoutStreams of [false, true]) {
+      const { api, store, clock, end } = watchedPods({ pageItems: 0 }, { withoutStreams });
+      api.apply(pods, pod("a"));
+      await store.synced(o);
+      api.apply(pods, pod("b"));
+      await clock.advance(0);
+      assert.deepEqual([store.list().length, store.breaks, api.requests.length], [2, 0, withoutStreams ? 3 : 1]);
+      await end();
+    }
+  });
+
   it("lists in pages where the server does not stream, and where a stream ends early or says nothing", async () => {
     const refusing = watchedPods({ pageItems: 2 }, { withoutStreams: true });
     for (const name of ["a", "b", "c", "d", "e"]) refusing.api.apply(pods, pod(name));

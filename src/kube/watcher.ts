@@ -17,7 +17,7 @@ interface WatcherOptions<T extends KubeObject> extends Selection {
   readonly random: () => number;
   /** Drops fields that nobody reads from each object as it is decoded, so that no whole list is in memory. */
   readonly trim?: (object: T) => T;
-  /** More objects than this are streamed. @default limits.listPageItems */
+  /** More objects than this are streamed; 0: whatever there is, which spares a request. @default limits.listPageItems */
   readonly pageItems?: number;
   readonly onChange: (change: WatchChange<T>) => void;
   /** Called for each event and page, bookmarks included, with the version reached; undefined within a list. */
@@ -72,14 +72,21 @@ class Watcher<T extends KubeObject> {
     if (state.kind === "backoff") return this.#waitUntil(state.untilMs);
     if (state.kind === "watching")
       return state.cut === true ? this.#askVersion() : this.#watchFrom(state.resourceVersion);
-    if (state.kind === "empty") return this.#fetchPage(state.by === "whole" ? undefined : pageItems);
-    if (state.by === "stream") return this.#stream();
+    if (this.#isStreaming()) return this.#stream();
+    if (state.kind === "empty") return this.#fetchPage(state.by === "whole" || pageItems === 0 ? undefined : pageItems);
     return this.#fetchPage(pageItems, state.continueToken);
   }
 
+  /** Whether everything is, or is to be, listed by a stream. */
+  #isStreaming(): boolean {
+    const state = this.#state;
+    return (
+      (state.kind === "listing" || (state.kind === "empty" && this.#options.pageItems === 0)) && state.by === "stream"
+    );
+  }
+
   #failed(error: unknown): void {
-    const isStreaming = this.#state.kind === "listing" && this.#state.by === "stream";
-    if (isStreaming && isRefused(error)) {
+    if (this.#isStreaming() && isRefused(error)) {
       this.#feed({ kind: "unstreamed" });
       return;
     }

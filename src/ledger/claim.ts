@@ -56,6 +56,11 @@ export function isHeld({ spec }: Pick<Claim, "spec">): boolean {
   return spec.purpose === "Pod" || spec.purpose === "Sticky";
 }
 
+/** True for a sticky claim that no sandbox has. */
+export function isDetached(claim: Claim): boolean {
+  return isHeld(claim) && claim.spec.node === undefined;
+}
+
 /** The reason of holds on addresses that an application's pool loses. */
 export const shrinkHoldReason = "its pool is made smaller";
 
@@ -149,7 +154,13 @@ export function claimDraft(
   ip: Ip,
   pool: Pick<PoolView, "name" | "uid" | "generation">,
   holder: Holder,
-  here: { readonly node: string; readonly bootId: string; readonly since: Date; readonly answer: string },
+  here: {
+    readonly node: string;
+    readonly bootId: string;
+    readonly since: Date;
+    readonly answer: string;
+    readonly waiting?: number;
+  },
 ): ClaimDraft {
   return {
     metadata: { name: claimName(ip), labels: claimLabels({ pool: pool.name, node: here.node }) },
@@ -163,6 +174,7 @@ export function claimDraft(
       ...attachment(holder, here),
       answer: here.answer,
       since: here.since.toISOString(),
+      ...(here.waiting ? { waiting: here.waiting } : {}),
     },
   };
 }

@@ -25,6 +25,7 @@ export {
   shrinkHoldReason,
 } from "./claim.ts";
 export { closureOf, setClosure } from "./closure.ts";
+export { type Grants, grantsOf, ungranted, type WaitingNode } from "./grants.ts";
 export { Intents } from "./intents.ts";
 export { Ledger } from "./ledger.ts";
 export { readOwner, virtualMachines } from "./owner.ts";

@@ -40,6 +40,14 @@ describe("Ledger.claim()", () => {
     assert.deepEqual(node.ledger.claimsOf("a"), [made]);
   });
 
+  it("says with each claim how many more Pods of the node wait for an address of the pool", async () => {
+    await Promise.all(["a", "b", "c"].map((pod) => claim(pod)));
+    const told = ["10.6.0.1", "10.6.0.2", "10.6.0.3"].map(
+      (name) => cluster.api.read(spiderIPAddresses, { name })?.spec.waiting,
+    );
+    assert.deepEqual(told, [2, 1, undefined]);
+  });
+
   it("gives two NICs of one Pod two addresses of the same pool", async () => {
     const names = [nameOf(await claim("a")), nameOf(await claim("a", { nic: "net1" }))];
     assert.deepEqual(names, ["10.6.0.1", "10.6.0.2"]);

@@ -7,6 +7,7 @@ import {
   claimDraft,
   claimKey,
   type Holder,
+  isDetached,
   isHeld,
   isMine,
   keptKey,
@@ -41,6 +42,8 @@ interface CreateOptions extends Signal {
   readonly open: boolean;
   /** Whether a sandbox already has the address, and only the claim was lost. */
   readonly isAgain?: boolean;
+  /** How many more Pods want an address of the pool when the create is sent. @default 0 */
+  readonly waiting?: () => number;
 }
 
 /**
@@ -340,7 +343,8 @@ export class Ledger {
     using _turn = await page.turns.enter(request.holder.pod.namespace, o);
     const choice = page.next(pool);
     if (choice.kind === "exhausted") return choice.evidence;
-    return page.tried(choice.ip, await this.#create(choice.ip, pool, request, { ...o, open: false }));
+    const how = { ...o, open: false, waiting: () => page.waiting };
+    return page.tried(choice.ip, await this.#create(choice.ip, pool, request, how));
   }
 
   /** Creates a claim; undefined if somebody else has the address. If the answer is lost, the outcome is watched. */
@@ -368,13 +372,14 @@ export class Ledger {
     ip: Ip,
     pool: PoolView,
     { holder, answer }: ClaimRequest,
-    { signal, open, isAgain = false }: CreateOptions,
+    { signal, open, isAgain = false, waiting = () => 0 }: CreateOptions,
   ): Promise<Created> {
     const { client, clock, node, bootId, intents, open: before } = this.#options;
     try {
       // New claims wait until lost ones are restored. So a restored claim must not wait for a slot that they have.
       using _slot = isAgain ? undefined : await this.#creates.enter(holder.pod.namespace, { signal });
-      const draft = claimDraft(ip, pool, holder, { node, bootId, since: clock.wall(), answer: answer(pool, ip) });
+      const here = { node, bootId, since: clock.wall(), answer: answer(pool, ip), waiting: waiting() };
+      const draft = claimDraft(ip, pool, holder, here);
       intents.write(key, claimName(ip));
       return await createClaim(draft, holder, { client, clock, signal, open, before: isAgain ? undefined : before });
     } catch (error) {
@@ -434,11 +439,6 @@ export class Ledger {
     this.#neverMade(key, tryParseClaimName(name));
     return true;
   }
-}
-
-/** True for a sticky claim that no sandbox has. */
-function isDetached(claim: Claim): boolean {
-  return isHeld(claim) && claim.spec.node === undefined;
 }
 
 function pending(key: string, name: string): SpiderError {

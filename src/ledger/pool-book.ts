@@ -137,6 +137,11 @@ export class Page {
     return this.#aside;
   }
 
+  /** How many Pods want an address of the pool for which no create is under way: what the leader is told with each claim. */
+  get waiting(): number {
+    return Math.max(0, this.#users - this.turns.inside);
+  }
+
   /** The chooser, with the newest usage. */
   get chooser(): Chooser {
     const published = this.#unread;
@@ -256,6 +261,8 @@ export class Page {
       log,
       resource: spiderPoolUsages,
       fieldSelector: `metadata.name=${name}`,
+      // There is one object at most.
+      pageItems: 0,
     });
     const stop = new AbortController();
     store.changed((_key, usage) => {
@@ -295,7 +302,7 @@ export class Page {
   #know(usage: UsageSnapshot): void {
     this.#usage = usage;
     this.#chooser.setUsage(usage);
-    this.turns.among(usage.share?.ranks ?? 1);
+    this.turns.among(usage.share?.ranks ?? 1, { isGranted: usage.granted?.own.isEmpty === false });
   }
 
   /** Waits for `wanted`, but at most `ms`. False if that was too short. */

@@ -1,4 +1,4 @@
-import type { SpiderPoolUsage } from "#api";
+import type { SpiderPoolUsage, SpiderPoolUsageSpec } from "#api";
 import { type Family, parseIpSet } from "#ip";
 import type { SetAside, UsageSnapshot } from "#ipam";
 
@@ -10,6 +10,7 @@ export function snapshotOf({ spec }: SpiderPoolUsage, family: Family, node: stri
     used: parseIpSet(spec.used ?? [], family),
     cooling: parseIpSet(spec.cooling ?? [], family),
     share: rank >= 0 && ranks > 1 ? { rank, ranks } : undefined,
+    granted: grantedOf(spec, family, node),
   };
 }
 
@@ -17,4 +18,10 @@ export function snapshotOf({ spec }: SpiderPoolUsage, family: Family, node: stri
 export function setAsideIn({ spec }: SpiderPoolUsage): SetAside {
   const { quarantined = 0, quarantinedUntil, held = 0 } = spec;
   return { quarantined, quarantinedUntil, held };
+}
+
+function grantedOf({ granted, grants = [] }: SpiderPoolUsageSpec, family: Family, node: string) {
+  if (granted === undefined) return undefined;
+  const own = parseIpSet(grants.find((grant) => grant.node === node)?.ips ?? [], family);
+  return { own, others: parseIpSet(granted, family).subtract(own) };
 }

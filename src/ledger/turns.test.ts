@@ -20,8 +20,9 @@ async function atOnce(turns: Turns): Promise<number> {
 }
 
 describe("turns of creates in one pool", () => {
-  it("allow one create in flight at first, and eight after eight successes", async () => {
+  it("allow one create in flight at first, and eight after eight successes with addresses of its own", async () => {
     const turns = new Turns();
+    turns.among(1, { isGranted: true });
     const counts = [];
     for (let made = 0; made < 9; made++) {
       counts.push(await atOnce(turns));
@@ -30,9 +31,15 @@ describe("turns of creates in one pool", () => {
     assert.deepEqual(counts, [1, 2, 3, 4, 5, 6, 7, 8, 8]);
   });
 
+  it("allow more slowly where no addresses are granted to the node yet", async () => {
+    const turns = new Turns();
+    for (let made = 0; made < 4; made++) turns.made();
+    assert.equal(await atOnce(turns), 2);
+  });
+
   it("allow one again after a collision, and then grow slowly", async () => {
     const turns = new Turns();
-    for (let made = 0; made < 8; made++) turns.made();
+    for (let made = 0; made < 28; made++) turns.made();
     turns.met();
     assert.equal(await atOnce(turns), 1);
     for (let made = 0; made < 4; made++) turns.made();
@@ -50,6 +57,7 @@ describe("turns of creates in one pool", () => {
     for (let made = 0; made < 2; made++) turns.made();
     assert.equal(await atOnce(turns), 2);
     turns.rested();
+    turns.among(1, { isGranted: true });
     turns.made();
     turns.made();
     assert.equal(await atOnce(turns), 4);

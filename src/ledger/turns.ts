@@ -16,6 +16,12 @@ export class Turns {
   #isAlone = true;
   /** How many nodes have addresses of the pool. */
   #nodes = 1;
+  #isGranted = false;
+
+  /** How many have their turn. */
+  get inside(): number {
+    return this.#queue.depth.inside;
+  }
 
   /** Resolves when it is the turn of one of the namespace's Pods; dispose it when its create is answered. */
   enter(namespace: string, o: Signal): Promise<Disposable> {
@@ -25,7 +31,7 @@ export class Turns {
   /** To be called when a create has made a claim. */
   made(): void {
     const { slots: most } = createsAtOnce;
-    this.#resize(Math.min(most, this.#slots + (this.#isAlone ? 1 : 1 / Math.max(successesMin, this.#nodes))));
+    this.#resize(Math.min(most, this.#slots + this.#step));
     if (this.#slots === most) this.#isAlone = true;
   }
 
@@ -35,14 +41,22 @@ export class Turns {
     this.#resize(1);
   }
 
-  /** Says how many nodes have addresses of the pool. */
-  among(nodes: number): void {
+  /** Says how many nodes have addresses of the pool, and whether free ones are granted to this node. */
+  among(nodes: number, { isGranted = false }: { readonly isGranted?: boolean } = {}): void {
     this.#nodes = nodes;
+    this.#isGranted = isGranted;
   }
 
   /** To be called when nothing was allocated for a while: the collisions are probably over. */
   rested(): void {
     this.#isAlone = true;
+  }
+
+  /** How many more creates in flight each success allows. */
+  get #step(): number {
+    if (!this.#isAlone) return 1 / Math.max(successesMin, this.#nodes);
+    // Until the leader has told this node's part, its guesses may lie in another one's.
+    return this.#isGranted ? 1 : 1 / successesMin;
   }
 
   #resize(slots: number): void {

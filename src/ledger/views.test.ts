@@ -1,21 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type Family, formatIp, type Ip, IpSet, ipFromValue, parseIpSet } from "#ip";
+import { type Family, formatIp, formatIpSet, type Ip, IpSet, ipFromValue, parseIpSet } from "#ip";
 import type { Claim } from "./claim.ts";
+import type { Grants } from "./grants.ts";
+import { snapshotOf } from "./snapshot.ts";
 import { poolStatus, poolUsage, setAsideOf } from "./views.ts";
 
+const metadata = { name: "p", uid: "u", resourceVersion: "1" };
 const pool = { name: "p", uid: "u", generation: 1 };
 const setOf = (family: Family, values: readonly number[]) =>
   IpSet.ofIps(
     family,
     values.map((value): Ip => ipFromValue(family, BigInt(value))),
   );
-const usageOf = (set: IpSet, used: IpSet, reserved: IpSet) =>
+const usageOf = (set: IpSet, used: IpSet, reserved: IpSet, grants: Grants = new Map()) =>
   poolUsage(
     { ...pool, set },
     { used, nodes: [], aside: [] },
-    { reserved, cooling: IpSet.empty(4), epoch: 1, now: new Date("2026-01-01T00:00:00Z") },
+    { reserved, cooling: IpSet.empty(4), grants, epoch: 1, now: new Date("2026-01-01T00:00:00Z") },
   );
 
 function claim(value: number, spec: object): Claim {
@@ -68,6 +71,20 @@ describe("poolUsage()", () => {
         assert.ok(parseIpSet(usage.used ?? [], 4).equals(used));
       }),
     );
+  });
+
+  it("tells each node what is granted to it, and what to the others", () => {
+    const grants = new Map([
+      ["n1", parseIpSet(["10.6.0.1-10.6.0.2", "10.6.0.7"], 4)],
+      ["n2", parseIpSet(["10.6.0.3-10.6.0.4"], 4)],
+    ]);
+    const spec = usageOf(parseIpSet(["10.6.0.0-10.6.0.9"], 4), IpSet.empty(4), IpSet.empty(4), grants);
+    const grantedTo = (node: string) => {
+      const { own, others } = snapshotOf({ metadata, spec }, 4, node).granted ?? assert.fail("nothing is granted");
+      return [formatIpSet(own), formatIpSet(others)];
+    };
+    assert.deepEqual(grantedTo("n1"), [["10.6.0.1-10.6.0.2", "10.6.0.7"], ["10.6.0.3-10.6.0.4"]]);
+    assert.deepEqual(grantedTo("n3"), [[], ["10.6.0.1-10.6.0.4", "10.6.0.7"]]);
   });
 
   it("of a set in too many pieces lists the largest ones, within 256 KB, and still counts exactly", () => {

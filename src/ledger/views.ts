@@ -1,7 +1,8 @@
 import { labelValue, type SpiderIPPoolStatus, type SpiderPoolUsageSpec } from "#api";
-import { clampCount, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
+import { clampCount, type Family, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
 import type { PoolView, SetAside } from "#ipam";
 import { type Claim, isHeld } from "./claim.ts";
+import type { Grants } from "./grants.ts";
 import { endpointOf } from "./sticky.ts";
 
 /** How many records a pool's status lists by default. The counts are exact even if there are more. */
@@ -13,6 +14,8 @@ const usageRangesMax = 8_192;
 /** The size of one list, in bytes. Every agent that draws from the pool reads all of it. */
 const usageBytesMax = 256 * 1_024;
 const usageNodesMax = 5_000;
+/** How many ranges are granted to a node at most. */
+const grantRangesMax = 64;
 
 /** Who uses which addresses of one pool. What counts is the claim's address, not the pool that it names. */
 export interface PoolUse {
@@ -110,9 +113,16 @@ export function poolUsage(
   {
     reserved,
     cooling,
+    grants,
     epoch,
     now,
-  }: { readonly reserved: IpSet; readonly cooling: IpSet; readonly epoch: number; readonly now: Date },
+  }: {
+    readonly reserved: IpSet;
+    readonly cooling: IpSet;
+    readonly grants: Grants;
+    readonly epoch: number;
+    readonly now: Date;
+  },
 ): SpiderPoolUsageSpec {
   const allowed = pool.set.subtract(reserved);
   const free = allowed.subtract(used).size;
@@ -129,6 +139,7 @@ export function poolUsage(
     ...(quarantinedUntil !== undefined && { quarantinedUntil }),
     ...(held > 0 && { held }),
     nodes: nodes.slice(0, usageNodesMax),
+    ...(grants.size === 0 ? {} : grantsIn(grants, used.family)),
     epoch,
     publishedAt: now.toISOString(),
   };
@@ -149,6 +160,19 @@ export function setAsideOf(claims: Iterable<Claim>, allowed: IpSet): SetAside {
     }
   }
   return { quarantined, quarantinedUntil, held };
+}
+
+/** All grants together are one list for those who stay away from them: it is short, because grants lie side by side. */
+function grantsIn(grants: Grants, family: Family): Pick<SpiderPoolUsageSpec, "granted" | "grants"> {
+  const listed = [...grants].slice(0, usageNodesMax);
+  const all = IpSet.of(
+    family,
+    listed.flatMap(([, ips]) => ips.ranges),
+  );
+  return {
+    granted: boundedRanges(all),
+    grants: listed.map(([node, ips]) => ({ node, ips: formatIpSet(ips).slice(0, grantRangesMax) })),
+  };
 }
 
 /** The ranges of a set in ascending order. If there are too many, the largest, because these prevent the most collisions. */

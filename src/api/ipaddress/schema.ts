@@ -45,6 +45,12 @@ export const ipAddressSpec = Type.Object(
     nextContainerID: short("Sandbox of the second holder.", 128),
     answer: short("JSON: what the Pod was told besides the address.", 8192),
     since: Type.Optional(time("When the claim was made.")),
+    waiting: Type.Optional(
+      integer("How many more addresses of the pool its node wanted when the claim was made: a hint for the leader.", {
+        minimum: 1,
+        maximum: 1_000_000,
+      }),
+    ),
     unclean: Type.Optional(flag("The last holder was not seen to end: probe before use.")),
     until: Type.Optional(time("When a Hold or Quarantine ends.")),
     reason: short("Why a Hold or Quarantine was made.", 256),

@@ -31,6 +31,22 @@ export const poolUsageSpec = Type.Object({
       maxItems: usageNodesMax,
     }),
   ),
+  granted: ranges("Free addresses that are granted to nodes: the others try them last."),
+  grants: Type.Optional(
+    Type.Array(
+      Type.Object({
+        node: text("The node.", { maxLength: 253 }),
+        ips: Type.Array(Type.String({ maxLength: 79 }), {
+          description: "Ascending ranges.",
+          maxItems: usageRangesMax,
+        }),
+      }),
+      {
+        description: "What is granted to which node, on which Pods wait: it tries these first.",
+        maxItems: usageNodesMax,
+      },
+    ),
+  ),
   epoch: Type.Integer({ format: "int64", description: "The leader's term: a former leader's figures are older." }),
   publishedAt: time("When the figures were right."),
 });

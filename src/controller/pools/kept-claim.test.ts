@@ -20,8 +20,8 @@ describe("trimClaim()", () => {
         containerID: _container,
         since: _since,
         ...spec
-      } = claim(name, { owner: "apps/v1/StatefulSet/team/web" }).spec;
-      const kept = trimClaim(claim(name, { owner: "apps/v1/StatefulSet/team/web" }));
+      } = claim(name, { owner: "apps/v1/StatefulSet/team/web", waiting: 3 }).spec;
+      const kept = trimClaim(claim(name, { owner: "apps/v1/StatefulSet/team/web", waiting: 3 }));
       assert.ok(kept instanceof KeptClaim);
       assert.deepEqual(kept.spec, spec);
       const { uid, resourceVersion } = kept.metadata;

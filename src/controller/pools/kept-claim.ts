@@ -18,11 +18,12 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
   readonly #podUid: string;
   readonly #nic: string;
   readonly #owner: string | undefined;
+  readonly #waiting: number | undefined;
 
   /** `object` must have purpose Pod and the address that its name says. */
   constructor({ metadata, spec }: SpiderIPAddress) {
     super(metadata);
-    const { node = "", podNamespace = "", podName = "", podUID = "", nic = "", owner } = spec;
+    const { node = "", podNamespace = "", podName = "", podUID = "", nic = "", owner, waiting } = spec;
     this.#pool = once(spec.pool);
     this.#poolUid = once(spec.poolUID);
     this.#poolGeneration = spec.poolGeneration;
@@ -32,6 +33,7 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
     this.#podUid = packUid(podUID);
     this.#nic = once(nic);
     this.#owner = owner && once(owner);
+    this.#waiting = waiting;
   }
 
   get ip(): Ip {
@@ -40,6 +42,7 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
 
   get spec(): SpiderIPAddressSpec {
     const owner = this.#owner;
+    const waiting = this.#waiting;
     return {
       format: 1,
       address: addressOf(this.name),
@@ -53,6 +56,7 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
       podUID: unpackUid(this.#podUid),
       nic: this.#nic,
       ...(owner !== undefined && { owner }),
+      ...(waiting !== undefined && { waiting }),
     };
   }
 }

@@ -10,12 +10,16 @@ import type { Signal } from "#base";
 import type { Family, IpSet } from "#ip";
 import { formatShortage } from "#ipam";
 import { apiVersionOf, type ControllerOptions, fromStore, hasReason, type Store } from "#kube";
-import { poolUsage, setAsideOf } from "#ledger";
+import { type Grants, grantsOf, poolUsage, setAsideOf, ungranted, type WaitingNode } from "#ledger";
 import type { Deps } from "../deps.ts";
 import type { PoolMembers, PoolUses } from "./uses.ts";
 
-/** The interval between publications while many of a pool's free addresses go, or many nodes begin to draw from it, … */
+/**
+ * The interval between publications while many of a pool's free addresses go, many nodes begin to draw from it, or Pods wait on
+ * nodes without a grant, and longer for each node, because each publication is told to every node that draws, …
+ */
 const hurriedMs = 25;
+const hurriedMsPerNode = 1;
 /** … and otherwise, as long as anything changes. */
 const calmMs = 1_000;
 /**
@@ -23,10 +27,15 @@ const calmMs = 1_000;
  * (bench/choice-simulation.ts), for a third of the writes, of which each is told to every node that draws.
  */
 const manyOfFree = 1 / 4;
+/** Nodes that claim what is granted to them do not meet. */
+const manyOfGranted = 1 / 2;
 const manyOfNodes = 1 / 10;
+/** Of the Pods that wait, so many without a granted address. */
+const manyOfWaiting = 1 / 10;
 
 interface Published {
   readonly object: SpiderPoolUsage;
+  readonly grants: Grants;
   readonly atMs: number;
   /** The members' count of allocations at that time. */
   readonly allocations: number;
@@ -88,13 +97,18 @@ class Publisher {
     const { epoch, usages, reserved } = this.#options;
     const nowMs = clock.monotonicMs();
     const last = this.#published.get(name);
-    const waitMs = last === undefined ? 0 : last.atMs + gapMs(last, members) - nowMs;
-    if (waitMs > 0) return { afterMs: waitMs };
+    const waiting = members.waiting(nowMs);
+    const dueMs = last === undefined ? nowMs : dueMsOf(last, members, { waiting, nowMs });
+    if (dueMs > nowMs) return { afterMs: dueMs - nowMs };
     const { allocations } = members;
     const cooling = members.cooling(nowMs);
-    const spec = poolUsage(members.view, members, {
-      reserved: reserved(members.view.family),
+    const { view, used } = members;
+    const free = view.set.subtract(used).subtract(reserved(view.family)).subtract(cooling.set);
+    const grants = grantsOf(free, last?.grants ?? new Map(), waiting);
+    const spec = poolUsage(view, members, {
+      reserved: reserved(view.family),
       cooling: cooling.set,
+      grants,
       epoch,
       now: clock.wall(),
     });
@@ -103,7 +117,7 @@ class Publisher {
       if (spec.free === 0 && last?.object.spec.free !== 0 && !members.view.set.isEmpty) {
         this.#tellUsedUp(members, reserved(members.view.family));
       }
-      this.#published.set(name, { object, atMs: nowMs, allocations });
+      this.#published.set(name, { object, grants, atMs: nowMs, allocations });
     }
     return cooling.nextMs === undefined ? {} : { afterMs: cooling.nextMs - nowMs };
   }
@@ -141,14 +155,27 @@ class Publisher {
   }
 }
 
-function gapMs({ object, allocations }: Published, members: PoolMembers): number {
+/** When the next publication is due, or may be. */
+function dueMsOf(
+  { object, atMs, allocations, grants }: Published,
+  members: PoolMembers,
+  { waiting, nowMs }: { readonly waiting: readonly WaitingNode[]; readonly nowMs: number },
+): number {
+  const soonestMs = atMs + Math.min(calmMs, hurriedMs + hurriedMsPerNode * members.nodeCount);
+  // Each claim asks, so what takes longer to find out comes last.
+  if (nowMs < soonestMs) return soonestMs;
   const { free, nodes = [] } = object.spec;
   const isMany = (news: number, of: number) => news >= Math.max(1, of);
   // Nodes without ranks that start at the same time try the same addresses.
   const isHurried =
-    isMany(members.allocations - allocations, free * manyOfFree) ||
-    isMany(members.nodes.length - nodes.length, nodes.length * manyOfNodes);
-  return isHurried ? hurriedMs : calmMs;
+    isMany(members.allocations - allocations, free * (grants.size > 0 ? manyOfGranted : manyOfFree)) ||
+    isMany(members.nodeCount - nodes.length, nodes.length * manyOfNodes) ||
+    isMany(ungranted(grants, waiting, members.used), sumOf(waiting) * manyOfWaiting);
+  return isHurried ? soonestMs : atMs + calmMs;
+}
+
+function sumOf(nodes: readonly WaitingNode[]): number {
+  return nodes.reduce((sum, { waiting }) => sum + waiting, 0);
 }
 
 function isSame(a: SpiderPoolUsageSpec, b: SpiderPoolUsageSpec): boolean {

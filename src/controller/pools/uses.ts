@@ -1,13 +1,16 @@
 import type { SpiderIPAddress, SpiderIPPool } from "#api";
-import { type Clock, SpiderError } from "#base";
+import { type Clock, never, SpiderError } from "#base";
 import { type Ip, IpSet } from "#ip";
 import { type PoolView, poolView } from "#ipam";
 import type { Source, Store } from "#kube";
-import type { Claim, PoolUse } from "#ledger";
+import type { Claim, PoolUse, WaitingNode } from "#ledger";
 import { keptClaimOf } from "./kept-claim.ts";
 
 /** How many addresses of one pool cool at once; beyond that, the oldest are forgotten. */
 const coolingMax = 8_192;
+
+/** A node that has claimed nothing for so long is no longer taken to have Pods that wait, whatever it said then. */
+const waitingMsMax = 5_000;
 
 /** One pool and who has its addresses, as the watches show it. */
 export class PoolMembers implements PoolUse {
@@ -22,6 +25,8 @@ export class PoolMembers implements PoolUse {
   readonly #nodes = new Map<string, number>();
   /** Claims that no Pod has: there are few, and they need not be looked for among the others. */
   readonly #aside = new Map<string, Claim>();
+  /** What the newest claim of each node said of Pods that wait there, oldest first. */
+  readonly #waiting = new Map<string, { readonly waiting: number; readonly last: Ip; readonly atMs: number }>();
   /** Released addresses, in the order of their release. */
   readonly #cooling = new Map<string, { readonly ip: Ip; readonly sinceMs: number }>();
   readonly #coolDownMs: number;
@@ -55,6 +60,10 @@ export class PoolMembers implements PoolUse {
     return this.#claims.size === 0;
   }
 
+  get nodeCount(): number {
+    return this.#nodes.size;
+  }
+
   get nodes(): readonly string[] {
     return [...this.#nodes.keys()].sort();
   }
@@ -72,6 +81,23 @@ export class PoolMembers implements PoolUse {
     const [first] = this.#cooling.values();
     const ips = [...this.#cooling.values()].map(({ ip }) => ip).filter((ip) => this.view.set.contains(ip));
     return { set: IpSet.ofIps(this.view.family, ips), nextMs: first && first.sinceMs + coolDownMs };
+  }
+
+  /** Takes note of a claim that was just made. */
+  note({ ip, spec: { node, waiting = 0 } }: Claim, nowMs: number): void {
+    if (node === undefined) return;
+    this.allocations += 1;
+    this.#waiting.delete(node);
+    if (waiting > 0) this.#waiting.set(node, { waiting, last: ip, atMs: nowMs });
+  }
+
+  /** The nodes on which Pods wait for addresses of the pool. */
+  waiting(nowMs: number): readonly WaitingNode[] {
+    for (const [node, { atMs }] of this.#waiting) {
+      if (nowMs - atMs < waitingMsMax) break;
+      this.#waiting.delete(node);
+    }
+    return [...this.#waiting].map(([node, { waiting, last }]) => ({ node, waiting, last }));
   }
 
   put(claim: Claim): void {
@@ -134,6 +160,8 @@ export class PoolUses {
   readonly #byUid = new Map<string, PoolMembers>();
   readonly #strays = new Map<string, Claim>();
   readonly #listeners = new Set<(pool: string) => void>();
+  /** Whether the first list of claims is over: what it told was not made just now. */
+  #isFollowing = false;
 
   /** Follows the stores from now on; pass them before they run. `coolDownMs`: for pools that do not say. */
   constructor(
@@ -146,6 +174,9 @@ export class PoolUses {
     this.#coolDownMs = coolDownMs;
     pools.changed((name, now) => (now === undefined ? this.#removePool(name) : this.#putPool(now)));
     claims.changed((_name, now, before) => this.#followClaim(now, before));
+    void claims.synced({ signal: never }).then(() => {
+      this.#isFollowing = true;
+    });
   }
 
   /** The members of a pool; undefined if there is no such pool or it cannot be decoded. */
@@ -204,7 +235,7 @@ export class PoolUses {
     if (claim !== undefined) {
       this.#assign(claim);
       const own = this.#byUid.get(claim.spec.poolUID);
-      if (own !== undefined && before === undefined) own.allocations += 1;
+      if (before === undefined && this.#isFollowing) own?.note(claim, this.#clock.monotonicMs());
       return;
     }
     const gone = before && keptClaimOf(before);

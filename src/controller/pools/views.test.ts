@@ -293,6 +293,37 @@ describe("SpiderPoolUsage", () => {
     assert.deepEqual(usage()?.used, ["172.18.32.0-172.18.32.2"]);
   });
 
+  it("grants addresses at once to nodes on which Pods wait, until they wait no more or the node is silent", async () => {
+    const { cluster, pool, usage } = await quietCluster();
+    await using _cluster = cluster;
+    const grants = () => usage()?.grants?.map(({ node, ips }) => [node, ...ips]);
+    cluster.claim("172.18.30.131", pool, "n1", { waiting: 2 });
+    await cluster.settle();
+    cluster.claim("172.18.30.136", pool, "n2", { waiting: 1 });
+    await cluster.pass(40);
+    assert.deepEqual(grants(), [
+      ["n1", "172.18.30.132-172.18.30.133"],
+      ["n2", "172.18.30.137"],
+    ]);
+    assert.deepEqual(usage()?.granted, ["172.18.30.132-172.18.30.133", "172.18.30.137"]);
+    cluster.claim("172.18.30.137", pool, "n2");
+    await cluster.pass(1_000);
+    assert.deepEqual(grants(), [["n1", "172.18.30.132-172.18.30.133"]]);
+    await cluster.pass(5_000);
+    cluster.claim("172.18.30.140", pool, "n2");
+    await cluster.pass(1_000);
+    assert.equal(grants(), undefined);
+  });
+
+  it("grants nothing for what claims said that were made before the controller began to watch", async () => {
+    await using cluster = new TestCluster();
+    cluster.claim("172.18.30.131", cluster.pool("p"), "n1", { waiting: 2 });
+    await cluster.start();
+    await cluster.pass(3_000);
+    const { used, granted } = cluster.api.read(spiderPoolUsages, { name: "p" })?.spec ?? assert.fail("no usage");
+    assert.deepEqual([used, granted], [["172.18.30.131"], undefined]);
+  });
+
   it("lists what is taken, how many are free, and the nodes", async () => {
     const { cluster, pool, usage } = await quietCluster();
     await using _cluster = cluster;
