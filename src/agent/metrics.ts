@@ -129,6 +129,7 @@ const classes: ReadonlyMap<string, ErrorClass> = new Map([
   ["NETWORK_INVALID", "wrong_input"],
   ["NETWORK_ANNOTATION", "wrong_input"],
   ["INTERFACE_TAKEN", "wrong_input"],
+  ["DEFAULT_ROUTE_NIC", "wrong_input"],
   ["PLUGIN_NOT_FOUND", "wrong_input"],
 ]);
 

@@ -193,6 +193,29 @@ describe("spiderpoolctl explain", () => {
     );
   });
 
+  it("says where the name of a default NIC is to be corrected that the Pod does not have", async () => {
+    cluster.network("beside", '{"cniVersion":"0.3.1","type":"ovs"}');
+    const pod = { ...ippool({ ipv4: ["a"] }), [annotations.networks]: "kube-system/beside" };
+    const { uid } = cluster.pod("web", pod).metadata;
+    const commandAfter = async (field: string) => {
+      cluster.api.apply(events, {
+        metadata: { namespace: "default", name: "e", annotations: { [annotations.errorCode]: "DEFAULT_ROUTE_NIC" } },
+        involvedObject: { kind: "Pod", namespace: "default", name: "web", uid },
+        type: "Warning",
+        reason: "NetworkFailed",
+        lastTimestamp: new Date().toISOString(),
+        message: `x: error adding container to network "kube-system/beside": podDefaultRouteNIC names. field ${field}, found net7`,
+        source: { component: "spiderpool-agent" },
+      });
+      return /^ {6}(.*)|: (kubectl edit .*)$/m
+        .exec((await cluster.explain("pod", "web")).out)
+        ?.slice(1)
+        .find(Boolean);
+    };
+    assert.equal(await commandAfter("the SpiderCoordinator's spec"), "kubectl edit spidercoordinators");
+    assert.match((await commandAfter("the network's coordinator")) ?? "", /^kubectl edit \S+ beside -n kube-system$/);
+  });
+
   it("names the node that is away, and the scheduler's reason, where nothing else is wrong", async () => {
     const conditions = [
       { type: "Ready", status: "Unknown", reason: "NodeStatusUnknown", message: "Kubelet stopped posting" },

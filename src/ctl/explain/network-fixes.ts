@@ -41,6 +41,10 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
       return [readableNetworks(facts, sentence)];
     case "INTERFACE_TAKEN":
       return [unnamedInterfaces(facts)];
+    case "DEFAULT_ROUTE_NIC":
+      return sentence.includes("SpiderCoordinator's spec")
+        ? [{ text: "correct the SpiderCoordinator", command: "kubectl edit spidercoordinators" }]
+        : editFix(facts, sentence);
     case "COORDINATOR_NOT_SYNCED":
       return [coordinatorFix(sentence)].flatMap((fix) => fix ?? []);
     default:

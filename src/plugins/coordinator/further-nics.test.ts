@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { SpiderError } from "#base";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { coordinatorNode } from "./testing/node.ts";
 
@@ -92,17 +93,19 @@ if (isolated(import.meta.url)) {
     });
 
     it("refuses a wanted NIC that the Pod never has, of the network or the cluster, where there is one to choose", async () => {
-      for (const one of [
-        pod(["10.6.0.43/16"], { podDefaultRouteNic: "net2" }),
-        pod(["10.6.0.44/16"], {}, { podDefaultRouteNIC: "net2" }),
-      ]) {
-        await assert.rejects(async () => one.verify("net1", ["eth0", "net1"]), {
-          details: {
-            field: "podDefaultRouteNIC",
-            value: "net2",
-            allowed: "an interface of the Pod's networks: eth0, net1",
+      for (const [one, field] of [
+        [pod(["10.6.0.43/16"], { podDefaultRouteNic: "net2" }), /network's coordinator/],
+        [pod(["10.6.0.44/16"], {}, { podDefaultRouteNIC: "net2" }), /SpiderCoordinator's spec/],
+      ] as const) {
+        await assert.rejects(
+          async () => one.verify("net1", ["eth0", "net1"]),
+          (error) => {
+            assert.ok(error instanceof SpiderError && error.code === "DEFAULT_ROUTE_NIC");
+            assert.match(String(error.details["field"]), field);
+            assert.deepEqual([error.details["found"], error.details["allowed"]], ["net2", "eth0, net1"]);
+            return true;
           },
-        });
+        );
         await one.verify("net1", ["eth0", "net1", "net2"]);
         await one.verify("eth0", ["eth0"]);
       }

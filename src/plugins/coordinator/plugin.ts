@@ -2,7 +2,6 @@ import type { Signal, Steps, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, supportedVersions } from "#cni";
 import { hostPrefix, samePrefix } from "#ip";
 import { announce, type Netns, readNetnsId, type VethPair } from "#linux";
-import { invalid } from "../decode.ts";
 import { openPod, podOf } from "../open-pod.ts";
 import { type PairSpec, removePairs, type Together } from "../pairs.ts";
 import type { Plugin } from "../plugin.ts";
@@ -62,7 +61,21 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     if (attachment.ifName === c.firstNic) return;
     const { mode, tunePodRoutes, podDefaultRouteNic: wanted } = await this.#settings(c, attachment, options);
     if (mode === "disabled" || !tunePodRoutes || wanted === undefined || interfaces.includes(wanted)) return;
-    throw invalid("podDefaultRouteNIC", wanted, `an interface of the Pod's networks: ${interfaces.join(", ")}`);
+    const field =
+      c.fields.podDefaultRouteNic === undefined ? "the SpiderCoordinator's spec" : "the network's coordinator";
+    throw new CniError(
+      cniCodes.invalidConfig,
+      "podDefaultRouteNIC names an interface that none of the Pod's networks has",
+      {
+        code: "DEFAULT_ROUTE_NIC",
+        details: {
+          field,
+          found: wanted,
+          allowed: interfaces.join(", "),
+          fix: "name one of these there; a name that only some Pods have belongs in their annotation",
+        },
+      },
+    );
   }
 
   /** The pair to the node, which only a Pod needs whose first interface bypasses the node. */
