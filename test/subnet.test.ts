@@ -102,10 +102,48 @@ describe("an application with a subnet", { timeout: 240_000 }, () => {
     assert.deepEqual(stage.failures, []);
   });
 
+  it("Job finished with success/failure: has a pool for its Pods, and their addresses are free while it is kept", async () => {
+    const job = (name: string, command: string, spec: object) =>
+      JSON.stringify({
+        apiVersion: "batch/v1",
+        kind: "Job",
+        metadata: { name },
+        spec: {
+          ...spec,
+          template: {
+            metadata: {
+              annotations: {
+                "v1.multus-cni.io/default-network": "kube-system/ovs-conf",
+                "ipam.spidernet.io/subnet": '{"ipv4":["subnet-test"]}',
+                "ipam.spidernet.io/ippool-ip-number": "+0",
+              },
+            },
+            spec: {
+              restartPolicy: "Never",
+              containers: [{ name: "once", image: "busybox", command: ["sh", "-c", command] }],
+            },
+          },
+        },
+      });
+    await stage.input(job("good", "exit 0", { completions: 2, parallelism: 2 }), "apply", "-f", "-");
+    await stage.input(job("bad", "exit 1", { backoffLimit: 0 }), "apply", "-f", "-");
+    await stage.kubectl("wait", "job/good", "--for=condition=complete", "--timeout=120s");
+    await stage.kubectl("wait", "job/bad", "--for=condition=failed", "--timeout=120s");
+    assert.equal((await subnet()).status["allocatedIPCount"], 7);
+    await eventually(async () => {
+      const claims = await json<{ items: { spec: { podName: string } }[] }>("get", "spideripaddresses");
+      const held = claims.items.map(({ spec }) => spec.podName).filter((pod) => /^(good|bad)-/.test(pod));
+      assert.deepEqual(held, []);
+    });
+    const finished = await json<{ items: { status: { phase: string } }[] }>("get", "pods", "-l", "job-name");
+    assert.deepEqual(finished.items.map(({ status }) => status.phase).sort(), ["Failed", "Succeeded", "Succeeded"]);
+    assert.deepEqual(stage.failures, []);
+  });
+
   it("goes with its pool", async () => {
     await stage.kubectl("delete", "-f", `${examples}/subnet/app.yaml`, "--wait=false");
     await eventually(async () => {
-      const [pool] = (await pools()).filter(({ metadata }) => metadata.name.startsWith("auto4"));
+      const [pool] = (await pools()).filter(({ metadata }) => metadata.name.startsWith("auto4-subnet-app-"));
       assert.notEqual((pool?.metadata as { deletionTimestamp?: string } | undefined)?.deletionTimestamp, undefined);
     });
   });
@@ -116,6 +154,6 @@ describe("an application with a subnet", { timeout: 240_000 }, () => {
       const manual = (await pools()).find(({ metadata }) => metadata.name === "manual");
       assert.notEqual((manual?.metadata as { deletionTimestamp?: string } | undefined)?.deletionTimestamp, undefined);
     });
-    assert.equal((await subnet()).status["allocatedIPCount"], 4);
+    assert.equal((await subnet()).status["allocatedIPCount"], 7);
   });
 });
