@@ -55,6 +55,7 @@ export type { Submitted } from "./submitted.ts";
 export {
   type ApplicationName,
   applicationKey,
+  formatControlledIPPools,
   parseApplicationKey,
   parseControlledIPPools,
 } from "./subnet/controlled.ts";

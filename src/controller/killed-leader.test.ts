@@ -29,14 +29,15 @@ import {
   customResourceDefinitions,
   deployments,
   leases,
+  mutatingWebhooks,
   nodes,
   pods,
   secrets,
   statefulSets,
   type Transport,
+  validatingWebhooks,
 } from "#kube";
 import { until } from "../base/testing/until.ts";
-import { mutatingWebhooks, validatingWebhooks } from "./certificates/webhooks.ts";
 import type { ControllerProgramOptions } from "./options.ts";
 import { options, TestCluster } from "./testing/cluster.ts";
 

@@ -19,10 +19,12 @@ import {
   keyOf,
   leases,
   metadataOf,
+  mutatingWebhooks,
   nodes,
   type ObjectRef,
   pods,
   type Resource,
+  validatingWebhooks,
 } from "#kube";
 import type { Deps } from "./deps.ts";
 import { leaveNodes } from "./nodes.ts";
@@ -31,11 +33,7 @@ import { unlessGone, untilItWorks } from "./retry.ts";
 
 type CleanOptions = Extract<InitOptions, { readonly command: "clean" }>;
 
-const admission = { group: "admissionregistration.k8s.io", version: "v1", namespaced: false } as const;
-const webhookKinds: readonly Resource<KubeObject>[] = [
-  { ...admission, plural: "validatingwebhookconfigurations", kind: "ValidatingWebhookConfiguration" },
-  { ...admission, plural: "mutatingwebhookconfigurations", kind: "MutatingWebhookConfiguration" },
-];
+const webhookKinds: readonly Resource<KubeObject>[] = [validatingWebhooks, mutatingWebhooks];
 
 /** The label of everything that the release made: its name. */
 const instance = "app.kubernetes.io/instance";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { isTakeOver, spiderIPAddresses, spiderIPPools, takeOverToken } from "#api";
 import type { Signal } from "#base";
-import { daemonSets, metadataOf, type ObjectRef } from "#kube";
+import { daemonSets, definitionName, metadataOf, type ObjectRef } from "#kube";
 import { closureOf, setClosure } from "#ledger";
 import { updateKinds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
@@ -9,7 +9,7 @@ import { mark } from "./nodes.ts";
 import type { InitOptions } from "./options.ts";
 import { untilItWorks } from "./retry.ts";
 
-const claims = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
+const claims = definitionName(spiderIPAddresses);
 
 /** An annotation on Pods of our chart's workloads, and of no other system's. */
 const ofChart = "checksum/config";

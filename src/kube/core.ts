@@ -52,7 +52,26 @@ export interface CustomResourceDefinition extends KubeObject {
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
 
-/** Their resources: core group, then coordination, apps, batch and apiextensions, each in v1. */
+/** A mutating or validating webhook configuration, with the fields that we read and write. */
+export interface WebhookConfiguration extends KubeObject {
+  readonly webhooks?: readonly Webhook[];
+}
+
+interface Webhook {
+  readonly name: string;
+  readonly clientConfig: {
+    /** The authorities that the API server trusts, PEM in base64. */
+    readonly caBundle?: string;
+    readonly service?: ServiceName;
+  };
+}
+
+interface ServiceName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Their resources: core group, then coordination, apps, batch, apiextensions and admissionregistration, each in v1. */
 export const pods: Resource<Pod> = core("pods", "Pod", true);
 export const nodes: Resource<Node> = core("nodes", "Node", false);
 export const namespaces: Resource<Namespace> = core("namespaces", "Namespace", false);
@@ -91,6 +110,25 @@ export const customResourceDefinitions: Resource<CustomResourceDefinition> = {
   kind: "CustomResourceDefinition",
   namespaced: false,
 };
+export const mutatingWebhooks: Resource<WebhookConfiguration> = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "mutatingwebhookconfigurations",
+  kind: "MutatingWebhookConfiguration",
+  namespaced: false,
+};
+export const validatingWebhooks: Resource<WebhookConfiguration> = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "validatingwebhookconfigurations",
+  kind: "ValidatingWebhookConfiguration",
+  namespaced: false,
+};
+
+/** The name of a kind's CustomResourceDefinition. */
+export function definitionName({ plural, group }: Pick<Resource<KubeObject>, "plural" | "group">): string {
+  return `${plural}.${group}`;
+}
 
 function core<T extends KubeObject>(plural: string, kind: string, namespaced: boolean): Resource<T> {
   return { group: "", version: "v1", plural, kind, namespaced };

@@ -7,7 +7,7 @@ export function differs(what: string, expected: unknown, found: unknown): CniErr
   return new CniError(cniCodes.failed, "the attachment is not as it was made", { details: { what, expected, found } });
 }
 
-/** The result of ADD that CHECK is given. Throws CniError 7 if there is none. */
+/** The previous result that a call must have. Throws CniError 7 if there is none. */
 export function requirePrevious(previous: CniResult | undefined): CniResult {
   if (previous !== undefined) return previous;
   throw new CniError(cniCodes.invalidConfig, "Required prevResult missing");

@@ -12,6 +12,11 @@ export function parseControlledIPPools(text = "{}"): ControlledIPPools | undefin
   }
 }
 
+/** Encodes `status.controlledIPPools`; undefined if there are no pools, because the field is absent then. */
+export function formatControlledIPPools(pools: ControlledIPPools): string | undefined {
+  return Object.keys(pools).length === 0 ? undefined : JSON.stringify(pools);
+}
+
 /** The identity of a workload, as in `controlledIPPools` and in labels and `podAffinity` of its pools. */
 export interface ApplicationName {
   /** Empty for the core group. */

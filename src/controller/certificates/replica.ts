@@ -1,9 +1,8 @@
-import { type KubeObject, type Resource, secrets, WatchedStore } from "#kube";
+import { type KubeObject, mutatingWebhooks, type Resource, secrets, validatingWebhooks, WatchedStore } from "#kube";
 import type { Deps } from "../deps.ts";
 import type { ControllerProgramOptions } from "../options.ts";
 import { rotationController } from "./rotation.ts";
 import { type TlsSource, tlsOfFiles, tlsOfSecret } from "./serving.ts";
-import { mutatingWebhooks, validatingWebhooks } from "./webhooks.ts";
 
 /** The watches of a replica whose leader renews the certificate. */
 export type CertificateStores = NonNullable<ReturnType<typeof watchCertificates>>;

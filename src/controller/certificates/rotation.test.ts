@@ -3,7 +3,17 @@ import type { X509Certificate } from "node:crypto";
 import { request } from "node:https";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { type Clock, silentLogger, systemClock, Tasks } from "#base";
-import { KubeClient, runController, type Secret, type Store, secrets, WatchedStore } from "#kube";
+import {
+  KubeClient,
+  mutatingWebhooks,
+  runController,
+  type Secret,
+  type Store,
+  secrets,
+  validatingWebhooks,
+  WatchedStore,
+  type WebhookConfiguration,
+} from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { until } from "../../base/testing/until.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
@@ -11,7 +21,6 @@ import { serveHttp } from "../http.ts";
 import { rotationController } from "./rotation.ts";
 import { readSecret } from "./secret.ts";
 import { tlsOfSecret } from "./serving.ts";
-import { mutatingWebhooks, validatingWebhooks, type WebhookConfiguration } from "./webhooks.ts";
 
 const secretRef = { namespace: "kube-system", name: "certs" };
 const service = { namespace: "kube-system", name: "spiderpool-controller" };

@@ -1,44 +1,13 @@
 import type { Signal } from "#base";
-import type { KubeClient, KubeObject, Resource, Store } from "#kube";
+import type { KubeClient, ObjectRef, Resource, Store, WebhookConfiguration } from "#kube";
 
-/** A mutating or validating webhook configuration, with the fields that we read and write. */
-export interface WebhookConfiguration extends KubeObject {
-  readonly webhooks?: readonly Webhook[];
-}
-
-interface Webhook {
-  readonly name: string;
-  readonly clientConfig: {
-    /** The authorities that the API server trusts, PEM in base64. */
-    readonly caBundle?: string;
-    readonly service?: ServiceName;
-  };
-}
-
-interface ServiceName {
-  readonly namespace: string;
-  readonly name: string;
-}
+type Webhook = NonNullable<WebhookConfiguration["webhooks"]>[number];
 
 /** The webhook configurations of one of the two kinds. */
 export interface WebhookStore {
   readonly resource: Resource<WebhookConfiguration>;
   readonly store: Store<WebhookConfiguration>;
 }
-
-const admission = { group: "admissionregistration.k8s.io", version: "v1", namespaced: false } as const;
-/** The webhooks that set defaults. */
-export const mutatingWebhooks: Resource<WebhookConfiguration> = {
-  ...admission,
-  plural: "mutatingwebhookconfigurations",
-  kind: "MutatingWebhookConfiguration",
-};
-/** The webhooks that refuse. */
-export const validatingWebhooks: Resource<WebhookConfiguration> = {
-  ...admission,
-  plural: "validatingwebhookconfigurations",
-  kind: "ValidatingWebhookConfiguration",
-};
 
 /**
  * Makes every webhook of the Service trust exactly these authorities (PEM); does not touch webhooks of other Services. Returns
@@ -50,7 +19,7 @@ export async function publishAuthorities(
     ca,
     service,
     webhooks,
-  }: { readonly ca: string; readonly service: ServiceName; readonly webhooks: readonly WebhookStore[] },
+  }: { readonly ca: string; readonly service: ObjectRef; readonly webhooks: readonly WebhookStore[] },
   o: Signal,
 ): Promise<boolean> {
   const caBundle = Buffer.from(ca, "utf8").toString("base64");
@@ -71,6 +40,6 @@ export async function publishAuthorities(
   return published;
 }
 
-function isOf({ namespace, name }: ServiceName, { clientConfig: { service } }: Webhook): boolean {
+function isOf({ namespace, name }: ObjectRef, { clientConfig: { service } }: Webhook): boolean {
   return service?.name === name && service.namespace === namespace;
 }

@@ -13,6 +13,7 @@ import {
 import { abortable, assertNever, type Signal } from "#base";
 import {
   customResourceDefinitions,
+  definitionName,
   hasReason,
   type KubeObject,
   leases,
@@ -29,7 +30,7 @@ import type { LossMark } from "./mark.ts";
 import type { Rewind } from "./rewind.ts";
 
 const lookEveryMs = 2_000;
-const claimsCrd = `${spiderIPAddresses.plural}.${spiderIPAddresses.group}`;
+const claimsCrd = definitionName(spiderIPAddresses);
 
 /** The record after a restore of the API server: no definition has this UID. */
 const rewound = "rewound";

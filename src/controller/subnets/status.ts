@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type SpiderSubnet, spiderSubnets } from "#api";
+import { formatControlledIPPools, type SpiderSubnet, spiderSubnets } from "#api";
 import type { Signal } from "#base";
 import type { SubnetPlan, Unmet } from "#ipam";
 import type { Deps } from "../deps.ts";
@@ -13,7 +13,7 @@ export async function writeStatus(
   o: Signal,
 ): Promise<boolean> {
   const { name, resourceVersion } = metadata;
-  const text = Object.keys(plan.controlled).length === 0 ? undefined : JSON.stringify(plan.controlled);
+  const text = formatControlledIPPools(plan.controlled);
   const conditions = since(conditionsOf(plan.unmet), status.conditions, clock.wall());
   const isSame =
     text === status.controlledIPPools &&

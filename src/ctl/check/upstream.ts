@@ -2,9 +2,10 @@ import { type SpiderEndpoint, type SpiderIPPool, spiderEndpoints, spiderIPPools 
 import { type Clock, type Signal, SpiderError } from "#base";
 import type { Disagreement } from "#doctor";
 import { claimName, formatIp, tryParseIp } from "#ip";
-import { type KubeClient, type KubeObject, keyOf, pods, type Resource } from "#kube";
+import { type KubeClient, keyOf, pods } from "#kube";
 import type { Claim } from "#ledger";
 import { disagreements, type Observed, type Read } from "./compare.ts";
+import { listReader } from "./observe.ts";
 
 /** Owners whose Pods keep their addresses in the original Spiderpool. */
 const stickyOwners: ReadonlySet<string> = new Set(["StatefulSet", "VirtualMachine", "VirtualMachineInstance"]);
@@ -18,10 +19,7 @@ export async function upstreamDisagreements(
   clock: Clock,
   { signal }: Signal,
 ): Promise<readonly Disagreement[]> {
-  const read = async <T extends KubeObject>(resource: Resource<T>): Promise<Read<T>> => {
-    const readAt = clock.wall();
-    return { items: await Array.fromAsync(client.listAll(resource, { signal })), readAt };
-  };
+  const read = listReader(client, clock, { signal });
   const [endpoints, pools] = [await read(spiderEndpoints), await read(spiderIPPools)];
   const found = await read(pods);
   const records = { readAt: pools.readAt, items: pools.items.flatMap((pool) => recordsOf(pool, endpoints.items)) };

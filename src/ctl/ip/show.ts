@@ -1,6 +1,6 @@
 import { labelValue, spiderIPAddresses, spiderIPPools } from "#api";
 import { formatError, SpiderError } from "#base";
-import { claimName, formatIp, parseIp } from "#ip";
+import { claimName, compareIp, formatIp, parseIp } from "#ip";
 import { type KubeObject, keyOf, metadataOf, nodes, type Resource } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
@@ -88,12 +88,7 @@ async function selectClaims(
       if (claim !== undefined && isWanted(claim)) found.push(claim);
     }
   }
-  return { found: found.toSorted(byAddress), free };
-}
-
-function byAddress({ ip: a }: Claim, { ip: b }: Claim): number {
-  if (a.family !== b.family) return a.family - b.family;
-  return a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
+  return { found: found.toSorted((a, b) => compareIp(a.ip, b.ip)), free };
 }
 
 /** An address of the command line. Throws OPTIONS_INVALID. */

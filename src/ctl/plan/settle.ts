@@ -1,4 +1,4 @@
-import { familyOf, labels, type SpiderIPPool, type SpiderSubnet } from "#api";
+import { familyOf, formatControlledIPPools, labels, type SpiderIPPool, type SpiderSubnet } from "#api";
 import {
   type Demand,
   type Demands,
@@ -144,7 +144,7 @@ function demandsOfUid(demands: ReadonlyMap<string, Wanting>, uid: string) {
 }
 
 function storeStatus(world: World, subnet: SpiderSubnet, plan: SubnetPlan): boolean {
-  const text = Object.keys(plan.controlled).length === 0 ? undefined : JSON.stringify(plan.controlled);
+  const text = formatControlledIPPools(plan.controlled);
   if (text === subnet.status?.controlledIPPools) return false;
   const { controlledIPPools: _before, ...status } = subnet.status ?? {};
   const next = { ...status, ...(text !== undefined && { controlledIPPools: text }) };

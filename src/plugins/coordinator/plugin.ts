@@ -2,6 +2,7 @@ import type { Signal, Steps, Tasks } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, supportedVersions } from "#cni";
 import { hostPrefix, samePrefix } from "#ip";
 import { announce, type Netns, readNetnsId, type VethPair } from "#linux";
+import { requirePrevious } from "../check.ts";
 import { openPod, podOf } from "../open-pod.ts";
 import { type PairSpec, removePairs, type Together } from "../pairs.ts";
 import type { Plugin } from "../plugin.ts";
@@ -87,7 +88,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
 
   /** A repeated ADD makes only what is missing. A failed one undoes what it made itself, and nothing of an earlier ADD. */
   async add(c: CoordinatorConfig, attachment: Attachment, steps: Steps, together?: Together): Promise<CniResult> {
-    const previous = previousOf(c);
+    const previous = requirePrevious(c.config.prevResult);
     const { host, tasks } = this.#options;
     const { ifName: of, containerId } = attachment;
     let made: { readonly operations: Operations; readonly settings: Settings } | undefined;
@@ -129,7 +130,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
 
   /** Throws unless everything is in place, so that the plan is empty. */
   async check(c: CoordinatorConfig, attachment: Attachment, options: Signal): Promise<void> {
-    previousOf(c);
+    requirePrevious(c.config.prevResult);
     const settings = await this.#settings(c, attachment, options);
     if (settings.mode === "disabled") return;
     using pod = openPod(attachment.netns);
@@ -215,9 +216,4 @@ function withMac(result: CniResult, { ifName, netns }: Attachment, mac: string |
     one.name === ifName && one.sandbox === netns ? { ...one, mac } : one,
   );
   return { ...result, interfaces };
-}
-
-function previousOf({ config: { prevResult } }: CoordinatorConfig): CniResult {
-  if (prevResult !== undefined) return prevResult;
-  throw new CniError(cniCodes.invalidConfig, "Required prevResult missing");
 }

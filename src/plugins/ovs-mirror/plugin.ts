@@ -1,6 +1,7 @@
 import { never, type Signal, type Steps } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, type PluginConfig, supportedVersions } from "#cni";
 import { hasRole, type MirrorRole, type Ovs } from "#ovsdb";
+import { requirePrevious } from "../check.ts";
 import { readFlatFile } from "../ovs/config.ts";
 import { retriable } from "../ovs/retriable.ts";
 import type { Plugin } from "../plugin.ts";
@@ -39,7 +40,7 @@ class MirrorPlugin implements Plugin<MirrorConfig> {
 
   /** Returns the previous result unchanged. */
   async add(c: MirrorConfig, { ifName: of }: Attachment, steps: Steps): Promise<CniResult> {
-    const previous = previousOf(c);
+    const previous = requirePrevious(c.config.prevResult);
     const { ovs, bridge } = this.#open(c);
     for (const role of rolesOf(c, ovs, bridge, previous)) {
       await steps.run("port", (o) => retriable(ovs.mirror(role, o)), {
@@ -53,7 +54,9 @@ class MirrorPlugin implements Plugin<MirrorConfig> {
   async restore(c: MirrorConfig, _attachment: Attachment, o: Signal): Promise<readonly string[]> {
     const { ovs, bridge } = this.#open(c);
     if (ovs.state.kind !== "connected") return [];
-    const missing = rolesOf(c, ovs, bridge, previousOf(c)).filter((role) => !isInPlace(ovs, role));
+    const missing = rolesOf(c, ovs, bridge, requirePrevious(c.config.prevResult)).filter(
+      (role) => !isInPlace(ovs, role),
+    );
     for (const role of missing) await retriable(ovs.mirror(role, o));
     return missing.map(({ mirror, port }) => `port ${port} in mirror ${mirror}`);
   }
@@ -61,7 +64,7 @@ class MirrorPlugin implements Plugin<MirrorConfig> {
   async check(c: MirrorConfig, _attachment: Attachment, o: Signal): Promise<void> {
     const { ovs, bridge } = this.#open(c);
     await retriable(ovs.synced(o));
-    const missing = rolesOf(c, ovs, bridge, previousOf(c)).find((role) => !isInPlace(ovs, role));
+    const missing = rolesOf(c, ovs, bridge, requirePrevious(c.config.prevResult)).find((role) => !isInPlace(ovs, role));
     if (missing === undefined) return;
     throw new CniError(cniCodes.failed, "the attachment is not as it was made", {
       details: {
@@ -126,9 +129,4 @@ function isInPlace(ovs: Ovs, role: MirrorRole): boolean {
 
 function hostNames(result: CniResult | undefined): readonly string[] {
   return (result?.interfaces ?? []).filter(({ sandbox = "" }) => sandbox === "").map(({ name }) => name);
-}
-
-function previousOf({ config: { prevResult } }: MirrorConfig): CniResult {
-  if (prevResult !== undefined) return prevResult;
-  throw new CniError(cniCodes.invalidConfig, "Required prevResult missing");
 }
