@@ -238,6 +238,17 @@ describe("the views of a Pod", () => {
     assert.match(told().at(-1) ?? "", /10\.6\.0\.3/);
   });
 
+  it("tells once in five minutes of what the kernel refuses, though each try has a namespace of its own", async () => {
+    for (const netns of ["/run/netns/cni-1", "/run/netns/cni-2"]) {
+      views.failed(
+        { ...about, netns },
+        new SpiderError("LINK", `cannot create eth0 in ${netns}: Operation not supported`),
+      );
+    }
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 1);
+  });
+
   it("tells once in five minutes that the same pools are used up, though their counts change", async () => {
     const usedUp = (pools: string, counts: string) =>
       new SpiderError("POOL_EXHAUSTED", `from IPPools [${pools}]: all IP addresses used out: ${counts}`);

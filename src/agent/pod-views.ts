@@ -149,12 +149,12 @@ export class PodViews {
   }
 
   /** Records an Event on the Pod with the same sentence as the answer to the runtime. */
-  failed({ pod: ref }: Attachment, error: unknown): void {
+  failed({ pod: ref, netns }: Attachment, error: unknown): void {
     const pod = ref && this.#options.pods.get(keyOf(ref));
     if (pod === undefined) return;
     const { code, message } = sentenceOf(error);
     const reason = reasons[code] ?? "NetworkFailed";
-    const cause = causeOf(code, message);
+    const cause = causeOf(code, message, netns);
     const { name, namespace = "" } = pod.metadata;
     this.#options.events.record(subjectOf(pods, pod), {
       type: "Warning",
@@ -188,10 +188,12 @@ function attachedBy(record: SandboxRecord, log: Logger): readonly Attached[] {
 const differentEachTry: ReadonlySet<string> = new Set(["ADDRESS_CONFLICT", "OVS_PORT_NOT_READY", "OVSDB_REFUSED"]);
 
 /** What the sentences of one failure have in common; undefined if they are the same at every try. */
-function causeOf(code: string, message: string): string | undefined {
+function causeOf(code: string, message: string, netns: string): string | undefined {
   // How many addresses are in use, and how many in quarantine, changes while others try, too.
   if (code === "POOL_EXHAUSTED") return message.split(": all IP addresses used out", 1)[0];
-  return differentEachTry.has(code) ? code : undefined;
+  if (differentEachTry.has(code)) return code;
+  // Each try has a sandbox of its own.
+  return netns !== "" && message.includes(netns) ? message.replaceAll(netns, "") : undefined;
 }
 
 /** The reasons of Events by error code. For all other codes it is `NetworkFailed`. */
