@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
 import { annotations, spiderReservedIPs } from "#api";
-import { events, nodes, pods, replicaSets } from "#kube";
+import { configMaps, events, nodes, pods, replicaSets } from "#kube";
 import { ippool, TestCluster } from "./testing/cluster.ts";
 
 let cluster: TestCluster;
@@ -86,6 +86,17 @@ describe("spiderpoolctl explain", () => {
     const { uid } = cluster.pod("web", ippool({ ipv4: ["c"] })).metadata;
     cluster.claim("10.8.0.10", "c", "web", { podUID: uid });
     assert.equal((await cluster.explain("pod", "web")).status, 0, "its ADD failed after it had got the address");
+  });
+
+  it("gives a pool that is for no namespace to the Pod's, where only such may be named", async () => {
+    const [settings] = cluster.api.all(configMaps);
+    const data = { ...settings?.data, "conf.yml": "enableIPv6: false\nenableStrictIPPoolScope: true" };
+    cluster.api.apply(configMaps, { ...(settings ?? assert.fail()), data });
+    cluster.pod("web", ippool({ ipv4: ["a"] }));
+    assert.match(
+      (await cluster.explain("pod", "web")).out,
+      / {2}- let namespace default, and no other one, use IPPool a\n +kubectl patch spiderippool a --type=merge -p '\{"spec":\{"namespaceName":\["default"\]\}\}'/,
+    );
   });
 
   it("names the hosts outside the cluster that have the addresses of a full pool", async () => {

@@ -125,6 +125,11 @@ function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix
       return patch(`enable IPPool ${pool}`, { disable: false });
     case "nodeName":
       return patch(`let node ${node} use IPPool ${pool}`, { nodeName: [...view.nodeName, node] });
+    case "scope":
+      // It is for all namespaces by now where it is a default.
+      return patch(`let namespace ${pod.namespace}, and no other one, use IPPool ${pool}`, {
+        namespaceName: [pod.namespace],
+      });
     case "namespaceName":
       return patch(`let namespace ${pod.namespace} use IPPool ${pool}`, {
         namespaceName: [...view.namespaceName, pod.namespace],
