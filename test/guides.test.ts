@@ -146,13 +146,13 @@ describe("the commands of the guides, on a lab", () => {
     assert.ok(commands.length >= 10, commands.join("; "));
     for (const command of commands) {
       const script = command
-        .replace("pool=NAME", "pool=ippool-test")
+        .replace(/pool(=| )NAME/, "pool$1ippool-test")
         .replaceAll("NAMESPACE", "default")
         .replaceAll("NAME", pod)
         .replace(/describe pod$/, `describe pod ${pod}`);
       const isLocal = isOfNode(command) || /--local|net show|trace/.test(command);
       // These end with 1 where they find something, which is what they are for.
-      const judges = /^spiderpoolctl (doctor|net show)/.test(command) ? " || [ $? = 1 ]" : "";
+      const judges = /^spiderpoolctl (doctor|net show|node status)/.test(command) ? " || [ $? = 1 ]" : "";
       const line = `{ ${script}; } 2>&1${judges}`;
       const printed = await (isLocal ? onNode(node, line) : typed(line));
       assert.notEqual(printed.trim(), "", command);
