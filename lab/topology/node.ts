@@ -1,7 +1,7 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { SpiderError } from "#base";
+import { codeOf, SpiderError } from "#base";
 import { type RunOptions, run } from "./command.ts";
 import { freshSysfs } from "./isolation.ts";
 import type { Networks, NodePlan } from "./networks.ts";
@@ -160,7 +160,12 @@ function spawnInside(command: LabNode["command"], program: NodeProgram): NodePro
     exited: ended(child),
     kill: (signal) => {
       const inner = child.exitCode === null && child.signalCode === null ? forkedChild(child.pid ?? 0) : undefined;
-      if (inner !== undefined) process.kill(inner, signal);
+      if (inner === undefined) return;
+      try {
+        process.kill(inner, signal);
+      } catch (error) {
+        if (codeOf(error) !== "ESRCH") throw error; // It ended just now.
+      }
     },
   };
 }
