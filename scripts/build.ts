@@ -17,10 +17,10 @@ const programs = {
 /**
  * What Node itself is told when it starts a program. At most one word: it stands in the first line of the image's executable.
  *
- * The agent's young generation ends at 2 MB each way; left to itself it grows to 48 MB in a burst, and keeps them. With the 1 MB
+ * The agent's young generation ends at 3 MB each way; left to itself it grows to 48 MB in a burst, and keeps them. With the 1 MB
  * that it begins with, twice as many collections copy what a burst's calls still need. The rest is in src/agent/heap.ts.
  */
-export const nodeFlags: Partial<Readonly<Record<keyof typeof programs, string>>> = { agent: "--max-semi-space-size=2" };
+export const nodeFlags: Partial<Readonly<Record<keyof typeof programs, string>>> = { agent: "--max-semi-space-size=3" };
 
 /** The command that starts a program as the image does, with this Node. */
 export function nodeCommand(bundles: Bundles, name: keyof typeof programs): readonly string[] {
