@@ -2,11 +2,7 @@ import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
 import type { IncomingMessage, Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
-import { codeOf, readBody, SpiderError } from "#base";
-
-// An import of the module would run the getters of all that it exports, one of which loads Node's other HTTP client, and HTTP/2
-// with it: memory that nothing here uses.
-const { createServer } = process.getBuiltinModule("node:http");
+import { codeOf, createHttpServer, readBody, SpiderError } from "#base";
 
 /** One request to a path. */
 export interface ApiRequest {
@@ -98,7 +94,7 @@ export async function serveText(
   contentType: string,
   read: () => Promise<string>,
 ): Promise<AsyncDisposable & { readonly port: number }> {
-  const server = createServer((_request, response) => {
+  const server = createHttpServer((_request, response) => {
     read().then(
       (text) => response.writeHead(200, { "content-type": contentType }).end(text),
       (error: unknown) => response.writeHead(500).end(sentenceOf(error)),
@@ -113,7 +109,7 @@ export async function serveText(
 }
 
 function jsonServer(routes: Routes): Server {
-  return createServer((request, response) => {
+  return createHttpServer((request, response) => {
     const gone = new AbortController();
     response.on("close", () => gone.abort(new SpiderError("CALLER_GONE", "the caller gave the request up")));
     void answer(request, routes, gone.signal).then(({ status, body }) => {

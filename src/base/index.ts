@@ -8,6 +8,7 @@ export { abortable, type Clock, never, type Signal, sleepBy, systemClock, withTi
 export { checkCommand, Environment } from "./environment.ts";
 export { assertNever, codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
 export { FairQueue } from "./fair-queue.ts";
+export { createHttpServer } from "./http-server.ts";
 export { Index } from "./indexed.ts";
 export { isJsonObject, type JsonObject } from "./json.ts";
 export { KeyedLock } from "./lock.ts";
