@@ -94,7 +94,7 @@ class Publisher {
 
   async publish(name: string, members: PoolMembers, o: Signal): Promise<{ readonly afterMs?: number }> {
     const { clock } = this.#deps;
-    const { epoch, usages, reserved } = this.#options;
+    const { epoch, usages } = this.#options;
     const nowMs = clock.monotonicMs();
     const last = this.#published.get(name);
     const waiting = members.waiting(nowMs);
@@ -103,10 +103,12 @@ class Publisher {
     const { allocations } = members;
     const cooling = members.cooling(nowMs);
     const { view, used } = members;
-    const free = view.set.subtract(used).subtract(reserved(view.family)).subtract(cooling.set);
-    const grants = grantsOf(free, last?.grants ?? new Map(), waiting);
+    const reserved = this.#options.reserved(view.family);
+    // Mostly nobody waits, and then it need not be known which addresses are free.
+    const free = () => view.set.subtract(used).subtract(reserved).subtract(cooling.set);
+    const grants: Grants = waiting.length === 0 ? new Map() : grantsOf(free(), last?.grants ?? new Map(), waiting);
     const spec = poolUsage(view, members, {
-      reserved: reserved(view.family),
+      reserved,
       cooling: cooling.set,
       grants,
       epoch,
@@ -114,8 +116,8 @@ class Publisher {
     });
     if (last === undefined || !isSame(last.object.spec, spec)) {
       const object = await this.#write(name, last?.object ?? usages.get(name), spec, o);
-      if (spec.free === 0 && last?.object.spec.free !== 0 && !members.view.set.isEmpty) {
-        this.#tellUsedUp(members, reserved(members.view.family));
+      if (spec.free === 0 && last?.object.spec.free !== 0 && !view.set.isEmpty) {
+        this.#tellUsedUp(members, reserved);
       }
       this.#published.set(name, { object, grants, atMs: nowMs, allocations });
     }
