@@ -57,6 +57,13 @@ describe("the structure", () => {
     assert.deepEqual(wrong, []);
   });
 
+  it("loads node:http without what an import of it as a module loads besides", () => {
+    const imports = sources
+      .filter((file) => file.startsWith("src/") && !exempt(file))
+      .filter((file) => /^import (?!type )[^;]* from "node:http";$/m.test(readFileSync(join(root, file), "utf8")));
+    assert.deepEqual(imports, []);
+  });
+
   it("starts no process from the product: netlink and OVSDB are spoken to directly", () => {
     const starters = imports.filter(
       ({ file, from }) => file.startsWith("src/") && !exempt(file) && /^(node:)?child_process$/.test(from),

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
 import type { IncomingMessage, Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
-import { codeOf, createHttpServer, readBody, SpiderError } from "#base";
+import { codeOf, nodeHttp, readBody, SpiderError } from "#base";
 
 /** One request to a path. */
 export interface ApiRequest {
@@ -94,7 +94,7 @@ export async function serveText(
   contentType: string,
   read: () => Promise<string>,
 ): Promise<AsyncDisposable & { readonly port: number }> {
-  const server = createHttpServer((_request, response) => {
+  const server = nodeHttp().createServer((_request, response) => {
     read().then(
       (text) => response.writeHead(200, { "content-type": contentType }).end(text),
       (error: unknown) => response.writeHead(500).end(sentenceOf(error)),
@@ -109,7 +109,7 @@ export async function serveText(
 }
 
 function jsonServer(routes: Routes): Server {
-  return createHttpServer((request, response) => {
+  return nodeHttp().createServer((request, response) => {
     const gone = new AbortController();
     response.on("close", () => gone.abort(new SpiderError("CALLER_GONE", "the caller gave the request up")));
     void answer(request, routes, gone.signal).then(({ status, body }) => {

@@ -8,12 +8,12 @@ export { abortable, type Clock, never, type Signal, sleepBy, systemClock, withTi
 export { checkCommand, Environment } from "./environment.ts";
 export { assertNever, codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
 export { FairQueue } from "./fair-queue.ts";
-export { createHttpServer } from "./http-server.ts";
 export { Index } from "./indexed.ts";
 export { isJsonObject, type JsonObject } from "./json.ts";
 export { KeyedLock } from "./lock.ts";
 export { createLogger, type Logger, type LogLevel, RecentLines, silentLogger } from "./log.ts";
 export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from "./metrics.ts";
+export { nodeHttp } from "./node-http.ts";
 export { readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";

@@ -1,5 +1,5 @@
-import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
+import { nodeHttp } from "#base";
 import type { HttpRoutes } from "./http.ts";
 
 /** Less than the second after which the chart's probes time out. */
@@ -49,7 +49,7 @@ export function webhookAnswers(
       rejectUnauthorized: false,
       agent: false,
     };
-    const request = (tls ? httpsRequest : httpRequest)({ ...options, timeout: webhookMsMax }, (response) => {
+    const request = (tls ? httpsRequest : nodeHttp().request)({ ...options, timeout: webhookMsMax }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });

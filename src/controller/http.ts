@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { createHttpServer, formatError, type Logger, readBody, type Signal } from "#base";
+import { formatError, type Logger, nodeHttp, readBody, type Signal } from "#base";
 import type { TlsSource } from "./certificates/serving.ts";
 
 /** An AdmissionReview holds two objects of at most 1.5 MiB each. */
@@ -81,7 +81,7 @@ function listener({ tls, routes, log }: HttpOptions) {
       })
       .catch((err: unknown) => log.debug({ path: request.url, err }, "an answer was not sent"));
   };
-  if (tls === undefined) return { server: createHttpServer(onRequest), close: () => {} };
+  if (tls === undefined) return { server: nodeHttp().createServer(onRequest), close: () => {} };
   let served = tls.current();
   const server = createServer(served, onRequest);
   // The certificate may be renewed while the server runs.

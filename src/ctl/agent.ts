@@ -1,5 +1,4 @@
-import { request } from "node:http";
-import { codeOf, type Signal, SpiderError } from "#base";
+import { codeOf, nodeHttp, type Signal, SpiderError } from "#base";
 
 /** The socket of the agent's API in the chart. */
 export const agentSocket = "/var/run/spidernet/spiderpool.sock";
@@ -30,7 +29,7 @@ export async function askAgent(
 
 function send(method: string, socketPath: string, path: string, signal: AbortSignal) {
   return new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
-    const sent = request({ method, socketPath, path, signal, headers: { host: "agent" } }, (response) => {
+    const sent = nodeHttp().request({ method, socketPath, path, signal, headers: { host: "agent" } }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on("data", (chunk: Buffer) => {
