@@ -13,6 +13,7 @@ export { isJsonObject, type JsonObject } from "./json.ts";
 export { KeyedLock } from "./lock.ts";
 export { createLogger, type Logger, type LogLevel, RecentLines, silentLogger } from "./log.ts";
 export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from "./metrics.ts";
+export { newest } from "./newest.ts";
 export { nodeHttp } from "./node-http.ts";
 export { readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";

@@ -1,4 +1,5 @@
 import { pino } from "pino";
+import { newest } from "./newest.ts";
 
 /**
  * Constant message, data in fields. Keys come from a small list: pod, namespace, pool, ip, node, containerId, durationMs, err.
@@ -31,19 +32,13 @@ export class RecentLines {
     this.#chars += line.length;
     // A quarter at a time, so that keeping the bound costs nothing per line.
     if (this.#chars <= this.#charsMax * 1.25) return;
-    this.#lines = this.list().slice();
+    this.#lines = [...this.list()];
     this.#chars = this.#lines.reduce((sum, { length }) => sum + length, 0);
   }
 
   /** The oldest first. */
   list(): readonly string[] {
-    let [from, left] = [this.#lines.length, this.#charsMax];
-    while (from > 0) {
-      left -= this.#lines[from - 1]?.length ?? 0;
-      if (left < 0) break;
-      from -= 1;
-    }
-    return this.#lines.slice(from);
+    return newest(this.#lines, this.#charsMax);
   }
 }
 

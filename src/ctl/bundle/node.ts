@@ -1,6 +1,5 @@
-import { formatError, hasCode } from "#base";
+import { formatError, hasCode, newest } from "#base";
 import { askAgent } from "../agent.ts";
-import { newest } from "./processes.ts";
 
 /** The flight records have the largest part. */
 const flightCharsMax = 4_000_000;

@@ -1,4 +1,4 @@
-import { FairQueue, formatError } from "#base";
+import { FairQueue, formatError, newest } from "#base";
 import { type KubeClient, type Pod, type PodText, pods } from "#kube";
 import { redact } from "./redact.ts";
 
@@ -97,15 +97,4 @@ async function* texts(
   });
   for (const one of asked) yield await one;
   if (read === 0 && failure !== undefined) throw failure;
-}
-
-/** As many of the last lines as fit. */
-export function newest<T>(items: readonly T[], chars: number, sizeOf = (item: T) => String(item).length): readonly T[] {
-  let [from, left] = [items.length, chars];
-  for (const item of items.toReversed()) {
-    left -= sizeOf(item);
-    if (left < 0) break;
-    from -= 1;
-  }
-  return items.slice(from);
 }
