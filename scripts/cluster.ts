@@ -4,19 +4,22 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { findHelm } from "../lab/helm.ts";
 import { findKubectl } from "../lab/kubectl.ts";
 import { directoryOf, findLabs, shellCommand } from "../lab/shell.ts";
 import { labNamespaces } from "../lab/topology/index.ts";
 import { findBinaries } from "../test/cluster/binaries.ts";
-import { launchCluster } from "../test/cluster/launch.ts";
+import { launchForProduct, walkthroughFlags } from "../test/cluster/product.ts";
 import { playMarker } from "../test/cluster/protocol.ts";
+import { makeLastingFolder } from "./run-folder.cjs";
 
 const usage = `npm run cluster -- COMMAND: a real Kubernetes in namespaces of this machine.
 
-  up [NODES]      start a cluster with this many nodes (2), which stays up in the background
+  up [NODES]      start a cluster with this many nodes (2), which have the product's image; it stays up in the background
   down            stop it; leaves nothing behind
   status          show its nodes and Pods
   kubectl …       run kubectl as its administrator
+  helm …          run Helm as its administrator
   shell [NODE]    open a shell on a node, or beside the API server
   build           only fetch or build Kubernetes and etcd, into the cache
 
@@ -46,6 +49,9 @@ switch (command) {
     break;
   case "kubectl":
     process.exitCode = await kubectl(args);
+    break;
+  case "helm":
+    process.exitCode = await spawned([await findHelm(), ...args], environment(running()));
     break;
   case "shell":
     process.exitCode = await shell(args[0]);
@@ -89,6 +95,9 @@ async function up(nodes: string): Promise<number> {
     holder.on("exit", (status) => resolve(`it ended with ${status}`));
   });
   if (outcome === undefined) {
+    console.log("Install the product (from this folder), and look at it:");
+    console.log(`  npm run cluster -- helm install spiderpool charts/spiderpool ${walkthroughFlags.join(" ")}`);
+    console.log("  npm run cluster -- status");
     holder.disconnect();
     holder.unref();
     return 0;
@@ -97,17 +106,22 @@ async function up(nodes: string): Promise<number> {
   return 1;
 }
 
+/** Keeps a cluster until it ends. Its files must stay when `up` has ended, which removes those of its own. */
 async function hold(nodes: number): Promise<void> {
+  const folder = makeLastingFolder();
+  process.env["TMPDIR"] = folder.path;
   const tell = (message: object) => process.connected && process.send?.(message);
   const say = (line: string) => tell({ line });
   try {
     const onPhase = (phase: string, atMs: number) => say(`  ${(atMs / 1000).toFixed(1).padStart(5)} s  ${phase}`);
-    const cluster = await launchCluster({ marker: playMarker, nodes, say, onPhase });
+    const { cluster } = await launchForProduct({ marker: playMarker, nodes, say, onPhase });
     tell({ end: "" });
     await cluster.exited;
   } catch (error) {
     tell({ end: (error as Error).message });
     process.exitCode = 1;
+  } finally {
+    folder.remove();
   }
 }
 
@@ -153,6 +167,10 @@ function environment(cluster: number): NodeJS.ProcessEnv {
 }
 
 async function spawned([program = "", ...argv]: readonly string[], env = process.env): Promise<number> {
-  const child = spawn(program, argv, { cwd: command === "kubectl" ? process.cwd() : root, stdio: "inherit", env });
+  const child = spawn(program, argv, {
+    cwd: ["kubectl", "helm"].includes(command) ? process.cwd() : root,
+    stdio: "inherit",
+    env,
+  });
   return await new Promise((resolve) => child.on("exit", (status) => resolve(status ?? 1)));
 }

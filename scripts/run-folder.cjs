@@ -27,6 +27,16 @@ function makeRunFolder(base = os.tmpdir()) {
   return { path: folder, remove: () => removeFolder(folder) };
 }
 
+/**
+ * {@link makeRunFolder} for a process that outlives the command which started it: beside that command's folder, not in it.
+ *
+ * @returns {{ path: string, remove: () => void }}
+ */
+function makeLastingFolder() {
+  const base = os.tmpdir();
+  return makeRunFolder(runFolder.test(path.basename(base)) ? path.dirname(base) : base);
+}
+
 function removeLeftFolders(base, space) {
   for (const name of fs.readdirSync(base)) {
     const [, theirs, pid, start] = runFolder.exec(name) || [];
@@ -85,4 +95,4 @@ function pidNamespace() {
   return Number(inode).toString(36);
 }
 
-module.exports = { makeRunFolder };
+module.exports = { makeRunFolder, makeLastingFolder };

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -47,6 +47,17 @@ describe("the folder of a command's temporary files", () => {
     assert.ok(existsSync(join(running.folder, "mine")));
     await Promise.all([end(next.child, "well"), end(running.child, "well")]);
     assert.deepEqual(readdirSync(base), []);
+  });
+
+  it("of a process that outlives the command which started it is beside the command's", () => {
+    const folder = join(base, "spiderpool-run-1-1-1");
+    mkdirSync(folder);
+    const code = `const made = require(${JSON.stringify(file)}).makeLastingFolder(); console.log(made.path); made.remove();`;
+    const options = { encoding: "utf8", env: { ...process.env, TMPDIR: folder } } as const;
+    const path = execFileSync(process.execPath, ["-e", code], options).trim();
+    assert.equal(dirname(path), base);
+    assert.ok(!existsSync(path));
+    rmdirSync(folder);
   });
 
   it("differs from that of an earlier process with the same PID, and other folders stay", async () => {

@@ -34,8 +34,11 @@ export interface ProductCluster {
 export type ProductClusterOptions = Partial<ClusterOptions> & { readonly print?: (line: string) => void };
 
 /** Path of the archive of the product's image. It is built once for all suites of a run, which get it by `$E2E_IMAGE`. */
-export async function productImage(): Promise<string> {
-  return process.env["E2E_IMAGE"] ?? keepImage("spiderpool.tar", (await buildImage()).archive);
+export async function productImage(say: (line: string) => void = () => {}): Promise<string> {
+  const built = process.env["E2E_IMAGE"];
+  if (built !== undefined) return built;
+  say("Building the product's image (the first time, this fetches packages) …");
+  return keepImage("spiderpool.tar", (await buildImage()).archive);
 }
 
 /** A real cluster with the product's image on its nodes and the settings that kubeadm leaves. Nothing is installed. */
@@ -50,7 +53,7 @@ export async function launchForProduct({
     nodes: 2,
     ...options,
     ...(imageStore !== undefined && { imageStore }),
-    images: [...(imageStore === undefined ? [await productImage()] : []), ...(options.images ?? [])],
+    images: [...(imageStore === undefined ? [await productImage(options.say)] : []), ...(options.images ?? [])],
     manifests: [JSON.stringify(kubeadmConfigOf(clusterRanges(options))), ...(options.manifests ?? [])],
   });
   const [kubectl, helm] = await Promise.all([findKubectl("1.35"), findHelm()]);

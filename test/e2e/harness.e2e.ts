@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, globSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { until } from "../../src/base/testing/until.ts";
 import { launchCluster } from "../cluster/launch.ts";
 import { clusterMarker } from "../cluster/protocol.ts";
@@ -53,4 +55,20 @@ it("a cluster with a running Pod leaves no process, namespace, mount, control gr
   const isClean = (now: ReturnType<typeof left>) => Object.values(now).every((things) => things.length === 0);
   await until("nothing is left", left, isClean, { withinMs: endMsMax, everyMs: 50 });
   assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), mounts);
+});
+
+it("`npm run cluster`: after `up` has ended, kubectl and helm reach the cluster, until `down`", () => {
+  const command = (...args: readonly string[]) => {
+    const bootstrap = fileURLToPath(new URL("../../scripts/bootstrap.cjs", import.meta.url));
+    const { status, stdout, stderr } = spawnSync("node", [bootstrap, "cluster", ...args], { encoding: "utf8" });
+    assert.equal(status, 0, `${args.join(" ")}: ${stdout}${stderr}`);
+    return stdout;
+  };
+  assert.match(command("up", "1"), /npm run cluster -- helm install/);
+  try {
+    assert.match(command("kubectl", "get", "nodes"), /^node1 +Ready /m);
+    assert.match(command("helm", "list", "--all-namespaces"), /^NAME/);
+  } finally {
+    command("down");
+  }
 });
