@@ -1,4 +1,4 @@
-import { agentMetrics } from "../src/agent/metrics.ts";
+import { agentMetrics } from "../src/agent/http/metrics.ts";
 import { formatMetricTable, type MetricTable } from "../src/base/index.ts";
 import { controllerMetrics } from "../src/controller/metrics.ts";
 

@@ -9,8 +9,8 @@ import { type Attachment, type CniResult, emptyResult, type Ipam, type JsonObjec
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
 import { createOvsPlugin, type Plugin } from "#plugins";
-import { ipamTypeOf } from "../src/agent/foreign.ts";
-import { ForeignIpam } from "../src/agent/foreign-ipam.ts";
+import { ForeignIpam } from "../src/agent/addresses/foreign-ipam.ts";
+import { ipamTypeOf } from "../src/agent/sandboxes/foreign.ts";
 import { type Answer, debianPlugins, TestRuntime, works } from "../src/agent/testing/runtime.ts";
 import { isolated } from "../src/linux/testing/isolated.ts";
 import { startOvsNode } from "../src/plugins/testing/ovs-node.ts";

@@ -7,7 +7,7 @@ import { SpiderError } from "#base";
 import type { JsonObject } from "#cni";
 import { createNetns, deleteNetns } from "#linux";
 import { createPassthruPlugin, type Plugin } from "#plugins";
-import type { CallsOptions } from "../src/agent/calls.ts";
+import type { CallsOptions } from "../src/agent/calls/calls.ts";
 import { type TestCall, TestRuntime, works } from "../src/agent/testing/runtime.ts";
 import { isolated } from "../src/linux/testing/isolated.ts";
 

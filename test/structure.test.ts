@@ -135,13 +135,35 @@ describe("the structure", () => {
     assert.deepEqual(unexplained, []);
   });
 
-  it("has every file of the agent on the architecture's map", () => {
+  it("has every file of the agent on the architecture's map, in its folder's row", () => {
     const map = readFileSync(join(root, "docs/architecture.md"), "utf8");
-    const files = globSync("src/agent/*.ts", { cwd: root }).map((file) => basename(file));
+    const rowOf = (folder: string) => map.split("\n").find((line) => line.startsWith(`| \`${folder}/\` |`)) ?? "";
+    const files = globSync("src/agent/{*,*/*}.ts", { cwd: root })
+      .map(normalize)
+      .filter((file) => !exempt(file) && dirname(file) !== "src/agent/build");
+    assert.ok(files.length > 40, `only ${files.length} files found`);
     assert.deepEqual(
-      files.filter((file) => !file.endsWith(".test.ts") && !map.includes(`\`${file}\``)),
+      files.filter((file) => {
+        const where = dirname(file) === "src/agent" ? map : rowOf(basename(dirname(file)));
+        return !where.includes(`\`${basename(file)}\``);
+      }),
       [],
     );
+  });
+
+  it("lets a folder of the agent know only those further down on the map", () => {
+    const map = readFileSync(join(root, "docs/architecture.md"), "utf8");
+    const folderOf = (file: string) => /^src\/agent\/(\w+)\//.exec(file)?.[1] ?? "";
+    const found = globSync("src/agent/*/*.ts", { cwd: root }).map((file) => folderOf(normalize(file)));
+    const folders = [...new Set(found)].filter((folder) => !["build", "testing"].includes(folder));
+    const order = folders.toSorted((a, b) => map.indexOf(`| \`${a}/\` |`) - map.indexOf(`| \`${b}/\` |`));
+    const wrong = imports
+      .filter(({ file, from }) => from.startsWith(".") && !exempt(file) && folders.includes(folderOf(file)))
+      .filter(({ file, from }) => {
+        const target = folderOf(normalize(join(dirname(file), from)));
+        return target !== "" && order.indexOf(target) < order.indexOf(folderOf(file));
+      });
+    assert.deepEqual(wrong, []);
   });
 
   it("has no source file that nobody could read in one sitting", () => {

@@ -5,7 +5,7 @@ import { umlSuite } from "./uml/suite.ts";
 umlSuite("in a user-mode kernel", {
   files: [
     "src/plugins/sub-interface/plugin.test.ts",
-    "src/agent/sub-interface-crash.test.ts",
+    "src/agent/calls/sub-interface-crash.test.ts",
     "src/plugins/ifacer/plugin.test.ts",
     "src/plugins/ovs/kernel-datapath.test.ts",
     "test/verbs/links.test.ts",

@@ -5,7 +5,7 @@ import { silentLogger, systemClock } from "#base";
 import { IpSet } from "#ip";
 import { KubeClient, type KubeObject, metadataOf, type Transport, WatchedStore } from "#kube";
 import { type Claim, Intents, Ledger } from "#ledger";
-import { PoolCache } from "../../src/agent/pool-cache.ts";
+import { PoolCache } from "../../src/agent/cluster/pool-cache.ts";
 
 const clock = systemClock;
 const log = silentLogger;

@@ -12,18 +12,18 @@ import {
 } from "#base";
 import { createTransport, loadKubeConfig } from "#kube";
 import { lockFile, releaseCode, tryLockFile } from "#linux";
-import { elsewhere, probesElsewhere, serveApi, serveProbes, serveText } from "./api.ts";
 import { build, type Serving } from "./build/build.ts";
-import { watchCluster } from "./cluster.ts";
-import { examineNode, showNetworks } from "./doctor.ts";
-import { Flights } from "./flights.ts";
-import { Gate } from "./gate.ts";
-import { ipamRoutes, selectFlights } from "./ipam-api.ts";
-import { CallMetrics } from "./metrics.ts";
+import { Flights } from "./calls/flights.ts";
+import { Gate } from "./calls/gate.ts";
+import { CniServer } from "./calls/server.ts";
+import { watchCluster } from "./cluster/cluster.ts";
+import { elsewhere, probesElsewhere, serveApi, serveProbes, serveText } from "./http/api.ts";
+import { ipamRoutes, selectFlights } from "./http/ipam-api.ts";
+import { CallMetrics } from "./http/metrics.ts";
+import { examineNode, showNetworks } from "./node/doctor.ts";
+import { OvsClients } from "./node/ovs-clients.ts";
+import { giveBack } from "./node/uninstall.ts";
 import type { AgentOptions } from "./options.ts";
-import { OvsClients } from "./ovs-clients.ts";
-import { CniServer } from "./server.ts";
-import { giveBack } from "./uninstall.ts";
 
 const flightsMax = 1_000;
 /** How long the views of Pods that were just added may delay the end. */

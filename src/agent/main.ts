@@ -2,8 +2,8 @@
 import "./heap.ts";
 import { createLogger, formatError, RecentLines } from "#base";
 import { runAgent } from "./agent.ts";
+import { uninstall } from "./node/uninstall.ts";
 import { readOptions } from "./options.ts";
-import { uninstall } from "./uninstall.ts";
 
 /** About a thousand lines. */
 const recentCharsMax = 250_000;

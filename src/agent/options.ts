@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { checkCommand, Environment, type LogLevel } from "#base";
-import { executableNames } from "./install/executables.ts";
+import { executableNames } from "./node/install/executables.ts";
 
 /** The agent's flags and environment, validated ({@link readOptions}). */
 export interface AgentOptions {

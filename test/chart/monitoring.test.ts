@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
 import type { MetricTable } from "#base";
-import { agentMetrics } from "../../src/agent/metrics.ts";
+import { agentMetrics } from "../../src/agent/http/metrics.ts";
 import { controllerMetrics } from "../../src/controller/metrics.ts";
 import { chart, envOf, podOf, type Rendered, refusal, render } from "./render.ts";
 

@@ -70,12 +70,12 @@ export const mistakes: readonly Mistake[] = [
     name: "a static Pod is gone when its mirror is",
     edits: [
       {
-        file: "src/agent/pods.ts",
+        file: "src/agent/cluster/pods.ts",
         find: 'isStaticPodUid(uid) && !isReplaced ? "unknown" : "dead"',
         put: '"dead"',
       },
       {
-        file: "src/agent/claims.ts",
+        file: "src/agent/addresses/claims.ts",
         find: "if (this.hasSandbox(podUid)) {",
         put: "if (pod !== undefined && this.hasSandbox(podUid)) {",
       },
@@ -160,7 +160,7 @@ export const mistakes: readonly Mistake[] = [
     name: "an address for which a foreign host answered is not set aside",
     edits: [
       {
-        file: "src/agent/ipam.ts",
+        file: "src/agent/addresses/ipam.ts",
         find: "(o) => ledger.quarantine(claim, { mac, until }, o)",
         put: '() => [mac, until, ledger.release(claim, { why: "conflict", evidence: [] })]',
       },
@@ -171,7 +171,7 @@ export const mistakes: readonly Mistake[] = [
     name: "a Pod that is back does not look for the claim that is back with it",
     edits: [
       {
-        file: "src/agent/ipam.ts",
+        file: "src/agent/addresses/ipam.ts",
         find: "await ledger.verify(claimName(ip), uid, o);",
         put: "claimName(ip);",
       },
@@ -242,7 +242,13 @@ export const mistakes: readonly Mistake[] = [
   },
   {
     name: "a Pod whose address was given to another is left on the network",
-    edits: [{ file: "src/agent/returned.ts", find: "    cut(record);\n    const message", put: "    const message" }],
+    edits: [
+      {
+        file: "src/agent/addresses/returned.ts",
+        find: "    cut(record);\n    const message",
+        put: "    const message",
+      },
+    ],
     focus: ["create", "claim-delete"],
   },
 ];

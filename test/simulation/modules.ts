@@ -5,23 +5,26 @@ import type { Mistake } from "./mistakes.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
+/** The files that make connections to the API server and OVSDB. */
+const connecting = /^src\/(agent\/(agent|cluster\/cluster|node\/ovs-clients)|controller\/program)\.ts$/;
+
 /** Which imports of which files lead elsewhere in a simulated world. The replaced modules themselves get the real ones. */
 const replacements: readonly { readonly of: RegExp; readonly specifier: string; readonly by: string }[] = [
   { of: /^src\/agent\//, specifier: "#linux", by: "linux.ts" },
   { of: /^src\/agent\//, specifier: "#plugins", by: "plugins.ts" },
   { of: /^src\/agent\//, specifier: "#ovsdb", by: "ovsdb.ts" },
-  { of: /^src\/(agent\/(?!install)|base\/state\.ts|ledger|controller)/, specifier: "node:fs", by: "fs.ts" },
+  { of: /^src\/(agent\/(?!node\/install)|base\/state\.ts|ledger|controller)/, specifier: "node:fs", by: "fs.ts" },
   { of: /^src\//, specifier: "node:timers/promises", by: "timers.ts" },
-  { of: /^src\/(agent\/(agent|cluster|ovs-clients)|controller\/program)\.ts$/, specifier: "#base", by: "base.ts" },
-  { of: /^src\/(agent\/(agent|cluster|ovs-clients)|controller\/program)\.ts$/, specifier: "#kube", by: "kube.ts" },
-  { of: /^src\/agent\/agent\.ts$/, specifier: "./server.ts", by: "agent-server.ts" },
-  { of: /^src\/agent\/agent\.ts$/, specifier: "./api.ts", by: "agent-api.ts" },
-  { of: /^src\/agent\/build\//, specifier: "../crash-points.ts", by: "crash-points.ts" },
-  { of: /^src\/agent\/build\//, specifier: "../doctor.ts", by: "agent-doctor.ts" },
-  { of: /^src\/agent\/build\//, specifier: "../host-state.ts", by: "host-state.ts" },
-  { of: /^src\/agent\/build\//, specifier: "../install/node.ts", by: "node-files.ts" },
-  { of: /^src\/agent\/build\//, specifier: "../node-sysctls.ts", by: "node-settings.ts" },
-  { of: /^src\/agent\/agent\.ts$/, specifier: "./uninstall.ts", by: "node-settings.ts" },
+  { of: connecting, specifier: "#base", by: "base.ts" },
+  { of: connecting, specifier: "#kube", by: "kube.ts" },
+  { of: /^src\/agent\/agent\.ts$/, specifier: "./calls/server.ts", by: "agent-server.ts" },
+  { of: /^src\/agent\/agent\.ts$/, specifier: "./http/api.ts", by: "agent-api.ts" },
+  { of: /^src\/agent\/build\//, specifier: "../calls/crash-points.ts", by: "crash-points.ts" },
+  { of: /^src\/agent\/build\//, specifier: "../node/doctor.ts", by: "agent-doctor.ts" },
+  { of: /^src\/agent\/build\//, specifier: "../node/host-state.ts", by: "host-state.ts" },
+  { of: /^src\/agent\/build\//, specifier: "../node/install/node.ts", by: "node-files.ts" },
+  { of: /^src\/agent\/build\//, specifier: "../node/node-sysctls.ts", by: "node-settings.ts" },
+  { of: /^src\/agent\/agent\.ts$/, specifier: "./node/uninstall.ts", by: "node-settings.ts" },
   { of: /^src\/controller\/servers\.ts$/, specifier: "./http.ts", by: "controller-http.ts" },
 ];
 

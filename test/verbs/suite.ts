@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { compareVersions, type JsonObject, type PluginConfig, supportedVersions } from "#cni";
 import { createNetns, deleteNetns, openNetns } from "#linux";
 import type { Plugin } from "#plugins";
-import { ipamTypeOf } from "../../src/agent/foreign.ts";
+import { ipamTypeOf } from "../../src/agent/sandboxes/foreign.ts";
 import { type Answer, TestRuntime } from "../../src/agent/testing/runtime.ts";
 import { until } from "../../src/base/testing/until.ts";
 import { StubIpam } from "../../src/plugins/testing/stub-ipam.ts";

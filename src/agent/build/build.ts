@@ -1,6 +1,6 @@
-import { cutOff } from "../cut.ts";
-import { masterAddresses } from "../master.ts";
-import type { CallHandler } from "../server.ts";
+import { masterAddresses } from "../addresses/master.ts";
+import type { CallHandler } from "../calls/server.ts";
+import { cutOff } from "../node/cut.ts";
 import { type Addresses, createAddresses } from "./addresses.ts";
 import { startBackground } from "./background.ts";
 import { createCalls } from "./calls.ts";

@@ -1,13 +1,13 @@
 import { SpiderError } from "#base";
 import { ownCode } from "#cni";
 import { keyOf } from "#kube";
-import { Calls } from "../calls.ts";
-import type { Chain } from "../chain.ts";
-import { crashPoints } from "../crash-points.ts";
-import { readDevices } from "../devices.ts";
-import { createConfigSource } from "../nads.ts";
-import { PodViews } from "../pod-views.ts";
-import { findPod } from "../pods.ts";
+import { Calls } from "../calls/calls.ts";
+import { crashPoints } from "../calls/crash-points.ts";
+import { readDevices } from "../calls/devices.ts";
+import { createConfigSource } from "../calls/nads.ts";
+import { PodViews } from "../calls/pod-views.ts";
+import { findPod } from "../cluster/pods.ts";
+import type { Chain } from "../sandboxes/chain.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Context } from "./context.ts";
 

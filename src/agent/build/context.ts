@@ -5,13 +5,13 @@ import type { Clock, Logger, Tasks } from "#base";
 import type { Family } from "#ip";
 import { EventRecorder, TopControllers } from "#kube";
 import { hostNetns } from "#linux";
-import type { Cluster } from "../cluster.ts";
-import type { Flights } from "../flights.ts";
-import type { CallMetrics } from "../metrics.ts";
-import { tuneNodeSysctls } from "../node-sysctls.ts";
+import type { Flights } from "../calls/flights.ts";
+import type { Cluster } from "../cluster/cluster.ts";
+import type { CallMetrics } from "../http/metrics.ts";
+import { tuneNodeSysctls } from "../node/node-sysctls.ts";
+import type { OvsClients } from "../node/ovs-clients.ts";
 import type { AgentOptions } from "../options.ts";
-import type { OvsClients } from "../ovs-clients.ts";
-import { Records } from "../records.ts";
+import { Records } from "../sandboxes/records.ts";
 
 /** What the process has before it may act on the node. */
 export interface Given {

@@ -1,9 +1,9 @@
 import { spiderEndpoints } from "#api";
 import { stickyOwnerOf } from "#ledger";
-import type { Calls } from "../calls.ts";
-import { clusterConfigOf } from "../cluster-config.ts";
-import { quarantineEnd } from "../ipam.ts";
-import type { IpamApiOptions } from "../ipam-api.ts";
+import { quarantineEnd } from "../addresses/ipam.ts";
+import type { Calls } from "../calls/calls.ts";
+import { clusterConfigOf } from "../cluster/cluster-config.ts";
+import type { IpamApiOptions } from "../http/ipam-api.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Context } from "./context.ts";
 

@@ -1,5 +1,5 @@
 import { nodeSubject } from "#kube";
-import { NodeFiles } from "../install/node.ts";
+import { NodeFiles } from "../node/install/node.ts";
 import type { Context } from "./context.ts";
 
 /** The plugin executables and the CNI configuration that this release keeps on the node, as far as it is told to. */

@@ -9,10 +9,10 @@ import {
   createVlanPlugin,
   type Plugin,
 } from "#plugins";
-import { Chain } from "../chain.ts";
-import { clusterConfigOf } from "../cluster-config.ts";
-import { ForeignPlugins } from "../foreign.ts";
-import { holderOfMac } from "../macs.ts";
+import { clusterConfigOf } from "../cluster/cluster-config.ts";
+import { Chain } from "../sandboxes/chain.ts";
+import { ForeignPlugins } from "../sandboxes/foreign.ts";
+import { holderOfMac } from "../sandboxes/macs.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Context } from "./context.ts";
 

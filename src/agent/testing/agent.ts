@@ -33,18 +33,18 @@ import {
 import type { Ledger } from "#ledger";
 import type { Plugin } from "#plugins";
 import { assertAnswer } from "../../cni/testing/answers.ts";
+import type { ClaimsReconciler } from "../addresses/claims.ts";
+import { runDoubts } from "../addresses/doubts.ts";
+import type { LedgerEpoch } from "../addresses/ledger-epoch.ts";
 import { type Addresses, createAddresses } from "../build/addresses.ts";
-import { Calls } from "../calls.ts";
-import { Chain } from "../chain.ts";
-import type { ClaimsReconciler } from "../claims.ts";
-import { runDoubts } from "../doubts.ts";
-import { Flights } from "../flights.ts";
-import { ForeignPlugins } from "../foreign.ts";
-import type { LedgerEpoch } from "../ledger-epoch.ts";
-import { PodViews } from "../pod-views.ts";
-import { findPod } from "../pods.ts";
-import { PoolCache } from "../pool-cache.ts";
-import { Records } from "../records.ts";
+import { Calls } from "../calls/calls.ts";
+import { Flights } from "../calls/flights.ts";
+import { PodViews } from "../calls/pod-views.ts";
+import { findPod } from "../cluster/pods.ts";
+import { PoolCache } from "../cluster/pool-cache.ts";
+import { Chain } from "../sandboxes/chain.ts";
+import { ForeignPlugins } from "../sandboxes/foreign.ts";
+import { Records } from "../sandboxes/records.ts";
 import { TestApi } from "./api.ts";
 
 interface TestPod {

@@ -8,13 +8,13 @@ import { type Attachment, CniError, cniCodes, noSuchPlugin, type PluginConfig, t
 import type { Pod } from "#kube";
 import type { Plugin } from "#plugins";
 import { assertAnswer } from "../../cni/testing/answers.ts";
-import { Calls } from "../calls.ts";
-import { Chain } from "../chain.ts";
-import { Flights } from "../flights.ts";
-import { ForeignPlugins } from "../foreign.ts";
-import type { AttachedDelegate } from "../recording.ts";
-import { Records } from "../records.ts";
-import type { CallContext } from "../server.ts";
+import { Calls } from "../calls/calls.ts";
+import { Flights } from "../calls/flights.ts";
+import type { CallContext } from "../calls/server.ts";
+import { Chain } from "../sandboxes/chain.ts";
+import { ForeignPlugins } from "../sandboxes/foreign.ts";
+import type { AttachedDelegate } from "../sandboxes/recording.ts";
+import { Records } from "../sandboxes/records.ts";
 import { testPod } from "./api.ts";
 
 // A handler of calls with two plugins that note what they are called for; made anew before each test of the file that imports it.

@@ -9,13 +9,13 @@ import type { Pod } from "#kube";
 import type { Plugin } from "#plugins";
 import { buildShim } from "../../../shim/build.ts";
 import { assertAnswer } from "../../cni/testing/answers.ts";
-import { Calls, type CallsOptions } from "../calls.ts";
-import { Chain } from "../chain.ts";
-import { Flights } from "../flights.ts";
-import { ForeignPlugins } from "../foreign.ts";
-import { executableNames, installExecutables } from "../install/executables.ts";
-import { Records } from "../records.ts";
-import { CniServer } from "../server.ts";
+import { Calls, type CallsOptions } from "../calls/calls.ts";
+import { Flights } from "../calls/flights.ts";
+import { CniServer } from "../calls/server.ts";
+import { executableNames, installExecutables } from "../node/install/executables.ts";
+import { Chain } from "../sandboxes/chain.ts";
+import { ForeignPlugins } from "../sandboxes/foreign.ts";
+import { Records } from "../sandboxes/records.ts";
 import { testPod } from "./api.ts";
 
 /** For `script`: an ADD makes an interface, as far as its answer says, and all else succeeds. */

@@ -1,5 +1,5 @@
 /** HTTP servers of the agent: nobody asks them here. */
-export * from "../../../src/agent/api.ts";
+export * from "../../../src/agent/http/api.ts";
 
 const closed = async (): Promise<AsyncDisposable> => ({ [Symbol.asyncDispose]: async () => {} });
 

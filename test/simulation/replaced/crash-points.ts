@@ -1,5 +1,5 @@
 /** The agent's fail points: where the machine has a trap, the process is killed there. */
-export * from "../../../src/agent/crash-points.ts";
+export * from "../../../src/agent/calls/crash-points.ts";
 
 import { current } from "../process.ts";
 

@@ -1,5 +1,5 @@
 /** Files of the node by which a runtime finds its plugins: here it knows them. */
-export * from "../../../src/agent/install/node.ts";
+export * from "../../../src/agent/node/install/node.ts";
 
 export class NodeFiles {
   install(): void {}

@@ -1,0 +1,278 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { annotations, spiderEndpoints } from "#api";
+import { SpiderError, silentLogger, Tasks } from "#base";
+import { CniError, type CniResult, cniCodes, encodeResult } from "#cni";
+import { parseIp } from "#ip";
+import { EventRecorder, events, pods, TopControllers } from "#kube";
+import type { Claim, Ledger } from "#ledger";
+import { bootId, readNetnsId } from "#linux";
+import { networkStatusAnnotation } from "#multus";
+import type { Fault } from "../../kube/testing/fake-api.ts";
+import { Endpoints, endpointNics } from "../addresses/endpoints.ts";
+import type { AttachedDelegate } from "../sandboxes/recording.ts";
+import type { SandboxRecord } from "../sandboxes/records.ts";
+import { TestApi, testPod } from "../testing/api.ts";
+import { PodViews } from "./pod-views.ts";
+
+function claim(nic: string, ip: string, answer: object): Claim {
+  const spec = { nic, pool: `pool-${nic}`, podNamespace: "default", podName: "a", answer: JSON.stringify(answer) };
+  return { name: ip, ip: parseIp(ip), uid: `uid-${ip}`, resourceVersion: "1", spec } as unknown as Claim;
+}
+
+const claims = [
+  claim("net2", "10.7.0.9", { prefix: 24 }),
+  claim("net1", "10.6.0.9", {
+    prefix: 16,
+    gw: "10.6.0.1",
+    clean: true,
+    routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
+  }),
+  claim("eth0", "fd00::9", { prefix: 64, gw: "fd00::1" }),
+  claim("eth0", "172.18.0.9", { prefix: 16, gw: "172.18.0.1" }),
+];
+
+describe("endpointNics()", () => {
+  it("has one entry for each NIC, both families in it, eth0 first", () => {
+    assert.deepEqual(endpointNics(claims), [
+      {
+        interface: "eth0",
+        vlan: 0,
+        ipv4: "172.18.0.9/16",
+        ipv4Pool: "pool-eth0",
+        ipv4Gateway: "172.18.0.1",
+        ipv6: "fd00::9/64",
+        ipv6Pool: "pool-eth0",
+        ipv6Gateway: "fd00::1",
+        cleanGateway: false,
+      },
+      {
+        interface: "net1",
+        vlan: 0,
+        ipv4: "10.6.0.9/16",
+        ipv4Pool: "pool-net1",
+        ipv4Gateway: "10.6.0.1",
+        cleanGateway: true,
+        routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
+      },
+      { interface: "net2", vlan: 0, ipv4: "10.7.0.9/24", ipv4Pool: "pool-net2" },
+    ]);
+  });
+});
+
+const result: CniResult = {
+  interfaces: [
+    { name: "veth1", mac: "02:00:00:00:00:02" },
+    { name: "eth0", mac: "02:00:00:00:00:01", sandbox: "/var/run/netns/x" },
+  ],
+  ips: [{ address: { ip: parseIp("172.18.0.9"), bits: 16 }, interface: 1 }],
+  routes: [],
+};
+const attached = [
+  { delegate: { displayName: "kube-system/net", ifName: "eth0", master: true }, result },
+] as unknown as readonly AttachedDelegate[];
+
+describe("the views of a Pod", () => {
+  let api: TestApi;
+  let tasks: Tasks;
+  let views: PodViews;
+
+  beforeEach(async () => {
+    api = new TestApi();
+    tasks = new Tasks(silentLogger);
+    api.fake.apply(pods, testPod("a"));
+    const { client, clock } = api;
+    const log = silentLogger;
+    const recorder = new EventRecorder({ client, clock, log, component: "agent", host: "n1" });
+    tasks.spawn("events", (signal) => recorder.run({ signal }));
+    const mine = (one: Claim) => ({ ...one, spec: { ...one.spec, podUID: pod().metadata.uid } });
+    const ledger: Pick<Ledger, "claimsNamed"> = { claimsNamed: () => claims.map(mine) };
+    const settings = { enableStatefulSet: true, enableKubevirtStaticIP: true };
+    const owners = new TopControllers(client);
+    const idle = () => Promise.resolve();
+    const endpoints = new Endpoints({ client, clock, ledger, owners, node: "n1", settings });
+    const store = await api.store(pods);
+    views = new PodViews({ client, clock, log, tasks, events: recorder, endpoints, pods: store, idle });
+  });
+  afterEach(async () => {
+    await tasks.stop();
+    api[Symbol.dispose]();
+  });
+
+  const pod = () => api.fake.read(pods, { namespace: "default", name: "a" }) ?? assert.fail("no Pod");
+  /** The API server takes a Pod's annotations with its status; the one in memory does not. */
+  const statuses = () =>
+    api.fake.requests
+      .filter(({ method, path }) => method === "PATCH" && path.includes("/pods/a/status?"))
+      .map(({ body }) => JSON.parse(String(body)).metadata);
+  const endpoint = () => api.fake.read(spiderEndpoints, { namespace: "default", name: "a" });
+  const told = () => api.fake.all(events).map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
+
+  it("writes network-status, SpiderEndpoint and an Event for each network", async () => {
+    views.added(attached, pod());
+    await api.clock.advance(2_000);
+    const [written] = statuses();
+    assert.equal(written.uid, pod().metadata.uid);
+    const [entry] = JSON.parse(written.annotations[networkStatusAnnotation]);
+    assert.deepEqual([entry.name, entry.interface, entry.ips], ["kube-system/net", "eth0", ["172.18.0.9"]]);
+    const { metadata, status } = endpoint() ?? assert.fail("no endpoint");
+    assert.deepEqual(
+      [metadata.ownerReferences?.[0]?.uid, status.current.uid, status.current.node, status.ownerControllerType],
+      [pod().metadata.uid, pod().metadata.uid, "n1", "Pod"],
+    );
+    assert.deepEqual(status.current.ips, endpointNics(claims));
+    assert.deepEqual(told(), ["Normal AddedInterface: Add eth0 [172.18.0.9/16] from kube-system/net"]);
+    const writes = api.fake.requests.filter(({ method }) => method !== "GET");
+    assert.deepEqual(
+      writes.map(({ isView }) => isView),
+      [true, true, true],
+      "no claim waits for a connection that one of these has",
+    );
+  });
+
+  const faults: readonly Fault[] = [
+    { kind: "status", status: 429, reason: "TooManyRequests" },
+    { kind: "status", status: 500, reason: "InternalError" },
+    { kind: "lost-before" },
+    { kind: "lost-after" },
+  ];
+  for (const fault of faults) {
+    it(`tries again where an answer is ${"reason" in fault ? fault.reason : fault.kind}`, async () => {
+      api.fake.fail(({ path }) => path.includes("/status?"), fault, 2);
+      api.fake.fail(({ method, path }) => method === "POST" && path.includes("spiderendpoints"), fault, 2);
+      views.added(attached, pod());
+      await api.clock.advance(60_000);
+      assert.equal(statuses().length, 3);
+      assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+    });
+  }
+
+  it("writes what an agent that was killed right after its answer left unwritten, once", async () => {
+    const { device, inode } = readNetnsId("/proc/self/ns/net") ?? assert.fail("no namespace");
+    const netns = { path: "/proc/self/ns/net", device: String(device), inode: String(inode) };
+    const { name, namespace = "", uid } = pod().metadata;
+    const network = {
+      capabilityArgs: {},
+      name: "kube-system/net",
+      ifName: "eth0",
+      cniVersion: "1.0.0",
+      result: encodeResult(result, "1.0.0"),
+    };
+    const record = {
+      ...{ format: 1, containerId: "c1", ifName: "eth0", network: "multus-cni-network", netns, bootId: bootId() },
+      ...{ pod: { name, namespace, uid }, networks: [network], complete: true },
+    } as unknown as SandboxRecord;
+    const resume = async (...records: readonly SandboxRecord[]) => {
+      views.resume(records);
+      await api.clock.advance(2_000);
+    };
+    await resume(
+      { ...record, complete: false },
+      { ...record, netns: { ...netns, inode: "1" } },
+      { ...record, pod: { name, namespace, uid: "another" } },
+    );
+    assert.deepEqual([statuses(), endpoint(), told()], [[], undefined, []]);
+    await resume(record);
+    const [entry] = JSON.parse(statuses()[0].annotations[networkStatusAnnotation]);
+    assert.deepEqual([entry.name, entry.default, entry.ips], ["kube-system/net", true, ["172.18.0.9"]]);
+    assert.equal(endpoint()?.status.current.uid, uid);
+    const annotated = { [networkStatusAnnotation]: statuses()[0].annotations[networkStatusAnnotation] };
+    api.fake.apply(pods, testPod("a", { metadata: { annotations: annotated, uid } }));
+    await resume(record);
+    assert.equal(statuses().length, 1);
+  });
+
+  it("brings an endpoint of a former Pod of that name up to date, and writes nothing where nothing changed", async () => {
+    const stale = {
+      current: { uid: "former", node: "n2", ips: [] },
+      ownerControllerType: "Pod",
+      ownerControllerName: "a",
+    };
+    api.fake.apply(spiderEndpoints, { metadata: { namespace: "default", name: "a" }, status: stale });
+    views.added(attached, pod());
+    await api.clock.advance(2_000);
+    const sorted = endpoint() ?? assert.fail("no endpoint");
+    assert.equal(sorted.metadata.ownerReferences?.[0]?.uid, pod().metadata.uid);
+    const { current, ownerControllerName, ownerControllerType } = sorted.status;
+    const { ips, node, uid } = current; // an API server returns the fields of custom resources in this order
+    api.fake.apply(spiderEndpoints, {
+      ...sorted,
+      status: { current: { ips, node, uid }, ownerControllerName, ownerControllerType },
+    });
+    const written = endpoint();
+    views.added(attached, pod());
+    await api.clock.advance(2_000);
+    assert.equal(endpoint()?.metadata.resourceVersion, written?.metadata.resourceVersion);
+  });
+
+  it("reads the endpoint again where somebody else wrote it meanwhile", async () => {
+    api.fake.apply(spiderEndpoints, { metadata: { namespace: "default", name: "a" }, status: {} });
+    api.fake.fail(({ method }) => method === "PUT", { kind: "status", status: 409, reason: "Conflict" }, 2);
+    views.added(attached, pod());
+    await api.clock.advance(60_000);
+    assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+  });
+
+  it("leaves another Pod of the same name alone, at once", async () => {
+    const former = pod();
+    api.fake.remove(pods, { namespace: "default", name: "a" });
+    api.fake.apply(pods, testPod("a"));
+    views.added(attached, former);
+    await api.clock.advance(60_000);
+    assert.deepEqual([statuses().length, endpoint()], [1, undefined]);
+  });
+
+  const about = {
+    ...{ containerId: "c", netns: "", ifName: "eth0", args: new Map() },
+    pod: { namespace: "default", name: "a", uid: "" },
+  };
+
+  it("tells once in five minutes of conflicts, though each try meets them at other addresses", async () => {
+    const conflict = (ip: string) => new SpiderError("ADDRESS_CONFLICT", `ip conflict: ${ip} is located elsewhere`);
+    for (const ip of ["10.6.0.1", "10.6.0.2"]) views.failed(about, conflict(ip));
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 1);
+    await api.clock.advance(300_000);
+    views.failed(about, conflict("10.6.0.3"));
+    await api.clock.advance(1_000);
+    assert.match(told().at(-1) ?? "", /10\.6\.0\.3/);
+  });
+
+  it("tells once in five minutes of what the kernel refuses, though each try has a namespace of its own", async () => {
+    for (const netns of ["/run/netns/cni-1", "/run/netns/cni-2"]) {
+      views.failed(
+        { ...about, netns },
+        new SpiderError("LINK", `cannot create eth0 in ${netns}: Operation not supported`),
+      );
+    }
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 1);
+  });
+
+  it("tells once in five minutes that the same pools are used up, though their counts change", async () => {
+    const usedUp = (pools: string, counts: string) =>
+      new SpiderError("POOL_EXHAUSTED", `from IPPools [${pools}]: all IP addresses used out: ${counts}`);
+    views.failed(about, usedUp("a", "all 2 addresses are taken: 1 in use, 1 in quarantine"));
+    views.failed(about, usedUp("a", "all 2 addresses are in use"));
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 1);
+    views.failed(about, usedUp("b", "all 2 addresses are in use"));
+    await api.clock.advance(1_000);
+    assert.equal(told().length, 2);
+  });
+
+  it("tells the Pod why an ADD failed, with a reason that can be searched for", async () => {
+    views.failed(about, new SpiderError("POOL_EXHAUSTED", "all used", { details: { fix: "add some" } }));
+    views.failed(about, new CniError(cniCodes.failed, "no", { cause: new SpiderError("WRONG_INPUT", "bad") }));
+    views.failed(about, new Error("boom"));
+    views.failed({ ...about, pod: { namespace: "default", name: "unknown", uid: "" } }, new Error("nobody"));
+    await api.clock.advance(1_000);
+    assert.deepEqual(told().sort(), [
+      "Warning IPPoolExhausted: all used. What to do: add some. See: spiderpoolctl explain pod a -n default",
+      "Warning InvalidAnnotation: no. bad. See: spiderpoolctl explain pod a -n default",
+      "Warning NetworkFailed: boom. See: spiderpoolctl explain pod a -n default",
+    ]);
+    const codes = api.fake.all(events).map(({ metadata }) => metadata.annotations?.[annotations.errorCode]);
+    assert.deepEqual(codes.sort(), ["POOL_EXHAUSTED", "UNKNOWN", "WRONG_INPUT"]);
+  });
+});

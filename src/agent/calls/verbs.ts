@@ -1,0 +1,304 @@
+import { type Clock, formatError, type Logger, never, type Signal } from "#base";
+import {
+  CniError,
+  type CniRequest,
+  type CniResult,
+  cniCodes,
+  encodeResult,
+  type Ipam,
+  type PluginConfig,
+  type PluginOutput,
+  type PodRef,
+  successOutput,
+  type ValidAttachment,
+  validAttachments,
+} from "#cni";
+import { isPodUid, type Pod } from "#kube";
+import { addFailure, applyDefaultRoutes, type DefaultRoutePlan, type Delegate, planDefaultRoutes } from "#multus";
+import { allocateForeign, type Detection, freePodOf } from "#plugins";
+import { uidOf } from "../cluster/pods.ts";
+import { ownIpam, recordedResult } from "../sandboxes/chain.ts";
+import {
+  type AttachedDelegate,
+  chainCall,
+  checkNetns,
+  completed,
+  newRecord,
+  recordedCall,
+  recordedNetwork,
+  recordKey,
+  recordMeanwhile,
+  recordNetwork,
+  refuseOwnNetns,
+} from "../sandboxes/recording.ts";
+import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "../sandboxes/records.ts";
+import { moveDefaultRoutes } from "./default-routes.ts";
+import { offerDeviceInfo, readDeviceInfo, removeDeviceInfo } from "./device-info.ts";
+import { awaitNetworks, type NetworksOptions, planNetworks, refuseUnready, waitForOthers } from "./networks.ts";
+import { hostOf, type Running } from "./running.ts";
+
+/** What the verbs need beside networks and plugins: records, addresses, the Pod, and what follows after the answer. */
+export interface VerbsOptions extends NetworksOptions {
+  readonly records: Records;
+  /** The configuration's `ipam`, for whoever calls the executable `spiderpool` by itself. */
+  readonly ipamFor: (config: PluginConfig) => Ipam | undefined;
+  /** For addresses that a foreign plugin asks for. @default neither */
+  readonly detection?: Detection;
+  /** A Pod that is known without asking, in whatever state; absent: none is. */
+  readonly knownPod?: (ref: PodRef) => Pod | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The Pod of a call, alive. */
+  readonly findPod: (request: CniRequest, o: Signal) => Promise<Pod>;
+  /** What follows after the answer: SpiderEndpoint, network-status, Events. */
+  readonly added: (attached: readonly AttachedDelegate[], pod: Pod) => void;
+  /** The same where others attach the Pod and we gave the addresses alone: their Multus writes the rest. */
+  readonly addressed: (pod: Pod) => void;
+  /** Releases what the Pod's sandbox held, where the Pod is gone. */
+  readonly removed: (request: CniRequest, how: { readonly recorded: boolean }) => void;
+}
+
+const noDetection: Detection = { conflicts: false, gateways: false };
+const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
+
+/** What each verb does, once its turn has come. */
+export class Verbs {
+  readonly #options: VerbsOptions;
+
+  constructor(options: VerbsOptions) {
+    this.#options = options;
+  }
+
+  async add(asked: CniRequest, running: Running): Promise<PluginOutput> {
+    const { records, findPod, added, addressed, clock, log } = this.#options;
+    const { steps } = running;
+    const netns = checkNetns(asked, steps);
+    const pod = await steps.run("pod", (o) => findPod(asked, o));
+    const request = { ...asked, pod: refOf(pod, asked.pod) };
+    const former = records.read(recordKey(request));
+    // May wait, so it takes no turn: calls whose networks are there go on.
+    const delegates = await steps.run("networks", async (o) => {
+      await waitForOthers(request, this.#options, o);
+      return awaitNetworks(request, pod, this.#options, o);
+    });
+    const { routes, record } = await steps.run(
+      "networks",
+      async () => {
+        const plans = planDefaultRoutes(delegates);
+        const interfaces = delegates.map(({ ifName }) => ifName);
+        for (const delegate of delegates) await this.#verify(request, delegate, interfaces, running);
+        const fresh = newRecord(request, netns, pod, delegates);
+        records.write(recordMeanwhile(fresh, former));
+        offerDeviceInfo(delegates, log);
+        return { routes: plans, record: fresh };
+      },
+      // What could not be undone is left to the runtime's DEL, which goes by the record. One of an earlier ADD holds again:
+      // its sandbox may run.
+      {
+        undo: () => {
+          if (!running.undone) return;
+          if (former !== undefined) return records.write(former);
+          removeDeviceInfo(records.read(recordKey(request)), log);
+          records.remove(recordKey(request));
+        },
+        blocking: true,
+      },
+    );
+    const attached: AttachedDelegate[] = [];
+    for (const [at, delegate] of delegates.entries()) {
+      try {
+        const result = await this.#attach(request, delegate, routes[at], running);
+        attached.push({ delegate, result, deviceInfo: readDeviceInfo(delegate.deviceInfoFile, log) });
+      } catch (error) {
+        throw delegateError(request, delegate, error);
+      }
+    }
+    await steps.settled((error, of) => {
+      const delegate = delegates.find(({ ifName }) => ifName === of);
+      return delegate === undefined ? error : delegateError(request, delegate, error);
+    });
+    const complete = completed(record, attached, clock.wall());
+    await steps.run("record", () => records.write(complete));
+    const master = attached[0]?.result ?? nothing;
+    // The answer is on its way before the first of the writes that follow it.
+    setImmediate(() => (request.executable === ownIpam ? addressed(pod) : added(attached, pod)));
+    return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
+  }
+
+  async #attach(
+    request: CniRequest,
+    delegate: Delegate,
+    routes: DefaultRoutePlan | undefined,
+    running: Running,
+  ): Promise<CniResult> {
+    const { steps } = running;
+    const call = chainCall(request, delegate, hostOf(request, running));
+    if (request.executable === ownIpam) {
+      const { detection = noDetection } = this.#options;
+      const how = { ipam: this.#ipam(request), steps, detection };
+      const { ips, routes: given } = await allocateForeign(call.attachment, how);
+      return { interfaces: [], ips, routes: given };
+    }
+    const before = request.executable === "multus" ? undefined : request.config.prevResult;
+    const result = await this.#options.chain.add(delegate.network, call, steps, before);
+    if (routes === undefined || (routes.remove.length === 0 && routes.add.length === 0)) return result;
+    await steps.run("addresses", () => moveDefaultRoutes(request.netns, delegate.ifName, routes), {
+      of: delegate.ifName,
+    });
+    return applyDefaultRoutes(result, routes);
+  }
+
+  #ipam({ config }: CniRequest): Ipam {
+    const ipam = this.#options.ipamFor(config);
+    if (ipam !== undefined) return ipam;
+    throw new CniError(cniCodes.invalidConfig, "the network configuration has no ipam", {
+      details: { field: "ipam.type", allowed: ownIpam },
+    });
+  }
+
+  /** Every plugin's configuration is checked before the first one acts. */
+  async #verify(
+    request: CniRequest,
+    delegate: Delegate,
+    interfaces: readonly string[],
+    running: Running,
+  ): Promise<void> {
+    const { chain } = this.#options;
+    const [first] = delegate.network.plugins;
+    const { ifName } = delegate;
+    try {
+      // Ours look themselves. lo is in every namespace.
+      const isForeign = first !== undefined && chain.plugin(first.type) === undefined;
+      if (request.executable === "multus" && isForeign && ifName !== "lo")
+        freePodOf({ ...request, ifName }, running.steps);
+      const host = hostOf(request, running);
+      // Another meta-plugin has us attach one of several.
+      const all = request.executable === "multus" ? interfaces : undefined;
+      await chain.verify(delegate.network, chainCall(request, delegate, host), host, all, running.steps);
+    } catch (error) {
+      throw delegateError(request, delegate, error);
+    }
+  }
+
+  async del(request: CniRequest, running: Running): Promise<PluginOutput> {
+    const { records, chain, removed, log } = this.#options;
+    const { steps } = running;
+    const record = records.read(recordKey(request));
+    if (record === undefined) refuseOwnNetns(request);
+    const failures: unknown[] = [];
+    for (const network of (record?.networks ?? this.#unrecorded(request)).toReversed()) {
+      const call = recordedCall(request, network, hostOf(request, running));
+      const result = recordedResult(network);
+      try {
+        await steps.run("link", (o) => chain.del(recordedNetwork(network), call, result, o), { of: network.ifName });
+        if (request.executable === ownIpam) await this.#ipam(request).release(call.attachment, { signal: never });
+      } catch (error) {
+        // Without a record nobody knows whether there was anything: that must not keep a Pod from ending.
+        if (record !== undefined || request.executable !== "multus") failures.push(error);
+        else log.info({ pod: request.pod, network: network.name, err: formatError(error) }, "nothing taken down");
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+    removeDeviceInfo(record, log);
+    await steps.run("record", () => records.remove(recordKey(request)));
+    removed({ ...request, pod: request.pod ?? record?.pod ?? undefined }, { recorded: record !== undefined });
+    return steps.run("reply", () => successOutput());
+  }
+
+  /**
+   * A DEL without a record: an ADD never came this far, another meta-plugin made the sandbox, or the file was lost. What can
+   * still be resolved is cleaned up, of a Pod's networks as its annotations name them now.
+   */
+  #unrecorded(request: CniRequest): readonly RecordedNetwork[] {
+    const pod = request.pod && this.#options.knownPod?.(request.pod);
+    if (request.executable === "multus" && (pod === undefined || !isPodUid(pod, request.pod?.uid ?? ""))) return [];
+    try {
+      return planNetworks(request, pod, this.#options).map((delegate) => recordNetwork(delegate, request));
+    } catch (error) {
+      if (request.executable === "multus") return []; // Nobody can say any more what there was.
+      throw error;
+    }
+  }
+
+  async check(request: CniRequest, running: Running): Promise<PluginOutput> {
+    const record = this.#options.records.read(recordKey(request));
+    if (record === undefined || !record.complete) {
+      throw new CniError(cniCodes.unknownContainer, `no ADD of container ${request.containerId} is on record`);
+    }
+    for (const network of record.networks) {
+      const result = recordedResult(network);
+      if (result === undefined) continue;
+      const call = recordedCall(request, network, hostOf(request, running));
+      await running.steps.run(
+        "link",
+        async (o) => {
+          await this.#options.chain.check(recordedNetwork(network), call, result, o);
+          if (request.executable === ownIpam) await this.#ipam(request).check(call.attachment, result, o);
+        },
+        { of: network.ifName },
+      );
+    }
+    return successOutput();
+  }
+
+  /** Whether an ADD can work: asked of the plugins of the default network. Throws CniError 50. */
+  async status(request: CniRequest, running: Running): Promise<PluginOutput> {
+    try {
+      refuseUnready(request, this.#options);
+      const [first] = planNetworks(request, undefined, this.#options);
+      if (first !== undefined) {
+        await this.#options.chain.status(first.network, hostOf(request, running), running.steps);
+      }
+      return successOutput();
+    } catch (error) {
+      throw CniError.from(error, cniCodes.notAvailable);
+    }
+  }
+
+  /**
+   * The sandboxes that the runtime no longer knows of this network. An empty list may also come from a runtime that lost its
+   * memory: then only those whose namespace is gone. Containers with a call at work are younger than the runtime's list, and
+   * so are those whose ADD was answered while this call waited for an agent.
+   */
+  stale(request: CniRequest, atWork: ReadonlySet<string>): readonly SandboxRecord[] {
+    const valid = validAttachments(request.config.raw);
+    const { plugin } = recordKey(request);
+    const isValid = ({ containerId, ifName }: SandboxRecord) =>
+      valid.some((one) => one.containerId === containerId && one.ifName === ifName);
+    return this.#options.records
+      .list()
+      .filter((record) => record.network === request.config.name && record.plugin === plugin)
+      .filter((record) => !isValid(record) && !atWork.has(record.containerId))
+      .filter(
+        ({ answeredMs }) => answeredMs === undefined || answeredMs < (request.calledMs ?? Number.POSITIVE_INFINITY),
+      )
+      .filter((record) => valid.length > 0 || !isSandboxThere(record));
+  }
+
+  /** Has the plugins of the cluster's networks collect what no sandbox on record holds. */
+  async gc(request: CniRequest, running: Running): Promise<PluginOutput> {
+    if (request.executable === ownIpam) return successOutput();
+    for (const { network } of planNetworks(request, undefined, this.#options)) {
+      await this.#options.chain.gc(network, this.#validOf(network.name), hostOf(request, running), running.steps);
+    }
+    return successOutput();
+  }
+
+  #validOf(networkName: string): readonly ValidAttachment[] {
+    return this.#options.records
+      .list()
+      .flatMap(({ containerId, networks }) =>
+        networks.filter((one) => one.networkName === networkName).map(({ ifName }) => ({ containerId, ifName })),
+      );
+  }
+}
+
+/** The Pod by the UID that the runtime uses; by its own where the runtime gives none. */
+function refOf(pod: Pod, asked: PodRef | undefined): PodRef {
+  return { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: uidOf(asked, pod) };
+}
+
+/** Of the meta-plugin an error names the network in which it happened. */
+function delegateError({ executable, pod }: CniRequest, delegate: Delegate, error: unknown): unknown {
+  return executable === "multus" ? addFailure(pod, delegate, error) : error;
+}
