@@ -47,6 +47,7 @@ export { type SpiderPoolUsage, type SpiderPoolUsageSpec, spiderPoolUsages } from
 export { defaultReservedIp } from "./reservedip/defaults.ts";
 export { reservedIpRules, validateReservedIp } from "./reservedip/rules.ts";
 export { type SpiderReservedIP, spiderReservedIPs } from "./reservedip/types.ts";
+export { AddressIndex, filtered, type Neighbours } from "./rules/address-index.ts";
 export { effectiveSet, familyOf } from "./rules/addresses.ts";
 export { trySetOf } from "./rules/elements.ts";
 export { causeReasons, formatReason, formatViolation, type Violation } from "./rules/violation.ts";

@@ -36,6 +36,7 @@ import { multusConfigController } from "./networks/multus-configs.ts";
 import type { ControllerProgramOptions } from "./options.ts";
 import { poolDefaultsController } from "./pools/defaults.ts";
 import { poolDrainController } from "./pools/drain.ts";
+import { indexOf } from "./pools/index-of.ts";
 import { Judgements } from "./pools/judgements.ts";
 import { poolStatusController } from "./pools/status.ts";
 import { poolUsageController } from "./pools/usage.ts";
@@ -87,6 +88,8 @@ export async function runReplica(
     rewind,
     mark: new LossMark(),
     uses: new PoolUses(stores.pools, stores.claims, { clock, coolDownMs: settings.coolDown * 1_000 }),
+    poolIndex: indexOf(stores.pools),
+    subnetIndex: indexOf(stores.subnets),
     reserved: reservedSets(stores.reserved, log),
     elector: new LeaderElector({
       ...{ client, clock, log, ...options.leader },
@@ -120,7 +123,7 @@ export async function runReplica(
 function controllersOf(
   deps: Deps,
   options: ControllerProgramOptions,
-  { stores, uses, reserved, collector, certificates, elector }: Replica,
+  { stores, uses, poolIndex, subnetIndex, reserved, collector, certificates, elector }: Replica,
   {
     term,
     epoch,
@@ -135,7 +138,7 @@ function controllersOf(
   const isComplete = () => epoch.isComplete && elector.isRenewed;
   return [
     ...certificateControllers(deps, options, certificates),
-    poolDefaultsController(deps, { pools, subnets, uses, judgements }),
+    poolDefaultsController(deps, { pools, subnets, poolIndex, subnetIndex, judgements }),
     poolDrainController(deps, { pools, uses, isComplete }),
     subnetDrainController(deps, { subnets, pools }),
     ...subnetControllers(deps, { pools, subnets, uses, reserved, reservations: stores.reserved, workloads }),

@@ -1,3 +1,4 @@
+import type { AddressIndex, SpiderIPPool, SpiderSubnet } from "#api";
 import type { Family, IpSet } from "#ip";
 import type { LeaderElector, Namespace, WatchedStore } from "#kube";
 import type { CertificateStores } from "./certificates/replica.ts";
@@ -11,6 +12,9 @@ import type { Stores } from "./stores.ts";
 export interface Replica {
   readonly stores: Stores;
   readonly uses: PoolUses;
+  /** The pools and subnets of the stores, by their addresses. */
+  readonly poolIndex: AddressIndex<SpiderIPPool>;
+  readonly subnetIndex: AddressIndex<SpiderSubnet>;
   readonly reserved: (family: Family) => IpSet;
   readonly elector: LeaderElector;
   readonly rewind: Rewind;

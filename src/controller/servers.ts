@@ -56,11 +56,11 @@ export async function serve(options: ControllerProgramOptions, deps: Deps, repli
 }
 
 /** Admission of our own kinds. */
-function validationRoutes(deps: Deps, { stores, elector, mark }: Replica): HttpRoutes {
+function validationRoutes(deps: Deps, { stores, poolIndex, subnetIndex, elector, mark }: Replica): HttpRoutes {
   const { pools, subnets, networks } = stores;
   const epoch = () => elector.annotations[annotations.ledgerEpoch] ?? mark.value;
   return admissionRoutes({
-    kinds: admissionKinds(deps, { ...stores, epoch }),
+    kinds: admissionKinds(deps, { ...stores, poolIndex, subnetIndex, epoch }),
     synced: (o: Signal) => Promise.all([pools.synced(o), subnets.synced(o), networks.synced(o), mark.synced(o)]),
     log: deps.log,
   });

@@ -36,3 +36,4 @@ export {
   tryParsePrefix,
 } from "./prefix.ts";
 export { formatRange, type IpRange, parseRange, rangeSize, tryParseRange } from "./range.ts";
+export { type RangeEntry, RangeIndex } from "./range-index.ts";

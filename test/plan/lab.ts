@@ -21,6 +21,7 @@ import {
 import { type TestAgent, TestCluster } from "../../src/agent/testing/agent.ts";
 import type { AdmissionKind } from "../../src/controller/admission/kind.ts";
 import { admissionKinds } from "../../src/controller/admission/kinds.ts";
+import { indexOf } from "../../src/controller/pools/index-of.ts";
 import { runReplica } from "../../src/controller/program.ts";
 import { watchStores } from "../../src/controller/stores.ts";
 import { options } from "../../src/controller/testing/cluster.ts";
@@ -75,7 +76,8 @@ export class PlanLab implements AsyncDisposable {
     const deps = { client, clock, log: silentLogger, settings };
     const stores = watchStores(deps);
     for (const store of Object.values(stores)) store.run({ signal }).catch(() => {});
-    this.#kinds = admissionKinds(deps, { ...stores, epoch: () => undefined });
+    const indexes = { poolIndex: indexOf(stores.pools), subnetIndex: indexOf(stores.subnets) };
+    this.#kinds = admissionKinds(deps, { ...stores, ...indexes, epoch: () => undefined });
     this.#running = runReplica(options, { transport: api, clock, log: silentLogger, settings }, { signal });
     // Its sockets open in real time.
     for (let turn = 0; turn < 2_000 && api.watches < 30; turn++) await clock.advance(0);

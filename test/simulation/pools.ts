@@ -1,4 +1,4 @@
-import { type SpiderIPPool, type SpiderSubnet, validateSubnet } from "#api";
+import { AddressIndex, type SpiderIPPool, type SpiderSubnet, validateSubnet } from "#api";
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
 import type { Fields } from "../../lab/api/index.ts";
 import { subnetName } from "./applications.ts";
@@ -78,8 +78,7 @@ export class Pools {
     const subnet = { ...old, spec } as unknown as SpiderSubnet;
     const violations = validateSubnet(subnet, {
       old: old as unknown as SpiderSubnet,
-      others: [],
-      pools: server.store.list(poolTable) as unknown as readonly SpiderIPPool[],
+      pools: AddressIndex.of(server.store.list(poolTable) as unknown as readonly SpiderIPPool[]),
       families: { enableIPv4: true, enableIPv6: true },
     });
     if (violations.length === 0) server.update(group, "spidersubnets", subnet as unknown as KubeObject);

@@ -5,6 +5,7 @@ import { formatIp, formatIpSet, ipFromValue, parseIpSet } from "#ip";
 import { finalizer } from "../group.ts";
 import { labels } from "../labels.ts";
 import { defaultReservedIp } from "../reservedip/defaults.ts";
+import { AddressIndex } from "../rules/address-index.ts";
 import { defaultSubnet } from "../subnet/defaults.ts";
 import { meta, pool, subnet } from "../testing/objects.ts";
 import { defaultPool } from "./defaults.ts";
@@ -62,7 +63,10 @@ describe("defaultPool", () => {
     const routes = [{ dst: "10.0.0.0/8", gw: "172.18.0.2" }];
     const parent = subnet({ gateway: "172.18.0.1", routes });
     const { gateway: _, ...spec } = bare().spec;
-    const linked = defaultPool({ ...bare(), spec }, [subnet({ subnet: "10.0.0.0/8" }), parent]);
+    const linked = defaultPool(
+      { ...bare(), spec },
+      AddressIndex.of([subnet({ subnet: "10.0.0.0/8" }, { name: "wide" }), parent]),
+    );
     assert.deepEqual(linked.metadata.ownerReferences, [
       {
         apiVersion: "spiderpool.spidernet.io/v2beta1",
@@ -78,15 +82,15 @@ describe("defaultPool", () => {
     assert.deepEqual(linked.spec.routes, routes);
     // Later changes of the subnet are not inherited, nor is a field that the user cleared.
     const { gateway: __, ...cleared } = linked.spec;
-    assert.equal(defaultPool({ ...linked, spec: cleared }, [parent]).spec.gateway, undefined);
-    assert.deepEqual(defaultPool({ ...bare({ routes: [] }) }, [parent]).spec.routes, []);
+    assert.equal(defaultPool({ ...linked, spec: cleared }, AddressIndex.of([parent])).spec.gateway, undefined);
+    assert.deepEqual(defaultPool({ ...bare({ routes: [] }) }, AddressIndex.of([parent])).spec.routes, []);
   });
 
   test("touches neither a terminating pool nor one that another controller owns", () => {
     const terminating = pool({}, { deletionTimestamp: "2026-01-01T00:00:00Z" });
-    assert.equal(defaultPool(terminating, [subnet()]), terminating);
+    assert.equal(defaultPool(terminating, AddressIndex.of([subnet()])), terminating);
     const owner = { apiVersion: "v1", kind: "Other", name: "o", uid: "u", controller: true };
-    const owned = defaultPool(pool({}, { ownerReferences: [owner] }), [subnet()]);
+    const owned = defaultPool(pool({}, { ownerReferences: [owner] }), AddressIndex.of([subnet()]));
     assert.deepEqual(owned.metadata.ownerReferences, [owner]);
     assert.equal(owned.spec.ipVersion, 4);
   });

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { formatIpSet, parseIp } from "#ip";
 import { finalizer } from "../group.ts";
 import { labels } from "../labels.ts";
+import { AddressIndex } from "../rules/address-index.ts";
 import { formatViolation } from "../rules/violation.ts";
 import type { Submitted } from "../submitted.ts";
 import { pool, subnet } from "../testing/objects.ts";
@@ -10,7 +11,8 @@ import { type PoolContext, poolRules, removedAddresses, validatePool } from "./r
 import type { SpiderIPPool } from "./types.ts";
 
 const auto = { labels: { [labels.ownerApplicationName]: "web" } };
-const other = (spec: Parameters<typeof pool>[0]) => [pool({ gateway: "", ...spec }, { name: "other" })];
+const other = (spec: Parameters<typeof pool>[0]) =>
+  AddressIndex.of([pool({ gateway: "", ...spec }, { name: "other" })]);
 const jointly = "total IP addresses of an IPPool are jointly determined by 'spec.ips' and 'spec.excludeIPs'";
 
 /** For each rule a pool that breaks it, and all violations of that pool. */
@@ -152,7 +154,11 @@ describe("the rules of pools", () => {
 
   test("a valid pool is admitted in every context", () => {
     const context: PoolContext = {
-      others: [pool(), ...other({ ips: ["172.18.30.141"] }), ...other({ subnet: "10.0.0.0/8", ips: ["10.0.0.1"] })],
+      others: AddressIndex.of([
+        pool(),
+        pool({ ips: ["172.18.30.141"] }, { name: "beside" }),
+        pool({ subnet: "10.0.0.0/8", ips: ["10.0.0.1"] }, { name: "elsewhere" }),
+      ]),
       subnet: subnet(),
       inUse: [{ ip: parseIp("172.18.30.135"), pod: "default/web-0" }],
     };

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
-import { formatIp, type Ip, IpSet, prefixesOverlap, tryParsePrefix } from "#ip";
+import { formatIp, type Ip, IpSet, tryParsePrefix } from "#ip";
 import type { ObjectMeta } from "#kube";
 import { bothFamilies, type Families } from "../families.ts";
 import { finalizer } from "../group.ts";
 import { applicationKeys, labels } from "../labels.ts";
+import { AddressIndex, filtered, type Neighbours } from "../rules/address-index.ts";
 import {
   type AddressCase,
   addressCase,
@@ -13,7 +14,7 @@ import {
   sameNetwork,
 } from "../rules/addresses.ts";
 import { showSet, trySetOf } from "../rules/elements.ts";
-import { checkRules, type Rule, withCel } from "../rules/rule.ts";
+import { checkRules, firstOf, type Rule, withCel } from "../rules/rule.ts";
 import { checkSelector } from "../rules/selector.ts";
 import { forbidden, invalid, type Violation } from "../rules/violation.ts";
 import type { Submitted } from "../submitted.ts";
@@ -25,8 +26,8 @@ import type { SpiderIPPool } from "./types.ts";
 export interface PoolContext {
   /** The stored pool, for an update. */
   readonly old?: SpiderIPPool | undefined;
-  /** All pools; the pool itself may be among them. */
-  readonly others?: readonly SpiderIPPool[];
+  /** All pools; the pool itself may be among them. @default none */
+  readonly others?: Neighbours<SpiderIPPool>;
   /** The subnet that controls the pool. */
   readonly subnet?: SpiderSubnet | undefined;
   /** At least the users of addresses that the update removes (see {@link removedAddresses}); further ones do no harm. */
@@ -36,12 +37,14 @@ export interface PoolContext {
 
 interface PoolCase extends AddressCase {
   readonly pool: Submitted<SpiderIPPool>;
-  readonly others: readonly SpiderIPPool[];
+  readonly others: Neighbours<SpiderIPPool>;
   readonly controller: SpiderSubnet | undefined;
   readonly inUse: readonly { readonly ip: Ip; readonly pod: string }[];
 }
 
 const jointly = "total IP addresses of an IPPool are jointly determined by 'spec.ips' and 'spec.excludeIPs'";
+
+const none = new AddressIndex<SpiderIPPool>();
 
 /** A day, in seconds. */
 export const coolDownMax = 86_400;
@@ -55,13 +58,9 @@ export const poolRules: readonly Rule<PoolCase>[] = [
     message: "subnets of two pools are equal or do not overlap",
     check: ({ spec, old, subnet, others }) => {
       if (old !== undefined || subnet === undefined) return [];
-      return others.flatMap(({ metadata, spec: { subnet: cidr } }) => {
-        const theirs = tryParsePrefix(cidr, subnet.ip.family);
-        if (theirs === undefined || !prefixesOverlap(subnet, theirs) || sameNetwork(subnet, theirs)) return [];
-        return [
-          invalid("spec.subnet", spec.subnet, `overlap with IPPool ${metadata.name} which 'spec.subnet' is ${cidr}`),
-        ];
-      });
+      return firstOf(others.around(subnet), ({ metadata, spec: { subnet: cidr } }) =>
+        invalid("spec.subnet", spec.subnet, `overlap with IPPool ${metadata.name} which 'spec.subnet' is ${cidr}`),
+      );
     },
   },
   {
@@ -70,14 +69,14 @@ export const poolRules: readonly Rule<PoolCase>[] = [
     message: "no two pools have an address in common",
     check: ({ subnet, set, others }) => {
       if (subnet === undefined || set === undefined) return [];
-      return others.flatMap(({ metadata, spec }) => {
+      return firstOf(others.sharing(set), ({ metadata, spec }) => {
         const theirs = tryParsePrefix(spec.subnet, subnet.ip.family);
-        if (theirs === undefined || !sameNetwork(subnet, theirs)) return [];
         const common = effectiveSet(spec, subnet.ip.family)?.intersect(set);
-        if (common === undefined || common.isEmpty) return [];
-        return [
-          forbidden("spec.ips", `overlap with IPPool ${metadata.name} in IP ranges ${showSet(common)}, ${jointly}`),
-        ];
+        if (theirs === undefined || common === undefined || !sameNetwork(subnet, theirs)) return undefined;
+        return forbidden(
+          "spec.ips",
+          `overlap with IPPool ${metadata.name} in IP ranges ${showSet(common)}, ${jointly}`,
+        );
       });
     },
   },
@@ -159,10 +158,10 @@ export const poolRules: readonly Rule<PoolCase>[] = [
     message: "a pool has no address that its SpiderSubnet gave to an application's pool which is not made yet",
     check: ({ pool: { metadata }, family, set, controller, others }) => {
       if (family === undefined || set === undefined || controller === undefined) return [];
-      const there = new Set([metadata.name, ...others.map((other) => other.metadata.name)]);
+      const isThere = (name: string) => name === metadata.name || others.get(name) !== undefined;
       const given = Object.entries(parseControlledIPPools(controller.status?.controlledIPPools) ?? {});
       return given.flatMap(([name, { ips, application }]) => {
-        const common = application === undefined || there.has(name) ? undefined : trySetOf(ips, family)?.intersect(set);
+        const common = application === undefined || isThere(name) ? undefined : trySetOf(ips, family)?.intersect(set);
         if (common === undefined || common.isEmpty) return [];
         const ranges = `in IP ranges ${showSet(common)} that Subnet ${controller.metadata.name} gave to it`;
         return [forbidden("spec.ips", `overlap with IPPool ${name} ${ranges}, ${jointly}`)];
@@ -203,7 +202,7 @@ export const poolRules: readonly Rule<PoolCase>[] = [
  * the stored object is invalid, its finalizers and labels must stay changeable.
  */
 export function validatePool(pool: Submitted<SpiderIPPool>, context: PoolContext = {}): readonly Violation[] {
-  const { old, others = [], subnet, inUse = [], families = bothFamilies } = context;
+  const { old, others = none, subnet, inUse = [], families = bothFamilies } = context;
   if (old !== undefined) {
     if (isDeepStrictEqual(pool.spec, old.spec)) return [];
     if (old.metadata.deletionTimestamp !== undefined && pool.metadata.finalizers?.includes(finalizer)) {
@@ -213,7 +212,7 @@ export function validatePool(pool: Submitted<SpiderIPPool>, context: PoolContext
   return checkRules(poolRules, {
     ...addressCase("IPPool", pool.spec, old?.spec, families),
     pool,
-    others: others.filter(({ metadata }) => metadata.name !== pool.metadata.name),
+    others: filtered(others, ({ metadata }) => metadata.name !== pool.metadata.name),
     controller: subnet,
     inUse,
   });
@@ -222,7 +221,7 @@ export function validatePool(pool: Submitted<SpiderIPPool>, context: PoolContext
 /** Whether a CEL rule of the schema refuses the pool, in place of `old` if that is given. */
 export function isPoolRefusedByCel(pool: Submitted<SpiderIPPool>, old: SpiderIPPool | undefined): boolean {
   const own = addressCase("IPPool", pool.spec, old?.spec, bothFamilies);
-  return checkRules(withCel(poolRules), { ...own, pool, others: [], controller: undefined, inUse: [] }).length > 0;
+  return checkRules(withCel(poolRules), { ...own, pool, others: none, controller: undefined, inUse: [] }).length > 0;
 }
 
 /** The addresses that `next` no longer has; empty if either has an invalid element or the families differ. */

@@ -20,6 +20,18 @@ export function checkRules<C>(rules: readonly Rule<C>[], subject: C): readonly V
   return rules.flatMap((rule) => rule.check(subject));
 }
 
+/** How many objects that one object is in conflict with are named. */
+const namedMax = 10;
+
+/** The violations of the first objects in conflict: enough to see what is wrong, where thousands may be. */
+export function firstOf<T>(objects: Iterable<T>, check: (object: T) => Violation | undefined): readonly Violation[] {
+  return Iterator.from(objects)
+    .map(check)
+    .filter((found) => found !== undefined)
+    .take(namedMax)
+    .toArray();
+}
+
 /** Those rules that the API server checks itself, by CEL. */
 export function withCel<C>(rules: readonly Rule<C>[]): readonly Rule<C>[] {
   return rules.filter(({ cel }) => cel !== undefined);

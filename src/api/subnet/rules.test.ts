@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { finalizer } from "../group.ts";
+import { AddressIndex } from "../rules/address-index.ts";
 import { addressRules } from "../rules/addresses.ts";
 import { formatViolation } from "../rules/violation.ts";
 import { pool, subnet } from "../testing/objects.ts";
@@ -17,17 +18,17 @@ const stored: SpiderSubnet = {
 const broken: Readonly<Record<string, readonly [SpiderSubnet, SubnetContext, ...string[]]>> = {
   "subnets-apart": [
     subnet(),
-    { others: [subnet({}, { name: "other" })] },
+    { others: AddressIndex.of([subnet({}, { name: "other" })]) },
     "spec.subnet: Invalid value: \"172.18.0.0/16\": overlap with Subnet other which 'spec.subnet' is 172.18.0.0/16",
   ],
   "subnet-pools-apart": [
     subnet(),
-    { pools: [pool({ subnet: "172.18.30.0/24" })] },
+    { pools: AddressIndex.of([pool({ subnet: "172.18.30.0/24" })]) },
     "spec.subnet: Invalid value: \"172.18.0.0/16\": overlap with SpiderIPPool 'ippool-test' resource 'spec.subnet' 172.18.30.0/24",
   ],
   "subnet-holds-pools": [
     subnet({ ips: ["172.18.30.132-172.18.30.254"] }),
-    { pools: [pool()] },
+    { pools: AddressIndex.of([pool()]) },
     "spec.ips: Invalid value: [\"172.18.30.132-172.18.30.254\"]: SpiderIPPool 'ippool-test' owns some IP addresses that SpiderSubnet 'subnet-test' can't control: [172.18.30.131]. What to do: add these to spec.ips of the subnet, or delete the pool",
   ],
   "subnet-in-use": [
@@ -59,13 +60,19 @@ describe("the rules of subnets", () => {
   });
 
   test("a valid subnet is admitted beside others, with the pools of its CIDR", () => {
-    const context = { others: [subnet(), subnet({ subnet: "10.0.0.0/8" }, { name: "other" })], pools: [pool()] };
+    const context = {
+      others: AddressIndex.of([subnet(), subnet({ subnet: "10.0.0.0/8" }, { name: "other" })]),
+      pools: AddressIndex.of([pool()]),
+    };
     assert.deepEqual(validateSubnet(subnet(), context), []);
     assert.deepEqual(validateSubnet(subnet({ excludeIPs: ["172.18.30.10"] }), { ...context, old: stored }), []);
   });
 
   test("an update may not remove addresses of a pool that the status does not list yet", () => {
-    const context = { old: subnet(), pools: [pool({}, { name: "new" }), pool({ subnet: "10.0.0.0/8" })] };
+    const context = {
+      old: subnet(),
+      pools: AddressIndex.of([pool({}, { name: "new" }), pool({ subnet: "10.0.0.0/8" })]),
+    };
     const [lost, ...more] = validateSubnet(subnet({ excludeIPs: ["172.18.30.131"] }), context).map(formatViolation);
     assert.match(lost ?? "", /^spec\.ips: Forbidden: remove some IP ranges \[172\.18\.30\.131\] .* by IPPool new, /);
     assert.deepEqual(more, []);

@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
-import { IpSet, prefixesOverlap, tryParsePrefix } from "#ip";
+import { IpSet } from "#ip";
 import { bothFamilies, type Families } from "../families.ts";
 import { finalizer } from "../group.ts";
 import type { SpiderIPPool } from "../ippool/types.ts";
-import { type AddressCase, addressCase, addressRules, effectiveSet, sameNetwork } from "../rules/addresses.ts";
+import { AddressIndex, filtered, type Neighbours } from "../rules/address-index.ts";
+import { type AddressCase, addressCase, addressRules, effectiveSet } from "../rules/addresses.ts";
 import { showSet, trySetOf } from "../rules/elements.ts";
-import { checkRules, type Rule, withCel } from "../rules/rule.ts";
+import { checkRules, firstOf, type Rule, withCel } from "../rules/rule.ts";
 import { forbidden, invalid, type Violation } from "../rules/violation.ts";
 import type { Submitted } from "../submitted.ts";
 import { parseControlledIPPools } from "./controlled.ts";
@@ -15,18 +16,22 @@ import type { SpiderSubnet } from "./types.ts";
 export interface SubnetContext {
   /** The stored subnet, for an update. */
   readonly old?: SpiderSubnet | undefined;
-  /** All subnets; the subnet itself may be among them. */
-  readonly others?: readonly SpiderSubnet[];
-  readonly pools?: readonly SpiderIPPool[];
+  /** All subnets; the subnet itself may be among them. @default none */
+  readonly others?: Neighbours<SpiderSubnet>;
+  /** All pools. @default none */
+  readonly pools?: Neighbours<SpiderIPPool>;
   readonly families?: Families;
 }
 
 interface SubnetCase extends AddressCase {
   readonly name: string | undefined;
-  readonly others: readonly SpiderSubnet[];
-  readonly pools: readonly SpiderIPPool[];
+  readonly others: Neighbours<SpiderSubnet>;
+  readonly pools: Neighbours<SpiderIPPool>;
   readonly stored: SpiderSubnet | undefined;
 }
+
+const noSubnets = new AddressIndex<SpiderSubnet>();
+const noPools = new AddressIndex<SpiderIPPool>();
 
 /** Every rule about a subnet. */
 export const subnetRules: readonly Rule<SubnetCase>[] = [
@@ -37,12 +42,10 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
     message: "no two subnets overlap",
     check: ({ spec, old, subnet, others }) => {
       if (old !== undefined || subnet === undefined) return [];
-      return others.flatMap(({ metadata, spec: { subnet: cidr } }) => {
-        const theirs = tryParsePrefix(cidr);
-        return theirs !== undefined && prefixesOverlap(subnet, theirs)
-          ? [invalid("spec.subnet", spec.subnet, `overlap with Subnet ${metadata.name} which 'spec.subnet' is ${cidr}`)]
-          : [];
-      });
+      const overlapping = [...others.within(subnet), ...others.around(subnet)];
+      return firstOf(overlapping, ({ metadata, spec: { subnet: cidr } }) =>
+        invalid("spec.subnet", spec.subnet, `overlap with Subnet ${metadata.name} which 'spec.subnet' is ${cidr}`),
+      );
     },
   },
   {
@@ -51,17 +54,13 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
     message: "a subnet overlaps pools of the same CIDR only",
     check: ({ spec, old, subnet, pools }) => {
       if (old !== undefined || subnet === undefined) return [];
-      return pools.flatMap(({ metadata, spec: { subnet: cidr } }) => {
-        const theirs = tryParsePrefix(cidr);
-        if (theirs === undefined || !prefixesOverlap(subnet, theirs) || sameNetwork(subnet, theirs)) return [];
-        return [
-          invalid(
-            "spec.subnet",
-            spec.subnet,
-            `overlap with SpiderIPPool '${metadata.name}' resource 'spec.subnet' ${cidr}`,
-          ),
-        ];
-      });
+      return firstOf(pools.around(subnet), ({ metadata, spec: { subnet: cidr } }) =>
+        invalid(
+          "spec.subnet",
+          spec.subnet,
+          `overlap with SpiderIPPool '${metadata.name}' resource 'spec.subnet' ${cidr}`,
+        ),
+      );
     },
   },
   {
@@ -70,18 +69,14 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
     message: "a new subnet has all addresses of the pools of its CIDR",
     check: ({ spec, old, name, family, subnet, set, pools }) => {
       if (old !== undefined || family === undefined || subnet === undefined || set === undefined) return [];
-      return pools.flatMap(({ metadata, spec: pool }) => {
-        const theirs = tryParsePrefix(pool.subnet, family);
-        if (theirs === undefined || !sameNetwork(subnet, theirs)) return [];
+      return firstOf(pools.within(subnet), ({ metadata, spec: pool }) => {
         const outside = effectiveSet(pool, family)?.subtract(set);
-        if (outside === undefined || outside.isEmpty) return [];
-        return [
-          invalid(
-            "spec.ips",
-            spec.ips ?? [],
-            `SpiderIPPool '${metadata.name}' owns some IP addresses that SpiderSubnet '${name}' can't control: ${showSet(outside)}. What to do: add these to spec.ips of the subnet, or delete the pool`,
-          ),
-        ];
+        if (outside === undefined || outside.isEmpty) return undefined;
+        return invalid(
+          "spec.ips",
+          spec.ips ?? [],
+          `SpiderIPPool '${metadata.name}' owns some IP addresses that SpiderSubnet '${name}' can't control: ${showSet(outside)}. What to do: add these to spec.ips of the subnet, or delete the pool`,
+        );
       });
     },
   },
@@ -96,22 +91,17 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
       const controlled = parseControlledIPPools(stored?.status?.controlledIPPools) ?? {};
       const parts = new Map(Object.entries(controlled).map(([pool, { ips }]) => [pool, trySetOf(ips, family) ?? none]));
       // A pool exists before the status lists it.
-      for (const { metadata, spec } of pools) {
-        const theirs = tryParsePrefix(spec.subnet, family);
-        if (theirs === undefined || !sameNetwork(subnet, theirs)) continue;
+      for (const { metadata, spec } of pools.within(subnet)) {
         const part = (effectiveSet(spec, family) ?? none).intersect(before);
         parts.set(metadata.name, part.union(parts.get(metadata.name) ?? none));
       }
-      return [...parts].flatMap(([pool, part]) => {
+      return firstOf(parts, ([pool, part]) => {
         const lost = part.subtract(set);
-        return lost.isEmpty
-          ? []
-          : [
-              forbidden(
-                "spec.ips",
-                `remove some IP ranges ${showSet(lost)} that is being used by IPPool ${pool}, total IP addresses of a Subnet are jointly determined by 'spec.ips' and 'spec.excludeIPs'`,
-              ),
-            ];
+        if (lost.isEmpty) return undefined;
+        return forbidden(
+          "spec.ips",
+          `remove some IP ranges ${showSet(lost)} that is being used by IPPool ${pool}, total IP addresses of a Subnet are jointly determined by 'spec.ips' and 'spec.excludeIPs'`,
+        );
       });
     },
   },
@@ -119,7 +109,7 @@ export const subnetRules: readonly Rule<SubnetCase>[] = [
 
 /** Returns why the subnet may not be created or replace `old`. Never refuses an update that leaves the spec alone. */
 export function validateSubnet(subnet: Submitted<SpiderSubnet>, context: SubnetContext = {}): readonly Violation[] {
-  const { old, others = [], pools = [], families = bothFamilies } = context;
+  const { old, others = noSubnets, pools = noPools, families = bothFamilies } = context;
   if (old !== undefined) {
     if (isDeepStrictEqual(subnet.spec, old.spec)) return [];
     if (old.metadata.deletionTimestamp !== undefined && subnet.metadata.finalizers?.includes(finalizer)) {
@@ -130,7 +120,7 @@ export function validateSubnet(subnet: Submitted<SpiderSubnet>, context: SubnetC
   return checkRules(subnetRules, {
     ...addressCase("Subnet", subnet.spec, old?.spec, families),
     name,
-    others: others.filter(({ metadata }) => metadata.name !== name),
+    others: filtered(others, ({ metadata }) => metadata.name !== name),
     pools,
     stored: old,
   });
@@ -140,5 +130,5 @@ export function validateSubnet(subnet: Submitted<SpiderSubnet>, context: SubnetC
 export function isSubnetRefusedByCel(subnet: Submitted<SpiderSubnet>, old: SpiderSubnet | undefined): boolean {
   const own = addressCase("Subnet", subnet.spec, old?.spec, bothFamilies);
   const { name } = subnet.metadata;
-  return checkRules(withCel(subnetRules), { ...own, name, others: [], pools: [], stored: old }).length > 0;
+  return checkRules(withCel(subnetRules), { ...own, name, others: noSubnets, pools: noPools, stored: old }).length > 0;
 }

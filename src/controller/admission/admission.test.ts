@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { applyPatch } from "rfc6902";
 import {
+  AddressIndex,
   decodeSettings,
   labels,
   linkToSubnet,
@@ -16,6 +17,7 @@ import {
 import { never, silentLogger } from "#base";
 import { type KubeObject, type Resource, WatchedStore } from "#kube";
 import type { HttpRoutes } from "../http.ts";
+import { indexOf } from "../pools/index-of.ts";
 import { TestCluster } from "../testing/cluster.ts";
 import { jsonPatch } from "./json-patch.ts";
 import { admissionKinds } from "./kinds.ts";
@@ -52,6 +54,8 @@ class Admission extends TestCluster {
         { ...this.#options, settings: decodeSettings(conf).settings },
         {
           ...this.#stores,
+          poolIndex: indexOf(this.#stores.pools),
+          subnetIndex: indexOf(this.#stores.subnets),
           epoch: () => this.epoch,
         },
       ),
@@ -299,9 +303,8 @@ describe("/validate-…", () => {
     const status = { controlledIPPools: '{"x":{"ips":["172.18.30.131-172.18.30.132"]}}' };
     admission.api.apply<SpiderSubnet>(spiderSubnets, { ...subnet, status });
     const ask = (ips: readonly string[]) => {
-      const linked = linkToSubnet<Submitted<SpiderIPPool>>({ ...pool(), spec: { ...spec, ipVersion: 4, ips } }, [
-        subnet,
-      ]);
+      const sent: Submitted<SpiderIPPool> = { ...pool(), spec: { ...spec, ipVersion: 4, ips } };
+      const linked = linkToSubnet(sent, AddressIndex.of([subnet]));
       const labelled = { ...linked.metadata.labels, [labels.ownerApplicationName]: "web" };
       const object = { ...linked, metadata: { ...linked.metadata, labels: labelled } };
       return admission.ask("validate", "spiderippool", { object });

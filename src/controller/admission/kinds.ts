@@ -1,4 +1,5 @@
 import {
+  type AddressIndex,
   defaultCoordinator,
   defaultMultusConfig,
   defaultReservedIp,
@@ -27,6 +28,8 @@ import { Recent } from "./recent.ts";
 interface AdmissionStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
+  readonly poolIndex: AddressIndex<SpiderIPPool>;
+  readonly subnetIndex: AddressIndex<SpiderSubnet>;
   readonly networks: Store<NetworkAttachmentDefinition>;
   /** The Lease's annotation `ledgerEpoch`, as this replica last saw it; else the mark on the Nodes. */
   readonly epoch: () => string | undefined;
@@ -37,10 +40,10 @@ export function admissionKinds(
   deps: Pick<Deps, "client" | "clock" | "settings">,
   stores: AdmissionStores,
 ): readonly AdmissionKind[] {
-  const pools = new Recent(stores.pools, deps.clock);
-  const subnets = new Recent(stores.subnets, deps.clock);
+  const pools = new Recent(stores.pools, stores.poolIndex, deps.clock);
+  const subnets = new Recent(stores.subnets, stores.subnetIndex, deps.clock);
   return [
-    kindOf(spiderIPPools, poolAdmission(deps, { pools, subnets: stores.subnets, epoch: stores.epoch })),
+    kindOf(spiderIPPools, poolAdmission(deps, { pools, subnets: stores.subnetIndex, epoch: stores.epoch })),
     kindOf(spiderSubnets, subnetAdmission(deps, { pools, subnets })),
     kindOf(spiderReservedIPs, {
       mutate: defaultReservedIp,

@@ -7,6 +7,7 @@ import {
   isLost,
   isPoolRefusedByCel,
   isSubnetRefusedByCel,
+  type Neighbours,
   type PoolContext,
   removedAddresses,
   type SpiderIPPool,
@@ -17,7 +18,7 @@ import {
   validateSubnet,
 } from "#api";
 import type { Signal } from "#base";
-import type { KubeObject, Store } from "#kube";
+import type { KubeObject } from "#kube";
 import type { Deps } from "../deps.ts";
 import { subnetOf } from "../pools/defaults.ts";
 import { countHolders, readClaims } from "../pools/read-claims.ts";
@@ -31,7 +32,7 @@ type PoolAdmissionDeps = Pick<Deps, "client" | "settings">;
 
 interface PoolAdmissionStores {
   readonly pools: Recent<SpiderIPPool>;
-  readonly subnets: Store<SpiderSubnet>;
+  readonly subnets: Neighbours<SpiderSubnet>;
   /** `ledgerEpoch` of the Lease. */
   readonly epoch: () => string | undefined;
 }
@@ -44,11 +45,11 @@ export function poolAdmission(
   const { client, settings } = deps;
   return {
     mutate: (pool, old) =>
-      closedWhileLost(defaultPool(pool, settings.enableSpiderSubnet ? subnets.list() : []), old, epoch()),
+      closedWhileLost(defaultPool(pool, settings.enableSpiderSubnet ? subnets : undefined), old, epoch()),
     validate: async (pool, old, o) => {
       const inUse = old === undefined ? [] : await usersOfRemoved(deps, old, pool, o);
       const subnet = await controllerOf(deps, pool, subnets, o);
-      const context = { old, others: pools.list(), subnet, inUse, families: settings };
+      const context = { old, others: pools, subnet, inUse, families: settings };
       return pools.admit(pool, validatePool(pool, context), o);
     },
     isRefusedByCel: isPoolRefusedByCel,
@@ -68,7 +69,7 @@ export function subnetAdmission(
   return {
     mutate: defaultSubnet,
     validate: (subnet, old, o) => {
-      const context = { old, others: subnets.list(), pools: pools.list(), families: deps.settings };
+      const context = { old, others: subnets, pools, families: deps.settings };
       return subnets.admit(subnet, validateSubnet(subnet, context), o);
     },
     isRefusedByCel: isSubnetRefusedByCel,
@@ -120,7 +121,7 @@ async function usersOfRemoved(
 async function controllerOf(
   { client }: PoolAdmissionDeps,
   pool: Submitted<SpiderIPPool>,
-  subnets: Store<SpiderSubnet>,
+  subnets: Neighbours<SpiderSubnet>,
   { signal }: Signal,
 ): Promise<SpiderSubnet | undefined> {
   const subnet = subnetOf(pool, subnets);

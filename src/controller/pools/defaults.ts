@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import {
+  type AddressIndex,
   defaultPool,
+  filtered,
   formatViolation,
   type SpiderIPPool,
   type SpiderSubnet,
@@ -8,16 +10,16 @@ import {
   subnetNameOf,
   validatePool,
 } from "#api";
-import { prefixesOverlap, tryParsePrefix } from "#ip";
+import { tryParsePrefix } from "#ip";
 import { type ControllerOptions, fromStore, hasReason, keyOf, type Store, subjectOf, TerminalError } from "#kube";
 import type { Deps } from "../deps.ts";
 import type { Judgements } from "./judgements.ts";
-import type { PoolUses } from "./uses.ts";
 
 interface PoolStores {
   readonly pools: Store<SpiderIPPool>;
   readonly subnets: Store<SpiderSubnet>;
-  readonly uses: PoolUses;
+  readonly poolIndex: AddressIndex<SpiderIPPool>;
+  readonly subnetIndex: AddressIndex<SpiderSubnet>;
   readonly judgements: Judgements;
 }
 
@@ -27,16 +29,15 @@ interface PoolStores {
  */
 export function poolDefaultsController(
   deps: Deps,
-  { pools, subnets, uses, judgements }: PoolStores,
+  { pools, subnets, poolIndex, subnetIndex, judgements }: PoolStores,
 ): ControllerOptions {
   const { client, clock, log, events, settings } = deps;
   /** The version in which each pool was last judged. */
   const judged = new Map<string, string>();
-  const ofSameCidr = ({ spec }: SpiderSubnet) =>
-    pools
-      .list()
-      .filter((pool) => pool.spec.subnet === spec.subnet)
-      .map(({ metadata }) => keyOf(metadata));
+  const ofSameCidr = ({ spec }: SpiderSubnet) => {
+    const network = tryParsePrefix(spec.subnet);
+    return network === undefined ? [] : poolIndex.within(network).map(({ metadata }) => keyOf(metadata));
+  };
   return {
     name: "pool-defaults",
     clock,
@@ -50,7 +51,7 @@ export function poolDefaultsController(
         judged.delete(name);
         return {};
       }
-      const repaired = defaultPool(pool, settings.enableSpiderSubnet ? subnets.list() : []);
+      const repaired = defaultPool(pool, settings.enableSpiderSubnet ? subnetIndex : undefined);
       if (!isDeepStrictEqual(repaired, pool)) {
         await client.update(spiderIPPools, repaired, o).catch((cause: unknown) => {
           if (!hasReason(cause, "Invalid", "Forbidden")) throw cause;
@@ -61,7 +62,8 @@ export function poolDefaultsController(
       const version = `${pool.metadata.uid}/${pool.metadata.generation}`;
       if (judged.get(name) === version && !judgements.broken.includes(name)) return {};
       const context = {
-        others: olderOverlapping(pool, pools, uses),
+        // The younger of two that share an address is at fault.
+        others: filtered(poolIndex, (other) => ageKey(other) < ageKey(pool)),
         subnet: subnetOf(pool, subnets),
         families: settings,
       };
@@ -80,21 +82,10 @@ export function poolDefaultsController(
 /** The SpiderSubnet that controls the pool. */
 export function subnetOf(
   pool: Parameters<typeof subnetNameOf>[0],
-  subnets: Store<SpiderSubnet>,
+  subnets: Pick<Store<SpiderSubnet>, "get">,
 ): SpiderSubnet | undefined {
   const name = subnetNameOf(pool);
   return name === undefined ? undefined : subnets.get(name);
-}
-
-/** An older pool that shares an address with this one: the younger of two is at fault. */
-function olderOverlapping(pool: SpiderIPPool, pools: Store<SpiderIPPool>, uses: PoolUses): readonly SpiderIPPool[] {
-  const subnet = tryParsePrefix(pool.spec.subnet);
-  if (subnet === undefined) return [];
-  return uses
-    .list()
-    .filter(({ view }) => view.family === subnet.ip.family && prefixesOverlap(view.subnet, subnet))
-    .flatMap(({ view }) => pools.get(view.name) ?? [])
-    .filter((other) => ageKey(other) < ageKey(pool));
 }
 
 function ageKey({ metadata: { creationTimestamp = "", name } }: SpiderIPPool): string {

@@ -1,4 +1,5 @@
 import {
+  AddressIndex,
   apiGroup,
   apiVersion,
   defaultMultusConfig,
@@ -78,10 +79,15 @@ class Admission implements Admitted {
   readonly ignored: string[] = [];
   readonly undone: string[] = [];
   readonly #world: World;
+  /** The world's pools and subnets by their addresses. */
+  readonly #poolIndex: AddressIndex<SpiderIPPool>;
+  readonly #subnetIndex: AddressIndex<SpiderSubnet>;
   readonly #namespace: string;
 
   constructor(world: World, namespace: string) {
     this.#world = world;
+    this.#poolIndex = AddressIndex.of(world.pools.values());
+    this.#subnetIndex = AddressIndex.of(world.subnets.values());
     this.#namespace = namespace;
   }
 
@@ -91,10 +97,11 @@ class Admission implements Admitted {
     if (name === undefined) throw new TypeError(`a manifest of a change has a name: ${manifest.kind} has none`);
     switch (`${manifest.apiVersion} ${manifest.kind}`) {
       case `${ours} SpiderIPPool`:
-        if (this.#put(manifest, pools, (pool, old) => this.#judgePool(pool, old))) this.pools.add(name);
+        if (this.#put(manifest, pools, (pool, old) => this.#judgePool(pool, old), this.#poolIndex))
+          this.pools.add(name);
         return;
       case `${ours} SpiderSubnet`:
-        this.#put(manifest, subnets, (subnet, old) => this.#judgeSubnet(subnet, old));
+        this.#put(manifest, subnets, (subnet, old) => this.#judgeSubnet(subnet, old), this.#subnetIndex);
         return;
       case `${ours} SpiderReservedIP`:
         this.#put(manifest, reservations, (reserved, old) => {
@@ -173,6 +180,7 @@ class Admission implements Admitted {
     manifest: Manifest,
     into: Map<string, T>,
     judge?: (object: T, old: T | undefined) => { readonly object: T; readonly violations: readonly Violation[] },
+    index?: { put(object: T): void },
   ): boolean {
     const key = keyOf({ name: "", ...manifest.metadata });
     const old = into.get(key);
@@ -185,7 +193,9 @@ class Admission implements Admitted {
     const { object, violations } = judge?.(sent, old) ?? { object: sent, violations: [] };
     if (violations.length === 0) {
       const generation = (old?.metadata.generation ?? 0) + 1;
-      into.set(key, { ...object, metadata: { ...object.metadata, generation } });
+      const stored = { ...object, metadata: { ...object.metadata, generation } };
+      into.set(key, stored);
+      index?.put(stored);
       this.#world.changed();
       return true;
     }
@@ -194,12 +204,12 @@ class Admission implements Admitted {
   }
 
   #judgePool(sent: SpiderIPPool, old: SpiderIPPool | undefined) {
-    const { pools, subnets, claims } = this.#world;
+    const { subnets, claims } = this.#world;
     const { enableSpiderSubnet } = this.#settings;
-    const object = defaultPool(sent, enableSpiderSubnet ? [...subnets.values()] : []);
+    const object = defaultPool(sent, enableSpiderSubnet ? this.#subnetIndex : undefined);
     const owner = subnetNameOf(object);
     const removed = old && removedAddresses(old, object);
-    const inUse = [...claims.values()]
+    const inUse = [...(removed?.isEmpty === false ? claims.values() : [])]
       .filter(
         (claim) => removed?.contains(claim.ip) && claim.spec.purpose !== "Hold" && claim.spec.purpose !== "Quarantine",
       )
@@ -209,15 +219,13 @@ class Admission implements Admitted {
         pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}`,
       }));
     const subnet = owner === undefined ? undefined : subnets.get(owner);
-    const context = { old, others: [...pools.values()], subnet, inUse, families: this.#settings };
+    const context = { old, others: this.#poolIndex, subnet, inUse, families: this.#settings };
     return { object, violations: validatePool(object, context) };
   }
 
   #judgeSubnet(sent: SpiderSubnet, old: SpiderSubnet | undefined) {
-    const { pools, subnets } = this.#world;
     const object = defaultSubnet(sent as Submitted<SpiderSubnet>) as SpiderSubnet;
-    const others = [...subnets.values()];
-    const context = { old, others, pools: [...pools.values()], families: this.#settings };
+    const context = { old, others: this.#subnetIndex, pools: this.#poolIndex, families: this.#settings };
     return { object, violations: validateSubnet(object, context) };
   }
 
@@ -289,6 +297,7 @@ class Admission implements Admitted {
     }
     this.pools.add(name);
     this.#world.pools.set(name, terminating(pool));
+    this.#poolIndex.put(terminating(pool));
     this.#world.changed();
   }
 
@@ -301,6 +310,7 @@ class Admission implements Admitted {
       return;
     }
     this.#world.subnets.set(name, terminating(subnet));
+    this.#subnetIndex.put(terminating(subnet));
     this.#world.changed();
   }
 

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import {
+  AddressIndex,
   apiGroup,
   apiVersion,
   defaultCoordinator,
@@ -8,6 +9,7 @@ import {
   defaultReservedIp,
   defaultSubnet,
   formatViolation,
+  type Neighbours,
   type SpiderCoordinator,
   type SpiderIPPool,
   type SpiderMultusConfig,
@@ -48,8 +50,8 @@ const ours = `${apiGroup}/${apiVersion}`;
 
 /** The objects that a manifest is compared with: the cluster's, and those of earlier manifests in the file. */
 interface Others {
-  readonly pools: SpiderIPPool[];
-  readonly subnets: SpiderSubnet[];
+  readonly pools: AddressIndex<SpiderIPPool>;
+  readonly subnets: AddressIndex<SpiderSubnet>;
 }
 
 /**
@@ -62,7 +64,7 @@ async function validate(filename: string, { io, cluster, output }: Context): Pro
   const isOurs = ({ apiVersion: version }: Manifest) => version === ours;
   const others = placed.some(({ manifest }) => isOurs(manifest))
     ? await existing(cluster.client, io.signal)
-    : { pools: [], subnets: [] };
+    : { pools: new AddressIndex<SpiderIPPool>(), subnets: new AddressIndex<SpiderSubnet>() };
   const found = placed.flatMap(({ manifest, placeOf }) => {
     const mistakes = isOurs(manifest) ? judge(manifest, others) : annotationMistakes(manifest, cluster.namespace);
     if (mistakes === undefined) return [];
@@ -117,15 +119,15 @@ const judges: Readonly<Record<string, (manifest: Manifest, others: Others) => re
   SpiderIPPool: (manifest, { pools, subnets }) => {
     const pool = defaultPool(manifest as Submitted<SpiderIPPool>, subnets);
     const owner = subnetNameOf(pool);
-    const subnet = subnets.find(({ metadata }) => metadata.name === owner);
-    const found = validatePool(pool, { old: takeOut(pools, pool), others: pools, subnet });
-    pools.push(pool as SpiderIPPool);
+    const subnet = owner === undefined ? undefined : subnets.get(owner);
+    const found = validatePool(pool, { old: storedOf(pool, pools), others: pools, subnet });
+    put(pools, pool);
     return found;
   },
   SpiderSubnet: (manifest, { pools, subnets }) => {
     const subnet = defaultSubnet(manifest as Submitted<SpiderSubnet>);
-    const found = validateSubnet(subnet, { old: takeOut(subnets, subnet), others: subnets, pools });
-    subnets.push(subnet as SpiderSubnet);
+    const found = validateSubnet(subnet, { old: storedOf(subnet, subnets), others: subnets, pools });
+    put(subnets, subnet);
     return found;
   },
   SpiderReservedIP: (manifest) =>
@@ -138,10 +140,15 @@ const judges: Readonly<Record<string, (manifest: Manifest, others: Others) => re
   SpiderCoordinator: (manifest) => validateCoordinator(defaultCoordinator(manifest as Submitted<SpiderCoordinator>)),
 };
 
-/** Takes the stored object of this name, which the manifest would replace, out of the list. */
-function takeOut<T extends KubeObject>(all: T[], { metadata }: Manifest): T | undefined {
-  const at = all.findIndex((one) => one.metadata.name === metadata.name);
-  return at < 0 ? undefined : all.splice(at, 1)[0];
+/** The stored object of this name, which the manifest would replace. */
+function storedOf<T extends KubeObject>({ metadata }: Manifest, all: Neighbours<T>): T | undefined {
+  return metadata.name === undefined ? undefined : all.get(metadata.name);
+}
+
+/** Adds the object to those that later manifests are compared with, also if it is for the API server to name it. */
+function put<T extends SpiderIPPool | SpiderSubnet>(all: AddressIndex<T>, object: Submitted<T>): void {
+  const { name = `without a name (${all.size + 1})` } = object.metadata;
+  all.put({ ...object, metadata: { ...object.metadata, name } } as T);
 }
 
 async function existing(client: KubeClient, signal: AbortSignal): Promise<Others> {
@@ -149,5 +156,5 @@ async function existing(client: KubeClient, signal: AbortSignal): Promise<Others
     Array.fromAsync(client.listAll(spiderIPPools, { signal })),
     Array.fromAsync(client.listAll(spiderSubnets, { signal })),
   ]);
-  return { pools, subnets };
+  return { pools: AddressIndex.of(pools), subnets: AddressIndex.of(subnets) };
 }

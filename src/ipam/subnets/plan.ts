@@ -1,4 +1,5 @@
 import {
+  AddressIndex,
   applicationKey,
   type ControlledIPPools,
   defaultPool,
@@ -335,7 +336,7 @@ function draftOf(o: {
     },
     spec: { ...spec, ips: formatIpSet(part), podAffinity: { matchLabels: applicationLabels(owner) } },
   };
-  return defaultPool(draft, [subnet]);
+  return defaultPool(draft, AddressIndex.of([subnet]));
 }
 
 /** Whether the pool already is as planned. */
