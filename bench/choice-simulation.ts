@@ -287,7 +287,9 @@ class Filling {
       const rank = ranked.indexOf(agent);
       const own = grants.get(agent.name) ?? none;
       agent.unread = {
-        ...{ used, cooling: none, share: ranks > 1 && rank >= 0 ? { rank, ranks } : undefined },
+        used,
+        cooling: none,
+        share: ranks > 1 && rank >= 0 ? { rank, ranks } : undefined,
         granted: { own, others: all.subtract(own) },
       };
     }

@@ -101,8 +101,10 @@ async function prepare(of: Task): Promise<Work> {
           );
           const adds = both.map((one) => one.add);
           return {
-            ...{ adds, dels: both.map((one) => one.del) },
-            ...{ sandboxes: pairsOf.map(({ now }) => now), ips: adds.flatMap(({ ips }) => ips) },
+            adds,
+            dels: both.map((one) => one.del),
+            sandboxes: pairsOf.map(({ now }) => now),
+            ips: adds.flatMap(({ ips }) => ips),
           };
         },
       };
@@ -163,7 +165,13 @@ const { adds = [], dels = [], sandboxes = [], ips = [] } = await work.measured()
 const endMs = monotonicMs();
 const after = processes.cpu();
 const outcome: Outcome = {
-  ...{ adds, dels, sandboxes, ips, startMs, endMs, totalMs: endMs - startMs },
+  adds,
+  dels,
+  sandboxes,
+  ips,
+  startMs,
+  endMs,
+  totalMs: endMs - startMs,
   cpu: {
     agentMs: after.agentMs - before.agentMs,
     shimsMs: after.shimsMs - before.shimsMs,

@@ -102,7 +102,10 @@ async function addAndDel(bench: BenchNode): Promise<Report> {
   const compared = await compareAdds(bench, "ADD", add, { network: "ovs", count: count / 2 });
   const coveredShare = sum(flights.map(coveredMs)) / sum(flights.map(({ totalMs }) => totalMs));
   const figures = {
-    ...{ add, del, idleRssMb, failed: failures(measured).length },
+    add,
+    del,
+    idleRssMb,
+    failed: failures(measured).length,
     execsPerAdd: round(measured.forksPerCall),
     apiWritesPerAdd: round(sum(claims) / claims.length),
     coveredShare: round(coveredShare, 4),

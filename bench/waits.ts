@@ -67,7 +67,9 @@ function deployment(app: string, nodeName: string): object {
     spec: { nodeName, containers: [{ name: "app", image: "none" }] },
   };
   return {
-    ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: app, namespace: "default" } },
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: app, namespace: "default" },
     spec: { replicas: 1, selector: { matchLabels: { app } }, template },
   };
 }
@@ -92,9 +94,11 @@ async function failedAdds(bench: BenchNode) {
   for (let at = 0; at < failures; at++) {
     const name = `refused-${at}`;
     const made = await client.create<PodLike>("v1/pods", {
-      ...{ apiVersion: "v1", kind: "Pod" },
+      apiVersion: "v1",
+      kind: "Pod",
       metadata: {
-        ...{ name, namespace: "default" },
+        name,
+        namespace: "default",
         annotations: { ...network, "ipam.spidernet.io/ippool": '{"ipv4":["no-such-pool"]}' },
       },
       spec: { nodeName: node, containers: [{ name: "app", image: "none" }] },

@@ -51,7 +51,9 @@ export function packImage(
   });
   const config = add(
     json({
-      ...{ architecture, os: "linux", created },
+      architecture,
+      os: "linux",
+      created,
       config: { Env: env, Entrypoint: entrypoint, WorkingDir: "/", Labels: labels },
       rootfs: { type: "layers", diff_ids: packed.map(({ diffId }) => `sha256:${diffId}`) },
       history: packed.map(({ name }) => ({ created, created_by: name })),
@@ -59,7 +61,8 @@ export function packImage(
   );
   const manifest = add(
     json({
-      ...{ schemaVersion: 2, mediaType: `${media}.manifest.v1+json` },
+      schemaVersion: 2,
+      mediaType: `${media}.manifest.v1+json`,
       config: { mediaType: `${media}.config.v1+json`, ...config },
       layers: packed.map(({ blob }) => ({ mediaType: `${media}.layer.v1.tar+gzip`, ...blob })),
       annotations: labels,
@@ -73,10 +76,13 @@ export function packImage(
     "index.json",
     file(
       json({
-        ...{ schemaVersion: 2, mediaType: `${media}.index.v1+json` },
+        schemaVersion: 2,
+        mediaType: `${media}.index.v1+json`,
         manifests: [
           {
-            ...{ mediaType: `${media}.manifest.v1+json`, ...manifest, platform: { architecture, os: "linux" } },
+            mediaType: `${media}.manifest.v1+json`,
+            ...manifest,
+            platform: { architecture, os: "linux" },
             annotations: { "io.containerd.image.name": reference, "org.opencontainers.image.ref.name": tag },
           },
         ],

@@ -29,33 +29,45 @@ export async function sbom(
   const parts: readonly Part[] = [
     ...[...new Set(npm)].sort().map(npmPart),
     ...base.packages.map(({ name, version }) => ({
-      ...{ name, version, licence: "NOASSERTION" },
+      name,
+      version,
+      licence: "NOASSERTION",
       purl: `pkg:deb/${distribution}/${name}@${encodeURIComponent(version)}?arch=${process.arch}`,
     })),
   ];
   const id = (name: string) => `SPDXRef-${name.replace(/[^A-Za-z0-9.-]+/g, "-")}`;
   const packages = parts.map(({ name, version, licence, purl }) => ({
-    ...{ SPDXID: id(name), name, versionInfo: version, downloadLocation: "NOASSERTION", filesAnalyzed: false },
-    ...{ licenseConcluded: "NOASSERTION", licenseDeclared: licence, copyrightText: "NOASSERTION" },
+    SPDXID: id(name),
+    name,
+    versionInfo: version,
+    downloadLocation: "NOASSERTION",
+    filesAnalyzed: false,
+    licenseConcluded: "NOASSERTION",
+    licenseDeclared: licence,
+    copyrightText: "NOASSERTION",
     externalRefs: [{ referenceCategory: "PACKAGE-MANAGER", referenceType: "purl", referenceLocator: purl }],
   }));
   const hash = createHash("sha256")
     .update(JSON.stringify([product, parts]))
     .digest("hex");
   const document = {
-    ...{
-      spdxVersion: "SPDX-2.3",
-      dataLicense: "CC0-1.0",
-      SPDXID: "SPDXRef-DOCUMENT",
-      name: `spiderpool-${product.version}`,
-    },
+    spdxVersion: "SPDX-2.3",
+    dataLicense: "CC0-1.0",
+    SPDXID: "SPDXRef-DOCUMENT",
+    name: `spiderpool-${product.version}`,
     documentNamespace: `urn:sha256:${hash}`,
     creationInfo: { created: product.created, creators: ["Tool: spiderpool-image"] },
     packages: [
       {
-        ...{ SPDXID: "SPDXRef-spiderpool", name: "spiderpool", versionInfo: product.version },
-        ...{ downloadLocation: "NOASSERTION", filesAnalyzed: false, licenseConcluded: "Apache-2.0" },
-        ...{ licenseDeclared: "Apache-2.0", copyrightText: "NOASSERTION", primaryPackagePurpose: "CONTAINER" },
+        SPDXID: "SPDXRef-spiderpool",
+        name: "spiderpool",
+        versionInfo: product.version,
+        downloadLocation: "NOASSERTION",
+        filesAnalyzed: false,
+        licenseConcluded: "Apache-2.0",
+        licenseDeclared: "Apache-2.0",
+        copyrightText: "NOASSERTION",
+        primaryPackagePurpose: "CONTAINER",
       },
       ...packages,
     ],

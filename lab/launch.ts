@@ -65,7 +65,10 @@ export interface LabHandle extends LabCommands, AsyncDisposable {
 export async function launchLab(options: LaunchOptions): Promise<LabHandle> {
   const { program = fileURLToPath(new URL("./main.ts", import.meta.url)), onPhase, stderr, ...spec } = options;
   return await launchSupervisor({
-    ...{ program, marker, spec, scheme: "http" },
+    program,
+    marker,
+    spec,
+    scheme: "http",
     ...(onPhase && { onPhase }),
     ...(stderr && { stderr }),
   });
@@ -104,7 +107,13 @@ export async function launchSupervisor<Spec>(options: SupervisorOptions<Spec>): 
     throw error;
   }
   return {
-    ...{ url, directory, kubeconfig, nodes, exited, stop, [Symbol.asyncDispose]: stop },
+    url,
+    directory,
+    kubeconfig,
+    nodes,
+    exited,
+    stop,
+    [Symbol.asyncDispose]: stop,
     pid: forkedChild(child.pid ?? 0) ?? 0,
     ...commands.all(),
   };

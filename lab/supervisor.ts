@@ -60,7 +60,8 @@ export async function createLab(spec: LabSpec, hooks: LabHooks): Promise<LabComm
   const plans = Array.from({ length: spec.nodes }, (_, index) => nodePlan(index));
   const programs = new Map<string, Program>();
   const lab = new Machines({
-    ...{ plans, programs },
+    plans,
+    programs,
     start: (plan) => startNode(plan, networks),
     setUp: (machine) => setUpNode(machine, { spec, hooks, database, keep }),
   });

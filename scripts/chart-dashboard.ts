@@ -81,23 +81,43 @@ const select = 'cluster=~"$cluster"';
 /** files/dashboards/ipam.json: what Grafana imports. */
 export function ipamDashboard(): string {
   const panel = ([title, unit, queries]: Panel, id: number, type: string, gridPos: object) => ({
-    ...{ id, title, type, datasource, gridPos },
+    id,
+    title,
+    type,
+    datasource,
+    gridPos,
     fieldConfig: { defaults: { unit }, overrides: [] },
     targets: Object.entries(queries).map(([legendFormat, expr], index) => ({
-      ...{ refId: String.fromCharCode(65 + index), datasource, legendFormat },
+      refId: String.fromCharCode(65 + index),
+      datasource,
+      legendFormat,
       expr: expr.replaceAll("SELECT", select),
     })),
   });
   const dashboard = {
-    ...{ uid: "5FAGqFE4z", title: "Spiderpool", tags: ["spiderpool"], schemaVersion: 39, version: 1, editable: true },
-    ...{ refresh: "30s", time: { from: "now-1h", to: "now" }, timezone: "browser" },
+    uid: "5FAGqFE4z",
+    title: "Spiderpool",
+    tags: ["spiderpool"],
+    schemaVersion: 39,
+    version: 1,
+    editable: true,
+    refresh: "30s",
+    time: { from: "now-1h", to: "now" },
+    timezone: "browser",
     templating: {
       list: [
         { name: "datasource", label: "Data source", type: "datasource", query: "prometheus", current: {} },
         {
-          ...{ name: "cluster", label: "Cluster", type: "query", datasource, refresh: 2 },
+          name: "cluster",
+          label: "Cluster",
+          type: "query",
+          datasource,
+          refresh: 2,
           query: { query: "label_values(spiderpool_total_ippool_counts, cluster)", refId: "cluster" },
-          ...{ includeAll: true, allValue: ".*", multi: true, current: { text: "All", value: "$__all" } },
+          includeAll: true,
+          allValue: ".*",
+          multi: true,
+          current: { text: "All", value: "$__all" },
         },
       ],
     },

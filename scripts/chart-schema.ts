@@ -15,7 +15,8 @@ const text = (pattern: string) => ({ type: ["string", "null"], pattern: `^(${pat
 const optional = (pattern: string) => text(`|${pattern}`);
 const oneOf = (...values: readonly string[]) => ({ enum: [...values, null] });
 const integer = (minimum: number, maximum?: number) => ({
-  ...{ type: ["integer", "null"], minimum },
+  type: ["integer", "null"],
+  minimum,
   ...(maximum !== undefined && { maximum }),
 });
 const listOf = (items: Schema) => ({ type: ["array", "null"], items });
@@ -39,7 +40,8 @@ const image: Schema = {
 };
 const labels: Schema = { type: ["object", "null"], additionalProperties: { type: "string" } };
 const route: Schema = {
-  ...{ type: "object", required: ["dst", "gw"] },
+  type: "object",
+  required: ["dst", "gw"],
   properties: { dst: text(`${cidr4}|${cidr6}`), gw: text(`${ipv4}|${ipv6}`) },
 };
 
@@ -47,7 +49,8 @@ const quantities: Schema = {
   type: ["object", "null"],
   additionalProperties: {
     type: ["string", "number", "null"],
-    ...{ pattern: "^[0-9]+(\\.[0-9]+)?(m|[kMGTPE]i?|Ki|[eE][0-9]+)?$", minimum: 0 },
+    pattern: "^[0-9]+(\\.[0-9]+)?(m|[kMGTPE]i?|Ki|[eE][0-9]+)?$",
+    minimum: 0,
   },
 };
 const resources: Schema = { type: ["object", "null"], properties: { limits: quantities, requests: quantities } };

@@ -151,7 +151,8 @@ function releaseConfigOf(config: string | undefined) {
     apiVersion: "v1",
     kind: "ConfigMap",
     metadata: {
-      ...{ name: "spiderpool-conf", namespace: installNamespace },
+      name: "spiderpool-conf",
+      namespace: installNamespace,
       labels: { "app.kubernetes.io/component": "spiderpool" },
     },
     data: { clusterNetwork: defaultNetwork, "conf.yml": config === undefined ? "" : readFileSync(config, "utf8") },

@@ -13,7 +13,8 @@ const flags = readFlags(
       help: "seed of the random histories; printed with every failure (the current time)",
     },
     focus: {
-      ...{ type: "string", value: "KINDS" },
+      type: "string",
+      value: "KINDS",
       help: "make these events far more frequent, separated by commas: stateful,reboot (see test/simulation/history.ts)",
     },
     replay: { type: "string", value: "FILE", help: "repeat the history in this file, as printed by a failure" },

@@ -66,7 +66,8 @@ async function startLab(): Promise<Stage> {
   console.log("Starting the lab: two nodes and a switch, as namespaces of this machine.");
   const kubectl = await findKubectl();
   const lab = await launchProductLab({
-    ...{ nodes: 2, onPhase },
+    nodes: 2,
+    onPhase,
     ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }),
   });
   return new Stage({ lab, kubectl });

@@ -18,8 +18,12 @@ const templates: readonly Uint8Array[] = [
   encodeFrame({ kind: "result", exitCode: 0, stdout: bytes('{"cniVersion":"1.0.0"}'), stderr: bytes("e") }),
   encodeFrame({ kind: "result", exitCode: 1, stdout: bytes(""), stderr: bytes("") }),
   encodeFrame({
-    ...{ kind: "exec", path: "/nonexistent:/bin", argv0: "true", timeoutMs: 50 },
-    ...{ env: { CNI_COMMAND: "ADD", A: "b", EMPTY: "" }, stdin: bytes("{}") },
+    kind: "exec",
+    path: "/nonexistent:/bin",
+    argv0: "true",
+    timeoutMs: 50,
+    env: { CNI_COMMAND: "ADD", A: "b", EMPTY: "" },
+    stdin: bytes("{}"),
   }),
   encodeFrame({ kind: "output", exitCode: 0, stdout: bytes("x"), stderr: bytes("") }),
 ];

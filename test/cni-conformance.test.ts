@@ -56,7 +56,10 @@ if (isolated(import.meta.url)) {
   const network = (name: string, ...plugins: readonly JsonObject[]) =>
     runtime.nads.set(`kube-system/${name}`, { cniVersion: "1.0.0", name, plugins });
   const conf = (more: JsonObject = {}) => ({
-    ...{ cniVersion: "1.0.0", name: "multus-cni-network", type: "multus", clusterNetwork: "main" },
+    cniVersion: "1.0.0",
+    name: "multus-cni-network",
+    type: "multus",
+    clusterNetwork: "main",
     ...more,
   });
 
@@ -379,13 +382,11 @@ if (isolated(import.meta.url)) {
 
     const containerd = {
       config: {
-        ...{
-          capabilities: { portMappings: true },
-          cniVersion: "0.3.1",
-          name: "multus-cni-network",
-          type: "multus",
-          clusterNetwork: "main",
-        },
+        capabilities: { portMappings: true },
+        cniVersion: "0.3.1",
+        name: "multus-cni-network",
+        type: "multus",
+        clusterNetwork: "main",
         runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp", hostIP: "" }] },
       },
       container: "0123456789abcdef".repeat(4),

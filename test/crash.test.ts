@@ -18,11 +18,13 @@ const second = {
   network: { cniType: "macvlan", macvlan: { master: ["card0"], ippools: { ipv4: ["second"] } } },
 };
 const mirrored = {
-  ...{ type: "ovs-mirror-producer", bridge: "br1" },
+  type: "ovs-mirror-producer",
+  bridge: "br1",
   mirrors: [{ name: "m1", ingress: true, egress: true }],
 };
 const first = {
-  ...{ cniType: "ovs", ovs: { bridge: "br1", ippools: { ipv4: ["ippool-test"] } } },
+  cniType: "ovs",
+  ovs: { bridge: "br1", ippools: { ipv4: ["ippool-test"] } },
   chainCNIJsonData: [JSON.stringify(mirrored)],
 };
 /** Stages that an ADD of these Pods comes to more than once: to plan networks and to record them, for both, for port and mirror. */
@@ -44,8 +46,10 @@ type Outage = keyof typeof outages;
 /** Those that a second ADD of a sandbox comes to: then it sees that there is one. */
 const secondPoints = addPoints.slice(0, addPoints.indexOf("ADD select:before")).concat("ADD link:before");
 const multusConf = JSON.stringify({
-  ...{ cniVersion: "1.0.0", name: "multus-cni-network" },
-  ...{ type: "multus", clusterNetwork: "ovs-conf" },
+  cniVersion: "1.0.0",
+  name: "multus-cni-network",
+  type: "multus",
+  clusterNetwork: "ovs-conf",
 });
 /** In the shell: the processes of a Pod's ADD that is under way, and whether one of them has got through to an agent. */
 const calling = String.raw`

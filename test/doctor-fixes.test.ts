@@ -59,7 +59,9 @@ describe("what the doctor of a cluster prints", () => {
     }
     await client.create("v1/secrets", secret(365));
     await client.create("v1/configmaps", {
-      ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { namespace, name: "cilium-config" } },
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { namespace, name: "cilium-config" },
       data: { "cni-exclusive": "false" },
     });
     await client.create(agent.resource, workload({ ...agent, name: "cilium" }, "v1", {}));

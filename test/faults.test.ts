@@ -120,7 +120,8 @@ describe("faults of a node and a cluster", { timeout: 300_000 }, () => {
     const held = (await claims()).find(({ spec }) => spec.podUID === pod.metadata.uid) ?? assert.fail("no claim");
     const strange = (address: string, podName: string, podUID: string) =>
       client.create(`${ours}/spideripaddresses`, {
-        ...{ apiVersion: ours, kind: "SpiderIPAddress" },
+        apiVersion: ours,
+        kind: "SpiderIPAddress",
         metadata: { name: address, labels: { pool: "ippool-test", node } },
         spec: { ...held.spec, address, podName, podUID, nic: "net7", containerID: podUID },
       });

@@ -94,7 +94,10 @@ if (isolated(import.meta.url)) {
       runtime.nads.set("default/routed", { cniVersion: "1.0.0", name: "routed", disableCheck: true, plugins: chain });
       runtime.networks = "routed";
       const config = {
-        ...{ cniVersion: "0.3.1", name: "multus-cni-network", type: "multus", clusterNetwork: "main" },
+        cniVersion: "0.3.1",
+        name: "multus-cni-network",
+        type: "multus",
+        clusterNetwork: "main",
         runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }] },
       };
       const { json } = await succeed("ADD", { config });
@@ -165,7 +168,9 @@ if (isolated(import.meta.url)) {
     it("host-local and static serve the ovs plugin, and a foreign plugin behind it gets its result", async () => {
       second("one", { type: "ovs", bridge: "br1", vlan: 5, ipam: hostLocal }, { type: "tuning", mtu: 1350 });
       second("two", {
-        ...{ type: "ovs", bridge: "br1", vlan: 5 },
+        type: "ovs",
+        bridge: "br1",
+        vlan: 5,
         ipam: {
           type: "static",
           addresses: [{ address: "10.1.0.77/24" }],
@@ -343,13 +348,11 @@ if (isolated(import.meta.url)) {
 
     it("the network that asks for the default route has it, the others have none, and the answer says so", async () => {
       const ptp = (address: string) => ({
-        ...{
-          type: "ptp",
-          ipam: {
-            type: "static",
-            addresses: [{ address, gateway: address.replace(/2\/24$/, "1") }],
-            routes: [{ dst: "0.0.0.0/0" }],
-          },
+        type: "ptp",
+        ipam: {
+          type: "static",
+          addresses: [{ address, gateway: address.replace(/2\/24$/, "1") }],
+          routes: [{ dst: "0.0.0.0/0" }],
         },
       });
       main(ptp("10.2.0.2/24"));

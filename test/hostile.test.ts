@@ -77,7 +77,9 @@ function holds(decode: (text: string) => unknown, sent: Iterable<string>): void 
 }
 
 const configOf = (text: string): PluginConfig => ({
-  ...{ cniVersion: "1.0.0", name: "n", type: "t" },
+  cniVersion: "1.0.0",
+  name: "n",
+  type: "t",
   raw: JSON.parse(text) as JsonObject,
 });
 const isObject = (text: string) => text.startsWith("{");

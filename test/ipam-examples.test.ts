@@ -55,7 +55,9 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     const template = JSON.parse(await output("get", "pod", "routed", "-o", "json"));
     const { annotations } = template.metadata;
     const thief = {
-      ...{ apiVersion: "v1", kind: "Pod", spec: { ...template.spec, nodeName: "node1" } },
+      apiVersion: "v1",
+      kind: "Pod",
+      spec: { ...template.spec, nodeName: "node1" },
       metadata: {
         name: "thief",
         annotations: {

@@ -38,7 +38,9 @@ describe("the examples of macvlan, ipvlan and vlan", { timeout: 240_000 }, () =>
       items: { metadata: { name: string }; spec: { nodeName: string }; status: { podIP?: string } }[];
     };
     return items.map(({ metadata: { name }, spec: { nodeName }, status: { podIP = "" } }) => ({
-      ...{ name, node: nodeName, ip: podIP },
+      name,
+      node: nodeName,
+      ip: podIP,
     }));
   }
 

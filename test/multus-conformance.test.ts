@@ -33,7 +33,10 @@ if (isolated(import.meta.url)) {
   const nad = (path: string, ...plugins: readonly JsonObject[]) =>
     runtime.nads.set(path, { cniVersion: "1.0.0", name: path.split("/")[1] ?? "", plugins });
   const conf = (more: JsonObject = {}) => ({
-    ...{ cniVersion: "1.0.0", name: "multus-cni-network", type: "multus", clusterNetwork: "main" },
+    cniVersion: "1.0.0",
+    name: "multus-cni-network",
+    type: "multus",
+    clusterNetwork: "main",
     ...more,
   });
   const succeed = (verb: string, call: TestCall = {}) => runtime.succeed(verb, call);
@@ -119,8 +122,13 @@ if (isolated(import.meta.url)) {
       nad("default/c", { type: "c", args: { cni: { kept: 1, over: 1 } } });
       runtime.networks = JSON.stringify([
         {
-          ...{ name: "b", interface: "net7", ips: ["10.9.9.9/24"], mac: "02:00:00:00:00:07" },
-          ...{ "infiniband-guid": "24:8a:07:03:00:8d:ae:2e", deviceID: "0000:07", bandwidth: { ingressRate: 5 } },
+          name: "b",
+          interface: "net7",
+          ips: ["10.9.9.9/24"],
+          mac: "02:00:00:00:00:07",
+          "infiniband-guid": "24:8a:07:03:00:8d:ae:2e",
+          deviceID: "0000:07",
+          bandwidth: { ingressRate: 5 },
         },
         { name: "c", "cni-args": { over: 2, more: { x: [1] } } },
       ]);
@@ -128,8 +136,12 @@ if (isolated(import.meta.url)) {
       await succeed("ADD", { config: conf({ runtimeConfig: { portMappings: ports } }) });
       assert.deepEqual(runtime.stdin("ADD", "a")["runtimeConfig"], { portMappings: ports });
       assert.deepEqual(runtime.stdin("ADD", "b")["runtimeConfig"], {
-        ...{ portMappings: ports, bandwidth: { ingressRate: 5 }, ips: ["10.9.9.9/24"], mac: "02:00:00:00:00:07" },
-        ...{ infinibandGUID: "24:8a:07:03:00:8d:ae:2e", deviceID: "0000:07" },
+        portMappings: ports,
+        bandwidth: { ingressRate: 5 },
+        ips: ["10.9.9.9/24"],
+        mac: "02:00:00:00:00:07",
+        infinibandGUID: "24:8a:07:03:00:8d:ae:2e",
+        deviceID: "0000:07",
       });
       assert.deepEqual(runtime.stdin("ADD", "c")["args"], { cni: { kept: 1, over: 2, more: { x: [1] } } });
       assert.equal("runtimeConfig" in runtime.stdin("ADD", "c"), false);

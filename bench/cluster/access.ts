@@ -18,14 +18,24 @@ const namespace = "kube-system";
 const o = { signal: never };
 const clock = systemClock;
 const serviceAccounts: Resource<KubeObject> = {
-  ...{ group: "", version: "v1", plural: "serviceaccounts", kind: "ServiceAccount", namespaced: true },
+  group: "",
+  version: "v1",
+  plural: "serviceaccounts",
+  kind: "ServiceAccount",
+  namespaced: true,
 };
 const clusterRoleBindings: Resource<KubeObject> = {
-  ...{ group: "rbac.authorization.k8s.io", version: "v1", plural: "clusterrolebindings", kind: "ClusterRoleBinding" },
+  group: "rbac.authorization.k8s.io",
+  version: "v1",
+  plural: "clusterrolebindings",
+  kind: "ClusterRoleBinding",
   namespaced: false,
 };
 const flowSchemas: Resource<KubeObject> = {
-  ...{ group: "flowcontrol.apiserver.k8s.io", version: "v1", plural: "flowschemas", kind: "FlowSchema" },
+  group: "flowcontrol.apiserver.k8s.io",
+  version: "v1",
+  plural: "flowschemas",
+  kind: "FlowSchema",
   namespaced: false,
 };
 

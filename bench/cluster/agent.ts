@@ -43,7 +43,12 @@ export class SimulatedAgent implements AsyncDisposable {
     this.pools.start({ signal });
     this.#running = this.#metadata.run({ signal }).catch(() => {});
     this.#ledger = new Ledger({
-      ...{ client, clock, log, node, bootId: node, signal },
+      client,
+      clock,
+      log,
+      node,
+      bootId: node,
+      signal,
       intents: new Intents(join(folder, node)),
       // Always the same one: a new one has a pool looked at anew.
       reserved: () => none,
@@ -71,7 +76,9 @@ export class SimulatedAgent implements AsyncDisposable {
     const uid = randomUUID();
     const holder = {
       pod: { namespace: "default", name: `pod-${uid}`, uid },
-      ...{ nic: "eth0", containerId: `${uid}-sandbox`, network: "bench" },
+      nic: "eth0",
+      containerId: `${uid}-sandbox`,
+      network: "bench",
     };
     const answer = () => '{"prefix":16,"gw":"10.0.0.1"}';
     const { claim } = await this.#ledger.claim({ family: 4, pools: [pool], holder, answer }, { signal });

@@ -52,7 +52,9 @@ const before = cpuMsOfProgram("kube-apiserver");
 await using controller = await startController(plan.controller, kubeconfig);
 await delay(plan.restMs);
 const outcome: ClaimsOutcome = {
-  ...{ fillSeconds, readySeconds: controller.readySeconds, ...controller.usage() },
+  fillSeconds,
+  readySeconds: controller.readySeconds,
+  ...controller.usage(),
   server: {
     cpuSeconds: round((cpuMsOfProgram("kube-apiserver") - before) / 1_000),
     rssMb: round(rssMbOfProgram("kube-apiserver"), 0),

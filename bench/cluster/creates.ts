@@ -40,7 +40,8 @@ const configMaps: Resource<KubeObject> = {
 const asAdministrator = { account: "bench-admin", body: (draft: ClaimDraft) => draft } as const;
 const ways: Readonly<Record<Layer, Way>> = {
   ConfigMap: {
-    ...{ resource: configMaps, account: "bench-admin" },
+    resource: configMaps,
+    account: "bench-admin",
     body: ({ metadata, spec }) => ({
       metadata: { ...metadata, namespace: "default" },
       data: Object.fromEntries(Object.entries(spec).map(([key, value]) => [key, String(value)])),
@@ -95,8 +96,11 @@ async function measure(layer: Layer, round: number): Promise<CreatesOutcome> {
   );
   const per = (cpuSeconds: number) => (cpuSeconds * 1_000) / plan.creates;
   return {
-    ...{ layer, perSecond: plan.creates / seconds },
-    ...{ serverCpuMs: per(server), etcdCpuMs: per(etcd), clientCpuMs: per(agents) },
+    layer,
+    perSecond: plan.creates / seconds,
+    serverCpuMs: per(server),
+    etcdCpuMs: per(etcd),
+    clientCpuMs: per(agents),
     serverKb: bytes / 1_024 / plan.creates,
   };
 }
@@ -121,7 +125,9 @@ function draftOf(round: number, at: number): ClaimDraft {
   const uid = randomUUID();
   const holder = {
     pod: { namespace: "default", name: `pod-${uid}`, uid },
-    ...{ nic: "eth0", containerId: `${uid}-sandbox`, network: "bench" },
+    nic: "eth0",
+    containerId: `${uid}-sandbox`,
+    network: "bench",
   };
   const here = { node, bootId: node, since: clock.wall(), answer: '{"prefix":16,"gw":"10.0.0.1"}' };
   return claimDraft(ip, { name: "creates", uid: "bare", generation: 1 }, holder, here);

@@ -79,7 +79,8 @@ const watching = usages.run(stop);
 
 // The lab's server checks little, and takes no kinds while it runs.
 const bareKinds: Partial<Record<Checked, Resource<KubeObject>>> = {
-  ...{ all: spiderIPAddresses, "no policies": spiderIPAddresses },
+  all: spiderIPAddresses,
+  "no policies": spiderIPAddresses,
   ...(plan.server === "real" && { nothing: await kindWithoutSchema(client) }),
 };
 const filled: FillOutcome[] = [];
@@ -182,7 +183,9 @@ function bareDraft(at: number, pod: number, node: string): ClaimDraft {
   const uid = randomUUID();
   const holder = {
     pod: { namespace: "default", name: `pod-${uid}`, uid },
-    ...{ nic: "eth0", containerId: `${uid}-sandbox`, network: "bench" },
+    nic: "eth0",
+    containerId: `${uid}-sandbox`,
+    network: "bench",
   };
   const here = { node, bootId: node, since: clock.wall(), answer: '{"prefix":16,"gw":"10.0.0.1"}' };
   return claimDraft(ip, { name: `fill-${at}`, uid: "bare", generation: 1 }, holder, here);

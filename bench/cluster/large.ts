@@ -41,20 +41,31 @@ export function claimAt(at: number): Stored {
     apiVersion: "spiderpool.spidernet.io/v2beta1",
     kind: "SpiderIPAddress",
     metadata: {
-      ...{ name: address, uid: uid(1, at), resourceVersion: String(1_000 + at), generation: 1 },
+      name: address,
+      uid: uid(1, at),
+      resourceVersion: String(1_000 + at),
+      generation: 1,
       creationTimestamp: "2026-01-01T00:00:00Z",
       labels: { pool: `pool-${pool}`, node },
       managedFields: [{ ...manager, time: "2026-01-01T00:00:00Z", fieldsType: "FieldsV1", fieldsV1: { "f:spec": {} } }],
     },
     spec: {
-      ...{ format: 1, address, purpose: "Pod", pool: `pool-${pool}`, poolUID: uid(2, pool), poolGeneration: 1, node },
-      ...{
-        bootID: uid(3, pod % nodeCount),
-        podNamespace: `team-${pod % 200}`,
-        podName: `service-${pod % 5_000}-${hex(pod, 10)}`,
-      },
-      ...{ podUID: uid(4, pod), nic: at % 2 === 0 ? "eth0" : "net1", containerID: hex(at, 64), network: "underlay" },
-      ...{ answer: '{"prefix":16,"gw":"10.1.0.1"}', since: "2026-01-01T00:00:00.000Z" },
+      format: 1,
+      address,
+      purpose: "Pod",
+      pool: `pool-${pool}`,
+      poolUID: uid(2, pool),
+      poolGeneration: 1,
+      node,
+      bootID: uid(3, pod % nodeCount),
+      podNamespace: `team-${pod % 200}`,
+      podName: `service-${pod % 5_000}-${hex(pod, 10)}`,
+      podUID: uid(4, pod),
+      nic: at % 2 === 0 ? "eth0" : "net1",
+      containerID: hex(at, 64),
+      network: "underlay",
+      answer: '{"prefix":16,"gw":"10.1.0.1"}',
+      since: "2026-01-01T00:00:00.000Z",
     },
   };
 }
@@ -63,10 +74,15 @@ export function claimAt(at: number): Stored {
 export function poolAt(at: number): Stored {
   const base = `10.${1 + at}`;
   return {
-    ...{ apiVersion: "spiderpool.spidernet.io/v2beta1", kind: "SpiderIPPool" },
+    apiVersion: "spiderpool.spidernet.io/v2beta1",
+    kind: "SpiderIPPool",
     metadata: {
-      ...{ name: `pool-${at}`, uid: uid(2, at), resourceVersion: "1", generation: 1 },
-      ...{ finalizers: ["spiderpool.spidernet.io"], labels: {} },
+      name: `pool-${at}`,
+      uid: uid(2, at),
+      resourceVersion: "1",
+      generation: 1,
+      finalizers: ["spiderpool.spidernet.io"],
+      labels: {},
     },
     spec: { ipVersion: 4, subnet: `${base}.0.0/16`, ips: [`${base}.0.0-${base}.255.254`], gateway: `${base}.255.255` },
   };
@@ -76,12 +92,14 @@ export function poolAt(at: number): Stored {
 export function podAt(at: number): Stored {
   const name = `service-${at % 5_000}-${hex(at, 10)}`;
   return {
-    ...{ apiVersion: "v1", kind: "Pod" },
+    apiVersion: "v1",
+    kind: "Pod",
     metadata: { namespace: `team-${at % 200}`, name, uid: uid(4, at), resourceVersion: "1", labels: { app: name } },
     spec: {
       nodeName: `worker-${String(at % nodeCount).padStart(4, "0")}`,
       containers: [{ name: "app", image: "registry/app:1", resources: { requests: { cpu: "1" } } }],
-      ...{ restartPolicy: "Always", terminationGracePeriodSeconds: 30 },
+      restartPolicy: "Always",
+      terminationGracePeriodSeconds: 30,
     },
     status: { phase: "Running", podIPs: [{ ip: addressAt(at * 2) }], conditions: [{ type: "Ready", status: "True" }] },
   };
@@ -91,7 +109,8 @@ export function podAt(at: number): Stored {
 export function nodeAt(at: number): Stored {
   const name = `worker-${String(at).padStart(4, "0")}`;
   return {
-    ...{ apiVersion: "v1", kind: "Node" },
+    apiVersion: "v1",
+    kind: "Node",
     metadata: { name, uid: name, resourceVersion: "1" },
     spec: {},
     status: { conditions: [{ type: "Ready", status: "True" }] },

@@ -78,9 +78,12 @@ const figures = await views.figures();
 const editMs: number[] = [];
 for (let edit = 0; edit < plan.edits; edit++) editMs.push(...(await editPool(edit)));
 const outcome: PublicationOutcome = {
-  ...{ failed: failures.length, failures: [...new Set(failures)].slice(0, 5) },
+  failed: failures.length,
+  failures: [...new Set(failures)].slice(0, 5),
   ...figures,
-  ...{ add: percentiles(addMs), settledMs, edit: percentiles(editMs) },
+  add: percentiles(addMs),
+  settledMs,
+  edit: percentiles(editMs),
   cpuSeconds: { draw: drawCpu, edits: cpu.lap() },
 };
 stop.abort();

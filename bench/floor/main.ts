@@ -169,7 +169,9 @@ async function measured(act: () => Promise<void>): Promise<FloorBurst["adds"]> {
   const after = processes.cpu();
   const own = process.cpuUsage(before.own);
   return {
-    ...{ startMs, endMs, totalMs: endMs - startMs },
+    startMs,
+    endMs,
+    totalMs: endMs - startMs,
     switchMs: after.switchMs - before.switchMs,
     processesMs: after.shimsMs - before.shimsMs,
     loopMs: (own.user + own.system) / 1000,

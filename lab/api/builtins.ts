@@ -128,9 +128,16 @@ export const builtinResources: readonly Resource[] = Object.entries(kinds).map(
   ([plural, { prepare, required = [], ...kind }]) => {
     const { group = "" } = kind;
     return {
-      ...{ group, version: "v1", plural, table: `${group}/${plural}`, custom: false },
+      group,
+      version: "v1",
+      plural,
+      table: `${group}/${plural}`,
+      custom: false,
       singular: kind.kind.toLowerCase(),
-      ...{ shortNames: [], categories: [], subresources: [], selectable: [] },
+      shortNames: [],
+      categories: [],
+      subresources: [],
+      selectable: [],
       ...kind,
       columns: builtinColumns[plural] ?? [],
       admit: (object, previous) => {

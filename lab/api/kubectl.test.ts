@@ -259,8 +259,12 @@ function rows(version: KubectlVersion): void {
       kind: "Event",
       metadata: { name: "web.1", namespace: "default" },
       involvedObject: { apiVersion: "v1", kind: "Pod", name, namespace, uid },
-      ...{ type: "Warning", reason: "FailedScheduling", message: "pool is full", count: 1 },
-      ...{ firstTimestamp: "2026-01-01T00:00:00Z", lastTimestamp: "2026-01-01T00:00:00Z" },
+      type: "Warning",
+      reason: "FailedScheduling",
+      message: "pool is full",
+      count: 1,
+      firstTimestamp: "2026-01-01T00:00:00Z",
+      lastTimestamp: "2026-01-01T00:00:00Z",
     };
   }
 }

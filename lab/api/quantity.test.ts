@@ -4,8 +4,16 @@ import { canonicalQuantity, quantityValue } from "./quantity.ts";
 
 // As recorded from kube-apiserver 1.35.
 const spellings: Readonly<Record<string, string>> = {
-  ...{ "1000": "1k", "1500": "1500", "110": "110", "0": "0", "1000000": "1M", "2000k": "2M" },
-  ...{ "16384Ki": "16Mi", "16385Ki": "16385Ki", "100m": "100m", "1.5": "1.5" },
+  "1000": "1k",
+  "1500": "1500",
+  "110": "110",
+  "0": "0",
+  "1000000": "1M",
+  "2000k": "2M",
+  "16384Ki": "16Mi",
+  "16385Ki": "16385Ki",
+  "100m": "100m",
+  "1.5": "1.5",
 };
 
 test("amounts are spelled as the API server spells them", () => {

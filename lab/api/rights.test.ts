@@ -4,7 +4,9 @@ import { describe, it } from "node:test";
 import { createApiServer } from "./server.ts";
 
 const rule = (resources: string[], verbs: string[], resourceNames?: string[]) => ({
-  ...{ apiGroups: [""], resources, verbs },
+  apiGroups: [""],
+  resources,
+  verbs,
   ...(resourceNames && { resourceNames }),
 });
 

@@ -70,13 +70,18 @@ void describe("prune", () => {
       },
     };
     const value = {
-      ...{ apiVersion: "v1", kind: "K", metadata: { any: 1 }, other: 1 },
+      apiVersion: "v1",
+      kind: "K",
+      metadata: { any: 1 },
+      other: 1,
       a: [{ b: "", x: 1 }],
       map: { k: { v: 1 } },
     };
     assert.deepEqual(prune(value, schema), ["other", "a[0].x", "map.k.v"]);
     assert.deepEqual(value, {
-      ...{ apiVersion: "v1", kind: "K", metadata: { any: 1 } },
+      apiVersion: "v1",
+      kind: "K",
+      metadata: { any: 1 },
       a: [{ b: "" }],
       map: { k: {} },
     } as unknown);

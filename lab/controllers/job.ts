@@ -48,8 +48,10 @@ function counts(pods: readonly Pod[]) {
   const inPhase = (phase: string) => pods.filter(({ status }) => status?.phase === phase).length;
   const active = pods.filter((pod) => isActive(pod) && !isEnding(pod));
   return {
-    ...{ succeeded: inPhase("Succeeded"), failed: inPhase("Failed") },
-    ...{ active: active.length, ready: active.filter(isReady).length },
+    succeeded: inPhase("Succeeded"),
+    failed: inPhase("Failed"),
+    active: active.length,
+    ready: active.filter(isReady).length,
   };
 }
 
@@ -59,7 +61,9 @@ async function updateStatus(client: LabClient, job: Job, pods: readonly Pod[], e
   const condition: JobCondition = { type: end ?? "", status: "True", lastTransitionTime: apiTime() };
   const done = isNew && end === "Complete" ? apiTime() : completionTime;
   const status: JobStatus = {
-    ...{ ...counts(pods), startTime, conditions: isNew ? [condition] : conditions },
+    ...counts(pods),
+    startTime,
+    conditions: isNew ? [condition] : conditions,
     ...(done !== undefined && { completionTime: done }),
   };
   if (isDeepStrictEqual(job.status, status)) return;

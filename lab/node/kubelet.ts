@@ -43,7 +43,12 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     reconcile: async (uid) => await runners.get(uid)?.writeStatus(),
   });
   const host: PodHost = {
-    ...{ client, clock, log, sandboxes, nodeName, nodeIp: managementIp },
+    client,
+    clock,
+    log,
+    sandboxes,
+    nodeName,
+    nodeIp: managementIp,
     reportLater: (uid) => reporter.add(uid),
   };
   await prepareContainers();

@@ -19,7 +19,9 @@ const guides = new URL("../../docs/guides/", import.meta.url);
 function blocksOf(file: string): readonly Block[] {
   const page = readFileSync(new URL(file, guides), "utf8");
   return Array.from(page.matchAll(/^```(\w+)\n(.*?)^```$/gms), ({ index, 1: language = "", 2: text = "" }) => ({
-    ...{ file, language, text },
+    file,
+    language,
+    text,
     line: page.slice(0, index).split("\n").length,
   }));
 }

@@ -122,7 +122,12 @@ describe("the certificate of the webhook port", () => {
     const lifetimeMs = 90 * 86_400_000;
     const names = ["a", "b"];
     assert.deepEqual(read(...secret, "--tls-lifetime", "90d"), {
-      ...{ kind: "secret", secret: "s", service: "c", webhooks: "c", names, lifetimeMs },
+      kind: "secret",
+      secret: "s",
+      service: "c",
+      webhooks: "c",
+      names,
+      lifetimeMs,
     });
     const files = ["--tls-server-cert", "f", "--tls-server-key", "k"];
     assert.deepEqual(read(...files), { kind: "files", certFile: "f", keyFile: "k" });

@@ -92,7 +92,10 @@ export async function runReplica(
     subnetIndex: indexOf(stores.subnets),
     reserved: reservedSets(stores.reserved, log),
     elector: new LeaderElector({
-      ...{ client, clock, log, ...options.leader },
+      client,
+      clock,
+      log,
+      ...options.leader,
       namespace: options.namespace,
       name: leaseName,
       identity: `${options.podName}_${randomUUID()}`,
@@ -183,7 +186,8 @@ async function lead(
     lease: { namespace, name: leaseName },
     agents: () => collector.agents(),
     takeOver: (o) => takeOver(deps, o),
-    ...{ rewind: replica.rewind, mark: replica.mark },
+    rewind: replica.rewind,
+    mark: replica.mark,
   });
   const { enableSpiderSubnet, enableAutoPoolForApplication } = deps.settings;
   const workloads = enableSpiderSubnet && enableAutoPoolForApplication ? new Workloads(deps) : undefined;

@@ -48,7 +48,9 @@ export async function runProgram(argv: readonly string[], { name, connect: to = 
     try {
       // Commands about this node work without any cluster.
       const context = {
-        ...{ io, output, namespace: flags.namespace },
+        io,
+        output,
+        namespace: flags.namespace,
         get cluster() {
           connected ??= to(flags, io);
           return connected;

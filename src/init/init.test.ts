@@ -248,7 +248,11 @@ describe("updateKinds()", () => {
 });
 
 const admission = (plural: string): Resource<KubeObject> => ({
-  ...{ group: "admissionregistration.k8s.io", version: "v1", plural, kind: plural, namespaced: false },
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural,
+  kind: plural,
+  namespaced: false,
 });
 const removal = {
   command: "clean",

@@ -67,16 +67,18 @@ export function readOptions(
     args: [...argv],
     allowPositionals: true,
     options: {
-      ...{
-        kubeconfig: text,
-        objects: text,
-        "cni-conf-dir": text,
-        crds: text,
-        release: text,
-        controller: text,
-        "hook-job": text,
-      },
-      ...{ job: { type: "string", multiple: true }, force: flag, yes: flag, agents: text, help: flag },
+      kubeconfig: text,
+      objects: text,
+      "cni-conf-dir": text,
+      crds: text,
+      release: text,
+      controller: text,
+      "hook-job": text,
+      job: { type: "string", multiple: true },
+      force: flag,
+      yes: flag,
+      agents: text,
+      help: flag,
     },
   });
   if (values.help) return { print: help };

@@ -59,8 +59,11 @@ export class LeaderElector {
 
   constructor(options: ElectorOptions) {
     const defaults = {
-      ...{ leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000 },
-      ...{ random: Math.random, rewound: () => {} },
+      leaseDurationMs: 15_000,
+      renewDeadlineMs: 10_000,
+      retryPeriodMs: 2_000,
+      random: Math.random,
+      rewound: () => {},
     };
     this.#options = { ...defaults, ...options };
     const { leaseDurationMs, renewDeadlineMs } = this.#options;

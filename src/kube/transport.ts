@@ -119,8 +119,10 @@ function createLanes(config: KubeConfig, url: URL, tls: TlsMaterial): Lanes {
     port: url.port === "" ? (isSecure ? 443 : 80) : Number(url.port),
     tls: isSecure
       ? {
-          ...{ context: createSecureContext(tls), session: undefined },
-          ...{ serverName: config.tlsServerName, verify: !config.insecureSkipTlsVerify },
+          context: createSecureContext(tls),
+          session: undefined,
+          serverName: config.tlsServerName,
+          verify: !config.insecureSkipTlsVerify,
         }
       : undefined,
   };

@@ -262,8 +262,13 @@ if (isolated(import.meta.url)) {
           destination: multicastMac(solicitedNode(target)),
           etherType: etherTypeIpv6,
           payload: encodeNdp({
-            ...{ kind: "solicitation", source, destination: solicitedNode(target), target },
-            ...{ mac: undefined, solicited: false, override: false },
+            kind: "solicitation",
+            source,
+            destination: solicitedNode(target),
+            target,
+            mac: undefined,
+            solicited: false,
+            override: false,
           }),
         });
       const asked = async (socket: PacketSocket, about: (payload: Uint8Array) => boolean) => {

@@ -53,7 +53,9 @@ type Problem = (field: string, found: unknown, allowed: string) => never;
 
 function fail(annotation: string, details: Readonly<Record<string, unknown>>, cause?: unknown): never {
   throw new CniError(cniCodes.invalidConfig, `invalid annotation ${annotation}`, {
-    ...{ code: "NETWORK_ANNOTATION", details, cause },
+    code: "NETWORK_ANNOTATION",
+    details,
+    cause,
   });
 }
 

@@ -174,7 +174,9 @@ export class Cache {
     const { name, row } = port;
     const device = this.#interfaces.get(port.device) ?? {};
     return {
-      ...{ uuid, name, bridge },
+      uuid,
+      name,
+      bridge,
       vlan: vlanOf(row),
       owner: ownerOf(decodeMap(row.external_ids)),
       ofport: decodeOptional(device.ofport, decodeInteger),

@@ -46,8 +46,12 @@ describe("the chart: what it asks of a cluster", () => {
     writeFileSync(
       config,
       JSON.stringify({
-        ...{ apiVersion: "v1", kind: "Config", "current-context": "x", contexts: [{ name: "x", context }] },
-        ...{ clusters: [{ name: "c", cluster: { server: url } }], users: [{ name: "u", user: {} }] },
+        apiVersion: "v1",
+        kind: "Config",
+        "current-context": "x",
+        contexts: [{ name: "x", context }],
+        clusters: [{ name: "c", cluster: { server: url } }],
+        users: [{ name: "u", user: {} }],
       }),
     );
     const render = (of: string) => {

@@ -96,6 +96,11 @@ function passWatch(from: IncomingMessage, answer: IncomingMessage, to: ServerRes
 }
 
 const internalError = {
-  ...{ kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", code: 500, reason: "InternalError" },
+  kind: "Status",
+  apiVersion: "v1",
+  metadata: {},
+  status: "Failure",
+  code: 500,
+  reason: "InternalError",
   message: "Internal error occurred: made by the test",
 };

@@ -93,9 +93,22 @@ function claim(spec: object = {}): Draft<SpiderIPAddress> {
   return {
     metadata: { name: address, labels: { pool: "p" } },
     spec: {
-      ...{ format: 1, address, purpose: "Pod", pool: "p", poolUID: "u", poolGeneration: 1 },
-      ...{ node: "node1", bootID: "b", podNamespace: "default", podName: "a", podUID: "pu", nic: "eth0" },
-      ...{ containerID: "c", network: "k", answer: '{"prefix":16}', since: "2026-01-01T00:00:00Z" },
+      format: 1,
+      address,
+      purpose: "Pod",
+      pool: "p",
+      poolUID: "u",
+      poolGeneration: 1,
+      node: "node1",
+      bootID: "b",
+      podNamespace: "default",
+      podName: "a",
+      podUID: "pu",
+      nic: "eth0",
+      containerID: "c",
+      network: "k",
+      answer: '{"prefix":16}',
+      since: "2026-01-01T00:00:00Z",
       ...spec,
     },
   } as Draft<SpiderIPAddress>;
@@ -317,7 +330,10 @@ describe("Events: an agent", () => {
   const draft = (host: string, component = "spiderpool-agent") => ({
     metadata: { namespace: "default", generateName: "e." },
     involvedObject: { apiVersion: "v1", kind: "Node", name: host },
-    ...{ type: "Warning", reason: "Test", message: "m", source: { component, host } },
+    type: "Warning",
+    reason: "Test",
+    message: "m",
+    source: { component, host },
   });
 
   it("writes them in its own name only", async () => {

@@ -42,8 +42,11 @@ export function keepImage(name: string, archive: Buffer): string {
 
 function pack(reference: string, entrypoint: readonly string[], tree: Tree): Buffer {
   const config = {
-    ...{ architecture: debianArchitecture, created: "2026-01-01T00:00:00Z", labels: {} },
-    ...{ entrypoint, env: ["PATH=/bin"] },
+    architecture: debianArchitecture,
+    created: "2026-01-01T00:00:00Z",
+    labels: {},
+    entrypoint,
+    env: ["PATH=/bin"],
   };
   return packImage(reference, config, [{ name: "test", tree }]).archive;
 }

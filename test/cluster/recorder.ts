@@ -37,8 +37,12 @@ export async function startRecorder(
       answered.flushHeaders();
       const keep = (words: string) =>
         calls.push({
-          ...{ method, url, status: answer.statusCode ?? 0, warning: String(answer.headers["warning"] ?? "") },
-          ...{ request: body, answer: words },
+          method,
+          url,
+          status: answer.statusCode ?? 0,
+          warning: String(answer.headers["warning"] ?? ""),
+          request: body,
+          answer: words,
         });
       if ((answer.statusCode ?? 0) >= 300)
         void text(answer).then(

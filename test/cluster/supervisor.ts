@@ -79,7 +79,8 @@ async function createCluster(
   const { authority, url: nodesUrl } = plane;
   const machine = { authority, url: nodesUrl, binary, cgroup: spec.cgroup, ranges: clusterRanges(spec) };
   const cluster = new Machines({
-    ...{ plans, programs },
+    plans,
+    programs,
     start: (plan) => {
       makeCgroup(`${spec.cgroup}/${plan.name}`);
       return startNode(plan, networks, { own: nodeFolders });

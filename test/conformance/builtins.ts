@@ -16,7 +16,11 @@ export function builtins({ call, made, names }: Suite): void {
     it("select Events by what they are about", async () => {
       const events = "/api/v1/namespaces/default/events";
       const event = (name: string, about: string) => ({
-        ...{ apiVersion: "v1", kind: "Event", metadata: { name }, type: "Normal", reason: "Conformance" },
+        apiVersion: "v1",
+        kind: "Event",
+        metadata: { name },
+        type: "Normal",
+        reason: "Conformance",
         involvedObject: { apiVersion: "v1", kind: "Pod", namespace: "default", name: about },
       });
       await made(events, event("e1", "one"));
@@ -35,7 +39,9 @@ export function builtins({ call, made, names }: Suite): void {
     it("end a Pod of a node gracefully, and one of none at once", async () => {
       const pods = "/api/v1/namespaces/default/pods";
       const pod = (name: string, spec: object) => ({
-        ...{ apiVersion: "v1", kind: "Pod", metadata: { name } },
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { name },
         spec: { ...spec, containers: [{ name: "c", image: "none" }] },
       });
       await made(pods, pod("nowhere", {}));

@@ -9,7 +9,10 @@ export const widgetCrd = {
     names: { plural: "widgets", singular: "widget", kind: "Widget", shortNames: ["wd"], categories: ["all-widgets"] },
     versions: [
       {
-        ...{ name: "v1", served: true, storage: true, subresources: { status: {} } },
+        name: "v1",
+        served: true,
+        storage: true,
+        subresources: { status: {} },
         additionalPrinterColumns: [
           { name: "MODE", type: "string", jsonPath: ".spec.mode" },
           { name: "COUNT", type: "integer", jsonPath: ".spec.count" },

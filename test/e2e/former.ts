@@ -47,10 +47,15 @@ function kind(
     kind: "CustomResourceDefinition",
     metadata: { name: `${plural}.${group}` },
     spec: {
-      ...{ group, scope, names: { ...names, categories: ["spiderpool"] } },
+      group,
+      scope,
+      names: { ...names, categories: ["spiderpool"] },
       versions: [
         {
-          ...{ name: "v2beta1", served: true, storage: true, schema: { openAPIV3Schema: schema } },
+          name: "v2beta1",
+          served: true,
+          storage: true,
+          schema: { openAPIV3Schema: schema },
           ...(hasStatus && { subresources: { status: {} } }),
         },
       ],
@@ -60,16 +65,17 @@ function kind(
 
 const address = object(
   {
-    ...{
-      interface: text,
-      ipv4: text,
-      ipv4Pool: text,
-      ipv4Gateway: text,
-      ipv6: text,
-      ipv6Pool: text,
-      ipv6Gateway: text,
-    },
-    ...{ cleanGateway: { type: "boolean" }, vlan: { ...count, maximum: 4094, default: 0 }, mac: text, routes },
+    interface: text,
+    ipv4: text,
+    ipv4Pool: text,
+    ipv4Gateway: text,
+    ipv6: text,
+    ipv6Pool: text,
+    ipv6Gateway: text,
+    cleanGateway: { type: "boolean" },
+    vlan: { ...count, maximum: 4094, default: 0 },
+    mac: text,
+    routes,
   },
   ["interface"],
 );
@@ -83,10 +89,20 @@ export const formerKinds: readonly Json[] = [
     {
       spec: object(
         {
-          ...{ ipVersion: version, subnet: text, ips: texts, excludeIPs: texts, gateway: text, routes },
-          ...{ podAffinity: selector, namespaceAffinity: selector, namespaceName: texts, nodeAffinity: selector },
-          ...{ nodeName: texts, multusName: texts },
-          ...{ default: { type: "boolean", default: false }, disable: { type: "boolean", default: false } },
+          ipVersion: version,
+          subnet: text,
+          ips: texts,
+          excludeIPs: texts,
+          gateway: text,
+          routes,
+          podAffinity: selector,
+          namespaceAffinity: selector,
+          namespaceName: texts,
+          nodeAffinity: selector,
+          nodeName: texts,
+          multusName: texts,
+          default: { type: "boolean", default: false },
+          disable: { type: "boolean", default: false },
         },
         ["subnet"],
       ),
@@ -102,7 +118,8 @@ export const formerKinds: readonly Json[] = [
       status: object(
         {
           current: object({ uid: text, node: text, ips: { type: "array", items: address } }, ["uid", "node", "ips"]),
-          ...{ ownerControllerType: text, ownerControllerName: text },
+          ownerControllerType: text,
+          ownerControllerName: text,
         },
         ["current", "ownerControllerType", "ownerControllerName"],
       ),
@@ -133,7 +150,8 @@ export function formerEndpoint(pod: FormerPod, ip: string, pool: string, statefu
     metadata: { namespace, name, finalizers, ...(statefulSet === undefined && { ownerReferences: owner }) },
     status: {
       current: {
-        ...{ uid, node },
+        uid,
+        node,
         ips: [{ interface: "eth0", ipv4: `${ip}/16`, ipv4Pool: pool, ipv4Gateway: "172.18.0.1", cleanGateway: false }],
       },
       ownerControllerType: statefulSet === undefined ? "Pod" : "StatefulSet",
@@ -204,12 +222,16 @@ function account(name: string): Json {
 }
 
 const settings = {
-  ...{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "spiderpool-conf" } },
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name: "spiderpool-conf" },
   data: { "conf.yml": "ipamUnixSocketPath: /var/run/spidernet/spiderpool.sock\n", clusterNetwork: "" },
 };
 
 const service = {
-  ...{ apiVersion: "v1", kind: "Service", metadata: { name: controller, labels: labels(controller) } },
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name: controller, labels: labels(controller) },
   spec: { selector: labels(controller), ports: [{ name: "webhook", port: 5722, targetPort: "webhook" }] },
 };
 
@@ -220,7 +242,10 @@ const certificate = `{{- $ca := genCA "spidernet.io" 73000 -}}
 {{- $pair := genSignedCert "spidernet.io" list $names 73000 $ca -}}`;
 
 const secret = {
-  ...{ apiVersion: "v1", kind: "Secret", type: "kubernetes.io/tls", metadata: { name: `${controller}-server-certs` } },
+  apiVersion: "v1",
+  kind: "Secret",
+  type: "kubernetes.io/tls",
+  metadata: { name: `${controller}-server-certs` },
   data: {
     "ca.crt": "{{ b64enc $ca.Cert }}",
     "tls.crt": "{{ b64enc $pair.Cert }}",
@@ -233,16 +258,22 @@ function webhooks(kind: string): Json {
   const path = `/${kind === "Mutating" ? "mutate" : "validate"}-spiderpool-spidernet-io-v2beta1-spiderippool`;
   const service = { name: controller, namespace: "{{ .Release.Namespace }}", path, port: 5722 };
   return {
-    ...{ apiVersion: "admissionregistration.k8s.io/v1", kind: `${kind}WebhookConfiguration` },
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: `${kind}WebhookConfiguration`,
     metadata: { name: controller },
     webhooks: [
       {
-        ...{ name: "spiderippool.spiderpool.spidernet.io", admissionReviewVersions: ["v1"], sideEffects: "None" },
+        name: "spiderippool.spiderpool.spidernet.io",
+        admissionReviewVersions: ["v1"],
+        sideEffects: "None",
         clientConfig: { service, caBundle: "{{ b64enc $ca.Cert }}" },
-        ...{ failurePolicy: "Fail", objectSelector: { matchLabels: { nobody: "has-it" } } },
+        failurePolicy: "Fail",
+        objectSelector: { matchLabels: { nobody: "has-it" } },
         rules: [
           {
-            ...{ apiGroups: ["spiderpool.spidernet.io"], apiVersions: ["v2beta1"], operations: ["CREATE", "UPDATE"] },
+            apiGroups: ["spiderpool.spidernet.io"],
+            apiVersions: ["v2beta1"],
+            operations: ["CREATE", "UPDATE"],
             resources: ["spiderippools"],
           },
         ],
@@ -255,19 +286,26 @@ function workload(kind: string, component: string, more: Json, script: string): 
   const matchLabels = labels(component);
   const directory = "/etc/cni/net.d";
   const container = {
-    ...{ name: component, image: busyboxImage, command: ["sh", "-c", script] },
+    name: component,
+    image: busyboxImage,
+    command: ["sh", "-c", script],
     volumeMounts: [{ name: "cni", mountPath: directory }],
   };
   return {
-    ...{ apiVersion: "apps/v1", kind, metadata: { name: component, labels: matchLabels } },
+    apiVersion: "apps/v1",
+    kind,
+    metadata: { name: component, labels: matchLabels },
     spec: {
       ...more,
       selector: { matchLabels },
       template: {
         metadata: { labels: matchLabels },
         spec: {
-          ...{ serviceAccountName: component, hostNetwork: true, terminationGracePeriodSeconds: 0 },
-          ...{ containers: [container], volumes: [{ name: "cni", hostPath: { path: directory } }] },
+          serviceAccountName: component,
+          hostNetwork: true,
+          terminationGracePeriodSeconds: 0,
+          containers: [container],
+          volumes: [{ name: "cni", hostPath: { path: directory } }],
         },
       },
     },

@@ -128,7 +128,9 @@ export const multusConfigs = (suiteOf: () => Suite) =>
       const jobs = { apiVersion: "v1", kind: "Namespace", metadata: { name: "jobs", annotations: { [key]: "ai" } } };
       await suite.apply(rail("rail-b", "eth1"), rail("rail-a", "eth2"), jobs);
       const pod = (namespace: string, annotations = {}) => ({
-        ...{ apiVersion: "v1", kind: "Pod", metadata: { name: "p", namespace, annotations } },
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { name: "p", namespace, annotations },
         spec: { containers: [{ name: "a", image: "a" }] },
       });
       const created = async (object: object) => {

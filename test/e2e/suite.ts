@@ -41,7 +41,9 @@ export interface Suite extends AsyncDisposable {
 
 /** Kinds that tests list, with their group. */
 const listed = {
-  ...{ pods: "/api/v1", events: "/api/v1", deployments: "/apis/apps/v1" },
+  pods: "/api/v1",
+  events: "/api/v1",
+  deployments: "/apis/apps/v1",
   spiderippools: `/apis/${apiGroup}/${apiVersion}`,
   spideripaddresses: `/apis/${apiGroup}/${apiVersion}`,
   spiderendpoints: `/apis/${apiGroup}/${apiVersion}`,
@@ -116,7 +118,11 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
     return (await cluster.run({ ...(from !== "outside" && from), argv })).trim();
   };
   const suite: Suite = {
-    ...{ cluster, stage, kubectl, onNode, fetch },
+    cluster,
+    stage,
+    kubectl,
+    onNode,
+    fetch,
     apply: async (...items) => {
       const input = JSON.stringify({ apiVersion: "v1", kind: "List", items });
       const { ok, stderr } = await stage.input(input, "apply", "-f", "-");

@@ -38,7 +38,9 @@ export function deployment(name: string, replicas: number, options: PodOptions =
 
 export function statefulSet(name: string, replicas: number, options: PodOptions = {}): object {
   const spec = {
-    ...{ replicas, serviceName: name, podManagementPolicy: "Parallel" },
+    replicas,
+    serviceName: name,
+    podManagementPolicy: "Parallel",
     selector: { matchLabels: { app: name } },
     template: template(name, options),
   };

@@ -163,7 +163,11 @@ describe("explain", () => {
     const status = await runProgram(["--kubeconfig", lab.kubeconfig, ...argv], {
       name: "spiderpoolctl",
       io: {
-        ...{ out: take, err: take, env: {}, interactive: false, signal: AbortSignal.timeout(120_000) },
+        out: take,
+        err: take,
+        env: {},
+        interactive: false,
+        signal: AbortSignal.timeout(120_000),
         read: () => Promise.reject(new Error("nothing is read")),
       },
     });

@@ -183,7 +183,10 @@ const kinds = {
   create: {
     weight: 30,
     make: ({ random, atMs, slot, node }) => ({
-      ...{ atMs, kind: "create", slot, node },
+      atMs,
+      kind: "create",
+      slot,
+      node,
       nics: random.chance(0.2) ? 2 : 1,
       form: random.weighted([
         [8, "bare"],
@@ -211,42 +214,57 @@ const kinds = {
     make: ({ atMs, node, downMs }) => ({ atMs, kind: "kill-agent", node, downMs }),
   },
   "trap-agent": {
-    ...{ weight: 6, isTrouble },
+    weight: 6,
+    isTrouble,
     make: ({ random, atMs, node, downMs }) => ({ atMs, kind: "trap-agent", node, point: randomPoint(random), downMs }),
   },
   reboot: {
-    ...{ weight: 1.5, isTrouble },
+    weight: 1.5,
+    isTrouble,
     make: ({ atMs, node, downMs }) => ({ atMs, kind: "reboot", node, downMs: Math.max(downMs, 20_000) }),
   },
   partition: {
-    ...{ weight: 2, isTrouble },
+    weight: 2,
+    isTrouble,
     make: ({ random, atMs, node, ms }) => ({ atMs, kind: "partition", node, ms: random.chance(0.3) ? 240_000 : ms }),
   },
   "restart-kubelet": { weight: 1, isTrouble, make: ({ atMs, node }) => ({ atMs, kind: "restart-kubelet", node }) },
   "lose-records": {
-    ...{ weight: 1, isTrouble },
+    weight: 1,
+    isTrouble,
     make: ({ random, atMs, node }) => ({ atMs, kind: "lose-records", node, torn: random.chance(0.5) }),
   },
   gc: { weight: 1, make: ({ random, atMs, node }) => ({ atMs, kind: "gc", node, empty: random.chance(0.3) }) },
   "kill-controller": {
-    ...{ weight: 2, isTrouble },
+    weight: 2,
+    isTrouble,
     make: ({ random, atMs, downMs }) => ({
-      ...{ atMs, kind: "kill-controller", at: random.int(shape.controllers), downMs },
+      atMs,
+      kind: "kill-controller",
+      at: random.int(shape.controllers),
+      downMs,
     }),
   },
   pause: { weight: 3, isTrouble, make: ({ atMs, who, ms }) => ({ atMs, kind: "pause", who, ms }) },
   fault: {
-    ...{ weight: 26, isTrouble },
+    weight: 26,
+    isTrouble,
     make: ({ random, atMs, who }) => ({
-      ...{ atMs, kind: "fault", who, verb: random.pick(verbs), effect: random.pick(effects) },
+      atMs,
+      kind: "fault",
+      who,
+      verb: random.pick(verbs),
+      effect: random.pick(effects),
     }),
   },
   lag: {
-    ...{ weight: 4, isTrouble },
+    weight: 4,
+    isTrouble,
     make: ({ random, atMs, who, lagMs }) => ({ atMs, kind: "lag", who, plural: random.pick(watched), ms: lagMs }),
   },
   "break-watches": {
-    ...{ weight: 3, isTrouble },
+    weight: 3,
+    isTrouble,
     make: ({ random, atMs, who }) => ({ atMs, kind: "break-watches", who, expire: random.chance(0.4) }),
   },
   "half-open": { weight: 1.5, isTrouble, make: ({ atMs, who }) => ({ atMs, kind: "half-open", who }) },
@@ -273,7 +291,11 @@ const ownKinds = {
   plan: {
     weight: 1,
     make: ({ random, atMs }) => ({
-      ...{ atMs, kind: "plan", of: random.pick(plannable), at: random.int(2), size: 1 + random.int(8) },
+      atMs,
+      kind: "plan",
+      of: random.pick(plannable),
+      at: random.int(2),
+      size: 1 + random.int(8),
     }),
   },
   virtual: { weight: 60, make: ({ random, atMs }) => ({ atMs, kind: "virtual", act: random.pick(virtualActs) }) },
@@ -285,28 +307,37 @@ const ownKinds = {
   "manager-away": {
     weight: 20,
     make: ({ random, atMs }) => ({
-      ...{ atMs, kind: "manager-away", at: random.int(3) },
+      atMs,
+      kind: "manager-away",
+      at: random.int(3),
       ms: random.pick([20_000, 70_000, 120_000]),
     }),
   },
   "node-anew": {
     weight: 6,
     make: ({ random, atMs, node }) => ({
-      ...{ atMs, kind: "node-anew", node },
+      atMs,
+      kind: "node-anew",
+      node,
       ms: random.pick([2_000, 30_000, 120_000, 400_000]),
     }),
   },
   "out-of-service": {
     weight: 4,
     make: ({ random, atMs, node }) => ({
-      ...{ atMs, kind: "out-of-service", node },
+      atMs,
+      kind: "out-of-service",
+      node,
       ms: random.pick([20_000, 70_000, 120_000]),
     }),
   },
   "pool-delete-unseen": {
     weight: 4,
     make: ({ random, atMs, pool, node }) => ({
-      ...{ atMs, kind: "pool-delete-unseen", pool, node },
+      atMs,
+      kind: "pool-delete-unseen",
+      pool,
+      node,
       ms: random.pick([10_000, 25_000, 45_000]),
     }),
   },
@@ -314,7 +345,10 @@ const ownKinds = {
   "second-sandboxes": {
     weight: 10,
     make: ({ random, atMs, node, slot }) => ({
-      ...{ atMs, kind: "second-sandboxes", slot, node },
+      atMs,
+      kind: "second-sandboxes",
+      slot,
+      node,
       count: 2 + random.int(shape.slots / 2),
     }),
   },
@@ -323,7 +357,9 @@ const ownKinds = {
   "claim-labels": {
     weight: 12,
     make: ({ random, atMs }) => ({
-      ...{ atMs, kind: "claim-labels", at: random.int(24) },
+      atMs,
+      kind: "claim-labels",
+      at: random.int(24),
       to: random.pick(["none", "other"] as const),
     }),
   },
@@ -331,7 +367,10 @@ const ownKinds = {
   app: {
     weight: 30,
     make: ({ random, atMs }) => ({
-      ...{ atMs, kind: "app", app: random.int(shape.applications), replicas: random.int(6) },
+      atMs,
+      kind: "app",
+      app: random.int(shape.applications),
+      replicas: random.int(6),
       ipNumber: random.pick(["+0", "+1", "+3", "2", "5"]),
       reclaim: random.chance(0.7),
     }),
@@ -355,9 +394,12 @@ const ownKinds = {
   "part-fault": {
     weight: 8,
     make: ({ random, atMs }) => ({
-      ...{ atMs, kind: "part-fault", at: random.int(shape.controllers) },
+      atMs,
+      kind: "part-fault",
+      at: random.int(shape.controllers),
       plural: random.pick(["spiderippools", "spidersubnets"]),
-      ...{ verb: random.pick(["create", "update", "patch", "delete"] as const), effect: random.pick(effects) },
+      verb: random.pick(["create", "update", "patch", "delete"] as const),
+      effect: random.pick(effects),
     }),
   },
 } satisfies { readonly [K in Exclude<Op["kind"], keyof typeof kinds>]: Kind };
@@ -370,7 +412,9 @@ function randomOp(random: Random, trouble: number, focus: Focus): Op {
   const atMs = Math.round(random.between(0, turmoilMs));
   const node = random.int(shape.nodes);
   const draws: Draws = {
-    ...{ random, atMs, node },
+    random,
+    atMs,
+    node,
     slot: random.int(shape.slots),
     pool: random.int(shape.pools),
     who: random.chance(0.75) ? `agent ${node}` : `controller ${random.int(shape.controllers)}`,

@@ -95,7 +95,10 @@ function stateOf({ store }: Server): State {
     list<StoredWorkload>(table).map((one) => ({ ...one, apiVersion: "apps/v1", kind }));
   return {
     installation: {
-      ...{ namespace: "kube-system", clusterNetwork: "first", families: [4, 6], found: true },
+      namespace: "kube-system",
+      clusterNetwork: "first",
+      families: [4, 6],
+      found: true,
       settings: decodeSettings("").settings,
     },
     pools: list<SpiderIPPool>(poolTable),

@@ -19,7 +19,9 @@ export const virtualDefinition: Fields = {
   kind: "CustomResourceDefinition",
   metadata: { name: `${plural}.${group}` },
   spec: {
-    ...{ group, scope: "Namespaced", names: { plural, singular: kind.toLowerCase(), kind, listKind: `${kind}List` } },
+    group,
+    scope: "Namespaced",
+    names: { plural, singular: kind.toLowerCase(), kind, listKind: `${kind}List` },
     versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
   },
 };

@@ -77,7 +77,9 @@ export class World {
     this.virtual = new Virtual({ server, time, seed: options.seed });
     this.applications = new Applications({ server, time, seed: options.seed });
     this.law = new Law({
-      ...{ server, time, machines },
+      server,
+      time,
+      machines,
       onViolation: (violation) => this.violations.push(violation),
     });
     for (const node of this.nodes) {

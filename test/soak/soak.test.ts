@@ -21,7 +21,8 @@ describe("the verdict on a soak", () => {
   const pods = { pods: 500, adds: 1_000, violations: [] };
   const calm = { churns: [{ ...pods, failures: {} }], kills: 0, partitions: 0, rssMb: new Map(), left: [] };
   const failed = (words: string, times = 1, soonestMs = 5) => ({
-    ...{ ...calm, kills: 1 },
+    ...calm,
+    kills: 1,
     churns: [{ ...pods, failures: { [words]: { times, soonestMs } } }],
   });
   const judged = (report: SoakReport, faults = false) => judge(report, { faults }).length;

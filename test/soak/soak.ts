@@ -79,8 +79,12 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   const annotations = nics === 1 ? benchAnnotations : threeNicsAnnotations;
   const run = (node: string, part: Pick<ChurnPlan, "seconds" | "podsMax" | "width">, at: number) => {
     const plan: ChurnPlan = {
-      ...{ nodeName: node, apiUrl: "http://10.222.0.1:6443", annotations, nics },
-      ...{ ...part, seed: seed + at },
+      nodeName: node,
+      apiUrl: "http://10.222.0.1:6443",
+      annotations,
+      nics,
+      ...part,
+      seed: seed + at,
     };
     return lab
       .run({ node, argv: [process.execPath, churn], input: JSON.stringify(plan) })

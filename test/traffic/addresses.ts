@@ -60,7 +60,8 @@ export class WrittenAddresses implements Ipam {
         gateway: parseIp(gateway),
       }));
       const routes = ips.map(({ address, gateway: gw }) => ({
-        ...{ dst: parsePrefix(address.ip.family === 4 ? "0.0.0.0/0" : "::/0"), gw },
+        dst: parsePrefix(address.ip.family === 4 ? "0.0.0.0/0" : "::/0"),
+        gw,
       }));
       return { ...emptyResult, ips, routes };
     };

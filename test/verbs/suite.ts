@@ -54,7 +54,10 @@ export function verbsSuite(title: string, cases: readonly VerbsCase[], node: Ver
     if (`${verb} ${point}` === failing) throw new Error(`failed at ${point}`);
   };
   const config = (cniVersion: string) => ({
-    ...{ cniVersion, name: "multus-cni-network", type: "multus", clusterNetwork: "main" },
+    cniVersion,
+    name: "multus-cni-network",
+    type: "multus",
+    clusterNetwork: "main",
     capabilities: { portMappings: true },
   });
   const call = (verb: string, cniVersion = "1.1.0") => runtime.call(verb, { config: config(cniVersion) });

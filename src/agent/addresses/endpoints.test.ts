@@ -12,7 +12,12 @@ it("withdraw() takes only the given addresses out of the Pod's own endpoint, and
   const settings = { enableStatefulSet: true, enableKubevirtStaticIP: true };
   const unused = {} as never;
   const endpoints = new Endpoints({
-    ...{ client: api.client, clock: api.clock, ledger: unused, owners: unused, node: "n1", settings },
+    client: api.client,
+    clock: api.clock,
+    ledger: unused,
+    owners: unused,
+    node: "n1",
+    settings,
   });
   const pod = testPod("web");
   const write = (uid: string) =>
@@ -20,13 +25,15 @@ it("withdraw() takes only the given addresses out of the Pod's own endpoint, and
       metadata: { namespace: pod.metadata.namespace ?? "", name: "web" },
       status: {
         current: {
-          ...{ uid, node: "n1" },
+          uid,
+          node: "n1",
           ips: [
             { interface: "eth0", ipv4: "10.6.0.9/16" },
             { interface: "net1", ipv4: "10.7.0.9/16" },
           ],
         },
-        ...{ ownerControllerType: "Pod", ownerControllerName: "web" },
+        ownerControllerType: "Pod",
+        ownerControllerName: "web",
       },
     });
   const nics = () =>

@@ -133,7 +133,13 @@ function createLedger(context: AddressContext, { exclusive, claimedAgain, cut, n
     log,
   });
   const epoch: LedgerEpoch = new LedgerEpoch({
-    ...{ client, clock, log, node, namespace, pools: cluster.poolMetadata, lost: cluster.relist },
+    client,
+    clock,
+    log,
+    node,
+    namespace,
+    pools: cluster.poolMetadata,
+    lost: cluster.relist,
     recalled: (o) => ledger.recalled(o),
     check: (o) => returned.checkEvery(o),
     isWhole: () => returned.isWhole,

@@ -80,7 +80,13 @@ async function finishWhatWasLeft({ log, cluster, records }: Context, { addresses
 function compareSources(context: Context, { addresses }: Built, hostState: HostState): Faults {
   const { options, log, clock, tasks, ovsClients, host, records, events, metrics } = context;
   const faults = new Faults({
-    ...{ node: options.node, host, events, metrics, clock, log, everyMs: options.lookEveryMs },
+    node: options.node,
+    host,
+    events,
+    metrics,
+    clock,
+    log,
+    everyMs: options.lookEveryMs,
     records: () => records.list(),
     ovs: ovsClients,
     restore: () => hostState.look(tasks.signal),

@@ -16,7 +16,13 @@ export function createCalls(context: Context, { claims, endpoints, ipamFor }: Ad
   const { options, log, clock, tasks, cluster, settings, detection, records, events, flights, metrics } = context;
   const { client, podStore, nadStore } = cluster;
   const views: PodViews = new PodViews({
-    ...{ client, clock, log, tasks, events, endpoints, pods: podStore },
+    client,
+    clock,
+    log,
+    tasks,
+    events,
+    endpoints,
+    pods: podStore,
     idle: () => calls.idle(),
   });
   const calls: Calls = new Calls({

@@ -294,8 +294,15 @@ describe("calls of one sandbox and of many", () => {
 
 /** The DEL of the usual sandbox, as somebody else than its runtime would ask for it. */
 const delOfC1: CniRequest = {
-  ...{ verb: "DEL", executable: "multus", containerId: "c1", ifName: "eth0", netns: "", netnsOverride: false },
-  ...{ path: [], args: new Map(), pod: undefined },
+  verb: "DEL",
+  executable: "multus",
+  containerId: "c1",
+  ifName: "eth0",
+  netns: "",
+  netnsOverride: false,
+  path: [],
+  args: new Map(),
+  pod: undefined,
   config: { cniVersion: "1.0.0", name: multusConf.name, type: "multus", raw: multusConf },
 };
 

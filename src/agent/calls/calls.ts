@@ -187,7 +187,12 @@ export class Calls {
     const startMs = clock.monotonicMs();
     using signal = withTimeout(caller.signal, deadlineMs, () => late(verb, deadlineMs, running));
     const running: Running = new Running({
-      ...{ clock, log, containerId, deadlineMs, signal, exec: caller.exec },
+      clock,
+      log,
+      containerId,
+      deadlineMs,
+      signal,
+      exec: caller.exec,
       turn: (o) => this.#turn(request, o),
       ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
     });

@@ -3,8 +3,15 @@ import { describe, it } from "node:test";
 import { type Flight, Flights } from "./flights.ts";
 
 const flight = (at: number): Flight => ({
-  ...{ verb: "ADD", executable: "ovs", network: "n", containerId: `c${at}`, ifName: "eth0", pod: "default/a" },
-  ...{ startedAt: "2026-01-01T00:00:00.000Z", totalMs: at, spans: [] },
+  verb: "ADD",
+  executable: "ovs",
+  network: "n",
+  containerId: `c${at}`,
+  ifName: "eth0",
+  pod: "default/a",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  totalMs: at,
+  spans: [],
 });
 
 describe("Flights", () => {

@@ -10,7 +10,11 @@ import { awaitNetworks } from "./networks.ts";
 
 const raw = { cniVersion: "1.0.0", name: "multus-cni-network", type: "multus", clusterNetwork: "main" };
 const request = {
-  ...{ executable: "multus", ifName: "eth0", containerId: "c", netns: "/run/netns/x", args: new Map() },
+  executable: "multus",
+  ifName: "eth0",
+  containerId: "c",
+  netns: "/run/netns/x",
+  args: new Map(),
   config: { cniVersion: "1.0.0", name: raw.name, type: "multus", raw },
 } as unknown as CniRequest;
 

@@ -159,8 +159,15 @@ describe("the views of a Pod", () => {
       result: encodeResult(result, "1.0.0"),
     };
     const record = {
-      ...{ format: 1, containerId: "c1", ifName: "eth0", network: "multus-cni-network", netns, bootId: bootId() },
-      ...{ pod: { name, namespace, uid }, networks: [network], complete: true },
+      format: 1,
+      containerId: "c1",
+      ifName: "eth0",
+      network: "multus-cni-network",
+      netns,
+      bootId: bootId(),
+      pod: { name, namespace, uid },
+      networks: [network],
+      complete: true,
     } as unknown as SandboxRecord;
     const resume = async (...records: readonly SandboxRecord[]) => {
       views.resume(records);
@@ -223,7 +230,10 @@ describe("the views of a Pod", () => {
   });
 
   const about = {
-    ...{ containerId: "c", netns: "", ifName: "eth0", args: new Map() },
+    containerId: "c",
+    netns: "",
+    ifName: "eth0",
+    args: new Map(),
     pod: { namespace: "default", name: "a", uid: "" },
   };
 

@@ -86,7 +86,10 @@ export class PodViews {
   /** Writes all views of an ADD that succeeded. */
   added(attached: readonly AttachedDelegate[], pod: Pod): void {
     const shown = attached.map(({ delegate: { displayName, master }, result, deviceInfo }) => ({
-      ...{ displayName, master, result, deviceInfo },
+      displayName,
+      master,
+      result,
+      deviceInfo,
     }));
     this.#publish(pod, (o) => {
       this.#record(attached, pod);

@@ -35,7 +35,11 @@ const endpoint = {
       node: "n1",
       ips: [
         {
-          ...{ interface: "eth0", ipv4: "10.6.168.101/16", ipv4Pool: "p4", ipv4Gateway: "10.6.0.1", vlan: 0 },
+          interface: "eth0",
+          ipv4: "10.6.168.101/16",
+          ipv4Pool: "p4",
+          ipv4Gateway: "10.6.0.1",
+          vlan: 0,
           routes: [{ dst: "10.7.0.0/16", gw: "10.6.0.1" }],
         },
       ],
@@ -103,8 +107,12 @@ async function ask(method: string, path: string, body?: object | string) {
 }
 
 const nic = {
-  ...{ containerID: "c1", ifName: "eth0", netNamespace: "/var/run/netns/x" },
-  ...{ podNamespace: "default", podName: "web-0", podUID: "u1" },
+  containerID: "c1",
+  ifName: "eth0",
+  netNamespace: "/var/run/netns/x",
+  podNamespace: "default",
+  podName: "web-0",
+  podUID: "u1",
 };
 
 describe("the HTTP API on the agent's socket", () => {
@@ -121,7 +129,11 @@ describe("the HTTP API on the agent's socket", () => {
       body: {
         ips: [
           {
-            ...{ version: 4, address: "10.6.168.101/16", gateway: "10.6.0.1", ipPool: "p4", nic: "eth0" },
+            version: 4,
+            address: "10.6.168.101/16",
+            gateway: "10.6.0.1",
+            ipPool: "p4",
+            nic: "eth0",
             enableGatewayDetection: true,
           },
         ],
@@ -134,8 +146,11 @@ describe("the HTTP API on the agent's socket", () => {
       ["ADD", "spiderpool", "c1", "/var/run/netns/x", { namespace: "default", name: "web-0", uid: "u1" }],
     );
     assert.deepEqual(request?.config.raw["ipam"], {
-      ...{ type: "spiderpool", default_ipv4_ippool: ["p4"], default_ipv6_ippool: [] },
-      ...{ clean_gateway: true, match_master_subnet: false },
+      type: "spiderpool",
+      default_ipv4_ippool: ["p4"],
+      default_ipv6_ippool: [],
+      clean_gateway: true,
+      match_master_subnet: false,
     });
   });
 
@@ -193,10 +208,16 @@ describe("the HTTP API on the agent's socket", () => {
   it("GET /v1/workloadendpoint: the Pod's interfaces, or 404", async () => {
     const { body } = await ask("GET", "/v1/workloadendpoint?podNamespace=default&podName=web-0");
     assert.deepEqual(body, {
-      ...{ podNamespace: "default", podName: "web-0", podUID: "u1", node: "n1" },
+      podNamespace: "default",
+      podName: "web-0",
+      podUID: "u1",
+      node: "n1",
       interfaces: [
         {
-          ...{ interface: "eth0", ipv4: "10.6.168.101/16", ipv4Pool: "p4", ipv4Gateway: "10.6.0.1" },
+          interface: "eth0",
+          ipv4: "10.6.168.101/16",
+          ipv4Pool: "p4",
+          ipv4Gateway: "10.6.0.1",
           routes: [{ ifName: "eth0", dst: "10.7.0.0/16", gw: "10.6.0.1" }],
         },
       ],

@@ -201,7 +201,14 @@ function requestOf(verb: "ADD" | "DEL", args: NicArgs, ipam: JsonObject): CniReq
     checkIfName(ifName);
   });
   return {
-    ...{ verb, executable: ownIpam, containerId, ifName, netns, netnsOverride: false, path: [], args: new Map() },
+    verb,
+    executable: ownIpam,
+    containerId,
+    ifName,
+    netns,
+    netnsOverride: false,
+    path: [],
+    args: new Map(),
     pod: { namespace, name, uid },
     config: { cniVersion, name: ownIpam, type: ownIpam, raw },
   };

@@ -5,7 +5,13 @@ import type { Flight } from "../calls/flights.ts";
 import { CallMetrics } from "./metrics.ts";
 
 const flight = (verb: Flight["verb"], totalMs: number, more: Partial<Flight> = {}): Flight => ({
-  ...{ verb, totalMs, executable: "multus", network: "n", containerId: "c", ifName: "eth0", pod: "default/a" },
+  verb,
+  totalMs,
+  executable: "multus",
+  network: "n",
+  containerId: "c",
+  ifName: "eth0",
+  pod: "default/a",
   startedAt: "2026-01-01T00:00:00.000Z",
   spans: [{ stage: "queue", of: "", startMs: 0, endMs: 250, failed: false }],
   ...more,

@@ -77,12 +77,22 @@ class Node implements Disposable {
     const netns = `/run/netns/${path}`;
     const { device, inode } = readNetnsId(netns) ?? { device: 0n, inode: 0n };
     this.#records.write({
-      ...{ format: 1, containerId: name, ifName: "eth0", network: "net", bootId: bootId(), complete: true },
+      format: 1,
+      containerId: name,
+      ifName: "eth0",
+      network: "net",
+      bootId: bootId(),
+      complete: true,
       netns: { path: netns, device: String(device), inode: String(inode) },
       pod: { namespace: "default", name, uid: name },
       networks: [
         {
-          ...{ name: "net", networkName: "net", ifName: "eth0", cniVersion: "1.0.0", cniArgs: [], capabilityArgs: {} },
+          name: "net",
+          networkName: "net",
+          ifName: "eth0",
+          cniVersion: "1.0.0",
+          cniArgs: [],
+          capabilityArgs: {},
           plugins: [{ type: "ovs" }],
           result: {
             cniVersion: "1.0.0",

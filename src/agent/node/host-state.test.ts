@@ -28,7 +28,11 @@ if (isolated(import.meta.url)) {
       const restored = new Events();
       const stop = new AbortController();
       const state = new HostState({
-        ...{ records, host: hostNetns(), ovs: clients, clock: systemClock, log: silentLogger },
+        records,
+        host: hostNetns(),
+        ovs: clients,
+        clock: systemClock,
+        log: silentLogger,
         // The plugin comes to its database by the configuration, as at the start of an agent.
         chain: {
           restore: async () => {
@@ -69,7 +73,10 @@ if (isolated(import.meta.url)) {
       const restored = new Events();
       const stop = new AbortController();
       const state = new HostState({
-        ...{ records, host, clock: systemClock, log: silentLogger },
+        records,
+        host,
+        clock: systemClock,
+        log: silentLogger,
         ovs: { each: () => () => {}, list: () => [], get: () => assert.fail("no network is one of Open vSwitch") },
         chain: {
           restore: async () => {
@@ -97,13 +104,22 @@ if (isolated(import.meta.url)) {
 /** A sandbox that was made, with `veth9` on the node. */
 function recordOf({ id }: Netns, plugin: SandboxRecord["networks"][number]["plugins"][number]): SandboxRecord {
   return {
-    ...{ format: 1, containerId: "c1", ifName: "eth0", network: "multus", bootId: bootId(), complete: true },
+    format: 1,
+    containerId: "c1",
+    ifName: "eth0",
+    network: "multus",
+    bootId: bootId(),
+    complete: true,
     netns: { path: netnsPath, device: String(id.device), inode: String(id.inode) },
     pod: null,
     networks: [
       {
-        ...{ name: "default/own", ifName: "eth0", cniVersion: "1.0.0", networkName: "own" },
-        ...{ cniArgs: [], capabilityArgs: {} },
+        name: "default/own",
+        ifName: "eth0",
+        cniVersion: "1.0.0",
+        networkName: "own",
+        cniArgs: [],
+        capabilityArgs: {},
         plugins: [plugin],
         result: { cniVersion: "1.0.0", interfaces: [{ name: "veth9" }, { name: "eth0", sandbox: netnsPath }] },
       },

@@ -8,8 +8,16 @@ import { runLeftovers } from "./leftovers.ts";
 function port(name: string, changes: Partial<OvsPort> = {}): OvsPort {
   const owner = { contPodUid: "u", contNetns: "/run/netns/x", contIface: "eth0" };
   return {
-    ...{ uuid: name, name, bridge: "br1", vlan: { mode: "trunk", ids: [] }, owner, ofport: 1 },
-    ...{ error: undefined, interfaceType: "", ifaceId: undefined, ...changes },
+    uuid: name,
+    name,
+    bridge: "br1",
+    vlan: { mode: "trunk", ids: [] },
+    owner,
+    ofport: 1,
+    error: undefined,
+    interfaceType: "",
+    ifaceId: undefined,
+    ...changes,
   };
 }
 

@@ -228,13 +228,29 @@ export class TestAgent {
     this.records = new Records(join(folder, "records"));
     const addresses: Addresses = createAddresses(
       {
-        ...{ log, clock, tasks, settings, families, records: this.records, owners: new TopControllers(client) },
+        log,
+        clock,
+        tasks,
+        settings,
+        families,
+        records: this.records,
+        owners: new TopControllers(client),
         options: {
-          ...{ node, namespace: "spiderpool", clusterNetwork: "", runDir: folder },
-          ...{ autoPoolWaitMs: 50_000, lookEveryMs: 20_000 },
+          node,
+          namespace: "spiderpool",
+          clusterNetwork: "",
+          runDir: folder,
+          autoPoolWaitMs: 50_000,
+          lookEveryMs: 20_000,
         },
         cluster: {
-          ...{ client, podStore, nodeStore, namespaceStore, reservedStore, poolMetadata, pools },
+          client,
+          podStore,
+          nodeStore,
+          namespaceStore,
+          reservedStore,
+          poolMetadata,
+          pools,
           relist: () => {
             for (const store of stores) store.relist();
           },

@@ -32,7 +32,12 @@ const defaults: readonly (readonly [SpiderMultusConfigSpec, object])[] = [
     { cniType: "sriov", sriov: {} },
     {
       sriov: {
-        ...{ resourceName: "", vlanID: 0, mtu: 0, minTxRateMbps: 0, maxTxRateMbps: 0, rdmaIsolation: false },
+        resourceName: "",
+        vlanID: 0,
+        mtu: 0,
+        minTxRateMbps: 0,
+        maxTxRateMbps: 0,
+        rdmaIsolation: false,
         ippools: { ...noPools, matchMasterSubnet: false },
       },
     },
@@ -41,7 +46,11 @@ const defaults: readonly (readonly [SpiderMultusConfigSpec, object])[] = [
     { cniType: "ib-sriov", ibsriov: {} },
     {
       ibsriov: {
-        ...{ resourceName: "", pkey: "", linkState: "enable", rdmaIsolation: true, enableIbKubernetes: false },
+        resourceName: "",
+        pkey: "",
+        linkState: "enable",
+        rdmaIsolation: true,
+        enableIbKubernetes: false,
         ippools: noPools,
       },
     },

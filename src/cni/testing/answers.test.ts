@@ -16,7 +16,10 @@ function resultOf(cniVersion: string) {
 
 const answered = (cniVersion: string, stdout: object | string, more: { verb?: string; exitCode?: number } = {}) =>
   assertAnswer({
-    ...{ verb: "ADD", stdin: JSON.stringify({ cniVersion }), exitCode: 0, ...more },
+    verb: "ADD",
+    stdin: JSON.stringify({ cniVersion }),
+    exitCode: 0,
+    ...more,
     stdout: typeof stdout === "string" ? stdout : JSON.stringify(stdout),
   });
 

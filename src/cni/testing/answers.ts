@@ -37,7 +37,8 @@ function resultSchema(version: string): Schema {
     compareVersions(version, least) >= 0 ? more : {};
   const isOld = compareVersions(version, "1.0.0") < 0;
   const list = (required: readonly string[], properties: Readonly<Record<string, Schema>>): Schema => ({
-    ...{ type: "array", minItems: 1 },
+    type: "array",
+    minItems: 1,
     items: { type: "object", required, properties },
   });
   return {
@@ -46,18 +47,27 @@ function resultSchema(version: string): Schema {
     properties: {
       cniVersion: { type: "string", enum: [version] },
       interfaces: list(["name"], {
-        ...{ name: text, mac: { type: "string", format: "mac" }, sandbox: text },
+        name: text,
+        mac: { type: "string", format: "mac" },
+        sandbox: text,
         // Of 1.1.0; in the reference the types of 1.0.0 are the same ones.
         ...since("1.0.0", { mtu: number, socketPath: text, pciID: text }),
       }),
       ips: list(["address", ...(isOld ? ["version"] : [])], {
-        ...{ address: cidr, gateway: ip, interface: index },
+        address: cidr,
+        gateway: ip,
+        interface: index,
         ...(isOld && { version: { type: "string", enum: ["4", "6"] } }),
       }),
       // The numbers are of 1.1.0; in the reference the type of a route is the same in all versions.
       routes: list(["dst"], {
-        ...{ dst: cidr, gw: ip },
-        ...{ mtu: number, advmss: number, priority: number, table: index, scope: index },
+        dst: cidr,
+        gw: ip,
+        mtu: number,
+        advmss: number,
+        priority: number,
+        table: index,
+        scope: index,
       }),
       dns: { type: "object", properties: { nameservers: texts, domain: text, search: texts, options: texts } },
     },

@@ -261,7 +261,10 @@ describe("/validate-…", () => {
   it("refuses with 403 to change the spec of a terminating object, and allows removing its finalizer", async () => {
     await using admission = new Admission();
     const metadata = {
-      ...{ name: "x", uid: "u", resourceVersion: "1", deletionTimestamp: "2026-01-01T00:00:00Z" },
+      name: "x",
+      uid: "u",
+      resourceVersion: "1",
+      deletionTimestamp: "2026-01-01T00:00:00Z",
       finalizers: ["spiderpool.spidernet.io"],
     };
     const oldObject = { ...pool(), metadata };

@@ -42,7 +42,9 @@ export function certificateControllers(
   const { secret, service, names, lifetimeMs } = tls;
   return [
     rotationController(deps, {
-      ...{ names, lifetimeMs, secrets: stores.secret },
+      names,
+      lifetimeMs,
+      secrets: stores.secret,
       secret: { namespace, name: secret },
       service: { namespace, name: service },
       webhooks: [

@@ -64,7 +64,11 @@ describe("the rotation of the webhooks' certificate", () => {
     const controller = rotationController(
       { client, clock, log: silentLogger },
       {
-        ...{ secret: secretRef, service, names: [host], lifetimeMs, secrets: secretStore },
+        secret: secretRef,
+        service,
+        names: [host],
+        lifetimeMs,
+        secrets: secretStore,
         webhooks: [
           { resource: mutatingWebhooks, store: mutating },
           { resource: validatingWebhooks, store: validating },

@@ -72,7 +72,10 @@ function trimPod(pod: Pod, isAgent: boolean): Pod {
   if (isPlain) return new KeptPod(metadata, spec, status);
   return {
     metadata: {
-      ...{ namespace, name, uid, resourceVersion },
+      namespace,
+      name,
+      uid,
+      resourceVersion,
       ...(deletionTimestamp !== undefined && { deletionTimestamp }),
       ...(deletionGracePeriodSeconds !== undefined && { deletionGracePeriodSeconds }),
       ...(hashes.length > 0 && { annotations: Object.fromEntries(hashes) }),
@@ -124,7 +127,9 @@ function trimNode(node: Node): Node {
   const closed = node.metadata.annotations?.[annotations.ledgerClosed];
   return {
     metadata: {
-      ...{ name, uid, resourceVersion },
+      name,
+      uid,
+      resourceVersion,
       ...(closed !== undefined && { annotations: { [annotations.ledgerClosed]: closed } }),
     },
     spec: { ...(node.spec?.taints !== undefined && { taints: node.spec.taints }) },

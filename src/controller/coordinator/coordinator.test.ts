@@ -64,7 +64,10 @@ describe("resolveCidrs()", () => {
       );
     }
     assert.deepEqual(by("169.254.0.0/16", "10.100.0.0/16"), {
-      ...{ phase: "Synced", reason: "", overlayPodCIDR: [], serviceCIDR: [] },
+      phase: "Synced",
+      reason: "",
+      overlayPodCIDR: [],
+      serviceCIDR: [],
     });
     assert.equal(resolveCidrs("cluster", nothing, ["fd00:10::/108"]).phase, "NotReady", "its Pods' ranges are unknown");
   });

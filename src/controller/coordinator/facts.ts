@@ -17,20 +17,26 @@ interface CiliumPool extends KubeObject {
 /** API versions in which a cluster may serve ServiceCIDR, the newest first. */
 const serviceCidrs = ["v1", "v1beta1", "v1alpha1"].map(
   (version): Resource<ServiceCidr> => ({
-    ...{ group: "networking.k8s.io", version, plural: "servicecidrs", kind: "ServiceCIDR", namespaced: false },
+    group: "networking.k8s.io",
+    version,
+    plural: "servicecidrs",
+    kind: "ServiceCIDR",
+    namespaced: false,
   }),
 );
 const calicoPools: Resource<CalicoPool> = {
-  ...{ group: "crd.projectcalico.org", version: "v1", plural: "ippools", kind: "IPPool", namespaced: false },
+  group: "crd.projectcalico.org",
+  version: "v1",
+  plural: "ippools",
+  kind: "IPPool",
+  namespaced: false,
 };
 const ciliumPools: Resource<CiliumPool> = {
-  ...{
-    group: "cilium.io",
-    version: "v2alpha1",
-    plural: "ciliumpodippools",
-    kind: "CiliumPodIPPool",
-    namespaced: false,
-  },
+  group: "cilium.io",
+  version: "v2alpha1",
+  plural: "ciliumpodippools",
+  kind: "CiliumPodIPPool",
+  namespaced: false,
 };
 
 /** Reads the current facts. A kind that the cluster does not serve, or that we may not read, counts as absent. */

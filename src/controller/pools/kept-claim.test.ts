@@ -7,8 +7,19 @@ import { KeptClaim, keptClaimOf, trimClaim } from "./kept-claim.ts";
 const claim = (name: string, spec: Partial<SpiderIPAddress["spec"]> = {}): SpiderIPAddress => ({
   metadata: { name, uid: `uid-${name}`, resourceVersion: "7", labels: { pool: "p" } },
   spec: {
-    ...{ format: 1, address: name.replaceAll("-", ":"), purpose: "Pod", pool: "p", poolUID: "u", poolGeneration: 3 },
-    ...{ node: "n", podNamespace: "team", podName: "web-0", podUID: "w0", nic: "eth0", containerID: "c", since: "s" },
+    format: 1,
+    address: name.replaceAll("-", ":"),
+    purpose: "Pod",
+    pool: "p",
+    poolUID: "u",
+    poolGeneration: 3,
+    node: "n",
+    podNamespace: "team",
+    podName: "web-0",
+    podUID: "w0",
+    nic: "eth0",
+    containerID: "c",
+    since: "s",
     ...spec,
   },
 });

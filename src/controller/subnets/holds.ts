@@ -16,15 +16,15 @@ export async function hold({ client, clock }: Deps, pool: SpiderIPPool, ips: IpS
   const at = (ms: number) => new Date(clock.wall().getTime() + ms).toISOString();
   await each(membersOf(ips), async (ip) => {
     const spec = {
-      ...{
-        format: 1,
-        address: claimAddress(ip),
-        purpose: "Hold" as const,
-        reason: shrinkHoldReason,
-        since: at(0),
-        until: at(holdMs),
-      },
-      ...{ pool: name, poolUID: uid, poolGeneration: generation },
+      format: 1,
+      address: claimAddress(ip),
+      purpose: "Hold" as const,
+      reason: shrinkHoldReason,
+      since: at(0),
+      until: at(holdMs),
+      pool: name,
+      poolUID: uid,
+      poolGeneration: generation,
     };
     const draft = { metadata: { name: claimName(ip), labels: claimLabels({ pool: name }) }, spec };
     await client.create(spiderIPAddresses, draft, o).catch((error: unknown) => {

@@ -20,7 +20,10 @@ export class Workloads {
       subnet: ({ demands }: Workload) => (demands?.kind === "wanted" ? demands.list.map(({ subnet }) => subnet) : []),
     };
     this.#namespaces = new WatchedStore({
-      ...{ client, clock, log, resource: metadataOf(namespaces) },
+      client,
+      clock,
+      log,
+      resource: metadataOf(namespaces),
       trim: ({ metadata: { name, uid, resourceVersion, labels } }) => ({
         metadata: { name, uid, resourceVersion, ...(labels !== undefined && { labels }) },
       }),
@@ -28,7 +31,11 @@ export class Workloads {
     this.#kinds = workloadKinds.map(
       (kind) =>
         new WatchedStore<Workload>({
-          ...{ client, clock, log, indexes, resource: kind.resource as Resource<Workload> },
+          client,
+          clock,
+          log,
+          indexes,
+          resource: kind.resource as Resource<Workload>,
           trim: (workload) => reduced(kind, workload, settings.redundantIpNumber),
         }),
     );

@@ -53,7 +53,8 @@ it("bundle has the newest lines of our Pods' logs and their metrics, without cre
   const pod = (component: string, restartCount: number, more: object = {}) =>
     api.apply(pods, {
       metadata: {
-        ...{ namespace: "s", name: component },
+        namespace: "s",
+        name: component,
         labels: { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": component },
       },
       spec: { nodeName: "node1", containers: [{ name: "main", ...more }] },

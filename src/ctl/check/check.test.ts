@@ -21,14 +21,17 @@ function healthy() {
     api.apply(pods, { metadata: { namespace: "default", name: "web-0" }, status: { phase: "Running" } });
   const pod = makePod();
   const spec: SpiderIPAddressSpec = {
-    ...{ format: 1, address, purpose: "Pod", pool: "p", poolUID: pool.metadata.uid, poolGeneration: 1 },
-    ...{
-      podNamespace: "default",
-      podName: "web-0",
-      podUID: pod.metadata.uid,
-      nic: "eth0",
-      since: "2026-01-01T00:00:00Z",
-    },
+    format: 1,
+    address,
+    purpose: "Pod",
+    pool: "p",
+    poolUID: pool.metadata.uid,
+    poolGeneration: 1,
+    podNamespace: "default",
+    podName: "web-0",
+    podUID: pod.metadata.uid,
+    nic: "eth0",
+    since: "2026-01-01T00:00:00Z",
   };
   const claim = () => api.apply(spiderIPAddresses, { metadata: { name: address }, spec });
   claim();
@@ -94,7 +97,11 @@ describe("spiderpoolctl check", { concurrency: true }, () => {
       api.apply(spiderIPAddresses, {
         metadata: { name },
         spec: {
-          ...{ ...spec, address: name, purpose: "Sticky", podName, owner: `apps/v1/StatefulSet/default/${set}` },
+          ...spec,
+          address: name,
+          purpose: "Sticky",
+          podName,
+          owner: `apps/v1/StatefulSet/default/${set}`,
           ...more,
         },
       });

@@ -44,7 +44,10 @@ function claimsOfGonePods({ claims, pods }: Observed): readonly Disagreement[] {
     const other = pod === undefined ? "there is no such Pod" : `that Pod has UID ${pod.metadata.uid}`;
     return [
       {
-        ...{ kind, object: address, address, key: `${kind} ${uid}` },
+        kind,
+        object: address,
+        address,
+        key: `${kind} ${uid}`,
         one: { text: `claim of Pod ${name}, UID ${spec.podUID}`, readAt: claims.readAt },
         other: { text: other, readAt: pods.readAt },
       },
@@ -68,7 +71,9 @@ function podsWithoutClaims({ claims, pods, endpoints }: Observed): readonly Disa
       const object = keyOf(pod.metadata);
       return [
         {
-          ...{ kind: "pod-without-claim", object, key: `pod-without-claim ${current.uid} ${address}` },
+          kind: "pod-without-claim",
+          object,
+          key: `pod-without-claim ${current.uid} ${address}`,
           one: { text: `the Pod's SpiderEndpoint has ${address}`, readAt: endpoints.readAt },
           other: { text: holder ?? `there is no claim on ${address}`, readAt: claims.readAt },
         },
@@ -91,7 +96,9 @@ function podsInQuarantine({ claims, pods }: Observed): readonly Disagreement[] {
     const until = `it is in quarantine until ${spec.until ?? "further notice"}: ${spec.reason ?? "no reason given"}`;
     return [
       {
-        ...{ kind: "pod-without-claim", object: keyOf(metadata), key: `pod-without-claim ${metadata.uid} ${address}` },
+        kind: "pod-without-claim",
+        object: keyOf(metadata),
+        key: `pod-without-claim ${metadata.uid} ${address}`,
         one: { text: `the Pod runs with ${address}`, readAt: pods.readAt },
         other: { text: until, readAt: claims.readAt },
       },
@@ -134,7 +141,9 @@ function differentViews({ claims, pools }: Observed): readonly Disagreement[] {
     if (shown === claimed) return [];
     return [
       {
-        ...{ kind: "view-differs", object: `spiderippool/${name}`, key: `view-differs ${uid}` },
+        kind: "view-differs",
+        object: `spiderippool/${name}`,
+        key: `view-differs ${uid}`,
         one: { text: `its status counts ${shown} addresses in use`, readAt: pools.readAt },
         other: { text: `${claimed} claims name it`, readAt: claims.readAt },
       },

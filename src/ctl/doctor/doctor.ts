@@ -109,7 +109,13 @@ async function preflight(flags: DoctorFlags, { io }: Context): Promise<readonly 
   await using ovs = createOvs({ endpoint, clock: systemClock, log: silentLogger });
   const node = hostname();
   const facts = await observeNode({
-    ...{ node, namespace: "kube-system", host: hostNetns(), ovs, endpoint, pods: [], isAgent: false },
+    node,
+    namespace: "kube-system",
+    host: hostNetns(),
+    ovs,
+    endpoint,
+    pods: [],
+    isAgent: false,
     paths: { ...nodePaths, confDir, binDir },
     networks: bridge.map((name) => ({ name: `on ${name}`, bridge: name, vlans: undefined })),
     bridges: bridge,

@@ -15,7 +15,9 @@ describe("spiderpoolctl explain about pools that are cut from a SpiderSubnet", (
   const annotation = { [annotations.subnet]: '{"ipv4":["s"]}' };
   const app = (replicas: number) =>
     JSON.stringify({
-      ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "web" } },
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "web" },
       spec: { replicas, template: { metadata: { annotations: annotation }, spec: {} } },
     });
   const subnet = (spec: object = {}) =>

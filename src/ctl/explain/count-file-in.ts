@@ -26,7 +26,9 @@ export function countFileIn(facts: Facts, file: readonly Manifest[], namespace: 
     nodes: [...facts.nodes.values()],
     nads: [...facts.nads.values()],
     installation: facts.installation,
-    ...{ claims: [], pods: [], workloads: [] },
+    claims: [],
+    pods: [],
+    workloads: [],
   });
   const counted: string[] = [];
   const refused: string[] = [];
@@ -43,7 +45,11 @@ export function countFileIn(facts: Facts, file: readonly Manifest[], namespace: 
   return {
     ...facts,
     ...decodePools([...world.pools.values()]),
-    ...{ nodes: world.nodes, nads: world.nads, subnets: world.subnets, poolObjects: world.pools, reservations },
+    nodes: world.nodes,
+    nads: world.nads,
+    subnets: world.subnets,
+    poolObjects: world.pools,
+    reservations,
     namespace: world.namespaces.get(facts.pod.namespace),
     reserved: reservedBy(reservations),
     beside: { counted, refused },

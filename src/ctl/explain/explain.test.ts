@@ -336,7 +336,9 @@ describe("spiderpoolctl explain", () => {
     cluster.api.apply(events, {
       metadata: { namespace: "default", name: "e", annotations: { [annotations.errorCode]: "STICKY_HELD" } },
       involvedObject: { kind: "Pod", namespace: "default", name: "web", uid },
-      ...{ type: "Warning", reason: "AddressHeld", lastTimestamp: new Date().toISOString() },
+      type: "Warning",
+      reason: "AddressHeld",
+      lastTimestamp: new Date().toISOString(),
       message: "address 10.6.0.10 is kept for Pod default/web and cannot be taken yet: Pod u1 on node n7 still has it",
       source: { component: "spiderpool-agent" },
     });

@@ -228,7 +228,12 @@ export function subjectOf(
   const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
   return {
     ...blank,
-    ...{ namespace, name, uid, labels: own, annotations: notes, ownerReferences },
+    namespace,
+    name,
+    uid,
+    labels: own,
+    annotations: notes,
+    ownerReferences,
     nodeName: pod.spec?.nodeName,
     nodeSelector: pod.spec?.nodeSelector ?? {},
     hostNetwork: pod.spec?.hostNetwork === true,
@@ -239,8 +244,18 @@ export function subjectOf(
 }
 
 const blank: Subject = {
-  ...{ namespace: "", name: "", uid: "", labels: {}, annotations: {}, ownerReferences: [], nodeSelector: {}, ips: [] },
-  ...{ nodeName: undefined, hostNetwork: false, state: "new", unscheduled: undefined },
+  namespace: "",
+  name: "",
+  uid: "",
+  labels: {},
+  annotations: {},
+  ownerReferences: [],
+  nodeSelector: {},
+  ips: [],
+  nodeName: undefined,
+  hostNetwork: false,
+  state: "new",
+  unscheduled: undefined,
 };
 
 function subjectOfManifest({ metadata, spec }: PodManifest): Subject {

@@ -50,7 +50,9 @@ function podOf(manifest: Manifest, filename: string, defaultNamespace: string): 
   if (!isJsonObject(spec)) throw new SpiderError("OPTIONS_INVALID", `${where} has no spec of a Pod`);
   return {
     metadata: {
-      ...{ namespace, name, ownerReferences: [] },
+      namespace,
+      name,
+      ownerReferences: [],
       labels: texts(memberOf(own, "labels"), `${where}: labels`),
       annotations: texts(memberOf(own, "annotations"), `${where}: annotations`),
     },

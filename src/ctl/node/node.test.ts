@@ -18,8 +18,16 @@ const finding = {
 };
 const span = { stage: "claim", of: "eth0", startMs: 1, endMs: 3.5, failed: true };
 const flight = {
-  ...{ verb: "ADD", executable: "multus", network: "n", containerId: "0123456789abcdef", ifName: "eth0" },
-  ...{ pod: "default/web-0", startedAt: "2026-01-01T00:00:00.000Z", totalMs: 12, error: "no address", spans: [span] },
+  verb: "ADD",
+  executable: "multus",
+  network: "n",
+  containerId: "0123456789abcdef",
+  ifName: "eth0",
+  pod: "default/web-0",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  totalMs: 12,
+  error: "no address",
+  spans: [span],
 };
 
 describe("commands about this node", () => {
@@ -99,7 +107,8 @@ describe("commands about this node", () => {
     const pod = (component: string, version: string, nodeName: string, namespace = "kube-system") =>
       api.apply(pods, {
         metadata: {
-          ...{ namespace, name: `${component}-${nodeName}` },
+          namespace,
+          name: `${component}-${nodeName}`,
           labels: { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": component },
         },
         spec: { nodeName, containers: [{ name: "main", image: `registry:5000/image:${version}` }] },

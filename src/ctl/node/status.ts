@@ -58,7 +58,9 @@ async function read(socket: string, context: Context): Promise<Status> {
   const why = await refusalOf(askAgent(socket, "/v1/ipam/healthy", { signal }));
   const findings = why === undefined ? ((await askAgent(socket, "/v1/doctor", { signal })) as readonly Finding[]) : [];
   return {
-    ...{ node, version, ...(await imagesOf(node, context)) },
+    node,
+    version,
+    ...(await imagesOf(node, context)),
     serving: why === undefined,
     ...(why !== undefined && { why }),
     calls: flights.length,

@@ -21,7 +21,10 @@ export async function gatherState(client: KubeClient, signal: AbortSignal): Prom
     all(spiderIPAddresses),
   ]);
   return {
-    ...{ installation, pools, subnets, reservations },
+    installation,
+    pools,
+    subnets,
+    reservations,
     claims: claims.flatMap((one) => claimOf(one) ?? []),
     workloads: (await Promise.all(workloadKinds.map(allOf))).flat(),
     pods: await all(pods),

@@ -53,8 +53,17 @@ function claim(address: string, poolName: string, pod: string, more: object = {}
   api.apply(spiderIPAddresses, {
     metadata: { name: address },
     spec: {
-      ...{ format: 1, address, purpose: "Pod", pool: poolName, poolUID: uid, poolGeneration: 1 },
-      ...{ podNamespace: "default", podName: pod, podUID, nic: "eth0", node: "n1" },
+      format: 1,
+      address,
+      purpose: "Pod",
+      pool: poolName,
+      poolUID: uid,
+      poolGeneration: 1,
+      podNamespace: "default",
+      podName: pod,
+      podUID,
+      nic: "eth0",
+      node: "n1",
       ...more,
     },
   });
@@ -131,8 +140,11 @@ describe("plan", () => {
     assert.equal(status, 1);
     assert.deepEqual(pools, [
       {
-        ...{ pool: "a", change: "used", dry: true },
-        ...{ before: { total: 4, used: 2, free: 2 }, after: { total: 4, used: 4, free: 0 } },
+        pool: "a",
+        change: "used",
+        dry: true,
+        before: { total: 4, used: 2, free: 2 },
+        after: { total: 4, used: 4, free: 0 },
       },
     ]);
     assert.deepEqual([stuck.length, stuck[0].code, stuck[0].when], [1, "POOL_EXHAUSTED", "now"]);

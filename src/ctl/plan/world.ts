@@ -132,11 +132,22 @@ export class World {
     const ip = this.free(pool).first;
     if (view === undefined || ip === undefined) return undefined;
     const claim: Claim = {
-      ...{ name: claimName(ip), ip, uid: this.newUid(), resourceVersion: "" },
+      name: claimName(ip),
+      ip,
+      uid: this.newUid(),
+      resourceVersion: "",
       spec: {
-        ...{ format: 1, address: claimAddress(ip), purpose: holder.sticky === undefined ? "Pod" : "Sticky" },
-        ...{ pool, poolUID: view.uid, poolGeneration: view.generation, node, nic: holder.nic },
-        ...{ podNamespace: holder.pod.namespace, podName: holder.pod.name, podUID: holder.pod.uid },
+        format: 1,
+        address: claimAddress(ip),
+        purpose: holder.sticky === undefined ? "Pod" : "Sticky",
+        pool,
+        poolUID: view.uid,
+        poolGeneration: view.generation,
+        node,
+        nic: holder.nic,
+        podNamespace: holder.pod.namespace,
+        podName: holder.pod.name,
+        podUID: holder.pod.uid,
         ...(holder.owner !== undefined && { owner: holder.owner.text }),
       },
     };
@@ -203,7 +214,9 @@ export class World {
     const { namespace = "", name } = pod.metadata;
     return {
       ...this.#views,
-      ...{ nodes: this.nodes, nads: this.nads, installation: this.installation },
+      nodes: this.nodes,
+      nads: this.nads,
+      installation: this.installation,
       pod: subjectOf({ namespace, name }, pod, []),
       namespace: this.namespaces.get(namespace),
       owner: this.ownerOf(pod),

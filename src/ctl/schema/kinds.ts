@@ -12,7 +12,11 @@ const anything: StructuralSchema = {};
 const metadata: StructuralSchema = {
   type: "object",
   properties: {
-    ...{ name: text, generateName: text, namespace: text, labels: texts, annotations: texts },
+    name: text,
+    generateName: text,
+    namespace: text,
+    labels: texts,
+    annotations: texts,
     finalizers: { type: "array", items: text },
     ownerReferences: {
       type: "array",
@@ -20,13 +24,23 @@ const metadata: StructuralSchema = {
         type: "object",
         required: ["apiVersion", "kind", "name", "uid"],
         properties: {
-          ...{ apiVersion: text, kind: text, name: text, uid: text },
-          ...{ controller: { type: "boolean" }, blockOwnerDeletion: { type: "boolean" } },
+          apiVersion: text,
+          kind: text,
+          name: text,
+          uid: text,
+          controller: { type: "boolean" },
+          blockOwnerDeletion: { type: "boolean" },
         },
       },
     },
-    ...{ uid: text, resourceVersion: text, selfLink: text, generation: anything, managedFields: anything },
-    ...{ creationTimestamp: anything, deletionTimestamp: anything, deletionGracePeriodSeconds: anything },
+    uid: text,
+    resourceVersion: text,
+    selfLink: text,
+    generation: anything,
+    managedFields: anything,
+    creationTimestamp: anything,
+    deletionTimestamp: anything,
+    deletionGracePeriodSeconds: anything,
   },
 };
 

@@ -128,7 +128,9 @@ describe("the doctor of a cluster", () => {
     const tell = (name: string, uid: string, message: string, more: object = {}) =>
       api.apply(events, {
         metadata: { namespace: "shop", name, annotations: { "ipam.spidernet.io/error-code": "POOL_EXHAUSTED" } },
-        ...{ involvedObject: { kind: "Pod", namespace: "shop", uid }, type: "Warning", message },
+        involvedObject: { kind: "Pod", namespace: "shop", uid },
+        type: "Warning",
+        message,
         ...more,
       } as never);
     const web = apply("web", {}, {});
@@ -144,7 +146,9 @@ describe("the doctor of a cluster", () => {
     for (const uid of [runs, onHost, "former"]) tell(`of-${uid}`, uid, said);
     assert.deepEqual(await examine(api), [
       {
-        ...{ id: "pod-without-network", on: "cluster", severity: "warning" },
+        id: "pod-without-network",
+        on: "cluster",
+        severity: "warning",
         found: `Pod shop/web on node1 waits for its network: ${said}`,
         fix: ["spiderpoolctl explain pod web -n shop"],
       },
@@ -166,7 +170,10 @@ describe("the doctor of a cluster", () => {
       }).metadata;
       api.apply(events, {
         metadata: { namespace: "shop", name },
-        ...{ involvedObject: { kind: "Pod", uid }, type: "Warning", reason: "FailedCreatePodSandBox", message },
+        involvedObject: { kind: "Pod", uid },
+        type: "Warning",
+        reason: "FailedCreatePodSandBox",
+        message,
       } as never);
     }
     const found = (await examine(api)).map((one) => one.found);
@@ -205,19 +212,18 @@ describe("the doctor of a cluster", () => {
 
 describe("what agents publish", () => {
   const finding: Finding = {
-    ...{
-      id: "stale-port",
-      on: "node1",
-      severity: "warning",
-      found: "port x of bridge br1 has no network device any more",
-    },
+    id: "stale-port",
+    on: "node1",
+    severity: "warning",
+    found: "port x of bridge br1 has no network device any more",
     fix: ["ovs-vsctl --if-exists del-port br1 x", "true"],
   };
   const now = new Date();
   const event = (ageMs: number) =>
     ({
       ...eventOf(finding),
-      ...{ metadata: { name: "e" }, involvedObject: { kind: "Node", name: "node1" } },
+      metadata: { name: "e" },
+      involvedObject: { kind: "Node", name: "node1" },
       lastTimestamp: new Date(now.getTime() - ageMs).toISOString(),
     }) as never;
 

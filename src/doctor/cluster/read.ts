@@ -80,7 +80,11 @@ function processOf({ metadata, spec }: Pod, workloads: readonly Workload[]): Clu
   if (workload === undefined || wanted?.image === undefined || running?.image === undefined) return [];
   return [
     {
-      ...{ namespace, pod: name, container: wanted.name, image: running.image, wantedImage: wanted.image },
+      namespace,
+      pod: name,
+      container: wanted.name,
+      image: running.image,
+      wantedImage: wanted.image,
       workload: `${workload.kind}/${workload.object.metadata.name}`,
     },
   ];

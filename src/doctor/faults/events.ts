@@ -21,7 +21,9 @@ export function faultOfEvent(event: CoreEvent, now: Date): Disagreement | undefi
   if (object === undefined || one === undefined || other === undefined) return undefined;
   const on = involvedObject.name ?? "";
   return {
-    ...{ kind, object: `${on}: ${object}`, key: `${kind} ${on} ${object}` },
+    kind,
+    object: `${on}: ${object}`,
+    key: `${kind} ${on} ${object}`,
     one: { text: one, readAt: new Date(oneAt ?? "") },
     other: { text: other, readAt: new Date(otherAt ?? "") },
   };

@@ -10,8 +10,15 @@ const readAt = new Date("2026-01-01T00:00:00Z");
 const at = <T>(...items: readonly T[]) => ({ items, readAt });
 
 const sandbox = (name: string, address: string, more: Partial<SandboxFact> = {}): SandboxFact => ({
-  ...{ pod: `default/${name}`, containerId: name, netnsPath: `/run/netns/${name}`, isThere: true, isAttached: true },
-  ...{ addresses: [parseIp(address)], ports: [`ovs-${name}`], hostLinks: [`ovs-${name}`, `veth-${name}`], ...more },
+  pod: `default/${name}`,
+  containerId: name,
+  netnsPath: `/run/netns/${name}`,
+  isThere: true,
+  isAttached: true,
+  addresses: [parseIp(address)],
+  ports: [`ovs-${name}`],
+  hostLinks: [`ovs-${name}`, `veth-${name}`],
+  ...more,
 });
 
 /** Two Pods, all of whose parts are there and agree; `changes` is what is wrong. */
@@ -101,11 +108,9 @@ describe("a fault", () => {
     const now = new Date("2026-01-01T00:05:00Z");
     const event = {
       metadata: { name: "e", uid: "u", resourceVersion: "1" },
-      ...{
-        ...eventOfFault(fault),
-        lastTimestamp: "2026-01-01T00:01:00Z",
-        involvedObject: { kind: "Node", name: "n1" },
-      },
+      ...eventOfFault(fault),
+      lastTimestamp: "2026-01-01T00:01:00Z",
+      involvedObject: { kind: "Node", name: "n1" },
     } as unknown as CoreEvent;
     const found = faultOfEvent(event, now);
     assert.deepEqual([found?.kind, found?.object], ["veth-without-port", "n1: default/b"]);

@@ -57,7 +57,9 @@ function portsWithoutNamespace({ ports, sandboxes }: FaultFacts): readonly Disag
   return ports.items
     .filter(({ name, hasNamespace }) => !hasNamespace && !there.has(name))
     .map(({ name, netnsPath }) => ({
-      ...{ kind: "port-without-namespace", object: `port ${name}`, key: `port-without-namespace ${name}` },
+      kind: "port-without-namespace",
+      object: `port ${name}`,
+      key: `port-without-namespace ${name}`,
       target: { kind: "port", name },
       one: fact(`Open vSwitch has it for network namespace ${netnsPath}`, ports),
       other: fact("there is no such namespace", ports),
@@ -74,7 +76,9 @@ function linksWithoutPort({ sandboxes, ports, links }: FaultFacts): readonly Dis
       wanted
         .filter((name) => devices.has(name) && !named.has(name))
         .map((name) => ({
-          ...{ kind: "veth-without-port" as const, object: pod, key: `veth-without-port ${name}` },
+          kind: "veth-without-port" as const,
+          object: pod,
+          key: `veth-without-port ${name}`,
           target: { kind: "host-links" as const },
           one: fact(`the host has ${name}, the end of its NIC`, links),
           other: fact("Open vSwitch has no such port", ports),
@@ -97,7 +101,9 @@ function addressesOfTwo({ sandboxes, inside }: FaultFacts): readonly Disagreemen
           const second = byId.get(one.containerId)?.pod ?? one.containerId;
           const containerIds = [containerId, one.containerId].sort();
           return {
-            ...{ kind: "one-address-twice", object: text, key: `one-address-twice ${text} ${containerIds.join(" ")}` },
+            kind: "one-address-twice",
+            object: text,
+            key: `one-address-twice ${text} ${containerIds.join(" ")}`,
             target: { kind: "sandboxes", containerIds },
             one: fact(`it was given to Pod ${pod}`, sandboxes),
             other: fact(`${one.nic} of Pod ${second} has it, too`, inside),
@@ -116,7 +122,8 @@ function staleHostRoutes({ sandboxes, routes }: FaultFacts): readonly Disagreeme
   return routes.items
     .filter(({ dst, dev }) => samePrefix(dst, hostPrefix(dst.ip)) && !given.has(formatIp(dst.ip)) && !busy.has(dev))
     .map(({ dst, dev, table }) => ({
-      ...{ kind: "stale-host-route", object: `route ${formatPrefix(dst)}` },
+      kind: "stale-host-route",
+      object: `route ${formatPrefix(dst)}`,
       key: `stale-host-route ${formatPrefix(dst)} ${dev} ${table}`,
       target: { kind: "route", dst: formatPrefix(dst), dev, table },
       one: fact(`table ${table} leads to it by ${dev}`, routes),

@@ -40,7 +40,10 @@ class World {
     const demands = [...this.wishes].map(
       ([name, { size, reclaim, uid }]): Demand => ({
         owner: { ...owner, name, uid, family: 4 },
-        ...{ subnet: "s", size, reclaim, ipNumber: `${size}` },
+        subnet: "s",
+        size,
+        reclaim,
+        ipNumber: `${size}`,
       }),
     );
     const uids = new Set([...this.wishes.values()].map(({ uid }) => uid));

@@ -59,7 +59,14 @@ export function planCoordinator(observed: Observed, settings: Settings): Operati
   const { podDefaultRouteNic } = settings;
   const routesOf = (family: Family) => ({ ifName, role, family, podDefaultRouteNic, isMade });
   const wanted: Wanted = {
-    ...{ observed, settings, role, own, families, ends, nodes, source },
+    observed,
+    settings,
+    role,
+    own,
+    families,
+    ends,
+    nodes,
+    source,
     ownTable: (family) => (isTuned ? tableOf(pod, routesOf(family)) : undefined),
     keepsMain: (family) => isTuned && keepsDefault(pod, routesOf(family)),
   };

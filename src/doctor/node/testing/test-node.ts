@@ -132,19 +132,28 @@ export class TestNode {
     const local = (name: string) => this.path(name);
     const paths = {
       ...nodePaths,
-      ...{ etc: local("etc"), run: local("run"), usrLib: local("usr"), confDir: local("net.d"), binDir: local("bin") },
-      ...{ stateDir: local("state"), token: local("token"), appArmor: local("apparmor") },
+      etc: local("etc"),
+      run: local("run"),
+      usrLib: local("usr"),
+      confDir: local("net.d"),
+      binDir: local("bin"),
+      stateDir: local("state"),
+      token: local("token"),
+      appArmor: local("apparmor"),
     };
     const facts = await observeNode({
-      ...{ node: "node1", namespace: "kube-system", paths, host: hostNetns(), ovs: this.ovs },
-      ...{
-        endpoint: this.vswitch.endpoint,
-        networks: this.networks,
-        bridges: this.bridges,
-        pods: this.pods(),
-        isAgent: true,
-      },
-      ...{ now: new Date(), signal },
+      node: "node1",
+      namespace: "kube-system",
+      paths,
+      host: hostNetns(),
+      ovs: this.ovs,
+      endpoint: this.vswitch.endpoint,
+      networks: this.networks,
+      bridges: this.bridges,
+      pods: this.pods(),
+      isAgent: true,
+      now: new Date(),
+      signal,
     });
     return runChecks(nodeChecks, facts, "node1");
   }
