@@ -276,9 +276,11 @@ int main(int argc, char **argv) {
   put_field(&call, ENV, called, strlen(called));
   put_field(&call, STDIN, input.at, (size_t)n);
   int wait_ms = !strcmp(verb, "STATUS") ? status_ms : !strcmp(verb, "DEL") || !strcmp(verb, "GC") ? del_ms : add_ms;
-  /* What may be done twice is said again: the agent may be restarting. A DEL follows an ADD that failed. */
+  /* A call that was cut off is said again: the agent may be restarting. It knows an ADD by when this was started, and takes down
+   * first what it had done for it. An ADD within an ADD of the agent's goes down with that. */
+  int within = !strcmp(verb, "ADD") && getenv("CNI_SPIDERPOOL_CALL");
   for (int64_t reachable = began + wait_ms;; nanosleep(&step, NULL)) {
     int why = converse(connect_agent(reachable), until), lost = why == ECONNRESET || why == EPIPE;
-    if (!lost || !strcmp(verb, "ADD") || !left_ms(reachable)) fail_agent("spiderpool-agent did not answer", why);
+    if (!lost || within || !left_ms(reachable)) fail_agent("spiderpool-agent did not answer", why);
   }
 }

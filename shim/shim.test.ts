@@ -179,15 +179,33 @@ describe("with an agent", () => {
     assert.equal((await run(addEnv, big)).stdout.length, big.length);
   });
 
-  it("says all but an ADD again to an agent that went away in the middle", async () => {
+  it("says a call again to an agent that went away in the middle, as the one that it was", async () => {
+    const calls: Frame[] = [];
+    await using _agent = await agent((frame) => (calls.push(frame) === 1 ? "hang up" : result("")));
+    for (const verb of verbs) {
+      calls.length = 0;
+      assert.deepEqual(await run({ ...addEnv, CNI_COMMAND: verb }, "{}"), { code: 0, stdout: "", stderr: "" }, verb);
+      assert.equal(calls.length, 2, verb);
+      assert.deepEqual(calls[1], calls[0], verb);
+    }
+  });
+
+  it("says an ADD again whose plugin it has run meanwhile", async () => {
+    const kinds: string[] = [];
+    const plugin = { path: "/bin", argv0: "true", env: {}, stdin: Buffer.alloc(0), timeoutMs: 60_000 };
+    await using _agent = await agent(({ kind }) => {
+      kinds.push(kind);
+      if (kind === "output") return "hang up";
+      return kinds.length === 1 ? { kind: "exec", ...plugin } : result("{}");
+    });
+    assert.deepEqual(await run(addEnv, "{}"), { code: 0, stdout: "{}", stderr: "" });
+    assert.deepEqual(kinds, ["call", "output", "call"]);
+  });
+
+  it("does not say an ADD again that is part of one of the agent's: that one is said again", async () => {
     let calls = 0;
     await using _agent = await agent(() => (++calls === 1 ? "hang up" : result("")));
-    for (const verb of ["DEL", "CHECK", "GC", "STATUS"]) {
-      calls = 0;
-      assert.deepEqual(await run({ ...addEnv, CNI_COMMAND: verb }, "{}"), { code: 0, stdout: "", stderr: "" }, verb);
-    }
-    calls = 0;
-    const error = errorOf(await run(addEnv, "{}"));
+    const error = errorOf(await run({ ...addEnv, CNI_SPIDERPOOL_CALL: "id" }, "{}"));
     assert.deepEqual([error.code, error.msg, calls], [11, "spiderpool-agent did not answer", 1]);
   });
 
@@ -199,11 +217,13 @@ describe("with an agent", () => {
   });
 
   it("answers error 11 to a reply cut off at any point", async () => {
+    await settings(hasty);
     const whole = encodeFrame(result("{}", 0, "e"));
     let cut = 0;
     await using _agent = await agent(() => whole.subarray(0, cut));
     for (cut = 0; cut < whole.length; cut++) assert.equal(errorOf(await run(addEnv, "{}")).code, 11);
     assert.deepEqual(await run(addEnv, "{}"), { code: 0, stdout: "{}", stderr: "e" });
+    await settings(patient);
   });
 });
 

@@ -174,6 +174,36 @@ if (isolated(import.meta.url)) {
         });
       }
 
+      it("at any stage of an ADD that its shim says again to the next agent, ends with one that is like new", async () => {
+        const play = async (point: string | undefined) => {
+          using cluster = new TestCluster();
+          cluster.pool("p", "10.6.0.1-10.6.0.3");
+          const clean = names();
+          const first = await start(cluster);
+          const uid = cluster.pod({ name: "a" });
+          const netns = namespace();
+          const of = { nic: "net1", netns, config };
+          const reached = armed(first, "ADD", point);
+          await cluster.ended(first.call("ADD", "a", "s1", { ...of, calledMs: 1 }));
+          first.kill();
+          const agent = await start(cluster);
+          const ips = await added(cluster, agent.call("ADD", "a", "s1", { ...of, calledMs: 1 }));
+          assert.deepEqual(addressesIn(netns), ips, point);
+          await succeeded(cluster, agent.call("CHECK", "a", "s1", of));
+          await cluster.advance(100_000);
+          assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);
+          cluster.erase("a");
+          await succeeded(cluster, agent.call("DEL", "a", "s1", of));
+          await cluster.advance(100_000);
+          assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
+          await emptied(netns);
+          assert.deepEqual(names(), clean, point);
+          deleteNetns(netns);
+          return reached;
+        };
+        await atEach(play, whole);
+      });
+
       it("at any step of undoing an ADD that failed leaves what its DEL takes down", async () => {
         const play = async (crashAt: number): Promise<number> => {
           using cluster = new TestCluster();

@@ -75,7 +75,7 @@ export class Verbs {
     const netns = checkNetns(asked, steps);
     const pod = await steps.run("pod", (o) => findPod(asked, o));
     const request = { ...asked, pod: refOf(pod, asked.pod) };
-    const former = records.read(recordKey(request));
+    const former = await this.#formerOf(request, running);
     // May wait, so it takes no turn: calls whose networks are there go on.
     const delegates = await steps.run("networks", async (o) => {
       await waitForOthers(request, this.#options, o);
@@ -123,6 +123,21 @@ export class Verbs {
     // The answer is on its way before the first of the writes that follow it.
     setImmediate(() => (request.executable === ownIpam ? addressed(pod) : added(attached, pod)));
     return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
+  }
+
+  /**
+   * What is on record of the sandbox, from an earlier ADD. Where that was this very call, it was cut off by the end of an agent, and
+   * its shim says it again: what was done for it is taken down first. Nobody was told of it, so that nothing runs by it.
+   */
+  async #formerOf(request: CniRequest, running: Running): Promise<SandboxRecord | undefined> {
+    const { records, log } = this.#options;
+    const found = records.read(recordKey(request));
+    if (found?.calledMs === undefined || found.calledMs !== request.calledMs) return found;
+    const [failure] = await this.#takeDown(request, found.networks, running);
+    if (failure !== undefined) throw failure;
+    removeDeviceInfo(found, log);
+    records.remove(recordKey(request));
+    return undefined;
   }
 
   async #attach(
@@ -181,28 +196,37 @@ export class Verbs {
   }
 
   async del(request: CniRequest, running: Running): Promise<PluginOutput> {
-    const { records, chain, removed, log } = this.#options;
+    const { records, removed, log } = this.#options;
     const { steps } = running;
     const record = records.read(recordKey(request));
     if (record === undefined) refuseOwnNetns(request);
-    const failures: unknown[] = [];
-    for (const network of (record?.networks ?? this.#unrecorded(request)).toReversed()) {
-      const call = recordedCall(request, network, hostOf(request, running));
-      const result = recordedResult(network);
-      try {
-        await steps.run("link", (o) => chain.del(recordedNetwork(network), call, result, o), { of: network.ifName });
-        if (request.executable === ownIpam) await this.#ipam(request).release(call.attachment, { signal: never });
-      } catch (error) {
-        // Without a record nobody knows whether there was anything: that must not keep a Pod from ending.
-        if (record !== undefined || request.executable !== "multus") failures.push(error);
-        else log.info({ pod: request.pod, network: network.name, err: formatError(error) }, "nothing taken down");
-      }
-    }
-    if (failures.length > 0) throw failures[0];
+    // Without a record nobody knows whether there was anything: that must not keep a Pod from ending.
+    const isTold = record !== undefined || request.executable !== "multus";
+    const failures = await this.#takeDown(request, record?.networks ?? this.#unrecorded(request), running);
+    if (isTold && failures.length > 0) throw failures[0];
+    for (const error of failures) log.info({ pod: request.pod, err: formatError(error) }, "nothing taken down");
     removeDeviceInfo(record, log);
     await steps.run("record", () => records.remove(recordKey(request)));
     removed({ ...request, pod: request.pod ?? record?.pod ?? undefined }, { recorded: record !== undefined });
     return steps.run("reply", () => successOutput());
+  }
+
+  /** Runs DEL of the networks, the last one first. All are tried; returns what failed. */
+  async #takeDown(
+    request: CniRequest,
+    networks: readonly RecordedNetwork[],
+    running: Running,
+  ): Promise<readonly unknown[]> {
+    const failures: unknown[] = [];
+    for (const network of networks.toReversed()) {
+      const call = recordedCall(request, network, hostOf(request, running));
+      const del = async (o: Signal) => {
+        await this.#options.chain.del(recordedNetwork(network), call, recordedResult(network), o);
+        if (request.executable === ownIpam) await this.#ipam(request).release(call.attachment, { signal: never });
+      };
+      await running.steps.run("link", del, { of: network.ifName }).catch((error: unknown) => failures.push(error));
+    }
+    return failures;
   }
 
   /**

@@ -39,6 +39,8 @@ export interface SandboxRecord {
   readonly bootId: string;
   readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string } | null;
   readonly networks: readonly RecordedNetwork[];
+  /** When the shim of its ADD was started: by it, an ADD that is said again, because the agent ended, is known to be the same. */
+  readonly calledMs?: number;
   /** True once ADD has answered. */
   readonly complete: boolean;
   /** When it did, in milliseconds of Unix time. */

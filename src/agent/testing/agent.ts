@@ -331,7 +331,15 @@ export class TestAgent {
     verb: string,
     pod: string,
     sandbox: string,
-    { nic = "eth0", uid = "", pools, namespace = "default", netns = "/proc/self/ns/net", config }: CallMore = {},
+    {
+      nic = "eth0",
+      uid = "",
+      pools,
+      namespace = "default",
+      netns = "/proc/self/ns/net",
+      config,
+      calledMs,
+    }: CallMore = {},
   ): Promise<PluginOutput> {
     const env = {
       CNI_COMMAND: verb,
@@ -341,6 +349,7 @@ export class TestAgent {
       CNI_NETNS_OVERRIDE: "1",
       CNI_PATH: "/nowhere",
       CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${pod};K8S_POD_UID=${uid}`,
+      ...(calledMs !== undefined && { SPIDERPOOL_CALLED_MS: String(calledMs) }),
     };
     const ipam = { type: "spiderpool", ...pools };
     const plugin = { cniVersion: "1.1.0", name: "net", type: "addresses", ipam, ...config };
@@ -381,6 +390,8 @@ interface CallMore {
   /** As the runtime gives it. */
   readonly uid?: string;
   readonly netns?: string;
+  /** When the shim was started: the same for a call that it says again. */
+  readonly calledMs?: number;
   /** Of the plugin; its type is the executable that is called. */
   readonly config?: JsonObject & { readonly type: string };
   /** Of the `ipam` block. */
