@@ -22,6 +22,13 @@ export interface Attachment {
   readonly pod: PodRef | undefined;
   /** CNI_ARGS; a repeated key has its last value. */
   readonly args: ReadonlyMap<string, string>;
+  /** Which of the Pod's networks this is; absent where others attach them. */
+  readonly place?: {
+    /** 0 for the default network. */
+    readonly position: number;
+    /** Its NetworkAttachmentDefinition as `namespace/name`; undefined if it comes from a file. */
+    readonly nad: string | undefined;
+  };
   /** Runs plugins that are not ours; absent outside a call of the runtime. */
   readonly run?: RunForeign;
 }

@@ -47,6 +47,7 @@ export function planDelegates({ settings, source, ifName, pod }: PlanInput): rea
     ...one,
     network: mergeCniArgs(one.network, one.selection?.cniArgs),
     master: position === 0,
+    position,
     ifName: position === 0 ? (one.selection?.interface ?? ifName) : nicNameOf(one.selection ?? {}, position),
   }));
   checkInterfaces(delegates);

@@ -39,6 +39,8 @@ export interface Delegate {
   readonly ifName: string;
   /** Whether its result is the answer to the runtime. */
   readonly master: boolean;
+  /** Its place among all networks of the Pod. Absent where others attach them: then they are not known. */
+  readonly position?: number;
   readonly selection?: NetworkSelection;
   /** The device plugin resource that the delegate wants a device of (NAD annotation k8s.v1.cni.cncf.io/resourceName). */
   readonly resourceName?: string;

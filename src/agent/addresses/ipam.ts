@@ -244,9 +244,12 @@ class LedgerIpam implements Ipam {
     const pod = await findPod(ref, o);
     const now = await pools.now(o);
     const { namespace = "", annotations = {} } = pod.metadata;
+    const { ifName: nic, place } = attachment;
+    const about = { namespace, annotations };
+    const cluster = { namespace: agentNamespace, clusterNetwork };
     const input: SelectionInput = {
-      nic: attachment.ifName,
-      slot: slotOf(attachment.ifName, { namespace, annotations }),
+      nic,
+      slot: place?.position ?? slotOf(nic, about),
       families,
       ...selectionFacts({
         pod: pod.metadata,
@@ -258,18 +261,14 @@ class LedgerIpam implements Ipam {
       pools: now.pools,
       brokenPools: now.broken,
       network: this.#network,
-      netAttachDef: netAttachDefOf(
-        attachment.ifName,
-        { namespace, annotations },
-        { namespace: agentNamespace, clusterNetwork },
-      ),
+      netAttachDef: place === undefined ? netAttachDefOf(nic, about, cluster) : place.nad,
       agentNamespace,
       masterAddresses: this.#master === undefined ? undefined : this.#options.masterAddresses(this.#master),
       settings,
     };
     const sticky = stickyOwnerOf(pod, settings);
-    const kept = sticky && (await this.#options.endpoints.kept(pod, sticky, attachment.ifName, o));
-    const own = await this.#own(pod, uidOf(ref, pod), attachment.ifName, o);
+    const kept = sticky && (await this.#options.endpoints.kept(pod, sticky, nic, o));
+    const own = await this.#own(pod, uidOf(ref, pod), nic, o);
     const wanted = decide(input).map((decision) => wantedOf(decision, { own, kept }));
     return { pod, pools: now, sticky, kept, wanted, routes: parseRoutesAnnotation(annotations) };
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { annotations as keys } from "#api";
+import { annotations as keys, spiderIPAddresses } from "#api";
 import { parseIp } from "#ip";
 import { namespaces } from "#kube";
 import { type TestAgent, TestCluster } from "../testing/agent.ts";
@@ -66,6 +66,28 @@ describe("a Pod with several NICs", () => {
     cluster.pod({ name: "a", annotations: { ...networks, [keys.ippools]: '[{"ipv4":["p"]},{"ipv4":["q"]}]' } });
     assert.deepEqual(await n1.add("a", "s1"), ["10.6.0.1"]);
     assert.deepEqual(await n1.add("a", "s1", { nic: "storage" }), ["10.6.1.1"]);
+  });
+
+  it("is given the pools of each NIC's own network and place, where the node's configuration has networks for all Pods", async () => {
+    const nads = ["kube-system/first", "kube-system/every", "default/own", "default/last"];
+    const agent = await cluster.agent("n1", { families: [4], nads });
+    for (const [at, nad] of nads.entries()) cluster.pool(`p${at}`, `10.6.${at}.1-10.6.${at}.4`, { multusName: [nad] });
+    await cluster.advance(100);
+    const config = { type: "multus", clusterNetwork: "first", defaultNetworks: ["every"] };
+    const wanted = { "k8s.v1.cni.cncf.io/networks": "default/own@storage,default/last" };
+    const held = () =>
+      Object.fromEntries(cluster.api.fake.all(spiderIPAddresses).map(({ spec }) => [spec.nic, spec.pool]));
+    const each = { eth0: "p0", net1: "p1", storage: "p2", net3: "p3" };
+    cluster.pod({ name: "a", annotations: wanted });
+    await agent.add("a", "s1", { config });
+    assert.deepEqual(held(), each);
+    cluster.erase("a");
+    await agent.del("a", "s1", { config });
+    await cluster.advance(1_000);
+    const byPlace = JSON.stringify(nads.map((_, at) => ({ ipv4: [`p${at}`] })));
+    cluster.pod({ name: "b", annotations: { ...wanted, [keys.ippools]: byPlace } });
+    await agent.add("b", "s2", { config });
+    assert.deepEqual(held(), each);
   });
 
   it("two NICs in one pool have two addresses", async () => {

@@ -143,8 +143,13 @@ export function completed(record: SandboxRecord, attached: readonly AttachedDele
 
 /** How a delegate's plugins are called at ADD. */
 export function chainCall(request: CniRequest, delegate: Delegate, host: Host): ChainCall {
+  const { ifName, position, displayName } = delegate;
   const args = delegateArgs(delegate, request);
-  return callOf(request, delegate.ifName, args, capabilityArgs(delegate, runtimeConfigOf(request)), host);
+  const call = callOf(request, ifName, args, capabilityArgs(delegate, runtimeConfigOf(request)), host);
+  if (position === undefined) return call;
+  // The name of a configuration has no slash.
+  const place = { position, nad: displayName.includes("/") ? displayName : undefined };
+  return { ...call, attachment: { ...call.attachment, place } };
 }
 
 /** How a recorded network's plugins are called later, by what ADD noted. */

@@ -31,6 +31,7 @@ import {
   WatchedStore,
 } from "#kube";
 import type { Ledger } from "#ledger";
+import type { ConfigSource } from "#multus";
 import type { Plugin } from "#plugins";
 import { assertAnswer } from "../../cni/testing/answers.ts";
 import type { ClaimsReconciler } from "../addresses/claims.ts";
@@ -64,6 +65,8 @@ interface TestAgentOptions {
   readonly families?: readonly Family[];
   /** Plugins that do something to the kernel. @default one that has addresses and nothing else */
   readonly plugins?: ((ipamFor: IpamFor, tasks: Tasks) => readonly Plugin<unknown>[]) | undefined;
+  /** Networks with the test's plugin, as `namespace/name`, for calls of `multus`. @default none */
+  readonly nads?: readonly string[];
   /** It has had its first lists. @default true */
   readonly isSynced?: boolean;
   /** What an ADD may take, in real time. @default as in the product */
@@ -194,8 +197,9 @@ export class TestAgent {
       families,
       plugins: pluginsFor = (of) => [addressPlugin(of, () => this.linked())] as readonly Plugin<unknown>[],
       addMsMax,
+      nads = [],
     }: Required<Pick<TestAgentOptions, "families">> &
-      Pick<TestAgentOptions, "plugins" | "addMsMax"> & { node: string; folder: string },
+      Pick<TestAgentOptions, "plugins" | "addMsMax" | "nads"> & { node: string; folder: string },
   ) {
     this.node = node;
     this.#cluster = cluster;
@@ -287,7 +291,11 @@ export class TestAgent {
       records: this.records,
       flights: new Flights({ max: 100 }),
       ...(addMsMax !== undefined && { addMsMax }),
-      source: { nad: () => undefined, directory: () => undefined, file: () => undefined },
+      source: {
+        nad: (...of) => nads.map(addressesNad).find(isNad(...of)),
+        directory: () => undefined,
+        file: () => undefined,
+      },
       nadsChanged: () => () => {},
       clock,
       log,
@@ -429,6 +437,18 @@ function mortal(
       return typeof found === "function" ? found.bind(target) : found;
     },
   });
+}
+
+type Nad = NonNullable<ReturnType<ConfigSource["nad"]>>;
+
+function addressesNad(key: string): Nad {
+  const [namespace = "", name = ""] = key.split("/");
+  const config = { cniVersion: "1.1.0", name, type: "addresses", ipam: { type: "spiderpool" } };
+  return { metadata: { namespace, name }, spec: { config: JSON.stringify(config) } };
+}
+
+function isNad(namespace: string, name: string): (nad: Nad) => boolean {
+  return ({ metadata }) => metadata.namespace === namespace && metadata.name === name;
 }
 
 /** A plugin that has no link to make: it allocates, runs `linked`, and answers. */
