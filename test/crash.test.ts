@@ -43,6 +43,24 @@ const outages = {
   "Open vSwitch": { off: `kill -STOP ${ovsPids}`, on: `kill -CONT ${ovsPids}` },
 } as const;
 type Outage = keyof typeof outages;
+/**
+ * A third network of two plugins that are not ours: the one leaves something on the node until its DEL, the other has an ADD fail
+ * as long as it is told to.
+ */
+const third = {
+  plugins: {
+    keeps: '[ $CNI_COMMAND = ADD ] && touch "$kept" || rm -f "$kept"',
+    refuses: "[ $CNI_COMMAND = ADD ] && [ -e /run/refuse ] && fail",
+  },
+  script: (act: string) => `#!/bin/sh
+kept=/run/kept-$CNI_CONTAINERID-$CNI_IFNAME
+fail() { echo '{"cniVersion":"1.0.0","code":100,"msg":"refused"}'; exit 1; }
+${act}
+[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.0.0","interfaces":[]}'
+exit 0
+`,
+  config: { cniVersion: "1.0.0", name: "third", plugins: [{ type: "keeps" }, { type: "refuses" }] },
+};
 /** Those that a second ADD of a sandbox comes to: then it sees that there is one. */
 const secondPoints = addPoints.slice(0, addPoints.indexOf("ADD select:before")).concat("ADD link:before");
 const multusConf = JSON.stringify({
@@ -69,7 +87,8 @@ const leftMsMax = 180_000;
 const nodes = ["node1", "node2", "node3", "node4"];
 
 /**
- * The agent is killed at every point of ADD and DEL, with everything there and with the API server or Open vSwitch away; it
+ * The agent is killed at every point of ADD and DEL, with everything there and with the API server or Open vSwitch away, and at every
+ * step of undoing an ADD of our plugins and of some that are not ours; it
  * starts again, and the Pod must run or be gone, with nothing left. A new stage of `stages` is a new point here; a new fault is
  * one more row of `outages`.
  */
@@ -95,6 +114,17 @@ describe("an agent that is killed", () => {
       apply("SpiderMultusConfig", "ovs-conf", first),
     ]);
     for (const { ok, stderr } of made) assert.ok(ok, stderr);
+    const nad = {
+      ...{ apiVersion: "k8s.cni.cncf.io/v1", kind: "NetworkAttachmentDefinition" },
+      metadata: { name: "third", namespace: "kube-system" },
+      spec: { config: JSON.stringify(third.config) },
+    };
+    await client.create("k8s.cni.cncf.io/v1/network-attachment-definitions", nad);
+    for (const [name, act] of Object.entries(third.plugins)) {
+      const script = `cat >/opt/cni/bin/${name} && chmod +x /opt/cni/bin/${name}`;
+      const put = (node: string) => lab.run({ node, argv: ["sh", "-c", script], input: third.script(act) });
+      await Promise.all(nodes.map(put));
+    }
     for (const name of ["ovs-conf", "second"]) {
       const nad = `network-attachment-definition/${name}`;
       await stage.kubectl("wait", nad, "-n", "kube-system", "--for=jsonpath={.spec.config}", "--timeout=120s");
@@ -141,6 +171,48 @@ describe("an agent that is killed", () => {
     );
     await nothingLeft();
   });
+
+  it("at any step of undoing an ADD that failed loses no address and leaves nothing", async () => {
+    const steps = { before: ":undo", after: ":undone" };
+    const counts = await Promise.all(
+      sides.flatMap((side) =>
+        [1, 2].map(async (from) => {
+          const node = nodes[2 * sides.indexOf(side) + from - 1] ?? "";
+          let count = from;
+          while (await undo(node, `${steps[side]} ${count}`, `undo-${side}-${count}`)) count += 2;
+          return count;
+        }),
+      ),
+    );
+    // The record; for each of the three networks what it made, for two their claims; and more.
+    for (const count of counts) assert.ok(count > 7, counts.join(", "));
+    await nothingLeft();
+  });
+
+  /**
+   * The last plugin refuses, and the agent is killed at the step of undoing. The Pod runs once nothing is refused any more. Returns
+   * false if the undoing has no such step.
+   */
+  async function undo(node: string, point: string, pod: string): Promise<boolean> {
+    await lab.run({
+      node,
+      argv: ["sh", "-c", 'touch /run/refuse; printf %s "$0" >/run/spiderpool/crash-at', `ADD ${point}`],
+    });
+    await client.create("v1/pods", podOn(node, pod, "kube-system/second,kube-system/third"));
+    const isOver = async () => {
+      const left = await lab.run({ node, argv: ["sh", "-c", "cat /run/spiderpool/crash-at 2>/dev/null || true"] });
+      return left === ""
+        ? "hit"
+        : (await eventsOf(pod)).some((line) => line.includes("refused"))
+          ? "missed"
+          : undefined;
+    };
+    let end = await isOver();
+    for (; end === undefined; end = await isOver()) await delay(100);
+    await lab.run({ node, argv: ["rm", "-f", "/run/refuse", "/run/spiderpool/crash-at"] });
+    await liveOn(node, pod);
+    return end === "hit";
+  }
 
   /** The runtime calls ADD once more for a sandbox that runs, and the agent is killed at the point. */
   async function again(node: string, point: string, pod: string): Promise<void> {
@@ -289,7 +361,7 @@ describe("an agent that is killed", () => {
   async function inventory(node: string): Promise<string> {
     const script = `ovs-vsctl list-ports br1; ovs-vsctl --bare --columns=name list mirror; ls /var/lib/spiderpool/sandboxes
 ip -o link | grep -o 'veth[^@:]*'
-ip rule; ip -6 rule; ip route show table all; ip netns list; true`;
+ip rule; ip -6 rule; ip route show table all; ip netns list; ls /run | grep ^kept; true`;
     return (await lab.run({ node, argv: ["sh", "-c", script] })).split("\n").sort().join("\n");
   }
 
@@ -317,7 +389,7 @@ function ready(pod: object | undefined): boolean {
   return conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
 }
 
-function podOn(nodeName: string, name: string): object {
+function podOn(nodeName: string, name: string, networks = "kube-system/second"): object {
   const command = ["sh", "-c", "mkdir -p /tmp/www && hostname >/tmp/www/index.html && exec httpd -f -p 80 -h /tmp/www"];
   return {
     apiVersion: "v1",
@@ -327,7 +399,7 @@ function podOn(nodeName: string, name: string): object {
       namespace: "default",
       annotations: {
         "v1.multus-cni.io/default-network": "kube-system/ovs-conf",
-        "k8s.v1.cni.cncf.io/networks": "kube-system/second",
+        "k8s.v1.cni.cncf.io/networks": networks,
       },
     },
     spec: {

@@ -133,6 +133,21 @@ describe("Steps", () => {
     }
   });
 
+  it("passes two fail points of every step of undoing, and goes on after one that fails", async () => {
+    const passed: string[] = [];
+    const call = steps({
+      failPoint: (point) => {
+        passed.push(point);
+        if (point === "link:undo") throw new Error(point);
+      },
+    });
+    for (const stage of ["claim", "link"] as const)
+      await call.run(stage, () => {}, { undo: () => void passed.push(stage) });
+    passed.length = 0;
+    await call.abort();
+    assert.deepEqual(passed, ["link:undo", "claim:undo", "claim", "claim:undone"]);
+  });
+
   it("records a span for each stage, even for one that failed", async () => {
     const call = steps();
     await call.run("claim", async () => {}, { of: "eth0/4" });

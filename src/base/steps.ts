@@ -32,8 +32,11 @@ export interface Span {
   readonly failed: boolean;
 }
 
-/** Called at `<stage>:before` and `<stage>:after`. Crash tests end the process or throw here. */
-export type FailPoint = (point: `${Stage}:${"before" | "after"}`) => void;
+/**
+ * Called at `<stage>:before` and `<stage>:after`; where a call is undone, at `<stage>:undo` and `<stage>:undone` of each entry.
+ * Crash tests end the process or throw here.
+ */
+export type FailPoint = (point: `${Stage}:${"before" | "after" | "undo" | "undone"}`) => void;
 
 /** A call's clock and deadline, and who hears of its stages. */
 export interface StepsOptions {
@@ -206,7 +209,9 @@ export class Steps {
     this.#undo = [];
     for (const { stage, undo } of entries) {
       try {
+        this.#failPoint?.(`${stage}:undo`);
         await abortable(undo(), never);
+        this.#failPoint?.(`${stage}:undone`);
       } catch (error) {
         this.#onUndoError(stage, error);
       }

@@ -4,7 +4,7 @@ import { readIfThere } from "#base";
 
 /**
  * A file in the run directory. `ADD claim:after` kills the agent at that point, once; `ADD claim:after 2` when it gets there for
- * the second time. It is read only if the environment allows it.
+ * the second time; `ADD :undo 3` at the third step of undoing, of whatever stage. It is read only if the environment allows it.
  */
 const file = "crash-at";
 
@@ -16,7 +16,7 @@ export function crashPoints(runDir: string): (verb: string, point: string) => vo
     const [ofVerb, at, times = "1"] = String(readIfThere(path) ?? "")
       .trim()
       .split(" ");
-    if (ofVerb !== verb || at !== point) return;
+    if (ofVerb !== verb || at === undefined || !point.endsWith(at)) return;
     reached += 1;
     if (reached < Number(times)) return;
     rmSync(path);

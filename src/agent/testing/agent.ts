@@ -180,8 +180,6 @@ export class TestAgent {
   readonly told: string[] = [];
   /** Throws or waits at a stage of a call. */
   failPoint: ((verb: string, point: Parameters<FailPoint>[0]) => void) | undefined;
-  /** Called before each undo of an ADD that failed. */
-  undoing: () => void = () => {};
   /** Runs in an ADD after the addresses are there. */
   linked: () => Promise<void> = async () => {};
   readonly #calls: Calls;
@@ -278,10 +276,7 @@ export class TestAgent {
     const events = new EventRecorder({ client, clock, log, component: "agent", host: node });
     const idle = () => Promise.resolve();
     const views = new PodViews({ client, clock, log, tasks, events, endpoints, pods: podStore, idle });
-    const undo = (act: () => unknown) => {
-      if (!this.#hasCrashed) this.undoing();
-      return this.#hasCrashed ? undefined : act();
-    };
+    const undo = (act: () => unknown) => (this.#hasCrashed ? undefined : act());
     const plugins = pluginsFor(ipamFor, tasks).map((plugin) =>
       mortal(plugin, { isDead: () => this.#hasCrashed, undo }),
     );
@@ -307,7 +302,9 @@ export class TestAgent {
       removed: ({ pod }, how) => {
         if (pod !== undefined) this.claims.removed(pod, how);
       },
-      failPoint: (verb, point) => this.failPoint?.(verb, point),
+      failPoint: (verb, point) => {
+        if (!this.#hasCrashed) this.failPoint?.(verb, point);
+      },
     });
     events.run({ signal }).catch(() => {});
     this.claims.run({ signal }).catch(() => {});
