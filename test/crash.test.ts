@@ -87,10 +87,9 @@ const leftMsMax = 180_000;
 const nodes = ["node1", "node2", "node3", "node4"];
 
 /**
- * The agent is killed at every point of ADD and DEL, with everything there and with the API server or Open vSwitch away, and at every
- * step of undoing an ADD of our plugins and of some that are not ours; it
- * starts again, and the Pod must run or be gone, with nothing left. A new stage of `stages` is a new point here; a new fault is
- * one more row of `outages`.
+ * The agent is killed at every point of ADD and DEL, with everything there and with the API server or Open vSwitch away, and at
+ * every step of undoing an ADD; it starts again, and the Pod must run or be gone, with nothing left. A new stage of `stages` is a new
+ * point here; a new fault is one more row of `outages`.
  */
 describe("an agent that is killed", () => {
   let lab: LabHandle;

@@ -4,16 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { decodeSettings, spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderReservedIPs } from "#api";
 import { type FailPoint, type Signal, silentLogger, Tasks } from "#base";
-import {
-  type CniResult,
-  decodeResult,
-  emptyResult,
-  type Ipam,
-  type JsonObject,
-  type PluginConfig,
-  type PluginOutput,
-  supportedVersions,
-} from "#cni";
+import { decodeResult, type Ipam, type JsonObject, type PluginConfig, type PluginOutput } from "#cni";
 import { type Family, formatIp, type Ip } from "#ip";
 import {
   EventRecorder,
@@ -31,7 +22,6 @@ import {
   WatchedStore,
 } from "#kube";
 import type { Ledger } from "#ledger";
-import type { ConfigSource } from "#multus";
 import type { Plugin } from "#plugins";
 import { assertAnswer } from "../../cni/testing/answers.ts";
 import type { ClaimsReconciler } from "../addresses/claims.ts";
@@ -47,6 +37,7 @@ import { Chain } from "../sandboxes/chain.ts";
 import { ForeignPlugins } from "../sandboxes/foreign.ts";
 import { Records } from "../sandboxes/records.ts";
 import { TestApi } from "./api.ts";
+import { addressesNad, addressPlugin, isNad, mortal } from "./plugins.ts";
 
 interface TestPod {
   readonly name: string;
@@ -401,68 +392,4 @@ interface CallMore {
   readonly config?: JsonObject & { readonly type: string };
   /** Of the `ipam` block. */
   readonly pools?: Readonly<Record<string, readonly string[] | boolean>>;
-}
-
-/** The plugin as far as its process lives: one that has ended takes nothing back. */
-function mortal(
-  plugin: Plugin<unknown>,
-  life: { readonly isDead: () => boolean; readonly undo: (act: () => unknown) => unknown },
-): Plugin<unknown> {
-  const add: typeof plugin.add = (config, attachment, steps) => {
-    const kept = new Proxy(steps, {
-      get(target, name) {
-        const found: unknown = Reflect.get(target, name, target);
-        if (typeof found !== "function") return found;
-        if (name !== "run" && name !== "beside") return found.bind(target);
-        return (stage: unknown, act: unknown, { undo, ...rest }: { undo?: (done: unknown) => unknown } = {}) =>
-          found.call(target, stage, act, {
-            ...rest,
-            ...(undo && { undo: (done: unknown) => life.undo(() => undo(done)) }),
-          });
-      },
-    });
-    return plugin.add(config, attachment, kept);
-  };
-  const del: typeof plugin.del = async (config, attachment, o) => {
-    if (!life.isDead()) await plugin.del(config, attachment, o);
-  };
-  return new Proxy(plugin, {
-    get(target, name) {
-      if (name === "add") return add;
-      if (name === "del") return del;
-      const found: unknown = Reflect.get(target, name, target);
-      return typeof found === "function" ? found.bind(target) : found;
-    },
-  });
-}
-
-type Nad = NonNullable<ReturnType<ConfigSource["nad"]>>;
-
-function addressesNad(key: string): Nad {
-  const [namespace = "", name = ""] = key.split("/");
-  const config = { cniVersion: "1.1.0", name, type: "addresses", ipam: { type: "spiderpool" } };
-  return { metadata: { namespace, name }, spec: { config: JSON.stringify(config) } };
-}
-
-function isNad(namespace: string, name: string): (nad: Nad) => boolean {
-  return ({ metadata }) => metadata.namespace === namespace && metadata.name === name;
-}
-
-/** A plugin that has no link to make: it allocates, runs `linked`, and answers. */
-function addressPlugin(
-  ipamFor: (config: PluginConfig) => Ipam | undefined,
-  linked: () => Promise<void>,
-): Plugin<PluginConfig> {
-  return {
-    type: "addresses",
-    versions: supportedVersions,
-    decode: (config) => config,
-    async add(config, attachment, steps): Promise<CniResult> {
-      const result = (await ipamFor(config)?.allocate(attachment, steps)) ?? { interfaces: [], ips: [], routes: [] };
-      await steps.run("link", linked);
-      return { ...result, interfaces: [{ name: attachment.ifName, sandbox: attachment.netns }] };
-    },
-    check: async (config, attachment, o) => ipamFor(config)?.check(attachment, config.prevResult ?? emptyResult, o),
-    del: async (config, attachment, o) => ipamFor(config)?.release(attachment, o),
-  };
 }
