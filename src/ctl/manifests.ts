@@ -1,4 +1,4 @@
-import { type Document, isNode, isScalar, isMap as isYamlMap, LineCounter, parseAllDocuments } from "yaml";
+import { type Document, isNode, isScalar, isMap as isYamlMap, LineCounter, parseAllDocuments, visit } from "yaml";
 import type { Submitted } from "#api";
 import { SpiderError } from "#base";
 import { isJsonObject } from "#cni";
@@ -9,25 +9,28 @@ import type { Io } from "./io.ts";
 export type Manifest = Submitted<KubeObject>;
 
 /** An object of a file with its place in the file. */
-interface PlacedManifest {
+export interface PlacedManifest {
   readonly manifest: Manifest;
   /** The place (`pool.yaml, line 7`) of a field like `spec.ips[0]`, or of the nearest enclosing one that the file has. */
   readonly placeOf: (field: string) => string;
 }
 
 /** The objects of what `-f` names, at least one. Throws OPTIONS_INVALID naming file and place. */
-export async function readManifests(io: Pick<Io, "read">, filename: string): Promise<readonly Manifest[]> {
-  return (await readPlacedManifests(io, filename)).map(({ manifest }) => manifest);
-}
-
-/** The same, with places, for reports of mistakes in the file. */
-export async function readPlacedManifests(io: Pick<Io, "read">, filename: string): Promise<readonly PlacedManifest[]> {
+export async function readManifests(io: Pick<Io, "read">, filename: string): Promise<readonly PlacedManifest[]> {
   const files = await io.read(filename).catch((cause: unknown) => {
     throw new SpiderError("OPTIONS_INVALID", `-f ${filename} cannot be read`, { cause });
   });
   const manifests = files.flatMap(({ name, text }) => parseManifests(text, name));
   if (manifests.length > 0) return manifests;
   throw new SpiderError("OPTIONS_INVALID", `${filename} has no object`);
+}
+
+/** Throws OPTIONS_INVALID naming the place of an object without a name, which cannot be among those of a cluster. */
+export function checkNamed(placed: readonly PlacedManifest[]): void {
+  const nameless = placed.find(({ manifest }) => manifest.metadata.name === undefined);
+  if (nameless === undefined) return;
+  const { manifest, placeOf } = nameless;
+  throw new SpiderError("OPTIONS_INVALID", `${placeOf("")}: this ${manifest.kind} has no name`);
 }
 
 /** The objects of a stream of YAML documents, those of Lists among them. Throws OPTIONS_INVALID naming the place. */
@@ -38,27 +41,37 @@ function parseManifests(text: string, filename: string): readonly PlacedManifest
     // Behind its first line it draws the place.
     const why = error?.message.split(":\n")[0];
     if (why !== undefined) throw new SpiderError("OPTIONS_INVALID", `${filename}: ${why}`);
-    const value = plain(document, filename);
+    const placeAt = (offset: number) =>
+      `${filename === "-" ? "standard input" : filename}, line ${lines.linePos(offset).line}`;
+    const value = plain(document, placeAt);
     if (value === null) return [];
     const isList = isManifest(value) && value.kind === "List";
     return (isList ? value.items : [value]).map((one, at): PlacedManifest => {
       const path = isList ? ["items", at] : [];
-      const placeOf = (field: string) => {
-        const { line } = lines.linePos(offsetOf(document, [...path, ...partsOf(field)]));
-        return `${filename === "-" ? "standard input" : filename}, line ${line}`;
-      };
+      const placeOf = (field: string) => placeAt(offsetOf(document, [...path, ...partsOf(field)]));
       if (isManifest(one)) return { manifest: { ...one, metadata: one.metadata ?? {} }, placeOf };
-      throw new SpiderError("OPTIONS_INVALID", `${placeOf("")}: this is no Kubernetes object`);
+      throw new SpiderError(
+        "OPTIONS_INVALID",
+        `${placeOf("")}: this is no Kubernetes object, with a kind, metadata and a spec`,
+      );
     });
   });
 }
 
 /** The document as plain data. References to other parts of it may come to more than anybody could have meant. */
-function plain(document: Document, filename: string): unknown {
+function plain(document: Document, placeAt: (offset: number) => string): unknown {
   try {
     return document.toJS();
   } catch (cause) {
-    throw new SpiderError("OPTIONS_INVALID", `${filename} cannot be used`, { cause });
+    let offset = offsetOf(document, []);
+    visit(document, {
+      Alias: (_key, node) => {
+        if (node.resolve(document) !== undefined) return undefined;
+        offset = node.range?.[0] ?? offset;
+        return visit.BREAK;
+      },
+    });
+    throw new SpiderError("OPTIONS_INVALID", `${placeAt(offset)} cannot be used`, { cause });
   }
 }
 

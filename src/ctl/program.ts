@@ -82,6 +82,7 @@ const unanswerable = [
   "KUBE_CREDENTIALS",
   "API_UNREACHABLE",
   "AGENT_UNREACHABLE",
+  "BUNDLE_EMPTY",
 ];
 
 /** Details of an error that its message does not contain, one per line: the file, the server, the choices. */

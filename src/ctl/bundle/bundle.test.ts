@@ -201,7 +201,7 @@ it("bundle writes no file if nothing could be read", async () => {
   api.faults = () => ({ kind: "status", status: 403, reason: "Forbidden" });
   const file = join(tmpdir(), "never-written.json.gz");
   const { status, err } = await runCtl(api, ["bundle", "-f", file]);
-  assert.deepEqual([status, existsSync(file)], [1, false]);
+  assert.deepEqual([status, existsSync(file)], [2, false]);
   assert.match(err, /nothing could be read, and no file was written: .*Forbidden/);
 });
 

@@ -2,11 +2,11 @@ import type { Command } from "commander";
 import { SpiderError } from "#base";
 import { pods } from "#kube";
 import { exitFailed, exitOk, exitUnknown } from "../io.ts";
-import { readManifests } from "../manifests.ts";
+import { checkNamed, readManifests } from "../manifests.ts";
 import { formatItems } from "../output.ts";
 import { parsePodName } from "../pod-name.ts";
 import type { Context, Run } from "../run.ts";
-import { countFileIn } from "./count-file-in.ts";
+import { countFileIn, isDeciding } from "./count-file-in.ts";
 import { type Diagnosis, diagnose, poolsToRead } from "./diagnose.ts";
 import { gatherFacts, readUsage, type Target } from "./gather.ts";
 import { type PodManifest, podsOfFile } from "./manifest.ts";
@@ -45,7 +45,7 @@ async function explain(asked: Asked, context: Context): Promise<number> {
   for (const target of await targetsOf(asked, context)) {
     if ("manifest" in target) await sayIfStored(target.manifest, context);
     const stored = await gatherFacts(target, cluster, io.signal);
-    const facts = "manifest" in target ? countFileIn(stored, target.file, cluster.namespace) : stored;
+    const facts = "manifest" in target ? countFileIn(stored, target.beside, cluster.namespace) : stored;
     diagnoses.push(diagnose(facts, await readUsage(poolsToRead(facts), cluster, io.signal)));
   }
   const items = diagnoses.map(diagnosisJson);
@@ -66,8 +66,11 @@ async function sayIfStored({ owner, metadata: { namespace, name } }: PodManifest
 
 async function targetsOf({ kind, name, filename }: Asked, { io, cluster }: Context): Promise<readonly Target[]> {
   if (filename !== undefined && name === undefined) {
-    const file = await readManifests(io, filename);
-    return podsOfFile(file, filename, cluster.namespace).map((manifest) => ({ manifest, file }));
+    const placed = await readManifests(io, filename);
+    const file = placed.filter(({ manifest }) => isDeciding(manifest));
+    checkNamed(file);
+    const beside = file.map(({ manifest }) => manifest);
+    return podsOfFile(placed, filename, cluster.namespace).map((manifest) => ({ manifest, beside }));
   }
   const isPod = kind === "pod" || kind === "pods" || kind === "po";
   if (filename !== undefined || name === undefined || !isPod) {

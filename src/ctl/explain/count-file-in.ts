@@ -4,19 +4,22 @@ import { World } from "../plan/world.ts";
 import type { Facts } from "./facts.ts";
 import { decodePools, reservedBy } from "./gather.ts";
 
-/** Kinds on which the networks of a Pod depend. */
 const deciding: ReadonlySet<string> = new Set([
   ...["SpiderIPPool", "SpiderSubnet", "SpiderReservedIP", "SpiderMultusConfig"],
   ...["NetworkAttachmentDefinition", "Namespace", "Node"],
 ]);
 
+/** Whether the networks of Pods may depend on the object. */
+export function isDeciding({ kind = "" }: Manifest): boolean {
+  return deciding.has(kind);
+}
+
 /**
  * The facts as they would be once the whole file of the Pod is applied, by the rules of admission: pools, subnets,
- * reservations, networks, namespaces and nodes of the file, over those of the cluster. Addresses in use do not keep a pool from
- * losing them here: `plan` asks for that. `namespace`: of objects that name none. Throws OPTIONS_INVALID for one without a name.
+ * reservations, networks, namespaces and nodes of the file, all with names, over those of the cluster. Addresses in use do not
+ * keep a pool from losing them here: `plan` asks for that. `namespace`: of objects that name none.
  */
-export function countFileIn(facts: Facts, file: readonly Manifest[], namespace: string): Facts {
-  const applied = file.filter(({ kind = "" }) => deciding.has(kind));
+export function countFileIn(facts: Facts, applied: readonly Manifest[], namespace: string): Facts {
   if (applied.length === 0) return facts;
   const world = new World({
     pools: [...facts.poolObjects.values()],

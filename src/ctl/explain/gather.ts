@@ -45,10 +45,10 @@ import type { PodManifest } from "./manifest.ts";
 /** How long a Pod that is gone is known: API servers keep Events for an hour by default. */
 const rememberedMs = 3_600_000;
 
-/** A Pod by name, or one of a manifest, with all objects of its file. */
+/** A Pod by name, or one of a manifest, with the objects of its file on which its networks may depend. */
 export type Target =
   | { readonly namespace: string; readonly name: string }
-  | { readonly manifest: PodManifest; readonly file: readonly Manifest[] };
+  | { readonly manifest: PodManifest; readonly beside: readonly Manifest[] };
 
 /** Reads everything that a diagnosis needs except the claims. Throws the API server's errors. */
 export async function gatherFacts(target: Target, { client, clock }: Cluster, signal: AbortSignal): Promise<Facts> {

@@ -94,6 +94,23 @@ spec: {config: '${ovs}'}
     assert.equal((await cluster.explainFile(file)).status, 2);
   });
 
+  it("names the line of what cannot be used", async () => {
+    const said = async (file: string) => {
+      const { status, err } = await cluster.explainFile(file);
+      assert.equal(status, 2);
+      return err.trimEnd();
+    };
+    const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {}\n---\n";
+    assert.match(await said(`${pod}a: {b: c\n`), /^error: x\.yaml: Flow map .* at line 7, column 1$/);
+    assert.match(await said(`${pod}a: 1\nb: *c\n`), /^error: x\.yaml, line 7 cannot be used: Unresolved alias /);
+    assert.match(await said(`${pod}kind: Job\nspec: {}\n`), /^error: x\.yaml, line 7: Job has no spec of a Pod$/);
+    assert.match(
+      await said(`${pod}kind: Pod\nmetadata:\n  name: q\n  labels: {a: 1}\nspec: {}\n`),
+      /^error: x\.yaml, line 9: Pod q: labels: a is 1; allowed is text, in quotation marks$/,
+    );
+    assert.match(await said(`${pod}kind: SpiderIPPool\n`), /^error: x\.yaml, line 6: this SpiderIPPool has no name$/);
+  });
+
   it("refuses a file without Pods", async () => {
     const { status, err } = await cluster.explainFile("kind: Service\nmetadata: {}");
     assert.equal(status, 2);

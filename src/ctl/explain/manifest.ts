@@ -1,7 +1,7 @@
 import { SpiderError } from "#base";
 import { isJsonObject } from "#cni";
 import { type OwnerReference, parseApiVersion, type TopController } from "#kube";
-import type { Manifest } from "../manifests.ts";
+import type { Manifest, PlacedManifest } from "../manifests.ts";
 import { memberOf, podKinds, templateIn } from "../pod-template.ts";
 
 /** A Pod as a file describes it: by itself, or by the template of an object that would make it. */
@@ -26,11 +26,11 @@ export interface PodManifest {
 
 /** The Pods that a file's objects are or would make; other objects are passed over. Throws OPTIONS_INVALID. */
 export function podsOfFile(
-  manifests: readonly Manifest[],
+  placed: readonly PlacedManifest[],
   filename: string,
   namespace: string,
 ): readonly PodManifest[] {
-  const found = manifests.flatMap((manifest) => podOf(manifest, filename, namespace) ?? []);
+  const found = placed.flatMap((one) => podOf(one, namespace) ?? []);
   if (found.length > 0) return found;
   throw new SpiderError(
     "OPTIONS_INVALID",
@@ -38,27 +38,28 @@ export function podsOfFile(
   );
 }
 
-function podOf(manifest: Manifest, filename: string, defaultNamespace: string): PodManifest | undefined {
+function podOf({ manifest, placeOf }: PlacedManifest, defaultNamespace: string): PodManifest | undefined {
   const { kind = "", apiVersion = "v1", metadata } = manifest;
   const inside = templateIn(manifest);
   if (inside === undefined) return undefined;
-  const { template } = inside;
+  const { template, path } = inside;
   const { name = String(memberOf(metadata, "generateName") ?? ""), namespace = defaultNamespace } = metadata;
-  const where = `${filename}: ${kind}${name && ` ${name}`}`;
+  const where = (...keys: readonly string[]) => placeOf([...path, ...keys].join("."));
+  const who = `${kind}${name && ` ${name}`}`;
   const own = memberOf(template, "metadata");
   const spec = memberOf(template, "spec");
-  if (!isJsonObject(spec)) throw new SpiderError("OPTIONS_INVALID", `${where} has no spec of a Pod`);
+  if (!isJsonObject(spec)) throw new SpiderError("OPTIONS_INVALID", `${where("spec")}: ${who} has no spec of a Pod`);
   return {
     metadata: {
       namespace,
       name,
       ownerReferences: [],
-      labels: texts(memberOf(own, "labels"), `${where}: labels`),
-      annotations: texts(memberOf(own, "annotations"), `${where}: annotations`),
+      labels: texts(memberOf(own, "labels"), `${where("metadata", "labels")}: ${who}: labels`),
+      annotations: texts(memberOf(own, "annotations"), `${where("metadata", "annotations")}: ${who}: annotations`),
     },
     spec: {
       ...(typeof spec["nodeName"] === "string" && { nodeName: spec["nodeName"] }),
-      nodeSelector: texts(spec["nodeSelector"], `${where}: nodeSelector`),
+      nodeSelector: texts(spec["nodeSelector"], `${where("spec", "nodeSelector")}: ${who}: nodeSelector`),
       hostNetwork: spec["hostNetwork"] === true,
     },
     ...(kind === "Pod"

@@ -14,7 +14,7 @@ import {
 import { SpiderError } from "#base";
 import { apiVersionOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
-import { type Manifest, readPlacedManifests } from "../manifests.ts";
+import { type Manifest, readManifests } from "../manifests.ts";
 import type { OutputFormat } from "../output.ts";
 import type { Context, Run } from "../run.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
@@ -33,7 +33,7 @@ export function addNetCommands(program: Command, run: Run): void {
 
 async function render(filename: string, context: Context): Promise<number> {
   const { io, output } = context;
-  const configs = (await readPlacedManifests(io, filename)).filter(
+  const configs = (await readManifests(io, filename)).filter(
     ({ manifest }) => manifest.apiVersion === `${apiGroup}/${apiVersion}` && manifest.kind === "SpiderMultusConfig",
   );
   if (configs.length === 0) throw new SpiderError("OPTIONS_INVALID", `${filename} has no SpiderMultusConfig`);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { SpiderError } from "#base";
 import { exitFailed, exitOk } from "../io.ts";
-import { type Manifest, readPlacedManifests } from "../manifests.ts";
+import { checkNamed, type Manifest, readManifests } from "../manifests.ts";
 import type { Context, Run } from "../run.ts";
 import { gatherState } from "./gather.ts";
 import { planChange } from "./plan.ts";
@@ -46,12 +46,8 @@ async function plan({ filename, delete: deleted }: Flags, context: Context): Pro
 async function read(files: readonly string[], { io }: Context): Promise<readonly Manifest[]> {
   const lists: (readonly Manifest[])[] = [];
   for (const file of files) {
-    const placed = await readPlacedManifests(io, file);
-    const nameless = placed.find(({ manifest }) => manifest.metadata.name === undefined);
-    if (nameless !== undefined) {
-      const { manifest, placeOf } = nameless;
-      throw new SpiderError("OPTIONS_INVALID", `${placeOf("")}: this ${manifest.kind} has no name`);
-    }
+    const placed = await readManifests(io, file);
+    checkNamed(placed);
     lists.push(placed.map(({ manifest }) => manifest));
   }
   return lists.flat();

@@ -284,12 +284,15 @@ Addresses that would go from their holders:
     const grown = { bomb: `a: &a [x]\n${levels.join("")}` };
     assert.match(
       (await runCtl(api, ["plan", "-f", "bomb"], grown)).err,
-      /^error: bomb cannot be used: Excessive alias count/,
+      /^error: bomb, line 1 cannot be used: Excessive alias count/,
     );
     const planned = async (file: string) => await runCtl(api, ["plan", "-f", file], files);
     assert.deepEqual((await planned("empty")).err, "error: empty has no object\n");
     assert.deepEqual((await planned("nothing")).err, "error: -f nothing cannot be read: nothing: no such file\n");
-    assert.deepEqual((await planned("text")).err, "error: text, line 2: this is no Kubernetes object\n");
+    assert.deepEqual(
+      (await planned("text")).err,
+      "error: text, line 2: this is no Kubernetes object, with a kind, metadata and a spec\n",
+    );
     assert.deepEqual((await planned("nameless")).err, "error: nameless, line 1: this Foo has no name\n");
     assert.match(
       (await planned("mistyped")).out,

@@ -29,7 +29,7 @@ import {
 import { SpiderError } from "#base";
 import { type KubeClient, type KubeObject, keyOf } from "#kube";
 import { exitFailed, exitOk } from "../io.ts";
-import { type Manifest, readPlacedManifests } from "../manifests.ts";
+import { type Manifest, readManifests } from "../manifests.ts";
 import { formatItems } from "../output.ts";
 import type { Context, Run } from "../run.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
@@ -60,7 +60,7 @@ interface Others {
  * Skips other objects. The exit status is 1 if one has a mistake.
  */
 async function validate(filename: string, { io, cluster, output }: Context): Promise<number> {
-  const placed = await readPlacedManifests(io, filename);
+  const placed = await readManifests(io, filename);
   const isOurs = ({ apiVersion: version }: Manifest) => version === ours;
   const others = placed.some(({ manifest }) => isOurs(manifest))
     ? await existing(cluster.client, io.signal)
