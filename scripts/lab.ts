@@ -19,7 +19,7 @@ await using lab = await launchProductLab({
   bridges: true,
   config: flags.conf === undefined ? undefined : resolve(flags.conf),
   onPhase: (phase, atMs) => console.log(`  ${(atMs / 1000).toFixed(2).padStart(6)} s  ${phase}`),
-  ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }),
+  ...(flags.logs !== undefined && { logDirectory: flags.logs }),
 });
 const [shell, onNode] = shellHint(lab);
 console.log(

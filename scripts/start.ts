@@ -68,7 +68,7 @@ async function startLab(): Promise<Stage> {
   const lab = await launchProductLab({
     nodes: 2,
     onPhase,
-    ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }),
+    ...(flags.logs !== undefined && { logDirectory: flags.logs }),
   });
   return new Stage({ lab, kubectl });
 }
@@ -77,8 +77,7 @@ async function startCluster(): Promise<Stage> {
   console.log("Starting Kubernetes: two nodes and a switch, as namespaces of this machine.");
   const { launchForProduct } = await cluster();
   const options = { marker: playMarker, onPhase, say: console.log, print: console.log };
-  return (await launchForProduct({ ...options, ...(flags.logs === undefined ? {} : { logDirectory: flags.logs }) }))
-    .stage;
+  return (await launchForProduct({ ...options, ...(flags.logs !== undefined && { logDirectory: flags.logs }) })).stage;
 }
 
 /** Loaded only if needed, to keep the lab's start at 2 s. */

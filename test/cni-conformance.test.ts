@@ -178,8 +178,8 @@ if (isolated(import.meta.url)) {
             cniVersion,
             interfaces: [{ name: "veth1" }, { name: "eth0", mac: "02:00:00:00:00:01", sandbox: netns }],
             ips: [
-              { ...(old ? { version: "4" } : {}), interface: 1, address: "10.1.0.5/16", gateway: "10.1.0.1" },
-              { ...(old ? { version: "6" } : {}), address: "fd00::5/64" },
+              { ...(old && { version: "4" }), interface: 1, address: "10.1.0.5/16", gateway: "10.1.0.1" },
+              { ...(old && { version: "6" }), address: "fd00::5/64" },
             ],
             routes: [{ dst: "0.0.0.0/0", gw: "10.1.0.1", priority: 7 }, { dst: "fd01::/64" }],
             dns: { nameservers: ["10.1.0.2"], domain: "x", search: ["y"], options: ["z"] },

@@ -54,7 +54,7 @@ function qualified(resource: Named): string {
 
 const about = (resource: Named, name: string) => ({
   name,
-  ...(resource.group === "" ? {} : { group: resource.group }),
+  ...(resource.group !== "" && { group: resource.group }),
   kind: resource.plural,
 });
 

@@ -79,7 +79,7 @@ async function answer(served: Served, request: IncomingMessage, response: Server
       method: request.method ?? "GET",
       path: request.url ?? "/",
       headers: Object.fromEntries(headers),
-      ...(body.length === 0 ? {} : { body }),
+      ...(body.length > 0 && { body }),
     },
     { signal: gone.signal },
   );

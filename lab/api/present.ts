@@ -93,8 +93,8 @@ function table(
 ): object {
   const rows = objects.map((object) => ({
     cells: [object.metadata.name, ...resource.columns.map((column) => column.cell(object, nowMs))],
-    ...(include === "Object" ? { object: served(resource, object) } : {}),
-    ...(include === "Metadata" ? { object: metadataOnly(object) } : {}),
+    ...(include === "Object" && { object: served(resource, object) }),
+    ...(include === "Metadata" && { object: metadataOnly(object) }),
   }));
   const envelope = { kind: "Table", apiVersion: "meta.k8s.io/v1" };
   return { ...envelope, metadata, columnDefinitions: definitions(resource), rows };

@@ -87,11 +87,11 @@ export class Writer {
       metadata: {
         ...copyOf(given),
         name,
-        ...(namespace === undefined ? {} : { namespace }),
+        ...(namespace !== undefined && { namespace }),
         uid: randomUUID(),
         resourceVersion: "",
         creationTimestamp: this.now(),
-        ...(countsGenerations(resource) ? { generation: 1 } : {}),
+        ...(countsGenerations(resource) && { generation: 1 }),
       },
       ...rest,
     };
@@ -148,7 +148,7 @@ export class Writer {
       ...old.metadata,
       deletionTimestamp: this.now(graceSeconds),
       deletionGracePeriodSeconds: graceSeconds,
-      ...(old.metadata.generation === undefined ? {} : { generation: old.metadata.generation + 1 }),
+      ...(old.metadata.generation !== undefined && { generation: old.metadata.generation + 1 }),
     };
     return this.#store.put(resource.table, { ...old, metadata });
   }

@@ -77,7 +77,7 @@ export function decodeCall(raw: RawCall, options: DecodeCallOptions = {}): Call 
       path: (raw.env["CNI_PATH"] ?? "").split(":").filter((directory) => directory !== ""),
       args,
       pod: podOf(args),
-      ...(/^\d{1,15}$/.test(calledMs) ? { calledMs: Number(calledMs) } : {}),
+      ...(/^\d{1,15}$/.test(calledMs) && { calledMs: Number(calledMs) }),
       config,
     },
   };
@@ -117,7 +117,7 @@ function decodeConfig({ executable, stdin }: Pick<RawCall, "executable" | "stdin
   }
   const type = typeof raw["type"] === "string" && raw["type"] !== "" ? raw["type"] : executable;
   const prevResult = decodePrevResult(raw, cniVersion, command);
-  return { cniVersion, name, type, raw, ...(prevResult === undefined ? {} : { prevResult }) };
+  return { cniVersion, name, type, raw, ...(prevResult !== undefined && { prevResult }) };
 }
 
 /** A DEL ignores a malformed previous result: it comes from the runtime's cache, and must not keep a Pod from ending. */

@@ -85,7 +85,7 @@ export class CniError extends SpiderError {
   /** The answer as an object. `cniVersion` is that of the configuration, if it is known. */
   toJson(cniVersion: string): JsonObject {
     const text = this.text;
-    return { cniVersion, code: this.cniCode, msg: this.message, ...(text === "" ? {} : { details: text }) };
+    return { cniVersion, code: this.cniCode, msg: this.message, ...(text !== "" && { details: text }) };
   }
 }
 

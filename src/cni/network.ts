@@ -84,9 +84,9 @@ export function pluginInput(network: Network, plugin: NetworkPlugin, call: Plugi
     ...own,
     name: network.name,
     cniVersion: network.cniVersion,
-    ...(Object.keys(runtimeConfig).length === 0 ? {} : { runtimeConfig }),
-    ...(call.prevResult === undefined ? {} : { prevResult: encodeResult(call.prevResult, network.cniVersion) }),
-    ...(valid === undefined ? {} : { "cni.dev/valid-attachments": valid, "cni.dev/attachments": valid }),
+    ...(Object.keys(runtimeConfig).length > 0 && { runtimeConfig }),
+    ...(call.prevResult !== undefined && { prevResult: encodeResult(call.prevResult, network.cniVersion) }),
+    ...(valid !== undefined && { "cni.dev/valid-attachments": valid, "cni.dev/attachments": valid }),
   };
 }
 

@@ -26,7 +26,7 @@ export function encodeResult(result: CniResult, version: string): JsonObject {
   };
   const dns = encodeDns(result.dns);
   if (old) return { cniVersion: known, ...lists, dns };
-  return { cniVersion: known, ...(Object.keys(dns).length === 0 ? {} : { dns }), ...lists };
+  return { cniVersion: known, ...(Object.keys(dns).length > 0 && { dns }), ...lists };
 }
 
 function list<T>(key: string, items: readonly T[], encode: (item: T) => JsonObject): JsonObject {
@@ -37,16 +37,16 @@ function encodeInterface(one: CniInterface, old: boolean): JsonObject {
   return {
     name: one.name,
     ...optional("mac", one.mac),
-    ...(old ? {} : optional("mtu", one.mtuBytes)),
+    ...(!old && optional("mtu", one.mtuBytes)),
     ...optional("sandbox", one.sandbox),
-    ...(old ? {} : { ...optional("socketPath", one.socketPath), ...optional("pciID", one.pciId) }),
+    ...(!old && { ...optional("socketPath", one.socketPath), ...optional("pciID", one.pciId) }),
   };
 }
 
 function encodeIp(one: CniIp, old: boolean): JsonObject {
   return {
-    ...(old ? { version: String(one.address.ip.family) } : {}),
-    ...(one.interface === undefined ? {} : { interface: one.interface }),
+    ...(old && { version: String(one.address.ip.family) }),
+    ...(one.interface !== undefined && { interface: one.interface }),
     address: formatPrefix(one.address),
     ...optional("gateway", one.gateway && formatIp(one.gateway)),
   };
@@ -59,8 +59,8 @@ function encodeRoute(one: CniRoute): JsonObject {
     ...optional("mtu", one.mtuBytes),
     ...optional("advmss", one.advmss),
     ...optional("priority", one.priority),
-    ...(one.table === undefined ? {} : { table: one.table }),
-    ...(one.scope === undefined ? {} : { scope: one.scope }),
+    ...(one.table !== undefined && { table: one.table }),
+    ...(one.scope !== undefined && { scope: one.scope }),
   };
 }
 

@@ -31,9 +31,9 @@ describe("decide(): precedence", () => {
     const given = input(pools.filter(({ name }) => name !== "default" || says("default")));
     return {
       ...withPod(given, {
-        ...(says("subnet") ? { [subnetAnnotationKeys.subnet]: '{"ipv4":["s4"]}' } : {}),
-        ...(says("ippools") ? { [annotationKeys.ippools]: '[{"interface":"eth0","ipv4":["ippools"]}]' } : {}),
-        ...(says("ippool") ? ippool("ippool") : {}),
+        ...(says("subnet") && { [subnetAnnotationKeys.subnet]: '{"ipv4":["s4"]}' }),
+        ...(says("ippools") && { [annotationKeys.ippools]: '[{"interface":"eth0","ipv4":["ippools"]}]' }),
+        ...(says("ippool") && ippool("ippool")),
       }),
       namespace: {
         ...given.namespace,

@@ -300,7 +300,7 @@ export class KubeClient {
   #encode({ method, path, body, accept, contentType }: Call): ApiRequest {
     const { userAgent = "spiderpool", isForViews = false } = this.#options;
     const headers = { accept, "user-agent": userAgent };
-    const request = { method, path, ...(isForViews ? { isView: true } : {}) };
+    const request = { method, path, ...(isForViews && { isView: true }) };
     if (body === undefined) return { ...request, headers };
     return {
       ...request,

@@ -89,7 +89,7 @@ function fromFile(path: string, contextName: string | undefined): KubeConfig {
     server: server.replace(/\/+$/, ""),
     insecureSkipTlsVerify: cluster["insecure-skip-tls-verify"] === true,
     namespace: text(context, "namespace") ?? "default",
-    ...(tlsServerName === undefined ? {} : { tlsServerName }),
+    ...(tlsServerName !== undefined && { tlsServerName }),
     ...Object.fromEntries(Object.entries(sources).filter(([, source]) => source !== undefined)),
   };
 }

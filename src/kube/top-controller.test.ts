@@ -27,7 +27,7 @@ async function topOf(ownerReferences: object | undefined) {
 
 /** Makes a ReplicaSet or Job and returns the Pod's reference to it. */
 function middle(kind: "ReplicaSet" | "Job", ownerReferences?: object) {
-  const metadata = { namespace: "default", name: "mid", ...(ownerReferences ? { ownerReferences } : {}) };
+  const metadata = { namespace: "default", name: "mid", ...(ownerReferences && { ownerReferences }) };
   const { uid } = api.apply<KubeObject>(kind === "Job" ? jobs : replicaSets, { metadata }).metadata;
   return owner(kind === "Job" ? "batch/v1" : "apps/v1", kind, "mid", uid);
 }

@@ -102,7 +102,7 @@ export function claimLabels({ pool, node }: Pick<SpiderIPAddressSpec, "pool" | "
   return {
     [labels.claimPool]: labelValue(pool),
     [labels.noBackup]: "true",
-    ...(node === undefined ? {} : { [labels.claimNode]: labelValue(node) }),
+    ...(node !== undefined && { [labels.claimNode]: labelValue(node) }),
   };
 }
 
@@ -120,7 +120,7 @@ export function attachment(
     nic,
     containerID: containerId,
     network,
-    ...(owner === undefined ? {} : { owner: owner.text, ownerUID: owner.uid }),
+    ...(owner !== undefined && { owner: owner.text, ownerUID: owner.uid }),
   };
 }
 
@@ -174,7 +174,7 @@ export function claimDraft(
       ...attachment(holder, here),
       answer: here.answer,
       since: here.since.toISOString(),
-      ...(here.waiting ? { waiting: here.waiting } : {}),
+      ...(here.waiting && { waiting: here.waiting }),
     },
   };
 }

@@ -59,7 +59,7 @@ export function poolStatus(
   // In a large pool, records that are not listed are not even made.
   const allocated = recordsOf(claims, new Set(texts.slice(0, listed)));
   return {
-    ...(texts.length === 0 ? {} : { allocatedIPs: JSON.stringify(Object.fromEntries(allocated)) }),
+    ...(texts.length > 0 && { allocatedIPs: JSON.stringify(Object.fromEntries(allocated)) }),
     allocatedIPCount: texts.length,
     totalIPCount: clampCount(pool.set.size),
     conditions: [...outOfRange(outside.sort()), ...truncated(pool.name, texts.length, listed)],
@@ -134,12 +134,12 @@ export function poolUsage(
     poolGeneration: pool.generation,
     free: Number(free > most ? most : free),
     used: boundedRanges(used),
-    ...(cooling.isEmpty ? {} : { cooling: boundedRanges(cooling) }),
+    ...(!cooling.isEmpty && { cooling: boundedRanges(cooling) }),
     ...(quarantined > 0 && { quarantined }),
     ...(quarantinedUntil !== undefined && { quarantinedUntil }),
     ...(held > 0 && { held }),
     nodes: nodes.slice(0, usageNodesMax),
-    ...(grants.size === 0 ? {} : grantsIn(grants, used.family)),
+    ...(grants.size > 0 && grantsIn(grants, used.family)),
     epoch,
     publishedAt: now.toISOString(),
   };

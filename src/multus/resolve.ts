@@ -77,7 +77,7 @@ function resolveNad(nad: Nad, settings: MultusSettings, source: ConfigSource): R
   return {
     displayName,
     network: nadNetwork(nad, displayName, settings, source),
-    ...(resourceName ? { resourceName } : {}),
+    ...(resourceName !== undefined && resourceName !== "" && { resourceName }),
   };
 }
 

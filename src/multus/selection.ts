@@ -80,7 +80,7 @@ function fromShort(item: string, defaultNamespace: string, problem: Problem): Ne
   if (second !== undefined && first !== "" && !label.test(first)) {
     problem("namespace", first, "lower-case letters, digits and -");
   }
-  return { namespace, name, ...(ifName === undefined ? {} : { interface: checkedIfName(ifName, problem) }) };
+  return { namespace, name, ...(ifName !== undefined && { interface: checkedIfName(ifName, problem) }) };
 }
 
 function fromJson(item: unknown, defaultNamespace: string, problem: Problem): NetworkSelection {

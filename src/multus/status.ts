@@ -64,14 +64,14 @@ function entry(
   const gateways = one.result.routes.filter(isDefault).map(({ gw }) => (gw === undefined ? "<nil>" : formatIp(gw)));
   return {
     name: one.displayName,
-    ...(shown === undefined ? {} : { interface: shown.name }),
-    ...(ips.length === 0 ? {} : { ips }),
-    ...(shown?.mac === undefined ? {} : { mac: shown.mac }),
-    ...(shown?.mtuBytes === undefined ? {} : { mtu: shown.mtuBytes }),
-    ...(isDefaultNet ? { default: true } : {}),
+    ...(shown !== undefined && { interface: shown.name }),
+    ...(ips.length > 0 && { ips }),
+    ...(shown?.mac !== undefined && { mac: shown.mac }),
+    ...(shown?.mtuBytes !== undefined && { mtu: shown.mtuBytes }),
+    ...(isDefaultNet && { default: true }),
     dns: one.result.dns ?? {},
-    ...(one.deviceInfo === undefined ? {} : { "device-info": one.deviceInfo }),
-    ...(gateways.length === 0 ? {} : { gateway: gateways }),
+    ...(one.deviceInfo !== undefined && { "device-info": one.deviceInfo }),
+    ...(gateways.length > 0 && { gateway: gateways }),
   };
 }
 

@@ -84,9 +84,9 @@ function create({ bridge, mirror, sides }: MirrorRole, { uuid }: OvsPort, id: nu
       row: {
         name: mirror,
         external_ids: encodeMap({ owner: portOwnerTag }),
-        ...(sides.includes("source") ? { [columns.source]: encodeSet([port]) } : {}),
-        ...(sides.includes("destination") ? { [columns.destination]: encodeSet([port]) } : {}),
-        ...(sides.includes("output") ? { output_port: port } : {}),
+        ...(sides.includes("source") && { [columns.source]: encodeSet([port]) }),
+        ...(sides.includes("destination") && { [columns.destination]: encodeSet([port]) }),
+        ...(sides.includes("output") && { output_port: port }),
       },
     },
     {

@@ -61,9 +61,9 @@ export function attachOperations(spec: PortSpec, id: number): readonly Operation
       "uuid-name": `newIntf${id}`,
       row: {
         name,
-        ...(spec.interfaceType === undefined ? {} : { type: spec.interfaceType }),
-        ...(spec.ofportRequest === undefined ? {} : { ofport_request: spec.ofportRequest }),
-        ...(spec.ifaceId === undefined ? {} : { external_ids: encodeMap({ "iface-id": spec.ifaceId }) }),
+        ...(spec.interfaceType !== undefined && { type: spec.interfaceType }),
+        ...(spec.ofportRequest !== undefined && { ofport_request: spec.ofportRequest }),
+        ...(spec.ifaceId !== undefined && { external_ids: encodeMap({ "iface-id": spec.ifaceId }) }),
       },
     },
     {

@@ -24,9 +24,9 @@ function changeOf(before: Model, after: Model): Row {
   const different = [...keys].filter((key) => before.external_ids[key] !== after.external_ids[key]);
   const told = different.map((key) => [key, after.external_ids[key] ?? before.external_ids[key] ?? ""]);
   return {
-    ...(before.tag === after.tag ? {} : { tag: after.tag }),
-    ...(inOne.length === 0 ? {} : { trunks: inOne.length === 1 ? inOne[0] : encodeSet(inOne) }),
-    ...(told.length === 0 ? {} : { external_ids: encodeMap(Object.fromEntries(told)) }),
+    ...(before.tag !== after.tag && { tag: after.tag }),
+    ...(inOne.length > 0 && { trunks: inOne.length === 1 ? inOne[0] : encodeSet(inOne) }),
+    ...(told.length > 0 && { external_ids: encodeMap(Object.fromEntries(told)) }),
   };
 }
 

@@ -32,8 +32,8 @@ export function configureInterface(
     if (ips.length > 0 && !hasFamily6(configuration)) batch.setLink(link.index, { addrGenModeNone: true });
     batch.setLink(link.index, {
       up: true,
-      ...(mac === undefined ? {} : { mac }),
-      ...(arpNotify === undefined ? {} : { arpNotify }),
+      ...(mac !== undefined && { mac }),
+      ...(arpNotify !== undefined && { arpNotify }),
     });
   });
 }
@@ -77,10 +77,10 @@ function configure(
         {
           dst,
           dev: link.index,
-          ...(gw === undefined ? {} : { gw }),
-          ...(table === undefined ? {} : { table }),
-          ...(metric === undefined ? {} : { metric }),
-          ...(scopeName === undefined ? {} : { scope: scopeName }),
+          ...(gw !== undefined && { gw }),
+          ...(table !== undefined && { table }),
+          ...(metric !== undefined && { metric }),
+          ...(scopeName !== undefined && { scope: scopeName }),
         },
         { tolerate: ["EEXIST"] },
       );

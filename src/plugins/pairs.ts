@@ -80,10 +80,10 @@ export function vethsOf(specs: readonly PairSpec[], pod: Netns): readonly VethSp
   return specs.map(({ name, mac, mtuBytes, promiscuous, pod: { name: peer, mac: peerMac } }) => ({
     name,
     up: true,
-    ...(mac === undefined ? {} : { mac }),
-    ...(mtuBytes === undefined ? {} : { mtuBytes }),
-    ...(promiscuous === undefined ? {} : { promiscuous }),
-    peer: { name: peer, netns: pod, ...(peerMac === undefined ? {} : { mac: peerMac }) },
+    ...(mac !== undefined && { mac }),
+    ...(mtuBytes !== undefined && { mtuBytes }),
+    ...(promiscuous !== undefined && { promiscuous }),
+    peer: { name: peer, netns: pod, ...(peerMac !== undefined && { mac: peerMac }) },
   }));
 }
 

@@ -23,7 +23,7 @@ function template(app: string, { network = "ovs-conf", pools, annotations, node 
       },
     },
     spec: {
-      ...(node === undefined ? {} : { nodeSelector: { "kubernetes.io/hostname": node } }),
+      ...(node !== undefined && { nodeSelector: { "kubernetes.io/hostname": node } }),
       terminationGracePeriodSeconds: 1,
       containers: [{ name: "app", image: busyboxImage, command: ["sh", "-c", serve] }],
     },

@@ -35,7 +35,7 @@ const ipvlan = (on: typeof card | typeof bond) => (id: number | undefined) =>
 const vlanOn = (on: typeof card | typeof bond) => (id: number | undefined) =>
   ({ cniType: "vlan", vlan: { ...on, vlanID: id ?? 0 } }) as const;
 const ovs = (id: number | undefined) =>
-  ({ cniType: "ovs", ovs: { bridge: "br1", ...(id === undefined ? {} : { vlan: id }) } }) as const;
+  ({ cniType: "ovs", ovs: { bridge: "br1", ...(id !== undefined && { vlan: id }) } }) as const;
 
 export const attachments: readonly Attached[] = ["underlay", "overlay + underlay"];
 

@@ -25,8 +25,8 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
       isSuite: details.type === "suite",
       passed: event.type === "test:pass",
       durationMs: details.duration_ms,
-      ...(skip === undefined || skip === false ? {} : { skipped: String(skip) }),
-      ...("error" in details ? { error: textOf(details.error) } : {}),
+      ...(skip !== undefined && skip !== false && { skipped: String(skip) }),
+      ...("error" in details && { error: textOf(details.error) }),
     };
     yield `${JSON.stringify(outcome)}\n`;
   }

@@ -7,8 +7,8 @@ import type { Answer, Claim } from "#ledger";
 export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanGateway: boolean }): string {
   const answer: Answer = {
     prefix: pool.subnet.bits,
-    ...(pool.gateway === undefined ? {} : { gw: formatIp(pool.gateway) }),
-    ...(cleanGateway ? { clean: true as const } : {}),
+    ...(pool.gateway !== undefined && { gw: formatIp(pool.gateway) }),
+    ...(cleanGateway && { clean: true as const }),
     ...(pool.routes.length === 0
       ? {}
       : { routes: pool.routes.map(({ dst, gw }) => ({ dst: formatPrefix(dst), gw: formatIp(gw) })) }),

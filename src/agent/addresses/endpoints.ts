@@ -189,7 +189,7 @@ export function endpointNics(claims: readonly Claim[]): readonly SpiderEndpointI
       [`ipv${ip.family}`]: address,
       [`ipv${ip.family}Pool`]: spec.pool,
       ...gateway,
-      ...(routes.length === 0 ? {} : { routes }),
+      ...(routes.length > 0 && { routes }),
     });
   }
   return inOrder([...nics.values()]);

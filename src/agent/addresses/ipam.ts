@@ -126,7 +126,7 @@ class LedgerIpam implements Ipam {
     const { addresses } = attachRoutes(claims.map(addressed), routes);
     return {
       interfaces: [],
-      ips: addresses.map(({ address, gateway }) => ({ address, ...(gateway === undefined ? {} : { gateway }) })),
+      ips: addresses.map(({ address, gateway }) => ({ address, ...(gateway !== undefined && { gateway }) })),
       routes: addresses.flatMap((one) => routesOf(one)),
     };
   }

@@ -162,7 +162,7 @@ export class Returned {
         nic: network.ifName,
         containerId: record.containerId,
         network: network.networkName,
-        ...(sticky === undefined ? {} : { owner: sticky.owner, sticky: sticky.sticky }),
+        ...(sticky !== undefined && { owner: sticky.owner, sticky: sticky.sticky }),
       },
       answer: () => JSON.stringify(answer),
     };
@@ -200,7 +200,7 @@ function heldBy({ networks }: SandboxRecord): readonly Held[] {
       return ips.map(({ address, gateway }) => ({
         ip: address.ip,
         network,
-        answer: { prefix: address.bits, ...(gateway === undefined ? {} : { gw: formatIp(gateway) }) },
+        answer: { prefix: address.bits, ...(gateway !== undefined && { gw: formatIp(gateway) }) },
       }));
     });
 }

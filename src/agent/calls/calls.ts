@@ -194,7 +194,7 @@ export class Calls {
       signal,
       exec: caller.exec,
       turn: (o) => this.#turn(request, o),
-      ...(failPoint === undefined ? {} : { failPoint: (point) => failPoint(verb, point) }),
+      ...(failPoint !== undefined && { failPoint: (point) => failPoint(verb, point) }),
     });
     this.#running.set(running.token, running);
     let failure: unknown;
@@ -222,7 +222,7 @@ export class Calls {
     const { flights, log, ended } = this.#options;
     const fields = { verb, executable, network: config.name, containerId, ifName, pod: podName(pod) };
     const error = failure === undefined ? {} : { error: formatError(failure) };
-    const flight: Flight = { ...fields, ...times, ...error, ...(nested ? { nested } : {}), spans: steps.spans };
+    const flight: Flight = { ...fields, ...times, ...error, ...(nested && { nested }), spans: steps.spans };
     // Runtimes ask for STATUS every few seconds. Its flights would displace all others.
     if (verb !== "STATUS" || failure !== undefined) flights.add(flight);
     ended?.(flight, failure);

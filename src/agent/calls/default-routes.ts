@@ -14,7 +14,7 @@ export function moveDefaultRoutes(netns: string, ifName: string, { remove, add }
       if (route.dst.bits > 0) continue;
       const { dst, gw, metric } = route;
       pod.rtnl.deleteRoute(
-        { dst, dev: ifName, ...(gw === undefined ? {} : { gw }), ...(metric === undefined ? {} : { metric }) },
+        { dst, dev: ifName, ...(gw !== undefined && { gw }), ...(metric !== undefined && { metric }) },
         { tolerate: ["ESRCH"] },
       );
     }

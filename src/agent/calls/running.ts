@@ -41,8 +41,8 @@ export class Running {
     this.steps = new Steps({
       clock,
       signal,
-      ...(failPoint === undefined ? {} : { failPoint }),
-      ...(turn === undefined ? {} : { turn }),
+      ...(failPoint !== undefined && { failPoint }),
+      ...(turn !== undefined && { turn }),
       onUndoError: (stage, err) => {
         this.#undoFailed = true;
         log.error({ containerId, stage, err }, "a step of a failed call could not be undone");

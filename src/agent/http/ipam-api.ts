@@ -119,8 +119,8 @@ async function allocate(args: AddArgs, o: Signal, options: IpamApiOptions): Prom
       ...(gateway && { gateway: formatIp(gateway) }),
       ipPool: poolOf(address.ip), // JSON leaves out what is unknown.
       nic: args.ifName,
-      ...(settings.enableGatewayDetection ? { enableGatewayDetection: true } : {}),
-      ...(settings.enableIPConflictDetection ? { enableIPConflictDetection: true } : {}),
+      ...(settings.enableGatewayDetection && { enableGatewayDetection: true }),
+      ...(settings.enableIPConflictDetection && { enableIPConflictDetection: true }),
     })),
     routes:
       routes.length === 0
@@ -128,7 +128,7 @@ async function allocate(args: AddArgs, o: Signal, options: IpamApiOptions): Prom
         : routes.map(({ dst, gw }) => ({
             ifName: args.ifName,
             dst: formatPrefix(dst),
-            ...(gw === undefined ? {} : { gw: formatIp(gw) }),
+            ...(gw !== undefined && { gw: formatIp(gw) }),
           })),
   };
 }
@@ -180,8 +180,8 @@ async function workload({ query, signal }: ApiRequest, { endpointOf }: IpamApiOp
     node,
     interfaces: ips.map(({ vlan, cleanGateway: _clean, routes, ...nic }) => ({
       ...nic,
-      ...(vlan === undefined || vlan === 0 ? {} : { vlan }),
-      ...(routes === undefined ? {} : { routes: routes.map((route) => ({ ifName: nic.interface, ...route })) }),
+      ...(vlan !== undefined && vlan !== 0 && { vlan }),
+      ...(routes !== undefined && { routes: routes.map((route) => ({ ifName: nic.interface, ...route })) }),
     })),
   };
 }

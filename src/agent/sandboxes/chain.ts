@@ -195,10 +195,10 @@ function configOf(
   const raw = pluginInput(network, plugin, {
     prevResult,
     capabilityArgs,
-    ...(validAttachments === undefined ? {} : { validAttachments }),
+    ...(validAttachments !== undefined && { validAttachments }),
   });
   const { cniVersion, name } = network;
-  return { cniVersion, name, type: plugin.type, raw, ...(prevResult === undefined ? {} : { prevResult }) };
+  return { cniVersion, name, type: plugin.type, raw, ...(prevResult !== undefined && { prevResult }) };
 }
 
 function runForeign(

@@ -28,7 +28,7 @@ export interface AttachedDelegate {
 
 /** The record of a call: its own for each of our executables but `multus`, which stands for all. */
 export function recordKey({ containerId, ifName, executable }: CniRequest): RecordKey {
-  return { containerId, ifName, ...(executable === "multus" ? {} : { plugin: executable }) };
+  return { containerId, ifName, ...(executable !== "multus" && { plugin: executable }) };
 }
 
 /**
@@ -116,7 +116,7 @@ export function recordNetwork(delegate: Delegate, request: CniRequest): Recorded
     plugins: network.plugins.map(({ raw }) => raw),
     cniArgs: [...delegateArgs(delegate, request)],
     capabilityArgs: capabilityArgs(delegate, runtimeConfigOf(request)),
-    ...(network.disableCheck ? { disableCheck: true } : {}),
+    ...(network.disableCheck && { disableCheck: true }),
   };
 }
 

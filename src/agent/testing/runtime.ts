@@ -117,8 +117,8 @@ export class TestRuntime implements AsyncDisposable {
 
   pod(): Pod {
     const annotations = {
-      ...(this.networks === "" ? {} : { "k8s.v1.cni.cncf.io/networks": this.networks }),
-      ...(this.defaultNetwork === "" ? {} : { "v1.multus-cni.io/default-network": this.defaultNetwork }),
+      ...(this.networks !== "" && { "k8s.v1.cni.cncf.io/networks": this.networks }),
+      ...(this.defaultNetwork !== "" && { "v1.multus-cni.io/default-network": this.defaultNetwork }),
     };
     return testPod("a", { metadata: { annotations } });
   }

@@ -72,7 +72,7 @@ export function diagnosisJson({ nics, ...diagnosis }: Diagnosis): unknown {
     ...diagnosis,
     nics: nics.map(({ problem, ...nic }) => ({
       ...nic,
-      ...(problem === undefined ? {} : { problem: sentenceOf(problem) }),
+      ...(problem !== undefined && { problem: sentenceOf(problem) }),
     })),
   };
 }

@@ -256,7 +256,7 @@ export class FakeApi implements Transport {
     const { generateName, ...metadata } = body.metadata;
     this.#names += 1;
     const name = metadata.name ?? `${generateName}${this.#names.toString(36).padStart(5, "0")}`;
-    const named = { ...metadata, name, ...(target.namespace === undefined ? {} : { namespace: target.namespace }) };
+    const named = { ...metadata, name, ...(target.namespace !== undefined && { namespace: target.namespace }) };
     const draft = this.#hasStatusSubresource(target) ? without(body, "status") : body;
     return this.#storage.create(target.collection, keyOf(named), draft, named);
   }
@@ -276,10 +276,10 @@ export class FakeApi implements Transport {
         ? {
             ...before,
             metadata: statusMetadata(target, before, next),
-            ...("status" in next ? { status: next["status"] } : {}),
+            ...("status" in next && { status: next["status"] }),
           }
         : this.#hasStatusSubresource(target)
-          ? { ...without(next, "status"), ...("status" in before ? { status: before["status"] } : {}) }
+          ? { ...without(next, "status"), ...("status" in before && { status: before["status"] }) }
           : next;
     return this.#storage.replace(target.collection, keyOf(before.metadata), before, written as StoredObject);
   }
@@ -317,7 +317,7 @@ export class FakeApi implements Transport {
     return {
       kind: "List",
       apiVersion: "v1",
-      metadata: { resourceVersion: version, ...(end < items.length ? { continue: `${version}:${end}` } : {}) },
+      metadata: { resourceVersion: version, ...(end < items.length && { continue: `${version}:${end}` }) },
       items: items.slice(Number(offset), end).map(viewOf(request)),
     };
   }

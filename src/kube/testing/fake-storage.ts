@@ -137,7 +137,7 @@ export class FakeStorage {
       resourceVersion,
       generation: moved ? generation + 1 : generation,
       creationTimestamp,
-      ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+      ...(deletionTimestamp !== undefined && { deletionTimestamp }),
     };
     if (isDeepStrictEqual({ ...next, metadata }, before)) return before;
     if (deletionTimestamp !== undefined && (metadata.finalizers ?? []).length === 0)

@@ -139,8 +139,8 @@ export function encodeVeth(spec: VethSpec & { readonly mac: string; readonly pee
 /** Address generation cannot be turned off in the request that makes a link, so going up has to wait for that. */
 function flagsAtOnce({ up, addrGenModeNone, promiscuous }: Pick<VethSpec, "up" | "addrGenModeNone" | "promiscuous">) {
   return {
-    ...(up === true && addrGenModeNone !== true ? { up } : {}),
-    ...(promiscuous === undefined ? {} : { promiscuous }),
+    ...(up === true && addrGenModeNone !== true && { up }),
+    ...(promiscuous !== undefined && { promiscuous }),
   };
 }
 

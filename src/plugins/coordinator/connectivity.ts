@@ -73,7 +73,7 @@ type TableRoute = Connectivity["routes"][number];
 /** A route by the Pod's link to its node. No source for IPv6: the kernel finds one, and older ones refuse another interface's. */
 function byNode({ source, role }: Wanted, route: Omit<TableRoute, "dev">): TableRoute {
   const isFour = route.dst.ip.family === 4;
-  return { ...route, dev: role.podLink, ...(isFour && source !== undefined ? { src: source } : {}) };
+  return { ...route, dev: role.podLink, ...(isFour && source !== undefined && { src: source }) };
 }
 
 /** The routes to the node. Each NIC has them in its table; the first one also adds them to the main table. */

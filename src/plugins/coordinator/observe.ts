@@ -119,7 +119,7 @@ function observeHost(
 
 function readNeighbours({ rtnl }: Netns, family: Family, namesOf: ReadonlyMap<number, string>, link?: number) {
   return rtnl
-    .neighbours({ family, ...(link === undefined ? {} : { link }) })
+    .neighbours({ family, ...(link !== undefined && { link }) })
     .filter(({ permanent }) => permanent)
     .map(({ dev, ip, mac }) => ({ dev: nameOf(namesOf, dev), ip, mac }));
 }
@@ -132,7 +132,7 @@ function routeStates(
   if (type !== unicast) return [];
   const hops = nextHops.length > 0 ? nextHops : dev === undefined ? [] : [{ gw, dev }];
   return hops.map((hop): RouteState => {
-    return { dst, dev: nameOf(namesOf, hop.dev), gw: hop.gw, src, table, ...(onlink ? { onlink } : {}) };
+    return { dst, dev: nameOf(namesOf, hop.dev), gw: hop.gw, src, table, ...(onlink && { onlink }) };
   });
 }
 

@@ -162,9 +162,9 @@ function podLinks(wanted: Wanted): readonly Change[] {
   const link = pod.links.find(({ name }) => name === ifName);
   const mac = newMac(wanted);
   const change = {
-    ...(link?.up === true ? {} : { up: true }),
-    ...(mac === undefined ? {} : { mac }),
-    ...(settings.txQueueLen > 0 && link?.txQueueLen !== settings.txQueueLen ? { txQueueLen: settings.txQueueLen } : {}),
+    ...(link?.up !== true && { up: true }),
+    ...(mac !== undefined && { mac }),
+    ...(settings.txQueueLen > 0 && link?.txQueueLen !== settings.txQueueLen && { txQueueLen: settings.txQueueLen }),
   };
   const changes: Change[] = Object.keys(change).length === 0 ? [] : [{ kind: "link", name: ifName, change }];
   changes.push(...linkUp(pod, role.podLink));

@@ -118,7 +118,7 @@ function moveRoutes(pod: Side, main: readonly RouteState[], dev: string, table: 
   return [
     ...copyRoutes(pod, main, dev, table),
     ...defaults.map(({ dst, gw }): Change => {
-      return { kind: "dropRoute", route: { dst, dev, table: mainTable, ...(gw === undefined ? {} : { gw }) } };
+      return { kind: "dropRoute", route: { dst, dev, table: mainTable, ...(gw !== undefined && { gw }) } };
     }),
   ];
 }

@@ -111,7 +111,7 @@ function optionsAtOnce(
     );
   }
   const primary = named.primary === undefined ? undefined : links.get(named.primary)?.index;
-  return { ...values, ...(primary === undefined ? {} : { primary }) };
+  return { ...values, ...(primary !== undefined && { primary }) };
 }
 
 function modeOf(mode: unknown): number {

@@ -157,7 +157,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
       ],
       ips: ips.map((ip) => ({ ...ip, interface: 1 })),
       routes,
-      ...(dns === undefined ? {} : { dns }),
+      ...(dns !== undefined && { dns }),
     };
   }
 
@@ -291,10 +291,10 @@ function portSpec(settings: OvsSettings, { containerId, ifName, netns, pod, args
     name: hostLinkName("veth", containerId, ifName),
     vlan,
     owner: { contPodUid: args.get("K8S_POD_UID") ?? pod?.uid ?? "", contNetns: netns, contIface: ifName },
-    ...(createBridge === undefined ? {} : { createBridge }),
-    ...(interfaceType === undefined ? {} : { interfaceType }),
-    ...(ofportRequest === undefined ? {} : { ofportRequest }),
-    ...(ifaceId === undefined ? {} : { ifaceId }),
+    ...(createBridge !== undefined && { createBridge }),
+    ...(interfaceType !== undefined && { interfaceType }),
+    ...(ofportRequest !== undefined && { ofportRequest }),
+    ...(ifaceId !== undefined && { ifaceId }),
   };
 }
 
@@ -303,8 +303,8 @@ function pairSpec(name: string, ifName: string, { mtuBytes }: OvsSettings, silen
   return {
     name,
     promiscuous: true,
-    ...(mtuBytes === undefined ? {} : { mtuBytes }),
-    pod: { name: ifName, ...(silent ? { up: true } : {}) },
+    ...(mtuBytes !== undefined && { mtuBytes }),
+    pod: { name: ifName, ...(silent && { up: true }) },
   };
 }
 

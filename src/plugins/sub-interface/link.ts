@@ -23,8 +23,8 @@ export function linkSpec(
   return {
     name,
     kind: { ...make, parent: parent.index },
-    ...(mtuBytes === undefined ? {} : { mtuBytes }),
-    ...(requested === undefined ? {} : { mac: requested }),
+    ...(mtuBytes !== undefined && { mtuBytes }),
+    ...(requested !== undefined && { mac: requested }),
   };
 }
 

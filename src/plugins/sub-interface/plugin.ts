@@ -296,10 +296,10 @@ function resultOf(
   mac: string | undefined,
 ): CniResult {
   return {
-    interfaces: [...interfaces, { name, ...(mac === undefined ? {} : { mac }), sandbox }],
+    interfaces: [...interfaces, { name, ...(mac !== undefined && { mac }), sandbox }],
     ips: ips.map((ip) => ({ ...ip, interface: interfaces.length })),
     routes,
-    ...(dns === undefined ? {} : { dns }),
+    ...(dns !== undefined && { dns }),
   };
 }
 

@@ -110,7 +110,7 @@ export function coordinatorNode() {
           const gw = gateways.map((one) => parseIp(one)).find((one) => one.family === family);
           return {
             dst: parsePrefix(family === 4 ? "0.0.0.0/0" : "::/0"),
-            ...(gw === undefined ? {} : { gw }),
+            ...(gw !== undefined && { gw }),
             priority: name === "eth0" ? 0 : 100 + peer.index,
           };
         }),
@@ -136,7 +136,7 @@ export function coordinatorNode() {
         host.rtnl.addRoute({ dst, dev: index });
         const gw = gateways.find(({ family }) => family === dst.ip.family);
         const all = parsePrefix(dst.ip.family === 4 ? "0.0.0.0/0" : "::/0");
-        here.rtnl.addRoute({ dst: all, dev: peer.index, onlink: true, ...(gw === undefined ? {} : { gw }) });
+        here.rtnl.addRoute({ dst: all, dev: peer.index, onlink: true, ...(gw !== undefined && { gw }) });
       }
       for (const gw of gateways) here.rtnl.setNeighbour(peer.index, gw, mac);
     }
