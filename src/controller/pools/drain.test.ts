@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderIPAddresses, spiderIPPools } from "#api";
 import { never } from "#base";
+import { events } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 
 /** A leader and a deleted pool, which its finalizer holds. */
@@ -31,9 +32,12 @@ describe("the finalizer of a pool", () => {
     await using _cluster = cluster;
     await cluster.pass(300_000);
     assert.equal(isThere(), true);
+    const told = () => cluster.api.all(events).flatMap((e) => (e.reason === "DeletionWaits" ? [e.message ?? ""] : []));
+    assert.match(told().join("\n"), /^addresses of IPPool p are in use: .*spiderpoolctl ip show --pool p says who/);
     cluster.release("172.18.30.131");
     await cluster.pass(28_000);
     assert.equal(isThere(), true);
+    assert.match(told().join("\n"), /\nnobody has an address of IPPool p: it is gone within two minutes/);
     await cluster.pass(4_000);
     assert.equal(isThere(), false);
   });

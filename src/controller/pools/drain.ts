@@ -1,6 +1,6 @@
 import { finalizer, type SpiderIPPool, spiderIPPools } from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, fromStore, type Store } from "#kube";
+import { type ControllerOptions, fromStore, type Store, subjectOf } from "#kube";
 import type { Deps } from "../deps.ts";
 import { isPoolInUse } from "./read-claims.ts";
 import type { PoolUses } from "./uses.ts";
@@ -58,8 +58,11 @@ export function poolDrainController(
       }
       const state = draining.get(name) ?? { sinceMs: deps.clock.monotonicMs(), emptySinceMs: undefined };
       draining.set(name, state);
-      const waitMs = await look(deps, pool, uses, state, times, o);
-      if (waitMs > 0) return { afterMs: waitMs };
+      const { waitMs, isUsed } = await look(deps, pool, uses, state, times, o);
+      if (waitMs > 0) {
+        tellWait(deps, pool, isUsed);
+        return { afterMs: waitMs };
+      }
       const finalizers = pool.metadata.finalizers.filter((one) => one !== finalizer);
       await deps.client.update(spiderIPPools, { ...pool, metadata: { ...pool.metadata, finalizers } }, o);
       deps.log.info({ pool: name }, "deleted pool let go: nobody has an address of it");
@@ -68,7 +71,22 @@ export function poolDrainController(
   };
 }
 
-/** Returns the milliseconds until the next look; 0: the finalizer may go. */
+/** Whoever deletes a pool sees a command that does not end: an Event says for what it waits. */
+function tellWait({ events }: Deps, pool: SpiderIPPool, isUsed: boolean): void {
+  const { name } = pool.metadata;
+  const message = isUsed
+    ? `addresses of IPPool ${name} are in use: it is gone two minutes after the last one is released at the latest, and new Pods get none of it; spiderpoolctl ip show --pool ${name} says who has them`
+    : `nobody has an address of IPPool ${name}: it is gone within two minutes, when no agent can claim one any more`;
+  const reason = "DeletionWaits";
+  events.record(subjectOf(spiderIPPools, pool), { type: "Normal", reason, message });
+}
+
+interface Look {
+  /** The milliseconds until the next look; 0: the finalizer may go. */
+  readonly waitMs: number;
+  readonly isUsed: boolean;
+}
+
 async function look(
   { client, clock }: Deps,
   pool: SpiderIPPool,
@@ -76,20 +94,20 @@ async function look(
   state: Draining,
   { settleMs, apartMs }: DrainTimes,
   o: Signal,
-): Promise<number> {
+): Promise<Look> {
   const nowMs = clock.monotonicMs();
   const settledMs = state.sinceMs + settleMs;
   const members = uses.get(pool.metadata.name);
   // A claim that the watch shows need not be read, and a read before `settleMs` proves nothing.
   if (members?.isEmpty === false) {
     state.emptySinceMs = undefined;
-    return apartMs;
+    return { waitMs: apartMs, isUsed: true };
   }
-  if (nowMs < settledMs - apartMs) return settledMs - apartMs - nowMs;
+  if (nowMs < settledMs - apartMs) return { waitMs: settledMs - apartMs - nowMs, isUsed: false };
   if (await isPoolInUse(client, pool, members?.view.set, o)) {
     state.emptySinceMs = undefined;
-    return apartMs;
+    return { waitMs: apartMs, isUsed: true };
   }
   state.emptySinceMs ??= nowMs;
-  return Math.max(state.emptySinceMs + apartMs, settledMs) - nowMs;
+  return { waitMs: Math.max(state.emptySinceMs + apartMs, settledMs) - nowMs, isUsed: false };
 }
