@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { type Clock, SpiderError, systemClock } from "#base";
@@ -18,7 +18,18 @@ export interface Cluster extends Disposable {
   readonly clock: Clock;
   /** `-n`, else the context's own. */
   readonly namespace: string;
+  /** In a Pod of the release, whose account may not list ConfigMaps. */
+  readonly mounted?: ReleaseConfig | undefined;
 }
+
+/** The release's ConfigMap. */
+export interface ReleaseConfig {
+  readonly namespace: string;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+/** Where the chart mounts the release's ConfigMap in agent and controller. */
+const configMount = "/tmp/spiderpool/config-map";
 
 /** Connects to the cluster that the flags select. Tests replace it by a cluster in memory. */
 export type Connect = (flags: ClusterFlags, io: Pick<Io, "env">) => Cluster;
@@ -45,6 +56,14 @@ export const connect: Connect = ({ kubeconfig, context, namespace }, { env }) =>
     client: new KubeClient({ transport, clock: systemClock, userAgent: "spiderpoolctl" }),
     clock: systemClock,
     namespace: namespace ?? config.namespace,
+    ...(found === undefined && { mounted: readMounted(env["SPIDERPOOL_POD_NAMESPACE"]) }),
     [Symbol.dispose]: () => transport[Symbol.dispose](),
   };
 };
+
+/** The ConfigMap that is mounted in a Pod of the release; undefined elsewhere. */
+export function readMounted(namespace: string | undefined, folder = configMount): ReleaseConfig | undefined {
+  if (namespace === undefined || !existsSync(folder)) return undefined;
+  const keys = ["conf.yml", "clusterNetwork"].filter((key) => existsSync(join(folder, key)));
+  return { namespace, data: Object.fromEntries(keys.map((key) => [key, readFileSync(join(folder, key), "utf8")])) };
+}

@@ -37,6 +37,7 @@ export async function runProgram(argv: readonly string[], { name, connect: to = 
     err: (text) => options.io.err(printable(text)),
   };
   let status: number = exitOk;
+  let asPod = false;
   const program = addGlobalOptions(new Command(name))
     .configureOutput({ writeOut: io.out, writeErr: io.err })
     .exitOverride()
@@ -53,6 +54,7 @@ export async function runProgram(argv: readonly string[], { name, connect: to = 
         namespace: flags.namespace,
         get cluster() {
           connected ??= to(flags, io);
+          asPod = connected.mounted !== undefined;
           return connected;
         },
       };
@@ -68,12 +70,15 @@ export async function runProgram(argv: readonly string[], { name, connect: to = 
   } catch (error) {
     // Commander has already printed its message or the help.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitOk : exitUnknown;
-    io.err(`error: ${formatError(error)}\n${untold(error)}`);
-    return unanswerable.some((code) => hasCode(error, code)) || hasReason(error, "Forbidden", "Unauthorized")
-      ? exitUnknown
-      : exitFailed;
+    const mayNot = hasReason(error, "Forbidden", "Unauthorized");
+    io.err(`error: ${formatError(error)}\n${mayNot && asPod ? otherRights : untold(error)}`);
+    return unanswerable.some((code) => hasCode(error, code)) || mayNot ? exitUnknown : exitFailed;
   }
 }
+
+/** What helps whom a Pod's account has too few rights: an agent's has those of its node. */
+const otherRights =
+  "Commands about the cluster: in the controller's Pod, or where kubectl has a kubeconfig; they may need more rights than ours.\n";
 
 /** Codes that mean: the command line is wrong, or nothing answers. */
 const unanswerable = [

@@ -221,6 +221,20 @@ describe("the chart: certificates", () => {
   });
 });
 
+describe("the chart: what it tells after the installation", () => {
+  it("has the commands that explain a Pod and look for faults, in the release's own names", async () => {
+    const said = await notes("spiderpoolController.name=ctl");
+    assert.match(said, /exec deploy\/ctl -- spiderpoolctl explain pod NAME -n NAMESPACE\n/);
+    assert.match(said, /exec deploy\/ctl -- spiderpoolctl doctor\n/);
+  });
+
+  it("has a remark on alerts whose metrics nobody serves", async () => {
+    const rules = "spiderpoolController.prometheus.prometheusRule.install=true";
+    assert.match(await notes(rules), /set spiderpoolController\.prometheus\.enabled=true, too/);
+    assert.doesNotMatch(await notes(rules, "spiderpoolController.prometheus.enabled=true"), /PLEASE READ/);
+  });
+});
+
 describe("the chart: values of other releases", () => {
   it("47. tells what is not shipped", async () => {
     const said = await notes("sriov.install=true", "rdma.rdmaSharedDevicePlugin.install=true", "sriov.image.any=x");

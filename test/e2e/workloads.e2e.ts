@@ -30,6 +30,13 @@ describe("workloads with addresses of a pool", () => {
     await settled(suite);
   };
 
+  /** What the command line tool says in the controller's Pod, which has it with the rights of the controller. */
+  const inController = async (...argv: readonly string[]) => {
+    const exec = ["exec", "-n", "kube-system", "deploy/spiderpool-controller", "--", "spiderpoolctl", ...argv];
+    const { stdout, stderr } = await suite.stage.quiet(...exec);
+    return stdout + stderr;
+  };
+
   it("a rolling update under load stays inside the pool, and no address is given twice", async () => {
     await suite.apply(deployment("rolling", 4));
     await rolledOut("deployment/rolling");
@@ -55,6 +62,10 @@ describe("workloads with addresses of a pool", () => {
       return events[0]?.message;
     });
     assert.match(message, /all 10 addresses of IPPool ippool-test are in use\. What to do: /);
+    const asked = await inController("explain", "pod", "eleventh", "-n", "default");
+    assert.match(asked, /✘ ippool-test +IPv4 .*all 10 addresses/);
+    assert.match(await inController("doctor"), /pod-without-network .*default\/eleventh/);
+    assert.match(await inController("check"), /^All sources agree/);
     await settled(suite);
     await suite.kubectl("scale", "deployment/full", "--replicas=9");
     await suite.kubectl("wait", "pod/eleventh", "--for=condition=Ready", "--timeout=300s");

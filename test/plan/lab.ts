@@ -91,7 +91,7 @@ export class PlanLab implements AsyncDisposable {
 
   /** The cluster as the plan reads it. */
   state(): Promise<State> {
-    return this.#cluster.api.drive(gatherState(this.#clients.client, this.#stop.signal));
+    return this.#cluster.api.drive(gatherState(this.#clients, this.#stop.signal));
   }
 
   /** Time passes until nothing is left to do. */

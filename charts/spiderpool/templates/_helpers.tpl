@@ -158,7 +158,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* The three probes of a program. Takes root, port, address (where it is bound), checks (healthChecking), hostNetwork, delays (by probe, seconds). */}}
+{{/* The three probes of a program. Takes root, port, address (where it is bound), checks (healthChecking), hostNetwork. */}}
 {{- define "spiderpool.probes" -}}
 {{- $probes := list "startup" "liveness" "readiness" -}}
 {{- if semverCompare "<1.20-0" .root.Capabilities.KubeVersion.Version -}}{{- $probes = list "liveness" "readiness" -}}{{- end -}}
@@ -177,8 +177,9 @@ imagePullSecrets:
     path: /runtime/{{ $probe }}
     port: {{ $.port | int }}
     scheme: HTTP
-  {{- with get $.delays $probe }}
-  initialDelaySeconds: {{ . }}
+  {{- if eq $probe "startup" }}
+  # The programs need a second: an earlier probe would be a Warning Event at each start.
+  initialDelaySeconds: 1
   {{- end }}
   failureThreshold: {{ (get $.checks $key).failureThreshold | int }}
   periodSeconds: {{ (get $.checks $key).periodSeconds | int }}

@@ -44,6 +44,12 @@
     {{- end -}}
   {{- end -}}
 {{- end -}}
+{{- range $component := list "spiderpoolAgent" "spiderpoolController" -}}
+  {{- $prometheus := (get $.Values $component).prometheus -}}
+  {{- if and $prometheus.prometheusRule.install (not $prometheus.enabled) -}}
+    {{- printf "%s.prometheus.prometheusRule.install has alerts on metrics that nobody serves: set %s.prometheus.enabled=true, too\n" $component $component -}}
+  {{- end -}}
+{{- end -}}
 {{- range $component := list "spiderpoolAgent" "spiderpoolController" "spiderpoolInit" -}}
   {{- $image := (get $.Values $component).image -}}
   {{- $tag := toString $image.tag -}}

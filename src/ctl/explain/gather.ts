@@ -37,7 +37,7 @@ import {
 } from "#kube";
 import { type Claim, claimOf } from "#ledger";
 import { networkStatusAnnotation } from "#multus";
-import type { Cluster } from "../cluster.ts";
+import type { Cluster, ReleaseConfig } from "../cluster.ts";
 import type { Manifest } from "../manifests.ts";
 import type { Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
 import type { PodManifest } from "./manifest.ts";
@@ -51,7 +51,8 @@ export type Target =
   | { readonly manifest: PodManifest; readonly beside: readonly Manifest[] };
 
 /** Reads everything that a diagnosis needs except the claims. Throws the API server's errors. */
-export async function gatherFacts(target: Target, { client, clock }: Cluster, signal: AbortSignal): Promise<Facts> {
+export async function gatherFacts(target: Target, cluster: Cluster, signal: AbortSignal): Promise<Facts> {
+  const { client, clock } = cluster;
   const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
   const now = clock.wall();
   const named = "manifest" in target ? target.manifest.metadata : target;
@@ -65,7 +66,7 @@ export async function gatherFacts(target: Target, { client, clock }: Cluster, si
       all(metadataOf(spiderMultusConfigs)),
       all(nodes),
       "manifest" in target ? [] : podEvents(client, target, now, signal),
-      findInstallation(client, signal),
+      findInstallation(cluster, signal),
       client.get(namespaces, { name: named.namespace }, { signal }),
     ]);
   const { pools, brokenPools } = decodePools(poolObjects);
@@ -156,22 +157,30 @@ function readable(ips: readonly string[], family: Family): IpSet {
   }
 }
 
-/** Reads the release's ConfigMap. It is found by its labels, because its name is the user's choice. */
-export async function findInstallation(client: KubeClient, signal: AbortSignal): Promise<Installation> {
-  const labelSelector = "app.kubernetes.io/component=spiderpool";
-  const [first] = await Array.fromAsync(client.listAll(configMaps, { signal, labelSelector }));
-  const { settings } = decodeSettings(first?.data?.["conf.yml"] ?? "");
+/** Reads the release's ConfigMap: what its Pods have mounted, else by its labels, because its name is the user's choice. */
+export async function findInstallation(
+  { client, mounted }: Pick<Cluster, "client" | "mounted">,
+  signal: AbortSignal,
+): Promise<Installation> {
+  const { namespace, data } = mounted ?? (await listedConfig(client, signal)) ?? {};
+  const { settings } = decodeSettings(data?.["conf.yml"] ?? "");
   const families: readonly Family[] = [
     ...(settings.enableIPv4 ? ([4] as const) : []),
     ...(settings.enableIPv6 ? ([6] as const) : []),
   ];
   return {
-    namespace: first?.metadata.namespace ?? "kube-system",
-    clusterNetwork: first?.data?.["clusterNetwork"] ?? "",
+    namespace: namespace ?? "kube-system",
+    clusterNetwork: data?.["clusterNetwork"] ?? "",
     families,
     settings,
-    found: first !== undefined,
+    found: namespace !== undefined,
   };
+}
+
+async function listedConfig(client: KubeClient, signal: AbortSignal): Promise<ReleaseConfig | undefined> {
+  const labelSelector = "app.kubernetes.io/component=spiderpool";
+  const [first] = await Array.fromAsync(client.listAll(configMaps, { signal, labelSelector }));
+  return first && { namespace: first.metadata.namespace ?? "", data: first.data ?? {} };
 }
 
 /** The application that made the Pod, or would make it, with the facts on which its pools of SpiderSubnets depend. */

@@ -80,9 +80,10 @@ function printOne({ address, outcome, reason, fix }: Released, { io, output }: P
 /** Why the address must not be released, and what to do instead; undefined if it may be. */
 async function whatStillUses(
   { spec }: Claim,
-  { client }: Cluster,
+  cluster: Cluster,
   signal: AbortSignal,
 ): Promise<{ readonly reason: string; readonly fix: string } | undefined> {
+  const { client } = cluster;
   const { podNamespace: namespace, podName: name, podUID, node, purpose, until } = spec;
   if (purpose === "Hold" || purpose === "Quarantine") {
     const reason = `it is kept as ${purpose} until ${until ?? "further notice"} (${spec.reason ?? "no reason given"})`;
@@ -94,7 +95,7 @@ async function whatStillUses(
     if (isHolder) return { reason: `Pod ${namespace}/${name} exists`, fix: "delete the Pod, or use --force" };
   }
   if (purpose === "Sticky") {
-    const { settings } = await findInstallation(client, signal);
+    const { settings } = await findInstallation(cluster, signal);
     const wanted = await readOwner(client, { owner: spec.owner ?? "", podName: name ?? "" }, settings, { signal });
     if (wanted.kind !== "invalid") {
       const fix = "when that wants it no more, the controller releases it by itself; --force does it now";

@@ -37,7 +37,7 @@ async function plan({ filename, delete: deleted }: Flags, context: Context): Pro
     throw new SpiderError("OPTIONS_INVALID", "plan: name the manifests of the change with -f, --delete, or both");
   }
   const change = { applied: await read(filename, context), deleted: await read(deleted, context) };
-  const state = await gatherState(cluster.client, io.signal);
+  const state = await gatherState(cluster, io.signal);
   const found = planChange(state, change, { namespace: cluster.namespace });
   io.out(formatPlan(found, output));
   return isHarmful(found) ? exitFailed : exitOk;

@@ -1,12 +1,14 @@
 import { networkAttachmentDefinitions, spiderIPAddresses, spiderIPPools, spiderReservedIPs, spiderSubnets } from "#api";
 import { type WorkloadKind, workloadKinds } from "#ipam";
-import { apiVersionOf, type KubeClient, type KubeObject, namespaces, nodes, pods, type Resource } from "#kube";
+import { apiVersionOf, type KubeObject, namespaces, nodes, pods, type Resource } from "#kube";
 import { claimOf } from "#ledger";
+import type { Cluster } from "../cluster.ts";
 import { findInstallation } from "../explain/gather.ts";
 import type { State, StoredWorkload } from "./state.ts";
 
 /** Reads all that a plan depends on; writes nothing. Throws what the API server answers. */
-export async function gatherState(client: KubeClient, signal: AbortSignal): Promise<State> {
+export async function gatherState(cluster: Pick<Cluster, "client" | "mounted">, signal: AbortSignal): Promise<State> {
+  const { client } = cluster;
   const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
   const allOf = async ({ resource }: WorkloadKind) => {
     const of = { apiVersion: apiVersionOf(resource), kind: resource.kind };
@@ -14,7 +16,7 @@ export async function gatherState(client: KubeClient, signal: AbortSignal): Prom
   };
   // Claims before Pods: a claim without a Pod is then one whose Pod is gone.
   const [installation, pools, subnets, reservations, claims] = await Promise.all([
-    findInstallation(client, signal),
+    findInstallation(cluster, signal),
     all(spiderIPPools),
     all(spiderSubnets),
     all(spiderReservedIPs),

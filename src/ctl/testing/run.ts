@@ -1,5 +1,6 @@
 import { systemClock } from "#base";
 import { KubeClient, type Transport } from "#kube";
+import type { ReleaseConfig } from "../cluster.ts";
 import { runProgram } from "../program.ts";
 
 interface Ran {
@@ -8,11 +9,15 @@ interface Ran {
   readonly err: string;
 }
 
-/** Runs one command line against an API server in this process. `files`: readable files by path. */
+/**
+ * Runs one command line against an API server in this process. `files`: readable files by path; `mounted`: as in a Pod of the
+ * release.
+ */
 export async function runCtl(
   transport: Transport,
   argv: readonly string[],
   files: Readonly<Record<string, string>> = {},
+  mounted?: ReleaseConfig,
 ): Promise<Ran> {
   let [out, err] = ["", ""];
   const status = await runProgram(argv, {
@@ -38,6 +43,7 @@ export async function runCtl(
       client: new KubeClient({ transport, clock: systemClock }),
       clock: systemClock,
       namespace: namespace ?? "default",
+      mounted,
       [Symbol.dispose]: () => {},
     }),
   });
