@@ -42,6 +42,7 @@ export {
   networkNameOf,
 } from "./multusconfig/typed.ts";
 export { type SpiderMultusConfig, type SpiderMultusConfigSpec, spiderMultusConfigs } from "./multusconfig/types.ts";
+export { ignoredKeys, ignoredKeysOfNetwork, tellIgnoredKeys } from "./network/ignored-keys.ts";
 export { type NetworkAttachmentDefinition, networkAttachmentDefinitions } from "./network/types.ts";
 export { type SpiderPoolUsage, type SpiderPoolUsageSpec, spiderPoolUsages } from "./poolusage/types.ts";
 export { defaultReservedIp } from "./reservedip/defaults.ts";

@@ -7,6 +7,7 @@ const controllers = [
   "coordinator",
   "default-network",
   "multus-config",
+  "network-keys",
   "pool-defaults",
   "pool-drain",
   "pool-status",

@@ -32,6 +32,7 @@ import { LossMark } from "./ledger-epoch/mark.ts";
 import { Rewind } from "./ledger-epoch/rewind.ts";
 import { createMetrics, queueMetrics } from "./metrics.ts";
 import { defaultNetworkController } from "./networks/default-network.ts";
+import { ignoredKeysController } from "./networks/ignored-keys.ts";
 import { multusConfigController } from "./networks/multus-configs.ts";
 import type { ControllerProgramOptions } from "./options.ts";
 import { poolDefaultsController } from "./pools/defaults.ts";
@@ -147,6 +148,7 @@ function controllersOf(
     ...subnetControllers(deps, { pools, subnets, uses, reserved, reservations: stores.reserved, workloads }),
     poolStatusController(deps, { pools, uses, judgements, agents, listed, epoch }),
     poolUsageController(deps, { uses, usages, reserved, reservations: stores.reserved, epoch: term.epoch }),
+    ignoredKeysController(deps, { networks }),
     ...(multusConfigs ? [multusConfigController(deps, stores)] : []),
     ...(coordinator === undefined ? [] : [coordinatorController(deps, { coordinators, ...coordinator })]),
     ...(clusterNetwork === ""

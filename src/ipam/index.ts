@@ -19,7 +19,7 @@ export { judge, type Rejection } from "./checks.ts";
 export { type Choice, Chooser, type Evidence, type UsageSnapshot } from "./choice.ts";
 export { formatExhausted, formatShortage, type SetAside, type Shortage } from "./exhausted.ts";
 export { formatVerdict } from "./format.ts";
-export { asksForOwner, ignoredKeys, masterOf, networkPools, selectionFacts } from "./input.ts";
+export { asksForOwner, masterOf, networkPools, selectionFacts } from "./input.ts";
 export { outOfScope } from "./namespace-scope.ts";
 export { type PoolView, poolView } from "./pool.ts";
 export { type Addressed, attachRoutes, routesOf } from "./routes.ts";

@@ -40,16 +40,6 @@ export function asksForOwner(pod: Labelled, pools: Iterable<PoolView>): boolean 
   return annotations[subnet] !== undefined || annotations[subnets] !== undefined || [...pools].some(({ auto }) => auto);
 }
 
-/**
- * The keys of the `ipam` block that have no effect: the executable neither logs nor chooses the socket, because the agent does the
- * work and its own settings count.
- */
-export function ignoredKeys(config: JsonObject): readonly string[] {
-  const block = isJsonObject(config["ipam"]) ? config["ipam"] : {};
-  if (block["type"] !== "spiderpool") return [];
-  return Object.keys(block).filter((key) => /^log_(level|file_)|^ipam_unix_socket_path$/.test(key));
-}
-
 /** The default pools in the `ipam` block of a plugin's configuration. Throws CniError 7. */
 export function networkPools(config: JsonObject): SelectionInput["network"] {
   const block = isJsonObject(config["ipam"]) ? config["ipam"] : {};

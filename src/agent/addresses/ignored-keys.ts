@@ -1,11 +1,14 @@
+import { ignoredKeys } from "#api";
 import type { Logger } from "#base";
 import type { PluginConfig } from "#cni";
-import { ignoredKeys } from "#ipam";
 
 /** How many networks are remembered. */
 const networksMax = 1_000;
 
-/** Tells the log once of each network whose `ipam` block has keys that have no effect. */
+/**
+ * Tells the log once of each network whose `ipam` block has keys that have no effect, for networks of the node's own files. The
+ * controller tells of those in NetworkAttachmentDefinitions.
+ */
 export class IgnoredKeys {
   readonly #log: Logger;
   readonly #told = new Set<string>();

@@ -220,6 +220,11 @@ describe("the rules of SpiderMultusConfigs", () => {
     assert.match(warned({ customCNI: '{"plugins":[]}' }), /^spec.customCNI: no plugin/);
     assert.equal(warned({ customCNI: '{"type":"x"}' }), "");
     assert.equal(warned({ customCNI: '{"plugins":[{"type":"x"}]}' }), "");
+    const ipam = { type: "spiderpool", log_level: "debug", ipam_unix_socket_path: "/x", clean_gateway: true };
+    assert.match(
+      warned({ customCNI: JSON.stringify({ plugins: [{ type: "macvlan", ipam }, { type: "y" }, 5] }) }),
+      /^spec.customCNI: log_level, ipam_unix_socket_path of the ipam block have no effect/,
+    );
     assert.match(warned({ chainCNIJsonData: ['{"type":"x"}'] }), /^spec.chainCNIJsonData: has no effect/);
     assert.match(warned({ ...ovs, customCNI: "{}" }), /^spec.customCNI: has no effect with cniType ovs/);
   });

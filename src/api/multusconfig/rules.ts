@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { isJsonObject } from "#base";
 import { annotations } from "../annotations.ts";
 import { checkCoordinatorBlock } from "../coordinator/rules.ts";
+import { ignoredKeysOfNetwork, tellIgnoredKeys } from "../network/ignored-keys.ts";
 import type { NetworkAttachmentDefinition } from "../network/types.ts";
 import { checkRules, type Rule } from "../rules/rule.ts";
 import { checkValue, isSubdomain } from "../rules/selector.ts";
@@ -314,6 +315,8 @@ export function warnOfMultusConfig({ spec }: Submitted<SpiderMultusConfig>): rea
   const warnings: string[] = [];
   if (cniType === "custom") {
     const text = tryParseJson(customCNI);
+    const ignored = ignoredKeysOfNetwork(customCNI);
+    if (ignored.length > 0) warnings.push(`spec.customCNI: ${tellIgnoredKeys(ignored)}`);
     if (text !== undefined && !isNetwork(text)) {
       warnings.push("spec.customCNI: no plugin can be started from it: it has neither 'type' nor 'plugins'");
     }

@@ -185,6 +185,25 @@ describe("a SpiderMultusConfig", () => {
   });
 });
 
+it("a network whose ipam block has keys without effect is told of, once for each change, and no other is", async () => {
+  await using cluster = new TestCluster();
+  await cluster.start();
+  const told = () => cluster.api.all(events).filter(({ reason }) => reason === "KeysWithoutEffect");
+  const apply = async (name: string, ipam: object) => {
+    applyNetwork(cluster, { name }, { config: JSON.stringify({ name, type: "macvlan", ipam }) });
+    await cluster.settle();
+  };
+  await apply("mine", { type: "spiderpool", clean_gateway: true });
+  await apply("foreign", { type: "whereabouts", log_level: "debug", log_file: "/x" });
+  applyNetwork(cluster, { name: "broken" }, { config: "{" });
+  await cluster.settle();
+  assert.deepEqual(told(), []);
+  await apply("mine", { type: "spiderpool", log_level: "debug" });
+  const [{ involvedObject, message } = assert.fail(), ...more] = told();
+  assert.deepEqual([involvedObject.kind, involvedObject.name, more], ["NetworkAttachmentDefinition", "mine", []]);
+  assert.match(message ?? "", /^log_level of the ipam block has no effect: /);
+});
+
 describe("the default network", () => {
   it("is created empty in the install namespace, and again when it is deleted", async () => {
     await using cluster = new TestCluster();
