@@ -68,7 +68,11 @@ describe("the structure", () => {
     const starters = imports.filter(
       ({ file, from }) => file.startsWith("src/") && !exempt(file) && /^(node:)?child_process$/.test(from),
     );
-    assert.deepEqual(starters, []);
+    // The user's own kubectl is none of it: it knows the way into a Pod of every cluster.
+    assert.deepEqual(
+      starters.map(({ file }) => file),
+      ["src/ctl/bundle/agents.ts"],
+    );
   });
 
   it("gives each module one door that says what it is for", () => {

@@ -20,7 +20,7 @@ describe("a command in a Pod of the release", () => {
     cluster.network("other");
     cluster.pod("web", ippool({ ipv4: ["a"] }));
     cluster.api.fail(({ path }) => path.includes("configmaps"), forbidden, Number.POSITIVE_INFINITY);
-    const { status, out } = await runCtl(cluster.api, ["explain", "pod", "web"], {}, mounted);
+    const { status, out } = await runCtl(cluster.api, ["explain", "pod", "web"], {}, { mounted });
     assert.equal(status, 0, out);
     assert.match(out, /eth0 from kube-system\/other/);
   });
@@ -28,7 +28,12 @@ describe("a command in a Pod of the release", () => {
   it("says where there are more rights, when the Pod's account has too few", async () => {
     const cluster = new TestCluster();
     cluster.api.fail(({ path }) => path.includes("spidersubnets"), forbidden);
-    const { status, err } = await runCtl(cluster.api, ["explain", "pod", "web"], {}, { namespace: "n", data: {} });
+    const { status, err } = await runCtl(
+      cluster.api,
+      ["explain", "pod", "web"],
+      {},
+      { mounted: { namespace: "n", data: {} } },
+    );
     assert.equal(status, 2);
     assert.match(err, /\nCommands about the cluster: in the controller's Pod, or where kubectl has a kubeconfig/);
   });

@@ -20,6 +20,8 @@ export interface Cluster extends Disposable {
   readonly namespace: string;
   /** In a Pod of the release, whose account may not list ConfigMaps. */
   readonly mounted?: ReleaseConfig | undefined;
+  /** The flags with which kubectl has the same cluster. */
+  readonly kubectlFlags: readonly string[];
 }
 
 /** The release's ConfigMap. */
@@ -57,6 +59,10 @@ export const connect: Connect = ({ kubeconfig, context, namespace }, { env }) =>
     clock: systemClock,
     namespace: namespace ?? config.namespace,
     ...(found === undefined && { mounted: readMounted(env["SPIDERPOOL_POD_NAMESPACE"]) }),
+    kubectlFlags: [
+      ...(found === undefined ? [] : ["--kubeconfig", found]),
+      ...(context === undefined ? [] : ["--context", context]),
+    ],
     [Symbol.dispose]: () => transport[Symbol.dispose](),
   };
 };

@@ -85,7 +85,7 @@ export function newRecord(
     bootId: bootId(),
     pod: { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: uidOf(request.pod, pod) },
     networks: delegates.map((delegate) => recordNetwork(delegate, request)),
-    ...(request.calledMs === undefined ? {} : { calledMs: request.calledMs }),
+    ...(request.calledMs !== undefined && { calledMs: request.calledMs }),
     complete: false,
   };
 }

@@ -1,22 +1,22 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, it } from "node:test";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { networkAttachmentDefinitions, spiderIPPools } from "#api";
 import { configMaps, events, pods, secrets, type Transport } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { runCtl } from "../testing/run.ts";
 import { redact } from "./redact.ts";
 
-async function bundle(api: Transport, option = "-f") {
+async function bundle(api: Transport, option = "-f", path = "") {
   const folder = mkdtempSync(join(tmpdir(), "bundle-"));
   const file = join(folder, "b.json.gz");
   try {
-    const ran = await runCtl(api, ["bundle", option, file]);
+    const ran = await runCtl(api, ["bundle", option, file], {}, { path });
     const { size, mode } = statSync(file);
     return { ...ran, size, mode, text: gunzipSync(readFileSync(file)).toString() };
   } finally {
@@ -95,6 +95,43 @@ it("bundle has the newest lines of our Pods' logs and their metrics, without cre
     asked.join("\n"),
   );
   assert.match(err, /kubectl -n s exec spiderpool-agent -- spiderpoolctl bundle --local -f - > node1\.json\.gz$/m);
+});
+
+it("bundle has what the agent of every node tells, by kubectl, and why where one does not", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "kubectl-"));
+  try {
+    const api = new FakeApi();
+    const agent = (name: string, phase: string) => {
+      const labels = { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": "spiderpool-agent" };
+      api.apply(pods, {
+        metadata: { namespace: "s", name, labels },
+        spec: { nodeName: `node-of-${name}`, containers: [] },
+        status: { phase },
+      });
+    };
+    agent("one", "Running");
+    agent("two", "Running");
+    agent("coming", "Pending");
+    const items = [
+      { about: "flights", answer: [{ verb: "ADD", password: "hunter2" }] },
+      { about: "doctor", error: "it is starting" },
+      { about: "log", answer: ["a line"] },
+    ];
+    writeFileSync(join(folder, "b"), gzipSync(JSON.stringify({ format: 1, parts: [{ kind: "Agent", items }] })));
+    const asked = "--context test -n s exec one -- spiderpoolctl bundle --local -f -";
+    const script = `#!/bin/sh\n[ "$*" = "${asked}" ] && exec /bin/cat ${folder}/b\necho 'pods "two" not found' >&2\nexit 1\n`;
+    writeFileSync(join(folder, "kubectl"), script, { mode: 0o755 });
+    const { text, status, err } = await bundle(api, "-f", `/nowhere:${folder}`);
+    assert.deepEqual([status, err], [0, ""]);
+    const parts = JSON.parse(text).parts as { kind: string; items: unknown[] }[];
+    assert.deepEqual(parts.find(({ kind }) => kind === "Agents")?.items, [
+      { node: "node-of-one", about: "flights", answer: [{ verb: "ADD", password: "REDACTED" }] },
+      { node: "node-of-one", about: "doctor", error: "it is starting" },
+      { node: "node-of-two", error: 'pods "two" not found' },
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 it("bundle --local asks the agent alone, and says what it does not answer", async () => {

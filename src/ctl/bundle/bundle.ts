@@ -18,6 +18,7 @@ import { agentSocket } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { isOutputFormat } from "../output.ts";
 import type { Context, Run } from "../run.ts";
+import { agents, hasKubectl } from "./agents.ts";
 import { agentFacts } from "./node.ts";
 import { type Part, partOf } from "./part.ts";
 import { isAgent, logs, metrics, ourPods } from "./processes.ts";
@@ -48,7 +49,7 @@ export function addBundleCommand(program: Command, run: Run): void {
   program
     .command("bundle")
     .description(
-      "write what support needs into one file, without secrets: gzipped JSON, at most 20 MB; objects of the cluster, logs and metrics of our Pods, and what this node's agent tells of itself",
+      "write what support needs into one file, without secrets: gzipped JSON, at most 20 MB; objects of the cluster, logs and metrics of our Pods, and what the agents tell of themselves (which takes kubectl, and the right to execute in their Pods)",
     )
     .option(
       "-f, --filename <file>",
@@ -109,7 +110,7 @@ async function bundle(filename: string, { local = false, socket }: BundleFlags, 
     if (leftOut > 0) io.err(`${leftOut} of ${kind} were left out: the file would be too large\n`);
     if (error !== undefined) io.err(`${kind} could not be read: ${error}\n`);
   }
-  if (!local) io.err(hintOfNodes(parts, isOnNode));
+  if (!local && !hasKubectl(io.env)) io.err(hintOfNodes(parts, isOnNode));
   const count = parts.reduce((sum, { items }) => sum + items.length, 0);
   const say = filename === "-" ? io.err : io.out;
   say(`${filename}: ${count} objects, ${packed.length} bytes; look at it before you pass it on\n`);
@@ -121,7 +122,9 @@ interface Source {
   readonly read: () => AsyncIterable<unknown>;
 }
 
-function clusterSources({ io: { signal }, cluster: { client } }: Context): readonly Source[] {
+function clusterSources(context: Context): readonly Source[] {
+  const { signal, env } = context.io;
+  const { client } = context.cluster;
   const objects = ({ resource, ...selectors }: (typeof collected)[number]) => ({
     kind: resource.kind,
     read: () => client.listAll(resource, { signal, ...selectors }),
@@ -130,15 +133,16 @@ function clusterSources({ io: { signal }, cluster: { client } }: Context): reado
     ...collected.map(objects),
     { kind: "Log", read: () => logs(client, signal) },
     { kind: "Metrics", read: () => metrics(client, signal) },
+    ...(hasKubectl(env) ? [{ kind: "Agents", read: () => agents(context) }] : []),
     ...many.map((resource) => objects({ resource })),
   ];
 }
 
-/** An agent tells of itself only on its own node: how to get that from others. "" where there are none. */
+/** How to have what the agents of other nodes tell, where there is no kubectl here. "" where there are none. */
 function hintOfNodes(parts: readonly Part[], isOnNode: boolean): string {
   const pod = parts.flatMap(({ kind, items }) => (kind === "Pod" ? (items as readonly Pod[]) : [])).find(isAgent);
   if (pod === undefined) return "";
   const { namespace, name } = pod.metadata;
   const command = `kubectl -n ${namespace} exec ${name} -- spiderpoolctl bundle --local -f - > ${pod.spec?.nodeName}.json.gz`;
-  return `Flight records and doctor of ${isOnNode ? "other nodes are" : "nodes are"} not in it; for each that matters: ${command}\n`;
+  return `Flight records and doctor of ${isOnNode ? "other nodes are" : "nodes are"} not in it, because there is no kubectl here; for each that matters: ${command}\n`;
 }

@@ -11,13 +11,13 @@ interface Ran {
 
 /**
  * Runs one command line against an API server in this process. `files`: readable files by path; `mounted`: as in a Pod of the
- * release.
+ * release; `path`: where programs are.
  */
 export async function runCtl(
   transport: Transport,
   argv: readonly string[],
   files: Readonly<Record<string, string>> = {},
-  mounted?: ReleaseConfig,
+  { mounted, path = "" }: { readonly mounted?: ReleaseConfig | undefined; readonly path?: string } = {},
 ): Promise<Ran> {
   let [out, err] = ["", ""];
   const status = await runProgram(argv, {
@@ -29,7 +29,7 @@ export async function runCtl(
       err: (text) => {
         err += text;
       },
-      env: {},
+      env: { PATH: path },
       interactive: false,
       read: (path) => {
         const text = files[path];
@@ -44,6 +44,7 @@ export async function runCtl(
       clock: systemClock,
       namespace: namespace ?? "default",
       mounted,
+      kubectlFlags: ["--context", "test"],
       [Symbol.dispose]: () => {},
     }),
   });
