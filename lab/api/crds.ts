@@ -49,6 +49,7 @@ function customResource(crd: KubeObject, version: unknown): Resource {
     subresources: at(version, "subresources", "status") === undefined ? [] : ["status"],
     selectable: [],
     columns: customColumns(version),
+    schema,
     admit: (object, previous) => {
       const unknown = prune(object, schema);
       applyDefaults(object, schema);

@@ -61,8 +61,8 @@ export function openApiRoot(resources: readonly Resource[], hash: string): objec
 }
 
 /**
- * `/openapi/v3/apis/G/V`. It only says that PATCH of each kind takes `fieldValidation`; then kubectl leaves the validation of
- * fields to the server. It has no schemas, so `kubectl explain` does not work.
+ * `/openapi/v3/apis/G/V`. It says that PATCH of each kind takes `fieldValidation`, so that kubectl leaves the validation of
+ * fields to the server, and has the schemas of custom resources, for `kubectl explain`.
  */
 export function openApiDocument(resources: readonly Resource[], path: string): object | undefined {
   const served = resources.filter((resource) => pathOf(resource) === path);
@@ -79,10 +79,15 @@ export function openApiDocument(resources: readonly Resource[], path: string): o
     responses: {},
   });
   const paths = served.map((resource) => [`/${path}/${resource.plural}/{name}`, { patch: operation(resource) }]);
+  const schemas = served.map(({ group, version, kind, schema = { type: "object" } }) => [
+    kind,
+    { ...schema, "x-kubernetes-group-version-kind": [{ group, version, kind }] },
+  ]);
   return {
     openapi: "3.0.0",
     info: { title: "Kubernetes", version: serverVersion.gitVersion },
     paths: Object.fromEntries(paths),
+    components: { schemas: Object.fromEntries(schemas) },
   };
 }
 

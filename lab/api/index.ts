@@ -9,7 +9,7 @@
  * functions that the product's definitions use; built-in kinds have few defaults and no schema (unknown fields stay, immutable
  * fields can be changed); defaults of a definition reach stored objects with their next write; versions of a kind differ in name
  * only; foreground deletion happens in the background, and at once; Events do not expire; there are no
- * dry runs, server-side apply or protobuf, no SPDY, port-forward, attach, evict or explain.
+ * dry runs, server-side apply or protobuf (answers are JSON for clients that take it, too), no SPDY, port-forward, attach or evict.
  *
  * Imports #base and npm packages only; anything under `lab/` may import it, nothing under `src/` does.
  */

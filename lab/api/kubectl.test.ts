@@ -115,6 +115,12 @@ function rows(version: KubectlVersion): void {
     );
   });
 
+  void it("explains the fields of a custom resource", async () => {
+    const told = await kubectl("explain wd.spec");
+    assert.match(told, /KIND: +Widget\n.*FIELD: spec <Object>.*FIELDS:\n.* mode\t<string>/s);
+    assert.match(await kubectl("explain configmaps"), /KIND: +ConfigMap\n/);
+  });
+
   void it("says in Kubernetes' words what is wrong with a manifest", async () => {
     const unknown = await attempt(["create", "-f", "-"], widget("c", { mode: "slow", x: 1 }));
     assert.match(unknown.err, /BadRequest.*strict decoding error: unknown field "spec\.x"/s);

@@ -37,6 +37,8 @@ export interface Resource {
   /** Paths that field selectors may name, besides the object's name and namespace. */
   readonly selectable: readonly string[];
   readonly columns: readonly Column[];
+  /** What `kubectl explain` shows. @default nothing */
+  readonly schema?: object;
   /** A warning for clients that create one. */
   readonly warning?: string;
   /** Defaults, prunes and checks `object` in place. `previous` is undefined when it is created. */

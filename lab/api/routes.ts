@@ -96,6 +96,7 @@ export class Routes {
 
   async #onObject(call: Call): Promise<ApiResponse> {
     const { resource } = call;
+    if (call.method === "PATCH") checkPatchType(typeOf(call), resource.custom);
     const old = this.#find(call);
     switch (call.method) {
       case "GET":
@@ -150,7 +151,7 @@ export class Routes {
   /** The new object: the body of a PUT, or `current` changed by a PATCH. */
   #changed(call: Call, current: object): Readonly<Fields> {
     if (call.method === "PUT") return asFields(call.body());
-    const type = (call.headers["content-type"] ?? "").split(";")[0]?.trim() ?? "";
+    const type = typeOf(call);
     checkPatchType(type, call.resource.custom);
     return patched(current, call.body(), type);
   }
@@ -210,4 +211,9 @@ function validation(query: URLSearchParams, warnings: string[]): WriteOptions {
     strict: wanted === "Strict",
     ...(wanted === "Warn" && { dropped: (field) => warnings.push(`unknown field "${field}"`) }),
   };
+}
+
+/** The media type of the body, without parameters. */
+function typeOf({ headers }: Call): string {
+  return (headers["content-type"] ?? "").split(";")[0]?.trim() ?? "";
 }

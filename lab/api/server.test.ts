@@ -125,7 +125,11 @@ void describe("writing objects", () => {
       api.handle({ method, path, headers: { "content-type": type }, body });
     assert.equal((await raw(Buffer.from("{"))).status, 400);
     assert.equal((await raw(Buffer.from("[]"))).status, 400);
-    assert.equal((await raw(Buffer.from("k8s"), "application/vnd.kubernetes.protobuf")).status, 415);
+    const protobuf = await raw(Buffer.from("k8s"), "application/vnd.kubernetes.protobuf");
+    assert.equal(protobuf.status, 415);
+    assert.match(Buffer.concat(await Array.fromAsync(protobuf.body)).toString(), /--dry-run=client -o yaml/);
+    const absent = await raw(Buffer.from("{}"), "application/apply-patch+yaml", "PATCH", `${maps}/absent`);
+    assert.equal(absent.status, 415, "server-side apply could create it");
     assert.equal((await raw(Buffer.alloc(3 * 1024 * 1024 + 1))).status, 413);
     await call(api, "POST", maps, configMap("a"));
     assert.equal((await raw(Buffer.from("{}"), "application/apply-patch+yaml", "PATCH", `${maps}/a`)).status, 415);

@@ -178,7 +178,8 @@ function jsonBody({ headers, body }: ApiRequest): unknown {
   if (body === undefined || body.length === 0) return undefined;
   const type = headers["content-type"] ?? "application/json";
   if (!type.includes("json")) {
-    throw unsupportedMediaType(`this lab's API server reads JSON bodies, not ${type}; use -f with a manifest instead`);
+    const way = "add --dry-run=client -o yaml to the command, and | kubectl apply -f - behind it";
+    throw unsupportedMediaType(`this lab's API server reads JSON bodies, not ${type}: ${way}`);
   }
   try {
     return JSON.parse(new TextDecoder().decode(body));
