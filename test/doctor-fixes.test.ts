@@ -106,6 +106,23 @@ describe("what the doctor of a cluster prints", () => {
       found: /^namespace kube-system enforces Pod Security baseline/,
     },
     {
+      id: "not-running",
+      what: "the controller was scaled to nothing",
+      inject: async () => {
+        await client.patch(controller.resource, { namespace, name: controller.name }, { spec: { replicas: 0 } });
+        await client.delete("v1/pods", { namespace, name: controller.name }, { gracePeriodSeconds: 0 });
+      },
+      found: /^kube-system: deployment\/spiderpool-controller has no Pod: pools and networks cannot be changed$/,
+      // As its controllers do.
+      afterwards: async () => {
+        assert.equal(
+          at(await client.get(controller.resource, { namespace, name: controller.name }), "spec", "replicas"),
+          1,
+        );
+        await client.create("v1/pods", podOf(controller.name, "v1"));
+      },
+    },
+    {
       id: "version-skew",
       what: "a Pod lags behind",
       inject: () => client.create("v1/pods", podOf("spiderpool-agent", "v0", "spiderpool-agent-old")),

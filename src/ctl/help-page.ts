@@ -11,7 +11,7 @@ the controller's, with what its account may read; what only a node knows (\`net 
 
 \`\`\`
 kubectl -n kube-system exec deploy/spiderpool-controller -- spiderpoolctl doctor
-kubectl -n kube-system exec -i deploy/spiderpool-controller -- spiderpoolctl explain -f - < app.yaml
+kubectl -n kube-system exec -i deploy/spiderpool-controller -- spiderpoolctl explain -n default -f - < app.yaml
 \`\`\`
 
 Exit status: 0 done, or nothing wrong; 1 failed, or something is wrong; 2 the command line is wrong, or the question cannot be answered.`;

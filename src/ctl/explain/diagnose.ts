@@ -1,6 +1,6 @@
 import { adviceMark, sentenceOf } from "#cni";
 import { lastFailure, type Told } from "#doctor";
-import { formatIp } from "#ip";
+import { formatIp, parseIp } from "#ip";
 import { type Node, readyCondition } from "#kube";
 import { addressesOfStatus, networkStatusAnnotation } from "#multus";
 import { isUsedThoughGivenBack } from "../given-back.ts";
@@ -51,6 +51,20 @@ function addressesOf({ ips, annotations }: Facts["pod"], [attempt]: readonly Att
   return told.length > 1 ? told.join("; ") : ips.join(", ");
 }
 
+/**
+ * A note on addresses that nobody of ours gave to a Pod which asks for addresses of pools; undefined if it has its own. An agent
+ * tells every Pod that it attached its network-status.
+ */
+function foreignAddresses({ pod, pools }: Facts, [attempt]: readonly Attempt[]): string | undefined {
+  if (pod.ips.length === 0 || attempt?.nics[0]?.managed !== true) return undefined;
+  if (pod.annotations[networkStatusAnnotation] !== undefined) return undefined;
+  const ips = pod.ips.map((ip) => parseIp(ip));
+  if ([...pools.values()].some(({ family, set }) => ips.some((ip) => ip.family === family && set.contains(ip)))) {
+    return undefined;
+  }
+  return `its address ${pod.ips.join(", ")} is of no IPPool: another network of its node attached it, while the node had no agent or the default network was empty. Delete the Pod, and the next one is attached by the networks below`;
+}
+
 /** A note for each address that the Pod uses although a plugin gave it back because another host has it. */
 function quarantined(pod: Facts["pod"], usage: Usage): readonly string[] {
   const givenBack = [...usage.values()].flat().filter((claim) => isUsedThoughGivenBack(claim, pod));
@@ -72,6 +86,8 @@ export function diagnose(facts: Facts, usage: Usage): Diagnosis {
     return { ...nothing, verdict: "unknown", notes: ["it has ended or is being deleted: it gets no network any more"] };
   const attempts = nodesOf(facts).map((node) => attemptOn(facts, usage, node));
   if (pod.state === "running") {
+    const foreign = foreignAddresses(facts, attempts);
+    if (foreign !== undefined) return { ...nothing, verdict: "fails", nics: attempts[0]?.nics ?? [], notes: [foreign] };
     const has = `it has its networks: ${addressesOf(pod, attempts)}`;
     return running(attempts, { ...nothing, notes: [has, ...quarantined(pod, usage)] });
   }

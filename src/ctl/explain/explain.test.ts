@@ -278,6 +278,21 @@ describe("spiderpoolctl explain", () => {
     );
   });
 
+  it("says of a Pod that runs that another network of its node attached it, until one of ours did", async () => {
+    const status = { podIP: "10.244.1.2", podIPs: [{ ip: "10.244.1.2" }] };
+    cluster.pod("web", ippool({ ipv4: ["a"] }), { spec: { nodeName: "node1" }, status });
+    const { status: exit, out } = await cluster.explain("pod", "web");
+    assert.equal(exit, 1);
+    assert.match(
+      out,
+      /\(running\) does not get its networks\n {2}its address 10\.244\.1\.2 is of no IPPool: .*Delete the Pod/,
+    );
+    const told = JSON.stringify([{ name: "kube-system/net", interface: "eth0", ips: ["10.244.1.2"] }]);
+    const annotations = { ...ippool({ ipv4: ["a"] }), "k8s.v1.cni.cncf.io/network-status": told };
+    cluster.pod("web", annotations, { spec: { nodeName: "node1" }, status });
+    assert.equal((await cluster.explain("pod", "web")).status, 0);
+  });
+
   it("says of a Pod that runs that its address is in quarantine, and nothing of one that it did not keep", async () => {
     const status = { podIP: "10.6.0.10", podIPs: [{ ip: "10.6.0.10" }] };
     const { uid } = cluster.pod("web", ippool({ ipv4: ["a"] }), { spec: { nodeName: "node1" }, status }).metadata;

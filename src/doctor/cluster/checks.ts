@@ -6,8 +6,10 @@ import { repositoryOf, versionOf } from "./versions.ts";
 const certificateLeft = 0.1;
 /** The levels of Pod Security that refuse privileged Pods. */
 const refusing = new Set(["baseline", "restricted"]);
-/** So many waiting Pods are named; their causes are rarely as many. */
+/** So many Pods of a kind are named; their causes are rarely as many. */
 const namedPodsMax = 10;
+/** What fails without the programs of a workload. */
+const missed = { daemonset: "no Pod gets an address", deployment: "pools and networks cannot be changed" };
 
 /** Checks of objects in the API server. `docs/reference/doctor.md` is generated from this table. */
 export const clusterChecks: readonly Check<ClusterFacts>[] = [
@@ -60,6 +62,14 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
         })),
   },
   {
+    id: "not-running",
+    severity: "error",
+    finding:
+      "A node's agent, or the controller, does not run: no Pod of the node gets addresses, or our objects cannot be changed.",
+    remedy: "Make what somebody deleted again from the release; `describe` and `logs` say why a Pod is not ready.",
+    find: ({ workloads }) => workloads.flatMap(notRunning),
+  },
+  {
     id: "pod-without-network",
     severity: "warning",
     finding: "A Pod waits because its node cannot give it its addresses or networks; ten such Pods are named.",
@@ -89,6 +99,27 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
     find: ({ processes }) => [...differentWorkloads(processes), ...lateProcesses(processes)],
   },
 ];
+
+function notRunning({ namespace, kind, name, release, replicas, pods }: ClusterFacts["workloads"][number]) {
+  const kubectl = `kubectl -n ${namespace}`;
+  if (name === undefined) {
+    const manifest = `helm -n ${namespace} get manifest ${release ?? "RELEASE"}`;
+    const found = `namespace ${namespace} has no ${kind === "daemonset" ? "DaemonSet of agents" : "Deployment of controllers"}: ${missed[kind]}`;
+    return [{ found, fix: [`${manifest} | ${kubectl} apply --server-side --force-conflicts -f -`] }];
+  }
+  const workload = `${kind}/${name}`;
+  if (pods.length === 0) {
+    const fix = [replicas === 0 ? `${kubectl} scale ${workload} --replicas=1` : `${kubectl} describe ${workload}`];
+    return [{ found: `${namespace}: ${workload} has no Pod: ${missed[kind]}`, fix }];
+  }
+  return pods
+    .filter(({ ready }) => !ready)
+    .slice(0, namedPodsMax)
+    .map((pod) => ({
+      found: `Pod ${namespace}/${pod.name} of ${workload} on ${pod.node} is not ready`,
+      fix: [`${kubectl} describe pod ${pod.name}`, `${kubectl} logs ${pod.name}`],
+    }));
+}
 
 type Processes = ClusterFacts["processes"];
 

@@ -117,6 +117,35 @@ describe("the doctor of a cluster", () => {
     assert.deepEqual(await examine(api), []);
   });
 
+  it("finds not-running: a DaemonSet that somebody deleted, Pods that are not ready, a Deployment without Pods", async () => {
+    const api = healthy();
+    const seen = async () => (await examine(api)).map(({ id, found }) => `${id}: ${found}`);
+    const [agents] = api.all(daemonSets);
+    api.remove(daemonSets, { namespace, name: "spiderpool-agent" });
+    const [finding, ...others] = await examine(api);
+    assert.deepEqual([finding?.id, others], ["not-running", []]);
+    assert.match(finding?.found ?? "", /^namespace kube-system has no DaemonSet of agents: no Pod gets an address$/);
+    assert.match(finding?.fix[0] ?? "", /^helm -n kube-system get manifest RELEASE \| kubectl -n kube-system apply /);
+    api.apply(daemonSets, agents as never);
+    assert.deepEqual(await seen(), []);
+
+    const agent = api.read(pods, { namespace, name: "spiderpool-agent-x" });
+    const status = { conditions: [{ type: "Ready", status: "False" }] };
+    api.apply(pods, { ...agent, spec: { ...agent?.spec, nodeName: "node1" }, status } as never);
+    api.remove(pods, { namespace, name: "spiderpool-controller-x" });
+    assert.deepEqual(await seen(), [
+      "not-running: Pod kube-system/spiderpool-agent-x of daemonset/spiderpool-agent on node1 is not ready",
+      "not-running: kube-system: deployment/spiderpool-controller has no Pod: pools and networks cannot be changed",
+    ]);
+  });
+
+  it("takes nothing for deleted that the caller may not list", async () => {
+    const api = healthy();
+    const forbidden = { kind: "status", status: 403, reason: "Forbidden" } as const;
+    api.fail(({ path }) => path.includes("/daemonsets"), forbidden);
+    assert.deepEqual(await examine(api), []);
+  });
+
   it("finds pod-without-network: a Pod whose newest attempt failed, until it has an address", async () => {
     const api = healthy();
     const apply = (name: string, spec: object, status: object) =>

@@ -12,6 +12,18 @@ export interface ClusterFacts {
     /** The image in the workload's Pod template. */
     readonly wantedImage: string;
   }[];
+  /** The release's workloads, by namespace and kind: one that was deleted is named without Pods. */
+  readonly workloads: readonly {
+    readonly namespace: string;
+    readonly kind: "daemonset" | "deployment";
+    /** Undefined: there is none, though the namespace has the other kind. */
+    readonly name: string | undefined;
+    /** The Helm release of the namespace's workloads; undefined: not Helm's. */
+    readonly release: string | undefined;
+    readonly replicas: number | undefined;
+    /** Its Pods that are not being deleted. */
+    readonly pods: readonly { readonly name: string; readonly node: string; readonly ready: boolean }[];
+  }[];
   /** The install namespaces with the level of Pod Security that they enforce; "" if they enforce none. */
   readonly namespaces: readonly { readonly name: string; readonly enforces: string }[];
   /** The webhooks' serving certificates. */

@@ -15,6 +15,7 @@ import {
   type Pod,
   pods,
   type Resource,
+  readyCondition,
   secrets,
 } from "#kube";
 import { withoutAddFailure } from "#multus";
@@ -30,16 +31,17 @@ const secretFlag = /^--tls-secret=(.+)$/;
 export async function readCluster(client: KubeClient, now: Date, { signal }: Signal): Promise<ClusterFacts> {
   const list = <T extends KubeObject>(resource: Resource<T>) =>
     readAll(client, resource, { labelSelector: nameLabel, signal });
-  const [agents, controllers, processes, waiting, cilium] = await Promise.all([
+  const [daemons, deployed, found, waiting, cilium] = await Promise.all([
     list(daemonSets),
     list(deployments),
     list(pods),
     readWaiting(client, signal),
     readOne(client, configMaps, { namespace: "kube-system", name: "cilium-config" }, signal),
   ]);
+  const [agents, controllers, processes] = [daemons ?? [], deployed ?? [], found ?? []];
   const workloads = [
-    ...agents.map((object) => ({ kind: "daemonset", object })),
-    ...controllers.map((object) => ({ kind: "deployment", object })),
+    ...agents.map((object) => ({ kind: "daemonset", object }) as const),
+    ...controllers.map((object) => ({ kind: "deployment", object }) as const),
   ];
   const installed = [...new Set(workloads.map(({ object }) => object.metadata.namespace ?? ""))];
   const secretRefs = [
@@ -47,14 +49,19 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
       controllers.flatMap((one) => secretsOf(one).map((ref) => [`${ref.namespace}/${ref.name}`, ref])),
     ).values(),
   ];
-  const [found, certificates] = await Promise.all([
+  const [spaces, certificates] = await Promise.all([
     Promise.all(installed.map((name) => readOne(client, namespaces, { name }, signal))),
     Promise.all(secretRefs.map((ref) => readCertificate(client, ref, signal))),
   ]);
   return {
     now,
     processes: processes.flatMap((pod) => processOf(pod, workloads)),
-    namespaces: found.flatMap((one) =>
+    workloads: [daemons, deployed, found].includes(undefined)
+      ? []
+      : installed.flatMap((namespace) =>
+          (["daemonset", "deployment"] as const).map((kind) => stateOf(namespace, kind, workloads, processes)),
+        ),
+    namespaces: spaces.flatMap((one) =>
       one === undefined ? [] : [{ name: one.metadata.name, enforces: one.metadata.labels?.[enforceLabel] ?? "" }],
     ),
     certificates: certificates.flat(),
@@ -63,18 +70,46 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
   };
 }
 
-interface Workload {
-  readonly kind: string;
-  readonly object: DaemonSet | Deployment;
+type Workload =
+  | { readonly kind: "daemonset"; readonly object: DaemonSet }
+  | { readonly kind: "deployment"; readonly object: Deployment };
+
+function stateOf(
+  namespace: string,
+  kind: Workload["kind"],
+  workloads: readonly Workload[],
+  processes: readonly Pod[],
+): ClusterFacts["workloads"][number] {
+  const inNamespace = workloads.filter(({ object }) => object.metadata.namespace === namespace);
+  const own = inNamespace.find((one) => one.kind === kind);
+  const release = inNamespace[0]?.object.metadata.annotations?.["meta.helm.sh/release-name"];
+  const living = processes.filter(
+    ({ metadata }) => metadata.namespace === namespace && metadata.deletionTimestamp === undefined,
+  );
+  return {
+    ...{ namespace, kind, name: own?.object.metadata.name, release },
+    replicas: own?.kind === "deployment" ? own.object.spec?.replicas : undefined,
+    pods: living
+      .filter((pod) => own !== undefined && isOf(pod, own))
+      .map((pod) => ({
+        name: pod.metadata.name,
+        node: pod.spec?.nodeName ?? "no node",
+        ready: readyCondition(pod) !== "False",
+      })),
+  };
 }
 
-function processOf({ metadata, spec }: Pod, workloads: readonly Workload[]): ClusterFacts["processes"] {
-  const { namespace = "", name, labels } = metadata;
-  const workload = workloads.find(
-    ({ object }) =>
-      object.metadata.namespace === namespace &&
-      object.spec?.template.metadata?.labels?.[componentLabel] === labels?.[componentLabel],
+function isOf({ metadata: { namespace, labels } }: Pod, { object }: Workload): boolean {
+  const { metadata, spec } = object;
+  return (
+    metadata.namespace === namespace && spec?.template.metadata?.labels?.[componentLabel] === labels?.[componentLabel]
   );
+}
+
+function processOf(pod: Pod, workloads: readonly Workload[]): ClusterFacts["processes"] {
+  const { metadata, spec } = pod;
+  const { namespace = "", name } = metadata;
+  const workload = workloads.find((one) => isOf(pod, one));
   const wanted = workload?.object.spec?.template.spec?.containers[0];
   const running = spec?.containers.find((one) => one.name === wanted?.name);
   if (workload === undefined || wanted?.image === undefined || running?.image === undefined) return [];
@@ -92,10 +127,12 @@ function processOf({ metadata, spec }: Pod, workloads: readonly Workload[]): Clu
 
 /** Pods that their nodes have begun but that have no address, each with its last failure. Events are kept for an hour. */
 async function readWaiting(client: KubeClient, signal: AbortSignal): Promise<ClusterFacts["waiting"]> {
-  const pending = (await readAll(client, pods, { fieldSelector: "status.phase=Pending", signal })).filter(hasNoNetwork);
+  const pending = ((await readAll(client, pods, { fieldSelector: "status.phase=Pending", signal })) ?? []).filter(
+    hasNoNetwork,
+  );
   if (pending.length === 0) return [];
   const told = await readAll(client, events, { fieldSelector: "involvedObject.kind=Pod,type=Warning", signal });
-  const byPod = Map.groupBy(told, ({ involvedObject: { uid = "" } }) => uid);
+  const byPod = Map.groupBy(told ?? [], ({ involvedObject: { uid = "" } }) => uid);
   return pending
     .flatMap(({ metadata: { namespace = "", name, uid }, spec }) => {
       const oldestFirst = byPod.get(uid)?.toSorted((a, b) => eventTimeMs(a) - eventTimeMs(b)) ?? [];
@@ -139,15 +176,16 @@ async function readCertificate(
   }
 }
 
+/** Undefined if the caller may not. */
 async function readAll<T extends KubeObject>(
   client: KubeClient,
   resource: Resource<T>,
   selection: Signal & { readonly labelSelector?: string; readonly fieldSelector?: string },
-): Promise<readonly T[]> {
+): Promise<readonly T[] | undefined> {
   try {
     return await Array.fromAsync(client.listAll(resource, selection));
   } catch (error) {
-    if (hasReason(error, "Forbidden")) return [];
+    if (hasReason(error, "Forbidden")) return undefined;
     throw error;
   }
 }
