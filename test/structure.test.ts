@@ -3,6 +3,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { mistakes } from "./simulation/mistakes.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -167,6 +168,16 @@ describe("the structure", () => {
         const target = folderOf(normalize(join(dirname(file), from)));
         return target !== "" && order.indexOf(target) < order.indexOf(folderOf(file));
       });
+    assert.deepEqual(wrong, []);
+  });
+
+  it("has the text that each planted mistake of the simulation replaces once in its file", () => {
+    const times = (text: string, find: string) => text.split(find).length - 1;
+    const wrong = mistakes.flatMap(({ name, edits }) =>
+      edits
+        .filter(({ file, find }) => times(readFileSync(join(root, file), "utf8"), find) !== 1)
+        .map(({ file, find }) => `${name}: ${file}: ${find}`),
+    );
     assert.deepEqual(wrong, []);
   });
 

@@ -93,7 +93,6 @@ export class SimulatedAgent implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#ledger.stop();
     this.#stop.abort(new Error("the measurement is over"));
     await this.#running;
     this.#transport[Symbol.dispose]();

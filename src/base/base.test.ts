@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { backoffMs } from "./backoff.ts";
-import { abortable, never, withTimeout } from "./clock.ts";
+import { abortable, never, within, withTimeout } from "./clock.ts";
 import { codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
 import { KeyedLock } from "./lock.ts";
 import { RecentLines, silentLogger } from "./log.ts";
@@ -123,6 +123,27 @@ describe("time", () => {
     const waiting = abortable(new Promise(() => {}), controller.signal);
     controller.abort(new Error("deadline"));
     await assert.rejects(waiting, /deadline/);
+  });
+
+  it("tells with within() whether a promise came in time, and leaves no timer", async () => {
+    const clock = new ManualClock();
+    const { signal } = new AbortController();
+    const late = within(new Promise(() => {}), 100, { clock, signal });
+    await clock.advance(99);
+    assert.equal(await within(Promise.resolve(), 100, { clock, signal }), true);
+    assert.equal(clock.sleeping, 1, "the one of the promise that does not come");
+    await clock.advance(1);
+    assert.equal(await late, false);
+  });
+
+  it("rejects within() as the promise does, or with the signal's reason", async () => {
+    const clock = new ManualClock();
+    const controller = new AbortController();
+    const o = { clock, signal: controller.signal };
+    await assert.rejects(within(Promise.reject(new Error("no")), 100, o), /no/);
+    const waiting = within(new Promise(() => {}), 100, o);
+    controller.abort(new Error("stop"));
+    await assert.rejects(waiting, /stop/);
   });
 
   it("hands the parent's abort through withTimeout()", () => {

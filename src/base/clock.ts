@@ -66,6 +66,24 @@ export function withTimeout(parent: AbortSignal, ms: number, reason: () => Error
   });
 }
 
+/**
+ * Waits for `wanted`, but at most `ms`. False if that was too short. Rejects as `wanted` does, or with the signal's reason as soon
+ * as it aborts. Does not cancel the promise's work.
+ */
+export async function within(
+  wanted: Promise<unknown>,
+  ms: number,
+  { clock, signal }: Signal & { readonly clock: Clock },
+): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const cancel = clock.after(ms, () => resolve(false));
+  try {
+    return await abortable(Promise.race([wanted.then(() => true), late]), signal);
+  } finally {
+    cancel();
+  }
+}
+
 /** The promise's result, or a rejection with the signal's reason as soon as it aborts. Does not cancel the promise's work. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   // One promise instead of the five of Promise.race(): every stage of a call goes through here.

@@ -4,7 +4,7 @@
  */
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
 export { readBody } from "./body.ts";
-export { abortable, type Clock, never, type Signal, sleepBy, systemClock, withTimeout } from "./clock.ts";
+export { abortable, type Clock, never, type Signal, sleepBy, systemClock, within, withTimeout } from "./clock.ts";
 export { checkCommand, Environment } from "./environment.ts";
 export { assertNever, codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
 export { FairQueue } from "./fair-queue.ts";

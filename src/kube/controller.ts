@@ -23,7 +23,8 @@ export class TerminalError extends SpiderError {
  * that is added with `afterMs` is looked at then, once for all that is added meanwhile.
  */
 export interface Source {
-  synced(o: Signal): Promise<void>;
+  /** Resolves when `subscribe` would add all that exists. @default at once */
+  synced?(o: Signal): Promise<void>;
   subscribe(add: (key: string, afterMs?: number) => void): () => void;
 }
 
@@ -84,7 +85,7 @@ export async function runController(options: ControllerOptions, { signal }: Sign
     afterMs === undefined ? queue.add(key) : queue.addAfter(key, afterMs);
   const ends = options.sources.map((source) => source.subscribe(add));
   try {
-    await Promise.all(options.sources.map((source) => source.synced({ signal })));
+    await Promise.all(options.sources.map((source) => source.synced?.({ signal })));
     await Promise.all(Array.from({ length: options.workers ?? 1 }, () => work(options, queue, signal)));
   } catch (error) {
     if (!signal.aborted) throw error;

@@ -250,10 +250,6 @@ export class Ledger {
     }
   }
 
-  stop(): void {
-    this.#book.stop();
-  }
-
   /** Whether a claim of this node is known, may be under way, or is in use. A claim in use is known from then on. */
   #isNeeded(claim: Claim): boolean {
     const { bootId, intents, inUse } = this.#options;

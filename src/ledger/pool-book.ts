@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { labelValue, type SpiderPoolUsage, spiderIPAddresses, spiderPoolUsages } from "#api";
-import { abortable, type Clock, type Logger, type Signal } from "#base";
+import { abortable, type Clock, type Logger, type Signal, within } from "#base";
 import { type Family, type Ip, IpSet, tryParseClaimName } from "#ip";
 import { type Choice, Chooser, type Evidence, type PoolView, type SetAside, type UsageSnapshot } from "#ipam";
 import { type KubeClient, metadataOf, WatchedStore } from "#kube";
@@ -32,6 +32,7 @@ interface PoolBookOptions {
   readonly node: string;
   /** Addresses that no pool may hand out. */
   readonly reserved: (family: Family) => IpSet;
+  /** Ends all watches. */
   readonly signal: AbortSignal;
 }
 
@@ -68,11 +69,6 @@ export class PoolBook {
   /** A claim that was not made by a guess (before a restart, by adoption) is ours. */
   adopt(poolUid: string, ip: Ip): void {
     this.#pages.get(poolUid)?.chooser.adopt(ip);
-  }
-
-  stop(): void {
-    for (const page of this.#pages.values()) page.stop();
-    this.#pages.clear();
   }
 
   /** Moves the page to the end of the order, so that the first page is the one that was not used for longest. */
@@ -181,16 +177,17 @@ export class Page {
 
   /** Runs `act` when the usage is known, or after a short wait for it. Watches the usage if the pool is drawn from often. */
   async drawn<T>(act: () => Promise<T>, o: Signal): Promise<T> {
+    const { clock } = this.#options;
     this.#users += 1;
-    const nowMs = this.#options.clock.monotonicMs();
+    const nowMs = clock.monotonicMs();
     const isAlone = this.#watching === undefined && this.#users === 1 && nowMs - this.#drawnAtMs > usageIdleMs;
     this.#drawnAtMs = nowMs;
     try {
-      if (isAlone) await this.#patience(this.#read(), firstUsageMs, o);
+      if (isAlone) await within(this.#read(), firstUsageMs, { clock, ...o });
       else {
         this.#watching ??= this.#watch();
         const { store } = this.#watching;
-        if (!store.isSynced) await this.#patience(store.synced(o), firstUsageMs, o);
+        if (!store.isSynced) await within(store.synced(o), firstUsageMs, { clock, ...o });
       }
       return await act();
     } finally {
@@ -210,7 +207,7 @@ export class Page {
     if (!isTold) {
       this.#watching ??= this.#watch();
       const isSpeaking = clock.monotonicMs() - this.#usageAtMs < silentMs;
-      if (isSpeaking && (await this.#patience(this.#nextUsage.promise, nextUsageMs, o))) return true;
+      if (isSpeaking && (await within(this.#nextUsage.promise, nextUsageMs, { clock, ...o }))) return true;
       if (await this.look(o)) return true;
     }
     this.#exhaustedUntilMs = clock.monotonicMs() + exhaustedMs;
@@ -232,6 +229,7 @@ export class Page {
     return true;
   }
 
+  /** Ends the watch of the pool's usage. */
   stop(): void {
     this.#watching?.stop.abort(new Error("the pool is idle"));
     this.#watching = undefined;
@@ -253,7 +251,7 @@ export class Page {
   }
 
   #watch(): Watching {
-    const { client, clock, log } = this.#options;
+    const { client, clock, log, signal } = this.#options;
     const { name } = this.#pool;
     const store = new WatchedStore({
       client,
@@ -268,8 +266,9 @@ export class Page {
     store.changed((_key, usage) => {
       if (usage !== undefined) this.#take(usage, { news: store.isSynced });
     });
-    store.run({ signal: stop.signal }).catch((err: unknown) => {
-      if (!stop.signal.aborted) log.warn({ pool: name, err }, "the usage of a pool cannot be watched");
+    const over = AbortSignal.any([signal, stop.signal]);
+    store.run({ signal: over }).catch((err: unknown) => {
+      if (!over.aborted) log.warn({ pool: name, err }, "the usage of a pool cannot be watched");
     });
     return { store, stop };
   }
@@ -303,18 +302,6 @@ export class Page {
     this.#usage = usage;
     this.#chooser.setUsage(usage);
     this.turns.among(usage.share?.ranks ?? 1, { isGranted: usage.granted?.own.isEmpty === false });
-  }
-
-  /** Waits for `wanted`, but at most `ms`. False if that was too short. */
-  async #patience(wanted: Promise<void>, ms: number, { signal }: Signal): Promise<boolean> {
-    const enough = new AbortController();
-    const late = this.#options.clock.sleep(ms, { signal: AbortSignal.any([signal, enough.signal]) }).then(() => false);
-    try {
-      return await Promise.race([wanted.then(() => true), late]);
-    } finally {
-      late.catch(() => {}); // It ends with an abort where it was not the first.
-      enough.abort();
-    }
   }
 
   /** Ends the watch when nobody has drawn for a while. One call at a time does so for all. */

@@ -21,7 +21,7 @@ export interface LedgerOptions {
   readonly isIndexed: (claim: Claim, o: Signal) => Promise<boolean>;
   /** Resolves when new addresses may be given, which is not so while a lost ledger is restored. @default always */
   readonly open?: (o: Signal) => Promise<void>;
-  /** Aborted when the process ends. Releases go on until then. */
+  /** Aborted when the process ends. Releases and watches go on until then. */
   readonly signal: AbortSignal;
 }
 

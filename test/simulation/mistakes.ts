@@ -60,8 +60,8 @@ export const mistakes: readonly Mistake[] = [
     edits: [
       {
         file: "src/controller/pools/drain.ts",
-        find: "if (nowMs < settledMs - apartMs) return settledMs - apartMs - nowMs;",
-        put: "if (nowMs >= 0) return 0;",
+        find: "if (nowMs < settledMs - apartMs) return { waitMs: settledMs - apartMs - nowMs, isUsed: false };",
+        put: "if (nowMs >= 0) return { waitMs: 0, isUsed: false };",
       },
     ],
     focus: ["pool-delete-unseen", "pool-create"],

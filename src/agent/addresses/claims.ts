@@ -4,9 +4,8 @@ import { claimName } from "#ip";
 import { fromStore, isPodUid, keyOf, type Pod, retry, runController, type Store } from "#kube";
 import { type AuditWatcher, type Claim, claimKey, type Intents, isTakenOver, type Ledger } from "#ledger";
 import { podState } from "../cluster/pods.ts";
-import { recordedResult } from "../sandboxes/chain.ts";
 import { hasMac } from "../sandboxes/macs.ts";
-import { isSandboxThere, type Records, type SandboxRecord } from "../sandboxes/records.ts";
+import { isSandboxThere, type Records, recordedResult, type SandboxRecord } from "../sandboxes/records.ts";
 import type { Returned } from "./returned.ts";
 
 /**
@@ -57,15 +56,11 @@ export class ClaimsReconciler {
   readonly #missingSinceMs = new Map<string, ReadonlyMap<string, number>>();
   /** UIDs of Pods of a former system whose sandbox the runtime has removed. */
   readonly #takenDown = new Set<string>();
+  /** Has the Pod's claims looked at again. */
   #poke: (podKey: string) => void = () => {};
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
-  }
-
-  /** Schedules another look at the Pod's claims. */
-  poke(podKey: string): void {
-    this.#poke(podKey);
   }
 
   /** To be called when the runtime has removed a sandbox of the Pod. `recorded`: whether we had made it. */
@@ -78,11 +73,6 @@ export class ClaimsReconciler {
     this.#poke(keyOf(pod));
   }
 
-  /** Resolves when claims that somebody else made for Pods of this node are known here. One list. */
-  takeUp(o: Signal): Promise<void> {
-    return this.#options.ledger.takeUp(o);
-  }
-
   run(o: Signal): Promise<void> {
     const { pods, clock, log } = this.#options;
     return runController(
@@ -93,7 +83,6 @@ export class ClaimsReconciler {
         sources: [
           fromStore(pods),
           {
-            synced: () => Promise.resolve(),
             subscribe: (add) => {
               this.#poke = add;
               return () => {
@@ -120,7 +109,7 @@ export class ClaimsReconciler {
     const checked = Promise.withResolvers<void>();
     const auditing = async () => {
       await checked.promise;
-      for (const { spec } of ledger.claims()) this.poke(`${spec.podNamespace}/${spec.podName}`);
+      for (const { spec } of ledger.claims()) this.#poke(`${spec.podNamespace}/${spec.podName}`);
       for (let waitMs = random() * lookEveryMs * auditEveryMs.looks; ; ) {
         await clock.sleep(waitMs, { signal });
         waitMs = await retry((o) => this.#audit(o), { signal, clock });

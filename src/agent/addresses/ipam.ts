@@ -1,5 +1,5 @@
 import type { Settings } from "#api";
-import { type Clock, hasCode, type Signal, SpiderError, type Steps } from "#base";
+import { type Clock, hasCode, type Signal, SpiderError, type Steps, within } from "#base";
 import {
   type AddressConflict,
   type Attachment,
@@ -217,18 +217,11 @@ class LedgerIpam implements Ipam {
   /** False after the time or at the call's deadline. It does not throw then, because what the ADD waits for says more. */
   async #before(change: Promise<void>, untilMs: number, { signal }: Signal): Promise<boolean> {
     const { clock } = this.#options;
-    const over = new AbortController();
-    const late = clock.sleep(Math.max(0, untilMs - clock.monotonicMs()), {
-      signal: AbortSignal.any([signal, over.signal]),
-    });
     try {
-      return await Promise.race([change.then(() => true), late.then(() => false)]);
+      return await within(change, Math.max(0, untilMs - clock.monotonicMs()), { clock, signal });
     } catch (error) {
       if (hasCode(error, "CNI_TRY_AGAIN")) return false;
       throw error;
-    } finally {
-      late.catch(() => {});
-      over.abort();
     }
   }
 

@@ -1,5 +1,5 @@
 import { annotations, doneInPart, isLost, isTakeOver, spiderIPPools } from "#api";
-import { abortable, type Clock, type Logger, type Signal, SpiderError } from "#base";
+import { abortable, type Clock, type Logger, type Signal, SpiderError, within } from "#base";
 import { isEarlier, type KubeClient, type KubeObject, metadataOf, nodes, retry, type Store } from "#kube";
 import { closureOf } from "#ledger";
 
@@ -113,12 +113,11 @@ export class LedgerEpoch {
     // Addresses from a former system stay in use even if nobody has reported them, so there is no timeout.
     const leftMs = isTakeOver(token) ? undefined : sinceMs + closedMsMax - clock.monotonicMs();
     if (leftMs !== undefined && leftMs <= 0) return false;
-    const stop = new AbortController();
-    const either = AbortSignal.any([signal, stop.signal]);
-    const patience = leftMs === undefined ? [] : [clock.sleep(leftMs, { signal: either }).catch(() => {})];
-    await abortable(Promise.race([changed, ...patience]), signal)
-      .catch(() => this.#refuse())
-      .finally(() => stop.abort());
+    try {
+      await (leftMs === undefined ? abortable(changed, signal) : within(changed, leftMs, { clock, signal }));
+    } catch {
+      this.#refuse();
+    }
     return true;
   }
 

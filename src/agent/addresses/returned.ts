@@ -1,5 +1,5 @@
 import type { Settings } from "#api";
-import { abortable, type Clock, type Logger, type Signal } from "#base";
+import { abortable, type Clock, type Logger, type Signal, within } from "#base";
 import type { PodRef } from "#cni";
 import { claimName, formatIp, type Ip } from "#ip";
 import type { PoolView } from "#ipam";
@@ -7,9 +7,15 @@ import { type EventRecorder, keyOf, type Pod, retry, type Store } from "#kube";
 import { type Answer, type ClaimRequest, type Ledger, stickyOwnerOf } from "#ledger";
 import { podState } from "../cluster/pods.ts";
 import type { PoolCache } from "../cluster/pool-cache.ts";
-import { ownIpam, recordedResult } from "../sandboxes/chain.ts";
+import { ownIpam } from "../sandboxes/chain.ts";
 import { ipamTypeOf } from "../sandboxes/foreign.ts";
-import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "../sandboxes/records.ts";
+import {
+  isSandboxThere,
+  type RecordedNetwork,
+  type Records,
+  recordedResult,
+  type SandboxRecord,
+} from "../sandboxes/records.ts";
 
 /** How long the check of all sandboxes waits for running ADDs, some of which wait for the end of that check. */
 const underWayMsMax = 3_000;
@@ -101,10 +107,7 @@ export class Returned {
       else underWay.push(retry((o) => this.check(record, o), { signal, clock, retryable: () => true }));
     }
     if (underWay.length === 0) return;
-    const enough = new AbortController();
-    const late = clock.sleep(underWayMsMax, { signal: AbortSignal.any([signal, enough.signal]) });
-    await Promise.race([Promise.allSettled(underWay), late]).finally(() => enough.abort());
-    late.catch(() => {});
+    await within(Promise.allSettled(underWay), underWayMsMax, { clock, signal });
   }
 
   /** Throws if the API server does not answer. */

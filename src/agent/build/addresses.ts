@@ -144,7 +144,7 @@ function createLedger(context: AddressContext, { exclusive, claimedAgain, cut, n
     check: (o) => returned.checkEvery(o),
     isWhole: () => returned.isWhole,
     complete: (o) => returned.begin(o),
-    takeUp: (o) => claims.takeUp(o),
+    takeUp: (o) => ledger.takeUp(o),
   });
   const endpoints: Endpoints = new Endpoints({ client, clock, ledger, owners, node, settings });
   return { ledger, returned, claims, epoch, endpoints };

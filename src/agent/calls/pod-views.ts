@@ -8,6 +8,7 @@ import {
   type Logger,
   type Signal,
   Tasks,
+  within,
   withTimeout,
 } from "#base";
 import { type Attachment, hintMark, sentenceOf } from "#cni";
@@ -32,9 +33,8 @@ import {
 } from "#multus";
 import type { Endpoints } from "../addresses/endpoints.ts";
 import { podState } from "../cluster/pods.ts";
-import { recordedResult } from "../sandboxes/chain.ts";
 import type { AttachedDelegate } from "../sandboxes/recording.ts";
-import { isSandboxThere, type SandboxRecord } from "../sandboxes/records.ts";
+import { isSandboxThere, recordedResult, type SandboxRecord } from "../sandboxes/records.ts";
 import { readDeviceInfo, recordedDeviceInfoFile } from "./device-info.ts";
 
 /** Views wait for a pause between CNI calls, but no longer than this: a node without pauses must show its Pods, too. */
@@ -125,7 +125,7 @@ export class PodViews {
         () => new Error("the views of a Pod were not written in time"),
       );
       try {
-        await Promise.race([this.#options.idle(), clock.sleep(pauseMsMax, { signal })]);
+        await within(this.#options.idle(), pauseMsMax, { clock, signal });
         using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });
         await this.#writers.run(pod.metadata.uid, () => write({ signal }), { signal });
       } catch (err) {

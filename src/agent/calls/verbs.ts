@@ -17,7 +17,7 @@ import { isPodUid, type Pod } from "#kube";
 import { addFailure, applyDefaultRoutes, type DefaultRoutePlan, type Delegate, planDefaultRoutes } from "#multus";
 import { allocateForeign, type Detection, freePodOf } from "#plugins";
 import { uidOf } from "../cluster/pods.ts";
-import { ownIpam, recordedResult } from "../sandboxes/chain.ts";
+import { ownIpam } from "../sandboxes/chain.ts";
 import {
   type AttachedDelegate,
   chainCall,
@@ -31,7 +31,13 @@ import {
   recordNetwork,
   refuseOwnNetns,
 } from "../sandboxes/recording.ts";
-import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "../sandboxes/records.ts";
+import {
+  isSandboxThere,
+  type RecordedNetwork,
+  type Records,
+  recordedResult,
+  type SandboxRecord,
+} from "../sandboxes/records.ts";
 import { moveDefaultRoutes } from "./default-routes.ts";
 import { offerDeviceInfo, readDeviceInfo, removeDeviceInfo } from "./device-info.ts";
 import { awaitNetworks, type NetworksOptions, planNetworks, refuseUnready, waitForOthers } from "./networks.ts";

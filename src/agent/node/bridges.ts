@@ -1,6 +1,6 @@
 import { bridgeResourcePrefix } from "#api";
 import { type Clock, formatError, type Logger, type Signal } from "#base";
-import { type KubeClient, type Node, nodes, runController, type Store } from "#kube";
+import { fromStore, type KubeClient, type Node, nodes, runController, type Store } from "#kube";
 import type { Ovs } from "#ovsdb";
 import type { Release } from "../cluster/release.ts";
 
@@ -50,12 +50,8 @@ export function runBridgeResources(
       clock,
       log,
       sources: [
+        fromStore(options.nodes, ({ metadata }) => (metadata.name === node ? [node] : [])),
         {
-          synced: (o) => options.nodes.synced(o),
-          subscribe: (add) => options.nodes.changed((key) => key === node && add(key)),
-        },
-        {
-          synced: () => Promise.resolve(),
           subscribe: (add) => {
             add(node);
             return ovs.changed(() => add(node));

@@ -23,8 +23,7 @@ import { type EventRecorder, nodeSubject } from "#kube";
 import type { Claim } from "#ledger";
 import type { ClusterConfig } from "#plugins";
 import type { AgentOptions } from "../options.ts";
-import { recordedResult } from "../sandboxes/chain.ts";
-import { isSandboxThere, type RecordedNetwork, type SandboxRecord } from "../sandboxes/records.ts";
+import { isSandboxThere, type RecordedNetwork, recordedResult, type SandboxRecord } from "../sandboxes/records.ts";
 import { hostLinksOf } from "./host-state.ts";
 
 /** How often findings are published again. Older ones count as repaired (`publishedMsMax`). */

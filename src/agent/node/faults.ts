@@ -7,8 +7,7 @@ import { type Netns, openNetns, readNetnsId } from "#linux";
 import type { OvsPort } from "#ovsdb";
 import { nodeRulePreference } from "#plugins";
 import type { CallMetrics } from "../http/metrics.ts";
-import { recordedResult } from "../sandboxes/chain.ts";
-import { isSandboxThere, type SandboxRecord } from "../sandboxes/records.ts";
+import { isSandboxThere, recordedResult, type SandboxRecord } from "../sandboxes/records.ts";
 import { hostLinksOf, ovsLinksOf } from "./host-state.ts";
 import type { OvsClients } from "./ovs-clients.ts";
 

@@ -2,9 +2,15 @@ import { type Clock, formatError, type Logger, type Signal } from "#base";
 import { formatPrefix, hostPrefix } from "#ip";
 import { monitor, type Netns, type NetworkEvent } from "#linux";
 import { hostVethName, nodeRulePreference, ovsEndpointOf } from "#plugins";
-import { type Chain, recordedResult } from "../sandboxes/chain.ts";
+import type { Chain } from "../sandboxes/chain.ts";
 import { recordedNetwork } from "../sandboxes/recording.ts";
-import { isSandboxThere, type RecordedNetwork, type Records, type SandboxRecord } from "../sandboxes/records.ts";
+import {
+  isSandboxThere,
+  type RecordedNetwork,
+  type Records,
+  recordedResult,
+  type SandboxRecord,
+} from "../sandboxes/records.ts";
 import type { OvsClients } from "./ovs-clients.ts";
 
 /** A Pod that ends loses its routes and ports, too: only what is still missing after this long was removed by somebody else. */

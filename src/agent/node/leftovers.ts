@@ -51,7 +51,6 @@ export function runLeftovers({ ovs, hasLink, fault, clock, log }: LeftoversOptio
       log,
       sources: [
         {
-          synced: () => Promise.resolve(),
           subscribe: (add) => {
             add(everyPort);
             return ovs.changed(() => add(everyPort, settleMs));

@@ -3,7 +3,6 @@ import {
   type Attachment,
   type CniResult,
   compareVersions,
-  decodeResult,
   emptyResult,
   type JsonObject,
   type Network,
@@ -17,7 +16,6 @@ import {
 } from "#cni";
 import { type Plugin, Together } from "#plugins";
 import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf } from "./foreign.ts";
-import type { RecordedNetwork } from "./records.ts";
 
 /** The `ipam.type` of our own address management. */
 export const ownIpam = "spiderpool";
@@ -220,9 +218,4 @@ function withoutContainer(host: Host) {
 
 function allows(what: keyof typeof sinceVersion, { cniVersion }: Network): boolean {
   return compareVersions(cniVersion, sinceVersion[what]) >= 0;
-}
-
-/** The result of a network's ADD in its record; undefined if the ADD had none. */
-export function recordedResult({ result, cniVersion }: RecordedNetwork): CniResult | undefined {
-  return result === undefined ? undefined : decodeResult(result, cniVersion);
 }

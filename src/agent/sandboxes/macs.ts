@@ -1,7 +1,6 @@
 import { hasCode } from "#base";
 import { openNetns } from "#linux";
-import { recordedResult } from "./chain.ts";
-import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
+import { isSandboxThere, type Records, recordedResult, type SandboxRecord } from "./records.ts";
 
 /** Whether a sandbox has a NIC with this MAC address. */
 export function hasMac(record: SandboxRecord, mac: string): boolean {

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, isJsonObject, removeFile, SpiderError, writeState, writeStateFile } from "#base";
+import { type CniResult, decodeResult } from "#cni";
 import { bootId, readNetnsId, sameNetns } from "#linux";
 
 /** One delegate of a sandbox as ADD resolved it. CNI demands that DEL uses the configuration of ADD. */
@@ -144,6 +145,11 @@ function readRecord(path: string): SandboxRecord | undefined {
 
 function isRecord(value: unknown): value is SandboxRecord {
   return isJsonObject(value) && value["format"] === 1 && Array.isArray(value["networks"]);
+}
+
+/** The result of a network's ADD in its record; undefined if the ADD had none. */
+export function recordedResult({ result, cniVersion }: RecordedNetwork): CniResult | undefined {
+  return result === undefined ? undefined : decodeResult(result, cniVersion);
 }
 
 /** The record's namespace is still the one in which ADD worked, in the same boot. */

@@ -304,10 +304,7 @@ export class TestAgent {
     const inspect = (names: readonly string[], o: Signal) => this.claims.inspect(names, o);
     runDoubts({ node, nodes: nodeStore, inspect, log }, { signal }).catch(() => {});
     this.ready = Promise.all(synced);
-    signal.addEventListener("abort", () => {
-      this.ledger.stop();
-      void tasks.stop();
-    });
+    signal.addEventListener("abort", () => void tasks.stop());
   }
 
   /** The addresses that the ADD answered with. Rejects with the sentence of an ADD that failed. */

@@ -27,7 +27,6 @@ export class Judgements {
   /** Gives the names of pools whose judgement changed. */
   source(): Source {
     return {
-      synced: () => Promise.resolve(),
       subscribe: (add) => {
         this.#listeners.add(add);
         return () => this.#listeners.delete(add);

@@ -52,10 +52,11 @@ export function subnetPartsController(deps: Deps, stores: SubnetStores): Control
   const subnetsOf = ({ spec }: SpiderIPPool) => withCidr(spec.subnet).map(({ metadata }) => metadata.name);
   const ofApplication = (uid: string) => pools.by("application", uid).flatMap(subnetsOf);
   const scoped = () => subnets.list().flatMap((one) => (one.spec.namespaceAffinity === undefined ? [] : nameOf(one)));
+  const use = uses.source();
   const claims: Source = {
-    synced: (o) => uses.source().synced(o),
+    ...use,
     subscribe: (add) =>
-      uses.source().subscribe((pool) => {
+      use.subscribe((pool) => {
         const subnet = waiting.get(pool);
         if (subnet !== undefined) add(subnet);
       }),

@@ -50,10 +50,7 @@ export class Cluster implements Disposable {
       open: async () => this.closed,
       signal: stop.signal,
     });
-    const kill = () => {
-      stop.abort(new Error("killed"));
-      ledger.stop();
-    };
+    const kill = () => stop.abort(new Error("killed"));
     this.#stops.push(kill);
     const never = { signal: stop.signal };
     await this.drive(retried(() => ledger.recall(records, never)));
