@@ -64,6 +64,15 @@ export interface VerbsOptions extends NetworksOptions {
   readonly removed: (request: CniRequest, how: { readonly recorded: boolean }) => void;
 }
 
+/** What an ADD knows before it makes anything. */
+interface Beginning {
+  readonly netns: SandboxRecord["netns"];
+  readonly pod: Pod;
+  readonly delegates: readonly Delegate[];
+  /** What is on record of an earlier ADD of the sandbox. */
+  readonly former: SandboxRecord | undefined;
+}
+
 const noDetection: Detection = { conflicts: false, gateways: false };
 const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
 
@@ -76,7 +85,7 @@ export class Verbs {
   }
 
   async add(asked: CniRequest, running: Running): Promise<PluginOutput> {
-    const { records, findPod, added, addressed, clock, log } = this.#options;
+    const { records, findPod, added, addressed, clock } = this.#options;
     const { steps } = running;
     const netns = checkNetns(asked, steps);
     const pod = await steps.run("pod", (o) => findPod(asked, o));
@@ -87,42 +96,8 @@ export class Verbs {
       await waitForOthers(request, this.#options, o);
       return awaitNetworks(request, pod, this.#options, o);
     });
-    const { routes, record } = await steps.run(
-      "networks",
-      async () => {
-        const plans = planDefaultRoutes(delegates);
-        const interfaces = delegates.map(({ ifName }) => ifName);
-        for (const delegate of delegates) await this.#verify(request, delegate, interfaces, running);
-        const fresh = newRecord(request, netns, pod, delegates);
-        records.write(recordMeanwhile(fresh, former));
-        offerDeviceInfo(delegates, log);
-        return { routes: plans, record: fresh };
-      },
-      // What could not be undone is left to the runtime's DEL, which goes by the record. One of an earlier ADD holds again:
-      // its sandbox may run.
-      {
-        undo: () => {
-          if (!running.undone) return;
-          if (former !== undefined) return records.write(former);
-          removeDeviceInfo(records.read(recordKey(request)), log);
-          records.remove(recordKey(request));
-        },
-        blocking: true,
-      },
-    );
-    const attached: AttachedDelegate[] = [];
-    for (const [at, delegate] of delegates.entries()) {
-      try {
-        const result = await this.#attach(request, delegate, routes[at], running);
-        attached.push({ delegate, result, deviceInfo: readDeviceInfo(delegate.deviceInfoFile, log) });
-      } catch (error) {
-        throw delegateError(request, delegate, error);
-      }
-    }
-    await steps.settled((error, of) => {
-      const delegate = delegates.find(({ ifName }) => ifName === of);
-      return delegate === undefined ? error : delegateError(request, delegate, error);
-    });
+    const { routes, record } = await this.#begin(request, { netns, pod, delegates, former }, running);
+    const attached = await this.#attachAll(request, delegates, routes, running);
     const complete = completed(record, attached, clock.wall());
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? nothing;
@@ -144,6 +119,52 @@ export class Verbs {
     removeDeviceInfo(found, log);
     records.remove(recordKey(request));
     return undefined;
+  }
+
+  /** Checks every configuration, then writes down what is about to be made: nothing is made before. */
+  async #begin(request: CniRequest, { netns, pod, delegates, former }: Beginning, running: Running) {
+    const { records, log } = this.#options;
+    const begin = async () => {
+      const routes = planDefaultRoutes(delegates);
+      const interfaces = delegates.map(({ ifName }) => ifName);
+      for (const delegate of delegates) await this.#verify(request, delegate, interfaces, running);
+      const record = newRecord(request, netns, pod, delegates);
+      records.write(recordMeanwhile(record, former));
+      offerDeviceInfo(delegates, log);
+      return { routes, record };
+    };
+    // What could not be undone is left to the runtime's DEL, which goes by the record. One of an earlier ADD holds again: its
+    // sandbox may run.
+    const undo = () => {
+      if (!running.undone) return;
+      if (former !== undefined) return records.write(former);
+      removeDeviceInfo(records.read(recordKey(request)), log);
+      records.remove(recordKey(request));
+    };
+    return await running.steps.run("networks", begin, { undo, blocking: true });
+  }
+
+  /** Attaches the Pod to one network after the other, and waits until each of them works. */
+  async #attachAll(
+    request: CniRequest,
+    delegates: readonly Delegate[],
+    routes: ReturnType<typeof planDefaultRoutes>,
+    running: Running,
+  ): Promise<readonly AttachedDelegate[]> {
+    const attached: AttachedDelegate[] = [];
+    for (const [at, delegate] of delegates.entries()) {
+      try {
+        const result = await this.#attach(request, delegate, routes[at], running);
+        attached.push({ delegate, result, deviceInfo: readDeviceInfo(delegate.deviceInfoFile, this.#options.log) });
+      } catch (error) {
+        throw delegateError(request, delegate, error);
+      }
+    }
+    await running.steps.settled((error, of) => {
+      const delegate = delegates.find(({ ifName }) => ifName === of);
+      return delegate === undefined ? error : delegateError(request, delegate, error);
+    });
+    return attached;
   }
 
   async #attach(

@@ -85,18 +85,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     }
   }
 
-  /**
-   * Begins port, link and claim in this order, and lets them run at the same time: in the end an ADD waits for vswitchd. The
-   * transaction is written just before the kernel makes the links, so that vswitchd works on it meanwhile. What the Pod's other
-   * plugins need on the node is made and brought up in the same moment: each later change would make vswitchd look at
-   * everything again.
-   *
-   * A vswitchd with many ports that has nothing to do should hear of the port first: while it goes through the others, the link
-   * is made. If it heard of the link first, it would go through all ports for nothing, and the port would have to wait for that.
-   *
-   * In a crowd links take turns, and a port follows its link. Otherwise vswitchd would, in each round, try to open every port
-   * whose link is missing, and write to the database that it could not (29 times for each of 50 ADDs at once).
-   */
+  /** Begins port, link and claim, and lets them run at the same time: in the end an ADD waits for vswitchd. */
   async #add(c: OvsConfig, attachment: Attachment, steps: Steps, together: Together): Promise<CniResult> {
     const { host, ovsFor, ipamFor, detection = noDetection } = this.#options;
     const settings = settingsOf(c, this.#flat(c), attachment);
@@ -118,17 +107,13 @@ class OvsPlugin implements Plugin<OvsConfig> {
         of,
         undo: () => ovs.detach(spec.owner, { signal: never }).then(() => {}),
       });
-    const make = async () => {
+    const makePair = async () => {
       const pairs = await makePairs(host, pod, specs);
       together.made(pairs);
       return pairs[0] as VethPair;
     };
-    const attaching = this.#adding < crowd ? attach() : undefined;
-    const told = ovs.portCount >= manyPorts && this.#adding === 1 ? attaching : undefined;
-    const link = Promise.resolve(told).then(() =>
-      steps.run("link", make, { of, blocking: true, undo: () => removePairs(host, specs) }),
-    );
-    const port = attaching ?? link.then(attach);
+    const make = () => steps.run("link", makePair, { of, blocking: true, undo: () => removePairs(host, specs) });
+    const { port, link } = this.#inGoodOrder(ovs, attach, make);
     making.resolve(Promise.all([link, port]).then(([pair]) => pair));
     const claim = ipam?.allocate(attachment, steps, ask).then(refuseEmpty);
     claim?.catch(() => {}); // It may fail before it is waited for below.
@@ -159,6 +144,31 @@ class OvsPlugin implements Plugin<OvsConfig> {
       routes,
       ...(dns !== undefined && { dns }),
     };
+  }
+
+  /**
+   * Begins port and link in the order that costs vswitchd least. Usually the transaction is written just before the kernel makes
+   * the links, so that vswitchd works on it meanwhile. What the Pod's other plugins need on the node is made and brought up in the
+   * same moment: each later change would make vswitchd look at everything again.
+   *
+   * A vswitchd with many ports that has nothing to do should hear of the port first: while it goes through the others, the link
+   * is made. If it heard of the link first, it would go through all ports for nothing, and the port would have to wait for that.
+   *
+   * In a crowd links take turns, and a port follows its link. Otherwise vswitchd would, in each round, try to open every port
+   * whose link is missing, and write to the database that it could not (29 times for each of 50 ADDs at once).
+   */
+  #inGoodOrder<P, L>(
+    ovs: Ovs,
+    attach: () => Promise<P>,
+    make: () => Promise<L>,
+  ): { port: Promise<P>; link: Promise<L> } {
+    if (this.#adding >= crowd) {
+      const link = make();
+      return { link, port: link.then(attach) };
+    }
+    const port = attach();
+    const isToldFirst = ovs.portCount >= manyPorts && this.#adding === 1;
+    return { port, link: (isToldFirst ? port : Promise.resolve()).then(make) };
   }
 
   /** Waits until packets are forwarded, then checks the gateways if that is enabled, and announces the addresses. */
