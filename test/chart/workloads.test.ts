@@ -59,6 +59,32 @@ describe("the chart: workloads", () => {
     assert.equal(podOf(agentOf(rendering)).container.securityContext.privileged, true);
   });
 
+  it("gives no privilege to programs that only use HTTP, and root to none but those that read the nodes' files", async () => {
+    const contexts = async (...flags: readonly string[]) =>
+      (await render(...flags)).objects
+        .filter(({ kind }) => ["Deployment", "Job"].includes(kind))
+        .map((one) => ({ name: one.metadata.name, context: podOf(one).container.securityContext }));
+    const nobody = { runAsNonRoot: true, runAsUser: 65_532, runAsGroup: 65_532 };
+    for (const network of ["", "ovs-conf"]) {
+      const found = await contexts(`multus.multusCNI.defaultCniCRName=${network}`);
+      assert.equal(found.length, 4, JSON.stringify(found));
+      for (const { name, context } of found) {
+        const isReader = name === "spiderpool-controller" || (name === "spiderpool-init" && network === "");
+        assert.deepEqual(
+          context,
+          {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ["ALL"] },
+            seccompProfile: { type: "RuntimeDefault" },
+            ...(!isReader && nobody),
+          },
+          name,
+        );
+      }
+    }
+  });
+
   it("34. 41. moves the probes with their port, and leaves the host to the kubelet in a Pod's network", async () => {
     const probes = ["startupProbe", "livenessProbe", "readinessProbe"];
     const agent = podOf(agentOf(await render("spiderpoolAgent.httpPort=6710"))).container;

@@ -57,9 +57,18 @@ tolerations:
   {{- toYaml $controller.tolerations | nindent 2 }}
 {{- end -}}
 
-{{/* The security context of a program that needs nothing. */}}
+{{/* The security context of a program that needs no privilege, but may have to read files of root. */}}
 {{- define "spiderpool.minimal" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* That of a program that only uses HTTP. */}}
+{{- define "spiderpool.nobody" -}}
+{{ include "spiderpool.minimal" . }}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
 {{- end -}}

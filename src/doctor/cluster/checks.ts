@@ -103,9 +103,12 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
 function notRunning({ namespace, kind, name, release, replicas, pods }: ClusterFacts["workloads"][number]) {
   const kubectl = `kubectl -n ${namespace}`;
   if (name === undefined) {
-    const manifest = `helm -n ${namespace} get manifest ${release ?? "RELEASE"}`;
+    // Helm's own way, though it is longer: after an apply by anything else, the next upgrade fails with conflicts.
+    const helm = `helm -n ${namespace}`;
+    const revision = `"$(${helm} status ${release} | sed -n 's/^REVISION: //p')"`;
+    const again = release === undefined ? "apply the chart again" : `${helm} rollback ${release} ${revision}`;
     const found = `namespace ${namespace} has no ${kind === "daemonset" ? "DaemonSet of agents" : "Deployment of controllers"}: ${missed[kind]}`;
-    return [{ found, fix: [`${manifest} | ${kubectl} apply --server-side --force-conflicts -f -`] }];
+    return [{ found, fix: [again] }];
   }
   const workload = `${kind}/${name}`;
   if (pods.length === 0) {

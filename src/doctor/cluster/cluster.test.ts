@@ -25,7 +25,10 @@ const labelsOf = (component: string) => ({
 function healthy(): FakeApi {
   const api = new FakeApi();
   const workload = (component: string, image: string, args: readonly string[]) => ({
-    metadata: { namespace, name: component, labels: labelsOf(component) },
+    metadata: {
+      ...{ namespace, name: component, labels: labelsOf(component) },
+      annotations: { "meta.helm.sh/release-name": "sp" },
+    },
     spec: {
       selector: { matchLabels: labelsOf(component) },
       template: { metadata: { labels: labelsOf(component) }, spec: { containers: [{ name: "main", image, args }] } },
@@ -125,7 +128,9 @@ describe("the doctor of a cluster", () => {
     const [finding, ...others] = await examine(api);
     assert.deepEqual([finding?.id, others], ["not-running", []]);
     assert.match(finding?.found ?? "", /^namespace kube-system has no DaemonSet of agents: no Pod gets an address$/);
-    assert.match(finding?.fix[0] ?? "", /^helm -n kube-system get manifest RELEASE \| kubectl -n kube-system apply /);
+    assert.deepEqual(finding?.fix, [
+      `helm -n kube-system rollback sp "$(helm -n kube-system status sp | sed -n 's/^REVISION: //p')"`,
+    ]);
     api.apply(daemonSets, agents as never);
     assert.deepEqual(await seen(), []);
 
