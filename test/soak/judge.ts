@@ -5,9 +5,12 @@ interface JudgeOptions {
   readonly faults: boolean;
 }
 
-/** What the runtime may be told, and try again after, because an agent was killed or the API server was out of reach. */
+/**
+ * What the runtime may be told, and try again after, because the API server was out of reach. Of agents that are killed it hears
+ * nothing, because shims make the calls again.
+ */
 const causedByFaults =
-  /: spiderpool-agent did not answer; |the Kubernetes API server cannot be reached|: an earlier create of address … may still take effect: try again/;
+  /the Kubernetes API server cannot be reached|: an earlier create of address … may still take effect: try again/;
 
 /** Everything in which a run was not as it must be, one a line. */
 export function judge(report: SoakReport, { faults }: JudgeOptions): readonly string[] {
