@@ -87,6 +87,9 @@ describe("decodeCall()", () => {
     for (const name of ["a/b", "a:b", "a b"]) {
       assert.match(refusal({ CNI_IFNAME: name }), /^4 interface name contains \/ or : or whitespace characters;/);
     }
+    assert.match(refusal({ CNI_IFNAME: "nét1" }), /^4 interface name contains characters other than those of ASCII;/);
+    assert.match(refusal({ CNI_IFNAME: "net%d" }), /^4 interface name contains %,/);
+    for (const name of ["all", "default"]) assert.match(refusal({ CNI_IFNAME: name }), /the kernel's settings/);
     assert.match(refusal({ CNI_CONTAINERID: "../etc" }), /^4 invalid characters in containerID/);
   });
 

@@ -39,7 +39,14 @@ describe("decodeNetwork()", () => {
   it("chooses the highest known of cniVersions", () => {
     assert.equal(decodeNetwork({ ...list, cniVersions: ["0.4.0", "1.1.0", "7.0.0"] }).cniVersion, "1.1.0");
     assert.equal(decodeNetwork({ ...list, cniVersions: ["0.4.0"] }).cniVersion, "1.0.0");
-    assert.equal(decodeNetwork({ ...list, cniVersion: "7.0.0" }).cniVersion, "7.0.0");
+    assert.equal(decodeNetwork({ ...list, cniVersion: "7.0.0", cniVersions: ["0.4.0"] }).cniVersion, "0.4.0");
+  });
+
+  it("refuses a version that is not known, before a plugin has run whose result could not be read", () => {
+    assert.match(
+      refusal({ ...list, cniVersion: "7.0.0" }),
+      /^1 .*field cniVersion, found 7\.0\.0, allowed \[.*"1\.1\.0"\]/,
+    );
   });
 
   it("takes flags as words, too", () => {

@@ -120,13 +120,17 @@ export function validAttachments(config: JsonObject): readonly ValidAttachment[]
   });
 }
 
-/** The highest known version among `cniVersion` and `cniVersions`. If none is known, `cniVersion`: the plugin will refuse it. */
+/** The highest known version among `cniVersion` and `cniVersions`. Throws CniError 1 if none is known: no result could be read. */
 function versionOf(object: JsonObject, otherwise: string): string {
   const stated = object["cniVersion"] || otherwise;
   if (typeof stated !== "string") invalid(object["name"], "cniVersion", "a string", kindOf(stated));
   const offered = object["cniVersions"] ?? [];
   if (!Array.isArray(offered)) invalid(object["name"], "cniVersions", "an array of strings", kindOf(offered));
-  return resultVersions.findLast((known) => known === stated || offered.includes(known)) ?? stated;
+  const found = resultVersions.findLast((known) => known === stated || offered.includes(known));
+  if (found !== undefined) return found;
+  throw new CniError(cniCodes.incompatibleVersion, "the cniVersion of the network configuration is not known", {
+    details: { field: "cniVersion", found: stated, allowed: resultVersions },
+  });
 }
 
 function decodePlugins(object: JsonObject, name: string): readonly NetworkPlugin[] {

@@ -9,7 +9,10 @@ export function checkContainerId(id: string): void {
     throw new CniError(cniCodes.invalidEnvironment, "invalid characters in containerID", { text: id });
 }
 
-/** Checks an interface name by the kernel's rules (dev_valid_name in net/core/dev.c). Throws CniError 4. */
+/**
+ * Checks an interface name by the kernel's rules (dev_valid_name in net/core/dev.c) and, beyond them, for names that the kernel
+ * takes for something else. Throws CniError 4.
+ */
 export function checkIfName(name: string): void {
   const fault = ifNameFault(name);
   if (fault !== undefined) throw new CniError(cniCodes.invalidEnvironment, `interface name ${fault}`, { text: name });
@@ -21,6 +24,9 @@ export function ifNameFault(name: string): string | undefined {
   if (Buffer.byteLength(name) > ifNameBytesMax) return "is too long";
   if (name === "." || name === "..") return "is . or ..";
   if (/[/:\s]/.test(name)) return "contains / or : or whitespace characters";
+  if (!/^[!-~]+$/.test(name)) return "contains characters other than those of ASCII";
+  if (name.includes("%")) return "contains %, with which the kernel chooses a name of its own";
+  if (name === "all" || name === "default") return "is that of the kernel's settings for all interfaces";
   return undefined;
 }
 
