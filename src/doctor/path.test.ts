@@ -54,6 +54,22 @@ if (isolated(import.meta.url)) {
       );
     });
 
+    it("ends at a gateway by which the Pod has no route any more, even if it answers", () => {
+      const [pod] = node.pods();
+      assert.ok(pod !== undefined);
+      const look = () =>
+        observePaths(pod, {
+          host: hostNetns(),
+          ovs: node.ovs,
+          answered: () => true,
+          rival: () => undefined,
+        })[0]?.hops.at(-1);
+      assert.deepEqual(look(), { name: "gateway 10.6.0.1", ok: true, detail: "answers" });
+      sh("ip route del 10.0.0.0/8 via 10.6.0.1");
+      assert.deepEqual(look(), { name: "gateway 10.6.0.1", ok: false, detail: "the Pod has no route by it on eth0" });
+      sh("ip route add 10.0.0.0/8 via 10.6.0.1 dev eth0");
+    });
+
     it("shows with each NIC its rules and the tables to which they lead, and with the first one what serves the whole Pod", () => {
       const setUp = [
         "ip link add net1 type veth peer name other1 && ip addr add 10.7.0.9/16 dev net1 && ip link set net1 up",

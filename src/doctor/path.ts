@@ -1,4 +1,4 @@
-import { formatIp, formatPrefix, hostPrefix, type Prefix, parsePrefix, samePrefix } from "#ip";
+import { formatIp, formatPrefix, hostPrefix, type Prefix, parseIp, parsePrefix, samePrefix } from "#ip";
 import { mainTable, type Netns, openNetns, type Rule } from "#linux";
 import type { Ovs, OvsPort } from "#ovsdb";
 import type { PodFacts, PodNic } from "./node/facts.ts";
@@ -73,15 +73,21 @@ function hopsOf(nic: PodNic, pod: Netns, sources: PathSources): readonly Hop[] {
       ? outsideHops(pod, nic.ifName, host)
       : switchHops(nic, nic.bridge, sources, pod.rtnl.link(nic.ifName)?.mtuBytes ?? 0)),
   ];
-  return [...onNode, ...gatewayHops(nic, onNode, sources)];
+  return [...onNode, ...gatewayHops(nic, pod, onNode, sources)];
 }
 
-function gatewayHops(nic: PodNic, onNode: readonly Hop[], { answered, ovs }: PathSources): readonly Hop[] {
+function gatewayHops(nic: PodNic, pod: Netns, onNode: readonly Hop[], { answered, ovs }: PathSources): readonly Hop[] {
+  const link = pod.rtnl.link(nic.ifName)?.index;
   const [own] = nic.hostLinks.flatMap((name) => ovs.ports().get(name) ?? []);
   const passed = own?.vlan.mode === "access" ? ` pass VLAN ${own.vlan.tag}` : " pass this network's packets";
   const isInOrder = onNode.every(({ ok, aside }) => ok !== false || aside === true);
   const beyond = isInOrder ? `: the fault is beyond this node (does the switch${passed}, is the address right?)` : "";
   return [...new Set(nic.addresses.flatMap(({ gateway }) => gateway ?? []))].map((gateway) => {
+    const { family } = parseIp(gateway);
+    const ways = pod.rtnl.routes({ family, table: 0 });
+    if (!ways.some(({ gw, dev }) => gw !== undefined && formatIp(gw) === gateway && dev === link)) {
+      return { name: `gateway ${gateway}`, ok: false, detail: `the Pod has no route by it on ${nic.ifName}` };
+    }
     const ok = answered(gateway);
     const detail = ok === undefined ? "not asked" : ok ? "answers" : `silent${beyond}`;
     return { name: `gateway ${gateway}`, ok, detail };

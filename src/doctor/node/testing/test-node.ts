@@ -64,7 +64,7 @@ export class TestNode {
     sh("ip link add up1 type veth peer name far1 && ip link set up1 up && ip link set far1 up");
     sh("ip link add vethpod1 type veth peer name eth0 && ip link set vethpod1 up && ip link set eth0 up");
     sh(
-      "ip addr add 10.6.0.9/16 dev eth0 && ip rule add pref 1000 lookup 500 && sysctl -qw net.ipv4.conf.all.rp_filter=0",
+      "ip addr add 10.6.0.9/16 dev eth0 && ip route add 10.0.0.0/8 via 10.6.0.1 dev eth0 && ip rule add pref 1000 lookup 500 && sysctl -qw net.ipv4.conf.all.rp_filter=0",
     );
     sh(podRoute);
     // The gateway of the Pod's network: another namespace's, behind the same bridge.
