@@ -59,7 +59,8 @@ export class Sandboxes {
   /** The recorded sandboxes of a Pod, or of all Pods. */
   async recorded(podUid?: string): Promise<readonly Sandbox[]> {
     const files = await readdir(this.#recordDir).catch(() => []);
-    const texts = await Promise.all(files.map((file) => readFile(join(this.#recordDir, file), "utf8")));
+    // Another Pod's record may go meanwhile.
+    const texts = await Promise.all(files.map((file) => readFile(join(this.#recordDir, file), "utf8").catch(() => "")));
     const sandboxes = texts.filter((text) => text !== "").map((text) => JSON.parse(text) as Sandbox);
     return sandboxes.filter(({ pod }) => podUid === undefined || pod.uid === podUid);
   }

@@ -15,6 +15,7 @@ export { createLogger, type Logger, type LogLevel, RecentLines, silentLogger } f
 export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from "./metrics.ts";
 export { newest } from "./newest.ts";
 export { nodeHttp } from "./node-http.ts";
+export { printable } from "./printable.ts";
 export { readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";

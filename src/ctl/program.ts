@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { formatError, hasCode, productVersion, SpiderError } from "#base";
+import { formatError, hasCode, printable, productVersion, SpiderError } from "#base";
 import { hasReason } from "#kube";
 import { addBundleCommand } from "./bundle/bundle.ts";
 import { addCheckCommand } from "./check/check.ts";
@@ -7,7 +7,7 @@ import { addGcCommand } from "./check/gc.ts";
 import { type Cluster, type ClusterFlags, type Connect, connect } from "./cluster.ts";
 import { addDoctorCommand } from "./doctor/doctor.ts";
 import { addExplainCommand } from "./explain/commands.ts";
-import { exitFailed, exitOk, exitUnknown, type Io, printable } from "./io.ts";
+import { exitFailed, exitOk, exitUnknown, type Io } from "./io.ts";
 import { addIpCommands } from "./ip/commands.ts";
 import { addNetCommands } from "./net/render.ts";
 import { addNodeCommand } from "./node/status.ts";

@@ -1,10 +1,13 @@
-import { SpiderError } from "#base";
+import { printable, SpiderError } from "#base";
 
 /** `metadata.annotations` of an object. The values are not checked yet. */
 export type Annotations = Readonly<Record<string, string>>;
 
 /** The longest annotation, in characters. A longer one is refused before it is parsed. */
 const annotationLengthMax = 64 * 1024;
+
+/** The longest name of a Kubernetes object. Patterns need no more, either. */
+const nameLengthMax = 253;
 
 /** The deepest JSON of an annotation. Three levels are enough for every annotation: a list in an object in a list. */
 const nestingMax = 8;
@@ -39,13 +42,13 @@ function decodeAnnotation(source: AnnotationSource, text: string): unknown {
 /** Decodes one annotation and reads its members. Throws SpiderError WRONG_INPUT with the path and what was found there. */
 export class AnnotationReader {
   readonly #source: AnnotationSource;
-  readonly #text: string;
+  readonly #whole: string;
   /** The whole annotation. */
   readonly value: unknown;
 
   constructor(source: AnnotationSource, text: string) {
     this.#source = source;
-    this.#text = text;
+    this.#whole = text;
     this.value = decodeAnnotation(source, text);
   }
 
@@ -63,16 +66,11 @@ export class AnnotationReader {
   }
 
   strings(value: unknown, path: string): readonly string[] {
-    return this.list(value, path).map((item, at) => {
-      if (typeof item === "string") return item;
-      throw this.error(`${path}[${at}] must be a string, found ${describe(item)}`);
-    });
+    return this.list(value, path).map((item, at) => this.#text(item, `${path}[${at}]`));
   }
 
   string(value: unknown, path: string): string {
-    if (value === null || value === undefined) return "";
-    if (typeof value === "string") return value;
-    throw this.error(`${path} must be a string, found ${describe(value)}`);
+    return value === null || value === undefined ? "" : this.#text(value, path);
   }
 
   boolean(value: unknown, path: string): boolean {
@@ -90,17 +88,25 @@ export class AnnotationReader {
     throw this.error(`${path} must be an object, found ${describe(value)}`);
   }
 
+  /** Names, patterns and addresses: longer ones would push what is wrong out of the sentence that says it. */
+  #text(value: unknown, path: string): string {
+    if (typeof value !== "string") throw this.error(`${path} must be a string, found ${describe(value)}`);
+    if (value.length <= nameLengthMax && !/\p{C}/u.test(value)) return value;
+    const allowed = `at most ${nameLengthMax} characters, none of them a control character`;
+    throw this.error(`${path} must have ${allowed}, found ${value.length}: ${describe(value)}`);
+  }
+
   error(reason: string, cause?: unknown): SpiderError {
-    return wrongAnnotation(this.#source, this.#text, reason, cause);
+    return wrongAnnotation(this.#source, this.#whole, reason, cause);
   }
 }
 
-/** SpiderError WRONG_INPUT about one annotation. Its details are the key, the beginning of the value, and what is allowed. */
+/** SpiderError WRONG_INPUT about one annotation. Its detail is the fix: what is allowed. */
 export function wrongAnnotation(source: AnnotationSource, text: string, reason: string, cause?: unknown): SpiderError {
   const { object, key, allowed } = source;
-  const value = text.length > 120 ? `${text.slice(0, 120)}…` : text;
+  const value = printable(text.length > 120 ? `${text.slice(0, 120)}…` : text);
   const message = `wrong input, invalid format of ${object} annotation '${key}': ${reason}; its value is '${value}'`;
-  return new SpiderError("WRONG_INPUT", message, { details: { object, key, value, allowed }, cause });
+  return new SpiderError("WRONG_INPUT", message, { details: { fix: `write it like ${allowed}` }, cause });
 }
 
 function deeperThan(levels: number, value: unknown): boolean {
@@ -109,6 +115,6 @@ function deeperThan(levels: number, value: unknown): boolean {
 }
 
 function describe(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = printable(JSON.stringify(value) ?? String(value));
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

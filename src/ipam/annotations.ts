@@ -1,5 +1,5 @@
 import { annotations } from "#api";
-import { type Family, IpParseError, parseIp, parsePrefix } from "#ip";
+import { type Family, IpParseError, networkOf, parseIp, parsePrefix } from "#ip";
 import { AnnotationReader, type Annotations } from "./annotation-json.ts";
 import type { Route } from "./routes.ts";
 
@@ -88,7 +88,7 @@ export function parseRoutesAnnotation(annotations: Annotations): readonly Route[
     const dst = reader.string(members.get("dst"), `[${at}].dst`);
     const gw = reader.string(members.get("gw"), `[${at}].gw`);
     try {
-      const prefix = parsePrefix(dst);
+      const prefix = networkOf(parsePrefix(dst));
       return { dst: prefix, gw: parseIp(gw, prefix.ip.family) };
     } catch (error) {
       if (!(error instanceof IpParseError)) throw error;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { hasCode } from "#base";
-import { formatIpSet } from "#ip";
+import { formatIpSet, formatPrefix } from "#ip";
 import { type PoolObject, poolView } from "./pool.ts";
 
 function pool(spec: Partial<PoolObject["spec"]>, metadata: PoolObject["metadata"] = {}): PoolObject {
@@ -17,6 +17,9 @@ describe("poolView()", () => {
       [4, 3, false, false, false, false, []],
     );
     assert.equal(poolView(pool({})).set.isEmpty, true);
+    // The kernel refuses a route with host bits.
+    const [route] = poolView(pool({ routes: [{ dst: "10.9.8.7/16", gw: "10.6.0.1" }] })).routes;
+    assert.equal(route && formatPrefix(route.dst), "10.9.0.0/16");
   });
 
   it("knows a pool that is being deleted and one that was made for an application", () => {

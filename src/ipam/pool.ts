@@ -121,7 +121,7 @@ function gatewayOf(pool: string, text: string | undefined, subnet: Prefix, set: 
 function routeOf(pool: string, path: string, { dst, gw }: { dst: string; gw: string }, subnet: Prefix): Route {
   const { family } = subnet.ip;
   const route = {
-    dst: field(pool, `${path}.dst`, dst, () => parsePrefix(dst, family)),
+    dst: field(pool, `${path}.dst`, dst, () => networkOf(parsePrefix(dst, family))),
     gw: field(pool, `${path}.gw`, gw, () => parseIp(gw, family)),
   };
   if (!prefixContains(subnet, route.gw)) throw brokenPool(pool, `${path}.gw`, gw, "it is not inside spec.subnet");

@@ -322,7 +322,5 @@ function refusal(code: string, message: string, fix: string): SpiderError {
 /** Makes an outcome of a refusal that this module or the annotation decoder threw. Any other error is a bug and thrown again. */
 function refusedBy(error: unknown): Outcome {
   if (!(error instanceof SpiderError)) throw error;
-  const { fix, allowed } = error.details;
-  const advice = typeof fix === "string" ? fix : `write it like ${String(allowed)}`;
-  return { kind: "refused", code: error.code, message: error.message, fix: advice };
+  return { kind: "refused", code: error.code, message: error.message, fix: String(error.details["fix"]) };
 }

@@ -28,7 +28,8 @@ describe("EventRecorder", () => {
     const { clock, api, recorder, start, stop } = setUp();
     const running = start();
     recorder.record(pod, { ...text, message: "x".repeat(2_000) });
-    recorder.record({ apiVersion: "v1", kind: "Node", name: "n1" }, { ...text, type: "Normal" });
+    const hostile = "no pool \u001b[31m\u202e";
+    recorder.record({ apiVersion: "v1", kind: "Node", name: "n1" }, { ...text, type: "Normal", message: hostile });
     await clock.advance(0);
     const [ofNode, ofPod] = api.all(events);
     assert.equal(ofPod?.metadata.namespace, "x");
@@ -37,6 +38,7 @@ describe("EventRecorder", () => {
     assert.deepEqual(ofPod?.source, { component: "test-agent", host: "n1" });
     assert.equal(ofPod?.firstTimestamp, "2026-01-01T00:00:00Z");
     assert.deepEqual([ofNode?.metadata.namespace, ofNode?.type, ofNode?.count], ["default", "Normal", 1]);
+    assert.equal(ofNode?.message, "no pool \\u001b[31m\\u202e", "it is shown on terminals");
     stop();
     await running;
   });

@@ -1,4 +1,4 @@
-import type { Clock, Logger, Signal } from "#base";
+import { type Clock, type Logger, printable, type Signal } from "#base";
 import type { KubeClient } from "./client.ts";
 import { type CoreEvent, events } from "./core.ts";
 import { deadline } from "./deadline.ts";
@@ -170,6 +170,7 @@ export class EventRecorder {
     { firstAt, count }: { readonly firstAt: Date; readonly count: number },
   ): Draft<CoreEvent> {
     const { clock, component, host } = this.#options;
+    const shown = printable(message);
     return {
       // Events about cluster-scoped objects live in the namespace "default".
       metadata: {
@@ -186,7 +187,7 @@ export class EventRecorder {
       },
       type,
       reason,
-      message: message.length > 1024 ? `${message.slice(0, 1023)}…` : message,
+      message: shown.length > 1024 ? `${shown.slice(0, 1023)}…` : shown,
       count,
       firstTimestamp: timestamp(firstAt),
       lastTimestamp: timestamp(clock.wall()),

@@ -91,6 +91,7 @@ describe("parseNetworks() of JSON", () => {
     assert.equal(refused('{"name":"a"}'), "found JSON of another kind, allowed a JSON array");
     assert.match(refused('["a"]'), /^item 1, field network, found a, allowed an object$/);
     assert.match(refused("[{}]"), /^item 1, field name/);
+    assert.match(refused('[{"name":"ns/net"}]'), /^item 1, field name, found ns\/net, .* "namespace" says in which/);
     assert.match(
       item('"ips":["10.0.0.300"]'),
       /^item 2, field ips, found 10\.0\.0\.300, allowed an address or a CIDR$/,

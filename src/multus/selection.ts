@@ -10,6 +10,7 @@ export const defaultNetworkAnnotation = "v1.multus-cni.io/default-network";
 const networksMax = 64;
 /** What Kubernetes allows for all annotations of an object together. */
 const annotationBytesMax = 256 * 1024;
+const subdomain = /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/;
 const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
 /**
@@ -89,7 +90,7 @@ function fromJson(item: unknown, defaultNamespace: string, problem: Problem): Ne
   const ifName = text("interface") ?? text("interfaceRequest");
   return defined({
     namespace: text("namespace") ?? defaultNamespace,
-    name: text("name") ?? problem("name", "", "the name of a NetworkAttachmentDefinition"),
+    name: checkedName(text("name") ?? "", problem),
     interface: ifName && checkedIfName(ifName, problem),
     ips: texts("ips")?.map((one) => checkedIp(one, problem)),
     mac: checkedHardware(text("mac"), [6, 8, 20], "mac", problem),
@@ -127,6 +128,11 @@ type Defined<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> };
 /** The object without its undefined members. */
 function defined<T extends object>(object: T): Defined<T> {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
+
+function checkedName(name: string, problem: Problem): string {
+  if (subdomain.test(name)) return name;
+  return problem("name", name, 'the name of a NetworkAttachmentDefinition; "namespace" says in which namespace it is');
 }
 
 function checkedIfName(name: string, problem: Problem): string {

@@ -99,6 +99,15 @@ describe("spiderpoolctl explain", () => {
     );
   });
 
+  it("takes the annotation about subnets away from a bare Pod: it would win over the pool that is named in its place", async () => {
+    cluster.pod("bare", { [annotations.subnet]: '{"ipv4":["s"]}' });
+    const { status, out } = await cluster.explain("pod", "bare");
+    assert.equal(status, 1);
+    assert.match(out, /SpiderSubnet feature doesn't support no-controller pod/);
+    const changes = `'ipam.spidernet.io/ippool={"ipv4":["a"]}' ipam.spidernet.io/subnet-\n`;
+    assert.ok(out.includes(`kubectl annotate pod -n default bare --overwrite ${changes}`), out);
+  });
+
   it("names the hosts outside the cluster that have the addresses of a full pool", async () => {
     const host = { purpose: "Quarantine", mac: "02:00:00:00:00:01" };
     cluster.claim("10.6.0.10", "a", "x", host);

@@ -53,26 +53,33 @@ const templated: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Sets an annotation, or removes it if the value is undefined: in the template of what made the Pod or, for a bare Pod, on the
+ * Sets annotations, and removes those whose value is undefined: in the template of what made the Pod or, for a bare Pod, on the
  * Pod itself. In words only if the Pod is not stored yet.
  */
-export function annotationFix({ pod, owner }: Facts, text: string, key: string, value: string | undefined): Fix {
+export function annotationFix(
+  { pod, owner }: Facts,
+  text: string,
+  values: Readonly<Record<string, string | undefined>>,
+): Fix {
+  const entries = Object.entries(values);
   if (pod.state === "new") {
-    return {
-      text: `${text}: in the manifest, ${value === undefined ? `leave ${key} out` : `${key}: ${JSON.stringify(value)}`}`,
-    };
+    const changes = entries.map(([key, value]) =>
+      value === undefined ? `leave ${key} out` : `${key}: ${JSON.stringify(value)}`,
+    );
+    return { text: `${text}: in the manifest, ${changes.join(", and ")}` };
   }
   if (owner === undefined) {
-    const change = value === undefined ? `${key}-` : `${key}=${value}`;
+    const changes = entries.map(([key, value]) => (value === undefined ? `${key}-` : `${key}=${value}`));
     return {
       text,
-      command: shellLine(["kubectl", "annotate", "pod", "-n", pod.namespace, pod.name, "--overwrite", change]),
+      command: shellLine(["kubectl", "annotate", "pod", "-n", pod.namespace, pod.name, "--overwrite", ...changes]),
     };
   }
   const path = templated[`${owner.apiGroup} ${owner.kind}`];
   const what = `${owner.kind} ${owner.namespace}/${owner.name}`;
   if (path === undefined) return { text: `${text}, in the Pod template of ${what}` };
-  const metadata = { metadata: { annotations: { [key]: value ?? null } } };
+  const annotations = Object.fromEntries(entries.map(([key, value]) => [key, value ?? null]));
+  const metadata = { metadata: { annotations } };
   const patch = path.reduceRight<object>((inner, member) => ({ [member]: inner }), metadata);
   const kind = owner.kind.toLowerCase();
   return {

@@ -115,12 +115,12 @@ function otherNetwork(facts: Facts, code: string, sentence: string): readonly Fi
     const key = replacement(facts, wrong.key, others, isMisspelt);
     if (key === undefined) return [];
     const value = selected.map((one) => formatReference(one === wrong ? { ...one, key } : one)).join(",");
-    return [annotationFix(facts, `attach ${key} in the place of ${wrong.key}`, networksAnnotation, value)];
+    return [annotationFix(facts, `attach ${key} in the place of ${wrong.key}`, { [networksAnnotation]: value })];
   }
   const [first] = references(byPod, facts.installation.namespace);
   const key = first && replacement(facts, first.key, new Set(), isMisspelt);
   if (key === undefined) return [];
-  return [annotationFix(facts, `use ${key} as default network`, defaultNetworkAnnotation, key)];
+  return [annotationFix(facts, `use ${key} as default network`, { [defaultNetworkAnnotation]: key })];
 }
 
 /** Whether the sentence of an error is about this network: sentences name it in three ways. */
@@ -170,7 +170,9 @@ function isUsable(config = ""): boolean {
 /** Reduces a malformed annotation to the names of existing networks in it; removes it if there are none. */
 function readableNetworks(facts: Facts, sentence: string): Fix {
   if (sentence.includes(ours.defaultRouteNic)) {
-    return annotationFix(facts, "leave the default route with the first network", ours.defaultRouteNic, undefined);
+    return annotationFix(facts, "leave the default route with the first network", {
+      [ours.defaultRouteNic]: undefined,
+    });
   }
   const annotation = sentence.includes(defaultNetworkAnnotation) ? defaultNetworkAnnotation : networksAnnotation;
   const { namespace } = facts.pod;
@@ -182,8 +184,8 @@ function readableNetworks(facts: Facts, sentence: string): Fix {
   const known = [...new Set(names)].filter((name) => facts.nads.has(name));
   const value = annotation === defaultNetworkAnnotation ? known[0] : known.join(",");
   if (value === undefined || value === "")
-    return annotationFix(facts, `take annotation ${annotation} away`, annotation, undefined);
-  return annotationFix(facts, `name in annotation ${annotation} only what can be read of it`, annotation, value);
+    return annotationFix(facts, `take annotation ${annotation} away`, { [annotation]: undefined });
+  return annotationFix(facts, `name in annotation ${annotation} only what can be read of it`, { [annotation]: value });
 }
 
 /** Removes the interface names from the annotation, so that each network gets the interface of its position. */
@@ -192,7 +194,9 @@ function unnamedInterfaces(facts: Facts): Fix {
   const value = references(annotations[networksAnnotation] ?? "", namespace)
     .map(({ key }) => key)
     .join(",");
-  return annotationFix(facts, "let the interfaces be named net1, net2, … by their places", networksAnnotation, value);
+  return annotationFix(facts, "let the interfaces be named net1, net2, … by their places", {
+    [networksAnnotation]: value,
+  });
 }
 
 function coordinatorFix(sentence: string): Fix | undefined {

@@ -10,7 +10,7 @@ import {
   rangeSize,
   sameIp,
 } from "#ip";
-import { annotationKeys, type Decision, judge, type PoolView } from "#ipam";
+import { annotationKeys, type Decision, judge, type PoolView, subnetAnnotationKeys } from "#ipam";
 import type { Claim } from "#ledger";
 import { nearest } from "../nearest.ts";
 import type { Attempt } from "./attempt.ts";
@@ -159,12 +159,18 @@ function elsewhere(facts: Facts, attempt: Attempt, report: NicReport, decision: 
   const text = `use IPPool ${[...found.values()].join(" and ")}`;
   if (decision.rule === "namespace") return [namespaceFix(facts, text, found)];
   const names = { ...kept(report, decision.family), ...byKey(found) };
-  if (decision.rule !== "ippools") return [annotationFix(facts, text, annotationKeys.ippool, JSON.stringify(names))];
+  if (decision.rule !== "ippools") {
+    // The annotations about subnets would win over it.
+    const { subnet, subnets } = subnetAnnotationKeys;
+    const inTheWay = [subnet, subnets].filter((key) => facts.pod.annotations[key] !== undefined);
+    const removed = Object.fromEntries(inTheWay.map((key) => [key, undefined]));
+    return [annotationFix(facts, text, { [annotationKeys.ippool]: JSON.stringify(names), ...removed })];
+  }
   // The annotation must name all NICs.
   const items = attempt.nics
     .filter(({ managed }) => managed)
     .map((one) => ({ interface: one.nic, ...(one.nic === report.nic ? names : itemOf(facts, attempt, one)) }));
-  return [annotationFix(facts, text, annotationKeys.ippools, JSON.stringify(items))];
+  return [annotationFix(facts, text, { [annotationKeys.ippools]: JSON.stringify(items) })];
 }
 
 /** The pools of another NIC: those that it has now or, if they are refused too, others that it could have. */
@@ -189,7 +195,10 @@ function usable(facts: Facts, { node }: Attempt, report: NicReport, decision: De
   const { nic, pools: reports } = report;
   // Claims were read for some pools only. Of the others the status tells, which lags a little.
   const isUsedUp = ({ name }: PoolView) => reports.some(({ pool, state }) => pool === name && state === "used");
-  const text = facts.pod.annotations[annotationKeys[decision.rule === "ippools" ? "ippools" : "ippool"]] ?? "";
+  const { ippool, ippools } = annotationKeys;
+  const { subnet, subnets } = subnetAnnotationKeys;
+  const keys = decision.rule === "ippools" ? [ippools] : decision.rule === "subnet" ? [subnets, subnet] : [ippool];
+  const text = keys.map((key) => facts.pod.annotations[key]).find((one) => one !== undefined) ?? "";
   const { families, settings } = facts.installation;
   const mentioned = families.filter((family) => text.includes(`ipv${family}`));
   const wanted = decision.family === undefined ? mentioned : [decision.family];
