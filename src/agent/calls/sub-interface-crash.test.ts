@@ -2,11 +2,11 @@
 // (test/crash.test.ts) has what its kernel has; the others are tried in a user-mode kernel (test/uml.test.ts).
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { type Stage, silentLogger } from "#base";
 import { decodeResult, type PluginOutput } from "#cni";
 import { formatIp } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns } from "#linux";
+import { until } from "../../base/testing/until.ts";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { createIfacerPlugin } from "../../plugins/ifacer/plugin.ts";
 import { createIpvlanPlugin, createMacvlanPlugin, createVlanPlugin } from "../../plugins/sub-interface/plugin.ts";
@@ -94,7 +94,12 @@ if (isolated(import.meta.url)) {
   async function emptied(path: string): Promise<void> {
     assert.deepEqual(addressesIn(path), []);
     using netns = openNetns(path);
-    while (netns.rtnl.links().length > 1) await delay(2);
+    await until(
+      "only loopback is left",
+      () => netns.rtnl.links().length,
+      (links) => links === 1,
+      { everyMs: 2 },
+    );
   }
 
   /** What a call comes to, where the API server is away or not. */

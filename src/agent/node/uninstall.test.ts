@@ -27,9 +27,13 @@ describe("spiderpool-agent uninstall", () => {
     assert.deepEqual(readdirSync(join(root, "state")), []);
   });
 
-  it("does nothing on a node that was never installed, and twice", () => {
-    run();
-    run();
+  it("leaves alone what no agent wrote, on a node that never had one, however often it runs", () => {
+    writeFileSync(join(root, "10-calico.conflist"), "theirs");
+    for (let times = 0; times < 2; times++) {
+      run();
+      assert.deepEqual(readdirSync(root).sort(), ["10-calico.conflist", "run", "state"]);
+      assert.deepEqual(readdirSync(join(root, "state")), []);
+    }
   });
 
   it("refuses while an agent serves the node", () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { decodeResult } from "#cni";
 import { formatIp, parseIp } from "#ip";
 import { createNetns, deleteNetns, hostNetns, openNetns } from "#linux";
+import { until } from "../../base/testing/until.ts";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { derivedMac } from "../../plugins/names.ts";
 import { createMacvlanPlugin } from "../../plugins/sub-interface/plugin.ts";
@@ -64,7 +64,12 @@ if (isolated(import.meta.url)) {
 
   async function emptied(netns: string): Promise<void> {
     using there = openNetns(path(netns));
-    while (there.rtnl.links().length > 1) await delay(2);
+    await until(
+      "only loopback is left",
+      () => there.rtnl.links().length,
+      (links) => links === 1,
+      { everyMs: 2 },
+    );
   }
 
   const taken = /another interface on card0 has the MAC address 0a:58:0a:06:00:01/;
