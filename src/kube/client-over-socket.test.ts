@@ -3,11 +3,11 @@ import type http from "node:http";
 import { describe, it } from "node:test";
 import { never, silentLogger, systemClock } from "#base";
 import { KubeClient } from "./client.ts";
-import { nodes } from "./core.ts";
 import { hasReason } from "./errors.ts";
-import { WatchedStore } from "./store.ts";
+import { createTransport } from "./http/transport.ts";
+import { nodes } from "./kinds/core.ts";
 import { serving } from "./testing/serving.ts";
-import { createTransport } from "./transport.ts";
+import { WatchedStore } from "./watch/store.ts";
 
 const o = { signal: never };
 

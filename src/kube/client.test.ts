@@ -3,9 +3,9 @@ import { describe, it } from "node:test";
 import { never, SpiderError } from "#base";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { KubeClient } from "./client.ts";
-import { configMaps, nodes, pods } from "./core.ts";
 import { ApiStatusError, ApiUnreachableError, hasReason, surelyUnchanged } from "./errors.ts";
-import { metadataOf, type Resource } from "./resource.ts";
+import { configMaps, nodes, pods } from "./kinds/core.ts";
+import { metadataOf, type Resource } from "./kinds/resource.ts";
 import { FakeApi } from "./testing/fake-api.ts";
 
 const o = { signal: never };

@@ -1,4 +1,6 @@
 import type { Clock, Signal } from "#base";
+import { deadline } from "./deadline.ts";
+import { ApiUnreachableError, type Attempt, hasReason } from "./errors.ts";
 import {
   decodeJson,
   decodeObject,
@@ -10,15 +12,13 @@ import {
   readText,
   statusError,
   type WatchEvent,
-} from "./codec.ts";
-import { pods } from "./core.ts";
-import { deadline } from "./deadline.ts";
-import { ApiUnreachableError, type Attempt, hasReason } from "./errors.ts";
+} from "./http/codec.ts";
+import { splitLines } from "./http/lines.ts";
+import type { ApiRequest, ApiResponse, Transport } from "./http/transport.ts";
+import { pods } from "./kinds/core.ts";
+import type { ObjectRef, Resource } from "./kinds/resource.ts";
+import { apiVersionOf, collectionPath, type Draft, type KubeObject, keyOf, objectPath } from "./kinds/resource.ts";
 import { limits } from "./limits.ts";
-import { splitLines } from "./lines.ts";
-import type { ObjectRef, Resource } from "./resource.ts";
-import { apiVersionOf, collectionPath, type Draft, type KubeObject, keyOf, objectPath } from "./resource.ts";
-import type { ApiRequest, ApiResponse, Transport } from "./transport.ts";
 
 /** Which objects of a collection. */
 export interface Selection {

@@ -3,8 +3,8 @@ import { describe, it } from "node:test";
 import { type Logger, silentLogger } from "#base";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { KubeClient } from "./client.ts";
-import { events } from "./core.ts";
 import { EventRecorder } from "./events.ts";
+import { events } from "./kinds/core.ts";
 import { limits } from "./limits.ts";
 import { FakeApi } from "./testing/fake-api.ts";
 

@@ -1,8 +1,7 @@
 import { type Clock, type Logger, printable, type Signal } from "#base";
 import type { KubeClient } from "./client.ts";
-import { type CoreEvent, events } from "./core.ts";
 import { deadline } from "./deadline.ts";
-import { limits } from "./limits.ts";
+import { type CoreEvent, events } from "./kinds/core.ts";
 import {
   apiVersionOf,
   type Draft,
@@ -11,7 +10,8 @@ import {
   type ObjectMeta,
   type ObjectRef,
   type Resource,
-} from "./resource.ts";
+} from "./kinds/resource.ts";
+import { limits } from "./limits.ts";
 import { retry } from "./retry.ts";
 
 /** The object that an Event is about. */

@@ -3,8 +3,8 @@ import { describe, it } from "node:test";
 import { never } from "#base";
 import { ManualClock } from "../base/testing/manual-clock.ts";
 import { KubeClient } from "./client.ts";
-import { configMaps } from "./core.ts";
 import { ApiStatusError, ApiUnreachableError, hasReason } from "./errors.ts";
+import { configMaps } from "./kinds/core.ts";
 import { retry } from "./retry.ts";
 import { FakeApi } from "./testing/fake-api.ts";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
 import { never, systemClock } from "#base";
 import { KubeClient } from "./client.ts";
-import { jobs, type Pod, replicaSets } from "./core.ts";
-import type { KubeObject } from "./resource.ts";
+import { jobs, type Pod, replicaSets } from "./kinds/core.ts";
+import type { KubeObject } from "./kinds/resource.ts";
 import { FakeApi } from "./testing/fake-api.ts";
 import { TopControllers } from "./top-controller.ts";
 

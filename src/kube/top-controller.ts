@@ -1,6 +1,6 @@
 import type { Signal } from "#base";
 import type { KubeClient } from "./client.ts";
-import { jobs, type Pod, replicaSets } from "./core.ts";
+import { jobs, type Pod, replicaSets } from "./kinds/core.ts";
 import {
   controllerOf,
   type KubeObject,
@@ -9,7 +9,7 @@ import {
   type OwnerReference,
   parseApiVersion,
   type Resource,
-} from "./resource.ts";
+} from "./kinds/resource.ts";
 
 /** The outermost owner that users know: the Deployment, not its ReplicaSet; the CronJob, not its Job. */
 export interface TopController {

@@ -1,8 +1,15 @@
 import { applyPatch } from "rfc6902";
 import { abortable, assertNever, type Clock, never, type Signal, systemClock } from "#base";
 import { ApiUnreachableError } from "../errors.ts";
-import { apiVersionOf, collectionPath, type KubeObject, keyOf, type ObjectRef, type Resource } from "../resource.ts";
-import type { ApiRequest, ApiResponse, Transport } from "../transport.ts";
+import type { ApiRequest, ApiResponse, Transport } from "../http/transport.ts";
+import {
+  apiVersionOf,
+  collectionPath,
+  type KubeObject,
+  keyOf,
+  type ObjectRef,
+  type Resource,
+} from "../kinds/resource.ts";
 import { type Commit, FakeRefusal, FakeStorage, type StoredMeta, type StoredObject } from "./fake-storage.ts";
 import { FakeWatch } from "./fake-watch.ts";
 import { parseTarget, selection, type Target } from "./target.ts";

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
-import type { KubeConfig } from "../config.ts";
+import type { KubeConfig } from "../http/config.ts";
 
 /** Serves on loopback while `act` runs. */
 export async function serving<T>(

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { silentLogger } from "#base";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { KubeClient } from "../client.ts";
-import { type Pod, pods } from "../core.ts";
-import { type StoreOptions, WatchedStore } from "../store.ts";
+import { type Pod, pods } from "../kinds/core.ts";
+import { type StoreOptions, WatchedStore } from "../watch/store.ts";
 import { FakeApi } from "./fake-api.ts";
 
 /** A running store of Pods, its API server and its clock. `end` stops it and checks that no timer and no watch is left. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { KubeObject } from "./resource.ts";
+import type { KubeObject } from "../kinds/resource.ts";
 import { type ActiveState, initialState, step, type WatchInput, type WatchState } from "./watch-step.ts";
 
 const context = { nowMs: 1_000, random: () => 0.5 };

@@ -10,9 +10,9 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { TLSSocket } from "node:tls";
 import { never } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
+import { limits } from "../limits.ts";
 import type { KubeConfig, Source } from "./config.ts";
-import { limits } from "./limits.ts";
 import { createTransport, type Transport } from "./transport.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kube-credentials-"));

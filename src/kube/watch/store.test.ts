@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Logger, never, silentLogger } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
-import { KubeClient } from "./client.ts";
-import { type Pod, pods } from "./core.ts";
-import { metadataOf } from "./resource.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
+import { KubeClient } from "../client.ts";
+import { type Pod, pods } from "../kinds/core.ts";
+import { metadataOf } from "../kinds/resource.ts";
+import { FakeApi } from "../testing/fake-api.ts";
+import { pod, watchedPods } from "../testing/watched-pods.ts";
 import { WatchedStore } from "./store.ts";
-import { FakeApi } from "./testing/fake-api.ts";
-import { pod, watchedPods } from "./testing/watched-pods.ts";
 
 const o = { signal: never };
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { WatchEvent } from "./codec.ts";
-import type { KubeObject } from "./resource.ts";
+import type { WatchEvent } from "../http/codec.ts";
+import type { KubeObject } from "../kinds/resource.ts";
 import { streamedPage } from "./streamed-page.ts";
 
 type Event = WatchEvent<KubeObject>;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { never } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { WorkQueue } from "./queue.ts";
 
 const o = { signal: never };

@@ -1,11 +1,11 @@
 import { type Clock, formatError, type Logger, type Signal } from "#base";
-import type { KubeClient, Selection } from "./client.ts";
-import type { Page, WatchEvent } from "./codec.ts";
-import { deadline } from "./deadline.ts";
-import { ApiStatusError, hasReason } from "./errors.ts";
-import { limits } from "./limits.ts";
-import { lineError } from "./lines.ts";
-import type { KubeObject, Resource } from "./resource.ts";
+import type { KubeClient, Selection } from "../client.ts";
+import { deadline } from "../deadline.ts";
+import { ApiStatusError, hasReason } from "../errors.ts";
+import type { Page, WatchEvent } from "../http/codec.ts";
+import { lineError } from "../http/lines.ts";
+import type { KubeObject, Resource } from "../kinds/resource.ts";
+import { limits } from "../limits.ts";
 import { streamedPage } from "./streamed-page.ts";
 import { initialState, step, type WatchChange, type WatchInput, type WatchState } from "./watch-step.ts";
 

@@ -1,6 +1,6 @@
 import { assertNever, backoffMs } from "#base";
-import type { Page, WatchEvent } from "./codec.ts";
-import type { KubeObject } from "./resource.ts";
+import type { Page, WatchEvent } from "../http/codec.ts";
+import type { KubeObject } from "../kinds/resource.ts";
 
 /**
  * Where a watcher stands. `failures` counts since the server last told something new; it makes the backoff grow.

@@ -1,8 +1,8 @@
 import { connect, isIP, type Socket } from "node:net";
 import tls from "node:tls";
+import { limits } from "../limits.ts";
 import { AnswerReader } from "./answer.ts";
 import type { Carrier, Exchange } from "./exchange.ts";
-import { limits } from "./limits.ts";
 
 /** Where connections lead. */
 export interface Endpoint {

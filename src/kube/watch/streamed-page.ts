@@ -1,5 +1,5 @@
-import type { Page, WatchEvent } from "./codec.ts";
-import { type KubeObject, keyOf } from "./resource.ts";
+import type { Page, WatchEvent } from "../http/codec.ts";
+import { type KubeObject, keyOf } from "../kinds/resource.ts";
 
 /**
  * All objects of a streaming list, and its version. Afterwards the same watch reports changes. Undefined if the stream ends

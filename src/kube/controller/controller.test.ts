@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SpiderError, silentLogger } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
-import { KubeClient } from "./client.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
+import { KubeClient } from "../client.ts";
+import { ApiStatusError } from "../errors.ts";
+import { pods } from "../kinds/core.ts";
+import { FakeApi } from "../testing/fake-api.ts";
+import { WatchedStore } from "../watch/store.ts";
 import { type ControllerOptions, fromStore, runController, type Source, TerminalError } from "./controller.ts";
-import { pods } from "./core.ts";
-import { ApiStatusError } from "./errors.ts";
-import { WatchedStore } from "./store.ts";
-import { FakeApi } from "./testing/fake-api.ts";
 
 /** A source that a test drives by hand. */
 function manualSource(): Source & { add: (key: string) => void } {

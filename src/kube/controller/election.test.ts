@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type Clock, never, type Signal, silentLogger } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
-import { KubeClient } from "./client.ts";
-import { leases } from "./core.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
+import { KubeClient } from "../client.ts";
+import type { ApiRequest, Transport } from "../http/transport.ts";
+import { leases } from "../kinds/core.ts";
+import { FakeApi, type Fault } from "../testing/fake-api.ts";
 import { LeaderElector, type Term } from "./election.ts";
-import { FakeApi, type Fault } from "./testing/fake-api.ts";
-import type { ApiRequest, Transport } from "./transport.ts";
 
 const ref = { namespace: "kube-system", name: "controller" };
 

@@ -1,8 +1,8 @@
 import { type Clock, type Logger, type Signal, SpiderError } from "#base";
-import { hasReason } from "./errors.ts";
+import { hasReason } from "../errors.ts";
+import { type KubeObject, keyOf } from "../kinds/resource.ts";
+import type { Store } from "../watch/store.ts";
 import { WorkQueue } from "./queue.ts";
-import { type KubeObject, keyOf } from "./resource.ts";
-import type { Store } from "./store.ts";
 
 /** Brings the world to what the API says about `key`, from whatever state. `afterMs`: look again then, changed or not. */
 type Reconcile = (key: string, o: Signal) => Promise<{ readonly afterMs?: number }>;

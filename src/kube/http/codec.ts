@@ -1,8 +1,8 @@
 import { isJsonObject, readBody, SpiderError } from "#base";
-import { ApiStatusError, type Attempt } from "./errors.ts";
+import { ApiStatusError, type Attempt } from "../errors.ts";
+import type { KubeObject, ObjectMeta } from "../kinds/resource.ts";
 import { spansOfItems } from "./items.ts";
 import { lineError } from "./lines.ts";
-import type { KubeObject, ObjectMeta } from "./resource.ts";
 
 /** One page of a list. `resourceVersion` is that of the whole list. */
 export interface Page<T> {

@@ -1,12 +1,12 @@
 import { createSecureContext } from "node:tls";
 import type { Clock, Signal } from "#base";
+import { ApiUnreachableError } from "../errors.ts";
+import { limits } from "../limits.ts";
 import { readText } from "./codec.ts";
 import type { KubeConfig } from "./config.ts";
 import { type Endpoint, Lane } from "./connection.ts";
 import { Credentials, type InUse, type TlsMaterial } from "./credentials.ts";
-import { ApiUnreachableError } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
-import { limits } from "./limits.ts";
 
 /** One HTTP request; tests and other servers in process implement the same messages. */
 export interface ApiRequest {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { limits } from "../limits.ts";
 import { type AnswerHead, AnswerReader } from "./answer.ts";
-import { limits } from "./limits.ts";
 
 interface Read {
   readonly head: AnswerHead | undefined;

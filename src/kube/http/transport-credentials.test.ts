@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { never, systemClock } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
-import { ApiUnreachableError } from "./errors.ts";
-import { selfSigned } from "./testing/certificate.ts";
-import { serving, textOf } from "./testing/serving.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
+import { ApiUnreachableError } from "../errors.ts";
+import { selfSigned } from "../testing/certificate.ts";
+import { serving, textOf } from "../testing/serving.ts";
 import { createTransport } from "./transport.ts";
 
 const o = { signal: never };

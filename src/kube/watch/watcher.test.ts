@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { never } from "#base";
-import { pods } from "./core.ts";
-import { pod, watchedPods } from "./testing/watched-pods.ts";
+import { pods } from "../kinds/core.ts";
+import { pod, watchedPods } from "../testing/watched-pods.ts";
 
 const o = { signal: never };
 

@@ -1,8 +1,8 @@
 import { backoffMs, type Clock, type Logger, never, type Signal } from "#base";
-import type { KubeClient } from "./client.ts";
-import { type Lease, leases } from "./core.ts";
-import { type Deadline, deadline } from "./deadline.ts";
-import { hasReason } from "./errors.ts";
+import type { KubeClient } from "../client.ts";
+import { type Deadline, deadline } from "../deadline.ts";
+import { hasReason } from "../errors.ts";
+import { type Lease, leases } from "../kinds/core.ts";
 
 /** One uninterrupted time of leading. */
 export interface Term {

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { silentLogger } from "#base";
-import { ManualClock } from "../base/testing/manual-clock.ts";
-import { KubeClient } from "./client.ts";
-import { type ConfigMap, configMaps } from "./core.ts";
-import { keyOf } from "./resource.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
+import { KubeClient } from "../client.ts";
+import { type ConfigMap, configMaps } from "../kinds/core.ts";
+import { keyOf } from "../kinds/resource.ts";
+import { FakeApi, type Fault } from "../testing/fake-api.ts";
 import { WatchedStore } from "./store.ts";
-import { FakeApi, type Fault } from "./testing/fake-api.ts";
 
 type Action =
   | { readonly kind: "apply"; readonly name: string; readonly value: number }

@@ -1,5 +1,5 @@
+import { limits } from "../limits.ts";
 import type { AnswerHead, AnswerSink } from "./answer.ts";
-import { limits } from "./limits.ts";
 
 /** What carries an exchange. */
 export interface Carrier {

@@ -1,7 +1,7 @@
 import { abortable, type Clock, Index, type Logger, type Signal } from "#base";
-import type { KubeClient, Selection } from "./client.ts";
-import { limits } from "./limits.ts";
-import { type KubeObject, keyOf, type Resource } from "./resource.ts";
+import type { KubeClient, Selection } from "../client.ts";
+import { type KubeObject, keyOf, type Resource } from "../kinds/resource.ts";
+import { limits } from "../limits.ts";
 import type { WatchChange } from "./watch-step.ts";
 import { runWatcher } from "./watcher.ts";
 

@@ -2,8 +2,8 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import { type Clock, SpiderError } from "#base";
+import { limits } from "../limits.ts";
 import type { KubeConfig, Source } from "./config.ts";
-import { limits } from "./limits.ts";
 
 /** The credentials for a connection. */
 export interface TlsMaterial {
