@@ -12,8 +12,8 @@ import { never } from "#base";
 import { type Ip, IpSet, ipFromValue, ipValue } from "#ip";
 import { Chooser, type UsageSnapshot } from "#ipam";
 import { fractionsFrom } from "../src/base/testing/random.ts";
-import { type Grants, grantsOf, ungranted, type WaitingNode } from "../src/ledger/grants.ts";
-import { Turns } from "../src/ledger/turns.ts";
+import { Turns } from "../src/ledger/node/turns.ts";
+import { type Grants, grantsOf, ungranted, type WaitingNode } from "../src/ledger/views/grants.ts";
 
 interface Scenario {
   readonly title: string;

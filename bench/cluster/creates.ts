@@ -7,7 +7,7 @@ import { systemClock } from "#base";
 import { parseIp } from "#ip";
 import { createTransport, KubeClient, type KubeObject, loadKubeConfig, type Resource } from "#kube";
 import type { ClaimDraft } from "#ledger";
-import { claimDraft } from "../../src/ledger/claim.ts";
+import { claimDraft } from "../../src/ledger/claims/claim.ts";
 import { Access, type Account } from "./access.ts";
 import { CpuMeter } from "./cpu.ts";
 import { type Json, kindLike, kindWithoutSchema } from "./kinds.ts";

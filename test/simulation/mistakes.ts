@@ -14,7 +14,7 @@ export const mistakes: readonly Mistake[] = [
     name: "a create whose answer was lost is not repeated with the same name",
     edits: [
       {
-        file: "src/ledger/writes.ts",
+        file: "src/ledger/claims/writes.ts",
         find: "if (!surelyUnchanged(error)) {",
         put: 'return { kind: "foreign" };\n        if (!surelyUnchanged(error)) {',
       },
@@ -24,9 +24,9 @@ export const mistakes: readonly Mistake[] = [
   {
     name: "a claim is mine whichever NIC it is for",
     edits: [
-      { file: "src/ledger/claim.ts", find: "{nic}.$", put: "{''}.$" },
+      { file: "src/ledger/claims/claim.ts", find: "{nic}.$", put: "{''}.$" },
       {
-        file: "src/ledger/claim.ts",
+        file: "src/ledger/claims/claim.ts",
         find: "spec.podUID === holder.pod.uid && spec.nic === holder.nic",
         put: "spec.podUID === holder.pod.uid",
       },
@@ -37,7 +37,7 @@ export const mistakes: readonly Mistake[] = [
     name: "two sandboxes of one Pod claim at the same time",
     edits: [
       {
-        file: "src/ledger/ledger.ts",
+        file: "src/ledger/node/ledger.ts",
         find: "this.#keys.run(key, () => this.#claim(key, request, o), o);",
         put: "this.#claim(key, request, o);",
       },
@@ -48,7 +48,7 @@ export const mistakes: readonly Mistake[] = [
     name: "a claim passes to another sandbox without a write",
     edits: [
       {
-        file: "src/ledger/writes.ts",
+        file: "src/ledger/claims/writes.ts",
         find: "if (spec === undefined || spec === claim.spec) return spec && claim;",
         put: "if (spec !== undefined && spec.purpose === claim.spec.purpose) return { ...claim, spec };\n    if (spec === undefined || spec === claim.spec) return spec && claim;",
       },
@@ -85,7 +85,11 @@ export const mistakes: readonly Mistake[] = [
   {
     name: "a release has no preconditions",
     edits: [
-      { file: "src/ledger/releases.ts", find: "preconditions: { uid, resourceVersion }", put: "preconditions: {}" },
+      {
+        file: "src/ledger/node/releases.ts",
+        find: "preconditions: { uid, resourceVersion }",
+        put: "preconditions: {}",
+      },
     ],
     focus: [],
   },
@@ -93,7 +97,7 @@ export const mistakes: readonly Mistake[] = [
     name: "a release that came too late is repeated as it was",
     edits: [
       {
-        file: "src/ledger/releases.ts",
+        file: "src/ledger/node/releases.ts",
         find: "      pending.claim = now;\n      throw error;",
         put: "      throw error;",
       },
@@ -127,7 +131,7 @@ export const mistakes: readonly Mistake[] = [
     name: "the address of a StatefulSet's Pod goes with the Pod",
     edits: [
       {
-        file: "src/ledger/releases.ts",
+        file: "src/ledger/node/releases.ts",
         find: 'pending.ending === "detach" && (await isIndexed(claim, o)) ? "detach" : "delete"',
         put: '(await isIndexed(claim, o)) ? ("delete" as Ending) : "delete"',
       },
@@ -138,7 +142,7 @@ export const mistakes: readonly Mistake[] = [
     name: "the target of a live migration takes the address that the source has",
     edits: [
       {
-        file: "src/ledger/kept.ts",
+        file: "src/ledger/node/kept.ts",
         find: "if (claim.spec.node === undefined) return claim;",
         put: "return claim;",
       },
@@ -209,7 +213,7 @@ export const mistakes: readonly Mistake[] = [
     name: "addresses that were met as taken are tried again",
     edits: [
       { file: "src/ipam/choice.ts", find: "this.#met = this.#met.add(ip);", put: "this.#metAtMs.clear();" },
-      { file: "src/ledger/ledger.ts", find: "const missesMax = 8;", put: "const missesMax = 8_000;" },
+      { file: "src/ledger/node/ledger.ts", find: "const missesMax = 8;", put: "const missesMax = 8_000;" },
     ],
     focus: ["burst", "delete", "lag"],
   },
@@ -217,7 +221,7 @@ export const mistakes: readonly Mistake[] = [
     name: "a claim is the Pod's for whichever family it was asked for",
     edits: [
       {
-        file: "src/ledger/claim.ts",
+        file: "src/ledger/claims/claim.ts",
         find: "nic: string, family: Family): string {",
         put: "nic: string, family: Family): string {\n  family = 4;",
       },

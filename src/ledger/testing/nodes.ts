@@ -8,10 +8,10 @@ import { type PoolView, poolView } from "#ipam";
 import { type ApiRequest, KubeClient, type Transport } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
-import type { Claim } from "../claim.ts";
-import { Intents } from "../intents.ts";
-import { Ledger } from "../ledger.ts";
-import type { ClaimRequest } from "../request.ts";
+import type { Claim } from "../claims/claim.ts";
+import { Intents } from "../node/intents.ts";
+import { Ledger } from "../node/ledger.ts";
+import type { ClaimRequest } from "../node/request.ts";
 
 /** A cluster in memory: one API server, one clock, and ledgers of as many nodes as a test starts. */
 export class Cluster implements Disposable {

@@ -3,9 +3,9 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type SpiderIPAddress, spiderIPAddresses } from "#api";
 import type { PoolView } from "#ipam";
-import type { Fault } from "../kube/testing/fake-api.ts";
-import type { Commit } from "../kube/testing/fake-storage.ts";
-import { Cluster, reason, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
+import type { Fault } from "../../kube/testing/fake-api.ts";
+import type { Commit } from "../../kube/testing/fake-storage.ts";
+import { Cluster, reason, requestOf, type TestNode, testPool } from "../testing/nodes.ts";
 
 /** What may happen to a request; none of the delays outlasts what a real server would still act on. */
 const fault: fc.Arbitrary<Fault | undefined> = fc.oneof(

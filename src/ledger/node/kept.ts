@@ -1,9 +1,9 @@
 import { type Clock, type Signal, SpiderError } from "#base";
 import type { Ip } from "#ip";
 import type { KubeClient } from "#kube";
-import { type Claim, type Holder, isHeir } from "./claim.ts";
-import { persist } from "./persist.ts";
-import { readClaim } from "./writes.ts";
+import { type Claim, type Holder, isHeir } from "../claims/claim.ts";
+import { persist } from "../claims/persist.ts";
+import { readClaim } from "../claims/writes.ts";
 
 /** How long an ADD waits until a sticky address is detached, and how often it looks. Usually that is soon after its Pod's end. */
 const heldMsMax = 5_000;

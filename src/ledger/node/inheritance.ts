@@ -1,10 +1,10 @@
 import { abortable, type Signal } from "#base";
-import { type Claim, type Holder, keyOfClaim } from "./claim.ts";
+import { type Claim, type Holder, keyOfClaim } from "../claims/claim.ts";
+import { adoptClaim } from "../claims/writes.ts";
 import { assertSilent, untilDetached } from "./kept.ts";
 import type { OwnClaims } from "./own-claims.ts";
 import type { ReleaseReason, Releases } from "./releases.ts";
 import type { ClaimRequest, LedgerOptions } from "./request.ts";
-import { adoptClaim } from "./writes.ts";
 
 /** The parts of the node's ledger that {@link Inheritance} uses. */
 interface InheritanceParts {

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type Family, formatIp, formatIpSet, type Ip, IpSet, ipFromValue, parseIpSet } from "#ip";
-import type { Claim } from "./claim.ts";
+import type { Claim } from "../claims/claim.ts";
+import { snapshotOf } from "../node/snapshot.ts";
 import type { Grants } from "./grants.ts";
-import { snapshotOf } from "./snapshot.ts";
 import { poolStatus, poolUsage, setAsideOf } from "./views.ts";
 
 const metadata = { name: "p", uid: "u", resourceVersion: "1" };

@@ -1,8 +1,8 @@
 import { spiderIPAddresses } from "#api";
 import { abortable, type Clock, FairQueue, formatError, type Logger, type Signal } from "#base";
 import { hasReason, type KubeClient, retry } from "#kube";
-import { type Claim, detached, keyOfClaim } from "./claim.ts";
-import { readClaim, writeClaim } from "./writes.ts";
+import { type Claim, detached, keyOfClaim } from "../claims/claim.ts";
+import { readClaim, writeClaim } from "../claims/writes.ts";
 
 /** Why an address is released, for the log and for Events. */
 export interface ReleaseReason {

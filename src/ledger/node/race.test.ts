@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { hasCode } from "#base";
-import { Cluster, isCreate, isList, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
+import { Cluster, isCreate, isList, requestOf, type TestNode, testPool } from "../testing/nodes.ts";
 
 /** All Pods ask at once, in turn on each node. Returns the codes of the failures. */
 async function race(

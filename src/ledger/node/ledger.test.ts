@@ -4,9 +4,9 @@ import { spiderIPAddresses } from "#api";
 import { hasCode } from "#base";
 import { IpSet, parseIp } from "#ip";
 import { ApiUnreachableError } from "#kube";
-import type { Fault } from "../kube/testing/fake-api.ts";
-import { isCreate, isDelete, nameOf, reason, requestOf, testPool } from "./testing/nodes.ts";
-import { claim, cluster, node, pool } from "./testing/one-node.ts";
+import type { Fault } from "../../kube/testing/fake-api.ts";
+import { isCreate, isDelete, nameOf, reason, requestOf, testPool } from "../testing/nodes.ts";
+import { claim, cluster, node, pool } from "../testing/one-node.ts";
 
 const lostAfter: Fault = { kind: "lost-after" };
 

@@ -1,9 +1,9 @@
 import { labelValue, type SpiderIPPoolStatus, type SpiderPoolUsageSpec } from "#api";
 import { clampCount, type Family, formatIp, formatIpSet, IpSet, rangeSize } from "#ip";
 import type { PoolView, SetAside } from "#ipam";
-import { type Claim, isHeld } from "./claim.ts";
+import { type Claim, isHeld } from "../claims/claim.ts";
+import { endpointOf } from "../claims/sticky.ts";
 import type { Grants } from "./grants.ts";
-import { endpointOf } from "./sticky.ts";
 
 /** How many records a pool's status lists by default. The counts are exact even if there are more. */
 const listedRecordsMax = 1_000;

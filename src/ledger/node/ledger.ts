@@ -1,7 +1,6 @@
 import { abortable, FairQueue, KeyedLock, type Signal, SpiderError } from "#base";
 import { claimName, type Ip, tryParseClaimName } from "#ip";
 import { type Evidence, formatExhausted, type PoolView, type Shortage } from "#ipam";
-import { type AuditWatcher, findLeaks } from "./audit.ts";
 import {
   type Claim,
   claimDraft,
@@ -13,15 +12,8 @@ import {
   keptKey,
   keyOfClaim,
   quarantined,
-} from "./claim.ts";
-import { Inheritance } from "./inheritance.ts";
-import { OwnClaims } from "./own-claims.ts";
-import { persist } from "./persist.ts";
-import { type Page, PoolBook } from "./pool-book.ts";
-import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
-import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
-import { createsAtOnce } from "./turns.ts";
-import { type OutcomeLook, UncertainWrites } from "./uncertain-writes.ts";
+} from "../claims/claim.ts";
+import { persist } from "../claims/persist.ts";
 import {
   attachAgain,
   attachClaim,
@@ -32,7 +24,15 @@ import {
   echoMsMax,
   heldOfNode,
   readClaim,
-} from "./writes.ts";
+} from "../claims/writes.ts";
+import { type AuditWatcher, findLeaks } from "./audit.ts";
+import { Inheritance } from "./inheritance.ts";
+import { OwnClaims } from "./own-claims.ts";
+import { type Page, PoolBook } from "./pool-book.ts";
+import { type Ending, type ReleaseReason, Releases } from "./releases.ts";
+import type { Claimed, ClaimRequest, LedgerOptions } from "./request.ts";
+import { createsAtOnce } from "./turns.ts";
+import { type OutcomeLook, UncertainWrites } from "./uncertain-writes.ts";
 
 /** After so many collisions in a row, one list of the pool's claims is better than more guesses. */
 const missesMax = 8;

@@ -4,10 +4,10 @@ import { spiderIPAddresses } from "#api";
 import { never } from "#base";
 import { parseIp } from "#ip";
 import { KubeClient } from "#kube";
-import { ManualClock } from "../base/testing/manual-clock.ts";
-import { FakeApi } from "../kube/testing/fake-api.ts";
+import { ManualClock } from "../../base/testing/manual-clock.ts";
+import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { isCreate, requestOf, testPool } from "../testing/nodes.ts";
 import { claimDraft } from "./claim.ts";
-import { isCreate, requestOf, testPool } from "./testing/nodes.ts";
 import { createClaim } from "./writes.ts";
 
 describe("createClaim() of a name that exists", () => {

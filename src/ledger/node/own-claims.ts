@@ -1,6 +1,6 @@
 import { Index } from "#base";
 import type { Family } from "#ip";
-import { type Claim, type Holder, isHeir, keyOfClaim } from "./claim.ts";
+import { type Claim, type Holder, isHeir, keyOfClaim } from "../claims/claim.ts";
 
 /** The claims of one node by key and by Pod. Iterates over all of them. */
 export class OwnClaims {

@@ -1,5 +1,5 @@
 import type { Clock, Signal } from "#base";
-import type { Claim } from "./claim.ts";
+import type { Claim } from "../claims/claim.ts";
 import type { ReleaseReason } from "./releases.ts";
 
 const apartMsDefault = 20_000;

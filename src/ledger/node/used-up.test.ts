@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderPoolUsages } from "#api";
 import { hasCode } from "#base";
-import { isCreate, isList, nameOf, reason, requestOf, testPool } from "./testing/nodes.ts";
-import { claim, cluster, node, pool } from "./testing/one-node.ts";
+import { isCreate, isList, nameOf, reason, requestOf, testPool } from "../testing/nodes.ts";
+import { claim, cluster, node, pool } from "../testing/one-node.ts";
 
 describe("Ledger.claim() of a pool that is used up", () => {
   const one = testPool("10.6.0.1", "tiny");

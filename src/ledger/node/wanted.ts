@@ -1,7 +1,7 @@
 import { SpiderError } from "#base";
 import type { Family } from "#ip";
 import type { Decision } from "#ipam";
-import type { Claim } from "./claim.ts";
+import type { Claim } from "../claims/claim.ts";
 
 /** From which pools an ADD gets the address of one NIC and family. */
 export interface Wanted extends Pick<Decision, "nic" | "cleanGateway" | "named"> {

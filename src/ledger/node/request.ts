@@ -2,7 +2,7 @@ import type { Clock, Logger, Signal } from "#base";
 import type { Family, Ip, IpSet } from "#ip";
 import type { PoolView } from "#ipam";
 import type { KubeClient } from "#kube";
-import type { Claim, Holder } from "./claim.ts";
+import type { Claim, Holder } from "../claims/claim.ts";
 import type { Intents } from "./intents.ts";
 import type { Kept } from "./kept.ts";
 

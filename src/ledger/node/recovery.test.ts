@@ -3,9 +3,9 @@ import { describe, it } from "node:test";
 import { spiderIPAddresses } from "#api";
 import { never } from "#base";
 import { parseIp } from "#ip";
-import type { Fault } from "../kube/testing/fake-api.ts";
-import { isCreate, nameOf, requestOf } from "./testing/nodes.ts";
-import { claim, cluster, node, pool } from "./testing/one-node.ts";
+import type { Fault } from "../../kube/testing/fake-api.ts";
+import { isCreate, nameOf, requestOf } from "../testing/nodes.ts";
+import { claim, cluster, node, pool } from "../testing/one-node.ts";
 
 const lostAfter: Fault = { kind: "lost-after" };
 

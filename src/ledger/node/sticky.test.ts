@@ -4,9 +4,9 @@ import { type SpiderIPAddressSpec, spiderIPAddresses } from "#api";
 import { hasCode, never } from "#base";
 import { parseIpSet } from "#ip";
 import type { PoolView } from "#ipam";
+import { Cluster, isCreate, isDelete, nameOf, reason, requestOf, type TestNode, testPool } from "../testing/nodes.ts";
 import type { Kept } from "./kept.ts";
 import type { ClaimRequest } from "./request.ts";
-import { Cluster, isCreate, isDelete, nameOf, reason, requestOf, type TestNode, testPool } from "./testing/nodes.ts";
 
 const pool = testPool("10.6.0.1-10.6.0.4");
 const other = testPool("10.6.1.1-10.6.1.4", "pool-b");
