@@ -51,16 +51,34 @@ export interface Signal {
 /** A signal that never aborts, for work that must not be cut short (undo, release). */
 export const never: AbortSignal = new AbortController().signal;
 
+/** When a time limit is met. */
+interface LimitOptions {
+  /** @default the machine's */
+  readonly clock?: Pick<Clock, "after">;
+  /** Asked when the time is over: how much longer to wait. @default 0 ms */
+  readonly leftMs?: () => number;
+}
+
 /** A signal that aborts with `parent`, or after `ms` with the given reason, whichever is first. */
-export function withTimeout(parent: AbortSignal, ms: number, reason: () => Error): AbortSignal & Disposable {
+export function withTimeout(
+  parent: AbortSignal,
+  ms: number,
+  reason: () => Error,
+  { clock = systemClock, leftMs = () => 0 }: LimitOptions = {},
+): AbortSignal & Disposable {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(reason()), ms);
+  const over = () => {
+    const left = leftMs();
+    if (left > 0) cancel = clock.after(left, over);
+    else controller.abort(reason());
+  };
+  let cancel = clock.after(ms, over);
   const forward = () => controller.abort(parent.reason);
   if (parent.aborted) forward();
   else parent.addEventListener("abort", forward, { once: true });
   return Object.assign(controller.signal, {
     [Symbol.dispose]: () => {
-      clearTimeout(timer);
+      cancel();
       parent.removeEventListener("abort", forward);
     },
   });

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { hasCode, never, silentLogger, systemClock } from "#base";
+import { ManualClock } from "../base/testing/manual-clock.ts";
 import { until } from "../base/testing/until.ts";
 import { createOvs } from "./client.ts";
 import { parseEndpoint } from "./endpoint.ts";
 import { limits } from "./limits.ts";
+import { changed } from "./testing/changed.ts";
 import { type FakeServer, type Received, startFakeServer } from "./testing/fake-server.ts";
 import type { Ovs, PortSpec } from "./types.ts";
 
@@ -187,6 +189,33 @@ describe("createOvs", { timeout: 240_000 }, () => {
         hasCode(error, "OVSDB_SILENT") && error.details["endpoint"] === endpoint && error.details["waited"] === "100 ms"
       );
     });
+  });
+
+  it("waits its turn for longer than it would wait for a silent server", async () => {
+    const clock = new ManualClock();
+    await using server = await startFakeServer();
+    await using ovs = createOvs({ endpoint: server.endpoint, clock, log: silentLogger, patienceMs: 100 });
+    await server.answerMonitor(bridge);
+    await ovs.synced(forever);
+    const first = ovs.attach(spec("a"), forever);
+    const second = ovs.attach(spec("b"), forever);
+    const sent = await server.next();
+    await clock.advance(90);
+    const told = changed(ovs, () => ovs.ports().has("other"));
+    server.send(update(portRows("other")));
+    await told;
+    await clock.advance(90);
+    server.send(committed(sent));
+    await first;
+    const next = await server.next();
+    await clock.advance(90);
+    server.send(committed(next));
+    await second;
+    const third = ovs.attach(spec("c"), forever);
+    const refused = assert.rejects(third, { code: "OVSDB_SILENT" });
+    await server.next();
+    await clock.advance(100);
+    await refused;
   });
 
   it("says that the server closed the connection, until it is there again", () =>

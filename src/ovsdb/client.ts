@@ -23,7 +23,7 @@ interface OvsOptions {
   readonly endpoint: string;
   readonly clock: Clock;
   readonly log: Logger;
-  /** How long a call waits for an absent database. @default 5000 */
+  /** How long a call waits for a database from which nothing is heard. @default 5000 */
   readonly patienceMs?: number;
 }
 
@@ -48,6 +48,8 @@ class Client implements Ovs, AsyncDisposable {
   readonly #running: Promise<void>;
   #cache = new Cache();
   #connection: Connection | undefined;
+  /** When the database was last heard of. */
+  #heardMs = Number.NEGATIVE_INFINITY;
   #state: OvsState = { kind: "disconnected", error: "not connected yet", attempts: 0 };
 
   constructor(options: OvsOptions) {
@@ -228,8 +230,11 @@ class Client implements Ovs, AsyncDisposable {
         this.#notify();
       }
     };
+    const onHeard = () => {
+      this.#heardMs = this.#options.clock.monotonicMs();
+    };
     using limit = withTimeout(this.#stop.signal, limits.answerMs, () => new Error("connecting took too long"));
-    const connection = await Connection.open(this.#to, { onNotification }, { signal: limit });
+    const connection = await Connection.open(this.#to, { onNotification, onHeard }, { signal: limit });
     try {
       const snapshot = await abortable(connection.call("monitor_cond", [database, "ports", monitored]), limit);
       cache = new Cache();
@@ -278,16 +283,19 @@ class Client implements Ovs, AsyncDisposable {
     }
   }
 
+  /** Patience counts from when the database was last heard of: in a crowd a call's turn may well come later than that. */
   #limit(signal: AbortSignal): AbortSignal & Disposable {
-    return withTimeout(signal, this.#patienceMs, () => {
-      return new SpiderError("OVSDB_SILENT", "Open vSwitch's database did not answer in time", {
+    const { clock, endpoint } = this.#options;
+    const silent = () =>
+      new SpiderError("OVSDB_SILENT", "Open vSwitch's database did not answer in time", {
         details: {
-          endpoint: this.#options.endpoint,
+          endpoint,
           waited: `${this.#patienceMs} ms`,
           fix: "see what keeps ovsdb-server busy on this node; the call is tried again",
         },
       });
-    });
+    const leftMs = () => this.#heardMs + this.#patienceMs - clock.monotonicMs();
+    return withTimeout(signal, this.#patienceMs, silent, { clock, leftMs });
   }
 
   #lateError(reason: unknown): unknown {

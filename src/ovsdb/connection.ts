@@ -11,6 +11,8 @@ interface Waiter {
 interface ConnectionEvents {
   /** A message that needs no answer. `echo` never arrives here: the connection answers it itself. */
   readonly onNotification: (method: string, params: readonly unknown[]) => void;
+  /** Whatever has come, a part of a message too: the server is alive. */
+  readonly onHeard: () => void;
 }
 
 /**
@@ -92,6 +94,7 @@ export class Connection {
   }
 
   #receive(chunk: Buffer): void {
+    this.#events.onHeard();
     try {
       for (const message of this.#splitter.push(chunk)) this.#dispatch(message as Record<string, unknown>);
     } catch (error) {
