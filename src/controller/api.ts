@@ -18,8 +18,8 @@ interface ApiSources {
 }
 
 /**
- * The controller's HTTP API, beside the probes. It needs no credentials, so it shows only counts and triggers only what would
- * happen anyway: a collection started here needs the same evidence as any other.
+ * The controller's HTTP API, beside the probes. It needs no credentials, so it shows only counts and what the collector is
+ * about to release, and triggers only what would happen anyway: a collection started here needs the same evidence as any other.
  */
 export function apiRoutes({ collector, pools, identity, epoch }: ApiSources): HttpRoutes {
   const routes: HttpRoutes = {
