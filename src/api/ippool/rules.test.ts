@@ -140,7 +140,7 @@ const broken: Readonly<Record<string, readonly [Submitted<SpiderIPPool>, PoolCon
   "pool-inside-controller": [
     pool({ ips: ["172.18.30.250-172.18.31.3"] }),
     { subnet: subnet() },
-    `spec.ips: Forbidden: add some IP ranges [172.18.30.255-172.18.31.3] that are not contained in controller Subnet subnet-test, ${jointly}`,
+    `spec.ips: Forbidden: add some IP ranges [172.18.30.255-172.18.31.3] that are not contained in controller Subnet subnet-test, ${jointly}. What to do: add these to spec.ips of SpiderSubnet subnet-test first, which has every pool of its network`,
   ],
 };
 

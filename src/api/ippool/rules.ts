@@ -181,7 +181,7 @@ export const poolRules: readonly Rule<PoolCase>[] = [
         return [
           forbidden(
             "spec.ips",
-            `add some IP ranges ${showSet(more)} that are not contained in controller Subnet ${name}, ${jointly}`,
+            `add some IP ranges ${showSet(more)} that are not contained in controller Subnet ${name}, ${jointly}. What to do: add these to spec.ips of SpiderSubnet ${name} first, which has every pool of its network`,
           ),
         ];
       }
