@@ -63,6 +63,25 @@ describe("the chart: monitoring", () => {
     assert.deepEqual(all.filter((alert: string) => !off.includes(alert)).sort(), Object.keys(switches).sort());
   });
 
+  it("has alerts on programs that are gone where its own ServiceMonitor finds them, and only there", async () => {
+    const exprs = async (...flags: readonly string[]) =>
+      (await render(...on, ...flags))
+        .all("PrometheusRule")
+        .flatMap(({ spec }: Rendered) => spec.groups.flatMap(({ rules }: Rendered) => rules))
+        .map(({ expr }: Rendered) => expr)
+        .filter((expr: string) => expr.startsWith("absent("));
+    const of = (what: string) =>
+      ["Agent", "Controller"].map((part) => `spiderpool${part}.prometheus.${what}.install=true`);
+    assert.deepEqual(await exprs(...of("prometheusRule")), []);
+    assert.deepEqual(
+      (await exprs(...of("prometheusRule"), ...of("serviceMonitor"), "spiderpoolController.name=ctl")).sort(),
+      [
+        'absent(up{job="ctl", namespace="kube-system"} == 1)',
+        'absent(up{job="spiderpool-agent", namespace="kube-system"})',
+      ],
+    );
+  });
+
   it("watches and draws only series that agent or controller have", () => {
     const known = new Set(
       Object.entries<{ readonly kind: string }>({ ...agentMetrics, ...controllerMetrics }).flatMap(
