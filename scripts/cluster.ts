@@ -23,6 +23,8 @@ const usage = `npm run cluster -- COMMAND: a real Kubernetes in namespaces of th
   shell [NODE]    open a shell on a node, or beside the API server
   build           only fetch or build Kubernetes and etcd, into the cache
 
+With several clusters at a time, $SPIDERPOOL_CLUSTER names the one that is meant.
+
 Tests against etcd and kube-apiserver alone:
   contact         the programs' requests
   chart           the chart
@@ -30,6 +32,9 @@ Tests against etcd and kube-apiserver alone:
   rotation        renewal of the webhooks' certificate
 `;
 const root = fileURLToPath(new URL("..", import.meta.url));
+const { SPIDERPOOL_CLUSTER: name = "" } = process.env;
+/** By which the cluster that is meant is found. */
+const marker = name === "" ? playMarker : `${playMarker}-${name}`;
 const nodesMax = 16;
 const downMsMax = 30_000;
 const [command = "", ...args] = process.argv.slice(2).filter((arg) => arg !== "--yes");
@@ -82,7 +87,7 @@ async function up(nodes: string): Promise<number> {
     console.error(`up: NODES must be a whole number from 1 to ${nodesMax}: found '${nodes}'`);
     return 2;
   }
-  if (findLabs(playMarker).length > 0) {
+  if (findLabs(marker).length > 0) {
     console.error("There is a cluster already: `npm run cluster -- status`, `… down`.");
     return 1;
   }
@@ -114,7 +119,7 @@ async function hold(nodes: number): Promise<void> {
   const say = (line: string) => tell({ line });
   try {
     const onPhase = (phase: string, atMs: number) => say(`  ${(atMs / 1000).toFixed(1).padStart(5)} s  ${phase}`);
-    const { cluster } = await launchForProduct({ marker: playMarker, nodes, say, onPhase });
+    const { cluster } = await launchForProduct({ marker, nodes, say, onPhase });
     tell({ end: "" });
     await cluster.exited;
   } catch (error) {
@@ -126,7 +131,7 @@ async function hold(nodes: number): Promise<void> {
 }
 
 async function down(): Promise<number> {
-  for (const pid of findLabs(playMarker)) {
+  for (const pid of findLabs(marker)) {
     const directory = directoryOf(pid);
     process.kill(pid, "SIGKILL");
     for (const untilMs = performance.now() + downMsMax; existsSync(directory); await delay(50)) {
@@ -139,7 +144,7 @@ async function down(): Promise<number> {
 }
 
 function running(): number {
-  const [pid] = findLabs(playMarker);
+  const [pid] = findLabs(marker);
   if (pid !== undefined) return pid;
   console.error("No cluster is running. Start one with `npm run cluster -- up`.");
   process.exit(1);

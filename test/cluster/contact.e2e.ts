@@ -325,6 +325,8 @@ describe("agent and controller, with no more than their rights", async () => {
     ];
     await kubectl(["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items }));
     const nad = ["net-attach-def/bench", "-n", "kube-system"];
+    // What is waited for must be there.
+    await kubectl(["wait", ...nad, "--for=create", "--timeout=120s"]);
     await kubectl(["wait", ...nad, "--for=jsonpath={.spec.config}", "--timeout=120s"]);
     await kubectl(["wait", "sp/bench", "--for=jsonpath={.status.totalIPCount}=1022", "--timeout=120s"]);
     await node.run([
