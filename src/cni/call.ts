@@ -6,7 +6,7 @@ import { stdinBytesMax } from "./limits.ts";
 import { decodeResult } from "./result.ts";
 import { type CniRequest, type CniResult, type PluginConfig, type Verb, verbs } from "./types.ts";
 import { checkContainerId, checkIfName, checkNetworkName } from "./validate.ts";
-import { compareVersions, impliedVersion, supportedVersions } from "./versions.ts";
+import { compareVersions, firstVersionOf, impliedVersion, supportedVersions } from "./versions.ts";
 
 /** The environment of a plugin process; only the CNI_* variables count. */
 export type CniEnv = Readonly<Record<string, string | undefined>>;
@@ -132,15 +132,8 @@ function decodePrevResult(raw: JsonObject, cniVersion: string, command: string):
   }
 }
 
-/** The first version that has the verb. Verbs that are not listed are as old as the protocol. */
-const sinceVersion: ReadonlyMap<string, string> = new Map([
-  ["CHECK", "0.4.0"],
-  ["GC", "1.1.0"],
-  ["STATUS", "1.1.0"],
-]);
-
 function checkVerbAllowed(command: string, cniVersion: string): void {
-  const since = sinceVersion.get(command);
+  const since = firstVersionOf(command);
   if (since !== undefined && compareVersions(cniVersion, since) < 0) {
     throw new CniError(cniCodes.incompatibleVersion, `config version does not allow ${command}`, {
       details: { found: cniVersion, since },

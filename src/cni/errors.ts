@@ -21,19 +21,22 @@ export const cniCodes = {
 } as const;
 
 /** Our stable code for each number. */
-const codeNames: ReadonlyMap<number, string> = new Map([
-  [1, "CNI_INCOMPATIBLE_VERSION"],
-  [2, "CNI_UNSUPPORTED_FIELD"],
-  [3, "CNI_UNKNOWN_CONTAINER"],
-  [4, "CNI_INVALID_ENVIRONMENT"],
-  [5, "CNI_IO"],
-  [6, "CNI_DECODE"],
-  [7, "CNI_INVALID_CONFIG"],
-  [8, "CNI_INVALID_NETNS"],
-  [11, "CNI_TRY_AGAIN"],
-  [50, "CNI_NOT_AVAILABLE"],
-  [51, "CNI_LIMITED_CONNECTIVITY"],
+const codeNames: ReadonlyMap<number, string> = new Map<number, string>([
+  [cniCodes.incompatibleVersion, "CNI_INCOMPATIBLE_VERSION"],
+  [cniCodes.unsupportedField, "CNI_UNSUPPORTED_FIELD"],
+  [cniCodes.unknownContainer, "CNI_UNKNOWN_CONTAINER"],
+  [cniCodes.invalidEnvironment, "CNI_INVALID_ENVIRONMENT"],
+  [cniCodes.io, "CNI_IO"],
+  [cniCodes.decode, "CNI_DECODE"],
+  [cniCodes.invalidConfig, "CNI_INVALID_CONFIG"],
+  [cniCodes.invalidNetns, "CNI_INVALID_NETNS"],
+  [cniCodes.tryAgain, "CNI_TRY_AGAIN"],
+  [cniCodes.notAvailable, "CNI_NOT_AVAILABLE"],
+  [cniCodes.limitedConnectivity, "CNI_LIMITED_CONNECTIVITY"],
 ]);
+
+/** Separates what is wrong from what can be done about it, in every text about an error. */
+export const adviceMark = "What to do: ";
 
 /** The length at which a value in `text` is cut, in characters. */
 const foundMax = 200;
@@ -79,7 +82,9 @@ export class CniError extends SpiderError {
     const pairs = Object.entries(found).map(([key, value]) => `${key} ${shorten(shown(value), foundMax)}`);
     const cause = shorten(describe(this.cause), errorTextMax);
     const facts = [...pairs, ...(cause === "" || this.message.includes(cause) ? [] : [cause])].join(", ");
-    return [facts, ...(typeof fix === "string" ? [`What to do: ${fix}`] : [])].filter((part) => part !== "").join(". ");
+    return [facts, ...(typeof fix === "string" ? [`${adviceMark}${fix}`] : [])]
+      .filter((part) => part !== "")
+      .join(". ");
   }
 
   /** The answer as an object. `cniVersion` is that of the configuration, if it is known. */

@@ -5,7 +5,7 @@
  */
 export { isJsonObject, type JsonObject } from "#base";
 export { decodeCall, encodeEnv, failureOutput, type PluginOutput, type RawCall, successOutput } from "./call.ts";
-export { CniError, cniCodes } from "./errors.ts";
+export { adviceMark, CniError, cniCodes } from "./errors.ts";
 export { decodeOutput } from "./foreign.ts";
 export { type ExecFrame, encodeFrame, type Frame, FrameReader, noSuchPlugin } from "./frames.ts";
 export { formatJson, parseJson, parseJsonObject } from "./json.ts";
@@ -21,7 +21,7 @@ export {
   validAttachments,
 } from "./network.ts";
 export { decodeResult, emptyResult, encodeResult } from "./result.ts";
-export { adviceMark, hintMark, ownCode, sentenceOf } from "./sentence.ts";
+export { hintMark, ownCode, sentenceOf } from "./sentence.ts";
 export { formatShimSettings, shimSettingsFile } from "./shim-settings.ts";
 export {
   type AddressConflict,
@@ -41,4 +41,4 @@ export {
   verbs,
 } from "./types.ts";
 export { checkContainerId, checkIfName, ifNameFault } from "./validate.ts";
-export { compareVersions, latestVersion, supportedVersions, versionDocument } from "./versions.ts";
+export { latestVersion, supportedVersions, versionDocument, versionHas } from "./versions.ts";

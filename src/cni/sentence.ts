@@ -9,8 +9,6 @@ interface Sentence {
   readonly message: string;
 }
 
-/** Separates what is wrong from what can be done about it, in every text about an error. */
-export const adviceMark = "What to do: ";
 /** Precedes the command that tells more, at the end of an Event's text. */
 export const hintMark = ". See: ";
 

@@ -29,6 +29,21 @@ function split(version: string): readonly [number, number, number] {
   return [Number(match[1]), Number(match[2]), Number(match[3])];
 }
 
+/** What came with a later version of the specification: verbs, and the result of ADD that a DEL gets. */
+const sinceVersion = { CHECK: "0.4.0", "result at DEL": "0.4.0", STATUS: "1.1.0", GC: "1.1.0" } as const;
+/** A part of the specification that older versions do not have. */
+type LaterPart = keyof typeof sinceVersion;
+
+/** The first version that has the verb; undefined for one that is as old as the protocol, or unknown. */
+export function firstVersionOf(verb: string): string | undefined {
+  return Object.hasOwn(sinceVersion, verb) ? sinceVersion[verb as LaterPart] : undefined;
+}
+
+/** Whether this version of the specification has the part. */
+export function versionHas(cniVersion: string, part: LaterPart): boolean {
+  return compareVersions(cniVersion, sinceVersion[part]) >= 0;
+}
+
 /** The answer to VERSION. */
 export function versionDocument(): { readonly cniVersion: string; readonly supportedVersions: readonly string[] } {
   return { cniVersion: latestVersion, supportedVersions };

@@ -1,4 +1,4 @@
-import { appendPlugins, CniError, cniCodes, decodeNetwork, type Network, parseJsonObject } from "#cni";
+import { adviceMark, appendPlugins, CniError, cniCodes, decodeNetwork, type Network, parseJsonObject } from "#cni";
 import { defaultNetworkAnnotation, networksAnnotation } from "./selection.ts";
 import type { MultusSettings } from "./settings.ts";
 import type { ConfigSource, Nad } from "./types.ts";
@@ -178,7 +178,7 @@ function attempt<T>(what: string, where: string, act: () => T): T {
     return act();
   } catch (error) {
     const { cniCode, message, text } = CniError.from(error);
-    const advice = `What to do: correct ${where}, which must be a CNI network configuration in JSON`;
+    const advice = `${adviceMark}correct ${where}, which must be a CNI network configuration in JSON`;
     throw new CniError(cniCode, `${what}: ${message}`, {
       code: "NETWORK_INVALID",
       text: text === "" ? advice : `${text}. ${advice}`,

@@ -1,17 +1,6 @@
 import { never, type Signal, type Steps } from "#base";
-import {
-  type Attachment,
-  CniError,
-  type CniResult,
-  cniCodes,
-  compareVersions,
-  type ForeignPlugin,
-  type Ipam,
-  type PluginConfig,
-} from "#cni";
-
-/** The first version that has CHECK. */
-const checkSince = "0.4.0";
+import { type Attachment, type CniResult, type ForeignPlugin, type Ipam, type PluginConfig, versionHas } from "#cni";
+import { runForeign } from "../sandboxes/foreign.ts";
 
 /**
  * Address management by a plugin that is not ours (`static`, `host-local`, …), behind the port that our plugins know. It
@@ -38,14 +27,10 @@ export class ForeignIpam implements Ipam {
   }
 
   async check(attachment: Attachment, _got: CniResult, o: Signal): Promise<void> {
-    if (compareVersions(this.#cniVersion, checkSince) >= 0) await this.#run("CHECK", attachment, o);
+    if (versionHas(this.#cniVersion, "CHECK")) await this.#run("CHECK", attachment, o);
   }
 
-  #run(verb: "ADD" | "DEL" | "CHECK", { run }: Attachment, o: Signal): Promise<CniResult> {
-    if (run !== undefined) return run(verb, this.#plugin, o);
-    throw new CniError(cniCodes.tryAgain, "foreign plugins run only during a call of the runtime", {
-      code: "NO_SHIM",
-      details: { plugin: this.#plugin.type },
-    });
+  #run(verb: "ADD" | "DEL" | "CHECK", attachment: Attachment, o: Signal): Promise<CniResult> {
+    return runForeign(verb, this.#plugin, attachment, o);
   }
 }

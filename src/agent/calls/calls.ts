@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { type FailPoint, FairQueue, formatError, KeyedLock, never, type Signal, SpiderError, withTimeout } from "#base";
+import { type FailPoint, FairQueue, formatError, KeyedLock, never, type Signal, withTimeout } from "#base";
 import {
   type Attachment,
   CniError,
@@ -18,6 +18,7 @@ import {
   versionDocument,
 } from "#cni";
 import { ownIpam } from "../sandboxes/chain.ts";
+import { noShim } from "../sandboxes/foreign.ts";
 import type { Flight, Flights } from "./flights.ts";
 import { parentVariable, Running } from "./running.ts";
 import type { CallContext } from "./server.ts";
@@ -110,8 +111,7 @@ export class Calls {
 
   /** Runs a call that no runtime made, without foreign plugins. Returns the result of an ADD. Throws if the call fails. */
   async perform(request: CniRequest, { signal }: Signal): Promise<CniResult> {
-    const exec: CallContext["exec"] = () =>
-      Promise.reject(new SpiderError("NO_SHIM", "foreign plugins run only during a call of the runtime"));
+    const exec: CallContext["exec"] = ({ argv0 }) => Promise.reject(noShim(argv0));
     const { stdout } = await this.#run(request, { exec, signal, parent: undefined });
     return stdout.length === 0 ? emptyResult : decodeResult(parseJsonObject(stdout, "result"));
   }

@@ -1,8 +1,7 @@
-import { never, type Signal, SpiderError, type Steps } from "#base";
+import { never, type Signal, type Steps } from "#base";
 import {
   type Attachment,
   type CniResult,
-  compareVersions,
   emptyResult,
   type JsonObject,
   type Network,
@@ -13,14 +12,13 @@ import {
   type RunForeign,
   type ValidAttachment,
   type Verb,
+  versionHas,
 } from "#cni";
 import { type Plugin, Together } from "#plugins";
-import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf } from "./foreign.ts";
+import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf, runForeign } from "./foreign.ts";
 
 /** The `ipam.type` of our own address management. */
 export const ownIpam = "spiderpool";
-/** The first versions that have these verbs, and the result of ADD at DEL. Our own plugins check older versions, too. */
-const sinceVersion = { CHECK: "0.4.0", prevResult: "0.4.0", STATUS: "1.1.0", GC: "1.1.0" } as const;
 
 /** What one call needs beyond the attachment. */
 export interface ChainCall {
@@ -85,10 +83,10 @@ export class Chain {
     for (const plugin of network.plugins.toReversed()) {
       try {
         const own = this.#plugins.get(plugin.type);
-        const prevResult = own !== undefined || allows("prevResult", network) ? result : undefined;
+        const prevResult = own !== undefined || versionHas(network.cniVersion, "result at DEL") ? result : undefined;
         const config = configOf(network, plugin, call, { prevResult });
         if (own !== undefined) await own.del(own.decode(config), call.attachment, o);
-        else await runForeign("DEL", config, call, o);
+        else await runConfigured("DEL", config, call, o);
       } catch (error) {
         failures.push(error);
       }
@@ -115,7 +113,7 @@ export class Chain {
       const own = this.#plugins.get(plugin.type);
       const config = configOf(network, plugin, call, { prevResult: result });
       if (own !== undefined) await own.check(own.decode(config), call.attachment, o);
-      else if (allows("CHECK", network)) await runForeign("CHECK", config, call, o);
+      else if (versionHas(network.cniVersion, "CHECK")) await runConfigured("CHECK", config, call, o);
     }
   }
 
@@ -127,8 +125,8 @@ export class Chain {
       const config = configOf(network, plugin, call);
       const ipam = ipamTypeOf(config.raw);
       if (own !== undefined) await own.status?.(own.decode(config), { ...o, isFirst: at === 0 });
-      if (!allows("STATUS", network)) continue;
-      if (own === undefined) await runForeign("STATUS", config, call, o);
+      if (!versionHas(network.cniVersion, "STATUS")) continue;
+      if (own === undefined) await runConfigured("STATUS", config, call, o);
       else if (ipam !== undefined && ipam !== ownIpam) await call.run("STATUS", { type: ipam, config: config.raw }, o);
     }
   }
@@ -144,8 +142,8 @@ export class Chain {
         const config = configOf(network, plugin, call, { validAttachments: valid });
         const ipam = ipamTypeOf(config.raw);
         if (own !== undefined) await own.gc?.(own.decode(config), valid, o);
-        if (!allows("GC", network)) continue;
-        if (own === undefined) await runForeign("GC", config, call, o);
+        if (!versionHas(network.cniVersion, "GC")) continue;
+        if (own === undefined) await runConfigured("GC", config, call, o);
         else if (ipam !== undefined && ipam !== ownIpam) await call.run("GC", { type: ipam, config: config.raw }, o);
       } catch (error) {
         failures.push(error);
@@ -176,9 +174,9 @@ export class Chain {
     const config = configOf(network, plugin, call, { prevResult });
     const own = this.#plugins.get(plugin.type);
     if (own !== undefined) return own.add(own.decode(config), call.attachment, steps, together);
-    return steps.run("link", (o) => runForeign("ADD", config, call, o), {
+    return steps.run("link", (o) => runConfigured("ADD", config, call, o), {
       of: plugin.type,
-      undo: async () => void (await runForeign("DEL", config, call, { signal: never })),
+      undo: async () => void (await runConfigured("DEL", config, call, { signal: never })),
     });
   }
 }
@@ -199,14 +197,13 @@ function configOf(
   return { cniVersion, name, type: plugin.type, raw, ...(prevResult !== undefined && { prevResult }) };
 }
 
-function runForeign(
+function runConfigured(
   verb: Verb,
   { type, raw }: PluginConfig,
-  { attachment: { run } }: { readonly attachment: Pick<Attachment, "run"> },
+  { attachment }: { readonly attachment: Pick<Attachment, "run"> },
   o: Signal,
 ): Promise<CniResult> {
-  if (run !== undefined) return run(verb, { type, config: raw }, o);
-  throw new SpiderError("NO_SHIM", "foreign plugins run only during a call of the runtime", { details: { type } });
+  return runForeign(verb, { type, config: raw }, attachment, o);
 }
 
 /** GC and STATUS are about no container. */
@@ -214,8 +211,4 @@ function withoutContainer(host: Host) {
   const attachment = { containerId: "", netns: "", ifName: "", pod: undefined, args: new Map<string, string>() };
   const run: RunForeign = foreignRunner(attachment, host);
   return { attachment: { run }, run, capabilityArgs: {} };
-}
-
-function allows(what: keyof typeof sinceVersion, { cniVersion }: Network): boolean {
-  return compareVersions(cniVersion, sinceVersion[what]) >= 0;
 }

@@ -1,16 +1,20 @@
+import type { Signal } from "#base";
 import {
   type Attachment,
   CniError,
+  type CniResult,
   cniCodes,
   decodeOutput,
   type ExecFrame,
   encodeEnv,
+  type ForeignPlugin,
   formatJson,
   isJsonObject,
   noSuchPlugin,
   type PluginOutput,
   parseJsonObject,
   type RunForeign,
+  type Verb,
 } from "#cni";
 
 /** Runs a plugin as the shim's child, in the runtime's own namespaces. One at a time, in order of request. */
@@ -59,6 +63,28 @@ export function foreignRunner(attachment: Omit<Attachment, "run">, { exec, path 
     }
     return decodeOutput(call, output);
   };
+}
+
+/**
+ * Runs a foreign plugin for the attachment. Throws CniError 11 (`NO_SHIM`) if no call of the runtime is under way: there is no shim
+ * then whose child it could be.
+ */
+export function runForeign(
+  verb: Verb,
+  plugin: ForeignPlugin,
+  { run }: Pick<Attachment, "run">,
+  o: Signal,
+): Promise<CniResult> {
+  if (run !== undefined) return run(verb, plugin, o);
+  throw noShim(plugin.type);
+}
+
+/** The error of a foreign plugin that cannot run, because no call of the runtime is under way. */
+export function noShim(plugin: string): CniError {
+  return new CniError(cniCodes.tryAgain, "foreign plugins run only during a call of the runtime", {
+    code: "NO_SHIM",
+    details: { plugin },
+  });
 }
 
 /** Which foreign plugins exist, and which versions they know. It is asked before the first side effect of an ADD. */
