@@ -1,7 +1,7 @@
 import type { Clock } from "#base";
 import { type Admitted, admitted, type Webhooks } from "./admission.ts";
 import { json, jsonLines } from "./answer.ts";
-import { badRequest, conflict, methodNotAllowed, noSuchPath, notFound } from "./failure.ts";
+import { ApiFailure, badRequest, conflict, methodNotAllowed, noSuchPath, notFound } from "./failure.ts";
 import { addressOfNode, type KubeletAddress, type KubeletCall, kubeletPath, proxyLog } from "./kubelet.ts";
 import { Pages } from "./pages.ts";
 import { checkPatchType, patched } from "./patch.ts";
@@ -13,6 +13,9 @@ import { bound, scaled, scaleOf, success } from "./subresources.ts";
 import { type ApiResponse, at, type Fields, type KubeObject, textAt } from "./types.ts";
 import { watch } from "./watch.ts";
 import { asFields, type WriteOptions, type Writer } from "./writer.ts";
+
+/** As many as kube-apiserver makes. */
+const patchAttemptsMax = 5;
 
 /** One call on a resource. */
 export interface Call {
@@ -127,7 +130,18 @@ export class Routes {
     throw methodNotAllowed();
   }
 
-  async #update(call: Call, before: KubeObject, status: boolean): Promise<ApiResponse> {
+  async #update(call: Call, before: KubeObject, status: boolean, attempts = 1): Promise<ApiResponse> {
+    try {
+      return await this.#replace(call, before, status);
+    } catch (error) {
+      // A server applies a patch again to what somebody else wrote meanwhile.
+      const isOutrun = error instanceof ApiFailure && error.status === 409;
+      if (!isOutrun || call.method !== "PATCH" || attempts >= patchAttemptsMax) throw error;
+      return await this.#update(call, this.#find(call), status, attempts + 1);
+    }
+  }
+
+  async #replace(call: Call, before: KubeObject, status: boolean): Promise<ApiResponse> {
     const changed = this.#changed(call, { ...before, apiVersion: groupVersion(call.resource) });
     const next = status ? changed : await this.#admit(call, "UPDATE", changed, before);
     const old = this.#find(call); // A webhook takes time, and somebody may have written meanwhile.

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 import { ManualClock } from "../../src/base/testing/manual-clock.ts";
 import { at, createApiServer, createLabClient, type KubeObject, listAt, textAt } from "./index.ts";
@@ -95,6 +98,31 @@ void describe("writing objects", () => {
     assert.deepEqual([at(labelled, "metadata", "generation"), labelled["status"]], [1, { count: 1 }]);
     const patch = await call(api, "PATCH", `${widgets}/a`, { spec: { mode: "fast" } }, "application/merge-patch+json");
     assert.equal(at(patch.body, "metadata", "generation"), 2);
+  });
+
+  void it("applies a patch again to what somebody else wrote while a webhook judged it", async (t) => {
+    let meanwhile = async () => {};
+    const webhook = createServer((request, response) => {
+      request.resume().on("end", () => {
+        const act = meanwhile;
+        meanwhile = async () => {};
+        void act().then(() => response.end('{"response":{"allowed":true}}'));
+      });
+    });
+    await once(webhook.listen(0, "127.0.0.1"), "listening");
+    t.after(() => webhook.close());
+    const { port } = webhook.address() as AddressInfo;
+    const webhooks = { url: `http://127.0.0.1:${port}`, group: "lab.example.com", kinds: ["Widget"] };
+    const api = createApiServer({ crds: [widgetCrd], clock, webhooks });
+    const { body: made } = await call(api, "POST", widgets, widget("a"));
+    meanwhile = async () => {
+      await call(api, "PATCH", `${widgets}/a/status`, { status: { count: 7 } }, "application/merge-patch+json");
+    };
+    const change = { spec: { mode: "fast" } };
+    const patched = await call(api, "PATCH", `${widgets}/a`, change, "application/merge-patch+json");
+    assert.deepEqual([patched.status, at(patched.body, "status", "count")], [200, 7]);
+    const bound = { ...change, metadata: { resourceVersion: at(made, "metadata", "resourceVersion") } };
+    assert.equal((await call(api, "PATCH", `${widgets}/a`, bound, "application/merge-patch+json")).status, 409);
   });
 
   void it("asks for a resourceVersion in updates of custom resources only", async () => {

@@ -136,7 +136,7 @@ describe("a pool's conditions", () => {
     await cluster.pass(3_000);
     assert.match(
       conditionsOf(cluster)?.join() ?? "",
-      /^OutOfRange: 172\.18\.30\.139 \(default\/pod-172\.18\.30\.139\) have addresses .* restart these Pods/,
+      /^OutOfRange: Pods have addresses .* any more: 172\.18\.30\.139 \(default\/pod-172\.18\.30\.139\); .* restart these Pods/,
     );
     await cluster.pass(10_000);
     assert.equal(poolEvents(cluster, "OutOfRange"), 1);

@@ -92,8 +92,8 @@ function outOfRange(outside: readonly string[]): readonly PoolCondition[] {
   if (outside.length === 0) return [];
   const more = outside.length > namedPodsMax ? ` and ${outside.length - namedPodsMax} more` : "";
   const message =
-    `${outside.slice(0, namedPodsMax).join(", ")}${more} have addresses that spec.ips less spec.excludeIPs does not have ` +
-    "any more: add them again, or restart these Pods to give them other ones";
+    "Pods have addresses that spec.ips less spec.excludeIPs does not have any more: " +
+    `${outside.slice(0, namedPodsMax).join(", ")}${more}; add them again, or restart these Pods to give them other ones`;
   return [{ type: "OutOfRange", reason: "InUseAddressesRemoved", message }];
 }
 
