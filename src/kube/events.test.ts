@@ -80,6 +80,19 @@ describe("EventRecorder", () => {
     await running;
   });
 
+  it("writes a cause at its next occurrence where it could not be written before", async () => {
+    const { clock, api, recorder, start, stop } = setUp();
+    api.fail(() => true, { kind: "status", status: 403, reason: "Forbidden" }, 1);
+    const running = start();
+    for (let n = 0; n < 3; n++) {
+      recorder.record(pod, text);
+      await clock.advance(10_000);
+    }
+    assert.deepEqual([recorder.dropped, api.all(events).length], [1, 1]);
+    stop();
+    await running;
+  });
+
   it("keeps Warnings in a burst, at the cost of what went well", async () => {
     const { clock, api, recorder, start, stop } = setUp();
     const record = (type: "Normal" | "Warning", count: number) => {

@@ -70,6 +70,11 @@ interface Seen {
   readonly unwritten: number;
 }
 
+interface Queued {
+  readonly draft: Draft<CoreEvent>;
+  readonly cause: string;
+}
+
 const windowMs = 5 * 60_000;
 const attemptMs = 30_000;
 /** Nobody reads the answer of a create. */
@@ -82,7 +87,7 @@ const unreadEvents = metadataOf(events);
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #client: KubeClient;
-  readonly #queue: Draft<CoreEvent>[] = [];
+  readonly #queue: Queued[] = [];
   readonly #seen = new Map<string, Seen>();
   #wake = () => {};
   #failing = false;
@@ -122,12 +127,13 @@ export class EventRecorder {
     }
     if (this.#queue.length >= limits.eventQueue) {
       this.#dropped += 1;
-      const lesser = text.type === "Warning" ? this.#queue.findIndex(({ type }) => type === "Normal") : -1;
+      const lesser = text.type === "Warning" ? this.#queue.findIndex(({ draft }) => draft.type === "Normal") : -1;
       if (lesser < 0) return;
-      this.#queue.splice(lesser, 1);
+      for (const dropped of this.#queue.splice(lesser, 1)) this.#seen.delete(dropped.cause);
     }
     const firstAt = seen === undefined || seen.unwritten === 0 ? clock.wall() : seen.firstAt;
-    this.#queue.push(this.#draft(subject, text, { firstAt, count: 1 + (seen?.unwritten ?? 0) }));
+    const draft = this.#draft(subject, text, { firstAt, count: 1 + (seen?.unwritten ?? 0) });
+    this.#queue.push({ draft, cause });
     this.#seen.set(cause, { writtenAtMs: nowMs, firstAt, unwritten: 0 });
     const [oldest] = this.#seen.keys();
     if (this.#seen.size > limits.eventCauses && oldest !== undefined) this.#seen.delete(oldest);
@@ -139,9 +145,9 @@ export class EventRecorder {
     const onAbort = () => this.#wake();
     signal.addEventListener("abort", onAbort, { once: true });
     while (!signal.aborted) {
-      const draft = this.#queue.shift();
-      if (draft !== undefined) {
-        await this.#write(draft, signal);
+      const next = this.#queue.shift();
+      if (next !== undefined) {
+        await this.#write(next, signal);
       } else {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -150,7 +156,7 @@ export class EventRecorder {
     }
   }
 
-  async #write(draft: Draft<CoreEvent>, parent: AbortSignal): Promise<void> {
+  async #write({ draft, cause }: Queued, parent: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
     using limit = deadline(clock, parent, attemptMs, () => new Error("writing an Event took too long"));
     try {
@@ -159,6 +165,8 @@ export class EventRecorder {
     } catch (err) {
       if (parent.aborted) return;
       this.#dropped += 1;
+      // Nobody has read it: the next one is not a repetition.
+      this.#seen.delete(cause);
       if (!this.#failing) log.warn({ err, reason: draft.reason }, "Events cannot be written");
       this.#failing = true;
     }
