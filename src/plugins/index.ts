@@ -10,7 +10,7 @@ export { rulePreference as nodeRulePreference } from "./coordinator/connectivity
 export { hostVethName } from "./coordinator/plan.ts";
 export { createCoordinatorPlugin } from "./coordinator/plugin.ts";
 export type { ReplyMarks } from "./coordinator/reply-marks.ts";
-export { allocateForeign, type Detection } from "./detection.ts";
+export { allocateForeign, type Detection, noDetection } from "./detection.ts";
 export { createIfacerPlugin } from "./ifacer/plugin.ts";
 export { freePodOf, podOf } from "./open-pod.ts";
 export { ovsEndpointOf } from "./ovs/config.ts";

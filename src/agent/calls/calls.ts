@@ -19,6 +19,7 @@ import {
 } from "#cni";
 import { ownIpam } from "../sandboxes/chain.ts";
 import { noShim } from "../sandboxes/foreign.ts";
+import { isForAllNetworks } from "../sandboxes/recording.ts";
 import type { Flight, Flights } from "./flights.ts";
 import { parentVariable, Running } from "./running.ts";
 import type { CallContext } from "./server.ts";
@@ -98,7 +99,7 @@ export class Calls {
     let cniVersion: string = latestVersion;
     let request: CniRequest | undefined;
     try {
-      const call = decodeCall(raw, { pathRequired: raw.executable === "multus" });
+      const call = decodeCall(raw, { pathRequired: isForAllNetworks(raw) });
       if (call.kind !== "request") return successOutput(versionDocument());
       request = call.request;
       cniVersion = request.config.cniVersion;

@@ -11,6 +11,7 @@ import {
 } from "#multus";
 import { uidOf } from "../cluster/pods.ts";
 import { type Chain, ownIpam } from "../sandboxes/chain.ts";
+import { isForAllNetworks } from "../sandboxes/recording.ts";
 
 /** How long an ADD waits for another network's daemon; its own deadline may be earlier. */
 const readyMsMax = 25_000;
@@ -42,7 +43,7 @@ export function planNetworks(
   { source, chain, devicesOf }: NetworksOptions,
 ): readonly Delegate[] {
   const { config, ifName, executable } = request;
-  if (executable === "multus") {
+  if (isForAllNetworks(request)) {
     const about = pod && { namespace: pod.metadata.namespace ?? "", annotations: pod.metadata.annotations ?? {} };
     const delegates = planDelegates({ settings: decodeSettings(config.raw), source, ifName, pod: about });
     if (pod === undefined || delegates.every(({ resourceName }) => resourceName === undefined)) return delegates;
@@ -110,8 +111,8 @@ export function refuseUnready(request: CniRequest, { source }: NetworksOptions):
   if (file !== "" && source.file(file) === undefined) throw unready(cniCodes.notAvailable, file);
 }
 
-function readinessFile({ config, executable }: CniRequest): string {
-  return executable === "multus" ? decodeSettings(config.raw).readinessIndicatorFile : "";
+function readinessFile(request: CniRequest): string {
+  return isForAllNetworks(request) ? decodeSettings(request.config.raw).readinessIndicatorFile : "";
 }
 
 function unready(code: number, file: string): CniError {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type Clock, type Logger, Steps, type StepsOptions } from "#base";
 import { type CniRequest, noSuchPlugin } from "#cni";
 import type { Exec, Host, ShimExec } from "../sandboxes/foreign.ts";
+import { isForAllNetworks } from "../sandboxes/recording.ts";
 
 /** By it a call of ours that a foreign plugin makes is told from all others: it belongs to the call that runs the plugin. */
 export const parentVariable = "CNI_SPIDERPOOL_CALL";
@@ -78,8 +79,9 @@ export class Running {
 }
 
 /** Where the call's foreign plugins are: the runtime's directories, behind the one that multus was told to prefer. */
-export function hostOf({ config, path, executable }: CniRequest, { exec }: Running): Host {
-  const { binDir } = executable === "multus" ? config.raw : {};
+export function hostOf(request: CniRequest, { exec }: Running): Host {
+  const { config, path } = request;
+  const { binDir } = isForAllNetworks(request) ? config.raw : {};
   const preferred = typeof binDir === "string" && binDir !== "" && !path.includes(binDir) ? [binDir] : [];
   return { exec, path: [...preferred, ...path] };
 }

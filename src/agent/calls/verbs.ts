@@ -4,6 +4,7 @@ import {
   type CniRequest,
   type CniResult,
   cniCodes,
+  emptyResult,
   encodeResult,
   type Ipam,
   type PluginConfig,
@@ -15,7 +16,7 @@ import {
 } from "#cni";
 import { isPodUid, type Pod } from "#kube";
 import { addFailure, applyDefaultRoutes, type DefaultRoutePlan, type Delegate, planDefaultRoutes } from "#multus";
-import { allocateForeign, type Detection, freePodOf } from "#plugins";
+import { allocateForeign, type Detection, freePodOf, noDetection } from "#plugins";
 import { uidOf } from "../cluster/pods.ts";
 import { ownIpam } from "../sandboxes/chain.ts";
 import {
@@ -23,6 +24,7 @@ import {
   chainCall,
   checkNetns,
   completed,
+  isForAllNetworks,
   newRecord,
   recordedCall,
   recordedNetwork,
@@ -73,9 +75,6 @@ interface Beginning {
   readonly former: SandboxRecord | undefined;
 }
 
-const noDetection: Detection = { conflicts: false, gateways: false };
-const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
-
 /** What each verb does, once its turn has come. */
 export class Verbs {
   readonly #options: VerbsOptions;
@@ -100,7 +99,7 @@ export class Verbs {
     const attached = await this.#attachAll(request, delegates, routes, running);
     const complete = completed(record, attached, clock.wall());
     await steps.run("record", () => records.write(complete));
-    const master = attached[0]?.result ?? nothing;
+    const master = attached[0]?.result ?? emptyResult;
     // The answer is on its way before the first of the writes that follow it.
     setImmediate(() => (request.executable === ownIpam ? addressed(pod) : added(attached, pod)));
     return steps.run("reply", () => successOutput(encodeResult(master, request.config.cniVersion)));
@@ -181,7 +180,7 @@ export class Verbs {
       const { ips, routes: given } = await allocateForeign(call.attachment, how);
       return { interfaces: [], ips, routes: given };
     }
-    const before = request.executable === "multus" ? undefined : request.config.prevResult;
+    const before = isForAllNetworks(request) ? undefined : request.config.prevResult;
     const result = await this.#options.chain.add(delegate.network, call, steps, before);
     if (routes === undefined || (routes.remove.length === 0 && routes.add.length === 0)) return result;
     await steps.run("addresses", () => moveDefaultRoutes(request.netns, delegate.ifName, routes), {
@@ -211,11 +210,10 @@ export class Verbs {
     try {
       // Ours look themselves. lo is in every namespace.
       const isForeign = first !== undefined && chain.plugin(first.type) === undefined;
-      if (request.executable === "multus" && isForeign && ifName !== "lo")
-        freePodOf({ ...request, ifName }, running.steps);
+      if (isForAllNetworks(request) && isForeign && ifName !== "lo") freePodOf({ ...request, ifName }, running.steps);
       const host = hostOf(request, running);
       // Another meta-plugin has us attach one of several.
-      const all = request.executable === "multus" ? interfaces : undefined;
+      const all = isForAllNetworks(request) ? interfaces : undefined;
       await chain.verify(delegate.network, chainCall(request, delegate, host), host, all, running.steps);
     } catch (error) {
       throw delegateError(request, delegate, error);
@@ -228,7 +226,7 @@ export class Verbs {
     const record = records.read(recordKey(request));
     if (record === undefined) refuseOwnNetns(request);
     // Without a record nobody knows whether there was anything: that must not keep a Pod from ending.
-    const isTold = record !== undefined || request.executable !== "multus";
+    const isTold = record !== undefined || !isForAllNetworks(request);
     const failures = await this.#takeDown(request, record?.networks ?? this.#unrecorded(request), running);
     if (isTold && failures.length > 0) throw failures[0];
     for (const error of failures) log.info({ pod: request.pod, err: formatError(error) }, "nothing taken down");
@@ -262,11 +260,11 @@ export class Verbs {
    */
   #unrecorded(request: CniRequest): readonly RecordedNetwork[] {
     const pod = request.pod && this.#options.knownPod?.(request.pod);
-    if (request.executable === "multus" && (pod === undefined || !isPodUid(pod, request.pod?.uid ?? ""))) return [];
+    if (isForAllNetworks(request) && (pod === undefined || !isPodUid(pod, request.pod?.uid ?? ""))) return [];
     try {
       return planNetworks(request, pod, this.#options).map((delegate) => recordNetwork(delegate, request));
     } catch (error) {
-      if (request.executable === "multus") return []; // Nobody can say any more what there was.
+      if (isForAllNetworks(request)) return []; // Nobody can say any more what there was.
       throw error;
     }
   }
@@ -350,6 +348,6 @@ function refOf(pod: Pod, asked: PodRef | undefined): PodRef {
 }
 
 /** Of the meta-plugin an error names the network in which it happened. */
-function delegateError({ executable, pod }: CniRequest, delegate: Delegate, error: unknown): unknown {
-  return executable === "multus" ? addFailure(pod, delegate, error) : error;
+function delegateError(request: CniRequest, delegate: Delegate, error: unknown): unknown {
+  return isForAllNetworks(request) ? addFailure(request.pod, delegate, error) : error;
 }

@@ -2,6 +2,7 @@ import type { Logger, Signal } from "#base";
 import type { CniRequest } from "#cni";
 import { keyOf, type Pod, type Store } from "#kube";
 import { podState } from "../cluster/pods.ts";
+import { metaPlugin } from "./recording.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 
 interface EndedSandboxesOptions {
@@ -35,7 +36,7 @@ export async function takeDownEndedSandboxes(
 
 /** The DEL that the runtime would have made; everything else is in the record. */
 function delOf({ containerId, ifName, plugin, network: name, netns, pod }: SandboxRecord): CniRequest {
-  const executable = plugin ?? "multus";
+  const executable = plugin ?? metaPlugin;
   const config = { cniVersion: "1.0.0", name, type: executable, raw: { name, type: executable } };
   const attachment = { containerId, ifName, netns: netns.path, pod: pod ?? undefined, args: new Map<string, string>() };
   return { verb: "DEL", executable, path: [], netnsOverride: false, config, ...attachment };

@@ -26,9 +26,18 @@ export interface AttachedDelegate {
   readonly deviceInfo?: JsonObject | undefined;
 }
 
-/** The record of a call: its own for each of our executables but `multus`, which stands for all. */
-export function recordKey({ containerId, ifName, executable }: CniRequest): RecordKey {
-  return { containerId, ifName, ...(executable !== "multus" && { plugin: executable }) };
+/** The executable that a runtime calls once for all networks of a Pod. */
+export const metaPlugin = "multus";
+
+/** Whether a runtime calls for all networks of the Pod. Otherwise another meta-plugin calls one of our plugins. */
+export function isForAllNetworks({ executable }: Pick<CniRequest, "executable">): boolean {
+  return executable === metaPlugin;
+}
+
+/** The record of a call: its own for each of our executables but the meta-plugin's, which stands for all. */
+export function recordKey(request: CniRequest): RecordKey {
+  const { containerId, ifName, executable } = request;
+  return { containerId, ifName, ...(!isForAllNetworks(request) && { plugin: executable }) };
 }
 
 /**

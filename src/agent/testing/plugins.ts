@@ -61,7 +61,7 @@ export function addressPlugin(
     versions: supportedVersions,
     decode: (config) => config,
     async add(config, attachment, steps): Promise<CniResult> {
-      const result = (await ipamFor(config)?.allocate(attachment, steps)) ?? { interfaces: [], ips: [], routes: [] };
+      const result = (await ipamFor(config)?.allocate(attachment, steps)) ?? emptyResult;
       await steps.run("link", linked);
       return { ...result, interfaces: [{ name: attachment.ifName, sandbox: attachment.netns }] };
     },

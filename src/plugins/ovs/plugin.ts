@@ -4,6 +4,7 @@ import {
   CniError,
   type CniResult,
   cniCodes,
+  emptyResult,
   type Ipam,
   type PluginConfig,
   supportedVersions,
@@ -118,8 +119,7 @@ class OvsPlugin implements Plugin<OvsConfig> {
     const claim = ipam?.allocate(attachment, steps, ask).then(refuseEmpty);
     claim?.catch(() => {}); // It may fail before it is waited for below.
 
-    const nothing: CniResult = { interfaces: [], ips: [], routes: [] };
-    const [, pair, claimed] = await steps.all(port, link, claim ?? Promise.resolve(nothing));
+    const [, pair, claimed] = await steps.all(port, link, claim ?? Promise.resolve(emptyResult));
     const settled =
       detection.conflicts && ipam !== undefined
         ? await withoutConflicts(claimed, { ask, ipam, attachment, steps })
