@@ -10,6 +10,7 @@ export { assertNever, codeOf, formatError, hasCode, SpiderError } from "./errors
 export { FairQueue } from "./fair-queue.ts";
 export { Index } from "./indexed.ts";
 export { isJsonObject, type JsonObject } from "./json.ts";
+export { listen } from "./listen.ts";
 export { KeyedLock } from "./lock.ts";
 export { createLogger, type Logger, type LogLevel, RecentLines, silentLogger } from "./log.ts";
 export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from "./metrics.ts";

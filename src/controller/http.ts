@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { formatError, type Logger, nodeHttp, readBody, type Signal } from "#base";
+import { formatError, type Logger, listen, nodeHttp, readBody, type Signal } from "#base";
 import type { TlsSource } from "./certificates/serving.ts";
 
 /** An AdmissionReview holds two objects of at most 1.5 MiB each. */
@@ -39,18 +39,15 @@ interface HttpOptions {
 }
 
 /**
- * Serves until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. Throws the system error
- * if the port cannot be bound.
+ * Serves until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. Throws PORT_IN_USE, or the
+ * system's error, if the port cannot be bound.
  */
 export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable & { readonly port: number }> {
   const { server, close } = listener(options);
   server.requestTimeout = requestMsMax;
   server.headersTimeout = requestMsMax;
   server.maxConnections = connectionsMax;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.host, resolve);
-  });
+  await listen(server, { port: options.port, ...(options.host !== undefined && { host: options.host }) });
   return {
     port: (server.address() as AddressInfo).port,
     [Symbol.asyncDispose]: async () => {

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
 import type { IncomingMessage, Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
-import { codeOf, nodeHttp, readBody, SpiderError } from "#base";
+import { codeOf, listen, nodeHttp, readBody, SpiderError } from "#base";
 
 /** One request to a path. */
 export interface ApiRequest {
@@ -38,7 +38,7 @@ const requestMsMax = 10_000;
 export async function serveApi(path: string, routes: Routes): Promise<AsyncDisposable> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   rmSync(path, { force: true });
-  const server = await listen(jsonServer(routes), { path });
+  const server = await serveOn(jsonServer(routes), { path });
   chmodSync(path, 0o600);
   const { ino } = statSync(path);
   return {
@@ -79,9 +79,9 @@ export async function serveProbes(port: number, isServing: () => boolean, more: 
     const answerProbe = name === "liveness" ? () => undefined : serving;
     for (const path of [`/runtime/${name}`, `/v1/runtime/${name}`]) routes[`GET ${path}`] = answerProbe;
   }
-  const servers = [await listen(jsonServer(routes), { host: "127.0.0.1", port })];
+  const servers = [await serveOn(jsonServer(routes), { host: "127.0.0.1", port })];
   try {
-    servers.push(await listen(jsonServer(routes), { host: "::1", port, ipv6Only: true }));
+    servers.push(await serveOn(jsonServer(routes), { host: "::1", port, ipv6Only: true }));
   } catch (error) {
     if (codeOf(error) !== "EADDRNOTAVAIL" && codeOf(error) !== "EAFNOSUPPORT") throw error;
   }
@@ -100,7 +100,7 @@ export async function serveText(
       (error: unknown) => response.writeHead(500).end(sentenceOf(error)),
     );
   });
-  await listen(server, { port, ...(host !== undefined && { host }) });
+  await serveOn(server, { port, ...(host !== undefined && { host }) });
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : port,
@@ -155,12 +155,9 @@ function sentenceOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-async function listen(server: Server, where: ListenOptions): Promise<Server> {
+async function serveOn(server: Server, where: ListenOptions): Promise<Server> {
   server.requestTimeout = requestMsMax;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(where, resolve);
-  });
+  await listen(server, where);
   return server;
 }
 
