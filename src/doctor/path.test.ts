@@ -54,6 +54,21 @@ if (isolated(import.meta.url)) {
       );
     });
 
+    it("shows that the Pod's interface is gone, or has another name by now", () => {
+      sh("ip link set eth0 down && ip link set eth0 name eth9");
+      const [pod] = node.pods();
+      assert.ok(pod !== undefined);
+      const sources = { host: hostNetns(), ovs: node.ovs, answered: () => undefined, rival: () => undefined };
+      const [path] = observePaths(pod, sources);
+      sh("ip link set eth9 name eth0 && ip link set eth0 up && ip route add 10.0.0.0/8 via 10.6.0.1 dev eth0");
+      const broken = path?.hops.filter(({ ok }) => ok === false).map(({ name, detail }) => [name, detail]);
+      assert.deepEqual(broken, [
+        ["Pod eth0", "there is no such interface"],
+        ["10.6.0.9/16", "not on eth0"],
+        ["gateway 10.6.0.1", "the Pod has no route by it on eth0"],
+      ]);
+    });
+
     it("ends at a gateway by which the Pod has no route any more, even if it answers", () => {
       const [pod] = node.pods();
       assert.ok(pod !== undefined);

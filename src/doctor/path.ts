@@ -96,7 +96,8 @@ function gatewayHops(nic: PodNic, pod: Netns, onNode: readonly Hop[], { answered
 
 function addressHop(pod: Netns, ifName: string, address: Prefix, { rival }: PathSources): Hop {
   const name = formatPrefix(address);
-  if (!pod.rtnl.addresses({ link: ifName }).some((one) => formatPrefix(one.address) === name)) {
+  const found = pod.rtnl.link(ifName) && pod.rtnl.addresses({ link: ifName });
+  if (found?.some((one) => formatPrefix(one.address) === name) !== true) {
     return { name, ok: false, detail: `not on ${ifName}` };
   }
   const other = rival(formatIp(address.ip));
