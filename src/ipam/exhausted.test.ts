@@ -26,6 +26,16 @@ describe("formatExhausted()", () => {
     );
   });
 
+  it("asks for more by the annotation that an application's pool follows, because its addresses cannot be edited", () => {
+    const auto = { ...pool("a"), auto: true };
+    assert.match(
+      formatExhausted("eth0", 4, [{ pool: auto, allowed: 10n }]).fix,
+      /^ask for more in the Pod template's annotation 'ipam.spidernet.io\/ippool-ip-number': IPPool a is its .*, or free/,
+    );
+    const { fix } = formatExhausted("eth0", 4, [{ pool: { ...pool("a", []), auto: true }, allowed: 0n }]);
+    assert.match(fix, /^ask for more [^,]*, and its spec.ips follow that alone$/);
+  });
+
   it("stays short for hundreds of pools", () => {
     const tried = Array.from({ length: 300 }, (_, at) => ({ pool: pool(`p${at}`), allowed: 10n }));
     assert.ok(formatExhausted("eth0", 6, tried).message.length < 700);

@@ -1,6 +1,7 @@
 import type { Family } from "#ip";
 import { listed } from "./format.ts";
 import type { PoolView } from "./pool.ts";
+import { subnetAnnotationKeys } from "./subnet-annotations.ts";
 
 /** How many addresses of a pool are claimed although no Pod has them. */
 export interface SetAside {
@@ -14,7 +15,7 @@ export interface SetAside {
 
 /** A pool that has no address left. */
 export interface Shortage {
-  readonly pool: Pick<PoolView, "name" | "set">;
+  readonly pool: Pick<PoolView, "name" | "set" | "auto">;
   /** How many addresses it has, less the reserved ones. */
   readonly allowed: bigint;
   /** As it is known here, which may be a moment behind. */
@@ -71,11 +72,15 @@ function fixOf(shortage: Shortage | undefined): string {
   const { used, quarantined, held, reserved } = countsOf(shortage);
   const show = `spiderpoolctl ip show --pool ${name}`;
   const ways = [
-    `add addresses to spec.ips of IPPool ${name}`,
-    "name a further IPPool in the Pod's annotation",
+    ...(shortage.pool.auto
+      ? [
+          `ask for more in the Pod template's annotation '${subnetAnnotationKeys.ipNumber}': IPPool ${name} is its application's, and its spec.ips follow that alone`,
+        ]
+      : [`add addresses to spec.ips of IPPool ${name}`, "name a further IPPool in the Pod's annotation"]),
     ...(shortage.allowed === 0n && reserved > 0n ? ["take addresses out of the SpiderReservedIPs"] : []),
     ...(quarantined > 0n && used + held === 0n ? [`see why its addresses are in quarantine: ${show}`] : []),
     ...(used + held > 0n ? [`free addresses of it: ${show} says who has them`] : []),
   ];
-  return `${ways.slice(0, -1).join(", ")}, or ${ways.at(-1)}`;
+  const last = ways.pop() ?? "";
+  return ways.length === 0 ? last : `${ways.join(", ")}, or ${last}`;
 }

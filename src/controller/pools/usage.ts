@@ -126,7 +126,9 @@ class Publisher {
 
   #tellUsedUp({ view, aside }: PoolMembers, reserved: IpSet): void {
     const { events } = this.#deps;
-    const { name, uid } = view;
+    const { name, uid, auto } = view;
+    // An application's pool has as many addresses as the application asked for; a Pod that gets none says so itself.
+    if (auto) return;
     const allowed = view.set.subtract(reserved);
     const shortage = formatShortage({ pool: view, allowed: allowed.size, aside: setAsideOf(aside, allowed) });
     const message = `${shortage}: add addresses to spec.ips, or name a further pool for new Pods; spiderpoolctl ip show --pool ${name} says who has them`;

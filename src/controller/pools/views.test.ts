@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
+import { labels, type SpiderIPPool, spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
 import { events, type Transport } from "#kube";
 import { foundInUse } from "#ledger";
 import { TestCluster } from "../testing/cluster.ts";
@@ -199,6 +199,13 @@ describe("a pool's conditions", () => {
     cluster.claim("172.18.30.131", pool);
     await cluster.pass(2_000);
     assert.equal(poolEvents(cluster, "IPPoolExhausted"), 1, "of the same pool, with other counts");
+    const own = cluster.api.apply<SpiderIPPool>(spiderIPPools, {
+      metadata: { name: "auto", labels: { [labels.ownerApplicationName]: "web" } },
+      spec: { subnet: "172.18.0.0/16", ips: ["172.18.30.150"] },
+    });
+    cluster.claim("172.18.30.150", own);
+    await cluster.pass(2_000);
+    assert.equal(poolEvents(cluster, "IPPoolExhausted"), 1, "an application's pool is as large as it asked for");
     const other = cluster.pool("q", { ips: ["172.18.30.140"] });
     const held = cluster.claim("172.18.30.140", other);
     cluster.api.apply(spiderIPAddresses, {

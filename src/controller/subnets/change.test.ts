@@ -87,6 +87,10 @@ describe("a subnet without enough addresses", () => {
     const told = cluster.told("InsufficientIPs");
     assert.equal(told.length, 2);
     for (const message of told) assert.match(message, sentence);
+    cluster.subnet("s", { ips: ["10.6.0.10"] });
+    await cluster.pass(500);
+    assert.match(cluster.status().conditions?.[0]?.message ?? "", /only left '1'/);
+    assert.equal(cluster.told("InsufficientIPs").length, 2, "another number is no other cause");
     cluster.subnet("s", { ips: ["10.6.0.10-10.6.0.19"] });
     await cluster.pass(500);
     assert.deepEqual(cluster.pools, { "auto4-web-eth0-9a2b3": ["10.6.0.10-10.6.0.12"] });
@@ -102,7 +106,7 @@ describe("a subnet without enough addresses", () => {
       "no IPv4 IPPool for NIC eth0: SpiderSubnet nowhere does not exist; create it, or name another one",
       "no IPv6 IPPool for NIC eth0: SpiderSubnet s is of IPv4; name it under ipv4",
     ]);
-    assert.match(cluster.told("InvalidAnnotation").join(), /it is not JSON/);
+    assert.match(cluster.told("InvalidAnnotation").join(), /it is not JSON; .*\. What to do: write it like \{/);
     assert.deepEqual(cluster.pools, {});
     cluster.subnet("nowhere", { subnet: "10.9.0.0/16", ips: ["10.9.0.10-10.9.0.19"], gateway: "10.9.0.1" });
     await cluster.pass(500);

@@ -116,7 +116,10 @@ function factsOf(
 function tellUnmet({ events }: Deps, subnet: SpiderSubnet, { unmet }: SubnetPlan): void {
   for (const { demand, message } of unmet) {
     for (const subject of [subjectOf(spiderSubnets, subnet), subjectOfDemand(demand)]) {
-      events.record(subject, { type: "Warning", reason: "InsufficientIPs", message });
+      // How many are left changes with every other application: one Event for all.
+      const { uid, nic, family } = demand.owner;
+      const cause = `InsufficientIPs ${uid} ${nic} ${family}`;
+      events.record(subject, { type: "Warning", reason: "InsufficientIPs", message, cause });
     }
   }
 }

@@ -84,6 +84,18 @@ describe("spiderpoolctl explain about pools that are cut from a SpiderSubnet", (
     const { status, out } = await ask(1);
     assert.equal(status, 0, out);
     assert.match(out, /✔ auto4-web-eth0-x +IPv4 +1 of 1 addresses are free\n/);
+    cluster.claim("10.9.0.10", "auto4-web-eth0-x", "web-a");
+    const reference = { apiVersion: "apps/v1", kind: "Deployment", name: "web", uid, controller: true };
+    const metadata = { namespace: "default", name: "web-b", annotations: annotation, ownerReferences: [reference] };
+    cluster.api.apply(pods, { metadata, spec: { nodeName: "node1" } });
+    const full = await cluster.explain("pod", "web-b");
+    assert.equal(full.status, 1);
+    // Admission refuses addresses that somebody else adds.
+    assert.match(
+      full.out,
+      /\n {6}kubectl patch deployment -n default web .*"ipam.spidernet.io\/ippool-ip-number":"\+2"/,
+    );
+    assert.doesNotMatch(full.out, /patch spiderippool/);
   });
 
   it("says of a Pod that waits what keeps the controller from making it", async () => {

@@ -10,7 +10,14 @@ import {
   rangeSize,
   sameIp,
 } from "#ip";
-import { annotationKeys, type Decision, judge, type PoolView, subnetAnnotationKeys } from "#ipam";
+import {
+  annotationKeys,
+  type Decision,
+  judge,
+  type PoolView,
+  parseSubnetAnnotations,
+  subnetAnnotationKeys,
+} from "#ipam";
 import type { Claim } from "#ledger";
 import { nearest } from "../nearest.ts";
 import type { Attempt } from "./attempt.ts";
@@ -82,6 +89,7 @@ function extend(facts: Facts, usage: Usage, name: string): Fix | undefined {
   const view = facts.pools.get(name);
   const object = facts.poolObjects.get(name);
   if (view === undefined || object === undefined) return undefined;
+  if (view.auto) return askForMore(facts, name);
   const free = unusedIn(view, facts, usage);
   // After the pool's last address: at the beginning of a network there are often hosts that the cluster does not know.
   const first = (view.set.last && free.atOrAfter(view.set.last)) ?? free.first;
@@ -95,6 +103,16 @@ function extend(facts: Facts, usage: Usage, name: string): Fix | undefined {
     text: `add addresses to IPPool ${name}, if nothing outside the cluster uses ${added}`,
     command: patchCommand(["spiderippool", name], patch),
   };
+}
+
+/** Lets an application's pool have an address more: its `ips` follow the application's annotation and cannot be edited. */
+function askForMore(facts: Facts, pool: string): Fix | undefined {
+  const asked = parseSubnetAnnotations(facts.pod.annotations)?.ipNumber;
+  const { count, flexible } = asked ?? { count: facts.installation.settings.redundantIpNumber, flexible: true };
+  const { replicas = 1 } = facts.workload?.spec ?? {};
+  const more = flexible ? count + 1 : Math.max(1, count + 1 - replicas);
+  const text = `ask for ${more} more than replicas for IPPool ${pool}`;
+  return annotationFix(facts, text, { [subnetAnnotationKeys.ipNumber]: `+${more}` });
 }
 
 function unusedIn({ family, subnet, gateway }: PoolView, { pools, reserved }: Facts, usage: Usage): IpSet {

@@ -1,4 +1,5 @@
 import { hasCode } from "#base";
+import { sentenceOf } from "#cni";
 import type { Family } from "#ip";
 import type { EventSubject, ObjectMeta } from "#kube";
 import type { AutoPoolOwner } from "../auto-pools.ts";
@@ -65,7 +66,11 @@ export function demandsOf(workload: WorkloadFacts): Demands | undefined {
   } catch (error) {
     if (!hasCode(error, "WRONG_INPUT") || !(error instanceof Error)) throw error;
     const version = apiGroup === "" ? apiVersion : `${apiGroup}/${apiVersion}`;
-    return { kind: "broken", subject: { apiVersion: version, kind, namespace, name, uid }, message: error.message };
+    return {
+      kind: "broken",
+      subject: { apiVersion: version, kind, namespace, name, uid },
+      message: sentenceOf(error).message,
+    };
   }
 }
 
