@@ -13,6 +13,7 @@ export {
   type ControllerMetrics,
   type ControllerOptions,
   fromStore,
+  KeySource,
   reconcileResults,
   runController,
   type Source,

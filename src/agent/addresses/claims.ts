@@ -1,7 +1,7 @@
 import type { Clock, Logger, Signal } from "#base";
 import type { PodRef } from "#cni";
 import { claimName } from "#ip";
-import { fromStore, isPodUid, keyOf, type Pod, retry, runController, type Store } from "#kube";
+import { fromStore, isPodUid, KeySource, keyOf, type Pod, retry, runController, type Store } from "#kube";
 import { type AuditWatcher, type Claim, claimKey, type Intents, isTakenOver, type Ledger } from "#ledger";
 import { podState } from "../cluster/pods.ts";
 import { hasMac } from "../sandboxes/macs.ts";
@@ -56,8 +56,8 @@ export class ClaimsReconciler {
   readonly #missingSinceMs = new Map<string, ReadonlyMap<string, number>>();
   /** UIDs of Pods of a former system whose sandbox the runtime has removed. */
   readonly #takenDown = new Set<string>();
-  /** Has the Pod's claims looked at again. */
-  #poke: (podKey: string) => void = () => {};
+  /** Pods whose claims are to be looked at again. */
+  readonly #poked = new KeySource();
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
@@ -70,7 +70,7 @@ export class ClaimsReconciler {
       const [oldest = ""] = this.#takenDown;
       if (this.#takenDown.size > takenDownMax) this.#takenDown.delete(oldest);
     }
-    this.#poke(keyOf(pod));
+    this.#poked.add(keyOf(pod));
   }
 
   run(o: Signal): Promise<void> {
@@ -80,17 +80,7 @@ export class ClaimsReconciler {
         name: "claims",
         clock,
         log,
-        sources: [
-          fromStore(pods),
-          {
-            subscribe: (add) => {
-              this.#poke = add;
-              return () => {
-                this.#poke = () => {};
-              };
-            },
-          },
-        ],
+        sources: [fromStore(pods), this.#poked],
         reconcile: (key, signal) => this.#reconcile(key, signal),
       },
       o,
@@ -109,7 +99,7 @@ export class ClaimsReconciler {
     const checked = Promise.withResolvers<void>();
     const auditing = async () => {
       await checked.promise;
-      for (const { spec } of ledger.claims()) this.#poke(`${spec.podNamespace}/${spec.podName}`);
+      for (const { spec } of ledger.claims()) this.#poked.add(`${spec.podNamespace}/${spec.podName}`);
       for (let waitMs = random() * lookEveryMs * auditEveryMs.looks; ; ) {
         await clock.sleep(waitMs, { signal });
         waitMs = await retry((o) => this.#audit(o), { signal, clock });

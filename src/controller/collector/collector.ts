@@ -3,6 +3,7 @@ import type { Signal } from "#base";
 import {
   type ControllerOptions,
   hasReason,
+  KeySource,
   type KubeObject,
   type Pod,
   runController,
@@ -73,7 +74,8 @@ export class Collector {
   readonly #stores: ReturnType<typeof collectorStores>;
   readonly #observer: Observer;
   readonly #first = new Map<string, First>();
-  #add: (claim: string) => void = () => {};
+  /** Names of claims that are to be looked at. */
+  readonly #looked: KeySource;
   /** True once the first round has started: it covers all changes up to then. */
   #hasBegun = false;
 
@@ -82,6 +84,7 @@ export class Collector {
     this.#deps = deps;
     this.#options = options;
     this.#stores = collectorStores(deps, options.agent);
+    this.#looked = new KeySource((o) => options.claims.synced(o));
     const probe = options.probe ?? (async () => "unknown" as const);
     this.#observer = new Observer({ ...deps, ...options, stores: this.#stores, probe, since: new Since() });
   }
@@ -145,7 +148,7 @@ export class Collector {
 
   /** Looks at every claim now. */
   rescan(): void {
-    for (const { metadata } of this.#options.claims.list()) this.#add(metadata.name);
+    for (const { metadata } of this.#options.claims.list()) this.#looked.add(metadata.name);
   }
 
   /** What the collector would do, judging by the watches alone; at most `max` candidates. Changes nothing. */
@@ -165,22 +168,13 @@ export class Collector {
     const { claims, workers } = this.#options;
     const { pods, nodes } = this.#stores;
     const names = (objects: readonly SpiderIPAddress[]) => objects.map(({ metadata }) => metadata.name);
-    const rounds: Source = {
-      synced: (o) => claims.synced(o),
-      subscribe: (add) => {
-        this.#add = add;
-        return () => {
-          this.#add = () => {};
-        };
-      },
-    };
     return {
       name: "collector",
       clock: this.#deps.clock,
       log: this.#deps.log,
       workers,
       sources: [
-        rounds,
+        this.#looked,
         changesOf(pods, ({ metadata }) => names(claimsOfPod(claims, metadata))),
         changesOf(nodes, (before, now) => {
           // Every node sends heartbeats every few minutes: only a change of state matters.
@@ -203,13 +197,13 @@ export class Collector {
         if (agent?.metadata.labels === undefined || node === undefined) return; // Trimmed Pods keep labels only if they are agents.
         this.#observer.follow(node);
         if (before === undefined) return;
-        for (const { metadata } of claims.by("node", node)) this.#add(metadata.name);
+        for (const { metadata } of claims.by("node", node)) this.#looked.add(metadata.name);
       }),
       claims.changed((name, now, before) => {
         if (before !== undefined && before.metadata.uid !== now?.metadata.uid)
           this.#observer.forget(before.metadata.uid);
         if (now === undefined) this.#first.delete(name);
-        else if (this.#hasBegun) this.#add(name);
+        else if (this.#hasBegun) this.#looked.add(name);
         if (now !== undefined && before !== undefined) this.#tellConflict(now, before);
       }),
     ];
@@ -242,7 +236,7 @@ export class Collector {
       for (;;) {
         const all = claims.list();
         for (let from = 0; from < all.length; from += roundStep.claims) {
-          for (const { metadata } of all.slice(from, from + roundStep.claims)) this.#add(metadata.name);
+          for (const { metadata } of all.slice(from, from + roundStep.claims)) this.#looked.add(metadata.name);
           if (from + roundStep.claims < all.length) await sleep(roundStep.apartMs);
         }
         await sleep(intervalMs);

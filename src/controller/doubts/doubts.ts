@@ -1,6 +1,6 @@
 import { annotations, type SpiderIPAddress, writeDoubts } from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, hasReason, keyOf, nodes, type Pod, type Source, type Store } from "#kube";
+import { type ControllerOptions, hasReason, KeySource, keyOf, nodes, type Pod, type Source, type Store } from "#kube";
 import { isHeld } from "#ledger";
 import { podFact } from "../collector/facts.ts";
 import type { Deps } from "../deps.ts";
@@ -44,7 +44,8 @@ export class Doubts {
   readonly #options: DoubtsOptions;
   /** By node, then by the claim's name. */
   readonly #doubts = new Map<string, Map<string, Doubt>>();
-  #add: (node: string, afterMs: number) => void = () => {};
+  /** Nodes of which claims are in doubt. */
+  readonly #doubted = new KeySource();
 
   constructor(deps: Deps, options: DoubtsOptions) {
     this.#deps = deps;
@@ -60,22 +61,26 @@ export class Doubts {
     if (ofNode.get(name)?.podUid === podUid) return;
     const dueMs = this.#deps.clock.monotonicMs() + graceMs;
     ofNode.set(name, { namespace, podName, podUid, told: 0, dueMs });
-    this.#add(node, graceMs);
+    this.#doubted.add(node, graceMs);
   }
 
   /** The controller that annotates Nodes. Its keys are node names. */
   controller(): ControllerOptions {
     const { clock, log } = this.#deps;
-    const source: Source = {
+    const claims: Source = {
       synced: (o) => this.#options.claims.synced(o),
-      subscribe: (add) => {
-        this.#add = add;
-        return this.#options.claims.changed((_name, now, before) => {
+      subscribe: () =>
+        this.#options.claims.changed((_name, now, before) => {
           if (before !== undefined && before.spec.podUID !== now?.spec.podUID && isHeld(before)) this.about(before);
-        });
-      },
+        }),
     };
-    return { name: "doubts", clock, log, sources: [source], reconcile: (node, o) => this.#tell(node, o) };
+    return {
+      name: "doubts",
+      clock,
+      log,
+      sources: [this.#doubted, claims],
+      reconcile: (node, o) => this.#tell(node, o),
+    };
   }
 
   async #tell(node: string, o: Signal): Promise<{ readonly afterMs?: number }> {

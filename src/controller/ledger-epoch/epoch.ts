@@ -15,6 +15,7 @@ import {
   customResourceDefinitions,
   definitionName,
   hasReason,
+  KeySource,
   type KubeObject,
   leases,
   metadataOf,
@@ -69,7 +70,7 @@ export class LedgerEpoch {
   #opened: string | undefined;
   #isComplete = false;
   readonly #looked = Promise.withResolvers<void>();
-  #completed: () => void = () => {};
+  readonly #completed = new KeySource(({ signal }) => abortable(this.#looked.promise, signal));
 
   constructor(deps: Deps, options: EpochOptions) {
     this.#deps = deps;
@@ -92,17 +93,7 @@ export class LedgerEpoch {
 
   /** Gives every pool's name when the ledger becomes complete. Synced once it is known whether it is. */
   source(): Source {
-    return {
-      synced: ({ signal }) => abortable(this.#looked.promise, signal),
-      subscribe: (add) => {
-        this.#completed = () => {
-          for (const { metadata } of this.#options.pools.list()) add(metadata.name);
-        };
-        return () => {
-          this.#completed = () => {};
-        };
-      },
-    };
+    return this.#completed;
   }
 
   /** Looks every two seconds until the term ends. A look reads only stores, so it costs no request while nothing happens. */
@@ -133,7 +124,7 @@ export class LedgerEpoch {
     const wasComplete = this.#isComplete;
     this.#isComplete = step.kind === "complete";
     this.#looked.resolve();
-    if (this.#isComplete && !wasComplete) this.#completed();
+    if (this.#isComplete && !wasComplete) this.#tellCompleted();
     switch (step.kind) {
       case "complete":
         this.#closed = undefined;
@@ -154,6 +145,10 @@ export class LedgerEpoch {
       default:
         assertNever(step);
     }
+  }
+
+  #tellCompleted(): void {
+    for (const { metadata } of this.#options.pools.list()) this.#completed.add(metadata.name);
   }
 
   /** Reads once per term what the Lease says. If it says nothing, the mark on the Nodes counts. */

@@ -1,17 +1,17 @@
-import type { Source } from "#kube";
+import { KeySource, type Source } from "#kube";
 import type { PoolCondition } from "#ledger";
 
 /** Which pools break a rule, as of the last check. `defaults.ts` writes it, the status controller reads it. */
 export class Judgements {
   readonly #broken = new Map<string, string>();
-  readonly #listeners = new Set<(pool: string) => void>();
+  readonly #changed = new KeySource();
 
   /** `sentence`: the pool's first violation; undefined if it has none. */
   set(pool: string, sentence: string | undefined): void {
     if (this.#broken.get(pool) === sentence) return;
     if (sentence === undefined) this.#broken.delete(pool);
     else this.#broken.set(pool, sentence);
-    for (const listener of this.#listeners) listener(pool);
+    this.#changed.add(pool);
   }
 
   /** Names of the pools that break a rule. */
@@ -26,11 +26,6 @@ export class Judgements {
 
   /** Gives the names of pools whose judgement changed. */
   source(): Source {
-    return {
-      subscribe: (add) => {
-        this.#listeners.add(add);
-        return () => this.#listeners.delete(add);
-      },
-    };
+    return this.#changed;
   }
 }

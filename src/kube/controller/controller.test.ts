@@ -7,26 +7,11 @@ import { ApiStatusError } from "../errors.ts";
 import { pods } from "../kinds/core.ts";
 import { FakeApi } from "../testing/fake-api.ts";
 import { WatchedStore } from "../watch/store.ts";
-import { type ControllerOptions, fromStore, runController, type Source, TerminalError } from "./controller.ts";
-
-/** A source that a test drives by hand. */
-function manualSource(): Source & { add: (key: string) => void } {
-  const source: Source & { add: (key: string) => void } = {
-    add: () => {},
-    synced: async () => {},
-    subscribe: (add) => {
-      source.add = add;
-      return () => {
-        source.add = () => {};
-      };
-    },
-  };
-  return source;
-}
+import { type ControllerOptions, fromStore, KeySource, runController, TerminalError } from "./controller.ts";
 
 function start(options: Partial<ControllerOptions> & Pick<ControllerOptions, "reconcile">) {
   const clock = new ManualClock();
-  const source = manualSource();
+  const source = new KeySource();
   const results: string[] = [];
   const metrics = {
     reconciled: (_name: string, result: string) => void results.push(result),

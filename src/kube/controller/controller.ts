@@ -58,6 +58,26 @@ export interface ControllerOptions {
   readonly random?: () => number;
 }
 
+/** A source of keys that its owner adds. What is added while no controller runs is not remembered. */
+export class KeySource implements Source {
+  readonly synced: (o: Signal) => Promise<void>;
+  readonly #subscribers = new Set<(key: string, afterMs?: number) => void>();
+
+  /** `synced`: see {@link Source}. @default at once */
+  constructor(synced: (o: Signal) => Promise<void> = () => Promise.resolve()) {
+    this.synced = synced;
+  }
+
+  add(key: string, afterMs?: number): void {
+    for (const add of this.#subscribers) add(key, afterMs);
+  }
+
+  subscribe(add: (key: string, afterMs?: number) => void): () => void {
+    this.#subscribers.add(add);
+    return () => this.#subscribers.delete(add);
+  }
+}
+
 /** A source of the keys of a store's objects, or of the keys that `keysOf` returns for each old and new object (its owner's). */
 export function fromStore<T extends KubeObject>(
   store: Store<T>,
