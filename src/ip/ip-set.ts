@@ -10,7 +10,7 @@ interface Interval {
 /**
  * An immutable set of addresses of one family, kept as ascending intervals that neither overlap nor touch (so equal sets have
  * equal intervals). Every method gives a new set or an answer; combining two sets of different families is a TypeError.
- * Cost: set algebra O(intervals), questions about one address O(log intervals).
+ * Cost: set algebra O(intervals from the later beginning on), questions about one address O(log intervals).
  */
 export class IpSet {
   readonly family: Family;
@@ -162,7 +162,7 @@ export class IpSet {
     this.#assertFamily(other.family);
     if (other.isEmpty) return this;
     const left: Interval[] = [];
-    let at = 0;
+    let at = other.#indexAtOrAfter(this.#intervals[0]?.first ?? 0n);
     for (const { first, last } of this.#intervals) {
       while ((other.#intervals[at]?.last ?? last) < first) at++;
       let from = first;
@@ -179,7 +179,8 @@ export class IpSet {
   intersect(other: IpSet): IpSet {
     this.#assertFamily(other.family);
     const both: Interval[] = [];
-    let [i, j] = [0, 0];
+    let i = this.#indexAtOrAfter(other.#intervals[0]?.first ?? 0n);
+    let j = other.#indexAtOrAfter(this.#intervals[0]?.first ?? 0n);
     for (;;) {
       const [a, b] = [this.#intervals[i], other.#intervals[j]];
       if (a === undefined || b === undefined) return new IpSet(this.family, both);
