@@ -1,4 +1,4 @@
-import type { Checked, FillOutcomes, FillPlan } from "./cluster/fill.ts";
+import type { Checked, Filling, FillOutcomes, FillPlan } from "./cluster/fill.ts";
 import { type CreatesOutcome, type CreatesPlan, type Layer, layers } from "./cluster/layers.ts";
 import type { PublicationOutcome, PublicationPlan } from "./cluster/publication.ts";
 import { runBeside, type ServerKind } from "./cluster/server.ts";
@@ -6,14 +6,18 @@ import { formatPercentiles, type Report, round } from "./report.ts";
 
 const repetitions = 3;
 const agents = [1, 10, 100];
+const states = ["new", "serving"] as const;
 
-/** 1,000 Pods at once on 1,000 addresses, from 1, 10 and 100 agents; the median of some fillings each. */
+/** 1,000 Pods at once on 1,000 addresses, from 1, 10 and 100 agents, new and serving; the median of some fillings each. */
 export async function fillings(server: ServerKind): Promise<Report> {
   const pods = 1_000;
-  const all = Array.from({ length: repetitions }, () => agents).flat();
+  const each = agents.flatMap((count) => states.map((state): Filling => ({ agents: count, state })));
+  const all = Array.from({ length: repetitions }, () => each).flat();
   const { filled, bare } = await runBeside<FillPlan, FillOutcomes>(server, "fill", { pods, fillings: all });
-  const rows = agents.map((count) => {
-    const of = filled.filter((one) => one.agents === count);
+  const rows = each.map(({ agents: count, state }) => {
+    const of = filled.filter((one) => one.agents === count && one.state === state);
+    const middle = (figure: "writesPerPod" | "serverCpuMs" | "controllerCpuMs" | "agentsCpuMs") =>
+      round(median(of.map((one) => one[figure])));
     const perSecond = median(of.map((one) => one.perSecond));
     const barely = (checked: Checked) => {
       const ones = bare.filter((one) => one.agents === count && one.checked === checked);
@@ -25,14 +29,14 @@ export async function fillings(server: ServerKind): Promise<Report> {
     };
     const floor = barely("all") ?? { perSecond: Number.NaN, serverCpuMs: Number.NaN };
     return {
-      agents: count,
+      ...{ agents: count, state },
       failed: sum(of.map(({ failed }) => failed)),
       twice: sum(of.map(({ twice }) => twice)),
-      writesPerPod: round(median(of.map(({ writesPerPod }) => writesPerPod))),
+      writesPerPod: middle("writesPerPod"),
       perSecond: round(perSecond, 0),
-      serverCpuMs: round(median(of.map(({ serverCpuMs }) => serverCpuMs))),
-      controllerCpuMs: round(median(of.map(({ controllerCpuMs }) => controllerCpuMs))),
-      agentsCpuMs: round(median(of.map(({ agentsCpuMs }) => agentsCpuMs))),
+      serverCpuMs: middle("serverCpuMs"),
+      controllerCpuMs: middle("controllerCpuMs"),
+      agentsCpuMs: middle("agentsCpuMs"),
       floor: { ...floor, ratio: round(perSecond / floor.perSecond) },
       floorWithoutPolicies: barely("no policies"),
       floorWithoutChecks: barely("nothing"),
@@ -40,8 +44,8 @@ export async function fillings(server: ServerKind): Promise<Report> {
     };
   });
   const lines = rows.flatMap((row) => [
-    `${String(row.agents).padStart(3)} agents: ${row.perSecond} allocations/s, ${row.writesPerPod} creates per Pod, ${row.failed} failed, ${row.twice} twice; CPU per Pod: server ${row.serverCpuMs} ms, controller ${row.controllerCpuMs} ms, all agents ${row.agentsCpuMs} ms`,
-    `  nothing but the creates: ${formatBare(row.floor)}; allocation is at ${row.floor.ratio} of that; without our policies ${formatBare(row.floorWithoutPolicies)}; of a kind without any check of ours ${formatBare(row.floorWithoutChecks)}`,
+    `${String(row.agents).padStart(3)} ${row.state} agents: ${row.perSecond} allocations/s, ${row.writesPerPod} creates per Pod, ${row.failed} failed, ${row.twice} twice; CPU per Pod: server ${row.serverCpuMs} ms, controller ${row.controllerCpuMs} ms, all agents ${row.agentsCpuMs} ms; ${row.floor.ratio} of nothing but the creates`,
+    ...(row.state === "new" ? [formatFloors(row)] : []),
     ...row.failures.slice(0, 1),
   ]);
   return { figures: { pods, fillings: rows }, lines };
@@ -91,7 +95,20 @@ export async function createsByLayer(): Promise<Report> {
   return { figures: { ...plan, layers: Object.fromEntries(rows) }, lines };
 }
 
-function formatBare(of: { readonly perSecond: number; readonly serverCpuMs: number } | undefined): string {
+function formatFloors(row: {
+  readonly floor: Bare;
+  readonly floorWithoutPolicies: Bare | undefined;
+  readonly floorWithoutChecks: Bare | undefined;
+}): string {
+  return `  nothing but the creates: ${formatBare(row.floor)}; without our policies ${formatBare(row.floorWithoutPolicies)}; of a kind without any check of ours ${formatBare(row.floorWithoutChecks)}`;
+}
+
+interface Bare {
+  readonly perSecond: number;
+  readonly serverCpuMs: number;
+}
+
+function formatBare(of: Bare | undefined): string {
   return of === undefined ? "not measured" : `${of.perSecond}/s, server ${of.serverCpuMs} ms`;
 }
 

@@ -20,8 +20,17 @@ import type { Surroundings } from "./server.ts";
 
 export interface FillPlan {
   readonly pods: number;
-  /** How many agents fill a pool, one filling after the other. */
-  readonly fillings: readonly number[];
+  /** One after the other. */
+  readonly fillings: readonly Filling[];
+}
+
+/**
+ * Who fills a pool. `new`: agents that never drew from it, whose watches of its usage and further connections open meanwhile.
+ * `serving`: agents of which each has a Pod on an address of the pool, beside those that are filled, and got it a moment before.
+ */
+export interface Filling {
+  readonly agents: number;
+  readonly state: "new" | "serving";
 }
 
 /**
@@ -39,8 +48,7 @@ interface BareOutcome {
 }
 
 /** One filling: `pods` Pods on as many addresses, all at once, each on a random agent. */
-interface FillOutcome {
-  readonly agents: number;
+interface FillOutcome extends Filling {
   readonly failed: number;
   /** The first failure. */
   readonly failure?: string;
@@ -60,6 +68,8 @@ export interface FillOutcomes {
 }
 
 const warmUpAgents = 10;
+/** So many agents get their first Pod at the same time. */
+const fewAtOnce = 8;
 /** More creates at a time would wait in the server's queue until it refuses them. */
 const barelyAtOnce = 64;
 
@@ -86,10 +96,11 @@ const bareKinds: Partial<Record<Checked, Resource<KubeObject>>> = {
 const filled: FillOutcome[] = [];
 const bare: BareOutcome[] = [];
 // Only warms everybody up, who is otherwise slowest in the first filling.
-await fill(fillings.length, warmUpAgents);
-for (const [at, agents] of fillings.entries()) {
-  filled.push(await fill(at, agents));
-  for (const checked of Object.keys(bareKinds) as Checked[]) bare.push(await createBarely(at, agents, checked));
+await fill(fillings.length, { agents: warmUpAgents, state: "new" });
+for (const [at, filling] of fillings.entries()) {
+  filled.push(await fill(at, filling));
+  if (filling.state !== "new") continue;
+  for (const checked of Object.keys(bareKinds) as Checked[]) bare.push(await createBarely(at, filling.agents, checked));
 }
 const outcomes: FillOutcomes = { filled, bare };
 stop.abort();
@@ -97,16 +108,18 @@ await watching;
 await _controller[Symbol.asyncDispose]();
 process.stdout.write(JSON.stringify(outcomes), () => process.exit(0));
 
-async function fill(at: number, count: number): Promise<FillOutcome> {
+async function fill(at: number, { agents: count, state }: Filling): Promise<FillOutcome> {
   const pool = `fill-${at}`;
   const base = `10.${at + 1}`;
+  const served = state === "serving" ? count : 0;
   const ranges = Array.from({ length: pods / 250 }, (_, part) => `${base}.${part}.1-${base}.${part}.250`);
+  if (served > 0) ranges.push(`${base}.250.1-${base}.250.${served}`);
   await client.create(
     spiderIPPools,
     { metadata: { name: pool }, spec: { ipVersion: 4, subnet: `${base}.0.0/16`, ips: ranges } },
     stop,
   );
-  await usages.waitFor(pool, (usage) => usage?.spec.free === pods, stop);
+  await usages.waitFor(pool, (usage) => usage?.spec.free === pods + served, stop);
   const writes: Writes = { creates: 0 };
   await using stack = new AsyncDisposableStack();
   const agents: SimulatedAgent[] = [];
@@ -115,6 +128,12 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
     agents.push(stack.use(new SimulatedAgent(node, connection, folder, writes)));
   }
   await Promise.all(agents.map((agent) => agent.ready()));
+  if (served > 0) {
+    for (let from = 0; from < count; from += fewAtOnce)
+      await Promise.all(agents.slice(from, from + fewAtOnce).map((agent) => agent.claim(pool)));
+    await usages.waitFor(pool, (usage) => usage?.spec.free === pods && usage.spec.nodes?.length === count, stop);
+    writes.creates = 0;
+  }
   const random = fractionsFrom(at + 1);
   const chosen = Array.from({ length: pods }, () => agents[Math.floor(random() * count)] as SimulatedAgent);
   const cpu = new CpuMeter(plan.server);
@@ -127,7 +146,7 @@ async function fill(at: number, count: number): Promise<FillOutcome> {
   const { creates } = writes;
   await Promise.all(agents.map((agent) => agent.release()));
   return {
-    agents: count,
+    ...{ agents: count, state },
     failed: failures.length,
     ...(failures[0] !== undefined && { failure: failures[0] }),
     twice: got.length - new Set(got).size,
