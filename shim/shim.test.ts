@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { chmod, copyFile, mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   decodeOutput,
   type ExecFrame,
@@ -188,6 +190,22 @@ describe("with an agent", () => {
       assert.equal(calls.length, 2, verb);
       assert.deepEqual(calls[1], calls[0], verb);
     }
+  });
+
+  it("says an ADD again that no agent had taken when it was killed", async () => {
+    const listen = `require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGSTOP"))`;
+    const dying = spawn(process.execPath, ["-e", listen, socketPath()]);
+    const ended = new Promise((resolve) => dying.once("exit", resolve));
+    const connections = () => readFileSync("/proc/net/unix", "utf8").split(socketPath()).length - 1;
+    // Stopped, it takes none: the kernel keeps those that come.
+    while (!/^State:\sT/m.test(readFileSync(`/proc/${dying.pid}/status`, "utf8")) || connections() < 1) await delay(5);
+    const running = run(addEnv, "{}");
+    while (connections() < 2) await delay(5);
+    dying.kill("SIGKILL");
+    await ended;
+    await rm(socketPath());
+    await using _agent = await agent(() => result("{}"));
+    assert.equal((await running).code, 0);
   });
 
   it("says an ADD again whose plugin it has run meanwhile", async () => {
