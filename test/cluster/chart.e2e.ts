@@ -114,6 +114,21 @@ describe("a real API server", () => {
     await helm("uninstall", "spiderpool", "--no-hooks");
   });
 
+  it("takes a certificate of the user's in place of the one that the controller wrote", async () => {
+    const secret = ["secret", "spiderpool-controller-server-certs", "-n", "kube-system"];
+    const keys = ["ca.crt", "tls.crt", "tls.key"];
+    const dataOf = (text: string) => Object.fromEntries(keys.map((key) => [key, Buffer.from(text).toString("base64")]));
+    await helm("install", "spiderpool", chart, "--no-hooks", ...walkthrough);
+    // As the controller does.
+    await kubectl("patch", ...secret, "--type=merge", "-p", JSON.stringify({ data: dataOf("the controller's") }));
+    const [ca, cert, key] = Object.values(dataOf("the user's"));
+    const values = [`method=provided`, `provided.tlsCa=${ca}`, `provided.tlsCert=${cert}`, `provided.tlsKey=${key}`];
+    const flags = values.flatMap((value) => ["--set", `spiderpoolController.tls.${value}`]);
+    await helm("upgrade", "spiderpool", chart, "--no-hooks", "--force-conflicts", "--reuse-values", ...flags);
+    assert.deepEqual(JSON.parse(await kubectl("get", ...secret, "-o", "jsonpath={.data}")), dataOf("the user's"));
+    await helm("uninstall", "spiderpool", "--no-hooks");
+  });
+
   it("tells of a Multus that is there already, before anything is installed", async () => {
     const template = {
       metadata: { labels: { app: "multus" } },
