@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -152,6 +152,17 @@ describe("the structure", () => {
         const where = dirname(file) === "src/agent" ? map : rowOf(basename(dirname(file)));
         return !where.includes(`\`${basename(file)}\``);
       }),
+      [],
+    );
+  });
+
+  it("has every file and folder of the controller on the architecture's map", () => {
+    const map = readFileSync(join(root, "docs/architecture.md"), "utf8").split("### Inside the controller")[1] ?? "";
+    const found = readdirSync(join(root, "src/controller"));
+    const names = found.filter((name) => name !== "testing" && !exempt(name));
+    assert.ok(names.length > 20, `only ${names.length} files and folders found`);
+    assert.deepEqual(
+      names.filter((name) => !map.includes(`\`${name}\``)),
       [],
     );
   });

@@ -2,7 +2,7 @@ import type { Settings } from "#api";
 import type { Clock, Logger } from "#base";
 import type { EventRecorder, KubeClient } from "#kube";
 
-import type { ControllerMetrics } from "./metrics.ts";
+import type { ControllerMetrics } from "./http/metrics.ts";
 
 /** What every controller of this program needs. */
 export interface Deps {

@@ -6,7 +6,7 @@ import { describe, it } from "node:test";
 import { parse } from "yaml";
 import type { MetricTable } from "#base";
 import { agentMetrics } from "../../src/agent/http/metrics.ts";
-import { controllerMetrics } from "../../src/controller/metrics.ts";
+import { controllerMetrics } from "../../src/controller/http/metrics.ts";
 import { chart, envOf, podOf, type Rendered, refusal, render } from "./render.ts";
 
 /** A series of ours in an expression: name, what a histogram adds, matchers. */

@@ -25,7 +25,7 @@ const replacements: readonly { readonly of: RegExp; readonly specifier: string; 
   { of: /^src\/agent\/build\//, specifier: "../node/install/node.ts", by: "node-files.ts" },
   { of: /^src\/agent\/build\//, specifier: "../node/node-sysctls.ts", by: "node-settings.ts" },
   { of: /^src\/agent\/agent\.ts$/, specifier: "./node/uninstall.ts", by: "node-settings.ts" },
-  { of: /^src\/controller\/servers\.ts$/, specifier: "./http.ts", by: "controller-http.ts" },
+  { of: /^src\/controller\/http\/servers\.ts$/, specifier: "./http.ts", by: "controller-http.ts" },
 ];
 
 /** Those that replaced something: one that does not leaves the real module where nobody expects it. */

@@ -16,7 +16,7 @@ import {
 } from "#api";
 import { never, silentLogger } from "#base";
 import { type KubeObject, type Resource, WatchedStore } from "#kube";
-import type { HttpRoutes } from "../http.ts";
+import type { HttpRoutes } from "../http/http.ts";
 import { indexOf } from "../pools/index-of.ts";
 import { TestCluster } from "../testing/cluster.ts";
 import { jsonPatch } from "./json-patch.ts";

@@ -1,7 +1,7 @@
 import type { Violation } from "#api";
 import { formatError, type Logger, type Signal } from "#base";
 import type { KubeObject, Resource } from "#kube";
-import type { HttpAnswer, HttpRoutes } from "../http.ts";
+import type { HttpAnswer, HttpRoutes } from "../http/http.ts";
 import { jsonPatch } from "./json-patch.ts";
 import type { AdmissionKind } from "./kind.ts";
 import { type AdmissionRequest, allow, decodeReview, forbid, refuse } from "./review.ts";

@@ -3,7 +3,7 @@ import type { Signal } from "#base";
 import { type KubeClient, type Namespace, namespaces, pods, type Store } from "#kube";
 import { jsonPatch } from "../admission/json-patch.ts";
 import { type AdmissionRequest, allow, decodeReview, refuse } from "../admission/review.ts";
-import type { HttpAnswer, HttpRoutes } from "../http.ts";
+import type { HttpAnswer, HttpRoutes } from "../http/http.ts";
 import { type Injection, inject, injectionIndex, injectionOf, injectionsOf, tryParsePod } from "./inject.ts";
 
 interface PodRouteOptions {

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { formatError, type Logger, listen, nodeHttp, readBody, type Signal } from "#base";
-import type { TlsSource } from "./certificates/serving.ts";
+import type { TlsSource } from "../certificates/serving.ts";
 
 /** An AdmissionReview holds two objects of at most 1.5 MiB each. */
 const bodyBytesMax = 4 * 2 ** 20;

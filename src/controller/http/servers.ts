@@ -1,18 +1,18 @@
 import { annotations } from "#api";
 import { metricsContentType, productVersion, type Signal } from "#base";
-import { admissionKinds } from "./admission/kinds.ts";
-import { admissionRoutes } from "./admission/routes.ts";
+import { admissionKinds } from "../admission/kinds.ts";
+import { admissionRoutes } from "../admission/routes.ts";
+import { expiryOf } from "../certificates/plan.ts";
+import { tlsSource } from "../certificates/replica.ts";
+import type { Deps } from "../deps.ts";
+import { podRoutes } from "../injection/route.ts";
+import type { ControllerProgramOptions } from "../options.ts";
+import type { PoolMembers } from "../pools/uses.ts";
+import { type Replica, storesOf } from "../replica.ts";
 import { apiRoutes } from "./api.ts";
-import { expiryOf } from "./certificates/plan.ts";
-import { tlsSource } from "./certificates/replica.ts";
-import type { Deps } from "./deps.ts";
 import { collectGauges, poolCounts } from "./gauges.ts";
 import { healthRoutes, webhookAnswers } from "./health.ts";
 import { type HttpRoutes, serveHttp } from "./http.ts";
-import { podRoutes } from "./injection/route.ts";
-import type { ControllerProgramOptions } from "./options.ts";
-import type { PoolMembers } from "./pools/uses.ts";
-import { type Replica, storesOf } from "./replica.ts";
 
 /**
  * Starts the HTTP servers of a replica: webhooks, health and API, and metrics if they are on. All replicas serve, whether they

@@ -2,8 +2,8 @@ import { effectiveSet, familyOf, parseControlledIPPools, type SpiderIPPool, type
 import type { Clock } from "#base";
 import type { Family, IpSet } from "#ip";
 import type { Store } from "#kube";
+import type { PoolMembers, PoolUses } from "../pools/uses.ts";
 import type { ControllerMetrics } from "./metrics.ts";
-import type { PoolMembers, PoolUses } from "./pools/uses.ts";
 
 interface GaugeSources {
   readonly pools: Store<SpiderIPPool>;

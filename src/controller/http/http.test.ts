@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { silentLogger } from "#base";
-import { until } from "../base/testing/until.ts";
-import { tlsOfFiles } from "./certificates/serving.ts";
+import { until } from "../../base/testing/until.ts";
+import { tlsOfFiles } from "../certificates/serving.ts";
+import { certificate, privateKey } from "../testing/certificate.ts";
 import { type Health, healthRoutes, webhookAnswers } from "./health.ts";
 import { type HttpRoutes, serveHttp } from "./http.ts";
-import { certificate, privateKey } from "./testing/certificate.ts";
 
 const routes: HttpRoutes = {
   "/echo": { method: "POST", answer: async (text) => ({ status: 200, body: text.length }) },

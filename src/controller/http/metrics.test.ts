@@ -4,12 +4,12 @@ import { get } from "node:http";
 import { describe, it } from "node:test";
 import { spiderSubnets } from "#api";
 import type { Logger } from "#base";
-import { metricsPage } from "../../scripts/metrics-page.ts";
-import { seriesOf } from "../base/testing/metrics.ts";
+import { metricsPage } from "../../../scripts/metrics-page.ts";
+import { seriesOf } from "../../base/testing/metrics.ts";
+import { options, TestCluster } from "../testing/cluster.ts";
 import { controllerMetrics, createMetrics } from "./metrics.ts";
-import { options, TestCluster } from "./testing/cluster.ts";
 
-const page = new URL("../../docs/reference/metrics.md", import.meta.url);
+const page = new URL("../../../docs/reference/metrics.md", import.meta.url);
 /** Our metrics, without the two that the Prometheus client adds. */
 const namesOf = (text: string) => [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name).slice(2);
 const valuesOf = (text: string) => Object.fromEntries(seriesOf(text));

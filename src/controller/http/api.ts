@@ -1,5 +1,5 @@
 import { isJsonObject, type Signal } from "#base";
-import type { Candidate } from "./collector/collector.ts";
+import type { Candidate } from "../collector/collector.ts";
 import type { PoolCounts } from "./gauges.ts";
 import type { HttpAnswer, HttpRoutes } from "./http.ts";
 
