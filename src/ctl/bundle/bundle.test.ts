@@ -242,6 +242,12 @@ it("bundle writes no file if nothing could be read", async () => {
   assert.match(err, /nothing could be read, and no file was written: .*Forbidden/);
 });
 
+it("bundle says where else it can be written to where its file cannot", async () => {
+  const { status, err } = await runCtl(new FakeApi(), ["bundle", "-f", "/proc/nowhere/b.json.gz"]);
+  assert.equal(status, 2);
+  assert.match(err, /the bundle cannot be written: .*nowhere.*; name another file with -f FILE, or - for stdout/);
+});
+
 it("bundle accepts its file as -o, too, and no format", async () => {
   assert.equal((await bundle(new FakeApi(), "-o")).status, 0);
   for (const flags of [

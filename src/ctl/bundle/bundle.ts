@@ -12,7 +12,7 @@ import {
   spiderReservedIPs,
   spiderSubnets,
 } from "#api";
-import { productVersion, SpiderError, systemClock } from "#base";
+import { formatError, productVersion, SpiderError, systemClock } from "#base";
 import { daemonSets, deployments, events, type KubeObject, nodes, type Pod, pods, type Resource } from "#kube";
 import { agentSocket } from "../agent.ts";
 import { exitFailed, exitOk } from "../io.ts";
@@ -104,8 +104,13 @@ async function bundle(filename: string, { local = false, socket }: BundleFlags, 
   }
   const body = parts.map(({ kind, items, leftOut, error }) => ({ kind, items, leftOut, error }));
   const packed = gzipSync(JSON.stringify({ format: 1, at: systemClock.wall(), version: productVersion, parts: body }));
-  // Do not collect unrelated data.
-  await writeFile(filename === "-" ? "/dev/stdout" : filename, packed, { mode: 0o600 });
+  try {
+    await writeFile(filename === "-" ? "/dev/stdout" : filename, packed, { mode: 0o600 });
+  } catch (error) {
+    // In a Pod of ours all files are read-only.
+    const advice = "name another file with -f FILE, or - for stdout";
+    throw new SpiderError("OPTIONS_INVALID", `the bundle cannot be written: ${formatError(error)}; ${advice}`);
+  }
   for (const { kind, leftOut, error } of parts) {
     if (leftOut > 0) io.err(`${leftOut} of ${kind} were left out: the file would be too large\n`);
     if (error !== undefined) io.err(`${kind} could not be read: ${error}\n`);
