@@ -53,15 +53,13 @@ export interface SelectionInput {
 /** The rules, by precedence. The first one that applies decides for both families. */
 type SelectionRule = "subnet" | "ippools" | "ippool" | "namespace" | "network" | "default";
 
-/** The pools that may be used, or why there are none. `code` is a stable error code (docs/reference/errors.md). */
+/**
+ * The pools that may be used, in the order to try them, never none; or why there are none, with a stable error code
+ * (docs/reference/errors.md) and what the user can do.
+ */
 type Outcome =
-  | { readonly kind: "candidates" /** In the order to try them; never empty. */; readonly pools: readonly string[] }
-  | {
-      readonly kind: "refused";
-      readonly code: string;
-      readonly message: string /** What the user can do. */;
-      readonly fix: string;
-    };
+  | { readonly kind: "candidates"; readonly pools: readonly string[] }
+  | { readonly kind: "refused"; readonly code: string; readonly message: string; readonly fix: string };
 
 /** What was decided for one NIC and family, and why. It can be written as JSON. */
 export interface Decision {
@@ -166,17 +164,11 @@ function byIppools({ nic, slot, pod }: SelectionInput): Named | undefined {
   const named = items[0]?.nic !== undefined;
   const item = named ? items.find((candidate) => candidate.nic === nic) : items[slot ?? slotOfName(nic)];
   if (item !== undefined) return item;
+  const nics = items.flatMap((one) => one.nic ?? []);
   throw refusal(
     "WRONG_INPUT",
     `wrong input, Pod annotation '${annotationKeys.ippools}': interface ${nic} must be specified`,
-    `add an item for ${nic} to it, which has ${items.length} for ${
-      named
-        ? listed(
-            items.flatMap((i) => i.nic ?? []),
-            ", ",
-          )
-        : "the first NICs"
-    }`,
+    `add an item for ${nic} to it, which has ${items.length} for ${named ? listed(nics, ", ") : "the first NICs"}`,
   );
 }
 
