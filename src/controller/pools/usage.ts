@@ -30,7 +30,7 @@ const manyOfFree = 1 / 4;
 /** Nodes that claim what is granted to them do not meet. */
 const manyOfGranted = 1 / 2;
 const manyOfNodes = 1 / 10;
-/** Of the Pods that wait, so many without a granted address. */
+/** Of the Pods that wait, so many without a granted address, beside those for whom there was none. */
 const manyOfWaiting = 1 / 10;
 
 interface Published {
@@ -39,6 +39,8 @@ interface Published {
   readonly atMs: number;
   /** The members' count of allocations at that time. */
   readonly allocations: number;
+  /** How many of the Pods that waited it had no address for: nothing was left that could be granted. */
+  readonly lacking: number;
 }
 
 interface UsageOptions {
@@ -119,7 +121,8 @@ class Publisher {
       if (spec.free === 0 && last?.object.spec.free !== 0 && !view.set.isEmpty) {
         this.#tellUsedUp(members, reserved);
       }
-      this.#published.set(name, { object, grants, atMs: nowMs, allocations });
+      const lacking = ungranted(grants, waiting, members.used);
+      this.#published.set(name, { object, grants, atMs: nowMs, allocations, lacking });
     }
     return cooling.nextMs === undefined ? {} : { afterMs: cooling.nextMs - nowMs };
   }
@@ -161,7 +164,7 @@ class Publisher {
 
 /** When the next publication is due, or may be. */
 function dueMsOf(
-  { object, atMs, allocations, grants }: Published,
+  { object, atMs, allocations, grants, lacking }: Published,
   members: PoolMembers,
   { waiting, nowMs }: { readonly waiting: readonly WaitingNode[]; readonly nowMs: number },
 ): number {
@@ -174,7 +177,7 @@ function dueMsOf(
   const isHurried =
     isMany(members.allocations - allocations, free * (grants.size > 0 ? manyOfGranted : manyOfFree)) ||
     isMany(members.nodeCount - nodes.length, nodes.length * manyOfNodes) ||
-    isMany(ungranted(grants, waiting, members.used), sumOf(waiting) * manyOfWaiting);
+    isMany(ungranted(grants, waiting, members.used) - lacking, sumOf(waiting) * manyOfWaiting);
   return isHurried ? soonestMs : atMs + calmMs;
 }
 

@@ -362,6 +362,21 @@ describe("SpiderPoolUsage", () => {
     assert.equal(usage()?.free, 7);
   });
 
+  it("is not hurried for Pods that wait for a pool in which nothing is left", async () => {
+    const { cluster, pool, usage } = await quietCluster();
+    await using _cluster = cluster;
+    for (const last of ["31", "32", "33", "34", "35", "36", "37", "38", "39", "40"])
+      cluster.claim(`172.18.30.1${last}`, pool, "n1", { waiting: 3 });
+    await cluster.pass(2_000);
+    assert.deepEqual([usage()?.free, usage()?.granted], [0, undefined]);
+    const before = usageWrites(cluster);
+    for (const last of ["31", "32", "33"]) {
+      cluster.release(`172.18.30.1${last}`);
+      await cluster.pass(100);
+    }
+    assert.equal(usageWrites(cluster) - before, 1, "a second after the one before");
+  });
+
   it("lists a released address as cooling for 30 s", async () => {
     const { cluster, pool, usage } = await quietCluster();
     await using _cluster = cluster;
