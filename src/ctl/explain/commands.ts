@@ -8,7 +8,7 @@ import { parsePodName } from "../pod-name.ts";
 import type { Context, Run } from "../run.ts";
 import { countFileIn, isDeciding } from "./count-file-in.ts";
 import { type Diagnosis, diagnose, poolsToRead } from "./diagnose.ts";
-import { gatherFacts, readUsage, type Target } from "./gather.ts";
+import { gatherCluster, gatherFacts, type Target, UsageReader } from "./gather.ts";
 import { type PodManifest, podsOfFile } from "./manifest.ts";
 import { diagnosisJson, formatDiagnosis } from "./print.ts";
 
@@ -42,11 +42,15 @@ interface Asked {
 async function explain(asked: Asked, context: Context): Promise<number> {
   const { io, cluster, output } = context;
   const diagnoses: Diagnosis[] = [];
-  for (const target of await targetsOf(asked, context)) {
+  const targets = await targetsOf(asked, context);
+  const everywhere = gatherCluster(cluster, io.signal);
+  everywhere.catch(() => {}); // Nobody waits for it where another question fails first.
+  const usage = new UsageReader(cluster);
+  for (const target of targets) {
     if ("manifest" in target) await sayIfStored(target.manifest, context);
-    const stored = await gatherFacts(target, cluster, io.signal);
+    const stored = await gatherFacts(target, everywhere, cluster, io.signal);
     const facts = "manifest" in target ? countFileIn(stored, target.beside, cluster.namespace) : stored;
-    diagnoses.push(diagnose(facts, await readUsage(poolsToRead(facts), cluster, io.signal)));
+    diagnoses.push(diagnose(facts, await usage.read(poolsToRead(facts), io.signal)));
   }
   const items = diagnoses.map(diagnosisJson);
   if (output === "name") io.out(diagnoses.map(({ pod }) => `pod/${pod.split("/").at(-1)}\n`).join(""));

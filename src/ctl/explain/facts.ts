@@ -45,11 +45,9 @@ interface Beside {
   readonly refused: readonly string[];
 }
 
-/** All that the API server tells about one Pod's networks: what a diagnosis is made of. */
-export interface Facts {
-  readonly pod: Subject;
+/** What the API server tells of the cluster, whichever Pod is asked about. */
+export interface ClusterFacts {
   readonly now: Date;
-  readonly namespace: KubeObject | undefined;
   /** Every node, by name. */
   readonly nodes: ReadonlyMap<string, Node>;
   /** Every net-attach-def, by `namespace/name`. */
@@ -66,10 +64,16 @@ export interface Facts {
   readonly reserved: (family: Family) => IpSet;
   /** Every SpiderSubnet, by name. */
   readonly subnets: ReadonlyMap<string, SpiderSubnet>;
+  readonly installation: Installation;
+}
+
+/** All that the API server tells about one Pod's networks: what a diagnosis is made of. */
+export interface Facts extends ClusterFacts {
+  readonly pod: Subject;
+  readonly namespace: KubeObject | undefined;
   /** What made the Pod, or would, where the Pod asks for pools of SpiderSubnets. */
   readonly workload: WorkloadObject | undefined;
   readonly owner: TopController | undefined;
-  readonly installation: Installation;
   /** What the Pod's file has besides it. */
   readonly beside: Beside;
   /** Events on the Pod of the last hour, oldest first. */

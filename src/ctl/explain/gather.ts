@@ -39,7 +39,7 @@ import { type Claim, claimOf } from "#ledger";
 import { networkStatusAnnotation } from "#multus";
 import type { Cluster, ReleaseConfig } from "../cluster.ts";
 import type { Manifest } from "../manifests.ts";
-import type { Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
+import type { ClusterFacts, Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
 import type { PodManifest } from "./manifest.ts";
 
 /** How long a Pod that is gone is known: API servers keep Events for an hour by default. */
@@ -50,60 +50,85 @@ export type Target =
   | { readonly namespace: string; readonly name: string }
   | { readonly manifest: PodManifest; readonly beside: readonly Manifest[] };
 
-/** Reads everything that a diagnosis needs except the claims. Throws the API server's errors. */
-export async function gatherFacts(target: Target, cluster: Cluster, signal: AbortSignal): Promise<Facts> {
+/** Reads what is the same for every Pod. Throws the API server's errors. */
+export async function gatherCluster(cluster: Cluster, signal: AbortSignal): Promise<ClusterFacts> {
   const { client, clock } = cluster;
   const all = <T extends KubeObject>(resource: Resource<T>) => Array.fromAsync(client.listAll(resource, { signal }));
-  const now = clock.wall();
+  const [poolObjects, subnets, reservations, nads, configs, nodeList, installation] = await Promise.all([
+    all<SpiderIPPool>(spiderIPPools),
+    all<SpiderSubnet>(spiderSubnets),
+    all<SpiderReservedIP>(spiderReservedIPs),
+    all<NetworkAttachmentDefinition>(networkAttachmentDefinitions),
+    all(metadataOf(spiderMultusConfigs)),
+    all(nodes),
+    findInstallation(cluster, signal),
+  ]);
+  const networkOf = ({ metadata }: KubeObject) =>
+    keyOf({ ...metadata, name: metadata.annotations?.[annotations.networkName] ?? metadata.name });
+  return {
+    now: clock.wall(),
+    nodes: new Map(nodeList.map((node) => [node.metadata.name, node])),
+    wantedNads: new Set(configs.map(networkOf)),
+    nads: new Map(nads.map((nad) => [keyOf(nad.metadata), nad])),
+    ...decodePools(poolObjects),
+    poolObjects: new Map(poolObjects.map((pool) => [pool.metadata.name, pool])),
+    reservations,
+    reserved: reservedBy(reservations),
+    subnets: new Map(subnets.map((subnet) => [subnet.metadata.name, subnet])),
+    installation,
+  };
+}
+
+/** Adds what a diagnosis of this Pod needs, except the claims. Throws the API server's errors. */
+export async function gatherFacts(
+  target: Target,
+  everywhere: Promise<ClusterFacts>,
+  { client, clock }: Cluster,
+  signal: AbortSignal,
+): Promise<Facts> {
   const named = "manifest" in target ? target.manifest.metadata : target;
-  const [stored, poolObjects, subnets, reservedIps, nads, configs, nodeList, told, installation, namespace] =
-    await Promise.all([
-      "manifest" in target ? undefined : client.get(pods, target, { signal }),
-      all<SpiderIPPool>(spiderIPPools),
-      all<SpiderSubnet>(spiderSubnets),
-      all<SpiderReservedIP>(spiderReservedIPs),
-      all<NetworkAttachmentDefinition>(networkAttachmentDefinitions),
-      all(metadataOf(spiderMultusConfigs)),
-      all(nodes),
-      "manifest" in target ? [] : podEvents(client, target, now, signal),
-      findInstallation(cluster, signal),
-      client.get(namespaces, { name: named.namespace }, { signal }),
-    ]);
-  const { pools, brokenPools } = decodePools(poolObjects);
+  const [stored, told, namespace, shared] = await Promise.all([
+    "manifest" in target ? undefined : client.get(pods, target, { signal }),
+    "manifest" in target ? [] : podEvents(client, target, clock.wall(), signal),
+    client.get(namespaces, { name: named.namespace }, { signal }),
+    everywhere,
+  ]);
   const pod = "manifest" in target ? subjectOfManifest(target.manifest) : subjectOf(target, stored, told);
   return {
+    ...shared,
     pod,
-    now,
     namespace,
-    nodes: new Map(nodeList.map((node) => [node.metadata.name, node])),
-    wantedNads: new Set(
-      configs.map(({ metadata }) =>
-        keyOf({ ...metadata, name: metadata.annotations?.[annotations.networkName] ?? metadata.name }),
-      ),
-    ),
-    nads: new Map(nads.map((nad) => [keyOf(nad.metadata), nad])),
-    pools,
-    brokenPools,
-    poolObjects: new Map(poolObjects.map((pool) => [pool.metadata.name, pool])),
-    reservations: reservedIps,
-    reserved: reservedBy(reservedIps),
-    subnets: new Map(subnets.map((subnet) => [subnet.metadata.name, subnet])),
-    ...(await applicationOf(target, stored, pod, pools, client, signal)),
-    installation,
+    ...(await applicationOf(target, stored, pod, shared.pools, client, signal)),
     beside: { counted: [], refused: [] },
     // Events of a former Pod with the same name are left out.
     events: stored === undefined ? told : told.filter(({ involvedObject: { uid } }) => isOf(uid, stored)),
   };
 }
 
-/** The claims on addresses of these pools. */
-export async function readUsage(names: Iterable<string>, { client }: Cluster, signal: AbortSignal): Promise<Usage> {
-  const read = async (pool: string): Promise<readonly [string, readonly Claim[]]> => {
+/** Reads the claims on addresses of pools, each pool's once. */
+export class UsageReader {
+  readonly #client: KubeClient;
+  readonly #claims = new Map<string, Promise<readonly Claim[]>>();
+
+  constructor({ client }: Cluster) {
+    this.#client = client;
+  }
+
+  /** Throws the API server's errors. */
+  async read(names: Iterable<string>, signal: AbortSignal): Promise<Usage> {
+    const read = async (pool: string): Promise<readonly [string, readonly Claim[]]> => {
+      const claims = this.#claims.get(pool) ?? this.#list(pool, signal);
+      this.#claims.set(pool, claims);
+      return [pool, await claims];
+    };
+    return new Map(await Promise.all(Array.from(new Set(names), read)));
+  }
+
+  async #list(pool: string, signal: AbortSignal): Promise<readonly Claim[]> {
     const labelSelector = `${labels.claimPool}=${labelValue(pool)}`;
-    const objects = await Array.fromAsync(client.listAll(spiderIPAddresses, { signal, labelSelector }));
-    return [pool, objects.flatMap((object) => claimOf(object) ?? [])];
-  };
-  return new Map(await Promise.all(Array.from(new Set(names), read)));
+    const objects = await Array.fromAsync(this.#client.listAll(spiderIPAddresses, { signal, labelSelector }));
+    return objects.flatMap((object) => claimOf(object) ?? []);
+  }
 }
 
 function isOf(uid: string | undefined, { metadata }: Pod): boolean {

@@ -47,6 +47,22 @@ describe("spiderpoolctl explain -f", () => {
     assert.equal(err, "Pod default/web exists: this is about a new one; explain pod web -n default tells of that.\n");
   });
 
+  it("asks once for what is the same for all Pods of a file", async () => {
+    const pod = (name: string) =>
+      JSON.stringify({
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { name, annotations: ippool({ ipv4: ["a"] }) },
+        spec: {},
+      });
+    const { status } = await cluster.explainFile(["p1", "p2", "p3"].map(pod).join("\n---\n"));
+    assert.equal(status, 0);
+    const lists = cluster.api.requests
+      .map(({ path }) => path.split("?")[0] ?? "")
+      .filter((path) => !/\/(default|p\d)$/.test(path));
+    assert.deepEqual(lists, [...new Set(lists)]);
+  });
+
   it("counts in everything of the same file on which the Pod's networks depend", async () => {
     const ours = "apiVersion: spiderpool.spidernet.io/v2beta1\nkind:";
     const file = `apiVersion: v1
