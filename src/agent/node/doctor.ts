@@ -219,6 +219,7 @@ function nicFacts(record: SandboxRecord, network: RecordedNetwork, { poolOf, clu
       pool: poolOf.get(formatIp(address.ip)) ?? "",
     })),
     hostLinks: hostLinksOf({ ...record, networks: [network] }),
+    hasLink: result?.interfaces.some(({ name: one, sandbox = "" }) => one === ifName && sandbox !== "") === true,
     bridge: typeof ovs?.["bridge"] === "string" ? ovs["bridge"] : undefined,
     hostRuleTable: coordinator === undefined || mode.startsWith("disable") ? undefined : table,
   };

@@ -168,6 +168,15 @@ const cases: readonly Case[] = [
     found: /the node has no IPv4 rule 1000 that looks up table 500/,
   },
   {
+    id: "nic-gone",
+    inject: () => void sh("ip link set eth0 name eth9"),
+    found: /^Pod default\/web-0 runs, and has no eth0 any more$/,
+    elsewhere: (_node, called) => {
+      assert.match(called, /^-n default delete pod web-0$/m);
+      sh("ip link set eth9 name eth0");
+    },
+  },
+  {
     id: "silent-gateway",
     inject: () => void sh("ip netns exec gateway ip link set gw0 down"),
     found: /gateway 10\.6\.0\.1 of pool pool1 does not answer Pod default\/web-0 on eth0$/,

@@ -14,6 +14,8 @@ export interface PodNic {
   }[];
   /** Names of its interfaces on the node. */
   readonly hostLinks: readonly string[];
+  /** Whether its network gave it an interface: a plugin of others may hand over a device without one. */
+  readonly hasLink: boolean;
   /** Its bridge; undefined if the NIC is not on Open vSwitch. */
   readonly bridge: string | undefined;
   /** The node's routing table with the routes to the Pod; undefined if no coordinator runs for the NIC. */
@@ -90,6 +92,8 @@ export interface NodeFacts {
   /** Bridges that must be on this node. Other bridges of `networks` may be on other nodes only. */
   readonly bridges: readonly string[];
   readonly pods: readonly PodFacts[];
+  /** NICs whose interface is not in their Pod any more. */
+  readonly lostNics: readonly { readonly pod: string; readonly ifName: string }[];
   /** Gateways that were probed from a Pod, with the outcome. */
   readonly gateways: readonly {
     readonly gateway: string;

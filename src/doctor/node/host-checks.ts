@@ -54,6 +54,22 @@ export const hostChecks: readonly Check<NodeFacts>[] = [
     },
   },
   {
+    id: "nic-gone",
+    severity: "error",
+    finding:
+      "A running Pod has lost a NIC: the node's interface below it was deleted, or somebody removed it. Nothing but a new sandbox gets another one.",
+    remedy: "See that the node's interface is there again, then delete the Pod: what replaces it gets a new NIC.",
+    find: ({ lostNics }) =>
+      lostNics.flatMap(({ pod, ifName }) => {
+        const [namespace = "", name] = pod.split("/");
+        if (name === undefined) return []; // No Pod's sandbox: whoever made it has to know.
+        return {
+          found: `Pod ${pod} runs, and has no ${ifName} any more`,
+          fix: [`kubectl -n ${quote(namespace)} delete pod ${quote(name)}`],
+        };
+      }),
+  },
+  {
     id: "silent-gateway",
     severity: "error",
     finding:

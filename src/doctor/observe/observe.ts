@@ -1,4 +1,5 @@
 import { connect } from "node:net";
+import { setImmediate } from "node:timers/promises";
 import { codeOf, formatError, withTimeout } from "#base";
 import { formatIp, type Ip, parseIp } from "#ip";
 import { type Netns, openNetns, probe, readSysctl } from "#linux";
@@ -49,9 +50,10 @@ export async function observeNode(options: ObserveOptions): Promise<NodeFacts> {
   // The runtime's directories are mounted at the node's own paths.
   const plain = (path: string) => path;
   const socket = readShimSocket(paths, plain);
-  const [ovs, gateways, socketError] = await Promise.all([
+  const [ovs, gateways, lostNics, socketError] = await Promise.all([
     observeOvs(options),
     observeGateways(pods, signal),
+    observeLostNics(pods),
     socket === undefined ? undefined : whyNotConnected(socket, signal),
   ]);
   return {
@@ -61,6 +63,7 @@ export async function observeNode(options: ObserveOptions): Promise<NodeFacts> {
     networks,
     bridges,
     pods,
+    lostNics,
     gateways,
     ovs,
     cni: observeCni(paths, plain),
@@ -112,6 +115,23 @@ function observeHost({ host, pods }: ObserveOptions): NodeFacts["host"] {
     ),
     rpFilters: new Map(filters),
   };
+}
+
+/** Looks into each Pod, and lets the event loop run between two: a node has hundreds. */
+async function observeLostNics(pods: readonly PodFacts[]): Promise<NodeFacts["lostNics"]> {
+  const lost: { readonly pod: string; readonly ifName: string }[] = [];
+  for (const { pod, netnsPath, nics } of pods) {
+    await setImmediate();
+    try {
+      using netns = openNetns(netnsPath);
+      for (const { ifName, hasLink } of nics) {
+        if (hasLink && netns.rtnl.link(ifName) === undefined) lost.push({ pod, ifName });
+      }
+    } catch {
+      // The Pod has ended meanwhile.
+    }
+  }
+  return lost;
 }
 
 /** Probes each gateway once, from the first Pod that has it; at most 16 gateways. */

@@ -122,7 +122,7 @@ export class TestNode {
 
   pods(): readonly PodFacts[] {
     const addresses = [{ address: parsePrefix("10.6.0.9/16"), gateway: "10.6.0.1", pool: "pool1" }];
-    const nic = { ifName: "eth0", network: "kube-system/br1", addresses, hostLinks: ["vethpod1"] };
+    const nic = { ifName: "eth0", network: "kube-system/br1", addresses, hostLinks: ["vethpod1"], hasLink: true };
     const nics = [{ ...nic, bridge: "br1", hostRuleTable: 500 }];
     // The Pod's end is in the node's namespace: so one namespace has both ends of the path.
     return [{ pod: "default/web-0", netnsPath: hostNetns().path, nics }];
