@@ -83,15 +83,19 @@ function gatewayHops(nic: PodNic, pod: Netns, onNode: readonly Hop[], { answered
   const isInOrder = onNode.every(({ ok, aside }) => ok !== false || aside === true);
   const beyond = isInOrder ? `: the fault is beyond this node (does the switch${passed}, is the address right?)` : "";
   return [...new Set(nic.addresses.flatMap(({ gateway }) => gateway ?? []))].map((gateway) => {
-    const { family } = parseIp(gateway);
-    const ways = pod.rtnl.routes({ family, table: 0 });
-    if (!ways.some(({ gw, dev }) => gw !== undefined && formatIp(gw) === gateway && dev === link)) {
+    // The kernel removes routes with the address, or while the interface is down: then that is the fault, and told above.
+    if (isInOrder && !hasRouteBy(gateway, pod, link)) {
       return { name: `gateway ${gateway}`, ok: false, detail: `the Pod has no route by it on ${nic.ifName}` };
     }
     const ok = answered(gateway);
     const detail = ok === undefined ? "not asked" : ok ? "answers" : `silent${beyond}`;
     return { name: `gateway ${gateway}`, ok, detail };
   });
+}
+
+function hasRouteBy(gateway: string, pod: Netns, link: number | undefined): boolean {
+  const ways = pod.rtnl.routes({ family: parseIp(gateway).family, table: 0 });
+  return ways.some(({ gw, dev }) => gw !== undefined && formatIp(gw) === gateway && dev === link);
 }
 
 function addressHop(pod: Netns, ifName: string, address: Prefix, { rival }: PathSources): Hop {
