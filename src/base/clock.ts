@@ -67,15 +67,15 @@ export function withTimeout(
   { clock = systemClock, leftMs = () => 0 }: LimitOptions = {},
 ): AbortSignal & Disposable {
   const controller = new AbortController();
-  const over = () => {
-    const left = leftMs();
-    if (left > 0) cancel = clock.after(left, over);
-    else controller.abort(reason());
+  let cancel = () => {};
+  const wait = (forMs: number) => {
+    if (forMs <= 0) controller.abort(reason());
+    else cancel = clock.after(forMs, () => wait(leftMs()));
   };
-  let cancel = clock.after(ms, over);
   const forward = () => controller.abort(parent.reason);
   if (parent.aborted) forward();
   else parent.addEventListener("abort", forward, { once: true });
+  wait(ms);
   return Object.assign(controller.signal, {
     [Symbol.dispose]: () => {
       cancel();
