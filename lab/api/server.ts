@@ -1,18 +1,18 @@
 import { parseAllDocuments } from "yaml";
 import { type Clock, formatError, type Logger, SpiderError, silentLogger, systemClock } from "#base";
-import type { Webhooks } from "./admission.ts";
-import { json, plain } from "./answer.ts";
-import { Cascade } from "./cascade.ts";
-import * as discovery from "./discovery.ts";
 import { ApiFailure, badRequest, noSuchPath, unsupportedMediaType } from "./failure.ts";
-import type { KubeletAddress, KubeletCall } from "./kubelet.ts";
-import { bodyBytesMax, type Listener, type ListenOptions, listenOn } from "./listen.ts";
-import { Registry } from "./registry.ts";
-import { assertAllowed, type Rights } from "./rights.ts";
-import { type Call, Routes } from "./routes.ts";
-import { Store } from "./store.ts";
+import type { Webhooks } from "./http/admission.ts";
+import { json, plain } from "./http/answer.ts";
+import * as discovery from "./http/discovery.ts";
+import type { KubeletAddress, KubeletCall } from "./http/kubelet.ts";
+import { bodyBytesMax, type Listener, type ListenOptions, listenOn } from "./http/listen.ts";
+import { assertAllowed, type Rights } from "./http/rights.ts";
+import { type Call, Routes } from "./http/routes.ts";
+import { Cascade } from "./storage/cascade.ts";
+import { Registry } from "./storage/registry.ts";
+import { Store } from "./storage/store.ts";
+import { Writer } from "./storage/writer.ts";
 import { type ApiRequest, type ApiResponse, type Fields, isFields } from "./types.ts";
-import { Writer } from "./writer.ts";
 
 interface LabApiOptions {
   /** CustomResourceDefinitions that exist from the start, as objects or as texts (each may hold several documents). */

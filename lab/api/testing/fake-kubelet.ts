@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
-import type { KubeletAddress } from "../kubelet.ts";
+import type { KubeletAddress } from "../http/kubelet.ts";
 
 /** A kubelet that has no containers: logs tell the path asked for, exec echoes stdin and ends with the status asked for. */
 export interface FakeKubelet extends AsyncDisposable {

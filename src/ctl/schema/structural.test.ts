@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { applyDefaults, prune, type Schema, validate } from "../../../lab/api/schema.ts";
+import { applyDefaults, prune, type Schema, validate } from "../../../lab/api/kinds/schema.ts";
 import { specSchemasText } from "../../api/crds.ts";
 import { type StructuralSchema, schemaViolations } from "./structural.ts";
 

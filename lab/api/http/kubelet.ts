@@ -1,8 +1,8 @@
 import { request as httpRequest, type IncomingMessage, STATUS_CODES } from "node:http";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
-import { ApiFailure, badRequest } from "./failure.ts";
-import { type ApiResponse, at, type KubeObject, listAt, textAt } from "./types.ts";
+import { ApiFailure, badRequest } from "../failure.ts";
+import { type ApiResponse, at, type KubeObject, listAt, textAt } from "../types.ts";
 
 /** How the API server reaches a node's kubelet for logs and exec. */
 export interface KubeletAddress {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { ManualClock } from "../../src/base/testing/manual-clock.ts";
-import { at, createApiServer, type LabApi, listAt, textAt } from "./index.ts";
+import { ManualClock } from "../../../src/base/testing/manual-clock.ts";
+import { at, createApiServer, type LabApi, listAt, textAt } from "../index.ts";
+import { call, openWatch } from "../testing/call.ts";
 import { Store } from "./store.ts";
-import { call, openWatch } from "./testing/call.ts";
 
 const maps = "/api/v1/namespaces/default/configmaps";
 const configMap = (name: string, colour: string) => ({

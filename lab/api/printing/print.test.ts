@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { parseLabelSelector } from "../selectors.ts";
+import type { KubeObject } from "../types.ts";
 import { formatDuration } from "./age.ts";
 import { builtinColumns } from "./columns.ts";
 import { parsePath } from "./path.ts";
-import { parseLabelSelector } from "./selectors.ts";
-import type { KubeObject } from "./types.ts";
 
 void describe("formatDuration", () => {
   const [minute, hour, day] = [60, 3600, 86400];

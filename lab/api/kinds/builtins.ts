@@ -1,10 +1,10 @@
 import { formatError } from "#base";
-import { builtinColumns } from "./columns.ts";
+import type { FieldError } from "../failure.ts";
+import { builtinColumns } from "../printing/columns.ts";
+import { ensure, type Resource } from "../resource.ts";
+import { at, type Fields, fieldsAt, isFields, type KubeObject, textAt } from "../types.ts";
 import { customResources, establishedStatus } from "./crds.ts";
-import type { FieldError } from "./failure.ts";
 import { canonicalQuantity } from "./quantity.ts";
-import { ensure, type Resource } from "./resource.ts";
-import { at, type Fields, fieldsAt, isFields, type KubeObject, textAt } from "./types.ts";
 
 /** Fills in defaults, in place. May return what is wrong. */
 type Prepare = (object: KubeObject, previous: KubeObject | undefined) => readonly FieldError[];

@@ -1,5 +1,5 @@
-import { groupVersion, type Resource } from "./resource.ts";
-import type { ApiResponse } from "./types.ts";
+import { groupVersion, type Resource } from "../resource.ts";
+import type { ApiResponse } from "../types.ts";
 
 /** The content type of aggregated discovery. Clients ask for it, and the answer has it. */
 export const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

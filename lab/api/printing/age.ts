@@ -1,4 +1,4 @@
-import { type KubeObject, textAt } from "./types.ts";
+import { type KubeObject, textAt } from "../types.ts";
 
 /** The age of an object or a time, as kubectl prints it: `42s`, `5m3s`, `2d4h`; `<unknown>` without a time. */
 export function ageOf(since: KubeObject | string | undefined, nowMs: number): string {

@@ -1,18 +1,18 @@
 import type { Clock } from "#base";
+import { ApiFailure, badRequest, conflict, methodNotAllowed, noSuchPath, notFound } from "../failure.ts";
+import { formOf, presentList, presentOne } from "../printing/present.ts";
+import { groupVersion, type Resource } from "../resource.ts";
+import { matcherOf } from "../selectors.ts";
+import { keyOf, type Store } from "../storage/store.ts";
+import { watch } from "../storage/watch.ts";
+import { asFields, type WriteOptions, type Writer } from "../storage/writer.ts";
+import { type ApiResponse, at, type Fields, type KubeObject, textAt } from "../types.ts";
 import { type Admitted, admitted, type Webhooks } from "./admission.ts";
 import { json, jsonLines } from "./answer.ts";
-import { ApiFailure, badRequest, conflict, methodNotAllowed, noSuchPath, notFound } from "./failure.ts";
 import { addressOfNode, type KubeletAddress, type KubeletCall, kubeletPath, proxyLog } from "./kubelet.ts";
 import { Pages } from "./pages.ts";
 import { checkPatchType, patched } from "./patch.ts";
-import { formOf, presentList, presentOne } from "./present.ts";
-import { groupVersion, type Resource } from "./resource.ts";
-import { matcherOf } from "./selectors.ts";
-import { keyOf, type Store } from "./store.ts";
 import { bound, scaled, scaleOf, success } from "./subresources.ts";
-import { type ApiResponse, at, type Fields, type KubeObject, textAt } from "./types.ts";
-import { watch } from "./watch.ts";
-import { asFields, type WriteOptions, type Writer } from "./writer.ts";
 
 /** As many as kube-apiserver makes. */
 const patchAttemptsMax = 5;

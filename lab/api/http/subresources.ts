@@ -1,6 +1,6 @@
-import { copyOf, ensure, type Resource } from "./resource.ts";
-import { formatLabels } from "./selectors.ts";
-import { at, type Fields, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "./types.ts";
+import { copyOf, ensure, type Resource } from "../resource.ts";
+import { formatLabels } from "../selectors.ts";
+import { at, type Fields, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "../types.ts";
 
 /** The `autoscaling/v1` Scale of a workload. */
 export function scaleOf(object: KubeObject): Fields {

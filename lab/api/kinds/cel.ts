@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { Environment } from "@marcbachmann/cel-js";
-import type { FieldError } from "./failure.ts";
+import type { FieldError } from "../failure.ts";
 
 /** One of a schema's `x-kubernetes-validations`. */
 export interface Rule {

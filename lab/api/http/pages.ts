@@ -1,6 +1,6 @@
-import { badRequest, expired } from "./failure.ts";
-import type { ListMeta } from "./present.ts";
-import type { KubeObject } from "./types.ts";
+import { badRequest, expired } from "../failure.ts";
+import type { ListMeta } from "../printing/present.ts";
+import type { KubeObject } from "../types.ts";
 
 /** One page of a list. `metadata.continue` names the next one, if there is one. */
 interface Page {

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
-import { contentFinalizer } from "./builtins.ts";
+import { contentFinalizer } from "../kinds/builtins.ts";
+import type { KubeObject } from "../types.ts";
 import { crdTable, type Registry } from "./registry.ts";
 import { type Change, keyOf, type Store } from "./store.ts";
-import type { KubeObject } from "./types.ts";
 import type { Writer } from "./writer.ts";
 
 const namespaceTable = "/namespaces";

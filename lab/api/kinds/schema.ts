@@ -1,7 +1,7 @@
+import type { FieldError } from "../failure.ts";
+import { copyOf } from "../resource.ts";
+import { type Fields, isFields } from "../types.ts";
 import { compileRule, type Rule, type RuleCheck } from "./cel.ts";
-import type { FieldError } from "./failure.ts";
-import { copyOf } from "./resource.ts";
-import { type Fields, isFields } from "./types.ts";
 
 /** The part of a structural schema that the product's definitions use. {@link unknownKeyword} finds any other. */
 export interface Schema {

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { ApiFailure } from "./failure.ts";
+import { ApiFailure } from "../failure.ts";
+import type { ApiRequest, ApiResponse } from "../types.ts";
 import { type KubeletCall, proxyUpgrade, refuseUpgrade } from "./kubelet.ts";
-import type { ApiRequest, ApiResponse } from "./types.ts";
 
 /** Where to listen: a port of `host` (any free one by default), or a bound socket inherited as a descriptor. */
 export interface ListenOptions {

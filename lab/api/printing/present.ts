@@ -1,6 +1,6 @@
-import { ApiFailure } from "./failure.ts";
-import { groupVersion, type Resource } from "./resource.ts";
-import type { KubeObject } from "./types.ts";
+import { ApiFailure } from "../failure.ts";
+import { groupVersion, type Resource } from "../resource.ts";
+import type { KubeObject } from "../types.ts";
 
 /** The form in which a client wants objects: complete, as rows of a table, or only their metadata. */
 export type Form =

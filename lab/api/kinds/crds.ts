@@ -1,9 +1,9 @@
 import { SpiderError } from "#base";
-import { ageOf } from "./age.ts";
-import { parsePath } from "./path.ts";
-import { type Column, copyOf, type Resource } from "./resource.ts";
+import { ageOf } from "../printing/age.ts";
+import { parsePath } from "../printing/path.ts";
+import { type Column, copyOf, type Resource } from "../resource.ts";
+import { at, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "../types.ts";
 import { applyDefaults, checkRules, prune, type Schema, unknownKeyword, validate } from "./schema.ts";
-import { at, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "./types.ts";
 
 /** The resources that a CustomResourceDefinition serves, one for each served version. Throws SpiderError LAB_BAD_CRD. */
 export function customResources(crd: KubeObject): Resource[] {

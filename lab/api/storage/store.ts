@@ -1,4 +1,4 @@
-import type { KubeObject, WatchEventType } from "./types.ts";
+import type { KubeObject, WatchEventType } from "../types.ts";
 
 /** One write, in the form for watches. */
 export interface Change {

@@ -3,9 +3,9 @@ import { request as httpRequest } from "node:http";
 import { text } from "node:stream/consumers";
 import { applyPatch, type Operation } from "rfc6902";
 import { formatError } from "#base";
-import { ApiFailure, invalid } from "./failure.ts";
-import { copyOf, type Resource } from "./resource.ts";
-import { at, type Fields, fieldsAt, listAt, numberAt, textAt } from "./types.ts";
+import { ApiFailure, invalid } from "../failure.ts";
+import { copyOf, type Resource } from "../resource.ts";
+import { at, type Fields, fieldsAt, listAt, numberAt, textAt } from "../types.ts";
 
 /** The admission webhooks of one group, at plain HTTP paths like `/mutate-example-io-v1-widget`. */
 export interface Webhooks {

@@ -1,10 +1,10 @@
 import type { Clock } from "#base";
-import { expired } from "./failure.ts";
-import { type Form, presentBookmark, presentOne } from "./present.ts";
-import type { Resource } from "./resource.ts";
-import type { Matcher } from "./selectors.ts";
+import { expired } from "../failure.ts";
+import { type Form, presentBookmark, presentOne } from "../printing/present.ts";
+import type { Resource } from "../resource.ts";
+import type { Matcher } from "../selectors.ts";
+import type { KubeObject, WatchEventType } from "../types.ts";
 import type { Change, Store } from "./store.ts";
-import type { KubeObject, WatchEventType } from "./types.ts";
 
 /** How many changes wait for a slow reader before its watch is ended. */
 const pendingMax = 10_000;

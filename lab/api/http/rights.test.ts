@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { buffer } from "node:stream/consumers";
 import { describe, it } from "node:test";
-import { createApiServer } from "./server.ts";
+import { createApiServer } from "../server.ts";
 
 const rule = (resources: string[], verbs: string[], resourceNames?: string[]) => ({
   apiGroups: [""],

@@ -1,7 +1,7 @@
 import { applyPatch, type Operation } from "rfc6902";
-import { ApiFailure, badRequest, unsupportedMediaType } from "./failure.ts";
-import { copyOf } from "./resource.ts";
-import { at, type Fields, isFields, listAt } from "./types.ts";
+import { ApiFailure, badRequest, unsupportedMediaType } from "../failure.ts";
+import { copyOf } from "../resource.ts";
+import { at, type Fields, isFields, listAt } from "../types.ts";
 
 /** Throws a 415 for a type of patch that is not supported: server-side apply, and strategic patches of custom resources. */
 export function checkPatchType(contentType: string, custom: boolean): void {

@@ -1,4 +1,4 @@
-import { forbidden } from "./failure.ts";
+import { forbidden } from "../failure.ts";
 import type { Call } from "./routes.ts";
 
 /** A rule of RBAC, as in a ClusterRole. */

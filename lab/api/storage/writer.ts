@@ -11,9 +11,8 @@ import {
   invalid,
   modified,
   notFound,
-} from "./failure.ts";
-import { copyOf, groupVersion, type Resource } from "./resource.ts";
-import { keyOf, type Store } from "./store.ts";
+} from "../failure.ts";
+import { copyOf, groupVersion, type Resource } from "../resource.ts";
 import {
   type Fields,
   fieldsAt,
@@ -23,7 +22,8 @@ import {
   type ObjectMeta,
   type OwnerReference,
   textAt,
-} from "./types.ts";
+} from "../types.ts";
+import { keyOf, type Store } from "./store.ts";
 
 /** How a write treats fields that the schema does not know. */
 export interface WriteOptions {

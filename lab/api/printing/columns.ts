@@ -1,7 +1,7 @@
+import type { Column } from "../resource.ts";
+import { formatLabels } from "../selectors.ts";
+import { at, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "../types.ts";
 import { ageOf } from "./age.ts";
-import type { Column } from "./resource.ts";
-import { formatLabels } from "./selectors.ts";
-import { at, fieldsAt, type KubeObject, listAt, numberAt, textAt } from "./types.ts";
 
 type Cell = Column["cell"];
 type Cells = Readonly<Record<string, Cell>>;

@@ -1,8 +1,8 @@
-import { builtinResources } from "./builtins.ts";
-import { customResources } from "./crds.ts";
-import { groupVersion, type Resource } from "./resource.ts";
+import { builtinResources } from "../kinds/builtins.ts";
+import { customResources } from "../kinds/crds.ts";
+import { groupVersion, type Resource } from "../resource.ts";
+import type { KubeObject } from "../types.ts";
 import type { Store } from "./store.ts";
-import type { KubeObject } from "./types.ts";
 
 /** Where definitions themselves are stored. */
 export const crdTable = "apiextensions.k8s.io/customresourcedefinitions";
