@@ -193,7 +193,7 @@ describe("what the doctor of a cluster prints", () => {
 });
 
 function labelsOf(component: string) {
-  return { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": component };
+  return { "spiderpool.spidernet.io/program": component.replace("spiderpool-", "") };
 }
 
 function containersOf(name: string, version: string) {

@@ -30,7 +30,7 @@ export {
   validatePool,
 } from "./ippool/rules.ts";
 export { type SpiderIPPool, type SpiderIPPoolSpec, type SpiderIPPoolStatus, spiderIPPools } from "./ippool/types.ts";
-export { labels, labelValue } from "./labels.ts";
+export { labels, labelValue, programSelector } from "./labels.ts";
 export { defaultMultusConfig } from "./multusconfig/defaults.ts";
 export { renderNetwork } from "./multusconfig/render.ts";
 export { checkInjection, multusConfigRules, validateMultusConfig, warnOfMultusConfig } from "./multusconfig/rules.ts";

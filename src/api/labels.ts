@@ -33,6 +33,8 @@ export const labels = {
   /** On claims: their pool and node, hashed if the name is too long for a label value. */
   claimPool: "pool",
   claimNode: "node",
+  /** On agents and controllers, their workloads and Pods: which program it is, whatever names a release has. */
+  program: "spiderpool.spidernet.io/program",
   /**
    * On claims, `true`: excludes them from Velero's backups. A restored claim would belong to a Pod that does not exist, or take
    * the address from one that does.
@@ -48,6 +50,11 @@ export const applicationKeys: readonly string[] = [
   labels.appNamespace,
   labels.appName,
 ];
+
+/** The label selector of one of the programs, in every release. */
+export function programSelector(program: "agent" | "controller"): string {
+  return `${labels.program}=${program}`;
+}
 
 /** A name as a label value. A name that is too long, or has invalid characters, becomes a hash; the full name is in the spec. */
 export function labelValue(name: string): string {

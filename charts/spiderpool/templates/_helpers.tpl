@@ -89,7 +89,8 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* labels and annotations: our own, the common ones, those of the object. Takes root, component, labels, annotations. */}}
+{{/* labels and annotations: our own, the common ones, those of the object. Takes root, component, labels, annotations, and
+     program (`agent` or `controller`), by which tools find our Pods: names are the user's. */}}
 {{- define "spiderpool.labels" -}}
 {{- $root := .root -}}
 {{- $text := printf "%s\n" (toYaml (merge (dict) (.labels | default dict) $root.Values.global.commonLabels)) -}}
@@ -98,6 +99,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") -}}
 {{- $_ := set $labels "app.kubernetes.io/version" $root.Chart.AppVersion -}}
 {{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- with .program -}}{{- $_ := set $labels "spiderpool.spidernet.io/program" . -}}{{- end -}}
 labels:
   {{- toYaml $labels | nindent 2 }}
 {{- $annotations := tpl (toYaml (merge (dict) (.annotations | default dict) $root.Values.global.commonAnnotations)) $root | fromYaml -}}

@@ -1,4 +1,4 @@
-import { annotations, doneInPart, isLost, isTakeOver, spiderIPPools } from "#api";
+import { annotations, doneInPart, isLost, isTakeOver, programSelector, spiderIPPools } from "#api";
 import { abortable, type Clock, type Logger, type Signal, SpiderError, within } from "#base";
 import { isEarlier, type KubeClient, type KubeObject, metadataOf, nodes, retry, type Store } from "#kube";
 import { closureOf } from "#ledger";
@@ -127,7 +127,7 @@ export class LedgerEpoch {
     throw new SpiderError("LEDGER_CLOSED", `no new address is given while the ledger is ${why}`, {
       details: {
         closed: this.#closed?.token,
-        fix: `it is tried again; where this lasts, kubectl -n ${this.#options.namespace} logs deploy/spiderpool-controller says what it waits for`,
+        fix: `it is tried again; where this lasts, kubectl -n ${this.#options.namespace} logs -l ${programSelector("controller")} says what it waits for`,
       },
     });
   }

@@ -3,10 +3,11 @@ import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
+import { labels } from "#api";
 import { FairQueue, formatError, isJsonObject, type JsonObject, newest } from "#base";
 import { type Pod, pods } from "#kube";
 import type { Context } from "../run.ts";
-import { isAgent, ourPods } from "./processes.ts";
+import { isAgent } from "./processes.ts";
 
 /** What the flight records of all nodes may have together. */
 const flightCharsMax = 6_000_000;
@@ -29,7 +30,7 @@ export function hasKubectl(env: Context["io"]["env"]): boolean {
  */
 export async function* agents({ io, cluster }: Context): AsyncGenerator<object> {
   const { signal } = io;
-  const found = await Array.fromAsync(cluster.client.listAll(pods, { labelSelector: ourPods, signal }));
+  const found = await Array.fromAsync(cluster.client.listAll(pods, { labelSelector: labels.program, signal }));
   const running = found.filter((pod) => isAgent(pod) && pod.status?.phase === "Running");
   const share = Math.floor(flightCharsMax / Math.max(running.length, 1));
   const queue = new FairQueue({ slots, maxWaiting: Number.MAX_SAFE_INTEGER });

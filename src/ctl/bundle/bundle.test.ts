@@ -29,7 +29,7 @@ it("bundle contains our objects and no credentials", async () => {
   api.apply(spiderIPPools, { metadata: { name: "pool1" }, spec: { subnet: "10.6.0.0/16" } });
   const config = JSON.stringify({ type: "x", nested: { password: "hunter2" } });
   api.apply(networkAttachmentDefinitions, { metadata: { namespace: "a", name: "n" }, spec: { config } });
-  const labels = { "app.kubernetes.io/name": "spiderpool" };
+  const labels = { "spiderpool.spidernet.io/program": "agent" };
   const env = [{ name: "PROXY", value: "http://me:hunter2@proxy" }];
   const annotations = { "kubectl.kubernetes.io/last-applied-configuration": "hunter2" };
   const metadata = { namespace: "a", name: "agent-1", labels, annotations };
@@ -55,7 +55,7 @@ it("bundle has the newest lines of our Pods' logs and their metrics, without cre
       metadata: {
         namespace: "s",
         name: component,
-        labels: { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": component },
+        labels: { "spiderpool.spidernet.io/program": component },
       },
       spec: { nodeName: "node1", containers: [{ name: "main", ...more }] },
       status: { containerStatuses: [{ name: "main", restartCount }] as never },
@@ -64,8 +64,8 @@ it("bundle has the newest lines of our Pods' logs and their metrics, without cre
     { name: "SPIDERPOOL_ENABLED_METRIC", value: "true" },
     { name: "SPIDERPOOL_METRIC_HTTP_PORT", value: "5711" },
   ];
-  pod("spiderpool-agent", 1, { env });
-  pod("spiderpool-controller", 0);
+  pod("agent", 1, { env });
+  pod("controller", 0);
   const line = (at: number) => JSON.stringify({ msg: `line ${at}`, auth: { token: "hunter2" } });
   const key = "-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----";
   const asked: string[] = [];
@@ -94,7 +94,7 @@ it("bundle has the newest lines of our Pods' logs and their metrics, without cre
     asked.every((path) => /tailLines=2000|proxy\/metrics$/.test(path)),
     asked.join("\n"),
   );
-  assert.match(err, /kubectl -n s exec spiderpool-agent -- spiderpoolctl bundle --local -f - > node1\.json\.gz$/m);
+  assert.match(err, /kubectl -n s exec agent -- spiderpoolctl bundle --local -f - > node1\.json\.gz$/m);
 });
 
 it("bundle has what the agent of every node tells, by kubectl, and why where one does not", async () => {
@@ -102,7 +102,7 @@ it("bundle has what the agent of every node tells, by kubectl, and why where one
   try {
     const api = new FakeApi();
     const agent = (name: string, phase: string) => {
-      const labels = { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": "spiderpool-agent" };
+      const labels = { "spiderpool.spidernet.io/program": "agent" };
       api.apply(pods, {
         metadata: { namespace: "s", name, labels },
         spec: { nodeName: `node-of-${name}`, containers: [] },

@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import type { Command } from "commander";
 import {
+  labels,
   networkAttachmentDefinitions,
   spiderCoordinators,
   spiderEndpoints,
@@ -21,7 +22,7 @@ import type { Context, Run } from "../run.ts";
 import { agents, hasKubectl } from "./agents.ts";
 import { agentFacts } from "./node.ts";
 import { type Part, partOf } from "./part.ts";
-import { isAgent, logs, metrics, ourPods } from "./processes.ts";
+import { isAgent, logs, metrics } from "./processes.ts";
 
 /** Limit of the text before compression, so that the file is smaller. */
 const bytesMax = 20_000_000;
@@ -36,7 +37,7 @@ interface Selectors {
 /** The objects that are collected, the most important first; those that no longer fit are counted. Secrets are never read. */
 const collected: readonly ({ readonly resource: Resource<KubeObject> } & Selectors)[] = [
   ...[spiderCoordinators, spiderMultusConfigs, networkAttachmentDefinitions].map((resource) => ({ resource })),
-  ...[daemonSets, deployments, pods].map((resource) => ({ resource, labelSelector: ourPods })),
+  ...[daemonSets, deployments, pods].map((resource) => ({ resource, labelSelector: labels.program })),
   // Who asks for help often has a Pod that does not start: its annotations say what it wants.
   { resource: pods, fieldSelector: "status.phase=Pending" },
   ...[spiderIPPools, spiderSubnets, spiderReservedIPs, nodes].map((resource) => ({ resource })),

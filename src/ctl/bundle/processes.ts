@@ -1,9 +1,8 @@
+import { labels } from "#api";
 import { FairQueue, formatError, newest } from "#base";
 import { type KubeClient, type Pod, type PodText, pods } from "#kube";
 import { redact } from "./redact.ts";
 
-/** Pods of agents and controllers. */
-export const ourPods = "app.kubernetes.io/name=spiderpool";
 /** What the logs of all Pods may have together, and their metrics. */
 const charsMax = 6_000_000;
 /** A line of our logs, roughly. */
@@ -56,13 +55,13 @@ export async function* metrics(client: KubeClient, signal: AbortSignal): AsyncGe
 
 /** Controllers first: there are few. */
 async function ours(client: KubeClient, signal: AbortSignal): Promise<readonly Pod[]> {
-  const found = await Array.fromAsync(client.listAll(pods, { labelSelector: ourPods, signal }));
+  const found = await Array.fromAsync(client.listAll(pods, { labelSelector: labels.program, signal }));
   return found.toSorted((a, b) => Number(isAgent(a)) - Number(isAgent(b)));
 }
 
 /** Whether a Pod is a node's agent. */
-export function isAgent({ metadata: { labels } }: Pod): boolean {
-  return labels?.["app.kubernetes.io/component"] === "spiderpool-agent";
+export function isAgent({ metadata }: Pod): boolean {
+  return metadata.labels?.[labels.program] === "agent";
 }
 
 function metricPort({ spec }: Pod): number | undefined {

@@ -1,4 +1,4 @@
-import { annotations as ours } from "#api";
+import { annotations as ours, programSelector } from "#api";
 import { isJsonObject } from "#cni";
 import { controllerOf } from "#kube";
 import { clusterNetworkKey, defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
@@ -56,7 +56,7 @@ export function networkFixes(facts: Facts, code: string, sentence: string): read
 function controllerFix({ wantedNads, installation }: Facts, code: string, sentence: string): readonly Fix[] {
   const wanted = [...wantedNads].find((key) => isAbout(sentence, key));
   if (code !== "NETWORK_NOT_FOUND" || wanted === undefined) return [];
-  const selector = ["-l", "app.kubernetes.io/component=spiderpool-controller"];
+  const selector = ["-l", programSelector("controller")];
   return [
     {
       text: `there is a SpiderMultusConfig for ${wanted}, and no controller has made the network: start it anew`,

@@ -1,3 +1,4 @@
+import { programSelector } from "#api";
 import type { Cause } from "./cause.ts";
 import type { Facts } from "./facts.ts";
 import { type Fix, shellLine } from "./fix.ts";
@@ -14,7 +15,7 @@ export function systemFixes(
   ];
   switch (code) {
     case "AGENT_UNREACHABLE": {
-      const where = ["-l", "app.kubernetes.io/component=spiderpool-agent", `--field-selector=spec.nodeName=${node}`];
+      const where = ["-l", programSelector("agent"), `--field-selector=spec.nodeName=${node}`];
       const command = shellLine(["kubectl", "delete", "pod", "-n", installation.namespace, ...where]);
       return [{ text: `start the agent of node ${node} anew; its log says why it ended`, command }];
     }

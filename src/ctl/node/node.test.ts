@@ -109,7 +109,7 @@ describe("commands about this node", () => {
         metadata: {
           namespace,
           name: `${component}-${nodeName}`,
-          labels: { "app.kubernetes.io/name": "spiderpool", "app.kubernetes.io/component": component },
+          labels: { "spiderpool.spidernet.io/program": component },
         },
         spec: { nodeName, containers: [{ name: "main", image: `registry:5000/image:${version}` }] },
       });
@@ -117,12 +117,12 @@ describe("commands about this node", () => {
       const { out, status } = await runCtl(api, ["node", "status", "--local", "--socket", socket]);
       return [status, /^Controller +(.*)$/m.exec(out)?.[1]];
     };
-    pod("spiderpool-agent", "v1", "node1");
-    pod("spiderpool-agent", "v0", "node2");
-    pod("spiderpool-controller", "v1", "node2");
-    pod("spiderpool-controller", "v0", "node2", "another-release");
+    pod("agent", "v1", "node1");
+    pod("agent", "v0", "node2");
+    pod("controller", "v1", "node2");
+    pod("controller", "v0", "node2", "another-release");
     assert.deepEqual(await ask(), [0, "image v1, as the agent"]);
-    pod("spiderpool-controller", "v2", "node2");
+    pod("controller", "v2", "node2");
     assert.deepEqual(await ask(), [1, "image v2, the agent's is v1: they should be the same"]);
     api.faults = () => ({ kind: "status", status: 403, reason: "Forbidden" });
     const [status, said] = await ask();

@@ -17,8 +17,7 @@ import { readCluster } from "./read.ts";
 const signal = AbortSignal.timeout(60_000);
 const namespace = "kube-system";
 const labelsOf = (component: string) => ({
-  "app.kubernetes.io/name": "spiderpool",
-  "app.kubernetes.io/component": component,
+  "spiderpool.spidernet.io/program": component.replace("spiderpool-", ""),
 });
 
 /** A cluster with one agent and one controller of the same version. */

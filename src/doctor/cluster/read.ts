@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import { labels } from "#api";
 import type { Signal } from "#base";
 import {
   configMaps,
@@ -22,15 +23,13 @@ import { withoutAddFailure } from "#multus";
 import { eventTimeMs, lastFailure } from "../told.ts";
 import type { ClusterFacts } from "./facts.ts";
 
-const nameLabel = "app.kubernetes.io/name=spiderpool";
-const componentLabel = "app.kubernetes.io/component";
 const enforceLabel = "pod-security.kubernetes.io/enforce";
 const secretFlag = /^--tls-secret=(.+)$/;
 
 /** Reads the facts for the checks of a cluster, in all namespaces. Objects that the caller may not read count as absent. */
 export async function readCluster(client: KubeClient, now: Date, { signal }: Signal): Promise<ClusterFacts> {
   const list = <T extends KubeObject>(resource: Resource<T>) =>
-    readAll(client, resource, { labelSelector: nameLabel, signal });
+    readAll(client, resource, { labelSelector: labels.program, signal });
   const [daemons, deployed, found, waiting, cilium] = await Promise.all([
     list(daemonSets),
     list(deployments),
@@ -99,11 +98,8 @@ function stateOf(
   };
 }
 
-function isOf({ metadata: { namespace, labels } }: Pod, { object }: Workload): boolean {
-  const { metadata, spec } = object;
-  return (
-    metadata.namespace === namespace && spec?.template.metadata?.labels?.[componentLabel] === labels?.[componentLabel]
-  );
+function isOf({ metadata: pod }: Pod, { object: { metadata } }: Workload): boolean {
+  return metadata.namespace === pod.namespace && metadata.labels?.[labels.program] === pod.labels?.[labels.program];
 }
 
 function processOf(pod: Pod, workloads: readonly Workload[]): ClusterFacts["processes"] {

@@ -1,8 +1,6 @@
+import { labels } from "#api";
 import type { Signal } from "#base";
 import { type KubeClient, type Pod, pods } from "#kube";
-
-const component = "app.kubernetes.io/component";
-const ours = `app.kubernetes.io/name=spiderpool,${component} in (spiderpool-agent,spiderpool-controller)`;
 
 /** The versions that the images of one node's agent and of the controllers beside it say; each once. */
 export interface Versions {
@@ -13,11 +11,11 @@ export interface Versions {
 
 /** Reads Pods alone, which agents themselves may do, too. */
 export async function readVersions(client: KubeClient, node: string, { signal }: Signal): Promise<Versions> {
-  const found = await Array.fromAsync(client.listAll(pods, { labelSelector: ours, signal }));
-  const isOf = (name: string) => (pod: Pod) => pod.metadata.labels?.[component] === name;
-  const agent = found.filter(isOf("spiderpool-agent")).find(({ spec }) => spec?.nodeName === node);
+  const found = await Array.fromAsync(client.listAll(pods, { labelSelector: labels.program, signal }));
+  const isOf = (name: string) => (pod: Pod) => pod.metadata.labels?.[labels.program] === name;
+  const agent = found.filter(isOf("agent")).find(({ spec }) => spec?.nodeName === node);
   const controllers = found
-    .filter(isOf("spiderpool-controller"))
+    .filter(isOf("controller"))
     .filter(({ metadata }) => agent === undefined || metadata.namespace === agent.metadata.namespace);
   return {
     agent: agent && imageVersion(agent),

@@ -49,7 +49,7 @@ const cases: readonly Case[] = [
     inject: (node) => node.stopAgent(),
     found: /cni\.sock: there is no such socket/,
     elsewhere: async (node, called) => {
-      assert.match(called, /-n kube-system delete pod -l \S+=spiderpool-agent --field-selector spec\.nodeName=node1/);
+      assert.match(called, /-n kube-system delete pod -l \S+=agent --field-selector spec\.nodeName=node1/);
       await node.startAgent();
     },
   },
@@ -75,7 +75,7 @@ const cases: readonly Case[] = [
     inject: (node) => node.write("apparmor", "cri-containerd.apparmor.d (enforce)\n"),
     found: /confined by AppArmor's profile cri-containerd\.apparmor\.d$/,
     elsewhere: (node, called) => {
-      assert.match(called, /patch daemonset spiderpool-agent .*"appArmorProfile":\{"type":"Unconfined"\}/);
+      assert.match(called, /get daemonset -l \S+=agent -o name\n.* patch .*"appArmorProfile":\{"type":"Unconfined"\}/);
       node.write("apparmor", "unconfined\n");
     },
   },

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { programSelector } from "#api";
 import type { Check } from "../check.ts";
 import type { NodeFacts } from "./facts.ts";
 
@@ -8,7 +9,7 @@ const ownNetworkFile = "00-multus.conf";
 const tokenLeft = 0.1;
 
 const restartAgent = ({ namespace, node }: NodeFacts) =>
-  `kubectl -n ${namespace} delete pod -l app.kubernetes.io/component=spiderpool-agent --field-selector spec.nodeName=${node}`;
+  `kubectl -n ${namespace} delete pod -l ${programSelector("agent")} --field-selector spec.nodeName=${node}`;
 
 /** Checks of the files and sockets of a node. */
 export const fileChecks: readonly Check<NodeFacts>[] = [
@@ -107,7 +108,7 @@ export const fileChecks: readonly Check<NodeFacts>[] = [
             {
               found: `the agent runs confined by AppArmor's profile ${appArmor}`,
               fix: [
-                `kubectl -n ${namespace} patch daemonset spiderpool-agent --type merge -p ${quote(
+                `kubectl -n ${namespace} patch "$(kubectl -n ${namespace} get daemonset -l ${programSelector("agent")} -o name)" --type merge -p ${quote(
                   JSON.stringify({
                     spec: { template: { spec: { securityContext: { appArmorProfile: { type: "Unconfined" } } } } },
                   }),
