@@ -1,6 +1,6 @@
 // `npm run bench -- [--only NAMES] [--json FILE]`: what CNI calls cost on one lab node, through the shim as a runtime calls it.
 import { writeFileSync } from "node:fs";
-import { readFlags } from "../scripts/options.ts";
+import { readFlags } from "../scripts/common/flags.ts";
 import { BenchNode } from "./node.ts";
 import { machineLine, type Report } from "./report.ts";
 import { clusterSections, nodeSections } from "./sections.ts";

@@ -4,7 +4,7 @@ import { createLabClient, type LabClient } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { rssMb } from "../lab/scenarios/memory.ts";
 import { type Flight, readFlights } from "../lab/scenarios/waterfall.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 import { monotonicMs } from "./monotonic.ts";
 import { benchAnnotations, prepareNetwork } from "./prepare.ts";
 import { cpuMsOf } from "./processes.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { kubeconfigFor } from "../lab/kubeconfig.ts";
-import { buildBundles } from "../scripts/build.ts";
+import { buildBundles } from "../scripts/common/build.ts";
 import type { ClaimsOutcome, ClaimsPlan } from "./cluster/claims.ts";
 import { startController } from "./cluster/controller.ts";
 import { claimAt, type LargeCluster, nodeAt, nodeCount, podAt, poolAt, poolSize } from "./cluster/large.ts";

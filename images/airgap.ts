@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { chartFolder } from "../scripts/chart-values.ts";
+import { chartFolder } from "../scripts/generate/chart-values.ts";
 import { type Entry, encodeTar, type Tree } from "./tar.ts";
 
 const file = (content: Buffer | string, mode = 0o644): Entry => ({ kind: "file", mode, content: Buffer.from(content) });

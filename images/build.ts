@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { parse } from "yaml";
 import { cachePath } from "../lab/cache.ts";
-import { chartFolder, readChartValues } from "../scripts/chart-values.ts";
+import { chartFolder, readChartValues } from "../scripts/generate/chart-values.ts";
 import { type DebianBase, debianArchitecture, debianBase } from "./debian.ts";
 import { type Image, type ImageConfig, type Layer, packImage } from "./oci.ts";
 import { sbom } from "./sbom.ts";

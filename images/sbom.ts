@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { bundledPackages } from "../scripts/build.ts";
+import { bundledPackages } from "../scripts/common/build.ts";
 import type { DebianBase } from "./debian.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));

@@ -3,7 +3,7 @@ import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildBundles, nodeFlags } from "../scripts/build.ts";
+import { buildBundles, nodeFlags } from "../scripts/common/build.ts";
 import { buildShim } from "../shim/build.ts";
 import type { DebianBase } from "./debian.ts";
 import type { Entry, Tree } from "./tar.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { airgapArchive } from "../images/airgap.ts";
 import { buildImage } from "../images/build.ts";
-import { readFlags } from "./options.ts";
+import { readFlags } from "./common/flags.ts";
 
 const flags = readFlags(
   "npm run airgap -- [flags]: packs the chart, the image and a script that loads it into one archive.",

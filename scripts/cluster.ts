@@ -11,7 +11,7 @@ import { labNamespaces } from "../lab/topology/index.ts";
 import { findBinaries } from "../test/cluster/binaries.ts";
 import { launchForProduct, walkthroughFlags } from "../test/cluster/product.ts";
 import { playMarker } from "../test/cluster/protocol.ts";
-import { makeLastingFolder } from "./run-folder.cjs";
+import { makeLastingFolder } from "./bootstrap/run-folder.cjs";
 
 const usage = `npm run cluster -- COMMAND: a real Kubernetes in namespaces of this machine.
 

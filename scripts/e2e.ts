@@ -10,7 +10,7 @@ import { findBinaries } from "../test/cluster/binaries.ts";
 import { makeImageStore } from "../test/cluster/image-store.ts";
 import { buildImages } from "../test/cluster/images.ts";
 import { productImage } from "../test/cluster/product.ts";
-import { positive, readFlags } from "./options.ts";
+import { positive, readFlags } from "./common/flags.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const suiteMsMax = 900_000;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { buildShim } from "../shim/build.ts";
 import { fuzzShim } from "../shim/fuzz.ts";
-import { positive, readFlags } from "./options.ts";
+import { positive, readFlags } from "./common/flags.ts";
 
 /** The reader gets every frame; a whole process gets one frame in this many. */
 const framesPerProcess = 1_000;

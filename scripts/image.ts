@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildImage, writeRootfs } from "../images/build.ts";
-import { readFlags } from "./options.ts";
+import { readFlags } from "./common/flags.ts";
 
 const flags = readFlags("npm run image -- [flags]: builds the image, without a container engine.", {
   out: { type: "string", value: "DIR", help: "folder for the image (dist)" },

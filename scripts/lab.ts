@@ -2,8 +2,8 @@
 import { resolve } from "node:path";
 import { shellHint } from "../lab/shell.ts";
 import { nodesMax } from "../lab/topology/index.ts";
-import { positive, readFlags } from "./options.ts";
-import { launchProductLab } from "./product-lab.ts";
+import { positive, readFlags } from "./common/flags.ts";
+import { launchProductLab } from "./common/product-lab.ts";
 
 const flags = readFlags(
   "npm run lab -- [flags]: starts a cluster of network namespaces on this machine, with Spiderpool running.",

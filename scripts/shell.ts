@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { findKubectl } from "../lab/kubectl.ts";
 import { chooseLab, shellCommand } from "../lab/shell.ts";
-import { buildBundles } from "./build.ts";
-import { readFlags } from "./options.ts";
+import { buildBundles } from "./common/build.ts";
+import { readFlags } from "./common/flags.ts";
 
 const flags = readFlags("npm run shell -- [flags]: opens a shell in the running lab, with kubectl and spiderpoolctl.", {
   node: { type: "string", value: "NAME", help: "open it on this node instead of beside the API server" },

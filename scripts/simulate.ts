@@ -1,7 +1,7 @@
 // `npm run simulate -- --steps N --seed S`: random histories of a whole cluster, judged by the law of addresses.
 import { readFileSync } from "node:fs";
 import { Simulation } from "../test/simulation/index.ts";
-import { positive, readFlags } from "./options.ts";
+import { positive, readFlags } from "./common/flags.ts";
 
 const flags = readFlags(
   "npm run simulate -- [flags]: runs random histories of a whole cluster and checks the rules of the ledger.",

@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { judge } from "../test/soak/judge.ts";
 import { soak } from "../test/soak/soak.ts";
-import { positive, readFlags } from "./options.ts";
+import { positive, readFlags } from "./common/flags.ts";
 
 const flags = readFlags(
   "npm run soak -- [flags]: creates and deletes Pods on two nodes; afterwards nothing may be left.",

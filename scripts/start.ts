@@ -6,8 +6,8 @@ import { Stage } from "../lab/scenarios/stage.ts";
 import { playWalkthrough } from "../lab/scenarios/walkthrough.ts";
 import { shellHint } from "../lab/shell.ts";
 import { playMarker } from "../test/cluster/protocol.ts";
-import { readFlags } from "./options.ts";
-import { launchProductLab } from "./product-lab.ts";
+import { readFlags } from "./common/flags.ts";
+import { launchProductLab } from "./common/product-lab.ts";
 
 const flags = readFlags(
   "npm start [-- flags]: plays the walk-through: two Pods on two nodes with real Open vSwitch, driven by kubectl. Then the lab stays up.",

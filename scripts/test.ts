@@ -2,9 +2,9 @@
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { buildBundles, bundledVariable } from "./build.ts";
-import { runChecks } from "./checks.ts";
-import { readFlags } from "./options.ts";
+import { buildBundles, bundledVariable } from "./common/build.ts";
+import { runChecks } from "./common/checks.ts";
+import { readFlags } from "./common/flags.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const usage =
@@ -42,7 +42,7 @@ const stop = new AbortController();
 const checks = runChecks(stop);
 /** One more than the processors of the smallest machine, because many test files mostly wait, for retries or time-outs. */
 const concurrency = 3;
-const watchdog = new URL("./watchdog.ts", import.meta.url).href;
+const watchdog = new URL("./common/watchdog.ts", import.meta.url).href;
 const runner = spawn(
   process.execPath,
   ["--import", watchdog, "--test", `--test-concurrency=${concurrency}`, "--test-timeout=300000", ...files],

@@ -5,7 +5,7 @@ import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab
 import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 import { seriesOf } from "../src/base/testing/metrics.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));

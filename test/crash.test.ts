@@ -7,7 +7,7 @@ import { createLabClient, type LabClient, textAt } from "../lab/api/index.ts";
 import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const sides = ["before", "after"] as const;

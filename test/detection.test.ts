@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 import { until } from "../src/base/testing/until.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));

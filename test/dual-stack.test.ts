@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const group = "spiderpool.spidernet.io/v2beta1";

@@ -7,8 +7,8 @@ import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
-import { buildBundles } from "../scripts/build.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { buildBundles } from "../scripts/common/build.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 import { until } from "../src/base/testing/until.ts";
 
 const execute = promisify(execFile);

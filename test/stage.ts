@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab, type ProductLabOptions } from "../scripts/product-lab.ts";
+import { launchProductLab, type ProductLabOptions } from "../scripts/common/product-lab.ts";
 
 /** Where the walk-through's manifests are. */
 export const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 
 const examples = fileURLToPath(new URL("../examples", import.meta.url));
 const untilMs = 120_000;

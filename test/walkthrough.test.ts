@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { findKubectl } from "../lab/kubectl.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { playWalkthrough } from "../lab/scenarios/walkthrough.ts";
-import { launchProductLab } from "../scripts/product-lab.ts";
+import { launchProductLab } from "../scripts/common/product-lab.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 

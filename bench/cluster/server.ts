@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type LabHandle, launchLab } from "../../lab/launch.ts";
-import { buildBundles } from "../../scripts/build.ts";
+import { buildBundles } from "../../scripts/common/build.ts";
 import { render } from "../../test/chart/render.ts";
 import { launchCluster } from "../../test/cluster/launch.ts";
 

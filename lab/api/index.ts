@@ -1,9 +1,9 @@
 /**
  * The lab's stand-in for the Kubernetes API server: in process, over plain HTTP (to admission webhooks, too), without TLS. It
  * implements what the product, the lab's own controllers and kubectl (1.31 and later) depend on: resource versions, conflicts,
- * watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. Of RBAC it has only
- * `http/rights.ts`, which limits named callers to their rules. Scheduler, controllers and kubelets are its clients. Everything is in memory and ends
- * with the process.
+ * watches, finalizers, owner references, patches, CRD schemas, tables, logs and exec. Of RBAC it has only `http/rights.ts`,
+ * which limits named callers to their rules. Scheduler, controllers and kubelets are its clients. Everything is in memory and
+ * ends with the process.
  *
  * Differences from a real server: it refuses a CRD with a schema keyword that it does not implement, and CEL rules have only the
  * functions that the product's definitions use; built-in kinds have few defaults and no schema (unknown fields stay, immutable

@@ -4,7 +4,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 
-// The young generation is bounded where Node is started (scripts/build.ts): V8 takes that bound only then.
+// The young generation is bounded where Node is started (scripts/common/build.ts): V8 takes that bound only then.
 // The next full collection is due at 1.5 times what lives, not at up to four times. At 1.3 times a burst's ADD costs a tenth more CPU
 // for 3 MB less; at 1.8 times the agent's peak is 110 MB.
 setFlagsFromString("--heap-growing-percent=50");

@@ -2,7 +2,7 @@
 // cluster (test/cluster/chart.e2e.ts) and these are one list.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { readChartValues } from "../../scripts/chart-values.ts";
+import { readChartValues } from "../../scripts/generate/chart-values.ts";
 import { envOf, hostPaths, podOf, type Rendered, refusal, render } from "./render.ts";
 
 const agentOf = ({ get }: Rendered) => get("DaemonSet");

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type LabNode, type NodeProcess, spawnProgram } from "../../lab/topology/index.ts";
-import { buildBundles, nodeCommand } from "../../scripts/build.ts";
+import { buildBundles, nodeCommand } from "../../scripts/common/build.ts";
 import { buildShim } from "../../shim/build.ts";
 
 const installNamespace = "kube-system";

@@ -11,7 +11,7 @@ import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
-import { defaultNetwork, installNamespace, kubeadmConfigOf } from "../../scripts/product-lab.ts";
+import { defaultNetwork, installNamespace, kubeadmConfigOf } from "../../scripts/common/product-lab.ts";
 import { keepImage } from "./images.ts";
 import { type ClusterOptions, launchCluster } from "./launch.ts";
 import { clusterRanges } from "./protocol.ts";

@@ -1,4 +1,4 @@
-import { chartRights } from "../../scripts/chart-rights.ts";
+import { chartRights } from "../../scripts/common/chart-rights.ts";
 
 /**
  * The rights that the chart gives agent and controller, bound to users of these names, for `kubectl apply`: so every suite

@@ -11,7 +11,7 @@ import { type ApiStatusError, createTransport, KubeClient, loadKubeConfig, type 
 import { findHelm } from "../../lab/helm.ts";
 import { findKubectl } from "../../lab/kubectl.ts";
 import { managementGateway, run, spawnProgram } from "../../lab/topology/index.ts";
-import { buildBundles } from "../../scripts/build.ts";
+import { buildBundles } from "../../scripts/common/build.ts";
 import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
 
 const plane = await startApiServer([withoutAccounts]);

@@ -59,7 +59,7 @@ it("a cluster with a running Pod leaves no process, namespace, mount, control gr
 
 it("`npm run cluster`: after `up` has ended, kubectl and helm reach the cluster, until `down`", () => {
   const command = (...args: readonly string[]) => {
-    const bootstrap = fileURLToPath(new URL("../../scripts/bootstrap.cjs", import.meta.url));
+    const bootstrap = fileURLToPath(new URL("../../scripts/bootstrap/bootstrap.cjs", import.meta.url));
     // Beside the cluster with which somebody plays meanwhile.
     const env = { ...process.env, SPIDERPOOL_CLUSTER: String(process.pid) };
     const { status, stdout, stderr } = spawnSync("node", [bootstrap, "cluster", ...args], { encoding: "utf8", env });

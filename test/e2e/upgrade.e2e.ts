@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Stage } from "../../lab/scenarios/stage.ts";
-import { installNamespace } from "../../scripts/product-lab.ts";
+import { installNamespace } from "../../scripts/common/product-lab.ts";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { settled } from "./audit.ts";
 import { type KubeObject, manifests, type Suite, startBareSuite, until } from "./suite.ts";

@@ -10,7 +10,7 @@ import { createLabClient, type KubeObject, type LabClient, textAt } from "../../
 import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
-import { launchProductLab } from "../../scripts/product-lab.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
 import { runProgram } from "../../src/ctl/program.ts";
 
 /** One failure; see cases.yaml. */

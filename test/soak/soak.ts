@@ -4,7 +4,7 @@ import { benchAnnotations, prepareNetwork, threeNicsAnnotations } from "../../be
 import { createLabClient } from "../../lab/api/index.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { rssMb } from "../../lab/scenarios/memory.ts";
-import { launchProductLab } from "../../scripts/product-lab.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
 import type { ChurnPlan, ChurnReport } from "./churn.ts";
 import { median } from "./judge.ts";

@@ -4,7 +4,6 @@ import { get } from "node:http";
 import { describe, it } from "node:test";
 import { spiderSubnets } from "#api";
 import type { Logger } from "#base";
-import { metricsPage } from "../../../scripts/metrics-page.ts";
 import { seriesOf } from "../../base/testing/metrics.ts";
 import { options, TestCluster } from "../testing/cluster.ts";
 import { controllerMetrics, createMetrics } from "./metrics.ts";
@@ -33,8 +32,7 @@ function portCatcher(): { readonly log: Logger; readonly port: () => number } {
 }
 
 describe("the controller's metrics", () => {
-  it("are those of the reference page, which is generated from the same table", async () => {
-    assert.equal(readFileSync(page, "utf8"), metricsPage(), "run npm run generate");
+  it("are those of the reference page", async () => {
     const names = namesOf(await createMetrics().text());
     assert.deepEqual(names, Object.keys(controllerMetrics));
     for (const name of names) assert.ok(readFileSync(page, "utf8").includes(`| \`${name}\` |`), name);

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { pods } from "#kube";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
-import { helpPage } from "../help-page.ts";
 import { runCtl } from "../testing/run.ts";
 
 const finding = {
@@ -219,12 +218,5 @@ describe("spiderpoolctl net render", () => {
     assert.equal(status, 0);
     assert.match(err, /^Warning: br1: spec\.disableIPAM: the coordinator fails on a NIC without an address/);
     assert.match(out, /kind: NetworkAttachmentDefinition/);
-  });
-});
-
-describe("docs/reference/spiderpoolctl.md", () => {
-  it("is what the commands' help says: npm run generate writes it", async () => {
-    const page = readFileSync(new URL("../../../docs/reference/spiderpoolctl.md", import.meta.url), "utf8");
-    assert.equal(page, helpPage());
   });
 });

@@ -10,7 +10,6 @@ import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { type Finding, runChecks } from "../check.ts";
 import { eventOf, findingOfEvent, publishedMsMax } from "../events.ts";
 import { nodeChecks } from "../node/checks.ts";
-import { doctorPage } from "../page.ts";
 import { clusterChecks } from "./checks.ts";
 import { readCluster } from "./read.ts";
 
@@ -266,14 +265,9 @@ describe("what agents publish", () => {
   });
 });
 
-describe("docs/reference/doctor.md", () => {
-  it("is what the checks say: npm run generate writes it", () => {
-    assert.equal(readFileSync(new URL("../../../docs/reference/doctor.md", import.meta.url), "utf8"), doctorPage());
-  });
-
-  it("has at least twenty checks, each id once", () => {
+describe("the checks", () => {
+  it("have an id of their own each", () => {
     const ids = [...nodeChecks, ...clusterChecks].map(({ id }) => id);
-    assert.ok(ids.length >= 20);
     assert.equal(new Set(ids).size, ids.length);
   });
 });

@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { readOptions as agentOptions } from "../src/agent/options.ts";
-import { settingsSchema } from "../src/api/config.ts";
-import { readOptions as controllerOptions } from "../src/controller/options.ts";
+import { readOptions as agentOptions } from "../../src/agent/options.ts";
+import { settingsSchema } from "../../src/api/config.ts";
+import { readOptions as controllerOptions } from "../../src/controller/options.ts";
 
 /** `docs/reference/configuration.md`: the keys of `conf.yml` from their schema, and the help text of each program. */
 export function configurationPage(): string {

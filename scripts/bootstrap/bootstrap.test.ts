@@ -10,15 +10,15 @@ it("a command runs on the pinned Node also where npm made no link to it, as that
   const root = mkdtempSync(join(tmpdir(), "bootstrap-"));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const node = join(root, "node_modules", `node-linux-${process.arch}`, "bin");
-  for (const folder of [join(root, "scripts"), node]) mkdirSync(folder, { recursive: true });
+  for (const folder of [join(root, "scripts/bootstrap"), node]) mkdirSync(folder, { recursive: true });
   for (const name of ["bootstrap.cjs", "run-folder.cjs"])
-    copyFileSync(new URL(name, import.meta.url), join(root, "scripts", name));
+    copyFileSync(new URL(name, import.meta.url), join(root, "scripts/bootstrap", name));
   symlinkSync(process.execPath, join(node, "node"));
   writeFileSync(join(root, "package-lock.json"), "{}");
   writeFileSync(join(root, "node_modules/.installed"), createHash("sha256").update("{}").digest("hex"));
   writeFileSync(join(root, "scripts/check.ts"), 'const said: string = "checked"; console.log(said);');
   const start = () =>
-    execFileSync(process.execPath, [join(root, "scripts/bootstrap.cjs"), "check"], { encoding: "utf8" });
+    execFileSync(process.execPath, [join(root, "scripts/bootstrap/bootstrap.cjs"), "check"], { encoding: "utf8" });
   assert.equal(start(), "checked\n");
   assert.equal(start(), "checked\n");
 });

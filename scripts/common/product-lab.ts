@@ -1,14 +1,14 @@
 import { globSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { createLabClient, listAt, textAt } from "../lab/api/index.ts";
-import { type LabHandle, type LaunchOptions, launchLab } from "../lab/launch.ts";
-import type { ProductProgram } from "../lab/protocol.ts";
-import { buildShim } from "../shim/build.ts";
+import { createLabClient, listAt, textAt } from "../../lab/api/index.ts";
+import { type LabHandle, type LaunchOptions, launchLab } from "../../lab/launch.ts";
+import type { ProductProgram } from "../../lab/protocol.ts";
+import { buildShim } from "../../shim/build.ts";
 import { buildBundles, nodeCommand } from "./build.ts";
 import { chartRights } from "./chart-rights.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const apiVersion = "spiderpool.spidernet.io/v2beta1";
 const readyMsMax = 60_000;

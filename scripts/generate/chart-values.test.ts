@@ -1,20 +1,6 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { ipamDashboard } from "./chart-dashboard.ts";
-import { valuesSchema } from "./chart-schema.ts";
-import { chartFolder, generatedTemplate, readChartValues, valuesPage } from "./chart-values.ts";
-
-describe("what is generated from the chart's values", () => {
-  const file = (path: string) => readFileSync(new URL(path, chartFolder), "utf8");
-
-  it("is committed as generated (run `npm run generate` after a change)", () => {
-    assert.equal(file("templates/_generated.tpl"), generatedTemplate());
-    assert.equal(file("values.schema.json"), valuesSchema());
-    assert.equal(file("files/dashboards/ipam.json"), ipamDashboard());
-    assert.equal(file("../../docs/reference/values.md"), valuesPage());
-  });
-});
+import { readChartValues } from "./chart-values.ts";
 
 describe("readChartValues()", () => {
   it("reads path, default, description, and marks of values without effect", () => {

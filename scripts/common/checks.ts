@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The linter's own executable: its platform package, without the JavaScript wrapper around it. */
 const biome = `${root}node_modules/@biomejs/cli-linux-${process.arch}/biome`;

@@ -3,12 +3,6 @@ import { readFileSync } from "node:fs";
 import { it } from "node:test";
 import { parseAllDocuments } from "yaml";
 import { type Kind, kinds } from "./kinds.ts";
-import { trafficPage } from "./page.ts";
-
-it("docs/reference/traffic.md is what the table says: npm run generate writes it", () => {
-  const page = readFileSync(new URL("../../docs/reference/traffic.md", import.meta.url), "utf8");
-  assert.equal(page, trafficPage());
-});
 
 for (const example of ["ovs/network", "macvlan/macvlan", "ipvlan/ipvlan", "vlan/vlan"]) {
   it(`the network of examples/${example}.yaml is one of those whose traffic is tried, whatever this machine's kernel lacks`, () => {

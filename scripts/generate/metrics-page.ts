@@ -1,6 +1,6 @@
-import { agentMetrics } from "../src/agent/http/metrics.ts";
-import { formatMetricTable, type MetricTable } from "../src/base/index.ts";
-import { controllerMetrics } from "../src/controller/http/metrics.ts";
+import { agentMetrics } from "../../src/agent/http/metrics.ts";
+import { formatMetricTable, type MetricTable } from "../../src/base/index.ts";
+import { controllerMetrics } from "../../src/controller/http/metrics.ts";
 
 /** Each program, the switch and port of its metrics, and its table. */
 const programs: readonly { readonly title: string; readonly how: string; readonly table: MetricTable }[] = [

@@ -9,7 +9,7 @@ const os = require("os");
 const path = require("path");
 const { makeRunFolder } = require("./run-folder.cjs");
 
-const root = path.join(__dirname, "..");
+const root = path.join(__dirname, "../..");
 const args = process.argv.slice(2);
 const command = args.shift();
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { annotations } from "../src/api/index.ts";
+import { annotations } from "../../src/api/index.ts";
 
-const source = new URL("../src/api/annotations.ts", import.meta.url);
+const source = new URL("../../src/api/annotations.ts", import.meta.url);
 const entry = /^ {2}\/\*\* (.+?): (.+) \*\/\n {2}\w+: "(.+)",$/gm;
 
 /** `docs/reference/annotations.md` from the comments in src/api/annotations.ts. Throws if one does not have their form. */

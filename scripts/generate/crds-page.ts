@@ -1,7 +1,7 @@
-import { crds } from "../src/api/crds.ts";
-import { coordinatorRules, multusConfigRules, poolRules, reservedIpRules, subnetRules } from "../src/api/index.ts";
-import type { Rule } from "../src/api/rules/rule.ts";
-import type { Crd } from "../src/api/schema/crd.ts";
+import { crds } from "../../src/api/crds.ts";
+import { coordinatorRules, multusConfigRules, poolRules, reservedIpRules, subnetRules } from "../../src/api/index.ts";
+import type { Rule } from "../../src/api/rules/rule.ts";
+import type { Crd } from "../../src/api/schema/crd.ts";
 
 /** The parts of an OpenAPI schema that a field's row shows. */
 interface Schema {
