@@ -1,6 +1,6 @@
 import { stages } from "#base";
-import { Random } from "./random.ts";
-import { type Effect, effects, type Verb, verbs } from "./server.ts";
+import { type Effect, effects, type Verb, verbs } from "./cluster/server.ts";
+import { Random } from "./runtime/random.ts";
 
 /** Who a fault is about: `agent 0` of the first node, `controller 1` of the second replica. */
 export type Who = `agent ${number}` | `controller ${number}`;

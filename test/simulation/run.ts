@@ -1,11 +1,11 @@
 import { formatError, type Logger } from "#base";
-import { simulateGlobals } from "./globals.ts";
 import { type History, shape } from "./history.ts";
-import { People } from "./people.ts";
-import { foretell } from "./plans.ts";
-import { Random } from "./random.ts";
-import { checkRest } from "./rest.ts";
-import { Violation } from "./violation.ts";
+import { checkRest } from "./law/rest.ts";
+import { Violation } from "./law/violation.ts";
+import { People } from "./people/people.ts";
+import { foretell } from "./people/plans.ts";
+import { simulateGlobals } from "./runtime/globals.ts";
+import { Random } from "./runtime/random.ts";
 import { World } from "./world.ts";
 
 interface Outcome {

@@ -3,19 +3,19 @@ import { runAgent } from "../../src/agent/agent.ts";
 import { readOptions as agentOptions } from "../../src/agent/options.ts";
 import { readOptions as controllerOptions } from "../../src/controller/options.ts";
 import { runProgram } from "../../src/controller/program.ts";
-import { Applications } from "./applications.ts";
+import { Applications } from "./cluster/applications.ts";
+import { Kubelet, type Kubelet as KubeletT, type Sandbox } from "./cluster/kubelet.ts";
+import { Machine } from "./cluster/machine.ts";
+import { Server } from "./cluster/server.ts";
+import { Stateful } from "./cluster/stateful.ts";
+import { Virtual } from "./cluster/virtual.ts";
+import { Wire } from "./cluster/wire.ts";
 import { poolName, shape } from "./history.ts";
-import { Kubelet, type Kubelet as KubeletT, type Sandbox } from "./kubelet.ts";
-import { Law } from "./law.ts";
-import { Machine } from "./machine.ts";
-import { Process } from "./process.ts";
-import { Random } from "./random.ts";
-import { Server } from "./server.ts";
-import { Stateful } from "./stateful.ts";
-import { Time } from "./time.ts";
-import { Violation } from "./violation.ts";
-import { Virtual } from "./virtual.ts";
-import { Wire } from "./wire.ts";
+import { Law } from "./law/law.ts";
+import { Violation } from "./law/violation.ts";
+import { Process } from "./runtime/process.ts";
+import { Random } from "./runtime/random.ts";
+import { Time } from "./runtime/time.ts";
 
 /** A node and what runs on it. */
 export interface Node {

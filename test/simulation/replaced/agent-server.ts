@@ -1,6 +1,6 @@
 /** The agent's socket: the runtime of the machine calls straight into it. */
-import type { Listener } from "../machine.ts";
-import { current, type Process } from "../process.ts";
+import type { Listener } from "../cluster/machine.ts";
+import { current, type Process } from "../runtime/process.ts";
 
 export class CniServer implements AsyncDisposable {
   readonly #superseded = new AbortController();

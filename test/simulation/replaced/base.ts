@@ -1,6 +1,6 @@
 /** `#base` as the simulated programs see it: their system's clock is that of the process. */
 import type { Clock } from "#base";
-import { current } from "../process.ts";
+import { current } from "../runtime/process.ts";
 
 export * from "#base";
 

@@ -1,7 +1,7 @@
 /** The agent's fail points: where the machine has a trap, the process is killed there. */
 export * from "../../../src/agent/calls/crash-points.ts";
 
-import { current } from "../process.ts";
+import { current } from "../runtime/process.ts";
 
 export function crashPoints(): (verb: string, point: string) => void {
   const process = current();

@@ -1,5 +1,5 @@
 /** `node:fs` as simulated processes see it: the disk of their machine. What a killed process writes is not written. */
-import { current } from "../process.ts";
+import { current } from "../runtime/process.ts";
 
 function missing(path: string): Error {
   return Object.assign(new Error(`ENOENT: no such file or directory, '${path}'`), { code: "ENOENT" });

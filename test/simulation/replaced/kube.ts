@@ -1,6 +1,6 @@
 /** `#kube` as the simulated programs see it: there is one API server, and the world connects the process to it. */
 import type { Transport } from "#kube";
-import { current } from "../process.ts";
+import { current } from "../runtime/process.ts";
 
 export * from "#kube";
 

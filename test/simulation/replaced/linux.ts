@@ -1,7 +1,7 @@
 /** `#linux` as the simulated agent sees it: the namespaces of its machine. */
 import { parseIp } from "#ip";
-import { type Link, macOf } from "../machine.ts";
-import { current } from "../process.ts";
+import { type Link, macOf } from "../cluster/machine.ts";
+import { current } from "../runtime/process.ts";
 
 interface NetnsId {
   readonly device: bigint;

@@ -1,5 +1,5 @@
 /** `#ovsdb` as the simulated agent sees it: the ports of its machine, without a database that could be away. */
-import { current } from "../process.ts";
+import { current } from "../runtime/process.ts";
 
 export * from "#ovsdb";
 

@@ -4,8 +4,8 @@ import type { Signal, Steps } from "#base";
 import { type Attachment, CniError, type CniResult, cniCodes, type Ipam, type PluginConfig } from "#cni";
 import { formatIp, type Ip } from "#ip";
 import { withoutConflicts } from "../../../src/plugins/detection.ts";
-import { macOf } from "../machine.ts";
-import { current, type Process } from "../process.ts";
+import { macOf } from "../cluster/machine.ts";
+import { current, type Process } from "../runtime/process.ts";
 import { openNetns } from "./linux.ts";
 
 export * from "#plugins";

@@ -1,4 +1,4 @@
-import { fractionsFrom } from "../../src/base/testing/random.ts";
+import { fractionsFrom } from "../../../src/base/testing/random.ts";
 
 /** Seeded randomness. Draws are keyed by what they are for, so that leaving one thing out of a history moves no other. */
 export class Random {

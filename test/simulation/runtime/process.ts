@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { type Clock, sleepBy } from "#base";
 import type { Transport } from "#kube";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../cluster/machine.ts";
 import { Random } from "./random.ts";
 import type { Happening, Time } from "./time.ts";
 

@@ -1,15 +1,15 @@
 import type { SpiderIPAddressSpec } from "#api";
 import { claimName, formatIp, type IpSet, parseIp, parseIpSet, tryParseClaimName, tryParseIp } from "#ip";
-import { isOver, type Sandbox } from "./kubelet.ts";
-import { KeptLaw } from "./law-kept.ts";
-import { familyOf, PartsLaw } from "./law-parts.ts";
-import { WritesLaw } from "./law-writes.ts";
-import type { Machine, Namespace } from "./machine.ts";
-import { epochMs } from "./process.ts";
-import { isFenced } from "./registrations.ts";
-import type { Author, Change, KubeObject, Server } from "./server.ts";
-import type { Time } from "./time.ts";
+import { isOver, type Sandbox } from "../cluster/kubelet.ts";
+import type { Machine, Namespace } from "../cluster/machine.ts";
+import type { Author, Change, KubeObject, Server } from "../cluster/server.ts";
+import { isFenced } from "../people/registrations.ts";
+import { epochMs } from "../runtime/process.ts";
+import type { Time } from "../runtime/time.ts";
+import { KeptLaw } from "./kept.ts";
+import { familyOf, PartsLaw } from "./parts.ts";
 import { Violation } from "./violation.ts";
+import { WritesLaw } from "./writes.ts";
 
 export const claimTable = "spiderpool.spidernet.io/spideripaddresses";
 export const poolTable = "spiderpool.spidernet.io/spiderippools";

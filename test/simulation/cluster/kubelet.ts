@@ -1,7 +1,7 @@
 import type { PluginOutput, RawCall } from "#cni";
-import { at, textAt } from "../../lab/api/index.ts";
+import { at, textAt } from "../../../lab/api/index.ts";
+import type { Process } from "../runtime/process.ts";
 import type { Machine, Namespace } from "./machine.ts";
-import type { Process } from "./process.ts";
 import type { Change, KubeObject, Server } from "./server.ts";
 
 /** One sandbox as the runtime knows it. */

@@ -1,21 +1,21 @@
 import type { SpiderIPAddressSpec } from "#api";
 import { formatIp, type IpSet, parseIp, tryParseClaimName } from "#ip";
-import { at, textAt } from "../../lab/api/index.ts";
-import { isOfApplication } from "./applications.ts";
-import { shape } from "./history.ts";
-import { isOver, nodeOf } from "./kubelet.ts";
+import { at, textAt } from "../../../lab/api/index.ts";
+import { isOfApplication } from "../cluster/applications.ts";
+import { isOver, nodeOf } from "../cluster/kubelet.ts";
+import { isCutOff, type Namespace } from "../cluster/machine.ts";
+import type { KubeObject, Server } from "../cluster/server.ts";
+import { isWanted } from "../cluster/stateful.ts";
+import { hasVirtualPod, isOfVirtual, isVirtualThere } from "../cluster/virtual.ts";
+import { shape } from "../history.ts";
+import { sixName } from "../people/pools.ts";
+import { epochMs } from "../runtime/process.ts";
+import type { World } from "../world.ts";
+import { keeperOf } from "./kept.ts";
 import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
-import { keeperOf } from "./law-kept.ts";
-import { setOf } from "./law-parts.ts";
-import { isCutOff, type Namespace } from "./machine.ts";
-import { sixName } from "./pools.ts";
-import { epochMs } from "./process.ts";
+import { setOf } from "./parts.ts";
 import { checkParts, freeForPod } from "./rest-parts.ts";
-import type { KubeObject, Server } from "./server.ts";
-import { isWanted } from "./stateful.ts";
 import { Violation } from "./violation.ts";
-import { hasVirtualPod, isOfVirtual, isVirtualThere } from "./virtual.ts";
-import type { World } from "./world.ts";
 
 /** What an 'until' that others wrote may be late by: clocks that are off, and a collector that looks twice. */
 const lateMsMax = 1_260_000;

@@ -7,8 +7,8 @@ import {
   type SpiderSubnet,
 } from "#api";
 import { type Family, formatIpSet, IpSet, parseIp, parseIpSet } from "#ip";
-import { textAt } from "../../lab/api/index.ts";
-import type { Author, Change, KubeObject, Server } from "./server.ts";
+import { textAt } from "../../../lab/api/index.ts";
+import type { Author, Change, KubeObject, Server } from "../cluster/server.ts";
 import { Violation } from "./violation.ts";
 
 export const subnetTable = "spiderpool.spidernet.io/spidersubnets";

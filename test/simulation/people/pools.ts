@@ -1,12 +1,12 @@
 import { AddressIndex, type SpiderIPPool, type SpiderSubnet, validateSubnet } from "#api";
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
-import type { Fields } from "../../lab/api/index.ts";
-import { subnetName } from "./applications.ts";
-import { poolName, shape } from "./history.ts";
-import { poolTable } from "./law.ts";
-import { subnetTable } from "./law-parts.ts";
-import type { KubeObject } from "./server.ts";
-import type { World } from "./world.ts";
+import type { Fields } from "../../../lab/api/index.ts";
+import { subnetName } from "../cluster/applications.ts";
+import type { KubeObject } from "../cluster/server.ts";
+import { poolName, shape } from "../history.ts";
+import { poolTable } from "../law/law.ts";
+import { subnetTable } from "../law/parts.ts";
+import type { World } from "../world.ts";
 
 export const group = "spiderpool.spidernet.io/v2beta1";
 /** The networks' IPv6 pool, in the histories that have one. */

@@ -1,7 +1,7 @@
-import { type Op, shape } from "./history.ts";
-import { idOf, isOver } from "./kubelet.ts";
-import type { KubeObject } from "./server.ts";
-import type { World } from "./world.ts";
+import { idOf, isOver } from "../cluster/kubelet.ts";
+import type { KubeObject } from "../cluster/server.ts";
+import { type Op, shape } from "../history.ts";
+import type { World } from "../world.ts";
 
 const namespace = "default";
 /** Of any Pod: those that crowd have slots of their own. */

@@ -1,8 +1,8 @@
 import type { SpiderIPAddressSpec } from "#api";
+import type { Author, Server } from "../cluster/server.ts";
+import { virtualOf } from "../cluster/virtual.ts";
 import { claimTable } from "./law.ts";
-import type { Author, Server } from "./server.ts";
 import { Violation } from "./violation.ts";
-import { virtualOf } from "./virtual.ts";
 
 /**
  * An ADD sends so many creates for one address at most, lost and refused ones included. By what agents know of a pool the

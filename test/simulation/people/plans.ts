@@ -8,18 +8,18 @@ import {
 import { formatIp, parseIp } from "#ip";
 import type { Node, Pod } from "#kube";
 import { claimOf } from "#ledger";
-import { planChange } from "../../src/ctl/plan/plan.ts";
-import type { Plan, State, StoredWorkload } from "../../src/ctl/plan/state.ts";
-import { deploymentTable } from "./applications.ts";
-import type { Op } from "./history.ts";
-import { claimTable, poolTable, specOf } from "./law.ts";
-import { setOf, subnetTable } from "./law-parts.ts";
+import { planChange } from "../../../src/ctl/plan/plan.ts";
+import type { Plan, State, StoredWorkload } from "../../../src/ctl/plan/state.ts";
+import { deploymentTable } from "../cluster/applications.ts";
+import type { Server } from "../cluster/server.ts";
+import { statefulTable } from "../cluster/stateful.ts";
+import type { Op } from "../history.ts";
+import { claimTable, poolTable, specOf } from "../law/law.ts";
+import { setOf, subnetTable } from "../law/parts.ts";
+import { whoWaits } from "../law/rest.ts";
+import { Violation } from "../law/violation.ts";
+import type { World } from "../world.ts";
 import type { People } from "./people.ts";
-import { whoWaits } from "./rest.ts";
-import type { Server } from "./server.ts";
-import { statefulTable } from "./stateful.ts";
-import { Violation } from "./violation.ts";
-import type { World } from "./world.ts";
 
 type PlanOp = Extract<Op, { readonly kind: "plan" }>;
 

@@ -1,5 +1,5 @@
 import type { PluginOutput, RawCall } from "#cni";
-import type { Process } from "./process.ts";
+import type { Process } from "../runtime/process.ts";
 import type { Wire } from "./wire.ts";
 
 /** A network namespace of a sandbox, as far as anybody on the wire can tell. */

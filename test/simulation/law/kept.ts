@@ -1,8 +1,8 @@
 import type { SpiderIPAddressSpec } from "#api";
-import type { Change, Server } from "./server.ts";
-import { isWanted, statefulTable } from "./stateful.ts";
+import type { Change, Server } from "../cluster/server.ts";
+import { isWanted, statefulTable } from "../cluster/stateful.ts";
+import { isOfVirtual, isVirtualThere, virtualTable } from "../cluster/virtual.ts";
 import { Violation } from "./violation.ts";
-import { isOfVirtual, isVirtualThere, virtualTable } from "./virtual.ts";
 
 interface Told {
   readonly ip: string;

@@ -1,11 +1,11 @@
 import type { SpiderIPAddressSpec } from "#api";
-import { type Fields, textAt } from "../../lab/api/index.ts";
-import { shape } from "./history.ts";
+import { type Fields, textAt } from "../../../lab/api/index.ts";
+import { shape } from "../history.ts";
+import { Random } from "../runtime/random.ts";
+import { soon } from "../runtime/soon.ts";
+import type { Time } from "../runtime/time.ts";
 import { isOver, nodeOf } from "./kubelet.ts";
-import { Random } from "./random.ts";
 import type { Change, KubeObject, Server } from "./server.ts";
-import { soon } from "./soon.ts";
-import type { Time } from "./time.ts";
 
 export const virtualTable = "kubevirt.io/virtualmachineinstances";
 const [group, plural, kind] = ["kubevirt.io", "virtualmachineinstances", "VirtualMachineInstance"] as const;

@@ -1,6 +1,6 @@
-import { nodeOf } from "./kubelet.ts";
-import type { KubeObject } from "./server.ts";
-import type { Node, World } from "./world.ts";
+import { nodeOf } from "../cluster/kubelet.ts";
+import type { KubeObject } from "../cluster/server.ts";
+import type { Node, World } from "../world.ts";
 
 /** Pods of a node that has no object are collected by Kubernetes after this. */
 const collectMs = 60_000;

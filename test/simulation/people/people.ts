@@ -1,15 +1,15 @@
 import { formatIp, ipFromValue, ipValue, parseIp } from "#ip";
-import type { Manifest } from "../../src/ctl/manifests.ts";
+import type { Manifest } from "../../../src/ctl/manifests.ts";
+import { idOf } from "../cluster/kubelet.ts";
+import type { KubeObject } from "../cluster/server.ts";
+import { type History, type Op, type StatefulAct, shape, type VirtualAct, type Who } from "../history.ts";
+import { claimTable } from "../law/law.ts";
+import { freeIn } from "../law/rest.ts";
+import type { Process } from "../runtime/process.ts";
+import type { World } from "../world.ts";
 import { BarePods } from "./bare-pods.ts";
-import { type History, type Op, type StatefulAct, shape, type VirtualAct, type Who } from "./history.ts";
-import { idOf } from "./kubelet.ts";
-import { claimTable } from "./law.ts";
 import { Outages } from "./outages.ts";
 import { group, Pools, range } from "./pools.ts";
-import type { Process } from "./process.ts";
-import { freeIn } from "./rest.ts";
-import type { KubeObject } from "./server.ts";
-import type { World } from "./world.ts";
 
 /** How long nothing else goes wrong after etcd was put back: so long agents have to say what their sandboxes have. */
 const calmMs = 120_000;

@@ -1,10 +1,10 @@
 import { annotations } from "#api";
-import { shape } from "./history.ts";
+import { shape } from "../history.ts";
+import { Random } from "../runtime/random.ts";
+import { soon } from "../runtime/soon.ts";
+import type { Time } from "../runtime/time.ts";
 import { isOver } from "./kubelet.ts";
-import { Random } from "./random.ts";
 import type { KubeObject, Server } from "./server.ts";
-import { soon } from "./soon.ts";
-import type { Time } from "./time.ts";
 
 export const deploymentTable = "apps/deployments";
 export const subnetName = "parts";

@@ -1,6 +1,6 @@
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../cluster/machine.ts";
+import type { Node, World } from "../world.ts";
 import { Registrations } from "./registrations.ts";
-import type { Node, World } from "./world.ts";
 
 /** Where agents keep what they know of sandboxes. */
 const recordFolders = { run: "/run/spiderpool/sandboxes", disk: "/var/lib/spiderpool/sandboxes" } as const;

@@ -2,14 +2,14 @@ import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Clock, sleepBy } from "#base";
 import { type ApiRequest, type ApiResponse, ApiUnreachableError, type Transport } from "#kube";
-import { createApiServer, definitionsIn, type Fields, type KubeObject, type LabApi } from "../../lab/api/index.ts";
-import { Registry } from "../../lab/api/storage/registry.ts";
-import { type Change, keyOf, Store } from "../../lab/api/storage/store.ts";
-import { Writer } from "../../lab/api/storage/writer.ts";
-import { epochMs, type Process } from "./process.ts";
-import { Random } from "./random.ts";
+import { createApiServer, definitionsIn, type Fields, type KubeObject, type LabApi } from "../../../lab/api/index.ts";
+import { Registry } from "../../../lab/api/storage/registry.ts";
+import { type Change, keyOf, Store } from "../../../lab/api/storage/store.ts";
+import { Writer } from "../../../lab/api/storage/writer.ts";
+import { epochMs, type Process } from "../runtime/process.ts";
+import { Random } from "../runtime/random.ts";
+import type { Time } from "../runtime/time.ts";
 import { Stream } from "./stream.ts";
-import type { Time } from "./time.ts";
 import { virtualDefinition } from "./virtual.ts";
 
 /** What becomes of one request instead of the ordinary. */
@@ -435,7 +435,7 @@ let definitions: readonly Fields[] | undefined;
 
 /** Our own kinds, and those of Kubernetes that the lab's server does not have. */
 function crds(): readonly Fields[] {
-  const folder = fileURLToPath(new URL("../../charts/spiderpool/crds/", import.meta.url));
+  const folder = fileURLToPath(new URL("../../../charts/spiderpool/crds/", import.meta.url));
   definitions ??= globSync(`${folder}*.yaml`)
     .sort()
     .flatMap((file) => definitionsIn(readFileSync(file, "utf8")))
