@@ -337,12 +337,24 @@ describe("the chart: values of other releases", () => {
     );
   });
 
-  it("warns of values that name another project's images", async () => {
-    const said = await notes(
-      "spiderpoolAgent.image.repository=spidernet-io/spiderpool/spiderpool-agent",
-      "spiderpoolController.image.tag=v1.2.2",
-    );
-    assert.match(said, /spiderpoolAgent\.image\.repository is spidernet-io/);
+  it("warns of a value that names another project's version", async () => {
+    const said = await notes("spiderpoolController.image.tag=v1.2.2");
     assert.match(said, /spiderpoolController\.image\.tag is v1\.2\.2/);
+  });
+
+  it("takes our image in place of the former system's, which --reuse-values brings, and says so", async () => {
+    const flags = ["Agent", "Controller", "Init"].flatMap((part) => [
+      `spiderpool${part}.image.repository=spidernet-io/spiderpool/spiderpool-${part === "Agent" ? "agent" : "controller"}`,
+      `spiderpool${part}.image.tag=v1.2.2`,
+    ]);
+    assert.deepEqual((await render(...flags)).objects, (await render()).objects);
+    const mirror = "spiderpoolAgent.image.repository=mirror/spidernet-io/spiderpool/spiderpool-agent";
+    const { image } = podOf(agentOf(await render(mirror))).container;
+    assert.equal(image, "ghcr.io/mirror/spiderpool-ts/spiderpool:v0.1.0");
+    const said = await notes(...flags);
+    assert.match(
+      said,
+      /spiderpoolAgent\.image\.repository is spidernet-io\S+, another project's programs, which do not fit this chart: ghcr\.io\/spiderpool-ts\/spiderpool:v0\.1\.0 is used/,
+    );
   });
 });

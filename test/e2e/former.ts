@@ -191,6 +191,7 @@ export function writeFormerChart(parent: string): string {
     writeFileSync(join(folder, name), texts.join("\n---\n"));
   };
   write("Chart.yaml", { apiVersion: "v2", name: "spiderpool", version: "1.2.2", appVersion: "1.2.2" });
+  write("values.yaml", values);
   for (const [at, kind] of formerKinds.entries()) write(`crds/${at}.yaml`, kind);
   write("templates/agent.yaml", workload("DaemonSet", agent, {}, multus));
   write("templates/controller.yaml", workload("Deployment", controller, { replicas: 1 }, "exec sleep infinity"));
@@ -198,6 +199,15 @@ export function writeFormerChart(parent: string): string {
   write("templates/webhooks.yaml", certificate, secret, ...["Mutating", "Validating"].map(webhooks));
   return folder;
 }
+
+/** Those of its values whose defaults differ from ours. */
+const values = Object.fromEntries(
+  ["Agent", "Controller", "Init"].map((part) => {
+    const program = part === "Agent" ? "agent" : "controller";
+    const repository = `spidernet-io/spiderpool/spiderpool-${program}`;
+    return [`spiderpool${part}`, { image: { registry: "ghcr.io", repository, tag: "", digest: "" } }];
+  }),
+);
 
 const [agent, controller] = ["spiderpool-agent", "spiderpool-controller"];
 

@@ -6,6 +6,7 @@
   {{- $values := mergeOverwrite (include "spiderpool.defaults" . | fromYaml) (include "spiderpool.withoutNull" .Values | fromYaml) -}}
   {{- $_ := set . "Values" $values -}}
   {{- include "spiderpool.renamed" . -}}
+  {{- include "spiderpool.ownImages" . -}}
   {{- include "spiderpool.distribution" . -}}
   {{- include "spiderpool.check" . -}}
 {{- end -}}
@@ -43,6 +44,21 @@
 {{- $map := index . 0 -}}
 {{- range initial $steps -}}{{- $map = get $map . -}}{{- end -}}
 {{- $_ := set $map (last $steps) (index . 2) -}}
+{{- end -}}
+
+{{/* Our image in place of the former system's, in the same registry and below the same path: its programs never fit this chart,
+     and `--reuse-values` brings its repositories, which were that chart's defaults. Their tag or digest goes with them. */}}
+{{- define "spiderpool.ownImages" -}}
+{{- $defaults := include "spiderpool.defaults" . | fromYaml -}}
+{{- range $component := list "spiderpoolAgent" "spiderpoolController" "spiderpoolInit" -}}
+  {{- $image := (get $.Values $component).image -}}
+  {{- $former := "spidernet-io/spiderpool/spiderpool-(agent|controller)$" -}}
+  {{- if regexMatch (printf "^(.*/)?%s" $former) $image.repository -}}
+    {{- $_ := set $image "repository" (regexReplaceAll $former $image.repository (get $defaults $component).image.repository) -}}
+    {{- $_ := set $image "tag" "" -}}
+    {{- $_ := set $image "digest" "" -}}
+  {{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The paths that differ on some distributions; one that the user set himself stays. */}}

@@ -52,10 +52,11 @@
 {{- end -}}
 {{- range $component := list "spiderpoolAgent" "spiderpoolController" "spiderpoolInit" -}}
   {{- $image := (get $.Values $component).image -}}
+  {{- $given := (include "spiderpool.at" (list $.Given (printf "%s.image.repository" $component)) | fromJson).value | default "" -}}
   {{- $tag := toString $image.tag -}}
   {{- $ours := printf "v%s" $.Chart.AppVersion -}}
-  {{- if hasPrefix "spidernet-io/" $image.repository -}}
-    {{- printf "%s.image.repository is %s: these are another project's programs, which do not fit this chart\n" $component $image.repository -}}
+  {{- if and $given (ne $given $image.repository) -}}
+    {{- printf "%s.image.repository is %s, another project's programs, which do not fit this chart: %s is used\n" $component $given (include "spiderpool.image" (dict "root" $ "image" $image)) -}}
   {{- else if and (regexMatch "^v?(0\\.[2-9]|1\\.[0-2])\\." $tag) (ne $tag $ours) -}}
     {{- printf "%s.image.tag is %s, a version of another project's image: leave it empty for %s\n" $component $tag $ours -}}
   {{- end -}}

@@ -108,13 +108,18 @@ async function freeEndpoints({ client }: Deps, endpoints: readonly SpiderEndpoin
 function tell({ events }: Deps, pool: SpiderIPPool, made: number, problems: readonly Problem[]): void {
   const subject = subjectOf(spiderIPPools, pool);
   if (made > 0) {
-    const message = `${made} addresses that Pods have from a former system are in the ledger: kubectl get sia -l pool=${pool.metadata.name}`;
+    const which =
+      made === 1
+        ? "1 address that a Pod has from a former system is"
+        : `${made} addresses that Pods have from a former system are`;
+    const message = `${which} in the ledger: kubectl get sia -l pool=${pool.metadata.name}`;
     events.record(subject, { type: "Normal", reason: "AddressesTakenOver", message });
   }
   const wrong = problems.filter((problem) => problem.pool === pool.metadata.name);
   if (wrong.length === 0) return;
   const named = wrong.slice(0, namedMax).map(({ entry, why }) => `${entry}: ${why}`);
   const more = wrong.length > namedMax ? `; and ${wrong.length - namedMax} more, in the controller's log` : "";
-  const message = `${wrong.length} entries of a former system could not be taken over: ${named.join("; ")}${more}`;
+  const entries = wrong.length === 1 ? "1 entry" : `${wrong.length} entries`;
+  const message = `${entries} of a former system could not be taken over: ${named.join("; ")}${more}`;
   events.record(subject, { type: "Warning", reason: "AddressesNotTakenOver", message });
 }

@@ -132,7 +132,7 @@ export function describeIntruder(confDir: string, left: string | undefined): str
   if (type === "multus-shim")
     return "a Multus daemon writes the same file; remove that Multus (its DaemonSet is usually kube-system/kube-multus-ds)";
   if (type === "multus" && config["kubeconfig"] !== undefined)
-    return `another Multus writes the same file (kubeconfig ${String(config["kubeconfig"])}); remove that Multus`;
+    return `another Multus wrote it (kubeconfig ${String(config["kubeconfig"])}); remove that Multus if it still runs`;
   return `a configuration of type ${JSON.stringify(type)}, named ${JSON.stringify(config["name"])}, lies there`;
 }
 
