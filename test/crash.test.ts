@@ -49,18 +49,38 @@ type Outage = keyof typeof outages;
  */
 const third = {
   plugins: {
-    keeps: '[ $CNI_COMMAND = ADD ] && touch "$kept" || rm -f "$kept"',
+    keeps: `[ ! -e /run/counted ] || echo "$CNI_COMMAND" >>/run/counted
+case $CNI_COMMAND in
+ADD) touch "$kept" && at made ;;
+DEL) at first; rm -f "$kept"; at last ;;
+esac`,
     refuses: "[ $CNI_COMMAND = ADD ] && [ -e /run/refuse ] && fail",
   },
   script: (act: string) => `#!/bin/sh
 kept=/run/kept-$CNI_CONTAINERID-$CNI_IFNAME
 fail() { echo '{"cniVersion":"1.0.0","code":100,"msg":"refused"}'; exit 1; }
+at() { [ ! -e /run/hold-$1 ] || mv /run/hold-$1 /run/held; while [ -e /run/held ]; do sleep 0.05; done; }
 ${act}
 [ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.0.0","interfaces":[]}'
 exit 0
 `,
   config: { cniVersion: "1.0.0", name: "third", plugins: [{ type: "keeps" }, { type: "refuses" }] },
 };
+/**
+ * When the agent is killed while the plugin that keeps something runs, and how often that one's DEL is called at least: when its ADD
+ * has made that, or as its DEL begins or ends. A moment that comes again is hit in the next call; `first, last` are of the same call,
+ * while which two agents end.
+ */
+const foreignMoments = [
+  [["first"], 2],
+  [["last"], 2],
+  [["made"], 2],
+  [["first", "first"], 3],
+  [["last", "last"], 3],
+  [["first", "last"], 2],
+  [["made", "first"], 3],
+  [["made", "made", "last"], 4],
+] as const;
 /** Those that a second ADD of a sandbox comes to: then it sees that there is one. */
 const secondPoints = addPoints.slice(0, addPoints.indexOf("ADD select:before")).concat("ADD link:before");
 const multusConf = JSON.stringify({
@@ -171,6 +191,18 @@ describe("an agent that is killed", () => {
     await nothingLeft();
   });
 
+  it("while a plugin that is not ours runs has its DEL called again, and leaves nothing", async () => {
+    await Promise.all(
+      nodes.map(async (node, turn) => {
+        for (let at = turn; at < foreignMoments.length; at += nodes.length) {
+          const [moments, dels] = foreignMoments[at] ?? [[], 0];
+          await killAt(node, moments, dels, `foreign-${at}`);
+        }
+      }),
+    );
+    await nothingLeft();
+  });
+
   it("at any step of undoing an ADD that failed loses no address and leaves nothing", async () => {
     const steps = { before: ":undo", after: ":undone" };
     const counts = await Promise.all(
@@ -211,6 +243,31 @@ describe("an agent that is killed", () => {
     await lab.run({ node, argv: ["rm", "-f", "/run/refuse", "/run/spiderpool/crash-at"] });
     await liveOn(node, pod);
     return end === "hit";
+  }
+
+  /** A Pod with the third network comes and goes, and the agent is killed while the plugin is held at each of the moments. */
+  async function killAt(node: string, moments: readonly string[], dels: number, pod: string): Promise<void> {
+    const sh = (script: string) => lab.run({ node, argv: ["sh", "-c", script] });
+    const kills = async () => {
+      for (const [at, moment] of moments.entries()) {
+        await until(node, "[ -e /run/held ]");
+        await lab.kill({ node, program: "agent", signal: "SIGKILL" });
+        // The plugin still runs for the call that was cut off, until the next moment is prepared.
+        const next = moments[at + 1];
+        await sh(next === undefined ? "rm /run/held" : `touch /run/hold-${next}; rm /run/held`);
+        assert.doesNotMatch((await eventsOf(pod)).join("; "), /Failed(CreatePodSandBox|KillPod)/, moment);
+      }
+    };
+    await sh(`: >/run/counted; touch /run/hold-${moments[0]}`);
+    await client.create("v1/pods", podOn(node, pod, "kube-system/second,kube-system/third"));
+    await Promise.all([liveOn(node, pod), kills()]);
+    await until(node, '[ -z "$(ls /var/lib/spiderpool/sandboxes)" ]');
+    const counted = (await sh("cat /run/counted; rm /run/counted")).trim().split("\n");
+    const said = `${moments.join(", ")}: ${counted.join(" ")}`;
+    const made = moments.filter((moment) => moment === "made").length;
+    assert.equal(counted.filter((verb) => verb === "ADD").length, made + 1, said);
+    // What a killed ADD made is taken down before it is made again; a killed DEL is not taken for done.
+    assert.ok(counted.filter((verb) => verb === "DEL").length >= dels, said);
   }
 
   /** The runtime calls ADD once more for a sandbox that runs, and the agent is killed at the point. */
