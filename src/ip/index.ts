@@ -18,6 +18,7 @@ export {
   ipValue,
   parseIp,
   sameIp,
+  storeIp,
   tryParseIp,
 } from "./ip.ts";
 export { formatIpSet, IpSet, parseIpSet } from "./ip-set.ts";

@@ -69,13 +69,19 @@ export function ipFromValue(family: Family, value: bigint): Ip {
 export function ipToBytes(ip: Ip): Uint8Array {
   // No DataView: it would move this short array out of V8's heap, which costs more than everything else here.
   const bytes = new Uint8Array(addressBits(ip.family) / 8);
-  if (ip.family === 4) storeWord(bytes, 0, ip.value);
-  else {
-    for (let at = 0; at < 16; at += 4) {
-      storeWord(bytes, at, Number(BigInt.asUintN(32, ip.value >> BigInt(96 - 8 * at))));
-    }
-  }
+  storeIp(bytes, 0, ip);
   return bytes;
+}
+
+/** Stores these bytes where there is room for them already, as in a packet. */
+export function storeIp(bytes: Uint8Array, at: number, ip: Ip): void {
+  if (ip.family === 4) {
+    storeWord(bytes, at, ip.value);
+    return;
+  }
+  for (let n = 0; n < 16; n += 4) {
+    storeWord(bytes, at + n, Number(BigInt.asUintN(32, ip.value >> BigInt(96 - 8 * n))));
+  }
 }
 
 /**

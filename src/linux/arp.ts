@@ -1,5 +1,5 @@
-import { type Ip, ipFromBytes, ipToBytes } from "#ip";
-import { formatMac, parseMac } from "./mac.ts";
+import { type Ip, ipFromBytes, storeIp } from "#ip";
+import { formatMac, storeMac } from "./mac.ts";
 
 /** An ARP packet for IPv4 over Ethernet (RFC 826). */
 export interface ArpPacket {
@@ -20,14 +20,14 @@ const packetBytes = 28;
 
 /** The 28 bytes that follow the Ethernet header. */
 export function encodeArp({ operation, senderMac, senderIp, targetMac, targetIp }: ArpPacket): Uint8Array {
-  return Uint8Array.of(
-    ...prefix,
-    operation === "request" ? 1 : 2,
-    ...parseMac(senderMac),
-    ...ipToBytes(senderIp),
-    ...parseMac(targetMac),
-    ...ipToBytes(targetIp),
-  );
+  const bytes = new Uint8Array(packetBytes);
+  bytes.set(prefix);
+  bytes[7] = operation === "request" ? 1 : 2;
+  storeMac(bytes, 8, senderMac);
+  storeIp(bytes, 14, senderIp);
+  storeMac(bytes, 18, targetMac);
+  storeIp(bytes, 24, targetIp);
+  return bytes;
 }
 
 /** undefined for anything but a whole ARP request or reply for IPv4 over Ethernet. Trailing padding is ignored. */
@@ -37,9 +37,9 @@ export function decodeArp(bytes: Uint8Array): ArpPacket | undefined {
   if (operation !== 1 && operation !== 2) return undefined;
   return {
     operation: operation === 1 ? "request" : "reply",
-    senderMac: formatMac(bytes.subarray(8, 14)),
+    senderMac: formatMac(bytes, 8),
     senderIp: ipFromBytes(bytes.subarray(14, 18)),
-    targetMac: formatMac(bytes.subarray(18, 24)),
+    targetMac: formatMac(bytes, 18),
     targetIp: ipFromBytes(bytes.subarray(24, 28)),
   };
 }

@@ -1,7 +1,7 @@
 import type { Signal } from "#base";
 import { LinuxError, must } from "./errors.ts";
 import { libc } from "./libc.ts";
-import { formatMac, parseMac } from "./mac.ts";
+import { formatMac, parseMac, storeMac } from "./mac.ts";
 import type { Netns } from "./netns.ts";
 import { poller } from "./poller.ts";
 import type { VethEnd } from "./rtnl/types.ts";
@@ -57,8 +57,8 @@ export class PacketSocket {
   /** From the interface's own address, of any EtherType. Throws LinuxError (`ENETDOWN`). */
   send({ destination, etherType, payload }: Omit<Frame, "source">): void {
     const frame = Buffer.alloc(ethernetBytes + payload.length);
-    frame.set(parseMac(destination), 0);
-    frame.set(parseMac(this.mac), 6);
+    storeMac(frame, 0, destination);
+    storeMac(frame, 6, this.mac);
     frame.writeUInt16BE(etherType, 12);
     frame.set(payload, ethernetBytes);
     must(libc.sendto(this.#fd, frame, 0, socketAddress(this.#index, etherType)), `send ${this.#attempted}`);
@@ -94,7 +94,7 @@ export class PacketSocket {
       must(length, `receive ${this.#attempted}`);
       if (length < ethernetBytes || own.equals(buffer.subarray(6, 12))) continue;
       return {
-        source: formatMac(buffer.subarray(6, 12)),
+        source: formatMac(buffer, 6),
         payload: Uint8Array.from(buffer.subarray(ethernetBytes, length)),
       };
     }

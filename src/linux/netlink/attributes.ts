@@ -1,6 +1,7 @@
 import { SpiderError } from "#base";
-import { type Ip, ipFromBytes } from "#ip";
-import { storeU16, storeU32, zeroes } from "./bytes.ts";
+import { addressBits, type Ip, ipFromBytes, storeIp } from "#ip";
+import { formatMac, storeMac } from "../mac.ts";
+import { i32At, storeU16, storeU32, u8At, u16At, zeroes } from "./bytes.ts";
 
 /** Flags in an attribute's type field (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`). */
 const nestedFlag = 0x8000;
@@ -68,6 +69,19 @@ export class MessageWriter {
     return this;
   }
 
+  putIp(type: number, ip: Ip): this {
+    const length = addressBits(ip.family) / 8;
+    const at = this.#header(type, length).#grow(length);
+    storeIp(this.#bytes, at, ip);
+    return this;
+  }
+
+  putMac(type: number, mac: string): this {
+    const at = this.#header(type, macBytes).#grow(macBytes);
+    storeMac(this.#bytes, at, mac);
+    return this.pad();
+  }
+
   /** With the NUL that the kernel expects. */
   putText(type: number, value: string): this {
     return this.putBytes(type, Buffer.from(`${value}\0`));
@@ -114,6 +128,7 @@ export class MessageWriter {
 }
 
 const headerBytes = 4;
+const macBytes = 6;
 
 /**
  * The attributes that follow `offset`, by type; of several of one type the last. Every getter is undefined if the attribute
@@ -122,12 +137,14 @@ const headerBytes = 4;
 export class Attributes {
   readonly #bytes: Uint8Array;
   readonly #offset: number;
+  readonly #end: number;
 
   /** Throws NETLINK_MALFORMED if lengths do not fit. */
-  constructor(bytes: Uint8Array, offset = 0) {
+  constructor(bytes: Uint8Array, offset = 0, end = bytes.length) {
     this.#bytes = bytes;
     this.#offset = offset;
-    for (let at = offset; at < bytes.length; ) at = nextAttribute(bytes, at);
+    this.#end = end;
+    for (let at = offset; at < end; ) at = nextAttribute(bytes, at, end);
   }
 
   has(type: number): boolean {
@@ -141,7 +158,7 @@ export class Attributes {
 
   u8(type: number): number | undefined {
     const at = this.#valueAt(type, 1);
-    return at < 0 ? undefined : this.#bytes[at];
+    return at < 0 ? undefined : u8At(this.#bytes, at);
   }
 
   u16(type: number): number | undefined {
@@ -156,7 +173,7 @@ export class Attributes {
 
   i32(type: number): number | undefined {
     const at = this.#valueAt(type, 4);
-    return at < 0 ? undefined : u16At(this.#bytes, at) | (u16At(this.#bytes, at + 2) << 16);
+    return at < 0 ? undefined : i32At(this.#bytes, at);
   }
 
   u32be(type: number): number | undefined {
@@ -172,7 +189,8 @@ export class Attributes {
     const at = this.#find(type);
     if (at < 0) return undefined;
     const bytes = this.#bytes;
-    const [start, last] = [at + headerBytes, at + u16At(bytes, at)];
+    const start = at + headerBytes;
+    const last = at + u16At(bytes, at);
     const nul = bytes.indexOf(0, start);
     const end = nul < 0 ? last : Math.min(nul, last);
     return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("utf8");
@@ -186,16 +204,23 @@ export class Attributes {
     return ipFromBytes(value);
   }
 
+  /** An Ethernet address; undefined too if the value has another length. */
+  mac(type: number): string | undefined {
+    const at = this.#find(type);
+    const isMac = at >= 0 && u16At(this.#bytes, at) === headerBytes + macBytes;
+    return isMac ? formatMac(this.#bytes, at + headerBytes) : undefined;
+  }
+
   nested(type: number): Attributes | undefined {
-    const value = this.bytes(type);
-    return value === undefined ? undefined : new Attributes(value);
+    const at = this.#find(type);
+    return at < 0 ? undefined : new Attributes(this.#bytes, at + headerBytes, at + u16At(this.#bytes, at));
   }
 
   /** The position of the attribute; -1 if there is none. */
   #find(type: number): number {
     const bytes = this.#bytes;
     let found = -1;
-    for (let at = this.#offset; at < bytes.length; at += padded(u16At(bytes, at))) {
+    for (let at = this.#offset; at < this.#end; at += padded(u16At(bytes, at))) {
       if (typeAt(bytes, at) === type) found = at;
     }
     return found;
@@ -212,14 +237,10 @@ export class Attributes {
 }
 
 /** Where the next attribute begins. Throws NETLINK_MALFORMED if the length of this one does not fit. */
-function nextAttribute(bytes: Uint8Array, at: number): number {
-  const length = at + headerBytes <= bytes.length ? u16At(bytes, at) : 0;
-  if (length < headerBytes || at + length > bytes.length) throw malformed("attribute", at, bytes.length);
+function nextAttribute(bytes: Uint8Array, at: number, end: number): number {
+  const length = at + headerBytes <= end ? u16At(bytes, at) : 0;
+  if (length < headerBytes || at + length > end) throw malformed("attribute", at, end);
   return at + padded(length);
-}
-
-function u16At(bytes: Uint8Array, at: number): number {
-  return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
 }
 
 function typeAt(bytes: Uint8Array, at: number): number {
@@ -230,10 +251,9 @@ function padded(length: number): number {
   return (length + 3) & ~3;
 }
 
-/** The fixed header of a message body: at least `length` bytes, or NETLINK_MALFORMED. */
-export function headerView(bytes: Uint8Array, length: number): DataView {
+/** Throws NETLINK_MALFORMED unless a message body has room for its fixed header. */
+export function requireHeader(bytes: Uint8Array, length: number): void {
   if (bytes.length < length) throw malformed("fixed header", 0, bytes.length);
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** The error for an attribute or message that is longer than what was received. `offset` and `available` are bytes. */

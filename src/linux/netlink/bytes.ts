@@ -16,7 +16,38 @@ export function storeU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value >>> 24;
 }
 
-/** Returns zeroes from memory that messages share: an allocation costs more than most messages do. */
+/** A number of 8 bits; what is beyond the end is zero. Numbers are read without a DataView, which is larger than most messages. */
+export function u8At(bytes: Uint8Array, at: number): number {
+  return bytes[at] ?? 0;
+}
+
+/** The same of 16 bits, little-endian. */
+export function u16At(bytes: Uint8Array, at: number): number {
+  return u8At(bytes, at) | (u8At(bytes, at + 1) << 8);
+}
+
+/** The same of 32 bits with a sign. */
+export function i32At(bytes: Uint8Array, at: number): number {
+  return u16At(bytes, at) | (u16At(bytes, at + 2) << 16);
+}
+
+/** The same of 32 bits without a sign. */
+export function u32At(bytes: Uint8Array, at: number): number {
+  return i32At(bytes, at) >>> 0;
+}
+
+/** Memory that messages share: an allocation of its own costs more than most messages do. None of it is given out twice. */
+let shared = new ArrayBuffer(0);
+let given = 0;
+const sharedBytes = 16_384;
+
+/** Returns zeroes. */
 export function zeroes(length: number): Uint8Array {
-  return Buffer.allocUnsafe(length).fill(0);
+  if (given + length > shared.byteLength) {
+    shared = new ArrayBuffer(Math.max(sharedBytes, length));
+    given = 0;
+  }
+  const bytes = new Uint8Array(shared, given, length);
+  given += length;
+  return bytes;
 }

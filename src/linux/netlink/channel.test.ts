@@ -32,6 +32,8 @@ function scripted(answer: (sent: readonly Message[], count: number) => readonly 
 
 const request = (name: string): Request => ({ type: 20, flags: 0, body: new Uint8Array(4), attempted: () => name });
 
+const asking = { ...request("find link"), asks: true } as const;
+
 function outcome({ sequence }: Message, errno: number, over: Partial<Message> = {}): Message {
   const body = new MessageWriter().u32(-errno).u32(20).u32(0).u32(sequence).u32(0).finish();
   return { type: controlTypes.error, flags: 0x100, sequence, body, ...over };
@@ -118,9 +120,9 @@ describe("an exchange", () => {
       const answer = count === 1 ? entry(message, 5) : outcome(message, 19);
       return [{ messages: [outcome(before, 3), entry(before, 4), answer] }];
     });
-    assert.deepEqual([...(channel.get(request("find link")) ?? [])], [5, 0, 0, 0]);
-    assert.throws(() => channel.get(request("find link")), { code: "ENODEV", message: /find link/ });
-    assert.equal(channel.get({ ...request("find link"), tolerate: ["ENODEV"] }), undefined);
+    assert.deepEqual([...(channel.get(asking) ?? [])], [5, 0, 0, 0]);
+    assert.throws(() => channel.get(asking), { code: "ENODEV", message: /find link/ });
+    assert.equal(channel.get({ ...asking, tolerate: ["ENODEV"] }), undefined);
     assert.deepEqual(
       sends.flat().map((sent) => sent.flags & flags.ack),
       [0, 0, 0],
@@ -129,7 +131,7 @@ describe("an exchange", () => {
 
   test("that gets no answer in time fails with what was attempted", () => {
     const { channel } = scripted(() => []);
-    assert.throws(() => channel.get(request("find link")), { code: "EAGAIN", message: /find link/ });
+    assert.throws(() => channel.get(asking), { code: "EAGAIN", message: /find link/ });
   });
 
   test("of nothing sends nothing", () => {

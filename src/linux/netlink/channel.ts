@@ -1,7 +1,7 @@
 import { SpiderError } from "#base";
 import { errnoName, LinuxError, must } from "../errors.ts";
 import { libc } from "../libc.ts";
-import { controlTypes, decodeMessages, decodeOutcome, encodeMessages, flags, type Message } from "./message.ts";
+import { controlTypes, decodeOutcome, encodeMessages, flags, MessageReader } from "./message.ts";
 
 /** The netlink families that are spoken here: `NETLINK_ROUTE`, `NETLINK_NETFILTER`. */
 export const protocols = { route: 0, netfilter: 12 } as const;
@@ -44,10 +44,13 @@ const dumpAttemptsMax = 16;
  */
 export class Channel implements Disposable {
   readonly #transport: Transport;
+  readonly #where: string | undefined;
   #sequence = 0;
 
-  constructor(transport: Transport) {
+  /** `where` is the namespace, for errors. */
+  constructor(transport: Transport, where?: string) {
     this.#transport = transport;
+    this.#where = where;
   }
 
   /**
@@ -55,6 +58,8 @@ export class Channel implements Disposable {
    * only the last request asks for an acknowledgement, if it has no answer of its own. Throws if the exchange itself fails.
    */
   exchange(requests: readonly Request[]): readonly Reply[] {
+    if (requests.length === 0) return [];
+    if (requests.length <= requestsMax) return this.#exchange(requests);
     const replies: Reply[] = [];
     for (let at = 0; at < requests.length; at += requestsMax) {
       replies.push(...this.#exchange(requests.slice(at, at + requestsMax)));
@@ -63,8 +68,8 @@ export class Channel implements Disposable {
   }
 
   #exchange(requests: readonly Request[]): readonly Reply[] {
-    const { first, bytes } = this.#encode(requests, acknowledgeLast(requests));
-    this.#transport.send(bytes);
+    const first = this.#sequence;
+    this.#transport.send(this.#encode(requests, acknowledged(requests)));
     return this.#collect(requests, first);
   }
 
@@ -74,8 +79,8 @@ export class Channel implements Disposable {
    */
   transact(open: Request, requests: readonly Request[], close: Request): readonly Reply[] {
     const all = [open, ...requests, close];
-    const { first, bytes } = this.#encode(all, (index) => (index === requests.length ? flags.ack : 0));
-    this.#transport.send(bytes);
+    const first = this.#sequence;
+    this.#transport.send(this.#encode(all, requests.length));
     return this.#collect(all, first, requests.length);
   }
 
@@ -85,35 +90,37 @@ export class Channel implements Disposable {
    */
   async exchangeLater(requests: readonly Request[]): Promise<readonly Reply[]> {
     if (requests.length > requestsMax) throw new RangeError(`at most ${requestsMax} requests: ${requests.length}`);
-    const { first, bytes } = this.#encode(requests, acknowledgeLast(requests));
-    await this.#transport.sendLater(bytes);
+    const first = this.#sequence;
+    await this.#transport.sendLater(this.#encode(requests, acknowledged(requests)));
     return this.#collect(requests, first);
   }
 
   /** Receives until the last request is answered, or until the first failure if the requests depend on each other. */
   #collect(requests: readonly Request[], first: number, last = requests.length - 1): readonly Reply[] {
-    const replies = requests.map(() => ({ error: undefined as LinuxError | undefined, bodies: [] as Uint8Array[] }));
+    const replies = requests.map(() => silence);
     const opensTransaction = last < requests.length - 1;
     for (;;) {
-      for (const message of this.#receive(requests)) {
+      const message = this.#receive(requests);
+      while (message.next()) {
         const index = (message.sequence - first) >>> 0;
         const request = requests[index];
         const reply = replies[index];
         if (request === undefined || reply === undefined) continue;
         if (message.type !== controlTypes.error) {
-          reply.bodies.push(message.body.slice());
+          replies[index] = { error: reply.error, bodies: [...reply.bodies, message.body] };
           if (index === last && request.asks) return replies;
           continue;
         }
-        reply.error = toError(message, request);
+        const error = this.#errorOf(message, request);
+        if (error !== undefined) replies[index] = { error, bodies: reply.bodies };
         if (index === last || (index === 0 && opensTransaction)) return replies;
       }
     }
   }
 
-  /** The one answer to a request; undefined if the kernel refused it with a tolerated code. Throws any other refusal. */
-  get(request: Request): Uint8Array | undefined {
-    const [reply] = this.#exchange([{ ...request, asks: true }]);
+  /** The one answer to a request that asks; undefined if the kernel refused it with a tolerated code. Throws any other refusal. */
+  get(request: Request & { readonly asks: true }): Uint8Array | undefined {
+    const reply = this.#exchange([request])[0];
     if (reply?.error !== undefined) throw reply.error;
     return reply?.bodies[0];
   }
@@ -125,25 +132,27 @@ export class Channel implements Disposable {
       if (bodies !== undefined) return bodies;
     }
     throw new SpiderError("NETLINK_DUMP_INTERRUPTED", "the kernel's list kept changing while it was read", {
-      details: { attempted: request.attempted(), attempts: dumpAttemptsMax },
+      details: { attempted: this.#attempted(request), attempts: dumpAttemptsMax },
     });
   }
 
   #dump(request: Request): readonly Uint8Array[] | undefined {
-    const { first: sequence, bytes } = this.#encode([request], () => flags.dump);
-    this.#transport.send(bytes);
+    const requests = [request];
+    const sequence = this.#sequence;
+    this.#transport.send(this.#encode(requests, 0, flags.dump));
     const bodies: Uint8Array[] = [];
     let interrupted = false;
     for (;;) {
-      for (const message of this.#receive([request])) {
+      const message = this.#receive(requests);
+      while (message.next()) {
         if (message.sequence !== sequence) continue;
         interrupted ||= (message.flags & flags.dumpInterrupted) !== 0;
         if (message.type === controlTypes.error || message.type === controlTypes.done) {
-          const error = toError(message, request);
+          const error = this.#errorOf(message, request);
           if (error !== undefined) throw error;
           return interrupted ? undefined : bodies;
         }
-        bodies.push(message.body.slice());
+        bodies.push(message.body);
       }
     }
   }
@@ -152,52 +161,64 @@ export class Channel implements Disposable {
     this.#transport[Symbol.dispose]();
   }
 
-  #encode(requests: readonly Request[], extraFlags: (index: number) => number) {
+  /** The requests as the next messages; the one at `extraAt` with another flag, which asks for the end of the answers. */
+  #encode(requests: readonly Request[], extraAt: number, extra: number = flags.ack): Uint8Array {
     const first = this.#sequence;
     this.#sequence = (first + requests.length) >>> 0;
-    const messages = requests.map(({ type, flags: own, body }, index) => {
-      return { type, flags: flags.request | own | extraFlags(index), sequence: (first + index) >>> 0, body };
-    });
-    return { first, bytes: encodeMessages(messages) };
+    return encodeMessages(
+      requests.map(({ type, flags: own, body }, index) => {
+        const all = flags.request | own | (index === extraAt ? extra : 0);
+        return { type, flags: all, sequence: (first + index) >>> 0, body };
+      }),
+    );
   }
 
   /** The messages of the next datagram, if it is the kernel's answer to us; else none. */
-  #receive(requests: readonly Request[]): readonly Message[] {
+  #receive(requests: readonly Request[]): MessageReader {
     try {
       const { bytes, senderPort } = this.#transport.receive();
-      if (senderPort !== 0) return [];
-      return decodeMessages(bytes);
+      return new MessageReader(senderPort === 0 ? bytes : nothing);
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
-      const attempted = requests[0]?.attempted() ?? "netlink request";
+      const attempted = requests[0] === undefined ? "netlink request" : this.#attempted(requests[0]);
       throw new LinuxError(error.errno, `wait for the kernel's answer to: ${attempted}`);
     }
   }
-}
 
-function acknowledgeLast(requests: readonly Request[]): (index: number) => number {
-  const isSilent = requests.at(-1)?.asks !== true;
-  return (index) => (isSilent && index === requests.length - 1 ? flags.ack : 0);
-}
-
-function toError(message: Message, request: Request): LinuxError | undefined {
-  const { errno, extendedText } = decodeOutcome(message);
-  if (errno === 0 || request.tolerate?.includes(errnoName(errno))) return undefined;
-  // A stack costs more than the request, and the text says more.
-  const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = 0;
-  try {
-    return new LinuxError(errno, request.attempted(), extendedText);
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
+  #errorOf(message: MessageReader, request: Request): LinuxError | undefined {
+    const { errno, extendedText } = decodeOutcome(message);
+    if (errno === 0 || request.tolerate?.includes(errnoName(errno))) return undefined;
+    // A stack costs more than the request, and the text says more.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    try {
+      return new LinuxError(errno, this.#attempted(request), extendedText);
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit;
+    }
   }
+
+  #attempted({ attempted }: Request): string {
+    return this.#where === undefined ? attempted() : `${attempted()} in ${this.#where}`;
+  }
+}
+
+/** Of most requests: they succeed without an answer. */
+const silence: Reply = { error: undefined, bodies: [] };
+const nothing = new Uint8Array(0);
+
+/** The place of the request that asks for an acknowledgement: the last, if it has no answer of its own; else none. */
+function acknowledged(requests: readonly Request[]): number {
+  return requests.at(-1)?.asks === true ? -1 : requests.length - 1;
 }
 
 const familyNetlink = 16;
 const typeRaw = 3;
 const cloexec = 0o2000000;
 const solNetlink = 270;
-const options = { capAck: 10, extAck: 11, strictCheck: 12 } as const;
+/** NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK */
+const options = [10, 11, 12] as const;
+const on = Buffer.from([1, 0, 0, 0]);
 /** Far more than the kernel ever puts into one datagram of a dump (32 KB). */
 const receiveBytes = 65_536;
 /** One for all: what is received is used up before the thread does anything else, and hundreds of Pods have a socket each. */
@@ -240,9 +261,10 @@ export function openSubscription(protocol: number, groups: number): number {
  */
 export function openTransport(protocol: number): Transport {
   const fd = openSocket(protocol);
-  const one = Buffer.from([1, 0, 0, 0]);
   // These are missing in old kernels only, where replies are longer, errors terser and filters ours to apply.
-  for (const option of Object.values(options)) libc.setsockopt(fd, solNetlink, option, one);
+  options.forEach((option) => {
+    libc.setsockopt(fd, solNetlink, option, on);
+  });
   return {
     send: (bytes) => void must(libc.sendto(fd, bytes, 0, null), "send a netlink request"),
     sendLater: async (bytes) => void must(await libc.sendLater(fd, bytes), "send a netlink request"),

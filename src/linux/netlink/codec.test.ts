@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { hasCode } from "#base";
-import { Attributes, headerView, MessageWriter } from "./attributes.ts";
+import { Attributes, MessageWriter, requireHeader } from "./attributes.ts";
 import { controlTypes, decodeMessages, decodeOutcome, encodeMessages } from "./message.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
@@ -101,7 +101,7 @@ describe("attributes", () => {
           const attributes = new Attributes(bytes);
           // Attributes begin at multiples of four.
           for (let at = 0; at + 4 <= bytes.length; at += 4) {
-            const type = headerView(bytes, 4).getUint16(at + 2, true) & 0x3fff;
+            const type = new DataView(bytes.buffer, bytes.byteOffset).getUint16(at + 2, true) & 0x3fff;
             attributes.text(type);
             attributes.u32(type);
             attributes.nested(type);
@@ -116,7 +116,7 @@ describe("attributes", () => {
   test("shorter than the number that is read from them are refused", () => {
     const attributes = new Attributes(new MessageWriter().putU8(1, 1).finish());
     assert.throws(() => attributes.u32(1), { code: "NETLINK_MALFORMED" });
-    assert.throws(() => headerView(new Uint8Array(3), 4), { code: "NETLINK_MALFORMED" });
+    assert.throws(() => requireHeader(new Uint8Array(3), 4), { code: "NETLINK_MALFORMED" });
   });
 
   test("longer than their length field are refused when written", () => {

@@ -1,5 +1,5 @@
 import { Attributes, malformed } from "./attributes.ts";
-import { storeU16, storeU32, zeroes } from "./bytes.ts";
+import { i32At, storeU16, storeU32, u16At, u32At, zeroes } from "./bytes.ts";
 
 /** Flags of `struct nlmsghdr`. */
 export const flags = {
@@ -36,38 +36,75 @@ export interface Message {
 
 /** Several messages as one buffer, each padded to four bytes. */
 export function encodeMessages(messages: readonly Message[]): Uint8Array {
-  const padded = (length: number) => (length + 3) & ~3;
   const total = messages.reduce((sum, { body }) => sum + headerLength + padded(body.length), 0);
   const bytes = zeroes(total);
   let at = 0;
-  for (const { type, flags, sequence, body } of messages) {
+  messages.forEach(({ type, flags, sequence, body }) => {
     storeU32(bytes, at, headerLength + body.length);
     storeU16(bytes, at + 4, type);
     storeU16(bytes, at + 6, flags);
     storeU32(bytes, at + 8, sequence);
     bytes.set(body, at + headerLength);
     at += headerLength + padded(body.length);
-  }
+  });
   return bytes;
 }
 
-/** The messages of one datagram. Throws NETLINK_MALFORMED if a length does not fit. Bodies share the buffer. */
+/**
+ * Walks through the messages of one datagram. Reads them where they are: of the most, acknowledgements and answers to others,
+ * nothing has to be made.
+ */
+export class MessageReader implements Message {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+  #next = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /** Goes on to the next message; false if there is none. Throws NETLINK_MALFORMED if its length does not fit. */
+  next(): boolean {
+    this.#at = this.#next;
+    const available = this.#bytes.length - this.#at;
+    if (available <= 0) return false;
+    const length = available < headerLength ? 0 : u32At(this.#bytes, this.#at);
+    if (length < headerLength || length > available) throw malformed("message", this.#at, this.#bytes.length);
+    this.#next = this.#at + padded(length);
+    return true;
+  }
+
+  get type(): number {
+    return u16At(this.#bytes, this.#at + 4);
+  }
+
+  get flags(): number {
+    return u16At(this.#bytes, this.#at + 6);
+  }
+
+  get sequence(): number {
+    return u32At(this.#bytes, this.#at + 8);
+  }
+
+  /** A copy, because the next datagram may come into the same memory. */
+  get body(): Uint8Array {
+    return this.#bytes.slice(this.#at + headerLength, this.#at + u32At(this.#bytes, this.#at));
+  }
+}
+
+/** The messages of one datagram. Throws NETLINK_MALFORMED if a length does not fit. */
 export function decodeMessages(bytes: Uint8Array): readonly Message[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const reader = new MessageReader(bytes);
   const found: Message[] = [];
-  let at = 0;
-  while (at < bytes.length) {
-    const length = at + headerLength <= bytes.length ? view.getUint32(at, true) : 0;
-    if (length < headerLength || at + length > bytes.length) throw malformed("message", at, bytes.length);
-    found.push({
-      type: view.getUint16(at + 4, true),
-      flags: view.getUint16(at + 6, true),
-      sequence: view.getUint32(at + 8, true),
-      body: bytes.subarray(at + headerLength, at + length),
-    });
-    at += (length + 3) & ~3;
+  while (reader.next()) {
+    const { type, flags, sequence, body } = reader;
+    found.push({ type, flags, sequence, body });
   }
   return found;
+}
+
+function padded(length: number): number {
+  return (length + 3) & ~3;
 }
 
 /** The kernel's answer to one request. `errno` 0 is success. */
@@ -77,21 +114,20 @@ interface Outcome {
 }
 
 /** Reads the body of an error message (which is an acknowledgement if its number is 0) or of the end of a dump. */
-export function decodeOutcome({ type, flags, body }: Message): Outcome {
+export function decodeOutcome({ type, flags, body }: Omit<Message, "sequence">): Outcome {
   if (body.length < 4) {
     // A dump may end with an empty body.
     if (type === controlTypes.done && body.length === 0) return { errno: 0, extendedText: undefined };
     throw malformed("outcome", 0, body.length);
   }
-  const view = new DataView(body.buffer, body.byteOffset, body.length);
-  const errno = 0 - view.getInt32(0, true);
-  if ((flags & extendedFlag) === 0) return { errno, extendedText: undefined };
-  return { errno, extendedText: new Attributes(body, extendedOffset(type, flags, view)).text(extendedText) };
+  const errno = 0 - i32At(body, 0);
+  if (errno === 0 || (flags & extendedFlag) === 0) return { errno, extendedText: undefined };
+  return { errno, extendedText: new Attributes(body, extendedOffset(type, flags, body)).text(extendedText) };
 }
 
 /** Where the attributes start: an error repeats the request's header, and its payload unless it is capped. */
-function extendedOffset(type: number, flags: number, view: DataView): number {
+function extendedOffset(type: number, flags: number, body: Uint8Array): number {
   if (type === controlTypes.done) return 4;
-  if (view.byteLength < 4 + headerLength) throw malformed("request in an error", 4, view.byteLength);
-  return (flags & cappedFlag) !== 0 ? 4 + headerLength : 4 + ((view.getUint32(4, true) + 3) & ~3);
+  if (body.length < 4 + headerLength) throw malformed("request in an error", 4, body.length);
+  return (flags & cappedFlag) !== 0 ? 4 + headerLength : 4 + padded(u32At(body, 4));
 }

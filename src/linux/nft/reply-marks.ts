@@ -53,57 +53,47 @@ function markRules(ifname: string, mark: number): readonly MarkRule[] {
 export function ensureReplyMarks(netns: Netns, ifname: string, mark: number): void {
   if (!Number.isInteger(mark) || mark < 1 || mark > 0xffff_ffff) throw new RangeError(`a mark has 32 bits: ${mark}`);
   withChannel(netns, (channel) => {
-    const make = createTable(netns, ifname, mark);
-    const refused = transact(channel, make, netns);
+    const make = createTable(ifname, mark);
+    const refused = transact(channel, make);
     if (refused === undefined) return;
     if (refused.code !== "EEXIST") throw refused;
-    if (isInPlace(channel, netns, ifname, mark)) return;
+    if (isInPlace(channel, ifname, mark)) return;
     // A delete costs 12 ms, since the kernel waits for RCU before the socket closes: done only where there is something.
-    const refusedAgain = transact(channel, [deleteTable(netns), ...make], netns);
+    const refusedAgain = transact(channel, [deleteTable(), ...make]);
     if (refusedAgain !== undefined) throw refusedAgain;
   });
 }
 
 /** The messages that make the table, by interface and mark. Hundreds of Pods have the same ones. */
-const encoded = new Map<string, readonly Encoded[]>();
+const encoded = new Map<string, readonly Request[]>();
 
-function createTable(netns: Netns, ifname: string, mark: number): readonly Request[] {
+function createTable(ifname: string, mark: number): readonly Request[] {
   const key = `${mark} ${ifname}`;
   const table = encoded.get(key) ?? encodeTable(ifname, mark);
   encoded.set(key, table);
-  return table.map((one) => located(one, netns));
+  return table;
 }
 
 /** All or nothing. Returns what the kernel refused. */
-function transact(channel: Channel, requests: readonly Request[], netns: Netns): LinuxError | undefined {
-  const replies = channel.transact(
-    located(
-      message(batchBegin, 0, (body) => body, 0, "open a transaction"),
-      netns,
-    ),
-    requests,
-    located(
-      message(batchEnd, 0, (body) => body, 0, "close a transaction"),
-      netns,
-    ),
-  );
+function transact(channel: Channel, requests: readonly Request[]): LinuxError | undefined {
+  const replies = channel.transact(opening, requests, closing);
   return replies.find(({ error }) => error !== undefined)?.error;
 }
 
 /** Whether they are there. */
 export function hasReplyMarks(netns: Netns, ifname: string, mark: number): boolean {
-  return withChannel(netns, (channel) => isInPlace(channel, netns, ifname, mark));
+  return withChannel(netns, (channel) => isInPlace(channel, ifname, mark));
 }
 
-function deleteTable(netns: Netns): Request {
-  return located(nft(types.deleteTable, 0, named, `delete table ${table}`), netns);
+function deleteTable(): Request {
+  return nft(types.deleteTable, 0, named, `delete table ${table}`);
 }
 
 function named(body: MessageWriter): MessageWriter {
   return body.putText(tableName, table);
 }
 
-function encodeTable(ifname: string, mark: number): readonly Encoded[] {
+function encodeTable(ifname: string, mark: number): readonly Request[] {
   return [
     nft(types.newTable, flags.create | flags.exclusive, named, `add table ${table}`),
     ...chains.map((chain) => {
@@ -130,8 +120,8 @@ function encodeTable(ifname: string, mark: number): readonly Encoded[] {
 }
 
 /** The comment tells whose rules they are: the kernel does not give expressions back as they were sent. */
-function isInPlace(channel: Channel, netns: Netns, ifname: string, mark: number): boolean {
-  const bodies = dumpOrNone(channel, located(nft(types.getRule, 0, named, "list rules"), netns));
+function isInPlace(channel: Channel, ifname: string, mark: number): boolean {
+  const bodies = dumpOrNone(channel, nft(types.getRule, 0, named, "list rules"));
   const found = bodies
     .map((body) => new Attributes(body, 4))
     .filter((rule) => rule.text(ruleAttributes.table) === table)
@@ -160,34 +150,28 @@ function encodeComment(text: string): Buffer {
 
 type Build = (body: MessageWriter) => MessageWriter;
 
-/** A request without the namespace that it is for. */
-interface Encoded extends Omit<Request, "attempted"> {
-  readonly what: string;
-}
-
-function located({ what, ...request }: Encoded, netns: Netns): Request {
-  return { ...request, attempted: () => `${what} of nf_tables in ${netns.path}` };
-}
-
-function nft(type: number, extraFlags: number, build: Build, what: string): Encoded {
+function nft(type: number, extraFlags: number, build: Build, what: string): Request {
   return message((subsystem << 8) | type, extraFlags, build, familyInet, what);
 }
 
 /** `struct nfgenmsg`: family, version, and the subsystem in network order where a transaction opens or closes. */
-function message(type: number, extraFlags: number, build: Build, family: number, what: string): Encoded {
+function message(type: number, extraFlags: number, build: Build, family: number, what: string): Request {
   const body = new MessageWriter()
     .u8(family)
     .u8(0)
     .u16(family === 0 ? subsystem << 8 : 0);
-  return { type, flags: extraFlags, body: build(body).finish(), what };
+  return { type, flags: extraFlags, body: build(body).finish(), attempted: () => `${what} of nf_tables` };
 }
+
+const opening = message(batchBegin, 0, (body) => body, 0, "open a transaction");
+const closing = message(batchEnd, 0, (body) => body, 0, "close a transaction");
 
 /** The kernel's errors for a missing part: the protocol, the subsystem, an expression or a chain type. */
 const missing: readonly string[] = ["EPROTONOSUPPORT", "EOPNOTSUPP", "ENOENT", "EAFNOSUPPORT"];
 
 function withChannel<T>(netns: Netns, act: (channel: Channel) => T): T {
   try {
-    using channel = new Channel(netns.enter(() => openTransport(protocols.netfilter)));
+    using channel = new Channel(netns.enter(() => openTransport(protocols.netfilter)), netns.path);
     return act(channel);
   } catch (cause) {
     if (!(cause instanceof LinuxError) || !missing.includes(cause.code)) throw cause;

@@ -1,5 +1,6 @@
-import { type Family, formatPrefix, ipToBytes, type Prefix } from "#ip";
-import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
+import { type Family, formatPrefix, type Prefix } from "#ip";
+import { Attributes, MessageWriter, requireHeader } from "../netlink/attributes.ts";
+import { u8At, u32At } from "../netlink/bytes.ts";
 import { flags } from "../netlink/message.ts";
 import {
   afOf,
@@ -40,15 +41,14 @@ const tentative = 0x40;
 
 /** `struct ifaddrmsg`. */
 function encode(index: number, { ip, bits }: Prefix, scope: number): MessageWriter {
-  const bytes = ipToBytes(ip);
   return new MessageWriter()
     .u8(afOf(ip.family))
     .u8(bits)
     .u8(0)
     .u8(scope)
     .u32(index)
-    .putBytes(ifa.local, bytes)
-    .putBytes(ifa.address, bytes);
+    .putIp(ifa.local, ip)
+    .putIp(ifa.address, ip);
 }
 
 /** RTM_NEWADDR; fails with EEXIST if the link has the address. `nodad`: without duplicate address detection. */
@@ -86,17 +86,17 @@ export function encodeDumpAddresses(family: Family | undefined, index: number): 
 
 /** Reads the body of a NEWADDR or DELADDR message; undefined for families that are not ours. */
 export function decodeAddress(body: Uint8Array): Address | undefined {
-  const view = headerView(body, 8);
+  requireHeader(body, 8);
   const attributes = new Attributes(body, 8);
   // On a point-to-point link IFA_ADDRESS is the other side; the local one is what we mean.
-  if (familyOf(view.getUint8(0)) === undefined) return undefined;
+  if (familyOf(u8At(body, 0)) === undefined) return undefined;
   const ip = attributes.ip(ifa.local) ?? attributes.ip(ifa.address);
   if (ip === undefined) return undefined;
-  const addressFlags = attributes.u32(ifa.flags) ?? view.getUint8(2);
+  const addressFlags = attributes.u32(ifa.flags) ?? u8At(body, 2);
   return {
-    link: view.getUint32(4, true),
-    address: { ip, bits: view.getUint8(1) },
-    scope: view.getUint8(3),
+    link: u32At(body, 4),
+    address: { ip, bits: u8At(body, 1) },
+    scope: u8At(body, 3),
     flags: addressFlags,
     tentative: (addressFlags & (tentative | dadFailed)) !== 0,
   };

@@ -11,21 +11,22 @@ import type { LinkChange } from "./types.ts";
  * Collects changes of one namespace that go to the kernel in one send, in order. One that fails does not stop the later
  * ones. Links must exist when a batch is built, since their names are looked up then.
  */
-export class Batch {
+export class Batch implements Encoding {
   readonly #operations: Operation[] = [];
-  readonly #indexes = new Map<string, number>();
-  readonly #encoding: Encoding;
+  readonly #find: (name: string) => number;
+  #found: Map<string, number> | undefined;
 
   /** Use `Rtnl.batch`. */
   constructor(find: (name: string) => number) {
-    this.#encoding = {
-      indexOf: (link) => {
-        if (typeof link === "number") return link;
-        const index = this.#indexes.get(link) ?? find(link);
-        this.#indexes.set(link, index);
-        return index;
-      },
-    };
+    this.#find = find;
+  }
+
+  indexOf(link: LinkRef): number {
+    if (typeof link === "number") return link;
+    this.#found ??= new Map();
+    const index = this.#found.get(link) ?? this.#find(link);
+    this.#found.set(link, index);
+    return index;
   }
 
   get operations(): readonly Operation[] {
@@ -33,7 +34,7 @@ export class Batch {
   }
 
   setLink(link: LinkRef, change: LinkChange, options: Tolerance = {}): void {
-    this.#operations.push(...setLinkOperations(link, change, this.#encoding, options));
+    this.#operations.push(...setLinkOperations(link, change, this, options));
   }
 
   /** Waits about 24 ms in the kernel for a veth: `deleteLinksLater` does not block the thread. */
@@ -42,20 +43,20 @@ export class Batch {
   }
 
   addAddress(link: LinkRef, address: Prefix, options: AddAddressOptions = {}): void {
-    this.#operations.push(addAddressOperation(link, address, options, this.#encoding));
+    this.#operations.push(addAddressOperation(link, address, options, this));
   }
 
   deleteAddress(link: LinkRef, address: Prefix, options: Tolerance = {}): void {
-    this.#operations.push(deleteAddressOperation(link, address, options, this.#encoding));
+    this.#operations.push(deleteAddressOperation(link, address, options, this));
   }
 
   addRoute(route: RouteSpec, options: AddRouteOptions = {}): void {
-    this.#operations.push(addRouteOperation(route, options, this.#encoding));
+    this.#operations.push(addRouteOperation(route, options, this));
   }
 
   /** What the spec leaves out matches anything; the kernel deletes the first route that matches. */
   deleteRoute(route: RouteSpec, options: Tolerance = {}): void {
-    this.#operations.push(deleteRouteOperation(route, options, this.#encoding));
+    this.#operations.push(deleteRouteOperation(route, options, this));
   }
 
   addRule(rule: RuleSpec, options: Tolerance = {}): void {
@@ -68,10 +69,10 @@ export class Batch {
 
   /** Permanent; replaces an entry that is there. */
   setNeighbour(link: LinkRef, ip: Ip, mac: string, options: Tolerance = {}): void {
-    this.#operations.push(setNeighbourOperation(link, ip, mac, options, this.#encoding));
+    this.#operations.push(setNeighbourOperation(link, ip, mac, options, this));
   }
 
   deleteNeighbour(link: LinkRef, ip: Ip, options: Tolerance = {}): void {
-    this.#operations.push(deleteNeighbourOperation(link, ip, options, this.#encoding));
+    this.#operations.push(deleteNeighbourOperation(link, ip, options, this));
   }
 }

@@ -1,6 +1,5 @@
 import { LinuxError } from "../errors.ts";
 import { Channel, type Reply, type Request, type Transport } from "../netlink/channel.ts";
-import { located } from "./request.ts";
 import type { MadeBeside, VethPair, VethSpec } from "./types.ts";
 import { vethRequests, type WantedVeth, wantedVeths } from "./veth.ts";
 
@@ -36,9 +35,8 @@ export class BesideMaker implements Disposable {
       const { open, where, complete } = this.#needs;
       const first = child === undefined ? [] : [child()];
       const wanted = wantedVeths(veths);
-      this.#channel ??= new Channel(open());
-      const requests = [...first, ...vethRequests(wanted)].map((request) => located(request, where));
-      const replies = await this.#channel.exchangeLater(requests);
+      this.#channel ??= new Channel(open(), where);
+      const replies = await this.#channel.exchangeLater([...first, ...vethRequests(wanted)]);
       const isMade = child !== undefined && replies[0]?.error === undefined;
       try {
         return { child: isMade, pairs: complete(wanted, replies.slice(first.length)) };

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import type { LinuxError } from "../errors.ts";
 import { Channel, type Reply, type Request, type Transport } from "../netlink/channel.ts";
 import { checkName, deleteGroupOperation, deleteLinkOperation, setLinkOperations } from "./link.ts";
-import { type LinkRef, located } from "./request.ts";
+import type { LinkRef } from "./request.ts";
 import type { Link } from "./types.ts";
 
 /** Links of one send: each costs a request, and one more deletes the group. */
@@ -134,8 +134,8 @@ export class LinkDeleter implements Disposable {
   }
 
   #send(requests: readonly Request[]): Promise<readonly Reply[]> {
-    this.#channel ??= new Channel(this.#open());
-    return this.#channel.exchangeLater(requests.map((request) => located(request, this.#where)));
+    this.#channel ??= new Channel(this.#open(), this.#where);
+    return this.#channel.exchangeLater(requests);
   }
 
   #close(): void {

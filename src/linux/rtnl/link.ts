@@ -1,7 +1,6 @@
 import { assertNever } from "#base";
-import { ipToBytes } from "#ip";
-import { formatMac, parseMac } from "../mac.ts";
-import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
+import { Attributes, MessageWriter, requireHeader } from "../netlink/attributes.ts";
+import { i32At, u32At } from "../netlink/bytes.ts";
 import { flags } from "../netlink/message.ts";
 import type { Encoding, LinkRef, Operation, Tolerance } from "./request.ts";
 import { linkText, types } from "./request.ts";
@@ -118,14 +117,14 @@ export function encodeDumpLinks(kind?: string): Uint8Array {
 /** One NEWLINK for both ends. Names, MTU, MAC and namespace of the peer work inside the peer's own part. */
 export function encodeVeth(spec: VethSpec & { readonly mac: string; readonly peerMac: string }): Uint8Array {
   const { peer } = spec;
-  const writer = header(spec.name, flagsAtOnce(spec)).putBytes(ifla.address, parseMac(spec.mac));
+  const writer = header(spec.name, flagsAtOnce(spec)).putMac(ifla.address, spec.mac);
   if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
   oneQueue(writer);
   writer.nest(ifla.linkInfo, (info) =>
     info.putText(infoKind, "veth").nest(infoData, (data) =>
       data.nest(vethPeer, (end) => {
         end.u32(0).u32(0).u32(0).u32(0); // struct ifinfomsg; IFF_UP here would be refused with ENOTCONN
-        end.putText(ifla.name, checkName(peer.name)).putBytes(ifla.address, parseMac(spec.peerMac));
+        end.putText(ifla.name, checkName(peer.name)).putMac(ifla.address, spec.peerMac);
         const mtuBytes = peer.mtuBytes ?? spec.mtuBytes;
         if (mtuBytes !== undefined) end.putU32(ifla.mtu, mtuBytes);
         if (peer.netns !== undefined) end.putU32(ifla.netnsFd, peer.netns.fd);
@@ -155,7 +154,7 @@ type OtherNetns = { readonly parentNetnsId: number } | { readonly ownFd: number 
 /** The body of RTM_NEWLINK for a new link; `other`: link and parent are in different network namespaces. */
 export function encodeCreateLink(spec: LinkSpec, encoding: Encoding, other?: OtherNetns): Uint8Array {
   const writer = header(spec.name, flagsAtOnce(spec));
-  if (spec.mac !== undefined) writer.putBytes(ifla.address, parseMac(spec.mac));
+  if (spec.mac !== undefined) writer.putMac(ifla.address, spec.mac);
   if (spec.mtuBytes !== undefined) writer.putU32(ifla.mtu, spec.mtuBytes);
   if (spec.master !== undefined) writer.putU32(ifla.master, encoding.indexOf(spec.master));
   if (other !== undefined && "parentNetnsId" in other) writer.putU32(ifla.linkNetnsId, other.parentNetnsId);
@@ -198,7 +197,7 @@ function putKind(data: MessageWriter, kind: LinkKind, encoding: Encoding): void 
 
 function putVxlan(data: MessageWriter, kind: LinkKind & { kind: "vxlan" }, encoding: Encoding): void {
   data.putU32(1, kind.id);
-  if (kind.remote !== undefined) data.putBytes(kind.remote.family === 4 ? 2 : 16, ipToBytes(kind.remote));
+  if (kind.remote !== undefined) data.putIp(kind.remote.family === 4 ? 2 : 16, kind.remote);
   if (kind.parent !== undefined) data.putU32(3, encoding.indexOf(kind.parent));
   const port = kind.port ?? 4789;
   data.putBytes(15, Uint8Array.of(port >> 8, port & 0xff)); // big-endian
@@ -208,10 +207,10 @@ function putBondOption(data: MessageWriter, name: string, value: BondValue): voi
   const option = bondOptions[name];
   if (option === undefined) throw new RangeError(`unknown bond option: ${name}`);
   const [type, form] = option;
-  if (form === "mac" && typeof value === "string") data.putBytes(type, parseMac(value));
+  if (form === "mac" && typeof value === "string") data.putMac(type, value);
   else if (form === "ips" && typeof value === "object") {
     data.nest(type, (list) => {
-      for (const [at, ip] of value.entries()) list.putBytes(at, ipToBytes(ip));
+      for (const [at, ip] of value.entries()) list.putIp(at, ip);
     });
   } else if (typeof value !== "number") throw new RangeError(`bond option ${name} cannot be ${JSON.stringify(value)}`);
   else if (form === 1) data.putU8(type, value);
@@ -266,7 +265,7 @@ function encodeSetLink(link: LinkRef, change: LinkChange, encoding: Encoding): U
   const writer = header(subject, change);
   if (change.newName !== undefined) writer.putText(ifla.name, checkName(change.newName));
   if (change.mtuBytes !== undefined) writer.putU32(ifla.mtu, change.mtuBytes);
-  if (change.mac !== undefined) writer.putBytes(ifla.address, parseMac(change.mac));
+  if (change.mac !== undefined) writer.putMac(ifla.address, change.mac);
   if (change.txQueueLen !== undefined) writer.putU32(ifla.txQueueLen, change.txQueueLen);
   if (change.group !== undefined) writer.putU32(ifla.group, change.group);
   if (change.master !== undefined)
@@ -313,18 +312,17 @@ export const createFlags = flags.create | flags.exclusive;
 
 /** Reads the body of a NEWLINK or DELLINK message. */
 export function decodeLink(body: Uint8Array): Link {
-  const view = headerView(body, 16);
+  requireHeader(body, 16);
   const attributes = new Attributes(body, 16);
-  const linkFlags = view.getUint32(8, true);
-  const address = attributes.bytes(ifla.address);
+  const linkFlags = u32At(body, 8);
   const info = attributes.nested(ifla.linkInfo);
   const kind = info?.text(infoKind);
   const peerIndex = attributes.u32(ifla.link);
   const master = attributes.u32(ifla.master);
   return {
-    index: view.getInt32(4, true),
+    index: i32At(body, 4),
     name: attributes.text(ifla.name) ?? "",
-    mac: address?.length === 6 ? formatMac(address) : undefined,
+    mac: attributes.mac(ifla.address),
     mtuBytes: attributes.u32(ifla.mtu) ?? 0,
     up: (linkFlags & iffUp) !== 0,
     carrier: attributes.u8(ifla.carrier) === 1,
@@ -336,13 +334,13 @@ export function decodeLink(body: Uint8Array): Link {
     txQueueLen: attributes.u32(ifla.txQueueLen) ?? 0,
     flags: linkFlags,
     vlanId: kind === "vlan" ? info?.nested(infoData)?.u16(vlanId) : undefined,
-    mode: modeOf(kind, info?.nested(infoData)),
+    mode: modeOf(kind, info),
   };
 }
 
-function modeOf(kind: string | undefined, data: Attributes | undefined): string | undefined {
-  if (kind === "macvlan") return nameOf(macvlanModes, data?.u32(childMode));
-  return kind === "ipvlan" ? nameOf(ipvlanModes, data?.u16(childMode)) : undefined;
+function modeOf(kind: string | undefined, info: Attributes | undefined): string | undefined {
+  if (kind === "macvlan") return nameOf(macvlanModes, info?.nested(infoData)?.u32(childMode));
+  return kind === "ipvlan" ? nameOf(ipvlanModes, info?.nested(infoData)?.u16(childMode)) : undefined;
 }
 
 function nameOf(numbers: Readonly<Record<string, number>>, number: number | undefined): string | undefined {

@@ -1,6 +1,6 @@
-import { type Family, formatIp, type Ip, ipToBytes } from "#ip";
-import { formatMac, parseMac } from "../mac.ts";
-import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
+import { type Family, formatIp, type Ip } from "#ip";
+import { Attributes, MessageWriter, requireHeader } from "../netlink/attributes.ts";
+import { i32At, u8At, u16At } from "../netlink/bytes.ts";
 import { flags } from "../netlink/message.ts";
 import {
   afOf,
@@ -31,7 +31,7 @@ const headerLength = 12;
 
 /** `struct ndmsg`. */
 function encode(index: number, ip: Ip, state: number): MessageWriter {
-  return new MessageWriter().u32(afOf(ip.family)).u32(index).u16(state).u16(0).putBytes(nda.dst, ipToBytes(ip));
+  return new MessageWriter().u32(afOf(ip.family)).u32(index).u16(state).u16(0).putIp(nda.dst, ip);
 }
 
 /** Makes or replaces a permanent entry. */
@@ -42,7 +42,7 @@ export function setNeighbourOperation(
   { tolerate = [] }: Tolerance,
   encoding: Encoding,
 ): Operation {
-  const body = encode(encoding.indexOf(link), ip, permanent).putBytes(nda.mac, parseMac(mac)).finish();
+  const body = encode(encoding.indexOf(link), ip, permanent).putMac(nda.mac, mac).finish();
   const attempted = () => `set neighbour ${formatIp(ip)} at ${mac} on ${linkText(link)}`;
   return { type: types.newNeighbour, flags: flags.create | flags.replace, body, attempted, tolerate };
 }
@@ -67,17 +67,16 @@ export function encodeDumpNeighbours(family: Family, index: number | undefined):
 
 /** Reads the body of a NEWNEIGH or DELNEIGH message; undefined for families that are not ours. */
 export function decodeNeighbour(body: Uint8Array): Neighbour | undefined {
-  const view = headerView(body, headerLength);
+  requireHeader(body, headerLength);
   const attributes = new Attributes(body, headerLength);
-  if (familyOf(view.getUint8(0)) === undefined) return undefined;
+  if (familyOf(u8At(body, 0)) === undefined) return undefined;
   const ip = attributes.ip(nda.dst);
   if (ip === undefined) return undefined;
-  const mac = attributes.bytes(nda.mac);
-  const state = view.getUint16(8, true);
+  const state = u16At(body, 8);
   return {
     ip,
-    mac: mac?.length === 6 ? formatMac(mac) : undefined,
-    dev: view.getInt32(4, true),
+    mac: attributes.mac(nda.mac),
+    dev: i32At(body, 4),
     state,
     permanent: (state & permanent) !== 0,
   };

@@ -1,5 +1,5 @@
 import type { Family } from "#ip";
-import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
+import { Attributes, MessageWriter, requireHeader } from "../netlink/attributes.ts";
 import { afOf } from "./request.ts";
 
 /**
@@ -27,7 +27,7 @@ export function encodeGetNetconf(family: Family, index: number): Uint8Array {
 
 /** The body of RTM_NEWNETCONF. */
 export function decodeNetconf(body: Uint8Array): Netconf {
-  headerView(body, 4);
+  requireHeader(body, 4);
   const attributes = new Attributes(body, 4);
   return {
     forwarding: attributes.i32(netconfa.forwarding) === 1,

@@ -38,11 +38,6 @@ export const types = {
   getNetnsId: 90,
 } as const;
 
-/** The request with its namespace added to what its error says. */
-export function located(request: Request, where: string): Request {
-  return { ...request, attempted: () => `${request.attempted()} in ${where}` };
-}
-
 /** The name of a link for error messages: `eth0`, or `#7` if only its index is known. */
 export function linkText(link: LinkRef): string {
   return typeof link === "number" ? `#${link}` : link;

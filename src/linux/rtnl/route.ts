@@ -1,5 +1,6 @@
-import { type Family, formatIp, formatPrefix, type Ip, ipFromBytes, ipFromValue, ipToBytes, type Prefix } from "#ip";
-import { Attributes, headerView, MessageWriter, malformed } from "../netlink/attributes.ts";
+import { type Family, formatIp, formatPrefix, type Ip, ipFromBytes, ipFromValue, type Prefix } from "#ip";
+import { Attributes, MessageWriter, malformed, requireHeader } from "../netlink/attributes.ts";
+import { u8At, u16At, u32At } from "../netlink/bytes.ts";
 import { flags } from "../netlink/message.ts";
 import {
   afOf,
@@ -116,10 +117,10 @@ function encodeRoute(route: RouteSpec, fields: Pick<HeaderFields, "protocol" | "
   const { family } = dst.ip;
   if (gw !== undefined && gw.family !== family) throw new RangeError(`gateway of another family: ${routeText(route)}`);
   const writer = header({ family, dstBits: dst.bits, table, flags: onlink ? onlinkFlag : 0, ...fields });
-  if (dst.bits > 0) writer.putBytes(rta.dst, ipToBytes(dst.ip));
-  if (gw !== undefined) writer.putBytes(rta.gateway, ipToBytes(gw));
+  if (dst.bits > 0) writer.putIp(rta.dst, dst.ip);
+  if (gw !== undefined) writer.putIp(rta.gateway, gw);
   if (dev !== undefined) writer.putU32(rta.oif, encoding.indexOf(dev));
-  if (src !== undefined) writer.putBytes(rta.prefSrc, ipToBytes(src));
+  if (src !== undefined) writer.putIp(rta.prefSrc, src);
   if (metric !== undefined) writer.putU32(rta.priority, metric);
   return writer.finish();
 }
@@ -188,8 +189,8 @@ export function encodeGetRoute(dst: Ip, { from, mark, dev }: RouteGetOptions, en
     .u8(0)
     .u32(0)
     .u32(0);
-  writer.putBytes(rta.dst, ipToBytes(dst));
-  if (from !== undefined) writer.putBytes(rta.src, ipToBytes(from));
+  writer.putIp(rta.dst, dst);
+  if (from !== undefined) writer.putIp(rta.src, from);
   if (mark !== undefined) writer.putU32(rta.mark, mark);
   if (dev !== undefined) writer.putU32(rta.oif, encoding.indexOf(dev));
   return writer.finish();
@@ -197,33 +198,34 @@ export function encodeGetRoute(dst: Ip, { from, mark, dev }: RouteGetOptions, en
 
 /** Reads the body of a NEWROUTE or DELROUTE message; undefined for other families and for cached exceptions. */
 export function decodeRoute(body: Uint8Array): Route | undefined {
-  const view = headerView(body, headerLength);
-  const family = familyOf(view.getUint8(0));
+  requireHeader(body, headerLength);
+  const family = familyOf(u8At(body, 0));
   if (family === undefined) return undefined;
-  if ((view.getUint32(8, true) & clonedFlag) !== 0) return undefined;
-  return readRoute(family, view, new Attributes(body, headerLength));
+  if ((u32At(body, 8) & clonedFlag) !== 0) return undefined;
+  return readRoute(family, body);
 }
 
 /** The answer to a lookup, which is marked as cached too. */
 export function decodeRouteAnswer(body: Uint8Array): Route | undefined {
-  const view = headerView(body, headerLength);
-  const family = familyOf(view.getUint8(0));
-  return family === undefined ? undefined : readRoute(family, view, new Attributes(body, headerLength));
+  requireHeader(body, headerLength);
+  const family = familyOf(u8At(body, 0));
+  return family === undefined ? undefined : readRoute(family, body);
 }
 
-function readRoute(family: Family, view: DataView, attributes: Attributes): Route {
+function readRoute(family: Family, body: Uint8Array): Route {
+  const attributes = new Attributes(body, headerLength);
   const multipath = attributes.bytes(rta.multipath);
   return {
-    dst: { ip: attributes.ip(rta.dst) ?? ipFromValue(family, 0n), bits: view.getUint8(1) },
+    dst: { ip: attributes.ip(rta.dst) ?? ipFromValue(family, 0n), bits: u8At(body, 1) },
     gw: readGateway(attributes),
     dev: attributes.u32(rta.oif),
     src: attributes.ip(rta.prefSrc),
-    scope: view.getUint8(6),
-    table: attributes.u32(rta.table) ?? view.getUint8(4),
+    scope: u8At(body, 6),
+    table: attributes.u32(rta.table) ?? u8At(body, 4),
     metric: attributes.u32(rta.priority),
-    protocol: view.getUint8(5),
-    type: view.getUint8(7),
-    onlink: (view.getUint32(8, true) & onlinkFlag) !== 0,
+    protocol: u8At(body, 5),
+    type: u8At(body, 7),
+    onlink: (u32At(body, 8) & onlinkFlag) !== 0,
     nextHops: multipath === undefined ? [] : readNextHops(multipath),
   };
 }
@@ -236,13 +238,12 @@ function readGateway(attributes: Attributes): Ip | undefined {
 
 /** `struct rtnexthop`s: length as u16, flags, hops, index, then attributes of their own. */
 function readNextHops(bytes: Uint8Array): readonly NextHop[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const hops: NextHop[] = [];
   for (let at = 0; at < bytes.length; ) {
-    const length = at + nextHopLength <= bytes.length ? view.getUint16(at, true) : 0;
+    const length = at + nextHopLength <= bytes.length ? u16At(bytes, at) : 0;
     if (length < nextHopLength || at + length > bytes.length) throw malformed("next hop", at, bytes.length);
-    const attributes = new Attributes(bytes.subarray(at + nextHopLength, at + length));
-    hops.push({ gw: readGateway(attributes), dev: view.getUint32(at + 4, true) });
+    const attributes = new Attributes(bytes, at + nextHopLength, at + length);
+    hops.push({ gw: readGateway(attributes), dev: u32At(bytes, at + 4) });
     at += (length + 3) & ~3;
   }
   return hops;

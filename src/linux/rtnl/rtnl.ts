@@ -11,7 +11,7 @@ import { LinkDeleter } from "./link-deleter.ts";
 import { decodeNeighbour, encodeDumpNeighbours, type Neighbour } from "./neighbour.ts";
 import { decodeNetconf, encodeGetNetconf, type Netconf, netconfIndexes } from "./netconf.ts";
 import { decodeNetnsId, encodeGetNetnsId, encodeNewNetnsId } from "./netns-id.ts";
-import { type LinkRef, linkText, located, type Operation, types } from "./request.ts";
+import { type LinkRef, linkText, type Operation, types } from "./request.ts";
 import {
   decodeRoute,
   decodeRouteAnswer,
@@ -32,19 +32,29 @@ import { type MadeVeth, madeVeths, vethRequests, type WantedVeth, wantedVeths } 
  */
 export class Rtnl implements Disposable {
   readonly #netns: Netns;
-  readonly #deleter: LinkDeleter;
-  readonly #beside: BesideMaker;
+  #deleterMade: LinkDeleter | undefined;
+  #besideMade: BesideMaker | undefined;
   #channel: Channel | undefined;
 
   /** Use `Netns.rtnl`. */
   constructor(netns: Netns) {
     this.#netns = netns;
-    this.#deleter = new LinkDeleter(() => this.#openTransport(), netns.path);
-    this.#beside = new BesideMaker({
+  }
+
+  /** Made when it is used: only the node's namespace needs one. */
+  get #deleter(): LinkDeleter {
+    this.#deleterMade ??= new LinkDeleter(() => this.#openTransport(), this.#netns.path);
+    return this.#deleterMade;
+  }
+
+  /** Likewise. */
+  get #beside(): BesideMaker {
+    this.#besideMade ??= new BesideMaker({
       open: () => this.#openTransport(),
-      where: netns.path,
+      where: this.#netns.path,
       complete: (wanted, replies) => this.#completeVeths(wanted, replies),
     });
+    return this.#besideMade;
   }
 
   /**
@@ -53,8 +63,8 @@ export class Rtnl implements Disposable {
    *
    * @param known indexes of links by name, which need not be asked for then
    */
-  batch(build: (batch: Batch) => void, known: ReadonlyMap<string, number> = new Map()): void {
-    const batch = new Batch((name) => known.get(name) ?? this.#indexOf(name));
+  batch(build: (batch: Batch) => void, known?: ReadonlyMap<string, number>): void {
+    const batch = new Batch((name) => known?.get(name) ?? this.#indexOf(name));
     build(batch);
     this.#apply(batch.operations);
   }
@@ -289,8 +299,8 @@ export class Rtnl implements Disposable {
   [Symbol.dispose](): void {
     this.#channel?.[Symbol.dispose]();
     this.#channel = undefined;
-    this.#beside[Symbol.dispose]();
-    this.#deleter[Symbol.dispose]();
+    this.#besideMade?.[Symbol.dispose]();
+    this.#deleterMade?.[Symbol.dispose]();
   }
 
   #openTransport() {
@@ -298,12 +308,12 @@ export class Rtnl implements Disposable {
   }
 
   #use(): Channel {
-    this.#channel ??= new Channel(this.#openTransport());
+    this.#channel ??= new Channel(this.#openTransport(), this.#netns.path);
     return this.#channel;
   }
 
   #exchange(requests: readonly Request[]): readonly Reply[] {
-    return this.#use().exchange(requests.map((request) => this.#located(request)));
+    return this.#use().exchange(requests);
   }
 
   #apply(operations: readonly Operation[]): void {
@@ -313,11 +323,11 @@ export class Rtnl implements Disposable {
   }
 
   #get(type: number, body: Uint8Array, what: string, absent: readonly string[]): Uint8Array | undefined {
-    return this.#use().get(this.#located({ type, flags: 0, body, attempted: () => what, tolerate: absent }));
+    return this.#use().get({ type, flags: 0, body, attempted: () => what, tolerate: absent, asks: true });
   }
 
   #dump(type: number, body: Uint8Array, what: string, absent: readonly string[] = []): readonly Uint8Array[] {
-    return this.#use().dump(this.#located({ type, flags: 0, body, attempted: () => what, tolerate: absent }));
+    return this.#use().dump({ type, flags: 0, body, attempted: () => what, tolerate: absent });
   }
 
   #indexOf(link: LinkRef): number {
@@ -325,10 +335,6 @@ export class Rtnl implements Disposable {
     const found = this.link(link);
     if (found === undefined) throw new LinuxError(19, `find link ${link} in ${this.#netns.path}`);
     return found.index;
-  }
-
-  #located(request: Request): Request {
-    return located(request, this.#netns.path);
   }
 }
 
@@ -361,9 +367,9 @@ const noNetconf = ["EINVAL", "ENODEV", "EOPNOTSUPP"];
 
 /** The first error. If there are several, its details have the messages of all. */
 function firstFailure(replies: readonly Reply[]): LinuxError | undefined {
-  const errors = replies.map(({ error }) => error).filter((error) => error !== undefined);
-  const [first] = errors;
-  if (first === undefined || errors.length === 1) return first;
-  const failures = errors.map(({ message }) => message);
+  const first = replies.find(({ error }) => error !== undefined)?.error;
+  if (first === undefined) return undefined;
+  const failures = replies.flatMap(({ error }) => error?.message ?? []);
+  if (failures.length === 1) return first;
   return new LinuxError(first.errno, first.attempted, first.extendedText, { failures });
 }

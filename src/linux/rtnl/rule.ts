@@ -1,5 +1,6 @@
-import { type Family, formatPrefix, ipToBytes, type Prefix } from "#ip";
-import { Attributes, headerView, MessageWriter } from "../netlink/attributes.ts";
+import { type Family, formatPrefix, type Prefix } from "#ip";
+import { Attributes, MessageWriter, requireHeader } from "../netlink/attributes.ts";
+import { u8At } from "../netlink/bytes.ts";
 import { flags } from "../netlink/message.ts";
 import { afOf, familyOf, type Operation, type Tolerance, types } from "./request.ts";
 
@@ -54,8 +55,8 @@ function encode(rule: RuleSpec): Uint8Array {
     .u8(actionToTable)
     .u32(0)
     .putU32(fra.table, table);
-  if (from !== undefined && from.bits > 0) writer.putBytes(fra.src, ipToBytes(from.ip));
-  if (to !== undefined && to.bits > 0) writer.putBytes(fra.dst, ipToBytes(to.ip));
+  if (from !== undefined && from.bits > 0) writer.putIp(fra.src, from.ip);
+  if (to !== undefined && to.bits > 0) writer.putIp(fra.dst, to.ip);
   if (fwmark !== undefined) writer.putU32(fra.fwmark, fwmark).putU32(fra.fwmask, fwmask ?? 0xffff_ffff);
   if (iif !== undefined) writer.putText(fra.iif, iif);
   if (oif !== undefined) writer.putText(fra.oif, oif);
@@ -103,8 +104,8 @@ export function encodeDumpRules(family: Family): Uint8Array {
 
 /** Reads the body of a NEWRULE or DELRULE message; undefined for families that are not ours. */
 export function decodeRule(body: Uint8Array): Rule | undefined {
-  const view = headerView(body, headerLength);
-  const family = familyOf(view.getUint8(0));
+  requireHeader(body, headerLength);
+  const family = familyOf(u8At(body, 0));
   if (family === undefined) return undefined;
   const attributes = new Attributes(body, headerLength);
   const prefix = (type: number, bits: number): Prefix | undefined => {
@@ -113,13 +114,13 @@ export function decodeRule(body: Uint8Array): Rule | undefined {
   };
   return {
     family,
-    from: prefix(fra.src, view.getUint8(2)),
-    to: prefix(fra.dst, view.getUint8(1)),
+    from: prefix(fra.src, u8At(body, 2)),
+    to: prefix(fra.dst, u8At(body, 1)),
     fwmark: attributes.u32(fra.fwmark),
     fwmask: attributes.u32(fra.fwmask),
     iif: attributes.text(fra.iif),
     oif: attributes.text(fra.oif),
-    table: attributes.u32(fra.table) ?? view.getUint8(4),
+    table: attributes.u32(fra.table) ?? u8At(body, 4),
     // The kernel leaves the attribute out if it is 0.
     pref: attributes.u32(fra.priority) ?? 0,
   };
