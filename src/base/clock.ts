@@ -39,7 +39,7 @@ export function sleepBy(after: Clock["after"]): Clock["sleep"] {
         signal.removeEventListener("abort", onAbort);
         resolve();
       });
-      signal.addEventListener("abort", onAbort, { once: true });
+      signal.addEventListener("abort", onAbort);
     });
 }
 
@@ -74,7 +74,7 @@ export function withTimeout(
   };
   const forward = () => controller.abort(parent.reason);
   if (parent.aborted) forward();
-  else parent.addEventListener("abort", forward, { once: true });
+  else parent.addEventListener("abort", forward);
   wait(ms);
   return Object.assign(controller.signal, {
     [Symbol.dispose]: () => {
@@ -93,10 +93,11 @@ export async function within(
   ms: number,
   { clock, signal }: Signal & { readonly clock: Clock },
 ): Promise<boolean> {
-  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
   const cancel = clock.after(ms, () => resolve(false));
+  wanted.then(() => resolve(true), reject);
   try {
-    return await abortable(Promise.race([wanted.then(() => true), late]), signal);
+    return await abortable(promise, signal);
   } finally {
     cancel();
   }
@@ -112,7 +113,8 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<
       return;
     }
     const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
+    // Without options, of which Node makes two objects: a signal aborts once anyway.
+    signal.addEventListener("abort", onAbort);
     const settled = () => signal.removeEventListener("abort", onAbort);
     promise.then(
       (value) => {

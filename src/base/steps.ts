@@ -61,7 +61,15 @@ interface RunOptions<T> {
 
 interface UndoEntry {
   readonly stage: Stage;
-  readonly undo: () => Promise<void>;
+  readonly undo: (done: unknown) => Promise<void> | void;
+  done: unknown;
+}
+
+/** A stage that has begun. */
+interface Begun extends Omit<Span, "endMs" | "failed"> {
+  /** Undefined while it runs. */
+  endMs: number | undefined;
+  failed: boolean;
 }
 
 const givenUp = new SpiderError("GIVEN_UP", "another part of the call has failed");
@@ -77,12 +85,12 @@ export class Steps {
   readonly #failPoint: FailPoint | undefined;
   readonly #turn: StepsOptions["turn"];
   readonly #onUndoError: (stage: Stage, error: unknown) => void;
-  readonly #spans: Span[] = [];
-  readonly #open = new Set<Pick<Span, "stage" | "of">>();
+  /** Every stage so far, in the order in which they began. */
+  readonly #begun: Begun[] = [];
   /** Aborts running stages when the call is given up, by its caller or by `abort`. */
   readonly #given = new AbortController();
+  readonly #acts: Signal;
   readonly #letGo: () => void;
-  /** Every stage so far. */
   readonly #running: Promise<unknown>[] = [];
   readonly #beside: { readonly of: string; readonly running: Promise<unknown> }[] = [];
   readonly #owned = new DisposableStack();
@@ -93,10 +101,11 @@ export class Steps {
     this.#clock = clock;
     this.#startMs = clock.monotonicMs();
     this.signal = this.#given.signal;
+    this.#acts = { signal: this.signal };
     // AbortSignal.any() would cost as much as a stage, because of its weak references.
     const forward = () => this.#given.abort(signal.reason);
     if (signal.aborted) forward();
-    else signal.addEventListener("abort", forward, { once: true });
+    else signal.addEventListener("abort", forward);
     this.#letGo = () => signal.removeEventListener("abort", forward);
     this.#failPoint = failPoint;
     this.#turn = turn;
@@ -108,45 +117,43 @@ export class Steps {
    * it must handle both.
    */
   run<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T> = {}): Promise<T> {
-    const running = this.#run(stage, act, options);
+    const running = options.blocking === true ? this.#inTurn(stage, act, options) : this.#run(stage, act, options);
     running.catch(() => {}); // If another stage fails first, nobody may ever await this one.
     this.#running.push(running);
     return running;
   }
 
-  async #run<T>(
-    stage: Stage,
-    act: (options: Signal) => Promise<T> | T,
-    { of = "", undo, blocking }: RunOptions<T>,
-  ): Promise<T> {
-    using _turn = blocking === true ? await this.#takeTurn(of) : undefined;
+  async #inTurn<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, options: RunOptions<T>): Promise<T> {
+    using _turn = await this.#takeTurn(options.of);
+    return await this.#run(stage, act, options);
+  }
+
+  async #run<T>(stage: Stage, act: (options: Signal) => Promise<T> | T, { of = "", undo }: RunOptions<T>): Promise<T> {
     if (this.#ended) throw new SpiderError("STEPS_ENDED", `stage ${stage} was started after its call had ended`);
     this.signal.throwIfAborted();
-    let done: T | undefined;
-    if (undo !== undefined) this.#undo.push({ stage, undo: async () => undo(done) });
-    const startMs = this.#now();
-    const open = { stage, of };
-    this.#open.add(open);
-    let failed = true;
+    const entry = undo && { stage, undo: undo as UndoEntry["undo"], done: undefined as unknown };
+    if (entry !== undefined) this.#undo.push(entry);
+    const span: Begun = { stage, of, startMs: this.#now(), endMs: undefined, failed: true };
+    this.#begun.push(span);
     try {
       this.#failPoint?.(`${stage}:before`);
-      done = await act({ signal: this.signal });
+      const done = await act(this.#acts);
+      if (entry !== undefined) entry.done = done;
       this.#failPoint?.(`${stage}:after`);
-      failed = false;
+      span.failed = false;
       return done;
     } finally {
-      this.#open.delete(open);
-      this.#spans.push({ stage, of, startMs, endMs: this.#now(), failed });
+      span.endMs = this.#now();
     }
   }
 
   /** Waits for a turn. The flight record counts this as part of the queue. */
-  async #takeTurn(of: string): Promise<Disposable | undefined> {
+  async #takeTurn(of = ""): Promise<Disposable | undefined> {
     if (this.#turn === undefined) return undefined;
     const startMs = this.#now();
-    const turn = await this.#turn({ signal: this.signal });
-    if (this.#now() - startMs > 0.1)
-      this.#spans.push({ stage: "queue", of, startMs, endMs: this.#now(), failed: false });
+    const turn = await this.#turn(this.#acts);
+    const endMs = this.#now();
+    if (endMs - startMs > 0.1) this.#begun.push({ stage: "queue", of, startMs, endMs, failed: false });
     return turn;
   }
 
@@ -207,10 +214,10 @@ export class Steps {
     this.#letGo();
     const entries = this.#undo.reverse();
     this.#undo = [];
-    for (const { stage, undo } of entries) {
+    for (const { stage, undo, done } of entries) {
       try {
         this.#failPoint?.(`${stage}:undo`);
-        await abortable(undo(), never);
+        await abortable(Promise.resolve(undo(done)), never);
         this.#failPoint?.(`${stage}:undone`);
       } catch (error) {
         this.#onUndoError(stage, error);
@@ -221,15 +228,20 @@ export class Steps {
 
   /** The spans so far, ordered by start. */
   get spans(): readonly Span[] {
-    return this.#spans.toSorted((a, b) => a.startMs - b.startMs);
+    return this.#begun.filter(isEnded).sort((a, b) => a.startMs - b.startMs);
   }
 
   /** The stages that have begun and not ended, with what they work on, for people. */
   get unfinished(): readonly string[] {
-    return Array.from(this.#open, ({ stage, of }) => (of === "" ? stage : `${stage} ${of}`));
+    const open = this.#begun.filter((stage) => !isEnded(stage));
+    return open.map(({ stage, of }) => (of === "" ? stage : `${stage} ${of}`));
   }
 
   #now(): number {
     return this.#clock.monotonicMs() - this.#startMs;
   }
+}
+
+function isEnded(stage: Begun): stage is Begun & Span {
+  return stage.endMs !== undefined;
 }

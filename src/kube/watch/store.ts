@@ -118,7 +118,7 @@ export class WatchedStore<T extends KubeObject> implements Store<T> {
   }
 
   synced({ signal }: Signal): Promise<void> {
-    return abortable(this.#synced.promise, signal);
+    return this.#isSynced && !signal.aborted ? this.#synced.promise : abortable(this.#synced.promise, signal);
   }
 
   doubt(): void {

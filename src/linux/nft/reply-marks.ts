@@ -171,7 +171,10 @@ const missing: readonly string[] = ["EPROTONOSUPPORT", "EOPNOTSUPP", "ENOENT", "
 
 function withChannel<T>(netns: Netns, act: (channel: Channel) => T): T {
   try {
-    using channel = new Channel(netns.enter(() => openTransport(protocols.netfilter)), netns.path);
+    using channel = new Channel(
+      netns.enter(() => openTransport(protocols.netfilter)),
+      netns.path,
+    );
     return act(channel);
   } catch (cause) {
     if (!(cause instanceof LinuxError) || !missing.includes(cause.code)) throw cause;
