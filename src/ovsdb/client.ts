@@ -12,11 +12,11 @@ import { Cache } from "./cache.ts";
 import { Connection } from "./connection.ts";
 import { parseEndpoint } from "./endpoint.ts";
 import { limits } from "./limits.ts";
-import { explainMirror, mirrorsOf, planMirror, planUnmirror } from "./mirrors.ts";
-import { attachOperations, bridgeOperations, detachOperation } from "./operations.ts";
+import { explainMirror, planMirror, planUnmirror } from "./mirrors.ts";
+import { explainAttach, explainDetach, planAttach, planDetach } from "./ports.ts";
 import { monitored } from "./row-updates.ts";
-import { type Plan, type Refusal, TransactionQueue } from "./transactions.ts";
-import type { BridgeInfo, MirrorRole, Ovs, OvsMirror, OvsPort, OvsState, PortOwner, PortSpec } from "./types.ts";
+import { TransactionQueue } from "./transactions.ts";
+import type { BridgeInfo, MirrorRole, Ovs, OvsMirror, OvsPort, OvsState, PortSpec, PortsToDetach } from "./types.ts";
 
 interface OvsOptions {
   /** `unix:/var/run/openvswitch/db.sock`, a bare absolute path, or `tcp:host:port`. */
@@ -94,13 +94,8 @@ class Client implements Ovs, AsyncDisposable {
   }
 
   attach(spec: PortSpec, options: Signal): Promise<void> {
-    return this.#queue.run(
-      {
-        plan: (id) => this.#planAttach(spec, id),
-        explain: (refusal) => this.#explainAttach(spec, refusal),
-      },
-      options,
-    );
+    const plan = (id: number) => planAttach(this.#cache, spec, id);
+    return this.#queue.run({ plan, explain: (refusal) => explainAttach(this.#cache, spec, refusal) }, options);
   }
 
   async ready(name: string, { signal }: Signal): Promise<OvsPort> {
@@ -125,12 +120,9 @@ class Client implements Ovs, AsyncDisposable {
     }
   }
 
-  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]> {
-    const explain = (refusal: Refusal) =>
-      new SpiderError("OVSDB_REFUSED", "Open vSwitch's database refused to remove the port", {
-        details: { port: which, ...refusal },
-      });
-    return this.#queue.run({ plan: () => this.#planDetach(which), explain }, options);
+  detach(which: PortsToDetach, options: Signal): Promise<readonly string[]> {
+    const plan = () => planDetach(this.#cache, which);
+    return this.#queue.run({ plan, explain: (refusal) => explainDetach(which, refusal) }, options);
   }
 
   mirror(role: MirrorRole, options: Signal): Promise<void> {
@@ -149,50 +141,6 @@ class Client implements Ovs, AsyncDisposable {
     this.#connection?.close(stopped);
     this.#queue.close(stopped);
     await this.#running;
-  }
-
-  #planAttach(spec: PortSpec, id: number): Plan<void> {
-    const present = this.#cache.port(spec.name);
-    const touches = [spec.name, ownerKey(spec.owner)];
-    if (present === undefined) {
-      const risky = !this.#cache.hasBridge(spec.bridge);
-      const made = risky && spec.createBridge !== undefined;
-      const bridge = made ? bridgeOperations(spec.bridge, spec.createBridge.datapathType, id) : [];
-      return { operations: [...bridge, ...attachOperations(spec, id)], touches, risky, value: undefined };
-    }
-    if (present.owner === undefined || ownerKey(present.owner) !== ownerKey(spec.owner)) throw foreign(present);
-    if (matches(present, spec)) return { operations: [], touches, value: undefined };
-    return { operations: [detachOperation(present), ...attachOperations(spec, id)], touches, value: undefined };
-  }
-
-  #planDetach(which: string | Pick<PortOwner, "contNetns" | "contIface">): Plan<readonly string[]> {
-    const found =
-      typeof which === "string"
-        ? [this.#cache.port(which)].filter((port) => port !== undefined)
-        : [...this.#cache.ports().values()].filter(
-            ({ owner }) => owner !== undefined && ownerKey(owner) === ownerKey(which),
-          );
-    for (const port of found) if (port.owner === undefined) throw foreign(port);
-    const names = found.map((port) => port.name);
-    const mirrors = mirrorsOf(this.#cache, names);
-    const touches = [...names, typeof which === "string" ? which : ownerKey(which), ...mirrors.touches];
-    return { operations: [...found.map(detachOperation), ...mirrors.operations], touches, value: names };
-  }
-
-  #explainAttach(spec: PortSpec, refusal: Refusal): SpiderError {
-    // RFC 7047 §5.2.6: this is how `wait` says that the condition, here that the bridge exists, did not hold.
-    if (refusal.error === "timed out") {
-      return new SpiderError("OVS_BRIDGE_UNKNOWN", "there is no such Open vSwitch bridge on this node", {
-        details: {
-          bridge: spec.bridge,
-          existing: [...this.bridges().keys()].sort(),
-          fix: `create it (ovs-vsctl add-br ${spec.bridge}) or name one that exists`,
-        },
-      });
-    }
-    return new SpiderError("OVSDB_REFUSED", "Open vSwitch's database refused the port", {
-      details: { port: spec.name, bridge: spec.bridge, ...refusal },
-    });
   }
 
   /** Connects, follows the monitor until the connection ends, and starts over, until disposed of. */
@@ -313,29 +261,4 @@ class Client implements Ovs, AsyncDisposable {
       cause: reason,
     });
   }
-}
-
-function ownerKey({ contNetns, contIface }: Pick<PortOwner, "contNetns" | "contIface">): string {
-  return `${contNetns}\0${contIface}`;
-}
-
-/** The port is already as it is asked for, as after a transaction whose reply was lost. */
-function matches(port: OvsPort, spec: PortSpec): boolean {
-  return (
-    port.bridge === spec.bridge &&
-    port.owner?.contPodUid === spec.owner.contPodUid &&
-    port.ifaceId === spec.ifaceId &&
-    port.interfaceType === (spec.interfaceType ?? "system") &&
-    JSON.stringify(sortedVlan(port.vlan)) === JSON.stringify(sortedVlan(spec.vlan))
-  );
-}
-
-function sortedVlan(vlan: PortSpec["vlan"]): readonly unknown[] {
-  return vlan.mode === "access" ? [vlan.tag] : ["trunk", ...[...vlan.ids].sort((a, b) => a - b)];
-}
-
-function foreign(port: OvsPort): SpiderError {
-  return new SpiderError("OVS_PORT_FOREIGN", "a port of this name belongs to something else and is left alone", {
-    details: { port: port.name, bridge: port.bridge, owner: port.owner ?? "not created by this product" },
-  });
 }

@@ -38,7 +38,7 @@ export function planUnmirror(cache: Cache, role: MirrorRole): Plan<void> {
 /** Removes, with the ports, our mirrors that have no other port, even if an agent was killed before it recorded them. */
 export function mirrorsOf(cache: Cache, ports: readonly string[]): Pick<Plan<void>, "operations" | "touches"> {
   const isLeaving = ({ owned, sources, destinations, output }: OvsMirror) =>
-    owned && [...sources, ...destinations, output ?? []].flat().every((name) => ports.includes(name));
+    owned && [...sources, ...destinations, output].every((name) => name === undefined || ports.includes(name));
   const leaving = ports.length === 0 ? [] : cache.mirrors().filter(isLeaving);
   return { operations: leaving.map(remove), touches: leaving.map(key) };
 }

@@ -15,6 +15,9 @@ export interface PortOwner {
   readonly contIface: string;
 }
 
+/** The port of this name, or all ports of this network namespace and interface. */
+export type PortsToDetach = string | Pick<PortOwner, "contNetns" | "contIface">;
+
 /** A port as it is asked for. */
 export interface PortSpec {
   readonly bridge: string;
@@ -92,8 +95,8 @@ export type OvsState =
   | { readonly kind: "disconnected"; readonly error: string; readonly attempts: number };
 
 /**
- * Every method that waits fails with OVSDB_UNREACHABLE when the database stays away for longer than the client's
- * patience or the given signal, whichever is shorter.
+ * Every method that waits fails with OVSDB_UNREACHABLE when the database stays away, and with OVSDB_SILENT when a connected one
+ * does not answer, for longer than the client's patience; or when the given signal aborts first.
  */
 export interface Ovs {
   /**
@@ -101,7 +104,7 @@ export interface Ovs {
    * function returns (unless another one is under way), so that a caller's blocking work overlaps with it. A port of ours
    * that already has this name is replaced.
    *
-   * @throws SpiderError OVS_BRIDGE_UNKNOWN, OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE, OVSDB_OUTCOME_UNKNOWN
+   * @throws SpiderError OVS_BRIDGE_UNKNOWN, OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE
    */
   attach(spec: PortSpec, options: Signal): Promise<void>;
   /**
@@ -111,12 +114,11 @@ export interface Ovs {
    */
   ready(name: string, options: Signal): Promise<OvsPort>;
   /**
-   * Takes ports off whatever bridge holds them: the one of this name, or all of this network namespace and interface.
-   * Returns their names; none is success.
+   * Takes ports off whatever bridge holds them. Returns their names; none is success.
    *
-   * @throws SpiderError OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE, OVSDB_OUTCOME_UNKNOWN
+   * @throws SpiderError OVS_PORT_FOREIGN, OVSDB_REFUSED, OVSDB_UNREACHABLE
    */
-  detach(which: string | Pick<PortOwner, "contNetns" | "contIface">, options: Signal): Promise<readonly string[]>;
+  detach(which: PortsToDetach, options: Signal): Promise<readonly string[]>;
   /**
    * Adds a port to a mirror, which is created if there is none. It succeeds if the port is in the mirror already.
    *
