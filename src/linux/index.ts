@@ -19,7 +19,7 @@ export { PacketSocket } from "./packet-socket.ts";
 export { probe } from "./probe.ts";
 export { bootId } from "./process.ts";
 export type { Batch } from "./rtnl/batch.ts";
-export { bondOptionNames } from "./rtnl/link.ts";
+export { bondOptionNames } from "./rtnl/kind.ts";
 export type { LinkRef } from "./rtnl/request.ts";
 export type { Route, RouteSpec } from "./rtnl/route.ts";
 export { mainTable } from "./rtnl/route.ts";

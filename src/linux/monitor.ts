@@ -114,38 +114,42 @@ function receive(fd: number, buffer: Uint8Array): readonly NetworkEvent[] {
   }
 }
 
+const deletions: readonly number[] = [
+  types.deleteLink,
+  types.deleteAddress,
+  types.deleteRoute,
+  types.deleteRule,
+  types.deleteNeighbour,
+];
+
 function decodeEvent({ type, body }: Message): NetworkEvent | undefined {
+  const action = deletions.includes(type) ? "delete" : "new";
   switch (type) {
     case types.newLink:
     case types.deleteLink:
-      return linkEvent(type, body);
+      // A bridge reports its ports as links of family AF_BRIDGE, without most attributes: not the link itself.
+      return body[0] === 0 ? { kind: "link", action, link: decodeLink(body) } : undefined;
     case types.newAddress:
     case types.deleteAddress: {
       const address = decodeAddress(body);
-      return address && { kind: "address", action: type === types.newAddress ? "new" : "delete", address };
+      return address && { kind: "address", action, address };
     }
     case types.newRoute:
     case types.deleteRoute: {
       const route = decodeRoute(body);
-      return route && { kind: "route", action: type === types.newRoute ? "new" : "delete", route };
+      return route && { kind: "route", action, route };
     }
     case types.newRule:
     case types.deleteRule: {
       const rule = decodeRule(body);
-      return rule && { kind: "rule", action: type === types.newRule ? "new" : "delete", rule };
+      return rule && { kind: "rule", action, rule };
     }
     case types.newNeighbour:
     case types.deleteNeighbour: {
       const neighbour = decodeNeighbour(body);
-      return neighbour && { kind: "neighbour", action: type === types.newNeighbour ? "new" : "delete", neighbour };
+      return neighbour && { kind: "neighbour", action, neighbour };
     }
     default:
       return undefined;
   }
-}
-
-/** A bridge reports its ports as links of family AF_BRIDGE, without most attributes: not the link itself. */
-function linkEvent(type: number, body: Uint8Array): NetworkEvent | undefined {
-  if (body[0] !== 0) return undefined;
-  return { kind: "link", action: type === types.newLink ? "new" : "delete", link: decodeLink(body) };
 }

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import type { Signal } from "#base";
 import { LinuxError, must } from "./errors.ts";
 import { libc } from "./libc.ts";
@@ -44,7 +45,7 @@ export class PacketSocket {
     const name = typeof of === "string" ? of : of.name;
     const attempted = `packets on ${name} in ${netns.path}`;
     const link = typeof of === "string" ? netns.rtnl.link(of) : of;
-    if (link === undefined) throw new LinuxError(19, attempted);
+    if (link === undefined) throw new LinuxError(constants.errno.ENODEV, attempted);
     if (link.mac === undefined) throw new RangeError(`not an Ethernet interface: ${name} in ${netns.path}`);
     const fd = netns.enter(() => must(libc.socket(afPacket, rawCloexecNonblock, 0), attempted));
     // Bound to type and interface in one step: a socket made with a protocol would see every interface until bound.

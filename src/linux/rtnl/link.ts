@@ -1,10 +1,9 @@
-import { assertNever } from "#base";
 import { Attributes, MessageWriter, requireHeader } from "../netlink/attributes.ts";
 import { i32At, u32At } from "../netlink/bytes.ts";
 import { flags } from "../netlink/message.ts";
-import type { Encoding, LinkRef, Operation, Tolerance } from "./request.ts";
-import { linkText, types } from "./request.ts";
-import type { BondValue, Link, LinkChange, LinkKind, LinkSpec, VethSpec } from "./types.ts";
+import { putBond, putKind, readMode, readVlanId } from "./kind.ts";
+import { afOf, type Encoding, type LinkRef, linkText, type Operation, type Tolerance, types } from "./request.ts";
+import type { BondValue, Link, LinkChange, LinkSpec, VethSpec } from "./types.ts";
 
 /** Attributes of <linux/if_link.h>. */
 const ifla = {
@@ -24,19 +23,15 @@ const ifla = {
   carrier: 33,
   linkNetnsId: 37,
 } as const;
+/** IFLA_INFO_* */
 const infoKind = 1;
 const infoData = 2;
 const vethPeer = 1;
-const vlanId = 1;
-/** IFLA_MACVLAN_MODE and IFLA_IPVLAN_MODE. */
-const childMode = 1;
 const iffUp = 1;
 const iffPromisc = 0x100;
-const afInet = 2;
 const inetConf = 1;
 const inetRpFilter = 8;
 const inetArpNotify = 22;
-const afInet6 = 10;
 const inet6AddrGenMode = 8;
 /** IN6_ADDR_GEN_MODE_* */
 const addrGenModes = { eui64: 0, none: 1 } as const;
@@ -44,43 +39,6 @@ const addrGenModes = { eui64: 0, none: 1 } as const;
 const skipStatistics = 8;
 /** Names of interfaces are at most 15 bytes; the kernel's own answer to a longer one is a bare ERANGE. */
 const nameBytesMax = 15;
-
-/** Numbers of the modes in the kernel's headers. */
-const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
-const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
-/** Attributes of a bond (IFLA_BOND_*) by the names that its options have in sysfs, and their width in bytes or kind. */
-const bondOptions: Readonly<Record<string, readonly [type: number, form: 1 | 2 | 4 | "mac" | "ips"]>> = {
-  mode: [1, 1],
-  active_slave: [2, 4],
-  miimon: [3, 4],
-  updelay: [4, 4],
-  downdelay: [5, 4],
-  use_carrier: [6, 1],
-  arp_interval: [7, 4],
-  arp_ip_target: [8, "ips"],
-  arp_validate: [9, 4],
-  arp_all_targets: [10, 4],
-  primary: [11, 4],
-  primary_reselect: [12, 1],
-  fail_over_mac: [13, 1],
-  xmit_hash_policy: [14, 1],
-  resend_igmp: [15, 4],
-  num_peer_notif: [16, 1],
-  all_slaves_active: [17, 1],
-  min_links: [18, 4],
-  lp_interval: [19, 4],
-  packets_per_slave: [20, 4],
-  lacp_rate: [21, 1],
-  ad_select: [22, 1],
-  ad_actor_sys_prio: [24, 2],
-  ad_user_port_key: [25, 2],
-  ad_actor_system: [26, "mac"],
-  tlb_dynamic_lb: [27, 1],
-  peer_notif_delay: [28, 4],
-  lacp_active: [29, 1],
-};
-/** The options of a bond that `LinkKind` takes, by their names in sysfs; values are the kernel's numbers. */
-export const bondOptionNames: readonly string[] = Object.keys(bondOptions).filter((name) => name !== "mode");
 
 /** `struct ifinfomsg` for one link; a name goes into an attribute, so that nothing has to be looked up. */
 function header(link: LinkRef, { up, promiscuous }: Pick<LinkChange, "up" | "promiscuous"> = {}): MessageWriter {
@@ -168,64 +126,10 @@ export function encodeCreateLink(spec: LinkSpec, encoding: Encoding, other?: Oth
   return writer.finish();
 }
 
-function putKind(data: MessageWriter, kind: LinkKind, encoding: Encoding): void {
-  switch (kind.kind) {
-    case "bridge":
-    case "dummy":
-    case "ifb":
-      return;
-    case "macvlan":
-      data.putU32(childMode, macvlanModes[kind.mode]);
-      return;
-    case "ipvlan":
-      data.putU16(childMode, ipvlanModes[kind.mode]);
-      return;
-    case "vlan":
-      data.putU16(vlanId, kind.id);
-      return;
-    case "vxlan":
-      putVxlan(data, kind, encoding);
-      return;
-    case "bond":
-      for (const [name, value] of Object.entries({ mode: kind.mode, ...kind.options }))
-        putBondOption(data, name, value);
-      return;
-    default:
-      assertNever(kind);
-  }
-}
-
-function putVxlan(data: MessageWriter, kind: LinkKind & { kind: "vxlan" }, encoding: Encoding): void {
-  data.putU32(1, kind.id);
-  if (kind.remote !== undefined) data.putIp(kind.remote.family === 4 ? 2 : 16, kind.remote);
-  if (kind.parent !== undefined) data.putU32(3, encoding.indexOf(kind.parent));
-  const port = kind.port ?? 4789;
-  data.putBytes(15, Uint8Array.of(port >> 8, port & 0xff)); // big-endian
-}
-
-function putBondOption(data: MessageWriter, name: string, value: BondValue): void {
-  const option = bondOptions[name];
-  if (option === undefined) throw new RangeError(`unknown bond option: ${name}`);
-  const [type, form] = option;
-  if (form === "mac" && typeof value === "string") data.putMac(type, value);
-  else if (form === "ips" && typeof value === "object") {
-    data.nest(type, (list) => {
-      for (const [at, ip] of value.entries()) list.putIp(at, ip);
-    });
-  } else if (typeof value !== "number") throw new RangeError(`bond option ${name} cannot be ${JSON.stringify(value)}`);
-  else if (form === 1) data.putU8(type, value);
-  else if (form === 2) data.putU16(type, value);
-  else data.putU32(type, value);
-}
-
 /** A NEWLINK without the flag to make one changes what is there. */
 export function encodeSetBond(link: LinkRef, options: Readonly<Record<string, BondValue>>): Uint8Array {
   const writer = header(link);
-  writer.nest(ifla.linkInfo, (info) =>
-    info.putText(infoKind, "bond").nest(infoData, (data) => {
-      for (const [name, value] of Object.entries(options)) putBondOption(data, name, value);
-    }),
-  );
+  writer.nest(ifla.linkInfo, (info) => info.putText(infoKind, "bond").nest(infoData, (data) => putBond(data, options)));
   return writer.finish();
 }
 
@@ -255,7 +159,7 @@ export function setLinkOperations(
 
 function encodeAddrGenMode(link: LinkRef, mode: number): Uint8Array {
   const writer = header(link);
-  writer.nest(ifla.afSpec, (families) => families.nest(afInet6, (inet6) => inet6.putU8(inet6AddrGenMode, mode)));
+  writer.nest(ifla.afSpec, (families) => families.nest(afOf(6), (inet6) => inet6.putU8(inet6AddrGenMode, mode)));
   return writer.finish();
 }
 
@@ -279,7 +183,7 @@ function encodeSetLink(link: LinkRef, change: LinkChange, encoding: Encoding): U
 function putIpv4Settings(writer: MessageWriter, { rpFilter, arpNotify }: LinkChange): void {
   if (rpFilter === undefined && arpNotify === undefined) return;
   writer.nest(ifla.afSpec, (families) =>
-    families.nest(afInet, (inet) =>
+    families.nest(afOf(4), (inet) =>
       inet.nest(inetConf, (settings) => {
         if (rpFilter !== undefined) settings.putU32(inetRpFilter, rpFilter);
         if (arpNotify !== undefined) settings.putU32(inetArpNotify, arpNotify ? 1 : 0);
@@ -317,6 +221,7 @@ export function decodeLink(body: Uint8Array): Link {
   const linkFlags = u32At(body, 8);
   const info = attributes.nested(ifla.linkInfo);
   const kind = info?.text(infoKind);
+  const data = () => info?.nested(infoData);
   const peerIndex = attributes.u32(ifla.link);
   const master = attributes.u32(ifla.master);
   return {
@@ -333,16 +238,7 @@ export function decodeLink(body: Uint8Array): Link {
     group: attributes.u32(ifla.group) ?? 0,
     txQueueLen: attributes.u32(ifla.txQueueLen) ?? 0,
     flags: linkFlags,
-    vlanId: kind === "vlan" ? info?.nested(infoData)?.u16(vlanId) : undefined,
-    mode: modeOf(kind, info),
+    vlanId: readVlanId(kind, data),
+    mode: readMode(kind, data),
   };
-}
-
-function modeOf(kind: string | undefined, info: Attributes | undefined): string | undefined {
-  if (kind === "macvlan") return nameOf(macvlanModes, info?.nested(infoData)?.u32(childMode));
-  return kind === "ipvlan" ? nameOf(ipvlanModes, info?.nested(infoData)?.u16(childMode)) : undefined;
-}
-
-function nameOf(numbers: Readonly<Record<string, number>>, number: number | undefined): string | undefined {
-  return Object.entries(numbers).find(([, one]) => one === number)?.[0];
 }

@@ -1,4 +1,4 @@
-import { release } from "node:os";
+import { constants, release } from "node:os";
 import type { Family, Ip } from "#ip";
 import { LinuxError } from "../errors.ts";
 import { Channel, openTransport, protocols, type Reply, type Request } from "../netlink/channel.ts";
@@ -333,7 +333,7 @@ export class Rtnl implements Disposable {
   #indexOf(link: LinkRef): number {
     if (typeof link === "number") return link;
     const found = this.link(link);
-    if (found === undefined) throw new LinuxError(19, `find link ${link} in ${this.#netns.path}`);
+    if (found === undefined) throw new LinuxError(constants.errno.ENODEV, `find link ${link} in ${this.#netns.path}`);
     return found.index;
   }
 }
