@@ -1,5 +1,5 @@
 import { formatIp, formatPrefix, hostPrefix, type Prefix, parseIp, parsePrefix, samePrefix } from "#ip";
-import { mainTable, type Netns, openNetns, type Rule } from "#linux";
+import { mainTable, type Netns, openNetns, type Route, type Rule } from "#linux";
 import type { Ovs, OvsPort } from "#ovsdb";
 import type { PodFacts, PodNic } from "./node/facts.ts";
 
@@ -161,27 +161,23 @@ function switchHops(
     .filter((port) => port.bridge === bridge)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   const own = ports.find(({ name }) => hostLinks.includes(name));
-  const tags =
-    own?.vlan.mode === "access" ? `VLAN ${own.vlan.tag}` : `trunk ${own?.vlan.ids.join(",") || "of all VLANs"}`;
-  const works = own !== undefined && (own.ofport ?? 0) > 0;
   const uplinks = ports.filter(
     ({ owner, name, interfaceType }) => owner === undefined && name !== bridge && interfaceType !== "internal",
   );
   return [
     ...hostLinks.filter((name) => ovs.ports().has(name)).map((name) => linkHop(host, name, "node")),
-    {
-      name: `port of ${bridge}`,
-      ok: works,
-      detail:
-        own === undefined
-          ? "there is none"
-          : works
-            ? `${own.name}, ${tags}, port ${own.ofport}`
-            : (own.error ?? "not forwarding"),
-    },
+    { name: `port of ${bridge}`, ...portState(own) },
     ...(uplinks.length === 0 ? [{ name: "uplink", ok: false, detail: `${bridge} has none` }] : []),
     ...uplinks.map((uplink) => uplinkHop(host, uplink, { own, podMtuBytes })),
   ];
+}
+
+function portState(port: OvsPort | undefined): Pick<Hop, "ok" | "detail"> {
+  if (port === undefined) return { ok: false, detail: "there is none" };
+  const { name, vlan, ofport = 0, error } = port;
+  if (ofport <= 0) return { ok: false, detail: error ?? "not forwarding" };
+  const tags = vlan.mode === "access" ? `VLAN ${vlan.tag}` : `trunk ${vlan.ids.join(",") || "of all VLANs"}`;
+  return { ok: true, detail: `${name}, ${tags}, port ${ofport}` };
 }
 
 /** The hop at an uplink. Even if it is up, it may not pass the Pod's VLAN or its longest packets. */
@@ -213,7 +209,6 @@ function vlansBlocked(own: OvsPort["vlan"], uplink: OvsPort["vlan"]): readonly n
  * the node, to Services) is shown with the Pod's first one.
  */
 function routingOf(nic: PodNic, { nics }: PodFacts, pod: Netns): Pick<NicPath, "routes" | "rules"> {
-  const names = new Map(pod.rtnl.links().map(({ index, name }) => [index, name]));
   const isFirst = nic.ifName === nics[0]?.ifName;
   const isOther = (name: string) => name !== nic.ifName && nics.some(({ ifName }) => ifName === name);
   const isOwnSource = (from: Prefix) => nic.addresses.some(({ address: { ip } }) => samePrefix(from, hostPrefix(ip)));
@@ -221,18 +216,25 @@ function routingOf(nic: PodNic, { nics }: PodFacts, pod: Netns): Pick<NicPath, "
     .flatMap((family) => pod.rtnl.rules(family))
     .filter(({ table, from }) => !(table in mainTables) && (from === undefined ? isFirst : isOwnSource(from)));
   const ledTo = new Set(rules.map(({ table }) => table));
-  const routes = families
-    .flatMap((family) => pod.rtnl.routes({ family, table: 0 }))
-    .map(({ dev = 0, ...route }) => ({ ...route, dev: names.get(dev) ?? "lo" }))
-    .filter(({ dev, table, dst }) => {
-      if (table === localTable || dev === "lo" || samePrefix(dst, multicast)) return false;
-      return dev === nic.ifName || ledTo.has(table) || (isFirst && table === mainTable && !isOther(dev));
-    })
-    .map(({ dst, gw, dev, table }) => {
-      const to = dst.bits === 0 ? "default" : formatPrefix(dst);
-      return [to, gw && `via ${formatIp(gw)}`, `dev ${dev}`, `table ${tableName(table)}`].filter(Boolean).join(" ");
-    });
-  return { routes, rules: rules.map(formatRule) };
+  const isShown = ({ dev, table, dst }: NamedRoute) => {
+    if (table === localTable || dev === "lo" || samePrefix(dst, multicast)) return false;
+    return dev === nic.ifName || ledTo.has(table) || (isFirst && table === mainTable && !isOther(dev));
+  };
+  return { routes: routesOf(pod).filter(isShown).map(formatRoute), rules: rules.map(formatRule) };
+}
+
+/** A route with the name of its interface. */
+type NamedRoute = Pick<Route, "dst" | "gw" | "table"> & { readonly dev: string };
+
+function routesOf(pod: Netns): readonly NamedRoute[] {
+  const names = new Map(pod.rtnl.links().map(({ index, name }) => [index, name]));
+  const routes = families.flatMap((family) => pod.rtnl.routes({ family, table: 0 }));
+  return routes.map(({ dst, gw, table, dev = 0 }) => ({ dst, gw, table, dev: names.get(dev) ?? "lo" }));
+}
+
+function formatRoute({ dst, gw, dev, table }: NamedRoute): string {
+  const to = dst.bits === 0 ? "default" : formatPrefix(dst);
+  return [to, gw && `via ${formatIp(gw)}`, `dev ${dev}`, `table ${tableName(table)}`].filter(Boolean).join(" ");
 }
 
 function formatRule({ pref, from, to, fwmark, table }: Rule): string {
