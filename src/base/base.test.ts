@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { backoffMs } from "./backoff.ts";
-import { abortable, never, within, withTimeout } from "./clock.ts";
+import { abortable, never, systemClock, within, withTimeout } from "./clock.ts";
 import { codeOf, formatError, hasCode, SpiderError } from "./errors.ts";
 import { KeyedLock } from "./lock.ts";
 import { RecentLines, silentLogger } from "./log.ts";
@@ -144,6 +146,34 @@ describe("time", () => {
     const waiting = within(new Promise(() => {}), 100, o);
     controller.abort(new Error("stop"));
     await assert.rejects(waiting, /stop/);
+  });
+
+  it("reads what a peer had sent in time before a timer fires that the process was kept from running", async () => {
+    await using server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const accepted = once(server, "connection");
+    await using client = connect((server.address() as AddressInfo).port);
+    const [peer]: Socket[] = await accepted;
+    const seen: string[] = [];
+    client.on("data", (bytes) => seen.push(String(bytes)));
+    const over = new Promise<void>((resolve) => systemClock.after(20, resolve)).then(() => seen.push("timer"));
+    peer?.end("answer"); // The kernel has it now.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60);
+    await over;
+    assert.deepEqual(seen, ["answer", "timer"]);
+  });
+
+  it("does not run what was cancelled while the answer was read", async () => {
+    const ran: string[] = [];
+    const cancel = systemClock.after(1, () => ran.push("cancelled"));
+    const over = new Promise<void>((resolve) => {
+      setTimeout(() => {
+        cancel();
+        setImmediate(() => setImmediate(resolve));
+      }, 1);
+    });
+    await over;
+    assert.deepEqual(ran, []);
   });
 
   it("hands the parent's abort through withTimeout()", () => {

@@ -17,9 +17,19 @@ export const systemClock: Clock = {
   sleep: sleepBy(after),
 };
 
+/**
+ * What had reached the process by then is read first. Where it was kept from running for longer than `ms` (no processor, a machine
+ * that was paused), Node asks its timers before its sockets, and what a peer had answered in time would count as late.
+ */
 function after(ms: number, act: () => void): () => void {
-  const timer = setTimeout(act, ms);
-  return () => clearTimeout(timer);
+  let read: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => {
+    read = setImmediate(act);
+  }, ms);
+  return () => {
+    clearTimeout(timer);
+    clearImmediate(read);
+  };
 }
 
 /** A clock's `sleep`, by its `after`. */

@@ -1,5 +1,5 @@
 import { createConnection, type NetConnectOpts, type Socket } from "node:net";
-import { type Signal, SpiderError } from "#base";
+import { type Signal, SpiderError, systemClock } from "#base";
 import { JsonSplitter } from "./json-stream.ts";
 import { limits } from "./limits.ts";
 
@@ -74,10 +74,10 @@ export class Connection {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#waiters.set(id, { resolve, reject });
     this.#send({ method, params, id });
-    const late = setTimeout(() => {
-      this.close(new SpiderError("OVSDB_SILENT", "the database server did not answer", { details: { method } }));
-    }, limits.answerMs);
-    return promise.finally(() => clearTimeout(late));
+    const cancel = systemClock.after(limits.answerMs, () =>
+      this.close(new SpiderError("OVSDB_SILENT", "the database server did not answer", { details: { method } })),
+    );
+    return promise.finally(cancel);
   }
 
   /** Ends the connection; calls under way fail with `reason`. */

@@ -1,5 +1,6 @@
 import { connect, isIP, type Socket } from "node:net";
 import tls from "node:tls";
+import { systemClock } from "#base";
 import { limits } from "../limits.ts";
 import { AnswerReader } from "./answer.ts";
 import type { Carrier, Exchange } from "./exchange.ts";
@@ -115,17 +116,18 @@ class Connection implements Carrier {
       keepAliveInitialDelay: limits.peerSilenceMs,
     });
     this.#socket = tls === undefined ? this.#tcp : secured(this.#tcp, host, tls);
-    const late = (what: string, ms: number) => setTimeout(() => this.end(new Error(`no ${what} within ${ms} ms`)), ms);
-    let patience = late("connection", limits.connectTimeoutMs);
+    const late = (what: string, ms: number) =>
+      systemClock.after(ms, () => this.end(new Error(`no ${what} within ${ms} ms`)));
+    let cancel = late("connection", limits.connectTimeoutMs);
     if (tls !== undefined) {
       this.#tcp.once("connect", () => {
-        clearTimeout(patience);
-        patience = late("TLS handshake", limits.handshakeTimeoutMs);
+        cancel();
+        cancel = late("TLS handshake", limits.handshakeTimeoutMs);
       });
     }
     this.#socket
       .once(tls === undefined ? "connect" : "secureConnect", () => {
-        clearTimeout(patience);
+        cancel();
         this.#stands = true;
         this.#socket.setTimeout(this.#idleMs);
         this.#write();
@@ -139,7 +141,7 @@ class Connection implements Carrier {
         if (this.#exchange === undefined) this.#socket.destroy();
       })
       .once("close", () => {
-        clearTimeout(patience);
+        cancel();
         this.#exchange?.failed(this.#cause ?? new Error("the connection was closed before the end of the answer"));
         told.gone();
       });
