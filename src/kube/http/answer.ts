@@ -3,7 +3,7 @@ import { limits } from "../limits.ts";
 /** What an answer begins with. */
 export interface AnswerHead {
   readonly status: number;
-  /** Names in lower case; of a name that comes twice, the values are joined with a comma. */
+  /** Those of {@link kept} by their names in lower case; of a name that comes twice, the values are joined with a comma. */
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -110,11 +110,16 @@ export class AnswerReader {
   }
 
   #readHeader(line: string): void {
-    const [, name, value] = /^([!#$%&'*+\-.^_`|~\dA-Za-z]+):[ \t]*(.*)$/.exec(line) ?? [];
-    if (name === undefined || value === undefined) throw unreadable("no header", line);
-    const key = name.toLowerCase();
-    const before = Object.hasOwn(this.#headers, key) ? this.#headers[key] : undefined;
-    this.#headers[key] = before === undefined ? value.trimEnd() : `${before}, ${value.trimEnd()}`;
+    if (!headerForm.test(line)) throw unreadable("no header", line);
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon).toLowerCase();
+    if (!kept.has(name)) return;
+    const value = line
+      .slice(colon + 1)
+      .replace(/^[ \t]+/, "")
+      .trimEnd();
+    const before = this.#headers[name];
+    this.#headers[name] = before === undefined ? value : `${before}, ${value}`;
   }
 
   #endHead(): void {
@@ -161,6 +166,17 @@ export class AnswerReader {
       throw unreadable(`more than ${limits.headBytesMax} bytes of head`, "");
   }
 }
+
+/**
+ * The headers by which something is decided: how the answer ends, what becomes of the connection, when to ask again. An API server
+ * sends twice as many, with each answer.
+ */
+const kept: ReadonlySet<string> = new Set([
+  ...["content-length", "transfer-encoding", "connection"],
+  ...["keep-alive", "retry-after"],
+]);
+/** A line of a head (RFC 9112 §5). */
+const headerForm = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+:.*$/;
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;

@@ -140,7 +140,8 @@ function encode(url: URL, { method, path, headers, body }: ApiRequest, token: st
   const target = url.pathname === "/" ? path : url.pathname + path;
   if (!/^[\x21-\x7e]+$/.test(target)) throw new TypeError(`no path of a request: ${JSON.stringify(target)}`);
   let head = `${method} ${target} HTTP/1.1\r\nhost: ${url.host}\r\n`;
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name of Object.keys(headers)) {
+    const value = headers[name] ?? "";
     if (/[^\t\x20-\x7e]/.test(value)) throw new TypeError(`no value of the header ${name}: ${JSON.stringify(value)}`);
     head += `${name}: ${value}\r\n`;
   }
