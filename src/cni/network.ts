@@ -78,23 +78,25 @@ export interface PluginCall {
  */
 export function pluginInput(network: Network, plugin: NetworkPlugin, call: PluginCall = {}): JsonObject {
   const { prevResult: _previous, runtimeConfig: _former, ...own } = plugin.raw;
-  const runtimeConfig = wanted(plugin.raw["capabilities"], call.capabilityArgs ?? {});
+  const input: Record<string, unknown> = own;
+  input["name"] = network.name;
+  input["cniVersion"] = network.cniVersion;
+  const runtimeConfig = wanted(plugin.raw["capabilities"], call.capabilityArgs);
+  if (runtimeConfig !== undefined) input["runtimeConfig"] = runtimeConfig;
+  if (call.prevResult !== undefined) input["prevResult"] = encodeResult(call.prevResult, network.cniVersion);
   const valid = call.validAttachments?.map(({ containerId, ifName }) => ({ containerID: containerId, ifname: ifName }));
-  return {
-    ...own,
-    name: network.name,
-    cniVersion: network.cniVersion,
-    ...(Object.keys(runtimeConfig).length > 0 && { runtimeConfig }),
-    ...(call.prevResult !== undefined && { prevResult: encodeResult(call.prevResult, network.cniVersion) }),
-    ...(valid !== undefined && { "cni.dev/valid-attachments": valid, "cni.dev/attachments": valid }),
-  };
+  if (valid !== undefined) {
+    input["cni.dev/valid-attachments"] = valid;
+    input["cni.dev/attachments"] = valid;
+  }
+  return input;
 }
 
-function wanted(capabilities: unknown, args: JsonObject): JsonObject {
-  if (!isJsonObject(capabilities)) return {};
-  return Object.fromEntries(
-    Object.entries(args).filter(([key, value]) => value !== undefined && capabilities[key] === true),
-  );
+/** The values of the capabilities that are declared; undefined if there are none. */
+function wanted(capabilities: unknown, args: JsonObject = {}): JsonObject | undefined {
+  if (!isJsonObject(capabilities)) return undefined;
+  const found = Object.entries(args).filter(([key, value]) => value !== undefined && capabilities[key] === true);
+  return found.length === 0 ? undefined : Object.fromEntries(found);
 }
 
 /** An attachment that the runtime still knows. */

@@ -19,92 +19,94 @@ export function encodeResult(result: CniResult, version: string): JsonObject {
   const known = knownVersion(version);
   if (known === "0.1.0" || known === "0.2.0") return encodeLegacy(result, known);
   const old = known.startsWith("0.");
-  const lists = {
-    ...list("interfaces", result.interfaces, (one) => encodeInterface(one, old)),
-    ...list("ips", result.ips, (one) => encodeIp(one, old)),
-    ...list("routes", result.routes, encodeRoute),
-  };
-  const dns = encodeDns(result.dns);
-  if (old) return { cniVersion: known, ...lists, dns };
-  return { cniVersion: known, ...(Object.keys(dns).length > 0 && { dns }), ...lists };
+  const encoded: Growing = { cniVersion: known };
+  if (!old && result.dns !== undefined) {
+    const dns = encodeDns(result.dns);
+    if (Object.keys(dns).length > 0) encoded["dns"] = dns;
+  }
+  putList(encoded, "interfaces", result.interfaces, (one) => encodeInterface(one, old));
+  putList(encoded, "ips", result.ips, (one) => encodeIp(one, old));
+  putList(encoded, "routes", result.routes, encodeRoute);
+  if (old) encoded["dns"] = encodeDns(result.dns);
+  return encoded;
 }
 
-function list<T>(key: string, items: readonly T[], encode: (item: T) => JsonObject): JsonObject {
-  return items.length === 0 ? {} : { [key]: items.map(encode) };
+/** An object that gets its keys in the order in which they are written. */
+type Growing = Record<string, unknown>;
+
+function putList<T>(to: Growing, key: string, items: readonly T[], encode: (item: T) => JsonObject): void {
+  if (items.length > 0) to[key] = items.map(encode);
+}
+
+/** What is absent, empty or 0 is left out. */
+function put(to: Growing, key: string, value: string | number | readonly string[] | undefined): void {
+  const isEmpty = value === undefined || value === 0 || (typeof value !== "number" && value.length === 0);
+  if (!isEmpty) to[key] = value;
 }
 
 function encodeInterface(one: CniInterface, old: boolean): JsonObject {
-  return {
-    name: one.name,
-    ...optional("mac", one.mac),
-    ...(!old && optional("mtu", one.mtuBytes)),
-    ...optional("sandbox", one.sandbox),
-    ...(!old && { ...optional("socketPath", one.socketPath), ...optional("pciID", one.pciId) }),
-  };
+  const encoded: Growing = { name: one.name };
+  put(encoded, "mac", one.mac);
+  if (!old) put(encoded, "mtu", one.mtuBytes);
+  put(encoded, "sandbox", one.sandbox);
+  if (old) return encoded;
+  put(encoded, "socketPath", one.socketPath);
+  put(encoded, "pciID", one.pciId);
+  return encoded;
 }
 
 function encodeIp(one: CniIp, old: boolean): JsonObject {
-  return {
-    ...(old && { version: String(one.address.ip.family) }),
-    ...(one.interface !== undefined && { interface: one.interface }),
-    address: formatPrefix(one.address),
-    ...optional("gateway", one.gateway && formatIp(one.gateway)),
-  };
+  const encoded: Growing = {};
+  if (old) encoded["version"] = String(one.address.ip.family);
+  if (one.interface !== undefined) encoded["interface"] = one.interface;
+  encoded["address"] = formatPrefix(one.address);
+  put(encoded, "gateway", one.gateway && formatIp(one.gateway));
+  return encoded;
 }
 
 function encodeRoute(one: CniRoute): JsonObject {
-  return {
-    dst: formatPrefix(one.dst),
-    ...optional("gw", one.gw && formatIp(one.gw)),
-    ...optional("mtu", one.mtuBytes),
-    ...optional("advmss", one.advmss),
-    ...optional("priority", one.priority),
-    ...(one.table !== undefined && { table: one.table }),
-    ...(one.scope !== undefined && { scope: one.scope }),
-  };
+  const encoded: Growing = { dst: formatPrefix(one.dst) };
+  put(encoded, "gw", one.gw && formatIp(one.gw));
+  put(encoded, "mtu", one.mtuBytes);
+  put(encoded, "advmss", one.advmss);
+  put(encoded, "priority", one.priority);
+  if (one.table !== undefined) encoded["table"] = one.table;
+  if (one.scope !== undefined) encoded["scope"] = one.scope;
+  return encoded;
 }
 
 function encodeDns(dns: CniDns | undefined): JsonObject {
-  return {
-    ...filled("nameservers", dns?.nameservers),
-    ...optional("domain", dns?.domain),
-    ...filled("search", dns?.search),
-    ...filled("options", dns?.options),
-  };
+  const encoded: Growing = {};
+  put(encoded, "nameservers", dns?.nameservers);
+  put(encoded, "domain", dns?.domain);
+  put(encoded, "search", dns?.search);
+  put(encoded, "options", dns?.options);
+  return encoded;
 }
 
 /** 0.1.0 and 0.2.0 have one address of each family and no interfaces. The rest is left out. */
 function encodeLegacy(result: CniResult, version: ResultVersion): JsonObject {
-  const half = (family: 4 | 6): JsonObject => {
+  const encoded: Growing = { cniVersion: version };
+  for (const family of [4, 6] as const) {
     const ip = result.ips.find(({ address }) => address.ip.family === family);
-    if (ip === undefined) return {};
+    if (ip === undefined) continue;
+    const half: Growing = { ip: formatPrefix(ip.address) };
+    put(half, "gateway", ip.gateway && formatIp(ip.gateway));
     const routes = result.routes.filter(({ dst }) => dst.ip.family === family);
-    return {
-      [`ip${family}`]: {
-        ip: formatPrefix(ip.address),
-        ...optional("gateway", ip.gateway && formatIp(ip.gateway)),
-        ...list("routes", routes, ({ dst, gw }) => ({
-          dst: formatPrefix(dst),
-          ...optional("gw", gw && formatIp(gw)),
-        })),
-      },
-    };
-  };
-  const halves = { ...half(4), ...half(6) };
-  if (Object.keys(halves).length === 0) {
+    putList(half, "routes", routes, ({ dst, gw }) => {
+      const route: Growing = { dst: formatPrefix(dst) };
+      put(route, "gw", gw && formatIp(gw));
+      return route;
+    });
+    encoded[`ip${family}`] = half;
+  }
+  if (Object.keys(encoded).length === 1) {
     throw new CniError(cniCodes.invalidConfig, "cannot convert: no valid IP addresses", {
       details: { cniVersion: version },
     });
   }
-  return { cniVersion: version, ...halves, dns: encodeDns(result.dns) };
-}
-
-function optional(key: string, value: string | number | undefined): JsonObject {
-  return value === undefined || value === "" || value === 0 ? {} : { [key]: value };
-}
-
-function filled(key: string, value: readonly string[] | undefined): JsonObject {
-  return value === undefined || value.length === 0 ? {} : { [key]: value };
+  encoded["dns"] = encodeDns(result.dns);
+  return encoded;
 }
 
 /**

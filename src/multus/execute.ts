@@ -13,14 +13,16 @@ export function delegateArgs(
   call: { readonly containerId: string; readonly pod: PodRef | undefined; readonly args: ReadonlyMap<string, string> },
 ): ReadonlyMap<string, string> {
   const { pod, containerId, args } = call;
-  const all = new Map([["IgnoreUnknown", "true"]]);
+  const all = new Map<string, string>().set("IgnoreUnknown", "true");
   if (pod !== undefined) {
     all.set("K8S_POD_NAMESPACE", pod.namespace);
     all.set("K8S_POD_NAME", pod.name);
     all.set("K8S_POD_INFRA_CONTAINER_ID", containerId);
     all.set("K8S_POD_UID", pod.uid);
   }
-  for (const [key, value] of args) if (key !== "IgnoreUnknown") all.set(key, value);
+  args.forEach((value, key) => {
+    if (key !== "IgnoreUnknown") all.set(key, value);
+  });
   if (selection?.mac !== undefined) all.set("MAC", selection.mac);
   if (selection?.ips !== undefined) all.set("IP", selection.ips.join(","));
   return all;

@@ -21,7 +21,8 @@ import { uidOf } from "../cluster/pods.ts";
 import { ownIpam } from "../sandboxes/chain.ts";
 import {
   type AttachedDelegate,
-  chainCall,
+  type CalledDelegate,
+  calledDelegate,
   checkNetns,
   completed,
   isForAllNetworks,
@@ -70,7 +71,7 @@ export interface VerbsOptions extends NetworksOptions {
 interface Beginning {
   readonly netns: SandboxRecord["netns"];
   readonly pod: Pod;
-  readonly delegates: readonly Delegate[];
+  readonly called: readonly CalledDelegate[];
   /** What is on record of an earlier ADD of the sandbox. */
   readonly former: SandboxRecord | undefined;
 }
@@ -95,8 +96,10 @@ export class Verbs {
       await waitForOthers(request, this.#options, o);
       return awaitNetworks(request, pod, this.#options, o);
     });
-    const { routes, record } = await this.#begin(request, { netns, pod, delegates, former }, running);
-    const attached = await this.#attachAll(request, delegates, routes, running);
+    const host = hostOf(request, running);
+    const called = delegates.map((delegate) => calledDelegate(request, delegate, host));
+    const { routes, record } = await this.#begin(request, { netns, pod, called, former }, running);
+    const attached = await this.#attachAll(request, called, routes, running);
     const complete = completed(record, attached, clock.wall());
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? emptyResult;
@@ -121,13 +124,14 @@ export class Verbs {
   }
 
   /** Checks every configuration, then writes down what is about to be made: nothing is made before. */
-  async #begin(request: CniRequest, { netns, pod, delegates, former }: Beginning, running: Running) {
+  async #begin(request: CniRequest, { netns, pod, called, former }: Beginning, running: Running) {
     const { records, log } = this.#options;
     const begin = async () => {
+      const delegates = called.map(({ delegate }) => delegate);
       const routes = planDefaultRoutes(delegates);
       const interfaces = delegates.map(({ ifName }) => ifName);
-      for (const delegate of delegates) await this.#verify(request, delegate, interfaces, running);
-      const record = newRecord(request, netns, pod, delegates);
+      for (const one of called) await this.#verify(request, one, interfaces, running);
+      const record = newRecord(request, netns, pod, called);
       records.write(recordMeanwhile(record, former));
       offerDeviceInfo(delegates, log);
       return { routes, record };
@@ -146,34 +150,34 @@ export class Verbs {
   /** Attaches the Pod to one network after the other, and waits until each of them works. */
   async #attachAll(
     request: CniRequest,
-    delegates: readonly Delegate[],
+    called: readonly CalledDelegate[],
     routes: ReturnType<typeof planDefaultRoutes>,
     running: Running,
   ): Promise<readonly AttachedDelegate[]> {
     const attached: AttachedDelegate[] = [];
-    for (const [at, delegate] of delegates.entries()) {
+    for (const [at, one] of called.entries()) {
+      const { delegate } = one;
       try {
-        const result = await this.#attach(request, delegate, routes[at], running);
+        const result = await this.#attach(request, one, routes[at], running);
         attached.push({ delegate, result, deviceInfo: readDeviceInfo(delegate.deviceInfoFile, this.#options.log) });
       } catch (error) {
         throw delegateError(request, delegate, error);
       }
     }
     await running.steps.settled((error, of) => {
-      const delegate = delegates.find(({ ifName }) => ifName === of);
-      return delegate === undefined ? error : delegateError(request, delegate, error);
+      const one = called.find(({ delegate }) => delegate.ifName === of);
+      return one === undefined ? error : delegateError(request, one.delegate, error);
     });
     return attached;
   }
 
   async #attach(
     request: CniRequest,
-    delegate: Delegate,
+    { delegate, call }: CalledDelegate,
     routes: DefaultRoutePlan | undefined,
     running: Running,
   ): Promise<CniResult> {
     const { steps } = running;
-    const call = chainCall(request, delegate, hostOf(request, running));
     if (request.executable === ownIpam) {
       const { detection = noDetection } = this.#options;
       const how = { ipam: this.#ipam(request), steps, detection };
@@ -200,7 +204,7 @@ export class Verbs {
   /** Every plugin's configuration is checked before the first one acts. */
   async #verify(
     request: CniRequest,
-    delegate: Delegate,
+    { delegate, call }: CalledDelegate,
     interfaces: readonly string[],
     running: Running,
   ): Promise<void> {
@@ -214,7 +218,7 @@ export class Verbs {
       const host = hostOf(request, running);
       // Another meta-plugin has us attach one of several.
       const all = isForAllNetworks(request) ? interfaces : undefined;
-      await chain.verify(delegate.network, chainCall(request, delegate, host), host, all, running.steps);
+      await chain.verify(delegate.network, call, host, all, running.steps);
     } catch (error) {
       throw delegateError(request, delegate, error);
     }
@@ -227,7 +231,7 @@ export class Verbs {
     if (record === undefined) refuseOwnNetns(request);
     // Without a record nobody knows whether there was anything: that must not keep a Pod from ending.
     const isTold = record !== undefined || !isForAllNetworks(request);
-    const failures = await this.#takeDown(request, record?.networks ?? this.#unrecorded(request), running);
+    const failures = await this.#takeDown(request, record?.networks ?? this.#unrecorded(request, running), running);
     if (isTold && failures.length > 0) throw failures[0];
     for (const error of failures) log.info({ pod: request.pod, err: formatError(error) }, "nothing taken down");
     removeDeviceInfo(record, log);
@@ -258,11 +262,14 @@ export class Verbs {
    * A DEL without a record: an ADD never came this far, another meta-plugin made the sandbox, or the file was lost. What can
    * still be resolved is cleaned up, of a Pod's networks as its annotations name them now.
    */
-  #unrecorded(request: CniRequest): readonly RecordedNetwork[] {
+  #unrecorded(request: CniRequest, running: Running): readonly RecordedNetwork[] {
     const pod = request.pod && this.#options.knownPod?.(request.pod);
     if (isForAllNetworks(request) && (pod === undefined || !isPodUid(pod, request.pod?.uid ?? ""))) return [];
     try {
-      return planNetworks(request, pod, this.#options).map((delegate) => recordNetwork(delegate, request));
+      const host = hostOf(request, running);
+      return planNetworks(request, pod, this.#options)
+        .map((delegate) => calledDelegate(request, delegate, host))
+        .map(recordNetwork);
     } catch (error) {
       if (isForAllNetworks(request)) return []; // Nobody can say any more what there was.
       throw error;

@@ -54,7 +54,7 @@ export class Chain {
   ): Promise<void> {
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
-      const config = configOf(network, plugin, call);
+      const config = this.#configOf(network, plugin, call);
       const ipam = ipamTypeOf(config.raw);
       if (own === undefined) await this.#foreign.verify(plugin.type, network.cniVersion, host);
       else {
@@ -84,7 +84,7 @@ export class Chain {
       try {
         const own = this.#plugins.get(plugin.type);
         const prevResult = own !== undefined || versionHas(network.cniVersion, "result at DEL") ? result : undefined;
-        const config = configOf(network, plugin, call, { prevResult });
+        const config = this.#configOf(network, plugin, call, { prevResult });
         if (own !== undefined) await own.del(own.decode(config), call.attachment, o);
         else await runConfigured("DEL", config, call, o);
       } catch (error) {
@@ -101,7 +101,11 @@ export class Chain {
       const own = this.#plugins.get(plugin.type);
       if (own?.restore === undefined) continue;
       made.push(
-        ...(await own.restore(own.decode(configOf(network, plugin, call, { prevResult: result })), call.attachment, o)),
+        ...(await own.restore(
+          own.decode(this.#configOf(network, plugin, call, { prevResult: result })),
+          call.attachment,
+          o,
+        )),
       );
     }
     return made;
@@ -111,7 +115,7 @@ export class Chain {
     if (network.disableCheck) return;
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
-      const config = configOf(network, plugin, call, { prevResult: result });
+      const config = this.#configOf(network, plugin, call, { prevResult: result });
       if (own !== undefined) await own.check(own.decode(config), call.attachment, o);
       else if (versionHas(network.cniVersion, "CHECK")) await runConfigured("CHECK", config, call, o);
     }
@@ -122,7 +126,7 @@ export class Chain {
     const call = withoutContainer(host);
     for (const [at, plugin] of network.plugins.entries()) {
       const own = this.#plugins.get(plugin.type);
-      const config = configOf(network, plugin, call);
+      const config = this.#configOf(network, plugin, call);
       const ipam = ipamTypeOf(config.raw);
       if (own !== undefined) await own.status?.(own.decode(config), { ...o, isFirst: at === 0 });
       if (!versionHas(network.cniVersion, "STATUS")) continue;
@@ -139,7 +143,7 @@ export class Chain {
     for (const plugin of network.plugins) {
       try {
         const own = this.#plugins.get(plugin.type);
-        const config = configOf(network, plugin, call, { validAttachments: valid });
+        const config = this.#configOf(network, plugin, call, { validAttachments: valid });
         const ipam = ipamTypeOf(config.raw);
         if (own !== undefined) await own.gc?.(own.decode(config), valid, o);
         if (!versionHas(network.cniVersion, "GC")) continue;
@@ -158,7 +162,7 @@ export class Chain {
       network.plugins.slice(1).map(async (plugin) => {
         const own = this.#plugins.get(plugin.type);
         if (own?.pairs === undefined) return [];
-        return own.pairs(own.decode(configOf(network, plugin, call)), call.attachment, steps);
+        return own.pairs(own.decode(this.#configOf(network, plugin, call)), call.attachment, steps);
       }),
     );
     return new Together(pairs.flat());
@@ -171,7 +175,7 @@ export class Chain {
     steps: Steps,
     { together, prevResult }: { readonly together: Together; readonly prevResult: CniResult | undefined },
   ): Promise<CniResult> {
-    const config = configOf(network, plugin, call, { prevResult });
+    const config = this.#configOf(network, plugin, call, { prevResult });
     const own = this.#plugins.get(plugin.type);
     if (own !== undefined) return own.add(own.decode(config), call.attachment, steps, together);
     return steps.run("link", (o) => runConfigured("ADD", config, call, o), {
@@ -179,22 +183,29 @@ export class Chain {
       undo: async () => void (await runConfigured("DEL", config, call, { signal: never })),
     });
   }
-}
 
-/** The decoded configuration that a plugin of the network gets on stdin. */
-function configOf(
-  network: Network,
-  plugin: NetworkPlugin,
-  { capabilityArgs }: Pick<ChainCall, "capabilityArgs">,
-  { prevResult, validAttachments }: Omit<PluginCall, "capabilityArgs"> = {},
-): PluginConfig {
-  const raw = pluginInput(network, plugin, {
-    prevResult,
-    capabilityArgs,
-    ...(validAttachments !== undefined && { validAttachments }),
-  });
-  const { cniVersion, name } = network;
-  return { cniVersion, name, type: plugin.type, raw, ...(prevResult !== undefined && { prevResult }) };
+  /** The decoded configuration that a plugin of the network gets on stdin. */
+  #configOf(
+    network: Network,
+    plugin: NetworkPlugin,
+    { capabilityArgs }: Pick<ChainCall, "capabilityArgs">,
+    { prevResult, validAttachments }: Omit<PluginCall, "capabilityArgs"> = {},
+  ): PluginConfig {
+    const { cniVersion, name } = network;
+    const { type } = plugin;
+    const raw = pluginInput(network, plugin, {
+      // Ours read it as it is. In its text it is needed only where a foreign plugin gets the configuration.
+      prevResult: this.#isForOursAlone(plugin) ? undefined : prevResult,
+      capabilityArgs,
+      ...(validAttachments !== undefined && { validAttachments }),
+    });
+    return { cniVersion, name, type, raw, ...(prevResult !== undefined && { prevResult }) };
+  }
+
+  #isForOursAlone({ type, raw }: NetworkPlugin): boolean {
+    const ipam = ipamTypeOf(raw);
+    return this.#plugins.has(type) && (ipam === undefined || ipam === ownIpam);
+  }
 }
 
 function runConfigured(

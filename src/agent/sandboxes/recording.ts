@@ -26,6 +26,12 @@ export interface AttachedDelegate {
   readonly deviceInfo?: JsonObject | undefined;
 }
 
+/** A delegate, and how its plugins are called at ADD. */
+export interface CalledDelegate {
+  readonly delegate: Delegate;
+  readonly call: ChainCall;
+}
+
 /** The executable that a runtime calls once for all networks of a Pod. */
 export const metaPlugin = "multus";
 
@@ -84,7 +90,7 @@ export function newRecord(
   request: CniRequest,
   netns: SandboxRecord["netns"],
   pod: Pod,
-  delegates: readonly Delegate[],
+  called: readonly CalledDelegate[],
 ): SandboxRecord {
   return {
     format: 1,
@@ -93,7 +99,7 @@ export function newRecord(
     netns,
     bootId: bootId(),
     pod: { namespace: pod.metadata.namespace ?? "", name: pod.metadata.name, uid: uidOf(request.pod, pod) },
-    networks: delegates.map((delegate) => recordNetwork(delegate, request)),
+    networks: called.map(recordNetwork),
     ...(request.calledMs !== undefined && { calledMs: request.calledMs }),
     complete: false,
   };
@@ -115,7 +121,7 @@ export function recordMeanwhile(fresh: SandboxRecord, former: SandboxRecord | un
 }
 
 /** A delegate with all that its DEL will need. */
-export function recordNetwork(delegate: Delegate, request: CniRequest): RecordedNetwork {
+export function recordNetwork({ delegate, call }: CalledDelegate): RecordedNetwork {
   const { network, displayName, ifName } = delegate;
   return {
     name: displayName,
@@ -123,8 +129,8 @@ export function recordNetwork(delegate: Delegate, request: CniRequest): Recorded
     networkName: network.name,
     cniVersion: network.cniVersion,
     plugins: network.plugins.map(({ raw }) => raw),
-    cniArgs: [...delegateArgs(delegate, request)],
-    capabilityArgs: capabilityArgs(delegate, runtimeConfigOf(request)),
+    cniArgs: [...call.attachment.args],
+    capabilityArgs: call.capabilityArgs,
     ...(network.disableCheck && { disableCheck: true }),
   };
 }
@@ -151,7 +157,11 @@ export function completed(record: SandboxRecord, attached: readonly AttachedDele
 }
 
 /** How a delegate's plugins are called at ADD. */
-export function chainCall(request: CniRequest, delegate: Delegate, host: Host): ChainCall {
+export function calledDelegate(request: CniRequest, delegate: Delegate, host: Host): CalledDelegate {
+  return { delegate, call: chainCall(request, delegate, host) };
+}
+
+function chainCall(request: CniRequest, delegate: Delegate, host: Host): ChainCall {
   const { ifName, position, displayName } = delegate;
   const args = delegateArgs(delegate, request);
   const call = callOf(request, ifName, args, capabilityArgs(delegate, runtimeConfigOf(request)), host);
