@@ -263,7 +263,8 @@ function coalesce(intervals: readonly Interval[]): readonly Interval[] {
 
 /** Binary search: the lowest index below `count` from which on `holds` is true; `count` if there is none. */
 function lowestWhere(count: number, holds: (index: number) => boolean): number {
-  let [low, high] = [0, count];
+  let low = 0;
+  let high = count;
   while (low < high) {
     const middle = (low + high) >>> 1;
     if (holds(middle)) high = middle;

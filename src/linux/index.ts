@@ -10,7 +10,7 @@
 export { announce } from "./announce.ts";
 export { readTxChecksum, setTxChecksum } from "./ethtool.ts";
 export { lockFile, tryLockFile } from "./file-lock.ts";
-export { parseMac } from "./mac.ts";
+export { formatMac, parseMac } from "./mac.ts";
 export { releaseCode } from "./memory.ts";
 export { monitor, type NetworkEvent } from "./monitor.ts";
 export { createNetns, deleteNetns, hostNetns, Netns, openNetns, readNetnsId, sameNetns } from "./netns.ts";

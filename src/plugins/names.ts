@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
-import { formatIp, type Ip, ipFromBytes, ipToBytes, type Prefix } from "#ip";
-import { parseMac } from "#linux";
+import { formatIp, type Ip, ipFromBytes, type Prefix, storeIp } from "#ip";
+import { formatMac, parseMac } from "#linux";
 
 /**
  * The name of a host-side link: `prefix` and eight hex digits that follow from container and interface, so that a later
@@ -16,8 +16,10 @@ export function hostLinkName(prefix: string, containerId: string, ifName: string
  * four bytes of the SHA-256 of the address's text.
  */
 export function derivedMac(ip: Ip): string {
-  const tail = ip.family === 4 ? ipToBytes(ip) : hash("sha256", formatIp(ip), "buffer").subarray(0, 4);
-  return `0a:58:${Array.from(tail, (byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
+  const bytes = Uint8Array.of(0x0a, 0x58, 0, 0, 0, 0);
+  if (ip.family === 4) storeIp(bytes, 2, ip);
+  else bytes.set(hash("sha256", formatIp(ip), "buffer").subarray(0, 4), 2);
+  return formatMac(bytes);
 }
 
 /** The IPv6 link-local address that follows from a MAC address (RFC 4291, appendix A). */

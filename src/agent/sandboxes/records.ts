@@ -125,7 +125,7 @@ export class Records {
 }
 
 function pathOf(folder: string, key: string): string {
-  return join(folder, `${key}.json`);
+  return `${folder}/${key}.json`;
 }
 
 /** Container IDs and interface names are validated CNI values, and the plugin is one of ours: none can hold a path separator. */

@@ -1,5 +1,4 @@
 import { mkdirSync, readdirSync } from "node:fs";
-import { join } from "node:path";
 import { readIfThere, removeFile, writeState, writeStateFile } from "#base";
 
 /**
@@ -53,6 +52,6 @@ export class Intents {
 
   /** Encoded, because a Pod UID comes from the runtime and must not lead to another folder. */
   #path(key: string): string {
-    return join(this.#folder, encodeURIComponent(key));
+    return `${this.#folder}/${encodeURIComponent(key)}`;
   }
 }

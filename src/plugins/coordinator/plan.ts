@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { SpiderError } from "#base";
 import { type Family, hostPrefix, type Ip, ipToBytes, sameIp, samePrefix } from "#ip";
+import { formatMac } from "#linux";
 import { invalid } from "../decode.ts";
 import { disableIpv6, type PairSpec } from "../pairs.ts";
 import type { Settings } from "./config.ts";
@@ -110,9 +111,9 @@ function planVeth(
 
 /** A MAC address by hash: the same in every plan for this container, unicast, locally administered. */
 function vethMac(containerId: string, end: "host" | "pod"): string {
-  const bytes = hash("sha256", `${containerId}\0${end}`, "buffer").subarray(0, 6);
+  const bytes = hash("sha256", `${containerId}\0${end}`, "buffer");
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  return formatMac(bytes);
 }
 
 /**
