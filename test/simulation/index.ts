@@ -3,9 +3,10 @@
  * product by the law of addresses. How it is built, and how to add a fault: docs/reference/simulation.md.
  */
 
-import type { Focus, History } from "./history.ts";
+import type { History } from "./history.ts";
 import type { Mistake } from "./mistakes.ts";
 import { loadVariant } from "./modules.ts";
+import type { Focus } from "./random-history.ts";
 import { shrink } from "./shrink.ts";
 
 export { mistakes } from "./mistakes.ts";

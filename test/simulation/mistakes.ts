@@ -1,4 +1,4 @@
-import type { Focus } from "./history.ts";
+import type { Focus } from "./random-history.ts";
 
 /** A mistake that the simulation must find: texts of the product's source that are replaced when it is loaded. */
 export interface Mistake {

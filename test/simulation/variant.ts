@@ -1,3 +1,4 @@
 /** What is loaded anew for each variant of the product: see modules.ts. */
-export { allKinds, formatHistory, isKind, parseHistory, randomHistory } from "./history.ts";
+export { formatHistory, parseHistory } from "./history.ts";
+export { allKinds, isKind, randomHistory } from "./random-history.ts";
 export { runHistory } from "./run.ts";

@@ -1,28 +1,10 @@
-import { randomInt, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "#base";
-import {
-  ApiFailure,
-  alreadyExists,
-  badRequest,
-  conflict,
-  type FieldError,
-  forbidden,
-  invalid,
-  modified,
-  notFound,
-} from "../failure.ts";
+import { ApiFailure, alreadyExists, badRequest, conflict, forbidden, invalid, notFound } from "../failure.ts";
 import { copyOf, groupVersion, type Resource } from "../resource.ts";
-import {
-  type Fields,
-  fieldsAt,
-  isFields,
-  type KubeObject,
-  numberAt,
-  type ObjectMeta,
-  type OwnerReference,
-  textAt,
-} from "../types.ts";
+import { type Fields, fieldsAt, isFields, type KubeObject, numberAt, type ObjectMeta, textAt } from "../types.ts";
+import { checkFinalizers, checkIdentity, mergedMeta, metadataErrors, nameOf } from "./metadata.ts";
 import { keyOf, type Store } from "./store.ts";
 
 /** How a write treats fields that the schema does not know. */
@@ -78,7 +60,7 @@ export class Writer {
     if (textAt(given, "resourceVersion") !== "") {
       throw new ApiFailure(500, "", "resourceVersion should not be set on objects to be created");
     }
-    const name = nameFor(resource, given);
+    const name = nameOf(resource, given);
     this.#checkNamespace(resource, namespace, name);
     const { apiVersion, kind, metadata: _, ...rest } = copyOf(body);
     const object: KubeObject = {
@@ -172,31 +154,6 @@ export class Writer {
   }
 }
 
-const nameRule =
-  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end " +
-  "with an alphanumeric character";
-
-function nameFor(resource: Resource, given: Readonly<ObjectMeta>): string {
-  const { name = "", generateName = "" } = given;
-  if (name !== "") {
-    if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name) || name.length > 253) {
-      const message = `Invalid value: ${JSON.stringify(name)}: ${nameRule}`;
-      throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueInvalid", message }]);
-    }
-    return name;
-  }
-  if (generateName === "") {
-    const message = "Required value: name or generateName is required";
-    throw invalid(resource, name, [{ field: "metadata.name", reason: "FieldValueRequired", message }]);
-  }
-  return generateName + randomSuffix();
-}
-
-function randomSuffix(): string {
-  const letters = "bcdfghjklmnpqrstvwxz2456789";
-  return Array.from({ length: 5 }, () => letters[randomInt(letters.length)]).join("");
-}
-
 function isHeld({ metadata: { finalizers = [] } }: KubeObject): boolean {
   return finalizers.length > 0;
 }
@@ -221,11 +178,7 @@ function admit(
   old: KubeObject | undefined,
   { strict = false, dropped = () => {} }: WriteOptions,
 ): void {
-  const owners = (object.metadata.ownerReferences ?? []).filter(({ controller }) => controller === true);
-  const wrong = [
-    ...labelErrors(object.metadata.labels ?? {}),
-    ...(owners.length > 1 ? [tooManyControllers(owners)] : []),
-  ];
+  const wrong = metadataErrors(object.metadata);
   if (wrong.length > 0) throw invalid(resource, object.metadata.name, wrong);
   const { errors, unknown } = resource.admit(object, old);
   if (strict && unknown.length > 0) {
@@ -235,65 +188,6 @@ function admit(
   }
   if (errors.length > 0) throw invalid(resource, object.metadata.name, errors);
   unknown.forEach(dropped);
-}
-
-const labelRule =
-  "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end " +
-  "with an alphanumeric character";
-
-function labelErrors(labels: Readonly<Record<string, string>>): readonly FieldError[] {
-  return Object.values(labels)
-    .filter((value) => !/^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/.test(value))
-    .map((value) => {
-      const message = `Invalid value: ${JSON.stringify(value)}: ${labelRule}`;
-      return { field: "metadata.labels", reason: "FieldValueInvalid", message };
-    });
-}
-
-function tooManyControllers(owners: readonly OwnerReference[]): FieldError {
-  const [first, second] = owners.map(({ kind, name }) => `${kind}/${name}`);
-  const message = `Invalid value: Only one reference can have Controller set to true. Found "true" in references for ${first} and ${second}`;
-  return { field: "metadata.ownerReferences", reason: "FieldValueInvalid", message };
-}
-
-function checkIdentity(resource: Resource, old: KubeObject, given: Readonly<ObjectMeta>): void {
-  const { name, uid, resourceVersion } = old.metadata;
-  if (given.name !== name) {
-    const found = given.name ?? "";
-    throw badRequest(`the name of the object (${found}) does not match the name on the URL (${name})`);
-  }
-  if ((given.uid ?? "") !== "" && given.uid !== uid) {
-    const why = `Precondition failed: UID in precondition: ${given.uid}, UID in object meta: ${uid}`;
-    throw conflict(resource, name, why);
-  }
-  if ((given.resourceVersion ?? "") === "") {
-    if (!resource.custom && resource.plural !== "leases") return;
-    const message = "Invalid value: 0x0: must be specified for an update";
-    throw invalid(resource, name, [{ field: "metadata.resourceVersion", reason: "FieldValueInvalid", message }]);
-  }
-  if (given.resourceVersion !== resourceVersion) throw conflict(resource, name, modified);
-}
-
-/** The server's own fields from `old`, the client's from `given`. */
-function mergedMeta(old: ObjectMeta, given: Readonly<ObjectMeta>): Readonly<Fields> {
-  const { labels = {}, annotations = {}, finalizers = [], ownerReferences = [] } = given;
-  const changeable = { labels, annotations, finalizers, ownerReferences };
-  const entries = Object.entries(changeable).map(([field, value]) => [field, isEmpty(value) ? undefined : value]);
-  return { ...old, ...Object.fromEntries(entries) }; // what is undefined is not copied
-}
-
-function isEmpty(value: object): boolean {
-  return Object.keys(value).length === 0;
-}
-
-function checkFinalizers(resource: Resource, old: KubeObject, next: KubeObject): void {
-  if (old.metadata.deletionTimestamp === undefined) return;
-  const added = (next.metadata.finalizers ?? []).filter((name) => !old.metadata.finalizers?.includes(name));
-  if (added.length === 0) return;
-  const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`;
-  throw invalid(resource, next.metadata.name, [
-    { field: "metadata.finalizers", reason: "FieldValueForbidden", message },
-  ]);
 }
 
 function countsGenerations({ custom, subresources }: Resource): boolean {
