@@ -1,6 +1,5 @@
 import {
   annotations,
-  decodeSettings,
   labels,
   labelValue,
   type NetworkAttachmentDefinition,
@@ -21,7 +20,6 @@ import { type Family, IpSet, parseIpSet } from "#ip";
 import { asksForOwner, type PoolView, poolView, subnetAnnotationKeys, workloadKindOf } from "#ipam";
 import {
   type CoreEvent,
-  configMaps,
   controllerOf,
   events,
   type KubeClient,
@@ -36,11 +34,12 @@ import {
   TopControllers,
 } from "#kube";
 import { type Claim, claimOf } from "#ledger";
-import { networkStatusAnnotation } from "#multus";
-import type { Cluster, ReleaseConfig } from "../cluster.ts";
+import type { Cluster } from "../cluster.ts";
 import type { Manifest } from "../manifests.ts";
-import type { ClusterFacts, Facts, Installation, PodState, Subject, Usage } from "./facts.ts";
+import type { ClusterFacts, Facts, Subject, Usage } from "./facts.ts";
+import { findInstallation } from "./installation.ts";
 import type { PodManifest } from "./manifest.ts";
+import { subjectOf, subjectOfManifest } from "./subject.ts";
 
 /** How long a Pod that is gone is known: API servers keep Events for an hour by default. */
 const rememberedMs = 3_600_000;
@@ -182,32 +181,6 @@ function readable(ips: readonly string[], family: Family): IpSet {
   }
 }
 
-/** Reads the release's ConfigMap: what its Pods have mounted, else by its labels, because its name is the user's choice. */
-export async function findInstallation(
-  { client, mounted }: Pick<Cluster, "client" | "mounted">,
-  signal: AbortSignal,
-): Promise<Installation> {
-  const { namespace, data } = mounted ?? (await listedConfig(client, signal)) ?? {};
-  const { settings } = decodeSettings(data?.["conf.yml"] ?? "");
-  const families: readonly Family[] = [
-    ...(settings.enableIPv4 ? ([4] as const) : []),
-    ...(settings.enableIPv6 ? ([6] as const) : []),
-  ];
-  return {
-    namespace: namespace ?? "kube-system",
-    clusterNetwork: data?.["clusterNetwork"] ?? "",
-    families,
-    settings,
-    found: namespace !== undefined,
-  };
-}
-
-async function listedConfig(client: KubeClient, signal: AbortSignal): Promise<ReleaseConfig | undefined> {
-  const labelSelector = "app.kubernetes.io/component=spiderpool";
-  const [first] = await Array.fromAsync(client.listAll(configMaps, { signal, labelSelector }));
-  return first && { namespace: first.metadata.namespace ?? "", data: first.data ?? {} };
-}
-
 /** The application that made the Pod, or would make it, with the facts on which its pools of SpiderSubnets depend. */
 async function applicationOf(
   target: Target,
@@ -246,61 +219,4 @@ async function ownerOf(
   return isOwned || asksForOwner(stored.metadata, pools.values())
     ? new TopControllers(client).of(stored, { signal })
     : undefined;
-}
-
-/** The Pod that is asked about, as stored; if it is gone, as its Events tell. */
-export function subjectOf(
-  { namespace, name }: { readonly namespace: string; readonly name: string },
-  pod: Pod | undefined,
-  told: readonly CoreEvent[],
-): Subject {
-  if (pod === undefined) {
-    const nodeName = told.findLast(({ source }) => source?.component === "spiderpool-agent")?.source?.host;
-    return { ...blank, namespace, name, nodeName, state: "gone" };
-  }
-  const { uid, labels: own = {}, annotations: notes = {}, ownerReferences = [] } = pod.metadata;
-  const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
-  return {
-    ...blank,
-    namespace,
-    name,
-    uid,
-    labels: own,
-    annotations: notes,
-    ownerReferences,
-    nodeName: pod.spec?.nodeName,
-    nodeSelector: pod.spec?.nodeSelector ?? {},
-    hostNetwork: pod.spec?.hostNetwork === true,
-    state: stateOf(pod),
-    ips: pod.status?.podIPs?.flatMap(({ ip }) => ip ?? []) ?? [],
-    unscheduled: scheduled?.status === "False" ? (scheduled.message ?? scheduled.reason) : undefined,
-  };
-}
-
-const blank: Subject = {
-  namespace: "",
-  name: "",
-  uid: "",
-  labels: {},
-  annotations: {},
-  ownerReferences: [],
-  nodeSelector: {},
-  ips: [],
-  nodeName: undefined,
-  hostNetwork: false,
-  state: "new",
-  unscheduled: undefined,
-};
-
-function subjectOfManifest({ metadata, spec }: PodManifest): Subject {
-  const { nodeName, nodeSelector = {}, hostNetwork = false } = spec;
-  return { ...blank, ...metadata, nodeName, nodeSelector, hostNetwork };
-}
-
-function stateOf({ metadata, status }: Pod): PodState {
-  if (metadata.deletionTimestamp !== undefined || status?.phase === "Succeeded" || status?.phase === "Failed") {
-    return "ended";
-  }
-  const isAttached = metadata.annotations?.[networkStatusAnnotation] !== undefined || (status?.podIP ?? "") !== "";
-  return isAttached ? "running" : "waiting";
 }

@@ -4,7 +4,7 @@ import { claimName, formatIp, type Ip } from "#ip";
 import { hasReason, nodes, pods } from "#kube";
 import { type Claim, claimOf, readOwner } from "#ledger";
 import type { Cluster } from "../cluster.ts";
-import { findInstallation } from "../explain/gather.ts";
+import { findInstallation } from "../explain/installation.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { formatItems } from "../output.ts";
 import type { Context } from "../run.ts";

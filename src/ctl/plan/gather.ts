@@ -3,7 +3,7 @@ import { type WorkloadKind, workloadKinds } from "#ipam";
 import { apiVersionOf, type KubeObject, namespaces, nodes, pods, type Resource } from "#kube";
 import { claimOf } from "#ledger";
 import type { Cluster } from "../cluster.ts";
-import { findInstallation } from "../explain/gather.ts";
+import { findInstallation } from "../explain/installation.ts";
 import type { State, StoredWorkload } from "./state.ts";
 
 /** Reads all that a plan depends on; writes nothing. Throws what the API server answers. */

@@ -2,10 +2,11 @@ import { formatIp } from "#ip";
 import { isPodAlive, keyOf, type Pod } from "#kube";
 import { type Claim, isHeld } from "#ledger";
 import { type Admitted, admit } from "./admit.ts";
-import { counted, endPods, startPods, type Unstarted, type WorkloadChange } from "./roll.ts";
+import { endPods, startPods, type Unstarted, type WorkloadChange } from "./roll.ts";
 import { applicationOf, settle } from "./settle.ts";
 import { type Start, startOf, startPod } from "./start.ts";
 import type { Change, Loss, Plan, PoolChange, State, Stuck } from "./state.ts";
+import { counted } from "./workload-pods.ts";
 import { type Freed, World } from "./world.ts";
 
 /** How objects are read. */

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { WorkloadKind } from "#ipam";
-import { isPodAlive, keyOf, type Pod } from "#kube";
+import { keyOf, type Pod } from "#kube";
 import { asPod } from "./admit.ts";
 import { type Start, startOf, startPod } from "./start.ts";
 import { kindOf, type StoredWorkload } from "./state.ts";
+import { missing, newPod, podsOf, surplus, wantedOf } from "./workload-pods.ts";
 import type { World } from "./world.ts";
 
 /** A Pod that the change creates and that would not get its addresses. */
@@ -66,97 +67,8 @@ export function startPods(world: World, { before, after }: WorkloadChange): read
   }
 }
 
-/** The workload with the counts of its own controller, because a DaemonSet's Pods depend on the nodes. */
-export function counted(world: World, workload: StoredWorkload): StoredWorkload {
-  if (workload.kind !== "DaemonSet") return workload;
-  return { ...workload, status: { ...workload.status, desiredNumberScheduled: nodesFor(world, workload).length } };
-}
-
-/** The workload's Pods that are alive, sorted by name, with ordinals as numbers. */
-function podsOf(world: World, { kind, metadata }: Pick<StoredWorkload, "kind" | "metadata">): readonly Pod[] {
-  const owned = [...world.pods.values()].filter((pod) => {
-    const owner = world.ownerOf(pod);
-    return owner?.kind === kind && owner.uid === metadata.uid && isPodAlive(pod);
-  });
-  return owned.toSorted((a, b) => a.metadata.name.localeCompare(b.metadata.name, "en", { numeric: true }));
-}
-
 function sameTemplate(kind: WorkloadKind, a: StoredWorkload, b: StoredWorkload): boolean {
   return isDeepStrictEqual(kind.template(a), kind.template(b));
-}
-
-/** How many Pods it wants. A DaemonSet wants one for each node that fits. */
-function wantedOf(world: World, workload: StoredWorkload): number {
-  if (workload.kind === "DaemonSet") return nodesFor(world, workload).length;
-  return kindOf(workload)?.replicas(workload) ?? 0;
-}
-
-function nodesFor(world: World, workload: StoredWorkload): readonly string[] {
-  const { nodeSelector = {} } = newPod(world, workload, "").spec ?? {};
-  return [...world.nodes.values()]
-    .filter(({ metadata }) => Object.entries(nodeSelector).every(([key, value]) => metadata.labels?.[key] === value))
-    .map(({ metadata }) => metadata.name);
-}
-
-/** The surplus Pods: those of a StatefulSet with the highest ordinals, otherwise the youngest. */
-function surplus(world: World, workload: StoredWorkload, pods: readonly Pod[]): readonly Pod[] {
-  const wanted = wantedOf(world, workload);
-  if (workload.kind === "StatefulSet") return pods.filter((pod) => !ordinals(workload).includes(pod.metadata.name));
-  if (workload.kind === "DaemonSet") {
-    const nodes = nodesFor(world, workload);
-    return pods.filter(({ spec }) => !nodes.includes(spec?.nodeName ?? ""));
-  }
-  const age = ({ metadata, status }: Pod) =>
-    `${status?.phase === "Pending" ? 1 : 0} ${metadata.creationTimestamp ?? ""}`;
-  const youngest = pods.toReversed().toSorted((a, b) => (age(a) < age(b) ? 1 : age(a) > age(b) ? -1 : 0));
-  return youngest.slice(0, Math.max(0, pods.length - wanted));
-}
-
-function ordinals({ metadata, spec }: StoredWorkload): readonly string[] {
-  const { start = 0 } = (spec as { readonly ordinals?: { readonly start?: number } })?.ordinals ?? {};
-  return Array.from({ length: spec?.replicas ?? 1 }, (_, index) => `${metadata.name}-${start + index}`);
-}
-
-/** A new Pod of the workload's template. */
-function newPod(world: World, workload: StoredWorkload, name: string, nodeName?: string): Pod {
-  const template = (kindOf(workload)?.template(workload) ?? {}) as {
-    readonly metadata?: object;
-    readonly spec?: object;
-  };
-  const { apiVersion, kind, metadata } = workload;
-  const owner = { apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true };
-  const { namespace = "" } = metadata;
-  return {
-    metadata: {
-      ...template.metadata,
-      namespace,
-      name,
-      uid: world.newUid(),
-      resourceVersion: "",
-      ownerReferences: [owner],
-    },
-    spec: { ...template.spec, ...(nodeName !== undefined && { nodeName }) },
-    status: { phase: "Pending" },
-  } as unknown as Pod;
-}
-
-/** The Pods that are missing. */
-function missing(world: World, workload: StoredWorkload, pods: readonly Pod[]): readonly Pod[] {
-  const there = new Set(pods.map(({ metadata }) => metadata.name));
-  switch (workload.kind) {
-    case "StatefulSet":
-      return ordinals(workload).flatMap((name) => (there.has(name) ? [] : [newPod(world, workload, name)]));
-    case "DaemonSet": {
-      const nodes = nodesFor(world, workload).filter((node) => !pods.some(({ spec }) => spec?.nodeName === node));
-      return nodes.map((node) => newPod(world, workload, `${workload.metadata.name}-${node}`, node));
-    }
-    default: {
-      const count = Math.max(0, wantedOf(world, workload) - pods.length);
-      return Array.from({ length: count }, (_, at) =>
-        newPod(world, workload, `${workload.metadata.name}-new-${at + 1}`),
-      );
-    }
-  }
 }
 
 function addPods(world: World, workload: StoredWorkload, old: readonly Pod[], nics: readonly string[]) {
@@ -211,50 +123,42 @@ function replaceInOrder(
 function replaceDeployment(
   world: World,
   workload: StoredWorkload,
-  before: readonly Pod[],
+  old: readonly Pod[],
   nics: readonly string[],
 ): readonly Unstarted[] {
-  const wanted = wantedOf(world, workload);
   const { strategy } = (workload.spec ?? {}) as SpecOf;
   const why = `Deployment ${keyOf(workload.metadata)} has a new template`;
-  const old = before;
-  const fresh = [...missing(world, workload, [])];
+  let waiting = missing(world, workload, []);
   if (strategy?.type === "Recreate") {
     for (const pod of old) world.end(pod, why);
-    return startAll(world, fresh, { nics });
+    return startAll(world, waiting, { nics });
   }
+  const { least, most } = boundsOf(strategy, wantedOf(world, workload));
+  const [broken = [], ready = []] = [true, false].map((is) => old.filter((pod) => isWaiting(world, pod) === is));
+  const endLast = (of: Pod[], count: number) => {
+    const ended = count > 0 ? of.splice(-count).toReversed() : [];
+    for (const pod of ended) world.end(pod, why);
+    return ended.length;
+  };
+  for (let running = 0; ; ) {
+    const tried = waiting.slice(0, Math.max(0, most - ready.length - broken.length - running));
+    const failed = startAll(world, tried, { nics });
+    waiting = [...failed.map(({ pod }) => pod), ...waiting.slice(tried.length)];
+    running += tried.length - failed.length;
+    // Pods that do not run are removed first, because nobody misses them.
+    const ended =
+      endLast(broken, ready.length + broken.length + running - least) + endLast(ready, ready.length + running - least);
+    if (failed.length === tried.length && ended === 0) return failed;
+  }
+}
+
+/** How many Pods a rolling update keeps at least, and has at most. */
+function boundsOf(strategy: Strategy | undefined, wanted: number): { readonly least: number; readonly most: number } {
   const { maxSurge = "25%", maxUnavailable = "25%" } = strategy?.rollingUpdate ?? {};
   const surge = share(maxSurge, wanted, Math.ceil);
-  const unavailable =
-    surge === 0 ? Math.max(1, share(maxUnavailable, wanted, Math.floor)) : share(maxUnavailable, wanted, Math.floor);
-  const least = wanted - unavailable;
-  const waiting = [...fresh];
-  let running = 0;
-  let failed: readonly Unstarted[] = [];
-  const broken = old.filter((pod) => isWaiting(world, pod));
-  const ready = old.filter((pod) => !broken.includes(pod));
-  const endOne = (of: Pod[]) => {
-    const gone = of.pop();
-    if (gone !== undefined) world.end(gone, why);
-    return gone !== undefined;
-  };
-  for (let moved = true; moved; ) {
-    moved = false;
-    failed = [];
-    for (const pod of waiting.slice(0, Math.max(0, wanted + surge - ready.length - broken.length - running))) {
-      const start = startPod(world, pod, { nics });
-      if (start.kind === "fails") failed = [...failed, { pod, failure: start }];
-      else {
-        waiting.splice(waiting.indexOf(pod), 1);
-        running += 1;
-        moved = true;
-      }
-    }
-    // Pods that do not run are removed first, because nobody misses them.
-    while (ready.length + broken.length + running > least && endOne(broken)) moved = true;
-    while (ready.length + running > least && endOne(ready)) moved = true;
-  }
-  return failed;
+  const unavailable = share(maxUnavailable, wanted, Math.floor);
+  // Where there is room for none more, one must go first.
+  return { least: wanted - (surge === 0 ? Math.max(1, unavailable) : unavailable), most: wanted + surge };
 }
 
 function share(value: number | string, of: number, round: (n: number) => number): number {

@@ -4,8 +4,9 @@ import type { PoolView } from "#ipam";
 import { keyOf, type Pod, topControllerAmong } from "#kube";
 import { type Claim, type Holder, isHeir, isHeld, isShrinkHold, shrinkHoldReason, stickyOwnerOf } from "#ledger";
 import type { Facts, Installation } from "../explain/facts.ts";
-import { decodePools, reservedBy, subjectOf } from "../explain/gather.ts";
+import { decodePools, reservedBy } from "../explain/gather.ts";
 import { holderOf, type PodScene } from "../explain/scene.ts";
+import { subjectOf } from "../explain/subject.ts";
 import type { PoolCounts, State, StoredWorkload } from "./state.ts";
 
 /** An address that its holder lost, and why. */
