@@ -93,6 +93,13 @@ async function findings(flags: DoctorFlags, context: Context): Promise<readonly 
 async function ofCluster({ cluster: { client, clock }, io }: Context): Promise<readonly Finding[]> {
   const now = clock.wall();
   const facts = await readCluster(client, now, io);
+  if (facts.unread.length > 0) {
+    io.err(`Not examined, because this account may not read it: ${facts.unread.join(", ")}.\n`);
+  } else if (facts.workloads.length === 0) {
+    io.err(
+      "No agent and no controller of Spiderpool is installed in this cluster: only Events of nodes were examined.\n",
+    );
+  }
   const published = new Map<string, Finding>();
   const selection = { fieldSelector: "involvedObject.kind=Node", signal: io.signal };
   for await (const event of client.listAll(events, selection)) {

@@ -145,6 +145,11 @@ describe("the doctor of a cluster", () => {
   it("takes nothing for deleted that the caller may not list", async () => {
     const api = healthy();
     const forbidden = { kind: "status", status: 403, reason: "Forbidden" } as const;
+    const facts = () => readCluster(new KubeClient({ transport: api, clock: systemClock }), new Date(), { signal });
+    assert.deepEqual((await facts()).unread, []);
+    api.fail(({ path }) => path.includes("/daemonsets"), forbidden);
+    const { unread, workloads } = await facts();
+    assert.deepEqual([unread, workloads], [["daemonsets"], []]);
     api.fail(({ path }) => path.includes("/daemonsets"), forbidden);
     assert.deepEqual(await examine(api), []);
   });

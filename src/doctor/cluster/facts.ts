@@ -1,6 +1,8 @@
 /** What the checks of a cluster look at. A part that does not exist or that the caller may not read is absent or empty. */
 export interface ClusterFacts {
   readonly now: Date;
+  /** Kinds of which the caller may not read something: what depends on it was not examined. */
+  readonly unread: readonly string[];
   /** The Pods of agents and controllers. */
   readonly processes: readonly {
     readonly namespace: string;

@@ -26,16 +26,20 @@ import type { ClusterFacts } from "./facts.ts";
 const enforceLabel = "pod-security.kubernetes.io/enforce";
 const secretFlag = /^--tls-secret=(.+)$/;
 
-/** Reads the facts for the checks of a cluster, in all namespaces. Objects that the caller may not read count as absent. */
+/**
+ * Reads the facts for the checks of a cluster, in all namespaces. Objects that the caller may not read count as absent; the facts
+ * name their kinds.
+ */
 export async function readCluster(client: KubeClient, now: Date, { signal }: Signal): Promise<ClusterFacts> {
+  const reader = { client, unread: new Set<string>(), signal };
   const list = <T extends KubeObject>(resource: Resource<T>) =>
-    readAll(client, resource, { labelSelector: labels.program, signal });
+    readAll(reader, resource, { labelSelector: labels.program });
   const [daemons, deployed, found, waiting, cilium] = await Promise.all([
     list(daemonSets),
     list(deployments),
     list(pods),
-    readWaiting(client, signal),
-    readOne(client, configMaps, { namespace: "kube-system", name: "cilium-config" }, signal),
+    readWaiting(reader),
+    readOne(reader, configMaps, { namespace: "kube-system", name: "cilium-config" }),
   ]);
   const [agents, controllers, processes] = [daemons ?? [], deployed ?? [], found ?? []];
   const workloads = [
@@ -49,11 +53,12 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
     ).values(),
   ];
   const [spaces, certificates] = await Promise.all([
-    Promise.all(installed.map((name) => readOne(client, namespaces, { name }, signal))),
-    Promise.all(secretRefs.map((ref) => readCertificate(client, ref, signal))),
+    Promise.all(installed.map((name) => readOne(reader, namespaces, { name }))),
+    Promise.all(secretRefs.map((ref) => readCertificate(reader, ref))),
   ]);
   return {
     now,
+    unread: [...reader.unread].sort(),
     processes: processes.flatMap((pod) => processOf(pod, workloads)),
     workloads: [daemons, deployed, found].includes(undefined)
       ? []
@@ -67,6 +72,12 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
     waiting,
     ciliumExclusive: cilium === undefined ? undefined : cilium.data?.["cni-exclusive"] === "true",
   };
+}
+
+interface Reader extends Signal {
+  readonly client: KubeClient;
+  /** Kinds of which the caller may not read something. */
+  readonly unread: Set<string>;
 }
 
 type Workload =
@@ -122,12 +133,10 @@ function processOf(pod: Pod, workloads: readonly Workload[]): ClusterFacts["proc
 }
 
 /** Pods that their nodes have begun but that have no address, each with its last failure. Events are kept for an hour. */
-async function readWaiting(client: KubeClient, signal: AbortSignal): Promise<ClusterFacts["waiting"]> {
-  const pending = ((await readAll(client, pods, { fieldSelector: "status.phase=Pending", signal })) ?? []).filter(
-    hasNoNetwork,
-  );
+async function readWaiting(reader: Reader): Promise<ClusterFacts["waiting"]> {
+  const pending = ((await readAll(reader, pods, { fieldSelector: "status.phase=Pending" })) ?? []).filter(hasNoNetwork);
   if (pending.length === 0) return [];
-  const told = await readAll(client, events, { fieldSelector: "involvedObject.kind=Pod,type=Warning", signal });
+  const told = await readAll(reader, events, { fieldSelector: "involvedObject.kind=Pod,type=Warning" });
   const byPod = Map.groupBy(told ?? [], ({ involvedObject: { uid = "" } }) => uid);
   return pending
     .flatMap(({ metadata: { namespace = "", name, uid }, spec }) => {
@@ -157,12 +166,8 @@ function secretsOf({ metadata: { namespace }, spec }: Deployment): readonly Obje
   return [...named, ...mounted].flatMap((name) => (name === undefined ? [] : [{ namespace, name }]));
 }
 
-async function readCertificate(
-  client: KubeClient,
-  ref: ObjectRef,
-  signal: AbortSignal,
-): Promise<ClusterFacts["certificates"]> {
-  const pem = (await readOne(client, secrets, ref, signal))?.data?.["tls.crt"];
+async function readCertificate(reader: Reader, ref: ObjectRef): Promise<ClusterFacts["certificates"]> {
+  const pem = (await readOne(reader, secrets, ref))?.data?.["tls.crt"];
   if (pem === undefined) return [];
   try {
     const { validFromDate: from, validToDate: until } = new X509Certificate(Buffer.from(pem, "base64"));
@@ -173,29 +178,29 @@ async function readCertificate(
 }
 
 /** Undefined if the caller may not. */
-async function readAll<T extends KubeObject>(
-  client: KubeClient,
+function readAll<T extends KubeObject>(
+  reader: Reader,
   resource: Resource<T>,
-  selection: Signal & { readonly labelSelector?: string; readonly fieldSelector?: string },
+  selection: { readonly labelSelector?: string; readonly fieldSelector?: string },
 ): Promise<readonly T[] | undefined> {
-  try {
-    return await Array.fromAsync(client.listAll(resource, selection));
-  } catch (error) {
-    if (hasReason(error, "Forbidden")) return undefined;
-    throw error;
-  }
+  const { client, signal } = reader;
+  return allowed(reader, resource, () => Array.fromAsync(client.listAll(resource, { ...selection, signal })));
 }
 
-async function readOne<T extends KubeObject>(
-  client: KubeClient,
-  resource: Resource<T>,
-  ref: ObjectRef,
-  signal: AbortSignal,
+function readOne<T extends KubeObject>(reader: Reader, resource: Resource<T>, ref: ObjectRef): Promise<T | undefined> {
+  return allowed(reader, resource, () => reader.client.get(resource, ref, reader));
+}
+
+async function allowed<T>(
+  { unread }: Reader,
+  { plural }: Resource<KubeObject>,
+  read: () => Promise<T>,
 ): Promise<T | undefined> {
   try {
-    return await client.get(resource, ref, { signal });
+    return await read();
   } catch (error) {
-    if (hasReason(error, "Forbidden")) return undefined;
-    throw error;
+    if (!hasReason(error, "Forbidden")) throw error;
+    unread.add(plural);
+    return undefined;
   }
 }
