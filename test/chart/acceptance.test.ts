@@ -1,9 +1,12 @@
 // The chart's contract, as users' flags and scripts rely on it. Numbered, so that the checks that need a
 // cluster (test/cluster/chart.e2e.ts) and these are one list.
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
+import { parse } from "yaml";
 import { readChartValues } from "../../scripts/generate/chart-values.ts";
-import { envOf, hostPaths, podOf, type Rendered, refusal, render } from "./render.ts";
+import { chart, envOf, hostPaths, podOf, type Rendered, refusal, render } from "./render.ts";
 
 const agentOf = ({ get }: Rendered) => get("DaemonSet");
 const controllerOf = ({ get }: Rendered) => get("Deployment");
@@ -175,6 +178,17 @@ describe("the chart: objects and names", () => {
     const accounts = objects.filter(({ kind }) => kind === "ClusterRoleBinding").flatMap(({ subjects }) => subjects);
     assert.ok(accounts.some(({ name }) => name === "ag") && accounts.some(({ name }) => name === "ctl"));
     assert.ok(get("Job", "ctl-hook-pre-delete") !== undefined);
+  });
+
+  it("lets who may see Pods see every kind of ours, and change none", async () => {
+    const { get, all } = await render("--release=blue");
+    const { metadata, rules } = get("ClusterRole", "blue-view");
+    assert.equal(metadata.labels["rbac.authorization.k8s.io/aggregate-to-view"], "true");
+    assert.deepEqual(new Set(rules.flatMap(({ verbs }: Rendered) => verbs)), new Set(["get", "list", "watch"]));
+    const files = readdirSync(join(chart, "crds"));
+    const plurals = files.map((file) => parse(readFileSync(join(chart, "crds", file), "utf8")).spec.names.plural);
+    assert.deepEqual(rules.flatMap(({ resources }: Rendered) => resources).sort(), plurals.sort());
+    assert.ok(!all("ClusterRoleBinding").some(({ roleRef }) => roleRef.name === metadata.name));
   });
 
   it("38. installs a dashboard that Grafana can read", async () => {
