@@ -88,6 +88,40 @@ describe("WorkQueue", () => {
     assert.equal(await second, "a");
   });
 
+  it("gives a key once that is added several times while a worker waits", async () => {
+    const { queue } = setUp();
+    const taking = queue.take(o);
+    for (let times = 0; times < 3; times++) queue.add("a");
+    queue.done(await taking);
+    assert.equal(queue.length, 0);
+  });
+
+  it("has one timer, however many workers wait, and none when no worker does", async () => {
+    const { clock, queue } = setUp();
+    const stop = new AbortController();
+    const workers = ["1", "2", "3"].map(() => queue.take(stop).catch(() => "stopped"));
+    queue.addAfter("late", 200);
+    queue.addAfter("soon", 100);
+    assert.equal(clock.sleeping, 1);
+    await clock.advance(100);
+    assert.equal(await workers[0], "soon");
+    assert.equal(clock.sleeping, 1);
+    stop.abort();
+    assert.deepEqual(await Promise.all(workers), ["soon", "stopped", "stopped"]);
+    assert.equal(clock.sleeping, 0);
+  });
+
+  it("loses no key that was given to a worker which then gives up", async () => {
+    const { queue } = setUp();
+    const stop = new AbortController();
+    const taking = queue.take(stop);
+    queue.add("a");
+    // The worker has the key, but has not gone on yet.
+    await Promise.resolve();
+    stop.abort();
+    assert.equal(await taking, "a");
+  });
+
   it("never gives one key to two, and loses none, in any history", async () => {
     const key = fc.constantFrom("a", "b", "c", "d");
     const action = fc.oneof(

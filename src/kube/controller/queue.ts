@@ -1,7 +1,4 @@
-import { abortable, type BackoffOptions, backoffMs, type Clock, type Signal } from "#base";
-
-/** One for all waits: nobody sees it, and making an error at each costs more than the rest of a wait. */
-const over = new Error("the wait is over");
+import { type BackoffOptions, backoffMs, type Clock, type Signal } from "#base";
 
 interface WorkQueueOptions extends Partial<BackoffOptions> {
   readonly clock: Clock;
@@ -24,7 +21,11 @@ export class WorkQueue {
   /** May hold outdated entries: `#delayed` decides. */
   readonly #order = new DueHeap();
   readonly #failures = new Map<string, number>();
-  #moved = Promise.withResolvers<void>();
+  /** Workers that wait, the longest waiting first: each is given one key. */
+  readonly #workers = new Set<(key: string) => void>();
+  #isServing = false;
+  /** Set for the first delayed key while workers wait. One for all of them: each event of a watch would move those of four. */
+  #alarm: { readonly dueMs: number; readonly cancel: () => void } | undefined;
 
   constructor({ clock, firstMs = 500, maxMs = 60_000, random = Math.random }: WorkQueueOptions) {
     this.#clock = clock;
@@ -45,7 +46,7 @@ export class WorkQueue {
     this.#delayed.delete(key);
     if (this.#held.has(key)) this.#dirty.add(key);
     else this.#ready.add(key);
-    this.#signalMove();
+    this.#serveSoon();
   }
 
   /** Adds the key in `ms`; the earlier of two times wins, and so does an add before. */
@@ -55,7 +56,7 @@ export class WorkQueue {
       return;
     this.#delayed.set(key, dueMs);
     this.#order.push({ key, dueMs });
-    this.#signalMove();
+    this.#setAlarm();
   }
 
   /** Adds the key after a delay that grows with each call until `forget`. */
@@ -71,17 +72,17 @@ export class WorkQueue {
 
   /** The next key, in the order in which they became ready; the caller holds it until `done`. */
   async take({ signal }: Signal): Promise<string> {
-    for (;;) {
-      signal.throwIfAborted();
-      this.#ripen();
-      const key = this.#first();
-      if (key !== undefined) {
-        this.#ready.delete(key);
-        this.#held.add(key);
-        return key;
-      }
-      await this.#untilMove(signal);
-    }
+    signal.throwIfAborted();
+    this.#ripen();
+    return this.#hold() ?? (await this.#wait(signal));
+  }
+
+  #hold(): string | undefined {
+    const key = this.#first();
+    if (key === undefined) return undefined;
+    this.#ready.delete(key);
+    this.#held.add(key);
+    return key;
   }
 
   /**
@@ -110,24 +111,56 @@ export class WorkQueue {
     }
   }
 
-  /** Waits until a key is added or the first delayed one is due. */
-  async #untilMove(signal: AbortSignal): Promise<void> {
-    const moved = this.#moved.promise;
-    const next = this.#order.peek();
-    if (next === undefined) return abortable(moved, signal);
-    const sleep = new AbortController();
-    const leftMs = Math.max(0, next.dueMs - this.#clock.monotonicMs());
-    const due = this.#clock.sleep(leftMs, { signal: sleep.signal }).catch(() => {});
-    try {
-      await abortable(Promise.race([moved, due]), signal);
-    } finally {
-      sleep.abort(over);
-    }
+  #wait(signal: AbortSignal): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const worker = (key: string) => {
+        signal.removeEventListener("abort", giveUp);
+        resolve(key);
+      };
+      const giveUp = () => {
+        this.#workers.delete(worker);
+        this.#setAlarm();
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", giveUp, { once: true });
+      this.#workers.add(worker);
+      this.#setAlarm();
+    });
   }
 
-  #signalMove(): void {
-    this.#moved.resolve();
-    this.#moved = Promise.withResolvers();
+  /** Serves waiting workers after the caller, so that what it adds several times is one key. */
+  #serveSoon(): void {
+    if (this.#isServing || this.#workers.size === 0) return;
+    this.#isServing = true;
+    queueMicrotask(() => {
+      this.#isServing = false;
+      this.#serve();
+    });
+  }
+
+  #serve(): void {
+    for (const worker of this.#workers) {
+      const key = this.#hold();
+      if (key === undefined) break;
+      this.#workers.delete(worker);
+      worker(key);
+    }
+    this.#setAlarm();
+  }
+
+  /** An alarm that comes too early, because its key came otherwise, is set anew then. */
+  #setAlarm(): void {
+    const next = this.#workers.size === 0 ? undefined : this.#order.peek();
+    if (next !== undefined && this.#alarm !== undefined && this.#alarm.dueMs <= next.dueMs) return;
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
+    if (next === undefined) return;
+    const cancel = this.#clock.after(Math.max(0, next.dueMs - this.#clock.monotonicMs()), () => {
+      this.#alarm = undefined;
+      this.#ripen();
+      this.#setAlarm();
+    });
+    this.#alarm = { dueMs: next.dueMs, cancel };
   }
 }
 
