@@ -15,7 +15,7 @@ interface Interval {
 export class IpSet {
   readonly family: Family;
   readonly #intervals: readonly Interval[];
-  /** How many members lie before each interval, and at the end the size. Computed when it is first needed. */
+  /** How many members lie before each interval, and at the end the size. Computed when the first place is asked for. */
   #before: readonly bigint[] | undefined;
 
   private constructor(family: Family, intervals: readonly Interval[]) {
@@ -53,7 +53,12 @@ export class IpSet {
 
   /** How many addresses it holds; `clampCount` makes it fit a status field. */
   get size(): bigint {
-    return this.#sums().at(-1) ?? 0n;
+    const known = this.#before?.at(-1);
+    if (known !== undefined) return known;
+    // Most sets are asked only this, and only once.
+    let sum = 0n;
+    for (const { first, last } of this.#intervals) sum += last - first + 1n;
+    return sum;
   }
 
   /** How many intervals it has. Its memory and the cost of its operations are proportional to this. */

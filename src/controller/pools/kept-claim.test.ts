@@ -45,6 +45,15 @@ describe("trimClaim()", () => {
     }
   });
 
+  it("gives each claim its own parts, in whatever order those of several are read", () => {
+    const [a, b] = ["10.0.0.7", "10.0.0.8"].map((name) => trimClaim(claim(name, { podName: `pod-${name}` })));
+    for (const kept of [a, b, a, b, b]) {
+      assert.ok(kept instanceof KeptClaim);
+      assert.deepEqual([kept.spec.podName, kept.spec.address], [`pod-${kept.name}`, kept.name]);
+      assert.deepEqual(kept.ip, claimOf(claim(kept.name))?.ip);
+    }
+  });
+
   it("keeps fields of other claims: an order to release, a second holder, the end of a hold", () => {
     const ordered = claim("10.0.0.7");
     const forced = { [annotations.forceRelease]: "uid-10.0.0.7" };

@@ -37,10 +37,14 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
   }
 
   get ip(): Ip {
-    return parseClaimName(this.name);
+    return lastIp.of(this, () => parseClaimName(this.name));
   }
 
   get spec(): SpiderIPAddressSpec {
+    return lastSpec.of(this, () => this.#unpack());
+  }
+
+  #unpack(): SpiderIPAddressSpec {
     const owner = this.#owner;
     const waiting = this.#waiting;
     return {
@@ -60,6 +64,21 @@ export class KeptClaim extends Packed implements SpiderIPAddress, Claim {
     };
   }
 }
+
+/** A part of the object that was read last: whoever looks at a claim reads its parts several times, and then those of the next. */
+class Last<T> {
+  #of: KeptClaim | undefined;
+  #part: T | undefined;
+
+  of(claim: KeptClaim, make: () => T): T {
+    if (this.#of !== claim || this.#part === undefined) this.#part = make();
+    this.#of = claim;
+    return this.#part;
+  }
+}
+
+const lastIp = new Last<Ip>();
+const lastSpec = new Last<SpiderIPAddressSpec>();
 
 /** The `spec.address` of a claim of this name. */
 function addressOf(name: string): string {
