@@ -125,8 +125,8 @@ interface Agent {
   readonly name: string;
   readonly chooser: Chooser;
   readonly turns: Turns;
-  /** The newest usage, until a Pod chooses. */
-  unread: UsageSnapshot | undefined;
+  /** The newest usage, until a Pod chooses; `grants`: to how many nodes addresses are granted. */
+  unread: (UsageSnapshot & { readonly grants: number }) | undefined;
   /** For the random rule: addresses that the node takes for free. */
   open: IpSet;
   podsWaiting: number;
@@ -219,7 +219,7 @@ class Filling {
       chooser.setUsage(unread);
       turns.among(unread.share?.ranks ?? 1, {
         // Where nothing is granted to anybody, nobody waits for it.
-        isGranted: this.#rule !== "rank + usage + grants" || unread.granted?.own.isEmpty === false,
+        granted: this.#rule !== "rank + usage + grants" ? 1 : unread.granted?.own.isEmpty === false ? unread.grants : 0,
       });
       agent.unread = undefined;
     }
@@ -289,6 +289,7 @@ class Filling {
       agent.unread = {
         used,
         cooling: none,
+        grants: grants.size,
         share: ranks > 1 && rank >= 0 ? { rank, ranks } : undefined,
         granted: { own, others: all.subtract(own) },
       };

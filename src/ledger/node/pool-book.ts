@@ -66,9 +66,9 @@ export class PoolBook {
     for (const { chooser } of this.#ofFamily(ip)) chooser.meet(ip, this.#options.clock.monotonicMs());
   }
 
-  /** A claim that was not made by a guess (before a restart, by adoption) is ours. */
+  /** A claim is ours, whether it was made by a guess or otherwise (before a restart, by adoption). */
   adopt(poolUid: string, ip: Ip): void {
-    this.#pages.get(poolUid)?.chooser.adopt(ip);
+    this.#pages.get(poolUid)?.adopt(ip);
   }
 
   /** Moves the page to the end of the order, so that the first page is the one that was not used for longest. */
@@ -143,7 +143,7 @@ export class Page {
     const published = this.#unread;
     this.#unread = undefined;
     try {
-      if (published !== undefined) this.#know(snapshotOf(published, this.family, this.#options.node));
+      if (published !== undefined) this.#know(published);
     } catch (err) {
       this.#options.log.warn({ pool: this.#pool.name, err }, "the usage of a pool has no meaning");
     }
@@ -163,6 +163,11 @@ export class Page {
     }
     if (this.#users > 1) this.chooser.crowd();
     return this.chooser.next(this.#options.clock.monotonicMs());
+  }
+
+  /** An address is ours, whatever the usage says: newer usage is read only when somebody chooses. */
+  adopt(ip: Ip): void {
+    this.#chooser.adopt(ip);
   }
 
   /** Takes note of the outcome of a create: the claim, or undefined if somebody else has the address. Returns the same. */
@@ -298,10 +303,12 @@ export class Page {
     this.#nextUsage = Promise.withResolvers();
   }
 
-  #know(usage: UsageSnapshot): void {
+  #know(published: SpiderPoolUsage): void {
+    const usage = snapshotOf(published, this.family, this.#options.node);
     this.#usage = usage;
     this.#chooser.setUsage(usage);
-    this.turns.among(usage.share?.ranks ?? 1, { isGranted: usage.granted?.own.isEmpty === false });
+    const isGranted = usage.granted?.own.isEmpty === false;
+    this.turns.among(usage.share?.ranks ?? 1, { granted: isGranted ? published.spec.grants?.length : 0 });
   }
 
   /** Ends the watch when nobody has drawn for a while. One call at a time does so for all. */

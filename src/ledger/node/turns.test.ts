@@ -22,13 +22,24 @@ async function atOnce(turns: Turns): Promise<number> {
 describe("turns of creates in one pool", () => {
   it("allow one create in flight at first, and eight after eight successes with addresses of its own", async () => {
     const turns = new Turns();
-    turns.among(1, { isGranted: true });
+    turns.among(1, { granted: 1 });
     const counts = [];
     for (let made = 0; made < 9; made++) {
       counts.push(await atOnce(turns));
       turns.made();
     }
     assert.deepEqual(counts, [1, 2, 3, 4, 5, 6, 7, 8, 8]);
+  });
+
+  it("leave each of many nodes on which Pods wait its part of what all have in flight, and one at least", async () => {
+    const turns = new Turns();
+    const made = async (granted: number) => {
+      turns.among(1, { granted });
+      for (let times = 0; times < 9; times++) turns.made();
+      return await atOnce(turns);
+    };
+    assert.deepEqual([await made(100), await made(20), await made(2)], [1, 3, 8]);
+    assert.equal(await made(100), 1);
   });
 
   it("allow more slowly where no addresses are granted to the node yet", async () => {
@@ -57,7 +68,7 @@ describe("turns of creates in one pool", () => {
     for (let made = 0; made < 2; made++) turns.made();
     assert.equal(await atOnce(turns), 2);
     turns.rested();
-    turns.among(1, { isGranted: true });
+    turns.among(1, { granted: 1 });
     turns.made();
     turns.made();
     assert.equal(await atOnce(turns), 4);

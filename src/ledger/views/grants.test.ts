@@ -12,16 +12,16 @@ const texts = (grants: Grants) => Object.fromEntries([...grants].map(([name, ips
 describe("grantsOf()", () => {
   const free = set("10.0.0.2-10.0.0.4", "10.0.0.6-10.0.0.20");
 
-  it("gives each node as many addresses as Pods wait on it, after the one that it claimed last", () => {
+  it("gives each node as many addresses as Pods wait on it, first of all the next one after that which it claimed last", () => {
     const grants = grantsOf(free, none, [
       node("a", 4, "10.0.0.1"),
       node("b", 2, "10.0.0.5"),
       node("c", 1, "10.0.0.21"),
     ]);
     assert.deepEqual(texts(grants), {
-      a: ["10.0.0.2-10.0.0.4", "10.0.0.6"],
-      b: ["10.0.0.7-10.0.0.8"],
-      c: ["10.0.0.9"],
+      a: ["10.0.0.2", "10.0.0.4", "10.0.0.7-10.0.0.8"],
+      b: ["10.0.0.6", "10.0.0.9"],
+      c: ["10.0.0.3"],
     });
   });
 

@@ -21,6 +21,13 @@ export function grantsOf(free: IpSet, before: Grants, nodes: readonly WaitingNod
   const kept = new Map(nodes.map(({ node }) => [node, before.get(node)?.intersect(free) ?? IpSet.empty(free.family)]));
   let open = free;
   for (const own of kept.values()) open = open.subtract(own);
+  // The next guess of a node that had nothing is on its way, to the first address after its last one that nobody was given then.
+  for (const { node, last } of nodes) {
+    if (kept.get(node)?.isEmpty !== true) continue;
+    const next = firstOf(open, last, 1n);
+    open = open.subtract(next);
+    kept.set(node, next);
+  }
   const grants = new Map<string, IpSet>();
   for (const { node, waiting, last } of nodes) {
     const own = kept.get(node) ?? IpSet.empty(free.family);
