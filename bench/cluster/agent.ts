@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { spiderIPPools } from "#api";
 import { silentLogger, systemClock } from "#base";
@@ -6,6 +5,7 @@ import { IpSet } from "#ip";
 import { KubeClient, type KubeObject, metadataOf, type Transport, WatchedStore } from "#kube";
 import { type Claim, Intents, Ledger } from "#ledger";
 import { PoolCache } from "../../src/agent/cluster/pool-cache.ts";
+import { answer, newHolder } from "./new-pods.ts";
 
 const clock = systemClock;
 const log = silentLogger;
@@ -73,15 +73,8 @@ export class SimulatedAgent implements AsyncDisposable {
     const { pools } = await this.pools.now({ signal });
     const pool = pools.get(poolName);
     if (pool === undefined) throw new Error(`${this.#node} knows no pool ${poolName}`);
-    const uid = randomUUID();
-    const holder = {
-      pod: { namespace: "default", name: `pod-${uid}`, uid },
-      nic: "eth0",
-      containerId: `${uid}-sandbox`,
-      network: "bench",
-    };
-    const answer = () => '{"prefix":16,"gw":"10.0.0.1"}';
-    const { claim } = await this.#ledger.claim({ family: 4, pools: [pool], holder, answer }, { signal });
+    const request = { family: 4, pools: [pool], holder: newHolder(), answer: () => answer } as const;
+    const { claim } = await this.#ledger.claim(request, { signal });
     return claim;
   }
 

@@ -1,18 +1,17 @@
 // Runs beside kube-apiserver and etcd: creates objects of a claim's length and content, of which the server has ever more to
 // check. Reads a CreatesPlan as JSON on stdin and prints CreatesOutcomes. Started by bench/cluster/server.ts.
-import { randomUUID } from "node:crypto";
 import { text } from "node:stream/consumers";
 import { spiderIPAddresses } from "#api";
 import { systemClock } from "#base";
 import { parseIp } from "#ip";
 import { createTransport, KubeClient, type KubeObject, loadKubeConfig, type Resource } from "#kube";
 import type { ClaimDraft } from "#ledger";
-import { claimDraft } from "../../src/ledger/claims/claim.ts";
 import { Access, type Account } from "./access.ts";
 import { CpuMeter } from "./cpu.ts";
 import { type Json, kindLike, kindWithoutSchema } from "./kinds.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
 import { type CreatesOutcome, type CreatesPlan, type Layer, layers } from "./layers.ts";
+import { newDraft } from "./new-pods.ts";
 import type { Surroundings } from "./server.ts";
 
 interface Way {
@@ -122,13 +121,5 @@ function withoutRules(schema: unknown): Json {
 
 function draftOf(round: number, at: number): ClaimDraft {
   const ip = parseIp(`10.${round}.${at >> 8}.${at & 255}`);
-  const uid = randomUUID();
-  const holder = {
-    pod: { namespace: "default", name: `pod-${uid}`, uid },
-    nic: "eth0",
-    containerId: `${uid}-sandbox`,
-    network: "bench",
-  };
-  const here = { node, bootId: node, since: clock.wall(), answer: '{"prefix":16,"gw":"10.0.0.1"}' };
-  return claimDraft(ip, { name: "creates", uid: "bare", generation: 1 }, holder, here);
+  return newDraft(ip, { pool: "creates", node });
 }

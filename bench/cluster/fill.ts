@@ -1,6 +1,5 @@
 // Runs beside an API server: many agents fill a pool at once. Reads a FillPlan as JSON on stdin and prints FillOutcomes.
 // Started by bench/cluster/server.ts.
-import { randomUUID } from "node:crypto";
 import { text } from "node:stream/consumers";
 import { spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
 import { formatError, silentLogger, systemClock } from "#base";
@@ -8,7 +7,6 @@ import { parseIp } from "#ip";
 import { createTransport, KubeClient, type KubeObject, loadKubeConfig, type Resource, WatchedStore } from "#kube";
 import type { ClaimDraft } from "#ledger";
 import { fractionsFrom } from "../../src/base/testing/random.ts";
-import { claimDraft } from "../../src/ledger/claims/claim.ts";
 import { createsAtOnce } from "../../src/ledger/node/turns.ts";
 import { Access } from "./access.ts";
 import { SimulatedAgent, type Writes } from "./agent.ts";
@@ -16,6 +14,7 @@ import { startController } from "./controller.ts";
 import { CpuMeter } from "./cpu.ts";
 import { kindWithoutSchema } from "./kinds.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
+import { newDraft } from "./new-pods.ts";
 import type { Surroundings } from "./server.ts";
 
 export interface FillPlan {
@@ -199,13 +198,5 @@ function nodesOf(filling: number, count: number): readonly string[] {
 
 function bareDraft(at: number, pod: number, node: string): ClaimDraft {
   const ip = parseIp(`10.${at + 1}.${128 + (pod >> 8)}.${pod & 255}`);
-  const uid = randomUUID();
-  const holder = {
-    pod: { namespace: "default", name: `pod-${uid}`, uid },
-    nic: "eth0",
-    containerId: `${uid}-sandbox`,
-    network: "bench",
-  };
-  const here = { node, bootId: node, since: clock.wall(), answer: '{"prefix":16,"gw":"10.0.0.1"}' };
-  return claimDraft(ip, { name: `fill-${at}`, uid: "bare", generation: 1 }, holder, here);
+  return newDraft(ip, { pool: `fill-${at}`, node });
 }
