@@ -104,7 +104,7 @@ function receive(fd: number, buffer: Uint8Array): readonly NetworkEvent[] {
       const datagram = receiveReady(fd, buffer);
       if (datagram === undefined) return [];
       if (datagram.senderPort !== 0) continue;
-      const events = decodeMessages(datagram.bytes).map(decodeEvent);
+      const events = decodeMessages(datagram.bytes, datagram.length).map(decodeEvent);
       const known = events.filter((event) => event !== undefined);
       if (known.length > 0) return known;
     } catch (error) {

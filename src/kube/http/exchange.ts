@@ -43,7 +43,7 @@ export class Exchange implements AnswerSink {
     this.method = options.method;
     this.bytes = options.bytes;
     this.answer = this.#head.promise;
-    options.signal.addEventListener("abort", this.#onAbort, { once: true });
+    options.signal.addEventListener("abort", this.#onAbort);
   }
 
   /** True after it ended in any way: nobody waits for it any more. */

@@ -1,11 +1,14 @@
 import { SpiderError } from "#base";
 import { addressBits, type Ip, ipFromBytes, storeIp } from "#ip";
 import { formatMac, storeMac } from "../mac.ts";
-import { i32At, storeU16, storeU32, u8At, u16At, zeroes } from "./bytes.ts";
+import { i32At, room, storeU16, storeU32, u8At, u16At } from "./bytes.ts";
 
 /** Flags in an attribute's type field (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`). */
 const nestedFlag = 0x8000;
 const typeMask = 0x3fff;
+
+/** Room for most messages. */
+const usualBytes = 256;
 
 /**
  * Writes a message body: a fixed header field by field, then attributes (`struct nlattr`: length and type as u16, the
@@ -13,8 +16,20 @@ const typeMask = 0x3fff;
  * those of nf_tables are big-endian and say so.
  */
 export class MessageWriter {
-  #bytes = zeroes(256);
-  #length = 0;
+  /** Of others, too: ours are those from `#start` to `#end`. */
+  #bytes: Uint8Array;
+  #start: number;
+  #end: number;
+  /** Where the next byte comes. */
+  #at: number;
+
+  constructor() {
+    const { bytes, at } = room(usualBytes);
+    this.#bytes = bytes;
+    this.#start = at;
+    this.#end = at + usualBytes;
+    this.#at = at;
+  }
 
   u8(value: number): this {
     const at = this.#grow(1);
@@ -89,23 +104,24 @@ export class MessageWriter {
 
   /** An attribute that holds what `build` writes. */
   nest(type: number, build: (writer: this) => void): this {
-    const start = this.#length;
+    // Counted from the start of the message, which moves where there is no room for it any more.
+    const before = this.#at - this.#start;
     this.u16(0).u16(type | nestedFlag);
     build(this);
-    const length = this.#length - start;
+    const length = this.#at - this.#start - before;
     if (length > 0xffff) throw new RangeError(`attribute ${type} is ${length} bytes long; at most 65535 fit`);
-    storeU16(this.#bytes, start, length);
+    storeU16(this.#bytes, this.#start + before, length);
     return this.pad();
   }
 
   /** Zeroes up to the next multiple of four. */
   pad(): this {
-    this.#grow(-this.#length & 3);
+    this.#grow((this.#start - this.#at) & 3);
     return this;
   }
 
   finish(): Uint8Array {
-    return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset, this.#length);
+    return this.#bytes.subarray(this.#start, this.#at);
   }
 
   #header(type: number, valueLength: number): this {
@@ -116,14 +132,22 @@ export class MessageWriter {
 
   /** Makes room and returns its position. To be called first, because it may replace the buffer. */
   #grow(by: number): number {
-    const at = this.#length;
-    this.#length += by;
-    if (this.#length > this.#bytes.length) {
-      const bigger = zeroes(Math.max(this.#bytes.length * 2, this.#length));
-      bigger.set(this.#bytes);
-      this.#bytes = bigger;
-    }
+    if (this.#at + by > this.#end) this.#move(this.#at + by - this.#start);
+    const at = this.#at;
+    this.#at += by;
     return at;
+  }
+
+  /** To where there is room for `length` bytes, and for as many as before once more. */
+  #move(length: number): void {
+    const written = this.finish();
+    const bigger = Math.max(2 * (this.#end - this.#start), length);
+    const { bytes, at } = room(bigger);
+    bytes.set(written, at);
+    this.#bytes = bytes;
+    this.#start = at;
+    this.#end = at + bigger;
+    this.#at = at + written.length;
   }
 }
 

@@ -37,17 +37,17 @@ export function u32At(bytes: Uint8Array, at: number): number {
 }
 
 /** Memory that messages share: an allocation of its own costs more than most messages do. None of it is given out twice. */
-let shared = new ArrayBuffer(0);
+let shared = new Uint8Array(0);
 let given = 0;
 const sharedBytes = 16_384;
 
-/** Returns zeroes. */
-export function zeroes(length: number): Uint8Array {
-  if (given + length > shared.byteLength) {
-    shared = new ArrayBuffer(Math.max(sharedBytes, length));
+/** Room for a message of up to `length` bytes: these are the bytes of `bytes` from `at` on. They are zero. */
+export function room(length: number): { readonly bytes: Uint8Array; readonly at: number } {
+  if (given + length > shared.length) {
+    shared = new Uint8Array(Math.max(sharedBytes, length));
     given = 0;
   }
-  const bytes = new Uint8Array(shared, given, length);
+  const at = given;
   given += length;
-  return bytes;
+  return { bytes: shared, at };
 }

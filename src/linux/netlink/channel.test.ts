@@ -23,7 +23,8 @@ function scripted(answer: (sent: readonly Message[], count: number) => readonly 
     receive: () => {
       const next = queue.shift();
       if (next === undefined) throw new LinuxError(11, "receive");
-      return { bytes: encodeMessages(next.messages), senderPort: next.senderPort ?? 0 };
+      const bytes = encodeMessages(next.messages);
+      return { bytes, length: bytes.length, senderPort: next.senderPort ?? 0 };
     },
     [Symbol.dispose]: () => {},
   };

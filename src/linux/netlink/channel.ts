@@ -1,7 +1,8 @@
 import { SpiderError } from "#base";
 import { errnoName, LinuxError, must } from "../errors.ts";
 import { libc } from "../libc.ts";
-import { controlTypes, decodeOutcome, encodeMessages, flags, MessageReader } from "./message.ts";
+import { u32At } from "./bytes.ts";
+import { controlTypes, decodeOutcome, flags, MessageReader, Messages } from "./message.ts";
 
 /** The netlink families that are spoken here: `NETLINK_ROUTE`, `NETLINK_NETFILTER`. */
 export const protocols = { route: 0, netfilter: 12 } as const;
@@ -163,21 +164,19 @@ export class Channel implements Disposable {
 
   /** The requests as the next messages; the one at `extraAt` with another flag, which asks for the end of the answers. */
   #encode(requests: readonly Request[], extraAt: number, extra: number = flags.ack): Uint8Array {
-    const first = this.#sequence;
-    this.#sequence = (first + requests.length) >>> 0;
-    return encodeMessages(
-      requests.map(({ type, flags: own, body }, index) => {
-        const all = flags.request | own | (index === extraAt ? extra : 0);
-        return { type, flags: all, sequence: (first + index) >>> 0, body };
-      }),
-    );
+    const messages = new Messages(requests);
+    requests.forEach(({ type, flags: own, body }, index) => {
+      messages.add(type, flags.request | own | (index === extraAt ? extra : 0), this.#sequence, body);
+      this.#sequence = (this.#sequence + 1) >>> 0;
+    });
+    return messages.finish();
   }
 
   /** The messages of the next datagram, if it is the kernel's answer to us; else none. */
   #receive(requests: readonly Request[]): MessageReader {
     try {
-      const { bytes, senderPort } = this.#transport.receive();
-      return new MessageReader(senderPort === 0 ? bytes : nothing);
+      const { bytes, length, senderPort } = this.#transport.receive();
+      return new MessageReader(bytes, senderPort === 0 ? length : 0);
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
       const attempted = requests[0] === undefined ? "netlink request" : this.#attempted(requests[0]);
@@ -205,7 +204,6 @@ export class Channel implements Disposable {
 
 /** Of most requests: they succeed without an answer. */
 const silence: Reply = { error: undefined, bodies: [] };
-const nothing = new Uint8Array(0);
 
 /** The place of the request that asks for an acknowledgement: the last, if it has no answer of its own; else none. */
 function acknowledged(requests: readonly Request[]): number {
@@ -231,7 +229,10 @@ const [eintr, eagain] = [4, 11];
 
 /** What came in one piece, valid until the next call, and the port of its sender: 0 is the kernel. */
 interface Datagram {
+  /** As large as any may be. */
   readonly bytes: Uint8Array;
+  /** How many of the bytes it has. */
+  readonly length: number;
   readonly senderPort: number;
 }
 
@@ -294,5 +295,5 @@ function receive(fd: number, buffer: Uint8Array): number {
 function decodeDatagram(length: number, buffer: Uint8Array): Datagram {
   must(length, "receive from a netlink socket");
   if (length > buffer.length) throw new RangeError(`a netlink datagram of ${length} bytes exceeds ${buffer.length}`);
-  return { bytes: buffer.subarray(0, length), senderPort: sender.readUInt32LE(4) };
+  return { bytes: buffer, length, senderPort: u32At(sender, 4) };
 }

@@ -1,5 +1,5 @@
 import { Attributes, malformed } from "./attributes.ts";
-import { i32At, storeU16, storeU32, u16At, u32At, zeroes } from "./bytes.ts";
+import { i32At, room, storeU16, storeU32, u16At, u32At } from "./bytes.ts";
 
 /** Flags of `struct nlmsghdr`. */
 export const flags = {
@@ -34,20 +34,43 @@ export interface Message {
   readonly body: Uint8Array;
 }
 
-/** Several messages as one buffer, each padded to four bytes. */
-export function encodeMessages(messages: readonly Message[]): Uint8Array {
-  const total = messages.reduce((sum, { body }) => sum + headerLength + padded(body.length), 0);
-  const bytes = zeroes(total);
-  let at = 0;
-  messages.forEach(({ type, flags, sequence, body }) => {
+/** Puts messages with these bodies into one buffer, each padded to four bytes. */
+export class Messages {
+  /** Of others, too: ours begin at `#start`. */
+  readonly #bytes: Uint8Array;
+  readonly #start: number;
+  #at: number;
+
+  constructor(bodies: readonly Pick<Message, "body">[]) {
+    const length = bodies.reduce((sum, { body }) => sum + headerLength + padded(body.length), 0);
+    const { bytes, at } = room(length);
+    this.#bytes = bytes;
+    this.#start = at;
+    this.#at = at;
+  }
+
+  /** Adds the next one. */
+  add(type: number, flags: number, sequence: number, body: Uint8Array): void {
+    const bytes = this.#bytes;
+    const at = this.#at;
     storeU32(bytes, at, headerLength + body.length);
     storeU16(bytes, at + 4, type);
     storeU16(bytes, at + 6, flags);
     storeU32(bytes, at + 8, sequence);
     bytes.set(body, at + headerLength);
-    at += headerLength + padded(body.length);
-  });
-  return bytes;
+    this.#at += headerLength + padded(body.length);
+  }
+
+  finish(): Uint8Array {
+    return this.#bytes.subarray(this.#start, this.#at);
+  }
+}
+
+/** Several messages as one buffer. */
+export function encodeMessages(messages: readonly Message[]): Uint8Array {
+  const written = new Messages(messages);
+  for (const { type, flags, sequence, body } of messages) written.add(type, flags, sequence, body);
+  return written.finish();
 }
 
 /**
@@ -56,20 +79,23 @@ export function encodeMessages(messages: readonly Message[]): Uint8Array {
  */
 export class MessageReader implements Message {
   readonly #bytes: Uint8Array;
+  readonly #length: number;
   #at = 0;
   #next = 0;
 
-  constructor(bytes: Uint8Array) {
+  /** `length`: how many of the bytes were received. */
+  constructor(bytes: Uint8Array, length = bytes.length) {
     this.#bytes = bytes;
+    this.#length = length;
   }
 
   /** Goes on to the next message; false if there is none. Throws NETLINK_MALFORMED if its length does not fit. */
   next(): boolean {
     this.#at = this.#next;
-    const available = this.#bytes.length - this.#at;
+    const available = this.#length - this.#at;
     if (available <= 0) return false;
     const length = available < headerLength ? 0 : u32At(this.#bytes, this.#at);
-    if (length < headerLength || length > available) throw malformed("message", this.#at, this.#bytes.length);
+    if (length < headerLength || length > available) throw malformed("message", this.#at, this.#length);
     this.#next = this.#at + padded(length);
     return true;
   }
@@ -93,8 +119,8 @@ export class MessageReader implements Message {
 }
 
 /** The messages of one datagram. Throws NETLINK_MALFORMED if a length does not fit. */
-export function decodeMessages(bytes: Uint8Array): readonly Message[] {
-  const reader = new MessageReader(bytes);
+export function decodeMessages(bytes: Uint8Array, length = bytes.length): readonly Message[] {
+  const reader = new MessageReader(bytes, length);
   const found: Message[] = [];
   while (reader.next()) {
     const { type, flags, sequence, body } = reader;

@@ -27,7 +27,10 @@ function refusing(errno: number): Netns {
         }
       },
       sendLater: async (bytes) => transport.send(bytes),
-      receive: () => ({ bytes: queue.shift() ?? assert.fail("nothing was asked"), senderPort: 0 }),
+      receive: () => {
+        const bytes = queue.shift() ?? assert.fail("nothing was asked");
+        return { bytes, length: bytes.length, senderPort: 0 };
+      },
       [Symbol.dispose]: () => {},
     };
     return transport;
