@@ -74,21 +74,22 @@ export function withTimeout(
   parent: AbortSignal,
   ms: number,
   reason: () => Error,
-  { clock = systemClock, leftMs = () => 0 }: LimitOptions = {},
+  { clock = systemClock, leftMs }: LimitOptions = {},
 ): AbortSignal & Disposable {
   const controller = new AbortController();
-  let cancel = () => {};
+  let cancel: (() => void) | undefined;
   const wait = (forMs: number) => {
     if (forMs <= 0) controller.abort(reason());
-    else cancel = clock.after(forMs, () => wait(leftMs()));
+    else cancel = clock.after(forMs, over);
   };
+  const over = () => wait(leftMs?.() ?? 0);
   const forward = () => controller.abort(parent.reason);
   if (parent.aborted) forward();
   else parent.addEventListener("abort", forward);
   wait(ms);
   return Object.assign(controller.signal, {
     [Symbol.dispose]: () => {
-      cancel();
+      cancel?.();
       parent.removeEventListener("abort", forward);
     },
   });

@@ -16,6 +16,22 @@ interface Waiter {
   readonly enter: () => void;
 }
 
+/** A place inside, until it is disposed of. */
+class Slot implements Disposable {
+  #leave: ((tenant: string) => void) | undefined;
+  readonly #tenant: string;
+
+  constructor(tenant: string, leave: (tenant: string) => void) {
+    this.#tenant = tenant;
+    this.#leave = leave;
+  }
+
+  [Symbol.dispose](): void {
+    this.#leave?.(this.#tenant);
+    this.#leave = undefined;
+  }
+}
+
 /**
  * Admits calls up to a bound, fairly between tenants (Pod namespaces): a freed slot goes to the tenant that has waited longest
  * for its turn, not to the one with most calls.
@@ -63,16 +79,9 @@ export class FairQueue {
   /** Resolves with a slot when it is this call's turn; dispose the slot when the call ends. */
   async enter(tenant: string, { signal }: { readonly signal: AbortSignal }): Promise<Disposable> {
     signal.throwIfAborted();
-    if (this.isOpenFor(tenant)) this.#count(tenant, 1);
-    else await this.#wait(tenant, signal);
-    let left = false;
-    return {
-      [Symbol.dispose]: () => {
-        if (left) return;
-        left = true;
-        this.#leave(tenant);
-      },
-    };
+    if (!this.isOpenFor(tenant)) return this.#wait(tenant, signal);
+    this.#count(tenant, 1);
+    return new Slot(tenant, this.#leave);
   }
 
   #count(tenant: string, by: 1 | -1): void {
@@ -82,7 +91,7 @@ export class FairQueue {
     else this.#insideOf.set(tenant, inside);
   }
 
-  #wait(tenant: string, signal: AbortSignal): Promise<void> {
+  #wait(tenant: string, signal: AbortSignal): Promise<Disposable> {
     if (this.#waiters >= this.#options.maxWaiting) {
       const { maxWaiting } = this.#options;
       throw new SpiderError(
@@ -99,7 +108,7 @@ export class FairQueue {
         enter: () => {
           forget();
           this.#count(tenant, 1);
-          resolve();
+          resolve(new Slot(tenant, this.#leave));
         },
       };
       const onAbort = () => {
@@ -109,7 +118,7 @@ export class FairQueue {
         else this.#waiting.delete(tenant);
         reject(signal.reason);
       };
-      signal.addEventListener("abort", onAbort, { once: true });
+      signal.addEventListener("abort", onAbort);
       this.#waiters += 1;
       const queue = this.#waiting.get(tenant);
       if (queue === undefined) this.#waiting.set(tenant, [waiter]);
@@ -117,16 +126,17 @@ export class FairQueue {
     });
   }
 
-  #leave(tenant: string): void {
+  readonly #leave = (tenant: string): void => {
     this.#count(tenant, -1);
     if (!this.#admitNext() && this.#inside === 0) {
       this.#idle?.resolve();
       this.#idle = undefined;
     }
-  }
+  };
 
   /** Admits the next waiter; false if none may enter. */
   #admitNext(): boolean {
+    if (this.#waiters === 0) return false;
     const next = this.#waiting.keys().find((waiting) => this.isOpenFor(waiting));
     if (next !== undefined) this.#admit(next);
     return next !== undefined;

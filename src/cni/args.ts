@@ -16,11 +16,11 @@ export function parseArgs(text: string): ReadonlyMap<string, string> {
     });
   }
   for (const item of text.split(";")) {
-    const [key = "", value, ...more] = item.split("=");
-    if (value === undefined || more.length > 0) {
+    const at = item.indexOf("=");
+    if (at < 0 || item.includes("=", at + 1)) {
       throw new CniError(cniCodes.invalidEnvironment, `ARGS: invalid pair ${JSON.stringify(item)}`);
     }
-    args.set(key, value);
+    args.set(item.slice(0, at), item.slice(at + 1));
   }
   return args;
 }

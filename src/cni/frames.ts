@@ -233,13 +233,13 @@ class Fields {
       const length = frame.readUInt32BE(at + 1);
       at += fieldHeaderBytes;
       if (length > frame.length - at) invalid(start, `field of ${length} bytes, left are ${frame.length - at}`);
-      const bytes = frame.subarray(at, at + length);
-      at += length;
+      const end = at + length;
       if (tag === tags.env) {
         if (++variableCount > frameVariablesMax) invalid(start, `more than ${frameVariablesMax} variables`);
-        this.#addVariable(bytes.toString(), start);
+        this.#addVariable(frame.toString("utf8", at, end), start);
       } else if (this.#single.has(tag)) invalid(start, `repeated field ${tag}`);
-      else this.#single.set(tag, bytes);
+      else this.#single.set(tag, frame.subarray(at, end));
+      at = end;
     }
   }
 

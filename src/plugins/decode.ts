@@ -68,12 +68,15 @@ export function wordAt<T extends string>(object: JsonObject, key: string, words:
  * left alone.
  */
 export function cniArgsOf(config: JsonObject): ReadonlyMap<string, string> {
+  if (config["args"] === undefined) return noArgs;
   return new Map(
     Object.entries(objectAt(objectAt(config, "args"), "cni", "args.cni")).flatMap(([key, value]) =>
       typeof value === "string" && value !== "" ? [[key.toLowerCase(), value]] : [],
     ),
   );
 }
+
+const noArgs: ReadonlyMap<string, string> = new Map();
 
 /** The MAC address that a configuration asks for: by `args.cni`, else by `runtimeConfig`. */
 export function macAt(config: JsonObject): string | undefined {

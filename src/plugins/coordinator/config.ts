@@ -132,6 +132,13 @@ function inheritedFrom(cluster: ClusterConfig): CoordinatorFields {
   return fields;
 }
 
+const bounds = {
+  table: { min: 0, max: 0xffff_ffff },
+  rpFilter: { min: -0x8000_0000, max: 2 },
+  queue: { min: 0, max: 0x7fff_ffff },
+  mtu: { min: linkMtuMin, max: 65_535 },
+} as const;
+
 /** Decodes the fields that both configurations have. Empty texts and lists, and a table of 0, count as not set. */
 function decodeFields(raw: JsonObject, routeNicKey: string): CoordinatorFields {
   return {
@@ -143,11 +150,11 @@ function decodeFields(raw: JsonObject, routeNicKey: string): CoordinatorFields {
     tunePodRoutes: flagAt(raw, "tunePodRoutes"),
     podMacPrefix: decodeMacPrefix(raw),
     podDefaultRouteNic: textAt(raw, routeNicKey),
-    hostRuleTable: integerAt(raw, "hostRuleTable", { min: 0, max: 0xffff_ffff }) || undefined,
-    podRpFilter: integerAt(raw, "podRPFilter", { min: -0x8000_0000, max: 2 }),
-    txQueueLen: integerAt(raw, "txQueueLen", { min: 0, max: 0x7fff_ffff }),
+    hostRuleTable: integerAt(raw, "hostRuleTable", bounds.table) || undefined,
+    podRpFilter: integerAt(raw, "podRPFilter", bounds.rpFilter),
+    txQueueLen: integerAt(raw, "txQueueLen", bounds.queue),
     vethLinkAddress: decodeLinkAddress(raw),
-    vethMtuBytes: integerAt(raw, "vethMTU", { min: linkMtuMin, max: 65_535 }),
+    vethMtuBytes: integerAt(raw, "vethMTU", bounds.mtu),
   };
 }
 

@@ -86,7 +86,8 @@ function nodeRoutes(wanted: Wanted): readonly TableRoute[] {
 /** The tables in which packets of the NIC look for a route to the node. */
 function tablesOf({ role, ownTable }: Wanted, family: Family): readonly number[] {
   const own = isUnderlayFirst(role) ? role.table : ownTable(family);
-  return [...(role.first ? [mainTable] : []), ...(own === undefined ? [] : [own])];
+  if (own === undefined) return role.first ? [mainTable] : [];
+  return role.first ? [mainTable, own] : [own];
 }
 
 /** The routes to hijacked destinations. An overlay Pod's first NIC has them in its own table, too, for its answers to Services. */
