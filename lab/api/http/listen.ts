@@ -84,6 +84,11 @@ async function answer(served: Served, request: IncomingMessage, response: Server
     { signal: gone.signal },
   );
   response.writeHead(reply.status, reply.headers);
+  // As a whole, headers and body are one segment, for which a client wakes up once.
+  if ("content-length" in reply.headers) {
+    response.end(Buffer.concat(await Array.fromAsync(reply.body)));
+    return;
+  }
   // The headers of a watch must not wait for its first event: `wait` of kubectl 1.32 would hang beyond its timeout.
   response.flushHeaders();
   for await (const chunk of reply.body) {
