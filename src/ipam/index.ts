@@ -23,7 +23,7 @@ export { asksForOwner, masterOf, networkPools, selectionFacts } from "./input.ts
 export { outOfScope } from "./namespace-scope.ts";
 export { type PoolView, poolView } from "./pool.ts";
 export { type Addressed, attachRoutes, routesOf } from "./routes.ts";
-export { type Decision, decide, type SelectionInput } from "./select.ts";
+export { type Decision, decide, refuseRepeated, type SelectionInput } from "./select.ts";
 export { parseSubnetAnnotations, subnetAnnotationKeys } from "./subnet-annotations.ts";
 export { type Demand, type Demands, subjectOfDemand } from "./subnets/demands.ts";
 export {

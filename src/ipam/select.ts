@@ -248,14 +248,18 @@ function expand(names: readonly string[], family: Family, pools: ReadonlyMap<str
   });
 }
 
-function lookUp(names: readonly string[], { nic, pools, brokenPools }: SelectionInput): readonly PoolView[] {
+/** Throws SpiderError WRONG_INPUT if a NIC's list has one name twice. */
+export function refuseRepeated(names: readonly string[], nic: string): void {
   const seen = new Set<string>();
+  const repeated = names.find((name) => seen.size === seen.add(name).size);
+  if (repeated === undefined) return;
+  const message = `wrong input, duplicate IPPool ${repeated} specified for NIC ${nic}`;
+  throw refusal("WRONG_INPUT", message, "list it once, by its name or by one pattern");
+}
+
+function lookUp(names: readonly string[], { nic, pools, brokenPools }: SelectionInput): readonly PoolView[] {
+  refuseRepeated(names, nic);
   return names.map((name) => {
-    if (seen.has(name)) {
-      const message = `wrong input, duplicate IPPool ${name} specified for NIC ${nic}`;
-      throw refusal("WRONG_INPUT", message, "list it once, by its name or by one pattern");
-    }
-    seen.add(name);
     const pool = pools.get(name);
     if (pool !== undefined) return pool;
     const broken = brokenPools.get(name);

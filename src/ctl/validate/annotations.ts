@@ -6,6 +6,7 @@ import {
   parseNamespaceDefaults,
   parseRoutesAnnotation,
   parseSubnetAnnotations,
+  refuseRepeated,
 } from "#ipam";
 import { parseDefaultNetwork, parseNetworks } from "#multus";
 import type { Manifest } from "../manifests.ts";
@@ -34,18 +35,33 @@ const known = {
 
 type Notes = Readonly<Record<string, string>>;
 
-/** What reads annotations, and throws what the Pod's ADD would fail with. */
-const readers: Readonly<Record<keyof typeof known, readonly ((notes: Notes, namespace: string) => unknown)[]>> = {
-  pod: [
-    parseIppoolAnnotation,
-    parseIppoolsAnnotation,
-    parseRoutesAnnotation,
-    parseSubnetAnnotations,
-    ({ [annotations.networks]: text = "" }, namespace) => parseNetworks(text, namespace),
-    ({ [annotations.defaultNetwork]: text }, namespace) => text && parseDefaultNetwork(text, namespace),
-  ],
-  namespace: [parseNamespaceDefaults],
+/** What reads an annotation, or several of which this is the first, and throws what the Pod's ADD would fail with. */
+const readers: Readonly<
+  Record<keyof typeof known, Readonly<Record<string, (notes: Notes, namespace: string) => unknown>>>
+> = {
+  pod: {
+    [annotations.ippool]: (notes) => refuseRepeatedPools(parseIppoolAnnotation(notes), "eth0"),
+    [annotations.ippools]: (notes) => {
+      for (const [at, { nic, pools }] of parseIppoolsAnnotation(notes)?.entries() ?? [])
+        refuseRepeatedPools(pools, nic ?? (at === 0 ? "eth0" : `net${at}`));
+    },
+    [annotations.routes]: parseRoutesAnnotation,
+    [annotations.subnet]: parseSubnetAnnotations,
+    [annotations.networks]: ({ [annotations.networks]: text = "" }, namespace) => parseNetworks(text, namespace),
+    [annotations.defaultNetwork]: ({ [annotations.defaultNetwork]: text }, namespace) =>
+      text && parseDefaultNetwork(text, namespace),
+  },
+  namespace: {
+    [annotations.defaultIpv4Pools]: ({ [annotations.defaultIpv6Pools]: _, ...notes }) =>
+      refuseRepeatedPools(parseNamespaceDefaults(notes), "eth0"),
+    [annotations.defaultIpv6Pools]: ({ [annotations.defaultIpv4Pools]: _, ...notes }) =>
+      refuseRepeatedPools(parseNamespaceDefaults(notes), "eth0"),
+  },
 };
+
+function refuseRepeatedPools(pools: ReturnType<typeof parseIppoolAnnotation>, nic: string): void {
+  for (const names of [pools?.[4], pools?.[6]]) refuseRepeated(names ?? [], nic);
+}
 
 /**
  * What is wrong with our annotations in the manifest of a Namespace, a Pod, or what makes Pods: the API server takes any text
@@ -75,11 +91,12 @@ export function annotationMistakes(manifest: Manifest, defaultNamespace: string)
     ...notes.flatMap(([key]) =>
       ours.includes(key) ? [] : [wrong(key, `nobody reads this annotation: did you mean ${nearest(key, ours)}?`)],
     ),
-    ...readers[isNamespace ? "namespace" : "pod"].flatMap((read) => {
+    ...Object.entries(readers[isNamespace ? "namespace" : "pod"]).flatMap(([first, read]) => {
       const { namespace = defaultNamespace } = metadata;
       const problem = refusalOf(() => read(Object.fromEntries(texts), namespace));
       if (problem === undefined) return [];
-      const key = ours.find((one) => problem.includes(`'${one}'`)) ?? ours.find((one) => problem.includes(one)) ?? "";
+      const key =
+        ours.find((one) => problem.includes(`'${one}'`)) ?? ours.find((one) => problem.includes(one)) ?? first;
       return [wrong(key, problem)];
     }),
   ];

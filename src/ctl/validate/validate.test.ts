@@ -157,6 +157,28 @@ ${notes}
       }
     });
 
+    it("finds a pool that a NIC's list names twice", async () => {
+      const notes = [
+        `        ipam.spidernet.io/ippool: '{"ipv4":["a","b","a"]}'`,
+        `        ipam.spidernet.io/ippools: '[{"ipv4":["a"]},{"ipv4":["a"],"ipv6":["c","c"]}]'`,
+      ];
+      const pools = { [annotations.defaultIpv4Pools]: '["a"]', [annotations.defaultIpv6Pools]: '["a","a"]' };
+      const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "n", annotations: pools } };
+      const { status, lines } = await said(`${deployment(notes.join("\n"))}---\n${JSON.stringify(namespace)}`);
+      assert.equal(status, 1);
+      const [first = "", second = "", third = "", ...more] = lines;
+      assert.match(
+        first,
+        /\/ippool\]: wrong input, duplicate IPPool a specified for NIC eth0\. .* \(x\.yaml, line 8\)$/,
+      );
+      assert.match(
+        second,
+        /\/ippools\]: wrong input, duplicate IPPool c specified for NIC net1\. .* \(x\.yaml, line 9\)$/,
+      );
+      assert.match(third, /^namespace\/n: .*ipv6-ippool\]: wrong input, duplicate IPPool a specified for NIC eth0/);
+      assert.deepEqual(more, []);
+    });
+
     it("accepts what is right, in Pods, templates of every kind, and Namespaces", async () => {
       const notes = { [annotations.ippool]: '{"ipv4":["a*"]}', [annotations.networks]: "net, other/net@data" };
       const template = { metadata: { annotations: notes } };
