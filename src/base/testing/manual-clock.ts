@@ -8,7 +8,7 @@ interface Sleeper {
 /** A clock that moves only by `advance`, which wakes sleepers in the order of their times. */
 export class ManualClock implements Clock {
   #nowMs = 0;
-  readonly #wallStartMs: number;
+  #wallStartMs: number;
   #sleepers: Sleeper[] = [];
 
   constructor(options: { readonly wall?: Date } = {}) {
@@ -21,6 +21,11 @@ export class ManualClock implements Clock {
 
   wall(): Date {
     return new Date(this.#wallStartMs + this.#nowMs);
+  }
+
+  /** Sets the wall clock forward or, by less than 0, back, as NTP does; no time passes. */
+  jumpWall(ms: number): void {
+    this.#wallStartMs += ms;
   }
 
   after(ms: number, act: () => void): () => void {

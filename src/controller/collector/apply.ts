@@ -2,10 +2,7 @@ import { labels, labelValue, type SpiderIPAddress, type SpiderIPAddressSpec, spi
 import { assertNever, type Signal } from "#base";
 import type { KubeClient } from "#kube";
 import { detached } from "#ledger";
-import type { Action } from "./decide.ts";
-
-/** How long one quarantine, or one extension of it, lasts. */
-const quarantineMs = 600_000;
+import { type Action, limits } from "./decide.ts";
 
 /**
  * Applies the decision to exactly the version of the object that it was made for. If anybody wrote in between, or a paused
@@ -28,7 +25,7 @@ export async function applyAction(
 /** The claim after the action. Pure. */
 function changed(live: SpiderIPAddress, action: Exclude<Action, "release">, why: string, now: Date): SpiderIPAddress {
   const { spec } = live;
-  const until = new Date(now.getTime() + quarantineMs).toISOString();
+  const until = new Date(now.getTime() + limits.untilMs).toISOString();
   switch (action) {
     case "quarantine":
       // Holder and node stay: the quarantine ends when that node returns or is gone.

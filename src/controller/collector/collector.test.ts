@@ -280,6 +280,30 @@ describe("a quarantine", () => {
     assert.equal(purpose(), undefined);
   });
 
+  it("and a hold last no longer than one can where the clock jumps back, or its writer's was ahead", async () => {
+    for (const purpose of ["Quarantine", "Hold"] as const) {
+      const claim = { ...quarantine, purpose, node: undefined, containerID: undefined };
+      const { cluster, ...one } = await claimed({ claim: claim as unknown as Partial<SpiderIPAddressSpec> });
+      await using _cluster = cluster;
+      cluster.clock.jumpWall(-6 * 3_600_000);
+      await cluster.pass(590_000);
+      assert.equal(one.purpose(), purpose);
+      await cluster.pass(90_000);
+      assert.equal(one.purpose(), undefined);
+    }
+  });
+
+  it("ends early where the clock jumps ahead, but not while its Pod lives", async () => {
+    const { cluster, purpose } = await claimed({ claim: quarantine });
+    await using _cluster = cluster;
+    cluster.clock.jumpWall(6 * 3_600_000);
+    await cluster.pass(60_000);
+    assert.equal(purpose(), "Quarantine");
+    cluster.clock.jumpWall(-6 * 3_600_000);
+    await cluster.pass(700_000);
+    assert.equal(purpose(), "Quarantine");
+  });
+
   it("and a hold end also where collection is switched off", async () => {
     const claim = { ...quarantine, purpose: "Hold", node: undefined } as unknown as Partial<SpiderIPAddressSpec>;
     const { cluster, purpose } = await claimed({ claim, options: collection({ enabled: false }) });

@@ -73,6 +73,7 @@ const observation: fc.Arbitrary<Observation> = fc
       of.purpose === "Sticky" && of.node === undefined ? { owner, pod: stickyPod, successor: undefined } : undefined,
     probe: of.purpose === "Quarantine" ? probe : "unknown",
     nowMs: 20_000,
+    untilSeenMs: 0,
   }));
 const policy: fc.Arbitrary<Policy> = fc.record({
   enabled: fc.boolean(),
@@ -130,6 +131,7 @@ describe("decide()", () => {
       const verdict = decide(seen, by);
       if (Date.parse(at) > seen.nowMs) assert.equal(verdict.kind, "keep");
       if (seen.probe === "answered" && verdict.kind === "act") assert.equal(verdict.action, "extend");
+      assert.equal(decide({ ...seen, untilSeenMs: limits.untilMs }, by).kind, "act", "whatever the clocks say");
     });
   });
 

@@ -41,6 +41,8 @@ export interface Observation {
   readonly probe: ProbeAnswer;
   /** Our wall clock in ms, to compare with `until`. */
   readonly nowMs: number;
+  /** How long this process has seen the present `until`, by its monotonic clock. */
+  readonly untilSeenMs: number;
 }
 
 /** What can be done with a claim; each is a row in the ledger's table of transitions. */
@@ -72,6 +74,8 @@ export const limits = {
   nodeAbsentMs: 300_000,
   /** An agent missing this long will not release anything: an upgrade or a restart takes less. */
   agentMissingMs: 600_000,
+  /** The longest hold or quarantine that anybody writes. One that lasts longer was written by a clock that is ahead of ours. */
+  untilMs: 600_000,
 } as const;
 
 /** Decides what happens to a claim. Pure: the same observation always gives the same verdict, also in a post-mortem. */
@@ -156,10 +160,21 @@ function endOfQuarantine({ spec, holder, probe }: Observation): Verdict {
   return act("extend", `its node may still have the sandbox: ${fix}`, [over, sayNode(name, node)]);
 }
 
-/** Undefined once `until` has passed. Its writer's clock may differ from ours, so probe and node state are checked, too. */
-function expiry({ spec: { until = "" }, nowMs }: Observation): Verdict | undefined {
-  const leftMs = Date.parse(until) - nowMs;
-  return leftMs > 0 ? keep(`until ${until}`, leftMs) : undefined;
+/**
+ * How much longer a hold or a quarantine lasts; 0 or less once it is over. Its writer's clock may differ from ours, and either may
+ * jump: at its end probe and node state are checked, too, and no clock makes it longer than one can be.
+ */
+export function untilLeftMs({
+  spec: { until = "" },
+  nowMs,
+  untilSeenMs,
+}: Pick<Observation, "spec" | "nowMs" | "untilSeenMs">): number {
+  return Math.min(Date.parse(until) - nowMs, limits.untilMs - untilSeenMs);
+}
+
+function expiry(seen: Observation): Verdict | undefined {
+  const leftMs = untilLeftMs(seen);
+  return leftMs > 0 ? keep(`until ${seen.spec.until}`, leftMs) : undefined;
 }
 
 type HolderState =

@@ -2,7 +2,7 @@ import { annotations, type Settings, type SpiderIPAddress, spiderIPAddresses } f
 import type { Clock, Signal } from "#base";
 import { type KubeClient, keyOf, type Node, nodes, type Pod, pods, type Store } from "#kube";
 import { readOwner } from "#ledger";
-import type { HolderView, Observation, ProbeAnswer } from "./decide.ts";
+import { type HolderView, type Observation, type ProbeAnswer, untilLeftMs } from "./decide.ts";
 import { agentFact, type HolderRef, holdersOf, nodeFact, podFact } from "./facts.ts";
 import type { Since } from "./since.ts";
 import { type AgentSelector, agentsAreTold, claimsOfPod, componentLabel } from "./stores.ts";
@@ -69,7 +69,8 @@ export class Observer {
     const { spec, metadata } = claim;
     const { holder, next } = holdersOf(spec);
     const nowMs = clock.wall().getTime();
-    const expired = spec.purpose === "Quarantine" && Date.parse(spec.until ?? "") <= nowMs;
+    const untilSeenMs = this.#untilSeenMs(claim);
+    const expired = spec.purpose === "Quarantine" && untilLeftMs({ spec, nowMs, untilSeenMs }) <= 0;
     const detached = spec.purpose === "Sticky" && spec.node === undefined;
     const { podNamespace: namespace = "", podName = "", podUID = "" } = spec;
     return {
@@ -86,6 +87,7 @@ export class Observer {
         : undefined,
       probe: expired ? await probe(claim, o) : "unknown",
       nowMs,
+      untilSeenMs,
     };
   }
 
@@ -97,7 +99,12 @@ export class Observer {
 
   /** Forgets a claim that is gone. */
   forget(uid: string): void {
-    for (const subject of [`pod/${uid}`, `pod/${uid} next`]) this.#options.since.forget(subject);
+    for (const subject of [`pod/${uid}`, `pod/${uid} next`, `until/${uid}`]) this.#options.since.forget(subject);
+  }
+
+  #untilSeenMs({ metadata, spec: { until = "" } }: SpiderIPAddress): number {
+    const { since, clock } = this.#options;
+    return since.held(`until/${metadata.uid}`, until, clock.monotonicMs(), { usual: "" });
   }
 
   /** The address that a Pod of the same name has for the NIC of a kept claim. The watch shows which claim to read. */
