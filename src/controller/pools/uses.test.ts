@@ -13,6 +13,7 @@ import { PoolUses } from "./uses.ts";
 type Step =
   | { readonly kind: "claim"; readonly last: number; readonly pool: string }
   | { readonly kind: "release"; readonly last: number }
+  | { readonly kind: "edit"; readonly last: number; readonly pool: string }
   | { readonly kind: "pool"; readonly name: string; readonly from: number; readonly size: number }
   | { readonly kind: "remove pool"; readonly name: string };
 
@@ -22,6 +23,7 @@ const steps: fc.Arbitrary<readonly Step[]> = fc.array(
   fc.oneof(
     fc.record({ kind: fc.constant("claim" as const), last, pool: name }),
     fc.record({ kind: fc.constant("release" as const), last }),
+    fc.record({ kind: fc.constant("edit" as const), last, pool: name }),
     fc.record({ kind: fc.constant("pool" as const), name, from: last, size: fc.integer({ min: 1, max: 6 }) }),
     fc.record({ kind: fc.constant("remove pool" as const), name }),
   ),
@@ -41,6 +43,14 @@ function apply(api: FakeApi, step: Step): void {
     case "release":
       api.remove(spiderIPAddresses, { name: ip });
       return;
+    case "edit": {
+      const claim = api.read(spiderIPAddresses, { name: ip });
+      const pool = api.read(spiderIPPools, { name: step.pool });
+      if (claim === undefined || pool === undefined) return;
+      const spec = { ...claim.spec, pool: step.pool, poolUID: pool.metadata.uid };
+      api.apply<SpiderIPAddress>(spiderIPAddresses, { metadata: { name: ip }, spec });
+      return;
+    }
     case "pool": {
       const ips = [`10.0.0.${step.from}-10.0.0.${step.from + step.size - 1}`];
       api.apply<SpiderIPPool>(spiderIPPools, { metadata: { name: step.name }, spec: { subnet: "10.0.0.0/24", ips } });
@@ -95,5 +105,34 @@ describe("PoolUses", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("takes pools one after the other beside thousands of claims whose own pool is not known", async () => {
+    const api = new FakeApi();
+    const count = 1_500;
+    for (let at = 0; at < count; at++) {
+      const ip = `10.${at >> 8}.${at & 255}.1`;
+      const spec = { format: 1, address: ip, purpose: "Pod", pool: "a", poolUID: "gone", poolGeneration: 1, node: "n" };
+      api.apply<SpiderIPAddress>(spiderIPAddresses, { metadata: { name: ip }, spec });
+      const net = `10.${at >> 8}.${at & 255}`;
+      const pool = { subnet: `${net}.0/24`, ips: [`${net}.1-${net}.9`] };
+      api.apply<SpiderIPPool>(spiderIPPools, { metadata: { name: `p${at}` }, spec: pool });
+    }
+    const clock = new ManualClock();
+    const options = { client: new KubeClient({ transport: api, clock }), clock, log: silentLogger };
+    const pools = new WatchedStore({ ...options, resource: spiderIPPools });
+    const claims = new WatchedStore({ ...options, resource: spiderIPAddresses, trim: trimClaim });
+    const uses = new PoolUses(pools, claims, { clock, coolDownMs: 0 });
+    const stop = new AbortController();
+    const running = [claims.run(stop)];
+    await claims.synced({ signal: never });
+    const { user } = process.cpuUsage();
+    running.push(pools.run(stop));
+    await pools.synced({ signal: never });
+    const tookMs = (process.cpuUsage().user - user) / 1_000;
+    assert.ok(uses.list().every(({ held }) => held.used === 1));
+    assert.ok(tookMs < 10_000, `${tookMs} ms of the processor`);
+    stop.abort();
+    await Promise.all(running);
   });
 });

@@ -1,10 +1,11 @@
 import type { SpiderIPAddress, SpiderIPPool } from "#api";
 import { type Clock, never, SpiderError } from "#base";
-import { type Ip, IpSet } from "#ip";
+import { type Ip, IpSet, type RangeEntry, RangeIndex } from "#ip";
 import { type PoolView, poolView } from "#ipam";
 import type { Source, Store } from "#kube";
 import type { Claim, PoolUse, WaitingNode } from "#ledger";
 import { keptClaimOf } from "./kept-claim.ts";
+import { rangeOf, Strays } from "./strays.ts";
 
 /** How many addresses of one pool cool at once; beyond that, the oldest are forgotten. */
 const coolingMax = 8_192;
@@ -158,7 +159,10 @@ export class PoolUses {
   readonly #coolDownMs: number;
   readonly #byName = new Map<string, PoolMembers>();
   readonly #byUid = new Map<string, PoolMembers>();
-  readonly #strays = new Map<string, Claim>();
+  /** Where each pool's addresses are in {@link PoolUses.#byAddress}. */
+  readonly #ranges = new Map<PoolMembers, readonly RangeEntry<PoolMembers>[]>();
+  readonly #byAddress = new RangeIndex<PoolMembers>();
+  readonly #strays = new Strays();
   readonly #listeners = new Set<(pool: string) => void>();
   /** Whether the first list of claims is over: what it told was not made just now. */
   #isFollowing = false;
@@ -212,12 +216,16 @@ export class PoolUses {
       return;
     }
     const members = known ?? new PoolMembers(view, this.#coolDownMs);
-    const candidates = [...members.claims, ...this.#strays.values()];
-    if (known !== undefined) for (const claim of candidates) members.forget(claim.name);
+    const candidates = new Map(
+      [...members.claims, ...this.#strays.of(view.uid, view.set)].map((one) => [one.name, one]),
+    );
+    for (const claim of members.claims) members.forget(claim.name);
+    this.#byUid.delete(members.view.uid);
     members.view = view;
     this.#byName.set(name, members);
     this.#byUid.set(view.uid, members);
-    for (const claim of candidates) this.#assign(claim);
+    this.#index(members, view.set);
+    for (const claim of candidates.values()) this.#assign(claim);
     this.#tell(members);
   }
 
@@ -226,35 +234,58 @@ export class PoolUses {
     if (members === undefined) return;
     this.#byName.delete(name);
     this.#byUid.delete(members.view.uid);
+    this.#index(members, undefined);
     for (const claim of members.claims) this.#assign(claim);
     this.#tell(members);
   }
 
+  /** Has the pool found by these addresses, and no others. */
+  #index(members: PoolMembers, set: IpSet | undefined): void {
+    for (const entry of this.#ranges.get(members) ?? []) this.#byAddress.delete(entry);
+    if (set === undefined) this.#ranges.delete(members);
+    else
+      this.#ranges.set(
+        members,
+        set.ranges.map((range) => this.#byAddress.add(range, members)),
+      );
+  }
+
   #followClaim(now: SpiderIPAddress | undefined, before: SpiderIPAddress | undefined): void {
     const claim = now && keptClaimOf(now);
+    const gone = before && keptClaimOf(before);
     if (claim !== undefined) {
+      if (gone !== undefined && gone.spec.poolUID !== claim.spec.poolUID) {
+        for (const members of this.#holdersOf(gone)) if (members.forget(gone.name)) this.#tell(members);
+      }
       this.#assign(claim);
       const own = this.#byUid.get(claim.spec.poolUID);
       if (before === undefined && this.#isFollowing) own?.note(claim, this.#clock.monotonicMs());
       return;
     }
-    const gone = before && keptClaimOf(before);
     if (gone === undefined) return;
-    const own = this.#byUid.get(gone.spec.poolUID);
-    const holders = this.#strays.delete(gone.name) ? this.list() : own === undefined ? [] : [own];
-    for (const members of holders) if (members.drop(gone, this.#clock.monotonicMs())) this.#tell(members);
+    this.#strays.delete(gone.name);
+    for (const members of this.#holdersOf(gone)) {
+      if (members.drop(gone, this.#clock.monotonicMs())) this.#tell(members);
+    }
   }
 
   #assign(claim: Claim): void {
+    const holders = this.#holdersOf(claim);
     const own = this.#byUid.get(claim.spec.poolUID);
-    const stray = own?.view.set.contains(claim.ip) !== true;
-    const holders = stray ? this.list().filter(({ view }) => view.set.contains(claim.ip)) : [];
-    if (stray) this.#strays.set(claim.name, claim);
-    else this.#strays.delete(claim.name);
-    for (const members of new Set(own === undefined ? holders : [own, ...holders])) {
+    if (own?.view.set.contains(claim.ip) === true) this.#strays.delete(claim.name);
+    else this.#strays.put(claim);
+    for (const members of holders) {
       members.put(claim);
       this.#tell(members);
     }
+  }
+
+  /** The pool whose UID it carries and, if that does not have its address, those that have it. */
+  #holdersOf({ ip, spec }: Claim): ReadonlySet<PoolMembers> {
+    const own = this.#byUid.get(spec.poolUID);
+    if (own?.view.set.contains(ip) === true) return new Set([own]);
+    const holders = this.#byAddress.overlapping(rangeOf(ip));
+    return new Set(own === undefined ? holders : [own, ...holders]);
   }
 
   #tell({ view }: PoolMembers): void {
