@@ -57,6 +57,13 @@ describe("serveHttp()", () => {
     assert.deepEqual(await call({ port, path: "/fails" }), { status: 500, text: '"out of luck"' });
   });
 
+  it("keeps a connection for longer than API servers leave one unused: they close it, and send no call into its end", async () => {
+    await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
+    const { headers } = await fetch(`http://127.0.0.1:${server.port}/spread`);
+    const [, seconds] = /timeout=(\d+)/.exec(headers.get("keep-alive") ?? "") ?? [];
+    assert.ok(Number(seconds) > 90, headers.get("keep-alive") ?? "");
+  });
+
   it("gives routes options whose signal survives a copy", async () => {
     const answer: HttpRoutes[string]["answer"] = async (_text, o) => ({ status: 200, body: { ...o }.signal?.aborted });
     const copying: HttpRoutes = { "/copies": { method: "GET", answer } };

@@ -8,6 +8,11 @@ import type { TlsSource } from "../certificates/serving.ts";
 const bodyBytesMax = 4 * 2 ** 20;
 /** The time for a whole request. The API server waits 10 s for a webhook by default. */
 const requestMsMax = 10_000;
+/**
+ * Longer than API servers keep a connection that nothing uses (90 s), so that they close it and not we: what one sends just when
+ * it is closed is lost, and the user's command fails with "failed calling webhook".
+ */
+const idleMsMax = 120_000;
 const connectionsMax = 256;
 
 /** A route's whole answer. */
@@ -46,6 +51,7 @@ export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable &
   const { server, close } = listener(options);
   server.requestTimeout = requestMsMax;
   server.headersTimeout = requestMsMax;
+  server.keepAliveTimeout = idleMsMax;
   server.maxConnections = connectionsMax;
   await listen(server, { port: options.port, ...(options.host !== undefined && { host: options.host }) });
   return {
