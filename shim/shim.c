@@ -37,13 +37,11 @@ static const struct timespec step = { .tv_nsec = 20000000 };
 static const char *verb, *plugin = ""; /* the name by which this was started */
 extern char **environ;
 
-static int64_t clock_ms(clockid_t id) {
+static int64_t now_ms(void) {
   struct timespec t;
-  clock_gettime(id, &t);
+  clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
-
-static int64_t now_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
 static int left_ms(int64_t until) {
   int64_t left = until - now_ms();
@@ -265,9 +263,9 @@ int main(int argc, char **argv) {
   if (!verb || !*verb) return dprintf(2, "Spiderpool CNI plugin\nCNI protocol versions supported: %s\n", versions) < 0;
   if (!strcmp(verb, "VERSION")) return dprintf(1, "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":%s}", versions) < 0;
   read_settings();
-  char called[64]; /* a GC must not take down what was added after it */
-  snprintf(called, sizeof called, "SPIDERPOOL_CALLED_MS=%lld", (long long)clock_ms(CLOCK_REALTIME));
   int64_t began = now_ms(), until = began + reply_ms;
+  char called[64]; /* a GC must not take down what was added after it */
+  snprintf(called, sizeof called, "SPIDERPOOL_CALLED_MS=%lld", (long long)began);
   ssize_t n = move(0, POLLIN, input.at, STREAM_MAX + 1, until);
   if (n < 0) fail(5, "cannot read the network configuration from stdin", "%s", strerror(errno));
   if (n > STREAM_MAX) fail(5, "network configuration on stdin is too large", "more than the allowed %d bytes", STREAM_MAX);

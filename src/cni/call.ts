@@ -36,7 +36,7 @@ interface Variable {
   readonly check?: (value: string) => void;
 }
 
-/** The shim adds this variable to the frame: when it was started. */
+/** The shim adds this variable to the frame: when it was started, by the monotonic clock: others jump. */
 const calledVariable = "SPIDERPOOL_CALLED_MS";
 
 const ofContainer: readonly string[] = ["ADD", "CHECK", "DEL"];

@@ -64,7 +64,7 @@ export interface CniRequest extends Attachment {
   readonly path: readonly string[];
   /** Whether `netns` may be the plugin's own namespace (CNI_NETNS_OVERRIDE). */
   readonly netnsOverride: boolean;
-  /** When the runtime made the call, in Unix milliseconds of this node's clock. The shim may have waited for an agent since. */
+  /** When the runtime made the call, by the monotonic clock of this node. The shim may have waited for an agent since. */
   readonly calledMs?: number;
   readonly config: PluginConfig;
 }

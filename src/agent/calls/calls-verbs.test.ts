@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { never, SpiderError } from "#base";
+import { never, SpiderError, systemClock } from "#base";
 import { CniError, cniCodes } from "#cni";
 import {
   coordinator,
@@ -78,14 +78,28 @@ describe("GC", () => {
   });
 
   it("spares what was added after the runtime made its list: the call may have waited for an agent", async () => {
-    const earlier = { env: { SPIDERPOOL_CALLED_MS: String(Date.now() - 1_000) } };
+    const earlier = { env: { SPIDERPOOL_CALLED_MS: String(Math.floor(systemClock.monotonicMs()) - 1_000) } };
     const valid = { "cni.dev/valid-attachments": [{ containerID: "other", ifname: "eth0" }] };
     const stdin = JSON.stringify({ ...multusConf, cniVersion: "1.1.0", ...valid });
     await succeed("ADD");
     await succeed("GC", { ...earlier, stdin });
     assert.equal(records.list().length, 1);
-    await succeed("GC", { stdin, env: { SPIDERPOOL_CALLED_MS: String(Date.now() + 1_000) } });
+    await succeed("GC", {
+      stdin,
+      env: { SPIDERPOOL_CALLED_MS: String(Math.floor(systemClock.monotonicMs()) + 1_000) },
+    });
     assert.equal(records.list().length, 0);
+  });
+
+  it("takes down what was added before the node's last start, whose clock had come further", async () => {
+    await succeed("ADD");
+    const [record] = records.list();
+    assert.ok(record);
+    records.write({ ...record, bootId: "another" });
+    const valid = { "cni.dev/valid-attachments": [{ containerID: "other", ifname: "eth0" }] };
+    const stdin = JSON.stringify({ ...multusConf, cniVersion: "1.1.0", ...valid });
+    await succeed("GC", { stdin, env: { SPIDERPOOL_CALLED_MS: "1" } });
+    assert.deepEqual(records.list(), []);
   });
 });
 

@@ -15,6 +15,7 @@ import {
   validAttachments,
 } from "#cni";
 import { isPodUid, type Pod } from "#kube";
+import { bootId } from "#linux";
 import { addFailure, applyDefaultRoutes, type DefaultRoutePlan, type Delegate, planDefaultRoutes } from "#multus";
 import { allocateForeign, type Detection, freePodOf, noDetection } from "#plugins";
 import { uidOf } from "../cluster/pods.ts";
@@ -100,7 +101,7 @@ export class Verbs {
     const called = delegates.map((delegate) => calledDelegate(request, delegate, host));
     const { routes, record } = await this.#begin(request, { netns, pod, called, former }, running);
     const attached = await this.#attachAll(request, called, routes, running);
-    const complete = completed(record, attached, clock.wall());
+    const complete = completed(record, attached, clock.monotonicMs());
     await steps.run("record", () => records.write(complete));
     const master = attached[0]?.result ?? emptyResult;
     // The answer is on its way before the first of the writes that follow it.
@@ -326,7 +327,8 @@ export class Verbs {
       .filter((record) => record.network === request.config.name && record.plugin === plugin)
       .filter((record) => !isValid(record) && !atWork.has(record.containerId))
       .filter(
-        ({ answeredMs }) => answeredMs === undefined || answeredMs < (request.calledMs ?? Number.POSITIVE_INFINITY),
+        ({ bootId: boot, answeredAtMs = 0 }) =>
+          boot !== bootId() || answeredAtMs < (request.calledMs ?? Number.POSITIVE_INFINITY),
       )
       .filter((record) => valid.length > 0 || !isSandboxThere(record));
   }

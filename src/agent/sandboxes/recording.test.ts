@@ -17,7 +17,10 @@ function record(networks: readonly RecordedNetwork[], more: Partial<SandboxRecor
 }
 
 describe("the record while an ADD is under way", () => {
-  const running = record([network("eth0", { result }), network("net1", { result })], { complete: true, answeredMs: 5 });
+  const running = record([network("eth0", { result }), network("net1", { result })], {
+    complete: true,
+    answeredAtMs: 5,
+  });
 
   it("is its own where it is the sandbox's first", () => {
     const fresh = record([network("eth0")]);

@@ -148,12 +148,12 @@ export function recordedNetwork({ networkName, cniVersion, plugins, disableCheck
 }
 
 /** The record with what each network answered, and when. */
-export function completed(record: SandboxRecord, attached: readonly AttachedDelegate[], now: Date): SandboxRecord {
+export function completed(record: SandboxRecord, attached: readonly AttachedDelegate[], nowMs: number): SandboxRecord {
   const networks = record.networks.map((network, at) => {
     const result = attached[at]?.result;
     return result === undefined ? network : { ...network, result: encodeResult(result, network.cniVersion) };
   });
-  return { ...record, networks, complete: true, answeredMs: now.getTime() };
+  return { ...record, networks, complete: true, answeredAtMs: Math.floor(nowMs) };
 }
 
 /** How a delegate's plugins are called at ADD. */

@@ -44,8 +44,8 @@ export interface SandboxRecord {
   readonly calledMs?: number;
   /** True once ADD has answered. */
   readonly complete: boolean;
-  /** When it did, in milliseconds of Unix time. */
-  readonly answeredMs?: number;
+  /** When it did, by the monotonic clock of the node's boot. */
+  readonly answeredAtMs?: number;
   /** True if an address of it has another holder: it was cut off the network, and nothing of it is put back. */
   readonly cut?: boolean;
 }

@@ -286,7 +286,7 @@ export class Kubelet {
   /** One start of the shim: it waits for an agent, and notices when that ends under its call. */
   async #call({ env, ...rest }: RawCall, msMax: number): Promise<PluginOutput> {
     const { machine, process } = this.#options;
-    const call = { ...rest, env: { ...env, SPIDERPOOL_CALLED_MS: String(process.clock.wall().getTime()) } };
+    const call = { ...rest, env: { ...env, SPIDERPOOL_CALLED_MS: String(Math.floor(process.clock.monotonicMs())) } };
     for (let waitedMs = 0; machine.listener === undefined && waitedMs < shimMsMax; waitedMs += 500) {
       await process.clock.sleep(500, this.#forever);
     }

@@ -63,6 +63,8 @@ export class Machine {
   /** Where the agent is killed: `ADD claim:after`. */
   trap: { readonly point: string; readonly sprung: () => void } | undefined;
   isOn = true;
+  /** What its monotonic clock, which its processes share, has more than the world's time. */
+  monotonicOffMs: number | undefined;
   /** Static Pods by the hash of their configuration: as long as one is here, kubelet runs it. */
   readonly manifests = new Map<string, StaticPod>();
   /** Of the next sandbox: container IDs never come again. */

@@ -40,10 +40,11 @@ export class Process {
     this.machine = machine;
     this.#time = time;
     this.random = new Random(seed, name);
-    const bootMs = this.random.int(1_000_000);
+    const offMs = this.random.int(1_000_000);
+    machine.monotonicOffMs ??= offMs;
     const sleep = sleepBy((ms, act) => this.#alarm(ms, act));
     this.clock = {
-      monotonicMs: () => bootMs + time.nowMs,
+      monotonicMs: () => (machine.monotonicOffMs ?? 0) + time.nowMs,
       wall: () => new Date(epochMs + time.nowMs + skewMs),
       after: (ms, act) => this.#alarm(ms, act),
       sleep: (ms, o) => (this.isDead ? never() : sleep(ms, o)),
