@@ -168,8 +168,9 @@ describe("the flight record", () => {
     await fail("DEL");
     const [add, del] = flights.list();
     assert.deepEqual([add?.verb, add?.pod, add?.error], ["ADD", "default/a", undefined]);
+    // On a busy machine it also waits for the turn of a stage.
     assert.deepEqual(
-      add?.spans.map(({ stage }) => stage),
+      add?.spans.map(({ stage }) => stage).filter((stage, at) => stage !== "queue" || at === 0),
       ["queue", "pod", "networks", "networks", "link", "link", "record", "reply"],
     );
     assert.match(del?.error ?? "", /busy just now/);
