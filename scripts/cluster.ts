@@ -1,17 +1,18 @@
 // `npm run cluster -- COMMAND`: a real Kubernetes in namespaces of this machine. Needs root.
 import { fork, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { findHelm } from "../lab/helm.ts";
 import { findKubectl } from "../lab/kubectl.ts";
 import { directoryOf, findLabs, shellCommand } from "../lab/shell.ts";
-import { labNamespaces } from "../lab/topology/index.ts";
+import { labNamespaces, managementGateway } from "../lab/topology/index.ts";
 import { findBinaries } from "../test/cluster/binaries.ts";
 import { launchForProduct, walkthroughFlags } from "../test/cluster/product.ts";
 import { playMarker } from "../test/cluster/protocol.ts";
 import { makeLastingFolder } from "./bootstrap/run-folder.cjs";
+import { makeShellFolder } from "./common/shell-folder.ts";
 
 const usage = `npm run cluster -- COMMAND: a real Kubernetes in namespaces of this machine.
 
@@ -20,7 +21,7 @@ const usage = `npm run cluster -- COMMAND: a real Kubernetes in namespaces of th
   status          show its nodes and Pods
   kubectl …       run kubectl as its administrator
   helm …          run Helm as its administrator
-  shell [NODE]    open a shell on a node, or beside the API server
+  shell [NODE]    open a shell on a node, or beside the API server, with kubectl and spiderpoolctl
   build           only fetch or build Kubernetes and etcd, into the cache
 
 With several clusters at a time, $SPIDERPOOL_CLUSTER names the one that is meant.
@@ -156,7 +157,13 @@ async function kubectl(argv: readonly string[]): Promise<number> {
 
 async function shell(node: string | undefined): Promise<number> {
   const pid = running();
-  const env = { ...environment(pid), PS1: `(${node ?? "cluster"}) \\w # ` };
+  // The kubeconfig of the machine's commands leads to a port of the machine, which is not there inside.
+  const config = readFileSync(environment(pid)["KUBECONFIG"] ?? "", "utf8");
+  using folder = await makeShellFolder(
+    config.replace(/https:\/\/127\.0\.0\.1:\d+/, `https://${managementGateway}:6443`),
+    "1.35",
+  );
+  const env = { ...folder.env, PS1: `(${node ?? "cluster"}) \\w # ` };
   const login = ["sh", "-c", 'cd "$0" && exec bash --norc -i', root];
   process.on("SIGINT", () => {});
   return await spawned(shellCommand(pid, node, login), env);
