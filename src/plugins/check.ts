@@ -10,7 +10,9 @@ export function differs(what: string, expected: unknown, found: unknown): CniErr
 /** The previous result that a call must have. Throws CniError 7 if there is none. */
 export function requirePrevious(previous: CniResult | undefined): CniResult {
   if (previous !== undefined) return previous;
-  throw new CniError(cniCodes.invalidConfig, "Required prevResult missing");
+  throw new CniError(cniCodes.invalidConfig, "Required prevResult missing", {
+    details: { fix: "list the plugin behind the one that makes the interface" },
+  });
 }
 
 /** The container's own interface among those of a result, and its index there. Throws CniError 999. */

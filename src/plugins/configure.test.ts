@@ -35,4 +35,20 @@ if (isolated(import.meta.url)) {
       assert.equal(pod.rtnl.routeGet(parseIp(far))?.dev, pod.rtnl.link("eth0")?.index);
     }
   });
+
+  it("says so where an MTU is too small for the IPv6 address that the interface is to have", () => {
+    using pod = createNetns("/run/netns/small");
+    const configure = (ips: readonly string[]) => {
+      const { index } = pod.rtnl.createVeth({ name: "eth0", mtuBytes: 1279, peer: { name: "peer0", up: true } });
+      const addresses = ips.map((text) => ({ address: parsePrefix(text) }));
+      configureInterface(pod, { name: "eth0", index }, { ips: addresses, routes: [] });
+    };
+    const allowed = "at least 1280 where Pods have IPv6 addresses";
+    assert.throws(() => configure(["10.0.0.9/24", "fd00::9/64"]), {
+      cniCode: 7,
+      details: { field: "mtu", value: 1279, allowed },
+    });
+    pod.rtnl.deleteLink("eth0");
+    configure(["10.0.0.9/24"]);
+  });
 }

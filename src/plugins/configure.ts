@@ -1,7 +1,10 @@
-import type { CniResult } from "#cni";
+import { CniError, type CniResult, cniCodes } from "#cni";
 import type { Family } from "#ip";
 import { type Batch, mainTable, type Netns, readSysctl, type VethEnd, writeSysctl } from "#linux";
 import { linkLocalAddress } from "./names.ts";
+
+/** The smallest MTU of a link with IPv6 (RFC 8200 §5): below it the kernel removes IPv6 from the link. */
+export const ipv6MtuMin = 1280;
 
 /** What a Pod's interface is to have. */
 export interface Configuration extends Pick<CniResult, "ips" | "routes"> {
@@ -53,6 +56,25 @@ export function configureSilent(netns: Netns, link: VethEnd, configuration: Conf
 }
 
 function configure(
+  netns: Netns,
+  link: Pick<VethEnd, "name" | "index">,
+  configuration: Configuration,
+  begin: (batch: Batch) => void,
+): void {
+  try {
+    configureAll(netns, link, configuration, begin);
+  } catch (error) {
+    // Looked at only now: the kernel says no more than that an argument is invalid.
+    const mtuBytes = hasFamily6(configuration) ? netns.rtnl.link(link.name)?.mtuBytes : undefined;
+    if (mtuBytes === undefined || mtuBytes >= ipv6MtuMin) throw error;
+    throw new CniError(cniCodes.invalidConfig, "the network configuration has a value that cannot be used", {
+      details: { field: "mtu", value: mtuBytes, allowed: `at least ${ipv6MtuMin} where Pods have IPv6 addresses` },
+      cause: error,
+    });
+  }
+}
+
+function configureAll(
   netns: Netns,
   link: Pick<VethEnd, "name" | "index">,
   configuration: Configuration,

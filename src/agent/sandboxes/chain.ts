@@ -1,7 +1,9 @@
 import { never, type Signal, type Steps } from "#base";
 import {
   type Attachment,
+  CniError,
   type CniResult,
+  cniCodes,
   emptyResult,
   type JsonObject,
   type Network,
@@ -165,7 +167,17 @@ export class Chain {
         return own.pairs(own.decode(this.#configOf(network, plugin, call)), call.attachment, steps);
       }),
     );
-    return new Together(pairs.flat());
+    const names = pairs.flat().map(({ name }) => name);
+    const twice = names.find((name, at) => names.indexOf(name) !== at);
+    if (twice === undefined) return new Together(pairs.flat());
+    const types = network.plugins.slice(1).filter((_, at) => pairs[at]?.some(({ name }) => name === twice));
+    throw new CniError(cniCodes.invalidConfig, "two plugins of the network make the same interface", {
+      details: {
+        interface: twice,
+        plugins: types.map(({ type }) => type).join(", "),
+        fix: "leave one of them in the network's list of plugins",
+      },
+    });
   }
 
   async #add(

@@ -145,10 +145,13 @@ export function ipamTypeOf(config: Readonly<Record<string, unknown>>): string | 
   const { ipam } = config;
   // An empty block is how some write "none".
   if (ipam === undefined || ipam === null || (isJsonObject(ipam) && Object.keys(ipam).length === 0)) return undefined;
-  const type = isJsonObject(ipam) ? ipam["type"] : undefined;
+  const isBlock = isJsonObject(ipam);
+  const type = isBlock ? ipam["type"] : undefined;
   if (typeof type === "string" && type !== "" && type !== "." && type !== ".." && !type.includes("/")) return type;
   throw new CniError(cniCodes.invalidConfig, "the network configuration has a value that cannot be used", {
-    details: { field: "ipam.type", value: type, allowed: '"spiderpool", or the file name of another IPAM plugin' },
+    details: isBlock
+      ? { field: "ipam.type", value: type, allowed: '"spiderpool", or the file name of another IPAM plugin' }
+      : { field: "ipam", value: ipam, allowed: 'an object as in {"type": "spiderpool"}' },
   });
 }
 

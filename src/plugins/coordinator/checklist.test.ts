@@ -235,6 +235,22 @@ describe("the coordinator's checklist: what is set in the Pod", () => {
     assert.deepEqual(policy(overlay), ["pod: route 192.168.7.9/32 via 10.7.0.2 dev net1 table 101"]);
   });
 
+  it("leaves a NIC's own route to a destination that the configuration names, too, and finds nothing missing", () => {
+    for (const [field, dst] of [
+      ["hijackCIDR", "0.0.0.0/0"],
+      ["hijackCIDR", "10.7.0.0/16"],
+      ["policyRoutes", "0.0.0.0/0"],
+      ["policyRoutes", "10.7.0.0/16"],
+    ] as const) {
+      for (const before of [observed(firstPod), overlay]) {
+        const value = field === "hijackCIDR" ? [dst] : [{ dst, gw: "10.7.0.2" }];
+        const cluster = settings({ [field]: value });
+        const done = after(before, planCoordinator(before, cluster));
+        assert.deepEqual(formatOperations(planCoordinator(done, cluster)), [], `${field} ${dst}`);
+      }
+    }
+  });
+
   it("adds policy routes to the main table where tunePodRoutes is off: no rule leads to another", () => {
     const cluster = settings({ tunePodRoutes: false, policyRoutes: [{ dst: "192.168.7.0/24", gw: "10.7.0.2" }] });
     const plan = planCoordinator(overlay, cluster);

@@ -2,7 +2,7 @@ import { type Family, hostPrefix, type Ip, ipFromValue, type Prefix, sameIp, sam
 import { mainTable, type RouteSpec, type RuleSpec } from "#linux";
 import type { Settings } from "./config.ts";
 import type { Change } from "./operations.ts";
-import { type Role, replyTable } from "./role.ts";
+import { type Role, replyTable, vethName } from "./role.ts";
 import type { Observed, Side } from "./state.ts";
 
 /** The bit that marks connections from the node to the Pod. */
@@ -54,10 +54,11 @@ export function podConnectivity(wanted: Wanted): Connectivity {
   // Only a Pod with a pair gets connections by another link than its own NIC.
   const answered = isUnderlayFirst(role) ? gateways : [];
   const replies = answered.map((gw) => byNode(wanted, { gw, dst: everything(gw.family), table: replyTable }));
+  const routes = [...nodeRoutes(wanted), ...hijackingRoutes(wanted, gateways), ...replies, ...policyRoutes(wanted)];
   const mark = { fwmark: replyMark, fwmask: replyMark, table: replyTable, pref: rulePreference };
   return {
     neighbours: first ? nodes.map((ip) => ({ dev, ip, mac: ends.hostMac })) : [],
-    routes: [...nodeRoutes(wanted), ...hijackingRoutes(wanted, gateways), ...replies, ...policyRoutes(wanted)],
+    routes: routes.filter((route) => !isTaken(wanted, route)),
     rules: answered.map(({ family }) => ({ family, ...mark })),
     replaceRoutes: false,
   };
@@ -69,6 +70,20 @@ export function isUnderlayFirst({ mode, first }: Role): boolean {
 }
 
 type TableRoute = Connectivity["routes"][number];
+
+/**
+ * Whether a NIC of the Pod has a route to the destination: its default route, or its own network, where the configuration names just
+ * that. The kernel takes no second one beside it, so that it could never be there. What a NIC has in the main table gets into its own.
+ */
+function isTaken({ observed: { pod, ifName }, ownTable }: Wanted, { table, dst }: TableRoute): boolean {
+  const isCopied = table === ownTable(dst.ip.family);
+  return pod.routes.some(
+    (one) =>
+      samePrefix(one.dst, dst) &&
+      one.dev !== vethName &&
+      (one.table === table || (isCopied && one.table === mainTable && one.dev === ifName)),
+  );
+}
 
 /** A route by the Pod's link to its node. No source for IPv6: the kernel finds one, and older ones refuse another interface's. */
 function byNode({ source, role }: Wanted, route: Omit<TableRoute, "dev">): TableRoute {

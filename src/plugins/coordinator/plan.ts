@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { SpiderError } from "#base";
 import { type Family, hostPrefix, type Ip, ipToBytes, sameIp, samePrefix } from "#ip";
 import { formatMac } from "#linux";
+import { ipv6MtuMin } from "../configure.ts";
 import { invalid } from "../decode.ts";
 import { disableIpv6, type PairSpec } from "../pairs.ts";
 import type { Settings } from "./config.ts";
@@ -25,9 +26,6 @@ export function pairOf(containerId: string, { vethMtuBytes }: Pick<Settings, "ve
     pod: { name: vethName, mac: vethMac(containerId, "pod"), up: true },
   } satisfies PairSpec;
 }
-
-/** The smallest MTU of a link with IPv6 (RFC 8200 §5): below it the kernel removes IPv6 from the link. */
-const ipv6MtuMin = 1280;
 
 /**
  * Plans what is missing until the Pod's interface is as the settings say: the wanted state less the observed one. The plan is

@@ -1,4 +1,4 @@
-import { type Ip, parseIp, parsePrefix } from "#ip";
+import { type Ip, parseIp, parsePrefix, samePrefix } from "#ip";
 import { type ClusterConfig, decodeCoordinatorConfig, settingsOf } from "../config.ts";
 import type { Operations } from "../operations.ts";
 import type { LinkState, NeighbourState, Observed, RouteState, Side } from "../state.ts";
@@ -125,7 +125,10 @@ function changed(side: Side, changes: Operations["pod"]): Side {
     else if (change.kind === "neighbour") neighbours = [...neighbours, change];
     else if (change.kind === "route") {
       const { dst, dev, gw, src, table = 254 } = change.route;
-      routes = [...routes, { dst, dev: `${dev}`, gw, src, table }];
+      // The kernel takes one route to a destination, and a plan that tolerates this gets no second one.
+      const others = routes.filter((one) => one.table !== table || !samePrefix(one.dst, dst));
+      if (change.replace !== true && others.length < routes.length) continue;
+      routes = [...others, { dst, dev: `${dev}`, gw, src, table }];
     } else if (change.kind === "rule") {
       const {
         family,
