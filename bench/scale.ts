@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import { kubeconfigFor } from "../lab/kubeconfig.ts";
+import { kubeconfigFor } from "../lab/tools/kubeconfig.ts";
 import { buildBundles } from "../scripts/common/build.ts";
 import type { ClaimsOutcome, ClaimsPlan } from "./cluster/claims.ts";
 import { startController } from "./cluster/controller.ts";

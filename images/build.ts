@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { parse } from "yaml";
-import { cachePath } from "../lab/cache.ts";
+import { cachePath } from "../lab/tools/cache.ts";
 import { chartFolder, readChartValues } from "../scripts/generate/chart-values.ts";
 import { type DebianBase, debianArchitecture, debianBase } from "./debian.ts";
 import { type Image, type ImageConfig, type Layer, packImage } from "./oci.ts";

@@ -5,7 +5,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { cachePath } from "../lab/cache.ts";
+import { cachePath } from "../lab/tools/cache.ts";
 
 const run = promisify(execFile);
 

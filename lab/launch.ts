@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SpiderError } from "#base";
-import { kubeconfigFor } from "./kubeconfig.ts";
 import {
   type CommandName,
   type FromSupervisor,
@@ -15,6 +14,7 @@ import {
   marker,
   type ToSupervisor,
 } from "./protocol.ts";
+import { kubeconfigFor } from "./tools/kubeconfig.ts";
 import { forkedChild, labNamespaces, type NodePlan, nodePlan } from "./topology/index.ts";
 
 interface Reports {

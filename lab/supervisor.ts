@@ -2,10 +2,10 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import type { Logger } from "#base";
 import { createApiServer, createLabClient, type LabClient } from "./api/index.ts";
 import { startControllers } from "./controllers/index.ts";
-import { kubeconfigFor } from "./kubeconfig.ts";
 import { type Machine, Machines } from "./machines.ts";
 import { Program } from "./program.ts";
 import { apiDescriptor, type LabCommands, type LabSpec, nodePidDirectory, type ProductProgram } from "./protocol.ts";
+import { kubeconfigFor } from "./tools/kubeconfig.ts";
 import {
   createBridges,
   createDatabase,

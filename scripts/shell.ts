@@ -2,8 +2,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { kubeconfigFor } from "../lab/kubeconfig.ts";
 import { chooseLab, shellCommand } from "../lab/shell.ts";
+import { kubeconfigFor } from "../lab/tools/kubeconfig.ts";
 import { managementGateway } from "../lab/topology/index.ts";
 import { readFlags } from "./common/flags.ts";
 import { makeShellFolder } from "./common/shell-folder.ts";

@@ -1,10 +1,10 @@
 // `npm start`: starts the lab, plays the walk-through, and leaves the lab running, unless `--once` is given.
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
-import { findKubectl } from "../lab/kubectl.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { playWalkthrough } from "../lab/scenarios/walkthrough.ts";
 import { shellHint } from "../lab/shell.ts";
+import { findKubectl } from "../lab/tools/kubectl.ts";
 import { playMarker } from "../test/cluster/protocol.ts";
 import { readFlags } from "./common/flags.ts";
 import { launchProductLab } from "./common/product-lab.ts";

@@ -4,7 +4,7 @@ import { copyFile, mkdir, readFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { cachePath } from "../lab/cache.ts";
+import { cachePath } from "../lab/tools/cache.ts";
 
 const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const warnings = ["-Wall", "-Wextra", "-Werror"];

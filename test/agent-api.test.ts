@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab/api/index.ts";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
+import { findKubectl } from "../lab/tools/kubectl.ts";
 import { launchProductLab } from "../scripts/common/product-lab.ts";
 import { seriesOf } from "../src/base/testing/metrics.ts";
 

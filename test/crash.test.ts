@@ -4,9 +4,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stages } from "#base";
 import { createLabClient, type LabClient, textAt } from "../lab/api/index.ts";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
+import { findKubectl } from "../lab/tools/kubectl.ts";
 import { launchProductLab } from "../scripts/common/product-lab.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { findKubectl } from "../lab/kubectl.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
+import { findKubectl } from "../lab/tools/kubectl.ts";
 import { launchProductLab } from "../scripts/common/product-lab.ts";
 import { until } from "../src/base/testing/until.ts";
 

@@ -11,8 +11,8 @@ import { systemClock } from "#base";
 import { clusterChecks, type Finding, readCluster, runChecks } from "#doctor";
 import { createTransport, KubeClient, loadKubeConfig } from "#kube";
 import { at, createApiServer, createLabClient, type LabApi, type LabClient } from "../lab/api/index.ts";
-import { kubeconfigFor } from "../lab/kubeconfig.ts";
-import { findKubectl } from "../lab/kubectl.ts";
+import { kubeconfigFor } from "../lab/tools/kubeconfig.ts";
+import { findKubectl } from "../lab/tools/kubectl.ts";
 
 const execute = promisify(execFile);
 const namespace = "kube-system";

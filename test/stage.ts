@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { findKubectl } from "../lab/kubectl.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
+import { findKubectl } from "../lab/tools/kubectl.ts";
 import { launchProductLab, type ProductLabOptions } from "../scripts/common/product-lab.ts";
 
 /** Where the walk-through's manifests are. */

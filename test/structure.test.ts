@@ -58,6 +58,27 @@ describe("the structure", () => {
     assert.deepEqual(wrong, []);
   });
 
+  it("has no circle of files that need each other to run", () => {
+    const all = globSync("{src,lab,test,bench,scripts,shim,images}/**/*.ts", { cwd: root }).map(normalize);
+    // What is imported for its type alone is gone when the program runs.
+    const needs = /^(?:import|export) (?!type )[^;"]*?\bfrom "(\.[^"]+)";$/gm;
+    const needsOf = new Map(
+      all.map((file) => {
+        const text = readFileSync(join(root, file), "utf8");
+        return [file, Array.from(text.matchAll(needs), ([, from = ""]) => normalize(join(dirname(file), from)))];
+      }),
+    );
+    // Whatever needs nothing that is left, or is needed by nothing that is left, is in no circle.
+    for (let before = -1; before !== needsOf.size; ) {
+      before = needsOf.size;
+      for (const [file, needed] of needsOf) if (!needed.some((one) => needsOf.has(one))) needsOf.delete(file);
+      const wanted = new Set([...needsOf.values()].flat());
+      for (const file of needsOf.keys()) if (!wanted.has(file)) needsOf.delete(file);
+    }
+    assert.ok(all.length > 1_000, `only ${all.length} files found`);
+    assert.deepEqual([...needsOf.keys()], []);
+  });
+
   it("loads node:http without what an import of it as a module loads besides", () => {
     const imports = sources
       .filter((file) => file.startsWith("src/") && !exempt(file))

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { findKubectl } from "../lab/kubectl.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { playWalkthrough } from "../lab/scenarios/walkthrough.ts";
+import { findKubectl } from "../lab/tools/kubectl.ts";
 import { launchProductLab } from "../scripts/common/product-lab.ts";
 
 const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));

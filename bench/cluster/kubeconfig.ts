@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { kubeconfigFor } from "../../lab/kubeconfig.ts";
+import { kubeconfigFor } from "../../lab/tools/kubeconfig.ts";
 import type { Surroundings } from "./server.ts";
 
 /** Path of an administrator's kubeconfig for the API server in the same namespaces. */

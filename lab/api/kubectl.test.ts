@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
-import { findKubectl, type KubectlVersion } from "../kubectl.ts";
+import { findKubectl, type KubectlVersion } from "../tools/kubectl.ts";
 import { createApiServer, createLabClient, type KubeObject, type LabClient } from "./index.ts";
 import { type FakeKubelet, startFakeKubelet } from "./testing/fake-kubelet.ts";
 import { widgetCrd } from "./testing/widgets.ts";

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findKubectl, type KubectlVersion } from "../../lab/kubectl.ts";
+import { findKubectl, type KubectlVersion } from "../../lab/tools/kubectl.ts";
 import { buildBundles } from "./build.ts";
 
 /**

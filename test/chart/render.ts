@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { parseAllDocuments } from "yaml";
-import { findHelm } from "../../lab/helm.ts";
+import { findHelm } from "../../lab/tools/helm.ts";
 
 const run = promisify(execFile);
 export const chart: string = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));

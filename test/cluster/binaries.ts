@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { cachePath } from "../../lab/cache.ts";
+import { cachePath } from "../../lab/tools/cache.ts";
 import { run } from "../../lab/topology/index.ts";
 import { buildContainerd, buildEtcd, buildKubernetes, containerdPrograms, requireGo } from "./go-build.ts";
 import { download, isReachable } from "./release.ts";

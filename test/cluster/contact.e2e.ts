@@ -24,8 +24,8 @@ import {
   pods,
 } from "#kube";
 import type { Outcome, Plan, Task } from "../../bench/tasks.ts";
-import { kubeconfigFor } from "../../lab/kubeconfig.ts";
-import { findKubectl } from "../../lab/kubectl.ts";
+import { kubeconfigFor } from "../../lab/tools/kubeconfig.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
 import {
   createBridges,
   createDatabase,

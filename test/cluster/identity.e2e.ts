@@ -20,8 +20,8 @@ import {
   type Pod,
   pods,
 } from "#kube";
-import { findHelm } from "../../lab/helm.ts";
-import { findKubectl } from "../../lab/kubectl.ts";
+import { findHelm } from "../../lab/tools/helm.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
 import { run } from "../../lab/topology/index.ts";
 import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { debianArchitecture } from "../../images/debian.ts";
 import { packImage } from "../../images/oci.ts";
 import type { Entry, Tree } from "../../images/tar.ts";
-import { cachePath } from "../../lab/cache.ts";
+import { cachePath } from "../../lab/tools/cache.ts";
 import { run } from "../../lab/topology/index.ts";
 
 /** The first container of every Pod. */

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { findKubectl } from "../../lab/kubectl.ts";
 import { type LabHandle, launchSupervisor } from "../../lab/launch.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
 import { findBinaries, findContainerd, kubernetesPrograms } from "./binaries.ts";
 import { buildImages } from "./images.ts";
 import { type ClusterSpec, clusterMarker } from "./protocol.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, before, describe } from "node:test";
 import { silentLogger } from "#base";
 import { createApiServer, type Listener } from "../../lab/api/index.ts";
-import { kubeconfigFor } from "../../lab/kubeconfig.ts";
+import { kubeconfigFor } from "../../lab/tools/kubeconfig.ts";
 import { type Api, apiOf } from "./api.ts";
 import { prepare, semantics } from "./semantics.ts";
 import { stores } from "./stores.ts";

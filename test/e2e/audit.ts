@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { type KubeObject, type Suite, until } from "./suite.ts";
+import type { KubeObject, Suite } from "./suite.ts";
+import { until } from "./until.ts";
 
 interface PodLike extends KubeObject {
   readonly spec: { readonly nodeName?: string; readonly hostNetwork?: boolean };

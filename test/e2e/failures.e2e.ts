@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { nothingLeft, settled } from "./audit.ts";
-import { manifests, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod } from "./workloads.ts";
 
 const agentsNamespace = "kube-system";

@@ -3,7 +3,8 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { type ApiFaults, faultFlags, type MadeFault, madeFaults, makeFaults } from "../cluster/faults.ts";
 import { complaints, ledgerIsEmpty, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
-import { manifests, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod, pool } from "./workloads.ts";
 
 const pods = 8;

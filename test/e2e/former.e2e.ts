@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { formerEndpoint, formerPool, formerReservation, writeFormerChart } from "./former.ts";
-import { manifests, type StoredPod, type Suite, startBareSuite, until } from "./suite.ts";
+import { manifests, type StoredPod, type Suite, startBareSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod, statefulSet } from "./workloads.ts";
 
 const helmArgv = ["spiderpool", chart, ...walkthroughFlags];

@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { airgapArchive } from "../../images/airgap.ts";
 import { chartImage } from "../../images/build.ts";
-import { findHelm } from "../../lab/helm.ts";
-import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
+import { findHelm } from "../../lab/tools/helm.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
 import { chart, installed, productImage, walkthroughFlags } from "../cluster/product.ts";
 import { settled } from "./audit.ts";
-import { manifests, type Suite, startBareSuite, until } from "./suite.ts";
+import { manifests, type Suite, startBareSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod } from "./workloads.ts";
 
 describe("a release", () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { ledgerIsEmpty, otherNamespace, settled } from "./audit.ts";
-import { manifests, type StoredPod, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type StoredPod, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod, pool } from "./workloads.ts";
 
 const options = { pools: { ipv4: ["large"] } };

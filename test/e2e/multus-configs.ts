@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { installed } from "../cluster/product.ts";
-import { type KubeObject, manifests, type Suite, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite } from "./suite.ts";
+import { until } from "./until.ts";
 
 interface Network extends KubeObject {
   readonly metadata: KubeObject["metadata"] & {

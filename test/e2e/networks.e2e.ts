@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ledgerIsEmpty, nothingLeft, settled } from "./audit.ts";
-import { type KubeObject, manifests, type StoredPod, type Suite, startSuite, until } from "./suite.ts";
+import { type KubeObject, manifests, type StoredPod, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod, pool } from "./workloads.ts";
 
 interface PodEvent {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { nothingLeft, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
-import { manifests, type StoredPod, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type StoredPod, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pool } from "./workloads.ts";
 
 const isReady = ({ metadata, status }: StoredPod) =>

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { containerdVersion } from "../cluster/binaries.ts";
 import { ledgerIsEmpty, settled } from "./audit.ts";
-import { manifests, type Suite, startSuite, until } from "./suite.ts";
+import { manifests, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod } from "./workloads.ts";
 
 describe(`containerd ${containerdVersion}`, () => {

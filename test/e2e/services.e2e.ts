@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { isIP } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { nodePlan } from "../../lab/topology/index.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { pod, pool } from "./workloads.ts";
 
 interface PodLike extends KubeObject {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { settled } from "./audit.ts";
-import { type KubeObject, manifests, type Suite, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite } from "./suite.ts";
+import { until } from "./until.ts";
 
 const annotations = {
   "ipam.spidernet.io/subnet": '{"ipv4":["subnet-test"]}',

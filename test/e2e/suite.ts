@@ -6,7 +6,6 @@ import { fileURLToPath } from "node:url";
 import { apiGroup, apiVersion } from "#api";
 import type { LabHandle } from "../../lab/launch.ts";
 import type { Stage } from "../../lab/scenarios/stage.ts";
-import { until as untilSo } from "../../src/base/testing/until.ts";
 import {
   launchForProduct,
   launchProductCluster,
@@ -152,10 +151,4 @@ function suiteOn({ cluster, stage }: ProductCluster): Suite {
     },
   };
   return suite;
-}
-
-/** Asks again until the answer is not undefined. Throws AssertionError with `what` after `seconds`. */
-export function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 300): Promise<T> {
-  const isThere = (found: T | undefined): found is T & {} => found !== undefined;
-  return untilSo(what, look, isThere, { withinMs: seconds * 1000, everyMs: 500 });
 }

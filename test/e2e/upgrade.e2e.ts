@@ -4,7 +4,8 @@ import type { Stage } from "../../lab/scenarios/stage.ts";
 import { installNamespace } from "../../scripts/common/product-lab.ts";
 import { chart, installed, walkthroughFlags } from "../cluster/product.ts";
 import { settled } from "./audit.ts";
-import { type KubeObject, manifests, type Suite, startBareSuite, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite, startBareSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { pod } from "./workloads.ts";
 
 const nodes = ["node1", "node2"];

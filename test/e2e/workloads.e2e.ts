@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { ledgerIsEmpty, settled } from "./audit.ts";
-import { type KubeObject, manifests, type Suite, startSuite, until } from "./suite.ts";
+import { type KubeObject, manifests, type Suite, startSuite } from "./suite.ts";
+import { until } from "./until.ts";
 import { deployment, pod, statefulSet } from "./workloads.ts";
 
 interface Claim extends KubeObject {

@@ -7,9 +7,9 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 import { annotations } from "#api";
 import { createLabClient, type KubeObject, type LabClient, textAt } from "../../lab/api/index.ts";
-import { findKubectl } from "../../lab/kubectl.ts";
 import type { LabHandle } from "../../lab/launch.ts";
 import { Stage } from "../../lab/scenarios/stage.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
 import { launchProductLab } from "../../scripts/common/product-lab.ts";
 import { runProgram } from "../../src/ctl/program.ts";
 

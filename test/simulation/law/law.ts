@@ -8,11 +8,10 @@ import { epochMs } from "../runtime/process.ts";
 import type { Time } from "../runtime/time.ts";
 import { KeptLaw } from "./kept.ts";
 import { familyOf, PartsLaw } from "./parts.ts";
+import { claimTable, poolTable } from "./tables.ts";
 import { Violation } from "./violation.ts";
 import { WritesLaw } from "./writes.ts";
 
-export const claimTable = "spiderpool.spidernet.io/spideripaddresses";
-export const poolTable = "spiderpool.spidernet.io/spiderippools";
 /** Fields that another sandbox of the same holder changes. */
 const ofSandbox: ReadonlySet<string> = new Set(["containerID", "bootID"]);
 /** Fields that no write changes. */

@@ -9,9 +9,8 @@ import {
 import { type Family, formatIpSet, IpSet, parseIp, parseIpSet } from "#ip";
 import { textAt } from "../../../lab/api/index.ts";
 import type { Author, Change, KubeObject, Server } from "../cluster/server.ts";
+import { subnetTable } from "./tables.ts";
 import { Violation } from "./violation.ts";
-
-export const subnetTable = "spiderpool.spidernet.io/spidersubnets";
 
 interface PartsLawOptions {
   readonly server: Server;

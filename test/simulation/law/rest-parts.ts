@@ -2,8 +2,9 @@ import { labels, parseControlledIPPools, type SpiderSubnet } from "#api";
 import { formatIpSet, type IpSet, parseIpSet } from "#ip";
 import { deploymentOf, deploymentTable, sizeWanted, subnetName } from "../cluster/applications.ts";
 import type { KubeObject, Server } from "../cluster/server.ts";
-import { claimTable, poolTable, specOf } from "./law.ts";
-import { setOf, subnetTable } from "./parts.ts";
+import { specOf } from "./law.ts";
+import { setOf } from "./parts.ts";
+import { claimTable, poolTable, subnetTable } from "./tables.ts";
 import { Violation } from "./violation.ts";
 
 /** What must hold of a subnet and its applications when nothing has happened for long. Throws the first {@link Violation}. */

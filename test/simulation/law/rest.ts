@@ -12,9 +12,10 @@ import { sixName } from "../people/pools.ts";
 import { epochMs } from "../runtime/process.ts";
 import type { World } from "../world.ts";
 import { keeperOf } from "./kept.ts";
-import { claimTable, poolTable, specOf, uidsOf } from "./law.ts";
+import { specOf, uidsOf } from "./law.ts";
 import { setOf } from "./parts.ts";
 import { checkParts, freeForPod } from "./rest-parts.ts";
+import { claimTable, poolTable } from "./tables.ts";
 import { Violation } from "./violation.ts";
 
 /** What an 'until' that others wrote may be late by: clocks that are off, and a collector that looks twice. */

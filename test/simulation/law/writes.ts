@@ -1,7 +1,7 @@
 import type { SpiderIPAddressSpec } from "#api";
 import type { Author, Server } from "../cluster/server.ts";
 import { virtualOf } from "../cluster/virtual.ts";
-import { claimTable } from "./law.ts";
+import { claimTable } from "./tables.ts";
 import { Violation } from "./violation.ts";
 
 /**

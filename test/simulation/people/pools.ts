@@ -4,8 +4,7 @@ import type { Fields } from "../../../lab/api/index.ts";
 import { subnetName } from "../cluster/applications.ts";
 import type { KubeObject } from "../cluster/server.ts";
 import { poolName, shape } from "../history.ts";
-import { poolTable } from "../law/law.ts";
-import { subnetTable } from "../law/parts.ts";
+import { poolTable, subnetTable } from "../law/tables.ts";
 import type { World } from "../world.ts";
 
 export const group = "spiderpool.spidernet.io/v2beta1";
