@@ -20,7 +20,7 @@ spends 20 to 30 ms of CPU and 2,100 system calls on it.
 Checks that run on a node are made by its agent every ten minutes, at once when Open vSwitch is missed for more than two
 seconds, and again when \`GET /v1/doctor\` of
 [its API](agent-api.md) is asked (that is what \`--local\` does; in an agent's Pod: \`kubectl -n kube-system exec ds/spiderpool-agent -- spiderpoolctl doctor --local\`).
-What an agent finds by itself becomes a Warning Event on the node, with the reason \`Doctor…\`: \`kubectl describe node\` shows it,
+What an agent finds by itself, in two looks ten seconds apart, becomes a Warning Event on the node, with the reason \`Doctor…\`: \`kubectl describe node\` shows it,
 and \`spiderpoolctl doctor\` reads these Events. So a fault that was mended is listed for up to twelve more minutes, except with
 \`--local\`. \`--preflight\`, and \`--local\` where no agent answers, make the same checks in the command's own process, without what
 only the agent knows (Pods, networks, its token, its confinement). Settings of the node's other programs are read from its \`/etc\`

@@ -32,6 +32,8 @@ const everyMs = 600_000;
 const firstMs = 60_000;
 /** If Open vSwitch is missed for longer than this, there is a look at once. A restart takes less. */
 const missedMs = 3_000;
+/** Between the two looks that a published finding takes: the ends of Pods that were under way are over by then. */
+const confirmMs = 10_000;
 const hostRuleTableDefault = 500;
 
 /** The part of the node's state that the agent has in memory. The rest is read from the node. */
@@ -84,6 +86,22 @@ export async function showNetworks(
   );
 }
 
+/**
+ * What two looks in a row find. A Pod that ends, for example when its node is drained, loses its NIC before its record, and a port its
+ * device before itself.
+ */
+export async function findTwice(
+  look: (o: Signal) => Promise<readonly Finding[]>,
+  clock: Clock,
+  o: Signal,
+): Promise<readonly Finding[]> {
+  const keyOf = ({ id, found }: Finding) => `${id} ${found}`;
+  const first = new Set((await look(o)).map(keyOf));
+  if (first.size === 0) return [];
+  await clock.sleep(confirmMs, o);
+  return (await look(o)).filter((finding) => first.has(keyOf(finding)));
+}
+
 function podsOf({ records, claims, coordinator }: DoctorOptions): readonly PodFacts[] {
   const poolOf = new Map([...claims()].map(({ ip, spec }) => [formatIp(ip), spec.pool]));
   const known = { poolOf, cluster: coordinator() };
@@ -95,7 +113,7 @@ function podsOf({ records, claims, coordinator }: DoctorOptions): readonly PodFa
 /** Calls the listener whenever something has changed, until the returned function is called. */
 type Changes = (listener: () => void) => () => void;
 
-/** Looks at the node again and again, and publishes the findings as Events on it, until the signal aborts. */
+/** Looks at the node again and again, and publishes what two looks found as Events on it, until the signal aborts. */
 export async function runDoctor(
   options: DoctorOptions & {
     readonly events: Pick<EventRecorder, "record">;
@@ -117,7 +135,7 @@ export async function runDoctor(
   for (;;) {
     await rounds.next({ signal });
     try {
-      for (const finding of await examineNode(options, { signal })) {
+      for (const finding of await findTwice((o) => examineNode(options, o), clock, { signal })) {
         events.record(subject, eventOf(finding));
         log.warn({ node, check: finding.id, found: finding.found }, "the doctor found something");
       }
