@@ -158,6 +158,7 @@ void describe("writing objects", () => {
     assert.match(Buffer.concat(await Array.fromAsync(protobuf.body)).toString(), /--dry-run=client -o yaml/);
     const absent = await raw(Buffer.from("{}"), "application/apply-patch+yaml", "PATCH", `${maps}/absent`);
     assert.equal(absent.status, 415, "server-side apply could create it");
+    assert.match(Buffer.concat(await Array.fromAsync(absent.body)).toString(), /leave out --server-side/);
     assert.equal((await raw(Buffer.alloc(3 * 1024 * 1024 + 1))).status, 413);
     await call(api, "POST", maps, configMap("a"));
     assert.equal((await raw(Buffer.from("{}"), "application/apply-patch+yaml", "PATCH", `${maps}/a`)).status, 415);

@@ -3,11 +3,16 @@ import { ApiFailure, badRequest, unsupportedMediaType } from "../failure.ts";
 import { copyOf } from "../resource.ts";
 import { at, type Fields, isFields, listAt } from "../types.ts";
 
+const serverSideApply = "application/apply-patch+yaml";
+
 /** Throws a 415 for a type of patch that is not supported: server-side apply, and strategic patches of custom resources. */
 export function checkPatchType(contentType: string, custom: boolean): void {
   const accepted = ["application/json-patch+json", "application/merge-patch+json"];
   if (!custom) accepted.push("application/strategic-merge-patch+json");
   if (accepted.includes(contentType)) return;
+  if (contentType === serverSideApply) {
+    throw unsupportedMediaType("this lab has none: leave out --server-side, or use `npm run cluster`");
+  }
   const known = accepted.join(", ");
   throw unsupportedMediaType(
     `the body of the request was in an unknown format - accepted media types include: ${known}`,

@@ -55,6 +55,12 @@ const broken: Readonly<Record<string, readonly [Submitted<SpiderIPPool>, PoolCon
     {},
     "spec.excludeIPs[0]: Invalid value: \"fd00::1\": invalid IP format in IPv4 'fd00::1': it is an IPv6 address",
   ],
+  "gateway-is-host": [
+    pool({ gateway: "172.18.255.255", routes: [{ dst: "10.0.0.0/8", gw: "172.18.255.255" }] }),
+    {},
+    "spec.gateway: Invalid value: \"172.18.255.255\": is the broadcast address of 'spec.subnet' 172.18.0.0/16: no host has it",
+    "spec.routes[0].gw: Invalid value: \"172.18.255.255\": is the broadcast address of 'spec.subnet' 172.18.0.0/16: no host has it",
+  ],
   "gateway-inside": [
     pool({ gateway: "172.19.0.1" }),
     {},
@@ -202,6 +208,11 @@ describe("the rules of pools", () => {
         .join(),
       /^spec\.ips: Forbidden: it's illegal to update AutoPool\.Spec\.IPs/,
     );
+  });
+
+  test("a link of two hosts has no broadcast address", () => {
+    const link = { subnet: "10.0.0.0/31", ips: ["10.0.0.0"], gateway: "10.0.0.1", routes: [] };
+    assert.deepEqual(validatePool(pool(link), {}), []);
   });
 
   test("a terminating pool may not change its spec, but may always lose its finalizer", () => {

@@ -1,4 +1,5 @@
 import {
+  compareIp,
   type Family,
   formatPrefix,
   type Ip,
@@ -9,6 +10,7 @@ import {
   parseIp,
   parsePrefix,
   prefixContains,
+  prefixRange,
   samePrefix,
   tryParseIp,
   tryParsePrefix,
@@ -213,6 +215,27 @@ export const addressRules: readonly Rule<AddressCase>[] = [
       rule: "!has(self.routes) || !isCIDR(self.subnet) || self.routes.all(r, isIP(r.gw) && cidr(self.subnet).containsIP(r.gw))",
       message: "gw of each route must be an address inside subnet",
       fieldPath: ".routes",
+    },
+  },
+  {
+    id: "gateway-is-host",
+    field: "spec.gateway, spec.routes[*].gw",
+    message: "neither is the broadcast address of subnet",
+    check: ({ spec: { gateway, routes = [] }, family, subnet }) => {
+      // A link of two addresses has none. Elsewhere the kernel takes no route to it, so that no Pod would start.
+      if (family !== 4 || subnet === undefined || subnet.bits > 30) return [];
+      const { last } = prefixRange(subnet);
+      const hops = [
+        ["spec.gateway", gateway] as const,
+        ...routes.map(({ gw }, index) => [`spec.routes[${index}].gw`, gw] as const),
+      ];
+      return hops.flatMap(([field, text = ""]) => {
+        const ip = tryParseIp(text, family);
+        if (ip === undefined || compareIp(ip, last) !== 0) return [];
+        return [
+          invalid(field, text, `is the broadcast address of 'spec.subnet' ${formatPrefix(subnet)}: no host has it`),
+        ];
+      });
     },
   },
   {
