@@ -133,33 +133,38 @@ function knownVersion(version: string): ResultVersion {
 
 function decodeCurrent(object: JsonObject): CniResult {
   return {
-    interfaces: items(object, "interfaces", "", (one, at) => ({
-      name: text(one, "name", at) ?? fail(`${at}name`, "a name", one["name"]),
-      ...present("mac", text(one, "mac", at)),
-      ...present("mtuBytes", integer(one, "mtu", at)),
-      ...present("sandbox", text(one, "sandbox", at)),
-      ...present("socketPath", text(one, "socketPath", at)),
-      ...present("pciId", text(one, "pciID", at)),
-    })),
-    ips: items(object, "ips", "", (one, at) => ({
-      address: prefix(one, "address", at),
-      ...present("gateway", ip(one, "gateway", at)),
-      ...present("interface", index(one, "interface", at)),
-    })),
+    interfaces: items(object, "interfaces", "", decodeInterface),
+    ips: items(object, "ips", "", decodeIp),
     routes: items(object, "routes", "", decodeRoute),
   };
 }
 
+function decodeInterface(one: JsonObject, at: string): CniInterface {
+  const found: CniInterface = { name: text(one, "name", at) ?? fail(`${at}name`, "a name", one["name"]) };
+  keep(found, "mac", text(one, "mac", at));
+  keep(found, "mtuBytes", integer(one, "mtu", at));
+  keep(found, "sandbox", text(one, "sandbox", at));
+  keep(found, "socketPath", text(one, "socketPath", at));
+  keep(found, "pciId", text(one, "pciID", at));
+  return found;
+}
+
+function decodeIp(one: JsonObject, at: string): CniIp {
+  const found: CniIp = { address: prefix(one, "address", at) };
+  keep(found, "gateway", ip(one, "gateway", at));
+  keep(found, "interface", index(one, "interface", at));
+  return found;
+}
+
 function decodeRoute(one: JsonObject, at: string): CniRoute {
-  return {
-    dst: prefix(one, "dst", at),
-    ...present("gw", ip(one, "gw", at)),
-    ...present("mtuBytes", integer(one, "mtu", at)),
-    ...present("advmss", integer(one, "advmss", at)),
-    ...present("priority", integer(one, "priority", at)),
-    ...present("table", index(one, "table", at)),
-    ...present("scope", index(one, "scope", at)),
-  };
+  const found: CniRoute = { dst: prefix(one, "dst", at) };
+  keep(found, "gw", ip(one, "gw", at));
+  keep(found, "mtuBytes", integer(one, "mtu", at));
+  keep(found, "advmss", integer(one, "advmss", at));
+  keep(found, "priority", integer(one, "priority", at));
+  keep(found, "table", index(one, "table", at));
+  keep(found, "scope", index(one, "scope", at));
+  return found;
 }
 
 function decodeLegacy(object: JsonObject): CniResult {
@@ -169,7 +174,9 @@ function decodeLegacy(object: JsonObject): CniResult {
     if (object[key] === undefined || object[key] === null) continue;
     const half = objectOf(object[key], `result field ${key}`);
     const at = `${key}.`;
-    ips.push({ address: prefix(half, "ip", at), ...present("gateway", ip(half, "gateway", at)) });
+    const address: CniIp = { address: prefix(half, "ip", at) };
+    keep(address, "gateway", ip(half, "gateway", at));
+    ips.push(address);
     routes.push(...items(half, "routes", at, decodeRoute));
   }
   return { interfaces: [], ips, routes };
@@ -178,20 +185,20 @@ function decodeLegacy(object: JsonObject): CniResult {
 function decodeDns(value: unknown): CniDns | undefined {
   if (value === undefined || value === null) return undefined;
   const object = objectOf(value, "result field dns");
-  const dns: CniDns = {
-    ...present("nameservers", texts(object, "nameservers")),
-    ...present("domain", text(object, "domain", "dns.")),
-    ...present("search", texts(object, "search")),
-    ...present("options", texts(object, "options")),
-  };
+  const dns: CniDns = {};
+  keep(dns, "nameservers", texts(object, "nameservers"));
+  keep(dns, "domain", text(object, "domain", "dns."));
+  keep(dns, "search", texts(object, "search"));
+  keep(dns, "options", texts(object, "options"));
   return Object.keys(dns).length === 0 ? undefined : dns;
 }
 
-// Each of these reads one field. `at` is the path before the key. null and "" count as absent: Go's encoder writes them so.
-
-function present<K extends string, T>(key: K, value: T | undefined): { readonly [k in K]?: T } {
-  return (value === undefined ? {} : { [key]: value }) as { readonly [k in K]?: T };
+/** Sets a field of an object that is still being made; what is absent leaves no trace. */
+function keep<T extends object, K extends keyof T>(of: T, key: K, value: T[K] | undefined): void {
+  if (value !== undefined) of[key] = value;
 }
+
+// Each of these reads one field. `at` is the path before the key. null and "" count as absent: Go's encoder writes them so.
 
 function items<T>(
   object: JsonObject,
