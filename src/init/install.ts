@@ -13,7 +13,7 @@ import { isJsonObject } from "#cni";
 import { type Draft, hasReason, type KubeObject, keyOf, type Resource } from "#kube";
 import { nodeNetwork } from "./default-network.ts";
 import type { Deps } from "./deps.ts";
-import type { InitOptions } from "./options.ts";
+import type { InstallOptions } from "./options.ts";
 import { untilItWorks } from "./retry.ts";
 
 type Wanted = Draft<KubeObject & { readonly spec?: unknown }> & { readonly metadata: { readonly name: string } };
@@ -31,7 +31,7 @@ const resources: readonly Resource<KubeObject>[] = [
  * Throws ApiStatusError if the server refuses one, INIT_OBJECTS if the file is invalid.
  */
 export async function install(
-  { objects, cniConfDir, namespace }: Extract<InitOptions, { readonly command: "install" }>,
+  { objects, cniConfDir, namespace }: InstallOptions,
   deps: Deps,
   o: Signal,
 ): Promise<void> {

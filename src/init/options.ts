@@ -36,6 +36,11 @@ export type InitOptions = { readonly kubeconfig: string | undefined } & (
     }
 );
 
+/** What each command is told. */
+export type InstallOptions = Extract<InitOptions, { readonly command: "install" }>;
+export type PrepareOptions = Extract<InitOptions, { readonly command: "crds" }>;
+export type CleanOptions = Extract<InitOptions, { readonly command: "clean" }>;
+
 const help = `spiderpool-init: the steps of a release's life that are done once.
 
 Usage: spiderpool-init install --objects FILE [--cni-conf-dir DIR]

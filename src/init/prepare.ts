@@ -6,7 +6,7 @@ import { closureOf, setClosure } from "#ledger";
 import { updateKinds } from "./crds.ts";
 import type { Deps } from "./deps.ts";
 import { mark } from "./nodes.ts";
-import type { InitOptions } from "./options.ts";
+import type { PrepareOptions } from "./options.ts";
 import { untilItWorks } from "./retry.ts";
 
 const claims = definitionName(spiderIPAddresses);
@@ -19,11 +19,7 @@ const ofChart = "checksum/config";
  * now, closes them, so that no agent gives an address before the controller knows which ones Pods have. Decides by what is in
  * the cluster, not by what Helm saw when it rendered the release: a rollback applies manifests rendered long ago.
  */
-export async function prepare(
-  { crds, agents }: Extract<InitOptions, { readonly command: "crds" }>,
-  deps: Deps,
-  o: Signal,
-): Promise<void> {
+export async function prepare({ crds, agents }: PrepareOptions, deps: Deps, o: Signal): Promise<void> {
   // An earlier removal may have failed half-way.
   if (agents !== undefined) await mark(agents, undefined, deps, o);
   const created = await updateKinds(crds, deps, o);
