@@ -34,8 +34,14 @@ describe("issue()", () => {
 
 describe("the plan of a certificate", () => {
   it("leaves one alone that is well, until a third of its life is left", () => {
-    assert.deepEqual(plan(a.ca, a, undefined, { now: daysOn(59.5) }), { kind: "wait", ms: 43_200_000 });
+    const secondMs = 1_000;
+    const before = (ms: number) => ({ now: new Date(daysOn(60).getTime() - ms) });
+    assert.deepEqual(plan(a.ca, a, undefined, before(secondMs)), { kind: "wait", ms: secondMs });
     assert.equal(plan(a.ca, a, undefined, { now: daysOn(60.1) }).kind, "prepare");
+  });
+
+  it("looks again every minute: the wall clock may jump, and a machine may be suspended for weeks", () => {
+    assert.deepEqual(plan(a.ca, a), { kind: "wait", ms: 60_000 });
   });
 
   it("replaces at once what nobody can trust", () => {
@@ -47,11 +53,16 @@ describe("the plan of a certificate", () => {
     assert.match(why("", a), /no authority/);
     assert.match(why(b.ca, a), /no authority/);
     assert.match(why(a.ca, a, undefined, { now: daysOn(91) }), /expired/);
+    assert.match(why(a.ca, a, undefined, { now: daysOn(-0.1) }), /not valid before/, "the clock was ahead, then set");
     assert.match(why(a.ca, { ...a, key: b.key }), /key is that of another/);
     assert.match(why(a.ca, { ...a, cert: "torn" }), /cannot be read/);
     assert.match(why(a.ca, { ...a, key: "torn" }), /cannot be read/);
     assert.match(why("torn", a), /no authority/);
-    assert.equal(why(certificate, { ca: certificate, cert: certificate, key: privateKey }), "prepare"); // other names
+    const other = { ca: certificate, cert: certificate, key: privateKey }; // for other names
+    assert.equal(
+      why(certificate, other, undefined, { now: new Date(new X509Certificate(certificate).validFrom) }),
+      "prepare",
+    );
   });
 
   it("serves a prepared one only when its authority has been trusted long enough", () => {

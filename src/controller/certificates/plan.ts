@@ -37,8 +37,8 @@ export type Step =
 /** A certificate is renewed when a third of its life is left. */
 const leftToRenew = 1 / 3;
 const dayMs = 86_400_000;
-/** Node's timers take at most 24.8 days. */
-const waitMsMax = dayMs;
+/** How often a certificate is looked at that is well: the wall clock may jump, and timers stand still in a suspended machine. */
+const lookMsMax = 60_000;
 
 /** How long until a published authority counts as trusted everywhere: the longest delay of an API server's watch. */
 export const trustMs = (lifetimeMs: number) => Math.min(30_000, lifetimeMs / 12);
@@ -51,7 +51,7 @@ export function planCertificates({ ca, current, next }: Certificates, options: P
   const authorities = readCertificates(ca);
   const flaw = current === undefined ? "there is none" : flawOf(current, authorities, now);
   if (current === undefined || flaw !== undefined) return { kind: "replace", why: flaw ?? "there is none" };
-  const waitFor = (ms: number): Step => ({ kind: "wait", ms: Math.min(Math.max(1, ms), waitMsMax) });
+  const waitFor = (ms: number): Step => ({ kind: "wait", ms: Math.max(1, ms) });
   if (
     next !== undefined &&
     flawOf(next, authorities, now) === undefined &&
@@ -67,7 +67,7 @@ export function planCertificates({ ca, current, next }: Certificates, options: P
     const leftMs = forgetMs(lifetimeMs) - settledMs;
     return leftMs <= 0 ? { kind: "forget" } : waitFor(leftMs);
   }
-  return waitFor(expiryOf(current).getTime() - now.getTime() - lifetimeMs * leftToRenew);
+  return waitFor(Math.min(expiryOf(current).getTime() - now.getTime() - lifetimeMs * leftToRenew, lookMsMax));
 }
 
 /** Those authorities of the list that signed the certificate. */
@@ -90,6 +90,8 @@ function flawOf({ cert, key }: Pair, authorities: readonly X509Certificate[], no
     const parsed = new X509Certificate(cert);
     if (!parsed.checkPrivateKey(createPrivateKey(key))) return "its key is that of another one";
     if (new Date(parsed.validTo) <= now) return `it expired at ${parsed.validTo}`;
+    // It was issued by a clock that was ahead.
+    if (new Date(parsed.validFrom) > now) return `it is not valid before ${parsed.validFrom}`;
     const issuers = authorities.filter((one) => hasSigned(one, parsed));
     if (issuers.length === 0) return "no authority of the list has signed it";
     if (issuers.every((one) => new Date(one.validTo) <= now)) return "its authority expired";
