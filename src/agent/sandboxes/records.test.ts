@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -103,6 +104,39 @@ describe("Records", () => {
     records.remove({ containerId: "c1", ifName: "eth0" });
     records.remove({ containerId: "c1", ifName: "eth0" });
     assert.deepEqual([records.list(), readdirSync(folder)], [[], []]);
+  });
+
+  it("keeps the former record, and nothing else, where the file system is full", () => {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]);
+    try {
+      const records = new Records(folder);
+      records.write(record("c1"));
+      const full = () => {
+        writeFileSync(join(folder, "fill"), "");
+        assert.throws(() => writeFileSync(join(folder, "fill"), Buffer.alloc(1 << 20)), { code: "ENOSPC" });
+      };
+      full();
+      for (const container of ["c1", "c2"]) {
+        assert.throws(
+          () => records.write(record(container, true)),
+          (error) => hasCode(error, "STATE_NOT_WRITTEN"),
+        );
+      }
+      assert.deepEqual(readdirSync(folder).sort(), ["c1@eth0.json", "fill"]);
+      assert.deepEqual(new Records(folder).list(), [record("c1")]);
+      rmSync(join(folder, "fill"));
+      records.write(record("c1", true));
+      assert.deepEqual(new Records(folder).list(), [record("c1", true)]);
+    } finally {
+      execFileSync("umount", [folder]);
+    }
+  });
+
+  it("removes what an agent left that was killed as it replaced a record", () => {
+    new Records(folder).write(record("c1"));
+    writeFileSync(join(folder, "c1@eth0.json.new"), "{");
+    assert.deepEqual(new Records(folder).list(), [record("c1")]);
+    assert.deepEqual(readdirSync(folder), ["c1@eth0.json"]);
   });
 
   it("refuses a record that is too large, and keeps the former", () => {

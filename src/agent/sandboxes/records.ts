@@ -51,6 +51,8 @@ export interface SandboxRecord {
 }
 
 const fileLimitBytes = 1 << 20;
+/** Of the file that is about to replace a record's. */
+const freshEnding = ".new";
 
 /**
  * Sandbox records: all in memory, and each in a small file of its own that is replaced by rename. A file that is torn or not
@@ -71,6 +73,8 @@ export class Records {
     for (const folder of folders) {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       for (const name of readdirSync(folder)) {
+        // Of an agent that was killed as it replaced a record: nobody else knows of it.
+        if (name.endsWith(freshEnding)) removeFile(join(folder, name));
         const record = name.endsWith(".json") ? readRecord(join(folder, name)) : undefined;
         if (record === undefined) continue;
         const key = keyOf(record);
@@ -95,11 +99,17 @@ export class Records {
     for (const folder of this.#folders) {
       const path = pathOf(folder, key);
       // A first one that is torn is absent, as it was before.
-      const writtenTo = isFirst ? path : `${path}.new`;
-      writeState(folder, () => {
-        writeStateFile(writtenTo, text);
-        if (!isFirst) renameSync(writtenTo, path);
-      });
+      const writtenTo = isFirst ? path : `${path}${freshEnding}`;
+      try {
+        writeState(folder, () => {
+          writeStateFile(writtenTo, text);
+          if (!isFirst) renameSync(writtenTo, path);
+        });
+      } catch (error) {
+        // What a full file system took of it.
+        removeFile(writtenTo);
+        throw error;
+      }
     }
     this.#records.set(key, record);
   }
