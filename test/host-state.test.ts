@@ -70,6 +70,19 @@ describe("host rules and routes of running Pods", () => {
     });
   }
 
+  it("are joined by a route in the Pod to a range that the SpiderCoordinator gets meanwhile", async () => {
+    const ranges = (...hijackCIDR: readonly string[]) =>
+      stage.quiet(
+        ...["patch", "spidercoordinator", "default", "--type", "merge"],
+        ...["-p", JSON.stringify({ spec: { hijackCIDR } })],
+      );
+    assert.ok((await ranges("169.254.0.0/16", "10.200.0.0/16")).ok);
+    const inPods = "for pod in /var/run/netns/*; do nsenter --net=$pod ip route; done";
+    const script = `until { ${inPods}; } | grep -q "^10.200.0.0/16 via .* dev veth0"; do sleep 0.05; done`;
+    await onNode1("timeout", "60", "sh", "-c", script);
+    assert.ok((await ranges("169.254.0.0/16")).ok);
+  });
+
   it("are restored after their link was taken down and up again", async () => {
     const veth = (await onNode1("ip", "-o", "route", "show", "table", "500")).match(/dev (veth\S+)/)?.[1] ?? "";
     await onNode1("ip", "link", "set", veth, "down");

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Signal } from "#base";
 import type { FaultKind } from "#doctor";
 import { runDoubts } from "../addresses/doubts.ts";
@@ -63,6 +64,11 @@ function keepNode(context: Context, { chain, calls }: Built): HostState {
     log,
   });
   tasks.spawn("host state", (signal) => hostState.run({ signal }));
+  // Pods that run get new ranges, too, as of a further ServiceCIDR. The first list is part of the look at the start.
+  coordinatorStore.changed((_key, now, before) => {
+    if (before === undefined || isDeepStrictEqual([now?.spec, now?.status], [before.spec, before.status])) return;
+    hostState.look(tasks.signal);
+  });
 
   const bridges = { client, clock, log, ovs, nodes: nodeStore, node: options.node, release };
   tasks.spawn("bridges", (signal) => runBridgeResources(bridges, { signal }));

@@ -124,7 +124,11 @@ export class HostState {
         const made = await this.#restore(record, { signal });
         if (!hadPorts && this.#hasPorts(record)) this.#options.fault?.("veth-without-port");
         this.#failing.delete(containerId);
-        if (made.length > 0) log.warn({ pod: record.pod, made }, "restored for a Pod: somebody else had removed it");
+        if (made.length > 0)
+          log.warn(
+            { pod: record.pod, made },
+            "made for a Pod that runs: somebody had removed it, or the settings have changed",
+          );
       };
       try {
         await exclusive(containerId, restore, { signal });
