@@ -1,4 +1,4 @@
-import type { Effect, Verb } from "./cluster/server.ts";
+import type { Effect, Verb } from "./cluster/requests.ts";
 
 /** Who a fault is about: `agent 0` of the first node, `controller 1` of the second replica. */
 export type Who = `agent ${number}` | `controller ${number}`;

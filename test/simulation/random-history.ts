@@ -1,5 +1,5 @@
 import { stages } from "#base";
-import { effects, verbs } from "./cluster/server.ts";
+import { effects, verbs } from "./cluster/requests.ts";
 import { type History, type Op, type StatefulAct, shape, type VirtualAct, type Who } from "./history.ts";
 import { Random } from "./runtime/random.ts";
 

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Clock, sleepBy } from "#base";
-import { type ApiRequest, type ApiResponse, ApiUnreachableError, type Transport } from "#kube";
+import type { ApiResponse, Transport } from "#kube";
 import { createApiServer, definitionsIn, type Fields, type KubeObject, type LabApi } from "../../../lab/api/index.ts";
 import { Registry } from "../../../lab/api/storage/registry.ts";
 import { type Change, keyOf, Store } from "../../../lab/api/storage/store.ts";
@@ -9,36 +9,9 @@ import { Writer } from "../../../lab/api/storage/writer.ts";
 import { epochMs, type Process } from "../runtime/process.ts";
 import { Random } from "../runtime/random.ts";
 import type { Time } from "../runtime/time.ts";
+import { type Asked, decode, type Effect, status, statusText, unreachable, type Verb } from "./requests.ts";
 import { Stream } from "./stream.ts";
 import { virtualDefinition } from "./virtual.ts";
-
-/** What becomes of one request instead of the ordinary. */
-export const effects = [
-  "refused",
-  "lost-before",
-  "lost-after",
-  "hang",
-  "late-commit",
-  "late-commit-answer-lost",
-  "late-answer",
-  "conflict",
-  "too-many-requests",
-  "internal-error",
-  "internal-error-after-commit",
-  "gateway-timeout-after-commit",
-] as const;
-export type Effect = (typeof effects)[number];
-
-export const verbs = ["create", "get", "list", "update", "patch", "delete"] as const;
-export type Verb = (typeof verbs)[number];
-
-/** A request as faults and checks see it. */
-interface Asked {
-  readonly verb: Verb | "watch";
-  readonly plural: string;
-  readonly name: string | undefined;
-  readonly request: ApiRequest;
-}
 
 /** The way of one process to the API server. */
 interface Line {
@@ -392,43 +365,6 @@ export class Server {
 }
 
 export type { Change, KubeObject };
-
-const methods: Readonly<Record<string, Verb>> = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" };
-
-function decode(request: ApiRequest): Asked {
-  const [path = "", query = ""] = request.path.split("?", 2);
-  const [, rest = ""] = /^\/(?:api\/v1|apis\/[^/]+\/[^/]+)\/(.+)$/.exec(path) ?? [];
-  const segments = rest.split("/");
-  const [plural = "", name] = segments[0] === "namespaces" && segments.length > 2 ? segments.slice(2) : segments;
-  const read = query.includes("watch=true") ? "watch" : name === undefined ? "list" : "get";
-  return { verb: methods[request.method] ?? read, plural, name, request };
-}
-
-function unreachable(request: ApiRequest, sent: boolean): ApiUnreachableError {
-  const { method, path } = request;
-  return new ApiUnreachableError(
-    { server: "https://api.simulated", method, path },
-    { sent, cause: new Error("the connection broke") },
-  );
-}
-
-function statusText(code: number, reason: string): string {
-  return JSON.stringify({
-    kind: "Status",
-    apiVersion: "v1",
-    status: "Failure",
-    code,
-    reason,
-    message: `simulated ${reason}`,
-  });
-}
-
-function status(code: number, reason: string, headers: Readonly<Record<string, string>> = {}): ApiResponse {
-  const stream = new Stream();
-  stream.push(Buffer.from(statusText(code, reason)));
-  stream.end();
-  return { status: code, headers, body: stream };
-}
 
 /** Read once: every history begins with them. */
 let definitions: readonly Fields[] | undefined;
