@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { spiderIPPools } from "#api";
-import { silentLogger, systemClock } from "#base";
+import { silentLogger, systemClock, withTimeout } from "#base";
 import { IpSet } from "#ip";
 import { KubeClient, type KubeObject, metadataOf, type Transport, WatchedStore } from "#kube";
 import { type Claim, Intents, Ledger } from "#ledger";
@@ -69,7 +69,7 @@ export class SimulatedAgent implements AsyncDisposable {
 
   /** Claims the address of a new Pod. Throws like an ADD. */
   async claim(poolName: string): Promise<Claim> {
-    const signal = AbortSignal.any([this.signal, AbortSignal.timeout(claimMsMax)]);
+    using signal = withTimeout(this.signal, claimMsMax, () => new Error(`no address within ${claimMsMax} ms`));
     const { pools } = await this.pools.now({ signal });
     const pool = pools.get(poolName);
     if (pool === undefined) throw new Error(`${this.#node} knows no pool ${poolName}`);
