@@ -79,8 +79,12 @@ export async function launchProductCluster(
 
 /** Waits until agents and controller are ready, and says so. */
 export async function installed(stage: Stage, namespace = installNamespace): Promise<void> {
-  for (const what of ["daemonset/spiderpool-agent", "deployment/spiderpool-controller"])
-    await stage.kubectl("rollout", "status", what, "-n", namespace, "--timeout=300s");
+  // Whatever names it has: all that belongs to the release.
+  for (const kind of ["daemonset", "deployment"])
+    await stage.kubectl(
+      ...["rollout", "status", kind, "-l", "app.kubernetes.io/instance=spiderpool"],
+      ...["-n", namespace, "--timeout=300s"],
+    );
 }
 
 /** A chart repository on the host's loopback, as `helm repo add` wants it. `folder` gets the packaged chart. */

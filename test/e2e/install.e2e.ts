@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { programSelector } from "#api";
 import { airgapArchive } from "../../images/airgap.ts";
 import { chartImage } from "../../images/build.ts";
 import type { LabHandle } from "../../lab/launch.ts";
@@ -14,6 +15,16 @@ import { settled } from "./audit.ts";
 import { manifests, type Suite, startBareSuite } from "./suite.ts";
 import { until } from "./until.ts";
 import { deployment, pod } from "./workloads.ts";
+
+/** None is the default. */
+const ownNames = {
+  "global.nameOverride": "underlay",
+  "global.configName": "settings",
+  "spiderpoolAgent.name": "node-agent",
+  "spiderpoolController.name": "the-leader",
+  "spiderpoolInit.name": "first-steps",
+};
+const anyName = new RegExp(["spiderpool", "ovs-conf", ...Object.values(ownNames).slice(1)].join("|"));
 
 describe("a release", () => {
   let suite: Suite;
@@ -95,10 +106,10 @@ describe("a release", () => {
     await by.helm("uninstall", "spiderpool", "--namespace", "kube-system", "--wait", "--timeout", "120s");
     assert.deepEqual(by.failures, []);
     await until("our Pods are gone", async () =>
-      /spiderpool/.test(await kubectl("get", "pods", "-n", "kube-system", "-o", "name")) ? undefined : true,
+      anyName.test(await kubectl("get", "pods", "-n", "kube-system", "-o", "name")) ? undefined : true,
     );
     assert.deepEqual(await footprint(), before1);
-    assert.doesNotMatch(await inNamespace(), /spiderpool|ovs-conf/);
+    assert.doesNotMatch(await inNamespace(), anyName);
     await apply(pod("plain", { annotations: {} }));
     await kubectl("wait", "pod/plain", "--for=condition=Ready", "--timeout=300s");
     assert.match(await kubectl("get", "pod/plain", "-o", "jsonpath={.status.podIP}"), /^10\.244\./);
@@ -131,7 +142,7 @@ describe("a release", () => {
     return { packed: join(folder, "spiderpool-chart.tgz"), digest: digests[0]?.trim() ?? "" };
   }
 
-  it("comes back after its removal, from the archive for clusters without internet, pinned by digest, by Helm 3 and with the reference plugins that a node lacks, and is removed again", async () => {
+  it("comes back after its removal, from the archive for clusters without internet, pinned by digest, by Helm 3, under names of its own and with the reference plugins that a node lacks, and is removed again", async () => {
     const helm3 = new Stage({
       lab: cluster,
       kubectl: await findKubectl("1.35"),
@@ -143,17 +154,27 @@ describe("a release", () => {
     const before = await plugins();
     await Promise.all(cluster.nodes.map(({ name }) => onNode(name, "rm /opt/cni/bin/sbr")));
     const { packed, digest } = await loadArchive();
-    const values = ["plugins.installCNI=true", `spiderpoolAgent.image.digest=${digest}`].flatMap((one) => [
+    const names = Object.entries(ownNames).map(([key, name]) => `${key}=${name}`);
+    const values = ["plugins.installCNI=true", `spiderpoolAgent.image.digest=${digest}`, ...names].flatMap((one) => [
       "--set",
       one,
     ]);
     await helm3.helm("install", "spiderpool", packed, ...walkthroughFlags, ...values);
     await installed(stage);
     assert.deepEqual(helm3.failures, []);
-    const images = ["-n", "kube-system", "-l", "app.kubernetes.io/component=spiderpool-agent", "-o"];
+    const images = ["-n", "kube-system", "-l", programSelector("agent"), "-o"];
     assert.match(await kubectl("get", "pods", ...images, "jsonpath={.items[*].spec.containers[*].image}"), /@sha256:/);
     assert.equal(await plugins(), before, "the image has the same package's");
     await works();
+    const inController = ["exec", "-n", "kube-system", "deploy/the-leader", "--", "spiderpoolctl"];
+    // With digest and tag side by side, too, which cannot be compared.
+    const told = await stage.quiet(...inController, "doctor");
+    assert.match(`${told.stdout}${told.stderr}`, /^Nothing was found/);
+    const inAgent = ["exec", "-n", "kube-system", "daemonset/node-agent", "--", "spiderpoolctl"];
+    assert.match(
+      await kubectl(...inAgent, "node", "status", "--local"),
+      /^Controller +image v\S+, the agent's is sha256:[0-9a-f]{64}$/m,
+    );
     await helm3.helm(
       "upgrade",
       "spiderpool",

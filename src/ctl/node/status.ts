@@ -82,8 +82,7 @@ async function imagesOf(node: string, context: Context): Promise<Pick<Status, "i
 }
 
 function isSkewed({ images }: Status): boolean {
-  const { agent, controllers = [] } = images ?? {};
-  return agent !== undefined && controllers.some((version) => version !== agent);
+  return images?.differ === true;
 }
 
 async function refusalOf(asked: Promise<unknown>): Promise<string | undefined> {
@@ -117,7 +116,6 @@ function controllerRow(found: Status): string {
   if (controllers.length === 0) return "there is no Pod of it";
   const versions = controllers.join(", ");
   if (agent === undefined) return `image ${versions}; the agent is no Pod`;
-  return isSkewed(found)
-    ? `image ${versions}, the agent's is ${agent}: they should be the same`
-    : `image ${versions}, as the agent`;
+  if (isSkewed(found)) return `image ${versions}, the agent's is ${agent}: they should be the same`;
+  return versions === agent ? `image ${versions}, as the agent` : `image ${versions}, the agent's is ${agent}`;
 }

@@ -1,6 +1,6 @@
 import type { Check } from "../check.ts";
 import type { ClusterFacts } from "./facts.ts";
-import { repositoryOf, versionOf } from "./versions.ts";
+import { isOtherVersion, repositoryOf, versionOf } from "./versions.ts";
 
 /** A certificate is a fault when less than this part of its life is left. The controller renews it when a third is left. */
 const certificateLeft = 0.1;
@@ -142,7 +142,7 @@ function differentWorkloads(processes: Processes) {
     const leader = [...workloads.values()].find(
       (one) => one.namespace === namespace && one.workload.startsWith("deployment/"),
     );
-    if (leader === undefined || versionOf(leader.wantedImage) === versionOf(wantedImage)) return [];
+    if (leader === undefined || !isOtherVersion(leader.wantedImage, wantedImage)) return [];
     const image = `${repositoryOf(wantedImage)}${leader.wantedImage.slice(repositoryOf(leader.wantedImage).length)}`;
     return [
       {

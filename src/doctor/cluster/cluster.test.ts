@@ -12,6 +12,7 @@ import { eventOf, findingOfEvent, publishedMsMax } from "../events.ts";
 import { nodeChecks } from "../node/checks.ts";
 import { clusterChecks } from "./checks.ts";
 import { readCluster } from "./read.ts";
+import { isOtherVersion } from "./versions.ts";
 
 const signal = AbortSignal.timeout(60_000);
 const namespace = "kube-system";
@@ -228,6 +229,21 @@ describe("the doctor of a cluster", () => {
     assert.deepEqual(finding?.fix, ["kubectl -n kube-system delete pod spiderpool-agent-old"]);
     api.remove(pods, { namespace, name: "spiderpool-agent-old" });
     assert.deepEqual(await examine(api), []);
+  });
+
+  it("compares versions by tags, and by digests of one image alone", () => {
+    const [a, b] = ["a".repeat(64), "b".repeat(64)].map((hex) => `@sha256:${hex}`);
+    for (const [one, other, differ] of [
+      ["r:5000/agent:v1", "r:5000/controller:v1", false],
+      ["r:5000/agent:v1", "r:5000/controller:v2", true],
+      [`r:5000/agent${a}`, "r:5000/controller:v1", false],
+      [`r:5000/agent${a}`, `r:5000/controller${b}`, false],
+      [`r:5000/both${a}`, `r:5000/both${b}`, true],
+      [`r:5000/both${a}`, `r:5000/both${a}`, false],
+    ] as const) {
+      assert.equal(isOtherVersion(one, other), differ, `${one} ${other}`);
+      assert.equal(isOtherVersion(other, one), differ, `${other} ${one}`);
+    }
   });
 
   it("finds version-skew: agents of another version than the controller", async () => {
