@@ -245,7 +245,10 @@ describe("a node of a former system", () => {
     await assert.rejects(agent.epoch.open({ signal: late }), (error: SpiderError) => {
       assert.match(error.message, /no new address is given while the ledger is taken over/);
       // The fix names the release's own namespace.
-      assert.match(String(error.details["fix"]), /kubectl -n spiderpool logs deploy\/spiderpool-controller/);
+      assert.match(
+        String(error.details["fix"]),
+        /kubectl -n spiderpool logs -l spiderpool\.spidernet\.io\/program=controller /,
+      );
       return true;
     });
     close(undefined);
