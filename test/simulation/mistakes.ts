@@ -206,6 +206,7 @@ export const mistakes: readonly Mistake[] = [
         find: "const holdMs = 300_000;",
         put: "const holdMs = 300_000_000;",
       },
+      { file: "src/controller/collector/decide.ts", find: "untilMs: 600_000,", put: "untilMs: 600_000_000," },
     ],
     focus: ["app", "part-lag"],
   },

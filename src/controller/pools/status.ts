@@ -40,8 +40,11 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
   const client = deps.client.forViews();
   const { pools, uses, judgements, agents, listed, epoch } = options;
   const pace = new Pace(agents);
-  /** What each status was made of when it was written: if nothing of that has changed, somebody else wrote the status. */
-  const madeOf = new Map<string, string>();
+  /**
+   * What each status was made of when it was written, and in place of which version of the pool: where nothing of that has
+   * changed and the store shows a later version, somebody else wrote the status.
+   */
+  const written = new Map<string, { readonly made: string; readonly inPlaceOf: string | undefined }>();
   return {
     name: "pool-status",
     clock,
@@ -53,7 +56,7 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
       const members = uses.get(name);
       if (pool === undefined) {
         pace.forget(name);
-        madeOf.delete(name);
+        written.delete(name);
         return {};
       }
       if (!epoch.isComplete) return {}; // `epoch` is a source: it queues all pools when it is.
@@ -67,16 +70,20 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         clock.wall(),
       );
       const made = `${members?.changes} ${pool.metadata.uid} ${pool.metadata.generation} ${JSON.stringify(conditions)}`;
+      const { resourceVersion } = pool.metadata;
+      const last = written.get(name);
       if (isSame(found, conditions, pool.status)) {
-        madeOf.set(name, made);
+        written.set(name, { made, inPlaceOf: undefined });
         return {};
       }
-      if (madeOf.get(name) === made) deps.metrics.count("spiderpool_faults_total", { kind: "view-differs" });
+      if (last?.made === made && last.inPlaceOf !== resourceVersion) {
+        deps.metrics.count("spiderpool_faults_total", { kind: "view-differs" });
+      }
       pace.started(startMs);
-      const { resourceVersion } = pool.metadata;
       const body = { metadata: { resourceVersion }, status: toWire(found, conditions) };
       try {
         await client.patch(spiderIPPools, { name }, { kind: "merge", body }, { ...o, subresource: "status" });
+        written.set(name, { made, inPlaceOf: resourceVersion });
       } finally {
         pace.ended(name, sizeOf(found), { startMs, endMs: clock.monotonicMs() });
       }
