@@ -278,6 +278,32 @@ describe("calls of one sandbox and of many", () => {
     );
   });
 
+  it("let the event loop go on between them, however many have come at once", async () => {
+    let rounds: number[] = [];
+    const block = async () => {
+      rounds[0] = (rounds[0] ?? 0) + 1;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    };
+    mock.method(ovs, "verify", block);
+    ovs.acts.set("del", block);
+    for (const verb of ["ADD", "DEL"]) {
+      rounds = [0];
+      let isOver = false;
+      const count = () => {
+        if (rounds[0] !== 0) rounds.unshift(0);
+        if (!isOver) setImmediate(count);
+      };
+      setImmediate(count);
+      await Promise.all(Array.from({ length: 30 }, (_, at) => send(verb, { container: `c${at}` })));
+      isOver = true;
+      assert.equal(
+        rounds.reduce((sum, each) => sum + each),
+        30,
+      );
+      assert.ok(Math.max(...rounds) <= 4, `${verb}: ${rounds}`);
+    }
+  });
+
   it("are refused, not kept, when too many wait", async () => {
     const gate = Promise.withResolvers<void>();
     pods.find = async () => {

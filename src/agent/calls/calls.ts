@@ -36,6 +36,8 @@ const maxWaiting = 1_000;
 const turns = 2;
 /** A further slot for a namespace that has none. Otherwise each stage of its call would wait for a stage of the burst. */
 const spareTurns = 1;
+/** For how long turns are given before the event loop goes on. */
+const roundMsMax = 8;
 /** How long a STATUS may take. Runtimes ask every few seconds, and wait for the answer. */
 const statusMsMax = 1_000;
 
@@ -57,6 +59,12 @@ interface Caller extends CallContext {
   readonly parent: Running | undefined;
 }
 
+/** A round of the event loop in which turns are given. */
+interface Round {
+  readonly untilMs: number;
+  readonly over: Promise<void>;
+}
+
 /** How a call went. */
 interface Ending extends Pick<Flight, "startedAt" | "totalMs"> {
   /** Undefined if it succeeded. */
@@ -71,6 +79,7 @@ export class Calls {
   readonly #sandboxes = new KeyedLock();
   readonly #queue = new FairQueue({ slots, maxWaiting });
   readonly #turns = new FairQueue({ slots: turns, spare: spareTurns, maxWaiting: Number.MAX_SAFE_INTEGER });
+  #round: Round | undefined;
   /** Running calls, by the key that their plugins know. */
   readonly #running = new Map<string, Running>();
 
@@ -152,10 +161,11 @@ export class Calls {
         request.containerId,
         async () => {
           try {
-            await running.steps.run("queue", async () =>
-              running.steps.own(await this.#queue.enter(tenant, { signal })),
-            );
-            return await act(running);
+            const turn = await running.steps.run("queue", async () => {
+              running.steps.own(await this.#queue.enter(tenant, { signal }));
+              return running.steps.own(await this.#turn(request, { signal }));
+            });
+            return await begun(turn, () => act(running));
           } catch (error) {
             await running.abort(); // Before the turn ends, so that no other call sees it half undone.
             throw error;
@@ -166,13 +176,25 @@ export class Calls {
     });
   }
 
-  /** If many calls wait, lets the event loop run between two turns, so that calls that have just arrived take part. */
+  /**
+   * Gives turns for some milliseconds of each round of the event loop. In a burst hundreds of calls arrive in one: without a pause,
+   * what arrives after them (a call of another namespace, the database's answer) would wait until the thread has worked off all.
+   */
   async #turn({ pod }: CniRequest, o: Signal): Promise<Disposable> {
-    const tenant = pod?.namespace ?? "";
-    const crowded = !this.#turns.isOpenFor(tenant);
-    const turn = await this.#turns.enter(tenant, o);
-    if (crowded) await setImmediate();
-    return turn;
+    const { clock } = this.#options;
+    const turn = await this.#turns.enter(pod?.namespace ?? "", o);
+    for (;;) {
+      this.#round ??= this.#newRound(clock.monotonicMs() + roundMsMax);
+      if (clock.monotonicMs() < this.#round.untilMs) return turn;
+      await this.#round.over;
+    }
+  }
+
+  #newRound(untilMs: number): Round {
+    const over = setImmediate().then(() => {
+      this.#round = undefined;
+    });
+    return { untilMs, over };
   }
 
   /** Runs a call with a deadline and a flight record. If it fails, what it did is undone. */
@@ -271,4 +293,10 @@ function ipamFailure(request: CniRequest | undefined, error: unknown): unknown {
   if (task === undefined) return error;
   const { cniCode, message, text } = CniError.from(error);
   return new CniError(cniCode, `spiderpool IP ${task} error: ${message}`, { text, cause: error });
+}
+
+/** The result of `act`, whose part up to its first wait takes the turn. */
+function begun<T>(turn: Disposable, act: () => Promise<T>): Promise<T> {
+  using _turn = turn;
+  return act();
 }
