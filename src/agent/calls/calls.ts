@@ -36,8 +36,13 @@ const maxWaiting = 1_000;
 const turns = 2;
 /** A further slot for a namespace that has none. Otherwise each stage of its call would wait for a stage of the burst. */
 const spareTurns = 1;
-/** For how long turns are given before the event loop goes on. */
-const roundMsMax = 8;
+/**
+ * For how long turns are given before the event loop goes on. DELs that begin together have their ports taken away together: each
+ * transaction has Open vSwitch go through all ports.
+ */
+const roundMsMax = { usual: 3, del: 10 } as const;
+/** So many namespaces have a first turn in each round, however late: their calls do not wait for those of a burst. */
+const tenantsMax = 4;
 /** How long a STATUS may take. Runtimes ask every few seconds, and wait for the answer. */
 const statusMsMax = 1_000;
 
@@ -61,8 +66,10 @@ interface Caller extends CallContext {
 
 /** A round of the event loop in which turns are given. */
 interface Round {
-  readonly untilMs: number;
+  readonly sinceMs: number;
   readonly over: Promise<void>;
+  /** The namespaces that had a turn in it. */
+  readonly tenants: Set<string>;
 }
 
 /** How a call went. */
@@ -180,21 +187,28 @@ export class Calls {
    * Gives turns for some milliseconds of each round of the event loop. In a burst hundreds of calls arrive in one: without a pause,
    * what arrives after them (a call of another namespace, the database's answer) would wait until the thread has worked off all.
    */
-  async #turn({ pod }: CniRequest, o: Signal): Promise<Disposable> {
+  async #turn({ pod, verb }: CniRequest, o: Signal): Promise<Disposable> {
     const { clock } = this.#options;
-    const turn = await this.#turns.enter(pod?.namespace ?? "", o);
+    const tenant = pod?.namespace ?? "";
+    const msMax = verb === "DEL" ? roundMsMax.del : roundMsMax.usual;
+    const turn = await this.#turns.enter(tenant, o);
     for (;;) {
-      this.#round ??= this.#newRound(clock.monotonicMs() + roundMsMax);
-      if (clock.monotonicMs() < this.#round.untilMs) return turn;
-      await this.#round.over;
+      this.#round ??= this.#newRound(clock.monotonicMs());
+      const round = this.#round;
+      const isFirst = !round.tenants.has(tenant) && round.tenants.size < tenantsMax;
+      if (isFirst || clock.monotonicMs() - round.sinceMs < msMax) {
+        round.tenants.add(tenant);
+        return turn;
+      }
+      await round.over;
     }
   }
 
-  #newRound(untilMs: number): Round {
+  #newRound(sinceMs: number): Round {
     const over = setImmediate().then(() => {
       this.#round = undefined;
     });
-    return { untilMs, over };
+    return { sinceMs, over, tenants: new Set() };
   }
 
   /** Runs a call with a deadline and a flight record. If it fails, what it did is undone. */
