@@ -1,15 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { decodeSettings, type SpiderIPPool, spiderIPAddresses, spiderIPPools } from "#api";
+import { decodeSettings, type SpiderIPPool, spiderIPPools } from "#api";
 import { never, silentLogger } from "#base";
-import { KeySource, KubeClient, WatchedStore } from "#kube";
+import { KeySource, type Store } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
 import { createMetrics } from "../http/metrics.ts";
+import { followUses } from "../testing/pool-uses.ts";
 import { Judgements } from "./judgements.ts";
-import { trimClaim } from "./kept-claim.ts";
 import { poolStatusController } from "./status.ts";
-import { PoolUses } from "./uses.ts";
 
 const ref = { name: "p" };
 
@@ -19,20 +18,14 @@ async function setUp() {
   const api = new FakeApi({ clock });
   const spec = { subnet: "172.18.0.0/16", ips: ["172.18.30.131-172.18.30.140"] };
   api.apply<SpiderIPPool>(spiderIPPools, { metadata: ref, spec });
-  const client = new KubeClient({ transport: api, clock });
-  const options = { client, clock, log: silentLogger };
-  const pools = new WatchedStore({ ...options, resource: spiderIPPools });
-  const claims = new WatchedStore({ ...options, resource: spiderIPAddresses, trim: trimClaim });
-  const uses = new PoolUses(pools, claims, { clock, coolDownMs: 0 });
-  const stop = new AbortController();
-  const running = [pools.run(stop), claims.run(stop)];
-  await Promise.all([pools.synced({ signal: never }), claims.synced({ signal: never })]);
+  const followed = await followUses(api, { clock, coolDownMs: 0 });
+  const { client, uses } = followed;
   let seen: SpiderIPPool | undefined;
   const metrics = createMetrics();
   const { reconcile } = poolStatusController(
-    { ...options, events: { record: () => {} }, metrics, settings: decodeSettings("").settings },
+    { client, clock, log: silentLogger, events: { record: () => {} }, metrics, settings: decodeSettings("").settings },
     {
-      pools: { get: () => seen } as unknown as WatchedStore<SpiderIPPool>,
+      pools: { get: () => seen } as unknown as Store<SpiderIPPool>,
       uses,
       judgements: new Judgements(),
       agents: () => 1,
@@ -59,10 +52,7 @@ async function setUp() {
         { signal: never, subresource: "status" },
       ),
     faults: async () => Number(/faults_total{kind="view-differs"[^}]*} (\d+)/.exec(await metrics.text())?.[1]),
-    [Symbol.asyncDispose]: async () => {
-      stop.abort();
-      await Promise.all(running);
-    },
+    [Symbol.asyncDispose]: () => followed[Symbol.asyncDispose](),
   };
 }
 

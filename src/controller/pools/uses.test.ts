@@ -7,6 +7,7 @@ import { formatIpSet, IpSet, parseIp } from "#ip";
 import { KubeClient, WatchedStore } from "#kube";
 import { ManualClock } from "../../base/testing/manual-clock.ts";
 import { FakeApi } from "../../kube/testing/fake-api.ts";
+import { followUses } from "../testing/pool-uses.ts";
 import { trimClaim } from "./kept-claim.ts";
 import { PoolUses } from "./uses.ts";
 
@@ -67,14 +68,8 @@ describe("PoolUses", () => {
       fc.asyncProperty(steps, async (history) => {
         const clock = new ManualClock();
         const api = new FakeApi({ clock });
-        const client = new KubeClient({ transport: api, clock });
-        const options = { client, clock, log: silentLogger };
-        const pools = new WatchedStore({ ...options, resource: spiderIPPools });
-        const claims = new WatchedStore({ ...options, resource: spiderIPAddresses, trim: trimClaim });
-        const uses = new PoolUses(pools, claims, { clock, coolDownMs: 30_000 });
-        const stop = new AbortController();
-        const running = [pools.run(stop), claims.run(stop)];
-        await Promise.all([pools.synced({ signal: never }), claims.synced({ signal: never })]);
+        await using followed = await followUses(api, { clock, coolDownMs: 30_000 });
+        const { uses } = followed;
         for (const step of history) {
           apply(api, step);
           for (let turn = 0; turn < 10; turn++) await clock.advance(0);
@@ -100,8 +95,6 @@ describe("PoolUses", () => {
           // The remaining claims had their address in two pools for a while, which valid pools never have.
           for (const name of names) assert.ok(all.some(({ metadata }) => metadata.name === name));
         }
-        stop.abort();
-        await Promise.all(running);
       }),
       { numRuns: 60 },
     );
