@@ -172,8 +172,11 @@ export class AnswerReader {
  * sends twice as many, with each answer.
  */
 const kept: ReadonlySet<string> = new Set([
-  ...["content-length", "transfer-encoding", "connection"],
-  ...["keep-alive", "retry-after"],
+  "content-length",
+  "transfer-encoding",
+  "connection",
+  "keep-alive",
+  "retry-after",
 ]);
 /** A line of a head (RFC 9112 §5). */
 const headerForm = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+:.*$/;
